@@ -1,0 +1,73 @@
+package upstream
+
+// Member is one instance in a Pool: an Endpoint and what this route's tags
+// say about sending requests there. Never modified once in a Pool.
+type Member struct {
+	Endpoint *Endpoint
+	// Weight is the share of this member, 0 to 1000; 0 takes no new request.
+	Weight int
+	// MaxInflight bounds the requests in flight; 0 means no limit.
+	MaxInflight int
+	// Canary is nil unless the member takes only part of the requests.
+	Canary *Canary
+	// Node and Datacenter are where it runs, for Prefer.
+	Node, Datacenter string
+	// Strip is the prefix removed from the path sent, empty for none.
+	Strip string
+	// Host is the Host header sent: empty preserves the client's, otherwise
+	// it is sent as it stands.
+	Host string
+	// Alloc, Service and ID name the instance in logs and in /instances.
+	Alloc, Service, ID string
+}
+
+// Canary says which requests a member takes. Exactly one of Percent and
+// Header, Cookie is set.
+type Canary struct {
+	// Percent of the requests that go to all canaries of the pool, 0 to 100.
+	Percent float64
+	// Header or Cookie is the name that must carry Value.
+	Header, Cookie string
+	Value          string
+}
+
+// Balance says how a Pool chooses among its fit members.
+type Balance struct {
+	Method Method
+	// Name is the header or cookie of HashHeader and HashCookie.
+	Name string
+}
+
+// Method is a load balancing method.
+type Method uint8
+
+// The methods of the lb tag.
+const (
+	Least      Method = iota // two random choices, fewer in flight, weighted by latency
+	RoundRobin               // in turn, by weight
+	Random                   // at random, by weight
+	HashIP                   // rendezvous hash of the client's address
+	HashHeader               // rendezvous hash of a header
+	HashCookie               // rendezvous hash of a cookie
+)
+
+// Prefer says which members are tried first.
+type Prefer uint8
+
+// The values of the prefer tag.
+const (
+	PreferNone Prefer = iota
+	PreferNode
+	PreferDatacenter
+)
+
+// Attributes is what a Pool may ask of a request. Results are only valid
+// during the call.
+type Attributes interface {
+	// Header returns the first value of a header field, nil when absent.
+	Header(name string) []byte
+	// Cookie returns the value of a cookie, nil when absent.
+	Cookie(name string) []byte
+	// ClientIP returns the client's address as bytes, 4 or 16.
+	ClientIP() []byte
+}

@@ -1,0 +1,49 @@
+// Package upstream answers: which address, and is it fit?
+//
+// An Endpoint is one address and all that is known of it: readiness, ejection,
+// requests in flight, latency, idle connections. It outlives routing tables
+// and is shared by all routes that name it. A Pool is the immutable list of
+// members that one route balances over; a Room is where requests wait while
+// no member is ready.
+package upstream
+
+import "time"
+
+// Scheme is what is spoken to an instance.
+type Scheme uint8
+
+// The schemes of the scheme tag. H2C and GRPC have no engine yet.
+const (
+	HTTP Scheme = iota
+	HTTPS
+	H2C
+	GRPC
+)
+
+// Check is an active probe. The zero Check means: a TCP connect at start only.
+type Check struct {
+	// Path is requested with GET; empty means no active check.
+	Path     string
+	Interval time.Duration
+	Timeout  time.Duration
+	// StatusMin and StatusMax bound the good answers, both included.
+	StatusMin, StatusMax int
+}
+
+// Target is the identity of an Endpoint: what is dialled, how, and how it is
+// probed. It is comparable: equal targets share one Endpoint.
+type Target struct {
+	// Address is host:port, an IPv6 host in brackets.
+	Address string
+	// Instance tells two processes on one address apart: the allocation ID,
+	// or the registration's ID where there is none.
+	Instance string
+	Scheme   Scheme
+	// TLSName is the name verified and sent as SNI; empty means the request's
+	// host. TLSInsecure accepts any certificate. Both only with HTTPS.
+	TLSName     string
+	TLSInsecure bool
+	// ProxyProtocol is the PROXY protocol version spoken first: 0, 1 or 2.
+	ProxyProtocol uint8
+	Check         Check
+}
