@@ -1,20 +1,256 @@
 package upstream
 
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"hash/fnv"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// RegistryOptions is what all endpoints have in common. Zero values mean the
+// defaults named.
+type RegistryOptions struct {
+	// ConnectTimeout bounds a connect, 2s.
+	ConnectTimeout time.Duration
+	// IdleTimeout is how long a connection is kept for reuse, 4s: below the
+	// five seconds after which common servers close theirs.
+	IdleTimeout time.Duration
+	// MaxWaiting bounds the requests that wait in one Room, 1000.
+	MaxWaiting int
+	// Probes bounds the probes under way at once, 256.
+	Probes int
+	// Roots verifies https instances; nil means the system's roots.
+	Roots *x509.CertPool
+	// Logger gets changes of state; nil discards them.
+	Logger *slog.Logger
+}
+
+func (o *RegistryOptions) setDefaults() {
+	if o.ConnectTimeout == 0 {
+		o.ConnectTimeout = 2 * time.Second
+	}
+	if o.IdleTimeout == 0 {
+		o.IdleTimeout = 4 * time.Second
+	}
+	if o.MaxWaiting == 0 {
+		o.MaxWaiting = 1000
+	}
+	if o.Probes == 0 {
+		o.Probes = 256
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Validate reports all that is wrong with the options at once.
+func (o RegistryOptions) Validate() error {
+	var errs []error
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{{"connect timeout", o.ConnectTimeout}, {"idle timeout", o.IdleTimeout}} {
+		if d.value < 0 {
+			errs = append(errs, errors.New(d.name+" is negative"))
+		}
+	}
+	if o.MaxWaiting < 0 || o.Probes < 0 {
+		errs = append(errs, errors.New("a limit is negative"))
+	}
+	return errors.Join(errs...)
+}
+
 // Registry holds every Endpoint and Room that a table names.
-type Registry struct{}
+type Registry struct {
+	options RegistryOptions
+	dialer  Dialer
+	slots   chan struct{} // a token for each probe under way
+
+	mu        sync.Mutex
+	endpoints map[Target]*Endpoint
+	rooms     map[string]*Room
+	unprobed  []*Endpoint // made since the prober last looked
+	news      chan struct{}
+
+	// waiting are the rooms that hold requests.
+	waitMu  sync.Mutex
+	waiting map[*Room]struct{}
+}
+
+// NewRegistry makes an empty registry. Run must run for endpoints to become
+// ready.
+func NewRegistry(o RegistryOptions) *Registry {
+	o.setDefaults()
+	return &Registry{
+		options: o, dialer: Dialer{Timeout: o.ConnectTimeout, Roots: o.Roots},
+		slots: make(chan struct{}, o.Probes), endpoints: make(map[Target]*Endpoint),
+		rooms: make(map[string]*Room), news: make(chan struct{}, 1),
+		waiting: make(map[*Room]struct{}),
+	}
+}
+
+// Run probes endpoints and closes idle connections until ctx ends, whose error
+// it returns once all that it started has ended.
+func (r *Registry) Run(ctx context.Context) error {
+	var probers sync.WaitGroup
+	defer probers.Wait()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		r.mu.Lock()
+		fresh := r.unprobed
+		r.unprobed = nil
+		r.mu.Unlock()
+		for _, e := range fresh {
+			probers.Go(func() { r.probe(ctx, e) })
+		}
+		select {
+		case <-ctx.Done():
+			r.closeIdle(time.Now().Add(time.Hour))
+			return ctx.Err()
+		case <-r.news:
+		case now := <-tick.C:
+			r.closeIdle(now.Add(-r.options.IdleTimeout))
+		}
+	}
+}
+
+func (r *Registry) closeIdle(before time.Time) {
+	for _, e := range r.all() {
+		e.closeIdle(before)
+	}
+}
+
+func (r *Registry) all() []*Endpoint {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := make([]*Endpoint, 0, len(r.endpoints))
+	for _, e := range r.endpoints {
+		all = append(all, e)
+	}
+	return all
+}
+
+// Endpoints returns the state of every endpoint that a table names.
+func (r *Registry) Endpoints() []EndpointStatus {
+	all := r.all()
+	status := make([]EndpointStatus, len(all))
+	for i, e := range all {
+		status[i] = e.Status()
+	}
+	return status
+}
 
 // Acquire returns the Endpoint of t, making it when it is new. Each Acquire
 // needs one Release.
-func (r *Registry) Acquire(t Target) *Endpoint { return &Endpoint{target: t} }
+func (r *Registry) Acquire(t Target) *Endpoint {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.endpoints[t]
+	if e == nil {
+		e = &Endpoint{target: t, registry: r, dialer: &r.dialer, wake: make(chan struct{}, 1), hash: hashOf(t.Instance, t.Address)}
+		e.since.Store(time.Now().UnixNano())
+		r.endpoints[t] = e
+		r.unprobed = append(r.unprobed, e)
+		select {
+		case r.news <- struct{}{}:
+		default:
+		}
+	}
+	e.refs++
+	return e
+}
 
 // Release gives back an Acquire. An endpoint that nobody holds takes no new
 // request; its idle connections are closed, what is in flight goes on.
-func (r *Registry) Release(e *Endpoint) {}
+func (r *Registry) Release(e *Endpoint) {
+	r.mu.Lock()
+	e.refs--
+	last := e.refs == 0
+	if last {
+		delete(r.endpoints, e.target)
+	}
+	r.mu.Unlock()
+	if last {
+		e.setState(Leaving, "")
+		e.poke()
+		e.closeIdle(time.Now().Add(time.Hour))
+	}
+}
 
 // Room returns the room of that name, making it when it is new. The name is
 // that of the route: namespace, service and route name.
-func (r *Registry) Room(name string) *Room { return &Room{} }
+func (r *Registry) Room(name string) *Room {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	room := r.rooms[name]
+	if room == nil {
+		room = &Room{registry: r, name: name}
+		r.rooms[name] = room
+	}
+	return room
+}
+
+// Forget drops the room of a route that is gone. Requests that wait in it wait
+// to their end.
+func (r *Registry) Forget(room *Room) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.rooms[room.name] == room {
+		delete(r.rooms, room.name)
+	}
+}
 
 // Publish makes p the pool that requests waiting in its room are given to.
 // It is called once the table that holds p is current.
-func (r *Registry) Publish(p *Pool) {}
+func (r *Registry) Publish(p *Pool) {
+	p.room.pool.Store(p)
+	p.room.wakeIfFit()
+}
+
+// ready marks e as ready and lets the requests go that wait for it.
+func (r *Registry) ready(e *Endpoint) {
+	if !e.setState(Ready, "") {
+		return
+	}
+	r.logState(e, "instance is ready", nil)
+	r.waitMu.Lock()
+	rooms := make([]*Room, 0, len(r.waiting))
+	for room := range r.waiting {
+		rooms = append(rooms, room)
+	}
+	r.waitMu.Unlock()
+	for _, room := range rooms {
+		room.wakeIfFit()
+	}
+}
+
+func (r *Registry) logState(e *Endpoint, message string, err error) {
+	attrs := []any{"address", e.target.Address, "alloc", e.target.Instance}
+	if err != nil {
+		attrs = append(attrs, "error", err)
+	}
+	r.options.Logger.Debug(message, attrs...)
+}
+
+// hashOf hashes strings the same way on every serai.
+func hashOf(parts ...string) uint64 {
+	h := fnv.New64a()
+	for _, p := range parts {
+		h.Write([]byte(p))
+		h.Write([]byte{0})
+	}
+	return mix(h.Sum64())
+}
+
+// mix spreads the bits of x (the finalizer of splitmix64).
+func mix(x uint64) uint64 {
+	x ^= x >> 30
+	x *= 0xbf58476d1ce4e5b9
+	x ^= x >> 27
+	x *= 0x94d049bb133111eb
+	return x ^ x>>31
+}

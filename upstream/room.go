@@ -1,6 +1,109 @@
 package upstream
 
+import (
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
 // Room is where the requests of one route wait while none of its members is
 // ready. It outlives pools: requests that wait through a redeploy are woken
-// by the members of the pool that is current by then.
-type Room struct{}
+// by the members of the pool that is current by then. It also keeps what a
+// route must not forget when its pool is rebuilt.
+type Room struct {
+	registry *Registry
+	name     string
+	pool     atomic.Pointer[Pool]
+	turn     atomic.Uint64 // of round-robin
+
+	mu      sync.Mutex
+	waiters []chan struct{} // first in, first out; closed to let go
+}
+
+// Why a wait ended without a member.
+var (
+	ErrRoomFull    = errors.New("too many requests wait for an instance of this route")
+	ErrWaitTimeout = errors.New("no instance became ready in time")
+	ErrClientGone  = errors.New("the client left while waiting for an instance")
+)
+
+// Waiting returns how many requests wait.
+func (r *Room) Waiting() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.waiters)
+}
+
+// Wait blocks until the room's current pool has a member that may take a
+// request, and returns that pool. It fails with ErrRoomFull, ErrWaitTimeout
+// after d, or ErrClientGone when gone is closed.
+func (r *Room) Wait(d time.Duration, gone <-chan struct{}) (*Pool, error) {
+	if d <= 0 {
+		return nil, ErrWaitTimeout
+	}
+	let := make(chan struct{})
+	r.mu.Lock()
+	if len(r.waiters) >= r.registry.options.MaxWaiting {
+		r.mu.Unlock()
+		return nil, ErrRoomFull
+	}
+	r.waiters = append(r.waiters, let)
+	r.mu.Unlock()
+	r.registry.waits(r)
+
+	// A member may have become ready before we stood in line.
+	r.wakeIfFit()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-let:
+		return r.pool.Load(), nil
+	case <-timer.C:
+		r.leave(let)
+		return nil, ErrWaitTimeout
+	case <-gone:
+		r.leave(let)
+		return nil, ErrClientGone
+	}
+}
+
+func (r *Room) leave(let chan struct{}) {
+	r.mu.Lock()
+	if i := slices.Index(r.waiters, let); i >= 0 {
+		r.waiters = slices.Delete(r.waiters, i, i+1)
+	}
+	r.mu.Unlock()
+	r.registry.waits(r)
+}
+
+// wakeIfFit lets all go, in order, when the current pool has a member for
+// them. Those that find it taken again come back.
+func (r *Room) wakeIfFit() {
+	p := r.pool.Load()
+	if p == nil || !p.anyFit() {
+		return
+	}
+	r.mu.Lock()
+	waiters := r.waiters
+	r.waiters = nil
+	r.mu.Unlock()
+	for _, let := range waiters {
+		close(let)
+	}
+	if len(waiters) > 0 {
+		r.registry.waits(r)
+	}
+}
+
+// waits notes whether requests wait in room.
+func (r *Registry) waits(room *Room) {
+	r.waitMu.Lock()
+	defer r.waitMu.Unlock()
+	if room.Waiting() > 0 {
+		r.waiting[room] = struct{}{}
+	} else {
+		delete(r.waiting, room)
+	}
+}

@@ -1,0 +1,243 @@
+package wire
+
+import "io"
+
+// Bounds of a chunked body's own bytes, so that framing cannot be a flood.
+const (
+	maxChunkDigits = 15      // of a chunk size
+	maxChunkLine   = 1 << 10 // bytes of one chunk header line
+	maxChunkExtSum = 16 << 10
+	chunkLineLeast = len("0\r\n")
+)
+
+// Body decodes the content of one message from a Conn. It hands out slices of
+// the connection's buffer and copies nothing.
+type Body struct {
+	conn    *Conn
+	framing Framing
+	left    int64 // bytes to come of the body, or of the chunk
+	phase   chunkPhase
+	extSum  int
+	limits  Limits
+	ready   []byte // found by Ready, not yet handed out
+	err     error  // final: io.EOF after the clean end
+
+	// Trailers are the fields after the last chunk. They are complete, and
+	// valid until the next read, once Next has returned io.EOF.
+	Trailers []Field
+}
+
+type chunkPhase uint8
+
+const (
+	chunkLine chunkPhase = iota
+	chunkData
+	chunkEnd
+	chunkTrailers
+)
+
+// Reset starts a body of that framing at the unread bytes of c. Size is only
+// used with Length.
+func (b *Body) Reset(c *Conn, f Framing, size int64, l Limits) {
+	*b = Body{conn: c, framing: f, left: size, limits: l, Trailers: b.Trailers[:0]}
+	if f == NoBody || f == Length && size == 0 {
+		b.err = io.EOF
+	}
+}
+
+// Next returns the next bytes of the content, at least one, reading once or
+// more when none is buffered. They are valid until the next call. The error is
+// io.EOF after the clean end, an *Error for bad framing, ErrBodyCut when the
+// connection ended too early, or the connection's own error.
+func (b *Body) Next() ([]byte, error) {
+	for {
+		if b.Ready() {
+			data := b.ready
+			b.ready = nil
+			return data, nil
+		}
+		if b.err != nil {
+			return nil, b.err
+		}
+		if err := b.fill(); err != nil {
+			b.err = err
+			return nil, err
+		}
+	}
+}
+
+func (b *Body) fill() error {
+	err := b.conn.Fill()
+	switch {
+	case err == io.EOF && b.framing == UntilEOF:
+		return io.EOF
+	case err == io.EOF:
+		return ErrBodyCut
+	case err == ErrBufferFull:
+		return ErrTrailer // nothing else waits for so much at once
+	}
+	return err
+}
+
+// Ready reports whether Next would return bytes without reading.
+func (b *Body) Ready() bool {
+	if b.ready == nil && b.err == nil {
+		if b.framing == Chunked {
+			b.err = b.chunk()
+		} else {
+			b.ready = b.take()
+		}
+	}
+	return b.ready != nil
+}
+
+// Done reports whether the clean end has been seen.
+func (b *Body) Done() bool {
+	b.Ready()
+	return b.err == io.EOF
+}
+
+// Left returns how many bytes of a body of known length are still to come,
+// buffered ones included; -1 when that is not known.
+func (b *Body) Left() int64 {
+	switch {
+	case b.framing == Length:
+		return b.left + int64(len(b.ready))
+	case b.err == io.EOF:
+		return 0
+	}
+	return -1
+}
+
+// Skip counts n bytes of a body of known length that were moved past it.
+func (b *Body) Skip(n int64) {
+	if b.left -= n; b.left == 0 && b.framing == Length {
+		b.err = io.EOF
+	}
+}
+
+// take takes what is buffered of a plain body.
+func (b *Body) take() []byte {
+	data := b.conn.Buffered()
+	if len(data) == 0 {
+		return nil
+	}
+	if b.framing == Length && int64(len(data)) > b.left {
+		data = data[:b.left]
+	}
+	b.conn.Discard(len(data))
+	if b.framing == Length {
+		if b.left -= int64(len(data)); b.left == 0 {
+			b.err = io.EOF
+		}
+	}
+	return data
+}
+
+// chunk goes on through the buffered bytes until there is data in b.ready, or
+// nothing complete is left (RFC 9112 section 7.1).
+func (b *Body) chunk() error {
+	for {
+		buf := b.conn.Buffered()
+		switch b.phase {
+		case chunkLine:
+			size, n, err := parseChunkLine(buf)
+			if n == 0 || err != nil {
+				return err
+			}
+			if n > maxChunkDigits+len("\r\n") {
+				if b.extSum += n; b.extSum > maxChunkExtSum {
+					return ErrChunkExt
+				}
+			}
+			b.conn.Discard(n)
+			if b.left, b.phase = size, chunkData; size == 0 {
+				b.phase = chunkTrailers
+			}
+		case chunkData:
+			if len(buf) == 0 {
+				return nil
+			}
+			b.ready = buf[:min(int64(len(buf)), b.left)]
+			b.conn.Discard(len(b.ready))
+			if b.left -= int64(len(b.ready)); b.left == 0 {
+				b.phase = chunkEnd
+			}
+			return nil
+		case chunkEnd:
+			if len(buf) > 0 && buf[0] != '\r' || len(buf) > 1 && buf[1] != '\n' {
+				return ErrChunkEnd
+			}
+			if len(buf) < 2 {
+				return nil
+			}
+			b.conn.Discard(2)
+			b.phase = chunkLine
+		case chunkTrailers:
+			var n int
+			var err error
+			b.Trailers, n, err = parseFields(buf, b.Trailers[:0], b.limits.Fields)
+			switch {
+			case err == ErrIncomplete:
+				return nil
+			case err != nil:
+				return ErrTrailer
+			}
+			b.conn.Discard(n)
+			return io.EOF
+		}
+	}
+}
+
+// parseChunkLine parses a chunk's size and extensions. It returns 0 bytes when
+// the line has not come whole.
+func parseChunkLine(buf []byte) (size int64, n int, err error) {
+	i := 0
+	for ; i < len(buf) && class[buf[i]]&classHex != 0; i++ {
+		if i == maxChunkDigits {
+			return 0, 0, ErrChunkSize
+		}
+		size = size<<4 | int64(hexValue(buf[i]))
+	}
+	if i == len(buf) {
+		return 0, 0, nil
+	}
+	if i == 0 {
+		return 0, 0, ErrChunkSize
+	}
+	// RFC 9112 section 7.1.1: extensions are ignored, but not their bytes.
+	// BWS before the semicolon is what readers disagree about: refused.
+	if buf[i] != ';' && buf[i] != '\r' {
+		return 0, 0, ErrChunkSize
+	}
+	for ; i < len(buf); i++ {
+		switch b := buf[i]; {
+		case i > maxChunkLine:
+			return 0, 0, ErrChunkExt
+		case b == '\r':
+			if i+1 == len(buf) {
+				return 0, 0, nil
+			}
+			if buf[i+1] != '\n' {
+				return 0, 0, ErrChunkExt
+			}
+			return size, i + 2, nil
+		case b < 0x20 && b != '\t' || b == 0x7f:
+			return 0, 0, ErrChunkExt
+		}
+	}
+	if i > maxChunkLine {
+		return 0, 0, ErrChunkExt
+	}
+	return 0, 0, nil
+}
+
+func hexValue(b byte) byte {
+	switch {
+	case b <= '9':
+		return b - '0'
+	case b <= 'F':
+		return b - 'A' + 10
+	}
+	return b - 'a' + 10
+}

@@ -1,0 +1,175 @@
+package wire
+
+import (
+	"errors"
+	"io"
+	"net"
+	"syscall"
+	"time"
+)
+
+// ErrBufferFull says that the buffer holds LargeBuffer bytes, all unread.
+var ErrBufferFull = errors.New("read buffer is full")
+
+// Conn is a connection with a read buffer that is given back while the
+// connection is idle, and with deadlines that cost nothing unless they move.
+// It is used by one goroutine at a time, but for Close and Interrupt.
+type Conn struct {
+	net.Conn
+	sys sysConn // reads and writes the socket itself when it can
+
+	buf  []byte // from the pool, nil while nothing is buffered
+	r, w int    // buf[r:w] is unread
+
+	readBy, writeBy time.Time // the deadlines that are set
+}
+
+// NewConn wraps c, which it owns from then on.
+func NewConn(c net.Conn) *Conn {
+	conn := &Conn{Conn: c}
+	if sc, ok := c.(syscall.Conn); ok {
+		conn.sys.init(sc)
+	}
+	return conn
+}
+
+// Buffered returns the unread bytes. They are valid until the next read.
+func (c *Conn) Buffered() []byte { return c.buf[c.r:c.w] }
+
+// Discard marks the first n unread bytes as read. The slices that point to
+// them stay valid until the next read or Release.
+func (c *Conn) Discard(n int) { c.r += n }
+
+// Fill reads once, appending to the unread bytes: more room is made by moving
+// them, then by a larger buffer, then it fails with ErrBufferFull. Moving
+// invalidates all slices of Buffered.
+func (c *Conn) Fill() error {
+	switch {
+	case c.buf == nil:
+		c.buf, c.r, c.w = GetSmall(), 0, 0
+	case c.r == c.w:
+		c.r, c.w = 0, 0
+	case c.w == len(c.buf) && c.r > 0:
+		c.w = copy(c.buf, c.buf[c.r:c.w])
+		c.r = 0
+	case c.w == len(c.buf):
+		if len(c.buf) >= LargeBuffer {
+			return ErrBufferFull
+		}
+		c.enlarge()
+	}
+	n, err := c.Read(c.buf[c.w:])
+	c.w += n
+	if n > 0 {
+		return nil
+	}
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	return err
+}
+
+// Enlarge makes the buffer a large one, for a body that is worth it.
+func (c *Conn) Enlarge() {
+	if len(c.buf) < LargeBuffer {
+		c.enlarge()
+	}
+}
+
+func (c *Conn) enlarge() {
+	b := GetLarge()
+	c.w = copy(b, c.buf[c.r:c.w])
+	c.r = 0
+	Put(c.buf)
+	c.buf = b
+}
+
+// Release gives the buffer back when nothing is unread.
+func (c *Conn) Release() {
+	if c.buf != nil && c.r == c.w {
+		Put(c.buf)
+		c.buf, c.r, c.w = nil, 0, 0
+	}
+}
+
+// FillIdle is Fill for a connection that may stay silent for long: it holds no
+// buffer while it waits.
+func (c *Conn) FillIdle() error {
+	c.Release()
+	if c.buf != nil || !c.sys.ok() {
+		return c.Fill()
+	}
+	b, n, err := c.sys.readIdle()
+	if n > 0 {
+		c.buf, c.r, c.w = b, 0, n
+		return nil
+	}
+	if err == nil {
+		err = io.EOF
+	}
+	return err
+}
+
+// Read reads from the connection, past the buffer.
+func (c *Conn) Read(p []byte) (int, error) {
+	if c.sys.ok() {
+		return c.sys.read(p)
+	}
+	return c.Conn.Read(p)
+}
+
+// Write writes all of p.
+func (c *Conn) Write(p []byte) (int, error) {
+	if c.sys.ok() {
+		return c.sys.write(p)
+	}
+	return c.Conn.Write(p)
+}
+
+// slack is how much later than asked a deadline may strike. Setting a timer
+// costs more than parsing a head, so one is set only when it moves by more.
+const slack = time.Second
+
+// ReadWithin makes reads fail when they take until d after now, or up to a
+// second longer. Zero means no limit.
+func (c *Conn) ReadWithin(now time.Time, d time.Duration) error {
+	return within(now, d, &c.readBy, c.SetReadDeadline)
+}
+
+// WriteWithin does the same for writes.
+func (c *Conn) WriteWithin(now time.Time, d time.Duration) error {
+	return within(now, d, &c.writeBy, c.SetWriteDeadline)
+}
+
+func within(now time.Time, d time.Duration, set *time.Time, apply func(time.Time) error) error {
+	if d == 0 {
+		if set.IsZero() {
+			return nil
+		}
+		*set = time.Time{}
+		return apply(*set)
+	}
+	want := now.Add(d)
+	if late := set.Sub(want); late >= 0 && late <= slack {
+		return nil
+	}
+	*set = want.Add(slack)
+	if d < slack {
+		*set = want
+	}
+	return apply(*set)
+}
+
+// Interrupt makes a read that waits in another goroutine, and all after it,
+// fail with a timeout.
+func (c *Conn) Interrupt() { c.Conn.SetReadDeadline(time.Unix(1, 0)) }
+
+// Reusable reports whether an idle connection is still open with nothing to
+// read: a byte nobody asked for would become the next request's answer.
+func (c *Conn) Reusable() bool {
+	return len(c.Buffered()) == 0 && c.sys.quiet(c.Conn)
+}
+
+// Close closes the connection. The buffer is left to the garbage collector,
+// since another goroutine may still be reading into it.
+func (c *Conn) Close() error { return c.Conn.Close() }

@@ -1,0 +1,199 @@
+package wire
+
+import (
+	"crypto/tls"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// sysConn reads and writes a non-blocking socket directly. Beside what
+// net.Conn does it can wait without a buffer, and it skips the bookkeeping
+// that Go keeps for system calls that block: these never do.
+type sysConn struct {
+	raw syscall.RawConn
+
+	// What the call under way works on: the functions handed to raw are made
+	// once, so that a read or a write allocates nothing.
+	in      []byte
+	inN     int
+	inErr   syscall.Errno
+	out     []byte
+	outErr  syscall.Errno
+	onRead  func(fd uintptr) bool
+	onIdle  func(fd uintptr) bool
+	onWrite func(fd uintptr) bool
+}
+
+func (s *sysConn) init(c syscall.Conn) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return
+	}
+	s.raw = raw
+	s.onRead, s.onIdle, s.onWrite = s.readOnce, s.readIdleOnce, s.writeSome
+}
+
+func (s *sysConn) ok() bool { return s.raw != nil }
+
+func (s *sysConn) readOnce(fd uintptr) bool {
+	for {
+		n, errno := rawCall(unix.SYS_READ, fd, s.in)
+		switch errno {
+		case unix.EINTR:
+			continue
+		case unix.EAGAIN:
+			return false
+		}
+		s.inN, s.inErr = n, errno
+		return true
+	}
+}
+
+func (s *sysConn) readIdleOnce(fd uintptr) bool {
+	s.in = GetSmall()
+	if s.readOnce(fd) {
+		return true
+	}
+	Put(s.in)
+	s.in = nil
+	return false
+}
+
+func (s *sysConn) read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	s.in, s.inErr = p, 0
+	err := s.raw.Read(s.onRead)
+	s.in = nil
+	return s.readResult(err)
+}
+
+// readIdle returns a pooled buffer and the number of bytes read into it.
+func (s *sysConn) readIdle() ([]byte, int, error) {
+	s.inErr = 0
+	err := s.raw.Read(s.onIdle)
+	b := s.in
+	s.in = nil
+	n, err := s.readResult(err)
+	if n == 0 && b != nil {
+		Put(b)
+		b = nil
+	}
+	return b, n, err
+}
+
+func (s *sysConn) readResult(err error) (int, error) {
+	switch {
+	case err != nil:
+		return 0, err
+	case s.inErr != 0:
+		return 0, os.NewSyscallError("read", s.inErr)
+	case s.inN == 0:
+		return 0, io.EOF
+	}
+	return s.inN, nil
+}
+
+func (s *sysConn) writeSome(fd uintptr) bool {
+	for len(s.out) > 0 {
+		n, errno := rawCall(unix.SYS_WRITE, fd, s.out)
+		switch errno {
+		case 0:
+			s.out = s.out[n:]
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return false
+		default:
+			s.outErr = errno
+			return true
+		}
+	}
+	return true
+}
+
+func (s *sysConn) write(p []byte) (int, error) {
+	s.out, s.outErr = p, 0
+	err := s.raw.Write(s.onWrite)
+	n := len(p) - len(s.out)
+	s.out = nil
+	if err == nil && s.outErr != 0 {
+		err = os.NewSyscallError("write", s.outErr)
+	}
+	return n, err
+}
+
+func rawCall(trap, fd uintptr, p []byte) (int, syscall.Errno) {
+	n, _, errno := syscall.RawSyscall(trap, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+	return int(n), errno
+}
+
+// quiet reports whether nothing waits to be read on the socket, not even its
+// end. Under TLS it looks at the socket below: a late session ticket makes a
+// connection look used, which costs a handshake and no correctness.
+func (s *sysConn) quiet(c net.Conn) bool {
+	raw := s.raw
+	if raw == nil {
+		if t, ok := c.(*tls.Conn); ok {
+			c = t.NetConn()
+		}
+		sc, ok := c.(syscall.Conn)
+		if !ok {
+			return false
+		}
+		var err error
+		if raw, err = sc.SyscallConn(); err != nil {
+			return false
+		}
+	}
+	quiet := false
+	err := raw.Control(func(fd uintptr) {
+		var b [1]byte
+		_, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b)), 1,
+			unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
+		quiet = errno == unix.EAGAIN
+	})
+	return err == nil && quiet
+}
+
+// PeerGone reports whether the peer has closed the connection, without
+// reading from it. It may be called while another goroutine uses c.
+func (c *Conn) PeerGone() bool {
+	info, ok := c.tcpInfo()
+	// From <netinet/tcp.h>; unix has no names for the states.
+	const established = 1
+	return ok && info.State != established
+}
+
+// Unreceived reports whether it is sure that the peer's kernel took nothing of
+// the last n bytes written: none of them was acknowledged.
+func (c *Conn) Unreceived(n int) bool {
+	info, ok := c.tcpInfo()
+	return ok && n > 0 && uint64(n) <= info.Bytes_sent-info.Bytes_acked
+}
+
+func (c *Conn) tcpInfo() (info unix.TCPInfo, ok bool) {
+	inner := c.Conn
+	if t, isTLS := inner.(*tls.Conn); isTLS {
+		inner = t.NetConn()
+	}
+	sc, isSys := inner.(syscall.Conn)
+	if !isSys {
+		return info, false
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return info, false
+	}
+	err = raw.Control(func(fd uintptr) {
+		if got, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			info, ok = *got, true
+		}
+	})
+	return info, ok && err == nil
+}

@@ -1,0 +1,24 @@
+//go:build !linux
+
+package wire
+
+import (
+	"net"
+	"syscall"
+)
+
+// sysConn does nothing where serai has not been tuned: net.Conn serves.
+type sysConn struct{}
+
+func (s *sysConn) init(syscall.Conn)              {}
+func (s *sysConn) ok() bool                       { return false }
+func (s *sysConn) read([]byte) (int, error)       { panic("unreachable") }
+func (s *sysConn) write([]byte) (int, error)      { panic("unreachable") }
+func (s *sysConn) readIdle() ([]byte, int, error) { panic("unreachable") }
+func (s *sysConn) quiet(net.Conn) bool            { return false }
+
+// PeerGone cannot tell here.
+func (c *Conn) PeerGone() bool { return false }
+
+// Unreceived cannot tell here.
+func (c *Conn) Unreceived(int) bool { return false }

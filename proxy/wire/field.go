@@ -1,0 +1,166 @@
+package wire
+
+import "bytes"
+
+// Field is one line of a head or of a trailer section. Both slices point into
+// the buffer it was parsed from.
+type Field struct {
+	Name, Value []byte
+	Kind        Kind
+}
+
+// Kind is what a field means to a proxy, found once while parsing.
+type Kind uint8
+
+// The kinds. Everything that a proxy neither reads nor removes is Other.
+const (
+	Other Kind = iota
+	// Dropped marks a field that is not to be sent on.
+	Dropped
+	// Lookalike is a name that some origins read as one of the kinds below:
+	// X_Forwarded_For, Content.Length.
+	Lookalike
+
+	// Message framing and connection, RFC 9112.
+	Host
+	Connection
+	ContentLength
+	TransferEncoding
+	TE
+	Trailer
+	Upgrade
+	KeepAlive
+	ProxyConnection
+	Expect
+
+	// Fields that a proxy sets.
+	Forwarded
+	XForwardedFor
+	XForwardedHost
+	XForwardedPort
+	XForwardedPrefix
+	XForwardedProto
+	XRealIP
+	XRequestID
+
+	// Fields that a proxy reads.
+	Cookie
+	Date
+)
+
+// names are the lower-case names of the kinds, by length so that a lookup
+// compares few of them.
+var names = func() (t [20][]namedKind) {
+	for name, kind := range map[string]Kind{
+		"host": Host, "connection": Connection, "content-length": ContentLength,
+		"transfer-encoding": TransferEncoding, "te": TE, "trailer": Trailer,
+		"upgrade": Upgrade, "keep-alive": KeepAlive, "proxy-connection": ProxyConnection,
+		"expect": Expect, "forwarded": Forwarded, "x-forwarded-for": XForwardedFor,
+		"x-forwarded-host": XForwardedHost, "x-forwarded-port": XForwardedPort,
+		"x-forwarded-prefix": XForwardedPrefix, "x-forwarded-proto": XForwardedProto,
+		"x-real-ip": XRealIP, "x-request-id": XRequestID, "cookie": Cookie, "date": Date,
+	} {
+		t[len(name)] = append(t[len(name)], namedKind{name, kind})
+	}
+	return t
+}()
+
+type namedKind struct {
+	name string
+	kind Kind
+}
+
+// kindOf returns the kind of a field name.
+func kindOf(name []byte) Kind {
+	if len(name) >= len(names) {
+		return Other
+	}
+	for i := range names[len(name)] {
+		n := &names[len(name)][i]
+		// The last letters differ most often: x-forwarded-host, -port.
+		if last := len(name) - 1; name[last]|0x20 == n.name[last]|0x20 && EqualFold(name, n.name) {
+			return n.kind
+		}
+	}
+	return Other
+}
+
+// lookalike reports whether name, with every byte that is neither a letter nor
+// a digit read as a dash, is one of the kinds that a proxy sets or frames by.
+// CGI and WSGI origins read X_Forwarded_For and X-Forwarded-For as one.
+func lookalike(name []byte) bool {
+	if len(name) >= len(names) {
+		return false
+	}
+	var plain [20]byte
+	for i, b := range name {
+		if class[b]&classHost == 0 || b == '.' || b == '_' || b == '~' {
+			b = '-'
+		}
+		plain[i] = b
+	}
+	k := kindOf(plain[:len(name)])
+	return k >= Host && k < Cookie
+}
+
+// Get returns the value of the first field of that name, which must be
+// lower-case, or nil.
+func Get(fields []Field, lower string) []byte {
+	for i := range fields {
+		if EqualFold(fields[i].Name, lower) {
+			if fields[i].Value == nil {
+				return []byte{}
+			}
+			return fields[i].Value
+		}
+	}
+	return nil
+}
+
+// parseFields parses lines up to and with the empty line that ends them, and
+// appends them to fields. It returns the bytes it took.
+func parseFields(buf []byte, fields []Field, maxFields int) ([]Field, int, error) {
+	pos := 0
+	for {
+		line := buf[pos:]
+		end := bytes.IndexByte(line, '\n')
+		if end < 0 {
+			return fields, 0, ErrIncomplete
+		}
+		if end == 0 || line[end-1] != '\r' {
+			return fields, 0, ErrLineEnd
+		}
+		pos += end + 1
+		if end == 1 {
+			return fields, pos, nil
+		}
+		if len(fields) == maxFields {
+			return fields, 0, ErrFieldCount
+		}
+		line = line[:end-1]
+
+		colon := 0
+		odd := false
+		for colon < len(line) && class[line[colon]]&classToken != 0 {
+			if b := line[colon]; class[b]&classHost == 0 || b == '_' || b == '.' || b == '~' {
+				odd = true
+			}
+			colon++
+		}
+		if colon == 0 || colon == len(line) || line[colon] != ':' {
+			if line[0] == ' ' || line[0] == '\t' {
+				return fields, 0, ErrFold
+			}
+			return fields, 0, ErrFieldName
+		}
+		name, value := line[:colon], trim(line[colon+1:])
+		if !cleanValue(value) {
+			return fields, 0, ErrFieldValue
+		}
+		kind := kindOf(name)
+		if odd && lookalike(name) {
+			kind = Lookalike
+		}
+		fields = append(fields, Field{name, value, kind})
+	}
+}

@@ -1,0 +1,75 @@
+package upstream
+
+import (
+	"time"
+
+	"serai/proxy/wire"
+)
+
+// Conn is a connection to an Endpoint. It is either put back with Put or
+// closed, once.
+type Conn struct {
+	*wire.Conn
+	Endpoint *Endpoint
+	// Reused says that it has carried a request before.
+	Reused bool
+
+	idleSince time.Time
+}
+
+// maxIdle bounds the connections kept per endpoint.
+const maxIdle = 512
+
+// Get returns an idle connection that is open and silent, or nil. An idle
+// connection is never older than the registry's IdleTimeout: common servers
+// close theirs after five seconds, and a close that crosses a request on its
+// way costs a retry.
+func (e *Endpoint) Get(now time.Time) *Conn {
+	for {
+		e.mu.Lock()
+		n := len(e.idle)
+		if n == 0 {
+			e.mu.Unlock()
+			return nil
+		}
+		c := e.idle[n-1]
+		e.idle[n-1] = nil
+		e.idle = e.idle[:n-1]
+		e.mu.Unlock()
+		if now.Sub(c.idleSince) < e.registry.options.IdleTimeout && c.Reusable() {
+			return c
+		}
+		c.Close()
+	}
+}
+
+// Put keeps c for the next request. It must hold no unread byte.
+func (e *Endpoint) Put(c *Conn, now time.Time) {
+	c.Release()
+	c.idleSince = now
+	e.mu.Lock()
+	if e.State() == Leaving || len(e.idle) >= maxIdle {
+		e.mu.Unlock()
+		c.Close()
+		return
+	}
+	e.idle = append(e.idle, c)
+	e.mu.Unlock()
+}
+
+// closeIdle closes the connections that have been idle since before, the
+// oldest of which are at the bottom of the stack.
+func (e *Endpoint) closeIdle(before time.Time) {
+	e.mu.Lock()
+	n := 0
+	for n < len(e.idle) && e.idle[n].idleSince.Before(before) {
+		n++
+	}
+	old := append([]*Conn(nil), e.idle[:n]...)
+	e.idle = append(e.idle[:0], e.idle[n:]...)
+	clear(e.idle[len(e.idle):cap(e.idle)])
+	e.mu.Unlock()
+	for _, c := range old {
+		c.Close()
+	}
+}

@@ -1,0 +1,38 @@
+package upstream
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// latency is a moving average of the time to the first byte. It halves for
+// each halfLife without a sample, so that an instance that was slow once is
+// tried again. Lost updates do not matter to it: it takes no lock.
+type latency struct {
+	average atomic.Int64 // nanoseconds
+	at      atomic.Int64 // Unix nanoseconds of the last sample
+}
+
+const (
+	halfLife = 5 * time.Second
+	// A new sample counts for an eighth.
+	sampleShift = 3
+)
+
+func (l *latency) observe(now time.Time, d time.Duration) {
+	old := l.average.Load()
+	if old == 0 {
+		old = int64(d)
+	}
+	l.average.Store(old + (int64(d)-old)>>sampleShift)
+	l.at.Store(now.UnixNano())
+}
+
+// value returns the average as it counts at now; 0 when nothing is known.
+func (l *latency) value(now time.Time) time.Duration {
+	age := now.UnixNano() - l.at.Load()
+	if age < 0 {
+		age = 0
+	}
+	return time.Duration(l.average.Load() >> min(uint(age/int64(halfLife)), 63))
+}

@@ -1,0 +1,139 @@
+package upstream
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// Probing starts fast, since a deploy waits for it, and slows down to once a
+// second for an instance that stays away.
+const (
+	firstProbePause = time.Millisecond
+	lastProbePause  = time.Second
+	// failedChecks in a row make a ready endpoint not ready.
+	failedChecks = 2
+)
+
+// probe decides over the life of e whether it is ready: at first, and after
+// every loss, it tries until a connect (or the check) succeeds; then it repeats
+// the check if there is one, or sleeps until somebody pokes it.
+func (r *Registry) probe(ctx context.Context, e *Endpoint) {
+	pause := firstProbePause
+	failed := 0
+	for {
+		switch e.State() {
+		case Leaving:
+			return
+		case Probing:
+			if err := r.probeOnce(ctx, e); err == nil {
+				pause, failed = firstProbePause, 0
+				r.ready(e)
+				continue
+			} else {
+				message := err.Error()
+				e.cause.Store(&message)
+			}
+			if !e.sleep(ctx, pause) {
+				return
+			}
+			pause = min(pause*2, lastProbePause)
+		case Ready:
+			if e.target.Check.Path == "" {
+				if !e.sleep(ctx, 0) {
+					return
+				}
+				continue
+			}
+			if !e.sleep(ctx, jitter(e.target.Check.Interval)) {
+				return
+			}
+			if err := r.probeOnce(ctx, e); err == nil {
+				failed = 0
+			} else if failed++; failed >= failedChecks && e.setState(Probing, err.Error()) {
+				r.logState(e, "instance fails its check", err)
+			}
+		}
+	}
+}
+
+// sleep waits for d, for ever when d is 0, or until somebody pokes e. It
+// reports whether ctx goes on.
+func (e *Endpoint) sleep(ctx context.Context, d time.Duration) bool {
+	var after <-chan time.Time
+	if d > 0 {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		after = t.C
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-e.wake:
+	case <-after:
+	}
+	return true
+}
+
+// jitter spreads d by a tenth, so that probes of many do not beat together.
+func jitter(d time.Duration) time.Duration {
+	return d - d/20 + rand.N(d/10+1)
+}
+
+// probeOnce takes a slot and probes e once.
+func (r *Registry) probeOnce(ctx context.Context, e *Endpoint) error {
+	select {
+	case r.slots <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-r.slots }()
+	if e.target.Check.Path != "" {
+		return r.probeHTTP(ctx, e)
+	}
+	c, err := e.Dial(ctx, netip.AddrPort{}, "")
+	if err != nil {
+		return err
+	}
+	// The first request is spared the connect, unless the connection carries
+	// the name of a client.
+	if e.target.ProxyProtocol == 0 && e.target.Scheme == HTTP {
+		e.Put(c, time.Now())
+		return nil
+	}
+	return c.Close()
+}
+
+// probeHTTP sends GET to the check's path.
+func (r *Registry) probeHTTP(ctx context.Context, e *Endpoint) error {
+	check := &e.target.Check
+	client := fasthttp.Client{
+		Dial: func(string) (net.Conn, error) {
+			return r.dialer.dial(ctx, &e.target, netip.AddrPort{}, "")
+		},
+		MaxResponseBodySize:       1 << 20,
+		ReadBufferSize:            64 << 10,
+		MaxIdemponentCallAttempts: 1,
+		NoDefaultUserAgentHeader:  true,
+	}
+	defer client.CloseIdleConnections()
+	request, response := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
+	defer fasthttp.ReleaseRequest(request)
+	defer fasthttp.ReleaseResponse(response)
+	// The dialer above speaks TLS where the target asks for it.
+	request.SetRequestURI("http://" + e.target.Address + check.Path)
+	request.Header.SetUserAgent("serai-check")
+	request.SetConnectionClose()
+	if err := client.DoTimeout(request, response, check.Timeout); err != nil {
+		return fmt.Errorf("check http://%s%s: %w", e.target.Address, check.Path, err)
+	}
+	if s := response.StatusCode(); s < check.StatusMin || s > check.StatusMax {
+		return fmt.Errorf("check http://%s%s: status %d is not within %d-%d", e.target.Address, check.Path, s, check.StatusMin, check.StatusMax)
+	}
+	return nil
+}
