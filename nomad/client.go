@@ -1,0 +1,267 @@
+package nomad
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The kinds of request that Options.OnRequest hears of.
+const (
+	KindServices   = "services"
+	KindService    = "service"
+	KindNamespaces = "namespaces"
+	KindStream     = "stream"
+	KindVariable   = "variable"
+	KindVariables  = "variables"
+	KindLock       = "lock"
+	KindAgent      = "agent"
+)
+
+// Client talks to one agent. It is safe for concurrent use, starts no
+// goroutine of its own and never retries: who asked decides that.
+type Client struct {
+	options Options
+	address address
+	token   *tokenSource
+	http    *http.Client
+	logger  *slog.Logger
+}
+
+// NewClient returns a client for o, or all that is wrong with o. It sends
+// nothing.
+func NewClient(o Options) (*Client, error) {
+	if err := o.Validate(); err != nil {
+		return nil, fmt.Errorf("set up the nomad client: %w", err)
+	}
+	a, err := parseAddress(o.Address)
+	if err != nil {
+		return nil, err
+	}
+	tr, err := newTransport(a, o.TLS)
+	if err != nil {
+		return nil, err
+	}
+	o.Limits = o.Limits.withDefaults()
+	logger := o.Logger
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	return &Client{
+		options: o,
+		address: a,
+		token:   &tokenSource{file: o.TokenFile, fixed: strings.TrimSpace(o.Token)},
+		http: &http.Client{
+			Transport: tr,
+			// A redirect would carry the token to a stranger.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		logger: logger,
+	}, nil
+}
+
+// Address is what the client talks to, for logs: a URL or unix:///PATH.
+func (c *Client) Address() string {
+	if c.address.socket != "" {
+		return "unix://" + c.address.socket
+	}
+	return c.address.base.String()
+}
+
+// CloseIdleConnections lets go of connections that carry no request.
+func (c *Client) CloseIdleConnections() { c.http.CloseIdleConnections() }
+
+// request is one request before it is sent.
+type request struct {
+	kind   string
+	op     string // the act in words, for the error
+	method string
+	path   string // escaped
+	params url.Values
+	body   any // nil, or encoded as JSON
+	wait   time.Duration
+}
+
+// query fills in what Query says.
+func (r *request) query(q Query) {
+	if q.Namespace != "" {
+		r.params.Set("namespace", q.Namespace)
+	}
+	if q.Stale {
+		r.params.Set("stale", "")
+	}
+	if q.Index == 0 {
+		return
+	}
+	r.params.Set("index", strconv.FormatUint(q.Index, 10))
+	// Agents add up to a sixteenth so that watchers do not all come back at
+	// once; without a wait they take 5 minutes.
+	r.wait = 5 * time.Minute
+	if q.Wait > 0 {
+		r.wait = q.Wait
+		r.params.Set("wait", strconv.FormatInt(max(1, q.Wait.Milliseconds()), 10)+"ms")
+	}
+	r.wait += r.wait/16 + time.Second
+}
+
+// errTooLate is the cause of a context that our own limit ended.
+var errTooLate = errors.New("no complete answer in time")
+
+// do sends r and returns the header and the whole body of a 2xx answer. Any
+// other outcome is an *Error. A 409 returns its body too.
+func (c *Client) do(ctx context.Context, r request) (http.Header, []byte, error) {
+	header, body, err := c.exchange(ctx, r)
+	c.report(ctx, r.kind, err)
+	return header, body, err
+}
+
+func (c *Client) report(ctx context.Context, kind string, err error) {
+	if c.options.OnRequest != nil {
+		c.options.OnRequest(kind, err)
+	}
+	if err != nil {
+		c.logger.DebugContext(ctx, "nomad request failed", "kind", kind, "error", err)
+	}
+}
+
+func (c *Client) exchange(ctx context.Context, r request) (http.Header, []byte, error) {
+	limit := c.options.Limits.Request + r.wait
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w (%v)", errTooLate, limit))
+	defer cancel()
+
+	res, token, err := c.send(ctx, r, "")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, c.options.Limits.Answer+1))
+	switch {
+	case err != nil:
+		e := c.failed(ctx, r, err)
+		e.Status = res.StatusCode
+		return nil, nil, e
+	case int64(len(body)) > c.options.Limits.Answer:
+		return nil, nil, &Error{Op: r.op, Method: r.method, Path: r.path, Status: res.StatusCode, Kind: ErrBadAnswer,
+			Err: fmt.Errorf("the answer is longer than %d bytes", c.options.Limits.Answer)}
+	case res.StatusCode < 200 || res.StatusCode > 299:
+		return res.Header, body, c.refused(r, res.StatusCode, body, token)
+	}
+	return res.Header, body, nil
+}
+
+// send sends r and returns the answer, whose body the caller closes, and the
+// token that was sent, for redaction.
+func (c *Client) send(ctx context.Context, r request, encoding string) (*http.Response, string, error) {
+	u := c.address.base.String() + r.path
+	if c.options.Region != "" {
+		r.params.Set("region", c.options.Region)
+	}
+	if q := r.params.Encode(); q != "" {
+		u += "?" + q
+	}
+	var body io.Reader
+	if r.body != nil {
+		b, err := json.Marshal(r.body)
+		if err != nil {
+			return nil, "", fmt.Errorf("%s: encode the request: %w", r.op, err)
+		}
+		body = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, u, body)
+	if err != nil {
+		return nil, "", &Error{Op: r.op, Method: r.method, Path: r.path, Err: err}
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", "serai")
+	if r.body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if encoding != "" {
+		req.Header.Set("Accept-Encoding", encoding)
+	}
+	token := c.token.token()
+	if token != "" {
+		req.Header.Set("X-Nomad-Token", token)
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return nil, "", c.failed(ctx, r, err)
+	}
+	return res, token, nil
+}
+
+// failed is the error of a request without a complete answer.
+func (c *Client) failed(ctx context.Context, r request, err error) *Error {
+	// The URL that http.Client puts before the cause repeats what we say.
+	var ue *url.Error
+	if errors.As(err, &ue) {
+		err = ue.Err
+	}
+	e := &Error{Op: r.op, Method: r.method, Path: r.path, Kind: ErrUnreachable, Err: err}
+	if ctx.Err() != nil {
+		cause := context.Cause(ctx)
+		e.Err = cause
+		if !errors.Is(cause, errTooLate) {
+			e.Kind = nil // the caller's own wish
+			return e
+		}
+		e.Advice = fmt.Sprintf("is the agent at %s overloaded or behind a broken network?", c.Address())
+		return e
+	}
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		e.Kind = ErrBadAnswer
+		e.Err = fmt.Errorf("the answer was cut short: %w", err)
+	case c.address.socket != "":
+		e.Advice = fmt.Sprintf("is the Task API socket %s mounted in this task, and its agent running?", c.address.socket)
+	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
+		e.Advice = "the agent does not speak TLS: write http:// in NOMAD_ADDR"
+	default:
+		e.Advice = fmt.Sprintf("is an agent running at %s? NOMAD_ADDR says where to look", c.Address())
+	}
+	return e
+}
+
+// refused is the error of an answer that is no success.
+func (c *Client) refused(r request, status int, body []byte, token string) *Error {
+	e := &Error{Op: r.op, Method: r.method, Path: r.path, Status: status, Body: excerpt(body, token)}
+	e.Kind, e.Advice = kindOf(status, e.Body)
+	return e
+}
+
+// decode reads a JSON answer into out, which is a pointer to a slice or
+// struct. A null is refused: it never means "none".
+func (c *Client) decode(r request, body []byte, out any) error {
+	bad := func(err error) error {
+		e := &Error{Op: r.op, Method: r.method, Path: r.path, Status: 200, Kind: ErrBadAnswer,
+			Body: excerpt(body, c.token.token()), Err: err}
+		if t := bytes.TrimSpace(body); len(t) > 0 && t[0] == '<' {
+			e.Advice = "that is a web page: NOMAD_ADDR must be the agent's own address"
+		}
+		return e
+	}
+	if len(bytes.TrimSpace(body)) == 0 {
+		return bad(errors.New("the answer is empty"))
+	}
+	if bytes.Equal(bytes.TrimSpace(body), []byte("null")) {
+		return bad(errors.New("the answer is null"))
+	}
+	if err := json.Unmarshal(body, out); err != nil {
+		return bad(err)
+	}
+	return nil
+}
+
+// insane is the error of an answer that decodes but cannot be true.
+func insane(r request, format string, args ...any) *Error {
+	return &Error{Op: r.op, Method: r.method, Path: r.path, Status: 200, Kind: ErrBadAnswer, Err: fmt.Errorf(format, args...)}
+}

@@ -1,0 +1,63 @@
+package nomad
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// OptionsFromEnv reads the variables that the nomad command honours
+// (https://developer.hashicorp.com/nomad/docs/commands#environment-variables)
+// and, inside a Nomad task, finds the Task API by itself:
+//
+//   - Address is NOMAD_ADDR; else NOMAD_UNIX_ADDR; else
+//     ${NOMAD_SECRETS_DIR}/api.sock if that exists; else empty.
+//   - TokenFile is ${NOMAD_SECRETS_DIR}/nomad_token if it exists, because
+//     that file is renewed and NOMAD_TOKEN is not. An ACL token in NOMAD_TOKEN
+//     (anything that is no workload identity) is a wish and wins over it.
+//
+// It returns Options that still want Validate.
+func OptionsFromEnv(getenv func(string) string) Options {
+	o := Options{
+		Address: getenv("NOMAD_ADDR"),
+		Region:  getenv("NOMAD_REGION"),
+		Token:   strings.TrimSpace(getenv("NOMAD_TOKEN")),
+		TLS: TLS{
+			CACert:     getenv("NOMAD_CACERT"),
+			CAPath:     getenv("NOMAD_CAPATH"),
+			ClientCert: getenv("NOMAD_CLIENT_CERT"),
+			ClientKey:  getenv("NOMAD_CLIENT_KEY"),
+			ServerName: getenv("NOMAD_TLS_SERVER_NAME"),
+		},
+	}
+	// As the nomad command does, what is no boolean counts as unset: the
+	// safe side.
+	o.TLS.SkipVerify, _ = strconv.ParseBool(getenv("NOMAD_SKIP_VERIFY"))
+
+	if o.Address == "" {
+		o.Address = getenv("NOMAD_UNIX_ADDR")
+		if o.Address != "" && !strings.Contains(o.Address, "://") {
+			o.Address = "unix://" + o.Address
+		}
+	}
+	secrets := getenv("NOMAD_SECRETS_DIR")
+	if secrets == "" {
+		return o
+	}
+	if socket := filepath.Join(secrets, "api.sock"); o.Address == "" && exists(socket) {
+		o.Address = "unix://" + socket
+	}
+	if file := filepath.Join(secrets, "nomad_token"); exists(file) && (o.Token == "" || isIdentity(o.Token)) {
+		o.TokenFile = file
+	}
+	return o
+}
+
+// isIdentity tells a workload identity (a JWT) from an ACL token (a UUID).
+func isIdentity(token string) bool { return strings.Count(token, ".") == 2 }
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}

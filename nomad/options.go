@@ -1,0 +1,176 @@
+package nomad
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+)
+
+// DefaultAddress is where an agent listens when nobody says otherwise.
+const DefaultAddress = "http://127.0.0.1:4646"
+
+// Options say which agent to talk to, as whom, and how patiently. The zero
+// Options talk to DefaultAddress without a token.
+type Options struct {
+	// Address is http://HOST:PORT, https://HOST:PORT or unix:///PATH. Empty
+	// means DefaultAddress.
+	Address string
+	// Region is sent with every request; empty means the agent's own.
+	Region string
+	// Token is sent with every request while TokenFile gives none.
+	Token string
+	// TokenFile is read anew for every request, because Nomad rewrites an
+	// identity that has a TTL. While it cannot be read, what it held last is
+	// sent; if it never could be, Token is.
+	TokenFile string
+	TLS       TLS
+	Limits    Limits
+	// Logger may be nil: then nothing is logged. Tokens are never logged.
+	Logger *slog.Logger
+	// OnRequest is called once for each request sent, when its answer is
+	// complete (for a stream: when it is up, or refused). The kind is one of
+	// the Kind constants. It must not block. Nil means nobody counts.
+	OnRequest func(kind string, err error)
+}
+
+// TLS says how an https address is verified and which certificate we show.
+// Fields are paths of PEM files, as in the nomad command's NOMAD_CACERT etc.
+type TLS struct {
+	CACert     string
+	CAPath     string
+	ClientCert string
+	ClientKey  string
+	ServerName string
+	SkipVerify bool
+}
+
+// Limits bound what an agent may cost us. A zero field means its default.
+type Limits struct {
+	// Answer is the most bytes one answer may have, unpacked: 64 MiB.
+	Answer int64
+	// Line is the most bytes one line of the event stream may have: 16 MiB.
+	// One line carries all events of one change, and the death of a node is
+	// one change.
+	Line int
+	// Request is how long an answer may take to arrive completely, on top of
+	// the time a blocking query asks the agent to wait: 10 s.
+	Request time.Duration
+	// FirstLine is how soon after a subscription the first heartbeat or event
+	// must come: 5 s. An agent sends one at once; silence is a refusal.
+	FirstLine time.Duration
+	// Heartbeat is the agent's interval, which is fixed: 30 s. A stream that
+	// is silent for three of them is broken.
+	Heartbeat time.Duration
+}
+
+func (l Limits) withDefaults() Limits {
+	orInt64 := func(v *int64, d int64) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	orDuration := func(v *time.Duration, d time.Duration) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	orInt64(&l.Answer, 64<<20)
+	if l.Line == 0 {
+		l.Line = 16 << 20
+	}
+	orDuration(&l.Request, 10*time.Second)
+	orDuration(&l.FirstLine, 5*time.Second)
+	orDuration(&l.Heartbeat, 30*time.Second)
+	return l
+}
+
+// Validate reports everything that is wrong with o at once, or nil. It reads
+// no file but looks whether the named ones exist.
+func (o Options) Validate() error {
+	var errs []error
+	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+
+	if _, err := parseAddress(o.Address); err != nil {
+		errs = append(errs, err)
+	}
+	if (o.TLS.ClientCert == "") != (o.TLS.ClientKey == "") {
+		refuse("nomad client certificate: certificate %q and key %q; set both (NOMAD_CLIENT_CERT, NOMAD_CLIENT_KEY) or neither",
+			o.TLS.ClientCert, o.TLS.ClientKey)
+	}
+	for what, path := range map[string]string{
+		"CA certificate (NOMAD_CACERT)":          o.TLS.CACert,
+		"CA directory (NOMAD_CAPATH)":            o.TLS.CAPath,
+		"client certificate (NOMAD_CLIENT_CERT)": o.TLS.ClientCert,
+		"client key (NOMAD_CLIENT_KEY)":          o.TLS.ClientKey,
+	} {
+		if path == "" {
+			continue
+		}
+		if _, err := os.Stat(path); err != nil {
+			refuse("nomad %s: %w", what, err)
+		}
+	}
+	if strings.ContainsAny(strings.TrimSpace(o.Token), " \t\r\n") {
+		// The token itself is not shown, not even a bad one.
+		refuse("nomad token: it contains white space; want the bare secret ID or identity")
+	}
+	for what, v := range map[string]int64{
+		"Answer": o.Limits.Answer, "Line": int64(o.Limits.Line), "Request": int64(o.Limits.Request),
+		"FirstLine": int64(o.Limits.FirstLine), "Heartbeat": int64(o.Limits.Heartbeat),
+	} {
+		if v < 0 {
+			refuse("nomad limit %s: %d is negative; want 0 for the default, or more", what, v)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// address is a parsed Options.Address.
+type address struct {
+	// base is what request paths are joined to; its host is "nomad" for a
+	// socket.
+	base   url.URL
+	socket string
+}
+
+func parseAddress(s string) (address, error) {
+	if s == "" {
+		s = DefaultAddress
+	}
+	refuse := func(why string) (address, error) {
+		return address{}, fmt.Errorf("nomad address %q: %s; want http://HOST:PORT, https://HOST:PORT or unix:///PATH", redactAddress(s), why)
+	}
+	u, err := url.Parse(s)
+	if err != nil {
+		return refuse("it is no URL")
+	}
+	switch {
+	case u.User != nil:
+		return refuse("it carries a user name, which would reach the logs")
+	case u.RawQuery != "" || u.Fragment != "":
+		return refuse("it carries a query or a fragment")
+	case u.Scheme == "unix":
+		path := u.Host + u.Path
+		if path == "" {
+			return refuse("the socket's path is empty")
+		}
+		return address{base: url.URL{Scheme: "http", Host: "nomad"}, socket: path}, nil
+	case u.Scheme != "http" && u.Scheme != "https":
+		return refuse("its scheme is neither http, https nor unix")
+	case u.Host == "":
+		return refuse("the host is empty")
+	}
+	return address{base: url.URL{Scheme: u.Scheme, Host: u.Host, Path: strings.TrimRight(u.Path, "/")}}, nil
+}
+
+// redactAddress hides what stands before an @, which may be a password.
+func redactAddress(s string) string {
+	if i := strings.LastIndexByte(s, '@'); i >= 0 {
+		return "..." + s[i:]
+	}
+	return s
+}

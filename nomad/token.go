@@ -1,0 +1,38 @@
+package nomad
+
+import (
+	"os"
+	"strings"
+	"sync"
+)
+
+// tokenSource gives the token to send. The file is read for every request:
+// requests are few, the file is a few hundred bytes in a tmpfs, and no rule
+// about when to look again can then be wrong.
+type tokenSource struct {
+	file  string
+	fixed string
+
+	mu   sync.Mutex
+	last string // what file held when it could be read; guarded by mu
+}
+
+// token returns the token, or "" when there is none.
+func (t *tokenSource) token() string {
+	if t.file == "" {
+		return t.fixed
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	// Nomad replaces the file; a moment in which it is missing or empty must
+	// not make us anonymous.
+	if b, err := os.ReadFile(t.file); err == nil {
+		if s := strings.TrimSpace(string(b)); s != "" {
+			t.last = s
+		}
+	}
+	if t.last == "" {
+		return t.fixed
+	}
+	return t.last
+}
