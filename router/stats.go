@@ -1,10 +1,133 @@
-// Package router answers: which route takes this request?
 package router
+
+import (
+	"runtime"
+	"sync/atomic"
+	"time"
+)
 
 // Stats counts what happened on one named route. It outlives tables: the
 // Builder hands the same Stats to the routes of the same namespace, service
 // and route name, and forgets it with them.
-type Stats struct{}
+//
+// The counters are sharded, so that cores do not fight over a cache line, and
+// made with the first request, so that a route nobody calls costs nothing.
+type Stats struct {
+	inflight atomic.Int64
+	shards   atomic.Pointer[[]statsShard]
+}
+
+// DurationBounds are the upper bounds in seconds of the buckets of a duration
+// histogram; one more bucket takes all that is longer.
+var DurationBounds = [...]float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
+
+type statsShard struct {
+	classes  [6]atomic.Uint64 // by status/100; 0 holds what got no answer
+	buckets  [len(DurationBounds) + 1]atomic.Uint64
+	nanos    atomic.Uint64
+	in, out  atomic.Uint64
+	retries  atomic.Uint64
+	upgrades atomic.Uint64
+	_        [64]byte
+}
+
+// Observation is one ended request.
+type Observation struct {
+	Status   int // 0 when the client left, or was cut off, without an answer
+	Duration time.Duration
+	BytesIn  int64 // of the request's body
+	BytesOut int64 // of the answer's body
+	Retries  int
+	Upgraded bool
+}
 
 // NewStats returns empty counters.
 func NewStats() *Stats { return &Stats{} }
+
+// Begin counts a request as in flight until Observe.
+func (s *Stats) Begin() { s.inflight.Add(1) }
+
+// Observe ends a request. Shard is any number that requests on one core tend
+// to share.
+func (s *Stats) Observe(shard int, o *Observation) {
+	s.inflight.Add(-1)
+	shards := s.shards.Load()
+	if shards == nil {
+		made := make([]statsShard, min(runtime.GOMAXPROCS(0), 8))
+		s.shards.CompareAndSwap(nil, &made)
+		shards = s.shards.Load()
+	}
+	c := &(*shards)[uint(shard)%uint(len(*shards))]
+	class := o.Status / 100
+	if class >= len(c.classes) {
+		class = 0
+	}
+	c.classes[class].Add(1)
+	c.buckets[bucket(o.Duration)].Add(1)
+	c.nanos.Add(uint64(o.Duration))
+	// Most requests have none of these: an addition costs more than a look.
+	add(&c.in, o.BytesIn)
+	add(&c.out, o.BytesOut)
+	add(&c.retries, int64(o.Retries))
+	if o.Upgraded {
+		c.upgrades.Add(1)
+	}
+}
+
+func add(c *atomic.Uint64, n int64) {
+	if n > 0 {
+		c.Add(uint64(n))
+	}
+}
+
+func bucket(d time.Duration) int {
+	s := d.Seconds()
+	for i, bound := range DurationBounds {
+		if s <= bound {
+			return i
+		}
+	}
+	return len(DurationBounds)
+}
+
+// StatsSnapshot is the sum of all shards at one moment.
+type StatsSnapshot struct {
+	Inflight          int64
+	Classes           [6]uint64 // by status/100; 0 holds what got no answer
+	Buckets           [len(DurationBounds) + 1]uint64
+	Duration          time.Duration // of all requests together
+	BytesIn, BytesOut uint64
+	Retries, Upgrades uint64
+}
+
+// Requests returns the number of ended requests.
+func (s *StatsSnapshot) Requests() (n uint64) {
+	for _, c := range s.Classes {
+		n += c
+	}
+	return n
+}
+
+// Snapshot sums the shards.
+func (s *Stats) Snapshot() (sum StatsSnapshot) {
+	sum.Inflight = s.inflight.Load()
+	shards := s.shards.Load()
+	if shards == nil {
+		return sum
+	}
+	for i := range *shards {
+		c := &(*shards)[i]
+		for j := range c.classes {
+			sum.Classes[j] += c.classes[j].Load()
+		}
+		for j := range c.buckets {
+			sum.Buckets[j] += c.buckets[j].Load()
+		}
+		sum.Duration += time.Duration(c.nanos.Load())
+		sum.BytesIn += c.in.Load()
+		sum.BytesOut += c.out.Load()
+		sum.Retries += c.retries.Load()
+		sum.Upgrades += c.upgrades.Load()
+	}
+	return sum
+}

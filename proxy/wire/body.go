@@ -4,10 +4,9 @@ import "io"
 
 // Bounds of a chunked body's own bytes, so that framing cannot be a flood.
 const (
-	maxChunkDigits = 15      // of a chunk size
-	maxChunkLine   = 1 << 10 // bytes of one chunk header line
-	maxChunkExtSum = 16 << 10
-	chunkLineLeast = len("0\r\n")
+	maxChunkDigits = 15       // of a chunk size
+	maxChunkLine   = 1 << 10  // bytes of one chunk header line
+	maxChunkExtSum = 16 << 10 // of all size lines that are longer than a size
 )
 
 // Body decodes the content of one message from a Conn. It hands out slices of
@@ -22,9 +21,7 @@ type Body struct {
 	ready   []byte // found by Ready, not yet handed out
 	err     error  // final: io.EOF after the clean end
 
-	// Trailers are the fields after the last chunk. They are complete, and
-	// valid until the next read, once Next has returned io.EOF.
-	Trailers []Field
+	trailers []Field
 }
 
 type chunkPhase uint8
@@ -39,7 +36,7 @@ const (
 // Reset starts a body of that framing at the unread bytes of c. Size is only
 // used with Length.
 func (b *Body) Reset(c *Conn, f Framing, size int64, l Limits) {
-	*b = Body{conn: c, framing: f, left: size, limits: l, Trailers: b.Trailers[:0]}
+	*b = Body{conn: c, framing: f, left: size, limits: l, trailers: b.trailers[:0]}
 	if f == NoBody || f == Length && size == 0 {
 		b.err = io.EOF
 	}
@@ -176,7 +173,7 @@ func (b *Body) chunk() error {
 		case chunkTrailers:
 			var n int
 			var err error
-			b.Trailers, n, err = parseFields(buf, b.Trailers[:0], b.limits.Fields)
+			b.trailers, n, err = parseFields(buf, b.trailers[:0], b.limits.Fields)
 			switch {
 			case err == ErrIncomplete:
 				return nil
@@ -241,3 +238,7 @@ func hexValue(b byte) byte {
 	}
 	return b - 'a' + 10
 }
+
+// Trailers returns the fields after the last chunk. They are complete, and
+// valid until the next read, once Next has returned io.EOF.
+func (b *Body) Trailers() []Field { return b.trailers }

@@ -1,9 +1,11 @@
 package wire
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -22,6 +24,7 @@ type Conn struct {
 	r, w int    // buf[r:w] is unread
 
 	readBy, writeBy time.Time // the deadlines that are set
+	interrupted     atomic.Bool
 }
 
 // NewConn wraps c, which it owns from then on.
@@ -69,6 +72,20 @@ func (c *Conn) Fill() error {
 	return err
 }
 
+// FillLine is Fill until a line end has come with it: a head that comes byte by
+// byte is not worth parsing before.
+func (c *Conn) FillLine() error {
+	for {
+		had := len(c.Buffered())
+		if err := c.Fill(); err != nil {
+			return err
+		}
+		if bytes.IndexByte(c.Buffered()[had:], '\n') >= 0 {
+			return nil
+		}
+	}
+}
+
 // Enlarge makes the buffer a large one, for a body that is worth it.
 func (c *Conn) Enlarge() {
 	if len(c.buf) < LargeBuffer {
@@ -82,6 +99,17 @@ func (c *Conn) enlarge() {
 	c.r = 0
 	Put(c.buf)
 	c.buf = b
+}
+
+// Detach moves the unread bytes to a large buffer and returns the one they were
+// in, so that slices of it stay valid through further reads. The caller gives
+// it back with Put.
+func (c *Conn) Detach() []byte {
+	old := c.buf
+	b := GetLarge()
+	c.w = copy(b, c.buf[c.r:c.w])
+	c.buf, c.r = b, 0
+	return old
 }
 
 // Release gives the buffer back when nothing is unread.
@@ -132,37 +160,56 @@ const slack = time.Second
 
 // ReadWithin makes reads fail when they take until d after now, or up to a
 // second longer. Zero means no limit.
-func (c *Conn) ReadWithin(now time.Time, d time.Duration) error {
-	return within(now, d, &c.readBy, c.SetReadDeadline)
+func (c *Conn) ReadWithin(now time.Time, d time.Duration) {
+	if move(&c.readBy, now, d) {
+		c.SetReadDeadline(c.readBy)
+		c.stayInterrupted()
+	}
 }
 
 // WriteWithin does the same for writes.
-func (c *Conn) WriteWithin(now time.Time, d time.Duration) error {
-	return within(now, d, &c.writeBy, c.SetWriteDeadline)
+func (c *Conn) WriteWithin(now time.Time, d time.Duration) {
+	if move(&c.writeBy, now, d) {
+		c.SetWriteDeadline(c.writeBy)
+		c.stayInterrupted()
+	}
 }
 
-func within(now time.Time, d time.Duration, set *time.Time, apply func(time.Time) error) error {
+// move moves a deadline to d after now, and reports whether that is worth it.
+func move(set *time.Time, now time.Time, d time.Duration) bool {
 	if d == 0 {
-		if set.IsZero() {
-			return nil
-		}
+		moved := !set.IsZero()
 		*set = time.Time{}
-		return apply(*set)
+		return moved
 	}
 	want := now.Add(d)
 	if late := set.Sub(want); late >= 0 && late <= slack {
-		return nil
+		return false
 	}
-	*set = want.Add(slack)
-	if d < slack {
-		*set = want
-	}
-	return apply(*set)
+	*set = want.Add(min(slack, d))
+	return true
 }
 
-// Interrupt makes a read that waits in another goroutine, and all after it,
-// fail with a timeout.
-func (c *Conn) Interrupt() { c.Conn.SetReadDeadline(time.Unix(1, 0)) }
+// Interrupt makes reads and writes that wait in another goroutine, and all
+// after them, fail with a timeout.
+func (c *Conn) Interrupt() {
+	c.interrupted.Store(true)
+	c.stayInterrupted()
+}
+
+// stayInterrupted keeps a deadline set at the same time from undoing Interrupt.
+func (c *Conn) stayInterrupted() {
+	if c.interrupted.Load() {
+		c.SetDeadline(time.Unix(1, 0))
+	}
+}
+
+// Resume undoes Interrupt, and all deadlines.
+func (c *Conn) Resume() {
+	c.interrupted.Store(false)
+	c.readBy, c.writeBy = time.Time{}, time.Time{}
+	c.SetDeadline(time.Time{})
+}
 
 // Reusable reports whether an idle connection is still open with nothing to
 // read: a byte nobody asked for would become the next request's answer.

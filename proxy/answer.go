@@ -1,0 +1,135 @@
+package proxy
+
+import (
+	"bytes"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"serai/proxy/wire"
+	"serai/router"
+)
+
+// answer sends an answer of serai itself: a plain body of one line, JSON when
+// the client asks for it.
+func (p *Proxy) answer(x *Exchange, status int, reason, detail string) {
+	x.Reason = reason
+	body := make([]byte, 0, 256)
+	contentType := "text/plain; charset=utf-8"
+	if bytes.Contains(x.Header("accept"), []byte("json")) {
+		contentType = "application/json"
+		body = append(body, `{"status":`...)
+		body = strconv.AppendInt(body, int64(status), 10)
+		body = append(body, `,"reason":`...)
+		body = strconv.AppendQuote(body, reason)
+		body = append(body, `,"detail":`...)
+		body = strconv.AppendQuote(body, detail)
+		body = append(body, "}\n"...)
+	} else {
+		body = strconv.AppendInt(body, int64(status), 10)
+		body = append(body, ' ')
+		body = append(body, detail...)
+		body = append(body, " ("...)
+		body = append(body, reason...)
+		body = append(body, ")\n"...)
+	}
+	fields := []wire.Field{
+		field("Content-Type", contentType),
+		field("X-Serai-Reason", reason),
+		field("Cache-Control", "no-store"),
+	}
+	if status == 503 {
+		fields = append(fields, field("Retry-After", "1"))
+	}
+	x.send(status, fields, body)
+}
+
+// send sends a whole answer with that body.
+func (x *Exchange) send(status int, fields []wire.Field, body []byte) {
+	h := wire.ResponseHead{Status: status, Minor: 1, Framing: wire.Length, Size: int64(len(body)), KeepAlive: true}
+	h.Fields = append(fields, wire.Field{
+		Name: []byte("Content-Length"), Value: strconv.AppendInt(nil, h.Size, 10), Kind: wire.ContentLength,
+	})
+	if string(x.Head.Method) == "HEAD" {
+		h.Framing, h.Declared, body = wire.NoBody, true, nil
+	}
+	x.Status = status
+	r := x.Responder
+	if err := r.Head(&h); err != nil {
+		return
+	}
+	if len(body) > 0 {
+		if err := r.Write(body); err != nil {
+			return
+		}
+		x.BytesOut = int64(len(body))
+	}
+	r.Finish(nil)
+}
+
+func field(name, value string) wire.Field {
+	return wire.Field{Name: []byte(name), Value: []byte(value)}
+}
+
+// cut ends the exchange without a whole answer.
+func (x *Exchange) cut(reason string) {
+	x.Reason = reason
+	x.Responder.Abort()
+}
+
+// serveUnrouted answers a request that no route takes.
+func (p *Proxy) serveUnrouted(x *Exchange, miss router.Miss) {
+	switch miss {
+	case router.NoHost:
+		if p.wantsReady(x) {
+			p.serveReady(x)
+			return
+		}
+		p.answer(x, 404, "no-host", "no route for this host")
+	case router.NoPath:
+		p.answer(x, 404, "no-path", "no route of this host takes this path")
+	default:
+		p.answer(x, 404, "no-condition", "no route of this host and path takes this request")
+	}
+}
+
+// wantsReady reports whether the request is for the ready path.
+func (p *Proxy) wantsReady(x *Exchange) bool {
+	return p.options.ReadyPath != "" && string(x.Head.Path) == p.options.ReadyPath
+}
+
+// serveReady answers a load balancer's health check.
+func (p *Proxy) serveReady(x *Exchange) {
+	text := []wire.Field{field("Content-Type", "text/plain; charset=utf-8"), field("Cache-Control", "no-store")}
+	if p.options.Ready() {
+		x.send(200, text, []byte("ready\n"))
+		return
+	}
+	x.Reason = "not-ready"
+	x.send(503, append(text, field("X-Serai-Reason", x.Reason)), []byte("not ready\n"))
+}
+
+// isAddress reports whether host is an IP address, with or without a port.
+func isAddress(host []byte) bool {
+	s := string(host)
+	if _, err := netip.ParseAddrPort(s); err == nil {
+		return true
+	}
+	_, err := netip.ParseAddr(strings.Trim(s, "[]"))
+	return err == nil
+}
+
+// redirect answers with the route's redirection. A request that already is
+// where "redirect=https" sends it goes on to the instances.
+func (p *Proxy) redirect(x *Exchange, r *router.Redirect) {
+	if r.HTTPS && x.secure() {
+		p.forward(x)
+		return
+	}
+	location := r.AppendLocation(nil, &x.query)
+	x.Reason = "redirect"
+	x.send(r.Status, []wire.Field{
+		{Name: []byte("Location"), Value: location},
+		field("X-Serai-Reason", x.Reason),
+	}, nil)
+}

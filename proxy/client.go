@@ -1,0 +1,93 @@
+package proxy
+
+import (
+	"bytes"
+	"net/netip"
+
+	"serai/proxy/wire"
+	"serai/upstream"
+)
+
+var _ upstream.Attributes = (*Exchange)(nil)
+
+// Header returns the first value of a request header, nil when absent. The
+// name must be lower-case.
+func (x *Exchange) Header(name string) []byte { return wire.Get(x.Head.Fields, name) }
+
+// Cookie returns the value of a request cookie, nil when absent (RFC 6265
+// section 4.2).
+func (x *Exchange) Cookie(name string) []byte {
+	for i := range x.Head.Fields {
+		f := &x.Head.Fields[i]
+		if f.Kind != wire.Cookie {
+			continue
+		}
+		for rest := f.Value; len(rest) > 0; {
+			var pair []byte
+			pair, rest, _ = bytes.Cut(rest, []byte(";"))
+			pair = bytes.TrimLeft(pair, " \t")
+			if len(pair) > len(name) && pair[len(name)] == '=' && string(pair[:len(name)]) == name {
+				return bytes.Trim(pair[len(name)+1:], `"`)
+			}
+		}
+	}
+	return nil
+}
+
+// ClientIP returns the client's address, 4 or 16 bytes.
+func (x *Exchange) ClientIP() []byte {
+	if x.Client.Is4() {
+		a := x.Client.As4()
+		return append(x.ip[:0], a[:]...)
+	}
+	a := x.Client.As16()
+	return append(x.ip[:0], a[:]...)
+}
+
+// identifyClient finds the client behind a trusted peer: the last address of
+// X-Forwarded-For that is not itself a trusted proxy's.
+func (p *Proxy) identifyClient(x *Exchange) {
+	x.Client = x.Peer.Addr()
+	x.trusted = p.trusts(x.Client)
+	if !x.trusted {
+		return
+	}
+	for i := len(x.Head.Fields) - 1; i >= 0; i-- {
+		f := &x.Head.Fields[i]
+		if f.Kind != wire.XForwardedFor {
+			continue
+		}
+		for list := f.Value; len(list) > 0; {
+			comma := bytes.LastIndexByte(list, ',')
+			addr, ok := parseAddr(bytes.TrimSpace(list[comma+1:]))
+			if !ok {
+				return
+			}
+			x.Client = addr
+			if !p.trusts(addr) {
+				return
+			}
+			list = list[:max(comma, 0)]
+		}
+	}
+}
+
+func (p *Proxy) trusts(a netip.Addr) bool {
+	for _, prefix := range p.options.TrustedProxies {
+		if prefix.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// parseAddr parses an address, also with a port as some balancers write it.
+func parseAddr(s []byte) (netip.Addr, bool) {
+	if a, err := netip.ParseAddr(string(s)); err == nil {
+		return a.Unmap().WithZone(""), true
+	}
+	if a, err := netip.ParseAddrPort(string(s)); err == nil {
+		return a.Addr().Unmap().WithZone(""), true
+	}
+	return netip.Addr{}, false
+}

@@ -1,0 +1,164 @@
+package proxy
+
+import (
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"serai/proxy/wire"
+	"serai/router"
+	"serai/upstream"
+)
+
+// Exchange is one request and its answer, the same for every engine. The
+// engine fills the first part and calls Proxy.Serve; Serve fills the second,
+// which the engine only reads. It is used again for the next request.
+type Exchange struct {
+	// Head is the request. Its slices stay valid until Serve returns.
+	Head wire.RequestHead
+	// Body is the request's body, never nil.
+	Body Body
+	// Responder takes the answer.
+	Responder Responder
+	// Peer is the other end of the connection: the client, or a trusted
+	// proxy. Local is ours.
+	Peer, Local netip.AddrPort
+	// Secure says that the request came over TLS.
+	Secure bool
+	// Start is when the head was complete.
+	Start time.Time
+	// Shard is the same for requests that tend to share a core.
+	Shard int
+
+	// Client is the client's address: the peer's, or what a trusted proxy
+	// said.
+	Client netip.Addr
+	// Route and Member served the request, nil when none did.
+	Route  *router.Route
+	Member *upstream.Member
+	// Status is the answer's, 0 when there was none. Reason is the short code
+	// of an answer of serai itself, or of an answer cut off.
+	Status int
+	Reason string
+	// Retries counts attempts after the first.
+	Retries int
+	// BytesIn and BytesOut count the bodies, in bytes.
+	BytesIn, BytesOut int64
+	// Queued is the time spent waiting for an instance, Connected the time of
+	// the last connect, FirstByte the time from sending the request to the
+	// first byte of the answer.
+	Queued, Connected, FirstByte time.Duration
+	Upgraded                     bool
+
+	forwarding
+	attempt
+}
+
+// Body is the content of a request. wire.Body is one.
+type Body interface {
+	// Next returns the next bytes, valid until the next call; io.EOF after
+	// the clean end.
+	Next() ([]byte, error)
+	// Ready reports whether Next would return bytes without waiting.
+	Ready() bool
+	// Done reports whether the clean end has been seen.
+	Done() bool
+	// Trailers returns the trailer fields once the end has been seen.
+	Trailers() []wire.Field
+	// Interrupt makes a Next that waits in another goroutine fail, and all
+	// after it.
+	Interrupt()
+}
+
+// Responder is how an engine sends an answer. Errors mean that the client can
+// no longer be reached: the exchange is over.
+type Responder interface {
+	// Interim sends a 1xx answer at once.
+	Interim(h *wire.ResponseHead) error
+	// Head starts the answer. Fields that are Dropped are not sent; the
+	// engine adds framing and connection fields of its own. It may hold the
+	// head back until Flush.
+	Head(h *wire.ResponseHead) error
+	// Write sends bytes of the body, or holds them back until Flush.
+	Write(p []byte) error
+	// Flush sends what is held back.
+	Flush() error
+	// Finish ends the answer.
+	Finish(trailers []wire.Field) error
+	// Abort ends the answer so that the client sees that it was cut.
+	Abort()
+	// Tunnel sends h, a 101, and then gives both directions of the client's
+	// connection away: it returns when the tunnel has ended.
+	Tunnel(h *wire.ResponseHead, to *upstream.Conn) (in, out int64, err error)
+}
+
+// attempt is what another goroutine may ask of the exchange, to end it when
+// the client has left.
+type attempt struct {
+	waiting atomic.Int64 // Unix nanoseconds since when it waits, 0 when not
+
+	mu   sync.Mutex
+	conn *upstream.Conn // the one that is read from
+	left bool           // the client has left
+	gone chan struct{}  // closed when it has; made when somebody waits for it
+}
+
+// WaitingSince returns since when the exchange has been waiting for an
+// instance or for its answer; zero when it is not.
+func (x *Exchange) WaitingSince() time.Time {
+	if ns := x.waiting.Load(); ns != 0 {
+		return time.Unix(0, ns)
+	}
+	return time.Time{}
+}
+
+// Cancel ends the exchange's wait because the client has left. It may be
+// called from another goroutine.
+func (x *Exchange) Cancel() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.left = true
+	if x.conn != nil {
+		x.conn.Interrupt()
+	}
+	if x.gone != nil {
+		close(x.gone)
+		x.gone = nil
+	}
+}
+
+// hold notes the connection that Cancel is to interrupt, nil for none, and
+// reports whether the client is still there.
+func (x *Exchange) hold(c *upstream.Conn) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.conn = c
+	return !x.left
+}
+
+// whenGone returns a channel that is closed when the client leaves.
+func (x *Exchange) whenGone() <-chan struct{} {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	gone := make(chan struct{})
+	if x.left {
+		close(gone)
+		return gone
+	}
+	x.gone = gone
+	return gone
+}
+
+// Reset makes the exchange ready for the next request.
+func (x *Exchange) Reset() {
+	x.Client, x.Route, x.Member = netip.Addr{}, nil, nil
+	x.Status, x.Reason, x.Retries = 0, "", 0
+	x.BytesIn, x.BytesOut = 0, 0
+	x.Queued, x.Connected, x.FirstByte, x.Upgraded = 0, 0, 0, false
+	x.waiting.Store(0)
+	x.mu.Lock()
+	x.conn, x.left, x.gone = nil, false, nil
+	x.mu.Unlock()
+	x.forwarding.reset()
+}

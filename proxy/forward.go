@@ -1,0 +1,288 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+	"time"
+
+	"serai/proxy/wire"
+	"serai/upstream"
+)
+
+// failure is why an attempt brought no answer.
+type failure struct {
+	status int    // what the client is told when there is no further attempt
+	reason string // its short code
+	err    error
+	// unsent says that no byte of the request can have been processed, so
+	// that any request may be tried again.
+	unsent bool
+	// silent says that no byte of an answer came, so that an idempotent
+	// request may be tried again.
+	silent bool
+}
+
+// forward sends the request to a member of the route's pool, and to another
+// one as long as that is safe, and relays the answer.
+func (p *Proxy) forward(x *Exchange) {
+	if limit := x.Route.Options.MaxBody; limit > 0 && x.Head.Size > limit {
+		p.answer(x, wire.ErrBodyTooLong.Status, wire.ErrBodyTooLong.Code, wire.ErrBodyTooLong.Detail)
+		return
+	}
+	x.prepare()
+	defer p.endRetries(x)
+	for {
+		m := p.pick(x)
+		if m == nil {
+			return
+		}
+		x.Member = m
+		f := p.attempt(x, m)
+		m.Endpoint.End(time.Now(), x.FirstByte)
+		if f == nil {
+			return
+		}
+		x.tried.Add(m.Endpoint)
+		if !p.mayRetry(x, f) {
+			p.fail(x, f)
+			return
+		}
+		x.Retries++
+	}
+}
+
+// maxUnsent bounds the attempts of a request of which nothing was processed.
+const maxUnsent = 8
+
+// mayRetry decides whether the request may be tried again. A request that
+// cannot have been processed puts no load on anyone and is not bound by the
+// budget: a node that goes down would otherwise fail the requests beyond it.
+func (p *Proxy) mayRetry(x *Exchange, f *failure) bool {
+	switch {
+	case x.upload.streaming:
+		return false
+	case f.unsent:
+		return x.Retries < maxUnsent
+	case !f.silent || !idempotent(x.Head.Method) || x.Retries >= x.Route.Options.Retries:
+		return false
+	}
+	if p.retrying.Load() >= max(int64(p.options.RetryMin), int64(p.options.RetryShare*float64(p.inflight.Load()))) {
+		p.count("retry-budget")
+		return false
+	}
+	if !x.retried {
+		x.retried = true
+		p.retrying.Add(1)
+	}
+	return true
+}
+
+// endRetries gives the budget back.
+func (p *Proxy) endRetries(x *Exchange) {
+	if x.retried {
+		p.retrying.Add(-1)
+	}
+}
+
+// idempotent reports whether a method may be repeated (RFC 9110 section 9.2.2).
+func idempotent(method []byte) bool {
+	switch string(method) {
+	case "GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE":
+		return true
+	}
+	return false
+}
+
+// fail tells the client that the request could not be answered.
+func (p *Proxy) fail(x *Exchange, f *failure) {
+	p.options.Logger.Debug("request failed", "host", string(x.Head.Host), "route", x.Route.Name,
+		"alloc", x.Member.Alloc, "reason", f.reason, "error", f.err)
+	if f.status == 0 {
+		x.cut(f.reason)
+		return
+	}
+	p.answer(x, f.status, f.reason, f.err.Error())
+}
+
+// attempt sends the request to m once and relays the answer. Nil means that
+// the exchange is over, for good or ill.
+func (p *Proxy) attempt(x *Exchange, m *upstream.Member) *failure {
+	conn, f := p.connect(x, m)
+	if f != nil {
+		return f
+	}
+	if !x.hold(conn) {
+		conn.Close()
+		x.cut("client-gone")
+		return nil
+	}
+	x.waiting.Store(x.Start.UnixNano())
+	f, reusable := p.roundTrip(x, m, conn)
+	x.waiting.Store(0)
+	stillThere := x.hold(nil)
+	x.stopUpload(conn)
+	if f == nil && reusable && stillThere && x.upload.complete && len(conn.Buffered()) == 0 {
+		m.Endpoint.Put(conn, time.Now())
+	} else {
+		conn.Close()
+	}
+	if f != nil && !stillThere {
+		return &failure{reason: "client-gone", err: errClientGone}
+	}
+	return f
+}
+
+var errClientGone = errors.New("the client left")
+
+// connect takes an idle connection, or makes one. A request whose body is not
+// here yet gets a new one: it could not be repeated if the instance closed an
+// idle one at this very moment.
+func (p *Proxy) connect(x *Exchange, m *upstream.Member) (*upstream.Conn, *failure) {
+	x.startUpload()
+	e := m.Endpoint
+	if x.Retries == 0 && x.upload.complete && e.Target().ProxyProtocol == 0 && !x.upgrading() {
+		if c := e.Get(x.Start); c != nil {
+			c.Reused = true
+			return c, nil
+		}
+	}
+	client := netip.AddrPort{}
+	if e.Target().ProxyProtocol != 0 {
+		client = netip.AddrPortFrom(x.Client, x.Peer.Port())
+	}
+	began := time.Now()
+	c, err := e.Dial(context.Background(), client, hostname(x.Head.Host))
+	x.Connected = time.Since(began)
+	if err != nil {
+		e.Unreachable(err)
+		return nil, &failure{status: 502, reason: "connect-failed", err: errors.New("no connection to the instance could be made"), unsent: true, silent: true}
+	}
+	return c, nil
+}
+
+// hostname returns host without its port, for SNI.
+func hostname(host []byte) string {
+	if h, _, err := net.SplitHostPort(string(host)); err == nil {
+		return h
+	}
+	return string(host)
+}
+
+// roundTrip sends the request over conn and relays the answer. It reports
+// whether the instance left the connection in order.
+func (p *Proxy) roundTrip(x *Exchange, m *upstream.Member, conn *upstream.Conn) (f *failure, reusable bool) {
+	x.out = x.appendHead(x.out[:0], m)
+	x.out = x.appendFirst(x.out)
+	sent := time.Now()
+	conn.WriteWithin(sent, p.options.WriteIdle)
+	_, err := conn.Write(x.out)
+	if err == nil && !x.upload.complete {
+		p.stream(x, conn)
+	}
+	if err == nil {
+		err = p.awaitHead(x, conn, sent)
+	}
+	if err != nil {
+		return p.explain(x, conn, err), false
+	}
+	if x.answer.Status == 101 {
+		return p.tunnel(x, conn), false
+	}
+	return nil, p.relay(x, conn)
+}
+
+// Why an answer is not accepted, beside wire's errors.
+var (
+	errInterim  = errors.New("the instance sent too many 1xx answers")
+	errSwitched = errors.New("the instance switched protocols without being asked")
+)
+
+// awaitHead reads up to the final answer's head and passes 1xx answers on.
+func (p *Proxy) awaitHead(x *Exchange, conn *upstream.Conn, sent time.Time) error {
+	timeout := x.Route.Options.Timeout
+	now := sent
+	for interims := 0; ; {
+		if len(conn.Buffered()) > 0 {
+			n, err := x.answer.ParseResponse(conn.Buffered(), x.Head.Method, p.options.Limits)
+			switch {
+			case err == wire.ErrIncomplete:
+			case err != nil:
+				return err
+			case x.answer.Status == 101:
+				if !x.upgrading() {
+					return errSwitched
+				}
+				conn.Discard(n)
+				return nil
+			case x.answer.Status >= 200:
+				conn.Discard(n)
+				return nil
+			default:
+				if interims++; interims > p.options.MaxInterim {
+					return errInterim
+				}
+				x.filterAnswer()
+				if x.Head.Minor == 1 {
+					if err := x.Responder.Interim(&x.answer); err != nil {
+						return errClientGone
+					}
+				}
+				conn.Discard(n)
+				continue
+			}
+		}
+		conn.ReadWithin(now, timeout)
+		err := conn.FillLine()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			// The instance need not answer before it has the whole request.
+			now = time.Now()
+			if last := x.lastUploaded(); now.Sub(last) < timeout && x.uploadError() == nil && x.hold(conn) {
+				now = last
+				continue
+			}
+		}
+		if err != nil {
+			return err
+		}
+		if x.FirstByte == 0 {
+			x.FirstByte = time.Since(sent)
+		}
+	}
+}
+
+// explain tells what an attempt's error means for the client and for a retry.
+func (p *Proxy) explain(x *Exchange, conn *upstream.Conn, err error) *failure {
+	silent := x.FirstByte == 0
+	if uploadErr := x.uploadError(); uploadErr != nil {
+		return explainUpload(uploadErr)
+	}
+	var refused *wire.Error
+	switch {
+	case err == errClientGone:
+		return &failure{reason: "client-gone", err: err}
+	case errors.As(err, &refused):
+		return &failure{status: 502, reason: "bad-answer", err: errors.New("the instance's answer is malformed: " + refused.Code)}
+	case err == errInterim || err == errSwitched:
+		return &failure{status: 502, reason: "bad-answer", err: err}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &failure{status: 504, reason: "upstream-timeout", err: errors.New("the instance did not answer in time")}
+	}
+	f := &failure{status: 502, reason: "upstream-closed", err: errors.New("the instance closed the connection before it answered"), silent: silent}
+	if conn.Reused && silent && closed(err) {
+		// The instance closed an idle connection while the request was on its
+		// way. For a request that must not be repeated its kernel tells: what
+		// it did not acknowledge, nobody has read.
+		f.unsent = idempotent(x.Head.Method) || conn.Unreceived(len(x.out))
+	}
+	return f
+}
+
+// closed reports whether err is how a closed connection shows.
+func closed(err error) bool {
+	return err == io.EOF || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}

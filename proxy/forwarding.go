@@ -1,0 +1,282 @@
+package proxy
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"net/netip"
+	"strconv"
+
+	"serai/proxy/wire"
+	"serai/router"
+	"serai/upstream"
+)
+
+// forwarding is what an exchange works with on its way to an instance.
+type forwarding struct {
+	query      router.Query
+	trusted    bool // the peer's forwarding fields are believed
+	ip         [16]byte
+	tried      upstream.Tried
+	retried    bool     // counts against the retry budget
+	identified bool     // the request brought an ID of its own
+	requestID  [16]byte // otherwise the one made for it
+	out        []byte   // the request as sent: its head, and what came with it
+	upload     upload
+	answer     wire.ResponseHead
+	answerBody wire.Body
+}
+
+func (f *forwarding) reset() {
+	f.query, f.trusted = router.Query{}, false
+	f.tried, f.retried = upstream.Tried{}, false
+	f.identified, f.requestID = false, [16]byte{}
+	f.out, f.upload = f.out[:0], upload{}
+}
+
+// secure reports whether the client speaks TLS, to us or to a trusted proxy in
+// front of us.
+func (x *Exchange) secure() bool {
+	if x.Secure || !x.trusted {
+		return x.Secure
+	}
+	return wire.EqualFold(bytes.TrimSpace(x.Header("x-forwarded-proto")), "https")
+}
+
+// prepare marks the request fields that are not sent on: those of the
+// connection, those the Connection field names, those we set ourselves, and
+// what looks like them (RFC 9110 section 7.6.1).
+func (x *Exchange) prepare() {
+	fields := x.Head.Fields
+	for i := range fields {
+		switch f := &fields[i]; f.Kind {
+		case wire.Other, wire.ContentLength, wire.Cookie, wire.Date, wire.Trailer:
+		case wire.Connection:
+			dropNamed(fields, f.Value)
+			f.Kind = wire.Dropped
+		case wire.Expect:
+			if !x.Head.Continue {
+				f.Kind = wire.Dropped
+			}
+		case wire.XRequestID:
+			if x.identified || len(f.Value) == 0 || len(f.Value) > maxRequestID {
+				f.Kind = wire.Dropped
+			} else {
+				x.identified = true
+			}
+		case wire.Forwarded, wire.XForwardedFor, wire.XForwardedHost, wire.XForwardedPort, wire.XForwardedProto, wire.XForwardedPrefix, wire.XRealIP:
+			if !x.trusted {
+				f.Kind = wire.Dropped
+			}
+		default: // Host, TransferEncoding, TE, Upgrade, KeepAlive, ProxyConnection, Lookalike
+			f.Kind = wire.Dropped
+		}
+	}
+	if !x.identified {
+		x.makeID()
+	}
+}
+
+// dropNamed drops the fields that a Connection field names. What frames or
+// routes the message cannot be dropped by naming it.
+func dropNamed(fields []wire.Field, list []byte) {
+	if wire.EqualFold(list, "keep-alive") || wire.EqualFold(list, "close") {
+		return
+	}
+	for i := range fields {
+		switch f := &fields[i]; f.Kind {
+		case wire.Dropped, wire.Connection, wire.ContentLength, wire.TransferEncoding, wire.Host, wire.Trailer, wire.XRequestID:
+		default:
+			if hasName(list, f.Name) {
+				f.Kind = wire.Dropped
+			}
+		}
+	}
+}
+
+// hasName reports whether a comma-separated list names a field.
+func hasName(list, name []byte) bool {
+	for len(list) > 0 {
+		var element []byte
+		element, list, _ = bytes.Cut(list, []byte(","))
+		if bytes.EqualFold(bytes.Trim(element, " \t"), name) {
+			return true
+		}
+	}
+	return false
+}
+
+// appendHead appends the request head as sent to m.
+func (x *Exchange) appendHead(dst []byte, m *upstream.Member) []byte {
+	h := &x.Head
+	dst = append(dst, h.Method...)
+	dst = append(dst, ' ')
+	dst, stripped := appendTarget(dst, h, m.Strip)
+	dst = append(dst, " HTTP/1.1\r\nHost: "...)
+	if m.Host != "" {
+		dst = append(dst, m.Host...)
+	} else {
+		dst = append(dst, h.Host...)
+	}
+	dst = append(dst, "\r\n"...)
+	for i := range h.Fields {
+		switch f := &h.Fields[i]; f.Kind {
+		case wire.Dropped:
+		case wire.Forwarded, wire.XForwardedFor, wire.XForwardedHost, wire.XForwardedPort, wire.XForwardedProto, wire.XForwardedPrefix, wire.XRealIP:
+			// Only a trusted peer's are left; they go into ours.
+		default:
+			dst = wire.AppendField(dst, f.Name, f.Value)
+		}
+	}
+	dst = x.appendForwarded(dst, stripped)
+	if !x.identified {
+		dst = append(dst, "X-Request-Id: "...)
+		dst = append(dst, x.requestID[:]...)
+		dst = append(dst, "\r\n"...)
+	}
+	if h.Framing == wire.Chunked {
+		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
+	}
+	if x.upgrading() {
+		dst = append(dst, "Connection: Upgrade\r\nUpgrade: "...)
+		dst = append(dst, h.Upgrade...)
+		dst = append(dst, "\r\n"...)
+	}
+	return append(dst, "\r\n"...)
+}
+
+// upgrading reports whether the request asks for a protocol that is passed on.
+// h2c is not: the instance would speak it to us, and we do not.
+func (x *Exchange) upgrading() bool {
+	u := x.Head.Upgrade
+	return len(u) > 0 && !wire.HasToken(u, "h2c") && x.Head.Framing == wire.NoBody
+}
+
+// appendTarget appends the request target without the prefix strip, and
+// returns the prefix that it removed.
+func appendTarget(dst []byte, h *wire.RequestHead, strip string) ([]byte, string) {
+	rest, ok := bytes.CutPrefix(h.Path, []byte(strip))
+	if strip == "" || strip == "/" || !ok || len(rest) > 0 && rest[0] != '/' {
+		return append(dst, h.Target...), ""
+	}
+	if len(rest) == 0 {
+		dst = append(dst, '/')
+	}
+	dst = append(dst, rest...)
+	if h.HasQuery {
+		dst = append(dst, '?')
+		dst = append(dst, h.Query...)
+	}
+	return dst, strip
+}
+
+// appendForwarded appends what we say about the client. What a trusted peer
+// said is kept: lists are continued, single values stay.
+func (x *Exchange) appendForwarded(dst []byte, stripped string) []byte {
+	peer := x.Peer.Addr()
+	dst = append(dst, "X-Forwarded-For: "...)
+	dst = x.appendTrustedList(dst, wire.XForwardedFor)
+	dst = peer.AppendTo(dst)
+	dst = append(dst, "\r\nX-Forwarded-Proto: "...)
+	proto := "http"
+	if x.Secure {
+		proto = "https"
+	}
+	if v := x.trustedValue(wire.XForwardedProto); v != nil {
+		dst = append(dst, v...)
+	} else {
+		dst = append(dst, proto...)
+	}
+	dst = append(dst, "\r\nX-Forwarded-Host: "...)
+	if v := x.trustedValue(wire.XForwardedHost); v != nil {
+		dst = append(dst, v...)
+	} else {
+		dst = append(dst, x.Head.Host...)
+	}
+	dst = append(dst, "\r\nX-Forwarded-Port: "...)
+	if v := x.trustedValue(wire.XForwardedPort); v != nil {
+		dst = append(dst, v...)
+	} else {
+		dst = strconv.AppendUint(dst, uint64(x.Local.Port()), 10)
+	}
+	dst = append(dst, "\r\nX-Real-Ip: "...)
+	if v := x.trustedValue(wire.XRealIP); v != nil {
+		dst = append(dst, v...)
+	} else {
+		dst = x.Client.AppendTo(dst)
+	}
+	dst = append(dst, "\r\nForwarded: "...)
+	dst = x.appendTrustedList(dst, wire.Forwarded)
+	dst = append(dst, "for="...)
+	dst = appendNode(dst, peer)
+	dst = append(dst, ";host=\""...)
+	dst = append(dst, x.Head.Host...)
+	dst = append(dst, "\";proto="...)
+	dst = append(dst, proto...)
+	prefix := x.trustedValue(wire.XForwardedPrefix)
+	if stripped != "" || prefix != nil {
+		dst = append(dst, "\r\nX-Forwarded-Prefix: "...)
+		dst = append(dst, prefix...)
+		dst = append(dst, stripped...)
+	}
+	return append(dst, "\r\n"...)
+}
+
+// appendNode appends an address as RFC 7239 section 6 writes it.
+func appendNode(dst []byte, a netip.Addr) []byte {
+	if a.Is4() {
+		return a.AppendTo(dst)
+	}
+	dst = append(dst, "\"["...)
+	dst = a.AppendTo(dst)
+	return append(dst, "]\""...)
+}
+
+func (x *Exchange) trustedValue(k wire.Kind) []byte {
+	if !x.trusted {
+		return nil
+	}
+	for i := range x.Head.Fields {
+		if f := &x.Head.Fields[i]; f.Kind == k && len(f.Value) > 0 {
+			return f.Value
+		}
+	}
+	return nil
+}
+
+// appendTrustedList appends what a trusted peer said, and a comma.
+func (x *Exchange) appendTrustedList(dst []byte, k wire.Kind) []byte {
+	if !x.trusted {
+		return dst
+	}
+	for i := range x.Head.Fields {
+		if f := &x.Head.Fields[i]; f.Kind == k && len(f.Value) > 0 {
+			dst = append(dst, f.Value...)
+			dst = append(dst, ", "...)
+		}
+	}
+	return dst
+}
+
+// maxRequestID bounds a client's request ID, in bytes. A longer one is replaced.
+const maxRequestID = 128
+
+// makeID makes a request ID: 16 hexadecimal digits.
+func (x *Exchange) makeID() {
+	const digits = "0123456789abcdef"
+	random := rand.Uint64()
+	for i := range x.requestID {
+		x.requestID[i] = digits[random&15]
+		random >>= 4
+	}
+}
+
+// id returns the request's ID, empty when it was never forwarded.
+func (x *Exchange) id() []byte {
+	switch {
+	case x.identified:
+		return x.Header("x-request-id")
+	case x.requestID[0] != 0:
+		return x.requestID[:]
+	}
+	return nil
+}

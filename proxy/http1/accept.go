@@ -1,0 +1,107 @@
+package http1
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/netip"
+	"time"
+
+	"serai/proxy/wire"
+)
+
+// clientKey is what connections are counted by: an IPv4 address, or the /64 of
+// an IPv6 one, which one client has to itself.
+type clientKey netip.Prefix
+
+func keyOf(a netip.Addr) clientKey {
+	bits := 32
+	if a.Is6() {
+		bits = 64
+	}
+	p, _ := a.Prefix(bits)
+	return clientKey(p)
+}
+
+// accept takes c over in a goroutine of its own, unless a limit is reached.
+func (s *Server) accept(nc net.Conn, shard int) {
+	c := &conn{server: s, wire: wire.NewConn(nc), shard: shard, peer: addrOf(nc.RemoteAddr()), local: addrOf(nc.LocalAddr())}
+	_, c.secure = nc.(*tls.Conn)
+	if !s.add(c) {
+		s.refused.Add(1)
+		nc.Close()
+		return
+	}
+	s.accepted.Add(1)
+	go func() {
+		defer s.remove(c)
+		c.serve()
+	}()
+}
+
+// add counts c in, and reports whether the limits allow it.
+func (s *Server) add(c *conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := &s.options
+	if s.draining.Load() || o.MaxConns > 0 && len(s.conns) >= o.MaxConns {
+		return false
+	}
+	if o.MaxConnsPerClient > 0 {
+		key := keyOf(c.peer.Addr())
+		if s.perClient[key] >= o.MaxConnsPerClient {
+			return false
+		}
+		s.perClient[key]++
+	}
+	s.conns[c] = struct{}{}
+	return true
+}
+
+func (s *Server) remove(c *conn) {
+	c.wire.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	if s.options.MaxConnsPerClient > 0 {
+		key := keyOf(c.peer.Addr())
+		if s.perClient[key]--; s.perClient[key] == 0 {
+			delete(s.perClient, key)
+		}
+	}
+	s.signalEmpty()
+}
+
+func addrOf(a net.Addr) netip.AddrPort {
+	if t, ok := a.(*net.TCPAddr); ok {
+		p := t.AddrPort()
+		return netip.AddrPortFrom(p.Addr().Unmap().WithZone(""), p.Port())
+	}
+	p, _ := netip.ParseAddrPort(a.String())
+	return netip.AddrPortFrom(p.Addr().Unmap().WithZone(""), p.Port())
+}
+
+// Clients that have left are looked for this often, among the exchanges that
+// have been waiting for longer than patience: a fast request pays nothing.
+const (
+	watchEvery = 250 * time.Millisecond
+	patience   = 100 * time.Millisecond
+)
+
+// watch ends the exchanges whose client has left while they wait.
+func (s *Server) watch(ctx context.Context) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			s.mu.Lock()
+			for c := range s.conns {
+				c.cancelIfGone(now)
+			}
+			s.mu.Unlock()
+		}
+	}
+}

@@ -1,0 +1,162 @@
+package http1
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"serai/proxy"
+	"serai/proxy/wire"
+)
+
+// answer writes one answer. Small answers leave in one write.
+type answer struct {
+	conn *conn
+	out  []byte // not yet written, from a pool
+
+	minor     uint8 // of the request
+	keepAlive bool  // the client would go on
+	chunked   bool  // the body is framed in chunks by us
+	close     bool  // the connection ends with this answer
+	ended     bool  // the answer is complete
+	failed    bool  // the client is gone, or was cut off
+}
+
+var _ proxy.Responder = (*answer)(nil)
+
+func (a *answer) reset(c *conn) { *a = answer{conn: c, out: wire.GetSmall()[:0]} }
+
+func (a *answer) release() {
+	wire.Put(a.out)
+	a.out, a.conn = nil, nil
+}
+
+func (a *answer) begin(h *wire.RequestHead) { a.minor, a.keepAlive = h.Minor, h.KeepAlive }
+
+// Interim sends a 1xx answer at once.
+func (a *answer) Interim(h *wire.ResponseHead) error {
+	a.out = appendStatusLine(a.out, h.Status, h.Reason)
+	a.out = wire.AppendFields(a.out, h.Fields)
+	a.out = append(a.out, "\r\n"...)
+	return a.Flush()
+}
+
+// Head starts the answer (RFC 9112 section 6).
+func (a *answer) Head(h *wire.ResponseHead) error {
+	a.close = !a.keepAlive || a.conn.server.draining.Load()
+	a.out = appendStatusLine(a.out, h.Status, h.Reason)
+	dated := false
+	for i := range h.Fields {
+		if f := &h.Fields[i]; f.Kind != wire.Dropped {
+			dated = dated || f.Kind == wire.Date
+			a.out = wire.AppendField(a.out, f.Name, f.Value)
+		}
+	}
+	if !dated && h.Status >= 200 {
+		a.out = append(a.out, "Date: "...)
+		a.out = time.Now().UTC().AppendFormat(a.out, http.TimeFormat)
+		a.out = append(a.out, "\r\n"...)
+	}
+	if h.Framing == wire.Chunked || h.Framing == wire.UntilEOF {
+		// A client of HTTP/1.0 knows no chunks: the end of the connection is
+		// the end of its answer.
+		if a.chunked = a.minor == 1; a.chunked {
+			a.out = append(a.out, "Transfer-Encoding: chunked\r\n"...)
+		} else {
+			a.close = true
+		}
+	}
+	switch {
+	case a.close:
+		a.out = append(a.out, "Connection: close\r\n"...)
+	case a.minor == 0:
+		a.out = append(a.out, "Connection: keep-alive\r\n"...)
+	}
+	a.out = append(a.out, "\r\n"...)
+	return nil
+}
+
+// Write sends bytes of the body, or holds them back until Flush.
+func (a *answer) Write(p []byte) error {
+	if a.chunked {
+		a.out = wire.AppendChunkLine(a.out, len(p))
+	}
+	const frame = len("\r\n0\r\n\r\n")
+	if len(a.out)+len(p)+frame > cap(a.out) {
+		if err := a.Flush(); err != nil {
+			return err
+		}
+		if len(p)+frame > cap(a.out) {
+			if err := a.send(p); err != nil {
+				return err
+			}
+			p = nil
+		}
+	}
+	a.out = append(a.out, p...)
+	if a.chunked {
+		a.out = append(a.out, "\r\n"...)
+	}
+	return nil
+}
+
+// Flush sends what is held back.
+func (a *answer) Flush() error {
+	if len(a.out) == 0 {
+		return nil
+	}
+	err := a.send(a.out)
+	a.out = a.out[:0]
+	return err
+}
+
+func (a *answer) send(p []byte) error {
+	a.conn.wire.WriteWithin(time.Now(), a.conn.server.options.WriteIdle)
+	if _, err := a.conn.wire.Write(p); err != nil {
+		a.failed = true
+		return err
+	}
+	return nil
+}
+
+// Finish ends the answer.
+func (a *answer) Finish(trailers []wire.Field) error {
+	if a.chunked {
+		a.out = wire.AppendLastChunk(a.out, trailers)
+	}
+	a.ended = true
+	return a.Flush()
+}
+
+// Abort ends the connection at once. Bytes held back are not sent: a client
+// must not take a part for the whole.
+func (a *answer) Abort() {
+	a.failed = true
+	a.out = a.out[:0]
+	a.conn.wire.Close()
+}
+
+// refuse answers what is no request.
+func (a *answer) refuse(e *wire.Error) {
+	body := strconv.Itoa(e.Status) + " " + e.Detail + " (" + e.Code + ")\n"
+	a.out = appendStatusLine(a.out, e.Status, nil)
+	a.out = append(a.out, "Content-Type: text/plain; charset=utf-8\r\nX-Serai-Reason: "...)
+	a.out = append(a.out, e.Code...)
+	a.out = append(a.out, "\r\nConnection: close\r\nContent-Length: "...)
+	a.out = strconv.AppendInt(a.out, int64(len(body)), 10)
+	a.out = append(a.out, "\r\n\r\n"...)
+	a.out = append(a.out, body...)
+	a.Flush()
+}
+
+func appendStatusLine(dst []byte, status int, reason []byte) []byte {
+	dst = append(dst, "HTTP/1.1 "...)
+	dst = strconv.AppendInt(dst, int64(status), 10)
+	dst = append(dst, ' ')
+	if reason == nil {
+		dst = append(dst, http.StatusText(status)...)
+	} else {
+		dst = append(dst, reason...)
+	}
+	return append(dst, "\r\n"...)
+}

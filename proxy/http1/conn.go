@@ -1,0 +1,238 @@
+package http1
+
+import (
+	"errors"
+	"io"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"serai/proxy"
+	"serai/proxy/wire"
+)
+
+// conn is one client connection. Between requests it holds no more than its
+// socket: what a request needs comes from a pool with its first byte.
+type conn struct {
+	server      *Server
+	wire        *wire.Conn
+	peer, local netip.AddrPort
+	secure      bool
+	shard       int
+
+	mu      sync.Mutex
+	session *session // nil while idle
+	drained bool     // idle connections are to close
+	tunnel  func()   // ends the tunnel, nil when there is none
+}
+
+// session is what a connection needs while it has a request.
+type session struct {
+	proxy.Exchange
+	body requestBody
+	answer
+}
+
+func newSession() *session {
+	s := &session{}
+	s.Exchange.Body = &s.body
+	s.Exchange.Responder = &s.answer
+	return s
+}
+
+// serve reads and answers requests until the connection ends.
+func (c *conn) serve() {
+	o := &c.server.options
+	for {
+		if len(c.wire.Buffered()) == 0 {
+			if !c.idle() {
+				return
+			}
+			c.wire.ReadWithin(time.Now(), o.KeepAlive)
+			if err := c.wire.FillIdle(); err != nil {
+				return
+			}
+		}
+		s := c.begin()
+		again := c.serveOne(s)
+		c.end(s)
+		if !again {
+			return
+		}
+	}
+}
+
+// idle reports whether the connection may wait for another request.
+func (c *conn) idle() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.drained
+}
+
+// drain makes the connection end with the request under way, at once when
+// there is none.
+func (c *conn) drain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.drained = true
+	if c.session == nil {
+		c.wire.Interrupt()
+	}
+}
+
+// cut ends the connection whatever is under way: a tunnel by closing both
+// ways, all else by closing the socket.
+func (c *conn) cut() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.tunnel != nil {
+		c.tunnel()
+		return
+	}
+	c.wire.Close()
+}
+
+// begin takes a session for the bytes that have come.
+func (c *conn) begin() *session {
+	s := c.server.exchanges.Get().(*session)
+	s.Reset()
+	s.Peer, s.Local, s.Secure, s.Shard = c.peer, c.local, c.secure, c.shard
+	s.answer.reset(c)
+	c.mu.Lock()
+	c.session = s
+	c.mu.Unlock()
+	return s
+}
+
+func (c *conn) end(s *session) {
+	c.mu.Lock()
+	c.session = nil
+	c.mu.Unlock()
+	s.answer.release()
+	s.body.release()
+	c.server.exchanges.Put(s)
+}
+
+// cancelIfGone ends the exchange under way when it waits and its client has
+// left.
+func (c *conn) cancelIfGone(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.session == nil {
+		return
+	}
+	if since := c.session.WaitingSince(); !since.IsZero() && now.Sub(since) > patience && c.wire.PeerGone() {
+		c.session.Cancel()
+	}
+}
+
+// serveOne reads and answers one request, and reports whether the connection
+// can carry another.
+func (c *conn) serveOne(s *session) (again bool) {
+	n, err := c.readHead(s)
+	if err != nil {
+		c.refuse(s, err)
+		return false
+	}
+	c.wire.Discard(n)
+	h := &s.Head
+	s.Start = time.Now()
+	s.body.reset(c, h)
+	s.answer.begin(h)
+	c.server.proxy.Serve(&s.Exchange)
+	if s.answer.failed || !s.answer.ended {
+		return false
+	}
+	if !s.body.Done() && !c.discardBody(s) {
+		return false
+	}
+	return !s.answer.close
+}
+
+// readHead reads until the head is complete, and returns its length.
+func (c *conn) readHead(s *session) (int, error) {
+	o := &c.server.options
+	timed := false
+	for {
+		n, err := s.Head.ParseRequest(c.wire.Buffered(), o.Limits)
+		if err != wire.ErrIncomplete {
+			return n, err
+		}
+		if !timed {
+			timed = true
+			c.wire.ReadWithin(time.Now(), o.HeadTimeout)
+		}
+		if err := c.wire.FillLine(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// refuse answers what is no request, and closes: nobody can tell where the
+// next one would begin.
+func (c *conn) refuse(s *session, err error) {
+	var e *wire.Error
+	switch {
+	case errors.As(err, &e):
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		e = errHeadTimeout
+	case err == wire.ErrBufferFull:
+		e = wire.ErrHeadLarge
+	default:
+		return // the client left in the middle of a head
+	}
+	c.server.proxy.Refused(e.Code)
+	s.answer.refuse(e)
+	c.linger()
+}
+
+var errHeadTimeout = &wire.Error{Status: 408, Code: "head-timeout", Detail: "the request head did not come in time"}
+
+// Bounds for a request body that nobody wants.
+const (
+	maxDiscard  = 256 << 10
+	discardTime = 2 * time.Second
+)
+
+// discardBody reads the rest of a request's body, within bounds, so that the
+// connection can carry another request. It reports whether it came to the end;
+// otherwise the connection is closed so that the client still gets its answer.
+func (c *conn) discardBody(s *session) bool {
+	if s.answer.close || s.body.interrupted {
+		c.linger()
+		return false
+	}
+	c.wire.ReadWithin(time.Now(), discardTime)
+	for n := 0; n < maxDiscard; {
+		data, err := s.body.Body.Next()
+		if err == io.EOF {
+			return true
+		}
+		if err != nil {
+			return false
+		}
+		n += len(data)
+	}
+	c.linger()
+	return false
+}
+
+// linger closes the sending side and reads for a moment: closing with unread
+// bytes would reset the connection, and the client lose the answer.
+func (c *conn) linger() {
+	if w, ok := c.wire.Conn.(interface{ CloseWrite() error }); !ok || w.CloseWrite() != nil {
+		return
+	}
+	c.wire.Resume()
+	c.wire.ReadWithin(time.Now(), discardTime)
+	b := wire.GetSmall()
+	defer wire.Put(b)
+	for n := 0; n < maxDiscard; {
+		got, err := c.wire.Read(b)
+		if err != nil {
+			return
+		}
+		n += got
+	}
+}

@@ -1,0 +1,105 @@
+package http1
+
+import (
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"serai/proxy/wire"
+	"serai/upstream"
+)
+
+// Tunnel sends the 101 and then copies both ways until both ends have closed,
+// one fails, or neither has said anything for the tunnel's idle time. The end
+// of one direction is passed on alone: the other may go on.
+func (a *answer) Tunnel(h *wire.ResponseHead, to *upstream.Conn) (in, out int64, err error) {
+	c := a.conn
+	a.close, a.ended = true, true
+	a.out = appendStatusLine(a.out, h.Status, h.Reason)
+	a.out = wire.AppendFields(a.out, h.Fields)
+	a.out = append(a.out, "Connection: Upgrade\r\n\r\n"...)
+	if err := a.Flush(); err != nil {
+		return 0, 0, err
+	}
+	t := &tunnel{idle: c.server.options.TunnelIdle}
+	t.touch()
+	end := func() {
+		c.wire.Interrupt()
+		to.Interrupt()
+	}
+	c.mu.Lock()
+	c.tunnel = func() { t.ended.Store(true); end() }
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		c.tunnel = nil
+		c.mu.Unlock()
+	}()
+
+	var wg sync.WaitGroup
+	var inErr error
+	wg.Go(func() {
+		if in, inErr = t.copy(to.Conn, c.wire); inErr != nil {
+			end()
+		}
+	})
+	if out, err = t.copy(c.wire, to.Conn); err != nil {
+		end()
+	}
+	wg.Wait()
+	if t.ended.Load() {
+		return in, out, nil
+	}
+	return in, out, errors.Join(err, inErr)
+}
+
+// tunnel is what its two directions share.
+type tunnel struct {
+	idle  time.Duration
+	last  atomic.Int64 // Unix nanoseconds of the last byte, either way
+	ended atomic.Bool  // by a drain
+}
+
+func (t *tunnel) touch() time.Time {
+	now := time.Now()
+	t.last.Store(now.UnixNano())
+	return now
+}
+
+// copy sends everything from src to dst, what src has buffered first, and then
+// closes dst's sending side.
+func (t *tunnel) copy(dst, src *wire.Conn) (n int64, err error) {
+	b := wire.GetSmall()
+	defer wire.Put(b)
+	for {
+		data := src.Buffered()
+		if len(data) > 0 {
+			src.Discard(len(data))
+		} else {
+			src.Release()
+			src.ReadWithin(time.Unix(0, t.last.Load()), t.idle)
+			got, err := src.Read(b)
+			if errors.Is(err, os.ErrDeadlineExceeded) && !t.ended.Load() && time.Since(time.Unix(0, t.last.Load())) < t.idle {
+				continue // the other direction was busy
+			}
+			if err == io.EOF {
+				if w, ok := dst.Conn.(interface{ CloseWrite() error }); ok {
+					return n, w.CloseWrite()
+				}
+				return n, io.EOF
+			}
+			if err != nil {
+				return n, err
+			}
+			data = b[:got]
+		}
+		dst.WriteWithin(t.touch(), t.idle)
+		if _, err := dst.Write(data); err != nil {
+			return n, err
+		}
+		n += int64(len(data))
+	}
+}

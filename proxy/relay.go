@@ -1,0 +1,99 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"serai/proxy/wire"
+	"serai/upstream"
+)
+
+// relay hands the answer to the client as it comes, and reports whether the
+// instance's connection can carry another request.
+func (p *Proxy) relay(x *Exchange, conn *upstream.Conn) (reusable bool) {
+	h, r := &x.answer, x.Responder
+	x.filterAnswer()
+	x.Status = h.Status
+	keepAlive := h.KeepAlive
+	if err := r.Head(h); err != nil {
+		x.cut("client-gone")
+		return false
+	}
+	body := &x.answerBody
+	body.Reset(conn.Conn, h.Framing, h.Size, p.options.Limits)
+	if h.Framing != wire.NoBody && (h.Framing != wire.Length || h.Size > wire.SmallBuffer) {
+		conn.Enlarge()
+	}
+	idle := x.Route.Options.BodyIdle
+	for {
+		if !body.Ready() && !body.Done() {
+			if err := r.Flush(); err != nil {
+				x.cut("client-gone")
+				return false
+			}
+			now := time.Now()
+			x.waiting.Store(now.UnixNano())
+			conn.ReadWithin(now, idle)
+		}
+		data, err := body.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			if x.hold(conn) {
+				x.cut("upstream-cut")
+			} else {
+				x.cut("client-gone")
+			}
+			return false
+		}
+		x.BytesOut += int64(len(data))
+		if err := r.Write(data); err != nil {
+			x.cut("client-gone")
+			return false
+		}
+	}
+	if err := r.Finish(filterTrailers(body.Trailers())); err != nil {
+		x.Reason = "client-gone"
+	}
+	return keepAlive
+}
+
+// filterAnswer marks the fields of the answer that belong to the instance's
+// connection (RFC 9110 section 7.6.1).
+func (x *Exchange) filterAnswer() {
+	fields := x.answer.Fields
+	for i := range fields {
+		switch f := &fields[i]; f.Kind {
+		case wire.Connection:
+			dropNamed(fields, f.Value)
+			f.Kind = wire.Dropped
+		case wire.KeepAlive, wire.ProxyConnection, wire.TransferEncoding, wire.TE:
+			f.Kind = wire.Dropped
+		case wire.Upgrade:
+			if x.answer.Status != 101 {
+				f.Kind = wire.Dropped
+			}
+		case wire.ContentLength:
+			if x.answer.Status < 200 || x.answer.Status == 204 {
+				f.Kind = wire.Dropped
+			}
+		}
+	}
+}
+
+// tunnel joins the two connections after a 101.
+func (p *Proxy) tunnel(x *Exchange, conn *upstream.Conn) *failure {
+	x.filterAnswer()
+	x.Status, x.Upgraded = 101, true
+	x.waiting.Store(0)
+	x.hold(nil) // the tunnel sees both ends itself
+	in, out, err := x.Responder.Tunnel(&x.answer, conn)
+	x.BytesIn += in
+	x.BytesOut += out
+	if err != nil && !errors.Is(err, io.EOF) {
+		x.Reason = "tunnel-cut"
+	}
+	return nil
+}

@@ -1,0 +1,200 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"serai/proxy/wire"
+	"serai/upstream"
+)
+
+// upload is a request's body on its way. What has come with the head is sent
+// with the head and can be sent again; the rest is streamed by a goroutine,
+// once, while the answer is awaited.
+type upload struct {
+	begun    bool
+	first    []byte // what came with the head
+	complete bool   // there is no more
+	*streaming
+}
+
+// streaming is the part that a goroutine shares with the exchange.
+type streaming struct {
+	done    sync.WaitGroup
+	stopped atomic.Bool
+	last    atomic.Int64 // Unix nanoseconds of the last progress
+	bytes   int64
+
+	mu       sync.Mutex
+	finished bool
+	err      error // the client's fault, or errUpstream
+}
+
+// errUpstream says that the instance takes no more of the body: its answer, if
+// any, tells why.
+var errUpstream = errors.New("the instance takes no more of the body")
+
+// startUpload takes what has come of the body. It does so once, however often
+// the request is sent.
+func (x *Exchange) startUpload() {
+	u := &x.upload
+	if u.begun {
+		return
+	}
+	u.begun = true
+	if x.Body.Ready() {
+		u.first, _ = x.Body.Next()
+		x.BytesIn = int64(len(u.first))
+	}
+	u.complete = x.Body.Done()
+}
+
+// appendFirst appends what has come of the body, framed as the head says.
+func (x *Exchange) appendFirst(dst []byte) []byte {
+	u := &x.upload
+	if x.Head.Framing != wire.Chunked {
+		return append(dst, u.first...)
+	}
+	dst = wire.AppendChunk(dst, u.first)
+	if u.complete {
+		dst = wire.AppendLastChunk(dst, x.trailers())
+	}
+	return dst
+}
+
+// trailers returns the request's trailers without those that would frame,
+// route or vouch for the request (RFC 9110 section 6.5.1).
+func (x *Exchange) trailers() []wire.Field { return filterTrailers(x.Body.Trailers()) }
+
+func filterTrailers(fields []wire.Field) []wire.Field {
+	for i := range fields {
+		if k := fields[i].Kind; k != wire.Other && k != wire.Date {
+			fields[i].Kind = wire.Dropped
+		}
+	}
+	return fields
+}
+
+// stream sends the rest of the body from a goroutine of its own.
+func (p *Proxy) stream(x *Exchange, conn *upstream.Conn) {
+	s := &streaming{bytes: x.BytesIn}
+	s.last.Store(time.Now().UnixNano())
+	x.upload.streaming = s
+	s.done.Go(func() {
+		err := p.copyBody(x, s, conn)
+		s.mu.Lock()
+		s.finished, s.err = true, err
+		s.mu.Unlock()
+		s.last.Store(time.Now().UnixNano())
+		if err != nil && err != errUpstream && !s.stopped.Load() {
+			conn.Interrupt()
+		}
+	})
+}
+
+func (p *Proxy) copyBody(x *Exchange, s *streaming, conn *upstream.Conn) error {
+	chunked := x.Head.Framing == wire.Chunked
+	limit := x.Route.Options.MaxBody
+	out := wire.GetLarge()[:0]
+	defer func() { wire.Put(out) }()
+	for {
+		data, err := x.Body.Next()
+		if err != nil && err != io.EOF {
+			return err
+		}
+		s.bytes += int64(len(data))
+		if limit > 0 && s.bytes > limit {
+			return wire.ErrBodyTooLong
+		}
+		now := time.Now()
+		s.last.Store(now.UnixNano())
+		conn.WriteWithin(now, p.options.WriteIdle)
+		send := data
+		if chunked {
+			// A chunk's data is at most a buffer: what does not fit beside its
+			// frame goes in two chunks.
+			out = out[:0]
+			for len(data) > wire.SmallBuffer*7 {
+				out = wire.AppendChunk(out, data[:wire.SmallBuffer*7])
+				if _, err := conn.Write(out); err != nil {
+					return errUpstream
+				}
+				out, data = out[:0], data[wire.SmallBuffer*7:]
+			}
+			out = wire.AppendChunk(out, data)
+			if err == io.EOF {
+				out = wire.AppendLastChunk(out, x.trailers())
+			}
+			send = out
+		}
+		if _, werr := conn.Write(send); werr != nil {
+			return errUpstream
+		}
+		if err == io.EOF {
+			return nil
+		}
+	}
+}
+
+// stopUpload ends the upload, if one is under way, and notes how far it came.
+// The connection is of no use afterwards unless the upload is complete.
+func (x *Exchange) stopUpload(conn *upstream.Conn) {
+	s := x.upload.streaming
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	finished := s.finished
+	s.mu.Unlock()
+	if !finished {
+		s.stopped.Store(true)
+		conn.Close()
+		x.Body.Interrupt()
+	}
+	s.done.Wait()
+	x.BytesIn = s.bytes
+	x.upload.complete = s.err == nil
+}
+
+// lastUploaded returns when the upload made progress last.
+func (x *Exchange) lastUploaded() time.Time {
+	if s := x.upload.streaming; s != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if !s.finished {
+			return time.Now()
+		}
+		return time.Unix(0, s.last.Load())
+	}
+	return time.Time{}
+}
+
+// uploadError returns what failed about the client's side of the upload.
+func (x *Exchange) uploadError() error {
+	s := x.upload.streaming
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == errUpstream {
+		return nil
+	}
+	return s.err
+}
+
+// explainUpload tells what a client's fault in the body means for its answer.
+func explainUpload(err error) *failure {
+	var refused *wire.Error
+	switch {
+	case errors.As(err, &refused) && refused != wire.ErrBodyCut:
+		return &failure{status: refused.Status, reason: refused.Code, err: errors.New(refused.Detail)}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &failure{status: 408, reason: "body-timeout", err: errors.New("the request's body did not come in time")}
+	}
+	return &failure{reason: "client-gone", err: errClientGone}
+}
