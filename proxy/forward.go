@@ -64,7 +64,7 @@ const maxUnsent = 8
 // budget: a node that goes down would otherwise fail the requests beyond it.
 func (p *Proxy) mayRetry(x *Exchange, f *failure) bool {
 	switch {
-	case x.upload.streaming:
+	case x.upload.streaming != nil:
 		return false
 	case f.unsent:
 		return x.Retries < maxUnsent

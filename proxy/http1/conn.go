@@ -30,8 +30,8 @@ type conn struct {
 // session is what a connection needs while it has a request.
 type session struct {
 	proxy.Exchange
-	body requestBody
-	answer
+	body   requestBody
+	answer answer
 }
 
 func newSession() *session {
