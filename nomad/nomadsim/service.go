@@ -1,0 +1,392 @@
+package nomadsim
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"serai/nomad"
+)
+
+// serviceTable holds the instances. What lists show (committed) and what is
+// true (latest) differ while a commit is pending.
+type serviceTable struct {
+	latest    map[instanceKey]*nomad.Registration
+	committed map[string]map[string]*service // by namespace and name
+	index     uint64                         // of the last committed change
+	scopes    map[string]uint64              // the same by namespace
+	lists     map[string]encodedList         // by scope
+}
+
+type instanceKey struct{ namespace, id string }
+
+// service is one service and its encodings, which all watchers share. The
+// instances are never modified; a change replaces them.
+type service struct {
+	name      string
+	instances map[string]*nomad.Registration
+	index     uint64
+	get, stub []byte // nil when stale
+}
+
+type encodedList struct {
+	index uint64
+	body  []byte
+}
+
+func (t *serviceTable) init() {
+	t.latest = map[instanceKey]*nomad.Registration{}
+	t.committed = map[string]map[string]*service{}
+	t.scopes = map[string]uint64{}
+	t.lists = map[string]encodedList{}
+	t.index = 1
+}
+
+// Register adds or changes instances in one change and returns its index.
+// What is empty is filled in: namespace default, IDs made of the others. An
+// instance that exists keeps its CreateIndex; one that is the same is written
+// again all the same, as Nomad does. Registering the same ID with other tags
+// is what the promotion of a canary looks like.
+func (s *Sim) Register(regs ...nomad.Registration) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.index++
+	index := s.index
+	changed := make([]*nomad.Registration, len(regs))
+	for i := range regs {
+		changed[i] = s.upsert(regs[i], index)
+	}
+	s.publish(typeRegistration, changed, index)
+	s.commit(func() { s.services.put(changed, index) })
+	return index
+}
+
+// Load adds instances as if they had been there for long: in one change that
+// makes no event.
+func (s *Sim) Load(regs ...nomad.Registration) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.index++
+	index := s.index
+	changed := make([]*nomad.Registration, len(regs))
+	for i := range regs {
+		changed[i] = s.upsert(regs[i], index)
+	}
+	s.commit(func() { s.services.put(changed, index) })
+	return index
+}
+
+func (s *Sim) upsert(reg nomad.Registration, index uint64) *nomad.Registration {
+	if reg.Namespace == "" {
+		reg.Namespace = nomad.DefaultNamespace
+	}
+	if reg.JobID == "" {
+		reg.JobID = reg.ServiceName
+	}
+	if reg.AllocID == "" {
+		reg.AllocID = fmt.Sprintf("alloc-%s-%d", reg.ServiceName, reg.Port)
+	}
+	if reg.ID == "" {
+		reg.ID = fmt.Sprintf("_nomad-task-%s-group-%s-%s-http", reg.AllocID, reg.JobID, reg.ServiceName)
+	}
+	if reg.NodeID == "" {
+		reg.NodeID = "node-1"
+	}
+	if reg.Datacenter == "" {
+		reg.Datacenter = Datacenter
+	}
+	if reg.Tags == nil {
+		reg.Tags = []string{}
+	}
+	reg.Tags = slices.Clone(reg.Tags)
+	key := instanceKey{reg.Namespace, reg.ID}
+	reg.CreateIndex, reg.ModifyIndex = index, index
+	if old := s.services.latest[key]; old != nil {
+		reg.CreateIndex = old.CreateIndex
+	}
+	s.services.latest[key] = &reg
+	return &reg
+}
+
+// Deregister removes one instance, with a ServiceDeregistration event. It
+// returns 0 when there is none of that ID.
+func (s *Sim) Deregister(namespace, id string) uint64 {
+	return s.remove(typeDeregistration, func(r *nomad.Registration) bool {
+		return r.ID == id && r.Namespace == namespace
+	})
+}
+
+// DeregisterAll removes every instance that match wants, each in a change of
+// its own, as an agent does when it stops its allocations one by one. It
+// returns the last index.
+func (s *Sim) DeregisterAll(match func(nomad.Registration) bool) uint64 {
+	s.mu.Lock()
+	var keys []instanceKey
+	for k, r := range s.services.latest {
+		if match(*r) {
+			keys = append(keys, k)
+		}
+	}
+	s.mu.Unlock()
+	var index uint64
+	for _, k := range keys {
+		if i := s.Deregister(k.namespace, k.id); i != 0 {
+			index = i
+		}
+	}
+	return index
+}
+
+// StopAlloc removes all instances of an allocation in one change, whose
+// events carry the type AllocationUpdated: the allocation died and its client
+// did not get to say goodbye.
+func (s *Sim) StopAlloc(allocID string) uint64 {
+	return s.remove(typeAllocationUpdated, func(r *nomad.Registration) bool { return r.AllocID == allocID })
+}
+
+// StopNode removes all instances of a node in one change, whose events carry
+// the type PlanResult: its heartbeat was missed.
+func (s *Sim) StopNode(nodeID string) uint64 {
+	return s.remove(typePlanResult, func(r *nomad.Registration) bool { return r.NodeID == nodeID })
+}
+
+// Promote registers an instance again with other tags. It returns 0 when
+// there is none of that ID.
+func (s *Sim) Promote(namespace, id string, tags []string) uint64 {
+	s.mu.Lock()
+	old := s.services.latest[instanceKey{namespace, id}]
+	s.mu.Unlock()
+	if old == nil {
+		return 0
+	}
+	reg := *old
+	reg.Tags = tags
+	return s.Register(reg)
+}
+
+// Registrations lists what is registered now, in no order.
+func (s *Sim) Registrations() []nomad.Registration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	regs := make([]nomad.Registration, 0, len(s.services.latest))
+	for _, r := range s.services.latest {
+		regs = append(regs, *r)
+	}
+	return regs
+}
+
+// remove drops matching instances in one change.
+func (s *Sim) remove(eventType string, match func(*nomad.Registration) bool) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var gone []*nomad.Registration
+	for k, r := range s.services.latest {
+		if match(r) {
+			gone = append(gone, r)
+			delete(s.services.latest, k)
+		}
+	}
+	if len(gone) == 0 {
+		return 0
+	}
+	slices.SortFunc(gone, func(a, b *nomad.Registration) int { return strings.Compare(a.ID, b.ID) })
+	s.index++
+	index := s.index
+	s.publish(eventType, gone, index)
+	s.commit(func() { s.services.drop(gone, index) })
+	return index
+}
+
+// put commits instances.
+func (t *serviceTable) put(regs []*nomad.Registration, index uint64) {
+	for _, r := range regs {
+		names := t.committed[r.Namespace]
+		if names == nil {
+			names = map[string]*service{}
+			t.committed[r.Namespace] = names
+		}
+		sv := names[r.ServiceName]
+		if sv == nil {
+			sv = &service{name: r.ServiceName, instances: map[string]*nomad.Registration{}}
+			names[r.ServiceName] = sv
+		}
+		sv.instances[r.ID] = r
+		t.touch(sv, r.Namespace, index)
+	}
+	t.index = index
+}
+
+// drop commits removals. A service without instances stays as an empty shell,
+// so that a query blocked on it hears of its end.
+func (t *serviceTable) drop(regs []*nomad.Registration, index uint64) {
+	for _, r := range regs {
+		sv := t.committed[r.Namespace][r.ServiceName]
+		delete(sv.instances, r.ID)
+		t.touch(sv, r.Namespace, index)
+	}
+	t.index = index
+}
+
+func (t *serviceTable) touch(sv *service, namespace string, index uint64) {
+	sv.index, sv.get, sv.stub = index, nil, nil
+	t.scopes[namespace] = index
+}
+
+// listServices is GET /v1/services.
+func (s *Sim) listServices(w http.ResponseWriter, r *http.Request) {
+	q, ok := s.parseQuery(w, r)
+	if !ok {
+		return
+	}
+	token := secret(r)
+	if q.namespace != nomad.AllNamespaces && !s.mayReadServices(token, q.namespace) {
+		forbid(w)
+		return
+	}
+	s.answerList(w, r, q, func() view {
+		if q.namespace != nomad.AllNamespaces {
+			return view{body: s.services.list([]string{q.namespace}), index: s.services.index, scope: s.services.scopes[q.namespace]}
+		}
+		readable := s.access.readable(token, slices.Sorted(maps.Keys(s.namespaces.names)))
+		if len(readable) == 0 {
+			// Not a refusal: this is what an agent answers.
+			return view{body: []byte("[]"), never: true}
+		}
+		return view{body: s.services.list(readable), index: s.services.index, scope: s.services.index}
+	})
+}
+
+// list encodes the services of some namespaces, once per change for everyone.
+func (t *serviceTable) list(namespaces []string) []byte {
+	scope := strings.Join(namespaces, "\n")
+	if l, ok := t.lists[scope]; ok && l.index == t.index {
+		return l.body
+	}
+	var b bytes.Buffer
+	b.WriteByte('[')
+	for _, ns := range namespaces {
+		n := 0
+		for _, sv := range t.committed[ns] {
+			if len(sv.instances) == 0 {
+				continue
+			}
+			if n == 0 {
+				if b.Len() > 1 {
+					b.WriteByte(',')
+				}
+				fmt.Fprintf(&b, `{"Namespace":%q,"Services":[`, ns)
+			} else {
+				b.WriteByte(',')
+			}
+			b.Write(sv.encodeStub())
+			n++
+		}
+		if n > 0 {
+			b.WriteString("]}")
+		}
+	}
+	b.WriteByte(']')
+	t.lists[scope] = encodedList{t.index, b.Bytes()}
+	return b.Bytes()
+}
+
+func (sv *service) encodeStub() []byte {
+	if sv.stub != nil {
+		return sv.stub
+	}
+	seen := map[string]bool{}
+	tags := []string{}
+	for _, r := range sv.instances {
+		for _, tag := range r.Tags {
+			if !seen[tag] {
+				seen[tag] = true
+				tags = append(tags, tag)
+			}
+		}
+	}
+	sv.stub = encode(struct {
+		ServiceName string
+		Tags        []string
+	}{sv.name, tags})
+	return sv.stub
+}
+
+func (sv *service) encodeGet() []byte {
+	if sv.get == nil {
+		regs := make([]*nomad.Registration, 0, len(sv.instances))
+		for _, r := range sv.instances {
+			regs = append(regs, r)
+		}
+		slices.SortFunc(regs, func(a, b *nomad.Registration) int { return strings.Compare(a.ID, b.ID) })
+		sv.get = encode(regs)
+	}
+	return sv.get
+}
+
+// service is GET /v1/service/NAME and DELETE /v1/service/NAME/ID.
+func (s *Sim) service(w http.ResponseWriter, r *http.Request) {
+	parts := strings.Split(strings.TrimPrefix(r.URL.Path, "/v1/service/"), "/")
+	switch {
+	case len(parts) == 1 && r.Method == http.MethodGet && parts[0] == "":
+		refuse(w, http.StatusBadRequest, "missing service name")
+	case len(parts) == 1 && r.Method == http.MethodGet:
+		s.getService(w, r, parts[0])
+	case len(parts) == 2 && r.Method == http.MethodDelete:
+		s.deleteService(w, r, parts[1])
+	case len(parts) > 2:
+		refuse(w, http.StatusBadRequest, "invalid URI")
+	default:
+		refuse(w, http.StatusMethodNotAllowed, "Invalid method")
+	}
+}
+
+func (s *Sim) getService(w http.ResponseWriter, r *http.Request, name string) {
+	q, ok := s.parseQuery(w, r)
+	if !ok {
+		return
+	}
+	if !s.mayReadServices(secret(r), q.namespace) {
+		forbid(w)
+		return
+	}
+	s.answerList(w, r, q, func() view {
+		v := view{body: []byte("[]"), index: s.services.index}
+		if sv := s.services.committed[q.namespace][name]; sv != nil {
+			v.body, v.scope = sv.encodeGet(), sv.index
+		}
+		return v
+	})
+}
+
+func (s *Sim) deleteService(w http.ResponseWriter, r *http.Request, id string) {
+	q, ok := s.parseQuery(w, r)
+	if !ok {
+		return
+	}
+	if !s.may(secret(r), q.namespace, "submit-job") {
+		forbid(w)
+		return
+	}
+	if s.Deregister(q.namespace, id) == 0 {
+		refuse(w, http.StatusNotFound, "service registration not found")
+		return
+	}
+	w.Header().Set("X-Nomad-Index", fmt.Sprint(s.Index()))
+}
+
+// encode is json.Marshal for values that cannot fail.
+func encode(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("encode %T: %v", v, err))
+	}
+	return b
+}
+
+// pathRest is what follows prefix in the path, unescaped.
+func pathRest(u *url.URL, prefix string) string { return strings.TrimPrefix(u.Path, prefix) }

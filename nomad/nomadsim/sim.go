@@ -1,0 +1,184 @@
+// Package nomadsim answers: what would Nomad answer?
+//
+// It is one agent's HTTP API in this process, with the semantics that a
+// watcher of services and a keeper of variables meets: indexes and blocking
+// queries, the event stream and its quirks, refusals, check-and-set, locks.
+// The contract suite in this folder runs over it and over a real agent, so
+// that what is learned here is true there. On top it can be told to fail in
+// every way that was seen.
+//
+// It schedules nothing: tests, and `serai dev`, say what is registered.
+package nomadsim
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"serai/nomad"
+)
+
+// Options say how the agent behaves. The zero Options are an agent as Nomad
+// ships it, with ACLs off.
+type Options struct {
+	// Heartbeat is the interval on event streams: 30 s, like the agent's,
+	// which cannot be set there.
+	Heartbeat time.Duration
+	// Buffer is how many changes the event stream remembers: 100.
+	Buffer int
+	// CommitDelay is how long after its event a change shows in lists. Nomad
+	// publishes before it commits, so that a read right after an event may
+	// answer an older index; zero makes that window too short to meet.
+	CommitDelay time.Duration
+	// MaxWait bounds blocking queries and is what they take without a wait:
+	// 5 minutes.
+	MaxWait time.Duration
+	// MinLockTTL is the shortest TTL that a lock may have: 10 s. Tests that
+	// cannot wait set less.
+	MinLockTTL time.Duration
+	// ACL turns the access control on. Then Tokens say who may do what.
+	ACL bool
+	// Refusal is how a refused event stream looks.
+	Refusal Refusal
+	// RequireToken answers 401 to requests without a token, as the Task API
+	// socket does even with ACLs off.
+	RequireToken bool
+	// Logger may be nil.
+	Logger *slog.Logger
+}
+
+// Refusal is how a refused event stream looks. The first two were both seen.
+type Refusal int
+
+// Agents write 200 before they check the token; then they close, or forget to.
+// Old ones checked first.
+const (
+	RefusalEOF Refusal = iota
+	RefusalSilence
+	RefusalForbidden
+)
+
+// What a simulated agent says about itself.
+const (
+	Region     = "global"
+	Datacenter = "dc1"
+	Version    = "2.0.5"
+)
+
+// Sim is a simulated agent. All methods may be called by any goroutine, while
+// it serves and while it does not.
+type Sim struct {
+	options Options
+	handler http.Handler
+	faults  faults
+	counter counter
+	net     partition
+
+	mu     sync.Mutex // guards all below
+	index  uint64     // of the last change, committed or not
+	leader bool
+	// changed is closed and replaced whenever a blocked query must look again.
+	changed    chan struct{}
+	pending    []pendingCommit // oldest first
+	services   serviceTable
+	namespaces namespaceTable
+	variables  variableTable
+	access     accessTable
+	buffer     *eventBuffer
+}
+
+// New returns an agent that knows the namespace "default" and nothing else.
+// It serves through its Handler, or on a listener with Run.
+func New(o Options) *Sim {
+	if o.Heartbeat == 0 {
+		o.Heartbeat = 30 * time.Second
+	}
+	if o.Buffer == 0 {
+		o.Buffer = 100
+	}
+	if o.MaxWait == 0 {
+		o.MaxWait = 5 * time.Minute
+	}
+	if o.MinLockTTL == 0 {
+		o.MinLockTTL = 10 * time.Second
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Sim{
+		options: o,
+		index:   1,
+		leader:  true,
+		changed: make(chan struct{}),
+		buffer:  newEventBuffer(o.Buffer),
+	}
+	s.services.init()
+	s.variables.init()
+	s.access.init(o.ACL)
+	s.namespaces.init(s.index, nomad.DefaultNamespace)
+	s.net.init()
+	s.handler = s.routes()
+	return s
+}
+
+// ServeHTTP answers one request as the agent would.
+func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// Run serves on l, which it closes, until ctx ends, and returns once every
+// request and stream has ended. Its error is nil when ctx ended it. What the
+// agent knows outlives Run: another Run with a new listener on the same
+// address is a restart.
+func (s *Sim) Run(ctx context.Context, l net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	server := &http.Server{
+		Handler:           s,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ReadHeaderTimeout: 30 * time.Second,
+		ErrorLog:          slog.NewLogLogger(s.options.Logger.Handler(), slog.LevelDebug),
+	}
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		<-ctx.Done()
+		l.Close()
+		s.Disconnect()
+		// Handlers end with ctx; this waits for them, which Close would not.
+		server.Shutdown(context.Background())
+	}()
+	err := server.Serve(s.net.listen(l))
+	asked := ctx.Err() != nil
+	cancel()
+	<-stopped
+	if asked || errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// Index is the index of the last change of anything.
+func (s *Sim) Index() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.index
+}
+
+// SetLeader says whether the servers have a leader. Without one, lists that
+// do not allow stale answers and all writes through the API fail with 500,
+// and stale answers say so. Changes through the methods of Sim still happen:
+// they stand for what another server knows.
+func (s *Sim) SetLeader(known bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leader = known
+}
+
+// wake makes blocked queries look again. s.mu must be held.
+func (s *Sim) wake() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}

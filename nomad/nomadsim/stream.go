@@ -1,0 +1,111 @@
+package nomadsim
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"serai/nomad"
+)
+
+// stream is GET /v1/event/stream.
+func (s *Sim) stream(w http.ResponseWriter, r *http.Request) {
+	p := r.URL.Query()
+	index, err := strconv.Atoi(cmpOr(p.Get("index"), "0"))
+	if err != nil {
+		refuse(w, http.StatusBadRequest, "Unable to parse index: %v", err)
+		return
+	}
+	topics := map[string][]string{}
+	for _, t := range p["topic"] {
+		name, key, ok := strings.Cut(t, ":")
+		if !ok {
+			key = "*"
+		}
+		topics[name] = append(topics[name], key)
+	}
+	if len(topics) == 0 {
+		topics["*"] = []string{"*"}
+	}
+	namespace := cmpOr(p.Get("namespace"), nomad.DefaultNamespace)
+	token := secret(r)
+
+	s.mu.Lock()
+	namespaces := []string{namespace}
+	if namespace == nomad.AllNamespaces {
+		namespaces = slices.Collect(maps.Keys(s.namespaces.names))
+	}
+	allowed := s.access.mayStream(token, namespaces)
+	at := s.buffer.startAt(uint64(max(index, 0)))
+	s.mu.Unlock()
+
+	if !allowed && s.options.Refusal == RefusalForbidden {
+		forbid(w)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-cache")
+	flusher := http.NewResponseController(w)
+	w.WriteHeader(http.StatusOK)
+	if flusher.Flush() != nil {
+		return
+	}
+	if !allowed {
+		if s.options.Refusal == RefusalSilence {
+			<-r.Context().Done()
+		}
+		return
+	}
+
+	sub := s.access.subscribe(&s.mu, token, namespaces)
+	defer sub.unsubscribe()
+	s.counter.streams.Add(1)
+	defer s.counter.streams.Add(-1)
+
+	send := func(line []byte) bool {
+		_, err := w.Write(line)
+		return err == nil && flusher.Flush() == nil
+	}
+	heartbeat := []byte("{}\n")
+	if !send(heartbeat) {
+		return
+	}
+	f := newFilter(namespaces, topics)
+	if line := at.line(f); line != nil && !send(line) {
+		return
+	}
+	tick := time.NewTicker(s.options.Heartbeat)
+	defer tick.Stop()
+	for {
+		select {
+		case <-r.Context().Done():
+			return
+		case <-sub.ended:
+			return
+		case <-tick.C:
+			if !send(heartbeat) {
+				return
+			}
+		case <-at.arrived:
+			select {
+			case <-at.dropped:
+				return // too slow: what comes next is forgotten already
+			default:
+			}
+			at = at.next
+			if line := at.line(f); line != nil && !send(line) {
+				return
+			}
+		}
+	}
+}
+
+func cmpOr(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}
