@@ -27,6 +27,9 @@ type failure struct {
 	silent bool
 }
 
+// stale says that an idle connection was of no use: another one is taken.
+var stale = &failure{reason: "stale"}
+
 // forward sends the request to a member of the route's pool, and to another
 // one as long as that is safe, and relays the answer.
 func (p *Proxy) forward(x *Exchange) {
@@ -123,6 +126,15 @@ func (p *Proxy) attempt(x *Exchange, m *upstream.Member) *failure {
 	}
 	x.waiting.Store(x.Start.UnixNano())
 	f, reusable := p.roundTrip(x, m, conn)
+	for f == stale {
+		conn.Close()
+		if conn, f = p.connect(x, m); f != nil {
+			x.hold(nil)
+			return f
+		}
+		x.hold(conn)
+		f, reusable = p.roundTrip(x, m, conn)
+	}
 	x.waiting.Store(0)
 	stillThere := x.hold(nil)
 	x.stopUpload(conn)
@@ -147,7 +159,6 @@ func (p *Proxy) connect(x *Exchange, m *upstream.Member) (*upstream.Conn, *failu
 	e := m.Endpoint
 	if x.Retries == 0 && x.upload.complete && e.Target().ProxyProtocol == 0 && !x.upgrading() {
 		if c := e.Get(x.Start); c != nil {
-			c.Reused = true
 			return c, nil
 		}
 	}
@@ -180,12 +191,20 @@ func (p *Proxy) roundTrip(x *Exchange, m *upstream.Member, conn *upstream.Conn) 
 	x.out = x.appendFirst(x.out)
 	sent := time.Now()
 	conn.WriteWithin(sent, p.options.WriteIdle)
-	_, err := conn.Write(x.out)
-	if err == nil && !x.upload.complete {
+	var err error
+	if x.upload.complete {
+		conn.ReadWithin(sent, x.Route.Options.Timeout)
+		if err = conn.Request(x.out, conn.Reused); err == nil {
+			x.FirstByte = time.Since(sent)
+		}
+	} else if _, err = conn.Write(x.out); err == nil {
 		p.stream(x, conn)
 	}
 	if err == nil {
 		err = p.awaitHead(x, conn, sent)
+	}
+	if err == wire.ErrStale {
+		return stale, false
 	}
 	if err != nil {
 		return p.explain(x, conn, err), false

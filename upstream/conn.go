@@ -11,7 +11,7 @@ import (
 type Conn struct {
 	*wire.Conn
 	Endpoint *Endpoint
-	// Reused says that it has carried a request before.
+	// Reused says that it has been idle.
 	Reused bool
 
 	idleSince time.Time
@@ -20,10 +20,11 @@ type Conn struct {
 // maxIdle bounds the connections kept per endpoint.
 const maxIdle = 512
 
-// Get returns an idle connection that is open and silent, or nil. An idle
-// connection is never older than the registry's IdleTimeout: common servers
-// close theirs after five seconds, and a close that crosses a request on its
-// way costs a retry.
+// Get returns an idle connection, or nil. It must be looked at before anything
+// is written to it, as wire.Conn.Request does: the instance may have closed it.
+// An idle connection is never older than the registry's IdleTimeout: common
+// servers close theirs after five seconds, and a close that crosses a request
+// on its way costs a retry.
 func (e *Endpoint) Get(now time.Time) *Conn {
 	for {
 		e.mu.Lock()
@@ -36,7 +37,8 @@ func (e *Endpoint) Get(now time.Time) *Conn {
 		e.idle[n-1] = nil
 		e.idle = e.idle[:n-1]
 		e.mu.Unlock()
-		if now.Sub(c.idleSince) < e.registry.options.IdleTimeout && c.Reusable() {
+		if now.Sub(c.idleSince) < e.registry.options.IdleTimeout {
+			c.Reused = true
 			return c
 		}
 		c.Close()

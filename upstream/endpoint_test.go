@@ -13,6 +13,7 @@ import (
 
 	"github.com/pires/go-proxyproto"
 
+	"serai/proxy/wire"
 	"serai/upstream"
 )
 
@@ -112,15 +113,18 @@ func TestIdleConnections(t *testing.T) {
 	e.Put(second, time.Now())
 	server.Write([]byte("HTTP/1.1 200 OK\r\n\r\n"))
 	await(t, "unsolicited bytes", func() bool { return !second.Reusable() })
+	if err := e.Get(time.Now()).Request([]byte("x"), true); err != wire.ErrStale {
+		t.Errorf("a request over a connection with bytes that nobody asked for: %v, want %v", err, wire.ErrStale)
+	}
 	if got := e.Get(time.Now()); got != first {
-		t.Error("a connection with bytes that nobody asked for was reused")
+		t.Error("another connection was expected")
 	}
 	third, server := dial()
 	server.Close()
 	await(t, "close", func() bool { return !third.Reusable() })
 	e.Put(third, time.Now())
-	if got := e.Get(time.Now()); got != nil {
-		t.Error("a closed connection was reused")
+	if err := e.Get(time.Now()).Request([]byte("x"), true); err != wire.ErrStale {
+		t.Errorf("a request over a closed connection: %v, want %v", err, wire.ErrStale)
 	}
 	e.Put(first, time.Now().Add(-2*time.Hour))
 	if got := e.Get(time.Now()); got != nil {

@@ -1,10 +1,10 @@
 package upstream
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"time"
 
@@ -109,31 +109,37 @@ func (r *Registry) probeOnce(ctx context.Context, e *Endpoint) error {
 	return c.Close()
 }
 
-// probeHTTP sends GET to the check's path.
+// probeHTTP sends GET to the check's path over a connection of its own.
 func (r *Registry) probeHTTP(ctx context.Context, e *Endpoint) error {
 	check := &e.target.Check
-	client := fasthttp.Client{
-		Dial: func(string) (net.Conn, error) {
-			return r.dialer.dial(ctx, &e.target, netip.AddrPort{}, "")
-		},
-		MaxResponseBodySize:       1 << 20,
-		ReadBufferSize:            64 << 10,
-		MaxIdemponentCallAttempts: 1,
-		NoDefaultUserAgentHeader:  true,
+	fail := func(err error) error {
+		return fmt.Errorf("check http://%s%s: %w", e.target.Address, check.Path, err)
 	}
-	defer client.CloseIdleConnections()
+	ctx, cancel := context.WithTimeout(ctx, check.Timeout)
+	defer cancel()
+	conn, err := r.dialer.dial(ctx, &e.target, netip.AddrPort{}, "")
+	if err != nil {
+		return fail(err)
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+
 	request, response := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
 	defer fasthttp.ReleaseRequest(request)
 	defer fasthttp.ReleaseResponse(response)
-	// The dialer above speaks TLS where the target asks for it.
 	request.SetRequestURI("http://" + e.target.Address + check.Path)
 	request.Header.SetUserAgent("serai-check")
 	request.SetConnectionClose()
-	if err := client.DoTimeout(request, response, check.Timeout); err != nil {
-		return fmt.Errorf("check http://%s%s: %w", e.target.Address, check.Path, err)
+	if _, err := request.WriteTo(conn); err != nil {
+		return fail(err)
+	}
+	const maxBody = 1 << 20
+	if err := response.ReadLimitBody(bufio.NewReader(conn), maxBody); err != nil {
+		return fail(err)
 	}
 	if s := response.StatusCode(); s < check.StatusMin || s > check.StatusMax {
-		return fmt.Errorf("check http://%s%s: status %d is not within %d-%d", e.target.Address, check.Path, s, check.StatusMin, check.StatusMax)
+		return fail(fmt.Errorf("status %d is not within %d-%d", s, check.StatusMin, check.StatusMax))
 	}
 	return nil
 }

@@ -217,6 +217,38 @@ func (c *Conn) Reusable() bool {
 	return len(c.Buffered()) == 0 && c.sys.quiet(c.Conn)
 }
 
+// ErrStale says that an idle connection was closed by its peer, or was sent
+// bytes that nobody asked for. Nothing has been written to it.
+var ErrStale = errors.New("idle connection is stale")
+
+// Request writes p, a whole request, and reads the first bytes of its answer.
+// Idle says that the connection has carried a request before: it is looked at
+// first, and nothing is written when it fails with ErrStale.
+func (c *Conn) Request(p []byte, idle bool) error {
+	if c.buf != nil || !c.sys.ok() {
+		if idle && !c.Reusable() {
+			return ErrStale
+		}
+		if _, err := c.Write(p); err != nil {
+			return err
+		}
+		return c.Fill()
+	}
+	b, n, rest, err := c.sys.request(p, idle)
+	if err == nil && len(rest) > 0 {
+		// The socket took only part of it at once.
+		if _, err := c.Write(rest); err != nil {
+			return err
+		}
+		return c.FillIdle()
+	}
+	if n > 0 {
+		c.buf, c.r, c.w = b, 0, n
+		return nil
+	}
+	return err
+}
+
 // Close closes the connection. The buffer is left to the garbage collector,
 // since another goroutine may still be reading into it.
 func (c *Conn) Close() error { return c.Conn.Close() }

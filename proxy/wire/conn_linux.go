@@ -24,9 +24,13 @@ type sysConn struct {
 	inErr   syscall.Errno
 	out     []byte
 	outErr  syscall.Errno
+	idle    bool  // request looks at the socket before it writes
+	asked   bool  // request has written
+	reqErr  error // of request, before it reads
 	onRead  func(fd uintptr) bool
 	onIdle  func(fd uintptr) bool
 	onWrite func(fd uintptr) bool
+	onAsk   func(fd uintptr) bool
 }
 
 func (s *sysConn) init(c syscall.Conn) {
@@ -35,7 +39,7 @@ func (s *sysConn) init(c syscall.Conn) {
 		return
 	}
 	s.raw = raw
-	s.onRead, s.onIdle, s.onWrite = s.readOnce, s.readIdleOnce, s.writeSome
+	s.onRead, s.onIdle, s.onWrite, s.onAsk = s.readOnce, s.readIdleOnce, s.writeSome, s.askOnce
 }
 
 func (s *sysConn) ok() bool { return s.raw != nil }
@@ -86,6 +90,57 @@ func (s *sysConn) readIdle() ([]byte, int, error) {
 		b = nil
 	}
 	return b, n, err
+}
+
+// request looks, writes and reads within one wait for the socket. Go's poller
+// is told only of changes, so a read usually has to be tried in vain before it
+// can wait. Here the look at the idle connection is what makes sure that
+// nothing came before the wait began, and that read is saved. It returns what
+// of p the socket did not take at once; nothing has been read then.
+func (s *sysConn) request(p []byte, idle bool) (b []byte, n int, rest []byte, err error) {
+	s.idle, s.asked, s.reqErr = idle, false, nil
+	s.out, s.outErr, s.inErr, s.inN = p, 0, 0, 0
+	err = s.raw.Read(s.onAsk)
+	b, rest = s.in, s.out
+	s.in, s.out = nil, nil
+	switch {
+	case s.reqErr != nil:
+		return nil, 0, nil, s.reqErr
+	case s.outErr != 0:
+		return nil, 0, nil, os.NewSyscallError("write", s.outErr)
+	case err == nil && len(rest) > 0:
+		return nil, 0, rest, nil
+	}
+	if n, err = s.readResult(err); n == 0 && b != nil {
+		Put(b)
+		b = nil
+	}
+	return b, n, nil, err
+}
+
+func (s *sysConn) askOnce(fd uintptr) bool {
+	if s.asked {
+		return s.readIdleOnce(fd)
+	}
+	s.asked = true
+	if s.idle && !silent(fd) {
+		s.reqErr = ErrStale
+		return true
+	}
+	if !s.writeSome(fd) || s.outErr != 0 {
+		return true
+	}
+	// Wait for the answer. A connection that was not looked at is new: its
+	// peer has nothing to say yet, but may have closed it.
+	return !s.idle && s.readIdleOnce(fd)
+}
+
+// silent reports whether there is nothing to read on fd, not even its end.
+func silent(fd uintptr) bool {
+	var b [1]byte
+	_, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b)), 1,
+		unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
+	return errno == unix.EAGAIN
 }
 
 func (s *sysConn) readResult(err error) (int, error) {
@@ -152,12 +207,7 @@ func (s *sysConn) quiet(c net.Conn) bool {
 		}
 	}
 	quiet := false
-	err := raw.Control(func(fd uintptr) {
-		var b [1]byte
-		_, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b)), 1,
-			unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
-		quiet = errno == unix.EAGAIN
-	})
+	err := raw.Control(func(fd uintptr) { quiet = silent(fd) })
 	return err == nil && quiet
 }
 
