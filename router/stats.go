@@ -63,7 +63,7 @@ func (s *Stats) Observe(shard int, o *Observation) {
 		class = 0
 	}
 	c.classes[class].Add(1)
-	c.buckets[bucket(o.Duration)].Add(1)
+	c.buckets[durationBucket(o.Duration)].Add(1)
 	c.nanos.Add(uint64(o.Duration))
 	// Most requests have none of these: an addition costs more than a look.
 	add(&c.in, o.BytesIn)
@@ -80,7 +80,7 @@ func add(c *atomic.Uint64, n int64) {
 	}
 }
 
-func bucket(d time.Duration) int {
+func durationBucket(d time.Duration) int {
 	s := d.Seconds()
 	for i, bound := range DurationBounds {
 		if s <= bound {

@@ -1,6 +1,8 @@
 package http1
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net/netip"
@@ -44,6 +46,9 @@ func newSession() *session {
 // serve reads and answers requests until the connection ends.
 func (c *conn) serve() {
 	o := &c.server.options
+	if t, ok := c.wire.Conn.(*tls.Conn); ok && !c.handshake(t) {
+		return
+	}
 	for {
 		if len(c.wire.Buffered()) == 0 {
 			if !c.idle() {
@@ -61,6 +66,31 @@ func (c *conn) serve() {
 			return
 		}
 	}
+}
+
+// handshake makes the TLS handshake, within the time that a head may take.
+func (c *conn) handshake(t *tls.Conn) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), c.server.options.HeadTimeout)
+	defer cancel()
+	err := t.HandshakeContext(ctx)
+	var plain tls.RecordHeaderError
+	if errors.As(err, &plain) && plain.Conn != nil && looksLikeHTTP(plain.RecordHeader) {
+		io.WriteString(plain.Conn, "HTTP/1.1 400 Bad Request\r\nX-Serai-Reason: plain-http\r\nContent-Type: text/plain\r\n"+
+			"Connection: close\r\nContent-Length: 52\r\n\r\n400 this port speaks TLS: use https:// (plain-http)\n")
+	}
+	if err != nil {
+		c.server.proxy.Refused("tls-handshake")
+	}
+	return err == nil
+}
+
+// looksLikeHTTP reports whether a first record is the start of a request line.
+func looksLikeHTTP(record [5]byte) bool {
+	switch string(record[:]) {
+	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "PATCH", "DELET":
+		return true
+	}
+	return false
 }
 
 // idle reports whether the connection may wait for another request.

@@ -1,0 +1,239 @@
+package tls_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	stdtls "crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"serai/tls"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// pair makes a self-signed certificate for names.
+func pair(t testing.TB, notAfter time.Time, names ...string) (certPEM, keyPEM []byte) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serial, _ := rand.Int(rand.Reader, big.NewInt(1<<62))
+	template := &x509.Certificate{SerialNumber: serial, Subject: pkix.Name{CommonName: "test"}, DNSNames: names,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: notAfter}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
+}
+
+var nextYear = time.Now().AddDate(1, 0, 0)
+
+func certificate(t testing.TB, source string, notAfter time.Time, names ...string) *tls.Certificate {
+	t.Helper()
+	certPEM, keyPEM := pair(t, notAfter, names...)
+	c, err := tls.NewCertificate(source, certPEM, keyPEM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestLookup(t *testing.T) {
+	exact := certificate(t, "exact", nextYear, "a.example.org")
+	wild := certificate(t, "wild", nextYear, "*.example.org", "example.org")
+	longer := certificate(t, "longer", nextYear.AddDate(1, 0, 0), "a.example.org")
+	fallback := certificate(t, "fallback", nextYear, "fallback.test")
+	table := tls.NewTable([]*tls.Certificate{exact, wild, fallback}, fallback)
+	for name, want := range map[string]*tls.Certificate{
+		"a.example.org": exact, "A.Example.ORG": exact, "a.example.org.": exact,
+		"b.example.org": wild, "example.org": wild,
+		"a.b.example.org": fallback, "": fallback, "org": fallback, "..": fallback, "*.example.org": wild,
+	} {
+		if got := table.Lookup(name); got != want {
+			t.Errorf("%q is answered by %v, want %s", name, got, want.Source)
+		}
+	}
+	if got := tls.NewTable([]*tls.Certificate{exact, longer}, nil).Lookup("a.example.org"); got != longer {
+		t.Errorf("of two certificates for a name, %s answers, want the one that is valid longer", got.Source)
+	}
+	if got := tls.NewTable([]*tls.Certificate{exact}, nil).Lookup("other.test"); got != nil {
+		t.Errorf("%s answers a name it does not cover", got.Source)
+	}
+}
+
+func TestLookupAllocatesNothing(t *testing.T) {
+	table := tls.NewTable([]*tls.Certificate{certificate(t, "exact", nextYear, "a.example.org")}, nil)
+	if n := testing.AllocsPerRun(100, func() { table.Lookup("a.example.org") }); n != 0 {
+		t.Errorf("a lookup allocates %v times", n)
+	}
+}
+
+func write(t *testing.T, dir, name string, certPEM, keyPEM []byte) {
+	t.Helper()
+	for suffix, content := range map[string][]byte{".crt": certPEM, ".key": keyPEM} {
+		if content == nil {
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(dir, name+suffix), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestBadFiles has one bad pair beside a good one for each way to be bad.
+func TestBadFiles(t *testing.T) {
+	goodCert, goodKey := pair(t, nextYear, "good.test")
+	_, otherKey := pair(t, nextYear, "other.test")
+	nameless, namelessKey := pair(t, nextYear)
+	for _, c := range []struct {
+		name      string
+		cert, key []byte
+		want      string
+	}{
+		{"no key", goodCert, nil, "there is no such file"},
+		{"key of another", goodCert, otherKey, "does not match"},
+		{"garbage", []byte("garbage"), goodKey, "failed to find any PEM data"},
+		{"empty", []byte{}, goodKey, "failed to find any PEM data"},
+		{"swapped", goodKey, goodCert, "certificate"},
+		{"encrypted key", goodCert, []byte("-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n"), "private key"},
+		{"no name", nameless, namelessKey, "covers no DNS name"},
+		{"huge", make([]byte, 2<<20), goodKey, "are more than a PEM file"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			write(t, dir, "good", goodCert, goodKey)
+			write(t, dir, "bad", c.cert, c.key)
+			s := tls.NewStore()
+			err := (&tls.Files{Dir: dir}).Load(s)
+			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), filepath.Join(dir, "bad.")) {
+				t.Errorf("error %v, want it to name the file and to say %q", err, c.want)
+			}
+			if s.Current().Lookup("good.test") == nil {
+				t.Error("the good pair beside it is not served")
+			}
+		})
+	}
+	if err := (&tls.Files{Dir: filepath.Join(t.TempDir(), "missing")}).Load(tls.NewStore()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a missing directory: %v", err)
+	}
+}
+
+// TestFilesAreFollowed replaces, breaks, adds and removes pairs under a
+// running watcher, and asks it by handshakes.
+func TestFilesAreFollowed(t *testing.T) {
+	dir := t.TempDir()
+	first, firstKey := pair(t, nextYear, "a.test")
+	write(t, dir, "a", first, firstKey)
+	s := tls.NewStore()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); (&tls.Files{Dir: dir, Every: time.Millisecond}).Run(ctx, s) }()
+	defer func() { cancel(); <-done }()
+
+	serial := func(name string) string {
+		c, err := handshake(s, name)
+		if err != nil {
+			return ""
+		}
+		return c.SerialNumber.String()
+	}
+	await := func(what string, condition func() bool) {
+		t.Helper()
+		for end := time.Now().Add(10 * time.Second); !condition(); time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("never came: %s", what)
+			}
+		}
+	}
+	await("first certificate", func() bool { return serial("a.test") != "" })
+	old := serial("a.test")
+
+	second, secondKey := pair(t, nextYear, "a.test")
+	write(t, dir, "a", second, nil) // the key does not match yet
+	for range 20 {
+		time.Sleep(time.Millisecond)
+		if got := serial("a.test"); got != old {
+			t.Fatalf("half a pair is served: serial %q", got)
+		}
+	}
+	write(t, dir, "a", nil, secondKey)
+	await("second certificate", func() bool { return serial("a.test") != old })
+
+	fallback, fallbackKey := pair(t, nextYear, "fallback.test")
+	if serial("unknown.test") != "" {
+		t.Fatal("an unknown name got a certificate without a default one")
+	}
+	write(t, dir, "default", fallback, fallbackKey)
+	await("default certificate", func() bool { return serial("unknown.test") != "" })
+	os.Remove(filepath.Join(dir, "default.crt"))
+	await("default certificate removed", func() bool { return serial("unknown.test") == "" })
+	if s.UnknownNames() == 0 {
+		t.Error("unknown names were not counted")
+	}
+}
+
+// handshake asks a listener of s for a name and returns what it answers.
+func handshake(s *tls.Store, name string) (*x509.Certificate, error) {
+	client, server := net.Pipe()
+	defer client.Close()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer server.Close()
+		stdtls.Server(server, s.Config("http/1.1")).Handshake()
+	}()
+	conn := stdtls.Client(client, &stdtls.Config{ServerName: name, InsecureSkipVerify: true})
+	err := conn.Handshake()
+	client.Close()
+	<-done
+	if err != nil {
+		return nil, err
+	}
+	return conn.ConnectionState().PeerCertificates[0], nil
+}
+
+func TestPolicy(t *testing.T) {
+	s := tls.NewStore()
+	s.Publish(tls.NewTable([]*tls.Certificate{certificate(t, "a", nextYear, "a.test")}, nil))
+	try := func(client *stdtls.Config) error {
+		a, b := net.Pipe()
+		done := make(chan struct{})
+		go func() { defer close(done); defer b.Close(); stdtls.Server(b, s.Config("http/1.1")).Handshake() }()
+		client.ServerName, client.InsecureSkipVerify = "a.test", true
+		err := stdtls.Client(a, client).Handshake()
+		a.Close()
+		<-done
+		return err
+	}
+	if err := try(&stdtls.Config{MaxVersion: stdtls.VersionTLS11, MinVersion: stdtls.VersionTLS10}); err == nil {
+		t.Error("TLS 1.1 was accepted")
+	}
+	if err := try(&stdtls.Config{MaxVersion: stdtls.VersionTLS12, CipherSuites: []uint16{stdtls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA}}); err == nil {
+		t.Error("a CBC suite was accepted")
+	}
+	for _, version := range []uint16{stdtls.VersionTLS12, stdtls.VersionTLS13} {
+		if err := try(&stdtls.Config{MinVersion: version, MaxVersion: version}); err != nil {
+			t.Errorf("TLS %x: %v", version, err)
+		}
+	}
+}
