@@ -171,7 +171,11 @@ func (p *Proxy) connect(x *Exchange, m *upstream.Member) (*upstream.Conn, *failu
 	x.Connected = time.Since(began)
 	if err != nil {
 		e.Unreachable(err)
-		return nil, &failure{status: 502, reason: "connect-failed", err: errors.New("no connection to the instance could be made"), unsent: true, silent: true}
+		reason := "connect-failed"
+		if !errors.Is(err, upstream.ErrConnect) {
+			reason = "tls-failed"
+		}
+		return nil, &failure{status: 502, reason: reason, err: errors.New("no connection to the instance could be made"), unsent: true, silent: true}
 	}
 	return c, nil
 }

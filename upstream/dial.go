@@ -36,10 +36,9 @@ func (e *Endpoint) Dial(ctx context.Context, client netip.AddrPort, serverName s
 }
 
 func (d *Dialer) dial(ctx context.Context, t *Target, client netip.AddrPort, serverName string) (net.Conn, error) {
-	nd := net.Dialer{Timeout: d.Timeout}
-	c, err := nd.DialContext(ctx, "tcp", t.Address)
+	c, err := d.connect(ctx, t)
 	if err != nil {
-		return nil, fmt.Errorf("connect to instance: %w", err)
+		return nil, err
 	}
 	c.SetDeadline(time.Now().Add(d.Timeout))
 	if t.ProxyProtocol != 0 {
@@ -64,6 +63,20 @@ func (d *Dialer) dial(ctx context.Context, t *Target, client netip.AddrPort, ser
 	return c, nil
 }
 
+// connect makes the TCP connection alone.
+func (d *Dialer) connect(ctx context.Context, t *Target) (net.Conn, error) {
+	nd := net.Dialer{Timeout: d.Timeout}
+	c, err := nd.DialContext(ctx, "tcp", t.Address)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConnect, err)
+	}
+	return c, nil
+}
+
+// ErrConnect says that an instance's address could not be connected to, as
+// opposed to what may go wrong on the connection.
+var ErrConnect = errors.New("connect to instance")
+
 // writeProxyHeader tells the instance who the client is; a probe of our own
 // has none and says LOCAL (v2) or UNKNOWN (v1).
 func writeProxyHeader(c net.Conn, version uint8, client netip.AddrPort) error {
@@ -75,10 +88,11 @@ func writeProxyHeader(c net.Conn, version uint8, client netip.AddrPort) error {
 	return err
 }
 
-// localFailure reports whether err says something about this machine and
-// nothing about the instance.
+// localFailure reports whether err says nothing about whether the instance can
+// be reached: it is about this machine, or about TLS.
 func localFailure(err error) bool {
-	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) ||
+	return !errors.Is(err, ErrConnect) ||
+		errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) ||
 		errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.ENOBUFS) ||
 		errors.Is(err, syscall.ENOMEM) || errors.Is(err, context.Canceled)
 }

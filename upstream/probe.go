@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"serai/proxy/wire"
 )
 
 // Probing starts fast, since a deploy waits for it, and slows down to once a
@@ -96,14 +98,14 @@ func (r *Registry) probeOnce(ctx context.Context, e *Endpoint) error {
 	if e.target.Check.Path != "" {
 		return r.probeHTTP(ctx, e)
 	}
-	c, err := e.Dial(ctx, netip.AddrPort{}, "")
+	c, err := r.dialer.connect(ctx, &e.target)
 	if err != nil {
 		return err
 	}
-	// The first request is spared the connect, unless the connection carries
-	// the name of a client.
+	// The first request is spared the connect, unless more than that makes the
+	// connection.
 	if e.target.ProxyProtocol == 0 && e.target.Scheme == HTTP {
-		e.Put(c, time.Now())
+		e.Put(&Conn{Conn: wire.NewConn(c), Endpoint: e}, time.Now())
 		return nil
 	}
 	return c.Close()

@@ -229,7 +229,8 @@ const (
 // connection can carry another request. It reports whether it came to the end;
 // otherwise the connection is closed so that the client still gets its answer.
 func (c *conn) discardBody(s *session) bool {
-	if s.answer.close || s.body.interrupted {
+	// A client that waits for a 100 sends nothing after a final answer.
+	if s.answer.close || s.body.interrupted || s.Head.Continue && s.BytesIn == 0 {
 		c.linger()
 		return false
 	}

@@ -221,10 +221,11 @@ func (c *Conn) PeerGone() bool {
 }
 
 // Unreceived reports whether it is sure that the peer's kernel took nothing of
-// the last n bytes written: none of them was acknowledged.
+// the last n bytes written, more than one: none of them was acknowledged.
 func (c *Conn) Unreceived(n int) bool {
 	info, ok := c.tcpInfo()
-	return ok && n > 0 && uint64(n) <= info.Bytes_sent-info.Bytes_acked
+	// The SYN counts as one acknowledged byte, and as none sent.
+	return ok && n > 1 && int64(n)-1 <= int64(info.Bytes_sent)-int64(info.Bytes_acked)
 }
 
 func (c *Conn) tcpInfo() (info unix.TCPInfo, ok bool) {
