@@ -235,6 +235,11 @@ func (c *Client) failed(ctx context.Context, r request, err error) *Error {
 func (c *Client) refused(r request, status int, body []byte, token string) *Error {
 	e := &Error{Op: r.op, Method: r.method, Path: r.path, Status: status, Body: excerpt(body, token)}
 	e.Kind, e.Advice = kindOf(status, e.Body)
+	if t := bytes.TrimSpace(body); e.Kind == ErrConflict && len(t) > 0 && t[0] == '{' {
+		// The variable that is there, with its secrets: for the caller, not
+		// for the log.
+		e.Body = ""
+	}
 	return e
 }
 

@@ -119,8 +119,12 @@ func kindOf(status int, body string) (kind error, advice string) {
 		return ErrUnavailable, "the servers are electing a leader: it passes, or a majority of them is down"
 	case status >= 500:
 		return ErrUnavailable, "the agent's log says why"
-	case status >= 300 && status < 400:
+	case status < 300:
+		return ErrBadAnswer, ""
+	case status < 400:
 		return ErrBadAnswer, "the address leads to something that redirects: NOMAD_ADDR must be the agent's own address and scheme"
+	case status == 404 && strings.Contains(body, "variable not found"):
+		return ErrNotFound, ""
 	case status == 404:
 		return ErrBadAnswer, "no Nomad agent would answer that: check NOMAD_ADDR"
 	case status == 400 && strings.Contains(body, "HTTP request to an HTTPS server"):

@@ -77,11 +77,7 @@ func (c *Client) openStream(ctx context.Context, namespace string, index uint64)
 		body, _ := io.ReadAll(io.LimitReader(res.Body, 4096))
 		res.Body.Close()
 		s.cancel(errClosed)
-		e := c.refused(r, res.StatusCode, body, token)
-		if e.Kind == nil && res.StatusCode < 400 {
-			e.Kind = ErrBadAnswer
-		}
-		return nil, e
+		return nil, c.refused(r, res.StatusCode, body, token)
 	}
 	s.body = res.Body
 	s.lines = bufio.NewReaderSize(res.Body, 16<<10)

@@ -1,0 +1,27 @@
+package nomad
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+)
+
+// Leader returns the address of the servers' leader, or ErrUnavailable when
+// there is none. Any agent answers it without a token, except through the
+// Task API.
+func (c *Client) Leader(ctx context.Context) (string, error) {
+	r := request{kind: KindAgent, op: "ask for the leader", method: http.MethodGet, path: "/v1/status/leader", params: url.Values{}}
+	_, body, err := c.do(ctx, r)
+	if err != nil {
+		return "", err
+	}
+	var leader string
+	if err := c.decode(r, body, &leader); err != nil {
+		return "", err
+	}
+	if leader == "" {
+		return "", &Error{Op: r.op, Method: r.method, Path: r.path, Status: http.StatusOK, Kind: ErrUnavailable,
+			Advice: "the servers are electing a leader: it passes, or a majority of them is down"}
+	}
+	return leader, nil
+}

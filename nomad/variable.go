@@ -1,0 +1,232 @@
+package nomad
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strconv"
+	"time"
+)
+
+// VariableMeta is what a list says of a variable.
+type VariableMeta struct {
+	Namespace   string
+	Path        string
+	CreateIndex uint64
+	// ModifyIndex is what check-and-set compares.
+	ModifyIndex uint64
+	Created     time.Time
+	Modified    time.Time
+	// LockID is set while the variable is locked and the token may see it,
+	// which only the holder's write and management tokens do.
+	LockID string
+}
+
+// Variable is an encrypted row of Nomad's store: at most 64 KiB of keys and
+// values together.
+type Variable struct {
+	VariableMeta
+	Items map[string]string
+}
+
+// pathPattern is what Nomad takes as a path.
+// Source: https://developer.hashicorp.com/nomad/docs/concepts/variables.
+var pathPattern = regexp.MustCompile(`^[a-zA-Z0-9-_~/]{1,128}$`)
+
+// Variable reads one variable. ErrNotFound means that an agent said it does
+// not exist, and nothing else does.
+func (c *Client) Variable(ctx context.Context, path string, q Query) (*Variable, Meta, error) {
+	r, err := variableRequest("read", http.MethodGet, q.Namespace, path)
+	if err != nil {
+		return nil, Meta{}, err
+	}
+	r.query(q)
+	header, body, err := c.do(ctx, r)
+	if err != nil {
+		return nil, Meta{}, err
+	}
+	meta, err := readMeta(r, header)
+	if err != nil {
+		return nil, Meta{}, err
+	}
+	v, err := c.decodeVariable(r, body)
+	if err != nil {
+		return nil, Meta{}, err
+	}
+	if v.Path != path || v.Namespace != orDefault(q.Namespace) {
+		return nil, Meta{}, insane(r, "the answer is variable %q in namespace %q", v.Path, v.Namespace)
+	}
+	return v, meta, nil
+}
+
+// Variables lists the variables whose path begins with prefix and that the
+// token may list, without their values, in order of namespace and path. What
+// it may not list is missing, not refused. The index is that of all
+// variables.
+func (c *Client) Variables(ctx context.Context, prefix string, q Query) ([]VariableMeta, Meta, error) {
+	r := request{kind: KindVariables, op: fmt.Sprintf("list variables %q in namespace %q", prefix+"*", orDefault(q.Namespace)),
+		method: http.MethodGet, path: "/v1/vars", params: url.Values{}}
+	if prefix != "" {
+		r.params.Set("prefix", prefix)
+	}
+	r.query(q)
+	header, body, err := c.do(ctx, r)
+	if err != nil {
+		return nil, Meta{}, err
+	}
+	meta, err := readMeta(r, header)
+	if err != nil {
+		return nil, Meta{}, err
+	}
+	var answer []variableAnswer
+	if err := c.decode(r, body, &answer); err != nil {
+		return nil, Meta{}, err
+	}
+	list := make([]VariableMeta, len(answer))
+	for i := range answer {
+		if answer[i].Path == "" || answer[i].Namespace == "" {
+			return nil, Meta{}, insane(r, "a variable has path %q and namespace %q", answer[i].Path, answer[i].Namespace)
+		}
+		list[i] = answer[i].meta()
+	}
+	return list, meta, nil
+}
+
+// PutVariable writes v's Items at its Namespace and Path, whatever is there,
+// and returns what was written with its new indexes. ErrConflict means that
+// somebody holds a lock on it.
+func (c *Client) PutVariable(ctx context.Context, v Variable) (*Variable, error) {
+	return c.putVariable(ctx, v, nil)
+}
+
+// PutVariableIf writes like PutVariable if the variable's ModifyIndex is
+// still the given one; 0 means that it must not exist. On ErrConflict the
+// Variable returned is the one that is there: only its name if it is gone or
+// locked, no Items if the token may not read it.
+//
+// An answer that got lost leaves the question open: read before trying again.
+func (c *Client) PutVariableIf(ctx context.Context, v Variable, modifyIndex uint64) (*Variable, error) {
+	return c.putVariable(ctx, v, &modifyIndex)
+}
+
+func (c *Client) putVariable(ctx context.Context, v Variable, cas *uint64) (*Variable, error) {
+	r, err := variableRequest("write", http.MethodPut, v.Namespace, v.Path)
+	if err != nil {
+		return nil, err
+	}
+	if len(v.Items) == 0 {
+		return nil, &Error{Op: r.op, Err: errors.New("it has no items"), Advice: "Nomad stores no empty variable: delete it instead"}
+	}
+	if cas != nil {
+		r.params.Set("cas", strconv.FormatUint(*cas, 10))
+	}
+	r.body = variableBody{Namespace: orDefault(v.Namespace), Path: v.Path, Items: v.Items}
+	return c.writeVariable(ctx, r)
+}
+
+// writeVariable sends a write. On a conflict it returns the error and what is
+// there, if the answer says.
+func (c *Client) writeVariable(ctx context.Context, r request) (*Variable, error) {
+	_, body, err := c.do(ctx, r)
+	if errors.Is(err, ErrConflict) {
+		// Not every conflict comes with a variable.
+		there, _ := c.decodeVariable(r, body)
+		return there, err
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c.decodeVariable(r, body)
+}
+
+// DeleteVariable removes a variable; one that does not exist is no error.
+// ErrConflict means that somebody holds a lock on it.
+func (c *Client) DeleteVariable(ctx context.Context, namespace, path string) error {
+	return c.deleteVariable(ctx, namespace, path, nil)
+}
+
+// DeleteVariableIf removes a variable if its ModifyIndex is still the given
+// one, else it fails with ErrConflict.
+func (c *Client) DeleteVariableIf(ctx context.Context, namespace, path string, modifyIndex uint64) error {
+	return c.deleteVariable(ctx, namespace, path, &modifyIndex)
+}
+
+func (c *Client) deleteVariable(ctx context.Context, namespace, path string, cas *uint64) error {
+	r, err := variableRequest("delete", http.MethodDelete, namespace, path)
+	if err != nil {
+		return err
+	}
+	if cas != nil {
+		r.params.Set("cas", strconv.FormatUint(*cas, 10))
+	}
+	_, _, err = c.do(ctx, r)
+	return err
+}
+
+// variableRequest begins a request about one variable.
+func variableRequest(act, method, namespace, path string) (request, error) {
+	r := request{kind: KindVariable, op: fmt.Sprintf("%s variable %q in namespace %q", act, path, orDefault(namespace)),
+		method: method, path: "/v1/var/" + path, params: url.Values{"namespace": {orDefault(namespace)}}}
+	switch {
+	case namespace == AllNamespaces:
+		return r, &Error{Op: r.op, Err: errors.New("a variable is in one namespace"), Advice: "name it"}
+	case !pathPattern.MatchString(path):
+		return r, &Error{Op: r.op, Err: errors.New("Nomad takes no such path"),
+			Advice: "a path has 1 to 128 of the characters a-z A-Z 0-9 - _ ~ /"}
+	}
+	return r, nil
+}
+
+// variableBody is a write on the wire.
+type variableBody struct {
+	Namespace string
+	Path      string
+	Items     map[string]string `json:",omitempty"`
+	Lock      *lockBody         `json:",omitempty"`
+}
+
+// variableAnswer is a variable on the wire. Times are nanoseconds.
+type variableAnswer struct {
+	Namespace   string
+	Path        string
+	CreateIndex uint64
+	ModifyIndex uint64
+	CreateTime  int64
+	ModifyTime  int64
+	Items       map[string]string
+	Lock        *struct{ ID string }
+}
+
+func (a *variableAnswer) meta() VariableMeta {
+	m := VariableMeta{Namespace: a.Namespace, Path: a.Path, CreateIndex: a.CreateIndex, ModifyIndex: a.ModifyIndex}
+	if a.CreateTime != 0 {
+		m.Created = time.Unix(0, a.CreateTime)
+	}
+	if a.ModifyTime != 0 {
+		m.Modified = time.Unix(0, a.ModifyTime)
+	}
+	if a.Lock != nil {
+		m.LockID = a.Lock.ID
+	}
+	return m
+}
+
+func (c *Client) decodeVariable(r request, body []byte) (*Variable, error) {
+	// An answer about a variable holds secrets: an error must not quote it.
+	var a variableAnswer
+	if err := json.Unmarshal(body, &a); err != nil {
+		var typed *json.UnmarshalTypeError
+		if errors.As(err, &typed) {
+			return nil, insane(r, "the answer's field %q has a wrong type", typed.Field)
+		}
+		return nil, insane(r, "the answer of %d bytes is no JSON", len(body))
+	}
+	if a.Path == "" || a.Namespace == "" {
+		return nil, insane(r, "the answer is no variable")
+	}
+	return &Variable{VariableMeta: a.meta(), Items: a.Items}, nil
+}
