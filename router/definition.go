@@ -1,0 +1,128 @@
+package router
+
+import (
+	"time"
+
+	"serai/upstream"
+)
+
+// Definition is one route as the tags of one instance ask for it. It is
+// complete: defaults are filled in.
+type Definition struct {
+	// Name is the route's name, empty for the unnamed route.
+	Name string
+	// Hosts are host patterns in lower case: a name, an IP address (IPv6 in
+	// brackets), "*.example.org" for exactly one more label, or "*".
+	Hosts []string
+	// Prefixes are path prefixes, without trailing slash except "/" itself.
+	// Exact are exact paths. At least one of both is given.
+	Prefixes, Exact []string
+	// Conditions must all be met; sorted.
+	Conditions []Condition
+	Priority   int
+	// Class is the ingress class, empty when unset.
+	Class string
+	// Options are taken from the newest instance that asks for the route.
+	Options RouteOptions
+	// Instance holds what each instance keeps for itself.
+	Instance InstanceOptions
+}
+
+// RouteOptions is what a route says about requests, whichever instance they
+// go to. Never modified once part of a Route.
+type RouteOptions struct {
+	Balance upstream.Balance
+	Prefer  upstream.Prefer
+	// Sticky is the name of the cookie that names the instance, empty for
+	// none.
+	Sticky string
+	// Wait bounds how long a request waits for a ready instance; 0 does not
+	// wait.
+	Wait time.Duration
+	// Timeout bounds the wait for the first byte of the answer's head,
+	// BodyIdle each further wait.
+	Timeout, BodyIdle time.Duration
+	// Retries is the number of further attempts, 0 to 10.
+	Retries int
+	// MaxBody bounds a request's body in bytes; 0 means no limit.
+	MaxBody int64
+	// Redirect answers instead of the instances, nil for none. With TLSOnly it
+	// is always set.
+	Redirect *Redirect
+	TLS      TLSMode
+	// HSTS is the Strict-Transport-Security value, empty for none.
+	HSTS string
+}
+
+// TLSMode says whether a route's hosts get certificates.
+type TLSMode uint8
+
+// The values of the tls tag.
+const (
+	TLSAuto TLSMode = iota // a certificate is obtained where ACME is on
+	TLSOff                 // none is asked for
+	TLSOnly                // as TLSAuto, and plain HTTP is redirected
+)
+
+func (m TLSMode) String() string { return [...]string{"auto", "off", "only"}[m] }
+
+// InstanceOptions is what tags say about sending requests to the instance that
+// carries them.
+type InstanceOptions struct {
+	Scheme upstream.Scheme
+	// TLSName and TLSInsecure are zero unless Scheme is HTTPS.
+	TLSName     string
+	TLSInsecure bool
+	// Host is the Host header sent; empty preserves the client's.
+	// HostIsAddress sends the instance's address and port instead.
+	Host          string
+	HostIsAddress bool
+	// Strip is the prefix removed from the path, empty for none.
+	Strip string
+	// Weight is the instance's share, 0 to 1000; 0 takes no new request.
+	Weight int
+	// Canary is nil unless the instance takes only part of the requests.
+	Canary *upstream.Canary
+	// Check is zero unless an active check is asked for.
+	Check upstream.Check
+	// ProxyProtocol is the version spoken first: 0 for none, 1 or 2.
+	ProxyProtocol uint8
+	// MaxInflight bounds the requests in flight; 0 means no limit.
+	MaxInflight int
+}
+
+// newDefinition returns a definition with the grammar's defaults.
+func newDefinition(name string) *Definition {
+	return &Definition{
+		Name: name,
+		Options: RouteOptions{
+			Wait: 10 * time.Second, Timeout: 60 * time.Second, BodyIdle: 60 * time.Second, Retries: 1,
+		},
+		Instance: InstanceOptions{
+			Weight: 100,
+			Check:  upstream.Check{Interval: 5 * time.Second, Timeout: 2 * time.Second, StatusMin: 200, StatusMax: 399},
+		},
+	}
+}
+
+// settle ends the reading of a definition: it applies what depends on several
+// keys, and clears what has no effect, so that equal meanings are equal values.
+func (d *Definition) settle(redirectStatus int) {
+	if len(d.Prefixes) == 0 && len(d.Exact) == 0 {
+		d.Prefixes = []string{"/"}
+	}
+	sortConditions(d.Conditions)
+	o, i := &d.Options, &d.Instance
+	if o.Redirect == nil && o.TLS == TLSOnly {
+		o.Redirect = &Redirect{HTTPS: true}
+	}
+	if o.Redirect != nil {
+		o.Redirect.Status = redirectStatus
+	}
+	if i.Check.Path == "" {
+		i.Check = upstream.Check{}
+	}
+	if i.Scheme != upstream.HTTPS {
+		i.TLSName, i.TLSInsecure = "", false
+	}
+}

@@ -1,0 +1,133 @@
+package router
+
+// finding is the search for one request's route.
+type finding struct {
+	q    *Query
+	host []byte // normal form
+	t    *Table
+	// of restricts the search to the live routes of the service of this
+	// lingering route; nil does not.
+	of *Route
+	// miss is the nearest reason so far.
+	miss Miss
+}
+
+// Lookup returns the route that takes a request, or why none does. It does not
+// allocate.
+//
+// The order is: higher priority; exact host, then wildcard, then "*"; exact
+// path, then longer prefix; more conditions; older claim. A lingering route
+// takes part as if it had instances, but gives way to any live route of its
+// own service, so that a deploy that changes the tags of a service goes on to
+// its new instances at once.
+func (t *Table) Lookup(q *Query) (*Route, Miss) {
+	f := finding{q: q, host: q.Host, t: t, miss: NoHost}
+	// Most hosts come in normal form: then one look finds the entry.
+	exact := t.hosts.get(q.Host)
+	var buf normalBuffer
+	if exact == nil {
+		if f.host = normalHost(q.Host, &buf); len(f.host) != len(q.Host) || len(f.host) > 0 && &f.host[0] != &q.Host[0] {
+			exact = t.hosts.get(f.host)
+		}
+	}
+	r := f.search(exact)
+	if r == nil {
+		return nil, f.miss
+	}
+	if r.Lingers() {
+		f.of = r
+		if live := f.search(exact); live != nil {
+			r = live
+		}
+	}
+	return r, Found
+}
+
+// search looks through the entries that have the host, the exact one given.
+func (f *finding) search(exact *entry) *Route {
+	best := f.in(exact)
+	if best != nil && best.Priority >= f.t.broadTop {
+		return best
+	}
+	if f.t.wildcards.len > 0 {
+		if rest := parent(f.host); rest != nil {
+			best = f.better(best, f.in(f.t.wildcards.get(rest)))
+		}
+	}
+	return f.better(best, f.in(f.t.any))
+}
+
+// better returns the route of higher priority, the first when they are equal.
+func (f *finding) better(a, b *Route) *Route {
+	if a == nil || b != nil && b.Priority > a.Priority {
+		return b
+	}
+	return a
+}
+
+// in returns the first route of an entry that takes the request.
+func (f *finding) in(e *entry) *Route {
+	switch {
+	case e == nil:
+		return nil
+	case e.many != nil:
+		return f.inPaths(e.many)
+	}
+	for _, r := range e.few.live {
+		if takesPath(r.Path, r.Exact, f.q.Path) && f.takes(r) {
+			return r
+		}
+		f.miss = max(f.miss, NoPath)
+	}
+	return nil
+}
+
+// inPaths does the same for an entry with many routes. With one priority the
+// first route found, from the nearest path on, is the one; with several all
+// paths are looked at.
+func (f *finding) inPaths(p *paths) *Route {
+	f.miss = max(f.miss, NoPath)
+	path := f.q.Path
+	best := f.inBucket(p.exact.get(path))
+	for _, n := range p.order {
+		if best != nil && len(p.priorities) == 1 {
+			return best
+		}
+		if n > len(path) || n > 0 && n < len(path) && path[n] != '/' {
+			continue
+		}
+		b := p.prefix.get(path[:n])
+		if b == nil || n > 0 && climbs(path[n:]) {
+			continue
+		}
+		best = f.better(best, f.inBucket(b))
+	}
+	return best
+}
+
+// inBucket returns the first route of a bucket, whose path the request has.
+func (f *finding) inBucket(b *bucket) *Route {
+	if b != nil {
+		for _, r := range b.live {
+			if f.takes(r) {
+				return r
+			}
+		}
+	}
+	return nil
+}
+
+// takes reports whether a route takes the request, whose host and path it has.
+func (f *finding) takes(r *Route) bool {
+	if r.guarded && !f.t.owners.allow(r.Namespace, f.host) {
+		return false
+	}
+	if f.of != nil && (r.Lingers() || r.Service != f.of.Service || r.Namespace != f.of.Namespace) {
+		return false
+	}
+	if len(r.Conditions) > 0 && !met(r.Conditions, f.q) {
+		f.miss = NoCondition
+		return false
+	}
+	return true
+}

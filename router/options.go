@@ -1,0 +1,64 @@
+package router
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"serai/upstream"
+)
+
+// Options is what a Builder needs. Zero values mean the defaults named.
+type Options struct {
+	// Registry has the endpoints and rooms. Required.
+	Registry *upstream.Registry
+	// Prefix begins our tags, "ingress".
+	Prefix string
+	// Class is the ingress class that is served: only routes whose class tag
+	// is the same, and only those without the tag when it is empty.
+	Class string
+	// Node and Datacenter are where this serai runs, for the prefer tag; empty
+	// when unknown. Node is the ID that registrations carry.
+	Node, Datacenter string
+	// Owners are the host patterns that a namespace owns: nobody else may
+	// claim them, and it may claim no others. "*.example.org" covers all names
+	// below example.org at any depth, "*" all names; the longest pattern
+	// decides. Namespaces that are not listed may claim what nobody owns.
+	Owners map[string][]string
+	// Linger is how long a route stays when its last instance has gone, 60s:
+	// its requests wait for the next one. Negative does not linger.
+	Linger time.Duration
+	// Now is the clock, time.Now.
+	Now func() time.Time
+}
+
+// Validate reports all that is wrong with the options at once.
+func (o *Options) Validate() error {
+	var errs []error
+	if o.Registry == nil {
+		errs = append(errs, errors.New("registry is missing"))
+	}
+	if strings.ContainsAny(o.Prefix, "=, \t\r\n") || strings.HasSuffix(o.Prefix, ".") {
+		errs = append(errs, fmt.Errorf("tag prefix %q contains a blank, comma or equals sign, or ends in a dot", o.Prefix))
+	}
+	if o.Class != "" && (!isToken(o.Class) || len(o.Class) > maxRouteLen) {
+		errs = append(errs, fmt.Errorf("class %q is not up to %d letters, digits, dashes and underscores", o.Class, maxRouteLen))
+	}
+	if _, err := newOwners(o.Owners); err != nil {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func (o *Options) setDefaults() {
+	if o.Prefix == "" {
+		o.Prefix = "ingress"
+	}
+	if o.Linger == 0 {
+		o.Linger = time.Minute
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+}

@@ -1,0 +1,68 @@
+package router
+
+import (
+	"slices"
+	"strings"
+)
+
+// Rejection is something that was asked for and refused. All that comes from
+// tags in it is printable ASCII.
+type Rejection struct {
+	Namespace string `json:"namespace"`
+	Service   string `json:"service"`
+	Job       string `json:"job,omitempty"`
+	// Route is the name of the route that is refused; Instance says that the
+	// instance is refused as a whole.
+	Route    string `json:"route"`
+	Instance bool   `json:"instance,omitempty"`
+	// Allocs are the first few allocations that ask for it, Instances is how
+	// many do.
+	Allocs    []string `json:"allocs,omitempty"`
+	Instances int      `json:"instances"`
+	// Hosts are the hosts that are not served for this reason.
+	Hosts []string `json:"hosts,omitempty"`
+	// Tag is the tag as written, escaped and shortened; empty when no single
+	// tag is to blame.
+	Tag string `json:"tag,omitempty"`
+	// Why says what is wrong, Instead what to write.
+	Why     string `json:"why"`
+	Instead string `json:"instead,omitempty"`
+	// Holder is the service that holds what is claimed, as
+	// namespace/service.
+	Holder string `json:"holder,omitempty"`
+}
+
+// String is the rejection in one line.
+func (r Rejection) String() string {
+	var b strings.Builder
+	b.WriteString(r.Namespace + "/" + r.Service)
+	if r.Route != "" {
+		b.WriteString(" route " + r.Route)
+	}
+	b.WriteString(": ")
+	if r.Tag != "" {
+		b.WriteString(r.Tag + ": ")
+	}
+	b.WriteString(r.Why)
+	if r.Instead != "" {
+		b.WriteString("; instead: " + r.Instead)
+	}
+	return b.String()
+}
+
+func (r Rejection) compare(o Rejection) int {
+	return cmpStrings(r.Namespace, o.Namespace, r.Service, o.Service, r.Route, o.Route,
+		r.Tag, o.Tag, r.Why, o.Why, strings.Join(r.Hosts, ","), strings.Join(o.Hosts, ","),
+		strings.Join(r.Allocs, ","), strings.Join(o.Allocs, ","))
+}
+
+// maxAllocs bounds the allocations that a Rejection lists.
+const maxAllocs = 8
+
+// join adds one more instance that is refused for the same reason.
+func (r *Rejection) join(alloc string) {
+	r.Instances++
+	if alloc = printable(alloc); alloc != "" && len(r.Allocs) < maxAllocs && !slices.Contains(r.Allocs, alloc) {
+		r.Allocs = append(r.Allocs, alloc)
+	}
+}

@@ -1,0 +1,120 @@
+package router
+
+import (
+	"cmp"
+	"strings"
+	"time"
+
+	"serai/upstream"
+)
+
+// Route is one claim of a service on a host and path, and where its requests
+// go. Never modified once in a Table.
+type Route struct {
+	Namespace, Service string
+	// Job is that of the newest instance.
+	Job string
+	// Name is the route's name within the service, empty for the unnamed one.
+	Name string
+	// Host is a name, an address, "*.example.org" or "*".
+	Host string
+	// Path is a whole path when Exact, a prefix otherwise: "/", or without
+	// trailing slash.
+	Path  string
+	Exact bool
+	// Conditions must all be met.
+	Conditions []Condition
+	Priority   int
+	// Options are those of the newest instance that asks for the route.
+	Options *RouteOptions
+	// Pool holds the instances that ask for the route: none while it lingers.
+	Pool *upstream.Pool
+	// Stats is shared by the routes of one name of one service.
+	Stats *Stats
+	// CreateIndex is the age of the claim: the lowest Nomad index of an
+	// instance that asked for it since it has been asked for without a gap
+	// longer than Options.Linger.
+	CreateIndex uint64
+	// Expires is when a lingering route goes; zero when it has instances.
+	Expires time.Time
+
+	conditions string // canonical, for comparison
+	guarded    bool   // only on hosts that its namespace may serve
+}
+
+// Lingers reports whether the route's last instance has gone and it waits for
+// the next one.
+func (r *Route) Lingers() bool { return !r.Expires.IsZero() }
+
+// ID names the route among all: namespace/service/name.
+func (r *Route) ID() string { return r.Namespace + "/" + r.Service + "/" + r.Name }
+
+// String names the route for a reader.
+func (r *Route) String() string {
+	s := r.Namespace + "/" + r.Service
+	if r.Name != "" {
+		s += " route " + r.Name
+	}
+	return s
+}
+
+// match returns the path as its tag writes it.
+func (r *Route) match() string {
+	if r.Exact {
+		return "exactly " + r.Path
+	}
+	return r.Path
+}
+
+// claim is what a route takes of its host: of two routes with the same claim
+// only one can ever take a request.
+type claim struct {
+	path       string
+	exact      bool
+	priority   int
+	conditions string
+}
+
+func (r *Route) claim() claim { return claim{r.Path, r.Exact, r.Priority, r.conditions} }
+
+// nearer orders the routes of one host as a request tries them: higher
+// priority, then exact path over longer prefix, then more conditions, then the
+// older claim.
+func (r *Route) nearer(o *Route) int {
+	return cmp.Or(
+		cmp.Compare(o.Priority, r.Priority),
+		cmp.Compare(boolInt(o.Exact), boolInt(r.Exact)),
+		cmp.Compare(len(o.Path), len(r.Path)),
+		cmp.Compare(len(o.Conditions), len(r.Conditions)),
+		r.older(o),
+		// What follows has no meaning, and makes the order total.
+		strings.Compare(r.Path, o.Path),
+		strings.Compare(r.conditions, o.conditions),
+	)
+}
+
+// older orders claims by age; ties by name.
+func (r *Route) older(o *Route) int {
+	return cmp.Or(cmp.Compare(r.CreateIndex, o.CreateIndex),
+		cmpStrings(r.Namespace, o.Namespace, r.Service, o.Service, r.Name, o.Name))
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// conditionsKey writes conditions so that equal ones are equal strings.
+func conditionsKey(cs []Condition) string {
+	if len(cs) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	for _, c := range cs {
+		b.WriteString(c.String())
+		b.WriteByte('\n') // which no condition contains
+	}
+	return b.String()
+}

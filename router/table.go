@@ -1,0 +1,181 @@
+package router
+
+import (
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// Table is all routes at one moment, and what was refused on the way.
+// Immutable; the zero Table is not usable, NewRouter starts with an empty one.
+type Table struct {
+	// Index is the Nomad index of the snapshot that it was made from.
+	Index uint64
+	// Built is when it was made.
+	Built time.Time
+
+	// hosts holds exact hosts; wildcards what follows "*."; any "*".
+	hosts, wildcards *index[*entry]
+	any              *entry
+	// broadTop is the highest priority of a wildcard or "*" route: a route of
+	// an exact host that has it beats them unseen.
+	broadTop int
+
+	owners  *owners
+	refused *index[[]Rejection] // by namespace/service
+}
+
+// hostShards is the number of shards of the index of hosts: with 100,000 hosts
+// a change copies a hundred of them.
+const hostShards = 1024
+
+func newTable(o *owners) *Table {
+	return &Table{
+		hosts: newIndex[*entry](hostShards), wildcards: newIndex[*entry](hostShards / 4),
+		refused: newIndex[[]Rejection](hostShards / 4), owners: o, broadTop: lowestPriority,
+	}
+}
+
+// lowestPriority is below every priority that a tag can give.
+const lowestPriority = -1 << 31
+
+// entries goes through all entries.
+func (t *Table) entries(yield func(*entry) bool) {
+	for _, x := range []*index[*entry]{t.hosts, t.wildcards} {
+		for _, e := range x.all() {
+			if !yield(e) {
+				return
+			}
+		}
+	}
+	if t.any != nil {
+		yield(t.any)
+	}
+}
+
+// Routes returns all routes that can take a request, sorted by host, and for
+// each host in the order that requests try them. It goes through the whole
+// table: it is for people, not for requests.
+func (t *Table) Routes() []*Route {
+	var routes []*Route
+	for e := range t.entries {
+		for b := range e.buckets() {
+			routes = append(routes, b.live...)
+		}
+	}
+	slices.SortFunc(routes, func(a, b *Route) int {
+		if c := strings.Compare(a.Host, b.Host); c != 0 {
+			return c
+		}
+		return a.nearer(b)
+	})
+	return routes
+}
+
+// Rejections returns all that was refused, sorted by service. It goes through
+// the whole table.
+func (t *Table) Rejections() []Rejection {
+	var all []Rejection
+	for _, r := range t.refused.all() {
+		all = append(all, r...)
+	}
+	for e := range t.entries {
+		all = append(all, e.rejections()...)
+	}
+	slices.SortFunc(all, Rejection.compare)
+	return all
+}
+
+// rejections returns the claims that others hold.
+func (e *entry) rejections() (all []Rejection) {
+	for b := range e.buckets() {
+		for _, s := range b.shadowed {
+			all = append(all, s.rejection())
+		}
+	}
+	return all
+}
+
+// rejection tells that a claim is held by another route.
+func (s shadow) rejection() Rejection {
+	r, h := s.route, s.holder
+	what := "host " + r.Host + ", path " + r.match()
+	for _, c := range r.Conditions {
+		what += ", " + printable(c.String())
+	}
+	rejection := Rejection{
+		Namespace: printable(r.Namespace), Service: printable(r.Service), Job: printable(r.Job), Route: r.Name,
+		Hosts: []string{r.Host}, Holder: printable(h.Namespace + "/" + h.Service),
+		Why:     what + " is held by " + printable(h.String()) + ", which is older",
+		Instead: "another host, path or condition; or remove it there",
+	}
+	if h.Lingers() {
+		rejection.Why += "; it has no instance and goes soon"
+	}
+	if h.Namespace == r.Namespace && h.Service == r.Service {
+		rejection.Why = what + " is claimed by " + printable(h.String()) + " of the same service, too"
+		rejection.Instead = "one of the two routes"
+	}
+	for _, m := range r.Pool.Members() {
+		rejection.join(m.Alloc)
+	}
+	return rejection
+}
+
+// HostStatus is one host pattern of a table.
+type HostStatus struct {
+	Host string `json:"host"`
+	// Routes counts the routes that can take a request.
+	Routes int `json:"routes"`
+	// Certificate says that a route wants a certificate for it.
+	Certificate bool `json:"certificate"`
+}
+
+// Hosts returns all host patterns, sorted. It goes through the whole table.
+func (t *Table) Hosts() []HostStatus {
+	var hosts []HostStatus
+	for e := range t.entries {
+		var h HostStatus
+		for b := range e.buckets() {
+			for _, r := range b.live {
+				h.Host = r.Host
+				h.Routes++
+				h.Certificate = h.Certificate || r.Options.TLS != TLSOff
+			}
+		}
+		hosts = append(hosts, h)
+	}
+	slices.SortFunc(hosts, func(a, b HostStatus) int { return strings.Compare(a.Host, b.Host) })
+	return hosts
+}
+
+// WantsCertificate reports whether a route of this very host wants a
+// certificate for it. Patterns do not count: nobody may make us ask for
+// certificates of names that he thinks up.
+func (t *Table) WantsCertificate(host string) bool {
+	var buf normalBuffer
+	e := t.hosts.get(normalHost([]byte(host), &buf))
+	for b := range e.buckets() {
+		for _, r := range b.live {
+			if r.Options.TLS != TLSOff {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Router holds the current Table. All methods may be called at the same time.
+type Router struct{ current atomic.Pointer[Table] }
+
+// NewRouter returns a Router with an empty Table.
+func NewRouter() *Router {
+	r := &Router{}
+	r.current.Store(newTable(nil))
+	return r
+}
+
+// Current returns the current table. A request loads it once and keeps it to
+// its end.
+func (r *Router) Current() *Table { return r.current.Load() }

@@ -1,0 +1,272 @@
+package router
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Bounds on what the tags of one instance may ask for. They are far beyond
+// what a service needs, and keep a hostile one from filling memory.
+const (
+	maxTags     = 512  // with our prefix, of one instance
+	maxTag      = 4096 // bytes of one tag
+	maxRoutes   = 64   // of one instance
+	maxList     = 128  // elements of one list
+	maxRouteLen = 64   // bytes of a route name
+	maxClaims   = 1024 // host and path pairs of one route
+)
+
+// Problem is one reason why the tags of an instance are refused in part.
+type Problem struct {
+	// Route is the name of the route that is refused, printable. Whole says
+	// that every route of the instance is, None that no route is.
+	Route string
+	Whole bool
+	None  bool
+	// Tag is the tag as written, printable and shortened.
+	Tag string
+	// Why says what is wrong, Instead what to write.
+	Why, Instead string
+	// Hosts are the hosts that the refused route would have had, as far as
+	// they could be read.
+	Hosts []string
+}
+
+// Grammar reads tags.
+type Grammar struct {
+	prefix string
+	list   []key
+	keys   map[string]*key
+}
+
+// NewGrammar returns the grammar of tags that begin with prefix and a dot.
+func NewGrammar(prefix string) *Grammar {
+	g := &Grammar{prefix: prefix, list: keys(), keys: make(map[string]*key)}
+	for i := range g.list {
+		g.keys[g.list[i].Name] = &g.list[i]
+	}
+	return g
+}
+
+// ParseTags reads the tags of one instance with the grammar of prefix.
+func ParseTags(prefix string, tags []string) ([]Definition, []Problem) {
+	return NewGrammar(prefix).Parse(tags)
+}
+
+// reading is one route while its tags are read.
+type reading struct {
+	draft
+	seen     map[string]bool // keys that may not come again
+	first    string          // its first tag
+	problems []Problem
+}
+
+// Parse reads the tags of one instance. It returns the definitions that are
+// without fault, sorted by name, and what is wrong with the others.
+func (g *Grammar) Parse(tags []string) ([]Definition, []Problem) {
+	var problems []Problem
+	routes := make(map[string]*reading)
+	ours := 0
+	for _, tag := range tags {
+		rest, ok := g.cut(tag)
+		if !ok {
+			continue
+		}
+		if ours++; ours > maxTags {
+			return nil, []Problem{{
+				Whole: true, Tag: printable(tag),
+				Why:     fmt.Sprintf("the instance has more than %d tags of %s", maxTags, g.prefix),
+				Instead: "use fewer routes, or lists such as host=a.example.org,b.example.org",
+			}}
+		}
+		if rest == "" {
+			problems = append(problems, Problem{
+				None: true, Tag: printable(tag), Why: "the tag has no key", Instead: g.prefix + ".host=NAME",
+			})
+			continue
+		}
+		left, value, valued := strings.Cut(rest[1:], "=")
+		name, word := "", left
+		if i := strings.LastIndexByte(left, '.'); i >= 0 {
+			name, word = left[:i], left[i+1:]
+			if name == "" {
+				// PREFIX..KEY is the route that is called nothing, not the
+				// unnamed one.
+				name = "."
+			}
+		}
+		r := routes[name]
+		if r == nil {
+			if len(routes) >= maxRoutes {
+				return nil, []Problem{{
+					Whole: true, Tag: printable(tag),
+					Why:     fmt.Sprintf("the instance has more than %d routes", maxRoutes),
+					Instead: "join routes with lists, or split the service",
+				}}
+			}
+			r = &reading{draft: draft{newDefinition(name), 308}, seen: make(map[string]bool), first: tag}
+			routes[name] = r
+		}
+		if f := g.read(r, tag, word, value, valued); f != nil {
+			r.problems = append(r.problems, Problem{Route: printable(name), Tag: printable(tag), Why: f.why, Instead: f.instead})
+		}
+	}
+	var definitions []Definition
+	for _, r := range routes {
+		if len(r.problems) == 0 {
+			r.problems = g.finish(r)
+		}
+		if len(r.problems) == 0 {
+			definitions = append(definitions, *r.Definition)
+			continue
+		}
+		for i := range r.problems {
+			r.problems[i].Hosts = r.Hosts
+		}
+		problems = append(problems, r.problems...)
+	}
+	slices.SortFunc(definitions, func(a, b Definition) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(problems, Problem.compare)
+	return definitions, problems
+}
+
+// cut returns what follows the prefix, beginning with the dot; empty when
+// there is nothing that could be a key.
+func (g *Grammar) cut(tag string) (string, bool) {
+	rest, ok := strings.CutPrefix(tag, g.prefix)
+	switch {
+	case !ok:
+		return "", false
+	case rest == "" || rest[0] == '=':
+		return "", true
+	case rest[0] == '.':
+		return rest, true
+	}
+	return "", false
+}
+
+// read reads one tag into r.
+func (g *Grammar) read(r *reading, tag, word, value string, valued bool) *flaw {
+	if !validRouteName(r.Name) {
+		return &flaw{
+			fmt.Sprintf("%s is not a route name", quote(r.Name)),
+			fmt.Sprintf("%s.ROUTE.%s=VALUE, where ROUTE has up to %d lower-case letters, digits, dashes and underscores", g.prefix, orKey(g.keys[word]), maxRouteLen),
+		}
+	}
+	k := g.keys[word]
+	if k == nil {
+		return g.unknown(r.Name, word, value, valued)
+	}
+	example := g.tag(r.Name, k.Name) + k.Value
+	value = trim(value)
+	switch {
+	case !valued:
+		return &flaw{"the tag has no value", example}
+	case len(tag) > maxTag:
+		return &flaw{fmt.Sprintf("the tag has more than %d bytes", maxTag), "several routes with shorter lists"}
+	case value == "":
+		return &flaw{word + " is empty", example}
+	case !clean(value):
+		return &flaw{"the value contains control characters", example}
+	case r.seen[word]:
+		return &flaw{fmt.Sprintf("%s is given twice for this route", word), "one tag " + example}
+	}
+	r.seen[word] = word != "header" && word != "query"
+	if value == k.Default && (value == "off" || value == "none") {
+		return nil // the definition began with the defaults
+	}
+	f := k.parse(&r.draft, value)
+	if f != nil && f.instead == "" {
+		f.instead = example
+	}
+	return f
+}
+
+// unknown tells what was probably meant by a word that is no key.
+func (g *Grammar) unknown(route, word, value string, valued bool) *flaw {
+	f := &flaw{fmt.Sprintf("%s is not a key", quote(word)), ""}
+	if word == "" {
+		f.why = "the tag has no key"
+	}
+	joined := g.keys[route+"-"+word]
+	switch near := g.nearest(word); {
+	case route != "" && g.keys[route] != nil && joined != nil:
+		f.instead = fmt.Sprintf("did you mean `%s`? Write %s%s", joined.Name, g.tag("", joined.Name), joined.Value)
+	case near != "":
+		f.instead = fmt.Sprintf("did you mean `%s`? Write %s%s", near, g.tag(route, near), g.keys[near].Value)
+	case validRouteName(word) && word != "" && route == "":
+		f.instead = fmt.Sprintf("%s.KEY=VALUE, or %s.%s.KEY=VALUE when %s is to be a route", g.prefix, g.prefix, word, word)
+	default:
+		f.instead = fmt.Sprintf("%s.KEY=VALUE with one of: %s", g.prefix, g.names())
+	}
+	return f
+}
+
+func (g *Grammar) names() string {
+	names := make([]string, len(g.list))
+	for i := range g.list {
+		names[i] = g.list[i].Name
+	}
+	return strings.Join(names, ", ")
+}
+
+// tag writes a tag up to its value.
+func (g *Grammar) tag(route, key string) string {
+	if route == "" {
+		return g.prefix + "." + key + "="
+	}
+	return g.prefix + "." + route + "." + key + "="
+}
+
+// finish checks what only all tags of a route together show.
+func (g *Grammar) finish(r *reading) []Problem {
+	f := (*flaw)(nil)
+	switch {
+	case len(r.Hosts) == 0:
+		f = &flaw{"the route has no host", g.tag(r.Name, "host") + "NAME"}
+	case len(r.Hosts)*(len(r.Prefixes)+len(r.Exact)) > maxClaims:
+		f = &flaw{fmt.Sprintf("the route claims more than %d pairs of host and path", maxClaims), "several routes with shorter lists"}
+	}
+	if f != nil {
+		return []Problem{{Route: printable(r.Name), Tag: printable(r.first), Why: f.why, Instead: f.instead}}
+	}
+	r.settle(r.redirectStatus)
+	return nil
+}
+
+func (p Problem) compare(q Problem) int {
+	return cmpStrings(p.Route, q.Route, p.Tag, q.Tag, p.Why, q.Why)
+}
+
+// cmpStrings compares pairs of strings in turn.
+func cmpStrings(pairs ...string) int {
+	for i := 0; i < len(pairs); i += 2 {
+		if c := strings.Compare(pairs[i], pairs[i+1]); c != 0 {
+			return c
+		}
+	}
+	return 0
+}
+
+func validRouteName(s string) bool {
+	if len(s) > maxRouteLen {
+		return false
+	}
+	for i := range len(s) {
+		switch b := s[i]; {
+		case 'a' <= b && b <= 'z', '0' <= b && b <= '9':
+		case (b == '-' || b == '_') && i > 0:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+func orKey(k *key) string {
+	if k == nil {
+		return "KEY"
+	}
+	return k.Name
+}
