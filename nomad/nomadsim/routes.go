@@ -27,6 +27,7 @@ func (s *Sim) routes() http.Handler {
 	handle("/v1/agent/self", nomad.KindAgent, only(s.agentSelf, http.MethodGet))
 	handle("/v1/agent/health", nomad.KindAgent, only(s.agentHealth, http.MethodGet))
 	handle("/v1/acl/token/self", nomad.KindAgent, only(s.tokenSelf, http.MethodGet))
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) })
 	return mux
 }
 

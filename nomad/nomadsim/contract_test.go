@@ -1,0 +1,146 @@
+package nomadsim_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"serai/nomad"
+)
+
+// patience is how long a contract waits for what must come. It is no
+// assertion about speed: it only ends a test that would hang.
+const patience = 60 * time.Second
+
+// app is a service that a cluster runs in count instances, named alike for
+// job, group and service.
+type app struct {
+	namespace string
+	name      string
+	tags      []string
+	// canaryTags, when not nil, are given to one instance of a new version
+	// that is deployed beside the others until it is promoted.
+	canaryTags []string
+	count      int
+}
+
+// cluster is an agent under test, real or simulated, and the means to change
+// what it knows. Its methods fail the test when they cannot.
+type cluster interface {
+	address() string
+	// management is a token that may do everything; "" with ACLs off.
+	management() string
+	// deploy starts an app or changes it to what is given.
+	deploy(t *testing.T, a app)
+	// promote ends a canary: all instances are the new version.
+	promote(t *testing.T, a app)
+	// stop ends all instances of an app.
+	stop(t *testing.T, a app)
+	createNamespace(t *testing.T, name string)
+	// minTTL is the shortest TTL of a lock.
+	minTTL() time.Duration
+}
+
+// guarded is a cluster with ACLs on.
+type guarded interface {
+	cluster
+	// token makes a token with the given rules.
+	token(t *testing.T, rules ...rule) string
+	// deleteToken makes a token unknown.
+	deleteToken(t *testing.T, secret string)
+	// workload is the identity of a running job without a policy.
+	workload(t *testing.T, namespace string) string
+}
+
+// rule is a namespace block of a policy.
+type rule struct {
+	namespace    string
+	capabilities []string
+	// variables are capabilities by path glob.
+	variables map[string][]string
+}
+
+// client talks to c with a token.
+func client(t *testing.T, c cluster, token string) *nomad.Client {
+	t.Helper()
+	cl, err := nomad.NewClient(nomad.Options{Address: c.address(), Token: token, Limits: nomad.Limits{Request: patience, FirstLine: 5 * time.Second}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cl.CloseIdleConnections)
+	return cl
+}
+
+func patient(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// eventually polls until ok, which says what it still sees when it is not.
+func eventually(t *testing.T, what string, ok func() (bool, any)) {
+	t.Helper()
+	ctx := patient(t)
+	for {
+		done, seen := ok()
+		if done {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("%s did not happen; last seen: %+v", what, seen)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// instances reads a service until it has n instances that all carry tag.
+func instances(t *testing.T, cl *nomad.Client, a app, n int, tag string) []nomad.Registration {
+	t.Helper()
+	var regs []nomad.Registration
+	eventually(t, "service "+a.name+" settles", func() (bool, any) {
+		var err error
+		regs, _, err = cl.Service(t.Context(), a.name, nomad.Query{Namespace: a.namespace})
+		if err != nil {
+			t.Fatal(err)
+		}
+		have := 0
+		for _, r := range regs {
+			for _, have1 := range r.Tags {
+				if have1 == tag {
+					have++
+					break
+				}
+			}
+		}
+		return have == n && len(regs) == n, regs
+	})
+	return regs
+}
+
+// contract is what every agent with ACLs off does.
+func contract(t *testing.T, c cluster) {
+	t.Run("services", func(t *testing.T) { t.Parallel(); contractServices(t, c) })
+	t.Run("blocking", func(t *testing.T) { t.Parallel(); contractBlocking(t, c) })
+	t.Run("canary", func(t *testing.T) { t.Parallel(); contractCanary(t, c) })
+	t.Run("stream", func(t *testing.T) { t.Parallel(); contractStream(t, c) })
+	t.Run("stream history", func(t *testing.T) { t.Parallel(); contractHistory(t, c) })
+	t.Run("stream namespaces", func(t *testing.T) { t.Parallel(); contractStreamNamespaces(t, c) })
+	t.Run("namespaces", func(t *testing.T) { t.Parallel(); contractNamespaces(t, c) })
+	t.Run("variables", func(t *testing.T) { t.Parallel(); contractVariables(t, c) })
+	t.Run("locks", func(t *testing.T) { t.Parallel(); contractLocks(t, c) })
+	t.Run("lock expiry", func(t *testing.T) { t.Parallel(); contractLockExpiry(t, c) })
+	t.Run("late lock", func(t *testing.T) { t.Parallel(); contractLateLock(t, c) })
+	t.Run("bad requests", func(t *testing.T) { t.Parallel(); contractBadRequests(t, c) })
+	t.Run("nomad's own client", func(t *testing.T) { t.Parallel(); contractOwnClient(t, c) })
+}
+
+// guardedContract is what every agent with ACLs on does.
+func guardedContract(t *testing.T, c guarded) {
+	t.Run("strangers", func(t *testing.T) { t.Parallel(); contractStrangers(t, c) })
+	t.Run("namespaces", func(t *testing.T) { t.Parallel(); contractGuardedNamespaces(t, c) })
+	t.Run("workload", func(t *testing.T) { t.Parallel(); contractWorkload(t, c) })
+	t.Run("shadow", func(t *testing.T) { t.Parallel(); contractShadow(t, c) })
+	t.Run("token deleted", func(t *testing.T) { t.Parallel(); contractTokenDeleted(t, c) })
+	t.Run("variables", func(t *testing.T) { t.Parallel(); contractGuardedVariables(t, c) })
+}

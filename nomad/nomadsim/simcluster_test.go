@@ -1,0 +1,123 @@
+package nomadsim_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"serai/nomad"
+	"serai/nomad/nomadsim"
+)
+
+// serve runs s on a loopback address until the test ends.
+func serve(t *testing.T, s *nomadsim.Sim) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx, l) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("run: %v", err)
+		}
+	})
+	return "http://" + l.Addr().String()
+}
+
+// simCluster is the simulator as an agent under test.
+type simCluster struct {
+	sim  *nomadsim.Sim
+	url  string
+	root string
+
+	mu   sync.Mutex
+	next int
+}
+
+const simRoot = "11111111-2222-3333-4444-555555555555"
+
+func newSimCluster(t *testing.T, o nomadsim.Options) *simCluster {
+	o.MinLockTTL = 400 * time.Millisecond
+	c := &simCluster{sim: nomadsim.New(o)}
+	c.url = serve(t, c.sim)
+	if o.ACL {
+		c.root = simRoot
+		c.sim.PutToken(nomadsim.Token{Secret: simRoot, Management: true})
+	}
+	return c
+}
+
+func (c *simCluster) address() string                           { return c.url }
+func (c *simCluster) management() string                        { return c.root }
+func (c *simCluster) minTTL() time.Duration                     { return 400 * time.Millisecond }
+func (c *simCluster) createNamespace(_ *testing.T, name string) { c.sim.CreateNamespace(name) }
+
+func (c *simCluster) registration(a app, i int, tags []string) nomad.Registration {
+	return nomad.Registration{Namespace: a.namespace, ServiceName: a.name, AllocID: fmt.Sprintf("alloc-%s-%s-%d", a.namespace, a.name, i),
+		Address: "127.0.0.1", Port: 20000 + i, Tags: tags}
+}
+
+func (c *simCluster) deploy(_ *testing.T, a app) {
+	if a.canaryTags != nil {
+		c.sim.Register(c.registration(a, a.count, a.canaryTags))
+		return
+	}
+	for i := range a.count {
+		c.sim.Register(c.registration(a, i, a.tags))
+	}
+}
+
+func (c *simCluster) promote(_ *testing.T, a app) {
+	c.sim.Register(c.registration(a, a.count, a.tags))
+	for i := range a.count {
+		c.sim.StopAlloc(c.registration(a, i, nil).AllocID)
+	}
+}
+
+func (c *simCluster) stop(_ *testing.T, a app) {
+	c.sim.DeregisterAll(func(r nomad.Registration) bool { return r.Namespace == a.namespace && r.ServiceName == a.name })
+}
+
+func (c *simCluster) token(_ *testing.T, rules ...rule) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.next++
+	t := nomadsim.Token{Secret: fmt.Sprintf("token-%d", c.next)}
+	for _, r := range rules {
+		t.Rules = append(t.Rules, nomadsim.Rule{Namespace: r.namespace, Capabilities: r.capabilities, Variables: r.variables})
+	}
+	c.sim.PutToken(t)
+	return t.Secret
+}
+
+func (c *simCluster) deleteToken(_ *testing.T, secret string) { c.sim.DeleteToken(secret) }
+
+func (c *simCluster) workload(_ *testing.T, namespace string) string {
+	c.sim.PutToken(nomadsim.Token{Secret: "a.b.c", Workload: true, Namespace: namespace, Job: "worker"})
+	return "a.b.c"
+}
+
+func TestSimulatorKeepsTheContract(t *testing.T) {
+	for name, o := range map[string]nomadsim.Options{
+		"as shipped":    {},
+		"commits later": {CommitDelay: 30 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) { contract(t, newSimCluster(t, o)) })
+	}
+}
+
+func TestGuardedSimulatorKeepsTheContract(t *testing.T) {
+	for name, o := range map[string]nomadsim.Options{
+		"refuses by ending": {ACL: true},
+		"refuses with 403":  {ACL: true, Refusal: nomadsim.RefusalForbidden},
+	} {
+		t.Run(name, func(t *testing.T) { guardedContract(t, newSimCluster(t, o)) })
+	}
+}
