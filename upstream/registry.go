@@ -63,7 +63,7 @@ func (o RegistryOptions) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Registry holds every Endpoint and Room that a table names.
+// Registry holds every Endpoint that a table names, and makes the Rooms.
 type Registry struct {
 	options RegistryOptions
 	dialer  Dialer
@@ -71,7 +71,6 @@ type Registry struct {
 
 	mu        sync.Mutex
 	endpoints map[Target]*Endpoint
-	rooms     map[string]*Room
 	unprobed  []*Endpoint // made since the prober last looked
 	news      chan struct{}
 
@@ -87,8 +86,7 @@ func NewRegistry(o RegistryOptions) *Registry {
 	return &Registry{
 		options: o, dialer: Dialer{Timeout: o.ConnectTimeout, Roots: o.Roots},
 		slots: make(chan struct{}, o.Probes), endpoints: make(map[Target]*Endpoint),
-		rooms: make(map[string]*Room), news: make(chan struct{}, 1),
-		waiting: make(map[*Room]struct{}),
+		news: make(chan struct{}, 1), waiting: make(map[*Room]struct{}),
 	}
 }
 
@@ -181,28 +179,9 @@ func (r *Registry) Release(e *Endpoint) {
 	}
 }
 
-// Room returns the room of that name, making it when it is new. The name is
-// that of the route: namespace, service and route name.
-func (r *Registry) Room(name string) *Room {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	room := r.rooms[name]
-	if room == nil {
-		room = &Room{registry: r, name: name}
-		r.rooms[name] = room
-	}
-	return room
-}
-
-// Forget drops the room of a route that is gone. Requests that wait in it wait
-// to their end.
-func (r *Registry) Forget(room *Room) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.rooms[room.name] == room {
-		delete(r.rooms, room.name)
-	}
-}
+// NewRoom returns a room where the requests of one route wait. A Builder hands
+// it on from each pool of the route to the next.
+func (r *Registry) NewRoom() *Room { return &Room{registry: r} }
 
 // Publish makes p the pool that requests waiting in its room are given to.
 // It is called once the table that holds p is current.

@@ -14,7 +14,6 @@ import (
 // route must not forget when its pool is rebuilt.
 type Room struct {
 	registry *Registry
-	name     string
 	pool     atomic.Pointer[Pool]
 	turn     atomic.Uint64 // of round-robin
 

@@ -12,7 +12,7 @@ func TestWaitEndsWhenAMemberBecomesReady(t *testing.T) {
 	address := free(t)
 	e := r.Acquire(upstream.Target{Address: address, Instance: "a"})
 	defer r.Release(e)
-	p := upstream.NewPool([]upstream.Member{{Endpoint: e, Weight: 100}}, upstream.PoolOptions{}, r.Room("web"))
+	p := upstream.NewPool([]upstream.Member{{Endpoint: e, Weight: 100}}, upstream.PoolOptions{}, r.NewRoom())
 	r.Publish(p)
 	if m := p.Pick(time.Now(), anyone(0), &upstream.Tried{}, false); m != nil {
 		t.Fatal("a member that nobody listens for was picked")
@@ -36,7 +36,7 @@ func TestWaitEndsWhenAMemberBecomesReady(t *testing.T) {
 // goes, and the next pool's member, on another address, takes the request.
 func TestWaitOutlivesThePool(t *testing.T) {
 	r := run(t, upstream.RegistryOptions{})
-	room := r.Room("web")
+	room := r.NewRoom()
 	empty := upstream.NewPool(nil, upstream.PoolOptions{}, room)
 	r.Publish(empty)
 	got := make(chan *upstream.Pool, 1)
@@ -50,7 +50,7 @@ func TestWaitOutlivesThePool(t *testing.T) {
 	await(t, "waiter", func() bool { return room.Waiting() == 1 })
 	e := r.Acquire(upstream.Target{Address: listen(t, "127.0.0.1:0").Addr().String(), Instance: "b"})
 	defer r.Release(e)
-	next := upstream.NewPool([]upstream.Member{{Endpoint: e, Weight: 100}}, upstream.PoolOptions{}, r.Room("web"))
+	next := upstream.NewPool([]upstream.Member{{Endpoint: e, Weight: 100}}, upstream.PoolOptions{}, room)
 	r.Publish(next)
 	if pool := <-got; pool != next {
 		t.Error("the waiter was not given the current pool")
@@ -59,7 +59,7 @@ func TestWaitOutlivesThePool(t *testing.T) {
 
 func TestWaitEndsForOtherReasons(t *testing.T) {
 	r := run(t, upstream.RegistryOptions{MaxWaiting: 1})
-	room := r.Room("web")
+	room := r.NewRoom()
 	r.Publish(upstream.NewPool(nil, upstream.PoolOptions{}, room))
 	if _, err := room.Wait(time.Millisecond, nil); err != upstream.ErrWaitTimeout {
 		t.Errorf("wait without an instance: %v, want %v", err, upstream.ErrWaitTimeout)
