@@ -128,7 +128,7 @@ func unhex(b byte) byte {
 	if b <= '9' {
 		return b - '0'
 	}
-	return b|0x20 - 'a' + 10
+	return b | 0x20 - 'a' + 10
 }
 
 // parseMethods reads the method tag.

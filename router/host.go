@@ -182,3 +182,8 @@ func parseIPv6(s []byte, a *[16]byte) bool {
 	*a = addr.As16()
 	return true
 }
+
+// cutWildcard returns what follows the "*." of a pattern.
+func cutWildcard(pattern string) (suffix string, wild bool) {
+	return strings.CutPrefix(pattern, "*.")
+}

@@ -3,6 +3,7 @@ package router
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -31,6 +32,8 @@ type Options struct {
 	Linger time.Duration
 	// Now is the clock, time.Now.
 	Now func() time.Time
+	// Logger gets what is refused, once; nil discards it.
+	Logger *slog.Logger
 }
 
 // Validate reports all that is wrong with the options at once.
@@ -60,5 +63,8 @@ func (o *Options) setDefaults() {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
 	}
 }

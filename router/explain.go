@@ -1,0 +1,162 @@
+package router
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Explanation tells which route takes a request, and why each nearer
+// candidate does not.
+type Explanation struct {
+	// Host is the request's host in the form that it is looked up by.
+	Host string `json:"host"`
+	Path string `json:"path"`
+	// Result is "found", or why no route takes the request: "no-host",
+	// "no-path" or "no-condition".
+	Result string `json:"result"`
+	// Winner is the route's ID, empty when there is none.
+	Winner string `json:"winner,omitempty"`
+	// Candidates are the routes of the host in the order that they are tried,
+	// nearest first.
+	Candidates []Candidate `json:"candidates"`
+	// More counts candidates that are left out.
+	More int `json:"more,omitempty"`
+	// Refused is what was refused for this host.
+	Refused []Rejection `json:"refused,omitempty"`
+}
+
+// Candidate is a route whose host pattern covers the request's host.
+type Candidate struct {
+	Route      string   `json:"route"`
+	Host       string   `json:"host"`
+	Path       string   `json:"path"`
+	Exact      bool     `json:"exact,omitempty"`
+	Conditions []string `json:"conditions,omitempty"`
+	Priority   int      `json:"priority"`
+	Index      uint64   `json:"create_index"`
+	Wins       bool     `json:"wins,omitempty"`
+	Why        string   `json:"why"`
+}
+
+// maxCandidates bounds an Explanation. The winner is always among them.
+const maxCandidates = 100
+
+// Explain looks a request up as Lookup does and tells why. It goes through all
+// routes of the host: it is for people, not for requests.
+func (t *Table) Explain(q *Query) Explanation {
+	winner, miss := t.Lookup(q)
+	var buf normalBuffer
+	host := normalHost(q.Host, &buf)
+	x := Explanation{Host: printable(string(host)), Path: printable(string(q.Path)), Result: miss.String(), Candidates: []Candidate{}}
+	if winner != nil {
+		x.Winner = winner.ID()
+	}
+	for _, s := range t.candidates(host) {
+		c := s.route.candidate()
+		c.Wins = s.route == winner
+		if c.Wins {
+			c.Why = "takes the request: " + s.route.reason()
+		} else {
+			c.Why = t.lost(s, winner, q, host)
+		}
+		if len(x.Candidates) >= maxCandidates && !c.Wins {
+			x.More++
+			continue
+		}
+		x.Candidates = append(x.Candidates, c)
+	}
+	x.Refused = t.refusedFor(host)
+	return x
+}
+
+// candidates returns all routes that cover host, nearest first.
+func (t *Table) candidates(host []byte) (all []shadow) {
+	entries := []*entry{t.hosts.get(host)}
+	if rest := parent(host); rest != nil {
+		entries = append(entries, t.wildcards.get(rest))
+	}
+	for _, e := range append(entries, t.any) {
+		start := len(all)
+		for b := range e.buckets() {
+			for _, r := range b.live {
+				all = append(all, shadow{route: r})
+			}
+			all = append(all, b.shadowed...)
+		}
+		slices.SortStableFunc(all[start:], func(a, b shadow) int { return a.route.nearer(b.route) })
+	}
+	slices.SortStableFunc(all, func(a, b shadow) int { return b.route.Priority - a.route.Priority })
+	return all
+}
+
+func (r *Route) candidate() Candidate {
+	c := Candidate{Route: printable(r.ID()), Host: r.Host, Path: r.Path, Exact: r.Exact, Priority: r.Priority, Index: r.CreateIndex}
+	for _, condition := range r.Conditions {
+		c.Conditions = append(c.Conditions, printable(condition.String()))
+	}
+	return c
+}
+
+// reason says what a route takes.
+func (r *Route) reason() string {
+	s := "host " + r.Host + ", path " + r.match()
+	if r.Priority != 0 {
+		s += fmt.Sprintf(", priority %d", r.Priority)
+	}
+	if n := len(r.Conditions); n > 0 {
+		s += fmt.Sprintf(", %d condition(s)", n)
+	}
+	if r.Lingers() {
+		s += "; it has no instance now and waits for the next one"
+	}
+	return s
+}
+
+// lost says why a candidate does not take the request.
+func (t *Table) lost(s shadow, winner *Route, q *Query, host []byte) string {
+	r := s.route
+	switch {
+	case s.holder != nil:
+		return "the same host, path and conditions are held by " + printable(s.holder.String()) + ", which is older"
+	case !takesPath(r.Path, r.Exact, q.Path):
+		return "the path does not match " + r.match()
+	case r.guarded && !t.owners.allow(r.Namespace, host):
+		return "its namespace may not serve this host"
+	}
+	for _, c := range r.Conditions {
+		if !met([]Condition{c}, q) {
+			return "condition not met: " + printable(c.String())
+		}
+	}
+	switch {
+	case winner == nil:
+		return "it does not take the request"
+	case r.Lingers() && !winner.Lingers() && r.Service == winner.Service && r.Namespace == winner.Namespace:
+		return "it has no instance and gives way to another route of its service"
+	case r.Priority != winner.Priority:
+		return fmt.Sprintf("priority %d is lower than %d", r.Priority, winner.Priority)
+	case r.Host != winner.Host:
+		return "host " + r.Host + " is less specific than " + winner.Host
+	case r.Exact != winner.Exact:
+		return "a path prefix gives way to an exact path"
+	case len(r.Path) != len(winner.Path):
+		return "path " + r.Path + " is shorter than " + winner.Path
+	case len(r.Conditions) != len(winner.Conditions):
+		return fmt.Sprintf("%d condition(s) are fewer than %d", len(r.Conditions), len(winner.Conditions))
+	}
+	return fmt.Sprintf("its claim is newer: index %d, after %d", r.CreateIndex, winner.CreateIndex)
+}
+
+// refusedFor returns what was refused for a host, or of any pattern above it.
+func (t *Table) refusedFor(host []byte) (refused []Rejection) {
+	covers := func(pattern string) bool {
+		suffix, wild := cutWildcard(pattern)
+		return pattern == string(host) || wild && suffix == string(parent(host)) || pattern == "*"
+	}
+	for _, r := range t.Rejections() {
+		if slices.ContainsFunc(r.Hosts, covers) {
+			refused = append(refused, r)
+		}
+	}
+	return refused
+}

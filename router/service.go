@@ -1,0 +1,278 @@
+package router
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"serai/discovery"
+	"serai/upstream"
+)
+
+// service is what a Builder keeps of one service.
+type service struct {
+	// source is nil when the service has no instance and only lingers.
+	source    *discovery.Service
+	routes    map[seat]*Route
+	refused   []Rejection
+	endpoints []*upstream.Endpoint // acquired, some of them several times
+}
+
+// seat is the identity of a Route within its service, across tables.
+type seat struct {
+	name, host string
+	claim
+}
+
+// demand is the part of the instances that ask for one seat.
+type demand struct {
+	conditions []Condition
+	members    []int // into compilation.members
+	// newest asks with these options.
+	newest  *discovery.Instance
+	options *RouteOptions
+	age     uint64
+}
+
+// compilation is one service while its routes are made.
+type compilation struct {
+	*Builder
+	key       discovery.Key
+	demands   map[seat]*demand
+	members   []upstream.Member
+	refusals  map[string]*Rejection
+	endpoints []*upstream.Endpoint
+}
+
+// compile makes the routes of a service. Routes are the union of what its
+// instances ask for; each instance is a member of those that its own tags ask
+// for.
+func (b *Builder) compile(u *update, key discovery.Key, old *service, source *discovery.Service) *service {
+	c := &compilation{Builder: b, key: key, demands: make(map[seat]*demand), refusals: make(map[string]*Rejection)}
+	next := &service{source: source, routes: make(map[seat]*Route)}
+	if source != nil {
+		c.readAll(source)
+	}
+	stats := make(map[string]*Stats)
+	for seat, r := range old.routes {
+		stats[seat.name] = r.Stats
+	}
+	shared := make(map[string][]upstream.Member)
+	for seat, d := range c.demands {
+		next.routes[seat] = c.route(seat, d, old.routes[seat], stats, shared)
+	}
+	present := make(map[string]bool)
+	if source != nil {
+		for _, i := range source.Instances {
+			present[i.ID] = true
+		}
+	}
+	for seat, r := range old.routes {
+		if next.routes[seat] == nil {
+			if r = b.linger(u.now, r, present); r != nil {
+				next.routes[seat] = r
+			}
+		}
+	}
+	for _, r := range c.refusals {
+		next.refused = append(next.refused, *r)
+	}
+	slices.SortFunc(next.refused, Rejection.compare)
+	next.endpoints = c.endpoints
+	return next
+}
+
+// readAll reads the tags of all instances. Neighbours mostly carry the same.
+func (c *compilation) readAll(source *discovery.Service) {
+	var tags []string
+	var definitions []Definition
+	var problems []Problem
+	for i, instance := range source.Instances {
+		if i == 0 || !slices.Equal(tags, instance.Tags) {
+			tags = instance.Tags
+			definitions, problems = c.grammar.Parse(tags)
+		}
+		for _, p := range problems {
+			c.refuse(instance, Rejection{Route: p.Route, Instance: p.Whole, Hosts: p.Hosts, Tag: p.Tag, Why: p.Why, Instead: p.Instead})
+		}
+		if len(definitions) == 0 {
+			continue
+		}
+		address, f := c.address(instance)
+		if f != nil {
+			c.refuse(instance, Rejection{Instance: true, Why: f.why, Instead: f.instead})
+			continue
+		}
+		for i := range definitions {
+			if d := &definitions[i]; d.Class == c.options.Class {
+				c.ask(instance, address, d)
+			}
+		}
+	}
+}
+
+// ask adds an instance to what one of its definitions claims.
+func (c *compilation) ask(instance *discovery.Instance, address string, d *Definition) {
+	if s := d.Instance.Scheme; s == upstream.H2C || s == upstream.GRPC {
+		c.refuse(instance, Rejection{Route: d.Name, Hosts: d.Hosts, Why: "this version of serai does not speak h2c or grpc to instances", Instead: c.grammar.tag(d.Name, "scheme") + "http or https"})
+		return
+	}
+	member := -1
+	for _, host := range d.Hosts {
+		if f, holder := c.owners.refuse(c.key.Namespace, host); f != nil {
+			c.refuse(instance, Rejection{Route: d.Name, Hosts: []string{host}, Holder: holder, Why: f.why, Instead: f.instead})
+			continue
+		}
+		if member < 0 {
+			member = len(c.members)
+			c.members = append(c.members, c.member(instance, address, &d.Instance))
+		}
+		conditions := conditionsKey(d.Conditions)
+		for i, path := range slices.Concat(d.Prefixes, d.Exact) {
+			s := seat{d.Name, host, claim{path, i >= len(d.Prefixes), d.Priority, conditions}}
+			c.demand(s, instance, d, member)
+		}
+	}
+}
+
+func (c *compilation) demand(s seat, instance *discovery.Instance, d *Definition, member int) {
+	x := c.demands[s]
+	if x == nil {
+		x = &demand{conditions: d.Conditions, newest: instance, options: &d.Options, age: instance.CreateIndex}
+		c.demands[s] = x
+	}
+	x.members = append(x.members, member)
+	x.age = min(x.age, instance.CreateIndex)
+	if newer(instance, x.newest) {
+		x.newest, x.options = instance, &d.Options
+	}
+}
+
+// newer orders instances by when they were last registered.
+func newer(a, b *discovery.Instance) bool {
+	return cmp.Or(cmp.Compare(a.ModifyIndex, b.ModifyIndex), cmp.Compare(a.CreateIndex, b.CreateIndex), strings.Compare(a.ID, b.ID)) > 0
+}
+
+// refuse notes a refusal, together with the same one of other instances.
+func (c *compilation) refuse(instance *discovery.Instance, r Rejection) {
+	r.Namespace, r.Service, r.Job = printable(c.key.Namespace), printable(c.key.Name), printable(instance.JobID)
+	id := strings.Join([]string{r.Job, r.Route, r.Tag, r.Why, r.Instead, strings.Join(r.Hosts, ",")}, "\x00")
+	if c.refusals[id] == nil {
+		c.refusals[id] = &r
+	}
+	c.refusals[id].join(cmp.Or(instance.AllocID, instance.ID))
+}
+
+// route makes the route of a seat, going on with what its last one kept.
+func (c *compilation) route(s seat, d *demand, last *Route, stats map[string]*Stats, shared map[string][]upstream.Member) *Route {
+	if stats[s.name] == nil {
+		stats[s.name] = NewStats()
+	}
+	r := &Route{
+		Namespace: c.key.Namespace, Service: c.key.Name, Job: d.newest.JobID, Name: s.name,
+		Host: s.host, Path: s.path, Exact: s.exact, Conditions: d.conditions, Priority: s.priority,
+		Options: d.options, Stats: stats[s.name], CreateIndex: d.age, conditions: s.conditions,
+		guarded: c.owners != nil && strings.HasPrefix(s.host, "*"),
+	}
+	var room *upstream.Room
+	if last == nil {
+		room = c.options.Registry.NewRoom()
+	} else {
+		room = last.Pool.Room()
+		r.CreateIndex = min(r.CreateIndex, last.CreateIndex)
+	}
+	r.Pool = upstream.NewPool(c.share(d.members, shared), c.poolOptions(d.options), room)
+	return r
+}
+
+// share returns the members, the same slice for routes that have the same.
+func (c *compilation) share(members []int, shared map[string][]upstream.Member) []upstream.Member {
+	id := make([]byte, 0, len(members)*2)
+	for _, m := range members {
+		id = binary.AppendUvarint(id, uint64(m))
+	}
+	list := shared[string(id)]
+	if list == nil {
+		for _, m := range members {
+			list = append(list, c.members[m])
+		}
+		shared[string(id)] = list
+	}
+	return list
+}
+
+func (c *compilation) poolOptions(o *RouteOptions) upstream.PoolOptions {
+	return upstream.PoolOptions{
+		Balance: o.Balance, Prefer: o.Prefer, Node: c.options.Node, Datacenter: c.options.Datacenter, Sticky: o.Sticky,
+	}
+}
+
+// member makes what a pool holds of an instance, and acquires its endpoint.
+func (c *compilation) member(instance *discovery.Instance, address string, o *InstanceOptions) upstream.Member {
+	host := o.Host
+	if o.HostIsAddress {
+		host = address
+	}
+	e := c.options.Registry.Acquire(upstream.Target{
+		Address: address, Instance: cmp.Or(instance.AllocID, instance.ID), Scheme: o.Scheme,
+		TLSName: o.TLSName, TLSInsecure: o.TLSInsecure, ProxyProtocol: o.ProxyProtocol, Check: o.Check,
+	})
+	c.endpoints = append(c.endpoints, e)
+	return upstream.Member{
+		Endpoint: e, Weight: o.Weight, MaxInflight: o.MaxInflight, Canary: o.Canary,
+		Node: instance.NodeID, Datacenter: instance.Datacenter, Strip: o.Strip, Host: host,
+		Alloc: instance.AllocID, Service: instance.ServiceName, ID: instance.ID,
+	}
+}
+
+// address returns what is dialled, or why nothing can be.
+//
+// A registration may hold any address. One that means something else on each
+// machine would let a team reach what is none of theirs: the metadata service
+// of the cloud (link-local), or what listens on the loopback of every node.
+func (c *compilation) address(instance *discovery.Instance) (string, *flaw) {
+	if instance.Port < 1 || instance.Port > 65535 {
+		return "", &flaw{fmt.Sprintf("the instance has port %d", instance.Port), "a port label in the service block, and that port in the network block"}
+	}
+	if instance.Address == "" {
+		return "", &flaw{"the instance has no address", "address_mode host or alloc, or a network block"}
+	}
+	ip, err := netip.ParseAddr(instance.Address)
+	ip = ip.Unmap()
+	switch {
+	case err != nil || ip.Zone() != "":
+		return "", &flaw{fmt.Sprintf("address %s is not an IP address", quote(instance.Address)), "an IP address; serai does not resolve names"}
+	case ip.IsUnspecified() || ip.IsMulticast() || ip.IsLinkLocalUnicast() || ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return "", &flaw{fmt.Sprintf("address %s is not one that a service can have", ip), "a unicast address that is the same machine for every node"}
+	case ip.IsLoopback() && instance.NodeID != "" && c.options.Node != "" && instance.NodeID != c.options.Node:
+		return "", &flaw{fmt.Sprintf("address %s is the loopback of another node", ip), "an address that other nodes reach"}
+	}
+	return netip.AddrPortFrom(ip, uint16(instance.Port)).String(), nil
+}
+
+// linger returns what stays of a route that no instance asks for: the route
+// without members until it expires, nil when nothing stays.
+//
+// It stays when its instances are gone, because in a redeploy the next ones
+// come soon. It goes at once when one of its instances is still there and has
+// withdrawn the claim.
+func (b *Builder) linger(now time.Time, r *Route, present map[string]bool) *Route {
+	if r.Lingers() {
+		if r.Expires.After(now) {
+			return r
+		}
+		return nil
+	}
+	withdrawn := slices.ContainsFunc(r.Pool.Members(), func(m upstream.Member) bool { return present[m.ID] })
+	if b.options.Linger < 0 || withdrawn {
+		return nil
+	}
+	stays := *r
+	stays.Expires = now.Add(b.options.Linger)
+	stays.Pool = upstream.NewPool(nil, r.Pool.Options(), r.Pool.Room())
+	return &stays
+}
