@@ -33,6 +33,9 @@ type Snapshot struct {
 	Services map[Key]*Service
 	// Origin says where it comes from.
 	Origin Origin
+	// Partial says that a source has not been heard of yet: what is here is
+	// right, but more exists.
+	Partial bool
 	// Index is the highest Nomad index it contains; 0 when it is from a file.
 	Index uint64
 	// Read is when its source last confirmed it as complete: the time of the

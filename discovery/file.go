@@ -1,0 +1,226 @@
+package discovery
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"serai/nomad"
+)
+
+// FileOptions is what a File needs. Zero values mean the defaults named.
+type FileOptions struct {
+	// Path is a JSON array of Nomad's ServiceRegistration objects, as
+	// `nomad service info -json` prints. Required.
+	Path string
+	// Prefix begins our tags, "ingress".
+	Prefix string
+	// Every is how often the file is looked at, 1s.
+	Every time.Duration
+	// MaxSize bounds the file in bytes, 64 MiB.
+	MaxSize int64
+	// Logger may be nil.
+	Logger *slog.Logger
+}
+
+// File is a Source of static instances. A file that cannot be read, or that
+// has an error, changes nothing: what it said last stays.
+type File struct {
+	options FileOptions
+	mu      sync.Mutex
+	status  Status
+}
+
+// NewFile makes a File. The file need not exist yet.
+func NewFile(o FileOptions) (*File, error) {
+	if o.Path == "" {
+		return nil, errors.New("file source: path is empty")
+	}
+	o.Prefix = cmp.Or(o.Prefix, "ingress")
+	o.Every = cmp.Or(o.Every, time.Second)
+	o.MaxSize = cmp.Or(o.MaxSize, 64<<20)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &File{options: o, status: Status{Source: "file " + o.Path, Phase: Starting, Since: time.Now()}}, nil
+}
+
+// Status returns how the source is.
+func (f *File) Status() []Status {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return []Status{f.status}
+}
+
+// Run reads the file, and again whenever its content changes.
+func (f *File) Run(ctx context.Context, out chan<- *Snapshot) error {
+	tick := time.NewTicker(f.options.Every)
+	defer tick.Stop()
+	var last []byte
+	var complaint string
+	services := make(map[Key]*Service)
+	for first := true; ; first = false {
+		content, err := f.content()
+		if err == nil && (first || last == nil || !bytes.Equal(content, last)) {
+			var next map[Key]*Service
+			if next, err = f.parse(content); err == nil {
+				keep(next, services)
+				services, last = next, content
+				f.note(services, nil)
+				now := time.Now()
+				select {
+				case out <- &Snapshot{Services: maps.Clone(services), Read: now, Changed: now}:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+		}
+		switch {
+		case err == nil:
+			complaint = ""
+		case err.Error() != complaint:
+			complaint = err.Error()
+			f.options.Logger.Error("static services are not changed", "error", err)
+			f.note(services, err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+func (f *File) note(services map[Key]*Service, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := &f.status
+	if err != nil {
+		s.Problem = err.Error()
+		if s.Phase == Live {
+			s.Phase, s.Since = Stale, time.Now()
+		}
+		return
+	}
+	s.Problem = ""
+	s.Read = time.Now()
+	if s.Phase != Live {
+		s.Phase, s.Since = Live, s.Read
+	}
+	s.count(services)
+}
+
+func (f *File) content() ([]byte, error) {
+	file, err := os.Open(f.options.Path)
+	if err != nil {
+		return nil, fmt.Errorf("read static services: %w", err)
+	}
+	defer file.Close()
+	content, err := io.ReadAll(io.LimitReader(file, f.options.MaxSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("read static services: %w", err)
+	}
+	if int64(len(content)) > f.options.MaxSize {
+		return nil, fmt.Errorf("read static services: %s has more than %d bytes", f.options.Path, f.options.MaxSize)
+	}
+	return content, nil
+}
+
+// parse reads the whole file or nothing. Services without our tags are
+// dropped.
+func (f *File) parse(content []byte) (map[Key]*Service, error) {
+	regs, err := parseRegistrations(content)
+	if err != nil {
+		return nil, fmt.Errorf("static services in %s: %w", f.options.Path, err)
+	}
+	return group(regs, f.options.Prefix), nil
+}
+
+// parseRegistrations reads a JSON array of registrations. Namespace and ID may
+// be missing.
+func parseRegistrations(content []byte) ([]nomad.Registration, error) {
+	content = bytes.TrimSpace(content)
+	if len(content) == 0 || content[0] != '[' {
+		return nil, errors.New("want a JSON array of service registrations, as `nomad service info -json` prints")
+	}
+	var regs []nomad.Registration
+	decoder := json.NewDecoder(bytes.NewReader(content))
+	if err := decoder.Decode(&regs); err != nil {
+		return nil, fmt.Errorf("%s: %w", position(content, decoder.InputOffset(), err), err)
+	}
+	if rest := bytes.TrimSpace(content[decoder.InputOffset():]); len(rest) > 0 {
+		return nil, fmt.Errorf("%s: more follows behind the array", position(content, decoder.InputOffset(), nil))
+	}
+	seen := make(map[string]int, len(regs))
+	for i := range regs {
+		r := &regs[i]
+		if r.ServiceName == "" {
+			return nil, fmt.Errorf("entry %d has no ServiceName", i+1)
+		}
+		r.Namespace = cmp.Or(r.Namespace, nomad.DefaultNamespace)
+		r.ID = cmp.Or(r.ID, fmt.Sprintf("static-%s-%s-%d", r.ServiceName, r.Address, r.Port))
+		id := r.Namespace + "/" + r.ID
+		if first, ok := seen[id]; ok {
+			return nil, fmt.Errorf("entries %d and %d have the same ID %q", first, i+1, r.ID)
+		}
+		seen[id] = i + 1
+	}
+	return regs, nil
+}
+
+// position says where an error is, as line and column.
+func position(content []byte, offset int64, err error) string {
+	var syntax *json.SyntaxError
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		offset = syntax.Offset
+	case errors.As(err, &wrong):
+		offset = wrong.Offset
+	}
+	before := content[:min(int(offset), len(content))]
+	return fmt.Sprintf("line %d, column %d", 1+bytes.Count(before, []byte("\n")), len(before)-bytes.LastIndexByte(before, '\n'))
+}
+
+// group makes services of the registrations, without those that none of our
+// tags are on.
+func group(regs []nomad.Registration, prefix string) map[Key]*Service {
+	byKey := make(map[Key][]*Instance)
+	for i := range regs {
+		key := Key{regs[i].Namespace, regs[i].ServiceName}
+		byKey[key] = append(byKey[key], &regs[i])
+	}
+	services := make(map[Key]*Service)
+	for key, instances := range byKey {
+		if slices.ContainsFunc(instances, func(i *Instance) bool { return carries(i.Tags, prefix) }) {
+			services[key] = newService(key, slices.Values(instances))
+		}
+	}
+	return services
+}
+
+// newService sorts instances into a Service.
+func newService(key Key, instances iter.Seq[*Instance]) *Service {
+	return &Service{Key: key, Instances: slices.SortedFunc(instances, func(a, b *Instance) int { return strings.Compare(a.ID, b.ID) })}
+}
+
+// keep puts the old pointer where a service has not changed.
+func keep(next, old map[Key]*Service) {
+	for key, s := range next {
+		if o := old[key]; o != nil && slices.EqualFunc(o.Instances, s.Instances, same) {
+			next[key] = o
+		}
+	}
+}

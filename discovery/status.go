@@ -1,0 +1,52 @@
+package discovery
+
+import "time"
+
+// Phase is how much a source may be believed.
+type Phase string
+
+// A source is starting until it has something to give: a cached snapshot, or
+// a complete one. It is live while it hears of changes, polling while it must
+// ask for them, stale when it cannot: then what it knew last stays.
+const (
+	Starting Phase = "starting"
+	Cached   Phase = "cached"
+	Live     Phase = "live"
+	Polling  Phase = "polling"
+	Stale    Phase = "stale"
+)
+
+// Status is how a source is at one moment.
+type Status struct {
+	// Source names it: "nomad *", "file /etc/services.json".
+	Source string `json:"source"`
+	Phase  Phase  `json:"phase"`
+	// Since is when the phase began; stale and cached: since when nothing was
+	// heard.
+	Since time.Time `json:"since"`
+	// Problem is what is wrong, with what to do about it; empty when nothing
+	// is.
+	Problem string `json:"problem,omitempty"`
+	// Read is when everything was last read completely.
+	Read time.Time `json:"read,omitzero"`
+	// Heard is when the stream last gave a sign of life.
+	Heard time.Time `json:"heard,omitzero"`
+	// Index is the newest Nomad index that is known.
+	Index     uint64 `json:"index,omitempty"`
+	Services  int    `json:"services"`
+	Instances int    `json:"instances"`
+	// Events, Breaks and Scans count what happened since the start.
+	Events uint64 `json:"events"`
+	Breaks uint64 `json:"breaks"`
+	Scans  uint64 `json:"scans"`
+}
+
+// Ready reports whether the source has given all it knows, or all it knew.
+func (s *Status) Ready() bool { return s.Phase != Starting }
+
+func (s *Status) count(services map[Key]*Service) {
+	s.Services, s.Instances = len(services), 0
+	for _, service := range services {
+		s.Instances += len(service.Instances)
+	}
+}

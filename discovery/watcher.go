@@ -1,0 +1,220 @@
+package discovery
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"serai/nomad"
+)
+
+// WatcherOptions is what a Watcher needs. Zero values mean the defaults named.
+type WatcherOptions struct {
+	// Client talks to Nomad. Required.
+	Client *nomad.Client
+	// Namespaces are watched; nil means all.
+	Namespaces *Namespaces
+	// Home is the namespace that serai itself runs in: an identity may read it
+	// without any policy. "default".
+	Home string
+	// Prefix begins our tags, "ingress".
+	Prefix string
+	// Initial is served until Nomad has answered, nil for nothing.
+	Initial *Snapshot
+	// Resync is how often everything is read again although nothing broke,
+	// 10m. Each pause differs by up to a fifth.
+	Resync time.Duration
+	// Retry is how long a refused event stream is left alone, 5m. Meanwhile
+	// lists are waited for.
+	Retry time.Duration
+	// Logger may be nil.
+	Logger *slog.Logger
+}
+
+// Watcher is the Source that asks Nomad.
+//
+// It subscribes to the event stream, then lists the services, then reads those
+// that carry our tags, and brings in the events that are newer than what it
+// read. From then on events tell every change. When the stream breaks it goes
+// on serving what it knows, subscribes anew and reads everything again,
+// slowly. Where the stream is refused, it waits for lists instead.
+type Watcher struct {
+	options WatcherOptions
+	scope   string
+
+	mu     sync.Mutex
+	status Status
+}
+
+// NewWatchers makes one Watcher for each scope of the namespaces.
+func NewWatchers(o WatcherOptions) ([]*Watcher, error) {
+	if o.Client == nil {
+		return nil, errors.New("nomad source: the client is missing")
+	}
+	if o.Namespaces == nil {
+		o.Namespaces, _ = ParseNamespaces(nil)
+	}
+	o.Home = cmp.Or(o.Home, nomad.DefaultNamespace)
+	o.Prefix = cmp.Or(o.Prefix, "ingress")
+	o.Resync = cmp.Or(o.Resync, 10*time.Minute)
+	o.Retry = cmp.Or(o.Retry, 5*time.Minute)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	scopes := o.Namespaces.Scopes()
+	if len(scopes) == 0 {
+		return nil, fmt.Errorf("nomad source: the namespaces %s leave none to watch", o.Namespaces)
+	}
+	var all []*Watcher
+	for _, scope := range scopes {
+		w := &Watcher{options: o, scope: scope}
+		w.options.Initial = only(o.Initial, scope)
+		w.status = Status{Source: "nomad " + scope, Phase: Starting, Since: time.Now()}
+		all = append(all, w)
+	}
+	return all, nil
+}
+
+// only returns the part of a snapshot that belongs to a scope.
+func only(s *Snapshot, scope string) *Snapshot {
+	if s == nil || scope == nomad.AllNamespaces {
+		return s
+	}
+	part := *s
+	part.Services = make(map[Key]*Service)
+	for key, service := range s.Services {
+		if key.Namespace == scope {
+			part.Services[key] = service
+		}
+	}
+	return &part
+}
+
+// Status returns how the source is.
+func (w *Watcher) Status() []Status {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return []Status{w.status}
+}
+
+// Run watches until ctx ends.
+func (w *Watcher) Run(ctx context.Context, out chan<- *Snapshot) error {
+	var running sync.WaitGroup
+	defer running.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	box := newMailbox()
+	running.Go(func() { box.run(ctx, out) })
+	k := &knowledge{view: newView(w.options.Prefix, w.options.Initial), box: box}
+	if i := w.options.Initial; i != nil {
+		k.origin, k.read, k.any = OriginCache, i.Read, true
+		w.set(func(s *Status) {
+			s.Phase, s.Since, s.Index = Cached, i.Read, i.Index
+			s.count(i.Services)
+		})
+		box.put(i)
+	}
+	var pause backoff
+	for {
+		s := &session{Watcher: w, knowledge: k, pause: &pause, run: &running}
+		err := s.watch(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err == nil {
+			continue
+		}
+		w.lost(err)
+		if err := sleep(ctx, pause.next(err)); err != nil {
+			return err
+		}
+	}
+}
+
+// knowledge is what outlives a session.
+type knowledge struct {
+	*view
+	box *mailbox
+	// origin, read: of what is known. any says that it is worth sending.
+	origin Origin
+	read   time.Time
+	any    bool
+}
+
+func (w *Watcher) set(change func(*Status)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change(&w.status)
+}
+
+// lost notes that Nomad is not heard any more. The first time is worth a line
+// in the log.
+func (w *Watcher) lost(err error) {
+	now := time.Now()
+	known := false
+	w.set(func(s *Status) {
+		known = s.Problem == err.Error()
+		s.Problem = err.Error()
+		s.Breaks++
+		switch s.Phase {
+		case Live, Polling:
+			s.Phase, s.Since = Stale, now
+			if s.Heard.After(s.Read) {
+				s.Since = s.Heard
+			}
+		}
+	})
+	if !known {
+		w.options.Logger.Warn("nomad is not heard; what is known stays", "source", "nomad "+w.scope, "error", err)
+	}
+}
+
+// up notes that changes are heard of again.
+func (w *Watcher) up(phase Phase, services map[Key]*Service, problem error) {
+	var was Phase
+	var since time.Time
+	w.set(func(s *Status) {
+		was, since = s.Phase, s.Since
+		if s.Phase != phase {
+			s.Phase, s.Since = phase, time.Now()
+		}
+		s.Problem = ""
+		if problem != nil {
+			s.Problem = problem.Error()
+		}
+		s.Read = time.Now()
+		s.Scans++
+		s.count(services)
+	})
+	if was != phase {
+		w.options.Logger.Info("nomad is heard", "source", "nomad "+w.scope, "phase", string(phase), "was", string(was), "for", time.Since(since).Round(time.Millisecond), "services", len(services))
+	}
+}
+
+// matches reports whether a namespace is one of this watcher's.
+func (w *Watcher) matches(namespace string) bool {
+	return w.options.Namespaces.Match(namespace) && (w.scope == nomad.AllNamespaces || w.scope == namespace)
+}
+
+// refused reports whether an event stream was refused, rather than broken.
+func refused(err error) bool {
+	return errors.Is(err, nomad.ErrForbidden) || errors.Is(err, nomad.ErrStreamRefused) || errors.Is(err, nomad.ErrStreamSilent)
+}
+
+// readable returns the scopes to list where all namespaces are not allowed:
+// those that the token knows, those that the operator named, and our own.
+func (w *Watcher) readable(ctx context.Context) []string {
+	names := w.options.Namespaces.Names()
+	if listed, _, err := w.options.Client.Namespaces(ctx, nomad.Query{Stale: true}); err == nil {
+		names = append(names, listed...)
+	}
+	names = append(names, w.options.Home)
+	names = slices.DeleteFunc(names, func(n string) bool { return !w.matches(n) })
+	slices.Sort(names)
+	return slices.Compact(names)
+}
