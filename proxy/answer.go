@@ -79,14 +79,14 @@ func (x *Exchange) cut(reason string) {
 
 // serveUnrouted answers a request that no route takes.
 func (p *Proxy) serveUnrouted(x *Exchange, miss router.Miss) {
-	switch miss {
-	case router.NoHost:
-		if p.wantsReady(x) {
-			p.serveReady(x)
-			return
-		}
+	switch {
+	case miss == router.NoHost && p.wantsReady(x):
+		p.serveReady(x)
+	case p.options.Router.Current().Built.IsZero():
+		p.answer(x, 503, "starting", "the services are not known yet")
+	case miss == router.NoHost:
 		p.answer(x, 404, "no-host", "no route for this host")
-	case router.NoPath:
+	case miss == router.NoPath:
 		p.answer(x, 404, "no-path", "no route of this host takes this path")
 	default:
 		p.answer(x, 404, "no-condition", "no route of this host and path takes this request")

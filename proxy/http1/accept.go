@@ -25,7 +25,7 @@ func keyOf(a netip.Addr) clientKey {
 
 // accept takes c over in a goroutine of its own, unless a limit is reached.
 func (s *Server) accept(nc net.Conn, shard int) {
-	c := &conn{server: s, wire: wire.NewConn(nc), shard: shard, peer: addrOf(nc.RemoteAddr()), local: addrOf(nc.LocalAddr())}
+	c := &conn{server: s, wire: wire.NewConn(nc), shard: shard}
 	_, c.secure = nc.(*tls.Conn)
 	if !s.add(c) {
 		s.refused.Add(1)
@@ -35,26 +35,41 @@ func (s *Server) accept(nc net.Conn, shard int) {
 	s.accepted.Add(1)
 	go func() {
 		defer s.remove(c)
+		// Behind the PROXY protocol this waits for the first bytes.
+		c.peer, c.local = addrOf(nc.RemoteAddr()), addrOf(nc.LocalAddr())
+		if !s.countClient(c) {
+			s.refused.Add(1)
+			return
+		}
 		c.serve()
 	}()
 }
 
-// add counts c in, and reports whether the limits allow it.
+// add counts c in, and reports whether the limit of all allows it.
 func (s *Server) add(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	o := &s.options
-	if s.draining.Load() || o.MaxConns > 0 && len(s.conns) >= o.MaxConns {
+	if s.draining.Load() || s.options.MaxConns > 0 && len(s.conns) >= s.options.MaxConns {
 		return false
 	}
-	if o.MaxConnsPerClient > 0 {
-		key := keyOf(c.peer.Addr())
-		if s.perClient[key] >= o.MaxConnsPerClient {
-			return false
-		}
-		s.perClient[key]++
-	}
 	s.conns[c] = struct{}{}
+	return true
+}
+
+// countClient does the same for the limit of each client.
+func (s *Server) countClient(c *conn) bool {
+	limit := s.options.MaxConnsPerClient
+	if limit == 0 {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := keyOf(c.peer.Addr())
+	if s.perClient[key] >= limit {
+		return false
+	}
+	s.perClient[key]++
+	c.counted = true
 	return true
 }
 
@@ -63,7 +78,7 @@ func (s *Server) remove(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
-	if s.options.MaxConnsPerClient > 0 {
+	if c.counted {
 		key := keyOf(c.peer.Addr())
 		if s.perClient[key]--; s.perClient[key] == 0 {
 			delete(s.perClient, key)

@@ -21,6 +21,7 @@ type conn struct {
 	wire        *wire.Conn
 	peer, local netip.AddrPort
 	secure      bool
+	counted     bool // by the limit of each client
 	shard       int
 
 	mu      sync.Mutex
