@@ -25,6 +25,7 @@ const (
 	KindVariables  = "variables"
 	KindLock       = "lock"
 	KindAgent      = "agent"
+	KindJob        = "job"
 )
 
 // Client talks to one agent. It is safe for concurrent use, starts no

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"serai/hello"
+	"serai/nomad"
+	"serai/nomad/nomadsim"
+)
+
+// devCommand is `serai dev`.
+type devCommand struct {
+	HTTP     string     `name:"http" default:"127.0.0.1:8080" help:"Address of the ingress." placeholder:"ADDR"`
+	Admin    string     `default:"127.0.0.1:8081" help:"Address of health, metrics and the rest." placeholder:"ADDR"`
+	Nomad    string     `default:"127.0.0.1:0" help:"Address of the Nomad simulator." placeholder:"ADDR"`
+	Every    duration   `default:"5s" help:"How often an instance of whoami is replaced; 0s for never."`
+	LogLevel slog.Level `default:"WARN" help:"DEBUG, INFO, WARN or ERROR." placeholder:"LEVEL"`
+}
+
+// Run runs the simulator, sample services on free ports of the loopback, and
+// the ingress, until ctx ends.
+func (c *devCommand) Run(ctx context.Context, env *environment) error {
+	port, err := net.Listen("tcp", c.Nomad)
+	if err != nil {
+		return fmt.Errorf("nomad simulator: %w; set --nomad", err)
+	}
+	agent := "http://" + port.Addr().String()
+	ingress, err := c.ingress(env, agent)
+	if err != nil {
+		port.Close()
+		return err
+	}
+	var running sync.WaitGroup
+	defer running.Wait()
+	// The services outlive the ingress, which drains first.
+	parts, end := context.WithCancel(context.Background())
+	defer end()
+	sim := nomadsim.New(nomadsim.Options{})
+	running.Go(func() { sim.Run(parts, port) })
+	town := &town{sim: sim, parts: parts, running: &running}
+	if err := town.settle(); err != nil {
+		ingress.close()
+		return err
+	}
+	c.explain(env.stdout, agent)
+	if c.Every > 0 {
+		running.Go(func() { town.churn(parts, c.Every.value()) })
+	}
+	return ingress.run(ctx)
+}
+
+// ingress makes the same system as serve does, with the simulator as its
+// Nomad.
+func (c *devCommand) ingress(env *environment, agent string) (*system, error) {
+	var all commands
+	_, err := parse(&all, []string{"serve", "--http=" + c.HTTP, "--admin=" + c.Admin, "--drain-delay=0s", "--drain-timeout=5s", "--log-level=" + c.LogLevel.String()},
+		func(string) string { return "" }, io.Discard, io.Discard)
+	if err != nil {
+		return nil, err
+	}
+	simulated := *env
+	simulated.getenv = func(name string) string {
+		if name == "NOMAD_ADDR" {
+			return agent
+		}
+		return ""
+	}
+	return newSystem(&all.Serve, &simulated, all.Serve.logger(&simulated))
+}
+
+// town is the sample services.
+type town struct {
+	sim     *nomadsim.Sim
+	parts   context.Context
+	running *sync.WaitGroup
+	made    int
+	whoami  []*resident // oldest first
+}
+
+// resident is one running instance.
+type resident struct {
+	id   string
+	stop context.CancelFunc
+}
+
+// settle starts the services.
+func (t *town) settle() error {
+	for range 3 {
+		r, err := t.start("whoami", "ingress.host=whoami.localhost,whoami.example.org")
+		if err != nil {
+			return err
+		}
+		t.whoami = append(t.whoami, r)
+	}
+	for _, s := range []struct {
+		name string
+		tags []string
+	}{
+		{"api", []string{"ingress.host=shop.localhost,shop.example.org", "ingress.path=/api", "ingress.strip=/api"}},
+		{"web", []string{"ingress.host=shop.localhost,shop.example.org"}},
+		{"broken", []string{"ingress.host=broken.example.org", "ingress.stripp=/x"}},
+	} {
+		if _, err := t.start(s.name, s.tags...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// start runs an instance and registers it.
+func (t *town) start(service string, tags ...string) (*resident, error) {
+	port, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("sample service: %w", err)
+	}
+	t.made++
+	alloc := fmt.Sprintf("%08x-0000-4000-8000-%012x", t.made, t.made)
+	ctx, stop := context.WithCancel(t.parts)
+	t.running.Go(func() {
+		hello.Serve(ctx, port, hello.Options{Name: service, Alloc: alloc, Node: "dev"})
+	})
+	r := &resident{id: "_nomad-task-" + alloc + "-group-" + service, stop: stop}
+	address := netip.MustParseAddrPort(port.Addr().String())
+	t.sim.Register(nomad.Registration{
+		ID: r.id, ServiceName: service, Namespace: nomad.DefaultNamespace, NodeID: "dev", Datacenter: nomadsim.Datacenter,
+		JobID: service, AllocID: alloc, Tags: tags, Address: address.Addr().String(), Port: int(address.Port()),
+	})
+	return r, nil
+}
+
+// churn replaces the oldest instance of whoami again and again, as a deploy
+// without shutdown_delay does: the new one is registered, the old one leaves
+// and is stopped at once.
+func (t *town) churn(ctx context.Context, every time.Duration) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		next, err := t.start("whoami", "ingress.host=whoami.localhost,whoami.example.org")
+		if err != nil {
+			continue // no port is free: later
+		}
+		oldest := t.whoami[0]
+		t.whoami = append(t.whoami[1:], next)
+		t.sim.Deregister(nomad.DefaultNamespace, oldest.id)
+		oldest.stop()
+	}
+}
+
+// explain prints what to try.
+func (c *devCommand) explain(w io.Writer, agent string) {
+	traffic, control := "http://"+c.HTTP, "http://"+c.Admin
+	fmt.Fprintf(w, `serai dev: a simulated Nomad at %s, the ingress at %s
+
+  curl -H 'Host: whoami.example.org' %s/           # three instances take turns
+  curl -H 'Host: shop.example.org' %s/             # the web service
+  curl -H 'Host: shop.example.org' %s/api/items    # another service by path, /api stripped
+  curl -i -H 'Host: nobody.example.org' %s/        # 404, with the reason
+  curl -s %s/rejections                            # the broken service: why, and what to write
+  curl -s '%s/explain?host=shop.example.org&path=/api'
+  curl -s %s/routes
+  curl -s %s/metrics
+`, agent, traffic, traffic, traffic, traffic, traffic, control, control, control, control)
+	if c.Every > 0 {
+		fmt.Fprintf(w, "\nEvery %v an instance of whoami is replaced, and no request fails:\n\n  while curl -sf -o /dev/null -H 'Host: whoami.example.org' %s/; do :; done\n", c.Every.value(), traffic)
+	}
+	fmt.Fprintln(w, "\nCtrl-C ends it.")
+}

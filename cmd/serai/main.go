@@ -1,0 +1,101 @@
+// Command serai is the ingress of a Nomad cluster.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
+	if err == nil {
+		return
+	}
+	fmt.Fprintln(os.Stderr, "serai:", err)
+	var usage *usageError
+	if errors.As(err, &usage) {
+		os.Exit(2)
+	}
+	os.Exit(1)
+}
+
+// commands is the command line.
+type commands struct {
+	Serve   serveCommand   `cmd:"" help:"Run the ingress."`
+	Dev     devCommand     `cmd:"" help:"Run the main job on this machine with nothing installed: a Nomad simulator, sample services and the ingress."`
+	Hello   helloCommand   `cmd:"" help:"Run the sample service: it answers with its allocation and what it received."`
+	Certs   certsCommand   `cmd:"" help:"List certificates."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+// environment is what a command may use of the process it runs in.
+type environment struct {
+	getenv         func(string) string
+	stdout, stderr io.Writer
+}
+
+// usageError is a command line, environment or config file that makes no
+// sense.
+type usageError struct{ error }
+
+func (e *usageError) Unwrap() error { return e.error }
+
+// exit is what kong's way of ending the process is turned into.
+type exit int
+
+// run is the whole program but for the process: it returns when the command
+// has ended. Errors of usage are *usageError.
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) (err error) {
+	var c commands
+	defer func() {
+		if _, ok := recover().(exit); ok {
+			err = nil
+		}
+	}()
+	parsed, err := parse(&c, args, getenv, stdout, stderr)
+	if err != nil {
+		return &usageError{err}
+	}
+	parsed.BindTo(ctx, (*context.Context)(nil))
+	return parsed.Run(&environment{getenv: getenv, stdout: stdout, stderr: stderr})
+}
+
+// parse reads the command line, then the environment, then the config file
+// that either names: the first one that gives a flag wins.
+func parse(c *commands, args []string, getenv func(string) string, stdout, stderr io.Writer) (*kong.Context, error) {
+	try := func(config *configFile) (*kong.Context, error) {
+		*c = commands{}
+		k, err := kong.New(c,
+			kong.Name("serai"),
+			kong.Description("The ingress of a Nomad cluster: routes by Host header, learned from service tags."),
+			kong.Writers(stdout, stderr),
+			kong.Exit(func(code int) { panic(exit(code)) }),
+			kong.Resolvers(settings{getenv, config}),
+			kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
+		)
+		if err != nil {
+			return nil, err
+		}
+		return k.Parse(args)
+	}
+	parsed, err := try(nil)
+	if err != nil || parsed.Selected() == nil || c.Serve.Config == "" {
+		return parsed, err
+	}
+	config, err := readConfig(c.Serve.Config, flagNames(parsed))
+	if err != nil {
+		return nil, err
+	}
+	parsed, err = try(config)
+	c.Serve.namespaceHosts = config.namespaceHosts
+	return parsed, err
+}

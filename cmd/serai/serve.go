@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+)
+
+// serveCommand is `serai serve`: its flags.
+type serveCommand struct {
+	Config string `help:"HCL file: an attribute for each flag, and namespace \"NAME\" { hosts = [...] } blocks." placeholder:"FILE"`
+
+	HTTP  string `name:"http" default:":80" help:"Address of the plain HTTP listener; empty for none." placeholder:"ADDR" group:"Listeners"`
+	HTTPS string `name:"https" default:":443" help:"Address of the HTTPS listener, used when a certificate source is set; empty for none." placeholder:"ADDR" group:"Listeners"`
+	Admin string `default:"127.0.0.1:8081" help:"Address of health, metrics and the rest; empty for none. Whoever reaches it reads everything but secrets." placeholder:"ADDR" group:"Listeners"`
+
+	Services   string   `help:"Static instances besides Nomad's: a JSON array of Nomad ServiceRegistration objects, re-read when it changes." placeholder:"FILE" group:"Discovery"`
+	NoNomad    bool     `name:"no-nomad" help:"Static instances only." group:"Discovery"`
+	Namespaces []string `default:"*" help:"Namespaces that are watched: names, globs, and !name for those that are not." placeholder:"NAME,..." group:"Discovery"`
+	Class      string   `help:"Ingress class: only routes whose class tag is the same are served." placeholder:"NAME" group:"Discovery"`
+	TagPrefix  string   `default:"ingress" help:"What our tags begin with." placeholder:"WORD" group:"Discovery"`
+	StateDir   string   `help:"Directory where the last known services are kept, for a start while Nomad is away." placeholder:"DIR" group:"Discovery"`
+	Linger     duration `default:"60s" help:"How long a route whose last instance has gone makes requests wait for the next one." group:"Discovery"`
+	Node       string   `help:"ID of the node that this serai runs on, for prefer=node: $${node.unique.id} in a job." placeholder:"ID" group:"Discovery"`
+	Datacenter string   `help:"Datacenter that this serai runs in, for prefer=datacenter; NOMAD_DC when empty." placeholder:"NAME" group:"Discovery"`
+
+	TrustedProxies    []cidr   `help:"Peers whose X-Forwarded-For and -Proto are believed." placeholder:"CIDR,..." group:"Clients"`
+	ProxyProtocolFrom []cidr   `help:"Peers that may begin with a PROXY protocol header, v1 or v2." placeholder:"CIDR,..." group:"Clients"`
+	AccessLog         string   `default:"off" help:"off, stdout or a file: one JSON line for each request." placeholder:"off|stdout|FILE" group:"Clients"`
+	ReadyPath         string   `default:"/.serai/ready" help:"Path that tells load balancers whether to send requests here, where Host is an address or no route's." placeholder:"PATH" group:"Clients"`
+	DrainDelay        duration `default:"10s" help:"On a stop: how long requests are still accepted while the ready path already fails." group:"Clients"`
+	DrainTimeout      duration `default:"20s" help:"On a stop: how long what is in flight may take after that." group:"Clients"`
+
+	CertDir       string `help:"Directory of NAME.crt and NAME.key pairs; the pair called default answers all other names." placeholder:"DIR" group:"HTTPS"`
+	ACMEEmail     string `name:"acme-email" help:"Not built yet." placeholder:"ADDRESS" group:"HTTPS"`
+	ACMEDirectory string `name:"acme-directory" help:"Not built yet." placeholder:"URL" group:"HTTPS"`
+	ACMECARoot    string `name:"acme-ca-root" help:"Not built yet." placeholder:"FILE" group:"HTTPS"`
+	ACMEEngine    string `name:"acme-engine" help:"Not built yet." placeholder:"certmagic|autocert" group:"HTTPS"`
+	CertStore     string `help:"Not built yet." placeholder:"nomad|file" group:"HTTPS"`
+
+	MaxHead                 int      `default:"65536" help:"Bytes of a request's or answer's head; 431 or 502 beyond." group:"Limits"`
+	MaxFields               int      `default:"128" help:"Header fields of one head." group:"Limits"`
+	MaxTarget               int      `default:"16384" help:"Bytes of a request target; 414 beyond." group:"Limits"`
+	HeadTimeout             duration `default:"10s" help:"Time of a request head from its first byte; 408 beyond." group:"Limits"`
+	BodyIdle                duration `default:"30s" help:"Each wait for more of a request's body." group:"Limits"`
+	KeepAlive               duration `default:"75s" help:"Wait for the next request on a connection." group:"Limits"`
+	WriteIdle               duration `default:"30s" help:"Each wait for a client or instance to take more." group:"Limits"`
+	TunnelIdle              duration `default:"1h" help:"Silence of an upgraded connection." group:"Limits"`
+	MaxConnections          int      `default:"0" help:"Client connections; 0 means half of the file descriptors." group:"Limits"`
+	MaxConnectionsPerClient int      `default:"0" help:"Connections of one client address (IPv6: /64); 0 means no limit." group:"Limits"`
+	MaxWaiting              int      `default:"1000" help:"Requests that wait for an instance of one route; 503 beyond." group:"Limits"`
+	ConnectTimeout          duration `default:"2s" help:"Time of a connect to an instance." group:"Limits"`
+	UpstreamIdle            duration `default:"4s" help:"How long an unused connection to an instance is kept." group:"Limits"`
+	RetryShare              float64  `default:"0.2" help:"Retries under way, as a share of the requests in flight." group:"Limits"`
+
+	LogLevel  slog.Level `default:"INFO" help:"DEBUG, INFO, WARN or ERROR." placeholder:"LEVEL" group:"Log"`
+	LogFormat string     `default:"text" enum:"text,json" help:"text or json, on standard error." group:"Log"`
+
+	namespaceHosts map[string][]string
+}
+
+// Run runs the ingress until it is told to stop and has drained.
+func (c *serveCommand) Run(ctx context.Context, env *environment) error {
+	if err := c.validate(); err != nil {
+		return &usageError{err}
+	}
+	limitMemory(env.getenv)
+	s, err := newSystem(c, env, c.logger(env))
+	if err != nil {
+		return err
+	}
+	return s.run(ctx)
+}
+
+// validate reports what no part would find by itself.
+func (c *serveCommand) validate() error {
+	var errs []error
+	for _, f := range []struct{ name, value string }{
+		{"acme-email", c.ACMEEmail}, {"acme-directory", c.ACMEDirectory}, {"acme-ca-root", c.ACMECARoot},
+		{"acme-engine", c.ACMEEngine}, {"cert-store", c.CertStore},
+	} {
+		if f.value != "" {
+			errs = append(errs, fmt.Errorf("--%s is set, but this version of serai does not obtain certificates; give them with --cert-dir", f.name))
+		}
+	}
+	if c.HTTP == "" && (c.HTTPS == "" || c.CertDir == "") {
+		errs = append(errs, errors.New("no listener: set --http, or --https and --cert-dir"))
+	}
+	if c.NoNomad && c.Services == "" {
+		errs = append(errs, errors.New("--no-nomad without --services leaves nothing to route to"))
+	}
+	if c.MaxFields < 1 || c.MaxTarget < 1 || c.MaxHead < 1 {
+		errs = append(errs, errors.New("--max-head, --max-fields and --max-target want at least 1"))
+	}
+	return errors.Join(errs...)
+}
+
+func (c *serveCommand) logger(env *environment) *slog.Logger {
+	o := &slog.HandlerOptions{Level: c.LogLevel}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(env.stderr, o))
+	}
+	return slog.New(slog.NewTextHandler(env.stderr, o))
+}
+
+// duration is a flag that may not be negative.
+type duration time.Duration
+
+// UnmarshalText reads 500ms, 10s, 2m.
+func (d *duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf("%q is not a duration such as 500ms, 10s or 2m", text)
+	}
+	if v < 0 {
+		return fmt.Errorf("%v is negative", v)
+	}
+	*d = duration(v)
+	return nil
+}
+
+func (d duration) value() time.Duration { return time.Duration(d) }
+
+// cidr is a flag that takes 10.0.0.0/8, and 10.0.0.1 for one address.
+type cidr netip.Prefix
+
+// UnmarshalText reads an address or a prefix.
+func (c *cidr) UnmarshalText(text []byte) error {
+	if a, err := netip.ParseAddr(string(text)); err == nil {
+		*c = cidr(netip.PrefixFrom(a, a.BitLen()))
+		return nil
+	}
+	p, err := netip.ParsePrefix(string(text))
+	if err != nil {
+		return fmt.Errorf("%q is not an address or CIDR such as 10.0.0.0/8", text)
+	}
+	*c = cidr(p.Masked())
+	return nil
+}
+
+func prefixes(list []cidr) []netip.Prefix {
+	all := make([]netip.Prefix, len(list))
+	for i, c := range list {
+		all[i] = netip.Prefix(c)
+	}
+	return all
+}

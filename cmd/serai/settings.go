@@ -1,0 +1,166 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/agext/levenshtein"
+	"github.com/alecthomas/kong"
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclparse"
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/convert"
+)
+
+// settings gives kong the flags that the command line does not: from the
+// environment (SERAI_ and the flag's name in upper case, dashes as
+// underscores), else from the config file.
+type settings struct {
+	getenv func(string) string
+	config *configFile
+}
+
+func envName(flag string) string {
+	return "SERAI_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// Resolve returns the value of a flag, nil when it is not set.
+func (s settings) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+	if flag.Name == "help" {
+		return nil, nil
+	}
+	if v := s.getenv(envName(flag.Name)); v != "" {
+		return v, nil
+	}
+	if s.config != nil {
+		if v, ok := s.config.flags[flag.Name]; ok {
+			return v, nil
+		}
+	}
+	return nil, nil
+}
+
+// Validate has nothing to say: values are checked where they are used.
+func (settings) Validate(*kong.Application) error { return nil }
+
+// configFile is an HCL file: an attribute for each flag, and a block for each
+// namespace that owns hosts:
+//
+//	http       = ":8080"
+//	namespaces = ["*", "!secret"]
+//
+//	namespace "team-a" {
+//	  hosts = ["*.team-a.example.org"]
+//	}
+type configFile struct {
+	flags          map[string]string
+	namespaceHosts map[string][]string
+}
+
+// flagNames are the flags that a config file may set.
+func flagNames(c *kong.Context) (names []string) {
+	for _, f := range c.Selected().Flags {
+		if f.Name != "config" {
+			names = append(names, f.Name)
+		}
+	}
+	return names
+}
+
+// readConfig reads a config file. Its error tells all that is wrong, with line
+// and column.
+func readConfig(path string, flags []string) (*configFile, error) {
+	file, diagnostics := hclparse.NewParser().ParseHCLFile(path)
+	if diagnostics.HasErrors() {
+		return nil, fmt.Errorf("config file: %w", all(diagnostics))
+	}
+	content, rest, diagnostics := file.Body.PartialContent(&hcl.BodySchema{
+		Blocks: []hcl.BlockHeaderSchema{{Type: "namespace", LabelNames: []string{"name"}}},
+	})
+	c := &configFile{flags: make(map[string]string), namespaceHosts: make(map[string][]string)}
+	attributes, more := rest.JustAttributes()
+	diagnostics = append(diagnostics, more...)
+	for _, a := range attributes {
+		name := strings.ReplaceAll(a.Name, "_", "-")
+		if !slices.Contains(flags, name) {
+			diagnostics = append(diagnostics, problem(a.NameRange, "Unknown setting", fmt.Sprintf("%q is not a flag of serai serve%s", a.Name, nearest(name, flags))))
+			continue
+		}
+		values, wrong := stringsOf(a)
+		if diagnostics = append(diagnostics, wrong...); !wrong.HasErrors() {
+			c.flags[name] = strings.Join(values, ",")
+		}
+	}
+	for _, block := range content.Blocks {
+		diagnostics = append(diagnostics, c.readNamespace(block)...)
+	}
+	if diagnostics.HasErrors() {
+		return nil, fmt.Errorf("config file: %w", all(diagnostics))
+	}
+	return c, nil
+}
+
+func (c *configFile) readNamespace(block *hcl.Block) hcl.Diagnostics {
+	name := block.Labels[0]
+	content, diagnostics := block.Body.Content(&hcl.BodySchema{Attributes: []hcl.AttributeSchema{{Name: "hosts", Required: true}}})
+	if _, twice := c.namespaceHosts[name]; twice {
+		diagnostics = append(diagnostics, problem(block.DefRange, "Namespace given twice", fmt.Sprintf("write one block for namespace %q", name)))
+	}
+	if a := content.Attributes["hosts"]; a != nil {
+		values, wrong := stringsOf(a)
+		diagnostics = append(diagnostics, wrong...)
+		c.namespaceHosts[name] = values
+	}
+	return diagnostics
+}
+
+// stringsOf evaluates an attribute: a string, number or bool, or a list of
+// them.
+func stringsOf(a *hcl.Attribute) ([]string, hcl.Diagnostics) {
+	v, diagnostics := a.Expr.Value(nil)
+	if diagnostics.HasErrors() {
+		return nil, diagnostics
+	}
+	list := []cty.Value{v}
+	if t := v.Type(); !v.IsNull() && (t.IsTupleType() || t.IsListType()) {
+		list = v.AsValueSlice()
+	}
+	var values []string
+	for _, e := range list {
+		s, err := convert.Convert(e, cty.String)
+		if err != nil || s.IsNull() {
+			return nil, hcl.Diagnostics{problem(a.Expr.Range(), "Wrong type", fmt.Sprintf("%s wants a string, a number, true or false, or a list of these", a.Name))}
+		}
+		values = append(values, s.AsString())
+	}
+	return values, nil
+}
+
+func problem(at hcl.Range, summary, detail string) *hcl.Diagnostic {
+	return &hcl.Diagnostic{Severity: hcl.DiagError, Summary: summary, Detail: detail, Subject: &at}
+}
+
+// all joins diagnostics, of which HCL prints only the first.
+func all(diagnostics hcl.Diagnostics) error {
+	var errs []error
+	for _, d := range diagnostics {
+		errs = append(errs, d)
+	}
+	return errors.Join(errs...)
+}
+
+// nearest suggests the name that was probably meant.
+func nearest(name string, names []string) string {
+	best, distance := "", 1+len(name)/3
+	for _, n := range names {
+		if d := levenshtein.Distance(name, n, nil); d < distance {
+			best, distance = n, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf(": did you mean %q?", best)
+}

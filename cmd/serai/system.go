@@ -1,0 +1,396 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	cryptotls "crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/pires/go-proxyproto"
+
+	"serai/admin"
+	"serai/discovery"
+	"serai/nomad"
+	"serai/proxy"
+	"serai/proxy/http1"
+	"serai/proxy/wire"
+	"serai/router"
+	"serai/tls"
+	"serai/upstream"
+)
+
+// system is all parts of the ingress, put together.
+type system struct {
+	*serveCommand
+	env    *environment
+	logger *slog.Logger
+
+	registry  *upstream.Registry
+	router    *router.Router
+	builder   *router.Builder
+	source    discovery.Source
+	cache     *discovery.Cache // nil without a state directory
+	client    *nomad.Client    // nil without Nomad
+	proxy     *proxy.Proxy
+	accessLog *proxy.AccessLog // nil when it is off
+	logFile   io.Closer
+	certs     *tls.Store // nil without a certificate source
+	admin     *admin.Admin
+	traffic   []*listener
+	adminPort net.Listener // nil when it is off
+
+	first chan struct{} // closed with the first table
+}
+
+// listener is one address that takes requests.
+type listener struct {
+	name   string
+	server *http1.Server
+	port   net.Listener
+}
+
+// newSystem makes all parts and binds the addresses. What is wrong with the
+// settings is reported at once.
+func newSystem(c *serveCommand, env *environment, logger *slog.Logger) (s *system, err error) {
+	s = &system{serveCommand: c, env: env, logger: logger, router: router.NewRouter(), first: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	registry := upstream.RegistryOptions{
+		ConnectTimeout: c.ConnectTimeout.value(), IdleTimeout: c.UpstreamIdle.value(),
+		MaxWaiting: c.MaxWaiting, Logger: logger,
+	}
+	var sources []admin.Reporter
+	var status func() bool // set once admin exists
+	errs := []error{registry.Validate()}
+	s.registry = upstream.NewRegistry(registry)
+	s.builder, err = router.NewBuilder(s.router, router.Options{
+		Registry: s.registry, Prefix: c.TagPrefix, Class: c.Class, Node: c.Node,
+		Datacenter: cmp.Or(c.Datacenter, env.getenv("NOMAD_DC")), Owners: c.namespaceHosts,
+		Linger: c.Linger.value(), Logger: logger,
+	})
+	errs = append(errs, err)
+	sources, err = s.newSource()
+	errs = append(errs, err)
+	limits := wire.Limits{Head: c.MaxHead, Fields: c.MaxFields, Target: c.MaxTarget}
+	s.accessLog, err = s.openAccessLog()
+	errs = append(errs, err)
+	o := proxy.Options{
+		Router: s.router, TrustedProxies: prefixes(c.TrustedProxies), ReadyPath: c.ReadyPath,
+		Ready: func() bool { return status() }, Limits: limits, RetryShare: c.RetryShare,
+		RequestBodyIdle: c.BodyIdle.value(), WriteIdle: c.WriteIdle.value(), Logger: logger,
+	}
+	if s.accessLog != nil {
+		o.Log = s.accessLog.Log
+	}
+	s.proxy, err = proxy.New(o)
+	errs = append(errs, err)
+	if c.CertDir != "" {
+		s.certs = tls.NewStore()
+		_, err = os.ReadDir(c.CertDir)
+		errs = append(errs, err)
+	}
+	if err = errors.Join(errs...); err != nil {
+		return s, &usageError{err}
+	}
+	if err := s.listen(limits); err != nil {
+		return s, err
+	}
+	a := admin.Options{Router: s.router, Registry: s.registry, Proxy: s.proxy, Sources: sources, Version: version(), Logger: logger}
+	for _, l := range s.traffic {
+		a.Listeners = append(a.Listeners, admin.Listener{Name: l.name, Status: l.server.Status})
+	}
+	if s.accessLog != nil {
+		a.AccessLogDropped = s.accessLog.Dropped
+	}
+	if s.admin, err = admin.New(a); err != nil {
+		return s, err
+	}
+	status = s.admin.Ready
+	return s, nil
+}
+
+// newSource makes what learns the services.
+func (s *system) newSource() (reporters []admin.Reporter, err error) {
+	namespaces, err := discovery.ParseNamespaces(s.Namespaces)
+	if err != nil {
+		return nil, err
+	}
+	var sources []discovery.Source
+	if !s.NoNomad {
+		o := nomad.OptionsFromEnv(s.env.getenv)
+		o.Logger = s.logger
+		o.OnRequest = func(kind string, err error) { s.admin.NomadRequest(kind, err) }
+		if s.client, err = nomad.NewClient(o); err != nil {
+			return nil, fmt.Errorf("nomad client: %w", err)
+		}
+		watch := discovery.WatcherOptions{
+			Client: s.client, Namespaces: namespaces, Home: s.env.getenv("NOMAD_NAMESPACE"), Prefix: s.TagPrefix, Logger: s.logger,
+		}
+		if s.StateDir != "" {
+			if s.cache, err = discovery.NewCache(s.StateDir, s.logger); err != nil {
+				return nil, err
+			}
+			if watch.Initial, err = s.cache.Load(namespaces, s.TagPrefix); err != nil {
+				s.logger.Warn("starting without the last known services", "error", err)
+			}
+		}
+		watchers, err := discovery.NewWatchers(watch)
+		if err != nil {
+			return nil, err
+		}
+		var all []discovery.Source
+		for _, w := range watchers {
+			all, reporters = append(all, w), append(reporters, w)
+		}
+		one := discovery.Merge(all...)
+		if s.cache != nil {
+			one = s.cache.Keep(one)
+		}
+		sources = append(sources, one)
+	}
+	if s.Services != "" {
+		file, err := discovery.NewFile(discovery.FileOptions{Path: s.Services, Prefix: s.TagPrefix, Logger: s.logger})
+		if err != nil {
+			return nil, err
+		}
+		sources, reporters = append(sources, file), append(reporters, file)
+	}
+	s.source = discovery.Merge(sources...)
+	return reporters, nil
+}
+
+func (s *system) openAccessLog() (*proxy.AccessLog, error) {
+	switch s.AccessLog {
+	case "off", "":
+		return nil, nil
+	case "stdout":
+		return proxy.NewAccessLog(s.env.stdout), nil
+	}
+	file, err := os.OpenFile(s.AccessLog, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
+	if err != nil {
+		return nil, fmt.Errorf("access log: %w", err)
+	}
+	s.logFile = file
+	return proxy.NewAccessLog(file), nil
+}
+
+// listen binds all addresses, so that a port that is taken ends the start.
+func (s *system) listen(limits wire.Limits) error {
+	o := http1.Options{
+		Limits: limits, HeadTimeout: s.HeadTimeout.value(), BodyIdle: s.BodyIdle.value(), KeepAlive: s.KeepAlive.value(),
+		WriteIdle: s.WriteIdle.value(), TunnelIdle: s.TunnelIdle.value(),
+		MaxConns: s.MaxConnections, MaxConnsPerClient: s.MaxConnectionsPerClient, Logger: s.logger,
+	}
+	if o.MaxConns == 0 {
+		o.MaxConns = defaultMaxConns()
+	}
+	add := func(name, address string, wrap func(net.Listener) net.Listener) error {
+		server, err := http1.NewServer(s.proxy, o)
+		if err != nil {
+			return &usageError{err}
+		}
+		port, err := bind(address, name)
+		if err != nil {
+			return err
+		}
+		s.traffic = append(s.traffic, &listener{name, server, wrap(port)})
+		return nil
+	}
+	if s.HTTP != "" {
+		if err := add("http", s.HTTP, s.acceptProxyProtocol); err != nil {
+			return err
+		}
+	}
+	if s.HTTPS != "" && s.certs != nil {
+		err := add("https", s.HTTPS, func(l net.Listener) net.Listener {
+			return cryptotls.NewListener(s.acceptProxyProtocol(l), s.certs.Config("http/1.1"))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if s.Admin == "" {
+		return nil
+	}
+	var err error
+	s.adminPort, err = bind(s.Admin, "admin")
+	return err
+}
+
+func bind(address, flag string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if errors.Is(err, os.ErrPermission) {
+		return nil, fmt.Errorf("listen on %s: %w; ports below 1024 need root, the capability net_bind_service, or the sysctl net.ipv4.ip_unprivileged_port_start; or set --%s", address, err, flag)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w; free the address or set --%s", address, err, flag)
+	}
+	return l, nil
+}
+
+// acceptProxyProtocol lets trusted peers name the client that they speak for.
+func (s *system) acceptProxyProtocol(l net.Listener) net.Listener {
+	trusted := prefixes(s.ProxyProtocolFrom)
+	if len(trusted) == 0 {
+		return l
+	}
+	return &proxyproto.Listener{Listener: l, ReadHeaderTimeout: s.HeadTimeout.value(), ConnPolicy: func(o proxyproto.ConnPolicyOptions) (proxyproto.Policy, error) {
+		if a, ok := o.Upstream.(*net.TCPAddr); ok {
+			for _, p := range trusted {
+				if p.Contains(a.AddrPort().Addr().Unmap()) {
+					return proxyproto.USE, nil
+				}
+			}
+		}
+		return proxyproto.SKIP, nil
+	}}
+}
+
+// run serves until ctx ends, drains, and ends everything.
+func (s *system) run(ctx context.Context) error {
+	defer s.close()
+	parts, end := context.WithCancelCause(context.Background())
+	var running sync.WaitGroup
+	start := func(name string, part func(context.Context) error) {
+		running.Go(func() {
+			if err := part(parts); err != nil && parts.Err() == nil {
+				end(fmt.Errorf("%s: %w", name, err))
+			}
+		})
+	}
+	defer running.Wait()
+	defer end(nil)
+
+	start("endpoints", s.registry.Run)
+	if s.cache != nil {
+		start("cache", s.cache.Run)
+	}
+	if s.accessLog != nil {
+		start("access log", s.accessLog.Run)
+	}
+	if s.certs != nil {
+		files := &tls.Files{Dir: s.CertDir, Logger: s.logger}
+		start("certificates", func(ctx context.Context) error { return files.Run(ctx, s.certs) })
+	}
+	snapshots := make(chan *discovery.Snapshot)
+	start("discovery", func(ctx context.Context) error { return s.source.Run(ctx, snapshots) })
+	start("routes", func(ctx context.Context) error { return s.follow(ctx, snapshots) })
+	if s.adminPort != nil {
+		start("admin", s.serveAdmin)
+	}
+	start("checks", s.checkNomad)
+
+	// Until the services are known, connections wait in the kernel: a restart
+	// answers nothing wrong.
+	select {
+	case <-s.first:
+	case <-ctx.Done():
+	case <-parts.Done():
+	case <-time.After(patience):
+		s.logger.Warn("the services are not known yet: answering 503 until they are")
+	}
+	for _, l := range s.traffic {
+		start(l.name, func(ctx context.Context) error { return l.server.Serve(ctx, l.port) })
+		s.logger.Info("listening", "listener", l.name, "address", l.port.Addr().String())
+	}
+	select {
+	case <-ctx.Done():
+	case <-parts.Done():
+		return context.Cause(parts)
+	}
+	s.drain(parts)
+	return nil
+}
+
+// patience is how long a start waits for the services before it answers.
+const patience = 5 * time.Second
+
+// drain lets load balancers notice, then lets requests end.
+func (s *system) drain(parts context.Context) {
+	s.admin.Drain()
+	s.logger.Info("stopping: not ready any more, still serving", "drain-delay", s.DrainDelay.value())
+	select {
+	case <-time.After(s.DrainDelay.value()):
+	case <-parts.Done():
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.DrainTimeout.value())
+	defer cancel()
+	var servers sync.WaitGroup
+	for _, l := range s.traffic {
+		servers.Go(func() {
+			if err := l.server.Shutdown(ctx); err != nil {
+				s.logger.Warn("requests were cut", "listener", l.name, "error", err)
+			}
+		})
+	}
+	servers.Wait()
+	s.logger.Info("stopped")
+}
+
+// follow makes a table of each snapshot.
+func (s *system) follow(ctx context.Context, snapshots <-chan *discovery.Snapshot) error {
+	expiry := time.NewTimer(0)
+	<-expiry.C
+	known := false
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case snapshot := <-snapshots:
+			began := time.Now()
+			s.builder.Update(snapshot)
+			s.admin.Published(snapshot, time.Since(began))
+			if !known {
+				known = true
+				close(s.first)
+			}
+		case <-expiry.C:
+			s.builder.Expire()
+		}
+		if next := s.builder.NextExpiry(); !next.IsZero() {
+			expiry.Reset(time.Until(next))
+		}
+	}
+}
+
+// serveAdmin serves health, metrics and the rest to the very end.
+func (s *system) serveAdmin(ctx context.Context) error {
+	server := &http.Server{
+		Handler: s.admin.Handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
+	}
+	s.logger.Info("listening", "listener", "admin", "address", s.adminPort.Addr().String())
+	ended := context.AfterFunc(ctx, func() { server.Close() })
+	defer ended()
+	if err := server.Serve(s.adminPort); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// close gives back what newSystem took.
+func (s *system) close() {
+	for _, l := range s.traffic {
+		l.port.Close()
+	}
+	if s.adminPort != nil {
+		s.adminPort.Close()
+	}
+	if s.logFile != nil {
+		s.logFile.Close()
+	}
+	if s.client != nil {
+		s.client.CloseIdleConnections()
+	}
+}

@@ -1,0 +1,35 @@
+package discovery
+
+import "context"
+
+// Keep returns a Source that sends what source sends, and saves it.
+func (c *Cache) Keep(source Source) Source { return kept{c, source} }
+
+type kept struct {
+	cache  *Cache
+	source Source
+}
+
+func (k kept) Run(ctx context.Context, out chan<- *Snapshot) error {
+	through := make(chan *Snapshot)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case s := <-through:
+				k.cache.Save(s)
+				select {
+				case out <- s:
+				case <-ctx.Done():
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	err := k.source.Run(ctx, through)
+	<-ended
+	return err
+}
