@@ -10,7 +10,7 @@ import (
 // there is none. Any agent answers it without a token, except through the
 // Task API.
 func (c *Client) Leader(ctx context.Context) (string, error) {
-	r := request{kind: KindAgent, op: "ask for the leader", method: http.MethodGet, path: "/v1/status/leader", params: url.Values{}}
+	r := &request{kind: KindAgent, op: "ask for the leader", method: http.MethodGet, path: "/v1/status/leader", params: url.Values{}}
 	_, body, err := c.do(ctx, r)
 	if err != nil {
 		return "", err
@@ -20,8 +20,9 @@ func (c *Client) Leader(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if leader == "" {
-		return "", &Error{Op: r.op, Method: r.method, Path: r.path, Status: http.StatusOK, Kind: ErrUnavailable,
-			Advice: "the servers are electing a leader: it passes, or a majority of them is down"}
+		e := r.fail(ErrUnavailable, http.StatusOK, nil)
+		e.Advice = adviceNoLeader
+		return "", e
 	}
 	return leader, nil
 }

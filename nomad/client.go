@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -90,6 +91,12 @@ type request struct {
 	params url.Values
 	body   any // nil, or encoded as JSON
 	wait   time.Duration
+	token  string // what was sent, set by send: no error may show it
+}
+
+// fail begins the error of r. Kind and err may be nil.
+func (r *request) fail(kind error, status int, err error) *Error {
+	return &Error{Op: r.op, Method: r.method, Path: r.path, Status: status, Kind: kind, Err: err, token: &r.token}
 }
 
 // query fills in what Query says.
@@ -119,7 +126,7 @@ var errTooLate = errors.New("no complete answer in time")
 
 // do sends r and returns the header and the whole body of a 2xx answer. Any
 // other outcome is an *Error. A 409 returns its body too.
-func (c *Client) do(ctx context.Context, r request) (http.Header, []byte, error) {
+func (c *Client) do(ctx context.Context, r *request) (http.Header, []byte, error) {
 	header, body, err := c.exchange(ctx, r)
 	c.report(ctx, r.kind, err)
 	return header, body, err
@@ -134,12 +141,12 @@ func (c *Client) report(ctx context.Context, kind string, err error) {
 	}
 }
 
-func (c *Client) exchange(ctx context.Context, r request) (http.Header, []byte, error) {
+func (c *Client) exchange(ctx context.Context, r *request) (http.Header, []byte, error) {
 	limit := c.options.Limits.Request + r.wait
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w (%v)", errTooLate, limit))
 	defer cancel()
 
-	res, token, err := c.send(ctx, r, "")
+	res, err := c.send(ctx, r, "")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -149,19 +156,23 @@ func (c *Client) exchange(ctx context.Context, r request) (http.Header, []byte, 
 	case err != nil:
 		e := c.failed(ctx, r, err)
 		e.Status = res.StatusCode
+		if network := net.Error(nil); e.Kind == ErrUnreachable && ctx.Err() == nil && !errors.As(err, &network) {
+			// Bytes came but made no sense, such as packed ones that are not.
+			e.Kind, e.Err, e.Advice = ErrBadAnswer, fmt.Errorf("the answer cannot be read: %w", err), adviceStranger
+		}
 		return nil, nil, e
 	case int64(len(body)) > c.options.Limits.Answer:
-		return nil, nil, &Error{Op: r.op, Method: r.method, Path: r.path, Status: res.StatusCode, Kind: ErrBadAnswer,
-			Err: fmt.Errorf("the answer is longer than %d bytes", c.options.Limits.Answer)}
+		e := r.fail(ErrBadAnswer, res.StatusCode, fmt.Errorf("the answer is longer than %d bytes", c.options.Limits.Answer))
+		e.Advice = adviceStranger
+		return nil, nil, e
 	case res.StatusCode < 200 || res.StatusCode > 299:
-		return res.Header, body, c.refused(r, res.StatusCode, body, token)
+		return res.Header, body, c.refused(r, res.StatusCode, body)
 	}
 	return res.Header, body, nil
 }
 
-// send sends r and returns the answer, whose body the caller closes, and the
-// token that was sent, for redaction.
-func (c *Client) send(ctx context.Context, r request, encoding string) (*http.Response, string, error) {
+// send sends r and returns the answer, whose body the caller closes.
+func (c *Client) send(ctx context.Context, r *request, encoding string) (*http.Response, error) {
 	u := c.address.base.String() + r.path
 	if c.options.Region != "" {
 		r.params.Set("region", c.options.Region)
@@ -173,13 +184,13 @@ func (c *Client) send(ctx context.Context, r request, encoding string) (*http.Re
 	if r.body != nil {
 		b, err := json.Marshal(r.body)
 		if err != nil {
-			return nil, "", fmt.Errorf("%s: encode the request: %w", r.op, err)
+			return nil, r.fail(nil, 0, fmt.Errorf("encode the request: %w", err))
 		}
 		body = bytes.NewReader(b)
 	}
 	req, err := http.NewRequestWithContext(ctx, r.method, u, body)
 	if err != nil {
-		return nil, "", &Error{Op: r.op, Method: r.method, Path: r.path, Err: err}
+		return nil, r.fail(nil, 0, err)
 	}
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", "serai")
@@ -189,25 +200,30 @@ func (c *Client) send(ctx context.Context, r request, encoding string) (*http.Re
 	if encoding != "" {
 		req.Header.Set("Accept-Encoding", encoding)
 	}
-	token := c.token.token()
-	if token != "" {
-		req.Header.Set("X-Nomad-Token", token)
+	r.token = c.token.token()
+	if !plausible(r.token) {
+		e := r.fail(ErrTokenRefused, 0, errors.New("the token holds characters that no token has"))
+		e.Advice = "look at " + c.token.origin()
+		return nil, e
+	}
+	if r.token != "" {
+		req.Header.Set("X-Nomad-Token", r.token)
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
-		return nil, "", c.failed(ctx, r, err)
+		return nil, c.failed(ctx, r, err)
 	}
-	return res, token, nil
+	return res, nil
 }
 
 // failed is the error of a request without a complete answer.
-func (c *Client) failed(ctx context.Context, r request, err error) *Error {
+func (c *Client) failed(ctx context.Context, r *request, err error) *Error {
 	// The URL that http.Client puts before the cause repeats what we say.
 	var ue *url.Error
 	if errors.As(err, &ue) {
 		err = ue.Err
 	}
-	e := &Error{Op: r.op, Method: r.method, Path: r.path, Kind: ErrUnreachable, Err: err}
+	e := r.fail(ErrUnreachable, 0, err)
 	if ctx.Err() != nil {
 		cause := context.Cause(ctx)
 		e.Err = cause
@@ -222,19 +238,24 @@ func (c *Client) failed(ctx context.Context, r request, err error) *Error {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		e.Kind = ErrBadAnswer
 		e.Err = fmt.Errorf("the answer was cut short: %w", err)
-	case c.address.socket != "":
+		return e
+	case errors.Is(err, io.EOF):
+		e.Err = fmt.Errorf("the connection was closed without an answer: %w", err)
+	}
+	if kind, advice := kindOfFailure(err); kind != nil {
+		e.Kind, e.Advice = kind, advice
+	} else if c.address.socket != "" {
 		e.Advice = fmt.Sprintf("is the Task API socket %s mounted in this task, and its agent running?", c.address.socket)
-	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
-		e.Advice = "the agent does not speak TLS: write http:// in NOMAD_ADDR"
-	default:
+	} else {
 		e.Advice = fmt.Sprintf("is an agent running at %s? NOMAD_ADDR says where to look", c.Address())
 	}
 	return e
 }
 
 // refused is the error of an answer that is no success.
-func (c *Client) refused(r request, status int, body []byte, token string) *Error {
-	e := &Error{Op: r.op, Method: r.method, Path: r.path, Status: status, Body: excerpt(body, token)}
+func (c *Client) refused(r *request, status int, body []byte) *Error {
+	e := r.fail(nil, status, nil)
+	e.Body = excerpt(body, r.token)
 	e.Kind, e.Advice = kindOf(status, e.Body)
 	if t := bytes.TrimSpace(body); e.Kind == ErrConflict && len(t) > 0 && t[0] == '{' {
 		// The variable that is there, with its secrets: for the caller, not
@@ -246,10 +267,10 @@ func (c *Client) refused(r request, status int, body []byte, token string) *Erro
 
 // decode reads a JSON answer into out, which is a pointer to a slice or
 // struct. A null is refused: it never means "none".
-func (c *Client) decode(r request, body []byte, out any) error {
+func (c *Client) decode(r *request, body []byte, out any) error {
 	bad := func(err error) error {
-		e := &Error{Op: r.op, Method: r.method, Path: r.path, Status: 200, Kind: ErrBadAnswer,
-			Body: excerpt(body, c.token.token()), Err: err}
+		e := r.fail(ErrBadAnswer, http.StatusOK, err)
+		e.Body, e.Advice = excerpt(body, r.token), adviceStranger
 		if t := bytes.TrimSpace(body); len(t) > 0 && t[0] == '<' {
 			e.Advice = "that is a web page: NOMAD_ADDR must be the agent's own address"
 		}
@@ -268,6 +289,6 @@ func (c *Client) decode(r request, body []byte, out any) error {
 }
 
 // insane is the error of an answer that decodes but cannot be true.
-func insane(r request, format string, args ...any) *Error {
-	return &Error{Op: r.op, Method: r.method, Path: r.path, Status: 200, Kind: ErrBadAnswer, Err: fmt.Errorf(format, args...)}
+func insane(r *request, format string, args ...any) *Error {
+	return r.fail(ErrBadAnswer, http.StatusOK, fmt.Errorf(format, args...))
 }

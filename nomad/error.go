@@ -1,8 +1,12 @@
 package nomad
 
 import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"unicode"
 )
@@ -18,7 +22,7 @@ var (
 	// lacks a capability. It is also the meaning of a list of `*` that is
 	// empty at index 0, which is how an agent refuses that list.
 	ErrForbidden = errors.New("permission denied")
-	// ErrNotFound: an agent said that a variable does not exist. A 404 of
+	// ErrNotFound: an agent said that a variable or job does not exist. A 404 of
 	// something that is no agent is ErrBadAnswer.
 	ErrNotFound = errors.New("not found")
 	// ErrConflict: a check-and-set or a lock met a newer version or another
@@ -58,6 +62,8 @@ type Error struct {
 	Err error
 	// Advice says what to do about it.
 	Advice string
+
+	token *string // what was sent; nil or empty for none
 }
 
 // Error is one sentence: the act, what happened, what to do.
@@ -72,7 +78,9 @@ func (e *Error) Error() string {
 			fmt.Fprintf(&b, " %q", e.Body)
 		}
 	case e.Kind != nil:
-		b.WriteString(e.Kind.Error())
+		if !errors.Is(e.Err, e.Kind) { // which then says so
+			b.WriteString(e.Kind.Error())
+		}
 		if e.Status != 0 && e.Body != "" {
 			fmt.Fprintf(&b, ": %s %s answered %q", e.Method, e.Path, e.Body)
 		}
@@ -81,13 +89,14 @@ func (e *Error) Error() string {
 		if !strings.HasSuffix(b.String(), ": ") {
 			b.WriteString(": ")
 		}
-		b.WriteString(e.Err.Error())
+		b.WriteString(shorten(redact(e.Err.Error(), e.token), maxCause))
 	}
 	if e.Advice != "" {
 		b.WriteString("; ")
 		b.WriteString(e.Advice)
 	}
-	return b.String()
+	// What an agent sends can come back in any part of this.
+	return redact(b.String(), e.token)
 }
 
 // Unwrap makes errors.Is find the kind and the cause.
@@ -116,19 +125,19 @@ func kindOf(status int, body string) (kind error, advice string) {
 	case status == 429:
 		return ErrUnavailable, "the agent limits requests: raise limits.http_max_conns_per_client or wait"
 	case strings.Contains(body, "No cluster leader"), strings.Contains(body, "Not ready to serve consistent reads"):
-		return ErrUnavailable, "the servers are electing a leader: it passes, or a majority of them is down"
+		return ErrUnavailable, adviceNoLeader
 	case status >= 500:
 		return ErrUnavailable, "the agent's log says why"
 	case status < 300:
-		return ErrBadAnswer, ""
+		return ErrBadAnswer, adviceStranger
 	case status < 400:
 		return ErrBadAnswer, "the address leads to something that redirects: NOMAD_ADDR must be the agent's own address and scheme"
-	case status == 404 && strings.Contains(body, "variable not found"):
+	case status == 404 && (strings.Contains(body, "variable not found") || strings.Contains(body, "job not found")):
 		return ErrNotFound, ""
 	case status == 404:
-		return ErrBadAnswer, "no Nomad agent would answer that: check NOMAD_ADDR"
+		return ErrBadAnswer, adviceStranger
 	case status == 400 && strings.Contains(body, "HTTP request to an HTTPS server"):
-		return ErrBadAnswer, "the agent speaks TLS: write https:// in NOMAD_ADDR"
+		return ErrBadAnswer, adviceHTTPS
 	}
 	return nil, ""
 }
@@ -139,16 +148,68 @@ func mentionsToken(body string) bool {
 		strings.Contains(body, "ACL token is invalid")
 }
 
-// maxExcerpt is how many bytes of a strange answer an error shows.
-const maxExcerpt = 200
+// kindOfFailure reads why no complete answer came, where the cause tells more
+// than that nobody was there. The kind is nil where it does not.
+func kindOfFailure(err error) (kind error, advice string) {
+	var (
+		authority x509.UnknownAuthorityError
+		hostname  x509.HostnameError
+		invalid   x509.CertificateInvalidError
+		record    tls.RecordHeaderError
+		dns       *net.DNSError
+	)
+	// net/http has no types for these.
+	text := err.Error()
+	switch {
+	case errors.As(err, &authority):
+		return ErrUnreachable, "its certificate is of an authority that is not trusted here: NOMAD_CACERT must name the file of its CA"
+	case errors.As(err, &hostname):
+		return ErrUnreachable, "its certificate is for another name: set NOMAD_TLS_SERVER_NAME to one that it has (often server.REGION.nomad or client.REGION.nomad)"
+	case errors.As(err, &invalid):
+		return ErrUnreachable, "renew the agent's certificate, or set this machine's clock"
+	case strings.Contains(text, "remote error: tls:"):
+		return ErrUnreachable, "the agent refuses our certificate: NOMAD_CLIENT_CERT and NOMAD_CLIENT_KEY must name one that its CA signed"
+	case strings.Contains(text, "server gave HTTP response to HTTPS client"):
+		return ErrUnreachable, "the agent does not speak TLS: write http:// in NOMAD_ADDR"
+	case errors.As(err, &record):
+		return ErrBadAnswer, "what listens there does not speak TLS: " + adviceStranger
+	case errors.As(err, &dns):
+		return ErrUnreachable, "the host of NOMAD_ADDR does not resolve: is it spelt right?"
+	case strings.Contains(text, `malformed HTTP response "\x15\x03`):
+		return ErrBadAnswer, adviceHTTPS
+	case strings.Contains(text, "malformed"), strings.Contains(text, "transport connection broken"),
+		strings.Contains(text, "server response headers exceeded"):
+		return ErrBadAnswer, adviceStranger
+	}
+	return nil, ""
+}
+
+// What to do, where more than one error says so.
+const (
+	adviceNoLeader = "the servers are electing a leader: it passes, or a majority of them is down"
+	adviceStranger = "no Nomad agent would answer that: check NOMAD_ADDR"
+	adviceHTTPS    = "the agent speaks TLS: write https:// in NOMAD_ADDR"
+)
+
+// How many bytes of a strange answer, and of a cause, which may quote one, an
+// error shows.
+const (
+	maxExcerpt = 200
+	maxCause   = 500
+)
 
 // excerpt makes the beginning of an answer fit for a log line: short,
 // printable, and without the token should something echo it.
 func excerpt(b []byte, token string) string {
-	s := string(b[:min(len(b), 16*maxExcerpt)])
-	if token != "" {
-		s = strings.ReplaceAll(s, token, "[token]")
+	// Not only in the part that is shown: a cut must not leave half of it.
+	if token != "" && bytes.Contains(b, []byte(token)) {
+		b = bytes.ReplaceAll(b, []byte(token), []byte(hidden))
 	}
+	return shorten(string(b[:min(len(b), 16*maxExcerpt)]), maxExcerpt)
+}
+
+// shorten makes s printable, one line, and at most limit bytes and dots long.
+func shorten(s string, limit int) string {
 	s = strings.Map(func(r rune) rune {
 		switch {
 		case r == '\n' || r == '\t' || r == '\r':
@@ -159,12 +220,22 @@ func excerpt(b []byte, token string) string {
 		return r
 	}, s)
 	s = strings.Join(strings.Fields(s), " ")
-	if len(s) > maxExcerpt {
-		cut := maxExcerpt
+	if len(s) > limit {
+		cut := limit
 		for cut > 0 && s[cut]&0xC0 == 0x80 {
 			cut--
 		}
 		s = s[:cut] + "..."
 	}
 	return s
+}
+
+// hidden stands where a token stood.
+const hidden = "[token]"
+
+func redact(s string, token *string) string {
+	if token == nil || *token == "" {
+		return s
+	}
+	return strings.ReplaceAll(s, *token, hidden)
 }

@@ -47,36 +47,38 @@ type lineAnswer struct {
 
 // decodeBatch reads one line. An event that cannot be understood is an error
 // of the whole line, because skipping it would leave a picture that is wrong;
-// after a full re-read it does not matter any more.
+// after a full re-read it does not matter any more. The token is one that no
+// error may show.
 //
 // On topic Service any type but ServiceRegistration is a deletion: an instance
 // that goes with its allocation or node carries the type of that change.
-func decodeBatch(line []byte) (Batch, error) {
+func decodeBatch(line []byte, token string) (Batch, error) {
 	line = bytes.TrimSpace(line)
 	if bytes.Equal(line, []byte("{}")) {
 		return Batch{}, nil
 	}
 	// Unmarshal takes null for any type and would call it a heartbeat.
 	if len(line) == 0 || line[0] != '{' {
-		return Batch{}, fmt.Errorf("a line of the event stream is no JSON object: %q", excerpt(line, ""))
+		return Batch{}, fmt.Errorf("a line of the event stream is no JSON object: %q", excerpt(line, token))
 	}
 	var l lineAnswer
 	if err := json.Unmarshal(line, &l); err != nil {
-		return Batch{}, fmt.Errorf("a line of the event stream does not decode: %w: %q", err, excerpt(line, ""))
+		return Batch{}, fmt.Errorf("a line of the event stream does not decode: %w: %q", err, excerpt(line, token))
 	}
 	b := Batch{Index: l.Index}
-	if l.Index == 0 && len(l.Events) > 0 {
-		return Batch{}, fmt.Errorf("a line of the event stream has events but no index: %q", excerpt(line, ""))
+	// Nor is any other object a heartbeat, such as an error of something else.
+	if l.Index == 0 {
+		return Batch{}, fmt.Errorf("a line of the event stream has no index: %q", excerpt(line, token))
 	}
 	for _, e := range l.Events {
 		if e.Topic != topicService {
 			continue
 		}
 		if e.Payload.Service == nil {
-			return Batch{}, fmt.Errorf("a %s event at index %d has no registration: %q", e.Type, l.Index, excerpt(line, ""))
+			return Batch{}, fmt.Errorf("a %s event at index %d has no registration: %q", e.Type, l.Index, excerpt(line, token))
 		}
 		if e.Type == "" {
-			return Batch{}, fmt.Errorf("an event at index %d has no type: %q", l.Index, excerpt(line, ""))
+			return Batch{}, fmt.Errorf("an event at index %d has no type: %q", l.Index, excerpt(line, token))
 		}
 		if err := checkRegistration(e.Payload.Service); err != nil {
 			return Batch{}, fmt.Errorf("a %s event at index %d: %w", e.Type, l.Index, err)

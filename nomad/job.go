@@ -16,7 +16,7 @@ type Task struct{ Namespace, Job, Group, Name string }
 // read-job.
 // Source: https://developer.hashicorp.com/nomad/api-docs/jobs#read-job.
 func (c *Client) KillTimeout(ctx context.Context, t Task) (time.Duration, error) {
-	r := request{kind: KindJob, op: fmt.Sprintf("read job %q in namespace %q", t.Job, orDefault(t.Namespace)),
+	r := &request{kind: KindJob, op: fmt.Sprintf("read job %q in namespace %q", t.Job, orDefault(t.Namespace)),
 		method: http.MethodGet, path: "/v1/job/" + url.PathEscape(t.Job), params: url.Values{}}
 	r.query(Query{Namespace: t.Namespace, Stale: true})
 	_, body, err := c.do(ctx, r)
@@ -42,6 +42,5 @@ func (c *Client) KillTimeout(ctx context.Context, t Task) (time.Duration, error)
 			}
 		}
 	}
-	return 0, &Error{Op: r.op, Method: r.method, Path: r.path, Status: 200, Kind: ErrNotFound,
-		Err: fmt.Errorf("the job has no task %q in group %q", t.Name, t.Group)}
+	return 0, r.fail(ErrNotFound, http.StatusOK, fmt.Errorf("the job has no task %q in group %q", t.Name, t.Group))
 }

@@ -100,7 +100,7 @@ func (c *Client) ReleaseLock(ctx context.Context, l Lock) error {
 	return lockError(err)
 }
 
-func lockRequest(act string, l Lock) (request, error) {
+func lockRequest(act string, l Lock) (*request, error) {
 	r, err := variableRequest(act+" lock on", http.MethodPut, l.Namespace, l.Path)
 	if err != nil {
 		return r, err

@@ -21,10 +21,10 @@ type Meta struct {
 
 // readMeta reads the X-Nomad headers. A list without an index did not come
 // from an agent.
-func readMeta(r request, h http.Header) (Meta, error) {
+func readMeta(r *request, h http.Header) (Meta, error) {
 	index, err := strconv.ParseUint(h.Get("X-Nomad-Index"), 10, 64)
 	if err != nil {
-		e := insane(r, "the answer's X-Nomad-Index is %q, not a number", excerpt([]byte(h.Get("X-Nomad-Index")), ""))
+		e := insane(r, "the answer's X-Nomad-Index is %q, not a number", excerpt([]byte(h.Get("X-Nomad-Index")), r.token))
 		e.Advice = "an agent sends one: does NOMAD_ADDR lead to something else, or to a proxy that drops headers?"
 		return Meta{}, e
 	}

@@ -11,7 +11,7 @@ import (
 // how one hears of a namespace that is new.
 // Source: https://developer.hashicorp.com/nomad/api-docs/namespaces#list-namespaces.
 func (c *Client) Namespaces(ctx context.Context, q Query) ([]string, Meta, error) {
-	r := request{kind: KindNamespaces, op: "list namespaces", method: http.MethodGet, path: "/v1/namespaces", params: url.Values{}}
+	r := &request{kind: KindNamespaces, op: "list namespaces", method: http.MethodGet, path: "/v1/namespaces", params: url.Values{}}
 	q.Namespace = ""
 	r.query(q)
 	header, body, err := c.do(ctx, r)
@@ -29,7 +29,7 @@ func (c *Client) Namespaces(ctx context.Context, q Query) ([]string, Meta, error
 	return names, meta, nil
 }
 
-func (c *Client) decodeNamespaces(r request, body []byte) ([]string, error) {
+func (c *Client) decodeNamespaces(r *request, body []byte) ([]string, error) {
 	var answer []struct{ Name string }
 	if err := c.decode(r, body, &answer); err != nil {
 		return nil, err

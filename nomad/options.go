@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -101,29 +102,35 @@ func (o Options) Validate() error {
 		refuse("nomad client certificate: certificate %q and key %q; set both (NOMAD_CLIENT_CERT, NOMAD_CLIENT_KEY) or neither",
 			o.TLS.ClientCert, o.TLS.ClientKey)
 	}
-	for what, path := range map[string]string{
-		"CA certificate (NOMAD_CACERT)":          o.TLS.CACert,
-		"CA directory (NOMAD_CAPATH)":            o.TLS.CAPath,
-		"client certificate (NOMAD_CLIENT_CERT)": o.TLS.ClientCert,
-		"client key (NOMAD_CLIENT_KEY)":          o.TLS.ClientKey,
+	for _, file := range []struct{ what, path string }{
+		{"CA certificate (NOMAD_CACERT)", o.TLS.CACert},
+		{"CA directory (NOMAD_CAPATH)", o.TLS.CAPath},
+		{"client certificate (NOMAD_CLIENT_CERT)", o.TLS.ClientCert},
+		{"client key (NOMAD_CLIENT_KEY)", o.TLS.ClientKey},
 	} {
-		if path == "" {
+		if file.path == "" {
 			continue
 		}
-		if _, err := os.Stat(path); err != nil {
-			refuse("nomad %s: %w", what, err)
+		if _, err := os.Stat(file.path); err != nil {
+			refuse("nomad %s: %w", file.what, err)
 		}
 	}
 	if strings.ContainsAny(strings.TrimSpace(o.Token), " \t\r\n") {
 		// The token itself is not shown, not even a bad one.
 		refuse("nomad token: it contains white space; want the bare secret ID or identity")
 	}
-	for what, v := range map[string]int64{
-		"Answer": o.Limits.Answer, "Line": int64(o.Limits.Line), "Request": int64(o.Limits.Request),
-		"FirstLine": int64(o.Limits.FirstLine), "Heartbeat": int64(o.Limits.Heartbeat),
+	for _, limit := range []struct {
+		what  string
+		value int64
+	}{
+		{"Answer", o.Limits.Answer},
+		{"Line", int64(o.Limits.Line)},
+		{"Request", int64(o.Limits.Request)},
+		{"FirstLine", int64(o.Limits.FirstLine)},
+		{"Heartbeat", int64(o.Limits.Heartbeat)},
 	} {
-		if v < 0 {
-			refuse("nomad limit %s: %d is negative; want 0 for the default, or more", what, v)
+		if limit.value < 0 {
+			refuse("nomad limit %s: %d is negative; want 0 for the default, or more", limit.what, limit.value)
 		}
 	}
 	return errors.Join(errs...)
@@ -161,8 +168,13 @@ func parseAddress(s string) (address, error) {
 		return address{base: url.URL{Scheme: "http", Host: "nomad"}, socket: path}, nil
 	case u.Scheme != "http" && u.Scheme != "https":
 		return refuse("its scheme is neither http, https nor unix")
-	case u.Host == "":
+	case u.Hostname() == "":
 		return refuse("the host is empty")
+	}
+	if p := u.Port(); p != "" {
+		if n, err := strconv.Atoi(p); err != nil || n < 1 || n > 65535 {
+			return refuse("its port is not between 1 and 65535")
+		}
 	}
 	return address{base: url.URL{Scheme: u.Scheme, Host: u.Host, Path: strings.TrimRight(u.Path, "/")}}, nil
 }

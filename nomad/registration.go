@@ -1,7 +1,11 @@
 // Package nomad answers: how do we talk to Nomad?
 //
-// It is the only importer of hashicorp/nomad/api. Everything it returns is
-// plain data of its own, so that no other package depends on Nomad's client.
+// Outside of tests it is the only importer of hashicorp/nomad/api, and takes
+// from it what TLS settings mean. Requests and answers are our own, because
+// that client has no limits, swallows heartbeats, and reports a refused list
+// as an empty one; in the contract suite of nomadsim it is the oracle that must
+// read every answer as we do. All that is returned is plain data, so that no
+// other package depends on Nomad's client.
 package nomad
 
 import "time"

@@ -2,6 +2,7 @@ package nomad
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -28,7 +29,7 @@ func orDefault(namespace string) string {
 // which an agent refuses AllNamespaces, is ErrForbidden.
 // Source: https://developer.hashicorp.com/nomad/api-docs/services#list-services.
 func (c *Client) Services(ctx context.Context, q Query) ([]ServiceStub, Meta, error) {
-	r := request{kind: KindServices, op: fmt.Sprintf("list services in namespace %q", orDefault(q.Namespace)),
+	r := &request{kind: KindServices, op: fmt.Sprintf("list services in namespace %q", orDefault(q.Namespace)),
 		method: http.MethodGet, path: "/v1/services", params: url.Values{}}
 	r.query(q)
 	header, body, err := c.do(ctx, r)
@@ -44,10 +45,11 @@ func (c *Client) Services(ctx context.Context, q Query) ([]ServiceStub, Meta, er
 		return nil, Meta{}, err
 	}
 	if meta.Index == 0 {
-		return nil, Meta{}, &Error{Op: r.op, Method: r.method, Path: r.path, Status: 200, Kind: ErrForbidden,
-			Err: fmt.Errorf("the list is empty at index 0, which is how an agent says that no namespace may be read"),
-			Advice: `grant read-job: namespace "*" { capabilities = ["read-job"] } in a policy of serai's job, ` +
-				`or name the namespaces to read`}
+		e := r.fail(ErrForbidden, http.StatusOK,
+			errors.New("the list is empty at index 0, which is how an agent says that no namespace may be read"))
+		e.Advice = `grant read-job: namespace "*" { capabilities = ["read-job"] } in a policy of serai's job, ` +
+			`or name the namespaces to read`
+		return nil, Meta{}, e
 	}
 	return stubs, meta, nil
 }
@@ -61,7 +63,7 @@ type servicesAnswer struct {
 	}
 }
 
-func (c *Client) decodeServices(r request, q Query, body []byte) ([]ServiceStub, error) {
+func (c *Client) decodeServices(r *request, q Query, body []byte) ([]ServiceStub, error) {
 	var answer []servicesAnswer
 	if err := c.decode(r, body, &answer); err != nil {
 		return nil, err
@@ -74,6 +76,10 @@ func (c *Client) decodeServices(r request, q Query, body []byte) ([]ServiceStub,
 	for _, ns := range answer {
 		if ns.Namespace == "" || q.Namespace != AllNamespaces && ns.Namespace != orDefault(q.Namespace) {
 			return nil, insane(r, "the list holds namespace %q", ns.Namespace)
+		}
+		// An agent names a namespace for what is in it.
+		if ns.Services == nil {
+			return nil, insane(r, "the list holds namespace %q without its services", ns.Namespace)
 		}
 		for _, s := range ns.Services {
 			if s.ServiceName == "" {
@@ -90,7 +96,7 @@ func (c *Client) decodeServices(r request, q Query, body []byte) ([]ServiceStub,
 // agent does not expand AllNamespaces here.
 // Source: https://developer.hashicorp.com/nomad/api-docs/services#read-service.
 func (c *Client) Service(ctx context.Context, name string, q Query) ([]Registration, Meta, error) {
-	r := request{kind: KindService, op: fmt.Sprintf("read service %q in namespace %q", name, orDefault(q.Namespace)),
+	r := &request{kind: KindService, op: fmt.Sprintf("read service %q in namespace %q", name, orDefault(q.Namespace)),
 		method: http.MethodGet, path: "/v1/service/" + url.PathEscape(name), params: url.Values{}}
 	if name == "" || name == "." || name == ".." || strings.Contains(name, "/") {
 		return nil, Meta{}, &Error{Op: r.op, Err: fmt.Errorf("%q cannot be a service's name", name)}
@@ -114,7 +120,7 @@ func (c *Client) Service(ctx context.Context, name string, q Query) ([]Registrat
 	return regs, meta, nil
 }
 
-func (c *Client) decodeService(r request, name string, q Query, body []byte) ([]Registration, error) {
+func (c *Client) decodeService(r *request, name string, q Query, body []byte) ([]Registration, error) {
 	var regs []Registration
 	if err := c.decode(r, body, &regs); err != nil {
 		return nil, err

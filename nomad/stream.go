@@ -21,7 +21,7 @@ import (
 // This package reads the body itself, because nomad/api swallows heartbeats
 // and so cannot tell a quiet cluster from a dead connection.
 type Stream struct {
-	request request
+	request *request
 	client  *Client
 	body    io.ReadCloser
 	lines   *bufio.Reader
@@ -57,7 +57,7 @@ func (c *Client) Stream(ctx context.Context, namespace string, index uint64) (*S
 
 func (c *Client) openStream(ctx context.Context, namespace string, index uint64) (*Stream, error) {
 	namespace = orDefault(namespace)
-	r := request{
+	r := &request{
 		kind: KindStream, op: fmt.Sprintf("subscribe to service events of namespace %q", namespace),
 		method: http.MethodGet, path: "/v1/event/stream",
 		params: url.Values{"topic": {topicService}, "namespace": {namespace}, "index": {strconv.FormatUint(index, 10)}},
@@ -68,7 +68,7 @@ func (c *Client) openStream(ctx context.Context, namespace string, index uint64)
 	defer watch.Stop()
 
 	// Packed lines would wait in the packer for more.
-	res, token, err := c.send(s.ctx, r, "identity")
+	res, err := c.send(s.ctx, r, "identity")
 	if err != nil {
 		s.cancel(errClosed)
 		return nil, s.explain(err)
@@ -77,18 +77,19 @@ func (c *Client) openStream(ctx context.Context, namespace string, index uint64)
 		body, _ := io.ReadAll(io.LimitReader(res.Body, 4096))
 		res.Body.Close()
 		s.cancel(errClosed)
-		return nil, c.refused(r, res.StatusCode, body, token)
+		return nil, c.refused(r, res.StatusCode, body)
 	}
 	s.body = res.Body
 	s.lines = bufio.NewReaderSize(res.Body, 16<<10)
 	if enc := res.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
 		s.Close()
-		return nil, insane(r, "the stream is packed with %q", excerpt([]byte(enc), ""))
+		return nil, insane(r, "the stream is packed with %q", excerpt([]byte(enc), r.token))
 	}
 	first, err := s.read()
 	if err != nil {
+		err = s.refusal(err) // before Close, which would look like its cause
 		s.Close()
-		return nil, s.refusal(err)
+		return nil, err
 	}
 	s.first = &first
 	return s, nil
@@ -143,7 +144,7 @@ func (s *Stream) read() (Batch, error) {
 			continue
 		}
 		received := time.Now()
-		b, err := decodeBatch(line)
+		b, err := decodeBatch(line, s.request.token)
 		if err != nil {
 			return Batch{}, fmt.Errorf("%w: %w", ErrBadAnswer, err)
 		}
@@ -181,7 +182,7 @@ func readLine(r *bufio.Reader, limit int) ([]byte, error) {
 
 // explain makes an *Error of what ended the stream.
 func (s *Stream) explain(err error) error {
-	e := &Error{Op: s.request.op, Method: s.request.method, Path: s.request.path, Err: err}
+	e := s.request.fail(nil, 0, err)
 	switch cause := context.Cause(s.ctx); {
 	case errors.Is(cause, errSilent):
 		e.Kind, e.Err = ErrStreamSilent, cause
@@ -196,6 +197,8 @@ func (s *Stream) explain(err error) error {
 	case cause != nil:
 		e.Err = cause
 	case errors.Is(err, ErrBadAnswer):
+		e.Kind = ErrBadAnswer
+		e.Advice = "read everything again and subscribe again"
 	case errors.Is(err, io.EOF):
 		e.Kind, e.Err = ErrStreamEnded, nil
 		e.Advice = "read everything again and subscribe again"
@@ -216,14 +219,20 @@ func (s *Stream) refusal(err error) error {
 		advice = "the token needs read-job in every namespace"
 	}
 	advice += ", or event_broker is off at the servers"
-	e := &Error{Op: s.request.op, Method: s.request.method, Path: s.request.path, Status: http.StatusOK, Advice: advice}
+	e := s.request.fail(nil, http.StatusOK, nil)
+	e.Advice = advice
 	switch cause := context.Cause(s.ctx); {
 	case errors.Is(cause, errSilent):
 		e.Kind, e.Err = ErrStreamSilent, cause
+	case cause != nil:
+		return s.explain(err)
 	case errors.Is(err, io.EOF):
 		e.Kind = ErrStreamRefused
+	case errors.Is(err, ErrBadAnswer):
+		e.Kind, e.Err, e.Advice = ErrBadAnswer, err, adviceStranger
 	default:
-		return s.explain(err)
+		// Nothing was up that could have ended.
+		return s.client.failed(s.ctx, s.request, err)
 	}
 	return e
 }

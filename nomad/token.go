@@ -36,3 +36,17 @@ func (t *tokenSource) token() string {
 	}
 	return t.last
 }
+
+// origin says where to look when the token is odd.
+func (t *tokenSource) origin() string {
+	if t.file != "" {
+		return "the token file " + t.file
+	}
+	return "NOMAD_TOKEN"
+}
+
+// plausible tells whether a token can be sent: it is empty, or printable ASCII
+// without white space, as identities and secret IDs are.
+func plausible(token string) bool {
+	return strings.IndexFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) < 0
+}

@@ -22,7 +22,9 @@ func newTransport(a address, t TLS) (*http.Transport, error) {
 		// A cold start reads 32 services at a time.
 		MaxIdleConnsPerHost: 32,
 		IdleConnTimeout:     90 * time.Second,
-		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
+		// An agent's head is a few hundred bytes.
+		MaxResponseHeaderBytes: 64 << 10,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 	}
 	if a.socket != "" {
 		tr.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -68,7 +68,7 @@ func (c *Client) Variable(ctx context.Context, path string, q Query) (*Variable,
 // it may not list is missing, not refused. The index is that of all
 // variables.
 func (c *Client) Variables(ctx context.Context, prefix string, q Query) ([]VariableMeta, Meta, error) {
-	r := request{kind: KindVariables, op: fmt.Sprintf("list variables %q in namespace %q", prefix+"*", orDefault(q.Namespace)),
+	r := &request{kind: KindVariables, op: fmt.Sprintf("list variables %q in namespace %q", prefix+"*", orDefault(q.Namespace)),
 		method: http.MethodGet, path: "/v1/vars", params: url.Values{}}
 	if prefix != "" {
 		r.params.Set("prefix", prefix)
@@ -130,7 +130,7 @@ func (c *Client) putVariable(ctx context.Context, v Variable, cas *uint64) (*Var
 
 // writeVariable sends a write. On a conflict it returns the error and what is
 // there, if the answer says.
-func (c *Client) writeVariable(ctx context.Context, r request) (*Variable, error) {
+func (c *Client) writeVariable(ctx context.Context, r *request) (*Variable, error) {
 	_, body, err := c.do(ctx, r)
 	if errors.Is(err, ErrConflict) {
 		// Not every conflict comes with a variable.
@@ -168,8 +168,8 @@ func (c *Client) deleteVariable(ctx context.Context, namespace, path string, cas
 }
 
 // variableRequest begins a request about one variable.
-func variableRequest(act, method, namespace, path string) (request, error) {
-	r := request{kind: KindVariable, op: fmt.Sprintf("%s variable %q in namespace %q", act, path, orDefault(namespace)),
+func variableRequest(act, method, namespace, path string) (*request, error) {
+	r := &request{kind: KindVariable, op: fmt.Sprintf("%s variable %q in namespace %q", act, path, orDefault(namespace)),
 		method: method, path: "/v1/var/" + path, params: url.Values{"namespace": {orDefault(namespace)}}}
 	switch {
 	case namespace == AllNamespaces:
@@ -215,7 +215,7 @@ func (a *variableAnswer) meta() VariableMeta {
 	return m
 }
 
-func (c *Client) decodeVariable(r request, body []byte) (*Variable, error) {
+func (c *Client) decodeVariable(r *request, body []byte) (*Variable, error) {
 	// An answer about a variable holds secrets: an error must not quote it.
 	var a variableAnswer
 	if err := json.Unmarshal(body, &a); err != nil {

@@ -1,0 +1,299 @@
+// Package jobs_test reads every job file as Nomad would, and as serai would.
+package jobs_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclparse"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+
+	"serai/discovery"
+	"serai/nomad"
+	"serai/router"
+	"serai/upstream"
+)
+
+var update = flag.Bool("update", false, "rewrite testdata/table.golden")
+
+// jobFile is a parsed job file with its variables at their defaults.
+type jobFile struct {
+	name string
+	text string
+	job  *hclsyntax.Block
+	vars map[string]cty.Value
+}
+
+func files(t *testing.T) []jobFile {
+	t.Helper()
+	paths, err := filepath.Glob("*.nomad.hcl")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no job files: %v", err)
+	}
+	var all []jobFile
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, diagnostics := hclparse.NewParser().ParseHCL(text, path)
+		if diagnostics.HasErrors() {
+			t.Fatal(diagnostics)
+		}
+		f := jobFile{name: path, text: string(text), vars: make(map[string]cty.Value)}
+		for _, b := range file.Body.(*hclsyntax.Body).Blocks {
+			switch b.Type {
+			case "variable":
+				v, diagnostics := b.Body.Attributes["default"].Expr.Value(nil)
+				if diagnostics.HasErrors() {
+					t.Fatal(diagnostics)
+				}
+				f.vars[b.Labels[0]] = v
+			case "job":
+				f.job = b
+			}
+		}
+		if f.job == nil {
+			t.Fatalf("%s has no job", path)
+		}
+		all = append(all, f)
+	}
+	return all
+}
+
+// value evaluates an attribute. Variables of Nomad's own, which have a value
+// only on a node, stand for themselves.
+func (f *jobFile) value(t *testing.T, e hclsyntax.Expression) cty.Value {
+	t.Helper()
+	known := map[string]cty.Value{"var": cty.ObjectVal(f.vars)}
+	for _, v := range e.Variables() {
+		root := v.RootName()
+		switch {
+		case root == "var":
+		case root == "node":
+			known[root] = cty.ObjectVal(map[string]cty.Value{"unique": cty.ObjectVal(map[string]cty.Value{"id": cty.StringVal("NODE")})})
+		case strings.HasPrefix(root, "NOMAD_"):
+			known[root] = cty.StringVal(root)
+		default:
+			t.Fatalf("%s: nobody knows %s", f.name, root)
+		}
+	}
+	v, diagnostics := e.Value(&hcl.EvalContext{Variables: known})
+	if diagnostics.HasErrors() {
+		t.Fatal(diagnostics)
+	}
+	return v
+}
+
+func (f *jobFile) list(t *testing.T, b *hclsyntax.Block, name string) (values []string) {
+	if a := b.Body.Attributes[name]; a != nil {
+		for _, v := range f.value(t, a.Expr).AsValueSlice() {
+			values = append(values, v.AsString())
+		}
+	}
+	return values
+}
+
+func (f *jobFile) text1(t *testing.T, b *hclsyntax.Block, name string) string {
+	a := b.Body.Attributes[name]
+	if a == nil {
+		return ""
+	}
+	return f.value(t, a.Expr).AsString()
+}
+
+// blocks returns all blocks of a type, at any depth.
+func blocks(body *hclsyntax.Body, kind string) (found []*hclsyntax.Block) {
+	for _, b := range body.Blocks {
+		if b.Type == kind {
+			found = append(found, b)
+		}
+		found = append(found, blocks(b.Body, kind)...)
+	}
+	return found
+}
+
+// registrations makes up what Nomad would register: one instance of each
+// service, and one canary where there are canary_tags.
+func registrations(t *testing.T) *discovery.Snapshot {
+	s := &discovery.Snapshot{Services: make(map[discovery.Key]*discovery.Service)}
+	index := uint64(10)
+	for _, f := range files(t) {
+		namespace := f.text1(t, f.job, "namespace")
+		if namespace == "" {
+			namespace = nomad.DefaultNamespace
+		}
+		for _, b := range blocks(f.job.Body, "service") {
+			if p := f.text1(t, b, "provider"); p != "nomad" {
+				t.Errorf("%s: the provider of service %s is %q, want nomad", f.name, f.text1(t, b, "name"), p)
+			}
+			key := discovery.Key{Namespace: namespace, Name: f.text1(t, b, "name")}
+			service := &discovery.Service{Key: key}
+			for i, tags := range [][]string{f.list(t, b, "tags"), f.list(t, b, "canary_tags")} {
+				if i > 0 && tags == nil {
+					continue
+				}
+				index++
+				service.Instances = append(service.Instances, &discovery.Instance{
+					ID: fmt.Sprintf("%s-%d", key.Name, i), ServiceName: key.Name, Namespace: namespace, JobID: f.job.Labels[0],
+					AllocID: fmt.Sprintf("alloc-%d", index), Tags: tags, Address: "10.0.0.1", Port: 20000 + int(index), CreateIndex: index, ModifyIndex: index,
+				})
+			}
+			s.Services[key] = service
+		}
+	}
+	return s
+}
+
+// TestTable compares the routes that all files together make with a golden.
+func TestTable(t *testing.T) {
+	r := router.NewRouter()
+	b, err := router.NewBuilder(r, router.Options{Registry: upstream.NewRegistry(upstream.RegistryOptions{})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Update(registrations(t))
+	defer b.Close()
+	var out strings.Builder
+	for _, route := range r.Current().Routes() {
+		fmt.Fprintf(&out, "%s %s -> %s", route.Host, route.Path, route)
+		for _, c := range route.Conditions {
+			fmt.Fprintf(&out, ", %s", c)
+		}
+		if o := route.Options; o.Redirect != nil {
+			fmt.Fprintf(&out, ", redirect %s", o.Redirect)
+		}
+		fmt.Fprintln(&out)
+		for _, m := range route.Pool.Members() {
+			fmt.Fprintf(&out, "    %s", m.ID)
+			if m.Canary != nil {
+				fmt.Fprintf(&out, ", canary %+v", *m.Canary)
+			}
+			if m.Strip != "" {
+				fmt.Fprintf(&out, ", strip %s", m.Strip)
+			}
+			if c := m.Endpoint.Target().Check; c.Path != "" {
+				fmt.Fprintf(&out, ", check %s every %v", c.Path, c.Interval)
+			}
+			fmt.Fprintln(&out)
+		}
+	}
+	out.WriteString("\nrefused\n")
+	for _, rejection := range r.Current().Rejections() {
+		fmt.Fprintln(&out, rejection)
+	}
+	golden(t, "table.golden", out.String())
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.MkdirAll("testdata", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs (-update rewrites it):\n%s", path, got)
+	}
+}
+
+// TestFilesAreExplained holds every file to a comment and a line in the
+// README.
+func TestFilesAreExplained(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files(t) {
+		if !strings.HasPrefix(f.text, "# ") {
+			t.Errorf("%s does not begin with what it shows", f.name)
+		}
+		if !strings.Contains(string(readme), "]("+f.name+")") {
+			t.Errorf("README.md does not name %s", f.name)
+		}
+	}
+}
+
+// TestSystemJobs holds the jobs of serai itself to what its operation needs.
+func TestSystemJobs(t *testing.T) {
+	found := 0
+	for _, f := range files(t) {
+		if !strings.HasPrefix(f.name, "serai.") {
+			continue
+		}
+		found++
+		if kind := f.text1(t, f.job, "type"); kind != "system" {
+			t.Errorf("%s: type %q, want system", f.name, kind)
+		}
+		ports := make(map[string]string)
+		for _, p := range blocks(f.job.Body, "port") {
+			ports[p.Labels[0]] = f.value(t, p.Body.Attributes["static"].Expr).AsBigFloat().String()
+		}
+		if ports["http"] != "80" || ports["https"] != "443" {
+			t.Errorf("%s: static ports %v, want http 80 and https 443", f.name, ports)
+		}
+		if len(blocks(f.job.Body, "identity")) != 1 || len(blocks(f.job.Body, "update")) != 1 || len(blocks(f.job.Body, "check")) != 1 {
+			t.Errorf("%s: want one identity, one update and one check block", f.name)
+		}
+		task := blocks(f.job.Body, "task")[0]
+		kill, err := time.ParseDuration(f.text1(t, task, "kill_timeout"))
+		if err != nil {
+			t.Errorf("%s: kill_timeout: %v", f.name, err)
+		}
+		args := f.list(t, blocks(task.Body, "config")[0], "args")
+		if drain := flagOf(t, args, "--drain-delay") + flagOf(t, args, "--drain-timeout"); kill <= drain {
+			t.Errorf("%s: kill_timeout %v does not hold the drain of %v", f.name, kill, drain)
+		}
+	}
+	if found != 3 {
+		t.Errorf("%d jobs of serai itself, want docker, exec and raw_exec", found)
+	}
+}
+
+func flagOf(t *testing.T, args []string, name string) time.Duration {
+	i := slices.IndexFunc(args, func(a string) bool { return strings.HasPrefix(a, name+"=") })
+	if i < 0 {
+		t.Errorf("%s is not set", name)
+		return 0
+	}
+	d, err := time.ParseDuration(args[i][len(name)+1:])
+	if err != nil {
+		t.Error(err)
+	}
+	return d
+}
+
+func TestPolicy(t *testing.T) {
+	file, diagnostics := hclparse.NewParser().ParseHCLFile("serai.policy.hcl")
+	if diagnostics.HasErrors() {
+		t.Fatal(diagnostics)
+	}
+	granted := make(map[string]bool)
+	for _, b := range file.Body.(*hclsyntax.Body).Blocks {
+		v, diagnostics := b.Body.Attributes["capabilities"].Expr.Value(nil)
+		if diagnostics.HasErrors() {
+			t.Fatal(diagnostics)
+		}
+		granted[b.Labels[0]] = v.AsValueSlice()[0].AsString() == "read-job"
+	}
+	// The block of one namespace shadows the glob's.
+	if !granted["*"] || !granted["default"] {
+		t.Errorf("read-job is granted in %v, want * and default", granted)
+	}
+}

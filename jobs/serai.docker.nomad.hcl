@@ -1,0 +1,122 @@
+# serai as a system job, in a container with the network of its host.
+#
+#   nomad job run -var image=registry.example.org/serai:1 serai.docker.nomad.hcl
+
+variable "image" {
+  type    = string
+  default = "serai:dev"
+}
+
+variable "datacenters" {
+  type    = list(string)
+  default = ["*"]
+}
+
+variable "http_port" {
+  type    = number
+  default = 80
+}
+
+variable "https_port" {
+  type    = number
+  default = 443
+}
+
+variable "admin" {
+  type    = string
+  default = "127.0.0.1:8081"
+}
+
+job "serai" {
+  type        = "system"
+  datacenters = var.datacenters
+  priority    = 90
+
+  # One node after the other, and the next one only when this one is ready: the
+  # load balancer always has the others.
+  update {
+    max_parallel     = 1
+    health_check     = "checks"
+    min_healthy_time = "10s"
+    healthy_deadline = "5m"
+    auto_revert      = true
+  }
+
+  group "serai" {
+    network {
+      mode = "host"
+      port "http" {
+        static = var.http_port
+      }
+      port "https" {
+        static = var.https_port
+      }
+    }
+
+    # What is known of the services outlives a restart of the task.
+    ephemeral_disk {
+      sticky = true
+      size   = 110
+    }
+
+    restart {
+      attempts = 10
+      interval = "5m"
+      delay    = "2s"
+      mode     = "delay"
+    }
+
+    service {
+      name     = "serai"
+      provider = "nomad"
+      port     = "http"
+
+      check {
+        type     = "http"
+        path     = "/.serai/ready"
+        interval = "5s"
+        timeout  = "2s"
+      }
+    }
+
+    task "serai" {
+      driver = "docker"
+
+      config {
+        image        = var.image
+        network_mode = "host"
+        args = [
+          "serve",
+          "--http=:${NOMAD_PORT_http}",
+          "--https=:${NOMAD_PORT_https}",
+          "--admin=${var.admin}",
+          "--state-dir=${NOMAD_ALLOC_DIR}/data/serai",
+          "--node=${node.unique.id}",
+          "--drain-delay=8s",
+          "--drain-timeout=20s",
+        ]
+        # Ports below 1024, for a user that is not root.
+        cap_add = ["net_bind_service"]
+      }
+
+      # The Task API and this identity are all that serai needs to talk to
+      # Nomad.
+      identity {
+        env  = true
+        file = true
+      }
+
+      # Holds drain-delay and drain-timeout, with two seconds to spare. An agent
+      # allows no more than its max_kill_timeout, which is 30s unless it is
+      # raised.
+      kill_signal  = "SIGTERM"
+      kill_timeout = "30s"
+
+      resources {
+        cpu        = 500
+        memory     = 128
+        memory_max = 1024
+      }
+    }
+  }
+}

@@ -1,0 +1,20 @@
+# What serai may do, with ACLs on:
+#
+#   nomad acl policy apply -namespace default -job serai serai serai.policy.hcl
+
+# Services of all namespaces, and the event stream that tells of their changes.
+namespace "*" {
+  capabilities = ["read-job"]
+}
+
+# Certificates, ACME challenges and locks, in the namespace that serai runs in.
+# A block for one namespace shadows that of the glob: read-job stands here again.
+namespace "default" {
+  capabilities = ["read-job"]
+
+  variables {
+    path "serai/*" {
+      capabilities = ["read", "list", "write", "destroy"]
+    }
+  }
+}
