@@ -53,7 +53,9 @@ job "serai" {
       }
     }
 
-    # What is known of the services outlives a restart of the task.
+    # What is known of the services outlives a restart of the task, and with
+    # sticky an update of the job, in the folder of --state-dir. It is one for each
+    # driver, because their users differ and keep it to themselves.
     ephemeral_disk {
       sticky = true
       size   = 110
@@ -82,6 +84,12 @@ job "serai" {
     task "serai" {
       driver = "docker"
 
+      # Docker gives the capability below to root alone: the image's own user
+      # could bind port 80 only in a network of its own, which would hide the
+      # clients' addresses, or with net.ipv4.ip_unprivileged_port_start=80 on the
+      # node.
+      user = "0:0"
+
       config {
         image        = var.image
         network_mode = "host"
@@ -90,13 +98,16 @@ job "serai" {
           "--http=:${NOMAD_PORT_http}",
           "--https=:${NOMAD_PORT_https}",
           "--admin=${var.admin}",
-          "--state-dir=${NOMAD_ALLOC_DIR}/data/serai",
+          "--state-dir=${NOMAD_ALLOC_DIR}/data/docker",
           "--node=${node.unique.id}",
-          "--drain-delay=8s",
-          "--drain-timeout=20s",
+          "--drain-delay=12s",
+          "--drain-timeout=15s",
         ]
-        # Ports below 1024, for a user that is not root.
-        cap_add = ["net_bind_service"]
+        # Of all that root may do, only to bind ports below 1024 is left.
+        cap_drop        = ["all"]
+        cap_add         = ["net_bind_service"]
+        security_opt    = ["no-new-privileges"]
+        readonly_rootfs = true
       }
 
       # The Task API and this identity are all that serai needs to talk to
@@ -106,9 +117,12 @@ job "serai" {
         file = true
       }
 
-      # Holds drain-delay and drain-timeout, with two seconds to spare. An agent
-      # allows no more than its max_kill_timeout, which is 30s unless it is
-      # raised.
+      # Holds drain-delay and drain-timeout, with three seconds to spare. An agent
+      # silently allows no more than its max_kill_timeout, 30s unless it is raised:
+      # the defaults of serai, 10s and 20s, would leave nothing. The delay is
+      # longer than two health checks of a load balancer, 5s apart; the rest is
+      # for requests in flight. Raise max_kill_timeout, this and --drain-timeout
+      # where downloads take longer.
       kill_signal  = "SIGTERM"
       kill_timeout = "30s"
 

@@ -54,7 +54,9 @@ job "serai" {
       }
     }
 
-    # What is known of the services outlives a restart of the task.
+    # What is known of the services outlives a restart of the task, and with
+    # sticky an update of the job, in the folder of --state-dir. It is one for each
+    # driver, because their users differ and keep it to themselves.
     ephemeral_disk {
       sticky = true
       size   = 110
@@ -90,13 +92,15 @@ job "serai" {
           "--http=:${NOMAD_PORT_http}",
           "--https=:${NOMAD_PORT_https}",
           "--admin=${var.admin}",
-          "--state-dir=${NOMAD_ALLOC_DIR}/data/serai",
+          "--state-dir=${NOMAD_ALLOC_DIR}/data/exec",
           "--node=${node.unique.id}",
-          "--drain-delay=8s",
-          "--drain-timeout=20s",
+          "--drain-delay=12s",
+          "--drain-timeout=15s",
         ]
-        # Ports below 1024, for a user that is not root.
-        cap_add = ["net_bind_service"]
+        # The user is nobody, unless the agent says otherwise. Of the capabilities
+        # that tasks have by default, only to bind ports below 1024 is left.
+        cap_drop = ["all"]
+        cap_add  = ["net_bind_service"]
       }
 
       artifact {
@@ -112,9 +116,12 @@ job "serai" {
         file = true
       }
 
-      # Holds drain-delay and drain-timeout, with two seconds to spare. An agent
-      # allows no more than its max_kill_timeout, which is 30s unless it is
-      # raised.
+      # Holds drain-delay and drain-timeout, with three seconds to spare. An agent
+      # silently allows no more than its max_kill_timeout, 30s unless it is raised:
+      # the defaults of serai, 10s and 20s, would leave nothing. The delay is
+      # longer than two health checks of a load balancer, 5s apart; the rest is
+      # for requests in flight. Raise max_kill_timeout, this and --drain-timeout
+      # where downloads take longer.
       kill_signal  = "SIGTERM"
       kill_timeout = "30s"
 
