@@ -10,6 +10,7 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclparse"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/convert"
 )
@@ -76,25 +77,25 @@ func readConfig(path string, flags []string) (*configFile, error) {
 	if diagnostics.HasErrors() {
 		return nil, fmt.Errorf("config file: %w", all(diagnostics))
 	}
-	content, rest, diagnostics := file.Body.PartialContent(&hcl.BodySchema{
-		Blocks: []hcl.BlockHeaderSchema{{Type: "namespace", LabelNames: []string{"name"}}},
-	})
+	body := file.Body.(*hclsyntax.Body) // what ParseHCLFile gives
 	c := &configFile{flags: make(map[string]string), namespaceHosts: make(map[string][]string)}
-	attributes, more := rest.JustAttributes()
-	diagnostics = append(diagnostics, more...)
-	for _, a := range attributes {
+	for _, a := range body.Attributes {
 		name := strings.ReplaceAll(a.Name, "_", "-")
 		if !slices.Contains(flags, name) {
 			diagnostics = append(diagnostics, problem(a.NameRange, "Unknown setting", fmt.Sprintf("%q is not a flag of serai serve%s", a.Name, nearest(name, flags))))
 			continue
 		}
-		values, wrong := stringsOf(a)
+		values, wrong := stringsOf(a.AsHCLAttribute())
 		if diagnostics = append(diagnostics, wrong...); !wrong.HasErrors() {
 			c.flags[name] = strings.Join(values, ",")
 		}
 	}
-	for _, block := range content.Blocks {
-		diagnostics = append(diagnostics, c.readNamespace(block)...)
+	for _, block := range body.Blocks {
+		if block.Type != "namespace" || len(block.Labels) != 1 {
+			diagnostics = append(diagnostics, problem(block.DefRange(), "Unknown block", fmt.Sprintf("%q is no block of a config file, which has namespace \"NAME\" { hosts = [...] }", block.Type)))
+			continue
+		}
+		diagnostics = append(diagnostics, c.readNamespace(block.AsHCLBlock())...)
 	}
 	if diagnostics.HasErrors() {
 		return nil, fmt.Errorf("config file: %w", all(diagnostics))

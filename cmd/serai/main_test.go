@@ -1,0 +1,462 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"serai/hello"
+	"serai/nomad"
+	"serai/nomad/nomadsim"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// fasthttp keeps these for a while, or for good.
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"))
+}
+
+// long bounds every wait of these tests; nothing takes nearly as long.
+const long = 30 * time.Second
+
+// buffer is output that can be read while it is written.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// process is a running command.
+type process struct {
+	stdout, stderr buffer
+	stop           context.CancelFunc
+	ended          chan error
+}
+
+// start runs a command as main does.
+func start(t *testing.T, env map[string]string, args ...string) *process {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &process{stop: cancel, ended: make(chan error, 1)}
+	go func() {
+		p.ended <- run(ctx, args, func(name string) string { return env[name] }, &p.stdout, &p.stderr)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := p.wait(t); err != nil {
+			t.Errorf("serai %s: %v", args[0], err)
+		}
+		if t.Failed() {
+			t.Logf("standard error of serai %s:\n%s", args[0], p.stderr.String())
+		}
+	})
+	return p
+}
+
+// wait returns how the command ended.
+func (p *process) wait(t *testing.T) error {
+	t.Helper()
+	select {
+	case err := <-p.ended:
+		p.ended <- err
+		return err
+	case <-time.After(long):
+		t.Fatal("the command does not end")
+		return nil
+	}
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// get asks for a host, on a connection of its own.
+func get(address, host, path string) (int, string) {
+	r, err := http.NewRequest("GET", "http://"+address+path, nil)
+	if err != nil {
+		return 0, err.Error()
+	}
+	r.Host, r.Close = host, true
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		return 0, err.Error()
+	}
+	return res.StatusCode, string(body)
+}
+
+func until(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(long); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// instance runs a sample service and returns its registration.
+func instance(t *testing.T, name string, tags ...string) nomad.Registration {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- hello.Serve(ctx, l, hello.Options{Name: name, Alloc: "alloc-" + name}) }()
+	t.Cleanup(func() {
+		cancel()
+		<-ended
+	})
+	return nomad.Registration{
+		ID: "id-" + name, ServiceName: name, Namespace: "default", AllocID: "alloc-" + name, JobID: name,
+		Tags: tags, Address: "127.0.0.1", Port: l.Addr().(*net.TCPAddr).Port,
+	}
+}
+
+// simulator runs a simulated agent and returns its address.
+func simulator(t *testing.T, regs ...nomad.Registration) (sim *nomadsim.Sim, url string, stop func()) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sim = nomadsim.New(nomadsim.Options{})
+	for _, r := range regs {
+		sim.Register(r)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- sim.Run(ctx, l) }()
+	var once sync.Once
+	stop = func() {
+		once.Do(func() {
+			cancel()
+			<-ended
+		})
+	}
+	t.Cleanup(stop)
+	return sim, "http://" + l.Addr().String(), stop
+}
+
+// TestDevDoesWhatItPrints runs serai dev and every curl line that it prints,
+// while instances come and go.
+func TestDevDoesWhatItPrints(t *testing.T) {
+	traffic, admin := freeAddress(t), freeAddress(t)
+	p := start(t, nil, "dev", "--http="+traffic, "--admin="+admin, "--every=20ms")
+	until(t, "dev", func() bool { status, _ := get(traffic, "whoami.example.org", "/"); return status == 200 })
+
+	lines := regexp.MustCompile(`(?m)^  curl (?:-\S+ )*(?:'?-?H? ?'Host: (\S+)' )?'?http://(\S+?)(/[^\s']*)'? `).FindAllStringSubmatch(strings.ReplaceAll(p.stdout.String(), "\n", " \n"), -1)
+	if len(lines) != 8 {
+		t.Fatalf("%d curl lines, want 8:\n%s", len(lines), p.stdout.String())
+	}
+	for _, line := range lines {
+		host, address, path := line[1], line[2], line[3]
+		if host == "" {
+			host = address
+		}
+		want := 200
+		if host == "nobody.example.org" {
+			want = 404
+		}
+		if status, body := get(address, host, path); status != want {
+			t.Errorf("%s answered %d, want %d: %s", line[0], status, want, body)
+		}
+	}
+	if _, body := get(traffic, "nobody.example.org", "/"); !strings.Contains(body, "no-host") {
+		t.Errorf("an unknown host is answered without the reason: %s", body)
+	}
+	if _, body := get(traffic, "shop.example.org", "/api/items"); !strings.HasPrefix(body, "api,") || !strings.Contains(body, "GET /items") {
+		t.Errorf("the path did not lead to the api service, stripped: %s", body)
+	}
+	allocs := make(map[string]bool)
+	for range 500 {
+		status, body := get(traffic, "whoami.example.org", "/")
+		if status != 200 {
+			t.Fatalf("a request failed while instances come and go: %d %s", status, body)
+		}
+		first, _, _ := strings.Cut(body, "\n")
+		allocs[first] = true
+	}
+	if len(allocs) < 5 {
+		t.Errorf("500 requests met %d instances, though they come and go", len(allocs))
+	}
+}
+
+// TestStaticServices serves instances of a file, and follows it.
+func TestStaticServices(t *testing.T) {
+	a, b := instance(t, "a", "ingress.host=a.example.org"), instance(t, "b", "ingress.host=b.example.org")
+	file := filepath.Join(t.TempDir(), "services.json")
+	write := func(r nomad.Registration) {
+		text := fmt.Sprintf(`[{"ServiceName": %q, "Address": %q, "Port": %d, "Tags": [%q]}]`, r.ServiceName, r.Address, r.Port, r.Tags[0])
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(a)
+	traffic, admin := freeAddress(t), freeAddress(t)
+	start(t, nil, "serve", "--no-nomad", "--services="+file, "--http="+traffic, "--admin="+admin, "--drain-delay=0s", "--linger=0s")
+	until(t, "service a", func() bool { status, _ := get(traffic, "a.example.org", "/"); return status == 200 })
+	if err := os.WriteFile(file, []byte(`[{"ServiceName"`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "a complaint at /ready", func() bool {
+		status, body := get(admin, "localhost", "/ready")
+		return status == 200 && strings.Contains(body, "line 1, column")
+	})
+	if status, body := get(traffic, "a.example.org", "/"); status != 200 {
+		t.Errorf("a broken file took away what works: %d %s", status, body)
+	}
+	write(b)
+	until(t, "service b", func() bool { status, _ := get(traffic, "b.example.org", "/"); return status == 200 })
+}
+
+// TestDrain stops serai while requests are under way: it is not ready at once,
+// serves on, finishes what is in flight, and ends without an error.
+func TestDrain(t *testing.T) {
+	_, url, _ := simulator(t, instance(t, "web", "ingress.host=web.example.org"))
+	traffic, admin := freeAddress(t), freeAddress(t)
+	p := start(t, map[string]string{"NOMAD_ADDR": url}, "serve", "--http="+traffic, "--admin="+admin, "--drain-delay=1s", "--drain-timeout=20s")
+	until(t, "readiness", func() bool { status, _ := get(traffic, "127.0.0.1", "/.serai/ready"); return status == 200 })
+
+	slow := make(chan string, 1)
+	go func() {
+		status, body := get(traffic, "web.example.org", "/slow?wait=2s")
+		slow <- fmt.Sprint(status, " ", body)
+	}()
+	until(t, "the slow request", func() bool { return strings.Contains(metric(admin, "serai_requests_in_flight"), " 1") })
+	p.stop()
+	until(t, "unreadiness", func() bool { status, _ := get(traffic, "127.0.0.1", "/.serai/ready"); return status == 503 })
+	if status, _ := get(traffic, "web.example.org", "/"); status != 200 {
+		t.Errorf("a request during the drain delay was answered %d", status)
+	}
+	if status, body := get(admin, "localhost", "/ready"); status != 503 || !strings.Contains(body, "stopping") {
+		t.Errorf("/ready answered %d %s while stopping", status, body)
+	}
+	if answer := <-slow; !strings.HasPrefix(answer, "200 web waited 2s") {
+		t.Errorf("the request in flight was answered %s", answer)
+	}
+	if err := p.wait(t); err != nil {
+		t.Errorf("a stop ended with %v", err)
+	}
+	if _, err := net.Dial("tcp", traffic); err == nil {
+		t.Error("serai still accepts after its end")
+	}
+}
+
+// metric returns the lines of a metric.
+func metric(admin, name string) string {
+	_, body := get(admin, "localhost", "/metrics")
+	var lines []string
+	for line := range strings.Lines(body) {
+		if strings.HasPrefix(line, name) {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "")
+}
+
+// TestRestartWhileNomadIsAway serves from the cache.
+func TestRestartWhileNomadIsAway(t *testing.T) {
+	dir := t.TempDir()
+	_, url, away := simulator(t, instance(t, "web", "ingress.host=web.example.org"))
+	traffic, admin := freeAddress(t), freeAddress(t)
+	args := []string{"serve", "--http=" + traffic, "--admin=" + admin, "--drain-delay=0s", "--state-dir=" + dir}
+	env := map[string]string{"NOMAD_ADDR": url}
+	first := start(t, env, args...)
+	until(t, "the service", func() bool { status, _ := get(traffic, "web.example.org", "/"); return status == 200 })
+	first.stop()
+	if err := first.wait(t); err != nil {
+		t.Fatal(err)
+	}
+	away()
+	start(t, env, args...)
+	until(t, "the service from the cache", func() bool { status, _ := get(traffic, "web.example.org", "/"); return status == 200 })
+	if status, body := get(admin, "localhost", "/ready"); status != 200 || !strings.Contains(body, "served from the cache of") {
+		t.Errorf("/ready answered %d, and does not name the cache: %s", status, body)
+	}
+}
+
+// TestNothingIsKnown answers 503, never 404, as long as Nomad was never heard.
+func TestNothingIsKnown(t *testing.T) {
+	traffic := freeAddress(t)
+	p := start(t, map[string]string{"NOMAD_ADDR": "http://" + freeAddress(t)}, "serve", "--http="+traffic, "--admin=", "--drain-delay=0s")
+	until(t, "an answer", func() bool {
+		status, body := get(traffic, "web.example.org", "/")
+		return status == 503 && strings.Contains(body, "starting")
+	})
+	if status, _ := get(traffic, "127.0.0.1", "/.serai/ready"); status != 503 {
+		t.Errorf("the ready path answered %d before anything is known", status)
+	}
+	if !strings.Contains(p.stderr.String(), "nomad agent unreachable") && !strings.Contains(p.stderr.String(), "connection refused") {
+		t.Errorf("the log does not say that Nomad is unreachable:\n%s", p.stderr.String())
+	}
+}
+
+// TestMissingPolicy prints what to add.
+func TestMissingPolicy(t *testing.T) {
+	sim, url, _ := simulator(t)
+	sim.SetACL(true)
+	sim.PutToken(nomadsim.Token{Secret: "s"})
+	p := start(t, map[string]string{"NOMAD_ADDR": url, "NOMAD_TOKEN": "s"}, "serve", "--http="+freeAddress(t), "--admin=", "--drain-delay=0s")
+	until(t, "the policy", func() bool {
+		return strings.Contains(p.stderr.String(), `capabilities = ["read-job"]`) && strings.Contains(p.stderr.String(), "nomad acl policy apply")
+	})
+}
+
+// TestWhereSettingsComeFrom: the command line, then the environment, then the
+// config file.
+func TestWhereSettingsComeFrom(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "serai.hcl")
+	text := `
+http        = "file:1"
+admin       = "file:2"
+tag_prefix  = "file"
+namespaces  = ["*", "!secret"]
+max-head    = 4096
+retry-share = 0.5
+trusted-proxies = ["10.0.0.0/8", "192.168.0.1"]
+
+namespace "team-a" {
+  hosts = ["*.team-a.example.org"]
+}
+`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{"SERAI_ADMIN": "env:2", "SERAI_HTTP": "env:1", "SERAI_CONFIG": file, "SERAI_DRAIN_DELAY": "3s"}
+	var c commands
+	if _, err := parse(&c, []string{"serve", "--http=line:1"}, func(n string) string { return env[n] }, io.Discard, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	s := c.Serve
+	got := fmt.Sprint(s.HTTP, s.Admin, s.TagPrefix, s.Namespaces, s.MaxHead, s.RetryShare, prefixes(s.TrustedProxies), s.DrainDelay.value(), s.namespaceHosts)
+	want := "line:1 env:2 file [* !secret] 4096 0.5 [10.0.0.0/8 192.168.0.1/32] 3s map[team-a:[*.team-a.example.org]]"
+	if strings.ReplaceAll(got, " ", "") != strings.ReplaceAll(want, " ", "") {
+		t.Errorf("settings %s, want %s", got, want)
+	}
+}
+
+// TestBadInput: each gets an error of usage that says what is wrong, and
+// nothing is started.
+func TestBadInput(t *testing.T) {
+	dir := t.TempDir()
+	file := func(text string) string {
+		f, err := os.CreateTemp(dir, "*.hcl")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		f.WriteString(text)
+		return f.Name()
+	}
+	type env = map[string]string
+	for _, c := range []struct {
+		name string
+		env  env
+		args []string
+		want string // in the error
+	}{
+		{"no command", nil, nil, "expected one of"},
+		{"unknown command", nil, []string{"serv"}, "unexpected argument serv"},
+		{"unknown flag", nil, []string{"serve", "--htttp=:80"}, `did you mean one of "--http", "--https"?`},
+		{"bad duration", nil, []string{"serve", "--drain-delay=10"}, `"10" is not a duration such as 500ms, 10s or 2m`},
+		{"negative duration", nil, []string{"serve", "--drain-delay=-1s"}, "is negative"},
+		{"bad duration in the environment", env{"SERAI_DRAIN_DELAY": "soon"}, []string{"serve"}, `"soon" is not a duration`},
+		{"bad CIDR", nil, []string{"serve", "--trusted-proxies=10.0.0.0/33"}, `"10.0.0.0/33" is not an address or CIDR`},
+		{"bad number", nil, []string{"serve", "--max-head=lots"}, "max-head"},
+		{"head beyond the buffer", nil, []string{"serve", "--http=127.0.0.1:0", "--admin=", "--max-head=99999999"}, "head limit 99999999 is not within"},
+		{"no head at all", nil, []string{"serve", "--max-head=0"}, "want at least 1"},
+		{"bad share", nil, []string{"serve", "--retry-share=7"}, "retry share 7 is not between 0 and 1"},
+		{"bad log level", nil, []string{"serve", "--log-level=loud"}, "log-level"},
+		{"bad prefix", nil, []string{"serve", "--tag-prefix=a=b"}, `tag prefix "a=b"`},
+		{"bad class", nil, []string{"serve", "--class=a b"}, `class "a b"`},
+		{"bad namespace", nil, []string{"serve", "--namespaces=[a"}, `namespace pattern "[a"`},
+		{"no namespace left", nil, []string{"serve", "--namespaces=a,!a"}, "leave none to watch"},
+		{"bad ready path", nil, []string{"serve", "--ready-path=ready"}, `ready path "ready" does not start with a slash`},
+		{"no listener", nil, []string{"serve", "--http="}, "no listener"},
+		{"nothing to route", nil, []string{"serve", "--no-nomad"}, "leaves nothing to route to"},
+		{"not built yet", nil, []string{"serve", "--acme-email=a@example.org"}, "does not obtain certificates"},
+		{"certificates that are not there", nil, []string{"serve", "--cert-dir=" + filepath.Join(dir, "none")}, "no such file"},
+		{"access log that cannot be written", nil, []string{"serve", "--access-log=" + filepath.Join(dir, "none", "log")}, "access log"},
+		{"state directory that cannot be made", nil, []string{"serve", "--state-dir=/dev/null/x"}, "state directory"},
+		{"bad Nomad address", env{"NOMAD_ADDR": "ftp://nomad"}, []string{"serve"}, "ftp://nomad"},
+		{"config that is not there", nil, []string{"serve", "--config=" + filepath.Join(dir, "none")}, "config file"},
+		{"config that is no HCL", nil, []string{"serve", "--config=" + file("http = ")}, ":1,"},
+		{"config with an unknown setting", nil, []string{"serve", "--config=" + file("htttp = \":80\"")}, `did you mean "http"?`},
+		{"config with a wrong type", nil, []string{"serve", "--config=" + file("http = {}")}, "wants a string"},
+		{"config with a wrong value", nil, []string{"serve", "--config=" + file("drain-delay = 10")}, `"10" is not a duration`},
+		{"config with an unknown block", nil, []string{"serve", "--config=" + file("names \"a\" {}")}, "names"},
+		{"namespace without hosts", nil, []string{"serve", "--config=" + file(`namespace "a" {}`)}, "hosts"},
+		{"namespace twice", nil, []string{"serve", "--config=" + file("namespace \"a\" {\n hosts = []\n}\nnamespace \"a\" {\n hosts = []\n}\n")}, "one block"},
+		{"namespace with a bad host", nil, []string{"serve", "--config=" + file("namespace \"a\" {\n hosts = [\"http://x\"]\n}\n")}, "is a URL or has a path"},
+		{"certs without a directory", nil, []string{"certs", "list"}, "cert-dir"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(context.Background(), long)
+			defer cancel()
+			err := run(ctx, c.args, func(n string) string { return c.env[n] }, io.Discard, io.Discard)
+			var usage *usageError
+			if !errors.As(err, &usage) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want one of usage with %q", err, c.want)
+			}
+		})
+	}
+}
+
+// TestPortTaken names the flag.
+func TestPortTaken(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	err = run(context.Background(), []string{"serve", "--http=" + l.Addr().String()}, func(string) string { return "" }, io.Discard, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "set --http") {
+		t.Errorf("error %v, want one that names the flag", err)
+	}
+}
+
+func TestHelpAndVersion(t *testing.T) {
+	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"version"}} {
+		var out bytes.Buffer
+		if err := run(context.Background(), args, func(string) string { return "" }, &out, io.Discard); err != nil || !strings.Contains(out.String(), "serai") {
+			t.Errorf("serai %s: %v\n%s", args, err, out.String())
+		}
+	}
+}
