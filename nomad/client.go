@@ -154,13 +154,7 @@ func (c *Client) exchange(ctx context.Context, r *request) (http.Header, []byte,
 	body, err := io.ReadAll(io.LimitReader(res.Body, c.options.Limits.Answer+1))
 	switch {
 	case err != nil:
-		e := c.failed(ctx, r, err)
-		e.Status = res.StatusCode
-		if network := net.Error(nil); e.Kind == ErrUnreachable && ctx.Err() == nil && !errors.As(err, &network) {
-			// Bytes came but made no sense, such as packed ones that are not.
-			e.Kind, e.Err, e.Advice = ErrBadAnswer, fmt.Errorf("the answer cannot be read: %w", err), adviceStranger
-		}
-		return nil, nil, e
+		return nil, nil, c.unread(ctx, r, res.StatusCode, err)
 	case int64(len(body)) > c.options.Limits.Answer:
 		e := r.fail(ErrBadAnswer, res.StatusCode, fmt.Errorf("the answer is longer than %d bytes", c.options.Limits.Answer))
 		e.Advice = adviceStranger
@@ -216,6 +210,17 @@ func (c *Client) send(ctx context.Context, r *request, encoding string) (*http.R
 	return res, nil
 }
 
+// unread is the error of an answer whose head came and whose body did not.
+func (c *Client) unread(ctx context.Context, r *request, status int, err error) *Error {
+	e := c.failed(ctx, r, err)
+	e.Status = status
+	if network := net.Error(nil); e.Kind == ErrUnreachable && ctx.Err() == nil && !errors.As(err, &network) {
+		// Bytes came but made no sense, such as packed ones that are not.
+		e.Kind, e.Err, e.Advice = ErrBadAnswer, fmt.Errorf("the answer cannot be read: %w", err), adviceStranger
+	}
+	return e
+}
+
 // failed is the error of a request without a complete answer.
 func (c *Client) failed(ctx context.Context, r *request, err error) *Error {
 	// The URL that http.Client puts before the cause repeats what we say.
@@ -238,6 +243,7 @@ func (c *Client) failed(ctx context.Context, r *request, err error) *Error {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		e.Kind = ErrBadAnswer
 		e.Err = fmt.Errorf("the answer was cut short: %w", err)
+		e.Advice = "if that stays so, NOMAD_ADDR leads to a proxy that cuts it, or to no agent"
 		return e
 	case errors.Is(err, io.EOF):
 		e.Err = fmt.Errorf("the connection was closed without an answer: %w", err)

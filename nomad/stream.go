@@ -232,7 +232,7 @@ func (s *Stream) refusal(err error) error {
 		e.Kind, e.Err, e.Advice = ErrBadAnswer, err, adviceStranger
 	default:
 		// Nothing was up that could have ended.
-		return s.client.failed(s.ctx, s.request, err)
+		return s.client.unread(s.ctx, s.request, http.StatusOK, err)
 	}
 	return e
 }

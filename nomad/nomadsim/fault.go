@@ -1,6 +1,7 @@
 package nomadsim
 
 import (
+	"bytes"
 	"compress/gzip"
 	"io"
 	"net/http"
@@ -116,6 +117,7 @@ func Truncated() Fault {
 // Slow waits before the real answer, or until the client leaves.
 func Slow(d time.Duration) Fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		takeBody(r)
 		t := time.NewTimer(d)
 		defer t.Stop()
 		select {
@@ -129,10 +131,20 @@ func Slow(d time.Duration) Fault {
 // Silent answers the header of a 200 and then nothing until the client leaves.
 func Silent() Fault {
 	return func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		takeBody(r)
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusOK)
 		http.NewResponseController(w).Flush()
 		<-r.Context().Done()
+	}
+}
+
+// takeBody reads a request's body into memory: a server looks whether its
+// client left only once the body is read.
+func takeBody(r *http.Request) {
+	b, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	if err == nil {
+		r.Body = io.NopCloser(bytes.NewReader(b))
 	}
 }
 
