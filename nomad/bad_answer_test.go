@@ -350,12 +350,12 @@ func TestBadRequests(t *testing.T) {
 	check(t, err, nil, "one namespace", "name it")
 	for _, path := range []string{"", "a.b", "a@b", "a?b", strings.Repeat("x", 129)} {
 		_, _, err := c.Variable(ctx, path, nomad.Query{})
-		check(t, err, nil, "read variable", "Nomad takes no such path", "128")
+		check(t, err, nil, "read variable", "nomad takes no such path", "128")
 	}
 	_, _, err = c.Variable(ctx, "a", nomad.Query{Namespace: nomad.AllNamespaces})
 	check(t, err, nil, "one namespace")
 	_, err = c.PutVariable(ctx, nomad.Variable{VariableMeta: nomad.VariableMeta{Path: "a"}})
 	check(t, err, nil, "write variable", "it has no items", "delete it instead")
 	check(t, c.AcquireLock(ctx, nomad.Lock{Path: "a"}, nil), nil, "acquire lock", "NewLockID")
-	check(t, c.RenewLock(ctx, nomad.Lock{Path: "a.b", ID: "x"}), nil, "renew lock", "Nomad takes no such path")
+	check(t, c.RenewLock(ctx, nomad.Lock{Path: "a.b", ID: "x"}), nil, "renew lock", "nomad takes no such path")
 }

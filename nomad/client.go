@@ -248,7 +248,7 @@ func (c *Client) failed(ctx context.Context, r *request, err error) *Error {
 	case errors.Is(err, io.EOF):
 		e.Err = fmt.Errorf("the connection was closed without an answer: %w", err)
 	}
-	if kind, advice := kindOfFailure(err); kind != nil {
+	if advice, kind := kindOfFailure(err); kind != nil {
 		e.Kind, e.Advice = kind, advice
 	} else if c.address.socket != "" {
 		e.Advice = fmt.Sprintf("is the Task API socket %s mounted in this task, and its agent running?", c.address.socket)
@@ -262,7 +262,7 @@ func (c *Client) failed(ctx context.Context, r *request, err error) *Error {
 func (c *Client) refused(r *request, status int, body []byte) *Error {
 	e := r.fail(nil, status, nil)
 	e.Body = excerpt(body, r.token)
-	e.Kind, e.Advice = kindOf(status, e.Body)
+	e.Advice, e.Kind = kindOf(status, e.Body)
 	if t := bytes.TrimSpace(body); e.Kind == ErrConflict && len(t) > 0 && t[0] == '{' {
 		// The variable that is there, with its secrets: for the caller, not
 		// for the log.

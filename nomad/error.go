@@ -112,34 +112,34 @@ func (e *Error) Unwrap() []error {
 }
 
 // kindOf reads an answer that is no success.
-func kindOf(status int, body string) (kind error, advice string) {
+func kindOf(status int, body string) (advice string, kind error) {
 	switch {
 	case status == 401:
-		return ErrTokenRefused, "no token was sent or it was not understood: give the task an identity with env = true or file = true, or set NOMAD_TOKEN"
+		return "no token was sent or it was not understood: give the task an identity with env = true or file = true, or set NOMAD_TOKEN", ErrTokenRefused
 	case status == 403 && mentionsToken(body):
-		return ErrTokenRefused, "the token is unknown or expired: renew NOMAD_TOKEN, or use a workload identity, which renews itself"
+		return "the token is unknown or expired: renew NOMAD_TOKEN, or use a workload identity, which renews itself", ErrTokenRefused
 	case status == 403:
-		return ErrForbidden, "the token lacks a capability for this: add it to the policy of serai's job, or the token is unknown"
+		return "the token lacks a capability for this: add it to the policy of serai's job, or the token is unknown", ErrForbidden
 	case status == 409:
-		return ErrConflict, ""
+		return "", ErrConflict
 	case status == 429:
-		return ErrUnavailable, "the agent limits requests: raise limits.http_max_conns_per_client or wait"
+		return "the agent limits requests: raise limits.http_max_conns_per_client or wait", ErrUnavailable
 	case strings.Contains(body, "No cluster leader"), strings.Contains(body, "Not ready to serve consistent reads"):
-		return ErrUnavailable, adviceNoLeader
+		return adviceNoLeader, ErrUnavailable
 	case status >= 500:
-		return ErrUnavailable, "the agent's log says why"
+		return "the agent's log says why", ErrUnavailable
 	case status < 300:
-		return ErrBadAnswer, adviceStranger
+		return adviceStranger, ErrBadAnswer
 	case status < 400:
-		return ErrBadAnswer, "the address leads to something that redirects: NOMAD_ADDR must be the agent's own address and scheme"
+		return "the address leads to something that redirects: NOMAD_ADDR must be the agent's own address and scheme", ErrBadAnswer
 	case status == 404 && (strings.Contains(body, "variable not found") || strings.Contains(body, "job not found")):
-		return ErrNotFound, ""
+		return "", ErrNotFound
 	case status == 404:
-		return ErrBadAnswer, adviceStranger
+		return adviceStranger, ErrBadAnswer
 	case status == 400 && strings.Contains(body, "HTTP request to an HTTPS server"):
-		return ErrBadAnswer, adviceHTTPS
+		return adviceHTTPS, ErrBadAnswer
 	}
-	return nil, ""
+	return "", nil
 }
 
 func mentionsToken(body string) bool {
@@ -150,7 +150,7 @@ func mentionsToken(body string) bool {
 
 // kindOfFailure reads why no complete answer came, where the cause tells more
 // than that nobody was there. The kind is nil where it does not.
-func kindOfFailure(err error) (kind error, advice string) {
+func kindOfFailure(err error) (advice string, kind error) {
 	var (
 		authority x509.UnknownAuthorityError
 		hostname  x509.HostnameError
@@ -162,26 +162,26 @@ func kindOfFailure(err error) (kind error, advice string) {
 	text := err.Error()
 	switch {
 	case errors.As(err, &authority):
-		return ErrUnreachable, "its certificate is of an authority that is not trusted here: NOMAD_CACERT must name the file of its CA"
+		return "its certificate is of an authority that is not trusted here: NOMAD_CACERT must name the file of its CA", ErrUnreachable
 	case errors.As(err, &hostname):
-		return ErrUnreachable, "its certificate is for another name: set NOMAD_TLS_SERVER_NAME to one that it has (often server.REGION.nomad or client.REGION.nomad)"
+		return "its certificate is for another name: set NOMAD_TLS_SERVER_NAME to one that it has (often server.REGION.nomad or client.REGION.nomad)", ErrUnreachable
 	case errors.As(err, &invalid):
-		return ErrUnreachable, "renew the agent's certificate, or set this machine's clock"
+		return "renew the agent's certificate, or set this machine's clock", ErrUnreachable
 	case strings.Contains(text, "remote error: tls:"):
-		return ErrUnreachable, "the agent refuses our certificate: NOMAD_CLIENT_CERT and NOMAD_CLIENT_KEY must name one that its CA signed"
+		return "the agent refuses our certificate: NOMAD_CLIENT_CERT and NOMAD_CLIENT_KEY must name one that its CA signed", ErrUnreachable
 	case strings.Contains(text, "server gave HTTP response to HTTPS client"):
-		return ErrUnreachable, "the agent does not speak TLS: write http:// in NOMAD_ADDR"
+		return "the agent does not speak TLS: write http:// in NOMAD_ADDR", ErrUnreachable
 	case errors.As(err, &record):
-		return ErrBadAnswer, "what listens there does not speak TLS: " + adviceStranger
+		return "what listens there does not speak TLS: " + adviceStranger, ErrBadAnswer
 	case errors.As(err, &dns):
-		return ErrUnreachable, "the host of NOMAD_ADDR does not resolve: is it spelt right?"
+		return "the host of NOMAD_ADDR does not resolve: is it spelt right?", ErrUnreachable
 	case strings.Contains(text, `malformed HTTP response "\x15\x03`):
-		return ErrBadAnswer, adviceHTTPS
+		return adviceHTTPS, ErrBadAnswer
 	case strings.Contains(text, "malformed"), strings.Contains(text, "transport connection broken"),
 		strings.Contains(text, "server response headers exceeded"):
-		return ErrBadAnswer, adviceStranger
+		return adviceStranger, ErrBadAnswer
 	}
-	return nil, ""
+	return "", nil
 }
 
 // What to do, where more than one error says so.

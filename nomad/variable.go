@@ -175,7 +175,7 @@ func variableRequest(act, method, namespace, path string) (*request, error) {
 	case namespace == AllNamespaces:
 		return r, &Error{Op: r.op, Err: errors.New("a variable is in one namespace"), Advice: "name it"}
 	case !pathPattern.MatchString(path):
-		return r, &Error{Op: r.op, Err: errors.New("Nomad takes no such path"),
+		return r, &Error{Op: r.op, Err: errors.New("nomad takes no such path"),
 			Advice: "a path has 1 to 128 of the characters a-z A-Z 0-9 - _ ~ /"}
 	}
 	return r, nil
