@@ -47,7 +47,7 @@ func (p *Proxy) answer(x *Exchange, status int, reason, detail string) {
 // send sends a whole answer with that body.
 func (x *Exchange) send(status int, fields []wire.Field, body []byte) {
 	h := wire.ResponseHead{Status: status, Minor: 1, Framing: wire.Length, Size: int64(len(body)), KeepAlive: true}
-	h.Fields = append(fields, wire.Field{
+	h.Fields = append(x.withHSTS(fields), wire.Field{
 		Name: []byte("Content-Length"), Value: strconv.AppendInt(nil, h.Size, 10), Kind: wire.ContentLength,
 	})
 	if string(x.Head.Method) == "HEAD" {

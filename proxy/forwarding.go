@@ -85,6 +85,7 @@ func dropNamed(fields []wire.Field, list []byte) {
 	for i := range fields {
 		switch f := &fields[i]; f.Kind {
 		case wire.Dropped, wire.Connection, wire.ContentLength, wire.TransferEncoding, wire.Host, wire.Trailer, wire.XRequestID:
+		case wire.Upgrade: // decided by itself
 		default:
 			if hasName(list, f.Name) {
 				f.Kind = wire.Dropped

@@ -14,6 +14,7 @@ import (
 func (p *Proxy) relay(x *Exchange, conn *upstream.Conn) (reusable bool) {
 	h, r := &x.answer, x.Responder
 	x.filterAnswer()
+	h.Fields = x.withHSTS(h.Fields)
 	x.Status = h.Status
 	keepAlive := h.KeepAlive
 	if err := r.Head(h); err != nil {
@@ -81,6 +82,21 @@ func (x *Exchange) filterAnswer() {
 			}
 		}
 	}
+}
+
+// withHSTS adds the route's Strict-Transport-Security to an answer over https,
+// in place of the instance's own (RFC 6797 section 6.1 allows one).
+func (x *Exchange) withHSTS(fields []wire.Field) []wire.Field {
+	const name = "Strict-Transport-Security"
+	if x.Route == nil || x.Route.Options.HSTS == "" || !x.secure() {
+		return fields
+	}
+	for i := range fields {
+		if wire.EqualFold(fields[i].Name, "strict-transport-security") {
+			fields[i].Kind = wire.Dropped
+		}
+	}
+	return append(fields, field(name, x.Route.Options.HSTS))
 }
 
 // tunnel joins the two connections after a 101.

@@ -24,8 +24,9 @@ type upload struct {
 
 // streaming is the part that a goroutine shares with the exchange.
 type streaming struct {
-	done    sync.WaitGroup
+	done    chan struct{}
 	stopped atomic.Bool
+	whole   atomic.Bool  // all of it has come; the rest is being written
 	last    atomic.Int64 // Unix nanoseconds of the last progress
 	bytes   int64
 
@@ -81,10 +82,11 @@ func filterTrailers(fields []wire.Field) []wire.Field {
 
 // stream sends the rest of the body from a goroutine of its own.
 func (p *Proxy) stream(x *Exchange, conn *upstream.Conn) {
-	s := &streaming{bytes: x.BytesIn}
+	s := &streaming{bytes: x.BytesIn, done: make(chan struct{})}
 	s.last.Store(time.Now().UnixNano())
 	x.upload.streaming = s
-	s.done.Go(func() {
+	go func() {
+		defer close(s.done)
 		err := p.copyBody(x, s, conn)
 		s.mu.Lock()
 		s.finished, s.err = true, err
@@ -93,7 +95,7 @@ func (p *Proxy) stream(x *Exchange, conn *upstream.Conn) {
 		if err != nil && err != errUpstream && !s.stopped.Load() {
 			conn.Interrupt()
 		}
-	})
+	}()
 }
 
 func (p *Proxy) copyBody(x *Exchange, s *streaming, conn *upstream.Conn) error {
@@ -107,6 +109,7 @@ func (p *Proxy) copyBody(x *Exchange, s *streaming, conn *upstream.Conn) error {
 			return err
 		}
 		s.bytes += int64(len(data))
+		s.whole.Store(x.Body.Done())
 		if limit > 0 && s.bytes > limit {
 			return wire.ErrBodyTooLong
 		}
@@ -140,6 +143,9 @@ func (p *Proxy) copyBody(x *Exchange, s *streaming, conn *upstream.Conn) error {
 	}
 }
 
+// lastWrite is how long the last bytes of a body may take once it is answered.
+const lastWrite = 100 * time.Millisecond
+
 // stopUpload ends the upload, if one is under way, and notes how far it came.
 // The connection is of no use afterwards unless the upload is complete.
 func (x *Exchange) stopUpload(conn *upstream.Conn) {
@@ -150,12 +156,23 @@ func (x *Exchange) stopUpload(conn *upstream.Conn) {
 	s.mu.Lock()
 	finished := s.finished
 	s.mu.Unlock()
-	if !finished {
+	switch {
+	case finished:
+	case s.whole.Load():
+		// An instance may answer while the last write is returning to us. One
+		// that does not take the last bytes loses the connection, the client
+		// does not.
+		select {
+		case <-s.done:
+		case <-time.After(lastWrite):
+			conn.Interrupt()
+		}
+	default:
 		s.stopped.Store(true)
 		conn.Close()
 		x.Body.Interrupt()
 	}
-	s.done.Wait()
+	<-s.done
 	x.BytesIn = s.bytes
 	x.upload.complete = s.err == nil
 }

@@ -41,6 +41,8 @@ type Endpoint struct {
 	failures atomic.Uint64
 	_        [64]byte
 
+	full atomic.Bool // a request was turned away because of MaxInflight
+
 	state atomic.Uint32
 	since atomic.Int64           // Unix nanoseconds of the last change of state
 	cause atomic.Pointer[string] // why it is not ready, nil when it is
@@ -89,6 +91,9 @@ func (e *Endpoint) End(now time.Time, toFirstByte time.Duration) {
 	e.requests.Add(1)
 	if toFirstByte > 0 {
 		e.latency.observe(now, toFirstByte)
+	}
+	if e.full.Load() && e.full.CompareAndSwap(true, false) {
+		e.registry.wakeRooms(1)
 	}
 }
 

@@ -150,5 +150,14 @@ func (p *Pool) anyFit() bool {
 // fit reports whether m may take a request now.
 func (m *Member) fit(tried *Tried) bool {
 	e := m.Endpoint
-	return e.State() == Ready && (m.MaxInflight == 0 || e.Inflight() < m.MaxInflight) && !tried.Has(e)
+	if e.State() != Ready || tried.Has(e) {
+		return false
+	}
+	if m.MaxInflight == 0 || e.Inflight() < m.MaxInflight {
+		return true
+	}
+	// Whoever ends a request here tells those that wait. One that has ended
+	// since is seen by the second look.
+	e.full.Store(true)
+	return e.Inflight() < m.MaxInflight
 }

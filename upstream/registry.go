@@ -6,6 +6,7 @@ import (
 	"errors"
 	"hash/fnv"
 	"log/slog"
+	"math"
 	"sync"
 	"time"
 )
@@ -187,7 +188,7 @@ func (r *Registry) NewRoom() *Room { return &Room{registry: r} }
 // It is called once the table that holds p is current.
 func (r *Registry) Publish(p *Pool) {
 	p.room.pool.Store(p)
-	p.room.wakeIfFit()
+	p.room.wakeIfFit(everybody)
 }
 
 // ready marks e as ready and lets the requests go that wait for it.
@@ -196,6 +197,15 @@ func (r *Registry) ready(e *Endpoint) {
 		return
 	}
 	r.logState(e, "instance is ready", nil)
+	r.wakeRooms(everybody)
+}
+
+// everybody is more than can wait.
+const everybody = math.MaxInt
+
+// wakeRooms lets the first few requests of each room go, where they have a
+// member now.
+func (r *Registry) wakeRooms(most int) {
 	r.waitMu.Lock()
 	rooms := make([]*Room, 0, len(r.waiting))
 	for room := range r.waiting {
@@ -203,7 +213,7 @@ func (r *Registry) ready(e *Endpoint) {
 	}
 	r.waitMu.Unlock()
 	for _, room := range rooms {
-		room.wakeIfFit()
+		room.wakeIfFit(most)
 	}
 }
 

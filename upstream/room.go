@@ -53,7 +53,7 @@ func (r *Room) Wait(d time.Duration, gone <-chan struct{}) (*Pool, error) {
 	r.registry.waits(r)
 
 	// A member may have become ready before we stood in line.
-	r.wakeIfFit()
+	r.wakeIfFit(everybody)
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -77,16 +77,17 @@ func (r *Room) leave(let chan struct{}) {
 	r.registry.waits(r)
 }
 
-// wakeIfFit lets all go, in order, when the current pool has a member for
-// them. Those that find it taken again come back.
-func (r *Room) wakeIfFit() {
+// wakeIfFit lets the first few go, in order, when the current pool has a
+// member for them. Those that find it taken again come back.
+func (r *Room) wakeIfFit(most int) {
 	p := r.pool.Load()
 	if p == nil || !p.anyFit() {
 		return
 	}
 	r.mu.Lock()
-	waiters := r.waiters
-	r.waiters = nil
+	n := min(most, len(r.waiters))
+	waiters := slices.Clone(r.waiters[:n])
+	r.waiters = slices.Delete(r.waiters, 0, n)
 	r.mu.Unlock()
 	for _, let := range waiters {
 		close(let)

@@ -113,7 +113,7 @@ func (c *conn) drain() {
 }
 
 // cut ends the connection whatever is under way: a tunnel by closing both
-// ways, all else by closing the socket.
+// ways, all else by closing the socket and ending the wait for an instance.
 func (c *conn) cut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -122,6 +122,9 @@ func (c *conn) cut() {
 		return
 	}
 	c.wire.Close()
+	if c.session != nil {
+		c.session.Cancel()
+	}
 }
 
 // begin takes a session for the bytes that have come.

@@ -1,0 +1,697 @@
+package http1_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"serai/proxy"
+	"serai/proxy/http1"
+)
+
+// web runs a data path with one service, web.example.org, on a hand-written
+// origin.
+func web(t *testing.T, s settings, tags ...string) (*stack, *origin) {
+	t.Helper()
+	o := newOrigin(t)
+	k := newStack(t, s)
+	k.service("web", []string{o.address}, append([]string{"ingress.host=web.example.org"}, tags...)...)
+	return k, o
+}
+
+// ok answers one request with 200 and a body.
+func (p *peer) ok(body string) {
+	p.t.Helper()
+	p.send("HTTP/1.1 200 OK", "Content-Length: "+itoa(len(body)), "")
+	p.write(body)
+}
+
+func itoa(n int) string {
+	b := []byte{}
+	for ; n > 9; n /= 10 {
+		b = append([]byte{byte('0' + n%10)}, b...)
+	}
+	return string(append([]byte{byte('0' + n)}, b...))
+}
+
+func TestKeepAliveOnBothSides(t *testing.T) {
+	k, o := web(t, settings{})
+	c := k.dial()
+	var in *peer
+	for i := range 3 {
+		c.send("GET /"+itoa(i)+" HTTP/1.1", "Host: web.example.org", "")
+		if i == 0 {
+			in = o.next()
+		}
+		if head := in.head(); !strings.HasPrefix(head, "GET /"+itoa(i)+" HTTP/1.1\r\nHost: web.example.org\r\n") {
+			t.Fatalf("the origin saw %q", head)
+		}
+		in.ok("answer " + itoa(i))
+		if body := c.status("GET", 200, ""); body != "answer "+itoa(i) {
+			t.Fatalf("body %q", body)
+		}
+	}
+}
+
+func TestForwardingFields(t *testing.T) {
+	k, o := web(t, settings{}, "ingress.api.host=web.example.org", "ingress.api.path=/api", "ingress.api.strip=/api")
+	c := k.dial()
+	c.send("GET /api/a%2Fb?x=1 HTTP/1.1", "Host: Web.Example.org:80", "X-Forwarded-For: 6.6.6.6", "X-Forwarded-Proto: https",
+		"Forwarded: for=6.6.6.6", "Connection: close, X-Hop", "X-Hop: 1", "Keep-Alive: timeout=5", "Proxy-Connection: keep-alive",
+		"TE: trailers", "X-Kept:  with blanks ", "X_Real_IP: 6.6.6.6", "")
+	head := o.next().head()
+	if !strings.HasPrefix(head, "GET /a%2Fb?x=1 HTTP/1.1\r\n") {
+		t.Errorf("the prefix is not stripped: %q", head)
+	}
+	for _, line := range []string{"Host: Web.Example.org:80", "X-Forwarded-For: 127.0.0.1", "X-Forwarded-Proto: http", "X-Forwarded-Prefix: /api", "X-Real-Ip: 127.0.0.1", "X-Kept: with blanks"} {
+		if !has(head, line) {
+			t.Errorf("the origin does not see %q:\n%s", line, head)
+		}
+	}
+	for _, not := range []string{"6.6.6.6", "X-Hop", "Keep-Alive", "Proxy-Connection", "timeout=5"} {
+		if strings.Contains(head, not) {
+			t.Errorf("the origin sees %q:\n%s", not, head)
+		}
+	}
+}
+
+func TestStreamingUpload(t *testing.T) {
+	k, o := web(t, settings{})
+	c := k.dial()
+	c.send("POST / HTTP/1.1", "Host: web.example.org", "Transfer-Encoding: chunked", "", "5", "first")
+	in := o.next()
+	if head := in.head(); !has(head, "Transfer-Encoding: chunked") {
+		t.Fatalf("the origin saw %q", head)
+	}
+	in.read("5\r\nfirst\r\n") // before the rest was sent
+	c.send("6;ext=1", "second", "0", "X-Trailer: t", "")
+	in.read("6\r\nsecond\r\n0\r\n")
+	if rest := in.head(); rest != "X-Trailer: t\r\n\r\n" && rest != "\r\n" {
+		t.Fatalf("the origin saw the trailers %q", rest)
+	}
+	in.ok("done")
+	c.status("POST", 200, "")
+}
+
+func TestEarlyAnswerToAnUpload(t *testing.T) {
+	k, o := web(t, settings{})
+	c := k.dial()
+	c.send("POST / HTTP/1.1", "Host: web.example.org", "Content-Length: 100000000", "")
+	c.write(strings.Repeat("x", 1000))
+	in := o.next()
+	in.head()
+	in.send("HTTP/1.1 413 Too Large", "Content-Length: 3", "Connection: close", "", "no")
+	if res, _ := c.answer("POST"); res.StatusCode != 413 {
+		t.Fatalf("answer %s", res.Status)
+	}
+}
+
+func TestExpectContinueIsTheOriginsToDecide(t *testing.T) {
+	k, o := web(t, settings{})
+	c := k.dial()
+	c.send("POST / HTTP/1.1", "Host: web.example.org", "Expect: 100-continue", "Content-Length: 4", "")
+	in := o.next()
+	if head := in.head(); !has(head, "Expect: 100-continue") {
+		t.Fatalf("the origin saw %q", head)
+	}
+	in.send("HTTP/1.1 100 Continue", "")
+	c.read("HTTP/1.1 100 Continue\r\n")
+	c.head()
+	c.write("body")
+	in.read("body")
+	in.ok("fine")
+	c.status("POST", 200, "")
+}
+
+func TestInterimAnswersAndTrailers(t *testing.T) {
+	k, o := web(t, settings{})
+	c := k.dial()
+	c.send("GET / HTTP/1.1", "Host: web.example.org", "TE: trailers", "")
+	in := o.next()
+	in.head()
+	in.send("HTTP/1.1 103 Early Hints", "Link: </style.css>; rel=preload", "")
+	c.read("HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n")
+	c.head()
+	in.send("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "", "3", "abc", "0", "X-Sum: 1", "")
+	res, body := c.answer("GET")
+	if body != "abc" || res.Trailer.Get("X-Sum") != "1" {
+		t.Errorf("body %q, trailers %v", body, res.Trailer)
+	}
+}
+
+// TestFlush: what the origin has sent reaches the client while more is to come.
+func TestFlush(t *testing.T) {
+	k, o := web(t, settings{})
+	c := k.dial()
+	c.send("GET /events HTTP/1.1", "Host: web.example.org", "")
+	in := o.next()
+	in.head()
+	in.send("HTTP/1.1 200 OK", "Content-Type: text/event-stream", "")
+	if head := c.head(); !has(head, "Content-Type: text/event-stream") {
+		t.Fatalf("head %q", head)
+	}
+	for range 3 {
+		in.write("data: x\n\n")
+		c.read("9\r\ndata: x\n\n\r\n") // an answer up to the end of the connection is chunked
+	}
+	in.Close()
+	c.read("0\r\n\r\n")
+}
+
+func TestBodiless(t *testing.T) {
+	k, o := web(t, settings{})
+	c := k.dial()
+	c.send("HEAD / HTTP/1.1", "Host: web.example.org", "")
+	in := o.next()
+	in.head()
+	in.send("HTTP/1.1 200 OK", "Content-Length: 1000", "")
+	if res, _ := c.answer("HEAD"); res.ContentLength != 1000 {
+		t.Errorf("HEAD was answered with length %d", res.ContentLength)
+	}
+	for _, status := range []string{"204 No Content", "304 Not Modified"} {
+		c.send("GET / HTTP/1.1", "Host: web.example.org", "")
+		in.head()
+		in.send("HTTP/1.1 "+status, "")
+		if res, body := c.answer("GET"); body != "" || !strings.HasPrefix(res.Status, status[:3]) {
+			t.Errorf("%s was answered as %s %q", status, res.Status, body)
+		}
+	}
+}
+
+func TestHTTP10(t *testing.T) {
+	k, o := web(t, settings{})
+	c := k.dial()
+	c.send("GET / HTTP/1.0", "Host: web.example.org", "")
+	in := o.next()
+	in.head()
+	in.send("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "", "3", "abc", "0", "")
+	head := c.head()
+	if strings.Contains(head, "chunked") || !has(head, "Connection: close") {
+		t.Errorf("an HTTP/1.0 client was answered %q", head)
+	}
+	c.read("abc")
+	c.ended()
+}
+
+func TestPipelining(t *testing.T) {
+	k, o := web(t, settings{})
+	c := k.dial()
+	c.write("GET /1 HTTP/1.1\r\nHost: web.example.org\r\n\r\nPOST /2 HTTP/1.1\r\nHost: web.example.org\r\nContent-Length: 2\r\n\r\nabGET /3 HTTP/1.1\r\nHost: web.example.org\r\n\r\n")
+	in := o.next()
+	for i, line := range []string{"GET /1", "POST /2", "GET /3"} {
+		if head := in.head(); !strings.HasPrefix(head, line+" HTTP/1.1\r\n") {
+			t.Fatalf("request %d is %q", i+1, head)
+		}
+		if i == 1 {
+			in.read("ab")
+		}
+		in.ok(itoa(i + 1))
+	}
+	for i := range 3 {
+		if body := c.status("GET", 200, ""); body != itoa(i+1) {
+			t.Fatalf("answer %d is %q", i+1, body)
+		}
+	}
+}
+
+// TestClientGone: the origin is let go when the client leaves while it waits.
+func TestClientGone(t *testing.T) {
+	k, o := web(t, settings{})
+	c := k.dial()
+	c.send("GET /slow HTTP/1.1", "Host: web.example.org", "")
+	in := o.next()
+	in.head()
+	c.Close()
+	in.ended()
+	until(t, "the count", func() bool { return k.proxy.Reasons()["client-gone"] == 1 })
+}
+
+func TestRefusedRequests(t *testing.T) {
+	k, o := web(t, settings{})
+	for name, c := range map[string]struct {
+		raw    string
+		status int
+		reason string
+	}{
+		"no host":         {"GET / HTTP/1.1\r\n\r\n", 400, "host-missing"},
+		"two hosts":       {"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400, ""},
+		"length twice":    {"POST / HTTP/1.1\r\nHost: web.example.org\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400, ""},
+		"length and TE":   {"POST / HTTP/1.1\r\nHost: web.example.org\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, ""},
+		"unknown coding":  {"POST / HTTP/1.1\r\nHost: web.example.org\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501, ""},
+		"folded field":    {"GET / HTTP/1.1\r\nHost: web.example.org\r\nX: a\r\n b\r\n\r\n", 400, ""},
+		"space and colon": {"GET / HTTP/1.1\r\nHost: web.example.org\r\nX : a\r\n\r\n", 400, ""},
+		"bare LF":         {"GET / HTTP/1.1\nHost: web.example.org\n\n", 400, ""},
+		"CONNECT":         {"CONNECT web.example.org:443 HTTP/1.1\r\nHost: web.example.org\r\n\r\n", 501, ""},
+		"HTTP/2 preface":  {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, ""},
+		"huge head":       {"GET / HTTP/1.1\r\nHost: web.example.org\r\nX: " + strings.Repeat("x", 70000) + "\r\n\r\n", 431, ""},
+		"huge target":     {"GET /" + strings.Repeat("x", 20000) + " HTTP/1.1\r\nHost: web.example.org\r\n\r\n", 414, ""},
+		"many fields":     {"GET / HTTP/1.1\r\nHost: web.example.org\r\n" + strings.Repeat("X: 1\r\n", 200) + "\r\n", 431, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := k.dial()
+			p.t = t
+			p.write(c.raw)
+			res, body := p.answer("GET")
+			reason := res.Header.Get("X-Serai-Reason")
+			if res.StatusCode != c.status || reason == "" || !res.Close {
+				t.Errorf("answer %s, reason %q, close %v, body %q; want %d and a close", res.Status, reason, res.Close, body, c.status)
+			}
+			p.ended()
+		})
+	}
+	select {
+	case in := <-o.conns:
+		t.Errorf("a refused request reached the origin: %q", in.head())
+	default:
+	}
+}
+
+func TestBadAnswers(t *testing.T) {
+	for name, c := range map[string]struct {
+		raw    string
+		reason string
+	}{
+		"closed at once":   {"", "upstream-closed"},
+		"no HTTP":          {"hello\r\n\r\n", "bad-answer"},
+		"length and TE":    {"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "bad-answer"},
+		"two lengths":      {"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", "bad-answer"},
+		"half a head":      {"HTTP/1.1 200 OK\r\nContent-Le", "upstream-closed"},
+		"bare LF in field": {"HTTP/1.1 200 OK\r\nX: a\nSet-Cookie: b\r\n\r\n", "bad-answer"},
+		"uncalled switch":  {"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", "bad-answer"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k, o := web(t, settings{}, "ingress.retries=0")
+			p := k.dial()
+			p.send("GET / HTTP/1.1", "Host: web.example.org", "")
+			answered := make(chan struct{})
+			go func() { // a connection that was idle is given a second chance
+				for {
+					select {
+					case in := <-o.conns:
+						in.r.ReadString('\n')
+						io.WriteString(in, c.raw)
+						in.Conn.(*net.TCPConn).CloseWrite()
+					case <-answered:
+						return
+					}
+				}
+			}()
+			p.status("GET", 502, c.reason)
+			close(answered)
+		})
+	}
+}
+
+// TestCutAnswer: a body that ends too early ends the client's connection, so
+// that it cannot be taken for a whole one.
+func TestCutAnswer(t *testing.T) {
+	for name, lines := range map[string][]string{
+		"length":  {"HTTP/1.1 200 OK", "Content-Length: 1000", "", "abc"},
+		"chunked": {"HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "", "3", "abc"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k, o := web(t, settings{})
+			c := k.dial()
+			c.send("GET / HTTP/1.1", "Host: web.example.org", "")
+			in := o.next()
+			in.head()
+			in.send(lines...)
+			in.Close()
+			res, err := http.ReadResponse(c.r, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if body, err := io.ReadAll(res.Body); err == nil {
+				t.Errorf("a cut answer was read as whole: %q", body)
+			}
+		})
+	}
+}
+
+// TestPoisonedConnection: bytes that nobody asked for never become an answer.
+func TestPoisonedConnection(t *testing.T) {
+	k, o := web(t, settings{})
+	c := k.dial()
+	c.send("GET /1 HTTP/1.1", "Host: web.example.org", "")
+	in := o.next()
+	in.head()
+	in.ok("one")
+	c.status("GET", 200, "")
+	in.ok("poison")
+	time.Sleep(20 * time.Millisecond) // for the bytes to arrive; either way no poison may be served
+	c.send("GET /2 HTTP/1.1", "Host: web.example.org", "")
+	next := o.next()
+	if head := next.head(); !strings.HasPrefix(head, "GET /2") {
+		t.Fatalf("the origin saw %q", head)
+	}
+	next.ok("two")
+	if body := c.status("GET", 200, ""); body != "two" {
+		t.Errorf("the answer is %q", body)
+	}
+}
+
+// TestIdleConnectionClosed: the origin closes its end while the connection is
+// idle; neither a GET nor a POST fails for it.
+func TestIdleConnectionClosed(t *testing.T) {
+	for _, method := range []string{"GET", "POST"} {
+		t.Run(method, func(t *testing.T) {
+			k, o := web(t, settings{})
+			c := k.dial()
+			for range 20 {
+				c.send(method+" / HTTP/1.1", "Host: web.example.org", "Content-Length: 2", "")
+				c.write("ab")
+				in := o.next()
+				in.head()
+				in.read("ab")
+				in.ok("x")
+				in.Close()
+				c.status(method, 200, "")
+			}
+		})
+	}
+}
+
+// TestFailedConnectGoesElsewhere: an instance that is gone costs no request,
+// whatever the method.
+func TestFailedConnectGoesElsewhere(t *testing.T) {
+	k := newStack(t, settings{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) }))
+	defer server.Close()
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.service("web", []string{server.Listener.Addr().String(), gone.Addr().String()}, "ingress.host=web.example.org", "ingress.lb=round-robin")
+	until(t, "both instances", func() bool { c, err := gone.Accept(); c.Close(); return err == nil })
+	gone.Close()
+	c := k.dial()
+	for range 10 {
+		c.send("POST / HTTP/1.1", "Host: web.example.org", "Content-Length: 2", "")
+		c.write("ab")
+		if body := c.status("POST", 200, ""); body != "ab" {
+			t.Fatalf("body %q", body)
+		}
+	}
+}
+
+// TestNotRepeated: a POST that an instance may have seen is not sent again.
+func TestNotRepeated(t *testing.T) {
+	k, o := web(t, settings{})
+	c := k.dial()
+	c.send("POST / HTTP/1.1", "Host: web.example.org", "Content-Length: 2", "")
+	c.write("ab")
+	in := o.next()
+	in.head()
+	in.read("ab")
+	in.Close()
+	c.status("POST", 502, "upstream-closed")
+	select {
+	case <-o.conns:
+		t.Error("the request was sent twice")
+	default:
+	}
+}
+
+func TestWaitForAnInstance(t *testing.T) {
+	k := newStack(t, settings{})
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	k.service("web", []string{closed.Addr().String()}, "ingress.host=web.example.org")
+	c := k.dial()
+	c.send("GET / HTTP/1.1", "Host: web.example.org", "")
+	until(t, "the request", func() bool { return k.proxy.Inflight() == 1 })
+	o := newOrigin(t)
+	k.service("web", []string{o.address}, "ingress.host=web.example.org")
+	in := o.next()
+	in.head()
+	in.ok("waited")
+	if body := c.status("GET", 200, ""); body != "waited" {
+		t.Errorf("body %q", body)
+	}
+}
+
+func TestNoInstance(t *testing.T) {
+	k, _ := web(t, settings{}, "ingress.wait=20ms")
+	k.service("web", nil)
+	c := k.dial()
+	c.send("GET / HTTP/1.1", "Host: web.example.org", "")
+	res, _ := c.answer("GET")
+	if res.StatusCode != 503 || res.Header.Get("X-Serai-Reason") != "no-instance" || res.Header.Get("Retry-After") == "" {
+		t.Errorf("answer %s %v", res.Status, res.Header)
+	}
+	c.send("GET / HTTP/1.1", "Host: other.example.org", "Accept: application/json", "")
+	if body := c.status("GET", 404, "no-host"); !strings.HasPrefix(body, `{"status":404,"reason":"no-host"`) {
+		t.Errorf("body %q", body)
+	}
+}
+
+func TestUpstreamTimeout(t *testing.T) {
+	k, o := web(t, settings{}, "ingress.timeout=50ms")
+	c := k.dial()
+	c.send("GET / HTTP/1.1", "Host: web.example.org", "")
+	o.next().head()
+	c.status("GET", 504, "upstream-timeout")
+}
+
+func TestSlowHead(t *testing.T) {
+	k, _ := web(t, settings{server: http1.Options{HeadTimeout: 50 * time.Millisecond}})
+	c := k.dial()
+	c.write("GET / HTTP/1.1\r\nHost: web")
+	c.status("GET", 408, "head-timeout")
+	c.ended()
+}
+
+func TestMaxBody(t *testing.T) {
+	k, o := web(t, settings{}, "ingress.max-body=10")
+	c := k.dial()
+	c.send("POST / HTTP/1.1", "Host: web.example.org", "Content-Length: 11", "")
+	if res, _ := c.answer("POST"); res.StatusCode != 413 {
+		t.Errorf("a long body was answered %s", res.Status)
+	}
+	c = k.dial()
+	c.send("POST / HTTP/1.1", "Host: web.example.org", "Transfer-Encoding: chunked", "", "5", "first", "a", "0123456789", "0", "")
+	if res, _ := c.answer("POST"); res.StatusCode != 413 {
+		t.Errorf("a long chunked body was answered %s", res.Status)
+	}
+	select {
+	case in := <-o.conns: // it may have seen the first part, never a whole body
+		rest, _ := io.ReadAll(in.r)
+		if strings.Contains(string(rest), "0\r\n\r\n") {
+			t.Errorf("the origin took a body that is too long for whole: %q", rest)
+		}
+	default:
+	}
+}
+
+// TestMaxInflight: the second request waits for the end of the first.
+func TestMaxInflight(t *testing.T) {
+	k, o := web(t, settings{}, "ingress.max-inflight=1")
+	first, second := k.dial(), k.dial()
+	first.send("GET /1 HTTP/1.1", "Host: web.example.org", "")
+	in := o.next()
+	in.head()
+	second.send("GET /2 HTTP/1.1", "Host: web.example.org", "")
+	until(t, "the second request", func() bool { return k.proxy.Inflight() == 2 })
+	in.ok("1")
+	first.status("GET", 200, "")
+	if head := in.head(); !strings.HasPrefix(head, "GET /2") {
+		t.Fatalf("the origin saw %q", head)
+	}
+	in.ok("2")
+	second.status("GET", 200, "")
+}
+
+func TestWebSocket(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer c.CloseNow()
+		c.SetReadLimit(1 << 24)
+		for {
+			kind, message, err := c.Read(context.Background())
+			if err != nil || c.Write(context.Background(), kind, message) != nil {
+				return
+			}
+		}
+	}))
+	defer server.Close()
+	inner := newStack(t, settings{})
+	inner.service("web", []string{server.Listener.Addr().String()}, "ingress.host=*")
+	outer := newStack(t, settings{}) // two in a row
+	outer.service("web", []string{inner.address}, "ingress.host=*")
+	ctx, cancel := context.WithTimeout(context.Background(), long)
+	defer cancel()
+	c, _, err := websocket.Dial(ctx, "ws://"+outer.address+"/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.SetReadLimit(1 << 24)
+	for _, size := range []int{0, 1, 125, 126, 65535, 65536, 3 << 20} {
+		message := make([]byte, size)
+		for i := range message {
+			message[i] = byte(rand.Uint32())
+		}
+		if err := c.Write(ctx, websocket.MessageBinary, message); err != nil {
+			t.Fatal(err)
+		}
+		if _, back, err := c.Read(ctx); err != nil || string(back) != string(message) {
+			t.Fatalf("%d bytes came back as %d, %v", size, len(back), err)
+		}
+	}
+	if err := c.Close(websocket.StatusNormalClosure, ""); err != nil {
+		t.Errorf("close: %v", err)
+	}
+}
+
+// TestLargeBodies sends the same bytes both ways, many at once.
+func TestLargeBodies(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.NewResponseController(w).EnableFullDuplex()
+		w.(http.Flusher).Flush()
+		io.Copy(w, r.Body)
+	}))
+	defer server.Close()
+	k := newStack(t, settings{})
+	k.service("web", []string{server.Listener.Addr().String()}, "ingress.host=*")
+	var running sync.WaitGroup
+	for seed := range uint64(8) {
+		running.Go(func() {
+			const size = 10 << 20
+			sent, came := sha256.New(), sha256.New()
+			body := io.TeeReader(io.LimitReader(rand.NewChaCha8([32]byte{byte(seed)}), size), sent)
+			res, err := http.Post("http://"+k.address+"/", "application/octet-stream", body)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer res.Body.Close()
+			if n, err := io.Copy(came, res.Body); err != nil || n != size || string(came.Sum(nil)) != string(sent.Sum(nil)) {
+				t.Errorf("%d bytes came back, %v, or other ones", n, err)
+			}
+		})
+	}
+	running.Wait()
+	http.DefaultClient.CloseIdleConnections()
+}
+
+// TestDrain: idle connections close, a request under way is answered with
+// Connection: close.
+func TestDrain(t *testing.T) {
+	k, o := web(t, settings{})
+	idle, busy := k.dial(), k.dial()
+	idle.send("GET / HTTP/1.1", "Host: web.example.org", "")
+	in := o.next()
+	in.head()
+	in.ok("x")
+	idle.status("GET", 200, "")
+	busy.send("GET /busy HTTP/1.1", "Host: web.example.org", "")
+	in.head()
+	ended := make(chan error, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), long)
+		defer cancel()
+		ended <- k.server.Shutdown(ctx)
+	}()
+	idle.ended()
+	in.ok("busy")
+	res, body := busy.answer("GET")
+	if body != "busy" || !res.Close {
+		t.Errorf("the request under way was answered %q, close %v", body, res.Close)
+	}
+	busy.ended()
+	if err := <-ended; err != nil {
+		t.Errorf("shutdown: %v", err)
+	}
+}
+
+// flaky fails every other accept as if no descriptor were left.
+type flaky struct {
+	net.Listener
+	n atomic.Int64
+}
+
+func (f *flaky) Accept() (net.Conn, error) {
+	if f.n.Add(1)%2 == 1 {
+		return nil, &net.OpError{Op: "accept", Err: syscall.EMFILE}
+	}
+	return f.Listener.Accept()
+}
+
+func TestAcceptErrorsAreWaitedOut(t *testing.T) {
+	k, o := web(t, settings{wrap: func(l net.Listener) net.Listener { return &flaky{Listener: l} }})
+	for range 3 {
+		c := k.dial()
+		c.send("GET / HTTP/1.1", "Host: web.example.org", "Connection: close", "")
+		until(t, "an accept", func() bool { return k.server.Status().AcceptErrors > 0 })
+		in := o.next()
+		in.head()
+		in.send("HTTP/1.1 200 OK", "Content-Length: 0", "Connection: close", "")
+		c.status("GET", 200, "")
+	}
+}
+
+func TestConnectionLimits(t *testing.T) {
+	k, _ := web(t, settings{server: http1.Options{MaxConns: 3, MaxConnsPerClient: 2}})
+	a, b := k.dial(), k.dial()
+	until(t, "two connections", func() bool { return k.server.Status().Conns == 2 })
+	k.dial().ended()
+	if s := k.server.Status(); s.Refused != 1 {
+		t.Errorf("%d connections were refused, want 1", s.Refused)
+	}
+	a.Close()
+	b.Close()
+	until(t, "room", func() bool { return k.server.Status().Conns == 0 })
+}
+
+func TestReadyPath(t *testing.T) {
+	ready := atomic.Bool{}
+	k, o := web(t, settings{proxy: proxy.Options{ReadyPath: "/.serai/ready", Ready: ready.Load}})
+	c := k.dial()
+	for _, host := range []string{"127.0.0.1", "nobody.example.org", "[::1]:80"} {
+		ready.Store(false)
+		c.send("GET /.serai/ready HTTP/1.1", "Host: "+host, "")
+		if res, _ := c.answer("GET"); res.StatusCode != 503 {
+			t.Errorf("unready, %s was answered %s", host, res.Status)
+		}
+		ready.Store(true)
+		c.send("GET /.serai/ready HTTP/1.1", "Host: "+host, "")
+		if res, _ := c.answer("GET"); res.StatusCode != 200 {
+			t.Errorf("ready, %s was answered %s", host, res.Status)
+		}
+	}
+	c.send("GET /.serai/ready HTTP/1.1", "Host: web.example.org", "")
+	in := o.next() // a route's host has that path for itself
+	in.head()
+	in.ok("its own")
+	c.status("GET", 200, "")
+}
+
+func TestHSTSOnlyOverHTTPS(t *testing.T) {
+	k, o := web(t, settings{}, "ingress.hsts=max-age=1")
+	c := k.dial()
+	c.send("GET / HTTP/1.1", "Host: web.example.org", "")
+	in := o.next()
+	in.head()
+	in.ok("")
+	if res, _ := c.answer("GET"); res.Header.Get("Strict-Transport-Security") != "" {
+		t.Error("HSTS over plain HTTP")
+	}
+}
+
