@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hashicorp/nomad/api"
-
 	"serai/nomad"
 )
 
@@ -263,77 +261,4 @@ func contractBadRequests(t *testing.T, c cluster) {
 		})
 	}
 	http.DefaultClient.CloseIdleConnections()
-}
-
-// contractOwnClient lets HashiCorp's client speak, so that the simulator
-// satisfies more than our own reading of the API.
-func contractOwnClient(t *testing.T, c cluster) {
-	hc := &http.Client{Transport: &http.Transport{}}
-	defer hc.CloseIdleConnections()
-	cl, err := api.NewClient(&api.Config{Address: c.address(), SecretID: c.management(), HttpClient: hc})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx := patient(t)
-	events, err := cl.EventStream().Stream(ctx, map[api.Topic][]string{api.TopicService: {"own-a"}}, 0, (&api.QueryOptions{}).WithContext(ctx))
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := app{namespace: "default", name: "own-a", tags: []string{"v1"}, count: 1}
-	c.deploy(t, a)
-	for ev := range events {
-		if ev.Err != nil {
-			t.Fatal(ev.Err)
-		}
-		reg, err := ev.Events[0].Service()
-		if err != nil || reg.ServiceName != a.name {
-			t.Fatalf("event of a key: %+v, %v; want %s", reg, err, a.name)
-		}
-		break
-	}
-	eventually(t, "list shows what the event said", func() (bool, any) {
-		list, _, err := cl.Services().List(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return len(list) > 0, list
-	})
-	eventually(t, "read shows what the event said", func() (bool, any) {
-		regs, meta, err := cl.Services().Get(a.name, nil)
-		if err != nil || meta.LastIndex == 0 {
-			t.Fatal(meta, err)
-		}
-		return len(regs) == 1, regs
-	})
-	vars := cl.Variables()
-	v := api.NewVariable("own/x")
-	v.Items["k"] = "v"
-	made, _, err := vars.CheckedCreate(v, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := vars.CheckedCreate(v, nil); err == nil || !strings.Contains(err.Error(), "cas conflict") {
-		t.Errorf("create twice: %v; want a conflict", err)
-	}
-	made.Items["k"] = "w"
-	if _, _, err := vars.CheckedUpdate(made, nil); err != nil {
-		t.Error(err)
-	}
-	if got, _, err := vars.Read("own/x", nil); err != nil || got.Items["k"] != "w" {
-		t.Errorf("read: %+v, %v", got, err)
-	}
-	locks, err := cl.Locks(api.WriteOptions{}, api.Variable{Path: "own/lock", Lock: &api.VariableLock{TTL: "1h", LockDelay: "1s"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := locks.Acquire(ctx); err != nil {
-		t.Errorf("acquire: %v", err)
-	}
-	if err := locks.Renew(ctx); err != nil {
-		t.Errorf("renew: %v", err)
-	}
-	if err := locks.Release(ctx); err != nil {
-		t.Errorf("release: %v", err)
-	}
-	c.stop(t, a)
 }

@@ -133,6 +133,8 @@ func contract(t *testing.T, c cluster) {
 	t.Run("late lock", func(t *testing.T) { t.Parallel(); contractLateLock(t, c) })
 	t.Run("bad requests", func(t *testing.T) { t.Parallel(); contractBadRequests(t, c) })
 	t.Run("nomad's own client", func(t *testing.T) { t.Parallel(); contractOwnClient(t, c) })
+	t.Run("same reading", func(t *testing.T) { t.Parallel(); contractSameReading(t, c) })
+	t.Run("shared variables", func(t *testing.T) { t.Parallel(); contractSharedVariables(t, c) })
 }
 
 // guardedContract is what every agent with ACLs on does.

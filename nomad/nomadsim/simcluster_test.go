@@ -12,23 +12,31 @@ import (
 	"serai/nomad/nomadsim"
 )
 
-// serve runs s on a loopback address until the test ends.
-func serve(t *testing.T, s *nomadsim.Sim) string {
+// start runs s on a loopback address until ctx ends, and then says how it
+// ended.
+func start(t *testing.T, ctx context.Context, s *nomadsim.Sim) (url string, done <-chan error) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx, l) }()
+	return "http://" + l.Addr().String(), ended
+}
+
+// serve runs s on a loopback address until the test ends.
+func serve(t *testing.T, s *nomadsim.Sim) string {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx, l) }()
+	url, done := start(t, ctx, s)
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("run: %v", err)
 		}
 	})
-	return "http://" + l.Addr().String()
+	return url
 }
 
 // simCluster is the simulator as an agent under test.

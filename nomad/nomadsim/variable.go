@@ -52,8 +52,6 @@ type variable struct {
 	Items       map[string]string `json:",omitempty"`
 }
 
-func (v *variable) key() variableKey { return variableKey{v.Namespace, v.Path} }
-
 // meta is v without what lists do not show.
 func (v *variable) meta(locks bool) variable {
 	m := *v
