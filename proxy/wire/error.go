@@ -34,7 +34,7 @@ var (
 	ErrHeadLarge      = &Error{431, "head-too-large", "the head has more bytes than the limit"}
 	ErrFieldCount     = &Error{431, "too-many-fields", "the head has more fields than the limit"}
 	ErrHost           = &Error{400, "bad-host", "Host is not one valid host[:port]"}
-	ErrHostMissing    = &Error{400, "no-host", "an HTTP/1.1 request needs exactly one Host field"}
+	ErrHostMissing    = &Error{400, "host-missing", "an HTTP/1.1 request needs exactly one Host field"}
 	ErrContentLength  = &Error{400, "bad-content-length", "Content-Length is not one decimal number"}
 	ErrLengthTwice    = &Error{400, "content-length-twice", "Content-Length is repeated"}
 	ErrLengthAndTE    = &Error{400, "length-and-chunked", "Content-Length and Transfer-Encoding exclude each other"}

@@ -46,8 +46,13 @@ func (h *RequestHead) ParseRequest(buf []byte, l Limits) (int, error) {
 	*h = RequestHead{Fields: h.Fields[:0]}
 	start := 0
 	// RFC 9112 section 2.2: one empty line before the request line is ignored.
-	if len(buf) >= 2 && buf[0] == '\r' && buf[1] == '\n' {
-		start = 2
+	if len(buf) > 0 && buf[0] == '\r' {
+		if len(buf) == 1 {
+			return 0, ErrIncomplete
+		}
+		if buf[1] == '\n' {
+			start = 2
+		}
 	}
 	n, err := h.parseLine(buf[start:], l)
 	if err != nil {
