@@ -1,23 +1,16 @@
 // Package admin answers: is it well, and what does it know?
 //
 // It serves health, readiness, metrics, and what the router and the endpoints
-// know, for people and for scrapers. It changes nothing.
+// know, for people, load balancers and scrapers. It changes nothing, and
+// answers only those who ask for an address or for localhost.
 package admin
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
-	"net/http/pprof"
-	"net/netip"
-	"strings"
 	"sync/atomic"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"serai/discovery"
 	"serai/proxy"
@@ -27,11 +20,17 @@ import (
 )
 
 // Reporter is a source that tells how it is. *discovery.Watcher and
-// *discovery.File are.
+// *discovery.File are. Status may be called at any time and is cheap.
 type Reporter interface{ Status() []discovery.Status }
+
+var (
+	_ Reporter = (*discovery.Watcher)(nil)
+	_ Reporter = (*discovery.File)(nil)
+)
 
 // Listener is one traffic listener.
 type Listener struct {
+	// Name tells it from the others: "http", "https".
 	Name   string
 	Status func() http1.ServerStatus
 }
@@ -41,13 +40,40 @@ type Options struct {
 	Router   *router.Router     // required
 	Registry *upstream.Registry // required
 	Proxy    *proxy.Proxy       // required
-	Sources  []Reporter
-	// Listeners take requests.
+	// Sources are where the services come from.
+	Sources []Reporter
+	// Listeners take the requests.
 	Listeners []Listener
-	// AccessLogDropped counts lost lines, nil without an access log.
+	// AccessLogDropped counts lost lines; nil when there is no access log.
 	AccessLogDropped func() uint64
-	Version          string
-	Logger           *slog.Logger
+	// Version is shown as it stands.
+	Version string
+	// Logger gets what goes wrong while metrics are read; nil discards it.
+	Logger *slog.Logger
+}
+
+// Validate reports all that is wrong with the options at once.
+func (o *Options) Validate() error {
+	var errs []error
+	if o.Router == nil {
+		errs = append(errs, errors.New("router is missing"))
+	}
+	if o.Registry == nil {
+		errs = append(errs, errors.New("registry is missing"))
+	}
+	if o.Proxy == nil {
+		errs = append(errs, errors.New("proxy is missing"))
+	}
+	names := make(map[string]bool)
+	for _, l := range o.Listeners {
+		if names[l.Name] {
+			errs = append(errs, fmt.Errorf("two listeners are called %q", l.Name))
+		}
+		if names[l.Name] = true; l.Status == nil {
+			errs = append(errs, fmt.Errorf("status of listener %q is missing", l.Name))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Admin tells what it is asked. All methods may be called at the same time.
@@ -60,164 +86,32 @@ type Admin struct {
 
 // New makes an Admin.
 func New(o Options) (*Admin, error) {
-	if o.Router == nil || o.Registry == nil || o.Proxy == nil {
-		return nil, errors.New("admin options: router, registry and proxy are required")
+	if err := o.Validate(); err != nil {
+		return nil, fmt.Errorf("admin options: %w", err)
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	a := &Admin{options: o}
-	a.metrics = newMetrics(a)
+	a.metrics = newMetrics(&a.options)
 	return a, nil
 }
 
-// Published tells of a table that was made from s.
+// Published tells of a table that was made from s, and how long that took.
 func (a *Admin) Published(s *discovery.Snapshot, took time.Duration) {
-	a.published.Store(true)
-	a.metrics.built.Observe(took.Seconds())
-	if !s.Changed.IsZero() && s.Origin == discovery.OriginLive {
-		a.metrics.lag.Observe(time.Since(s.Changed).Seconds())
+	a.metrics.published(s, took)
+	// A source's status is ahead of the table that has its services: with
+	// several sources only a whole snapshot says that all are in.
+	if !s.Partial {
+		a.published.Store(true)
 	}
+}
+
+// NomadRequest counts a request made to Nomad. It is a
+// nomad.Options.OnRequest.
+func (a *Admin) NomadRequest(kind string, err error) {
+	a.metrics.nomad.WithLabelValues(label(kind), outcome(err)).Inc()
 }
 
 // Drain makes Ready false from now on.
 func (a *Admin) Drain() { a.draining.Store(true) }
-
-// Ready reports whether requests should come here: a table is there, every
-// source has given all it knows (or knew), and we are not stopping.
-func (a *Admin) Ready() bool {
-	if a.draining.Load() || !a.published.Load() {
-		return false
-	}
-	for _, source := range a.options.Sources {
-		for _, s := range source.Status() {
-			if !s.Ready() {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// Handler serves everything.
-func (a *Admin) Handler() http.Handler {
-	mux := http.NewServeMux()
-	pages := []struct{ path, what string }{}
-	page := func(path, what string, h http.HandlerFunc) {
-		mux.HandleFunc("GET "+path, h)
-		pages = append(pages, struct{ path, what string }{path, what})
-	}
-	page("/health", "200 while the process lives", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	page("/ready", "200 while requests should come here; how each source of services is", a.ready)
-	page("/metrics", "for Prometheus", promhttp.HandlerFor(a.metrics.registry, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(a.options.Logger.Handler(), slog.LevelWarn)}).ServeHTTP)
-	page("/routes", "all routes in the order that they are tried; ?host= ?namespace= ?service= select", a.routes)
-	page("/instances", "all instances and their state; ?namespace= ?service= select", a.instances)
-	page("/rejections", "what was asked for and refused, why, and what to write instead; ?namespace= ?service= select", a.rejections)
-	page("/explain", "which route wins, and why each nearer candidate lost: ?host=&path=&method=&query=&header=Name:Value", a.explain)
-	page("/debug/pprof/", "profiles", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintf(w, "serai %s\n\n", a.options.Version)
-		for _, p := range pages {
-			fmt.Fprintf(w, "%-14s %s\n", p.path, p.what)
-		}
-	})
-	return guard(mux)
-}
-
-// guard refuses requests for a name: a web page that has its own name resolve
-// to our address (DNS rebinding) would read everything through a browser.
-func guard(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		w.Header().Set("Cache-Control", "no-store")
-		if !ownHost(r.Host) {
-			http.Error(w, "serai's admin is asked by address, or as localhost: not by another name", http.StatusForbidden)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-// ownHost reports whether a Host field is an address, localhost or empty.
-func ownHost(host string) bool {
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	host = strings.Trim(host, "[]")
-	if host == "" || strings.EqualFold(host, "localhost") {
-		return true
-	}
-	_, err := netip.ParseAddr(host)
-	return err == nil
-}
-
-// answer writes v as JSON.
-func answer(w http.ResponseWriter, status int, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	e.Encode(v)
-}
-
-// Readiness is what /ready answers.
-type Readiness struct {
-	Ready    bool `json:"ready"`
-	Draining bool `json:"draining,omitempty"`
-	// Why says what readiness waits for, or what is not as it should be
-	// although requests are served.
-	Why     []string           `json:"why,omitempty"`
-	Sources []discovery.Status `json:"sources"`
-}
-
-func (a *Admin) ready(w http.ResponseWriter, _ *http.Request) {
-	r := Readiness{Ready: a.Ready(), Draining: a.draining.Load(), Sources: []discovery.Status{}}
-	if r.Draining {
-		r.Why = append(r.Why, "stopping")
-	}
-	for _, source := range a.options.Sources {
-		for _, s := range source.Status() {
-			r.Sources = append(r.Sources, s)
-			if why := inWords(&s); why != "" {
-				r.Why = append(r.Why, why)
-			}
-		}
-	}
-	if len(r.Why) == 0 && !r.Ready {
-		r.Why = append(r.Why, "no table has been made yet")
-	}
-	status := http.StatusOK
-	if !r.Ready {
-		status = http.StatusServiceUnavailable
-	}
-	answer(w, status, r)
-}
-
-// inWords says what is not as it should be with a source.
-func inWords(s *discovery.Status) string {
-	why := ""
-	switch s.Phase {
-	case discovery.Live:
-		if s.Problem == "" {
-			return ""
-		}
-		why = "live"
-	case discovery.Starting:
-		why = "not read yet"
-	case discovery.Cached:
-		why = "served from the cache of " + s.Since.UTC().Format(time.RFC3339)
-	case discovery.Stale:
-		why = "stale since " + s.Since.UTC().Format(time.RFC3339) + "; what was known is served"
-	case discovery.Polling:
-		why = "polled, because its event stream is refused"
-	}
-	if s.Problem != "" {
-		why += ": " + s.Problem
-	}
-	return s.Source + ": " + why
-}

@@ -1,0 +1,74 @@
+package admin
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"serai/router"
+	"serai/upstream"
+)
+
+// serveExplain tells which route takes a request that need not come.
+func (a *Admin) serveExplain(w http.ResponseWriter, r *http.Request) {
+	q, ok := parameters(w, r, "host", "path", "method", "query", "header")
+	if !ok {
+		return
+	}
+	host, path, query := q.Get("host"), cmp.Or(q.Get("path"), "/"), q.Get("query")
+	if host == "" {
+		refuse(w, "host is missing; want ?host=NAME, and &path=/PATH, &method=GET, &query=a=1, &header=NAME:VALUE where they matter")
+		return
+	}
+	if path[0] != '/' {
+		refuse(w, fmt.Sprintf("path %q does not start with a slash", path))
+		return
+	}
+	// A path may have been copied with its query.
+	if p, rest, found := strings.Cut(path, "?"); found && query == "" {
+		path, query = p, rest
+	}
+	headers, err := parseHeaders(q["header"])
+	if err != nil {
+		refuse(w, err.Error())
+		return
+	}
+	answer(w, http.StatusOK, a.options.Router.Current().Explain(&router.Query{
+		Host: []byte(host), Method: []byte(cmp.Or(q.Get("method"), "GET")), Path: []byte(path), RawQuery: []byte(query), Attributes: headers,
+	}))
+}
+
+// headers are the header fields of a request that is asked about.
+type headers []struct{ name, value string }
+
+var _ upstream.Attributes = headers(nil)
+
+// parseHeaders reads NAME:VALUE.
+func parseHeaders(list []string) (h headers, err error) {
+	for _, s := range list {
+		name, value, ok := strings.Cut(s, ":")
+		if name = strings.TrimSpace(name); !ok || name == "" {
+			return nil, fmt.Errorf("header %q is not NAME:VALUE", s)
+		}
+		h = append(h, struct{ name, value string }{name, strings.Trim(value, " \t")})
+	}
+	return h, nil
+}
+
+// Header returns the first value of a header field, nil when absent.
+func (h headers) Header(name string) []byte {
+	for _, f := range h {
+		if strings.EqualFold(f.name, name) {
+			return []byte(f.value)
+		}
+	}
+	return nil
+}
+
+// Cookie and ClientIP are only asked for when an instance is chosen, which an
+// explanation does not do.
+func (headers) Cookie(string) []byte { return nil }
+
+// ClientIP returns nothing: see Cookie.
+func (headers) ClientIP() []byte { return nil }

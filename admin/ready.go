@@ -1,0 +1,94 @@
+package admin
+
+import (
+	"net/http"
+	"time"
+
+	"serai/discovery"
+)
+
+// Ready reports whether requests should come here: a table is there, every
+// source has given all it knows (or knew), and we are not stopping.
+func (a *Admin) Ready() bool {
+	if a.draining.Load() || !a.published.Load() {
+		return false
+	}
+	for _, source := range a.options.Sources {
+		for _, s := range source.Status() {
+			if !s.Ready() {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// Readiness is what /ready answers.
+type Readiness struct {
+	Ready    bool `json:"ready"`
+	Draining bool `json:"draining"`
+	// FromCache says that a source only gave what it knew before the start.
+	FromCache bool `json:"from_cache"`
+	// Why says what readiness waits for, and what is not as it should be
+	// although requests are served.
+	Why     []string `json:"why,omitempty"`
+	Sources []Source `json:"sources"`
+}
+
+// Source is how one source of services is.
+type Source struct {
+	discovery.Status
+	// Says is the same in words.
+	Says string `json:"says"`
+}
+
+// readiness is Ready with its reasons.
+func (a *Admin) readiness() Readiness {
+	r := Readiness{Ready: true, Draining: a.draining.Load(), Sources: []Source{}}
+	if r.Draining {
+		r.Ready = false
+		r.Why = append(r.Why, "stopping: requests are still served, and should go elsewhere")
+	}
+	if !a.published.Load() {
+		r.Ready = false
+		r.Why = append(r.Why, "no complete table has been made yet")
+	}
+	for _, source := range a.options.Sources {
+		for _, s := range source.Status() {
+			says := inWords(&s)
+			r.Sources = append(r.Sources, Source{s, says})
+			r.Ready = r.Ready && s.Ready()
+			r.FromCache = r.FromCache || s.Phase == discovery.Cached
+			if s.Phase != discovery.Live || s.Problem != "" {
+				r.Why = append(r.Why, s.Source+": "+says)
+			}
+		}
+	}
+	return r
+}
+
+// inWords says how a source is.
+func inWords(s *discovery.Status) string {
+	since, says := s.Since.UTC().Format(time.RFC3339), string(s.Phase)
+	switch s.Phase {
+	case discovery.Starting:
+		says = "starting: nothing has been read yet"
+	case discovery.Cached:
+		says = "served from the cache of " + since
+	case discovery.Live, discovery.Polling, discovery.Stale:
+		says += " since " + since
+	}
+	if s.Problem != "" {
+		says += ": " + s.Problem
+	}
+	return says
+}
+
+func (a *Admin) serveReady(w http.ResponseWriter, _ *http.Request) {
+	r := a.readiness()
+	status := http.StatusOK
+	if !r.Ready {
+		status = http.StatusServiceUnavailable
+	}
+	answer(w, status, r)
+}

@@ -1,0 +1,101 @@
+package admin
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"serai/router"
+	"serai/upstream"
+)
+
+// Route is one element of /routes.
+type Route struct {
+	Host       string   `json:"host"`
+	Path       string   `json:"path"`
+	Exact      bool     `json:"exact"`
+	Conditions []string `json:"conditions,omitempty"`
+	Priority   int      `json:"priority"`
+	Namespace  string   `json:"namespace"`
+	Service    string   `json:"service"`
+	// Route is the route's name, empty for the unnamed one.
+	Route string `json:"route"`
+	Job   string `json:"job,omitempty"`
+	// Options are the words of its tags, with defaults.
+	Options map[string]string `json:"options"`
+	Members []Member          `json:"members"`
+	// Lingers says that the last instance has gone, and that requests wait for
+	// the next one until the route Expires.
+	Lingers bool      `json:"lingers,omitempty"`
+	Expires time.Time `json:"expires,omitzero"`
+	// CreateIndex is the age of the claim.
+	CreateIndex uint64 `json:"create_index"`
+}
+
+// Member is an instance that a route's requests go to.
+type Member struct {
+	Address string `json:"address"`
+	Alloc   string `json:"alloc,omitempty"`
+	Node    string `json:"node,omitempty"`
+	State   string `json:"state"`
+	Weight  int    `json:"weight"`
+	// Canary is the part of the requests that it takes, empty for an ordinary
+	// member.
+	Canary string `json:"canary,omitempty"`
+	// Options are the words of its own tags, without defaults.
+	Options map[string]string `json:"options,omitempty"`
+}
+
+func (a *Admin) serveRoutes(w http.ResponseWriter, r *http.Request) {
+	q, ok := parameters(w, r, "host", "namespace", "service")
+	if !ok {
+		return
+	}
+	s, host := selected(q), strings.ToLower(strings.TrimSuffix(q.Get("host"), "."))
+	answerList(w, func(yield func(Route) bool) {
+		for _, r := range a.options.Router.Current().Routes() {
+			if s.takes(r.Namespace, r.Service) && (host == "" || host == r.Host) && !yield(describe(r)) {
+				return
+			}
+		}
+	})
+}
+
+func describe(r *router.Route) Route {
+	d := Route{
+		Host: r.Host, Path: r.Path, Exact: r.Exact, Priority: r.Priority,
+		Namespace: r.Namespace, Service: r.Service, Route: r.Name, Job: r.Job,
+		Options: routeWords(r), Members: []Member{},
+		Lingers: r.Lingers(), Expires: r.Expires, CreateIndex: r.CreateIndex,
+	}
+	for _, c := range r.Conditions {
+		d.Conditions = append(d.Conditions, c.String())
+	}
+	members := r.Pool.Members()
+	for i := range members {
+		d.Members = append(d.Members, describeMember(&members[i]))
+	}
+	return d
+}
+
+func describeMember(m *upstream.Member) Member {
+	return Member{
+		Address: m.Endpoint.Target().Address, Alloc: m.Alloc, Node: m.Node, State: m.Endpoint.State().String(),
+		Weight: m.Weight, Canary: canaryWord(m.Canary), Options: memberWords(m),
+	}
+}
+
+func (a *Admin) serveRejections(w http.ResponseWriter, r *http.Request) {
+	q, ok := parameters(w, r, "namespace", "service")
+	if !ok {
+		return
+	}
+	s := selected(q)
+	answerList(w, func(yield func(router.Rejection) bool) {
+		for _, r := range a.options.Router.Current().Rejections() {
+			if s.takes(r.Namespace, r.Service) && !yield(r) {
+				return
+			}
+		}
+	})
+}

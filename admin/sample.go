@@ -1,0 +1,63 @@
+package admin
+
+import (
+	"strings"
+	"unicode"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+)
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(name, help, labels, nil)
+}
+
+// label makes foreign bytes the value of a label: valid UTF-8, and nothing
+// that moves the cursor of who reads it.
+func label(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)
+}
+
+func counter(out chan<- prometheus.Metric, d *prometheus.Desc, n uint64, labels ...string) {
+	send(out, d, prometheus.CounterValue, float64(n), labels)
+}
+
+func gauge(out chan<- prometheus.Metric, d *prometheus.Desc, n float64, labels ...string) {
+	send(out, d, prometheus.GaugeValue, n, labels)
+}
+
+func send(out chan<- prometheus.Metric, d *prometheus.Desc, kind prometheus.ValueType, n float64, labels []string) {
+	for i := range labels {
+		labels[i] = label(labels[i])
+	}
+	out <- prometheus.MustNewConstMetric(d, kind, n, labels...)
+}
+
+// sample is a metric of a route. It does what the library's own do, but the
+// metrics of one route share their labels, which makes a scrape of ten
+// thousand services several times cheaper.
+type sample struct {
+	desc      *prometheus.Desc
+	labels    []*dto.LabelPair // sorted by name; never modified
+	counter   *dto.Counter
+	gauge     *dto.Gauge
+	histogram *dto.Histogram
+}
+
+var _ prometheus.Metric = (*sample)(nil)
+
+// Desc returns what describes all metrics of its name.
+func (s *sample) Desc() *prometheus.Desc { return s.desc }
+
+// Write hands the metric over.
+func (s *sample) Write(out *dto.Metric) error {
+	out.Label, out.Counter, out.Gauge, out.Histogram = s.labels, s.counter, s.gauge, s.histogram
+	return nil
+}
+
+func pair(name, value string) *dto.LabelPair { return &dto.LabelPair{Name: &name, Value: &value} }

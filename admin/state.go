@@ -1,0 +1,101 @@
+package admin
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"serai/discovery"
+	"serai/proxy/http1"
+	"serai/upstream"
+)
+
+var (
+	answers   = desc("serai_answers_total", "Answers of serai itself and cut answers, by reason.", "reason")
+	endpoints = desc("serai_endpoints", "Instances by state.", "state")
+	complete  = desc("serai_first_complete_seconds", "Time from the start to the first complete table; absent before.")
+
+	phase     = desc("serai_source_phase", "1 for the phase that a source of services is in.", "source", "phase")
+	stale     = desc("serai_source_stale_seconds", "How long a source has not been heard; 0 while it is.", "source")
+	streamAge = desc("serai_stream_age_seconds", "Time since the event stream last gave a sign of life.", "source")
+	services  = desc("serai_services", "Services that a source knows.", "source")
+	instances = desc("serai_instances", "Instances that a source knows.", "source")
+	events    = desc("serai_source_events_total", "Events heard.", "source")
+	breaks    = desc("serai_source_breaks_total", "Times that a source was lost.", "source")
+	scans     = desc("serai_source_scans_total", "Times that everything was read.", "source")
+
+	conns        = desc("serai_connections", "Open client connections.", "listener")
+	accepted     = desc("serai_connections_accepted_total", "Client connections accepted.", "listener")
+	refused      = desc("serai_connections_refused_total", "Client connections refused because of a limit.", "listener")
+	acceptErrors = desc("serai_accept_errors_total", "Failed accepts.", "listener")
+	dropped      = desc("serai_access_log_dropped_total", "Lines of the access log that were lost.")
+)
+
+var phases = [...]discovery.Phase{discovery.Starting, discovery.Cached, discovery.Live, discovery.Polling, discovery.Stale}
+
+// state collects how the parts are, all but the routes.
+type state struct {
+	options *Options
+	metrics *metrics
+}
+
+// Describe says nothing: what there is depends on the parts.
+func (*state) Describe(chan<- *prometheus.Desc) {}
+
+// Collect reads the parts.
+func (c *state) Collect(out chan<- prometheus.Metric) {
+	for reason, n := range c.options.Proxy.Reasons() {
+		counter(out, answers, n, reason)
+	}
+	states := map[string]int{upstream.Probing.String(): 0, upstream.Ready.String(): 0}
+	for _, e := range c.options.Registry.Endpoints() {
+		states[e.State.String()]++
+	}
+	for state, n := range states {
+		gauge(out, endpoints, float64(n), state)
+	}
+	if d := c.metrics.complete.Load(); d > 0 {
+		gauge(out, complete, time.Duration(d).Seconds())
+	}
+	for _, source := range c.options.Sources {
+		for _, s := range source.Status() {
+			collectSource(out, &s)
+		}
+	}
+	for _, l := range c.options.Listeners {
+		collectListener(out, l.Name, l.Status())
+	}
+	if c.options.AccessLogDropped != nil {
+		counter(out, dropped, c.options.AccessLogDropped())
+	}
+}
+
+func collectSource(out chan<- prometheus.Metric, s *discovery.Status) {
+	for _, p := range phases {
+		is := 0.0
+		if p == s.Phase {
+			is = 1
+		}
+		gauge(out, phase, is, s.Source, string(p))
+	}
+	silent := 0.0
+	if s.Phase == discovery.Stale || s.Phase == discovery.Cached {
+		silent = max(0, time.Since(s.Since).Seconds())
+	}
+	gauge(out, stale, silent, s.Source)
+	if !s.Heard.IsZero() {
+		gauge(out, streamAge, max(0, time.Since(s.Heard).Seconds()), s.Source)
+	}
+	gauge(out, services, float64(s.Services), s.Source)
+	gauge(out, instances, float64(s.Instances), s.Source)
+	counter(out, events, s.Events, s.Source)
+	counter(out, breaks, s.Breaks, s.Source)
+	counter(out, scans, s.Scans, s.Source)
+}
+
+func collectListener(out chan<- prometheus.Metric, name string, s http1.ServerStatus) {
+	gauge(out, conns, float64(s.Conns), name)
+	counter(out, accepted, s.Accepted, name)
+	counter(out, refused, s.Refused, name)
+	counter(out, acceptErrors, s.AcceptErrors, name)
+}

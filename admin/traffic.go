@@ -1,0 +1,115 @@
+package admin
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
+	"serai/router"
+)
+
+var (
+	ofRoute = []string{"namespace", "service", "route"}
+
+	requests  = desc("serai_requests_total", "Ended requests by class of status; none: the client left, or was cut off, without an answer.", "namespace", "service", "route", "class")
+	durations = desc("serai_request_duration_seconds", "Time from a request's head to the end of its answer.", ofRoute...)
+	inflight  = desc("serai_requests_in_flight", "Requests under way.", ofRoute...)
+	bytesIn   = desc("serai_request_body_bytes_total", "Bytes of request bodies.", ofRoute...)
+	bytesOut  = desc("serai_response_body_bytes_total", "Bytes of answer bodies.", ofRoute...)
+	retries   = desc("serai_retries_total", "Further attempts.", ofRoute...)
+	upgrades  = desc("serai_upgrades_total", "Requests that became tunnels.", ofRoute...)
+
+	routes     = desc("serai_routes", "Routes that can take a request.")
+	lingering  = desc("serai_routes_lingering", "Routes that wait for their next instance.")
+	hosts      = desc("serai_hosts", "Host patterns.")
+	rejections = desc("serai_rejections", "What was asked for and refused.")
+	tableIndex = desc("serai_table_index", "Nomad index of the current table.")
+)
+
+// classes are the values of label class, by status/100.
+var classes = [...]*dto.LabelPair{
+	pair("class", "none"), pair("class", "1xx"), pair("class", "2xx"), pair("class", "3xx"), pair("class", "4xx"), pair("class", "5xx"),
+}
+
+// traffic collects the routes of the current table and what went through them.
+type traffic struct {
+	router *router.Router
+	ledger ledger
+}
+
+func newTraffic(r *router.Router) *traffic { return &traffic{router: r} }
+
+// Describe says nothing: what there is changes with the services.
+func (*traffic) Describe(chan<- *prometheus.Desc) {}
+
+// Collect reads the table.
+func (t *traffic) Collect(out chan<- prometheus.Metric) {
+	table := t.router.Current()
+	all, refusals := table.Routes(), table.Rejections()
+	names, waiting := 0, 0
+	for i, r := range all { // sorted by host
+		if i == 0 || r.Host != all[i-1].Host {
+			names++
+		}
+		if r.Lingers() {
+			waiting++
+		}
+	}
+	gauge(out, routes, float64(len(all)))
+	gauge(out, lingering, float64(waiting))
+	gauge(out, hosts, float64(names))
+	gauge(out, rejections, float64(len(refusals)))
+	gauge(out, tableIndex, float64(table.Index))
+	for _, s := range t.ledger.read(all, refusals) {
+		s.collect(out)
+	}
+}
+
+// collect tells of one route. A route that nobody has called is left out: most
+// services of a large cluster are not called through most nodes.
+func (s *series) collect(out chan<- prometheus.Metric) {
+	n := s.snapshot()
+	if n.Requests() == 0 && n.Inflight == 0 {
+		return
+	}
+	labels := []*dto.LabelPair{pair("namespace", s.namespace), pair("route", s.route), pair("service", s.service)}
+	for i, c := range n.Classes {
+		// The usual classes begin at 0, so that the first error of a route is an
+		// increase.
+		if c > 0 || i >= 2 {
+			with := append([]*dto.LabelPair{classes[i]}, labels...)
+			out <- &sample{desc: requests, labels: with, counter: count(c)}
+		}
+	}
+	out <- &sample{desc: durations, labels: labels, histogram: histogram(&n)}
+	value := float64(n.Inflight)
+	out <- &sample{desc: inflight, labels: labels, gauge: &dto.Gauge{Value: &value}}
+	out <- &sample{desc: bytesIn, labels: labels, counter: count(n.BytesIn)}
+	out <- &sample{desc: bytesOut, labels: labels, counter: count(n.BytesOut)}
+	out <- &sample{desc: retries, labels: labels, counter: count(n.Retries)}
+	out <- &sample{desc: upgrades, labels: labels, counter: count(n.Upgrades)}
+}
+
+func count(n uint64) *dto.Counter {
+	v := float64(n)
+	return &dto.Counter{Value: &v}
+}
+
+// histogram returns the durations. Their count is that of the buckets: the
+// classes were read at another moment, while requests ended.
+func histogram(n *router.StatsSnapshot) *dto.Histogram {
+	sum, h := n.Duration.Seconds(), &dto.Histogram{}
+	buckets := make([]dto.Bucket, len(router.DurationBounds))
+	counts := make([]uint64, len(n.Buckets))
+	total := uint64(0)
+	h.Bucket = make([]*dto.Bucket, len(buckets))
+	for i, c := range n.Buckets {
+		total += c
+		counts[i] = total
+		if i < len(buckets) {
+			buckets[i].CumulativeCount, buckets[i].UpperBound = &counts[i], &router.DurationBounds[i]
+			h.Bucket[i] = &buckets[i]
+		}
+	}
+	h.SampleCount, h.SampleSum = &total, &sum
+	return h
+}
