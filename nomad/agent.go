@@ -11,18 +11,17 @@ import (
 // Task API.
 func (c *Client) Leader(ctx context.Context) (string, error) {
 	r := &request{kind: KindAgent, op: "ask for the leader", method: http.MethodGet, path: "/v1/status/leader", params: url.Values{}}
-	_, body, err := c.do(ctx, r)
-	if err != nil {
-		return "", err
-	}
 	var leader string
-	if err := c.decode(r, body, &leader); err != nil {
-		return "", err
-	}
-	if leader == "" {
+	err := c.do(ctx, r, func(_ http.Header, body []byte) error {
+		if err := c.decode(r, body, &leader); err != nil || leader != "" {
+			return err
+		}
 		e := r.fail(ErrUnavailable, http.StatusOK, nil)
 		e.Advice = adviceNoLeader
-		return "", e
+		return e
+	})
+	if err != nil {
+		return "", err
 	}
 	return leader, nil
 }

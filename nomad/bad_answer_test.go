@@ -149,6 +149,8 @@ var badAnswers = []badAnswer{
 		w.Header().Set("X-Nomad-Index", "-1")
 		io.WriteString(w, "[]")
 	}, kind: nomad.ErrBadAnswer, says: []string{`X-Nomad-Index is "-1"`}, only: indexed},
+	{name: "list at index 0", serve: fault(nomadsim.Body("application/json", 0, `[{"Namespace":"default","Services":[{"ServiceName":"a"}]}]`)),
+		kind: nomad.ErrBadAnswer, says: []string{"services but index 0"}, only: []string{"services", "all services"}},
 	{name: "refused list", serve: answerAt0, kind: nomad.ErrForbidden, says: []string{"index 0", `namespace "*" { capabilities = ["read-job"] }`},
 		only: []string{"services", "all services"}},
 
@@ -249,7 +251,12 @@ func TestBadAnswers(t *testing.T) {
 				limits.Request, limits.FirstLine = 50*time.Millisecond, 50*time.Millisecond
 			}
 			heard := 0
-			c := connect(t, nomad.Options{Address: url, Limits: limits, OnRequest: func(string, error) { heard++ }})
+			c := connect(t, nomad.Options{Address: url, Limits: limits, OnRequest: func(_ string, err error) {
+				if heard++; err == nil {
+					t.Error("OnRequest heard of success")
+				}
+			}})
+
 			for _, call := range calls {
 				if bad.only != nil && !slices.Contains(bad.only, call.name) {
 					continue

@@ -124,12 +124,15 @@ func (r *request) query(q Query) {
 // errTooLate is the cause of a context that our own limit ended.
 var errTooLate = errors.New("no complete answer in time")
 
-// do sends r and returns the header and the whole body of a 2xx answer. Any
-// other outcome is an *Error. A 409 returns its body too.
-func (c *Client) do(ctx context.Context, r *request) (http.Header, []byte, error) {
+// do sends r and lets read, which may be nil, make sense of a 2xx answer. Any
+// other outcome is an *Error. It counts as a success only if read says so.
+func (c *Client) do(ctx context.Context, r *request, read func(http.Header, []byte) error) error {
 	header, body, err := c.exchange(ctx, r)
+	if err == nil && read != nil {
+		err = read(header, body)
+	}
 	c.report(ctx, r.kind, err)
-	return header, body, err
+	return err
 }
 
 func (c *Client) report(ctx context.Context, kind string, err error) {
@@ -141,6 +144,8 @@ func (c *Client) report(ctx context.Context, kind string, err error) {
 	}
 }
 
+// exchange sends r and returns the header and the whole body of a 2xx answer,
+// and those of a 409 with its error.
 func (c *Client) exchange(ctx context.Context, r *request) (http.Header, []byte, error) {
 	limit := c.options.Limits.Request + r.wait
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w (%v)", errTooLate, limit))
@@ -157,7 +162,7 @@ func (c *Client) exchange(ctx context.Context, r *request) (http.Header, []byte,
 		return nil, nil, c.unread(ctx, r, res.StatusCode, err)
 	case int64(len(body)) > c.options.Limits.Answer:
 		e := r.fail(ErrBadAnswer, res.StatusCode, fmt.Errorf("the answer is longer than %d bytes", c.options.Limits.Answer))
-		e.Advice = adviceStranger
+		e.Advice = "does NOMAD_ADDR lead to an agent? Then it knows more than serai takes"
 		return nil, nil, e
 	case res.StatusCode < 200 || res.StatusCode > 299:
 		return res.Header, body, c.refused(r, res.StatusCode, body)
@@ -250,6 +255,9 @@ func (c *Client) failed(ctx context.Context, r *request, err error) *Error {
 	}
 	if advice, kind := kindOfFailure(err); kind != nil {
 		e.Kind, e.Advice = kind, advice
+		if s, ok := strings.CutPrefix(err.Error(), "net/http: HTTP/1.x transport connection broken: "); ok {
+			e.Err = errors.New(s)
+		}
 	} else if c.address.socket != "" {
 		e.Advice = fmt.Sprintf("is the Task API socket %s mounted in this task, and its agent running?", c.address.socket)
 	} else {
@@ -296,5 +304,7 @@ func (c *Client) decode(r *request, body []byte, out any) error {
 
 // insane is the error of an answer that decodes but cannot be true.
 func insane(r *request, format string, args ...any) *Error {
-	return r.fail(ErrBadAnswer, http.StatusOK, fmt.Errorf(format, args...))
+	e := r.fail(ErrBadAnswer, http.StatusOK, fmt.Errorf(format, args...))
+	e.Advice = adviceStranger
+	return e
 }

@@ -19,10 +19,6 @@ func (c *Client) KillTimeout(ctx context.Context, t Task) (time.Duration, error)
 	r := &request{kind: KindJob, op: fmt.Sprintf("read job %q in namespace %q", t.Job, orDefault(t.Namespace)),
 		method: http.MethodGet, path: "/v1/job/" + url.PathEscape(t.Job), params: url.Values{}}
 	r.query(Query{Namespace: t.Namespace, Stale: true})
-	_, body, err := c.do(ctx, r)
-	if err != nil {
-		return 0, err
-	}
 	var job struct {
 		TaskGroups []struct {
 			Name  string
@@ -32,7 +28,8 @@ func (c *Client) KillTimeout(ctx context.Context, t Task) (time.Duration, error)
 			}
 		}
 	}
-	if err := c.decode(r, body, &job); err != nil {
+	err := c.do(ctx, r, func(_ http.Header, body []byte) error { return c.decode(r, body, &job) })
+	if err != nil {
 		return 0, err
 	}
 	for _, group := range job.TaskGroups {

@@ -84,8 +84,7 @@ func (c *Client) RenewLock(ctx context.Context, l Lock) error {
 		return err
 	}
 	r.body = variableBody{Namespace: orDefault(l.Namespace), Path: l.Path, Lock: &lockBody{ID: l.ID}}
-	_, _, err = c.do(ctx, r)
-	return lockError(err)
+	return lockError(c.do(ctx, r, nil))
 }
 
 // ReleaseLock frees the lock at once and keeps the items. ErrConflict means
@@ -96,8 +95,7 @@ func (c *Client) ReleaseLock(ctx context.Context, l Lock) error {
 		return err
 	}
 	r.body = variableBody{Namespace: orDefault(l.Namespace), Path: l.Path, Lock: &lockBody{ID: l.ID}}
-	_, _, err = c.do(ctx, r)
-	return lockError(err)
+	return lockError(c.do(ctx, r, nil))
 }
 
 func lockRequest(act string, l Lock) (*request, error) {

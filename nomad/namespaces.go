@@ -14,15 +14,15 @@ func (c *Client) Namespaces(ctx context.Context, q Query) ([]string, Meta, error
 	r := &request{kind: KindNamespaces, op: "list namespaces", method: http.MethodGet, path: "/v1/namespaces", params: url.Values{}}
 	q.Namespace = ""
 	r.query(q)
-	header, body, err := c.do(ctx, r)
-	if err != nil {
-		return nil, Meta{}, err
-	}
-	meta, err := readMeta(r, header)
-	if err != nil {
-		return nil, Meta{}, err
-	}
-	names, err := c.decodeNamespaces(r, body)
+	var names []string
+	var meta Meta
+	err := c.do(ctx, r, func(header http.Header, body []byte) (err error) {
+		if meta, err = readMeta(r, header); err != nil {
+			return err
+		}
+		names, err = c.decodeNamespaces(r, body)
+		return err
+	})
 	if err != nil {
 		return nil, Meta{}, err
 	}

@@ -33,7 +33,8 @@ type Options struct {
 	// Logger may be nil: then nothing is logged. Tokens are never logged.
 	Logger *slog.Logger
 	// OnRequest is called once for each request sent, when its answer is
-	// complete (for a stream: when it is up, or refused). The kind is one of
+	// complete and read (for a stream: when it is up, or refused). An answer
+	// that makes no sense is an error. The kind is one of
 	// the Kind constants. It must not block. Nil means nobody counts.
 	OnRequest func(kind string, err error)
 }

@@ -32,24 +32,26 @@ func (c *Client) Services(ctx context.Context, q Query) ([]ServiceStub, Meta, er
 	r := &request{kind: KindServices, op: fmt.Sprintf("list services in namespace %q", orDefault(q.Namespace)),
 		method: http.MethodGet, path: "/v1/services", params: url.Values{}}
 	r.query(q)
-	header, body, err := c.do(ctx, r)
-	if err != nil {
-		return nil, Meta{}, err
-	}
-	meta, err := readMeta(r, header)
-	if err != nil {
-		return nil, Meta{}, err
-	}
-	stubs, err := c.decodeServices(r, q, body)
-	if err != nil {
-		return nil, Meta{}, err
-	}
-	if meta.Index == 0 {
+	var stubs []ServiceStub
+	var meta Meta
+	err := c.do(ctx, r, func(header http.Header, body []byte) (err error) {
+		if meta, err = readMeta(r, header); err != nil {
+			return err
+		}
+		if stubs, err = c.decodeServices(r, q, body); err != nil || meta.Index != 0 {
+			return err
+		}
+		if len(stubs) > 0 {
+			return insane(r, "the list has services but index 0")
+		}
 		e := r.fail(ErrForbidden, http.StatusOK,
 			errors.New("the list is empty at index 0, which is how an agent says that no namespace may be read"))
 		e.Advice = `grant read-job: namespace "*" { capabilities = ["read-job"] } in a policy of serai's job, ` +
 			`or name the namespaces to read`
-		return nil, Meta{}, e
+		return e
+	})
+	if err != nil {
+		return nil, Meta{}, err
 	}
 	return stubs, meta, nil
 }
@@ -105,15 +107,15 @@ func (c *Client) Service(ctx context.Context, name string, q Query) ([]Registrat
 		return nil, Meta{}, &Error{Op: r.op, Err: fmt.Errorf("a service is read in one namespace"), Advice: "name it"}
 	}
 	r.query(q)
-	header, body, err := c.do(ctx, r)
-	if err != nil {
-		return nil, Meta{}, err
-	}
-	meta, err := readMeta(r, header)
-	if err != nil {
-		return nil, Meta{}, err
-	}
-	regs, err := c.decodeService(r, name, q, body)
+	var regs []Registration
+	var meta Meta
+	err := c.do(ctx, r, func(header http.Header, body []byte) (err error) {
+		if meta, err = readMeta(r, header); err != nil {
+			return err
+		}
+		regs, err = c.decodeService(r, name, q, body)
+		return err
+	})
 	if err != nil {
 		return nil, Meta{}, err
 	}

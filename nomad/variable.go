@@ -45,20 +45,22 @@ func (c *Client) Variable(ctx context.Context, path string, q Query) (*Variable,
 		return nil, Meta{}, err
 	}
 	r.query(q)
-	header, body, err := c.do(ctx, r)
+	var v *Variable
+	var meta Meta
+	err = c.do(ctx, r, func(header http.Header, body []byte) (err error) {
+		if meta, err = readMeta(r, header); err != nil {
+			return err
+		}
+		if v, err = c.decodeVariable(r, body); err != nil {
+			return err
+		}
+		if v.Path != path || v.Namespace != orDefault(q.Namespace) {
+			return insane(r, "the answer is variable %q in namespace %q", v.Path, v.Namespace)
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, Meta{}, err
-	}
-	meta, err := readMeta(r, header)
-	if err != nil {
-		return nil, Meta{}, err
-	}
-	v, err := c.decodeVariable(r, body)
-	if err != nil {
-		return nil, Meta{}, err
-	}
-	if v.Path != path || v.Namespace != orDefault(q.Namespace) {
-		return nil, Meta{}, insane(r, "the answer is variable %q in namespace %q", v.Path, v.Namespace)
 	}
 	return v, meta, nil
 }
@@ -74,24 +76,17 @@ func (c *Client) Variables(ctx context.Context, prefix string, q Query) ([]Varia
 		r.params.Set("prefix", prefix)
 	}
 	r.query(q)
-	header, body, err := c.do(ctx, r)
-	if err != nil {
-		return nil, Meta{}, err
-	}
-	meta, err := readMeta(r, header)
-	if err != nil {
-		return nil, Meta{}, err
-	}
-	var answer []variableAnswer
-	if err := c.decode(r, body, &answer); err != nil {
-		return nil, Meta{}, err
-	}
-	list := make([]VariableMeta, len(answer))
-	for i := range answer {
-		if answer[i].Path == "" || answer[i].Namespace == "" {
-			return nil, Meta{}, insane(r, "a variable has path %q and namespace %q", answer[i].Path, answer[i].Namespace)
+	var list []VariableMeta
+	var meta Meta
+	err := c.do(ctx, r, func(header http.Header, body []byte) (err error) {
+		if meta, err = readMeta(r, header); err != nil {
+			return err
 		}
-		list[i] = answer[i].meta()
+		list, err = c.decodeVariables(r, body)
+		return err
+	})
+	if err != nil {
+		return nil, Meta{}, err
 	}
 	return list, meta, nil
 }
@@ -131,16 +126,17 @@ func (c *Client) putVariable(ctx context.Context, v Variable, cas *uint64) (*Var
 // writeVariable sends a write. On a conflict it returns the error and what is
 // there, if the answer says.
 func (c *Client) writeVariable(ctx context.Context, r *request) (*Variable, error) {
-	_, body, err := c.do(ctx, r)
-	if errors.Is(err, ErrConflict) {
+	_, body, err := c.exchange(ctx, r)
+	var v *Variable
+	switch {
+	case err == nil:
+		v, err = c.decodeVariable(r, body)
+	case errors.Is(err, ErrConflict):
 		// Not every conflict comes with a variable.
-		there, _ := c.decodeVariable(r, body)
-		return there, err
+		v, _ = c.decodeVariable(r, body)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return c.decodeVariable(r, body)
+	c.report(ctx, r.kind, err)
+	return v, err
 }
 
 // DeleteVariable removes a variable; one that does not exist is no error.
@@ -163,8 +159,7 @@ func (c *Client) deleteVariable(ctx context.Context, namespace, path string, cas
 	if cas != nil {
 		r.params.Set("cas", strconv.FormatUint(*cas, 10))
 	}
-	_, _, err = c.do(ctx, r)
-	return err
+	return c.do(ctx, r, nil)
 }
 
 // variableRequest begins a request about one variable.
@@ -215,12 +210,31 @@ func (a *variableAnswer) meta() VariableMeta {
 	return m
 }
 
+// decodeVariables reads a list, which carries no values.
+func (c *Client) decodeVariables(r *request, body []byte) ([]VariableMeta, error) {
+	var answer []variableAnswer
+	if err := c.decode(r, body, &answer); err != nil {
+		return nil, err
+	}
+	list := make([]VariableMeta, len(answer))
+	for i := range answer {
+		if answer[i].Path == "" || answer[i].Namespace == "" {
+			return nil, insane(r, "a variable has path %q and namespace %q", answer[i].Path, answer[i].Namespace)
+		}
+		list[i] = answer[i].meta()
+	}
+	return list, nil
+}
+
 func (c *Client) decodeVariable(r *request, body []byte) (*Variable, error) {
 	// An answer about a variable holds secrets: an error must not quote it.
 	var a variableAnswer
 	if err := json.Unmarshal(body, &a); err != nil {
 		var typed *json.UnmarshalTypeError
-		if errors.As(err, &typed) {
+		if errors.As(err, &typed) && typed.Field == "" {
+			return nil, insane(r, "the answer is no object but a %s", typed.Value)
+		}
+		if typed != nil {
 			return nil, insane(r, "the answer's field %q has a wrong type", typed.Field)
 		}
 		return nil, insane(r, "the answer of %d bytes is no JSON", len(body))

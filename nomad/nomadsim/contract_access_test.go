@@ -46,6 +46,8 @@ func contractStrangers(t *testing.T, c guarded) {
 			t.Logf("list of all: %v", err)
 			_, _, err = cl.Service(ctx, "x", nomad.Query{})
 			is(t, "read", err, nomad.ErrForbidden)
+			_, err = cl.KillTimeout(ctx, nomad.Task{Job: "x"})
+			is(t, "job", err, nomad.ErrForbidden)
 			_, _, err = cl.Variable(ctx, "x", nomad.Query{})
 			is(t, "variable", err, nomad.ErrForbidden)
 			_, err = cl.PutVariable(ctx, vari("x", map[string]string{"k": "v"}))

@@ -218,6 +218,31 @@ func contractNamespaces(t *testing.T, c cluster) {
 	}
 }
 
+// contractKillTimeout reads it of the task "sleep" in the group "group", which
+// every app has, with a second.
+func contractKillTimeout(t *testing.T, c cluster) {
+	cl := client(t, c, c.management())
+	ctx := patient(t)
+	c.createNamespace(t, "kill")
+	a := app{namespace: "kill", name: "kill-a", count: 0}
+	c.deploy(t, a)
+	task := nomad.Task{Namespace: "kill", Job: a.name, Group: "group", Name: "sleep"}
+	if got, err := cl.KillTimeout(ctx, task); err != nil || got != time.Second {
+		t.Errorf("kill timeout: %v, %v; want 1s", got, err)
+	}
+	for what, change := range map[string]func(*nomad.Task){
+		"task":      func(t *nomad.Task) { t.Name = "none" },
+		"group":     func(t *nomad.Task) { t.Group = "none" },
+		"job":       func(t *nomad.Task) { t.Job = "none" },
+		"namespace": func(t *nomad.Task) { t.Namespace = "none" },
+	} {
+		other := task
+		change(&other)
+		_, err := cl.KillTimeout(ctx, other)
+		is(t, "no such "+what, err, nomad.ErrNotFound)
+	}
+}
+
 // contractBadRequests pins the words and statuses that the simulator copies.
 func contractBadRequests(t *testing.T, c cluster) {
 	for _, tc := range []struct {
@@ -234,6 +259,9 @@ func contractBadRequests(t *testing.T, c cluster) {
 		{"GET", "/v1/event/stream?index=x", 400, `Unable to parse index: strconv.Atoi: parsing "x": invalid syntax`},
 		{"GET", "/v1/services?region=nowhere", 500, "No path to region"},
 		{"GET", "/v1/no-such-thing", 404, ""},
+		{"GET", "/v1/services?namespace=none", 200, "[]"},
+		{"GET", "/v1/service/none", 200, "[]"},
+		{"GET", "/v1/job/none", 404, "job not found"},
 		{"GET", "/v1/var/none", 404, "variable not found"},
 		{"GET", "/v1/var/", 400, "missing variable path"},
 		{"PUT", "/v1/var/x?lock-acquire&lock-renew", 400, "multiple lock operations"},

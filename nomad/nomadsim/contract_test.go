@@ -127,6 +127,7 @@ func contract(t *testing.T, c cluster) {
 	t.Run("stream history", func(t *testing.T) { t.Parallel(); contractHistory(t, c) })
 	t.Run("stream namespaces", func(t *testing.T) { t.Parallel(); contractStreamNamespaces(t, c) })
 	t.Run("namespaces", func(t *testing.T) { t.Parallel(); contractNamespaces(t, c) })
+	t.Run("kill timeout", func(t *testing.T) { t.Parallel(); contractKillTimeout(t, c) })
 	t.Run("variables", func(t *testing.T) { t.Parallel(); contractVariables(t, c) })
 	t.Run("locks", func(t *testing.T) { t.Parallel(); contractLocks(t, c) })
 	t.Run("lock expiry", func(t *testing.T) { t.Parallel(); contractLockExpiry(t, c) })

@@ -21,6 +21,7 @@ func (s *Sim) routes() http.Handler {
 	handle("/v1/namespaces", nomad.KindNamespaces, only(s.listNamespaces, http.MethodGet))
 	handle("/v1/namespace/", nomad.KindNamespaces, s.namespace)
 	handle("/v1/namespace", nomad.KindNamespaces, only(s.putNamespace, http.MethodPut, http.MethodPost))
+	handle("/v1/job/", nomad.KindJob, only(s.job, http.MethodGet))
 	handle("/v1/vars", nomad.KindVariables, only(s.listVariables, http.MethodGet))
 	handle("/v1/var/", nomad.KindVariable, s.variable)
 	handle("/v1/status/leader", nomad.KindAgent, only(s.statusLeader, http.MethodGet))

@@ -28,7 +28,8 @@ type Options struct {
 	// Heartbeat is the interval on event streams: 30 s, like the agent's,
 	// which cannot be set there.
 	Heartbeat time.Duration
-	// Buffer is how many changes the event stream remembers: 100.
+	// Buffer is how many changes the event stream remembers beside the
+	// oldest, which Nomad does not count: 100.
 	Buffer int
 	// CommitDelay is how long after its event a change shows in lists. Nomad
 	// publishes before it commits, so that a read right after an event may
@@ -86,6 +87,7 @@ type Sim struct {
 	pending    []pendingCommit // oldest first
 	services   serviceTable
 	namespaces namespaceTable
+	jobs       jobTable
 	variables  variableTable
 	access     accessTable
 	buffer     *eventBuffer
@@ -117,6 +119,7 @@ func New(o Options) *Sim {
 		buffer:  newEventBuffer(o.Buffer),
 	}
 	s.services.init()
+	s.jobs.init()
 	s.variables.init()
 	s.access.init(o.ACL)
 	s.namespaces.init(s.index, nomad.DefaultNamespace)

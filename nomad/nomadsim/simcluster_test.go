@@ -73,6 +73,7 @@ func (c *simCluster) registration(a app, i int, tags []string) nomad.Registratio
 }
 
 func (c *simCluster) deploy(_ *testing.T, a app) {
+	c.sim.PutTask(nomad.Task{Namespace: a.namespace, Job: a.name, Group: "group", Name: "sleep"}, time.Second)
 	if a.canaryTags != nil {
 		c.sim.Register(c.registration(a, a.count, a.canaryTags))
 		return
