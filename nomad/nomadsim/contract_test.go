@@ -12,6 +12,9 @@ import (
 // assertion about speed: it only ends a test that would hang.
 const patience = 60 * time.Second
 
+// minTTL is the shortest TTL of a lock.
+const minTTL = 10 * time.Second
+
 // app is a service that a cluster runs in count instances, named alike for
 // job, group and service.
 type app struct {
@@ -37,8 +40,14 @@ type cluster interface {
 	// stop ends all instances of an app.
 	stop(t *testing.T, a app)
 	createNamespace(t *testing.T, name string)
-	// minTTL is the shortest TTL of a lock.
-	minTTL() time.Duration
+	// lockTTL is a TTL so long that no busy machine takes a lock for late, and
+	// no longer than a test can wait for.
+	lockTTL() time.Duration
+	// alone is this cluster or one like it, whose time nobody else moves.
+	alone(t *testing.T) cluster
+	// pass lets time pass for locks, and now is that time.
+	pass(t *testing.T, d time.Duration)
+	now() time.Time
 }
 
 // guarded is a cluster with ACLs on.
@@ -130,8 +139,8 @@ func contract(t *testing.T, c cluster) {
 	t.Run("kill timeout", func(t *testing.T) { t.Parallel(); contractKillTimeout(t, c) })
 	t.Run("variables", func(t *testing.T) { t.Parallel(); contractVariables(t, c) })
 	t.Run("locks", func(t *testing.T) { t.Parallel(); contractLocks(t, c) })
-	t.Run("lock expiry", func(t *testing.T) { t.Parallel(); contractLockExpiry(t, c) })
-	t.Run("late lock", func(t *testing.T) { t.Parallel(); contractLateLock(t, c) })
+	t.Run("lock expiry", func(t *testing.T) { t.Parallel(); contractLockExpiry(t, c.alone(t)) })
+	t.Run("late lock", func(t *testing.T) { t.Parallel(); contractLateLock(t, c.alone(t)) })
 	t.Run("bad requests", func(t *testing.T) { t.Parallel(); contractBadRequests(t, c) })
 	t.Run("nomad's own client", func(t *testing.T) { t.Parallel(); contractOwnClient(t, c) })
 	t.Run("same reading", func(t *testing.T) { t.Parallel(); contractSameReading(t, c) })

@@ -116,7 +116,7 @@ func (s *Sim) acquire(w http.ResponseWriter, wr write) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := time.Now()
+	now := s.now()
 	s.settle(now)
 	if lockedAgainst(s.variables.rows[wr.key], l) {
 		conflict(w, wr, nil)
@@ -138,7 +138,7 @@ func (s *Sim) renew(w http.ResponseWriter, wr write) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := time.Now()
+	now := s.now()
 	s.settle(now)
 	v := s.variables.rows[wr.key]
 	switch {
@@ -176,7 +176,7 @@ func (s *Sim) release(w http.ResponseWriter, wr write) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.settle(time.Now())
+	s.settle(s.now())
 	v := s.variables.rows[wr.key]
 	switch {
 	// 500 and not 409: that is how it is there.

@@ -89,7 +89,7 @@ func (s *Sim) answerList(w http.ResponseWriter, r *http.Request, q query, look f
 	var begun uint64 // the scope when the wait began
 	for first := true; ; first = false {
 		s.mu.Lock()
-		now := time.Now()
+		now := s.now()
 		s.settle(now)
 		if !s.leader && !q.stale {
 			s.mu.Unlock()
@@ -152,7 +152,7 @@ func (s *Sim) commit(apply func()) {
 	if s.options.CommitDelay == 0 && len(s.pending) == 0 {
 		apply()
 	} else {
-		s.pending = append(s.pending, pendingCommit{time.Now().Add(s.options.CommitDelay), apply})
+		s.pending = append(s.pending, pendingCommit{s.now().Add(s.options.CommitDelay), apply})
 	}
 	s.wake()
 }

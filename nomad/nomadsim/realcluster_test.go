@@ -197,9 +197,19 @@ func (c *realCluster) stopEverything(t *testing.T) {
 	t.Log("allocations still run")
 }
 
-func (c *realCluster) address() string       { return c.url }
-func (c *realCluster) management() string    { return c.root }
-func (c *realCluster) minTTL() time.Duration { return 10 * time.Second }
+func (c *realCluster) address() string          { return c.url }
+func (c *realCluster) management() string       { return c.root }
+func (c *realCluster) lockTTL() time.Duration   { return minTTL }
+func (c *realCluster) alone(*testing.T) cluster { return c }
+func (c *realCluster) now() time.Time           { return time.Now() }
+
+// pass waits, since a real agent's time cannot be moved.
+func (c *realCluster) pass(t *testing.T, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-patient(t).Done():
+	}
+}
 
 func (c *realCluster) createNamespace(t *testing.T, name string) {
 	t.Helper()

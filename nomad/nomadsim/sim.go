@@ -38,8 +38,8 @@ type Options struct {
 	// MaxWait bounds blocking queries and is what they take without a wait:
 	// 5 minutes.
 	MaxWait time.Duration
-	// MinLockTTL is the shortest TTL that a lock may have: 10 s. Tests that
-	// cannot wait set less.
+	// MinLockTTL is the shortest TTL that a lock may have: 10 s. Tests whose
+	// holders live in real time set less; others Advance.
 	MinLockTTL time.Duration
 	// ACL turns the access control on. Then Tokens say who may do what.
 	ACL bool
@@ -79,8 +79,9 @@ type Sim struct {
 	counter counter
 	net     partition
 
-	mu     sync.Mutex // guards all below
-	index  uint64     // of the last change, committed or not
+	mu     sync.Mutex    // guards all below
+	index  uint64        // of the last change, committed or not
+	ahead  time.Duration // of real time, by Advance
 	leader bool
 	// changed is closed and replaced whenever a blocked query must look again.
 	changed    chan struct{}
@@ -179,6 +180,19 @@ func (s *Sim) SetLeader(known bool) {
 	defer s.mu.Unlock()
 	s.leader = known
 }
+
+// Advance lets time pass at once for all that waits for it in the agent: locks
+// and the CommitDelay. Heartbeats and the waits of queries stay in real time,
+// which clients measure too.
+func (s *Sim) Advance(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ahead += d
+	s.wake()
+}
+
+// now is the agent's time. s.mu must be held.
+func (s *Sim) now() time.Time { return time.Now().Add(s.ahead) }
 
 // wake makes blocked queries look again. s.mu must be held.
 func (s *Sim) wake() {

@@ -103,33 +103,37 @@ func TestSlowReader(t *testing.T) {
 // event, and a wait for the event's index ends once the list has it.
 // Source: nomad/state/events.go publishes inside the transaction.
 func TestPublishBeforeCommit(t *testing.T) {
-	sim, cl := simulator(t, nomadsim.Options{CommitDelay: 300 * time.Millisecond})
+	sim, cl := simulator(t, nomadsim.Options{CommitDelay: time.Hour})
 	ctx := patient(t)
 	s := open(t, ctx, cl, "default", math.MaxInt64)
-	_, before, err := cl.Service(ctx, "a", nomad.Query{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []int{1, 0} {
-		if want == 1 {
-			sim.Register(instance("a", 1))
-		} else {
-			sim.StopAlloc("alloc-a-1")
-		}
+	for _, tc := range []struct {
+		change        func()
+		before, after int
+	}{
+		{func() { sim.Register(instance("a", 1)) }, 0, 1},
+		{func() { sim.StopAlloc("alloc-a-1") }, 1, 0},
+	} {
+		tc.change()
 		event := indexes(t, s, 1)[0]
 		regs, meta, err := cl.Service(ctx, "a", nomad.Query{})
-		if err != nil {
-			t.Fatal(err)
+		if err != nil || meta.Index >= event || len(regs) != tc.before {
+			t.Errorf("before the commit: %+v, %+v, %v; want %d instances at less than %d", regs, meta, err, tc.before, event)
 		}
-		// A machine that is busy may get here late; then the list is new.
-		if meta.Index < event && (len(regs) == want || meta.Index != before.Index) {
-			t.Errorf("at index %d before the event's %d: %+v", meta.Index, event, regs)
+		type answer struct {
+			n     int
+			index uint64
+			err   error
 		}
-		regs, meta, err = cl.Service(ctx, "a", nomad.Query{Index: event - 1})
-		if err != nil || meta.Index < event || len(regs) != want {
-			t.Errorf("wait for the event: %+v, %+v, %v; want %d instances at %d", regs, meta, err, want, event)
+		waited := make(chan answer, 1)
+		go func() {
+			regs, meta, err := cl.Service(ctx, "a", nomad.Query{Index: event - 1})
+			waited <- answer{len(regs), meta.Index, err}
+		}()
+		eventually(t, "a wait", func() (bool, any) { n := sim.Counts(); return n.Blocked == 1, n })
+		sim.Advance(time.Hour)
+		if got := <-waited; got.err != nil || got.n != tc.after || got.index != event {
+			t.Errorf("wait for the commit: %+v; want %d instances at %d", got, tc.after, event)
 		}
-		before = meta
 	}
 }
 

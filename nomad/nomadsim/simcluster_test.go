@@ -41,19 +41,20 @@ func serve(t *testing.T, s *nomadsim.Sim) string {
 
 // simCluster is the simulator as an agent under test.
 type simCluster struct {
-	sim  *nomadsim.Sim
-	url  string
-	root string
+	options nomadsim.Options
+	sim     *nomadsim.Sim
+	url     string
+	root    string
 
-	mu   sync.Mutex
-	next int
+	mu      sync.Mutex
+	next    int
+	skipped time.Duration
 }
 
 const simRoot = "11111111-2222-3333-4444-555555555555"
 
 func newSimCluster(t *testing.T, o nomadsim.Options) *simCluster {
-	o.MinLockTTL = 400 * time.Millisecond
-	c := &simCluster{sim: nomadsim.New(o)}
+	c := &simCluster{options: o, sim: nomadsim.New(o)}
 	c.url = serve(t, c.sim)
 	if o.ACL {
 		c.root = simRoot
@@ -64,8 +65,23 @@ func newSimCluster(t *testing.T, o nomadsim.Options) *simCluster {
 
 func (c *simCluster) address() string                           { return c.url }
 func (c *simCluster) management() string                        { return c.root }
-func (c *simCluster) minTTL() time.Duration                     { return 400 * time.Millisecond }
+func (c *simCluster) lockTTL() time.Duration                    { return 5 * time.Minute }
 func (c *simCluster) createNamespace(_ *testing.T, name string) { c.sim.CreateNamespace(name) }
+
+func (c *simCluster) alone(t *testing.T) cluster { return newSimCluster(t, c.options) }
+
+func (c *simCluster) pass(_ *testing.T, d time.Duration) {
+	c.sim.Advance(d)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.skipped += d
+}
+
+func (c *simCluster) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Now().Add(c.skipped)
+}
 
 func (c *simCluster) registration(a app, i int, tags []string) nomad.Registration {
 	return nomad.Registration{Namespace: a.namespace, ServiceName: a.name, AllocID: fmt.Sprintf("alloc-%s-%s-%d", a.namespace, a.name, i),

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"serai/nomad"
 )
@@ -75,7 +74,7 @@ func (t *variableTable) init() {
 func (s *Sim) Variables() map[string]map[string]string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.settle(time.Now())
+	s.settle(s.now())
 	all := map[string]map[string]string{}
 	for k, v := range s.variables.rows {
 		all[k.namespace+"/"+k.path] = maps.Clone(v.Items)
@@ -263,7 +262,7 @@ func (s *Sim) putVariable(w http.ResponseWriter, r *http.Request, path string) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.settle(time.Now())
+	s.settle(s.now())
 	old := s.variables.rows[wr.key]
 	if wr.cas {
 		have := uint64(0)
@@ -287,7 +286,7 @@ func (s *Sim) putVariable(w http.ResponseWriter, r *http.Request, path string) {
 
 // store writes a variable. s.mu must be held.
 func (s *Sim) store(wr write, l *lock) *variable {
-	now := time.Now().UnixNano()
+	now := s.now().UnixNano()
 	s.index++
 	v := &variable{
 		Namespace: wr.key.namespace, Path: wr.key.path, Lock: l, Items: wr.body.Items,
@@ -315,7 +314,7 @@ func (s *Sim) deleteVariable(w http.ResponseWriter, r *http.Request, path string
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.settle(time.Now())
+	s.settle(s.now())
 	old := s.variables.rows[wr.key]
 	if wr.cas {
 		have := uint64(0)
