@@ -13,6 +13,12 @@ import (
 // host with thousands of them costs a few map lookups: one for the exact path
 // and one for each length that prefixes have.
 type entry struct {
+	// sole is the only route, when it takes whatever comes for its host: most
+	// hosts have one like that, and a look at it would cost as much as all that
+	// leads to it. Its priority stands here for the same reason.
+	sole         *Route
+	solePriority int
+
 	few  bucket
 	many *paths // nil while there are few
 }
@@ -139,7 +145,11 @@ func newEntry(routes []*Route) *entry {
 	case len(routes) == 0:
 		return nil
 	case len(routes) <= maxFew:
-		return &entry{few: newBucket(routes)}
+		e := &entry{few: newBucket(routes)}
+		if r := e.few.live[0]; len(e.few.live) == 1 && r.unconditional() {
+			e.sole, e.solePriority = r, r.Priority
+		}
+		return e
 	}
 	empty := &paths{exact: newIndex[*bucket](pathShards), prefix: newIndex[*bucket](pathShards)}
 	return &entry{many: empty.apply(&change{add: routes})}
@@ -214,6 +224,11 @@ func (p *paths) count(r *Route, n int) {
 	if !r.Exact {
 		add(p.lengths, len(r.pathKey()))
 	}
+}
+
+// unconditional reports whether a route takes every path of its host.
+func (r *Route) unconditional() bool {
+	return r.Path == "/" && !r.Exact && len(r.Conditions) == 0 && !r.guarded && !r.Lingers()
 }
 
 // pathKey is the path without the slash that only the root has.

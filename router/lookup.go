@@ -30,6 +30,9 @@ func (t *Table) Lookup(q *Query) (*Route, Miss) {
 			exact = t.hosts.get(f.host)
 		}
 	}
+	if exact != nil && exact.sole != nil && exact.solePriority >= t.broadTop && takesPath("/", false, q.Path) {
+		return exact.sole, Found
+	}
 	r := f.search(exact)
 	if r == nil {
 		return nil, f.miss

@@ -694,4 +694,3 @@ func TestHSTSOnlyOverHTTPS(t *testing.T) {
 		t.Error("HSTS over plain HTTP")
 	}
 }
-

@@ -289,4 +289,3 @@ func until(t *testing.T, what string, holds func() bool) {
 
 // has reports whether a head has a field line.
 func has(head, line string) bool { return strings.Contains(head, "\r\n"+line+"\r\n") }
-

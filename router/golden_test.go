@@ -1,0 +1,177 @@
+package router_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"serai/discovery"
+	"serai/router"
+	"serai/upstream"
+)
+
+var update = flag.Bool("update", false, "rewrite the verdicts in testdata")
+
+// attributes are the header fields of a request in a case.
+type attributes map[string]string
+
+func (a attributes) Header(name string) []byte {
+	if v, ok := a[name]; ok {
+		return []byte(v)
+	}
+	return nil
+}
+func (a attributes) Cookie(string) []byte { return nil }
+func (a attributes) ClientIP() []byte     { return []byte{192, 0, 2, 1} }
+
+// A case is a file of lines, then "---", then the verdict:
+//
+//	# why
+//	set prefix P | set class C | set node N | own NAMESPACE HOST,...
+//	service NAMESPACE/NAME     a service, with one instance
+//	instance ID ADDRESS:PORT   another one of the same service
+//	tag TAG                    of the last instance
+//	get HOST PATH              or post; "with NAME: VALUE" adds a header to it
+//	explain                    the last request
+//
+// The verdict is one line for each request, and what was refused.
+func TestTables(t *testing.T) {
+	files, err := filepath.Glob("testdata/tables/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no cases: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			input, want, _ := strings.Cut(string(text), "---\n")
+			got := verdict(t, input)
+			if *update {
+				if err := os.WriteFile(file, []byte(input+"---\n"+got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if got != want {
+				t.Errorf("verdict of %s\n got:\n%s\nwant:\n%s", file, got, want)
+			}
+		})
+	}
+}
+
+// request is a line of a case.
+type request struct {
+	line    string
+	query   router.Query
+	explain bool
+}
+
+func verdict(t *testing.T, input string) string {
+	o := router.Options{Registry: upstream.NewRegistry(upstream.RegistryOptions{}), Owners: make(map[string][]string)}
+	s := &discovery.Snapshot{Services: make(map[discovery.Key]*discovery.Service)}
+	var service *discovery.Service
+	var instance *discovery.Instance
+	var requests []request
+	index := uint64(0)
+	add := func(id, address string) {
+		index++
+		host, port := address, 0
+		if i := strings.LastIndexByte(address, ':'); i >= 0 {
+			host = strings.Trim(address[:i], "[]")
+			port, _ = strconv.Atoi(address[i+1:])
+		}
+		instance = &discovery.Instance{
+			ID: id, ServiceName: service.Name, Namespace: service.Namespace, AllocID: "alloc-" + id, JobID: "job", NodeID: "node-1",
+			Address: host, Port: port, CreateIndex: index, ModifyIndex: index,
+		}
+		service.Instances = append(service.Instances, instance)
+	}
+	for line := range strings.Lines(input) {
+		line = strings.TrimRight(line, "\n")
+		word, rest, _ := strings.Cut(line, " ")
+		switch word {
+		case "", "#":
+		case "set":
+			name, value, _ := strings.Cut(rest, " ")
+			*map[string]*string{"prefix": &o.Prefix, "class": &o.Class, "node": &o.Node}[name] = value
+		case "own":
+			namespace, hosts, _ := strings.Cut(rest, " ")
+			o.Owners[namespace] = strings.Split(hosts, ",")
+		case "service":
+			namespace, name, _ := strings.Cut(rest, "/")
+			service = &discovery.Service{Key: discovery.Key{Namespace: namespace, Name: name}}
+			s.Services[service.Key] = service
+			add(name, "10.0.0."+strconv.Itoa(len(s.Services))+":80")
+		case "instance":
+			id, address, _ := strings.Cut(rest, " ")
+			add(id, address)
+		case "tag":
+			if strings.HasPrefix(rest, `"`) {
+				if unquoted, err := strconv.Unquote(rest); err == nil {
+					rest = unquoted
+				}
+			}
+			instance.Tags = append(instance.Tags, rest)
+		case "get", "post":
+			host, path, _ := strings.Cut(rest, " ")
+			path, query, _ := strings.Cut(path, "?")
+			requests = append(requests, request{line: line, query: router.Query{
+				Host: []byte(host), Method: []byte(strings.ToUpper(word)), Path: []byte(path), RawQuery: []byte(query), Attributes: attributes{},
+			}})
+		case "with":
+			name, value, _ := strings.Cut(rest, ": ")
+			r := &requests[len(requests)-1]
+			r.query.Attributes.(attributes)[strings.ToLower(name)] = value
+			r.line += ", " + rest
+		case "explain":
+			requests[len(requests)-1].explain = true
+		default:
+			t.Fatalf("line %q", line)
+		}
+	}
+	if len(o.Owners) == 0 {
+		o.Owners = nil
+	}
+	table := router.NewRouter()
+	b, err := router.NewBuilder(table, o)
+	if err != nil {
+		return "options: " + err.Error() + "\n"
+	}
+	defer b.Close()
+	b.Update(s)
+	return report(table.Current(), requests)
+}
+
+func report(t *router.Table, requests []request) string {
+	var out strings.Builder
+	for _, r := range requests {
+		route, miss := t.Lookup(&r.query)
+		if route == nil {
+			fmt.Fprintf(&out, "%s => %s\n", r.line, miss)
+		} else {
+			fmt.Fprintf(&out, "%s => %s", r.line, route)
+			for _, m := range route.Pool.Members() {
+				fmt.Fprintf(&out, ", %s", m.ID)
+			}
+			if route.Options.Redirect != nil {
+				fmt.Fprintf(&out, ", %d %s", route.Options.Redirect.Status, route.Options.Redirect.AppendLocation(nil, &r.query))
+			}
+			out.WriteString("\n")
+		}
+		if r.explain {
+			for _, c := range t.Explain(&r.query).Candidates {
+				fmt.Fprintf(&out, "    %s %s%s: %s\n", c.Route, c.Host, c.Path, c.Why)
+			}
+		}
+	}
+	for _, rejection := range t.Rejections() {
+		fmt.Fprintf(&out, "refused %s\n", rejection)
+	}
+	return out.String()
+}
