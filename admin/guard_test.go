@@ -1,0 +1,86 @@
+package admin_test
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"serai/admin"
+	"serai/router"
+)
+
+// send sends a request with a Host of its own, and returns the answer with its
+// body read.
+func (n *node) send(method, path, host string) (*http.Response, string) {
+	n.Helper()
+	r, err := http.NewRequest(method, n.url+path, nil)
+	if err != nil {
+		n.Fatal(err)
+	}
+	r.Host = host
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		n.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		n.Fatal(err)
+	}
+	return res, string(body)
+}
+
+// TestRebinding refuses names that a stranger could point at us.
+func TestRebinding(t *testing.T) {
+	n := newNode(t, admin.Options{}, router.Options{})
+	for host, want := range map[string]int{
+		"localhost": 200, "LocalHost:8081": 200, "127.0.0.1": 200, "127.0.0.1:8081": 200, "10.1.2.3:8081": 200, "[::1]:8081": 200, "[::1]": 200,
+		"evil.example.org": 403, "evil.example.org:8081": 403, "localhost.example.org": 403, "notlocalhost": 403,
+		"127.0.0.1.example.org": 403, "2130706433": 403, "0x7f000001": 403, "localhost.": 403, "a.localhost": 403,
+	} {
+		for _, path := range []string{"/", "/health", "/ready", "/metrics", "/routes", "/debug/pprof/", "/nothing"} {
+			res, body := n.send("GET", path, host)
+			if (res.StatusCode == 403) != (want == 403) {
+				t.Errorf("Host %s, %s: answered %d", host, path, res.StatusCode)
+			}
+			if want == 403 && !strings.Contains(body, "ask by IP address, or as localhost") {
+				t.Errorf("Host %s: the refusal does not say what to do: %s", host, body)
+			}
+		}
+	}
+}
+
+// TestMethods takes no request that could want to change something.
+func TestMethods(t *testing.T) {
+	n := newNode(t, admin.Options{}, router.Options{})
+	for _, path := range []string{"/", "/health", "/routes", "/metrics", "/debug/pprof/symbol", "/nothing"} {
+		for _, method := range []string{"POST", "PUT", "DELETE", "OPTIONS", "PATCH"} {
+			res, _ := n.send(method, path, "localhost")
+			if res.StatusCode != 405 || res.Header.Get("Allow") != "GET, HEAD" {
+				t.Errorf("%s %s answered %d, Allow: %s", method, path, res.StatusCode, res.Header.Get("Allow"))
+			}
+		}
+	}
+	res, body := n.send("HEAD", "/routes", "localhost")
+	if res.StatusCode != 200 || body != "" {
+		t.Errorf("HEAD answered %d %q", res.StatusCode, body)
+	}
+}
+
+// TestSafeHeaders are on every answer, refusals too.
+func TestSafeHeaders(t *testing.T) {
+	n := newNode(t, admin.Options{}, router.Options{})
+	for _, c := range []struct{ method, path, host, kind string }{
+		{"GET", "/", "localhost", "text/plain"}, {"GET", "/health", "localhost", "text/plain"},
+		{"GET", "/routes", "localhost", "application/json"}, {"GET", "/ready", "localhost", "application/json"},
+		{"GET", "/explain", "localhost", "application/json"}, {"GET", "/metrics", "localhost", "text/plain"},
+		{"GET", "/routes", "evil.example.org", "text/plain"}, {"POST", "/routes", "localhost", "text/plain"},
+		{"GET", "/nothing", "localhost", "text/plain"},
+	} {
+		res, _ := n.send(c.method, c.path, c.host)
+		if h := res.Header; h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Cache-Control") != "no-store" || !strings.HasPrefix(h.Get("Content-Type"), c.kind) {
+			t.Errorf("%s %s of %s: headers %v, want %s", c.method, c.path, c.host, h, c.kind)
+		}
+	}
+}
