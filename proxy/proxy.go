@@ -94,7 +94,6 @@ type Proxy struct {
 	inflight atomic.Int64
 	retrying atomic.Int64
 	reasons  sync.Map // string -> *atomic.Uint64
-	scratch  sync.Pool
 }
 
 // New makes a Proxy.

@@ -15,6 +15,9 @@ func (s *sysConn) ok() bool                       { return false }
 func (s *sysConn) read([]byte) (int, error)       { panic("unreachable") }
 func (s *sysConn) write([]byte) (int, error)      { panic("unreachable") }
 func (s *sysConn) readIdle() ([]byte, int, error) { panic("unreachable") }
+func (s *sysConn) request([]byte, bool) ([]byte, int, []byte, error) {
+	panic("unreachable")
+}
 func (s *sysConn) quiet(net.Conn) bool            { return false }
 
 // PeerGone cannot tell here.
