@@ -1,5 +1,6 @@
 # Several groups with services of their own. The front finds the instances of the
-# back with a nomadService template; the ingress needs only the front's tags.
+# back with a nomadService template, and names them when it answers; the ingress
+# needs only the front's tags.
 #
 #   curl -H 'Host: groups.example.org' http://ANY-NODE/
 
@@ -26,16 +27,25 @@ job "groups" {
 
       config {
         command = var.binary
-        args    = ["hello", "--addr=:${NOMAD_PORT_http}"]
+        args    = ["hello", "--addr=:${NOMAD_PORT_http}", "--name=front, with back at ${BACK}"]
       }
 
+      # It is rendered again when instances of the back come and go, and restarts
+      # the task: requests wait at serai for that moment. A program that reads its
+      # configuration again is better off with change_mode = "signal".
       template {
         destination = "local/back.env"
         env         = true
-        change_mode = "noop"
+        change_mode = "restart"
         data        = <<-EOT
           BACK={{ range nomadService "groups-back" }}{{ .Address }}:{{ .Port }} {{ end }}
         EOT
+
+        # Instances that start together make one restart.
+        wait {
+          min = "2s"
+          max = "10s"
+        }
       }
 
       resources {

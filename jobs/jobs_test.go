@@ -5,7 +5,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -153,17 +155,24 @@ func registrations(t *testing.T) *discovery.Snapshot {
 	return s
 }
 
-// TestTable compares the routes that all files together make with a golden.
-func TestTable(t *testing.T) {
+// table is what serai makes of all files together.
+func table(t *testing.T) *router.Table {
+	t.Helper()
 	r := router.NewRouter()
 	b, err := router.NewBuilder(r, router.Options{Registry: upstream.NewRegistry(upstream.RegistryOptions{})})
 	if err != nil {
 		t.Fatal(err)
 	}
 	b.Update(registrations(t))
-	defer b.Close()
+	t.Cleanup(b.Close)
+	return r.Current()
+}
+
+// TestTable compares the routes that all files together make with a golden.
+func TestTable(t *testing.T) {
+	table := table(t)
 	var out strings.Builder
-	for _, route := range r.Current().Routes() {
+	for _, route := range table.Routes() {
 		fmt.Fprintf(&out, "%s %s -> %s", route.Host, route.Path, route)
 		for _, c := range route.Conditions {
 			fmt.Fprintf(&out, ", %s", c)
@@ -187,7 +196,7 @@ func TestTable(t *testing.T) {
 		}
 	}
 	out.WriteString("\nrefused\n")
-	for _, rejection := range r.Current().Rejections() {
+	for _, rejection := range table.Rejections() {
 		fmt.Fprintln(&out, rejection)
 	}
 	golden(t, "table.golden", out.String())
@@ -213,6 +222,89 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
+// request is one that the comment of a file proposes.
+type request struct {
+	host, path string
+	header     []string // names and values in turn
+}
+
+var (
+	curlLine   = regexp.MustCompile(`(?m)^#   curl (.*) http://ANY-NODE(/\S*)$`)
+	curlHeader = regexp.MustCompile(`-H '([^:']+): ([^']*)'`)
+)
+
+// requests returns what a file's comment proposes to try.
+func (f *jobFile) requests(t *testing.T) (all []request) {
+	t.Helper()
+	for _, line := range curlLine.FindAllStringSubmatch(f.text, -1) {
+		r := request{path: line[2]}
+		for _, h := range curlHeader.FindAllStringSubmatch(line[1], -1) {
+			if h[1] == "Host" {
+				r.host = h[2]
+				continue
+			}
+			r.header = append(r.header, h[1], h[2])
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+// attributes are the headers of a request.
+type attributes []string
+
+func (a attributes) Header(name string) []byte {
+	for i := 0; i+1 < len(a); i += 2 {
+		if strings.EqualFold(a[i], name) {
+			return []byte(a[i+1])
+		}
+	}
+	return nil
+}
+func (attributes) Cookie(string) []byte { return nil }
+func (attributes) ClientIP() []byte     { return []byte{192, 0, 2, 1} }
+
+// TestRequests holds what the comments propose to try to what the table does:
+// each request goes to the file's own job.
+func TestRequests(t *testing.T) {
+	table := table(t)
+	for _, f := range files(t) {
+		requests := f.requests(t)
+		if len(requests) == 0 && !strings.HasPrefix(f.name, "serai.") {
+			t.Errorf("%s does not say how to try it: # then three blanks, curl -H 'Host: NAME' http://ANY-NODE/", f.name)
+		}
+		for _, r := range requests {
+			route, miss := table.Lookup(&router.Query{
+				Host: []byte(r.host), Method: []byte("GET"), Path: []byte(r.path), Attributes: attributes(r.header),
+			})
+			if route == nil {
+				t.Errorf("%s: no route takes %v: %v", f.name, r, miss)
+			} else if route.Job != f.job.Labels[0] {
+				t.Errorf("%s: %v goes to %s of job %s", f.name, r, route, route.Job)
+			}
+		}
+	}
+}
+
+// TestNomadTakesTheFiles lets Nomad's own parser and checks read every file.
+// They need no agent.
+func TestNomadTakesTheFiles(t *testing.T) {
+	bin := findNomad()
+	if bin == "" {
+		t.Skip("no nomad to ask: put it on PATH, or its path into NOMAD_BIN")
+	}
+	for _, f := range files(t) {
+		cmd := exec.Command(bin, "job", "validate", f.name)
+		cmd.Env = append(os.Environ(), "NOMAD_ADDR=http://127.0.0.1:1", "NOMAD_CLI_NO_COLOR=1") // where no agent is
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("nomad job validate %s: %v\n%s", f.name, err, out)
+		}
+	}
+	if out, err := exec.Command(bin, "fmt", "-check", ".").CombinedOutput(); err != nil {
+		t.Errorf("nomad fmt would change files: %v\n%s", err, out)
+	}
+}
+
 // TestFilesAreExplained holds every file to a comment and a line in the
 // README.
 func TestFilesAreExplained(t *testing.T) {
@@ -227,6 +319,9 @@ func TestFilesAreExplained(t *testing.T) {
 		if !strings.Contains(string(readme), "]("+f.name+")") {
 			t.Errorf("README.md does not name %s", f.name)
 		}
+	}
+	if !strings.Contains(string(readme), "](serai.policy.hcl)") {
+		t.Error("README.md does not name serai.policy.hcl")
 	}
 }
 
@@ -248,13 +343,22 @@ func TestSystemJobs(t *testing.T) {
 		if ports["http"] != "80" || ports["https"] != "443" {
 			t.Errorf("%s: static ports %v, want http 80 and https 443", f.name, ports)
 		}
-		if len(blocks(f.job.Body, "identity")) != 1 || len(blocks(f.job.Body, "update")) != 1 || len(blocks(f.job.Body, "check")) != 1 {
-			t.Errorf("%s: want one identity, one update and one check block", f.name)
+		for _, kind := range []string{"identity", "update", "check", "resources", "restart"} {
+			if n := len(blocks(f.job.Body, kind)); n != 1 {
+				t.Errorf("%s: %d %s blocks, want one", f.name, n, kind)
+			}
+		}
+		if path := f.text1(t, blocks(f.job.Body, "check")[0], "path"); path != "/.serai/ready" {
+			t.Errorf("%s: the check asks for %q, want the ready path", f.name, path)
 		}
 		task := blocks(f.job.Body, "task")[0]
 		kill, err := time.ParseDuration(f.text1(t, task, "kill_timeout"))
 		if err != nil {
 			t.Errorf("%s: kill_timeout: %v", f.name, err)
+		}
+		// The agents' max_kill_timeout, unless it is raised.
+		if kill > 30*time.Second {
+			t.Errorf("%s: kill_timeout %v is more than an agent allows", f.name, kill)
 		}
 		args := f.list(t, blocks(task.Body, "config")[0], "args")
 		if drain := flagOf(t, args, "--drain-delay") + flagOf(t, args, "--drain-timeout"); kill <= drain {
@@ -279,21 +383,35 @@ func flagOf(t *testing.T, args []string, name string) time.Duration {
 	return d
 }
 
+// TestPolicy holds the policy to what serai does: it reads services of all
+// namespaces, and changes variables of its own in one.
 func TestPolicy(t *testing.T) {
 	file, diagnostics := hclparse.NewParser().ParseHCLFile("serai.policy.hcl")
 	if diagnostics.HasErrors() {
 		t.Fatal(diagnostics)
 	}
-	granted := make(map[string]bool)
-	for _, b := range file.Body.(*hclsyntax.Body).Blocks {
+	var granted []string
+	grant := func(what string, b *hclsyntax.Block) {
 		v, diagnostics := b.Body.Attributes["capabilities"].Expr.Value(nil)
 		if diagnostics.HasErrors() {
 			t.Fatal(diagnostics)
 		}
-		granted[b.Labels[0]] = v.AsValueSlice()[0].AsString() == "read-job"
+		for _, c := range v.AsValueSlice() {
+			granted = append(granted, what+" "+c.AsString())
+		}
 	}
-	// The block of one namespace shadows the glob's.
-	if !granted["*"] || !granted["default"] {
-		t.Errorf("read-job is granted in %v, want * and default", granted)
+	for _, n := range file.Body.(*hclsyntax.Body).Blocks {
+		grant(n.Labels[0], n)
+		for _, p := range blocks(n.Body, "path") {
+			grant(n.Labels[0]+" "+p.Labels[0], p)
+		}
+	}
+	// The block of one namespace shadows the glob's, so it grants read-job, too.
+	want := []string{
+		"* read-job", "default read-job",
+		"default serai/* read", "default serai/* list", "default serai/* write", "default serai/* destroy",
+	}
+	if !slices.Equal(granted, want) {
+		t.Errorf("granted are %q, want %q", granted, want)
 	}
 }

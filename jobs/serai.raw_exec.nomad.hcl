@@ -23,9 +23,9 @@ variable "https_port" {
   default = 443
 }
 
-variable "admin" {
-  type    = string
-  default = "127.0.0.1:8081"
+variable "admin_port" {
+  type    = number
+  default = 8081
 }
 
 job "serai" {
@@ -51,6 +51,10 @@ job "serai" {
       }
       port "https" {
         static = var.https_port
+      }
+      # Reserved, so that no other job takes it while serai restarts.
+      port "admin" {
+        static = var.admin_port
       }
     }
 
@@ -91,7 +95,9 @@ job "serai" {
           "serve",
           "--http=:${NOMAD_PORT_http}",
           "--https=:${NOMAD_PORT_https}",
-          "--admin=${var.admin}",
+          # Whoever reaches it reads all but secrets. A Prometheus elsewhere needs
+          # ${NOMAD_IP_admin} in place of the loopback address.
+          "--admin=127.0.0.1:${NOMAD_PORT_admin}",
           "--state-dir=${NOMAD_ALLOC_DIR}/data/raw_exec",
           "--node=${node.unique.id}",
           "--drain-delay=12s",

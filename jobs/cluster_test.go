@@ -1,0 +1,514 @@
+package jobs_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience bounds each wait for something that happens by itself.
+const patience = time.Minute
+
+// cluster is a real agent, server and client in one, that runs our job files.
+type cluster struct {
+	t       *testing.T // that of the subtest that runs
+	nomad   string
+	dir     string
+	binary  string // a static serai
+	token   string // of management, empty without ACLs
+	address string // of Nomad's API
+	traffic string // of serai
+	admin   string
+	agent   *exec.Cmd
+	exited  chan error
+}
+
+// findNomad returns the nomad executable, empty when there is none.
+func findNomad() string {
+	if bin := os.Getenv("NOMAD_BIN"); bin != "" {
+		return bin
+	}
+	bin, _ := exec.LookPath("nomad")
+	return bin
+}
+
+// newCluster builds serai and starts an agent. All of it has ended with the
+// test.
+func newCluster(t *testing.T, acl bool) *cluster {
+	c := &cluster{t: t, nomad: findNomad(), exited: make(chan error, 1)}
+	switch {
+	case testing.Short():
+		t.Skip("a real agent takes minutes: not with -short")
+	case c.nomad == "":
+		t.Skip("no real agent: put nomad on PATH, or its path into NOMAD_BIN")
+	case os.Getuid() != 0:
+		t.Skip("a real client needs root")
+	}
+	// Sockets lie below it, whose paths must be short.
+	dir, err := os.MkdirTemp("", "serai")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.dir = dir
+	t.Cleanup(c.removeDir)
+	c.binary = filepath.Join(dir, "dist/serai")
+	build := exec.Command("go", "build", "-o", c.binary, "serai/cmd/serai")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build serai: %v\n%s", err, out)
+	}
+	if err := os.WriteFile(c.path("agent.hcl"), c.config(acl), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.removeImages)
+	t.Cleanup(func() { c.stopAgent(syscall.SIGINT) })
+	c.startAgent()
+	t.Cleanup(func() {
+		c.t = t
+		c.stopJobs()
+	})
+	if acl {
+		c.until("bootstrap of ACLs", func() bool {
+			var token struct{ SecretID string }
+			json.Unmarshal([]byte(c.run("acl", "bootstrap", "-json")), &token)
+			c.token = token.SecretID
+			return c.token != ""
+		})
+	}
+	c.until("a ready node", func() bool {
+		var node struct{ Status string }
+		json.Unmarshal([]byte(c.run("node", "status", "-self", "-json")), &node)
+		return node.Status == "ready"
+	})
+	return c
+}
+
+func (c *cluster) path(name string) string { return filepath.Join(c.dir, name) }
+
+// config is that of the agent.
+func (c *cluster) config(acl bool) []byte {
+	ports := freePorts(c.t, 3)
+	c.address = fmt.Sprintf("http://127.0.0.1:%d", ports[0])
+	return fmt.Appendf(nil, `
+bind_addr            = "127.0.0.1"
+data_dir             = %q
+disable_update_check = true
+log_level            = "WARN"
+advertise {
+  http = "127.0.0.1"
+  rpc  = "127.0.0.1"
+  serf = "127.0.0.1"
+}
+ports {
+  http = %d
+  rpc  = %d
+  serf = %d
+}
+acl {
+  enabled = %v
+}
+server {
+  enabled          = true
+  bootstrap_expect = 1
+}
+client {
+  enabled           = true
+  servers           = ["127.0.0.1:%d"]
+  cni_path          = %q
+  network_interface = "lo"
+  options {
+    "fingerprint.denylist" = "env_aws,env_gce,env_azure,env_digitalocean"
+  }
+  # The binary is static: no task of exec needs a copy of the system.
+  chroot_env {
+    "/etc/passwd" = "/etc/passwd"
+  }
+}
+plugin "raw_exec" {
+  config {
+    enabled = true
+  }
+}
+plugin "docker" {
+  config {
+    infra_image = %q
+    gc {
+      image = false
+    }
+  }
+}
+`, c.path("data"), ports[0], ports[1], ports[2], acl, ports[1], cniPath(), c.pauseImage())
+}
+
+// cniPath is where the CNI plugins are, as their packages and Nomad's
+// documentation have it.
+func cniPath() string {
+	for _, dir := range []string{"/opt/cni/bin", "/usr/lib/cni"} {
+		if _, err := os.Stat(filepath.Join(dir, "bridge")); err == nil {
+			return dir
+		}
+	}
+	return ""
+}
+
+// image and pauseImage are made by needDocker. The second does nothing but hold
+// the network of an allocation.
+func (c *cluster) image() string      { return "serai-test:" + filepath.Base(c.dir) }
+func (c *cluster) pauseImage() string { return "serai-test-pause:" + filepath.Base(c.dir) }
+
+// needDocker makes the images, or skips.
+func (c *cluster) needDocker() {
+	if err := exec.Command("docker", "version").Run(); err != nil {
+		c.t.Skipf("no Docker to talk to: docker version: %v", err)
+	}
+	text, err := os.ReadFile("../Dockerfile")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	pause := string(text) + "\nENTRYPOINT [\"/serai\", \"hello\", \"--addr=127.0.0.1:65535\"]\nCMD []\n"
+	for image, dockerfile := range map[string]string{c.image(): string(text), c.pauseImage(): pause} {
+		// A context of its own, with nothing else to send.
+		context := c.path("context")
+		if err := os.MkdirAll(context, 0o755); err != nil {
+			c.t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(context, "Dockerfile"), []byte(dockerfile), 0o644); err != nil {
+			c.t.Fatal(err)
+		}
+		if err := os.MkdirAll(filepath.Join(context, "dist"), 0o755); err != nil {
+			c.t.Fatal(err)
+		}
+		if err := os.Link(c.binary, filepath.Join(context, "dist/serai")); err != nil && !os.IsExist(err) {
+			c.t.Fatal(err)
+		}
+		if out, err := exec.Command("docker", "build", "-t", image, context).CombinedOutput(); err != nil {
+			c.t.Fatalf("build the image: %v\n%s", err, out)
+		}
+	}
+}
+
+func (c *cluster) removeImages() {
+	exec.Command("docker", "image", "rm", "-f", c.image(), c.pauseImage()).Run()
+}
+
+func freePorts(t *testing.T, n int) (ports []int) {
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	}
+	return ports
+}
+
+// lowPorts returns n free ports that only root may bind.
+func lowPorts(t *testing.T, n int) (ports []int) {
+	for port := 1023; len(ports) < n; port-- {
+		if port < 512 {
+			t.Fatal("no free port below 1024")
+		}
+		if l, err := net.Listen("tcp", fmt.Sprintf(":%d", port)); err == nil {
+			l.Close()
+			ports = append(ports, port)
+		}
+	}
+	return ports
+}
+
+func (c *cluster) startAgent() {
+	log, err := os.OpenFile(c.path("agent.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer log.Close()
+	agent := exec.Command(c.nomad, "agent", "-config", c.path("agent.hcl"))
+	agent.Stdout, agent.Stderr = log, log
+	agent.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// It must not see what we were told about another one.
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "NOMAD_") {
+			agent.Env = append(agent.Env, v)
+		}
+	}
+	if err := agent.Start(); err != nil {
+		c.t.Fatal(err)
+	}
+	c.agent = agent
+	go func() { c.exited <- agent.Wait() }()
+	c.until("an answer of the agent", func() bool {
+		select {
+		case err := <-c.exited:
+			c.exited <- err
+			c.t.Fatalf("the agent ended: %v\n%s", err, c.log())
+		default:
+		}
+		var leader string
+		return c.api("/v1/status/leader", &leader) == nil && leader != ""
+	})
+}
+
+func (c *cluster) stopAgent(s syscall.Signal) {
+	if c.agent == nil {
+		return
+	}
+	c.agent.Process.Signal(s)
+	select {
+	case <-c.exited:
+	case <-time.After(patience):
+		c.agent.Process.Kill()
+		<-c.exited
+	}
+	c.agent = nil
+}
+
+func (c *cluster) log() string {
+	log, _ := os.ReadFile(c.path("agent.log"))
+	return string(log[max(0, len(log)-4000):])
+}
+
+// run runs a nomad command and returns all that it prints.
+func (c *cluster) run(args ...string) string {
+	cmd := exec.Command(c.nomad, args...)
+	cmd.Env = append(os.Environ(), "NOMAD_ADDR="+c.address, "NOMAD_TOKEN="+c.token, "NOMAD_CLI_NO_COLOR=1", "NOMAD_CLI_SHOW_HINTS=false")
+	out, _ := cmd.CombinedOutput()
+	return string(out)
+}
+
+// api reads from Nomad's HTTP API.
+func (c *cluster) api(path string, into any) error {
+	r, err := http.NewRequest("GET", c.address+path, nil)
+	if err != nil {
+		return err
+	}
+	r.Header.Set("X-Nomad-Token", c.token)
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", path, res.Status)
+	}
+	return json.NewDecoder(res.Body).Decode(into)
+}
+
+// job runs a job file, with our binary and image where it asks for them.
+func (c *cluster) job(name string, vars ...string) {
+	c.t.Helper()
+	text, err := os.ReadFile(name + ".nomad.hcl")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for variable, value := range map[string]string{"binary": c.binary, "image": c.image()} {
+		if strings.Contains(string(text), fmt.Sprintf("variable %q", variable)) {
+			vars = append([]string{variable + "=" + value}, vars...)
+		}
+	}
+	args := []string{"job", "run", "-detach"}
+	for _, v := range vars {
+		args = append(args, "-var", v)
+	}
+	if out := c.run(append(args, name+".nomad.hcl")...); !strings.Contains(out, "registration successful") {
+		c.t.Fatalf("run %s: %s", name, out)
+	}
+}
+
+// serai runs serai's own system job on two ports for traffic, and waits until
+// it is ready.
+func (c *cluster) serai(driver string, ports []int, vars ...string) {
+	c.t.Helper()
+	admin := freePorts(c.t, 1)[0]
+	c.traffic, c.admin = fmt.Sprintf("http://127.0.0.1:%d", ports[0]), fmt.Sprintf("127.0.0.1:%d", admin)
+	vars = append(vars, fmt.Sprintf("http_port=%d", ports[0]), fmt.Sprintf("https_port=%d", ports[1]), fmt.Sprintf("admin_port=%d", admin))
+	c.job("serai."+driver, vars...)
+	c.until("ready serai", func() bool { status, _ := c.get("127.0.0.1", "/.serai/ready"); return status == 200 })
+}
+
+// allocation is what the API tells of one.
+type allocation struct {
+	ID, Namespace, JobID, ClientStatus string
+	TaskStates                         map[string]struct {
+		Failed bool
+		Events []struct {
+			Type     string
+			ExitCode int
+		}
+	}
+}
+
+// allocations returns those of a job, of all jobs when it is empty.
+func (c *cluster) allocations(job string) (found []allocation) {
+	var all []allocation
+	if err := c.api("/v1/allocations?namespace=*", &all); err != nil {
+		c.t.Fatal(err)
+	}
+	for _, a := range all {
+		if job == "" || a.JobID == job {
+			found = append(found, a)
+		}
+	}
+	return found
+}
+
+// stopJobs stops all jobs and waits until their tasks have ended: they would
+// outlive the agent.
+func (c *cluster) stopJobs() {
+	var jobs []struct{ Namespace, ID string }
+	if err := c.api("/v1/jobs?namespace=*", &jobs); err != nil {
+		c.t.Errorf("what runs is not stopped: %v", err)
+		return
+	}
+	for _, j := range jobs {
+		c.run("job", "stop", "-detach", "-namespace", j.Namespace, j.ID)
+	}
+	c.until("end of all tasks", func() bool { return c.running("") == 0 })
+}
+
+// removeDir removes what the agent has left: directories of tasks, which are
+// mounted until it collects them, hours later.
+func (c *cluster) removeDir() {
+	mounts, _ := os.ReadFile("/proc/self/mounts")
+	lines := strings.Split(string(mounts), "\n")
+	slices.Reverse(lines) // the inner ones first
+	for _, line := range lines {
+		if fields := strings.Fields(line); len(fields) > 1 && strings.HasPrefix(fields[1], c.dir+"/") {
+			exec.Command("umount", fields[1]).Run()
+		}
+	}
+	if err := os.RemoveAll(c.dir); err != nil {
+		c.t.Errorf("something is left: %v", err)
+	}
+}
+
+// running counts the allocations of a job that have not ended.
+func (c *cluster) running(job string) (n int) {
+	for _, a := range c.allocations(job) {
+		if a.ClientStatus == "running" || a.ClientStatus == "pending" {
+			n++
+		}
+	}
+	return n
+}
+
+func (c *cluster) until(what string, holds func() bool) {
+	c.t.Helper()
+	for end := time.Now().Add(patience); !holds(); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			c.t.Fatalf("no %s within %v; the end of the agent's log:\n%s", what, patience, c.log())
+		}
+	}
+}
+
+// get asks serai for a path of a host.
+func (c *cluster) get(host, path string, header ...string) (status int, body string) {
+	r, err := http.NewRequest("GET", c.traffic+path, nil)
+	if err != nil {
+		return 0, err.Error()
+	}
+	r.Host = host
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	res, err := (&http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}).Do(r)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer res.Body.Close()
+	text, _ := io.ReadAll(res.Body)
+	return res.StatusCode, string(text)
+}
+
+// reaches waits for an answer that begins with a name.
+func (c *cluster) reaches(host, path, name string) {
+	c.t.Helper()
+	c.until(host+path+" from "+name, func() bool {
+		status, body := c.get(host, path)
+		return status == 200 && strings.HasPrefix(body, name+",")
+	})
+}
+
+// underLoad asks for a host all the time while f runs: no request may fail.
+func (c *cluster) underLoad(host string, f func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	var good atomic.Int64
+	var mu sync.Mutex
+	var bad []string
+	for range 4 {
+		running.Go(func() {
+			for ctx.Err() == nil {
+				if status, body := c.get(host, "/"); status == 200 {
+					good.Add(1)
+				} else {
+					mu.Lock()
+					bad = append(bad, fmt.Sprintf("%d %.200s", status, body))
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	f()
+	cancel()
+	running.Wait()
+	if len(bad) > 0 || good.Load() == 0 {
+		c.t.Errorf("%d requests were answered, %d failed: %v", good.Load(), len(bad), bad[:min(3, len(bad))])
+	} else {
+		c.t.Logf("%d requests, none failed", good.Load())
+	}
+}
+
+// ready returns what /ready says.
+func (c *cluster) ready() string {
+	res, err := http.Get("http://" + c.admin + "/ready")
+	if err != nil {
+		return err.Error()
+	}
+	defer res.Body.Close()
+	text, _ := io.ReadAll(res.Body)
+	return string(text)
+}
+
+// instances returns how many ready instances serai knows of a service, -1 when
+// it cannot be asked.
+func (c *cluster) instances(service string) (n int) {
+	res, err := http.Get("http://" + c.admin + "/instances?service=" + service)
+	if err != nil {
+		return -1
+	}
+	defer res.Body.Close()
+	var list []struct{ State string }
+	if json.NewDecoder(res.Body).Decode(&list) != nil {
+		return -1
+	}
+	for _, i := range list {
+		if i.State == "ready" {
+			n++
+		}
+	}
+	return n
+}
+
+// download serves our binary, for tasks that fetch it.
+func (c *cluster) download() string {
+	s := httptest.NewServer(http.FileServer(http.Dir(c.path("dist"))))
+	c.t.Cleanup(s.Close)
+	return s.URL + "/serai"
+}
