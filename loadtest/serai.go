@@ -94,7 +94,7 @@ func newClient(address string) *client {
 type reply struct {
 	sent   time.Time
 	came   time.Time // whole
-	status int // 0 when there was no answer
+	status int       // 0 when there was no answer
 	alloc  string
 }
 

@@ -18,7 +18,7 @@ func (s *sysConn) readIdle() ([]byte, int, error) { panic("unreachable") }
 func (s *sysConn) request([]byte, bool) ([]byte, int, []byte, error) {
 	panic("unreachable")
 }
-func (s *sysConn) quiet(net.Conn) bool            { return false }
+func (s *sysConn) quiet(net.Conn) bool { return false }
 
 // PeerGone cannot tell here.
 func (c *Conn) PeerGone() bool { return false }
