@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -65,7 +66,7 @@ func parameters(w http.ResponseWriter, r *http.Request, known ...string) (url.Va
 		refuse(w, "the query cannot be read: "+err.Error())
 		return nil, false
 	}
-	for name := range q {
+	for _, name := range slices.Sorted(maps.Keys(q)) {
 		if !slices.Contains(known, name) {
 			refuse(w, fmt.Sprintf("parameter %q is not known here; known are: %s", name, strings.Join(known, ", ")))
 			return nil, false

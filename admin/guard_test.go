@@ -2,6 +2,7 @@ package admin_test
 
 import (
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -48,6 +49,21 @@ func TestRebinding(t *testing.T) {
 				t.Errorf("Host %s: the refusal does not say what to do: %s", host, body)
 			}
 		}
+	}
+}
+
+// TestNoHost answers HTTP/1.0 probes, which have no Host.
+func TestNoHost(t *testing.T) {
+	n := newNode(t, admin.Options{}, router.Options{})
+	c, err := net.Dial("tcp", strings.TrimPrefix(n.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	io.WriteString(c, "GET /health HTTP/1.0\r\n\r\n")
+	answer, err := io.ReadAll(c)
+	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.0 200 OK\r\n") {
+		t.Errorf("answered %q, %v", answer, err)
 	}
 }
 

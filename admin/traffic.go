@@ -1,6 +1,10 @@
 package admin
 
 import (
+	"cmp"
+	"slices"
+	"strings"
+
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
@@ -59,34 +63,54 @@ func (t *traffic) Collect(out chan<- prometheus.Metric) {
 	gauge(out, hosts, float64(names))
 	gauge(out, rejections, float64(len(refusals)))
 	gauge(out, tableIndex, float64(table.Index))
-	for _, s := range t.ledger.read(all, refusals) {
-		s.collect(out)
-	}
+	collectSeries(out, t.ledger.read(all, refusals))
 }
 
-// collect tells of one route. A route that nobody has called is left out: most
+// called is a route that has been called, and its numbers at one moment.
+type called struct {
+	router.StatsSnapshot
+	labels []*dto.LabelPair // sorted by name
+}
+
+// collectSeries tells of routes. One that nobody has called is left out: most
 // services of a large cluster are not called through most nodes.
-func (s *series) collect(out chan<- prometheus.Metric) {
-	n := s.snapshot()
-	if n.Requests() == 0 && n.Inflight == 0 {
-		return
-	}
-	labels := []*dto.LabelPair{pair("namespace", s.namespace), pair("route", s.route), pair("service", s.service)}
-	for i, c := range n.Classes {
-		// The usual classes begin at 0, so that the first error of a route is an
-		// increase.
-		if c > 0 || i >= 2 {
-			with := append([]*dto.LabelPair{classes[i]}, labels...)
-			out <- &sample{desc: requests, labels: with, counter: count(c)}
+//
+// All is sent in the order that the library sorts it in, which saves it half
+// of the work with ten thousand routes.
+func collectSeries(out chan<- prometheus.Metric, all []series) {
+	slices.SortFunc(all, func(a, b series) int {
+		return cmp.Or(strings.Compare(a.namespace, b.namespace), strings.Compare(a.route, b.route), strings.Compare(a.service, b.service))
+	})
+	var list []called
+	for i := range all {
+		s := &all[i]
+		if n := s.snapshot(); n.Requests() > 0 || n.Inflight > 0 {
+			list = append(list, called{n, []*dto.LabelPair{pair("namespace", s.namespace), pair("route", s.route), pair("service", s.service)}})
 		}
 	}
-	out <- &sample{desc: durations, labels: labels, histogram: histogram(&n)}
-	value := float64(n.Inflight)
-	out <- &sample{desc: inflight, labels: labels, gauge: &dto.Gauge{Value: &value}}
-	out <- &sample{desc: bytesIn, labels: labels, counter: count(n.BytesIn)}
-	out <- &sample{desc: bytesOut, labels: labels, counter: count(n.BytesOut)}
-	out <- &sample{desc: retries, labels: labels, counter: count(n.Retries)}
-	out <- &sample{desc: upgrades, labels: labels, counter: count(n.Upgrades)}
+	for class, label := range classes {
+		for i := range list {
+			// The usual classes begin at 0, so that the first error of a route
+			// is an increase.
+			if c := &list[i]; class >= 2 || c.Classes[class] > 0 {
+				labels := append([]*dto.LabelPair{label}, c.labels...)
+				out <- &sample{desc: requests, labels: labels, counter: count(c.Classes[class])}
+			}
+		}
+	}
+	each := func(d *prometheus.Desc, fill func(*called, *sample)) {
+		for i := range list {
+			m := &sample{desc: d, labels: list[i].labels}
+			fill(&list[i], m)
+			out <- m
+		}
+	}
+	each(durations, func(c *called, m *sample) { m.histogram = histogram(&c.StatsSnapshot) })
+	each(inflight, func(c *called, m *sample) { v := float64(c.Inflight); m.gauge = &dto.Gauge{Value: &v} })
+	each(bytesIn, func(c *called, m *sample) { m.counter = count(c.BytesIn) })
+	each(bytesOut, func(c *called, m *sample) { m.counter = count(c.BytesOut) })
+	each(retries, func(c *called, m *sample) { m.counter = count(c.Retries) })
+	each(upgrades, func(c *called, m *sample) { m.counter = count(c.Upgrades) })
 }
 
 func count(n uint64) *dto.Counter {

@@ -1,0 +1,75 @@
+package admin_test
+
+import (
+	"net"
+	"testing"
+	"time"
+
+	"serai/admin"
+	"serai/discovery"
+	"serai/router"
+)
+
+// TestInstances tells states as they are.
+func TestInstances(t *testing.T) {
+	n := newNode(t, admin.Options{}, router.Options{})
+	n.probe()
+	up, down := port(t, true), port(t, false)
+	n.set("web", up("web-up", "ingress.host=web.example.org,www.example.org", "ingress.x.host=web.example.org", "ingress.x.path=/x"),
+		down("web-down", "ingress.host=web.example.org"))
+	n.set("other", down("other", "ingress.host=web.example.org")) // held: no route uses it
+	n.set("third", up("third", "ingress.host=third.example.org"))
+	var all []admin.Instance
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		n.read("/instances", &all)
+		if len(all) == 4 && all[0].Cause != "" && all[1].State == "ready" && all[2].Cause != "" {
+			break
+		}
+		if time.Now().After(end) {
+			break
+		}
+	}
+	byID := make(map[string]admin.Instance)
+	for _, i := range all {
+		byID[i.ID] = i
+	}
+	if i := byID["web-up"]; i.State != "ready" || i.Cause != "" || len(i.Routes) != 3 || i.Service != "web" || i.Namespace != "default" || time.Since(i.Since) > time.Minute {
+		t.Errorf("the instance that is there: %+v", i)
+	}
+	if i := byID["web-down"]; i.State != "probing" || i.Cause == "" || len(i.Routes) != 1 {
+		t.Errorf("the instance that is not: %+v", i)
+	}
+	if i := byID["other"]; i.Service != "" || len(i.Routes) != 0 || i.Routes == nil {
+		t.Errorf("the instance without a route: %+v", i)
+	}
+	for path, want := range map[string]int{"/instances?service=web": 2, "/instances?namespace=default": 3, "/instances?namespace=x": 0, "/instances?service=third&namespace=default": 1} {
+		if n.read(path, &all); len(all) != want {
+			t.Errorf("%s has %d instances, want %d", path, len(all), want)
+		}
+	}
+	for _, r := range n.router.Current().Routes() {
+		m := r.Pool.Members()[0]
+		m.Endpoint.End(time.Now(), 3*time.Millisecond)
+	}
+	if n.read("/instances?service=third", &all); all[0].Requests != 1 || all[0].LatencyMS <= 0 || all[0].LatencyMS > 3 {
+		t.Errorf("a request that took 3 ms: %+v", all[0])
+	}
+}
+
+// port makes instances of an address where somebody listens, or nobody.
+func port(t *testing.T, open bool) func(id string, tags ...string) *discovery.Instance {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if open {
+		t.Cleanup(func() { l.Close() })
+	} else {
+		l.Close()
+	}
+	number := l.Addr().(*net.TCPAddr).Port
+	return func(id string, tags ...string) *discovery.Instance {
+		return &discovery.Instance{ID: id, Address: "127.0.0.1", Port: number, Tags: tags}
+	}
+}
