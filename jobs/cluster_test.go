@@ -23,7 +23,9 @@ import (
 // patience bounds each wait for something that happens by itself.
 const patience = time.Minute
 
-// cluster is a real agent, server and client in one, that runs our job files.
+// cluster is a real server and a real client that run our job files. They are
+// two agents: one that is both may, after a crash, find that its server has not
+// read its log yet, believe that it has no allocations, and stop them all.
 type cluster struct {
 	t       *testing.T // that of the subtest that runs
 	nomad   string
@@ -33,8 +35,13 @@ type cluster struct {
 	address string // of Nomad's API
 	traffic string // of serai
 	admin   string
-	agent   *exec.Cmd
-	exited  chan error
+	agents  []*agent
+}
+
+// agent is a running agent.
+type agent struct {
+	cmd    *exec.Cmd
+	exited chan error // gets one error
 }
 
 // findNomad returns the nomad executable, empty when there is none.
@@ -46,10 +53,10 @@ func findNomad() string {
 	return bin
 }
 
-// newCluster builds serai and starts an agent. All of it has ended with the
+// newCluster builds serai and starts the agents. All of it has ended with the
 // test.
 func newCluster(t *testing.T, acl bool) *cluster {
-	c := &cluster{t: t, nomad: findNomad(), exited: make(chan error, 1)}
+	c := &cluster{t: t, nomad: findNomad()}
 	switch {
 	case testing.Short():
 		t.Skip("a real agent takes minutes: not with -short")
@@ -71,12 +78,10 @@ func newCluster(t *testing.T, acl bool) *cluster {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build serai: %v\n%s", err, out)
 	}
-	if err := os.WriteFile(c.path("agent.hcl"), c.config(acl), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	c.writeConfig(acl)
 	t.Cleanup(c.removeImages)
-	t.Cleanup(func() { c.stopAgent(syscall.SIGINT) })
-	c.startAgent()
+	t.Cleanup(func() { c.stopAgents(syscall.SIGINT) })
+	c.startAgents()
 	t.Cleanup(func() {
 		c.t = t
 		c.stopJobs()
@@ -89,23 +94,23 @@ func newCluster(t *testing.T, acl bool) *cluster {
 			return c.token != ""
 		})
 	}
-	c.until("a ready node", func() bool {
-		var node struct{ Status string }
-		json.Unmarshal([]byte(c.run("node", "status", "-self", "-json")), &node)
-		return node.Status == "ready"
+	c.until("ready node", func() bool {
+		var nodes []struct{ Status string }
+		return c.api("/v1/nodes", &nodes) == nil && len(nodes) == 1 && nodes[0].Status == "ready"
 	})
 	return c
 }
 
 func (c *cluster) path(name string) string { return filepath.Join(c.dir, name) }
 
-// config is that of the agent.
-func (c *cluster) config(acl bool) []byte {
-	ports := freePorts(c.t, 3)
+// writeConfig writes the configuration of both agents.
+func (c *cluster) writeConfig(acl bool) {
+	ports := freePorts(c.t, 6)
 	c.address = fmt.Sprintf("http://127.0.0.1:%d", ports[0])
-	return fmt.Appendf(nil, `
-bind_addr            = "127.0.0.1"
+	common := `
+name                 = %q
 data_dir             = %q
+bind_addr            = "127.0.0.1"
 disable_update_check = true
 log_level            = "WARN"
 advertise {
@@ -121,10 +126,14 @@ ports {
 acl {
   enabled = %v
 }
+`
+	server := fmt.Sprintf(common, "server", c.path("server"), ports[0], ports[1], ports[2], acl) + `
 server {
   enabled          = true
   bootstrap_expect = 1
 }
+`
+	client := fmt.Sprintf(common, "client", c.path("client"), ports[3], ports[4], ports[5], acl) + fmt.Sprintf(`
 client {
   enabled           = true
   servers           = ["127.0.0.1:%d"]
@@ -151,7 +160,12 @@ plugin "docker" {
     }
   }
 }
-`, c.path("data"), ports[0], ports[1], ports[2], acl, ports[1], cniPath(), c.pauseImage())
+`, ports[1], cniPath(), c.pauseImage())
+	for name, text := range map[string]string{"server.hcl": server, "client.hcl": client} {
+		if err := os.WriteFile(c.path(name), []byte(text), 0o600); err != nil {
+			c.t.Fatal(err)
+		}
+	}
 }
 
 // cniPath is where the CNI plugins are, as their packages and Nomad's
@@ -231,52 +245,57 @@ func lowPorts(t *testing.T, n int) (ports []int) {
 	return ports
 }
 
-func (c *cluster) startAgent() {
+// startAgents starts the server, and the client once the server leads.
+func (c *cluster) startAgents() {
+	c.t.Helper()
+	c.startAgent("server.hcl")
+	c.until("leader", func() bool {
+		var leader string
+		return c.api("/v1/status/leader", &leader) == nil && leader != ""
+	})
+	c.startAgent("client.hcl")
+}
+
+func (c *cluster) startAgent(config string) {
+	c.t.Helper()
 	log, err := os.OpenFile(c.path("agent.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	defer log.Close()
-	agent := exec.Command(c.nomad, "agent", "-config", c.path("agent.hcl"))
-	agent.Stdout, agent.Stderr = log, log
-	agent.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	a := &agent{exec.Command(c.nomad, "agent", "-config", c.path(config)), make(chan error, 1)}
+	a.cmd.Stdout, a.cmd.Stderr = log, log
+	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	// It must not see what we were told about another one.
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "NOMAD_") {
-			agent.Env = append(agent.Env, v)
+			a.cmd.Env = append(a.cmd.Env, v)
 		}
 	}
-	if err := agent.Start(); err != nil {
+	if err := a.cmd.Start(); err != nil {
 		c.t.Fatal(err)
 	}
-	c.agent = agent
-	go func() { c.exited <- agent.Wait() }()
-	c.until("an answer of the agent", func() bool {
+	go func() { a.exited <- a.cmd.Wait() }()
+	c.agents = append(c.agents, a)
+}
+
+// stopAgents sends all agents a signal and waits until they have ended.
+func (c *cluster) stopAgents(s syscall.Signal) {
+	for _, a := range c.agents {
+		a.cmd.Process.Signal(s)
+	}
+	for _, a := range c.agents {
 		select {
-		case err := <-c.exited:
-			c.exited <- err
-			c.t.Fatalf("the agent ended: %v\n%s", err, c.log())
-		default:
+		case <-a.exited:
+		case <-time.After(patience):
+			a.cmd.Process.Kill()
+			<-a.exited
 		}
-		var leader string
-		return c.api("/v1/status/leader", &leader) == nil && leader != ""
-	})
+	}
+	c.agents = nil
 }
 
-func (c *cluster) stopAgent(s syscall.Signal) {
-	if c.agent == nil {
-		return
-	}
-	c.agent.Process.Signal(s)
-	select {
-	case <-c.exited:
-	case <-time.After(patience):
-		c.agent.Process.Kill()
-		<-c.exited
-	}
-	c.agent = nil
-}
-
+// log is the end of what the agents have logged.
 func (c *cluster) log() string {
 	log, _ := os.ReadFile(c.path("agent.log"))
 	return string(log[max(0, len(log)-4000):])
@@ -410,7 +429,7 @@ func (c *cluster) until(what string, holds func() bool) {
 	c.t.Helper()
 	for end := time.Now().Add(patience); !holds(); time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
-			c.t.Fatalf("no %s within %v; the end of the agent's log:\n%s", what, patience, c.log())
+			c.t.Fatalf("no %s within %v; the end of the agents' log:\n%s", what, patience, c.log())
 		}
 	}
 }

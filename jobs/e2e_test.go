@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestOnRealNomad runs all examples on a real agent and asks for each service
+// TestOnRealNomad runs all examples on real agents and asks for each service
 // through serai's own system job.
 func TestOnRealNomad(t *testing.T) {
 	c := newCluster(t, false)
@@ -115,14 +115,14 @@ func TestOnRealNomad(t *testing.T) {
 	t.Run("nomad is killed and comes back", func(t *testing.T) {
 		c.t = t
 		c.underLoad("dynamic.example.org", func() {
-			c.stopAgent(syscall.SIGKILL)
+			c.stopAgents(syscall.SIGKILL)
 			c.until("staleness at /ready", func() bool { return strings.Contains(c.ready(), "stale since") })
 			for _, host := range []string{"static.example.org", "path.example.org", "shop.team-a.example.org"} {
 				if status, body := c.get(host, "/"); status != 200 {
 					t.Errorf("%s answered %d %s while Nomad was away", host, status, body)
 				}
 			}
-			c.startAgent()
+			c.startAgents()
 			c.until("a live source", func() bool { return strings.Contains(c.ready(), `"phase": "live"`) })
 			c.scale("host-dynamic", 4)
 		})
