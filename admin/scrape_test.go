@@ -33,7 +33,7 @@ func TestScrapesWhileTablesChange(t *testing.T) {
 				select {
 				case <-stop:
 					return
-				default:
+				case <-time.After(time.Millisecond):
 					f(i)
 				}
 			}
@@ -59,7 +59,7 @@ func TestScrapesWhileTablesChange(t *testing.T) {
 	for range 2 {
 		watch.Go(func() {
 			last := make(map[string]float64)
-			for range 15 {
+			for range 10 {
 				check(t, n.scrape(), last)
 			}
 		})
