@@ -41,6 +41,9 @@ job "serai" {
     min_healthy_time = "10s"
     healthy_deadline = "5m"
     auto_revert      = true
+    # Versions of Nomad that know no deployments of system jobs heed max_parallel
+    # and this alone: longer than kill_timeout.
+    stagger = "45s"
   }
 
   group "serai" {
