@@ -41,7 +41,8 @@ type Endpoint struct {
 	failures atomic.Uint64
 	_        [64]byte
 
-	full atomic.Bool // a request was turned away because of MaxInflight
+	full    atomic.Bool // a request was turned away because of MaxInflight
+	probing atomic.Bool // a goroutine is at it, or will be
 
 	state atomic.Uint32
 	since atomic.Int64           // Unix nanoseconds of the last change of state
@@ -106,7 +107,7 @@ func (e *Endpoint) Unreachable(err error) {
 	}
 	if e.setState(Probing, err.Error()) {
 		e.registry.logState(e, "instance is unreachable", err)
-		e.poke()
+		e.registry.startProbe(e)
 	}
 }
 

@@ -22,9 +22,10 @@ const (
 	failedChecks = 2
 )
 
-// probe decides over the life of e whether it is ready: at first, and after
-// every loss, it tries until a connect (or the check) succeeds; then it repeats
-// the check if there is one, or sleeps until somebody pokes it.
+// probe decides whether e is ready: at first, and after every loss, it tries
+// until a connect (or the check) succeeds; then it repeats the check if there
+// is one. Without a check it ends then: an endpoint that is merely there has no
+// goroutine.
 func (r *Registry) probe(ctx context.Context, e *Endpoint) {
 	pause := firstProbePause
 	failed := 0
@@ -47,7 +48,10 @@ func (r *Registry) probe(ctx context.Context, e *Endpoint) {
 			pause = min(pause*2, lastProbePause)
 		case Ready:
 			if e.target.Check.Path == "" {
-				if !e.sleep(ctx, 0) {
+				e.probing.Store(false)
+				// Lost at this very moment? Then we go on, or somebody else has
+				// begun.
+				if e.State() != Probing || !e.probing.CompareAndSwap(false, true) {
 					return
 				}
 				continue
@@ -64,20 +68,15 @@ func (r *Registry) probe(ctx context.Context, e *Endpoint) {
 	}
 }
 
-// sleep waits for d, for ever when d is 0, or until somebody pokes e. It
-// reports whether ctx goes on.
+// sleep waits for d, or until somebody pokes e. It reports whether ctx goes on.
 func (e *Endpoint) sleep(ctx context.Context, d time.Duration) bool {
-	var after <-chan time.Time
-	if d > 0 {
-		t := time.NewTimer(d)
-		defer t.Stop()
-		after = t.C
-	}
+	t := time.NewTimer(d)
+	defer t.Stop()
 	select {
 	case <-ctx.Done():
 		return false
 	case <-e.wake:
-	case <-after:
+	case <-t.C:
 	}
 	return true
 }
@@ -87,14 +86,17 @@ func jitter(d time.Duration) time.Duration {
 	return d - d/20 + rand.N(d/10+1)
 }
 
-// probeOnce takes a slot and probes e once.
+// probeOnce takes a slot and probes e once. An endpoint that requests wait for
+// is poked, and needs no slot: after a start with thousands of instances it
+// does not stand in line.
 func (r *Registry) probeOnce(ctx context.Context, e *Endpoint) error {
 	select {
 	case r.slots <- struct{}{}:
+		defer func() { <-r.slots }()
+	case <-e.wake:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	defer func() { <-r.slots }()
 	if e.target.Check.Path != "" {
 		return r.probeHTTP(ctx, e)
 	}
@@ -103,8 +105,8 @@ func (r *Registry) probeOnce(ctx context.Context, e *Endpoint) error {
 		return err
 	}
 	// The first request is spared the connect, unless more than that makes the
-	// connection.
-	if e.target.ProxyProtocol == 0 && e.target.Scheme == HTTP {
+	// connection, or thousands of them would be kept at once.
+	if e.target.ProxyProtocol == 0 && e.target.Scheme == HTTP && len(r.slots) < cap(r.slots)/2 {
 		e.Put(&Conn{Conn: wire.NewConn(c), Endpoint: e}, time.Now())
 		return nil
 	}

@@ -72,7 +72,7 @@ type Registry struct {
 
 	mu        sync.Mutex
 	endpoints map[Target]*Endpoint
-	unprobed  []*Endpoint // made since the prober last looked
+	unprobed  []*Endpoint // made or lost since Run last looked
 	news      chan struct{}
 
 	// waiting are the rooms that hold requests.
@@ -153,14 +153,31 @@ func (r *Registry) Acquire(t Target) *Endpoint {
 		e = &Endpoint{target: t, registry: r, dialer: &r.dialer, wake: make(chan struct{}, 1), hash: hashOf(t.Instance, t.Address)}
 		e.since.Store(time.Now().UnixNano())
 		r.endpoints[t] = e
-		r.unprobed = append(r.unprobed, e)
-		select {
-		case r.news <- struct{}{}:
-		default:
-		}
+		e.probing.Store(true)
+		r.queueProbe(e)
 	}
 	e.refs++
 	return e
+}
+
+// startProbe makes sure that e, which was lost, is probed.
+func (r *Registry) startProbe(e *Endpoint) {
+	if !e.probing.CompareAndSwap(false, true) {
+		e.poke()
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.queueProbe(e)
+}
+
+// queueProbe hands e to Run. r.mu is held.
+func (r *Registry) queueProbe(e *Endpoint) {
+	r.unprobed = append(r.unprobed, e)
+	select {
+	case r.news <- struct{}{}:
+	default:
+	}
 }
 
 // Release gives back an Acquire. An endpoint that nobody holds takes no new

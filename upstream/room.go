@@ -54,6 +54,7 @@ func (r *Room) Wait(d time.Duration, gone <-chan struct{}) (*Pool, error) {
 
 	// A member may have become ready before we stood in line.
 	r.wakeIfFit(everybody)
+	r.hurry()
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -65,6 +66,20 @@ func (r *Room) Wait(d time.Duration, gone <-chan struct{}) (*Pool, error) {
 	case <-gone:
 		r.leave(let)
 		return nil, ErrClientGone
+	}
+}
+
+// hurry has the members probed that requests wait for.
+func (r *Room) hurry() {
+	p := r.pool.Load()
+	if p == nil {
+		return
+	}
+	const enough = 8
+	for i := range p.members[:min(enough, len(p.members))] {
+		if e := p.members[i].Endpoint; e.State() == Probing {
+			e.poke()
+		}
 	}
 }
 
