@@ -320,10 +320,19 @@ const patience = 5 * time.Second
 func (s *system) drain(parts context.Context) {
 	s.admin.Drain()
 	s.logger.Info("stopping: not ready any more, still serving", "drain-delay", s.DrainDelay.value())
-	select {
-	case <-time.After(s.DrainDelay.value()):
-	case <-parts.Done():
+	pause := func(d time.Duration) {
+		select {
+		case <-time.After(d):
+		case <-parts.Done():
+		}
 	}
+	// By half of the time the balancer sends new connections elsewhere: so may
+	// the requests of those that are open.
+	pause(s.DrainDelay.value() / 2)
+	for _, l := range s.traffic {
+		l.server.Retire()
+	}
+	pause(s.DrainDelay.value() / 2)
 	ctx, cancel := context.WithTimeout(context.Background(), s.DrainTimeout.value())
 	defer cancel()
 	var servers sync.WaitGroup

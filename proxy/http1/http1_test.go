@@ -591,6 +591,29 @@ func TestLargeBodies(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 }
 
+// TestRetire: answers end their connections, and new ones are still served.
+func TestRetire(t *testing.T) {
+	k, o := web(t, settings{})
+	old := k.dial()
+	k.server.Retire()
+	for i, c := range []*peer{old, k.dial()} {
+		c.send("GET / HTTP/1.1", "Host: web.example.org", "")
+		if i == 0 {
+			in := o.next()
+			go func() {
+				for range 2 {
+					in.head()
+					in.ok("x")
+				}
+			}()
+		}
+		if res, body := c.answer("GET"); body != "x" || !res.Close {
+			t.Errorf("answer %q, close %v", body, res.Close)
+		}
+		c.ended()
+	}
+}
+
 // TestDrain: idle connections close, a request under way is answered with
 // Connection: close.
 func TestDrain(t *testing.T) {

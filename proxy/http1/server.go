@@ -83,6 +83,7 @@ type Server struct {
 	proxy    *proxy.Proxy
 	options  Options
 	draining atomic.Bool
+	retiring atomic.Bool // every answer ends its connection
 	accepted atomic.Uint64
 	refused  atomic.Uint64
 	errors   atomic.Uint64 // of accept
@@ -146,6 +147,12 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		}
 	}
 }
+
+// Retire makes every answer from now on the last of its connection, and goes on
+// accepting. Clients then come back over connections that the load balancer
+// makes elsewhere, and the fewer are left when Shutdown closes idle ones, the
+// fewer are closed in the very moment in which a request is on its way.
+func (s *Server) Retire() { s.retiring.Store(true) }
 
 // Shutdown stops accepting, lets every connection end after the answer that is
 // under way, and closes idle ones. It returns when none is left; when ctx ends
