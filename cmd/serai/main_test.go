@@ -339,6 +339,18 @@ func TestMissingPolicy(t *testing.T) {
 	})
 }
 
+// TestKillTimeout warns when Nomad would kill serai before it has drained.
+func TestKillTimeout(t *testing.T) {
+	sim, url, _ := simulator(t)
+	sim.PutTask(nomad.Task{Namespace: "default", Job: "serai", Group: "g", Name: "t"}, 5*time.Second)
+	env := map[string]string{"NOMAD_ADDR": url, "NOMAD_NAMESPACE": "default", "NOMAD_JOB_ID": "serai", "NOMAD_GROUP_NAME": "g", "NOMAD_TASK_NAME": "t"}
+	p := start(t, env, "serve", "--http="+freeAddress(t), "--admin=", "--drain-delay=0s", "--drain-timeout=20s")
+	until(t, "the warning", func() bool {
+		log := p.stderr.String()
+		return strings.Contains(log, "kill_timeout=5s") && strings.Contains(log, "needed=20s")
+	})
+}
+
 // TestWhereSettingsComeFrom: the command line, then the environment, then the
 // config file.
 func TestWhereSettingsComeFrom(t *testing.T) {
