@@ -1,241 +1,127 @@
-// Package hello is the sample service: it answers with who it is and what it
-// received, and can stream, wait, echo and fail on request.
+// Package hello answers what a sample service answers: who it is and what it
+// received. On request it also streams, waits, echoes and fails.
+//
+//	/healthz         200
+//	/echo            the body of the request, as it comes
+//	/slow?wait=2s    waits before it answers
+//	/sse?every=100ms events; ?count=N ends them
+//	/ws              a WebSocket that echoes messages
+//	/status/503      that status
+//	/bytes/1000      that many bytes
+//
+// Every other path tells what was received: text, or JSON where Accept names
+// application/json.
 package hello
 
 import (
-	"bufio"
 	"cmp"
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
-	"strconv"
-	"strings"
 	"time"
 
-	"github.com/fasthttp/websocket"
 	"github.com/valyala/fasthttp"
 )
 
 // Options say who the service is. Zero values mean the defaults named.
 type Options struct {
-	// Addr is listened on by Run, ":8080".
+	// Addr is HOST:PORT to listen on; ":8080". Only Run reads it.
 	Addr string
-	// Name, Alloc and Node are answered; they may be empty.
-	Name, Alloc, Node string
-	// ShutdownTimeout bounds what is in flight when ctx ends, 10s.
+	// Name is answered; "hello".
+	Name string
+	// Alloc and Node are answered; they may be empty.
+	Alloc, Node string
+	// ShutdownTimeout is how long what is in flight may last when ctx has
+	// ended; 10s. What is left then is cut.
 	ShutdownTimeout time.Duration
-	// Logger may be nil.
+	// Logger gets the start, and what clients do wrong at level debug; nil
+	// discards it.
 	Logger *slog.Logger
 }
 
-// maxBody bounds what is read of a request's body at once, in bytes; /echo
-// streams and has no bound.
-const maxBody = 1 << 20
-
-// service is one running instance.
-type service struct {
-	Options
-	ctx      context.Context
-	upgrader websocket.FastHTTPUpgrader
+// Validate reports all that is wrong with the options at once.
+func (o *Options) Validate() error {
+	var errs []error
+	if o.Addr != "" {
+		if _, port, err := net.SplitHostPort(o.Addr); err != nil || port == "" {
+			errs = append(errs, fmt.Errorf("address %q is not HOST:PORT", o.Addr))
+		}
+	}
+	if o.ShutdownTimeout < 0 {
+		errs = append(errs, fmt.Errorf("shutdown timeout %v is negative", o.ShutdownTimeout))
+	}
+	return errors.Join(errs...)
 }
 
-// Run listens on o.Addr and serves until ctx ends.
+func (o *Options) setDefaults() {
+	o.Addr = cmp.Or(o.Addr, ":8080")
+	o.Name = cmp.Or(o.Name, "hello")
+	o.ShutdownTimeout = cmp.Or(o.ShutdownTimeout, 10*time.Second)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Run listens on o.Addr and serves as Serve does.
 func Run(ctx context.Context, o Options) error {
-	l, err := net.Listen("tcp", cmp.Or(o.Addr, ":8080"))
+	if err := o.Validate(); err != nil {
+		return fmt.Errorf("options of the sample service: %w", err)
+	}
+	o.setDefaults()
+	var config net.ListenConfig
+	l, err := config.Listen(ctx, "tcp", o.Addr)
 	if err != nil {
-		return fmt.Errorf("sample service: %w", err)
+		return fmt.Errorf("listen for the sample service: %w", err)
 	}
 	return Serve(ctx, l, o)
 }
 
-// Serve serves l until ctx ends; then it stops accepting, and what is in
-// flight has o.ShutdownTimeout.
+// Serve serves l, which it closes, until ctx ends. Then it accepts no more,
+// closes idle connections, ends endless streams and WebSockets, and lets the
+// rest finish within o.ShutdownTimeout. It returns nil when all did, and once
+// nothing of it runs any more.
 func Serve(ctx context.Context, l net.Listener, o Options) error {
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
+	if err := o.Validate(); err != nil {
+		l.Close()
+		return fmt.Errorf("options of the sample service: %w", err)
 	}
-	s := &service{Options: o, ctx: ctx}
-	s.upgrader.CheckOrigin = func(*fasthttp.RequestCtx) bool { return true }
+	o.setDefaults()
+	stopping, stop := context.WithCancel(ctx)
+	defer stop()
+	over, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	s := newService(o, stopping, over)
 	server := &fasthttp.Server{
-		Handler: s.serve, Name: "serai-hello", StreamRequestBody: true, MaxRequestBodySize: maxBody,
-		ReadBufferSize: 64 << 10, CloseOnShutdown: true, NoDefaultDate: false,
+		Handler: s.serve, ConnState: s.conns.observe, Name: "serai-hello",
+		StreamRequestBody: true, DisablePreParseMultipartForm: true, MaxRequestBodySize: maxBody,
+		ReadBufferSize: maxHead, CloseOnShutdown: true,
 		Logger: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(l) }()
+	accepting := make(chan error, 1)
+	go func() { accepting <- server.Serve(l) }()
 	o.Logger.Info("sample service", "name", o.Name, "alloc", o.Alloc, "address", l.Addr().String())
+
+	var failed error
 	select {
-	case err := <-ended:
-		return err
+	case failed = <-accepting:
+		l.Close()
 	case <-ctx.Done():
+		// Not left to the server, which closes nothing before it has begun.
+		l.Close()
+		<-accepting
 	}
-	last, cancel := context.WithTimeout(context.Background(), cmp.Or(o.ShutdownTimeout, 10*time.Second))
+	stop()
+	last, cancel := context.WithTimeout(over, o.ShutdownTimeout)
 	defer cancel()
-	return server.ShutdownWithContext(last)
-}
-
-func (s *service) serve(c *fasthttp.RequestCtx) {
-	path := string(c.Path())
+	server.ShutdownWithContext(last) // its errors are l closed twice, and what conns counts
+	left := s.conns.wait(last, cut)
 	switch {
-	case path == "/healthz":
-		c.SetBodyString("ok\n")
-	case path == "/echo":
-		c.SetContentTypeBytes(c.Request.Header.ContentType())
-		c.SetBodyStream(c.RequestBodyStream(), c.Request.Header.ContentLength())
-	case path == "/slow":
-		s.slow(c)
-	case path == "/sse":
-		s.events(c)
-	case path == "/ws":
-		s.webSocket(c)
-	case strings.HasPrefix(path, "/status/"):
-		s.status(c, strings.TrimPrefix(path, "/status/"))
-	case strings.HasPrefix(path, "/bytes/"):
-		s.bytes(c, strings.TrimPrefix(path, "/bytes/"))
-	default:
-		s.tell(c)
+	case failed != nil:
+		return fmt.Errorf("accept for the sample service: %w", failed)
+	case left > 0:
+		return fmt.Errorf("stop the sample service: %d in flight were cut after %v", left, o.ShutdownTimeout)
 	}
-}
-
-// Answer is what the service tells, as JSON when that is accepted.
-type Answer struct {
-	Name    string      `json:"name"`
-	Alloc   string      `json:"alloc"`
-	Node    string      `json:"node"`
-	Remote  string      `json:"remote"`
-	Method  string      `json:"method"`
-	Host    string      `json:"host"`
-	Path    string      `json:"path"`
-	Query   string      `json:"query"`
-	Headers [][2]string `json:"headers"` // in the order they came
-	Body    int64       `json:"body"`    // bytes
-}
-
-// tell answers with who it is and what it received.
-func (s *service) tell(c *fasthttp.RequestCtx) {
-	uri := c.URI()
-	a := Answer{
-		Name: s.Name, Alloc: s.Alloc, Node: s.Node, Remote: c.RemoteAddr().String(), Method: string(c.Method()),
-		Host: string(c.Host()), Path: string(uri.PathOriginal()), Query: string(uri.QueryString()),
-	}
-	for k, v := range c.Request.Header.AllInOrder() {
-		a.Headers = append(a.Headers, [2]string{string(k), string(v)})
-	}
-	if body := c.RequestBodyStream(); body != nil {
-		a.Body, _ = io.Copy(io.Discard, body)
-	}
-	if strings.Contains(string(c.Request.Header.Peek("Accept")), "json") {
-		c.SetContentType("application/json")
-		json.NewEncoder(c).Encode(a)
-		return
-	}
-	c.SetContentType("text/plain; charset=utf-8")
-	fmt.Fprintf(c, "%s, allocation %s on %s\n\n%s %s", a.Name, cmp.Or(a.Alloc, "-"), cmp.Or(a.Node, "-"), a.Method, a.Path)
-	if a.Query != "" {
-		fmt.Fprintf(c, "?%s", a.Query)
-	}
-	fmt.Fprintln(c)
-	for _, h := range a.Headers {
-		fmt.Fprintf(c, "%s: %s\n", h[0], h[1])
-	}
-	if a.Body > 0 {
-		fmt.Fprintf(c, "\n%d bytes of body\n", a.Body)
-	}
-}
-
-// slow waits before it answers: ?wait=2s, at most a minute.
-func (s *service) slow(c *fasthttp.RequestCtx) {
-	wait := between(c, "wait", 2*time.Second, 0, time.Minute)
-	select {
-	case <-time.After(wait):
-	case <-s.ctx.Done():
-	}
-	fmt.Fprintf(c, "%s waited %v\n", s.Name, wait)
-}
-
-// events streams: ?every=1s&count=10, without count until the client leaves.
-func (s *service) events(c *fasthttp.RequestCtx) {
-	every := between(c, "every", time.Second, time.Millisecond, time.Minute)
-	count := c.QueryArgs().GetUintOrZero("count")
-	c.SetContentType("text/event-stream")
-	c.Response.Header.Set("Cache-Control", "no-store")
-	c.SetBodyStreamWriter(func(w *bufio.Writer) {
-		tick := time.NewTicker(every)
-		defer tick.Stop()
-		for i := 1; ; i++ {
-			fmt.Fprintf(w, "id: %d\ndata: %s %s\n\n", i, s.Name, s.Alloc)
-			if w.Flush() != nil || i == count {
-				return
-			}
-			select {
-			case <-tick.C:
-			case <-s.ctx.Done():
-				return
-			}
-		}
-	})
-}
-
-// webSocket echoes messages.
-func (s *service) webSocket(c *fasthttp.RequestCtx) {
-	err := s.upgrader.Upgrade(c, func(conn *websocket.Conn) {
-		defer conn.Close()
-		stop := context.AfterFunc(s.ctx, func() {
-			conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseGoingAway, "stopping"), time.Now().Add(time.Second))
-			conn.Close()
-		})
-		defer stop()
-		conn.SetReadLimit(maxBody)
-		for {
-			kind, message, err := conn.ReadMessage()
-			if err != nil || conn.WriteMessage(kind, message) != nil {
-				return
-			}
-		}
-	})
-	if err != nil {
-		s.Logger.Debug("no websocket", "error", err)
-	}
-}
-
-// status answers with the status that the path names.
-func (s *service) status(c *fasthttp.RequestCtx, text string) {
-	status, err := strconv.Atoi(text)
-	if err != nil || status < 200 || status > 599 {
-		c.Error("want /status/200 to /status/599\n", fasthttp.StatusBadRequest)
-		return
-	}
-	c.SetStatusCode(status)
-	fmt.Fprintf(c, "%s answers %d\n", s.Name, status)
-}
-
-// bytes answers with that many bytes.
-func (s *service) bytes(c *fasthttp.RequestCtx, text string) {
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 0 || n > 1<<30 {
-		c.Error("want /bytes/0 to /bytes/1073741824\n", fasthttp.StatusBadRequest)
-		return
-	}
-	c.SetContentType("application/octet-stream")
-	c.SetBodyStream(io.LimitReader(zeros{}, int64(n)), n)
-}
-
-// zeros is an endless stream of zero bytes.
-type zeros struct{}
-
-func (zeros) Read(p []byte) (int, error) {
-	clear(p)
-	return len(p), nil
-}
-
-// between reads a duration parameter within bounds.
-func between(c *fasthttp.RequestCtx, name string, otherwise, low, high time.Duration) time.Duration {
-	d, err := time.ParseDuration(string(c.QueryArgs().Peek(name)))
-	if err != nil {
-		return otherwise
-	}
-	return min(max(d, low), high)
+	return nil
 }

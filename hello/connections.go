@@ -1,0 +1,69 @@
+package hello
+
+import (
+	"context"
+	"net"
+	"sync"
+
+	"github.com/valyala/fasthttp"
+)
+
+// connections are those that are open, WebSockets among them: fasthttp forgets
+// a connection that is upgraded, and leaves others open when it has waited
+// long enough.
+type connections struct {
+	mu      sync.Mutex
+	open    map[net.Conn]fasthttp.ConnState
+	serving sync.WaitGroup // one for each in open
+}
+
+// observe is fasthttp's hook for changes of a connection's state.
+func (cs *connections) observe(c net.Conn, state fasthttp.ConnState) {
+	if state == fasthttp.StateClosed {
+		cs.remove(c)
+		return
+	}
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if _, known := cs.open[c]; !known {
+		if state != fasthttp.StateNew {
+			return // a WebSocket that ended before its upgrade was told
+		}
+		cs.serving.Add(1)
+	}
+	cs.open[c] = state
+}
+
+// remove forgets c; it may be forgotten already.
+func (cs *connections) remove(c net.Conn) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if _, known := cs.open[c]; known {
+		delete(cs.open, c)
+		cs.serving.Done()
+	}
+}
+
+// wait returns when no connection is open any more. When ctx ends before, it
+// closes those that are left, calls cut, and returns how many of them were
+// in use. No connection may be accepted any more.
+func (cs *connections) wait(ctx context.Context, cut func()) (left int) {
+	ended := make(chan struct{})
+	go func() { cs.serving.Wait(); close(ended) }()
+	select {
+	case <-ended:
+		return 0
+	case <-ctx.Done():
+	}
+	cs.mu.Lock()
+	for c, state := range cs.open {
+		if state != fasthttp.StateNew && state != fasthttp.StateIdle {
+			left++
+		}
+		c.Close()
+	}
+	cs.mu.Unlock()
+	cut() // only now, so that no answer that is cut looks whole
+	<-ended
+	return left
+}
