@@ -17,6 +17,7 @@ func main() {
 	defer stop()
 	var c struct {
 		Discovery discoveryCommand `cmd:"" help:"Time from a registration to the first 200, and from a deregistration to the last request."`
+		Faults    faultsCommand    `cmd:"" help:"Deploys, kills, hangs and outages under a constant load: how many requests fail, and why."`
 	}
 	parsed := kong.Parse(&c, kong.Name("loadtest"), kong.Description("Measures serai from outside."))
 	parsed.BindTo(ctx, (*context.Context)(nil))

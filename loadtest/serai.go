@@ -40,7 +40,7 @@ func startSerai(ctx context.Context, binary, nomad string) (*ingress, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, binary, "serve", "--http="+traffic, "--admin=", "--drain-delay=0s", "--log-level=WARN")
+	cmd := exec.CommandContext(ctx, binary, "serve", "--http="+traffic, "--admin=", "--drain-delay=0s", "--log-level=ERROR")
 	cmd.Env = append(os.Environ(), "NOMAD_ADDR="+nomad)
 	cmd.Stderr = os.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }

@@ -124,7 +124,7 @@ func (t *town) start(service string, tags ...string) (*resident, error) {
 	alloc := fmt.Sprintf("%08x-0000-4000-8000-%012x", t.made, t.made)
 	ctx, stop := context.WithCancel(t.parts)
 	t.running.Go(func() {
-		hello.Serve(ctx, port, hello.Options{Name: service, Alloc: alloc, Node: "dev"})
+		hello.Serve(ctx, port, hello.Options{Name: service, Alloc: alloc, Node: "dev", ShutdownTimeout: time.Second})
 	})
 	r := &resident{id: "_nomad-task-" + alloc + "-group-" + service, stop: stop}
 	address := netip.MustParseAddrPort(port.Addr().String())
