@@ -101,6 +101,7 @@ type attempt struct {
 	mu   sync.Mutex
 	conn *upstream.Conn // the one that is read from
 	left bool           // the client has left
+	lost bool           // the instance does not acknowledge what it is sent
 	gone chan struct{}  // closed when it has; made when somebody waits for it
 }
 
@@ -126,6 +127,26 @@ func (x *Exchange) Cancel() {
 		close(x.gone)
 		x.gone = nil
 	}
+}
+
+// CheckPath ends the attempt under way when the way to its instance is cut. It
+// may be called from another goroutine.
+func (x *Exchange) CheckPath() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.conn != nil && x.conn.Lost() {
+		x.lost = true
+		x.conn.Interrupt()
+	}
+}
+
+// cutOff reports whether CheckPath ended the attempt, once.
+func (x *Exchange) cutOff() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	lost := x.lost
+	x.lost = false
+	return lost
 }
 
 // hold notes the connection that Cancel is to interrupt, nil for none, and
@@ -158,7 +179,7 @@ func (x *Exchange) Reset() {
 	x.Queued, x.Connected, x.FirstByte, x.Upgraded = 0, 0, 0, false
 	x.waiting.Store(0)
 	x.mu.Lock()
-	x.conn, x.left, x.gone = nil, false, nil
+	x.conn, x.left, x.lost, x.gone = nil, false, false, nil
 	x.mu.Unlock()
 	x.forwarding.reset()
 }

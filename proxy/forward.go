@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -22,6 +23,8 @@ type failure struct {
 	// unsent says that no byte of the request can have been processed, so
 	// that any request may be tried again.
 	unsent bool
+	// blame says that the instance accepted the request and failed it.
+	blame bool
 	// silent says that no byte of an answer came, so that an idempotent
 	// request may be tried again.
 	silent bool
@@ -46,7 +49,7 @@ func (p *Proxy) forward(x *Exchange) {
 		}
 		x.Member = m
 		f := p.attempt(x, m)
-		m.Endpoint.End(time.Now(), x.FirstByte)
+		x.Route.Pool.End(time.Now(), m, x.outcome(f))
 		if f == nil {
 			return
 		}
@@ -57,6 +60,23 @@ func (p *Proxy) forward(x *Exchange) {
 		}
 		x.Retries++
 	}
+}
+
+// outcome is what an attempt tells of its instance.
+func (x *Exchange) outcome(f *failure) upstream.Outcome {
+	o := upstream.Outcome{FirstByte: x.FirstByte, Status: x.Status}
+	switch {
+	case f == nil:
+		if x.Reason == reasonCut {
+			o.Failure = x.Reason
+		}
+	case f.blame:
+		o.Failure = f.reason
+		if f.reason == reasonTimeout {
+			o.FirstByte = x.Route.Options.Timeout
+		}
+	}
+	return o
 }
 
 // maxUnsent bounds the attempts of a request of which nothing was processed.
@@ -143,11 +163,21 @@ func (p *Proxy) attempt(x *Exchange, m *upstream.Member) *failure {
 	} else {
 		conn.Close()
 	}
+	if f != nil && f.reason == reasonLost {
+		m.Endpoint.Unreachable(f.err)
+	}
 	if f != nil && !stillThere {
 		return &failure{reason: "client-gone", err: errClientGone}
 	}
 	return f
 }
+
+// Short codes of more than one place.
+const (
+	reasonCut     = "upstream-cut"
+	reasonLost    = "upstream-lost"
+	reasonTimeout = "upstream-timeout"
+)
 
 var errClientGone = errors.New("the client left")
 
@@ -288,12 +318,15 @@ func (p *Proxy) explain(x *Exchange, conn *upstream.Conn, err error) *failure {
 	switch {
 	case err == errClientGone:
 		return &failure{reason: "client-gone", err: err}
+	case x.cutOff():
+		return &failure{status: 502, reason: reasonLost, silent: silent, unsent: conn.Unreceived(len(x.out)),
+			err: fmt.Errorf("%w: it does not acknowledge what it is sent", upstream.ErrConnect)}
 	case errors.As(err, &refused):
-		return &failure{status: 502, reason: "bad-answer", err: errors.New("the instance's answer is malformed: " + refused.Code)}
+		return &failure{status: 502, reason: "bad-answer", blame: true, err: errors.New("the instance's answer is malformed: " + refused.Code)}
 	case err == errInterim || err == errSwitched:
-		return &failure{status: 502, reason: "bad-answer", err: err}
+		return &failure{status: 502, reason: "bad-answer", blame: true, err: err}
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return &failure{status: 504, reason: "upstream-timeout", err: errors.New("the instance did not answer in time")}
+		return &failure{status: 504, reason: reasonTimeout, blame: true, err: errors.New("the instance did not answer in time")}
 	}
 	f := &failure{status: 502, reason: "upstream-closed", err: errors.New("the instance closed the connection before it answered"), silent: silent}
 	if conn.Reused && silent && closed(err) {
@@ -302,6 +335,7 @@ func (p *Proxy) explain(x *Exchange, conn *upstream.Conn, err error) *failure {
 		// it did not acknowledge, nobody has read.
 		f.unsent = idempotent(x.Head.Method) || conn.Unreceived(len(x.out))
 	}
+	f.blame = !f.unsent
 	return f
 }
 

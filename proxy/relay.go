@@ -14,7 +14,7 @@ import (
 func (p *Proxy) relay(x *Exchange, conn *upstream.Conn) (reusable bool) {
 	h, r := &x.answer, x.Responder
 	x.filterAnswer()
-	h.Fields = x.withHSTS(h.Fields)
+	h.Fields = x.withSeat(x.withHSTS(h.Fields))
 	x.Status = h.Status
 	keepAlive := h.KeepAlive
 	if err := r.Head(h); err != nil {
@@ -43,7 +43,7 @@ func (p *Proxy) relay(x *Exchange, conn *upstream.Conn) (reusable bool) {
 		}
 		if err != nil {
 			if x.hold(conn) {
-				x.cut("upstream-cut")
+				x.cut(reasonCut)
 			} else {
 				x.cut("client-gone")
 			}
@@ -99,9 +99,24 @@ func (x *Exchange) withHSTS(fields []wire.Field) []wire.Field {
 	return append(fields, field(name, x.Route.Options.HSTS))
 }
 
+// withSeat adds the cookie that keeps the client on the instance, where the
+// route is sticky and the client has not got it yet.
+func (x *Exchange) withSeat(fields []wire.Field) []wire.Field {
+	name, value := x.Route.Pool.SeatFor(x, x.Member)
+	if name == "" {
+		return fields
+	}
+	cookie := name + "=" + value + "; Path=/; HttpOnly; SameSite=Lax"
+	if x.secure() {
+		cookie += "; Secure"
+	}
+	return append(fields, field("Set-Cookie", cookie))
+}
+
 // tunnel joins the two connections after a 101.
 func (p *Proxy) tunnel(x *Exchange, conn *upstream.Conn) *failure {
 	x.filterAnswer()
+	x.answer.Fields = x.withSeat(x.answer.Fields)
 	x.Status, x.Upgraded = 101, true
 	x.waiting.Store(0)
 	x.hold(nil) // the tunnel sees both ends itself

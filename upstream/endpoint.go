@@ -10,16 +10,18 @@ import (
 type State uint32
 
 // A new Endpoint is Probing until it accepts a connection, or until its check
-// passes; it goes back there when it refuses one or its check fails. It is
-// Leaving once no table names it.
+// passes; it goes back there when it refuses one or its check fails. One that
+// accepts requests and fails them is Ejected for a while, and Probing then. It
+// is Leaving once no table names it.
 const (
 	Probing State = iota
 	Ready
+	Ejected
 	Leaving
 )
 
 func (s State) String() string {
-	return [...]string{"probing", "ready", "leaving"}[s]
+	return [...]string{"probing", "ready", "ejected", "leaving"}[s]
 }
 
 // Endpoint is one address and all that is known of it. It is made by a
@@ -37,6 +39,7 @@ type Endpoint struct {
 	_        [64]byte
 	inflight atomic.Int64
 	latency  latency
+	outlier  outlier
 	requests atomic.Uint64
 	failures atomic.Uint64
 	_        [64]byte
@@ -82,12 +85,11 @@ func (e *Endpoint) setState(s State, cause string) bool {
 	return true
 }
 
-// begin and end bracket one request.
+// begin begins one request.
 func (e *Endpoint) begin() { e.inflight.Add(1) }
 
-// End ends a request that Pick began. Latency is the time to the first byte
-// of the answer; 0 when there was none.
-func (e *Endpoint) End(now time.Time, toFirstByte time.Duration) {
+// end ends one request. ToFirstByte is 0 when there was no answer.
+func (e *Endpoint) end(now time.Time, toFirstByte time.Duration) {
 	e.inflight.Add(-1)
 	e.requests.Add(1)
 	if toFirstByte > 0 {
@@ -107,6 +109,7 @@ func (e *Endpoint) Unreachable(err error) {
 	}
 	if e.setState(Probing, err.Error()) {
 		e.registry.logState(e, "instance is unreachable", err)
+		e.closeIdle(time.Now().Add(time.Hour))
 		e.registry.startProbe(e)
 	}
 }

@@ -86,9 +86,9 @@ func (g *group) choose(now time.Time, a Attributes, tried *Tried, p *Pool) *Memb
 	}
 	switch b := &p.options.Balance; b.Method {
 	case RoundRobin:
-		return g.inTurn(p.room.turn.Add(1)-1, tried)
+		return g.warm(now, g.inTurn(p.room.turn.Add(1)-1, tried), tried)
 	case Random:
-		return g.firstFit(g.draw(), tried)
+		return g.warm(now, g.firstFit(g.draw(), tried), tried)
 	case HashIP:
 		return g.rendezvous(a.ClientIP(), tried)
 	case HashHeader:
@@ -179,7 +179,14 @@ func (g *group) least(now time.Time, tried *Tried) *Member {
 		// Only one of the two is fit, or the search met: look right behind.
 		return a
 	}
-	if b.cost(now) < a.cost(now) {
+	// An instance without history counts as fast as the other: if it counted
+	// as faster it would get every request until its first answer.
+	const shortest = time.Microsecond
+	ofA, ofB := a.Endpoint.latency.value(now), b.Endpoint.latency.value(now)
+	if ofA == 0 || ofB == 0 {
+		ofA, ofB = shortest, shortest
+	}
+	if b.cost(now, max(ofB, shortest)) < a.cost(now, max(ofA, shortest)) {
 		return b
 	}
 	return a
@@ -187,11 +194,38 @@ func (g *group) least(now time.Time, tried *Tried) *Member {
 
 // cost is what one more request would cost on m: the time to the first byte
 // times the requests that share it, for each unit of weight.
-func (m *Member) cost(now time.Time) float64 {
-	e := m.Endpoint
-	const unknown = float64(time.Microsecond) // an instance without history is tried
-	latency := max(float64(e.latency.value(now)), unknown)
-	return latency * float64(e.Inflight()+1) / float64(m.Weight)
+func (m *Member) cost(now time.Time, latency time.Duration) float64 {
+	return float64(latency) * float64(m.Endpoint.Inflight()+1) / (float64(m.Weight) * m.warmth(now))
+}
+
+// warm returns m, or another member in its place as often as m is colder than
+// the warmest of the group.
+func (g *group) warm(now time.Time, m *Member, tried *Tried) *Member {
+	if m == nil {
+		return nil
+	}
+	share := m.warmth(now)
+	if share == 1 {
+		return m
+	}
+	warmest := share
+	for _, other := range g.members {
+		if other.fit(tried) {
+			warmest = max(warmest, other.warmth(now))
+		}
+	}
+	// Those that became ready together take turns as if they were warm.
+	const together = 0.9
+	if share >= together*warmest || rand.Float64()*warmest < share {
+		return m
+	}
+	const draws = 4
+	for range draws {
+		if other := g.firstFit(g.draw(), tried); other.warmth(now) > share {
+			return other
+		}
+	}
+	return m
 }
 
 // rendezvous returns the fit member with the highest score for key, so that a

@@ -17,6 +17,9 @@ type Member struct {
 	// Host is the Host header sent: empty preserves the client's, otherwise
 	// it is sent as it stands.
 	Host string
+	// Seat is the value of the route's sticky cookie that names this member;
+	// set by NewPool.
+	Seat string
 	// Alloc, Service and ID name the instance in logs and in /instances.
 	Alloc, Service, ID string
 }

@@ -23,6 +23,7 @@ type Pool struct {
 	room     *Room
 	stable   group // takes every request that no canary takes
 	canaries []canaries
+	seats    map[string]*Member // by the sticky cookie's value, nil when the route is not sticky
 }
 
 // canaries are the members that share one canary rule.
@@ -36,6 +37,7 @@ type canaries struct {
 // outlives the pool.
 func NewPool(members []Member, o PoolOptions, room *Room) *Pool {
 	p := &Pool{members: members, options: o, room: room}
+	p.seat()
 	var stable []*Member
 	byRule := make(map[Canary][]*Member)
 	var rules []Canary
@@ -98,6 +100,7 @@ func (p *Pool) Options() PoolOptions { return p.options }
 type Tried struct {
 	endpoints [4]*Endpoint
 	n         int
+	ejected   bool // ejected members are chosen too
 }
 
 // Add notes e. Only the last few are remembered.
@@ -112,12 +115,18 @@ func (t *Tried) Has(e *Endpoint) bool {
 }
 
 // Pick chooses the member for a request and counts the request as in flight
-// there until Endpoint.End. It returns nil when no member may take it. A member
-// in tried is chosen only when again is set and there is no other.
+// there until End. It returns nil when no member may take it. An ejected member
+// is better than none. One in tried is chosen only when again is set and there
+// is no other.
 func (p *Pool) Pick(now time.Time, a Attributes, tried *Tried, again bool) *Member {
 	m := p.choose(now, a, tried)
+	if m == nil {
+		desperate := *tried
+		desperate.ejected = true
+		m = p.choose(now, a, &desperate)
+	}
 	if m == nil && again && tried.n > 0 {
-		m = p.choose(now, a, &Tried{})
+		m = p.choose(now, a, &Tried{ejected: true})
 	}
 	if m != nil {
 		m.Endpoint.begin()
@@ -126,13 +135,23 @@ func (p *Pool) Pick(now time.Time, a Attributes, tried *Tried, again bool) *Memb
 }
 
 func (p *Pool) choose(now time.Time, a Attributes, tried *Tried) *Member {
+	seated := p.seated(a, tried)
 	for i := range p.canaries {
 		c := &p.canaries[i]
-		if c.rule.takes(a) {
+		mine := seated != nil && seated.Canary != nil && *seated.Canary == c.rule
+		switch {
+		case mine && (c.rule.Percent > 0 || c.rule.takes(a)):
+			return seated
+		case seated != nil && seated.Canary == nil && c.rule.drawn():
+			// A client that has its seat among the stable is not drawn.
+		case c.rule.takes(a):
 			if m := c.group.choose(now, a, tried, p); m != nil {
 				return m
 			}
 		}
+	}
+	if seated != nil && seated.Canary == nil {
+		return seated
 	}
 	return p.stable.choose(now, a, tried, p)
 }
@@ -140,7 +159,7 @@ func (p *Pool) choose(now time.Time, a Attributes, tried *Tried) *Member {
 // anyFit reports whether some member may take a request now.
 func (p *Pool) anyFit() bool {
 	for i := range p.members {
-		if m := &p.members[i]; m.Weight > 0 && m.fit(&Tried{}) {
+		if m := &p.members[i]; m.Weight > 0 && m.fit(&Tried{ejected: true}) {
 			return true
 		}
 	}
@@ -150,7 +169,7 @@ func (p *Pool) anyFit() bool {
 // fit reports whether m may take a request now.
 func (m *Member) fit(tried *Tried) bool {
 	e := m.Endpoint
-	if e.State() != Ready || tried.Has(e) {
+	if s := e.State(); s != Ready && !(s == Ejected && tried.ejected) || tried.Has(e) {
 		return false
 	}
 	if m.MaxInflight == 0 || e.Inflight() < m.MaxInflight {

@@ -39,7 +39,7 @@ func share(t *testing.T, p *upstream.Pool, n int, a func(i int) attributes) map[
 		if m == nil {
 			t.Fatalf("pick %d found no member", i)
 		}
-		m.Endpoint.End(time.Now(), time.Millisecond)
+		p.End(time.Now(), m, upstream.Outcome{FirstByte: time.Millisecond, Status: 200})
 		got[m.ID]++
 	}
 	return got
@@ -88,7 +88,7 @@ func TestRoundRobinAlternates(t *testing.T) {
 	var last string
 	for i := range 9 {
 		m := p.Pick(time.Now(), anyone(0), &upstream.Tried{}, false)
-		m.Endpoint.End(time.Now(), 0)
+		p.End(time.Now(), m, upstream.Outcome{})
 		if m.ID == last {
 			t.Fatalf("pick %d: member %s twice in a row", i, last)
 		}
@@ -105,7 +105,7 @@ func TestLeastAvoidsTheBusyAndTheSlow(t *testing.T) {
 		if m.ID == "0" {
 			took *= 100
 		}
-		m.Endpoint.End(time.Now(), took)
+		p.End(time.Now(), m, upstream.Outcome{FirstByte: took, Status: 200})
 	}
 	got := share(t, p, 1000, anyone)
 	if got["0"] > got["1"]/4 {
@@ -196,7 +196,7 @@ func TestTriedAndMaxInflight(t *testing.T) {
 	if m := p.Pick(time.Now(), anyone(0), &tried, false); m != nil {
 		t.Fatalf("a third pick got %s beyond its limit", m.ID)
 	}
-	a.Endpoint.End(time.Now(), 0)
+	p.End(time.Now(), a, upstream.Outcome{})
 	tried.Add(a.Endpoint)
 	if m := p.Pick(time.Now(), anyone(0), &tried, false); m != nil {
 		t.Fatalf("the member tried before was picked")
@@ -214,7 +214,7 @@ func TestPickAllocatesNothing(t *testing.T) {
 		now := time.Now()
 		var tried upstream.Tried
 		if n := testing.AllocsPerRun(1000, func() {
-			p.Pick(now, a, &tried, false).Endpoint.End(now, time.Millisecond)
+			p.End(now, p.Pick(now, a, &tried, false), upstream.Outcome{FirstByte: time.Millisecond, Status: 200})
 		}); n != 0 {
 			t.Errorf("method %d: a pick allocates %v times", method, n)
 		}
@@ -243,7 +243,7 @@ func BenchmarkPick(b *testing.B) {
 			now := time.Now()
 			var tried upstream.Tried
 			for b.Loop() {
-				p.Pick(now, fixed{}, &tried, false).Endpoint.End(now, time.Millisecond)
+				p.End(now, p.Pick(now, fixed{}, &tried, false), upstream.Outcome{FirstByte: time.Millisecond, Status: 200})
 			}
 		})
 	}

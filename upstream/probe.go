@@ -25,7 +25,7 @@ const (
 // probe decides whether e is ready: at first, and after every loss, it tries
 // until a connect (or the check) succeeds; then it repeats the check if there
 // is one. Without a check it ends then: an endpoint that is merely there has no
-// goroutine.
+// goroutine. An ejected one is left alone until its time is over.
 func (r *Registry) probe(ctx context.Context, e *Endpoint) {
 	pause := firstProbePause
 	failed := 0
@@ -46,12 +46,19 @@ func (r *Registry) probe(ctx context.Context, e *Endpoint) {
 				return
 			}
 			pause = min(pause*2, lastProbePause)
+		case Ejected:
+			if rest := time.Until(time.Unix(0, e.outlier.until.Load())); rest <= 0 {
+				pause = firstProbePause
+				e.setState(Probing, "probed after an ejection")
+			} else if !e.sleep(ctx, rest) {
+				return
+			}
 		case Ready:
 			if e.target.Check.Path == "" {
 				e.probing.Store(false)
 				// Lost at this very moment? Then we go on, or somebody else has
 				// begun.
-				if e.State() != Probing || !e.probing.CompareAndSwap(false, true) {
+				if s := e.State(); s != Probing && s != Ejected || !e.probing.CompareAndSwap(false, true) {
 					return
 				}
 				continue

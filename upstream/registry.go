@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"hash/fnv"
 	"log/slog"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -23,6 +25,20 @@ type RegistryOptions struct {
 	MaxWaiting int
 	// Probes bounds the probes under way at once, 256.
 	Probes int
+	// EjectAfter is how many failures in a row eject an instance, 5; negative
+	// for never. EjectShare is the share of 5xx among the answers of some
+	// seconds that does so too, above 0 and below 1; 0 for never.
+	EjectAfter int
+	EjectShare float64
+	// EjectTime is how long the first ejection lasts, 10s; each one that
+	// follows closely is twice as long.
+	EjectTime time.Duration
+	// SlowStart is how long the share of an instance that has become ready
+	// grows, 10s; negative for not at all.
+	SlowStart time.Duration
+	// StickyKey makes the values of sticky cookies besides what is random
+	// about each instance. All serai of a cluster must have the same.
+	StickyKey []byte
 	// Roots verifies https instances; nil means the system's roots.
 	Roots *x509.CertPool
 	// Logger gets changes of state; nil discards them.
@@ -42,6 +58,15 @@ func (o *RegistryOptions) setDefaults() {
 	if o.Probes == 0 {
 		o.Probes = 256
 	}
+	if o.EjectAfter == 0 {
+		o.EjectAfter = 5
+	}
+	if o.EjectTime == 0 {
+		o.EjectTime = 10 * time.Second
+	}
+	if o.SlowStart == 0 {
+		o.SlowStart = 10 * time.Second
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -53,13 +78,16 @@ func (o RegistryOptions) Validate() error {
 	for _, d := range []struct {
 		name  string
 		value time.Duration
-	}{{"connect timeout", o.ConnectTimeout}, {"idle timeout", o.IdleTimeout}} {
+	}{{"connect timeout", o.ConnectTimeout}, {"idle timeout", o.IdleTimeout}, {"eject time", o.EjectTime}} {
 		if d.value < 0 {
 			errs = append(errs, errors.New(d.name+" is negative"))
 		}
 	}
 	if o.MaxWaiting < 0 || o.Probes < 0 {
 		errs = append(errs, errors.New("a limit is negative"))
+	}
+	if o.EjectShare < 0 || o.EjectShare >= 1 {
+		errs = append(errs, fmt.Errorf("eject share %v is not at least 0 and below 1", o.EjectShare))
 	}
 	return errors.Join(errs...)
 }
@@ -74,6 +102,8 @@ type Registry struct {
 	endpoints map[Target]*Endpoint
 	unprobed  []*Endpoint // made or lost since Run last looked
 	news      chan struct{}
+
+	ejections struct{ ejected, spared atomic.Uint64 }
 
 	// waiting are the rooms that hold requests.
 	waitMu  sync.Mutex
@@ -210,6 +240,7 @@ func (r *Registry) Publish(p *Pool) {
 
 // ready marks e as ready and lets the requests go that wait for it.
 func (r *Registry) ready(e *Endpoint) {
+	e.readmit()
 	if !e.setState(Ready, "") {
 		return
 	}

@@ -96,14 +96,15 @@ func addrOf(a net.Addr) netip.AddrPort {
 	return netip.AddrPortFrom(p.Addr().Unmap().WithZone(""), p.Port())
 }
 
-// Clients that have left are looked for this often, among the exchanges that
-// have been waiting for longer than patience: a fast request pays nothing.
+// Clients that have left, and instances that cannot be reached any more, are
+// looked for this often, among the exchanges that have been waiting for longer
+// than patience: a fast request pays nothing.
 const (
 	watchEvery = 250 * time.Millisecond
 	patience   = 100 * time.Millisecond
 )
 
-// watch ends the exchanges whose client has left while they wait.
+// watch ends what waits in vain.
 func (s *Server) watch(ctx context.Context) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
@@ -114,7 +115,7 @@ func (s *Server) watch(ctx context.Context) {
 		case now := <-tick.C:
 			s.mu.Lock()
 			for c := range s.conns {
-				c.cancelIfGone(now)
+				c.check(now)
 			}
 			s.mu.Unlock()
 		}

@@ -148,16 +148,21 @@ func (c *conn) end(s *session) {
 	c.server.exchanges.Put(s)
 }
 
-// cancelIfGone ends the exchange under way when it waits and its client has
-// left.
-func (c *conn) cancelIfGone(now time.Time) {
+// check ends the exchange under way when it waits and its client has left, or
+// ends its attempt when the instance cannot be reached any more.
+func (c *conn) check(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.session == nil {
 		return
 	}
-	if since := c.session.WaitingSince(); !since.IsZero() && now.Sub(since) > patience && c.wire.PeerGone() {
+	if since := c.session.WaitingSince(); since.IsZero() || now.Sub(since) <= patience {
+		return
+	}
+	if c.wire.PeerGone() {
 		c.session.Cancel()
+	} else {
+		c.session.CheckPath()
 	}
 }
 

@@ -225,7 +225,17 @@ func (c *Conn) PeerGone() bool {
 func (c *Conn) Unreceived(n int) bool {
 	info, ok := c.tcpInfo()
 	// The SYN counts as one acknowledged byte, and as none sent.
-	return ok && n > 1 && int64(n)-1 <= int64(info.Bytes_sent)-int64(info.Bytes_acked)
+	return ok && n > 1 && int64(n)-1 <= int64(info.Bytes_sent)-int64(info.Bytes_retrans)-int64(info.Bytes_acked)
+}
+
+// Lost reports whether the way to the peer seems to be cut: what was written
+// has been sent again and again without being acknowledged. It may be called
+// while another goroutine uses c.
+func (c *Conn) Lost() bool {
+	// With the shortest timeout, 200 ms that double, after 1.4 s of silence.
+	const again = 3
+	info, ok := c.tcpInfo()
+	return ok && info.Unacked > 0 && info.Retransmits >= again
 }
 
 func (c *Conn) tcpInfo() (info unix.TCPInfo, ok bool) {

@@ -1,0 +1,115 @@
+package upstream_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"serai/upstream"
+)
+
+const seat = "seat"
+
+func sitting(value string) attributes {
+	return attributes{cookies: map[string]string{seat: value}, ip: "192.0.2.1"}
+}
+
+func TestSticky(t *testing.T) {
+	r := run(t, upstream.RegistryOptions{})
+	o := upstream.PoolOptions{Sticky: seat}
+	p := ready(t, r, o, weighted(100, 100, 100, 0)...)
+	first := p.Pick(time.Now(), anyone(0), &upstream.Tried{}, false)
+	name, value := p.SeatFor(anyone(0), first)
+	if name != seat || len(value) != 22 {
+		t.Fatalf("the cookie is %q=%q", name, value)
+	}
+	client := sitting(value)
+	if name, _ := p.SeatFor(client, first); name != "" {
+		t.Error("the cookie is set again although the client has it")
+	}
+	if got := share(t, p, 100, func(int) attributes { return client }); got[first.ID] != 100 {
+		t.Errorf("the client went to %v, want always %s", got, first.ID)
+	}
+
+	// Others come and go.
+	var rest []upstream.Member
+	for _, m := range p.Members() {
+		if m.ID == first.ID || len(rest) == 0 {
+			rest = append(rest, m)
+		}
+	}
+	next := upstream.NewPool(rest, o, p.Room())
+	if got := share(t, next, 100, func(int) attributes { return client }); got[first.ID] != 100 {
+		t.Errorf("after a change of the others the client went to %v, want always %s", got, first.ID)
+	}
+
+	// The instance has been tried, or is gone: another one, and its cookie.
+	var tried upstream.Tried
+	tried.Add(first.Endpoint)
+	if m := p.Pick(time.Now(), client, &tried, false); m == nil || m.ID == first.ID {
+		t.Errorf("after a failed attempt the pick is %v, want another member", m)
+	}
+	var others []upstream.Member
+	for _, m := range p.Members() {
+		if m.ID != first.ID {
+			others = append(others, m)
+		}
+	}
+	gone := upstream.NewPool(others, o, p.Room())
+	m := gone.Pick(time.Now(), client, &upstream.Tried{}, false)
+	if _, v := gone.SeatFor(client, m); v == "" || v == value {
+		t.Errorf("a client whose instance is gone gets the cookie %q", v)
+	}
+
+	// Nobody sits down on an instance of weight 0, or on a guess.
+	_, zero := p.SeatFor(anyone(0), &p.Members()[3])
+	for _, value := range []string{zero, "", "3", "192.0.2.1:80"} {
+		if got := share(t, p, 100, func(int) attributes { return sitting(value) }); got["3"] > 0 {
+			t.Errorf("cookie %q led to an instance of weight 0", value)
+		}
+	}
+}
+
+// TestSeatsAreTheSameEverywhere asks two registries, as on two nodes, and one
+// with another secret.
+func TestSeatsAreTheSameEverywhere(t *testing.T) {
+	member := func(o upstream.RegistryOptions) string {
+		r := upstream.NewRegistry(o)
+		e := r.Acquire(upstream.Target{Address: "192.0.2.7:80", Instance: "1b9d6bcd"})
+		p := upstream.NewPool([]upstream.Member{{Endpoint: e, Weight: 1}}, upstream.PoolOptions{Sticky: seat}, r.NewRoom())
+		return p.Members()[0].Seat
+	}
+	a, b, c := member(upstream.RegistryOptions{}), member(upstream.RegistryOptions{}), member(upstream.RegistryOptions{StickyKey: []byte("secret")})
+	if strings.Contains(a, "1b9d") || a == "" || a != b || a == c {
+		t.Errorf("seats %q, %q, and with a secret %q", a, b, c)
+	}
+}
+
+// TestStickyAndCanary: a seat holds through a draw, and not against a
+// condition.
+func TestStickyAndCanary(t *testing.T) {
+	r := run(t, upstream.RegistryOptions{})
+	members := weighted(100, 100, 100, 100)
+	members[1].Canary = &upstream.Canary{Percent: 50}
+	members[2].Canary = &upstream.Canary{Header: "x-canary", Value: "1"}
+	members[3].Canary = &upstream.Canary{}
+	p := ready(t, r, upstream.PoolOptions{Sticky: seat}, members...)
+	cookie := func(i int) string { _, v := p.SeatFor(anyone(0), &p.Members()[i]); return v }
+	for i, want := range []string{"0", "1"} {
+		if got := share(t, p, 100, func(int) attributes { return sitting(cookie(i)) }); got[want] != 100 {
+			t.Errorf("a client of member %d went to %v", i, got)
+		}
+	}
+	asks := sitting(cookie(0))
+	asks.headers = map[string]string{"x-canary": "1"}
+	if got := share(t, p, 100, func(int) attributes { return asks }); got["2"] != 100 {
+		t.Errorf("a client that asks for the canary went to %v", got)
+	}
+	// Without the header, and from a canary that takes nobody, it moves.
+	for _, i := range []int{2, 3} {
+		got := share(t, p, 100, func(int) attributes { return sitting(cookie(i)) })
+		if got["2"] > 0 || got["3"] > 0 {
+			t.Errorf("a client of member %d, which takes nobody without a condition, went to %v", i, got)
+		}
+	}
+}
