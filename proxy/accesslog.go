@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"math/rand/v2"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -15,20 +16,25 @@ import (
 // own. A writer that is too slow, or fails, costs lines, never a request.
 type AccessLog struct {
 	w       io.Writer
+	sample  float64
 	lines   chan *[]byte
 	pool    sync.Pool
 	dropped atomic.Uint64
 }
 
-// Bounds of the access log: lines in wait, and bytes of a line's longest value.
+// Bounds of the access log: lines in wait, bytes of a line's longest value, and
+// how long the writer may take for the lines that are left at the end.
 const (
 	accessQueue = 4096
 	accessValue = 2048
+	accessEnd   = time.Second
 )
 
 // NewAccessLog makes an access log on w. Lines are written while Run runs.
-func NewAccessLog(w io.Writer) *AccessLog {
-	l := &AccessLog{w: w, lines: make(chan *[]byte, accessQueue)}
+// Sample is the share, 0 to 1, of the requests that get a line; those that
+// failed, or that serai answered itself, always do.
+func NewAccessLog(w io.Writer, sample float64) *AccessLog {
+	l := &AccessLog{w: w, sample: sample, lines: make(chan *[]byte, accessQueue)}
 	l.pool.New = func() any { b := make([]byte, 0, 1024); return &b }
 	return l
 }
@@ -36,8 +42,23 @@ func NewAccessLog(w io.Writer) *AccessLog {
 // Dropped returns how many lines were lost.
 func (l *AccessLog) Dropped() uint64 { return l.dropped.Load() }
 
-// Run writes lines until ctx ends, and then those in wait.
+// Run writes lines until ctx ends, and then those in wait. A writer that takes
+// too long for them, a pipe that nobody reads, is left behind.
 func (l *AccessLog) Run(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		l.write(ctx)
+	}()
+	<-ctx.Done()
+	select {
+	case <-done:
+	case <-time.After(accessEnd):
+	}
+	return ctx.Err()
+}
+
+func (l *AccessLog) write(ctx context.Context) {
 	w := bufio.NewWriterSize(l.w, 64<<10)
 	write := func(line *[]byte) {
 		if _, err := w.Write(*line); err != nil {
@@ -65,13 +86,16 @@ func (l *AccessLog) Run(ctx context.Context) error {
 			for len(l.lines) > 0 {
 				write(<-l.lines)
 			}
-			return ctx.Err()
+			return
 		}
 	}
 }
 
-// Log queues a line for x.
+// Log queues a line for x, if it is to have one.
 func (l *AccessLog) Log(x *Exchange) {
+	if l.sample < 1 && x.Reason == "" && x.Status > 0 && x.Status < 500 && rand.Float64() >= l.sample {
+		return
+	}
 	line := l.pool.Get().(*[]byte)
 	*line = x.appendLog(*line)
 	select {

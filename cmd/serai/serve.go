@@ -30,6 +30,7 @@ type serveCommand struct {
 	TrustedProxies    []cidr   `help:"Peers whose X-Forwarded-For and -Proto are believed." placeholder:"CIDR,..." group:"Clients"`
 	ProxyProtocolFrom []cidr   `help:"Peers that may begin with a PROXY protocol header, v1 or v2." placeholder:"CIDR,..." group:"Clients"`
 	AccessLog         string   `default:"off" help:"off, stdout or a file: one JSON line for each request." placeholder:"off|stdout|FILE" group:"Clients"`
+	AccessLogSample   float64  `default:"1" help:"Share of the requests that get a line. Those that ended in a 5xx, or that serai answered itself or cut off, always do." group:"Clients"`
 	ReadyPath         string   `default:"/.serai/ready" help:"Path that tells load balancers whether to send requests here, where Host is an address or no route's." placeholder:"PATH" group:"Clients"`
 	DrainDelay        duration `default:"10s" help:"On a stop: how long requests are still accepted while the ready path already fails." group:"Clients"`
 	DrainTimeout      duration `default:"20s" help:"On a stop: how long what is in flight may take after that." group:"Clients"`
@@ -55,6 +56,12 @@ type serveCommand struct {
 	ConnectTimeout          duration `default:"2s" help:"Time of a connect to an instance." group:"Limits"`
 	UpstreamIdle            duration `default:"4s" help:"How long an unused connection to an instance is kept." group:"Limits"`
 	RetryShare              float64  `default:"0.2" help:"Retries under way, as a share of the requests in flight." group:"Limits"`
+
+	EjectAfter    int      `default:"5" help:"Failures in a row (answers that were cut, malformed, too late or never came) after which an instance is left alone for a while; 0 for never." group:"Instances"`
+	EjectShare    float64  `default:"0" help:"Share of 5xx among an instance's answers, such as 0.5, above which it is left alone too; 0 for never." group:"Instances"`
+	EjectTime     duration `default:"10s" help:"How long at first; twice as long each time it happens again soon." group:"Instances"`
+	SlowStart     duration `default:"10s" help:"How long the share of an instance grows after it became ready; 0 for not at all." group:"Instances"`
+	StickyKeyFile string   `help:"Secret that goes into sticky cookies, the same on all nodes; without it they depend on the random IDs of allocations alone." placeholder:"FILE" group:"Instances"`
 
 	LogLevel  slog.Level `default:"INFO" help:"DEBUG, INFO, WARN or ERROR." placeholder:"LEVEL" group:"Log"`
 	LogFormat string     `default:"text" enum:"text,json" help:"text or json, on standard error." group:"Log"`
@@ -91,6 +98,12 @@ func (c *serveCommand) validate() error {
 	}
 	if c.NoNomad && c.Services == "" {
 		errs = append(errs, errors.New("--no-nomad without --services leaves nothing to route to"))
+	}
+	if c.AccessLogSample < 0 || c.AccessLogSample > 1 {
+		errs = append(errs, fmt.Errorf("--access-log-sample=%v is not between 0 and 1", c.AccessLogSample))
+	}
+	if c.EjectAfter < 0 {
+		errs = append(errs, fmt.Errorf("--eject-after=%d is negative", c.EjectAfter))
 	}
 	if c.MaxFields < 1 || c.MaxTarget < 1 || c.MaxHead < 1 {
 		errs = append(errs, errors.New("--max-head, --max-fields and --max-target want at least 1"))

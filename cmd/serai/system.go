@@ -1,12 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	cryptotls "crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -41,8 +41,8 @@ type system struct {
 	client    *nomad.Client    // nil without Nomad
 	proxy     *proxy.Proxy
 	accessLog *proxy.AccessLog // nil when it is off
-	logFile   io.Closer
-	certs     *tls.Store // nil without a certificate source
+	logFile   *logFile         // nil when the access log is no file
+	certs     *tls.Store       // nil without a certificate source
 	admin     *admin.Admin
 	traffic   []*listener
 	adminPort net.Listener // nil when it is off
@@ -68,11 +68,13 @@ func newSystem(c *serveCommand, env *environment, logger *slog.Logger) (s *syste
 	}()
 	registry := upstream.RegistryOptions{
 		ConnectTimeout: c.ConnectTimeout.value(), IdleTimeout: c.UpstreamIdle.value(),
-		MaxWaiting: c.MaxWaiting, Logger: logger,
+		MaxWaiting: c.MaxWaiting, EjectAfter: orNever(c.EjectAfter), EjectShare: c.EjectShare,
+		EjectTime: c.EjectTime.value(), SlowStart: orNever(c.SlowStart.value()), Logger: logger,
 	}
+	registry.StickyKey, err = readSecret("sticky-key-file", c.StickyKeyFile)
 	var sources []admin.Reporter
 	var status func() bool // set once admin exists
-	errs := []error{registry.Validate()}
+	errs := []error{err, registry.Validate()}
 	s.registry = upstream.NewRegistry(registry)
 	s.builder, err = router.NewBuilder(s.router, router.Options{
 		Registry: s.registry, Prefix: c.TagPrefix, Class: c.Class, Node: c.Node,
@@ -118,6 +120,30 @@ func newSystem(c *serveCommand, env *environment, logger *slog.Logger) (s *syste
 	}
 	status = s.admin.Ready
 	return s, nil
+}
+
+// orNever turns a flag's 0, which switches something off, into what the parts
+// take for that: their 0 is the default.
+func orNever[T ~int | ~int64](v T) T {
+	if v == 0 {
+		return -1
+	}
+	return v
+}
+
+// readSecret reads a file with a secret, nil when none is named.
+func readSecret(flag, path string) ([]byte, error) {
+	if path == "" {
+		return nil, nil
+	}
+	secret, err := os.ReadFile(path)
+	if err == nil && len(bytes.TrimSpace(secret)) < 16 {
+		err = errors.New("a secret wants at least 16 bytes")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--%s=%s: %w", flag, path, err)
+	}
+	return bytes.TrimSpace(secret), nil
 }
 
 // newSource makes what learns the services.
@@ -175,14 +201,14 @@ func (s *system) openAccessLog() (*proxy.AccessLog, error) {
 	case "off", "":
 		return nil, nil
 	case "stdout":
-		return proxy.NewAccessLog(s.env.stdout), nil
+		return proxy.NewAccessLog(s.env.stdout, s.AccessLogSample), nil
 	}
-	file, err := os.OpenFile(s.AccessLog, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
+	file, err := openLogFile(s.AccessLog)
 	if err != nil {
 		return nil, fmt.Errorf("access log: %w", err)
 	}
 	s.logFile = file
-	return proxy.NewAccessLog(file), nil
+	return proxy.NewAccessLog(file, s.AccessLogSample), nil
 }
 
 // listen binds all addresses, so that a port that is taken ends the start.
@@ -279,6 +305,7 @@ func (s *system) run(ctx context.Context) error {
 	if s.accessLog != nil {
 		start("access log", s.accessLog.Run)
 	}
+	start("hangup", s.onHangup)
 	if s.certs != nil {
 		files := &tls.Files{Dir: s.CertDir, Logger: s.logger}
 		start("certificates", func(ctx context.Context) error { return files.Run(ctx, s.certs) })
