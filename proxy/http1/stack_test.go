@@ -30,14 +30,15 @@ const long = 20 * time.Second
 
 // stack is the data path on a socket: server, proxy, table, endpoints.
 type stack struct {
-	t       *testing.T
-	address string
-	server  *http1.Server
-	proxy   *proxy.Proxy
-	builder *router.Builder
-	known   map[discovery.Key]*discovery.Service
-	index   uint64
-	stop    func()
+	t        *testing.T
+	address  string
+	server   *http1.Server
+	proxy    *proxy.Proxy
+	builder  *router.Builder
+	registry *upstream.Registry
+	known    map[discovery.Key]*discovery.Service
+	index    uint64
+	stop     func()
 }
 
 type settings struct {
@@ -70,7 +71,7 @@ func newStack(t *testing.T, s settings) *stack {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := &stack{t: t, address: l.Addr().String(), server: server, proxy: p, builder: builder, known: make(map[discovery.Key]*discovery.Service), index: 1}
+	k := &stack{t: t, address: l.Addr().String(), server: server, proxy: p, builder: builder, registry: registry, known: make(map[discovery.Key]*discovery.Service), index: 1}
 	if s.wrap != nil {
 		l = s.wrap(l)
 	}
@@ -176,6 +177,7 @@ func newOrigin(t *testing.T) *origin {
 		}
 		mu.Unlock()
 		running.Wait()
+		close(o.conns)
 	})
 	return o
 }

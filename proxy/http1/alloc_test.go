@@ -1,0 +1,107 @@
+//go:build !race
+
+package http1_test
+
+import (
+	"bytes"
+	"net"
+	"runtime"
+	"testing"
+)
+
+// TestAllocNothingPerRequest sends many requests of one kind over one
+// connection and counts what the whole process allocates meanwhile: client,
+// serai and origin, all of which reuse their buffers.
+func TestAllocNothingPerRequest(t *testing.T) {
+	for _, c := range []struct {
+		name, request, answer string
+		tags                  []string
+	}{
+		{"GET", "GET /a?b=c HTTP/1.1\r\nHost: a.test\r\nUser-Agent: test\r\nAccept: */*\r\nCookie: a=b\r\n\r\n",
+			"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello", nil},
+		{"POST", "POST /a HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\r\nhello",
+			"HTTP/1.1 200 OK\r\nDate: Tue, 24 Nov 2026 00:00:00 GMT\r\nContent-Length: 5\r\n\r\nhello", nil},
+		{"chunked answer", "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n",
+			"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", nil},
+		{"path, strip and conditions", "GET /api/x HTTP/1.1\r\nHost: A.test:80\r\nX-Env: beta\r\n\r\n",
+			"HTTP/1.1 204 No Content\r\n\r\n", []string{"ingress.path=/api", "ingress.strip=/api", "ingress.header=X-Env: beta", "ingress.lb=hash:ip"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			go answerAll(l, []byte(c.answer))
+			k := newStack(t, settings{})
+			k.service("a", []string{l.Addr().String()}, append([]string{"ingress.host=a.test"}, c.tags...)...)
+			client := k.dial()
+			request, answer := []byte(c.request), make([]byte, 4096)
+			once := func() {
+				if _, err := client.Write(request); err != nil {
+					t.Fatal(err)
+				}
+				for n := 0; ; {
+					got, err := client.Conn.Read(answer[n:])
+					if err != nil {
+						t.Fatalf("read the answer: %v, after %q", err, answer[:n])
+					}
+					n += got
+					if whole(answer[:n]) {
+						return
+					}
+				}
+			}
+			for range 500 {
+				once()
+			}
+			const n = 2000
+			var before, after runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&before)
+			for range n {
+				once()
+			}
+			runtime.ReadMemStats(&after)
+			if each := float64(after.Mallocs-before.Mallocs) / n; each > 0.05 {
+				t.Errorf("%.2f allocations for each request", each)
+			}
+		})
+	}
+}
+
+// whole reports whether an answer of these tests is complete.
+func whole(b []byte) bool {
+	head, body, ok := bytes.Cut(b, []byte("\r\n\r\n"))
+	switch {
+	case !ok:
+		return false
+	case bytes.Contains(head, []byte("chunked")):
+		return bytes.HasSuffix(body, []byte("0\r\n\r\n"))
+	case bytes.Contains(head, []byte(" 204 ")):
+		return true
+	}
+	return bytes.HasSuffix(body, []byte("hello"))
+}
+
+// answerAll answers each read, which is a whole request, with the same bytes.
+func answerAll(l net.Listener, answer []byte) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer c.Close()
+			b := make([]byte, 4096)
+			for {
+				if _, err := c.Read(b); err != nil {
+					return
+				}
+				if _, err := c.Write(answer); err != nil {
+					return
+				}
+			}
+		}()
+	}
+}
