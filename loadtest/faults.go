@@ -3,16 +3,13 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
-
-	"serai/nomad"
-	"serai/nomad/nomadsim"
 )
 
 // faultsCommand changes a cluster under a constant load and counts every
@@ -31,7 +28,9 @@ type stage struct {
 	*town
 	ctx    context.Context
 	rounds int
-	serai  *ingress
+	load   *load
+	// nodes are the serai that run, all behind one balancer if there are several.
+	nodes []*ingress
 	// instances are those of the service web, oldest first.
 	instances []*instance
 }
@@ -41,9 +40,14 @@ type scenario struct {
 	name     string
 	count    int      // instances at the start
 	tags     []string // besides the host
+	flags    []string // of serai
+	nodes    int      // serai behind a balancer; one without a balancer when 0
+	token    string   // of serai, where the simulator wants one
 	onlyPOST bool     // what nobody may repeat may fail
 	shows    bool     // only shown: nothing is promised
-	steps    func(*stage) error
+	// arena is where instances run: nil for processes on the loopback.
+	arena func(context.Context, *town) (end func(), err error)
+	steps func(*stage) error
 }
 
 func scenarios() []scenario {
@@ -56,7 +60,16 @@ func scenarios() []scenario {
 		{name: "Nomad's stream ends, again and again", count: 3, steps: streamEnds},
 		{name: "Nomad is cut off for 10 s during a deploy", count: 3, steps: cutOff},
 		{name: "Nomad answers 500 for 5 s", count: 3, steps: errors500},
+		{name: "serai's token is revoked for 5 s, and restored", count: 3, token: "secret", steps: revoke},
+		{name: "no leader for 5 s", count: 3, steps: noLeader},
 		{name: "one of 3 hangs for 5 s (timeout=1s)", count: 3, tags: []string{"ingress.timeout=1s"}, shows: true, steps: hang},
+		{name: "a fourth answers 500 (--eject-share=0.5)", count: 3, flags: []string{"--eject-share=0.5"}, shows: true, steps: join(answers500)},
+		{name: "a fourth never answers (timeout=1s)", count: 3, tags: []string{"ingress.timeout=1s"}, shows: true, steps: join(neverAnswers)},
+		{name: "a fourth cuts its answers in half", count: 3, shows: true, steps: join(cutsAnswers)},
+		{name: "a fourth is 100 times slower", count: 3, shows: true, steps: join(isSlow)},
+		{name: "restart of serai on one of 3 nodes, again and again", count: 3, nodes: 3, flags: drained, steps: restartOne},
+		{name: "rolling update of serai on 3 nodes", count: 3, nodes: 3, flags: drained, steps: restartAll},
+		{name: "the network of one of 3 instances is cut for 10 s", count: 3, arena: namespaces, onlyPOST: true, steps: cutNetwork},
 	}
 }
 
@@ -83,6 +96,10 @@ func (c *faultsCommand) Run(ctx context.Context) error {
 			continue
 		}
 		r, err := c.play(ctx, s)
+		if errors.Is(err, errSkipped) {
+			fmt.Printf("skipped %s: %v\n", s.name, err)
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
@@ -94,7 +111,10 @@ func (c *faultsCommand) Run(ctx context.Context) error {
 			verdict = "BROKEN"
 			broken++
 		}
-		fmt.Printf("%-6s %s\n", verdict, r.String())
+		fmt.Printf("%-7s %s\n", verdict, r.String())
+		for _, p := range r.Phases {
+			fmt.Printf("%-7s   %s\n", "", p.String())
+		}
 		results = append(results, r)
 	}
 	if c.JSON != "" {
@@ -130,6 +150,17 @@ func (c *faultsCommand) play(ctx context.Context, s scenario) (result, error) {
 		return result{}, err
 	}
 	st := &stage{town: &town{sim: sim.sim, binary: c.Binary}, ctx: ctx, rounds: c.Rounds}
+	if s.arena != nil {
+		end, err := s.arena(ctx, st.town)
+		if err != nil {
+			return result{}, err
+		}
+		defer end()
+	}
+	if s.token != "" {
+		sim.sim.SetACL(true)
+		sim.sim.PutToken(reader(s.token))
+	}
 	defer func() {
 		for _, i := range st.instances {
 			i.kill()
@@ -141,18 +172,39 @@ func (c *faultsCommand) play(ctx context.Context, s scenario) (result, error) {
 			return result{}, err
 		}
 	}
-	if st.serai, err = startSerai(ctx, c.Binary, url); err != nil {
+	address, err := st.startNodes(&s, url)
+	for _, n := range st.nodes {
+		defer n.stop()
+	}
+	if err != nil {
 		return result{}, err
 	}
-	defer st.serai.stop()
-	l := startLoad(ctx, st.serai.address, "web.loadtest", c.Rate)
+	st.load = startLoad(ctx, address, "web.loadtest", c.Rate)
 	time.Sleep(time.Second)
 	err = s.steps(st)
 	time.Sleep(time.Second)
-	r := l.end()
+	r := st.load.end()
 	r.Scenario, r.Strict, r.OnlyPOST = s.name, !s.shows, s.onlyPOST
 	return r, err
 }
+
+// startNodes runs the scenario's serai and returns the address to ask.
+func (s *stage) startNodes(sc *scenario, nomadURL string) (address string, err error) {
+	for range max(1, sc.nodes) {
+		n, err := startSerai(s.ctx, s.binary, nomadURL, append([]string{"NOMAD_TOKEN=" + sc.token}, sc.flags...)...)
+		if err != nil {
+			return "", err
+		}
+		s.nodes = append(s.nodes, n)
+	}
+	if sc.nodes == 0 {
+		return s.nodes[0].address, nil
+	}
+	return startBalancer(s.ctx, s.nodes)
+}
+
+// errSkipped says that this machine lacks what a scenario needs.
+var errSkipped = errors.New("skipped")
 
 // add starts one more instance.
 func (s *stage) add(tags ...string) error {
@@ -168,133 +220,4 @@ func (s *stage) remove() {
 	oldest := s.instances[0]
 	s.instances = s.instances[1:]
 	s.stop(oldest)
-}
-
-const host = "ingress.host=web.loadtest"
-
-// healthy is how long a deploy waits for the new instance, min_healthy_time.
-const healthy = 300 * time.Millisecond
-
-func rollingDeploy(s *stage) error {
-	for range s.rounds {
-		for range 3 {
-			if err := s.add(host); err != nil {
-				return err
-			}
-			time.Sleep(healthy)
-			s.remove()
-		}
-	}
-	return nil
-}
-
-func scale(s *stage) error {
-	for range 9 {
-		if err := s.add(host); err != nil {
-			return err
-		}
-		time.Sleep(healthy / 3)
-	}
-	for range 9 {
-		s.remove()
-	}
-	return nil
-}
-
-func redeployOne(s *stage) error {
-	for range 3 {
-		s.remove()
-		time.Sleep(2 * time.Second)
-		if err := s.add(host); err != nil {
-			return err
-		}
-		time.Sleep(time.Second)
-	}
-	return nil
-}
-
-func canary(s *stage) error {
-	for range max(1, s.rounds/5) {
-		if err := s.add(host, "ingress.canary=10%"); err != nil {
-			return err
-		}
-		time.Sleep(time.Second)
-		s.sim.Promote(nomad.DefaultNamespace, s.instances[3].reg.ID, []string{host})
-		s.remove()
-		for range 2 {
-			if err := s.add(host); err != nil {
-				return err
-			}
-			time.Sleep(healthy)
-			s.remove()
-		}
-	}
-	return nil
-}
-
-func killOne(s *stage) error {
-	for range s.rounds {
-		victim := s.instances[0]
-		s.instances = s.instances[1:]
-		victim.kill()
-		time.Sleep(time.Second) // until the node tells
-		s.sim.StopAlloc(victim.reg.AllocID)
-		if err := s.add(host); err != nil {
-			return err
-		}
-		time.Sleep(healthy)
-	}
-	return nil
-}
-
-func streamEnds(s *stage) error {
-	for range s.rounds {
-		s.sim.EndStreams()
-		time.Sleep(healthy)
-		if err := s.add(host); err != nil {
-			return err
-		}
-		s.sim.EndStreams()
-		time.Sleep(healthy)
-		s.remove()
-	}
-	return nil
-}
-
-func cutOff(s *stage) error {
-	s.sim.Partition(true)
-	// What Nomad does meanwhile, serai cannot hear: two instances come, two
-	// go, and connects tell.
-	for range 2 {
-		if err := s.add(host); err != nil {
-			return err
-		}
-		time.Sleep(3 * time.Second)
-		s.remove()
-	}
-	time.Sleep(4 * time.Second)
-	s.sim.Partition(false)
-	time.Sleep(3 * time.Second)
-	return nil
-}
-
-func errors500(s *stage) error {
-	remove := s.sim.Inject("", nomadsim.NoLeader())
-	s.sim.EndStreams()
-	time.Sleep(5 * time.Second)
-	remove()
-	time.Sleep(time.Second)
-	if err := s.add(host); err != nil {
-		return err
-	}
-	time.Sleep(healthy)
-	s.remove()
-	return nil
-}
-
-func hang(s *stage) error {
-	s.instances[0].cmd.Process.Signal(syscall.SIGSTOP)
-	time.Sleep(5 * time.Second)
-	s.instances[0].cmd.Process.Signal(syscall.SIGCONT)
-	return nil
 }

@@ -22,17 +22,57 @@ type load struct {
 	stop          context.CancelFunc
 	running       sync.WaitGroup
 
-	mu       sync.Mutex
-	requests int
-	failed   map[string]int // by kind of request and what came back
-	longest  time.Duration
+	mu     sync.Mutex
+	all    tally
+	phases []phase // the last one is under way
+}
+
+// tally counts answers.
+type tally struct {
+	Requests  int            `json:"requests"`
+	Failed    int            `json:"failed"`
+	Failures  map[string]int `json:"failures,omitempty"` // by kind of request and what came back
+	LongestMS int64          `json:"longest_ms"`
+}
+
+// phase is a part of a scenario.
+type phase struct {
+	Name string `json:"name"`
+	tally
+}
+
+func (t *tally) add(took time.Duration, failure string) {
+	t.Requests++
+	t.LongestMS = max(t.LongestMS, took.Milliseconds())
+	if failure == "" {
+		return
+	}
+	t.Failed++
+	if t.Failures == nil {
+		t.Failures = make(map[string]int)
+	}
+	t.Failures[failure]++
+}
+
+// begin begins a phase: what is sent from now on is counted there as well.
+func (l *load) begin(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.phases = append(l.phases, phase{Name: name})
+}
+
+// current returns the index of the phase under way, -1 before the first.
+func (l *load) current() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.phases) - 1
 }
 
 // startLoad begins to ask, rate times a second.
 func startLoad(ctx context.Context, address, host string, rate int) *load {
 	ctx, stop := context.WithCancel(ctx)
 	l := &load{
-		address: address, host: host, every: time.Second / time.Duration(rate), stop: stop, failed: make(map[string]int),
+		address: address, host: host, every: time.Second / time.Duration(rate), stop: stop,
 		http: &fasthttp.HostClient{Addr: address, MaxConns: 10_000, MaxIdemponentCallAttempts: 1, ReadTimeout: 30 * time.Second},
 	}
 	l.running.Go(func() { l.run(ctx) })
@@ -65,6 +105,7 @@ func (l *load) one(i int, due time.Time) {
 	if i%4 >= 2 {
 		q.SetConnectionClose()
 	}
+	during := l.current()
 	err := l.http.Do(q, a)
 	took := time.Since(due)
 	what := ""
@@ -74,12 +115,14 @@ func (l *load) one(i int, due time.Time) {
 	case a.StatusCode() != 200:
 		what = fmt.Sprintf("%d %s", a.StatusCode(), a.Header.Peek("X-Serai-Reason"))
 	}
+	if what != "" {
+		what = string(q.Header.Method()) + " " + what
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.requests++
-	l.longest = max(l.longest, took)
-	if what != "" {
-		l.failed[string(q.Header.Method())+" "+what]++
+	l.all.add(took, what)
+	if during >= 0 {
+		l.phases[during].add(took, what)
 	}
 }
 
@@ -88,20 +131,14 @@ func (l *load) end() result {
 	l.stop()
 	l.running.Wait()
 	l.http.CloseIdleConnections()
-	r := result{Requests: l.requests, Failures: l.failed, LongestMS: l.longest.Milliseconds()}
-	for _, n := range l.failed {
-		r.Failed += n
-	}
-	return r
+	return result{tally: l.all, Phases: l.phases}
 }
 
 // result is what one scenario showed.
 type result struct {
-	Scenario  string         `json:"scenario"`
-	Requests  int            `json:"requests"`
-	Failed    int            `json:"failed"`
-	Failures  map[string]int `json:"failures,omitempty"`
-	LongestMS int64          `json:"longest_ms"`
+	Scenario string `json:"scenario"`
+	tally
+	Phases []phase `json:"phases,omitempty"`
 	// Strict says that the promise is no failure at all; OnlyPOST that
 	// requests may fail which nobody may repeat.
 	Strict   bool `json:"strict"`
@@ -116,10 +153,14 @@ func (r *result) kept() bool {
 	return !r.Strict || r.Failed == 0
 }
 
-func (r *result) String() string {
-	kinds := slices.SortedFunc(maps.Keys(r.Failures), func(a, b string) int { return cmp.Compare(r.Failures[b], r.Failures[a]) })
+func (t *tally) String() string {
+	kinds := slices.SortedFunc(maps.Keys(t.Failures), func(a, b string) int { return cmp.Compare(t.Failures[b], t.Failures[a]) })
 	for i, k := range kinds {
-		kinds[i] = fmt.Sprintf("%d x %s", r.Failures[k], k)
+		kinds[i] = fmt.Sprintf("%d x %s", t.Failures[k], k)
 	}
-	return fmt.Sprintf("%-44s %7d requests %5d failed  longest %5d ms  %s", r.Scenario, r.Requests, r.Failed, r.LongestMS, strings.Join(kinds, "; "))
+	return fmt.Sprintf("%7d requests %5d failed  longest %5d ms  %s", t.Requests, t.Failed, t.LongestMS, strings.Join(kinds, "; "))
 }
+
+func (r *result) String() string { return fmt.Sprintf("%-52s %s", r.Scenario, r.tally.String()) }
+
+func (p *phase) String() string { return fmt.Sprintf("%-50s %s", p.Name, p.tally.String()) }

@@ -23,33 +23,46 @@ type town struct {
 	sim    *nomadsim.Sim
 	binary string
 	made   int
+	// place returns where the next instance runs: its address, and what its
+	// command line begins with. Nil means the loopback.
+	place func() (address string, command []string, err error)
 }
 
 // start runs an instance and registers it at once, as a group's service is:
 // before its port is open.
 func (t *town) start(service string, tags ...string) (*instance, error) {
+	var command []string
 	address, err := freeAddress()
+	if t.place != nil {
+		address, command, err = t.place()
+	}
 	if err != nil {
 		return nil, err
 	}
 	t.made++
 	alloc := fmt.Sprintf("%08x-0000-4000-8000-000000000000", t.made)
-	cmd := exec.Command(t.binary, "hello", "--addr="+address, "--name="+service)
+	command = append(command, t.binary, "hello", "--addr="+address, "--name="+service)
+	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Env = []string{"NOMAD_ALLOC_ID=" + alloc}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start an instance: %w", err)
 	}
-	at := netip.MustParseAddrPort(address)
-	i := &instance{cmd: cmd, exited: make(chan struct{}), reg: nomad.Registration{
-		ID: "_nomad-task-" + alloc + "-" + service, ServiceName: service, Namespace: nomad.DefaultNamespace, Datacenter: nomadsim.Datacenter,
-		NodeID: "node-" + alloc, JobID: service, AllocID: alloc, Tags: tags, Address: at.Addr().String(), Port: int(at.Port()),
-	}}
+	i := &instance{cmd: cmd, exited: make(chan struct{}), reg: registration(service, alloc, address, tags)}
 	go func() {
 		cmd.Wait()
 		close(i.exited)
 	}()
 	t.sim.Register(i.reg)
 	return i, nil
+}
+
+// registration is what Nomad tells of an instance.
+func registration(service, alloc, address string, tags []string) nomad.Registration {
+	at := netip.MustParseAddrPort(address)
+	return nomad.Registration{
+		ID: "_nomad-task-" + alloc + "-" + service, ServiceName: service, Namespace: nomad.DefaultNamespace, Datacenter: nomadsim.Datacenter,
+		NodeID: "node-" + alloc, JobID: service, AllocID: alloc, Tags: tags, Address: at.Addr().String(), Port: int(at.Port()),
+	}
 }
 
 // stop deregisters an instance and stops it at once: no shutdown_delay.

@@ -8,57 +8,95 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/valyala/fasthttp"
 )
 
-// ingress is a running serai.
+// ingress is a serai that can be stopped and started again.
 type ingress struct {
 	address string // host:port that takes requests
-	stop    func()
+	binary  string
+	dir     string // of its own, removed at the end
+	args    []string
+	env     []string
+	cmd     *exec.Cmd
 }
 
 // startSerai builds serai unless binary is given, and runs it with nomad as
-// its Nomad.
-func startSerai(ctx context.Context, binary, nomad string) (*ingress, error) {
+// its Nomad. Settings are further flags, and NAME=VALUE for the environment.
+func startSerai(ctx context.Context, binary, nomad string, settings ...string) (*ingress, error) {
 	dir, err := os.MkdirTemp("", "loadtest")
 	if err != nil {
 		return nil, err
 	}
-	if binary == "" {
-		binary = filepath.Join(dir, "serai")
-		build := exec.CommandContext(ctx, "go", "build", "-o", binary, "serai/cmd/serai")
+	i := &ingress{binary: binary, dir: dir}
+	if i.binary == "" {
+		i.binary = filepath.Join(dir, "serai")
+		build := exec.CommandContext(ctx, "go", "build", "-o", i.binary, "serai/cmd/serai")
 		build.Stderr = os.Stderr
 		if err := build.Run(); err != nil {
 			os.RemoveAll(dir)
 			return nil, fmt.Errorf("build serai (or name one with --binary): %w", err)
 		}
 	}
-	traffic, err := freeAddress()
-	if err != nil {
+	if i.address, err = freeAddress(); err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, binary, "serve", "--http="+traffic, "--admin=", "--drain-delay=0s", "--log-level=ERROR")
-	cmd.Env = append(os.Environ(), "NOMAD_ADDR="+nomad)
-	cmd.Stderr = os.Stderr
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = 10 * time.Second
-	if err := cmd.Start(); err != nil {
-		os.RemoveAll(dir)
-		return nil, fmt.Errorf("start serai: %w", err)
+	i.args = []string{"serve", "--http=" + i.address, "--admin=", "--drain-delay=0s", "--log-level=ERROR"}
+	i.env = append(os.Environ(), "NOMAD_ADDR="+nomad)
+	for _, s := range settings {
+		if strings.HasPrefix(s, "--") {
+			i.args = append(i.args, s)
+		} else {
+			i.env = append(i.env, s)
+		}
 	}
-	i := &ingress{address: traffic, stop: func() {
-		cmd.Process.Signal(syscall.SIGTERM)
-		cmd.Wait()
-		os.RemoveAll(dir)
-	}}
-	if err := i.awaitReady(ctx); err != nil {
+	if err := i.start(ctx); err != nil {
 		i.stop()
 		return nil, err
 	}
 	return i, nil
+}
+
+// start runs the process and waits until it is ready.
+func (i *ingress) start(ctx context.Context) error {
+	cmd := exec.CommandContext(ctx, i.binary, i.args...)
+	cmd.Env, cmd.Stderr = i.env, os.Stderr
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 10 * time.Second
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start serai: %w", err)
+	}
+	i.cmd = cmd
+	return i.awaitReady(ctx)
+}
+
+// end stops the process in order and waits for its end.
+func (i *ingress) end() error {
+	if i.cmd == nil {
+		return nil
+	}
+	i.cmd.Process.Signal(syscall.SIGTERM)
+	err := i.cmd.Wait()
+	i.cmd = nil
+	return err
+}
+
+// restart stops and starts it, on the same address.
+func (i *ingress) restart(ctx context.Context) error {
+	if err := i.end(); err != nil {
+		return fmt.Errorf("serai ended with %w", err)
+	}
+	return i.start(ctx)
+}
+
+// stop ends it for good.
+func (i *ingress) stop() {
+	i.end()
+	os.RemoveAll(i.dir)
 }
 
 func (i *ingress) awaitReady(ctx context.Context) error {

@@ -96,7 +96,7 @@ func (g *group) choose(now time.Time, a Attributes, tried *Tried, p *Pool) *Memb
 	case HashCookie:
 		return g.rendezvous(a.Cookie(b.Name), tried)
 	}
-	return g.least(now, tried)
+	return g.warm(now, g.least(now, tried), tried)
 }
 
 // chooseNear returns the better of two near members, unless it is busier than
@@ -186,7 +186,7 @@ func (g *group) least(now time.Time, tried *Tried) *Member {
 	if ofA == 0 || ofB == 0 {
 		ofA, ofB = shortest, shortest
 	}
-	if b.cost(now, max(ofB, shortest)) < a.cost(now, max(ofA, shortest)) {
+	if b.cost(max(ofB, shortest)) < a.cost(max(ofA, shortest)) {
 		return b
 	}
 	return a
@@ -194,34 +194,23 @@ func (g *group) least(now time.Time, tried *Tried) *Member {
 
 // cost is what one more request would cost on m: the time to the first byte
 // times the requests that share it, for each unit of weight.
-func (m *Member) cost(now time.Time, latency time.Duration) float64 {
-	return float64(latency) * float64(m.Endpoint.Inflight()+1) / (float64(m.Weight) * m.warmth(now))
+func (m *Member) cost(latency time.Duration) float64 {
+	return float64(latency) * float64(m.Endpoint.Inflight()+1) / float64(m.Weight)
 }
 
-// warm returns m, or another member in its place as often as m is colder than
-// the warmest of the group.
+// warm returns m, or a warmer member in its place as often as m is cold. Those
+// that became ready together take turns as if they were warm.
 func (g *group) warm(now time.Time, m *Member, tried *Tried) *Member {
 	if m == nil {
 		return nil
 	}
 	share := m.warmth(now)
-	if share == 1 {
+	if share == 1 || rand.Float64() < share {
 		return m
 	}
-	warmest := share
-	for _, other := range g.members {
-		if other.fit(tried) {
-			warmest = max(warmest, other.warmth(now))
-		}
-	}
-	// Those that became ready together take turns as if they were warm.
-	const together = 0.9
-	if share >= together*warmest || rand.Float64()*warmest < share {
-		return m
-	}
-	const draws = 4
+	const draws, together = 4, 1.1
 	for range draws {
-		if other := g.firstFit(g.draw(), tried); other.warmth(now) > share {
+		if other := g.firstFit(g.draw(), tried); other.warmth(now) > share*together {
 			return other
 		}
 	}

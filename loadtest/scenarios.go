@@ -1,0 +1,176 @@
+package main
+
+import (
+	"syscall"
+	"time"
+
+	"serai/nomad"
+	"serai/nomad/nomadsim"
+)
+
+const host = "ingress.host=web.loadtest"
+
+// healthy is how long a deploy waits for the new instance, min_healthy_time.
+const healthy = 300 * time.Millisecond
+
+func rollingDeploy(s *stage) error {
+	for range s.rounds {
+		for range 3 {
+			if err := s.add(host); err != nil {
+				return err
+			}
+			time.Sleep(healthy)
+			s.remove()
+		}
+	}
+	return nil
+}
+
+func scale(s *stage) error {
+	for range 9 {
+		if err := s.add(host); err != nil {
+			return err
+		}
+		time.Sleep(healthy / 3)
+	}
+	for range 9 {
+		s.remove()
+	}
+	return nil
+}
+
+func redeployOne(s *stage) error {
+	for range 3 {
+		s.remove()
+		time.Sleep(2 * time.Second)
+		if err := s.add(host); err != nil {
+			return err
+		}
+		time.Sleep(time.Second)
+	}
+	return nil
+}
+
+func canary(s *stage) error {
+	for range max(1, s.rounds/5) {
+		if err := s.add(host, "ingress.canary=10%"); err != nil {
+			return err
+		}
+		time.Sleep(time.Second)
+		s.sim.Promote(nomad.DefaultNamespace, s.instances[3].reg.ID, []string{host})
+		s.remove()
+		for range 2 {
+			if err := s.add(host); err != nil {
+				return err
+			}
+			time.Sleep(healthy)
+			s.remove()
+		}
+	}
+	return nil
+}
+
+func killOne(s *stage) error {
+	for range s.rounds {
+		victim := s.instances[0]
+		s.instances = s.instances[1:]
+		victim.kill()
+		time.Sleep(time.Second) // until the node tells
+		s.sim.StopAlloc(victim.reg.AllocID)
+		if err := s.add(host); err != nil {
+			return err
+		}
+		time.Sleep(healthy)
+	}
+	return nil
+}
+
+func streamEnds(s *stage) error {
+	for range s.rounds {
+		s.sim.EndStreams()
+		time.Sleep(healthy)
+		if err := s.add(host); err != nil {
+			return err
+		}
+		s.sim.EndStreams()
+		time.Sleep(healthy)
+		s.remove()
+	}
+	return nil
+}
+
+func cutOff(s *stage) error {
+	s.sim.Partition(true)
+	// What Nomad does meanwhile, serai cannot hear: two instances come, two
+	// go, and connects tell.
+	for range 2 {
+		if err := s.add(host); err != nil {
+			return err
+		}
+		time.Sleep(3 * time.Second)
+		s.remove()
+	}
+	time.Sleep(4 * time.Second)
+	s.sim.Partition(false)
+	time.Sleep(3 * time.Second)
+	return nil
+}
+
+func errors500(s *stage) error {
+	remove := s.sim.Inject("", nomadsim.NoLeader())
+	s.sim.EndStreams()
+	time.Sleep(5 * time.Second)
+	remove()
+	time.Sleep(time.Second)
+	if err := s.add(host); err != nil {
+		return err
+	}
+	time.Sleep(healthy)
+	s.remove()
+	return nil
+}
+
+func hang(s *stage) error {
+	s.instances[0].cmd.Process.Signal(syscall.SIGSTOP)
+	time.Sleep(5 * time.Second)
+	s.instances[0].cmd.Process.Signal(syscall.SIGCONT)
+	return nil
+}
+
+// reader may read services.
+func reader(secret string) nomadsim.Token {
+	return nomadsim.Token{Secret: secret, Rules: []nomadsim.Rule{{Namespace: "*", Capabilities: []string{"list-jobs", "read-job"}}}}
+}
+
+// revoke takes serai's token away during a deploy. What goes meanwhile stops as
+// it does everywhere: serai finds out by itself.
+func revoke(s *stage) error {
+	s.sim.DeleteToken("secret")
+	time.Sleep(2 * time.Second)
+	if err := s.add(host); err != nil {
+		return err
+	}
+	time.Sleep(3 * time.Second)
+	s.remove()
+	s.sim.PutToken(reader("secret"))
+	time.Sleep(2 * time.Second)
+	return rollingDeployOnce(s)
+}
+
+// noLeader is what clients of three servers see while they elect a leader:
+// streams end, and reads that may not be stale are refused.
+func noLeader(s *stage) error {
+	s.sim.SetLeader(false)
+	s.sim.EndStreams()
+	time.Sleep(5 * time.Second)
+	s.sim.SetLeader(true)
+	return rollingDeployOnce(s)
+}
+
+func rollingDeployOnce(s *stage) error {
+	once := *s
+	once.rounds = 1
+	err := rollingDeploy(&once)
+	s.instances = once.instances
+	return err
+}
