@@ -329,14 +329,23 @@ func (p *Proxy) explain(x *Exchange, conn *upstream.Conn, err error) *failure {
 		return &failure{status: 504, reason: reasonTimeout, blame: true, err: errors.New("the instance did not answer in time")}
 	}
 	f := &failure{status: 502, reason: "upstream-closed", err: errors.New("the instance closed the connection before it answered"), silent: silent}
-	if conn.Reused && silent && closed(err) {
-		// The instance closed an idle connection while the request was on its
-		// way. For a request that must not be repeated its kernel tells: what
-		// it did not acknowledge, nobody has read.
-		f.unsent = idempotent(x.Head.Method) || conn.Unreceived(len(x.out))
+	if silent && closed(err) {
+		// Most often the instance closed an idle connection while the request
+		// was on its way. For a request that must not be repeated its kernel
+		// tells: what it did not acknowledge, nobody has read.
+		f.unsent = conn.Reused && (idempotent(x.Head.Method) || conn.Unreceived(len(x.out))) || unread(err, len(x.out))
 	}
-	f.blame = !f.unsent
+	f.blame = !f.unsent || !conn.Reused
 	return f
+}
+
+// unread reports whether an error shows that the instance closed the connection
+// without reading a request of n bytes. A reset tells: a connection that is
+// closed with everything read ends with a FIN (RFC 1122 section 4.2.2.13). A
+// request that is larger than one read may have been read in part.
+func unread(err error, n int) bool {
+	const oneRead = 4 << 10
+	return errors.Is(err, syscall.ECONNRESET) && n <= oneRead
 }
 
 // closed reports whether err is how a closed connection shows.
