@@ -38,8 +38,9 @@ func (b *requestBody) Next() ([]byte, error) {
 	return b.Body.Next()
 }
 
-// Interrupt makes a Next that waits in another goroutine fail.
+// Interrupt makes a Next that waits in another goroutine fail. The answer can
+// still be written.
 func (b *requestBody) Interrupt() {
 	b.interrupted = true
-	b.conn.wire.Interrupt()
+	b.conn.wire.InterruptReads()
 }

@@ -18,6 +18,9 @@ import (
 func (a *answer) Tunnel(h *wire.ResponseHead, to *upstream.Conn) (in, out int64, err error) {
 	c := a.conn
 	a.close, a.ended = true, true
+	// The request is logged when the tunnel has ended: its head must outlive
+	// the buffer that the tunnel gives back.
+	c.session.body.head = c.wire.Detach()
 	a.out = appendStatusLine(a.out, h.Status, h.Reason)
 	a.out = wire.AppendFields(a.out, h.Fields)
 	a.out = append(a.out, "Connection: Upgrade\r\n\r\n"...)

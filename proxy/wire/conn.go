@@ -25,6 +25,7 @@ type Conn struct {
 
 	readBy, writeBy time.Time // the deadlines that are set
 	interrupted     atomic.Bool
+	deaf            atomic.Bool // only reads are interrupted
 }
 
 // NewConn wraps c, which it owns from then on.
@@ -197,16 +198,27 @@ func (c *Conn) Interrupt() {
 	c.stayInterrupted()
 }
 
+// InterruptReads does so for reads alone: what is to be said can still be
+// written.
+func (c *Conn) InterruptReads() {
+	c.deaf.Store(true)
+	c.stayInterrupted()
+}
+
 // stayInterrupted keeps a deadline set at the same time from undoing Interrupt.
 func (c *Conn) stayInterrupted() {
-	if c.interrupted.Load() {
+	switch {
+	case c.interrupted.Load():
 		c.SetDeadline(time.Unix(1, 0))
+	case c.deaf.Load():
+		c.SetReadDeadline(time.Unix(1, 0))
 	}
 }
 
-// Resume undoes Interrupt, and all deadlines.
+// Resume undoes Interrupt and InterruptReads, and all deadlines.
 func (c *Conn) Resume() {
 	c.interrupted.Store(false)
+	c.deaf.Store(false)
 	c.readBy, c.writeBy = time.Time{}, time.Time{}
 	c.SetDeadline(time.Time{})
 }

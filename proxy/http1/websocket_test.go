@@ -1,0 +1,48 @@
+package http1_test
+
+import (
+	"strings"
+	"sync"
+	"testing"
+
+	"serai/proxy"
+)
+
+// TestTunnelIsLoggedAsItself: while a tunnel is open the memory of its
+// request's head is not handed to others.
+func TestTunnelIsLoggedAsItself(t *testing.T) {
+	var mu sync.Mutex
+	var logged []string
+	k, o := web(t, settings{proxy: proxy.Options{Log: func(x *proxy.Exchange) {
+		mu.Lock()
+		defer mu.Unlock()
+		if x.Upgraded {
+			logged = append(logged, string(x.Head.Method)+" "+string(x.Head.Host)+" "+string(x.Head.Target))
+		}
+	}}})
+	c := k.dial()
+	c.send("GET /tunnel HTTP/1.1", "Host: web.example.org", "Connection: Upgrade", "Upgrade: echo", "")
+	p := o.next()
+	p.head()
+	p.send("HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", "Upgrade: echo", "")
+	c.head()
+	c.write("in")
+	p.read("in")
+	for range 20 {
+		other := k.dial()
+		other.send("POST /"+strings.Repeat("secret", 20)+" HTTP/1.1", "Host: other.example.org", "Content-Length: 0", "")
+		other.status("POST", 404, "no-host")
+		other.Close()
+	}
+	p.Close()
+	c.ended()
+	c.Close()
+	until(t, "the line", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(logged) == 1
+	})
+	if want := "GET web.example.org /tunnel"; logged[0] != want {
+		t.Errorf("logged %.80q, want %q", logged[0], want)
+	}
+}
