@@ -15,6 +15,7 @@ type Body struct {
 	conn    *Conn
 	framing Framing
 	left    int64 // bytes to come of the body, or of the chunk
+	passed  int64 // bytes handed out
 	phase   chunkPhase
 	extSum  int
 	limits  Limits
@@ -51,6 +52,7 @@ func (b *Body) Next() ([]byte, error) {
 		if b.Ready() {
 			data := b.ready
 			b.ready = nil
+			b.passed += int64(len(data))
 			return data, nil
 		}
 		if b.err != nil {
@@ -64,6 +66,9 @@ func (b *Body) Next() ([]byte, error) {
 }
 
 func (b *Body) fill() error {
+	if b.passed >= hugeFrom {
+		b.conn.enlargeMore()
+	}
 	err := b.conn.Fill()
 	switch {
 	case err == io.EOF && b.framing == UntilEOF:

@@ -1,18 +1,44 @@
 package wire
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // Buffer sizes in bytes. A small one holds nearly every head and small body; a
-// large one holds the largest head and is what bodies are copied through.
+// large one holds the largest head and is what bodies are copied through; a
+// huge one spares a body of many megabytes a fifth of its cost.
 const (
 	SmallBuffer = 8 << 10
 	LargeBuffer = 64 << 10
+	HugeBuffer  = 256 << 10
 )
+
+// A body is worth a huge buffer from so many bytes on, as long as not too many
+// have one: a thousand slow readers of large files are to cost what they must.
+const (
+	hugeFrom   = 1 << 20
+	hugeAtOnce = 64
+)
+
+// hugeTaken counts the huge buffers of open connections.
+var hugeTaken atomic.Int32
+
+// takeHuge reports whether one more connection may have a huge buffer, and
+// counts it.
+func takeHuge() bool {
+	if hugeTaken.Add(1) <= hugeAtOnce {
+		return true
+	}
+	hugeTaken.Add(-1)
+	return false
+}
 
 // The pools hold pointers to arrays, so that neither Get nor Put allocates.
 var (
 	smallBuffers = sync.Pool{New: func() any { return new([SmallBuffer]byte) }}
 	largeBuffers = sync.Pool{New: func() any { return new([LargeBuffer]byte) }}
+	hugeBuffers  = sync.Pool{New: func() any { return new([HugeBuffer]byte) }}
 )
 
 // GetSmall and GetLarge take a buffer from its pool; Put gives back one that
@@ -29,5 +55,7 @@ func Put(b []byte) {
 		smallBuffers.Put((*[SmallBuffer]byte)(b[:SmallBuffer]))
 	case LargeBuffer:
 		largeBuffers.Put((*[LargeBuffer]byte)(b[:LargeBuffer]))
+	case HugeBuffer:
+		hugeBuffers.Put((*[HugeBuffer]byte)(b[:HugeBuffer]))
 	}
 }

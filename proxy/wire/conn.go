@@ -20,8 +20,9 @@ type Conn struct {
 	net.Conn
 	sys sysConn // reads and writes the socket itself when it can
 
-	buf  []byte // from the pool, nil while nothing is buffered
-	r, w int    // buf[r:w] is unread
+	buf  []byte      // from the pool, nil while nothing is buffered
+	r, w int         // buf[r:w] is unread
+	huge atomic.Bool // buf is one of the huge buffers that are counted
 
 	readBy, writeBy time.Time // the deadlines that are set
 	interrupted     atomic.Bool
@@ -60,7 +61,7 @@ func (c *Conn) Fill() error {
 		if len(c.buf) >= LargeBuffer {
 			return ErrBufferFull
 		}
-		c.enlarge()
+		c.enlarge(GetLarge())
 	}
 	n, err := c.Read(c.buf[c.w:])
 	c.w += n
@@ -90,12 +91,20 @@ func (c *Conn) FillLine() error {
 // Enlarge makes the buffer a large one, for a body that is worth it.
 func (c *Conn) Enlarge() {
 	if len(c.buf) < LargeBuffer {
-		c.enlarge()
+		c.enlarge(GetLarge())
 	}
 }
 
-func (c *Conn) enlarge() {
-	b := GetLarge()
+// enlargeMore makes the buffer a huge one, if there is one to spare.
+func (c *Conn) enlargeMore() {
+	if len(c.buf) < HugeBuffer && takeHuge() {
+		c.enlarge(hugeBuffers.Get().(*[HugeBuffer]byte)[:])
+		c.huge.Store(true)
+	}
+}
+
+// enlarge goes on with b as the buffer.
+func (c *Conn) enlarge(b []byte) {
 	c.w = copy(b, c.buf[c.r:c.w])
 	c.r = 0
 	Put(c.buf)
@@ -107,6 +116,7 @@ func (c *Conn) enlarge() {
 // it back with Put.
 func (c *Conn) Detach() []byte {
 	old := c.buf
+	c.countHuge()
 	b := GetLarge()
 	c.w = copy(b, c.buf[c.r:c.w])
 	c.buf, c.r = b, 0
@@ -116,6 +126,7 @@ func (c *Conn) Detach() []byte {
 // Release gives the buffer back when nothing is unread.
 func (c *Conn) Release() {
 	if c.buf != nil && c.r == c.w {
+		c.countHuge()
 		Put(c.buf)
 		c.buf, c.r, c.w = nil, 0, 0
 	}
@@ -263,4 +274,14 @@ func (c *Conn) Request(p []byte, idle bool) error {
 
 // Close closes the connection. The buffer is left to the garbage collector,
 // since another goroutine may still be reading into it.
-func (c *Conn) Close() error { return c.Conn.Close() }
+func (c *Conn) Close() error {
+	c.countHuge()
+	return c.Conn.Close()
+}
+
+// countHuge counts the connection's huge buffer, if it has one, as given back.
+func (c *Conn) countHuge() {
+	if c.huge.CompareAndSwap(true, false) {
+		hugeTaken.Add(-1)
+	}
+}

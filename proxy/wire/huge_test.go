@@ -1,0 +1,59 @@
+package wire
+
+import (
+	"io"
+	"net"
+	"testing"
+)
+
+// TestHugeBuffersAreFew reads many large bodies at once: some get a huge
+// buffer, and all of these are given back, by those that come to the end and
+// by those that are closed in the middle.
+func TestHugeBuffersAreFew(t *testing.T) {
+	const size, conns = 2 * hugeFrom, hugeAtOnce + 6
+	bodies := make([]*Body, conns)
+	for i := range bodies {
+		near, far := net.Pipe()
+		t.Cleanup(func() { near.Close() })
+		go func() {
+			defer far.Close()
+			b := make([]byte, LargeBuffer)
+			for n := 0; n < size; n += len(b) {
+				if _, err := far.Write(b); err != nil {
+					return
+				}
+			}
+		}()
+		c := NewConn(near)
+		bodies[i] = &Body{}
+		bodies[i].Reset(c, Length, size, DefaultLimits())
+		for n := 0; n < hugeFrom+LargeBuffer; {
+			data, err := bodies[i].Next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += len(data)
+		}
+	}
+	if n := hugeTaken.Load(); n != hugeAtOnce {
+		t.Errorf("%d huge buffers are taken, want %d", n, hugeAtOnce)
+	}
+	for i, b := range bodies {
+		if i%2 == 0 {
+			b.conn.Close()
+			b.conn.Close()
+			continue
+		}
+		for {
+			if _, err := b.Next(); err == io.EOF {
+				break
+			} else if err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.conn.Release()
+	}
+	if n := hugeTaken.Load(); n != 0 {
+		t.Errorf("%d huge buffers are still taken", n)
+	}
+}
