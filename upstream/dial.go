@@ -20,6 +20,9 @@ import (
 type Dialer struct {
 	// Timeout bounds connect and TLS handshake, each.
 	Timeout time.Duration
+	// WriteIdle is how long an instance may take nothing of what is sent, before
+	// the connection ends; 0 leaves it to the system.
+	WriteIdle time.Duration
 	// Roots verifies https instances; nil means the system's roots.
 	Roots *x509.CertPool
 }
@@ -66,6 +69,9 @@ func (d *Dialer) dial(ctx context.Context, t *Target, client netip.AddrPort, ser
 // connect makes the TCP connection alone.
 func (d *Dialer) connect(ctx context.Context, t *Target) (net.Conn, error) {
 	nd := net.Dialer{Timeout: d.Timeout}
+	if d.WriteIdle > 0 {
+		nd.Control = func(_, _ string, c syscall.RawConn) error { return wire.GiveUpAfter(c, d.WriteIdle) }
+	}
 	c, err := nd.DialContext(ctx, "tcp", t.Address)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConnect, err)

@@ -18,6 +18,9 @@ import (
 type RegistryOptions struct {
 	// ConnectTimeout bounds a connect, 2s.
 	ConnectTimeout time.Duration
+	// WriteIdle is how long an instance may take nothing of what it is sent; 0
+	// leaves it to the system.
+	WriteIdle time.Duration
 	// IdleTimeout is how long a connection is kept for reuse, 4s: below the
 	// five seconds after which common servers close theirs.
 	IdleTimeout time.Duration
@@ -115,7 +118,7 @@ type Registry struct {
 func NewRegistry(o RegistryOptions) *Registry {
 	o.setDefaults()
 	return &Registry{
-		options: o, dialer: Dialer{Timeout: o.ConnectTimeout, Roots: o.Roots},
+		options: o, dialer: Dialer{Timeout: o.ConnectTimeout, WriteIdle: o.WriteIdle, Roots: o.Roots},
 		slots: make(chan struct{}, o.Probes), endpoints: make(map[Target]*Endpoint),
 		news: make(chan struct{}, 1), waiting: make(map[*Room]struct{}),
 	}

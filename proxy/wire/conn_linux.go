@@ -1,11 +1,11 @@
 package wire
 
 import (
-	"crypto/tls"
 	"io"
 	"net"
 	"os"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -194,10 +194,7 @@ func rawCall(trap, fd uintptr, p []byte) (int, syscall.Errno) {
 func (s *sysConn) quiet(c net.Conn) bool {
 	raw := s.raw
 	if raw == nil {
-		if t, ok := c.(*tls.Conn); ok {
-			c = t.NetConn()
-		}
-		sc, ok := c.(syscall.Conn)
+		sc, ok := innermost(c).(syscall.Conn)
 		if !ok {
 			return false
 		}
@@ -238,12 +235,19 @@ func (c *Conn) Lost() bool {
 	return ok && info.Unacked > 0 && info.Retransmits >= again
 }
 
-func (c *Conn) tcpInfo() (info unix.TCPInfo, ok bool) {
-	inner := c.Conn
-	if t, isTLS := inner.(*tls.Conn); isTLS {
-		inner = t.NetConn()
+// innermost returns the socket below TLS and below the PROXY protocol.
+func innermost(c net.Conn) net.Conn {
+	for {
+		outer, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			return c
+		}
+		c = outer.NetConn()
 	}
-	sc, isSys := inner.(syscall.Conn)
+}
+
+func (c *Conn) tcpInfo() (info unix.TCPInfo, ok bool) {
+	sc, isSys := innermost(c.Conn).(syscall.Conn)
 	if !isSys {
 		return info, false
 	}
@@ -257,4 +261,18 @@ func (c *Conn) tcpInfo() (info unix.TCPInfo, ok bool) {
 		}
 	})
 	return info, ok && err == nil
+}
+
+// GiveUpAfter makes a socket, and those that it accepts as a listener, end when
+// what was sent is not acknowledged, or nothing more taken, for so long
+// (TCP_USER_TIMEOUT, tcp(7)). Without it the kernel sends again for a quarter
+// of an hour to a peer whose network is gone.
+func GiveUpAfter(c syscall.RawConn, d time.Duration) error {
+	var err error
+	if e := c.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(d.Milliseconds()))
+	}); e != nil {
+		return e
+	}
+	return err
 }

@@ -5,6 +5,7 @@ package wire
 import (
 	"net"
 	"syscall"
+	"time"
 )
 
 // sysConn does nothing where serai has not been tuned: net.Conn serves.
@@ -28,3 +29,6 @@ func (c *Conn) Unreceived(int) bool { return false }
 
 // Lost cannot tell here.
 func (c *Conn) Lost() bool { return false }
+
+// GiveUpAfter leaves it to the system here.
+func GiveUpAfter(syscall.RawConn, time.Duration) error { return nil }
