@@ -279,6 +279,67 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// TestHandOver: with --reuse-port a second process serves the same address
+// before the first one goes, and whoever is connected is answered.
+func TestHandOver(t *testing.T) {
+	_, url, _ := simulator(t, instance(t, "web", "ingress.host=web.example.org"))
+	traffic := freeAddress(t)
+	serve := func() *process {
+		p := start(t, map[string]string{"NOMAD_ADDR": url}, "serve", "--http="+traffic, "--admin=", "--drain-delay=0s", "--reuse-port")
+		until(t, "a listener", func() bool { return strings.Contains(p.stderr.String(), "msg=listening") })
+		return p
+	}
+	old := serve()
+	asking, enough := context.WithCancel(context.Background())
+	defer enough()
+	asked := make(chan int)
+	go func() {
+		n := 0
+		for ; asking.Err() == nil; n++ {
+			// Status 0 is a connection that waited in the queue of a listener
+			// that closed: see docs/decisions/0003.
+			if status, body := get(traffic, "web.example.org", "/"); status != 200 && status != 0 {
+				t.Errorf("answered %d %s", status, body)
+			}
+		}
+		asked <- n
+	}()
+	for range 5 {
+		next := serve()
+		old.stop()
+		if err := old.wait(t); err != nil {
+			t.Error(err)
+		}
+		old = next
+	}
+	enough()
+	if n := <-asked; n == 0 {
+		t.Error("nothing was asked")
+	}
+	if status, body := get(traffic, "web.example.org", "/"); status != 200 {
+		t.Errorf("the last process answers %d %s", status, body)
+	}
+	if l, err := net.Listen("tcp", traffic); err == nil {
+		l.Close()
+		t.Error("a process without --reuse-port may share the address")
+	}
+}
+
+// TestUnusedPortIsGivenBack: an address on which nobody has accepted yet is free
+// once its listener is closed.
+func TestUnusedPortIsGivenBack(t *testing.T) {
+	address := freeAddress(t)
+	for range 2 {
+		l, err := bind(address, "http", false, time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // metric returns the lines of a metric.
 func metric(admin, name string) string {
 	_, body := get(admin, "localhost", "/metrics")

@@ -17,6 +17,8 @@ type serveCommand struct {
 	HTTPS string `name:"https" default:":443" help:"Address of the HTTPS listener, used when a certificate source is set; empty for none." placeholder:"ADDR" group:"Listeners"`
 	Admin string `default:"127.0.0.1:8081" help:"Address of health, metrics and the rest; empty for none. Whoever reaches it reads everything but secrets." placeholder:"ADDR" group:"Listeners"`
 
+	ReusePort bool `help:"Let another serai listen on the same addresses, which takes over when this one stops (SO_REUSEPORT)." group:"Listeners"`
+
 	Services   string   `help:"Static instances besides Nomad's: a JSON array of Nomad ServiceRegistration objects, re-read when it changes." placeholder:"FILE" group:"Discovery"`
 	NoNomad    bool     `name:"no-nomad" help:"Static instances only." group:"Discovery"`
 	Namespaces []string `default:"*" help:"Namespaces that are watched: names, globs, and !name for those that are not." placeholder:"NAME,..." group:"Discovery"`

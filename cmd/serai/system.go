@@ -14,8 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pires/go-proxyproto"
-
 	"serai/admin"
 	"serai/discovery"
 	"serai/nomad"
@@ -67,7 +65,7 @@ func newSystem(c *serveCommand, env *environment, logger *slog.Logger) (s *syste
 		}
 	}()
 	registry := upstream.RegistryOptions{
-		ConnectTimeout: c.ConnectTimeout.value(), IdleTimeout: c.UpstreamIdle.value(),
+		ConnectTimeout: c.ConnectTimeout.value(), WriteIdle: c.WriteIdle.value(), IdleTimeout: c.UpstreamIdle.value(),
 		MaxWaiting: c.MaxWaiting, EjectAfter: orNever(c.EjectAfter), EjectShare: c.EjectShare,
 		EjectTime: c.EjectTime.value(), SlowStart: orNever(c.SlowStart.value()), Logger: logger,
 	}
@@ -226,7 +224,7 @@ func (s *system) listen(limits wire.Limits) error {
 		if err != nil {
 			return &usageError{err}
 		}
-		port, err := bind(address, name)
+		port, err := bind(address, name, s.ReusePort, s.WriteIdle.value())
 		if err != nil {
 			return err
 		}
@@ -250,37 +248,8 @@ func (s *system) listen(limits wire.Limits) error {
 		return nil
 	}
 	var err error
-	s.adminPort, err = bind(s.Admin, "admin")
+	s.adminPort, err = bind(s.Admin, "admin", s.ReusePort, s.WriteIdle.value())
 	return err
-}
-
-func bind(address, flag string) (net.Listener, error) {
-	l, err := net.Listen("tcp", address)
-	if errors.Is(err, os.ErrPermission) {
-		return nil, fmt.Errorf("listen on %s: %w; ports below 1024 need root, the capability net_bind_service, or the sysctl net.ipv4.ip_unprivileged_port_start; or set --%s", address, err, flag)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w; free the address or set --%s", address, err, flag)
-	}
-	return l, nil
-}
-
-// acceptProxyProtocol lets trusted peers name the client that they speak for.
-func (s *system) acceptProxyProtocol(l net.Listener) net.Listener {
-	trusted := prefixes(s.ProxyProtocolFrom)
-	if len(trusted) == 0 {
-		return l
-	}
-	return &proxyproto.Listener{Listener: l, ReadHeaderTimeout: s.HeadTimeout.value(), ConnPolicy: func(o proxyproto.ConnPolicyOptions) (proxyproto.Policy, error) {
-		if a, ok := o.Upstream.(*net.TCPAddr); ok {
-			for _, p := range trusted {
-				if p.Contains(a.AddrPort().Addr().Unmap()) {
-					return proxyproto.USE, nil
-				}
-			}
-		}
-		return proxyproto.SKIP, nil
-	}}
 }
 
 // run serves until ctx ends, drains, and ends everything.

@@ -49,7 +49,7 @@ func (s *Server) accept(nc net.Conn, shard int) {
 func (s *Server) add(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.draining.Load() || s.options.MaxConns > 0 && len(s.conns) >= s.options.MaxConns {
+	if s.draining || s.options.MaxConns > 0 && len(s.conns) >= s.options.MaxConns {
 		return false
 	}
 	s.conns[c] = struct{}{}

@@ -43,7 +43,7 @@ func (a *answer) Interim(h *wire.ResponseHead) error {
 
 // Head starts the answer (RFC 9112 section 6).
 func (a *answer) Head(h *wire.ResponseHead) error {
-	a.close = !a.keepAlive || a.conn.session.body.interrupted || a.conn.server.retiring.Load() || a.conn.server.draining.Load()
+	a.close = !a.keepAlive || a.conn.session.body.interrupted || a.conn.server.retiring.Load()
 	a.out = appendStatusLine(a.out, h.Status, h.Reason)
 	dated := false
 	for i := range h.Fields {

@@ -26,6 +26,7 @@ type conn struct {
 
 	mu      sync.Mutex
 	session *session // nil while idle
+	served  bool     // it has brought a request
 	drained bool     // idle connections are to close
 	tunnel  func()   // ends the tunnel, nil when there is none
 }
@@ -46,16 +47,16 @@ func newSession() *session {
 
 // serve reads and answers requests until the connection ends.
 func (c *conn) serve() {
-	o := &c.server.options
 	if t, ok := c.wire.Conn.(*tls.Conn); ok && !c.handshake(t) {
 		return
 	}
 	for {
 		if len(c.wire.Buffered()) == 0 {
-			if !c.idle() {
+			wait := c.patience()
+			if wait == 0 {
 				return
 			}
-			c.wire.ReadWithin(time.Now(), o.KeepAlive)
+			c.wire.ReadWithin(time.Now(), wait)
 			if err := c.wire.FillIdle(); err != nil {
 				return
 			}
@@ -94,21 +95,35 @@ func looksLikeHTTP(record [5]byte) bool {
 	return false
 }
 
-// idle reports whether the connection may wait for another request.
-func (c *conn) idle() bool {
+// firstRequest is how long a connection that has just been accepted may wait
+// for its request in a drain: its client cannot know.
+const firstRequest = time.Second
+
+// patience returns how long the connection may wait for another request.
+func (c *conn) patience() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.drained
+	switch {
+	case !c.drained:
+		return c.server.options.KeepAlive
+	case !c.served:
+		return firstRequest
+	}
+	return 0
 }
 
 // drain makes the connection end with the request under way, at once when
-// there is none.
+// there is none and was one.
 func (c *conn) drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.drained = true
-	if c.session == nil {
+	switch {
+	case c.session != nil:
+	case c.served:
 		c.wire.Interrupt()
+	default:
+		c.wire.SetReadDeadline(time.Now().Add(firstRequest))
 	}
 }
 
@@ -134,7 +149,7 @@ func (c *conn) begin() *session {
 	s.Peer, s.Local, s.Secure, s.Shard = c.peer, c.local, c.secure, c.shard
 	s.answer.reset(c)
 	c.mu.Lock()
-	c.session = s
+	c.session, c.served = s, true
 	c.mu.Unlock()
 	return s
 }

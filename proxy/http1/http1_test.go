@@ -614,6 +614,42 @@ func TestRetire(t *testing.T) {
 	}
 }
 
+// TestDrainAnswersWhoJustCame: a client whose connection was accepted right
+// before the drain is answered, since it cannot know; silence is not waited for
+// much longer.
+func TestDrainAnswersWhoJustCame(t *testing.T) {
+	k, o := web(t, settings{})
+	fresh, silent := k.dial(), k.dial()
+	for k.server.Status().Conns < 2 {
+		time.Sleep(time.Millisecond)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), long)
+		defer cancel()
+		ended <- k.server.Shutdown(ctx)
+	}()
+	for {
+		c, err := net.Dial("tcp", k.address)
+		if err != nil {
+			break // the listener is closed
+		}
+		c.Close()
+	}
+	fresh.send("GET / HTTP/1.1", "Host: web.example.org", "")
+	in := o.next()
+	in.head()
+	in.ok("x")
+	if res, body := fresh.answer("GET"); body != "x" || !res.Close {
+		t.Errorf("answer %q, close %v", body, res.Close)
+	}
+	fresh.ended()
+	silent.ended()
+	if err := <-ended; err != nil {
+		t.Errorf("the drain ended with %v", err)
+	}
+}
+
 // TestDrain: idle connections close, a request under way is answered with
 // Connection: close.
 func TestDrain(t *testing.T) {

@@ -82,7 +82,6 @@ func (o *Options) setDefaults() {
 type Server struct {
 	proxy    *proxy.Proxy
 	options  Options
-	draining atomic.Bool
 	retiring atomic.Bool // every answer ends its connection
 	accepted atomic.Uint64
 	refused  atomic.Uint64
@@ -94,7 +93,10 @@ type Server struct {
 	conns     map[*conn]struct{}
 	perClient map[clientKey]int
 	listeners map[net.Listener]struct{}
-	empty     chan struct{} // closed when draining and no connection is left
+	serving   sync.WaitGroup // Serve, for each listener
+	stopped   bool           // Shutdown has been called
+	draining  bool           // and no listener accepts any more
+	empty     chan struct{}  // closed when draining and no connection is left
 }
 
 // NewServer makes a Server that hands its requests to p.
@@ -134,7 +136,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		case err == nil:
 			pause = first
 			s.accept(c, shard)
-		case ctx.Err() != nil || s.draining.Load() || errors.Is(err, net.ErrClosed):
+		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
 			return nil
 		default:
 			// Most often no descriptor is left: the connections that there
@@ -159,10 +161,16 @@ func (s *Server) Retire() { s.retiring.Store(true) }
 // first, it closes those that remain and returns ctx's error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
-	s.draining.Store(true)
+	s.stopped = true
 	for l := range s.listeners {
 		l.Close()
 	}
+	s.mu.Unlock()
+	// A listener may still accept what had come: it is answered.
+	s.Retire()
+	s.serving.Wait()
+	s.mu.Lock()
+	s.draining = true
 	for c := range s.conns {
 		c.drain()
 	}
@@ -185,7 +193,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // signalEmpty closes empty when the drain is over. s.mu is held.
 func (s *Server) signalEmpty() {
-	if s.draining.Load() && len(s.conns) == 0 {
+	if s.draining && len(s.conns) == 0 {
 		select {
 		case <-s.empty:
 		default:
@@ -197,9 +205,10 @@ func (s *Server) signalEmpty() {
 func (s *Server) track(l net.Listener) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.draining.Load() {
+	if s.stopped {
 		return false
 	}
+	s.serving.Add(1)
 	s.listeners[l] = struct{}{}
 	return true
 }
@@ -209,6 +218,7 @@ func (s *Server) untrack(l net.Listener) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.listeners, l)
+	s.serving.Done()
 }
 
 // ServerStatus is what is known of a Server at one moment.
