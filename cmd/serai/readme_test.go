@@ -11,7 +11,7 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-var update = flag.Bool("update", false, "rewrite the table of flags in README.md")
+var update = flag.Bool("update", false, "rewrite the table of flags in README.md, and testdata")
 
 // TestReadmeHasEveryFlag holds the README's table of flags to the flags.
 func TestReadmeHasEveryFlag(t *testing.T) {
