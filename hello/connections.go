@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/valyala/fasthttp"
 )
@@ -41,6 +42,20 @@ func (cs *connections) remove(c net.Conn) {
 	if _, known := cs.open[c]; known {
 		delete(cs.open, c)
 		cs.serving.Done()
+	}
+}
+
+// endIdle makes idle connections end without taking a request from any that
+// has just brought one: closing them would, in the moment between the read of a
+// request and its being known. A read that waits fails; one that has ended does
+// not.
+func (cs *connections) endIdle() {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for c, state := range cs.open {
+		if state == fasthttp.StateIdle {
+			c.SetReadDeadline(time.Unix(1, 0))
+		}
 	}
 }
 

@@ -78,6 +78,10 @@ func Run(ctx context.Context, o Options) error {
 	return Serve(ctx, l, o)
 }
 
+// requestIsKnown is how long after its read a request is known at the latest, so
+// that fasthttp does not take its connection for an idle one.
+const requestIsKnown = 20 * time.Millisecond
+
 // Serve serves l, which it closes, until ctx ends. Then it accepts no more,
 // closes idle connections, ends endless streams and WebSockets, and lets the
 // rest finish within o.ShutdownTimeout. It returns nil when all did, and once
@@ -113,6 +117,8 @@ func Serve(ctx context.Context, l net.Listener, o Options) error {
 		<-accepting
 	}
 	stop()
+	s.conns.endIdle()
+	time.Sleep(requestIsKnown)
 	last, cancel := context.WithTimeout(over, o.ShutdownTimeout)
 	defer cancel()
 	server.ShutdownWithContext(last) // its errors are l closed twice, and what conns counts

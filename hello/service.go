@@ -44,6 +44,9 @@ func newService(o Options, stopping, over context.Context) *service {
 
 // serve answers one request.
 func (s *service) serve(c *fasthttp.RequestCtx) {
+	if s.stopping.Err() != nil {
+		c.SetConnectionClose()
+	}
 	path := string(c.Path())
 	switch path {
 	case "/healthz":
