@@ -94,6 +94,11 @@ type agent struct {
 
 // do sends one request to the agent.
 func (a *agent) do(ctx context.Context, method, path string, in any) error {
+	return a.call(ctx, method, path, in, nil)
+}
+
+// call does, and reads the answer unless into is nil.
+func (a *agent) call(ctx context.Context, method, path string, in, into any) error {
 	body, err := json.Marshal(in)
 	if err != nil {
 		return err
@@ -112,7 +117,15 @@ func (a *agent) do(ctx context.Context, method, path string, in any) error {
 		text, _ := io.ReadAll(io.LimitReader(res.Body, 500))
 		return fmt.Errorf("%s %s: %s: %s", method, path, res.Status, text)
 	}
-	return nil
+	if into == nil {
+		return nil
+	}
+	return json.NewDecoder(res.Body).Decode(into)
+}
+
+// get reads from the API.
+func (a *agent) get(ctx context.Context, path string, into any) error {
+	return a.call(ctx, http.MethodGet, path, nil, into)
 }
 
 func (a *agent) start(ctx context.Context, service string, instances int) error {

@@ -6,29 +6,33 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
 
 // faultsCommand changes a cluster under a constant load and counts every
-// answer that is not the instance's own 200. The cluster is the simulator;
-// the instances are processes.
+// answer that is not the instance's own 200. The cluster is the simulator with
+// processes for instances, or a real Nomad.
 type faultsCommand struct {
+	Nomad  string   `help:"A real agent on this machine, http://HOST:PORT, with raw_exec; NOMAD_TOKEN may be needed." placeholder:"ADDR"`
+	Agents string   `help:"A nomad binary: three servers and a client are started, as root, so that servers can fail too." placeholder:"PATH"`
 	Binary string   `help:"serai; built when empty." placeholder:"PATH"`
 	Rate   int      `default:"300" help:"Requests a second."`
 	Rounds int      `default:"20" help:"Repetitions of the scenarios that are repeated."`
 	Only   []string `help:"Scenarios whose name contains one of these." placeholder:"WORD,..."`
 	JSON   string   `name:"json" help:"Also write the results to this file." placeholder:"FILE"`
+	Draw   string   `help:"Also draw a timeline of each scenario into this directory, as SVG." placeholder:"DIR"`
 }
 
-// stage is what a scenario acts on.
+// stage is what a scenario acts on: a town, or a job on a real Nomad.
 type stage struct {
 	*town
-	ctx    context.Context
-	rounds int
-	load   *load
+	job     *job
+	servers *servers // those of the real Nomad, nil if they are not ours
+	ctx     context.Context
+	rounds  int
+	load    *load
 	// nodes are the serai that run, all behind one balancer if there are several.
 	nodes []*ingress
 	// instances are those of the service web, oldest first.
@@ -40,11 +44,13 @@ type scenario struct {
 	name     string
 	count    int      // instances at the start
 	tags     []string // besides the host
-	flags    []string // of serai
+	flags    []string // of serai, and NAME=VALUE for its environment
 	nodes    int      // serai behind a balancer; one without a balancer when 0
 	token    string   // of serai, where the simulator wants one
 	onlyPOST bool     // what nobody may repeat may fail
 	shows    bool     // only shown: nothing is promised
+	servers  bool     // needs servers that can be stopped
+	traefik  bool     // in serai's place
 	// arena is where instances run: nil for processes on the loopback.
 	arena func(context.Context, *town) (end func(), err error)
 	steps func(*stage) error
@@ -53,9 +59,11 @@ type scenario struct {
 func scenarios() []scenario {
 	return []scenario{
 		{name: "rolling deploy of 3, without shutdown_delay", count: 3, steps: rollingDeploy},
+		{name: "the same deploy with the Traefik on PATH", count: 3, traefik: true, shows: true, steps: rollingDeploy},
 		{name: "scale 1 -> 10 -> 1", count: 1, steps: scale},
 		{name: "redeploy with count = 1, a gap of 2 s", count: 1, steps: redeployOne},
 		{name: "canary and promotion", count: 3, steps: canary},
+		{name: "blue/green and promotion", count: 3, steps: blueGreen},
 		{name: "kill -9 of one of 3", count: 3, onlyPOST: true, steps: killOne},
 		{name: "Nomad's stream ends, again and again", count: 3, steps: streamEnds},
 		{name: "Nomad is cut off for 10 s during a deploy", count: 3, steps: cutOff},
@@ -70,32 +78,40 @@ func scenarios() []scenario {
 		{name: "restart of serai on one of 3 nodes, again and again", count: 3, nodes: 3, flags: drained, steps: restartOne},
 		{name: "rolling update of serai on 3 nodes", count: 3, nodes: 3, flags: drained, steps: restartAll},
 		{name: "the network of one of 3 instances is cut for 10 s", count: 3, arena: namespaces, onlyPOST: true, steps: cutNetwork},
+		{name: "the network of 90 clients is cut", count: 3, arena: namespaces, flags: patienceWithClients, steps: cutClients},
 	}
 }
 
 // Run runs the scenarios one after the other, and fails when a promise is
 // broken.
 func (c *faultsCommand) Run(ctx context.Context) error {
+	if c.Draw != "" {
+		if err := os.MkdirAll(c.Draw, 0o755); err != nil {
+			return err
+		}
+	}
 	if c.Binary == "" {
 		dir, err := os.MkdirTemp("", "loadtest")
 		if err != nil {
 			return err
 		}
 		defer os.RemoveAll(dir)
-		c.Binary = filepath.Join(dir, "serai")
-		build := exec.CommandContext(ctx, "go", "build", "-o", c.Binary, "serai/cmd/serai")
-		build.Stderr = os.Stderr
-		if err := build.Run(); err != nil {
-			return fmt.Errorf("build serai (or name one with --binary): %w", err)
+		if c.Binary, err = buildSerai(ctx, dir); err != nil {
+			return err
 		}
 	}
+	play, list, end, err := c.ground(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
 	var results []result
 	broken := 0
-	for _, s := range scenarios() {
+	for _, s := range list {
 		if !c.wants(s.name) || ctx.Err() != nil {
 			continue
 		}
-		r, err := c.play(ctx, s)
+		r, err := play(ctx, s)
 		if errors.Is(err, errSkipped) {
 			fmt.Printf("skipped %s: %v\n", s.name, err)
 			continue
@@ -116,6 +132,11 @@ func (c *faultsCommand) Run(ctx context.Context) error {
 			fmt.Printf("%-7s   %s\n", "", p.String())
 		}
 		results = append(results, r)
+		if c.Draw != "" {
+			if err := drawTimeline(c.Draw, &r); err != nil {
+				return fmt.Errorf("draw a timeline: %w", err)
+			}
+		}
 	}
 	if c.JSON != "" {
 		text, err := json.MarshalIndent(results, "", "  ")
@@ -141,8 +162,26 @@ func (c *faultsCommand) wants(name string) bool {
 	return len(c.Only) == 0
 }
 
-// play sets the stage for a scenario, runs it under load, and clears it.
-func (c *faultsCommand) play(ctx context.Context, s scenario) (result, error) {
+// ground returns the scenarios, and how to play one.
+func (c *faultsCommand) ground(ctx context.Context) (play func(context.Context, scenario) (result, error), list []scenario, end func(), err error) {
+	end = func() {}
+	var own *servers
+	nomad := &agent{address: c.Nomad, token: os.Getenv("NOMAD_TOKEN"), binary: c.Binary}
+	switch {
+	case c.Agents != "":
+		if own, err = startServers(ctx, c.Agents, c.Binary); err != nil {
+			return nil, nil, nil, err
+		}
+		nomad, end = own.agent, own.end
+	case c.Nomad == "":
+		return c.playSimulated, scenarios(), end, nil
+	}
+	return func(ctx context.Context, s scenario) (result, error) { return c.playReal(ctx, s, nomad, own) }, realScenarios(), end, nil
+}
+
+// playSimulated sets the stage for a scenario, runs it under load, and clears
+// it.
+func (c *faultsCommand) playSimulated(ctx context.Context, s scenario) (result, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	sim, url, err := startSimulator(ctx)
@@ -166,20 +205,52 @@ func (c *faultsCommand) play(ctx context.Context, s scenario) (result, error) {
 			i.kill()
 		}
 	}()
-	tags := append([]string{"ingress.host=web.loadtest"}, s.tags...)
 	for range s.count {
-		if err := st.add(tags...); err != nil {
+		if err := st.add(tagsOf(&s)...); err != nil {
 			return result{}, err
 		}
 	}
-	address, err := st.startNodes(&s, url)
+	return c.perform(st, &s, url, s.token)
+}
+
+// playReal does the same with a job on a real Nomad.
+func (c *faultsCommand) playReal(ctx context.Context, s scenario, nomad *agent, own *servers) (result, error) {
+	if s.servers && own == nil {
+		return result{}, fmt.Errorf("%w: it stops servers, see --agents", errSkipped)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	st := &stage{ctx: ctx, rounds: c.Rounds, servers: own, job: &job{agent: nomad, id: "loadtest-" + fileName(s.name)}}
+	defer nomad.stop(st.job.id)
+	if err := st.job.deploy(ctx, func(j *jobSpec) {
+		*j = jobSpec{count: s.count, tags: tagsOf(&s), command: c.Binary, args: []string{"hello", "--addr=:${NOMAD_PORT_http}"}}
+	}); err != nil {
+		return result{}, err
+	}
+	if own != nil {
+		s.flags = append(slices.Clone(s.flags), "NOMAD_TOKEN=", "NOMAD_SECRETS_DIR="+own.dir)
+	}
+	return c.perform(st, &s, nomad.address, nomad.token)
+}
+
+// tagsOf returns the tags of a scenario's instances.
+func tagsOf(s *scenario) []string {
+	if s.traefik {
+		return slices.Clone(traefikTags)
+	}
+	return append([]string{host}, s.tags...)
+}
+
+// perform runs serai and the steps of a scenario, under load.
+func (c *faultsCommand) perform(st *stage, s *scenario, nomadURL, token string) (result, error) {
+	address, err := st.startNodes(c.Binary, s, nomadURL, token)
 	for _, n := range st.nodes {
 		defer n.stop()
 	}
 	if err != nil {
 		return result{}, err
 	}
-	st.load = startLoad(ctx, address, "web.loadtest", c.Rate)
+	st.load = startLoad(st.ctx, address, "web.loadtest", c.Rate)
 	time.Sleep(time.Second)
 	err = s.steps(st)
 	time.Sleep(time.Second)
@@ -189,9 +260,17 @@ func (c *faultsCommand) play(ctx context.Context, s scenario) (result, error) {
 }
 
 // startNodes runs the scenario's serai and returns the address to ask.
-func (s *stage) startNodes(sc *scenario, nomadURL string) (address string, err error) {
+func (s *stage) startNodes(serai string, sc *scenario, nomadURL, token string) (address string, err error) {
+	if sc.traefik {
+		n, err := startTraefik(s.ctx, nomadURL, token)
+		if n != nil {
+			s.nodes = append(s.nodes, n)
+			address = n.address
+		}
+		return address, err
+	}
 	for range max(1, sc.nodes) {
-		n, err := startSerai(s.ctx, s.binary, nomadURL, append([]string{"NOMAD_TOKEN=" + sc.token}, sc.flags...)...)
+		n, err := startSerai(s.ctx, serai, nomadURL, append([]string{"NOMAD_TOKEN=" + token}, sc.flags...)...)
 		if err != nil {
 			return "", err
 		}
@@ -204,7 +283,7 @@ func (s *stage) startNodes(sc *scenario, nomadURL string) (address string, err e
 }
 
 // errSkipped says that this machine lacks what a scenario needs.
-var errSkipped = errors.New("skipped")
+var errSkipped = errors.New("not possible here")
 
 // add starts one more instance.
 func (s *stage) add(tags ...string) error {

@@ -25,6 +25,18 @@ type load struct {
 	mu     sync.Mutex
 	all    tally
 	phases []phase // the last one is under way
+	parts  []tally // by when a request was due
+	marks  []mark
+	since  time.Time
+}
+
+// part is the resolution of a timeline.
+const part = 100 * time.Millisecond
+
+// mark is a moment of a scenario, in seconds from its start.
+type mark struct {
+	At   float64 `json:"at"`
+	What string  `json:"what"`
 }
 
 // tally counts answers.
@@ -59,6 +71,14 @@ func (l *load) begin(name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.phases = append(l.phases, phase{Name: name})
+	l.marks = append(l.marks, mark{time.Since(l.since).Seconds(), name})
+}
+
+// mark names a moment.
+func (l *load) mark(what string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.marks = append(l.marks, mark{time.Since(l.since).Seconds(), what})
 }
 
 // current returns the index of the phase under way, -1 before the first.
@@ -72,7 +92,7 @@ func (l *load) current() int {
 func startLoad(ctx context.Context, address, host string, rate int) *load {
 	ctx, stop := context.WithCancel(ctx)
 	l := &load{
-		address: address, host: host, every: time.Second / time.Duration(rate), stop: stop,
+		address: address, host: host, every: time.Second / time.Duration(rate), stop: stop, since: time.Now(),
 		http: &fasthttp.HostClient{Addr: address, MaxConns: 10_000, MaxIdemponentCallAttempts: 1, ReadTimeout: 30 * time.Second},
 	}
 	l.running.Go(func() { l.run(ctx) })
@@ -121,6 +141,11 @@ func (l *load) one(i int, due time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.all.add(took, what)
+	at := int(due.Sub(l.since) / part)
+	for len(l.parts) <= at {
+		l.parts = append(l.parts, tally{})
+	}
+	l.parts[at].add(took, what)
 	if during >= 0 {
 		l.phases[during].add(took, what)
 	}
@@ -131,7 +156,7 @@ func (l *load) end() result {
 	l.stop()
 	l.running.Wait()
 	l.http.CloseIdleConnections()
-	return result{tally: l.all, Phases: l.phases}
+	return result{tally: l.all, Phases: l.phases, Marks: l.marks, parts: l.parts}
 }
 
 // result is what one scenario showed.
@@ -139,6 +164,8 @@ type result struct {
 	Scenario string `json:"scenario"`
 	tally
 	Phases []phase `json:"phases,omitempty"`
+	Marks  []mark  `json:"marks,omitempty"`
+	parts  []tally
 	// Strict says that the promise is no failure at all; OnlyPOST that
 	// requests may fail which nobody may repeat.
 	Strict   bool `json:"strict"`

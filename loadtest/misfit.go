@@ -14,8 +14,40 @@ import (
 // misfit is how an instance that is up fails the requests on one connection.
 type misfit func(c net.Conn)
 
-// join lets a misfit join the instances, tells what clients see in the first
-// seconds and in the next ones, and takes it out again.
+// misfitCommand is such an instance as a process, for jobs on a real Nomad.
+type misfitCommand struct {
+	Kind string `arg:"" enum:"500,silent,half,slow"`
+	Addr string `arg:"" help:"HOST:PORT to listen on."`
+}
+
+// Run serves until ctx ends.
+func (m *misfitCommand) Run(ctx context.Context) error {
+	l, err := net.Listen("tcp", m.Addr)
+	if err != nil {
+		return err
+	}
+	serveMisfit(ctx, l, map[string]misfit{"500": answers500, "silent": neverAnswers, "half": cutsAnswers, "slow": isSlow}[m.Kind])
+	return nil
+}
+
+// serveMisfit accepts connections until ctx ends.
+func serveMisfit(ctx context.Context, l net.Listener, behave misfit) {
+	context.AfterFunc(ctx, func() { l.Close() })
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		stop := context.AfterFunc(ctx, func() { c.Close() })
+		go func() {
+			defer stop()
+			defer c.Close()
+			behave(c)
+		}()
+	}
+}
+
+// join lets a misfit join the instances, and takes it out again.
 func join(behave misfit) func(*stage) error {
 	return func(s *stage) error {
 		ctx, leave := context.WithCancel(s.ctx)
@@ -24,32 +56,23 @@ func join(behave misfit) func(*stage) error {
 		if err != nil {
 			return err
 		}
-		context.AfterFunc(ctx, func() { l.Close() })
-		go func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				stop := context.AfterFunc(ctx, func() { c.Close() })
-				go func() {
-					defer stop()
-					defer c.Close()
-					behave(c)
-				}()
-			}
-		}()
+		go serveMisfit(ctx, l, behave)
 		r := registration("web", "ffffffff-0000-4000-8000-000000000000", l.Addr().String(), s.instances[0].reg.Tags)
 		s.sim.Register(r)
-		const part = 4 * time.Second
-		for i := range 3 {
-			s.load.begin(fmt.Sprintf("seconds %v to %v", (time.Duration(i) * part).Seconds(), (time.Duration(i+1) * part).Seconds()))
-			time.Sleep(part)
-		}
-		s.load.begin("after it has gone")
+		tellParts(s.load)
 		s.sim.Deregister(nomad.DefaultNamespace, r.ID)
 		return nil
 	}
+}
+
+// tellParts tells what clients see in the first seconds and in the next ones.
+func tellParts(l *load) {
+	const seconds = 4
+	for i := range 3 {
+		l.begin(fmt.Sprintf("seconds %d to %d", i*seconds, (i+1)*seconds))
+		time.Sleep(seconds * time.Second)
+	}
+	l.begin("after it has gone")
 }
 
 // each reads requests and hands them to answer until it says to stop.

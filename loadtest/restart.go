@@ -10,6 +10,7 @@ var drained = []string{"--drain-delay=1s", "--drain-timeout=5s"}
 // scenarios go 20 rounds.
 func restartOne(s *stage) error {
 	for range s.rounds * 5 / 2 {
+		s.load.mark("restart")
 		if err := s.nodes[0].restart(s.ctx); err != nil {
 			return err
 		}
@@ -21,6 +22,7 @@ func restartOne(s *stage) error {
 // restartAll does so on all nodes in turn, while the instances are deployed.
 func restartAll(s *stage) error {
 	for _, n := range s.nodes {
+		s.load.mark("restart")
 		if err := n.restart(s.ctx); err != nil {
 			return err
 		}

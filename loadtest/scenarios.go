@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"syscall"
 	"time"
 
@@ -14,9 +15,10 @@ const host = "ingress.host=web.loadtest"
 const healthy = 300 * time.Millisecond
 
 func rollingDeploy(s *stage) error {
-	for range s.rounds {
+	for i := range s.rounds {
+		s.load.mark(fmt.Sprintf("deploy %d", i+1))
 		for range 3 {
-			if err := s.add(host); err != nil {
+			if err := s.add(s.instances[0].reg.Tags...); err != nil {
 				return err
 			}
 			time.Sleep(healthy)
@@ -27,12 +29,14 @@ func rollingDeploy(s *stage) error {
 }
 
 func scale(s *stage) error {
+	s.load.mark("to 10")
 	for range 9 {
 		if err := s.add(host); err != nil {
 			return err
 		}
 		time.Sleep(healthy / 3)
 	}
+	s.load.mark("to 1")
 	for range 9 {
 		s.remove()
 	}
@@ -41,6 +45,7 @@ func scale(s *stage) error {
 
 func redeployOne(s *stage) error {
 	for range 3 {
+		s.load.mark("gap")
 		s.remove()
 		time.Sleep(2 * time.Second)
 		if err := s.add(host); err != nil {
@@ -57,6 +62,7 @@ func canary(s *stage) error {
 			return err
 		}
 		time.Sleep(time.Second)
+		s.load.mark("promotion")
 		s.sim.Promote(nomad.DefaultNamespace, s.instances[3].reg.ID, []string{host})
 		s.remove()
 		for range 2 {
@@ -70,10 +76,32 @@ func canary(s *stage) error {
 	return nil
 }
 
+// blueGreen puts a whole second set beside the first, and switches.
+func blueGreen(s *stage) error {
+	for range max(1, s.rounds/5) {
+		for range 3 {
+			if err := s.add(host, "ingress.canary=header:X-Canary: 1"); err != nil {
+				return err
+			}
+		}
+		time.Sleep(time.Second)
+		s.load.mark("promotion")
+		for _, i := range s.instances[3:] {
+			s.sim.Promote(nomad.DefaultNamespace, i.reg.ID, []string{host})
+		}
+		for range 3 {
+			s.remove()
+		}
+		time.Sleep(healthy)
+	}
+	return nil
+}
+
 func killOne(s *stage) error {
 	for range s.rounds {
 		victim := s.instances[0]
 		s.instances = s.instances[1:]
+		s.load.mark("kill -9")
 		victim.kill()
 		time.Sleep(time.Second) // until the node tells
 		s.sim.StopAlloc(victim.reg.AllocID)
@@ -87,6 +115,7 @@ func killOne(s *stage) error {
 
 func streamEnds(s *stage) error {
 	for range s.rounds {
+		s.load.mark("end")
 		s.sim.EndStreams()
 		time.Sleep(healthy)
 		if err := s.add(host); err != nil {
@@ -100,6 +129,7 @@ func streamEnds(s *stage) error {
 }
 
 func cutOff(s *stage) error {
+	s.load.mark("cut off")
 	s.sim.Partition(true)
 	// What Nomad does meanwhile, serai cannot hear: two instances come, two
 	// go, and connects tell.
@@ -111,16 +141,19 @@ func cutOff(s *stage) error {
 		s.remove()
 	}
 	time.Sleep(4 * time.Second)
+	s.load.mark("back")
 	s.sim.Partition(false)
 	time.Sleep(3 * time.Second)
 	return nil
 }
 
 func errors500(s *stage) error {
+	s.load.mark("errors")
 	remove := s.sim.Inject("", nomadsim.NoLeader())
 	s.sim.EndStreams()
 	time.Sleep(5 * time.Second)
 	remove()
+	s.load.mark("back")
 	time.Sleep(time.Second)
 	if err := s.add(host); err != nil {
 		return err
@@ -131,8 +164,10 @@ func errors500(s *stage) error {
 }
 
 func hang(s *stage) error {
+	s.load.begin("while it hangs")
 	s.instances[0].cmd.Process.Signal(syscall.SIGSTOP)
 	time.Sleep(5 * time.Second)
+	s.load.begin("after it")
 	s.instances[0].cmd.Process.Signal(syscall.SIGCONT)
 	return nil
 }
@@ -145,6 +180,7 @@ func reader(secret string) nomadsim.Token {
 // revoke takes serai's token away during a deploy. What goes meanwhile stops as
 // it does everywhere: serai finds out by itself.
 func revoke(s *stage) error {
+	s.load.mark("revoked")
 	s.sim.DeleteToken("secret")
 	time.Sleep(2 * time.Second)
 	if err := s.add(host); err != nil {
@@ -152,6 +188,7 @@ func revoke(s *stage) error {
 	}
 	time.Sleep(3 * time.Second)
 	s.remove()
+	s.load.mark("restored")
 	s.sim.PutToken(reader("secret"))
 	time.Sleep(2 * time.Second)
 	return rollingDeployOnce(s)
@@ -160,9 +197,11 @@ func revoke(s *stage) error {
 // noLeader is what clients of three servers see while they elect a leader:
 // streams end, and reads that may not be stale are refused.
 func noLeader(s *stage) error {
+	s.load.mark("no leader")
 	s.sim.SetLeader(false)
 	s.sim.EndStreams()
 	time.Sleep(5 * time.Second)
+	s.load.mark("a leader")
 	s.sim.SetLeader(true)
 	return rollingDeployOnce(s)
 }

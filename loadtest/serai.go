@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -34,20 +33,25 @@ func startSerai(ctx context.Context, binary, nomad string, settings ...string) (
 	}
 	i := &ingress{binary: binary, dir: dir}
 	if i.binary == "" {
-		i.binary = filepath.Join(dir, "serai")
-		build := exec.CommandContext(ctx, "go", "build", "-o", i.binary, "serai/cmd/serai")
-		build.Stderr = os.Stderr
-		if err := build.Run(); err != nil {
+		if i.binary, err = buildSerai(ctx, dir); err != nil {
 			os.RemoveAll(dir)
-			return nil, fmt.Errorf("build serai (or name one with --binary): %w", err)
+			return nil, err
 		}
 	}
 	if i.address, err = freeAddress(); err != nil {
 		return nil, err
 	}
+	for _, s := range settings {
+		if at, ok := strings.CutPrefix(s, "--http="); ok {
+			i.address = at
+		}
+	}
 	i.args = []string{"serve", "--http=" + i.address, "--admin=", "--drain-delay=0s", "--log-level=ERROR"}
 	i.env = append(os.Environ(), "NOMAD_ADDR="+nomad)
 	for _, s := range settings {
+		if strings.HasPrefix(s, "--http=") {
+			continue
+		}
 		if strings.HasPrefix(s, "--") {
 			i.args = append(i.args, s)
 		} else {
@@ -61,6 +65,17 @@ func startSerai(ctx context.Context, binary, nomad string, settings ...string) (
 	return i, nil
 }
 
+// buildSerai builds serai in a directory and returns the file.
+func buildSerai(ctx context.Context, dir string) (binary string, err error) {
+	binary = filepath.Join(dir, "serai")
+	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "serai/cmd/serai")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		return "", fmt.Errorf("build serai (or name one with --binary): %w", err)
+	}
+	return binary, nil
+}
+
 // start runs the process and waits until it is ready.
 func (i *ingress) start(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, i.binary, i.args...)
@@ -71,7 +86,7 @@ func (i *ingress) start(ctx context.Context) error {
 		return fmt.Errorf("start serai: %w", err)
 	}
 	i.cmd = cmd
-	return i.awaitReady(ctx)
+	return i.await(ctx, i.address, "/.serai/ready")
 }
 
 // end stops the process in order and waits for its end.
@@ -99,17 +114,18 @@ func (i *ingress) stop() {
 	os.RemoveAll(i.dir)
 }
 
-func (i *ingress) awaitReady(ctx context.Context) error {
+// await waits until a path of a host answers 200.
+func (i *ingress) await(ctx context.Context, host, path string) error {
 	client := newClient(i.address)
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if a := client.get(i.address, "/.serai/ready"); a.status == 200 {
+		if a := client.get(host, path); a.status == 200 {
 			return nil
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 	}
-	return errors.New("serai is not ready within a minute")
+	return fmt.Errorf("%s is not ready within a minute", i.binary)
 }
 
 func freeAddress() (string, error) {

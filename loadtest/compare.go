@@ -1,0 +1,332 @@
+package main
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// compareCommand runs serai and every other proxy on PATH side by side, each in
+// turn under the same load, and prints ratios. The proxy has one core; the
+// origin and the load have the other.
+type compareCommand struct {
+	Quick  bool          `help:"Minutes instead of an hour: fewer and shorter rounds."`
+	Rounds int           `default:"7" help:"Rounds; medians are taken over them."`
+	For    time.Duration `default:"5s" help:"How long each measurement lasts."`
+	Only   []string      `help:"Scenarios whose name contains one of these." placeholder:"WORD,..."`
+	Peers  []string      `help:"Only these proxies beside serai." placeholder:"NAME,..."`
+	Routes int           `default:"100000" help:"Routes in the scenario of many."`
+	Idle   int           `default:"10000" help:"Connections in the scenario of idle ones."`
+	Binary string        `help:"serai; built when empty." placeholder:"PATH"`
+	JSON   string        `name:"json" help:"Also write the results to this file." placeholder:"FILE"`
+	HTML   string        `name:"html" help:"Also write a report with charts, self-contained, to this file." placeholder:"FILE"`
+}
+
+// bench is a scenario of the comparison.
+type bench struct {
+	name   string
+	path   string
+	secure bool
+	ask    ask // url and lasts are filled in
+	// latency is measured too, at half of what went.
+	latency bool
+	routes  bool
+	// target is the largest ratio of CPU per request to the better of nginx and
+	// HAProxy that keeps the promise; 0 when nothing is promised.
+	target float64
+	// against is the one that the target is about, the better of both if empty.
+	against string
+	// rate makes the target one of requests a second, the smallest ratio.
+	rate bool
+	// ws asks for WebSocket messages.
+	ws bool
+}
+
+func benches() []bench {
+	return []bench{
+		{name: "small answers, 64 connections", path: "small", ask: ask{conns: 64}, latency: true, target: 0.9},
+		{name: "small answers, 1000 connections", path: "small", ask: ask{conns: 1000}, target: 1.0},
+		{name: "a connection per request", path: "small", ask: ask{conns: 64, close: true}},
+		{name: "64 KiB answers, 64 connections", path: "64k", ask: ask{conns: 64}, target: 1.0, against: "haproxy"},
+		{name: "10 MiB answers, 16 connections", path: "10m", ask: ask{conns: 16}, target: 1.0, against: "haproxy"},
+		{name: "64 KiB uploads, 64 connections", path: "up", ask: ask{conns: 64, body: 64 << 10}, target: 1.0, against: "haproxy"},
+		{name: "1 MiB uploads, 16 connections", path: "up", ask: ask{conns: 16, body: 1 << 20}, target: 1.0, against: "haproxy"},
+		{name: "TLS, small answers, 64 connections", path: "small", secure: true, ask: ask{conns: 64}, latency: true, target: 1.1, against: "nginx"},
+		{name: "TLS handshakes, 64 at once", path: "small", secure: true, ask: ask{conns: 64, close: true}, target: 1.0, against: "haproxy", rate: true},
+		{name: "WebSocket messages, 64 connections", path: "ws", ask: ask{conns: 64}, ws: true},
+		{name: "many routes, 64 connections", path: "small", ask: ask{conns: 64}, routes: true},
+	}
+}
+
+// Run measures, prints, and fails when a target is missed.
+func (c *compareCommand) Run(ctx context.Context) error {
+	if c.Quick {
+		c.Rounds, c.For = min(c.Rounds, 3), min(c.For, 2*time.Second)
+	}
+	files := raiseLimit()
+	// A proxy needs two descriptors for a connection, or refuses beyond half.
+	c.Idle = min(c.Idle, int(files-500)/2-100)
+	dir, err := os.MkdirTemp("", "loadtest")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if c.Binary == "" {
+		if c.Binary, err = buildSerai(ctx, dir); err != nil {
+			return err
+		}
+	}
+	s := setting{Cert: filepath.Join(dir, "certs", "default.crt"), Key: filepath.Join(dir, "certs", "default.key"), Pem: filepath.Join(dir, "both.pem"), Conns: int(files-500) / 2}
+	if err := writeCertificate(s); err != nil {
+		return err
+	}
+	if s.Origin, err = freeAddress(); err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	origin := pinned(ctx, otherCore, self, "origin", s.Origin)
+	origin.Stderr = os.Stderr
+	if err := origin.Start(); err != nil {
+		return err
+	}
+	defer func() {
+		origin.Process.Signal(os.Interrupt)
+		origin.Wait()
+	}()
+	if err := awaitOpen(ctx, s.Origin); err != nil {
+		return err
+	}
+	report := &report{Machine: machine(), Date: time.Now().UTC().Format(time.DateOnly), Rounds: c.Rounds, Seconds: c.For.Seconds()}
+	kinds := c.find(report)
+	if err := c.compare(ctx, kinds, s, report); err != nil {
+		return err
+	}
+	report.judge()
+	report.print(os.Stdout)
+	if c.JSON != "" {
+		if err := report.writeJSON(c.JSON); err != nil {
+			return err
+		}
+	}
+	if c.HTML != "" {
+		if err := report.writeHTML(c.HTML); err != nil {
+			return err
+		}
+	}
+	return report.verdict()
+}
+
+// found is a proxy on this machine.
+type found struct {
+	kind   peerKind
+	binary string
+}
+
+// find looks for the proxies, and names those that are missing.
+func (c *compareCommand) find(r *report) (all []found) {
+	for _, k := range peerKinds() {
+		if k.name != "serai" && len(c.Peers) > 0 && !slices.Contains(c.Peers, k.name) {
+			continue
+		}
+		binary := c.Binary
+		if k.name != "serai" {
+			var err error
+			if binary, err = exec.LookPath(k.name); err != nil {
+				r.Missing = append(r.Missing, k.name)
+				fmt.Fprintf(os.Stderr, "%s is not on PATH: skipped\n", k.name)
+				continue
+			}
+		}
+		out, _ := exec.Command(binary, k.version...).CombinedOutput()
+		line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+		r.Versions = append(r.Versions, k.name+": "+line)
+		all = append(all, found{k, binary})
+	}
+	return all
+}
+
+// compare runs all benches. Those with many routes have processes of their own.
+func (c *compareCommand) compare(ctx context.Context, kinds []found, s setting, r *report) error {
+	var few, many []bench
+	for _, b := range benches() {
+		switch {
+		case !wanted(c.Only, b.name):
+		case b.routes:
+			many = append(many, b)
+		default:
+			few = append(few, b)
+		}
+	}
+	if err := c.measureAll(ctx, kinds, s, few, r); err != nil {
+		return err
+	}
+	if wanted(c.Only, idleName) {
+		for _, secure := range []bool{false, true} {
+			if err := c.idle(ctx, kinds, s, secure, r); err != nil {
+				return err
+			}
+		}
+	}
+	if len(many) == 0 {
+		return nil
+	}
+	for i := range c.Routes {
+		s.Hosts = append(s.Hosts, manyHost(i))
+	}
+	var able []found
+	for _, f := range kinds {
+		if f.kind.hosts {
+			able = append(able, f)
+		}
+	}
+	return c.measureAll(ctx, able, s, many, r)
+}
+
+func wanted(only []string, name string) bool {
+	for _, word := range only {
+		if strings.Contains(name, word) {
+			return true
+		}
+	}
+	return len(only) == 0
+}
+
+// measureAll runs benches in rounds, each proxy in turn, the first one another
+// in each round.
+func (c *compareCommand) measureAll(ctx context.Context, kinds []found, s setting, list []bench, r *report) error {
+	if len(list) == 0 {
+		return nil
+	}
+	var peers []*peer
+	for i := range kinds {
+		p, err := startPeer(ctx, &kinds[i].kind, kinds[i].binary, s)
+		if err != nil {
+			return err
+		}
+		defer p.stop()
+		peers = append(peers, p)
+	}
+	for round := range c.Rounds {
+		for i := range list {
+			b := &list[i]
+			for n := range peers {
+				p := peers[(n+round)%len(peers)]
+				if b.secure && !p.kind.secure {
+					continue
+				}
+				m, err := c.measure(ctx, p, b)
+				if err != nil {
+					return fmt.Errorf("%s, %s: %w", b.name, p.kind.name, err)
+				}
+				r.add(b, p.kind.name, m)
+				fmt.Fprintf(os.Stderr, "round %d of %d  %-36s %-8s %9.0f /s  %8.1f us CPU  %d failed\n", round+1, c.Rounds, b.name, p.kind.name, m.Rate, m.CPU, m.Failed)
+			}
+		}
+	}
+	return nil
+}
+
+// measured is one proxy under one load.
+type measured struct {
+	Rate   float64 `json:"per_second"`
+	CPU    float64 `json:"cpu_us"` // of the proxy, per request
+	P50    float64 `json:"p50_us,omitempty"`
+	P99    float64 `json:"p99_us,omitempty"`
+	P999   float64 `json:"p999_us,omitempty"`
+	RSS    float64 `json:"rss_bytes"`
+	Failed int64   `json:"failed"`
+}
+
+func (c *compareCommand) measure(ctx context.Context, p *peer, b *bench) (m measured, err error) {
+	a := b.ask
+	a.lasts = c.For
+	a.url = "http://" + p.setting.Plain + "/" + b.path
+	switch {
+	case b.ws:
+		a.url = "ws://" + p.setting.Plain + "/" + b.path
+	case b.secure:
+		a.url = "https://" + p.setting.Secure + "/" + b.path
+	}
+	if b.routes {
+		a.hosts = len(p.setting.Hosts)
+	}
+	before := p.usage()
+	s, err := generate(ctx, a)
+	if err != nil {
+		return m, err
+	}
+	after := p.usage()
+	if s.Requests == 0 {
+		return m, fmt.Errorf("no request was answered: %s", s.Cause)
+	}
+	m = measured{
+		Rate: float64(s.Requests) / s.Seconds, CPU: float64((after.cpu - before.cpu).Microseconds()) / float64(s.Requests),
+		RSS: float64(after.rss), Failed: s.Failed,
+	}
+	if b.latency {
+		a.rate = m.Rate / 2
+		if s, err = generate(ctx, a); err != nil {
+			return m, err
+		}
+		m.P50, m.P99, m.P999 = s.P50, s.P99, s.P999
+		m.Failed += s.Failed
+	}
+	return m, nil
+}
+
+// awaitOpen waits until somebody listens.
+func awaitOpen(ctx context.Context, address string) error {
+	return eventually(ctx, address, func() error {
+		c, err := net.DialTimeout("tcp", address, time.Second)
+		if err == nil {
+			c.Close()
+		}
+		return err
+	})
+}
+
+// writeCertificate makes a self-signed one, ECDSA P-256 as most are.
+func writeCertificate(s setting) error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: []string{"web.loadtest"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+	}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		return err
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	public := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate})
+	secret := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})
+	if err := os.MkdirAll(filepath.Dir(s.Cert), 0o755); err != nil {
+		return err
+	}
+	for file, text := range map[string][]byte{s.Cert: public, s.Key: secret, s.Pem: append(slices.Clone(public), secret...)} {
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/fasthttp/websocket"
+	"github.com/valyala/fasthttp"
+)
+
+// originCommand answers what the comparison asks for: /small, /64k and /10m by
+// their size, uploads with "ok", and WebSocket messages with themselves.
+type originCommand struct {
+	Addr string `arg:"" help:"HOST:PORT to listen on."`
+}
+
+// Run serves until ctx ends.
+func (o *originCommand) Run(ctx context.Context) error {
+	l, err := net.Listen("tcp", o.Addr)
+	if err != nil {
+		return err
+	}
+	bodies := map[string][]byte{"/64k": body(64 << 10), "/10m": body(10 << 20)}
+	small := body(128)
+	upgrader := websocket.FastHTTPUpgrader{CheckOrigin: func(*fasthttp.RequestCtx) bool { return true }}
+	server := &fasthttp.Server{
+		StreamRequestBody: true, NoDefaultServerHeader: true, MaxRequestBodySize: 1 << 30,
+		Handler: func(c *fasthttp.RequestCtx) {
+			if websocket.FastHTTPIsWebSocketUpgrade(c) {
+				upgrader.Upgrade(c, echo)
+				return
+			}
+			if c.IsPost() {
+				io.Copy(io.Discard, c.RequestBodyStream())
+				c.SetBodyString("ok")
+				return
+			}
+			b, ok := bodies[string(c.Path())]
+			if !ok {
+				b = small
+			}
+			c.SetContentType("application/octet-stream")
+			c.Response.SetBodyRaw(b)
+		},
+	}
+	context.AfterFunc(ctx, func() { server.Shutdown() })
+	return server.Serve(l)
+}
+
+func body(size int) []byte { return []byte(strings.Repeat("serai's\n", size/8)) }
+
+func echo(c *websocket.Conn) {
+	for {
+		kind, message, err := c.ReadMessage()
+		if err != nil {
+			return
+		}
+		if err := c.WriteMessage(kind, message); err != nil {
+			return
+		}
+	}
+}
