@@ -222,16 +222,16 @@ func hostname(host []byte) string {
 // whether the instance left the connection in order.
 func (p *Proxy) roundTrip(x *Exchange, m *upstream.Member, conn *upstream.Conn) (f *failure, reusable bool) {
 	x.out = x.appendHead(x.out[:0], m)
-	x.out = x.appendFirst(x.out)
+	x.out, x.outBody = x.appendFirst(x.out)
 	sent := time.Now()
 	conn.WriteWithin(sent, p.options.WriteIdle)
 	var err error
 	if x.upload.complete {
 		conn.ReadWithin(sent, x.Route.Options.Timeout)
-		if err = conn.Request(x.out, conn.Reused); err == nil {
+		if err = conn.Request(x.out, x.outBody, conn.Reused); err == nil {
 			x.FirstByte = time.Since(sent)
 		}
-	} else if _, err = conn.Write(x.out); err == nil {
+	} else if err = conn.WriteBoth(x.out, x.outBody); err == nil {
 		p.stream(x, conn)
 	}
 	if err == nil {
@@ -319,7 +319,7 @@ func (p *Proxy) explain(x *Exchange, conn *upstream.Conn, err error) *failure {
 	case err == errClientGone:
 		return &failure{reason: "client-gone", err: err}
 	case x.cutOff():
-		return &failure{status: 502, reason: reasonLost, silent: silent, unsent: conn.Unreceived(len(x.out)),
+		return &failure{status: 502, reason: reasonLost, silent: silent, unsent: conn.Unreceived(x.sent()),
 			err: fmt.Errorf("%w: it does not acknowledge what it is sent", upstream.ErrConnect)}
 	case errors.As(err, &refused):
 		return &failure{status: 502, reason: "bad-answer", blame: true, err: errors.New("the instance's answer is malformed: " + refused.Code)}
@@ -333,7 +333,7 @@ func (p *Proxy) explain(x *Exchange, conn *upstream.Conn, err error) *failure {
 		// Most often the instance closed an idle connection while the request
 		// was on its way. For a request that must not be repeated its kernel
 		// tells: what it did not acknowledge, nobody has read.
-		f.unsent = conn.Reused && (idempotent(x.Head.Method) || conn.Unreceived(len(x.out))) || unread(err, len(x.out))
+		f.unsent = conn.Reused && (idempotent(x.Head.Method) || conn.Unreceived(x.sent())) || unread(err, x.sent())
 	}
 	f.blame = !f.unsent || !conn.Reused
 	return f

@@ -21,6 +21,7 @@ type forwarding struct {
 	identified bool     // the request brought an ID of its own
 	requestID  [16]byte // otherwise the one made for it
 	out        []byte   // the request as sent: its head, and what came with it
+	outBody    []byte   // or this after out, when it is too much to copy
 	upload     upload
 	answer     wire.ResponseHead
 	answerBody wire.Body
@@ -30,7 +31,7 @@ func (f *forwarding) reset() {
 	f.query, f.trusted = router.Query{}, false
 	f.tried, f.retried = upstream.Tried{}, false
 	f.identified, f.requestID = false, [16]byte{}
-	f.out, f.upload = f.out[:0], upload{}
+	f.out, f.outBody, f.upload = f.out[:0], nil, upload{}
 }
 
 // secure reports whether the client speaks TLS, to us or to a trusted proxy in

@@ -54,18 +54,29 @@ func (x *Exchange) startUpload() {
 	u.complete = x.Body.Done()
 }
 
-// appendFirst appends what has come of the body, framed as the head says.
-func (x *Exchange) appendFirst(dst []byte) []byte {
+// copied is the most of a body that is copied behind its head; more is written
+// from where it is.
+const copied = 2 << 10
+
+// appendFirst appends what has come of the body, framed as the head says, or
+// returns it as body when it is long and needs no frame.
+func (x *Exchange) appendFirst(dst []byte) (out, body []byte) {
 	u := &x.upload
 	if x.Head.Framing != wire.Chunked {
-		return append(dst, u.first...)
+		if len(u.first) > copied {
+			return dst, u.first
+		}
+		return append(dst, u.first...), nil
 	}
 	dst = wire.AppendChunk(dst, u.first)
 	if u.complete {
 		dst = wire.AppendLastChunk(dst, x.trailers())
 	}
-	return dst
+	return dst, nil
 }
+
+// sent returns how many bytes of the request roundTrip has sent, or tried to.
+func (x *Exchange) sent() int { return len(x.out) + len(x.outBody) }
 
 // trailers returns the request's trailers without those that would frame,
 // route or vouch for the request (RFC 9110 section 6.5.1).
@@ -101,8 +112,11 @@ func (p *Proxy) stream(x *Exchange, conn *upstream.Conn) {
 func (p *Proxy) copyBody(x *Exchange, s *streaming, conn *upstream.Conn) error {
 	chunked := x.Head.Framing == wire.Chunked
 	limit := x.Route.Options.MaxBody
-	out := wire.GetLarge()[:0]
-	defer func() { wire.Put(out) }()
+	var out []byte
+	if chunked {
+		out = wire.GetLarge()[:0]
+		defer func() { wire.Put(out) }()
+	}
 	for {
 		data, err := x.Body.Next()
 		if err != nil && err != io.EOF {

@@ -14,15 +14,39 @@ type requestBody struct {
 	head        []byte // the buffer of the head when the body has another
 }
 
+// gatherTime is how long a small body on its way is waited for before its
+// request goes on without it.
+const gatherTime = 100 * time.Millisecond
+
 // reset starts the body of h at the unread bytes of c. A body that is not here
 // yet is read into a buffer of its own: the head must outlive it.
+//
+// One that fits there is waited for: as a whole it leaves in one write, needs no
+// goroutine, may go over an idle connection, and can be repeated. It is not when
+// the client asks whether to send it.
 func (b *requestBody) reset(c *conn, h *wire.RequestHead) {
 	b.conn, b.interrupted = c, false
-	whole := h.Framing == wire.NoBody || h.Framing == wire.Length && h.Size <= int64(len(c.wire.Buffered()))
-	if !whole {
+	if h.Framing == wire.Chunked || h.Framing == wire.Length && h.Size > int64(len(c.wire.Buffered())) {
 		b.head = c.wire.Detach()
+		if h.Framing == wire.Length && h.Size <= wire.LargeBuffer && !h.Continue {
+			b.gather(int(h.Size))
+		}
 	}
 	b.Body.Reset(c.wire, h.Framing, h.Size, c.server.options.Limits)
+}
+
+// gather reads up to size bytes, as far as they come soon. An error is left to
+// the next read.
+func (b *requestBody) gather(size int) {
+	w := b.conn.wire
+	for len(w.Buffered()) < size && w.FillReady() {
+	}
+	if len(w.Buffered()) >= size {
+		return
+	}
+	w.ReadWithin(time.Now(), gatherTime)
+	for len(w.Buffered()) < size && w.Fill() == nil {
+	}
 }
 
 func (b *requestBody) release() {

@@ -1,6 +1,9 @@
 package http1_test
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // TestInstanceFailsDuringAnUpload: the client is told, although it is still
 // sending.
@@ -24,5 +27,56 @@ func TestInstanceFailsDuringAnUpload(t *testing.T) {
 			c.status("POST", 502, fail.reason)
 			c.ended()
 		})
+	}
+}
+
+// TestSmallBodyIsGathered: a body that fits a buffer and comes in several
+// pieces, one soon after the other, is sent as a whole, over a connection that
+// is there; and to another instance when one fails before it read any of it.
+func TestSmallBodyIsGathered(t *testing.T) {
+	k, o := web(t, settings{})
+	c := k.dial()
+	c.send("GET / HTTP/1.1", "Host: web.example.org", "")
+	p := o.next()
+	p.head()
+	p.ok("x")
+	c.status("GET", 200, "")
+
+	body := strings.Repeat("0123456789abcdef", 4<<10) // 64 KiB
+	c.send("POST / HTTP/1.1", "Host: web.example.org", "Content-Length: 65536", "", body[:10])
+	c.write(body[12:20000])
+	c.write(body[20000:])
+	p.head() // on the same connection
+	p.read(body[:10] + "\r\n" + body[12:])
+	p.ok("y")
+	c.status("POST", 200, "")
+
+	p.Close()
+	c.send("PUT / HTTP/1.1", "Host: web.example.org", "Content-Length: 20000", "", body[:20000-2])
+	p = o.next()
+	p.head()
+	p.read(body[:20000-2])
+	p.Close()
+	p = o.next()
+	p.head()
+	p.read(body[:20000-2] + "\r\n")
+	p.ok("z")
+	c.status("PUT", 200, "")
+}
+
+// TestSlowSmallBodyGoesOn: what has come is sent when the rest does not come
+// soon.
+func TestSlowSmallBodyGoesOn(t *testing.T) {
+	k, o := web(t, settings{})
+	c := k.dial()
+	c.send("POST / HTTP/1.1", "Host: web.example.org", "Content-Length: 10", "", "slow")
+	p := o.next()
+	p.head()
+	p.read("slow\r\n")
+	c.write("body")
+	p.read("body")
+	p.ok("x")
+	if c.status("POST", 200, "") != "x" {
+		t.Error("another answer")
 	}
 }

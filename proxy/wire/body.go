@@ -99,25 +99,6 @@ func (b *Body) Done() bool {
 	return b.err == io.EOF
 }
 
-// Left returns how many bytes of a body of known length are still to come,
-// buffered ones included; -1 when that is not known.
-func (b *Body) Left() int64 {
-	switch {
-	case b.framing == Length:
-		return b.left + int64(len(b.ready))
-	case b.err == io.EOF:
-		return 0
-	}
-	return -1
-}
-
-// Skip counts n bytes of a body of known length that were moved past it.
-func (b *Body) Skip(n int64) {
-	if b.left -= n; b.left == 0 && b.framing == Length {
-		b.err = io.EOF
-	}
-}
-
 // take takes what is buffered of a plain body.
 func (b *Body) take() []byte {
 	data := b.conn.Buffered()

@@ -132,6 +132,17 @@ func (c *Conn) Release() {
 	}
 }
 
+// FillReady is Fill for bytes that are here already: it reads once without
+// waiting, and reports whether anything came. Under TLS it never does.
+func (c *Conn) FillReady() bool {
+	if !c.sys.ok() || c.w == len(c.buf) {
+		return false
+	}
+	n := c.sys.readReady(c.buf[c.w:])
+	c.w += n
+	return n > 0
+}
+
 // FillIdle is Fill for a connection that may stay silent for long: it holds no
 // buffer while it waits.
 func (c *Conn) FillIdle() error {
@@ -244,23 +255,23 @@ func (c *Conn) Reusable() bool {
 // bytes that nobody asked for. Nothing has been written to it.
 var ErrStale = errors.New("idle connection is stale")
 
-// Request writes p, a whole request, and reads the first bytes of its answer.
-// Idle says that the connection has carried a request before: it is looked at
-// first, and nothing is written when it fails with ErrStale.
-func (c *Conn) Request(p []byte, idle bool) error {
+// Request writes a whole request, head and body, and reads the first bytes of
+// its answer. Idle says that the connection has carried a request before: it is
+// looked at first, and nothing is written when it fails with ErrStale.
+func (c *Conn) Request(head, body []byte, idle bool) error {
 	if c.buf != nil || !c.sys.ok() {
 		if idle && !c.Reusable() {
 			return ErrStale
 		}
-		if _, err := c.Write(p); err != nil {
+		if err := c.WriteBoth(head, body); err != nil {
 			return err
 		}
 		return c.Fill()
 	}
-	b, n, rest, err := c.sys.request(p, idle)
-	if err == nil && len(rest) > 0 {
+	b, n, whole, err := c.sys.request(head, body, idle)
+	if err == nil && !whole {
 		// The socket took only part of it at once.
-		if _, err := c.Write(rest); err != nil {
+		if err := c.WriteBoth(c.sys.rest()); err != nil {
 			return err
 		}
 		return c.FillIdle()
@@ -270,6 +281,19 @@ func (c *Conn) Request(p []byte, idle bool) error {
 		return nil
 	}
 	return err
+}
+
+// WriteBoth writes all of head and then all of body.
+func (c *Conn) WriteBoth(head, body []byte) error {
+	for _, p := range [...][]byte{head, body} {
+		if len(p) == 0 {
+			continue
+		}
+		if _, err := c.Write(p); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Close closes the connection. The buffer is left to the garbage collector,

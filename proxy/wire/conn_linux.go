@@ -23,11 +23,14 @@ type sysConn struct {
 	inN     int
 	inErr   syscall.Errno
 	out     []byte
+	outBody []byte // goes after out
 	outErr  syscall.Errno
+	vector  [2]unix.Iovec
 	idle    bool  // request looks at the socket before it writes
 	asked   bool  // request has written
 	reqErr  error // of request, before it reads
 	onRead  func(fd uintptr) bool
+	onReady func(fd uintptr) bool
 	onIdle  func(fd uintptr) bool
 	onWrite func(fd uintptr) bool
 	onAsk   func(fd uintptr) bool
@@ -39,7 +42,7 @@ func (s *sysConn) init(c syscall.Conn) {
 		return
 	}
 	s.raw = raw
-	s.onRead, s.onIdle, s.onWrite, s.onAsk = s.readOnce, s.readIdleOnce, s.writeSome, s.askOnce
+	s.onRead, s.onReady, s.onIdle, s.onWrite, s.onAsk = s.readOnce, s.readReadyOnce, s.readIdleOnce, s.writeSome, s.askOnce
 }
 
 func (s *sysConn) ok() bool { return s.raw != nil }
@@ -56,6 +59,12 @@ func (s *sysConn) readOnce(fd uintptr) bool {
 		s.inN, s.inErr = n, errno
 		return true
 	}
+}
+
+func (s *sysConn) readReadyOnce(fd uintptr) bool {
+	s.inN = 0
+	s.readOnce(fd)
+	return true
 }
 
 func (s *sysConn) readIdleOnce(fd uintptr) bool {
@@ -78,6 +87,18 @@ func (s *sysConn) read(p []byte) (int, error) {
 	return s.readResult(err)
 }
 
+// readReady reads what is here without waiting. Errors are left to the next
+// read.
+func (s *sysConn) readReady(p []byte) int {
+	s.in, s.inErr = p, 0
+	err := s.raw.Read(s.onReady)
+	s.in = nil
+	if err != nil || s.inErr != 0 {
+		return 0
+	}
+	return s.inN
+}
+
 // readIdle returns a pooled buffer and the number of bytes read into it.
 func (s *sysConn) readIdle() ([]byte, int, error) {
 	s.inErr = 0
@@ -95,27 +116,36 @@ func (s *sysConn) readIdle() ([]byte, int, error) {
 // request looks, writes and reads within one wait for the socket. Go's poller
 // is told only of changes, so a read usually has to be tried in vain before it
 // can wait. Here the look at the idle connection is what makes sure that
-// nothing came before the wait began, and that read is saved. It returns what
-// of p the socket did not take at once; nothing has been read then.
-func (s *sysConn) request(p []byte, idle bool) (b []byte, n int, rest []byte, err error) {
+// nothing came before the wait began, and that read is saved. Whole is false
+// when the socket did not take all at once; nothing has been read then, and
+// rest returns what is left.
+func (s *sysConn) request(head, body []byte, idle bool) (b []byte, n int, whole bool, err error) {
 	s.idle, s.asked, s.reqErr = idle, false, nil
-	s.out, s.outErr, s.inErr, s.inN = p, 0, 0, 0
+	s.out, s.outBody, s.outErr, s.inErr, s.inN = head, body, 0, 0, 0
 	err = s.raw.Read(s.onAsk)
-	b, rest = s.in, s.out
-	s.in, s.out = nil, nil
+	b, s.in = s.in, nil
 	switch {
 	case s.reqErr != nil:
-		return nil, 0, nil, s.reqErr
+		err = s.reqErr
 	case s.outErr != 0:
-		return nil, 0, nil, os.NewSyscallError("write", s.outErr)
-	case err == nil && len(rest) > 0:
-		return nil, 0, rest, nil
+		err = os.NewSyscallError("write", s.outErr)
+	case err == nil && len(s.out)+len(s.outBody) > 0:
+		return nil, 0, false, nil
+	default:
+		if n, err = s.readResult(err); n == 0 && b != nil {
+			Put(b)
+			b = nil
+		}
 	}
-	if n, err = s.readResult(err); n == 0 && b != nil {
-		Put(b)
-		b = nil
-	}
-	return b, n, nil, err
+	s.out, s.outBody = nil, nil
+	return b, n, true, err
+}
+
+// rest takes what request could not write.
+func (s *sysConn) rest() (head, body []byte) {
+	head, body = s.out, s.outBody
+	s.out, s.outBody = nil, nil
+	return head, body
 }
 
 func (s *sysConn) askOnce(fd uintptr) bool {
@@ -156,11 +186,12 @@ func (s *sysConn) readResult(err error) (int, error) {
 }
 
 func (s *sysConn) writeSome(fd uintptr) bool {
-	for len(s.out) > 0 {
-		n, errno := rawCall(unix.SYS_WRITE, fd, s.out)
+	for len(s.out)+len(s.outBody) > 0 {
+		n, errno := s.writeOnce(fd)
 		switch errno {
 		case 0:
-			s.out = s.out[n:]
+			head := min(n, len(s.out))
+			s.out, s.outBody = s.out[head:], s.outBody[n-head:]
 		case unix.EINTR:
 		case unix.EAGAIN:
 			return false
@@ -170,6 +201,22 @@ func (s *sysConn) writeSome(fd uintptr) bool {
 		}
 	}
 	return true
+}
+
+func (s *sysConn) writeOnce(fd uintptr) (int, syscall.Errno) {
+	switch {
+	case len(s.outBody) == 0:
+		return rawCall(unix.SYS_WRITE, fd, s.out)
+	case len(s.out) == 0:
+		return rawCall(unix.SYS_WRITE, fd, s.outBody)
+	}
+	for i, p := range [...][]byte{s.out, s.outBody} {
+		s.vector[i].Base = unsafe.SliceData(p)
+		s.vector[i].SetLen(len(p))
+	}
+	n, _, errno := syscall.RawSyscall(unix.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&s.vector)), uintptr(len(s.vector)))
+	s.vector = [2]unix.Iovec{}
+	return int(n), errno
 }
 
 func (s *sysConn) write(p []byte) (int, error) {

@@ -16,7 +16,9 @@ func (s *sysConn) ok() bool                       { return false }
 func (s *sysConn) read([]byte) (int, error)       { panic("unreachable") }
 func (s *sysConn) write([]byte) (int, error)      { panic("unreachable") }
 func (s *sysConn) readIdle() ([]byte, int, error) { panic("unreachable") }
-func (s *sysConn) request([]byte, bool) ([]byte, int, []byte, error) {
+func (s *sysConn) readReady([]byte) int           { panic("unreachable") }
+func (s *sysConn) rest() (head, body []byte)      { panic("unreachable") }
+func (s *sysConn) request(head, body []byte, idle bool) ([]byte, int, bool, error) {
 	panic("unreachable")
 }
 func (s *sysConn) quiet(net.Conn) bool { return false }
