@@ -18,10 +18,12 @@ func main() {
 	var c struct {
 		Discovery discoveryCommand `cmd:"" help:"Time from a registration to the first 200, and from a deregistration to the last request."`
 		Faults    faultsCommand    `cmd:"" help:"Deploys, kills, hangs and outages under a constant load: how many requests fail, and why."`
+		Stress    stressCommand    `cmd:"" help:"Endless bodies, slow clients by the thousand, too few descriptors, an hour of mixed load: what breaks, and what is left over."`
 		Compare   compareCommand   `cmd:"" help:"serai beside nginx, HAProxy, Caddy, Traefik and Fabio, whichever are on PATH: CPU per request, throughput, latency, memory."`
 		Origin    originCommand    `cmd:"" hidden:"" help:"The origin of compare."`
 		Generate  generateCommand  `cmd:"" hidden:"" help:"One generator of load, for compare."`
 		Strand    strandCommand    `cmd:"" hidden:"" help:"Clients that vanish, for faults."`
+		Loris     lorisCommand     `cmd:"" hidden:"" help:"Clients that send heads byte by byte, for stress."`
 		Misfit    misfitCommand    `cmd:"" hidden:"" help:"An instance that fails its requests, for faults."`
 	}
 	parsed := kong.Parse(&c, kong.Name("loadtest"), kong.Description("Measures serai from outside."))

@@ -189,9 +189,11 @@ type usage struct {
 	rss int64 // bytes, now
 }
 
-// usage reads /proc.
-func (p *peer) usage() (u usage) {
-	for _, pid := range family(p.cmd.Process.Pid) {
+func (p *peer) usage() usage { return usageOf(p.cmd.Process.Pid) }
+
+// usageOf reads /proc.
+func usageOf(pid int) (u usage) {
+	for _, pid := range family(pid) {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		if err != nil {
 			continue

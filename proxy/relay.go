@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"io"
+	"os"
 	"time"
 
 	"serai/proxy/wire"
@@ -117,9 +118,17 @@ func (x *Exchange) withSeat(fields []wire.Field) []wire.Field {
 func (p *Proxy) tunnel(x *Exchange, conn *upstream.Conn) *failure {
 	x.filterAnswer()
 	x.answer.Fields = x.withSeat(x.answer.Fields)
-	x.Status, x.Upgraded = 101, true
 	x.waiting.Store(0)
-	x.hold(nil) // the tunnel sees both ends itself
+	// From here on the tunnel sees both ends itself. One may have been given up
+	// just before.
+	if stillThere := x.hold(nil); !stillThere {
+		x.cut("client-gone")
+		return nil
+	}
+	if conn.Interrupted() {
+		return p.explain(x, conn, os.ErrDeadlineExceeded)
+	}
+	x.Status, x.Upgraded = 101, true
 	in, out, err := x.Responder.Tunnel(&x.answer, conn)
 	x.BytesIn += in
 	x.BytesOut += out

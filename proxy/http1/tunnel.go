@@ -30,11 +30,12 @@ func (a *answer) Tunnel(h *wire.ResponseHead, to *upstream.Conn) (in, out int64,
 	t := &tunnel{idle: c.server.options.TunnelIdle}
 	t.touch()
 	end := func() {
+		t.over.Store(true)
 		c.wire.Interrupt()
 		to.Interrupt()
 	}
 	c.mu.Lock()
-	c.tunnel = func() { t.ended.Store(true); end() }
+	c.tunnel = func() { t.drained.Store(true); end() }
 	c.mu.Unlock()
 	defer func() {
 		c.mu.Lock()
@@ -53,7 +54,7 @@ func (a *answer) Tunnel(h *wire.ResponseHead, to *upstream.Conn) (in, out int64,
 		end()
 	}
 	wg.Wait()
-	if t.ended.Load() {
+	if t.drained.Load() {
 		return in, out, nil
 	}
 	return in, out, errors.Join(err, inErr)
@@ -61,9 +62,10 @@ func (a *answer) Tunnel(h *wire.ResponseHead, to *upstream.Conn) (in, out int64,
 
 // tunnel is what its two directions share.
 type tunnel struct {
-	idle  time.Duration
-	last  atomic.Int64 // Unix nanoseconds of the last byte, either way
-	ended atomic.Bool  // by a drain
+	idle    time.Duration
+	last    atomic.Int64 // Unix nanoseconds of the last byte, either way
+	over    atomic.Bool  // both connections are interrupted
+	drained atomic.Bool  // by a drain
 }
 
 func (t *tunnel) touch() time.Time {
@@ -85,7 +87,7 @@ func (t *tunnel) copy(dst, src *wire.Conn) (n int64, err error) {
 			src.Release()
 			src.ReadWithin(time.Unix(0, t.last.Load()), t.idle)
 			got, err := src.Read(b)
-			if errors.Is(err, os.ErrDeadlineExceeded) && !t.ended.Load() && time.Since(time.Unix(0, t.last.Load())) < t.idle {
+			if errors.Is(err, os.ErrDeadlineExceeded) && !t.over.Load() && time.Since(time.Unix(0, t.last.Load())) < t.idle {
 				continue // the other direction was busy
 			}
 			if err == io.EOF {

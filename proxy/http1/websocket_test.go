@@ -1,6 +1,7 @@
 package http1_test
 
 import (
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -45,4 +46,38 @@ func TestTunnelIsLoggedAsItself(t *testing.T) {
 	if want := "GET web.example.org /tunnel"; logged[0] != want {
 		t.Errorf("logged %.80q, want %q", logged[0], want)
 	}
+}
+
+// TestTunnelEndsWithEitherEnd: a reset of one end ends the other, which is
+// silent, and the exchange.
+func TestTunnelEndsWithEitherEnd(t *testing.T) {
+	for name, reset := range map[string]func(client, instance *peer){
+		"instance": func(_, instance *peer) { instance.reset() },
+		"client":   func(client, _ *peer) { client.reset() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			k, o := web(t, settings{})
+			c := k.dial()
+			c.send("GET /tunnel HTTP/1.1", "Host: web.example.org", "Connection: Upgrade", "Upgrade: echo", "")
+			p := o.next()
+			p.head()
+			p.send("HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", "Upgrade: echo", "")
+			c.head()
+			c.write("in")
+			p.read("in")
+			reset(c, p)
+			if name == "instance" {
+				c.ended()
+			} else {
+				p.ended()
+			}
+			until(t, "the end of the exchange", func() bool { return k.proxy.Inflight() == 0 })
+		})
+	}
+}
+
+// reset closes the connection as a crash does.
+func (p *peer) reset() {
+	p.Conn.(*net.TCPConn).SetLinger(0)
+	p.Close()
 }

@@ -220,6 +220,9 @@ func (c *Conn) Interrupt() {
 	c.stayInterrupted()
 }
 
+// Interrupted reports whether Interrupt has been called, and not undone.
+func (c *Conn) Interrupted() bool { return c.interrupted.Load() }
+
 // InterruptReads does so for reads alone: what is to be said can still be
 // written.
 func (c *Conn) InterruptReads() {

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// lorisCommand sends heads byte by byte over many connections, each again when
+// it is ended, in a process of its own.
+type lorisCommand struct {
+	Addr  string `arg:""`
+	Conns int    `default:"10000"`
+}
+
+// lorisPause is the time between two bytes on one connection.
+const lorisPause = 3 * time.Second
+
+// Run goes on until it is killed.
+func (l *lorisCommand) Run(ctx context.Context) error {
+	raiseLimit()
+	var running sync.WaitGroup
+	var opened atomic.Int64
+	for i := range l.Conns {
+		time.Sleep(time.Second / 5000)
+		running.Go(func() {
+			for ctx.Err() == nil {
+				l.one(ctx, i, &opened)
+			}
+		})
+	}
+	fmt.Println(opened.Load())
+	running.Wait()
+	return nil
+}
+
+func (l *lorisCommand) one(ctx context.Context, i int, opened *atomic.Int64) {
+	pause := time.NewTicker(lorisPause)
+	defer pause.Stop()
+	from := net.TCPAddr{IP: net.IPv4(127, 0, 3, byte(1+i%10))}
+	c, err := (&net.Dialer{LocalAddr: &from, Timeout: 10 * time.Second}).DialContext(ctx, "tcp", l.Addr)
+	if err == nil {
+		defer c.Close()
+		opened.Add(1)
+		_, err = io.WriteString(c, "GET / HTTP/1.1\r\nHost: web.loadtest\r\nX-Slow: ")
+	}
+	for err == nil {
+		select {
+		case <-ctx.Done():
+			return
+		case <-pause.C:
+			_, err = io.WriteString(c, "a")
+		}
+	}
+	select { // refused: not at once again
+	case <-ctx.Done():
+	case <-pause.C:
+	}
+}
+
+// startLoris runs it until end is called, and returns when all have connected
+// once.
+func startLoris(ctx context.Context, address string, conns int) (end func(), err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := pinned(ctx, otherCore, self, "loris", address, fmt.Sprintf("--conns=%d", conns))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	end = func() {
+		cmd.Process.Signal(os.Interrupt)
+		cmd.Wait()
+	}
+	opened := 0
+	if _, err := fmt.Fscan(out, &opened); err != nil {
+		end()
+		return nil, errors.Join(errors.New("slow clients"), err)
+	}
+	return end, nil
+}

@@ -1,0 +1,294 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fasthttp/websocket"
+)
+
+// visitor is one kind of client of the mixed load. It uses one connection to
+// address, and returns how many requests it sent whose head was complete.
+type visitor struct {
+	name  string
+	every time.Duration // one begins this often
+	visit func(address string) (requests int, err error)
+}
+
+func visitors() []visitor {
+	return []visitor{
+		{"small requests", 20 * time.Millisecond, smallRequests},
+		{"pipelined", 100 * time.Millisecond, pipelined},
+		{"posts of 20 KiB", 50 * time.Millisecond, func(a string) (int, error) { return 1, echoed(a, 1, 20<<10) }},
+		{"posts of 2 MiB", 250 * time.Millisecond, func(a string) (int, error) { return 1, echoed(a, 2, 2<<20) }},
+		{"chunked", 100 * time.Millisecond, chunkedEcho},
+		{"WebSocket", 100 * time.Millisecond, webSocket},
+		{"leaves during an answer", 100 * time.Millisecond, leaves("GET /bytes/100000000 HTTP/1.1\r\nHost: web.loadtest\r\n\r\n", 1, 10_000)},
+		{"leaves while it waits", 200 * time.Millisecond, leaves("GET /slow?wait=5s HTTP/1.1\r\nHost: web.loadtest\r\n\r\n", 1, 0)},
+		{"leaves in a body", 100 * time.Millisecond, leaves("POST /echo HTTP/1.1\r\nHost: web.loadtest\r\nContent-Length: 100000\r\n\r\nsome", 1, 0)},
+		{"leaves in a head", 100 * time.Millisecond, leaves("GET / HTTP/1.1\r\nHost: web.l", 0, 0)},
+		{"malformed", 200 * time.Millisecond, malformed},
+	}
+}
+
+// tallied is what one kind of visitor saw.
+type tallied struct {
+	visits, requests, failed int
+	causes                   map[string]int
+}
+
+// mixedLoad has all visitors come for long while instances change, and looks for
+// what is left of them.
+func mixedLoad(a *arena) error {
+	for range 2 {
+		if err := a.add(host); err != nil {
+			return err
+		}
+	}
+	counts := make(map[string]*tallied)
+	ctx, end := context.WithTimeout(a.ctx, a.options.For)
+	defer end()
+	time.Sleep(2 * time.Second)
+	base := a.metric("serai_requests_total") // those that waited for the start
+	goroutines, files := a.metric("go_goroutines"), a.descriptors()
+	a.see("before: %.0f goroutines, %d descriptors, resident %.1f MiB", goroutines, files, mib(a.rss()))
+
+	var mu sync.Mutex
+	var running sync.WaitGroup
+	for _, v := range visitors() {
+		t := &tallied{causes: make(map[string]int)}
+		counts[v.name] = t
+		running.Go(func() {
+			for ctx.Err() == nil {
+				running.Go(func() {
+					n, err := v.visit(a.address())
+					mu.Lock()
+					defer mu.Unlock()
+					t.visits++
+					t.requests += n
+					if err != nil {
+						t.failed++
+						t.causes[err.Error()]++
+					}
+				})
+				time.Sleep(v.every)
+			}
+		})
+	}
+	deploys := 0
+	running.Go(func() {
+		for ctx.Err() == nil {
+			if a.add(host) == nil {
+				time.Sleep(time.Second)
+				a.remove()
+				deploys++
+			}
+			time.Sleep(time.Second)
+		}
+	})
+	var memory []int64
+	for minute := 0; ctx.Err() == nil; {
+		select {
+		case <-ctx.Done():
+		case <-time.After(10 * time.Second):
+		}
+		memory = append(memory, a.rss())
+		if len(memory)%6 == 0 {
+			minute++
+			fmt.Printf("  minute %d: %.0f requests, %.0f goroutines, %d descriptors, resident %.1f MiB\n",
+				minute, a.metric("serai_requests_total"), a.metric("go_goroutines"), a.descriptors(), mib(memory[len(memory)-1]))
+		}
+	}
+	running.Wait()
+	// Idle connections to instances are kept for 4 s and given up within 2.
+	time.Sleep(8 * time.Second)
+
+	sent := 0
+	for _, v := range visitors() {
+		t := counts[v.name]
+		sent += t.requests
+		line := fmt.Sprintf("%-24s %7d visits, %8d requests, %d failed", v.name, t.visits, t.requests, t.failed)
+		for cause, n := range t.causes {
+			line += fmt.Sprintf("; %d x %s", n, cause)
+		}
+		a.see("%s", line)
+		if t.failed > 0 {
+			a.broken("%s: %d failed", v.name, t.failed)
+		}
+	}
+	counted := int(a.metric("serai_requests_total") - base)
+	a.see("%d instances replaced; sent %d requests, counted %d; in flight %.0f", deploys, sent, counted, a.metric("serai_requests_in_flight"))
+	if counted != sent {
+		a.broken("serai counts %d requests, %d were sent", counted, sent)
+	}
+	afterGoroutines, afterFiles := a.metric("go_goroutines"), a.descriptors()
+	third := max(1, len(memory)/3)
+	early, late := middle(memory[:third]), middle(memory[len(memory)-third:])
+	a.see("after: %.0f goroutines, %d descriptors, resident %.1f MiB; median of the first third %.1f MiB, of the last %.1f MiB",
+		afterGoroutines, afterFiles, mib(a.rss()), mib(early), mib(late))
+	// One connection of ours asks for the metrics.
+	if afterGoroutines > goroutines+5 {
+		a.broken("goroutines are left over: %.0f, before %.0f", afterGoroutines, goroutines)
+	}
+	if afterFiles > files+3 {
+		a.broken("descriptors are left over: %d, before %d", afterFiles, files)
+	}
+	if late > early*13/10 {
+		a.broken("memory grows")
+	}
+	return nil
+}
+
+func middle(all []int64) int64 { return slices.Sorted(slices.Values(all))[len(all)/2] }
+
+// connect dials, with a deadline for all that follows.
+func connect(address string) (net.Conn, *bufio.Reader, error) {
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		return nil, nil, err
+	}
+	c.SetDeadline(time.Now().Add(time.Minute))
+	return c, bufio.NewReader(c), nil
+}
+
+// expect reads an answer, whose body is the same as body unless that is nil.
+func expect(r *bufio.Reader, status int, body []byte) error {
+	res, err := http.ReadResponse(r, nil)
+	if err != nil {
+		return err
+	}
+	got, err := io.ReadAll(res.Body)
+	switch {
+	case err != nil:
+		return err
+	case res.StatusCode != status:
+		return fmt.Errorf("%s, %s", res.Status, res.Header.Get("X-Serai-Reason"))
+	case body != nil && !bytes.Equal(got, body):
+		return errors.New("another body")
+	}
+	return nil
+}
+
+const smallRequest = "GET / HTTP/1.1\r\nHost: web.loadtest\r\n\r\n"
+
+func smallRequests(address string) (n int, err error) {
+	c, r, err := connect(address)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	for range 10 {
+		if _, err := io.WriteString(c, smallRequest); err != nil {
+			return n, err
+		}
+		n++
+		if err := expect(r, 200, nil); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+func pipelined(address string) (int, error) {
+	c, r, err := connect(address)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	const many = 10
+	if _, err := io.WriteString(c, strings.Repeat(smallRequest, many)); err != nil {
+		return 0, err
+	}
+	for range many {
+		if err := expect(r, 200, nil); err != nil {
+			return many, err
+		}
+	}
+	return many, nil
+}
+
+func chunkedEcho(address string) (int, error) {
+	c, r, err := connect(address)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	part := body(10_000)
+	var out bytes.Buffer
+	out.WriteString("POST /echo HTTP/1.1\r\nHost: web.loadtest\r\nTransfer-Encoding: chunked\r\n\r\n")
+	for range 5 {
+		fmt.Fprintf(&out, "%x\r\n%s\r\n", len(part), part)
+	}
+	out.WriteString("0\r\n\r\n")
+	go c.Write(out.Bytes())
+	return 1, expect(r, 200, bytes.Repeat(part, 5))
+}
+
+// webSocket exchanges messages. An instance that stops says so, and the client
+// of a real one would connect again.
+func webSocket(address string) (int, error) {
+	c, _, err := websocket.DefaultDialer.Dial("ws://"+address+"/ws", map[string][]string{"Host": {"web.loadtest"}})
+	if err != nil {
+		return 1, err
+	}
+	defer c.Close()
+	message := body(1000)
+	for range 10 {
+		if err := c.WriteMessage(websocket.BinaryMessage, message); err != nil {
+			return 1, err
+		}
+		_, back, err := c.ReadMessage()
+		if websocket.IsCloseError(err, websocket.CloseGoingAway) {
+			return 1, nil
+		}
+		if err != nil {
+			return 1, err
+		}
+		if !bytes.Equal(back, message) {
+			return 1, errors.New("another message")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return 1, nil
+}
+
+// leaves sends bytes, reads some of what comes back, and is gone.
+func leaves(sends string, requests, reads int) func(string) (int, error) {
+	return func(address string) (int, error) {
+		c, r, err := connect(address)
+		if err != nil {
+			return 0, err
+		}
+		defer c.Close()
+		if _, err := io.WriteString(c, sends); err != nil {
+			return 0, err
+		}
+		if reads > 0 {
+			_, err = io.CopyN(io.Discard, r, int64(reads))
+		} else {
+			time.Sleep(50 * time.Millisecond)
+		}
+		return requests, err
+	}
+}
+
+// malformed expects a refusal.
+func malformed(address string) (int, error) {
+	c, r, err := connect(address)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	io.WriteString(c, "POST / HTTP/1.1\r\nHost: web.loadtest\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+	return 0, expect(r, 400, nil)
+}
