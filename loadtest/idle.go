@@ -64,15 +64,20 @@ func (c *compareCommand) idleOf(ctx context.Context, f *found, s setting, secure
 		}
 	}()
 	var running sync.WaitGroup
-	const dialers = 50
+	// So many come each second: what a process needs for those that come at once
+	// it can use again for others later.
+	const dialers, arrivals = 50, 2000
 	failed := make(chan error, dialers)
 	for d := range dialers {
 		running.Go(func() {
 			for i := d; i < len(conns); i += dialers {
-				if conns[i], err = once(address, i, secure); err != nil {
+				begun := time.Now()
+				c, err := once(address, i, secure)
+				if conns[i] = c; err != nil {
 					failed <- err
 					return
 				}
+				time.Sleep(dialers*time.Second/arrivals - time.Since(begun))
 			}
 		})
 	}

@@ -34,14 +34,22 @@ func (s *Server) accept(nc net.Conn, shard int) {
 	}
 	s.accepted.Add(1)
 	go func() {
-		defer s.remove(c)
 		// Behind the PROXY protocol this waits for the first bytes.
-		c.peer, c.local = addrOf(nc.RemoteAddr()), addrOf(nc.LocalAddr())
+		c.peer = addrOf(nc.RemoteAddr())
 		if !s.countClient(c) {
 			s.refused.Add(1)
+			s.remove(c)
 			return
 		}
-		c.serve()
+		t, secure := nc.(*tls.Conn)
+		switch {
+		case !secure:
+			c.run(false)
+		case c.handshake(t):
+			go c.run(false) // on a stack that no handshake has grown
+		default:
+			s.remove(c)
+		}
 	}()
 }
 

@@ -17,12 +17,12 @@ import (
 // conn is one client connection. Between requests it holds no more than its
 // socket: what a request needs comes from a pool with its first byte.
 type conn struct {
-	server      *Server
-	wire        *wire.Conn
-	peer, local netip.AddrPort
-	secure      bool
-	counted     bool // by the limit of each client
-	shard       int
+	server  *Server
+	wire    *wire.Conn
+	peer    netip.AddrPort
+	secure  bool
+	counted bool // by the limit of each client
+	shard   int
 
 	mu      sync.Mutex
 	session *session // nil while idle
@@ -45,27 +45,48 @@ func newSession() *session {
 	return s
 }
 
-// serve reads and answers requests until the connection ends.
-func (c *conn) serve() {
-	if t, ok := c.wire.Conn.(*tls.Conn); ok && !c.handshake(t) {
-		return
+// run serves the connection to its end. Settled says that it has been silent
+// already.
+func (c *conn) run(settled bool) {
+	if !c.serve(settled) {
+		c.server.remove(c)
 	}
+}
+
+// settles is how long a connection is silent before it moves to a new goroutine.
+// The stack of the old one has grown with a request, and would be kept for as
+// long as the connection is idle.
+const settles = time.Second
+
+// serve reads and answers requests until the connection ends, or has moved to
+// another goroutine.
+func (c *conn) serve(settled bool) (moved bool) {
 	for {
 		if len(c.wire.Buffered()) == 0 {
-			wait := c.patience()
+			wait, most := c.patience(settled), c.server.options.HeadTimeout
 			if wait == 0 {
-				return
+				return false
 			}
-			c.wire.ReadWithin(time.Now(), wait)
-			if err := c.wire.FillIdle(); err != nil {
-				return
+			first := wait
+			if !settled {
+				first = min(wait, settles)
 			}
+			c.wire.ReadWithin(time.Now(), first)
+			err := c.wire.FillIdle(most)
+			if errors.Is(err, os.ErrDeadlineExceeded) && first < wait {
+				go c.run(true)
+				return true
+			}
+			if err != nil {
+				return false
+			}
+			settled = false
 		}
 		s := c.begin()
 		again := c.serveOne(s)
 		c.end(s)
 		if !again {
-			return
+			return false
 		}
 	}
 }
@@ -99,17 +120,20 @@ func looksLikeHTTP(record [5]byte) bool {
 // for its request in a drain: its client cannot know.
 const firstRequest = time.Second
 
-// patience returns how long the connection may wait for another request.
-func (c *conn) patience() time.Duration {
+// patience returns how long the connection may wait for another request, 0 for
+// not at all.
+func (c *conn) patience(settled bool) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case !c.drained:
-		return c.server.options.KeepAlive
-	case !c.served:
+	case c.drained && (c.served || settled):
+		return 0
+	case c.drained:
 		return firstRequest
+	case settled:
+		return max(c.server.options.KeepAlive-settles, 1)
 	}
-	return 0
+	return c.server.options.KeepAlive
 }
 
 // drain makes the connection end with the request under way, at once when
@@ -146,7 +170,7 @@ func (c *conn) cut() {
 func (c *conn) begin() *session {
 	s := c.server.exchanges.Get().(*session)
 	s.Reset()
-	s.Peer, s.Local, s.Secure, s.Shard = c.peer, c.local, c.secure, c.shard
+	s.Peer, s.Local, s.Secure, s.Shard = c.peer, addrOf(c.wire.LocalAddr()), c.secure, c.shard
 	s.answer.reset(c)
 	c.mu.Lock()
 	c.session, c.served = s, true

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"net"
@@ -23,6 +24,8 @@ type Conn struct {
 	buf  []byte      // from the pool, nil while nothing is buffered
 	r, w int         // buf[r:w] is unread
 	huge atomic.Bool // buf is one of the huge buffers that are counted
+
+	first [1]byte // of fillFromByte
 
 	readBy, writeBy time.Time // the deadlines that are set
 	interrupted     atomic.Bool
@@ -144,11 +147,15 @@ func (c *Conn) FillReady() bool {
 }
 
 // FillIdle is Fill for a connection that may stay silent for long: it holds no
-// buffer while it waits.
-func (c *Conn) FillIdle() error {
+// buffer while it waits. What is known to follow the first byte, the rest of a
+// TLS record, has to come within rest, or as soon as the deadline says.
+func (c *Conn) FillIdle(rest time.Duration) error {
 	c.Release()
-	if c.buf != nil || !c.sys.ok() {
+	switch {
+	case c.buf != nil:
 		return c.Fill()
+	case !c.sys.ok():
+		return c.fillFromByte(rest)
 	}
 	b, n, err := c.sys.readIdle()
 	if n > 0 {
@@ -159,6 +166,25 @@ func (c *Conn) FillIdle() error {
 		err = io.EOF
 	}
 	return err
+}
+
+// fillFromByte waits for one byte without a buffer, and then reads what has come
+// with it into one.
+func (c *Conn) fillFromByte(rest time.Duration) error {
+	n, err := c.Conn.Read(c.first[:])
+	if n == 0 {
+		return cmp.Or(err, io.ErrNoProgress)
+	}
+	c.buf, c.r, c.w = GetSmall(), 0, 1
+	c.buf[0] = c.first[0]
+	if err == nil {
+		if now := time.Now(); c.readBy.Sub(now) > rest+slack {
+			c.ReadWithin(now, rest)
+		}
+		n, _ = c.Conn.Read(c.buf[1:]) // its error is the next read's
+		c.w += n
+	}
+	return nil
 }
 
 // Read reads from the connection, past the buffer.
@@ -277,7 +303,7 @@ func (c *Conn) Request(head, body []byte, idle bool) error {
 		if err := c.WriteBoth(c.sys.rest()); err != nil {
 			return err
 		}
-		return c.FillIdle()
+		return c.Fill()
 	}
 	if n > 0 {
 		c.buf, c.r, c.w = b, 0, n

@@ -17,24 +17,31 @@ import (
 type sysConn struct {
 	raw syscall.RawConn
 
-	// What the call under way works on: the functions handed to raw are made
-	// once, so that a read or a write allocates nothing.
+	// What the calls under way work on, one that reads and one that writes: the
+	// functions handed to raw are made once, so that no call allocates.
 	in      []byte
 	inN     int
 	inErr   syscall.Errno
+	inStep  step
+	asked   bool // stepAsk has written
+	stale   bool // stepAsk has written nothing, since it found the connection used
 	out     []byte
 	outBody []byte // goes after out
 	outErr  syscall.Errno
-	vector  [2]unix.Iovec
-	idle    bool  // request looks at the socket before it writes
-	asked   bool  // request has written
-	reqErr  error // of request, before it reads
-	onRead  func(fd uintptr) bool
-	onReady func(fd uintptr) bool
-	onIdle  func(fd uintptr) bool
-	onWrite func(fd uintptr) bool
-	onAsk   func(fd uintptr) bool
+	onRead  func(fd uintptr) bool // readStep
+	onWrite func(fd uintptr) bool // writeSome
 }
+
+// step is what a call that reads does once the socket may be readable.
+type step uint8
+
+const (
+	stepRead  step = iota // into in, waiting for something to come
+	stepReady             // into in, what is here
+	stepIdle              // into a buffer that is taken when there is something
+	stepAsk               // write a request over a new connection, then stepIdle
+	stepReask             // the same over one that was idle
+)
 
 func (s *sysConn) init(c syscall.Conn) {
 	raw, err := c.SyscallConn()
@@ -42,7 +49,23 @@ func (s *sysConn) init(c syscall.Conn) {
 		return
 	}
 	s.raw = raw
-	s.onRead, s.onReady, s.onIdle, s.onWrite, s.onAsk = s.readOnce, s.readReadyOnce, s.readIdleOnce, s.writeSome, s.askOnce
+	s.onRead, s.onWrite = s.readStep, s.writeSome
+}
+
+// readStep reports whether the call is over; else it goes on when the socket is
+// readable.
+func (s *sysConn) readStep(fd uintptr) bool {
+	switch s.inStep {
+	case stepRead:
+		return s.readOnce(fd)
+	case stepReady:
+		s.inN = 0
+		s.readOnce(fd)
+		return true
+	case stepIdle:
+		return s.readIdleOnce(fd)
+	}
+	return s.askOnce(fd)
 }
 
 func (s *sysConn) ok() bool { return s.raw != nil }
@@ -61,12 +84,6 @@ func (s *sysConn) readOnce(fd uintptr) bool {
 	}
 }
 
-func (s *sysConn) readReadyOnce(fd uintptr) bool {
-	s.inN = 0
-	s.readOnce(fd)
-	return true
-}
-
 func (s *sysConn) readIdleOnce(fd uintptr) bool {
 	s.in = GetSmall()
 	if s.readOnce(fd) {
@@ -81,7 +98,7 @@ func (s *sysConn) read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	s.in, s.inErr = p, 0
+	s.in, s.inErr, s.inStep = p, 0, stepRead
 	err := s.raw.Read(s.onRead)
 	s.in = nil
 	return s.readResult(err)
@@ -90,8 +107,8 @@ func (s *sysConn) read(p []byte) (int, error) {
 // readReady reads what is here without waiting. Errors are left to the next
 // read.
 func (s *sysConn) readReady(p []byte) int {
-	s.in, s.inErr = p, 0
-	err := s.raw.Read(s.onReady)
+	s.in, s.inErr, s.inStep = p, 0, stepReady
+	err := s.raw.Read(s.onRead)
 	s.in = nil
 	if err != nil || s.inErr != 0 {
 		return 0
@@ -101,8 +118,8 @@ func (s *sysConn) readReady(p []byte) int {
 
 // readIdle returns a pooled buffer and the number of bytes read into it.
 func (s *sysConn) readIdle() ([]byte, int, error) {
-	s.inErr = 0
-	err := s.raw.Read(s.onIdle)
+	s.inErr, s.inStep = 0, stepIdle
+	err := s.raw.Read(s.onRead)
 	b := s.in
 	s.in = nil
 	n, err := s.readResult(err)
@@ -120,13 +137,16 @@ func (s *sysConn) readIdle() ([]byte, int, error) {
 // when the socket did not take all at once; nothing has been read then, and
 // rest returns what is left.
 func (s *sysConn) request(head, body []byte, idle bool) (b []byte, n int, whole bool, err error) {
-	s.idle, s.asked, s.reqErr = idle, false, nil
+	s.inStep, s.asked, s.stale = stepAsk, false, false
+	if idle {
+		s.inStep = stepReask
+	}
 	s.out, s.outBody, s.outErr, s.inErr, s.inN = head, body, 0, 0, 0
-	err = s.raw.Read(s.onAsk)
+	err = s.raw.Read(s.onRead)
 	b, s.in = s.in, nil
 	switch {
-	case s.reqErr != nil:
-		err = s.reqErr
+	case s.stale:
+		err = ErrStale
 	case s.outErr != 0:
 		err = os.NewSyscallError("write", s.outErr)
 	case err == nil && len(s.out)+len(s.outBody) > 0:
@@ -153,8 +173,8 @@ func (s *sysConn) askOnce(fd uintptr) bool {
 		return s.readIdleOnce(fd)
 	}
 	s.asked = true
-	if s.idle && !silent(fd) {
-		s.reqErr = ErrStale
+	if s.inStep == stepReask && !silent(fd) {
+		s.stale = true
 		return true
 	}
 	if !s.writeSome(fd) || s.outErr != 0 {
@@ -162,7 +182,7 @@ func (s *sysConn) askOnce(fd uintptr) bool {
 	}
 	// Wait for the answer. A connection that was not looked at is new: its
 	// peer has nothing to say yet, but may have closed it.
-	return !s.idle && s.readIdleOnce(fd)
+	return s.inStep == stepAsk && s.readIdleOnce(fd)
 }
 
 // silent reports whether there is nothing to read on fd, not even its end.
@@ -210,12 +230,12 @@ func (s *sysConn) writeOnce(fd uintptr) (int, syscall.Errno) {
 	case len(s.out) == 0:
 		return rawCall(unix.SYS_WRITE, fd, s.outBody)
 	}
+	var vector [2]unix.Iovec
 	for i, p := range [...][]byte{s.out, s.outBody} {
-		s.vector[i].Base = unsafe.SliceData(p)
-		s.vector[i].SetLen(len(p))
+		vector[i].Base = unsafe.SliceData(p)
+		vector[i].SetLen(len(p))
 	}
-	n, _, errno := syscall.RawSyscall(unix.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&s.vector)), uintptr(len(s.vector)))
-	s.vector = [2]unix.Iovec{}
+	n, _, errno := syscall.RawSyscall(unix.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&vector)), uintptr(len(vector)))
 	return int(n), errno
 }
 
