@@ -139,7 +139,7 @@ func (x *Exchange) appendLog(b []byte) []byte {
 	for _, d := range [...]struct {
 		name  string
 		value time.Duration
-	}{{"queued", x.Queued}, {"connect", x.Connected}, {"first_byte", x.FirstByte}, {"duration", time.Since(x.Start)}} {
+	}{{"queued", x.Queued}, {"connect", x.Connected}, {"first_byte", x.FirstByte}, {"duration", x.Now.Sub(x.Start)}} {
 		b = append(b, `,"`...)
 		b = append(b, d.name...)
 		b = append(b, `":`...)

@@ -26,8 +26,10 @@ type Exchange struct {
 	Peer, Local netip.AddrPort
 	// Secure says that the request came over TLS.
 	Secure bool
-	// Start is when the head was complete.
-	Start time.Time
+	// Start is when the head was complete. Now is when the exchange last came
+	// back from a wait, so that not everybody asks the clock; the engine makes it
+	// Start.
+	Start, Now time.Time
 	// Shard is the same for requests that tend to share a core.
 	Shard int
 

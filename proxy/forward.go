@@ -49,7 +49,7 @@ func (p *Proxy) forward(x *Exchange) {
 		}
 		x.Member = m
 		f := p.attempt(x, m)
-		x.Route.Pool.End(time.Now(), m, x.outcome(f))
+		x.Route.Pool.End(x.Now, m, x.outcome(f))
 		if f == nil {
 			return
 		}
@@ -158,8 +158,9 @@ func (p *Proxy) attempt(x *Exchange, m *upstream.Member) *failure {
 	x.waiting.Store(0)
 	stillThere := x.hold(nil)
 	x.stopUpload(conn)
+	x.Now = time.Now()
 	if f == nil && reusable && stillThere && x.upload.complete && len(conn.Buffered()) == 0 {
-		m.Endpoint.Put(conn, time.Now())
+		m.Endpoint.Put(conn, x.Now)
 	} else {
 		conn.Close()
 	}
@@ -188,7 +189,7 @@ func (p *Proxy) connect(x *Exchange, m *upstream.Member) (*upstream.Conn, *failu
 	x.startUpload()
 	e := m.Endpoint
 	if x.Retries == 0 && x.upload.complete && e.Target().ProxyProtocol == 0 && !x.upgrading() {
-		if c := e.Get(x.Start); c != nil {
+		if c := e.Get(x.Now); c != nil {
 			return c, nil
 		}
 	}
@@ -196,9 +197,10 @@ func (p *Proxy) connect(x *Exchange, m *upstream.Member) (*upstream.Conn, *failu
 	if e.Target().ProxyProtocol != 0 {
 		client = netip.AddrPortFrom(x.Client, x.Peer.Port())
 	}
-	began := time.Now()
+	began := x.Now
 	c, err := e.Dial(context.Background(), client, hostname(x.Head.Host))
-	x.Connected = time.Since(began)
+	x.Now = time.Now()
+	x.Connected = x.Now.Sub(began)
 	if err != nil {
 		e.Unreachable(err)
 		reason := "connect-failed"
@@ -223,13 +225,14 @@ func hostname(host []byte) string {
 func (p *Proxy) roundTrip(x *Exchange, m *upstream.Member, conn *upstream.Conn) (f *failure, reusable bool) {
 	x.out = x.appendHead(x.out[:0], m)
 	x.out, x.outBody = x.appendFirst(x.out)
-	sent := time.Now()
+	sent := x.Now
 	conn.WriteWithin(sent, p.options.WriteIdle)
 	var err error
 	if x.upload.complete {
 		conn.ReadWithin(sent, x.Route.Options.Timeout)
 		if err = conn.Request(x.out, x.outBody, conn.Reused); err == nil {
-			x.FirstByte = time.Since(sent)
+			x.Now = time.Now()
+			x.FirstByte = x.Now.Sub(sent)
 		}
 	} else if err = conn.WriteBoth(x.out, x.outBody); err == nil {
 		p.stream(x, conn)
@@ -302,8 +305,8 @@ func (p *Proxy) awaitHead(x *Exchange, conn *upstream.Conn, sent time.Time) erro
 		if err != nil {
 			return err
 		}
-		if x.FirstByte == 0 {
-			x.FirstByte = time.Since(sent)
+		if x.Now = time.Now(); x.FirstByte == 0 {
+			x.FirstByte = x.Now.Sub(sent)
 		}
 	}
 }

@@ -133,7 +133,7 @@ func (p *Proxy) Serve(x *Exchange) {
 		p.forward(x)
 	}
 	route.Stats.Observe(x.Shard, &router.Observation{
-		Status: x.Status, Duration: time.Since(x.Start), BytesIn: x.BytesIn,
+		Status: x.Status, Duration: x.Now.Sub(x.Start), BytesIn: x.BytesIn,
 		BytesOut: x.BytesOut, Retries: x.Retries, Upgraded: x.Upgraded,
 	})
 	p.log(x)
@@ -178,25 +178,24 @@ func (p *Proxy) Inflight() int { return int(p.inflight.Load()) }
 // in vain.
 func (p *Proxy) pick(x *Exchange) *upstream.Member {
 	pool := x.Route.Pool
-	now := x.Start
 	var deadline time.Time
 	for {
-		if m := pool.Pick(now, x, &x.tried, x.Retries > 0); m != nil {
+		if m := pool.Pick(x.Now, x, &x.tried, x.Retries > 0); m != nil {
 			return m
 		}
 		if deadline.IsZero() {
-			now = time.Now()
-			deadline = now.Add(x.Route.Options.Wait)
-			defer func(began time.Time) { x.Queued += time.Since(began) }(now)
+			deadline = x.Now.Add(x.Route.Options.Wait)
+			defer func(began time.Time) { x.Queued += x.Now.Sub(began) }(x.Now)
 		}
-		x.waiting.Store(now.UnixNano())
+		x.waiting.Store(x.Now.UnixNano())
 		next, err := pool.Room().Wait(time.Until(deadline), x.whenGone())
 		x.waiting.Store(0)
+		x.Now = time.Now()
 		if err != nil {
 			p.noInstance(x, err)
 			return nil
 		}
-		pool, now = next, time.Now()
+		pool = next
 	}
 }
 

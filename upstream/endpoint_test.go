@@ -113,7 +113,7 @@ func TestIdleConnections(t *testing.T) {
 	e.Put(second, time.Now())
 	server.Write([]byte("HTTP/1.1 200 OK\r\n\r\n"))
 	await(t, "unsolicited bytes", func() bool { return !second.Reusable() })
-	if err := e.Get(time.Now()).Request([]byte("x"), true); err != wire.ErrStale {
+	if err := e.Get(time.Now()).Request([]byte("x"), nil, true); err != wire.ErrStale {
 		t.Errorf("a request over a connection with bytes that nobody asked for: %v, want %v", err, wire.ErrStale)
 	}
 	if got := e.Get(time.Now()); got != first {
@@ -123,7 +123,7 @@ func TestIdleConnections(t *testing.T) {
 	server.Close()
 	await(t, "close", func() bool { return !third.Reusable() })
 	e.Put(third, time.Now())
-	if err := e.Get(time.Now()).Request([]byte("x"), true); err != wire.ErrStale {
+	if err := e.Get(time.Now()).Request([]byte("x"), nil, true); err != wire.ErrStale {
 		t.Errorf("a request over a closed connection: %v, want %v", err, wire.ErrStale)
 	}
 	e.Put(first, time.Now().Add(-2*time.Hour))

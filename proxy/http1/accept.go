@@ -35,7 +35,7 @@ func (s *Server) accept(nc net.Conn, shard int) {
 	s.accepted.Add(1)
 	go func() {
 		// Behind the PROXY protocol this waits for the first bytes.
-		c.peer = addrOf(nc.RemoteAddr())
+		c.peer, c.local = addrOf(nc.RemoteAddr()), addrOf(nc.LocalAddr())
 		if !s.countClient(c) {
 			s.refused.Add(1)
 			s.remove(c)

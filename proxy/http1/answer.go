@@ -16,6 +16,7 @@ type answer struct {
 
 	minor     uint8 // of the request
 	keepAlive bool  // the client would go on
+	started   bool  // bytes have been sent
 	chunked   bool  // the body is framed in chunks by us
 	close     bool  // the connection ends with this answer
 	ended     bool  // the answer is complete
@@ -111,7 +112,14 @@ func (a *answer) Flush() error {
 }
 
 func (a *answer) send(p []byte) error {
-	a.conn.wire.WriteWithin(time.Now(), a.conn.server.options.WriteIdle)
+	// The first write comes right after what it answers; later ones may have had
+	// to wait for each other.
+	now := a.conn.session.Now
+	if a.started {
+		now = time.Now()
+	}
+	a.started = true
+	a.conn.wire.WriteWithin(now, a.conn.server.options.WriteIdle)
 	if _, err := a.conn.wire.Write(p); err != nil {
 		a.failed = true
 		return err

@@ -17,12 +17,12 @@ import (
 // conn is one client connection. Between requests it holds no more than its
 // socket: what a request needs comes from a pool with its first byte.
 type conn struct {
-	server  *Server
-	wire    *wire.Conn
-	peer    netip.AddrPort
-	secure  bool
-	counted bool // by the limit of each client
-	shard   int
+	server      *Server
+	wire        *wire.Conn
+	peer, local netip.AddrPort
+	secure      bool
+	counted     bool // by the limit of each client
+	shard       int
 
 	mu      sync.Mutex
 	session *session // nil while idle
@@ -61,7 +61,7 @@ const settles = time.Second
 // serve reads and answers requests until the connection ends, or has moved to
 // another goroutine.
 func (c *conn) serve(settled bool) (moved bool) {
-	for {
+	for now := time.Now(); ; {
 		if len(c.wire.Buffered()) == 0 {
 			wait, most := c.patience(settled), c.server.options.HeadTimeout
 			if wait == 0 {
@@ -71,7 +71,7 @@ func (c *conn) serve(settled bool) (moved bool) {
 			if !settled {
 				first = min(wait, settles)
 			}
-			c.wire.ReadWithin(time.Now(), first)
+			c.wire.ReadWithin(now, first)
 			err := c.wire.FillIdle(most)
 			if errors.Is(err, os.ErrDeadlineExceeded) && first < wait {
 				go c.run(true)
@@ -84,6 +84,7 @@ func (c *conn) serve(settled bool) (moved bool) {
 		}
 		s := c.begin()
 		again := c.serveOne(s)
+		now = s.Now
 		c.end(s)
 		if !again {
 			return false
@@ -170,7 +171,7 @@ func (c *conn) cut() {
 func (c *conn) begin() *session {
 	s := c.server.exchanges.Get().(*session)
 	s.Reset()
-	s.Peer, s.Local, s.Secure, s.Shard = c.peer, addrOf(c.wire.LocalAddr()), c.secure, c.shard
+	s.Peer, s.Local, s.Secure, s.Shard = c.peer, c.local, c.secure, c.shard
 	s.answer.reset(c)
 	c.mu.Lock()
 	c.session, c.served = s, true
@@ -216,6 +217,7 @@ func (c *conn) serveOne(s *session) (again bool) {
 	c.wire.Discard(n)
 	h := &s.Head
 	s.Start = time.Now()
+	s.Now = s.Start
 	s.body.reset(c, h)
 	s.answer.begin(h)
 	c.server.proxy.Serve(&s.Exchange)
@@ -261,6 +263,7 @@ func (c *conn) refuse(s *session, err error) {
 		return // the client left in the middle of a head
 	}
 	c.server.proxy.Refused(e.Code)
+	s.Now = time.Now()
 	s.answer.refuse(e)
 	c.linger()
 }
