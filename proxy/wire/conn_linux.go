@@ -72,7 +72,7 @@ func (s *sysConn) ok() bool { return s.raw != nil }
 
 func (s *sysConn) readOnce(fd uintptr) bool {
 	for {
-		n, errno := rawCall(unix.SYS_READ, fd, s.in)
+		n, errno := transfer(unix.SYS_RECVFROM, fd, s.in, 0)
 		switch errno {
 		case unix.EINTR:
 			continue
@@ -188,8 +188,7 @@ func (s *sysConn) askOnce(fd uintptr) bool {
 // silent reports whether there is nothing to read on fd, not even its end.
 func silent(fd uintptr) bool {
 	var b [1]byte
-	_, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b)), 1,
-		unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
+	_, errno := transfer(unix.SYS_RECVFROM, fd, b[:], unix.MSG_PEEK)
 	return errno == unix.EAGAIN
 }
 
@@ -226,9 +225,9 @@ func (s *sysConn) writeSome(fd uintptr) bool {
 func (s *sysConn) writeOnce(fd uintptr) (int, syscall.Errno) {
 	switch {
 	case len(s.outBody) == 0:
-		return rawCall(unix.SYS_WRITE, fd, s.out)
+		return transfer(unix.SYS_SENDTO, fd, s.out, unix.MSG_NOSIGNAL)
 	case len(s.out) == 0:
-		return rawCall(unix.SYS_WRITE, fd, s.outBody)
+		return transfer(unix.SYS_SENDTO, fd, s.outBody, unix.MSG_NOSIGNAL)
 	}
 	var vector [2]unix.Iovec
 	for i, p := range [...][]byte{s.out, s.outBody} {
@@ -250,8 +249,10 @@ func (s *sysConn) write(p []byte) (int, error) {
 	return n, err
 }
 
-func rawCall(trap, fd uintptr, p []byte) (int, syscall.Errno) {
-	n, _, errno := syscall.RawSyscall(trap, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+// transfer calls recvfrom or sendto. They do what read and write do without the
+// layer for files above sockets.
+func transfer(trap, fd uintptr, p []byte, flags uintptr) (int, syscall.Errno) {
+	n, _, errno := syscall.RawSyscall6(trap, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), flags, 0, 0)
 	return int(n), errno
 }
 
