@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -113,9 +114,8 @@ func (c *compareCommand) Run(ctx context.Context) error {
 	}
 	report := &report{Machine: machine(), Date: time.Now().UTC().Format(time.DateOnly), Rounds: c.Rounds, Seconds: c.For.Seconds()}
 	kinds := c.find(report)
-	if err := c.compare(ctx, kinds, s, report); err != nil {
-		return err
-	}
+	// What was measured before something went wrong is told all the same.
+	failed := c.compare(ctx, kinds, s, report)
 	report.judge()
 	report.print(os.Stdout)
 	if c.JSON != "" {
@@ -128,7 +128,7 @@ func (c *compareCommand) Run(ctx context.Context) error {
 			return err
 		}
 	}
-	return report.verdict()
+	return errors.Join(failed, report.verdict())
 }
 
 // found is a proxy on this machine.

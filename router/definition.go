@@ -105,6 +105,13 @@ func newDefinition(name string) *Definition {
 	}
 }
 
+// requireHTTPS makes plain HTTP be redirected, unless the tags say otherwise.
+func (d *Definition) requireHTTPS() {
+	if o := &d.Options; o.Redirect == nil && o.TLS != TLSOff {
+		o.Redirect = &Redirect{HTTPS: true, Status: defaultRedirect}
+	}
+}
+
 // settle ends the reading of a definition: it applies what depends on several
 // keys, and clears what has no effect, so that equal meanings are equal values.
 func (d *Definition) settle(redirectStatus int) {

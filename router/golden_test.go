@@ -31,7 +31,7 @@ func (a attributes) ClientIP() []byte     { return []byte{192, 0, 2, 1} }
 // A case is a file of lines, then "---", then the verdict:
 //
 //	# why
-//	set prefix P | set class C | set node N | own NAMESPACE HOST,...
+//	set prefix P | set class C | set node N | set https-only | own NAMESPACE HOST,...
 //	service NAMESPACE/NAME     a service, with one instance
 //	instance ID ADDRESS:PORT   another one of the same service
 //	tag TAG                    of the last instance
@@ -99,6 +99,10 @@ func verdict(t *testing.T, input string) string {
 		case "", "#":
 		case "set":
 			name, value, _ := strings.Cut(rest, " ")
+			if name == "https-only" {
+				o.HTTPSOnly = true
+				break
+			}
 			*map[string]*string{"prefix": &o.Prefix, "class": &o.Class, "node": &o.Node}[name] = value
 		case "own":
 			namespace, hosts, _ := strings.Cut(rest, " ")

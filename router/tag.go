@@ -105,7 +105,7 @@ func (g *Grammar) Parse(tags []string) ([]Definition, []Problem) {
 					Instead: "join routes with lists, or split the service",
 				}}
 			}
-			r = &reading{draft: draft{newDefinition(name), 308}, seen: make(map[string]bool), first: tag}
+			r = &reading{draft: draft{newDefinition(name), defaultRedirect}, seen: make(map[string]bool), first: tag}
 			routes[name] = r
 		}
 		if f := g.read(r, tag, word, value, valued); f != nil {

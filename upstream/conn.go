@@ -17,9 +17,6 @@ type Conn struct {
 	idleSince time.Time
 }
 
-// maxIdle bounds the connections kept per endpoint.
-const maxIdle = 512
-
 // Get returns an idle connection, or nil. It must be looked at before anything
 // is written to it, as wire.Conn.Request does: the instance may have closed it.
 // An idle connection is never older than the registry's IdleTimeout: common
@@ -50,7 +47,7 @@ func (e *Endpoint) Put(c *Conn, now time.Time) {
 	c.Release()
 	c.idleSince = now
 	e.mu.Lock()
-	if e.State() == Leaving || len(e.idle) >= maxIdle {
+	if e.State() == Leaving || len(e.idle) >= e.registry.options.MaxIdle {
 		e.mu.Unlock()
 		c.Close()
 		return

@@ -24,6 +24,9 @@ type RegistryOptions struct {
 	// IdleTimeout is how long a connection is kept for reuse, 4s: below the
 	// five seconds after which common servers close theirs.
 	IdleTimeout time.Duration
+	// MaxIdle bounds the unused connections that are kept to one endpoint, 512.
+	// Negative keeps none.
+	MaxIdle int
 	// MaxWaiting bounds the requests that wait in one Room, 1000.
 	MaxWaiting int
 	// Probes bounds the probes under way at once, 256.
@@ -57,6 +60,9 @@ func (o *RegistryOptions) setDefaults() {
 	}
 	if o.MaxWaiting == 0 {
 		o.MaxWaiting = 1000
+	}
+	if o.MaxIdle == 0 {
+		o.MaxIdle = 512
 	}
 	if o.Probes == 0 {
 		o.Probes = 256

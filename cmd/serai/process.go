@@ -21,9 +21,13 @@ func defaultMaxConns() int {
 	return max(64, int(limit.Cur)/2-64)
 }
 
-// limitMemory makes the garbage collector work harder before Nomad's limit
-// ends the task. GOMEMLIMIT wins.
-func limitMemory(getenv func(string) string) {
+// boundMemory makes the garbage collector keep less, since requests make next to
+// no garbage, and work harder before Nomad's limit ends the task. GOGC and
+// GOMEMLIMIT win.
+func boundMemory(getenv func(string) string) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
+	}
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}

@@ -38,6 +38,7 @@ type serveCommand struct {
 	DrainTimeout      duration `default:"20s" help:"On a stop: how long what is in flight may take after that." group:"Clients"`
 
 	CertDir       string `help:"Directory of NAME.crt and NAME.key pairs; the pair called default answers all other names." placeholder:"DIR" group:"HTTPS"`
+	HTTPSOnly     bool   `name:"https-only" help:"Redirect plain HTTP of every route to https (308), but of those with tls=off or a redirect of their own." group:"HTTPS"`
 	ACMEEmail     string `name:"acme-email" help:"Not built yet." placeholder:"ADDRESS" group:"HTTPS"`
 	ACMEDirectory string `name:"acme-directory" help:"Not built yet." placeholder:"URL" group:"HTTPS"`
 	ACMECARoot    string `name:"acme-ca-root" help:"Not built yet." placeholder:"FILE" group:"HTTPS"`
@@ -52,11 +53,12 @@ type serveCommand struct {
 	KeepAlive               duration `default:"75s" help:"Wait for the next request on a connection." group:"Limits"`
 	WriteIdle               duration `default:"30s" help:"Each wait for a client or instance to take more." group:"Limits"`
 	TunnelIdle              duration `default:"1h" help:"Silence of an upgraded connection." group:"Limits"`
-	MaxConnections          int      `default:"0" help:"Client connections; 0 means half of the file descriptors." group:"Limits"`
+	MaxConnections          int      `default:"0" help:"Client connections of each listener; 0 means half of the file descriptors." group:"Limits"`
 	MaxConnectionsPerClient int      `default:"0" help:"Connections of one client address (IPv6: /64); 0 means no limit." group:"Limits"`
 	MaxWaiting              int      `default:"1000" help:"Requests that wait for an instance of one route; 503 beyond." group:"Limits"`
 	ConnectTimeout          duration `default:"2s" help:"Time of a connect to an instance." group:"Limits"`
 	UpstreamIdle            duration `default:"4s" help:"How long an unused connection to an instance is kept." group:"Limits"`
+	UpstreamMaxIdle         int      `default:"512" help:"Unused connections that are kept to one instance." group:"Limits"`
 	RetryShare              float64  `default:"0.2" help:"Retries under way, as a share of the requests in flight." group:"Limits"`
 
 	EjectAfter    int      `default:"5" help:"Failures in a row (answers that were cut, malformed, too late or never came) after which an instance is left alone for a while; 0 for never." group:"Instances"`
@@ -76,7 +78,7 @@ func (c *serveCommand) Run(ctx context.Context, env *environment) error {
 	if err := c.validate(); err != nil {
 		return &usageError{err}
 	}
-	limitMemory(env.getenv)
+	boundMemory(env.getenv)
 	s, err := newSystem(c, env, c.logger(env))
 	if err != nil {
 		return err

@@ -65,7 +65,7 @@ func newSystem(c *serveCommand, env *environment, logger *slog.Logger) (s *syste
 		}
 	}()
 	registry := upstream.RegistryOptions{
-		ConnectTimeout: c.ConnectTimeout.value(), WriteIdle: c.WriteIdle.value(), IdleTimeout: c.UpstreamIdle.value(),
+		ConnectTimeout: c.ConnectTimeout.value(), WriteIdle: c.WriteIdle.value(), IdleTimeout: c.UpstreamIdle.value(), MaxIdle: orNever(c.UpstreamMaxIdle),
 		MaxWaiting: c.MaxWaiting, EjectAfter: orNever(c.EjectAfter), EjectShare: c.EjectShare,
 		EjectTime: c.EjectTime.value(), SlowStart: orNever(c.SlowStart.value()), Logger: logger,
 	}
@@ -77,7 +77,7 @@ func newSystem(c *serveCommand, env *environment, logger *slog.Logger) (s *syste
 	s.builder, err = router.NewBuilder(s.router, router.Options{
 		Registry: s.registry, Prefix: c.TagPrefix, Class: c.Class, Node: c.Node,
 		Datacenter: cmp.Or(c.Datacenter, env.getenv("NOMAD_DC")), Owners: c.namespaceHosts,
-		Linger: c.Linger.value(), Logger: logger,
+		Linger: c.Linger.value(), HTTPSOnly: c.HTTPSOnly, Logger: logger,
 	})
 	errs = append(errs, err)
 	sources, err = s.newSource()

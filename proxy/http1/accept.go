@@ -105,10 +105,12 @@ func addrOf(a net.Addr) netip.AddrPort {
 }
 
 // Clients that have left, and instances that cannot be reached any more, are
-// looked for this often, among the exchanges that have been waiting for longer
-// than patience: a fast request pays nothing.
+// looked for among the exchanges that have been waiting for longer than
+// patience: a fast request pays nothing. Each connection has its turn once in
+// watchTurns ticks, so that thousands of events streams cost little.
 const (
 	watchEvery = 250 * time.Millisecond
+	watchTurns = 3
 	patience   = 100 * time.Millisecond
 )
 
@@ -116,16 +118,29 @@ const (
 func (s *Server) watch(ctx context.Context) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
-	for {
+	var some []*conn
+	for turn := 0; ; turn++ {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			s.mu.Lock()
-			for c := range s.conns {
+			some = s.whose(turn%watchTurns, some[:0])
+			for _, c := range some {
 				c.check(now)
 			}
-			s.mu.Unlock()
+			clear(some)
 		}
 	}
+}
+
+// whose appends the connections whose turn it is.
+func (s *Server) whose(turn int, to []*conn) []*conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		if c.shard%watchTurns == turn {
+			to = append(to, c)
+		}
+	}
+	return to
 }
