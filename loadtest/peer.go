@@ -31,6 +31,7 @@ type peerKind struct {
 	args    func(setting) []string // of its command line
 	hosts   bool                   // can be given many routes
 	secure  bool                   // speaks TLS here
+	h2      bool                   // and HTTP/2 over it
 }
 
 // setting is what a configuration is made from.
@@ -50,16 +51,16 @@ func peerKinds() []peerKind {
 			return []string{"serve", "--no-nomad", "--services=" + s.file("services.json"), "--http=" + s.Plain, "--https=" + s.Secure,
 				"--cert-dir=" + filepath.Dir(s.Cert), "--admin=", "--drain-delay=0s", "--log-level=ERROR"}
 		}},
-		{name: "nginx", hosts: true, secure: true, version: []string{"-v"}, files: []string{"nginx.conf"}, args: func(s setting) []string {
+		{name: "nginx", hosts: true, secure: true, h2: true, version: []string{"-v"}, files: []string{"nginx.conf"}, args: func(s setting) []string {
 			return []string{"-p", s.Dir, "-c", s.file("nginx.conf")}
 		}},
-		{name: "haproxy", hosts: true, secure: true, version: []string{"-v"}, files: []string{"haproxy.cfg", "hosts.map"}, args: func(s setting) []string {
+		{name: "haproxy", hosts: true, secure: true, h2: true, version: []string{"-v"}, files: []string{"haproxy.cfg", "hosts.map"}, args: func(s setting) []string {
 			return []string{"-q", "-db", "-f", s.file("haproxy.cfg")}
 		}},
-		{name: "caddy", secure: true, version: []string{"version"}, files: []string{"Caddyfile"}, args: func(s setting) []string {
+		{name: "caddy", secure: true, h2: true, version: []string{"version"}, files: []string{"Caddyfile"}, args: func(s setting) []string {
 			return []string{"run", "--adapter", "caddyfile", "--config", s.file("Caddyfile")}
 		}},
-		{name: "traefik", secure: true, version: []string{"version"}, files: []string{"traefik.yml"}, args: func(s setting) []string {
+		{name: "traefik", secure: true, h2: true, version: []string{"version"}, files: []string{"traefik.yml"}, args: func(s setting) []string {
 			return []string{"--entrypoints.plain.address=" + s.Plain, "--entrypoints.secure.address=" + s.Secure, "--log.level=FATAL",
 				"--providers.file.filename=" + s.file("traefik.yml"), "--global.checknewversion=false", "--global.sendanonymoususage=false"}
 		}},

@@ -30,6 +30,9 @@ type report struct {
 	Versions []string `json:"versions"`
 	Missing  []string `json:"missing,omitempty"`
 	Rows     []*row   `json:"rows"`
+	// LatencyRate is the most requests a second at which latencies are
+	// measured.
+	LatencyRate float64 `json:"latency_rate"`
 }
 
 // row is a scenario.
@@ -76,6 +79,10 @@ func (w *row) of(peer string) *entry {
 	return e
 }
 
+func (w *row) has(peer string) bool {
+	return slices.ContainsFunc(w.Peers, func(e *entry) bool { return e.Peer == peer })
+}
+
 func (r *report) add(b *bench, peer string, m measured) {
 	w := r.row(b.name)
 	w.bench = b
@@ -113,11 +120,35 @@ func (r *report) judge() {
 		}
 		w.compare()
 	}
+	for _, w := range slices.Clone(r.Rows) {
+		if w.bench != nil && w.bench.faster > 0 && w.has("serai") && w.has("traefik") {
+			r.Rows = append(r.Rows, w.throughput(w.bench.faster))
+		}
+	}
+}
+
+// throughput returns a row about the requests a second of serai and Traefik in
+// the same scenario.
+func (w *row) throughput(least float64) *row {
+	t := &row{Name: w.Name, Unit: "per second", Limit: least, bench: &bench{rate: true, against: "traefik"}}
+	for _, e := range w.Peers {
+		var all []float64
+		for _, m := range e.Rounds {
+			all = append(all, m.Rate)
+		}
+		t.of(e.Peer).Value = median(all)
+	}
+	t.Against, t.Ratio = "traefik", t.of("serai").Value/t.of("traefik").Value
+	t.Met = t.Ratio >= least
+	return t
 }
 
 // compare finds the ratio to the one that the target names, or to the better of
 // nginx and HAProxy.
 func (w *row) compare() {
+	if !w.has("serai") {
+		return
+	}
 	serai := w.of("serai")
 	for _, e := range w.Peers {
 		if e.Peer != "nginx" && e.Peer != "haproxy" || w.bench.against != "" && e.Peer != w.bench.against {
@@ -250,13 +281,60 @@ func (r *report) print(to io.Writer) {
 		fmt.Fprintln(t, strings.Join(w.cells(peers), "\t"))
 	}
 	t.Flush()
-	fmt.Fprintf(to, "\nLatency at half of each one's maximum\n")
+	for _, t := range []struct {
+		title string
+		of    func(measured) float64
+	}{
+		{"Throughput, per second", func(m measured) float64 { return m.Rate }},
+		{"Resident memory, MB", func(m measured) float64 { return m.RSS / 1e6 }},
+	} {
+		r.printMedians(to, t.title, peers, t.of)
+	}
+	fmt.Fprintf(to, "\nLatency at half of each one's maximum, at most %.0f requests a second\n", r.LatencyRate)
 	t = tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "\t%s\n", strings.Join(peers, "\t"))
 	for _, cells := range r.latencies(peers) {
 		fmt.Fprintln(t, strings.Join(cells, "\t"))
 	}
 	t.Flush()
+}
+
+// printMedians writes a table of one of the things that were measured.
+func (r *report) printMedians(to io.Writer, title string, peers []string, of func(measured) float64) {
+	fmt.Fprintf(to, "\n%s\n", title)
+	t := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "\t%s\n", strings.Join(peers, "\t"))
+	for _, cells := range r.medians(peers, of) {
+		fmt.Fprintln(t, strings.Join(cells, "\t"))
+	}
+	t.Flush()
+}
+
+// medians returns a row for each scenario that was measured in rounds.
+func (r *report) medians(peers []string, of func(measured) float64) (rows [][]string) {
+	for _, w := range r.Rows {
+		if w.bench == nil || len(w.Peers[0].Rounds) == 0 {
+			continue
+		}
+		cells := []string{w.Name}
+		for _, name := range peers {
+			var all []float64
+			for _, e := range w.Peers {
+				for _, m := range e.Rounds {
+					if e.Peer == name {
+						all = append(all, of(m))
+					}
+				}
+			}
+			text := "-"
+			if len(all) > 0 {
+				text = fmt.Sprintf("%.0f", median(all))
+			}
+			cells = append(cells, text)
+		}
+		rows = append(rows, cells)
+	}
+	return rows
 }
 
 func (r *report) writeJSON(file string) error {

@@ -19,12 +19,17 @@ type ask struct {
 	hosts int
 	rate  float64
 	lasts time.Duration
+	own   bool // with our own generator
+	h2    bool // over HTTP/2
 }
 
 // generate measures with wrk where it can and wrk is there, since it leaves
 // most of the core to the origin; else with our own generator.
 func generate(ctx context.Context, a ask) (seen, error) {
-	if wrk, err := exec.LookPath("wrk"); err == nil && a.rate == 0 && strings.HasPrefix(a.url, "http") {
+	if h2load, ok := findH2load(); ok && a.h2 {
+		return generateH2load(ctx, h2load, a)
+	}
+	if wrk, err := exec.LookPath("wrk"); err == nil && a.rate == 0 && !a.own && strings.HasPrefix(a.url, "http") {
 		return generateWrk(ctx, wrk, a)
 	}
 	self, err := os.Executable()

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"io"
+	"strings"
+	"testing"
+)
+
+// measurements makes a report of a bench with CPU times, the same in each round.
+func measurements(b *bench, rounds int, cpu map[string]float64) *report {
+	r := &report{}
+	for range rounds {
+		for peer, v := range cpu {
+			r.add(b, peer, measured{CPU: v, Rate: 1e6 / v})
+		}
+	}
+	r.judge()
+	return r
+}
+
+// TestTargets holds verdicts to values: a target is about the better of nginx
+// and HAProxy, and a peer that wins is told as the winner.
+func TestTargets(t *testing.T) {
+	for name, c := range map[string]struct {
+		bench   bench
+		cpu     map[string]float64
+		ratio   float64
+		against string
+		met     bool
+	}{
+		"better than both":  {bench{target: 0.9}, map[string]float64{"serai": 8, "nginx": 10, "haproxy": 16}, 0.8, "nginx", true},
+		"better than one":   {bench{target: 1}, map[string]float64{"serai": 10, "nginx": 8, "haproxy": 16}, 1.25, "nginx", false},
+		"about one of them": {bench{target: 1, against: "haproxy"}, map[string]float64{"serai": 8, "nginx": 4, "haproxy": 16}, 0.5, "haproxy", true},
+		"a rate":            {bench{target: 1, rate: true}, map[string]float64{"serai": 8, "nginx": 4, "haproxy": 16}, 0.5, "nginx", false},
+		"nothing promised":  {bench{}, map[string]float64{"serai": 20, "nginx": 10, "caddy": 90}, 2, "nginx", true},
+		"serai cannot":      {bench{target: 1}, map[string]float64{"nginx": 10}, 0, "", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.bench.name = name
+			r := measurements(&c.bench, 3, c.cpu)
+			w := r.Rows[0]
+			if w.Ratio != c.ratio || w.Against != c.against || w.Met != c.met {
+				t.Errorf("ratio %v of %q, met %v; want %v of %q, %v", w.Ratio, w.Against, w.Met, c.ratio, c.against, c.met)
+			}
+			if (r.verdict() == nil) != c.met {
+				t.Errorf("verdict %v", r.verdict())
+			}
+			r.print(io.Discard)
+		})
+	}
+}
+
+func TestTimesTraefik(t *testing.T) {
+	r := measurements(&bench{name: "small", faster: 5}, 3, map[string]float64{"serai": 20, "traefik": 80})
+	if err := r.verdict(); err == nil || len(r.Rows) != 2 || r.Rows[1].Ratio != 4 {
+		t.Errorf("verdict %v, rows %d", err, len(r.Rows))
+	}
+	var out strings.Builder
+	r.print(&out)
+	if !strings.Contains(out.String(), "4.00 of traefik") || !strings.Contains(out.String(), ">= 5: MISSED") {
+		t.Errorf("printed:\n%s", out.String())
+	}
+}
