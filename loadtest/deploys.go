@@ -42,12 +42,14 @@ func deployAgain(s *stage) error {
 }
 
 func deployScale(s *stage) error {
-	for _, n := range []int{10, 1} {
-		s.load.mark(fmt.Sprintf("count = %d", n))
-		if err := s.job.deploy(s.ctx, func(j *jobSpec) { j.count = n }); err != nil {
-			return err
+	for range max(1, s.rounds/5) {
+		for _, n := range []int{10, 1} {
+			s.load.mark(fmt.Sprintf("count = %d", n))
+			if err := s.job.deploy(s.ctx, func(j *jobSpec) { j.count = n }); err != nil {
+				return err
+			}
+			time.Sleep(2 * time.Second)
 		}
-		time.Sleep(2 * time.Second)
 	}
 	return nil
 }

@@ -29,22 +29,24 @@ func rollingDeploy(s *stage) error {
 }
 
 func scale(s *stage) error {
-	s.load.mark("to 10")
-	for range 9 {
-		if err := s.add(host); err != nil {
-			return err
+	for range max(1, s.rounds/5) {
+		s.load.mark("to 10")
+		for range 9 {
+			if err := s.add(host); err != nil {
+				return err
+			}
+			time.Sleep(healthy / 3)
 		}
-		time.Sleep(healthy / 3)
-	}
-	s.load.mark("to 1")
-	for range 9 {
-		s.remove()
+		s.load.mark("to 1")
+		for range 9 {
+			s.remove()
+		}
 	}
 	return nil
 }
 
 func redeployOne(s *stage) error {
-	for range 3 {
+	for range max(3, s.rounds/2) {
 		s.load.mark("gap")
 		s.remove()
 		time.Sleep(2 * time.Second)
