@@ -1,7 +1,9 @@
 package jobs_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -110,6 +112,31 @@ func TestOnRealNomad(t *testing.T) {
 				c.scale("host-dynamic", n)
 			}
 		})
+	})
+
+	t.Run("load", func(t *testing.T) {
+		c.t = t
+		binary := c.path("loadtest")
+		if out, err := exec.Command("go", "build", "-o", binary, "serai/loadtest").CombinedOutput(); err != nil {
+			t.Fatalf("build loadtest: %v\n%s", err, out)
+		}
+		c.job("loadtest", "binary="+binary, "generators=2", "url="+c.traffic+"/", "rate=100", "lasts=3s")
+		c.until("two generators that are done", func() bool {
+			done := 0
+			for _, a := range c.allocations("loadtest") {
+				if a.ClientStatus == "complete" {
+					done++
+				}
+			}
+			return done == 2
+		})
+		for _, a := range c.allocations("loadtest") {
+			var seen struct{ Requests, Failed int }
+			log := c.run("alloc", "logs", a.ID)
+			if err := json.Unmarshal([]byte(log), &seen); err != nil || seen.Requests < 100 || seen.Failed > 0 {
+				t.Errorf("a generator saw %v, %+v: %s", err, seen, log)
+			}
+		}
 	})
 
 	t.Run("nomad is killed and comes back", func(t *testing.T) {

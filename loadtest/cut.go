@@ -28,6 +28,9 @@ func namespaces(ctx context.Context, t *town) (end func(), err error) {
 	n := 0
 	end = func() {
 		for i := range n {
+			// The kernel takes a namespace down when it likes; with it went the
+			// port, whose name the next scenario wants.
+			ip("link", "delete", portName(i+1))
 			ip("netns", "delete", spaceName(i+1))
 		}
 		ip("link", "delete", bridgeName)

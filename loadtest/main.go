@@ -22,7 +22,7 @@ func main() {
 		Scale     scaleCommand     `cmd:"" help:"What many serai ask of Nomad's servers, and how soon they agree."`
 		Compare   compareCommand   `cmd:"" help:"serai beside nginx, HAProxy, Caddy, Traefik and Fabio, whichever are on PATH: CPU per request, throughput, latency, memory."`
 		Origin    originCommand    `cmd:"" hidden:"" help:"The origin of compare."`
-		Generate  generateCommand  `cmd:"" hidden:"" help:"One generator of load, for compare."`
+		Generate  generateCommand  `cmd:"" help:"One generator of load, which prints what it saw as JSON."`
 		Strand    strandCommand    `cmd:"" hidden:"" help:"Clients that vanish, for faults."`
 		Loris     lorisCommand     `cmd:"" hidden:"" help:"Clients that send heads byte by byte, for stress."`
 		Misfit    misfitCommand    `cmd:"" hidden:"" help:"An instance that fails its requests, for faults."`
