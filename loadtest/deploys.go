@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"time"
 )
@@ -11,6 +12,7 @@ import (
 func realScenarios() []scenario {
 	return []scenario{
 		{name: "rolling deploy of 3, without shutdown_delay", count: 3, steps: deployAgain},
+		{name: "the same deploy with a POST of 20 KiB in place of a PUT", count: 3, large: http.MethodPost, shows: true, steps: deployAgain},
 		{name: "the same deploy with the Traefik on PATH", count: 3, traefik: true, shows: true, steps: deployAgain},
 		{name: "scale 1 -> 10 -> 1", count: 1, steps: deployScale},
 		{name: "redeploy with count = 1, without a canary", count: 1, steps: deployAgain},

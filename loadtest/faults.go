@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -48,6 +50,7 @@ type scenario struct {
 	nodes    int      // serai behind a balancer; one without a balancer when 0
 	token    string   // of serai, where the simulator wants one
 	onlyPOST bool     // what nobody may repeat may fail
+	large    string   // the method of requests with a larger body, PUT
 	shows    bool     // only shown: nothing is promised
 	servers  bool     // needs servers that can be stopped
 	traefik  bool     // in serai's place
@@ -59,6 +62,7 @@ type scenario struct {
 func scenarios() []scenario {
 	return []scenario{
 		{name: "rolling deploy of 3, without shutdown_delay", count: 3, steps: rollingDeploy},
+		{name: "the same deploy with a POST of 20 KiB in place of a PUT", count: 3, large: http.MethodPost, shows: true, steps: rollingDeploy},
 		{name: "the same deploy with the Traefik on PATH", count: 3, traefik: true, shows: true, steps: rollingDeploy},
 		{name: "scale 1 -> 10 -> 1", count: 1, steps: scale},
 		{name: "redeploy with count = 1, a gap of 2 s", count: 1, steps: redeployOne},
@@ -250,7 +254,7 @@ func (c *faultsCommand) perform(st *stage, s *scenario, nomadURL, token string) 
 	if err != nil {
 		return result{}, err
 	}
-	st.load = startLoad(st.ctx, address, "web.loadtest", c.Rate)
+	st.load = startLoad(st.ctx, address, "web.loadtest", cmp.Or(s.large, http.MethodPut), c.Rate)
 	time.Sleep(time.Second)
 	err = s.steps(st)
 	time.Sleep(time.Second)

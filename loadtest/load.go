@@ -13,10 +13,11 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// load asks for one host at a constant rate, whatever comes back: GET and POST,
-// on connections that are kept and on new ones, in turn.
+// load asks for one host at a constant rate, whatever comes back: GET, POST, and
+// a larger body with PUT, on connections that are kept and on new ones, in turn.
 type load struct {
 	address, host string
+	large         string // the method with a larger body
 	every         time.Duration
 	http          *fasthttp.HostClient
 	stop          context.CancelFunc
@@ -89,10 +90,10 @@ func (l *load) current() int {
 }
 
 // startLoad begins to ask, rate times a second.
-func startLoad(ctx context.Context, address, host string, rate int) *load {
+func startLoad(ctx context.Context, address, host, large string, rate int) *load {
 	ctx, stop := context.WithCancel(ctx)
 	l := &load{
-		address: address, host: host, every: time.Second / time.Duration(rate), stop: stop, since: time.Now(),
+		address: address, host: host, large: large, every: time.Second / time.Duration(rate), stop: stop, since: time.Now(),
 		http: &fasthttp.HostClient{Addr: address, MaxConns: 10_000, MaxIdemponentCallAttempts: 1, ReadTimeout: 30 * time.Second},
 	}
 	l.running.Go(func() { l.run(ctx) })
@@ -111,6 +112,10 @@ func (l *load) run(ctx context.Context) {
 	}
 }
 
+// largeBody is more than an instance reads at once. An instance that closes the
+// connection may have read part of it, so that with POST nobody may repeat it.
+var largeBody = body(20 << 10)
+
 // one sends the i-th request.
 func (l *load) one(i int, due time.Time) {
 	q, a := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
@@ -121,6 +126,10 @@ func (l *load) one(i int, due time.Time) {
 	if i%2 == 1 {
 		q.Header.SetMethod(fasthttp.MethodPost)
 		q.SetBodyString("a body")
+		if i%8 >= 4 {
+			q.Header.SetMethod(l.large)
+			q.SetBodyRaw(largeBody)
+		}
 	}
 	if i%4 >= 2 {
 		q.SetConnectionClose()

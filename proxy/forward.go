@@ -83,23 +83,22 @@ func (x *Exchange) outcome(f *failure) upstream.Outcome {
 const maxUnsent = 8
 
 // mayRetry decides whether the request may be tried again. A request that
-// cannot have been processed puts no load on anyone and is not bound by the
-// budget: a node that goes down would otherwise fail the requests beyond it.
+// cannot have been processed puts no load on anyone, and is bound neither by
+// the retries tag nor by the budget: a node that goes down would otherwise fail the requests beyond it.
 func (p *Proxy) mayRetry(x *Exchange, f *failure) bool {
 	switch {
 	case x.upload.streaming != nil:
 		return false
 	case f.unsent:
 		return x.Retries < maxUnsent
-	case !f.silent || !idempotent(x.Head.Method) || x.Retries >= x.Route.Options.Retries:
+	case !f.silent || !idempotent(x.Head.Method) || x.repeats >= x.Route.Options.Retries:
 		return false
 	}
 	if p.retrying.Load() >= max(int64(p.options.RetryMin), int64(p.options.RetryShare*float64(p.inflight.Load()))) {
 		p.count("retry-budget")
 		return false
 	}
-	if !x.retried {
-		x.retried = true
+	if x.repeats++; x.repeats == 1 {
 		p.retrying.Add(1)
 	}
 	return true
@@ -107,7 +106,7 @@ func (p *Proxy) mayRetry(x *Exchange, f *failure) bool {
 
 // endRetries gives the budget back.
 func (p *Proxy) endRetries(x *Exchange) {
-	if x.retried {
+	if x.repeats > 0 {
 		p.retrying.Add(-1)
 	}
 }

@@ -17,7 +17,7 @@ type forwarding struct {
 	trusted    bool // the peer's forwarding fields are believed
 	ip         [16]byte
 	tried      upstream.Tried
-	retried    bool     // counts against the retry budget
+	repeats    int      // attempts after one that may have been processed
 	identified bool     // the request brought an ID of its own
 	requestID  [16]byte // otherwise the one made for it
 	out        []byte   // the request as sent: its head, and what came with it
@@ -29,7 +29,7 @@ type forwarding struct {
 
 func (f *forwarding) reset() {
 	f.query, f.trusted = router.Query{}, false
-	f.tried, f.retried = upstream.Tried{}, false
+	f.tried, f.repeats = upstream.Tried{}, 0
 	f.identified, f.requestID = false, [16]byte{}
 	f.out, f.outBody, f.upload = f.out[:0], nil, upload{}
 }

@@ -2,10 +2,13 @@ package http1_test
 
 import (
 	"net"
+	"slices"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"serai/upstream"
 )
 
 // TestUnreadIsRepeated: an instance that is stopped closes connections whose
@@ -49,5 +52,27 @@ func awaitUnread(c *net.TCPConn) {
 		if raw.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), unix.TIOCINQ) }); n > 0 {
 			return
 		}
+	}
+}
+
+// TestRetriesCountRepeatsOnly: an attempt of which nothing was processed does
+// not use up the one retry that the tag allows.
+func TestRetriesCountRepeatsOnly(t *testing.T) {
+	for range 10 {
+		k := newStack(t, settings{})
+		gone, closing, good := newOrigin(t), newOrigin(t), newOrigin(t)
+		go closing.serve("") // reads, and closes
+		go good.serve("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na")
+		k.service("web", []string{gone.address, closing.address, good.address}, "ingress.host=a.test", "ingress.lb=random", "ingress.retries=1")
+		until(t, "ready instances", func() bool {
+			return !slices.ContainsFunc(k.registry.Endpoints(), func(e upstream.EndpointStatus) bool { return e.State != upstream.Ready })
+		})
+		gone.port.Close()
+		go gone.serve("") // over the connection that the probe has made
+		c := k.dial()
+		c.send("GET / HTTP/1.1", "Host: a.test", "")
+		c.status("GET", 200, "")
+		c.Close()
+		k.stop()
 	}
 }
