@@ -107,6 +107,14 @@ type attempt struct {
 	gone chan struct{}  // closed when it has; made when somebody waits for it
 }
 
+// holds returns how many bytes of buffers the request keeps while it waits.
+func (x *Exchange) holds() int64 {
+	if x.Head.Framing == wire.NoBody {
+		return wire.SmallBuffer
+	}
+	return wire.SmallBuffer + wire.LargeBuffer
+}
+
 // WaitingSince returns since when the exchange has been waiting for an
 // instance or for its answer; zero when it is not.
 func (x *Exchange) WaitingSince() time.Time {

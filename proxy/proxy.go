@@ -188,7 +188,7 @@ func (p *Proxy) pick(x *Exchange) *upstream.Member {
 			defer func(began time.Time) { x.Queued += x.Now.Sub(began) }(x.Now)
 		}
 		x.waiting.Store(x.Now.UnixNano())
-		next, err := pool.Room().Wait(time.Until(deadline), x.whenGone())
+		next, err := pool.Room().Wait(time.Until(deadline), x.holds(), x.whenGone())
 		x.waiting.Store(0)
 		x.Now = time.Now()
 		if err != nil {

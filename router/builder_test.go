@@ -186,7 +186,7 @@ func TestWaitersFollow(t *testing.T) {
 	got := make(chan *upstream.Pool, 1)
 	room := w.lookup("a.example").Pool.Room()
 	go func() {
-		pool, err := room.Wait(time.Minute, nil)
+		pool, err := room.Wait(time.Minute, 0, nil)
 		if err != nil {
 			t.Error(err)
 		}

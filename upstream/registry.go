@@ -27,8 +27,10 @@ type RegistryOptions struct {
 	// MaxIdle bounds the unused connections that are kept to one endpoint, 512.
 	// Negative keeps none.
 	MaxIdle int
-	// MaxWaiting bounds the requests that wait in one Room, 1000.
-	MaxWaiting int
+	// MaxWaiting bounds the requests that wait in one Room, 1000;
+	// MaxWaitingBytes what those in all Rooms hold together, 64 MiB.
+	MaxWaiting      int
+	MaxWaitingBytes int64
 	// Probes bounds the probes under way at once, 256.
 	Probes int
 	// EjectAfter is how many failures in a row eject an instance, 5; negative
@@ -61,6 +63,9 @@ func (o *RegistryOptions) setDefaults() {
 	if o.MaxWaiting == 0 {
 		o.MaxWaiting = 1000
 	}
+	if o.MaxWaitingBytes == 0 {
+		o.MaxWaitingBytes = 64 << 20
+	}
 	if o.MaxIdle == 0 {
 		o.MaxIdle = 512
 	}
@@ -92,7 +97,7 @@ func (o RegistryOptions) Validate() error {
 			errs = append(errs, errors.New(d.name+" is negative"))
 		}
 	}
-	if o.MaxWaiting < 0 || o.Probes < 0 {
+	if o.MaxWaiting < 0 || o.MaxWaitingBytes < 0 || o.Probes < 0 {
 		errs = append(errs, errors.New("a limit is negative"))
 	}
 	if o.EjectShare < 0 || o.EjectShare >= 1 {
@@ -111,6 +116,8 @@ type Registry struct {
 	endpoints map[Target]*Endpoint
 	unprobed  []*Endpoint // made or lost since Run last looked
 	news      chan struct{}
+
+	held atomic.Int64 // bytes, by requests in all Rooms
 
 	ejections struct{ ejected, spared atomic.Uint64 }
 

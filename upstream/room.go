@@ -23,7 +23,7 @@ type Room struct {
 
 // Why a wait ended without a member.
 var (
-	ErrRoomFull    = errors.New("too many requests wait for an instance of this route")
+	ErrRoomFull    = errors.New("too many requests wait for an instance")
 	ErrWaitTimeout = errors.New("no instance became ready in time")
 	ErrClientGone  = errors.New("the client left while waiting for an instance")
 )
@@ -37,10 +37,15 @@ func (r *Room) Waiting() int {
 
 // Wait blocks until the room's current pool has a member that may take a
 // request, and returns that pool. It fails with ErrRoomFull, ErrWaitTimeout
-// after d, or ErrClientGone when gone is closed.
-func (r *Room) Wait(d time.Duration, gone <-chan struct{}) (*Pool, error) {
+// after d, or ErrClientGone when gone is closed. Holds is how many bytes the
+// request keeps meanwhile: those of all rooms together are bounded.
+func (r *Room) Wait(d time.Duration, holds int64, gone <-chan struct{}) (*Pool, error) {
 	if d <= 0 {
 		return nil, ErrWaitTimeout
+	}
+	defer r.registry.held.Add(-holds)
+	if r.registry.held.Add(holds) > r.registry.options.MaxWaitingBytes {
+		return nil, ErrRoomFull
 	}
 	let := make(chan struct{})
 	r.mu.Lock()

@@ -19,7 +19,7 @@ func TestWaitEndsWhenAMemberBecomesReady(t *testing.T) {
 	}
 	got := make(chan *upstream.Pool, 1)
 	go func() {
-		pool, err := p.Room().Wait(long, nil)
+		pool, err := p.Room().Wait(long, 0, nil)
 		if err != nil {
 			t.Error(err)
 		}
@@ -41,7 +41,7 @@ func TestWaitOutlivesThePool(t *testing.T) {
 	r.Publish(empty)
 	got := make(chan *upstream.Pool, 1)
 	go func() {
-		pool, err := empty.Room().Wait(long, nil)
+		pool, err := empty.Room().Wait(long, 0, nil)
 		if err != nil {
 			t.Error(err)
 		}
@@ -61,20 +61,20 @@ func TestWaitEndsForOtherReasons(t *testing.T) {
 	r := run(t, upstream.RegistryOptions{MaxWaiting: 1})
 	room := r.NewRoom()
 	r.Publish(upstream.NewPool(nil, upstream.PoolOptions{}, room))
-	if _, err := room.Wait(time.Millisecond, nil); err != upstream.ErrWaitTimeout {
+	if _, err := room.Wait(time.Millisecond, 0, nil); err != upstream.ErrWaitTimeout {
 		t.Errorf("wait without an instance: %v, want %v", err, upstream.ErrWaitTimeout)
 	}
-	if _, err := room.Wait(0, nil); err != upstream.ErrWaitTimeout {
+	if _, err := room.Wait(0, 0, nil); err != upstream.ErrWaitTimeout {
 		t.Errorf("wait of no time: %v, want %v", err, upstream.ErrWaitTimeout)
 	}
 	gone := make(chan struct{})
 	left := make(chan error, 1)
 	go func() {
-		_, err := room.Wait(long, gone)
+		_, err := room.Wait(long, 0, gone)
 		left <- err
 	}()
 	await(t, "waiter", func() bool { return room.Waiting() == 1 })
-	if _, err := room.Wait(long, nil); err != upstream.ErrRoomFull {
+	if _, err := room.Wait(long, 0, nil); err != upstream.ErrRoomFull {
 		t.Errorf("wait in a full room: %v, want %v", err, upstream.ErrRoomFull)
 	}
 	close(gone)
@@ -83,5 +83,33 @@ func TestWaitEndsForOtherReasons(t *testing.T) {
 	}
 	if n := room.Waiting(); n != 0 {
 		t.Errorf("%d still wait", n)
+	}
+}
+
+// TestWaitingBytesAreBounded: over all rooms, and given back at the end of a
+// wait.
+func TestWaitingBytesAreBounded(t *testing.T) {
+	r := run(t, upstream.RegistryOptions{MaxWaitingBytes: 100})
+	one, other := r.NewRoom(), r.NewRoom()
+	for _, room := range []*upstream.Room{one, other} {
+		r.Publish(upstream.NewPool(nil, upstream.PoolOptions{}, room))
+	}
+	gone := make(chan struct{})
+	left := make(chan error, 1)
+	go func() {
+		_, err := one.Wait(long, 60, gone)
+		left <- err
+	}()
+	await(t, "waiter", func() bool { return one.Waiting() == 1 })
+	if _, err := other.Wait(long, 41, nil); err != upstream.ErrRoomFull {
+		t.Errorf("wait with too many bytes: %v, want %v", err, upstream.ErrRoomFull)
+	}
+	if _, err := other.Wait(time.Millisecond, 40, nil); err != upstream.ErrWaitTimeout {
+		t.Errorf("wait with all bytes: %v, want %v", err, upstream.ErrWaitTimeout)
+	}
+	close(gone)
+	<-left
+	if _, err := other.Wait(time.Millisecond, 100, nil); err != upstream.ErrWaitTimeout {
+		t.Errorf("wait after the others have left: %v, want %v", err, upstream.ErrWaitTimeout)
 	}
 }

@@ -56,6 +56,7 @@ type serveCommand struct {
 	MaxConnections          int      `default:"0" help:"Client connections of each listener; 0 means half of the file descriptors." group:"Limits"`
 	MaxConnectionsPerClient int      `default:"0" help:"Connections of one client address (IPv6: /64); 0 means no limit." group:"Limits"`
 	MaxWaiting              int      `default:"1000" help:"Requests that wait for an instance of one route; 503 beyond." group:"Limits"`
+	MaxWaitingBytes         int64    `default:"67108864" help:"Bytes that all requests that wait for an instance hold together; 503 beyond." group:"Limits"`
 	ConnectTimeout          duration `default:"2s" help:"Time of a connect to an instance." group:"Limits"`
 	UpstreamIdle            duration `default:"4s" help:"How long an unused connection to an instance is kept." group:"Limits"`
 	UpstreamMaxIdle         int      `default:"512" help:"Unused connections that are kept to one instance." group:"Limits"`

@@ -66,7 +66,7 @@ func newSystem(c *serveCommand, env *environment, logger *slog.Logger) (s *syste
 	}()
 	registry := upstream.RegistryOptions{
 		ConnectTimeout: c.ConnectTimeout.value(), WriteIdle: c.WriteIdle.value(), IdleTimeout: c.UpstreamIdle.value(), MaxIdle: orNever(c.UpstreamMaxIdle),
-		MaxWaiting: c.MaxWaiting, EjectAfter: orNever(c.EjectAfter), EjectShare: c.EjectShare,
+		MaxWaiting: c.MaxWaiting, MaxWaitingBytes: c.MaxWaitingBytes, EjectAfter: orNever(c.EjectAfter), EjectShare: c.EjectShare,
 		EjectTime: c.EjectTime.value(), SlowStart: orNever(c.SlowStart.value()), Logger: logger,
 	}
 	registry.StickyKey, err = readSecret("sticky-key-file", c.StickyKeyFile)
