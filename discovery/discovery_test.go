@@ -494,6 +494,30 @@ func TestResync(t *testing.T) {
 	w.has("default/web/1", "default/silent/2")
 }
 
+// TestResyncReadsNothingTwice: as long as the list is no newer than what events
+// told, services are not read again.
+func TestResyncReadsNothingTwice(t *testing.T) {
+	a := newAgent(t, nomadsim.Options{})
+	a.Register(reg("web", "1"))
+	w := nomadWatch(t, a, discovery.WatcherOptions{Resync: 50 * time.Millisecond})
+	w.has("default/web/1")
+	w.until("life", live)
+	a.Register(reg("web", "2"))
+	w.has("default/web/1", "default/web/2")
+	const some = 20
+	before := a.Counts().Requests
+	w.until("resyncs", func(discovery.Status) bool {
+		return a.Counts().Requests[nomad.KindServices] >= before[nomad.KindServices]+some
+	})
+	// Every sixth reads all the same.
+	if read := a.Counts().Requests[nomad.KindService] - before[nomad.KindService]; read < 1 || read > some/6+2 {
+		t.Errorf("%d resyncs read the service %d times", some, read)
+	}
+	// What no event told is still found, at once.
+	a.Load(reg("silent", "3"))
+	w.has("default/web/1", "default/web/2", "default/silent/3")
+}
+
 // TestRandomChangesAndFaults: in the end the snapshot is what the agent has.
 func TestRandomChangesAndFaults(t *testing.T) {
 	for seed := range uint64(6) {

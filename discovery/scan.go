@@ -21,6 +21,9 @@ type scan struct {
 	// known are the services that are already served, with the index that
 	// their answer must reach.
 	known map[Key]uint64
+	// heard is the index up to which events have told everything; 0 reads
+	// everything whatever the list says.
+	heard uint64
 	// cold reads many at once, because nothing is served yet.
 	cold  bool
 	steps chan step
@@ -59,7 +62,8 @@ func (s *scan) send(ctx context.Context, next step) bool {
 func (s *scan) read(ctx context.Context) step {
 	listed := make(map[Key]bool)
 	var order []Key
-	var index uint64
+	var index, newest uint64
+	strange := false // something is listed that is not known
 	for i, scope := range s.scopes {
 		stubs, at, err := s.list(ctx, scope)
 		if err != nil {
@@ -68,13 +72,18 @@ func (s *scan) read(ctx context.Context) step {
 		if i == 0 || at < index {
 			index = at
 		}
+		newest = max(newest, at)
 		for _, stub := range stubs {
 			key := Key{stub.Namespace, stub.ServiceName}
 			if _, served := s.known[key]; s.watcher.options.Namespaces.Match(stub.Namespace) && (served || carries(stub.Tags, s.watcher.options.Prefix)) {
 				listed[key] = true
 				order = append(order, key)
+				strange = strange || !served
 			}
 		}
+	}
+	if s.heard >= newest && newest > 0 && !strange {
+		return step{index: index, listed: listed}
 	}
 	// What is new comes first: nobody can reach it yet.
 	slices.SortStableFunc(order, func(a, b Key) int {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"serai/discovery"
+	"serai/hello"
 	"serai/nomad"
 	"serai/nomad/nomadsim"
 )
@@ -53,8 +54,10 @@ type flock struct {
 	ctx   context.Context
 	sim   *nomadsim.Sim
 	serai *ingress
-	all   []*follower
-	found []scaled
+	// instances is the address of all of them: one process that is ready.
+	instances string
+	all       []*follower
+	found     []scaled
 }
 
 // follower notes what one watcher knows.
@@ -75,6 +78,12 @@ func (c *scaleCommand) Run(ctx context.Context) error {
 	f := &flock{scaleCommand: c, ctx: ctx, sim: nomadsim.New(nomadsim.Options{})}
 	go f.sim.Run(ctx, l)
 	url := "http://" + l.Addr().String()
+	ready, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	f.instances = ready.Addr().String()
+	go hello.Serve(ctx, ready, hello.Options{Name: "ready"})
 	var regs []nomad.Registration
 	for i := range c.Services {
 		for j := range c.Instances {
@@ -120,9 +129,7 @@ func (c *scaleCommand) Run(ctx context.Context) error {
 func (f *flock) registration(service, instance int) nomad.Registration {
 	name := fmt.Sprintf("service-%d", service)
 	alloc := fmt.Sprintf("%08x-%04x-4000-8000-000000000000", service, instance)
-	// Nobody listens there; the whole serai finds out by trying.
-	address := fmt.Sprintf("127.%d.%d.%d:9", 1+instance, service/250, 1+service%250)
-	return registration(name, alloc, address, []string{"ingress.host=" + name + ".loadtest"})
+	return registration(name, alloc, f.instances, []string{"ingress.host=" + name + ".loadtest"})
 }
 
 // follow starts one watcher with a client of its own.
