@@ -7,7 +7,10 @@ import (
 	"io"
 	"net"
 	"sync"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // memory tells what connections in several states cost.
@@ -69,26 +72,32 @@ func (cs crowd) Close() error {
 	return nil
 }
 
+// crowdPatience bounds how long a crowd may be used.
+const crowdPatience = 3 * time.Minute
+
 // gather opens connections and sends the same bytes on each. An address of the
 // loopback has not enough ports for all: they come from several.
 func gather(ctx context.Context, address string, n int, bytes string) (crowd, error) {
 	all := make(crowd, n)
-	const dialers = 20
+	const dialers, arrivals = 20, 2000 // a second
 	var running sync.WaitGroup
 	failed := make(chan error, dialers)
 	for d := range dialers {
 		running.Go(func() {
 			for i := d; i < n && ctx.Err() == nil; i += dialers {
+				begun := time.Now()
 				from := net.TCPAddr{IP: net.IPv4(127, 0, 2, byte(1+i%10))}
-				c, err := (&net.Dialer{LocalAddr: &from, Timeout: 10 * time.Second}).Dial("tcp", address)
+				c, err := (&net.Dialer{LocalAddr: &from, Timeout: 10 * time.Second, Control: smallWindow}).Dial("tcp", address)
 				if err == nil {
 					all[i] = c
+					c.SetDeadline(begun.Add(crowdPatience))
 					_, err = io.WriteString(c, bytes)
 				}
 				if err != nil {
 					failed <- err
 					return
 				}
+				time.Sleep(dialers*time.Second/arrivals - time.Since(begun))
 			}
 		})
 	}
@@ -101,6 +110,13 @@ func gather(ctx context.Context, address string, n int, bytes string) (crowd, er
 		}
 	}
 	return open, <-failed
+}
+
+// smallWindow keeps a client that does not read from taking megabytes all the
+// same.
+func smallWindow(_, _ string, c syscall.RawConn) (err error) {
+	e := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 32<<10) })
+	return errors.Join(err, e)
 }
 
 // slowHeads has many clients send a head byte by byte, again and again, while

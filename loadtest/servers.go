@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -225,6 +226,7 @@ func (s *servers) end() {
 	for _, a := range s.servers {
 		a.stop()
 	}
+	s.killTasks()
 	mounts, _ := os.ReadFile("/proc/self/mounts")
 	for line := range strings.Lines(string(mounts)) {
 		if f := strings.Fields(line); len(f) > 1 && strings.HasPrefix(f[1], s.dir+"/") {
@@ -232,6 +234,22 @@ func (s *servers) end() {
 		}
 	}
 	os.RemoveAll(s.dir)
+}
+
+// killTasks ends what has outlived the client all the same: its executors, and
+// the tasks below them.
+func (s *servers) killTasks() {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, file := range files {
+		text, _ := os.ReadFile(file)
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		if err != nil || !strings.Contains(string(text), s.dir+"/client/") {
+			continue
+		}
+		for _, p := range family(pid) {
+			syscall.Kill(p, syscall.SIGKILL)
+		}
+	}
 }
 
 func (a *nomadAgent) start() error {

@@ -39,7 +39,7 @@ func trials() []trial {
 	return []trial{
 		{name: "one large body through one connection", run: oneLargeBody},
 		{name: "200 bodies of 10 MiB at once", run: manyBodies},
-		{name: "memory of connections", flags: []string{"--keep-alive=10m", "--body-idle=1m", "--write-idle=1m"}, run: memory},
+		{name: "memory of connections", flags: []string{"--keep-alive=10m", "--body-idle=10m", "--write-idle=10m"}, run: memory},
 		{name: "slow heads on many connections", run: slowHeads},
 		{name: "256 descriptors", files: 256, run: fewDescriptors},
 		{name: "256 descriptors, without a limit of connections", files: 256, flags: []string{"--max-connections=100000"}, run: fewDescriptors},
