@@ -115,7 +115,7 @@ func gather(ctx context.Context, address string, n int, bytes string) (crowd, er
 // smallWindow keeps a client that does not read from taking megabytes all the
 // same.
 func smallWindow(_, _ string, c syscall.RawConn) (err error) {
-	e := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 32<<10) })
+	e := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 256<<10) })
 	return errors.Join(err, e)
 }
 
