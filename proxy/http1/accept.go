@@ -41,9 +41,9 @@ func (s *Server) accept(nc net.Conn, shard int) {
 			s.remove(c)
 			return
 		}
-		t, secure := nc.(*tls.Conn)
+		t, _ := nc.(*tls.Conn)
 		switch {
-		case !secure:
+		case !c.secure:
 			c.run(false)
 		case c.handshake(t):
 			go c.run(false) // on a stack that no handshake has grown

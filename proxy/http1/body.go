@@ -23,30 +23,32 @@ const gatherTime = 100 * time.Millisecond
 //
 // One that fits there is waited for: as a whole it leaves in one write, needs no
 // goroutine, may go over an idle connection, and can be repeated. It is not when
-// the client asks whether to send it.
-func (b *requestBody) reset(c *conn, h *wire.RequestHead) {
+// the client asks whether to send it. Reset reports whether it had to wait.
+func (b *requestBody) reset(c *conn, h *wire.RequestHead) (waited bool) {
 	b.conn, b.interrupted = c, false
 	if h.Framing == wire.Chunked || h.Framing == wire.Length && h.Size > int64(len(c.wire.Buffered())) {
 		b.head = c.wire.Detach()
 		if h.Framing == wire.Length && h.Size <= wire.LargeBuffer && !h.Continue {
-			b.gather(int(h.Size))
+			waited = b.gather(int(h.Size))
 		}
 	}
 	b.Body.Reset(c.wire, h.Framing, h.Size, c.server.options.Limits)
+	return waited
 }
 
-// gather reads up to size bytes, as far as they come soon. An error is left to
-// the next read.
-func (b *requestBody) gather(size int) {
+// gather reads up to size bytes, as far as they come soon, and reports whether
+// it had to wait. An error is left to the next read.
+func (b *requestBody) gather(size int) (waited bool) {
 	w := b.conn.wire
 	for len(w.Buffered()) < size && w.FillReady() {
 	}
 	if len(w.Buffered()) >= size {
-		return
+		return false
 	}
 	w.ReadWithin(time.Now(), gatherTime)
 	for len(w.Buffered()) < size && w.Fill() == nil {
 	}
+	return true
 }
 
 func (b *requestBody) release() {

@@ -218,7 +218,9 @@ func (c *conn) serveOne(s *session) (again bool) {
 	h := &s.Head
 	s.Start = time.Now()
 	s.Now = s.Start
-	s.body.reset(c, h)
+	if s.body.reset(c, h) {
+		s.Now = time.Now()
+	}
 	s.answer.begin(h)
 	c.server.proxy.Serve(&s.Exchange)
 	if s.answer.failed || !s.answer.ended {

@@ -3,6 +3,9 @@ package http1_test
 import (
 	"strings"
 	"testing"
+	"time"
+
+	"serai/proxy"
 )
 
 // TestInstanceFailsDuringAnUpload: the client is told, although it is still
@@ -78,5 +81,25 @@ func TestSlowSmallBodyGoesOn(t *testing.T) {
 	p.ok("x")
 	if c.status("POST", 200, "") != "x" {
 		t.Error("another answer")
+	}
+}
+
+// TestWaitForABodyIsNotTheInstances: the time in which a small body is waited
+// for is no part of the time to the first byte, by which instances are judged.
+func TestWaitForABodyIsNotTheInstances(t *testing.T) {
+	firstByte := make(chan time.Duration, 1)
+	k, o := web(t, settings{proxy: proxy.Options{Log: func(x *proxy.Exchange) { firstByte <- x.FirstByte }}})
+	c := k.dial()
+	c.send("POST / HTTP/1.1", "Host: web.example.org", "Content-Length: 8", "", "so")
+	time.Sleep(50 * time.Millisecond)
+	rest := time.Now()
+	c.write("body") // the request cannot have been sent before
+	p := o.next()
+	p.head()
+	p.read("so\r\nbody")
+	p.ok("x")
+	c.status("POST", 200, "")
+	if first, whole := <-firstByte, time.Since(rest); first > whole {
+		t.Errorf("the first byte took %v, all of it %v", first, whole)
 	}
 }
