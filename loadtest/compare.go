@@ -131,10 +131,8 @@ func (c *compareCommand) Run(ctx context.Context) error {
 	failed := c.compare(ctx, kinds, s, report)
 	report.judge()
 	report.print(os.Stdout)
-	if c.JSON != "" {
-		if err := report.writeJSON(c.JSON); err != nil {
-			return err
-		}
+	if err := writeJSON(c.JSON, report); err != nil {
+		return err
 	}
 	if c.HTML != "" {
 		if err := report.writeHTML(c.HTML); err != nil {

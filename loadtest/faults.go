@@ -3,13 +3,11 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -94,16 +92,11 @@ func (c *faultsCommand) Run(ctx context.Context) error {
 			return err
 		}
 	}
-	if c.Binary == "" {
-		dir, err := os.MkdirTemp("", "loadtest")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(dir)
-		if c.Binary, err = buildSerai(ctx, dir); err != nil {
-			return err
-		}
+	remove, err := needSerai(ctx, &c.Binary)
+	if err != nil {
+		return err
 	}
+	defer remove()
 	play, list, end, err := c.ground(ctx)
 	if err != nil {
 		return err
@@ -112,7 +105,7 @@ func (c *faultsCommand) Run(ctx context.Context) error {
 	var results []result
 	broken := 0
 	for _, s := range list {
-		if !c.wants(s.name) || ctx.Err() != nil {
+		if !wanted(c.Only, s.name) || ctx.Err() != nil {
 			continue
 		}
 		r, err := play(ctx, s)
@@ -142,28 +135,13 @@ func (c *faultsCommand) Run(ctx context.Context) error {
 			}
 		}
 	}
-	if c.JSON != "" {
-		text, err := json.MarshalIndent(results, "", "  ")
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(c.JSON, append(text, '\n'), 0o644); err != nil {
-			return err
-		}
+	if err := writeJSON(c.JSON, results); err != nil {
+		return err
 	}
 	if broken > 0 {
 		return fmt.Errorf("%d promises were broken", broken)
 	}
 	return ctx.Err()
-}
-
-func (c *faultsCommand) wants(name string) bool {
-	for _, word := range c.Only {
-		if strings.Contains(name, word) {
-			return true
-		}
-	}
-	return len(c.Only) == 0
 }
 
 // ground returns the scenarios, and how to play one.

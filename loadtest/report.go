@@ -337,8 +337,12 @@ func (r *report) medians(peers []string, of func(measured) float64) (rows [][]st
 	return rows
 }
 
-func (r *report) writeJSON(file string) error {
-	text, err := json.MarshalIndent(r, "", "  ")
+// writeJSON writes results to a file, to none when the name is empty.
+func writeJSON(file string, results any) error {
+	if file == "" {
+		return nil
+	}
+	text, err := json.MarshalIndent(results, "", "  ")
 	if err != nil {
 		return err
 	}

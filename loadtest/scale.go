@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -320,13 +318,7 @@ func (f *flock) change() error {
 
 // write writes the results, and fails when the steady state is not quiet.
 func (f *flock) write() error {
-	var err error
-	if f.JSON != "" {
-		var text []byte
-		if text, err = json.MarshalIndent(f.found, "", "  "); err == nil {
-			err = os.WriteFile(f.JSON, append(text, '\n'), 0o644)
-		}
-	}
+	err := writeJSON(f.JSON, f.found)
 	steady := f.found[1]
 	asked := 0
 	for _, n := range steady.Requests {

@@ -65,6 +65,22 @@ func startSerai(ctx context.Context, binary, nomad string, settings ...string) (
 	return i, nil
 }
 
+// needSerai builds serai unless binary names one already, until remove is called.
+func needSerai(ctx context.Context, binary *string) (remove func(), err error) {
+	if *binary != "" {
+		return func() {}, nil
+	}
+	dir, err := os.MkdirTemp("", "loadtest")
+	if err != nil {
+		return nil, err
+	}
+	if *binary, err = buildSerai(ctx, dir); err != nil {
+		os.RemoveAll(dir)
+		return nil, err
+	}
+	return func() { os.RemoveAll(dir) }, nil
+}
+
 // buildSerai builds serai in a directory and returns the file.
 func buildSerai(ctx context.Context, dir string) (binary string, err error) {
 	binary = filepath.Join(dir, "serai")

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -68,16 +67,11 @@ func (c *stressCommand) Run(ctx context.Context) error {
 	// A client's connection has an end here and one in serai, which has another
 	// towards the instance.
 	c.Conns = min(c.Conns, int(raiseLimit()-500)/2-100)
-	if c.Binary == "" {
-		dir, err := os.MkdirTemp("", "loadtest")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(dir)
-		if c.Binary, err = buildSerai(ctx, dir); err != nil {
-			return err
-		}
+	remove, err := needSerai(ctx, &c.Binary)
+	if err != nil {
+		return err
 	}
+	defer remove()
 	var found []finding
 	var broken []error
 	for _, t := range trials() {
@@ -94,14 +88,8 @@ func (c *stressCommand) Run(ctx context.Context) error {
 		}
 		found = append(found, f)
 	}
-	if c.JSON != "" {
-		text, err := json.MarshalIndent(found, "", "  ")
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(c.JSON, append(text, '\n'), 0o644); err != nil {
-			return err
-		}
+	if err := writeJSON(c.JSON, found); err != nil {
+		return err
 	}
 	return errors.Join(append(broken, ctx.Err())...)
 }
