@@ -3,9 +3,9 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -38,20 +38,15 @@ func memory(a *arena) error {
 		if err != nil {
 			return errors.Join(err, crowd.Close())
 		}
-		for range 15 {
-			time.Sleep(time.Second)
-			for _, c := range crowd {
-				if m.drip == nil {
-					continue
-				}
-				if err := m.drip(c); err != nil {
-					crowd.Close()
-					return fmt.Errorf("%s: %w", m.name, err)
-				}
-			}
+		if m.drip != nil {
+			crowd.each(m.drip)
 		}
+		time.Sleep(15 * time.Second)
 		each := (a.rss() - before) / int64(m.conns)
 		a.see("%d %s: %.1f KiB each, resident %.1f MiB", m.conns, m.name, float64(each)/1024, mib(a.rss()))
+		if open := int(a.metric("serai_connections")); open < m.conns {
+			a.broken("only %d of %d connections are still there", open, m.conns)
+		}
 		if m.most > 0 && each > m.most {
 			a.broken("an idle connection has %d bytes, more than %d", each, m.most)
 		}
@@ -75,25 +70,47 @@ func (cs crowd) Close() error {
 // crowdPatience bounds how long a crowd may be used.
 const crowdPatience = 3 * time.Minute
 
-// gather opens connections and sends the same bytes on each. An address of the
-// loopback has not enough ports for all: they come from several.
+// each does something on every connection each second until it fails, as it does
+// when the crowd is closed. The kernel may keep one waiting for long, and the
+// others are not to wait for it.
+func (cs crowd) each(do func(net.Conn) error) {
+	for _, c := range cs {
+		go func() {
+			for do(c) == nil {
+				time.Sleep(time.Second)
+			}
+		}()
+	}
+}
+
+// gather opens connections and sends the same bytes on each.
 func gather(ctx context.Context, address string, n int, bytes string) (crowd, error) {
+	return arrive(ctx, n, func(i int) (net.Conn, error) {
+		d := dialer(i)
+		d.Control = smallWindow
+		c, err := d.Dial("tcp", address)
+		if err == nil {
+			c.SetDeadline(time.Now().Add(crowdPatience))
+			_, err = io.WriteString(c, bytes)
+		}
+		return c, err
+	})
+}
+
+// arrive opens n connections at a steady pace: what a process needs for those
+// that come at once it can use again for others later. It returns those that
+// came, and the first failure.
+func arrive(ctx context.Context, n int, come func(i int) (net.Conn, error)) (crowd, error) {
+	const dialers, arrivals = 50, 2000 // a second
 	all := make(crowd, n)
-	const dialers, arrivals = 20, 2000 // a second
 	var running sync.WaitGroup
 	failed := make(chan error, dialers)
 	for d := range dialers {
 		running.Go(func() {
 			for i := d; i < n && ctx.Err() == nil; i += dialers {
 				begun := time.Now()
-				from := net.TCPAddr{IP: net.IPv4(127, 0, 2, byte(1+i%10))}
-				c, err := (&net.Dialer{LocalAddr: &from, Timeout: 10 * time.Second, Control: smallWindow}).Dial("tcp", address)
-				if err == nil {
-					all[i] = c
-					c.SetDeadline(begun.Add(crowdPatience))
-					_, err = io.WriteString(c, bytes)
-				}
-				if err != nil {
+				c, err := come(i)
+				if all[i] = c; err != nil {
 					failed <- err
 					return
 				}
@@ -103,13 +120,13 @@ func gather(ctx context.Context, address string, n int, bytes string) (crowd, er
 	}
 	running.Wait()
 	close(failed)
-	open := all[:0]
-	for _, c := range all {
-		if c != nil {
-			open = append(open, c)
-		}
-	}
-	return open, <-failed
+	return slices.DeleteFunc(all, func(c net.Conn) bool { return c == nil }), <-failed
+}
+
+// dialer is the i-th client's: an address of the loopback has not enough ports
+// for all, so that they come from several.
+func dialer(i int) *net.Dialer {
+	return &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 2, byte(1+i%10))}, Timeout: 10 * time.Second}
 }
 
 // smallWindow keeps a client that does not read from taking megabytes all the

@@ -8,8 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strconv"
-	"sync"
 	"time"
 )
 
@@ -55,48 +53,20 @@ func (c *compareCommand) idleOf(ctx context.Context, f *found, s setting, secure
 	if secure {
 		address = p.setting.Secure
 	}
-	conns := make([]net.Conn, c.Idle)
-	defer func() {
-		for _, c := range conns {
-			if c != nil {
-				c.Close()
-			}
-		}
-	}()
-	var running sync.WaitGroup
-	// So many come each second: what a process needs for those that come at once
-	// it can use again for others later.
-	const dialers, arrivals = 50, 2000
-	failed := make(chan error, dialers)
-	for d := range dialers {
-		running.Go(func() {
-			for i := d; i < len(conns); i += dialers {
-				begun := time.Now()
-				c, err := once(address, i, secure)
-				if conns[i] = c; err != nil {
-					failed <- err
-					return
-				}
-				time.Sleep(dialers*time.Second/arrivals - time.Since(begun))
-			}
-		})
-	}
-	running.Wait()
-	select {
-	case err := <-failed:
+	conns, err := arrive(ctx, c.Idle, func(i int) (net.Conn, error) { return once(address, i, secure) })
+	if err != nil {
+		conns.Close()
 		return 0, 0, err
-	default:
 	}
+	defer conns.Close()
 	// Buffers that are given back need a collection of garbage to be free.
 	time.Sleep(5 * time.Second)
 	return float64(p.usage().rss-before) / float64(c.Idle), float64(before), nil
 }
 
-// once opens a connection and brings one request. An address of the loopback
-// has not enough ports for all: they come from several.
+// once opens a connection and brings one request.
 func once(address string, i int, secure bool) (net.Conn, error) {
-	from := net.ParseIP("127.0.1." + strconv.Itoa(1+i%10))
-	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: from}, Timeout: 10 * time.Second}
+	d := dialer(i)
 	c, err := d.Dial("tcp", address)
 	if err != nil {
 		return nil, err

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -43,8 +42,7 @@ func (l *lorisCommand) Run(ctx context.Context) error {
 func (l *lorisCommand) one(ctx context.Context, i int, opened *atomic.Int64) {
 	pause := time.NewTicker(lorisPause)
 	defer pause.Stop()
-	from := net.TCPAddr{IP: net.IPv4(127, 0, 3, byte(1+i%10))}
-	c, err := (&net.Dialer{LocalAddr: &from, Timeout: 10 * time.Second}).DialContext(ctx, "tcp", l.Addr)
+	c, err := dialer(i).DialContext(ctx, "tcp", l.Addr)
 	if err == nil {
 		defer c.Close()
 		opened.Add(1)
