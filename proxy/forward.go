@@ -84,7 +84,8 @@ const maxUnsent = 8
 
 // mayRetry decides whether the request may be tried again. A request that
 // cannot have been processed puts no load on anyone, and is bound neither by
-// the retries tag nor by the budget: a node that goes down would otherwise fail the requests beyond it.
+// the retries tag nor by the budget: a node that goes down would otherwise fail
+// the requests beyond it.
 func (p *Proxy) mayRetry(x *Exchange, f *failure) bool {
 	switch {
 	case x.upload.streaming != nil:

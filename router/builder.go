@@ -35,6 +35,7 @@ func NewBuilder(router *Router, o Options) (*Builder, error) {
 		options: o, router: router, grammar: NewGrammar(o.Prefix), owners: owners,
 		services: make(map[discovery.Key]*service), expiries: make(map[discovery.Key]time.Time), broad: make(map[int]int),
 	}
+	b.grammar.httpsOnly = o.HTTPSOnly
 	router.current.Store(newTable(owners))
 	return b, nil
 }

@@ -105,22 +105,16 @@ func newDefinition(name string) *Definition {
 	}
 }
 
-// requireHTTPS makes plain HTTP be redirected, unless the tags say otherwise.
-func (d *Definition) requireHTTPS() {
-	if o := &d.Options; o.Redirect == nil && o.TLS != TLSOff {
-		o.Redirect = &Redirect{HTTPS: true, Status: defaultRedirect}
-	}
-}
-
 // settle ends the reading of a definition: it applies what depends on several
 // keys, and clears what has no effect, so that equal meanings are equal values.
-func (d *Definition) settle(redirectStatus int) {
+// HTTPSOnly redirects plain HTTP wherever tls=off does not forbid it.
+func (d *Definition) settle(redirectStatus int, httpsOnly bool) {
 	if len(d.Prefixes) == 0 && len(d.Exact) == 0 {
 		d.Prefixes = []string{"/"}
 	}
 	sortConditions(d.Conditions)
 	o, i := &d.Options, &d.Instance
-	if o.Redirect == nil && o.TLS == TLSOnly {
+	if o.Redirect == nil && (o.TLS == TLSOnly || httpsOnly && o.TLS == TLSAuto) {
 		o.Redirect = &Redirect{HTTPS: true}
 	}
 	if o.Redirect != nil {

@@ -15,10 +15,6 @@ type Redirect struct {
 	parts []part
 }
 
-// defaultRedirect is Permanent Redirect: the method stays (RFC 9110 section
-// 15.4.9).
-const defaultRedirect = 308
-
 // part is a literal or a placeholder of a redirection's target.
 type part struct {
 	literal string

@@ -95,11 +95,6 @@ func (c *compilation) readAll(source *discovery.Service) {
 		if i == 0 || !slices.Equal(tags, instance.Tags) {
 			tags = instance.Tags
 			definitions, problems = c.grammar.Parse(tags)
-			for i := range definitions {
-				if c.options.HTTPSOnly {
-					definitions[i].requireHTTPS()
-				}
-			}
 		}
 		for _, p := range problems {
 			c.refuse(instance, Rejection{Route: p.Route, Instance: p.Whole, Hosts: p.Hosts, Tag: p.Tag, Why: p.Why, Instead: p.Instead})

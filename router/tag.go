@@ -35,9 +35,10 @@ type Problem struct {
 
 // Grammar reads tags.
 type Grammar struct {
-	prefix string
-	list   []key
-	keys   map[string]*key
+	prefix    string
+	list      []key
+	keys      map[string]*key
+	httpsOnly bool // see Options
 }
 
 // NewGrammar returns the grammar of tags that begin with prefix and a dot.
@@ -105,7 +106,7 @@ func (g *Grammar) Parse(tags []string) ([]Definition, []Problem) {
 					Instead: "join routes with lists, or split the service",
 				}}
 			}
-			r = &reading{draft: draft{newDefinition(name), defaultRedirect}, seen: make(map[string]bool), first: tag}
+			r = &reading{draft: draft{newDefinition(name), 308}, seen: make(map[string]bool), first: tag}
 			routes[name] = r
 		}
 		if f := g.read(r, tag, word, value, valued); f != nil {
@@ -231,7 +232,7 @@ func (g *Grammar) finish(r *reading) []Problem {
 	if f != nil {
 		return []Problem{{Route: printable(r.Name), Tag: printable(r.first), Why: f.why, Instead: f.instead}}
 	}
-	r.settle(r.redirectStatus)
+	r.settle(r.redirectStatus, g.httpsOnly)
 	return nil
 }
 

@@ -9,6 +9,20 @@ import (
 	"serai/proxy"
 )
 
+// openTunnel returns both ends of a tunnel that has carried bytes.
+func openTunnel(k *stack, o *origin) (client, instance *peer) {
+	k.t.Helper()
+	c := k.dial()
+	c.send("GET /tunnel HTTP/1.1", "Host: web.example.org", "Connection: Upgrade", "Upgrade: echo", "")
+	p := o.next()
+	p.head()
+	p.send("HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", "Upgrade: echo", "")
+	c.head()
+	c.write("in")
+	p.read("in")
+	return c, p
+}
+
 // TestTunnelIsLoggedAsItself: while a tunnel is open the memory of its
 // request's head is not handed to others.
 func TestTunnelIsLoggedAsItself(t *testing.T) {
@@ -21,14 +35,7 @@ func TestTunnelIsLoggedAsItself(t *testing.T) {
 			logged = append(logged, string(x.Head.Method)+" "+string(x.Head.Host)+" "+string(x.Head.Target))
 		}
 	}}})
-	c := k.dial()
-	c.send("GET /tunnel HTTP/1.1", "Host: web.example.org", "Connection: Upgrade", "Upgrade: echo", "")
-	p := o.next()
-	p.head()
-	p.send("HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", "Upgrade: echo", "")
-	c.head()
-	c.write("in")
-	p.read("in")
+	c, p := openTunnel(k, o)
 	for range 20 {
 		other := k.dial()
 		other.send("POST /"+strings.Repeat("secret", 20)+" HTTP/1.1", "Host: other.example.org", "Content-Length: 0", "")
@@ -57,14 +64,7 @@ func TestTunnelEndsWithEitherEnd(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			k, o := web(t, settings{})
-			c := k.dial()
-			c.send("GET /tunnel HTTP/1.1", "Host: web.example.org", "Connection: Upgrade", "Upgrade: echo", "")
-			p := o.next()
-			p.head()
-			p.send("HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", "Upgrade: echo", "")
-			c.head()
-			c.write("in")
-			p.read("in")
+			c, p := openTunnel(k, o)
 			reset(c, p)
 			if name == "instance" {
 				c.ended()
