@@ -30,7 +30,7 @@ type Options struct {
 	// Linger is how long a route stays when its last instance has gone, 60s:
 	// its requests wait for the next one. Negative does not linger.
 	Linger time.Duration
-	// HTTPSOnly redirects plain HTTP of every route to https, but of those with
+	// HTTPSOnly redirects plain HTTP of every route to https, except those with
 	// tls=off and those with a redirection of their own.
 	HTTPSOnly bool
 	// Now is the clock, time.Now.

@@ -97,8 +97,13 @@ func (o RegistryOptions) Validate() error {
 			errs = append(errs, errors.New(d.name+" is negative"))
 		}
 	}
-	if o.MaxWaiting < 0 || o.MaxWaitingBytes < 0 || o.Probes < 0 {
-		errs = append(errs, errors.New("a limit is negative"))
+	for _, n := range []struct {
+		name  string
+		value int64
+	}{{"max waiting", int64(o.MaxWaiting)}, {"max waiting bytes", o.MaxWaitingBytes}, {"probes", int64(o.Probes)}} {
+		if n.value < 0 {
+			errs = append(errs, fmt.Errorf("%s %d is negative", n.name, n.value))
+		}
 	}
 	if o.EjectShare < 0 || o.EjectShare >= 1 {
 		errs = append(errs, fmt.Errorf("eject share %v is not at least 0 and below 1", o.EjectShare))

@@ -38,7 +38,7 @@ type serveCommand struct {
 	DrainTimeout      duration `default:"20s" help:"On a stop: how long what is in flight may take after that." group:"Clients"`
 
 	CertDir       string `help:"Directory of NAME.crt and NAME.key pairs; the pair called default answers all other names." placeholder:"DIR" group:"HTTPS"`
-	HTTPSOnly     bool   `name:"https-only" help:"Redirect plain HTTP of every route to https (308), but of those with tls=off or a redirect of their own." group:"HTTPS"`
+	HTTPSOnly     bool   `name:"https-only" help:"Redirect plain HTTP of every route to https (308, or its redirect-status), except those with tls=off or a redirect of their own." group:"HTTPS"`
 	ACMEEmail     string `name:"acme-email" help:"Not built yet." placeholder:"ADDRESS" group:"HTTPS"`
 	ACMEDirectory string `name:"acme-directory" help:"Not built yet." placeholder:"URL" group:"HTTPS"`
 	ACMECARoot    string `name:"acme-ca-root" help:"Not built yet." placeholder:"FILE" group:"HTTPS"`
@@ -107,8 +107,16 @@ func (c *serveCommand) validate() error {
 	if c.AccessLogSample < 0 || c.AccessLogSample > 1 {
 		errs = append(errs, fmt.Errorf("--access-log-sample=%v is not between 0 and 1", c.AccessLogSample))
 	}
-	if c.EjectAfter < 0 {
-		errs = append(errs, fmt.Errorf("--eject-after=%d is negative", c.EjectAfter))
+	for _, f := range []struct {
+		name  string
+		value int
+	}{{"eject-after", c.EjectAfter}, {"upstream-max-idle", c.UpstreamMaxIdle}} {
+		if f.value < 0 {
+			errs = append(errs, fmt.Errorf("--%s=%d is negative", f.name, f.value))
+		}
+	}
+	if c.MaxWaitingBytes < 1 {
+		errs = append(errs, fmt.Errorf("--max-waiting-bytes=%d is not at least 1", c.MaxWaitingBytes))
 	}
 	if c.MaxFields < 1 || c.MaxTarget < 1 || c.MaxHead < 1 {
 		errs = append(errs, errors.New("--max-head, --max-fields and --max-target want at least 1"))
