@@ -16,6 +16,7 @@ import (
 	"serai/proxy"
 	"serai/proxy/http1"
 	"serai/router"
+	"serai/tls"
 	"serai/upstream"
 )
 
@@ -44,6 +45,10 @@ type Options struct {
 	Sources []Reporter
 	// Listeners take the requests.
 	Listeners []Listener
+	// Certificates answer the TLS listeners; nil when there is none. Obtain
+	// obtains them; nil when none is.
+	Certificates *tls.Store
+	Obtain       Obtainer
 	// AccessLogDropped counts lost lines; nil when there is no access log.
 	AccessLogDropped func() uint64
 	// Version is shown as it stands.

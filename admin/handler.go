@@ -24,6 +24,7 @@ func (a *Admin) pages() []page {
 		{"/routes", "all routes in the order that they are tried; ?host= ?namespace= ?service= select", a.serveRoutes},
 		{"/instances", "all instances and their state; ?namespace= ?service= select", a.serveInstances},
 		{"/rejections", "what was refused, why, and what to write instead; ?namespace= ?service= select", a.serveRejections},
+		{"/certificates", "certificates: names, issuer, expiry, next renewal, what failed, and which serai orders them", a.serveCertificates},
 		{"/explain", "which route wins, and why others lose: ?host=&path=&method=&query=&header=NAME:VALUE", a.serveExplain},
 		{"/debug/pprof/", "profiles", pprof.Index},
 	}

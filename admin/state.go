@@ -70,6 +70,7 @@ func (c *state) Collect(out chan<- prometheus.Metric) {
 	for _, l := range c.options.Listeners {
 		collectListener(out, l.Name, l.Status())
 	}
+	collectCertificates(c.options, out)
 	if c.options.AccessLogDropped != nil {
 		counter(out, dropped, c.options.AccessLogDropped())
 	}

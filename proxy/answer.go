@@ -109,6 +109,39 @@ func (p *Proxy) serveReady(x *Exchange) {
 	x.send(503, append(text, field("X-Serai-Reason", x.Reason)), []byte("not ready\n"))
 }
 
+// misdirected answers 421 to a request for a host that the connection is not
+// for: it has not shown the certificate, or not asked for the one of the
+// client, that the host is to have (RFC 9110 section 15.5.20).
+func (p *Proxy) misdirected(x *Exchange) bool {
+	if p.options.Shares == nil || !x.Secure && !p.options.SharesPlain || x.Secure && x.ServerName == string(x.Head.Host) {
+		return false
+	}
+	if p.options.Shares(x.Secure, x.ServerName, string(x.Head.Host)) {
+		return false
+	}
+	p.answer(x, 421, "misdirected", "this connection is not for this host: open another one")
+	return true
+}
+
+// challengePath begins the path at which a CA validates a host (RFC 8555
+// section 8.3).
+const challengePath = "/.well-known/acme-challenge/"
+
+// validated answers a CA's validation of a host, before any redirect. One that
+// is not ours goes on to the host's own service.
+func (p *Proxy) validated(x *Exchange) bool {
+	if p.options.Challenge == nil || !bytes.HasPrefix(x.Head.Path, []byte(challengePath)) {
+		return false
+	}
+	answer, ok := p.options.Challenge(string(x.Head.Host), string(x.Head.Path))
+	if !ok {
+		return false
+	}
+	x.Reason = "acme-challenge"
+	x.send(200, []wire.Field{field("Content-Type", "application/octet-stream"), field("X-Serai-Reason", x.Reason)}, []byte(answer))
+	return true
+}
+
 // isAddress reports whether host is an IP address, with or without a port.
 func isAddress(host []byte) bool {
 	s := string(host)

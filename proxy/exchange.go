@@ -24,8 +24,10 @@ type Exchange struct {
 	// Peer is the other end of the connection: the client, or a trusted
 	// proxy. Local is ours.
 	Peer, Local netip.AddrPort
-	// Secure says that the request came over TLS.
-	Secure bool
+	// Secure says that the request came over TLS, and ServerName for which
+	// name the connection was opened, empty when the client did not say.
+	Secure     bool
+	ServerName string
 	// Start is when the head was complete. Now is when the exchange last came
 	// back from a wait, so that not everybody asks the clock; the engine makes it
 	// Start.

@@ -33,6 +33,13 @@ type Options struct {
 	// for none. Ready says whether with 200 or with 503.
 	ReadyPath string
 	Ready     func() bool
+	// Shares reports whether a request for a host may come over a TLS
+	// connection that was opened for a server name; nil allows all. With
+	// SharesPlain it is asked about plain HTTP, too.
+	Shares      func(secure bool, serverName, host string) bool
+	SharesPlain bool
+	// Challenge answers a CA's validation of a host at a path; nil for none.
+	Challenge func(host, path string) (answer string, ok bool)
 	// Limits bound the heads of answers; wire.DefaultLimits when zero.
 	Limits wire.Limits
 	// MaxInterim bounds the 1xx answers before the final one, 16.
@@ -114,6 +121,10 @@ func (p *Proxy) Serve(x *Exchange) {
 	// Balancers check an address; no route for any host is to hide it.
 	if p.wantsReady(x) && isAddress(x.Head.Host) {
 		p.serveReady(x)
+		p.log(x)
+		return
+	}
+	if p.misdirected(x) || p.validated(x) {
 		p.log(x)
 		return
 	}

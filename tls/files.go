@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -53,7 +54,7 @@ func (f *Files) Run(ctx context.Context, s *Store) error {
 	for {
 		changed, err := f.scan(good, stamps)
 		if changed {
-			s.Publish(tableOf(good))
+			publish(s, good)
 			logger.Info("certificates read", "dir", f.Dir, "certificates", len(good))
 		}
 		if err == nil {
@@ -75,17 +76,19 @@ func (f *Files) Run(ctx context.Context, s *Store) error {
 func (f *Files) Load(s *Store) error {
 	good := make(map[string]*Certificate)
 	_, err := f.scan(good, make(map[string]string))
-	s.Publish(tableOf(good))
+	publish(s, good)
 	return err
 }
 
-func tableOf(good map[string]*Certificate) *Table {
-	all := make([]*Certificate, 0, len(good))
-	for _, c := range good {
-		all = append(all, c)
+// filesSource is the name of this source in a Store.
+const filesSource = "files"
+
+func publish(s *Store, good map[string]*Certificate) {
+	var all []*Certificate
+	for _, name := range slices.Sorted(maps.Keys(good)) {
+		all = append(all, good[name])
 	}
-	slices.SortFunc(all, func(a, b *Certificate) int { return strings.Compare(a.Source, b.Source) })
-	return NewTable(all, good[fallbackName])
+	s.Set(filesSource, all, good[fallbackName])
 }
 
 // scan brings good up to date with the directory and reports whether that
@@ -142,7 +145,12 @@ func readPair(crt, key string) (*Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	return NewCertificate(crt, certPEM, keyPEM)
+	c, err := NewCertificate(crt, certPEM, keyPEM)
+	if err != nil {
+		return nil, err
+	}
+	c.Given = true
+	return c, nil
 }
 
 func readBounded(path string) ([]byte, error) {

@@ -8,11 +8,9 @@ package tls
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 )
 
@@ -23,6 +21,9 @@ type Certificate struct {
 	Names []string
 	// Source names where it was read, for people.
 	Source string
+	// Given says that an operator gave it: it comes before those that were
+	// obtained, until it has expired.
+	Given bool
 }
 
 // NewCertificate checks a key pair in PEM and returns the certificate. An
@@ -54,14 +55,15 @@ type Table struct {
 	all      []*Certificate
 }
 
-// NewTable makes a table. Of two certificates for one name, the one that is
-// valid longer answers. Fallback answers names that none covers; nil refuses
-// them.
+// NewTable makes a table. Of two certificates for one name, one that was given
+// answers before one that was obtained, and else the one that is valid longer.
+// Fallback answers names that none covers; nil refuses them.
 func NewTable(all []*Certificate, fallback *Certificate) *Table {
-	t := &Table{byName: make(map[string]*Certificate), fallback: fallback, all: all}
+	t := &Table{byName: make(map[string]*Certificate, len(all)), fallback: fallback, all: all}
+	now := time.Now()
 	for _, c := range all {
 		for _, name := range c.Names {
-			if old := t.byName[name]; old == nil || c.Leaf.NotAfter.After(old.Leaf.NotAfter) {
+			if old := t.byName[name]; old == nil || c.before(old, now) {
 				t.byName[name] = c
 			}
 		}
@@ -69,19 +71,33 @@ func NewTable(all []*Certificate, fallback *Certificate) *Table {
 	return t
 }
 
+func (c *Certificate) before(other *Certificate, now time.Time) bool {
+	if mine, others := c.Given && now.Before(c.Leaf.NotAfter), other.Given && now.Before(other.Leaf.NotAfter); mine != others {
+		return mine
+	}
+	return c.Leaf.NotAfter.After(other.Leaf.NotAfter)
+}
+
 // Lookup returns the certificate for a server name: exact, then the wildcard
 // of its parent, then the fallback; nil when there is none.
 func (t *Table) Lookup(name string) *Certificate {
-	name = strings.TrimSuffix(strings.ToLower(name), ".")
+	if c := t.covering(normal(name)); c != nil {
+		return c
+	}
+	return t.fallback
+}
+
+func normal(name string) string { return strings.TrimSuffix(strings.ToLower(name), ".") }
+
+// covering returns the certificate for a name, nil when there is none.
+func (t *Table) covering(name string) *Certificate {
 	if c := t.byName[name]; c != nil {
 		return c
 	}
 	if i := strings.IndexByte(name, '.'); i > 0 {
-		if c := t.byName["*"+name[i:]]; c != nil {
-			return c
-		}
+		return t.byName["*"+name[i:]]
 	}
-	return t.fallback
+	return nil
 }
 
 // Covers reports whether c is a certificate for a name.
@@ -107,53 +123,3 @@ func (t *Table) Status() []Status {
 }
 
 func issuer(c *x509.Certificate) string { return c.Issuer.String() }
-
-// Store holds the current Table. All methods may be called at the same time.
-type Store struct {
-	current atomic.Pointer[Table]
-	unknown atomic.Uint64
-}
-
-// NewStore returns a Store with an empty table.
-func NewStore() *Store {
-	s := &Store{}
-	s.current.Store(NewTable(nil, nil))
-	return s
-}
-
-// Publish makes t the current table.
-func (s *Store) Publish(t *Table) { s.current.Store(t) }
-
-// Current returns the current table.
-func (s *Store) Current() *Table { return s.current.Load() }
-
-// UnknownNames returns how many handshakes asked for a name without a
-// certificate.
-func (s *Store) UnknownNames() uint64 { return s.unknown.Load() }
-
-// ErrUnknownName ends a handshake for a name without a certificate.
-var ErrUnknownName = errors.New("no certificate covers this server name")
-
-// Config returns the TLS settings of a listener: TLS 1.2 and 1.3 with the
-// cipher suites and curves that Go holds to be secure, which Mozilla's
-// intermediate profile contains, and certificates from the current table.
-// Protocols are offered by ALPN in that order.
-func (s *Store) Config(protocols ...string) *tls.Config {
-	return &tls.Config{
-		MinVersion: tls.VersionTLS12,
-		// Mozilla intermediate: forward secrecy and AEAD only.
-		CipherSuites: []uint16{
-			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-			tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
-		},
-		NextProtos: protocols,
-		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-			if c := s.Current().Lookup(hello.ServerName); c != nil {
-				return &c.Certificate, nil
-			}
-			s.unknown.Add(1)
-			return nil, ErrUnknownName
-		},
-	}
-}

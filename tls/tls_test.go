@@ -200,7 +200,7 @@ func handshake(s *tls.Store, name string) (*x509.Certificate, error) {
 	go func() {
 		defer close(done)
 		defer server.Close()
-		stdtls.Server(server, s.Config("http/1.1")).Handshake()
+		stdtls.Server(server, s.Config(tls.ConfigOptions{Protocols: []string{"http/1.1"}})).Handshake()
 	}()
 	conn := stdtls.Client(client, &stdtls.Config{ServerName: name, InsecureSkipVerify: true})
 	err := conn.Handshake()
@@ -214,11 +214,15 @@ func handshake(s *tls.Store, name string) (*x509.Certificate, error) {
 
 func TestPolicy(t *testing.T) {
 	s := tls.NewStore()
-	s.Publish(tls.NewTable([]*tls.Certificate{certificate(t, "a", nextYear, "a.test")}, nil))
+	s.Set("test", []*tls.Certificate{certificate(t, "a", nextYear, "a.test")}, nil)
 	try := func(client *stdtls.Config) error {
 		a, b := net.Pipe()
 		done := make(chan struct{})
-		go func() { defer close(done); defer b.Close(); stdtls.Server(b, s.Config("http/1.1")).Handshake() }()
+		go func() {
+			defer close(done)
+			defer b.Close()
+			stdtls.Server(b, s.Config(tls.ConfigOptions{Protocols: []string{"http/1.1"}})).Handshake()
+		}()
 		client.ServerName, client.InsecureSkipVerify = "a.test", true
 		err := stdtls.Client(a, client).Handshake()
 		a.Close()

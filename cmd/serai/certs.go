@@ -1,41 +1,127 @@
 package main
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"serai/admin"
+	"serai/nomad"
 	"serai/tls"
+	"serai/tls/acme"
 )
 
 // certsCommand is `serai certs`.
 type certsCommand struct {
-	List  certsListCommand  `cmd:"" help:"List the certificates of a directory."`
-	Renew certsRenewCommand `cmd:"" help:"Renew certificates now. Not built yet."`
+	List  certsListCommand  `cmd:"" help:"List the certificates that a serai serves, or those of a directory."`
+	Renew certsRenewCommand `cmd:"" help:"Renew the certificate of a host now, whatever its age, and wait until that is done."`
 }
 
 type certsListCommand struct {
-	CertDir string `required:"" help:"Directory of NAME.crt and NAME.key pairs." placeholder:"DIR"`
+	CertDir string `help:"Directory of NAME.crt and NAME.key pairs to list." placeholder:"DIR" xor:"from"`
+	Admin   string `default:"127.0.0.1:8081" help:"Admin address of the serai to ask." placeholder:"ADDR" xor:"from"`
 }
 
 // Run prints one line for each certificate; what cannot be read is the error.
-func (c certsListCommand) Run(env *environment) error {
-	store := tls.NewStore()
-	err := (&tls.Files{Dir: c.CertDir}).Load(store)
-	w := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)
+func (c certsListCommand) Run(ctx context.Context, env *environment) error {
+	if c.CertDir != "" {
+		store := tls.NewStore()
+		err := (&tls.Files{Dir: c.CertDir}).Load(store)
+		return errors.Join(err, printCertificates(env.stdout, &admin.Certificates{Certificates: store.Current().Status()}))
+	}
+	known, err := askCertificates(ctx, c.Admin)
+	if err != nil {
+		return err
+	}
+	return printCertificates(env.stdout, known)
+}
+
+// askCertificates asks a serai what it serves.
+func askCertificates(ctx context.Context, address string) (*admin.Certificates, error) {
+	fail := func(err error) (*admin.Certificates, error) {
+		return nil, fmt.Errorf("ask serai at %s for its certificates: %w; name its --admin address, or list files with --cert-dir", address, err)
+	}
+	if host, port, err := net.SplitHostPort(address); err == nil && host == "" {
+		address = net.JoinHostPort("127.0.0.1", port)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/certificates", nil)
+	if err != nil {
+		return fail(err)
+	}
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return fail(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fail(errors.New(res.Status))
+	}
+	var known admin.Certificates
+	if err := json.NewDecoder(io.LimitReader(res.Body, 64<<20)).Decode(&known); err != nil {
+		return fail(err)
+	}
+	return &known, nil
+}
+
+func printCertificates(out io.Writer, known *admin.Certificates) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "SOURCE\tNAMES\tDAYS LEFT\tEXPIRES\tISSUER")
-	for _, s := range store.Current().Status() {
+	for _, s := range known.Certificates {
 		days := int(time.Until(s.NotAfter).Hours() / 24)
 		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\n", s.Source, strings.Join(s.Names, ","), days, s.NotAfter.Format(time.DateOnly), s.Issuer)
 	}
-	return errors.Join(err, w.Flush())
+	if o := known.Obtained; o != nil {
+		fmt.Fprintf(w, "\nHOST\tNEXT\tFAILED\tERROR\n")
+		for _, h := range o.Hosts {
+			next := "now"
+			if h.Next != nil {
+				next = h.Next.UTC().Format(time.RFC3339)
+			}
+			fmt.Fprintf(w, "%s\t%s\t%d\t%s\n", h.Host, next, h.Attempts, h.Error)
+		}
+		fmt.Fprintf(w, "\nOrdered by: %s\n", o.Leader)
+		if o.Problem != "" {
+			fmt.Fprintf(w, "The store cannot be read since %s: %s\n", o.Since.UTC().Format(time.RFC3339), o.Problem)
+		}
+	}
+	return w.Flush()
 }
 
-type certsRenewCommand struct{}
+type certsRenewCommand struct {
+	Host      string   `arg:"" help:"Host whose certificate is renewed."`
+	CertStore string   `enum:"nomad,file" default:"nomad" help:"Where the certificates are: nomad (NOMAD_ADDR and NOMAD_TOKEN say where and as whom) or file (--state-dir)." placeholder:"nomad|file"`
+	StateDir  string   `help:"serai's --state-dir, with --cert-store=file." placeholder:"DIR"`
+	Timeout   duration `default:"3m" help:"How long to wait for it; 0 for not at all."`
+}
 
-// Run says that it cannot be done yet.
-func (certsRenewCommand) Run() error {
-	return errors.New("this version of serai does not obtain certificates, so there is none to renew")
+// Run asks the serai that orders certificates, by a record in the store, and
+// waits until it has answered by removing that.
+func (c certsRenewCommand) Run(ctx context.Context, env *environment) error {
+	var client *nomad.Client
+	if c.CertStore == "nomad" {
+		o := nomad.OptionsFromEnv(env.getenv)
+		o.Logger = slog.New(slog.DiscardHandler)
+		var err error
+		if client, err = nomad.NewClient(o); err != nil {
+			return &usageError{fmt.Errorf("nomad client: %w", err)}
+		}
+		defer client.CloseIdleConnections()
+	}
+	store, err := openStore(c.CertStore, c.StateDir, client, env.getenv)
+	if err != nil {
+		return &usageError{err}
+	}
+	return acme.Renew(ctx, store, strings.ToLower(c.Host), c.Timeout.value(), func(leader string) {
+		fmt.Fprintf(env.stdout, "asked %s to renew the certificate of %s\n", leader, c.Host)
+	})
 }

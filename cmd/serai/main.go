@@ -96,6 +96,6 @@ func parse(c *commands, args []string, getenv func(string) string, stdout, stder
 		return nil, err
 	}
 	parsed, err = try(config)
-	c.Serve.namespaceHosts = config.namespaceHosts
+	c.Serve.namespaceHosts, c.Serve.clientRules = config.namespaceHosts, config.clientRules
 	return parsed, err
 }

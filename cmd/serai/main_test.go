@@ -24,11 +24,21 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(asMain) != "" {
+		main()
+		os.Exit(0)
+	}
 	goleak.VerifyTestMain(m,
 		// fasthttp keeps these for a while, or for good.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
-		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"))
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+		// The CA of the tests.
+		goleak.IgnoreAnyFunction("github.com/letsencrypt/pebble/v2/va.VAImpl.processTasks"))
 }
+
+// asMain makes the test's executable be serai: the tests that need several
+// processes run themselves.
+const asMain = "SERAI_TEST_AS_MAIN"
 
 // long bounds every wait of these tests; nothing takes nearly as long.
 const long = 30 * time.Second
@@ -486,7 +496,23 @@ func TestBadInput(t *testing.T) {
 		{"bad ready path", nil, []string{"serve", "--ready-path=ready"}, `ready path "ready" does not start with a slash`},
 		{"no listener", nil, []string{"serve", "--http="}, "no listener"},
 		{"nothing to route", nil, []string{"serve", "--no-nomad"}, "leaves nothing to route to"},
-		{"not built yet", nil, []string{"serve", "--acme-email=a@example.org"}, "does not obtain certificates"},
+		{"certificates without a place", nil, []string{"serve", "--acme-email=a@example.org"}, "--cert-store=file keeps certificates in --state-dir: set it, or --cert-store=nomad"},
+		{"an email that is none", nil, []string{"serve", "--acme-email=me", "--cert-store=nomad"}, `email "me" is no address`},
+		{"a CA without an account", nil, []string{"serve", "--acme-directory=https://ca.example.org/"}, "no certificate is ordered without --acme-email"},
+		{"a CA over plain HTTP", nil, []string{"serve", "--acme-email=a@example.org", "--cert-store=nomad", "--acme-directory=http://ca.example.org/"}, "is no https URL"},
+		{"a CA root that is not there", nil, []string{"serve", "--acme-email=a@example.org", "--cert-store=nomad", "--acme-ca-root=" + filepath.Join(dir, "none")}, "--acme-ca-root"},
+		{"hosts that are none", nil, []string{"serve", "--acme-email=a@example.org", "--cert-store=nomad", "--acme-hosts=https://a/"}, "is neither a name, nor *.NAME, nor *"},
+		{"half an external account", nil, []string{"serve", "--acme-email=a@example.org", "--cert-store=nomad", "--acme-eab-key-id=x"}, "wants both its key ID and its MAC key"},
+		{"autocert in a cluster", nil, []string{"serve", "--acme-email=a@example.org", "--acme-engine=autocert", "--cert-store=nomad"}, "is for one node"},
+		{"autocert without a place", nil, []string{"serve", "--acme-email=a@example.org", "--acme-engine=autocert"}, "--state-dir"},
+		{"Nomad's store without Nomad", nil, []string{"serve", "--no-nomad", "--services=x", "--acme-email=a@example.org", "--cert-store=nomad"}, "--cert-store=nomad needs Nomad"},
+		{"a short secret", nil, []string{"serve", "--acme-email=a@example.org", "--cert-store=nomad", "--cert-key-file=" + file("short")}, "at least 16 bytes"},
+		{"a secret for nothing", nil, []string{"serve", "--cert-key-file=" + file("short")}, "no store is in use"},
+		{"a version of TLS that is none", nil, []string{"serve", "--tls-min-version=1.1"}, "tls-min-version"},
+		{"client certificates without any of ours", nil, []string{"serve", "--config=" + file("client_certificates {\n hosts = [\"a.test\"]\n ca_file = \"none\"\n}\n")}, "there is no certificate to speak TLS with"},
+		{"client certificates of a CA that is not there", nil, []string{"serve", "--cert-dir=" + dir, "--config=" + file("client_certificates {\n hosts = [\"a.test\"]\n ca_file = \"none\"\n}\n")}, "client certificates of a.test"},
+		{"client certificates of no host", nil, []string{"serve", "--cert-dir=" + dir, "--config=" + file("client_certificates {\n ca_file = \"none\"\n}\n")}, "hosts"},
+		{"a renewal without a store", nil, []string{"certs", "renew", "a.test", "--cert-store=file"}, "--state-dir"},
 		{"certificates that are not there", nil, []string{"serve", "--cert-dir=" + filepath.Join(dir, "none")}, "no such file"},
 		{"access log that cannot be written", nil, []string{"serve", "--access-log=" + filepath.Join(dir, "none", "log")}, "access log"},
 		{"state directory that cannot be made", nil, []string{"serve", "--state-dir=/dev/null/x"}, "state directory"},
@@ -500,7 +526,7 @@ func TestBadInput(t *testing.T) {
 		{"namespace without hosts", nil, []string{"serve", "--config=" + file(`namespace "a" {}`)}, "hosts"},
 		{"namespace twice", nil, []string{"serve", "--config=" + file("namespace \"a\" {\n hosts = []\n}\nnamespace \"a\" {\n hosts = []\n}\n")}, "one block"},
 		{"namespace with a bad host", nil, []string{"serve", "--config=" + file("namespace \"a\" {\n hosts = [\"http://x\"]\n}\n")}, "is a URL or has a path"},
-		{"certs without a directory", nil, []string{"certs", "list"}, "cert-dir"},
+		{"certs of two places", nil, []string{"certs", "list", "--cert-dir=a", "--admin=b"}, "can't be used together"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), long)

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net/netip"
 	"time"
+
+	"serai/tls"
 )
 
 // serveCommand is `serai serve`: its flags.
@@ -37,13 +39,18 @@ type serveCommand struct {
 	DrainDelay        duration `default:"10s" help:"On a stop: how long requests are still accepted while the ready path already fails." group:"Clients"`
 	DrainTimeout      duration `default:"20s" help:"On a stop: how long what is in flight may take after that." group:"Clients"`
 
-	CertDir       string `help:"Directory of NAME.crt and NAME.key pairs; the pair called default answers all other names." placeholder:"DIR" group:"HTTPS"`
-	HTTPSOnly     bool   `name:"https-only" help:"Redirect plain HTTP of every route to https (308, or its redirect-status), except those with tls=off or a redirect of their own." group:"HTTPS"`
-	ACMEEmail     string `name:"acme-email" help:"Not built yet." placeholder:"ADDRESS" group:"HTTPS"`
-	ACMEDirectory string `name:"acme-directory" help:"Not built yet." placeholder:"URL" group:"HTTPS"`
-	ACMECARoot    string `name:"acme-ca-root" help:"Not built yet." placeholder:"FILE" group:"HTTPS"`
-	ACMEEngine    string `name:"acme-engine" help:"Not built yet." placeholder:"certmagic|autocert" group:"HTTPS"`
-	CertStore     string `help:"Not built yet." placeholder:"nomad|file" group:"HTTPS"`
+	CertDir       string   `help:"Directory of NAME.crt and NAME.key pairs; the pair called default answers all other names." placeholder:"DIR" group:"HTTPS"`
+	HTTPSOnly     bool     `name:"https-only" help:"Redirect plain HTTP of every route to https (308, or its redirect-status), except those with tls=off or a redirect of their own." group:"HTTPS"`
+	TLSMinVersion string   `name:"tls-min-version" default:"1.2" enum:"1.2,1.3" help:"Oldest version of TLS that is spoken." placeholder:"1.2|1.3" group:"HTTPS"`
+	ACMEEmail     string   `name:"acme-email" help:"Contact of the account at the CA. Turns automatic certificates on for the hosts of all routes without tls=off." placeholder:"ADDRESS" group:"HTTPS"`
+	ACMEDirectory string   `name:"acme-directory" help:"The CA's ACME directory; Let's Encrypt's when empty." placeholder:"URL" group:"HTTPS"`
+	ACMECARoot    string   `name:"acme-ca-root" help:"PEM file of the roots that verify the CA's own address; the system's when empty." placeholder:"FILE" group:"HTTPS"`
+	ACMEEngine    string   `name:"acme-engine" default:"certmagic" enum:"certmagic,autocert" help:"certmagic, for one node or a cluster, or autocert, for one node." placeholder:"certmagic|autocert" group:"HTTPS"`
+	ACMEHosts     []string `name:"acme-hosts" help:"Hosts that certificates may be ordered for: names, *.NAME for all below it; all when empty." placeholder:"PATTERN,..." group:"HTTPS"`
+	ACMEEABKeyID  string   `name:"acme-eab-key-id" help:"External account that the CA knows: its key ID." placeholder:"ID" group:"HTTPS"`
+	ACMEEABFile   string   `name:"acme-eab-key-file" help:"And the file of its MAC key, base64url." placeholder:"FILE" group:"HTTPS"`
+	CertStore     string   `enum:",nomad,file" default:"" help:"Where obtained certificates and the keys of session tickets are: nomad (Variables, shared by all nodes), which is the default in a Nomad task, or file (--state-dir)." placeholder:"nomad|file" group:"HTTPS"`
+	CertKeyFile   string   `help:"Secret that seals private keys in the store, the same on all nodes." placeholder:"FILE" group:"HTTPS"`
 
 	MaxHead                 int      `default:"65536" help:"Bytes of a request's or answer's head; 431 or 502 beyond." group:"Limits"`
 	MaxFields               int      `default:"128" help:"Header fields of one head." group:"Limits"`
@@ -72,6 +79,7 @@ type serveCommand struct {
 	LogFormat string     `default:"text" enum:"text,json" help:"text or json, on standard error." group:"Log"`
 
 	namespaceHosts map[string][]string
+	clientRules    []tls.ClientRule
 }
 
 // Run runs the ingress until it is told to stop and has drained.
@@ -90,16 +98,9 @@ func (c *serveCommand) Run(ctx context.Context, env *environment) error {
 // validate reports what no part would find by itself.
 func (c *serveCommand) validate() error {
 	var errs []error
-	for _, f := range []struct{ name, value string }{
-		{"acme-email", c.ACMEEmail}, {"acme-directory", c.ACMEDirectory}, {"acme-ca-root", c.ACMECARoot},
-		{"acme-engine", c.ACMEEngine}, {"cert-store", c.CertStore},
-	} {
-		if f.value != "" {
-			errs = append(errs, fmt.Errorf("--%s is set, but this version of serai does not obtain certificates; give them with --cert-dir", f.name))
-		}
-	}
-	if c.HTTP == "" && (c.HTTPS == "" || c.CertDir == "") {
-		errs = append(errs, errors.New("no listener: set --http, or --https and --cert-dir"))
+	errs = append(errs, c.validateCertificates()...)
+	if c.HTTP == "" && (c.HTTPS == "" || !c.hasCertificates()) {
+		errs = append(errs, errors.New("no listener: set --http, or --https and --cert-dir or --acme-email"))
 	}
 	if c.NoNomad && c.Services == "" {
 		errs = append(errs, errors.New("--no-nomad without --services leaves nothing to route to"))

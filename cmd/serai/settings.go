@@ -13,6 +13,8 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/convert"
+
+	"serai/tls"
 )
 
 // settings gives kong the flags that the command line does not: from the
@@ -46,8 +48,9 @@ func (s settings) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, 
 // Validate has nothing to say: values are checked where they are used.
 func (settings) Validate(*kong.Application) error { return nil }
 
-// configFile is an HCL file: an attribute for each flag, and a block for each
-// namespace that owns hosts:
+// configFile is an HCL file: an attribute for each flag, a block for each
+// namespace that owns hosts, and one for hosts that demand a certificate of
+// their clients:
 //
 //	http       = ":8080"
 //	namespaces = ["*", "!secret"]
@@ -55,9 +58,15 @@ func (settings) Validate(*kong.Application) error { return nil }
 //	namespace "team-a" {
 //	  hosts = ["*.team-a.example.org"]
 //	}
+//
+//	client_certificates {
+//	  hosts   = ["partners.example.org"]
+//	  ca_file = "/etc/serai/partners.pem"
+//	}
 type configFile struct {
 	flags          map[string]string
 	namespaceHosts map[string][]string
+	clientRules    []tls.ClientRule
 }
 
 // flagNames are the flags that a config file may set.
@@ -91,11 +100,15 @@ func readConfig(path string, flags []string) (*configFile, error) {
 		}
 	}
 	for _, block := range body.Blocks {
-		if block.Type != "namespace" || len(block.Labels) != 1 {
-			diagnostics = append(diagnostics, problem(block.DefRange(), "Unknown block", fmt.Sprintf("%q is no block of a config file, which has namespace \"NAME\" { hosts = [...] }", block.Type)))
-			continue
+		switch {
+		case block.Type == "namespace" && len(block.Labels) == 1:
+			diagnostics = append(diagnostics, c.readNamespace(block.AsHCLBlock())...)
+		case block.Type == "client_certificates" && len(block.Labels) == 0:
+			diagnostics = append(diagnostics, c.readClients(block.AsHCLBlock())...)
+		default:
+			diagnostics = append(diagnostics, problem(block.DefRange(), "Unknown block",
+				fmt.Sprintf("%q is no block of a config file, which has namespace \"NAME\" { hosts = [...] } and client_certificates { hosts = [...], ca_file = \"...\" }", block.Type)))
 		}
-		diagnostics = append(diagnostics, c.readNamespace(block.AsHCLBlock())...)
 	}
 	if diagnostics.HasErrors() {
 		return nil, fmt.Errorf("config file: %w", all(diagnostics))
@@ -114,6 +127,32 @@ func (c *configFile) readNamespace(block *hcl.Block) hcl.Diagnostics {
 		diagnostics = append(diagnostics, wrong...)
 		c.namespaceHosts[name] = values
 	}
+	return diagnostics
+}
+
+func (c *configFile) readClients(block *hcl.Block) hcl.Diagnostics {
+	content, diagnostics := block.Body.Content(&hcl.BodySchema{Attributes: []hcl.AttributeSchema{
+		{Name: "hosts", Required: true}, {Name: "ca_file", Required: true}, {Name: "optional"},
+	}})
+	var rule tls.ClientRule
+	for name, a := range content.Attributes {
+		values, wrong := stringsOf(a)
+		diagnostics = append(diagnostics, wrong...)
+		switch {
+		case wrong.HasErrors():
+		case name == "hosts":
+			rule.Hosts = values
+		case len(values) != 1:
+			diagnostics = append(diagnostics, problem(a.Expr.Range(), "Wrong type", name+" wants one value"))
+		case name == "ca_file":
+			rule.CAFile = values[0]
+		case values[0] == "true" || values[0] == "false":
+			rule.Optional = values[0] == "true"
+		default:
+			diagnostics = append(diagnostics, problem(a.Expr.Range(), "Wrong type", "optional wants true or false"))
+		}
+	}
+	c.clientRules = append(c.clientRules, rule)
 	return diagnostics
 }
 

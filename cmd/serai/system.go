@@ -41,6 +41,8 @@ type system struct {
 	accessLog *proxy.AccessLog // nil when it is off
 	logFile   *logFile         // nil when the access log is no file
 	certs     *tls.Store       // nil without a certificate source
+	clients   *tls.Clients     // nil when no host demands certificates of clients
+	obtain    obtainer         // nil when no certificate is obtained
 	admin     *admin.Admin
 	traffic   []*listener
 	adminPort net.Listener // nil when it is off
@@ -93,13 +95,16 @@ func newSystem(c *serveCommand, env *environment, logger *slog.Logger) (s *syste
 	if s.accessLog != nil {
 		o.Log = s.accessLog.Log
 	}
+	errs = append(errs, s.openCertificates())
+	if s.certs != nil {
+		o.Shares = func(secure bool, name, host string) bool { return s.certs.Shares(s.clients, secure, name, host) }
+		o.SharesPlain = s.clients != nil
+	}
+	if s.obtain != nil {
+		o.Challenge = s.obtain.AnswerHTTP
+	}
 	s.proxy, err = proxy.New(o)
 	errs = append(errs, err)
-	if c.CertDir != "" {
-		s.certs = tls.NewStore()
-		_, err = os.ReadDir(c.CertDir)
-		errs = append(errs, err)
-	}
 	if err = errors.Join(errs...); err != nil {
 		return s, &usageError{err}
 	}
@@ -112,6 +117,10 @@ func newSystem(c *serveCommand, env *environment, logger *slog.Logger) (s *syste
 	}
 	if s.accessLog != nil {
 		a.AccessLogDropped = s.accessLog.Dropped
+	}
+	a.Certificates = s.certs
+	if s.obtain != nil {
+		a.Obtain = s.obtain
 	}
 	if s.admin, err = admin.New(a); err != nil {
 		return s, err
@@ -216,6 +225,9 @@ func (s *system) listen(limits wire.Limits) error {
 		WriteIdle: s.WriteIdle.value(), TunnelIdle: s.TunnelIdle.value(),
 		MaxConns: s.MaxConnections, MaxConnsPerClient: s.MaxConnectionsPerClient, Logger: s.logger,
 	}
+	if s.certs != nil {
+		o.Handshaken = s.certs.Handshaken
+	}
 	if o.MaxConns == 0 {
 		o.MaxConns = defaultMaxConns()
 	}
@@ -238,7 +250,7 @@ func (s *system) listen(limits wire.Limits) error {
 	}
 	if s.HTTPS != "" && s.certs != nil {
 		err := add("https", s.HTTPS, func(l net.Listener) net.Listener {
-			return cryptotls.NewListener(s.acceptProxyProtocol(l), s.certs.Config("http/1.1"))
+			return cryptotls.NewListener(s.acceptProxyProtocol(l), s.certs.Config(s.tlsOptions()))
 		})
 		if err != nil {
 			return err
@@ -275,9 +287,12 @@ func (s *system) run(ctx context.Context) error {
 		start("access log", s.accessLog.Run)
 	}
 	start("hangup", s.onHangup)
-	if s.certs != nil {
+	if s.CertDir != "" {
 		files := &tls.Files{Dir: s.CertDir, Logger: s.logger}
-		start("certificates", func(ctx context.Context) error { return files.Run(ctx, s.certs) })
+		start("certificate files", func(ctx context.Context) error { return files.Run(ctx, s.certs) })
+	}
+	if s.obtain != nil {
+		start("certificates", s.obtain.Run)
 	}
 	snapshots := make(chan *discovery.Snapshot)
 	start("discovery", func(ctx context.Context) error { return s.source.Run(ctx, snapshots) })
@@ -356,6 +371,9 @@ func (s *system) follow(ctx context.Context, snapshots <-chan *discovery.Snapsho
 			began := time.Now()
 			s.builder.Update(snapshot)
 			s.admin.Published(snapshot, time.Since(began))
+			if s.obtain != nil {
+				s.obtain.Changed()
+			}
 			if !known {
 				known = true
 				close(s.first)

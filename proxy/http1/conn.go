@@ -21,7 +21,8 @@ type conn struct {
 	wire        *wire.Conn
 	peer, local netip.AddrPort
 	secure      bool
-	counted     bool // by the limit of each client
+	serverName  string // that the TLS client asked for
+	counted     bool   // by the limit of each client
 	shard       int
 
 	mu      sync.Mutex
@@ -103,9 +104,15 @@ func (c *conn) handshake(t *tls.Conn) bool {
 			"Connection: close\r\nContent-Length: 52\r\n\r\n400 this port speaks TLS: use https:// (plain-http)\n")
 	}
 	if err != nil {
+		c.server.options.Handshaken(nil, err)
 		c.server.proxy.Refused("tls-handshake")
+		return false
 	}
-	return err == nil
+	state := t.ConnectionState()
+	c.server.options.Handshaken(&state, nil)
+	c.serverName = state.ServerName
+	// A CA that validates a name asks for nothing else (RFC 8737).
+	return state.NegotiatedProtocol == "" || state.NegotiatedProtocol == "http/1.1"
 }
 
 // looksLikeHTTP reports whether a first record is the start of a request line.
@@ -171,7 +178,7 @@ func (c *conn) cut() {
 func (c *conn) begin() *session {
 	s := c.server.exchanges.Get().(*session)
 	s.Reset()
-	s.Peer, s.Local, s.Secure, s.Shard = c.peer, c.local, c.secure, c.shard
+	s.Peer, s.Local, s.Secure, s.ServerName, s.Shard = c.peer, c.local, c.secure, c.serverName, c.shard
 	s.answer.reset(c)
 	c.mu.Lock()
 	c.session, c.served = s, true

@@ -7,6 +7,7 @@ package http1
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -31,6 +32,9 @@ type Options struct {
 	// MaxConns bounds the connections of one Server, MaxConnsPerClient those
 	// of one address. Zero means no limit.
 	MaxConns, MaxConnsPerClient int
+	// Handshaken is told of each TLS handshake, its state or its error; nil for
+	// nobody.
+	Handshaken func(*tls.ConnectionState, error)
 	// Logger gets what an operator must know; nil discards it.
 	Logger *slog.Logger
 }
@@ -72,6 +76,9 @@ func (o *Options) setDefaults() {
 		if *d.value == 0 {
 			*d.value = d.otherwise
 		}
+	}
+	if o.Handshaken == nil {
+		o.Handshaken = func(*tls.ConnectionState, error) {}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -1,0 +1,100 @@
+package admin
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"serai/tls"
+	"serai/tls/acme"
+)
+
+// Obtainer obtains certificates. *acme.Issuer and *acme.Autocert do.
+type Obtainer interface {
+	// Status may ask the store who leads.
+	Status(context.Context) acme.Status
+	// Orders counts the orders of this serai by result.
+	Orders() map[string]uint64
+}
+
+// Certificates is what /certificates answers.
+type Certificates struct {
+	// Certificates are those in the SNI table, sorted by name.
+	Certificates []tls.Status `json:"certificates"`
+	// Obtained is how those are that serai obtains, null when it obtains none.
+	Obtained *acme.Status `json:"obtained"`
+}
+
+// askLeader bounds the question who leads.
+const askLeader = 2 * time.Second
+
+func (a *Admin) serveCertificates(w http.ResponseWriter, r *http.Request) {
+	c := Certificates{Certificates: []tls.Status{}}
+	if a.options.Certificates != nil {
+		c.Certificates = a.options.Certificates.Current().Status()
+	}
+	if a.options.Obtain != nil {
+		ctx, cancel := context.WithTimeout(r.Context(), askLeader)
+		defer cancel()
+		status := a.options.Obtain.Status(ctx)
+		c.Obtained = &status
+	}
+	answer(w, http.StatusOK, c)
+}
+
+var (
+	certExpiry   = desc("serai_certificate_expiry_timestamp_seconds", "When a certificate expires.", "name", "source")
+	certOrders   = desc("serai_certificate_orders_total", "Orders of certificates by this serai, by result.", "result")
+	certLeader   = desc("serai_certificate_leader", "1 where this serai orders the certificates.")
+	certMissing  = desc("serai_certificates_missing", "Hosts that want a certificate and have none.")
+	certFailing  = desc("serai_certificates_failing", "Hosts whose last order failed.")
+	certStale    = desc("serai_certificate_store_unreadable", "1 while the store of certificates cannot be read.")
+	handshakes   = desc("serai_tls_handshakes_total", "TLS handshakes, by version and result.", "version", "result")
+	unknownNames = desc("serai_tls_unknown_names_total", "TLS handshakes for names without a certificate.")
+)
+
+// collectCertificates tells of certificates and handshakes.
+func collectCertificates(o *Options, out chan<- prometheus.Metric) {
+	if o.Certificates == nil {
+		return
+	}
+	for _, s := range o.Certificates.Current().Status() {
+		gauge(out, certExpiry, float64(s.NotAfter.Unix()), label(s.Names[0]), label(s.Source))
+	}
+	counter(out, unknownNames, o.Certificates.UnknownNames())
+	for _, h := range o.Certificates.Handshakes() {
+		counter(out, handshakes, h.Count, h.Version, h.Result)
+	}
+	if o.Obtain == nil {
+		return
+	}
+	for result, n := range o.Obtain.Orders() {
+		counter(out, certOrders, n, result)
+	}
+	// A scrape does not ask the store who leads.
+	ended, end := context.WithCancel(context.Background())
+	end()
+	status := o.Obtain.Status(ended)
+	missing, failing := 0, 0
+	for _, h := range status.Hosts {
+		if h.Expires == nil {
+			missing++
+		}
+		if h.Error != "" {
+			failing++
+		}
+	}
+	gauge(out, certLeader, oneIf(status.Leading))
+	gauge(out, certMissing, float64(missing))
+	gauge(out, certFailing, float64(failing))
+	gauge(out, certStale, oneIf(status.Problem != ""))
+}
+
+func oneIf(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,609 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"serai/nomad"
+	"serai/nomad/nomadsim"
+	"serai/tls/acme/acmetest"
+)
+
+// obtained returns what a node tells of one host's certificate.
+func (n *node) obtained(host string) (next time.Time, failure string, attempts int) {
+	o := n.certificates().Obtained
+	if o == nil {
+		return
+	}
+	for _, h := range o.Hosts {
+		if h.Host == host {
+			if h.Next != nil {
+				next = *h.Next
+			}
+			return next, h.Error, h.Attempts
+		}
+	}
+	return
+}
+
+// leader returns the node that orders.
+func leader(t *testing.T, nodes []*node) (found *node) {
+	t.Helper()
+	until(t, "a leader", func() bool {
+		for _, n := range nodes {
+			if o := n.certificates().Obtained; o != nil && o.Leading {
+				found = n
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
+
+// TestLeaderIsKilledDuringAnOrder: the CA holds an order back, the leader is
+// killed, and another one finishes.
+func TestLeaderIsKilledDuringAnOrder(t *testing.T) {
+	for _, p := range places() {
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
+			var sim *nomadsim.Sim
+			var url string
+			switch p.name {
+			case "simulator":
+				sim, url, _ = simulator(t)
+			case "file":
+				t.Skip("its one process has no other")
+			default:
+				if testing.Short() {
+					t.Skip("a real lock runs out after 21 s")
+				}
+				url = realAgent(t, os.Getenv("NOMAD_BIN"))
+			}
+			ca := acmetest.New(t, acmetest.Options{})
+			file := filepath.Join(t.TempDir(), "services.json")
+			first := instance(t, "first", "ingress.host=first.example.org")
+			writeServices(t, file, first)
+			nodes := newNodes(t, ca, 3)
+			for _, n := range nodes {
+				n.start([]string{"NOMAD_ADDR=" + url}, append(acmeFlags(ca, file), "--cert-store=nomad")...)
+			}
+			for _, n := range nodes {
+				until(t, "the first certificate", func() bool { return n.serial("first.example.org") != "" })
+			}
+			before := nodes[0].serial("first.example.org")
+
+			held := make(chan struct{})
+			var once sync.Once
+			ca.Fail(func(_ http.ResponseWriter, r *http.Request) {
+				if strings.Contains(r.URL.Path, "finalize-order") {
+					once.Do(func() { close(held) })
+					<-r.Context().Done()
+				}
+			})
+			writeServices(t, file, first, instance(t, "second", "ingress.host=second.example.org"))
+			<-held
+			dead := leader(t, nodes)
+			dead.cmd.Process.Kill()
+			<-dead.ended
+			ca.Fail(nil)
+			var rest []*node
+			for _, n := range nodes {
+				if n != dead {
+					rest = append(rest, n)
+				}
+			}
+			if sim != nil {
+				sim.Advance(22 * time.Second) // twice the lock's TTL, and its delay
+			}
+			serial := ""
+			for _, n := range rest {
+				until(t, "the second certificate", func() bool { return n.serial("second.example.org") != "" })
+				if got := n.serial("second.example.org"); serial != "" && serial != got {
+					t.Error("two certificates are served for one name")
+				} else {
+					serial = got
+				}
+				if n.serial("first.example.org") != before {
+					t.Error("the first certificate is not what it was")
+				}
+			}
+			if n := ca.Orders("first.example.org"); n != 1 {
+				t.Errorf("the first host was ordered %d times", n)
+			}
+		})
+	}
+}
+
+// TestStoreFailsDuringRenewal takes Nomad away in several ways while short
+// certificates have to be renewed: what there is is served, why is told, and the
+// renewal follows.
+func TestStoreFailsDuringRenewal(t *testing.T) {
+	t.Parallel()
+	const host = "a.example.org"
+	sim, url, _ := simulator(t)
+	ca := acmetest.New(t, acmetest.Options{Life: 12 * time.Second})
+	nodes := newNodes(t, ca, 2)
+	state := t.TempDir()
+	for i, n := range nodes {
+		n.start([]string{"NOMAD_ADDR=" + url}, append(acmeFlags(ca, servicesFile(t, host)), "--cert-store=nomad", "--state-dir="+filepath.Join(state, strconv.Itoa(i)))...)
+	}
+	for _, n := range nodes {
+		until(t, "a certificate", func() bool { return n.serial(host) != "" })
+	}
+	for _, fault := range []struct {
+		name    string
+		begin   func() (end func())
+		visible string
+	}{
+		{"away", func() func() { sim.Partition(true); return func() { sim.Partition(false) } }, "variable"},
+		{"403", func() func() { return injectVariables(sim, nomadsim.Forbidden()) }, "Permission denied"},
+		{"500", func() func() { return injectVariables(sim, nomadsim.NoLeader()) }, "No cluster leader"},
+		{"empty", func() func() { return sim.Inject(nomad.KindVariables, nomadsim.Empty(1<<40)) }, ""},
+	} {
+		t.Run(fault.name, func(t *testing.T) {
+			before := nodes[0].serial(host)
+			end := fault.begin()
+			stop := time.Now().Add(8 * time.Second)
+			for time.Now().Before(stop) {
+				for _, n := range nodes {
+					if n.serial(host) == "" {
+						t.Fatal("nothing is served")
+					}
+				}
+				time.Sleep(50 * time.Millisecond)
+			}
+			if fault.visible != "" {
+				if o := nodes[0].certificates().Obtained; o == nil || !strings.Contains(o.Problem, fault.visible) {
+					t.Errorf("/certificates says %+v, want %q", o, fault.visible)
+				}
+			}
+			end()
+			for _, n := range nodes {
+				until(t, "the renewal", func() bool { s := n.serial(host); return s != "" && s != before })
+			}
+		})
+	}
+
+	t.Run("a start without Nomad", func(t *testing.T) {
+		sim.Partition(true)
+		defer sim.Partition(false)
+		n := nodes[1]
+		n.kill(syscall.SIGTERM)
+		n.run([]string{"NOMAD_ADDR=" + url}, append(acmeFlags(ca, servicesFile(t, host)), "--cert-store=nomad", "--state-dir="+filepath.Join(state, "1"))...)
+		until(t, "the certificate of this node's copy", func() bool { return n.serial(host) != "" })
+	})
+}
+
+// injectVariables makes all requests about variables and locks meet a fault.
+func injectVariables(sim *nomadsim.Sim, f nomadsim.Fault) (end func()) {
+	var ends []func()
+	for _, kind := range []string{nomad.KindVariable, nomad.KindVariables, nomad.KindLock} {
+		ends = append(ends, sim.Inject(kind, f))
+	}
+	return func() {
+		for _, end := range ends {
+			end()
+		}
+	}
+}
+
+// TestDamagedRecords damages what is in the store: what was served stays, and
+// is ordered anew where it has to be.
+func TestDamagedRecords(t *testing.T) {
+	t.Parallel()
+	const host = "a.example.org"
+	sim, url, _ := simulator(t)
+	ca := acmetest.New(t, acmetest.Options{})
+	n := newNodes(t, ca, 1)[0]
+	n.start([]string{"NOMAD_ADDR=" + url}, append(acmeFlags(ca, servicesFile(t, host)), "--cert-store=nomad")...)
+	until(t, "a certificate", func() bool { return n.serial(host) != "" })
+	before := n.serial(host)
+	client, err := nomad.NewClient(nomad.Options{Address: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.CloseIdleConnections()
+	var path string
+	var items map[string]string
+	for key, v := range sim.Variables() {
+		if v["crt"] != "" {
+			path, items = strings.TrimPrefix(key, "default/"), v
+		}
+	}
+	if !strings.Contains(items["key"], "PRIVATE KEY") {
+		t.Fatalf("the store has no key at %q", path)
+	}
+	delete(items, "key")
+	if _, err := client.PutVariable(context.Background(), nomad.Variable{VariableMeta: nomad.VariableMeta{Path: path}, Items: items}); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "a new certificate", func() bool {
+		s := n.serial(host)
+		if s == "" {
+			t.Fatal("nothing is served")
+		}
+		return s != before
+	})
+	if !strings.Contains(n.output.String(), "a record of the certificate store is not used") {
+		t.Error("the log does not tell of the damaged record")
+	}
+
+	before = n.serial(host)
+	if err := client.DeleteVariable(context.Background(), "default", path); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "one in place of that which was deleted", func() bool { s := n.serial(host); return s != "" && s != before })
+}
+
+// TestCAFails has the CA refuse, break and be silent: what there is is served,
+// and why there is no more is told.
+func TestCAFails(t *testing.T) {
+	t.Parallel()
+	_, url, _ := simulator(t)
+	ca := acmetest.New(t, acmetest.Options{})
+	file := filepath.Join(t.TempDir(), "services.json")
+	all := []nomad.Registration{instance(t, "first", "ingress.host=first.example.org")}
+	writeServices(t, file, all...)
+	nodes := newNodes(t, ca, 2)
+	for _, n := range nodes {
+		n.start([]string{"NOMAD_ADDR=" + url}, append(acmeFlags(ca, file), "--cert-store=nomad")...)
+		until(t, "a certificate", func() bool { return n.serial("first.example.org") != "" })
+	}
+	for _, fault := range []struct {
+		name, want string
+		handler    http.HandlerFunc
+	}{
+		{"broken", "500", acmetest.Broken},
+		{"limited", "rateLimited", acmetest.Limited},
+	} {
+		t.Run(fault.name, func(t *testing.T) {
+			host := fault.name + ".example.org"
+			ca.Fail(fault.handler)
+			defer ca.Fail(nil)
+			all = append(all, instance(t, fault.name, "ingress.host="+host))
+			writeServices(t, file, all...)
+			for _, n := range nodes { // the one that does not order tells it, too
+				until(t, "the failure to be told", func() bool {
+					_, failure, attempts := n.obtained(host)
+					return attempts > 0 && strings.Contains(failure, fault.want)
+				})
+				if n.serial("first.example.org") == "" {
+					t.Error("the certificate that there is is not served")
+				}
+				if status, _ := get(n.http, host, "/"); status != 200 {
+					t.Errorf("plain HTTP answers %d", status)
+				}
+			}
+			if next, _, _ := nodes[0].obtained(host); fault.name == "limited" && time.Until(next) < 10*time.Minute {
+				t.Errorf("a CA that wants no more orders is asked again at %v", next)
+			}
+		})
+	}
+	ca.Fail(acmetest.Silent)
+	for _, n := range nodes {
+		if n.serial("first.example.org") == "" {
+			t.Error("the certificate that there is is not served while the CA is silent")
+		}
+	}
+	if n := metric(nodes[0].admin, `serai_certificates_failing`); n == "0" || n == "" {
+		t.Errorf("serai_certificates_failing is %q", n)
+	}
+}
+
+// TestRenewalsUnderLoad renews short certificates again and again, and makes
+// handshakes all the time: each is answered with a certificate that is valid.
+func TestRenewalsUnderLoad(t *testing.T) {
+	t.Parallel()
+	const host = "a.example.org"
+	life, renewals := 9*time.Second, 3
+	if v, err := time.ParseDuration(os.Getenv("SERAI_TEST_LIFE")); err == nil {
+		life, renewals = v, 10
+	}
+	_, url, _ := simulator(t)
+	ca := acmetest.New(t, acmetest.Options{Life: life})
+	nodes := newNodes(t, ca, 3)
+	var addresses []string
+	for _, n := range nodes {
+		n.start([]string{"NOMAD_ADDR=" + url}, append(acmeFlags(ca, servicesFile(t, host)), "--cert-store=nomad")...)
+		addresses = append(addresses, n.https)
+	}
+	for _, n := range nodes {
+		until(t, "a certificate", func() bool { return n.serial(host) != "" })
+	}
+	var made, failed atomic.Int64
+	var mu sync.Mutex
+	serials := map[string]bool{}
+	stop := make(chan struct{})
+	var running sync.WaitGroup
+	roots := ca.Roots()
+	for i := range 6 {
+		running.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				c, err := tls.DialWithDialer(&net.Dialer{Timeout: 10 * time.Second}, "tcp", addresses[i%len(addresses)], &tls.Config{ServerName: host, RootCAs: roots})
+				made.Add(1)
+				if err != nil {
+					failed.Add(1)
+					t.Errorf("handshake: %v", err)
+					continue
+				}
+				mu.Lock()
+				serials[c.ConnectionState().PeerCertificates[0].SerialNumber.String()] = true
+				mu.Unlock()
+				io.WriteString(c, "GET / HTTP/1.1\r\nHost: "+host+"\r\nConnection: close\r\n\r\n")
+				if answer, _ := io.ReadAll(c); !strings.HasPrefix(string(answer), "HTTP/1.1 200") {
+					t.Errorf("answer %.40q", answer)
+				}
+				c.Close()
+			}
+		})
+	}
+	for end := time.Now().Add(time.Duration(renewals+3) * life); ; time.Sleep(100 * time.Millisecond) {
+		mu.Lock()
+		n := len(serials)
+		mu.Unlock()
+		if n > renewals {
+			break
+		}
+		if time.Now().After(end) {
+			t.Errorf("%d renewals, want %d", n-1, renewals)
+			break
+		}
+	}
+	close(stop)
+	running.Wait()
+	t.Logf("%d renewals of certificates of %v: %d handshakes, %d failed; %d orders", len(serials)-1, life, made.Load(), failed.Load(), ca.Orders(host))
+	if n := ca.Orders(host); n > len(serials)+1 {
+		t.Errorf("%d orders for %d certificates", n, len(serials))
+	}
+}
+
+// TestRenewOnRequest renews by serai certs renew, lists by serai certs list,
+// and refuses hosts that nobody wants.
+func TestRenewOnRequest(t *testing.T) {
+	const host = "a.example.org"
+	for _, p := range places() {
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
+			ca := acmetest.New(t, acmetest.Options{})
+			env, args, _ := p.open(t)
+			n := newNodes(t, ca, 1)[0]
+			n.start(env, append(args, acmeFlags(ca, servicesFile(t, host))...)...)
+			until(t, "a certificate", func() bool { return n.serial(host) != "" })
+			before := n.serial(host)
+			command := []string{"certs", "renew", host}
+			getenv := func(name string) string {
+				for _, e := range env {
+					if v, ok := strings.CutPrefix(e, name+"="); ok {
+						return v
+					}
+				}
+				return ""
+			}
+			for _, a := range args {
+				if strings.HasPrefix(a, "--cert-store") || strings.HasPrefix(a, "--state-dir") {
+					command = append(command, a)
+				}
+			}
+			var out buffer
+			ctx, cancel := context.WithTimeout(context.Background(), 2*long)
+			defer cancel()
+			if err := run(ctx, command, getenv, &out, io.Discard); err != nil {
+				t.Fatal(err)
+			}
+			if n.serial(host) == before {
+				t.Error("the certificate is the old one")
+			}
+			if err := run(ctx, []string{"certs", "list", "--admin=" + n.admin}, getenv, &out, io.Discard); err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range []string{"asked process", host, "acme:", "Ordered by: process"} {
+				if !strings.Contains(out.String(), want) {
+					t.Errorf("the commands print no %q:\n%s", want, out.String())
+				}
+			}
+			command[2] = "other.example.org"
+			if err := run(ctx, append(command, "--timeout=10s"), getenv, &out, io.Discard); err != nil {
+				t.Errorf("a request for a host that nobody wants is not answered: %v", err)
+			}
+			if ca.Orders("other.example.org") != 0 {
+				t.Error("a certificate was ordered for a host that nobody wants")
+			}
+
+			// A failure is told to who asked.
+			ca.Fail(acmetest.Broken)
+			command[2] = host
+			if err := run(ctx, command, getenv, &out, io.Discard); err == nil || !strings.Contains(err.Error(), "was not renewed") {
+				t.Errorf("a renewal that failed: %v", err)
+			}
+		})
+	}
+}
+
+// TestManyNewHosts brings a thousand hosts at once: the CA sees a few orders.
+func TestManyNewHosts(t *testing.T) {
+	t.Parallel()
+	_, url, _ := simulator(t)
+	ca := acmetest.New(t, acmetest.Options{})
+	var hosts []string
+	for i := range 1000 {
+		hosts = append(hosts, "h"+strconv.Itoa(i)+".example.org")
+	}
+	file := filepath.Join(t.TempDir(), "services.json")
+	var all []nomad.Registration
+	web := instance(t, "web")
+	for i := 0; i < len(hosts); i += 20 {
+		r := web
+		r.ServiceName, r.ID = "web"+strconv.Itoa(i), "web"+strconv.Itoa(i)
+		r.Tags = []string{"ingress.host=" + strings.Join(hosts[i:i+20], ",")}
+		all = append(all, r)
+	}
+	writeServices(t, file, all...)
+	n := newNodes(t, ca, 1)[0]
+	n.start([]string{"NOMAD_ADDR=" + url}, append(acmeFlags(ca, file), "--cert-store=nomad")...)
+	until(t, "the first certificates", func() bool { return len(n.certificates().Certificates) >= 5 })
+	// certmagic lets ten orders begin in ten seconds.
+	if got := ca.AllOrders(); got > 30 {
+		t.Errorf("%d orders at once", got)
+	}
+	if o := n.certificates().Obtained; len(o.Hosts) != 1000 {
+		t.Errorf("%d hosts want certificates, want 1000", len(o.Hosts))
+	}
+}
+
+// TestAutocert obtains with the other engine.
+func TestAutocert(t *testing.T) {
+	for _, kind := range []string{"http-01", "tls-alpn-01"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			const host = "a.example.org"
+			ca := acmetest.New(t, acmetest.Options{Offer: kind})
+			n := newNodes(t, ca, 1)[0]
+			args := append(acmeFlags(ca, servicesFile(t, host)), "--acme-engine=autocert", "--no-nomad", "--state-dir="+t.TempDir())
+			n.start(nil, args...)
+			until(t, "a certificate", func() bool { return n.serial(host) != "" })
+			before := n.serial(host)
+			n.kill(syscall.SIGTERM)
+			n.run(nil, args...)
+			until(t, "the certificate after a restart", func() bool { return n.serial(host) != "" })
+			if n.serial(host) != before || ca.Orders(host) != 1 {
+				t.Errorf("after a restart the certificate is ordered again (%d orders)", ca.Orders(host))
+			}
+			if n.serial("other.example.org") != "" {
+				t.Error("a name that nobody wants got a certificate")
+			}
+		})
+	}
+}
+
+// TestExternalAccountAndSeal orders with an account that the CA wants to know,
+// and looks that no key is in the store in the clear, nor anywhere else.
+func TestExternalAccountAndSeal(t *testing.T) {
+	t.Parallel()
+	const host, mac = "a.example.org", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
+	sim, url, _ := simulator(t)
+	ca := acmetest.New(t, acmetest.Options{KeyID: "kid-1", MACKey: mac})
+	dir := t.TempDir()
+	for name, content := range map[string]string{"mac": mac, "seal": "a secret that is long enough", "other": "another secret that is long"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	args := append(acmeFlags(ca, servicesFile(t, host)), "--cert-store=nomad", "--acme-eab-key-id=kid-1",
+		"--acme-eab-key-file="+filepath.Join(dir, "mac"), "--cert-key-file="+filepath.Join(dir, "seal"), "--log-level=DEBUG", "--state-dir="+filepath.Join(dir, "state"))
+	n := newNodes(t, ca, 1)[0]
+	n.start([]string{"NOMAD_ADDR=" + url}, args...)
+	until(t, "a certificate", func() bool { return n.serial(host) != "" })
+	sealed := 0
+	for path, items := range sim.Variables() {
+		for name, value := range items {
+			if strings.Contains(value, "PRIVATE KEY") {
+				t.Errorf("%s has a private key in the clear in %s", path, name)
+			}
+			if strings.HasPrefix(value, "sealed:") {
+				sealed++
+			}
+		}
+	}
+	if sealed < 4 { // of the certificate, the account and its key, the tickets
+		t.Errorf("%d values are sealed", sealed)
+	}
+	filepath.WalkDir(filepath.Join(dir, "state"), func(path string, e os.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		content, _ := os.ReadFile(path)
+		info, _ := e.Info()
+		if strings.Contains(string(content), "PRIVATE KEY") || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %v, or a private key in the clear", path, info.Mode())
+		}
+		return nil
+	})
+	for what, text := range map[string]string{"the log": n.output.String(), "/certificates": page(n.admin, "/certificates"), "/metrics": page(n.admin, "/metrics")} {
+		for _, secret := range []string{"PRIVATE KEY", mac, "a secret that is long enough"} {
+			if strings.Contains(text, secret) {
+				t.Errorf("%s tells %q", what, secret)
+			}
+		}
+	}
+	n.kill(syscall.SIGTERM)
+	args[len(args)-3] = "--cert-key-file=" + filepath.Join(dir, "other")
+	n.run([]string{"NOMAD_ADDR=" + url}, args...)
+	until(t, "a word about the wrong key", func() bool { return strings.Contains(n.output.String(), "sealed with another key") })
+}
+
+func page(address, path string) string {
+	_, body := get(address, "", path)
+	return body
+}
+
+// TestClientCertificates lets clients without a certificate not in, neither by
+// another name, nor by none, nor over plain HTTP.
+func TestClientCertificates(t *testing.T) {
+	dir := t.TempDir()
+	clients := authority(t)
+	clients.write(t, dir, "both", "open.example.org", "closed.example.org")
+	clientCert, wrong := clients.issue(t, "client"), authority(t).issue(t, "client")
+	caFile := filepath.Join(dir, "clients.pem")
+	clients.writeRoot(t, caFile)
+	config := filepath.Join(dir, "serai.hcl")
+	if err := os.WriteFile(config, []byte("client_certificates {\n  hosts = [\"closed.example.org\"]\n  ca_file = \""+caFile+"\"\n}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	plain, secure, admin := freeAddress(t), freeAddress(t), freeAddress(t)
+	start(t, nil, "serve", "--no-nomad", "--services="+servicesFile(t, "open.example.org", "closed.example.org"), "--config="+config,
+		"--cert-dir="+dir, "--http="+plain, "--https="+secure, "--admin="+admin, "--drain-delay=0s")
+	until(t, "the services", func() bool { status, _ := get(plain, "open.example.org", "/"); return status == 200 })
+	ask := func(name, host string, certs ...tls.Certificate) int {
+		c, err := tls.Dial("tcp", secure, &tls.Config{ServerName: name, InsecureSkipVerify: true, Certificates: certs})
+		if err != nil {
+			return 0
+		}
+		defer c.Close()
+		io.WriteString(c, "GET / HTTP/1.1\r\nHost: "+host+"\r\nConnection: close\r\n\r\n")
+		answer, _ := io.ReadAll(c)
+		if len(answer) < 12 {
+			return 0
+		}
+		status, _ := strconv.Atoi(string(answer[9:12]))
+		return status
+	}
+	for _, c := range []struct {
+		what string
+		got  int
+		want int
+	}{
+		{"the open host", ask("open.example.org", "open.example.org"), 200},
+		{"the closed host without a certificate", ask("closed.example.org", "closed.example.org"), 0},
+		{"the closed host with one of another CA", ask("closed.example.org", "closed.example.org", wrong), 0},
+		{"the closed host with a certificate", ask("closed.example.org", "closed.example.org", clientCert), 200},
+		{"the closed host by the name of the open one", ask("open.example.org", "closed.example.org", clientCert), 421},
+		{"the same with a port and in capitals", ask("open.example.org", "CLOSED.example.org.:443", clientCert), 421},
+		{"the closed host by no name", ask("", "closed.example.org", clientCert), 0},
+		{"the open host by the name of the closed one", ask("closed.example.org", "open.example.org", clientCert), 421},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s: %d, want %d", c.what, c.got, c.want)
+		}
+	}
+	if status, _ := get(plain, "closed.example.org", "/"); status != 421 {
+		t.Errorf("the closed host over plain HTTP: %d, want 421", status)
+	}
+}

@@ -1,0 +1,219 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	cryptotls "crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"serai/nomad"
+	"serai/router"
+	"serai/tls"
+	"serai/tls/acme"
+	"serai/tls/certstore"
+)
+
+// obtainer obtains certificates: *acme.Issuer, or *acme.Autocert.
+type obtainer interface {
+	Run(context.Context) error
+	Changed()
+	AnswerHTTP(host, path string) (answer string, ok bool)
+	AnswerTLS(name string) *cryptotls.Certificate
+	Status(context.Context) acme.Status
+	Orders() map[string]uint64
+}
+
+// certPrefix is what the paths of Nomad Variables begin with, as in serai's
+// policy.
+const certPrefix = "serai"
+
+// hasCertificates reports whether certificates come from somewhere.
+func (c *serveCommand) hasCertificates() bool {
+	return c.CertDir != "" || c.ACMEEmail != "" || c.CertStore != ""
+}
+
+// validateCertificates reports what is wrong with the flags about
+// certificates.
+func (c *serveCommand) validateCertificates() (errs []error) {
+	if c.ACMEEmail == "" {
+		for _, f := range []struct {
+			name string
+			set  bool
+		}{
+			{"acme-directory", c.ACMEDirectory != ""}, {"acme-ca-root", c.ACMECARoot != ""}, {"acme-engine", c.ACMEEngine == "autocert"},
+			{"acme-hosts", len(c.ACMEHosts) > 0}, {"acme-eab-key-id", c.ACMEEABKeyID != ""}, {"acme-eab-key-file", c.ACMEEABFile != ""},
+		} {
+			if f.set {
+				errs = append(errs, fmt.Errorf("--%s is set, but no certificate is ordered without --acme-email", f.name))
+			}
+		}
+	}
+	switch {
+	case c.ACMEEngine != "autocert":
+	case c.CertStore == "nomad":
+		errs = append(errs, errors.New("--acme-engine=autocert is for one node and keeps its certificates in --state-dir: each node of a cluster would order them all; use certmagic, or --cert-store=file"))
+	case c.CertKeyFile != "":
+		errs = append(errs, errors.New("--acme-engine=autocert seals no keys: leave --cert-key-file out"))
+	}
+	if c.CertKeyFile != "" && c.ACMEEmail == "" && c.CertStore == "" {
+		errs = append(errs, errors.New("--cert-key-file is set, but no store is in use: set --acme-email or --cert-store"))
+	}
+	if len(c.clientRules) > 0 && !c.hasCertificates() {
+		errs = append(errs, errors.New("client_certificates are demanded, but there is no certificate to speak TLS with: set --cert-dir or --acme-email"))
+	}
+	return errs
+}
+
+// openCertificates makes what has to do with certificates. The settings have
+// been validated, each by itself.
+func (s *system) openCertificates() error {
+	if !s.hasCertificates() {
+		return nil
+	}
+	s.certs = tls.NewStore()
+	var errs []error
+	if s.CertDir != "" {
+		_, err := os.ReadDir(s.CertDir)
+		errs = append(errs, err)
+	}
+	var err error
+	s.clients, err = tls.NewClients(s.clientRules)
+	errs = append(errs, err)
+	if s.ACMEEmail != "" || s.CertStore != "" {
+		s.obtain, err = s.newObtainer()
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// newObtainer makes what obtains certificates.
+func (s *system) newObtainer() (obtainer, error) {
+	o := acme.Options{
+		Certificates: s.certs, Email: s.ACMEEmail, Directory: s.ACMEDirectory, KeyID: s.ACMEEABKeyID,
+		HTTPAddress: s.HTTP, TLSAddress: s.HTTPS, Allowed: s.ACMEHosts, Logger: s.logger,
+		Name:  leaderName(s.env.getenv),
+		Hosts: func() []string { return wantedHosts(s.router.Current()) },
+		Wants: func(host string) bool { return s.router.Current().WantsCertificate(host) },
+	}
+	var err error
+	if s.ACMECARoot != "" {
+		if o.CARoots, err = readRoots(s.ACMECARoot); err != nil {
+			return nil, fmt.Errorf("--acme-ca-root: %w", err)
+		}
+	}
+	mac, err := readSecret("acme-eab-key-file", s.ACMEEABFile)
+	if err != nil {
+		return nil, err
+	}
+	o.MACKey = string(mac)
+	if s.ACMEEngine == "autocert" {
+		if s.StateDir == "" {
+			return nil, errors.New("--acme-engine=autocert keeps certificates in --state-dir: set it")
+		}
+		return newObtained(acme.NewAutocert(o, filepath.Join(s.StateDir, "autocert")))
+	}
+	if o.Sealer, err = newSealer(s.CertKeyFile); err != nil {
+		return nil, err
+	}
+	if o.Store, err = s.openStore(s.CertStore, s.StateDir, s.client, s.env.getenv); err != nil {
+		return nil, err
+	}
+	if _, shared := o.Store.(*certstore.Variables); shared && s.StateDir != "" {
+		if o.Local, err = certstore.NewDirectory(filepath.Join(s.StateDir, "certificates")); err != nil {
+			return nil, err
+		}
+	}
+	return newObtained(acme.New(o))
+}
+
+// newObtained keeps a nil pointer from becoming an interface that is not nil.
+func newObtained[T obtainer](o T, err error) (obtainer, error) {
+	if err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+// openStore opens the store of certificates that a flag names, or the default
+// one.
+func (s *system) openStore(kind, stateDir string, client *nomad.Client, getenv func(string) string) (certstore.Store, error) {
+	v, err := openStore(kind, stateDir, client, getenv)
+	if variables, ok := v.(*certstore.Variables); ok {
+		variables.Logger = s.logger
+	}
+	return v, err
+}
+
+func openStore(kind, stateDir string, client *nomad.Client, getenv func(string) string) (certstore.Store, error) {
+	if kind == "" {
+		kind = "file"
+		if client != nil && getenv("NOMAD_ALLOC_ID") != "" {
+			kind = "nomad"
+		}
+	}
+	switch {
+	case kind == "nomad" && client == nil:
+		return nil, errors.New("--cert-store=nomad needs Nomad: leave --no-nomad out")
+	case kind == "nomad":
+		return &certstore.Variables{Client: client, Namespace: getenv("NOMAD_NAMESPACE"), Prefix: certPrefix}, nil
+	case stateDir == "":
+		return nil, errors.New("--cert-store=file keeps certificates in --state-dir: set it, or --cert-store=nomad")
+	}
+	return certstore.NewDirectory(filepath.Join(stateDir, "certificates"))
+}
+
+func newSealer(file string) (*certstore.Sealer, error) {
+	secret, err := readSecret("cert-key-file", file)
+	if err != nil || secret == nil {
+		return nil, err
+	}
+	return certstore.NewSealer(secret)
+}
+
+func readRoots(file string) (*x509.CertPool, error) {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(content) {
+		return nil, fmt.Errorf("read %s: it has no certificate in PEM", file)
+	}
+	return pool, nil
+}
+
+// leaderName tells which serai this is.
+func leaderName(getenv func(string) string) string {
+	host, _ := os.Hostname()
+	if alloc := getenv("NOMAD_ALLOC_ID"); alloc != "" {
+		return cmp.Or(getenv("NOMAD_SHORT_ALLOC_ID"), alloc[:min(len(alloc), 8)]) + " on " + host
+	}
+	return fmt.Sprintf("process %d on %s", os.Getpid(), host)
+}
+
+// wantedHosts returns the exact hosts whose routes want a certificate.
+func wantedHosts(t *router.Table) (hosts []string) {
+	for _, h := range t.Hosts() {
+		if h.Certificate && !strings.Contains(h.Host, "*") {
+			hosts = append(hosts, h.Host)
+		}
+	}
+	return hosts
+}
+
+// tlsOptions are those of the HTTPS listener.
+func (s *system) tlsOptions() tls.ConfigOptions {
+	o := tls.ConfigOptions{Protocols: []string{"http/1.1"}, MinVersion: cryptotls.VersionTLS12, Clients: s.clients}
+	if s.TLSMinVersion == "1.3" {
+		o.MinVersion = cryptotls.VersionTLS13
+	}
+	if s.obtain != nil {
+		o.Challenge = s.obtain.AnswerTLS
+	}
+	return o
+}

@@ -1,0 +1,279 @@
+// Package acmetest is a CA for tests: Pebble, in this process, with real
+// validation and rejected nonces, and with faults that a test asks for.
+package acmetest
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/letsencrypt/pebble/v2/ca"
+	"github.com/letsencrypt/pebble/v2/db"
+	"github.com/letsencrypt/pebble/v2/va"
+	"github.com/letsencrypt/pebble/v2/wfe"
+	"github.com/miekg/dns"
+)
+
+// Options are what a test wants of a CA.
+type Options struct {
+	// Life is that of certificates; 90 days when zero.
+	Life time.Duration
+	// Offer is the only kind of validation that is offered: "http-01",
+	// "tls-alpn-01", or all when empty.
+	Offer string
+	// KeyID and MACKey (base64url) are an external account that an account must
+	// be bound to; empty for none.
+	KeyID, MACKey string
+}
+
+// setUp tells Pebble not to dawdle, to reject every fifth nonce, and to validate
+// every order.
+var setUp = sync.OnceFunc(func() {
+	os.Setenv("PEBBLE_VA_NOSLEEP", "1")
+	os.Setenv("PEBBLE_WFE_NONCEREJECT", "20")
+	os.Setenv("PEBBLE_AUTHZREUSE", "0")
+})
+
+// CA is a running CA. It validates every name at 127.0.0.1.
+type CA struct {
+	// Directory is its URL, and RootFile holds the certificate of that address.
+	Directory, RootFile string
+	// HTTP and TLS are where validations arrive: the test listens there.
+	HTTP, TLS string
+
+	server  *httptest.Server
+	db      *db.MemoryStore
+	options Options
+	pebble  http.Handler
+	manage  http.Handler
+
+	mu     sync.Mutex
+	orders map[string]int
+	fault  http.HandlerFunc
+}
+
+// New starts a CA that ends with the test.
+func New(t testing.TB, o Options) *CA {
+	t.Helper()
+	setUp()
+	c := &CA{options: o, orders: make(map[string]int), HTTP: freeAddress(t), TLS: freeAddress(t)}
+	silent := log.New(io.Discard, "", 0)
+	if o.Life == 0 {
+		o.Life = 90 * 24 * time.Hour
+	}
+	c.db = db.NewMemoryStore()
+	authority := ca.New(silent, c.db, "", "ecdsa", 0, 1, map[string]ca.Profile{
+		"default": {Description: "default", ValidityPeriod: uint64(o.Life.Seconds())},
+	})
+	validation := va.New(silent, portOf(c.HTTP), portOf(c.TLS), false, resolver(t), c.db)
+	if o.KeyID != "" {
+		if err := c.db.AddExternalAccountKeyByID(o.KeyID, o.MACKey); err != nil {
+			t.Fatal(err)
+		}
+	}
+	front := wfe.New(silent, c.db, validation, authority, []string{"ca.test"}, false, o.KeyID != "", 1, 1)
+	c.pebble, c.manage = front.Handler(), front.ManagementHandler()
+	c.server = httptest.NewUnstartedServer(http.HandlerFunc(c.serve))
+	c.server.Config.ErrorLog = silent
+	c.server.StartTLS()
+	t.Cleanup(c.server.Close)
+	c.Directory = c.server.URL + "/dir"
+	c.RootFile = filepath.Join(t.TempDir(), "ca.pem")
+	root := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.server.Certificate().Raw})
+	if err := os.WriteFile(c.RootFile, root, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// Roots returns what verifies the certificates that the CA issues.
+func (c *CA) Roots() *x509.CertPool {
+	answer := httptest.NewRecorder()
+	c.manage.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, wfe.RootCertPath+"0", nil))
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(answer.Body.Bytes())
+	return pool
+}
+
+// Orders returns how many orders there have been of a host.
+func (c *CA) Orders(host string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.orders[host]
+}
+
+// AllOrders returns how many orders there have been.
+func (c *CA) AllOrders() (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, count := range c.orders {
+		n += count
+	}
+	return n
+}
+
+// Fail makes a handler answer instead of the CA; nil ends that. A handler that
+// writes nothing lets the CA answer.
+func (c *CA) Fail(h http.HandlerFunc) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fault = h
+}
+
+// Limited answers as a CA does that wants no more orders.
+func Limited(w http.ResponseWriter, r *http.Request) {
+	if strings.Contains(r.URL.Path, "order") {
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.Header().Set("Retry-After", "3600")
+		w.WriteHeader(http.StatusTooManyRequests)
+		io.WriteString(w, `{"type":"urn:ietf:params:acme:error:rateLimited","detail":"too many new orders","status":429}`)
+	}
+}
+
+// Broken answers 500 to everything.
+func Broken(w http.ResponseWriter, _ *http.Request) {
+	http.Error(w, "broken", http.StatusInternalServerError)
+}
+
+// Silent answers nothing until the client leaves.
+func Silent(_ http.ResponseWriter, r *http.Request) {
+	<-r.Context().Done()
+	panic(http.ErrAbortHandler)
+}
+
+func (c *CA) serve(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	c.mu.Lock()
+	fault := c.fault
+	c.mu.Unlock()
+	if fault != nil {
+		seen := &seen{ResponseWriter: w}
+		if fault(seen, r); seen.written {
+			return
+		}
+	}
+	answer := httptest.NewRecorder()
+	c.pebble.ServeHTTP(answer, r)
+	content := answer.Body.Bytes()
+	switch {
+	case answer.Code == http.StatusCreated && strings.Contains(r.URL.Path, "order-plz"):
+		c.countOrder(body)
+	case c.options.Offer != "" && strings.Contains(r.URL.Path, "/authZ/"):
+		content = only(c.options.Offer, content)
+	}
+	for k, v := range answer.Header() {
+		w.Header()[k] = v
+	}
+	w.Header().Del("Content-Length")
+	w.WriteHeader(answer.Code)
+	w.Write(content)
+}
+
+// only leaves one kind of validation in an authorization.
+func only(kind string, body []byte) []byte {
+	var authorization map[string]any
+	if json.Unmarshal(body, &authorization) != nil {
+		return body
+	}
+	all, _ := authorization["challenges"].([]any)
+	var kept []any
+	for _, challenge := range all {
+		if m, ok := challenge.(map[string]any); ok && m["type"] == kind {
+			kept = append(kept, m)
+		}
+	}
+	if all == nil {
+		return body
+	}
+	authorization["challenges"] = kept
+	body, _ = json.Marshal(authorization)
+	return body
+}
+
+type seen struct {
+	http.ResponseWriter
+	written bool
+}
+
+func (s *seen) WriteHeader(status int) {
+	s.written = true
+	s.ResponseWriter.WriteHeader(status)
+}
+
+func (s *seen) Write(p []byte) (int, error) {
+	s.written = true
+	return s.ResponseWriter.Write(p)
+}
+
+// countOrder reads the names of an order out of its signed payload.
+func (c *CA) countOrder(body []byte) {
+	var signed struct {
+		Payload string `json:"payload"`
+	}
+	var order struct {
+		Identifiers []struct{ Value string } `json:"identifiers"`
+	}
+	if json.Unmarshal(body, &signed) != nil {
+		return
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(signed.Payload)
+	if err != nil || json.Unmarshal(payload, &order) != nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, i := range order.Identifiers {
+		c.orders[i.Value]++
+	}
+}
+
+// resolver answers 127.0.0.1 for every name.
+func resolver(t testing.TB) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &dns.Server{Listener: l, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		m := new(dns.Msg)
+		m.SetReply(q)
+		if len(q.Question) == 1 && q.Question[0].Qtype == dns.TypeA {
+			m.Answer = append(m.Answer, &dns.A{
+				Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 1},
+				A:   net.IPv4(127, 0, 0, 1),
+			})
+		}
+		w.WriteMsg(m)
+	})}
+	ended := make(chan struct{})
+	go func() { defer close(ended); server.ActivateAndServe() }()
+	t.Cleanup(func() { l.Close(); <-ended })
+	return l.Addr().String()
+}
+
+func freeAddress(t testing.TB) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func portOf(address string) int {
+	a, _ := net.ResolveTCPAddr("tcp", address)
+	return a.Port
+}

@@ -1,0 +1,211 @@
+package acme
+
+import (
+	"context"
+	stdtls "crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/acme"
+	"golang.org/x/crypto/acme/autocert"
+
+	"serai/tls"
+	"serai/tls/certstore"
+)
+
+// Autocert obtains certificates with golang.org/x/crypto/acme/autocert, for one
+// node: it is small, and shares nothing. It is asked for certificates in the
+// background, and they are copied into the SNI table like all others.
+type Autocert struct {
+	options Options
+	manager *autocert.Manager
+	http    http.Handler
+	wake    chan struct{}
+
+	mu     sync.Mutex
+	certs  map[string]*tls.Certificate
+	failed map[string]*Failure
+	orders map[string]uint64
+	since  time.Time
+}
+
+// NewAutocert makes an Autocert that keeps certificates in dir. Of the options
+// it heeds those that do not name a store.
+func NewAutocert(o Options, dir string) (*Autocert, error) {
+	o.Store = (*certstore.Directory)(nil) // which is never asked
+	if err := o.Validate(); err != nil {
+		return nil, fmt.Errorf("acme options: %w", err)
+	}
+	o.setDefaults()
+	a := &Autocert{options: o, wake: make(chan struct{}, 1), certs: make(map[string]*tls.Certificate),
+		failed: make(map[string]*Failure), orders: make(map[string]uint64), since: time.Now()}
+	a.manager = &autocert.Manager{
+		Prompt: autocert.AcceptTOS, Cache: autocert.DirCache(dir), Email: o.Email,
+		HostPolicy: func(_ context.Context, host string) error {
+			if !a.wants(host) {
+				return fmt.Errorf("no route wants a certificate for %q", host)
+			}
+			return nil
+		},
+		Client: &acme.Client{DirectoryURL: o.Directory, UserAgent: "serai"},
+	}
+	if o.CARoots != nil {
+		transport := http.DefaultTransport.(*http.Transport).Clone()
+		transport.TLSClientConfig = &stdtls.Config{RootCAs: o.CARoots}
+		a.manager.Client.HTTPClient = &http.Client{Transport: transport, Timeout: time.Minute}
+	}
+	if o.KeyID != "" {
+		key, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(o.MACKey, "="))
+		if err != nil {
+			return nil, fmt.Errorf("acme: the external account's MAC key is no base64url: %w", err)
+		}
+		a.manager.ExternalAccountBinding = &acme.ExternalAccountBinding{KID: o.KeyID, Key: key}
+	}
+	if o.HTTPAddress != "" {
+		a.http = a.manager.HTTPHandler(http.NotFoundHandler())
+	}
+	return a, nil
+}
+
+func (a *Autocert) wants(host string) bool {
+	return orderable(host) && allowed(a.options.Allowed, host) && a.options.Wants(host)
+}
+
+// Changed makes it look again at which hosts want certificates.
+func (a *Autocert) Changed() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run asks for the certificate of each host, one after the other, until ctx
+// ends, whose error it returns.
+func (a *Autocert) Run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		for _, host := range a.options.Hosts() {
+			if ctx.Err() == nil && a.wants(host) && !a.options.Certificates.Given(host) && !a.waits(host) {
+				a.fetch(host)
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-a.wake:
+			pause(ctx, 50*time.Millisecond)
+		case <-time.After(time.Minute / 4):
+		}
+	}
+	return ctx.Err()
+}
+
+func (a *Autocert) waits(host string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	f := a.failed[host]
+	return f != nil && time.Now().Before(f.Next)
+}
+
+// fetch gets the certificate of a host from autocert, which obtains it when it
+// has none, and renews it by itself.
+func (a *Autocert) fetch(host string) {
+	got, err := a.manager.GetCertificate(&stdtls.ClientHelloInfo{
+		ServerName: host, CipherSuites: []uint16{stdtls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256},
+		SignatureSchemes: []stdtls.SignatureScheme{stdtls.ECDSAWithP256AndSHA256}, SupportedCurves: []stdtls.CurveID{stdtls.CurveP256},
+	})
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err == nil && got.Leaf == nil && len(got.Certificate) > 0 {
+		got.Leaf, err = x509.ParseCertificate(got.Certificate[0])
+	}
+	if err != nil {
+		f := &Failure{Host: host, Error: shorten(err.Error()), Attempts: 1, Last: time.Now()}
+		if old := a.failed[host]; old != nil {
+			f.Attempts = old.Attempts + 1
+		}
+		f.Next = f.Last.Add(a.options.retryAfter(f.Attempts))
+		a.failed[host] = f
+		a.orders["failed"]++
+		a.options.Logger.Error("no certificate was obtained", "host", host, "attempts", f.Attempts, "next", f.Next.UTC().Format(time.RFC3339), "error", f.Error)
+		return
+	}
+	delete(a.failed, host)
+	if old := a.certs[host]; old != nil && old.Leaf.Equal(got.Leaf) {
+		return
+	}
+	a.orders["ok"]++
+	a.certs[host] = &tls.Certificate{Certificate: *got, Names: []string{host}, Source: "autocert"}
+	a.options.Logger.Info("certificate obtained", "host", host, "expires", got.Leaf.NotAfter.UTC().Format(time.RFC3339))
+	var all []*tls.Certificate
+	for _, c := range a.certs {
+		all = append(all, c)
+	}
+	a.options.Certificates.Set(source, all, nil)
+}
+
+// AnswerHTTP answers an HTTP-01 validation.
+func (a *Autocert) AnswerHTTP(host, path string) (answer string, ok bool) {
+	if a.http == nil {
+		return "", false
+	}
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	w := &recorder{header: make(http.Header), status: http.StatusOK}
+	a.http.ServeHTTP(w, &http.Request{Method: http.MethodGet, Host: host, URL: &url.URL{Path: path}, Header: make(http.Header)})
+	return w.body.String(), w.status == http.StatusOK
+}
+
+// recorder keeps an answer.
+type recorder struct {
+	header http.Header
+	status int
+	body   strings.Builder
+}
+
+func (r *recorder) Header() http.Header         { return r.header }
+func (r *recorder) WriteHeader(status int)      { r.status = status }
+func (r *recorder) Write(p []byte) (int, error) { return r.body.Write(p) }
+
+// AnswerTLS answers a TLS-ALPN-01 validation.
+func (a *Autocert) AnswerTLS(name string) *stdtls.Certificate {
+	c, err := a.manager.GetCertificate(&stdtls.ClientHelloInfo{ServerName: name, SupportedProtos: []string{tls.ACMEProtocol}})
+	if err != nil {
+		return nil
+	}
+	return c
+}
+
+// Orders returns how many orders ended in which way.
+func (a *Autocert) Orders() map[string]uint64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return map[string]uint64{"ok": a.orders["ok"], "failed": a.orders["failed"]}
+}
+
+// Status returns what is known.
+func (a *Autocert) Status(context.Context) Status {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := Status{Leader: a.options.Name, Leading: true, Directory: a.options.Directory, Since: a.since, Hosts: []HostStatus{}}
+	for _, host := range a.options.Hosts() {
+		if !a.wants(host) || a.options.Certificates.Given(host) {
+			continue
+		}
+		h := HostStatus{Host: host}
+		if c := a.certs[host]; c != nil {
+			h.Expires = &c.Leaf.NotAfter
+		}
+		if f := a.failed[host]; f != nil {
+			h.Error, h.Attempts, h.Next = f.Error, f.Attempts, &f.Next
+		}
+		s.Hosts = append(s.Hosts, h)
+	}
+	return s
+}

@@ -1,0 +1,162 @@
+package acme
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path"
+	"strconv"
+
+	"github.com/caddyserver/certmagic"
+	"github.com/mholt/acmez/v3/acme"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"serai/tls/certstore"
+)
+
+// engine orders with certmagic: accounts, orders, validations and the CA's
+// renewal information are its; when to order is ours.
+type engine struct {
+	storage *storage
+	cache   *certmagic.Cache
+	config  *certmagic.Config
+	issuer  *certmagic.ACMEIssuer
+	ca      string // the CA's name in keys
+}
+
+func newEngine(o *Options) (*engine, error) {
+	e := &engine{storage: &storage{store: o.Store, sealer: o.Sealer, locks: make(map[string]chan struct{})}}
+	logger := zap.New(core{o.Logger})
+	// certmagic wants a cache, in which nothing is ever put: its maintenance
+	// finds nothing to do.
+	e.cache = certmagic.NewCache(certmagic.CacheOptions{
+		GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) { return e.config, nil },
+		Logger:           logger,
+	})
+	e.config = certmagic.New(e.cache, certmagic.Config{
+		Storage: e.storage, Logger: logger, DisableStorageCheck: true,
+		OCSP:      certmagic.OCSPConfig{DisableStapling: true},
+		KeySource: certmagic.StandardKeyGenerator{KeyType: certmagic.P256},
+	})
+	template := certmagic.ACMEIssuer{
+		CA: o.Directory, Email: o.Email, Agreed: true, TrustedRoots: o.CARoots, Logger: logger,
+		CertObtainTimeout: o.OrderTimeout, DisableHTTPChallenge: o.HTTPAddress == "", DisableTLSALPNChallenge: o.TLSAddress == "",
+	}
+	if o.KeyID != "" {
+		template.ExternalAccount = &acme.EAB{KeyID: o.KeyID, MACKey: o.MACKey}
+	}
+	// It looks whether something listens where validations arrive: we do.
+	var err error
+	host, port := "", 0
+	for _, l := range []struct {
+		address string
+		port    *int
+	}{{o.HTTPAddress, &template.AltHTTPPort}, {o.TLSAddress, &template.AltTLSALPNPort}} {
+		if l.address == "" {
+			continue
+		}
+		if host, port, err = splitAddress(l.address); err != nil {
+			return nil, fmt.Errorf("acme: %w", err)
+		}
+		template.ListenHost, *l.port = host, port
+	}
+	e.issuer = certmagic.NewACMEIssuer(e.config, template)
+	e.issuer.TestCA = "" // or a second try would go to another CA
+	e.config.Issuers = []certmagic.Issuer{e.issuer}
+	e.ca = certmagic.StorageKeys.Safe(e.issuer.IssuerKey())
+	return e, nil
+}
+
+func splitAddress(address string) (host string, port int, err error) {
+	host, text, err := net.SplitHostPort(address)
+	if err == nil {
+		port, err = strconv.Atoi(text)
+	}
+	return host, port, err
+}
+
+func (e *engine) close() { e.cache.Stop() }
+
+// siteFor reads what is in the store for a host now. A record that cannot be
+// used is replaced.
+func (e *engine) siteFor(ctx context.Context, host string) (*site, *certstore.Record, error) {
+	s := &site{path: certPath(e.ca, host), ca: e.ca, host: host, staged: make(map[string]string)}
+	r, err := e.storage.store.Get(ctx, s.path)
+	if errors.Is(err, certstore.ErrNotFound) {
+		return s, nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	s.version = r.Version
+	if _, _, err := readCertificate(r, e.storage.sealer); err == nil {
+		key, _ := e.storage.sealer.Open(r.Path, "key", r.Items["key"])
+		s.items = map[string]string{"crt": r.Items["crt"], "json": r.Items["json"], "key": key}
+	}
+	return s, r, nil
+}
+
+// order obtains the site's first certificate, or replaces the one that it has.
+func (e *engine) order(ctx context.Context, s *site) error {
+	ctx = context.WithValue(ctx, siteKey{}, s)
+	var err error
+	if s.items == nil {
+		err = e.config.ObtainCertSync(ctx, s.host)
+	} else {
+		err = e.config.RenewCertSync(ctx, s.host, true)
+	}
+	if err == nil && !s.written {
+		err = errors.New("the order ended without a certificate")
+	}
+	return err
+}
+
+// suggestion asks the CA when a certificate should be renewed (RFC 9773): a
+// window, and a time in it.
+func (e *engine) suggestion(ctx context.Context, leaf *x509.Certificate) (acme.RenewalInfo, error) {
+	return e.issuer.GetRenewalInfo(ctx, certmagic.Certificate{Certificate: tls.Certificate{Leaf: leaf}})
+}
+
+// tokenKey is where certmagic keeps what answers the validation of a host.
+func (e *engine) tokenKey(host string) string {
+	return path.Join("acme", e.ca, "challenge_tokens", certmagic.StorageKeys.Safe(host)+".json")
+}
+
+// core hands what certmagic logs to slog, as details: what an operator must
+// know is said by us.
+type core struct{ logger *slog.Logger }
+
+func (c core) Enabled(l zapcore.Level) bool {
+	return l > zapcore.DebugLevel && c.logger.Enabled(context.Background(), slog.LevelDebug)
+}
+func (c core) With(f []zapcore.Field) zapcore.Core { return core{c.logger.With(attributes(f)...)} }
+func (c core) Sync() error                         { return nil }
+
+func (c core) Check(e zapcore.Entry, to *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if c.Enabled(e.Level) {
+		return to.AddCore(e, c)
+	}
+	return to
+}
+
+func (c core) Write(e zapcore.Entry, f []zapcore.Field) error {
+	c.logger.Debug("certmagic: "+e.Message, attributes(f)...)
+	return nil
+}
+
+func attributes(fields []zapcore.Field) []any {
+	m := zapcore.NewMapObjectEncoder()
+	for _, f := range fields {
+		f.AddTo(m)
+	}
+	var all []any
+	for k, v := range m.Fields {
+		all = append(all, k, v)
+	}
+	return all
+}

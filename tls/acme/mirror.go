@@ -1,0 +1,315 @@
+package acme
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"serai/tls"
+	"serai/tls/certstore"
+)
+
+// mirror keeps what is watched in the store in memory, and the certificates of
+// it in the SNI table. It forgets a record only when the store says that it is
+// gone: not when a list lacks it, which is how Nomad refuses.
+type mirror struct {
+	store   certstore.Store
+	sealer  *certstore.Sealer
+	local   *certstore.Directory
+	certs   *tls.Store
+	logger  *slog.Logger
+	changed func()
+
+	complete chan struct{} // closed once everything has been read
+
+	mu      sync.Mutex
+	entries map[string]*entry // by path
+	problem string            // why the store cannot be read, empty when it can
+	since   time.Time         // of the problem, or of the last answer
+}
+
+// entry is a record that makes sense, or why it makes none.
+type entry struct {
+	version uint64
+	host    string
+	cert    *tls.Certificate
+	failure *Failure
+	tickets *tickets
+	problem string
+}
+
+func newMirror(o *Options, changed func()) *mirror {
+	return &mirror{
+		store: o.Store, sealer: o.Sealer, local: o.Local, certs: o.Certificates, logger: o.Logger, changed: changed,
+		complete: make(chan struct{}), entries: make(map[string]*entry), since: time.Now(),
+	}
+}
+
+// source names the certificates in the SNI table.
+const source = "acme"
+
+// Reads at once when there is much to read, and the certificates after which
+// what has come so far is published.
+const (
+	readers = 16
+	batch   = 500
+)
+
+// run follows the store until ctx ends.
+func (m *mirror) run(ctx context.Context) {
+	m.loadLocal(ctx)
+	index, wait := uint64(0), time.Duration(0)
+	for ctx.Err() == nil {
+		entries, next, err := m.store.List(ctx, watched, index)
+		if err == nil {
+			err = m.follow(ctx, entries)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		m.say(err)
+		if err == nil {
+			if index == 0 {
+				close(m.complete)
+			}
+			index, wait = next, 0
+			continue
+		}
+		// What has changed meanwhile is read by the next list.
+		wait = min(max(2*wait, time.Second), 30*time.Second)
+		pause(ctx, wait/2+rand.N(wait/2))
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// say notes and logs each new trouble with the store, and its end.
+func (m *mirror) say(err error) {
+	m.mu.Lock()
+	before := m.problem
+	m.problem = ""
+	if err != nil {
+		m.problem = err.Error()
+	}
+	if (before == "") != (err == nil) || err == nil {
+		m.since = time.Now()
+	}
+	m.mu.Unlock()
+	switch {
+	case err != nil && before != err.Error():
+		m.logger.Error("the certificate store cannot be read; what is known goes on being served", "error", err)
+	case err == nil && before != "":
+		m.logger.Info("the certificate store can be read again")
+	}
+}
+
+// loadLocal serves what was kept on this node.
+func (m *mirror) loadLocal(ctx context.Context) {
+	if m.local == nil {
+		return
+	}
+	entries, _, err := m.local.List(ctx, watched, 0)
+	for _, e := range entries {
+		r, err := m.local.Get(ctx, e.Path)
+		if err != nil {
+			m.logger.Warn("a certificate that was kept on this node is not used", "error", err)
+			continue
+		}
+		r.Version = 0 // the store's is not known
+		m.take(r)
+	}
+	if err != nil {
+		m.logger.Warn("the certificates that were kept on this node are not used", "error", err)
+	}
+	if len(entries) > 0 {
+		m.publish()
+		m.logger.Info("certificates read from this node's copy", "certificates", len(m.hosts()))
+	}
+}
+
+// follow reads what has changed, and asks for what the list lacks.
+func (m *mirror) follow(ctx context.Context, list []certstore.Entry) error {
+	m.mu.Lock()
+	listed := make(map[string]bool, len(list))
+	var paths []string
+	for _, e := range list {
+		listed[e.Path] = true
+		if have := m.entries[e.Path]; have == nil || have.version != e.Version {
+			paths = append(paths, e.Path)
+		}
+	}
+	for path := range m.entries {
+		if !listed[path] {
+			paths = append(paths, path)
+		}
+	}
+	m.mu.Unlock()
+	if len(paths) == 0 {
+		return nil
+	}
+	slices.Sort(paths)
+	var errs []error
+	for some := range slices.Chunk(paths, batch) {
+		errs = append(errs, m.readAll(ctx, some))
+		m.publish()
+	}
+	m.changed()
+	return errors.Join(errs...)
+}
+
+// readAll reads records, several at once. One that cannot be read leaves the
+// others alone.
+func (m *mirror) readAll(ctx context.Context, paths []string) error {
+	work := make(chan string)
+	failed := make(chan error, len(paths))
+	var running sync.WaitGroup
+	for range min(readers, len(paths)) {
+		running.Go(func() {
+			for path := range work {
+				if err := m.read(ctx, path); err != nil {
+					failed <- err
+				}
+			}
+		})
+	}
+	for _, path := range paths {
+		work <- path
+	}
+	close(work)
+	running.Wait()
+	close(failed)
+	n := len(failed)
+	if n == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d of %d records were not read: %w", n, len(paths), <-failed)
+}
+
+func (m *mirror) read(ctx context.Context, path string) error {
+	r, err := m.store.Get(ctx, path)
+	if errors.Is(err, certstore.ErrNotFound) {
+		m.forget(ctx, path)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	m.take(r)
+	if m.local != nil && !strings.HasPrefix(path, failsPath) {
+		if err := m.local.Copy(r); err != nil {
+			m.logger.Error("a certificate is not kept on this node: a start while the store is away lacks it", "error", err)
+		}
+	}
+	return nil
+}
+
+func (m *mirror) forget(ctx context.Context, path string) {
+	m.mu.Lock()
+	delete(m.entries, path)
+	m.mu.Unlock()
+	if m.local != nil {
+		if err := m.local.Delete(ctx, path); err != nil {
+			m.logger.Warn("a certificate that is gone stays on this node's disk", "error", err)
+		}
+	}
+}
+
+// take makes an entry of a record. One that makes no sense, or is half of a
+// certificate, leaves what was served before.
+func (m *mirror) take(r *certstore.Record) {
+	e := &entry{version: r.Version}
+	var err error
+	switch {
+	case strings.HasPrefix(r.Path, certsPath):
+		e.host, e.cert, err = readCertificate(r, m.sealer)
+	case strings.HasPrefix(r.Path, failsPath):
+		e.failure, err = readFailure(r)
+	case r.Path == ticketPath:
+		e.tickets, err = readTickets(r, m.sealer)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err != nil {
+		if old := m.entries[r.Path]; old != nil {
+			e.host, e.cert, e.tickets = old.host, old.cert, old.tickets
+		}
+		e.problem = err.Error()
+		m.logger.Error("a record of the certificate store is not used", "error", err)
+	}
+	m.entries[r.Path] = e
+}
+
+// publish puts the certificates into the SNI table.
+func (m *mirror) publish() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var all []*tls.Certificate
+	for _, path := range slices.Sorted(maps.Keys(m.entries)) {
+		if e := m.entries[path]; e.cert != nil {
+			all = append(all, e.cert)
+		}
+	}
+	m.certs.Set(source, all, nil)
+	if e := m.entries[ticketPath]; e != nil && e.tickets != nil {
+		m.certs.SetTickets(e.tickets.keys)
+	}
+}
+
+// refresh reads one record now, so that who has written it sees it.
+func (m *mirror) refresh(ctx context.Context, path string) error {
+	err := m.read(ctx, path)
+	m.publish()
+	return err
+}
+
+// at returns what is known of a path; nil for nothing.
+func (m *mirror) at(path string) *entry {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.entries[path]
+}
+
+// failureOf returns the last failure of a host; nil for none.
+func (m *mirror) failureOf(host string) *Failure {
+	if e := m.at(failurePath(host)); e != nil {
+		return e.failure
+	}
+	return nil
+}
+
+// hosts returns the hosts that have a certificate in the store.
+func (m *mirror) hosts() map[string][]string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	paths := make(map[string][]string)
+	for path, e := range m.entries {
+		if e.cert != nil {
+			paths[e.host] = append(paths[e.host], path)
+		}
+	}
+	return paths
+}
+
+// failures returns the failed orders.
+func (m *mirror) failures() (all []*Failure) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, e := range m.entries {
+		if e.failure != nil {
+			all = append(all, e.failure)
+		}
+	}
+	return all
+}

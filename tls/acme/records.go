@@ -1,0 +1,126 @@
+package acme
+
+import (
+	"encoding/base64"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"serai/tls"
+	"serai/tls/certstore"
+)
+
+// What is in the store:
+//
+//	tls/certs/CA/HOST   name, ca, crt, key, json   a certificate, whole
+//	tls/failures/HOST   name, error, attempts, next
+//	tls/tickets         keys, since
+//	acme/KEY            name, value             accounts and tokens of certmagic
+//	requests/HOST       name, at                written by serai certs renew
+//	leader                                      the lock
+//
+// Only what all serai need at once is below tls, which they all watch: tokens
+// and the lock wake nobody.
+const (
+	watched    = "tls"
+	acmePath   = "acme"
+	requests   = "requests"
+	certsPath  = watched + "/certs/"
+	failsPath  = watched + "/failures/"
+	ticketPath = watched + "/tickets"
+)
+
+func certPath(ca, host string) string { return certstore.Path("tls", "certs", ca, host) }
+func failurePath(host string) string  { return certstore.Path("tls", "failures", host) }
+
+// RequestPath is where a renewal of a host is asked for.
+func RequestPath(host string) string { return certstore.Path(requests, host) }
+
+// Failure is an order that failed.
+type Failure struct {
+	Host     string
+	Error    string
+	Attempts int
+	// Last is when it failed, Next when it is tried again.
+	Last, Next time.Time
+}
+
+func (f *Failure) items() map[string]string {
+	return map[string]string{
+		"name": f.Host, "error": f.Error, "attempts": strconv.Itoa(f.Attempts),
+		"last": f.Last.UTC().Format(time.RFC3339Nano), "next": f.Next.UTC().Format(time.RFC3339Nano),
+	}
+}
+
+func readFailure(r *certstore.Record) (*Failure, error) {
+	f := &Failure{Host: r.Items["name"], Error: r.Items["error"]}
+	var err error
+	if f.Attempts, err = strconv.Atoi(r.Items["attempts"]); err != nil || f.Host == "" || failurePath(f.Host) != r.Path {
+		return nil, fmt.Errorf("read %s: it is no failed order", r.Path)
+	}
+	f.Last, _ = time.Parse(time.RFC3339Nano, r.Items["last"])
+	f.Next, _ = time.Parse(time.RFC3339Nano, r.Items["next"])
+	return f, nil
+}
+
+// readCertificate returns the host and certificate of a record, if the two and
+// the key belong together.
+func readCertificate(r *certstore.Record, sealer *certstore.Sealer) (string, *tls.Certificate, error) {
+	host := r.Items["name"]
+	refuse := func(err error) (string, *tls.Certificate, error) {
+		return "", nil, fmt.Errorf("read the certificate of %q in the store: %w", host, err)
+	}
+	if host == "" || certPath(r.Items["ca"], host) != r.Path {
+		return refuse(fmt.Errorf("it stands at %s, where it does not belong", r.Path))
+	}
+	key, err := sealer.Open(r.Path, "key", r.Items["key"])
+	if err != nil {
+		return refuse(err)
+	}
+	c, err := tls.NewCertificate("acme:"+r.Items["ca"], []byte(r.Items["crt"]), []byte(key))
+	if err != nil {
+		return refuse(err)
+	}
+	if !c.Covers(host) {
+		return refuse(fmt.Errorf("it covers %s", strings.Join(c.Names, ", ")))
+	}
+	return host, c, nil
+}
+
+// tickets are the keys of session tickets, newest first.
+type tickets struct {
+	keys  []tls.TicketKey
+	since time.Time
+}
+
+func (t *tickets) items(sealer *certstore.Sealer) map[string]string {
+	var keys []string
+	for _, k := range t.keys {
+		keys = append(keys, base64.StdEncoding.EncodeToString(k[:]))
+	}
+	return map[string]string{
+		"keys":  sealer.Seal(ticketPath, "keys", strings.Join(keys, " ")),
+		"since": t.since.UTC().Format(time.RFC3339Nano),
+	}
+}
+
+func readTickets(r *certstore.Record, sealer *certstore.Sealer) (*tickets, error) {
+	text, err := sealer.Open(r.Path, "keys", r.Items["keys"])
+	if err != nil {
+		return nil, err
+	}
+	t := &tickets{}
+	for _, word := range strings.Fields(text) {
+		k, err := base64.StdEncoding.DecodeString(word)
+		if err != nil || len(k) != len(tls.TicketKey{}) {
+			return nil, fmt.Errorf("read %s: a key of session tickets is damaged", r.Path)
+		}
+		t.keys = append(t.keys, tls.TicketKey(k))
+	}
+	t.since, err = time.Parse(time.RFC3339Nano, r.Items["since"])
+	if err != nil || len(t.keys) == 0 {
+		return nil, fmt.Errorf("read %s: it holds no keys of session tickets", r.Path)
+	}
+	return t, nil
+}

@@ -1,0 +1,81 @@
+package acme
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Status is what is known of the certificates that are obtained.
+type Status struct {
+	// Leader is the name of who orders, or did last.
+	Leader string `json:"leader,omitempty"`
+	// Leading says that it is this serai.
+	Leading   bool   `json:"leading"`
+	Directory string `json:"directory,omitempty"`
+	// Problem is why the store cannot be read, empty when it can be.
+	Problem string    `json:"problem,omitempty"`
+	Since   time.Time `json:"since"`
+	// Hosts are those that certificates are obtained for, sorted.
+	Hosts []HostStatus `json:"hosts"`
+}
+
+// HostStatus is what is known of one host's certificate.
+type HostStatus struct {
+	Host string `json:"host"`
+	// Expires is when its certificate does; nil when it has none.
+	Expires *time.Time `json:"expires,omitempty"`
+	// Next is when it is renewed, or the order tried again.
+	Next *time.Time `json:"next,omitempty"`
+	// Error is why the last order failed, and Attempts how often it has.
+	Error    string `json:"error,omitempty"`
+	Attempts int    `json:"attempts,omitempty"`
+}
+
+// Status returns what is known. Who leads is asked of the store, unless ctx has
+// ended.
+func (i *Issuer) Status(ctx context.Context) Status {
+	s := Status{Leading: i.Leading(), Hosts: []HostStatus{}}
+	i.mirror.mu.Lock()
+	s.Problem, s.Since = i.mirror.problem, i.mirror.since
+	i.mirror.mu.Unlock()
+	if ctx.Err() == nil {
+		var err error
+		if s.Leader, err = i.options.Store.Leader(ctx); err != nil && s.Problem == "" {
+			s.Problem = err.Error()
+		}
+	}
+	if i.engine == nil {
+		return s
+	}
+	s.Directory = i.options.Directory
+	for _, host := range i.options.Hosts() {
+		if i.Wants(host) && !i.options.Certificates.Given(host) {
+			s.Hosts = append(s.Hosts, i.hostStatus(host))
+		}
+	}
+	slices.SortFunc(s.Hosts, func(a, b HostStatus) int { return strings.Compare(a.Host, b.Host) })
+	return s
+}
+
+func (i *Issuer) hostStatus(host string) HostStatus {
+	h := HostStatus{Host: host}
+	if e := i.mirror.at(certPath(i.engine.ca, host)); e != nil && e.cert != nil {
+		leaf := e.cert.Leaf
+		next := leaf.NotAfter.Add(-leaf.NotAfter.Sub(leaf.NotBefore) / 3)
+		i.mu.Lock()
+		if at, ok := i.renewals[host]; ok {
+			next = at
+		}
+		i.mu.Unlock()
+		h.Expires, h.Next, h.Error = &leaf.NotAfter, &next, e.problem
+	}
+	if f := i.mirror.failureOf(host); f != nil {
+		h.Error, h.Attempts = f.Error, f.Attempts
+		if h.Next == nil || f.Next.After(*h.Next) {
+			h.Next = &f.Next
+		}
+	}
+	return h
+}

@@ -1,0 +1,207 @@
+package acme
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/caddyserver/certmagic"
+
+	"serai/tls/certstore"
+)
+
+// storage is certmagic's view of the store. The three files of a certificate
+// are one record, which an order reads once and writes once (see site); all
+// else, accounts and tokens, is a record each.
+//
+// Its locks are those of this process: that no other one orders is for the
+// leader's lock and the check-and-set of site to see to.
+type storage struct {
+	store  certstore.Store
+	sealer *certstore.Sealer
+
+	mu    sync.Mutex
+	locks map[string]chan struct{}
+}
+
+var _ certmagic.Storage = (*storage)(nil)
+
+// site is the certificate of one host during one order.
+type site struct {
+	path, ca, host string
+	version        uint64            // of the record that the order replaces, 0 for none
+	items          map[string]string // crt, key (open) and json as they were read
+	staged         map[string]string // and as they will be
+	written        bool
+}
+
+type siteKey struct{}
+
+// siteOf returns the order's site and the item that a key stands for, if it is
+// one of a certificate.
+func siteOf(ctx context.Context, key string) (s *site, item string, err error) {
+	if !strings.HasPrefix(key, "certificates/") {
+		return nil, "", nil
+	}
+	s, _ = ctx.Value(siteKey{}).(*site)
+	item = strings.TrimPrefix(path.Ext(key), ".")
+	if s == nil || key != path.Join("certificates", s.ca, s.host, s.host+"."+item) {
+		return nil, "", fmt.Errorf("%s is not the certificate that is ordered", key)
+	}
+	return s, item, nil
+}
+
+// genericPath is where all else is.
+func genericPath(key string) string { return certstore.Path(acmePath, key) }
+
+// Store writes. A certificate is written with the last of its files, json, in
+// one step and only over what the order has seen: a leader that is none any more
+// fails here.
+func (s *storage) Store(ctx context.Context, key string, value []byte) error {
+	if !utf8.Valid(value) {
+		return fmt.Errorf("store %s: it is no text", key)
+	}
+	site, item, err := siteOf(ctx, key)
+	if err != nil {
+		return err
+	}
+	if site == nil {
+		return s.storeOther(ctx, key, string(value))
+	}
+	site.staged[item] = string(value)
+	if item != "json" {
+		return nil
+	}
+	if site.staged["crt"] == "" || site.staged["key"] == "" {
+		return fmt.Errorf("store %s: the certificate or its key is missing", key)
+	}
+	items := map[string]string{
+		"name": site.host, "ca": site.ca, "crt": site.staged["crt"], "json": site.staged["json"],
+		"key": s.sealer.Seal(site.path, "key", site.staged["key"]),
+	}
+	if _, err := s.store.Put(ctx, site.path, items, site.version); err != nil {
+		return err
+	}
+	site.written = true
+	return nil
+}
+
+func (s *storage) storeOther(ctx context.Context, key, value string) error {
+	at := genericPath(key)
+	items := map[string]string{"name": key, "value": s.sealer.Seal(at, "value", value)}
+	for {
+		version := uint64(0)
+		switch r, err := s.store.Get(ctx, at); {
+		case err == nil:
+			version = r.Version
+		case !errors.Is(err, certstore.ErrNotFound):
+			return err
+		}
+		_, err := s.store.Put(ctx, at, items, version)
+		if !errors.Is(err, certstore.ErrConflict) {
+			return err
+		}
+	}
+}
+
+// Load reads.
+func (s *storage) Load(ctx context.Context, key string) ([]byte, error) {
+	site, item, err := siteOf(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	if site != nil {
+		if v, ok := site.items[item]; ok {
+			return []byte(v), nil
+		}
+		return nil, fmt.Errorf("load %s: %w", key, fs.ErrNotExist)
+	}
+	at := genericPath(key)
+	r, err := s.store.Get(ctx, at)
+	if errors.Is(err, certstore.ErrNotFound) || err == nil && r.Items["name"] != key {
+		return nil, fmt.Errorf("load %s: %w", key, fs.ErrNotExist)
+	}
+	if err != nil {
+		return nil, err
+	}
+	value, err := s.sealer.Open(at, "value", r.Items["value"])
+	return []byte(value), err
+}
+
+// Delete removes. What an order has staged is undone, not what is in the store.
+func (s *storage) Delete(ctx context.Context, key string) error {
+	site, item, err := siteOf(ctx, key)
+	if err != nil {
+		return err
+	}
+	if site != nil {
+		delete(site.staged, item)
+		return nil
+	}
+	return s.store.Delete(ctx, genericPath(key))
+}
+
+// Exists reports whether Load would find something.
+func (s *storage) Exists(ctx context.Context, key string) bool {
+	_, err := s.Load(ctx, key)
+	return err == nil
+}
+
+// List returns the keys below a path, except those of certificates.
+func (s *storage) List(ctx context.Context, below string, recursive bool) ([]string, error) {
+	entries, _, err := s.store.List(ctx, acmePath, 0)
+	if err != nil {
+		return nil, err
+	}
+	var keys []string
+	for _, e := range entries {
+		r, err := s.store.Get(ctx, e.Path)
+		if err != nil {
+			continue // gone meanwhile
+		}
+		rest, ok := strings.CutPrefix(r.Items["name"], below+"/")
+		if ok && (recursive || !strings.Contains(rest, "/")) {
+			keys = append(keys, r.Items["name"])
+		}
+	}
+	return keys, nil
+}
+
+// Stat tells the size of a key's value.
+func (s *storage) Stat(ctx context.Context, key string) (certmagic.KeyInfo, error) {
+	value, err := s.Load(ctx, key)
+	return certmagic.KeyInfo{Key: key, Size: int64(len(value)), IsTerminal: true}, err
+}
+
+// Lock waits for the only right to do something in this process.
+func (s *storage) Lock(ctx context.Context, name string) error {
+	for {
+		s.mu.Lock()
+		held := s.locks[name]
+		if held == nil {
+			s.locks[name] = make(chan struct{})
+			s.mu.Unlock()
+			return nil
+		}
+		s.mu.Unlock()
+		select {
+		case <-held:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Unlock gives it back.
+func (s *storage) Unlock(_ context.Context, name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.locks[name])
+	delete(s.locks, name)
+	return nil
+}

@@ -1,0 +1,246 @@
+package certstore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Directory keeps each record in a file of its own that only its owner may
+// read, for one node. Processes that share it are told apart by file locks.
+type Directory struct {
+	dir string
+	mu  sync.Mutex
+}
+
+// maxRecord bounds what is read of one file, in bytes: Nomad takes 64 KiB.
+const maxRecord = 1 << 20
+
+// look is the time between two looks for changes of other processes.
+const look = time.Second
+
+// NewDirectory keeps records in dir, which it makes when it is missing.
+func NewDirectory(dir string) (*Directory, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("certificate store: %w", err)
+	}
+	return &Directory{dir: dir}, nil
+}
+
+func (d *Directory) file(path string) string { return filepath.Join(d.dir, path+".json") }
+
+// Get reads a record.
+func (d *Directory) Get(_ context.Context, path string) (*Record, error) {
+	content, err := readBounded(d.file(path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read %s: %w", d.file(path), ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read a record of the certificate store: %w", err)
+	}
+	r := &Record{Path: path, Version: versionOf(content)}
+	if err := json.Unmarshal(content, &r.Items); err != nil {
+		return nil, fmt.Errorf("read %s: it is damaged, remove it: %w", d.file(path), err)
+	}
+	return r, nil
+}
+
+func readBounded(name string) ([]byte, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxRecord {
+		return nil, fmt.Errorf("read %s: it is no regular file of up to %d bytes", name, maxRecord)
+	}
+	return os.ReadFile(name)
+}
+
+// versionOf makes a version of the content: the same content need not be
+// written twice.
+func versionOf(content []byte) uint64 {
+	h := fnv.New64a()
+	h.Write(content)
+	return h.Sum64() | 1
+}
+
+// Put replaces the file in one step: a crash leaves the old or the new one.
+func (d *Directory) Put(_ context.Context, path string, items map[string]string, version uint64) (uint64, error) {
+	content, err := json.MarshalIndent(items, "", " ")
+	if err != nil {
+		return 0, err
+	}
+	unlock, err := d.lock()
+	if err != nil {
+		return 0, err
+	}
+	defer unlock()
+	have := uint64(0)
+	old, err := readBounded(d.file(path))
+	switch {
+	case err == nil:
+		have = versionOf(old)
+	case !errors.Is(err, fs.ErrNotExist):
+		return 0, fmt.Errorf("write to the certificate store: %w", err)
+	}
+	if have != version {
+		return 0, fmt.Errorf("write %s: %w", d.file(path), ErrConflict)
+	}
+	if err := d.replace(d.file(path), content); err != nil {
+		return 0, fmt.Errorf("write to the certificate store: %w", err)
+	}
+	return versionOf(content), nil
+}
+
+func (d *Directory) replace(name string, content []byte) error {
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return err
+	}
+	file, err := os.CreateTemp(filepath.Dir(name), ".new-*") // 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name())
+	if _, err := file.Write(content); err != nil {
+		file.Close()
+		return err
+	}
+	if err := errors.Join(file.Sync(), file.Close()); err != nil {
+		return err
+	}
+	return os.Rename(file.Name(), name)
+}
+
+// lock keeps other writers out, of this process and of others.
+func (d *Directory) lock() (unlock func(), err error) {
+	d.mu.Lock()
+	file, err := os.OpenFile(filepath.Join(d.dir, ".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err == nil {
+		err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX)
+	}
+	if err != nil {
+		d.mu.Unlock()
+		return nil, fmt.Errorf("lock the certificate store: %w", err)
+	}
+	return func() {
+		file.Close()
+		d.mu.Unlock()
+	}, nil
+}
+
+// Delete removes a file.
+func (d *Directory) Delete(_ context.Context, path string) error {
+	if err := os.Remove(d.file(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove from the certificate store: %w", err)
+	}
+	return nil
+}
+
+// List looks at the files below a path, once a second when it waits.
+func (d *Directory) List(ctx context.Context, below string, index uint64) ([]Entry, uint64, error) {
+	deadline := time.Now().Add(time.Minute)
+	for {
+		entries, newIndex, err := d.scan(below)
+		if err != nil || newIndex != index || time.Now().After(deadline) {
+			return entries, newIndex, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, 0, ctx.Err()
+		case <-time.After(look):
+		}
+	}
+}
+
+// scan lists the records below a path. The index is made of their versions.
+func (d *Directory) scan(below string) ([]Entry, uint64, error) {
+	found := make(map[string]uint64)
+	err := filepath.WalkDir(filepath.Join(d.dir, below), func(name string, e fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil || e.IsDir() {
+			return err
+		}
+		path, ok := strings.CutSuffix(name, ".json")
+		if !ok || strings.HasPrefix(e.Name(), ".") {
+			return nil
+		}
+		content, err := readBounded(name)
+		if err != nil {
+			return nil // gone meanwhile, or none of ours
+		}
+		if path, err = filepath.Rel(d.dir, path); err != nil {
+			return err
+		}
+		found[path] = versionOf(content)
+		return nil
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("list the certificate store: %w", err)
+	}
+	entries := make([]Entry, 0, len(found))
+	sum := fnv.New64a()
+	for _, path := range slices.Sorted(maps.Keys(found)) {
+		entries = append(entries, Entry{path, found[path]})
+		fmt.Fprintf(sum, "%s=%d\n", path, found[path])
+	}
+	return entries, sum.Sum64() | 1, nil
+}
+
+// Lead takes the lock of a file, which goes with the process.
+func (d *Directory) Lead(ctx context.Context, name string, lead func(context.Context)) error {
+	file, err := os.OpenFile(filepath.Join(d.dir, ".leader"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("lead the certificate store: %w", err)
+	}
+	defer file.Close()
+	for {
+		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return fmt.Errorf("lead the certificate store: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(look):
+		}
+	}
+	if err := file.Truncate(0); err == nil {
+		_, err = file.WriteAt([]byte(name), 0)
+	}
+	lead(ctx)
+	return ctx.Err()
+}
+
+// Leader reads who wrote its name last.
+func (d *Directory) Leader(context.Context) (string, error) {
+	content, err := readBounded(filepath.Join(d.dir, ".leader"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	return string(content), err
+}
+
+// Copy writes a record of another store, whatever is there.
+func (d *Directory) Copy(r *Record) error {
+	content, err := json.MarshalIndent(r.Items, "", " ")
+	if err == nil {
+		err = d.replace(d.file(r.Path), content)
+	}
+	return err
+}

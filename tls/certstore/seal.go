@@ -1,0 +1,76 @@
+package certstore
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Sealer encrypts the values that are secret with an operator's key, so that
+// who can read the store cannot read them. The nil Sealer leaves them as they
+// are.
+type Sealer struct{ aead cipher.AEAD }
+
+// sealedPrefix begins a value that is sealed.
+const sealedPrefix = "sealed:1:"
+
+// ErrSealed: the value is sealed, with another key or with one that we lack.
+var ErrSealed = errors.New("the value is sealed with another key")
+
+// NewSealer makes a Sealer of a secret of at least 16 bytes, which all who
+// share the store must have.
+func NewSealer(secret []byte) (*Sealer, error) {
+	if len(secret) < 16 {
+		return nil, errors.New("a secret wants at least 16 bytes")
+	}
+	key, err := hkdf.Key(sha256.New, secret, nil, "serai certificate store", 32)
+	if err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	return &Sealer{aead}, err
+}
+
+// Seal encrypts a value for one item of one path: it cannot be opened
+// elsewhere.
+func (s *Sealer) Seal(path, item, value string) string {
+	if s == nil {
+		return value
+	}
+	return sealedPrefix + base64.StdEncoding.EncodeToString(s.aead.Seal(nil, nil, []byte(value), place(path, item)))
+}
+
+// Open is the reverse. A value that was never sealed is returned as it is, so
+// that a store can be sealed later.
+func (s *Sealer) Open(path, item, value string) (string, error) {
+	text, sealed := strings.CutPrefix(value, sealedPrefix)
+	if !sealed {
+		return value, nil
+	}
+	refuse := func() (string, error) {
+		return "", fmt.Errorf("open %s of %s: %w", item, path, ErrSealed)
+	}
+	if s == nil {
+		return refuse()
+	}
+	content, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return refuse()
+	}
+	open, err := s.aead.Open(nil, nil, content, place(path, item))
+	if err != nil {
+		return refuse()
+	}
+	return string(open), nil
+}
+
+func place(path, item string) []byte { return []byte(path + "\x00" + item) }

@@ -1,0 +1,96 @@
+package tls
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// ClientGroup is what some names demand of clients.
+type ClientGroup struct {
+	// Name tells it from others.
+	Name string
+	// CAs sign the certificates of its clients.
+	CAs *x509.CertPool
+	// Auth is tls.RequireAndVerifyClientCert, or tls.VerifyClientCertIfGiven.
+	Auth tls.ClientAuthType
+}
+
+// Clients says which names demand a certificate of the client. Nil demands
+// none. Immutable.
+type Clients struct {
+	exact, below map[string]*ClientGroup // below: what follows "*."
+	all          []*ClientGroup
+}
+
+// ClientRule makes hosts demand certificates that a CA has signed. "*.example.org"
+// means all names of one label below.
+type ClientRule struct {
+	Hosts  []string
+	CAFile string
+	// Optional lets clients without a certificate in.
+	Optional bool
+}
+
+// NewClients reads rules. The error tells all that is wrong.
+func NewClients(rules []ClientRule) (*Clients, error) {
+	if len(rules) == 0 {
+		return nil, nil
+	}
+	c := &Clients{exact: make(map[string]*ClientGroup), below: make(map[string]*ClientGroup)}
+	var errs []error
+	for _, r := range rules {
+		g := &ClientGroup{Name: strings.Join(r.Hosts, ","), Auth: tls.RequireAndVerifyClientCert, CAs: x509.NewCertPool()}
+		if r.Optional {
+			g.Auth = tls.VerifyClientCertIfGiven
+		}
+		content, err := readBounded(r.CAFile)
+		if err == nil && !g.CAs.AppendCertsFromPEM(content) {
+			err = fmt.Errorf("read %s: it has no certificate in PEM", r.CAFile)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("client certificates of %s: %w", g.Name, err))
+		}
+		for _, host := range r.Hosts {
+			into, name := c.exact, normal(host)
+			if suffix, wild := strings.CutPrefix(name, "*."); wild {
+				into, name = c.below, suffix
+			}
+			if name == "" || strings.ContainsAny(name, "*:/ ") {
+				errs = append(errs, fmt.Errorf("client certificates: %q is no host name", host))
+			}
+			if into[name] != nil {
+				errs = append(errs, fmt.Errorf("client certificates: %q is named twice", host))
+			}
+			into[name] = g
+		}
+		c.all = append(c.all, g)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *Clients) groups() []*ClientGroup {
+	if c == nil {
+		return nil
+	}
+	return c.all
+}
+
+// group returns what a name demands, nil for nothing.
+func (c *Clients) group(name string) *ClientGroup {
+	if c == nil {
+		return nil
+	}
+	if g := c.exact[name]; g != nil {
+		return g
+	}
+	if i := strings.IndexByte(name, '.'); i > 0 {
+		return c.below[name[i+1:]]
+	}
+	return nil
+}

@@ -1,0 +1,157 @@
+package tls
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"net"
+	"slices"
+)
+
+// ACMEProtocol is offered by ALPN when a CA validates a name (RFC 8737). The
+// connection carries nothing else.
+const ACMEProtocol = "acme-tls/1"
+
+// ConfigOptions are the settings of a listener.
+type ConfigOptions struct {
+	// Protocols are offered by ALPN in that order.
+	Protocols []string
+	// MinVersion is tls.VersionTLS12 or tls.VersionTLS13; TLS 1.2 when zero.
+	MinVersion uint16
+	// Clients says which names want a certificate of the client; nil for none.
+	Clients *Clients
+	// Challenge returns the certificate that answers a CA's TLS-ALPN-01
+	// validation of a name, nil for names that are not being validated. Nil
+	// answers none.
+	Challenge func(name string) *tls.Certificate
+}
+
+// serverConfig is a listener's configuration, and those for names that want a
+// certificate of the client.
+type serverConfig struct {
+	base    *tls.Config
+	byGroup map[*ClientGroup]*tls.Config
+}
+
+// Config returns the TLS settings of a listener: TLS 1.2 and 1.3 with the
+// cipher suites and curves that Go holds to be secure, which Mozilla's
+// intermediate profile contains, and certificates from the current table. A
+// name without a certificate is refused with the alert unrecognized_name (RFC
+// 6066 section 3).
+func (s *Store) Config(o ConfigOptions) *tls.Config {
+	base := &tls.Config{
+		MinVersion: max(o.MinVersion, tls.VersionTLS12),
+		// Mozilla intermediate: forward secrecy and AEAD only.
+		CipherSuites: []uint16{
+			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+			tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+		},
+		NextProtos: o.Protocols,
+		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			if c := s.Current().Lookup(hello.ServerName); c != nil {
+				return &c.Certificate, nil
+			}
+			s.unknown.Add(1)
+			return nil, nil // which the library answers with unrecognized_name
+		},
+	}
+	server := &serverConfig{base: base, byGroup: make(map[*ClientGroup]*tls.Config)}
+	for _, g := range o.Clients.groups() {
+		c := base.Clone()
+		c.ClientAuth, c.ClientCAs = g.Auth, g.CAs
+		server.byGroup[g] = c
+	}
+	if o.Challenge != nil || len(server.byGroup) > 0 {
+		base.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			if o.Challenge != nil && slices.Contains(hello.SupportedProtos, ACMEProtocol) {
+				return challengeConfig(o.Challenge(hello.ServerName)), nil
+			}
+			return server.byGroup[o.Clients.group(normal(hello.ServerName))], nil
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.configs = append(s.configs, server)
+	server.setTickets(s.tickets)
+	return base
+}
+
+func challengeConfig(c *tls.Certificate) *tls.Config {
+	config := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{ACMEProtocol}}
+	if c != nil {
+		config.Certificates = []tls.Certificate{*c}
+	}
+	return config
+}
+
+// TicketKey encrypts session tickets.
+type TicketKey [32]byte
+
+// SetTickets sets the keys of session tickets: the first encrypts, all decrypt.
+// Until it is called the library makes its own, which no other process knows.
+func (s *Store) SetTickets(keys []TicketKey) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tickets = slices.Clone(keys)
+	for _, c := range s.configs {
+		c.setTickets(keys)
+	}
+}
+
+// setTickets gives each group of names keys of its own: a session that began
+// with one client's certificate must not go on where another one is wanted.
+func (c *serverConfig) setTickets(keys []TicketKey) {
+	if len(keys) == 0 {
+		for _, config := range c.byGroup {
+			var own [32]byte
+			rand.Read(own[:])
+			config.SetSessionTicketKeys([][32]byte{own})
+		}
+		return
+	}
+	derive := func(purpose string) (derived [][32]byte) {
+		for _, k := range keys {
+			mac := hmac.New(sha256.New, k[:])
+			mac.Write([]byte(purpose))
+			derived = append(derived, [32]byte(mac.Sum(nil)))
+		}
+		return derived
+	}
+	c.base.SetSessionTicketKeys(derive("any client"))
+	for group, config := range c.byGroup {
+		config.SetSessionTicketKeys(derive("clients of " + group.Name))
+	}
+}
+
+// Shares reports whether a request for a host may come over a connection that
+// was opened for the server name: the same certificate, or one that covers the
+// host, and the same demands on clients (RFC 9110 section 15.5.20). A
+// connection without a server name, or without TLS, serves all hosts that
+// demand nothing of clients.
+func (s *Store) Shares(clients *Clients, secure bool, serverName, host string) bool {
+	if !secure && clients == nil {
+		return true
+	}
+	serverName, host = normal(serverName), normal(withoutPort(host))
+	if secure && serverName == host {
+		return true
+	}
+	if clients.group(serverName) != clients.group(host) {
+		return false
+	}
+	if serverName == "" {
+		return true
+	}
+	t := s.Current()
+	c := t.Lookup(serverName)
+	return c == nil || c == t.Lookup(host) || c.Covers(host)
+}
+
+func withoutPort(host string) string {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		return h
+	}
+	return host
+}
