@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Store holds the certificates of all sources, and the current Table of them.
@@ -64,7 +65,7 @@ func (s *Store) UnknownNames() uint64 { return s.unknown.Load() }
 // valid still: none needs to be obtained.
 func (s *Store) Given(name string) bool {
 	c := s.Current().covering(normal(name))
-	return c != nil && c.Given
+	return c != nil && c.Given && time.Now().Before(c.Leaf.NotAfter)
 }
 
 // HandshakeCount is how many handshakes ended in one way.

@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"math/big"
 	"net"
 	"os"
@@ -239,5 +240,175 @@ func TestPolicy(t *testing.T) {
 		if err := try(&stdtls.Config{MinVersion: version, MaxVersion: version}); err != nil {
 			t.Errorf("TLS %x: %v", version, err)
 		}
+	}
+}
+
+// pipe makes a handshake between a client and a listener's config.
+func pipe(t testing.TB, server, client *stdtls.Config) (state stdtls.ConnectionState, err error) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		s := stdtls.Server(c, server)
+		if s.Handshake() == nil {
+			s.Write([]byte("x")) // takes the ticket of TLS 1.3 with it
+			s.Read(make([]byte, 1))
+		}
+	}()
+	defer func() { <-done }()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	conn := stdtls.Client(c, client)
+	if err := conn.Handshake(); err != nil {
+		return state, err
+	}
+	_, err = conn.Read(make([]byte, 1))
+	return conn.ConnectionState(), err
+}
+
+// TestTicketsAreShared resumes at one serai what began at another, with the
+// same keys, and not without; a key that is not the newest any more still
+// opens.
+func TestTicketsAreShared(t *testing.T) {
+	cert := certificate(t, "a", nextYear, "a.test")
+	serai := func(keys ...tls.TicketKey) *stdtls.Config {
+		s := tls.NewStore()
+		s.Set("test", []*tls.Certificate{cert}, nil)
+		config := s.Config(tls.ConfigOptions{Protocols: []string{"http/1.1"}})
+		s.SetTickets(keys)
+		return config
+	}
+	old, now := tls.TicketKey{1}, tls.TicketKey{2}
+	for _, c := range []struct {
+		name          string
+		first, second *stdtls.Config
+		resumes       bool
+	}{
+		{"the same keys", serai(old), serai(old), true},
+		{"a newer key before it", serai(old), serai(now, old), true},
+		{"other keys", serai(old), serai(now), false},
+		{"keys of their own", serai(), serai(), false},
+	} {
+		for _, version := range []uint16{stdtls.VersionTLS12, stdtls.VersionTLS13} {
+			client := &stdtls.Config{ServerName: "a.test", InsecureSkipVerify: true, ClientSessionCache: stdtls.NewLRUClientSessionCache(1), MaxVersion: version}
+			if _, err := pipe(t, c.first, client); err != nil {
+				t.Fatal(err)
+			}
+			state, err := pipe(t, c.second, client)
+			if err != nil || state.DidResume != c.resumes {
+				t.Errorf("%s, %s: resumed %v (%v), want %v", c.name, stdtls.VersionName(version), state.DidResume, err, c.resumes)
+			}
+		}
+	}
+}
+
+// TestUnknownNameIsRefused with the alert that says so.
+func TestUnknownNameIsRefused(t *testing.T) {
+	s := tls.NewStore()
+	s.Set("test", []*tls.Certificate{certificate(t, "a", nextYear, "a.test")}, nil)
+	config := s.Config(tls.ConfigOptions{Protocols: []string{"http/1.1"}})
+	for _, name := range []string{"b.test", "", strings.Repeat("x", 255), "a..test", "%00.test"} {
+		_, err := pipe(t, config, &stdtls.Config{ServerName: name, InsecureSkipVerify: true})
+		if err == nil || !strings.Contains(err.Error(), "unrecognized name") {
+			t.Errorf("%q: %v, want the alert unrecognized name", name, err)
+		}
+	}
+	if got := s.UnknownNames(); got < 5 {
+		t.Errorf("%d unknown names were counted", got)
+	}
+}
+
+// TestGivenComesFirst: an operator's certificate answers before one that was
+// obtained, until it has expired.
+func TestGivenComesFirst(t *testing.T) {
+	given := certificate(t, "given", time.Now().Add(time.Hour), "a.test")
+	expired := certificate(t, "expired", time.Now().Add(-time.Minute), "b.test")
+	given.Given, expired.Given = true, true
+	a, b := certificate(t, "acme", nextYear, "a.test"), certificate(t, "acme", nextYear, "b.test")
+	s := tls.NewStore()
+	s.Set("acme", []*tls.Certificate{a, b}, nil)
+	s.Set("files", []*tls.Certificate{given, expired}, nil)
+	if got := s.Current().Lookup("a.test"); got != given {
+		t.Errorf("%s answers, want the one that was given", got.Source)
+	}
+	if got := s.Current().Lookup("b.test"); got != b {
+		t.Errorf("%s answers in place of one that has not expired", got.Source)
+	}
+	if !s.Given("A.test.") || s.Given("b.test") || s.Given("c.test") {
+		t.Error("what is given is not what counts as given")
+	}
+}
+
+// TestShares says which hosts may come over which connections.
+func TestShares(t *testing.T) {
+	dir := t.TempDir()
+	ca, _ := pair(t, nextYear, "ca.test")
+	file := filepath.Join(dir, "ca.pem")
+	if err := os.WriteFile(file, ca, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	clients, err := tls.NewClients([]tls.ClientRule{{Hosts: []string{"closed.test", "*.closed.test"}, CAFile: file}, {Hosts: []string{"other.test"}, CAFile: file}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := tls.NewStore()
+	fallback := certificate(t, "fallback", nextYear, "fallback.test")
+	s.Set("test", []*tls.Certificate{
+		certificate(t, "one", nextYear, "a.test", "b.test", "closed.test", "other.test"), certificate(t, "wild", nextYear, "*.test2"), fallback,
+		certificate(t, "below", nextYear, "*.closed.test"),
+	}, fallback)
+	for _, c := range []struct {
+		secure     bool
+		name, host string
+		want       bool
+	}{
+		{true, "a.test", "a.test", true}, {true, "a.test", "A.TEST.:8443", true}, {true, "a.test", "b.test", true},
+		{true, "a.test", "x.test2", false}, {true, "x.test2", "y.test2", true}, {true, "x.test2", "a.test", false},
+		{true, "unknown.test", "unheard.test", true}, {true, "unknown.test", "a.test", false},
+		{true, "", "a.test", true}, {true, "", "closed.test", false}, {true, "a.test", "closed.test", false},
+		{true, "closed.test", "closed.test", true}, {true, "closed.test", "a.test", false}, {true, "closed.test", "other.test", false},
+		{true, "closed.test", "x.closed.test", false}, {true, "x.closed.test", "y.closed.test", true}, {true, "a.test", "x.closed.test:443", false},
+		{false, "", "a.test", true}, {false, "", "closed.test", false}, {false, "", "CLOSED.test.:80", false},
+	} {
+		if got := s.Shares(clients, c.secure, c.name, c.host); got != c.want {
+			t.Errorf("%s over a connection for %q (TLS %v): %v, want %v", c.host, c.name, c.secure, got, c.want)
+		}
+	}
+	if !s.Shares(nil, false, "", "closed.test") {
+		t.Error("plain HTTP is refused where nobody demands anything")
+	}
+}
+
+// BenchmarkLookup finds a name among many.
+func BenchmarkLookup(b *testing.B) {
+	for _, n := range []int{1, 5000} {
+		one := certificate(b, "x", nextYear, "x.test")
+		var all []*tls.Certificate
+		for i := range n {
+			c := *one
+			c.Names = []string{fmt.Sprintf("host-%d.example.org", i)}
+			all = append(all, &c)
+		}
+		table := tls.NewTable(all, nil)
+		b.Run(fmt.Sprintf("certificates=%d", n), func(b *testing.B) {
+			for i := range b.N {
+				if table.Lookup(all[i%n].Names[0]) == nil {
+					b.Fatal("not found")
+				}
+			}
+		})
 	}
 }

@@ -18,6 +18,7 @@ import (
 
 	"serai/nomad"
 	"serai/nomad/nomadsim"
+	"serai/nomad/nomadtest"
 	"serai/tls/acme/acmetest"
 )
 
@@ -70,7 +71,7 @@ func TestLeaderIsKilledDuringAnOrder(t *testing.T) {
 				if testing.Short() {
 					t.Skip("a real lock runs out after 21 s")
 				}
-				url = realAgent(t, os.Getenv("NOMAD_BIN"))
+				url = nomadtest.Server(t)
 			}
 			ca := acmetest.New(t, acmetest.Options{})
 			file := filepath.Join(t.TempDir(), "services.json")
@@ -337,6 +338,7 @@ func TestRenewalsUnderLoad(t *testing.T) {
 					return
 				default:
 				}
+				time.Sleep(10 * time.Millisecond) // there are only so many ports
 				c, err := tls.DialWithDialer(&net.Dialer{Timeout: 10 * time.Second}, "tcp", addresses[i%len(addresses)], &tls.Config{ServerName: host, RootCAs: roots})
 				made.Add(1)
 				if err != nil {
@@ -606,4 +608,66 @@ func TestClientCertificates(t *testing.T) {
 	if status, _ := get(plain, "closed.example.org", "/"); status != 421 {
 		t.Errorf("the closed host over plain HTTP: %d, want 421", status)
 	}
+}
+
+// TestWrongProtocol: plain HTTP on the TLS port, TLS on the plain one, garbage
+// on both, and a flood of names that nobody has.
+func TestWrongProtocol(t *testing.T) {
+	dir := t.TempDir()
+	authority(t).write(t, dir, "web", "web.example.org")
+	plain, secure, admin := freeAddress(t), freeAddress(t), freeAddress(t)
+	start(t, nil, "serve", "--no-nomad", "--services="+servicesFile(t, "web.example.org"), "--cert-dir="+dir,
+		"--http="+plain, "--https="+secure, "--admin="+admin, "--drain-delay=0s")
+	until(t, "the services", func() bool { status, _ := get(plain, "web.example.org", "/"); return status == 200 })
+	talk := func(address, bytes string) string {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(long))
+		io.WriteString(c, bytes)
+		c.(*net.TCPConn).CloseWrite()
+		answer, _ := io.ReadAll(c)
+		return string(answer)
+	}
+	if got := talk(secure, "GET / HTTP/1.1\r\nHost: web.example.org\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 400 ") || !strings.Contains(got, "this port speaks TLS") {
+		t.Errorf("plain HTTP on the TLS port is answered %q", got)
+	}
+	hello := "\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00"
+	if got := talk(plain, hello); !strings.HasPrefix(got, "HTTP/1.1 400 ") {
+		t.Errorf("TLS on the plain port is answered %q", got)
+	}
+	for _, garbage := range []string{"", "\x00", hello, "\x16\x03\x01\xff\xff" + strings.Repeat("\x00", 70000), strings.Repeat("\xff", 1<<20), "\x80\x2e\x01\x00\x02"} {
+		talk(secure, garbage)
+		talk(plain, garbage)
+	}
+	_, err := tls.Dial("tcp", plain, &tls.Config{InsecureSkipVerify: true})
+	if err == nil {
+		t.Error("the plain port speaks TLS")
+	}
+	var flood sync.WaitGroup
+	for i := range 8 {
+		flood.Go(func() {
+			for j := range 100 {
+				c, err := tls.Dial("tcp", secure, &tls.Config{ServerName: "x" + strconv.Itoa(i*100+j) + ".example.net", InsecureSkipVerify: true})
+				if err == nil {
+					c.Close()
+					t.Error("a name that nobody has got a certificate")
+				}
+			}
+		})
+	}
+	flood.Wait()
+	if got := metric(admin, "serai_tls_unknown_names_total"); got != "serai_tls_unknown_names_total 800\n" {
+		t.Errorf("%q, want 800", got)
+	}
+	if got := metric(admin, `serai_tls_handshakes_total{result="unknown-name"`); !strings.HasSuffix(got, " 800\n") || strings.Count(got, "\n") != 1 {
+		t.Errorf("%q, want 800 in one series", got)
+	}
+	c, err := tls.Dial("tcp", secure, &tls.Config{ServerName: "web.example.org", InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
 }

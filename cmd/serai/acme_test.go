@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -20,6 +19,7 @@ import (
 
 	"serai/admin"
 	"serai/nomad"
+	"serai/nomad/nomadtest"
 	"serai/tls/acme/acmetest"
 )
 
@@ -166,53 +166,12 @@ func places() []place {
 			return nil, []string{"--cert-store=file", "--no-nomad", "--state-dir=" + t.TempDir()}, false
 		}},
 	}
-	if bin := os.Getenv("NOMAD_BIN"); bin != "" {
+	if nomadtest.Binary() != "" {
 		all = append(all, place{"real agent", func(t *testing.T) (env, args []string, shared bool) {
-			return []string{"NOMAD_ADDR=" + realAgent(t, bin)}, []string{"--cert-store=nomad"}, true
+			return []string{"NOMAD_ADDR=" + nomadtest.Server(t)}, []string{"--cert-store=nomad"}, true
 		}})
 	}
 	return all
-}
-
-// realAgent runs a Nomad server, without a client.
-func realAgent(t *testing.T, bin string) string {
-	t.Helper()
-	dir := t.TempDir()
-	port := func() string { _, p, _ := net.SplitHostPort(freeAddress(t)); return p }
-	address := port()
-	config := fmt.Sprintf("data_dir = %q\nbind_addr = \"127.0.0.1\"\ndisable_update_check = true\nadvertise {\n http = \"127.0.0.1\"\n rpc = \"127.0.0.1\"\n serf = \"127.0.0.1\"\n}\nports {\n http = %s\n rpc = %s\n serf = %s\n}\nserver {\n enabled = true\n bootstrap_expect = 1\n}\n",
-		dir, address, port(), port())
-	file := filepath.Join(dir, "agent.hcl")
-	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var output buffer
-	cmd := exec.Command(bin, "agent", "-config="+file)
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Signal(syscall.SIGTERM)
-		cmd.Wait()
-		if t.Failed() {
-			t.Logf("the agent said:\n%s", output.String())
-		}
-	})
-	address = "127.0.0.1:" + address
-	// A variable can be written once the keyring is there.
-	client, err := nomad.NewClient(nomad.Options{Address: "http://" + address})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.CloseIdleConnections()
-	until(t, "the agent to take variables", func() bool {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		_, err := client.PutVariable(ctx, nomad.Variable{VariableMeta: nomad.VariableMeta{Path: "test"}, Items: map[string]string{"k": "v"}})
-		return err == nil
-	})
-	return "http://" + address
 }
 
 // servicesFile writes a file of static instances, one for each host.

@@ -120,12 +120,15 @@ func (s *system) newObtainer() (obtainer, error) {
 	if o.Sealer, err = newSealer(s.CertKeyFile); err != nil {
 		return nil, err
 	}
-	if o.Store, err = s.openStore(s.CertStore, s.StateDir, s.client, s.env.getenv); err != nil {
+	if o.Store, err = openStore(s.CertStore, s.StateDir, s.client, s.env.getenv); err != nil {
 		return nil, err
 	}
-	if _, shared := o.Store.(*certstore.Variables); shared && s.StateDir != "" {
-		if o.Local, err = certstore.NewDirectory(filepath.Join(s.StateDir, "certificates")); err != nil {
-			return nil, err
+	if variables, ok := o.Store.(*certstore.Variables); ok {
+		variables.Logger, s.shared = s.logger, true
+		if s.StateDir != "" {
+			if o.Local, err = certstore.NewDirectory(filepath.Join(s.StateDir, "certificates")); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return newObtained(acme.New(o))
@@ -141,14 +144,6 @@ func newObtained[T obtainer](o T, err error) (obtainer, error) {
 
 // openStore opens the store of certificates that a flag names, or the default
 // one.
-func (s *system) openStore(kind, stateDir string, client *nomad.Client, getenv func(string) string) (certstore.Store, error) {
-	v, err := openStore(kind, stateDir, client, getenv)
-	if variables, ok := v.(*certstore.Variables); ok {
-		variables.Logger = s.logger
-	}
-	return v, err
-}
-
 func openStore(kind, stateDir string, client *nomad.Client, getenv func(string) string) (certstore.Store, error) {
 	if kind == "" {
 		kind = "file"

@@ -18,6 +18,9 @@ func (s *system) checkNomad(ctx context.Context) error {
 	}
 	namespaces, _ := discovery.ParseNamespaces(s.Namespaces)
 	access := nomad.Access{Namespaces: namespaces.Scopes(), Job: s.env.getenv("NOMAD_JOB_ID"), JobNamespace: s.env.getenv("NOMAD_NAMESPACE")}
+	if s.shared {
+		access.Variables, access.VariablesNamespace = certPrefix, s.env.getenv("NOMAD_NAMESPACE")
+	}
 	for {
 		err := s.client.CheckAccess(ctx, access)
 		var missing *nomad.AccessError

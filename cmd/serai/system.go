@@ -43,6 +43,7 @@ type system struct {
 	certs     *tls.Store       // nil without a certificate source
 	clients   *tls.Clients     // nil when no host demands certificates of clients
 	obtain    obtainer         // nil when no certificate is obtained
+	shared    bool             // its store is Nomad's
 	admin     *admin.Admin
 	traffic   []*listener
 	adminPort net.Listener // nil when it is off

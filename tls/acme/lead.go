@@ -114,10 +114,15 @@ func (l *leader) due(host string) (time.Time, string) {
 		return time.Time{}, "it was asked for by serai certs renew"
 	}
 	at, reason := time.Time{}, "the host has none"
-	if e := l.mirror.at(certPath(l.engine.ca, host)); e != nil && e.cert != nil && e.problem == "" {
-		at, reason = l.renewal(e.cert)
-	} else if e != nil && e.problem != "" {
+	switch e := l.mirror.at(certPath(l.engine.ca, host)); {
+	case e == nil:
+	case e.sealed:
+		// Others have the key, and would be overwritten by who does not.
+		at = time.Now().Add(time.Hour)
+	case e.problem != "":
 		reason = "the one in the store cannot be used"
+	case e.cert != nil:
+		at, reason = l.renewal(e.cert)
 	}
 	if f := l.mirror.failureOf(host); f != nil && f.Next.After(at) {
 		at = f.Next

@@ -43,6 +43,7 @@ type entry struct {
 	failure *Failure
 	tickets *tickets
 	problem string
+	sealed  bool // the problem is that we lack the key
 }
 
 func newMirror(o *Options, changed func()) *mirror {
@@ -245,7 +246,7 @@ func (m *mirror) take(r *certstore.Record) {
 		if old := m.entries[r.Path]; old != nil {
 			e.host, e.cert, e.tickets = old.host, old.cert, old.tickets
 		}
-		e.problem = err.Error()
+		e.problem, e.sealed = err.Error(), errors.Is(err, certstore.ErrSealed)
 		m.logger.Error("a record of the certificate store is not used", "error", err)
 	}
 	m.entries[r.Path] = e

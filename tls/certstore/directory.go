@@ -220,8 +220,9 @@ func (d *Directory) Lead(ctx context.Context, name string, lead func(context.Con
 		case <-time.After(look):
 		}
 	}
-	if err := file.Truncate(0); err == nil {
-		_, err = file.WriteAt([]byte(name), 0)
+	_, err = file.WriteAt([]byte(name), 0)
+	if err = errors.Join(err, file.Truncate(int64(len(name)))); err != nil {
+		return fmt.Errorf("lead the certificate store: %w", err)
 	}
 	lead(ctx)
 	return ctx.Err()

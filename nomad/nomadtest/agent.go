@@ -1,0 +1,133 @@
+// Package nomadtest runs agents for the tests of other packages: simulated ones
+// and, where there is a binary, real ones.
+package nomadtest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"serai/nomad"
+	"serai/nomad/nomadsim"
+)
+
+// Simulator runs a simulated agent until the test ends, and returns its
+// address.
+func Simulator(t testing.TB) (sim *nomadsim.Sim, url string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sim = nomadsim.New(nomadsim.Options{})
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- sim.Run(ctx, l) }()
+	t.Cleanup(func() {
+		cancel()
+		<-ended
+	})
+	return sim, "http://" + l.Addr().String()
+}
+
+// Binary is the real agent's, from NOMAD_BIN; empty when there is none.
+func Binary() string { return os.Getenv("NOMAD_BIN") }
+
+// Server runs a real Nomad server, without a client and without ACLs, until the
+// test ends, and returns its address. The test is skipped where there is no
+// binary.
+func Server(t testing.TB) (url string) {
+	t.Helper()
+	if Binary() == "" {
+		t.Skip("no real agent: put the path of a nomad binary into NOMAD_BIN")
+	}
+	dir := t.TempDir()
+	var ports [3]string
+	for i := range ports {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, ports[i], _ = net.SplitHostPort(l.Addr().String())
+		l.Close()
+	}
+	config := fmt.Sprintf(`data_dir = %q
+bind_addr = "127.0.0.1"
+disable_update_check = true
+advertise {
+  http = "127.0.0.1"
+  rpc = "127.0.0.1"
+  serf = "127.0.0.1"
+}
+ports {
+  http = %s
+  rpc = %s
+  serf = %s
+}
+server {
+  enabled = true
+  bootstrap_expect = 1
+}
+`, dir, ports[0], ports[1], ports[2])
+	file := filepath.Join(dir, "agent.hcl")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var output log
+	cmd := exec.Command(Binary(), "agent", "-config="+file)
+	cmd.Stdout, cmd.Stderr = &output, &output
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Signal(syscall.SIGTERM)
+		cmd.Wait()
+		if t.Failed() {
+			t.Logf("the agent said:\n%s", output.text())
+		}
+	})
+	url = "http://127.0.0.1:" + ports[0]
+	// It takes variables once its keyring is there.
+	client, err := nomad.NewClient(nomad.Options{Address: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.CloseIdleConnections()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		_, err := client.PutVariable(ctx, nomad.Variable{VariableMeta: nomad.VariableMeta{Path: "test"}, Items: map[string]string{"k": "v"}})
+		cancel()
+		if err == nil {
+			return url
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the agent takes no variable: %v", err)
+		}
+	}
+}
+
+// log is what a process prints.
+type log struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *log) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
