@@ -1,12 +1,15 @@
 package jobs_test
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
+
+	"serai/tls/acme/acmetest"
 )
 
 // TestOnRealNomad runs all examples on real agents and asks for each service
@@ -209,6 +212,45 @@ func TestDriversOnRealNomad(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestCertificatesOnRealNomad runs serai's own job with ACLs, the policy as the
+// README has it, and one flag more: every host gets a certificate, of which the
+// store is Nomad's.
+func TestCertificatesOnRealNomad(t *testing.T) {
+	c := newCluster(t, true)
+	if out := c.run("acl", "policy", "apply", "-namespace", "default", "-job", "serai", "serai", "serai.policy.hcl"); !strings.Contains(out, "Successfully") {
+		t.Fatalf("apply the policy: %s", out)
+	}
+	c.run("namespace", "apply", "team-a")
+	c.job("host-dynamic")
+	c.job("namespace")
+	ports := freePorts(t, 2)
+	ca := acmetest.New(t, acmetest.Options{HTTP: fmt.Sprintf("127.0.0.1:%d", ports[0]), TLS: fmt.Sprintf("127.0.0.1:%d", ports[1])})
+	flags, _ := json.Marshal([]string{"--acme-email=ops@example.org", "--acme-directory=" + ca.Directory, "--acme-ca-root=" + ca.RootFile})
+	c.serai("raw_exec", ports, "args="+string(flags))
+	for _, host := range []string{"dynamic.example.org", "shop.team-a.example.org"} {
+		var err error
+		c.until("a certificate for "+host, func() bool {
+			var conn *tls.Conn
+			conn, err = tls.Dial("tcp", ca.TLS, &tls.Config{ServerName: host, RootCAs: ca.Roots()})
+			if err == nil {
+				conn.Close()
+			}
+			return err == nil
+		})
+		if n := ca.Orders(host); n != 1 {
+			t.Errorf("%s was ordered %d times", host, n)
+		}
+	}
+	if out := c.run("var", "list", "serai/"); !strings.Contains(out, "serai/leader") || !strings.Contains(out, "serai/tls/certs/") {
+		t.Errorf("Nomad has these variables:\n%s", out)
+	}
+	for _, a := range c.allocations("serai") {
+		if log := c.run("alloc", "logs", "-stderr", a.ID); strings.Contains(log, "level=WARN") || strings.Contains(log, "level=ERROR") {
+			t.Errorf("serai is not content:\n%s", log)
+		}
 	}
 }
 

@@ -17,6 +17,8 @@ import (
 	"github.com/hashicorp/hcl/v2/hclparse"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/function"
+	"github.com/zclconf/go-cty/cty/function/stdlib"
 
 	"serai/discovery"
 	"serai/nomad"
@@ -88,7 +90,7 @@ func (f *jobFile) value(t *testing.T, e hclsyntax.Expression) cty.Value {
 			t.Fatalf("%s: nobody knows %s", f.name, root)
 		}
 	}
-	v, diagnostics := e.Value(&hcl.EvalContext{Variables: known})
+	v, diagnostics := e.Value(&hcl.EvalContext{Variables: known, Functions: map[string]function.Function{"concat": stdlib.ConcatFunc}})
 	if diagnostics.HasErrors() {
 		t.Fatal(diagnostics)
 	}

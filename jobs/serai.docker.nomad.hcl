@@ -27,6 +27,13 @@ variable "admin_port" {
   default = 8081
 }
 
+# Further flags. Certificates for all hosts, on all nodes:
+#   -var 'args=["--acme-email=ops@example.org", "--https-only"]'
+variable "args" {
+  type    = list(string)
+  default = []
+}
+
 job "serai" {
   type        = "system"
   datacenters = var.datacenters
@@ -100,7 +107,7 @@ job "serai" {
       config {
         image        = var.image
         network_mode = "host"
-        args = [
+        args = concat([
           "serve",
           "--http=:${NOMAD_PORT_http}",
           "--https=:${NOMAD_PORT_https}",
@@ -111,7 +118,7 @@ job "serai" {
           "--node=${node.unique.id}",
           "--drain-delay=12s",
           "--drain-timeout=15s",
-        ]
+        ], var.args)
         # Of all that root may do, only to bind ports below 1024 is left.
         cap_drop        = ["all"]
         cap_add         = ["net_bind_service"]

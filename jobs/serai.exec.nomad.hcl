@@ -28,6 +28,13 @@ variable "admin_port" {
   default = 8081
 }
 
+# Further flags. Certificates for all hosts, on all nodes:
+#   -var 'args=["--acme-email=ops@example.org", "--https-only"]'
+variable "args" {
+  type    = list(string)
+  default = []
+}
+
 job "serai" {
   type        = "system"
   datacenters = var.datacenters
@@ -94,7 +101,7 @@ job "serai" {
 
       config {
         command = "local/serai"
-        args = [
+        args = concat([
           "serve",
           "--http=:${NOMAD_PORT_http}",
           "--https=:${NOMAD_PORT_https}",
@@ -105,7 +112,7 @@ job "serai" {
           "--node=${node.unique.id}",
           "--drain-delay=12s",
           "--drain-timeout=15s",
-        ]
+        ], var.args)
         # The user is nobody, unless the agent says otherwise. Of the capabilities
         # that tasks have by default, only to bind ports below 1024 is left.
         cap_drop = ["all"]

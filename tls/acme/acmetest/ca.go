@@ -34,6 +34,9 @@ type Options struct {
 	// Offer is the only kind of validation that is offered: "http-01",
 	// "tls-alpn-01", or all when empty.
 	Offer string
+	// HTTP and TLS are the addresses where validations arrive; free ones when
+	// empty.
+	HTTP, TLS string
 	// KeyID and MACKey (base64url) are an external account that an account must
 	// be bound to; empty for none.
 	KeyID, MACKey string
@@ -69,7 +72,13 @@ type CA struct {
 func New(t testing.TB, o Options) *CA {
 	t.Helper()
 	setUp()
-	c := &CA{options: o, orders: make(map[string]int), HTTP: freeAddress(t), TLS: freeAddress(t)}
+	c := &CA{options: o, orders: make(map[string]int), HTTP: o.HTTP, TLS: o.TLS}
+	if c.HTTP == "" {
+		c.HTTP = freeAddress(t)
+	}
+	if c.TLS == "" {
+		c.TLS = freeAddress(t)
+	}
 	silent := log.New(io.Discard, "", 0)
 	if o.Life == 0 {
 		o.Life = 90 * 24 * time.Hour
