@@ -24,6 +24,9 @@ type Files struct {
 	Dir string
 	// Every is the time between two looks, 2s when zero.
 	Every time.Duration
+	// Read is called once the directory has been read for the first time; nil
+	// for nobody.
+	Read func()
 	// Logger gets what cannot be read; nil discards it.
 	Logger *slog.Logger
 }
@@ -62,6 +65,10 @@ func (f *Files) Run(ctx context.Context, s *Store) error {
 		} else if failed != err.Error() { // once for each new trouble
 			failed = err.Error()
 			logger.Error("certificates cannot be read; the last good ones are kept", "dir", f.Dir, "error", err)
+		}
+		if f.Read != nil {
+			f.Read()
+			f.Read = nil
 		}
 		select {
 		case <-ctx.Done():

@@ -94,6 +94,7 @@ func (s *system) openCertificates() error {
 // newObtainer makes what obtains certificates.
 func (s *system) newObtainer() (obtainer, error) {
 	o := acme.Options{
+		Read:         s.awaited(),
 		Certificates: s.certs, Email: s.ACMEEmail, Directory: s.ACMEDirectory, KeyID: s.ACMEEABKeyID,
 		HTTPAddress: s.HTTP, TLSAddress: s.HTTPS, Allowed: s.ACMEHosts, Logger: s.logger,
 		Name:  leaderName(s.env.getenv),

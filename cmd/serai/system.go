@@ -48,7 +48,8 @@ type system struct {
 	traffic   []*listener
 	adminPort net.Listener // nil when it is off
 
-	first chan struct{} // closed with the first table
+	first chan struct{}   // closed with the first table
+	reads []chan struct{} // closed when what else a start waits for has been read
 }
 
 // listener is one address that takes requests.
@@ -289,7 +290,7 @@ func (s *system) run(ctx context.Context) error {
 	}
 	start("hangup", s.onHangup)
 	if s.CertDir != "" {
-		files := &tls.Files{Dir: s.CertDir, Logger: s.logger}
+		files := &tls.Files{Dir: s.CertDir, Read: s.awaited(), Logger: s.logger}
 		start("certificate files", func(ctx context.Context) error { return files.Run(ctx, s.certs) })
 	}
 	if s.obtain != nil {
@@ -303,15 +304,9 @@ func (s *system) run(ctx context.Context) error {
 	}
 	start("checks", s.checkNomad)
 
-	// Until the services are known, connections wait in the kernel: a restart
-	// answers nothing wrong.
-	select {
-	case <-s.first:
-	case <-ctx.Done():
-	case <-parts.Done():
-	case <-time.After(patience):
-		s.logger.Warn("the services are not known yet: answering 503 until they are")
-	}
+	// Until the services and the certificates are known, connections wait in
+	// the kernel: a restart answers nothing wrong.
+	s.await(ctx, parts)
 	for _, l := range s.traffic {
 		start(l.name, func(ctx context.Context) error { return l.server.Serve(ctx, l.port) })
 		s.logger.Info("listening", "listener", l.name, "address", l.port.Addr().String())
@@ -325,8 +320,37 @@ func (s *system) run(ctx context.Context) error {
 	return nil
 }
 
-// patience is how long a start waits for the services before it answers.
+// awaited returns what is to be called, once or more, when something has been
+// read that a start waits for.
+func (s *system) awaited() func() {
+	read := make(chan struct{})
+	s.reads = append(s.reads, read)
+	return sync.OnceFunc(func() { close(read) })
+}
+
+// patience is how long a start waits for what it should know before it answers.
 const patience = 5 * time.Second
+
+// await waits until the services and the certificates are known, or long
+// enough.
+func (s *system) await(ctx, parts context.Context) {
+	enough := time.NewTimer(patience)
+	defer enough.Stop()
+	without := "the services are not known yet: answering 503 until they are"
+	for _, known := range append([]chan struct{}{s.first}, s.reads...) {
+		select {
+		case <-known:
+		case <-ctx.Done():
+			return
+		case <-parts.Done():
+			return
+		case <-enough.C:
+			s.logger.Warn(without)
+			return
+		}
+		without = "the certificates are not known yet: refusing names until they are"
+	}
+}
 
 // drain lets load balancers notice, then lets requests end.
 func (s *system) drain(parts context.Context) {

@@ -64,6 +64,10 @@ type Options struct {
 	// default.
 	Allowed []string
 
+	// Read is called once certificates have been read for the first time, from
+	// this node's copy or from the store; nil for nobody.
+	Read func()
+
 	// Workers bounds the orders under way, 8.
 	Workers int
 	// FirstRetry is the wait after the first failure of a host, 15s; each
@@ -115,6 +119,10 @@ func (o *Options) setDefaults() {
 	setDefault(&o.FirstRetry, 15*time.Second)
 	setDefault(&o.OrderTimeout, 3*time.Minute)
 	setDefault(&o.TicketLife, 12*time.Hour)
+	if o.Read == nil {
+		o.Read = func() {}
+	}
+	o.Read = sync.OnceFunc(o.Read)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -89,6 +89,7 @@ func (a *Autocert) Changed() {
 // Run asks for the certificate of each host, one after the other, until ctx
 // ends, whose error it returns.
 func (a *Autocert) Run(ctx context.Context) error {
+	a.options.Read()
 	for ctx.Err() == nil {
 		for _, host := range a.options.Hosts() {
 			if ctx.Err() == nil && a.wants(host) && !a.options.Certificates.Given(host) && !a.waits(host) {

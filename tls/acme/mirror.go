@@ -26,6 +26,7 @@ type mirror struct {
 	certs   *tls.Store
 	logger  *slog.Logger
 	changed func()
+	first   func() // is told that certificates have been read
 
 	complete chan struct{} // closed once everything has been read
 
@@ -48,7 +49,7 @@ type entry struct {
 
 func newMirror(o *Options, changed func()) *mirror {
 	return &mirror{
-		store: o.Store, sealer: o.Sealer, local: o.Local, certs: o.Certificates, logger: o.Logger, changed: changed,
+		store: o.Store, sealer: o.Sealer, local: o.Local, certs: o.Certificates, logger: o.Logger, changed: changed, first: o.Read,
 		complete: make(chan struct{}), entries: make(map[string]*entry), since: time.Now(),
 	}
 }
@@ -79,6 +80,7 @@ func (m *mirror) run(ctx context.Context) {
 		if err == nil {
 			if index == 0 {
 				close(m.complete)
+				m.first()
 			}
 			index, wait = next, 0
 			continue
@@ -136,6 +138,7 @@ func (m *mirror) loadLocal(ctx context.Context) {
 	}
 	if len(entries) > 0 {
 		m.publish()
+		m.first()
 		m.logger.Info("certificates read from this node's copy", "certificates", len(m.hosts()))
 	}
 }
