@@ -97,13 +97,13 @@ func (d *Directory) Put(_ context.Context, path string, items map[string]string,
 	if have != version {
 		return 0, fmt.Errorf("write %s: %w", d.file(path), ErrConflict)
 	}
-	if err := d.replace(d.file(path), content); err != nil {
+	if err := d.replace(d.file(path), content, true); err != nil {
 		return 0, fmt.Errorf("write to the certificate store: %w", err)
 	}
 	return versionOf(content), nil
 }
 
-func (d *Directory) replace(name string, content []byte) error {
+func (d *Directory) replace(name string, content []byte, press bool) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return err
 	}
@@ -116,7 +116,10 @@ func (d *Directory) replace(name string, content []byte) error {
 		file.Close()
 		return err
 	}
-	if err := errors.Join(file.Sync(), file.Close()); err != nil {
+	if press {
+		err = file.Sync()
+	}
+	if err := errors.Join(err, file.Close()); err != nil {
 		return err
 	}
 	return os.Rename(file.Name(), name)
@@ -237,11 +240,12 @@ func (d *Directory) Leader(context.Context) (string, error) {
 	return string(content), err
 }
 
-// Copy writes a record of another store, whatever is there.
+// Copy writes a record of another store, whatever is there. It is not pressed
+// onto the disk: one that a crash damages is read from the other store again.
 func (d *Directory) Copy(r *Record) error {
 	content, err := json.MarshalIndent(r.Items, "", " ")
 	if err == nil {
-		err = d.replace(d.file(r.Path), content)
+		err = d.replace(d.file(r.Path), content, false)
 	}
 	return err
 }
