@@ -470,6 +470,47 @@ func TestManyNewHosts(t *testing.T) {
 	}
 }
 
+// TestWhichHosts: those that routes want, that the operator allows, and that can
+// be validated; not those that another namespace owns, nor those that a
+// certificate of the operator's covers.
+func TestWhichHosts(t *testing.T) {
+	t.Parallel()
+	sim, url, _ := simulator(t)
+	ca := acmetest.New(t, acmetest.Options{})
+	dir := t.TempDir()
+	authority(t).write(t, dir, "given", "given.example.org")
+	config := filepath.Join(dir, "serai.hcl")
+	if err := os.WriteFile(config, []byte("namespace \"team-a\" {\n  hosts = [\"*.team-a.example.org\"]\n}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sim.CreateNamespace("team-a")
+	register := func(namespace, name string, tags ...string) {
+		r := instance(t, name, tags...)
+		r.Namespace = namespace
+		sim.Register(r)
+	}
+	register("default", "web", "ingress.host=web.example.org,given.example.org,*.wild.example.org,10.0.0.1,localhost,elsewhere.test")
+	register("default", "off", "ingress.host=off.example.org", "ingress.tls=off")
+	register("default", "thief", "ingress.host=pay.team-a.example.org")
+	register("team-a", "own", "ingress.host=shop.team-a.example.org")
+	n := newNodes(t, ca, 1)[0]
+	n.start([]string{"NOMAD_ADDR=" + url}, "--acme-email=ops@example.org", "--acme-directory="+ca.Directory, "--acme-ca-root="+ca.RootFile,
+		"--cert-store=nomad", "--cert-dir="+dir, "--config="+config, "--acme-hosts=*.example.org")
+	for _, host := range []string{"web.example.org", "shop.team-a.example.org"} {
+		until(t, "a certificate for "+host, func() bool { return n.serial(host) != "" })
+	}
+	var wanted []string
+	for _, h := range n.certificates().Obtained.Hosts {
+		wanted = append(wanted, h.Host)
+	}
+	if got := strings.Join(wanted, " "); got != "shop.team-a.example.org web.example.org" {
+		t.Errorf("certificates are obtained for %s", got)
+	}
+	if ca.AllOrders() != 2 {
+		t.Errorf("%d orders, want 2", ca.AllOrders())
+	}
+}
+
 // TestAutocert obtains with the other engine.
 func TestAutocert(t *testing.T) {
 	for _, kind := range []string{"http-01", "tls-alpn-01"} {
