@@ -470,6 +470,32 @@ func TestManyNewHosts(t *testing.T) {
 	}
 }
 
+// TestTheCASuggestsARenewal (RFC 9773): it is made, and says what it replaces.
+func TestTheCASuggestsARenewal(t *testing.T) {
+	t.Parallel()
+	const host = "a.example.org"
+	_, url, _ := simulator(t)
+	ca := acmetest.New(t, acmetest.Options{})
+	ca.Suggest()
+	n := newNodes(t, ca, 1)[0]
+	n.start([]string{"NOMAD_ADDR=" + url}, append(acmeFlags(ca, servicesFile(t, host)), "--cert-store=nomad")...)
+	until(t, "a certificate", func() bool { return n.serial(host) != "" })
+	before := n.serial(host)
+	until(t, "the renewal", func() bool { return n.serial(host) != before })
+	if !strings.Contains(n.output.String(), "the CA suggests it (RFC 9773)") || ca.Replacing() != 1 {
+		t.Errorf("%d orders name what they replace, want 1", ca.Replacing())
+	}
+	// The new one is renewed when the CA suggests that: in about two thirds of
+	// its 90 days.
+	until(t, "the CA's suggestion for the new one", func() bool {
+		next, _, _ := n.obtained(host)
+		return time.Until(next) > 30*24*time.Hour && time.Until(next) < 89*24*time.Hour
+	})
+	if got := ca.Orders(host); got != 2 {
+		t.Errorf("%d orders, want 2", got)
+	}
+}
+
 // TestWhichHosts: those that routes want, that the operator allows, and that can
 // be validated; not those that another namespace owns, nor those that a
 // certificate of the operator's covers.

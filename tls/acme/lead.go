@@ -361,7 +361,7 @@ func (l *leader) askCA(ctx context.Context) {
 			l.Changed()
 			pause(ctx, 200*time.Millisecond)
 		}
-		pause(ctx, time.Minute)
+		pause(ctx, 5*time.Second)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -65,7 +66,9 @@ type CA struct {
 
 	mu     sync.Mutex
 	orders map[string]int
-	fault  http.HandlerFunc
+	// replacing counts the orders that name what they replace (RFC 9773).
+	replacing int
+	fault     http.HandlerFunc
 }
 
 // New starts a CA that ends with the test.
@@ -132,6 +135,36 @@ func (c *CA) AllOrders() (n int) {
 		n += count
 	}
 	return n
+}
+
+// Replacing returns how many orders named the certificate that they replace (RFC
+// 9773 section 5).
+func (c *CA) Replacing() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.replacing
+}
+
+// Suggest makes the CA suggest to renew the first certificate that it is asked
+// about at once (RFC 9773).
+func (c *CA) Suggest() {
+	var mu sync.Mutex
+	first := ""
+	c.Fail(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.Contains(r.URL.Path, "renewalInfo") {
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if first == "" {
+			first = r.URL.Path
+		}
+		if r.URL.Path == first {
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("Retry-After", "21600")
+			fmt.Fprintf(w, `{"suggestedWindow":{"start":%q,"end":%q}}`, time.Now().Add(-2*time.Hour).UTC().Format(time.RFC3339), time.Now().Add(-time.Hour).UTC().Format(time.RFC3339))
+		}
+	})
 }
 
 // Fail makes a handler answer instead of the CA; nil ends that. A handler that
@@ -235,6 +268,7 @@ func (c *CA) countOrder(body []byte) {
 	}
 	var order struct {
 		Identifiers []struct{ Value string } `json:"identifiers"`
+		Replaces    string                   `json:"replaces"`
 	}
 	if json.Unmarshal(body, &signed) != nil {
 		return
@@ -247,6 +281,9 @@ func (c *CA) countOrder(body []byte) {
 	defer c.mu.Unlock()
 	for _, i := range order.Identifiers {
 		c.orders[i.Value]++
+	}
+	if order.Replaces != "" {
+		c.replacing++
 	}
 }
 
