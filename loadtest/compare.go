@@ -119,6 +119,9 @@ func (c *compareCommand) Run(ctx context.Context) error {
 	}
 	report := &report{Machine: machine(), Date: time.Now().UTC().Format(time.DateOnly), Rounds: c.Rounds, Seconds: c.For.Seconds()}
 	kinds := c.find(report)
+	if kinds, err = usable(ctx, kinds, s, report); err != nil {
+		return err
+	}
 	// The generator that measures latencies, and the origin, have one core for
 	// themselves and each other. Beyond their own limits they would measure
 	// themselves.
@@ -169,6 +172,25 @@ func (c *compareCommand) find(r *report) (all []found) {
 		all = append(all, found{k, binary})
 	}
 	return all
+}
+
+// usable leaves out the proxies that do not forward with our configuration, a
+// new version's for instance, and names them.
+func usable(ctx context.Context, kinds []found, s setting, r *report) (all []found, err error) {
+	for _, f := range kinds {
+		p, err := startPeer(ctx, &f.kind, f.binary, s)
+		switch {
+		case err == nil:
+			p.stop()
+			all = append(all, f)
+		case f.kind.name == "serai" || ctx.Err() != nil:
+			return nil, err
+		default:
+			r.Missing = append(r.Missing, f.kind.name)
+			fmt.Fprintf(os.Stderr, "%s is left out: %v\n", f.kind.name, err)
+		}
+	}
+	return all, nil
 }
 
 // compare runs all benches. Those with many routes have processes of their own.
