@@ -30,6 +30,7 @@ type stage struct {
 	*town
 	job     *job
 	servers *servers // those of the real Nomad, nil if they are not ours
+	network *network // nil for the loopback
 	ctx     context.Context
 	rounds  int
 	load    *load
@@ -52,9 +53,8 @@ type scenario struct {
 	shows    bool     // only shown: nothing is promised
 	servers  bool     // needs servers that can be stopped
 	traefik  bool     // in serai's place
-	// arena is where instances run: nil for processes on the loopback.
-	arena func(context.Context, *town) (end func(), err error)
-	steps func(*stage) error
+	network  bool     // gives each instance a network of its own, that can be cut
+	steps    func(*stage) error
 }
 
 func scenarios() []scenario {
@@ -79,8 +79,8 @@ func scenarios() []scenario {
 		{name: "a fourth is 100 times slower", count: 3, shows: true, steps: join(isSlow)},
 		{name: "restart of serai on one of 3 nodes, again and again", count: 3, nodes: 3, flags: drained, steps: restartOne},
 		{name: "rolling update of serai on 3 nodes", count: 3, nodes: 3, flags: drained, steps: restartAll},
-		{name: "the network of one of 3 instances is cut for 10 s", count: 3, arena: namespaces, onlyPOST: true, steps: cutNetwork},
-		{name: "the network of 90 clients is cut", count: 3, arena: namespaces, flags: patienceWithClients, steps: cutClients},
+		{name: "the network of one of 3 instances is cut for 10 s", count: 3, network: true, onlyPOST: true, steps: cutNetwork},
+		{name: "the network of 90 clients is cut", count: 3, network: true, flags: append(patienceWithClients, seraiOnBridge), steps: cutClients},
 	}
 }
 
@@ -171,12 +171,12 @@ func (c *faultsCommand) playSimulated(ctx context.Context, s scenario) (result, 
 		return result{}, err
 	}
 	st := &stage{town: &town{sim: sim.sim, binary: c.Binary}, ctx: ctx, rounds: c.Rounds}
-	if s.arena != nil {
-		end, err := s.arena(ctx, st.town)
-		if err != nil {
+	if s.network {
+		if st.network, err = newNetwork(); err != nil {
 			return result{}, err
 		}
-		defer end()
+		defer st.network.end()
+		st.place = st.network.place
 	}
 	if s.token != "" {
 		sim.sim.SetACL(true)
