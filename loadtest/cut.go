@@ -10,6 +10,11 @@ import (
 	"time"
 )
 
+// cutWithin is how long a request may take while what it needs vanishes without
+// a word: serai notices within two seconds, may go to another one that is there
+// no more, and this machine has other things to do.
+const cutWithin = 10 * time.Second
+
 // cutNetwork cuts the first instance off.
 func cutNetwork(s *stage) error {
 	s.load.begin("before")

@@ -19,7 +19,7 @@ type faultsCommand struct {
 	Agents string   `help:"A nomad binary: three servers and a client are started, as root, so that servers can fail too." placeholder:"PATH"`
 	Binary string   `help:"serai; built when empty." placeholder:"PATH"`
 	Rate   int      `default:"300" help:"Requests a second."`
-	Rounds int      `default:"20" help:"Repetitions of the scenarios that are repeated."`
+	Rounds int      `default:"20" help:"Repetitions of the scenarios that are repeated, and 500 requests for each."`
 	Only   []string `help:"Scenarios whose name contains one of these." placeholder:"WORD,..."`
 	JSON   string   `name:"json" help:"Also write the results to this file." placeholder:"FILE"`
 	Draw   string   `help:"Also draw a timeline of each scenario into this directory, as SVG." placeholder:"DIR"`
@@ -43,17 +43,19 @@ type stage struct {
 // scenario is a named program of steps.
 type scenario struct {
 	name     string
-	count    int      // instances at the start
-	tags     []string // besides the host
-	flags    []string // of serai, and NAME=VALUE for its environment
-	nodes    int      // serai behind a balancer; one without a balancer when 0
-	token    string   // of serai, where the simulator wants one
-	onlyPOST bool     // what nobody may repeat may fail
-	large    string   // the method of requests with a larger body, PUT
-	shows    bool     // only shown: nothing is promised
-	servers  bool     // needs servers that can be stopped
-	traefik  bool     // in serai's place
-	network  bool     // gives each instance a network of its own, that can be cut
+	count    int           // instances at the start
+	tags     []string      // besides the host
+	flags    []string      // of serai, and NAME=VALUE for its environment
+	nodes    int           // serai behind a balancer; one without a balancer when 0
+	token    string        // of serai, where the simulator wants one
+	onlyPOST bool          // what nobody may repeat may fail
+	large    string        // the method of requests with a larger body, PUT
+	shows    bool          // only shown: nothing is promised
+	servers  bool          // needs servers that can be stopped
+	traefik  bool          // in serai's place
+	network  bool          // gives each instance a network of its own, that can be cut
+	within   time.Duration // no request may take longer, 0 for no promise
+	once     bool          // the steps are not repeated
 	steps    func(*stage) error
 }
 
@@ -72,14 +74,14 @@ func scenarios() []scenario {
 		{name: "Nomad answers 500 for 5 s", count: 3, steps: errors500},
 		{name: "serai's token is revoked for 5 s, and restored", count: 3, token: "secret", steps: revoke},
 		{name: "no leader for 5 s", count: 3, steps: noLeader},
-		{name: "one of 3 hangs for 5 s (timeout=1s)", count: 3, tags: []string{"ingress.timeout=1s"}, shows: true, steps: hang},
-		{name: "a fourth answers 500 (--eject-share=0.5)", count: 3, flags: []string{"--eject-share=0.5"}, shows: true, steps: join(answers500)},
-		{name: "a fourth never answers (timeout=1s)", count: 3, tags: []string{"ingress.timeout=1s"}, shows: true, steps: join(neverAnswers)},
-		{name: "a fourth cuts its answers in half", count: 3, shows: true, steps: join(cutsAnswers)},
-		{name: "a fourth is 100 times slower", count: 3, shows: true, steps: join(isSlow)},
+		{name: "one of 3 hangs for 5 s (timeout=1s)", count: 3, tags: []string{"ingress.timeout=1s"}, shows: true, once: true, steps: hang},
+		{name: "a fourth answers 500 (--eject-share=0.5)", count: 3, flags: []string{"--eject-share=0.5"}, shows: true, once: true, steps: join(answers500)},
+		{name: "a fourth never answers (timeout=1s)", count: 3, tags: []string{"ingress.timeout=1s"}, shows: true, once: true, steps: join(neverAnswers)},
+		{name: "a fourth cuts its answers in half", count: 3, shows: true, once: true, steps: join(cutsAnswers)},
+		{name: "a fourth is 100 times slower", count: 3, shows: true, once: true, steps: join(isSlow)},
 		{name: "restart of serai on one of 3 nodes, again and again", count: 3, nodes: 3, flags: drained, steps: restartOne},
 		{name: "rolling update of serai on 3 nodes", count: 3, nodes: 3, flags: drained, steps: restartAll},
-		{name: "the network of one of 3 instances is cut for 10 s", count: 3, network: true, onlyPOST: true, steps: cutNetwork},
+		{name: "the network of one of 3 instances is cut for 10 s", count: 3, network: true, onlyPOST: true, within: cutWithin, steps: cutNetwork},
 		{name: "the network of 90 clients is cut", count: 3, network: true, flags: append(patienceWithClients, seraiOnBridge), steps: cutClients},
 	}
 }
@@ -234,12 +236,21 @@ func (c *faultsCommand) perform(st *stage, s *scenario, nomadURL, token string) 
 	}
 	st.load = startLoad(st.ctx, address, "web.loadtest", cmp.Or(s.large, http.MethodPut), c.Rate)
 	time.Sleep(time.Second)
-	err = s.steps(st)
+	for {
+		err = s.steps(st)
+		if err != nil || s.once || st.load.requests() >= c.Rounds*requestsOfRound || st.ctx.Err() != nil {
+			break
+		}
+	}
 	time.Sleep(time.Second)
 	r := st.load.end()
-	r.Scenario, r.Strict, r.OnlyPOST = s.name, !s.shows, s.onlyPOST
+	r.Scenario, r.Strict, r.OnlyPOST, r.WithinMS = s.name, !s.shows, s.onlyPOST, s.within.Milliseconds()
 	return r, err
 }
+
+// requestsOfRound is how many requests a scenario sees at least for each of
+// --rounds: its steps are repeated until then.
+const requestsOfRound = 500
 
 // startNodes runs the scenario's serai and returns the address to ask.
 func (s *stage) startNodes(serai string, sc *scenario, nomadURL, token string) (address string, err error) {
