@@ -16,7 +16,7 @@ import (
 // processes for instances, or a real Nomad.
 type faultsCommand struct {
 	Nomad  string   `help:"A real agent on this machine, http://HOST:PORT, with raw_exec; NOMAD_TOKEN may be needed." placeholder:"ADDR"`
-	Agents string   `help:"A nomad binary: three servers and a client are started, as root, so that servers can fail too." placeholder:"PATH"`
+	Agents string   `help:"A nomad binary: servers and clients are started, as root, so that servers and nodes can fail too." placeholder:"PATH"`
 	Binary string   `help:"serai; built when empty." placeholder:"PATH"`
 	Rate   int      `default:"300" help:"Requests a second."`
 	Rounds int      `default:"20" help:"Repetitions of the scenarios that are repeated, and 500 requests for each."`
@@ -29,8 +29,9 @@ type faultsCommand struct {
 type stage struct {
 	*town
 	job     *job
-	servers *servers // those of the real Nomad, nil if they are not ours
-	network *network // nil for the loopback
+	servers *servers    // those of the real Nomad, nil if they are not ours
+	ingress *ingressJob // serai's own job, nil where serai is not run by Nomad
+	network *network    // nil for the loopback
 	ctx     context.Context
 	rounds  int
 	load    *load
@@ -43,20 +44,24 @@ type stage struct {
 // scenario is a named program of steps.
 type scenario struct {
 	name     string
-	count    int           // instances at the start
-	tags     []string      // besides the host
-	flags    []string      // of serai, and NAME=VALUE for its environment
-	nodes    int           // serai behind a balancer; one without a balancer when 0
-	token    string        // of serai, where the simulator wants one
-	onlyPOST bool          // what nobody may repeat may fail
-	large    string        // the method of requests with a larger body, PUT
-	shows    bool          // only shown: nothing is promised
-	servers  bool          // needs servers that can be stopped
-	traefik  bool          // in serai's place
-	network  bool          // gives each instance a network of its own, that can be cut
-	within   time.Duration // no request may take longer, 0 for no promise
-	once     bool          // the steps are not repeated
-	steps    func(*stage) error
+	count    int      // instances at the start
+	tags     []string // besides the host
+	flags    []string // of serai, and NAME=VALUE for its environment
+	nodes    int      // serai behind a balancer; one without a balancer when 0
+	token    string   // of serai, where the simulator wants one
+	onlyPOST bool     // what nobody may repeat may fail
+	large    string   // the method of requests with a larger body, PUT
+	shows    bool     // only shown: nothing is promised
+	servers  bool     // needs servers that can be stopped
+	traefik  bool     // in serai's place
+	// network gives each instance a network of its own, that can be cut. On a
+	// real Nomad each of three nodes has one, and Nomad runs serai there, from
+	// our job file.
+	network bool
+	around  bool          // the load enters through all nodes but the first
+	within  time.Duration // no request may take longer, 0 for no promise
+	once    bool          // the steps are not repeated
+	steps   func(*stage) error
 }
 
 func scenarios() []scenario {
@@ -153,7 +158,7 @@ func (c *faultsCommand) ground(ctx context.Context) (play func(context.Context, 
 	nomad := &agent{address: c.Nomad, token: os.Getenv("NOMAD_TOKEN"), binary: c.Binary}
 	switch {
 	case c.Agents != "":
-		if own, err = startServers(ctx, c.Agents, c.Binary); err != nil {
+		if own, err = startServers(ctx, c.Agents, c.Binary, nil); err != nil {
 			return nil, nil, nil, err
 		}
 		nomad, end = own.agent, own.end
@@ -197,26 +202,6 @@ func (c *faultsCommand) playSimulated(ctx context.Context, s scenario) (result, 
 	return c.perform(st, &s, url, s.token)
 }
 
-// playReal does the same with a job on a real Nomad.
-func (c *faultsCommand) playReal(ctx context.Context, s scenario, nomad *agent, own *servers) (result, error) {
-	if s.servers && own == nil {
-		return result{}, fmt.Errorf("%w: it stops servers, see --agents", errSkipped)
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	st := &stage{ctx: ctx, rounds: c.Rounds, servers: own, job: &job{agent: nomad, id: "loadtest-" + fileName(s.name)}}
-	defer nomad.stop(st.job.id)
-	if err := st.job.deploy(ctx, func(j *jobSpec) {
-		*j = jobSpec{count: s.count, tags: tagsOf(&s), command: c.Binary, args: []string{"hello", "--addr=:${NOMAD_PORT_http}"}}
-	}); err != nil {
-		return result{}, err
-	}
-	if own != nil {
-		s.flags = append(slices.Clone(s.flags), "NOMAD_TOKEN=", "NOMAD_SECRETS_DIR="+own.dir)
-	}
-	return c.perform(st, &s, nomad.address, nomad.token)
-}
-
 // tagsOf returns the tags of a scenario's instances.
 func tagsOf(s *scenario) []string {
 	if s.traefik {
@@ -252,7 +237,8 @@ func (c *faultsCommand) perform(st *stage, s *scenario, nomadURL, token string) 
 // --rounds: its steps are repeated until then.
 const requestsOfRound = 500
 
-// startNodes runs the scenario's serai and returns the address to ask.
+// startNodes runs the scenario's serai, unless Nomad does, and returns the
+// address to ask.
 func (s *stage) startNodes(serai string, sc *scenario, nomadURL, token string) (address string, err error) {
 	if sc.traefik {
 		n, err := startTraefik(s.ctx, nomadURL, token)
@@ -262,17 +248,21 @@ func (s *stage) startNodes(serai string, sc *scenario, nomadURL, token string) (
 		}
 		return address, err
 	}
-	for range max(1, sc.nodes) {
+	for len(s.nodes) < max(1, sc.nodes) {
 		n, err := startSerai(s.ctx, serai, nomadURL, append([]string{"NOMAD_TOKEN=" + token}, sc.flags...)...)
 		if err != nil {
 			return "", err
 		}
 		s.nodes = append(s.nodes, n)
 	}
-	if sc.nodes == 0 {
-		return s.nodes[0].address, nil
+	nodes := s.nodes
+	if sc.around {
+		nodes = nodes[1:]
 	}
-	return startBalancer(s.ctx, s.nodes)
+	if len(nodes) == 1 {
+		return nodes[0].address, nil
+	}
+	return startBalancer(s.ctx, nodes)
 }
 
 // errSkipped says that this machine lacks what a scenario needs.
