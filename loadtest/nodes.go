@@ -19,6 +19,9 @@ func updateNodes(s *stage) error {
 	return nil
 }
 
+// slowStart is serai's default, --slow-start.
+const slowStart = 10 * time.Second
+
 // cutNode cuts a node off, again and again.
 func cutNode(s *stage) error {
 	for range max(1, s.rounds/10) {
@@ -39,22 +42,16 @@ func cutNodeOnce(s *stage) error {
 		return err
 	}
 	s.load.begin("before")
-	// After a cut no instance comes back by itself: let Nomad spread them again.
-	if err := s.job.deploy(s.ctx, again); err != nil {
-		return err
-	}
-	instance, err := s.job.on(s.ctx, node.ID)
-	if err != nil {
+	if err := s.spread(node); err != nil {
 		return err
 	}
 	before, err := s.ingress.on(s.ctx, node.ID)
 	if err != nil {
 		return err
 	}
-	if instance == "" || before == "" {
-		return fmt.Errorf("on %s is not both an instance (%q) and a serai (%q): a cut would show nothing", client.name, instance, before)
+	if before == "" {
+		return fmt.Errorf("no serai runs on %s: a cut would show nothing", node.Name)
 	}
-	time.Sleep(2 * time.Second)
 	s.load.begin("the first 3 seconds of the cut")
 	if err := client.space.cut(); err != nil {
 		return err
@@ -102,6 +99,27 @@ func cutNodeOnce(s *stage) error {
 	}
 	time.Sleep(5 * time.Second)
 	return nil
+}
+
+// spread deploys until one of the instances is on a node, and waits until serai
+// gives it its share. After a cut none comes back by itself, and where Nomad
+// puts one is a matter of scores.
+func (s *stage) spread(node nomadNode) error {
+	const deploys = 10
+	for range deploys {
+		if err := s.job.deploy(s.ctx, again); err != nil {
+			return err
+		}
+		instance, err := s.job.on(s.ctx, node.ID)
+		if err != nil {
+			return err
+		}
+		if instance != "" {
+			time.Sleep(slowStart)
+			return nil
+		}
+	}
+	return fmt.Errorf("no instance is on %s after %d deploys: a cut would show nothing", node.Name, deploys)
 }
 
 // node returns what Nomad tells of one.

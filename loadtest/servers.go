@@ -96,8 +96,8 @@ func (s *servers) run(ctx context.Context, binary, serai string) error {
 func (s *servers) runServers(binary string) error {
 	ip, heartbeats := "127.0.0.1", ""
 	if s.network != nil {
-		// Nomad gives a node up 5 to 15 seconds after it was last heard of,
-		// not 10 to 30: a cut shall be seen before and after.
+		// Half of Nomad's defaults, so that a node is given up soon: a cut shall
+		// be seen before and after.
 		ip, heartbeats = bridgeHost, "  min_heartbeat_ttl = \"5s\"\n  heartbeat_grace = \"5s\"\n"
 	}
 	for i := range 3 {
