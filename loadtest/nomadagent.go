@@ -70,5 +70,8 @@ func (a *nomadAgent) endWith(signal os.Signal) {
 	slow := time.AfterFunc(20*time.Second, func() { a.cmd.Process.Kill() })
 	a.cmd.Wait()
 	slow.Stop()
+	// What copies the output of tasks outlives a client, for the next one to
+	// find: it is of the agent's process group, unlike the tasks.
+	syscall.Kill(-a.cmd.Process.Pid, syscall.SIGKILL)
 	a.cmd = nil
 }
