@@ -30,10 +30,14 @@ func around(d time.Duration) time.Duration { return d - d/5 + rand.N(2*d/5+1) }
 
 // backoff doubles with every failure. How far depends on whom it costs: an
 // agent that does not answer is asked often, because nobody else is, and what
-// waits for it should not wait longer; a refusal will not change soon.
+// waits for it should not wait longer; a refusal that has lasted will not change
+// soon.
 type backoff struct{ failures int }
 
 func (b *backoff) reset() { b.failures = 0 }
+
+// hasty is how many refusals in a row are asked about soon: for half a minute.
+const hasty = 64
 
 func (b *backoff) next(err error) time.Duration {
 	const first = 50 * time.Millisecond
@@ -44,7 +48,11 @@ func (b *backoff) next(err error) time.Duration {
 	case errors.Is(err, nomad.ErrUnavailable):
 		limit = 800 * time.Millisecond
 	case errors.Is(err, nomad.ErrForbidden), errors.Is(err, nomad.ErrTokenRefused):
-		limit = 30 * time.Second
+		// Who takes a right away by mistake gives it back soon, and what was
+		// deployed meanwhile is not known here until then.
+		if limit = 800 * time.Millisecond; b.failures >= hasty {
+			limit = 30 * time.Second
+		}
 	}
 	d := min(first<<min(b.failures, 16), limit)
 	b.failures++

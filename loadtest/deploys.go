@@ -19,12 +19,16 @@ func realScenarios() []scenario {
 		{name: "canary of 10% and promotion", count: 3, steps: deployCanaries(1, "ingress.canary=10%")},
 		{name: "blue/green: 3 canaries, and promotion", count: 3, steps: deployCanaries(3)},
 		{name: "kill -9 of one of 3", count: 3, onlyPOST: true, steps: killTask},
-		{name: "one of 3 hangs for 5 s (timeout=1s)", count: 3, tags: []string{"ingress.timeout=1s"}, shows: true, steps: hangTask},
-		{name: "a fourth answers 500 (--eject-share=0.5)", count: 3, flags: []string{"--eject-share=0.5"}, shows: true, steps: joinTask("500")},
-		{name: "a fourth never answers (timeout=1s)", count: 3, tags: []string{"ingress.timeout=1s"}, shows: true, steps: joinTask("silent")},
-		{name: "a fourth cuts its answers in half", count: 3, shows: true, steps: joinTask("half")},
-		{name: "a fourth is 100 times slower", count: 3, shows: true, steps: joinTask("slow")},
+		{name: "one of 3 hangs for 5 s (timeout=1s)", count: 3, tags: []string{"ingress.timeout=1s"}, shows: true, once: true, steps: hangTask},
+		{name: "a fourth answers 500 (--eject-share=0.5)", count: 3, flags: []string{"--eject-share=0.5"}, shows: true, once: true, steps: joinTask("500")},
+		{name: "a fourth never answers (timeout=1s)", count: 3, tags: []string{"ingress.timeout=1s"}, shows: true, once: true, steps: joinTask("silent")},
+		{name: "a fourth cuts its answers in half", count: 3, shows: true, once: true, steps: joinTask("half")},
+		{name: "a fourth is 100 times slower", count: 3, shows: true, once: true, steps: joinTask("slow")},
 		{name: "restart of serai on one of 3 nodes, again and again", count: 3, nodes: 3, flags: drained, steps: restartOne},
+		{name: "Nomad updates serai's own job on 3 nodes", count: 3, network: true, steps: updateNodes},
+		{name: "the network of one of 3 nodes is cut", count: 3, network: true, around: true, onlyPOST: true, within: cutWithin, steps: cutNode},
+		{name: "the same cut, with the load through all 3 nodes", count: 3, network: true, shows: true, steps: cutNode},
+		{name: "the network of 90 clients of a node is cut", count: 3, network: true, flags: patienceWithClients, steps: cutClients},
 		{name: "serai's token is revoked for 5 s, and replaced", count: 3, servers: true, steps: revokeToken},
 		{name: "the leader of 3 servers is killed", count: 3, servers: true, steps: killLeader},
 		{name: "all servers are stopped for 60 s", count: 3, servers: true, steps: stopServers},
@@ -82,7 +86,7 @@ func killTask(s *stage) error {
 			return err
 		}
 		s.load.mark("kill -9")
-		if err := s.job.signal(s.ctx, allocs[i%len(allocs)], "SIGKILL"); err != nil {
+		if err := s.job.signal(s.ctx, allocs[i%len(allocs)].ID, "SIGKILL"); err != nil {
 			return err
 		}
 		time.Sleep(1500 * time.Millisecond)
@@ -96,12 +100,12 @@ func hangTask(s *stage) error {
 		return err
 	}
 	s.load.begin("while it hangs")
-	if err := s.job.signal(s.ctx, allocs[0], "SIGSTOP"); err != nil {
+	if err := s.job.signal(s.ctx, allocs[0].ID, "SIGSTOP"); err != nil {
 		return err
 	}
 	time.Sleep(5 * time.Second)
 	s.load.begin("after it")
-	return s.job.signal(s.ctx, allocs[0], "SIGCONT")
+	return s.job.signal(s.ctx, allocs[0].ID, "SIGCONT")
 }
 
 // joinTask lets a misfit join the instances, as a job of its own.

@@ -16,10 +16,10 @@ import (
 // processes for instances, or a real Nomad.
 type faultsCommand struct {
 	Nomad  string   `help:"A real agent on this machine, http://HOST:PORT, with raw_exec; NOMAD_TOKEN may be needed." placeholder:"ADDR"`
-	Agents string   `help:"A nomad binary: three servers and a client are started, as root, so that servers can fail too." placeholder:"PATH"`
+	Agents string   `help:"A nomad binary: servers and clients are started, as root, so that servers and nodes can fail too." placeholder:"PATH"`
 	Binary string   `help:"serai; built when empty." placeholder:"PATH"`
 	Rate   int      `default:"300" help:"Requests a second."`
-	Rounds int      `default:"20" help:"Repetitions of the scenarios that are repeated."`
+	Rounds int      `default:"20" help:"Repetitions of the scenarios that are repeated, and 500 requests for each."`
 	Only   []string `help:"Scenarios whose name contains one of these." placeholder:"WORD,..."`
 	JSON   string   `name:"json" help:"Also write the results to this file." placeholder:"FILE"`
 	Draw   string   `help:"Also draw a timeline of each scenario into this directory, as SVG." placeholder:"DIR"`
@@ -29,7 +29,9 @@ type faultsCommand struct {
 type stage struct {
 	*town
 	job     *job
-	servers *servers // those of the real Nomad, nil if they are not ours
+	servers *servers    // those of the real Nomad, nil if they are not ours
+	ingress *ingressJob // serai's own job, nil where serai is not run by Nomad
+	network *network    // nil for the loopback
 	ctx     context.Context
 	rounds  int
 	load    *load
@@ -52,9 +54,14 @@ type scenario struct {
 	shows    bool     // only shown: nothing is promised
 	servers  bool     // needs servers that can be stopped
 	traefik  bool     // in serai's place
-	// arena is where instances run: nil for processes on the loopback.
-	arena func(context.Context, *town) (end func(), err error)
-	steps func(*stage) error
+	// network gives each instance a network of its own, that can be cut. On a
+	// real Nomad each of three nodes has one, and Nomad runs serai there, from
+	// our job file.
+	network bool
+	around  bool          // the load enters through all nodes but the first
+	within  time.Duration // no request may take longer, 0 for no promise
+	once    bool          // the steps are not repeated
+	steps   func(*stage) error
 }
 
 func scenarios() []scenario {
@@ -72,15 +79,15 @@ func scenarios() []scenario {
 		{name: "Nomad answers 500 for 5 s", count: 3, steps: errors500},
 		{name: "serai's token is revoked for 5 s, and restored", count: 3, token: "secret", steps: revoke},
 		{name: "no leader for 5 s", count: 3, steps: noLeader},
-		{name: "one of 3 hangs for 5 s (timeout=1s)", count: 3, tags: []string{"ingress.timeout=1s"}, shows: true, steps: hang},
-		{name: "a fourth answers 500 (--eject-share=0.5)", count: 3, flags: []string{"--eject-share=0.5"}, shows: true, steps: join(answers500)},
-		{name: "a fourth never answers (timeout=1s)", count: 3, tags: []string{"ingress.timeout=1s"}, shows: true, steps: join(neverAnswers)},
-		{name: "a fourth cuts its answers in half", count: 3, shows: true, steps: join(cutsAnswers)},
-		{name: "a fourth is 100 times slower", count: 3, shows: true, steps: join(isSlow)},
+		{name: "one of 3 hangs for 5 s (timeout=1s)", count: 3, tags: []string{"ingress.timeout=1s"}, shows: true, once: true, steps: hang},
+		{name: "a fourth answers 500 (--eject-share=0.5)", count: 3, flags: []string{"--eject-share=0.5"}, shows: true, once: true, steps: join(answers500)},
+		{name: "a fourth never answers (timeout=1s)", count: 3, tags: []string{"ingress.timeout=1s"}, shows: true, once: true, steps: join(neverAnswers)},
+		{name: "a fourth cuts its answers in half", count: 3, shows: true, once: true, steps: join(cutsAnswers)},
+		{name: "a fourth is 100 times slower", count: 3, shows: true, once: true, steps: join(isSlow)},
 		{name: "restart of serai on one of 3 nodes, again and again", count: 3, nodes: 3, flags: drained, steps: restartOne},
 		{name: "rolling update of serai on 3 nodes", count: 3, nodes: 3, flags: drained, steps: restartAll},
-		{name: "the network of one of 3 instances is cut for 10 s", count: 3, arena: namespaces, onlyPOST: true, steps: cutNetwork},
-		{name: "the network of 90 clients is cut", count: 3, arena: namespaces, flags: patienceWithClients, steps: cutClients},
+		{name: "the network of one of 3 instances is cut for 10 s", count: 3, network: true, onlyPOST: true, within: cutWithin, steps: cutNetwork},
+		{name: "the network of 90 clients is cut", count: 3, network: true, flags: append(patienceWithClients, seraiOnBridge), steps: cutClients},
 	}
 }
 
@@ -151,7 +158,7 @@ func (c *faultsCommand) ground(ctx context.Context) (play func(context.Context, 
 	nomad := &agent{address: c.Nomad, token: os.Getenv("NOMAD_TOKEN"), binary: c.Binary}
 	switch {
 	case c.Agents != "":
-		if own, err = startServers(ctx, c.Agents, c.Binary); err != nil {
+		if own, err = startServers(ctx, c.Agents, c.Binary, nil); err != nil {
 			return nil, nil, nil, err
 		}
 		nomad, end = own.agent, own.end
@@ -171,12 +178,12 @@ func (c *faultsCommand) playSimulated(ctx context.Context, s scenario) (result, 
 		return result{}, err
 	}
 	st := &stage{town: &town{sim: sim.sim, binary: c.Binary}, ctx: ctx, rounds: c.Rounds}
-	if s.arena != nil {
-		end, err := s.arena(ctx, st.town)
-		if err != nil {
+	if s.network {
+		if st.network, err = newNetwork(); err != nil {
 			return result{}, err
 		}
-		defer end()
+		defer st.network.end()
+		st.place = st.network.place
 	}
 	if s.token != "" {
 		sim.sim.SetACL(true)
@@ -193,26 +200,6 @@ func (c *faultsCommand) playSimulated(ctx context.Context, s scenario) (result, 
 		}
 	}
 	return c.perform(st, &s, url, s.token)
-}
-
-// playReal does the same with a job on a real Nomad.
-func (c *faultsCommand) playReal(ctx context.Context, s scenario, nomad *agent, own *servers) (result, error) {
-	if s.servers && own == nil {
-		return result{}, fmt.Errorf("%w: it stops servers, see --agents", errSkipped)
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	st := &stage{ctx: ctx, rounds: c.Rounds, servers: own, job: &job{agent: nomad, id: "loadtest-" + fileName(s.name)}}
-	defer nomad.stop(st.job.id)
-	if err := st.job.deploy(ctx, func(j *jobSpec) {
-		*j = jobSpec{count: s.count, tags: tagsOf(&s), command: c.Binary, args: []string{"hello", "--addr=:${NOMAD_PORT_http}"}}
-	}); err != nil {
-		return result{}, err
-	}
-	if own != nil {
-		s.flags = append(slices.Clone(s.flags), "NOMAD_TOKEN=", "NOMAD_SECRETS_DIR="+own.dir)
-	}
-	return c.perform(st, &s, nomad.address, nomad.token)
 }
 
 // tagsOf returns the tags of a scenario's instances.
@@ -234,14 +221,24 @@ func (c *faultsCommand) perform(st *stage, s *scenario, nomadURL, token string) 
 	}
 	st.load = startLoad(st.ctx, address, "web.loadtest", cmp.Or(s.large, http.MethodPut), c.Rate)
 	time.Sleep(time.Second)
-	err = s.steps(st)
+	for {
+		err = s.steps(st)
+		if err != nil || s.once || st.load.requests() >= c.Rounds*requestsOfRound || st.ctx.Err() != nil {
+			break
+		}
+	}
 	time.Sleep(time.Second)
 	r := st.load.end()
-	r.Scenario, r.Strict, r.OnlyPOST = s.name, !s.shows, s.onlyPOST
+	r.Scenario, r.Strict, r.OnlyPOST, r.WithinMS = s.name, !s.shows, s.onlyPOST, s.within.Milliseconds()
 	return r, err
 }
 
-// startNodes runs the scenario's serai and returns the address to ask.
+// requestsOfRound is how many requests a scenario sees at least for each of
+// --rounds: its steps are repeated until then.
+const requestsOfRound = 500
+
+// startNodes runs the scenario's serai, unless Nomad does, and returns the
+// address to ask.
 func (s *stage) startNodes(serai string, sc *scenario, nomadURL, token string) (address string, err error) {
 	if sc.traefik {
 		n, err := startTraefik(s.ctx, nomadURL, token)
@@ -251,17 +248,21 @@ func (s *stage) startNodes(serai string, sc *scenario, nomadURL, token string) (
 		}
 		return address, err
 	}
-	for range max(1, sc.nodes) {
+	for len(s.nodes) < max(1, sc.nodes) {
 		n, err := startSerai(s.ctx, serai, nomadURL, append([]string{"NOMAD_TOKEN=" + token}, sc.flags...)...)
 		if err != nil {
 			return "", err
 		}
 		s.nodes = append(s.nodes, n)
 	}
-	if sc.nodes == 0 {
-		return s.nodes[0].address, nil
+	nodes := s.nodes
+	if sc.around {
+		nodes = nodes[1:]
 	}
-	return startBalancer(s.ctx, s.nodes)
+	if len(nodes) == 1 {
+		return nodes[0].address, nil
+	}
+	return startBalancer(s.ctx, nodes)
 }
 
 // errSkipped says that this machine lacks what a scenario needs.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -27,7 +28,7 @@ type jobSpec struct {
 }
 
 // jobPatience bounds each wait for Nomad.
-const jobPatience = 2 * time.Minute
+const jobPatience = 5 * time.Minute
 
 // body is the job as Nomad's API has it: no shutdown_delay, no check, and a
 // task that has 5 s to end.
@@ -42,6 +43,7 @@ func (j *job) body() any {
 		},
 		"TaskGroups": []m{{
 			"Name": "web", "Count": s.count,
+			"Spreads":       []m{{"Attribute": "${node.unique.id}", "Weight": 100}},
 			"Networks":      []m{{"DynamicPorts": []m{{"Label": "http"}}}},
 			"RestartPolicy": m{"Attempts": 1000, "Interval": time.Hour, "Delay": 300 * time.Millisecond, "Mode": "delay"},
 			"Tasks": []m{{
@@ -58,7 +60,12 @@ func (j *job) body() any {
 // where it has canaries, until they are to be promoted.
 func (j *job) deploy(ctx context.Context, change func(*jobSpec)) error {
 	change(&j.spec)
-	if err := j.agent.do(ctx, http.MethodPut, "/v1/jobs", j.body()); err != nil {
+	return j.register(ctx, j.body())
+}
+
+// register does so with a body of the API.
+func (j *job) register(ctx context.Context, body any) error {
+	if err := j.agent.do(ctx, http.MethodPut, "/v1/jobs", body); err != nil {
 		return err
 	}
 	var now struct{ Version uint64 }
@@ -109,18 +116,30 @@ func (j *job) await(ctx context.Context, reached func(*deployment) bool) error {
 	return fmt.Errorf("the deployment of %s does not end: it is %q", j.id, d.Status)
 }
 
-// allocs returns the IDs of the allocations that run.
-func (j *job) allocs(ctx context.Context) (ids []string, err error) {
-	var all []struct{ ID, DesiredStatus, ClientStatus string }
+// allocation is what Nomad tells of one.
+type allocation struct{ ID, NodeID, DesiredStatus, ClientStatus string }
+
+// allocs returns the allocations that run.
+func (j *job) allocs(ctx context.Context) (running []allocation, err error) {
+	var all []allocation
 	if err := j.agent.get(ctx, "/v1/job/"+j.id+"/allocations", &all); err != nil {
 		return nil, err
 	}
 	for _, a := range all {
 		if a.DesiredStatus == "run" && a.ClientStatus == "running" {
-			ids = append(ids, a.ID)
+			running = append(running, a)
 		}
 	}
-	return ids, nil
+	return running, nil
+}
+
+// on returns the ID of the allocation that runs on a node, empty when none does.
+func (j *job) on(ctx context.Context, node string) (string, error) {
+	all, err := j.allocs(ctx)
+	if i := slices.IndexFunc(all, func(a allocation) bool { return a.NodeID == node }); i >= 0 {
+		return all[i].ID, err
+	}
+	return "", err
 }
 
 // signal sends a signal to the task of an allocation.

@@ -25,7 +25,8 @@ type load struct {
 
 	mu     sync.Mutex
 	all    tally
-	phases []phase // the last one is under way
+	phases []phase
+	during int     // the phase under way, -1 before the first
 	parts  []tally // by when a request was due
 	marks  []mark
 	since  time.Time
@@ -67,11 +68,16 @@ func (t *tally) add(took time.Duration, failure string) {
 	t.Failures[failure]++
 }
 
-// begin begins a phase: what is sent from now on is counted there as well.
+// begin begins a phase: what is sent from now on is counted there as well. Steps
+// that are repeated go on with the phase of that name.
 func (l *load) begin(name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.phases = append(l.phases, phase{Name: name})
+	l.during = slices.IndexFunc(l.phases, func(p phase) bool { return p.Name == name })
+	if l.during < 0 {
+		l.during = len(l.phases)
+		l.phases = append(l.phases, phase{Name: name})
+	}
 	l.marks = append(l.marks, mark{time.Since(l.since).Seconds(), name})
 }
 
@@ -86,14 +92,21 @@ func (l *load) mark(what string) {
 func (l *load) current() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.phases) - 1
+	return l.during
+}
+
+// requests returns how many have been answered, or have failed.
+func (l *load) requests() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all.Requests
 }
 
 // startLoad begins to ask, rate times a second.
 func startLoad(ctx context.Context, address, host, large string, rate int) *load {
 	ctx, stop := context.WithCancel(ctx)
 	l := &load{
-		address: address, host: host, large: large, every: time.Second / time.Duration(rate), stop: stop, since: time.Now(),
+		address: address, host: host, large: large, every: time.Second / time.Duration(rate), stop: stop, since: time.Now(), during: -1,
 		http: &fasthttp.HostClient{Addr: address, MaxConns: 10_000, MaxIdemponentCallAttempts: 1, ReadTimeout: 30 * time.Second},
 	}
 	l.running.Go(func() { l.run(ctx) })
@@ -176,13 +189,18 @@ type result struct {
 	Marks  []mark  `json:"marks,omitempty"`
 	parts  []tally
 	// Strict says that the promise is no failure at all; OnlyPOST that
-	// requests may fail which nobody may repeat.
-	Strict   bool `json:"strict"`
-	OnlyPOST bool `json:"only_post,omitempty"`
+	// requests may fail which nobody may repeat; WithinMS is how long a request
+	// may take, 0 where nothing is promised.
+	Strict   bool  `json:"strict"`
+	OnlyPOST bool  `json:"only_post,omitempty"`
+	WithinMS int64 `json:"within_ms,omitempty"`
 }
 
 // kept reports whether the promise was kept.
 func (r *result) kept() bool {
+	if r.WithinMS > 0 && r.LongestMS > r.WithinMS {
+		return false
+	}
 	if r.OnlyPOST {
 		return !slices.ContainsFunc(slices.Collect(maps.Keys(r.Failures)), func(f string) bool { return !strings.HasPrefix(f, "POST ") })
 	}

@@ -25,8 +25,7 @@ type town struct {
 	made   int
 	// place returns where the next instance runs: its address, and what its
 	// command line begins with. Nil means the loopback.
-	place  func() (address string, command []string, err error)
-	placed func() int // how many
+	place func() (address string, command []string, err error)
 }
 
 // start runs an instance and registers it at once, as a group's service is:

@@ -17,6 +17,7 @@ import (
 // ingress is a serai that can be stopped and started again.
 type ingress struct {
 	address string // host:port that takes requests
+	space   *space // nil for this machine's own network
 	binary  string
 	dir     string // of its own, removed at the end
 	args    []string

@@ -9,34 +9,34 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 )
 
-// servers is a Nomad of our own on the loopback, with ACLs: three servers that
-// can be stopped and started, and a client that runs raw_exec.
+// servers is a Nomad of our own, with ACLs: three servers that can be stopped
+// and started, and clients that run raw_exec. All are on the loopback, or the
+// clients are nodes with a network of their own, which can be cut.
 type servers struct {
-	agent   *agent // the client's API, with a token of management
+	agent   *agent // the API, with a token of management
 	dir     string
+	network *network // nil for the loopback
 	servers []*nomadAgent
-	client  *nomadAgent
+	clients []*nomadAgent
 	token   struct{ AccessorID, SecretID string } // serai's, in nomad_token
 }
 
-// nomadAgent is a process.
-type nomadAgent struct {
-	binary, config, log string
-	http                string // host:port
-	cmd                 *exec.Cmd
-}
+// nodeCount is how many clients there are where they have networks of their own.
+const nodeCount = 3
 
 // The capabilities that serai has to have for routes.
 const seraiPolicy = `namespace "*" { capabilities = ["read-job"] }`
 
-// startServers runs them, and waits until a job can be run.
-func startServers(ctx context.Context, binary, serai string) (*servers, error) {
+// startServers runs them, and waits until a job can be run. Without a network
+// there is one client, on the loopback as they are.
+func startServers(ctx context.Context, binary, serai string, n *network) (*servers, error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("a Nomad client needs root")
 	}
@@ -44,7 +44,7 @@ func startServers(ctx context.Context, binary, serai string) (*servers, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &servers{dir: dir}
+	s := &servers{dir: dir, network: n}
 	if err := s.run(ctx, binary, serai); err != nil {
 		s.end()
 		return nil, err
@@ -53,78 +53,18 @@ func startServers(ctx context.Context, binary, serai string) (*servers, error) {
 }
 
 func (s *servers) run(ctx context.Context, binary, serai string) error {
-	var rpc []string
-	ports := make([][3]int, 4) // HTTP, RPC, serf
-	for i := range ports {
-		for j := range ports[i] {
-			at, err := freeAddress()
-			if err != nil {
-				return err
-			}
-			_, p, _ := net.SplitHostPort(at)
-			fmt.Sscan(p, &ports[i][j])
-		}
-		if i < 3 {
-			rpc = append(rpc, fmt.Sprintf("127.0.0.1:%d", ports[i][1]))
-		}
+	if err := s.runServers(binary); err != nil {
+		return err
 	}
-	serf := fmt.Sprintf("127.0.0.1:%d", ports[0][2])
-	for i, p := range ports {
-		name := fmt.Sprintf("server-%d", i)
-		role := fmt.Sprintf("server {\n  enabled = true\n  bootstrap_expect = 3\n  server_join {\n    retry_join = [%q]\n    retry_interval = \"1s\"\n  }\n}\n", serf)
-		if i == 3 {
-			name = "client"
-			role = fmt.Sprintf(`client {
-  enabled           = true
-  servers           = ["%s"]
-  network_interface = "lo"
-  options {
-    "fingerprint.denylist" = "env_aws,env_gce,env_azure,env_digitalocean"
-  }
-}
-plugin "raw_exec" {
-  config {
-    enabled = true
-  }
-}
-`, strings.Join(rpc, `", "`))
-		}
-		text := fmt.Sprintf(`name = %q
-data_dir = %q
-bind_addr = "127.0.0.1"
-disable_update_check = true
-log_level = "WARN"
-advertise {
-  http = "127.0.0.1"
-  rpc = "127.0.0.1"
-  serf = "127.0.0.1"
-}
-ports {
-  http = %d
-  rpc = %d
-  serf = %d
-}
-acl {
-  enabled = true
-}
-`, name, filepath.Join(s.dir, name), p[0], p[1], p[2]) + role
-		a := &nomadAgent{
-			binary: binary, config: filepath.Join(s.dir, name+".hcl"), log: filepath.Join(s.dir, name+".log"),
-			http: fmt.Sprintf("127.0.0.1:%d", p[0]),
-		}
-		if err := os.WriteFile(a.config, []byte(text), 0o600); err != nil {
-			return err
-		}
-		if err := a.start(); err != nil {
-			return err
-		}
-		if i == 3 {
-			s.client = a
-		} else {
-			s.servers = append(s.servers, a)
-		}
+	if err := s.runClients(binary); err != nil {
+		return err
 	}
-	s.agent = &agent{address: "http://" + s.client.http, binary: serai}
+	// Servers may be stopped, and nodes cut off: ask who stays.
+	stays := s.clients[0]
+	if s.network != nil {
+		stays = s.servers[0]
+	}
+	s.agent = &agent{address: "http://" + stays.http, binary: serai}
 	var management struct{ SecretID string }
 	if err := eventually(ctx, "ACLs", func() error {
 		return s.agent.call(ctx, http.MethodPut, "/v1/acl/bootstrap", struct{}{}, &management)
@@ -138,16 +78,132 @@ acl {
 	if err := s.writeToken(ctx); err != nil {
 		return err
 	}
-	return eventually(ctx, "a node that is ready", func() error {
-		var nodes []struct{ Status string }
-		if err := s.agent.get(ctx, "/v1/nodes", &nodes); err != nil {
+	return eventually(ctx, "nodes that are ready", func() error {
+		nodes, err := s.nodes(ctx)
+		if err != nil {
 			return err
 		}
-		if len(nodes) != 1 || nodes[0].Status != "ready" {
-			return fmt.Errorf("the nodes are %v", nodes)
+		for _, c := range s.clients {
+			if nodes[c.name].Status != "ready" {
+				return fmt.Errorf("the nodes are %v", nodes)
+			}
 		}
 		return nil
 	})
+}
+
+// runServers starts the servers.
+func (s *servers) runServers(binary string) error {
+	ip, heartbeats := "127.0.0.1", ""
+	if s.network != nil {
+		// Half of Nomad's defaults, so that a node is given up soon: a cut shall
+		// be seen before and after.
+		ip, heartbeats = bridgeHost, "  min_heartbeat_ttl = \"5s\"\n  heartbeat_grace = \"5s\"\n"
+	}
+	for i := range 3 {
+		a, err := s.newAgent(fmt.Sprintf("server-%d", i), binary, ip, nil)
+		if err != nil {
+			return err
+		}
+		s.servers = append(s.servers, a)
+		role := fmt.Sprintf(`server {
+  enabled = true
+  bootstrap_expect = 3
+%s  server_join {
+    retry_join = [%q]
+    retry_interval = "1s"
+  }
+}
+`, heartbeats, s.servers[0].serf)
+		if err := a.configure(s.dir, role); err != nil {
+			return err
+		}
+		if err := a.start(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// runClients starts the clients.
+func (s *servers) runClients(binary string) error {
+	count, ip, device := 1, "127.0.0.1", "lo"
+	if s.network != nil {
+		count, device = nodeCount, spaceInterface
+	}
+	var rpc []string
+	for _, a := range s.servers {
+		rpc = append(rpc, a.rpc)
+	}
+	for i := range count {
+		var space *space
+		if s.network != nil {
+			var err error
+			if space, err = s.network.add(); err != nil {
+				return err
+			}
+			ip = space.address
+		}
+		a, err := s.newAgent(fmt.Sprintf("client-%d", i), binary, ip, space)
+		if err != nil {
+			return err
+		}
+		s.clients = append(s.clients, a)
+		role := fmt.Sprintf(`client {
+  enabled           = true
+  servers           = ["%s"]
+  network_interface = %q
+  options {
+    "fingerprint.denylist" = "env_aws,env_gce,env_azure,env_digitalocean"
+  }
+}
+plugin "raw_exec" {
+  config {
+    enabled = true
+  }
+}
+`, strings.Join(rpc, `", "`), device)
+		if err := a.configure(s.dir, role); err != nil {
+			return err
+		}
+		if err := a.start(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// newAgent finds ports for one.
+func (s *servers) newAgent(name, binary, ip string, space *space) (*nomadAgent, error) {
+	a := &nomadAgent{
+		name: name, binary: binary, ip: ip, space: space,
+		config: filepath.Join(s.dir, name+".hcl"), log: filepath.Join(s.dir, name+".log"),
+	}
+	for _, at := range []*string{&a.http, &a.rpc, &a.serf} {
+		// Free on the loopback is free on the bridge, where nobody else is.
+		free, err := freeAddress()
+		if err != nil {
+			return nil, err
+		}
+		*at = net.JoinHostPort(ip, portOf(free))
+	}
+	return a, nil
+}
+
+// nomadNode is what Nomad tells of a client.
+type nomadNode struct{ ID, Name, Status string }
+
+// nodes returns what Nomad tells of its clients, by name.
+func (s *servers) nodes(ctx context.Context) (map[string]nomadNode, error) {
+	var list []nomadNode
+	if err := s.agent.get(ctx, "/v1/nodes", &list); err != nil {
+		return nil, err
+	}
+	nodes := make(map[string]nomadNode)
+	for _, n := range list {
+		nodes[n.Name] = n
+	}
+	return nodes, nil
 }
 
 // eventually repeats what fails, for a while.
@@ -202,7 +258,7 @@ func (s *servers) awaitLeader(ctx context.Context) error {
 	})
 }
 
-// end stops everything. Tasks would outlive the client: they are waited for.
+// end stops everything. Tasks would outlive the clients: they are waited for.
 func (s *servers) end() {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -220,10 +276,7 @@ func (s *servers) end() {
 			return nil
 		})
 	}
-	if s.client != nil {
-		s.client.stop()
-	}
-	for _, a := range s.servers {
+	for _, a := range slices.Concat(s.clients, s.servers) {
 		a.stop()
 	}
 	s.killTasks()
@@ -236,45 +289,18 @@ func (s *servers) end() {
 	os.RemoveAll(s.dir)
 }
 
-// killTasks ends what has outlived the client all the same: its executors, and
-// the tasks below them.
+// killTasks ends what has outlived the clients all the same: their executors,
+// and the tasks below them.
 func (s *servers) killTasks() {
 	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, file := range files {
 		text, _ := os.ReadFile(file)
 		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
-		if err != nil || !strings.Contains(string(text), s.dir+"/client/") {
+		if err != nil || !strings.Contains(string(text), s.dir+"/client-") {
 			continue
 		}
 		for _, p := range family(pid) {
 			syscall.Kill(p, syscall.SIGKILL)
 		}
 	}
-}
-
-func (a *nomadAgent) start() error {
-	log, err := os.OpenFile(a.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer log.Close()
-	a.cmd = exec.Command(a.binary, "agent", "-config="+a.config)
-	a.cmd.Stdout, a.cmd.Stderr = log, log
-	// Our own interrupt is not theirs.
-	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	return a.cmd.Start()
-}
-
-func (a *nomadAgent) kill() { a.endWith(os.Kill) }
-func (a *nomadAgent) stop() { a.endWith(os.Interrupt) }
-
-func (a *nomadAgent) endWith(signal os.Signal) {
-	if a.cmd == nil || a.cmd.Process == nil {
-		return
-	}
-	a.cmd.Process.Signal(signal)
-	slow := time.AfterFunc(20*time.Second, func() { a.cmd.Process.Kill() })
-	a.cmd.Wait()
-	slow.Stop()
-	a.cmd = nil
 }

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// nomadAgent is a process.
+type nomadAgent struct {
+	name, binary, config, log string
+	space                     *space // nil for this machine's own network
+	ip                        string
+	http, rpc, serf           string // host:port
+	cmd                       *exec.Cmd
+}
+
+// configure writes the agent's configuration: what all have, and its role.
+func (a *nomadAgent) configure(dir, role string) error {
+	text := fmt.Sprintf(`name = %[1]q
+data_dir = %[2]q
+bind_addr = %[3]q
+disable_update_check = true
+log_level = "WARN"
+advertise {
+  http = %[3]q
+  rpc = %[3]q
+  serf = %[3]q
+}
+ports {
+  http = %[4]s
+  rpc = %[5]s
+  serf = %[6]s
+}
+acl {
+  enabled = true
+}
+`, a.name, filepath.Join(dir, a.name), a.ip, portOf(a.http), portOf(a.rpc), portOf(a.serf)) + role
+	return os.WriteFile(a.config, []byte(text), 0o600)
+}
+
+func (a *nomadAgent) start() error {
+	log, err := os.OpenFile(a.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	command := []string{a.binary, "agent", "-config=" + a.config}
+	if a.space != nil {
+		command = a.space.command(command...)
+	}
+	a.cmd = exec.Command(command[0], command[1:]...)
+	a.cmd.Stdout, a.cmd.Stderr = log, log
+	// Our own interrupt is not theirs.
+	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	return a.cmd.Start()
+}
+
+func (a *nomadAgent) kill() { a.endWith(os.Kill) }
+func (a *nomadAgent) stop() { a.endWith(os.Interrupt) }
+
+func (a *nomadAgent) endWith(signal os.Signal) {
+	if a.cmd == nil || a.cmd.Process == nil {
+		return
+	}
+	a.cmd.Process.Signal(signal)
+	slow := time.AfterFunc(20*time.Second, func() { a.cmd.Process.Kill() })
+	a.cmd.Wait()
+	slow.Stop()
+	// What copies the output of tasks outlives a client, for the next one to
+	// find: it is of the agent's process group, unlike the tasks.
+	syscall.Kill(-a.cmd.Process.Pid, syscall.SIGKILL)
+	a.cmd = nil
+}
