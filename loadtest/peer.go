@@ -65,7 +65,7 @@ func peerKinds() []peerKind {
 				"--providers.file.filename=" + s.file("traefik.yml"), "--global.checknewversion=false", "--global.sendanonymoususage=false"}
 		}},
 		{name: "fabio", version: []string{"-version"}, files: []string{"fabio.routes"}, args: func(s setting) []string {
-			return []string{"-proxy.addr=" + s.Plain, "-ui.addr=127.0.0.1:0", "-registry.backend=file", "-registry.file.path=" + s.file("fabio.routes"),
+			return []string{"-proxy.addr=" + s.Plain, "-ui.addr=127.0.0.1:0", "-registry.backend=file", "-registry.file.path=" + s.file("fabio.routes"), "-registry.file.noroutehtmlpath=/dev/null",
 				"-proxy.noroutestatus=404", "-log.level=ERROR"}
 		}},
 	}
