@@ -224,7 +224,10 @@ func (w *row) cells(peers []string) []string {
 		if w.bench != nil && w.bench.rate {
 			sign = ">="
 		}
-		if !w.Met {
+		switch {
+		case w.bench != nil && w.Against == "":
+			verdict = "nothing to compare with"
+		case !w.Met:
 			verdict = "MISSED"
 		}
 		target = fmt.Sprintf("%s %g: %s", sign, w.Limit, verdict)
