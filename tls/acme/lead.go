@@ -221,7 +221,7 @@ func (l *leader) answerRequest(ctx context.Context, host string) {
 // that allows five failures an hour is not angered (as Let's Encrypt does,
 // https://letsencrypt.org/docs/rate-limits/).
 func (o *Options) retryAfter(attempts int) time.Duration {
-	return min(o.FirstRetry<<min(2*(attempts-1), 20), maxRetry)
+	return min(o.FirstRetry<<min(2*max(attempts-1, 0), 20), maxRetry)
 }
 
 // The waits after failures.

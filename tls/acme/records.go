@@ -56,7 +56,7 @@ func (f *Failure) items() map[string]string {
 func readFailure(r *certstore.Record) (*Failure, error) {
 	f := &Failure{Host: r.Items["name"], Error: r.Items["error"]}
 	var err error
-	if f.Attempts, err = strconv.Atoi(r.Items["attempts"]); err != nil || f.Host == "" || failurePath(f.Host) != r.Path {
+	if f.Attempts, err = strconv.Atoi(r.Items["attempts"]); err != nil || f.Attempts < 1 || f.Attempts > 1<<20 || f.Host == "" || failurePath(f.Host) != r.Path {
 		return nil, fmt.Errorf("read %s: it is no failed order", r.Path)
 	}
 	f.Last, _ = time.Parse(time.RFC3339Nano, r.Items["last"])
