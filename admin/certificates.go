@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -45,7 +46,8 @@ func (a *Admin) serveCertificates(w http.ResponseWriter, r *http.Request) {
 }
 
 var (
-	certExpiry   = desc("serai_certificate_expiry_timestamp_seconds", "When a certificate expires.", "name", "source")
+	certExpiry   = desc("serai_certificate_expiry_timestamp_seconds", "When a certificate expires; those that are obtained are told where they are ordered.", "name", "source")
+	certFirst    = desc("serai_certificate_first_expiry_timestamp_seconds", "When the first of all certificates expires.")
 	certOrders   = desc("serai_certificate_orders_total", "Orders of certificates by this serai, by result.", "result")
 	certLeader   = desc("serai_certificate_leader", "1 where this serai orders the certificates.")
 	certMissing  = desc("serai_certificates_missing", "Hosts that want a certificate and have none.")
@@ -60,25 +62,27 @@ func collectCertificates(o *Options, out chan<- prometheus.Metric) {
 	if o.Certificates == nil {
 		return
 	}
-	for _, s := range o.Certificates.Current().Status() {
-		gauge(out, certExpiry, float64(s.NotAfter.Unix()), label(s.Names[0]), label(s.Source))
+	all := o.Certificates.Current().Status()
+	ended, end := context.WithCancel(context.Background())
+	end() // a scrape does not ask the store who leads
+	var obtained *acme.Status
+	if o.Obtain != nil {
+		status := o.Obtain.Status(ended)
+		obtained = &status
 	}
+	collectExpiry(out, all, obtained == nil || obtained.Leading)
 	counter(out, unknownNames, o.Certificates.UnknownNames())
 	for _, h := range o.Certificates.Handshakes() {
 		counter(out, handshakes, h.Count, h.Version, h.Result)
 	}
-	if o.Obtain == nil {
+	if obtained == nil {
 		return
 	}
 	for result, n := range o.Obtain.Orders() {
 		counter(out, certOrders, n, result)
 	}
-	// A scrape does not ask the store who leads.
-	ended, end := context.WithCancel(context.Background())
-	end()
-	status := o.Obtain.Status(ended)
 	missing, failing := 0, 0
-	for _, h := range status.Hosts {
+	for _, h := range obtained.Hosts {
 		if h.Expires == nil {
 			missing++
 		}
@@ -86,10 +90,31 @@ func collectCertificates(o *Options, out chan<- prometheus.Metric) {
 			failing++
 		}
 	}
-	gauge(out, certLeader, oneIf(status.Leading))
+	gauge(out, certLeader, oneIf(obtained.Leading))
 	gauge(out, certMissing, float64(missing))
 	gauge(out, certFailing, float64(failing))
-	gauge(out, certStale, oneIf(status.Problem != ""))
+	gauge(out, certStale, oneIf(obtained.Problem != ""))
+}
+
+// collectExpiry tells when certificates expire: the first one everywhere, each
+// of them only where they are ordered, or were given. On a thousand nodes the
+// same ten thousand would be ten million.
+func collectExpiry(out chan<- prometheus.Metric, all []tls.Status, each bool) {
+	var first time.Time
+	told := make(map[[2]string]bool)
+	for _, s := range all {
+		if first.IsZero() || s.NotAfter.Before(first) {
+			first = s.NotAfter
+		}
+		name := [2]string{label(s.Names[0]), label(s.Source)}
+		if (each || !strings.HasPrefix(s.Source, "acme:")) && !told[name] {
+			told[name] = true
+			gauge(out, certExpiry, float64(s.NotAfter.Unix()), name[0], name[1])
+		}
+	}
+	if !first.IsZero() {
+		gauge(out, certFirst, float64(first.Unix()))
+	}
 }
 
 func oneIf(b bool) float64 {

@@ -113,7 +113,11 @@ func (p *Proxy) serveReady(x *Exchange) {
 // for: it has not shown the certificate, or not asked for the one of the
 // client, that the host is to have (RFC 9110 section 15.5.20).
 func (p *Proxy) misdirected(x *Exchange) bool {
-	if p.options.Shares == nil || !x.Secure && !p.options.SharesPlain || x.Secure && x.ServerName == string(x.Head.Host) {
+	if p.options.Shares == nil || !x.Secure && !p.options.SharesPlain {
+		return false
+	}
+	// A server name has no port: see package tls.
+	if x.Secure && x.ServerName == string(x.Head.Host) {
 		return false
 	}
 	if p.options.Shares(x.Secure, x.ServerName, string(x.Head.Host)) {

@@ -124,7 +124,7 @@ func (p *Proxy) Serve(x *Exchange) {
 		p.log(x)
 		return
 	}
-	if p.misdirected(x) || p.validated(x) {
+	if p.validated(x) || p.misdirected(x) {
 		p.log(x)
 		return
 	}

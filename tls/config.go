@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"net"
 	"slices"
+	"strings"
 )
 
 // ACMEProtocol is offered by ALPN when a CA validates a name (RFC 8737). The
@@ -63,13 +64,15 @@ func (s *Store) Config(o ConfigOptions) *tls.Config {
 		c.ClientAuth, c.ClientCAs = g.Auth, g.CAs
 		server.byGroup[g] = c
 	}
-	if o.Challenge != nil || len(server.byGroup) > 0 {
-		base.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-			if o.Challenge != nil && slices.Contains(hello.SupportedProtos, ACMEProtocol) {
-				return challengeConfig(o.Challenge(hello.ServerName)), nil
-			}
-			return server.byGroup[o.Clients.group(normal(hello.ServerName))], nil
+	base.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if !isName(hello.ServerName) {
+			s.unknown.Add(1)
+			return nobody, nil
 		}
+		if o.Challenge != nil && slices.Contains(hello.SupportedProtos, ACMEProtocol) {
+			return challengeConfig(o.Challenge(hello.ServerName)), nil
+		}
+		return server.byGroup[o.Clients.group(normal(hello.ServerName))], nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -78,8 +81,24 @@ func (s *Store) Config(o ConfigOptions) *tls.Config {
 	return base
 }
 
+// nobody has no certificate, and no ticket of another opens with it.
+var nobody = &tls.Config{MinVersion: tls.VersionTLS12, SessionTicketsDisabled: true}
+
+// isName reports whether a server name can be one of a host (RFC 6066 section
+// 3). The library lets any bytes through; a port at its end, for one, would
+// make another name of it here and the same one where requests are routed.
+func isName(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '.' && c != '_' {
+			return false
+		}
+	}
+	return !strings.HasSuffix(s, "..")
+}
+
 func challengeConfig(c *tls.Certificate) *tls.Config {
-	config := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{ACMEProtocol}}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{ACMEProtocol}, SessionTicketsDisabled: true}
 	if c != nil {
 		config.Certificates = []tls.Certificate{*c}
 	}
@@ -101,7 +120,8 @@ func (s *Store) SetTickets(keys []TicketKey) {
 }
 
 // setTickets gives each group of names keys of its own: a session that began
-// with one client's certificate must not go on where another one is wanted.
+// with one client's certificate must not go on where another one is wanted. A
+// configuration without keys of its own would use those of the base.
 func (c *serverConfig) setTickets(keys []TicketKey) {
 	if len(keys) == 0 {
 		for _, config := range c.byGroup {

@@ -113,7 +113,10 @@ func (s *system) newObtainer() (obtainer, error) {
 	}
 	o.MACKey = string(mac)
 	if s.ACMEEngine == "autocert" {
-		if s.StateDir == "" {
+		switch {
+		case s.CertStore == "" && s.env.getenv("NOMAD_ALLOC_ID") != "":
+			return nil, errors.New("--acme-engine=autocert is for one node, and each node of a system job would order every certificate: use certmagic, or say --cert-store=file if this is the only one")
+		case s.StateDir == "":
 			return nil, errors.New("--acme-engine=autocert keeps certificates in --state-dir: set it")
 		}
 		return newObtained(acme.NewAutocert(o, filepath.Join(s.StateDir, "autocert")))

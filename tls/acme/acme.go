@@ -141,7 +141,9 @@ type Issuer struct {
 	engine  *engine // nil when nothing is ordered
 	leading atomic.Bool
 	wake    chan struct{} // something changed that the leader looks at
-	tokens  tokens
+	known   chan struct{} // closed with the first table of routes
+	know    func()        // closes it
+	tokens  *tokens
 
 	mu       sync.Mutex
 	renewals map[string]time.Time // by host, as the CA suggests
@@ -154,19 +156,28 @@ func New(o Options) (*Issuer, error) {
 		return nil, fmt.Errorf("acme options: %w", err)
 	}
 	o.setDefaults()
-	i := &Issuer{options: o, wake: make(chan struct{}, 1), renewals: make(map[string]time.Time), orders: make(map[string]uint64)}
-	i.mirror = newMirror(&i.options, i.Changed)
+	i := &Issuer{options: o, tokens: newTokens(), wake: make(chan struct{}, 1), renewals: make(map[string]time.Time), orders: make(map[string]uint64)}
+	i.known = make(chan struct{})
+	i.know = sync.OnceFunc(func() { close(i.known) })
+	i.mirror = newMirror(&i.options, i.look)
 	if o.Email != "" {
 		var err error
 		if i.engine, err = newEngine(&i.options); err != nil {
 			return nil, err
 		}
+		i.mirror.ca = i.engine.ca
 	}
 	return i, nil
 }
 
-// Changed makes the leader look again at which hosts want certificates.
+// Changed says that there is a table of routes, or a new one.
 func (i *Issuer) Changed() {
+	i.know()
+	i.look()
+}
+
+// look makes the leader look again at which hosts want certificates.
+func (i *Issuer) look() {
 	select {
 	case i.wake <- struct{}{}:
 	default:
@@ -182,11 +193,21 @@ func (i *Issuer) Run(ctx context.Context) error {
 	if i.engine != nil {
 		defer i.engine.close()
 	}
-	// Who does not know what there is would order it again.
-	select {
-	case <-ctx.Done():
+	// Who does not know what there is, and what is wanted, would order what
+	// there is again, and refuse what is wanted.
+	for _, known := range []<-chan struct{}{i.mirror.complete, i.known} {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-known:
+		}
+	}
+	if i.options.TicketLife > 0 {
+		running.Go(func() { i.turnTickets(ctx) })
+	}
+	if i.engine == nil {
+		<-ctx.Done()
 		return ctx.Err()
-	case <-i.mirror.complete:
 	}
 	for {
 		err := i.options.Store.Lead(ctx, i.options.Name, func(ctx context.Context) {
@@ -198,11 +219,7 @@ func (i *Issuer) Run(ctx context.Context) error {
 			return ctx.Err()
 		}
 		i.options.Logger.Error("no leader can be chosen: no certificate is ordered here", "error", err)
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(10 * time.Second):
-		}
+		pause(ctx, 10*time.Second)
 	}
 }
 

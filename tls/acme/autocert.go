@@ -93,7 +93,13 @@ func (a *Autocert) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		for _, host := range a.options.Hosts() {
 			if ctx.Err() == nil && a.wants(host) && !a.options.Certificates.Given(host) && !a.waits(host) {
-				a.fetch(host)
+				// It cannot be told to stop: who stops does not wait for it.
+				fetched := make(chan struct{})
+				go func() { defer close(fetched); a.fetch(host) }()
+				select {
+				case <-fetched:
+				case <-ctx.Done():
+				}
 			}
 		}
 		select {

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"net"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -12,30 +13,39 @@ import (
 	"github.com/caddyserver/certmagic"
 	"github.com/mholt/acmez/v3"
 	"github.com/mholt/acmez/v3/acme"
+	"golang.org/x/time/rate"
 )
 
-// Tokens are looked up once for all who ask within this time, and never more
-// than this many at once: strangers can ask, too.
+// A host's token is looked up once for all who ask within its life, and no more
+// than so many lookups are begun in a second: strangers can ask, too.
 const (
 	tokenLife     = 500 * time.Millisecond
-	tokenLookups  = 16
+	tokenRate     = 50
 	tokenPatience = 5 * time.Second
 )
 
 // tokens are the validations that were looked up of late.
 type tokens struct {
-	mu      sync.Mutex
-	byHost  map[string]*lookup
-	running int
+	limit *rate.Limiter
+
+	mu     sync.Mutex
+	byHost map[string]*lookup
+}
+
+func newTokens() *tokens {
+	return &tokens{limit: rate.NewLimiter(tokenRate, tokenRate), byHost: make(map[string]*lookup)}
 }
 
 // lookup is one question to the store. challenge is set when done is closed,
 // nil when there is none.
 type lookup struct {
 	done      chan struct{}
-	at        time.Time
+	at        time.Time // when it was done, zero before
 	challenge *acme.Challenge
 }
+
+// tokenPath is what a CA asks for (RFC 8555 section 8.3).
+var tokenPath = regexp.MustCompile(`^/\.well-known/acme-challenge/[A-Za-z0-9_-]{16,128}$`)
 
 // AnswerHTTP returns what answers an HTTP-01 validation of a host at a path (RFC
 // 8555 section 8.3), if the host is ours to obtain a certificate for and is
@@ -45,6 +55,9 @@ func (i *Issuer) AnswerHTTP(host, path string) (answer string, ok bool) {
 		host = h
 	}
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	if !tokenPath.MatchString(path) {
+		return "", false
+	}
 	c := i.challenge(host)
 	if c == nil || c.Type != acme.ChallengeTypeHTTP01 || c.HTTP01ResourcePath() != path {
 		return "", false
@@ -77,56 +90,65 @@ func (i *Issuer) challenge(host string) *acme.Challenge {
 	if c, ok := certmagic.GetACMEChallenge(host); ok { // ours
 		return &c.Challenge
 	}
-	l, mine := i.tokens.begin(host)
+	ctx, cancel := context.WithTimeout(context.Background(), tokenPatience)
+	defer cancel()
+	l, fresh := i.lookup(ctx, host)
+	if l != nil && l.challenge == nil && !fresh {
+		// It was looked for before the CA asked, and may be there by now:
+		// whoever asks all the time must not hide it.
+		pause(ctx, time.Until(l.at.Add(tokenLife)))
+		l, _ = i.lookup(ctx, host)
+	}
 	if l == nil {
 		return nil
 	}
-	if mine {
-		go i.lookUp(host, l)
-	}
-	<-l.done
 	return l.challenge
 }
 
-// begin returns a lookup that is fresh, or a new one, which is the caller's to
-// make; nil when too many are under way.
-func (t *tokens) begin(host string) (l *lookup, mine bool) {
+// lookup asks the store for a host's token, or takes the answer of who has just
+// asked; fresh says that the question was put after the call. Nil when there
+// was no answer in time.
+func (i *Issuer) lookup(ctx context.Context, host string) (l *lookup, fresh bool) {
+	t := i.tokens
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	if l := t.byHost[host]; l != nil && (l.at.IsZero() || time.Since(l.at) < tokenLife) {
-		return l, false
+	l = t.byHost[host]
+	if l == nil || !l.at.IsZero() && time.Since(l.at) >= tokenLife {
+		l, fresh = &lookup{done: make(chan struct{})}, true
+		t.byHost[host] = l
 	}
-	if t.running >= tokenLookups {
-		return nil, false
+	t.mu.Unlock()
+	if fresh {
+		go i.ask(host, l)
 	}
-	if t.byHost == nil {
-		t.byHost = make(map[string]*lookup)
+	select {
+	case <-l.done:
+		return l, fresh
+	case <-ctx.Done():
+		return nil, fresh
 	}
-	for host, old := range t.byHost {
-		if !old.at.IsZero() && time.Since(old.at) >= tokenLife {
-			delete(t.byHost, host)
-		}
-	}
-	t.running++
-	l = &lookup{done: make(chan struct{})}
-	t.byHost[host] = l
-	return l, true
 }
 
-// lookUp asks the store.
-func (i *Issuer) lookUp(host string, l *lookup) {
+// ask puts the question to the store, and forgets the answer soon.
+func (i *Issuer) ask(host string, l *lookup) {
 	ctx, cancel := context.WithTimeout(context.Background(), tokenPatience)
 	defer cancel()
-	value, err := i.engine.storage.Load(ctx, i.engine.tokenKey(host))
-	if err == nil {
+	if i.tokens.limit.Wait(ctx) == nil {
+		value, err := i.engine.storage.Load(ctx, i.engine.tokenKey(host))
 		c := new(acme.Challenge)
-		if json.Unmarshal(value, c) == nil && strings.EqualFold(c.Identifier.Value, host) {
+		if err == nil && json.Unmarshal(value, c) == nil && strings.EqualFold(c.Identifier.Value, host) {
 			l.challenge = c
 		}
 	}
-	i.tokens.mu.Lock()
+	t := i.tokens
+	t.mu.Lock()
 	l.at = time.Now()
-	i.tokens.running--
-	i.tokens.mu.Unlock()
+	t.mu.Unlock()
 	close(l.done)
+	time.AfterFunc(tokenLife, func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.byHost[host] == l {
+			delete(t.byHost, host)
+		}
+	})
 }

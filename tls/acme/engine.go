@@ -110,6 +110,9 @@ func (e *engine) order(ctx context.Context, s *site) error {
 	} else {
 		err = e.config.RenewCertSync(ctx, s.host, true)
 	}
+	if s.err != nil {
+		return s.err // which certmagic only tells in words
+	}
 	if err == nil && !s.written {
 		err = errors.New("the order ended without a certificate")
 	}

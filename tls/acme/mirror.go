@@ -27,6 +27,7 @@ type mirror struct {
 	logger  *slog.Logger
 	changed func()
 	first   func() // is told that certificates have been read
+	ca      string // of the certificates that come first; set before run
 
 	complete chan struct{} // closed once everything has been read
 
@@ -83,6 +84,9 @@ func (m *mirror) run(ctx context.Context) {
 				m.first()
 			}
 			index, wait = next, 0
+			// Lists of many records cost Nomad much: changes are collected
+			// for longer where there are more, a second for a thousand.
+			pause(ctx, rand.N(time.Duration(len(entries)+1)*time.Millisecond))
 			continue
 		}
 		// What has changed meanwhile is read by the next list.
@@ -130,8 +134,9 @@ func (m *mirror) loadLocal(ctx context.Context) {
 			m.logger.Warn("a certificate that was kept on this node is not used", "error", err)
 			continue
 		}
-		r.Version = 0 // the store's is not known
-		m.take(r)
+		if !m.take(r) {
+			m.at(e.Path).version = 0 // the store's own is to be read
+		}
 	}
 	if err != nil {
 		m.logger.Warn("the certificates that were kept on this node are not used", "error", err)
@@ -147,11 +152,13 @@ func (m *mirror) loadLocal(ctx context.Context) {
 func (m *mirror) follow(ctx context.Context, list []certstore.Entry) error {
 	m.mu.Lock()
 	listed := make(map[string]bool, len(list))
+	least := make(map[string]uint64)
 	var paths []string
 	for _, e := range list {
 		listed[e.Path] = true
 		if have := m.entries[e.Path]; have == nil || have.version != e.Version {
 			paths = append(paths, e.Path)
+			least[e.Path] = e.Version
 		}
 	}
 	for path := range m.entries {
@@ -166,7 +173,7 @@ func (m *mirror) follow(ctx context.Context, list []certstore.Entry) error {
 	slices.Sort(paths)
 	var errs []error
 	for some := range slices.Chunk(paths, batch) {
-		errs = append(errs, m.readAll(ctx, some))
+		errs = append(errs, m.readAll(ctx, some, least))
 		m.publish()
 	}
 	m.changed()
@@ -174,35 +181,50 @@ func (m *mirror) follow(ctx context.Context, list []certstore.Entry) error {
 }
 
 // readAll reads records, several at once. One that cannot be read leaves the
-// others alone.
-func (m *mirror) readAll(ctx context.Context, paths []string) error {
+// others alone; when many cannot and none can, the store is not asked for the
+// rest.
+func (m *mirror) readAll(ctx context.Context, paths []string, least map[string]uint64) error {
 	work := make(chan string)
-	failed := make(chan error, len(paths))
 	var running sync.WaitGroup
+	var mu sync.Mutex
+	var first error
+	failed, good := 0, 0
 	for range min(readers, len(paths)) {
 		running.Go(func() {
 			for path := range work {
-				if err := m.read(ctx, path); err != nil {
-					failed <- err
+				err := m.read(ctx, path, least[path])
+				mu.Lock()
+				if err == nil {
+					good++
+				} else if failed++; first == nil {
+					first = err
 				}
+				mu.Unlock()
 			}
 		})
 	}
+	hopeless := func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return failed >= readers && good == 0
+	}
 	for _, path := range paths {
+		if hopeless() {
+			break
+		}
 		work <- path
 	}
 	close(work)
 	running.Wait()
-	close(failed)
-	n := len(failed)
-	if n == 0 {
+	if first == nil {
 		return nil
 	}
-	return fmt.Errorf("%d of %d records were not read: %w", n, len(paths), <-failed)
+	return fmt.Errorf("%d of %d records were read: %w", good, len(paths), first)
 }
 
-func (m *mirror) read(ctx context.Context, path string) error {
-	r, err := m.store.Get(ctx, path)
+// read brings one record, of at least that version, up to date.
+func (m *mirror) read(ctx context.Context, path string, least uint64) error {
+	r, err := m.store.Read(ctx, path, least)
 	if errors.Is(err, certstore.ErrNotFound) {
 		m.forget(ctx, path)
 		return nil
@@ -210,8 +232,7 @@ func (m *mirror) read(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	m.take(r)
-	if m.local != nil && !strings.HasPrefix(path, failsPath) {
+	if good := m.take(r); good && m.local != nil && !strings.HasPrefix(path, failsPath) {
 		if err := m.local.Copy(r); err != nil {
 			m.logger.Error("a certificate is not kept on this node: a start while the store is away lacks it", "error", err)
 		}
@@ -230,9 +251,9 @@ func (m *mirror) forget(ctx context.Context, path string) {
 	}
 }
 
-// take makes an entry of a record. One that makes no sense, or is half of a
-// certificate, leaves what was served before.
-func (m *mirror) take(r *certstore.Record) {
+// take makes an entry of a record, and reports whether it made sense. One that
+// makes none, or is half of a certificate, leaves what was served before.
+func (m *mirror) take(r *certstore.Record) bool {
 	e := &entry{version: r.Version}
 	var err error
 	switch {
@@ -253,15 +274,22 @@ func (m *mirror) take(r *certstore.Record) {
 		m.logger.Error("a record of the certificate store is not used", "error", err)
 	}
 	m.entries[r.Path] = e
+	return err == nil
 }
 
-// publish puts the certificates into the SNI table.
+// publish puts the certificates into the SNI table: those of our CA, and others
+// while there is none of it.
 func (m *mirror) publish() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var all []*tls.Certificate
 	for _, path := range slices.Sorted(maps.Keys(m.entries)) {
-		if e := m.entries[path]; e.cert != nil {
+		e := m.entries[path]
+		if e.cert == nil {
+			continue
+		}
+		own := m.entries[certPath(m.ca, e.host)]
+		if own == nil || own.cert == nil || own == e || time.Now().After(own.cert.Leaf.NotAfter) {
 			all = append(all, e.cert)
 		}
 	}
@@ -273,7 +301,7 @@ func (m *mirror) publish() {
 
 // refresh reads one record now, so that who has written it sees it.
 func (m *mirror) refresh(ctx context.Context, path string) error {
-	err := m.read(ctx, path)
+	err := m.read(ctx, path, certstore.Newest)
 	m.publish()
 	return err
 }

@@ -49,6 +49,10 @@ func (m *memory) Get(_ context.Context, path string) (*certstore.Record, error) 
 	return nil, certstore.ErrNotFound
 }
 
+func (m *memory) Read(ctx context.Context, path string, _ uint64) (*certstore.Record, error) {
+	return m.Get(ctx, path)
+}
+
 func (m *memory) Put(_ context.Context, path string, items map[string]string, version uint64) (uint64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -222,6 +226,27 @@ func TestMirror(t *testing.T) {
 	if serves(again, "a.test") {
 		t.Error("this node's copy has a certificate that is gone")
 	}
+}
+
+// TestOwnCAComesFirst: a certificate of another CA that lives longer stays
+// behind that of ours, and serves while there is none.
+func TestOwnCAComesFirst(t *testing.T) {
+	now, store := time.Now(), newMemory()
+	put := func(ca string, until time.Time) {
+		r := items(t, "a.test", now, until)
+		r["ca"] = ca
+		if _, err := store.Put(context.Background(), certstore.Path("tls", "certs", ca, "a.test"), r, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	certs := mirror(t, acme.Options{
+		Store: store, Email: "a@example.org", Directory: "https://own.test/dir", HTTPAddress: "127.0.0.1:1", CARoots: x509.NewCertPool(),
+		Hosts: func() []string { return nil }, Wants: func(string) bool { return false },
+	})
+	put("staging", now.AddDate(1, 0, 0))
+	until(t, "the other CA's", func() bool { return certs.Current().Lookup("a.test") != nil })
+	put("own.test-dir", now.Add(time.Hour))
+	until(t, "our CA's", func() bool { return certs.Current().Lookup("a.test").Source == "acme:own.test-dir" })
 }
 
 // TestManyCertificates loads five thousand, and tells what they cost.

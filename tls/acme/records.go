@@ -1,7 +1,6 @@
 package acme
 
 import (
-	"encoding/base64"
 	"fmt"
 	"strconv"
 	"strings"
@@ -86,41 +85,4 @@ func readCertificate(r *certstore.Record, sealer *certstore.Sealer) (string, *tl
 		return refuse(fmt.Errorf("it covers %s", strings.Join(c.Names, ", ")))
 	}
 	return host, c, nil
-}
-
-// tickets are the keys of session tickets, newest first.
-type tickets struct {
-	keys  []tls.TicketKey
-	since time.Time
-}
-
-func (t *tickets) items(sealer *certstore.Sealer) map[string]string {
-	var keys []string
-	for _, k := range t.keys {
-		keys = append(keys, base64.StdEncoding.EncodeToString(k[:]))
-	}
-	return map[string]string{
-		"keys":  sealer.Seal(ticketPath, "keys", strings.Join(keys, " ")),
-		"since": t.since.UTC().Format(time.RFC3339Nano),
-	}
-}
-
-func readTickets(r *certstore.Record, sealer *certstore.Sealer) (*tickets, error) {
-	text, err := sealer.Open(r.Path, "keys", r.Items["keys"])
-	if err != nil {
-		return nil, err
-	}
-	t := &tickets{}
-	for _, word := range strings.Fields(text) {
-		k, err := base64.StdEncoding.DecodeString(word)
-		if err != nil || len(k) != len(tls.TicketKey{}) {
-			return nil, fmt.Errorf("read %s: a key of session tickets is damaged", r.Path)
-		}
-		t.keys = append(t.keys, tls.TicketKey(k))
-	}
-	t.since, err = time.Parse(time.RFC3339Nano, r.Items["since"])
-	if err != nil || len(t.keys) == 0 {
-		return nil, fmt.Errorf("read %s: it holds no keys of session tickets", r.Path)
-	}
-	return t, nil
 }

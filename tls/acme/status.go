@@ -61,15 +61,18 @@ func (i *Issuer) Status(ctx context.Context) Status {
 
 func (i *Issuer) hostStatus(host string) HostStatus {
 	h := HostStatus{Host: host}
-	if e := i.mirror.at(certPath(i.engine.ca, host)); e != nil && e.cert != nil {
-		leaf := e.cert.Leaf
-		next := leaf.NotAfter.Add(-leaf.NotAfter.Sub(leaf.NotBefore) / 3)
+	e := i.certOf(host)
+	if e != nil && e.cert != nil {
+		next := usualRenewal(e.cert)
 		i.mu.Lock()
 		if at, ok := i.renewals[host]; ok {
 			next = at
 		}
 		i.mu.Unlock()
-		h.Expires, h.Next, h.Error = &leaf.NotAfter, &next, e.problem
+		h.Expires, h.Next = &e.cert.Leaf.NotAfter, &next
+	}
+	if e != nil {
+		h.Error = e.problem
 	}
 	if f := i.mirror.failureOf(host); f != nil {
 		h.Error, h.Attempts = f.Error, f.Attempts

@@ -8,6 +8,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"time"
 	"unicode/utf8"
 
 	"github.com/caddyserver/certmagic"
@@ -38,6 +39,7 @@ type site struct {
 	items          map[string]string // crt, key (open) and json as they were read
 	staged         map[string]string // and as they will be
 	written        bool
+	err            error // why it could not be
 }
 
 type siteKey struct{}
@@ -84,11 +86,30 @@ func (s *storage) Store(ctx context.Context, key string, value []byte) error {
 		"name": site.host, "ca": site.ca, "crt": site.staged["crt"], "json": site.staged["json"],
 		"key": s.sealer.Seal(site.path, "key", site.staged["key"]),
 	}
-	if _, err := s.store.Put(ctx, site.path, items, site.version); err != nil {
-		return err
+	site.err = s.put(ctx, site, items)
+	site.written = site.err == nil
+	return site.err
+}
+
+// put writes a certificate that the CA has issued. It is worth waiting for: a
+// store that is away for a moment must not cost another order.
+func (s *storage) put(ctx context.Context, site *site, items map[string]string) error {
+	for {
+		_, err := s.store.Put(ctx, site.path, items, site.version)
+		if err == nil {
+			return nil
+		}
+		// The answer may be what was lost.
+		if r, again := s.store.Get(ctx, site.path); again == nil && r.Items["crt"] == items["crt"] {
+			return nil
+		}
+		if errors.Is(err, certstore.ErrConflict) || ctx.Err() != nil {
+			return err
+		}
+		if pause(ctx, time.Second); ctx.Err() != nil {
+			return err
+		}
 	}
-	site.written = true
-	return nil
 }
 
 func (s *storage) storeOther(ctx context.Context, key, value string) error {
@@ -103,9 +124,10 @@ func (s *storage) storeOther(ctx context.Context, key, value string) error {
 			return err
 		}
 		_, err := s.store.Put(ctx, at, items, version)
-		if !errors.Is(err, certstore.ErrConflict) {
+		if !errors.Is(err, certstore.ErrConflict) || ctx.Err() != nil {
 			return err
 		}
+		pause(ctx, 100*time.Millisecond)
 	}
 }
 

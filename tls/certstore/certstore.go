@@ -41,8 +41,13 @@ type Entry struct {
 // Store keeps records. Paths are made by Path. All methods may be called at
 // the same time; they end when ctx does.
 type Store interface {
-	// Get returns the newest record, or ErrNotFound.
+	// Get returns the newest record, or ErrNotFound. One that is damaged has no
+	// items, so that it can be replaced.
 	Get(ctx context.Context, path string) (*Record, error)
+	// Read returns a record of at least that version, as an entry of a list
+	// said, or what is there when versions have no order. It may cost others
+	// less than Get does, which Newest makes it.
+	Read(ctx context.Context, path string, least uint64) (*Record, error)
 	// Put writes a record whose version is still the given one, 0 when there
 	// must be none, and returns its new version; else ErrConflict.
 	Put(ctx context.Context, path string, items map[string]string, version uint64) (uint64, error)
@@ -60,6 +65,9 @@ type Store interface {
 	// Leader returns the name of who leads or led last; empty when nobody did.
 	Leader(ctx context.Context) (string, error)
 }
+
+// Newest is a version that no record reaches.
+const Newest = 1<<64 - 1
 
 const (
 	// maxPart and maxPath leave room in what Nomad takes as a path, 128 bytes,

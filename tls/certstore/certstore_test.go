@@ -76,9 +76,14 @@ func TestRecords(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := s.Get(ctx, path)
-		if err != nil || !maps.Equal(r.Items, items) || r.Version != first || r.Path != path {
-			t.Errorf("read of what was written: %+v, %v", r, err)
+		for _, get := range []func() (*certstore.Record, error){
+			func() (*certstore.Record, error) { return s.Get(ctx, path) },
+			func() (*certstore.Record, error) { return s.Read(ctx, path, first) },
+			func() (*certstore.Record, error) { return p.another().Read(ctx, path, certstore.Newest) },
+		} {
+			if r, err := get(); err != nil || !maps.Equal(r.Items, items) || r.Version != first || r.Path != path {
+				t.Errorf("read of what was written: %+v, %v", r, err)
+			}
 		}
 		for name, version := range map[string]uint64{"one that must not be there": 0, "another version": first + 7} {
 			if _, err := s.Put(ctx, path, map[string]string{"k": "v"}, version); !errors.Is(err, certstore.ErrConflict) {
@@ -320,11 +325,18 @@ func TestDirectoryKeepsToItself(t *testing.T) {
 		return err
 	})
 	file := filepath.Join(dir, "store", path+".json")
-	for name, content := range map[string]string{"damaged": "{", "huge": strings.Repeat(" ", 2<<20)} {
-		os.WriteFile(file, []byte(content), 0o600)
-		if _, err := d.Get(context.Background(), path); err == nil || errors.Is(err, certstore.ErrNotFound) {
-			t.Errorf("a %s record: %v", name, err)
-		}
+	os.WriteFile(file, []byte(strings.Repeat(" ", 2<<20)), 0o600)
+	if _, err := d.Get(context.Background(), path); err == nil || errors.Is(err, certstore.ErrNotFound) {
+		t.Errorf("a huge record: %v", err)
+	}
+	// One that is damaged can be replaced.
+	os.WriteFile(file, []byte("{"), 0o600)
+	r, err := d.Get(context.Background(), path)
+	if err != nil || len(r.Items) != 0 {
+		t.Fatalf("a damaged record: %+v, %v", r, err)
+	}
+	if _, err := d.Put(context.Background(), path, map[string]string{"k": "v"}, r.Version); err != nil {
+		t.Errorf("a damaged record is not replaced: %v", err)
 	}
 }
 

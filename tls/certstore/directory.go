@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,6 +23,16 @@ import (
 type Directory struct {
 	dir string
 	mu  sync.Mutex
+
+	seen   sync.Mutex
+	stamps map[string]stamp // by path, of the last scan
+}
+
+// stamp is a file that was read, and its version.
+type stamp struct {
+	modified time.Time
+	size     int64
+	version  uint64
 }
 
 // maxRecord bounds what is read of one file, in bytes: Nomad takes 64 KiB.
@@ -35,7 +46,7 @@ func NewDirectory(dir string) (*Directory, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("certificate store: %w", err)
 	}
-	return &Directory{dir: dir}, nil
+	return &Directory{dir: dir, stamps: make(map[string]stamp)}, nil
 }
 
 func (d *Directory) file(path string) string { return filepath.Join(d.dir, path+".json") }
@@ -51,9 +62,18 @@ func (d *Directory) Get(_ context.Context, path string) (*Record, error) {
 	}
 	r := &Record{Path: path, Version: versionOf(content)}
 	if err := json.Unmarshal(content, &r.Items); err != nil {
-		return nil, fmt.Errorf("read %s: it is damaged, remove it: %w", d.file(path), err)
+		r.Items = nil
+	}
+	if v, copied := r.Items[copyVersion]; copied {
+		delete(r.Items, copyVersion)
+		r.Version, _ = strconv.ParseUint(v, 10, 64)
 	}
 	return r, nil
+}
+
+// Read is Get: there is one place to look.
+func (d *Directory) Read(ctx context.Context, path string, _ uint64) (*Record, error) {
+	return d.Get(ctx, path)
 }
 
 func readBounded(name string) ([]byte, error) {
@@ -180,14 +200,12 @@ func (d *Directory) scan(below string) ([]Entry, uint64, error) {
 		if !ok || strings.HasPrefix(e.Name(), ".") {
 			return nil
 		}
-		content, err := readBounded(name)
-		if err != nil {
-			return nil // gone meanwhile, or none of ours
-		}
 		if path, err = filepath.Rel(d.dir, path); err != nil {
 			return err
 		}
-		found[path] = versionOf(content)
+		if version, ok := d.versionAt(path, e); ok {
+			found[path] = version
+		}
 		return nil
 	})
 	if err != nil {
@@ -200,6 +218,34 @@ func (d *Directory) scan(below string) ([]Entry, uint64, error) {
 		fmt.Fprintf(sum, "%s=%d\n", path, found[path])
 	}
 	return entries, sum.Sum64() | 1, nil
+}
+
+// versionAt returns the version of a file, which is read only when it looks
+// changed; false when it is gone or none of ours.
+func (d *Directory) versionAt(path string, e fs.DirEntry) (uint64, bool) {
+	info, err := e.Info()
+	if err != nil {
+		return 0, false
+	}
+	d.seen.Lock()
+	old, known := d.stamps[path]
+	d.seen.Unlock()
+	if known && old.modified.Equal(info.ModTime()) && old.size == info.Size() {
+		return old.version, true
+	}
+	content, err := readBounded(d.file(path))
+	if err != nil {
+		return 0, false
+	}
+	fresh := stamp{info.ModTime(), info.Size(), versionOf(content)}
+	// A file that was written a moment ago may be written again within what
+	// its time can tell apart.
+	if time.Since(fresh.modified) > look {
+		d.seen.Lock()
+		d.stamps[path] = fresh
+		d.seen.Unlock()
+	}
+	return fresh.version, true
 }
 
 // Lead takes the lock of a file, which goes with the process.
@@ -240,10 +286,16 @@ func (d *Directory) Leader(context.Context) (string, error) {
 	return string(content), err
 }
 
+// copyVersion is the item of a copy that tells the version in the other store,
+// so that what has not changed there need not be read again.
+const copyVersion = "~version"
+
 // Copy writes a record of another store, whatever is there. It is not pressed
 // onto the disk: one that a crash damages is read from the other store again.
 func (d *Directory) Copy(r *Record) error {
-	content, err := json.MarshalIndent(r.Items, "", " ")
+	items := maps.Clone(r.Items)
+	items[copyVersion] = strconv.FormatUint(r.Version, 10)
+	content, err := json.MarshalIndent(items, "", " ")
 	if err == nil {
 		err = d.replace(d.file(r.Path), content, false)
 	}

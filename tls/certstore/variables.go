@@ -1,6 +1,7 @@
 package certstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,6 +42,20 @@ func (v *Variables) Get(ctx context.Context, path string) (*Record, error) {
 	return &Record{Path: path, Items: found.Items, Version: found.ModifyIndex}, nil
 }
 
+// Read lets any of Nomad's servers answer, unless its answer is too old.
+func (v *Variables) Read(ctx context.Context, path string, least uint64) (*Record, error) {
+	if least < Newest {
+		found, _, err := v.Client.Variable(ctx, v.path(path), nomad.Query{Namespace: v.Namespace, Stale: true})
+		if err == nil && found.ModifyIndex >= least {
+			return &Record{Path: path, Items: found.Items, Version: found.ModifyIndex}, nil
+		}
+		if err != nil && !errors.Is(err, nomad.ErrNotFound) {
+			return nil, known(err)
+		}
+	}
+	return v.Get(ctx, path)
+}
+
 // known makes our errors of Nomad's.
 func known(err error) error {
 	switch {
@@ -52,8 +67,8 @@ func known(err error) error {
 	return err
 }
 
-// Put writes with check-and-set. A write whose answer was lost is found out
-// about by reading.
+// Put writes with check-and-set. After a write whose answer was lost only
+// reading tells what became of it.
 func (v *Variables) Put(ctx context.Context, path string, items map[string]string, version uint64) (uint64, error) {
 	want := nomad.Variable{VariableMeta: nomad.VariableMeta{Namespace: v.Namespace, Path: v.path(path)}, Items: items}
 	written, err := v.Client.PutVariableIf(ctx, want, version)
@@ -109,17 +124,20 @@ func (v *Variables) Lead(ctx context.Context, name string, lead func(context.Con
 		logger = slog.New(slog.DiscardHandler)
 	}
 	l := &lease{Variables: v, logger: logger, name: name}
-	if l.TTL == 0 {
-		l.Variables = &Variables{Client: v.Client, Namespace: v.Namespace, Prefix: v.Prefix, TTL: 10 * time.Second, Delay: time.Second}
+	l.Variables = &Variables{
+		Client: v.Client, Namespace: v.Namespace, Prefix: v.Prefix,
+		TTL: cmp.Or(v.TTL, 10*time.Second), Delay: cmp.Or(v.Delay, time.Second),
 	}
+	wait := time.Second
 	for ctx.Err() == nil {
 		held, err := l.acquire(ctx)
 		if err != nil {
 			l.complain(ctx, err)
-			pause(ctx, time.Second+rand.N(time.Second))
+			pause(ctx, wait/2+rand.N(wait))
+			wait = min(2*wait, longestWait)
 			continue
 		}
-		l.complaint = ""
+		l.complaint, wait = "", time.Second
 		logger.Info("this serai orders certificates now", "leader", name)
 		l.hold(ctx, held, lead)
 		if ctx.Err() == nil {
@@ -128,6 +146,9 @@ func (v *Variables) Lead(ctx context.Context, name string, lead func(context.Con
 	}
 	return ctx.Err()
 }
+
+// longestWait is between tries to get the lock while Nomad refuses or is away.
+const longestWait = 30 * time.Second
 
 // lease is one serai's part in the election of a leader.
 type lease struct {
@@ -166,7 +187,8 @@ func (l *lease) acquire(ctx context.Context) (nomad.Lock, error) {
 			// The answer may be lost and the lock ours: it runs out by itself.
 			return nomad.Lock{}, err
 		}
-		for waited := time.Now(); time.Since(waited) < retryLock; {
+		most := retryLock + rand.N(retryLock)
+		for waited := time.Now(); time.Since(waited) < most; {
 			next, now, err := l.seen(ctx, index)
 			if err != nil {
 				return nomad.Lock{}, err
@@ -185,16 +207,19 @@ func (l *lease) acquire(ctx context.Context) (nomad.Lock, error) {
 	}
 }
 
-// retryLock is how long a lock is only watched: should its end be missed, it is
-// asked for after that.
-const retryLock = 2 * time.Minute
+// retryLock is how long a lock is only watched, and up to as long again: should
+// its end be missed, it is asked for after that.
+const retryLock = 10 * time.Minute
 
 // seen reads the lock's variable, once it has changed since index.
 func (l *lease) seen(ctx context.Context, index uint64) (newIndex uint64, term string, err error) {
-	found, meta, err := l.Client.Variable(ctx, l.path(leaderPath), nomad.Query{Namespace: l.Namespace, Index: index, Wait: time.Minute, Stale: true})
+	found, _, err := l.Client.Variable(ctx, l.path(leaderPath), nomad.Query{Namespace: l.Namespace, Index: index, Wait: time.Minute, Stale: true})
 	switch {
 	case errors.Is(err, nomad.ErrNotFound):
-		return meta.Index, "", nil
+		if index != 0 {
+			pause(ctx, l.TTL/10) // who waited for a change is told nothing to wait for
+		}
+		return 0, "", nil
 	case err != nil:
 		return 0, "", err
 	}
@@ -257,7 +282,7 @@ func (l *lease) renew(ctx context.Context, lock nomad.Lock, until time.Time) {
 			l.complain(ctx, err)
 			continue
 		}
-		refused, until = false, began.Add(l.TTL)
+		refused, until, l.complaint = false, began.Add(l.TTL), ""
 	}
 }
 

@@ -1,0 +1,85 @@
+package acme
+
+import (
+	"context"
+	"time"
+
+	"serai/tls"
+)
+
+// suggestion is the CA's word on when to renew one certificate.
+type suggestion struct {
+	serial string
+	renew  time.Time // zero when the CA does not say
+	again  time.Time // when to ask again
+}
+
+// askAgain is when the CA is asked again, unless it says itself when.
+const askAgain = 6 * time.Hour
+
+// askCA asks the CA when each certificate should be renewed, a few a second.
+// For those that live shorter than what it takes to ask now and then, their age
+// decides.
+func (l *leader) askCA(ctx context.Context) {
+	for ctx.Err() == nil {
+		for host := range l.mirror.hosts() {
+			e := l.certOf(host)
+			if ctx.Err() != nil || e == nil || e.cert == nil || !l.Wants(host) || life(e.cert) < 2*time.Hour {
+				continue
+			}
+			l.mu.Lock()
+			s := l.advice[host]
+			l.mu.Unlock()
+			serial := e.cert.Leaf.SerialNumber.String()
+			if s != nil && s.serial == serial && time.Now().Before(s.again) {
+				continue
+			}
+			if s == nil || s.serial != serial {
+				s = &suggestion{serial: serial}
+			}
+			fresh := l.ask(ctx, s, e.cert)
+			l.mu.Lock()
+			l.advice[host] = fresh
+			l.mu.Unlock()
+			at, _ := l.renewal(host, e.cert)
+			l.noteRenewal(host, at)
+			if time.Until(at) < time.Minute {
+				l.look()
+			}
+			pause(ctx, 200*time.Millisecond)
+		}
+		pause(ctx, 5*time.Second)
+	}
+}
+
+// ask asks about one certificate. A time that was chosen in a window stays while
+// the CA suggests that window.
+func (l *leader) ask(ctx context.Context, old *suggestion, c *tls.Certificate) *suggestion {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	fresh := &suggestion{serial: old.serial, renew: old.renew, again: time.Now().Add(askAgain)}
+	ari, err := l.engine.suggestion(ctx, c.Leaf)
+	if err != nil {
+		return fresh
+	}
+	if window := ari.SuggestedWindow; old.renew.Before(window.Start) || old.renew.After(window.End) {
+		fresh.renew = ari.SelectedTime
+	}
+	if ari.RetryAfter != nil && ari.RetryAfter.After(time.Now().Add(time.Hour)) {
+		fresh.again = *ari.RetryAfter
+	}
+	return fresh
+}
+
+// noteRenewal shows when the CA suggests to renew, while this is the leader.
+func (i *Issuer) noteRenewal(host string, at time.Time) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.renewals[host] = at
+}
+
+func (i *Issuer) forgetRenewals() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	clear(i.renewals)
+}

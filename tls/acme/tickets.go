@@ -1,0 +1,105 @@
+package acme
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"strings"
+	"time"
+
+	"serai/tls"
+	"serai/tls/certstore"
+)
+
+// tickets are the keys of session tickets, newest first.
+type tickets struct {
+	keys  []tls.TicketKey
+	since time.Time
+}
+
+func (t *tickets) items(sealer *certstore.Sealer) map[string]string {
+	var keys []string
+	for _, k := range t.keys {
+		keys = append(keys, base64.StdEncoding.EncodeToString(k[:]))
+	}
+	return map[string]string{
+		"keys":  sealer.Seal(ticketPath, "keys", strings.Join(keys, " ")),
+		"since": t.since.UTC().Format(time.RFC3339Nano),
+	}
+}
+
+func readTickets(r *certstore.Record, sealer *certstore.Sealer) (*tickets, error) {
+	text, err := sealer.Open(r.Path, "keys", r.Items["keys"])
+	if err != nil {
+		return nil, err
+	}
+	t := &tickets{}
+	for _, word := range strings.Fields(text) {
+		k, err := base64.StdEncoding.DecodeString(word)
+		if err != nil || len(k) != len(tls.TicketKey{}) {
+			return nil, fmt.Errorf("read %s: a key of session tickets is damaged", r.Path)
+		}
+		t.keys = append(t.keys, tls.TicketKey(k))
+	}
+	t.since, err = time.Parse(time.RFC3339Nano, r.Items["since"])
+	if err != nil || len(t.keys) == 0 {
+		return nil, fmt.Errorf("read %s: it holds no keys of session tickets", r.Path)
+	}
+	return t, nil
+}
+
+// ticketKeys is how many keys are kept: a session can be resumed for at least
+// so many ticket lives, less one.
+const ticketKeys = 3
+
+// turnTickets makes a new key for session tickets when it is time, unless
+// another serai has: whoever writes first has, so no leader is needed.
+func (i *Issuer) turnTickets(ctx context.Context) {
+	for ctx.Err() == nil {
+		wait, err := i.turnTicketsOnce(ctx)
+		if err != nil && ctx.Err() == nil {
+			i.options.Logger.Warn("the keys of session tickets stay as they are", "error", err)
+			wait = 10 * time.Minute
+		}
+		// Not all at once: the first one saves the others a write.
+		pause(ctx, wait+mathrand.N(wait/20+1))
+	}
+}
+
+// turnTicketsOnce does so when it is time, and returns when it is the next
+// time.
+func (i *Issuer) turnTicketsOnce(ctx context.Context) (time.Duration, error) {
+	most := i.options.TicketLife
+	if e := i.mirror.at(ticketPath); e != nil && e.tickets != nil && time.Since(e.tickets.since) < most {
+		return min(most-time.Since(e.tickets.since), most), nil
+	}
+	fresh := &tickets{keys: make([]tls.TicketKey, 1), since: time.Now()}
+	rand.Read(fresh.keys[0][:])
+	version := uint64(0)
+	r, err := i.options.Store.Get(ctx, ticketPath)
+	switch {
+	case errors.Is(err, certstore.ErrNotFound):
+	case err != nil:
+		return 0, err
+	default:
+		version = r.Version
+		old, err := readTickets(r, i.options.Sealer)
+		if errors.Is(err, certstore.ErrSealed) {
+			return 0, fmt.Errorf("%w; all serai need the same --cert-key-file", err)
+		}
+		if err == nil {
+			if age := time.Since(old.since); age < most {
+				return min(most-age, most), nil
+			}
+			fresh.keys = append(fresh.keys, old.keys[:min(len(old.keys), ticketKeys-1)]...)
+		}
+	}
+	_, err = i.options.Store.Put(ctx, ticketPath, fresh.items(i.options.Sealer), version)
+	if errors.Is(err, certstore.ErrConflict) {
+		return time.Second, nil // another was faster
+	}
+	return most, err
+}
