@@ -169,12 +169,7 @@ func TestOnRealNomad(t *testing.T) {
 // the policy as the README has it, on ports that are for root alone.
 func TestDriversOnRealNomad(t *testing.T) {
 	c := newCluster(t, true)
-	if out := c.run("acl", "policy", "apply", "-namespace", "default", "-job", "serai", "serai", "serai.policy.hcl"); !strings.Contains(out, "Successfully") {
-		t.Fatalf("apply the policy: %s", out)
-	}
-	c.run("namespace", "apply", "team-a")
-	c.job("host-dynamic")
-	c.job("namespace")
+	c.settle()
 	for _, driver := range []string{"docker", "exec", "raw_exec"} {
 		t.Run(driver, func(t *testing.T) {
 			c.t = t
@@ -220,12 +215,7 @@ func TestDriversOnRealNomad(t *testing.T) {
 // store is Nomad's.
 func TestCertificatesOnRealNomad(t *testing.T) {
 	c := newCluster(t, true)
-	if out := c.run("acl", "policy", "apply", "-namespace", "default", "-job", "serai", "serai", "serai.policy.hcl"); !strings.Contains(out, "Successfully") {
-		t.Fatalf("apply the policy: %s", out)
-	}
-	c.run("namespace", "apply", "team-a")
-	c.job("host-dynamic")
-	c.job("namespace")
+	c.settle()
 	ports := freePorts(t, 2)
 	ca := acmetest.New(t, acmetest.Options{HTTP: fmt.Sprintf("127.0.0.1:%d", ports[0]), TLS: fmt.Sprintf("127.0.0.1:%d", ports[1])})
 	flags, _ := json.Marshal([]string{"--acme-email=ops@example.org", "--acme-directory=" + ca.Directory, "--acme-ca-root=" + ca.RootFile})
@@ -252,6 +242,18 @@ func TestCertificatesOnRealNomad(t *testing.T) {
 			t.Errorf("serai is not content:\n%s", log)
 		}
 	}
+}
+
+// settle applies the policy as the README has it, and runs services of two
+// namespaces.
+func (c *cluster) settle() {
+	c.t.Helper()
+	if out := c.run("acl", "policy", "apply", "-namespace", "default", "-job", "serai", "serai", "serai.policy.hcl"); !strings.Contains(out, "Successfully") {
+		c.t.Fatalf("apply the policy: %s", out)
+	}
+	c.run("namespace", "apply", "team-a")
+	c.job("host-dynamic")
+	c.job("namespace")
 }
 
 // scale gives a job n instances and waits until serai has them all.

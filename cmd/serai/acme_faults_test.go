@@ -64,7 +64,7 @@ func TestLeaderIsKilledDuringAnOrder(t *testing.T) {
 			var url string
 			switch p.name {
 			case "simulator":
-				sim, url, _ = simulator(t)
+				sim, url, _ = nomadtest.Simulator(t)
 			case "file":
 				t.Skip("its one process has no other")
 			default:
@@ -134,7 +134,7 @@ func TestLeaderIsKilledDuringAnOrder(t *testing.T) {
 func TestStoreFailsDuringRenewal(t *testing.T) {
 	t.Parallel()
 	const host = "a.example.org"
-	sim, url, _ := simulator(t)
+	sim, url, _ := nomadtest.Simulator(t)
 	ca := acmetest.New(t, acmetest.Options{Life: 12 * time.Second})
 	nodes := newNodes(t, ca, 2)
 	state := t.TempDir()
@@ -206,7 +206,7 @@ func injectVariables(sim *nomadsim.Sim, f nomadsim.Fault) (end func()) {
 func TestDamagedRecords(t *testing.T) {
 	t.Parallel()
 	const host = "a.example.org"
-	sim, url, _ := simulator(t)
+	sim, url, _ := nomadtest.Simulator(t)
 	ca := acmetest.New(t, acmetest.Options{})
 	n := newNodes(t, ca, 1)[0]
 	n.start([]string{"NOMAD_ADDR=" + url}, append(acmeFlags(ca, servicesFile(t, host)), "--cert-store=nomad")...)
@@ -253,7 +253,7 @@ func TestDamagedRecords(t *testing.T) {
 // and why there is no more is told.
 func TestCAFails(t *testing.T) {
 	t.Parallel()
-	_, url, _ := simulator(t)
+	_, url, _ := nomadtest.Simulator(t)
 	ca := acmetest.New(t, acmetest.Options{})
 	file := filepath.Join(t.TempDir(), "services.json")
 	all := []nomad.Registration{instance(t, "first", "ingress.host=first.example.org")}
@@ -313,7 +313,7 @@ func TestRenewalsUnderLoad(t *testing.T) {
 	if v, err := time.ParseDuration(os.Getenv("SERAI_TEST_LIFE")); err == nil {
 		life, renewals = v, 10
 	}
-	_, url, _ := simulator(t)
+	_, url, _ := nomadtest.Simulator(t)
 	ca := acmetest.New(t, acmetest.Options{Life: life})
 	nodes := newNodes(t, ca, 3)
 	var addresses []string
@@ -442,7 +442,7 @@ func TestRenewOnRequest(t *testing.T) {
 // TestManyNewHosts brings a thousand hosts at once: the CA sees a few orders.
 func TestManyNewHosts(t *testing.T) {
 	t.Parallel()
-	_, url, _ := simulator(t)
+	_, url, _ := nomadtest.Simulator(t)
 	ca := acmetest.New(t, acmetest.Options{})
 	var hosts []string
 	for i := range 1000 {
@@ -479,7 +479,7 @@ func TestManyNewHosts(t *testing.T) {
 func TestTheCASuggestsARenewal(t *testing.T) {
 	t.Parallel()
 	const host = "a.example.org"
-	_, url, _ := simulator(t)
+	_, url, _ := nomadtest.Simulator(t)
 	ca := acmetest.New(t, acmetest.Options{})
 	n := newNodes(t, ca, 1)[0]
 	env, args := []string{"NOMAD_ADDR=" + url}, append(acmeFlags(ca, servicesFile(t, host)), "--cert-store=nomad")
@@ -511,7 +511,7 @@ func TestTheCASuggestsARenewal(t *testing.T) {
 // certificate of the operator's covers.
 func TestWhichHosts(t *testing.T) {
 	t.Parallel()
-	sim, url, _ := simulator(t)
+	sim, url, _ := nomadtest.Simulator(t)
 	ca := acmetest.New(t, acmetest.Options{})
 	dir := t.TempDir()
 	authority(t).write(t, dir, "given", "given.example.org")
@@ -577,7 +577,7 @@ func TestAutocert(t *testing.T) {
 func TestExternalAccountAndSeal(t *testing.T) {
 	t.Parallel()
 	const host, mac = "a.example.org", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
-	sim, url, _ := simulator(t)
+	sim, url, _ := nomadtest.Simulator(t)
 	ca := acmetest.New(t, acmetest.Options{KeyID: "kid-1", MACKey: mac})
 	dir := t.TempDir()
 	for name, content := range map[string]string{"mac": mac, "seal": "a secret that is long enough", "other": "another secret that is long"} {
@@ -725,7 +725,7 @@ func TestClientCertificatesAndValidation(t *testing.T) {
 			if err := os.WriteFile(config, []byte("client_certificates {\n  hosts = [\""+host+"\"]\n  ca_file = \""+filepath.Join(dir, "clients.pem")+"\"\n}\n"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			_, url, _ := simulator(t)
+			_, url, _ := nomadtest.Simulator(t)
 			ca := acmetest.New(t, acmetest.Options{Offer: kind})
 			n := newNodes(t, ca, 1)[0]
 			n.start([]string{"NOMAD_ADDR=" + url}, append(acmeFlags(ca, servicesFile(t, host)), "--cert-store=nomad", "--config="+config)...)

@@ -159,7 +159,7 @@ type place struct {
 func places() []place {
 	all := []place{
 		{"simulator", func(t *testing.T) (env, args []string, shared bool) {
-			_, url, _ := simulator(t)
+			_, url, _ := nomadtest.Simulator(t)
 			return []string{"NOMAD_ADDR=" + url}, []string{"--cert-store=nomad"}, true
 		}},
 		{"file", func(t *testing.T) (env, args []string, shared bool) {

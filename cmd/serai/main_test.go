@@ -21,6 +21,7 @@ import (
 	"serai/hello"
 	"serai/nomad"
 	"serai/nomad/nomadsim"
+	"serai/nomad/nomadtest"
 )
 
 func TestMain(m *testing.M) {
@@ -159,31 +160,6 @@ func instance(t *testing.T, name string, tags ...string) nomad.Registration {
 	}
 }
 
-// simulator runs a simulated agent and returns its address.
-func simulator(t *testing.T, regs ...nomad.Registration) (sim *nomadsim.Sim, url string, stop func()) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	sim = nomadsim.New(nomadsim.Options{})
-	for _, r := range regs {
-		sim.Register(r)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- sim.Run(ctx, l) }()
-	var once sync.Once
-	stop = func() {
-		once.Do(func() {
-			cancel()
-			<-ended
-		})
-	}
-	t.Cleanup(stop)
-	return sim, "http://" + l.Addr().String(), stop
-}
-
 // TestDevDoesWhatItPrints runs serai dev and every curl line that it prints,
 // while instances come and go.
 func TestDevDoesWhatItPrints(t *testing.T) {
@@ -259,7 +235,7 @@ func TestStaticServices(t *testing.T) {
 // TestDrain stops serai while requests are under way: it is not ready at once,
 // serves on, finishes what is in flight, and ends without an error.
 func TestDrain(t *testing.T) {
-	_, url, _ := simulator(t, instance(t, "web", "ingress.host=web.example.org"))
+	_, url, _ := nomadtest.Simulator(t, instance(t, "web", "ingress.host=web.example.org"))
 	traffic, admin := freeAddress(t), freeAddress(t)
 	p := start(t, map[string]string{"NOMAD_ADDR": url}, "serve", "--http="+traffic, "--admin="+admin, "--drain-delay=1s", "--drain-timeout=20s")
 	until(t, "readiness", func() bool { status, _ := get(traffic, "127.0.0.1", "/.serai/ready"); return status == 200 })
@@ -292,7 +268,7 @@ func TestDrain(t *testing.T) {
 // TestHandOver: with --reuse-port a second process serves the same address
 // before the first one goes, and whoever is connected is answered.
 func TestHandOver(t *testing.T) {
-	_, url, _ := simulator(t, instance(t, "web", "ingress.host=web.example.org"))
+	_, url, _ := nomadtest.Simulator(t, instance(t, "web", "ingress.host=web.example.org"))
 	traffic := freeAddress(t)
 	serve := func() *process {
 		p := start(t, map[string]string{"NOMAD_ADDR": url}, "serve", "--http="+traffic, "--admin=", "--drain-delay=0s", "--reuse-port")
@@ -365,7 +341,7 @@ func metric(admin, name string) string {
 // TestRestartWhileNomadIsAway serves from the cache.
 func TestRestartWhileNomadIsAway(t *testing.T) {
 	dir := t.TempDir()
-	_, url, away := simulator(t, instance(t, "web", "ingress.host=web.example.org"))
+	_, url, away := nomadtest.Simulator(t, instance(t, "web", "ingress.host=web.example.org"))
 	traffic, admin := freeAddress(t), freeAddress(t)
 	args := []string{"serve", "--http=" + traffic, "--admin=" + admin, "--drain-delay=0s", "--state-dir=" + dir}
 	env := map[string]string{"NOMAD_ADDR": url}
@@ -401,7 +377,7 @@ func TestNothingIsKnown(t *testing.T) {
 
 // TestMissingPolicy prints what to add.
 func TestMissingPolicy(t *testing.T) {
-	sim, url, _ := simulator(t)
+	sim, url, _ := nomadtest.Simulator(t)
 	sim.SetACL(true)
 	sim.PutToken(nomadsim.Token{Secret: "s"})
 	p := start(t, map[string]string{"NOMAD_ADDR": url, "NOMAD_TOKEN": "s"}, "serve", "--http="+freeAddress(t), "--admin=", "--drain-delay=0s")
@@ -412,7 +388,7 @@ func TestMissingPolicy(t *testing.T) {
 
 // TestKillTimeout warns when Nomad would kill serai before it has drained.
 func TestKillTimeout(t *testing.T) {
-	sim, url, _ := simulator(t)
+	sim, url, _ := nomadtest.Simulator(t)
 	sim.PutTask(nomad.Task{Namespace: "default", Job: "serai", Group: "g", Name: "t"}, 5*time.Second)
 	env := map[string]string{"NOMAD_ADDR": url, "NOMAD_NAMESPACE": "default", "NOMAD_JOB_ID": "serai", "NOMAD_GROUP_NAME": "g", "NOMAD_TASK_NAME": "t"}
 	p := start(t, env, "serve", "--http="+freeAddress(t), "--admin=", "--drain-delay=0s", "--drain-timeout=20s")

@@ -19,23 +19,27 @@ import (
 	"serai/nomad/nomadsim"
 )
 
-// Simulator runs a simulated agent until the test ends, and returns its
-// address.
-func Simulator(t testing.TB) (sim *nomadsim.Sim, url string) {
+// Simulator runs a simulated agent with services until it is stopped, or the
+// test ends, and returns its address.
+func Simulator(t testing.TB, services ...nomad.Registration) (sim *nomadsim.Sim, url string, stop func()) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	sim = nomadsim.New(nomadsim.Options{})
+	for _, s := range services {
+		sim.Register(s)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- sim.Run(ctx, l) }()
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		<-ended
 	})
-	return sim, "http://" + l.Addr().String()
+	t.Cleanup(stop)
+	return sim, "http://" + l.Addr().String(), stop
 }
 
 // Binary is the real agent's, from NOMAD_BIN; empty when there is none.

@@ -56,7 +56,7 @@ func eachPlace(t *testing.T, test func(t *testing.T, p place)) {
 		}})
 	})
 	t.Run("simulator", func(t *testing.T) {
-		sim, url := nomadtest.Simulator(t)
+		sim, url, _ := nomadtest.Simulator(t)
 		test(t, place{name: "simulator", another: variables(t, url), expire: func() { sim.Advance(22 * time.Second) }})
 	})
 	t.Run("real agent", func(t *testing.T) {
@@ -210,7 +210,7 @@ func TestLeaderVanishes(t *testing.T) {
 			var sim *nomadsim.Sim
 			var url string
 			if name == "simulator" {
-				sim, url = nomadtest.Simulator(t)
+				sim, url, _ = nomadtest.Simulator(t)
 			} else {
 				url = nomadtest.Server(t)
 			}
@@ -256,7 +256,7 @@ func TestLeaderVanishes(t *testing.T) {
 // TestLeaderIsCutOff: who cannot renew the lock stops to lead before another
 // can have it, and leads again afterwards.
 func TestLeaderIsCutOff(t *testing.T) {
-	sim, url := nomadtest.Simulator(t)
+	sim, url, _ := nomadtest.Simulator(t)
 	client, err := nomad.NewClient(nomad.Options{Address: url})
 	if err != nil {
 		t.Fatal(err)
