@@ -480,6 +480,7 @@ func TestBadInput(t *testing.T) {
 		{"hosts that are none", nil, []string{"serve", "--acme-email=a@example.org", "--cert-store=nomad", "--acme-hosts=https://a/"}, "is neither a name, nor *.NAME, nor *"},
 		{"half an external account", nil, []string{"serve", "--acme-email=a@example.org", "--cert-store=nomad", "--acme-eab-key-id=x"}, "wants both its key ID and its MAC key"},
 		{"autocert in a cluster", nil, []string{"serve", "--acme-email=a@example.org", "--acme-engine=autocert", "--cert-store=nomad"}, "is for one node"},
+		{"autocert in a task of Nomad's", env{"NOMAD_ALLOC_ID": "x"}, []string{"serve", "--acme-email=a@example.org", "--acme-engine=autocert", "--state-dir=" + dir}, "each node of a system job would order every certificate"},
 		{"autocert without a place", nil, []string{"serve", "--acme-email=a@example.org", "--acme-engine=autocert"}, "--state-dir"},
 		{"Nomad's store without Nomad", nil, []string{"serve", "--no-nomad", "--services=x", "--acme-email=a@example.org", "--cert-store=nomad"}, "--cert-store=nomad needs Nomad"},
 		{"a short secret", nil, []string{"serve", "--acme-email=a@example.org", "--cert-store=nomad", "--cert-key-file=" + file("short")}, "at least 16 bytes"},

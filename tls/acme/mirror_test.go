@@ -29,6 +29,7 @@ type memory struct {
 	mu      sync.Mutex
 	records map[string]*certstore.Record
 	index   uint64
+	gets    int
 	changed chan struct{}
 	fail    error
 }
@@ -40,6 +41,7 @@ func newMemory() *memory {
 func (m *memory) Get(_ context.Context, path string) (*certstore.Record, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.gets++
 	if m.fail != nil {
 		return nil, m.fail
 	}
@@ -47,6 +49,12 @@ func (m *memory) Get(_ context.Context, path string) (*certstore.Record, error) 
 		return r, nil
 	}
 	return nil, certstore.ErrNotFound
+}
+
+func (m *memory) reads() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.gets
 }
 
 func (m *memory) Read(ctx context.Context, path string, _ uint64) (*certstore.Record, error) {
