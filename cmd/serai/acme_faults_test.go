@@ -309,7 +309,7 @@ func TestCAFails(t *testing.T) {
 func TestRenewalsUnderLoad(t *testing.T) {
 	t.Parallel()
 	const host = "a.example.org"
-	life, renewals := 9*time.Second, 3
+	life, renewals := 18*time.Second, 2
 	if v, err := time.ParseDuration(os.Getenv("SERAI_TEST_LIFE")); err == nil {
 		life, renewals = v, 10
 	}
