@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"serai/internal/testnet"
 	"serai/nomad"
 	"serai/nomad/nomadsim"
 	"serai/nomad/nomadtest"
@@ -152,7 +153,7 @@ func TestStoreFailsDuringRenewal(t *testing.T) {
 		{"away", func() func() { sim.Partition(true); return func() { sim.Partition(false) } }, "variable"},
 		{"403", func() func() { return injectVariables(sim, nomadsim.Forbidden()) }, "Permission denied"},
 		{"500", func() func() { return injectVariables(sim, nomadsim.NoLeader()) }, "No cluster leader"},
-		{"empty", func() func() { return sim.Inject(nomad.KindVariables, nomadsim.Empty(1<<40)) }, ""},
+		{"empty", func() func() { return sim.Inject(nomad.KindVariables, nomadsim.Empty(sim.Index())) }, ""},
 	} {
 		t.Run(fault.name, func(t *testing.T) {
 			before := nodes[0].serial(host)
@@ -646,7 +647,7 @@ func TestClientCertificates(t *testing.T) {
 	if err := os.WriteFile(config, []byte("client_certificates {\n  hosts = [\"closed.example.org\"]\n  ca_file = \""+caFile+"\"\n}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	plain, secure, admin := freeAddress(t), freeAddress(t), freeAddress(t)
+	plain, secure, admin := testnet.Address(t), testnet.Address(t), testnet.Address(t)
 	start(t, nil, "serve", "--no-nomad", "--services="+servicesFile(t, "open.example.org", "closed.example.org"), "--config="+config,
 		"--cert-dir="+dir, "--http="+plain, "--https="+secure, "--admin="+admin, "--drain-delay=0s")
 	until(t, "the services", func() bool { status, _ := get(plain, "open.example.org", "/"); return status == 200 })
@@ -742,7 +743,7 @@ func TestClientCertificatesAndValidation(t *testing.T) {
 func TestWrongProtocol(t *testing.T) {
 	dir := t.TempDir()
 	authority(t).write(t, dir, "web", "web.example.org")
-	plain, secure, admin := freeAddress(t), freeAddress(t), freeAddress(t)
+	plain, secure, admin := testnet.Address(t), testnet.Address(t), testnet.Address(t)
 	start(t, nil, "serve", "--no-nomad", "--services="+servicesFile(t, "web.example.org"), "--cert-dir="+dir,
 		"--http="+plain, "--https="+secure, "--admin="+admin, "--drain-delay=0s")
 	until(t, "the services", func() bool { status, _ := get(plain, "web.example.org", "/"); return status == 200 })

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"serai/admin"
+	"serai/internal/testnet"
 	"serai/nomad"
 	"serai/nomad/nomadtest"
 	"serai/tls/acme/acmetest"
@@ -39,7 +40,7 @@ func newNodes(t *testing.T, ca *acmetest.CA, count int) (nodes []*node) {
 	t.Helper()
 	var plain, secure []string
 	for range count {
-		n := &node{t: t, http: freeAddress(t), https: freeAddress(t), admin: freeAddress(t), output: &buffer{}}
+		n := &node{t: t, http: testnet.Address(t), https: testnet.Address(t), admin: testnet.Address(t), output: &buffer{}}
 		nodes = append(nodes, n)
 		plain, secure = append(plain, n.http), append(secure, n.https)
 	}

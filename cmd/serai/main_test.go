@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"serai/hello"
+	"serai/internal/testnet"
 	"serai/nomad"
 	"serai/nomad/nomadsim"
 	"serai/nomad/nomadtest"
@@ -102,16 +103,6 @@ func (p *process) wait(t *testing.T) error {
 	}
 }
 
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // get asks for a host, on a connection of its own.
 func get(address, host, path string) (int, string) {
 	r, err := http.NewRequest("GET", "http://"+address+path, nil)
@@ -163,7 +154,7 @@ func instance(t *testing.T, name string, tags ...string) nomad.Registration {
 // TestDevDoesWhatItPrints runs serai dev and every curl line that it prints,
 // while instances come and go.
 func TestDevDoesWhatItPrints(t *testing.T) {
-	traffic, admin := freeAddress(t), freeAddress(t)
+	traffic, admin := testnet.Address(t), testnet.Address(t)
 	p := start(t, nil, "dev", "--http="+traffic, "--admin="+admin, "--every=20ms")
 	until(t, "dev", func() bool { status, _ := get(traffic, "whoami.example.org", "/"); return status == 200 })
 
@@ -215,7 +206,7 @@ func TestStaticServices(t *testing.T) {
 		}
 	}
 	write(a)
-	traffic, admin := freeAddress(t), freeAddress(t)
+	traffic, admin := testnet.Address(t), testnet.Address(t)
 	start(t, nil, "serve", "--no-nomad", "--services="+file, "--http="+traffic, "--admin="+admin, "--drain-delay=0s", "--linger=0s")
 	until(t, "service a", func() bool { status, _ := get(traffic, "a.example.org", "/"); return status == 200 })
 	if err := os.WriteFile(file, []byte(`[{"ServiceName"`), 0o600); err != nil {
@@ -236,7 +227,7 @@ func TestStaticServices(t *testing.T) {
 // serves on, finishes what is in flight, and ends without an error.
 func TestDrain(t *testing.T) {
 	_, url, _ := nomadtest.Simulator(t, instance(t, "web", "ingress.host=web.example.org"))
-	traffic, admin := freeAddress(t), freeAddress(t)
+	traffic, admin := testnet.Address(t), testnet.Address(t)
 	p := start(t, map[string]string{"NOMAD_ADDR": url}, "serve", "--http="+traffic, "--admin="+admin, "--drain-delay=1s", "--drain-timeout=20s")
 	until(t, "readiness", func() bool { status, _ := get(traffic, "127.0.0.1", "/.serai/ready"); return status == 200 })
 
@@ -269,7 +260,7 @@ func TestDrain(t *testing.T) {
 // before the first one goes, and whoever is connected is answered.
 func TestHandOver(t *testing.T) {
 	_, url, _ := nomadtest.Simulator(t, instance(t, "web", "ingress.host=web.example.org"))
-	traffic := freeAddress(t)
+	traffic := testnet.Address(t)
 	serve := func() *process {
 		p := start(t, map[string]string{"NOMAD_ADDR": url}, "serve", "--http="+traffic, "--admin=", "--drain-delay=0s", "--reuse-port")
 		until(t, "a listener", func() bool { return strings.Contains(p.stderr.String(), "msg=listening") })
@@ -314,7 +305,7 @@ func TestHandOver(t *testing.T) {
 // TestUnusedPortIsGivenBack: an address on which nobody has accepted yet is free
 // once its listener is closed.
 func TestUnusedPortIsGivenBack(t *testing.T) {
-	address := freeAddress(t)
+	address := testnet.Address(t)
 	for range 2 {
 		l, err := bind(address, "http", false, time.Second)
 		if err != nil {
@@ -342,7 +333,7 @@ func metric(admin, name string) string {
 func TestRestartWhileNomadIsAway(t *testing.T) {
 	dir := t.TempDir()
 	_, url, away := nomadtest.Simulator(t, instance(t, "web", "ingress.host=web.example.org"))
-	traffic, admin := freeAddress(t), freeAddress(t)
+	traffic, admin := testnet.Address(t), testnet.Address(t)
 	args := []string{"serve", "--http=" + traffic, "--admin=" + admin, "--drain-delay=0s", "--state-dir=" + dir}
 	env := map[string]string{"NOMAD_ADDR": url}
 	first := start(t, env, args...)
@@ -361,8 +352,8 @@ func TestRestartWhileNomadIsAway(t *testing.T) {
 
 // TestNothingIsKnown answers 503, never 404, as long as Nomad was never heard.
 func TestNothingIsKnown(t *testing.T) {
-	traffic := freeAddress(t)
-	p := start(t, map[string]string{"NOMAD_ADDR": "http://" + freeAddress(t)}, "serve", "--http="+traffic, "--admin=", "--drain-delay=0s")
+	traffic := testnet.Address(t)
+	p := start(t, map[string]string{"NOMAD_ADDR": "http://" + testnet.Address(t)}, "serve", "--http="+traffic, "--admin=", "--drain-delay=0s")
 	until(t, "an answer", func() bool {
 		status, body := get(traffic, "web.example.org", "/")
 		return status == 503 && strings.Contains(body, "starting")
@@ -380,7 +371,7 @@ func TestMissingPolicy(t *testing.T) {
 	sim, url, _ := nomadtest.Simulator(t)
 	sim.SetACL(true)
 	sim.PutToken(nomadsim.Token{Secret: "s"})
-	p := start(t, map[string]string{"NOMAD_ADDR": url, "NOMAD_TOKEN": "s"}, "serve", "--http="+freeAddress(t), "--admin=", "--drain-delay=0s")
+	p := start(t, map[string]string{"NOMAD_ADDR": url, "NOMAD_TOKEN": "s"}, "serve", "--http="+testnet.Address(t), "--admin=", "--drain-delay=0s")
 	until(t, "the policy", func() bool {
 		return strings.Contains(p.stderr.String(), `capabilities = ["read-job"]`) && strings.Contains(p.stderr.String(), "nomad acl policy apply")
 	})
@@ -391,7 +382,7 @@ func TestKillTimeout(t *testing.T) {
 	sim, url, _ := nomadtest.Simulator(t)
 	sim.PutTask(nomad.Task{Namespace: "default", Job: "serai", Group: "g", Name: "t"}, 5*time.Second)
 	env := map[string]string{"NOMAD_ADDR": url, "NOMAD_NAMESPACE": "default", "NOMAD_JOB_ID": "serai", "NOMAD_GROUP_NAME": "g", "NOMAD_TASK_NAME": "t"}
-	p := start(t, env, "serve", "--http="+freeAddress(t), "--admin=", "--drain-delay=0s", "--drain-timeout=20s")
+	p := start(t, env, "serve", "--http="+testnet.Address(t), "--admin=", "--drain-delay=0s", "--drain-timeout=20s")
 	until(t, "the warning", func() bool {
 		log := p.stderr.String()
 		return strings.Contains(log, "kill_timeout=5s") && strings.Contains(log, "needed=20s")

@@ -17,6 +17,7 @@ import (
 
 	"github.com/pires/go-proxyproto"
 
+	"serai/internal/testnet"
 	"serai/nomad"
 )
 
@@ -41,7 +42,7 @@ func serveStatic(t *testing.T, regs []nomad.Registration, flags ...string) (*pro
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	address := freeAddress(t)
+	address := testnet.Address(t)
 	p := start(t, nil, append([]string{"serve", "--no-nomad", "--services=" + file, "--http=" + address, "--admin=", "--drain-delay=0s"}, flags...)...)
 	until(t, "readiness", func() bool { status, _ := get(address, "127.0.0.1", "/.serai/ready"); return status == 200 })
 	return p, address
@@ -152,7 +153,7 @@ func tcp(s string) *net.TCPAddr {
 
 // TestProxyProtocol: who may announce a client, and what is made of it.
 func TestProxyProtocol(t *testing.T) {
-	certs, secure := selfSigned(t), freeAddress(t)
+	certs, secure := selfSigned(t), testnet.Address(t)
 	p, plain := serveStatic(t, []nomad.Registration{instance(t, "web", "ingress.host=web.example.org")},
 		"--proxy-protocol-from=127.0.0.1", "--head-timeout=1s", "--access-log=stdout", "--https="+secure, "--cert-dir="+certs)
 
@@ -272,7 +273,7 @@ func TestProxyProtocolHeaderIsAwaitedForSoLong(t *testing.T) {
 
 // ways are all ways in which a client can come.
 func ways(t *testing.T) (flags []string, dial map[string]func(t *testing.T, plain string) net.Conn) {
-	secure := freeAddress(t)
+	secure := testnet.Address(t)
 	const header = "PROXY TCP4 203.0.113.7 10.0.0.1 50000 8080\r\n"
 	handshake := func(c net.Conn) net.Conn {
 		return cryptotls.Client(c, &cryptotls.Config{ServerName: "web.example.org", InsecureSkipVerify: true})

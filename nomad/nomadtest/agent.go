@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"serai/internal/testnet"
 	"serai/nomad"
 	"serai/nomad/nomadsim"
 )
@@ -56,12 +57,7 @@ func Server(t testing.TB) (url string) {
 	dir := t.TempDir()
 	var ports [3]string
 	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, ports[i], _ = net.SplitHostPort(l.Addr().String())
-		l.Close()
+		_, ports[i], _ = net.SplitHostPort(testnet.Address(t))
 	}
 	config := fmt.Sprintf(`data_dir = %q
 bind_addr = "127.0.0.1"

@@ -70,6 +70,7 @@ func (m *mirror) run(ctx context.Context) {
 	m.loadLocal(ctx)
 	index, wait := uint64(0), time.Duration(0)
 	for ctx.Err() == nil {
+		asked := time.Now()
 		entries, next, err := m.store.List(ctx, watched, index)
 		if err == nil {
 			err = m.follow(ctx, entries)
@@ -83,10 +84,15 @@ func (m *mirror) run(ctx context.Context) {
 				close(m.complete)
 				m.first()
 			}
-			index, wait = next, 0
 			// Lists of many records cost Nomad much: changes are collected
-			// for longer where there are more, a second for a thousand.
-			pause(ctx, rand.N(time.Duration(len(entries)+1)*time.Millisecond))
+			// for longer where there are more, a second for a thousand. An
+			// answer at once that nothing has changed was not waited for.
+			wait = rand.N(time.Duration(len(entries)+1) * time.Millisecond)
+			if next == index && time.Since(asked) < time.Second {
+				wait = time.Second
+			}
+			pause(ctx, wait)
+			index, wait = next, 0
 			continue
 		}
 		// What has changed meanwhile is read by the next list.
@@ -171,6 +177,12 @@ func (m *mirror) follow(ctx context.Context, list []certstore.Entry) error {
 		return nil
 	}
 	slices.Sort(paths)
+	if len(list) == 0 {
+		// That is how Nomad refuses a list, too: one record tells.
+		if _, err := m.store.Read(ctx, paths[0], 0); !errors.Is(err, certstore.ErrNotFound) {
+			return errors.Join(errUnlisted, err)
+		}
+	}
 	var errs []error
 	for some := range slices.Chunk(paths, batch) {
 		errs = append(errs, m.readAll(ctx, some, least))
@@ -179,6 +191,9 @@ func (m *mirror) follow(ctx context.Context, list []certstore.Entry) error {
 	m.changed()
 	return errors.Join(errs...)
 }
+
+// errUnlisted: records are there and a list has none.
+var errUnlisted = errors.New("the list of certificates is empty although there are some: the capability list is missing in serai's policy")
 
 // readAll reads records, several at once. One that cannot be read leaves the
 // others alone; when many cannot and none can, the store is not asked for the

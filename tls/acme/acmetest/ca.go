@@ -26,6 +26,8 @@ import (
 	"github.com/letsencrypt/pebble/v2/va"
 	"github.com/letsencrypt/pebble/v2/wfe"
 	"github.com/miekg/dns"
+
+	"serai/internal/testnet"
 )
 
 // Options are what a test wants of a CA.
@@ -77,10 +79,10 @@ func New(t testing.TB, o Options) *CA {
 	setUp()
 	c := &CA{options: o, orders: make(map[string]int), HTTP: o.HTTP, TLS: o.TLS}
 	if c.HTTP == "" {
-		c.HTTP = freeAddress(t)
+		c.HTTP = testnet.Address(t)
 	}
 	if c.TLS == "" {
-		c.TLS = freeAddress(t)
+		c.TLS = testnet.Address(t)
 	}
 	silent := log.New(io.Discard, "", 0)
 	if o.Life == 0 {
@@ -307,15 +309,6 @@ func resolver(t testing.TB) string {
 	ended := make(chan struct{})
 	go func() { defer close(ended); server.ActivateAndServe() }()
 	t.Cleanup(func() { l.Close(); <-ended })
-	return l.Addr().String()
-}
-
-func freeAddress(t testing.TB) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
 	return l.Addr().String()
 }
 
