@@ -295,9 +295,25 @@ func TestCAFails(t *testing.T) {
 		})
 	}
 	ca.Fail(acmetest.Silent)
+	defer ca.Fail(nil)
 	for _, n := range nodes {
 		if n.serial("first.example.org") == "" {
 			t.Error("the certificate that there is is not served while the CA is silent")
+		}
+	}
+	if os.Getenv("SERAI_TEST_LIFE") != "" { // it is given three minutes
+		all = append(all, instance(t, "silent", "ingress.host=silent.example.org"))
+		writeServices(t, file, all...)
+		for began, told := time.Now(), false; !told; time.Sleep(time.Second) {
+			_, failure, attempts := nodes[1].obtained("silent.example.org")
+			if told = attempts > 0; told {
+				t.Logf("after %v it is told why there is no certificate: %s", time.Since(began).Round(time.Second), failure)
+			} else if time.Since(began) > 5*time.Minute {
+				t.Fatal("nobody tells that the CA is silent")
+			}
+			if n := nodes[1].serial("first.example.org"); n == "" {
+				t.Error("the certificate that there is is not served while the CA is silent")
+			}
 		}
 	}
 	if n := metric(nodes[0].admin, `serai_certificates_failing`); n == "0" || n == "" {
