@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"serai/internal/atomicfile"
 	"serai/nomad"
 )
 
@@ -156,17 +157,5 @@ func (c *Cache) write(s *Snapshot) error {
 	if err != nil {
 		return err
 	}
-	file, err := os.CreateTemp(filepath.Dir(c.path), cacheName+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(file.Name())
-	if _, err := file.Write(content); err != nil {
-		file.Close()
-		return err
-	}
-	if err := errors.Join(file.Sync(), file.Close()); err != nil {
-		return err
-	}
-	return os.Rename(file.Name(), c.path)
+	return atomicfile.Replace(c.path, content, true)
 }

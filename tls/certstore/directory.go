@@ -16,6 +16,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"serai/internal/atomicfile"
 )
 
 // Directory keeps each record in a file of its own that only its owner may
@@ -127,22 +129,7 @@ func (d *Directory) replace(name string, content []byte, press bool) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return err
 	}
-	file, err := os.CreateTemp(filepath.Dir(name), ".new-*") // 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(file.Name())
-	if _, err := file.Write(content); err != nil {
-		file.Close()
-		return err
-	}
-	if press {
-		err = file.Sync()
-	}
-	if err := errors.Join(err, file.Close()); err != nil {
-		return err
-	}
-	return os.Rename(file.Name(), name)
+	return atomicfile.Replace(name, content, press)
 }
 
 // lock keeps other writers out, of this process and of others.
