@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"serai/admin"
 	"serai/nomad"
 	"serai/router"
 	"serai/tls"
@@ -20,12 +21,11 @@ import (
 
 // obtainer obtains certificates: *acme.Issuer, or *acme.Autocert.
 type obtainer interface {
+	admin.Obtainer
 	Run(context.Context) error
 	Changed()
 	AnswerHTTP(host, path string) (answer string, ok bool)
 	AnswerTLS(name string) *cryptotls.Certificate
-	Status(context.Context) acme.Status
-	Orders() map[string]uint64
 }
 
 // certPrefix is what the paths of Nomad Variables begin with, as in serai's

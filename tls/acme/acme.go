@@ -7,11 +7,13 @@
 package acme
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/url"
 	"strings"
 	"sync"
@@ -114,11 +116,11 @@ func (o *Options) Validate() error {
 }
 
 func (o *Options) setDefaults() {
-	setDefault(&o.Directory, LetsEncrypt)
-	setDefault(&o.Workers, 8)
-	setDefault(&o.FirstRetry, 15*time.Second)
-	setDefault(&o.OrderTimeout, 3*time.Minute)
-	setDefault(&o.TicketLife, 12*time.Hour)
+	o.Directory = cmp.Or(o.Directory, LetsEncrypt)
+	o.Workers = cmp.Or(o.Workers, 8)
+	o.FirstRetry = cmp.Or(o.FirstRetry, 15*time.Second)
+	o.OrderTimeout = cmp.Or(o.OrderTimeout, 3*time.Minute)
+	o.TicketLife = cmp.Or(o.TicketLife, 12*time.Hour)
 	if o.Read == nil {
 		o.Read = func() {}
 	}
@@ -128,10 +130,21 @@ func (o *Options) setDefaults() {
 	}
 }
 
-func setDefault[T comparable](v *T, d T) {
-	if *v == *new(T) {
-		*v = d
+// wants reports whether a route wants a certificate for a host for which one may
+// be ordered.
+func (o *Options) wants(host string) bool {
+	return orderable(host) && allowed(o.Allowed, host) && o.Wants(host)
+}
+
+// wanted returns the hosts that certificates are obtained for, sorted: those
+// that are wanted, and that the operator has not given one for.
+func (o *Options) wanted() (hosts []string) {
+	for _, host := range o.Hosts() {
+		if o.wants(host) && !o.Certificates.Given(host) {
+			hosts = append(hosts, host)
+		}
 	}
+	return hosts
 }
 
 // Issuer keeps certificates. All methods may be called at the same time.
@@ -156,17 +169,20 @@ func New(o Options) (*Issuer, error) {
 		return nil, fmt.Errorf("acme options: %w", err)
 	}
 	o.setDefaults()
-	i := &Issuer{options: o, tokens: newTokens(), wake: make(chan struct{}, 1), renewals: make(map[string]time.Time), orders: make(map[string]uint64)}
-	i.known = make(chan struct{})
+	i := &Issuer{
+		options: o, tokens: newTokens(), wake: make(chan struct{}, 1), known: make(chan struct{}),
+		renewals: make(map[string]time.Time), orders: make(map[string]uint64),
+	}
 	i.know = sync.OnceFunc(func() { close(i.known) })
-	i.mirror = newMirror(&i.options, i.look)
+	ca := ""
 	if o.Email != "" {
 		var err error
 		if i.engine, err = newEngine(&i.options); err != nil {
 			return nil, err
 		}
-		i.mirror.ca = i.engine.ca
+		ca = i.engine.ca
 	}
+	i.mirror = newMirror(&i.options, ca, i.look)
 	return i, nil
 }
 
@@ -228,7 +244,7 @@ func (i *Issuer) Leading() bool { return i.leading.Load() }
 
 // Wants reports whether a certificate for a host is ours to obtain.
 func (i *Issuer) Wants(host string) bool {
-	return i.engine != nil && orderable(host) && allowed(i.options.Allowed, host) && i.options.Wants(host)
+	return i.engine != nil && i.options.wants(host)
 }
 
 // allowed reports whether a pattern covers a host; no patterns cover all.
@@ -263,9 +279,5 @@ func (i *Issuer) count(result string) {
 func (i *Issuer) Orders() map[string]uint64 {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	counts := make(map[string]uint64, len(i.orders))
-	for k, n := range i.orders {
-		counts[k] = n
-	}
-	return counts
+	return maps.Clone(i.orders)
 }

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -49,7 +48,7 @@ func NewAutocert(o Options, dir string) (*Autocert, error) {
 	a.manager = &autocert.Manager{
 		Prompt: autocert.AcceptTOS, Cache: autocert.DirCache(dir), Email: o.Email,
 		HostPolicy: func(_ context.Context, host string) error {
-			if !a.wants(host) {
+			if !a.options.wants(host) {
 				return fmt.Errorf("no route wants a certificate for %q", host)
 			}
 			return nil
@@ -74,10 +73,6 @@ func NewAutocert(o Options, dir string) (*Autocert, error) {
 	return a, nil
 }
 
-func (a *Autocert) wants(host string) bool {
-	return orderable(host) && allowed(a.options.Allowed, host) && a.options.Wants(host)
-}
-
 // Changed makes it look again at which hosts want certificates.
 func (a *Autocert) Changed() {
 	select {
@@ -91,8 +86,8 @@ func (a *Autocert) Changed() {
 func (a *Autocert) Run(ctx context.Context) error {
 	a.options.Read()
 	for ctx.Err() == nil {
-		for _, host := range a.options.Hosts() {
-			if ctx.Err() == nil && a.wants(host) && !a.options.Certificates.Given(host) && !a.waits(host) {
+		for _, host := range a.options.wanted() {
+			if ctx.Err() == nil && !a.waits(host) {
 				// It cannot be told to stop: who stops does not wait for it.
 				fetched := make(chan struct{})
 				go func() { defer close(fetched); a.fetch(host) }()
@@ -132,10 +127,7 @@ func (a *Autocert) fetch(host string) {
 		got.Leaf, err = x509.ParseCertificate(got.Certificate[0])
 	}
 	if err != nil {
-		f := &Failure{Host: host, Error: shorten(err.Error()), Attempts: 1, Last: time.Now()}
-		if old := a.failed[host]; old != nil {
-			f.Attempts = old.Attempts + 1
-		}
+		f := newFailure(host, err, a.failed[host])
 		f.Next = f.Last.Add(a.options.retryAfter(f.Attempts))
 		a.failed[host] = f
 		a.orders["failed"]++
@@ -161,11 +153,8 @@ func (a *Autocert) AnswerHTTP(host, path string) (answer string, ok bool) {
 	if a.http == nil {
 		return "", false
 	}
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
 	w := &recorder{header: make(http.Header), status: http.StatusOK}
-	a.http.ServeHTTP(w, &http.Request{Method: http.MethodGet, Host: host, URL: &url.URL{Path: path}, Header: make(http.Header)})
+	a.http.ServeHTTP(w, &http.Request{Method: http.MethodGet, Host: nameOf(host), URL: &url.URL{Path: path}, Header: make(http.Header)})
 	return w.body.String(), w.status == http.StatusOK
 }
 
@@ -201,10 +190,7 @@ func (a *Autocert) Status(context.Context) Status {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s := Status{Leader: a.options.Name, Leading: true, Directory: a.options.Directory, Since: a.since, Hosts: []HostStatus{}}
-	for _, host := range a.options.Hosts() {
-		if !a.wants(host) || a.options.Certificates.Given(host) {
-			continue
-		}
+	for _, host := range a.options.wanted() {
 		h := HostStatus{Host: host}
 		if c := a.certs[host]; c != nil {
 			h.Expires = &c.Leaf.NotAfter

@@ -51,10 +51,7 @@ var tokenPath = regexp.MustCompile(`^/\.well-known/acme-challenge/[A-Za-z0-9_-]{
 // 8555 section 8.3), if the host is ours to obtain a certificate for and is
 // being validated, by whichever serai.
 func (i *Issuer) AnswerHTTP(host, path string) (answer string, ok bool) {
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	host = nameOf(host)
 	if !tokenPath.MatchString(path) {
 		return "", false
 	}
@@ -64,6 +61,14 @@ func (i *Issuer) AnswerHTTP(host, path string) (answer string, ok bool) {
 	}
 	i.options.Logger.Info("answered the CA's validation", "host", host, "challenge", c.Type)
 	return c.KeyAuthorization, true
+}
+
+// nameOf returns the name in a Host field.
+func nameOf(host string) string {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	return strings.ToLower(strings.TrimSuffix(host, "."))
 }
 
 // AnswerTLS returns the certificate that answers a TLS-ALPN-01 validation of a

@@ -52,10 +52,10 @@ func (i *Issuer) lead(ctx context.Context) {
 // look again at the latest.
 func (l *leader) walk(ctx context.Context) (next time.Time) {
 	next = time.Now().Add(time.Minute)
-	hosts := append(l.askedHosts(), l.options.Hosts()...) // who asks comes first
-	for _, host := range hosts {
-		if ctx.Err() != nil || !l.Wants(host) || l.options.Certificates.Given(host) {
-			continue
+	hosts := l.options.wanted()
+	for _, host := range append(l.askedAmong(hosts), hosts...) { // who asks comes first
+		if ctx.Err() != nil {
+			return next
 		}
 		at, reason := l.due(host)
 		if wait := time.Until(at); wait > 0 {

@@ -27,7 +27,7 @@ type mirror struct {
 	logger  *slog.Logger
 	changed func()
 	first   func() // is told that certificates have been read
-	ca      string // of the certificates that come first; set before run
+	ca      string // of the certificates that come first
 
 	complete chan struct{} // closed once everything has been read
 
@@ -48,9 +48,9 @@ type entry struct {
 	sealed  bool // the problem is that we lack the key
 }
 
-func newMirror(o *Options, changed func()) *mirror {
+func newMirror(o *Options, ca string, changed func()) *mirror {
 	return &mirror{
-		store: o.Store, sealer: o.Sealer, local: o.Local, certs: o.Certificates, logger: o.Logger, changed: changed, first: o.Read,
+		store: o.Store, sealer: o.Sealer, local: o.Local, certs: o.Certificates, logger: o.Logger, changed: changed, first: o.Read, ca: ca,
 		complete: make(chan struct{}), entries: make(map[string]*entry), since: time.Now(),
 	}
 }

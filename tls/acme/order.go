@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"strings"
 	"time"
 
 	"github.com/mholt/acmez/v3/acme"
@@ -102,12 +101,8 @@ func (l *leader) failed(ctx context.Context, s *site, err error) {
 		}
 	}
 	l.count(result)
-	now := time.Now()
-	f := &Failure{Host: s.host, Error: shorten(err.Error()), Attempts: 1, Last: now}
-	if old := l.mirror.failureOf(s.host); old != nil {
-		f.Attempts = old.Attempts + 1
-	}
-	f.Next = now.Add(l.patience(s, f.Attempts, result))
+	f := newFailure(s.host, err, l.mirror.failureOf(s.host))
+	f.Next = f.Last.Add(l.patience(s, f.Attempts, result))
 	l.options.Logger.Error("no certificate was obtained", "host", s.host, "attempts", f.Attempts, "next", f.Next.UTC().Format(time.RFC3339), "error", f.Error)
 	l.keep(ctx, f)
 	l.answer(ctx, s.host)
@@ -146,10 +141,4 @@ func (l *leader) keep(ctx context.Context, f *Failure) {
 		return
 	}
 	l.mirror.take(&certstore.Record{Path: path, Items: f.items(), Version: version})
-}
-
-// shorten bounds what a CA says, and makes it one line.
-func shorten(s string) string {
-	s = strings.Join(strings.Fields(s), " ")
-	return strings.ToValidUTF8(s[:min(len(s), 1000)], "")
 }

@@ -45,6 +45,22 @@ type Failure struct {
 	Last, Next time.Time
 }
 
+// newFailure is one that happened now, after another one or nil. When it is tried
+// again is for the caller to say.
+func newFailure(host string, err error, before *Failure) *Failure {
+	f := &Failure{Host: host, Error: shorten(err.Error()), Attempts: 1, Last: time.Now()}
+	if before != nil {
+		f.Attempts = before.Attempts + 1
+	}
+	return f
+}
+
+// shorten bounds what a CA says, and makes it one line.
+func shorten(s string) string {
+	s = strings.Join(strings.Fields(s), " ")
+	return strings.ToValidUTF8(s[:min(len(s), 1000)], "")
+}
+
 func (f *Failure) items() map[string]string {
 	return map[string]string{
 		"name": f.Host, "error": f.Error, "attempts": strconv.Itoa(f.Attempts),

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -17,11 +16,16 @@ type request struct {
 	version uint64
 }
 
-// askedHosts returns the hosts whose renewal was asked for.
-func (l *leader) askedHosts() []string {
+// askedAmong returns those of sorted hosts whose renewal was asked for.
+func (l *leader) askedAmong(hosts []string) (asked []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.Sorted(maps.Keys(l.asked))
+	for host := range l.asked {
+		if _, found := slices.BinarySearch(hosts, host); found {
+			asked = append(asked, host)
+		}
+	}
+	return asked
 }
 
 // followRequests learns of renewals that are asked for.
@@ -59,7 +63,8 @@ func (l *leader) take(ctx context.Context, r *certstore.Record) {
 	l.mu.Unlock()
 	refusal := ""
 	switch e := l.certOf(host); {
-	case old:
+	case old: // it could not be removed when it was answered
+		l.options.Store.Delete(ctx, r.Path)
 		return
 	case !l.Wants(host):
 		refusal = "no route wants a certificate for this host, or --acme-hosts does not allow it"

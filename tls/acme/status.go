@@ -2,8 +2,6 @@ package acme
 
 import (
 	"context"
-	"slices"
-	"strings"
 	"time"
 )
 
@@ -50,12 +48,9 @@ func (i *Issuer) Status(ctx context.Context) Status {
 		return s
 	}
 	s.Directory = i.options.Directory
-	for _, host := range i.options.Hosts() {
-		if i.Wants(host) && !i.options.Certificates.Given(host) {
-			s.Hosts = append(s.Hosts, i.hostStatus(host))
-		}
+	for _, host := range i.options.wanted() {
+		s.Hosts = append(s.Hosts, i.hostStatus(host))
 	}
-	slices.SortFunc(s.Hosts, func(a, b HostStatus) int { return strings.Compare(a.Host, b.Host) })
 	return s
 }
 

@@ -25,16 +25,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // patience bounds every wait: the lock of a real agent runs out after 21 s.
 const patience = 45 * time.Second
 
-// place is a kind of store. Another opens it as another serai does; expire lets
-// the lock of one that is gone run out.
-type place struct {
-	name    string
-	another func() certstore.Store
-	expire  func()
-}
-
-// eachPlace runs a test with every kind of store that there is here.
-func eachPlace(t *testing.T, test func(t *testing.T, p place)) {
+// eachStore runs a test with every kind of store that there is here. Another
+// opens it as another serai does.
+func eachStore(t *testing.T, test func(t *testing.T, another func() certstore.Store)) {
 	variables := func(t *testing.T, url string) func() certstore.Store {
 		return func() certstore.Store {
 			client, err := nomad.NewClient(nomad.Options{Address: url})
@@ -47,26 +40,26 @@ func eachPlace(t *testing.T, test func(t *testing.T, p place)) {
 	}
 	t.Run("directory", func(t *testing.T) {
 		dir := t.TempDir()
-		test(t, place{name: "directory", expire: func() {}, another: func() certstore.Store {
+		test(t, func() certstore.Store {
 			d, err := certstore.NewDirectory(dir)
 			if err != nil {
 				t.Fatal(err)
 			}
 			return d
-		}})
+		})
 	})
 	t.Run("simulator", func(t *testing.T) {
-		sim, url, _ := nomadtest.Simulator(t)
-		test(t, place{name: "simulator", another: variables(t, url), expire: func() { sim.Advance(22 * time.Second) }})
+		_, url, _ := nomadtest.Simulator(t)
+		test(t, variables(t, url))
 	})
 	t.Run("real agent", func(t *testing.T) {
-		test(t, place{name: "real agent", another: variables(t, nomadtest.Server(t)), expire: func() {}})
+		test(t, variables(t, nomadtest.Server(t)))
 	})
 }
 
 func TestRecords(t *testing.T) {
-	eachPlace(t, func(t *testing.T, p place) {
-		s, ctx := p.another(), context.Background()
+	eachStore(t, func(t *testing.T, another func() certstore.Store) {
+		s, ctx := another(), context.Background()
 		path := certstore.Path("tls", "certs", "ca", "a.example.org")
 		if _, err := s.Get(ctx, path); !errors.Is(err, certstore.ErrNotFound) {
 			t.Errorf("read of nothing: %v", err)
@@ -79,7 +72,7 @@ func TestRecords(t *testing.T) {
 		for _, get := range []func() (*certstore.Record, error){
 			func() (*certstore.Record, error) { return s.Get(ctx, path) },
 			func() (*certstore.Record, error) { return s.Read(ctx, path, first) },
-			func() (*certstore.Record, error) { return p.another().Read(ctx, path, certstore.Newest) },
+			func() (*certstore.Record, error) { return another().Read(ctx, path, certstore.Newest) },
 		} {
 			if r, err := get(); err != nil || !maps.Equal(r.Items, items) || r.Version != first || r.Path != path {
 				t.Errorf("read of what was written: %+v, %v", r, err)
@@ -111,8 +104,8 @@ func TestRecords(t *testing.T) {
 
 // TestListWaits sees what another serai writes, and only below its path.
 func TestListWaits(t *testing.T) {
-	eachPlace(t, func(t *testing.T, p place) {
-		mine, others := p.another(), p.another()
+	eachStore(t, func(t *testing.T, another func() certstore.Store) {
+		mine, others := another(), another()
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		put := func(path string) uint64 {
@@ -149,8 +142,8 @@ func TestListWaits(t *testing.T) {
 // TestOneLeads has five serai elect a leader again and again: there is never
 // more than one, and soon there is another one.
 func TestOneLeads(t *testing.T) {
-	eachPlace(t, func(t *testing.T, p place) {
-		var leading, terms atomic.Int32
+	eachStore(t, func(t *testing.T, another func() certstore.Store) {
+		var leading atomic.Int32
 		var running sync.WaitGroup
 		type member struct {
 			name string
@@ -161,14 +154,13 @@ func TestOneLeads(t *testing.T) {
 		defer running.Wait()
 		defer cancel()
 		for _, name := range []string{"a", "b", "c", "d", "e"} {
-			s := p.another()
+			s := another()
 			own, end := context.WithCancel(ctx)
 			running.Go(func() {
 				err := s.Lead(own, name, func(ctx context.Context) {
 					if n := leading.Add(1); n != 1 {
 						t.Errorf("%d lead at once", n)
 					}
-					terms.Add(1)
 					select {
 					case elected <- member{name, end}:
 					case <-ctx.Done():
@@ -185,7 +177,7 @@ func TestOneLeads(t *testing.T) {
 			select {
 			case m := <-elected:
 				for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-					if name, err := p.another().Leader(ctx); err == nil && name == m.name {
+					if name, err := another().Leader(ctx); err == nil && name == m.name {
 						break
 					} else if time.Now().After(end) {
 						t.Errorf("the leader is called %q (%v), want %q", name, err, m.name)
