@@ -12,12 +12,16 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"serai/internal/nomadagent"
+	"serai/internal/testnet"
 )
 
 // patience bounds each wait for something that happens by itself.
@@ -105,35 +109,21 @@ func (c *cluster) path(name string) string { return filepath.Join(c.dir, name) }
 
 // writeConfig writes the configuration of both agents.
 func (c *cluster) writeConfig(acl bool) {
-	ports := freePorts(c.t, 6)
+	ports := testnet.Ports(c.t, 6)
 	c.address = fmt.Sprintf("http://127.0.0.1:%d", ports[0])
-	common := `
-name                 = %q
-data_dir             = %q
-bind_addr            = "127.0.0.1"
-disable_update_check = true
-log_level            = "WARN"
-advertise {
-  http = "127.0.0.1"
-  rpc  = "127.0.0.1"
-  serf = "127.0.0.1"
-}
-ports {
-  http = %d
-  rpc  = %d
-  serf = %d
-}
-acl {
-  enabled = %v
-}
-`
-	server := fmt.Sprintf(common, "server", c.path("server"), ports[0], ports[1], ports[2], acl) + `
+	common := func(name string, ports []int) string {
+		return nomadagent.Config{
+			Name: name, DataDir: c.path(name), IP: "127.0.0.1",
+			HTTP: strconv.Itoa(ports[0]), RPC: strconv.Itoa(ports[1]), Serf: strconv.Itoa(ports[2]), ACL: acl,
+		}.HCL()
+	}
+	server := common("server", ports[:3]) + `
 server {
   enabled          = true
   bootstrap_expect = 1
 }
 `
-	client := fmt.Sprintf(common, "client", c.path("client"), ports[3], ports[4], ports[5], acl) + fmt.Sprintf(`
+	client := common("client", ports[3:]) + fmt.Sprintf(`
 client {
   enabled           = true
   servers           = ["127.0.0.1:%d"]
@@ -217,18 +207,6 @@ func (c *cluster) needDocker() {
 
 func (c *cluster) removeImages() {
 	exec.Command("docker", "image", "rm", "-f", c.image(), c.pauseImage()).Run()
-}
-
-func freePorts(t *testing.T, n int) (ports []int) {
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports
 }
 
 // lowPorts returns n free ports that only root may bind.
@@ -352,7 +330,7 @@ func (c *cluster) job(name string, vars ...string) {
 // it is ready.
 func (c *cluster) serai(driver string, ports []int, vars ...string) {
 	c.t.Helper()
-	admin := freePorts(c.t, 1)[0]
+	admin := testnet.Ports(c.t, 1)[0]
 	c.traffic, c.admin = fmt.Sprintf("http://127.0.0.1:%d", ports[0]), fmt.Sprintf("127.0.0.1:%d", admin)
 	vars = append(vars, fmt.Sprintf("http_port=%d", ports[0]), fmt.Sprintf("https_port=%d", ports[1]), fmt.Sprintf("admin_port=%d", admin))
 	c.job("serai."+driver, vars...)

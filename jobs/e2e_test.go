@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"serai/internal/testnet"
 	"serai/tls/acme/acmetest"
 )
 
@@ -16,7 +17,7 @@ import (
 // through serai's own system job.
 func TestOnRealNomad(t *testing.T) {
 	c := newCluster(t, false)
-	c.serai("raw_exec", freePorts(t, 2))
+	c.serai("raw_exec", testnet.Ports(t, 2))
 
 	t.Run("examples", func(t *testing.T) {
 		c.t = t
@@ -24,7 +25,7 @@ func TestOnRealNomad(t *testing.T) {
 		for _, job := range []string{"host-dynamic", "groups", "namespace", "sticky", "path", "broken-tags", "canary"} {
 			c.job(job)
 		}
-		c.job("host-static", fmt.Sprintf("port=%d", freePorts(t, 1)[0]))
+		c.job("host-static", fmt.Sprintf("port=%d", testnet.Ports(t, 1)[0]))
 		for host, name := range map[string]string{
 			"dynamic": "web", "static": "web", "groups": "front", "shop.team-a": "web", "sticky": "web", "path": "web", "fine": "web", "canary": "version-1",
 		} {
@@ -216,7 +217,7 @@ func TestDriversOnRealNomad(t *testing.T) {
 func TestCertificatesOnRealNomad(t *testing.T) {
 	c := newCluster(t, true)
 	c.settle()
-	ports := freePorts(t, 2)
+	ports := testnet.Ports(t, 2)
 	ca := acmetest.New(t, acmetest.Options{HTTP: fmt.Sprintf("127.0.0.1:%d", ports[0]), TLS: fmt.Sprintf("127.0.0.1:%d", ports[1])})
 	flags, _ := json.Marshal([]string{"--acme-email=ops@example.org", "--acme-directory=" + ca.Directory, "--acme-ca-root=" + ca.RootFile})
 	c.serai("raw_exec", ports, "args="+string(flags))

@@ -1,12 +1,13 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"serai/internal/nomadagent"
 )
 
 // nomadAgent is a process.
@@ -20,26 +21,11 @@ type nomadAgent struct {
 
 // configure writes the agent's configuration: what all have, and its role.
 func (a *nomadAgent) configure(dir, role string) error {
-	text := fmt.Sprintf(`name = %[1]q
-data_dir = %[2]q
-bind_addr = %[3]q
-disable_update_check = true
-log_level = "WARN"
-advertise {
-  http = %[3]q
-  rpc = %[3]q
-  serf = %[3]q
-}
-ports {
-  http = %[4]s
-  rpc = %[5]s
-  serf = %[6]s
-}
-acl {
-  enabled = true
-}
-`, a.name, filepath.Join(dir, a.name), a.ip, portOf(a.http), portOf(a.rpc), portOf(a.serf)) + role
-	return os.WriteFile(a.config, []byte(text), 0o600)
+	common := nomadagent.Config{
+		Name: a.name, DataDir: filepath.Join(dir, a.name), IP: a.ip,
+		HTTP: portOf(a.http), RPC: portOf(a.rpc), Serf: portOf(a.serf), ACL: true,
+	}
+	return os.WriteFile(a.config, []byte(common.HCL()+role), 0o600)
 }
 
 func (a *nomadAgent) start() error {

@@ -1,4 +1,4 @@
-// Package testnet finds addresses for tests that hand them to other processes.
+// Package testnet finds ports for tests that hand them to other processes.
 package testnet
 
 import (
@@ -18,9 +18,25 @@ var (
 	given = make(map[int]bool)
 )
 
-// Address returns an address on the loopback that nobody listens on, and that no
-// other test of this process is given.
+// Ports returns n ports of the loopback that nobody listens on, and that no other
+// test of this process is given.
+func Ports(t testing.TB, n int) (ports []int) {
+	t.Helper()
+	for range n {
+		ports = append(ports, port(t))
+	}
+	return ports
+}
+
+// Address returns an address with such a port.
 func Address(t testing.TB) string {
+	t.Helper()
+	return address(port(t))
+}
+
+func address(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
+
+func port(t testing.TB) int {
 	t.Helper()
 	for range 1000 {
 		port := lowest + rand.IntN(highest-lowest)
@@ -31,12 +47,11 @@ func Address(t testing.TB) string {
 		if taken {
 			continue
 		}
-		address := fmt.Sprintf("127.0.0.1:%d", port)
-		if l, err := net.Listen("tcp", address); err == nil {
+		if l, err := net.Listen("tcp", address(port)); err == nil {
 			l.Close()
-			return address
+			return port
 		}
 	}
 	t.Fatal("no port is free")
-	return ""
+	return 0
 }

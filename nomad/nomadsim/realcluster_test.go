@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/hashicorp/nomad/api"
 
+	"serai/internal/testnet"
 	"serai/nomad"
 )
 
@@ -49,21 +49,6 @@ func findNomad(t *testing.T) string {
 	return bin
 }
 
-// freePorts returns n loopback ports that were free a moment ago.
-func freePorts(t *testing.T, n int) []int {
-	t.Helper()
-	ports := make([]int, n)
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		ports[i] = l.Addr().(*net.TCPAddr).Port
-	}
-	return ports
-}
-
 // newRealCluster starts an agent and stops it, and its jobs, when the test
 // ends.
 func newRealCluster(t *testing.T, acl bool) *realCluster {
@@ -75,7 +60,7 @@ func newRealCluster(t *testing.T, acl bool) *realCluster {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	ports := freePorts(t, 3)
+	ports := testnet.Ports(t, 3)
 	config := filepath.Join(dir, "agent.hcl")
 	err = os.WriteFile(config, fmt.Appendf(nil, `
 bind_addr            = "127.0.0.1"

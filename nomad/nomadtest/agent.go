@@ -10,11 +10,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"serai/internal/nomadagent"
 	"serai/internal/testnet"
 	"serai/nomad"
 	"serai/nomad/nomadsim"
@@ -55,28 +57,11 @@ func Server(t testing.TB) (url string) {
 		t.Skip("no real agent: put the path of a nomad binary into NOMAD_BIN")
 	}
 	dir := t.TempDir()
-	var ports [3]string
-	for i := range ports {
-		_, ports[i], _ = net.SplitHostPort(testnet.Address(t))
-	}
-	config := fmt.Sprintf(`data_dir = %q
-bind_addr = "127.0.0.1"
-disable_update_check = true
-advertise {
-  http = "127.0.0.1"
-  rpc = "127.0.0.1"
-  serf = "127.0.0.1"
-}
-ports {
-  http = %s
-  rpc = %s
-  serf = %s
-}
-server {
-  enabled = true
-  bootstrap_expect = 1
-}
-`, dir, ports[0], ports[1], ports[2])
+	ports := testnet.Ports(t, 3)
+	config := nomadagent.Config{
+		Name: "server", DataDir: dir, IP: "127.0.0.1",
+		HTTP: strconv.Itoa(ports[0]), RPC: strconv.Itoa(ports[1]), Serf: strconv.Itoa(ports[2]),
+	}.HCL() + "server {\n  enabled = true\n  bootstrap_expect = 1\n}\n"
 	file := filepath.Join(dir, "agent.hcl")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
@@ -94,7 +79,7 @@ server {
 			t.Logf("the agent said:\n%s", output.text())
 		}
 	})
-	url = "http://127.0.0.1:" + ports[0]
+	url = fmt.Sprintf("http://127.0.0.1:%d", ports[0])
 	// It takes variables once its keyring is there.
 	client, err := nomad.NewClient(nomad.Options{Address: url})
 	if err != nil {
