@@ -123,7 +123,11 @@ func (p *Proxy) misdirected(x *Exchange) bool {
 	if p.options.Shares(x.Secure, x.ServerName, string(x.Head.Host)) {
 		return false
 	}
-	p.answer(x, 421, "misdirected", "this connection is not for this host: open another one")
+	detail := "this connection is not for this host: open another one"
+	if !x.Secure {
+		detail = "this host demands a certificate of the client: use https"
+	}
+	p.answer(x, 421, "misdirected", detail)
 	return true
 }
 

@@ -99,7 +99,7 @@ func printCertificates(out io.Writer, known *admin.Certificates) error {
 
 type certsRenewCommand struct {
 	Host      string   `arg:"" help:"Host whose certificate is renewed."`
-	CertStore string   `enum:"nomad,file" default:"nomad" help:"Where the certificates are: nomad (NOMAD_ADDR and NOMAD_TOKEN say where and as whom) or file (--state-dir)." placeholder:"nomad|file"`
+	CertStore string   `enum:"nomad,file" default:"nomad" help:"Where the certificates are: nomad (NOMAD_ADDR, NOMAD_NAMESPACE and NOMAD_TOKEN say where and as whom) or file (--state-dir)." placeholder:"nomad|file"`
 	StateDir  string   `help:"serai's --state-dir, with --cert-store=file." placeholder:"DIR"`
 	Timeout   duration `default:"3m" help:"How long to wait for it; 0 for not at all."`
 }

@@ -33,7 +33,7 @@ type commands struct {
 	Serve   serveCommand   `cmd:"" help:"Run the ingress."`
 	Dev     devCommand     `cmd:"" help:"Run the main job on this machine with nothing installed: a Nomad simulator, sample services and the ingress."`
 	Hello   helloCommand   `cmd:"" help:"Run the sample service: it answers with its allocation and what it received."`
-	Certs   certsCommand   `cmd:"" help:"List certificates."`
+	Certs   certsCommand   `cmd:"" help:"List and renew certificates."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 

@@ -26,7 +26,7 @@ type serveCommand struct {
 	Namespaces []string `default:"*" help:"Namespaces that are watched: names, globs, and !name for those that are not." placeholder:"NAME,..." group:"Discovery"`
 	Class      string   `help:"Ingress class: only routes whose class tag is the same are served." placeholder:"NAME" group:"Discovery"`
 	TagPrefix  string   `default:"ingress" help:"What our tags begin with." placeholder:"WORD" group:"Discovery"`
-	StateDir   string   `help:"Directory where the last known services are kept, for a start while Nomad is away." placeholder:"DIR" group:"Discovery"`
+	StateDir   string   `help:"Directory where the last known services and certificates are kept, for a start while Nomad is away; with --cert-store=file, all that belongs to certificates." placeholder:"DIR" group:"Discovery"`
 	Linger     duration `default:"60s" help:"How long a route whose last instance has gone makes requests wait for the next one." group:"Discovery"`
 	Node       string   `help:"ID of the node that this serai runs on, for prefer=node: $${node.unique.id} in a job." placeholder:"ID" group:"Discovery"`
 	Datacenter string   `help:"Datacenter that this serai runs in, for prefer=datacenter; NOMAD_DC when empty." placeholder:"NAME" group:"Discovery"`
