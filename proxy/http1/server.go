@@ -167,15 +167,16 @@ func (s *Server) Retire() { s.retiring.Store(true) }
 // under way, and closes idle ones. It returns when none is left; when ctx ends
 // first, it closes those that remain and returns ctx's error.
 func (s *Server) Shutdown(ctx context.Context) error {
+	// From here on no answer keeps its connection, so that who sees the
+	// listeners closed never gets one that does.
+	s.Retire()
 	s.mu.Lock()
 	s.stopped = true
 	for l := range s.listeners {
 		l.Close()
 	}
 	s.mu.Unlock()
-	// A listener may still accept what had come: it is answered.
-	s.Retire()
-	s.serving.Wait()
+	s.serving.Wait() // they may still accept what had come: it is answered
 	s.mu.Lock()
 	s.draining = true
 	for c := range s.conns {
