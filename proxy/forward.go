@@ -162,7 +162,7 @@ func (p *Proxy) attempt(x *Exchange, m *upstream.Member) *failure {
 	if f == nil && reusable && stillThere && x.upload.complete && len(conn.Buffered()) == 0 {
 		m.Endpoint.Put(conn, x.Now)
 	} else {
-		conn.Close()
+		conn.End()
 	}
 	if f != nil && f.reason == reasonLost {
 		m.Endpoint.Unreachable(f.err)

@@ -19,13 +19,14 @@ import (
 // process open it as well; connections of clients that take nothing for so long
 // end.
 func bind(address, flag string, shared bool, writeIdle time.Duration) (net.Listener, error) {
-	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+	// Connections have the keep-alive of their listener, not one set for each.
+	config := net.ListenConfig{KeepAlive: -1, Control: func(_, _ string, c syscall.RawConn) error {
 		if shared {
 			if err := reusePort(c); err != nil {
 				return err
 			}
 		}
-		return wire.GiveUpAfter(c, writeIdle)
+		return errors.Join(wire.GiveUpAfter(c, writeIdle), wire.ProbeSilent(c))
 	}}
 	l, err := config.Listen(context.Background(), "tcp", address)
 	switch {

@@ -82,7 +82,7 @@ func (s *Server) countClient(c *conn) bool {
 }
 
 func (s *Server) remove(c *conn) {
-	c.wire.Close()
+	c.wire.End()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)

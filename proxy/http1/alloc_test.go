@@ -4,9 +4,13 @@ package http1_test
 
 import (
 	"bytes"
+	"io"
 	"net"
 	"runtime"
+	"runtime/debug"
 	"testing"
+
+	"serai/proxy/wire"
 )
 
 // TestAllocNothingPerRequest sends many requests of one kind over one
@@ -67,6 +71,58 @@ func TestAllocNothingPerRequest(t *testing.T) {
 				t.Errorf("%.2f allocations for each request", each)
 			}
 		})
+	}
+}
+
+// TestAllocNoBufferPerConnection: connections that end after one request, on
+// either side, give their buffers back.
+func TestAllocNoBufferPerConnection(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go answerAll(l, []byte("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello"))
+	k := newStack(t, settings{})
+	k.service("a", []string{l.Addr().String()}, "ingress.host=a.test")
+	request, answer := []byte("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n"), make([]byte, 4096)
+	once := func() {
+		c, err := net.Dial("tcp", k.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := c.Write(request); err != nil {
+			t.Fatal(err)
+		}
+		for n := 0; ; {
+			got, err := c.Read(answer[n:])
+			n += got
+			if err == io.EOF && whole(answer[:n]) {
+				return
+			}
+			if err != nil {
+				t.Fatalf("read the answer: %v, after %q", err, answer[:n])
+			}
+		}
+	}
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	for range 100 {
+		once()
+	}
+	const n = 500
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range n {
+		once()
+	}
+	runtime.ReadMemStats(&after)
+	// The origin's own buffer of 4 KiB, and four sockets' worth of the net
+	// package.
+	if each := (after.TotalAlloc - before.TotalAlloc) / n; each > 4096+wire.SmallBuffer {
+		t.Errorf("%d bytes for each request", each)
+	} else {
+		t.Logf("%d bytes for each request", each)
 	}
 }
 

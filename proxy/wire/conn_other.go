@@ -34,3 +34,6 @@ func (c *Conn) Lost() bool { return false }
 
 // GiveUpAfter leaves it to the system here.
 func GiveUpAfter(syscall.RawConn, time.Duration) error { return nil }
+
+// ProbeSilent leaves it to the system here.
+func ProbeSilent(syscall.RawConn) error { return nil }
