@@ -608,7 +608,7 @@ func TestFile(t *testing.T) {
 	w.until("a missing file", func(s discovery.Status) bool { return strings.Contains(s.Problem, "no such file") && !s.Ready() })
 	const one = `[{"ID": "1", "ServiceName": "web", "Address": "10.0.0.1", "Port": 80, "Tags": ["ingress.host=web"]}]`
 	write(one)
-	first := w.has("default/web/1")
+	w.has("default/web/1")
 	for name, c := range map[string]struct{ text, want string }{
 		"empty":      {"", "want a JSON array"},
 		"object":     {`{"ServiceName": "web"}`, "want a JSON array"},
@@ -626,6 +626,22 @@ func TestFile(t *testing.T) {
 			t.Errorf("%s: status %+v", name, s)
 		}
 	}
+	// The same again as before the mistake.
+	write(one)
+	w.until("put right", func(s discovery.Status) bool { return s.Phase == discovery.Live && s.Problem == "" })
+	// Changes in place that leave the size, and perhaps the time, as it was.
+	for _, id := range []string{"2", "3", "1"} {
+		if err := os.WriteFile(path, []byte(strings.Replace(one, `"ID": "1"`, `"ID": "`+id+`"`, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		w.has("default/web/" + id)
+	}
+	first := w.has("default/web/1")
+	// A change long ago, noticed by its time.
+	if err := os.Chtimes(path, time.Time{}, time.Now().Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(20 * time.Millisecond)
 	write(strings.Replace(one, "]}]", `]}, {"ServiceName": "api", "Address": "10.0.0.2", "Port": 81, "Tags": ["ingress.host=api"]}, {"ServiceName": "plain", "Address": "10.0.0.2", "Port": 82}]`, 1))
 	next := w.has("default/web/1", "default/api/static-api-10.0.0.2-81")
 	web := discovery.Key{Namespace: "default", Name: "web"}

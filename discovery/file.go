@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -68,16 +69,17 @@ func (f *File) Status() []Status {
 func (f *File) Run(ctx context.Context, out chan<- *Snapshot) error {
 	tick := time.NewTicker(f.options.Every)
 	defer tick.Stop()
-	var last []byte
+	var last reading
 	var complaint string
 	services := make(map[Key]*Service)
-	for first := true; ; first = false {
-		content, err := f.content()
-		if err == nil && (first || last == nil || !bytes.Equal(content, last)) {
+	for {
+		this := f.read(&last)
+		err := this.err
+		if err == nil && (this.sum != last.sum || last.err != nil) {
 			var next map[Key]*Service
-			if next, err = f.parse(content); err == nil {
+			if next, err = f.parse(this.content); err == nil {
 				keep(next, services)
-				services, last = next, content
+				services = next
 				f.note(services, nil)
 				now := time.Now()
 				select {
@@ -87,6 +89,8 @@ func (f *File) Run(ctx context.Context, out chan<- *Snapshot) error {
 				}
 			}
 		}
+		this.content, this.err = nil, err
+		last = this
 		switch {
 		case err == nil:
 			complaint = ""
@@ -122,20 +126,47 @@ func (f *File) note(services map[Key]*Service, err error) {
 	s.count(services)
 }
 
-func (f *File) content() ([]byte, error) {
+// reading is the file as it was at one moment.
+type reading struct {
+	at      time.Time
+	info    os.FileInfo // nil when there was none
+	sum     [sha256.Size]byte
+	content []byte // until it is parsed
+	err     error  // of reading, and then of parsing
+}
+
+// settled is how old a change must be when the file is read for its time to
+// tell of the next one: two changes within the clock's resolution have the same.
+const settled = 2 * time.Second
+
+// holds reports whether the file is what it was.
+func (r *reading) holds(info os.FileInfo) bool {
+	return r.info != nil && os.SameFile(r.info, info) && r.info.Size() == info.Size() &&
+		r.info.ModTime().Equal(info.ModTime()) && r.at.Sub(info.ModTime()) > settled
+}
+
+// read reads the file, or returns the last reading where that still holds.
+func (f *File) read(last *reading) (r reading) {
+	r = reading{at: time.Now(), sum: last.sum}
 	file, err := os.Open(f.options.Path)
 	if err != nil {
-		return nil, fmt.Errorf("read static services: %w", err)
+		r.err = fmt.Errorf("read static services: %w", err)
+		return r
 	}
 	defer file.Close()
-	content, err := io.ReadAll(io.LimitReader(file, f.options.MaxSize+1))
-	if err != nil {
-		return nil, fmt.Errorf("read static services: %w", err)
+	if r.info, err = file.Stat(); err == nil && last.holds(r.info) {
+		return *last
 	}
-	if int64(len(content)) > f.options.MaxSize {
-		return nil, fmt.Errorf("read static services: %s has more than %d bytes", f.options.Path, f.options.MaxSize)
+	if r.content, err = io.ReadAll(io.LimitReader(file, f.options.MaxSize+1)); err != nil {
+		r.info, r.err = nil, fmt.Errorf("read static services: %w", err)
+		return r
 	}
-	return content, nil
+	if int64(len(r.content)) > f.options.MaxSize {
+		r.err = fmt.Errorf("read static services: %s has more than %d bytes", f.options.Path, f.options.MaxSize)
+		return r
+	}
+	r.sum = sha256.Sum256(r.content)
+	return r
 }
 
 // parse reads the whole file or nothing. Services without our tags are

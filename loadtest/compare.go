@@ -24,9 +24,9 @@ import (
 // turn under the same load, and prints ratios. The proxy has one core; the
 // origin and the load have the other.
 type compareCommand struct {
-	Quick  bool          `help:"Minutes instead of an hour: fewer and shorter rounds."`
-	Rounds int           `default:"7" help:"Rounds; medians are taken over them."`
-	For    time.Duration `default:"5s" help:"How long each measurement lasts."`
+	Quick  bool          `help:"Ten minutes instead of half an hour: fewer and shorter rounds."`
+	Rounds int           `default:"5" help:"Rounds; medians are taken over them."`
+	For    time.Duration `default:"4s" help:"How long each proxy is under load in a round, in turns with the others."`
 	Only   []string      `help:"Scenarios whose name contains one of these." placeholder:"WORD,..."`
 	Peers  []string      `help:"Only these proxies beside serai." placeholder:"NAME,..."`
 	Routes int           `default:"100000" help:"Routes in the scenario of many."`
@@ -79,8 +79,8 @@ func benches() []bench {
 // Run measures, prints, and fails when a target is missed.
 func (c *compareCommand) Run(ctx context.Context) error {
 	if c.Quick {
-		// Shorter rounds would measure how connections begin, and fewer move.
-		c.Rounds, c.For = min(c.Rounds, 5), min(c.For, 2*time.Second)
+		// Shorter rounds would measure how connections begin.
+		c.Rounds, c.For = min(c.Rounds, 2), min(c.For, 3*time.Second)
 	}
 	files := raiseLimit()
 	// A proxy needs two descriptors for a connection, or refuses beyond half.
@@ -243,8 +243,7 @@ func wanted(only []string, name string) bool {
 	return len(only) == 0
 }
 
-// measureAll runs benches in rounds, each proxy in turn, the first one another
-// in each round.
+// measureAll runs benches in rounds, in each of which the proxies take turns.
 func (c *compareCommand) measureAll(ctx context.Context, kinds []found, s setting, list []bench, r *report) error {
 	if len(list) == 0 {
 		return nil
@@ -258,20 +257,29 @@ func (c *compareCommand) measureAll(ctx context.Context, kinds []found, s settin
 		defer p.stop()
 		peers = append(peers, p)
 	}
+	for _, p := range peers {
+		if err := p.settle(ctx); err != nil {
+			return err
+		}
+	}
 	for round := range c.Rounds {
 		for i := range list {
 			b := &list[i]
+			var able []*peer
 			for n := range peers {
 				p := peers[(n+round)%len(peers)]
-				if b.secure && !p.kind.secure || b.ask.h2 && !p.kind.h2 {
-					continue
+				if (!b.secure || p.kind.secure) && (!b.ask.h2 || p.kind.h2) {
+					able = append(able, p)
 				}
-				m, err := c.measure(ctx, p, b, r)
-				if err != nil {
-					return fmt.Errorf("%s, %s: %w", b.name, p.kind.name, err)
-				}
-				r.add(b, p.kind.name, m)
-				fmt.Fprintf(os.Stderr, "round %d of %d  %-36s %-8s %9.0f /s  %8.1f us CPU  %d failed\n", round+1, c.Rounds, b.name, p.kind.name, m.Rate, m.CPU, m.Failed)
+			}
+			all, err := c.measure(ctx, able, b, r)
+			if err != nil {
+				return fmt.Errorf("%s: %w", b.name, err)
+			}
+			for n, m := range all {
+				name := able[n].kind.name
+				r.add(b, name, m)
+				fmt.Fprintf(os.Stderr, "round %d of %d  %-36s %-8s %9.0f /s  %8.1f us CPU  %d failed\n", round+1, c.Rounds, b.name, name, m.Rate, m.CPU, m.Failed)
 			}
 		}
 	}
@@ -289,9 +297,47 @@ type measured struct {
 	Failed int64   `json:"failed"`
 }
 
-func (c *compareCommand) measure(ctx context.Context, p *peer, b *bench, r *report) (m measured, err error) {
+// measure loads the proxies in turns, and then each one at a rate that it can
+// keep, where latencies are asked for.
+func (c *compareCommand) measure(ctx context.Context, peers []*peer, b *bench, r *report) ([]measured, error) {
+	asks, before := make([]ask, len(peers)), make([]usage, len(peers))
+	for i, p := range peers {
+		asks[i], before[i] = b.askOf(p), p.usage()
+	}
+	all, err := takeTurns(ctx, asks, c.For)
+	if err != nil {
+		return nil, err
+	}
+	result := make([]measured, len(peers))
+	for i, p := range peers {
+		s, after, m := all[i], p.usage(), &result[i]
+		if s.Requests == 0 {
+			return nil, fmt.Errorf("%s: no request was answered: %s", p.kind.name, s.Cause)
+		}
+		*m = measured{
+			Rate: float64(s.Requests) / s.Seconds, CPU: float64((after.cpu - before[i].cpu).Microseconds()) / float64(s.Requests),
+			RSS: float64(after.rss), Failed: s.Failed,
+		}
+	}
+	if !b.latency {
+		return result, nil
+	}
+	for i, p := range peers {
+		m, a := &result[i], asks[i]
+		a.lasts, a.rate = c.For, min(m.Rate/2, r.LatencyRate)
+		s, err := generate(ctx, a)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", p.kind.name, err)
+		}
+		m.P50, m.P99, m.P999 = s.P50, s.P99, s.P999
+		m.Failed += s.Failed
+	}
+	return result, nil
+}
+
+// askOf returns what p is asked for.
+func (b *bench) askOf(p *peer) ask {
 	a := b.ask
-	a.lasts = c.For
 	a.url = "http://" + p.setting.Plain + "/" + b.path
 	switch {
 	case b.ws:
@@ -302,28 +348,7 @@ func (c *compareCommand) measure(ctx context.Context, p *peer, b *bench, r *repo
 	if b.routes {
 		a.hosts = len(p.setting.Hosts)
 	}
-	before := p.usage()
-	s, err := generate(ctx, a)
-	if err != nil {
-		return m, err
-	}
-	after := p.usage()
-	if s.Requests == 0 {
-		return m, fmt.Errorf("no request was answered: %s", s.Cause)
-	}
-	m = measured{
-		Rate: float64(s.Requests) / s.Seconds, CPU: float64((after.cpu - before.cpu).Microseconds()) / float64(s.Requests),
-		RSS: float64(after.rss), Failed: s.Failed,
-	}
-	if b.latency {
-		a.rate = min(m.Rate/2, r.LatencyRate)
-		if s, err = generate(ctx, a); err != nil {
-			return m, err
-		}
-		m.P50, m.P99, m.P999 = s.P50, s.P99, s.P999
-		m.Failed += s.Failed
-	}
-	return m, nil
+	return a
 }
 
 // awaitOpen waits until somebody listens.

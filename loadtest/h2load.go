@@ -17,15 +17,10 @@ var (
 	h2loadCount = regexp.MustCompile(`requests: \d+ total, \d+ started, (\d+) done, (\d+) succeeded`)
 )
 
-// generateH2load asks over HTTP/2 with h2load, which is of nghttp2.
-func generateH2load(ctx context.Context, h2load string, a ask) (seen, error) {
-	cmd := pinned(ctx, otherCore, h2load, "-t1", fmt.Sprintf("-c%d", a.conns), fmt.Sprintf("-m%d", h2loadStreams),
-		fmt.Sprintf("-D%d", max(1, int(a.lasts.Seconds()))), "-H", ":authority: web.loadtest", a.url)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return seen{}, fmt.Errorf("h2load: %w: %s", err, out)
-	}
-	return readH2load(string(out))
+// newH2load asks over HTTP/2 with h2load, which is of nghttp2.
+func newH2load(ctx context.Context, h2load string, a ask) *generator {
+	return newGenerator(pinned(ctx, otherCore, h2load, "-t1", fmt.Sprintf("-c%d", a.conns), fmt.Sprintf("-m%d", h2loadStreams),
+		fmt.Sprintf("-D%d", max(1, int(a.lasts.Seconds()))), "-H", ":authority: web.loadtest", a.url), readH2load)
 }
 
 // readH2load reads what h2load prints.

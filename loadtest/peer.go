@@ -129,6 +129,24 @@ func (p *peer) start(ctx context.Context) (err error) {
 	}
 }
 
+// settle waits until the proxy does nothing any more, a minute at most: what a
+// start with many routes leaves to be done later is no part of a request.
+func (p *peer) settle(ctx context.Context) error {
+	const look, little = 2 * time.Second, 20 * time.Millisecond
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
+		before := p.usage().cpu
+		select {
+		case <-time.After(look):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if p.usage().cpu-before <= little {
+			return nil
+		}
+	}
+	return nil
+}
+
 func writePeerFile(s setting, name string) error {
 	text, err := peerFiles.ReadFile("peers/" + name)
 	if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -23,35 +24,71 @@ type ask struct {
 	h2    bool // over HTTP/2
 }
 
-// generate measures with wrk where it can and wrk is there, since it leaves
-// most of the core to the origin; else with our own generator.
+// generator is a process that makes load.
+type generator struct {
+	cmd *exec.Cmd
+	out strings.Builder
+	// read makes sense of what it printed.
+	read func(out string) (seen, error)
+}
+
+func newGenerator(cmd *exec.Cmd, read func(string) (seen, error)) *generator {
+	g := &generator{cmd: cmd, read: read}
+	cmd.Stdout, cmd.Stderr = &g.out, &g.out
+	return g
+}
+
+// wait waits for its end and returns what it saw.
+func (g *generator) wait() (seen, error) {
+	if err := g.cmd.Wait(); err != nil {
+		return seen{}, fmt.Errorf("%s: %w: %s", g.cmd, err, g.out.String())
+	}
+	return g.read(g.out.String())
+}
+
+// generate runs the generator for a.
 func generate(ctx context.Context, a ask) (seen, error) {
+	g, err := generatorFor(ctx, a)
+	if err != nil {
+		return seen{}, err
+	}
+	if err := g.cmd.Start(); err != nil {
+		return seen{}, err
+	}
+	return g.wait()
+}
+
+// generatorFor takes wrk where it can and is there, since it leaves most of the
+// core to the origin; h2load for HTTP/2; else our own generator.
+func generatorFor(ctx context.Context, a ask) (*generator, error) {
 	if h2load, ok := findH2load(); ok && a.h2 {
-		return generateH2load(ctx, h2load, a)
+		return newH2load(ctx, h2load, a), nil
 	}
 	if wrk, err := exec.LookPath("wrk"); err == nil && a.rate == 0 && !a.own && strings.HasPrefix(a.url, "http") {
-		return generateWrk(ctx, wrk, a)
+		return newWrk(ctx, wrk, a)
 	}
 	self, err := os.Executable()
 	if err != nil {
-		return seen{}, err
+		return nil, err
 	}
 	args := []string{"generate", a.url, fmt.Sprintf("--conns=%d", a.conns), "--for=" + a.lasts.String(), fmt.Sprintf("--body=%d", a.body),
 		fmt.Sprintf("--hosts=%d", a.hosts), fmt.Sprintf("--rate=%f", a.rate)}
 	if a.close {
 		args = append(args, "--close")
 	}
-	cmd := pinned(ctx, otherCore, self, args...)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return seen{}, fmt.Errorf("generate: %w", err)
-	}
-	var s seen
-	return s, json.Unmarshal(out, &s)
+	return newGenerator(pinned(ctx, otherCore, self, args...), readSeen), nil
 }
 
-func generateWrk(ctx context.Context, wrk string, a ask) (seen, error) {
+// readSeen reads what our own generator prints, and wrk with our script.
+func readSeen(out string) (s seen, err error) {
+	if err := json.Unmarshal([]byte(out), &s); err != nil {
+		return s, fmt.Errorf("the generator printed %q: %w", out, err)
+	}
+	return s, nil
+}
+
+// newWrk returns wrk with a script of ours.
+func newWrk(ctx context.Context, wrk string, a ask) (*generator, error) {
 	var lua strings.Builder
 	fmt.Fprintf(&lua, "wrk.headers[%q] = %q\n", "Host", "web.loadtest")
 	if a.close {
@@ -71,23 +108,19 @@ end
 `)
 	script, err := os.CreateTemp("", "loadtest*.lua")
 	if err != nil {
-		return seen{}, err
+		return nil, err
 	}
-	defer os.Remove(script.Name())
-	script.WriteString(lua.String())
-	if err := script.Close(); err != nil {
-		return seen{}, err
+	_, err = script.WriteString(lua.String())
+	if err := errors.Join(err, script.Close()); err != nil {
+		return nil, err
 	}
 	cmd := pinned(ctx, otherCore, wrk, "-t1", fmt.Sprintf("-c%d", a.conns), fmt.Sprintf("-d%ds", max(1, int(a.lasts.Seconds()))),
-		"--timeout=20s", "-s", script.Name(), a.url)
-	var out strings.Builder
-	cmd.Stderr = &out
-	if err := cmd.Run(); err != nil {
-		return seen{}, fmt.Errorf("wrk: %w: %s", err, out.String())
-	}
-	var s seen
-	if err := json.Unmarshal([]byte(out.String()), &s); err != nil {
-		return seen{}, fmt.Errorf("wrk: %w: %s", err, out.String())
-	}
-	return s, nil
+		"--timeout=60s", "-s", script.Name(), a.url)
+	g := newGenerator(cmd, func(out string) (seen, error) {
+		os.Remove(script.Name())
+		return readSeen(out)
+	})
+	// What wrk itself prints is of no use beside what the script does.
+	cmd.Stdout = nil
+	return g, nil
 }

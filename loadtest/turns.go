@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"syscall"
+	"time"
+)
+
+// turn is how long a proxy is under load before the next one is. What disturbs
+// a machine, other machines on the same processor above all, lasts for seconds
+// and makes the same request cost half as much again: in turns this short it
+// meets all proxies alike, and their ratio stays what it is.
+const turn = 250 * time.Millisecond
+
+// takeTurns loads each target for about lasts, in turns, over connections that
+// stay while others have theirs. It returns what each generator saw, with the
+// time in which it was under way as Seconds.
+func takeTurns(ctx context.Context, asks []ask, lasts time.Duration) ([]seen, error) {
+	all := make([]*turnTaker, len(asks))
+	whole := time.Duration(len(asks)) * lasts
+	for i, a := range asks {
+		a.lasts = whole
+		g, err := generatorFor(ctx, a)
+		if err != nil {
+			return nil, err
+		}
+		all[i] = &turnTaker{generator: g}
+		defer all[i].abandon()
+	}
+	for end := time.Now().Add(whole); time.Now().Before(end); {
+		for _, t := range all {
+			if err := t.take(ctx); err != nil {
+				return nil, err
+			}
+		}
+	}
+	result := make([]seen, len(asks))
+	for i, t := range all {
+		var err error
+		if result[i], err = t.finish(); err != nil {
+			return nil, err
+		}
+	}
+	return result, nil
+}
+
+// turnTaker is a generator that is stopped but for its turns.
+type turnTaker struct {
+	*generator
+	active time.Duration
+	ended  bool
+}
+
+func (t *turnTaker) signal(s syscall.Signal) { t.cmd.Process.Signal(s) }
+
+// take lets it go for one turn.
+func (t *turnTaker) take(ctx context.Context) error {
+	began := time.Now()
+	if t.cmd.Process == nil {
+		if err := t.cmd.Start(); err != nil {
+			return err
+		}
+	} else {
+		t.signal(syscall.SIGCONT)
+	}
+	select {
+	case <-time.After(turn):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	t.signal(syscall.SIGSTOP)
+	t.active += time.Since(began)
+	return nil
+}
+
+// finish lets it go to its end, which is near.
+func (t *turnTaker) finish() (seen, error) {
+	began := time.Now()
+	t.signal(syscall.SIGCONT)
+	s, err := t.wait()
+	t.ended = true
+	t.active += time.Since(began)
+	s.Seconds = t.active.Seconds()
+	return s, err
+}
+
+// abandon ends it where it has not come to its end.
+func (t *turnTaker) abandon() {
+	if t.cmd.Process != nil && !t.ended {
+		t.cmd.Process.Kill()
+		t.cmd.Wait()
+	}
+}
