@@ -25,8 +25,8 @@ import (
 // origin and the load have the other.
 type compareCommand struct {
 	Quick  bool          `help:"Ten minutes instead of half an hour: fewer and shorter rounds."`
-	Rounds int           `default:"5" help:"Rounds; medians are taken over them."`
-	For    time.Duration `default:"4s" help:"How long each proxy is under load in a round, in turns with the others."`
+	Rounds int           `default:"3" help:"Rounds; medians are taken over them."`
+	For    time.Duration `default:"5s" help:"How long each proxy is under load in a round, in turns with the others."`
 	Only   []string      `help:"Scenarios whose name contains one of these." placeholder:"WORD,..."`
 	Peers  []string      `help:"Only these proxies beside serai." placeholder:"NAME,..."`
 	Routes int           `default:"100000" help:"Routes in the scenario of many."`
@@ -243,7 +243,8 @@ func wanted(only []string, name string) bool {
 	return len(only) == 0
 }
 
-// measureAll runs benches in rounds, in each of which the proxies take turns.
+// measureAll runs benches in rounds, in each of which the proxies take turns:
+// those that are near to each other, and then the others.
 func (c *compareCommand) measureAll(ctx context.Context, kinds []found, s setting, list []bench, r *report) error {
 	if len(list) == 0 {
 		return nil
@@ -265,21 +266,27 @@ func (c *compareCommand) measureAll(ctx context.Context, kinds []found, s settin
 	for round := range c.Rounds {
 		for i := range list {
 			b := &list[i]
-			var able []*peer
+			var near, far []*peer
 			for n := range peers {
 				p := peers[(n+round)%len(peers)]
-				if (!b.secure || p.kind.secure) && (!b.ask.h2 || p.kind.h2) {
-					able = append(able, p)
+				switch {
+				case b.secure && !p.kind.secure || b.ask.h2 && !p.kind.h2:
+				case p.kind.near:
+					near = append(near, p)
+				default:
+					far = append(far, p)
 				}
 			}
-			all, err := c.measure(ctx, able, b, r)
-			if err != nil {
-				return fmt.Errorf("%s: %w", b.name, err)
-			}
-			for n, m := range all {
-				name := able[n].kind.name
-				r.add(b, name, m)
-				fmt.Fprintf(os.Stderr, "round %d of %d  %-36s %-8s %9.0f /s  %8.1f us CPU  %d failed\n", round+1, c.Rounds, b.name, name, m.Rate, m.CPU, m.Failed)
+			for _, group := range [][]*peer{near, far} {
+				all, err := c.measure(ctx, group, b, r)
+				if err != nil {
+					return fmt.Errorf("%s: %w", b.name, err)
+				}
+				for n, m := range all {
+					name := group[n].kind.name
+					r.add(b, name, m)
+					fmt.Fprintf(os.Stderr, "round %d of %d  %-36s %-8s %9.0f /s  %8.1f us CPU  %d failed\n", round+1, c.Rounds, b.name, name, m.Rate, m.CPU, m.Failed)
+				}
 			}
 		}
 	}
@@ -300,11 +307,18 @@ type measured struct {
 // measure loads the proxies in turns, and then each one at a rate that it can
 // keep, where latencies are asked for.
 func (c *compareCommand) measure(ctx context.Context, peers []*peer, b *bench, r *report) ([]measured, error) {
-	asks, before := make([]ask, len(peers)), make([]usage, len(peers))
+	generators, before := make([]*generator, len(peers)), make([]usage, len(peers))
+	whole := c.For * time.Duration(len(peers))
 	for i, p := range peers {
-		asks[i], before[i] = b.askOf(p), p.usage()
+		a := b.askOf(p)
+		a.lasts = whole
+		var err error
+		if generators[i], err = generatorFor(ctx, a); err != nil {
+			return nil, err
+		}
+		before[i] = p.usage()
 	}
-	all, err := takeTurns(ctx, asks, c.For)
+	all, err := takeTurns(ctx, generators, whole)
 	if err != nil {
 		return nil, err
 	}
@@ -323,7 +337,7 @@ func (c *compareCommand) measure(ctx context.Context, peers []*peer, b *bench, r
 		return result, nil
 	}
 	for i, p := range peers {
-		m, a := &result[i], asks[i]
+		m, a := &result[i], b.askOf(p)
 		a.lasts, a.rate = c.For, min(m.Rate/2, r.LatencyRate)
 		s, err := generate(ctx, a)
 		if err != nil {

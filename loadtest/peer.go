@@ -32,6 +32,7 @@ type peerKind struct {
 	hosts   bool                   // can be given many routes
 	secure  bool                   // speaks TLS here
 	h2      bool                   // and HTTP/2 over it
+	near    bool                   // so near to each other that the difference wants care
 }
 
 // setting is what a configuration is made from.
@@ -47,14 +48,14 @@ func (s setting) file(name string) string { return filepath.Join(s.Dir, name) }
 
 func peerKinds() []peerKind {
 	return []peerKind{
-		{name: "serai", hosts: true, secure: true, version: []string{"version"}, files: []string{"services.json"}, args: func(s setting) []string {
+		{name: "serai", near: true, hosts: true, secure: true, version: []string{"version"}, files: []string{"services.json"}, args: func(s setting) []string {
 			return []string{"serve", "--no-nomad", "--services=" + s.file("services.json"), "--http=" + s.Plain, "--https=" + s.Secure,
 				"--cert-dir=" + filepath.Dir(s.Cert), "--admin=", "--drain-delay=0s", "--log-level=ERROR"}
 		}},
-		{name: "nginx", hosts: true, secure: true, h2: true, version: []string{"-v"}, files: []string{"nginx.conf"}, args: func(s setting) []string {
+		{name: "nginx", near: true, hosts: true, secure: true, h2: true, version: []string{"-v"}, files: []string{"nginx.conf"}, args: func(s setting) []string {
 			return []string{"-p", s.Dir, "-c", s.file("nginx.conf")}
 		}},
-		{name: "haproxy", hosts: true, secure: true, h2: true, version: []string{"-v"}, files: []string{"haproxy.cfg", "hosts.map"}, args: func(s setting) []string {
+		{name: "haproxy", near: true, hosts: true, secure: true, h2: true, version: []string{"-v"}, files: []string{"haproxy.cfg", "hosts.map"}, args: func(s setting) []string {
 			return []string{"-q", "-db", "-f", s.file("haproxy.cfg")}
 		}},
 		{name: "caddy", secure: true, h2: true, version: []string{"version"}, files: []string{"Caddyfile"}, args: func(s setting) []string {

@@ -275,7 +275,7 @@ func (r *report) peers() (names []string) {
 
 // print writes the table.
 func (r *report) print(to io.Writer) {
-	fmt.Fprintf(to, "%s, %s; %d rounds of %g s; one core for the proxy, the other for load and origin\n%s\n\n",
+	fmt.Fprintf(to, "%s, %s; %d rounds of %g s for each, in turns; one core for the proxy, the other for load and origin\n%s\n\n",
 		r.Date, r.Machine, r.Rounds, r.Seconds, strings.Join(r.Versions, "\n"))
 	t := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	peers := r.peers()

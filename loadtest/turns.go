@@ -8,22 +8,19 @@ import (
 
 // turn is how long a proxy is under load before the next one is. What disturbs
 // a machine, other machines on the same processor above all, lasts for seconds
-// and makes the same request cost half as much again: in turns this short it
-// meets all proxies alike, and their ratio stays what it is.
-const turn = 250 * time.Millisecond
+// and makes the same request cost half as much again: in short turns it meets
+// all proxies alike, and their ratio stays what it is. Shorter ones would
+// measure how caches are filled: with a thousand connections each of them has
+// about ten requests in a turn. With three proxies no connection is silent for
+// longer than a second, after which serai takes it for idle.
+const turn = 400 * time.Millisecond
 
-// takeTurns loads each target for about lasts, in turns, over connections that
-// stay while others have theirs. It returns what each generator saw, with the
-// time in which it was under way as Seconds.
-func takeTurns(ctx context.Context, asks []ask, lasts time.Duration) ([]seen, error) {
-	all := make([]*turnTaker, len(asks))
-	whole := time.Duration(len(asks)) * lasts
-	for i, a := range asks {
-		a.lasts = whole
-		g, err := generatorFor(ctx, a)
-		if err != nil {
-			return nil, err
-		}
+// takeTurns runs generators that last as long as whole, in turns: their
+// connections stay while others have theirs. It returns what each one saw, with
+// the time in which it was under way as Seconds.
+func takeTurns(ctx context.Context, generators []*generator, whole time.Duration) ([]seen, error) {
+	all := make([]*turnTaker, len(generators))
+	for i, g := range generators {
 		all[i] = &turnTaker{generator: g}
 		defer all[i].abandon()
 	}
@@ -34,7 +31,7 @@ func takeTurns(ctx context.Context, asks []ask, lasts time.Duration) ([]seen, er
 			}
 		}
 	}
-	result := make([]seen, len(asks))
+	result := make([]seen, len(all))
 	for i, t := range all {
 		var err error
 		if result[i], err = t.finish(); err != nil {
@@ -88,6 +85,6 @@ func (t *turnTaker) finish() (seen, error) {
 func (t *turnTaker) abandon() {
 	if t.cmd.Process != nil && !t.ended {
 		t.cmd.Process.Kill()
-		t.cmd.Wait()
+		t.wait()
 	}
 }

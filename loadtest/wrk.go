@@ -30,6 +30,8 @@ type generator struct {
 	out strings.Builder
 	// read makes sense of what it printed.
 	read func(out string) (seen, error)
+	// script is a file that goes with it, if any.
+	script string
 }
 
 func newGenerator(cmd *exec.Cmd, read func(string) (seen, error)) *generator {
@@ -40,7 +42,9 @@ func newGenerator(cmd *exec.Cmd, read func(string) (seen, error)) *generator {
 
 // wait waits for its end and returns what it saw.
 func (g *generator) wait() (seen, error) {
-	if err := g.cmd.Wait(); err != nil {
+	err := g.cmd.Wait()
+	os.Remove(g.script)
+	if err != nil {
 		return seen{}, fmt.Errorf("%s: %w: %s", g.cmd, err, g.out.String())
 	}
 	return g.read(g.out.String())
@@ -116,11 +120,8 @@ end
 	}
 	cmd := pinned(ctx, otherCore, wrk, "-t1", fmt.Sprintf("-c%d", a.conns), fmt.Sprintf("-d%ds", max(1, int(a.lasts.Seconds()))),
 		"--timeout=60s", "-s", script.Name(), a.url)
-	g := newGenerator(cmd, func(out string) (seen, error) {
-		os.Remove(script.Name())
-		return readSeen(out)
-	})
-	// What wrk itself prints is of no use beside what the script does.
-	cmd.Stdout = nil
+	g := newGenerator(cmd, readSeen)
+	g.script = script.Name()
+	cmd.Stdout = nil // what wrk itself prints is of no use beside what the script does
 	return g, nil
 }
