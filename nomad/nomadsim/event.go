@@ -123,7 +123,7 @@ type filter struct {
 }
 
 func newFilter(namespaces []string, topics map[string][]string) *filter {
-	slices.Sort(namespaces)
+	namespaces = slices.Sorted(slices.Values(namespaces)) // the caller has given them to others too
 	var key strings.Builder
 	key.WriteString(strings.Join(namespaces, ","))
 	names := make([]string, 0, len(topics))
