@@ -637,7 +637,7 @@ func TestFile(t *testing.T) {
 		w.has("default/web/" + id)
 	}
 	first := w.has("default/web/1")
-	// A change long ago, noticed by its time.
+	// A file that has not changed for long is not read again; its successor is.
 	if err := os.Chtimes(path, time.Time{}, time.Now().Add(-time.Hour)); err != nil {
 		t.Fatal(err)
 	}

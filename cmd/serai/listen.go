@@ -22,7 +22,7 @@ func bind(address, flag string, shared bool, writeIdle time.Duration) (net.Liste
 	// Connections have the keep-alive of their listener, not one set for each.
 	config := net.ListenConfig{KeepAlive: -1, Control: func(_, _ string, c syscall.RawConn) error {
 		if shared {
-			if err := reusePort(c); err != nil {
+			if err := wire.SetOptions(c, wire.Option{Level: unix.SOL_SOCKET, Name: unix.SO_REUSEPORT, Value: 1}); err != nil {
 				return err
 			}
 		}
@@ -36,14 +36,6 @@ func bind(address, flag string, shared bool, writeIdle time.Duration) (net.Liste
 		return nil, fmt.Errorf("listen on %s: %w; free the address or set --%s", address, err, flag)
 	}
 	return &port{TCPListener: l.(*net.TCPListener)}, nil
-}
-
-func reusePort(c syscall.RawConn) error {
-	var err error
-	if e := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) }); e != nil {
-		return e
-	}
-	return err
 }
 
 // port is a listener that accepts what has already come before it closes:

@@ -328,10 +328,9 @@ func (c *Conn) WriteBoth(head, body []byte) error {
 // End is Close where no other goroutine reads: the buffer is given back too, and
 // what is unread in it is lost.
 func (c *Conn) End() error {
-	c.countHuge()
 	Put(c.buf)
 	c.buf, c.r, c.w = nil, 0, 0
-	return c.Conn.Close()
+	return c.Close()
 }
 
 // Close closes the connection. The buffer is left to the garbage collector,

@@ -336,7 +336,7 @@ func (c *Conn) tcpInfo() (info unix.TCPInfo, ok bool) {
 // (TCP_USER_TIMEOUT, tcp(7)). Without it the kernel sends again for a quarter
 // of an hour to a peer whose network is gone.
 func GiveUpAfter(c syscall.RawConn, d time.Duration) error {
-	return setTCP(c, option{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(d.Milliseconds())})
+	return SetOptions(c, Option{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(d.Milliseconds())})
 }
 
 // ProbeSilent makes a socket, and those that it accepts as a listener, probe a
@@ -344,24 +344,8 @@ func GiveUpAfter(c syscall.RawConn, d time.Duration) error {
 // probes without an answer (tcp(7)). The net package does the same for every
 // connection, with four system calls; on the listener one time is enough.
 func ProbeSilent(c syscall.RawConn) error {
-	return setTCP(c, option{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-		option{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 15},
-		option{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 15},
-		option{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 9})
-}
-
-type option struct{ level, name, value int }
-
-func setTCP(c syscall.RawConn, options ...option) error {
-	var err error
-	if e := c.Control(func(fd uintptr) {
-		for _, o := range options {
-			if err = unix.SetsockoptInt(int(fd), o.level, o.name, o.value); err != nil {
-				return
-			}
-		}
-	}); e != nil {
-		return e
-	}
-	return err
+	return SetOptions(c, Option{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+		Option{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 15},
+		Option{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 15},
+		Option{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 9})
 }

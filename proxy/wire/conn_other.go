@@ -6,6 +6,8 @@ import (
 	"net"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // sysConn does nothing where serai has not been tuned: net.Conn serves.
@@ -35,5 +37,8 @@ func (c *Conn) Lost() bool { return false }
 // GiveUpAfter leaves it to the system here.
 func GiveUpAfter(syscall.RawConn, time.Duration) error { return nil }
 
-// ProbeSilent leaves it to the system here.
-func ProbeSilent(syscall.RawConn) error { return nil }
+// ProbeSilent makes a socket, and those that it accepts as a listener, probe a
+// silent peer as often as the system does.
+func ProbeSilent(c syscall.RawConn) error {
+	return SetOptions(c, Option{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1})
+}
