@@ -149,16 +149,11 @@ func (w *row) compare() {
 	if !w.has("serai") {
 		return
 	}
-	serai := w.of("serai")
 	for _, e := range w.Peers {
 		if e.Peer != "nginx" && e.Peer != "haproxy" || w.bench.against != "" && e.Peer != w.bench.against {
 			continue
 		}
-		var ratios []float64
-		for i := range min(len(serai.Rounds), len(e.Rounds)) {
-			ratios = append(ratios, w.value(serai.Rounds[i])/w.value(e.Rounds[i]))
-		}
-		ratio := median(ratios)
+		ratio := w.ratioTo(e)
 		if worse := ratio > w.Ratio; w.Against == "" || worse != w.bench.rate {
 			w.Ratio, w.Against = ratio, e.Peer
 		}
@@ -171,6 +166,16 @@ func (w *row) compare() {
 	} else {
 		w.Met = w.Ratio <= w.Limit
 	}
+}
+
+// ratioTo returns serai's value to that of e, the median of the rounds' ratios.
+func (w *row) ratioTo(e *entry) float64 {
+	var ratios []float64
+	serai := w.of("serai")
+	for i := range min(len(serai.Rounds), len(e.Rounds)) {
+		ratios = append(ratios, w.value(serai.Rounds[i])/w.value(e.Rounds[i]))
+	}
+	return median(ratios)
 }
 
 func peerOrder(name string) int {
@@ -284,6 +289,7 @@ func (r *report) print(to io.Writer) {
 		fmt.Fprintln(t, strings.Join(w.cells(peers), "\t"))
 	}
 	t.Flush()
+	r.printRatios(to, peers)
 	for _, t := range []struct {
 		title string
 		of    func(measured) float64
@@ -297,6 +303,29 @@ func (r *report) print(to io.Writer) {
 	t = tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "\t%s\n", strings.Join(peers, "\t"))
 	for _, cells := range r.latencies(peers) {
+		fmt.Fprintln(t, strings.Join(cells, "\t"))
+	}
+	t.Flush()
+}
+
+// printRatios writes serai's ratio to each of the others, not only to the one
+// that a target is about.
+func (r *report) printRatios(to io.Writer, peers []string) {
+	fmt.Fprintln(to, "\nserai's ratio to each")
+	t := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "\t%s\n", strings.Join(peers, "\t"))
+	for _, w := range r.Rows {
+		if w.bench == nil || !w.has("serai") || len(w.of("serai").Rounds) == 0 {
+			continue
+		}
+		cells := []string{w.Name + ", " + w.Unit}
+		for _, name := range peers {
+			text := "-"
+			if w.has(name) {
+				text = fmt.Sprintf("%.2f", w.ratioTo(w.of(name)))
+			}
+			cells = append(cells, text)
+		}
 		fmt.Fprintln(t, strings.Join(cells, "\t"))
 	}
 	t.Flush()

@@ -57,7 +57,7 @@ func TestTimesTraefik(t *testing.T) {
 	}
 	var out strings.Builder
 	r.print(&out)
-	if !strings.Contains(out.String(), "4.00 of traefik") || !strings.Contains(out.String(), ">= 5: MISSED") {
+	if !strings.Contains(out.String(), "4.00 of traefik") || !strings.Contains(out.String(), "small, us CPU  1.00   0.25") || !strings.Contains(out.String(), ">= 5: MISSED") {
 		t.Errorf("printed:\n%s", out.String())
 	}
 }
