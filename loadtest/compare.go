@@ -24,7 +24,7 @@ import (
 // turn under the same load, and prints ratios. The proxy has one core; the
 // origin and the load have the other.
 type compareCommand struct {
-	Quick  bool          `help:"Ten minutes instead of half an hour: fewer and shorter rounds."`
+	Quick  bool          `help:"A quarter of an hour instead of half of one: shorter rounds."`
 	Rounds int           `default:"3" help:"Rounds; medians are taken over them."`
 	For    time.Duration `default:"5s" help:"How long each proxy is under load in a round, in turns with the others."`
 	Only   []string      `help:"Scenarios whose name contains one of these." placeholder:"WORD,..."`
@@ -80,7 +80,7 @@ func benches() []bench {
 func (c *compareCommand) Run(ctx context.Context) error {
 	if c.Quick {
 		// Shorter rounds would measure how connections begin.
-		c.Rounds, c.For = min(c.Rounds, 2), min(c.For, 3*time.Second)
+		c.For = min(c.For, 3*time.Second)
 	}
 	files := raiseLimit()
 	// A proxy needs two descriptors for a connection, or refuses beyond half.
@@ -243,8 +243,7 @@ func wanted(only []string, name string) bool {
 	return len(only) == 0
 }
 
-// measureAll runs benches in rounds, in each of which the proxies take turns:
-// those that are near to each other, and then the others.
+// measureAll runs benches in rounds, in each of which the proxies take turns.
 func (c *compareCommand) measureAll(ctx context.Context, kinds []found, s setting, list []bench, r *report) error {
 	if len(list) == 0 {
 		return nil
@@ -266,31 +265,59 @@ func (c *compareCommand) measureAll(ctx context.Context, kinds []found, s settin
 	for round := range c.Rounds {
 		for i := range list {
 			b := &list[i]
-			var near, far []*peer
-			for n := range peers {
-				p := peers[(n+round)%len(peers)]
-				switch {
-				case b.secure && !p.kind.secure || b.ask.h2 && !p.kind.h2:
-				case p.kind.near:
-					near = append(near, p)
-				default:
-					far = append(far, p)
-				}
-			}
-			for _, group := range [][]*peer{near, far} {
-				all, err := c.measure(ctx, group, b, r)
+			for _, group := range b.groups(peers, round) {
+				all, err := c.measure(ctx, group.peers, b, r)
 				if err != nil {
 					return fmt.Errorf("%s: %w", b.name, err)
 				}
 				for n, m := range all {
-					name := group[n].kind.name
-					r.add(b, name, m)
+					name := group.peers[n].kind.name
 					fmt.Fprintf(os.Stderr, "round %d of %d  %-36s %-8s %9.0f /s  %8.1f us CPU  %d failed\n", round+1, c.Rounds, b.name, name, m.Rate, m.CPU, m.Failed)
+					switch {
+					case !group.far:
+						r.add(b, name, m, nil)
+					case name != "serai":
+						r.add(b, name, m, &all[0])
+					}
 				}
 			}
 		}
 	}
 	return nil
+}
+
+// turnGroup is proxies that take turns with each other. In a far one serai is
+// the first.
+type turnGroup struct {
+	peers []*peer
+	far   bool
+}
+
+// groups returns those that can be measured: serai with the proxies that are
+// near to it, which the targets are about, and serai with the others. Their
+// order changes from round to round.
+func (b *bench) groups(peers []*peer, round int) []turnGroup {
+	near, far := turnGroup{}, turnGroup{far: true}
+	for n := range peers {
+		p := peers[(n+round)%len(peers)]
+		switch {
+		case b.secure && !p.kind.secure || b.ask.h2 && !p.kind.h2:
+		case p.kind.near:
+			near.peers = append(near.peers, p)
+		default:
+			far.peers = append(far.peers, p)
+		}
+	}
+	serai := slices.IndexFunc(near.peers, func(p *peer) bool { return p.kind.name == "serai" })
+	switch {
+	case len(far.peers) == 0:
+		return []turnGroup{near}
+	case serai < 0: // it cannot do this yet
+		far.far = false
+	default:
+		far.peers = slices.Insert(far.peers, 0, near.peers[serai])
+	}
+	return []turnGroup{near, far}
 }
 
 // measured is one proxy under one load.

@@ -55,6 +55,9 @@ type entry struct {
 	Peer   string     `json:"peer"`
 	Value  float64    `json:"value"`
 	Rounds []measured `json:"rounds,omitempty"`
+	// Beside is serai in the same turns, where they were not those of its own
+	// entry.
+	Beside []measured `json:"serai_beside,omitempty"`
 }
 
 func (r *report) row(name string) *row {
@@ -83,11 +86,16 @@ func (w *row) has(peer string) bool {
 	return slices.ContainsFunc(w.Peers, func(e *entry) bool { return e.Peer == peer })
 }
 
-func (r *report) add(b *bench, peer string, m measured) {
+// add notes a round of a proxy, and of serai beside it if that was another one
+// than in serai's own entry.
+func (r *report) add(b *bench, peer string, m measured, beside *measured) {
 	w := r.row(b.name)
 	w.bench = b
 	e := w.of(peer)
 	e.Rounds = append(e.Rounds, m)
+	if beside != nil {
+		e.Beside = append(e.Beside, *beside)
+	}
 }
 
 // value is what a target is about.
@@ -138,7 +146,7 @@ func (w *row) throughput(least float64) *row {
 		}
 		t.of(e.Peer).Value = median(all)
 	}
-	t.Against, t.Ratio = "traefik", t.of("serai").Value/t.of("traefik").Value
+	t.Against, t.Ratio = "traefik", w.ratioTo(w.of("traefik"), func(m measured) float64 { return m.Rate })
 	t.Met = t.Ratio >= least
 	return t
 }
@@ -153,7 +161,7 @@ func (w *row) compare() {
 		if e.Peer != "nginx" && e.Peer != "haproxy" || w.bench.against != "" && e.Peer != w.bench.against {
 			continue
 		}
-		ratio := w.ratioTo(e)
+		ratio := w.ratioTo(e, w.value)
 		if worse := ratio > w.Ratio; w.Against == "" || worse != w.bench.rate {
 			w.Ratio, w.Against = ratio, e.Peer
 		}
@@ -168,12 +176,16 @@ func (w *row) compare() {
 	}
 }
 
-// ratioTo returns serai's value to that of e, the median of the rounds' ratios.
-func (w *row) ratioTo(e *entry) float64 {
+// ratioTo returns serai's value to that of e, the median of the ratios of rounds
+// in which they took turns.
+func (w *row) ratioTo(e *entry, value func(measured) float64) float64 {
 	var ratios []float64
-	serai := w.of("serai")
-	for i := range min(len(serai.Rounds), len(e.Rounds)) {
-		ratios = append(ratios, w.value(serai.Rounds[i])/w.value(e.Rounds[i]))
+	serai := w.of("serai").Rounds
+	if len(e.Beside) > 0 {
+		serai = e.Beside
+	}
+	for i := range min(len(serai), len(e.Rounds)) {
+		ratios = append(ratios, value(serai[i])/value(e.Rounds[i]))
 	}
 	return median(ratios)
 }
@@ -322,7 +334,7 @@ func (r *report) printRatios(to io.Writer, peers []string) {
 		for _, name := range peers {
 			text := "-"
 			if w.has(name) {
-				text = fmt.Sprintf("%.2f", w.ratioTo(w.of(name)))
+				text = fmt.Sprintf("%.2f", w.ratioTo(w.of(name), w.value))
 			}
 			cells = append(cells, text)
 		}

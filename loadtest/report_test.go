@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -11,7 +12,7 @@ func measurements(b *bench, rounds int, cpu map[string]float64) *report {
 	r := &report{}
 	for range rounds {
 		for peer, v := range cpu {
-			r.add(b, peer, measured{CPU: v, Rate: 1e6 / v})
+			r.add(b, peer, measured{CPU: v, Rate: 1e6 / v}, nil)
 		}
 	}
 	r.judge()
@@ -59,5 +60,55 @@ func TestTimesTraefik(t *testing.T) {
 	r.print(&out)
 	if !strings.Contains(out.String(), "4.00 of traefik") || !strings.Contains(out.String(), "small, us CPU  1.00   0.25") || !strings.Contains(out.String(), ">= 5: MISSED") {
 		t.Errorf("printed:\n%s", out.String())
+	}
+}
+
+// TestRatioOfTheSameTurns holds a ratio to rounds that the same disturbance met.
+func TestRatioOfTheSameTurns(t *testing.T) {
+	b, r := &bench{name: "small", faster: 5}, &report{}
+	for _, slow := range []float64{1, 3, 2} { // the far ones' turns are disturbed
+		r.add(b, "serai", measured{CPU: 20, Rate: 50}, nil)
+		r.add(b, "nginx", measured{CPU: 40, Rate: 25}, nil)
+		r.add(b, "traefik", measured{CPU: 80 * slow, Rate: 10 / slow}, &measured{CPU: 20 * slow, Rate: 50 / slow})
+	}
+	r.judge()
+	if w := r.Rows[0]; w.of("serai").Value != 20 || w.Ratio != 0.5 || w.ratioTo(w.of("traefik"), w.value) != 0.25 {
+		t.Errorf("serai %v, ratio %v of nginx, %v of traefik", w.of("serai").Value, w.Ratio, w.ratioTo(w.of("traefik"), w.value))
+	}
+	if w := r.Rows[1]; w.Ratio != 5 || !w.Met {
+		t.Errorf("%v times Traefik, met %v", w.Ratio, w.Met)
+	}
+}
+
+func TestGroups(t *testing.T) {
+	var all []*peer
+	for _, k := range peerKinds() {
+		all = append(all, &peer{kind: &k})
+	}
+	names := func(b bench, round int, peers []*peer) (s string) {
+		for _, g := range b.groups(peers, round) {
+			for _, p := range g.peers {
+				s += p.kind.name + " "
+			}
+			s += fmt.Sprintln(g.far)
+		}
+		return s
+	}
+	for _, c := range []struct {
+		bench bench
+		round int
+		peers []*peer
+		want  string
+	}{
+		{bench{}, 0, all, "serai nginx haproxy false\nserai caddy traefik fabio true\n"},
+		{bench{}, 1, all, "nginx haproxy serai false\nserai caddy traefik fabio true\n"},
+		{bench{}, 4, all, "serai nginx haproxy false\nserai traefik fabio caddy true\n"},
+		{bench{}, 0, all[:3], "serai nginx haproxy false\n"},
+		{bench{secure: true}, 0, all, "serai nginx haproxy false\nserai caddy traefik true\n"},
+		{bench{secure: true, ask: ask{h2: true}}, 0, all, "nginx haproxy false\ncaddy traefik false\n"},
+	} {
+		if got := names(c.bench, c.round, c.peers); got != c.want {
+			t.Errorf("round %d: %q, want %q", c.round, got, c.want)
+		}
 	}
 }

@@ -6,27 +6,30 @@ import (
 	"time"
 )
 
-// turn is how long a proxy is under load before the next one is. What disturbs
-// a machine, other machines on the same processor above all, lasts for seconds
-// and makes the same request cost half as much again: in short turns it meets
-// all proxies alike, and their ratio stays what it is. Shorter ones would
-// measure how caches are filled: with a thousand connections each of them has
-// about ten requests in a turn. With three proxies no connection is silent for
-// longer than a second, after which serai takes it for idle.
-const turn = 400 * time.Millisecond
+// turnOf returns how long one of n proxies is under load before the next one is.
+// What disturbs a machine, other machines on the same processor above all, lasts
+// for seconds and makes the same request cost half as much again: in short turns
+// it meets all proxies alike, and their ratio stays what it is. Shorter ones
+// would measure how caches are filled: with a thousand connections each of them
+// has about ten requests in a turn. No connection is silent for as long as a
+// second, after which serai takes it for idle.
+func turnOf(n int) time.Duration {
+	const longest, silent = 400 * time.Millisecond, 800 * time.Millisecond
+	return min(longest, silent/time.Duration(max(1, n-1)))
+}
 
 // takeTurns runs generators that last as long as whole, in turns: their
 // connections stay while others have theirs. It returns what each one saw, with
 // the time in which it was under way as Seconds.
 func takeTurns(ctx context.Context, generators []*generator, whole time.Duration) ([]seen, error) {
-	all := make([]*turnTaker, len(generators))
+	all, turn := make([]*turnTaker, len(generators)), turnOf(len(generators))
 	for i, g := range generators {
 		all[i] = &turnTaker{generator: g}
 		defer all[i].abandon()
 	}
 	for end := time.Now().Add(whole); time.Now().Before(end); {
 		for _, t := range all {
-			if err := t.take(ctx); err != nil {
+			if err := t.take(ctx, turn); err != nil {
 				return nil, err
 			}
 		}
@@ -51,7 +54,7 @@ type turnTaker struct {
 func (t *turnTaker) signal(s syscall.Signal) { t.cmd.Process.Signal(s) }
 
 // take lets it go for one turn.
-func (t *turnTaker) take(ctx context.Context) error {
+func (t *turnTaker) take(ctx context.Context, turn time.Duration) error {
 	began := time.Now()
 	if t.cmd.Process == nil {
 		if err := t.cmd.Start(); err != nil {

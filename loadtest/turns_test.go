@@ -23,7 +23,7 @@ func TestTurns(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, s := range all {
-		if s.Requests == 0 || s.Seconds < turn.Seconds() {
+		if s.Requests == 0 || s.Seconds < turnOf(2).Seconds() {
 			t.Errorf("%d saw %+v", i, s)
 		}
 	}
@@ -38,7 +38,7 @@ func TestTurnsEnd(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("a generator that fails: %v", err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*turn/2)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*turnOf(2)/2)
 	defer cancel()
 	endless := newGenerator(exec.Command("sleep", "60"), readSeen)
 	if _, err := takeTurns(ctx, []*generator{endless, shell(t.Context(), "")}, time.Minute); err == nil {

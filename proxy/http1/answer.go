@@ -12,7 +12,7 @@ import (
 // answer writes one answer. Small answers leave in one write.
 type answer struct {
 	conn *conn
-	out  []byte // not yet written, from a pool
+	out  []byte // not yet written, from a pool; nil before the first byte
 
 	minor     uint8 // of the request
 	keepAlive bool  // the client would go on
@@ -25,7 +25,7 @@ type answer struct {
 
 var _ proxy.Responder = (*answer)(nil)
 
-func (a *answer) reset(c *conn) { *a = answer{conn: c, out: wire.GetSmall()[:0]} }
+func (a *answer) reset(c *conn) { *a = answer{conn: c} }
 
 func (a *answer) release() {
 	wire.Put(a.out)
@@ -36,7 +36,7 @@ func (a *answer) begin(h *wire.RequestHead) { a.minor, a.keepAlive = h.Minor, h.
 
 // Interim sends a 1xx answer at once.
 func (a *answer) Interim(h *wire.ResponseHead) error {
-	a.out = appendStatusLine(a.out, h.Status, h.Reason)
+	a.statusLine(h.Status, h.Reason)
 	a.out = wire.AppendFields(a.out, h.Fields)
 	a.out = append(a.out, "\r\n"...)
 	return a.Flush()
@@ -45,7 +45,7 @@ func (a *answer) Interim(h *wire.ResponseHead) error {
 // Head starts the answer (RFC 9112 section 6).
 func (a *answer) Head(h *wire.ResponseHead) error {
 	a.close = !a.keepAlive || a.conn.session.body.interrupted || a.conn.server.retiring.Load()
-	a.out = appendStatusLine(a.out, h.Status, h.Reason)
+	a.statusLine(h.Status, h.Reason)
 	dated := false
 	for i := range h.Fields {
 		if f := &h.Fields[i]; f.Kind != wire.Dropped {
@@ -147,7 +147,7 @@ func (a *answer) Abort() {
 // refuse answers what is no request.
 func (a *answer) refuse(e *wire.Error) {
 	body := strconv.Itoa(e.Status) + " " + e.Detail + " (" + e.Code + ")\n"
-	a.out = appendStatusLine(a.out, e.Status, nil)
+	a.statusLine(e.Status, nil)
 	a.out = append(a.out, "Content-Type: text/plain; charset=utf-8\r\nX-Serai-Reason: "...)
 	a.out = append(a.out, e.Code...)
 	a.out = append(a.out, "\r\nConnection: close\r\nContent-Length: "...)
@@ -157,14 +157,19 @@ func (a *answer) refuse(e *wire.Error) {
 	a.Flush()
 }
 
-func appendStatusLine(dst []byte, status int, reason []byte) []byte {
-	dst = append(dst, "HTTP/1.1 "...)
-	dst = strconv.AppendInt(dst, int64(status), 10)
-	dst = append(dst, ' ')
-	if reason == nil {
-		dst = append(dst, http.StatusText(status)...)
-	} else {
-		dst = append(dst, reason...)
+// statusLine begins a head. A request that waits for its answer has no buffer
+// for it yet: with many of them each would use one that is no longer cached.
+func (a *answer) statusLine(status int, reason []byte) {
+	if a.out == nil {
+		a.out = wire.GetSmall()[:0]
 	}
-	return append(dst, "\r\n"...)
+	a.out = append(a.out, "HTTP/1.1 "...)
+	a.out = strconv.AppendInt(a.out, int64(status), 10)
+	a.out = append(a.out, ' ')
+	if reason == nil {
+		a.out = append(a.out, http.StatusText(status)...)
+	} else {
+		a.out = append(a.out, reason...)
+	}
+	a.out = append(a.out, "\r\n"...)
 }

@@ -21,7 +21,7 @@ func (a *answer) Tunnel(h *wire.ResponseHead, to *upstream.Conn) (in, out int64,
 	// The request is logged when the tunnel has ended: its head must outlive
 	// the buffer that the tunnel gives back.
 	c.session.body.head = c.wire.Detach()
-	a.out = appendStatusLine(a.out, h.Status, h.Reason)
+	a.statusLine(h.Status, h.Reason)
 	a.out = wire.AppendFields(a.out, h.Fields)
 	a.out = append(a.out, "Connection: Upgrade\r\n\r\n"...)
 	if err := a.Flush(); err != nil {
