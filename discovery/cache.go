@@ -1,6 +1,8 @@
 package discovery
 
 import (
+	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,7 +19,6 @@ import (
 	"time"
 
 	"serai/internal/atomicfile"
-	"serai/nomad"
 )
 
 // Cache keeps the last known good snapshot on disk, for a start while Nomad is
@@ -38,13 +39,6 @@ const cacheVersion = 1
 
 // maxCache bounds what is read from disk, in bytes.
 const maxCache = 1 << 30
-
-type cacheFile struct {
-	Version  int                  `json:"version"`
-	Index    uint64               `json:"index"`
-	Read     time.Time            `json:"read"`
-	Services []nomad.Registration `json:"services"`
-}
 
 // NewCache keeps the cache in dir, which it makes when it is missing.
 func NewCache(dir string, logger *slog.Logger) (*Cache, error) {
@@ -69,21 +63,15 @@ func (c *Cache) Load(namespaces *Namespaces, prefix string) (*Snapshot, error) {
 		return nil, fmt.Errorf("read the cached services: %w", err)
 	}
 	defer file.Close()
-	content, err := io.ReadAll(io.LimitReader(file, maxCache))
+	s, instances, err := decode(io.LimitReader(file, maxCache))
 	if err != nil {
-		return nil, fmt.Errorf("read the cached services: %w", err)
+		return nil, fmt.Errorf("the cached services in %s are not used: %w", c.path, err)
 	}
-	var kept cacheFile
-	if err := json.Unmarshal(content, &kept); err != nil {
-		return nil, fmt.Errorf("the cached services in %s are damaged, and not used: %w", c.path, err)
-	}
-	if kept.Version != cacheVersion {
-		return nil, fmt.Errorf("the cached services in %s have format %d, want %d, and are not used", c.path, kept.Version, cacheVersion)
-	}
-	regs := slices.DeleteFunc(kept.Services, func(r nomad.Registration) bool {
-		return r.ID == "" || r.ServiceName == "" || !namespaces.Match(r.Namespace)
+	instances = slices.DeleteFunc(instances, func(i *Instance) bool {
+		return i.ID == "" || i.ServiceName == "" || !namespaces.Match(i.Namespace)
 	})
-	return &Snapshot{Services: group(regs, prefix), Origin: OriginCache, Index: kept.Index, Read: kept.Read}, nil
+	s.Services = group(instances, prefix)
+	return s, nil
 }
 
 // Save keeps a snapshot soon. Snapshots that came from a cache are not worth
@@ -144,18 +132,90 @@ func (c *Cache) flush(complaint *string) {
 // write replaces the file in one step, so that a crash leaves the old or the
 // new one.
 func (c *Cache) write(s *Snapshot) error {
-	kept := cacheFile{Version: cacheVersion, Index: s.Index, Read: s.Read, Services: []nomad.Registration{}}
-	keys := slices.SortedFunc(maps.Keys(s.Services), func(a, b Key) int {
-		return strings.Compare(a.Namespace+"/"+a.Name, b.Namespace+"/"+b.Name)
+	return atomicfile.Write(c.path, true, func(w io.Writer) error {
+		buffered := bufio.NewWriterSize(w, 64<<10)
+		return errors.Join(encode(buffered, s), buffered.Flush())
 	})
-	for _, key := range keys {
-		for _, i := range s.Services[key].Instances {
-			kept.Services = append(kept.Services, *i)
-		}
-	}
-	content, err := json.Marshal(kept)
+}
+
+// encode writes a snapshot as a JSON object with an instance on each line, one
+// after the other: all of them at once would be many times what an instance
+// takes in memory.
+func encode(w io.Writer, s *Snapshot) error {
+	read, err := json.Marshal(s.Read)
 	if err != nil {
 		return err
 	}
-	return atomicfile.Replace(c.path, content, true)
+	if _, err := fmt.Fprintf(w, `{"version":%d,"index":%d,"read":%s,"services":[`, cacheVersion, s.Index, read); err != nil {
+		return err
+	}
+	keys := slices.SortedFunc(maps.Keys(s.Services), func(a, b Key) int {
+		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
+	})
+	encoder, separator := json.NewEncoder(w), "\n"
+	for _, key := range keys {
+		for _, i := range s.Services[key].Instances {
+			if _, err := io.WriteString(w, separator); err != nil {
+				return err
+			}
+			if err := encoder.Encode(i); err != nil {
+				return err
+			}
+			separator = ","
+		}
+	}
+	_, err = io.WriteString(w, "]}\n")
+	return err
+}
+
+// decode reads what encode wrote. The snapshot has no services yet.
+func decode(r io.Reader) (*Snapshot, []*Instance, error) {
+	d := json.NewDecoder(r)
+	s := &Snapshot{Origin: OriginCache}
+	var instances []*Instance
+	version := 0
+	members := map[string]func() error{
+		"version": func() error { return d.Decode(&version) },
+		"index":   func() error { return d.Decode(&s.Index) },
+		"read":    func() error { return d.Decode(&s.Read) },
+		"services": func() error {
+			return each(d, '[', func() error {
+				i := &Instance{}
+				instances = append(instances, i)
+				return d.Decode(i)
+			})
+		},
+	}
+	err := each(d, '{', func() error {
+		name, err := d.Token()
+		if err != nil {
+			return err
+		}
+		if read := members[name.(string)]; read != nil {
+			return read()
+		}
+		return d.Decode(new(json.RawMessage))
+	})
+	switch {
+	case err != nil:
+		return nil, nil, fmt.Errorf("they are damaged: %w", err)
+	case version != cacheVersion:
+		return nil, nil, fmt.Errorf("they have format %d, want %d", version, cacheVersion)
+	}
+	return s, instances, nil
+}
+
+// each calls read before each member or element of the object or array that
+// begins with open.
+func each(d *json.Decoder, open json.Delim, read func() error) error {
+	if t, err := d.Token(); err != nil || t != open {
+		return cmp.Or(err, fmt.Errorf("want %v, have %v", open, t))
+	}
+	for d.More() {
+		if err := read(); err != nil {
+			return err
+		}
+	}
+	_, err := d.Token()
+	return err
 }

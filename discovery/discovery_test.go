@@ -2,17 +2,20 @@ package discovery_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+	"weak"
 
 	"go.uber.org/goleak"
 
@@ -648,6 +651,50 @@ func TestFile(t *testing.T) {
 	if next.Services[web] != first.Services[web] {
 		t.Error("a service that did not change has a new pointer")
 	}
+}
+
+// TestFileForgets holds that a service that stays keeps nothing of what was read
+// with it.
+func TestFileForgets(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "services.json")
+	write := func(names ...string) {
+		var regs []nomad.Registration
+		for _, name := range names {
+			regs = append(regs, reg(name, name))
+		}
+		text, err := json.Marshal(regs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("stays", "goes")
+	f, err := discovery.NewFile(discovery.FileOptions{Path: path, Every: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	out := make(chan *discovery.Snapshot)
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	running.Go(func() { f.Run(ctx, out) })
+	key := func(name string) discovery.Key { return discovery.Key{Namespace: "default", Name: name} }
+	s := <-out
+	stays, goes := s.Services[key("stays")], weak.Make(s.Services[key("goes")].Instances[0])
+	write("stays")
+	if s = <-out; s.Services[key("stays")] != stays {
+		t.Error("a service that did not change has a new pointer")
+	}
+	s = nil
+	for end := time.Now().Add(long); goes.Value() != nil; runtime.GC() {
+		if time.Now().After(end) {
+			t.Fatal("an instance that has gone is still in memory")
+		}
+	}
+	runtime.KeepAlive(stays)
 }
 
 // fixed is a Source of what a test sends.

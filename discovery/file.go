@@ -176,7 +176,13 @@ func (f *File) parse(content []byte) (map[Key]*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("static services in %s: %w", f.options.Path, err)
 	}
-	return group(regs, f.options.Prefix), nil
+	instances := make([]*Instance, len(regs))
+	for i := range regs {
+		// A copy: a service that stays must not keep all that were read with it.
+		one := regs[i]
+		instances[i] = &one
+	}
+	return group(instances, f.options.Prefix), nil
 }
 
 // parseRegistrations reads a JSON array of registrations. Namespace and ID may
@@ -225,13 +231,13 @@ func position(content []byte, offset int64, err error) string {
 	return fmt.Sprintf("line %d, column %d", 1+bytes.Count(before, []byte("\n")), len(before)-bytes.LastIndexByte(before, '\n'))
 }
 
-// group makes services of the registrations, without those that none of our
-// tags are on.
-func group(regs []nomad.Registration, prefix string) map[Key]*Service {
+// group makes services of the instances, without those that none of our tags
+// are on.
+func group(instances []*Instance, prefix string) map[Key]*Service {
 	byKey := make(map[Key][]*Instance)
-	for i := range regs {
-		key := Key{regs[i].Namespace, regs[i].ServiceName}
-		byKey[key] = append(byKey[key], &regs[i])
+	for _, i := range instances {
+		key := Key{i.Namespace, i.ServiceName}
+		byKey[key] = append(byKey[key], i)
 	}
 	services := make(map[Key]*Service)
 	for key, instances := range byKey {

@@ -24,9 +24,9 @@ import (
 // turn under the same load, and prints ratios. The proxy has one core; the
 // origin and the load have the other.
 type compareCommand struct {
-	Quick  bool          `help:"A quarter of an hour instead of half of one: shorter rounds."`
-	Rounds int           `default:"3" help:"Rounds; medians are taken over them."`
-	For    time.Duration `default:"5s" help:"How long each proxy is under load in a round, in turns with the others."`
+	Quick  bool          `help:"Twenty minutes instead of an hour: fewer and shorter rounds."`
+	Rounds int           `default:"9" help:"Rounds; the middle half of them counts."`
+	For    time.Duration `default:"3s" help:"How long each proxy is under load in a round, in turns with the others."`
 	Only   []string      `help:"Scenarios whose name contains one of these." placeholder:"WORD,..."`
 	Peers  []string      `help:"Only these proxies beside serai." placeholder:"NAME,..."`
 	Routes int           `default:"100000" help:"Routes in the scenario of many."`
@@ -40,6 +40,7 @@ type compareCommand struct {
 type bench struct {
 	name   string
 	path   string
+	size   int64 // of its answer in bytes, where that is large
 	secure bool
 	ask    ask // url and lasts are filled in
 	// latency is measured too, at half of what went.
@@ -65,7 +66,7 @@ func benches() []bench {
 		{name: "small answers, 1000 connections", path: "small", ask: ask{conns: 1000}, target: 1.0},
 		{name: "a connection per request", path: "small", ask: ask{conns: 64, close: true}},
 		{name: "64 KiB answers, 64 connections", path: "64k", ask: ask{conns: 64}, target: 1.0, against: "haproxy"},
-		{name: "10 MiB answers, 16 connections", path: "10m", ask: ask{conns: 16}, target: 1.0, against: "haproxy"},
+		{name: "10 MiB answers, 16 connections", path: "10m", size: 10 << 20, ask: ask{conns: 16}, target: 1.0, against: "haproxy"},
 		{name: "64 KiB uploads, 64 connections", path: "up", ask: ask{conns: 64, body: 64 << 10}, target: 1.0, against: "haproxy"},
 		{name: "1 MiB uploads, 16 connections", path: "up", ask: ask{conns: 16, body: 1 << 20}, target: 1.0, against: "haproxy"},
 		{name: "TLS, small answers, 64 connections", path: "small", secure: true, ask: ask{conns: 64}, latency: true, target: 1.1, against: "nginx"},
@@ -79,8 +80,9 @@ func benches() []bench {
 // Run measures, prints, and fails when a target is missed.
 func (c *compareCommand) Run(ctx context.Context) error {
 	if c.Quick {
-		// Shorter rounds would measure how connections begin.
-		c.For = min(c.For, 3*time.Second)
+		// Shorter ones would measure how connections begin, and fewer rounds
+		// what the machine's neighbours do in a few minutes.
+		c.Rounds, c.For = min(c.Rounds, 6), min(c.For, 1500*time.Millisecond)
 	}
 	files := raiseLimit()
 	// A proxy needs two descriptors for a connection, or refuses beyond half.
@@ -266,7 +268,7 @@ func (c *compareCommand) measureAll(ctx context.Context, kinds []found, s settin
 		for i := range list {
 			b := &list[i]
 			for _, group := range b.groups(peers, round) {
-				all, err := c.measure(ctx, group.peers, b, r)
+				all, err := c.measure(ctx, group, b, r)
 				if err != nil {
 					return fmt.Errorf("%s: %w", b.name, err)
 				}
@@ -333,7 +335,8 @@ type measured struct {
 
 // measure loads the proxies in turns, and then each one at a rate that it can
 // keep, where latencies are asked for.
-func (c *compareCommand) measure(ctx context.Context, peers []*peer, b *bench, r *report) ([]measured, error) {
+func (c *compareCommand) measure(ctx context.Context, group turnGroup, b *bench, r *report) ([]measured, error) {
+	peers := group.peers
 	generators, before := make([]*generator, len(peers)), make([]usage, len(peers))
 	whole := c.For * time.Duration(len(peers))
 	for i, p := range peers {
@@ -345,7 +348,7 @@ func (c *compareCommand) measure(ctx context.Context, peers []*peer, b *bench, r
 		}
 		before[i] = p.usage()
 	}
-	all, err := takeTurns(ctx, generators, whole)
+	all, err := takeTurns(ctx, generators, whole, turnOf(len(peers), b.ask.conns))
 	if err != nil {
 		return nil, err
 	}
@@ -356,7 +359,7 @@ func (c *compareCommand) measure(ctx context.Context, peers []*peer, b *bench, r
 			return nil, fmt.Errorf("%s: no request was answered: %s", p.kind.name, s.Cause)
 		}
 		*m = measured{
-			Rate: float64(s.Requests) / s.Seconds, CPU: float64((after.cpu - before[i].cpu).Microseconds()) / float64(s.Requests),
+			Rate: b.count(s) / s.Seconds, CPU: float64((after.cpu - before[i].cpu).Microseconds()) / b.count(s),
 			RSS: float64(after.rss), Failed: s.Failed,
 		}
 	}
@@ -364,6 +367,9 @@ func (c *compareCommand) measure(ctx context.Context, peers []*peer, b *bench, r
 		return result, nil
 	}
 	for i, p := range peers {
+		if group.far && i == 0 {
+			continue // serai, whose latencies are measured with the near ones
+		}
 		m, a := &result[i], b.askOf(p)
 		a.lasts, a.rate = c.For, min(m.Rate/2, r.LatencyRate)
 		s, err := generate(ctx, a)
@@ -374,6 +380,15 @@ func (c *compareCommand) measure(ctx context.Context, peers []*peer, b *bench, r
 		m.Failed += s.Failed
 	}
 	return result, nil
+}
+
+// count returns the number of requests. Answers so large that many of them are
+// under way at the end count as far as they have come.
+func (b *bench) count(s seen) float64 {
+	if b.size > 0 && s.Bytes > 0 {
+		return float64(s.Bytes) / float64(b.size)
+	}
+	return float64(s.Requests)
 }
 
 // askOf returns what p is asked for.

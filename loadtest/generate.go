@@ -34,6 +34,7 @@ type generateCommand struct {
 type seen struct {
 	Requests int64   `json:"requests"`
 	Failed   int64   `json:"failed"`
+	Bytes    int64   `json:"bytes,omitempty"` // of answers, 0 when not counted
 	Seconds  float64 `json:"seconds"`
 	P50      float64 `json:"p50_us"`
 	P99      float64 `json:"p99_us"`

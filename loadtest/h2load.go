@@ -20,7 +20,7 @@ var (
 // newH2load asks over HTTP/2 with h2load, which is of nghttp2.
 func newH2load(ctx context.Context, h2load string, a ask) *generator {
 	return newGenerator(pinned(ctx, otherCore, h2load, "-t1", fmt.Sprintf("-c%d", a.conns), fmt.Sprintf("-m%d", h2loadStreams),
-		fmt.Sprintf("-D%d", max(1, int(a.lasts.Seconds()))), "-H", ":authority: web.loadtest", a.url), readH2load)
+		fmt.Sprintf("-D%d", wholeSeconds(a.lasts)), "-H", ":authority: web.loadtest", a.url), readH2load)
 }
 
 // readH2load reads what h2load prints.

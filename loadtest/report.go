@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"html/template"
 	"io"
-	"math"
 	"os"
 	"runtime"
 	"slices"
@@ -40,7 +39,8 @@ type row struct {
 	Name  string   `json:"name"`
 	Unit  string   `json:"unit"` // of Value: "us CPU", "per second" or "bytes"
 	Peers []*entry `json:"peers"`
-	// Ratio is serai's Value to that of Against, the median over the rounds.
+	// Ratio is serai's Value to that of Against, over the middle half of the
+	// rounds.
 	Ratio   float64 `json:"ratio,omitempty"`
 	Against string  `json:"against,omitempty"`
 	// Limit is the ratio, or with Unit bytes the value, that is promised; for
@@ -106,7 +106,7 @@ func (w *row) value(m measured) float64 {
 	return m.CPU
 }
 
-// judge takes medians and compares: round by round, since a machine is faster
+// judge sums up the rounds and compares: round by round, since a machine is faster
 // in one round than in another for all alike.
 func (r *report) judge() {
 	for _, w := range r.Rows {
@@ -124,7 +124,7 @@ func (r *report) judge() {
 			for _, m := range e.Rounds {
 				all = append(all, w.value(m))
 			}
-			e.Value = median(all)
+			e.Value = middleHalf(all)
 		}
 		w.compare()
 	}
@@ -144,7 +144,7 @@ func (w *row) throughput(least float64) *row {
 		for _, m := range e.Rounds {
 			all = append(all, m.Rate)
 		}
-		t.of(e.Peer).Value = median(all)
+		t.of(e.Peer).Value = middleHalf(all)
 	}
 	t.Against, t.Ratio = "traefik", w.ratioTo(w.of("traefik"), func(m measured) float64 { return m.Rate })
 	t.Met = t.Ratio >= least
@@ -176,7 +176,7 @@ func (w *row) compare() {
 	}
 }
 
-// ratioTo returns serai's value to that of e, the median of the ratios of rounds
+// ratioTo returns serai's value to that of e, over the middle half of the rounds
 // in which they took turns.
 func (w *row) ratioTo(e *entry, value func(measured) float64) float64 {
 	var ratios []float64
@@ -187,20 +187,23 @@ func (w *row) ratioTo(e *entry, value func(measured) float64) float64 {
 	for i := range min(len(serai), len(e.Rounds)) {
 		ratios = append(ratios, value(serai[i])/value(e.Rounds[i]))
 	}
-	return median(ratios)
+	return middleHalf(ratios)
 }
 
 func peerOrder(name string) int {
 	return slices.IndexFunc(peerKinds(), func(k peerKind) bool { return k.name == name })
 }
 
-func median(all []float64) float64 {
-	if len(all) == 0 {
-		return math.NaN()
-	}
+// middleHalf returns the mean of the middle half: as little moved by a disturbed
+// round as the median, and less by chance.
+func middleHalf(all []float64) float64 {
 	all = slices.Sorted(slices.Values(all))
-	n := len(all)
-	return (all[(n-1)/2] + all[n/2]) / 2
+	sum, cut := 0.0, len(all)/4
+	all = all[cut : len(all)-cut]
+	for _, v := range all {
+		sum += v
+	}
+	return sum / float64(len(all))
 }
 
 // verdict is an error when a promise is broken.
@@ -269,7 +272,7 @@ func (r *report) latencies(peers []string) (rows [][]string) {
 						}
 					}
 				}
-				return median(all)
+				return middleHalf(all)
 			}
 			cells = append(cells, fmt.Sprintf("%.0f / %.0f / %.0f", of(func(m measured) float64 { return m.P50 }),
 				of(func(m measured) float64 { return m.P99 }), of(func(m measured) float64 { return m.P999 })))
@@ -309,7 +312,7 @@ func (r *report) print(to io.Writer) {
 		{"Throughput, per second", func(m measured) float64 { return m.Rate }},
 		{"Resident memory, MB", func(m measured) float64 { return m.RSS / 1e6 }},
 	} {
-		r.printMedians(to, t.title, peers, t.of)
+		r.printSummary(to, t.title, peers, t.of)
 	}
 	fmt.Fprintf(to, "\nLatency at half of each one's maximum, at most %.0f requests a second\n", r.LatencyRate)
 	t = tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
@@ -343,19 +346,19 @@ func (r *report) printRatios(to io.Writer, peers []string) {
 	t.Flush()
 }
 
-// printMedians writes a table of one of the things that were measured.
-func (r *report) printMedians(to io.Writer, title string, peers []string, of func(measured) float64) {
+// printSummary writes a table of one of the things that were measured.
+func (r *report) printSummary(to io.Writer, title string, peers []string, of func(measured) float64) {
 	fmt.Fprintf(to, "\n%s\n", title)
 	t := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "\t%s\n", strings.Join(peers, "\t"))
-	for _, cells := range r.medians(peers, of) {
+	for _, cells := range r.summaries(peers, of) {
 		fmt.Fprintln(t, strings.Join(cells, "\t"))
 	}
 	t.Flush()
 }
 
-// medians returns a row for each scenario that was measured in rounds.
-func (r *report) medians(peers []string, of func(measured) float64) (rows [][]string) {
+// summaries returns a row for each scenario that was measured in rounds.
+func (r *report) summaries(peers []string, of func(measured) float64) (rows [][]string) {
 	for _, w := range r.Rows {
 		if w.bench == nil || len(w.Peers[0].Rounds) == 0 {
 			continue
@@ -372,7 +375,7 @@ func (r *report) medians(peers []string, of func(measured) float64) (rows [][]st
 			}
 			text := "-"
 			if len(all) > 0 {
-				text = fmt.Sprintf("%.0f", median(all))
+				text = fmt.Sprintf("%.0f", middleHalf(all))
 			}
 			cells = append(cells, text)
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"testing"
 )
@@ -40,7 +41,7 @@ func TestTargets(t *testing.T) {
 			c.bench.name = name
 			r := measurements(&c.bench, 3, c.cpu)
 			w := r.Rows[0]
-			if w.Ratio != c.ratio || w.Against != c.against || w.Met != c.met {
+			if math.Abs(w.Ratio-c.ratio) > 1e-9 || w.Against != c.against || w.Met != c.met {
 				t.Errorf("ratio %v of %q, met %v; want %v of %q, %v", w.Ratio, w.Against, w.Met, c.ratio, c.against, c.met)
 			}
 			if (r.verdict() == nil) != c.met {

@@ -6,23 +6,26 @@ import (
 	"time"
 )
 
-// turnOf returns how long one of n proxies is under load before the next one is.
-// What disturbs a machine, other machines on the same processor above all, lasts
-// for seconds and makes the same request cost half as much again: in short turns
-// it meets all proxies alike, and their ratio stays what it is. Shorter ones
-// would measure how caches are filled: with a thousand connections each of them
-// has about ten requests in a turn. No connection is silent for as long as a
-// second, after which serai takes it for idle.
-func turnOf(n int) time.Duration {
-	const longest, silent = 400 * time.Millisecond, 800 * time.Millisecond
+// turnOf returns how long one of n proxies is under load before the next one is,
+// over so many connections. What disturbs a machine, other machines on the same
+// processor above all, comes and goes within a second and makes the same request
+// cost half as much again: in short turns it meets all proxies alike, and their
+// ratio stays what it is. Shorter ones would measure how caches are filled: each
+// connection has about ten requests in a turn. No connection is silent for as
+// long as a second, after which serai takes it for idle.
+func turnOf(n, conns int) time.Duration {
+	const few, turn, longest, silent = 100, 150 * time.Millisecond, 400 * time.Millisecond, 800 * time.Millisecond
+	if conns <= few {
+		return turn
+	}
 	return min(longest, silent/time.Duration(max(1, n-1)))
 }
 
-// takeTurns runs generators that last as long as whole, in turns: their
+// takeTurns runs generators that last as long as whole, in turns so long: their
 // connections stay while others have theirs. It returns what each one saw, with
 // the time in which it was under way as Seconds.
-func takeTurns(ctx context.Context, generators []*generator, whole time.Duration) ([]seen, error) {
-	all, turn := make([]*turnTaker, len(generators)), turnOf(len(generators))
+func takeTurns(ctx context.Context, generators []*generator, whole, turn time.Duration) ([]seen, error) {
+	all := make([]*turnTaker, len(generators))
 	for i, g := range generators {
 		all[i] = &turnTaker{generator: g}
 		defer all[i].abandon()

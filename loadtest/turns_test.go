@@ -14,16 +14,18 @@ func shell(ctx context.Context, end string) *generator {
 	return newGenerator(exec.CommandContext(ctx, "sh", "-c", count+end), readSeen)
 }
 
+const turn = 300 * time.Millisecond
+
 func TestTurns(t *testing.T) {
 	began := time.Now()
 	all, err := takeTurns(t.Context(), []*generator{
 		shell(t.Context(), `echo "{\"requests\": $n}"`), shell(t.Context(), `echo "{\"requests\": $n}"`),
-	}, 2*time.Second)
+	}, 2*time.Second, turn)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i, s := range all {
-		if s.Requests == 0 || s.Seconds < turnOf(2).Seconds() {
+		if s.Requests == 0 || s.Seconds < turn.Seconds() {
 			t.Errorf("%d saw %+v", i, s)
 		}
 	}
@@ -34,14 +36,14 @@ func TestTurns(t *testing.T) {
 }
 
 func TestTurnsEnd(t *testing.T) {
-	_, err := takeTurns(t.Context(), []*generator{shell(t.Context(), `echo "{}"`), shell(t.Context(), "echo refused >&2; exit 3")}, time.Second)
+	_, err := takeTurns(t.Context(), []*generator{shell(t.Context(), `echo "{}"`), shell(t.Context(), "echo refused >&2; exit 3")}, time.Second, turn)
 	if err == nil || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("a generator that fails: %v", err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*turnOf(2)/2)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*turn/2)
 	defer cancel()
 	endless := newGenerator(exec.Command("sleep", "60"), readSeen)
-	if _, err := takeTurns(ctx, []*generator{endless, shell(t.Context(), "")}, time.Minute); err == nil {
+	if _, err := takeTurns(ctx, []*generator{endless, shell(t.Context(), "")}, time.Minute, turn); err == nil {
 		t.Error("a cancelled comparison has a result")
 	}
 	if endless.cmd.ProcessState == nil {

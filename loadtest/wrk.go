@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"strings"
@@ -105,8 +106,8 @@ func newWrk(ctx context.Context, wrk string, a ask) (*generator, error) {
 		fmt.Fprintf(&lua, "i = 0\nfunction request()\n  i = (i + 7919) %% %d\n  wrk.headers['Host'] = 'h' .. i .. '.loadtest'\n  return wrk.format()\nend\n", a.hosts)
 	}
 	lua.WriteString(`function done(s, l)
-  io.stderr:write(string.format('{"requests": %d, "failed": %d, "seconds": %f, "p50_us": %f, "p99_us": %f, "p999_us": %f}',
-    s.requests, s.errors.connect + s.errors.read + s.errors.write + s.errors.status + s.errors.timeout, s.duration / 1e6,
+  io.stderr:write(string.format('{"requests": %d, "failed": %d, "bytes": %d, "seconds": %f, "p50_us": %f, "p99_us": %f, "p999_us": %f}',
+    s.requests, s.errors.connect + s.errors.read + s.errors.write + s.errors.status + s.errors.timeout, s.bytes, s.duration / 1e6,
     l:percentile(50), l:percentile(99), l:percentile(99.9)))
 end
 `)
@@ -118,10 +119,14 @@ end
 	if err := errors.Join(err, script.Close()); err != nil {
 		return nil, err
 	}
-	cmd := pinned(ctx, otherCore, wrk, "-t1", fmt.Sprintf("-c%d", a.conns), fmt.Sprintf("-d%ds", max(1, int(a.lasts.Seconds()))),
+	cmd := pinned(ctx, otherCore, wrk, "-t1", fmt.Sprintf("-c%d", a.conns), fmt.Sprintf("-d%ds", wholeSeconds(a.lasts)),
 		"--timeout=60s", "-s", script.Name(), a.url)
 	g := newGenerator(cmd, readSeen)
 	g.script = script.Name()
 	cmd.Stdout = nil // what wrk itself prints is of no use beside what the script does
 	return g, nil
 }
+
+// wholeSeconds is d rounded up: the generators of others know no parts of
+// seconds.
+func wholeSeconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }

@@ -110,15 +110,17 @@ func (b *Builder) replace(u *update, key discovery.Key, source *discovery.Servic
 	if old == nil {
 		old = &service{}
 	}
-	next := b.compile(u, key, old, source)
-	for seat, r := range old.routes {
-		if next.routes[seat] != r {
+	was := old.seats()
+	next := b.compile(u, key, was, source)
+	is := next.seats()
+	for seat, r := range was {
+		if is[seat] != r {
 			u.at(r.Host).remove = append(u.at(r.Host).remove, r)
 		}
 	}
 	delete(b.expiries, key)
-	for seat, r := range next.routes {
-		if old.routes[seat] != r {
+	for seat, r := range is {
+		if was[seat] != r {
 			u.at(r.Host).add = append(u.at(r.Host).add, r)
 			u.pools = append(u.pools, r.Pool)
 		}

@@ -22,8 +22,9 @@ type Definition struct {
 	Priority   int
 	// Class is the ingress class, empty when unset.
 	Class string
-	// Options are taken from the newest instance that asks for the route.
-	Options RouteOptions
+	// Options are taken from the newest instance that asks for the route. They
+	// outlive the rest: the route keeps them.
+	Options *RouteOptions
 	// Instance holds what each instance keeps for itself.
 	Instance InstanceOptions
 }
@@ -95,7 +96,7 @@ type InstanceOptions struct {
 func newDefinition(name string) *Definition {
 	return &Definition{
 		Name: name,
-		Options: RouteOptions{
+		Options: &RouteOptions{
 			Wait: 10 * time.Second, Timeout: 60 * time.Second, BodyIdle: 60 * time.Second, Retries: 1,
 		},
 		Instance: InstanceOptions{
@@ -113,7 +114,7 @@ func (d *Definition) settle(redirectStatus int, httpsOnly bool) {
 		d.Prefixes = []string{"/"}
 	}
 	sortConditions(d.Conditions)
-	o, i := &d.Options, &d.Instance
+	o, i := d.Options, &d.Instance
 	if o.Redirect == nil && (o.TLS == TLSOnly || httpsOnly && o.TLS == TLSAuto) {
 		o.Redirect = &Redirect{HTTPS: true}
 	}

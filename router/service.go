@@ -17,7 +17,7 @@ import (
 type service struct {
 	// source is nil when the service has no instance and only lingers.
 	source    *discovery.Service
-	routes    map[seat]*Route
+	routes    []*Route
 	refused   []Rejection
 	endpoints []*upstream.Endpoint // acquired, some of them several times
 }
@@ -26,6 +26,18 @@ type service struct {
 type seat struct {
 	name, host string
 	claim
+}
+
+func (r *Route) seat() seat { return seat{r.Name, r.Host, r.claim()} }
+
+// seats returns the routes by seat. A table keeps no such map: most services
+// have one route, for which it would be larger than all else about them.
+func (s *service) seats() map[seat]*Route {
+	seats := make(map[seat]*Route, len(s.routes))
+	for _, r := range s.routes {
+		seats[r.seat()] = r
+	}
+	return seats
 }
 
 // demand is the part of the instances that ask for one seat.
@@ -48,22 +60,22 @@ type compilation struct {
 	endpoints []*upstream.Endpoint
 }
 
-// compile makes the routes of a service. Routes are the union of what its
-// instances ask for; each instance is a member of those that its own tags ask
-// for.
-func (b *Builder) compile(u *update, key discovery.Key, old *service, source *discovery.Service) *service {
+// compile makes the routes of a service, going on with its last ones. Routes are
+// the union of what its instances ask for; each instance is a member of those
+// that its own tags ask for.
+func (b *Builder) compile(u *update, key discovery.Key, last map[seat]*Route, source *discovery.Service) *service {
 	c := &compilation{Builder: b, key: key, demands: make(map[seat]*demand), refusals: make(map[string]*Rejection)}
-	next := &service{source: source, routes: make(map[seat]*Route)}
+	next := &service{source: source}
 	if source != nil {
 		c.readAll(source)
 	}
 	stats := make(map[string]*Stats)
-	for seat, r := range old.routes {
-		stats[seat.name] = r.Stats
+	for _, r := range last {
+		stats[r.Name] = r.Stats
 	}
 	shared := make(map[string][]upstream.Member)
 	for seat, d := range c.demands {
-		next.routes[seat] = c.route(seat, d, old.routes[seat], stats, shared)
+		next.routes = append(next.routes, c.route(seat, d, last[seat], stats, shared))
 	}
 	present := make(map[string]bool)
 	if source != nil {
@@ -71,10 +83,10 @@ func (b *Builder) compile(u *update, key discovery.Key, old *service, source *di
 			present[i.ID] = true
 		}
 	}
-	for seat, r := range old.routes {
-		if next.routes[seat] == nil {
+	for seat, r := range last {
+		if c.demands[seat] == nil {
 			if r = b.linger(u.now, r, present); r != nil {
-				next.routes[seat] = r
+				next.routes = append(next.routes, r)
 			}
 		}
 	}
@@ -142,13 +154,13 @@ func (c *compilation) ask(instance *discovery.Instance, address string, d *Defin
 func (c *compilation) demand(s seat, instance *discovery.Instance, d *Definition, member int) {
 	x := c.demands[s]
 	if x == nil {
-		x = &demand{conditions: d.Conditions, newest: instance, options: &d.Options, age: instance.CreateIndex}
+		x = &demand{conditions: d.Conditions, newest: instance, options: d.Options, age: instance.CreateIndex}
 		c.demands[s] = x
 	}
 	x.members = append(x.members, member)
 	x.age = min(x.age, instance.CreateIndex)
 	if newer(instance, x.newest) {
-		x.newest, x.options = instance, &d.Options
+		x.newest, x.options = instance, d.Options
 	}
 }
 

@@ -31,9 +31,12 @@ type Endpoint struct {
 	target   Target
 	registry *Registry
 	dialer   *Dialer
-	wake     chan struct{} // tells the prober that there is something to do
-	refs     int           // guarded by Registry.mu
-	hash     uint64        // of Target.Instance and Address, the same on every serai
+	refs     int    // guarded by Registry.mu
+	hash     uint64 // of Target.Instance and Address, the same on every serai
+
+	schedule schedule
+	pause    time.Duration // after the next failed try; used by look alone
+	failed   int           // checks in a row; used by look alone
 
 	// What every request writes is kept away from what it only reads.
 	_        [64]byte
@@ -44,8 +47,7 @@ type Endpoint struct {
 	failures atomic.Uint64
 	_        [64]byte
 
-	full    atomic.Bool // a request was turned away because of MaxInflight
-	probing atomic.Bool // a goroutine is at it, or will be
+	full atomic.Bool // a request was turned away because of MaxInflight
 
 	state atomic.Uint32
 	since atomic.Int64           // Unix nanoseconds of the last change of state
@@ -110,15 +112,7 @@ func (e *Endpoint) Unreachable(err error) {
 	if e.setState(Probing, err.Error()) {
 		e.registry.logState(e, "instance is unreachable", err)
 		e.closeIdle(time.Now().Add(time.Hour))
-		e.registry.startProbe(e)
-	}
-}
-
-// poke wakes the prober.
-func (e *Endpoint) poke() {
-	select {
-	case e.wake <- struct{}{}:
-	default:
+		e.registry.prober.ask(e, false)
 	}
 }
 

@@ -94,7 +94,7 @@ func (p *Pool) eject(now time.Time, e *Endpoint, cause string) {
 	r.options.Logger.Warn("instance is ejected", "address", e.target.Address, "alloc", e.target.Instance,
 		"for", time.Duration(e.outlier.until.Load()-now.UnixNano()).Round(time.Second), "cause", cause)
 	e.closeIdle(now.Add(time.Hour))
-	r.startProbe(e)
+	r.prober.ask(e, false)
 }
 
 // begin sets the end of an ejection that begins now, and reports whether there

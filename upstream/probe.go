@@ -22,70 +22,59 @@ const (
 	failedChecks = 2
 )
 
-// probe decides whether e is ready: at first, and after every loss, it tries
-// until a connect (or the check) succeeds; then it repeats the check if there
-// is one. Without a check it ends then: an endpoint that is merely there has no
-// goroutine. An ejected one is left alone until its time is over.
-func (r *Registry) probe(ctx context.Context, e *Endpoint) {
-	pause := firstProbePause
-	failed := 0
-	for {
-		switch e.State() {
-		case Leaving:
-			return
-		case Probing:
-			if err := r.probeOnce(ctx, e); err == nil {
-				pause, failed = firstProbePause, 0
-				r.ready(e)
-				continue
-			} else {
-				message := err.Error()
-				e.cause.Store(&message)
-			}
-			if !e.sleep(ctx, pause) {
-				return
-			}
-			pause = min(pause*2, lastProbePause)
-		case Ejected:
-			if rest := time.Until(time.Unix(0, e.outlier.until.Load())); rest <= 0 {
-				pause = firstProbePause
-				e.setState(Probing, "probed after an ejection")
-			} else if !e.sleep(ctx, rest) {
-				return
-			}
-		case Ready:
-			if e.target.Check.Path == "" {
-				e.probing.Store(false)
-				// Lost at this very moment? Then we go on, or somebody else has
-				// begun.
-				if s := e.State(); s != Probing && s != Ejected || !e.probing.CompareAndSwap(false, true) {
-					return
-				}
-				continue
-			}
-			if !e.sleep(ctx, jitter(e.target.Check.Interval)) {
-				return
-			}
-			if err := r.probeOnce(ctx, e); err == nil {
-				failed = 0
-			} else if failed++; failed >= failedChecks && e.setState(Probing, err.Error()) {
-				r.logState(e, "instance fails its check", err)
-			}
+// look does what e needs now: at first, and after every loss, it is tried until a
+// connect (or the check) succeeds; then the check is repeated if there is one. An
+// ejected one is left alone until its time is over. It returns after how long e
+// is to be looked at again, or that it need not be before it is lost.
+func (r *Registry) look(ctx context.Context, e *Endpoint) (after time.Duration, more bool) {
+	switch e.State() {
+	case Ejected:
+		if rest := time.Until(time.Unix(0, e.outlier.until.Load())); rest > 0 {
+			return rest, true
 		}
+		e.setState(Probing, "probed after an ejection")
+		return r.try(ctx, e)
+	case Probing:
+		return r.try(ctx, e)
+	case Ready:
+		return r.check(ctx, e)
 	}
+	return 0, false
 }
 
-// sleep waits for d, or until somebody pokes e. It reports whether ctx goes on.
-func (e *Endpoint) sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-e.wake:
-	case <-t.C:
+// try probes e, which is not ready.
+func (r *Registry) try(ctx context.Context, e *Endpoint) (after time.Duration, more bool) {
+	if err := r.probeOnce(ctx, e); err != nil {
+		message := err.Error()
+		e.cause.Store(&message)
+		after = max(e.pause, firstProbePause)
+		e.pause = min(after*2, lastProbePause)
+		return after, true
 	}
-	return true
+	e.pause, e.failed = 0, 0
+	r.ready(e)
+	return e.nextCheck()
+}
+
+// check repeats the check of e, which is ready.
+func (r *Registry) check(ctx context.Context, e *Endpoint) (after time.Duration, more bool) {
+	if e.target.Check.Path == "" {
+		return 0, false
+	}
+	if err := r.probeOnce(ctx, e); err == nil {
+		e.failed = 0
+	} else if e.failed++; e.failed >= failedChecks && e.setState(Probing, err.Error()) {
+		r.logState(e, "instance fails its check", err)
+		return firstProbePause, true
+	}
+	return e.nextCheck()
+}
+
+func (e *Endpoint) nextCheck() (after time.Duration, more bool) {
+	if e.target.Check.Path == "" {
+		return 0, false
+	}
+	return jitter(e.target.Check.Interval), true
 }
 
 // jitter spreads d by a tenth, so that probes of many do not beat together.
@@ -93,17 +82,8 @@ func jitter(d time.Duration) time.Duration {
 	return d - d/20 + rand.N(d/10+1)
 }
 
-// probeOnce takes a slot and probes e once. An endpoint that requests wait for
-// is poked, and needs no slot: after a start with thousands of instances it
-// does not stand in line.
+// probeOnce probes e once.
 func (r *Registry) probeOnce(ctx context.Context, e *Endpoint) error {
-	select {
-	case r.slots <- struct{}{}:
-		defer func() { <-r.slots }()
-	case <-e.wake:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 	if e.target.Check.Path != "" {
 		return r.probeHTTP(ctx, e)
 	}
@@ -113,7 +93,7 @@ func (r *Registry) probeOnce(ctx context.Context, e *Endpoint) error {
 	}
 	// The first request is spared the connect, unless more than that makes the
 	// connection, or thousands of them would be kept at once.
-	if e.target.ProxyProtocol == 0 && e.target.Scheme == HTTP && len(r.slots) < cap(r.slots)/2 {
+	if e.target.ProxyProtocol == 0 && e.target.Scheme == HTTP && r.prober.spare() {
 		e.Put(&Conn{Conn: wire.NewConn(c), Endpoint: e}, time.Now())
 		return nil
 	}

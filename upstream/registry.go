@@ -115,12 +115,10 @@ func (o RegistryOptions) Validate() error {
 type Registry struct {
 	options RegistryOptions
 	dialer  Dialer
-	slots   chan struct{} // a token for each probe under way
+	prober  *prober
 
 	mu        sync.Mutex
 	endpoints map[Target]*Endpoint
-	unprobed  []*Endpoint // made or lost since Run last looked
-	news      chan struct{}
 
 	held atomic.Int64 // bytes, by requests in all Rooms
 
@@ -137,31 +135,23 @@ func NewRegistry(o RegistryOptions) *Registry {
 	o.setDefaults()
 	return &Registry{
 		options: o, dialer: Dialer{Timeout: o.ConnectTimeout, WriteIdle: o.WriteIdle, Roots: o.Roots},
-		slots: make(chan struct{}, o.Probes), endpoints: make(map[Target]*Endpoint),
-		news: make(chan struct{}, 1), waiting: make(map[*Room]struct{}),
+		prober: newProber(o.Probes), endpoints: make(map[Target]*Endpoint), waiting: make(map[*Room]struct{}),
 	}
 }
 
 // Run probes endpoints and closes idle connections until ctx ends, whose error
 // it returns once all that it started has ended.
 func (r *Registry) Run(ctx context.Context) error {
-	var probers sync.WaitGroup
-	defer probers.Wait()
+	var probing sync.WaitGroup
+	defer probing.Wait()
+	probing.Go(func() { r.prober.run(ctx, r.look) })
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
-		r.mu.Lock()
-		fresh := r.unprobed
-		r.unprobed = nil
-		r.mu.Unlock()
-		for _, e := range fresh {
-			probers.Go(func() { r.probe(ctx, e) })
-		}
 		select {
 		case <-ctx.Done():
 			r.closeIdle(time.Now().Add(time.Hour))
 			return ctx.Err()
-		case <-r.news:
 		case now := <-tick.C:
 			r.closeIdle(now.Add(-r.options.IdleTimeout))
 		}
@@ -201,34 +191,13 @@ func (r *Registry) Acquire(t Target) *Endpoint {
 	defer r.mu.Unlock()
 	e := r.endpoints[t]
 	if e == nil {
-		e = &Endpoint{target: t, registry: r, dialer: &r.dialer, wake: make(chan struct{}, 1), hash: hashOf(t.Instance, t.Address)}
+		e = &Endpoint{target: t, registry: r, dialer: &r.dialer, hash: hashOf(t.Instance, t.Address)}
 		e.since.Store(time.Now().UnixNano())
 		r.endpoints[t] = e
-		e.probing.Store(true)
-		r.queueProbe(e)
+		r.prober.ask(e, false)
 	}
 	e.refs++
 	return e
-}
-
-// startProbe makes sure that e, which was lost, is probed.
-func (r *Registry) startProbe(e *Endpoint) {
-	if !e.probing.CompareAndSwap(false, true) {
-		e.poke()
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.queueProbe(e)
-}
-
-// queueProbe hands e to Run. r.mu is held.
-func (r *Registry) queueProbe(e *Endpoint) {
-	r.unprobed = append(r.unprobed, e)
-	select {
-	case r.news <- struct{}{}:
-	default:
-	}
 }
 
 // Release gives back an Acquire. An endpoint that nobody holds takes no new
@@ -243,7 +212,7 @@ func (r *Registry) Release(e *Endpoint) {
 	r.mu.Unlock()
 	if last {
 		e.setState(Leaving, "")
-		e.poke()
+		r.prober.forget(e)
 		e.closeIdle(time.Now().Add(time.Hour))
 	}
 }

@@ -83,7 +83,7 @@ func (r *Room) hurry() {
 	const enough = 8
 	for i := range p.members[:min(enough, len(p.members))] {
 		if e := p.members[i].Endpoint; e.State() == Probing {
-			e.poke()
+			r.registry.prober.ask(e, true)
 		}
 	}
 }
