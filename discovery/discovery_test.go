@@ -619,6 +619,7 @@ func TestFile(t *testing.T) {
 		"wrong type": {"[\n  {\"ServiceName\": \"web\", \"Port\": \"80\"}]", "line 2, column"},
 		"garbage":    {"[\n  nonsense]", "line 2, column"},
 		"no name":    {`[{"Address": "10.0.0.1"}]`, "entry 1 has no ServiceName"},
+		"null":       {"[null]", "entry 1 has no ServiceName"},
 		"twice":      {strings.Replace(one, "}]", "},"+one[1:], 1), "entries 1 and 2 have the same ID"},
 		"trailing":   {one + one, "more follows behind the array"},
 		"too large":  {one + strings.Repeat(" ", 5000), "more than 4096 bytes"},

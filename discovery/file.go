@@ -172,38 +172,32 @@ func (f *File) read(last *reading) (r reading) {
 // parse reads the whole file or nothing. Services without our tags are
 // dropped.
 func (f *File) parse(content []byte) (map[Key]*Service, error) {
-	regs, err := parseRegistrations(content)
+	instances, err := parseInstances(content)
 	if err != nil {
 		return nil, fmt.Errorf("static services in %s: %w", f.options.Path, err)
-	}
-	instances := make([]*Instance, len(regs))
-	for i := range regs {
-		// A copy: a service that stays must not keep all that were read with it.
-		one := regs[i]
-		instances[i] = &one
 	}
 	return group(instances, f.options.Prefix), nil
 }
 
-// parseRegistrations reads a JSON array of registrations. Namespace and ID may
-// be missing.
-func parseRegistrations(content []byte) ([]nomad.Registration, error) {
+// parseInstances reads a JSON array of registrations. Namespace and ID may be
+// missing. Each one is in memory by itself: one that stays does not keep those
+// that were read with it.
+func parseInstances(content []byte) ([]*Instance, error) {
 	content = bytes.TrimSpace(content)
 	if len(content) == 0 || content[0] != '[' {
 		return nil, errors.New("want a JSON array of service registrations, as `nomad service info -json` prints")
 	}
-	var regs []nomad.Registration
+	var instances []*Instance
 	decoder := json.NewDecoder(bytes.NewReader(content))
-	if err := decoder.Decode(&regs); err != nil {
+	if err := decoder.Decode(&instances); err != nil {
 		return nil, fmt.Errorf("%s: %w", position(content, decoder.InputOffset(), err), err)
 	}
 	if rest := bytes.TrimSpace(content[decoder.InputOffset():]); len(rest) > 0 {
 		return nil, fmt.Errorf("%s: more follows behind the array", position(content, decoder.InputOffset(), nil))
 	}
-	seen := make(map[string]int, len(regs))
-	for i := range regs {
-		r := &regs[i]
-		if r.ServiceName == "" {
+	seen := make(map[string]int, len(instances))
+	for i, r := range instances {
+		if r == nil || r.ServiceName == "" {
 			return nil, fmt.Errorf("entry %d has no ServiceName", i+1)
 		}
 		r.Namespace = cmp.Or(r.Namespace, nomad.DefaultNamespace)
@@ -214,7 +208,7 @@ func parseRegistrations(content []byte) ([]nomad.Registration, error) {
 		}
 		seen[id] = i + 1
 	}
-	return regs, nil
+	return instances, nil
 }
 
 // position says where an error is, as line and column.

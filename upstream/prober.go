@@ -140,7 +140,7 @@ func (p *prober) takeHurried() (all []*Endpoint, more bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, e := range p.hurried {
-		if e.schedule.turn == queued { // else this is a second entry
+		if e.schedule.turn == queued { // else it had its turn in the queue
 			e.schedule.turn = running
 			all = append(all, e)
 		}
