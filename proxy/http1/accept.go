@@ -44,9 +44,9 @@ func (s *Server) accept(nc net.Conn, shard int) {
 		t, _ := nc.(*tls.Conn)
 		switch {
 		case !c.secure:
-			c.run(false)
+			c.run()
 		case c.handshake(t):
-			go c.run(false) // on a stack that no handshake has grown
+			go c.run() // on a stack that no handshake has grown
 		default:
 			s.remove(c)
 		}

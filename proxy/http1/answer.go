@@ -136,12 +136,11 @@ func (a *answer) Finish(trailers []wire.Field) error {
 	return a.Flush()
 }
 
-// Abort ends the connection at once. Bytes held back are not sent: a client
+// Abort makes the connection end here. Bytes held back are not sent: a client
 // must not take a part for the whole.
 func (a *answer) Abort() {
 	a.failed = true
 	a.out = a.out[:0]
-	a.conn.wire.Close()
 }
 
 // refuse answers what is no request.

@@ -25,10 +25,17 @@ type conn struct {
 	counted     bool   // by the limit of each client
 	shard       int
 
+	// What the goroutine that serves it notes.
+	now     time.Time // the last request's end
+	settled bool      // it has been silent for a while
+	moves   bool      // it is to be served by a new goroutine when it stays silent
+	left    *session  // of a request that Handle has left to serve
+
 	mu      sync.Mutex
 	session *session // nil while idle
 	served  bool     // it has brought a request
 	drained bool     // idle connections are to close
+	gone    bool     // it has been cut
 	tunnel  func()   // ends the tunnel, nil when there is none
 }
 
@@ -46,10 +53,9 @@ func newSession() *session {
 	return s
 }
 
-// run serves the connection to its end. Settled says that it has been silent
-// already.
-func (c *conn) run(settled bool) {
-	if !c.serve(settled) {
+// run serves the connection to its end.
+func (c *conn) run() {
+	if !c.serve() {
 		c.server.remove(c)
 	}
 }
@@ -61,36 +67,56 @@ const settles = time.Second
 
 // serve reads and answers requests until the connection ends, or has moved to
 // another goroutine.
-func (c *conn) serve(settled bool) (moved bool) {
-	for now := time.Now(); ; {
-		if len(c.wire.Buffered()) == 0 {
-			wait, most := c.patience(settled), c.server.options.HeadTimeout
-			if wait == 0 {
-				return false
-			}
-			first := wait
-			if !settled {
-				first = min(wait, settles)
-			}
-			c.wire.ReadWithin(now, first)
-			err := c.wire.FillIdle(most)
-			if errors.Is(err, os.ErrDeadlineExceeded) && first < wait {
-				go c.run(true)
-				return true
-			}
-			if err != nil {
-				return false
-			}
-			settled = false
+func (c *conn) serve() (moved bool) {
+	for c.now = time.Now(); c.await(); {
+		err := c.wire.Serve(c, c.server.options.HeadTimeout)
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded) && c.moves:
+			c.settled = true
+			go c.run()
+			return true
+		case err != nil || c.left == nil:
+			return false
 		}
-		s := c.begin()
+		s := c.left
+		c.left = nil
 		again := c.serveOne(s)
-		now = s.Now
 		c.end(s)
 		if !again {
 			return false
 		}
 	}
+	return false
+}
+
+// await sets how long the connection may be silent from now on, and reports
+// whether it may at all.
+func (c *conn) await() bool {
+	wait := c.patience()
+	c.moves = !c.settled && wait > settles
+	if c.moves {
+		wait = settles
+	}
+	if wait > 0 {
+		c.wire.ReadWithin(c.now, wait)
+	}
+	return wait > 0
+}
+
+// Handle answers the request that has come when it is no more than a head, and
+// reports whether the connection waits for another. What needs more of the
+// connection is left to serve.
+func (c *conn) Handle() (more bool) {
+	c.settled = false
+	s := c.begin()
+	n, err := s.Head.ParseRequest(c.wire.Buffered(), c.server.options.Limits)
+	if err != nil || s.Head.Framing != wire.NoBody || s.Head.Upgrade != nil {
+		c.left = s
+		return false
+	}
+	more = c.answer(s, n)
+	c.end(s)
+	return more && c.await()
 }
 
 // handshake makes the TLS handshake, within the time that a head may take.
@@ -130,15 +156,15 @@ const firstRequest = time.Second
 
 // patience returns how long the connection may wait for another request, 0 for
 // not at all.
-func (c *conn) patience(settled bool) time.Duration {
+func (c *conn) patience() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.drained && (c.served || settled):
+	case c.drained && (c.served || c.settled):
 		return 0
 	case c.drained:
 		return firstRequest
-	case settled:
+	case c.settled:
 		return max(c.server.options.KeepAlive-settles, 1)
 	}
 	return c.server.options.KeepAlive
@@ -168,10 +194,13 @@ func (c *conn) cut() {
 		c.tunnel()
 		return
 	}
-	c.wire.Close()
+	c.gone = true
 	if c.session != nil {
 		c.session.Cancel()
 	}
+	// Closing waits for a request that is being answered, which is not for long:
+	// nothing can be read or written any more.
+	go c.wire.Close()
 }
 
 // begin takes a session for the bytes that have come.
@@ -182,11 +211,15 @@ func (c *conn) begin() *session {
 	s.answer.reset(c)
 	c.mu.Lock()
 	c.session, c.served = s, true
+	if c.gone {
+		s.Cancel()
+	}
 	c.mu.Unlock()
 	return s
 }
 
 func (c *conn) end(s *session) {
+	c.now = s.Now
 	c.mu.Lock()
 	c.session = nil
 	c.mu.Unlock()
@@ -221,6 +254,12 @@ func (c *conn) serveOne(s *session) (again bool) {
 		c.refuse(s, err)
 		return false
 	}
+	return c.answer(s, n)
+}
+
+// answer has the request whose head is the first n unread bytes answered, and
+// reports whether the connection can carry another.
+func (c *conn) answer(s *session, n int) (again bool) {
 	c.wire.Discard(n)
 	h := &s.Head
 	s.Start = time.Now()

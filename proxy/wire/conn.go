@@ -19,7 +19,8 @@ var ErrBufferFull = errors.New("read buffer is full")
 // It is used by one goroutine at a time, but for Close and Interrupt.
 type Conn struct {
 	net.Conn
-	sys sysConn // reads and writes the socket itself when it can
+	sys     sysConn // reads and writes the socket itself when it can
+	handler Handler // of Serve
 
 	buf  []byte      // from the pool, nil while nothing is buffered
 	r, w int         // buf[r:w] is unread
@@ -36,7 +37,7 @@ type Conn struct {
 func NewConn(c net.Conn) *Conn {
 	conn := &Conn{Conn: c}
 	if sc, ok := c.(syscall.Conn); ok {
-		conn.sys.init(sc)
+		conn.sys.init(conn, sc)
 	}
 	return conn
 }
@@ -146,26 +147,49 @@ func (c *Conn) FillReady() bool {
 	return n > 0
 }
 
-// FillIdle is Fill for a connection that may stay silent for long: it holds no
-// buffer while it waits. What is known to follow the first byte, the rest of a
-// TLS record, has to come within rest, or as soon as the deadline says.
-func (c *Conn) FillIdle(rest time.Duration) error {
+// Handler answers what has come on a connection.
+type Handler interface {
+	// Handle takes of what is buffered, and reports whether Serve is to go on.
+	// It must not read from the connection or close it: for what cannot do
+	// without, it returns false.
+	Handle() (more bool)
+}
+
+// errServing says that a Handler breaks that rule.
+var errServing = errors.New("read from a connection while its handler is at work")
+
+// Serve calls h whenever something is buffered, until h says that it is enough,
+// which is no error, or nothing more comes. It holds no buffer while it waits.
+// What is known to follow a first byte, the rest of a TLS record, has to come
+// within rest, or as soon as the deadline says.
+func (c *Conn) Serve(h Handler, rest time.Duration) error {
+	c.handler = h
+	for c.handleAll() {
+		if c.sys.ok() {
+			return c.sys.serve()
+		}
+		if err := c.fillFromByte(rest); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// handle has the n bytes in b handled.
+func (c *Conn) handle(b []byte, n int) (more bool) {
+	c.buf, c.r, c.w = b, 0, n
+	return c.handleAll()
+}
+
+// handleAll has all that is buffered handled, and gives the buffer back.
+func (c *Conn) handleAll() (more bool) {
+	for len(c.Buffered()) > 0 {
+		if !c.handler.Handle() {
+			return false
+		}
+	}
 	c.Release()
-	switch {
-	case c.buf != nil:
-		return c.Fill()
-	case !c.sys.ok():
-		return c.fillFromByte(rest)
-	}
-	b, n, err := c.sys.readIdle()
-	if n > 0 {
-		c.buf, c.r, c.w = b, 0, n
-		return nil
-	}
-	if err == nil {
-		err = io.EOF
-	}
-	return err
+	return true
 }
 
 // fillFromByte waits for one byte without a buffer, and then reads what has come

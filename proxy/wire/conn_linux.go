@@ -15,21 +15,25 @@ import (
 // net.Conn does it can wait without a buffer, and it skips the bookkeeping
 // that Go keeps for system calls that block: these never do.
 type sysConn struct {
-	raw syscall.RawConn
+	raw     syscall.RawConn
+	onRead  func(fd uintptr) bool // readStep
+	onWrite func(fd uintptr) bool // writeSome
+	conn    *Conn                 // whose handler serve calls
+	served  int                   // the socket while the handler is at work
 
 	// What the calls under way work on, one that reads and one that writes: the
 	// functions handed to raw are made once, so that no call allocates.
+	inStep  step
+	looked  bool // stepServe has read before
+	serving bool // the handler is at work
+	asked   bool // stepAsk has written
+	stale   bool // stepAsk has written nothing, since it found the connection used
 	in      []byte
 	inN     int
 	inErr   syscall.Errno
-	inStep  step
-	asked   bool // stepAsk has written
-	stale   bool // stepAsk has written nothing, since it found the connection used
 	out     []byte
 	outBody []byte // goes after out
 	outErr  syscall.Errno
-	onRead  func(fd uintptr) bool // readStep
-	onWrite func(fd uintptr) bool // writeSome
 }
 
 // step is what a call that reads does once the socket may be readable.
@@ -38,18 +42,28 @@ type step uint8
 const (
 	stepRead  step = iota // into in, waiting for something to come
 	stepReady             // into in, what is here
-	stepIdle              // into a buffer that is taken when there is something
-	stepAsk               // write a request over a new connection, then stepIdle
+	stepServe             // into a buffer that is taken when there is something, and hand it to the handler
+	stepAsk               // write a request over a new connection, then read as stepServe does
 	stepReask             // the same over one that was idle
 )
 
-func (s *sysConn) init(c syscall.Conn) {
+func (s *sysConn) init(conn *Conn, c syscall.Conn) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return
 	}
-	s.raw = raw
+	s.raw, s.conn = raw, conn
 	s.onRead, s.onWrite = s.readStep, s.writeSome
+}
+
+// wait calls readStep until it is over. The calls that wait hold a lock of the
+// socket's: a handler that read from it again would wait for ever.
+func (s *sysConn) wait(by step) error {
+	if s.serving {
+		return errServing
+	}
+	s.inStep, s.inN, s.inErr = by, 0, 0
+	return s.raw.Read(s.onRead)
 }
 
 // readStep reports whether the call is over; else it goes on when the socket is
@@ -62,8 +76,8 @@ func (s *sysConn) readStep(fd uintptr) bool {
 		s.inN = 0
 		s.readOnce(fd)
 		return true
-	case stepIdle:
-		return s.readIdleOnce(fd)
+	case stepServe:
+		return s.serveOnce(fd)
 	}
 	return s.askOnce(fd)
 }
@@ -98,8 +112,8 @@ func (s *sysConn) read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	s.in, s.inErr, s.inStep = p, 0, stepRead
-	err := s.raw.Read(s.onRead)
+	s.in = p
+	err := s.wait(stepRead)
 	s.in = nil
 	return s.readResult(err)
 }
@@ -107,8 +121,8 @@ func (s *sysConn) read(p []byte) (int, error) {
 // readReady reads what is here without waiting. Errors are left to the next
 // read.
 func (s *sysConn) readReady(p []byte) int {
-	s.in, s.inErr, s.inStep = p, 0, stepReady
-	err := s.raw.Read(s.onRead)
+	s.in = p
+	err := s.wait(stepReady)
 	s.in = nil
 	if err != nil || s.inErr != 0 {
 		return 0
@@ -116,18 +130,41 @@ func (s *sysConn) readReady(p []byte) int {
 	return s.inN
 }
 
-// readIdle returns a pooled buffer and the number of bytes read into it.
-func (s *sysConn) readIdle() ([]byte, int, error) {
-	s.inErr, s.inStep = 0, stepIdle
-	err := s.raw.Read(s.onRead)
-	b := s.in
-	s.in = nil
-	n, err := s.readResult(err)
-	if n == 0 && b != nil {
-		Put(b)
-		b = nil
+// serve reads and has it handled, for as long as the handler goes on, all within
+// one wait for the socket. Go's poller is told only of changes, so
+// a read usually has to be tried in vain before it can wait. This wait began
+// before what it brought was read, so that nothing after it can be missed.
+func (s *sysConn) serve() error {
+	s.looked = false
+	_, err := s.readResult(s.wait(stepServe))
+	return err
+}
+
+func (s *sysConn) serveOnce(fd uintptr) bool {
+	for s.readIdleOnce(fd) {
+		b, n := s.in, s.inN
+		s.in = nil
+		if n <= 0 || s.inErr != 0 {
+			Put(b)
+			s.inN = 0
+			return true
+		}
+		s.serving, s.served = true, int(fd)
+		more := s.conn.handle(b, n)
+		s.serving = false
+		if !more {
+			return true
+		}
+		s.inN = 0
+		// What was there already when the wait began, the end of a client that
+		// sends all at once and closes its side above all, came with no change
+		// of its own; nor did what a full buffer has left behind.
+		if s.looked && n < SmallBuffer {
+			return false
+		}
+		s.looked = true
 	}
-	return b, n, err
+	return false
 }
 
 // request looks, writes and reads within one wait for the socket. Go's poller
@@ -137,12 +174,13 @@ func (s *sysConn) readIdle() ([]byte, int, error) {
 // when the socket did not take all at once; nothing has been read then, and
 // rest returns what is left.
 func (s *sysConn) request(head, body []byte, idle bool) (b []byte, n int, whole bool, err error) {
-	s.inStep, s.asked, s.stale = stepAsk, false, false
+	s.asked, s.stale = false, false
+	s.out, s.outBody, s.outErr = head, body, 0
+	by := stepAsk
 	if idle {
-		s.inStep = stepReask
+		by = stepReask
 	}
-	s.out, s.outBody, s.outErr, s.inErr, s.inN = head, body, 0, 0, 0
-	err = s.raw.Read(s.onRead)
+	err = s.wait(by)
 	b, s.in = s.in, nil
 	switch {
 	case s.stale:
@@ -240,7 +278,10 @@ func (s *sysConn) writeOnce(fd uintptr) (int, syscall.Errno) {
 
 func (s *sysConn) write(p []byte) (int, error) {
 	s.out, s.outErr = p, 0
-	err := s.raw.Write(s.onWrite)
+	var err error
+	if !s.serving || !s.writeSome(uintptr(s.served)) {
+		err = s.raw.Write(s.onWrite)
+	}
 	n := len(p) - len(s.out)
 	s.out = nil
 	if err == nil && s.outErr != 0 {
