@@ -23,7 +23,7 @@ func (p *Proxy) relay(x *Exchange, conn *upstream.Conn) (reusable bool) {
 		return false
 	}
 	body := &x.answerBody
-	body.Reset(conn.Conn, h.Framing, h.Size, p.options.Limits)
+	body.Reset(&conn.Conn, h.Framing, h.Size, p.options.Limits)
 	if h.Framing != wire.NoBody && (h.Framing != wire.Length || h.Size > wire.SmallBuffer) {
 		conn.Enlarge()
 	}

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"net"
 	"time"
 
 	"serai/proxy/wire"
@@ -9,12 +10,18 @@ import (
 // Conn is a connection to an Endpoint. It is either put back with Put or
 // closed, once.
 type Conn struct {
-	*wire.Conn
+	wire.Conn
 	Endpoint *Endpoint
 	// Reused says that it has been idle.
 	Reused bool
 
 	idleSince time.Time
+}
+
+func newConn(nc net.Conn, e *Endpoint) *Conn {
+	c := &Conn{Endpoint: e}
+	c.Init(nc)
+	return c
 }
 
 // Get returns an idle connection, or nil. It must be looked at before anything

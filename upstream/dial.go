@@ -35,7 +35,7 @@ func (e *Endpoint) Dial(ctx context.Context, client netip.AddrPort, serverName s
 	if err != nil {
 		return nil, err
 	}
-	return &Conn{Conn: wire.NewConn(c), Endpoint: e}, nil
+	return newConn(c, e), nil
 }
 
 func (d *Dialer) dial(ctx context.Context, t *Target, client netip.AddrPort, serverName string) (net.Conn, error) {

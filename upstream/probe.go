@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
-
-	"serai/proxy/wire"
 )
 
 // Probing starts fast, since a deploy waits for it, and slows down to once a
@@ -94,7 +92,7 @@ func (r *Registry) probeOnce(ctx context.Context, e *Endpoint) error {
 	// The first request is spared the connect, unless more than that makes the
 	// connection, or thousands of them would be kept at once.
 	if e.target.ProxyProtocol == 0 && e.target.Scheme == HTTP && r.prober.spare() {
-		e.Put(&Conn{Conn: wire.NewConn(c), Endpoint: e}, time.Now())
+		e.Put(newConn(c, e), time.Now())
 		return nil
 	}
 	return c.Close()

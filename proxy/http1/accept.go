@@ -6,8 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"time"
-
-	"serai/proxy/wire"
 )
 
 // clientKey is what connections are counted by: an IPv4 address, or the /64 of
@@ -25,7 +23,8 @@ func keyOf(a netip.Addr) clientKey {
 
 // accept takes c over in a goroutine of its own, unless a limit is reached.
 func (s *Server) accept(nc net.Conn, shard int) {
-	c := &conn{server: s, wire: wire.NewConn(nc), shard: shard}
+	c := &conn{server: s, shard: shard}
+	c.wire.Init(nc)
 	_, c.secure = nc.(*tls.Conn)
 	if !s.add(c) {
 		s.refused.Add(1)

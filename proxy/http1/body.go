@@ -32,14 +32,14 @@ func (b *requestBody) reset(c *conn, h *wire.RequestHead) (waited bool) {
 			waited = b.gather(int(h.Size))
 		}
 	}
-	b.Body.Reset(c.wire, h.Framing, h.Size, c.server.options.Limits)
+	b.Body.Reset(&c.wire, h.Framing, h.Size, c.server.options.Limits)
 	return waited
 }
 
 // gather reads up to size bytes, as far as they come soon, and reports whether
 // it had to wait. An error is left to the next read.
 func (b *requestBody) gather(size int) (waited bool) {
-	w := b.conn.wire
+	w := &b.conn.wire
 	for len(w.Buffered()) < size && w.FillReady() {
 	}
 	if len(w.Buffered()) >= size {

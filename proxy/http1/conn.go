@@ -18,7 +18,7 @@ import (
 // socket: what a request needs comes from a pool with its first byte.
 type conn struct {
 	server      *Server
-	wire        *wire.Conn
+	wire        wire.Conn
 	peer, local netip.AddrPort
 	secure      bool
 	serverName  string // that the TLS client asked for

@@ -46,11 +46,11 @@ func (a *answer) Tunnel(h *wire.ResponseHead, to *upstream.Conn) (in, out int64,
 	var wg sync.WaitGroup
 	var inErr error
 	wg.Go(func() {
-		if in, inErr = t.copy(to.Conn, c.wire); inErr != nil {
+		if in, inErr = t.copy(&to.Conn, &c.wire); inErr != nil {
 			end()
 		}
 	})
-	if out, err = t.copy(c.wire, to.Conn); err != nil {
+	if out, err = t.copy(&c.wire, &to.Conn); err != nil {
 		end()
 	}
 	wg.Wait()

@@ -18,28 +18,34 @@ var ErrBufferFull = errors.New("read buffer is full")
 // connection is idle, and with deadlines that cost nothing unless they move.
 // It is used by one goroutine at a time, but for Close and Interrupt.
 type Conn struct {
-	net.Conn
 	sys     sysConn // reads and writes the socket itself when it can
 	handler Handler // of Serve
 
-	buf  []byte      // from the pool, nil while nothing is buffered
-	r, w int         // buf[r:w] is unread
-	huge atomic.Bool // buf is one of the huge buffers that are counted
+	buf  []byte // from the pool, nil while nothing is buffered
+	r, w int    // buf[r:w] is unread
 
-	first [1]byte // of fillFromByte
-
-	readBy, writeBy time.Time // the deadlines that are set
+	readBy, writeBy deadline // that are set
 	interrupted     atomic.Bool
 	deaf            atomic.Bool // only reads are interrupted
+	huge            atomic.Bool // buf is one of the huge buffers that are counted
+	first           [1]byte     // of fillFromByte
+
+	net.Conn
 }
 
 // NewConn wraps c, which it owns from then on.
 func NewConn(c net.Conn) *Conn {
-	conn := &Conn{Conn: c}
-	if sc, ok := c.(syscall.Conn); ok {
-		conn.sys.init(conn, sc)
-	}
+	conn := new(Conn)
+	conn.Init(c)
 	return conn
+}
+
+// Init is NewConn for a Conn that is part of something larger.
+func (c *Conn) Init(nc net.Conn) {
+	c.Conn = nc
+	if sc, ok := nc.(syscall.Conn); ok {
+		c.sys.init(c, sc)
+	}
 }
 
 // Buffered returns the unread bytes. They are valid until the next read.
@@ -202,7 +208,7 @@ func (c *Conn) fillFromByte(rest time.Duration) error {
 	c.buf, c.r, c.w = GetSmall(), 0, 1
 	c.buf[0] = c.first[0]
 	if err == nil {
-		if now := time.Now(); c.readBy.Sub(now) > rest+slack {
+		if now := time.Now(); c.readBy-since(now) > deadline(rest+slack) {
 			c.ReadWithin(now, rest)
 		}
 		n, _ = c.Conn.Read(c.buf[1:]) // its error is the next read's
@@ -235,7 +241,7 @@ const slack = time.Second
 // second longer. Zero means no limit.
 func (c *Conn) ReadWithin(now time.Time, d time.Duration) {
 	if move(&c.readBy, now, d) {
-		c.SetReadDeadline(c.readBy)
+		c.SetReadDeadline(c.readBy.time())
 		c.stayInterrupted()
 	}
 }
@@ -243,23 +249,38 @@ func (c *Conn) ReadWithin(now time.Time, d time.Duration) {
 // WriteWithin does the same for writes.
 func (c *Conn) WriteWithin(now time.Time, d time.Duration) {
 	if move(&c.writeBy, now, d) {
-		c.SetWriteDeadline(c.writeBy)
+		c.SetWriteDeadline(c.writeBy.time())
 		c.stayInterrupted()
 	}
 }
 
-// move moves a deadline to d after now, and reports whether that is worth it.
-func move(set *time.Time, now time.Time, d time.Duration) bool {
+// deadline is a time in nanoseconds since start, 0 for none: a third of the
+// size of a time.Time, of which each connection has two.
+type deadline time.Duration
+
+var start = time.Now()
+
+func since(t time.Time) deadline { return deadline(t.Sub(start)) }
+
+func (d deadline) time() time.Time {
 	if d == 0 {
-		moved := !set.IsZero()
-		*set = time.Time{}
+		return time.Time{}
+	}
+	return start.Add(time.Duration(d))
+}
+
+// move moves a deadline to d after now, and reports whether that is worth it.
+func move(set *deadline, now time.Time, d time.Duration) bool {
+	if d == 0 {
+		moved := *set != 0
+		*set = 0
 		return moved
 	}
-	want := now.Add(d)
-	if late := set.Sub(want); late >= 0 && late <= slack {
+	want := since(now) + deadline(d)
+	if late := *set - want; *set != 0 && late >= 0 && late <= deadline(slack) {
 		return false
 	}
-	*set = want.Add(min(slack, d))
+	*set = want + deadline(min(slack, d))
 	return true
 }
 
@@ -294,7 +315,7 @@ func (c *Conn) stayInterrupted() {
 func (c *Conn) Resume() {
 	c.interrupted.Store(false)
 	c.deaf.Store(false)
-	c.readBy, c.writeBy = time.Time{}, time.Time{}
+	c.readBy, c.writeBy = 0, 0
 	c.SetDeadline(time.Time{})
 }
 
