@@ -19,6 +19,7 @@ import (
 
 	"serai/proxy"
 	"serai/proxy/http1"
+	"serai/proxy/wire"
 )
 
 // web runs a data path with one service, web.example.org, on a hand-written
@@ -223,6 +224,27 @@ func TestPipelining(t *testing.T) {
 		if body := c.status("GET", 200, ""); body != itoa(i+1) {
 			t.Fatalf("answer %d is %q", i+1, body)
 		}
+	}
+}
+
+// TestPipelinedBeyondABuffer: requests of 64 bytes fill a buffer to its end, so
+// that nothing tells of what is left in the socket.
+func TestPipelinedBeyondABuffer(t *testing.T) {
+	k, o := web(t, settings{})
+	c := k.dial()
+	c.send("GET / HTTP/1.1", "Host: web.example.org", "")
+	in := o.next()
+	in.head()
+	in.ok("x")
+	c.status("GET", 200, "")
+	const line, end, many = "GET /", " HTTP/1.1\r\nHost: web.example.org\r\n\r\n", 3 * wire.TinyBuffer / 64
+	c.write(strings.Repeat(line+strings.Repeat("x", 64-len(line+end))+end, many))
+	for range many {
+		in.head()
+		in.ok("x")
+	}
+	for range many {
+		c.status("GET", 200, "")
 	}
 }
 
@@ -680,6 +702,27 @@ func TestDrain(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Errorf("shutdown: %v", err)
 	}
+}
+
+// TestDrainCutsWhatGoesOn: when the time is over a request that waits for its
+// answer, one that uploads, and a silent connection all end.
+func TestDrainCutsWhatGoesOn(t *testing.T) {
+	k, o := web(t, settings{})
+	waits, uploads, silent := k.dial(), k.dial(), k.dial()
+	waits.send("GET / HTTP/1.1", "Host: web.example.org", "")
+	in := o.next()
+	in.head()
+	uploads.send("POST / HTTP/1.1", "Host: web.example.org", "Content-Length: 1000000", "", "begins")
+	until(t, "all connections", func() bool { return k.server.Status().Conns == 3 })
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := k.server.Shutdown(ctx); err == nil {
+		t.Error("nothing was cut")
+	}
+	for _, c := range []*peer{waits, uploads, silent} {
+		c.ended()
+	}
+	in.ended()
 }
 
 // flaky fails every other accept as if no descriptor were left.

@@ -5,10 +5,13 @@ import (
 	"sync/atomic"
 )
 
-// Buffer sizes in bytes. A small one holds nearly every head and small body; a
-// large one holds the largest head and is what bodies are copied through; a
-// huge one spares a body of many megabytes a fifth of its cost.
+// Buffer sizes in bytes. A tiny one holds most requests without a body, of
+// which thousands may be waiting for their answers; a small one holds nearly
+// every head and small body; a large one holds the largest head and is what
+// bodies are copied through; a huge one spares a body of many megabytes a fifth
+// of its cost.
 const (
+	TinyBuffer  = 2 << 10
 	SmallBuffer = 8 << 10
 	LargeBuffer = 64 << 10
 	HugeBuffer  = 256 << 10
@@ -36,13 +39,17 @@ func takeHuge() bool {
 
 // The pools hold pointers to arrays, so that neither Get nor Put allocates.
 var (
+	tinyBuffers  = sync.Pool{New: func() any { return new([TinyBuffer]byte) }}
 	smallBuffers = sync.Pool{New: func() any { return new([SmallBuffer]byte) }}
 	largeBuffers = sync.Pool{New: func() any { return new([LargeBuffer]byte) }}
 	hugeBuffers  = sync.Pool{New: func() any { return new([HugeBuffer]byte) }}
 )
 
-// GetSmall and GetLarge take a buffer from its pool; Put gives back one that
-// was taken, whatever its size. A nil or foreign slice is left alone.
+// getTiny, GetSmall and GetLarge take a buffer from its pool; Put gives back one
+// that was taken, whatever its size. A nil or foreign slice is left alone.
+func getTiny() []byte { return tinyBuffers.Get().(*[TinyBuffer]byte)[:] }
+
+// GetSmall takes a buffer of SmallBuffer bytes.
 func GetSmall() []byte { return smallBuffers.Get().(*[SmallBuffer]byte)[:] }
 
 // GetLarge takes a buffer of LargeBuffer bytes.
@@ -51,6 +58,8 @@ func GetLarge() []byte { return largeBuffers.Get().(*[LargeBuffer]byte)[:] }
 // Put gives a buffer back. It must not be used afterwards.
 func Put(b []byte) {
 	switch cap(b) {
+	case TinyBuffer:
+		tinyBuffers.Put((*[TinyBuffer]byte)(b[:TinyBuffer]))
 	case SmallBuffer:
 		smallBuffers.Put((*[SmallBuffer]byte)(b[:SmallBuffer]))
 	case LargeBuffer:

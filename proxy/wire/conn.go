@@ -67,10 +67,11 @@ func (c *Conn) Fill() error {
 	case c.w == len(c.buf) && c.r > 0:
 		c.w = copy(c.buf, c.buf[c.r:c.w])
 		c.r = 0
+	case len(c.buf) >= LargeBuffer && c.w == len(c.buf):
+		return ErrBufferFull
+	case len(c.buf) == TinyBuffer && c.w == len(c.buf):
+		c.enlarge(GetSmall())
 	case c.w == len(c.buf):
-		if len(c.buf) >= LargeBuffer {
-			return ErrBufferFull
-		}
 		c.enlarge(GetLarge())
 	}
 	n, err := c.Read(c.buf[c.w:])

@@ -19,7 +19,7 @@ type sysConn struct {
 	onRead  func(fd uintptr) bool // readStep
 	onWrite func(fd uintptr) bool // writeSome
 	conn    *Conn                 // whose handler serve calls
-	served  int                   // the socket while the handler is at work
+	fd      uintptr               // of the socket, while the handler is at work
 
 	// What the calls under way work on, one that reads and one that writes: the
 	// functions handed to raw are made once, so that no call allocates.
@@ -42,8 +42,8 @@ type step uint8
 const (
 	stepRead  step = iota // into in, waiting for something to come
 	stepReady             // into in, what is here
-	stepServe             // into a buffer that is taken when there is something, and hand it to the handler
-	stepAsk               // write a request over a new connection, then read as stepServe does
+	stepServe             // into a buffer that is taken when there is something, for the handler
+	stepAsk               // write a request over a new connection, then into such a buffer
 	stepReask             // the same over one that was idle
 )
 
@@ -98,8 +98,9 @@ func (s *sysConn) readOnce(fd uintptr) bool {
 	}
 }
 
-func (s *sysConn) readIdleOnce(fd uintptr) bool {
-	s.in = GetSmall()
+// readIdleOnce takes a buffer, and gives it back when there is nothing to read.
+func (s *sysConn) readIdleOnce(fd uintptr, get func() []byte) bool {
+	s.in = get()
 	if s.readOnce(fd) {
 		return true
 	}
@@ -131,9 +132,9 @@ func (s *sysConn) readReady(p []byte) int {
 }
 
 // serve reads and has it handled, for as long as the handler goes on, all within
-// one wait for the socket. Go's poller is told only of changes, so
-// a read usually has to be tried in vain before it can wait. This wait began
-// before what it brought was read, so that nothing after it can be missed.
+// one wait for the socket. Go's poller is told only of changes, so a read
+// usually has to be tried in vain before it can wait. This wait began before what
+// it brought was read: a change since then ends it.
 func (s *sysConn) serve() error {
 	s.looked = false
 	_, err := s.readResult(s.wait(stepServe))
@@ -141,26 +142,24 @@ func (s *sysConn) serve() error {
 }
 
 func (s *sysConn) serveOnce(fd uintptr) bool {
-	for s.readIdleOnce(fd) {
+	for s.readIdleOnce(fd, getTiny) {
 		b, n := s.in, s.inN
 		s.in = nil
-		if n <= 0 || s.inErr != 0 {
+		if s.inErr != 0 || n == 0 {
 			Put(b)
-			s.inN = 0
 			return true
 		}
-		s.serving, s.served = true, int(fd)
+		s.serving, s.fd = true, fd
 		more := s.conn.handle(b, n)
 		s.serving = false
 		if !more {
 			return true
 		}
-		s.inN = 0
-		// What was there already when the wait began, the end of a client that
-		// sends all at once and closes its side above all, came with no change
-		// of its own; nor did what a full buffer has left behind.
-		if s.looked && n < SmallBuffer {
-			return false
+		// What a full buffer left behind is no change, nor is the end of a client
+		// that closed its side with what it sent. That end is looked for once: who
+		// does so sends one request.
+		if s.looked && n < len(b) {
+			break
 		}
 		s.looked = true
 	}
@@ -208,7 +207,7 @@ func (s *sysConn) rest() (head, body []byte) {
 
 func (s *sysConn) askOnce(fd uintptr) bool {
 	if s.asked {
-		return s.readIdleOnce(fd)
+		return s.readIdleOnce(fd, GetSmall)
 	}
 	s.asked = true
 	if s.inStep == stepReask && !silent(fd) {
@@ -220,7 +219,7 @@ func (s *sysConn) askOnce(fd uintptr) bool {
 	}
 	// Wait for the answer. A connection that was not looked at is new: its
 	// peer has nothing to say yet, but may have closed it.
-	return s.inStep == stepAsk && s.readIdleOnce(fd)
+	return s.inStep == stepAsk && s.readIdleOnce(fd, GetSmall)
 }
 
 // silent reports whether there is nothing to read on fd, not even its end.
@@ -279,7 +278,7 @@ func (s *sysConn) writeOnce(fd uintptr) (int, syscall.Errno) {
 func (s *sysConn) write(p []byte) (int, error) {
 	s.out, s.outErr = p, 0
 	var err error
-	if !s.serving || !s.writeSome(uintptr(s.served)) {
+	if !s.serving || !s.writeSome(s.fd) {
 		err = s.raw.Write(s.onWrite)
 	}
 	n := len(p) - len(s.out)
