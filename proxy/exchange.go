@@ -64,6 +64,9 @@ type Body interface {
 	// Next returns the next bytes, valid until the next call; io.EOF after
 	// the clean end.
 	Next() ([]byte, error)
+	// Pull moves the next bytes into p instead, and returns how many. Where it
+	// returns none and no error, Next has them.
+	Pull(p *wire.Pipe) (int, error)
 	// Ready reports whether Next would return bytes without waiting.
 	Ready() bool
 	// Done reports whether the clean end has been seen.
@@ -88,6 +91,9 @@ type Responder interface {
 	Write(p []byte) error
 	// Flush sends what is held back.
 	Flush() error
+	// Plain returns the client's connection where the body's bytes, once Flush
+	// has been called, may be written to it as they are; nil where not.
+	Plain() *wire.Conn
 	// Finish ends the answer.
 	Finish(trailers []wire.Field) error
 	// Abort ends the answer so that the client sees that it was cut.

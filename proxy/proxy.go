@@ -52,6 +52,9 @@ type Options struct {
 	RequestBodyIdle time.Duration
 	// WriteIdle bounds each wait for the instance to take more, 30s.
 	WriteIdle time.Duration
+	// Splice moves bodies of a MiB and more within the kernel where both sides
+	// are plain TCP.
+	Splice bool
 	// Log gets every ended exchange; nil for none. It must not keep it.
 	Log func(*Exchange)
 	// Logger gets what an operator must know; nil discards it.

@@ -28,6 +28,12 @@ func (p *Proxy) relay(x *Exchange, conn *upstream.Conn) (reusable bool) {
 		conn.Enlarge()
 	}
 	idle := x.Route.Options.BodyIdle
+	var pipe *wire.Pipe
+	client := r.Plain()
+	if client != nil && p.splices(h.Framing, h.Size, conn) {
+		pipe = wire.NewPipe()
+		defer pipe.Close()
+	}
 	for {
 		if !body.Ready() && !body.Done() {
 			if err := r.Flush(); err != nil {
@@ -38,7 +44,11 @@ func (p *Proxy) relay(x *Exchange, conn *upstream.Conn) (reusable bool) {
 			x.waiting.Store(now.UnixNano())
 			conn.ReadWithin(now, idle)
 		}
-		data, err := body.Next()
+		var data []byte
+		n, err := body.Pull(pipe)
+		if n == 0 && err == nil {
+			data, err = body.Next()
+		}
 		if err == io.EOF {
 			break
 		}
@@ -50,8 +60,14 @@ func (p *Proxy) relay(x *Exchange, conn *upstream.Conn) (reusable bool) {
 			}
 			return false
 		}
-		x.BytesOut += int64(len(data))
-		if err := r.Write(data); err != nil {
+		if n > 0 {
+			client.WriteWithin(time.Now(), p.options.WriteIdle)
+			err = pipe.Drain(client)
+		} else {
+			n, err = len(data), r.Write(data)
+		}
+		x.BytesOut += int64(n)
+		if err != nil {
 			x.cut("client-gone")
 			return false
 		}
@@ -60,6 +76,12 @@ func (p *Proxy) relay(x *Exchange, conn *upstream.Conn) (reusable bool) {
 		x.Reason = "client-gone"
 	}
 	return keepAlive
+}
+
+// splices reports whether a body between conn and its client goes through a pipe.
+func (p *Proxy) splices(f wire.Framing, size int64, conn *upstream.Conn) bool {
+	const worth = 1 << 20
+	return p.options.Splice && f == wire.Length && size >= worth && conn.Plain()
 }
 
 // filterAnswer marks the fields of the answer that belong to the instance's

@@ -112,17 +112,27 @@ func (p *Proxy) stream(x *Exchange, conn *upstream.Conn) {
 func (p *Proxy) copyBody(x *Exchange, s *streaming, conn *upstream.Conn) error {
 	chunked := x.Head.Framing == wire.Chunked
 	limit := x.Route.Options.MaxBody
+	var pipe *wire.Pipe
+	if p.splices(x.Head.Framing, x.Head.Size, conn) {
+		pipe = wire.NewPipe()
+		defer pipe.Close()
+	}
 	var out []byte
 	if chunked {
 		out = wire.GetLarge()[:0]
 		defer func() { wire.Put(out) }()
 	}
 	for {
-		data, err := x.Body.Next()
+		var data []byte
+		n, err := x.Body.Pull(pipe)
+		if n == 0 && err == nil {
+			data, err = x.Body.Next()
+			n = len(data)
+		}
 		if err != nil && err != io.EOF {
 			return err
 		}
-		s.bytes += int64(len(data))
+		s.bytes += int64(n)
 		s.whole.Store(x.Body.Done())
 		if limit > 0 && s.bytes > limit {
 			return wire.ErrBodyTooLong
@@ -130,6 +140,12 @@ func (p *Proxy) copyBody(x *Exchange, s *streaming, conn *upstream.Conn) error {
 		now := time.Now()
 		s.last.Store(now.UnixNano())
 		conn.WriteWithin(now, p.options.WriteIdle)
+		if n > len(data) {
+			if pipe.Drain(&conn.Conn) != nil {
+				return errUpstream
+			}
+			continue
+		}
 		send := data
 		if chunked {
 			// A chunk's data is at most a buffer: what does not fit beside its

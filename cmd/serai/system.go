@@ -91,7 +91,7 @@ func newSystem(c *serveCommand, env *environment, logger *slog.Logger) (s *syste
 	errs = append(errs, err)
 	o := proxy.Options{
 		Router: s.router, TrustedProxies: prefixes(c.TrustedProxies), ReadyPath: c.ReadyPath,
-		Ready: func() bool { return status() }, Limits: limits, RetryShare: c.RetryShare,
+		Ready: func() bool { return status() }, Limits: limits, RetryShare: c.RetryShare, Splice: c.Splice,
 		RequestBodyIdle: c.BodyIdle.value(), WriteIdle: c.WriteIdle.value(), Logger: logger,
 	}
 	if s.accessLog != nil {

@@ -111,6 +111,15 @@ func (a *answer) Flush() error {
 	return err
 }
 
+// Plain returns the client's connection where the body's bytes may be written to
+// it as they are.
+func (a *answer) Plain() *wire.Conn {
+	if a.chunked || !a.conn.wire.Plain() {
+		return nil
+	}
+	return &a.conn.wire
+}
+
 func (a *answer) send(p []byte) error {
 	// The first write comes right after what it answers; later ones may have had
 	// to wait for each other.

@@ -64,6 +64,14 @@ func (b *requestBody) Next() ([]byte, error) {
 	return b.Body.Next()
 }
 
+// Pull is wire.Body's, within the body's idle time.
+func (b *requestBody) Pull(p *wire.Pipe) (int, error) {
+	if p != nil {
+		b.conn.wire.ReadWithin(time.Now(), b.conn.server.options.BodyIdle)
+	}
+	return b.Body.Pull(p)
+}
+
 // Interrupt makes a Next that waits in another goroutine fail. The answer can
 // still be written.
 func (b *requestBody) Interrupt() {

@@ -342,9 +342,10 @@ func TestCutAnswer(t *testing.T) {
 	for name, lines := range map[string][]string{
 		"length":  {"HTTP/1.1 200 OK", "Content-Length: 1000", "", "abc"},
 		"chunked": {"HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "", "3", "abc"},
+		"spliced": {"HTTP/1.1 200 OK", "Content-Length: 4194304", "", strings.Repeat("abc", 1<<20)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			k, o := web(t, settings{})
+			k, o := web(t, settings{proxy: proxy.Options{Splice: true}})
 			c := k.dial()
 			c.send("GET / HTTP/1.1", "Host: web.example.org", "")
 			in := o.next()
@@ -584,21 +585,34 @@ func TestWebSocket(t *testing.T) {
 
 // TestLargeBodies sends the same bytes both ways, many at once.
 func TestLargeBodies(t *testing.T) {
+	t.Run("copied", func(t *testing.T) { largeBodies(t, proxy.Options{}) })
+	t.Run("spliced", func(t *testing.T) { largeBodies(t, proxy.Options{Splice: true}) })
+}
+
+func largeBodies(t *testing.T, o proxy.Options) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		http.NewResponseController(w).EnableFullDuplex()
+		w.Header().Set("Content-Length", r.Header.Get("Content-Length"))
 		w.(http.Flusher).Flush()
 		io.Copy(w, r.Body)
 	}))
 	defer server.Close()
-	k := newStack(t, settings{})
+	const size, many = 10 << 20, 8
+	var in, out atomic.Int64
+	o.Log = func(x *proxy.Exchange) { in.Add(x.BytesIn); out.Add(x.BytesOut) }
+	k := newStack(t, settings{proxy: o})
 	k.service("web", []string{server.Listener.Addr().String()}, "ingress.host=*")
 	var running sync.WaitGroup
-	for seed := range uint64(8) {
+	for seed := range uint64(many) {
 		running.Go(func() {
-			const size = 10 << 20
 			sent, came := sha256.New(), sha256.New()
 			body := io.TeeReader(io.LimitReader(rand.NewChaCha8([32]byte{byte(seed)}), size), sent)
-			res, err := http.Post("http://"+k.address+"/", "application/octet-stream", body)
+			req, _ := http.NewRequest("POST", "http://"+k.address+"/", body)
+			req.ContentLength = size
+			if seed%2 == 1 {
+				req.ContentLength = -1 // in chunks
+			}
+			res, err := http.DefaultClient.Do(req)
 			if err != nil {
 				t.Error(err)
 				return
@@ -610,6 +624,10 @@ func TestLargeBodies(t *testing.T) {
 		})
 	}
 	running.Wait()
+	until(t, "the log", func() bool { return in.Load() >= many*size && out.Load() >= many*size })
+	if in.Load() != many*size || out.Load() != many*size {
+		t.Errorf("%d and %d bytes were counted, not %d", in.Load(), out.Load(), many*size)
+	}
 	http.DefaultClient.CloseIdleConnections()
 }
 

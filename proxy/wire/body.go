@@ -70,15 +70,37 @@ func (b *Body) fill() error {
 		b.conn.enlargeMore()
 	}
 	err := b.conn.Fill()
-	switch {
-	case err == io.EOF && b.framing == UntilEOF:
-		return io.EOF
-	case err == io.EOF:
-		return ErrBodyCut
-	case err == ErrBufferFull:
+	if err == ErrBufferFull {
 		return ErrTrailer // nothing else waits for so much at once
 	}
+	return b.ended(err)
+}
+
+// ended returns what the error of a read means for the body.
+func (b *Body) ended(err error) error {
+	if err == io.EOF && b.framing != UntilEOF {
+		return ErrBodyCut
+	}
 	return err
+}
+
+// Pull moves the next bytes of the content into an empty p and returns how many.
+// It returns none, and no error, where only Next has them: p is nil, they have
+// been read already, or do not come over the socket as they are. Errors are
+// Next's.
+func (b *Body) Pull(p *Pipe) (int, error) {
+	if p == nil || b.framing != Length || b.Ready() || b.err != nil || !b.conn.Plain() {
+		return 0, nil
+	}
+	n, err := p.fill(b.conn, b.left)
+	if err != nil {
+		b.err = b.ended(err)
+		return 0, b.err
+	}
+	if b.left -= int64(n); b.left == 0 {
+		b.err = io.EOF
+	}
+	return n, nil
 }
 
 // Ready reports whether Next would return bytes without reading.

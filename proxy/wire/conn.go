@@ -234,6 +234,9 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
+// Plain reports whether bytes go over the socket as they are: there is no TLS.
+func (c *Conn) Plain() bool { return c.sys.ok() }
+
 // slack is how much later than asked a deadline may strike. Setting a timer
 // costs more than parsing a head, so one is set only when it moves by more.
 const slack = time.Second

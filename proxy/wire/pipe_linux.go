@@ -1,0 +1,113 @@
+package wire
+
+import (
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Pipe moves bytes of large bodies from one socket to another within the kernel
+// (splice(2)), which copies them neither in nor out. It is filled and then
+// drained, again and again.
+type Pipe struct {
+	r, w int
+	held int // bytes in the pipe
+
+	// Of the call under way; the functions are made once.
+	most    int
+	n       int
+	err     error
+	onFill  func(fd uintptr) bool
+	onDrain func(fd uintptr) bool
+}
+
+// NewPipe makes a Pipe, nil where there are as many as huge buffers may be, or
+// the system has none.
+func NewPipe() *Pipe {
+	if !takeHuge() {
+		return nil
+	}
+	var ends [2]int
+	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		hugeTaken.Add(-1)
+		return nil
+	}
+	p := &Pipe{r: ends[0], w: ends[1]}
+	p.onFill, p.onDrain = p.fillOnce, p.drainOnce
+	unix.FcntlInt(uintptr(p.w), unix.F_SETPIPE_SZ, HugeBuffer) // or as many as it holds
+	return p
+}
+
+// Close gives the pipe back, with what is in it. A nil Pipe has nothing to give.
+func (p *Pipe) Close() {
+	if p != nil {
+		unix.Close(p.r)
+		unix.Close(p.w)
+		hugeTaken.Add(-1)
+	}
+}
+
+// fill moves up to most bytes from c into the pipe, which is empty, and returns
+// how many.
+func (p *Pipe) fill(c *Conn, most int64) (int, error) {
+	p.most, p.n, p.err = int(min(most, HugeBuffer)), 0, nil
+	if err := c.sys.raw.Read(p.onFill); err != nil {
+		return 0, err
+	}
+	p.held = p.n
+	return p.n, p.err
+}
+
+// Drain moves all that the pipe holds to c.
+func (p *Pipe) Drain(c *Conn) error {
+	p.err = nil
+	if err := c.sys.raw.Write(p.onDrain); err != nil {
+		return err
+	}
+	return p.err
+}
+
+func (p *Pipe) fillOnce(fd uintptr) bool {
+	n, done, err := spliceOnce(int(fd), p.w, p.most)
+	switch {
+	case !done:
+		return false
+	case err != nil:
+		p.err = os.NewSyscallError("splice", err)
+	case n == 0:
+		p.err = io.EOF
+	default:
+		p.n = n
+	}
+	return true
+}
+
+func (p *Pipe) drainOnce(fd uintptr) bool {
+	for p.held > 0 {
+		n, done, err := spliceOnce(p.r, int(fd), p.held)
+		switch {
+		case !done:
+			return false
+		case err != nil:
+			p.err = os.NewSyscallError("splice", err)
+			return true
+		}
+		p.held -= n
+	}
+	return true
+}
+
+// spliceOnce calls splice. Done is false when it would have had to wait.
+func spliceOnce(from, to, most int) (n int, done bool, err error) {
+	for {
+		n, err := unix.Splice(from, nil, to, nil, most, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
+		switch err {
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return 0, false, nil
+		default:
+			return int(n), true, err
+		}
+	}
+}
