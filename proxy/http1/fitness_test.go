@@ -1,10 +1,8 @@
 package http1_test
 
 import (
-	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"serai/upstream"
 )
@@ -49,13 +47,7 @@ func TestEjection(t *testing.T) {
 	go good.serve("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na")
 	go bad.serve("")
 	k.service("web", []string{good.address, bad.address}, "ingress.host=a.test", "ingress.lb=round-robin")
-	// As long as only one of them is ready it is spared.
-	unready := func(e upstream.EndpointStatus) bool { return e.State != upstream.Ready }
-	for end := time.Now().Add(long); slices.ContainsFunc(k.registry.Endpoints(), unready); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("an instance is not ready")
-		}
-	}
+	k.awaitReady()
 	failed := 0
 	for range 100 {
 		c := k.dial()

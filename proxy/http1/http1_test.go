@@ -3,6 +3,7 @@ package http1_test
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -321,7 +322,10 @@ func TestBadAnswers(t *testing.T) {
 			go func() { // a connection that was idle is given a second chance
 				for {
 					select {
-					case in := <-o.conns:
+					case in, open := <-o.conns:
+						if !open {
+							return
+						}
 						in.r.ReadString('\n')
 						io.WriteString(in, c.raw)
 						in.Conn.(*net.TCPConn).CloseWrite()
@@ -669,13 +673,15 @@ func TestDrainAnswersWhoJustCame(t *testing.T) {
 		defer cancel()
 		ended <- k.server.Shutdown(ctx)
 	}()
-	for {
-		c, err := net.Dial("tcp", k.address)
-		if err != nil {
-			break // the listener is closed
+	// Until the listener is closed. A SYN that meets it in the middle is lost, and
+	// sent again after a second, which is as long as the client is waited for.
+	until(t, "a refused connect", func() bool {
+		c, err := net.DialTimeout("tcp", k.address, 50*time.Millisecond)
+		if err == nil {
+			c.Close()
 		}
-		c.Close()
-	}
+		return errors.Is(err, syscall.ECONNREFUSED)
+	})
 	fresh.send("GET / HTTP/1.1", "Host: web.example.org", "")
 	in := o.next()
 	in.head()

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -116,6 +117,15 @@ func (k *stack) service(name string, addresses []string, tags ...string) {
 		delete(k.known, key)
 	}
 	k.builder.Update(&discovery.Snapshot{Services: k.known, Index: k.index})
+}
+
+// awaitReady waits until every instance is ready: as long as one of them is the
+// only one, all requests go there.
+func (k *stack) awaitReady() {
+	k.t.Helper()
+	until(k.t, "ready instances", func() bool {
+		return !slices.ContainsFunc(k.registry.Endpoints(), func(e upstream.EndpointStatus) bool { return e.State != upstream.Ready })
+	})
 }
 
 // origin is an instance that a test writes by hand.

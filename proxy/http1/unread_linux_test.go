@@ -2,13 +2,10 @@ package http1_test
 
 import (
 	"net"
-	"slices"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"serai/upstream"
 )
 
 // TestUnreadIsRepeated: an instance that is stopped closes connections whose
@@ -35,6 +32,7 @@ func TestUnreadIsRepeated(t *testing.T) {
 	good := newOrigin(t)
 	go good.serve("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na")
 	k.service("web", []string{l.Addr().String(), good.address}, "ingress.host=a.test", "ingress.lb=round-robin", "ingress.retries=0")
+	k.awaitReady()
 	for range 8 {
 		c := k.dial()
 		c.send("POST / HTTP/1.1", "Host: a.test", "Content-Length: 1", "", "x")
@@ -64,9 +62,7 @@ func TestRetriesCountRepeatsOnly(t *testing.T) {
 		go closing.serve("") // reads, and closes
 		go good.serve("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na")
 		k.service("web", []string{gone.address, closing.address, good.address}, "ingress.host=a.test", "ingress.lb=random", "ingress.retries=1")
-		until(t, "ready instances", func() bool {
-			return !slices.ContainsFunc(k.registry.Endpoints(), func(e upstream.EndpointStatus) bool { return e.State != upstream.Ready })
-		})
+		k.awaitReady()
 		gone.port.Close()
 		go gone.serve("") // over the connection that the probe has made
 		c := k.dial()

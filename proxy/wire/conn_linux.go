@@ -149,6 +149,10 @@ func (s *sysConn) serveOnce(fd uintptr) bool {
 			Put(b)
 			return true
 		}
+		full := n == len(b)
+		if full {
+			b, n = s.readOn(fd, b)
+		}
 		s.serving, s.fd = true, fd
 		more := s.conn.handle(b, n)
 		s.serving = false
@@ -158,12 +162,27 @@ func (s *sysConn) serveOnce(fd uintptr) bool {
 		// What a full buffer left behind is no change, nor is the end of a client
 		// that closed its side with what it sent. That end is looked for once: who
 		// does so sends one request.
-		if s.looked && n < len(b) {
+		if s.looked && !full {
 			break
 		}
 		s.looked = true
 	}
 	return false
+}
+
+// readOn moves what is in full to a larger buffer, and reads what else is here.
+// Errors are left to the next read.
+func (s *sysConn) readOn(fd uintptr, full []byte) (b []byte, n int) {
+	b = GetSmall()
+	n = copy(b, full)
+	Put(full)
+	s.in, s.inN = b[n:], 0
+	s.readOnce(fd)
+	s.in = nil
+	if s.inErr == 0 {
+		n += s.inN
+	}
+	return b, n
 }
 
 // request looks, writes and reads within one wait for the socket. Go's poller
