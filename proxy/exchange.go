@@ -3,7 +3,6 @@ package proxy
 import (
 	"net/netip"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"serai/proxy/wire"
@@ -106,7 +105,7 @@ type Responder interface {
 // attempt is what another goroutine may ask of the exchange, to end it when
 // the client has left.
 type attempt struct {
-	waiting atomic.Int64 // Unix nanoseconds since when it waits, 0 when not
+	waiting wire.Moment // since when it waits, zero when it does not
 
 	mu   sync.Mutex
 	conn *upstream.Conn // the one that is read from
@@ -126,10 +125,7 @@ func (x *Exchange) holds() int64 {
 // WaitingSince returns since when the exchange has been waiting for an
 // instance or for its answer; zero when it is not.
 func (x *Exchange) WaitingSince() time.Time {
-	if ns := x.waiting.Load(); ns != 0 {
-		return time.Unix(0, ns)
-	}
-	return time.Time{}
+	return x.waiting.Time()
 }
 
 // Cancel ends the exchange's wait because the client has left. It may be
@@ -195,7 +191,7 @@ func (x *Exchange) Reset() {
 	x.Status, x.Reason, x.Retries = 0, "", 0
 	x.BytesIn, x.BytesOut = 0, 0
 	x.Queued, x.Connected, x.FirstByte, x.Upgraded = 0, 0, 0, false
-	x.waiting.Store(0)
+	x.waiting.Clear()
 	x.mu.Lock()
 	x.conn, x.left, x.lost, x.gone = nil, false, false, nil
 	x.mu.Unlock()

@@ -135,27 +135,25 @@ func (p *Proxy) fail(x *Exchange, f *failure) {
 // attempt sends the request to m once and relays the answer. Nil means that
 // the exchange is over, for good or ill.
 func (p *Proxy) attempt(x *Exchange, m *upstream.Member) *failure {
-	conn, f := p.connect(x, m)
-	if f != nil {
-		return f
-	}
-	if !x.hold(conn) {
-		conn.Close()
-		x.cut("client-gone")
-		return nil
-	}
-	x.waiting.Store(x.Start.UnixNano())
-	f, reusable := p.roundTrip(x, m, conn)
+	var conn *upstream.Conn
+	var reusable bool
+	f := stale
 	for f == stale {
-		conn.Close()
 		if conn, f = p.connect(x, m); f != nil {
 			x.hold(nil)
 			return f
 		}
-		x.hold(conn)
-		f, reusable = p.roundTrip(x, m, conn)
+		if !x.hold(conn) {
+			conn.Close()
+			x.cut("client-gone")
+			return nil
+		}
+		x.waiting.Set(x.Start)
+		if f, reusable = p.roundTrip(x, m, conn); f == stale {
+			conn.Close()
+		}
 	}
-	x.waiting.Store(0)
+	x.waiting.Clear()
 	stillThere := x.hold(nil)
 	x.stopUpload(conn)
 	x.Now = time.Now()

@@ -50,7 +50,8 @@ type Options struct {
 	RetryMin   int
 	// RequestBodyIdle bounds each wait for more of a request's body, 30s.
 	RequestBodyIdle time.Duration
-	// WriteIdle bounds each wait for the instance to take more, 30s.
+	// WriteIdle bounds each wait for the instance to take more, 30s; with Splice
+	// the client's, too.
 	WriteIdle time.Duration
 	// Splice moves bodies of a MiB and more within the kernel where both sides
 	// are plain TCP.
@@ -201,9 +202,9 @@ func (p *Proxy) pick(x *Exchange) *upstream.Member {
 			deadline = x.Now.Add(x.Route.Options.Wait)
 			defer func(began time.Time) { x.Queued += x.Now.Sub(began) }(x.Now)
 		}
-		x.waiting.Store(x.Now.UnixNano())
+		x.waiting.Set(x.Now)
 		next, err := pool.Room().Wait(time.Until(deadline), x.holds(), x.whenGone())
-		x.waiting.Store(0)
+		x.waiting.Clear()
 		x.Now = time.Now()
 		if err != nil {
 			p.noInstance(x, err)

@@ -24,16 +24,16 @@ func (p *Proxy) relay(x *Exchange, conn *upstream.Conn) (reusable bool) {
 	}
 	body := &x.answerBody
 	body.Reset(&conn.Conn, h.Framing, h.Size, p.options.Limits)
-	if h.Framing != wire.NoBody && (h.Framing != wire.Length || h.Size > wire.SmallBuffer) {
-		conn.Enlarge()
-	}
-	idle := x.Route.Options.BodyIdle
 	var pipe *wire.Pipe
 	client := r.Plain()
 	if client != nil && p.splices(h.Framing, h.Size, conn) {
 		pipe = wire.NewPipe()
 		defer pipe.Close()
 	}
+	if pipe == nil && h.Framing != wire.NoBody && (h.Framing != wire.Length || h.Size > wire.SmallBuffer) {
+		conn.Enlarge()
+	}
+	idle := x.Route.Options.BodyIdle
 	for {
 		if !body.Ready() && !body.Done() {
 			if err := r.Flush(); err != nil {
@@ -41,7 +41,7 @@ func (p *Proxy) relay(x *Exchange, conn *upstream.Conn) (reusable bool) {
 				return false
 			}
 			now := time.Now()
-			x.waiting.Store(now.UnixNano())
+			x.waiting.Set(now)
 			conn.ReadWithin(now, idle)
 		}
 		var data []byte
@@ -140,7 +140,7 @@ func (x *Exchange) withSeat(fields []wire.Field) []wire.Field {
 func (p *Proxy) tunnel(x *Exchange, conn *upstream.Conn) *failure {
 	x.filterAnswer()
 	x.answer.Fields = x.withSeat(x.answer.Fields)
-	x.waiting.Store(0)
+	x.waiting.Clear()
 	// From here on the tunnel sees both ends itself. One may have been given up
 	// just before.
 	if stillThere := x.hold(nil); !stillThere {

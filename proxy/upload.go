@@ -26,8 +26,8 @@ type upload struct {
 type streaming struct {
 	done    chan struct{}
 	stopped atomic.Bool
-	whole   atomic.Bool  // all of it has come; the rest is being written
-	last    atomic.Int64 // Unix nanoseconds of the last progress
+	whole   atomic.Bool // all of it has come; the rest is being written
+	last    wire.Moment // of the last progress
 	bytes   int64
 
 	mu       sync.Mutex
@@ -94,26 +94,27 @@ func filterTrailers(fields []wire.Field) []wire.Field {
 // stream sends the rest of the body from a goroutine of its own.
 func (p *Proxy) stream(x *Exchange, conn *upstream.Conn) {
 	s := &streaming{bytes: x.BytesIn, done: make(chan struct{})}
-	s.last.Store(time.Now().UnixNano())
+	s.last.Set(time.Now())
 	x.upload.streaming = s
+	splice := x.Responder.Plain() != nil && p.splices(x.Head.Framing, x.Head.Size, conn)
 	go func() {
 		defer close(s.done)
-		err := p.copyBody(x, s, conn)
+		err := p.copyBody(x, s, conn, splice)
 		s.mu.Lock()
 		s.finished, s.err = true, err
 		s.mu.Unlock()
-		s.last.Store(time.Now().UnixNano())
+		s.last.Set(time.Now())
 		if err != nil && err != errUpstream && !s.stopped.Load() {
 			conn.Interrupt()
 		}
 	}()
 }
 
-func (p *Proxy) copyBody(x *Exchange, s *streaming, conn *upstream.Conn) error {
+func (p *Proxy) copyBody(x *Exchange, s *streaming, conn *upstream.Conn, splice bool) error {
 	chunked := x.Head.Framing == wire.Chunked
 	limit := x.Route.Options.MaxBody
 	var pipe *wire.Pipe
-	if p.splices(x.Head.Framing, x.Head.Size, conn) {
+	if splice {
 		pipe = wire.NewPipe()
 		defer pipe.Close()
 	}
@@ -138,7 +139,7 @@ func (p *Proxy) copyBody(x *Exchange, s *streaming, conn *upstream.Conn) error {
 			return wire.ErrBodyTooLong
 		}
 		now := time.Now()
-		s.last.Store(now.UnixNano())
+		s.last.Set(now)
 		conn.WriteWithin(now, p.options.WriteIdle)
 		if n > len(data) {
 			if pipe.Drain(&conn.Conn) != nil {
@@ -215,7 +216,7 @@ func (x *Exchange) lastUploaded() time.Time {
 		if !s.finished {
 			return time.Now()
 		}
-		return time.Unix(0, s.last.Load())
+		return s.last.Time()
 	}
 	return time.Time{}
 }

@@ -67,13 +67,13 @@ type serveCommand struct {
 	ConnectTimeout          duration `default:"2s" help:"Time of a connect to an instance." group:"Limits"`
 	UpstreamIdle            duration `default:"4s" help:"How long an unused connection to an instance is kept." group:"Limits"`
 	UpstreamMaxIdle         int      `default:"512" help:"Unused connections that are kept to one instance." group:"Limits"`
-	Splice                  bool     `help:"Move bodies of a MiB and more within the kernel (splice) where both sides are plain TCP. Dearer than copying over the loopback; worth a try behind network cards." group:"Instances"`
 	RetryShare              float64  `default:"0.2" help:"Retries under way, as a share of the requests in flight." group:"Limits"`
 
 	EjectAfter    int      `default:"5" help:"Failures in a row (answers that were cut, malformed, too late or never came) after which an instance is left alone for a while; 0 for never." group:"Instances"`
 	EjectShare    float64  `default:"0" help:"Share of 5xx among an instance's answers, such as 0.5, above which it is left alone too; 0 for never." group:"Instances"`
 	EjectTime     duration `default:"10s" help:"How long at first; twice as long each time it happens again soon." group:"Instances"`
 	SlowStart     duration `default:"10s" help:"How long the share of an instance grows after it became ready; 0 for not at all." group:"Instances"`
+	Splice        bool     `help:"Move bodies of a MiB and more within the kernel (splice) where both sides are plain TCP. Dearer than copying over the loopback; worth a try behind network cards." group:"Instances"`
 	StickyKeyFile string   `help:"Secret that goes into sticky cookies, the same on all nodes; without it they depend on the random IDs of allocations alone." placeholder:"FILE" group:"Instances"`
 
 	LogLevel  slog.Level `default:"INFO" help:"DEBUG, INFO, WARN or ERROR." placeholder:"LEVEL" group:"Log"`

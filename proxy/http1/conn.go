@@ -71,11 +71,15 @@ func (c *conn) serve() (moved bool) {
 	for c.now = time.Now(); c.await(); {
 		err := c.wire.Serve(c, c.server.options.HeadTimeout)
 		switch {
+		case err == nil:
+		case c.wire.Interrupted() && c.crossed():
+			c.left = c.begin()
 		case errors.Is(err, os.ErrDeadlineExceeded) && c.moves:
 			c.settled = true
 			go c.run()
 			return true
-		case err != nil || c.left == nil:
+		}
+		if c.left == nil {
 			return false
 		}
 		s := c.left
@@ -87,6 +91,13 @@ func (c *conn) serve() (moved bool) {
 		}
 	}
 	return false
+}
+
+// crossed reports whether a request had come when a drain ended the wait for
+// it.
+func (c *conn) crossed() bool {
+	c.wire.Resume()
+	return c.wire.FillReady()
 }
 
 // await sets how long the connection may be silent from now on, and reports
@@ -198,8 +209,8 @@ func (c *conn) cut() {
 	if c.session != nil {
 		c.session.Cancel()
 	}
-	// Closing waits for a request that is being answered, which is not for long:
-	// nothing can be read or written any more.
+	// Closing waits for a request that is being answered: not for long, for it
+	// gets nothing from its instance any more.
 	go c.wire.Close()
 }
 
@@ -211,8 +222,11 @@ func (c *conn) begin() *session {
 	s.answer.reset(c)
 	c.mu.Lock()
 	c.session, c.served = s, true
-	if c.gone {
+	switch {
+	case c.gone:
 		s.Cancel()
+	case c.drained && c.wire.Interrupted():
+		c.wire.Resume() // it crossed the drain: its answer comes whole
 	}
 	c.mu.Unlock()
 	return s

@@ -728,6 +728,51 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// TestAnswersThatCrossADrain come whole or not at all: a request may arrive in
+// the very moment in which its idle connection is to close.
+func TestAnswersThatCrossADrain(t *testing.T) {
+	const size, clients = 8 << 20, 40
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/large" {
+			w.Header().Set("Content-Length", itoa(size))
+			w.Write(make([]byte, size))
+		}
+	}))
+	defer server.Close()
+	for range 4 {
+		k := newStack(t, settings{})
+		k.service("web", []string{server.Listener.Addr().String()}, "ingress.host=*")
+		peers := make([]*peer, clients)
+		for i := range peers {
+			peers[i] = k.dial()
+			peers[i].send("GET /small HTTP/1.1", "Host: a.test", "")
+			peers[i].status("GET", 200, "")
+		}
+		var running sync.WaitGroup
+		for i, c := range peers {
+			if i == clients/2 {
+				running.Go(func() {
+					ctx, cancel := context.WithTimeout(context.Background(), long)
+					defer cancel()
+					if err := k.server.Shutdown(ctx); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			io.WriteString(c, "GET /large HTTP/1.1\r\nHost: a.test\r\n\r\n")
+		}
+		for _, c := range peers {
+			running.Go(func() {
+				if n, _ := io.Copy(io.Discard, c.r); n > 0 && n < size {
+					t.Errorf("an answer of %d bytes ended after %d", size, n)
+				}
+			})
+		}
+		running.Wait()
+		k.stop()
+	}
+}
+
 // TestDrainCutsWhatGoesOn: when the time is over a request that waits for its
 // answer, one that uploads, and a silent connection all end.
 func TestDrainCutsWhatGoesOn(t *testing.T) {

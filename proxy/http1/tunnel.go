@@ -63,14 +63,14 @@ func (a *answer) Tunnel(h *wire.ResponseHead, to *upstream.Conn) (in, out int64,
 // tunnel is what its two directions share.
 type tunnel struct {
 	idle    time.Duration
-	last    atomic.Int64 // Unix nanoseconds of the last byte, either way
-	over    atomic.Bool  // both connections are interrupted
-	drained atomic.Bool  // by a drain
+	last    wire.Moment // of the last byte, either way
+	over    atomic.Bool // both connections are interrupted
+	drained atomic.Bool // by a drain
 }
 
 func (t *tunnel) touch() time.Time {
 	now := time.Now()
-	t.last.Store(now.UnixNano())
+	t.last.Set(now)
 	return now
 }
 
@@ -85,9 +85,9 @@ func (t *tunnel) copy(dst, src *wire.Conn) (n int64, err error) {
 			src.Discard(len(data))
 		} else {
 			src.Release()
-			src.ReadWithin(time.Unix(0, t.last.Load()), t.idle)
+			src.ReadWithin(t.last.Time(), t.idle)
 			got, err := src.Read(b)
-			if errors.Is(err, os.ErrDeadlineExceeded) && !t.over.Load() && time.Since(time.Unix(0, t.last.Load())) < t.idle {
+			if errors.Is(err, os.ErrDeadlineExceeded) && !t.over.Load() && time.Since(t.last.Time()) < t.idle {
 				continue // the other direction was busy
 			}
 			if err == io.EOF {

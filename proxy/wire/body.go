@@ -89,7 +89,7 @@ func (b *Body) ended(err error) error {
 // been read already, or do not come over the socket as they are. Errors are
 // Next's.
 func (b *Body) Pull(p *Pipe) (int, error) {
-	if p == nil || b.framing != Length || b.Ready() || b.err != nil || !b.conn.Plain() {
+	if !p.fit() || b.framing != Length || b.Ready() || b.err != nil || !b.conn.Plain() {
 		return 0, nil
 	}
 	n, err := p.fill(b.conn, b.left)

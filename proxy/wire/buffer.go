@@ -24,7 +24,7 @@ const (
 	hugeAtOnce = 64
 )
 
-// hugeTaken counts the huge buffers of open connections.
+// hugeTaken counts the huge buffers of open connections, and the Pipes.
 var hugeTaken atomic.Int32
 
 // takeHuge reports whether one more connection may have a huge buffer, and

@@ -146,7 +146,13 @@ func (c *Conn) Release() {
 // FillReady is Fill for bytes that are here already: it reads once without
 // waiting, and reports whether anything came. Under TLS it never does.
 func (c *Conn) FillReady() bool {
-	if !c.sys.ok() || c.w == len(c.buf) {
+	if !c.sys.ok() {
+		return false
+	}
+	if c.buf == nil {
+		c.buf, c.r, c.w = GetSmall(), 0, 0
+	}
+	if c.w == len(c.buf) {
 		return false
 	}
 	n := c.sys.readReady(c.buf[c.w:])
@@ -158,7 +164,8 @@ func (c *Conn) FillReady() bool {
 type Handler interface {
 	// Handle takes of what is buffered, and reports whether Serve is to go on.
 	// It must not read from the connection or close it: for what cannot do
-	// without, it returns false.
+	// without, it returns false. It may write; as long as the socket takes all,
+	// neither deadlines nor Interrupt keep it from that.
 	Handle() (more bool)
 }
 
@@ -171,7 +178,7 @@ var errServing = errors.New("read from a connection while its handler is at work
 // within rest, or as soon as the deadline says.
 func (c *Conn) Serve(h Handler, rest time.Duration) error {
 	c.handler = h
-	for c.handleAll() {
+	for c.handleBuffered() {
 		if c.sys.ok() {
 			return c.sys.serve()
 		}
@@ -185,11 +192,11 @@ func (c *Conn) Serve(h Handler, rest time.Duration) error {
 // handle has the n bytes in b handled.
 func (c *Conn) handle(b []byte, n int) (more bool) {
 	c.buf, c.r, c.w = b, 0, n
-	return c.handleAll()
+	return c.handleBuffered()
 }
 
-// handleAll has all that is buffered handled, and gives the buffer back.
-func (c *Conn) handleAll() (more bool) {
+// handleBuffered has all that is buffered handled, and gives the buffer back.
+func (c *Conn) handleBuffered() (more bool) {
 	for len(c.Buffered()) > 0 {
 		if !c.handler.Handle() {
 			return false
@@ -241,8 +248,8 @@ func (c *Conn) Plain() bool { return c.sys.ok() }
 // costs more than parsing a head, so one is set only when it moves by more.
 const slack = time.Second
 
-// ReadWithin makes reads fail when they take until d after now, or up to a
-// second longer. Zero means no limit.
+// ReadWithin makes reads fail when they take until d after now, a time of
+// time.Now's, or up to a second longer. Zero means no limit.
 func (c *Conn) ReadWithin(now time.Time, d time.Duration) {
 	if move(&c.readBy, now, d) {
 		c.SetReadDeadline(c.readBy.time())
@@ -259,10 +266,9 @@ func (c *Conn) WriteWithin(now time.Time, d time.Duration) {
 }
 
 // deadline is a time in nanoseconds since start, 0 for none: a third of the
-// size of a time.Time, of which each connection has two.
+// size of a time.Time, of which each connection has two. It is made from times
+// with a monotonic reading.
 type deadline time.Duration
-
-var start = time.Now()
 
 func since(t time.Time) deadline { return deadline(t.Sub(start)) }
 
@@ -280,7 +286,8 @@ func move(set *deadline, now time.Time, d time.Duration) bool {
 		*set = 0
 		return moved
 	}
-	want := since(now) + deadline(d)
+	const longest = 100 * 365 * 24 * time.Hour
+	want := since(now) + deadline(min(d, longest))
 	if late := *set - want; *set != 0 && late >= 0 && late <= deadline(slack) {
 		return false
 	}

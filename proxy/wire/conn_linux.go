@@ -24,7 +24,7 @@ type sysConn struct {
 	// What the calls under way work on, one that reads and one that writes: the
 	// functions handed to raw are made once, so that no call allocates.
 	inStep  step
-	looked  bool // stepServe has read before
+	sought  bool // stepServe has looked for an end that came with the first bytes
 	serving bool // the handler is at work
 	asked   bool // stepAsk has written
 	stale   bool // stepAsk has written nothing, since it found the connection used
@@ -133,10 +133,10 @@ func (s *sysConn) readReady(p []byte) int {
 
 // serve reads and has it handled, for as long as the handler goes on, all within
 // one wait for the socket. Go's poller is told only of changes, so a read
-// usually has to be tried in vain before it can wait. This wait began before what
-// it brought was read: a change since then ends it.
+// usually has to be tried in vain before it can wait. Here the wait is armed
+// before the read, so that whatever arrives after it ends the wait at once.
 func (s *sysConn) serve() error {
-	s.looked = false
+	s.sought = false
 	_, err := s.readResult(s.wait(stepServe))
 	return err
 }
@@ -162,10 +162,10 @@ func (s *sysConn) serveOnce(fd uintptr) bool {
 		// What a full buffer left behind is no change, nor is the end of a client
 		// that closed its side with what it sent. That end is looked for once: who
 		// does so sends one request.
-		if s.looked && !full {
+		if s.sought && !full {
 			break
 		}
-		s.looked = true
+		s.sought = true
 	}
 	return false
 }

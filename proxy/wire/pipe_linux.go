@@ -13,6 +13,8 @@ import (
 type Pipe struct {
 	r, w int
 	held int // bytes in the pipe
+	// unfit says that the system does not splice these sockets.
+	unfit bool
 
 	// Of the call under way; the functions are made once.
 	most    int
@@ -48,6 +50,9 @@ func (p *Pipe) Close() {
 	}
 }
 
+// fit reports whether there is a pipe that has not failed to be of use.
+func (p *Pipe) fit() bool { return p != nil && !p.unfit }
+
 // fill moves up to most bytes from c into the pipe, which is empty, and returns
 // how many.
 func (p *Pipe) fill(c *Conn, most int64) (int, error) {
@@ -73,6 +78,8 @@ func (p *Pipe) fillOnce(fd uintptr) bool {
 	switch {
 	case !done:
 		return false
+	case err == unix.EINVAL || err == unix.ENOSYS:
+		p.unfit = true
 	case err != nil:
 		p.err = os.NewSyscallError("splice", err)
 	case n == 0:

@@ -14,4 +14,6 @@ func (p *Pipe) Close() {}
 // Drain is never called here.
 func (p *Pipe) Drain(*Conn) error { panic("unreachable") }
 
+func (p *Pipe) fit() bool { return false }
+
 func (p *Pipe) fill(*Conn, int64) (int, error) { panic("unreachable") }
