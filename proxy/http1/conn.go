@@ -97,7 +97,11 @@ func (c *conn) serve() (moved bool) {
 // it.
 func (c *conn) crossed() bool {
 	c.wire.Resume()
-	return c.wire.FillReady()
+	if c.wire.Plain() {
+		return c.wire.FillReady()
+	}
+	c.wire.SetReadDeadline(time.Now().Add(time.Millisecond)) // for what is here
+	return c.wire.Fill() == nil
 }
 
 // await sets how long the connection may be silent from now on, and reports

@@ -2,9 +2,7 @@ package http1_test
 
 import (
 	"bufio"
-	"crypto/tls"
 	"net"
-	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -36,15 +34,7 @@ func TestSpliceWherePlain(t *testing.T) {
 		}
 	})
 	t.Run("TLS", func(t *testing.T) {
-		s := httptest.NewUnstartedServer(nil)
-		s.StartTLS()
-		certificates := s.TLS.Certificates
-		s.Close()
-		n := upload(t,
-			func(l net.Listener) net.Listener {
-				return tls.NewListener(l, &tls.Config{Certificates: certificates})
-			},
-			func(c net.Conn) net.Conn { return tls.Client(c, &tls.Config{InsecureSkipVerify: true}) })
+		n := upload(t, overTLS(t), tlsClient)
 		if n != 0 {
 			t.Errorf("%d ends of pipes for what cannot be spliced", n)
 		}

@@ -3,9 +3,11 @@ package http1_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"slices"
 	"strings"
@@ -301,3 +303,15 @@ func until(t *testing.T, what string, holds func() bool) {
 
 // has reports whether a head has a field line.
 func has(head, line string) bool { return strings.Contains(head, "\r\n"+line+"\r\n") }
+
+// overTLS makes a listener speak TLS, with a certificate that nobody trusts.
+func overTLS(t *testing.T) func(net.Listener) net.Listener {
+	t.Helper()
+	s := httptest.NewUnstartedServer(nil)
+	s.StartTLS()
+	defer s.Close()
+	config := &tls.Config{Certificates: s.TLS.Certificates}
+	return func(l net.Listener) net.Listener { return tls.NewListener(l, config) }
+}
+
+func tlsClient(c net.Conn) net.Conn { return tls.Client(c, &tls.Config{InsecureSkipVerify: true}) }
