@@ -24,7 +24,7 @@ type RegistryOptions struct {
 	// IdleTimeout is how long a connection is kept for reuse, 4s: below the
 	// five seconds after which common servers close theirs.
 	IdleTimeout time.Duration
-	// MaxIdle bounds the unused connections that are kept to one endpoint, 512.
+	// MaxIdle bounds the unused connections that are kept to one endpoint, 2048.
 	// Negative keeps none.
 	MaxIdle int
 	// MaxWaiting bounds the requests that wait in one Room, 1000;
@@ -67,7 +67,7 @@ func (o *RegistryOptions) setDefaults() {
 		o.MaxWaitingBytes = 64 << 20
 	}
 	if o.MaxIdle == 0 {
-		o.MaxIdle = 512
+		o.MaxIdle = 2048
 	}
 	if o.Probes == 0 {
 		o.Probes = 256

@@ -66,7 +66,7 @@ type serveCommand struct {
 	MaxWaitingBytes         int64    `default:"67108864" help:"Bytes that all requests that wait for an instance hold together; 503 beyond." group:"Limits"`
 	ConnectTimeout          duration `default:"2s" help:"Time of a connect to an instance." group:"Limits"`
 	UpstreamIdle            duration `default:"4s" help:"How long an unused connection to an instance is kept." group:"Limits"`
-	UpstreamMaxIdle         int      `default:"512" help:"Unused connections that are kept to one instance." group:"Limits"`
+	UpstreamMaxIdle         int      `default:"2048" help:"Unused connections that are kept to one instance." group:"Limits"`
 	RetryShare              float64  `default:"0.2" help:"Retries under way, as a share of the requests in flight." group:"Limits"`
 
 	EjectAfter    int      `default:"5" help:"Failures in a row (answers that were cut, malformed, too late or never came) after which an instance is left alone for a while; 0 for never." group:"Instances"`
