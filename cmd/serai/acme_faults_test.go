@@ -189,6 +189,25 @@ func TestStoreFailsDuringRenewal(t *testing.T) {
 	})
 }
 
+// TestRenewalThatTheCADoesNotKnow: a CA that refuses to replace a certificate that
+// it does not know gives a new one in the next attempt.
+func TestRenewalThatTheCADoesNotKnow(t *testing.T) {
+	t.Parallel()
+	const host = "a.example.org"
+	_, url, _ := nomadtest.Simulator(t)
+	ca := acmetest.New(t, acmetest.Options{Life: 30 * time.Second})
+	n := newNodes(t, ca, 1)[0]
+	n.start([]string{"NOMAD_ADDR=" + url}, append(acmeFlags(ca, servicesFile(t, host)), "--cert-store=nomad", "--state-dir="+t.TempDir())...)
+	until(t, "a certificate", func() bool { return n.serial(host) != "" })
+	before := n.serial(host)
+	ca.Fail(acmetest.Forgotten)
+	until(t, "a refused renewal", func() bool { return strings.Contains(n.output.String(), "no order for the given certificate") })
+	until(t, "the renewal", func() bool { s := n.serial(host); return s != "" && s != before })
+	if r := ca.Replacing(); r != 0 {
+		t.Errorf("%d orders were accepted that name what they replace", r)
+	}
+}
+
 // injectVariables makes all requests about variables and locks meet a fault.
 func injectVariables(sim *nomadsim.Sim, f nomadsim.Fault) (end func()) {
 	var ends []func()

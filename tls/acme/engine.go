@@ -102,8 +102,14 @@ func (e *engine) siteFor(ctx context.Context, host string) (*site, *certstore.Re
 }
 
 // order obtains the site's first certificate, or replaces the one that it has.
-func (e *engine) order(ctx context.Context, s *site) error {
+// Unnamed says that the order is not to name the one that it replaces (RFC 9773
+// section 5): a CA that does not know it refuses the order.
+func (e *engine) order(ctx context.Context, s *site, unnamed bool) error {
 	ctx = context.WithValue(ctx, siteKey{}, s)
+	if unnamed {
+		nameless := 2 // the attempt in which certmagic names none
+		ctx = context.WithValue(ctx, certmagic.AttemptsCtxKey, &nameless)
+	}
 	var err error
 	if s.items == nil {
 		err = e.config.ObtainCertSync(ctx, s.host)

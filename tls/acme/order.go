@@ -35,7 +35,9 @@ func (l *leader) order(ctx context.Context, host, reason string) {
 	}
 	l.options.Logger.Info("ordering a certificate", "host", host, "reason", reason, "ca", l.options.Directory)
 	began := time.Now()
-	if err := l.engine.order(ctx, s); err != nil {
+	// Every other attempt is made without the name of what it replaces.
+	f := l.mirror.failureOf(host)
+	if err := l.engine.order(ctx, s, f != nil && f.Attempts%2 == 1); err != nil {
 		l.failed(ctx, s, err)
 		return
 	}

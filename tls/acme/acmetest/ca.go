@@ -192,6 +192,18 @@ func Broken(w http.ResponseWriter, _ *http.Request) {
 	http.Error(w, "broken", http.StatusInternalServerError)
 }
 
+// Forgotten refuses orders that name a certificate that they replace, as a CA does
+// that does not know it.
+func Forgotten(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	if _, replaces := orderIn(body); replaces != "" {
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(http.StatusInternalServerError)
+		io.WriteString(w, `{"type":"urn:ietf:params:acme:error:serverInternal","detail":"no order for the given certificate","status":500}`)
+	}
+}
+
 // Silent answers nothing until the client leaves.
 func Silent(_ http.ResponseWriter, r *http.Request) {
 	<-r.Context().Done()
@@ -263,8 +275,22 @@ func (s *seen) Write(p []byte) (int, error) {
 	return s.ResponseWriter.Write(p)
 }
 
-// countOrder reads the names of an order out of its signed payload.
+// countOrder counts an order.
 func (c *CA) countOrder(body []byte) {
+	names, replaces := orderIn(body)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, name := range names {
+		c.orders[name]++
+	}
+	if replaces != "" {
+		c.replacing++
+	}
+}
+
+// orderIn reads the names of an order, and what it replaces, out of its signed
+// payload.
+func orderIn(body []byte) (names []string, replaces string) {
 	var signed struct {
 		Payload string `json:"payload"`
 	}
@@ -273,20 +299,16 @@ func (c *CA) countOrder(body []byte) {
 		Replaces    string                   `json:"replaces"`
 	}
 	if json.Unmarshal(body, &signed) != nil {
-		return
+		return nil, ""
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(signed.Payload)
 	if err != nil || json.Unmarshal(payload, &order) != nil {
-		return
+		return nil, ""
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	for _, i := range order.Identifiers {
-		c.orders[i.Value]++
+		names = append(names, i.Value)
 	}
-	if order.Replaces != "" {
-		c.replacing++
-	}
+	return names, order.Replaces
 }
 
 // resolver answers 127.0.0.1 for every name.
