@@ -24,12 +24,8 @@ func (p *Proxy) relay(x *Exchange, conn *upstream.Conn) (reusable bool) {
 	}
 	body := &x.answerBody
 	body.Reset(&conn.Conn, h.Framing, h.Size, p.options.Limits)
-	var pipe *wire.Pipe
-	client := r.Plain()
-	if client != nil && p.splices(h.Framing, h.Size, conn) {
-		pipe = wire.NewPipe()
-		defer pipe.Close()
-	}
+	pipe := p.pipe(x, conn, h.Framing, h.Size)
+	defer pipe.Close()
 	if pipe == nil && h.Framing != wire.NoBody && (h.Framing != wire.Length || h.Size > wire.SmallBuffer) {
 		conn.Enlarge()
 	}
@@ -61,6 +57,7 @@ func (p *Proxy) relay(x *Exchange, conn *upstream.Conn) (reusable bool) {
 			return false
 		}
 		if n > 0 {
+			client := r.Plain()
 			client.WriteWithin(time.Now(), p.options.WriteIdle)
 			err = pipe.Drain(client)
 		} else {
@@ -78,10 +75,13 @@ func (p *Proxy) relay(x *Exchange, conn *upstream.Conn) (reusable bool) {
 	return keepAlive
 }
 
-// splices reports whether a body between conn and its client goes through a pipe.
-func (p *Proxy) splices(f wire.Framing, size int64, conn *upstream.Conn) bool {
-	const worth = 1 << 20
-	return p.options.Splice && f == wire.Length && size >= worth && conn.Plain()
+// pipe makes the pipe through which a body between conn and the client goes, nil
+// where it is copied.
+func (p *Proxy) pipe(x *Exchange, conn *upstream.Conn, f wire.Framing, size int64) *wire.Pipe {
+	if !p.options.Splice || f != wire.Length || !conn.Plain() || x.Responder.Plain() == nil {
+		return nil
+	}
+	return wire.NewPipe(size)
 }
 
 // filterAnswer marks the fields of the answer that belong to the instance's

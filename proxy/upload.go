@@ -96,10 +96,11 @@ func (p *Proxy) stream(x *Exchange, conn *upstream.Conn) {
 	s := &streaming{bytes: x.BytesIn, done: make(chan struct{})}
 	s.last.Set(time.Now())
 	x.upload.streaming = s
-	splice := x.Responder.Plain() != nil && p.splices(x.Head.Framing, x.Head.Size, conn)
+	pipe := p.pipe(x, conn, x.Head.Framing, x.Head.Size)
 	go func() {
 		defer close(s.done)
-		err := p.copyBody(x, s, conn, splice)
+		defer pipe.Close()
+		err := p.copyBody(x, s, conn, pipe)
 		s.mu.Lock()
 		s.finished, s.err = true, err
 		s.mu.Unlock()
@@ -110,14 +111,9 @@ func (p *Proxy) stream(x *Exchange, conn *upstream.Conn) {
 	}()
 }
 
-func (p *Proxy) copyBody(x *Exchange, s *streaming, conn *upstream.Conn, splice bool) error {
+func (p *Proxy) copyBody(x *Exchange, s *streaming, conn *upstream.Conn, pipe *wire.Pipe) error {
 	chunked := x.Head.Framing == wire.Chunked
 	limit := x.Route.Options.MaxBody
-	var pipe *wire.Pipe
-	if splice {
-		pipe = wire.NewPipe()
-		defer pipe.Close()
-	}
 	var out []byte
 	if chunked {
 		out = wire.GetLarge()[:0]

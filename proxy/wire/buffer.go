@@ -17,8 +17,9 @@ const (
 	HugeBuffer  = 256 << 10
 )
 
-// A body is worth a huge buffer from so many bytes on, as long as not too many
-// have one: a thousand slow readers of large files are to cost what they must.
+// A body is worth a huge buffer or a Pipe from so many bytes on, as long as not
+// too many have one: a thousand slow readers of large files are to cost what they
+// must.
 const (
 	hugeFrom   = 1 << 20
 	hugeAtOnce = 64
@@ -33,9 +34,11 @@ func takeHuge() bool {
 	if hugeTaken.Add(1) <= hugeAtOnce {
 		return true
 	}
-	hugeTaken.Add(-1)
+	returnHuge()
 	return false
 }
+
+func returnHuge() { hugeTaken.Add(-1) }
 
 // The pools hold pointers to arrays, so that neither Get nor Put allocates.
 var (

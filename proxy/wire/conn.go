@@ -399,6 +399,6 @@ func (c *Conn) Close() error {
 // countHuge counts the connection's huge buffer, if it has one, as given back.
 func (c *Conn) countHuge() {
 	if c.huge.CompareAndSwap(true, false) {
-		hugeTaken.Add(-1)
+		returnHuge()
 	}
 }

@@ -14,7 +14,7 @@ var start = time.Now()
 type Moment struct{ ns atomic.Int64 }
 
 // Set makes it t, which has a monotonic reading, as time.Now's result has.
-func (m *Moment) Set(t time.Time) { m.ns.Store(int64(t.Sub(start))) }
+func (m *Moment) Set(t time.Time) { m.ns.Store(int64(since(t))) }
 
 // Clear makes it zero.
 func (m *Moment) Clear() { m.ns.Store(0) }

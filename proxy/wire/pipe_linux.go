@@ -24,15 +24,15 @@ type Pipe struct {
 	onDrain func(fd uintptr) bool
 }
 
-// NewPipe makes a Pipe, nil where there are as many as huge buffers may be, or
-// the system has none.
-func NewPipe() *Pipe {
-	if !takeHuge() {
+// NewPipe makes a Pipe for a body of size bytes. It is nil where that is not worth
+// one, where there are as many as huge buffers may be, or the system has none.
+func NewPipe(size int64) *Pipe {
+	if size < hugeFrom || !takeHuge() {
 		return nil
 	}
 	var ends [2]int
 	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
-		hugeTaken.Add(-1)
+		returnHuge()
 		return nil
 	}
 	p := &Pipe{r: ends[0], w: ends[1]}
@@ -46,7 +46,7 @@ func (p *Pipe) Close() {
 	if p != nil {
 		unix.Close(p.r)
 		unix.Close(p.w)
-		hugeTaken.Add(-1)
+		returnHuge()
 	}
 }
 

@@ -10,7 +10,7 @@ func TestPipe(t *testing.T) {
 	const size = 5<<20 + 3
 	in, source := pair(t)
 	out, sink := pair(t)
-	p := NewPipe()
+	p := NewPipe(hugeFrom)
 	if p == nil {
 		t.Skip("this system has no splice")
 	}
@@ -70,7 +70,7 @@ func TestPipe(t *testing.T) {
 // A body that ends too early is cut, however it is read.
 func TestPipeOfACutBody(t *testing.T) {
 	in, source := pair(t)
-	p := NewPipe()
+	p := NewPipe(hugeFrom)
 	if p == nil {
 		t.Skip("this system has no splice")
 	}
