@@ -78,11 +78,11 @@ func (x *Exchange) cut(reason string) {
 }
 
 // serveUnrouted answers a request that no route takes.
-func (p *Proxy) serveUnrouted(x *Exchange, miss router.Miss) {
+func (p *Proxy) serveUnrouted(x *Exchange, table *router.Table, miss router.Miss) {
 	switch {
 	case miss == router.NoHost && p.wantsReady(x):
 		p.serveReady(x)
-	case p.options.Router.Current().Built.IsZero():
+	case table.Built.IsZero():
 		p.answer(x, 503, "starting", "the services are not known yet")
 	case miss == router.NoHost:
 		p.answer(x, 404, "no-host", "no route for this host")

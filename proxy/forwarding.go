@@ -17,7 +17,11 @@ type forwarding struct {
 	trusted    bool // the peer's forwarding fields are believed
 	ip         [16]byte
 	tried      upstream.Tried
-	repeats    int      // attempts after one that may have been processed
+	logged     bool     // Options.Log has got it, or is getting it
+	observed   bool     // the route's statistics count the request as in flight
+	picked     bool     // the request has a place at Member
+	repeats    int      // attempts that are bound by the retries tag and the budget
+	hops       int      // how many serai the request has passed before this one
 	identified bool     // the request brought an ID of its own
 	requestID  [16]byte // otherwise the one made for it
 	out        []byte   // the request as sent: its head, and what came with it
@@ -29,7 +33,8 @@ type forwarding struct {
 
 func (f *forwarding) reset() {
 	f.query, f.trusted = router.Query{}, false
-	f.tried, f.repeats = upstream.Tried{}, 0
+	f.logged, f.observed, f.picked = false, false, false
+	f.tried, f.repeats, f.hops = upstream.Tried{}, 0, 0
 	f.identified, f.requestID = false, [16]byte{}
 	f.out, f.outBody, f.upload = f.out[:0], nil, upload{}
 }
@@ -64,6 +69,9 @@ func (x *Exchange) prepare() {
 			} else {
 				x.identified = true
 			}
+		case wire.XSeraiHops:
+			x.hops = max(x.hops, parseHops(f.Value))
+			f.Kind = wire.Dropped
 		case wire.Forwarded, wire.XForwardedFor, wire.XForwardedHost, wire.XForwardedPort, wire.XForwardedProto, wire.XForwardedPrefix, wire.XRealIP:
 			if !x.trusted {
 				f.Kind = wire.Dropped
@@ -85,7 +93,7 @@ func dropNamed(fields []wire.Field, list []byte) {
 	}
 	for i := range fields {
 		switch f := &fields[i]; f.Kind {
-		case wire.Dropped, wire.Connection, wire.ContentLength, wire.TransferEncoding, wire.Host, wire.Trailer, wire.XRequestID:
+		case wire.Dropped, wire.Connection, wire.ContentLength, wire.TransferEncoding, wire.Host, wire.Trailer, wire.XRequestID, wire.XSeraiHops:
 		case wire.Upgrade: // decided by itself
 		default:
 			if hasName(list, f.Name) {
@@ -130,6 +138,7 @@ func (x *Exchange) appendHead(dst []byte, m *upstream.Member) []byte {
 		}
 	}
 	dst = x.appendForwarded(dst, stripped)
+	dst = appendHops(dst, x.hops+1)
 	if !x.identified {
 		dst = append(dst, "X-Request-Id: "...)
 		dst = append(dst, x.requestID[:]...)

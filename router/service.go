@@ -263,7 +263,11 @@ func (c *compilation) address(instance *discovery.Instance) (string, *flaw) {
 	case ip.IsLoopback() && instance.NodeID != "" && c.options.Node != "" && instance.NodeID != c.options.Node:
 		return "", &flaw{fmt.Sprintf("address %s is the loopback of another node", ip), "an address that other nodes reach"}
 	}
-	return netip.AddrPortFrom(ip, uint16(instance.Port)).String(), nil
+	address := netip.AddrPortFrom(ip, uint16(instance.Port))
+	if own := c.options.Own(address); own != "" {
+		return "", &flaw{fmt.Sprintf("address %s is %s of this serai itself", address, own), "the address of an instance; requests would come back here for ever"}
+	}
+	return address.String(), nil
 }
 
 // linger returns what stays of a route that no instance asks for: the route

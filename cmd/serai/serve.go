@@ -67,7 +67,8 @@ type serveCommand struct {
 	ConnectTimeout          duration `default:"2s" help:"Time of a connect to an instance." group:"Limits"`
 	UpstreamIdle            duration `default:"4s" help:"How long an unused connection to an instance is kept." group:"Limits"`
 	UpstreamMaxIdle         int      `default:"2048" help:"Unused connections that are kept to one instance." group:"Limits"`
-	RetryShare              float64  `default:"0.2" help:"Retries under way, as a share of the requests in flight." group:"Limits"`
+	RetryShare              float64  `default:"0.2" help:"Requests of a route that are being repeated, as a share of its requests in flight; 3 always may." group:"Limits"`
+	MaxHops                 int      `default:"8" help:"How often a request may pass a serai; one more is a loop and is answered 508." group:"Limits"`
 
 	EjectAfter    int      `default:"5" help:"Failures in a row (answers that were cut, malformed, too late or never came) after which an instance is left alone for a while; 0 for never." group:"Instances"`
 	EjectShare    float64  `default:"0" help:"Share of 5xx among an instance's answers, such as 0.5, above which it is left alone too; 0 for never." group:"Instances"`
@@ -119,6 +120,9 @@ func (c *serveCommand) validate() error {
 	}
 	if c.MaxWaitingBytes < 1 {
 		errs = append(errs, fmt.Errorf("--max-waiting-bytes=%d is not at least 1", c.MaxWaitingBytes))
+	}
+	if c.MaxHops < 1 {
+		errs = append(errs, fmt.Errorf("--max-hops=%d is not at least 1", c.MaxHops))
 	}
 	if c.MaxFields < 1 || c.MaxTarget < 1 || c.MaxHead < 1 {
 		errs = append(errs, errors.New("--max-head, --max-fields and --max-target want at least 1"))

@@ -42,6 +42,7 @@ const (
 	XForwardedProto
 	XRealIP
 	XRequestID
+	XSeraiHops
 
 	// Fields that a proxy reads.
 	Cookie
@@ -58,7 +59,7 @@ var names = func() (t [20][]namedKind) {
 		"expect": Expect, "forwarded": Forwarded, "x-forwarded-for": XForwardedFor,
 		"x-forwarded-host": XForwardedHost, "x-forwarded-port": XForwardedPort,
 		"x-forwarded-prefix": XForwardedPrefix, "x-forwarded-proto": XForwardedProto,
-		"x-real-ip": XRealIP, "x-request-id": XRequestID, "cookie": Cookie, "date": Date,
+		"x-real-ip": XRealIP, "x-request-id": XRequestID, "x-serai-hops": XSeraiHops, "cookie": Cookie, "date": Date,
 	} {
 		t[len(name)] = append(t[len(name)], namedKind{name, kind})
 	}
