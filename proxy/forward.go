@@ -121,6 +121,9 @@ func (p *Proxy) attempt(x *Exchange, m *upstream.Member) *failure {
 	return f
 }
 
+// shortestIdle is less than any server's timeout of idle connections.
+const shortestIdle = 250 * time.Millisecond
+
 // Short codes of more than one place.
 const (
 	reasonCut     = "upstream-cut"
@@ -284,9 +287,10 @@ func (p *Proxy) explain(x *Exchange, conn *upstream.Conn, err error) *failure {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return &failure{status: 504, reason: reasonTimeout, processed: processed, blame: true, err: errors.New("the instance did not answer in time")}
 	}
-	// An instance may close an idle connection in the moment in which a request
-	// is on its way: that is not its fault, though nobody can tell it from an
-	// instance that has read the request.
-	return &failure{status: 502, reason: "upstream-closed", processed: processed, blame: processed == settled || !conn.Reused,
+	// An instance that closes connections which have been idle for too long may do
+	// so while a request is on its way: that is not its fault, though nobody can
+	// tell it from an instance that has read the request.
+	timedOut := conn.Idled >= shortestIdle && processed == unknown
+	return &failure{status: 502, reason: "upstream-closed", processed: processed, blame: !timedOut,
 		err: errors.New("the instance closed the connection before it answered")}
 }

@@ -199,6 +199,9 @@ func (x *Exchange) stopUpload(conn *upstream.Conn) {
 	<-s.done
 	x.BytesIn = s.bytes
 	x.upload.complete = s.err == nil
+	if s.err == errPanicked {
+		x.Reason = reasonPanic
+	}
 }
 
 // lastUploaded returns when the upload made progress last.
