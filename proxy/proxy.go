@@ -27,8 +27,11 @@ import (
 type Options struct {
 	// Router has the current table. Required.
 	Router *router.Router
-	// TrustedProxies are the peers whose forwarding fields are believed.
+	// TrustedProxies are the peers whose X-Forwarded-For and -Proto are
+	// believed. TrustedFields are further fields of theirs that are sent on: see
+	// docs/forwarding.md.
 	TrustedProxies []netip.Prefix
+	TrustedFields  []string
 	// ReadyPath is answered by serai itself where no route takes it, empty
 	// for none. Ready says whether with 200 or with 503.
 	ReadyPath string
@@ -73,6 +76,9 @@ func (o *Options) Validate() error {
 	if o.ReadyPath != "" && !strings.HasPrefix(o.ReadyPath, "/") {
 		errs = append(errs, fmt.Errorf("ready path %q does not start with a slash", o.ReadyPath))
 	}
+	if _, err := newBelieved(o.TrustedFields); err != nil {
+		errs = append(errs, err)
+	}
 	if o.MaxHops < 0 {
 		errs = append(errs, fmt.Errorf("max hops %d is negative", o.MaxHops))
 	}
@@ -108,6 +114,7 @@ func setDefault[T comparable](v *T, d T) {
 // called at the same time.
 type Proxy struct {
 	options  Options
+	believed believed
 	inflight atomic.Int64
 	reasons  sync.Map // string -> *atomic.Uint64
 }
@@ -118,7 +125,8 @@ func New(o Options) (*Proxy, error) {
 		return nil, fmt.Errorf("proxy options: %w", err)
 	}
 	o.setDefaults()
-	return &Proxy{options: o}, nil
+	b, _ := newBelieved(o.TrustedFields) // Validate has tried
+	return &Proxy{options: o, believed: b}, nil
 }
 
 // Serve answers one request. When it returns, the answer has been handed to
@@ -128,7 +136,7 @@ func (p *Proxy) Serve(x *Exchange) {
 	defer p.inflight.Add(-1)
 	defer p.contain(x)
 	p.identifyClient(x)
-	// Balancers check an address; no route for any host is to hide it.
+	// Balancers check an address, or name no host at all.
 	if p.wantsReady(x) && isAddress(x.Head.Host) {
 		p.serveReady(x)
 		p.log(x)
@@ -144,6 +152,11 @@ func (p *Proxy) Serve(x *Exchange) {
 	route, miss := table.Lookup(query)
 	if route == nil {
 		p.serveUnrouted(x, table, miss)
+		p.log(x)
+		return
+	}
+	if route.Host == "*" && p.wantsReady(x) { // no route for any host is to hide it
+		p.serveReady(x)
 		p.log(x)
 		return
 	}

@@ -32,10 +32,11 @@ type serveCommand struct {
 	Datacenter string   `help:"Datacenter that this serai runs in, for prefer=datacenter; NOMAD_DC when empty." placeholder:"NAME" group:"Discovery"`
 
 	TrustedProxies    []cidr   `help:"Peers whose X-Forwarded-For and -Proto are believed." placeholder:"CIDR,..." group:"Clients"`
+	TrustedFields     []string `help:"Further fields of trusted proxies that are sent on, such as X-Forwarded-Host; without it they are made anew or dropped, since balancers pass on what strangers send: docs/forwarding.md." placeholder:"NAME,..." group:"Clients"`
 	ProxyProtocolFrom []cidr   `help:"Peers that may begin with a PROXY protocol header, v1 or v2." placeholder:"CIDR,..." group:"Clients"`
 	AccessLog         string   `default:"off" help:"off, stdout or a file: one JSON line for each request." placeholder:"off|stdout|FILE" group:"Clients"`
 	AccessLogSample   float64  `default:"1" help:"Share of the requests that get a line. Those that ended in a 5xx, or that serai answered itself or cut off, always do." group:"Clients"`
-	ReadyPath         string   `default:"/.serai/ready" help:"Path that tells load balancers whether to send requests here, where Host is an address or no route's." placeholder:"PATH" group:"Clients"`
+	ReadyPath         string   `default:"/.serai/ready" help:"Path that tells load balancers whether to send requests here, where Host is an address, empty, or no service claims it by name." placeholder:"PATH" group:"Clients"`
 	DrainDelay        duration `default:"10s" help:"On a stop: how long requests are still accepted while the ready path already fails." group:"Clients"`
 	DrainTimeout      duration `default:"20s" help:"On a stop: how long what is in flight may take after that." group:"Clients"`
 
@@ -162,12 +163,18 @@ type cidr netip.Prefix
 // UnmarshalText reads an address or a prefix.
 func (c *cidr) UnmarshalText(text []byte) error {
 	if a, err := netip.ParseAddr(string(text)); err == nil {
+		a = a.Unmap()
 		*c = cidr(netip.PrefixFrom(a, a.BitLen()))
 		return nil
 	}
 	p, err := netip.ParsePrefix(string(text))
 	if err != nil {
 		return fmt.Errorf("%q is not an address or CIDR such as 10.0.0.0/8", text)
+	}
+	// Addresses are compared as IPv4 where they are: ::ffff:10.0.0.0/104 is
+	// 10.0.0.0/8.
+	if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
 	}
 	*c = cidr(p.Masked())
 	return nil

@@ -91,7 +91,7 @@ func newSystem(c *serveCommand, env *environment, logger *slog.Logger) (s *syste
 	s.accessLog, err = s.openAccessLog()
 	errs = append(errs, err)
 	o := proxy.Options{
-		Router: s.router, TrustedProxies: prefixes(c.TrustedProxies), ReadyPath: c.ReadyPath,
+		Router: s.router, TrustedProxies: prefixes(c.TrustedProxies), TrustedFields: c.TrustedFields, ReadyPath: c.ReadyPath,
 		Ready: func() bool { return status() }, Limits: limits, RetryShare: c.RetryShare, MaxHops: c.MaxHops, Splice: c.Splice,
 		RequestBodyIdle: c.BodyIdle.value(), WriteIdle: c.WriteIdle.value(), Logger: logger,
 	}
