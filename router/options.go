@@ -34,6 +34,11 @@ type Options struct {
 	// HTTPSOnly redirects plain HTTP of every route to https, except those with
 	// tls=off and those with a redirection of their own.
 	HTTPSOnly bool
+	// Networks are where instances may be; none means everywhere that a service
+	// can be. NoLoopback refuses what Nomad registers on a loopback address, which
+	// is another machine on each node.
+	Networks   []netip.Prefix
+	NoLoopback bool
 	// Own names what of serai's own listens at an address, such as "the listener
 	// http", empty for nothing: an instance there would lead back to serai. Nil
 	// knows of nothing.

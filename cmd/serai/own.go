@@ -67,3 +67,15 @@ func (o *ownAddresses) local(a netip.Addr) bool {
 	}
 	return o.interfaces[a]
 }
+
+// nodeHasAddress reports whether Nomad says that this node's address is another
+// than loopback, as it does in a task that has one of our job files' ports. Then
+// no service of the cluster is meant by a loopback address.
+func nodeHasAddress(getenv func(string) string) bool {
+	for _, label := range []string{"http", "https", "admin"} {
+		if ip, err := netip.ParseAddr(getenv("NOMAD_IP_" + label)); err == nil {
+			return !ip.IsLoopback()
+		}
+	}
+	return false
+}

@@ -72,3 +72,20 @@ func TestPanicIsNotSwallowed(t *testing.T) {
 	err := run(t.Context(), []string{"serve"}, func(string) string { panic("planted") }, &out, &out)
 	t.Errorf("the command returned %v", err)
 }
+
+func TestNodeHasAddress(t *testing.T) {
+	for _, c := range []struct {
+		name, value string
+		has         bool
+	}{{"", "", false}, {"NOMAD_IP_http", "127.0.0.1", false}, {"NOMAD_IP_http", "10.0.0.5", true}, {"NOMAD_IP_https", "::1", false}, {"NOMAD_IP_http", "nonsense", false}} {
+		getenv := func(name string) string {
+			if name == c.name {
+				return c.value
+			}
+			return ""
+		}
+		if has := nodeHasAddress(getenv); has != c.has {
+			t.Errorf("with %s=%s: %v, want %v", c.name, c.value, has, c.has)
+		}
+	}
+}

@@ -21,15 +21,16 @@ type serveCommand struct {
 
 	ReusePort bool `help:"Let another serai listen on the same addresses, which takes over when this one stops (SO_REUSEPORT)." group:"Listeners"`
 
-	Services   string   `help:"Static instances besides Nomad's: a JSON array of Nomad ServiceRegistration objects, re-read when it changes." placeholder:"FILE" group:"Discovery"`
-	NoNomad    bool     `name:"no-nomad" help:"Static instances only." group:"Discovery"`
-	Namespaces []string `default:"*" help:"Namespaces that are watched: names, globs, and !name for those that are not." placeholder:"NAME,..." group:"Discovery"`
-	Class      string   `help:"Ingress class: only routes whose class tag is the same are served." placeholder:"NAME" group:"Discovery"`
-	TagPrefix  string   `default:"ingress" help:"What our tags begin with." placeholder:"WORD" group:"Discovery"`
-	StateDir   string   `help:"Directory where the last known services and certificates are kept, for a start while Nomad is away; with --cert-store=file, all that belongs to certificates." placeholder:"DIR" group:"Discovery"`
-	Linger     duration `default:"60s" help:"How long a route whose last instance has gone makes requests wait for the next one." group:"Discovery"`
-	Node       string   `help:"ID of the node that this serai runs on, for prefer=node: $${node.unique.id} in a job." placeholder:"ID" group:"Discovery"`
-	Datacenter string   `help:"Datacenter that this serai runs in, for prefer=datacenter; NOMAD_DC when empty." placeholder:"NAME" group:"Discovery"`
+	Services         string   `help:"Static instances besides Nomad's: a JSON array of Nomad ServiceRegistration objects, re-read when it changes." placeholder:"FILE" group:"Discovery"`
+	NoNomad          bool     `name:"no-nomad" help:"Static instances only." group:"Discovery"`
+	Namespaces       []string `default:"*" help:"Namespaces that are watched: names, globs, and !name for those that are not." placeholder:"NAME,..." group:"Discovery"`
+	Class            string   `help:"Ingress class: only routes whose class tag is the same are served." placeholder:"NAME" group:"Discovery"`
+	TagPrefix        string   `default:"ingress" help:"What our tags begin with." placeholder:"WORD" group:"Discovery"`
+	StateDir         string   `help:"Directory where the last known services and certificates are kept, for a start while Nomad is away; with --cert-store=file, all that belongs to certificates." placeholder:"DIR" group:"Discovery"`
+	UpstreamNetworks []cidr   `help:"Networks that instances may be in; when empty, all but loopback addresses in a cluster whose nodes have others. Metadata services, serai and Nomad themselves are never in them." placeholder:"CIDR,..." group:"Discovery"`
+	Linger           duration `default:"60s" help:"How long a route whose last instance has gone makes requests wait for the next one." group:"Discovery"`
+	Node             string   `help:"ID of the node that this serai runs on, for prefer=node: $${node.unique.id} in a job." placeholder:"ID" group:"Discovery"`
+	Datacenter       string   `help:"Datacenter that this serai runs in, for prefer=datacenter; NOMAD_DC when empty." placeholder:"NAME" group:"Discovery"`
 
 	TrustedProxies    []cidr   `help:"Peers whose X-Forwarded-For and -Proto are believed." placeholder:"CIDR,..." group:"Clients"`
 	TrustedFields     []string `help:"Further fields of trusted proxies that are sent on, such as X-Forwarded-Host; without it they are made anew or dropped, since balancers pass on what strangers send: docs/forwarding.md." placeholder:"NAME,..." group:"Clients"`

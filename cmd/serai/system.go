@@ -82,7 +82,7 @@ func newSystem(c *serveCommand, env *environment, logger *slog.Logger) (s *syste
 	s.builder, err = router.NewBuilder(s.router, router.Options{
 		Registry: s.registry, Prefix: c.TagPrefix, Class: c.Class, Node: c.Node,
 		Datacenter: cmp.Or(c.Datacenter, env.getenv("NOMAD_DC")), Owners: c.namespaceHosts,
-		Linger: c.Linger.value(), HTTPSOnly: c.HTTPSOnly, Own: s.own.name, Logger: logger,
+		Linger: c.Linger.value(), HTTPSOnly: c.HTTPSOnly, Networks: prefixes(c.UpstreamNetworks), NoLoopback: nodeHasAddress(env.getenv), Own: s.own.name, Logger: logger,
 	})
 	errs = append(errs, err)
 	sources, err = s.newSource()
