@@ -174,7 +174,7 @@ func (s *sysConn) serveOnce(fd uintptr) bool {
 // Errors are left to the next read.
 func (s *sysConn) readOn(fd uintptr, full []byte) (b []byte, n int) {
 	b = GetSmall()
-	n = copy(b, full)
+	n = move(b, full)
 	Put(full)
 	s.in, s.inN = b[n:], 0
 	s.readOnce(fd)
