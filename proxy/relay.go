@@ -23,7 +23,7 @@ func (p *Proxy) relay(x *Exchange, conn *upstream.Conn) (reusable bool) {
 		return false
 	}
 	body := &x.answerBody
-	body.Reset(&conn.Conn, h.Framing, h.Size, p.options.Limits)
+	body.ResetAnswer(&conn.Conn, h.Framing, h.Size, p.options.Limits)
 	pipe := p.pipe(x, conn, h.Framing, h.Size)
 	defer pipe.Close()
 	if pipe == nil && h.Framing != wire.NoBody && (h.Framing != wire.Length || h.Size > wire.SmallBuffer) {
