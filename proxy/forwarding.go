@@ -16,6 +16,7 @@ type forwarding struct {
 	query      router.Query
 	trusted    bool // the peer's forwarding fields are believed
 	ip         [16]byte
+	trailing   bool // the client takes trailers
 	tried      upstream.Tried
 	repeats    int      // attempts after one that may have been processed
 	identified bool     // the request brought an ID of its own
@@ -28,7 +29,7 @@ type forwarding struct {
 }
 
 func (f *forwarding) reset() {
-	f.query, f.trusted = router.Query{}, false
+	f.query, f.trusted, f.trailing = router.Query{}, false, false
 	f.tried, f.repeats = upstream.Tried{}, 0
 	f.identified, f.requestID = false, [16]byte{}
 	f.out, f.outBody, f.upload = f.out[:0], nil, upload{}
@@ -55,9 +56,14 @@ func (x *Exchange) prepare() {
 			dropNamed(fields, f.Value)
 			f.Kind = wire.Dropped
 		case wire.Expect:
-			if !x.Head.Continue {
+			if !x.Head.Continue || len(f.Value) == 0 {
 				f.Kind = wire.Dropped
 			}
+		case wire.TE:
+			// RFC 9110 section 10.1.4: codings are between the client and us, but
+			// trailers come from the instance.
+			x.trailing = x.trailing || x.Head.Minor == 1 && wire.HasToken(f.Value, "trailers")
+			f.Kind = wire.Dropped
 		case wire.XRequestID:
 			if x.identified || len(f.Value) == 0 || len(f.Value) > maxRequestID {
 				f.Kind = wire.Dropped
@@ -68,7 +74,7 @@ func (x *Exchange) prepare() {
 			if !x.trusted {
 				f.Kind = wire.Dropped
 			}
-		default: // Host, TransferEncoding, TE, Upgrade, KeepAlive, ProxyConnection, Lookalike
+		default: // Host, TransferEncoding, Upgrade, KeepAlive, ProxyConnection, Lookalike
 			f.Kind = wire.Dropped
 		}
 	}
@@ -85,7 +91,7 @@ func dropNamed(fields []wire.Field, list []byte) {
 	}
 	for i := range fields {
 		switch f := &fields[i]; f.Kind {
-		case wire.Dropped, wire.Connection, wire.ContentLength, wire.TransferEncoding, wire.Host, wire.Trailer, wire.XRequestID:
+		case wire.Dropped, wire.Connection, wire.ContentLength, wire.TransferEncoding, wire.Host, wire.Trailer, wire.TE, wire.XRequestID:
 		case wire.Upgrade: // decided by itself
 		default:
 			if hasName(list, f.Name) {
@@ -138,19 +144,37 @@ func (x *Exchange) appendHead(dst []byte, m *upstream.Member) []byte {
 	if h.Framing == wire.Chunked {
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
 	}
-	if x.upgrading() {
-		dst = append(dst, "Connection: Upgrade\r\nUpgrade: "...)
-		dst = append(dst, h.Upgrade...)
-		dst = append(dst, "\r\n"...)
-	}
-	return append(dst, "\r\n"...)
+	return append(x.appendConnection(dst), "\r\n"...)
 }
 
-// upgrading reports whether the request asks for a protocol that is passed on.
+// appendConnection appends the fields of our connection to the instance.
+func (x *Exchange) appendConnection(dst []byte) []byte {
+	switch upgrading := x.Upgrading(); {
+	case upgrading && x.trailing:
+		dst = append(dst, "Connection: Upgrade, TE\r\n"...)
+	case upgrading:
+		dst = append(dst, "Connection: Upgrade\r\n"...)
+	case x.trailing:
+		dst = append(dst, "Connection: TE\r\n"...)
+	default:
+		return dst
+	}
+	if x.Upgrading() {
+		dst = append(dst, "Upgrade: "...)
+		dst = append(dst, x.Head.Upgrade...)
+		dst = append(dst, "\r\n"...)
+	}
+	if x.trailing {
+		dst = append(dst, "TE: trailers\r\n"...)
+	}
+	return dst
+}
+
+// Upgrading reports whether the request asks for a protocol that is passed on.
 // h2c is not: the instance would speak it to us, and we do not.
-func (x *Exchange) upgrading() bool {
+func (x *Exchange) Upgrading() bool {
 	u := x.Head.Upgrade
-	return len(u) > 0 && !wire.HasToken(u, "h2c") && x.Head.Framing == wire.NoBody
+	return len(u) > 0 && !wire.HasToken(u, "h2c")
 }
 
 // appendTarget appends the request target without the prefix strip, and

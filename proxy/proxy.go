@@ -42,7 +42,7 @@ type Options struct {
 	Challenge func(host, path string) (answer string, ok bool)
 	// Limits bound the heads of answers; wire.DefaultLimits when zero.
 	Limits wire.Limits
-	// MaxInterim bounds the 1xx answers before the final one, 16.
+	// MaxInterim bounds the 1xx answers before the final one, 64.
 	MaxInterim int
 	// RetryShare bounds the retries by the share of the requests in flight,
 	// 0.2; at least RetryMin of them, 3, are always allowed.
@@ -71,6 +71,9 @@ func (o *Options) Validate() error {
 	if o.ReadyPath != "" && !strings.HasPrefix(o.ReadyPath, "/") {
 		errs = append(errs, fmt.Errorf("ready path %q does not start with a slash", o.ReadyPath))
 	}
+	if o.MaxInterim < 0 {
+		errs = append(errs, fmt.Errorf("limit of 1xx answers %d is negative", o.MaxInterim))
+	}
 	if o.RetryShare < 0 || o.RetryShare > 1 {
 		errs = append(errs, fmt.Errorf("retry share %v is not between 0 and 1", o.RetryShare))
 	}
@@ -79,7 +82,7 @@ func (o *Options) Validate() error {
 
 func (o *Options) setDefaults() {
 	setDefault(&o.Limits, wire.DefaultLimits())
-	setDefault(&o.MaxInterim, 16)
+	setDefault(&o.MaxInterim, 64)
 	setDefault(&o.RetryShare, 0.2)
 	setDefault(&o.RetryMin, 3)
 	setDefault(&o.RequestBodyIdle, 30*time.Second)
@@ -172,8 +175,19 @@ func (p *Proxy) count(reason string) {
 	c.(*atomic.Uint64).Add(1)
 }
 
-// Refused counts a request that an engine refused before it was one.
-func (p *Proxy) Refused(reason string) { p.count(reason) }
+// Count counts what an engine ended before it was a request.
+func (p *Proxy) Count(reason string) { p.count(reason) }
+
+// Refused counts and logs a head that an engine refused and answered. Of x.Head
+// there is what could be parsed.
+func (p *Proxy) Refused(x *Exchange, e *wire.Error) {
+	x.Client = x.Peer.Addr() // the fields of such a head are not believed
+	x.Status, x.Reason = e.Status, e.Code
+	if x.Head.Host == nil {
+		x.Head.Host = x.Header("host")
+	}
+	p.log(x)
+}
 
 // Reasons returns how many requests each short code ended.
 func (p *Proxy) Reasons() map[string]uint64 {

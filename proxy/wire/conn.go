@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"cmp"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -19,8 +20,9 @@ var ErrBufferFull = errors.New("read buffer is full")
 // connection is idle, and with deadlines that cost nothing unless they move.
 // It is used by one goroutine at a time, but for Close and Interrupt.
 type Conn struct {
-	sys     sysConn // reads and writes the socket itself when it can
-	handler Handler // of Serve
+	sys     sysConn     // reads and writes the socket itself when it can
+	handler Handler     // of Serve
+	records *recordConn // below TLS, nil when there is none
 
 	buf  []byte // from the pool, nil while nothing is buffered
 	r, w int    // buf[r:w] is unread
@@ -44,8 +46,11 @@ func NewConn(c net.Conn) *Conn {
 // Init is NewConn for a Conn that is part of something larger.
 func (c *Conn) Init(nc net.Conn) {
 	c.Conn = nc
-	if sc, ok := nc.(syscall.Conn); ok {
-		c.sys.init(c, sc)
+	switch nc := nc.(type) {
+	case syscall.Conn:
+		c.sys.init(c, nc)
+	case *tls.Conn:
+		c.records, _ = nc.NetConn().(*recordConn)
 	}
 }
 
@@ -218,6 +223,10 @@ func (c *Conn) handleBuffered() (more bool) {
 // fillFromByte waits for one byte without a buffer, and then reads what has come
 // with it into one.
 func (c *Conn) fillFromByte(rest time.Duration) error {
+	if c.records != nil {
+		c.records.await(c, rest)
+		defer func() { c.records.conn = nil }()
+	}
 	n, err := c.Conn.Read(c.first[:])
 	if n == 0 {
 		return cmp.Or(err, io.ErrNoProgress)
@@ -267,7 +276,16 @@ func (c *Conn) ReadWithin(now time.Time, d time.Duration) {
 	}
 }
 
-// WriteWithin does the same for writes.
+// readBefore makes reads fail at a time, unless they do so earlier.
+func (c *Conn) readBefore(t time.Time) {
+	if by := since(t); c.readBy == 0 || by < c.readBy {
+		c.readBy = by
+		c.SetReadDeadline(t)
+		c.stayInterrupted()
+	}
+}
+
+// WriteWithin is ReadWithin for writes.
 func (c *Conn) WriteWithin(now time.Time, d time.Duration) {
 	if c.writeBy.move(now, d) {
 		c.SetWriteDeadline(c.writeBy.time())
