@@ -273,10 +273,15 @@ func (c *conn) answer(s *session, n int) (again bool) {
 		}
 		return false
 	case s.answer.close:
-		if !s.body.Done() {
+		if !s.body.Done() || s.answer.endsIt && c.secure {
 			c.ending = endExpecting
 		}
 		return false
 	}
-	return s.body.Done() || s.body.discard()
+	if s.body.Done() {
+		return true
+	}
+	again = s.body.discard()
+	s.Now = time.Now()
+	return again
 }

@@ -12,8 +12,9 @@ type ending uint8
 const (
 	// endWhole: the client gets all that was written, whatever it still sends.
 	endWhole ending = iota
-	// endExpecting is endWhole where the client is known to be sending: the rest
-	// of a body, or behind a head that was refused.
+	// endExpecting is endWhole where even a client that has acknowledged all is not
+	// closed at once: it is known to be sending, the rest of a body or behind a head
+	// that was refused, or is still to get TLS's word that the answer is whole.
 	endExpecting
 	// endAtOnce: the client has left, or was told by its framing that the answer
 	// is cut.

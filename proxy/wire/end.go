@@ -25,11 +25,13 @@ type Lingering struct {
 func (c *Conn) Finish(l Lingering) {
 	Put(c.buf)
 	c.buf, c.r, c.w = nil, 0, 0
-	if t, ok := c.Conn.(*tls.Conn); ok {
-		t.CloseWrite() // close_notify; it has a deadline of its own
-	}
-	if socket, ok := innermost(c.Conn).(*net.TCPConn); ok && (l.Expected || !settled(socket)) && socket.CloseWrite() == nil {
-		linger(socket, l)
+	if socket, ok := innermost(c.Conn).(*net.TCPConn); ok && (l.Expected || !settled(socket)) {
+		if t, ok := c.Conn.(*tls.Conn); ok {
+			t.CloseWrite() // close_notify; it has a deadline of its own
+		}
+		if socket.CloseWrite() == nil {
+			linger(socket, l)
+		}
 	}
 	c.Close()
 }
