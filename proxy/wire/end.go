@@ -12,8 +12,8 @@ import (
 // the last answer (RFC 9112 section 9.6).
 type Lingering struct {
 	Bytes int // that are discarded
-	// Quiet is how long it lasts once the peer has taken all, and how long it goes
-	// on without the peer taking more. Longest bounds it in any case.
+	// Quiet is how long it goes on without the peer acknowledging more. Longest
+	// bounds it in any case.
 	Quiet, Longest time.Duration
 	// Expected says that more is on its way, so that not even a peer that has
 	// acknowledged everything is closed at once.

@@ -32,6 +32,9 @@ func settled(c *net.TCPConn) bool {
 	return err == nil && errno == 0 && size > backlog*4 && info[received]|info[toSend]|info[backlog] == 0
 }
 
+// lookAgain is how soon it is looked whether the peer has acknowledged all.
+const lookAgain = 50 * time.Millisecond
+
 // linger discards what comes until the peer has closed its side, or a bound of
 // l's is reached. The kernel discards: no buffer is held meanwhile.
 func linger(c *net.TCPConn, l Lingering) {
@@ -57,17 +60,21 @@ func linger(c *net.TCPConn, l Lingering) {
 		ended = true
 		return true
 	}
-	for began, queued := time.Now(), -1; ; {
-		c.SetReadDeadline(time.Now().Add(l.Quiet))
+	began := time.Now()
+	progress, queued := began, -1
+	for wait := lookAgain; ; wait = min(2*wait, l.Quiet) {
+		c.SetReadDeadline(time.Now().Add(wait))
 		if err := raw.Read(discard); ended || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return
 		}
-		// A slow peer is still taking what is queued.
 		n := 0
 		raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.TIOCOUTQ) })
-		if n == 0 || queued >= 0 && n >= queued || time.Since(began) >= l.Longest {
+		now := time.Now()
+		if queued < 0 || n < queued {
+			progress, queued = now, n // a slow peer is still taking what is queued
+		}
+		if n == 0 && !l.Expected || now.Sub(progress) >= l.Quiet || now.Sub(began) >= l.Longest {
 			return
 		}
-		queued = n
 	}
 }
