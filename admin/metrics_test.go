@@ -49,7 +49,7 @@ func busy(t testing.TB) *node {
 	}, router.Options{})
 	n.set("web", instance("ingress.host=web.example.org,www.example.org", "ingress.x.host=x.example.org", "ingress.x.nothing=1"))
 	call(n.stats("web"), 200)
-	n.proxy.Refused("bad-host")
+	n.proxy.Count("bad-host")
 	n.admin.NomadRequest(nomad.KindServices, nil)
 	return n
 }

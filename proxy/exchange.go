@@ -3,6 +3,7 @@ package proxy
 import (
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"serai/proxy/wire"
@@ -111,7 +112,9 @@ type attempt struct {
 	conn *upstream.Conn // the one that is read from
 	left bool           // the client has left
 	lost bool           // the instance does not acknowledge what it is sent
-	gone chan struct{}  // closed when it has; made when somebody waits for it
+	// sized says that an answer whose length is known has begun.
+	sized atomic.Bool
+	gone  chan struct{} // closed when it has; made when somebody waits for it
 }
 
 // holds returns how many bytes of buffers the request keeps while it waits.
@@ -127,6 +130,10 @@ func (x *Exchange) holds() int64 {
 func (x *Exchange) WaitingSince() time.Time {
 	return x.waiting.Time()
 }
+
+// Sized reports whether an answer of a known length has begun: it will end, and
+// is worth finishing for a client that has closed its sending side.
+func (x *Exchange) Sized() bool { return x.sized.Load() }
 
 // Cancel ends the exchange's wait because the client has left. It may be
 // called from another goroutine.
@@ -192,6 +199,7 @@ func (x *Exchange) Reset() {
 	x.BytesIn, x.BytesOut = 0, 0
 	x.Queued, x.Connected, x.FirstByte, x.Upgraded = 0, 0, 0, false
 	x.waiting.Clear()
+	x.sized.Store(false)
 	x.mu.Lock()
 	x.conn, x.left, x.lost, x.gone = nil, false, false, nil
 	x.mu.Unlock()

@@ -19,7 +19,8 @@ var stale = &failure{reason: "stale"}
 // forward sends the request to a member of the route's pool, and to another
 // one as long as that is safe, and relays the answer.
 func (p *Proxy) forward(x *Exchange) {
-	if limit := x.Route.Options.MaxBody; limit > 0 && x.Head.Size > limit {
+	x.startUpload()
+	if limit := x.Route.Options.MaxBody; limit > 0 && max(x.Head.Size, x.BytesIn) > limit {
 		p.answer(x, wire.ErrBodyTooLong.Status, wire.ErrBodyTooLong.Code, wire.ErrBodyTooLong.Detail)
 		return
 	}
@@ -139,9 +140,8 @@ var errClientGone = errors.New("the client left")
 // here yet gets a new one: it could not be repeated if the instance closed an
 // idle one at this very moment.
 func (p *Proxy) connect(x *Exchange, m *upstream.Member) (*upstream.Conn, *failure) {
-	x.startUpload()
 	e := m.Endpoint
-	if x.Retries == 0 && x.upload.complete && e.Target().ProxyProtocol == 0 && !x.upgrading() {
+	if x.Retries == 0 && x.upload.complete && e.Target().ProxyProtocol == 0 && !x.Upgrading() {
 		if c := e.Get(x.Now); c != nil {
 			return c, nil
 		}
@@ -207,7 +207,7 @@ func (p *Proxy) roundTrip(x *Exchange, m *upstream.Member, conn *upstream.Conn) 
 
 // Why an answer is not accepted, beside wire's errors.
 var (
-	errInterim  = errors.New("the instance sent too many 1xx answers")
+	errInterim  = errors.New("the instance sent more 1xx answers than --max-interim allows")
 	errSwitched = errors.New("the instance switched protocols without being asked")
 )
 
@@ -223,7 +223,7 @@ func (p *Proxy) awaitHead(x *Exchange, conn *upstream.Conn, sent time.Time) erro
 			case err != nil:
 				return err
 			case x.answer.Status == 101:
-				if !x.upgrading() {
+				if !x.Upgrading() {
 					return errSwitched
 				}
 				conn.Discard(n)
@@ -255,7 +255,11 @@ func (p *Proxy) awaitHead(x *Exchange, conn *upstream.Conn, sent time.Time) erro
 				continue
 			}
 		}
-		if err != nil {
+		switch err {
+		case nil:
+		case wire.ErrBufferFull:
+			return wire.ErrHeadLarge
+		default:
 			return err
 		}
 		if x.Now = time.Now(); x.FirstByte == 0 {
@@ -274,15 +278,20 @@ func (p *Proxy) explain(x *Exchange, conn *upstream.Conn, err error) *failure {
 		processed = settled
 	}
 	var refused *wire.Error
+	var field *wire.FieldError
 	switch {
 	case err == errClientGone:
 		return &failure{reason: "client-gone", err: err}
 	case x.cutOff():
 		return &failure{status: 502, reason: reasonLost, processed: processed,
 			err: fmt.Errorf("%w: it does not acknowledge what it is sent", upstream.ErrConnect)}
+	case errors.As(err, &field):
+		return &failure{status: 502, reason: "bad-answer", blame: true, err: errors.New("the instance's answer is malformed: " + field.Err.Code + " in " + field.Where())}
 	case errors.As(err, &refused):
 		return &failure{status: 502, reason: "bad-answer", blame: true, err: errors.New("the instance's answer is malformed: " + refused.Code)}
-	case err == errInterim || err == errSwitched:
+	case err == errInterim:
+		return &failure{status: 502, reason: "too-many-interim", blame: true, err: err}
+	case err == errSwitched:
 		return &failure{status: 502, reason: "bad-answer", blame: true, err: err}
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return &failure{status: 504, reason: reasonTimeout, processed: processed, blame: true, err: errors.New("the instance did not answer in time")}

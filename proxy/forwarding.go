@@ -15,6 +15,7 @@ type forwarding struct {
 	believed   *believed // of what the peer says; nil for nothing
 	proto      proto     // that the client speaks
 	ip         [16]byte
+	trailing   bool // the client takes trailers
 	tried      upstream.Tried
 	logged     bool     // Options.Log has got it, or is getting it
 	observed   bool     // the route's statistics count the request as in flight
@@ -31,7 +32,7 @@ type forwarding struct {
 }
 
 func (f *forwarding) reset() {
-	f.query, f.believed, f.proto = router.Query{}, nil, 0
+	f.query, f.believed, f.proto, f.trailing = router.Query{}, nil, 0, false
 	f.logged, f.observed, f.picked = false, false, false
 	f.tried, f.repeats, f.hops = upstream.Tried{}, 0, 0
 	f.identified, f.requestID = false, [16]byte{}
@@ -50,9 +51,14 @@ func (x *Exchange) prepare() {
 			dropNamed(fields, f.Value)
 			f.Kind = wire.Dropped
 		case wire.Expect:
-			if !x.Head.Continue {
+			if !x.Head.Continue || len(f.Value) == 0 {
 				f.Kind = wire.Dropped
 			}
+		case wire.TE:
+			// RFC 9110 section 10.1.4: codings are between the client and us, but
+			// trailers come from the instance.
+			x.trailing = x.trailing || x.Head.Minor == 1 && wire.HasToken(f.Value, "trailers")
+			f.Kind = wire.Dropped
 		case wire.XRequestID:
 			if x.identified || len(f.Value) == 0 || len(f.Value) > maxRequestID {
 				f.Kind = wire.Dropped
@@ -66,7 +72,7 @@ func (x *Exchange) prepare() {
 			if !x.believed.field(f) {
 				f.Kind = wire.Dropped
 			}
-		default: // Host, TransferEncoding, TE, Upgrade, KeepAlive, ProxyConnection, Lookalike
+		default: // Host, TransferEncoding, Upgrade, KeepAlive, ProxyConnection, Lookalike
 			f.Kind = wire.Dropped
 		}
 	}
@@ -83,7 +89,7 @@ func dropNamed(fields []wire.Field, list []byte) {
 	}
 	for i := range fields {
 		switch f := &fields[i]; f.Kind {
-		case wire.Dropped, wire.Connection, wire.ContentLength, wire.TransferEncoding, wire.Host, wire.Trailer, wire.XRequestID, wire.XSeraiHops:
+		case wire.Dropped, wire.Connection, wire.ContentLength, wire.TransferEncoding, wire.Host, wire.Trailer, wire.TE, wire.XRequestID, wire.XSeraiHops:
 		case wire.Upgrade: // decided by itself
 		default:
 			if hasName(list, f.Name) {
@@ -137,19 +143,37 @@ func (x *Exchange) appendHead(dst []byte, m *upstream.Member) []byte {
 	if h.Framing == wire.Chunked {
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
 	}
-	if x.upgrading() {
-		dst = append(dst, "Connection: Upgrade\r\nUpgrade: "...)
-		dst = append(dst, h.Upgrade...)
-		dst = append(dst, "\r\n"...)
-	}
-	return append(dst, "\r\n"...)
+	return append(x.appendConnection(dst), "\r\n"...)
 }
 
-// upgrading reports whether the request asks for a protocol that is passed on.
+// appendConnection appends the fields of our connection to the instance.
+func (x *Exchange) appendConnection(dst []byte) []byte {
+	switch upgrading := x.Upgrading(); {
+	case upgrading && x.trailing:
+		dst = append(dst, "Connection: Upgrade, TE\r\n"...)
+	case upgrading:
+		dst = append(dst, "Connection: Upgrade\r\n"...)
+	case x.trailing:
+		dst = append(dst, "Connection: TE\r\n"...)
+	default:
+		return dst
+	}
+	if x.Upgrading() {
+		dst = append(dst, "Upgrade: "...)
+		dst = append(dst, x.Head.Upgrade...)
+		dst = append(dst, "\r\n"...)
+	}
+	if x.trailing {
+		dst = append(dst, "TE: trailers\r\n"...)
+	}
+	return dst
+}
+
+// Upgrading reports whether the request asks for a protocol that is passed on.
 // h2c is not: the instance would speak it to us, and we do not.
-func (x *Exchange) upgrading() bool {
+func (x *Exchange) Upgrading() bool {
 	u := x.Head.Upgrade
-	return len(u) > 0 && !wire.HasToken(u, "h2c") && x.Head.Framing == wire.NoBody
+	return len(u) > 0 && !wire.HasToken(u, "h2c")
 }
 
 // appendTarget appends the request target without the prefix strip, and

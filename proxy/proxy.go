@@ -45,7 +45,7 @@ type Options struct {
 	Challenge func(host, path string) (answer string, ok bool)
 	// Limits bound the heads of answers; wire.DefaultLimits when zero.
 	Limits wire.Limits
-	// MaxInterim bounds the 1xx answers before the final one, 16.
+	// MaxInterim bounds the 1xx answers before the final one, 64.
 	MaxInterim int
 	// MaxHops bounds how often a request may pass serai, 8.
 	MaxHops int
@@ -82,6 +82,9 @@ func (o *Options) Validate() error {
 	if o.MaxHops < 0 {
 		errs = append(errs, fmt.Errorf("max hops %d is negative", o.MaxHops))
 	}
+	if o.MaxInterim < 0 {
+		errs = append(errs, fmt.Errorf("limit of 1xx answers %d is negative", o.MaxInterim))
+	}
 	if o.RetryShare < 0 || o.RetryShare > 1 {
 		errs = append(errs, fmt.Errorf("retry share %v is not between 0 and 1", o.RetryShare))
 	}
@@ -90,7 +93,7 @@ func (o *Options) Validate() error {
 
 func (o *Options) setDefaults() {
 	setDefault(&o.Limits, wire.DefaultLimits())
-	setDefault(&o.MaxInterim, 16)
+	setDefault(&o.MaxInterim, 64)
 	setDefault(&o.MaxHops, 8)
 	setDefault(&o.RetryShare, 0.2)
 	setDefault(&o.RetryMin, 3)
@@ -200,8 +203,19 @@ func (p *Proxy) count(reason string) {
 	c.(*atomic.Uint64).Add(1)
 }
 
-// Refused counts a request that an engine refused before it was one.
-func (p *Proxy) Refused(reason string) { p.count(reason) }
+// Count counts what an engine ended before it was a request.
+func (p *Proxy) Count(reason string) { p.count(reason) }
+
+// Refused counts and logs a head that an engine refused and answered. Of x.Head
+// there is what could be parsed.
+func (p *Proxy) Refused(x *Exchange, e *wire.Error) {
+	x.Client = x.Peer.Addr() // the fields of such a head are not believed
+	x.Status, x.Reason = e.Status, e.Code
+	if x.Head.Host == nil {
+		x.Head.Host = x.Header("host")
+	}
+	p.log(x)
+}
 
 // Reasons returns how many requests each short code ended.
 func (p *Proxy) Reasons() map[string]uint64 {

@@ -22,8 +22,9 @@ func (p *Proxy) relay(x *Exchange, conn *upstream.Conn) (reusable bool) {
 		x.cut("client-gone")
 		return false
 	}
+	x.sized.Store(h.Framing == wire.Length)
 	body := &x.answerBody
-	body.Reset(&conn.Conn, h.Framing, h.Size, p.options.Limits)
+	body.ResetAnswer(&conn.Conn, h.Framing, h.Size, p.options.Limits)
 	pipe := p.pipe(x, conn, h.Framing, h.Size)
 	defer pipe.Close()
 	if pipe == nil && h.Framing != wire.NoBody && (h.Framing != wire.Length || h.Size > wire.SmallBuffer) {
@@ -96,11 +97,8 @@ func (x *Exchange) filterAnswer() {
 		case wire.KeepAlive, wire.ProxyConnection, wire.TransferEncoding, wire.TE:
 			f.Kind = wire.Dropped
 		case wire.Upgrade:
-			if x.answer.Status != 101 {
-				f.Kind = wire.Dropped
-			}
-		case wire.ContentLength:
-			if x.answer.Status < 200 || x.answer.Status == 204 {
+			// RFC 9110 section 15.5.22: a 426 says what to upgrade to.
+			if x.answer.Status != 101 && x.answer.Status != 426 {
 				f.Kind = wire.Dropped
 			}
 		}
@@ -138,6 +136,9 @@ func (x *Exchange) withSeat(fields []wire.Field) []wire.Field {
 
 // tunnel joins the two connections after a 101.
 func (p *Proxy) tunnel(x *Exchange, conn *upstream.Conn) *failure {
+	if err := x.finishUpload(); err != nil {
+		return p.explain(x, conn, err)
+	}
 	x.filterAnswer()
 	x.answer.Fields = x.withSeat(x.answer.Fields)
 	x.waiting.Clear()

@@ -204,6 +204,27 @@ func (x *Exchange) stopUpload(conn *upstream.Conn) {
 	}
 }
 
+// finishUpload waits for the whole request to be sent: the other protocol begins
+// behind it (RFC 9110 section 7.8). Each wait within the upload is bounded.
+func (x *Exchange) finishUpload() error {
+	s := x.upload.streaming
+	if s == nil {
+		return nil
+	}
+	<-s.done
+	if s.err == errUpstream {
+		return io.EOF
+	}
+	if s.err == nil {
+		x.BytesIn = s.bytes
+		x.upload.streaming = nil
+	}
+	return s.err
+}
+
+// Uploading reports whether another goroutine may be reading the request's body.
+func (x *Exchange) Uploading() bool { return x.upload.streaming != nil }
+
 // lastUploaded returns when the upload made progress last.
 func (x *Exchange) lastUploaded() time.Time {
 	if s := x.upload.streaming; s != nil {

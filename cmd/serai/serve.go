@@ -57,6 +57,7 @@ type serveCommand struct {
 	MaxHead                 int      `default:"65536" help:"Bytes of a request's or answer's head; 431 or 502 beyond." group:"Limits"`
 	MaxFields               int      `default:"128" help:"Header fields of one head." group:"Limits"`
 	MaxTarget               int      `default:"16384" help:"Bytes of a request target; 414 beyond." group:"Limits"`
+	MaxInterim              int      `default:"64" help:"1xx answers of an instance before its final one; 502 beyond." group:"Limits"`
 	HeadTimeout             duration `default:"10s" help:"Time of a request head from its first byte; 408 beyond." group:"Limits"`
 	BodyIdle                duration `default:"30s" help:"Each wait for more of a request's body." group:"Limits"`
 	KeepAlive               duration `default:"75s" help:"Wait for the next request on a connection." group:"Limits"`

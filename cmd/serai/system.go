@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	cryptotls "crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -92,7 +91,7 @@ func newSystem(c *serveCommand, env *environment, logger *slog.Logger) (s *syste
 	errs = append(errs, err)
 	o := proxy.Options{
 		Router: s.router, TrustedProxies: prefixes(c.TrustedProxies), TrustedFields: c.TrustedFields, ReadyPath: c.ReadyPath,
-		Ready: func() bool { return status() }, Limits: limits, RetryShare: c.RetryShare, MaxHops: c.MaxHops, Splice: c.Splice,
+		Ready: func() bool { return status() }, Limits: limits, MaxInterim: c.MaxInterim, RetryShare: c.RetryShare, MaxHops: c.MaxHops, Splice: c.Splice,
 		RequestBodyIdle: c.BodyIdle.value(), WriteIdle: c.WriteIdle.value(), Logger: logger,
 	}
 	if s.accessLog != nil {
@@ -254,7 +253,7 @@ func (s *system) listen(limits wire.Limits) error {
 	}
 	if s.HTTPS != "" && s.certs != nil {
 		err := add("https", s.HTTPS, func(l net.Listener) net.Listener {
-			return cryptotls.NewListener(s.acceptProxyProtocol(l), s.certs.Config(s.tlsOptions()))
+			return wire.NewTLSListener(s.acceptProxyProtocol(l), s.certs.Config(s.tlsOptions()))
 		})
 		if err != nil {
 			return err

@@ -1,7 +1,6 @@
 package http1
 
 import (
-	"context"
 	"crypto/tls"
 	"net"
 	"net/netip"
@@ -47,6 +46,7 @@ func (s *Server) accept(nc net.Conn, shard int) {
 		case c.handshake(t):
 			go c.run() // on a stack that no handshake has grown
 		default:
+			c.finish()
 			s.remove(c)
 		}
 	}()
@@ -113,14 +113,15 @@ const (
 	patience   = 100 * time.Millisecond
 )
 
-// watch ends what waits in vain.
-func (s *Server) watch(ctx context.Context) {
+// watch ends what waits in vain, until end is closed: when no listener and no
+// connection is left.
+func (s *Server) watch(end <-chan struct{}) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	var some []*conn
 	for turn := 0; ; turn++ {
 		select {
-		case <-ctx.Done():
+		case <-end:
 			return
 		case now := <-tick.C:
 			some = s.whose(turn%watchTurns, some[:0])

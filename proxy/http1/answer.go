@@ -16,9 +16,12 @@ type answer struct {
 
 	minor     uint8 // of the request
 	keepAlive bool  // the client would go on
+	upgrading bool  // it asked for another protocol
+	continued bool  // it has been told to send its body
 	started   bool  // bytes have been sent
 	chunked   bool  // the body is framed in chunks by us
 	close     bool  // the connection ends with this answer
+	endsIt    bool  // and nothing else tells the client that it is whole
 	ended     bool  // the answer is complete
 	failed    bool  // the client is gone, or was cut off
 }
@@ -32,10 +35,13 @@ func (a *answer) release() {
 	a.out, a.conn = nil, nil
 }
 
-func (a *answer) begin(h *wire.RequestHead) { a.minor, a.keepAlive = h.Minor, h.KeepAlive }
+func (a *answer) begin(x *proxy.Exchange) {
+	a.minor, a.keepAlive, a.upgrading = x.Head.Minor, x.Head.KeepAlive, x.Upgrading()
+}
 
 // Interim sends a 1xx answer at once.
 func (a *answer) Interim(h *wire.ResponseHead) error {
+	a.continued = a.continued || h.Status == http.StatusContinue
 	a.statusLine(h.Status, h.Reason)
 	a.out = wire.AppendFields(a.out, h.Fields)
 	a.out = append(a.out, "\r\n"...)
@@ -44,12 +50,17 @@ func (a *answer) Interim(h *wire.ResponseHead) error {
 
 // Head starts the answer (RFC 9112 section 6).
 func (a *answer) Head(h *wire.ResponseHead) error {
-	a.close = !a.keepAlive || a.conn.session.body.interrupted || a.conn.server.retiring.Load()
+	// What comes behind the request for a protocol that was refused may be meant
+	// for it: it is not read as a request. Nor is what follows a body that the
+	// connection does not come to the end of: the client is told before it sends
+	// another request (RFC 9110 section 10.1.1).
+	a.close = !a.keepAlive || a.upgrading || a.conn.server.retiring.Load() || !a.conn.session.body.ends(a.continued)
 	a.statusLine(h.Status, h.Reason)
-	dated := false
+	dated, upgrade := false, false
 	for i := range h.Fields {
 		if f := &h.Fields[i]; f.Kind != wire.Dropped {
 			dated = dated || f.Kind == wire.Date
+			upgrade = upgrade || f.Kind == wire.Upgrade
 			a.out = wire.AppendField(a.out, f.Name, f.Value)
 		}
 	}
@@ -64,7 +75,7 @@ func (a *answer) Head(h *wire.ResponseHead) error {
 		if a.chunked = a.minor == 1; a.chunked {
 			a.out = append(a.out, "Transfer-Encoding: chunked\r\n"...)
 		} else {
-			a.close = true
+			a.close, a.endsIt = true, true
 		}
 	}
 	switch {
@@ -72,6 +83,9 @@ func (a *answer) Head(h *wire.ResponseHead) error {
 		a.out = append(a.out, "Connection: close\r\n"...)
 	case a.minor == 0:
 		a.out = append(a.out, "Connection: keep-alive\r\n"...)
+	}
+	if upgrade {
+		a.out = append(a.out, "Connection: Upgrade\r\n"...)
 	}
 	a.out = append(a.out, "\r\n"...)
 	return nil
@@ -150,19 +164,6 @@ func (a *answer) Finish(trailers []wire.Field) error {
 func (a *answer) Abort() {
 	a.failed = true
 	a.out = a.out[:0]
-}
-
-// refuse answers what is no request.
-func (a *answer) refuse(e *wire.Error) {
-	body := strconv.Itoa(e.Status) + " " + e.Detail + " (" + e.Code + ")\n"
-	a.statusLine(e.Status, nil)
-	a.out = append(a.out, "Content-Type: text/plain; charset=utf-8\r\nX-Serai-Reason: "...)
-	a.out = append(a.out, e.Code...)
-	a.out = append(a.out, "\r\nConnection: close\r\nContent-Length: "...)
-	a.out = strconv.AppendInt(a.out, int64(len(body)), 10)
-	a.out = append(a.out, "\r\n\r\n"...)
-	a.out = append(a.out, body...)
-	a.Flush()
 }
 
 // statusLine begins a head. A request that waits for its answer has no buffer

@@ -1,6 +1,8 @@
 package http1
 
 import (
+	"io"
+	"sync/atomic"
 	"time"
 
 	"serai/proxy/wire"
@@ -9,10 +11,17 @@ import (
 // requestBody is a request's body whose every wait is timed.
 type requestBody struct {
 	wire.Body
-	conn        *conn
-	interrupted bool
-	head        []byte // the buffer of the head when the body has another
+	conn *conn
+	head []byte // the buffer of the head when the body has another
+
+	// left counts the bytes that are still to be taken: notKnown when they are
+	// chunks, or the body has failed. The goroutine that writes the answer asks
+	// while another may read.
+	left        atomic.Int64
+	interrupted atomic.Bool
 }
+
+const notKnown = -1
 
 // gatherTime is how long a small body on its way is waited for before its
 // request goes on without it.
@@ -25,7 +34,16 @@ const gatherTime = 100 * time.Millisecond
 // goroutine, may go over an idle connection, and can be repeated. It is not when
 // the client asks whether to send it. Reset reports whether it had to wait.
 func (b *requestBody) reset(c *conn, h *wire.RequestHead) (waited bool) {
-	b.conn, b.interrupted = c, false
+	b.conn = c
+	b.interrupted.Store(false)
+	switch h.Framing {
+	case wire.NoBody:
+		b.left.Store(0)
+	case wire.Length:
+		b.left.Store(h.Size)
+	default:
+		b.left.Store(notKnown)
+	}
 	if h.Framing == wire.Chunked || h.Framing == wire.Length && h.Size > int64(len(c.wire.Buffered())) {
 		b.head = c.wire.Detach()
 		if h.Framing == wire.Length && h.Size <= wire.LargeBuffer && !h.Continue {
@@ -61,7 +79,9 @@ func (b *requestBody) Next() ([]byte, error) {
 	if !b.Body.Ready() && !b.Body.Done() {
 		b.conn.wire.ReadWithin(time.Now(), b.conn.server.options.BodyIdle)
 	}
-	return b.Body.Next()
+	data, err := b.Body.Next()
+	b.note(len(data), err)
+	return data, err
 }
 
 // Pull is wire.Body's, within the body's idle time.
@@ -69,12 +89,69 @@ func (b *requestBody) Pull(p *wire.Pipe) (int, error) {
 	if p != nil {
 		b.conn.wire.ReadWithin(time.Now(), b.conn.server.options.BodyIdle)
 	}
-	return b.Body.Pull(p)
+	n, err := b.Body.Pull(p)
+	b.note(n, err)
+	return n, err
+}
+
+// note counts n bytes that were taken, and what became of the body.
+func (b *requestBody) note(n int, err error) {
+	switch left := b.left.Load(); {
+	case b.Body.Done():
+		b.left.Store(0)
+	case err != nil && !b.interrupted.Load():
+		b.left.Store(notKnown)
+	case left != notKnown:
+		b.left.Store(left - int64(n))
+	}
+}
+
+// ends reports whether the connection will come to the body's end: it is here,
+// or the rest is known and small, and on its way.
+func (b *requestBody) ends(continued bool) bool {
+	if !b.conn.session.Uploading() {
+		for b.Body.Ready() { // what is here is read without waiting
+			data, err := b.Body.Next()
+			b.note(len(data), err)
+		}
+		b.note(0, nil)
+	}
+	left := b.left.Load()
+	// A client that waits for a 100 may send nothing after a final answer, or all
+	// of it (RFC 9110 section 10.1.1).
+	h := &b.conn.session.Head
+	if h.Continue && !continued && left == h.Size {
+		return left == 0
+	}
+	return left != notKnown && left <= maxDiscard
+}
+
+// maxDiscard is how much of a request's body that nobody wants is read, in
+// bytes, for the sake of the connection.
+const maxDiscard = 256 << 10
+
+// discard reads the rest of a body that ends, and reports whether it did. It
+// has as much time as any body.
+func (b *requestBody) discard() bool {
+	if b.interrupted.Load() {
+		b.conn.wire.Resume()
+		b.interrupted.Store(false)
+		b.Body.Reset(&b.conn.wire, wire.Length, b.left.Load(), b.conn.server.options.Limits)
+	}
+	for {
+		switch _, err := b.Next(); err {
+		case nil:
+		case io.EOF:
+			return true
+		default:
+			return false
+		}
+	}
 }
 
 // Interrupt makes a Next that waits in another goroutine fail. The answer can
 // still be written.
 func (b *requestBody) Interrupt() {
-	b.interrupted = true
+	b.interrupted.Store(true)
 	b.conn.wire.InterruptReads()
 }

@@ -1,10 +1,7 @@
 package http1
 
 import (
-	"context"
-	"crypto/tls"
 	"errors"
-	"io"
 	"net/netip"
 	"os"
 	"sync"
@@ -30,11 +27,13 @@ type conn struct {
 	settled bool      // it has been silent for a while
 	moves   bool      // it is to be served by a new goroutine when it stays silent
 	left    *session  // of a request that Handle has left to serve
+	ending  ending    // how it is to be closed
 
 	mu      sync.Mutex
 	session *session // nil while idle
 	served  bool     // it has brought a request
 	drained bool     // idle connections are to close
+	ended   bool     // no request is read any more
 	gone    bool     // it has been cut
 	tunnel  func()   // ends the tunnel, nil when there is none
 }
@@ -56,6 +55,7 @@ func newSession() *session {
 // run serves the connection to its end.
 func (c *conn) run() {
 	if !c.serve() {
+		c.finish()
 		c.server.remove(c)
 	}
 }
@@ -78,6 +78,8 @@ func (c *conn) serve() (moved bool) {
 			c.settled = true
 			go c.run()
 			return true
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			c.ending = endAtOnce // the client has left
 		}
 		if c.left == nil {
 			return false
@@ -134,37 +136,6 @@ func (c *conn) Handle() (more bool) {
 	return more && c.await()
 }
 
-// handshake makes the TLS handshake, within the time that a head may take.
-func (c *conn) handshake(t *tls.Conn) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), c.server.options.HeadTimeout)
-	defer cancel()
-	err := t.HandshakeContext(ctx)
-	var plain tls.RecordHeaderError
-	if errors.As(err, &plain) && plain.Conn != nil && looksLikeHTTP(plain.RecordHeader) {
-		io.WriteString(plain.Conn, "HTTP/1.1 400 Bad Request\r\nX-Serai-Reason: plain-http\r\nContent-Type: text/plain\r\n"+
-			"Connection: close\r\nContent-Length: 52\r\n\r\n400 this port speaks TLS: use https:// (plain-http)\n")
-	}
-	if err != nil {
-		c.server.options.Handshaken(nil, err)
-		c.server.proxy.Refused("tls-handshake")
-		return false
-	}
-	state := t.ConnectionState()
-	c.server.options.Handshaken(&state, nil)
-	c.serverName = state.ServerName
-	// A CA that validates a name asks for nothing else (RFC 8737).
-	return state.NegotiatedProtocol == "" || state.NegotiatedProtocol == "http/1.1"
-}
-
-// looksLikeHTTP reports whether a first record is the start of a request line.
-func looksLikeHTTP(record [5]byte) bool {
-	switch string(record[:]) {
-	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "PATCH", "DELET":
-		return true
-	}
-	return false
-}
-
 // firstRequest is how long a connection that has just been accepted may wait
 // for its request in a drain: its client cannot know.
 const firstRequest = time.Second
@@ -192,7 +163,7 @@ func (c *conn) drain() {
 	defer c.mu.Unlock()
 	c.drained = true
 	switch {
-	case c.session != nil:
+	case c.session != nil, c.ended:
 	case c.served:
 		c.wire.Interrupt()
 	default:
@@ -210,12 +181,14 @@ func (c *conn) cut() {
 		return
 	}
 	c.gone = true
-	if c.session != nil {
-		c.session.Cancel()
-	}
 	// Closing waits for a request that is being answered: not for long, for it
 	// gets nothing from its instance any more.
-	go c.wire.Close()
+	if c.session != nil {
+		c.session.Cancel()
+		go c.wire.Abort()
+	} else {
+		go c.wire.Close()
+	}
 }
 
 // begin takes a session for the bytes that have come.
@@ -257,7 +230,12 @@ func (c *conn) check(now time.Time) {
 	if since := c.session.WaitingSince(); since.IsZero() || now.Sub(since) <= patience {
 		return
 	}
-	if c.wire.PeerGone() {
+	gone := c.wire.PeerGone
+	if c.session.Sized() {
+		// A client that has only closed its sending side gets the rest.
+		gone = c.wire.Dead
+	}
+	if gone() {
 		c.session.Cancel()
 	} else {
 		c.session.CheckPath()
@@ -285,102 +263,25 @@ func (c *conn) answer(s *session, n int) (again bool) {
 	if s.body.reset(c, h) {
 		s.Now = time.Now()
 	}
-	s.answer.begin(h)
+	s.answer.begin(&s.Exchange)
 	c.server.proxy.Serve(&s.Exchange)
-	if s.answer.failed || !s.answer.ended {
-		return false
-	}
-	if !s.body.Done() && !c.discardBody(s) {
-		return false
-	}
-	return !s.answer.close
-}
-
-// readHead reads until the head is complete, and returns its length.
-func (c *conn) readHead(s *session) (int, error) {
-	o := &c.server.options
-	timed := false
-	for {
-		n, err := s.Head.ParseRequest(c.wire.Buffered(), o.Limits)
-		if err != wire.ErrIncomplete {
-			return n, err
-		}
-		if !timed {
-			timed = true
-			c.wire.ReadWithin(time.Now(), o.HeadTimeout)
-		}
-		if err := c.wire.FillLine(); err != nil {
-			return 0, err
-		}
-	}
-}
-
-// refuse answers what is no request, and closes: nobody can tell where the
-// next one would begin.
-func (c *conn) refuse(s *session, err error) {
-	var e *wire.Error
 	switch {
-	case errors.As(err, &e):
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		e = errHeadTimeout
-	case err == wire.ErrBufferFull:
-		e = wire.ErrHeadLarge
-	default:
-		return // the client left in the middle of a head
-	}
-	c.server.proxy.Refused(e.Code)
-	s.Now = time.Now()
-	s.answer.refuse(e)
-	c.linger()
-}
-
-var errHeadTimeout = &wire.Error{Status: 408, Code: "head-timeout", Detail: "the request head did not come in time"}
-
-// Bounds for a request body that nobody wants.
-const (
-	maxDiscard  = 256 << 10
-	discardTime = 2 * time.Second
-)
-
-// discardBody reads the rest of a request's body, within bounds, so that the
-// connection can carry another request. It reports whether it came to the end;
-// otherwise the connection is closed so that the client still gets its answer.
-func (c *conn) discardBody(s *session) bool {
-	// A client that waits for a 100 sends nothing after a final answer.
-	if s.answer.close || s.body.interrupted || s.Head.Continue && s.BytesIn == 0 {
-		c.linger()
+	case s.answer.failed || !s.answer.ended:
+		c.ending = endAtOnce
+		if s.answer.started && (s.answer.endsIt || h.Minor == 0) {
+			c.ending = endCut
+		}
+		return false
+	case s.answer.close:
+		if !s.body.Done() || s.answer.endsIt && c.secure {
+			c.ending = endExpecting
+		}
 		return false
 	}
-	c.wire.ReadWithin(time.Now(), discardTime)
-	for n := 0; n < maxDiscard; {
-		data, err := s.body.Body.Next()
-		if err == io.EOF {
-			return true
-		}
-		if err != nil {
-			return false
-		}
-		n += len(data)
+	if s.body.Done() {
+		return true
 	}
-	c.linger()
-	return false
-}
-
-// linger closes the sending side and reads for a moment: closing with unread
-// bytes would reset the connection, and the client lose the answer.
-func (c *conn) linger() {
-	if w, ok := c.wire.Conn.(interface{ CloseWrite() error }); !ok || w.CloseWrite() != nil {
-		return
-	}
-	c.wire.Resume()
-	c.wire.ReadWithin(time.Now(), discardTime)
-	b := wire.GetSmall()
-	defer wire.Put(b)
-	for n := 0; n < maxDiscard; {
-		got, err := c.wire.Read(b)
-		if err != nil {
-			return
-		}
-		n += got
-	}
+	again = s.body.discard()
+	s.Now = time.Now()
+	return again
 }

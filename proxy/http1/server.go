@@ -101,6 +101,8 @@ type Server struct {
 	perClient map[clientKey]int
 	listeners map[net.Listener]struct{}
 	serving   sync.WaitGroup // Serve, for each listener
+	watching  sync.WaitGroup // watch
+	unwatched chan struct{}  // closed when there is nothing left to watch, nil while watch does not run
 	stopped   bool           // Shutdown has been called
 	draining  bool           // and no listener accepts any more
 	empty     chan struct{}  // closed when draining and no connection is left
@@ -129,11 +131,6 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer s.untrack(l)
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
-	watching, cancel := context.WithCancel(context.Background())
-	var watch sync.WaitGroup
-	watch.Go(func() { s.watch(watching) })
-	defer watch.Wait()
-	defer cancel()
 
 	const first, longest = 5 * time.Millisecond, 500 * time.Millisecond
 	pause := first
@@ -184,6 +181,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.signalEmpty()
 	s.mu.Unlock()
+	defer s.watching.Wait()
 	select {
 	case <-s.empty:
 		return nil
@@ -199,8 +197,13 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return fmt.Errorf("drain: %d connections were cut: %w", left, context.Cause(ctx))
 }
 
-// signalEmpty closes empty when the drain is over. s.mu is held.
+// signalEmpty ends the watch when nothing is left to watch, and closes empty when
+// the drain is over. s.mu is held.
 func (s *Server) signalEmpty() {
+	if s.unwatched != nil && len(s.conns) == 0 && len(s.listeners) == 0 {
+		close(s.unwatched)
+		s.unwatched = nil
+	}
 	if s.draining && len(s.conns) == 0 {
 		select {
 		case <-s.empty:
@@ -218,6 +221,11 @@ func (s *Server) track(l net.Listener) bool {
 	}
 	s.serving.Add(1)
 	s.listeners[l] = struct{}{}
+	if s.unwatched == nil {
+		end := make(chan struct{})
+		s.unwatched = end
+		s.watching.Go(func() { s.watch(end) })
+	}
 	return true
 }
 
@@ -226,6 +234,7 @@ func (s *Server) untrack(l net.Listener) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.listeners, l)
+	s.signalEmpty()
 	s.serving.Done()
 }
 

@@ -19,8 +19,10 @@ func (a *answer) Tunnel(h *wire.ResponseHead, to *upstream.Conn) (in, out int64,
 	c := a.conn
 	a.close, a.ended = true, true
 	// The request is logged when the tunnel has ended: its head must outlive
-	// the buffer that the tunnel gives back.
-	c.session.body.head = c.wire.Detach()
+	// the buffer that the tunnel gives back. With a body it has one of its own.
+	if c.session.body.head == nil {
+		c.session.body.head = c.wire.Detach()
+	}
 	a.statusLine(h.Status, h.Reason)
 	a.out = wire.AppendFields(a.out, h.Fields)
 	a.out = append(a.out, "Connection: Upgrade\r\n\r\n"...)
@@ -57,7 +59,17 @@ func (a *answer) Tunnel(h *wire.ResponseHead, to *upstream.Conn) (in, out int64,
 	if t.drained.Load() {
 		return in, out, nil
 	}
+	// What ends a tunnel other than its end and its time is not to look like
+	// its end, to neither side.
+	if broken(err) || broken(inErr) {
+		c.ending = endCut
+		to.Abort()
+	}
 	return in, out, errors.Join(err, inErr)
+}
+
+func broken(err error) bool {
+	return err != nil && err != io.EOF && !errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // tunnel is what its two directions share.

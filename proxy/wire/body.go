@@ -2,13 +2,6 @@ package wire
 
 import "io"
 
-// Bounds of a chunked body's own bytes, so that framing cannot be a flood.
-const (
-	maxChunkDigits = 15       // of a chunk size
-	maxChunkLine   = 1 << 10  // bytes of one chunk header line
-	maxChunkExtSum = 16 << 10 // of all size lines that are longer than a size
-)
-
 // Body decodes the content of one message from a Conn. It hands out slices of
 // the connection's buffer and copies nothing.
 type Body struct {
@@ -17,6 +10,7 @@ type Body struct {
 	left    int64 // bytes to come of the body, or of the chunk
 	passed  int64 // bytes handed out
 	phase   chunkPhase
+	syntax  syntax
 	extSum  int
 	limits  Limits
 	ready   []byte // found by Ready, not yet handed out
@@ -41,6 +35,13 @@ func (b *Body) Reset(c *Conn, f Framing, size int64, l Limits) {
 	if f == NoBody || f == Length && size == 0 {
 		b.err = io.EOF
 	}
+}
+
+// ResetAnswer is Reset for the body of an answer, whose chunks may have blanks
+// and zeros that cannot be misread.
+func (b *Body) ResetAnswer(c *Conn, f Framing, size int64, l Limits) {
+	b.Reset(c, f, size, l)
+	b.syntax = lenient
 }
 
 // Next returns the next bytes of the content, at least one, reading once or
@@ -146,7 +147,7 @@ func (b *Body) chunk() error {
 		buf := b.conn.Buffered()
 		switch b.phase {
 		case chunkLine:
-			size, n, err := parseChunkLine(buf)
+			size, n, err := parseChunkLine(buf, b.syntax)
 			if n == 0 || err != nil {
 				return err
 			}
@@ -181,7 +182,7 @@ func (b *Body) chunk() error {
 		case chunkTrailers:
 			var n int
 			var err error
-			b.trailers, n, err = parseFields(buf, b.trailers[:0], b.limits.Fields)
+			b.trailers, n, err = parseFields(buf, b.trailers[:0], b.limits.Fields, b.syntax)
 			switch {
 			case err == ErrIncomplete:
 				return nil
@@ -192,59 +193,6 @@ func (b *Body) chunk() error {
 			return io.EOF
 		}
 	}
-}
-
-// parseChunkLine parses a chunk's size and extensions. It returns 0 bytes when
-// the line has not come whole.
-func parseChunkLine(buf []byte) (size int64, n int, err error) {
-	i := 0
-	for ; i < len(buf) && class[buf[i]]&classHex != 0; i++ {
-		if i == maxChunkDigits {
-			return 0, 0, ErrChunkSize
-		}
-		size = size<<4 | int64(hexValue(buf[i]))
-	}
-	if i == len(buf) {
-		return 0, 0, nil
-	}
-	if i == 0 {
-		return 0, 0, ErrChunkSize
-	}
-	// RFC 9112 section 7.1.1: extensions are ignored, but not their bytes.
-	// BWS before the semicolon is what readers disagree about: refused.
-	if buf[i] != ';' && buf[i] != '\r' {
-		return 0, 0, ErrChunkSize
-	}
-	for ; i < len(buf); i++ {
-		switch b := buf[i]; {
-		case i > maxChunkLine:
-			return 0, 0, ErrChunkExt
-		case b == '\r':
-			if i+1 == len(buf) {
-				return 0, 0, nil
-			}
-			if buf[i+1] != '\n' {
-				return 0, 0, ErrChunkExt
-			}
-			return size, i + 2, nil
-		case b < 0x20 && b != '\t' || b == 0x7f:
-			return 0, 0, ErrChunkExt
-		}
-	}
-	if i > maxChunkLine {
-		return 0, 0, ErrChunkExt
-	}
-	return 0, 0, nil
-}
-
-func hexValue(b byte) byte {
-	switch {
-	case b <= '9':
-		return b - '0'
-	case b <= 'F':
-		return b - 'A' + 10
-	}
-	return b - 'a' + 10
 }
 
 // Trailers returns the fields after the last chunk. They are complete, and

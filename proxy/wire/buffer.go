@@ -58,6 +58,9 @@ func GetSmall() []byte { return smallBuffers.Get().(*[SmallBuffer]byte)[:] }
 // GetLarge takes a buffer of LargeBuffer bytes.
 func GetLarge() []byte { return largeBuffers.Get().(*[LargeBuffer]byte)[:] }
 
+// getHuge takes a buffer of HugeBuffer bytes. It is counted by takeHuge.
+func getHuge() []byte { return hugeBuffers.Get().(*[HugeBuffer]byte)[:] }
+
 // Put gives a buffer back. It must not be used afterwards.
 func Put(b []byte) {
 	switch cap(b) {

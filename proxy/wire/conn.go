@@ -3,9 +3,11 @@ package wire
 import (
 	"bytes"
 	"cmp"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
+	"strconv"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -18,8 +20,9 @@ var ErrBufferFull = errors.New("read buffer is full")
 // connection is idle, and with deadlines that cost nothing unless they move.
 // It is used by one goroutine at a time, but for Close and Interrupt.
 type Conn struct {
-	sys     sysConn // reads and writes the socket itself when it can
-	handler Handler // of Serve
+	sys     sysConn     // reads and writes the socket itself when it can
+	handler Handler     // of Serve
+	records *recordConn // below TLS, nil when there is none
 
 	buf  []byte // from the pool, nil while nothing is buffered
 	r, w int    // buf[r:w] is unread
@@ -43,8 +46,11 @@ func NewConn(c net.Conn) *Conn {
 // Init is NewConn for a Conn that is part of something larger.
 func (c *Conn) Init(nc net.Conn) {
 	c.Conn = nc
-	if sc, ok := nc.(syscall.Conn); ok {
-		c.sys.init(c, sc)
+	switch nc := nc.(type) {
+	case syscall.Conn:
+		c.sys.init(c, nc)
+	case *tls.Conn:
+		c.records, _ = nc.NetConn().(*recordConn)
 	}
 }
 
@@ -65,14 +71,13 @@ func (c *Conn) Fill() error {
 	case c.r == c.w:
 		c.r, c.w = 0, 0
 	case c.w == len(c.buf) && c.r > 0:
-		c.w = copy(c.buf, c.buf[c.r:c.w])
-		c.r = 0
+		c.w, c.r = move(c.buf, c.Buffered()), 0
 	case len(c.buf) >= LargeBuffer && c.w == len(c.buf):
 		return ErrBufferFull
 	case len(c.buf) == TinyBuffer && c.w == len(c.buf):
-		c.enlarge(GetSmall())
+		Put(c.moveTo(GetSmall()))
 	case c.w == len(c.buf):
-		c.enlarge(GetLarge())
+		Put(c.moveTo(GetLarge()))
 	}
 	n, err := c.Read(c.buf[c.w:])
 	c.w += n
@@ -102,36 +107,45 @@ func (c *Conn) FillLine() error {
 // Enlarge makes the buffer a large one, for a body that is worth it.
 func (c *Conn) Enlarge() {
 	if len(c.buf) < LargeBuffer {
-		c.enlarge(GetLarge())
+		Put(c.moveTo(GetLarge()))
 	}
 }
 
 // enlargeMore makes the buffer a huge one, if there is one to spare.
 func (c *Conn) enlargeMore() {
 	if len(c.buf) < HugeBuffer && takeHuge() {
-		c.enlarge(hugeBuffers.Get().(*[HugeBuffer]byte)[:])
+		Put(c.moveTo(getHuge()))
 		c.huge.Store(true)
 	}
 }
 
-// enlarge goes on with b as the buffer.
-func (c *Conn) enlarge(b []byte) {
-	c.w = copy(b, c.buf[c.r:c.w])
-	c.r = 0
-	Put(c.buf)
-	c.buf = b
+// moveTo moves the unread bytes to b, which becomes the buffer, and returns the
+// one they were in. No other code goes on with another buffer: bytes that were
+// left out here would make the next ones part of the wrong message.
+func (c *Conn) moveTo(b []byte) (old []byte) {
+	old, c.w, c.r, c.buf = c.buf, move(b, c.Buffered()), 0, b
+	return old
 }
 
-// Detach moves the unread bytes to a large buffer and returns the one they were
-// in, so that slices of it stay valid through further reads. The caller gives
-// it back with Put.
+// move copies all of src to the start of dst, and returns how many bytes that
+// are.
+func move(dst, src []byte) int {
+	if len(src) > len(dst) {
+		panic("wire: a buffer of " + strconv.Itoa(len(dst)) + " bytes for " + strconv.Itoa(len(src)) + " unread ones")
+	}
+	return copy(dst, src)
+}
+
+// Detach moves the unread bytes to a large buffer, or to a huge one when they
+// are more, and returns the one they were in, so that slices of it stay valid
+// through further reads. The caller gives it back with Put: meanwhile the
+// connection has two.
 func (c *Conn) Detach() []byte {
-	old := c.buf
+	if len(c.Buffered()) > LargeBuffer {
+		return c.moveTo(getHuge()) // counted as the one before
+	}
 	c.countHuge()
-	b := GetLarge()
-	c.w = copy(b, c.buf[c.r:c.w])
-	c.buf, c.r = b, 0
-	return old
+	return c.moveTo(GetLarge())
 }
 
 // Release gives the buffer back when nothing is unread.
@@ -209,6 +223,10 @@ func (c *Conn) handleBuffered() (more bool) {
 // fillFromByte waits for one byte without a buffer, and then reads what has come
 // with it into one.
 func (c *Conn) fillFromByte(rest time.Duration) error {
+	if c.records != nil {
+		c.records.await(c, rest)
+		defer func() { c.records.conn = nil }()
+	}
 	n, err := c.Conn.Read(c.first[:])
 	if n == 0 {
 		return cmp.Or(err, io.ErrNoProgress)
@@ -216,7 +234,7 @@ func (c *Conn) fillFromByte(rest time.Duration) error {
 	c.buf, c.r, c.w = GetSmall(), 0, 1
 	c.buf[0] = c.first[0]
 	if err == nil {
-		if now := time.Now(); c.readBy-since(now) > deadline(rest+slack) {
+		if now := time.Now(); c.readBy-since(now) > deadline(rest+slack(rest)) {
 			c.ReadWithin(now, rest)
 		}
 		n, _ = c.Conn.Read(c.buf[1:]) // its error is the next read's
@@ -244,22 +262,32 @@ func (c *Conn) Write(p []byte) (int, error) {
 // Plain reports whether bytes go over the socket as they are: there is no TLS.
 func (c *Conn) Plain() bool { return c.sys.ok() }
 
-// slack is how much later than asked a deadline may strike. Setting a timer
-// costs more than parsing a head, so one is set only when it moves by more.
-const slack = time.Second
+// slack is how much later than asked a deadline of d may strike: a tenth, and at
+// most a second. Setting a timer costs more than parsing a head, so one is set
+// only when it moves by more.
+func slack(d time.Duration) time.Duration { return min(d/10, time.Second) }
 
 // ReadWithin makes reads fail when they take until d after now, a time of
-// time.Now's, or up to a second longer. Zero means no limit.
+// time.Now's, or up to slack longer. Zero means no limit.
 func (c *Conn) ReadWithin(now time.Time, d time.Duration) {
-	if move(&c.readBy, now, d) {
+	if c.readBy.move(now, d) {
 		c.SetReadDeadline(c.readBy.time())
 		c.stayInterrupted()
 	}
 }
 
-// WriteWithin does the same for writes.
+// readBefore makes reads fail at a time, unless they do so earlier.
+func (c *Conn) readBefore(t time.Time) {
+	if by := since(t); c.readBy == 0 || by < c.readBy {
+		c.readBy = by
+		c.SetReadDeadline(t)
+		c.stayInterrupted()
+	}
+}
+
+// WriteWithin is ReadWithin for writes.
 func (c *Conn) WriteWithin(now time.Time, d time.Duration) {
-	if move(&c.writeBy, now, d) {
+	if c.writeBy.move(now, d) {
 		c.SetWriteDeadline(c.writeBy.time())
 		c.stayInterrupted()
 	}
@@ -279,19 +307,20 @@ func (d deadline) time() time.Time {
 	return start.Add(time.Duration(d))
 }
 
-// move moves a deadline to d after now, and reports whether that is worth it.
-func move(set *deadline, now time.Time, d time.Duration) bool {
+// move moves the deadline to d after now, and reports whether that is worth it.
+func (set *deadline) move(now time.Time, d time.Duration) bool {
 	if d == 0 {
 		moved := *set != 0
 		*set = 0
 		return moved
 	}
 	const longest = 100 * 365 * 24 * time.Hour
-	want := since(now) + deadline(min(d, longest))
-	if late := *set - want; *set != 0 && late >= 0 && late <= deadline(slack) {
+	d = min(d, longest)
+	want := since(now) + deadline(d)
+	if late := *set - want; *set != 0 && late >= 0 && late <= deadline(slack(d)) {
 		return false
 	}
-	*set = want + deadline(min(slack, d))
+	*set = want + deadline(slack(d))
 	return true
 }
 

@@ -174,7 +174,7 @@ func (s *sysConn) serveOnce(fd uintptr) bool {
 // Errors are left to the next read.
 func (s *sysConn) readOn(fd uintptr, full []byte) (b []byte, n int) {
 	b = GetSmall()
-	n = copy(b, full)
+	n = move(b, full)
 	Put(full)
 	s.in, s.inN = b[n:], 0
 	s.readOnce(fd)
@@ -335,13 +335,25 @@ func (s *sysConn) quiet(c net.Conn) bool {
 	return err == nil && quiet
 }
 
-// PeerGone reports whether the peer has closed the connection, without
-// reading from it. It may be called while another goroutine uses c.
+// TCP states, from <netinet/tcp.h>; unix has no names for them.
+const (
+	tcpEstablished = 1
+	tcpClose       = 7
+)
+
+// PeerGone reports whether the peer has closed the connection, or only its
+// sending side, which looks the same until something is sent. It does not read,
+// and may be called while another goroutine uses c.
 func (c *Conn) PeerGone() bool {
 	info, ok := c.tcpInfo()
-	// From <netinet/tcp.h>; unix has no names for the states.
-	const established = 1
-	return ok && info.State != established
+	return ok && info.State != tcpEstablished
+}
+
+// Dead reports whether nothing can be sent to the peer any more: it has reset
+// the connection. It may be called while another goroutine uses c.
+func (c *Conn) Dead() bool {
+	info, ok := c.tcpInfo()
+	return ok && info.State == tcpClose
 }
 
 // Lost reports whether the way to the peer seems to be cut: what was written
@@ -352,17 +364,6 @@ func (c *Conn) Lost() bool {
 	const again = 3
 	info, ok := c.tcpInfo()
 	return ok && info.Unacked > 0 && info.Retransmits >= again
-}
-
-// innermost returns the socket below TLS and below the PROXY protocol.
-func innermost(c net.Conn) net.Conn {
-	for {
-		outer, ok := c.(interface{ NetConn() net.Conn })
-		if !ok {
-			return c
-		}
-		c = outer.NetConn()
-	}
 }
 
 func (c *Conn) tcpInfo() (info unix.TCPInfo, ok bool) {

@@ -28,6 +28,9 @@ func (s *sysConn) quiet(net.Conn) bool { return false }
 // PeerGone cannot tell here.
 func (c *Conn) PeerGone() bool { return false }
 
+// Dead cannot tell here.
+func (c *Conn) Dead() bool { return false }
+
 // Lost cannot tell here.
 func (c *Conn) Lost() bool { return false }
 

@@ -1,6 +1,9 @@
 package wire
 
-import "errors"
+import (
+	"errors"
+	"strconv"
+)
 
 // Error is a message that is refused. It is a constant: compare with ==.
 type Error struct {
@@ -14,6 +17,36 @@ type Error struct {
 }
 
 func (e *Error) Error() string { return e.Code + ": " + e.Detail }
+
+// FieldError says which field line is refused: its number, from 1, and the
+// field's name where the line has one that may be shown. It never tells a value.
+type FieldError struct {
+	Err  *Error
+	Line int
+	Name string
+}
+
+// maxShownName bounds the name in a FieldError, in bytes.
+const maxShownName = 64
+
+// fieldError makes a FieldError. Name must be a token: it is printable.
+func fieldError(err *Error, line int, name []byte) *FieldError {
+	return &FieldError{err, line, string(name[:min(len(name), maxShownName)])}
+}
+
+// Unwrap returns what the line is refused for.
+func (e *FieldError) Unwrap() error { return e.Err }
+
+// Where says which line it is, for people.
+func (e *FieldError) Where() string {
+	where := "field line " + strconv.Itoa(e.Line)
+	if e.Name != "" {
+		where += ", " + e.Name
+	}
+	return where
+}
+
+func (e *FieldError) Error() string { return e.Err.Error() + " (" + e.Where() + ")" }
 
 // ErrIncomplete says that a head has not come whole: read more and parse again.
 var ErrIncomplete = errors.New("head is incomplete")
@@ -47,7 +80,7 @@ var (
 // What a body is refused for.
 var (
 	ErrChunkSize   = &Error{400, "bad-chunk-size", "a chunk size is not a bounded hexadecimal number"}
-	ErrChunkExt    = &Error{400, "bad-chunk-extension", "a chunk extension is too long or holds a control character"}
+	ErrChunkExt    = &Error{400, "bad-chunk-extension", "a chunk extension is too long, or not ;NAME or ;NAME=VALUE"}
 	ErrChunkEnd    = &Error{400, "bad-chunk-end", "the data of a chunk is not followed by CRLF"}
 	ErrTrailer     = &Error{400, "bad-trailer", "the trailer section is malformed or too large"}
 	ErrBodyCut     = &Error{400, "body-cut", "the connection ended before the message did"}

@@ -142,18 +142,27 @@ func Get(fields []Field, lower string) []byte {
 	return nil
 }
 
+// syntax says how exactly a message must keep to the grammar.
+type syntax uint8
+
+const (
+	strict  syntax = iota // requests: two readers must not see two messages
+	lenient               // answers, where RFC 9112 has a proxy mend them
+)
+
 // parseFields parses lines up to and with the empty line that ends them, and
-// appends them to fields. It returns the bytes it took.
-func parseFields(buf []byte, fields []Field, maxFields int) ([]Field, int, error) {
+// appends them to fields. It returns the bytes it took. An error about one line
+// is a *FieldError.
+func parseFields(buf []byte, fields []Field, maxFields int, s syntax) ([]Field, int, error) {
 	pos := 0
-	for {
+	for n := 1; ; n++ {
 		line := buf[pos:]
 		end := bytes.IndexByte(line, '\n')
 		if end < 0 {
 			return fields, 0, ErrIncomplete
 		}
 		if end == 0 || line[end-1] != '\r' {
-			return fields, 0, ErrLineEnd
+			return fields, 0, fieldError(ErrLineEnd, n, nil)
 		}
 		pos += end + 1
 		if end == 1 {
@@ -172,15 +181,20 @@ func parseFields(buf []byte, fields []Field, maxFields int) ([]Field, int, error
 			}
 			colon++
 		}
-		if colon == 0 || colon == len(line) || line[colon] != ':' {
-			if line[0] == ' ' || line[0] == '\t' {
-				return fields, 0, ErrFold
-			}
-			return fields, 0, ErrFieldName
+		name := line[:colon]
+		if s == lenient && colon > 0 {
+			// RFC 9112 section 5.1: a proxy removes blanks before the colon.
+			colon = len(line) - len(skipBlanks(line[colon:], s))
 		}
-		name, value := line[:colon], trim(line[colon+1:])
+		if len(name) == 0 || colon == len(line) || line[colon] != ':' {
+			if line[0] == ' ' || line[0] == '\t' {
+				return fields, 0, fieldError(ErrFold, n, nil)
+			}
+			return fields, 0, fieldError(ErrFieldName, n, nil)
+		}
+		value := trim(line[colon+1:])
 		if !cleanValue(value) {
-			return fields, 0, ErrFieldValue
+			return fields, 0, fieldError(ErrFieldValue, n, name)
 		}
 		kind := kindOf(name)
 		if odd && lookalike(name) {

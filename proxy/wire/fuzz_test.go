@@ -143,7 +143,7 @@ func FuzzResponse(f *testing.F) {
 		head = string(conn.Buffered()[:n])
 		conn.Discard(n)
 		var b wire.Body
-		b.Reset(conn, h.Framing, h.Size, wire.DefaultLimits())
+		b.ResetAnswer(conn, h.Framing, h.Size, wire.DefaultLimits())
 		for {
 			data, err := b.Next()
 			if err != nil {
@@ -168,7 +168,12 @@ func FuzzResponse(f *testing.F) {
 		if err != nil || res.StatusCode < 200 || res.StatusCode == 204 || res.StatusCode == 304 {
 			return
 		}
-		if theirs, err := io.ReadAll(res.Body); err != nil || string(theirs) != body {
+		// It takes fewer blanks and zeros about chunks than we do.
+		theirs, err := io.ReadAll(res.Body)
+		if err != nil && res.TransferEncoding != nil {
+			return
+		}
+		if err != nil || string(theirs) != body {
 			t.Fatalf("net/http reads %q, %v; we read %q", theirs, err, body)
 		}
 	})

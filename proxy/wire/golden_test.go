@@ -39,7 +39,7 @@ func TestRequests(t *testing.T) {
 			writeFields(&out, h.Fields)
 			fmt.Fprintf(&out, "keep-alive=%v continue=%v upgrade=%q\n", h.KeepAlive, h.Continue, h.Upgrade)
 			conn.Discard(n)
-			if !writeBody(&out, conn, h.Framing, h.Size) {
+			if !writeBody(&out, conn, h.Framing, h.Size, (*wire.Body).Reset) {
 				return out.String()
 			}
 		}
@@ -64,9 +64,9 @@ func TestResponses(t *testing.T) {
 		writeFields(&out, h.Fields)
 		fmt.Fprintf(&out, "keep-alive=%v declared=%v\n", h.KeepAlive, h.Declared)
 		conn.Discard(n)
-		writeBody(&out, conn, h.Framing, h.Size)
+		writeBody(&out, conn, h.Framing, h.Size, (*wire.Body).ResetAnswer)
 		if left := conn.Buffered(); len(left) > 0 {
-			fmt.Fprintf(&out, "left over %q\n", left)
+			fmt.Fprintf(&out, "left over %s\n", brief(left))
 		}
 		return out.String()
 	})
@@ -145,8 +145,11 @@ func readHead(c *wire.Conn, parse func([]byte) (int, error)) (int, error) {
 func writeFields(out *strings.Builder, fields []wire.Field) {
 	for _, f := range fields {
 		fmt.Fprintf(out, "  %s: %q", f.Name, f.Value)
-		if f.Kind == wire.Lookalike {
+		switch f.Kind {
+		case wire.Lookalike:
 			out.WriteString(" (lookalike)")
+		case wire.Dropped:
+			out.WriteString(" (dropped)")
 		}
 		out.WriteString("\n")
 	}
@@ -154,11 +157,11 @@ func writeFields(out *strings.Builder, fields []wire.Field) {
 
 // writeBody writes the body's framing and content, and reports whether it
 // ended well.
-func writeBody(out *strings.Builder, c *wire.Conn, f wire.Framing, size int64) bool {
+func writeBody(out *strings.Builder, c *wire.Conn, f wire.Framing, size int64, reset func(*wire.Body, *wire.Conn, wire.Framing, int64, wire.Limits)) bool {
 	framings := [...]string{"none", "length", "chunked", "until-eof"}
 	fmt.Fprintf(out, "body %s", framings[f])
 	var b wire.Body
-	b.Reset(c, f, size, wire.DefaultLimits())
+	reset(&b, c, f, size, wire.DefaultLimits())
 	var content []byte
 	for {
 		data, err := b.Next()

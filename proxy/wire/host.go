@@ -1,5 +1,10 @@
 package wire
 
+import (
+	"bytes"
+	"net/netip"
+)
+
 // validHost reports whether s is host or host:port of RFC 9112 section 3.2,
 // without what only confuses: no userinfo, percent, comma or other delimiter.
 func validHost(s []byte) bool {
@@ -20,30 +25,36 @@ func validHost(s []byte) bool {
 	return true
 }
 
-// validBracket reports whether s is an IPv6 address in brackets and a port.
+// validBracket reports whether s is an IPv6 address in brackets and a port. It
+// has no zone, which means something to one host only, and is no IPvFuture.
 func validBracket(s []byte) bool {
-	for i := 1; i < len(s); i++ {
-		switch b := s[i]; {
-		case b == ']':
-			rest := s[i+1:]
-			return i > 2 && (len(rest) == 0 || rest[0] == ':' && validPort(rest[1:]))
-		case b != ':' && b != '.' && class[b]&classHex == 0:
-			return false
-		}
+	end := bytes.IndexByte(s, ']')
+	if end < 0 {
+		return false
 	}
-	return false
+	address, rest := s[1:end], s[end+1:]
+	if len(rest) > 0 && (rest[0] != ':' || !validPort(rest[1:])) {
+		return false
+	}
+	if bytes.IndexByte(address, '%') >= 0 {
+		return false
+	}
+	a, err := netip.ParseAddr(string(address))
+	return err == nil && a.Is6()
 }
 
-// validPort reports whether s is up to five digits. The empty port is allowed
-// by RFC 3986 section 3.2.3.
+// validPort reports whether s is a number of up to five digits that fits 16
+// bits. The empty port is allowed by RFC 3986 section 3.2.3.
 func validPort(s []byte) bool {
 	if len(s) > 5 {
 		return false
 	}
+	port := 0
 	for _, b := range s {
 		if b < '0' || b > '9' {
 			return false
 		}
+		port = port*10 + int(b-'0')
 	}
-	return true
+	return port <= 65535
 }

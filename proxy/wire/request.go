@@ -59,7 +59,7 @@ func (h *RequestHead) ParseRequest(buf []byte, l Limits) (int, error) {
 		return 0, tooLarge(buf, l, err)
 	}
 	pos := start + n
-	h.Fields, n, err = parseFields(buf[pos:], h.Fields, l.Fields)
+	h.Fields, n, err = parseFields(buf[pos:], h.Fields, l.Fields, strict)
 	if err != nil {
 		return 0, tooLarge(buf, l, err)
 	}
@@ -173,6 +173,9 @@ func (h *RequestHead) interpret() error {
 		case Upgrade:
 			upgrade = field.Value
 		case Expect:
+			if len(field.Value) == 0 {
+				continue // it expects nothing (RFC 9110 section 5.6.1.2)
+			}
 			if !EqualFold(field.Value, "100-continue") {
 				return ErrExpect
 			}
@@ -218,12 +221,12 @@ func (h *RequestHead) splitTarget() (authority []byte, err error) {
 			end = len(rest)
 		}
 		authority = rest[:end]
-		if t = rest[end:]; len(t) == 0 || t[0] == '?' {
-			// "http://host?q" has no slash to send on; nobody sends it.
-			if len(t) != 0 {
-				return nil, ErrTarget
-			}
+		switch t = rest[end:]; {
+		case len(t) == 0:
 			t = slash
+		case t[0] == '?':
+			// RFC 9112 section 3.2.1: an empty path is sent on as a slash.
+			t = append([]byte{'/'}, t...)
 		}
 		h.Target = t
 	}

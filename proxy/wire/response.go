@@ -32,7 +32,7 @@ func (h *ResponseHead) ParseResponse(buf, method []byte, l Limits) (int, error) 
 		return 0, tooLarge(buf, l, err)
 	}
 	var used int
-	h.Fields, used, err = parseFields(buf[n:], h.Fields, l.Fields)
+	h.Fields, used, err = parseFields(buf[n:], h.Fields, l.Fields, lenient)
 	if err != nil {
 		return 0, tooLarge(buf, l, err)
 	}
@@ -84,8 +84,8 @@ func (h *ResponseHead) interpret(method []byte) (err error) {
 		field := &h.Fields[i]
 		switch field.Kind {
 		case ContentLength, TransferEncoding:
-			if err := f.add(field); err != nil {
-				return err
+			if e := f.add(field); e != nil && err == nil {
+				err = e
 			}
 		case Connection:
 			switch {
@@ -96,23 +96,39 @@ func (h *ResponseHead) interpret(method []byte) (err error) {
 			}
 		}
 	}
-	if h.Framing, h.Size, err = f.result(h.Minor); err != nil {
-		return err
+	if err == nil {
+		h.Framing, h.Size, err = f.result(h.Minor)
 	}
 	switch {
 	case h.Status < 200 || h.Status == 204:
-		// RFC 9112 section 6.1: no Transfer-Encoding here. A body sent all
-		// the same is left over, and costs the connection.
-		if h.Framing == Chunked {
-			return ErrTransferCoding
-		}
+		// No field gives it a body (section 6.3), so none can mislead that is not
+		// passed on. An instance that announces one all the same may send it.
+		h.KeepAlive = h.KeepAlive && err == nil && (h.Framing == NoBody || h.Framing == Length && h.Size == 0)
 		h.Framing, h.Size = NoBody, 0
+		h.dropFraming()
 	case string(method) == "HEAD" || h.Status == 304:
-		h.Declared = h.Framing == Length
+		// The fields are those of another answer. A length is passed on when it
+		// is one.
+		h.Declared = err == nil && h.Framing == Length
 		h.Framing = NoBody
+		if !h.Declared {
+			h.Size = 0
+			h.dropFraming()
+		}
+	case err != nil:
+		return err
 	case h.Framing == NoBody:
 		h.Framing = UntilEOF
 		h.KeepAlive = false
 	}
 	return nil
+}
+
+// dropFraming marks the fields that would frame a body as not to be sent on.
+func (h *ResponseHead) dropFraming() {
+	for i := range h.Fields {
+		if k := h.Fields[i].Kind; k == ContentLength || k == TransferEncoding {
+			h.Fields[i].Kind = Dropped
+		}
+	}
 }

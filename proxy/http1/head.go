@@ -1,0 +1,76 @@
+package http1
+
+import (
+	"errors"
+	"os"
+	"strconv"
+	"time"
+
+	"serai/proxy/wire"
+)
+
+// readHead reads until the head is complete, and returns its length.
+func (c *conn) readHead(s *session) (int, error) {
+	o := &c.server.options
+	timed := false
+	for {
+		n, err := s.Head.ParseRequest(c.wire.Buffered(), o.Limits)
+		if err != wire.ErrIncomplete {
+			return n, err
+		}
+		if !timed {
+			timed = true
+			c.wire.ReadWithin(time.Now(), o.HeadTimeout)
+		}
+		if err := c.wire.FillLine(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// refuse answers what is no request, and closes: nobody can tell where the
+// next one would begin.
+func (c *conn) refuse(s *session, err error) {
+	var e *wire.Error
+	switch {
+	case errors.As(err, &e):
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		e = errHeadTimeout
+	case err == wire.ErrBufferFull:
+		e = wire.ErrHeadLarge
+	default:
+		c.ending = endAtOnce // the client left in the middle of a head
+		return
+	}
+	// What was parsed may be in a buffer that has been given back since.
+	s.Head.ParseRequest(c.wire.Buffered(), c.server.options.Limits)
+	s.Start = time.Now()
+	s.Now = s.Start
+	s.answer.refuse(e, where(err))
+	c.ending = endExpecting
+	c.server.proxy.Refused(&s.Exchange, e)
+}
+
+// where tells in which line of a head an error is, for people.
+func where(err error) string {
+	var field *wire.FieldError
+	if errors.As(err, &field) {
+		return ": " + field.Where()
+	}
+	return ""
+}
+
+var errHeadTimeout = &wire.Error{Status: 408, Code: "head-timeout", Detail: "the request head did not come in time"}
+
+// refuse answers what is no request.
+func (a *answer) refuse(e *wire.Error, where string) {
+	body := strconv.Itoa(e.Status) + " " + e.Detail + where + " (" + e.Code + ")\n"
+	a.statusLine(e.Status, nil)
+	a.out = append(a.out, "Content-Type: text/plain; charset=utf-8\r\nX-Serai-Reason: "...)
+	a.out = append(a.out, e.Code...)
+	a.out = append(a.out, "\r\nConnection: close\r\nContent-Length: "...)
+	a.out = strconv.AppendInt(a.out, int64(len(body)), 10)
+	a.out = append(a.out, "\r\n\r\n"...)
+	a.out = append(a.out, body...)
+	a.Flush()
+}

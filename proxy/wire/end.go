@@ -1,0 +1,61 @@
+package wire
+
+import (
+	"crypto/tls"
+	"net"
+	"time"
+)
+
+// Lingering bounds how long a connection that we close first takes what its
+// peer still sends. Where bytes come for a socket that is closed, its kernel
+// answers with a reset, and the peer's loses what its program has not read of
+// the last answer (RFC 9112 section 9.6).
+type Lingering struct {
+	Bytes int // that are discarded
+	// Quiet is how long it goes on without the peer acknowledging more. Longest
+	// bounds it in any case.
+	Quiet, Longest time.Duration
+	// Expected says that more is on its way, so that not even a peer that has
+	// acknowledged everything is closed at once.
+	Expected bool
+}
+
+// Finish closes the connection so that the peer gets all that was written. No
+// other goroutine reads from it.
+func (c *Conn) Finish(l Lingering) {
+	Put(c.buf)
+	c.buf, c.r, c.w = nil, 0, 0
+	if socket, ok := innermost(c.Conn).(*net.TCPConn); ok && (l.Expected || !settled(socket)) {
+		if t, ok := c.Conn.(*tls.Conn); ok {
+			t.CloseWrite() // close_notify; it has a deadline of its own
+		}
+		if socket.CloseWrite() == nil {
+			linger(socket, l)
+		}
+	}
+	c.Close()
+}
+
+// Abort closes the connection so that the peer sees that it was cut: with a
+// reset, and under TLS without close_notify. Other goroutines may use it.
+func (c *Conn) Abort() {
+	socket, ok := innermost(c.Conn).(*net.TCPConn)
+	if !ok {
+		c.Close()
+		return
+	}
+	socket.SetLinger(0)
+	c.countHuge()
+	socket.Close()
+}
+
+// innermost returns the socket below TLS and below the PROXY protocol.
+func innermost(c net.Conn) net.Conn {
+	for {
+		outer, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			return c
+		}
+		c = outer.NetConn()
+	}
+}

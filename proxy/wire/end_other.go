@@ -1,0 +1,25 @@
+//go:build !linux
+
+package wire
+
+import (
+	"net"
+	"time"
+)
+
+// settled cannot tell here.
+func settled(*net.TCPConn) bool { return false }
+
+// linger discards what comes for as long as it may be quiet.
+func linger(c *net.TCPConn, l Lingering) {
+	c.SetReadDeadline(time.Now().Add(l.Quiet))
+	b := GetSmall()
+	defer Put(b)
+	for left := l.Bytes; left > 0; {
+		n, err := c.Read(b)
+		if err != nil {
+			return
+		}
+		left -= n
+	}
+}

@@ -1,0 +1,110 @@
+package wire_test
+
+import (
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"serai/proxy/wire"
+)
+
+// pair returns both ends of a connection.
+func pair(t *testing.T) (server *wire.Conn, client *net.TCPConn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close(); s.Close() })
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	return wire.NewConn(s), c.(*net.TCPConn)
+}
+
+// TestFinishWaitsForASlowPeer for longer than it is quiet, as long as the peer
+// goes on taking what it was sent, whatever it sends meanwhile.
+func TestFinishWaitsForASlowPeer(t *testing.T) {
+	s, c := pair(t)
+	c.SetReadBuffer(16 << 10)
+	const size = 2 << 20
+	var writing sync.WaitGroup
+	writing.Go(func() {
+		s.Write(make([]byte, size))
+		s.Finish(wire.Lingering{Bytes: 1 << 20, Quiet: 300 * time.Millisecond, Longest: time.Minute})
+	})
+	defer writing.Wait()
+	got := 0
+	for b := make([]byte, 64<<10); ; {
+		n, err := io.ReadFull(c, b)
+		got += n
+		if err != nil {
+			break
+		}
+		io.WriteString(c, "x")
+		time.Sleep(20 * time.Millisecond)
+	}
+	if got != size {
+		t.Errorf("%d bytes of %d", got, size)
+	}
+}
+
+// TestFinishEnds although the peer does not: it takes nothing, sends without
+// end, or is silent once it has taken all.
+func TestFinishEnds(t *testing.T) {
+	bounds := wire.Lingering{Bytes: 1 << 20, Quiet: 100 * time.Millisecond, Longest: time.Minute}
+	expecting := bounds
+	expecting.Expected = true
+	for name, v := range map[string]struct {
+		bounds wire.Lingering
+		sent   int
+		client func(*net.TCPConn)
+	}{
+		"takes nothing": {bounds, 1 << 17, func(*net.TCPConn) {}},
+		"sends on":      {expecting, 100, func(c *net.TCPConn) { io.Copy(c, endless{}) }},
+		"trickles":      {expecting, 100, func(c *net.TCPConn) { io.Copy(slow{c}, endless{}) }},
+		"silent":        {expecting, 100, func(*net.TCPConn) {}},
+		"acknowledged":  {bounds, 100, func(*net.TCPConn) {}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, c := pair(t)
+			c.SetReadBuffer(4 << 10)
+			s.Write(make([]byte, v.sent))
+			var client sync.WaitGroup
+			client.Go(func() { v.client(c) })
+			began := time.Now()
+			s.Finish(v.bounds)
+			if d := time.Since(began); d > 10*time.Second {
+				t.Errorf("it took %v", d)
+			}
+			c.Close()
+			client.Wait()
+		})
+	}
+}
+
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }
+
+// slow writes a byte at a time.
+type slow struct{ io.Writer }
+
+func (s slow) Write(p []byte) (int, error) {
+	for i := range p {
+		if _, err := s.Writer.Write(p[i : i+1]); err != nil {
+			return i, err
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return len(p), nil
+}
