@@ -3,7 +3,6 @@ package upstream
 import (
 	"math"
 	"math/rand/v2"
-	"slices"
 	"sort"
 	"sync/atomic"
 )
@@ -20,9 +19,6 @@ type group struct {
 	turn    *atomic.Uint64 // of round-robin
 	near    *group         // those that are preferred, nil when there are none
 }
-
-// longestRound bounds the length of a round of weighted round-robin.
-const longestRound = 4096
 
 // turnCounters is how many a Room keeps for its pools: for the stable members and
 // for the canaries, and of each for the near ones. With one for two, members
@@ -53,35 +49,6 @@ func newGroup(members []*Member, o *PoolOptions, turns []atomic.Uint64) group {
 		g.near = &closer
 	}
 	return g
-}
-
-// smoothOrder spreads each member evenly over a round (nginx's smooth weighted
-// round-robin).
-func smoothOrder(members []*Member, divisor int) []uint16 {
-	total := 0
-	for _, m := range members {
-		total += m.Weight / divisor
-	}
-	order := make([]uint16, total)
-	current := make([]int, len(members))
-	for turn := range order {
-		best := 0
-		for i, m := range members {
-			if current[i] += m.Weight / divisor; current[i] > current[best] {
-				best = i
-			}
-		}
-		current[best] -= total
-		order[turn] = uint16(best)
-	}
-	return order
-}
-
-func gcd(a, b int) int {
-	for b != 0 {
-		a, b = b, a%b
-	}
-	return a
 }
 
 // choose returns a fit member, or nil: a near one as long as they are not
@@ -128,7 +95,10 @@ func (g *group) anyUp() bool {
 
 // pick returns the fit member that the method chooses, or nil.
 func (g *group) pick(s *search) *Member {
-	if len(g.members) == 1 {
+	switch len(g.members) {
+	case 0:
+		return nil
+	case 1:
 		if m := g.members[0]; m.fit(s) {
 			return m
 		}
@@ -138,7 +108,7 @@ func (g *group) pick(s *search) *Member {
 	case RoundRobin:
 		return g.inTurn(s)
 	case Random:
-		return g.draw(s, 0)
+		return g.draw(s)
 	case HashIP:
 		return g.rendezvous(s, s.a.ClientIP())
 	case HashHeader:
@@ -149,89 +119,87 @@ func (g *group) pick(s *search) *Member {
 	return g.least(s)
 }
 
-// inTurn returns the next fit member in the order of the round. The turn of one
-// that is not fit is nobody's, or the one behind it would have twice its share.
-func (g *group) inTurn(s *search) *Member {
-	for range g.members {
-		turn := g.turn.Add(1) - 1
-		i := 0
-		switch {
-		case g.equal:
-			i = int(turn % uint64(len(g.members)))
-		case g.order != nil:
-			i = int(g.order[turn%uint64(len(g.order))])
-		default:
-			// Weights without a short round: the golden ratio spreads turns evenly.
-			const golden = 0x9e3779b97f4a7c15
-			i = g.at(int((turn * golden >> 32) * uint64(g.sum()) >> 32))
-		}
-		if m := g.members[i]; m.fit(s) {
-			return m
-		}
-	}
-	return g.draw(s, 0)
-}
-
 // sum returns the sum of the weights.
 func (g *group) sum() int { return g.weights[len(g.weights)-1] }
 
 // at returns the index of the member that owns that unit of weight.
 func (g *group) at(unit int) int {
+	if g.equal {
+		return unit / g.weights[0]
+	}
 	return sort.SearchInts(g.weights, unit+1)
 }
 
-// draw returns a fit member at random, by weight, of those that are warmer than
-// that; nil when there is none.
-func (g *group) draw(s *search, warmer float64) *Member {
-	if len(g.members) == 0 {
-		return nil
+// draws is how often members are drawn until one is fit, before those that are
+// fit are sought.
+const draws = 4
+
+// draw returns a fit member at random, by weight; nil when there is none.
+func (g *group) draw(s *search) *Member {
+	if i := g.drawIndex(s); i >= 0 {
+		return g.members[i]
 	}
-	suits := func(m *Member) bool { return m.fit(s) && (warmer == 0 || m.warmth(s.now) > warmer) }
-	const draws = 4
-	for range draws {
-		if m := g.members[g.at(rand.IntN(g.sum()))]; suits(m) {
-			return m
-		}
-	}
-	// Most are not fit, or what is left weighs little: draw among those that are.
-	sum := 0
-	for _, m := range g.members {
-		if suits(m) {
-			sum += m.Weight
-		}
-	}
-	if sum == 0 {
-		return nil
-	}
-	unit := rand.IntN(sum)
-	var last *Member
-	for _, m := range g.members {
-		if suits(m) {
-			if last = m; unit < m.Weight {
-				break
-			}
-			unit -= m.Weight
-		}
-	}
-	return last
+	return nil
 }
 
-// another returns a fit member other than a at random, by weight; nil when it
-// finds none soon.
-func (g *group) another(s *search, a *Member) *Member {
-	i := slices.Index(g.members, a)
-	before := g.weights[i] - a.Weight
-	const draws = 3
+// drawIndex is draw for who must know the member's index, -1 for none.
+func (g *group) drawIndex(s *search) int {
 	for range draws {
-		unit := rand.IntN(g.sum() - a.Weight)
+		if i := g.at(rand.IntN(g.sum())); g.members[i].fit(s) {
+			return i
+		}
+	}
+	return g.seek(s, 0)
+}
+
+// another returns a fit member other than that of index i at random, by weight;
+// nil when it finds none soon.
+func (g *group) another(s *search, i int) *Member {
+	weight := g.members[i].Weight
+	before := g.weights[i] - weight
+	for range draws {
+		unit := rand.IntN(g.sum() - weight)
 		if unit >= before {
-			unit += a.Weight
+			unit += weight
 		}
 		if b := g.members[g.at(unit)]; b.fit(s) {
 			return b
 		}
 	}
 	return nil
+}
+
+// warmer returns a fit member at random, by weight, among those that are warmer
+// than that; nil when there is none, or none that is found soon in a large group.
+func (g *group) warmer(s *search, than float64) *Member {
+	for range draws {
+		if m := g.members[g.at(rand.IntN(g.sum()))]; m.fit(s) && m.warmth(s.now) > than {
+			return m
+		}
+	}
+	const few = 16
+	if len(g.members) <= few {
+		if i := g.seek(s, than); i >= 0 {
+			return g.members[i]
+		}
+	}
+	return nil
+}
+
+// seek looks at every member and draws among those that are fit and warmer than
+// that. It returns the index, -1 for none.
+func (g *group) seek(s *search, warmer float64) int {
+	sum, found := 0, -1
+	for i, m := range g.members {
+		if !m.fit(s) || warmer > 0 && m.warmth(s.now) <= warmer {
+			continue
+		}
+		// Each one takes the place of those before it with the chance of its share.
+		if sum += m.Weight; rand.IntN(sum) < m.Weight {
+			found = i
+		}
+	}
+	return found
 }
 
 // warm returns m, or a warmer member in its place as often as m is cold, a near
@@ -250,11 +218,11 @@ func (g *group) warm(s *search, m *Member) *Member {
 		return m
 	}
 	if g.near != nil && !g.crowded() {
-		if other := g.near.draw(s, share*together); other != nil {
+		if other := g.near.warmer(s, share*together); other != nil {
 			return other
 		}
 	}
-	if other := g.draw(s, share*together); other != nil {
+	if other := g.warmer(s, share*together); other != nil {
 		return other
 	}
 	return m
@@ -268,7 +236,7 @@ const together = 1.1
 // key it draws.
 func (g *group) rendezvous(s *search, key []byte) *Member {
 	if len(key) == 0 {
-		return g.draw(s, 0)
+		return g.draw(s)
 	}
 	h := hashBytes(key)
 	var best *Member

@@ -8,11 +8,11 @@ import (
 // least draws two members by weight. The first one takes the request, unless it
 // has more than its share of what the two have in flight, or is much slower.
 func (g *group) least(s *search) *Member {
-	a := g.draw(s, 0)
-	if a == nil {
+	i := g.drawIndex(s)
+	if i < 0 {
 		return nil
 	}
-	b := g.another(s, a)
+	a, b := g.members[i], g.another(s, i)
 	if b == nil {
 		return a
 	}
