@@ -79,7 +79,7 @@ func TestBalanceIsAShare(t *testing.T) {
 			for _, clients := range []int{1, 8, 32, 256} {
 				t.Run(fmt.Sprint(method, weights, clients), func(t *testing.T) {
 					p := ready(t, r, upstream.PoolOptions{Balance: upstream.Balance{Method: method}}, weighted(weights...)...)
-					const n = 8000
+					const n = 4000
 					holdShares(t, closedLoop(t, p, clients, n, noisy()), weights, 0.02)
 				})
 			}
@@ -131,7 +131,7 @@ func TestWeightsBesideAColdOne(t *testing.T) {
 			for i := range 2 {
 				upstream.SetReadySince(p.Members()[i].Endpoint, time.Now().Add(-2*time.Hour))
 			}
-			const n = 8000
+			const n = 4000
 			got := closedLoop(t, p, clients, n, noisy())
 			if cold := got["2"]; cold == 0 || cold > n/10 {
 				t.Errorf("method %d, %d clients: the cold one got %d of %d", method, clients, cold, n)

@@ -219,7 +219,9 @@ func (r *Registry) NewRoom() *Room { return &Room{registry: r} }
 // Publish makes p the pool that requests waiting in its room are given to.
 // It is called once the table that holds p is current.
 func (r *Registry) Publish(p *Pool) {
-	p.room.publish(p)
+	if p.room.publish(p) {
+		p.room.hurry()
+	}
 }
 
 // ready marks e as ready; the requests that wait for it are handed its places.

@@ -146,18 +146,17 @@ func (r *Room) hurry() {
 	}
 }
 
-// publish makes p the room's pool and hands its places to those who wait.
-func (r *Room) publish(p *Pool) {
+// publish makes p the room's pool, hands its places to those who wait, and reports
+// whether there are some.
+func (r *Room) publish(p *Pool) bool {
 	l := &r.registry.line
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	r.pool.Store(p)
-	waited := r.inside > 0
-	if waited {
-		r.wish(p)
-		r.serve(p)
+	if r.inside == 0 {
+		return false
 	}
-	l.mu.Unlock()
-	if waited {
-		r.hurry()
-	}
+	r.wish(p)
+	r.serve(p)
+	return true
 }
