@@ -230,30 +230,27 @@ func (p *Proxy) Reasons() map[string]uint64 {
 // Inflight returns the number of requests under way.
 func (p *Proxy) Inflight() int { return int(p.inflight.Load()) }
 
-// pick chooses a member for the next attempt, waiting in the route's room when
-// none may take the request. It answers 503 and returns nil when the wait was
-// in vain.
+// pick chooses a member for the next attempt and takes a place there, waiting in
+// the route's room when there is none. It answers 503 and returns nil when the
+// wait was in vain.
 func (p *Proxy) pick(x *Exchange) *upstream.Member {
-	pool := x.Route.Pool
-	var deadline time.Time
-	for {
-		if m := pool.Pick(x.Now, x, &x.tried, x.Retries > 0); m != nil {
-			return m
-		}
-		if deadline.IsZero() {
-			deadline = x.Now.Add(x.Route.Options.Wait)
-			defer func(began time.Time) { x.Queued += x.Now.Sub(began) }(x.Now)
-		}
-		x.waiting.Set(x.Now)
-		next, err := pool.Room().Wait(time.Until(deadline), x.holds(), x.whenGone())
-		x.waiting.Clear()
-		x.Now = time.Now()
-		if err != nil {
-			p.noInstance(x, err)
-			return nil
-		}
-		pool = next
+	again := x.Retries > 0
+	if m := x.Route.Pool.Pick(x.Now, x, &x.tried, again); m != nil {
+		return m
 	}
+	began := x.Now
+	x.waiting.Set(began)
+	m, err := x.Route.Pool.Room().Wait(x.Route.Options.Wait, upstream.WaitingRequest{
+		Attributes: x, Tried: &x.tried, Again: again, Holds: x.holds(), Gone: x.whenGone(),
+	})
+	x.waiting.Clear()
+	x.Now = time.Now()
+	x.Queued += x.Now.Sub(began)
+	if err != nil {
+		p.noInstance(x, err)
+		return nil
+	}
+	return m
 }
 
 func (p *Proxy) noInstance(x *Exchange, err error) {

@@ -171,7 +171,7 @@ func TestUnchangedServiceIsNotTouched(t *testing.T) {
 	}
 }
 
-// TestWaitersFollow: a request that waits in a room is given the pool of the
+// TestWaitersFollow: a request that waits in a room is given a member of the
 // table that is current by then.
 func TestWaitersFollow(t *testing.T) {
 	w := newWorld(t)
@@ -183,14 +183,14 @@ func TestWaitersFollow(t *testing.T) {
 	defer server.Close()
 	w.set("web", "one,"+a)
 	w.set("web")
-	got := make(chan *upstream.Pool, 1)
+	got := make(chan *upstream.Member, 1)
 	room := w.lookup("a.example").Pool.Room()
 	go func() {
-		pool, err := room.Wait(time.Minute, 0, nil)
+		m, err := room.Wait(time.Minute, upstream.WaitingRequest{Tried: &upstream.Tried{}})
 		if err != nil {
 			t.Error(err)
 		}
-		got <- pool
+		got <- m
 	}()
 	port := netip.MustParseAddrPort(server.Listener.Addr().String())
 	w.index++
@@ -199,8 +199,8 @@ func TestWaitersFollow(t *testing.T) {
 		ID: "two", ServiceName: "web", Namespace: "default", Tags: []string{a}, Address: port.Addr().String(), Port: int(port.Port()),
 	}}}
 	w.builder.Update(&discovery.Snapshot{Services: w.known, Index: w.index})
-	if pool := <-got; pool != w.lookup("a.example").Pool {
-		t.Error("the request was given another pool")
+	if m := <-got; m != &w.lookup("a.example").Pool.Members()[0] {
+		t.Errorf("the request was given %+v", m)
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"serai/internal/quota"
 )
 
 // State is whether an Endpoint takes new requests.
@@ -40,14 +42,14 @@ type Endpoint struct {
 
 	// What every request writes is kept away from what it only reads.
 	_        [64]byte
-	inflight atomic.Int64
+	inflight quota.Quota
 	latency  latency
 	outlier  outlier
 	requests atomic.Uint64
 	failures atomic.Uint64
 	_        [64]byte
 
-	full atomic.Bool // a request was turned away because of MaxInflight
+	wishes wishes // of those who wait for a place here
 
 	state atomic.Uint32
 	since atomic.Int64           // Unix nanoseconds of the last change of state
@@ -64,7 +66,7 @@ func (e *Endpoint) Target() Target { return e.target }
 func (e *Endpoint) State() State { return State(e.state.Load()) }
 
 // Inflight returns the number of requests under way.
-func (e *Endpoint) Inflight() int { return int(e.inflight.Load()) }
+func (e *Endpoint) Inflight() int { return int(e.inflight.Taken()) }
 
 // setState changes the state unless the endpoint is leaving, and reports
 // whether it was another one before.
@@ -84,21 +86,30 @@ func (e *Endpoint) setState(s State, cause string) bool {
 	} else {
 		e.cause.Store(&cause)
 	}
+	e.registry.line.changed(e)
 	return true
 }
 
-// begin begins one request.
-func (e *Endpoint) begin() { e.inflight.Add(1) }
+// up reports whether it takes requests where there is no better one.
+func (e *Endpoint) up() bool {
+	s := e.State()
+	return s == Ready || s == Ejected
+}
 
 // end ends one request. ToFirstByte is 0 when there was no answer.
 func (e *Endpoint) end(now time.Time, toFirstByte time.Duration) {
-	e.inflight.Add(-1)
 	e.requests.Add(1)
 	if toFirstByte > 0 {
 		e.latency.observe(now, toFirstByte)
 	}
-	if e.full.Load() && e.full.CompareAndSwap(true, false) {
-		e.registry.wakeRooms(1)
+	e.giveBack()
+}
+
+// giveBack gives the place of one request back, to the first who waits for it.
+func (e *Endpoint) giveBack() {
+	e.inflight.Give(1)
+	if e.wishes.wanted.Load() {
+		e.registry.line.offer(e)
 	}
 }
 

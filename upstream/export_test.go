@@ -5,5 +5,22 @@ import "time"
 // SetReady makes e ready without a probe, for benchmarks.
 func SetReady(e *Endpoint) { e.setState(Ready, "") }
 
+// SetState makes e what a probe or an ejection would.
+func SetState(e *Endpoint, s State) { e.setState(s, "a test said so") }
+
 // SetReadySince makes e look as if it had become ready then.
 func SetReadySince(e *Endpoint, at time.Time) { e.since.Store(at.UnixNano()) }
+
+// LeftOver returns what a registry without requests must not have: bytes held by
+// those that wait, and rooms that want a place on one of the endpoints.
+func LeftOver(r *Registry, endpoints []*Endpoint) (held int64, wishes int) {
+	r.line.mu.Lock()
+	defer r.line.mu.Unlock()
+	for _, e := range endpoints {
+		wishes += len(e.wishes.all)
+		if e.wishes.wanted.Load() {
+			wishes++
+		}
+	}
+	return r.line.held.Taken(), wishes
+}

@@ -4,26 +4,33 @@ import (
 	"math"
 	"math/rand/v2"
 	"sort"
-	"time"
+	"sync/atomic"
 )
 
 // group is members among which the balance method alone decides. Never
 // modified once built.
 type group struct {
+	balance Balance
 	members []*Member
 	// weights[i] is the sum of the weights up to and with member i.
 	weights []int
-	equal   bool     // all weights are the same
-	order   []uint16 // one round of round-robin, nil when weights are equal
-	near    []*Member
+	equal   bool           // all weights are the same
+	order   []uint16       // one round of round-robin, nil when weights are equal
+	turn    *atomic.Uint64 // of round-robin
+	near    *group         // those that are preferred, nil when there are none
 }
 
-// longestRound bounds the length of a round of weighted round-robin.
-const longestRound = 4096
+// turnCounters is how many a Room keeps for its pools: for the stable members and
+// for the canaries, and of each for the near ones. With one for two, members
+// would be left out whenever requests for both alternate.
+const turnCounters = 4
 
-func newGroup(members []*Member, o *PoolOptions) group {
-	g := group{members: members, equal: true}
+// newGroup makes a group and the one of its near members, each with a counter of
+// turns.
+func newGroup(members []*Member, o *PoolOptions, turns []atomic.Uint64) group {
+	g := group{balance: o.Balance, members: members, equal: true, turn: &turns[0]}
 	sum, divisor := 0, 0
+	var near []*Member
 	for _, m := range members {
 		sum += m.Weight
 		divisor = gcd(divisor, m.Weight)
@@ -31,204 +38,211 @@ func newGroup(members []*Member, o *PoolOptions) group {
 		g.equal = g.equal && m.Weight == members[0].Weight
 		if o.Prefer == PreferNode && m.Node == o.Node && o.Node != "" ||
 			o.Prefer == PreferDatacenter && m.Datacenter == o.Datacenter && o.Datacenter != "" {
-			g.near = append(g.near, m)
+			near = append(near, m)
 		}
 	}
 	if o.Balance.Method == RoundRobin && !g.equal && sum/divisor <= longestRound {
 		g.order = smoothOrder(members, divisor)
 	}
+	if len(near) > 0 {
+		closer := newGroup(near, &PoolOptions{Balance: o.Balance}, turns[1:])
+		g.near = &closer
+	}
 	return g
 }
 
-// smoothOrder spreads each member evenly over a round (nginx's smooth weighted
-// round-robin).
-func smoothOrder(members []*Member, divisor int) []uint16 {
-	total := 0
-	for _, m := range members {
-		total += m.Weight / divisor
-	}
-	order := make([]uint16, total)
-	current := make([]int, len(members))
-	for turn := range order {
-		best := 0
-		for i, m := range members {
-			if current[i] += m.Weight / divisor; current[i] > current[best] {
-				best = i
-			}
+// choose returns a fit member, or nil: a near one as long as they are not
+// crowded, otherwise any.
+func (g *group) choose(s *search) *Member {
+	if g.near != nil && !g.crowded() {
+		if m := g.near.pick(s); m != nil {
+			return g.warm(s, m)
 		}
-		current[best] -= total
-		order[turn] = uint16(best)
 	}
-	return order
+	return g.warm(s, g.pick(s))
 }
 
-func gcd(a, b int) int {
-	for b != 0 {
-		a, b = b, a%b
-	}
-	return a
+// crowded reports whether the near members are busier than the whole group is on
+// average: then requests go farther.
+func (g *group) crowded() bool {
+	const grace = 8 // requests in flight that are never too many
+	near, all := g.near.inflight(), g.inflight()
+	return near > 2*all+grace
 }
 
-// choose returns a fit member that has not been tried, or nil.
-func (g *group) choose(now time.Time, a Attributes, tried *Tried, p *Pool) *Member {
-	if m := g.chooseNear(now, tried); m != nil {
-		return m
+// inflight returns how many requests a member that takes requests has in flight
+// on average.
+func (g *group) inflight() float64 {
+	sum, n := 0, 0
+	for _, m := range g.members {
+		if m.Endpoint.State() == Ready {
+			sum += m.Endpoint.Inflight()
+			n++
+		}
 	}
-	n := len(g.members)
-	switch {
-	case n == 0:
+	return float64(sum) / float64(max(n, 1))
+}
+
+// anyUp reports whether some member takes requests, were there places.
+func (g *group) anyUp() bool {
+	for _, m := range g.members {
+		if m.Endpoint.up() {
+			return true
+		}
+	}
+	return false
+}
+
+// pick returns the fit member that the method chooses, or nil.
+func (g *group) pick(s *search) *Member {
+	switch len(g.members) {
+	case 0:
 		return nil
-	case n == 1:
-		if m := g.members[0]; m.fit(tried) {
+	case 1:
+		if m := g.members[0]; m.fit(s) {
 			return m
 		}
 		return nil
 	}
-	switch b := &p.options.Balance; b.Method {
+	switch g.balance.Method {
 	case RoundRobin:
-		return g.warm(now, g.inTurn(p.room.turn.Add(1)-1, tried), tried)
+		return g.inTurn(s)
 	case Random:
-		return g.warm(now, g.firstFit(g.draw(), tried), tried)
+		return g.draw(s)
 	case HashIP:
-		return g.rendezvous(a.ClientIP(), tried)
+		return g.rendezvous(s, s.a.ClientIP())
 	case HashHeader:
-		return g.rendezvous(a.Header(b.Name), tried)
+		return g.rendezvous(s, s.a.Header(g.balance.Name))
 	case HashCookie:
-		return g.rendezvous(a.Cookie(b.Name), tried)
+		return g.rendezvous(s, s.a.Cookie(g.balance.Name))
 	}
-	return g.warm(now, g.least(now, tried), tried)
+	return g.least(s)
 }
 
-// chooseNear returns the better of two near members, unless it is busier than
-// the whole group is on average: then the request goes farther.
-func (g *group) chooseNear(now time.Time, tried *Tried) *Member {
-	if len(g.near) == 0 {
-		return nil
-	}
-	near := group{members: g.near, equal: true}
-	m := near.least(now, tried)
-	if m == nil {
-		return nil
-	}
-	inflight := 0
-	for _, other := range g.members {
-		inflight += other.Endpoint.Inflight()
-	}
-	const grace = 8 // requests in flight that are never too many
-	if m.Endpoint.Inflight() > 2*inflight/len(g.members)+grace {
-		return nil
-	}
-	return m
-}
-
-// inTurn returns the next fit member in the order of the round.
-func (g *group) inTurn(turn uint64, tried *Tried) *Member {
-	n := uint64(len(g.members))
-	switch {
-	case g.equal:
-		return g.firstFit(int(turn%n), tried)
-	case g.order != nil:
-		return g.firstFit(int(g.order[turn%uint64(len(g.order))]), tried)
-	}
-	// Weights without a short round: the golden ratio spreads turns evenly.
-	const golden = 0x9e3779b97f4a7c15
-	sum := uint64(g.weights[len(g.weights)-1])
-	return g.firstFit(g.at(int((turn*golden>>32)*sum>>32)), tried)
-}
-
-// draw returns the index of a member at random, by weight.
-func (g *group) draw() int {
-	if g.equal {
-		return rand.IntN(len(g.members))
-	}
-	return g.at(rand.IntN(g.weights[len(g.weights)-1]))
-}
+// sum returns the sum of the weights.
+func (g *group) sum() int { return g.weights[len(g.weights)-1] }
 
 // at returns the index of the member that owns that unit of weight.
 func (g *group) at(unit int) int {
+	if g.equal {
+		return unit / g.weights[0]
+	}
 	return sort.SearchInts(g.weights, unit+1)
 }
 
-// firstFit returns the first fit member from index i on.
-func (g *group) firstFit(i int, tried *Tried) *Member {
-	for range g.members {
-		if m := g.members[i]; m.fit(tried) {
-			return m
+// draws is how often members are drawn until one is fit, before those that are
+// fit are sought.
+const draws = 4
+
+// draw returns a fit member at random, by weight; nil when there is none.
+func (g *group) draw(s *search) *Member {
+	if i := g.drawIndex(s); i >= 0 {
+		return g.members[i]
+	}
+	return nil
+}
+
+// drawIndex is draw for who must know the member's index, -1 for none.
+func (g *group) drawIndex(s *search) int {
+	for range draws {
+		if i := g.at(rand.IntN(g.sum())); g.members[i].fit(s) {
+			return i
 		}
-		if i++; i == len(g.members) {
-			i = 0
+	}
+	return g.seek(s, 0)
+}
+
+// another returns a fit member other than that of index i at random, by weight;
+// nil when it finds none soon.
+func (g *group) another(s *search, i int) *Member {
+	weight := g.members[i].Weight
+	before := g.weights[i] - weight
+	for range draws {
+		unit := rand.IntN(g.sum() - weight)
+		if unit >= before {
+			unit += weight
+		}
+		if b := g.members[g.at(unit)]; b.fit(s) {
+			return b
 		}
 	}
 	return nil
 }
 
-// least draws two members and returns the one that costs less.
-func (g *group) least(now time.Time, tried *Tried) *Member {
-	n := len(g.members)
-	i := rand.IntN(n)
-	a := g.firstFit(i, tried)
-	if n == 1 || a == nil {
-		return a
+// warmer returns a fit member at random, by weight, among those that are warmer
+// than that; nil when there is none, or none that is found soon in a large group.
+func (g *group) warmer(s *search, than float64) *Member {
+	for range draws {
+		if m := g.members[g.at(rand.IntN(g.sum()))]; m.fit(s) && m.warmth(s.now) > than {
+			return m
+		}
 	}
-	j := rand.IntN(n - 1)
-	if j >= i {
-		j++
+	const few = 16
+	if len(g.members) <= few {
+		if i := g.seek(s, than); i >= 0 {
+			return g.members[i]
+		}
 	}
-	b := g.firstFit(j, tried)
-	if a == b {
-		// Only one of the two is fit, or the search met: look right behind.
-		return a
-	}
-	// An instance without history counts as fast as the other: if it counted
-	// as faster it would get every request until its first answer.
-	const shortest = time.Microsecond
-	ofA, ofB := a.Endpoint.latency.value(now), b.Endpoint.latency.value(now)
-	if ofA == 0 || ofB == 0 {
-		ofA, ofB = shortest, shortest
-	}
-	if b.cost(max(ofB, shortest)) < a.cost(max(ofA, shortest)) {
-		return b
-	}
-	return a
+	return nil
 }
 
-// cost is what one more request would cost on m: the time to the first byte
-// times the requests that share it, for each unit of weight.
-func (m *Member) cost(latency time.Duration) float64 {
-	return float64(latency) * float64(m.Endpoint.Inflight()+1) / float64(m.Weight)
+// seek looks at every member and draws among those that are fit and warmer than
+// that. It returns the index, -1 for none.
+func (g *group) seek(s *search, warmer float64) int {
+	sum, found := 0, -1
+	for i, m := range g.members {
+		if !m.fit(s) || warmer > 0 && m.warmth(s.now) <= warmer {
+			continue
+		}
+		// Each one takes the place of those before it with the chance of its share.
+		if sum += m.Weight; rand.IntN(sum) < m.Weight {
+			found = i
+		}
+	}
+	return found
 }
 
-// warm returns m, or a warmer member in its place as often as m is cold. Those
-// that became ready together take turns as if they were warm.
-func (g *group) warm(now time.Time, m *Member, tried *Tried) *Member {
-	if m == nil {
-		return nil
+// warm returns m, or a warmer member in its place as often as m is cold, a near
+// one if there is one. Those that became ready together take turns as if they
+// were warm.
+func (g *group) warm(s *search, m *Member) *Member {
+	switch g.balance.Method {
+	case HashIP, HashHeader, HashCookie:
+		return m
 	}
-	share := m.warmth(now)
+	if m == nil || len(g.members) == 1 {
+		return m
+	}
+	share := m.warmth(s.now)
 	if share == 1 || rand.Float64() < share {
 		return m
 	}
-	const draws, together = 4, 1.1
-	for range draws {
-		if other := g.firstFit(g.draw(), tried); other.warmth(now) > share*together {
+	if g.near != nil && !g.crowded() {
+		if other := g.near.warmer(s, share*together); other != nil {
 			return other
 		}
+	}
+	if other := g.warmer(s, share*together); other != nil {
+		return other
 	}
 	return m
 }
 
+// together is by how much those differ in warmth that became ready together.
+const together = 1.1
+
 // rendezvous returns the fit member with the highest score for key, so that a
 // member that comes or goes moves only its own share of the keys. Without a
 // key it draws.
-func (g *group) rendezvous(key []byte, tried *Tried) *Member {
+func (g *group) rendezvous(s *search, key []byte) *Member {
 	if len(key) == 0 {
-		return g.firstFit(g.draw(), tried)
+		return g.draw(s)
 	}
 	h := hashBytes(key)
 	var best *Member
 	highest := math.Inf(-1)
 	for _, m := range g.members {
-		if !m.fit(tried) {
+		if !m.fit(s) {
 			continue
 		}
 		// A uniform number in (0,1) to the power of 1/weight, compared by its

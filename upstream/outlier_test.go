@@ -126,7 +126,7 @@ func TestAllEjected(t *testing.T) {
 	if got := share(t, last, 10, anyone); got["0"] != 10 {
 		t.Errorf("with nobody else, the ejected instance got %d of 10 requests", got["0"])
 	}
-	if _, err := last.Room().Wait(time.Minute, 0, nil); err != nil {
+	if _, err := last.Room().Wait(time.Minute, request(0, nil)); err != nil {
 		t.Errorf("a request waits although an ejected instance is there: %v", err)
 	}
 }

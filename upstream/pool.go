@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -23,6 +24,7 @@ type Pool struct {
 	room     *Room
 	stable   group // takes every request that no canary takes
 	canaries []canaries
+	drawn    bool               // some canary takes a percentage
 	seats    map[string]*Member // by the sticky cookie's value, nil when the route is not sticky
 }
 
@@ -54,13 +56,14 @@ func NewPool(members []Member, o PoolOptions, room *Room) *Pool {
 			byRule[*m.Canary] = append(byRule[*m.Canary], m)
 		}
 	}
-	p.stable = newGroup(stable, &p.options)
+	p.stable = newGroup(stable, &p.options, room.turns[:2])
 	// Conditions are asked before percentages are drawn.
 	slices.SortStableFunc(rules, func(a, b Canary) int {
 		return boolInt(a.drawn()) - boolInt(b.drawn())
 	})
 	for _, rule := range rules {
-		p.canaries = append(p.canaries, canaries{rule, newGroup(byRule[rule], &p.options)})
+		p.canaries = append(p.canaries, canaries{rule, newGroup(byRule[rule], &p.options, room.turns[2:])})
+		p.drawn = p.drawn || rule.drawn()
 	}
 	return p
 }
@@ -76,14 +79,14 @@ func boolInt(b bool) int {
 func (c *Canary) drawn() bool { return c.Header == "" && c.Cookie == "" }
 
 // takes reports whether the rule asks for a request.
-func (c *Canary) takes(a Attributes) bool {
+func (c *Canary) takes(a Attributes, t *Tried) bool {
 	switch {
 	case c.Header != "":
 		return string(a.Header(c.Header)) == c.Value
 	case c.Cookie != "":
 		return string(a.Cookie(c.Cookie)) == c.Value
 	}
-	return c.Percent > 0 && rand.Float64()*100 < c.Percent
+	return c.Percent > 0 && t.draw(c.Percent) < c.Percent
 }
 
 // Members returns the members. The slice must not be modified.
@@ -95,12 +98,12 @@ func (p *Pool) Room() *Room { return p.room }
 // Options returns what the route says about the pool.
 func (p *Pool) Options() PoolOptions { return p.options }
 
-// Tried are the endpoints that a request has been tried on. They are chosen
-// again only when there is no other.
+// Tried are the endpoints that a request has been tried on, which are chosen
+// again only when there is no other, and what has been drawn for it.
 type Tried struct {
 	endpoints [4]*Endpoint
 	n         int
-	ejected   bool // ejected members are chosen too
+	drawn     uint64 // 0 until something is drawn
 }
 
 // Add notes e. Only the last few are remembered.
@@ -114,38 +117,72 @@ func (t *Tried) Has(e *Endpoint) bool {
 	return t.n > 0 && slices.Contains(t.endpoints[:], e)
 }
 
-// Pick chooses the member for a request and counts the request as in flight
-// there until End. It returns nil when no member may take it. An ejected member
-// is better than none. One in tried is chosen only when again is set and there
-// is no other.
+// draw returns a number from 0 to 100, the same for a request and a percentage
+// however often it is asked: a request that waits is not drawn again whenever a
+// place becomes free, until it is a canary's.
+func (t *Tried) draw(percent float64) float64 {
+	if t.drawn == 0 {
+		t.drawn = rand.Uint64() | 1
+	}
+	return float64(mix(t.drawn^math.Float64bits(percent))>>11) / (1 << 53) * 100
+}
+
+// search is one look for a member, on behalf of one request.
+type search struct {
+	now   time.Time
+	a     Attributes
+	tried *Tried
+	// inLine takes places, too, that requests wait for: it is their turn.
+	inLine bool
+	// ejected takes members that are ejected, too, and again those that have
+	// been tried.
+	ejected, again bool
+}
+
+// Pick chooses the member for a request and takes a place there: the request is
+// in flight there until End. It returns nil when no member has a place that
+// nobody waits for; the room has the last word then. An ejected member is better
+// than none. One in tried is chosen only when again is set and there is no other.
 func (p *Pool) Pick(now time.Time, a Attributes, tried *Tried, again bool) *Member {
-	m := p.choose(now, a, tried)
+	return p.pick(&search{now: now, a: a, tried: tried}, again)
+}
+
+func (p *Pool) pick(s *search, again bool) *Member {
+	m := p.take(s)
 	if m == nil {
-		desperate := *tried
-		desperate.ejected = true
-		m = p.choose(now, a, &desperate)
+		s.ejected = true
+		m = p.take(s)
 	}
-	if m == nil && again && tried.n > 0 {
-		m = p.choose(now, a, &Tried{ejected: true})
-	}
-	if m != nil {
-		m.Endpoint.begin()
+	if m == nil && again && s.tried.n > 0 {
+		s.again = true
+		m = p.take(s)
 	}
 	return m
 }
 
-func (p *Pool) choose(now time.Time, a Attributes, tried *Tried) *Member {
-	seated := p.seated(a, tried)
+// take chooses a member and takes a place there.
+func (p *Pool) take(s *search) *Member {
+	for {
+		m := p.choose(s)
+		if m == nil || m.begin() {
+			return m
+		}
+		// Another request got the last place in between: now it is seen to be full.
+	}
+}
+
+func (p *Pool) choose(s *search) *Member {
+	seated := p.seated(s)
 	for i := range p.canaries {
 		c := &p.canaries[i]
 		mine := seated != nil && seated.Canary != nil && *seated.Canary == c.rule
 		switch {
-		case mine && (c.rule.Percent > 0 || c.rule.takes(a)):
+		case mine && (c.rule.Percent > 0 || c.rule.takes(s.a, s.tried)):
 			return seated
 		case seated != nil && seated.Canary == nil && c.rule.drawn():
 			// A client that has its seat among the stable is not drawn.
-		case c.rule.takes(a):
-			if m := c.group.choose(now, a, tried, p); m != nil {
+		case c.rule.takes(s.a, s.tried):
+			if m := c.group.choose(s); m != nil {
 				return m
 			}
 		}
@@ -153,30 +190,68 @@ func (p *Pool) choose(now time.Time, a Attributes, tried *Tried) *Member {
 	if seated != nil && seated.Canary == nil {
 		return seated
 	}
-	return p.stable.choose(now, a, tried, p)
+	if m := p.stable.choose(s); m != nil || !p.drawn || p.stable.anyUp() {
+		return m
+	}
+	for i := range p.canaries {
+		if c := &p.canaries[i]; c.rule.Percent > 0 {
+			if m := c.group.choose(s); m != nil {
+				return m
+			}
+		}
+	}
+	return nil
 }
 
-// anyFit reports whether some member may take a request now.
-func (p *Pool) anyFit() bool {
+// admits reports whether the request may be sent to m, whose place is the only
+// one there is: no other member could be chosen before it.
+func (p *Pool) admits(m *Member, q *WaitingRequest) bool {
+	switch {
+	case !q.Again && q.Tried.Has(m.Endpoint):
+		return false
+	case m.Canary == nil || m.Canary.takes(q.Attributes, q.Tried):
+		return true
+	case m.Canary.Percent > 0:
+		return p.seats[string(q.Attributes.Cookie(p.options.Sticky))] == m || !p.stable.anyUp()
+	}
+	return false
+}
+
+// anyFree reports whether some member has a place now.
+func (p *Pool) anyFree() bool {
 	for i := range p.members {
-		if m := &p.members[i]; m.Weight > 0 && m.fit(&Tried{ejected: true}) {
+		if m := &p.members[i]; m.Weight > 0 && m.free(0) {
 			return true
 		}
 	}
 	return false
 }
 
-// fit reports whether m may take a request now.
-func (m *Member) fit(tried *Tried) bool {
+// fit reports whether the search may choose m now.
+func (m *Member) fit(s *search) bool {
 	e := m.Endpoint
-	if s := e.State(); s != Ready && !(s == Ejected && tried.ejected) || tried.Has(e) {
+	if state := e.State(); state != Ready && !(state == Ejected && s.ejected) || !s.again && s.tried.Has(e) {
 		return false
 	}
-	if m.MaxInflight == 0 || e.Inflight() < m.MaxInflight {
+	if !s.inLine && e.wishes.wanted.Load() {
+		return false
+	}
+	return m.MaxInflight == 0 || e.Inflight() < m.MaxInflight
+}
+
+// free reports whether m has a place now, for whoever may use it. So many
+// requests there are not counted.
+func (m *Member) free(uncounted int) bool {
+	e := m.Endpoint
+	return e.up() && (m.MaxInflight == 0 || e.Inflight()-uncounted < m.MaxInflight)
+}
+
+// begin takes a place for one request on m's endpoint, and reports whether there
+// was one.
+func (m *Member) begin() bool {
+	if m.MaxInflight == 0 {
+		m.Endpoint.inflight.Add(1)
 		return true
 	}
-	// Whoever ends a request here tells those that wait. One that has ended
-	// since is seen by the second look.
-	e.full.Store(true)
-	return e.Inflight() < m.MaxInflight
+	return m.Endpoint.inflight.Take(1, int64(m.MaxInflight))
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
-	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -120,13 +119,9 @@ type Registry struct {
 	mu        sync.Mutex
 	endpoints map[Target]*Endpoint
 
-	held atomic.Int64 // bytes, by requests in all Rooms
-
 	ejections struct{ ejected, spared atomic.Uint64 }
 
-	// waiting are the rooms that hold requests.
-	waitMu  sync.Mutex
-	waiting map[*Room]struct{}
+	line line // of the requests in all Rooms
 }
 
 // NewRegistry makes an empty registry. Run must run for endpoints to become
@@ -135,7 +130,7 @@ func NewRegistry(o RegistryOptions) *Registry {
 	o.setDefaults()
 	return &Registry{
 		options: o, dialer: Dialer{Timeout: o.ConnectTimeout, WriteIdle: o.WriteIdle, Roots: o.Roots},
-		prober: newProber(o.Probes), endpoints: make(map[Target]*Endpoint), waiting: make(map[*Room]struct{}),
+		prober: newProber(o.Probes), endpoints: make(map[Target]*Endpoint),
 	}
 }
 
@@ -224,35 +219,18 @@ func (r *Registry) NewRoom() *Room { return &Room{registry: r} }
 // Publish makes p the pool that requests waiting in its room are given to.
 // It is called once the table that holds p is current.
 func (r *Registry) Publish(p *Pool) {
-	p.room.pool.Store(p)
-	p.room.wakeIfFit(everybody)
+	if p.room.publish(p) {
+		p.room.hurry()
+	}
 }
 
-// ready marks e as ready and lets the requests go that wait for it.
+// ready marks e as ready; the requests that wait for it are handed its places.
 func (r *Registry) ready(e *Endpoint) {
 	e.readmit()
 	if !e.setState(Ready, "") {
 		return
 	}
 	r.logState(e, "instance is ready", nil)
-	r.wakeRooms(everybody)
-}
-
-// everybody is more than can wait.
-const everybody = math.MaxInt
-
-// wakeRooms lets the first few requests of each room go, where they have a
-// member now.
-func (r *Registry) wakeRooms(most int) {
-	r.waitMu.Lock()
-	rooms := make([]*Room, 0, len(r.waiting))
-	for room := range r.waiting {
-		rooms = append(rooms, room)
-	}
-	r.waitMu.Unlock()
-	for _, room := range rooms {
-		room.wakeIfFit(most)
-	}
 }
 
 func (r *Registry) logState(e *Endpoint, message string, err error) {

@@ -2,23 +2,25 @@ package upstream
 
 import (
 	"errors"
+	"math"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// Room is where the requests of one route wait while none of its members is
-// ready. It outlives pools: requests that wait through a redeploy are woken
-// by the members of the pool that is current by then. It also keeps what a
-// route must not forget when its pool is rebuilt.
+// Room is where the requests of one route wait while none of its members has a
+// place for them. It outlives pools: requests that wait through a redeploy get
+// the members of the pool that is current by then. It also keeps what a route
+// must not forget when its pool is rebuilt.
 type Room struct {
 	registry *Registry
-	pool     atomic.Pointer[Pool]
-	turn     atomic.Uint64 // of round-robin
+	pool     atomic.Pointer[Pool] // written under line.mu
+	turns    [turnCounters]atomic.Uint64
 
-	mu      sync.Mutex
-	waiters []chan struct{} // first in, first out; closed to let go
+	// What follows is guarded by the registry's line.mu.
+	inside  int       // requests within Wait: its members are wanted while there are some
+	waiters []*waiter // first in, first out
+	wished  *Pool     // whose members are wanted
 }
 
 // Why a wait ended without a member.
@@ -28,50 +30,106 @@ var (
 	ErrClientGone  = errors.New("the client left while waiting for an instance")
 )
 
+// WaitingRequest is what a Room must know of a request that waits. The first
+// three are what Pool.Pick is asked with; they are read by other goroutines
+// until Wait returns.
+type WaitingRequest struct {
+	Attributes Attributes
+	Tried      *Tried
+	Again      bool
+	// Holds is how many bytes the request keeps meanwhile: those of all rooms
+	// together are bounded.
+	Holds int64
+	// Gone is closed when the client leaves.
+	Gone <-chan struct{}
+}
+
 // Waiting returns how many requests wait.
 func (r *Room) Waiting() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	l := &r.registry.line
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	return len(r.waiters)
 }
 
-// Wait blocks until the room's current pool has a member that may take a
-// request, and returns that pool. It fails with ErrRoomFull, ErrWaitTimeout
-// after d, or ErrClientGone when gone is closed. Holds is how many bytes the
-// request keeps meanwhile: those of all rooms together are bounded.
-func (r *Room) Wait(d time.Duration, holds int64, gone <-chan struct{}) (*Pool, error) {
-	if d <= 0 {
-		return nil, ErrWaitTimeout
+// Wait blocks until a member of the room's current pool has a place for the
+// request and nobody waits for it who came earlier. It returns that member, on
+// which the request is in flight then until End. It fails with ErrRoomFull,
+// ErrWaitTimeout after d, or ErrClientGone.
+func (r *Room) Wait(d time.Duration, q WaitingRequest) (*Member, error) {
+	w, m, err := r.enter(d, q)
+	if w == nil {
+		return m, err
 	}
-	defer r.registry.held.Add(-holds)
-	if r.registry.held.Add(holds) > r.registry.options.MaxWaitingBytes {
-		return nil, ErrRoomFull
-	}
-	let := make(chan struct{})
-	r.mu.Lock()
-	if len(r.waiters) >= r.registry.options.MaxWaiting {
-		r.mu.Unlock()
-		return nil, ErrRoomFull
-	}
-	r.waiters = append(r.waiters, let)
-	r.mu.Unlock()
-	r.registry.waits(r)
-
-	// A member may have become ready before we stood in line.
-	r.wakeIfFit(everybody)
 	r.hurry()
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
-	case <-let:
-		return r.pool.Load(), nil
+	case <-w.got:
 	case <-timer.C:
-		r.leave(let)
-		return nil, ErrWaitTimeout
-	case <-gone:
-		r.leave(let)
-		return nil, ErrClientGone
+		err = ErrWaitTimeout
+	case <-q.Gone:
+		err = ErrClientGone
 	}
+	m = r.leave(w)
+	switch {
+	case m == nil:
+		return nil, err
+	case err == ErrClientGone:
+		m.Endpoint.giveBack()
+		return nil, err
+	}
+	return m, nil // even if the time was over in that very moment
+}
+
+// enter returns a place that nobody in line can use, or stands in line.
+func (r *Room) enter(d time.Duration, q WaitingRequest) (*waiter, *Member, error) {
+	l := &r.registry.line
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := r.pool.Load()
+	if r.inside++; r.inside == 1 && d > 0 {
+		r.wish(p)
+	}
+	if p != nil {
+		if m := l.place(p, time.Now(), &q, math.MaxUint64); m != nil {
+			r.exit()
+			return nil, m, nil
+		}
+	}
+	if d <= 0 {
+		r.exit()
+		return nil, nil, ErrWaitTimeout
+	}
+	if len(r.waiters) >= r.registry.options.MaxWaiting || !l.held.Take(q.Holds, r.registry.options.MaxWaitingBytes) {
+		r.exit()
+		return nil, nil, ErrRoomFull
+	}
+	l.ticket++
+	w := &waiter{WaitingRequest: q, ticket: l.ticket, got: make(chan struct{})}
+	r.waiters = append(r.waiters, w)
+	return w, nil, nil
+}
+
+// exit ends what enter began. line.mu is held.
+func (r *Room) exit() {
+	if r.inside--; r.inside == 0 {
+		r.wish(nil)
+	}
+}
+
+// leave takes w out of the line. It returns the member that it has been given,
+// nil when it has not.
+func (r *Room) leave(w *waiter) *Member {
+	l := &r.registry.line
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i := slices.Index(r.waiters, w); i >= 0 {
+		r.waiters = slices.Delete(r.waiters, i, i+1)
+	}
+	l.held.Give(w.Holds)
+	r.exit()
+	return w.given
 }
 
 // hurry has the members probed that requests wait for.
@@ -88,42 +146,17 @@ func (r *Room) hurry() {
 	}
 }
 
-func (r *Room) leave(let chan struct{}) {
-	r.mu.Lock()
-	if i := slices.Index(r.waiters, let); i >= 0 {
-		r.waiters = slices.Delete(r.waiters, i, i+1)
+// publish makes p the room's pool, hands its places to those who wait, and reports
+// whether there are some.
+func (r *Room) publish(p *Pool) bool {
+	l := &r.registry.line
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r.pool.Store(p)
+	if r.inside == 0 {
+		return false
 	}
-	r.mu.Unlock()
-	r.registry.waits(r)
-}
-
-// wakeIfFit lets the first few go, in order, when the current pool has a
-// member for them. Those that find it taken again come back.
-func (r *Room) wakeIfFit(most int) {
-	p := r.pool.Load()
-	if p == nil || !p.anyFit() {
-		return
-	}
-	r.mu.Lock()
-	n := min(most, len(r.waiters))
-	waiters := slices.Clone(r.waiters[:n])
-	r.waiters = slices.Delete(r.waiters, 0, n)
-	r.mu.Unlock()
-	for _, let := range waiters {
-		close(let)
-	}
-	if len(waiters) > 0 {
-		r.registry.waits(r)
-	}
-}
-
-// waits notes whether requests wait in room.
-func (r *Registry) waits(room *Room) {
-	r.waitMu.Lock()
-	defer r.waitMu.Unlock()
-	if room.Waiting() > 0 {
-		r.waiting[room] = struct{}{}
-	} else {
-		delete(r.waiting, room)
-	}
+	r.wish(p)
+	r.serve(p)
+	return true
 }

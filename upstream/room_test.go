@@ -7,6 +7,11 @@ import (
 	"serai/upstream"
 )
 
+// request is one that waits.
+func request(holds int64, gone <-chan struct{}) upstream.WaitingRequest {
+	return upstream.WaitingRequest{Attributes: anyone(0), Tried: &upstream.Tried{}, Holds: holds, Gone: gone}
+}
+
 func TestWaitEndsWhenAMemberBecomesReady(t *testing.T) {
 	r := run(t, upstream.RegistryOptions{})
 	address := free(t)
@@ -17,18 +22,18 @@ func TestWaitEndsWhenAMemberBecomesReady(t *testing.T) {
 	if m := p.Pick(time.Now(), anyone(0), &upstream.Tried{}, false); m != nil {
 		t.Fatal("a member that nobody listens for was picked")
 	}
-	got := make(chan *upstream.Pool, 1)
+	got := make(chan *upstream.Member, 1)
 	go func() {
-		pool, err := p.Room().Wait(long, 0, nil)
+		m, err := p.Room().Wait(long, request(0, nil))
 		if err != nil {
 			t.Error(err)
 		}
-		got <- pool
+		got <- m
 	}()
 	await(t, "waiter", func() bool { return p.Room().Waiting() == 1 })
 	listen(t, address)
-	if pool := <-got; pool.Pick(time.Now(), anyone(0), &upstream.Tried{}, false) == nil {
-		t.Error("woken without a member to pick")
+	if m := <-got; m == nil || m.Endpoint != e || e.Inflight() != 1 {
+		t.Errorf("the wait ended with %+v, %d in flight", m, e.Inflight())
 	}
 }
 
@@ -39,21 +44,21 @@ func TestWaitOutlivesThePool(t *testing.T) {
 	room := r.NewRoom()
 	empty := upstream.NewPool(nil, upstream.PoolOptions{}, room)
 	r.Publish(empty)
-	got := make(chan *upstream.Pool, 1)
+	got := make(chan *upstream.Member, 1)
 	go func() {
-		pool, err := empty.Room().Wait(long, 0, nil)
+		m, err := empty.Room().Wait(long, request(0, nil))
 		if err != nil {
 			t.Error(err)
 		}
-		got <- pool
+		got <- m
 	}()
 	await(t, "waiter", func() bool { return room.Waiting() == 1 })
 	e := r.Acquire(upstream.Target{Address: listen(t, "127.0.0.1:0").Addr().String(), Instance: "b"})
 	defer r.Release(e)
 	next := upstream.NewPool([]upstream.Member{{Endpoint: e, Weight: 100}}, upstream.PoolOptions{}, room)
 	r.Publish(next)
-	if pool := <-got; pool != next {
-		t.Error("the waiter was not given the current pool")
+	if m := <-got; m != &next.Members()[0] || e.Inflight() != 1 {
+		t.Errorf("the waiter was given %+v, %d in flight, want the current pool's member", m, e.Inflight())
 	}
 }
 
@@ -61,20 +66,20 @@ func TestWaitEndsForOtherReasons(t *testing.T) {
 	r := run(t, upstream.RegistryOptions{MaxWaiting: 1})
 	room := r.NewRoom()
 	r.Publish(upstream.NewPool(nil, upstream.PoolOptions{}, room))
-	if _, err := room.Wait(time.Millisecond, 0, nil); err != upstream.ErrWaitTimeout {
+	if _, err := room.Wait(time.Millisecond, request(0, nil)); err != upstream.ErrWaitTimeout {
 		t.Errorf("wait without an instance: %v, want %v", err, upstream.ErrWaitTimeout)
 	}
-	if _, err := room.Wait(0, 0, nil); err != upstream.ErrWaitTimeout {
+	if _, err := room.Wait(0, request(0, nil)); err != upstream.ErrWaitTimeout {
 		t.Errorf("wait of no time: %v, want %v", err, upstream.ErrWaitTimeout)
 	}
 	gone := make(chan struct{})
 	left := make(chan error, 1)
 	go func() {
-		_, err := room.Wait(long, 0, gone)
+		_, err := room.Wait(long, request(0, gone))
 		left <- err
 	}()
 	await(t, "waiter", func() bool { return room.Waiting() == 1 })
-	if _, err := room.Wait(long, 0, nil); err != upstream.ErrRoomFull {
+	if _, err := room.Wait(long, request(0, nil)); err != upstream.ErrRoomFull {
 		t.Errorf("wait in a full room: %v, want %v", err, upstream.ErrRoomFull)
 	}
 	close(gone)
@@ -97,19 +102,19 @@ func TestWaitingBytesAreBounded(t *testing.T) {
 	gone := make(chan struct{})
 	left := make(chan error, 1)
 	go func() {
-		_, err := one.Wait(long, 60, gone)
+		_, err := one.Wait(long, request(60, gone))
 		left <- err
 	}()
 	await(t, "waiter", func() bool { return one.Waiting() == 1 })
-	if _, err := other.Wait(long, 41, nil); err != upstream.ErrRoomFull {
+	if _, err := other.Wait(long, request(41, nil)); err != upstream.ErrRoomFull {
 		t.Errorf("wait with too many bytes: %v, want %v", err, upstream.ErrRoomFull)
 	}
-	if _, err := other.Wait(time.Millisecond, 40, nil); err != upstream.ErrWaitTimeout {
+	if _, err := other.Wait(time.Millisecond, request(40, nil)); err != upstream.ErrWaitTimeout {
 		t.Errorf("wait with all bytes: %v, want %v", err, upstream.ErrWaitTimeout)
 	}
 	close(gone)
 	<-left
-	if _, err := other.Wait(time.Millisecond, 100, nil); err != upstream.ErrWaitTimeout {
+	if _, err := other.Wait(time.Millisecond, request(100, nil)); err != upstream.ErrWaitTimeout {
 		t.Errorf("wait after the others have left: %v, want %v", err, upstream.ErrWaitTimeout)
 	}
 }

@@ -35,11 +35,11 @@ func (p *Pool) seat() {
 
 // seated returns the member that the request's cookie names, if it may take
 // the request.
-func (p *Pool) seated(a Attributes, tried *Tried) *Member {
+func (p *Pool) seated(s *search) *Member {
 	if p.seats == nil {
 		return nil
 	}
-	if m := p.seats[string(a.Cookie(p.options.Sticky))]; m != nil && m.fit(tried) {
+	if m := p.seats[string(s.a.Cookie(p.options.Sticky))]; m != nil && m.fit(s) {
 		return m
 	}
 	return nil

@@ -23,6 +23,10 @@ func (q *Quota) Take(n, limit int64) bool {
 	}
 }
 
+// Add takes n whatever is taken, for those that have no limit. They count for the
+// others.
+func (q *Quota) Add(n int64) { q.taken.Add(n) }
+
 // Give gives n back.
 func (q *Quota) Give(n int64) { q.taken.Add(-n) }
 

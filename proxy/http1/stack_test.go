@@ -39,6 +39,7 @@ type stack struct {
 	server   *http1.Server
 	proxy    *proxy.Proxy
 	builder  *router.Builder
+	router   *router.Router
 	registry *upstream.Registry
 	known    map[discovery.Key]*discovery.Service
 	index    uint64
@@ -75,7 +76,7 @@ func newStack(t *testing.T, s settings) *stack {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := &stack{t: t, address: l.Addr().String(), server: server, proxy: p, builder: builder, registry: registry, known: make(map[discovery.Key]*discovery.Service), index: 1}
+	k := &stack{t: t, address: l.Addr().String(), server: server, proxy: p, builder: builder, router: table, registry: registry, known: make(map[discovery.Key]*discovery.Service), index: 1}
 	if s.wrap != nil {
 		l = s.wrap(l)
 	}

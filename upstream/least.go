@@ -1,0 +1,60 @@
+package upstream
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// least draws two members by weight. The first one takes the request, unless it
+// has more than its share of what the two have in flight, or is much slower.
+func (g *group) least(s *search) *Member {
+	i := g.drawIndex(s)
+	if i < 0 {
+		return nil
+	}
+	a, b := g.members[i], g.another(s, i)
+	if b == nil {
+		return a
+	}
+	if busier(s.now, a, b) {
+		a, b = b, a
+	}
+	if p := slower(s.now, a, b); p > 0 && rand.Float64() < p {
+		return b
+	}
+	return a
+}
+
+// busier reports whether a has more than its share of what a and b have in
+// flight. One request more or less is no difference between unequal weights: they
+// are drawn, and a share of ten percent is to be that of one client, too.
+func busier(now time.Time, a, b *Member) bool {
+	ofA, ofB := float64(a.Endpoint.Inflight()), float64(b.Endpoint.Inflight())
+	warmA, warmB := a.warmth(now), b.warmth(now)
+	if a.Weight == b.Weight && warmA < warmB*together && warmB < warmA*together {
+		return ofA > ofB
+	}
+	const slack = 2 // requests
+	weightA, weightB := float64(a.Weight)*warmA, float64(b.Weight)*warmB
+	return ofA > (ofA+ofB)*weightA/(weightA+weightB)+slack
+}
+
+// slower returns how often a is to be passed over for b because it is slow: more
+// than twice as slow as b, by more than noise, and not because it has more to do.
+// It is never passed over always, so that a better time becomes known.
+func slower(now time.Time, a, b *Member) float64 {
+	const (
+		much  = 2
+		noise = time.Millisecond
+	)
+	ofA, ofB := a.Endpoint.latency.value(now), b.Endpoint.latency.value(now)
+	if ofA == 0 || ofB == 0 || ofA-ofB <= noise {
+		return 0
+	}
+	ratio := float64(ofA) / float64(ofB)
+	each := ratio * float64(b.Endpoint.Inflight()+1) / float64(a.Endpoint.Inflight()+1)
+	if ratio <= much || each <= much {
+		return 0
+	}
+	return 1 - much/ratio
+}

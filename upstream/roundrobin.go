@@ -1,0 +1,56 @@
+package upstream
+
+// longestRound bounds the length of a round of weighted round-robin.
+const longestRound = 4096
+
+// inTurn returns the next fit member in the order of the round. The turn of one
+// that is not fit is nobody's, or the one behind it would have twice its share.
+func (g *group) inTurn(s *search) *Member {
+	for range g.members {
+		turn := g.turn.Add(1) - 1
+		i := 0
+		switch {
+		case g.equal:
+			i = int(turn % uint64(len(g.members)))
+		case g.order != nil:
+			i = int(g.order[turn%uint64(len(g.order))])
+		default:
+			// Weights without a short round: the golden ratio spreads turns evenly.
+			const golden = 0x9e3779b97f4a7c15
+			i = g.at(int((turn * golden >> 32) * uint64(g.sum()) >> 32))
+		}
+		if m := g.members[i]; m.fit(s) {
+			return m
+		}
+	}
+	return g.draw(s)
+}
+
+// smoothOrder spreads each member evenly over a round (nginx's smooth weighted
+// round-robin).
+func smoothOrder(members []*Member, divisor int) []uint16 {
+	total := 0
+	for _, m := range members {
+		total += m.Weight / divisor
+	}
+	order := make([]uint16, total)
+	current := make([]int, len(members))
+	for turn := range order {
+		best := 0
+		for i, m := range members {
+			if current[i] += m.Weight / divisor; current[i] > current[best] {
+				best = i
+			}
+		}
+		current[best] -= total
+		order[turn] = uint16(best)
+	}
+	return order
+}
+
+func gcd(a, b int) int {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}
