@@ -90,6 +90,12 @@ func printCertificates(out io.Writer, known *admin.Certificates) error {
 			fmt.Fprintf(w, "%s\t%s\t%d\t%s\n", h.Host, next, h.Attempts, h.Error)
 		}
 		fmt.Fprintf(w, "\nOrdered by: %s\n", o.Leader)
+		if o.Waiting != nil {
+			fmt.Fprintf(w, "Orders wait until %s at most for %d serai that do not answer validations yet %s\n", o.Waiting.Until.UTC().Format(time.RFC3339), o.Waiting.Count, o.Waiting.Problem)
+			for _, p := range o.Waiting.Peers {
+				fmt.Fprintf(w, "  %s: %s\n", p.Address, p.Error)
+			}
+		}
 		if o.Problem != "" {
 			fmt.Fprintf(w, "The store cannot be read since %s: %s\n", o.Since.UTC().Format(time.RFC3339), o.Problem)
 		}

@@ -47,6 +47,8 @@ type serveCommand struct {
 	ACMECARoot    string   `name:"acme-ca-root" help:"PEM file of the roots that verify the CA's own address; the system's when empty." placeholder:"FILE" group:"HTTPS"`
 	ACMEEngine    string   `name:"acme-engine" default:"certmagic" enum:"certmagic,autocert" help:"certmagic, for one node or a cluster, or autocert, for one node." placeholder:"certmagic|autocert" group:"HTTPS"`
 	ACMEHosts     []string `name:"acme-hosts" help:"Hosts that certificates may be ordered for: names, *.NAME for all below it; all when empty." placeholder:"PATTERN,..." group:"HTTPS"`
+	ACMEPeers     string   `name:"acme-peers" default:"serai" help:"Nomad service that all serai are registered as, in serai's namespace: before an order each of them must answer a validation. Empty asks none." placeholder:"SERVICE" group:"HTTPS"`
+	ACMEPeersWait duration `name:"acme-peers-wait" default:"5m" help:"How long orders wait for a serai that does not answer, since the last one did, came or went; at most 24 times as long in all." group:"HTTPS"`
 	ACMEEABKeyID  string   `name:"acme-eab-key-id" help:"External account that the CA knows: its key ID." placeholder:"ID" group:"HTTPS"`
 	ACMEEABFile   string   `name:"acme-eab-key-file" help:"And the file of its MAC key, base64url." placeholder:"FILE" group:"HTTPS"`
 	CertStore     string   `enum:",nomad,file" default:"" help:"Where obtained certificates and the keys of session tickets are: nomad (Variables, shared by all nodes), which is the default in a Nomad task, or file (--state-dir)." placeholder:"nomad|file" group:"HTTPS"`
