@@ -61,3 +61,26 @@ func TestUnservedLeavesATrace(t *testing.T) {
 		}
 	}
 }
+
+// TestNearTagsAreTold: a service whose tags only look like ours is listed, at the
+// start and later, with what to write instead.
+func TestNearTagsAreTold(t *testing.T) {
+	first, second := instance(t, "first", "ingres.host=first.example.org"), instance(t, "second", "Ingress.Host=second.example.org")
+	sim, url, _ := nomadtest.Simulator(t, first)
+	traffic, admin := testnet.Address(t), testnet.Address(t)
+	start(t, map[string]string{"NOMAD_ADDR": url}, "serve", "--http="+traffic, "--admin="+admin, "--drain-delay=0s")
+	told := func(service, instead string) {
+		until(t, "the tag of "+service+" to be told", func() bool {
+			_, body := get(admin, "localhost", "/rejections?service="+service)
+			return strings.Contains(body, `"instead": "`+instead+`"`)
+		})
+	}
+	told("first", "ingress.host=first.example.org")
+	sim.Register(second)
+	told("second", "ingress.host=second.example.org")
+	for _, host := range []string{"first.example.org", "second.example.org"} {
+		if status, _ := get(traffic, host, "/"); status != 404 {
+			t.Errorf("%s answered %d: it must not be exposed", host, status)
+		}
+	}
+}
