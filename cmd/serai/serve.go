@@ -1,13 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
+	"runtime"
 	"time"
 
+	"serai/nomad"
 	"serai/tls"
 )
 
@@ -91,7 +95,9 @@ func (c *serveCommand) Run(ctx context.Context, env *environment) error {
 		return &usageError{err}
 	}
 	boundMemory(env.getenv)
-	s, err := newSystem(c, env, c.logger(env))
+	logger := c.logger(env)
+	c.tellStart(env, logger)
+	s, err := newSystem(c, env, logger)
 	if err != nil {
 		return err
 	}
@@ -128,12 +134,43 @@ func (c *serveCommand) validate() error {
 	return errors.Join(errs...)
 }
 
+// logger makes the log. Durations are text in both formats: JSON would have
+// them as a number of nanoseconds.
 func (c *serveCommand) logger(env *environment) *slog.Logger {
-	o := &slog.HandlerOptions{Level: c.LogLevel}
+	o := &slog.HandlerOptions{Level: c.LogLevel, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Value.Kind() == slog.KindDuration {
+			a.Value = slog.StringValue(a.Value.Duration().String())
+		}
+		return a
+	}}
 	if c.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(env.stderr, o))
 	}
 	return slog.New(slog.NewTextHandler(env.stderr, o))
+}
+
+// tellStart logs which serai this is, before anything can go wrong. What Nomad
+// says of itself and of our rights follows when it has been asked: see
+// checkNomad.
+func (c *serveCommand) tellStart(env *environment, logger *slog.Logger) {
+	about := []any{"version", version(), "go", runtime.Version()}
+	host, _ := os.Hostname()
+	address := ""
+	if !c.NoNomad {
+		// One that is refused may carry a password.
+		if client, err := nomad.NewClient(nomad.OptionsFromEnv(env.getenv)); err == nil {
+			address = client.Address()
+		}
+	}
+	for _, a := range []struct{ name, value string }{
+		{"host", host}, {"node", c.Node}, {"datacenter", cmp.Or(c.Datacenter, env.getenv("NOMAD_DC"))}, {"region", env.getenv("NOMAD_REGION")},
+		{"namespace", env.getenv("NOMAD_NAMESPACE")}, {"alloc", env.getenv("NOMAD_ALLOC_ID")}, {"nomad", address}, {"services", c.Services},
+	} {
+		if a.value != "" {
+			about = append(about, a.name, a.value)
+		}
+	}
+	logger.Info("serai starts", about...)
 }
 
 // duration is a flag that may not be negative.
