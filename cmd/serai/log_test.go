@@ -205,3 +205,40 @@ func TestErrorsNameTheirOrigin(t *testing.T) {
 		}
 	}
 }
+
+// TestAccessLogFlags: what the flags say reaches the log.
+func TestAccessLogFlags(t *testing.T) {
+	_, url, _ := nomadtest.Simulator(t, instance(t, "web", "ingress.host=web.example.org"))
+	for _, c := range []struct {
+		flags  []string
+		checks bool
+		path   string
+	}{
+		{nil, false, "/?token=s3cret"},
+		{[]string{"--access-log-query=redact", "--access-log-checks"}, true, "/?token=-"},
+		{[]string{"--access-log-query=off"}, false, "/"},
+	} {
+		traffic, file := testnet.Address(t), filepath.Join(t.TempDir(), "access.log")
+		p := start(t, map[string]string{"NOMAD_ADDR": url}, append([]string{"serve", "--http=" + traffic, "--admin=", "--drain-delay=0s", "--access-log=" + file}, c.flags...)...)
+		until(t, "the service", func() bool { status, _ := get(traffic, "web.example.org", "/?token=s3cret"); return status == 200 })
+		get(traffic, "127.0.0.1", "/.serai/ready")
+		p.stop()
+		p.wait(t)
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checks, found := false, false
+		for line := range strings.Lines(string(text)) {
+			var m map[string]any
+			if err := json.Unmarshal([]byte(line), &m); err != nil {
+				t.Fatalf("%v: %s", err, line)
+			}
+			checks = checks || m["path"] == "/.serai/ready"
+			found = found || m["path"] == c.path && m["user_agent"] == "Go-http-client/1.1"
+		}
+		if checks != c.checks || !found {
+			t.Errorf("%q: checks are logged: %v; a line with path %s and the user agent: %v\n%s", c.flags, checks, c.path, found, text)
+		}
+	}
+}
