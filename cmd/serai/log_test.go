@@ -54,7 +54,7 @@ func TestUnservedLeavesATrace(t *testing.T) {
 	}
 	var lines []string
 	for line := range strings.Lines(p.stderr.String()) {
-		if strings.Contains(line, "answered 503") {
+		if strings.Contains(line, "is answered 503") {
 			lines = append(lines, line)
 		}
 	}
