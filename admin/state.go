@@ -10,10 +10,10 @@ import (
 )
 
 var (
-	answers   = desc("serai_answers_total", "Answers of serai itself and cut answers, by reason.", "reason")
-	ejected   = desc("serai_ejections_total", "Times that an instance was ejected for what it did with requests.")
-	spared    = desc("serai_ejections_spared_total", "Times that one was not, because more than half of a route's instances would have been out.")
-	complete  = desc("serai_first_complete_seconds", "Time from the start to the first complete table; absent before.")
+	answers  = desc("serai_answers_total", "Answers of serai itself and cut answers, by reason.", "reason")
+	ejected  = desc("serai_ejections_total", "Times that an instance was ejected for what it did with requests.")
+	spared   = desc("serai_ejections_spared_total", "Times that one was not, because more than half of a route's instances would have been out.")
+	complete = desc("serai_first_complete_seconds", "Time from the start to the first complete table; absent before.")
 
 	phase     = desc("serai_source_phase", "1 for the phase that a source of services is in.", "source", "phase")
 	stale     = desc("serai_source_stale_seconds", "How long a source has not been heard; 0 while it is.", "source")

@@ -72,8 +72,8 @@ type peers struct {
 
 // awaitPeers waits until every serai answers validations, since the CA may ask
 // any of them: one that runs old flags would pass the question on to the
-// application. It returns false when ctx has ended. Host is one that is to be
-// ordered.
+// application. It returns false when ctx has ended, or the host that is to be
+// ordered is not wanted any more.
 func (l *leader) awaitPeers(ctx context.Context, host string) bool {
 	if l.options.Peers == nil {
 		return true
@@ -90,7 +90,8 @@ func (l *leader) awaitPeers(ctx context.Context, host string) bool {
 		w.whole = min(w.whole, max(time.Until(e.cert.Leaf.NotAfter)/5, 0))
 	}
 	defer w.end(ctx)
-	for wait := 100 * time.Millisecond; ctx.Err() == nil; wait = min(2*wait, peerPause) {
+	// Of a host that nobody wants any more, others know no validation.
+	for wait := 100 * time.Millisecond; ctx.Err() == nil && l.Wants(host); wait = min(2*wait, peerPause) {
 		if w.look(ctx) {
 			l.peers.listed = time.Now()
 			return ctx.Err() == nil
