@@ -7,12 +7,13 @@ import (
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"serai/router"
 	"serai/upstream"
 )
 
-var endpoints = desc("serai_endpoints", "Instances by state, of each service that has been called here or lacks a ready one; those of all others, and of none, have empty labels.", "namespace", "service", "state")
+var endpoints = desc("serai_endpoints", "Instances by state, of each service that has been called here or has one that is not ready; those of all others, and of none, have empty labels.", "namespace", "service", "state")
 
 // maxQuiet bounds the services that have not been called and are told of all the
 // same, because instances of them are not ready: when a node is cut off, that is
@@ -28,27 +29,37 @@ func (s *states) add(o *states) {
 	}
 }
 
+// tally is what is known of a service.
+type tally struct {
+	states
+	called bool
+	seen   []*upstream.Endpoint
+	last   *upstream.Member
+}
+
 // collectEndpoints tells of the instances of the current table. A service that
 // has gone from it is not told of any more.
 func collectEndpoints(out chan<- prometheus.Metric, table *router.Table, registry *upstream.Registry) {
-	byService, called := make(map[owner]*states), make(map[owner]bool)
-	type pair struct {
-		owner
-		endpoint *upstream.Endpoint
-	}
-	counted, used := make(map[pair]bool), make(map[upstream.Target]bool)
+	byService := make(map[owner]*tally)
+	used := make(map[upstream.Target]bool)
 	for _, r := range table.Routes() {
 		o := owner{label(r.Namespace), label(r.Service)}
-		s := byService[o]
-		if s == nil {
-			s = &states{}
-			byService[o] = s
+		t := byService[o]
+		if t == nil {
+			t = &tally{}
+			byService[o] = t
 		}
-		called[o] = called[o] || r.Stats.Called()
-		for _, m := range r.Pool.Members() {
-			if p := (pair{o, m.Endpoint}); !counted[p] {
-				counted[p], used[m.Endpoint.Target()] = true, true
-				s[m.Endpoint.State()]++
+		t.called = t.called || r.Stats.Called()
+		members := r.Pool.Members()
+		if len(members) == 0 || t.last == &members[0] {
+			continue // routes of a service mostly share their members
+		}
+		t.last = &members[0]
+		for _, m := range members {
+			if !slices.Contains(t.seen, m.Endpoint) {
+				t.seen = append(t.seen, m.Endpoint)
+				t.states[m.Endpoint.State()]++
+				used[m.Endpoint.Target()] = true
 			}
 		}
 	}
@@ -62,22 +73,30 @@ func collectEndpoints(out chan<- prometheus.Metric, table *router.Table, registr
 	for _, o := range slices.SortedFunc(maps.Keys(byService), func(a, b owner) int {
 		return cmp.Or(strings.Compare(a.namespace, b.namespace), strings.Compare(a.service, b.service))
 	}) {
-		s := byService[o]
-		if !called[o] {
-			if s[upstream.Ready] > 0 && s[upstream.Probing]+s[upstream.Ejected] == 0 || quiet == maxQuiet {
-				rest.add(s)
+		t := byService[o]
+		if !t.called {
+			if t.states[upstream.Probing]+t.states[upstream.Ejected] == 0 || quiet == maxQuiet {
+				rest.add(&t.states)
 				continue
 			}
 			quiet++
 		}
-		tellStates(out, o, s)
+		tellStates(out, o, &t.states)
 	}
 	tellStates(out, owner{}, &rest)
 }
 
+// stateLabels are in the order that the library sorts them in.
+var stateLabels = [...]struct {
+	state upstream.State
+	label *dto.LabelPair
+}{{upstream.Ejected, pair("state", "ejected")}, {upstream.Probing, pair("state", "probing")}, {upstream.Ready, pair("state", "ready")}}
+
 // tellStates tells of all states, so that an alert sees that none is ready.
 func tellStates(out chan<- prometheus.Metric, o owner, s *states) {
-	for _, state := range []upstream.State{upstream.Probing, upstream.Ready, upstream.Ejected} {
-		gauge(out, endpoints, float64(s[state]), o.namespace, o.service, state.String())
+	namespace, service := pair("namespace", o.namespace), pair("service", o.service)
+	for _, l := range stateLabels {
+		n := float64(s[l.state])
+		out <- &sample{desc: endpoints, labels: []*dto.LabelPair{namespace, service, l.label}, gauge: &dto.Gauge{Value: &n}}
 	}
 }

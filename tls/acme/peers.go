@@ -84,11 +84,6 @@ func (l *leader) awaitPeers(ctx context.Context, host string) bool {
 		return ctx.Err() == nil
 	}
 	w := &peerWait{leader: l, client: newPeerClient(), host: host, began: time.Now(), progress: time.Now()}
-	w.whole = peerWaits * l.options.PeerWait
-	if e := l.certOf(host); e != nil && e.cert != nil {
-		// What expires soon cannot wait so long.
-		w.whole = min(w.whole, max(time.Until(e.cert.Leaf.NotAfter)/5, 0))
-	}
 	defer w.end(ctx)
 	// Of a host that nobody wants any more, others know no validation.
 	for wait := 100 * time.Millisecond; ctx.Err() == nil && l.Wants(host); wait = min(2*wait, peerPause) {
@@ -109,7 +104,6 @@ type peerWait struct {
 	challenge *acme.Challenge // in the store; nil before anybody is asked
 	began     time.Time
 	progress  time.Time // when a serai last answered, came or went
-	whole     time.Duration
 	missing   []Peer
 	told      bool
 }
@@ -146,10 +140,7 @@ func (w *peerWait) look(ctx context.Context) bool {
 	if ctx.Err() != nil {
 		return false
 	}
-	until := w.progress.Add(w.options.PeerWait)
-	if last := w.began.Add(w.whole); last.Before(until) {
-		until = last
-	}
+	until := w.until()
 	w.tell(silent, len(missing), until, err)
 	if time.Now().Before(until) {
 		return false
@@ -160,6 +151,28 @@ func (w *peerWait) look(ctx context.Context) bool {
 		w.peers.passed[p] = true
 	}
 	return true
+}
+
+// until is when the wait ends at the latest. Orders of other hosts stand in line
+// behind this one, so the certificate that expires first counts: it cannot wait
+// longer than a fifth of what it has left.
+func (w *peerWait) until() time.Time {
+	until := w.progress.Add(w.options.PeerWait)
+	if last := w.began.Add(peerWaits * w.options.PeerWait); last.Before(until) {
+		until = last
+	}
+	now := time.Now()
+	for _, host := range w.options.wanted() {
+		e := w.certOf(host)
+		if e == nil || e.cert == nil {
+			continue
+		}
+		last := w.began.Add(max(e.cert.Leaf.NotAfter.Sub(w.began), 0) / 5)
+		if at, _ := w.due(host); last.Before(until) && !at.After(now) {
+			until = last
+		}
+	}
+	return until
 }
 
 // tell shows what is waited for, and logs it once.

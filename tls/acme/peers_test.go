@@ -34,7 +34,7 @@ func newOrdering(t *testing.T, wait time.Duration, hosts ...string) *ordering {
 	o := &ordering{T: t, store: newMemory(), hosts: hosts}
 	var err error
 	o.Issuer, err = acme.New(acme.Options{
-		Store: o.store, Certificates: tls.NewStore(), Name: "test", Email: "a@example.org", Directory: "https://127.0.0.1:1/dir",
+		Store: o.store, Certificates: tls.NewStore(), Name: "test", Email: "a@example.org", Directory: "https://own.test/dir",
 		HTTPAddress: "127.0.0.1:1", OrderTimeout: 100 * time.Millisecond, PeerWait: wait, TicketLife: -1,
 		Hosts: func() []string { o.mu.Lock(); defer o.mu.Unlock(); return slices.Clone(o.hosts) },
 		Wants: func(h string) bool { o.mu.Lock(); defer o.mu.Unlock(); return slices.Contains(o.hosts, h) },
@@ -180,4 +180,20 @@ func TestAHostThatGoesEndsTheWait(t *testing.T) {
 	}
 	o.set(func() { o.hosts = []string{"b.test"} })
 	o.until("a question for the other host", func() bool { return slices.Contains(p.hosts(), "b.test") })
+}
+
+// TestWhatExpiresEndsTheWait: a certificate that expires soon, of another host
+// than the one that is waited for, is not kept waiting.
+func TestWhatExpiresEndsTheWait(t *testing.T) {
+	o := newOrdering(t, time.Hour, "a.test", "b.test")
+	o.peers = []acme.Peer{o.peer("only", false).Peer}
+	soon := items(t, "b.test", time.Now().Add(-time.Hour), time.Now().Add(10*time.Second))
+	soon["ca"] = "own.test-dir"
+	if _, err := o.store.Put(t.Context(), certstore.Path("tls", "certs", soon["ca"], "b.test"), soon, 0); err != nil {
+		t.Fatal(err)
+	}
+	o.lead()
+	began := time.Now()
+	o.until("the orders", func() bool { return o.ordered() == 2 })
+	t.Logf("after %v", time.Since(began).Round(time.Millisecond))
 }
