@@ -3,8 +3,6 @@ package router
 import (
 	"cmp"
 	"encoding/binary"
-	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -239,34 +237,6 @@ func (c *compilation) member(instance *discovery.Instance, address string, o *In
 		Node: instance.NodeID, Datacenter: instance.Datacenter, Strip: o.Strip, Host: host,
 		Alloc: instance.AllocID, Service: instance.ServiceName, ID: instance.ID,
 	}
-}
-
-// address returns what is dialled, or why nothing can be.
-//
-// A registration may hold any address. One that means something else on each
-// machine would let a team reach what is none of theirs: the metadata service
-// of the cloud (link-local), or what listens on the loopback of every node.
-func (c *compilation) address(instance *discovery.Instance) (string, *flaw) {
-	if instance.Port < 1 || instance.Port > 65535 {
-		return "", &flaw{fmt.Sprintf("the instance has port %d", instance.Port), `port = "http" in the service block, and port "http" {} in the network block of its group`}
-	}
-	if instance.Address == "" {
-		// Nomad asks nobody where a port is that it has not given out itself.
-		return "", &flaw{fmt.Sprintf("the instance has no address: Nomad registers none for a port that is written as a number, as in port = \"%d\"", instance.Port),
-			fmt.Sprintf(`port = "http" in the service block, and port "http" { static = %d } in the network block of its group (to = %[1]d in place of static, if that is the port within a container); `+
-				`or, where no network block is wanted, address = "${attr.unique.network.ip-address}" beside the number`, instance.Port)}
-	}
-	ip, err := netip.ParseAddr(instance.Address)
-	ip = ip.Unmap()
-	switch {
-	case err != nil || ip.Zone() != "":
-		return "", &flaw{fmt.Sprintf("address %s is not an IP address", quote(instance.Address)), "an IP address; serai does not resolve names"}
-	case ip.IsUnspecified() || ip.IsMulticast() || ip.IsLinkLocalUnicast() || ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-		return "", &flaw{fmt.Sprintf("address %s is not one that a service can have", ip), "a unicast address that is the same machine for every node"}
-	case ip.IsLoopback() && instance.NodeID != "" && c.options.Node != "" && instance.NodeID != c.options.Node:
-		return "", &flaw{fmt.Sprintf("address %s is the loopback of another node", ip), "an address that other nodes reach"}
-	}
-	return netip.AddrPortFrom(ip, uint16(instance.Port)).String(), nil
 }
 
 // linger returns what stays of a route that no instance asks for: the route

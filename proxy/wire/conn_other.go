@@ -28,9 +28,6 @@ func (s *sysConn) quiet(net.Conn) bool { return false }
 // PeerGone cannot tell here.
 func (c *Conn) PeerGone() bool { return false }
 
-// Unreceived cannot tell here.
-func (c *Conn) Unreceived(int) bool { return false }
-
 // Lost cannot tell here.
 func (c *Conn) Lost() bool { return false }
 
