@@ -53,6 +53,7 @@ var (
 	certMissing  = desc("serai_certificates_missing", "Hosts that want a certificate and have none.")
 	certFailing  = desc("serai_certificates_failing", "Hosts whose last order failed.")
 	certStale    = desc("serai_certificate_store_unreadable", "1 while the store of certificates cannot be read.")
+	certWaiting  = desc("serai_certificate_peers_awaited", "Serai that do not answer a CA's validations yet, for which orders wait; 0 where none does.")
 	handshakes   = desc("serai_tls_handshakes_total", "TLS handshakes, by version and result.", "version", "result")
 	unknownNames = desc("serai_tls_unknown_names_total", "TLS handshakes for names without a certificate.")
 )
@@ -93,6 +94,11 @@ func collectCertificates(o *Options, out chan<- prometheus.Metric) {
 	gauge(out, certLeader, oneIf(obtained.Leading))
 	gauge(out, certMissing, float64(missing))
 	gauge(out, certFailing, float64(failing))
+	waiting := 0
+	if w := obtained.Waiting; w != nil {
+		waiting = max(w.Count, 1) // with a problem nobody knows how many
+	}
+	gauge(out, certWaiting, float64(waiting))
 	gauge(out, certStale, oneIf(obtained.Problem != ""))
 }
 

@@ -7,15 +7,13 @@ import (
 
 	"serai/discovery"
 	"serai/proxy/http1"
-	"serai/upstream"
 )
 
 var (
-	answers   = desc("serai_answers_total", "Answers of serai itself and cut answers, by reason.", "reason")
-	endpoints = desc("serai_endpoints", "Instances by state.", "state")
-	ejected   = desc("serai_ejections_total", "Times that an instance was ejected for what it did with requests.")
-	spared    = desc("serai_ejections_spared_total", "Times that one was not, because more than half of a route's instances would have been out.")
-	complete  = desc("serai_first_complete_seconds", "Time from the start to the first complete table; absent before.")
+	answers  = desc("serai_answers_total", "Answers of serai itself and cut answers, by reason.", "reason")
+	ejected  = desc("serai_ejections_total", "Times that an instance was ejected for what it did with requests.")
+	spared   = desc("serai_ejections_spared_total", "Times that one was not, because more than half of a route's instances would have been out.")
+	complete = desc("serai_first_complete_seconds", "Time from the start to the first complete table; absent before.")
 
 	phase     = desc("serai_source_phase", "1 for the phase that a source of services is in.", "source", "phase")
 	stale     = desc("serai_source_stale_seconds", "How long a source has not been heard; 0 while it is.", "source")
@@ -49,16 +47,10 @@ func (c *state) Collect(out chan<- prometheus.Metric) {
 	for reason, n := range c.options.Proxy.Reasons() {
 		counter(out, answers, n, reason)
 	}
-	states := map[string]int{upstream.Probing.String(): 0, upstream.Ready.String(): 0, upstream.Ejected.String(): 0}
-	for _, e := range c.options.Registry.Endpoints() {
-		states[e.State.String()]++
-	}
+	collectEndpoints(out, c.options.Router.Current(), c.options.Registry)
 	outliers := c.options.Registry.Ejections()
 	counter(out, ejected, outliers.Ejected)
 	counter(out, spared, outliers.Spared)
-	for state, n := range states {
-		gauge(out, endpoints, float64(n), state)
-	}
 	if d := c.metrics.complete.Load(); d > 0 {
 		gauge(out, complete, time.Duration(d).Seconds())
 	}

@@ -137,10 +137,11 @@ func same(a, b *Instance) bool {
 		a.CreateIndex == b.CreateIndex && slices.Equal(a.Tags, b.Tags)
 }
 
-// carries reports whether a tag begins with our prefix.
+// carries reports whether a tag begins with our prefix, or nearly so: see
+// NearPrefix.
 func carries(tags []string, prefix string) bool {
 	for _, t := range tags {
-		if rest, ok := strings.CutPrefix(t, prefix); ok && (rest == "" || rest[0] == '.' || rest[0] == '=') {
+		if rest, ok := strings.CutPrefix(t, prefix); ok && (rest == "" || rest[0] == '.' || rest[0] == '=') || NearPrefix(t, prefix) {
 			return true
 		}
 	}

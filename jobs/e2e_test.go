@@ -4,12 +4,15 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
 
+	"serai/admin"
 	"serai/internal/testnet"
+	"serai/tls/acme"
 	"serai/tls/acme/acmetest"
 )
 
@@ -213,14 +216,26 @@ func TestDriversOnRealNomad(t *testing.T) {
 
 // TestCertificatesOnRealNomad runs serai's own job with ACLs, the policy as the
 // README has it, and one flag more: every host gets a certificate, of which the
-// store is Nomad's.
+// store is Nomad's. Nothing is ordered while another registered serai still runs
+// without that flag.
 func TestCertificatesOnRealNomad(t *testing.T) {
 	c := newCluster(t, true)
 	c.settle()
 	ports := testnet.Ports(t, 2)
 	ca := acmetest.New(t, acmetest.Options{HTTP: fmt.Sprintf("127.0.0.1:%d", ports[0]), TLS: fmt.Sprintf("127.0.0.1:%d", ports[1])})
 	flags, _ := json.Marshal([]string{"--acme-email=ops@example.org", "--acme-directory=" + ca.Directory, "--acme-ca-root=" + ca.RootFile})
+	old := testnet.Ports(t, 1)[0]
+	c.job("testdata/old-serai", fmt.Sprintf("http_port=%d", old))
+	c.until("a serai with old flags", func() bool { return c.running("serai-old") == 1 })
 	c.serai("raw_exec", ports, "args="+string(flags))
+	c.until("the wait for it to be told", func() bool {
+		waiting := c.waiting()
+		return waiting != nil && waiting.Count == 1 && strings.HasSuffix(waiting.Peers[0].Address, fmt.Sprintf(":%d", old))
+	})
+	if n := ca.AllOrders(); n != 0 {
+		t.Errorf("%d orders were made while a serai passes validations on", n)
+	}
+	c.run("job", "stop", "-purge", "-detach", "serai-old")
 	for _, host := range []string{"dynamic.example.org", "shop.team-a.example.org"} {
 		var err error
 		c.until("a certificate for "+host, func() bool {
@@ -238,11 +253,30 @@ func TestCertificatesOnRealNomad(t *testing.T) {
 	if out := c.run("var", "list", "serai/"); !strings.Contains(out, "serai/leader") || !strings.Contains(out, "serai/tls/certs/") {
 		t.Errorf("Nomad has these variables:\n%s", out)
 	}
+	if n := ca.Failed(); n != 0 {
+		t.Errorf("%d authorizations failed", n)
+	}
 	for _, a := range c.allocations("serai") {
-		if log := c.run("alloc", "logs", "-stderr", a.ID); strings.Contains(log, "level=WARN") || strings.Contains(log, "level=ERROR") {
+		log := c.run("alloc", "logs", "-stderr", a.ID)
+		log = strings.ReplaceAll(log, `level=WARN msg="orders wait until every serai answers`, "")
+		if strings.Contains(log, "level=WARN") || strings.Contains(log, "level=ERROR") {
 			t.Errorf("serai is not content:\n%s", log)
 		}
 	}
+}
+
+// waiting is whom serai's orders wait for, nil when they do not.
+func (c *cluster) waiting() *acme.Waiting {
+	res, err := http.Get("http://" + c.admin + "/certificates")
+	if err != nil {
+		return nil
+	}
+	defer res.Body.Close()
+	var all admin.Certificates
+	if json.NewDecoder(res.Body).Decode(&all) != nil || all.Obtained == nil {
+		return nil
+	}
+	return all.Obtained.Waiting
 }
 
 // settle applies the policy as the README has it, and runs services of two

@@ -42,11 +42,8 @@ type AccessError struct {
 // Unwrap makes errors.Is find the refusals.
 func (e *AccessError) Unwrap() []error { return e.Causes }
 
-// Error names what is missing and prints the policy and the command that
-// grant it.
-func (e *AccessError) Error() string {
-	var b strings.Builder
-	b.WriteString("check what nomad lets us do: missing ")
+// Missing names what is missing.
+func (e *AccessError) Missing() string {
 	var parts []string
 	if len(e.ListServices) > 0 {
 		parts = append(parts, fmt.Sprintf("the list of services of namespace %s", quoted(e.ListServices)))
@@ -57,9 +54,14 @@ func (e *AccessError) Error() string {
 	if len(e.Variables) > 0 {
 		parts = append(parts, fmt.Sprintf("%s of variables under %q", strings.Join(e.Variables, ", "), e.access.Variables))
 	}
-	b.WriteString(strings.Join(parts, "; "))
-	fmt.Fprintf(&b, "; write this to serai.policy.hcl:\n\n%s\nand attach it to the job:\n\n    %s\n", e.Policy(), e.Command())
-	return b.String()
+	return strings.Join(parts, "; ")
+}
+
+// Error names what is missing and prints the policy and the command that
+// grant it.
+func (e *AccessError) Error() string {
+	return fmt.Sprintf("check what nomad lets us do: missing %s; write this to serai.policy.hcl:\n\n%s\nand attach it to the job:\n\n    %s\n",
+		e.Missing(), e.Policy(), e.Command())
 }
 
 // Policy is the ACL policy, complete, that grants what the check asked for.

@@ -25,3 +25,28 @@ func (c *Client) Leader(ctx context.Context) (string, error) {
 	}
 	return leader, nil
 }
+
+// AgentInfo is what an agent says of itself.
+type AgentInfo struct{ Version, Region string }
+
+// Agent asks the agent what it is. It needs agent:read, which the identity of a
+// task has only by a policy.
+// Source: https://developer.hashicorp.com/nomad/api-docs/agent#query-self.
+func (c *Client) Agent(ctx context.Context) (AgentInfo, error) {
+	r := &request{kind: KindAgent, op: "ask the agent for its version", method: http.MethodGet, path: "/v1/agent/self", params: url.Values{}}
+	var self struct {
+		Config struct {
+			Region  string
+			Version struct{ Version, VersionPrerelease string }
+		} `json:"config"`
+	}
+	err := c.do(ctx, r, func(_ http.Header, body []byte) error { return c.decode(r, body, &self) })
+	if err != nil {
+		return AgentInfo{}, err
+	}
+	v := self.Config.Version
+	if v.VersionPrerelease != "" {
+		v.Version += "-" + v.VersionPrerelease
+	}
+	return AgentInfo{v.Version, self.Config.Region}, nil
+}

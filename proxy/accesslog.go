@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"io"
 	"math/rand/v2"
@@ -15,12 +16,28 @@ import (
 // AccessLog writes one JSON line for each exchange, from a goroutine of its
 // own. A writer that is too slow, or fails, costs lines, never a request.
 type AccessLog struct {
+	// Query is what becomes of the queries of targets, QueryOn when empty.
+	Query Query
+	// Checks has requests for the ready path logged, too, which load balancers
+	// send all day long.
+	Checks bool
+
 	w       io.Writer
 	sample  float64
 	lines   chan *[]byte
 	pool    sync.Pool
 	dropped atomic.Uint64
 }
+
+// Query says what the access log holds of a target's query.
+type Query string
+
+// QueryOn logs it as it came, QueryOff not at all, QueryRedact the names alone.
+const (
+	QueryOn     Query = "on"
+	QueryOff    Query = "off"
+	QueryRedact Query = "redact"
+)
 
 // Bounds of the access log: lines in wait, bytes of a line's longest value, and
 // how long the writer may take for the lines that are left at the end.
@@ -59,20 +76,24 @@ func (l *AccessLog) Run(ctx context.Context) error {
 }
 
 func (l *AccessLog) write(ctx context.Context) {
-	w := bufio.NewWriterSize(l.w, 64<<10)
-	write := func(line *[]byte) {
-		if _, err := w.Write(*line); err != nil {
-			l.dropped.Add(1)
-			w.Reset(l.w) // a full disk may have room again
-		}
-		*line = (*line)[:0]
-		l.pool.Put(line)
-	}
+	whole := &wholeLines{w: l.w}
+	w := bufio.NewWriterSize(whole, 64<<10)
 	flush := func() {
 		if err := w.Flush(); err != nil {
 			l.dropped.Add(1)
-			w.Reset(l.w)
+			w.Reset(whole) // a full disk may have room again
 		}
+	}
+	write := func(line *[]byte) {
+		if w.Available() < len(*line) {
+			flush() // a file that is opened anew must not get the rest of a line
+		}
+		if _, err := w.Write(*line); err != nil {
+			l.dropped.Add(1)
+			w.Reset(whole)
+		}
+		*line = (*line)[:0]
+		l.pool.Put(line)
 	}
 	defer flush()
 	for {
@@ -91,13 +112,36 @@ func (l *AccessLog) write(ctx context.Context) {
 	}
 }
 
+// wholeLines begins a new line after one that could be written only in part.
+type wholeLines struct {
+	w      io.Writer
+	within bool // the last byte that was written was not the end of a line
+}
+
+func (w *wholeLines) Write(p []byte) (int, error) {
+	if w.within {
+		if _, err := w.w.Write([]byte{'\n'}); err != nil {
+			return 0, err
+		}
+		w.within = false
+	}
+	n, err := w.w.Write(p)
+	if n > 0 {
+		w.within = p[n-1] != '\n'
+	}
+	return n, err
+}
+
 // Log queues a line for x, if it is to have one.
 func (l *AccessLog) Log(x *Exchange) {
+	if x.Check && !l.Checks {
+		return
+	}
 	if l.sample < 1 && x.Reason == "" && x.Status > 0 && x.Status < 500 && rand.Float64() >= l.sample {
 		return
 	}
 	line := l.pool.Get().(*[]byte)
-	*line = x.appendLog(*line)
+	*line = x.appendLog(*line, l.Query)
 	select {
 	case l.lines <- line:
 	default:
@@ -108,58 +152,101 @@ func (l *AccessLog) Log(x *Exchange) {
 }
 
 // appendLog appends x as one line of JSON, with the field names of log/slog.
-// Durations are in seconds.
-func (x *Exchange) appendLog(b []byte) []byte {
+// Durations are in seconds. What is not known, or is nothing, has no field.
+func (x *Exchange) appendLog(b []byte, q Query) []byte {
 	b = append(b, `{"time":"`...)
 	b = x.Start.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000Z")
-	b = append(b, `","msg":"request","request_id":`...)
-	b = appendJSON(b, x.id())
-	b = append(b, `,"client":"`...)
-	b = x.Client.AppendTo(b)
-	b = append(b, `","peer":"`...)
-	b = x.Peer.AppendTo(b)
-	b = append(b, `","host":`...)
-	b = appendJSON(b, x.Head.Host)
-	b = append(b, `,"method":`...)
-	b = appendJSON(b, x.Head.Method)
-	b = append(b, `,"path":`...)
-	b = appendJSON(b, x.Head.Target)
+	b = append(b, `","msg":"request"`...)
+	b = appendField(b, "request_id", x.id())
+	if x.Client.IsValid() {
+		b = append(b, `,"client":"`...)
+		b = append(x.Client.AppendTo(b), '"')
+	}
+	if x.Peer.IsValid() {
+		b = append(b, `,"peer":"`...)
+		b = append(x.Peer.AppendTo(b), '"')
+	}
+	b = appendField(b, "host", x.Head.Host)
+	b = appendField(b, "method", x.Head.Method)
+	b = appendPath(b, x.Head.Target, q)
+	b = appendField(b, "user_agent", x.Header("user-agent"))
 	b = append(b, `,"tls":`...)
 	b = strconv.AppendBool(b, x.Secure)
 	b = append(b, `,"status":`...)
 	b = strconv.AppendInt(b, int64(x.Status), 10)
-	b = append(b, `,"reason":"`...)
-	b = append(b, x.Reason...)
-	b = append(b, `","bytes_in":`...)
+	b = appendField(b, "reason", x.Reason)
+	b = append(b, `,"bytes_in":`...)
 	b = strconv.AppendInt(b, x.BytesIn, 10)
 	b = append(b, `,"bytes_out":`...)
 	b = strconv.AppendInt(b, x.BytesOut, 10)
-	b = append(b, `,"retries":`...)
-	b = strconv.AppendInt(b, int64(x.Retries), 10)
-	for _, d := range [...]struct {
-		name  string
-		value time.Duration
-	}{{"queued", x.Queued}, {"connect", x.Connected}, {"first_byte", x.FirstByte}, {"duration", x.Now.Sub(x.Start)}} {
-		b = append(b, `,"`...)
-		b = append(b, d.name...)
-		b = append(b, `":`...)
-		b = strconv.AppendFloat(b, d.value.Seconds(), 'f', 6, 64)
-	}
+	b = appendSeconds(b, "duration", x.Now.Sub(x.Start))
 	if r := x.Route; r != nil {
-		b = append(b, `,"namespace":`...)
-		b = appendJSON(b, r.Namespace)
-		b = append(b, `,"service":`...)
-		b = appendJSON(b, r.Service)
-		b = append(b, `,"route":`...)
-		b = appendJSON(b, r.Name)
+		b = appendField(b, "namespace", r.Namespace)
+		b = appendField(b, "service", r.Service)
+		b = appendField(b, "route", r.Name)
+		b = append(b, `,"retries":`...)
+		b = strconv.AppendInt(b, int64(x.Retries), 10)
+		b = appendSeconds(b, "queued", x.Queued)
 	}
 	if m := x.Member; m != nil {
-		b = append(b, `,"alloc":`...)
-		b = appendJSON(b, m.Alloc)
-		b = append(b, `,"instance":`...)
-		b = appendJSON(b, m.Endpoint.Target().Address)
+		b = appendField(b, "alloc", m.Alloc)
+		b = appendField(b, "instance", m.Endpoint.Target().Address)
+		b = appendSeconds(b, "connect", x.Connected)
+		b = appendSeconds(b, "first_byte", x.FirstByte)
 	}
 	return append(b, "}\n"...)
+}
+
+func appendSeconds(b []byte, name string, d time.Duration) []byte {
+	b = append(b, `,"`...)
+	b = append(b, name...)
+	b = append(b, `":`...)
+	return strconv.AppendFloat(b, d.Seconds(), 'f', 6, 64)
+}
+
+// appendField appends a string that is not empty.
+func appendField[T string | []byte](b []byte, name string, value T) []byte {
+	if len(value) == 0 {
+		return b
+	}
+	b = append(b, `,"`...)
+	b = append(b, name...)
+	b = append(b, `":`...)
+	return appendJSON(b, value)
+}
+
+// appendPath appends a request's target with as much of its query as the log may
+// hold: it may carry secrets, such as a token in a link.
+func appendPath(b, target []byte, q Query) []byte {
+	path, query, found := bytes.Cut(target, []byte{'?'})
+	if !found || q != QueryOff && q != QueryRedact {
+		return appendField(b, "path", target)
+	}
+	if b = appendField(b, "path", path); len(path) == 0 {
+		return b
+	}
+	if q == QueryOff || len(path) > accessValue || len(query) == 0 {
+		return b
+	}
+	b = append(b[:len(b)-1], '?') // in place of the quote
+	start := len(b)
+	for len(query) > 0 && len(b)-start < accessValue {
+		var pair []byte
+		pair, query, _ = bytes.Cut(query, []byte{'&'})
+		if name, _, valued := bytes.Cut(pair, []byte{'='}); valued {
+			// The name as JSON, without its quotes.
+			at := len(b)
+			b = appendJSON(b, name)
+			b = append(b[:at], b[at+1:len(b)-1]...)
+			b = append(b, "=-"...)
+		} else {
+			b = append(b, '-') // which is a value, for all that is known
+		}
+		if len(query) > 0 {
+			b = append(b, '&')
+		}
+	}
+	return append(b, '"')
 }
 
 // appendJSON appends s as a JSON string, shortened where it is too long. Bytes

@@ -100,6 +100,7 @@ func (p *Proxy) wantsReady(x *Exchange) bool {
 
 // serveReady answers a load balancer's health check.
 func (p *Proxy) serveReady(x *Exchange) {
+	x.Check = true
 	text := []wire.Field{field("Content-Type", "text/plain; charset=utf-8"), field("Cache-Control", "no-store")}
 	if p.options.Ready() {
 		x.send(200, text, []byte("ready\n"))

@@ -45,6 +45,8 @@ type Exchange struct {
 	// of an answer of serai itself, or of an answer cut off.
 	Status int
 	Reason string
+	// Check says that it asked for the ready path of serai itself.
+	Check bool
 	// Retries counts attempts after the first.
 	Retries int
 	// BytesIn and BytesOut count the bodies, in bytes.
@@ -195,7 +197,7 @@ func (x *Exchange) whenGone() <-chan struct{} {
 // Reset makes the exchange ready for the next request.
 func (x *Exchange) Reset() {
 	x.Client, x.Route, x.Member = netip.Addr{}, nil, nil
-	x.Status, x.Reason, x.Retries = 0, "", 0
+	x.Status, x.Reason, x.Check, x.Retries = 0, "", false, 0
 	x.BytesIn, x.BytesOut = 0, 0
 	x.Queued, x.Connected, x.FirstByte, x.Upgraded = 0, 0, 0, false
 	x.waiting.Clear()

@@ -254,12 +254,32 @@ func (p *Proxy) pick(x *Exchange) *upstream.Member {
 }
 
 func (p *Proxy) noInstance(x *Exchange, err error) {
+	reason, detail := "no-instance", "no instance of this service is ready"
 	switch err {
 	case upstream.ErrClientGone:
 		x.cut("client-gone")
+		return
 	case upstream.ErrRoomFull:
-		p.answer(x, 503, "queue-full", "too many requests wait for an instance of this service")
-	default:
-		p.answer(x, 503, "no-instance", "no instance of this service is ready")
+		reason, detail = "queue-full", "too many requests wait for an instance of this service"
 	}
+	p.tellUnserved(x, reason)
+	p.answer(x, 503, reason, detail)
 }
+
+// unservedEvery is the time between two lines about one route.
+const unservedEvery = 10 * time.Second
+
+// tellUnserved logs why a request gets 503, once in a while for each route.
+func (p *Proxy) tellUnserved(x *Exchange, reason string) {
+	r := x.Route
+	untold, tell := r.Stats.Tell(x.Now, unservedEvery)
+	if !tell {
+		return
+	}
+	p.options.Logger.Warn("a request is answered 503", "reason", reason, "host", printable(x.Head.Host),
+		"namespace", r.Namespace, "service", r.Service, "route", r.Name, "instances", r.Pool.Room().Readiness(),
+		"after", x.Now.Sub(x.Start).Round(time.Millisecond), "not_logged", untold)
+}
+
+// printable bounds what a client wrote; the log escapes it.
+func printable(host []byte) string { return string(host[:min(len(host), 255)]) }

@@ -44,10 +44,13 @@ func within(list []netip.Prefix, ip netip.Addr) bool {
 // address returns what is dialled, or why nothing can be.
 func (c *compilation) address(instance *discovery.Instance) (string, *flaw) {
 	if instance.Port < 1 || instance.Port > 65535 {
-		return "", &flaw{fmt.Sprintf("the instance has port %d", instance.Port), "a port label in the service block, and that port in the network block"}
+		return "", &flaw{fmt.Sprintf("the instance has port %d", instance.Port), `port = "http" in the service block, and port "http" {} in the network block of its group`}
 	}
 	if instance.Address == "" {
-		return "", &flaw{"the instance has no address", "address_mode host or alloc, or a network block"}
+		// Nomad does not know where a port is that it has not given out.
+		return "", &flaw{fmt.Sprintf("the instance has no address: Nomad registers none for a port that is written as a number, as in port = \"%d\"", instance.Port),
+			fmt.Sprintf(`port = "http" in the service block, and port "http" { static = %d } in the network block of its group (to = %[1]d in place of static, if that is the port within a container); `+
+				`or, where no network block is wanted, address = "${attr.unique.network.ip-address}" beside the number`, instance.Port)}
 	}
 	ip, err := netip.ParseAddr(instance.Address)
 	if err != nil || ip.Zone() != "" {

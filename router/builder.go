@@ -2,8 +2,6 @@ package router
 
 import (
 	"fmt"
-	"log/slog"
-	"slices"
 	"time"
 
 	"serai/discovery"
@@ -22,6 +20,8 @@ type Builder struct {
 	expiries map[discovery.Key]time.Time
 	// broad counts the routes of wildcards and "*" by priority.
 	broad map[int]int
+	// started says that there was a table of all sources.
+	started bool
 }
 
 // NewBuilder makes a Builder that publishes to router.
@@ -49,8 +49,9 @@ type update struct {
 	pools     []*upstream.Pool
 	endpoints []*upstream.Endpoint
 	refused   *edit[[]Rejection]
-	// news are the refusals that the last table did not have.
-	news []Rejection
+	// news are the refusals that the last table did not have, ended those that
+	// the next one has not.
+	news, ended []Rejection
 }
 
 // Update makes and publishes the table of a snapshot. A service whose pointer
@@ -72,6 +73,7 @@ func (b *Builder) Update(s *discovery.Snapshot) {
 	}
 	b.expire(u)
 	b.publish(u, max(s.Index, b.router.Current().Index))
+	b.started = b.started || !s.Partial
 }
 
 // Expire drops the lingering routes whose time has come.
@@ -155,19 +157,6 @@ func (u *update) refuse(key discovery.Key, old, next []Rejection) {
 	u.note(old, next)
 }
 
-// note collects the rejections of next that are not in old.
-func (u *update) note(old, next []Rejection) {
-	known := make(map[string]bool, len(old))
-	for _, r := range old {
-		known[r.String()] = true
-	}
-	for _, r := range next {
-		if !known[r.String()] {
-			u.news = append(u.news, r)
-		}
-	}
-}
-
 // publish makes the next table current, hands its pools to the requests that
 // wait, and only then lets go of what the last one needed.
 func (b *Builder) publish(u *update, index uint64) {
@@ -210,21 +199,7 @@ func (b *Builder) publish(u *update, index uint64) {
 	for _, e := range u.endpoints {
 		b.options.Registry.Release(e)
 	}
-	b.report(u.news)
-}
-
-// maxReported bounds the refusals of one update that are logged one by one.
-const maxReported = 20
-
-func (b *Builder) report(news []Rejection) {
-	slices.SortFunc(news, Rejection.compare)
-	for i, r := range news {
-		if i == maxReported {
-			b.options.Logger.Warn("more refusals are not logged; see /rejections", "refusals", len(news)-i)
-			return
-		}
-		b.options.Logger.Warn("refused", slog.String("what", r.String()), slog.Int("instances", r.Instances))
-	}
+	b.report(u)
 }
 
 func (b *Builder) countBroad(c *change) {

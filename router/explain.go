@@ -16,6 +16,9 @@ type Explanation struct {
 	Result string `json:"result"`
 	// Winner is the route's ID, empty when there is none.
 	Winner string `json:"winner,omitempty"`
+	// Ready says how many instances of the winner take requests, and why the
+	// others do not.
+	Ready string `json:"ready,omitempty"`
 	// Candidates are the routes of the host in the order that they are tried,
 	// nearest first.
 	Candidates []Candidate `json:"candidates"`
@@ -50,6 +53,7 @@ func (t *Table) Explain(q *Query) Explanation {
 	x := Explanation{Host: printable(string(host)), Path: printable(string(q.Path)), Result: miss.String(), Candidates: []Candidate{}}
 	if winner != nil {
 		x.Winner = winner.ID()
+		x.Ready = printable(winner.Pool.Room().Readiness())
 	}
 	for _, s := range t.candidates(host) {
 		c := s.route.candidate()

@@ -20,6 +20,9 @@ type Stats struct {
 
 	inflight atomic.Int64
 	shards   atomic.Pointer[[]statsShard]
+
+	told   atomic.Int64 // Unix nanoseconds of the last Tell
+	untold atomic.Uint64
 }
 
 // DurationBounds are the upper bounds in seconds of the buckets of a duration
@@ -96,6 +99,21 @@ func durationBucket(d time.Duration) int {
 		}
 	}
 	return len(DurationBounds)
+}
+
+// Called reports whether a request has ended, or is under way.
+func (s *Stats) Called() bool { return s.shards.Load() != nil || s.inflight.Load() > 0 }
+
+// Tell reports whether a line about a request that could not be served is to be
+// written, which is so once in every; untold is how many were not since the last
+// one.
+func (s *Stats) Tell(now time.Time, every time.Duration) (untold uint64, tell bool) {
+	last := s.told.Load()
+	if last != 0 && now.UnixNano()-last < int64(every) || !s.told.CompareAndSwap(last, now.UnixNano()) {
+		s.untold.Add(1)
+		return 0, false
+	}
+	return s.untold.Swap(0), true
 }
 
 // StatsSnapshot is the sum of all shards at one moment.

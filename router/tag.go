@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"serai/discovery"
 )
 
 // Bounds on what the tags of one instance may ask for. They are far beyond
@@ -15,6 +17,7 @@ const (
 	maxList     = 128  // elements of one list
 	maxRouteLen = 64   // bytes of a route name
 	maxClaims   = 1024 // host and path pairs of one route
+	maxNear     = 8    // tags that only look like ours, of one instance
 )
 
 // Problem is one reason why the tags of an instance are refused in part.
@@ -72,6 +75,9 @@ func (g *Grammar) Parse(tags []string) ([]Definition, []Problem) {
 	for _, tag := range tags {
 		rest, ok := g.cut(tag)
 		if !ok {
+			if p, near := g.near(tag); near && len(problems) < maxNear {
+				problems = append(problems, p)
+			}
 			continue
 		}
 		if ours++; ours > maxTags {
@@ -145,6 +151,24 @@ func (g *Grammar) cut(tag string) (string, bool) {
 		return rest, true
 	}
 	return "", false
+}
+
+// near tells of a tag that is not ours and was probably meant to be. It exposes
+// nothing, and takes nothing away.
+func (g *Grammar) near(tag string) (Problem, bool) {
+	if !discovery.NearPrefix(tag, g.prefix) {
+		return Problem{}, false
+	}
+	word, rest, _ := strings.Cut(tag, ".")
+	left, value, _ := strings.Cut(rest, "=")
+	left = strings.ToLower(left)
+	if g.keys[left[strings.LastIndexByte(left, '.')+1:]] == nil {
+		return Problem{}, false
+	}
+	return Problem{
+		None: true, Tag: printable(tag), Why: fmt.Sprintf("the tag begins with %s, not %s: it says nothing to serai", quote(word), quote(g.prefix)),
+		Instead: printable(g.prefix + "." + left + "=" + value),
+	}, true
 }
 
 // read reads one tag into r.

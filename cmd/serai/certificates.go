@@ -7,9 +7,13 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"math"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
 	"serai/admin"
 	"serai/nomad"
@@ -129,6 +133,9 @@ func (s *system) newObtainer() (obtainer, error) {
 	}
 	if variables, ok := o.Store.(*certstore.Variables); ok {
 		variables.Logger, s.shared = s.logger, true
+		if s.ACMEPeers != "" && s.HTTP != "" {
+			o.Peers, o.PeerWait = s.peers, max(s.ACMEPeersWait.value(), time.Millisecond)
+		}
 		if s.StateDir != "" {
 			if o.Local, err = certstore.NewDirectory(filepath.Join(s.StateDir, "certificates")); err != nil {
 				return nil, err
@@ -136,6 +143,24 @@ func (s *system) newObtainer() (obtainer, error) {
 		}
 	}
 	return newObtained(acme.New(o))
+}
+
+// peers returns the serai that Nomad knows as running. Only what Nomad says of
+// them counts: one with old flags knows nothing of the others. An empty list is
+// believed, since it is the servers' leader who is asked: then nobody is waited
+// for.
+func (s *system) peers(ctx context.Context) (all []acme.Peer, err error) {
+	registered, _, err := s.client.Service(ctx, s.ACMEPeers, nomad.Query{Namespace: s.env.getenv("NOMAD_NAMESPACE")})
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range registered {
+		if ip, err := netip.ParseAddr(r.Address); err == nil && r.Port > 0 && r.Port <= math.MaxUint16 {
+			all = append(all, acme.Peer{ID: r.ID, Address: netip.AddrPortFrom(ip, uint16(r.Port)).String()})
+		}
+	}
+	slices.SortFunc(all, func(a, b acme.Peer) int { return strings.Compare(a.ID, b.ID) })
+	return all, nil
 }
 
 // newObtained keeps a nil pointer from becoming an interface that is not nil.

@@ -90,6 +90,16 @@ func printCertificates(out io.Writer, known *admin.Certificates) error {
 			fmt.Fprintf(w, "%s\t%s\t%d\t%s\n", h.Host, next, h.Attempts, h.Error)
 		}
 		fmt.Fprintf(w, "\nOrdered by: %s\n", o.Leader)
+		if o.Waiting != nil {
+			fmt.Fprintf(w, "Orders wait since %s, and until %s at most, for %d serai that do not answer validations yet:\n",
+				o.Waiting.Since.UTC().Format(time.RFC3339), o.Waiting.Until.UTC().Format(time.RFC3339), o.Waiting.Count)
+			if o.Waiting.Problem != "" {
+				fmt.Fprintf(w, "  which serai there are is not known: %s\n", o.Waiting.Problem)
+			}
+			for _, p := range o.Waiting.Peers {
+				fmt.Fprintf(w, "  %s: %s\n", p.Address, p.Error)
+			}
+		}
 		if o.Problem != "" {
 			fmt.Fprintf(w, "The store cannot be read since %s: %s\n", o.Since.UTC().Format(time.RFC3339), o.Problem)
 		}

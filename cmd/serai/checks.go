@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"serai/discovery"
@@ -23,27 +25,49 @@ func (s *system) checkNomad(ctx context.Context) error {
 	}
 	for {
 		err := s.client.CheckAccess(ctx, access)
-		var missing *nomad.AccessError
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return nil
-		case errors.As(err, &missing):
-			s.logger.Warn("nomad does not let serai do all that it should; the policy that is missing follows")
-			fmt.Fprintln(s.env.stderr, missing.Error())
-		case errors.Is(err, nomad.ErrUnreachable), errors.Is(err, nomad.ErrUnavailable):
+		}
+		if errors.Is(err, nomad.ErrUnreachable) || errors.Is(err, nomad.ErrUnavailable) {
 			select { // discovery tells that; rights are asked for later
 			case <-ctx.Done():
 				return nil
 			case <-time.After(30 * time.Second):
 				continue
 			}
-		case err != nil:
-			s.logger.Warn("what nomad lets serai do is not known", "error", err)
 		}
+		s.tellAccess(ctx, access, err)
 		break
 	}
 	s.checkKillTimeout(ctx)
 	return nil
+}
+
+// tellAccess logs what Nomad lets us do, its version, and the policy that is
+// missing.
+func (s *system) tellAccess(ctx context.Context, access nomad.Access, err error) {
+	rights := fmt.Sprintf("services and event stream of namespaces %s", strings.Join(access.Namespaces, ", "))
+	if access.Variables != "" {
+		rights += fmt.Sprintf("; variables under %s in namespace %s", access.Variables, cmp.Or(access.VariablesNamespace, nomad.DefaultNamespace))
+	}
+	about := []any{"nomad", s.client.Address(), "nomad_version", "not told: it takes agent { policy = \"read\" }"}
+	if agent, err := s.client.Agent(ctx); err == nil {
+		about = []any{"nomad", s.client.Address(), "nomad_version", agent.Version, "region", agent.Region}
+	}
+	var missing *nomad.AccessError
+	switch {
+	case err == nil:
+		s.logger.Info("nomad lets serai do all that it should", append(about, "rights", rights)...)
+	case !errors.As(err, &missing):
+		s.logger.Warn("what nomad lets serai do is not known", append(about, "wanted", rights, "error", err)...)
+	case s.LogFormat == "json":
+		s.logger.Warn("nomad does not let serai do all that it should: attach the policy", append(about, "wanted", rights,
+			"missing", missing.Missing(), "policy", missing.Policy(), "command", missing.Command())...)
+	default:
+		// To be copied, which one line of text would not allow.
+		s.logger.Warn("nomad does not let serai do all that it should; the policy that is missing follows", append(about, "wanted", rights, "missing", missing.Missing())...)
+		fmt.Fprintln(s.env.stderr, missing.Error())
+	}
 }
 
 // checkKillTimeout warns when Nomad would kill us before we have drained.

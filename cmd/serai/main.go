@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -20,7 +22,6 @@ func main() {
 	if err == nil {
 		return
 	}
-	fmt.Fprintln(os.Stderr, "serai:", err)
 	var usage *usageError
 	if errors.As(err, &usage) {
 		os.Exit(2)
@@ -35,6 +36,8 @@ type commands struct {
 	Hello   helloCommand   `cmd:"" help:"Run the sample service: it answers with its allocation and what it received."`
 	Certs   certsCommand   `cmd:"" help:"List and renew certificates."`
 	Version versionCommand `cmd:"" help:"Print the version."`
+
+	from origins
 }
 
 // environment is what a command may use of the process it runs in.
@@ -53,7 +56,7 @@ func (e *usageError) Unwrap() error { return e.error }
 type exit int
 
 // run is the whole program but for the process: it returns when the command
-// has ended. Errors of usage are *usageError.
+// has ended. Its error has been told on stderr. Errors of usage are *usageError.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) (err error) {
 	var c commands
 	defer func() {
@@ -64,32 +67,47 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		default:
 			panic(cause) // the stack of the first one is printed too
 		}
+		if err != nil {
+			c.complain(err, args, getenv, stderr)
+		}
 	}()
 	parsed, err := parse(&c, args, getenv, stdout, stderr)
 	if err != nil {
 		return &usageError{err}
 	}
 	parsed.BindTo(ctx, (*context.Context)(nil))
-	return parsed.Run(&environment{getenv: getenv, stdout: stdout, stderr: stderr})
+	return c.from.name(parsed.Run(&environment{getenv: getenv, stdout: stdout, stderr: stderr}))
+}
+
+// complain tells why the program ends, as the log is written, also when the
+// command line could not be read to its end.
+func (c *commands) complain(err error, args []string, getenv func(string) string, stderr io.Writer) {
+	line := strings.Contains(strings.Join(args, " ")+" ", "--log-format=json ") || strings.Contains(strings.Join(args, " ")+" ", "--log-format json ")
+	if line || c.Serve.LogFormat == "json" || c.Serve.LogFormat == "" && getenv(envName("log-format")) == "json" {
+		slog.New(slog.NewJSONHandler(stderr, nil)).Error("serai ends", "error", err.Error())
+		return
+	}
+	fmt.Fprintln(stderr, "serai:", err)
 }
 
 // parse reads the command line, then the environment, then the config file
 // that either names: the first one that gives a flag wins.
 func parse(c *commands, args []string, getenv func(string) string, stdout, stderr io.Writer) (*kong.Context, error) {
 	try := func(config *configFile) (*kong.Context, error) {
-		*c = commands{}
+		*c = commands{from: make(origins)}
 		k, err := kong.New(c,
 			kong.Name("serai"),
 			kong.Description("The ingress of a Nomad cluster: routes by Host header, learned from service tags."),
 			kong.Writers(stdout, stderr),
 			kong.Exit(func(code int) { panic(exit(code)) }),
-			kong.Resolvers(settings{getenv, config}),
+			kong.Resolvers(settings{getenv, config, c.from}),
 			kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
 		)
 		if err != nil {
 			return nil, err
 		}
-		return k.Parse(args)
+		parsed, err := k.Parse(args)
+		return parsed, c.from.name(err)
 	}
 	parsed, err := try(nil)
 	if err != nil || parsed.Selected() == nil || c.Serve.Config == "" {

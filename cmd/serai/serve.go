@@ -1,13 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
+	"runtime"
 	"time"
 
+	"serai/nomad"
 	"serai/tls"
 )
 
@@ -37,6 +41,8 @@ type serveCommand struct {
 	ProxyProtocolFrom []cidr   `help:"Peers that may begin with a PROXY protocol header, v1 or v2." placeholder:"CIDR,..." group:"Clients"`
 	AccessLog         string   `default:"off" help:"off, stdout or a file: one JSON line for each request." placeholder:"off|stdout|FILE" group:"Clients"`
 	AccessLogSample   float64  `default:"1" help:"Share of the requests that get a line. Those that ended in a 5xx, or that serai answered itself or cut off, always do." group:"Clients"`
+	AccessLogQuery    string   `default:"on" enum:"on,off,redact" help:"What the access log has of a query: all (on), nothing (off), or the names without their values (redact)." placeholder:"on|off|redact" group:"Clients"`
+	AccessLogChecks   bool     `help:"Log requests for the ready path, too, which load balancers send all day." group:"Clients"`
 	ReadyPath         string   `default:"/.serai/ready" help:"Path that tells load balancers whether to send requests here, where Host is an address, empty, or no service claims it by name." placeholder:"PATH" group:"Clients"`
 	DrainDelay        duration `default:"10s" help:"On a stop: how long requests are still accepted while the ready path already fails." group:"Clients"`
 	DrainTimeout      duration `default:"20s" help:"On a stop: how long what is in flight may take after that." group:"Clients"`
@@ -49,6 +55,8 @@ type serveCommand struct {
 	ACMECARoot    string   `name:"acme-ca-root" help:"PEM file of the roots that verify the CA's own address; the system's when empty." placeholder:"FILE" group:"HTTPS"`
 	ACMEEngine    string   `name:"acme-engine" default:"certmagic" enum:"certmagic,autocert" help:"certmagic, for one node or a cluster, or autocert, for one node." placeholder:"certmagic|autocert" group:"HTTPS"`
 	ACMEHosts     []string `name:"acme-hosts" help:"Hosts that certificates may be ordered for: names, *.NAME for all below it; all when empty." placeholder:"PATTERN,..." group:"HTTPS"`
+	ACMEPeers     string   `name:"acme-peers" default:"serai" help:"Nomad service that all serai are registered as, in serai's namespace: before an order each of them must answer a validation. Empty asks none." placeholder:"SERVICE" group:"HTTPS"`
+	ACMEPeersWait duration `name:"acme-peers-wait" default:"5m" help:"How long orders wait for a serai that does not answer, since the last one did, came or went; at most 24 times as long in all." group:"HTTPS"`
 	ACMEEABKeyID  string   `name:"acme-eab-key-id" help:"External account that the CA knows: its key ID." placeholder:"ID" group:"HTTPS"`
 	ACMEEABFile   string   `name:"acme-eab-key-file" help:"And the file of its MAC key, base64url." placeholder:"FILE" group:"HTTPS"`
 	CertStore     string   `enum:",nomad,file" default:"" help:"Where obtained certificates and the keys of session tickets are: nomad (Variables, shared by all nodes), which is the default in a Nomad task, or file (--state-dir)." placeholder:"nomad|file" group:"HTTPS"`
@@ -93,7 +101,9 @@ func (c *serveCommand) Run(ctx context.Context, env *environment) error {
 		return &usageError{err}
 	}
 	boundMemory(env.getenv)
-	s, err := newSystem(c, env, c.logger(env))
+	logger := c.logger(env)
+	c.tellStart(env, logger)
+	s, err := newSystem(c, env, logger)
 	if err != nil {
 		return err
 	}
@@ -133,12 +143,43 @@ func (c *serveCommand) validate() error {
 	return errors.Join(errs...)
 }
 
+// logger makes the log. Durations are text in both formats: JSON would have
+// them as a number of nanoseconds.
 func (c *serveCommand) logger(env *environment) *slog.Logger {
-	o := &slog.HandlerOptions{Level: c.LogLevel}
+	o := &slog.HandlerOptions{Level: c.LogLevel, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Value.Kind() == slog.KindDuration {
+			a.Value = slog.StringValue(a.Value.Duration().String())
+		}
+		return a
+	}}
 	if c.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(env.stderr, o))
 	}
 	return slog.New(slog.NewTextHandler(env.stderr, o))
+}
+
+// tellStart logs which serai this is, before anything can go wrong. What Nomad
+// says of itself and of our rights follows when it has been asked: see
+// checkNomad.
+func (c *serveCommand) tellStart(env *environment, logger *slog.Logger) {
+	about := []any{"version", version(), "go", runtime.Version()}
+	host, _ := os.Hostname()
+	address := ""
+	if !c.NoNomad {
+		// One that is refused may carry a password.
+		if client, err := nomad.NewClient(nomad.OptionsFromEnv(env.getenv)); err == nil {
+			address = client.Address()
+		}
+	}
+	for _, a := range []struct{ name, value string }{
+		{"host", host}, {"node", c.Node}, {"datacenter", cmp.Or(c.Datacenter, env.getenv("NOMAD_DC"))}, {"region", env.getenv("NOMAD_REGION")},
+		{"namespace", env.getenv("NOMAD_NAMESPACE")}, {"alloc", env.getenv("NOMAD_ALLOC_ID")}, {"nomad", address}, {"services", c.Services},
+	} {
+		if a.value != "" {
+			about = append(about, a.name, a.value)
+		}
+	}
+	logger.Info("serai starts", about...)
 }
 
 // duration is a flag that may not be negative.

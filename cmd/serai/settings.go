@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -23,7 +25,45 @@ import (
 type settings struct {
 	getenv func(string) string
 	config *configFile
+	from   origins
 }
+
+// origins are the flags that the command line did not give, with what did: the
+// name of a variable, or a place in the config file.
+type origins map[string]string
+
+// flagWord is a flag in an error.
+var flagWord = regexp.MustCompile(`--[a-z][a-z0-9-]*`)
+
+// name makes an error speak of what was written: SERAI_MAX_HEAD, where it says
+// --max-head.
+func (o origins) name(err error) error {
+	if err == nil || len(o) == 0 {
+		return err
+	}
+	named := false
+	text := flagWord.ReplaceAllStringFunc(err.Error(), func(flag string) string {
+		if origin, ok := o[flag[2:]]; ok {
+			named = true
+			return origin
+		}
+		return flag
+	})
+	var usage *usageError
+	if !named && errors.As(err, &usage) {
+		text += " (set elsewhere than on the command line: " + strings.Join(slices.Sorted(maps.Values(o)), ", ") + ")"
+	}
+	return &namedError{err, text}
+}
+
+// namedError is an error in other words.
+type namedError struct {
+	error
+	text string
+}
+
+func (e *namedError) Error() string { return e.text }
+func (e *namedError) Unwrap() error { return e.error }
 
 func envName(flag string) string {
 	return "SERAI_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
@@ -35,10 +75,12 @@ func (s settings) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, 
 		return nil, nil
 	}
 	if v := s.getenv(envName(flag.Name)); v != "" {
+		s.from[flag.Name] = envName(flag.Name)
 		return v, nil
 	}
 	if s.config != nil {
 		if v, ok := s.config.flags[flag.Name]; ok {
+			s.from[flag.Name] = strings.ReplaceAll(flag.Name, "-", "_") + " in " + s.config.path
 			return v, nil
 		}
 	}
@@ -64,6 +106,7 @@ func (settings) Validate(*kong.Application) error { return nil }
 //	  ca_file = "/etc/serai/partners.pem"
 //	}
 type configFile struct {
+	path           string
 	flags          map[string]string
 	namespaceHosts map[string][]string
 	clientRules    []tls.ClientRule
@@ -87,7 +130,7 @@ func readConfig(path string, flags []string) (*configFile, error) {
 		return nil, fmt.Errorf("config file: %w", all(diagnostics))
 	}
 	body := file.Body.(*hclsyntax.Body) // what ParseHCLFile gives
-	c := &configFile{flags: make(map[string]string), namespaceHosts: make(map[string][]string)}
+	c := &configFile{path: path, flags: make(map[string]string), namespaceHosts: make(map[string][]string)}
 	for _, a := range body.Attributes {
 		name := strings.ReplaceAll(a.Name, "_", "-")
 		if !slices.Contains(flags, name) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -210,14 +211,20 @@ func (s *system) openAccessLog() (*proxy.AccessLog, error) {
 	case "off", "":
 		return nil, nil
 	case "stdout":
-		return proxy.NewAccessLog(s.env.stdout, s.AccessLogSample), nil
+		return s.newAccessLog(s.env.stdout), nil
 	}
 	file, err := openLogFile(s.AccessLog)
 	if err != nil {
 		return nil, fmt.Errorf("access log: %w", err)
 	}
 	s.logFile = file
-	return proxy.NewAccessLog(file, s.AccessLogSample), nil
+	return s.newAccessLog(file), nil
+}
+
+func (s *system) newAccessLog(w io.Writer) *proxy.AccessLog {
+	l := proxy.NewAccessLog(w, s.AccessLogSample)
+	l.Query, l.Checks = proxy.Query(s.AccessLogQuery), s.AccessLogChecks
+	return l
 }
 
 // listen binds all addresses, so that a port that is taken ends the start.

@@ -66,6 +66,13 @@ type Options struct {
 	// default.
 	Allowed []string
 
+	// Peers lists the serai that the CA's validations may arrive at: no order
+	// begins before they answer one. Nil asks nobody.
+	Peers func(context.Context) ([]Peer, error)
+	// PeerWait is how long orders wait for serai that do not answer, from when
+	// the last one did, came or went, 5m; at most 24 times as long in all.
+	PeerWait time.Duration
+
 	// Read is called once certificates have been read for the first time, from
 	// this node's copy or from the store; nil for nobody.
 	Read func()
@@ -120,6 +127,7 @@ func (o *Options) setDefaults() {
 	o.Workers = cmp.Or(o.Workers, 8)
 	o.FirstRetry = cmp.Or(o.FirstRetry, 15*time.Second)
 	o.OrderTimeout = cmp.Or(o.OrderTimeout, 3*time.Minute)
+	o.PeerWait = cmp.Or(o.PeerWait, 5*time.Minute)
 	o.TicketLife = cmp.Or(o.TicketLife, 12*time.Hour)
 	if o.Read == nil {
 		o.Read = func() {}
@@ -153,9 +161,10 @@ type Issuer struct {
 	mirror  *mirror
 	engine  *engine // nil when nothing is ordered
 	leading atomic.Bool
-	wake    chan struct{} // something changed that the leader looks at
-	known   chan struct{} // closed with the first table of routes
-	know    func()        // closes it
+	waiting atomic.Pointer[Waiting] // nil while no order waits for other serai
+	wake    chan struct{}           // something changed that the leader looks at
+	known   chan struct{}           // closed with the first table of routes
+	know    func()                  // closes it
 	tokens  *tokens
 
 	mu       sync.Mutex

@@ -59,7 +59,11 @@ func (i *Issuer) AnswerHTTP(host, path string) (answer string, ok bool) {
 	if c == nil || c.Type != acme.ChallengeTypeHTTP01 || c.HTTP01ResourcePath() != path {
 		return "", false
 	}
-	i.options.Logger.Info("answered the CA's validation", "host", host, "challenge", c.Type)
+	if strings.HasPrefix(c.Token, probePrefix) {
+		i.options.Logger.Debug("answered the serai that orders", "host", host)
+	} else {
+		i.options.Logger.Info("answered the CA's validation", "host", host, "challenge", c.Type)
+	}
 	return c.KeyAuthorization, true
 }
 

@@ -20,6 +20,7 @@ type leader struct {
 	advice   map[string]*suggestion // of the CA, by host
 	paused   time.Time              // until when the CA wants no order at all
 	slots    chan struct{}          // one for each order under way
+	peers    peers
 	running  sync.WaitGroup
 }
 

@@ -14,6 +14,9 @@ import (
 // order obtains a certificate, if it still has to be, and keeps what became of
 // it.
 func (l *leader) order(ctx context.Context, host, reason string) {
+	if !l.awaitPeers(ctx, host) {
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, l.options.OrderTimeout)
 	defer cancel()
 	s, r, err := l.engine.siteFor(ctx, host)

@@ -15,6 +15,9 @@ type Status struct {
 	// Problem is why the store cannot be read, empty when it can be.
 	Problem string    `json:"problem,omitempty"`
 	Since   time.Time `json:"since"`
+	// Waiting is what orders wait for, nil while they do not, and where this
+	// serai does not order.
+	Waiting *Waiting `json:"waiting,omitempty"`
 	// Hosts are those that certificates are obtained for, sorted.
 	Hosts []HostStatus `json:"hosts"`
 }
@@ -34,7 +37,7 @@ type HostStatus struct {
 // Status returns what is known. Who leads is asked of the store, unless ctx has
 // ended.
 func (i *Issuer) Status(ctx context.Context) Status {
-	s := Status{Leading: i.Leading(), Hosts: []HostStatus{}}
+	s := Status{Leading: i.Leading(), Waiting: i.waiting.Load(), Hosts: []HostStatus{}}
 	i.mirror.mu.Lock()
 	s.Problem, s.Since = i.mirror.problem, i.mirror.since
 	i.mirror.mu.Unlock()

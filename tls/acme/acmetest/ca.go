@@ -70,6 +70,7 @@ type CA struct {
 	orders map[string]int
 	// replacing counts the orders that name what they replace (RFC 9773).
 	replacing int
+	failed    map[string]bool // authorizations, by path
 	fault     http.HandlerFunc
 }
 
@@ -77,7 +78,7 @@ type CA struct {
 func New(t testing.TB, o Options) *CA {
 	t.Helper()
 	setUp()
-	c := &CA{options: o, orders: make(map[string]int), HTTP: o.HTTP, TLS: o.TLS}
+	c := &CA{options: o, orders: make(map[string]int), failed: make(map[string]bool), HTTP: o.HTTP, TLS: o.TLS}
 	if c.HTTP == "" {
 		c.HTTP = testnet.Address(t)
 	}
@@ -145,6 +146,24 @@ func (c *CA) Replacing() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.replacing
+}
+
+// Failed returns how many authorizations became invalid: a CA allows few of them
+// (https://letsencrypt.org/docs/rate-limits/).
+func (c *CA) Failed() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.failed)
+}
+
+// noteFailure notes an authorization that is told to be invalid.
+func (c *CA) noteFailure(path string, body []byte) {
+	var authorization struct{ Status string }
+	if json.Unmarshal(body, &authorization) == nil && authorization.Status == "invalid" {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.failed[path] = true
+	}
 }
 
 // Suggest makes the CA suggest to renew the first certificate that it is asked
@@ -225,6 +244,9 @@ func (c *CA) serve(w http.ResponseWriter, r *http.Request) {
 	answer := httptest.NewRecorder()
 	c.pebble.ServeHTTP(answer, r)
 	content := answer.Body.Bytes()
+	if strings.Contains(r.URL.Path, "/authZ/") {
+		c.noteFailure(r.URL.Path, content)
+	}
 	switch {
 	case answer.Code == http.StatusCreated && strings.Contains(r.URL.Path, "order-plz"):
 		c.countOrder(body)

@@ -1,0 +1,102 @@
+package admin
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
+	"serai/router"
+	"serai/upstream"
+)
+
+var endpoints = desc("serai_endpoints", "Instances by state, of each service that has been called here or has one that is not ready; those of all others, and of none, have empty labels.", "namespace", "service", "state")
+
+// maxQuiet bounds the services that have not been called and are told of all the
+// same, because instances of them are not ready: when a node is cut off, that is
+// all of them.
+const maxQuiet = 1000
+
+// states counts instances.
+type states [upstream.Leaving + 1]int
+
+func (s *states) add(o *states) {
+	for i, n := range o {
+		s[i] += n
+	}
+}
+
+// tally is what is known of a service.
+type tally struct {
+	states
+	called bool
+	seen   []*upstream.Endpoint
+	last   *upstream.Member
+}
+
+// collectEndpoints tells of the instances of the current table. A service that
+// has gone from it is not told of any more.
+func collectEndpoints(out chan<- prometheus.Metric, table *router.Table, registry *upstream.Registry) {
+	byService := make(map[owner]*tally)
+	used := make(map[upstream.Target]bool)
+	for _, r := range table.Routes() {
+		o := owner{label(r.Namespace), label(r.Service)}
+		t := byService[o]
+		if t == nil {
+			t = &tally{}
+			byService[o] = t
+		}
+		t.called = t.called || r.Stats.Called()
+		members := r.Pool.Members()
+		if len(members) == 0 || t.last == &members[0] {
+			continue // routes of a service mostly share their members
+		}
+		t.last = &members[0]
+		for _, m := range members {
+			if !slices.Contains(t.seen, m.Endpoint) {
+				t.seen = append(t.seen, m.Endpoint)
+				t.states[m.Endpoint.State()]++
+				used[m.Endpoint.Target()] = true
+			}
+		}
+	}
+	var rest states
+	for _, e := range registry.Endpoints() {
+		if !used[e.Target] {
+			rest[e.State]++
+		}
+	}
+	quiet := 0
+	for _, o := range slices.SortedFunc(maps.Keys(byService), func(a, b owner) int {
+		return cmp.Or(strings.Compare(a.namespace, b.namespace), strings.Compare(a.service, b.service))
+	}) {
+		t := byService[o]
+		if !t.called {
+			if t.states[upstream.Probing]+t.states[upstream.Ejected] == 0 || quiet == maxQuiet {
+				rest.add(&t.states)
+				continue
+			}
+			quiet++
+		}
+		tellStates(out, o, &t.states)
+	}
+	tellStates(out, owner{}, &rest)
+}
+
+// stateLabels are in the order that the library sorts them in.
+var stateLabels = [...]struct {
+	state upstream.State
+	label *dto.LabelPair
+}{{upstream.Ejected, pair("state", "ejected")}, {upstream.Probing, pair("state", "probing")}, {upstream.Ready, pair("state", "ready")}}
+
+// tellStates tells of all states, so that an alert sees that none is ready.
+func tellStates(out chan<- prometheus.Metric, o owner, s *states) {
+	namespace, service := pair("namespace", o.namespace), pair("service", o.service)
+	for _, l := range stateLabels {
+		n := float64(s[l.state])
+		out <- &sample{desc: endpoints, labels: []*dto.LabelPair{namespace, service, l.label}, gauge: &dto.Gauge{Value: &n}}
+	}
+}

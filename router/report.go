@@ -1,0 +1,100 @@
+package router
+
+import (
+	"log/slog"
+	"slices"
+	"strings"
+)
+
+// Bounds of one update's lines: refusals that are logged one by one, and the
+// same at the start, when they are details.
+const (
+	maxReported      = 20
+	maxReportedFirst = 200
+)
+
+// note compares refusals with those of the last table. Only ends that nothing
+// took the place of count: a claim whose holder has changed is still refused.
+func (u *update) note(old, next []Rejection) {
+	news := subtract(next, old)
+	u.news, u.ended = append(u.news, news...), append(u.ended, subtract(old, next)...)
+}
+
+// subtract returns those of all that are not in others.
+func subtract(all, others []Rejection) (rest []Rejection) {
+	known := make(map[string]bool, len(others))
+	for i := range others {
+		known[others[i].identity()] = true
+	}
+	for i := range all {
+		if !known[all[i].identity()] {
+			rest = append(rest, all[i])
+		}
+	}
+	return rest
+}
+
+// identity tells a refusal from others. What is held is known by who holds it:
+// the words for that change with the holder's instances.
+func (r *Rejection) identity() string {
+	why := r.Why
+	if r.Holder != "" {
+		why = ""
+	}
+	return strings.Join([]string{r.Namespace, r.Service, r.Route, r.Tag, strings.Join(r.Hosts, ","), r.Holder, why}, "\x00")
+}
+
+// report logs what is refused now and was not, and what is not any more. At the
+// start that is one line: every restart would repeat them all.
+func (b *Builder) report(u *update) {
+	slices.SortFunc(u.news, Rejection.compare)
+	slices.SortFunc(u.ended, Rejection.compare)
+	if !b.started {
+		b.reportFirst(u.news)
+		return
+	}
+	logger := b.options.Logger
+	for i, r := range u.news {
+		if i == maxReported {
+			logger.Warn("more refusals are not logged; see /rejections", "refusals", len(u.news)-i)
+			break
+		}
+		logger.Warn("refused", r.attributes()...)
+	}
+	for i, r := range u.ended {
+		if i == maxReported {
+			logger.Info("more ends of refusals are not logged; see /rejections", "refusals", len(u.ended)-i)
+			break
+		}
+		logger.Info("no longer refused", r.attributes()...)
+	}
+}
+
+// reportFirst sums up what is refused at the start.
+func (b *Builder) reportFirst(all []Rejection) {
+	if len(all) == 0 {
+		return
+	}
+	services := make(map[string]bool)
+	for i, r := range all {
+		services[r.Namespace+"/"+r.Service] = true
+		if i < maxReportedFirst {
+			b.options.Logger.Debug("refused", r.attributes()...)
+		}
+	}
+	b.options.Logger.Warn("refused at the start; see /rejections", "refusals", len(all), "services", len(services), slog.String("first", all[0].String()))
+}
+
+// attributes are the rejection as the log has it, without what is empty.
+func (r Rejection) attributes() []any {
+	list := []any{"namespace", r.Namespace, "service", r.Service}
+	for _, a := range []struct{ name, value string }{
+		{"job", r.Job}, {"route", r.Route}, {"tag", r.Tag}, {"hosts", strings.Join(r.Hosts[:min(len(r.Hosts), maxAllocs)], ",")},
+		{"holder", r.Holder}, {"why", r.Why}, {"instead", r.Instead},
+	} {
+		if a.value != "" {
+			list = append(list, a.name, a.value)
+		}
+	}
+	return append(list, "instances", r.Instances)
+}

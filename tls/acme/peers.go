@@ -1,0 +1,217 @@
+package acme
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mholt/acmez/v3/acme"
+)
+
+// Peer is a serai that a CA's validations may arrive at.
+type Peer struct {
+	// ID is another one when the serai was started with other flags.
+	ID string
+	// Address is that of its plain HTTP listener.
+	Address string
+}
+
+// Waiting is what orders wait for: serai that do not answer validations yet.
+type Waiting struct {
+	Since time.Time `json:"since"`
+	// Until is when orders go on without them, unless more of them answer or
+	// others come.
+	Until time.Time `json:"until"`
+	// Problem is why the serai are not known, empty when they are.
+	Problem string `json:"problem,omitempty"`
+	// Count is how many do not answer, Peers are the first few of them.
+	Count int          `json:"count"`
+	Peers []SilentPeer `json:"peers"`
+}
+
+// SilentPeer is a serai that does not answer validations, and why.
+type SilentPeer struct {
+	Address string `json:"address"`
+	Error   string `json:"error"`
+}
+
+// The leader looks again after pauses that grow up to peerPause, asks so many
+// serai at once, and shows so many.
+const (
+	peerPause   = 2 * time.Second
+	peerTimeout = 3 * time.Second
+	peersAtOnce = 16
+	peersShown  = 8
+	// peersFresh is how long a list of serai is believed: of a hundred orders
+	// that begin together one asks.
+	peersFresh = 2 * time.Second
+	// peerWaits is how many times PeerWait orders wait in all, however slowly
+	// one serai after the other is replaced.
+	peerWaits = 24
+)
+
+// probePrefix begins the tokens that the leader asks other serai for.
+const probePrefix = "serai-peer-"
+
+// peers is what the leader knows of the serai that a CA may ask.
+type peers struct {
+	mu sync.Mutex // one order asks for all
+	// passed are those that have answered, or were waited for long enough.
+	passed map[Peer]bool
+	listed time.Time // when all that were listed had passed
+}
+
+// awaitPeers waits until every serai answers validations, since the CA may ask
+// any of them: one that runs old flags would pass the question on to the
+// application. It returns false when ctx has ended, or the host that is to be
+// ordered is not wanted any more.
+func (l *leader) awaitPeers(ctx context.Context, host string) bool {
+	if l.options.Peers == nil {
+		return true
+	}
+	l.peers.mu.Lock()
+	defer l.peers.mu.Unlock()
+	if time.Since(l.peers.listed) < peersFresh {
+		return ctx.Err() == nil
+	}
+	w := &peerWait{leader: l, client: newPeerClient(), host: host, began: time.Now(), progress: time.Now()}
+	defer w.end(ctx)
+	// Of a host that nobody wants any more, others know no validation.
+	for wait := 100 * time.Millisecond; ctx.Err() == nil && l.Wants(host); wait = min(2*wait, peerPause) {
+		if w.look(ctx) {
+			l.peers.listed = time.Now()
+			return ctx.Err() == nil
+		}
+		pause(ctx, wait)
+	}
+	return false
+}
+
+// peerWait is one wait for the serai that have not passed.
+type peerWait struct {
+	*leader
+	client    *http.Client
+	host      string
+	challenge *acme.Challenge // in the store; nil before anybody is asked
+	began     time.Time
+	progress  time.Time // when a serai last answered, came or went
+	missing   []Peer
+	told      bool
+}
+
+// look asks the serai that have not passed, and reports whether all have.
+func (w *peerWait) look(ctx context.Context) bool {
+	all, err := w.options.Peers(ctx)
+	var missing []Peer
+	if err == nil {
+		passed := make(map[Peer]bool, len(all))
+		for _, p := range all {
+			if w.peers.passed[p] {
+				passed[p] = true
+			} else {
+				missing = append(missing, p)
+			}
+		}
+		w.peers.passed = passed // who has gone is forgotten
+		if len(missing) == 0 {
+			return true
+		}
+		err = w.store(ctx)
+	}
+	var silent []SilentPeer
+	if err == nil {
+		missing, silent = w.ask(ctx, missing)
+		if len(missing) == 0 {
+			return true
+		}
+		if !slices.Equal(missing, w.missing) {
+			w.missing, w.progress = missing, time.Now()
+		}
+	}
+	if ctx.Err() != nil {
+		return false
+	}
+	until := w.until()
+	w.tell(silent, len(missing), until, err)
+	if time.Now().Before(until) {
+		return false
+	}
+	w.options.Logger.Warn("certificates are ordered although not every serai answers validations: those that arrive there will fail",
+		"waited", time.Since(w.began).Round(time.Second), "serai", len(missing), "such_as", shown(silent), "error", errorText(err))
+	for _, p := range missing {
+		w.peers.passed[p] = true
+	}
+	return true
+}
+
+// until is when the wait ends at the latest. Orders of other hosts stand in line
+// behind this one, so the certificate that expires first counts: it cannot wait
+// longer than a fifth of what it has left.
+func (w *peerWait) until() time.Time {
+	until := w.progress.Add(w.options.PeerWait)
+	if last := w.began.Add(peerWaits * w.options.PeerWait); last.Before(until) {
+		until = last
+	}
+	now := time.Now()
+	for _, host := range w.options.wanted() {
+		e := w.certOf(host)
+		if e == nil || e.cert == nil {
+			continue
+		}
+		last := w.began.Add(max(e.cert.Leaf.NotAfter.Sub(w.began), 0) / 5)
+		if at, _ := w.due(host); last.Before(until) && !at.After(now) {
+			until = last
+		}
+	}
+	return until
+}
+
+// tell shows what is waited for, and logs it once.
+func (w *peerWait) tell(silent []SilentPeer, count int, until time.Time, err error) {
+	w.waiting.Store(&Waiting{Since: w.began, Until: until, Count: count, Peers: silent[:min(len(silent), peersShown)], Problem: errorText(err)})
+	// Those that were just started need a moment.
+	if w.told || time.Since(w.began) < peerPause {
+		return
+	}
+	w.told = true
+	w.options.Logger.Warn("orders wait until every serai answers the CA's validations: see /certificates",
+		"serai", count, "such_as", shown(silent), "until", until.UTC().Format(time.RFC3339), "error", errorText(err))
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return shorten(err.Error())
+}
+
+func shown(silent []SilentPeer) string {
+	var b strings.Builder
+	for i, s := range silent[:min(len(silent), peersShown)] {
+		if i > 0 {
+			b.WriteString("; ")
+		}
+		b.WriteString(s.Address + " " + s.Error)
+	}
+	return b.String()
+}
+
+// end removes the token, and lets the answers be forgotten that others keep.
+func (w *peerWait) end(ctx context.Context) {
+	w.waiting.Store(nil)
+	if w.told && ctx.Err() == nil {
+		w.options.Logger.Info("orders go on", "waited", time.Since(w.began).Round(time.Second))
+	}
+	if w.challenge == nil {
+		return
+	}
+	removing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	if err := w.engine.storage.Delete(removing, w.engine.tokenKey(w.host)); err != nil {
+		w.options.Logger.Warn("a token stays in the store until the next order", "host", w.host, "error", err)
+	}
+	pause(ctx, tokenLife+tokenLife/5)
+}

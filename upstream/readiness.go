@@ -1,0 +1,80 @@
+package upstream
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// shownMembers bounds the members that Readiness names.
+const shownMembers = 8
+
+// Readiness says in words how many instances of the room's current pool take
+// requests, and why the others do not: "0 of 2 ready: 10.0.0.3:23841 connection
+// refused since 10:02:11; ...".
+func (r *Room) Readiness() string {
+	p := r.pool.Load()
+	if p == nil || len(p.members) == 0 {
+		return "no instance is registered"
+	}
+	ready, more := 0, 0
+	var why []string
+	for i := range p.members {
+		m := &p.members[i]
+		hindrance := m.hindrance()
+		switch {
+		case hindrance == "":
+			ready++
+		case len(why) < shownMembers:
+			why = append(why, m.Endpoint.target.Address+" "+hindrance)
+		default:
+			more++
+		}
+	}
+	if more > 0 {
+		why = append(why, fmt.Sprintf("%d more", more))
+	}
+	text := fmt.Sprintf("%d of %d ready", ready, len(p.members))
+	if len(why) > 0 {
+		text += ": " + strings.Join(why, "; ")
+	}
+	return text
+}
+
+// hindrance says why m takes no request now, empty when it does.
+func (m *Member) hindrance() string {
+	s := m.Endpoint.Status()
+	switch {
+	case m.Weight <= 0:
+		return "has weight 0"
+	case s.State == Ready && m.MaxInflight > 0 && s.Inflight >= m.MaxInflight:
+		return fmt.Sprintf("has max-inflight=%d requests", m.MaxInflight)
+	case s.State == Ready:
+		return ""
+	case s.State == Leaving:
+		return "is gone"
+	case s.Cause == "":
+		return "was not reached yet"
+	}
+	cause := shortCause(s.Cause, s.Target.Address)
+	if s.State == Ejected {
+		cause = "is ejected: " + cause
+	}
+	return cause + " since " + clock(s.Since, time.Now())
+}
+
+// shortCause leaves out of a cause what its reader knows.
+func shortCause(cause, address string) string {
+	cause = strings.TrimPrefix(cause, ErrConnect.Error()+": ")
+	cause = strings.TrimPrefix(cause, "dial tcp "+address+": ")
+	cause = strings.TrimPrefix(cause, "connect: ")
+	return strings.ReplaceAll(cause, "http://"+address, "")
+}
+
+// clock writes the time of the day, and the day when it is another one.
+func clock(t, now time.Time) string {
+	if now.Sub(t) < 12*time.Hour {
+		return t.Format(time.TimeOnly)
+	}
+	return t.Format(time.DateTime)
+}
