@@ -95,20 +95,24 @@ func (p *Proxy) mayRetry(x *Exchange, f *failure) bool {
 	case !f.silent || !idempotent(x.Head.Method) || x.repeats >= x.Route.Options.Retries:
 		return false
 	}
-	if p.retrying.Load() >= max(int64(p.options.RetryMin), int64(p.options.RetryShare*float64(p.inflight.Load()))) {
+	// A request has its part of the budget from its first repetition to its end.
+	if x.repeats == 0 && !p.retrying.Take(1, p.retryLimit()) {
 		p.count("retry-budget")
 		return false
 	}
-	if x.repeats++; x.repeats == 1 {
-		p.retrying.Add(1)
-	}
+	x.repeats++
 	return true
+}
+
+// retryLimit returns how many requests may be repeated at once.
+func (p *Proxy) retryLimit() int64 {
+	return max(int64(p.options.RetryMin), int64(p.options.RetryShare*float64(p.inflight.Load())))
 }
 
 // endRetries gives the budget back.
 func (p *Proxy) endRetries(x *Exchange) {
 	if x.repeats > 0 {
-		p.retrying.Add(-1)
+		p.retrying.Give(1)
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"serai/internal/quota"
 	"serai/proxy/wire"
 	"serai/router"
 	"serai/upstream"
@@ -103,8 +104,8 @@ func setDefault[T comparable](v *T, d T) {
 type Proxy struct {
 	options  Options
 	inflight atomic.Int64
-	retrying atomic.Int64
-	reasons  sync.Map // string -> *atomic.Uint64
+	retrying quota.Quota // requests that are sent again
+	reasons  sync.Map    // string -> *atomic.Uint64
 }
 
 // New makes a Proxy.

@@ -2,7 +2,8 @@ package wire
 
 import (
 	"sync"
-	"sync/atomic"
+
+	"serai/internal/quota"
 )
 
 // Buffer sizes in bytes. A tiny one holds most requests without a body, of
@@ -25,20 +26,14 @@ const (
 	hugeAtOnce = 64
 )
 
-// hugeTaken counts the huge buffers of open connections, and the Pipes.
-var hugeTaken atomic.Int32
+// huge counts the huge buffers of open connections, and the Pipes.
+var huge quota.Quota
 
 // takeHuge reports whether one more connection may have a huge buffer, and
 // counts it.
-func takeHuge() bool {
-	if hugeTaken.Add(1) <= hugeAtOnce {
-		return true
-	}
-	returnHuge()
-	return false
-}
+func takeHuge() bool { return huge.Take(1, hugeAtOnce) }
 
-func returnHuge() { hugeTaken.Add(-1) }
+func returnHuge() { huge.Give(1) }
 
 // The pools hold pointers to arrays, so that neither Get nor Put allocates.
 var (

@@ -35,7 +35,7 @@ func TestHugeBuffersAreFew(t *testing.T) {
 			n += len(data)
 		}
 	}
-	if n := hugeTaken.Load(); n != hugeAtOnce {
+	if n := huge.Taken(); n != hugeAtOnce {
 		t.Errorf("%d huge buffers are taken, want %d", n, hugeAtOnce)
 	}
 	for i, b := range bodies {
@@ -53,7 +53,7 @@ func TestHugeBuffersAreFew(t *testing.T) {
 		}
 		b.conn.Release()
 	}
-	if n := hugeTaken.Load(); n != 0 {
+	if n := huge.Taken(); n != 0 {
 		t.Errorf("%d huge buffers are still taken", n)
 	}
 }
