@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"os"
 	"syscall"
@@ -23,6 +22,10 @@ type failure struct {
 	// unsent says that no byte of the request can have been processed, so
 	// that any request may be tried again.
 	unsent bool
+	// handshake says that the instance accepted a connection, and that TLS
+	// failed on it: no byte of the request has left, but another attempt is one
+	// of those that are counted.
+	handshake bool
 	// blame says that the instance accepted the request and failed it.
 	blame bool
 	// silent says that no byte of an answer came, so that an idempotent
@@ -90,9 +93,11 @@ func (p *Proxy) mayRetry(x *Exchange, f *failure) bool {
 	switch {
 	case x.upload.streaming != nil:
 		return false
+	case (f.unsent || f.handshake) && x.timeToConnectAgain() <= 0:
+		return false
 	case f.unsent:
 		return x.Retries < maxUnsent
-	case !f.silent || !idempotent(x.Head.Method) || x.repeats >= x.Route.Options.Retries:
+	case !f.silent || !f.handshake && !idempotent(x.Head.Method) || x.repeats >= x.Route.Options.Retries:
 		return false
 	}
 	// A request has its part of the budget from its first repetition to its end.
@@ -154,7 +159,7 @@ func (p *Proxy) attempt(x *Exchange, m *upstream.Member) *failure {
 		}
 		x.waiting.Set(x.Start)
 		if f, reusable = p.roundTrip(x, m, conn); f == stale {
-			conn.Close()
+			m.Endpoint.Stale(conn, time.Now())
 		}
 	}
 	x.waiting.Clear()
@@ -191,7 +196,7 @@ func (p *Proxy) connect(x *Exchange, m *upstream.Member) (*upstream.Conn, *failu
 	x.startUpload()
 	e := m.Endpoint
 	if x.Retries == 0 && x.upload.complete && e.Target().ProxyProtocol == 0 && !x.upgrading() {
-		if c := e.Get(x.Now); c != nil {
+		if c := e.Get(x.Now, x.Head.Host); c != nil {
 			return c, nil
 		}
 	}
@@ -200,26 +205,43 @@ func (p *Proxy) connect(x *Exchange, m *upstream.Member) (*upstream.Conn, *failu
 		client = netip.AddrPortFrom(x.Client, x.Peer.Port())
 	}
 	began := x.Now
-	c, err := e.Dial(context.Background(), client, hostname(x.Head.Host))
+	ctx, cancel := context.WithTimeout(context.Background(), x.timeToConnect())
+	defer cancel()
+	c, err := e.Dial(ctx, client, string(x.Head.Host))
 	x.Now = time.Now()
 	x.Connected = x.Now.Sub(began)
 	if err != nil {
-		e.Unreachable(err)
-		reason := "connect-failed"
-		if !errors.Is(err, upstream.ErrConnect) {
-			reason = "tls-failed"
-		}
-		return nil, &failure{status: 502, reason: reason, err: errors.New("no connection to the instance could be made"), unsent: true, silent: true}
+		return nil, explainDial(err)
 	}
 	return c, nil
 }
 
-// hostname returns host without its port, for SNI.
-func hostname(host []byte) string {
-	if h, _, err := net.SplitHostPort(string(host)); err == nil {
-		return h
+// timeToConnect is what is left of the route's time to make a connection, all
+// attempts together. The first has it all, and the wait for an instance does not
+// count.
+func (x *Exchange) timeToConnect() time.Duration {
+	if x.Retries == 0 {
+		return x.Route.Options.Timeout
 	}
-	return string(host)
+	return x.timeToConnectAgain()
+}
+
+func (x *Exchange) timeToConnectAgain() time.Duration {
+	return x.Route.Options.Timeout - (x.Now.Sub(x.Start) - x.Queued)
+}
+
+// explainDial tells what a connection that could not be made means for the
+// client and for a retry: no byte of the request has left.
+func explainDial(err error) *failure {
+	var tls *upstream.HandshakeError
+	switch {
+	case errors.Is(err, upstream.ErrNoDescriptor):
+		return &failure{status: 503, reason: "no-descriptor", err: errors.New("no more connections to instances can be made")}
+	case errors.As(err, &tls):
+		return &failure{status: 502, reason: "tls-failed", handshake: true, blame: true, silent: true,
+			err: fmt.Errorf("no TLS connection to the instance could be made: %s", tls.Cause)}
+	}
+	return &failure{status: 502, reason: "connect-failed", unsent: true, silent: true, err: errors.New("no connection to the instance could be made")}
 }
 
 // roundTrip sends the request over conn and relays the answer. It reports
