@@ -64,10 +64,9 @@ func (r *Registry) look(ctx context.Context, e *Endpoint) plan {
 // try probes e, which is not ready.
 func (r *Registry) try(ctx context.Context, e *Endpoint, p phase) plan {
 	age := func() time.Duration { return time.Duration(time.Now().UnixNano() - e.since.Load()) }
-	if err := r.probeOnce(ctx, e, probeTimeout(age(), r.dialer.Timeout)); err != nil {
+	if err := r.probe(ctx, e, probeTimeout(age(), r.dialer.Timeout)); err != nil {
 		e.explain(p, err.Error())
-		pause := probePause(age())
-		return plan{after: pause, line: repeats(pause)}
+		return plan{after: probePause(age()), line: repeats(age())}
 	}
 	e.failed = 0
 	r.reached(e, p)
@@ -90,7 +89,7 @@ func (r *Registry) check(ctx context.Context, e *Endpoint, p phase) plan {
 	if e.target.Check.Path == "" && !suspected {
 		return plan{}
 	}
-	err := r.probeOnce(ctx, e, r.dialer.Timeout)
+	err := r.probe(ctx, e, r.dialer.Timeout)
 	switch {
 	case err == nil:
 		e.failed = 0

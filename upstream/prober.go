@@ -33,24 +33,26 @@ type prober struct {
 type line uint8
 
 const (
-	nowhere  line = iota
-	wanted        // requests wait for it: before all others
-	due           // never looked at, or lost, or its check is to be repeated: within no budget
-	starting      // looked at in vain: not away for long
-	late          // for a while
-	away          // for so long that nobody may expect it
-	lineCount
+	nowhere   line = iota
+	wanted         // requests wait for it: before all others
+	due            // never looked at, or lost, or its check is to be repeated: within no budget
+	starting       // the first of the lines for those that were looked at in vain
+	lineCount = starting + agesApart
 )
 
-// repeats is the line of an endpoint that was looked at in vain and pauses.
-func repeats(pause time.Duration) line {
-	switch {
-	case pause < startPause:
-		return starting
-	case pause == startPause:
-		return late
+// agesApart is into how many lines those that were looked at in vain are put by
+// how long they have been away: up to a second, four, sixteen and so on. What has
+// just been registered does not stand behind thousands that never start.
+const agesApart = 6
+
+// repeats is the line of an endpoint that was looked at in vain and has been away
+// for so long.
+func repeats(age time.Duration) line {
+	l := starting
+	for limit := time.Second; age >= limit && l < lineCount-1; limit *= 4 {
+		l++
 	}
-	return away
+	return l
 }
 
 // class is what a look under way is counted as.
@@ -267,11 +269,8 @@ func (p *prober) run(ctx context.Context, look func(context.Context, *Endpoint) 
 func (p *prober) next() (e *Endpoint, l *look, spent bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	order := [...]line{wanted, due, starting, late, away}
-	if p.turns%4 == 3 { // one in four is for those at the end
-		order = [...]line{wanted, away, late, starting, due}
-	}
-	for _, n := range order {
+	for i := wanted; i < lineCount; i++ {
+		n := p.inTurn(i)
 		q, c := &p.lines[n], usual
 		if n == wanted {
 			c = urgent
@@ -297,6 +296,16 @@ func (p *prober) next() (e *Endpoint, l *look, spent bool) {
 		p.late.Add(1)
 	}
 	return nil, nil, spent
+}
+
+// inTurn returns the line that is asked as the i-th: those that requests wait for
+// first, and the others in their order, but each fourth time from another one on.
+func (p *prober) inTurn(i line) line {
+	const others = lineCount - due
+	if i == wanted || p.turns%4 != 3 {
+		return i
+	}
+	return due + (i-due+line(p.turns/4)%others)%others
 }
 
 // look is one under way.

@@ -125,6 +125,8 @@ type Registry struct {
 	options RegistryOptions
 	dialer  Dialer
 	prober  *prober
+	// probe probes an endpoint once, with so long for the connect: probeOnce.
+	probe func(ctx context.Context, e *Endpoint, connect time.Duration) error
 
 	mu        sync.Mutex
 	endpoints map[Target]*Endpoint
@@ -148,7 +150,7 @@ func NewRegistry(o RegistryOptions) *Registry {
 		options: o, dialer: Dialer{Timeout: o.ConnectTimeout, WriteIdle: o.WriteIdle, Roots: o.Roots, MaxConns: o.MaxConns},
 		prober: newProber(o.Probes, o.ProbeRate), endpoints: make(map[Target]*Endpoint), waiting: make(map[*Room]struct{}),
 	}
-	r.dialer.MakeRoom = r.makeRoom
+	r.dialer.MakeRoom, r.probe = r.makeRoom, r.probeOnce
 	return r
 }
 
