@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bytes"
+	"math"
 	"strconv"
 	"time"
 
@@ -172,10 +173,11 @@ func (e *Endpoint) sweep(now time.Time) {
 	}
 }
 
-// closeIdle closes the connections that have been idle since before, the
-// oldest of which come first, at most so many.
-func (e *Endpoint) closeIdle(before time.Time) (n int) { return e.closeOldest(before, len(e.idle)) }
+// closeIdle closes the connections that have been idle since before.
+func (e *Endpoint) closeIdle(before time.Time) { e.closeOldest(before, math.MaxInt) }
 
+// closeOldest closes so many of them at most, the oldest first, and returns how
+// many it closed.
 func (e *Endpoint) closeOldest(before time.Time, most int) int {
 	e.mu.Lock()
 	n := 0
