@@ -148,6 +148,11 @@ func (d *Dialer) take(why purpose) bool {
 	return d.conns.Take(1, limit) || d.makeRoom() && d.conns.Take(1, limit)
 }
 
+// spare reports whether less than half of the connections that may be are open.
+func (d *Dialer) spare() bool {
+	return d.MaxConns == 0 || d.conns.Taken() < int64(d.MaxConns)/2
+}
+
 func (d *Dialer) makeRoom() bool { return d.MakeRoom != nil && d.MakeRoom() }
 
 // countedConn gives its place back when it is closed.
