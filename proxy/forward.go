@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -75,6 +76,9 @@ func (x *Exchange) outcome(f *failure) upstream.Outcome {
 		}
 	case f.blame:
 		o.Failure = f.reason
+		if f.handshake {
+			o.Failure += ": " + f.err.Error()
+		}
 		if f.reason == reasonTimeout {
 			o.FirstByte = x.Route.Options.Timeout
 		}
@@ -211,7 +215,7 @@ func (p *Proxy) connect(x *Exchange, m *upstream.Member) (*upstream.Conn, *failu
 	x.Now = time.Now()
 	x.Connected = x.Now.Sub(began)
 	if err != nil {
-		return nil, explainDial(err)
+		return nil, x.explainDial(err)
 	}
 	return c, nil
 }
@@ -232,13 +236,16 @@ func (x *Exchange) timeToConnectAgain() time.Duration {
 
 // explainDial tells what a connection that could not be made means for the
 // client and for a retry: no byte of the request has left.
-func explainDial(err error) *failure {
+func (x *Exchange) explainDial(err error) *failure {
 	var tls *upstream.HandshakeError
 	switch {
 	case errors.Is(err, upstream.ErrNoDescriptor):
 		return &failure{status: 503, reason: "no-descriptor", err: errors.New("no more connections to instances can be made")}
 	case errors.As(err, &tls):
-		return &failure{status: 502, reason: "tls-failed", handshake: true, blame: true, silent: true,
+		// A name that the client chose, within a wildcard, is not the instance's
+		// fault.
+		blame := !tls.OfName || !strings.HasPrefix(x.Route.Host, "*")
+		return &failure{status: 502, reason: "tls-failed", handshake: true, blame: blame, silent: true,
 			err: fmt.Errorf("no TLS connection to the instance could be made: %s", tls.Cause)}
 	}
 	return &failure{status: 502, reason: "connect-failed", unsent: true, silent: true, err: errors.New("no connection to the instance could be made")}

@@ -71,6 +71,9 @@ func (e *Endpoint) dialFailed(from phase, err error, took time.Duration) {
 	e.failures.Add(1)
 	problem := err.Error()
 	e.problem.Store(&problem)
+	if errors.Is(err, ErrHandshake) {
+		e.warn(err)
+	}
 	switch {
 	case localFailure(err):
 	case errors.Is(err, context.DeadlineExceeded) && took < e.dialer.Timeout:
@@ -80,6 +83,16 @@ func (e *Endpoint) dialFailed(from phase, err error, took time.Duration) {
 		e.registry.prober.ask(e, false)
 	default:
 		e.lost(from, err)
+	}
+}
+
+// warn tells an operator of a handshake that failed, now and then: clients may
+// make thousands fail.
+func (e *Endpoint) warn(err error) {
+	const pause = time.Minute
+	now, last := time.Now().UnixNano(), e.warned.Load()
+	if now-last > int64(pause) && e.warned.CompareAndSwap(last, now) {
+		e.registry.options.Logger.Warn("no connection to an instance", "address", e.target.Address, "alloc", e.target.Instance, "error", err)
 	}
 }
 

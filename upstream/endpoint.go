@@ -37,6 +37,7 @@ type Endpoint struct {
 	suspected atomic.Bool            // a connect was given up early: the prober is to see
 
 	problem atomic.Pointer[string] // why the last connection could not be made, nil when it could
+	warned  atomic.Int64           // Unix nanoseconds of when an operator was told of one
 
 	mu     sync.Mutex
 	idle   []*Conn // by idleSince, the newest last

@@ -31,6 +31,9 @@ type HandshakeError struct {
 	// Cause says in a few words what is wrong, for people who may not know the
 	// address.
 	Cause string
+	// OfName says that the name may be what is wrong: another one might have got
+	// another certificate.
+	OfName bool
 	// Err is what the library says.
 	Err error
 }
@@ -45,11 +48,13 @@ func (e *HandshakeError) Error() string {
 func (e *HandshakeError) Unwrap() []error { return []error{ErrHandshake, e.Err} }
 
 func handshakeError(t *Target, name string, err error) error {
-	return &HandshakeError{Address: t.Address, Name: name, Cause: handshakeCause(name, err), Err: err}
+	cause, ofName := handshakeCause(name, err)
+	return &HandshakeError{Address: t.Address, Name: name, Cause: cause, OfName: ofName && t.TLSName == "", Err: err}
 }
 
-// handshakeCause puts what failed into words.
-func handshakeCause(name string, err error) string {
+// handshakeCause puts what failed into words, and reports whether that depends
+// on the name.
+func handshakeCause(name string, err error) (cause string, ofName bool) {
 	var wrongName x509.HostnameError
 	var authority x509.UnknownAuthorityError
 	var invalid x509.CertificateInvalidError
@@ -58,23 +63,23 @@ func handshakeCause(name string, err error) string {
 	var timeout net.Error
 	switch {
 	case errors.As(err, &wrongName):
-		return "its certificate is not for " + name
+		return "its certificate is not for " + name, true
 	case errors.As(err, &authority):
-		return "its certificate is of an unknown authority"
+		return "its certificate is of an unknown authority", true
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return "its certificate has expired or is not valid yet"
+		return "its certificate has expired or is not valid yet", true
 	case errors.As(err, &invalid):
-		return "its certificate is not valid"
-	case errors.As(err, &record):
-		return "it does not speak TLS"
+		return "its certificate is not valid", true
 	case errors.As(err, &alert):
-		return "it refused the handshake"
+		return "it refused the handshake", true
+	case errors.As(err, &record):
+		return "it does not speak TLS", false
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return "it did not answer the handshake in time"
+		return "it did not answer the handshake in time", false
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return "it closed the connection in the handshake"
+		return "it closed the connection in the handshake", false
 	}
-	return "the handshake failed"
+	return "the handshake failed", true
 }
 
 // localFailure reports whether err says nothing about whether the instance can

@@ -167,6 +167,38 @@ func TestFailedHandshakes(t *testing.T) {
 	}
 }
 
+// TestNamesOfClientsEjectNobody: of two instances whose certificate covers one
+// host, none is ejected because clients ask for others within a wildcard; where
+// the route names the host itself, one is, and it is told why.
+func TestNamesOfClientsEjectNobody(t *testing.T) {
+	certificate, roots := signed(t, time.Now().Add(time.Hour), "a.example.org")
+	addresses := []string{secureOrigin(t, certificate).Listener.Addr().String(), secureOrigin(t, certificate).Listener.Addr().String()}
+	for host, ejected := range map[string]bool{"*.example.org": false, "b.example.org": true} {
+		k := newStack(t, settings{registry: upstream.RegistryOptions{Roots: roots, EjectAfter: 2, EjectTime: time.Hour}})
+		k.service("web", addresses, "ingress.host="+host, "ingress.scheme=https")
+		k.awaitReady()
+		c := k.dial()
+		for range 10 {
+			c.send("POST / HTTP/1.1", "Host: b.example.org", "Content-Length: 0", "")
+			c.status("POST", 502, "tls-failed")
+		}
+		out := 0
+		for _, e := range k.registry.Endpoints() {
+			if e.State == upstream.Ejected {
+				out++
+				if !strings.Contains(e.Cause, "not for b.example.org") {
+					t.Errorf("ejected because %q", e.Cause)
+				}
+			} else if !strings.Contains(e.Problem, "not for b.example.org") {
+				t.Errorf("an instance whose handshakes fail tells %q", e.Problem)
+			}
+		}
+		if (out > 0) != ejected {
+			t.Errorf("route %s: %d instances ejected", host, out)
+		}
+	}
+}
+
 // handshake speaks TLS with a certificate, and answers.
 func handshake(certificate tls.Certificate) func(net.Conn) {
 	return func(c net.Conn) {
