@@ -45,6 +45,9 @@ type Options struct {
 	Sources []Reporter
 	// Listeners take the requests.
 	Listeners []Listener
+	// Clients tells how many connections of clients are open, of all listeners,
+	// and how many may be; nil when nobody counts them.
+	Clients func() (open, limit int)
 	// Certificates answer the TLS listeners; nil when there is none. Obtain
 	// obtains them; nil when none is.
 	Certificates *tls.Store

@@ -32,6 +32,12 @@ type Instance struct {
 	Failures uint64    `json:"failed_connects"`
 	// LatencyMS is the moving average of the time to the first byte.
 	LatencyMS float64 `json:"latency_ms"`
+	// Problem is why the last connection could not be made, while none could
+	// since.
+	Problem string `json:"problem,omitempty"`
+	// ClosesIdleMS is after how long the instance was seen to close connections
+	// that nobody uses.
+	ClosesIdleMS float64 `json:"closes_idle_ms,omitempty"`
 }
 
 func (a *Admin) serveInstances(w http.ResponseWriter, r *http.Request) {
@@ -89,6 +95,7 @@ func newInstance(s upstream.EndpointStatus) *Instance {
 	return &Instance{
 		Address: s.Target.Address, State: s.State.String(), Since: s.Since, Cause: s.Cause,
 		Inflight: s.Inflight, Idle: s.Idle, Requests: s.Requests, Failures: s.Failures,
-		LatencyMS: float64(s.Latency.Microseconds()) / 1000,
+		LatencyMS: float64(s.Latency.Microseconds()) / 1000, Problem: s.Problem,
+		ClosesIdleMS: float64(s.ClosesIdle.Microseconds()) / 1000,
 	}
 }

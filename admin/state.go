@@ -10,10 +10,13 @@ import (
 )
 
 var (
-	answers  = desc("serai_answers_total", "Answers of serai itself and cut answers, by reason.", "reason")
-	ejected  = desc("serai_ejections_total", "Times that an instance was ejected for what it did with requests.")
-	spared   = desc("serai_ejections_spared_total", "Times that one was not, because more than half of a route's instances would have been out.")
-	complete = desc("serai_first_complete_seconds", "Time from the start to the first complete table; absent before.")
+	answers   = desc("serai_answers_total", "Answers of serai itself and cut answers, by reason.", "reason")
+	ejected   = desc("serai_ejections_total", "Times that an instance was ejected for what it did with requests.")
+	spared    = desc("serai_ejections_spared_total", "Times that one was not, because more than half of a route's instances would have been out.")
+	probes    = desc("serai_probes_total", "Probes of instances, checks among them, that were begun.")
+	probing   = desc("serai_probes_in_flight", "Probes under way.")
+	lateProbe = desc("serai_probes_delayed_total", "Times that probes of instances that are not ready had to wait for --probe-rate.")
+	complete  = desc("serai_first_complete_seconds", "Time from the start to the first complete table; absent before.")
 
 	phase     = desc("serai_source_phase", "1 for the phase that a source of services is in.", "source", "phase")
 	stale     = desc("serai_source_stale_seconds", "How long a source has not been heard; 0 while it is.", "source")
@@ -28,6 +31,9 @@ var (
 	accepted     = desc("serai_connections_accepted_total", "Client connections accepted.", "listener")
 	refused      = desc("serai_connections_refused_total", "Client connections refused because of a limit.", "listener")
 	acceptErrors = desc("serai_accept_errors_total", "Failed accepts.", "listener")
+	shares       = desc("serai_connections_open", "Open connections of all clients, and to all instances: in use, idle or of probes.", "side")
+	shareLimits  = desc("serai_connections_limit", "Share of the file descriptors that each may use.", "side")
+	unmade       = desc("serai_upstream_connections_refused_total", "Connections to instances that were not made because their share was used up.")
 	dropped      = desc("serai_access_log_dropped_total", "Lines of the access log that were lost.")
 )
 
@@ -62,10 +68,32 @@ func (c *state) Collect(out chan<- prometheus.Metric) {
 	for _, l := range c.options.Listeners {
 		collectListener(out, l.Name, l.Status())
 	}
+	collectShares(c.options, out)
 	collectCertificates(c.options, out)
 	if c.options.AccessLogDropped != nil {
 		counter(out, dropped, c.options.AccessLogDropped())
 	}
+}
+
+// collectShares tells of the file descriptors' shares, and of probes.
+func collectShares(o *Options, out chan<- prometheus.Metric) {
+	share := func(side string, open, limit int) {
+		gauge(out, shares, float64(open), side)
+		if limit > 0 {
+			gauge(out, shareLimits, float64(limit), side)
+		}
+	}
+	if o.Clients != nil {
+		open, limit := o.Clients()
+		share("clients", open, limit)
+	}
+	up := o.Registry.Connections()
+	share("instances", up.Open, up.Limit)
+	counter(out, unmade, up.Refused)
+	p := o.Registry.Probes()
+	counter(out, probes, p.Begun)
+	counter(out, lateProbe, p.Late)
+	gauge(out, probing, float64(p.Now))
 }
 
 func collectSource(out chan<- prometheus.Metric, s *discovery.Status) {

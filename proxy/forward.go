@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"time"
 
 	"serai/proxy/wire"
@@ -65,6 +65,9 @@ func (x *Exchange) outcome(f *failure) upstream.Outcome {
 		}
 	case f.blame:
 		o.Failure = f.reason
+		if f.reason == reasonHandshake {
+			o.Failure += ": " + f.err.Error()
+		}
 		if f.reason == reasonTimeout {
 			o.FirstByte = x.Route.Options.Timeout
 		}
@@ -101,7 +104,7 @@ func (p *Proxy) attempt(x *Exchange, m *upstream.Member) *failure {
 		}
 		x.waiting.Set(x.Start)
 		if f, reusable = p.roundTrip(x, m, conn); f == stale {
-			conn.Close()
+			m.Endpoint.Stale(conn, time.Now())
 		}
 	}
 	x.waiting.Clear()
@@ -142,7 +145,7 @@ var errClientGone = errors.New("the client left")
 func (p *Proxy) connect(x *Exchange, m *upstream.Member) (*upstream.Conn, *failure) {
 	e := m.Endpoint
 	if x.Retries == 0 && x.upload.complete && e.Target().ProxyProtocol == 0 && !x.Upgrading() {
-		if c := e.Get(x.Now); c != nil {
+		if c := e.Get(x.Now, x.Head.Host); c != nil {
 			return c, nil
 		}
 	}
@@ -151,26 +154,47 @@ func (p *Proxy) connect(x *Exchange, m *upstream.Member) (*upstream.Conn, *failu
 		client = netip.AddrPortFrom(x.Client, x.Peer.Port())
 	}
 	began := x.Now
-	c, err := e.Dial(context.Background(), client, hostname(x.Head.Host))
+	ctx, cancel := context.WithTimeout(context.Background(), x.timeToConnect())
+	defer cancel()
+	c, err := e.Dial(ctx, client, string(x.Head.Host))
 	x.Now = time.Now()
 	x.Connected = x.Now.Sub(began)
 	if err != nil {
-		e.Unreachable(err)
-		reason := "connect-failed"
-		if !errors.Is(err, upstream.ErrConnect) {
-			reason = reasonHandshake
-		}
-		return nil, &failure{status: 502, reason: reason, err: errors.New("no connection to the instance could be made"), processed: notSent, counted: reason == reasonHandshake}
+		return nil, x.explainDial(err)
 	}
 	return c, nil
 }
 
-// hostname returns host without its port, for SNI.
-func hostname(host []byte) string {
-	if h, _, err := net.SplitHostPort(string(host)); err == nil {
-		return h
+// timeToConnect is what is left of the route's time to make a connection, all
+// attempts together. The first has it all, and the wait for an instance does not
+// count.
+func (x *Exchange) timeToConnect() time.Duration {
+	if x.Retries == 0 {
+		return x.Route.Options.Timeout
 	}
-	return string(host)
+	return x.timeToConnectAgain()
+}
+
+func (x *Exchange) timeToConnectAgain() time.Duration {
+	return x.Route.Options.Timeout - (x.Now.Sub(x.Start) - x.Queued)
+}
+
+// explainDial tells what a connection that could not be made means for the
+// client and for a retry: no byte of the request has left.
+func (x *Exchange) explainDial(err error) *failure {
+	var tls *upstream.HandshakeError
+	switch {
+	case errors.Is(err, upstream.ErrNoDescriptor):
+		// Another instance would need one, too.
+		return &failure{status: 503, reason: "no-descriptor", err: errors.New("no more connections to instances can be made")}
+	case errors.As(err, &tls):
+		// A name that the client chose, within a wildcard, is not the instance's
+		// fault.
+		blame := !tls.OfName || !strings.HasPrefix(x.Route.Host, "*")
+		return &failure{status: 502, reason: reasonHandshake, processed: notSent, counted: true, blame: blame,
+			err: fmt.Errorf("no TLS connection to the instance could be made: %s", tls.Cause)}
+	}
+	return &failure{status: 502, reason: "connect-failed", processed: notSent, err: errors.New("no connection to the instance could be made")}
 }
 
 // roundTrip sends the request over conn and relays the answer. It reports

@@ -14,7 +14,7 @@ import (
 // instance's connection can carry another request.
 func (p *Proxy) relay(x *Exchange, conn *upstream.Conn) (reusable bool) {
 	h, r := &x.answer, x.Responder
-	x.filterAnswer()
+	conn.Announce(x.filterAnswer())
 	h.Fields = x.withSeat(x.withHSTS(h.Fields))
 	x.Status = h.Status
 	keepAlive := h.KeepAlive
@@ -86,15 +86,18 @@ func (p *Proxy) pipe(x *Exchange, conn *upstream.Conn, f wire.Framing, size int6
 }
 
 // filterAnswer marks the fields of the answer that belong to the instance's
-// connection (RFC 9110 section 7.6.1).
-func (x *Exchange) filterAnswer() {
+// connection (RFC 9110 section 7.6.1), and returns what its Keep-Alive says.
+func (x *Exchange) filterAnswer() (keepAlive []byte) {
 	fields := x.answer.Fields
 	for i := range fields {
 		switch f := &fields[i]; f.Kind {
 		case wire.Connection:
 			dropNamed(fields, f.Value)
 			f.Kind = wire.Dropped
-		case wire.KeepAlive, wire.ProxyConnection, wire.TransferEncoding, wire.TE:
+		case wire.KeepAlive:
+			keepAlive = f.Value
+			f.Kind = wire.Dropped
+		case wire.ProxyConnection, wire.TransferEncoding, wire.TE:
 			f.Kind = wire.Dropped
 		case wire.Upgrade:
 			// RFC 9110 section 15.5.22: a 426 says what to upgrade to.
@@ -103,6 +106,7 @@ func (x *Exchange) filterAnswer() {
 			}
 		}
 	}
+	return keepAlive
 }
 
 // withHSTS adds the route's Strict-Transport-Security to an answer over https,

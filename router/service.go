@@ -119,14 +119,14 @@ func (c *compilation) readAll(source *discovery.Service) {
 		}
 		for i := range definitions {
 			if d := &definitions[i]; d.Class == c.options.Class {
-				c.ask(instance, address, d)
+				c.ask(instance, address, d, definitions)
 			}
 		}
 	}
 }
 
 // ask adds an instance to what one of its definitions claims.
-func (c *compilation) ask(instance *discovery.Instance, address string, d *Definition) {
+func (c *compilation) ask(instance *discovery.Instance, address string, d *Definition, all []Definition) {
 	if s := d.Instance.Scheme; s == upstream.H2C || s == upstream.GRPC {
 		c.refuse(instance, Rejection{Route: d.Name, Hosts: d.Hosts, Why: "this version of serai does not speak h2c or grpc to instances", Instead: c.grammar.tag(d.Name, "scheme") + "http or https"})
 		return
@@ -139,7 +139,7 @@ func (c *compilation) ask(instance *discovery.Instance, address string, d *Defin
 		}
 		if member < 0 {
 			member = len(c.members)
-			c.members = append(c.members, c.member(instance, address, &d.Instance))
+			c.members = append(c.members, c.member(instance, address, d, all))
 		}
 		conditions := conditionsKey(d.Conditions)
 		for i, path := range slices.Concat(d.Prefixes, d.Exact) {
@@ -222,21 +222,46 @@ func (c *compilation) poolOptions(o *RouteOptions) upstream.PoolOptions {
 }
 
 // member makes what a pool holds of an instance, and acquires its endpoint.
-func (c *compilation) member(instance *discovery.Instance, address string, o *InstanceOptions) upstream.Member {
+func (c *compilation) member(instance *discovery.Instance, address string, d *Definition, all []Definition) upstream.Member {
+	o := &d.Instance
 	host := o.Host
 	if o.HostIsAddress {
 		host = address
 	}
-	e := c.options.Registry.Acquire(upstream.Target{
+	t := upstream.Target{
 		Address: address, Instance: cmp.Or(instance.AllocID, instance.ID), Scheme: o.Scheme,
 		TLSName: o.TLSName, TLSInsecure: o.TLSInsecure, ProxyProtocol: o.ProxyProtocol, Check: o.Check,
-	})
+	}
+	if t.Scheme == upstream.HTTPS && t.TLSName == "" {
+		t.TLSName = upstream.Hostname(host)
+	}
+	if t.Check.Path != "" {
+		t.Check.Host = cmp.Or(host, hostOfCheck(d, all))
+	}
+	e := c.options.Registry.Acquire(t)
 	c.endpoints = append(c.endpoints, e)
 	return upstream.Member{
 		Endpoint: e, Weight: o.Weight, MaxInflight: o.MaxInflight, Canary: o.Canary,
 		Node: instance.NodeID, Datacenter: instance.Datacenter, Strip: o.Strip, Host: host,
 		Alloc: instance.AllocID, Service: instance.ServiceName, ID: instance.ID,
 	}
+}
+
+// hostOfCheck returns the Host that a check is sent where upstream-host names
+// none: the first host that is a name, of those of the instance's routes that
+// want the same check, so that they share it. Empty when there is none.
+func hostOfCheck(d *Definition, all []Definition) string {
+	for i := range all {
+		if all[i].Class != d.Class || all[i].Instance.Check != d.Instance.Check {
+			continue
+		}
+		for _, host := range all[i].Hosts {
+			if !strings.HasPrefix(host, "*") {
+				return host
+			}
+		}
+	}
+	return ""
 }
 
 // linger returns what stays of a route that no instance asks for: the route

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"net"
+	"strings"
 	"time"
 
 	"serai/proxy/wire"
@@ -17,67 +18,66 @@ type Conn struct {
 	// Idled is for how long, 0 for a new one.
 	Idled time.Duration
 
+	// serverName is what it was opened for, in lower case; empty without TLS.
+	serverName string
+	// announced is how long the instance says that it keeps the connection while
+	// it is idle, less what a request needs to arrive; 0 when it says nothing,
+	// negative when not at all.
+	announced time.Duration
 	idleSince time.Time
 }
 
-func newConn(nc net.Conn, e *Endpoint) *Conn {
-	c := &Conn{Endpoint: e}
+func newConn(nc net.Conn, e *Endpoint, serverName string) *Conn {
+	c := &Conn{Endpoint: e, serverName: serverName}
 	c.Init(nc)
 	return c
 }
 
-// Get returns an idle connection, or nil. It must be looked at before anything
-// is written to it, as wire.Conn.Request does: the instance may have closed it.
-// An idle connection is never older than the registry's IdleTimeout: common
-// servers close theirs after five seconds, and a close that crosses a request
-// on its way costs a retry.
-func (e *Endpoint) Get(now time.Time) *Conn {
-	for {
-		e.mu.Lock()
-		n := len(e.idle)
-		if n == 0 {
-			e.mu.Unlock()
-			return nil
-		}
-		c := e.idle[n-1]
-		e.idle[n-1] = nil
-		e.idle = e.idle[:n-1]
-		e.mu.Unlock()
-		if c.Idled = now.Sub(c.idleSince); c.Idled < e.registry.options.IdleTimeout {
-			c.Reused = true
-			return c
-		}
-		c.Close()
+// carries reports whether c was opened for what a request for host needs.
+func (c *Conn) carries(host []byte) bool {
+	if c.serverName == "" || c.Endpoint.target.TLSName != "" {
+		return true
 	}
+	return wire.EqualFold(hostname(host), c.serverName)
 }
 
-// Put keeps c for the next request. It must hold no unread byte.
-func (e *Endpoint) Put(c *Conn, now time.Time) {
-	c.Release()
-	c.idleSince = now
-	e.mu.Lock()
-	if e.State() == Leaving || len(e.idle) >= e.registry.options.MaxIdle {
-		e.mu.Unlock()
-		c.Close()
-		return
+// hostname returns host without its port, the brackets of an IPv6 address and
+// the dot at the end, as certificates have it.
+func hostname[T string | []byte](host T) T {
+	s := host
+	if n := len(s); n > 0 && s[0] == '[' {
+		for i := range n {
+			if s[i] == ']' {
+				return s[1:i]
+			}
+		}
+		return s
 	}
-	e.idle = append(e.idle, c)
-	e.mu.Unlock()
+	for i := len(s) - 1; i >= 0; i-- {
+		if s[i] == ':' {
+			s = s[:i]
+			break
+		}
+	}
+	if n := len(s); n > 0 && s[n-1] == '.' {
+		s = s[:n-1]
+	}
+	return s
 }
 
-// closeIdle closes the connections that have been idle since before, the
-// oldest of which are at the bottom of the stack.
-func (e *Endpoint) closeIdle(before time.Time) {
-	e.mu.Lock()
-	n := 0
-	for n < len(e.idle) && e.idle[n].idleSince.Before(before) {
-		n++
+// Hostname returns a Host without its port, as a certificate has it.
+func Hostname(host string) string { return hostname(host) }
+
+// serverName is what a connection for host is opened for: what the tags name,
+// else the host of the request or of the check, else the address.
+func (t *Target) serverName(host string) string {
+	if t.Scheme != HTTPS {
+		return ""
 	}
-	old := append([]*Conn(nil), e.idle[:n]...)
-	e.idle = append(e.idle[:0], e.idle[n:]...)
-	clear(e.idle[len(e.idle):cap(e.idle)])
-	e.mu.Unlock()
-	for _, c := range old {
-		c.Close()
+	for _, name := range [...]string{t.TLSName, hostname(host)} {
+		if name != "" {
+			return strings.ToLower(name)
+		}
 	}
+	return hostname(t.Address)
 }

@@ -8,57 +8,114 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/pires/go-proxyproto"
 
+	"serai/internal/quota"
 	"serai/proxy/wire"
 )
 
 // Dialer makes connections to endpoints.
 type Dialer struct {
-	// Timeout bounds connect and TLS handshake, each.
+	// Timeout bounds connect and TLS handshake together.
 	Timeout time.Duration
 	// WriteIdle is how long an instance may take nothing of what is sent, before
 	// the connection ends; 0 leaves it to the system.
 	WriteIdle time.Duration
 	// Roots verifies https instances; nil means the system's roots.
 	Roots *x509.CertPool
+	// MaxConns bounds the connections to all instances together, of which an
+	// eighth is for probes alone; 0 means no limit.
+	MaxConns int
+	// MakeRoom closes connections that nobody uses, and reports whether there
+	// were any; nil when there are none.
+	MakeRoom func() bool
+
+	conns   quota.Quota
+	refused atomic.Uint64 // for want of a descriptor
 }
 
-// Dial connects to the endpoint on behalf of a client, whose address is told
-// by the PROXY protocol where the target asks for it. ServerName is verified
-// over TLS when the target names none.
-func (e *Endpoint) Dial(ctx context.Context, client netip.AddrPort, serverName string) (*Conn, error) {
-	c, err := e.dialer.dial(ctx, &e.target, client, serverName)
+// purpose is what a connection is made for: a request, where it is zero.
+type purpose struct {
+	probe bool
+	// connect bounds the TCP connect, where that is less than the Timeout.
+	connect time.Duration
+}
+
+// Dial connects to the endpoint for a request for host, on behalf of a client,
+// whose address is told by the PROXY protocol where the target asks for it. Over
+// TLS, host is the name that is sent and verified where the target has none.
+// The context's deadline and the registry's ConnectTimeout bound it all.
+//
+// It fails with ErrNoDescriptor, ErrConnect or a HandshakeError: in each case
+// no byte of the request has left.
+func (e *Endpoint) Dial(ctx context.Context, client netip.AddrPort, host string) (*Conn, error) {
+	began, from := time.Now(), e.phase()
+	name := e.target.serverName(host)
+	c, err := e.dialer.dial(ctx, &e.target, client, name, purpose{})
+	if err != nil {
+		e.dialFailed(from, err, time.Since(began))
+		return nil, err
+	}
+	if e.problem.Load() != nil {
+		e.problem.Store(nil)
+	}
+	return newConn(c, e, name), nil
+}
+
+// dialFailed notes that a connection could not be made after so long.
+func (e *Endpoint) dialFailed(from phase, err error, took time.Duration) {
+	e.failures.Add(1)
+	problem := err.Error()
+	e.problem.Store(&problem)
+	if errors.Is(err, ErrHandshake) {
+		e.warn(err)
+	}
+	switch {
+	case localFailure(err):
+	case errors.Is(err, context.DeadlineExceeded) && took < e.dialer.Timeout:
+		// A request that had little time left proves nothing: the prober is
+		// to see.
+		e.suspected.Store(true)
+		e.registry.prober.ask(e, false)
+	default:
+		e.lost(from, err)
+	}
+}
+
+// warn tells an operator of a handshake that failed, now and then: clients may
+// make thousands fail.
+func (e *Endpoint) warn(err error) {
+	const pause = time.Minute
+	now, last := time.Now().UnixNano(), e.warned.Load()
+	if now-last > int64(pause) && e.warned.CompareAndSwap(last, now) {
+		e.registry.options.Logger.Warn("no connection to an instance", "address", e.target.Address, "alloc", e.target.Instance, "error", err)
+	}
+}
+
+func (d *Dialer) dial(ctx context.Context, t *Target, client netip.AddrPort, serverName string, why purpose) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.Timeout)
+	defer cancel()
+	c, err := d.connect(ctx, t, why)
 	if err != nil {
 		return nil, err
 	}
-	return newConn(c, e), nil
-}
-
-func (d *Dialer) dial(ctx context.Context, t *Target, client netip.AddrPort, serverName string) (net.Conn, error) {
-	c, err := d.connect(ctx, t)
-	if err != nil {
-		return nil, err
-	}
-	c.SetDeadline(time.Now().Add(d.Timeout))
+	deadline, _ := ctx.Deadline()
+	c.SetDeadline(deadline)
 	if t.ProxyProtocol != 0 {
 		if err := writeProxyHeader(c, t.ProxyProtocol, client); err != nil {
 			c.Close()
-			return nil, fmt.Errorf("send PROXY header to instance %s: %w", t.Address, err)
+			return nil, fmt.Errorf("%w %s: send PROXY header: %w", ErrConnect, t.Address, err)
 		}
 	}
 	if t.Scheme == HTTPS {
-		name := t.TLSName
-		if name == "" {
-			name = serverName
-		}
-		tc := tls.Client(c, &tls.Config{ServerName: name, InsecureSkipVerify: t.TLSInsecure, RootCAs: d.Roots, NextProtos: []string{"http/1.1"}})
+		tc := tls.Client(c, &tls.Config{ServerName: serverName, InsecureSkipVerify: t.TLSInsecure, RootCAs: d.Roots, NextProtos: []string{"http/1.1"}})
 		if err := tc.HandshakeContext(ctx); err != nil {
 			c.Close()
-			return nil, fmt.Errorf("TLS handshake with instance %s as %q: %w; give the name with tls-name, or trust any certificate with tls-verify=false", t.Address, name, err)
+			return nil, handshakeError(t, serverName, err)
 		}
 		c = tc
 	}
@@ -67,21 +124,65 @@ func (d *Dialer) dial(ctx context.Context, t *Target, client netip.AddrPort, ser
 }
 
 // connect makes the TCP connection alone.
-func (d *Dialer) connect(ctx context.Context, t *Target) (net.Conn, error) {
-	nd := net.Dialer{Timeout: d.Timeout}
+func (d *Dialer) connect(ctx context.Context, t *Target, why purpose) (net.Conn, error) {
+	if !d.take(why) {
+		d.refused.Add(1)
+		return nil, ErrNoDescriptor
+	}
+	nd := net.Dialer{Timeout: why.connect}
 	if d.WriteIdle > 0 {
 		nd.Control = func(_, _ string, c syscall.RawConn) error { return wire.GiveUpAfter(c, d.WriteIdle) }
 	}
 	c, err := nd.DialContext(ctx, "tcp", t.Address)
+	if noDescriptor(err) && d.makeRoom() {
+		c, err = nd.DialContext(ctx, "tcp", t.Address)
+	}
 	if err != nil {
+		d.conns.Give(1)
+		if noDescriptor(err) {
+			d.refused.Add(1)
+			return nil, fmt.Errorf("%w: %w", ErrNoDescriptor, err)
+		}
 		return nil, fmt.Errorf("%w: %w", ErrConnect, err)
 	}
-	return c, nil
+	return &countedConn{TCPConn: c.(*net.TCPConn), conns: &d.conns}, nil
 }
 
-// ErrConnect says that an instance's address could not be connected to, as
-// opposed to what may go wrong on the connection.
-var ErrConnect = errors.New("connect to instance")
+// take counts a connection in, making room for it where that is needed.
+func (d *Dialer) take(why purpose) bool {
+	if d.MaxConns == 0 {
+		d.conns.Add(1)
+		return true
+	}
+	limit := int64(d.MaxConns)
+	if !why.probe {
+		limit -= limit / 8
+	}
+	return d.conns.Take(1, limit) || d.makeRoom() && d.conns.Take(1, limit)
+}
+
+// spare reports whether less than half of the connections that may be are open.
+func (d *Dialer) spare() bool {
+	return d.MaxConns == 0 || d.conns.Taken() < int64(d.MaxConns)/2
+}
+
+func (d *Dialer) makeRoom() bool { return d.MakeRoom != nil && d.MakeRoom() }
+
+// countedConn gives its place back when it is closed.
+type countedConn struct {
+	*net.TCPConn
+	conns *quota.Quota
+	given atomic.Bool
+}
+
+// Close closes the connection. It may be called several times.
+func (c *countedConn) Close() error {
+	err := c.TCPConn.Close()
+	if c.given.CompareAndSwap(false, true) {
+		c.conns.Give(1)
+	}
+	return err
+}
 
 // writeProxyHeader tells the instance who the client is; a probe of our own
 // has none and says LOCAL (v2) or UNKNOWN (v1).
@@ -92,13 +193,4 @@ func writeProxyHeader(c net.Conn, version uint8, client netip.AddrPort) error {
 	}
 	_, err := h.WriteTo(c)
 	return err
-}
-
-// localFailure reports whether err says nothing about whether the instance can
-// be reached: it is about this machine, or about TLS.
-func localFailure(err error) bool {
-	return !errors.Is(err, ErrConnect) ||
-		errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) ||
-		errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.ENOBUFS) ||
-		errors.Is(err, syscall.ENOMEM) || errors.Is(err, context.Canceled)
 }

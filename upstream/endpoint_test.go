@@ -66,7 +66,7 @@ func TestSharedAndReleased(t *testing.T) {
 		t.Fatal("still takes requests when nobody holds it")
 	}
 	e.Put(c, time.Now())
-	if e.Get(time.Now()) != nil {
+	if e.Get(time.Now(), nil) != nil {
 		t.Error("kept a connection to an endpoint that left")
 	}
 	if n := len(r.Endpoints()); n != 0 {
@@ -107,27 +107,27 @@ func TestIdleConnections(t *testing.T) {
 	second, server := dial()
 	e.Put(first, time.Now())
 	e.Put(second, time.Now())
-	if got := e.Get(time.Now()); got != second {
+	if got := e.Get(time.Now(), nil); got != second {
 		t.Error("connections are not reused last in, first out")
 	}
 	e.Put(second, time.Now())
 	server.Write([]byte("HTTP/1.1 200 OK\r\n\r\n"))
 	await(t, "unsolicited bytes", func() bool { return !second.Reusable() })
-	if err := e.Get(time.Now()).Request([]byte("x"), nil, true); err != wire.ErrStale {
+	if err := e.Get(time.Now(), nil).Request([]byte("x"), nil, true); err != wire.ErrStale {
 		t.Errorf("a request over a connection with bytes that nobody asked for: %v, want %v", err, wire.ErrStale)
 	}
-	if got := e.Get(time.Now()); got != first {
+	if got := e.Get(time.Now(), nil); got != first {
 		t.Error("another connection was expected")
 	}
 	third, server := dial()
 	server.Close()
 	await(t, "close", func() bool { return !third.Reusable() })
 	e.Put(third, time.Now())
-	if err := e.Get(time.Now()).Request([]byte("x"), nil, true); err != wire.ErrStale {
+	if err := e.Get(time.Now(), nil).Request([]byte("x"), nil, true); err != wire.ErrStale {
 		t.Errorf("a request over a closed connection: %v, want %v", err, wire.ErrStale)
 	}
 	e.Put(first, time.Now().Add(-2*time.Hour))
-	if got := e.Get(time.Now()); got != nil {
+	if got := e.Get(time.Now(), nil); got != nil {
 		t.Error("a connection was reused after its idle time")
 	}
 	probe.Close()

@@ -3,10 +3,19 @@ package upstream
 import "time"
 
 // SetReady makes e ready without a probe, for benchmarks.
-func SetReady(e *Endpoint) { e.setState(Ready, "") }
+func SetReady(e *Endpoint) { e.move(e.phase(), Ready, "") }
 
 // SetState makes e what a probe or an ejection would.
-func SetState(e *Endpoint, s State) { e.setState(s, "a test said so") }
+func SetState(e *Endpoint, s State) {
+	e.moving.Lock()
+	defer e.moving.Unlock()
+	if from := e.phase(); from.state() != s && from.state() != Leaving {
+		e.since.Store(time.Now().UnixNano())
+		e.storeCause("a test said so")
+		e.current.Store(uint64(from.next(s)))
+		e.registry.line.changed(e)
+	}
+}
 
 // SetReadySince makes e look as if it had become ready then.
 func SetReadySince(e *Endpoint, at time.Time) { e.since.Store(at.UnixNano()) }

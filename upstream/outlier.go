@@ -33,6 +33,8 @@ type outlier struct {
 
 	until atomic.Int64 // Unix nanoseconds of the end of the last ejection
 	times atomic.Int32 // ejections without a long quiet time between them
+	// unproven says that no good answer has come since the last ejection.
+	unproven atomic.Bool
 }
 
 const (
@@ -46,7 +48,9 @@ const (
 // End ends a request that Pick began on m, and learns from how it ended.
 func (p *Pool) End(now time.Time, m *Member, o Outcome) {
 	e := m.Endpoint
-	e.end(now, o.FirstByte)
+	// The place is given back last: who waits for it is not to be handed the
+	// instance that is ejected now.
+	defer e.end(now, o.FirstByte)
 	limits := &e.registry.options
 	switch {
 	case o.Failure != "":
@@ -55,6 +59,9 @@ func (p *Pool) End(now time.Time, m *Member, o Outcome) {
 		}
 	case o.Status > 0 && e.outlier.failures.Load() > 0:
 		e.outlier.failures.Store(0)
+	}
+	if o.Status > 0 && o.Status < 500 && e.outlier.unproven.Load() && e.State() == Ready {
+		e.outlier.unproven.Store(false)
 	}
 	if limits.EjectShare > 0 && o.Status > 0 && e.outlier.tooManyErrors(now, o.Status, limits.EjectShare) {
 		p.eject(now, e, fmt.Sprintf("more than %.0f%% of its answers are 5xx", limits.EjectShare*100))
@@ -87,44 +94,49 @@ func (p *Pool) eject(now time.Time, e *Endpoint, cause string) {
 		r.ejections.spared.Add(1)
 		return
 	}
-	if !e.outlier.begin(now, r.options.EjectTime) || !e.becomeEjected(now, cause) {
+	d, ok := e.eject(e.phase(), now, cause)
+	if !ok {
 		return
 	}
 	r.ejections.ejected.Add(1)
 	r.options.Logger.Warn("instance is ejected", "address", e.target.Address, "alloc", e.target.Instance,
-		"for", time.Duration(e.outlier.until.Load()-now.UnixNano()).Round(time.Second), "cause", cause)
+		"for", d.Round(time.Second), "cause", cause)
 	e.closeIdle(now.Add(time.Hour))
 	r.prober.ask(e, false)
 }
 
-// begin sets the end of an ejection that begins now, and reports whether there
-// is none under way.
-func (o *outlier) begin(now time.Time, base time.Duration) bool {
-	last := o.until.Load()
-	if now.UnixNano() < last {
-		return false
+// begin notes an ejection that begins now, and returns how long it lasts. The
+// endpoint's moving is held, as for readmit.
+func (o *outlier) begin(now time.Time, base time.Duration) time.Duration {
+	if o.quiet(now, base) {
+		o.times.Store(0)
 	}
-	times := o.times.Load()
-	if now.UnixNano()-last > 2*int64(base<<min(times, maxDoublings)) {
-		times = 0
-	}
-	if !o.until.CompareAndSwap(last, now.Add(base<<min(times, maxDoublings)).UnixNano()) {
-		return false
-	}
-	o.times.Store(times + 1)
+	d := base << min(o.times.Load(), maxDoublings)
+	o.until.Store(now.Add(d).UnixNano())
+	o.times.Add(1)
+	o.unproven.Store(true)
 	o.errors.Store(0)
 	o.answers.Store(0)
-	return true
+	return d
 }
 
-// becomeEjected makes a ready endpoint an ejected one.
-func (e *Endpoint) becomeEjected(now time.Time, cause string) bool {
-	if !e.state.CompareAndSwap(uint32(Ready), uint32(Ejected)) {
-		return false
+// quiet reports whether the last ejection ended so long ago that it is
+// forgotten: twice what the next one would last.
+func (o *outlier) quiet(now time.Time, base time.Duration) bool {
+	return now.UnixNano()-o.until.Load() > 2*int64(base<<min(o.times.Load(), maxDoublings))
+}
+
+// readmit prepares an endpoint that a probe reached: after an ejection the next
+// failure ejects it again, until it has given a good answer or been quiet for
+// long.
+func (o *outlier) readmit(now time.Time, ejectAfter int, base time.Duration) {
+	if o.unproven.Load() && o.quiet(now, base) {
+		o.unproven.Store(false)
+		o.failures.Store(0)
 	}
-	e.since.Store(now.UnixNano())
-	e.cause.Store(&cause)
-	return true
+	if o.unproven.Load() {
+		o.failures.Store(int32(max(0, ejectAfter-1)))
+	}
 }
 
 // canSpare reports whether at least half of the members take requests without
@@ -142,14 +154,6 @@ func (p *Pool) canSpare(e *Endpoint) bool {
 		}
 	}
 	return 2*out <= all
-}
-
-// readmit prepares an endpoint that a probe reached after an ejection: the
-// next failure ejects it again, the next answer clears it.
-func (e *Endpoint) readmit() {
-	if e.outlier.until.Load() != 0 {
-		e.outlier.failures.Store(int32(max(0, e.registry.options.EjectAfter-1)))
-	}
 }
 
 // Ejections counts what passive observation did.

@@ -1,6 +1,9 @@
 package upstream_test
 
 import (
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -166,4 +169,70 @@ func TestNoHistoryIsNoAdvantage(t *testing.T) {
 	if held["1"] > 60 {
 		t.Errorf("an instance that never answered holds %d of 100 requests", held["1"])
 	}
+}
+
+// TestAnEjectionIsForgiven: what has given a good answer since its ejection is
+// as good as any, however often it is lost and found again.
+func TestAnEjectionIsForgiven(t *testing.T) {
+	r := run(t, upstream.RegistryOptions{EjectAfter: 5, EjectTime: time.Millisecond})
+	p := ready(t, r, upstream.PoolOptions{}, weighted(100, 100)...)
+	back := func() { await(t, "readiness", func() bool { return states(p)[0] == upstream.Ready }) }
+	fail(p, 0, 5, broken)
+	back()
+	fail(p, 0, 1, good)
+	p.Members()[0].Endpoint.Unreachable(upstream.ErrConnect)
+	back()
+	before := r.Ejections().Ejected
+	fail(p, 0, 4, broken)
+	if got := r.Ejections().Ejected - before; got != 0 {
+		t.Errorf("four failures, long after a good answer, ejected it %d times", got)
+	}
+}
+
+// TestNothingEndsAnEjectionEarly: neither a check that was under way when it
+// began, nor a loss within it.
+func TestNothingEndsAnEjectionEarly(t *testing.T) {
+	asked, answer := make(chan struct{}, 100), make(chan struct{})
+	var checks atomic.Int64
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if checks.Add(1) > 1 {
+			asked <- struct{}{}
+			<-answer
+			w.WriteHeader(503)
+		}
+	}))
+	defer s.Close()
+	r := run(t, upstream.RegistryOptions{EjectAfter: 1, EjectTime: time.Hour})
+	members := weighted(100, 100)
+	for i := range members {
+		target := upstream.Target{Address: s.Listener.Addr().String(), Instance: string(rune('a' + i))}
+		if i == 0 {
+			target.Check = upstream.Check{Path: "/", Interval: time.Millisecond, Timeout: long, StatusMin: 200, StatusMax: 299}
+		}
+		members[i].Endpoint = r.Acquire(target)
+		defer r.Release(members[i].Endpoint)
+		await(t, "ready", func() bool { return members[i].Endpoint.State() == upstream.Ready })
+	}
+	p := upstream.NewPool(members, upstream.PoolOptions{}, r.NewRoom())
+	r.Publish(p)
+	<-asked
+	answer <- struct{}{} // one failed check
+	<-asked              // the next is under way
+	fail(p, 0, 1, broken)
+	if s := states(p)[0]; s != upstream.Ejected {
+		t.Fatalf("state %v after a failure, want ejected", s)
+	}
+	close(answer) // the second failed check, which would make it probing
+	checks.Store(-1000)
+	stays := func(what string) {
+		t.Helper()
+		time.Sleep(50 * time.Millisecond)
+		if s := states(p)[0]; s == upstream.Ready {
+			t.Errorf("%s made it ready within its ejection", what)
+		}
+	}
+	stays("a check under way")
+	p.Members()[0].Endpoint.Unreachable(upstream.ErrConnect)
+	stays("a loss")
+	await(t, "the ejection", func() bool { return states(p)[0] == upstream.Ejected })
 }

@@ -1,78 +1,118 @@
 package upstream
 
 import (
-	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"time"
 
-	"github.com/valyala/fasthttp"
+	"serai/proxy/wire"
 )
 
-// Probing starts fast, since a deploy waits for it, and slows down to once a
-// second for an instance that stays away.
+// An instance that is not ready is probed so often that it is found within a
+// tenth of the time that it takes to start, since a deploy waits for it, and
+// within a tenth of a second while that is less than a minute. Later the pause
+// grows to a second, for one that stays away.
 const (
-	firstProbePause = time.Millisecond
-	lastProbePause  = time.Second
+	shortestPause = time.Millisecond
+	startPause    = 100 * time.Millisecond
+	startTime     = time.Minute
+	longestPause  = time.Second
 	// failedChecks in a row make a ready endpoint not ready.
 	failedChecks = 2
 )
 
+// probePause is the pause after a failed probe of an endpoint that has not been
+// ready for so long. A twelfth leaves something for the probe itself.
+func probePause(age time.Duration) time.Duration {
+	if age < startTime {
+		return min(max(age/12, shortestPause), startPause)
+	}
+	return min(time.Duration(float64(startPause)*(float64(age)/float64(startTime))), longestPause)
+}
+
+// probeTimeout bounds the connect of such a probe: what an address that drops
+// packets has not answered in the time in which the instance is to be found
+// would be answered to the next probe.
+func probeTimeout(age, longest time.Duration) time.Duration {
+	return min(max(age/10, startPause), longest)
+}
+
 // look does what e needs now: at first, and after every loss, it is tried until a
 // connect (or the check) succeeds; then the check is repeated if there is one. An
-// ejected one is left alone until its time is over. It returns after how long e
-// is to be looked at again, or that it need not be before it is lost.
-func (r *Registry) look(ctx context.Context, e *Endpoint) (after time.Duration, more bool) {
-	switch e.State() {
-	case Ejected:
-		if rest := time.Until(time.Unix(0, e.outlier.until.Load())); rest > 0 {
-			return rest, true
+// ejected one is left alone until its time is over.
+func (r *Registry) look(ctx context.Context, e *Endpoint) plan {
+	p := e.phase()
+	if p.state() == Ejected {
+		if rest, ok := e.ejectedFor(); ok {
+			return rest
 		}
-		e.setState(Probing, "probed after an ejection")
-		return r.try(ctx, e)
-	case Probing:
-		return r.try(ctx, e)
-	case Ready:
-		return r.check(ctx, e)
+		e.move(p, Probing, "probed after an ejection")
+		p = e.phase()
 	}
-	return 0, false
+	switch p.state() {
+	case Probing:
+		return r.try(ctx, e, p)
+	case Ready:
+		return r.check(ctx, e, p)
+	}
+	return plan{} // who moved it meanwhile has asked for another look
 }
 
 // try probes e, which is not ready.
-func (r *Registry) try(ctx context.Context, e *Endpoint) (after time.Duration, more bool) {
-	if err := r.probeOnce(ctx, e); err != nil {
-		message := err.Error()
-		e.cause.Store(&message)
-		after = max(e.pause, firstProbePause)
-		e.pause = min(after*2, lastProbePause)
-		return after, true
+func (r *Registry) try(ctx context.Context, e *Endpoint, p phase) plan {
+	age := func() time.Duration { return time.Duration(time.Now().UnixNano() - e.since.Load()) }
+	if err := r.probe(ctx, e, probeTimeout(age(), r.dialer.Timeout)); err != nil {
+		e.explain(p, err.Error())
+		return plan{after: probePause(age()), line: repeats(age())}
 	}
-	e.pause, e.failed = 0, 0
-	r.ready(e)
+	e.failed = 0
+	r.reached(e, p)
+	if rest, ok := e.ejectedFor(); ok && e.State() == Ejected {
+		return rest
+	}
 	return e.nextCheck()
 }
 
-// check repeats the check of e, which is ready.
-func (r *Registry) check(ctx context.Context, e *Endpoint) (after time.Duration, more bool) {
-	if e.target.Check.Path == "" {
-		return 0, false
+// ejectedFor is the plan for an ejected endpoint whose time is not over.
+func (e *Endpoint) ejectedFor() (plan, bool) {
+	rest := time.Until(time.Unix(0, e.outlier.until.Load()))
+	return plan{after: rest, line: due}, rest > 0
+}
+
+// check repeats the check of e, which is ready. One without a check is looked at
+// when a connect was given up early.
+func (r *Registry) check(ctx context.Context, e *Endpoint, p phase) plan {
+	suspected := e.suspected.Swap(false)
+	if e.target.Check.Path == "" && !suspected {
+		return plan{}
 	}
-	if err := r.probeOnce(ctx, e); err == nil {
+	err := r.probe(ctx, e, r.dialer.Timeout)
+	switch {
+	case err == nil:
 		e.failed = 0
-	} else if e.failed++; e.failed >= failedChecks && e.setState(Probing, err.Error()) {
-		r.logState(e, "instance fails its check", err)
-		return firstProbePause, true
+	case errors.Is(err, ErrNoDescriptor) || ctx.Err() != nil:
+		// That tells nothing of the instance.
+	case e.target.Check.Path == "":
+		if !localFailure(err) {
+			e.lost(p, err)
+		}
+	default:
+		if e.failed++; e.failed >= failedChecks && e.move(p, Probing, err.Error()) {
+			r.logState(e, "instance fails its check", err)
+			return plan{after: shortestPause, line: due}
+		}
 	}
 	return e.nextCheck()
 }
 
-func (e *Endpoint) nextCheck() (after time.Duration, more bool) {
-	if e.target.Check.Path == "" {
-		return 0, false
+func (e *Endpoint) nextCheck() plan {
+	if e.target.Check.Path == "" || e.State() == Leaving {
+		return plan{}
 	}
-	return jitter(e.target.Check.Interval), true
+	return plan{after: jitter(e.target.Check.Interval), line: due}
 }
 
 // jitter spreads d by a tenth, so that probes of many do not beat together.
@@ -80,55 +120,89 @@ func jitter(d time.Duration) time.Duration {
 	return d - d/20 + rand.N(d/10+1)
 }
 
-// probeOnce probes e once.
-func (r *Registry) probeOnce(ctx context.Context, e *Endpoint) error {
+// probeOnce probes e once, with so long for the connect.
+func (r *Registry) probeOnce(ctx context.Context, e *Endpoint, within time.Duration) error {
 	if e.target.Check.Path != "" {
-		return r.probeHTTP(ctx, e)
+		return r.probeHTTP(ctx, e, within)
 	}
-	c, err := r.dialer.connect(ctx, &e.target)
+	c, err := r.dialer.connect(ctx, &e.target, purpose{probe: true, connect: within})
 	if err != nil {
 		return err
 	}
 	// The first request is spared the connect, unless more than that makes the
 	// connection, or thousands of them would be kept at once.
-	if e.target.ProxyProtocol == 0 && e.target.Scheme == HTTP && r.prober.spare() {
-		e.Put(newConn(c, e), time.Now())
+	if e.target.ProxyProtocol == 0 && e.target.Scheme == HTTP && r.prober.spare() && r.dialer.spare() {
+		e.Put(newConn(c, e, ""), time.Now())
 		return nil
 	}
 	return c.Close()
 }
 
-// probeHTTP sends GET to the check's path over a connection of its own.
-func (r *Registry) probeHTTP(ctx context.Context, e *Endpoint) error {
+// probeHTTP sends GET to the check's path, as it is written, over a connection of
+// its own. The status decides: the body is not read.
+func (r *Registry) probeHTTP(ctx context.Context, e *Endpoint, within time.Duration) error {
 	check := &e.target.Check
-	fail := func(err error) error {
-		return fmt.Errorf("check http://%s%s: %w", e.target.Address, check.Path, err)
-	}
 	ctx, cancel := context.WithTimeout(ctx, check.Timeout)
 	defer cancel()
-	conn, err := r.dialer.dial(ctx, &e.target, netip.AddrPort{}, "")
+	host := check.Host
+	if host == "" {
+		host = e.target.Address
+	}
+	status, err := r.ask(ctx, e, host, within)
+	if err == nil && (status < check.StatusMin || status > check.StatusMax) {
+		err = fmt.Errorf("status %d is not within %d-%d", status, check.StatusMin, check.StatusMax)
+	}
 	if err != nil {
-		return fail(err)
-	}
-	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-
-	request, response := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
-	defer fasthttp.ReleaseRequest(request)
-	defer fasthttp.ReleaseResponse(response)
-	request.SetRequestURI("http://" + e.target.Address + check.Path)
-	request.Header.SetUserAgent("serai-check")
-	request.SetConnectionClose()
-	if _, err := request.WriteTo(conn); err != nil {
-		return fail(err)
-	}
-	const maxBody = 1 << 20
-	if err := response.ReadLimitBody(bufio.NewReader(conn), maxBody); err != nil {
-		return fail(err)
-	}
-	if s := response.StatusCode(); s < check.StatusMin || s > check.StatusMax {
-		return fail(fmt.Errorf("status %d is not within %d-%d", s, check.StatusMin, check.StatusMax))
+		scheme := "http"
+		if e.target.Scheme == HTTPS {
+			scheme = "https"
+		}
+		return fmt.Errorf("check %s://%s%s of %s: %w", scheme, host, check.Path, e.target.Address, err)
 	}
 	return nil
+}
+
+// ask makes the check's request and returns the status of its answer.
+func (r *Registry) ask(ctx context.Context, e *Endpoint, host string, within time.Duration) (status int, err error) {
+	nc, err := r.dialer.dial(ctx, &e.target, netip.AddrPort{}, e.target.serverName(host), purpose{probe: true, connect: within})
+	if err != nil {
+		return 0, err
+	}
+	c := wire.NewConn(nc)
+	defer c.End()
+	stop := context.AfterFunc(ctx, c.Interrupt)
+	defer stop()
+	status, err = e.target.Check.exchange(c, host)
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("no answer within %v: %w", e.target.Check.Timeout, ctx.Err())
+	}
+	return status, err
+}
+
+// maxInterim bounds the 1xx answers before a check's own.
+const maxInterim = 16
+
+// exchange sends the check's request and reads the head of its answer.
+func (k *Check) exchange(c *wire.Conn, host string) (status int, err error) {
+	request := "GET " + k.Path + " HTTP/1.1\r\nHost: " + host + "\r\nUser-Agent: serai-check\r\nConnection: close\r\n\r\n"
+	if _, err := c.Write([]byte(request)); err != nil {
+		return 0, err
+	}
+	var h wire.ResponseHead
+	for interims := 0; interims <= maxInterim; interims++ {
+		n, err := h.ParseResponse(c.Buffered(), []byte("GET"), wire.DefaultLimits())
+		for err == wire.ErrIncomplete {
+			if err = c.FillLine(); err == nil {
+				n, err = h.ParseResponse(c.Buffered(), []byte("GET"), wire.DefaultLimits())
+			}
+		}
+		if err != nil {
+			return 0, err
+		}
+		if h.Status >= 200 {
+			return h.Status, nil
+		}
+		c.Discard(n)
+	}
+	return 0, errors.New("too many 1xx answers")
 }

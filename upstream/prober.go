@@ -3,20 +3,85 @@ package upstream
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // prober has endpoints looked at, each when its time has come, a bounded number
-// at once. One that waits for its turn or for its time costs a place in a queue
-// or a timer. A goroutine for each would cost a cluster of 30,000 instances
-// hundreds of megabytes when serai starts.
+// at once, and those that were in vain at a bounded rate: thousands of instances
+// that never start cost a small part of a core. One that waits for its turn or
+// for its time costs a place in a line or a timer. A goroutine for each would
+// cost a cluster of 30,000 instances hundreds of megabytes when serai starts.
 type prober struct {
-	slots chan struct{} // a token for each look under way
-	news  chan struct{} // there is something in queue or hurried
+	most   int           // looks at once, of each class
+	budget *rate.Limiter // of looks after one that was in vain
+	news   chan struct{} // a line or a place has changed
+	looks  atomic.Uint64 // begun so far
+	late   atomic.Uint64 // that had to wait for the budget
 
-	mu      sync.Mutex
-	queue   []*Endpoint // whose time has come, in order
-	hurried []*Endpoint // that requests wait for: they take no slot
+	mu    sync.Mutex
+	lines [lineCount]queue
+	turns int // of the lines that are not first
+	busy  [classCount]int
+}
+
+// rank is the line in which an endpoint stands while it waits for a look. Those of a line
+// are looked at in order; that lines with many endpoints do not keep the others
+// waiting is what they are there for.
+type rank uint8
+
+const (
+	nowhere   rank = iota
+	wanted         // requests wait for it: before all others
+	due            // never looked at, or lost, or its check is to be repeated: within no budget
+	starting       // the first of the lines for those that were looked at in vain
+	lineCount = starting + agesApart
+)
+
+// agesApart is into how many lines those that were looked at in vain are put by
+// how long they have been away: up to a second, four, sixteen and so on. What has
+// just been registered does not stand behind thousands that never start.
+const agesApart = 6
+
+// repeats is the line of an endpoint that was looked at in vain and has been away
+// for so long.
+func repeats(age time.Duration) rank {
+	l := starting
+	for limit := time.Second; age >= limit && l < lineCount-1; limit *= 4 {
+		l++
+	}
+	return l
+}
+
+// class is what a look under way is counted as.
+type class uint8
+
+const (
+	usual  class = iota
+	urgent       // of those that requests wait for, so that nobody is in their way
+	slow         // that has taken a while: what does not answer is in nobody's way
+	classCount
+)
+
+const (
+	// A look that takes longer than slowAfter counts as slow, if less than
+	// slowShare times the usual ones do.
+	slowAfter = 100 * time.Millisecond
+	slowShare = 4
+	// wantedFor is for how long a request that waits makes an endpoint wanted;
+	// it is then never left alone for longer than startPause.
+	wantedFor = 10 * time.Second
+	// budgetPause is how long the prober sleeps when the budget is used up.
+	budgetPause = 10 * time.Millisecond
+)
+
+// plan is what a look leads to: another one after a while, in that line, or none
+// until somebody asks.
+type plan struct {
+	after time.Duration
+	line  rank
 }
 
 // turn is where an endpoint stands with the prober.
@@ -25,160 +90,291 @@ type turn uint8
 const (
 	resting turn = iota // nothing is to be done until somebody asks
 	waiting             // for its time
-	queued              // for a slot
+	queued              // in a line
 	running             // it is being looked at
 )
 
 // schedule is what a prober keeps of an endpoint. It is guarded by the prober's
 // mu.
 type schedule struct {
-	turn    turn
-	hurried bool // in line among those that requests wait for
-	again   bool // somebody asked while it was running
-	timer   *time.Timer
+	turn     turn
+	line     rank   // where it is, or will be when its time has come
+	repeat   bool   // it is there after a look in vain
+	ticket   uint64 // of its place: one in a line with another ticket is void
+	again    bool   // somebody asked while it was running
+	timer    *time.Timer
+	earliest time.Time // before which those that want it do not have it looked at
+	wanted   time.Time // until when it is
 }
 
-func newProber(most int) *prober {
-	return &prober{slots: make(chan struct{}, most), news: make(chan struct{}, 1)}
+// place is one in a line.
+type place struct {
+	endpoint *Endpoint
+	ticket   uint64
 }
 
-// ask has e looked at once there is a slot, or at once when requests wait for
-// it: after a start with thousands of instances they do not stand in line.
+// queue is first in, first out.
+type queue struct{ places []place }
+
+// first returns the first place that holds, nil when there is none.
+func (q *queue) first() *Endpoint {
+	for len(q.places) > 0 {
+		p := q.places[0]
+		if s := &p.endpoint.schedule; s.turn == queued && s.ticket == p.ticket {
+			return p.endpoint
+		}
+		q.drop()
+	}
+	q.places = nil
+	return nil
+}
+
+func (q *queue) drop() {
+	q.places[0] = place{}
+	q.places = q.places[1:]
+}
+
+// newProber makes a prober that looks at most endpoints at once, and again at so
+// many a second.
+func newProber(most, perSecond int) *prober {
+	p := &prober{most: most, news: make(chan struct{}, 1)}
+	p.budget = rate.NewLimiter(rate.Limit(perSecond), max(1, perSecond/50))
+	return p
+}
+
+// ask has e looked at as soon as there is a place: something about it has
+// changed. With hurry, requests wait for it: it then stands before all others,
+// but is not looked at more often than one that is starting.
 func (p *prober) ask(e *Endpoint, hurry bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	switch s := &e.schedule; s.turn {
+	s := &e.schedule
+	if hurry {
+		p.want(e)
+		return
+	}
+	switch s.turn {
 	case running:
 		s.again = true
-		return
 	case queued:
-		if s.hurried || !hurry {
-			return
+		if s.repeat {
+			p.enqueue(e, due, false)
 		}
-	case waiting:
-		s.timer.Stop()
+	case waiting, resting:
+		p.enqueue(e, due, false)
 	}
-	p.enqueue(e, hurry)
 }
 
-// enqueue puts e in line. p.mu is held.
-func (p *prober) enqueue(e *Endpoint, hurry bool) {
-	e.schedule = schedule{turn: queued, hurried: hurry}
-	if hurry {
-		p.hurried = append(p.hurried, e)
-	} else {
-		p.queue = append(p.queue, e)
+// want puts e, which requests wait for, before all others. p.mu is held.
+func (p *prober) want(e *Endpoint) {
+	s := &e.schedule
+	now := time.Now()
+	s.wanted = now.Add(wantedFor)
+	switch s.turn {
+	case queued:
+		if s.line != wanted {
+			p.enqueue(e, wanted, s.repeat)
+		}
+	case waiting:
+		if wait := s.earliest.Sub(now); wait <= 0 {
+			p.enqueue(e, wanted, s.repeat)
+		} else if s.line != wanted {
+			p.wait(e, wait, wanted, s.repeat)
+		}
+	case resting:
+		p.enqueue(e, wanted, false)
 	}
+}
+
+// enqueue puts e in a line, wherever it was. p.mu is held.
+func (p *prober) enqueue(e *Endpoint, l rank, repeat bool) {
+	s := &e.schedule
+	p.stop(s)
+	s.turn, s.line, s.repeat = queued, l, repeat
+	s.ticket++
+	p.lines[l].places = append(p.lines[l].places, place{e, s.ticket})
+	p.tell()
+}
+
+func (p *prober) stop(s *schedule) {
+	if s.timer != nil {
+		s.timer.Stop()
+		s.timer = nil
+	}
+}
+
+// tell wakes run.
+func (p *prober) tell() {
 	select {
 	case p.news <- struct{}{}:
 	default:
 	}
 }
 
-// wait has e put in line after d. p.mu is held.
-func (p *prober) wait(e *Endpoint, d time.Duration) {
-	var timer *time.Timer
-	timer = time.AfterFunc(d, func() {
+// wait has e put in a line after d. p.mu is held.
+func (p *prober) wait(e *Endpoint, d time.Duration, l rank, repeat bool) {
+	s := &e.schedule
+	p.stop(s)
+	s.turn, s.line, s.repeat = waiting, l, repeat
+	s.ticket++
+	ticket := s.ticket
+	s.timer = time.AfterFunc(d, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if e.schedule.timer == timer { // else somebody was faster
-			p.enqueue(e, false)
+		if s.turn == waiting && s.ticket == ticket { // else somebody was faster
+			p.enqueue(e, l, repeat)
 		}
 	})
-	e.schedule = schedule{turn: waiting, timer: timer}
 }
 
 // forget ends the wait of an endpoint that is leaving.
 func (p *prober) forget(e *Endpoint) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if e.schedule.turn == waiting {
-		e.schedule.timer.Stop()
-		e.schedule = schedule{}
+	s := &e.schedule
+	if s.turn == waiting {
+		p.stop(s)
+		s.turn = resting
 	}
 }
 
 // run looks at endpoints until ctx ends, and then waits for the looks under way.
-// Look returns after how long an endpoint is to be looked at again; more is
-// false when it is not until somebody asks.
-func (p *prober) run(ctx context.Context, look func(context.Context, *Endpoint) (after time.Duration, more bool)) {
+func (p *prober) run(ctx context.Context, look func(context.Context, *Endpoint) plan) {
 	var looks sync.WaitGroup
 	defer looks.Wait()
-	start := func(e *Endpoint, done func()) {
-		looks.Go(func() {
-			after, more := look(ctx, e)
-			p.end(e, after, more)
-			done()
-		})
-	}
+	pause := time.NewTimer(0)
+	defer pause.Stop()
 	for {
-		hurried, more := p.takeHurried()
-		for _, e := range hurried {
-			start(e, func() {})
+		e, l, spent := p.next()
+		if e != nil {
+			looks.Go(func() { p.look(ctx, l, e, look) })
+			continue
 		}
-		var slots chan<- struct{} // nil takes nothing
-		if more {
-			slots = p.slots
+		var refill <-chan time.Time
+		if spent {
+			pause.Reset(budgetPause)
+			refill = pause.C
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-p.news:
-		case slots <- struct{}{}:
-			done := func() { <-p.slots }
-			if e := p.next(); e != nil {
-				start(e, done)
-			} else {
-				done()
-			}
+		case <-refill:
 		}
 	}
 }
 
-// takeHurried takes the hurried ones, and reports whether others are in line.
-func (p *prober) takeHurried() (all []*Endpoint, more bool) {
+// next takes the first endpoint that there is a place for, and counts it in.
+// Spent says that one waits for the budget alone.
+func (p *prober) next() (e *Endpoint, l *look, spent bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, e := range p.hurried {
-		if e.schedule.turn == queued { // else it had its turn in the queue
-			e.schedule.turn = running
-			all = append(all, e)
+	for i := wanted; i < lineCount; i++ {
+		n := p.inTurn(i)
+		q, c := &p.lines[n], usual
+		if n == wanted {
+			c = urgent
 		}
+		e := q.first()
+		switch {
+		case e == nil || p.busy[c] >= p.most:
+			continue
+		case e.schedule.repeat && !p.budget.Allow():
+			spent = true
+			continue
+		}
+		q.drop()
+		if n != wanted {
+			p.turns++
+		}
+		p.busy[c]++
+		p.looks.Add(1)
+		e.schedule.turn = running
+		return e, &look{class: c}, false
 	}
-	p.hurried = nil
-	return all, len(p.queue) > 0
+	if spent {
+		p.late.Add(1)
+	}
+	return nil, nil, spent
 }
 
-// next takes the first one in line, nil when there is none.
-func (p *prober) next() *Endpoint {
+// inTurn returns the line that is asked as the i-th: those that requests wait for
+// first, and the others in their order, but each fourth time from another one on.
+func (p *prober) inTurn(i rank) rank {
+	const others = lineCount - due
+	if i == wanted || p.turns%4 != 3 {
+		return i
+	}
+	return due + (i-due+rank(p.turns/4)%others)%others
+}
+
+// look is one under way.
+type look struct{ class class }
+
+func (p *prober) look(ctx context.Context, l *look, e *Endpoint, do func(context.Context, *Endpoint) plan) {
+	slowing := time.AfterFunc(slowAfter, func() { p.slow(l) })
+	next := do(ctx, e)
+	slowing.Stop()
+	p.end(l, e, next)
+}
+
+// slow makes room for another look beside one that takes long.
+func (p *prober) slow(l *look) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for len(p.queue) > 0 {
-		e := p.queue[0]
-		p.queue[0] = nil
-		p.queue = p.queue[1:]
-		if e.schedule.turn == queued {
-			e.schedule.turn = running
-			return e
-		}
+	if l.class < slow && p.busy[slow] < slowShare*p.most {
+		p.busy[l.class]--
+		l.class = slow
+		p.busy[slow]++
+		p.tell()
 	}
-	p.queue = nil
-	return nil
 }
 
 // end ends a look.
-func (p *prober) end(e *Endpoint, after time.Duration, more bool) {
+func (p *prober) end(l *look, e *Endpoint, next plan) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.busy[l.class]--
+	l.class = classCount // for a slow that comes too late
+	p.tell()
+	s, now := &e.schedule, time.Now()
+	again := s.again
+	s.again = false
+	repeat := next.line > due
 	switch {
-	case e.schedule.again:
-		p.enqueue(e, true)
-	case more:
-		p.wait(e, after)
+	case again:
+		p.enqueue(e, due, false)
+	case next.line == nowhere:
+		s.turn = resting
+	case repeat && now.Before(s.wanted):
+		s.earliest = now.Add(min(next.after, startPause))
+		p.wait(e, min(next.after, startPause), wanted, true)
 	default:
-		e.schedule = schedule{}
+		s.earliest = now.Add(min(next.after, startPause))
+		p.wait(e, next.after, next.line, repeat)
 	}
 }
 
-// spare reports whether less than half of the slots are taken.
-func (p *prober) spare() bool { return len(p.slots) < cap(p.slots)/2 }
+// spare reports whether less than half of the looks at once are under way.
+func (p *prober) spare() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.busy[usual] < p.most/2
+}
+
+// ProbeStats counts probes.
+type ProbeStats struct {
+	// Begun so far. Late is how often one had to wait for its share of the
+	// rate.
+	Begun, Late uint64
+	// Now is how many are under way.
+	Now int
+}
+
+// Probes returns the counts so far.
+func (r *Registry) Probes() ProbeStats {
+	p := r.prober
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return ProbeStats{Begun: p.looks.Load(), Late: p.late.Load(), Now: p.busy[usual] + p.busy[urgent] + p.busy[slow]}
+}

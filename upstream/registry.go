@@ -30,8 +30,13 @@ type RegistryOptions struct {
 	// MaxWaitingBytes what those in all Rooms hold together, 64 MiB.
 	MaxWaiting      int
 	MaxWaitingBytes int64
-	// Probes bounds the probes under way at once, 256.
-	Probes int
+	// Probes bounds the probes under way at once, 256; those that take long are
+	// counted apart. ProbeRate bounds those of instances that are not ready, a
+	// second, 2000; the first one of each is free.
+	Probes, ProbeRate int
+	// MaxConns bounds the connections to all instances together, in use, idle or
+	// of probes; 0 means no limit.
+	MaxConns int
 	// EjectAfter is how many failures in a row eject an instance, 5; negative
 	// for never. EjectShare is the share of 5xx among the answers of some
 	// seconds that does so too, above 0 and below 1; 0 for never.
@@ -71,6 +76,9 @@ func (o *RegistryOptions) setDefaults() {
 	if o.Probes == 0 {
 		o.Probes = 256
 	}
+	if o.ProbeRate == 0 {
+		o.ProbeRate = 2000
+	}
 	if o.EjectAfter == 0 {
 		o.EjectAfter = 5
 	}
@@ -99,7 +107,8 @@ func (o RegistryOptions) Validate() error {
 	for _, n := range []struct {
 		name  string
 		value int64
-	}{{"max waiting", int64(o.MaxWaiting)}, {"max waiting bytes", o.MaxWaitingBytes}, {"probes", int64(o.Probes)}} {
+	}{{"max waiting", int64(o.MaxWaiting)}, {"max waiting bytes", o.MaxWaitingBytes}, {"probes", int64(o.Probes)},
+		{"probe rate", int64(o.ProbeRate)}, {"max connections", int64(o.MaxConns)}} {
 		if n.value < 0 {
 			errs = append(errs, fmt.Errorf("%s %d is negative", n.name, n.value))
 		}
@@ -115,9 +124,13 @@ type Registry struct {
 	options RegistryOptions
 	dialer  Dialer
 	prober  *prober
+	// probe probes an endpoint once, with so long for the connect: probeOnce.
+	probe func(ctx context.Context, e *Endpoint, connect time.Duration) error
 
 	mu        sync.Mutex
 	endpoints map[Target]*Endpoint
+
+	noRoom atomic.Int64 // Unix nanoseconds of when makeRoom found nothing
 
 	ejections struct{ ejected, spared atomic.Uint64 }
 
@@ -128,10 +141,12 @@ type Registry struct {
 // ready.
 func NewRegistry(o RegistryOptions) *Registry {
 	o.setDefaults()
-	return &Registry{
-		options: o, dialer: Dialer{Timeout: o.ConnectTimeout, WriteIdle: o.WriteIdle, Roots: o.Roots},
-		prober: newProber(o.Probes), endpoints: make(map[Target]*Endpoint),
+	r := &Registry{
+		options: o, dialer: Dialer{Timeout: o.ConnectTimeout, WriteIdle: o.WriteIdle, Roots: o.Roots, MaxConns: o.MaxConns},
+		prober: newProber(o.Probes, o.ProbeRate), endpoints: make(map[Target]*Endpoint),
 	}
+	r.dialer.MakeRoom, r.probe = r.makeRoom, r.probeOnce
+	return r
 }
 
 // Run probes endpoints and closes idle connections until ctx ends, whose error
@@ -148,7 +163,9 @@ func (r *Registry) Run(ctx context.Context) error {
 			r.closeIdle(time.Now().Add(time.Hour))
 			return ctx.Err()
 		case now := <-tick.C:
-			r.closeIdle(now.Add(-r.options.IdleTimeout))
+			for _, e := range r.all() {
+				e.sweep(now)
+			}
 		}
 	}
 }
@@ -206,7 +223,7 @@ func (r *Registry) Release(e *Endpoint) {
 	}
 	r.mu.Unlock()
 	if last {
-		e.setState(Leaving, "")
+		e.leave()
 		r.prober.forget(e)
 		e.closeIdle(time.Now().Add(time.Hour))
 	}
@@ -224,13 +241,12 @@ func (r *Registry) Publish(p *Pool) {
 	}
 }
 
-// ready marks e as ready; the requests that wait for it are handed its places.
-func (r *Registry) ready(e *Endpoint) {
-	e.readmit()
-	if !e.setState(Ready, "") {
-		return
+// reached ends a probing phase of e, which a probe begun in it has reached; the
+// requests that wait for it are handed its places.
+func (r *Registry) reached(e *Endpoint, from phase) {
+	if s, ok := e.reached(from, time.Now()); ok && s == Ready {
+		r.logState(e, "instance is ready", nil)
 	}
-	r.logState(e, "instance is ready", nil)
 }
 
 func (r *Registry) logState(e *Endpoint, message string, err error) {

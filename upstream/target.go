@@ -22,8 +22,11 @@ const (
 
 // Check is an active probe. The zero Check means: a TCP connect at start only.
 type Check struct {
-	// Path is requested with GET; empty means no active check.
-	Path     string
+	// Path is requested with GET, as it is written; empty means no active check.
+	Path string
+	// Host is the Host field sent, and over TLS the name that is sent and
+	// verified where the Target has none; empty means the address.
+	Host     string
 	Interval time.Duration
 	Timeout  time.Duration
 	// StatusMin and StatusMax bound the good answers, both included.
@@ -39,8 +42,8 @@ type Target struct {
 	// or the registration's ID where there is none.
 	Instance string
 	Scheme   Scheme
-	// TLSName is the name verified and sent as SNI; empty means the request's
-	// host. TLSInsecure accepts any certificate. Both only with HTTPS.
+	// TLSName is the name verified and sent as SNI; empty means the host of the
+	// request or of the check. TLSInsecure accepts any certificate. Both only with HTTPS.
 	TLSName     string
 	TLSInsecure bool
 	// ProxyProtocol is the PROXY protocol version spoken first: 0, 1 or 2.

@@ -71,7 +71,7 @@ type serveCommand struct {
 	KeepAlive               duration `default:"75s" help:"Wait for the next request on a connection." group:"Limits"`
 	WriteIdle               duration `default:"30s" help:"Each wait for a client or instance to take more." group:"Limits"`
 	TunnelIdle              duration `default:"1h" help:"Silence of an upgraded connection." group:"Limits"`
-	MaxConnections          int      `default:"0" help:"Client connections of each listener; 0 means half of the file descriptors." group:"Limits"`
+	MaxConnections          int      `default:"0" help:"Client connections of each listener; 0 means three quarters of what all of them share, which is half of the file descriptors." group:"Limits"`
 	MaxConnectionsPerClient int      `default:"0" help:"Connections of one client address (IPv6: /64); 0 means no limit." group:"Limits"`
 	MaxWaiting              int      `default:"1000" help:"Requests that wait for an instance of one route; 503 beyond." group:"Limits"`
 	MaxWaitingBytes         int64    `default:"67108864" help:"Bytes that all requests that wait for an instance hold together; 503 beyond." group:"Limits"`
@@ -81,6 +81,7 @@ type serveCommand struct {
 	RetryShare              float64  `default:"0.2" help:"Requests of a route that are being repeated, as a share of its requests in flight; 3 always may." group:"Limits"`
 	MaxHops                 int      `default:"8" help:"How often a request may pass a serai; one more is a loop and is answered 508." group:"Limits"`
 
+	ProbeRate     int      `default:"2000" help:"Probes a second of instances that are not ready, all together; the first of each is free." group:"Instances"`
 	EjectAfter    int      `default:"5" help:"Failures in a row (answers that were cut, malformed, too late or never came) after which an instance is left alone for a while; 0 for never." group:"Instances"`
 	EjectShare    float64  `default:"0" help:"Share of 5xx among an instance's answers, such as 0.5, above which it is left alone too; 0 for never." group:"Instances"`
 	EjectTime     duration `default:"10s" help:"How long at first; twice as long each time it happens again soon." group:"Instances"`
@@ -122,6 +123,9 @@ func (c *serveCommand) validate() error {
 	}
 	if c.AccessLogSample < 0 || c.AccessLogSample > 1 {
 		errs = append(errs, fmt.Errorf("--access-log-sample=%v is not between 0 and 1", c.AccessLogSample))
+	}
+	if c.ProbeRate < 1 {
+		errs = append(errs, fmt.Errorf("--probe-rate=%d is not at least 1", c.ProbeRate))
 	}
 	for _, f := range []struct {
 		name  string

@@ -14,8 +14,11 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/net/netutil"
+
 	"serai/admin"
 	"serai/discovery"
+	"serai/internal/quota"
 	"serai/nomad"
 	"serai/proxy"
 	"serai/proxy/http1"
@@ -48,6 +51,8 @@ type system struct {
 	own       ownAddresses
 	traffic   []*listener
 	adminPort net.Listener // nil when it is off
+	share     descriptors
+	conns     quota.Quota // of clients, of share.clients
 
 	first chan struct{}   // closed with the first table
 	reads []chan struct{} // closed when what else a start waits for has been read
@@ -63,7 +68,7 @@ type listener struct {
 // newSystem makes all parts and binds the addresses. What is wrong with the
 // settings is reported at once.
 func newSystem(c *serveCommand, env *environment, logger *slog.Logger) (s *system, err error) {
-	s = &system{serveCommand: c, env: env, logger: logger, router: router.NewRouter(), first: make(chan struct{})}
+	s = &system{serveCommand: c, env: env, logger: logger, router: router.NewRouter(), first: make(chan struct{}), share: shareDescriptors(descriptorLimit())}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -72,7 +77,7 @@ func newSystem(c *serveCommand, env *environment, logger *slog.Logger) (s *syste
 	registry := upstream.RegistryOptions{
 		ConnectTimeout: c.ConnectTimeout.value(), WriteIdle: c.WriteIdle.value(), IdleTimeout: c.UpstreamIdle.value(), MaxIdle: orNever(c.UpstreamMaxIdle),
 		MaxWaiting: c.MaxWaiting, MaxWaitingBytes: c.MaxWaitingBytes, EjectAfter: orNever(c.EjectAfter), EjectShare: c.EjectShare,
-		EjectTime: c.EjectTime.value(), SlowStart: orNever(c.SlowStart.value()), Logger: logger,
+		EjectTime: c.EjectTime.value(), SlowStart: orNever(c.SlowStart.value()), ProbeRate: c.ProbeRate, MaxConns: s.share.instances, Logger: logger,
 	}
 	registry.StickyKey, err = readSecret("sticky-key-file", c.StickyKeyFile)
 	var sources []admin.Reporter
@@ -121,6 +126,7 @@ func newSystem(c *serveCommand, env *environment, logger *slog.Logger) (s *syste
 	if s.accessLog != nil {
 		a.AccessLogDropped = s.accessLog.Dropped
 	}
+	a.Clients = func() (open, limit int) { return int(s.conns.Taken()), s.share.clients }
 	a.Certificates = s.certs
 	if s.obtain != nil {
 		a.Obtain = s.obtain
@@ -232,13 +238,14 @@ func (s *system) listen(limits wire.Limits) error {
 	o := http1.Options{
 		Limits: limits, HeadTimeout: s.HeadTimeout.value(), BodyIdle: s.BodyIdle.value(), KeepAlive: s.KeepAlive.value(),
 		WriteIdle: s.WriteIdle.value(), TunnelIdle: s.TunnelIdle.value(),
-		MaxConns: s.MaxConnections, MaxConnsPerClient: s.MaxConnectionsPerClient, Logger: s.logger,
+		MaxConns: s.MaxConnections, MaxConnsPerClient: s.MaxConnectionsPerClient,
+		Shared: &s.conns, MaxShared: s.share.clients, Logger: s.logger,
 	}
 	if s.certs != nil {
 		o.Handshaken = s.certs.Handshaken
 	}
 	if o.MaxConns == 0 {
-		o.MaxConns = defaultMaxConns()
+		o.MaxConns = s.share.clients - s.share.clients/4 // so that a flood of one leaves something for the others
 	}
 	add := func(name, address string, wrap func(net.Listener) net.Listener) error {
 		server, err := http1.NewServer(s.proxy, o)
@@ -272,6 +279,7 @@ func (s *system) listen(limits wire.Limits) error {
 	var err error
 	if s.adminPort, err = bind(s.Admin, "admin", s.ReusePort, s.WriteIdle.value()); err == nil {
 		s.own.add("admin", s.adminPort)
+		s.adminPort = netutil.LimitListener(s.adminPort, s.share.admin)
 	}
 	return err
 }

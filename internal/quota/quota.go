@@ -1,20 +1,23 @@
-// Package quota answers: is there room for one more?
+// Package quota answers: is there still room for one more? A part of a limited
+// number is taken in one atomic step or not at all, so that a limit is never
+// exceeded, not even for a moment, and two that fit never refuse each other.
 package quota
 
 import "sync/atomic"
 
-// Quota counts what many share. A place is taken in one step or not at all, so
-// that the limit is never exceeded, and nobody is refused because of somebody who
-// was refused. The zero Quota has nothing taken. All methods may be called at the
-// same time.
-type Quota struct{ taken atomic.Int64 }
+// Quota counts what is taken of a limited number: requests, bytes, connections.
+// The limit is given with each Take, since it may differ from one to the next.
+// The zero value has nothing taken. All methods may be called at the same time.
+type Quota struct {
+	taken atomic.Int64
+}
 
-// Take takes n if that leaves no more than limit taken, and reports whether it
-// did.
+// Take takes n where no more than limit are taken then, and reports whether it
+// did. What was taken is given back once, with Give.
 func (q *Quota) Take(n, limit int64) bool {
 	for {
 		taken := q.taken.Load()
-		if taken+n > limit {
+		if n > limit-taken {
 			return false
 		}
 		if q.taken.CompareAndSwap(taken, taken+n) {
@@ -23,12 +26,12 @@ func (q *Quota) Take(n, limit int64) bool {
 	}
 }
 
-// Add takes n whatever is taken, for those that have no limit. They count for the
-// others.
+// Add takes n whatever is taken, for those that have no limit. They count for
+// the others.
 func (q *Quota) Add(n int64) { q.taken.Add(n) }
 
 // Give gives n back.
 func (q *Quota) Give(n int64) { q.taken.Add(-n) }
 
-// Taken returns what is taken.
+// Taken returns how much is taken.
 func (q *Quota) Taken() int64 { return q.taken.Load() }

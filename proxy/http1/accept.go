@@ -59,6 +59,9 @@ func (s *Server) add(c *conn) bool {
 	if s.draining || s.options.MaxConns > 0 && len(s.conns) >= s.options.MaxConns {
 		return false
 	}
+	if q := s.options.Shared; q != nil && !q.Take(1, int64(s.options.MaxShared)) {
+		return false
+	}
 	s.conns[c] = struct{}{}
 	return true
 }
@@ -82,6 +85,9 @@ func (s *Server) countClient(c *conn) bool {
 
 func (s *Server) remove(c *conn) {
 	c.wire.End()
+	if q := s.options.Shared; q != nil {
+		q.Give(1)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)

@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"serai/internal/quota"
 	"serai/proxy"
 	"serai/proxy/wire"
 )
@@ -32,6 +33,10 @@ type Options struct {
 	// MaxConns bounds the connections of one Server, MaxConnsPerClient those
 	// of one address. Zero means no limit.
 	MaxConns, MaxConnsPerClient int
+	// Shared counts the connections of several Servers, of which there may be
+	// MaxShared together; nil for none.
+	Shared    *quota.Quota
+	MaxShared int
 	// Handshaken is told of each TLS handshake, its state or its error; nil for
 	// nobody.
 	Handshaken func(*tls.ConnectionState, error)

@@ -50,6 +50,8 @@ type settings struct {
 	server http1.Options
 	proxy  proxy.Options
 	linger time.Duration
+	// registry has what all endpoints have in common.
+	registry upstream.RegistryOptions
 	// wrap changes the listener.
 	wrap func(net.Listener) net.Listener
 }
@@ -57,7 +59,7 @@ type settings struct {
 // newStack runs a data path without routes.
 func newStack(t *testing.T, s settings) *stack {
 	t.Helper()
-	registry := upstream.NewRegistry(upstream.RegistryOptions{})
+	registry := upstream.NewRegistry(s.registry)
 	table := router.NewRouter()
 	builder, err := router.NewBuilder(table, router.Options{Registry: registry, Linger: s.linger})
 	if err != nil {

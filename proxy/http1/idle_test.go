@@ -1,0 +1,177 @@
+package http1_test
+
+import (
+	"bufio"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"serai/upstream"
+)
+
+// closing is an instance that closes connections that have been idle for a
+// while, and answers with a Keep-Alive field.
+type closing struct {
+	address string
+	after   atomic.Int64 // nanoseconds; 0 for never
+	field   string
+	conns   atomic.Int64 // that have brought a request
+
+	mu   sync.Mutex
+	open map[net.Conn]bool
+}
+
+func newClosing(t *testing.T, after time.Duration, field string) *closing {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := &closing{address: l.Addr().String(), field: field, open: make(map[net.Conn]bool)}
+	i.after.Store(int64(after))
+	var running sync.WaitGroup
+	t.Cleanup(func() { l.Close(); i.closeAll(); running.Wait() })
+	running.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			i.mu.Lock()
+			i.open[c] = true
+			i.mu.Unlock()
+			running.Go(func() { i.serve(c) })
+		}
+	})
+	return i
+}
+
+func (i *closing) serve(c net.Conn) {
+	defer c.Close()
+	r := bufio.NewReader(c)
+	for first := true; ; first = false {
+		if d := i.after.Load(); d > 0 {
+			c.SetReadDeadline(time.Now().Add(time.Duration(d)))
+		}
+		request, err := http.ReadRequest(r)
+		if err != nil {
+			return
+		}
+		request.Body.Close()
+		if first {
+			i.conns.Add(1)
+		}
+		c.Write([]byte("HTTP/1.1 200 OK\r\n" + i.field + "Content-Length: 2\r\n\r\nok"))
+	}
+}
+
+// closeAll does what a reload does.
+func (i *closing) closeAll() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for c := range i.open {
+		c.Close()
+	}
+	clear(i.open)
+}
+
+// together sends n requests at once, so that as many connections are left.
+func together(k *stack, n int) {
+	var all sync.WaitGroup
+	for range n {
+		c := k.dial()
+		all.Go(func() {
+			c.send("GET / HTTP/1.1", "Host: web.example.org", "")
+			c.status("GET", 200, "")
+		})
+	}
+	all.Wait()
+}
+
+// TestIdleAgesAreLearned: an instance closes idle connections after a while.
+// After a few seconds of requests none of them is sent over a connection that
+// is about to be closed.
+func TestIdleAgesAreLearned(t *testing.T) {
+	for _, after := range []time.Duration{time.Second, 2500 * time.Millisecond} {
+		t.Run(after.String(), func(t *testing.T) {
+			t.Parallel()
+			i := newClosing(t, after, "")
+			k := newStack(t, settings{})
+			k.service("web", []string{i.address}, "ingress.host=web.example.org")
+			k.awaitReady()
+			learned := func() time.Duration { return k.registry.Endpoints()[0].ClosesIdle }
+			for end := time.Now().Add(long); learned() == 0 && time.Now().Before(end); time.Sleep(after * 6 / 5) {
+				together(k, 3)
+			}
+			if got := learned(); got < after*8/10 || got > after*11/10 {
+				t.Fatalf("learned %v of an instance that closes after %v", got, after)
+			}
+			// One connection, as old as it may be, and none older.
+			together(k, 1)
+			before := i.conns.Load()
+			time.Sleep(after * 95 / 100)
+			together(k, 1)
+			if i.conns.Load() == before {
+				t.Errorf("a connection was used again right before its instance closes it")
+			}
+		})
+	}
+}
+
+// TestKeepAliveTimeoutIsHeeded holds reuse to what answers announce.
+func TestKeepAliveTimeoutIsHeeded(t *testing.T) {
+	for field, c := range map[string]struct {
+		pause time.Duration
+		again bool
+	}{
+		"timeout=0":             {0, false},
+		"timeout=1":             {950 * time.Millisecond, false},
+		"max=5, Timeout=1":      {950 * time.Millisecond, false},
+		"timeout=1, max=100":    {100 * time.Millisecond, true},
+		"timeout=60":            {950 * time.Millisecond, true},
+		"timeout":               {100 * time.Millisecond, true},
+		"timeout=-1":            {100 * time.Millisecond, true},
+		"timeout=x, timeout=0":  {100 * time.Millisecond, true},
+		"timeouts=0":            {100 * time.Millisecond, true},
+		"timeout=9999999999999": {100 * time.Millisecond, true},
+		"=,;, ,":                {100 * time.Millisecond, true},
+	} {
+		t.Run(strings.ReplaceAll(field, " ", "_"), func(t *testing.T) {
+			t.Parallel()
+			i := newClosing(t, 0, "Keep-Alive: "+field+"\r\n")
+			k := newStack(t, settings{})
+			k.service("web", []string{i.address}, "ingress.host=web.example.org")
+			k.awaitReady()
+			together(k, 1)
+			time.Sleep(c.pause)
+			together(k, 1)
+			if again := i.conns.Load() == 1; again != c.again {
+				t.Errorf("the connection was used again: %v, want %v", again, c.again)
+			}
+		})
+	}
+}
+
+// TestAReloadTeachesNothing: an instance closes connections of every age at
+// once, twice.
+func TestAReloadTeachesNothing(t *testing.T) {
+	i := newClosing(t, 0, "")
+	k := newStack(t, settings{registry: upstream.RegistryOptions{}})
+	k.service("web", []string{i.address}, "ingress.host=web.example.org")
+	k.awaitReady()
+	for range 2 {
+		for n := 6; n > 0; n-- { // the later ones use some of the earlier again
+			together(k, n)
+			time.Sleep(300 * time.Millisecond)
+		}
+		i.closeAll()
+		time.Sleep(1200 * time.Millisecond) // a sweep
+	}
+	if got := k.registry.Endpoints()[0].ClosesIdle; got != 0 {
+		t.Errorf("learned %v of an instance that never closes idle connections by age", got)
+	}
+}

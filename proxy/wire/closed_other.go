@@ -1,0 +1,8 @@
+//go:build !linux
+
+package wire
+
+import "time"
+
+// ClosedFor cannot tell here.
+func (c *Conn) ClosedFor() (time.Duration, bool) { return 0, false }

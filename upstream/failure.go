@@ -1,0 +1,96 @@
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"syscall"
+)
+
+// ErrConnect says that an instance's address could not be connected to, as
+// opposed to what may go wrong on the connection.
+var ErrConnect = errors.New("connect to instance")
+
+// ErrNoDescriptor says that no connection may be made: those that are open to
+// instances use up what is theirs of the process's file descriptors.
+var ErrNoDescriptor = errors.New("no file descriptor is left for a connection to an instance")
+
+// ErrHandshake is what every HandshakeError is.
+var ErrHandshake = errors.New("TLS handshake with instance")
+
+// HandshakeError says that an instance accepted a connection, and that TLS
+// failed on it.
+type HandshakeError struct {
+	// Address is the instance's, Name the server name that was sent and
+	// verified.
+	Address, Name string
+	// Cause says in a few words what is wrong, for people who may not know the
+	// address.
+	Cause string
+	// OfName says that the name may be what is wrong: another one might have got
+	// another certificate.
+	OfName bool
+	// Err is what the library says.
+	Err error
+}
+
+// Error tells what to do about it.
+func (e *HandshakeError) Error() string {
+	return fmt.Sprintf("%v %s as %q: %s: %v; give the name with tls-name or upstream-host, or trust any certificate with tls-verify=false",
+		ErrHandshake, e.Address, e.Name, e.Cause, e.Err)
+}
+
+// Unwrap returns ErrHandshake and the library's error.
+func (e *HandshakeError) Unwrap() []error { return []error{ErrHandshake, e.Err} }
+
+func handshakeError(t *Target, name string, err error) error {
+	cause, ofName := handshakeCause(name, err)
+	return &HandshakeError{Address: t.Address, Name: name, Cause: cause, OfName: ofName && t.TLSName == "", Err: err}
+}
+
+// handshakeCause puts what failed into words, and reports whether that depends
+// on the name.
+func handshakeCause(name string, err error) (cause string, ofName bool) {
+	var wrongName x509.HostnameError
+	var authority x509.UnknownAuthorityError
+	var invalid x509.CertificateInvalidError
+	var record tls.RecordHeaderError
+	var alert tls.AlertError
+	var timeout net.Error
+	switch {
+	case errors.As(err, &wrongName):
+		return "its certificate is not for " + name, true
+	case errors.As(err, &authority):
+		return "its certificate is of an unknown authority", true
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "its certificate has expired or is not valid yet", true
+	case errors.As(err, &invalid):
+		return "its certificate is not valid", true
+	case errors.As(err, &alert):
+		return "it refused the handshake", true
+	case errors.As(err, &record):
+		return "it does not speak TLS", false
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return "it did not answer the handshake in time", false
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return "it closed the connection in the handshake", false
+	}
+	return "the handshake failed", true
+}
+
+// localFailure reports whether err says nothing about whether the instance can
+// be reached: it is about this machine, or about TLS.
+func localFailure(err error) bool {
+	return !errors.Is(err, ErrConnect) ||
+		errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.ENOBUFS) ||
+		errors.Is(err, syscall.ENOMEM) || errors.Is(err, context.Canceled)
+}
+
+// noDescriptor reports whether the process or the machine has none left.
+func noDescriptor(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+}

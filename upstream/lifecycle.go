@@ -1,0 +1,130 @@
+package upstream
+
+import "time"
+
+// State is whether an Endpoint takes new requests.
+type State uint32
+
+// A new Endpoint is Probing until it accepts a connection, or until its check
+// passes; it goes back there when it refuses one or its check fails. One that
+// accepts requests and fails them is Ejected for a while, and Probing then. It
+// is Leaving once no table names it.
+const (
+	Probing State = iota
+	Ready
+	Ejected
+	Leaving
+)
+
+func (s State) String() string {
+	return [...]string{"probing", "ready", "ejected", "leaving"}[s]
+}
+
+// moves are the states that may follow each.
+var moves = [...][]State{
+	Probing: {Ready, Ejected, Leaving}, // reached, after or within its ejection
+	Ready:   {Probing, Ejected, Leaving},
+	Ejected: {Probing, Leaving}, // its time is over, or it cannot even be reached
+	Leaving: nil,
+}
+
+// phase is one stay of an Endpoint in a State. What was begun in one phase,
+// such as a probe, says nothing about the next: every move wants the phase that
+// it is to end.
+type phase uint64
+
+const stateBits = 2
+
+func (p phase) state() State { return State(p & (1<<stateBits - 1)) }
+
+// next is the phase that follows p.
+func (p phase) next(s State) phase { return (p>>stateBits+1)<<stateBits | phase(s) }
+
+func (e *Endpoint) phase() phase { return phase(e.current.Load()) }
+
+// State returns whether it takes new requests.
+func (e *Endpoint) State() State { return e.phase().state() }
+
+// move ends a phase, and reports whether it did: another move may have been
+// first. Cause is why the endpoint is not ready, empty when it is.
+func (e *Endpoint) move(from phase, to State, cause string) bool {
+	e.moving.Lock()
+	defer e.moving.Unlock()
+	return e.moveLocked(from, to, cause)
+}
+
+func (e *Endpoint) moveLocked(from phase, to State, cause string) bool {
+	if e.phase() != from {
+		return false
+	}
+	for _, s := range moves[from.state()] {
+		if s == to {
+			e.since.Store(time.Now().UnixNano())
+			e.storeCause(cause)
+			e.current.Store(uint64(from.next(to)))
+			e.registry.line.changed(e)
+			return true
+		}
+	}
+	return false
+}
+
+func (e *Endpoint) storeCause(cause string) {
+	if cause == "" {
+		e.cause.Store(nil)
+	} else {
+		e.cause.Store(&cause)
+	}
+}
+
+// explain tells why the endpoint is still not ready.
+func (e *Endpoint) explain(p phase, cause string) {
+	e.moving.Lock()
+	defer e.moving.Unlock()
+	if e.phase() == p {
+		e.storeCause(cause)
+	}
+}
+
+// reached ends the probing phase that a good probe was begun in, and returns the
+// state that follows: the endpoint is ready, unless it was lost within an
+// ejection that goes on. It is false when something else ended the phase.
+func (e *Endpoint) reached(from phase, now time.Time) (State, bool) {
+	e.moving.Lock()
+	defer e.moving.Unlock()
+	o := &e.outlier
+	if now.UnixNano() < o.until.Load() {
+		return Ejected, e.moveLocked(from, Ejected, "reached again, within an ejection")
+	}
+	if e.phase() == from {
+		o.readmit(now, e.registry.options.EjectAfter, e.registry.options.EjectTime)
+	}
+	return Ready, e.moveLocked(from, Ready, "")
+}
+
+// eject ends a ready phase for a time that doubles when it happens again soon.
+func (e *Endpoint) eject(from phase, now time.Time, cause string) (d time.Duration, ok bool) {
+	e.moving.Lock()
+	defer e.moving.Unlock()
+	if from.state() != Ready || !e.moveLocked(from, Ejected, cause) {
+		return 0, false
+	}
+	return e.outlier.begin(now, e.registry.options.EjectTime), true
+}
+
+// leave ends all phases.
+func (e *Endpoint) leave() {
+	for p := e.phase(); p.state() != Leaving && !e.move(p, Leaving, ""); p = e.phase() {
+	}
+}
+
+// lost ends a phase in which requests were taken: the endpoint cannot be reached
+// any more, as a connect begun in that phase has shown.
+func (e *Endpoint) lost(from phase, err error) {
+	if !e.move(from, Probing, err.Error()) {
+		return
+	}
+	e.registry.logState(e, "instance is unreachable", err)
+	e.closeIdle(time.Now().Add(time.Hour))
+	e.registry.prober.ask(e, false)
+}
