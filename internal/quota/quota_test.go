@@ -2,7 +2,6 @@ package quota_test
 
 import (
 	"math"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -38,28 +37,57 @@ func TestTakeIsAllOrNothing(t *testing.T) {
 	}
 }
 
-// TestAtTheSameTime: of two that ask for all but a bit of the limit at once, one
-// gets it, always; and the limit is never exceeded.
-func TestAtTheSameTime(t *testing.T) {
-	const rounds, limit = 2000, 100
+const rounds = 300000
+
+// TestNeverExceeded: of four that take the only one again and again, one has it.
+func TestNeverExceeded(t *testing.T) {
 	var q quota.Quota
-	for range rounds {
-		var start, got atomic.Int64
-		var both sync.WaitGroup
-		for range 2 {
-			both.Go(func() {
-				for start.Add(1); start.Load() < 2; {
-					runtime.Gosched()
+	var have atomic.Int64
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range rounds {
+				if !q.Take(1, 1) {
+					continue
 				}
-				if q.Take(60, limit) {
-					got.Add(1)
+				if n := have.Add(1); n > 1 {
+					t.Errorf("%d have the only one", n)
+					return
 				}
-			})
-		}
-		both.Wait()
-		if n := got.Load(); n != 1 || q.Taken() != 60 {
-			t.Fatalf("%d of two got 60 of 100, %d taken", n, q.Taken())
-		}
-		q.Give(60)
+				have.Add(-1)
+				q.Give(1)
+			}
+		})
 	}
+	all.Wait()
+	if n := q.Taken(); n != 0 && !t.Failed() {
+		t.Errorf("%d taken at the end", n)
+	}
+}
+
+// TestTheRefusedTakeNothing: one who asks for too much does not keep two others
+// from what is theirs.
+func TestTheRefusedTakeNothing(t *testing.T) {
+	var q quota.Quota
+	var all sync.WaitGroup
+	all.Go(func() {
+		for range rounds {
+			if q.Take(200, 120) {
+				t.Error("200 of 120 were taken")
+				return
+			}
+		}
+	})
+	for range 2 {
+		all.Go(func() {
+			for range rounds {
+				if !q.Take(60, 120) {
+					t.Error("60 of 120 were refused, though at most 60 were taken")
+					return
+				}
+				q.Give(60)
+			}
+		})
+	}
+	all.Wait()
 }

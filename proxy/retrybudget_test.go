@@ -1,0 +1,103 @@
+package proxy
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"serai/router"
+)
+
+// repeating is an exchange on a route, whose request may be repeated twice.
+func repeating(r *router.Route) *Exchange {
+	x := &Exchange{Route: r}
+	x.Head.Method = []byte("GET")
+	return x
+}
+
+func repeatingRoute() (*Proxy, *router.Route) {
+	p := &Proxy{}
+	p.options.setDefaults()
+	return p, &router.Route{Options: &router.RouteOptions{Retries: 2, Timeout: time.Minute}, Stats: router.NewStats()}
+}
+
+// TestRetryBudgetModel: of the requests in flight no more are being repeated than
+// the share, or the least number, allowed when each began to; and when they have
+// ended, none is.
+func TestRetryBudgetModel(t *testing.T) {
+	closed := &failure{processed: unknown}
+	rapid.Check(t, func(t *rapid.T) {
+		p, route := repeatingRoute()
+		var all, repeated []*Exchange
+		t.Repeat(map[string]func(*rapid.T){
+			"begin": func(*rapid.T) {
+				route.Stats.Begin()
+				all = append(all, repeating(route))
+			},
+			"fail": func(t *rapid.T) {
+				if len(all) == 0 {
+					t.Skip("nothing in flight")
+				}
+				x := rapid.SampledFrom(all).Draw(t, "request")
+				limit, repeats := max(3, len(all)/5), x.repeats
+				got := p.mayRetry(x, closed)
+				if want := repeats == 1 || repeats == 0 && len(repeated) < limit; got != want {
+					t.Fatalf("after %d repetitions, with %d of %d being repeated: %v, want %v", repeats, len(repeated), limit, got, want)
+				}
+				if got && repeats == 0 {
+					repeated = append(repeated, x)
+				}
+			},
+			"end": func(t *rapid.T) {
+				if len(all) == 0 {
+					t.Skip("nothing in flight")
+				}
+				x := rapid.SampledFrom(all).Draw(t, "request")
+				without := func(from []*Exchange) (rest []*Exchange) {
+					for _, other := range from {
+						if other != x {
+							rest = append(rest, other)
+						}
+					}
+					return rest
+				}
+				all, repeated = without(all), without(repeated)
+				x.endRetries()
+				route.Stats.Observe(0, &router.Observation{Status: 200})
+			},
+			"": func(t *rapid.T) {
+				if n := route.Stats.Retrying.Taken(); n != int64(len(repeated)) {
+					t.Fatalf("%d are being repeated and %d counted", len(repeated), n)
+				}
+			},
+		})
+	})
+}
+
+// TestRetryBudgetAtOnce has more fail at once than may be repeated.
+func TestRetryBudgetAtOnce(t *testing.T) {
+	closed := &failure{processed: unknown}
+	for range 2000 {
+		p, route := repeatingRoute()
+		var start, got atomic.Int64
+		var all sync.WaitGroup
+		for range 6 {
+			all.Go(func() {
+				for start.Add(1); start.Load() < 6; {
+					runtime.Gosched()
+				}
+				if p.mayRetry(repeating(route), closed) {
+					got.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		if n := got.Load(); n != 3 {
+			t.Fatalf("%d of six requests were repeated, want 3", n)
+		}
+	}
+}
