@@ -179,8 +179,7 @@ func TestManyInterimAnswers(t *testing.T) {
 		c.send("PROPFIND / HTTP/1.1", "Host: web.example.org", "")
 		p := o.next()
 		p.head()
-		p.write(strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", n))
-		p.ok("x")
+		p.write(strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", n) + "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
 		res, _ := c.answer("PROPFIND")
 		for res.StatusCode == http.StatusProcessing {
 			res, _ = c.answer("PROPFIND")
@@ -234,9 +233,11 @@ func TestRefusedHeadsAreLogged(t *testing.T) {
 			defer mu.Unlock()
 			return len(logged) == 1
 		})
+		mu.Lock()
 		if logged[0] != want {
 			t.Errorf("logged %q, want %q", logged[0], want)
 		}
 		logged = nil
+		mu.Unlock()
 	}
 }

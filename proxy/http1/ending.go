@@ -37,9 +37,9 @@ func (c *conn) finish() {
 	gone := c.gone
 	c.mu.Unlock()
 	switch {
-	case gone, c.ending == endAtOnce: // what is left is done by remove
 	case c.ending == endCut:
 		c.wire.Abort()
+	case gone, c.ending == endAtOnce: // what is left is done by remove
 	default:
 		c.wire.Finish(wire.Lingering{Bytes: lingerBytes, Quiet: lingerQuiet,
 			Longest: c.server.options.WriteIdle, Expected: c.ending == endExpecting})
