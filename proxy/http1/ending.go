@@ -40,7 +40,7 @@ func (c *conn) finish() {
 	case c.ending == endCut:
 		c.wire.Abort()
 	case gone, c.ending == endAtOnce: // what is left is done by remove
-	default:
+	case c.ending == endWhole, c.ending == endExpecting:
 		c.wire.Finish(wire.Lingering{Bytes: lingerBytes, Quiet: lingerQuiet,
 			Longest: c.server.options.WriteIdle, Expected: c.ending == endExpecting})
 	}
