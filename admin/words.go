@@ -26,6 +26,9 @@ func routeWords(r *router.Route) map[string]string {
 	if o.Sticky != "" {
 		words["sticky"] = o.Sticky
 	}
+	if o.RetryPost {
+		words["retry-post"] = "on"
+	}
 	if o.MaxBody > 0 {
 		words["max-body"] = sizeWord(o.MaxBody)
 	}

@@ -78,11 +78,11 @@ func (x *Exchange) cut(reason string) {
 }
 
 // serveUnrouted answers a request that no route takes.
-func (p *Proxy) serveUnrouted(x *Exchange, miss router.Miss) {
+func (p *Proxy) serveUnrouted(x *Exchange, table *router.Table, miss router.Miss) {
 	switch {
 	case miss == router.NoHost && p.wantsReady(x):
 		p.serveReady(x)
-	case p.options.Router.Current().Built.IsZero():
+	case table.Built.IsZero():
 		p.answer(x, 503, "starting", "the services are not known yet")
 	case miss == router.NoHost:
 		p.answer(x, 404, "no-host", "no route for this host")
@@ -150,14 +150,18 @@ func (p *Proxy) validated(x *Exchange) bool {
 	return true
 }
 
-// isAddress reports whether host is an IP address, with or without a port.
+// isAddress reports whether host is an IP address, with or without a port, in any
+// spelling that clients use; or nothing, as in HTTP/1.0.
 func isAddress(host []byte) bool {
 	s := string(host)
-	if _, err := netip.ParseAddrPort(s); err == nil {
-		return true
+	if h, port, ok := strings.Cut(s, ":"); ok && strings.Trim(port, "0123456789") == "" {
+		s = h
+	} else if i := strings.LastIndex(s, "]:"); i >= 0 {
+		s = s[:i]
 	}
-	_, err := netip.ParseAddr(strings.Trim(s, "[]"))
-	return err == nil
+	s = strings.TrimSuffix(strings.Trim(s, "[]"), ".")
+	_, err := netip.ParseAddr(s)
+	return s == "" || err == nil
 }
 
 // redirect answers with the route's redirection. A request that already is

@@ -45,12 +45,19 @@ func (x *Exchange) ClientIP() []byte {
 }
 
 // identifyClient finds the client behind a trusted peer: the last address of
-// X-Forwarded-For that is not itself a trusted proxy's.
+// X-Forwarded-For that is not itself a trusted proxy's; and what it speaks.
 func (p *Proxy) identifyClient(x *Exchange) {
 	x.Client = x.Peer.Addr()
-	x.trusted = p.trusts(x.Client)
-	if !x.trusted {
+	x.proto = plainHTTP
+	if x.Secure {
+		x.proto = secureHTTP
+	}
+	if !p.trusts(x.Client) {
 		return
+	}
+	x.believed = &p.believed
+	if said := protoOf(x.Header("x-forwarded-proto")); said != 0 {
+		x.proto = said
 	}
 	for i := len(x.Head.Fields) - 1; i >= 0; i-- {
 		f := &x.Head.Fields[i]

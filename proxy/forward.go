@@ -4,31 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"os"
-	"syscall"
 	"time"
 
 	"serai/proxy/wire"
 	"serai/upstream"
 )
-
-// failure is why an attempt brought no answer.
-type failure struct {
-	status int    // what the client is told when there is no further attempt
-	reason string // its short code
-	err    error
-	// unsent says that no byte of the request can have been processed, so
-	// that any request may be tried again.
-	unsent bool
-	// blame says that the instance accepted the request and failed it.
-	blame bool
-	// silent says that no byte of an answer came, so that an idempotent
-	// request may be tried again.
-	silent bool
-}
 
 // stale says that an idle connection was of no use: another one is taken.
 var stale = &failure{reason: "stale"}
@@ -42,15 +25,18 @@ func (p *Proxy) forward(x *Exchange) {
 		return
 	}
 	x.prepare()
-	defer p.endRetries(x)
+	if p.looped(x) {
+		return
+	}
+	defer x.endRetries()
 	for {
 		m := p.pick(x)
 		if m == nil {
 			return
 		}
-		x.Member = m
+		x.Member, x.picked = m, true
 		f := p.attempt(x, m)
-		x.Route.Pool.End(x.Now, m, x.outcome(f))
+		x.endPick(x.outcome(f))
 		if f == nil {
 			return
 		}
@@ -61,6 +47,12 @@ func (p *Proxy) forward(x *Exchange) {
 		}
 		x.Retries++
 	}
+}
+
+// endPick gives the member's place back.
+func (x *Exchange) endPick(o upstream.Outcome) {
+	x.picked = false
+	x.Route.Pool.End(x.Now, x.Member, o)
 }
 
 // outcome is what an attempt tells of its instance.
@@ -78,48 +70,6 @@ func (x *Exchange) outcome(f *failure) upstream.Outcome {
 		}
 	}
 	return o
-}
-
-// maxUnsent bounds the attempts of a request of which nothing was processed.
-const maxUnsent = 8
-
-// mayRetry decides whether the request may be tried again. A request that
-// cannot have been processed puts no load on anyone, and is bound neither by
-// the retries tag nor by the budget: a node that goes down would otherwise fail
-// the requests beyond it.
-func (p *Proxy) mayRetry(x *Exchange, f *failure) bool {
-	switch {
-	case x.upload.streaming != nil:
-		return false
-	case f.unsent:
-		return x.Retries < maxUnsent
-	case !f.silent || !idempotent(x.Head.Method) || x.repeats >= x.Route.Options.Retries:
-		return false
-	}
-	if p.retrying.Load() >= max(int64(p.options.RetryMin), int64(p.options.RetryShare*float64(p.inflight.Load()))) {
-		p.count("retry-budget")
-		return false
-	}
-	if x.repeats++; x.repeats == 1 {
-		p.retrying.Add(1)
-	}
-	return true
-}
-
-// endRetries gives the budget back.
-func (p *Proxy) endRetries(x *Exchange) {
-	if x.repeats > 0 {
-		p.retrying.Add(-1)
-	}
-}
-
-// idempotent reports whether a method may be repeated (RFC 9110 section 9.2.2).
-func idempotent(method []byte) bool {
-	switch string(method) {
-	case "GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE":
-		return true
-	}
-	return false
 }
 
 // fail tells the client that the request could not be answered.
@@ -158,7 +108,7 @@ func (p *Proxy) attempt(x *Exchange, m *upstream.Member) *failure {
 	stillThere := x.hold(nil)
 	x.stopUpload(conn)
 	x.Now = time.Now()
-	if f == nil && reusable && stillThere && x.upload.complete && len(conn.Buffered()) == 0 {
+	if f == nil && reusable && stillThere && x.upload.complete && len(conn.Buffered()) == 0 && !conn.Interrupted() {
 		m.Endpoint.Put(conn, x.Now)
 	} else {
 		conn.End()
@@ -172,11 +122,16 @@ func (p *Proxy) attempt(x *Exchange, m *upstream.Member) *failure {
 	return f
 }
 
+// shortestIdle is less than any server's timeout of idle connections.
+const shortestIdle = 250 * time.Millisecond
+
 // Short codes of more than one place.
 const (
 	reasonCut     = "upstream-cut"
 	reasonLost    = "upstream-lost"
 	reasonTimeout = "upstream-timeout"
+	// The TLS handshake with the instance failed.
+	reasonHandshake = "tls-failed"
 )
 
 var errClientGone = errors.New("the client left")
@@ -203,9 +158,9 @@ func (p *Proxy) connect(x *Exchange, m *upstream.Member) (*upstream.Conn, *failu
 		e.Unreachable(err)
 		reason := "connect-failed"
 		if !errors.Is(err, upstream.ErrConnect) {
-			reason = "tls-failed"
+			reason = reasonHandshake
 		}
-		return nil, &failure{status: 502, reason: reason, err: errors.New("no connection to the instance could be made"), unsent: true, silent: true}
+		return nil, &failure{status: 502, reason: reason, err: errors.New("no connection to the instance could be made"), processed: notSent, counted: reason == reasonHandshake}
 	}
 	return c, nil
 }
@@ -315,9 +270,12 @@ func (p *Proxy) awaitHead(x *Exchange, conn *upstream.Conn, sent time.Time) erro
 
 // explain tells what an attempt's error means for the client and for a retry.
 func (p *Proxy) explain(x *Exchange, conn *upstream.Conn, err error) *failure {
-	silent := x.FirstByte == 0
 	if uploadErr := x.uploadError(); uploadErr != nil {
 		return explainUpload(uploadErr)
+	}
+	processed := unknown
+	if x.FirstByte > 0 {
+		processed = settled
 	}
 	var refused *wire.Error
 	var field *wire.FieldError
@@ -325,7 +283,7 @@ func (p *Proxy) explain(x *Exchange, conn *upstream.Conn, err error) *failure {
 	case err == errClientGone:
 		return &failure{reason: "client-gone", err: err}
 	case x.cutOff():
-		return &failure{status: 502, reason: reasonLost, silent: silent, unsent: conn.Unreceived(x.sent()),
+		return &failure{status: 502, reason: reasonLost, processed: processed,
 			err: fmt.Errorf("%w: it does not acknowledge what it is sent", upstream.ErrConnect)}
 	case errors.As(err, &field):
 		return &failure{status: 502, reason: "bad-answer", blame: true, err: errors.New("the instance's answer is malformed: " + field.Err.Code + " in " + field.Where())}
@@ -336,29 +294,12 @@ func (p *Proxy) explain(x *Exchange, conn *upstream.Conn, err error) *failure {
 	case err == errSwitched:
 		return &failure{status: 502, reason: "bad-answer", blame: true, err: err}
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return &failure{status: 504, reason: reasonTimeout, blame: true, err: errors.New("the instance did not answer in time")}
+		return &failure{status: 504, reason: reasonTimeout, processed: processed, blame: true, err: errors.New("the instance did not answer in time")}
 	}
-	f := &failure{status: 502, reason: "upstream-closed", err: errors.New("the instance closed the connection before it answered"), silent: silent}
-	if silent && closed(err) {
-		// Most often the instance closed an idle connection while the request
-		// was on its way. For a request that must not be repeated its kernel
-		// tells: what it did not acknowledge, nobody has read.
-		f.unsent = conn.Reused && (idempotent(x.Head.Method) || conn.Unreceived(x.sent())) || unread(err, x.sent())
-	}
-	f.blame = !f.unsent || !conn.Reused
-	return f
-}
-
-// unread reports whether an error shows that the instance closed the connection
-// without reading a request of n bytes. A reset tells: a connection that is
-// closed with everything read ends with a FIN (RFC 1122 section 4.2.2.13). A
-// request that is larger than one read may have been read in part.
-func unread(err error, n int) bool {
-	const oneRead = 4 << 10
-	return errors.Is(err, syscall.ECONNRESET) && n <= oneRead
-}
-
-// closed reports whether err is how a closed connection shows.
-func closed(err error) bool {
-	return err == io.EOF || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	// An instance that closes connections which have been idle for too long may do
+	// so while a request is on its way: that is not its fault, though nobody can
+	// tell it from an instance that has read the request.
+	timedOut := conn.Idled >= shortestIdle && processed == unknown
+	return &failure{status: 502, reason: "upstream-closed", processed: processed, blame: !timedOut,
+		err: errors.New("the instance closed the connection before it answered")}
 }

@@ -3,8 +3,6 @@ package proxy
 import (
 	"bytes"
 	"math/rand/v2"
-	"net/netip"
-	"strconv"
 
 	"serai/proxy/wire"
 	"serai/router"
@@ -14,11 +12,16 @@ import (
 // forwarding is what an exchange works with on its way to an instance.
 type forwarding struct {
 	query      router.Query
-	trusted    bool // the peer's forwarding fields are believed
+	believed   *believed // of what the peer says; nil for nothing
+	proto      proto     // that the client speaks
 	ip         [16]byte
 	trailing   bool // the client takes trailers
 	tried      upstream.Tried
-	repeats    int      // attempts after one that may have been processed
+	logged     bool     // Options.Log has got it, or is getting it
+	observed   bool     // the route's statistics count the request as in flight
+	picked     bool     // the request has a place at Member
+	repeats    int      // attempts that are bound by the retries tag and the budget
+	hops       int      // how many serai the request has passed before this one
 	identified bool     // the request brought an ID of its own
 	requestID  [16]byte // otherwise the one made for it
 	out        []byte   // the request as sent: its head, and what came with it
@@ -29,19 +32,11 @@ type forwarding struct {
 }
 
 func (f *forwarding) reset() {
-	f.query, f.trusted, f.trailing = router.Query{}, false, false
-	f.tried, f.repeats = upstream.Tried{}, 0
+	f.query, f.believed, f.proto, f.trailing = router.Query{}, nil, 0, false
+	f.logged, f.observed, f.picked = false, false, false
+	f.tried, f.repeats, f.hops = upstream.Tried{}, 0, 0
 	f.identified, f.requestID = false, [16]byte{}
 	f.out, f.outBody, f.upload = f.out[:0], nil, upload{}
-}
-
-// secure reports whether the client speaks TLS, to us or to a trusted proxy in
-// front of us.
-func (x *Exchange) secure() bool {
-	if x.Secure || !x.trusted {
-		return x.Secure
-	}
-	return wire.EqualFold(bytes.TrimSpace(x.Header("x-forwarded-proto")), "https")
 }
 
 // prepare marks the request fields that are not sent on: those of the
@@ -70,8 +65,11 @@ func (x *Exchange) prepare() {
 			} else {
 				x.identified = true
 			}
-		case wire.Forwarded, wire.XForwardedFor, wire.XForwardedHost, wire.XForwardedPort, wire.XForwardedProto, wire.XForwardedPrefix, wire.XRealIP:
-			if !x.trusted {
+		case wire.XSeraiHops:
+			x.hops = max(x.hops, parseHops(f.Value))
+			f.Kind = wire.Dropped
+		case wire.Forwarded, wire.XForwardedFor, wire.XForwardedHost, wire.XForwardedPort, wire.XForwardedProto, wire.XForwardedPrefix, wire.XRealIP, wire.Vouched:
+			if !x.believed.field(f) {
 				f.Kind = wire.Dropped
 			}
 		default: // Host, TransferEncoding, Upgrade, KeepAlive, ProxyConnection, Lookalike
@@ -91,7 +89,7 @@ func dropNamed(fields []wire.Field, list []byte) {
 	}
 	for i := range fields {
 		switch f := &fields[i]; f.Kind {
-		case wire.Dropped, wire.Connection, wire.ContentLength, wire.TransferEncoding, wire.Host, wire.Trailer, wire.TE, wire.XRequestID:
+		case wire.Dropped, wire.Connection, wire.ContentLength, wire.TransferEncoding, wire.Host, wire.Trailer, wire.TE, wire.XRequestID, wire.XSeraiHops:
 		case wire.Upgrade: // decided by itself
 		default:
 			if hasName(list, f.Name) {
@@ -130,12 +128,13 @@ func (x *Exchange) appendHead(dst []byte, m *upstream.Member) []byte {
 		switch f := &h.Fields[i]; f.Kind {
 		case wire.Dropped:
 		case wire.Forwarded, wire.XForwardedFor, wire.XForwardedHost, wire.XForwardedPort, wire.XForwardedProto, wire.XForwardedPrefix, wire.XRealIP:
-			// Only a trusted peer's are left; they go into ours.
+			// Those left are believed; they go into ours.
 		default:
 			dst = wire.AppendField(dst, f.Name, f.Value)
 		}
 	}
 	dst = x.appendForwarded(dst, stripped)
+	dst = appendHops(dst, x.hops+1)
 	if !x.identified {
 		dst = append(dst, "X-Request-Id: "...)
 		dst = append(dst, x.requestID[:]...)
@@ -193,94 +192,6 @@ func appendTarget(dst []byte, h *wire.RequestHead, strip string) ([]byte, string
 		dst = append(dst, h.Query...)
 	}
 	return dst, strip
-}
-
-// appendForwarded appends what we say about the client. What a trusted peer
-// said is kept: lists are continued, single values stay.
-func (x *Exchange) appendForwarded(dst []byte, stripped string) []byte {
-	peer := x.Peer.Addr()
-	dst = append(dst, "X-Forwarded-For: "...)
-	dst = x.appendTrustedList(dst, wire.XForwardedFor)
-	dst = peer.AppendTo(dst)
-	dst = append(dst, "\r\nX-Forwarded-Proto: "...)
-	proto := "http"
-	if x.Secure {
-		proto = "https"
-	}
-	if v := x.trustedValue(wire.XForwardedProto); v != nil {
-		dst = append(dst, v...)
-	} else {
-		dst = append(dst, proto...)
-	}
-	dst = append(dst, "\r\nX-Forwarded-Host: "...)
-	if v := x.trustedValue(wire.XForwardedHost); v != nil {
-		dst = append(dst, v...)
-	} else {
-		dst = append(dst, x.Head.Host...)
-	}
-	dst = append(dst, "\r\nX-Forwarded-Port: "...)
-	if v := x.trustedValue(wire.XForwardedPort); v != nil {
-		dst = append(dst, v...)
-	} else {
-		dst = strconv.AppendUint(dst, uint64(x.Local.Port()), 10)
-	}
-	dst = append(dst, "\r\nX-Real-Ip: "...)
-	if v := x.trustedValue(wire.XRealIP); v != nil {
-		dst = append(dst, v...)
-	} else {
-		dst = x.Client.AppendTo(dst)
-	}
-	dst = append(dst, "\r\nForwarded: "...)
-	dst = x.appendTrustedList(dst, wire.Forwarded)
-	dst = append(dst, "for="...)
-	dst = appendNode(dst, peer)
-	dst = append(dst, ";host=\""...)
-	dst = append(dst, x.Head.Host...)
-	dst = append(dst, "\";proto="...)
-	dst = append(dst, proto...)
-	prefix := x.trustedValue(wire.XForwardedPrefix)
-	if stripped != "" || prefix != nil {
-		dst = append(dst, "\r\nX-Forwarded-Prefix: "...)
-		dst = append(dst, prefix...)
-		dst = append(dst, stripped...)
-	}
-	return append(dst, "\r\n"...)
-}
-
-// appendNode appends an address as RFC 7239 section 6 writes it.
-func appendNode(dst []byte, a netip.Addr) []byte {
-	if a.Is4() {
-		return a.AppendTo(dst)
-	}
-	dst = append(dst, "\"["...)
-	dst = a.AppendTo(dst)
-	return append(dst, "]\""...)
-}
-
-func (x *Exchange) trustedValue(k wire.Kind) []byte {
-	if !x.trusted {
-		return nil
-	}
-	for i := range x.Head.Fields {
-		if f := &x.Head.Fields[i]; f.Kind == k && len(f.Value) > 0 {
-			return f.Value
-		}
-	}
-	return nil
-}
-
-// appendTrustedList appends what a trusted peer said, and a comma.
-func (x *Exchange) appendTrustedList(dst []byte, k wire.Kind) []byte {
-	if !x.trusted {
-		return dst
-	}
-	for i := range x.Head.Fields {
-		if f := &x.Head.Fields[i]; f.Kind == k && len(f.Value) > 0 {
-			dst = append(dst, f.Value...)
-			dst = append(dst, ", "...)
-		}
-	}
-	return dst
 }
 
 // maxRequestID bounds a client's request ID, in bytes. A longer one is replaced.

@@ -27,8 +27,11 @@ import (
 type Options struct {
 	// Router has the current table. Required.
 	Router *router.Router
-	// TrustedProxies are the peers whose forwarding fields are believed.
+	// TrustedProxies are the peers whose X-Forwarded-For and -Proto are
+	// believed. TrustedFields are further fields of theirs that are sent on: see
+	// docs/forwarding.md.
 	TrustedProxies []netip.Prefix
+	TrustedFields  []string
 	// ReadyPath is answered by serai itself where no route takes it, empty
 	// for none. Ready says whether with 200 or with 503.
 	ReadyPath string
@@ -44,8 +47,10 @@ type Options struct {
 	Limits wire.Limits
 	// MaxInterim bounds the 1xx answers before the final one, 64.
 	MaxInterim int
-	// RetryShare bounds the retries by the share of the requests in flight,
-	// 0.2; at least RetryMin of them, 3, are always allowed.
+	// MaxHops bounds how often a request may pass serai, 8.
+	MaxHops int
+	// RetryShare bounds the retries of a route by the share of its requests in
+	// flight, 0.2; at least RetryMin of them, 3, are always allowed.
 	RetryShare float64
 	RetryMin   int
 	// RequestBodyIdle bounds each wait for more of a request's body, 30s.
@@ -74,6 +79,12 @@ func (o *Options) Validate() error {
 	if o.MaxInterim < 0 {
 		errs = append(errs, fmt.Errorf("limit of 1xx answers %d is negative", o.MaxInterim))
 	}
+	if _, err := newBelieved(o.TrustedFields); err != nil {
+		errs = append(errs, err)
+	}
+	if o.MaxHops < 0 {
+		errs = append(errs, fmt.Errorf("max hops %d is negative", o.MaxHops))
+	}
 	if o.RetryShare < 0 || o.RetryShare > 1 {
 		errs = append(errs, fmt.Errorf("retry share %v is not between 0 and 1", o.RetryShare))
 	}
@@ -83,6 +94,7 @@ func (o *Options) Validate() error {
 func (o *Options) setDefaults() {
 	setDefault(&o.Limits, wire.DefaultLimits())
 	setDefault(&o.MaxInterim, 64)
+	setDefault(&o.MaxHops, 8)
 	setDefault(&o.RetryShare, 0.2)
 	setDefault(&o.RetryMin, 3)
 	setDefault(&o.RequestBodyIdle, 30*time.Second)
@@ -105,8 +117,8 @@ func setDefault[T comparable](v *T, d T) {
 // called at the same time.
 type Proxy struct {
 	options  Options
+	believed believed
 	inflight atomic.Int64
-	retrying atomic.Int64
 	reasons  sync.Map // string -> *atomic.Uint64
 }
 
@@ -116,7 +128,8 @@ func New(o Options) (*Proxy, error) {
 		return nil, fmt.Errorf("proxy options: %w", err)
 	}
 	o.setDefaults()
-	return &Proxy{options: o}, nil
+	b, _ := newBelieved(o.TrustedFields) // Validate has tried
+	return &Proxy{options: o, believed: b}, nil
 }
 
 // Serve answers one request. When it returns, the answer has been handed to
@@ -124,8 +137,9 @@ func New(o Options) (*Proxy, error) {
 func (p *Proxy) Serve(x *Exchange) {
 	p.inflight.Add(1)
 	defer p.inflight.Add(-1)
+	defer p.contain(x)
 	p.identifyClient(x)
-	// Balancers check an address; no route for any host is to hide it.
+	// Balancers check an address, or name no host at all.
 	if p.wantsReady(x) && isAddress(x.Head.Host) {
 		p.serveReady(x)
 		p.log(x)
@@ -135,29 +149,43 @@ func (p *Proxy) Serve(x *Exchange) {
 		p.log(x)
 		return
 	}
+	table := p.options.Router.Current()
 	query := &x.query
 	*query = router.Query{Host: x.Head.Host, Method: x.Head.Method, Path: x.Head.Path, RawQuery: x.Head.Query, Attributes: x}
-	route, miss := p.options.Router.Current().Lookup(query)
+	route, miss := table.Lookup(query)
 	if route == nil {
-		p.serveUnrouted(x, miss)
+		p.serveUnrouted(x, table, miss)
+		p.log(x)
+		return
+	}
+	if route.Host == "*" && p.wantsReady(x) { // no route for any host is to hide it
+		p.serveReady(x)
 		p.log(x)
 		return
 	}
 	x.Route = route
 	route.Stats.Begin()
+	x.observed = true
 	if r := route.Options.Redirect; r != nil {
 		p.redirect(x, r)
 	} else {
 		p.forward(x)
 	}
-	route.Stats.Observe(x.Shard, &router.Observation{
-		Status: x.Status, Duration: x.Now.Sub(x.Start), BytesIn: x.BytesIn,
-		BytesOut: x.BytesOut, Retries: x.Retries, Upgraded: x.Upgraded,
-	})
+	x.observe()
 	p.log(x)
 }
 
+// observe counts the request, which has ended, for its route.
+func (x *Exchange) observe() {
+	x.observed = false
+	x.Route.Stats.Observe(x.Shard, &router.Observation{
+		Status: x.Status, Duration: x.Now.Sub(x.Start), BytesIn: x.BytesIn,
+		BytesOut: x.BytesOut, Retries: x.Retries, Upgraded: x.Upgraded,
+	})
+}
+
 func (p *Proxy) log(x *Exchange) {
+	x.logged = true
 	if x.Reason != "" {
 		p.count(x.Reason)
 	}

@@ -75,9 +75,6 @@ func (x *Exchange) appendFirst(dst []byte) (out, body []byte) {
 	return dst, nil
 }
 
-// sent returns how many bytes of the request roundTrip has sent, or tried to.
-func (x *Exchange) sent() int { return len(x.out) + len(x.outBody) }
-
 // trailers returns the request's trailers without those that would frame,
 // route or vouch for the request (RFC 9110 section 6.5.1).
 func (x *Exchange) trailers() []wire.Field { return filterTrailers(x.Body.Trailers()) }
@@ -100,7 +97,7 @@ func (p *Proxy) stream(x *Exchange, conn *upstream.Conn) {
 	go func() {
 		defer close(s.done)
 		defer pipe.Close()
-		err := p.copyBody(x, s, conn, pipe)
+		err := p.containUpload(x, func() error { return p.copyBody(x, s, conn, pipe) })
 		s.mu.Lock()
 		s.finished, s.err = true, err
 		s.mu.Unlock()
@@ -202,6 +199,9 @@ func (x *Exchange) stopUpload(conn *upstream.Conn) {
 	<-s.done
 	x.BytesIn = s.bytes
 	x.upload.complete = s.err == nil
+	if s.err == errPanicked {
+		x.Reason = reasonPanic
+	}
 }
 
 // finishUpload waits for the whole request to be sent: the other protocol begins
@@ -258,6 +258,8 @@ func explainUpload(err error) *failure {
 	switch {
 	case errors.As(err, &refused) && refused != wire.ErrBodyCut:
 		return &failure{status: refused.Status, reason: refused.Code, err: errors.New(refused.Detail)}
+	case err == errPanicked:
+		return &failure{reason: reasonPanic, err: err}
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return &failure{status: 408, reason: "body-timeout", err: errors.New("the request's body did not come in time")}
 	}

@@ -43,8 +43,10 @@ type RouteOptions struct {
 	// Timeout bounds the wait for the first byte of the answer's head,
 	// BodyIdle each further wait.
 	Timeout, BodyIdle time.Duration
-	// Retries is the number of further attempts, 0 to 10.
-	Retries int
+	// Retries is the number of further attempts, 0 to 10. RetryPost allows
+	// them whatever the method.
+	Retries   int
+	RetryPost bool
 	// MaxBody bounds a request's body in bytes; 0 means no limit.
 	MaxBody int64
 	// Redirect answers instead of the instances, nil for none. With TLSOnly it

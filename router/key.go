@@ -72,6 +72,7 @@ func keys() []key {
 		{Key{"check-status", "N or N-N", "statuses of a good answer", "200-399"}, parseCheckStatus, nil},
 		{Key{"wait", "DURATION", "how long requests wait when no instance is ready; 0s does not wait", "10s"}, parseWait, nil},
 		{Key{"retries", "0 to 10", "further attempts, each on another instance, only where it is safe", "1"}, parseRetries, []string{"retry", "attempts"}},
+		{Key{"retry-post", "on, off", "`on`: requests of this route may be repeated whatever their method, although the instance may have done what they ask", "off"}, parseRetryPost, []string{"retry-non-idempotent"}},
 		{Key{"timeout", "DURATION", "time to the first byte of the response head", "60s"}, parseTimeout, []string{"response-timeout", "read-timeout"}},
 		{Key{"body-idle", "DURATION", "time of each further wait for the response", "60s"}, parseBodyIdle, []string{"idle-timeout"}},
 		{Key{"max-body", "SIZE", "largest request body; 413 beyond", "none"}, parseMaxBody, []string{"body-size", "max-body-size", "client-max-body-size"}},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -33,6 +34,15 @@ type Options struct {
 	// HTTPSOnly redirects plain HTTP of every route to https, except those with
 	// tls=off and those with a redirection of their own.
 	HTTPSOnly bool
+	// Networks are where instances may be; none means everywhere that a service
+	// can be. NoLoopback refuses what Nomad registers on a loopback address, which
+	// is another machine on each node.
+	Networks   []netip.Prefix
+	NoLoopback bool
+	// Own names what of serai's own listens at an address, such as "the listener
+	// http", empty for nothing: an instance there would lead back to serai. Nil
+	// knows of nothing.
+	Own func(netip.AddrPort) string
 	// Now is the clock, time.Now.
 	Now func() time.Time
 	// Logger gets what is refused, once; nil discards it.
@@ -63,6 +73,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Linger == 0 {
 		o.Linger = time.Minute
+	}
+	if o.Own == nil {
+		o.Own = func(netip.AddrPort) string { return "" }
 	}
 	if o.Now == nil {
 		o.Now = time.Now

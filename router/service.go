@@ -3,8 +3,6 @@ package router
 import (
 	"cmp"
 	"encoding/binary"
-	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -239,31 +237,6 @@ func (c *compilation) member(instance *discovery.Instance, address string, o *In
 		Node: instance.NodeID, Datacenter: instance.Datacenter, Strip: o.Strip, Host: host,
 		Alloc: instance.AllocID, Service: instance.ServiceName, ID: instance.ID,
 	}
-}
-
-// address returns what is dialled, or why nothing can be.
-//
-// A registration may hold any address. One that means something else on each
-// machine would let a team reach what is none of theirs: the metadata service
-// of the cloud (link-local), or what listens on the loopback of every node.
-func (c *compilation) address(instance *discovery.Instance) (string, *flaw) {
-	if instance.Port < 1 || instance.Port > 65535 {
-		return "", &flaw{fmt.Sprintf("the instance has port %d", instance.Port), "a port label in the service block, and that port in the network block"}
-	}
-	if instance.Address == "" {
-		return "", &flaw{"the instance has no address", "address_mode host or alloc, or a network block"}
-	}
-	ip, err := netip.ParseAddr(instance.Address)
-	ip = ip.Unmap()
-	switch {
-	case err != nil || ip.Zone() != "":
-		return "", &flaw{fmt.Sprintf("address %s is not an IP address", quote(instance.Address)), "an IP address; serai does not resolve names"}
-	case ip.IsUnspecified() || ip.IsMulticast() || ip.IsLinkLocalUnicast() || ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-		return "", &flaw{fmt.Sprintf("address %s is not one that a service can have", ip), "a unicast address that is the same machine for every node"}
-	case ip.IsLoopback() && instance.NodeID != "" && c.options.Node != "" && instance.NodeID != c.options.Node:
-		return "", &flaw{fmt.Sprintf("address %s is the loopback of another node", ip), "an address that other nodes reach"}
-	}
-	return netip.AddrPortFrom(ip, uint16(instance.Port)).String(), nil
 }
 
 // linger returns what stays of a route that no instance asks for: the route

@@ -4,6 +4,8 @@ import (
 	"runtime"
 	"sync/atomic"
 	"time"
+
+	"serai/internal/quota"
 )
 
 // Stats counts what happened on one named route. It outlives tables: the
@@ -13,6 +15,9 @@ import (
 // The counters are sharded, so that cores do not fight over a cache line, and
 // made with the first request, so that a route nobody calls costs nothing.
 type Stats struct {
+	// Retrying counts the requests that are being repeated: see proxy.
+	Retrying quota.Quota
+
 	inflight atomic.Int64
 	shards   atomic.Pointer[[]statsShard]
 }
@@ -46,6 +51,9 @@ func NewStats() *Stats { return &Stats{} }
 
 // Begin counts a request as in flight until Observe.
 func (s *Stats) Begin() { s.inflight.Add(1) }
+
+// Inflight returns the number of requests in flight.
+func (s *Stats) Inflight() int64 { return s.inflight.Load() }
 
 // Observe ends a request. Shard is any number that requests on one core tend
 // to share.

@@ -292,6 +292,11 @@ func parseRetries(d *draft, value string) (f *flaw) {
 	return f
 }
 
+func parseRetryPost(d *draft, value string) (f *flaw) {
+	d.Options.RetryPost, f = choose(value, map[string]bool{"on": true, "off": false})
+	return f
+}
+
 func parseTimeout(d *draft, value string) (f *flaw) {
 	d.Options.Timeout, f = duration(value, time.Millisecond, longest)
 	return f

@@ -14,6 +14,8 @@ type Conn struct {
 	Endpoint *Endpoint
 	// Reused says that it has been idle.
 	Reused bool
+	// Idled is for how long, 0 for a new one.
+	Idled time.Duration
 
 	idleSince time.Time
 }
@@ -41,7 +43,7 @@ func (e *Endpoint) Get(now time.Time) *Conn {
 		e.idle[n-1] = nil
 		e.idle = e.idle[:n-1]
 		e.mu.Unlock()
-		if now.Sub(c.idleSince) < e.registry.options.IdleTimeout {
+		if c.Idled = now.Sub(c.idleSince); c.Idled < e.registry.options.IdleTimeout {
 			c.Reused = true
 			return c
 		}

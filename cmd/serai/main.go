@@ -57,8 +57,12 @@ type exit int
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) (err error) {
 	var c commands
 	defer func() {
-		if _, ok := recover().(exit); ok {
+		switch cause := recover().(type) {
+		case nil:
+		case exit:
 			err = nil
+		default:
+			panic(cause) // the stack of the first one is printed too
 		}
 	}()
 	parsed, err := parse(&c, args, getenv, stdout, stderr)

@@ -226,6 +226,7 @@ func normal(b []byte, client, address string) []byte {
 	_, port, _ := net.SplitHostPort(address)
 	b = bytes.ReplaceAll(b, []byte(client), []byte("CLIENT"))
 	b = bytes.ReplaceAll(b, []byte("X-Forwarded-Port: "+port), []byte("X-Forwarded-Port: PORT"))
+	b = bytes.ReplaceAll(b, []byte("X-Serai-Hops: 1\r\n"), nil) // every request has it
 	return changing.ReplaceAll(b, []byte("$1: ...\r"))
 }
 

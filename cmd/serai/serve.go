@@ -21,21 +21,23 @@ type serveCommand struct {
 
 	ReusePort bool `help:"Let another serai listen on the same addresses, which takes over when this one stops (SO_REUSEPORT)." group:"Listeners"`
 
-	Services   string   `help:"Static instances besides Nomad's: a JSON array of Nomad ServiceRegistration objects, re-read when it changes." placeholder:"FILE" group:"Discovery"`
-	NoNomad    bool     `name:"no-nomad" help:"Static instances only." group:"Discovery"`
-	Namespaces []string `default:"*" help:"Namespaces that are watched: names, globs, and !name for those that are not." placeholder:"NAME,..." group:"Discovery"`
-	Class      string   `help:"Ingress class: only routes whose class tag is the same are served." placeholder:"NAME" group:"Discovery"`
-	TagPrefix  string   `default:"ingress" help:"What our tags begin with." placeholder:"WORD" group:"Discovery"`
-	StateDir   string   `help:"Directory where the last known services and certificates are kept, for a start while Nomad is away; with --cert-store=file, all that belongs to certificates." placeholder:"DIR" group:"Discovery"`
-	Linger     duration `default:"60s" help:"How long a route whose last instance has gone makes requests wait for the next one." group:"Discovery"`
-	Node       string   `help:"ID of the node that this serai runs on, for prefer=node: $${node.unique.id} in a job." placeholder:"ID" group:"Discovery"`
-	Datacenter string   `help:"Datacenter that this serai runs in, for prefer=datacenter; NOMAD_DC when empty." placeholder:"NAME" group:"Discovery"`
+	Services         string   `help:"Static instances besides Nomad's: a JSON array of Nomad ServiceRegistration objects, re-read when it changes." placeholder:"FILE" group:"Discovery"`
+	NoNomad          bool     `name:"no-nomad" help:"Static instances only." group:"Discovery"`
+	Namespaces       []string `default:"*" help:"Namespaces that are watched: names, globs, and !name for those that are not." placeholder:"NAME,..." group:"Discovery"`
+	Class            string   `help:"Ingress class: only routes whose class tag is the same are served." placeholder:"NAME" group:"Discovery"`
+	TagPrefix        string   `default:"ingress" help:"What our tags begin with." placeholder:"WORD" group:"Discovery"`
+	StateDir         string   `help:"Directory where the last known services and certificates are kept, for a start while Nomad is away; with --cert-store=file, all that belongs to certificates." placeholder:"DIR" group:"Discovery"`
+	UpstreamNetworks []cidr   `help:"Networks that instances may be in; when empty, all but loopback addresses in a cluster whose nodes have others. Metadata services, serai and Nomad themselves are never in them." placeholder:"CIDR,..." group:"Discovery"`
+	Linger           duration `default:"60s" help:"How long a route whose last instance has gone makes requests wait for the next one." group:"Discovery"`
+	Node             string   `help:"ID of the node that this serai runs on, for prefer=node: $${node.unique.id} in a job." placeholder:"ID" group:"Discovery"`
+	Datacenter       string   `help:"Datacenter that this serai runs in, for prefer=datacenter; NOMAD_DC when empty." placeholder:"NAME" group:"Discovery"`
 
 	TrustedProxies    []cidr   `help:"Peers whose X-Forwarded-For and -Proto are believed." placeholder:"CIDR,..." group:"Clients"`
+	TrustedFields     []string `help:"Further fields of trusted proxies that are sent on, such as X-Forwarded-Host; without it they are made anew or dropped, since balancers pass on what strangers send: docs/forwarding.md." placeholder:"NAME,..." group:"Clients"`
 	ProxyProtocolFrom []cidr   `help:"Peers that may begin with a PROXY protocol header, v1 or v2." placeholder:"CIDR,..." group:"Clients"`
 	AccessLog         string   `default:"off" help:"off, stdout or a file: one JSON line for each request." placeholder:"off|stdout|FILE" group:"Clients"`
 	AccessLogSample   float64  `default:"1" help:"Share of the requests that get a line. Those that ended in a 5xx, or that serai answered itself or cut off, always do." group:"Clients"`
-	ReadyPath         string   `default:"/.serai/ready" help:"Path that tells load balancers whether to send requests here, where Host is an address or no route's." placeholder:"PATH" group:"Clients"`
+	ReadyPath         string   `default:"/.serai/ready" help:"Path that tells load balancers whether to send requests here, where Host is an address, empty, or no service claims it by name." placeholder:"PATH" group:"Clients"`
 	DrainDelay        duration `default:"10s" help:"On a stop: how long requests are still accepted while the ready path already fails." group:"Clients"`
 	DrainTimeout      duration `default:"20s" help:"On a stop: how long what is in flight may take after that." group:"Clients"`
 
@@ -68,7 +70,8 @@ type serveCommand struct {
 	ConnectTimeout          duration `default:"2s" help:"Time of a connect to an instance." group:"Limits"`
 	UpstreamIdle            duration `default:"4s" help:"How long an unused connection to an instance is kept." group:"Limits"`
 	UpstreamMaxIdle         int      `default:"2048" help:"Unused connections that are kept to one instance." group:"Limits"`
-	RetryShare              float64  `default:"0.2" help:"Retries under way, as a share of the requests in flight." group:"Limits"`
+	RetryShare              float64  `default:"0.2" help:"Requests of a route that are being repeated, as a share of its requests in flight; 3 always may." group:"Limits"`
+	MaxHops                 int      `default:"8" help:"How often a request may pass a serai; one more is a loop and is answered 508." group:"Limits"`
 
 	EjectAfter    int      `default:"5" help:"Failures in a row (answers that were cut, malformed, too late or never came) after which an instance is left alone for a while; 0 for never." group:"Instances"`
 	EjectShare    float64  `default:"0" help:"Share of 5xx among an instance's answers, such as 0.5, above which it is left alone too; 0 for never." group:"Instances"`
@@ -121,6 +124,9 @@ func (c *serveCommand) validate() error {
 	if c.MaxWaitingBytes < 1 {
 		errs = append(errs, fmt.Errorf("--max-waiting-bytes=%d is not at least 1", c.MaxWaitingBytes))
 	}
+	if c.MaxHops < 1 {
+		errs = append(errs, fmt.Errorf("--max-hops=%d is not at least 1", c.MaxHops))
+	}
 	if c.MaxFields < 1 || c.MaxTarget < 1 || c.MaxHead < 1 {
 		errs = append(errs, errors.New("--max-head, --max-fields and --max-target want at least 1"))
 	}
@@ -159,12 +165,18 @@ type cidr netip.Prefix
 // UnmarshalText reads an address or a prefix.
 func (c *cidr) UnmarshalText(text []byte) error {
 	if a, err := netip.ParseAddr(string(text)); err == nil {
+		a = a.Unmap()
 		*c = cidr(netip.PrefixFrom(a, a.BitLen()))
 		return nil
 	}
 	p, err := netip.ParsePrefix(string(text))
 	if err != nil {
 		return fmt.Errorf("%q is not an address or CIDR such as 10.0.0.0/8", text)
+	}
+	// Addresses are compared as IPv4 where they are: ::ffff:10.0.0.0/104 is
+	// 10.0.0.0/8.
+	if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
 	}
 	*c = cidr(p.Masked())
 	return nil

@@ -44,6 +44,7 @@ type system struct {
 	obtain    obtainer         // nil when no certificate is obtained
 	shared    bool             // its store is Nomad's
 	admin     *admin.Admin
+	own       ownAddresses
 	traffic   []*listener
 	adminPort net.Listener // nil when it is off
 
@@ -80,7 +81,7 @@ func newSystem(c *serveCommand, env *environment, logger *slog.Logger) (s *syste
 	s.builder, err = router.NewBuilder(s.router, router.Options{
 		Registry: s.registry, Prefix: c.TagPrefix, Class: c.Class, Node: c.Node,
 		Datacenter: cmp.Or(c.Datacenter, env.getenv("NOMAD_DC")), Owners: c.namespaceHosts,
-		Linger: c.Linger.value(), HTTPSOnly: c.HTTPSOnly, Logger: logger,
+		Linger: c.Linger.value(), HTTPSOnly: c.HTTPSOnly, Networks: prefixes(c.UpstreamNetworks), NoLoopback: nodeHasAddress(env.getenv), Own: s.own.name, Logger: logger,
 	})
 	errs = append(errs, err)
 	sources, err = s.newSource()
@@ -89,8 +90,8 @@ func newSystem(c *serveCommand, env *environment, logger *slog.Logger) (s *syste
 	s.accessLog, err = s.openAccessLog()
 	errs = append(errs, err)
 	o := proxy.Options{
-		Router: s.router, TrustedProxies: prefixes(c.TrustedProxies), ReadyPath: c.ReadyPath,
-		Ready: func() bool { return status() }, Limits: limits, MaxInterim: c.MaxInterim, RetryShare: c.RetryShare, Splice: c.Splice,
+		Router: s.router, TrustedProxies: prefixes(c.TrustedProxies), TrustedFields: c.TrustedFields, ReadyPath: c.ReadyPath,
+		Ready: func() bool { return status() }, Limits: limits, MaxInterim: c.MaxInterim, RetryShare: c.RetryShare, MaxHops: c.MaxHops, Splice: c.Splice,
 		RequestBodyIdle: c.BodyIdle.value(), WriteIdle: c.WriteIdle.value(), Logger: logger,
 	}
 	if s.accessLog != nil {
@@ -241,6 +242,7 @@ func (s *system) listen(limits wire.Limits) error {
 		if err != nil {
 			return err
 		}
+		s.own.add(name, port)
 		s.traffic = append(s.traffic, &listener{name, server, wrap(port)})
 		return nil
 	}
@@ -261,7 +263,9 @@ func (s *system) listen(limits wire.Limits) error {
 		return nil
 	}
 	var err error
-	s.adminPort, err = bind(s.Admin, "admin", s.ReusePort, s.WriteIdle.value())
+	if s.adminPort, err = bind(s.Admin, "admin", s.ReusePort, s.WriteIdle.value()); err == nil {
+		s.own.add("admin", s.adminPort)
+	}
 	return err
 }
 

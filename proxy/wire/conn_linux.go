@@ -356,14 +356,6 @@ func (c *Conn) Dead() bool {
 	return ok && info.State == tcpClose
 }
 
-// Unreceived reports whether it is sure that the peer's kernel took nothing of
-// the last n bytes written, more than one: none of them was acknowledged.
-func (c *Conn) Unreceived(n int) bool {
-	info, ok := c.tcpInfo()
-	// The SYN counts as one acknowledged byte, and as none sent.
-	return ok && n > 1 && int64(n)-1 <= int64(info.Bytes_sent)-int64(info.Bytes_retrans)-int64(info.Bytes_acked)
-}
-
 // Lost reports whether the way to the peer seems to be cut: what was written
 // has been sent again and again without being acknowledged. It may be called
 // while another goroutine uses c.

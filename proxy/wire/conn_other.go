@@ -31,9 +31,6 @@ func (c *Conn) PeerGone() bool { return false }
 // Dead cannot tell here.
 func (c *Conn) Dead() bool { return false }
 
-// Unreceived cannot tell here.
-func (c *Conn) Unreceived(int) bool { return false }
-
 // Lost cannot tell here.
 func (c *Conn) Lost() bool { return false }
 

@@ -1,6 +1,9 @@
 package wire
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // Field is one line of a head or of a trailer section. Both slices point into
 // the buffer it was parsed from.
@@ -42,15 +45,34 @@ const (
 	XForwardedProto
 	XRealIP
 	XRequestID
+	XSeraiHops
+	// Vouched is a field that frameworks believe to come from a proxy, and that
+	// a stranger must not send: see vouchedNames.
+	Vouched
 
 	// Fields that a proxy reads.
 	Cookie
 	Date
 )
 
+// vouchedNames are the fields of kind Vouched: what frameworks, gateways and
+// content networks say of the client, or of the address that it asked for.
+var vouchedNames = []string{
+	"cf-connecting-ip", "client-ip", "fastly-client-ip", "forwarded-for", "front-end-https", "true-client-ip", "x-client-ip",
+	"x-cluster-client-ip", "x-forwarded", "x-forwarded-by", "x-forwarded-protocol", "x-forwarded-scheme", "x-forwarded-server",
+	"x-forwarded-ssl", "x-host", "x-original-host", "x-original-url", "x-remote-addr", "x-remote-ip", "x-rewrite-url", "x-scheme",
+	"x-url-scheme",
+}
+
+// VouchedNames returns the names of the fields of kind Vouched, in lower case.
+func VouchedNames() []string { return slices.Clone(vouchedNames) }
+
+// longestName is the length of the longest name of a kind, and one more.
+const longestName = 21
+
 // names are the lower-case names of the kinds, by length so that a lookup
 // compares few of them.
-var names = func() (t [20][]namedKind) {
+var names = func() (t [longestName][]namedKind) {
 	for name, kind := range map[string]Kind{
 		"host": Host, "connection": Connection, "content-length": ContentLength,
 		"transfer-encoding": TransferEncoding, "te": TE, "trailer": Trailer,
@@ -58,9 +80,12 @@ var names = func() (t [20][]namedKind) {
 		"expect": Expect, "forwarded": Forwarded, "x-forwarded-for": XForwardedFor,
 		"x-forwarded-host": XForwardedHost, "x-forwarded-port": XForwardedPort,
 		"x-forwarded-prefix": XForwardedPrefix, "x-forwarded-proto": XForwardedProto,
-		"x-real-ip": XRealIP, "x-request-id": XRequestID, "cookie": Cookie, "date": Date,
+		"x-real-ip": XRealIP, "x-request-id": XRequestID, "x-serai-hops": XSeraiHops, "cookie": Cookie, "date": Date,
 	} {
 		t[len(name)] = append(t[len(name)], namedKind{name, kind})
+	}
+	for _, name := range vouchedNames {
+		t[len(name)] = append(t[len(name)], namedKind{name, Vouched})
 	}
 	return t
 }()
@@ -92,7 +117,7 @@ func lookalike(name []byte) bool {
 	if len(name) >= len(names) {
 		return false
 	}
-	var plain [20]byte
+	var plain [longestName]byte
 	for i, b := range name {
 		if class[b]&classHost == 0 || b == '.' || b == '_' || b == '~' {
 			b = '-'

@@ -1,0 +1,246 @@
+package proxy
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"serai/proxy/wire"
+)
+
+// What an instance is told of its client (docs/forwarding.md): X-Forwarded-For,
+// -Proto, -Host, -Port, -Prefix, X-Real-Ip and Forwarded (RFC 7239). Of a trusted
+// peer X-Forwarded-For and -Proto are believed. All else is made here, unless the
+// operator names it: balancers add to the first two and pass on whatever a
+// stranger sends in the others.
+
+// proto is what a client speaks: to us, or to a trusted proxy in front of us.
+type proto uint8
+
+const (
+	plainHTTP proto = iota + 1
+	secureHTTP
+)
+
+func (p proto) String() string {
+	if p == secureHTTP {
+		return "https"
+	}
+	return "http"
+}
+
+// defaultPort is the port of a URL that names none.
+func (p proto) defaultPort() uint16 {
+	if p == secureHTTP {
+		return 443
+	}
+	return 80
+}
+
+// protoOf reads X-Forwarded-Proto. Of a list the first element counts: what the
+// client spoke to the first of several proxies. It is 0 for what says nothing.
+func protoOf(value []byte) proto {
+	first, _, _ := bytes.Cut(value, []byte(","))
+	switch first = bytes.TrimSpace(first); {
+	case wire.EqualFold(first, "https"), wire.EqualFold(first, "wss"):
+		return secureHTTP
+	case wire.EqualFold(first, "http"), wire.EqualFold(first, "ws"):
+		return plainHTTP
+	}
+	return 0
+}
+
+// secure reports whether the client speaks TLS, to us or to a trusted proxy in
+// front of us.
+func (x *Exchange) secure() bool { return x.proto == secureHTTP }
+
+// believed are the fields of trusted peers that are sent on as they are. Nil
+// believes nothing.
+type believed struct {
+	kinds map[wire.Kind]bool
+	names []string // of Vouched fields
+}
+
+// trustable are the fields of a kind of their own that an operator may name.
+var trustable = map[string]wire.Kind{
+	"forwarded": wire.Forwarded, "x-forwarded-host": wire.XForwardedHost, "x-forwarded-port": wire.XForwardedPort,
+	"x-forwarded-prefix": wire.XForwardedPrefix, "x-real-ip": wire.XRealIP,
+}
+
+// newBelieved reads the names of fields, in any case.
+func newBelieved(names []string) (b believed, err error) {
+	b.kinds = map[wire.Kind]bool{wire.XForwardedFor: true, wire.XForwardedProto: true}
+	vouched := wire.VouchedNames()
+	for _, name := range names {
+		name = strings.ToLower(strings.TrimSpace(name))
+		kind, known := trustable[name]
+		switch {
+		case known:
+			b.kinds[kind] = true
+		case slices.Contains(vouched, name):
+			b.names = append(b.names, name)
+		case name == "x-forwarded-for" || name == "x-forwarded-proto":
+			// always
+		default:
+			return b, fmt.Errorf("trusted field %q is not one of forwarded, x-forwarded-host, x-forwarded-port, x-forwarded-prefix, x-real-ip, %s", name, strings.Join(vouched, ", "))
+		}
+	}
+	return b, nil
+}
+
+// field reports whether a field of a peer's is believed.
+func (b *believed) field(f *wire.Field) bool {
+	if b == nil {
+		return false
+	}
+	if f.Kind != wire.Vouched {
+		return b.kinds[f.Kind]
+	}
+	return slices.ContainsFunc(b.names, func(name string) bool { return wire.EqualFold(f.Name, name) })
+}
+
+// value returns a believed field's value, nil when there is none.
+func (x *Exchange) believedValue(k wire.Kind) []byte {
+	if x.believed == nil {
+		return nil
+	}
+	for i := range x.Head.Fields {
+		if f := &x.Head.Fields[i]; f.Kind == k && len(f.Value) > 0 {
+			return f.Value
+		}
+	}
+	return nil
+}
+
+// appendBelievedList appends the values of a believed field, each with a comma.
+func (x *Exchange) appendBelievedList(dst []byte, k wire.Kind) []byte {
+	if x.believed == nil {
+		return dst
+	}
+	for i := range x.Head.Fields {
+		if f := &x.Head.Fields[i]; f.Kind == k && len(f.Value) > 0 {
+			dst = append(dst, f.Value...)
+			dst = append(dst, ", "...)
+		}
+	}
+	return dst
+}
+
+// appendForwarded appends what the instance is told of the client.
+func (x *Exchange) appendForwarded(dst []byte, stripped string) []byte {
+	dst = append(dst, "X-Forwarded-For: "...)
+	dst = x.appendBelievedList(dst, wire.XForwardedFor)
+	dst = x.Peer.Addr().AppendTo(dst)
+	dst = append(dst, "\r\nX-Forwarded-Proto: "...)
+	dst = append(dst, x.proto.String()...)
+	dst = append(dst, "\r\nX-Forwarded-Host: "...)
+	if v := x.believedValue(wire.XForwardedHost); v != nil {
+		dst = append(dst, v...)
+	} else {
+		dst = append(dst, x.Head.Host...)
+	}
+	dst = append(dst, "\r\nX-Forwarded-Port: "...)
+	if v := x.believedValue(wire.XForwardedPort); v != nil {
+		dst = append(dst, v...)
+	} else {
+		dst = strconv.AppendUint(dst, uint64(x.port()), 10)
+	}
+	dst = append(dst, "\r\nX-Real-Ip: "...)
+	if v := x.believedValue(wire.XRealIP); v != nil {
+		dst = append(dst, v...)
+	} else {
+		dst = x.Client.AppendTo(dst)
+	}
+	dst = append(dst, "\r\nForwarded: "...)
+	dst = x.appendStandard(dst)
+	prefix := x.believedValue(wire.XForwardedPrefix)
+	if stripped != "" || prefix != nil {
+		dst = append(dst, "\r\nX-Forwarded-Prefix: "...)
+		dst = append(dst, prefix...)
+		dst = append(dst, stripped...)
+	}
+	return append(dst, "\r\n"...)
+}
+
+// port is the port that the client asked, as far as it is known: behind a proxy
+// that speaks something else to us than the client does to it, the usual one of
+// that.
+func (x *Exchange) port() uint16 {
+	if x.secure() != x.Secure {
+		return x.proto.defaultPort()
+	}
+	return x.Local.Port()
+}
+
+// appendStandard appends the value of Forwarded: what is believed of it, or else
+// what a trusted peer's X-Forwarded-For says, converted (RFC 7239 section 7.4),
+// and behind that the peer. The first element says what the client spoke.
+func (x *Exchange) appendStandard(dst []byte) []byte {
+	before := len(dst)
+	if x.believedValue(wire.Forwarded) != nil {
+		dst = x.appendBelievedList(dst, wire.Forwarded)
+	} else if x.believed != nil {
+		dst = x.appendConverted(dst)
+	}
+	spoken := x.proto
+	if len(dst) > before && !x.Secure {
+		spoken = plainHTTP
+	} else if len(dst) > before {
+		spoken = secureHTTP
+	}
+	return x.appendElement(dst, x.Peer.Addr(), spoken)
+}
+
+// appendConverted appends an element for each address in X-Forwarded-For.
+func (x *Exchange) appendConverted(dst []byte) []byte {
+	first := true
+	for i := range x.Head.Fields {
+		f := &x.Head.Fields[i]
+		if f.Kind != wire.XForwardedFor {
+			continue
+		}
+		for list := f.Value; len(list) > 0; {
+			var element []byte
+			element, list, _ = bytes.Cut(list, []byte(","))
+			if element = bytes.TrimSpace(element); len(element) == 0 {
+				continue
+			}
+			addr, _ := parseAddr(element)
+			if first {
+				dst = x.appendElement(dst, addr, x.proto)
+			} else {
+				dst = append(dst, "for="...)
+				dst = appendNode(dst, addr)
+			}
+			dst = append(dst, ", "...)
+			first = false
+		}
+	}
+	return dst
+}
+
+// appendElement appends one element of Forwarded.
+func (x *Exchange) appendElement(dst []byte, node netip.Addr, spoken proto) []byte {
+	dst = append(dst, "for="...)
+	dst = appendNode(dst, node)
+	dst = append(dst, ";host=\""...)
+	dst = append(dst, x.Head.Host...)
+	dst = append(dst, "\";proto="...)
+	return append(dst, spoken.String()...)
+}
+
+// appendNode appends an address as RFC 7239 section 6 writes it.
+func appendNode(dst []byte, a netip.Addr) []byte {
+	switch {
+	case !a.IsValid():
+		return append(dst, "unknown"...)
+	case a.Is4():
+		return a.AppendTo(dst)
+	}
+	dst = append(dst, "\"["...)
+	dst = a.AppendTo(dst)
+	return append(dst, "]\""...)
+}

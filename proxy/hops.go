@@ -1,0 +1,40 @@
+package proxy
+
+import "strconv"
+
+// A request that comes back to serai again and again is in a loop: an instance
+// that is serai itself, or a proxy that sends everything there. X-Serai-Hops
+// counts how often a request has passed a serai; what has done so too often is
+// answered 508. A chain of gateways passes a few times, so that the field alone is
+// no loop. Via would tell the same, but makes some instances stop compressing
+// (nginx's gzip_proxied).
+
+// mostHops bounds what is believed of the field, which a client may send too.
+const mostHops = 1000
+
+// parseHops reads the field's value. What is no number counts as none.
+func parseHops(value []byte) int {
+	n := 0
+	for _, c := range value {
+		if c < '0' || c > '9' {
+			return 0
+		}
+		n = min(n*10+int(c-'0'), mostHops)
+	}
+	return n
+}
+
+func appendHops(dst []byte, n int) []byte {
+	dst = append(dst, "X-Serai-Hops: "...)
+	dst = strconv.AppendInt(dst, int64(n), 10)
+	return append(dst, "\r\n"...)
+}
+
+// looped answers a request that has passed serai too often.
+func (p *Proxy) looped(x *Exchange) bool {
+	if x.hops < p.options.MaxHops {
+		return false
+	}
+	p.answer(x, 508, "loop", "the request has passed serai "+strconv.Itoa(x.hops)+" times: an instance of this service leads back to serai")
+	return true
+}

@@ -1,0 +1,75 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"serai/upstream"
+)
+
+// A panic while a request runs is a fault of ours that must not take the node: it
+// is counted and logged with its stack, and that one request is cut. A panic
+// anywhere else ends the process.
+
+// reasonPanic is counted for each of them.
+const reasonPanic = "panic"
+
+// contain is deferred by Serve. It gives back what the request held.
+func (p *Proxy) contain(x *Exchange) {
+	cause := recover()
+	if cause == nil {
+		return
+	}
+	p.Panicked(cause, x)
+	x.abandon()
+	if x.picked {
+		x.endPick(upstream.Outcome{})
+	}
+	x.cut(reasonPanic)
+	if x.observed {
+		x.observe()
+	}
+	if !x.logged {
+		p.log(x)
+	}
+}
+
+// Panicked logs a panic that was recovered from while x was served. It must be
+// called where it was recovered: that is the stack it tells.
+func (p *Proxy) Panicked(cause any, x *Exchange) {
+	p.options.Logger.Error("a request made serai panic; it was cut, the others go on: please report this",
+		"cause", fmt.Sprint(cause), "host", string(x.Head.Host), "method", string(x.Head.Method), "path", string(x.Head.Path),
+		"client", x.Client, "stack", string(debug.Stack()))
+}
+
+// abandon ends the attempt that was under way, and waits for its upload.
+func (x *Exchange) abandon() {
+	x.mu.Lock()
+	conn := x.conn
+	x.conn = nil
+	x.mu.Unlock()
+	x.waiting.Clear()
+	if conn != nil {
+		conn.Close()
+	}
+	if s := x.upload.streaming; s != nil {
+		s.stopped.Store(true)
+		x.Body.Interrupt()
+		<-s.done
+	}
+}
+
+// containUpload is contain for the goroutine that sends a body.
+func (p *Proxy) containUpload(x *Exchange, send func() error) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			p.Panicked(cause, x)
+			err = errPanicked
+		}
+	}()
+	return send()
+}
+
+// errPanicked ends an upload whose goroutine panicked.
+var errPanicked = errors.New("serai panicked while it sent the body")

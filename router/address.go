@@ -1,0 +1,91 @@
+package router
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"serai/discovery"
+)
+
+// A registration may hold any address: Nomad registers what a job's service block
+// says. One that means something else on each machine, or leads to what is no
+// service, would let a team publish what is none of theirs: the loopback of every
+// node, the metadata service of the cloud, Nomad itself, serai itself.
+
+// reserved are networks in which no service can be, beside loopback, link-local
+// and multicast (IANA's special-purpose registries). The IPv6 ones are spellings of
+// IPv4 addresses that some systems follow.
+var reserved = prefixes("0.0.0.0/8", "192.0.0.0/24", "240.0.0.0/4", "::/96", "2002::/16", "64:ff9b:1::/48")
+
+// metadata are the services of clouds that give away credentials: Amazon's over
+// IPv6, Alibaba's, Azure's. Those of all others are link-local, or Oracle's within
+// 192.0.0.0/24.
+var metadata = prefixes("fd00:ec2::/32", "100.100.100.200/32", "168.63.129.16/32")
+
+// nat64 is the prefix behind which translators reach IPv4 (RFC 6052).
+var nat64 = netip.MustParsePrefix("64:ff9b::/96")
+
+// nomadPorts are those of Nomad's agents: HTTP, RPC, Serf.
+var nomadPorts = []int{4646, 4647, 4648}
+
+func prefixes(all ...string) []netip.Prefix {
+	list := make([]netip.Prefix, len(all))
+	for i, p := range all {
+		list[i] = netip.MustParsePrefix(p)
+	}
+	return list
+}
+
+func within(list []netip.Prefix, ip netip.Addr) bool {
+	return slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Contains(ip) })
+}
+
+// address returns what is dialled, or why nothing can be.
+func (c *compilation) address(instance *discovery.Instance) (string, *flaw) {
+	if instance.Port < 1 || instance.Port > 65535 {
+		return "", &flaw{fmt.Sprintf("the instance has port %d", instance.Port), "a port label in the service block, and that port in the network block"}
+	}
+	if instance.Address == "" {
+		return "", &flaw{"the instance has no address", "address_mode host or alloc, or a network block"}
+	}
+	ip, err := netip.ParseAddr(instance.Address)
+	if err != nil || ip.Zone() != "" {
+		return "", &flaw{fmt.Sprintf("address %s is not an IP address", quote(instance.Address)), "an IP address; serai does not resolve names"}
+	}
+	ip = ip.Unmap()
+	address := netip.AddrPortFrom(ip, uint16(instance.Port))
+	if f := c.place(instance, address); f != nil {
+		return "", f
+	}
+	return address.String(), nil
+}
+
+// place says why an instance may not be at an address, nil when it may.
+func (c *compilation) place(instance *discovery.Instance, address netip.AddrPort) *flaw {
+	ip := address.Addr()
+	meant := ip // what a translator makes of it
+	if nat64.Contains(ip) {
+		b := ip.As16()
+		meant = netip.AddrFrom4([4]byte(b[12:]))
+	}
+	placed := instance.NodeID != "" // by Nomad, and not in the operator's file
+	switch o := &c.options; {
+	case within(metadata, meant) || meant.IsLinkLocalUnicast() || meant == netip.AddrFrom4([4]byte{192, 0, 0, 192}):
+		return &flaw{fmt.Sprintf("address %s is one of a cloud's metadata services, or link-local", ip), "a unicast address that is the same machine for every node"}
+	case meant.IsMulticast() || meant != ip && meant.IsLoopback() || !ip.IsLoopback() && within(reserved, meant):
+		return &flaw{fmt.Sprintf("address %s is not one that a service can have", ip), "a unicast address that is the same machine for every node"}
+	case len(o.Networks) > 0 && !within(o.Networks, ip):
+		return &flaw{fmt.Sprintf("address %s is in none of the networks that the operator allows for instances", ip), "an address within one of them (--upstream-networks)"}
+	case ip.IsLoopback() && placed && o.Node != "" && instance.NodeID != o.Node:
+		return &flaw{fmt.Sprintf("address %s is the loopback of another node", ip), "an address that other nodes reach"}
+	case ip.IsLoopback() && placed && o.NoLoopback && len(o.Networks) == 0:
+		return &flaw{fmt.Sprintf("address %s is the loopback of whichever node a request enters", ip), "an address that other nodes reach; the operator can allow it with --upstream-networks"}
+	case placed && slices.Contains(nomadPorts, int(address.Port())):
+		return &flaw{fmt.Sprintf("port %d is one of Nomad's own", address.Port()), "the port of the service; an operator who wants to publish Nomad puts it into the file of --services"}
+	}
+	if own := c.options.Own(address); own != "" {
+		return &flaw{fmt.Sprintf("address %s is %s of this serai itself", address, own), "the address of an instance; requests would come back here for ever"}
+	}
+	return nil
+}

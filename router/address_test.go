@@ -1,0 +1,77 @@
+package router
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"serai/discovery"
+)
+
+// TestWhereAnInstanceMayBe: in every spelling that leads there.
+func TestWhereAnInstanceMayBe(t *testing.T) {
+	nobody := func(netip.AddrPort) string { return "" }
+	open := Options{Own: nobody}
+	for _, c := range []struct {
+		options Options
+		address string
+		port    int
+		node    string
+		refused string // part of why, empty for not
+	}{
+		{open, "10.0.0.1", 80, "n", ""},
+		{open, "192.168.1.1", 80, "n", ""},
+		{open, "100.64.0.1", 80, "n", ""},
+		{open, "8.8.8.8", 80, "n", ""},
+		{open, "fd12::1", 80, "n", ""},
+		{open, "2001:db8::1", 80, "n", ""},
+		{open, "64:ff9b::10.0.0.1", 80, "n", ""},
+		{open, "::ffff:10.0.0.1", 80, "n", ""},
+		{open, "127.0.0.1", 80, "n", ""},
+		{open, "169.254.169.254", 80, "", "metadata"},
+		{open, "::ffff:169.254.169.254", 80, "", "metadata"},
+		{open, "64:ff9b::a9fe:a9fe", 80, "", "metadata"},
+		{open, "::169.254.169.254", 80, "", "not one that a service"},
+		{open, "2002:a9fe:a9fe::1", 80, "", "not one that a service"},
+		{open, "64:ff9b:1::a9fe:a9fe", 80, "", "not one that a service"},
+		{open, "fe80::1", 80, "", "metadata"},
+		{open, "fd00:ec2::254", 80, "", "metadata"},
+		{open, "100.100.100.200", 80, "", "metadata"},
+		{open, "168.63.129.16", 80, "", "metadata"},
+		{open, "192.0.0.192", 80, "", "metadata"},
+		{open, "0.0.0.0", 80, "", "not one that a service"},
+		{open, "0.0.0.1", 80, "", "not one that a service"},
+		{open, "240.0.0.1", 80, "", "not one that a service"},
+		{open, "255.255.255.255", 80, "", "not one that a service"},
+		{open, "224.0.0.1", 80, "", "not one that a service"},
+		{open, "ff02::1", 80, "", "not one that a service"},
+		{open, "::", 80, "", "not one that a service"},
+		{open, "64:ff9b::7f00:1", 80, "", "not one that a service"},
+		{open, "fe80::1%eth0", 80, "", "not an IP address"},
+		{open, "localhost", 80, "", "not an IP address"},
+		{open, "0x7f000001", 80, "", "not an IP address"},
+		{open, "127.1", 80, "", "not an IP address"},
+		{open, "010.0.0.1", 80, "", "not an IP address"},
+		{open, "10.0.0.1", 4646, "n", "Nomad's own"},
+		{open, "10.0.0.1", 4646, "", ""}, // the operator's own file
+		{Options{Own: nobody, Node: "n"}, "127.0.0.1", 80, "n", ""},
+		{Options{Own: nobody, Node: "n"}, "127.0.0.1", 80, "m", "loopback of another node"},
+		{Options{Own: nobody, NoLoopback: true}, "127.0.0.1", 80, "n", "loopback of whichever node"},
+		{Options{Own: nobody, NoLoopback: true}, "::1", 80, "n", "loopback of whichever node"},
+		{Options{Own: nobody, NoLoopback: true}, "127.0.0.1", 80, "", ""},
+		{Options{Own: nobody, NoLoopback: true, Networks: prefixes("127.0.0.0/8")}, "127.0.0.1", 80, "n", ""},
+		{Options{Own: nobody, Networks: prefixes("10.0.0.0/8")}, "10.9.9.9", 80, "n", ""},
+		{Options{Own: nobody, Networks: prefixes("10.0.0.0/8")}, "192.168.1.1", 80, "n", "none of the networks"},
+		{Options{Own: nobody, Networks: prefixes("0.0.0.0/0", "::/0")}, "169.254.169.254", 80, "n", "metadata"},
+		{Options{Own: func(netip.AddrPort) string { return "the listener http" }}, "10.0.0.1", 80, "n", "of this serai itself"},
+	} {
+		i := &discovery.Instance{Address: c.address, Port: c.port, NodeID: c.node}
+		got, flaw := (&compilation{Builder: &Builder{options: c.options}}).address(i)
+		switch {
+		case flaw == nil && c.refused != "":
+			t.Errorf("%s:%d is taken as %s, though %s", c.address, c.port, got, c.refused)
+		case flaw != nil && (c.refused == "" || !strings.Contains(flaw.why, c.refused)):
+			t.Errorf("%s:%d is refused because %s, want %q", c.address, c.port, flaw.why, c.refused)
+		}
+	}
+}
