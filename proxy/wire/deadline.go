@@ -10,7 +10,15 @@ func slack(d time.Duration) time.Duration { return min(d/10, time.Second) }
 // ReadWithin makes reads fail when they take until d after now, a time of
 // time.Now's, or up to slack longer. Zero means no limit.
 func (c *Conn) ReadWithin(now time.Time, d time.Duration) {
-	if c.readBy.move(now, d) {
+	c.readWithin(now, d, slack(d))
+}
+
+// ReadAbout is ReadWithin for a time that limits nobody: it may be twice as
+// long, and moves the more rarely.
+func (c *Conn) ReadAbout(now time.Time, d time.Duration) { c.readWithin(now, d, d) }
+
+func (c *Conn) readWithin(now time.Time, d, slack time.Duration) {
+	if c.readBy.move(now, d, slack) {
 		c.SetReadDeadline(c.readBy.time())
 		c.stayInterrupted()
 	}
@@ -27,7 +35,7 @@ func (c *Conn) readBefore(t time.Time) {
 
 // WriteWithin is ReadWithin for writes.
 func (c *Conn) WriteWithin(now time.Time, d time.Duration) {
-	if c.writeBy.move(now, d) {
+	if c.writeBy.move(now, d, slack(d)) {
 		c.SetWriteDeadline(c.writeBy.time())
 		c.stayInterrupted()
 	}
@@ -47,8 +55,9 @@ func (d deadline) time() time.Time {
 	return start.Add(time.Duration(d))
 }
 
-// move moves the deadline to d after now, and reports whether that is worth it.
-func (set *deadline) move(now time.Time, d time.Duration) bool {
+// move moves the deadline to d after now, or up to slack later, and reports
+// whether that is worth it.
+func (set *deadline) move(now time.Time, d, slack time.Duration) bool {
 	if d == 0 {
 		moved := *set != 0
 		*set = 0
@@ -57,10 +66,10 @@ func (set *deadline) move(now time.Time, d time.Duration) bool {
 	const longest = 100 * 365 * 24 * time.Hour
 	d = min(d, longest)
 	want := since(now) + deadline(d)
-	if late := *set - want; *set != 0 && late >= 0 && late <= deadline(slack(d)) {
+	if late := *set - want; *set != 0 && late >= 0 && late <= deadline(slack) {
 		return false
 	}
-	*set = want + deadline(slack(d))
+	*set = want + deadline(slack)
 	return true
 }
 
