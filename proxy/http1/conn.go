@@ -111,10 +111,10 @@ func (c *conn) crossed() bool {
 func (c *conn) await() bool {
 	wait := c.patience()
 	c.moves = !c.settled && wait > settles
-	if c.moves {
-		wait = settles
-	}
-	if wait > 0 {
+	switch {
+	case c.moves:
+		c.wire.ReadAbout(c.now, settles)
+	case wait > 0:
 		c.wire.ReadWithin(c.now, wait)
 	}
 	return wait > 0

@@ -37,10 +37,10 @@ func (c *conn) finish() {
 	gone := c.gone
 	c.mu.Unlock()
 	switch {
-	case gone, c.ending == endAtOnce: // what is left is done by remove
 	case c.ending == endCut:
 		c.wire.Abort()
-	default:
+	case gone, c.ending == endAtOnce: // what is left is done by remove
+	case c.ending == endWhole, c.ending == endExpecting:
 		c.wire.Finish(wire.Lingering{Bytes: lingerBytes, Quiet: lingerQuiet,
 			Longest: c.server.options.WriteIdle, Expected: c.ending == endExpecting})
 	}

@@ -1,0 +1,109 @@
+package wire
+
+import "time"
+
+// slack is how much later than asked a deadline of d may strike: a tenth, and at
+// most a second. Setting a timer costs more than parsing a head, so one is set
+// only when it moves by more.
+func slack(d time.Duration) time.Duration { return min(d/10, time.Second) }
+
+// ReadWithin makes reads fail when they take until d after now, a time of
+// time.Now's, or up to slack longer. Zero means no limit.
+func (c *Conn) ReadWithin(now time.Time, d time.Duration) {
+	c.readWithin(now, d, slack(d))
+}
+
+// ReadAbout is ReadWithin for a time that limits nobody: it may be twice as
+// long, and moves the more rarely.
+func (c *Conn) ReadAbout(now time.Time, d time.Duration) { c.readWithin(now, d, d) }
+
+func (c *Conn) readWithin(now time.Time, d, slack time.Duration) {
+	if c.readBy.move(now, d, slack) {
+		c.SetReadDeadline(c.readBy.time())
+		c.stayInterrupted()
+	}
+}
+
+// readBefore makes reads fail at a time, unless they do so earlier.
+func (c *Conn) readBefore(t time.Time) {
+	if by := since(t); c.readBy == 0 || by < c.readBy {
+		c.readBy = by
+		c.SetReadDeadline(t)
+		c.stayInterrupted()
+	}
+}
+
+// WriteWithin is ReadWithin for writes.
+func (c *Conn) WriteWithin(now time.Time, d time.Duration) {
+	if c.writeBy.move(now, d, slack(d)) {
+		c.SetWriteDeadline(c.writeBy.time())
+		c.stayInterrupted()
+	}
+}
+
+// deadline is a time in nanoseconds since start, 0 for none: a third of the
+// size of a time.Time, of which each connection has two. It is made from times
+// with a monotonic reading.
+type deadline time.Duration
+
+func since(t time.Time) deadline { return deadline(t.Sub(start)) }
+
+func (d deadline) time() time.Time {
+	if d == 0 {
+		return time.Time{}
+	}
+	return start.Add(time.Duration(d))
+}
+
+// move moves the deadline to d after now, or up to slack later, and reports
+// whether that is worth it.
+func (set *deadline) move(now time.Time, d, slack time.Duration) bool {
+	if d == 0 {
+		moved := *set != 0
+		*set = 0
+		return moved
+	}
+	const longest = 100 * 365 * 24 * time.Hour
+	d = min(d, longest)
+	want := since(now) + deadline(d)
+	if late := *set - want; *set != 0 && late >= 0 && late <= deadline(slack) {
+		return false
+	}
+	*set = want + deadline(slack)
+	return true
+}
+
+// Interrupt makes reads and writes that wait in another goroutine, and all
+// after them, fail with a timeout.
+func (c *Conn) Interrupt() {
+	c.interrupted.Store(true)
+	c.stayInterrupted()
+}
+
+// Interrupted reports whether Interrupt has been called, and not undone.
+func (c *Conn) Interrupted() bool { return c.interrupted.Load() }
+
+// InterruptReads does so for reads alone: what is to be said can still be
+// written.
+func (c *Conn) InterruptReads() {
+	c.deaf.Store(true)
+	c.stayInterrupted()
+}
+
+// stayInterrupted keeps a deadline set at the same time from undoing Interrupt.
+func (c *Conn) stayInterrupted() {
+	switch {
+	case c.interrupted.Load():
+		c.SetDeadline(time.Unix(1, 0))
+	case c.deaf.Load():
+		c.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// Resume undoes Interrupt and InterruptReads, and all deadlines.
+func (c *Conn) Resume() {
+	c.interrupted.Store(false)
+	c.deaf.Store(false)
+	c.readBy, c.writeBy = 0, 0
+	c.SetDeadline(time.Time{})
+}
