@@ -27,34 +27,6 @@ type prober struct {
 	busy  [classCount]int
 }
 
-// rank is the line in which an endpoint stands while it waits for a look. Those of a line
-// are looked at in order; that lines with many endpoints do not keep the others
-// waiting is what they are there for.
-type rank uint8
-
-const (
-	nowhere   rank = iota
-	wanted         // requests wait for it: before all others
-	due            // never looked at, or lost, or its check is to be repeated: within no budget
-	starting       // the first of the lines for those that were looked at in vain
-	lineCount = starting + agesApart
-)
-
-// agesApart is into how many lines those that were looked at in vain are put by
-// how long they have been away: up to a second, four, sixteen and so on. What has
-// just been registered does not stand behind thousands that never start.
-const agesApart = 6
-
-// repeats is the line of an endpoint that was looked at in vain and has been away
-// for so long.
-func repeats(age time.Duration) rank {
-	l := starting
-	for limit := time.Second; age >= limit && l < lineCount-1; limit *= 4 {
-		l++
-	}
-	return l
-}
-
 // class is what a look under way is counted as.
 type class uint8
 
@@ -76,63 +48,6 @@ const (
 	// budgetPause is how long the prober sleeps when the budget is used up.
 	budgetPause = 10 * time.Millisecond
 )
-
-// plan is what a look leads to: another one after a while, in that line, or none
-// until somebody asks.
-type plan struct {
-	after time.Duration
-	line  rank
-}
-
-// turn is where an endpoint stands with the prober.
-type turn uint8
-
-const (
-	resting turn = iota // nothing is to be done until somebody asks
-	waiting             // for its time
-	queued              // in a line
-	running             // it is being looked at
-)
-
-// schedule is what a prober keeps of an endpoint. It is guarded by the prober's
-// mu.
-type schedule struct {
-	turn     turn
-	line     rank   // where it is, or will be when its time has come
-	repeat   bool   // it is there after a look in vain
-	ticket   uint64 // of its place: one in a line with another ticket is void
-	again    bool   // somebody asked while it was running
-	timer    *time.Timer
-	earliest time.Time // before which those that want it do not have it looked at
-	wanted   time.Time // until when it is
-}
-
-// place is one in a line.
-type place struct {
-	endpoint *Endpoint
-	ticket   uint64
-}
-
-// queue is first in, first out.
-type queue struct{ places []place }
-
-// first returns the first place that holds, nil when there is none.
-func (q *queue) first() *Endpoint {
-	for len(q.places) > 0 {
-		p := q.places[0]
-		if s := &p.endpoint.schedule; s.turn == queued && s.ticket == p.ticket {
-			return p.endpoint
-		}
-		q.drop()
-	}
-	q.places = nil
-	return nil
-}
-
-func (q *queue) drop() {
-	q.places[0] = place{}
-	q.places = q.places[1:]
-}
 
 // newProber makes a prober that looks at most endpoints at once, and again at so
 // many a second.

@@ -245,3 +245,28 @@ type peeked struct {
 }
 
 func (p peeked) Read(b []byte) (int, error) { return p.r.Read(b) }
+
+// TestHostOfChecks holds the Host of a check to the tags, and routes that want
+// the same check to one endpoint.
+func TestHostOfChecks(t *testing.T) {
+	for name, c := range map[string]struct {
+		tags []string
+		want []string // of each endpoint, in any order
+	}{
+		"the first name":       {[]string{"ingress.host=*.example.org,a.example.org,b.example.org", "ingress.check=/"}, []string{"a.example.org"}},
+		"wildcards only":       {[]string{"ingress.host=*.example.org", "ingress.check=/"}, []string{""}},
+		"two routes share one": {[]string{"ingress.a.host=a.example.org", "ingress.a.check=/", "ingress.b.host=b.example.org", "ingress.b.check=/"}, []string{"a.example.org"}},
+		"upstream-host":        {[]string{"ingress.host=a.example.org", "ingress.check=/", "ingress.upstream-host=x.test:81"}, []string{"x.test:81"}},
+		"no check":             {[]string{"ingress.host=a.example.org"}, []string{""}},
+	} {
+		k := newStack(t, settings{})
+		k.service("web", []string{"127.0.0.1:9"}, c.tags...)
+		var got []string
+		for _, e := range k.registry.Endpoints() {
+			got = append(got, e.Target.Check.Host)
+		}
+		if strings.Join(got, " ") != strings.Join(c.want, " ") {
+			t.Errorf("%s: hosts of checks %q, want %q", name, got, c.want)
+		}
+	}
+}
