@@ -5,9 +5,10 @@ export CGO_ENABLED ?= 0
 GO      ?= go
 IMAGE   ?= serai:dev
 FUZZ    ?= 10s
+CHAOS   ?= 1m
 PACKAGES = ./...
 
-.PHONY: help dev test race check fmt vet lint fuzz allocs bench dist image jobs clean
+.PHONY: help dev test race check fmt vet lint fuzz allocs bench chaos dist image jobs clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,6 +42,9 @@ allocs: ## the tests that count allocations, alone and without the race detector
 
 bench: ## all benchmarks once
 	$(GO) test -run '^$$' -bench . -benchmem $(PACKAGES)
+
+chaos: ## random programs of requests and faults from a fresh seed, for CHAOS (1m)
+	$(GO) run ./loadtest chaos --time=$(CHAOS)
 
 dist: ## the static binary dist/serai
 	$(GO) build -trimpath -ldflags '-s -w' -o dist/serai ./cmd/serai

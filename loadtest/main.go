@@ -20,6 +20,7 @@ func main() {
 		Faults    faultsCommand    `cmd:"" help:"Deploys, kills, hangs and outages under a constant load: how many requests fail, and why."`
 		Stress    stressCommand    `cmd:"" help:"Endless bodies, slow clients by the thousand, too few descriptors, an hour of mixed load: what breaks, and what is left over."`
 		Scale     scaleCommand     `cmd:"" help:"What many serai ask of Nomad's servers, and how soon they agree."`
+		Chaos     chaosCommand     `cmd:"" help:"Random programs from a seed: tags, clients, instances and faults of every kind, and what they break."`
 		Compare   compareCommand   `cmd:"" help:"serai beside nginx, HAProxy, Caddy, Traefik and Fabio, whichever are on PATH: CPU per request, throughput, latency, memory."`
 		Origin    originCommand    `cmd:"" hidden:"" help:"The origin of compare."`
 		Generate  generateCommand  `cmd:"" help:"One generator of load, which prints what it saw as JSON."`

@@ -1,0 +1,134 @@
+package chaos
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// tagDrawer draws a service's tags.
+type tagDrawer struct {
+	dice
+	service *Service
+	keys    []string
+	drawn   int
+}
+
+func (t *tagDrawer) add(key, value string) {
+	t.put(&Tag{Key: key, Value: value})
+}
+
+func (t *tagDrawer) put(tag *Tag) {
+	t.drawn++
+	tag.Name = fmt.Sprintf("%s.t%d", t.service.Name, t.drawn)
+	t.service.Tags = append(t.service.Tags, tag)
+}
+
+// always are keys that each service gets, or that are drawn by hand.
+var always = []string{"host", "wait", "timeout", "body-idle"}
+
+// values are good values of each key, drawn with a chance of so many of a
+// hundred.
+func values() map[string]struct {
+	percent int
+	values  []string
+} {
+	type v = struct {
+		percent int
+		values  []string
+	}
+	return map[string]v{
+		"path":            {25, []string{"/api", "/a/b", "/api,/other", "/%7Euser"}},
+		"path-exact":      {8, []string{"/exact", "/exact,/same"}},
+		"method":          {5, []string{"GET,HEAD,POST,PUT,DELETE"}},
+		"header":          {8, []string{"X-Env: beta", "X-Env: a b"}},
+		"query":           {6, []string{"v=2"}},
+		"priority":        {10, []string{"5", "-3", "1000000"}},
+		"class":           {2, []string{"other"}},
+		"strip":           {20, []string{"/api", "/a"}},
+		"redirect":        {4, []string{"https", "https://else.example{path}?{query}"}},
+		"redirect-status": {50, []string{"301", "302", "303", "307", "308"}},
+		"scheme":          {12, []string{"https"}},
+		"tls-verify":      {0, nil}, // with scheme
+		"tls-name":        {0, nil},
+		"upstream-host":   {15, []string{"preserve", "address", "inner.example", "inner.example:8080"}},
+		"lb":              {60, []string{"least", "round-robin", "random", "hash:ip", "hash:header:X-Key", "hash:cookie:key"}},
+		"weight":          {15, []string{"1", "50", "100", "1000"}},
+		"sticky":          {12, []string{"stuck"}},
+		"prefer":          {8, []string{"node", "datacenter"}},
+		"canary":          {0, nil}, // of an instance
+		"check":           {20, []string{"/healthy", "/healthy?deep=1"}},
+		"check-interval":  {10, []string{"200ms", "1s"}},
+		"check-timeout":   {10, []string{"500ms", "2s"}},
+		"check-status":    {10, []string{"200", "200-299"}},
+		"retries":         {40, []string{"0", "1", "2", "3", "10"}},
+		"max-body":        {12, []string{"10", "1000", "65536", "100000"}},
+		"tls":             {8, []string{"auto", "off"}},
+		"hsts":            {6, []string{"max-age=60", "max-age=31536000; includeSubDomains"}},
+		"proxy-protocol":  {8, []string{"v1", "v2"}},
+		"max-inflight":    {8, []string{"40", "100"}},
+		"retry-post":      {10, []string{"on"}},
+	}
+}
+
+// some draws one key with a chance of its own.
+func (t *tagDrawer) some(key string, percent int) {
+	v := values()[key]
+	if t.chance(percent) && len(v.values) > 0 && slices.Contains(t.keys, key) {
+		t.add(key, one(t.dice, v.values...))
+	}
+}
+
+// all draws every key of the grammar, in its order, and what belongs together.
+func (t *tagDrawer) all() {
+	for _, key := range t.keys {
+		if slices.Contains(always, key) {
+			continue
+		}
+		t.some(key, values()[key].percent)
+	}
+	s := t.service
+	has := func(key string) string {
+		for _, tag := range s.Tags {
+			if tag.Key == key {
+				return tag.Value
+			}
+		}
+		return ""
+	}
+	drop := func(key string) {
+		s.Tags = slices.DeleteFunc(s.Tags, func(tag *Tag) bool { return tag.Key == key })
+	}
+	if has("scheme") != "" {
+		t.add("tls-verify", "false")
+		if t.chance(40) {
+			t.add("tls-name", "inner.example")
+		}
+	}
+	// What is near, and which instance a hash or a turn names, may exclude each
+	// other.
+	if lb := has("lb"); lb != "" && lb != "least" {
+		drop("prefer")
+	}
+	if has("sticky") != "" {
+		drop("prefer")
+	}
+	if has("redirect") == "" {
+		drop("redirect-status")
+	}
+	if strip := has("strip"); strip != "" && !strings.HasPrefix(has("path"), strip) {
+		drop("strip")
+	}
+	if has("check") == "" {
+		drop("check-interval")
+		drop("check-timeout")
+		drop("check-status")
+	}
+	if len(s.Own) > 1 && t.chance(20) {
+		last := len(s.Own) - 1
+		s.Own[last] = []string{"ingress." + one(t.dice, "weight=0", "weight=1", "weight=1000", "canary=10%", "canary=header:X-Canary: 1", "canary=cookie:canary=1")}
+		if strings.Contains(s.Own[last][0], "weight") {
+			drop("weight")
+		}
+	}
+}

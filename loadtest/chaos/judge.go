@@ -1,0 +1,245 @@
+package chaos
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// judgeRequests compares what clients saw with what instances did and what the
+// program allows.
+func (e *episode) judgeRequests() {
+	l := e.ledger
+	for _, c := range e.Clients {
+		for _, q := range c.Requests {
+			o := l.outcomes[q]
+			if o == nil {
+				l.find("the trial itself", q.Name, "it has no outcome")
+				continue
+			}
+			e.judgeArrivals(o, l.arrivals[q])
+			e.judgeAnswer(o, l.arrivals[q])
+			e.judgeFailure(o)
+		}
+	}
+}
+
+// judgeArrivals counts how often a request came to instances.
+func (e *episode) judgeArrivals(o *outcome, all []*arrival) {
+	q, r := o.request, e.cluster.rules[o.request.Service.Name]
+	said := func() string {
+		var b strings.Builder
+		for _, a := range all {
+			fmt.Fprintf(&b, " %s after %d ms, read %d bytes;", a.instance.name, a.at.Sub(o.began).Milliseconds(), a.body.n)
+		}
+		return b.String()
+	}
+	switch {
+	case len(all) > 1 && !q.idempotent() && !r.retryPost:
+		e.ledger.find("at most once", q.Name, "%s reached instances %d times:%s", q.Method, len(all), said())
+	case len(all) > 1+r.retries:
+		e.ledger.find("retries", q.Name, "%s reached instances %d times, retries=%d:%s", q.Method, len(all), r.retries, said())
+	}
+	if !o.sent {
+		for _, a := range all {
+			if a.whole && !q.Upgrade && q.Framing != None {
+				e.ledger.find("a cut request looks whole", q.Name, "its client left before its end; %s read a clean end behind %d bytes", a.instance.name, a.body.n)
+			}
+		}
+	}
+}
+
+// judgeAnswer looks at what came: whose it is, and whether it is whole.
+func (e *episode) judgeAnswer(o *outcome, all []*arrival) {
+	q := o.request
+	find := func(oracle, format string, args ...any) { e.ledger.find(oracle, q.Name, format, args...) }
+	if o.end == endMalformed && q.Malformed == "" {
+		find("malformed to a client", "%s", o.detail)
+	}
+	if o.status == 0 || o.reason != "" {
+		if o.reason != "" && o.status < 300 {
+			find("no answer of another", "%d with reason %s", o.status, o.reason)
+		}
+		return
+	}
+	if o.id != fmt.Sprintf("%x", q.ID) {
+		find("no answer of another", "%d for request %q of %q", o.status, o.id, o.instance)
+		return
+	}
+	if o.body.wrong != "" {
+		find("every byte is the instance's", "%d: %s", o.status, o.body.wrong)
+	}
+	if !o.whole {
+		return
+	}
+	n := o.body.n
+	if bodyless(q.Method, o.status) && !q.Upgrade {
+		n = 0
+	}
+	fits := slices.ContainsFunc(q.Answers, func(a Answer) bool { return a.Status == o.status && a.gives(q) == n })
+	if !fits {
+		find("no cut answer looks whole", "%d with %d bytes and a clean end; planned: %v", o.status, n, q.Answers)
+	}
+	if len(all) == 0 {
+		find("no answer of another", "%d, though no instance was asked", o.status)
+	}
+}
+
+// gives is how many bytes of body a whole answer has, -1 when it is never
+// whole.
+func (a *Answer) gives(q *Request) int64 {
+	switch a.Flaw {
+	case BadChunk:
+		if bodyless(q.Method, a.Status) {
+			return 0
+		}
+		return -1
+	case BadHead, ResetRead, ResetUnread, FinRead:
+		return -1
+	case ResetAt, FinAt, StallAt:
+		if a.At < len(a.bytes(q, "s0-i0"))-1 && (a.At < len(a.bytes(q, "s00-i00")) || a.Framing == Close) && !bodyless(q.Method, a.Status) {
+			return -1
+		}
+	}
+	switch {
+	case q.Upgrade && a.Status != 101:
+		return 10
+	case bodyless(q.Method, a.Status) && a.Status != 101:
+		return 0
+	}
+	return int64(a.Size)
+}
+
+// judgeFailure compares a failure with those that the program allows.
+func (e *episode) judgeFailure(o *outcome) {
+	q := o.request
+	failed := o.reason
+	if failed == "" {
+		failed = o.end
+	}
+	if o.end == endTimeout {
+		e.ledger.find("every request ends", q.Name, "no whole answer within %v: status %d %s, %d bytes", patience, o.status, o.reason, o.body.n)
+		return
+	}
+	if failed == "" || failed == endGone || q.Service.Flavour == Self || e.lax() || o.client.leaves() {
+		return
+	}
+	if o.end == endLost {
+		return // because of the one before it, which is judged
+	}
+	if q.Malformed != "" {
+		if o.reason == "" && o.status != 0 || o.status > 0 && o.status < 400 {
+			e.ledger.find("only allowed failures", q.Name, "%d %s to a head with %q", o.status, failed, q.Malformed)
+		}
+		return
+	}
+	allowed := e.allowed(o)
+	if b := o.before; b != nil && o.status == 0 && !slices.Contains(allowed, failed) {
+		e.ledger.find("an answer says that the connection ends", q.Name, "%s behind %s, whose answer of %d %s did not say so", failed, b.request.Name, b.status, b.reason)
+		return
+	}
+	if !slices.Contains(allowed, failed) {
+		e.ledger.find("only allowed failures", q.Name, "%d %s (%s), allowed are %v", o.status, failed, strings.TrimSpace(o.detail+" "+o.instance), allowed)
+	}
+}
+
+// lax reports whether any request of the episode may fail.
+func (e *episode) lax() bool {
+	if e.Files > 0 || e.died {
+		return true
+	}
+	for _, flag := range e.Flags {
+		if strings.HasPrefix(flag, "--max-connections=") {
+			return true
+		}
+	}
+	for _, f := range e.Faults {
+		if f.Kind == Restart || f.Kind == KillAndStart {
+			return true
+		}
+	}
+	return false
+}
+
+// allowed lists the reasons and ends that a request may meet.
+func (e *episode) allowed(o *outcome) []string {
+	q, s := o.request, o.request.Service
+	r := e.cluster.rules[s.Name]
+	if miss := r.miss(q, o.client.TLS); miss != "" {
+		return []string{miss}
+	}
+	var list []string
+	if r.maxBody > 0 && int64(q.Size) > r.maxBody && q.Framing != None {
+		// A body in chunks may be found too large when its answer has begun.
+		list = append(list, "body-too-large", endCut, endReset)
+	}
+	asked := []string{"upstream-closed", "upstream-cut", "upstream-lost", "connect-failed", "tls-failed"}
+	// Who may not be repeated may fail where connections end.
+	fragile := !q.idempotent() && !r.retryPost || r.retries == 0 || q.Size > 4<<10 || q.Upgrade
+	if s.IdleClose > 0 && fragile {
+		list = append(list, asked...)
+	}
+	saturated := s.Flavour == Queue || r.maxInflight > 0
+	if saturated {
+		list = append(list, "no-instance", "queue-full")
+	}
+	shaken := slices.ContainsFunc(e.Faults, func(f *Fault) bool { return f.Service == nil })
+	switch s.Flavour {
+	case Deployed:
+		if fragile || shaken {
+			list = append(list, asked...)
+			list = append(list, endCut)
+		}
+		if shaken {
+			list = append(list, "no-instance", "no-host", "retry-budget")
+		}
+	case Wrong, Hurt:
+		list = append(list, asked...)
+		list = append(list, "bad-answer", "no-instance", "queue-full", "upstream-timeout", "retry-budget", endCut, endReset, endClosed)
+	}
+	for _, flag := range e.Flags {
+		if strings.HasPrefix(flag, "--eject-share") {
+			list = append(list, "no-instance")
+		}
+	}
+	return list
+}
+
+// judgeCounters compares the counters of each service with what its clients
+// saw.
+func (e *episode) judgeCounters(m map[string]float64) {
+	for _, s := range e.Services {
+		if s.Flavour == Self {
+			continue
+		}
+		r := e.cluster.rules[s.Name]
+		least, most := 0.0, 0.0
+		classes := make(map[string]float64)
+		for q, o := range e.ledger.outcomes {
+			miss := r.miss(q, o.client.TLS)
+			if q.Service != s || q.Malformed != "" || miss != "" && miss != "redirect" {
+				continue
+			}
+			if o.headSent {
+				most++
+			}
+			// What the engine refuses by itself is no route's.
+			if o.whole && (o.reason == "" || o.status >= 500 || miss == "redirect") {
+				least++
+				classes[fmt.Sprintf("%dxx", o.status/100)]++
+			}
+		}
+		label := fmt.Sprintf("service=%q", s.Name)
+		if n := sum(m, "serai_requests_total", label); n < least || n > most {
+			e.ledger.find("counters add up", s.Name, "serai_requests_total is %v; %v were answered and %v sent", n, least, most)
+		}
+		for class, n := range classes {
+			if class == "1xx" {
+				continue
+			}
+			if counted := sum(m, "serai_requests_total", label, fmt.Sprintf("class=%q", class)); counted < n {
+				e.ledger.find("counters add up", s.Name, "serai_requests_total of %s is %v; clients saw %v", class, counted, n)
+			}
+		}
+	}
+}

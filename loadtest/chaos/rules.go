@@ -1,0 +1,140 @@
+package chaos
+
+import (
+	"strconv"
+	"strings"
+	"time"
+)
+
+// rules are what a service's tags promise, as far as the trial judges it.
+type rules struct {
+	refused                         bool
+	redirect                        string
+	hosts, prefixes, exact, methods []string
+	headers, queries                []string
+	strip, upstreamHost, tlsName    string
+	class                           string
+	https, retryPost                bool
+	proxy                           string
+	maxBody                         int64
+	maxInflight, retries            int
+	wait, timeout, bodyIdle         time.Duration
+}
+
+// rulesOf reads the tags. It is told which are wrong, and so need not know the
+// grammar.
+func rulesOf(s *Service) rules {
+	r := rules{wait: 10 * time.Second, timeout: time.Minute, bodyIdle: time.Minute, retries: 1}
+	for _, t := range s.Tags {
+		if t.Bad {
+			r.refused = true
+			continue
+		}
+		switch list := strings.Split(t.Value, ","); t.Key {
+		case "host":
+			r.hosts = list
+		case "path":
+			r.prefixes = list
+		case "path-exact":
+			r.exact = list
+		case "method":
+			r.methods = list
+		case "header":
+			r.headers = append(r.headers, t.Value)
+		case "query":
+			r.queries = append(r.queries, t.Value)
+		case "strip":
+			r.strip = t.Value
+		case "redirect":
+			r.redirect = t.Value
+		case "upstream-host":
+			r.upstreamHost = t.Value
+		case "scheme":
+			r.https = t.Value == "https"
+		case "tls-name":
+			r.tlsName = t.Value
+		case "class":
+			r.class = t.Value
+		case "proxy-protocol":
+			r.proxy = t.Value
+		case "max-body":
+			r.maxBody, _ = strconv.ParseInt(t.Value, 10, 64)
+		case "max-inflight":
+			r.maxInflight, _ = strconv.Atoi(t.Value)
+		case "retries":
+			r.retries, _ = strconv.Atoi(t.Value)
+		case "wait":
+			r.wait, _ = time.ParseDuration(t.Value)
+		case "timeout":
+			r.timeout, _ = time.ParseDuration(t.Value)
+		case "body-idle":
+			r.bodyIdle, _ = time.ParseDuration(t.Value)
+		case "retry-post":
+			r.retryPost = t.Value == "on"
+		}
+	}
+	if len(r.prefixes)+len(r.exact) == 0 {
+		r.prefixes = []string{"/"}
+	}
+	return r
+}
+
+// miss is the reason for which no instance is to see a request, empty when one
+// is.
+func (r *rules) miss(q *Request, secure bool) string {
+	switch {
+	case r.refused || r.class != "" || len(r.hosts) == 0:
+		return "no-host"
+	case !r.takesPath(q.Path):
+		return "no-path"
+	case len(r.methods) > 0 && !contains(r.methods, q.Method):
+		return "no-condition"
+	}
+	for _, h := range r.headers {
+		if !contains(q.Fields, h) {
+			return "no-condition"
+		}
+	}
+	for _, v := range r.queries {
+		if !contains(strings.Split(q.Query, "&"), v) {
+			return "no-condition"
+		}
+	}
+	if r.redirect != "" && !(secure && r.redirect == "https") {
+		return "redirect"
+	}
+	return ""
+}
+
+func (r *rules) takesPath(path string) bool {
+	if contains(r.exact, path) {
+		return true
+	}
+	for _, p := range r.prefixes {
+		if p == "/" || path == p || strings.HasPrefix(path, p+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// sent is the target that an instance sees.
+func (r *rules) sent(q *Request) string {
+	rest, ok := strings.CutPrefix(q.target(), r.strip)
+	switch {
+	case r.strip == "" || !ok || rest != "" && rest[0] != '/' && rest[0] != '?':
+		return q.target()
+	case rest == "" || rest[0] == '?':
+		return "/" + rest
+	}
+	return rest
+}
+
+func contains(list []string, s string) bool {
+	for _, l := range list {
+		if l == s {
+			return true
+		}
+	}
+	return false
+}
