@@ -6,7 +6,7 @@ import "time"
 // until somebody asks.
 type plan struct {
 	after time.Duration
-	line  line
+	line  rank
 }
 
 // turn is where an endpoint stands with the prober.
@@ -23,7 +23,7 @@ const (
 // mu.
 type schedule struct {
 	turn     turn
-	line     line   // where it is, or will be when its time has come
+	line     rank   // where it is, or will be when its time has come
 	repeat   bool   // it is there after a look in vain
 	ticket   uint64 // of its place: one in a line with another ticket is void
 	again    bool   // somebody asked while it was running
