@@ -107,6 +107,8 @@ func TestRawResponses(t *testing.T) {
 		conn := dialFrom(t, "127.0.0.1", address)
 		fmt.Fprintf(conn, "%s / HTTP/1.1\r\nHost: web.example.org\r\nConnection: close\r\n\r\n", method)
 		got, err := io.ReadAll(conn)
+		// The next case is not to meet a connection that is about to be closed.
+		o.closing.Wait()
 		if err != nil && !errors.Is(err, net.ErrClosed) && !strings.Contains(err.Error(), "reset") {
 			t.Fatal(err)
 		}
@@ -248,6 +250,7 @@ type recorder struct {
 	listener net.Listener
 	answer   func(*http.Request) string
 	running  sync.WaitGroup
+	closing  sync.WaitGroup // connections that end with their answer
 
 	mu       sync.Mutex
 	messages map[string][][]byte // by X-Forwarded-For
@@ -318,10 +321,14 @@ func (o *recorder) serve(c net.Conn) {
 			return
 		}
 		answer := o.answer(q)
-		io.WriteString(c, answer)
 		if !strings.HasPrefix(answer, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n") {
+			o.closing.Add(1)
+			defer o.closing.Done()
+			io.WriteString(c, answer)
+			c.Close()
 			return
 		}
+		io.WriteString(c, answer)
 	}
 }
 
