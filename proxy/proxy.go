@@ -206,12 +206,28 @@ func (p *Proxy) pick(x *Exchange) *upstream.Member {
 		next, err := pool.Room().Wait(time.Until(deadline), x.holds(), x.whenGone())
 		x.waiting.Clear()
 		x.Now = time.Now()
+		if err == upstream.ErrRoomEnded && p.moved(x) {
+			pool = x.Route.Pool
+			continue
+		}
 		if err != nil {
 			p.noInstance(x, err)
 			return nil
 		}
 		pool = next
 	}
+}
+
+// moved looks the route up again when the one that was found is gone. A team
+// that renames a service loses no request by it; to another team no request is
+// handed that was let in by the first one's tags.
+func (p *Proxy) moved(x *Exchange) bool {
+	route, _ := p.options.Router.Current().Lookup(&x.query)
+	if route == nil || route == x.Route || route.Namespace != x.Route.Namespace || route.Options.Redirect != nil {
+		return false
+	}
+	x.Route = route
+	return true
 }
 
 func (p *Proxy) noInstance(x *Exchange, err error) {

@@ -74,8 +74,13 @@ func (b *Builder) compile(u *update, key discovery.Key, last map[seat]*Route, so
 		stats[r.Name] = r.Stats
 	}
 	shared := make(map[string][]upstream.Member)
+	passed := c.renamed(last)
 	for seat, d := range c.demands {
-		next.routes = append(next.routes, c.route(seat, d, last[seat], stats, shared))
+		before := last[seat]
+		if before == nil {
+			before = passed[place{seat.host, seat.claim}]
+		}
+		next.routes = append(next.routes, c.route(seat, d, before, stats, shared))
 	}
 	present := make(map[string]bool)
 	if source != nil {
@@ -84,7 +89,7 @@ func (b *Builder) compile(u *update, key discovery.Key, last map[seat]*Route, so
 		}
 	}
 	for seat, r := range last {
-		if c.demands[seat] == nil {
+		if c.demands[seat] == nil && passed[place{seat.host, seat.claim}] != r {
 			if r = b.linger(u.now, r, present); r != nil {
 				next.routes = append(next.routes, r)
 			}
@@ -96,6 +101,29 @@ func (b *Builder) compile(u *update, key discovery.Key, last map[seat]*Route, so
 	slices.SortFunc(next.refused, Rejection.compare)
 	next.endpoints = c.endpoints
 	return next
+}
+
+// place is what a seat takes, whatever its route is called.
+type place struct {
+	host string
+	claim
+}
+
+// renamed returns the routes that nobody asks for any more and whose place
+// another route of the service takes: that one goes on with what they kept.
+func (c *compilation) renamed(last map[seat]*Route) map[place]*Route {
+	passed := make(map[place]*Route)
+	for s := range c.demands {
+		if last[s] != nil {
+			continue
+		}
+		for old, r := range last {
+			if c.demands[old] == nil && old.host == s.host && old.claim == s.claim {
+				passed[place{s.host, s.claim}] = r
+			}
+		}
+	}
+	return passed
 }
 
 // readAll reads the tags of all instances. Neighbours mostly carry the same.
@@ -197,6 +225,7 @@ func (c *compilation) route(s seat, d *demand, last *Route, stats map[string]*St
 		room = last.Pool.Room()
 		r.CreateIndex = min(r.CreateIndex, last.CreateIndex)
 	}
+	r.place = c.agreed.place(r)
 	r.Pool = upstream.NewPool(c.share(d.members, shared), c.poolOptions(d.options), room)
 	return r
 }

@@ -19,6 +19,7 @@ type Room struct {
 
 	mu      sync.Mutex
 	waiters []chan struct{} // first in, first out; closed to let go
+	ended   bool
 }
 
 // Why a wait ended without a member.
@@ -26,6 +27,7 @@ var (
 	ErrRoomFull    = errors.New("too many requests wait for an instance")
 	ErrWaitTimeout = errors.New("no instance became ready in time")
 	ErrClientGone  = errors.New("the client left while waiting for an instance")
+	ErrRoomEnded   = errors.New("no instance will come for this route any more")
 )
 
 // Waiting returns how many requests wait.
@@ -37,7 +39,7 @@ func (r *Room) Waiting() int {
 
 // Wait blocks until the room's current pool has a member that may take a
 // request, and returns that pool. It fails with ErrRoomFull, ErrWaitTimeout
-// after d, or ErrClientGone when gone is closed. Holds is how many bytes the
+// after d, ErrClientGone when gone is closed, or ErrRoomEnded. Holds is how many bytes the
 // request keeps meanwhile: those of all rooms together are bounded.
 func (r *Room) Wait(d time.Duration, holds int64, gone <-chan struct{}) (*Pool, error) {
 	if d <= 0 {
@@ -49,6 +51,10 @@ func (r *Room) Wait(d time.Duration, holds int64, gone <-chan struct{}) (*Pool, 
 	}
 	let := make(chan struct{})
 	r.mu.Lock()
+	if r.ended {
+		r.mu.Unlock()
+		return nil, ErrRoomEnded
+	}
 	if len(r.waiters) >= r.registry.options.MaxWaiting {
 		r.mu.Unlock()
 		return nil, ErrRoomFull
@@ -64,6 +70,11 @@ func (r *Room) Wait(d time.Duration, holds int64, gone <-chan struct{}) (*Pool, 
 	defer timer.Stop()
 	select {
 	case <-let:
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.ended {
+			return nil, ErrRoomEnded
+		}
 		return r.pool.Load(), nil
 	case <-timer.C:
 		r.leave(let)
@@ -71,6 +82,21 @@ func (r *Room) Wait(d time.Duration, holds int64, gone <-chan struct{}) (*Pool, 
 	case <-gone:
 		r.leave(let)
 		return nil, ErrClientGone
+	}
+}
+
+// End lets all requests go that wait, and those that will come, without a
+// member: the room's route is gone.
+func (r *Room) End() {
+	r.mu.Lock()
+	waiters := r.waiters
+	r.waiters, r.ended = nil, true
+	r.mu.Unlock()
+	for _, let := range waiters {
+		close(let)
+	}
+	if len(waiters) > 0 {
+		r.registry.waits(r)
 	}
 }
 
