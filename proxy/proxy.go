@@ -226,6 +226,9 @@ func (p *Proxy) moved(x *Exchange) bool {
 	if route == nil || route == x.Route || route.Namespace != x.Route.Namespace || route.Options.Redirect != nil {
 		return false
 	}
+	if limit := route.Options.MaxBody; limit > 0 && x.Head.Size > limit {
+		return false
+	}
 	x.Route = route
 	return true
 }
