@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 
 	"serai/discovery"
 )
@@ -168,14 +169,37 @@ func newContest(routes []*Route) (c Contest, ok bool) {
 			ok = ok || slices.ContainsFunc(routes[:i], func(o *Route) bool { return !o.local() && o.rivals(r) })
 		}
 	}
-	c.Name = routes[0].contest()
+	if len(routes) > 0 {
+		c.Name = routes[0].contest()
+	}
 	return c, ok
 }
 
-// Contests returns what several services claim, sorted by name.
+// Contests returns what several services claim, and all that was agreed with
+// what is left of it, sorted by name.
 func (b *Builder) Contests() (all []Contest) {
+	found := make(map[string]bool)
 	for _, of := range b.contests {
-		all = append(all, of...)
+		for _, c := range of {
+			found[c.Name] = true
+			all = append(all, c)
+		}
+	}
+	for name := range b.agreed {
+		if found[name] {
+			continue
+		}
+		host, _, _ := strings.Cut(name, " ")
+		var left []*Route
+		for r := range b.router.Current().entry(host).all() {
+			if r.contest() == name {
+				left = append(left, r)
+			}
+		}
+		slices.SortFunc(left, (*Route).nearer)
+		c, _ := newContest(left)
+		c.Name = name
+		all = append(all, c)
 	}
 	slices.SortFunc(all, func(a, b Contest) int { return cmp.Compare(a.Name, b.Name) })
 	return all

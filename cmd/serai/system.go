@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"serai/admin"
+	"serai/claims"
 	"serai/discovery"
 	"serai/nomad"
 	"serai/proxy"
@@ -36,6 +37,7 @@ type system struct {
 	builder   *router.Builder
 	source    discovery.Source
 	cache     *discovery.Cache // nil without a state directory
+	claims    *claims.Keeper   // nil without Nomad
 	client    *nomad.Client    // nil without Nomad
 	proxy     *proxy.Proxy
 	accessLog *proxy.AccessLog // nil when it is off
@@ -180,6 +182,9 @@ func (s *system) newSource() (reporters []admin.Reporter, err error) {
 				s.logger.Warn("starting without the last known services", "error", err)
 			}
 		}
+		if err := s.newClaims(namespaces); err != nil {
+			return nil, err
+		}
 		watchers, err := discovery.NewWatchers(watch)
 		if err != nil {
 			return nil, err
@@ -285,6 +290,9 @@ func (s *system) run(ctx context.Context) error {
 	if s.cache != nil {
 		start("cache", s.cache.Run)
 	}
+	if s.claims != nil {
+		start("claims", s.claims.Run)
+	}
 	if s.accessLog != nil {
 		start("access log", s.accessLog.Run)
 	}
@@ -381,35 +389,6 @@ func (s *system) drain(parts context.Context) {
 	}
 	servers.Wait()
 	s.logger.Info("stopped")
-}
-
-// follow makes a table of each snapshot.
-func (s *system) follow(ctx context.Context, snapshots <-chan *discovery.Snapshot) error {
-	expiry := time.NewTimer(0)
-	<-expiry.C
-	known := false
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case snapshot := <-snapshots:
-			began := time.Now()
-			s.builder.Update(snapshot)
-			s.admin.Published(snapshot, time.Since(began))
-			if s.obtain != nil {
-				s.obtain.Changed()
-			}
-			if !known {
-				known = true
-				close(s.first)
-			}
-		case <-expiry.C:
-			s.builder.Expire()
-		}
-		if next := s.builder.NextExpiry(); !next.IsZero() {
-			expiry.Reset(time.Until(next))
-		}
-	}
 }
 
 // serveAdmin serves health, metrics and the rest to the very end.
