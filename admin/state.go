@@ -71,6 +71,9 @@ func (c *state) Collect(out chan<- prometheus.Metric) {
 		collectListener(out, l.Name, l.Status())
 	}
 	collectCertificates(c.options, out)
+	if c.options.Claims != nil {
+		collectClaims(out, c.options.Claims())
+	}
 	if c.options.AccessLogDropped != nil {
 		counter(out, dropped, c.options.AccessLogDropped())
 	}

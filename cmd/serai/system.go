@@ -122,6 +122,9 @@ func newSystem(c *serveCommand, env *environment, logger *slog.Logger) (s *syste
 	if s.accessLog != nil {
 		a.AccessLogDropped = s.accessLog.Dropped
 	}
+	if s.claims != nil {
+		a.Claims = s.claims.Status
+	}
 	a.Certificates = s.certs
 	if s.obtain != nil {
 		a.Obtain = s.obtain
