@@ -310,13 +310,17 @@ func (w *work) write(ctx context.Context) {
 	switch {
 	case err == nil:
 		w.writeTrouble = ""
-		next.version = written.ModifyIndex
+		next.version = written.ModifyIndex // 0 of what was removed
 		w.written.Store(next.version)
 		w.options.Logger.Info("contested claims recorded", "contests", len(next.order), "variable", name.Path)
 		w.keep(next)
 		w.record = next
 	case errors.Is(err, nomad.ErrConflict):
-		w.writeTrouble = "" // what is there comes by the wait
+		w.writeTrouble = ""
+		if written != nil && len(written.Items) > 0 { // else it comes by the wait
+			w.record = decode(written.Items, written.ModifyIndex)
+			w.keep(w.record)
+		}
 	default:
 		w.writeTrouble = w.trouble(err)
 	}

@@ -44,7 +44,7 @@ func (w *work) watch(ctx context.Context, out chan<- reading) {
 			retry = min(2*retry, lastRetry)
 			continue
 		}
-		if next == index || r.version == 0 && version == 0 {
+		if next == index || index > 0 && r.version == 0 && version == 0 {
 			// The wait was over, there was none, or something else has changed.
 			pause(ctx, time.Second/2+rand.N(time.Second))
 		}

@@ -96,6 +96,7 @@ func (b *Builder) Withdraw(a Absence, offers [][]string) (ended []*Route) {
 		}
 	}
 	if len(ended) > 0 {
+		delete(b.asked, a) // should it come back and go again
 		b.publish(u, b.router.Current().Index)
 	}
 	return ended
