@@ -65,8 +65,11 @@ func TestPlan(t *testing.T) {
 		"one that lingers joins not":  {{recorded: "a/s/j b/s/j", see: []string{"a/s/j", "b/s/j", "(c/s/j)"}, want: "a/s/j b/s/j"}},
 		"a new name of the first job": {{recorded: "a/s/j b/s/j", see: []string{"a/s/j", "b/s/j", "a/x/j"}, want: "a/s/j a/x/j b/s/j"}},
 		"a new name, another job":     {{recorded: "a/s/j b/s/j", see: []string{"a/s/j", "b/s/j", "a/x/k"}, want: "a/s/j b/s/j a/x/k"}},
-		"another order than here":     {{recorded: "b/s/j a/s/j", see: []string{"a/s/j", "b/s/j"}, want: "b/s/j a/s/j"}},
-		"its view is behind":          {{recorded: "a/s/j b/s/j", unseen: true, want: "a/s/j b/s/j"}},
+		"a new name, seen too late": {{at: 0, recorded: "a/s/j b/s/j", see: []string{"a/s/j", "b/s/j"}, want: "a/s/j b/s/j"},
+			{at: 1, recorded: "a/s/j b/s/j", see: []string{"a/x/j", "b/s/j"}, want: "a/s/j a/x/j b/s/j"},
+			{at: 3, recorded: "a/s/j b/s/j", see: []string{"a/x/j", "b/s/j"}, want: "a/x/j b/s/j"}},
+		"another order than here": {{recorded: "b/s/j a/s/j", see: []string{"a/s/j", "b/s/j"}, want: "b/s/j a/s/j"}},
+		"its view is behind":      {{recorded: "a/s/j b/s/j", unseen: true, want: "a/s/j b/s/j"}},
 		"one ends": {
 			{at: 0, recorded: "a/s/j b/s/j c/s/j", see: []string{"a/s/j", "b/s/j", "c/s/j"}, want: "a/s/j b/s/j c/s/j"},
 			{at: 1, recorded: "a/s/j b/s/j c/s/j", see: []string{"b/s/j", "c/s/j"}, want: "a/s/j b/s/j c/s/j"},
@@ -427,11 +430,9 @@ func TestOffers(t *testing.T) {
 		job  nomadsim.Job
 		want string
 	}{
-		{"a service of a task", both, "[[t] [c]] true"},
-		{"another name", services(nomad.JobService{Name: "api", Tags: []string{"x"}}), "[] true"},
-		{"a name that is filled in", services(nomad.JobService{Name: "${NOMAD_META_x}", Tags: []string{"x"}}), "[[x] []] true"},
+		{"a service of a task", both, "[{api [x]} {api []} {web [t]} {web [c]}] true"},
 		{"a batch job that is done", nomadsim.Job{ID: "shop", Type: "batch", Status: "dead", Groups: both.Groups}, "[] true"},
-		{"a service job that is dead for a moment", nomadsim.Job{ID: "shop", Status: "dead", Groups: both.Groups}, "[[t] [c]] true"},
+		{"a service job that is dead for a moment", nomadsim.Job{ID: "shop", Status: "dead", Groups: both.Groups}, "[{api [x]} {api []} {web [t]} {web [c]}] true"},
 	} {
 		sim.PutJob(tc.job)
 		if got := ask(); got != tc.want {

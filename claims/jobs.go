@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"strings"
 
 	"serai/nomad"
 	"serai/router"
@@ -16,11 +15,11 @@ type Jobs struct {
 	Logger *slog.Logger
 }
 
-// Offers returns the tags with which instances of an absent service would come,
-// none when its job is stopped, purged, scaled to zero, or has the service no
-// more. Known is false when Nomad does not say: then nothing is to be changed.
+// Offers returns what instances of an absent service's job would register, none
+// when it is stopped, purged, or scaled to zero. Known is false when Nomad does
+// not say: then nothing is to be changed.
 // Nomad's leader is asked: another server may not have heard of a new job yet.
-func (j *Jobs) Offers(ctx context.Context, a router.Absence) (offers [][]string, known bool) {
+func (j *Jobs) Offers(ctx context.Context, a router.Absence) (offers []router.Offer, known bool) {
 	services, err := j.Client.JobServices(ctx, a.Job, nomad.Query{Namespace: a.Namespace})
 	switch {
 	case errors.Is(err, nomad.ErrNotFound):
@@ -32,9 +31,7 @@ func (j *Jobs) Offers(ctx context.Context, a router.Absence) (offers [][]string,
 		return nil, false
 	}
 	for _, s := range services {
-		if s.Name == a.Name || strings.Contains(s.Name, "${") {
-			offers = append(offers, s.Tags, s.CanaryTags)
-		}
+		offers = append(offers, router.Offer{Service: s.Name, Tags: s.Tags}, router.Offer{Service: s.Name, Tags: s.CanaryTags})
 	}
 	return offers, true
 }

@@ -33,11 +33,10 @@ func (w *work) plan(r Record, v View, now time.Time) (next Record, changed bool,
 		kept := claimants
 		if c, ok := seen[name]; ok {
 			var wait time.Duration
-			kept, wait = w.remaining(name, claimants, c, v.Complete, now)
+			kept, wait = w.remaining(name, join(claimants, c.Claimants), c, v.Complete, now)
 			if wait > 0 && (again == 0 || wait < again) {
 				again = wait
 			}
-			kept = join(kept, c.Claimants)
 		}
 		if len(kept) < 2 {
 			changed = true

@@ -21,8 +21,9 @@ const (
 	lastRetry  = 10 * time.Second
 )
 
-// maxWait is how long one wait for a change lasts.
-const maxWait = 4 * time.Minute
+// maxWait is how long one wait for a change lasts. An agent holds on to it, and
+// counts its connection, after the client has gone.
+const maxWait = time.Minute
 
 // watch reads the record, and again whenever it has changed.
 func (w *work) watch(ctx context.Context, out chan<- reading) {

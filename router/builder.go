@@ -28,7 +28,10 @@ type Builder struct {
 	// started is set with the first snapshot, informed with the first
 	// agreement, reserved once both have been brought together.
 	started, informed, reserved bool
-	asked                       map[Absence]time.Time
+	// asked is when Nomad was asked about an absence; renamed are those whose
+	// jobs go on under another name.
+	asked   map[Absence]time.Time
+	renamed map[Absence]bool
 }
 
 // NewBuilder makes a Builder that publishes to router.
@@ -41,7 +44,7 @@ func NewBuilder(router *Router, o Options) (*Builder, error) {
 	b := &Builder{
 		options: o, router: router, grammar: NewGrammar(o.Prefix), owners: owners,
 		services: make(map[discovery.Key]*service), expiries: make(map[discovery.Key]time.Time), broad: make(map[int]int),
-		contests: make(map[string][]Contest), asked: make(map[Absence]time.Time),
+		contests: make(map[string][]Contest), asked: make(map[Absence]time.Time), renamed: make(map[Absence]bool),
 	}
 	b.grammar.httpsOnly = o.HTTPSOnly
 	router.current.Store(newTable(owners))

@@ -37,18 +37,28 @@ type Claimant struct {
 // Same reports whether two claimants are the same claim of the same service.
 func (c Claimant) Same(o Claimant) bool { return c.Key == o.Key && c.Conditions == o.Conditions }
 
+// sameJob reports whether one job makes the claim under two names.
+func (c Claimant) sameJob(o Claimant) bool {
+	return c.Job != "" && c.Job == o.Job && c.Namespace == o.Namespace && c.Conditions == o.Conditions
+}
+
 // Agreement is the order of claimants that all nodes know, by the name of the
 // contest. Never modified once a Builder has it.
 type Agreement map[string][]Claimant
 
 // place is where a route stands in its contest, from 1; 0 when nothing is
-// agreed.
+// agreed. A service that is not there has the place of one that its job
+// registers, too: it may be the new name of it.
 func (a Agreement) place(r *Route) int {
 	if len(a) == 0 {
 		return 0
 	}
-	c := r.claimant()
-	return 1 + slices.IndexFunc(a[r.contest()], c.Same)
+	c, claimants := r.claimant(), a[r.contest()]
+	at := slices.IndexFunc(claimants, c.Same)
+	if at < 0 {
+		at = slices.IndexFunc(claimants, c.sameJob)
+	}
+	return at + 1
 }
 
 // maxContestRest bounds what follows the host in the name of a contest, in

@@ -229,17 +229,19 @@ func TestAbsentJob(t *testing.T) {
 	address := netip.MustParseAddrPort(l.Addr().String())
 	for _, tc := range []struct {
 		name   string
-		offers [][]string
+		offers [][]string // the last of each is the service's name
 		ends   bool
 	}{
 		{"purged", nil, true},
-		{"goes on", [][]string{{"ingress.host=a.example"}}, false},
-		{"goes on under another route name", [][]string{{"ingress.x.host=a.example"}}, false},
-		{"comes as a canary", [][]string{nil, {"ingress.host=b.example,a.example"}}, false},
-		{"has another host now", [][]string{{"ingress.host=b.example"}}, true},
-		{"has another path now", [][]string{{"ingress.host=a.example", "ingress.path=/x"}}, true},
-		{"has a host that is filled in", [][]string{{"ingress.host=${meta.host}"}}, false},
-		{"has another class now", [][]string{{"ingress.host=a.example", "ingress.class=x"}}, true},
+		{"goes on", [][]string{{"ingress.host=a.example", "old"}}, false},
+		{"goes on under another route name", [][]string{{"ingress.x.host=a.example", "old"}}, false},
+		{"comes as a canary", [][]string{{"old"}, {"ingress.host=b.example,a.example", "old"}}, false},
+		{"has another host now", [][]string{{"ingress.host=b.example", "old"}}, true},
+		{"has another path now", [][]string{{"ingress.host=a.example", "ingress.path=/x", "old"}}, true},
+		{"has a host that is filled in", [][]string{{"ingress.host=${meta.host}", "old"}}, false},
+		{"has another class now", [][]string{{"ingress.host=a.example", "ingress.class=x", "old"}}, true},
+		{"has it under another name that is to come", [][]string{{"ingress.host=a.example", "newer"}}, false},
+		{"has a name that is filled in", [][]string{{"ingress.host=a.example", "${NOMAD_META_name}"}}, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := newWorld(t)
@@ -247,6 +249,10 @@ func TestAbsentJob(t *testing.T) {
 			ended := make(chan struct{})
 			go func() { w.registry.Run(ctx); close(ended) }()
 			defer func() { cancel(); <-ended }()
+			var offers []router.Offer
+			for _, o := range tc.offers {
+				offers = append(offers, router.Offer{Service: o[len(o)-1], Tags: o[:len(o)-1]})
+			}
 			w.job("old", "job-old", netip.AddrPort{})
 			w.set("old")
 			if got := w.builder.Absences(9); len(got) != 0 {
@@ -272,7 +278,7 @@ func TestAbsentJob(t *testing.T) {
 			w.holds("old")
 			w.builder.Withdraw(router.Absence{Key: discovery.Key{Namespace: "default", Name: "old"}, Job: "another"}, nil)
 			w.holds("old")
-			w.builder.Withdraw(router.Absence{Key: discovery.Key{Namespace: "default", Name: "old"}, Job: "job-old"}, tc.offers)
+			w.builder.Withdraw(router.Absence{Key: discovery.Key{Namespace: "default", Name: "old"}, Job: "job-old"}, offers)
 			if tc.ends {
 				w.holds("new")
 			} else {
@@ -322,5 +328,42 @@ func TestWaitersOfAnEndedRoute(t *testing.T) {
 	}
 	if r := w.lookup("a.example"); r != nil {
 		t.Errorf("the host still goes to %+v", r)
+	}
+}
+
+// TestNewNameAfterAGap: the old name holds the claim until the new name of the
+// same job is ready, although a rival is; and the new name has the old place.
+func TestNewNameAfterAGap(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	address := netip.MustParseAddrPort(l.Addr().String())
+	w := newWorld(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { w.registry.Run(ctx); close(ended) }()
+	defer func() { cancel(); <-ended }()
+	w.builder.Agree(order("old", "rival"), "")
+	w.job("old", "job-old", netip.AddrPort{})
+	w.job("rival", "job-rival", address)
+	w.set("old")
+	until := func(what string, holds func() bool) {
+		t.Helper()
+		for end := time.Now().Add(30 * time.Second); !holds(); time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("waited in vain for %s", what)
+			}
+		}
+	}
+	var absent []router.Absence
+	until("a question", func() bool { absent = w.builder.Absences(9); return len(absent) > 0 })
+	w.builder.Withdraw(absent[0], []router.Offer{{Service: "name", Tags: []string{a}}})
+	w.holds("old")
+	w.job("name", "job-old", address)
+	until("the new name", func() bool { w.builder.Absences(9); return w.lookup("a.example").Service == "name" })
+	if got := w.contested(); got != "name rival" {
+		t.Errorf("contested by %s", got)
 	}
 }

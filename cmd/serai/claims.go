@@ -57,7 +57,7 @@ type follower struct {
 // answer is what Nomad says about a job whose services are gone.
 type answer struct {
 	router.Absence
-	offers [][]string
+	offers []router.Offer
 	known  bool
 }
 

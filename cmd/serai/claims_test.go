@@ -303,7 +303,7 @@ func TestHolderThatIsGone(t *testing.T) {
 		}},
 		{"scaled to zero", true, func(_ *nomadsim.Sim, a *team) { a.put(0) }},
 		{"renamed service", true, func(sim *nomadsim.Sim, a *team) {
-			sim.PutJob(nomadsim.Job{Namespace: a.name, ID: "shop-team-a", Groups: []nomadsim.Group{{Name: "web", Count: 1, Services: []nomad.JobService{{Name: "other", Tags: a.tags}}}}})
+			sim.PutJob(nomadsim.Job{Namespace: a.name, ID: "shop-team-a", Groups: []nomadsim.Group{{Name: "web", Count: 1, Services: []nomad.JobService{{Name: "other", Tags: []string{"ingress.host=other.example.org"}}}}}})
 		}},
 		{"host removed", true, func(_ *nomadsim.Sim, a *team) { a.tags = nil; a.put(1) }},
 		{"redeploy with a gap", false, func(*nomadsim.Sim, *team) {}},
@@ -353,37 +353,62 @@ func TestHolderThatIsGone(t *testing.T) {
 	}
 }
 
-// TestRenamedServiceLosesNoRequest: the new name's instance comes while the old
-// name lingers, and a rival waits behind both.
+// TestRenamedServiceLosesNoRequest: a rival waits behind the old name; the new
+// name's instance comes before the old one goes, or a while after.
 func TestRenamedServiceLosesNoRequest(t *testing.T) {
-	sim, url, _ := nomadtest.Simulator(t)
-	a := newTeam(t, sim, "team-a", "ingress.host="+contestedHost)
-	b := newTeam(t, sim, "team-b", "ingress.host="+contestedHost)
-	a.come()
-	n := newIngress(t, url)
-	n.serves(contestedHost, "team-a")
-	b.come()
-	untilRecorded(t, sim, contestedHost, "team-a/shop/shop-team-a team-b/shop/shop-team-b")
-	// The job registers the service under another name: the old instance is
-	// still there when the new one comes.
-	sim.PutJob(nomadsim.Job{Namespace: a.name, ID: "shop-team-a", Groups: []nomadsim.Group{{Name: "web", Count: 1, Services: []nomad.JobService{{Name: "store", Tags: a.tags}}}}})
-	r := a.address
-	r.Namespace, r.ServiceName, r.JobID, r.ID = a.name, "store", "shop-team-a", "store-1"
-	sim.Register(r)
-	untilRecorded(t, sim, contestedHost, "team-a/shop/shop-team-a team-a/store/shop-team-a team-b/shop/shop-team-b")
-	a.goAway()
-	until(t, "the new name", func() bool {
-		switch got := n.asks(contestedHost); got {
-		case "team-a":
-			_, body := get(n.admin, "localhost", "/routes")
-			return strings.Contains(body, "store") // and no more of the old one
-		default:
-			t.Fatalf("a request was answered by %s", got)
-			return false
-		}
-	})
-	untilRecorded(t, sim, contestedHost, "team-a/store/shop-team-a team-b/shop/shop-team-b")
-	if got := n.asks(contestedHost); got != "team-a" {
-		t.Errorf("in the end %s answers", got)
+	for _, gap := range []bool{false, true} {
+		t.Run(fmt.Sprint("gap ", gap), func(t *testing.T) {
+			t.Parallel()
+			sim, url, _ := nomadtest.Simulator(t)
+			a := newTeam(t, sim, "team-a", "ingress.host="+contestedHost)
+			b := newTeam(t, sim, "team-b", "ingress.host="+contestedHost)
+			a.come()
+			n := newIngress(t, url)
+			n.serves(contestedHost, "team-a")
+			b.come()
+			untilRecorded(t, sim, contestedHost, "team-a/shop/shop-team-a team-b/shop/shop-team-b")
+
+			asked := make(chan struct{})
+			stop := make(chan struct{})
+			var client sync.WaitGroup
+			client.Go(func() {
+				for first := true; ; first = false {
+					if got := n.asks(contestedHost); got != "team-a" {
+						t.Errorf("a request was answered by %s", got)
+					}
+					if first {
+						close(asked)
+					}
+					select {
+					case <-stop:
+						return
+					default:
+					}
+				}
+			})
+			<-asked
+			sim.PutJob(nomadsim.Job{Namespace: a.name, ID: "shop-team-a", Groups: []nomadsim.Group{{Name: "web", Count: 1, Services: []nomad.JobService{{Name: "store", Tags: a.tags}}}}})
+			if gap {
+				before := sim.Counts().Requests[nomad.KindJob]
+				a.goAway()
+				until(t, "a question about the job", func() bool { return sim.Counts().Requests[nomad.KindJob] > before })
+			}
+			r := a.address
+			r.Namespace, r.ServiceName, r.JobID, r.ID = a.name, "store", "shop-team-a", "store-1"
+			sim.Register(r)
+			if !gap {
+				until(t, "the new name", func() bool {
+					_, body := get(n.admin, "localhost", "/rejections")
+					return strings.Contains(body, "team-a/store") || strings.Contains(body, `"service": "store"`)
+				})
+				a.goAway()
+			}
+			untilRecorded(t, sim, contestedHost, "team-a/store/shop-team-a team-b/shop/shop-team-b")
+			close(stop)
+			client.Wait()
+			if got := n.asks(contestedHost); got != "team-a" {
+				t.Errorf("in the end %s answers", got)
+			}
+		})
 	}
 }
