@@ -147,7 +147,7 @@ func newest[T any](c chan T, v T) {
 // Run reads the record, waits on it, and writes what is to be written, until
 // ctx ends, whose error it returns.
 func (k *Keeper) Run(ctx context.Context) error {
-	w := &work{Keeper: k, began: time.Now(), tokens: burst, filled: time.Now(), gone: make(map[string]absence)}
+	w := &work{Keeper: k, began: time.Now(), tokens: burst, filled: time.Now(), gone: make(map[string]absence), had: make(map[string]bool)}
 	w.record = w.cached()
 	records := make(chan reading)
 	var running sync.WaitGroup
@@ -182,6 +182,9 @@ type work struct {
 	view   View
 	// gone is what is in the record and not seen here.
 	gone map[string]absence
+	// had are the contests that were in the record since they began. Should the
+	// record be lost, this node knows their order.
+	had map[string]bool
 	// due fires when there is something to look at; writeAt is when the record
 	// is to be written, if that is still needed then, zero when it is not.
 	due     *time.Timer
@@ -230,6 +233,9 @@ func (w *work) read(r reading) {
 // have watched for long come first: what they know is older.
 func (w *work) schedule() {
 	next, changed, again := w.plan(w.record, w.view, time.Now())
+	for name := range w.record.order {
+		w.had[name] = true
+	}
 	w.mu.Lock()
 	w.status.Recorded, w.status.LeftOut = len(w.record.order), next.leftOut
 	w.status.Unrecorded = 0
@@ -243,7 +249,7 @@ func (w *work) schedule() {
 	case !changed:
 		w.writeAt, w.writeTrouble = time.Time{}, ""
 	case w.writeAt.IsZero():
-		w.writeAt = time.Now().Add(max(w.turn(), w.untilToken()))
+		w.writeAt = time.Now().Add(max(w.turn(w.lost(next)), w.untilToken()))
 	}
 	w.tell()
 	if !w.writeAt.IsZero() && (again == 0 || time.Until(w.writeAt) < again) {
@@ -260,16 +266,35 @@ const manyNodes = 1000
 // turn is how long this node waits, so that of many which see the same change
 // one writes and the others see it in time: late turns are likely, early ones
 // are not, as RFC 5401 has it for answers to a multicast.
-func (w *work) turn() time.Duration {
+//
+// Who knows an order that was lost comes long before those who do not: they
+// would write what they see.
+func (w *work) turn(lost bool) time.Duration {
 	lambda := math.Log(manyNodes) + 1
 	wait := time.Duration(float64(w.options.Spread) / lambda * math.Log(rand.Float64()*(math.Exp(lambda)-1)+1))
-	if time.Since(w.began) < 10*w.options.Spread {
+	switch {
+	case lost:
+		wait /= 4
+	case time.Since(w.began) < 10*w.options.Spread:
 		wait += w.options.Spread
 	}
 	if w.writeTrouble != "" {
 		wait += 2 * w.options.Spread
 	}
 	return wait
+}
+
+// lost reports whether a contest is to be written that was in the record, and
+// notes those that are.
+func (w *work) lost(next Record) bool {
+	for name := range w.had {
+		if next.order[name] == nil {
+			delete(w.had, name) // it is over
+		} else if w.record.order[name] == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // untilToken is how long no write may be made.

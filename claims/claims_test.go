@@ -457,3 +457,22 @@ func TestOffers(t *testing.T) {
 		t.Errorf("without Nomad: %s", got)
 	}
 }
+
+// TestLostRecord is written again by those who knew it, although one that has
+// just started sees another order.
+func TestLostRecord(t *testing.T) {
+	sim, url, _ := nomadtest.Simulator(t)
+	slow := func(o *Options) { o.Spread = time.Second }
+	empty := sim.Save()
+	old := newNode(t, url, slow)
+	old.See(View{Contests: []router.Contest{contest("h /", "a/s/j", "b/s/j")}, Complete: true})
+	until(t, "the record", func() bool { return old.agreed() == "a/s/j b/s/j" })
+	sim.Restore(empty)
+	until(t, "the loss", func() bool { return old.agreed() == "" })
+	young := newNode(t, url, slow)
+	young.See(View{Contests: []router.Contest{contest("h /", "b/s/j", "a/s/j")}, Complete: true})
+	until(t, "the record again", func() bool { return young.agreed() != "" && old.agreed() == young.agreed() })
+	if young.agreed() != "a/s/j b/s/j" {
+		t.Errorf("it is %s now", young.agreed())
+	}
+}

@@ -267,10 +267,11 @@ func TestContestOnRealNomad(t *testing.T) {
 		n.serves("team-b")
 	}
 
-	// Nomad goes back to a state in which nothing is contested, and to one in
-	// which it is.
+	// A record that is lost is written again as it was. Nomad goes back to a
+	// state in which it was there.
 	x.run("operator", "snapshot", "save", x.path("snapshot"))
 	x.run("var", "purge", "serai/claims/ingress")
+	x.untilRecorded("team-b/store/shop team-a/shop/shop")
 	x.restart(10, "team-b", func(i int) {
 		if i == 3 {
 			if out := x.run("operator", "snapshot", "restore", x.path("snapshot")); !strings.Contains(out, "Restored") {
