@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"serai/claims"
 	"serai/discovery"
 	"serai/proxy"
 	"serai/proxy/http1"
@@ -52,6 +53,8 @@ type Options struct {
 	// obtains them; nil when none is.
 	Certificates *tls.Store
 	Obtain       Obtainer
+	// Claims tells of the record of contested claims; nil when there is none.
+	Claims func() claims.Status
 	// AccessLogDropped counts lost lines; nil when there is no access log.
 	AccessLogDropped func() uint64
 	// Version is shown as it stands.

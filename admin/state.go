@@ -70,6 +70,9 @@ func (c *state) Collect(out chan<- prometheus.Metric) {
 	}
 	collectShares(c.options, out)
 	collectCertificates(c.options, out)
+	if c.options.Claims != nil {
+		collectClaims(out, c.options.Claims())
+	}
 	if c.options.AccessLogDropped != nil {
 		counter(out, dropped, c.options.AccessLogDropped())
 	}

@@ -122,6 +122,10 @@ server {
   enabled          = true
   bootstrap_expect = 1
 }
+# A serai that has ended is counted until its waits are over.
+limits {
+  http_max_conns_per_client = 1000
+}
 `
 	client := common("client", ports[3:]) + fmt.Sprintf(`
 client {

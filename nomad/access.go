@@ -39,6 +39,12 @@ type AccessError struct {
 	Causes []error
 }
 
+// NewAccessError is for a refusal that was met while variables were used as a
+// says.
+func NewAccessError(a Access, cause error) *AccessError {
+	return &AccessError{access: a, Variables: []string{"read", "list", "write", "destroy"}, Causes: []error{cause}}
+}
+
 // Unwrap makes errors.Is find the refusals.
 func (e *AccessError) Unwrap() []error { return e.Causes }
 

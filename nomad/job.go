@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 )
 
@@ -16,9 +17,7 @@ type Task struct{ Namespace, Job, Group, Name string }
 // read-job.
 // Source: https://developer.hashicorp.com/nomad/api-docs/jobs#read-job.
 func (c *Client) KillTimeout(ctx context.Context, t Task) (time.Duration, error) {
-	r := &request{kind: KindJob, op: fmt.Sprintf("read job %q in namespace %q", t.Job, orDefault(t.Namespace)),
-		method: http.MethodGet, path: "/v1/job/" + url.PathEscape(t.Job), params: url.Values{}}
-	r.query(Query{Namespace: t.Namespace, Stale: true})
+	r := jobRequest(t.Job, Query{Namespace: t.Namespace, Stale: true})
 	var job struct {
 		TaskGroups []struct {
 			Name  string
@@ -40,4 +39,82 @@ func (c *Client) KillTimeout(ctx context.Context, t Task) (time.Duration, error)
 		}
 	}
 	return 0, r.fail(ErrNotFound, http.StatusOK, fmt.Errorf("the job has no task %q in group %q", t.Name, t.Group))
+}
+
+// jobRequest begins a request about one job.
+func jobRequest(id string, q Query) *request {
+	r := &request{kind: KindJob, op: fmt.Sprintf("read job %q in namespace %q", id, orDefault(q.Namespace)),
+		method: http.MethodGet, path: "/v1/job/" + url.PathEscape(id), params: url.Values{}}
+	r.query(q)
+	return r
+}
+
+// JobService is a service that instances of a job register.
+type JobService struct {
+	// Name and the tags may hold ${...}, which is filled in on the node.
+	Name string
+	// Tags are those of an instance, CanaryTags those of a canary.
+	Tags, CanaryTags []string
+}
+
+// jobAnswer is the part of a job that says what it is to run.
+type jobAnswer struct {
+	ID, Namespace, Type, Status string
+	Stop                        bool
+	TaskGroups                  []struct {
+		Count    int
+		Services []serviceAnswer
+		Tasks    []struct{ Services []serviceAnswer }
+	}
+}
+
+type serviceAnswer struct {
+	Name, Provider   string
+	Tags, CanaryTags []string
+}
+
+// JobServices reads which services a job is to register with Nomad: none when
+// it is stopped, scaled to zero, or done. ErrNotFound means that it was purged.
+// It needs read-job.
+// Source: https://developer.hashicorp.com/nomad/api-docs/jobs#read-job.
+func (c *Client) JobServices(ctx context.Context, id string, q Query) ([]JobService, error) {
+	r := jobRequest(id, q)
+	var job jobAnswer
+	err := c.do(ctx, r, func(_ http.Header, body []byte) error {
+		if err := c.decode(r, body, &job); err != nil {
+			return err
+		}
+		if job.ID != id || job.Namespace != orDefault(q.Namespace) {
+			return insane(r, "the answer holds job %q of namespace %q", job.ID, job.Namespace)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return job.services(), nil
+}
+
+func (j *jobAnswer) services() (all []JobService) {
+	// Only of a batch job is "dead" an end: a service that waits for its next
+	// allocation is dead, too, for a moment.
+	done := j.Status == "dead" && (j.Type == "batch" || j.Type == "sysbatch")
+	if j.Stop || done {
+		return nil
+	}
+	for _, g := range j.TaskGroups {
+		if g.Count == 0 && j.Type != "system" && j.Type != "sysbatch" {
+			continue
+		}
+		services := g.Services
+		for _, t := range g.Tasks {
+			services = slices.Concat(services, t.Services)
+		}
+		for _, s := range services {
+			if s.Provider == "nomad" {
+				all = append(all, JobService{s.Name, s.Tags, s.CanaryTags})
+			}
+		}
+	}
+	return all
 }

@@ -38,29 +38,39 @@ type Variable struct {
 var pathPattern = regexp.MustCompile(`^[a-zA-Z0-9-_~/]{1,128}$`)
 
 // Variable reads one variable. ErrNotFound means that an agent said it does
-// not exist, and nothing else does.
+// not exist, and nothing else does; the index to wait for it with is known
+// then, if the agent gave one.
 func (c *Client) Variable(ctx context.Context, path string, q Query) (*Variable, Meta, error) {
 	r, err := variableRequest("read", http.MethodGet, q.Namespace, path)
 	if err != nil {
 		return nil, Meta{}, err
 	}
 	r.query(q)
+	header, body, err := c.exchange(ctx, r)
 	var v *Variable
 	var meta Meta
-	err = c.do(ctx, r, func(header http.Header, body []byte) (err error) {
-		if meta, err = readMeta(r, header); err != nil {
-			return err
-		}
-		if v, err = c.decodeVariable(r, body); err != nil {
-			return err
-		}
-		if v.Path != path || v.Namespace != orDefault(q.Namespace) {
-			return insane(r, "the answer is variable %q in namespace %q", v.Path, v.Namespace)
-		}
-		return nil
-	})
+	switch {
+	case err == nil:
+		v, meta, err = c.readVariable(r, path, orDefault(q.Namespace), header, body)
+	case errors.Is(err, ErrNotFound):
+		meta, _ = readMeta(r, header)
+	}
+	c.report(ctx, r.kind, err)
+	return v, meta, err
+}
+
+// readVariable makes sense of an answer that holds one variable.
+func (c *Client) readVariable(r *request, path, namespace string, header http.Header, body []byte) (*Variable, Meta, error) {
+	meta, err := readMeta(r, header)
 	if err != nil {
 		return nil, Meta{}, err
+	}
+	v, err := c.decodeVariable(r, body)
+	if err != nil {
+		return nil, Meta{}, err
+	}
+	if v.Path != path || v.Namespace != namespace {
+		return nil, Meta{}, insane(r, "the answer is variable %q in namespace %q", v.Path, v.Namespace)
 	}
 	return v, meta, nil
 }

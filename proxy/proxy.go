@@ -235,22 +235,45 @@ func (p *Proxy) Inflight() int { return int(p.inflight.Load()) }
 // wait was in vain.
 func (p *Proxy) pick(x *Exchange) *upstream.Member {
 	again := x.Retries > 0
-	if m := x.Route.Pool.Pick(x.Now, x, &x.tried, again); m != nil {
-		return m
+	wait := x.Route.Options.Wait
+	for {
+		if m := x.Route.Pool.Pick(x.Now, x, &x.tried, again); m != nil {
+			return m
+		}
+		began := x.Now
+		x.waiting.Set(began)
+		m, err := x.Route.Pool.Room().Wait(wait, upstream.WaitingRequest{
+			Attributes: x, Tried: &x.tried, Again: again, Holds: x.holds(), Gone: x.whenGone(),
+		})
+		x.waiting.Clear()
+		x.Now = time.Now()
+		waited := x.Now.Sub(began)
+		x.Queued += waited
+		wait -= waited
+		switch {
+		case err == nil:
+			return m
+		case err != upstream.ErrRoomEnded || !p.moved(x):
+			p.noInstance(x, err)
+			return nil
+		}
 	}
-	began := x.Now
-	x.waiting.Set(began)
-	m, err := x.Route.Pool.Room().Wait(x.Route.Options.Wait, upstream.WaitingRequest{
-		Attributes: x, Tried: &x.tried, Again: again, Holds: x.holds(), Gone: x.whenGone(),
-	})
-	x.waiting.Clear()
-	x.Now = time.Now()
-	x.Queued += x.Now.Sub(began)
-	if err != nil {
-		p.noInstance(x, err)
-		return nil
+}
+
+// moved looks the route up again when the one that was found is gone. A team
+// that renames a service loses no request by it; to another team no request is
+// handed that was let in by the first one's tags.
+func (p *Proxy) moved(x *Exchange) bool {
+	route, _ := p.options.Router.Current().Lookup(&x.query)
+	if route == nil || route == x.Route || route.Namespace != x.Route.Namespace || route.Options.Redirect != nil {
+		return false
 	}
-	return m
+	if limit := route.Options.MaxBody; limit > 0 && max(x.Head.Size, x.BytesIn) > limit {
+		return false
+	}
+	x.Route.Stats.Move(route.Stats, x.repeats > 0)
+	x.Route = route
+	return true
 }
 
 func (p *Proxy) noInstance(x *Exchange, err error) {

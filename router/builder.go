@@ -20,8 +20,17 @@ type Builder struct {
 	expiries map[discovery.Key]time.Time
 	// broad counts the routes of wildcards and "*" by priority.
 	broad map[int]int
-	// started says that there was a table of all sources.
-	started bool
+	// contests are those of the current table, by host pattern.
+	contests map[string][]Contest
+	agreed   Agreement
+	// started is set with the first snapshot, complete with the first of all
+	// sources, informed with the first agreement, reserved once both have been
+	// brought together.
+	started, complete, informed, reserved bool
+	// asked is when Nomad was asked about an absence; renamed are those whose
+	// jobs go on under another name.
+	asked   map[Absence]time.Time
+	renamed map[Absence]bool
 }
 
 // NewBuilder makes a Builder that publishes to router.
@@ -34,6 +43,7 @@ func NewBuilder(router *Router, o Options) (*Builder, error) {
 	b := &Builder{
 		options: o, router: router, grammar: NewGrammar(o.Prefix), owners: owners,
 		services: make(map[discovery.Key]*service), expiries: make(map[discovery.Key]time.Time), broad: make(map[int]int),
+		contests: make(map[string][]Contest), asked: make(map[Absence]time.Time), renamed: make(map[Absence]bool),
 	}
 	b.grammar.httpsOnly = o.HTTPSOnly
 	router.current.Store(newTable(owners))
@@ -52,6 +62,10 @@ type update struct {
 	// news are the refusals that the last table did not have, ended those that
 	// the next one has not.
 	news, ended []Rejection
+	// rooms are those of routes that are gone.
+	rooms []*upstream.Room
+	// trouble is why contests are not agreed upon.
+	trouble string
 }
 
 // Update makes and publishes the table of a snapshot. A service whose pointer
@@ -72,8 +86,10 @@ func (b *Builder) Update(s *discovery.Snapshot) {
 		}
 	}
 	b.expire(u)
+	b.started = true
+	b.reserve(u)
 	b.publish(u, max(s.Index, b.router.Current().Index))
-	b.started = b.started || !s.Partial
+	b.complete = b.complete || !s.Partial
 }
 
 // Expire drops the lingering routes whose time has come.
@@ -94,7 +110,8 @@ func (b *Builder) NextExpiry() (first time.Time) {
 }
 
 func (b *Builder) begin() *update {
-	return &update{now: b.options.Now(), hosts: make(map[string]*change), refused: b.router.Current().refused.edit()}
+	now := b.router.Current()
+	return &update{now: b.options.Now(), hosts: make(map[string]*change), refused: now.refused.edit(), trouble: now.trouble}
 }
 
 func (b *Builder) expire(u *update) {
@@ -115,28 +132,31 @@ func (b *Builder) replace(u *update, key discovery.Key, source *discovery.Servic
 	was := old.seats()
 	next := b.compile(u, key, was, source)
 	is := next.seats()
-	for seat, r := range was {
-		if is[seat] != r {
-			u.at(r.Host).remove = append(u.at(r.Host).remove, r)
-		}
-	}
-	delete(b.expiries, key)
+	rooms := make(map[*upstream.Room]bool, len(is))
 	for seat, r := range is {
+		rooms[r.Pool.Room()] = true
 		if was[seat] != r {
 			u.at(r.Host).add = append(u.at(r.Host).add, r)
 			u.pools = append(u.pools, r.Pool)
 		}
-		if at, ok := b.expiries[key]; r.Lingers() && (!ok || r.Expires.Before(at)) {
-			b.expiries[key] = r.Expires
+	}
+	for seat, r := range was {
+		if is[seat] != r {
+			u.at(r.Host).remove = append(u.at(r.Host).remove, r)
+		}
+		if room := r.Pool.Room(); !rooms[room] {
+			u.rooms = append(u.rooms, room)
 		}
 	}
 	u.endpoints = append(u.endpoints, old.endpoints...)
 	u.refuse(key, old.refused, next.refused)
 	if next.source == nil && len(next.routes) == 0 {
 		delete(b.services, key)
+		delete(b.expiries, key)
 		return
 	}
 	b.services[key] = next
+	b.noteExpiry(key)
 }
 
 func (u *update) at(host string) *change {
@@ -162,7 +182,7 @@ func (u *update) refuse(key discovery.Key, old, next []Rejection) {
 func (b *Builder) publish(u *update, index uint64) {
 	last := b.router.Current()
 	next := *last
-	next.Index, next.Built = index, u.now
+	next.Index, next.Built, next.trouble = index, u.now, u.trouble
 	next.refused = u.refused.done()
 	hosts, wildcards := last.hosts.edit(), last.wildcards.edit()
 	for host, c := range u.hosts {
@@ -186,6 +206,11 @@ func (b *Builder) publish(u *update, index uint64) {
 			b.countBroad(c)
 		}
 		u.note(old.rejections(), made.rejections())
+		if contests := made.contests(); len(contests) > 0 {
+			b.contests[host] = contests
+		} else {
+			delete(b.contests, host)
+		}
 	}
 	next.hosts, next.wildcards = hosts.done(), wildcards.done()
 	next.broadTop = lowestPriority
@@ -195,6 +220,9 @@ func (b *Builder) publish(u *update, index uint64) {
 	b.router.current.Store(&next)
 	for _, p := range u.pools {
 		b.options.Registry.Publish(p)
+	}
+	for _, room := range u.rooms {
+		room.End()
 	}
 	for _, e := range u.endpoints {
 		b.options.Registry.Release(e)

@@ -49,7 +49,7 @@ func (r *Rejection) identity() string {
 func (b *Builder) report(u *update) {
 	slices.SortFunc(u.news, Rejection.compare)
 	slices.SortFunc(u.ended, Rejection.compare)
-	if !b.started {
+	if !b.complete {
 		b.reportFirst(u.news)
 		return
 	}

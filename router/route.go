@@ -2,6 +2,7 @@ package router
 
 import (
 	"cmp"
+	"math"
 	"strings"
 	"time"
 
@@ -40,6 +41,7 @@ type Route struct {
 
 	conditions string // canonical, for comparison
 	guarded    bool   // only on hosts that its namespace may serve
+	place      int    // that all nodes agreed upon, from 1; 0 for none
 }
 
 // Lingers reports whether the route's last instance has gone and it waits for
@@ -93,9 +95,19 @@ func (r *Route) nearer(o *Route) int {
 	)
 }
 
-// older orders claims by age; ties by name.
+// older orders claims: those of files, which are the operator's, then those
+// whose place is agreed, then the others by age; ties by name.
 func (r *Route) older(o *Route) int {
-	return cmp.Or(cmp.Compare(r.CreateIndex, o.CreateIndex),
+	rank := func(r *Route) int {
+		switch {
+		case r.local():
+			return 0
+		case r.place == 0:
+			return math.MaxInt
+		}
+		return r.place
+	}
+	return cmp.Or(cmp.Compare(rank(r), rank(o)), cmp.Compare(r.CreateIndex, o.CreateIndex),
 		cmpStrings(r.Namespace, o.Namespace, r.Service, o.Service, r.Name, o.Name))
 }
 

@@ -72,8 +72,13 @@ func (b *Builder) compile(u *update, key discovery.Key, last map[seat]*Route, so
 		stats[r.Name] = r.Stats
 	}
 	shared := make(map[string][]upstream.Member)
+	passed := c.renamed(last)
 	for seat, d := range c.demands {
-		next.routes = append(next.routes, c.route(seat, d, last[seat], stats, shared))
+		before := last[seat]
+		if before == nil {
+			before = passed[place{seat.host, seat.claim}]
+		}
+		next.routes = append(next.routes, c.route(seat, d, before, stats, shared))
 	}
 	present := make(map[string]bool)
 	if source != nil {
@@ -82,7 +87,7 @@ func (b *Builder) compile(u *update, key discovery.Key, last map[seat]*Route, so
 		}
 	}
 	for seat, r := range last {
-		if c.demands[seat] == nil {
+		if c.demands[seat] == nil && passed[place{seat.host, seat.claim}] != r {
 			if r = b.linger(u.now, r, present); r != nil {
 				next.routes = append(next.routes, r)
 			}
@@ -195,6 +200,7 @@ func (c *compilation) route(s seat, d *demand, last *Route, stats map[string]*St
 		room = last.Pool.Room()
 		r.CreateIndex = min(r.CreateIndex, last.CreateIndex)
 	}
+	r.place = c.agreed.place(r)
 	r.Pool = upstream.NewPool(c.share(d.members, shared), c.poolOptions(d.options), room)
 	return r
 }

@@ -58,6 +58,17 @@ func (s *Stats) Begin() { s.inflight.Add(1) }
 // Inflight returns the number of requests in flight.
 func (s *Stats) Inflight() int64 { return s.inflight.Load() }
 
+// Move makes a request that is in flight one of another route's. Repeated says
+// that it has a place among those that are being repeated.
+func (s *Stats) Move(to *Stats, repeated bool) {
+	s.inflight.Add(-1)
+	to.inflight.Add(1)
+	if repeated {
+		s.Retrying.Give(1)
+		to.Retrying.Add(1)
+	}
+}
+
 // Observe ends a request. Shard is any number that requests on one core tend
 // to share.
 func (s *Stats) Observe(shard int, o *Observation) {

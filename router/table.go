@@ -24,6 +24,8 @@ type Table struct {
 
 	owners  *owners
 	refused *index[[]Rejection] // by namespace/service
+	// trouble is why no order of claims is agreed upon; empty while it is.
+	trouble string
 }
 
 // hostShards is the number of shards of the index of hosts: with 100,000 hosts
@@ -81,20 +83,49 @@ func (t *Table) Rejections() []Rejection {
 		all = append(all, r...)
 	}
 	for e := range t.entries {
-		all = append(all, e.rejections()...)
+		for _, s := range e.shadows() {
+			all = append(all, t.disputed(s))
+		}
 	}
 	slices.SortFunc(all, Rejection.compare)
 	return all
 }
 
+// disputed is the rejection of a shadow, which says so where other nodes may
+// see it in another way.
+func (t *Table) disputed(s shadow) Rejection {
+	r := s.rejection()
+	if t.trouble != "" && s.route.place == 0 && !s.route.local() && !s.holder.local() && (s.route.Namespace != s.holder.Namespace || s.route.Service != s.holder.Service) {
+		r.Why += "; that is not recorded (" + t.trouble + "), so that after a restart another node may see it in another way"
+	}
+	return r
+}
+
 // rejections returns the claims that others hold.
 func (e *entry) rejections() (all []Rejection) {
-	for b := range e.buckets() {
-		for _, s := range b.shadowed {
-			all = append(all, s.rejection())
-		}
+	for _, s := range e.shadows() {
+		all = append(all, s.rejection())
 	}
 	return all
+}
+
+func (e *entry) shadows() (all []shadow) {
+	for b := range e.buckets() {
+		all = append(all, b.shadowed...)
+	}
+	return all
+}
+
+// entry returns that of a host pattern, nil when it has none.
+func (t *Table) entry(host string) *entry {
+	suffix, wild := cutWildcard(host)
+	switch {
+	case host == "*":
+		return t.any
+	case wild:
+		return t.wildcards.get([]byte(suffix))
+	}
+	return t.hosts.get([]byte(host))
 }
 
 // rejection tells that a claim is held by another route.

@@ -33,7 +33,7 @@ type waiter struct {
 	WaitingRequest
 	ticket uint64
 	given  *Member       // whose place has been taken for it
-	got    chan struct{} // closed once there is one
+	got    chan struct{} // closed once there is one, or the room has ended
 }
 
 // wish is a member that the requests of a room want a place on. Endpoint.wishes

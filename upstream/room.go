@@ -21,6 +21,7 @@ type Room struct {
 	inside  int       // requests within Wait: its members are wanted while there are some
 	waiters []*waiter // first in, first out
 	wished  *Pool     // whose members are wanted
+	ended   bool      // its route is gone
 }
 
 // Why a wait ended without a member.
@@ -28,6 +29,7 @@ var (
 	ErrRoomFull    = errors.New("too many requests wait for an instance")
 	ErrWaitTimeout = errors.New("no instance became ready in time")
 	ErrClientGone  = errors.New("the client left while waiting for an instance")
+	ErrRoomEnded   = errors.New("no instance will come for this route any more")
 )
 
 // WaitingRequest is what a Room must know of a request that waits. The first
@@ -55,7 +57,7 @@ func (r *Room) Waiting() int {
 // Wait blocks until a member of the room's current pool has a place for the
 // request and nobody waits for it who came earlier. It returns that member, on
 // which the request is in flight then until End. It fails with ErrRoomFull,
-// ErrWaitTimeout after d, or ErrClientGone.
+// ErrWaitTimeout after d, ErrClientGone, or ErrRoomEnded.
 func (r *Room) Wait(d time.Duration, q WaitingRequest) (*Member, error) {
 	w, m, err := r.enter(d, q)
 	if w == nil {
@@ -66,6 +68,7 @@ func (r *Room) Wait(d time.Duration, q WaitingRequest) (*Member, error) {
 	defer timer.Stop()
 	select {
 	case <-w.got:
+		err = ErrRoomEnded // unless it has been given a member
 	case <-timer.C:
 		err = ErrWaitTimeout
 	case <-q.Gone:
@@ -97,7 +100,11 @@ func (r *Room) enter(d time.Duration, q WaitingRequest) (*waiter, *Member, error
 			return nil, m, nil
 		}
 	}
-	if d <= 0 {
+	switch {
+	case r.ended:
+		r.exit()
+		return nil, nil, ErrRoomEnded
+	case d <= 0:
 		r.exit()
 		return nil, nil, ErrWaitTimeout
 	}
@@ -130,6 +137,18 @@ func (r *Room) leave(w *waiter) *Member {
 	l.held.Give(w.Holds)
 	r.exit()
 	return w.given
+}
+
+// End lets all requests go that wait, and those that will come, without a
+// member: the room's route is gone.
+func (r *Room) End() {
+	l := &r.registry.line
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, w := range r.waiters {
+		close(w.got)
+	}
+	r.waiters, r.ended = nil, true
 }
 
 // hurry has the members probed that requests wait for.

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"serai/discovery"
 	"serai/nomad"
 )
 
@@ -18,11 +17,9 @@ func (s *system) checkNomad(ctx context.Context) error {
 	if s.client == nil {
 		return nil
 	}
-	namespaces, _ := discovery.ParseNamespaces(s.Namespaces)
-	access := nomad.Access{Namespaces: namespaces.Scopes(), Job: s.env.getenv("NOMAD_JOB_ID"), JobNamespace: s.env.getenv("NOMAD_NAMESPACE")}
-	if s.shared {
-		access.Variables, access.VariablesNamespace = certPrefix, s.env.getenv("NOMAD_NAMESPACE")
-	}
+	// Who only records contested claims is not asked about Variables: that
+	// would cost Nomad's servers two writes for each start.
+	access := s.access(s.shared)
 	for {
 		err := s.client.CheckAccess(ctx, access)
 		if ctx.Err() != nil {

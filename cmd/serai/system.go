@@ -17,6 +17,7 @@ import (
 	"golang.org/x/net/netutil"
 
 	"serai/admin"
+	"serai/claims"
 	"serai/discovery"
 	"serai/internal/quota"
 	"serai/nomad"
@@ -39,6 +40,7 @@ type system struct {
 	builder   *router.Builder
 	source    discovery.Source
 	cache     *discovery.Cache // nil without a state directory
+	claims    *claims.Keeper   // nil without Nomad
 	client    *nomad.Client    // nil without Nomad
 	proxy     *proxy.Proxy
 	accessLog *proxy.AccessLog // nil when it is off
@@ -127,6 +129,9 @@ func newSystem(c *serveCommand, env *environment, logger *slog.Logger) (s *syste
 		a.AccessLogDropped = s.accessLog.Dropped
 	}
 	a.Clients = func() (open, limit int) { return int(s.conns.Taken()), s.share.clients }
+	if s.claims != nil {
+		a.Claims = s.claims.Status
+	}
 	a.Certificates = s.certs
 	if s.obtain != nil {
 		a.Obtain = s.obtain
@@ -186,6 +191,9 @@ func (s *system) newSource() (reporters []admin.Reporter, err error) {
 			if watch.Initial, err = s.cache.Load(namespaces, s.TagPrefix); err != nil {
 				s.logger.Warn("starting without the last known services", "error", err)
 			}
+		}
+		if err := s.newClaims(namespaces); err != nil {
+			return nil, err
 		}
 		watchers, err := discovery.NewWatchers(watch)
 		if err != nil {
@@ -303,6 +311,9 @@ func (s *system) run(ctx context.Context) error {
 	if s.cache != nil {
 		start("cache", s.cache.Run)
 	}
+	if s.claims != nil {
+		start("claims", s.claims.Run)
+	}
 	if s.accessLog != nil {
 		start("access log", s.accessLog.Run)
 	}
@@ -399,35 +410,6 @@ func (s *system) drain(parts context.Context) {
 	}
 	servers.Wait()
 	s.logger.Info("stopped")
-}
-
-// follow makes a table of each snapshot.
-func (s *system) follow(ctx context.Context, snapshots <-chan *discovery.Snapshot) error {
-	expiry := time.NewTimer(0)
-	<-expiry.C
-	known := false
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case snapshot := <-snapshots:
-			began := time.Now()
-			s.builder.Update(snapshot)
-			s.admin.Published(snapshot, time.Since(began))
-			if s.obtain != nil {
-				s.obtain.Changed()
-			}
-			if !known {
-				known = true
-				close(s.first)
-			}
-		case <-expiry.C:
-			s.builder.Expire()
-		}
-		if next := s.builder.NextExpiry(); !next.IsZero() {
-			expiry.Reset(time.Until(next))
-		}
-	}
 }
 
 // serveAdmin serves health, metrics and the rest to the very end.

@@ -37,8 +37,9 @@ type cluster interface {
 	deploy(t *testing.T, a app)
 	// promote ends a canary: all instances are the new version.
 	promote(t *testing.T, a app)
-	// stop ends all instances of an app.
+	// stop ends all instances of an app and forgets its job; halt remembers it.
 	stop(t *testing.T, a app)
+	halt(t *testing.T, a app)
 	createNamespace(t *testing.T, name string)
 	// lockTTL is a TTL so long that no busy machine takes a lock for late, and
 	// no longer than a test can wait for.
@@ -136,6 +137,8 @@ func contract(t *testing.T, c cluster) {
 	t.Run("stream history", func(t *testing.T) { t.Parallel(); contractHistory(t, c) })
 	t.Run("stream namespaces", func(t *testing.T) { t.Parallel(); contractStreamNamespaces(t, c) })
 	t.Run("namespaces", func(t *testing.T) { t.Parallel(); contractNamespaces(t, c) })
+	t.Run("job services", func(t *testing.T) { t.Parallel(); contractJobServices(t, c) })
+	t.Run("missing variable", func(t *testing.T) { t.Parallel(); contractMissingVariable(t, c) })
 	t.Run("kill timeout", func(t *testing.T) { t.Parallel(); contractKillTimeout(t, c) })
 	t.Run("variables", func(t *testing.T) { t.Parallel(); contractVariables(t, c) })
 	t.Run("locks", func(t *testing.T) { t.Parallel(); contractLocks(t, c) })

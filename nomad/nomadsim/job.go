@@ -2,45 +2,140 @@ package nomadsim
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"serai/nomad"
 )
 
-// jobTable holds what tasks are given between signal and kill, which is all
-// that anyone reads of jobs. Guarded by Sim.mu.
-type jobTable struct {
-	killTimeouts map[nomad.Task]time.Duration
-	index        uint64
+// Job is a job that the simulator knows. A field that is empty is as an agent
+// fills it in.
+type Job struct {
+	Namespace, ID string
+	// Type is service, batch, system or sysbatch; Status pending, running or
+	// dead.
+	Type, Status string
+	// Stopped is what `nomad job stop` leaves.
+	Stopped bool
+	Groups  []Group
 }
 
-func (t *jobTable) init() { t.killTimeouts = map[nomad.Task]time.Duration{} }
+// Group is a group of a job.
+type Group struct {
+	Name string
+	// Count is how many instances are wanted; 0 is scaled to zero.
+	Count    int
+	Services []nomad.JobService
+	Tasks    []JobTask
+}
 
-// PutTask makes or changes a task, and with it its job and group.
-func (s *Sim) PutTask(t nomad.Task, killTimeout time.Duration) uint64 {
-	if t.Namespace == "" {
-		t.Namespace = nomad.DefaultNamespace
-	}
+// JobTask is a task of a group.
+type JobTask struct {
+	Name        string
+	KillTimeout time.Duration
+	Services    []nomad.JobService
+}
+
+// jobTable holds the jobs. Guarded by Sim.mu.
+type jobTable struct {
+	jobs  map[jobKey]Job
+	index uint64
+}
+
+type jobKey struct{ namespace, id string }
+
+func (t *jobTable) init() { t.jobs = map[jobKey]Job{} }
+
+// PutJob makes or changes a job. It starts and stops nothing.
+func (s *Sim) PutJob(j Job) uint64 {
+	j.Namespace = cmpOr(j.Namespace, nomad.DefaultNamespace)
+	j.Type, j.Status = cmpOr(j.Type, "service"), cmpOr(j.Status, "running")
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.putJob(j)
+}
+
+func (s *Sim) putJob(j Job) uint64 {
 	s.index++
-	s.jobs.killTimeouts[t] = killTimeout
+	s.jobs.jobs[jobKey{j.Namespace, j.ID}] = j
 	s.jobs.index = s.index
 	s.wake()
 	return s.index
 }
 
-// taskAnswer and groupAnswer are parts of a job on the wire.
+// PurgeJob forgets a job, as `nomad job stop -purge` does.
+func (s *Sim) PurgeJob(namespace, id string) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.index++
+	delete(s.jobs.jobs, jobKey{cmpOr(namespace, nomad.DefaultNamespace), id})
+	s.jobs.index = s.index
+	s.wake()
+	return s.index
+}
+
+// PutTask makes or changes a task, and with it its job and group.
+func (s *Sim) PutTask(t nomad.Task, killTimeout time.Duration) uint64 {
+	t.Namespace = cmpOr(t.Namespace, nomad.DefaultNamespace)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	j, ok := s.jobs.jobs[jobKey{t.Namespace, t.Job}]
+	if !ok {
+		j = Job{Namespace: t.Namespace, ID: t.Job, Type: "service", Status: "running"}
+	}
+	j.Groups = slices.Clone(j.Groups)
+	at := slices.IndexFunc(j.Groups, func(g Group) bool { return g.Name == t.Group })
+	if at < 0 {
+		at = len(j.Groups)
+		j.Groups = append(j.Groups, Group{Name: t.Group, Count: 1})
+	}
+	g := &j.Groups[at]
+	g.Tasks = slices.DeleteFunc(slices.Clone(g.Tasks), func(old JobTask) bool { return old.Name == t.Name })
+	g.Tasks = append(g.Tasks, JobTask{Name: t.Name, KillTimeout: killTimeout})
+	return s.putJob(j)
+}
+
+// serviceBody, taskBody and groupBody are parts of a job on the wire.
 type (
-	taskAnswer struct {
+	serviceBody struct {
+		Name, Provider   string
+		Tags, CanaryTags []string
+	}
+	taskBody struct {
 		Name        string
 		KillTimeout time.Duration // nanoseconds
+		Services    []serviceBody
 	}
-	groupAnswer struct {
-		Name  string
-		Tasks []taskAnswer
+	groupBody struct {
+		Name     string
+		Count    int
+		Services []serviceBody
+		Tasks    []taskBody
 	}
 )
+
+func serviceBodies(services []nomad.JobService) (all []serviceBody) {
+	for _, s := range services {
+		all = append(all, serviceBody{s.Name, "nomad", s.Tags, s.CanaryTags})
+	}
+	return all
+}
+
+func (j *Job) encode() []byte {
+	var groups []groupBody
+	for _, g := range j.Groups {
+		body := groupBody{g.Name, g.Count, serviceBodies(g.Services), nil}
+		for _, t := range g.Tasks {
+			body.Tasks = append(body.Tasks, taskBody{t.Name, t.KillTimeout, serviceBodies(t.Services)})
+		}
+		groups = append(groups, body)
+	}
+	return encode(struct {
+		ID, Name, Namespace, Type, Status string
+		Stop                              bool
+		TaskGroups                        []groupBody
+	}{j.ID, j.ID, j.Namespace, j.Type, j.Status, j.Stopped, groups})
+}
 
 // job is GET /v1/job/ID.
 func (s *Sim) job(w http.ResponseWriter, r *http.Request) {
@@ -54,23 +149,10 @@ func (s *Sim) job(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.answerList(w, r, q, func() view {
-		groups := map[string][]taskAnswer{}
-		for t, killTimeout := range s.jobs.killTimeouts {
-			if t.Namespace == q.namespace && t.Job == id {
-				groups[t.Group] = append(groups[t.Group], taskAnswer{t.Name, killTimeout})
-			}
+		j, ok := s.jobs.jobs[jobKey{q.namespace, id}]
+		if !ok {
+			return view{status: http.StatusNotFound, body: []byte("job not found"), index: s.jobs.index, scope: s.jobs.index}
 		}
-		if len(groups) == 0 {
-			return view{status: http.StatusNotFound, body: []byte("job not found"), scope: s.jobs.index}
-		}
-		list := make([]groupAnswer, 0, len(groups))
-		for name, tasks := range groups {
-			list = append(list, groupAnswer{name, tasks})
-		}
-		body := encode(struct {
-			ID, Name, Namespace string
-			TaskGroups          []groupAnswer
-		}{id, id, q.namespace, list})
-		return view{body: body, index: s.jobs.index, scope: s.jobs.index}
+		return view{body: j.encode(), index: s.jobs.index, scope: s.jobs.index}
 	})
 }

@@ -87,6 +87,7 @@ func (s *Sim) answerList(w http.ResponseWriter, r *http.Request, q query, look f
 	var v view
 	var leader bool
 	var begun uint64 // the scope when the wait began
+	var epoch int    // what was restored by then
 	for first := true; ; first = false {
 		s.mu.Lock()
 		now := s.now()
@@ -97,13 +98,13 @@ func (s *Sim) answerList(w http.ResponseWriter, r *http.Request, q query, look f
 			return
 		}
 		v, leader = look(), s.leader
-		changed, due := s.changed, s.due(now)
+		changed, due, restored := s.changed, s.due(now), s.restored
 		s.mu.Unlock()
 
 		if first {
-			begun = v.scope
+			begun, epoch = v.scope, restored
 		}
-		if q.index == 0 || !v.never && v.index > q.index && (first || v.scope > begun) {
+		if q.index == 0 || restored != epoch || !v.never && v.index > q.index && (first || v.scope > begun) {
 			break
 		}
 		var settle <-chan time.Time

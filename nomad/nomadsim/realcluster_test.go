@@ -247,6 +247,13 @@ func (c *realCluster) promote(t *testing.T, a app) {
 	})
 }
 
+func (c *realCluster) halt(t *testing.T, a app) {
+	t.Helper()
+	if _, _, err := c.api.Jobs().Deregister(a.name, false, &api.WriteOptions{Namespace: a.namespace}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func (c *realCluster) stop(t *testing.T, a app) {
 	t.Helper()
 	if _, _, err := c.api.Jobs().Deregister(a.name, true, &api.WriteOptions{Namespace: a.namespace}); err != nil {

@@ -92,6 +92,7 @@ type Sim struct {
 	variables  variableTable
 	access     accessTable
 	buffer     *eventBuffer
+	restored   int // how often
 }
 
 // New returns an agent that knows the namespace "default" and nothing else.

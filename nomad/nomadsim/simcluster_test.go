@@ -89,7 +89,7 @@ func (c *simCluster) registration(a app, i int, tags []string) nomad.Registratio
 }
 
 func (c *simCluster) deploy(_ *testing.T, a app) {
-	c.sim.PutTask(nomad.Task{Namespace: a.namespace, Job: a.name, Group: "group", Name: "sleep"}, time.Second)
+	c.sim.PutJob(c.job(a))
 	if a.canaryTags != nil {
 		c.sim.Register(c.registration(a, a.count, a.canaryTags))
 		return
@@ -97,6 +97,13 @@ func (c *simCluster) deploy(_ *testing.T, a app) {
 	for i := range a.count {
 		c.sim.Register(c.registration(a, i, a.tags))
 	}
+}
+
+func (c *simCluster) job(a app) nomadsim.Job {
+	return nomadsim.Job{Namespace: a.namespace, ID: a.name, Groups: []nomadsim.Group{{
+		Name: "group", Count: a.count, Tasks: []nomadsim.JobTask{{Name: "sleep", KillTimeout: time.Second}},
+		Services: []nomad.JobService{{Name: a.name, Tags: a.tags, CanaryTags: a.canaryTags}},
+	}}}
 }
 
 func (c *simCluster) promote(_ *testing.T, a app) {
@@ -107,6 +114,18 @@ func (c *simCluster) promote(_ *testing.T, a app) {
 }
 
 func (c *simCluster) stop(_ *testing.T, a app) {
+	c.sim.PurgeJob(a.namespace, a.name)
+	c.deregister(a)
+}
+
+func (c *simCluster) halt(_ *testing.T, a app) {
+	j := c.job(a)
+	j.Stopped = true
+	c.sim.PutJob(j)
+	c.deregister(a)
+}
+
+func (c *simCluster) deregister(a app) {
 	c.sim.DeregisterAll(func(r nomad.Registration) bool { return r.Namespace == a.namespace && r.ServiceName == a.name })
 }
 

@@ -1,0 +1,184 @@
+package claims
+
+import (
+	"slices"
+	"time"
+
+	"serai/router"
+)
+
+// absence is a claimant of the record that is not seen here.
+type absence struct {
+	since time.Time
+	// seen says that it was seen before: its end was seen, too.
+	seen bool
+}
+
+// settled is how long a claimant whose end was seen must be gone: a moment, so
+// that the order of two messages does not matter.
+const settled = time.Second
+
+// plan returns the record as this node would have it: with the contests and
+// claimants that are new, each behind those that are there, and without those
+// that are gone. Again is when it may look different without anything
+// happening, 0 for never.
+func (w *work) plan(r Record, v View, now time.Time) (next Record, changed bool, again time.Duration) {
+	next = Record{order: make(router.Agreement, len(r.order)), version: r.version}
+	room := newRoom()
+	seen := make(map[string]router.Contest, len(v.Contests))
+	for _, c := range v.Contests {
+		seen[c.Name] = c
+	}
+	for name, claimants := range r.order {
+		kept := claimants
+		if c, ok := seen[name]; ok {
+			var wait time.Duration
+			kept, wait = w.remaining(name, join(claimants, c.Claimants), c, v.Complete, now)
+			if wait > 0 && (again == 0 || wait < again) {
+				again = wait
+			}
+		}
+		if len(kept) < 2 {
+			changed = true
+			continue
+		}
+		room.take(name, kept)
+		next.order[name] = kept
+		changed = changed || !slices.EqualFunc(kept, claimants, router.Claimant.Same)
+	}
+	w.forget(r)
+	for _, c := range v.Contests { // sorted: all nodes leave the same ones out
+		if r.order[c.Name] != nil || !worthIt(c) {
+			continue
+		}
+		if !room.fits(c.Name, c.Claimants) {
+			next.leftOut++
+			continue
+		}
+		room.take(c.Name, c.Claimants)
+		next.order[c.Name] = c.Claimants
+		changed = true
+	}
+	return next, changed, again
+}
+
+// worthIt reports whether a contest is one: somebody is there, and another may
+// come back.
+func worthIt(c router.Contest) bool {
+	return len(c.Claimants) > 1 && slices.ContainsFunc(c.Claimants, func(c router.Claimant) bool { return c.Instances })
+}
+
+// remaining returns the claimants that are there, or of which that is not
+// known to be over. Wait is when that changes by itself.
+func (w *work) remaining(name string, claimants []router.Claimant, c router.Contest, complete bool, now time.Time) (kept []router.Claimant, wait time.Duration) {
+	for _, one := range claimants {
+		word, _ := encodeClaimant(router.Claimant{Key: one.Key, Conditions: one.Conditions})
+		id := name + "\n" + word
+		a := w.gone[id]
+		switch {
+		case slices.ContainsFunc(c.Claimants, one.Same):
+			w.gone[id] = absence{seen: true}
+		case !complete || !w.options.Watched(one.Namespace):
+			a.since = time.Time{}
+			w.gone[id] = a
+		default:
+			if a.since.IsZero() {
+				a.since = now
+				w.gone[id] = a
+			}
+			over := w.options.Linger
+			if a.seen {
+				over = settled
+			}
+			left := over - now.Sub(a.since)
+			if left <= 0 {
+				continue
+			}
+			if wait == 0 || left < wait {
+				wait = left
+			}
+		}
+		kept = append(kept, one)
+	}
+	return kept, wait
+}
+
+// forget drops what is known of claimants that are not in the record.
+func (w *work) forget(r Record) {
+	if len(w.gone) == 0 {
+		return
+	}
+	known := make(map[string]bool)
+	for name, claimants := range r.order {
+		for _, one := range claimants {
+			word, _ := encodeClaimant(router.Claimant{Key: one.Key, Conditions: one.Conditions})
+			known[name+"\n"+word] = true
+		}
+	}
+	for id := range w.gone {
+		if !known[id] {
+			delete(w.gone, id)
+		}
+	}
+}
+
+// maxClaimants bounds the claimants of one contest.
+const maxClaimants = 8
+
+// join adds those who claim it, too, each at the end, but a service that a job
+// registers under a new name right behind the old name.
+func join(claimants, present []router.Claimant) []router.Claimant {
+	joined := slices.Clone(claimants)
+	for _, c := range present {
+		if !c.Instances || len(joined) >= maxClaimants || slices.ContainsFunc(joined, c.Same) {
+			continue
+		}
+		at := len(joined)
+		for i, o := range joined {
+			if o.Namespace == c.Namespace && o.Job == c.Job && o.Job != "" && o.Conditions == c.Conditions {
+				at = i + 1
+			}
+		}
+		joined = slices.Insert(joined, at, c)
+	}
+	return joined
+}
+
+// room counts what a record takes.
+type room struct {
+	total  int
+	shares map[string]int // by namespace
+}
+
+func newRoom() *room { return &room{shares: make(map[string]int)} }
+
+// cost is what a contest takes, and who has to pay for it.
+func cost(name string, claimants []router.Claimant) (bytes int, payers map[string]bool, ok bool) {
+	text, ok := encodeClaimants(claimants)
+	payers = make(map[string]bool)
+	for _, c := range claimants[1:] {
+		payers[c.Namespace] = true
+	}
+	return len(name) + len(text), payers, ok
+}
+
+func (r *room) fits(name string, claimants []router.Claimant) bool {
+	bytes, payers, ok := cost(name, claimants)
+	if !ok || r.total+bytes > maxItems {
+		return false
+	}
+	for p := range payers {
+		if r.shares[p]+bytes > maxShare {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *room) take(name string, claimants []router.Claimant) {
+	bytes, payers, _ := cost(name, claimants)
+	r.total += bytes
+	for p := range payers {
+		r.shares[p] += bytes
+	}
+}

@@ -1,0 +1,113 @@
+package claims
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"serai/router"
+)
+
+// Record is the order of the claimants of contests, as it is written down.
+// Never modified once read or planned.
+type Record struct {
+	order router.Agreement
+	// version is the variable's index, 0 when there is none.
+	version uint64
+	// leftOut is how many contests a plan has no room for.
+	leftOut int
+}
+
+// An item of the variable is a contest: its name, and the claimants in order,
+// separated by blanks, each NAMESPACE/SERVICE/JOB or
+// NAMESPACE/SERVICE?CONDITIONS/JOB. It is text so that an operator can read it,
+// and decide a contest by writing another order.
+
+// maxItems bounds a record in bytes; Nomad takes 64 KiB.
+const maxItems = 60 << 10
+
+// maxShare bounds what the contests take together in which services of one
+// namespace are not the first: nobody leaves others without a place by
+// claiming what they hold.
+const maxShare = maxItems / 4
+
+// maxClaimant bounds one claimant, in bytes. A job's name is left out beyond.
+const maxClaimant = 256
+
+// decode reads the items of a variable. What makes no sense is left out.
+func decode(items map[string]string, version uint64) Record {
+	r := Record{order: make(router.Agreement), version: version}
+	for name, text := range items {
+		host, _, ok := strings.Cut(name, " ")
+		if !ok || host == "" {
+			continue
+		}
+		var claimants []router.Claimant
+		for word := range strings.FieldsSeq(text) {
+			c, ok := decodeClaimant(word)
+			if ok && !slices.ContainsFunc(claimants, c.Same) {
+				claimants = append(claimants, c)
+			}
+		}
+		if len(claimants) > 0 {
+			r.order[name] = claimants
+		}
+	}
+	return r
+}
+
+func decodeClaimant(word string) (c router.Claimant, ok bool) {
+	namespace, rest, ok := strings.Cut(word, "/")
+	service, job, _ := strings.Cut(rest, "/")
+	service, conditions, _ := strings.Cut(service, "?")
+	c.Namespace, c.Name, c.Conditions, c.Job = namespace, service, conditions, job
+	return c, ok && namespace != "" && service != ""
+}
+
+// encodeClaimant fails on names that Nomad would not take.
+func encodeClaimant(c router.Claimant) (word string, ok bool) {
+	if c.Namespace == "" || c.Name == "" || strings.ContainsAny(c.Namespace+c.Name, "/? \t\r\n") {
+		return "", false
+	}
+	word = c.Namespace + "/" + c.Name
+	if c.Conditions != "" {
+		word += "?" + c.Conditions
+	}
+	if c.Job != "" && len(word)+1+len(c.Job) <= maxClaimant && !strings.ContainsAny(c.Job, " \t\r\n") {
+		word += "/" + c.Job
+	}
+	return word, len(word) <= maxClaimant
+}
+
+func encodeClaimants(claimants []router.Claimant) (text string, ok bool) {
+	words := make([]string, len(claimants))
+	for i, c := range claimants {
+		if words[i], ok = encodeClaimant(c); !ok {
+			return "", false
+		}
+	}
+	return strings.Join(words, " "), true
+}
+
+// items are what is written.
+func (r Record) items() map[string]string {
+	items := make(map[string]string, len(r.order))
+	for name, claimants := range r.order {
+		items[name], _ = encodeClaimants(claimants)
+	}
+	return items
+}
+
+// equal compares what two records say.
+func (r Record) equal(o Record) bool { return maps.Equal(r.items(), o.items()) }
+
+// id differs when what the record says does.
+func (r Record) id() string {
+	var b strings.Builder
+	items := r.items()
+	for _, name := range slices.Sorted(maps.Keys(items)) {
+		fmt.Fprintf(&b, "%s: %s\n", name, items[name])
+	}
+	return b.String()
+}

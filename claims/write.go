@@ -1,0 +1,151 @@
+package claims
+
+import (
+	"context"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"serai/nomad"
+)
+
+// How often one node may write: a contest that somebody makes and ends all the
+// time must not become load for Nomad's servers.
+const (
+	burst  = 10
+	refill = 30 * time.Second
+)
+
+// schedule sees to it that the record is written if it has to be. Nodes that
+// have watched for long come first: what they know is older.
+func (w *work) schedule() {
+	next, changed, again := w.plan(w.record, w.view, time.Now())
+	for name := range w.record.order {
+		w.had[name] = true
+	}
+	w.mu.Lock()
+	w.status.Recorded, w.status.LeftOut = len(w.record.order), next.leftOut
+	w.status.Unrecorded = 0
+	for _, c := range w.view.Contests {
+		if len(c.Claimants) > 1 && w.record.order[c.Name] == nil {
+			w.status.Unrecorded++
+		}
+	}
+	w.mu.Unlock()
+	switch {
+	case !changed:
+		w.writeAt, w.writeTrouble = time.Time{}, ""
+	case w.writeAt.IsZero():
+		w.writeAt = time.Now().Add(max(w.turn(w.lost(next)), w.untilToken()))
+	}
+	w.tell()
+	if !w.writeAt.IsZero() && (again == 0 || time.Until(w.writeAt) < again) {
+		again = max(time.Until(w.writeAt), time.Microsecond)
+	}
+	if again > 0 {
+		w.due.Reset(again)
+	}
+}
+
+// manyNodes is for how many nodes turn is made.
+const manyNodes = 1000
+
+// turn is how long this node waits, so that of many which see the same change
+// one writes and the others see it in time: late turns are likely, early ones
+// are not, as RFC 5401 has it for answers to a multicast.
+//
+// Who knows an order that was lost comes long before those who do not: they
+// would write what they see.
+func (w *work) turn(lost bool) time.Duration {
+	lambda := math.Log(manyNodes) + 1
+	wait := time.Duration(float64(w.options.Spread) / lambda * math.Log(rand.Float64()*(math.Exp(lambda)-1)+1))
+	switch {
+	case lost:
+		wait /= 4
+	case time.Since(w.began) < 10*w.options.Spread:
+		wait += w.options.Spread
+	}
+	if w.writeTrouble != "" {
+		wait += 2 * w.options.Spread
+	}
+	return wait
+}
+
+// lost reports whether a contest is to be written that was in the record, and
+// notes those that are.
+func (w *work) lost(next Record) bool {
+	for name := range w.had {
+		if next.order[name] == nil {
+			delete(w.had, name) // it is over
+		} else if w.record.order[name] == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// untilToken is how long no write may be made.
+func (w *work) untilToken() time.Duration {
+	now := time.Now()
+	w.tokens = min(burst, w.tokens+float64(now.Sub(w.filled))/float64(refill))
+	w.filled = now
+	if w.tokens >= 1 {
+		return 0
+	}
+	return time.Duration((1 - w.tokens) * float64(refill))
+}
+
+// write writes what is to be written by now: mostly another node has done it.
+func (w *work) write(ctx context.Context) {
+	next, changed, _ := w.plan(w.record, w.view, time.Now())
+	if !changed || !w.confirmed || w.readTrouble != "" || w.untilToken() > 0 {
+		return
+	}
+	if fresh, _, err := w.ask(ctx, nomad.Query{Namespace: w.options.Namespace, Stale: true}); err == nil && fresh.version > w.record.version {
+		// Another node has written. That costs less than to find it out by a
+		// write.
+		w.keep(fresh)
+		w.record = fresh
+		if next, changed, _ = w.plan(w.record, w.view, time.Now()); !changed {
+			w.tell()
+			return
+		}
+	}
+	w.tokens--
+	name := nomad.VariableMeta{Namespace: w.options.Namespace, Path: w.options.Path}
+	var err error
+	written := &nomad.Variable{}
+	if len(next.order) == 0 {
+		err = w.options.Client.DeleteVariableIf(ctx, name.Namespace, name.Path, w.record.version)
+	} else {
+		written, err = w.options.Client.PutVariableIf(ctx, nomad.Variable{VariableMeta: name, Items: next.items()}, w.record.version)
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	w.mu.Lock()
+	w.status.Writes++
+	if errors.Is(err, nomad.ErrConflict) {
+		w.status.Conflicts++
+	}
+	w.mu.Unlock()
+	switch {
+	case err == nil:
+		w.writeTrouble = ""
+		next.version = written.ModifyIndex // 0 of what was removed
+		w.written.Store(next.version)
+		w.options.Logger.Info("contested claims recorded", "contests", len(next.order), "variable", name.Path)
+		w.keep(next)
+		w.record = next
+	case errors.Is(err, nomad.ErrConflict):
+		w.writeTrouble = ""
+		if written != nil && len(written.Items) > 0 { // else it comes by the wait
+			w.record = decode(written.Items, written.ModifyIndex)
+			w.keep(w.record)
+		}
+	default:
+		w.writeTrouble = w.trouble(err)
+	}
+	w.tell()
+}

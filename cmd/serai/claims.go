@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"serai/claims"
+	"serai/discovery"
+	"serai/nomad"
+	"serai/router"
+	"serai/tls/certstore"
+)
+
+// newClaims makes what keeps the order of contested claims. Without Nomad there
+// is nobody to agree with.
+func (s *system) newClaims(namespaces *discovery.Namespaces) (err error) {
+	parts := []string{"claims", s.TagPrefix}
+	if s.Class != "" {
+		parts = append(parts, s.Class)
+	}
+	s.claims, err = claims.New(claims.Options{
+		Client: s.client, Namespace: s.env.getenv("NOMAD_NAMESPACE"), Path: certPrefix + "/" + certstore.Path(parts...),
+		Watched: namespaces.Match, Linger: s.Linger.value(), StateDir: s.StateDir, Logger: s.logger,
+		Refused: func(err error) {
+			missing := nomad.NewAccessError(s.access(true), err)
+			s.logger.Warn("nomad does not let serai write down who holds a contested host; the policy that is missing follows")
+			fmt.Fprintln(s.env.stderr, missing.Error())
+		},
+	})
+	return err
+}
+
+// access is what is asked of Nomad.
+func (s *system) access(variables bool) nomad.Access {
+	namespaces, _ := discovery.ParseNamespaces(s.Namespaces)
+	access := nomad.Access{Namespaces: namespaces.Scopes(), Job: s.env.getenv("NOMAD_JOB_ID"), JobNamespace: s.env.getenv("NOMAD_NAMESPACE")}
+	if variables {
+		access.Variables, access.VariablesNamespace = certPrefix, s.env.getenv("NOMAD_NAMESPACE")
+	}
+	return access
+}
+
+// follower makes tables of what is told to it.
+type follower struct {
+	*system
+	ctx      context.Context
+	complete bool // the last snapshot told all that exists
+	agreed   <-chan claims.Agreed
+	answers  chan answer
+	asking   sync.WaitGroup
+	asked    int // questions without an answer yet
+}
+
+// answer is what Nomad says about a job whose services are gone.
+type answer struct {
+	router.Absence
+	offers []router.Offer
+	known  bool
+}
+
+// lookInterval is how often it is looked whether somebody waits for the end of
+// a route that lingers. It costs nothing while none does.
+const lookInterval = 500 * time.Millisecond
+
+// maxAsked bounds the questions about jobs under way: with a node hundreds of
+// services may be gone.
+const maxAsked = 4
+
+// follow makes a table of each snapshot.
+func (s *system) follow(ctx context.Context, snapshots <-chan *discovery.Snapshot) error {
+	f := &follower{system: s, ctx: ctx, answers: make(chan answer)}
+	defer f.asking.Wait()
+	if s.claims != nil {
+		f.agreed = s.claims.Agreed()
+		f.awaitClaims()
+	}
+	expiry := time.NewTimer(time.Hour)
+	defer expiry.Stop()
+	known := false
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case snapshot := <-snapshots:
+			f.update(snapshot)
+			if !known {
+				known = true
+				close(s.first)
+			}
+		case a := <-f.agreed:
+			s.builder.Agree(a.Order, a.Trouble)
+		case a := <-f.answers:
+			f.asked--
+			if a.known {
+				f.withdraw(a)
+			}
+		case <-expiry.C:
+			s.builder.Expire()
+		}
+		if s.claims != nil {
+			s.claims.See(claims.View{Contests: s.builder.Contests(), Complete: f.complete})
+		}
+		next := s.builder.NextExpiry()
+		switch {
+		case next.IsZero():
+			expiry.Stop()
+		case s.client == nil:
+			expiry.Reset(time.Until(next))
+		default:
+			f.ask()
+			expiry.Reset(min(time.Until(next), lookInterval))
+		}
+	}
+}
+
+// claimsPatience is how long the first table waits for the order of contested
+// claims.
+const claimsPatience = 3 * time.Second
+
+// awaitClaims lets the first table know what is agreed.
+func (f *follower) awaitClaims() {
+	select {
+	case <-f.claims.Known():
+	case <-f.ctx.Done():
+	case <-time.After(claimsPatience):
+		f.logger.Warn("who holds contested hosts is not known yet: it is decided by the age of what is registered now")
+	}
+	select {
+	case a := <-f.agreed:
+		f.builder.Agree(a.Order, a.Trouble)
+	default:
+	}
+}
+
+func (f *follower) update(snapshot *discovery.Snapshot) {
+	began := time.Now()
+	f.builder.Update(snapshot)
+	f.complete = !snapshot.Partial && snapshot.Origin == discovery.OriginLive
+	f.admin.Published(snapshot, time.Since(began))
+	if f.obtain != nil {
+		f.obtain.Changed()
+	}
+}
+
+// ask asks Nomad about jobs for whose end somebody waits.
+func (f *follower) ask() {
+	for _, a := range f.builder.Absences(maxAsked - f.asked) {
+		f.asked++
+		f.asking.Go(func() {
+			select { // all nodes see it at the same time
+			case <-time.After(rand.N(lookInterval)):
+			case <-f.ctx.Done():
+				return
+			}
+			jobs := claims.Jobs{Client: f.client, Logger: f.logger}
+			offers, known := jobs.Offers(f.ctx, a)
+			select {
+			case f.answers <- answer{a, offers, known}:
+			case <-f.ctx.Done():
+			}
+		})
+	}
+}
+
+// withdraw ends what a job does not claim any more.
+func (f *follower) withdraw(a answer) {
+	for _, r := range f.builder.Withdraw(a.Absence, a.offers) {
+		f.logger.Info("a route does not wait for its next instance: its job does not want one",
+			"namespace", r.Namespace, "service", r.Service, "route", r.Name, "job", a.Job, "host", r.Host)
+	}
+}

@@ -1,0 +1,192 @@
+package router
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"serai/discovery"
+	"serai/upstream"
+)
+
+// Absence is a service without instances whose routes linger, and somebody
+// waits for what becomes of them: requests, or another service that is ready
+// to serve what they hold.
+type Absence struct {
+	discovery.Key
+	Job string
+}
+
+// interpolated reports whether Nomad fills something in when it starts an
+// instance.
+func interpolated(text string) bool { return strings.Contains(text, "${") }
+
+// AskAgain is how soon after the answer that a job goes on it is asked about
+// again.
+const AskAgain = 10 * time.Second
+
+// Absences returns up to most services whose jobs should be asked whether they
+// go on. Each is returned once in AskAgain.
+func (b *Builder) Absences(most int) (all []Absence) {
+	b.handOver()
+	now := b.options.Now()
+	for a, at := range b.asked {
+		if now.Sub(at) >= AskAgain {
+			delete(b.asked, a)
+		}
+	}
+	for key := range b.expiries {
+		for _, r := range b.services[key].routes {
+			a := Absence{key, r.Job}
+			if _, ok := b.asked[a]; ok || r.Job == "" || !r.Lingers() || !b.awaited(r) {
+				continue
+			}
+			if len(all) == most {
+				return all
+			}
+			b.asked[a] = now
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
+// awaited reports whether somebody waits for the end of a lingering route.
+func (b *Builder) awaited(r *Route) bool {
+	if r.Pool.Room().Waiting() > 0 {
+		return true
+	}
+	for _, c := range b.contests[r.Host] {
+		if c.Name != r.contest() {
+			continue
+		}
+		for bucket := range b.router.Current().entry(r.Host).buckets() {
+			for _, s := range bucket.shadowed {
+				if s.holder == r && s.route.ready() {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// ready reports whether an instance of the route takes requests.
+func (r *Route) ready() bool {
+	for _, m := range r.Pool.Members() {
+		if m.Endpoint.State() == upstream.Ready {
+			return true
+		}
+	}
+	return false
+}
+
+// Offer is a service that instances of a job would register.
+type Offer struct {
+	Service string
+	Tags    []string
+}
+
+// Withdraw ends the lingering of what a job does not claim any more: offers are
+// what its instances would register, none when none would come. What the job
+// claims under another name ends once an instance of that is ready. It returns
+// the routes that ended.
+func (b *Builder) Withdraw(a Absence, offers []Offer) (ended []*Route) {
+	s := b.services[a.Key]
+	if s == nil {
+		return nil
+	}
+	delete(b.renamed, a)
+	for _, r := range s.routes {
+		if !r.Lingers() || r.Job != a.Job || b.offered(r, offers, func(name string) bool { return name == a.Name || interpolated(name) }) {
+			continue
+		}
+		if b.offered(r, offers, func(string) bool { return true }) {
+			b.renamed[a] = true
+			continue
+		}
+		ended = append(ended, r)
+	}
+	b.end(ended)
+	return append(ended, b.handOver()...)
+}
+
+// handOver ends the routes whose job goes on under another name that is ready.
+func (b *Builder) handOver() (ended []*Route) {
+	for a := range b.renamed {
+		lingers := false
+		if s := b.services[a.Key]; s != nil {
+			for _, r := range s.routes {
+				if !r.Lingers() || r.Job != a.Job {
+					continue
+				}
+				if lingers = true; b.successor(r) {
+					ended = append(ended, r)
+				}
+			}
+		}
+		if !lingers {
+			delete(b.renamed, a)
+		}
+	}
+	b.end(ended)
+	return ended
+}
+
+// successor reports whether another service of the same job is ready to take
+// over what a route holds.
+func (b *Builder) successor(r *Route) bool {
+	for o := range b.router.Current().entry(r.Host).all() {
+		if o.Namespace == r.Namespace && o.Job == r.Job && o.Service != r.Service && o.claim() == r.claim() && o.ready() {
+			return true
+		}
+	}
+	return false
+}
+
+// end ends lingering routes.
+func (b *Builder) end(routes []*Route) {
+	if len(routes) == 0 {
+		return
+	}
+	u := b.begin()
+	for _, r := range routes {
+		b.swap(u, r, nil)
+		// Should it come back and go again, it is asked about again.
+		delete(b.asked, Absence{discovery.Key{Namespace: r.Namespace, Name: r.Service}, r.Job})
+	}
+	b.publish(u, b.router.Current().Index)
+}
+
+// offered reports whether an instance with one of the offers whose names fit
+// would claim what r does.
+func (b *Builder) offered(r *Route, offers []Offer, fits func(name string) bool) bool {
+	for _, o := range offers {
+		if fits(o.Service) && b.claims(o.Tags, r) {
+			return true
+		}
+	}
+	return false
+}
+
+// claims reports whether an instance with these tags would claim what r does.
+func (b *Builder) claims(tags []string, r *Route) bool {
+	if slices.ContainsFunc(tags, interpolated) {
+		return true // only the instance knows what will stand there
+	}
+	definitions, _ := b.grammar.Parse(tags)
+	for _, d := range definitions {
+		if d.Class != b.options.Class || d.Priority != r.Priority || conditionsKey(d.Conditions) != r.conditions ||
+			!slices.Contains(d.Hosts, r.Host) {
+			continue
+		}
+		paths := d.Prefixes
+		if r.Exact {
+			paths = d.Exact
+		}
+		if slices.Contains(paths, r.Path) {
+			return true
+		}
+	}
+	return false
+}
