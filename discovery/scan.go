@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -13,34 +14,60 @@ import (
 	"serai/nomad"
 )
 
-// scan is one reading of everything: a list of each scope, then each service
-// that matters. It sends what it reads to steps as it comes.
+// scan is one reading: a list of each scope, then each service that matters. It
+// sends what it reads to steps as it comes.
 type scan struct {
 	watcher *Watcher
 	scopes  []string
-	// known are the services that are already served, with the index that
-	// their answer must reach.
-	known map[Key]uint64
-	// heard is the index up to which events have told everything; 0 reads
-	// everything whatever the list says.
-	heard uint64
+	// partial says that the scopes are some namespaces of those watched; check
+	// that a stream has told everything, as far as is known; streaming that
+	// there is one.
+	partial, check, streaming bool
+	// known are the services that are already served; doubtful are namespaces
+	// that could not be read for a while.
+	known    map[Key]known
+	doubtful map[string]bool
+	// unchanged is the index up to which the services of a scope are known: a
+	// list that is not newer says that only what it contradicts need be read. A
+	// nil one reads everything. trusting reads no more even if it is newer.
+	unchanged func(scope string) uint64
+	trusting  bool
 	// cold reads many at once, because nothing is served yet.
 	cold  bool
 	steps chan step
+}
+
+// known is what a scan must know of a service: the index that an answer must
+// reach, and the tags of all its instances.
+type known struct {
+	at   uint64
+	tags []string
 }
 
 // step is what a scan sends: one service, or its end.
 type step struct {
 	key   Key
 	regs  []nomad.Registration
-	index uint64 // of the service's answer; at the end of the list's
+	index uint64 // of the service's answer; at the end of the oldest list
 	// restored says that Nomad has gone back to an older state, and that what
 	// is known is no measure any more.
 	restored bool
-	// end ends the scan; listed is all services that were listed.
-	end    bool
+	end      bool
+	lists
+	// unheard says that nothing was read, because the list is newer than all
+	// that the stream tells.
+	unheard bool
+	err     error
+}
+
+// lists is what the lists of a scan said.
+type lists struct {
 	listed map[Key]bool
-	err    error
+	// confirmed are the namespaces of which everything is listed, forbidden
+	// those that cannot be: what is known there stays.
+	confirmed map[string]bool
+	forbidden map[string]error
+	indexes   map[string]uint64 // by scope
 }
 
 func (s *scan) run(ctx context.Context) {
@@ -60,90 +87,146 @@ func (s *scan) send(ctx context.Context, next step) bool {
 
 // read lists and reads. Its answer is the end step.
 func (s *scan) read(ctx context.Context) step {
-	listed := make(map[Key]bool)
+	l := lists{listed: make(map[Key]bool), confirmed: make(map[string]bool), forbidden: make(map[string]error), indexes: make(map[string]uint64)}
 	var order []Key
-	var index, newest uint64
-	strange := false // something is listed that is not known
+	var index uint64
 	for i, scope := range s.scopes {
-		stubs, at, err := s.list(ctx, scope)
+		stubs, at, err := s.list(ctx, scope, &l)
 		if err != nil {
 			return step{err: err}
 		}
-		if i == 0 || at < index {
+		if l.forbidden[scope] != nil {
+			continue
+		}
+		l.indexes[scope] = at
+		if i == 0 || at < index || index == 0 {
 			index = at
 		}
-		newest = max(newest, at)
+		changed, err := s.changed(ctx, scope, at)
+		if err != nil {
+			return step{err: err}
+		}
+		if changed && s.check && scope == nomad.AllNamespaces {
+			return step{unheard: true}
+		}
 		for _, stub := range stubs {
 			key := Key{stub.Namespace, stub.ServiceName}
-			if _, served := s.known[key]; s.watcher.options.Namespaces.Match(stub.Namespace) && (served || carries(stub.Tags, s.watcher.options.Prefix)) {
-				listed[key] = true
+			k, served := s.known[key]
+			if !s.watcher.matches(stub.Namespace) || !served && !carries(stub.Tags, s.watcher.options.Prefix) || l.listed[key] {
+				continue
+			}
+			l.listed[key] = true
+			if changed || !served || s.doubtful[key.Namespace] || !slices.Equal(k.tags, sortedSet(stub.Tags)) {
 				order = append(order, key)
-				strange = strange || !served
 			}
 		}
 	}
-	if s.heard >= newest && newest > 0 && !strange {
-		return step{index: index, listed: listed}
-	}
-	// What is new comes first: nobody can reach it yet.
-	slices.SortStableFunc(order, func(a, b Key) int {
-		_, old := s.known[a]
-		_, older := s.known[b]
-		return boolInt(old) - boolInt(older)
-	})
 	if err := s.readAll(ctx, order, index); err != nil {
 		return step{err: err}
 	}
-	return step{index: index, listed: listed}
+	return step{index: index, lists: l}
 }
 
-func boolInt(b bool) int {
-	if b {
-		return 1
+// catchUp is how long a stream may take to tell what a list knows already.
+const catchUp = 2 * time.Second
+
+// changed reports whether services of a scope may be others than they are known.
+func (s *scan) changed(ctx context.Context, scope string, at uint64) (bool, error) {
+	switch {
+	case s.unchanged == nil:
+		return true, nil
+	case s.trusting:
+		return false, nil
 	}
-	return 0
+	// Events are told before lists have them, but on another way.
+	for end := time.Now().Add(catchUp); s.unchanged(scope) < at; {
+		if !s.streaming || time.Now().After(end) {
+			return true, nil
+		}
+		if err := sleep(ctx, 20*time.Millisecond); err != nil {
+			return false, err
+		}
+	}
+	return false, nil
 }
 
 // list reads the names of one scope. Any server may answer; but when the
 // answer would take away what is served, or is older than what is known, the
-// leader is asked.
-func (s *scan) list(ctx context.Context, scope string) ([]nomad.ServiceStub, uint64, error) {
-	client := s.watcher.options.Client
-	stubs, meta, err := client.Services(ctx, nomad.Query{Namespace: scope, Stale: true})
-	if err != nil {
+// leader is asked. A list of all namespaces leaves out those that are
+// forbidden: a namespace that lacks something is asked for by name.
+func (s *scan) list(ctx context.Context, scope string, l *lists) ([]nomad.ServiceStub, uint64, error) {
+	stubs, at, err := s.ask(ctx, scope, nomad.Query{Namespace: scope, Stale: true}, l)
+	if err != nil || l.forbidden[scope] != nil {
 		return nil, 0, err
 	}
-	if !s.loses(scope, stubs, meta.Index) {
-		return stubs, meta.Index, nil
-	}
-	stubs, meta, err = client.Services(ctx, nomad.Query{Namespace: scope})
-	if err != nil {
-		return nil, 0, err
-	}
-	for _, at := range s.known {
-		if at > meta.Index {
+	if s.older(scope, at) || len(s.missing(scope, stubs)) > 0 {
+		if stubs, at, err = s.ask(ctx, scope, nomad.Query{Namespace: scope}, l); err != nil || l.forbidden[scope] != nil {
+			return nil, 0, err
+		}
+		if s.older(scope, at) {
 			s.send(ctx, step{restored: true})
-			for key := range s.known {
-				s.known[key] = 0
+			for key, k := range s.known {
+				s.known[key] = known{0, k.tags}
 			}
-			break
+			s.unchanged, s.check = nil, false
 		}
 	}
-	return stubs, meta.Index, nil
+	if scope != nomad.AllNamespaces {
+		l.confirmed[scope] = true
+		return stubs, at, nil
+	}
+	for _, namespace := range s.missing(scope, stubs) {
+		some, index, err := s.ask(ctx, namespace, nomad.Query{Namespace: namespace}, l)
+		if err != nil {
+			return nil, 0, err
+		}
+		stubs = slices.DeleteFunc(stubs, func(stub nomad.ServiceStub) bool { return stub.Namespace == namespace })
+		if l.forbidden[namespace] == nil {
+			l.confirmed[namespace] = true
+			stubs, at = append(stubs, some...), min(at, index)
+		}
+	}
+	return stubs, at, nil
 }
 
-// loses reports whether a list lacks a service that is served, or is older.
-func (s *scan) loses(scope string, stubs []nomad.ServiceStub, index uint64) bool {
-	has := make(map[Key]bool, len(stubs))
-	for _, stub := range stubs {
-		has[Key{stub.Namespace, stub.ServiceName}] = true
+// ask lists one scope. That one namespace is forbidden is noted, and no error.
+func (s *scan) ask(ctx context.Context, scope string, q nomad.Query, l *lists) ([]nomad.ServiceStub, uint64, error) {
+	stubs, meta, err := s.watcher.options.Client.Services(ctx, q)
+	if errors.Is(err, nomad.ErrForbidden) && scope != nomad.AllNamespaces && s.watcher.scope != scope {
+		l.forbidden[scope] = err
+		return nil, 0, nil
 	}
-	for key, at := range s.known {
-		if (scope == nomad.AllNamespaces || scope == key.Namespace) && (!has[key] || at > index) {
+	return stubs, meta.Index, err
+}
+
+// older reports whether a list is older than a service that is known.
+func (s *scan) older(scope string, index uint64) bool {
+	for key, k := range s.known {
+		if (scope == nomad.AllNamespaces || scope == key.Namespace) && k.at > index {
 			return true
 		}
 	}
 	return false
+}
+
+// missing are the namespaces of which a list lacks a service that is served.
+func (s *scan) missing(scope string, stubs []nomad.ServiceStub) (namespaces []string) {
+	has := make(map[Key]bool, len(stubs))
+	for _, stub := range stubs {
+		has[Key{stub.Namespace, stub.ServiceName}] = true
+	}
+	lacks := make(map[string]bool)
+	for key := range s.known {
+		if (scope == nomad.AllNamespaces || scope == key.Namespace) && !has[key] {
+			lacks[key.Namespace] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(lacks))
+}
+
+// sortedSet is the tags of which a service's list has one each.
+func sortedSet(tags []string) []string {
+	return slices.Compact(slices.Sorted(slices.Values(tags)))
 }
 
 // coldReads is how many services are read at a time while nothing is served,
@@ -154,14 +237,30 @@ const (
 	warmRate  = 50
 )
 
+// readAll reads services, first those that are new: nobody can reach them yet,
+// so they are read as fast as at a cold start.
 func (s *scan) readAll(ctx context.Context, order []Key, index uint64) error {
+	var fresh, served []Key
+	for _, key := range order {
+		if _, ok := s.known[key]; ok {
+			served = append(served, key)
+		} else {
+			fresh = append(fresh, key)
+		}
+	}
+	if err := s.readSome(ctx, fresh, index, coldReads, rate.Inf); err != nil {
+		return err
+	}
+	if s.cold {
+		return s.readSome(ctx, served, index, coldReads, rate.Inf)
+	}
+	return s.readSome(ctx, served, index, warmReads, warmRate)
+}
+
+func (s *scan) readSome(ctx context.Context, order []Key, index uint64, readers int, limit rate.Limit) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	readers := warmReads
-	pace := rate.NewLimiter(warmRate, warmRate)
-	if s.cold {
-		readers, pace = coldReads, rate.NewLimiter(rate.Inf, 0)
-	}
+	pace := rate.NewLimiter(limit, warmRate)
 	keys := make(chan Key)
 	var running sync.WaitGroup
 	for range min(readers, len(order)) {
@@ -170,7 +269,7 @@ func (s *scan) readAll(ctx context.Context, order []Key, index uint64) error {
 				if err := pace.Wait(ctx); err != nil {
 					return
 				}
-				next, err := s.service(ctx, key, max(index, s.known[key]))
+				next, err := s.service(ctx, key, max(index, s.known[key].at))
 				if err != nil {
 					cancel(err)
 					return
