@@ -146,7 +146,7 @@ func (s *session) ended(ctx context.Context, next step) error {
 		s.set(func(status *Status) { status.Scans++ })
 	}
 	s.resync.Reset(around(s.options.Resync))
-	if scanned.streaming && scanned.partial {
+	if next.unsure || scanned.streaming && scanned.partial {
 		// The server that streams may have known less of the namespace.
 		s.resync.Reset(around(min(s.options.Resync, 10*time.Second)))
 	}

@@ -32,6 +32,9 @@ type scan struct {
 	// nil one reads everything. trusting reads no more even if it is newer.
 	unchanged func(scope string) uint64
 	trusting  bool
+	// least is the index that the leader had when the scan began; 0 when it
+	// could not be asked, or where no stream tells what follows.
+	least uint64
 	// cold reads many at once, because nothing is served yet.
 	cold  bool
 	steps chan step
@@ -54,6 +57,9 @@ type step struct {
 	restored bool
 	end      bool
 	lists
+	// unsure says that the leader could not be asked: a server that lags may
+	// have been believed.
+	unsure bool
 	// unheard says that nothing was read, because the list is newer than all
 	// that the stream tells.
 	unheard bool
@@ -90,6 +96,7 @@ func (s *scan) read(ctx context.Context) step {
 	l := lists{listed: make(map[Key]bool), confirmed: make(map[string]bool), forbidden: make(map[string]error), indexes: make(map[string]uint64)}
 	var order []Key
 	var index uint64
+	unsure := s.streaming && !s.askLeader(ctx)
 	for i, scope := range s.scopes {
 		stubs, at, err := s.list(ctx, scope, &l)
 		if err != nil {
@@ -124,7 +131,30 @@ func (s *scan) read(ctx context.Context) step {
 	if err := s.readAll(ctx, order, index); err != nil {
 		return step{err: err}
 	}
-	return step{index: index, lists: l}
+	return step{index: index, lists: l, unsure: unsure}
+}
+
+// nowhere is a namespace that nobody has: its list costs the leader nothing, and
+// has the index of all services.
+const nowhere = "serai-asks-for-the-index"
+
+// askLeader notes the index of all services at the leader. What the stream does
+// not tell, because it happened before, a server that lags does not either.
+func (s *scan) askLeader(ctx context.Context) bool {
+	client := s.watcher.options.Client
+	_, meta, err := client.Services(ctx, nomad.Query{Namespace: nowhere})
+	if errors.Is(err, nomad.ErrForbidden) {
+		// This token may read only what its policies name.
+		namespace := s.watcher.scope
+		if namespace == nomad.AllNamespaces {
+			namespace = s.watcher.options.Home
+		}
+		_, meta, err = client.Service(ctx, "serai", nomad.Query{Namespace: namespace})
+	}
+	if err == nil {
+		s.least = meta.Index
+	}
+	return err == nil
 }
 
 // catchUp is how long a stream may take to tell what a list knows already.
@@ -159,7 +189,7 @@ func (s *scan) list(ctx context.Context, scope string, l *lists) ([]nomad.Servic
 	if err != nil || l.forbidden[scope] != nil {
 		return nil, 0, err
 	}
-	if s.older(scope, at) || len(s.missing(scope, stubs)) > 0 {
+	if at < s.least || s.older(scope, at) || len(s.missing(scope, stubs)) > 0 {
 		if stubs, at, err = s.ask(ctx, scope, nomad.Query{Namespace: scope}, l); err != nil || l.forbidden[scope] != nil {
 			return nil, 0, err
 		}
