@@ -66,10 +66,13 @@ func (s *session) check(ctx context.Context) {
 
 func (s *session) begin(ctx context.Context, next *scan) {
 	next.watcher, next.cold, next.steps = s.Watcher, !s.any, make(chan step)
-	next.streaming = s.stream != nil
+	next.streaming, next.heard = s.stream != nil, s.heardAt.Load
 	next.known = make(map[Key]known, len(s.services))
+	for key := range s.view.known {
+		next.known[key] = known{at: s.asOf(key)}
+	}
 	for key, service := range s.services {
-		next.known[key] = known{s.asOf(key), service.tags()}
+		next.known[key] = known{s.asOf(key), true, service.tags()}
 	}
 	next.doubtful = make(map[string]bool)
 	for _, f := range s.forbidden {
@@ -94,6 +97,7 @@ func (s *session) step(ctx context.Context, next step) error {
 	case next.end:
 		return s.ended(ctx, next)
 	}
+	s.options.Logger.Debug("DBG step", "key", next.key, "n", len(next.regs), "index", next.index)
 	s.replace(next.key, next.regs, next.index)
 	for i := range s.recent[next.key] {
 		s.apply(&s.recent[next.key][i], time.Now())
@@ -106,6 +110,7 @@ func (s *session) step(ctx context.Context, next step) error {
 func (s *session) ended(ctx context.Context, next step) error {
 	scanned := s.scanning
 	s.scanning = nil
+	s.options.Logger.Debug("DBG ended", "scopes", scanned.scopes, "partial", scanned.partial, "check", scanned.check, "streaming", scanned.streaming, "least", scanned.least, "leaderOnly", scanned.leaderOnly, "index", next.index, "listed", next.listed, "confirmed", next.confirmed, "forbidden", next.forbidden, "err", next.err, "unheard", next.unheard)
 	clear(s.recent)
 	switch {
 	case next.err != nil:
@@ -150,8 +155,27 @@ func (s *session) ended(ctx context.Context, next step) error {
 		// The server that streams may have known less of the namespace.
 		s.resync.Reset(around(min(s.options.Resync, 10*time.Second)))
 	}
+	if full {
+		s.wanted.namespaces = s.ghosts(next)
+	}
 	s.goOn(ctx)
 	return nil
+}
+
+// ghosts are the namespaces of services that are in no list, though nothing newer
+// is known of them: the stream began with events of long ago, and those that
+// ended these services were taken for old. They are asked for by name.
+func (s *session) ghosts(next step) map[string]bool {
+	names := s.wanted.namespaces
+	for key := range s.services {
+		if !next.listed[key] && s.asOf(key) <= next.index && !next.confirmed[key.Namespace] && next.forbidden[key.Namespace] == nil {
+			if names == nil {
+				names = make(map[string]bool)
+			}
+			names[key.Namespace] = true
+		}
+	}
+	return names
 }
 
 // goOn begins what was wanted while the reading went on.

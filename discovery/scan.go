@@ -23,8 +23,8 @@ type scan struct {
 	// that a stream has told everything, as far as is known; streaming that
 	// there is one.
 	partial, check, streaming bool
-	// known are the services that are already served; doubtful are namespaces
-	// that could not be read for a while.
+	// known are the services that are served, or that went away lately; doubtful
+	// are namespaces that could not be read for a while.
 	known    map[Key]known
 	doubtful map[string]bool
 	// unchanged is the index up to which the services of a scope are known: a
@@ -32,9 +32,14 @@ type scan struct {
 	// nil one reads everything. trusting reads no more even if it is newer.
 	unchanged func(scope string) uint64
 	trusting  bool
+	// heard is the index of the newest event of the stream.
+	heard func() uint64
 	// least is the index that the leader had when the scan began; 0 when it
 	// could not be asked, or where no stream tells what follows.
 	least uint64
+	// leaderOnly asks no other server, after a restore: those that have not
+	// heard of it answer with the higher indexes of what is gone.
+	leaderOnly bool
 	// cold reads many at once, because nothing is served yet.
 	cold  bool
 	steps chan step
@@ -43,8 +48,9 @@ type scan struct {
 // known is what a scan must know of a service: the index that an answer must
 // reach, and the tags of all its instances.
 type known struct {
-	at   uint64
-	tags []string
+	at     uint64
+	served bool
+	tags   []string
 }
 
 // step is what a scan sends: one service, or its end.
@@ -97,6 +103,15 @@ func (s *scan) read(ctx context.Context) step {
 	var order []Key
 	var index uint64
 	unsure := s.streaming && !s.askLeader(ctx)
+	for end := time.Now().Add(commit); s.least > 0 && (s.least < s.heard() || s.older(nomad.AllNamespaces, s.least)); {
+		if time.Now().After(end) {
+			s.restored(ctx)
+			break
+		} else if err := sleep(ctx, 50*time.Millisecond); err != nil {
+			return step{err: err}
+		}
+		s.askLeader(ctx)
+	}
 	for i, scope := range s.scopes {
 		stubs, at, err := s.list(ctx, scope, &l)
 		if err != nil {
@@ -118,12 +133,12 @@ func (s *scan) read(ctx context.Context) step {
 		}
 		for _, stub := range stubs {
 			key := Key{stub.Namespace, stub.ServiceName}
-			k, served := s.known[key]
-			if !s.watcher.matches(stub.Namespace) || !served && !carries(stub.Tags, s.watcher.options.Prefix) || l.listed[key] {
+			k := s.known[key]
+			if !s.watcher.matches(stub.Namespace) || !k.served && !carries(stub.Tags, s.watcher.options.Prefix) || l.listed[key] {
 				continue
 			}
 			l.listed[key] = true
-			if changed || !served || s.doubtful[key.Namespace] || !slices.Equal(k.tags, sortedSet(stub.Tags)) {
+			if changed || !k.served || s.doubtful[key.Namespace] || !slices.Equal(k.tags, sortedSet(stub.Tags)) {
 				order = append(order, key)
 			}
 		}
@@ -157,6 +172,10 @@ func (s *scan) askLeader(ctx context.Context) bool {
 	return err == nil
 }
 
+// commit is how long an event may be known before the leader's lists have it.
+// What is older after that was restored.
+const commit = time.Second
+
 // catchUp is how long a stream may take to tell what a list knows already.
 const catchUp = 2 * time.Second
 
@@ -185,20 +204,24 @@ func (s *scan) changed(ctx context.Context, scope string, at uint64) (bool, erro
 // leader is asked. A list of all namespaces leaves out those that are
 // forbidden: a namespace that lacks something is asked for by name.
 func (s *scan) list(ctx context.Context, scope string, l *lists) ([]nomad.ServiceStub, uint64, error) {
-	stubs, at, err := s.ask(ctx, scope, nomad.Query{Namespace: scope, Stale: true}, l)
+	stubs, at, err := s.ask(ctx, scope, nomad.Query{Namespace: scope, Stale: !s.leaderOnly}, l)
 	if err != nil || l.forbidden[scope] != nil {
 		return nil, 0, err
 	}
 	if at < s.least || s.older(scope, at) || len(s.missing(scope, stubs)) > 0 {
-		if stubs, at, err = s.ask(ctx, scope, nomad.Query{Namespace: scope}, l); err != nil || l.forbidden[scope] != nil {
-			return nil, 0, err
-		}
-		if s.older(scope, at) {
-			s.send(ctx, step{restored: true})
-			for key, k := range s.known {
-				s.known[key] = known{0, k.tags}
+		end := time.Now().Add(commit)
+		for again := true; again; {
+			if stubs, at, err = s.ask(ctx, scope, nomad.Query{Namespace: scope}, l); err != nil || l.forbidden[scope] != nil {
+				return nil, 0, err
 			}
-			s.unchanged, s.check = nil, false
+			switch again = s.older(scope, at); {
+			case again && time.Now().After(end):
+				s.restored(ctx)
+			case again:
+				if err := sleep(ctx, 50*time.Millisecond); err != nil {
+					return nil, 0, err
+				}
+			}
 		}
 	}
 	if scope != nomad.AllNamespaces {
@@ -217,6 +240,15 @@ func (s *scan) list(ctx context.Context, scope string, l *lists) ([]nomad.Servic
 		}
 	}
 	return stubs, at, nil
+}
+
+// restored goes on without believing anything that is known.
+func (s *scan) restored(ctx context.Context) {
+	s.send(ctx, step{restored: true})
+	for key, k := range s.known {
+		s.known[key] = known{0, k.served, k.tags}
+	}
+	s.unchanged, s.check, s.trusting, s.leaderOnly = nil, false, false, true
 }
 
 // ask lists one scope. That one namespace is forbidden is noted, and no error.
@@ -246,8 +278,8 @@ func (s *scan) missing(scope string, stubs []nomad.ServiceStub) (namespaces []st
 		has[Key{stub.Namespace, stub.ServiceName}] = true
 	}
 	lacks := make(map[string]bool)
-	for key := range s.known {
-		if (scope == nomad.AllNamespaces || scope == key.Namespace) && !has[key] {
+	for key, k := range s.known {
+		if (scope == nomad.AllNamespaces || scope == key.Namespace) && k.served && !has[key] {
 			lacks[key.Namespace] = true
 		}
 	}
@@ -272,7 +304,7 @@ const (
 func (s *scan) readAll(ctx context.Context, order []Key, index uint64) error {
 	var fresh, served []Key
 	for _, key := range order {
-		if _, ok := s.known[key]; ok {
+		if s.known[key].served {
 			served = append(served, key)
 		} else {
 			fresh = append(fresh, key)
@@ -336,7 +368,7 @@ func (s *scan) service(ctx context.Context, key Key, index uint64) (step, error)
 				return step{}, err
 			}
 		}
-		q := nomad.Query{Namespace: key.Namespace, Stale: try < attempts/2}
+		q := nomad.Query{Namespace: key.Namespace, Stale: !s.leaderOnly && try < attempts/2}
 		regs, meta, err := s.watcher.options.Client.Service(ctx, key.Name, q)
 		switch {
 		case err == nil && meta.Index >= index:

@@ -174,6 +174,7 @@ func (s *session) heard(ctx context.Context, l line) error {
 		return l.err
 	}
 	if l.batch.Index > 0 {
+		s.options.Logger.Debug("DBG heard", "index", l.batch.Index, "n", len(l.batch.Events), "course", s.course, "floor", s.floor)
 		if s.course == proving {
 			s.weigh(ctx, &l.batch)
 		}
