@@ -172,7 +172,6 @@ func TestEventsOfOneIndexInSeveralLines(t *testing.T) {
 	for _, l := range []string{"{}\n", line(2, "1")} {
 		lines <- l
 	}
-	_ = line
 	lines <- line(7, "first")
 	w.has("default/web/1", "default/web/first")
 	cancel()

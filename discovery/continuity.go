@@ -62,7 +62,7 @@ func (s *session) adopt(ctx context.Context, o opening) {
 	if s.stream != nil {
 		s.stream.Close()
 	}
-	s.stream, s.names = o.stream, o.names
+	s.stream, s.names, s.exist = o.stream, o.names, o.names
 	s.run.Go(func() {
 		for {
 			batch, err := o.stream.Next()

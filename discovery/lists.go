@@ -157,8 +157,9 @@ func (s *session) askForStream(ctx, outer context.Context, from uint64, names ma
 	}
 }
 
-// openSoon is open for a stream that may outlive the session. A refusal that
-// looks like silence is waited for no longer than a pause.
+// openSoon is open for a stream that may outlive the session, and live as long
+// as outer. A refusal that looks like silence is waited for no longer than the
+// pause between two tries.
 func (s *session) openSoon(ctx, outer context.Context, from uint64) opening {
 	outer, cancel := context.WithCancel(outer)
 	late := time.AfterFunc(max(s.options.Retry, time.Second), cancel)
@@ -266,3 +267,33 @@ func (s *session) allowOnly(scanned *scan, next step) {
 		s.forbid(namespace, err)
 	}
 }
+
+// vanished takes namespaces for deleted that are refused by name, and do not
+// exist as far as the token may know, while the stream of all namespaces goes on:
+// it would have been ended if one were forbidden. It reports whether that has to
+// be looked at once more, since a right may be lost at this very moment.
+func (s *session) vanished(scanned *scan, next *step) (again bool) {
+	if s.stream == nil || !scanned.streaming || s.scope != nomad.AllNamespaces || s.exist == nil {
+		return false
+	}
+	doubted := make(map[string]time.Time)
+	for namespace := range next.forbidden {
+		since, ok := s.doubted[namespace]
+		switch {
+		case s.exist[namespace]:
+		case ok && time.Since(since) > lingering:
+			s.options.Logger.Info("a namespace is gone", "namespace", namespace)
+			delete(next.forbidden, namespace)
+			next.confirmed[namespace] = true
+		case ok:
+			doubted[namespace], again = since, true
+		default:
+			doubted[namespace], again = time.Now(), true
+		}
+	}
+	s.doubted = doubted
+	return again
+}
+
+// lingering is how long a stream goes on at most after a right is lost.
+const lingering = 5 * time.Second

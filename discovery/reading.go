@@ -97,7 +97,6 @@ func (s *session) step(ctx context.Context, next step) error {
 	case next.end:
 		return s.ended(ctx, next)
 	}
-	s.options.Logger.Debug("DBG step", "key", next.key, "n", len(next.regs), "index", next.index)
 	s.replace(next.key, next.regs, next.index)
 	for i := range s.recent[next.key] {
 		s.apply(&s.recent[next.key][i], time.Now())
@@ -110,7 +109,6 @@ func (s *session) step(ctx context.Context, next step) error {
 func (s *session) ended(ctx context.Context, next step) error {
 	scanned := s.scanning
 	s.scanning = nil
-	s.options.Logger.Debug("DBG ended", "scopes", scanned.scopes, "partial", scanned.partial, "check", scanned.check, "streaming", scanned.streaming, "least", scanned.least, "leaderOnly", scanned.leaderOnly, "index", next.index, "listed", next.listed, "confirmed", next.confirmed, "forbidden", next.forbidden, "err", next.err, "unheard", next.unheard)
 	clear(s.recent)
 	switch {
 	case next.err != nil:
@@ -126,6 +124,7 @@ func (s *session) ended(ctx context.Context, next step) error {
 	s.failed.reset()
 	s.pause.reset()
 	full := scanned.streaming && !scanned.partial
+	again := s.vanished(scanned, &next)
 	s.settle(next.index, next.confirmed, next.listed, full)
 	s.allowOnly(scanned, next)
 	if scanned.streaming {
@@ -151,7 +150,7 @@ func (s *session) ended(ctx context.Context, next step) error {
 		s.set(func(status *Status) { status.Scans++ })
 	}
 	s.resync.Reset(around(s.options.Resync))
-	if next.unsure || scanned.streaming && scanned.partial {
+	if next.unsure || again || scanned.streaming && scanned.partial {
 		// The server that streams may have known less of the namespace.
 		s.resync.Reset(around(min(s.options.Resync, 10*time.Second)))
 	}

@@ -48,6 +48,13 @@ func TestRightLostForAWhile(t *testing.T) {
 
 				a.PutToken(identity(c.workload, c.away...))
 				s := w.until("the loss", func(s discovery.Status) bool { return s.Phase != discovery.Live && s.Problem != "" })
+				if !c.workload { // which may read what it names
+					w.until("what is forbidden", func(s discovery.Status) bool {
+						return slices.ContainsFunc(s.Forbidden, func(f discovery.Forbidden) bool {
+							return f.Namespace == "team-b" && !f.Since.IsZero() && f.Problem != ""
+						})
+					})
+				}
 				time.Sleep(300 * time.Millisecond)
 				a.Register(regIn("empty", "new", "4"))
 				time.Sleep(300 * time.Millisecond)
@@ -61,8 +68,110 @@ func TestRightLostForAWhile(t *testing.T) {
 				for _, id := range all {
 					w.neverWithout(id)
 				}
+				if len(w.status()[0].Forbidden) > 0 {
+					t.Errorf("still forbidden: %+v", w.status()[0])
+				}
 				t.Logf("meanwhile %s: %s; found after %v", s.Phase, s.Problem, time.Since(back))
 			})
 		}
+	}
+}
+
+// TestStartWithoutRights works within seconds of the policy, and until then asks
+// for little.
+func TestStartWithoutRights(t *testing.T) {
+	for name, workload := range map[string]bool{"workload identity": true, "token": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newAgent(t, nomadsim.Options{ACL: true})
+			a.CreateNamespace("team-a")
+			a.PutToken(identity(workload))
+			a.Register(regIn("team-a", "web", "1"))
+			w := nomadWatch(t, a, discovery.WatcherOptions{Client: newClient(t, nomad.Options{Address: a.url, Token: "s"})})
+			w.until("a refusal", func(s discovery.Status) bool { return s.Problem != "" })
+			time.Sleep(time.Second)
+			before := a.Counts().Requests
+			const watched = 5 * time.Second
+			time.Sleep(watched)
+			for kind, n := range a.Counts().Requests {
+				if n -= before[kind]; n > 4 {
+					t.Errorf("%d requests for %s in %v without any right", n, kind, watched)
+				}
+			}
+			back := time.Now()
+			a.PutToken(identity(workload, readJobs...))
+			w.has("team-a/web/1")
+			w.until("life", live)
+			if took := time.Since(back); took > 10*time.Second {
+				t.Errorf("the right was used after %v", took)
+			}
+		})
+	}
+}
+
+// TestNamedNamespaceForbidden: a namespace that the operator named is as well
+// kept, told of, and read again.
+func TestNamedNamespaceForbidden(t *testing.T) {
+	a := newAgent(t, nomadsim.Options{ACL: true})
+	a.CreateNamespace("team-a")
+	one := nomadsim.Rule{Namespace: "team-a", Capabilities: []string{"read-job"}}
+	two := nomadsim.Rule{Namespace: "default", Capabilities: []string{"read-job"}}
+	a.PutToken(identity(false, one, two))
+	a.Register(reg("web", "1"), regIn("team-a", "web", "2"))
+	names, err := discovery.ParseNamespaces([]string{"default", "team-a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := nomadWatch(t, a, discovery.WatcherOptions{Namespaces: names, Retry: 50 * time.Millisecond, Client: newClient(t, nomad.Options{Address: a.url, Token: "s"})})
+	w.has("default/web/1", "team-a/web/2")
+	a.PutToken(identity(false, two))
+	w.until("what is forbidden", func(s discovery.Status) bool {
+		return s.Source == "nomad team-a" && s.Phase == discovery.Stale && len(s.Forbidden) == 1
+	})
+	a.Register(reg("web", "3"), regIn("team-a", "web", "4"))
+	w.has("default/web/1", "default/web/3", "team-a/web/2")
+	a.PutToken(identity(false, one, two))
+	w.has("default/web/1", "default/web/3", "team-a/web/2", "team-a/web/4")
+	w.until("nothing forbidden", func(s discovery.Status) bool {
+		return s.Source == "nomad team-a" && live(s) && len(s.Forbidden) == 0
+	})
+}
+
+// TestDeletedNamespaceDisappears while a right is missing, and when the token may
+// read only what its policies name.
+func TestDeletedNamespaceDisappears(t *testing.T) {
+	byName := []nomadsim.Rule{{Namespace: "default", Capabilities: []string{"read-job"}}, {Namespace: "team-a", Capabilities: []string{"read-job"}}}
+	for name, c := range map[string]struct {
+		workload            bool
+		before, after, back []nomadsim.Rule
+		meanwhile           []string
+	}{
+		"workload identity without a policy": {true, readJobs, nil, readJobs, []string{"default/web/1"}},
+		"token for all":                      {false, readJobs, readJobs, readJobs, []string{"default/web/1"}},
+		"token without rights":               {false, readJobs, nil, readJobs, []string{"default/web/1", "team-a/web/2"}},
+		"token by name":                      {false, byName, byName[:1], byName[:1], []string{"default/web/1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newAgent(t, nomadsim.Options{ACL: true})
+			a.CreateNamespace("team-a")
+			a.PutToken(identity(c.workload, c.before...))
+			a.Register(reg("web", "1"), regIn("team-a", "web", "2"))
+			w := nomadWatch(t, a, discovery.WatcherOptions{Retry: 50 * time.Millisecond, Client: newClient(t, nomad.Options{Address: a.url, Token: "s"})})
+			w.has("default/web/1", "team-a/web/2")
+			w.until("life", live)
+			remove := a.Inject("", nomadsim.NoLeader()) // nobody hears of it
+			a.EndStreams()
+			w.until("the loss", func(s discovery.Status) bool { return s.Breaks > 0 })
+			a.Deregister("team-a", "2")
+			a.Noise(200)
+			a.DeleteNamespace("team-a")
+			a.PutToken(identity(c.workload, c.after...))
+			remove()
+			w.has(c.meanwhile...)
+			a.PutToken(identity(c.workload, c.back...))
+			w.has("default/web/1")
+			w.until("life, and nothing forbidden", func(s discovery.Status) bool { return live(s) && len(s.Forbidden) == 0 })
+		})
 	}
 }

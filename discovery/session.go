@@ -20,10 +20,14 @@ type session struct {
 	run   *sync.WaitGroup
 
 	// stream is nil while lists are waited for; course is of the stream.
-	stream  *nomad.Stream
-	course  course
-	lines   chan line
-	names   map[string]bool // namespaces that the stream covers; nil when unknown
+	stream *nomad.Stream
+	course course
+	lines  chan line
+	names  map[string]bool // namespaces that the stream covers; nil when unknown
+	exist  map[string]bool // namespaces that exist, as far as the token may know
+	// doubted are namespaces that were refused although the stream is not, since
+	// when.
+	doubted map[string]time.Time
 	spaces  chan []string
 	opened  chan opening
 	proof   <-chan time.Time // ends the wait for the first event
@@ -88,7 +92,12 @@ func (s *session) watch(outer context.Context, given *opening) (*opening, error)
 	s.resync = time.NewTimer(around(s.options.Resync))
 	defer s.resync.Stop()
 	if given == nil {
-		o := s.open(ctx, s.mark.from())
+		open := func() opening { return s.open(ctx, s.mark.from()) }
+		if s.any {
+			// Lists tell more than a silence that may be a refusal.
+			open = func() opening { return s.openSoon(ctx, ctx, s.mark.from()) }
+		}
+		o := open()
 		given = &o
 	}
 	defer func() {
@@ -174,7 +183,6 @@ func (s *session) heard(ctx context.Context, l line) error {
 		return l.err
 	}
 	if l.batch.Index > 0 {
-		s.options.Logger.Debug("DBG heard", "index", l.batch.Index, "n", len(l.batch.Events), "course", s.course, "floor", s.floor)
 		if s.course == proving {
 			s.weigh(ctx, &l.batch)
 		}
@@ -252,6 +260,7 @@ func setOf(names []string) map[string]bool {
 // named opens a second stream when a namespace is new: the one that runs never
 // tells of it.
 func (s *session) named(ctx context.Context, names []string) {
+	s.exist = setOf(names)
 	if slices.ContainsFunc(names, func(name string) bool { return !s.names[name] && s.matches(name) }) {
 		s.renew(ctx, setOf(names), 0)
 	}
