@@ -57,14 +57,14 @@ func TestOtherStateIsReadAgain(t *testing.T) {
 			c.state(other)
 			before := w.status()[0]
 			a.replace(t, other)
-			s := w.has(c.want...)
+			w.has(c.want...)
 			after := w.until("life", func(s discovery.Status) bool { return live(s) && s.Breaks > before.Breaks })
 			if after.Continued != before.Continued || after.Scans == before.Scans {
 				t.Errorf("another state was taken for the same: %+v", after)
 			}
 			if name == "newer, and forgotten" {
 				w.mu.Lock()
-				s = w.newest
+				s := w.newest
 				w.mu.Unlock()
 				for key, service := range s.Services {
 					if key.Name == "web" && service.Instances[0].Address != moved.Address {

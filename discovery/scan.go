@@ -3,13 +3,9 @@ package discovery
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
-	"sync"
 	"time"
-
-	"golang.org/x/time/rate"
 
 	"serai/nomad"
 )
@@ -62,7 +58,7 @@ type step struct {
 	// is known is no measure any more.
 	restored bool
 	end      bool
-	lists
+	listing
 	// unsure says that the leader could not be asked: a server that lags may
 	// have been believed.
 	unsure bool
@@ -72,8 +68,8 @@ type step struct {
 	err     error
 }
 
-// lists is what the lists of a scan said.
-type lists struct {
+// listing is what the lists of a scan said.
+type listing struct {
 	listed map[Key]bool
 	// confirmed are the namespaces of which everything is listed, forbidden
 	// those that cannot be: what is known there stays.
@@ -99,7 +95,7 @@ func (s *scan) send(ctx context.Context, next step) bool {
 
 // read lists and reads. Its answer is the end step.
 func (s *scan) read(ctx context.Context) step {
-	l := lists{listed: make(map[Key]bool), confirmed: make(map[string]bool), forbidden: make(map[string]error), indexes: make(map[string]uint64)}
+	l := listing{listed: make(map[Key]bool), confirmed: make(map[string]bool), forbidden: make(map[string]error), indexes: make(map[string]uint64)}
 	var order []Key
 	var index uint64
 	unsure := s.streaming && !s.askLeader(ctx)
@@ -146,7 +142,7 @@ func (s *scan) read(ctx context.Context) step {
 	if err := s.readAll(ctx, order, index); err != nil {
 		return step{err: err}
 	}
-	return step{index: index, lists: l, unsure: unsure}
+	return step{index: index, listing: l, unsure: unsure}
 }
 
 // nowhere is a namespace that nobody has: its list costs the leader nothing, and
@@ -203,7 +199,7 @@ func (s *scan) changed(ctx context.Context, scope string, at uint64) (bool, erro
 // answer would take away what is served, or is older than what is known, the
 // leader is asked. A list of all namespaces leaves out those that are
 // forbidden: a namespace that lacks something is asked for by name.
-func (s *scan) list(ctx context.Context, scope string, l *lists) ([]nomad.ServiceStub, uint64, error) {
+func (s *scan) list(ctx context.Context, scope string, l *listing) ([]nomad.ServiceStub, uint64, error) {
 	stubs, at, err := s.ask(ctx, scope, nomad.Query{Namespace: scope, Stale: !s.leaderOnly}, l)
 	if err != nil || l.forbidden[scope] != nil {
 		return nil, 0, err
@@ -252,7 +248,7 @@ func (s *scan) restored(ctx context.Context) {
 }
 
 // ask lists one scope. That one namespace is forbidden is noted, and no error.
-func (s *scan) ask(ctx context.Context, scope string, q nomad.Query, l *lists) ([]nomad.ServiceStub, uint64, error) {
+func (s *scan) ask(ctx context.Context, scope string, q nomad.Query, l *listing) ([]nomad.ServiceStub, uint64, error) {
 	stubs, meta, err := s.watcher.options.Client.Services(ctx, q)
 	if errors.Is(err, nomad.ErrForbidden) && scope != nomad.AllNamespaces && s.watcher.scope != scope {
 		l.forbidden[scope] = err
@@ -289,97 +285,4 @@ func (s *scan) missing(scope string, stubs []nomad.ServiceStub) (namespaces []st
 // sortedSet is the tags of which a service's list has one each.
 func sortedSet(tags []string) []string {
 	return slices.Compact(slices.Sorted(slices.Values(tags)))
-}
-
-// coldReads is how many services are read at a time while nothing is served,
-// warmReads how many while something is, warmRate how many a second.
-const (
-	coldReads = 32
-	warmReads = 4
-	warmRate  = 50
-)
-
-// readAll reads services, first those that are new: nobody can reach them yet,
-// so they are read as fast as at a cold start.
-func (s *scan) readAll(ctx context.Context, order []Key, index uint64) error {
-	var fresh, served []Key
-	for _, key := range order {
-		if s.known[key].served {
-			served = append(served, key)
-		} else {
-			fresh = append(fresh, key)
-		}
-	}
-	if err := s.readSome(ctx, fresh, index, coldReads, rate.Inf); err != nil {
-		return err
-	}
-	if s.cold {
-		return s.readSome(ctx, served, index, coldReads, rate.Inf)
-	}
-	return s.readSome(ctx, served, index, warmReads, warmRate)
-}
-
-func (s *scan) readSome(ctx context.Context, order []Key, index uint64, readers int, limit rate.Limit) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	pace := rate.NewLimiter(limit, warmRate)
-	keys := make(chan Key)
-	var running sync.WaitGroup
-	for range min(readers, len(order)) {
-		running.Go(func() {
-			for key := range keys {
-				if err := pace.Wait(ctx); err != nil {
-					return
-				}
-				next, err := s.service(ctx, key, max(index, s.known[key].at))
-				if err != nil {
-					cancel(err)
-					return
-				}
-				if !s.send(ctx, next) {
-					return
-				}
-			}
-		})
-	}
-feed:
-	for _, key := range order {
-		select {
-		case keys <- key:
-		case <-ctx.Done():
-			break feed
-		}
-	}
-	close(keys)
-	running.Wait()
-	return context.Cause(ctx)
-}
-
-// attempts is how often one service is read before the scan gives up.
-const attempts = 5
-
-// service reads one service as of at least index. A server that lags is given
-// time; the list may be older than what an event told, then the leader knows.
-func (s *scan) service(ctx context.Context, key Key, index uint64) (step, error) {
-	var last error
-	for try := range attempts {
-		if try > 0 {
-			if err := sleep(ctx, fullJitter(100*time.Millisecond<<try)); err != nil {
-				return step{}, err
-			}
-		}
-		q := nomad.Query{Namespace: key.Namespace, Stale: !s.leaderOnly && try < attempts/2}
-		regs, meta, err := s.watcher.options.Client.Service(ctx, key.Name, q)
-		switch {
-		case err == nil && meta.Index >= index:
-			return step{key: key, regs: regs, index: meta.Index}, nil
-		case err == nil:
-			last = fmt.Errorf("read service %q in namespace %q: every answer is as of index %d, want %d", key.Name, key.Namespace, meta.Index, index)
-		case errors.Is(err, nomad.ErrForbidden), errors.Is(err, nomad.ErrTokenRefused):
-			return step{}, err
-		default:
-			last = err
-		}
-	}
-	return step{}, last
 }
