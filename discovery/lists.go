@@ -162,14 +162,15 @@ func (s *session) askForStream(ctx, outer context.Context, from uint64, names ma
 // pause between two tries.
 func (s *session) openSoon(ctx, outer context.Context, from uint64) opening {
 	outer, cancel := context.WithCancel(outer)
-	late := time.AfterFunc(max(s.options.Retry, time.Second), cancel)
+	limit := max(s.options.Retry, time.Second)
+	late := time.AfterFunc(limit, cancel)
 	ended := context.AfterFunc(ctx, cancel)
 	o := s.open(outer, from)
 	if !late.Stop() || !ended() {
 		if o.err == nil {
 			o.stream.Close()
 		}
-		o.stream, o.err = nil, nomad.ErrStreamSilent
+		o.stream, o.err = nil, fmt.Errorf("subscribe to service events of namespace %q: %w for %v: it is refused, or the server is busy", s.scope, nomad.ErrStreamSilent, limit)
 	}
 	if o.err != nil {
 		cancel()

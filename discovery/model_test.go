@@ -20,8 +20,9 @@ import (
 // model is a watcher, an agent, and what must be true of them.
 type model struct {
 	*agent
-	watch *watch
-	saved *nomadsim.Saved
+	watch      *watch
+	saved      *nomadsim.Saved
+	namespaces *discovery.Namespaces
 	// workload tells whether the token is a workload's.
 	workload bool
 	heal     []func() // faults that are injected
@@ -34,6 +35,9 @@ type model struct {
 func (m *model) exist() map[string]string {
 	all := make(map[string]string)
 	for _, r := range m.Registrations() {
+		if !m.namespaces.Match(r.Namespace) {
+			continue
+		}
 		all[r.Namespace+"/"+r.ServiceName+"/"+r.ID] = fmt.Sprintf("%s:%d at %d %v", r.Address, r.Port, r.CreateIndex, r.Tags)
 	}
 	return all
@@ -173,7 +177,11 @@ func TestAnyProgram(t *testing.T) {
 			ACL: true, Buffer: 20, Refusal: rapid.SampledFrom(refusals).Draw(rt, "refusal"),
 			CommitDelay: rapid.SampledFrom([]time.Duration{0, 3 * time.Millisecond}).Draw(rt, "commit delay"),
 		})
-		m := &model{agent: a, workload: rapid.Bool().Draw(rt, "workload"), stable: make(map[string]bool)}
+		names, err := discovery.ParseNamespaces(rapid.SampledFrom([][]string{nil, {"!b"}, {"default", "a"}}).Draw(rt, "namespaces"))
+		if err != nil {
+			rt.Fatal(err)
+		}
+		m := &model{agent: a, namespaces: names, workload: rapid.Bool().Draw(rt, "workload"), stable: make(map[string]bool)}
 		for _, ns := range []string{"a", "b"} {
 			a.CreateNamespace(ns)
 		}
@@ -181,7 +189,8 @@ func TestAnyProgram(t *testing.T) {
 		client := newClient(t, nomad.Options{Address: a.url, Token: "s", Limits: nomad.Limits{FirstLine: 100 * time.Millisecond}})
 		var said safeBuffer
 		logger := slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelDebug}))
-		m.watch = nomadWatch(t, a, discovery.WatcherOptions{Client: client, Retry: 30 * time.Millisecond, Logger: logger})
+		m.watch = nomadWatch(t, a, discovery.WatcherOptions{Client: client, Retry: 30 * time.Millisecond, Logger: logger,
+			Namespaces: names, Resync: rapid.SampledFrom([]time.Duration{20 * time.Millisecond, time.Hour}).Draw(rt, "resync")})
 		defer a.stop()
 		defer m.watch.stop()
 		rt.Repeat(m.actions())
@@ -190,7 +199,7 @@ func TestAnyProgram(t *testing.T) {
 		for end := time.Now().Add(long); ; time.Sleep(5 * time.Millisecond) {
 			m.check(rt)
 			exist, known := m.exist(), m.known()
-			if maps.Equal(exist, known) && live(m.watch.status()[0]) {
+			if maps.Equal(exist, known) && !slices.ContainsFunc(m.watch.status(), func(s discovery.Status) bool { return !live(s) }) {
 				return
 			}
 			if time.Now().After(end) {

@@ -123,7 +123,8 @@ func (s *session) ended(ctx context.Context, next step) error {
 	}
 	s.failed.reset()
 	s.pause.reset()
-	full := scanned.streaming && !scanned.partial
+	// A trusting look does not wait for what the stream has still to tell.
+	full := scanned.streaming && !scanned.partial && !scanned.trusting
 	again := s.vanished(scanned, &next)
 	s.settle(next.index, next.confirmed, next.listed, full)
 	s.allowOnly(scanned, next)
@@ -135,6 +136,9 @@ func (s *session) ended(ctx context.Context, next step) error {
 			s.polled = make(map[string]uint64)
 		}
 		maps.Copy(s.polled, next.indexes)
+		if !s.mark.whole {
+			s.forget(next.index) // no stream will begin before this
+		}
 	}
 	if !s.any || s.origin != OriginLive {
 		s.any, s.origin, s.dirty = true, OriginLive, true

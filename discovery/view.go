@@ -124,10 +124,14 @@ func (v *view) settle(index uint64, confirmed map[string]bool, listed map[Key]bo
 			v.known[key] = index // older events would bring it back
 		}
 	}
-	if !full {
-		return
+	if full {
+		v.floor = index
+		v.forget(index)
 	}
-	v.floor = index
+}
+
+// forget drops what is remembered of services that are gone since index.
+func (v *view) forget(index uint64) {
 	for key, i := range v.known {
 		if v.services[key] == nil && i <= index {
 			delete(v.known, key)
