@@ -1,6 +1,7 @@
 package discovery_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -173,5 +174,38 @@ func TestDeletedNamespaceDisappears(t *testing.T) {
 			w.has("default/web/1")
 			w.until("life, and nothing forbidden", func(s discovery.Status) bool { return live(s) && len(s.Forbidden) == 0 })
 		})
+	}
+}
+
+// TestManyNamespacesByName: more of them than are waited for at once are followed
+// one after the other.
+func TestManyNamespacesByName(t *testing.T) {
+	t.Parallel()
+	a := newAgent(t, nomadsim.Options{ACL: true})
+	a.PutToken(identity(true, readJobs...))
+	var all []string
+	for i := range 20 {
+		name := fmt.Sprintf("team-%02d", i)
+		a.CreateNamespace(name)
+		a.Register(regIn(name, "web", "1"))
+		all = append(all, name+"/web/1")
+	}
+	w := nomadWatch(t, a, discovery.WatcherOptions{Client: newClient(t, nomad.Options{Address: a.url, Token: "s"})})
+	w.has(all...)
+	w.until("life", live)
+	a.PutToken(identity(true))
+	w.until("lists", func(s discovery.Status) bool { return s.Phase == discovery.Polling })
+	if n := a.Counts().Blocked; n > 16 {
+		t.Errorf("%d namespaces are waited for at once", n)
+	}
+	for i := range 20 {
+		name := fmt.Sprintf("team-%02d", i)
+		a.Register(regIn(name, "web", "2"))
+		all = append(all, name+"/web/2")
+	}
+	old := slices.Clone(all[:20])
+	w.has(all...)
+	for _, id := range old {
+		w.neverWithout(id)
 	}
 }
