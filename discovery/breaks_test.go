@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,36 +47,45 @@ func TestOtherStateIsReadAgain(t *testing.T) {
 		"same index, nothing, no events":           {func(s *nomadsim.Sim) { s.Noise(2) }, nil},
 		"newer, and forgotten":                     {func(s *nomadsim.Sim) { s.Load(reg("web", "1")); s.Load(reg("api", "2")); s.Load(moved); s.Noise(300) }, []string{"default/web/1", "default/api/2"}},
 	} {
-		t.Run(name, func(t *testing.T) {
-			a := newAgent(t, nomadsim.Options{})
-			a.Register(reg("web", "1"))
-			a.Register(reg("api", "2"))
-			w := nomadWatch(t, a, discovery.WatcherOptions{})
-			w.has("default/web/1", "default/api/2")
-			w.until("life", live)
-			other := nomadsim.New(nomadsim.Options{})
-			c.state(other)
-			before := w.status()[0]
-			a.replace(t, other)
-			w.has(c.want...)
-			after := w.until("life", func(s discovery.Status) bool { return live(s) && s.Breaks > before.Breaks })
-			if after.Continued != before.Continued || after.Scans == before.Scans {
-				t.Errorf("another state was taken for the same: %+v", after)
-			}
-			if name == "newer, and forgotten" {
-				w.mu.Lock()
-				s := w.newest
-				w.mu.Unlock()
-				for key, service := range s.Services {
-					if key.Name == "web" && service.Instances[0].Address != moved.Address {
-						t.Errorf("an address that changed meanwhile is still %s", service.Instances[0].Address)
+		for early, when := range map[bool]string{true: "early", false: "late"} {
+			t.Run(name+", "+when, func(t *testing.T) {
+				a := newAgent(t, nomadsim.Options{})
+				a.Register(reg("web", "1"))
+				if early { // the second is listed, and was not told
+					a.Load(reg("api", "2"))
+				} else {
+					a.Register(reg("api", "2"))
+				}
+				w := nomadWatch(t, a, discovery.WatcherOptions{})
+				w.has("default/web/1", "default/api/2")
+				w.until("life", live)
+				if !early {
+					w.until("both events", func(s discovery.Status) bool { return s.Events == 2 })
+				}
+				other := nomadsim.New(nomadsim.Options{})
+				c.state(other)
+				before := w.status()[0]
+				a.replace(t, other)
+				w.has(c.want...)
+				after := w.until("life", func(s discovery.Status) bool { return live(s) && s.Breaks > before.Breaks })
+				if after.Continued != before.Continued || after.Scans == before.Scans {
+					t.Errorf("another state was taken for the same: %+v", after)
+				}
+				if name == "newer, and forgotten" {
+					w.mu.Lock()
+					s := w.newest
+					w.mu.Unlock()
+					for key, service := range s.Services {
+						if key.Name == "web" && service.Instances[0].Address != moved.Address {
+							t.Errorf("an address that changed meanwhile is still %s", service.Instances[0].Address)
+						}
 					}
 				}
-			}
-			// What follows is heard.
-			a.Register(reg("web", "x"))
-			w.has(append(c.want, "default/web/x")...)
-		})
+				// What follows is heard.
+				a.Register(reg("web", "x"))
+				w.has(append(slices.Clone(c.want), "default/web/x")...)
+			})
+		}
 	}
 }
 

@@ -89,13 +89,17 @@ func (s *session) adopt(ctx context.Context, o opening) {
 // that was heard last comes again while the agent's server remembers it: then
 // all that came after it comes, too. The index alone is no proof, since a
 // cluster that was built anew counts again. What is older comes from a server
-// that lags, or that was restored: that says nothing yet.
+// that lags, or that was restored: that says nothing yet. Nor does an event that
+// is older than what was listed, but where one namespace is watched: its list has
+// the index of all.
 func (s *session) weigh(ctx context.Context, b *nomad.Batch) {
 	last := &s.mark.batch
 	switch {
 	case b.Index < s.mark.from(), b.Index == s.mark.table && last.Index == 0:
 	case b.Index == last.Index && sameBatch(b, last):
-		s.proved(ctx)
+		if s.mark.table <= last.Index || s.scope != nomad.AllNamespaces {
+			s.proved(ctx)
+		}
 	default:
 		s.disproved(ctx, "the event stream begins behind what was heard last")
 	}

@@ -145,13 +145,13 @@ func (s *session) ended(ctx context.Context, next step) error {
 	}
 	s.read = time.Now()
 	s.publish()
+	if !scanned.partial {
+		s.set(func(status *Status) { status.Scans++ })
+	}
 	if s.stream == nil {
 		s.up(Polling, s.services, s.problem)
 	} else if s.course == following {
 		s.up(Live, s.services, nil)
-	}
-	if !scanned.partial {
-		s.set(func(status *Status) { status.Scans++ })
 	}
 	s.resync.Reset(around(s.options.Resync))
 	if next.unsure || again || scanned.streaming && scanned.partial {
