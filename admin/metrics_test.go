@@ -38,7 +38,8 @@ func busy(t testing.TB) *node {
 	source := &sources{}
 	source.set(discovery.Status{
 		Source: "nomad *", Phase: discovery.Stale, Since: time.Now().Add(-60_000 * time.Second), Heard: time.Now().Add(-120_000 * time.Second),
-		Services: 3, Instances: 7, Events: 11, Breaks: 2, Scans: 5,
+		Services: 3, Instances: 7, Events: 11, Breaks: 2, Scans: 5, Continued: 1,
+		Forbidden: []discovery.Forbidden{{Namespace: "team-b", Since: time.Now().Add(-time.Minute), Problem: "permission denied"}},
 	}, discovery.Status{Source: "file a", Phase: discovery.Live, Since: time.Now()})
 	n := newNode(t, admin.Options{
 		Sources: []admin.Reporter{source},

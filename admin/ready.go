@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"fmt"
 	"net/http"
 	"time"
 
@@ -59,7 +60,7 @@ func (a *Admin) readiness() Readiness {
 			r.Sources = append(r.Sources, Source{s, says})
 			r.Ready = r.Ready && s.Ready()
 			r.FromCache = r.FromCache || s.Phase == discovery.Cached
-			if s.Phase != discovery.Live || s.Problem != "" {
+			if s.Phase != discovery.Live || s.Problem != "" || len(s.Forbidden) > 0 {
 				r.Why = append(r.Why, s.Source+": "+says)
 			}
 		}
@@ -80,6 +81,9 @@ func inWords(s *discovery.Status) string {
 	}
 	if s.Problem != "" {
 		says += ": " + s.Problem
+	}
+	for _, f := range s.Forbidden {
+		says += fmt.Sprintf("; namespace %q is stale since %s: %s", f.Namespace, f.Since.UTC().Format(time.RFC3339), f.Problem)
 	}
 	return says
 }

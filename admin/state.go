@@ -24,8 +24,10 @@ var (
 	services  = desc("serai_services", "Services that a source knows.", "source")
 	instances = desc("serai_instances", "Instances that a source knows.", "source")
 	events    = desc("serai_source_events_total", "Events heard.", "source")
+	forbidden = desc("serai_namespace_stale_seconds", "How long a namespace has not been read, for the reason; absent while it is.", "source", "namespace", "reason")
 	breaks    = desc("serai_source_breaks_total", "Times that a source was lost.", "source")
-	scans     = desc("serai_source_scans_total", "Times that everything was read.", "source")
+	continued = desc("serai_source_continuations_total", "Times that a new event stream was shown to have missed nothing, so that nothing was read again.", "source")
+	scans     = desc("serai_source_scans_total", "Times that everything was listed.", "source")
 
 	conns        = desc("serai_connections", "Open client connections.", "listener")
 	accepted     = desc("serai_connections_accepted_total", "Client connections accepted.", "listener")
@@ -119,7 +121,11 @@ func collectSource(out chan<- prometheus.Metric, s *discovery.Status) {
 	gauge(out, instances, float64(s.Instances), s.Source)
 	counter(out, events, s.Events, s.Source)
 	counter(out, breaks, s.Breaks, s.Source)
+	counter(out, continued, s.Continued, s.Source)
 	counter(out, scans, s.Scans, s.Source)
+	for _, f := range s.Forbidden {
+		gauge(out, forbidden, max(0, time.Since(f.Since).Seconds()), s.Source, f.Namespace, "forbidden")
+	}
 }
 
 func collectListener(out chan<- prometheus.Metric, name string, s http1.ServerStatus) {

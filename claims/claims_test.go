@@ -328,7 +328,7 @@ func TestRestoredRecord(t *testing.T) {
 		until(t, "the first order", func() bool { return n.agreed() == "a/s/j b/s/j" })
 		put("b/s/j a/s/j") // by an operator, say
 		until(t, "the new order", func() bool { return n.agreed() == "b/s/j a/s/j" })
-		sim.Restore(saved)
+		sim.Restore(saved, false)
 	}
 	until(t, "the first order again", func() bool { return n.agreed() == "a/s/j b/s/j" })
 }
@@ -467,7 +467,7 @@ func TestLostRecord(t *testing.T) {
 	old := newNode(t, url, slow)
 	old.See(View{Contests: []router.Contest{contest("h /", "a/s/j", "b/s/j")}, Complete: true})
 	until(t, "the record", func() bool { return old.agreed() == "a/s/j b/s/j" })
-	sim.Restore(empty)
+	sim.Restore(empty, false)
 	until(t, "the loss", func() bool { return old.agreed() == "" })
 	young := newNode(t, url, slow)
 	young.See(View{Contests: []router.Contest{contest("h /", "b/s/j", "a/s/j")}, Complete: true})

@@ -30,8 +30,8 @@ func around(d time.Duration) time.Duration { return d - d/5 + rand.N(2*d/5+1) }
 
 // backoff doubles with every failure. How far depends on whom it costs: an
 // agent that does not answer is asked often, because nobody else is, and what
-// waits for it should not wait longer; a refusal that has lasted will not change
-// soon.
+// waits for it should not wait longer; a refusal that has lasted is asked about
+// every few seconds, however long that is.
 type backoff struct{ failures int }
 
 func (b *backoff) reset() { b.failures = 0 }
@@ -51,7 +51,7 @@ func (b *backoff) next(err error) time.Duration {
 		// Who takes a right away by mistake gives it back soon, and what was
 		// deployed meanwhile is not known here until then.
 		if limit = 800 * time.Millisecond; b.failures >= hasty {
-			limit = 30 * time.Second
+			limit = 5 * time.Second
 		}
 	}
 	d := min(first<<min(b.failures, 16), limit)

@@ -10,7 +10,7 @@ import (
 
 // TestBackoff holds the pauses to what they cost whom: a cluster that comes
 // back, or gives a right back, is followed within a second, and a refusal that
-// lasts costs two questions a minute.
+// lasts is asked about every few seconds.
 func TestBackoff(t *testing.T) {
 	for _, c := range []struct {
 		err         error
@@ -20,8 +20,8 @@ func TestBackoff(t *testing.T) {
 		{nomad.ErrUnreachable, 400 * time.Millisecond, 0, 400 * time.Millisecond},
 		{nomad.ErrStreamEnded, 400 * time.Millisecond, 0, 400 * time.Millisecond},
 		{nomad.ErrUnavailable, 800 * time.Millisecond, 0, 800 * time.Millisecond},
-		{nomad.ErrForbidden, 800 * time.Millisecond, 7500 * time.Millisecond, 30 * time.Second},
-		{nomad.ErrTokenRefused, 800 * time.Millisecond, 7500 * time.Millisecond, 30 * time.Second},
+		{nomad.ErrForbidden, 800 * time.Millisecond, 1250 * time.Millisecond, 5 * time.Second},
+		{nomad.ErrTokenRefused, 800 * time.Millisecond, 1250 * time.Millisecond, 5 * time.Second},
 	} {
 		var b backoff
 		err := fmt.Errorf("list: %w", c.err)

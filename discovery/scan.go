@@ -3,44 +3,79 @@ package discovery
 import (
 	"context"
 	"errors"
-	"fmt"
+	"maps"
 	"slices"
-	"sync"
 	"time"
-
-	"golang.org/x/time/rate"
 
 	"serai/nomad"
 )
 
-// scan is one reading of everything: a list of each scope, then each service
-// that matters. It sends what it reads to steps as it comes.
+// scan is one reading: a list of each scope, then each service that matters. It
+// sends what it reads to steps as it comes.
 type scan struct {
 	watcher *Watcher
 	scopes  []string
-	// known are the services that are already served, with the index that
-	// their answer must reach.
-	known map[Key]uint64
-	// heard is the index up to which events have told everything; 0 reads
-	// everything whatever the list says.
-	heard uint64
+	// partial says that the scopes are some namespaces of those watched; check
+	// that a stream has told everything, as far as is known; streaming that
+	// there is one.
+	partial, check, streaming bool
+	// known are the services that are served, or that went away lately; doubtful
+	// are namespaces that could not be read for a while.
+	known    map[Key]known
+	doubtful map[string]bool
+	// unchanged is the index up to which the services of a scope are known: a
+	// list that is not newer says that only what it contradicts need be read. A
+	// nil one reads everything. trusting reads no more even if it is newer.
+	unchanged func(scope string) uint64
+	trusting  bool
+	// heard is the index of the newest event of the stream.
+	heard func() uint64
+	// least is the index that the leader had when the scan began; 0 when it
+	// could not be asked, or where no stream tells what follows.
+	least uint64
+	// leaderOnly asks no other server, after a restore: those that have not
+	// heard of it answer with the higher indexes of what is gone.
+	leaderOnly bool
 	// cold reads many at once, because nothing is served yet.
 	cold  bool
 	steps chan step
+}
+
+// known is what a scan must know of a service: the index that an answer must
+// reach, and the tags of all its instances.
+type known struct {
+	at     uint64
+	served bool
+	tags   []string
 }
 
 // step is what a scan sends: one service, or its end.
 type step struct {
 	key   Key
 	regs  []nomad.Registration
-	index uint64 // of the service's answer; at the end of the list's
+	index uint64 // of the service's answer; at the end of the oldest list
 	// restored says that Nomad has gone back to an older state, and that what
 	// is known is no measure any more.
 	restored bool
-	// end ends the scan; listed is all services that were listed.
-	end    bool
+	end      bool
+	listing
+	// unsure says that the leader could not be asked: a server that lags may
+	// have been believed.
+	unsure bool
+	// unheard says that nothing was read, because the list is newer than all
+	// that the stream tells.
+	unheard bool
+	err     error
+}
+
+// listing is what the lists of a scan said.
+type listing struct {
 	listed map[Key]bool
-	err    error
+	// confirmed are the namespaces of which everything is listed, forbidden
+	// those that cannot be: what is known there stays.
+	confirmed map[string]bool
+	forbidden map[string]error
+	indexes   map[string]uint64 // by scope
 }
 
 func (s *scan) run(ctx context.Context) {
@@ -60,165 +95,194 @@ func (s *scan) send(ctx context.Context, next step) bool {
 
 // read lists and reads. Its answer is the end step.
 func (s *scan) read(ctx context.Context) step {
-	listed := make(map[Key]bool)
+	l := listing{listed: make(map[Key]bool), confirmed: make(map[string]bool), forbidden: make(map[string]error), indexes: make(map[string]uint64)}
 	var order []Key
-	var index, newest uint64
-	strange := false // something is listed that is not known
+	var index uint64
+	unsure := s.streaming && !s.askLeader(ctx)
+	for end := time.Now().Add(commit); s.least > 0 && (s.least < s.heard() || s.older(nomad.AllNamespaces, s.least)); {
+		if time.Now().After(end) {
+			s.restored(ctx)
+			break
+		} else if err := sleep(ctx, 50*time.Millisecond); err != nil {
+			return step{err: err}
+		}
+		s.askLeader(ctx)
+	}
 	for i, scope := range s.scopes {
-		stubs, at, err := s.list(ctx, scope)
+		stubs, at, err := s.list(ctx, scope, &l)
 		if err != nil {
 			return step{err: err}
 		}
-		if i == 0 || at < index {
+		if l.forbidden[scope] != nil {
+			continue
+		}
+		l.indexes[scope] = at
+		if i == 0 || at < index || index == 0 {
 			index = at
 		}
-		newest = max(newest, at)
+		changed, err := s.changed(ctx, scope, at)
+		if err != nil {
+			return step{err: err}
+		}
+		if changed && s.check && scope == nomad.AllNamespaces {
+			return step{unheard: true}
+		}
 		for _, stub := range stubs {
 			key := Key{stub.Namespace, stub.ServiceName}
-			if _, served := s.known[key]; s.watcher.options.Namespaces.Match(stub.Namespace) && (served || carries(stub.Tags, s.watcher.options.Prefix)) {
-				listed[key] = true
+			k := s.known[key]
+			if !s.watcher.matches(stub.Namespace) || !k.served && !carries(stub.Tags, s.watcher.options.Prefix) || l.listed[key] {
+				continue
+			}
+			l.listed[key] = true
+			if changed || !k.served || s.doubtful[key.Namespace] || !slices.Equal(k.tags, sortedSet(stub.Tags)) {
 				order = append(order, key)
-				strange = strange || !served
 			}
 		}
 	}
-	if s.heard >= newest && newest > 0 && !strange {
-		return step{index: index, listed: listed}
-	}
-	// What is new comes first: nobody can reach it yet.
-	slices.SortStableFunc(order, func(a, b Key) int {
-		_, old := s.known[a]
-		_, older := s.known[b]
-		return boolInt(old) - boolInt(older)
-	})
 	if err := s.readAll(ctx, order, index); err != nil {
 		return step{err: err}
 	}
-	return step{index: index, listed: listed}
+	return step{index: index, listing: l, unsure: unsure}
 }
 
-func boolInt(b bool) int {
-	if b {
-		return 1
+// nowhere is a namespace that nobody has: its list costs the leader nothing, and
+// has the index of all services.
+const nowhere = "serai-asks-for-the-index"
+
+// askLeader notes the index of all services at the leader. What the stream does
+// not tell, because it happened before, a server that lags does not either.
+func (s *scan) askLeader(ctx context.Context) bool {
+	client := s.watcher.options.Client
+	_, meta, err := client.Services(ctx, nomad.Query{Namespace: nowhere})
+	if errors.Is(err, nomad.ErrForbidden) {
+		// This token may read only what its policies name.
+		namespace := s.watcher.scope
+		if namespace == nomad.AllNamespaces {
+			namespace = s.watcher.options.Home
+		}
+		_, meta, err = client.Service(ctx, "serai", nomad.Query{Namespace: namespace})
 	}
-	return 0
+	if err == nil {
+		s.least = meta.Index
+	}
+	return err == nil
+}
+
+// commit is how long an event may be known before the leader's lists have it.
+// What is older after that was restored.
+const commit = time.Second
+
+// catchUp is how long a stream may take to tell what a list knows already.
+const catchUp = 2 * time.Second
+
+// changed reports whether services of a scope may be others than they are known.
+func (s *scan) changed(ctx context.Context, scope string, at uint64) (bool, error) {
+	switch {
+	case s.unchanged == nil:
+		return true, nil
+	case s.trusting:
+		return false, nil
+	}
+	// Events are told before lists have them, but on another way.
+	for end := time.Now().Add(catchUp); s.unchanged(scope) < at; {
+		if !s.streaming || time.Now().After(end) {
+			return true, nil
+		}
+		if err := sleep(ctx, 20*time.Millisecond); err != nil {
+			return false, err
+		}
+	}
+	return false, nil
 }
 
 // list reads the names of one scope. Any server may answer; but when the
 // answer would take away what is served, or is older than what is known, the
-// leader is asked.
-func (s *scan) list(ctx context.Context, scope string) ([]nomad.ServiceStub, uint64, error) {
-	client := s.watcher.options.Client
-	stubs, meta, err := client.Services(ctx, nomad.Query{Namespace: scope, Stale: true})
-	if err != nil {
+// leader is asked. A list of all namespaces leaves out those that are
+// forbidden: a namespace that lacks something is asked for by name.
+func (s *scan) list(ctx context.Context, scope string, l *listing) ([]nomad.ServiceStub, uint64, error) {
+	stubs, at, err := s.ask(ctx, scope, nomad.Query{Namespace: scope, Stale: !s.leaderOnly}, l)
+	if err != nil || l.forbidden[scope] != nil {
 		return nil, 0, err
 	}
-	if !s.loses(scope, stubs, meta.Index) {
-		return stubs, meta.Index, nil
-	}
-	stubs, meta, err = client.Services(ctx, nomad.Query{Namespace: scope})
-	if err != nil {
-		return nil, 0, err
-	}
-	for _, at := range s.known {
-		if at > meta.Index {
-			s.send(ctx, step{restored: true})
-			for key := range s.known {
-				s.known[key] = 0
+	if at < s.least || s.older(scope, at) || len(s.missing(scope, stubs)) > 0 {
+		end := time.Now().Add(commit)
+		for again := true; again; {
+			if stubs, at, err = s.ask(ctx, scope, nomad.Query{Namespace: scope}, l); err != nil || l.forbidden[scope] != nil {
+				return nil, 0, err
 			}
-			break
+			switch again = s.older(scope, at); {
+			case again && time.Now().After(end):
+				s.restored(ctx)
+			case again:
+				if err := sleep(ctx, 50*time.Millisecond); err != nil {
+					return nil, 0, err
+				}
+			}
 		}
 	}
-	return stubs, meta.Index, nil
+	if scope != nomad.AllNamespaces {
+		l.confirmed[scope] = true
+		return stubs, at, nil
+	}
+	for _, namespace := range s.missing(scope, stubs) {
+		some, index, err := s.ask(ctx, namespace, nomad.Query{Namespace: namespace}, l)
+		if err != nil {
+			return nil, 0, err
+		}
+		stubs = slices.DeleteFunc(stubs, func(stub nomad.ServiceStub) bool { return stub.Namespace == namespace })
+		if l.forbidden[namespace] == nil {
+			l.confirmed[namespace] = true
+			stubs, at = append(stubs, some...), min(at, index)
+		}
+	}
+	return stubs, at, nil
 }
 
-// loses reports whether a list lacks a service that is served, or is older.
-func (s *scan) loses(scope string, stubs []nomad.ServiceStub, index uint64) bool {
-	has := make(map[Key]bool, len(stubs))
-	for _, stub := range stubs {
-		has[Key{stub.Namespace, stub.ServiceName}] = true
+// restored goes on without believing anything that is known.
+func (s *scan) restored(ctx context.Context) {
+	s.send(ctx, step{restored: true})
+	for key, k := range s.known {
+		s.known[key] = known{0, k.served, k.tags}
 	}
-	for key, at := range s.known {
-		if (scope == nomad.AllNamespaces || scope == key.Namespace) && (!has[key] || at > index) {
+	s.unchanged, s.check, s.trusting, s.leaderOnly = nil, false, false, true
+}
+
+// ask lists one scope. That one namespace is forbidden is noted, and no error.
+func (s *scan) ask(ctx context.Context, scope string, q nomad.Query, l *listing) ([]nomad.ServiceStub, uint64, error) {
+	stubs, meta, err := s.watcher.options.Client.Services(ctx, q)
+	if errors.Is(err, nomad.ErrForbidden) && scope != nomad.AllNamespaces && s.watcher.scope != scope {
+		l.forbidden[scope] = err
+		return nil, 0, nil
+	}
+	return stubs, meta.Index, err
+}
+
+// older reports whether a list is older than a service that is known.
+func (s *scan) older(scope string, index uint64) bool {
+	for key, k := range s.known {
+		if (scope == nomad.AllNamespaces || scope == key.Namespace) && k.at > index {
 			return true
 		}
 	}
 	return false
 }
 
-// coldReads is how many services are read at a time while nothing is served,
-// warmReads how many while something is, warmRate how many a second.
-const (
-	coldReads = 32
-	warmReads = 4
-	warmRate  = 50
-)
-
-func (s *scan) readAll(ctx context.Context, order []Key, index uint64) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	readers := warmReads
-	pace := rate.NewLimiter(warmRate, warmRate)
-	if s.cold {
-		readers, pace = coldReads, rate.NewLimiter(rate.Inf, 0)
+// missing are the namespaces of which a list lacks a service that is served.
+func (s *scan) missing(scope string, stubs []nomad.ServiceStub) (namespaces []string) {
+	has := make(map[Key]bool, len(stubs))
+	for _, stub := range stubs {
+		has[Key{stub.Namespace, stub.ServiceName}] = true
 	}
-	keys := make(chan Key)
-	var running sync.WaitGroup
-	for range min(readers, len(order)) {
-		running.Go(func() {
-			for key := range keys {
-				if err := pace.Wait(ctx); err != nil {
-					return
-				}
-				next, err := s.service(ctx, key, max(index, s.known[key]))
-				if err != nil {
-					cancel(err)
-					return
-				}
-				if !s.send(ctx, next) {
-					return
-				}
-			}
-		})
-	}
-feed:
-	for _, key := range order {
-		select {
-		case keys <- key:
-		case <-ctx.Done():
-			break feed
+	lacks := make(map[string]bool)
+	for key, k := range s.known {
+		if (scope == nomad.AllNamespaces || scope == key.Namespace) && k.served && !has[key] {
+			lacks[key.Namespace] = true
 		}
 	}
-	close(keys)
-	running.Wait()
-	return context.Cause(ctx)
+	return slices.Sorted(maps.Keys(lacks))
 }
 
-// attempts is how often one service is read before the scan gives up.
-const attempts = 5
-
-// service reads one service as of at least index. A server that lags is given
-// time; the list may be older than what an event told, then the leader knows.
-func (s *scan) service(ctx context.Context, key Key, index uint64) (step, error) {
-	var last error
-	for try := range attempts {
-		if try > 0 {
-			if err := sleep(ctx, fullJitter(100*time.Millisecond<<try)); err != nil {
-				return step{}, err
-			}
-		}
-		q := nomad.Query{Namespace: key.Namespace, Stale: try < attempts/2}
-		regs, meta, err := s.watcher.options.Client.Service(ctx, key.Name, q)
-		switch {
-		case err == nil && meta.Index >= index:
-			return step{key: key, regs: regs, index: meta.Index}, nil
-		case err == nil:
-			last = fmt.Errorf("read service %q in namespace %q: every answer is as of index %d, want %d", key.Name, key.Namespace, meta.Index, index)
-		case errors.Is(err, nomad.ErrForbidden), errors.Is(err, nomad.ErrTokenRefused):
-			return step{}, err
-		default:
-			last = err
-		}
-	}
-	return step{}, last
+// sortedSet is the tags of which a service's list has one each.
+func sortedSet(tags []string) []string {
+	return slices.Compact(slices.Sorted(slices.Values(tags)))
 }

@@ -3,9 +3,9 @@ package discovery
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"serai/nomad"
@@ -19,33 +19,34 @@ type session struct {
 	pause *backoff
 	run   *sync.WaitGroup
 
-	// stream is nil while lists are waited for.
-	stream   *nomad.Stream
-	lines    chan line
-	problem  error           // why there is no stream
-	scopes   []string        // what is listed
-	lists    chan struct{}   // a list has changed
-	names    map[string]bool // namespaces that the stream covers
-	spaces   chan []string
-	opened   chan opening
+	// stream is nil while lists are waited for; course is of the stream.
+	stream *nomad.Stream
+	course course
+	lines  chan line
+	names  map[string]bool // namespaces that the stream covers; nil when unknown
+	exist  map[string]bool // namespaces that exist, as far as the token may know
+	// doubted are namespaces that were refused although the stream is not, since
+	// when.
+	doubted map[string]time.Time
+	spaces  chan []string
+	opened  chan opening
+	proof   <-chan time.Time // ends the wait for the first event
+	answers chan answer
+	// heardAt is mark.at, for scans.
+	heardAt atomic.Uint64
+
+	problem error       // why there is no stream
+	scopes  []string    // what is listed
+	lists   chan string // a scope whose list has changed
+
 	scanning *scan
-	again    bool // scan once more when this one has ended
+	wanted   wanted // when it has ended
 	// recent are the events since the scan began: what it reads may be older.
 	recent map[Key][]nomad.Event
 	failed backoff // of scans
 	resync *time.Timer
-	// heardAt is the index of the newest event; whole says that everything has
-	// been read since the stream began; checks counts the looks since then.
-	heardAt uint64
-	whole   bool
-	checks  int
+	checks int
 }
-
-// readAgain is how often everything is read again: once in so many resyncs. The
-// others look at the list alone, as long as it tells of nothing that is newer
-// than what was heard: a thousand serai that read ten thousand services every
-// ten minutes would be most of what Nomad's servers do.
-const readAgain = 6
 
 // line is what one stream said.
 type line struct {
@@ -57,55 +58,85 @@ type line struct {
 // opening is the end of an attempt to subscribe.
 type opening struct {
 	stream *nomad.Stream
-	names  []string
-	err    error
+	// names are the namespaces that existed before: the stream covers at least
+	// these. nil when they cannot be told.
+	names map[string]bool
+	index uint64 // of the names
+	err   error
 }
 
-// watch runs the session. It returns nil when it is time to try the stream
-// again.
-func (s *session) watch(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	s.lines, s.lists = make(chan line), make(chan struct{}, 1)
-	s.spaces, s.opened = make(chan []string), make(chan opening, 1)
-	s.recent = make(map[Key][]nomad.Event)
-	s.scopes = []string{s.scope}
-	var spaces nomad.Meta
+// open subscribes from an index on.
+func (s *session) open(ctx context.Context, from uint64) opening {
+	var o opening
 	if s.scope == nomad.AllNamespaces {
-		// Before the stream begins: it covers at least these.
 		names, meta, err := s.options.Client.Namespaces(ctx, nomad.Query{Stale: true})
 		if err == nil {
-			s.names, spaces = setOf(names), meta
+			o.names, o.index = setOf(names), meta.Index
 		}
 	}
-	stream, err := s.options.Client.Stream(ctx, s.scope, 0)
-	switch {
-	case err == nil:
-		s.follow(ctx, stream)
-	case refused(err):
-		if err := s.settleForLists(ctx, err); err != nil {
-			return err
+	o.stream, o.err = s.options.Client.Stream(ctx, s.scope, from)
+	return o
+}
+
+// watch runs the session with a stream that was opened before, or a new one.
+// It returns an opened stream for the next session, or nil with no error, when
+// it is time to begin again although nothing broke.
+func (s *session) watch(outer context.Context, given *opening) (*opening, error) {
+	ctx, cancel := context.WithCancel(outer)
+	defer cancel()
+	s.lines, s.lists, s.answers = make(chan line), make(chan string), make(chan answer)
+	s.spaces, s.opened = make(chan []string), make(chan opening)
+	s.recent = make(map[Key][]nomad.Event)
+	s.scopes = []string{s.scope}
+	s.heardAt.Store(s.mark.at())
+	s.resync = time.NewTimer(around(s.options.Resync))
+	defer s.resync.Stop()
+	if given == nil {
+		open := func() opening { return s.open(ctx, s.mark.from()) }
+		if s.any {
+			// Lists tell more than a silence that may be a refusal.
+			open = func() opening { return s.openSoon(ctx, ctx, s.mark.from()) }
 		}
-	default:
-		return err
+		o := open()
+		given = &o
 	}
 	defer func() {
 		if s.stream != nil {
 			s.stream.Close()
 		}
 	}()
-	if s.scope == nomad.AllNamespaces {
-		s.run.Go(func() { s.watchNamespaces(ctx, spaces.Index) })
+	switch err := given.err; {
+	case err == nil:
+		s.unavailable = 0
+		s.adopt(ctx, *given)
+		if s.scope == nomad.AllNamespaces {
+			s.run.Go(func() { s.watchNamespaces(ctx, given.index) })
+		}
+	case s.hopeless(err):
+		if err := s.poll(ctx, outer, err, given.names); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, err
 	}
-	s.resync = time.NewTimer(around(s.options.Resync))
-	defer s.resync.Stop()
-	var retry <-chan time.Time
-	if s.stream == nil {
-		timer := time.NewTimer(around(s.options.Retry))
-		defer timer.Stop()
-		retry = timer.C
+	return s.loop(ctx)
+}
+
+// tolerated is how many streams in a row an agent may fail to give, while it
+// answers, until lists are waited for instead.
+const tolerated = 16
+
+// hopeless reports whether a stream that failed is better done without for a
+// while.
+func (s *session) hopeless(err error) bool {
+	if errors.Is(err, nomad.ErrUnavailable) {
+		s.unavailable++
+		return s.unavailable >= tolerated
 	}
-	s.scan(ctx)
+	return refused(err)
+}
+
+func (s *session) loop(ctx context.Context) (*opening, error) {
 	for {
 		var steps chan step
 		if s.scanning != nil {
@@ -113,60 +144,52 @@ func (s *session) watch(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil, ctx.Err()
 		case l := <-s.lines:
-			if err := s.heard(l); err != nil {
-				return err
+			if err := s.heard(ctx, l); err != nil {
+				return nil, err
 			}
+		case <-s.proof:
+			if s.course == proving {
+				s.ask(ctx)
+			}
+		case a := <-s.answers:
+			s.answered(ctx, a)
 		case next := <-steps:
 			if err := s.step(ctx, next); err != nil {
-				return err
+				return nil, err
 			}
-		case <-s.lists:
-			s.scan(ctx)
+		case scope := <-s.lists:
+			s.look(ctx, []string{scope})
 		case names := <-s.spaces:
-			s.subscribe(ctx, names)
+			s.named(ctx, names)
 		case o := <-s.opened:
+			if s.stream == nil {
+				return s.allowed(o), nil
+			}
 			s.reopened(ctx, o)
 		case <-s.resync.C:
-			if s.checks++; s.checks%readAgain == 0 {
-				s.scan(ctx)
-			} else {
-				s.check(ctx)
-			}
-		case <-retry:
-			return nil
+			s.check(ctx)
 		}
 	}
 }
 
-// follow reads a stream from now on.
-func (s *session) follow(ctx context.Context, stream *nomad.Stream) {
-	s.stream = stream
-	s.run.Go(func() {
-		for {
-			batch, err := stream.Next()
-			select {
-			case s.lines <- line{stream, batch, err}:
-			case <-ctx.Done():
-				return
-			}
-			if err != nil {
-				return
-			}
-		}
-	})
-}
-
 // heard brings in one line of the stream.
-func (s *session) heard(l line) error {
+func (s *session) heard(ctx context.Context, l line) error {
 	if l.from != s.stream {
 		return nil // the one before
 	}
 	if l.err != nil {
 		return l.err
 	}
-	s.heardAt = max(s.heardAt, l.batch.Index)
+	if l.batch.Index > 0 {
+		if s.course == proving {
+			s.weigh(ctx, &l.batch)
+		}
+		if s.course != proving {
+			s.note(&l.batch)
+		}
+	}
 	for i := range l.batch.Events {
 		e := &l.batch.Events[i]
 		if !s.matches(e.Registration.Namespace) {
@@ -199,145 +222,6 @@ func (s *session) publish() {
 		status.count(snapshot.Services)
 	})
 	s.box.put(snapshot)
-}
-
-// check begins to list everything, and goes on to read it only if the list is
-// newer than what was heard. Without a stream, or where a namespace may have
-// come without a word, everything is read.
-func (s *session) check(ctx context.Context) {
-	if s.stream == nil || !s.whole || s.scope == nomad.AllNamespaces && s.names == nil {
-		s.scan(ctx)
-		return
-	}
-	s.begin(ctx, max(s.heardAt, s.floor))
-}
-
-// scan begins to read everything, or remembers to do it again.
-func (s *session) scan(ctx context.Context) { s.begin(ctx, 0) }
-
-func (s *session) begin(ctx context.Context, heard uint64) {
-	if s.scanning != nil {
-		s.again = s.again || heard == 0
-		return
-	}
-	s.again = false
-	known := make(map[Key]uint64, len(s.services))
-	for key := range s.services {
-		known[key] = s.asOf(key)
-	}
-	scanning := &scan{watcher: s.Watcher, scopes: slices.Clone(s.scopes), known: known, heard: heard, cold: !s.any, steps: make(chan step)}
-	s.scanning = scanning
-	s.run.Go(func() { scanning.run(ctx) })
-}
-
-// step brings in what the scan read.
-func (s *session) step(ctx context.Context, next step) error {
-	if next.restored {
-		s.options.Logger.Warn("nomad has gone back to an older state; everything is read anew")
-		s.floor = 0
-		clear(s.known)
-		return nil
-	}
-	if !next.end {
-		s.replace(next.key, next.regs, next.index)
-		for i := range s.recent[next.key] {
-			s.apply(&s.recent[next.key][i], time.Now())
-		}
-		s.publish()
-		return nil
-	}
-	s.scanning = nil
-	clear(s.recent)
-	if next.err != nil {
-		if s.stream == nil || !s.any {
-			return next.err
-		}
-		// The stream goes on telling what changes: only the reading is late.
-		s.options.Logger.Warn("services cannot be read again; events are still heard", "error", next.err)
-		s.set(func(status *Status) { status.Problem = next.err.Error() })
-		s.resync.Reset(s.failed.next(next.err))
-		s.whole = false
-		return nil
-	}
-	s.whole = true
-	s.failed.reset()
-	s.pause.reset()
-	s.settle(next.index, s.matches, next.listed)
-	if s.stream != nil {
-		s.floor = next.index
-	}
-	s.read = time.Now()
-	if !s.any || s.origin != OriginLive {
-		s.any, s.origin, s.dirty = true, OriginLive, true
-	}
-	s.publish()
-	phase := Live
-	if s.stream == nil {
-		phase = Polling
-	}
-	s.up(phase, s.services, s.problem)
-	s.resync.Reset(around(s.options.Resync))
-	if s.again {
-		s.scan(ctx)
-	}
-	return nil
-}
-
-// settleForLists makes the session wait for lists, because the stream is
-// refused.
-func (s *session) settleForLists(ctx context.Context, refusal error) error {
-	if s.scope == nomad.AllNamespaces {
-		_, _, err := s.options.Client.Services(ctx, nomad.Query{Namespace: s.scope, Stale: true})
-		switch {
-		case err == nil:
-		case errors.Is(err, nomad.ErrForbidden):
-			if s.scopes = s.readable(ctx); len(s.scopes) == 0 {
-				return s.missing(err)
-			}
-		default:
-			return err
-		}
-	}
-	s.problem = s.missing(refusal)
-	s.options.Logger.Warn("the event stream is refused: waiting for lists instead, which is slower and costs the servers more", "scopes", s.scopes, "error", s.problem)
-	for _, scope := range s.scopes {
-		s.run.Go(func() { s.watchList(ctx, scope) })
-	}
-	return nil
-}
-
-// missing says which right would be needed.
-func (s *session) missing(cause error) error {
-	return fmt.Errorf(`%w; add to the policy of serai's job: namespace %q { capabilities = ["read-job"] }, and the same capability to each namespace that has a block of its own`, cause, s.scope)
-}
-
-// watchList tells when a list has changed.
-func (s *session) watchList(ctx context.Context, scope string) {
-	var pause backoff
-	q := nomad.Query{Namespace: scope, Stale: true, Index: 1}
-	for ctx.Err() == nil {
-		_, meta, err := s.options.Client.Services(ctx, q)
-		if err != nil {
-			if sleep(ctx, pause.next(err)) != nil {
-				return
-			}
-			q.Index = 1 // whatever was missed
-			continue
-		}
-		pause.reset()
-		if meta.Index == q.Index {
-			continue
-		}
-		q.Index = meta.Index
-		select {
-		case s.lists <- struct{}{}:
-		default:
-		}
-		// Changes come in crowds.
-		if sleep(ctx, 100*time.Millisecond) != nil {
-			return
-		}
-	}
 }
 
 // watchNamespaces tells which namespaces exist, after each change. Without the
@@ -373,21 +257,25 @@ func setOf(names []string) map[string]bool {
 	return all
 }
 
-// subscribe opens a second stream when a namespace is new: the one that runs
-// never tells of it.
-func (s *session) subscribe(ctx context.Context, names []string) {
-	fresh := slices.ContainsFunc(names, func(name string) bool { return !s.names[name] && s.matches(name) })
-	if !fresh || s.stream == nil {
-		s.names = setOf(names)
-		if fresh {
-			s.scan(ctx)
-		}
-		return
+// named opens a second stream when a namespace is new: the one that runs never
+// tells of it.
+func (s *session) named(ctx context.Context, names []string) {
+	s.exist = setOf(names)
+	if slices.ContainsFunc(names, func(name string) bool { return !s.names[name] && s.matches(name) }) {
+		s.renew(ctx, setOf(names), 0)
 	}
+}
+
+// renew subscribes once more, after a pause.
+func (s *session) renew(ctx context.Context, names map[string]bool, after time.Duration) {
+	from := s.mark.from()
 	s.run.Go(func() {
-		stream, err := s.options.Client.Stream(ctx, s.scope, 0)
+		if sleep(ctx, after) != nil {
+			return
+		}
+		stream, err := s.options.Client.Stream(ctx, s.scope, from)
 		select {
-		case s.opened <- opening{stream, names, err}:
+		case s.opened <- opening{stream: stream, names: names, err: err}:
 		case <-ctx.Done():
 			if err == nil {
 				stream.Close()
@@ -399,21 +287,11 @@ func (s *session) subscribe(ctx context.Context, names []string) {
 // reopened goes over to a new stream. It begins with events that the old one
 // has told, which say nothing new.
 func (s *session) reopened(ctx context.Context, o opening) {
-	if o.err != nil {
-		s.options.Logger.Warn("a namespace is new, and cannot be subscribed to yet", "error", o.err)
-		s.set(func(status *Status) { status.Problem = o.err.Error() })
-		s.run.Go(func() {
-			if sleep(ctx, around(5*time.Second)) == nil {
-				select {
-				case s.spaces <- o.names:
-				case <-ctx.Done():
-				}
-			}
-		})
+	if o.err == nil {
+		s.adopt(ctx, o)
 		return
 	}
-	s.stream.Close()
-	s.names = setOf(o.names)
-	s.follow(ctx, o.stream)
-	s.scan(ctx)
+	s.options.Logger.Warn("a namespace is new, and cannot be subscribed to yet", "error", o.err)
+	s.set(func(status *Status) { status.Problem = o.err.Error() })
+	s.renew(ctx, o.names, around(5*time.Second))
 }

@@ -35,10 +35,23 @@ type Status struct {
 	Index     uint64 `json:"index,omitempty"`
 	Services  int    `json:"services"`
 	Instances int    `json:"instances"`
-	// Events, Breaks and Scans count what happened since the start.
-	Events uint64 `json:"events"`
-	Breaks uint64 `json:"breaks"`
-	Scans  uint64 `json:"scans"`
+	// Forbidden are the namespaces of which nothing new is heard because a
+	// right is missing. What is known there stays.
+	Forbidden []Forbidden `json:"forbidden,omitempty"`
+	// Events, Breaks and Scans count what happened since the start: Continued
+	// is how many streams were shown to have missed nothing, after which
+	// nothing was read; Scans is how often everything was listed.
+	Events    uint64 `json:"events"`
+	Breaks    uint64 `json:"breaks"`
+	Continued uint64 `json:"continued"`
+	Scans     uint64 `json:"scans"`
+}
+
+// Forbidden is a namespace that may not be read.
+type Forbidden struct {
+	Namespace string    `json:"namespace"`
+	Since     time.Time `json:"since"`
+	Problem   string    `json:"problem"`
 }
 
 // Ready reports whether the source has given all it knows, or all it knew.

@@ -114,19 +114,38 @@ func (v *view) put(key Key, instances []*Instance) {
 	v.services[key] = &Service{Key: key, Instances: instances}
 }
 
-// settle ends a scan: what is not among the services listed at index, and not
-// known by anything newer, is gone.
-func (v *view) settle(index uint64, scanned func(namespace string) bool, listed map[Key]bool) {
+// settle ends a reading: of the namespaces that it confirmed, what is not listed
+// at index, and not known by anything newer, is gone. A full one makes index the
+// measure of all that is not known by itself.
+func (v *view) settle(index uint64, confirmed map[string]bool, listed map[Key]bool, full bool) {
 	for key := range v.services {
-		if scanned(key.Namespace) && !listed[key] && v.known[key] <= index {
+		if confirmed[key.Namespace] && !listed[key] && v.known[key] <= index {
 			v.put(key, nil)
+			v.known[key] = index // older events would bring it back
 		}
 	}
+	if full {
+		v.floor = index
+		v.forget(index)
+	}
+}
+
+// forget drops what is remembered of services that are gone since index.
+func (v *view) forget(index uint64) {
 	for key, i := range v.known {
 		if v.services[key] == nil && i <= index {
 			delete(v.known, key)
 		}
 	}
+}
+
+// tags are those of all instances, each once.
+func (s *Service) tags() []string {
+	var all []string
+	for _, i := range s.Instances {
+		all = append(all, i.Tags...)
+	}
+	return sortedSet(all)
 }
 
 // same reports whether two registrations say the same, whenever they were

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -29,8 +28,8 @@ type WatcherOptions struct {
 	// Resync is how often everything is read again although nothing broke,
 	// 10m. Each pause differs by up to a fifth.
 	Resync time.Duration
-	// Retry is how long a refused event stream is left alone, 5m. Meanwhile
-	// lists are waited for.
+	// Retry is how often a refused event stream is asked for again, 3s. Each
+	// pause differs by up to a fifth. Meanwhile lists are waited for.
 	Retry time.Duration
 	// Logger may be nil.
 	Logger *slog.Logger
@@ -41,8 +40,9 @@ type WatcherOptions struct {
 // It subscribes to the event stream, then lists the services, then reads those
 // that carry our tags, and brings in the events that are newer than what it
 // read. From then on events tell every change. When the stream breaks it goes
-// on serving what it knows, subscribes anew and reads everything again,
-// slowly. Where the stream is refused, it waits for lists instead.
+// on serving what it knows and subscribes anew; unless it can be shown that
+// nothing was missed, it reads everything again, slowly. Where the stream is
+// refused, it waits for lists instead.
 type Watcher struct {
 	options WatcherOptions
 	scope   string
@@ -62,7 +62,7 @@ func NewWatchers(o WatcherOptions) ([]*Watcher, error) {
 	o.Home = cmp.Or(o.Home, nomad.DefaultNamespace)
 	o.Prefix = cmp.Or(o.Prefix, "ingress")
 	o.Resync = cmp.Or(o.Resync, 10*time.Minute)
-	o.Retry = cmp.Or(o.Retry, 5*time.Minute)
+	o.Retry = cmp.Or(o.Retry, 3*time.Second)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -120,11 +120,13 @@ func (w *Watcher) Run(ctx context.Context, out chan<- *Snapshot) error {
 		box.put(i)
 	}
 	var pause backoff
+	var given *opening
 	for {
 		s := &session{Watcher: w, knowledge: k, pause: &pause, run: &running}
-		err := s.watch(ctx)
+		var err error
+		given, err = s.watch(ctx, given)
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return ctx.Err() // which has closed what is given
 		}
 		if err == nil {
 			continue
@@ -144,6 +146,13 @@ type knowledge struct {
 	origin Origin
 	read   time.Time
 	any    bool
+	mark   mark
+	// polled is the index as of which a scope is known that was listed without
+	// a stream; forbidden are the namespaces that may not be read, by name.
+	polled    map[string]uint64
+	forbidden []Forbidden
+	// unavailable counts streams in a row that an agent failed to give.
+	unavailable int
 }
 
 func (w *Watcher) set(change func(*Status)) {
@@ -188,7 +197,6 @@ func (w *Watcher) up(phase Phase, services map[Key]*Service, problem error) {
 			s.Problem = problem.Error()
 		}
 		s.Read = time.Now()
-		s.Scans++
 		s.count(services)
 	})
 	if was != phase {
@@ -204,17 +212,4 @@ func (w *Watcher) matches(namespace string) bool {
 // refused reports whether an event stream was refused, rather than broken.
 func refused(err error) bool {
 	return errors.Is(err, nomad.ErrForbidden) || errors.Is(err, nomad.ErrStreamRefused) || errors.Is(err, nomad.ErrStreamSilent)
-}
-
-// readable returns the scopes to list where all namespaces are not allowed:
-// those that the token knows, those that the operator named, and our own.
-func (w *Watcher) readable(ctx context.Context) []string {
-	names := w.options.Namespaces.Names()
-	if listed, _, err := w.options.Client.Namespaces(ctx, nomad.Query{Stale: true}); err == nil {
-		names = append(names, listed...)
-	}
-	names = append(names, w.options.Home)
-	names = slices.DeleteFunc(names, func(n string) bool { return !w.matches(n) })
-	slices.Sort(names)
-	return slices.Compact(names)
 }

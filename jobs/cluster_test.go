@@ -40,6 +40,7 @@ type cluster struct {
 	traffic string // of serai
 	admin   string
 	agents  []*agent
+	left    nomadagent.Processes // of agents that have ended
 }
 
 // agent is a running agent.
@@ -84,7 +85,10 @@ func newCluster(t *testing.T, acl bool) *cluster {
 	}
 	c.writeConfig(acl)
 	t.Cleanup(c.removeImages)
-	t.Cleanup(func() { c.stopAgents(syscall.SIGINT) })
+	t.Cleanup(func() {
+		c.stopAgents(syscall.SIGINT)
+		c.left.End()
+	})
 	c.startAgents()
 	t.Cleanup(func() {
 		c.t = t
@@ -264,6 +268,7 @@ func (c *cluster) startAgent(config string) {
 // stopAgents sends all agents a signal and waits until they have ended.
 func (c *cluster) stopAgents(s syscall.Signal) {
 	for _, a := range c.agents {
+		c.left.Note(a.cmd.Process.Pid)
 		a.cmd.Process.Signal(s)
 	}
 	for _, a := range c.agents {

@@ -114,6 +114,7 @@ func (c *scaleCommand) Run(ctx context.Context) error {
 		run  func() error
 	}{
 		{"steady state", func() error { return f.pause(c.For) }},
+		{"streams lost", f.streamsLost},
 		{"new leader", f.newLeader},
 		{fmt.Sprintf("%d changes a second", c.Changes), f.change},
 	} {
@@ -251,6 +252,25 @@ func (f *flock) marker(n int) (reg nomad.Registration, knows func(*discovery.Sna
 		service := s.Services[key]
 		return service != nil && slices.ContainsFunc(service.Instances, func(i *discovery.Instance) bool { return i.ID == reg.ID })
 	}
+}
+
+// streamsLost ends all streams while nothing changes. What was heard last is
+// told again, which shows each serai that it missed nothing.
+func (f *flock) streamsLost() error {
+	reg, knows := f.marker(1)
+	f.sim.Register(reg)
+	if err := f.await("the change", f.all, knows); err != nil {
+		return err
+	}
+	before := f.sim.Counts().Requests
+	f.sim.EndStreams()
+	if err := f.pause(f.For); err != nil {
+		return err
+	}
+	after := f.sim.Counts().Requests
+	fmt.Printf("%24s reads after a lost stream with continuity: %d of services, %d lists\n", "",
+		after[nomad.KindService]-before[nomad.KindService], after[nomad.KindServices]-before[nomad.KindServices])
+	return nil
 }
 
 // newLeader ends all streams, as a change of the leader with a restored

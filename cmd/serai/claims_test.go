@@ -189,7 +189,7 @@ func TestOneHolderOnEveryNode(t *testing.T) {
 				b.redeploy(0)
 			}
 			if i == restarts/2 {
-				sim.Restore(saved)
+				sim.Restore(saved, false)
 				// What runs is registered again by its client.
 				a.come()
 				b.come()

@@ -225,10 +225,9 @@ type subscription struct {
 	mu         *sync.Mutex // Sim.mu
 }
 
+// subscribe notes a stream. mu, which guards the table, must be held.
 func (t *accessTable) subscribe(mu *sync.Mutex, token string, namespaces []string) *subscription {
 	sub := &subscription{token: token, namespaces: namespaces, ended: make(chan struct{}), table: t, mu: mu}
-	mu.Lock()
-	defer mu.Unlock()
 	t.subs[sub] = struct{}{}
 	return sub
 }

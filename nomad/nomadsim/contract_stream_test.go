@@ -114,6 +114,8 @@ func contractHistory(t *testing.T, c cluster) {
 		s := open(t, ctx, cl, "default", index)
 		if again := await(t, s, a.name, false); again.Index != up.Index {
 			t.Errorf("stream from %d: the event is at %d; want %d", index, again.Index, up.Index)
+		} else if !reflect.DeepEqual(again, up) {
+			t.Errorf("stream from %d: the event is %+v; want what it was: %+v", index, again, up)
 		}
 		s.Close()
 	}

@@ -60,6 +60,11 @@ type guarded interface {
 	deleteToken(t *testing.T, secret string)
 	// workload is the identity of a running job without a policy.
 	workload(t *testing.T, namespace string) string
+	// grant attaches a policy to that job, and revoke takes it away.
+	grant(t *testing.T, namespace string, rules ...rule)
+	revoke(t *testing.T, namespace string)
+	// outage is how long a right is missed that is missed for long.
+	outage() time.Duration
 }
 
 // rule is a namespace block of a policy.
@@ -155,6 +160,7 @@ func guardedContract(t *testing.T, c guarded) {
 	t.Run("strangers", func(t *testing.T) { t.Parallel(); contractStrangers(t, c) })
 	t.Run("namespaces", func(t *testing.T) { t.Parallel(); contractGuardedNamespaces(t, c) })
 	t.Run("workload", func(t *testing.T) { t.Parallel(); contractWorkload(t, c) })
+	t.Run("rights that come and go", func(t *testing.T) { t.Parallel(); contractRights(t, c) })
 	t.Run("shadow", func(t *testing.T) { t.Parallel(); contractShadow(t, c) })
 	t.Run("token deleted", func(t *testing.T) { t.Parallel(); contractTokenDeleted(t, c) })
 	t.Run("variables", func(t *testing.T) { t.Parallel(); contractGuardedVariables(t, c) })

@@ -103,10 +103,16 @@ func (s *Sim) publish(eventType string, regs []*nomad.Registration, index uint64
 }
 
 // Noise makes n changes of other things. They take their places in the event
-// buffer, and their indexes.
+// buffer, and their indexes. A server applies one change after the other, so
+// that those before are committed.
 func (s *Sim) Noise(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for _, p := range s.pending {
+		p.apply()
+	}
+	s.pending = nil
+	s.wake()
 	for range n {
 		s.index++
 		s.buffer.append(newBatch(s.index, []event{{

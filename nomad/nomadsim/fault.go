@@ -180,3 +180,30 @@ func (spaces) Read(p []byte) (int, error) {
 	}
 	return len(p), nil
 }
+
+// Lagging is a cluster whose followers stand still: what any server may answer
+// is answered as it was when it was asked first. The leader answers the truth,
+// and nothing waits.
+func Lagging() Fault {
+	var mu sync.Mutex
+	old := map[string]*httptest.ResponseRecorder{}
+	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		q := r.URL.Query()
+		if !q.Has("stale") || r.Method != http.MethodGet || q.Has("index") {
+			next.ServeHTTP(w, r)
+			return
+		}
+		key := r.URL.Path + "?" + q.Get("namespace")
+		mu.Lock()
+		defer mu.Unlock()
+		if old[key] == nil {
+			old[key] = httptest.NewRecorder()
+			next.ServeHTTP(old[key], r)
+		}
+		for k, v := range old[key].Header() {
+			w.Header()[k] = v
+		}
+		w.WriteHeader(old[key].Code)
+		w.Write(old[key].Body.Bytes())
+	}
+}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/hashicorp/nomad/api"
 
+	"serai/internal/nomadagent"
 	"serai/internal/testnet"
 	"serai/nomad"
 )
@@ -110,6 +111,9 @@ plugin "raw_exec" {
 	t.Cleanup(func() {
 		c.stopEverything(t)
 		tr.CloseIdleConnections()
+		var left nomadagent.Processes
+		left.Note(cmd.Process.Pid)
+		defer left.End()
 		cmd.Process.Signal(os.Interrupt)
 		select {
 		case <-exited:
@@ -261,8 +265,8 @@ func (c *realCluster) stop(t *testing.T, a app) {
 	}
 }
 
-func (c *realCluster) token(t *testing.T, rules ...rule) string {
-	t.Helper()
+// hclOf writes a policy.
+func hclOf(rules []rule) string {
 	var hcl strings.Builder
 	for _, r := range rules {
 		fmt.Fprintf(&hcl, "namespace %q {\n", r.namespace)
@@ -278,12 +282,18 @@ func (c *realCluster) token(t *testing.T, rules ...rule) string {
 		}
 		hcl.WriteString("}\n")
 	}
+	return hcl.String()
+}
+
+func (c *realCluster) token(t *testing.T, rules ...rule) string {
+	t.Helper()
+	hcl := hclOf(rules)
 	c.mu.Lock()
 	c.next++
 	name := fmt.Sprintf("policy-%d", c.next)
 	c.mu.Unlock()
-	if _, err := c.api.ACLPolicies().Upsert(&api.ACLPolicy{Name: name, Rules: hcl.String()}, nil); err != nil {
-		t.Fatalf("%v: %s", err, &hcl)
+	if _, err := c.api.ACLPolicies().Upsert(&api.ACLPolicy{Name: name, Rules: hcl}, nil); err != nil {
+		t.Fatalf("%v: %s", err, hcl)
 	}
 	token, _, err := c.api.ACLTokens().Create(&api.ACLToken{Name: name, Type: "client", Policies: []string{name}}, nil)
 	if err != nil {
@@ -334,6 +344,23 @@ func (c *realCluster) workload(t *testing.T, namespace string) string {
 	t.Helper()
 	return c.workloadTask(t, namespace)["NOMAD_TOKEN"]
 }
+
+func (c *realCluster) grant(t *testing.T, namespace string, rules ...rule) {
+	t.Helper()
+	policy := &api.ACLPolicy{Name: "job-" + namespace, Rules: hclOf(rules), JobACL: &api.JobACL{Namespace: namespace, JobID: "worker"}}
+	if _, err := c.api.ACLPolicies().Upsert(policy, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (c *realCluster) revoke(t *testing.T, namespace string) {
+	t.Helper()
+	if _, err := c.api.ACLPolicies().Delete("job-"+namespace, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (c *realCluster) outage() time.Duration { return 35 * time.Second }
 
 func TestRealAgentKeepsTheContract(t *testing.T) {
 	c := newRealCluster(t, false)

@@ -1,52 +1,64 @@
 package nomadsim
 
-import "maps"
+import (
+	"maps"
 
-// State is what `nomad operator snapshot save` keeps: services, jobs and
-// variables, with their indexes.
+	"serai/nomad"
+)
+
+// State is what `nomad operator snapshot save` keeps: services, namespaces, jobs
+// and variables, with their indexes.
 type State struct {
-	services  serviceTable
-	jobs      jobTable
-	variables variableTable
+	regs       []*nomad.Registration
+	namespaces map[string]uint64
+	table      uint64 // index of the services
+	index      uint64
+	jobs       jobTable
+	variables  variableTable
 }
 
 // Save returns the state as it is.
 func (s *Sim) Save() *State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.settle(s.now())
-	return &State{s.services.clone(), s.jobs.clone(), s.variables.clone()}
+	state := &State{
+		namespaces: maps.Clone(s.namespaces.names), table: s.services.index, index: s.index,
+		jobs: s.jobs.clone(), variables: s.variables.clone(),
+	}
+	for _, r := range s.services.latest {
+		state.regs = append(state.regs, r)
+		state.table = max(state.table, r.ModifyIndex) // what is not committed yet
+	}
+	return state
 }
 
-// Restore goes back to a state, as `nomad operator snapshot restore` does:
-// event streams end, blocked queries answer, and the indexes of what was
-// restored are older than those that were answered before. New changes have
-// indexes that are newer than all before.
-func (s *Sim) Restore(state *State) {
+// Restore goes back to a state, as `nomad operator snapshot restore` does: what
+// was restored has the indexes that it had, no event is remembered, streams end
+// and blocked queries answer. A cluster that lives counts on from its own index;
+// one that was built anew goes on at the state's.
+func (s *Sim) Restore(state *State, anew bool) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pending = nil
+	s.services.init()
+	for _, r := range state.regs {
+		s.services.latest[instanceKey{r.Namespace, r.ID}] = r
+		s.services.put([]*nomad.Registration{r}, r.ModifyIndex)
+	}
+	s.services.index = state.table
+	s.namespaces.names, s.namespaces.index = maps.Clone(state.namespaces), state.index
+	s.jobs, s.variables = state.jobs.clone(), state.variables.clone()
+	if anew {
+		s.index = state.index
+	} else {
+		s.index++
+	}
+	s.buffer = newEventBuffer(s.options.Buffer)
 	for sub := range s.access.subs {
 		sub.end()
 	}
-	defer s.mu.Unlock()
-	s.index++
-	s.pending = nil
-	s.services, s.jobs, s.variables = state.services.clone(), state.jobs.clone(), state.variables.clone()
-	s.buffer = newEventBuffer(s.options.Buffer)
 	s.restored++
 	s.wake()
-}
-
-func (t *serviceTable) clone() serviceTable {
-	c := *t
-	c.latest, c.scopes, c.lists = maps.Clone(t.latest), maps.Clone(t.scopes), map[string]encodedList{}
-	c.committed = map[string]map[string]*service{}
-	for namespace, names := range t.committed {
-		c.committed[namespace] = map[string]*service{}
-		for name, sv := range names {
-			c.committed[namespace][name] = &service{name: name, instances: maps.Clone(sv.instances), index: sv.index}
-		}
-	}
-	return c
 }
 
 func (t *jobTable) clone() jobTable { return jobTable{maps.Clone(t.jobs), t.index} }

@@ -134,19 +134,31 @@ func (c *simCluster) token(_ *testing.T, rules ...rule) string {
 	defer c.mu.Unlock()
 	c.next++
 	t := nomadsim.Token{Secret: fmt.Sprintf("token-%d", c.next)}
-	for _, r := range rules {
-		t.Rules = append(t.Rules, nomadsim.Rule{Namespace: r.namespace, Capabilities: r.capabilities, Variables: r.variables})
-	}
+	t.Rules = simRules(rules)
 	c.sim.PutToken(t)
 	return t.Secret
 }
 
 func (c *simCluster) deleteToken(_ *testing.T, secret string) { c.sim.DeleteToken(secret) }
 
-func (c *simCluster) workload(_ *testing.T, namespace string) string {
-	c.sim.PutToken(nomadsim.Token{Secret: "a.b.c", Workload: true, Namespace: namespace, Job: "worker"})
-	return "a.b.c"
+func simRules(rules []rule) (all []nomadsim.Rule) {
+	for _, r := range rules {
+		all = append(all, nomadsim.Rule{Namespace: r.namespace, Capabilities: r.capabilities, Variables: r.variables})
+	}
+	return all
 }
+
+func (c *simCluster) workload(t *testing.T, namespace string) string {
+	c.revoke(t, namespace)
+	return "a.b." + namespace
+}
+
+func (c *simCluster) grant(_ *testing.T, namespace string, rules ...rule) {
+	c.sim.PutToken(nomadsim.Token{Secret: "a.b." + namespace, Workload: true, Namespace: namespace, Job: "worker", Rules: simRules(rules)})
+}
+
+func (c *simCluster) revoke(t *testing.T, namespace string) { c.grant(t, namespace) }
+func (c *simCluster) outage() time.Duration                 { return 2 * time.Second }
 
 func TestSimulatorKeepsTheContract(t *testing.T) {
 	for name, o := range map[string]nomadsim.Options{

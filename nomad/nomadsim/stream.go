@@ -40,7 +40,10 @@ func (s *Sim) stream(w http.ResponseWriter, r *http.Request) {
 	}
 	allowed := s.access.mayStream(token, namespaces)
 	at := s.buffer.startAt(uint64(max(index, 0)))
+	// In one step: what ends streams from now on ends this one.
+	sub := s.access.subscribe(&s.mu, token, namespaces)
 	s.mu.Unlock()
+	defer sub.unsubscribe()
 
 	if !allowed && s.options.Refusal == RefusalForbidden {
 		forbid(w)
@@ -60,8 +63,6 @@ func (s *Sim) stream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
-	sub := s.access.subscribe(&s.mu, token, namespaces)
-	defer sub.unsubscribe()
 	s.counter.streams.Add(1)
 	defer s.counter.streams.Add(-1)
 

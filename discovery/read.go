@@ -1,0 +1,106 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"serai/nomad"
+)
+
+// coldReads is how many services are read at a time while nothing is served,
+// warmReads how many while something is, warmRate how many a second.
+const (
+	coldReads = 32
+	warmReads = 4
+	warmRate  = 50
+)
+
+// readAll reads services, first those that are new: nobody can reach them yet,
+// so they are read as fast as at a cold start.
+func (s *scan) readAll(ctx context.Context, order []Key, index uint64) error {
+	var fresh, served []Key
+	for _, key := range order {
+		if s.known[key].served {
+			served = append(served, key)
+		} else {
+			fresh = append(fresh, key)
+		}
+	}
+	if err := s.readSome(ctx, fresh, index, coldReads, rate.Inf); err != nil {
+		return err
+	}
+	if s.cold {
+		return s.readSome(ctx, served, index, coldReads, rate.Inf)
+	}
+	return s.readSome(ctx, served, index, warmReads, warmRate)
+}
+
+func (s *scan) readSome(ctx context.Context, order []Key, index uint64, readers int, limit rate.Limit) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	pace := rate.NewLimiter(limit, warmRate)
+	keys := make(chan Key)
+	var running sync.WaitGroup
+	for range min(readers, len(order)) {
+		running.Go(func() {
+			for key := range keys {
+				if err := pace.Wait(ctx); err != nil {
+					return
+				}
+				next, err := s.service(ctx, key, max(index, s.known[key].at))
+				if err != nil {
+					cancel(err)
+					return
+				}
+				if !s.send(ctx, next) {
+					return
+				}
+			}
+		})
+	}
+feed:
+	for _, key := range order {
+		select {
+		case keys <- key:
+		case <-ctx.Done():
+			break feed
+		}
+	}
+	close(keys)
+	running.Wait()
+	return context.Cause(ctx)
+}
+
+// attempts is how often one service is read before the scan gives up.
+const attempts = 5
+
+// service reads one service as of at least index. A server that lags is given
+// time; the list may be older than what an event told, then the leader knows.
+func (s *scan) service(ctx context.Context, key Key, index uint64) (step, error) {
+	var last error
+	for try := range attempts {
+		if try > 0 {
+			if err := sleep(ctx, fullJitter(100*time.Millisecond<<try)); err != nil {
+				return step{}, err
+			}
+		}
+		q := nomad.Query{Namespace: key.Namespace, Stale: !s.leaderOnly && try < attempts/2}
+		regs, meta, err := s.watcher.options.Client.Service(ctx, key.Name, q)
+		switch {
+		case err == nil && meta.Index >= index:
+			return step{key: key, regs: regs, index: meta.Index}, nil
+		case err == nil:
+			last = fmt.Errorf("read service %q in namespace %q: every answer is as of index %d, want %d", key.Name, key.Namespace, meta.Index, index)
+		case errors.Is(err, nomad.ErrForbidden), errors.Is(err, nomad.ErrTokenRefused):
+			return step{}, err
+		default:
+			last = err
+		}
+	}
+	return step{}, last
+}

@@ -1,0 +1,233 @@
+package discovery
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"serai/nomad"
+)
+
+// wanted is what is to be read when the reading that runs has ended.
+type wanted struct {
+	all        bool
+	namespaces map[string]bool
+}
+
+// scan begins to read everything, or remembers to do it again.
+func (s *session) scan(ctx context.Context) {
+	if s.scanning != nil {
+		s.wanted.all = true
+		return
+	}
+	s.begin(ctx, &scan{scopes: slices.Clone(s.scopes)})
+}
+
+// look begins to list some namespaces, of which nothing need be known, and
+// reads what is new there.
+func (s *session) look(ctx context.Context, names []string) {
+	if s.scanning != nil {
+		if s.wanted.namespaces == nil {
+			s.wanted.namespaces = make(map[string]bool)
+		}
+		maps.Copy(s.wanted.namespaces, setOf(names))
+		return
+	}
+	next := &scan{scopes: names, partial: true}
+	if s.stream == nil {
+		next.unchanged = s.polledAt()
+	}
+	s.begin(ctx, next)
+}
+
+// readAgain is how often one namespace is read again although nothing says that
+// it changed: once in so many looks, an hour. The index of its list is that of
+// all namespaces, and so says nothing where others change.
+const readAgain = 6
+
+// check begins to list everything, and goes on to read only what may be other
+// than it is known.
+func (s *session) check(ctx context.Context) {
+	switch {
+	case s.scanning != nil:
+		return // its end sets the timer anew
+	case s.stream == nil:
+		s.begin(ctx, &scan{scopes: slices.Clone(s.scopes), unchanged: s.polledAt()})
+	case !s.mark.whole:
+		s.scan(ctx)
+	default:
+		s.checks++
+		heard := func(string) uint64 { return s.heardAt.Load() }
+		s.begin(ctx, &scan{scopes: slices.Clone(s.scopes), unchanged: heard, check: true,
+			trusting: s.scope != nomad.AllNamespaces && s.checks%readAgain != 0})
+	}
+}
+
+func (s *session) begin(ctx context.Context, next *scan) {
+	next.watcher, next.cold, next.steps = s.Watcher, !s.any, make(chan step)
+	next.streaming, next.heard = s.stream != nil, s.heardAt.Load
+	next.known = make(map[Key]known, len(s.services))
+	for key := range s.view.known {
+		next.known[key] = known{at: s.asOf(key)}
+	}
+	for key, service := range s.services {
+		next.known[key] = known{s.asOf(key), true, service.tags()}
+	}
+	next.doubtful = make(map[string]bool)
+	for _, f := range s.forbidden {
+		next.doubtful[f.Namespace] = true
+	}
+	s.scanning = next
+	s.run.Go(func() { next.run(ctx) })
+}
+
+// step brings in what the scan read.
+func (s *session) step(ctx context.Context, next step) error {
+	switch {
+	case next.restored:
+		s.options.Logger.Warn("nomad has gone back to an older state; everything is read anew")
+		s.floor, s.mark, s.polled = 0, mark{}, nil
+		s.heardAt.Store(0)
+		clear(s.known)
+		s.set(func(status *Status) { status.Index = 0 })
+		s.course = unread
+		s.wanted.all = s.wanted.all || s.scanning.partial
+		return nil
+	case next.end:
+		return s.ended(ctx, next)
+	}
+	s.replace(next.key, next.regs, next.index)
+	for i := range s.recent[next.key] {
+		s.apply(&s.recent[next.key][i], time.Now())
+	}
+	s.publish()
+	return nil
+}
+
+// ended brings in what the lists said, and goes on to what is wanted next.
+func (s *session) ended(ctx context.Context, next step) error {
+	scanned := s.scanning
+	s.scanning = nil
+	clear(s.recent)
+	switch {
+	case next.err != nil:
+		return s.notRead(scanned, next.err)
+	case next.unheard:
+		// The stream does not tell everything: it may come from a server that
+		// did not know of a namespace yet.
+		s.options.Logger.Warn("services have changed without an event; they are read again", "source", "nomad "+s.scope)
+		s.mark = mark{}
+		s.renew(ctx, s.names, 0)
+		return nil
+	}
+	s.failed.reset()
+	s.pause.reset()
+	// A trusting look does not wait for what the stream has still to tell.
+	full := scanned.streaming && !scanned.partial && !scanned.trusting
+	again := s.vanished(scanned, &next)
+	s.settle(next.index, next.confirmed, next.listed, full)
+	s.allowOnly(scanned, next)
+	if scanned.streaming {
+		s.covered(scanned, next)
+	} else {
+		s.polled = maps.Clone(s.polled)
+		if s.polled == nil {
+			s.polled = make(map[string]uint64)
+		}
+		maps.Copy(s.polled, next.indexes)
+		if !s.mark.whole {
+			s.forget(next.index) // no stream will begin before this
+		}
+	}
+	if !s.any || s.origin != OriginLive {
+		s.any, s.origin, s.dirty = true, OriginLive, true
+	}
+	s.read = time.Now()
+	s.publish()
+	if !scanned.partial {
+		s.set(func(status *Status) { status.Scans++ })
+	}
+	if s.stream == nil {
+		s.up(Polling, s.services, s.problem)
+	} else if s.course == following {
+		s.up(Live, s.services, nil)
+	}
+	s.resync.Reset(around(s.options.Resync))
+	if next.unsure || again || scanned.streaming && scanned.partial {
+		// The server that streams may have known less of the namespace.
+		s.resync.Reset(around(min(s.options.Resync, 10*time.Second)))
+	}
+	if full {
+		s.wanted.namespaces = s.ghosts(next)
+	}
+	s.goOn(ctx)
+	return nil
+}
+
+// ghosts are the namespaces of services that are in no list, though nothing newer
+// is known of them: the stream began with events of long ago, and those that
+// ended these services were taken for old. They are asked for by name.
+func (s *session) ghosts(next step) map[string]bool {
+	names := s.wanted.namespaces
+	for key := range s.services {
+		if !next.listed[key] && s.asOf(key) <= next.index && !next.confirmed[key.Namespace] && next.forbidden[key.Namespace] == nil {
+			if names == nil {
+				names = make(map[string]bool)
+			}
+			names[key.Namespace] = true
+		}
+	}
+	return names
+}
+
+// goOn begins what was wanted while the reading went on.
+func (s *session) goOn(ctx context.Context) {
+	w := s.wanted
+	s.wanted = wanted{}
+	switch {
+	case w.all:
+		s.scan(ctx)
+	case len(w.namespaces) > 0:
+		s.look(ctx, slices.Sorted(maps.Keys(w.namespaces)))
+	}
+}
+
+// covered notes what the stream and a reading cover together.
+func (s *session) covered(scanned *scan, next step) {
+	switch {
+	case scanned.partial && !s.mark.whole:
+	case scanned.partial:
+		names := maps.Clone(s.mark.names)
+		for _, name := range scanned.scopes {
+			names[name] = true
+		}
+		s.mark.names = names
+	case scanned.trusting:
+	case scanned.check:
+		s.mark.table = max(s.mark.table, next.index)
+	case !s.wanted.all:
+		s.course = following
+		s.mark.whole, s.mark.table, s.mark.names = true, next.index, s.names
+		if s.mark.names == nil {
+			s.mark.names = make(map[string]bool)
+		}
+	}
+	s.heardAt.Store(s.mark.at())
+}
+
+// notRead goes on without what could not be read: the stream tells what changes.
+// Without one the session ends.
+func (s *session) notRead(scanned *scan, err error) error {
+	if s.stream == nil || !s.any {
+		return err
+	}
+	s.options.Logger.Warn("services cannot be read again; events are still heard", "error", err)
+	s.set(func(status *Status) { status.Problem = err.Error() })
+	if !scanned.check {
+		s.mark, s.course = mark{}, unread
+	}
+	s.wanted = wanted{}
+	s.resync.Reset(s.failed.next(err))
+	return nil
+}
