@@ -196,6 +196,7 @@ type work struct {
 	// What went wrong last; empty when nothing did.
 	readTrouble, writeTrouble string
 	refused                   bool
+	logged                    string // what was logged last
 	told                      string // what Agreed has had last
 }
 
@@ -249,11 +250,13 @@ func (w *work) tell() {
 		}
 	}
 	w.mu.Lock()
-	last := w.status.Trouble
 	w.status.Trouble = trouble
 	contested := w.status.Unrecorded
 	w.mu.Unlock()
-	if trouble != last && trouble != "" {
+	if trouble == "" {
+		w.logged = ""
+	} else if trouble != w.logged && contested > 0 {
+		w.logged = trouble
 		w.options.Logger.Warn("what several services claim is not recorded: after a restart this node may give it to another than the others do",
 			"why", trouble, "contests", contested)
 	}

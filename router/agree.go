@@ -25,9 +25,11 @@ func (b *Builder) Agree(a Agreement, trouble string) {
 		}
 	}
 	last := b.agreed
-	b.agreed, b.informed = next, true
+	b.agreed, b.informed, b.trouble = next, true, trouble
+	if !b.started {
+		return // a table without services would say that there are none
+	}
 	u := b.begin()
-	u.trouble = trouble
 	for host, names := range changedHosts(last, next) {
 		b.arrange(u, host, names, last)
 	}

@@ -23,6 +23,7 @@ type Builder struct {
 	// contests are those of the current table, by host pattern.
 	contests map[string][]Contest
 	agreed   Agreement
+	trouble  string // why what is not agreed will not be
 	// started is set with the first snapshot, complete with the first of all
 	// sources, informed with the first agreement, reserved once both have been
 	// brought together.
@@ -64,8 +65,6 @@ type update struct {
 	news, ended []Rejection
 	// rooms are those of routes that are gone.
 	rooms []*upstream.Room
-	// trouble is why contests are not agreed upon.
-	trouble string
 }
 
 // Update makes and publishes the table of a snapshot. A service whose pointer
@@ -110,8 +109,7 @@ func (b *Builder) NextExpiry() (first time.Time) {
 }
 
 func (b *Builder) begin() *update {
-	now := b.router.Current()
-	return &update{now: b.options.Now(), hosts: make(map[string]*change), refused: now.refused.edit(), trouble: now.trouble}
+	return &update{now: b.options.Now(), hosts: make(map[string]*change), refused: b.router.Current().refused.edit()}
 }
 
 func (b *Builder) expire(u *update) {
@@ -182,7 +180,7 @@ func (u *update) refuse(key discovery.Key, old, next []Rejection) {
 func (b *Builder) publish(u *update, index uint64) {
 	last := b.router.Current()
 	next := *last
-	next.Index, next.Built, next.trouble = index, u.now, u.trouble
+	next.Index, next.Built, next.trouble = index, u.now, b.trouble
 	next.refused = u.refused.done()
 	hosts, wildcards := last.hosts.edit(), last.wildcards.edit()
 	for host, c := range u.hosts {

@@ -367,3 +367,18 @@ func TestNewNameAfterAGap(t *testing.T) {
 		t.Errorf("contested by %s", got)
 	}
 }
+
+// TestAgreementBeforeServices: as long as no service was heard of, there is no
+// table that would say so.
+func TestAgreementBeforeServices(t *testing.T) {
+	w := newWorld(t)
+	w.builder.Agree(order("old", "new"), "nomad is away")
+	if built := w.router.Current().Built; !built.IsZero() {
+		t.Errorf("a table was built at %v", built)
+	}
+	w.set("third", "3,"+a)
+	w.set("fourth", "4,"+a)
+	if why := w.router.Current().Rejections()[0].Why; !strings.Contains(why, "not recorded (nomad is away)") {
+		t.Errorf("it says %q", why)
+	}
+}
