@@ -165,7 +165,9 @@ type Issuer struct {
 	wake    chan struct{}           // something changed that the leader looks at
 	known   chan struct{}           // closed with the first table of routes
 	know    func()                  // closes it
-	tokens  *tokens
+	tokens  *tokens // nil when nothing is ordered
+
+	validations validations
 
 	mu       sync.Mutex
 	renewals map[string]time.Time // by host, as the CA suggests
@@ -179,7 +181,7 @@ func New(o Options) (*Issuer, error) {
 	}
 	o.setDefaults()
 	i := &Issuer{
-		options: o, tokens: newTokens(), wake: make(chan struct{}, 1), known: make(chan struct{}),
+		options: o, wake: make(chan struct{}, 1), known: make(chan struct{}),
 		renewals: make(map[string]time.Time), orders: make(map[string]uint64),
 	}
 	i.know = sync.OnceFunc(func() { close(i.known) })
@@ -190,6 +192,7 @@ func New(o Options) (*Issuer, error) {
 			return nil, err
 		}
 		ca = i.engine.ca
+		i.tokens = newTokens(i.engine)
 	}
 	i.mirror = newMirror(&i.options, ca, i.look)
 	return i, nil

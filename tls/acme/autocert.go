@@ -150,7 +150,7 @@ func (a *Autocert) fetch(host string) {
 
 // AnswerHTTP answers an HTTP-01 validation.
 func (a *Autocert) AnswerHTTP(host, path string) (answer string, ok bool) {
-	if a.http == nil {
+	if a.http == nil || !a.options.wants(nameOf(host)) {
 		return "", false
 	}
 	w := &recorder{header: make(http.Header), status: http.StatusOK}
@@ -169,8 +169,12 @@ func (r *recorder) Header() http.Header         { return r.header }
 func (r *recorder) WriteHeader(status int)      { r.status = status }
 func (r *recorder) Write(p []byte) (int, error) { return r.body.Write(p) }
 
-// AnswerTLS answers a TLS-ALPN-01 validation.
+// AnswerTLS answers a TLS-ALPN-01 validation. For names that nobody wants the
+// disk is not asked.
 func (a *Autocert) AnswerTLS(name string) *stdtls.Certificate {
+	if !a.options.wants(nameOf(name)) {
+		return nil
+	}
 	c, err := a.manager.GetCertificate(&stdtls.ClientHelloInfo{ServerName: name, SupportedProtos: []string{tls.ACMEProtocol}})
 	if err != nil {
 		return nil

@@ -133,8 +133,11 @@ func (e *engine) suggestion(ctx context.Context, leaf *x509.Certificate) (acme.R
 
 // tokenKey is where certmagic keeps what answers the validation of a host.
 func (e *engine) tokenKey(host string) string {
-	return path.Join("acme", e.ca, "challenge_tokens", certmagic.StorageKeys.Safe(host)+".json")
+	return path.Join("acme", e.ca) + tokenFolder + certmagic.StorageKeys.Safe(host) + ".json"
 }
+
+// tokenFolder is a part of the keys of all tokens.
+const tokenFolder = "/challenge_tokens/"
 
 // core hands what certmagic logs to slog, as details: what an operator must
 // know is said by us.

@@ -30,6 +30,7 @@ type memory struct {
 	records map[string]*certstore.Record
 	index   uint64
 	gets    int
+	lists   int // newest ones
 	changed chan struct{}
 	fail    error
 }
@@ -108,6 +109,14 @@ func (m *memory) List(ctx context.Context, below string, index uint64) (list []c
 		case <-changed:
 		}
 	}
+}
+
+func (m *memory) ListNewest(ctx context.Context, below string) ([]certstore.Entry, error) {
+	m.mu.Lock()
+	m.lists++
+	m.mu.Unlock()
+	list, _, err := m.List(ctx, below, 0)
+	return list, err
 }
 
 func (m *memory) Lead(ctx context.Context, _ string, lead func(context.Context)) error {

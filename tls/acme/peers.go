@@ -59,6 +59,10 @@ const (
 	peerWaits = 24
 )
 
+// answerKept is how long serai of earlier builds keep an answer: the CA must
+// not be given that of a token which is gone.
+const answerKept = 600 * time.Millisecond
+
 // probePrefix begins the tokens that the leader asks other serai for.
 const probePrefix = "serai-peer-"
 
@@ -225,7 +229,7 @@ func (w *peerWait) end(ctx context.Context) {
 	if err := w.engine.storage.Delete(removing, w.engine.tokenKey(w.host)); err != nil {
 		w.options.Logger.Warn("a token stays in the store until the next order", "host", w.host, "error", err)
 	}
-	pause(ctx, tokenLife+tokenLife/5)
+	pause(ctx, answerKept)
 }
 
 // ask puts the CA's question to serai, and returns those that do not answer it.

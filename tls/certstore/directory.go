@@ -173,6 +173,12 @@ func (d *Directory) List(ctx context.Context, below string, index uint64) ([]Ent
 	}
 }
 
+// ListNewest looks at the files once.
+func (d *Directory) ListNewest(_ context.Context, below string) ([]Entry, error) {
+	entries, _, err := d.scan(below)
+	return entries, err
+}
+
 // scan lists the records below a path. The index is made of their versions.
 func (d *Directory) scan(below string) ([]Entry, uint64, error) {
 	found := make(map[string]uint64)
