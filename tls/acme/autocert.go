@@ -87,10 +87,10 @@ func (a *Autocert) Run(ctx context.Context) error {
 	a.options.Read()
 	for ctx.Err() == nil {
 		for _, host := range a.options.wanted() {
-			if ctx.Err() == nil && !a.waits(host) {
+			if ctx.Err() == nil && !a.waits(host.Name) {
 				// It cannot be told to stop: who stops does not wait for it.
 				fetched := make(chan struct{})
-				go func() { defer close(fetched); a.fetch(host) }()
+				go func() { defer close(fetched); a.fetch(host.Name) }()
 				select {
 				case <-fetched:
 				case <-ctx.Done():
@@ -194,8 +194,9 @@ func (a *Autocert) Status(context.Context) Status {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s := Status{Leader: a.options.Name, Leading: true, Directory: a.options.Directory, Since: a.since, Hosts: []HostStatus{}}
-	for _, host := range a.options.wanted() {
-		h := HostStatus{Host: host}
+	for _, wanted := range a.options.wanted() {
+		host := wanted.Name
+		h := HostStatus{Host: host, Namespace: wanted.Namespace}
 		if c := a.certs[host]; c != nil {
 			h.Expires = &c.Leaf.NotAfter
 		}

@@ -34,7 +34,7 @@ func follower(t *testing.T, store *memory) *acme.Issuer {
 	i, err := acme.New(acme.Options{
 		Store: store, Certificates: tls.NewStore(), Name: "test", Email: "a@example.org", Directory: "https://own.test/dir",
 		HTTPAddress: "127.0.0.1:1", TLSAddress: "127.0.0.1:1",
-		Hosts: func() []string { return nil }, Wants: func(h string) bool { return strings.HasSuffix(h, ".test") },
+		Hosts: func() []acme.Host { return nil }, Wants: func(h string) bool { return strings.HasSuffix(h, ".test") },
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -41,11 +41,14 @@ type mirror struct {
 type entry struct {
 	version uint64
 	host    string
-	cert    *tls.Certificate
-	failure *Failure
-	tickets *tickets
-	problem string
-	sealed  bool // the problem is that we lack the key
+	// namespace is that of the route which the certificate was ordered for; empty
+	// in records of earlier builds.
+	namespace string
+	cert      *tls.Certificate
+	failure   *Failure
+	tickets   *tickets
+	problem   string
+	sealed    bool // the problem is that we lack the key
 }
 
 func newMirror(o *Options, ca string, changed func()) *mirror {
@@ -274,6 +277,7 @@ func (m *mirror) take(r *certstore.Record) bool {
 	switch {
 	case strings.HasPrefix(r.Path, certsPath):
 		e.host, e.cert, err = readCertificate(r, m.sealer)
+		e.namespace = r.Items["namespace"]
 	case strings.HasPrefix(r.Path, failsPath):
 		e.failure, err = readFailure(r)
 	case r.Path == ticketPath:
@@ -283,7 +287,7 @@ func (m *mirror) take(r *certstore.Record) bool {
 	defer m.mu.Unlock()
 	if err != nil {
 		if old := m.entries[r.Path]; old != nil {
-			e.host, e.cert, e.tickets = old.host, old.cert, old.tickets
+			e.host, e.namespace, e.cert, e.tickets = old.host, old.namespace, old.cert, old.tickets
 		}
 		e.problem, e.sealed = err.Error(), errors.Is(err, certstore.ErrSealed)
 		m.logger.Error("a record of the certificate store is not used", "error", err)
@@ -359,4 +363,25 @@ func (m *mirror) failures() (all []*Failure) {
 		}
 	}
 	return all
+}
+
+// holders counts the hosts that have a certificate in the store by namespace, and
+// all of them. Of tells the namespace where a record does not.
+func (m *mirror) holders(of map[string]string) (counts map[string]int, total int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	counts = make(map[string]int)
+	seen := make(map[string]bool)
+	for _, e := range m.entries {
+		if e.cert == nil || seen[e.host] {
+			continue
+		}
+		seen[e.host] = true
+		namespace := e.namespace
+		if namespace == "" {
+			namespace = of[e.host]
+		}
+		counts[namespace]++
+	}
+	return counts, len(seen)
 }

@@ -258,7 +258,7 @@ func TestOwnCAComesFirst(t *testing.T) {
 	}
 	certs := mirror(t, acme.Options{
 		Store: store, Email: "a@example.org", Directory: "https://own.test/dir", HTTPAddress: "127.0.0.1:1", CARoots: x509.NewCertPool(),
-		Hosts: func() []string { return nil }, Wants: func(string) bool { return false },
+		Hosts: func() []acme.Host { return nil }, Wants: func(string) bool { return false },
 	})
 	put("staging", now.AddDate(1, 0, 0))
 	until(t, "the other CA's", func() bool { return certs.Current().Lookup("a.test") != nil })

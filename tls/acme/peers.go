@@ -76,8 +76,9 @@ type peers struct {
 
 // awaitPeers waits until every serai answers validations, since the CA may ask
 // any of them: one that runs old flags would pass the question on to the
-// application. It returns false when ctx has ended. Host is one that is to be
-// ordered.
+// application. It returns false when ctx has ended, or when nobody wants the host
+// any more, which is one that is to be ordered: no serai would answer for it, and
+// the next order asks for another.
 func (l *leader) awaitPeers(ctx context.Context, host string) bool {
 	if l.options.Peers == nil {
 		return true
@@ -94,7 +95,7 @@ func (l *leader) awaitPeers(ctx context.Context, host string) bool {
 		w.whole = min(w.whole, max(time.Until(e.cert.Leaf.NotAfter)/5, 0))
 	}
 	defer w.end(ctx)
-	for wait := 100 * time.Millisecond; ctx.Err() == nil; wait = min(2*wait, peerPause) {
+	for wait := 100 * time.Millisecond; ctx.Err() == nil && l.Wants(host); wait = min(2*wait, peerPause) {
 		if w.look(ctx) {
 			l.peers.listed = time.Now()
 			return ctx.Err() == nil

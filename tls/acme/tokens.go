@@ -33,7 +33,7 @@ type tokens struct {
 
 // round is one list of the tokens that there are.
 type round struct {
-	done     chan struct{} // closed once the rest is set
+	done     chan struct{}     // closed once the rest is set
 	versions map[string]uint64 // by path; empty where the list could not be read
 }
 

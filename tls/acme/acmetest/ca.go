@@ -40,6 +40,9 @@ type Options struct {
 	// HTTP and TLS are the addresses where validations arrive; free ones when
 	// empty.
 	HTTP, TLS string
+	// Elsewhere reports whether a name leads to 127.0.0.9, where nothing listens
+	// unless the test does, and not to 127.0.0.1; nil for none.
+	Elsewhere func(name string) bool
 	// KeyID and MACKey (base64url) are an external account that an account must
 	// be bound to; empty for none.
 	KeyID, MACKey string
@@ -53,7 +56,7 @@ var setUp = sync.OnceFunc(func() {
 	os.Setenv("PEBBLE_AUTHZREUSE", "0")
 })
 
-// CA is a running CA. It validates every name at 127.0.0.1.
+// CA is a running CA. It validates names at 127.0.0.1.
 type CA struct {
 	// Directory is its URL, and RootFile holds the certificate of that address.
 	Directory, RootFile string
@@ -93,7 +96,7 @@ func New(t testing.TB, o Options) *CA {
 	authority := ca.New(silent, c.db, "", "ecdsa", 0, 1, map[string]ca.Profile{
 		"default": {Description: "default", ValidityPeriod: uint64(o.Life.Seconds())},
 	})
-	validation := va.New(silent, portOf(c.HTTP), portOf(c.TLS), false, resolver(t), c.db)
+	validation := va.New(silent, portOf(c.HTTP), portOf(c.TLS), false, resolver(t, o.Elsewhere), c.db)
 	if o.KeyID != "" {
 		if err := c.db.AddExternalAccountKeyByID(o.KeyID, o.MACKey); err != nil {
 			t.Fatal(err)
@@ -333,8 +336,8 @@ func orderIn(body []byte) (names []string, replaces string) {
 	return names, order.Replaces
 }
 
-// resolver answers 127.0.0.1 for every name.
-func resolver(t testing.TB) string {
+// resolver answers 127.0.0.1 for every name that is not elsewhere.
+func resolver(t testing.TB, elsewhere func(string) bool) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -343,9 +346,12 @@ func resolver(t testing.TB) string {
 		m := new(dns.Msg)
 		m.SetReply(q)
 		if len(q.Question) == 1 && q.Question[0].Qtype == dns.TypeA {
+			at := net.IPv4(127, 0, 0, 1)
+			if elsewhere != nil && elsewhere(strings.TrimSuffix(q.Question[0].Name, ".")) {
+				at = net.IPv4(127, 0, 0, 9)
+			}
 			m.Answer = append(m.Answer, &dns.A{
-				Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 1},
-				A:   net.IPv4(127, 0, 0, 1),
+				Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 1}, A: at,
 			})
 		}
 		w.WriteMsg(m)
