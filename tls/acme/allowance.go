@@ -42,7 +42,7 @@ func (l limit) at(s spent, n, kept int, now time.Time) time.Time {
 	}
 	// Who wants more than there ever is gets it when all is there.
 	n, kept = min(n, l.most), min(kept, max(l.most-n, 0))
-	room := l.window - time.Duration(n+kept)*l.each()
+	room := time.Duration(l.most-n-kept) * l.each()
 	if owed := time.Time(s).Sub(now); owed > room {
 		return now.Add(owed - room)
 	}

@@ -202,11 +202,28 @@ func (c *CA) Fail(h http.HandlerFunc) {
 // Limited answers as a CA does that wants no more orders.
 func Limited(w http.ResponseWriter, r *http.Request) {
 	if strings.Contains(r.URL.Path, "order") {
-		w.Header().Set("Content-Type", "application/problem+json")
-		w.Header().Set("Retry-After", "3600")
-		w.WriteHeader(http.StatusTooManyRequests)
-		io.WriteString(w, `{"type":"urn:ietf:params:acme:error:rateLimited","detail":"too many new orders","status":429}`)
+		limited(w, "3600")
 	}
+}
+
+// LimitedFor answers as a CA does that wants no more orders of a domain for so
+// many seconds.
+func LimitedFor(domain, seconds string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		names, _ := orderIn(body)
+		if len(names) > 0 && strings.HasSuffix(names[0], "."+domain) {
+			limited(w, seconds)
+		}
+	}
+}
+
+func limited(w http.ResponseWriter, seconds string) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Retry-After", seconds)
+	w.WriteHeader(http.StatusTooManyRequests)
+	io.WriteString(w, `{"type":"urn:ietf:params:acme:error:rateLimited","detail":"too many new orders","status":429}`)
 }
 
 // Broken answers 500 to everything.
