@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"serai/admin"
+	"serai/internal/atomicfile"
 	"serai/nomad"
 	"serai/router"
 	"serai/tls"
@@ -137,7 +138,11 @@ func (s *system) newObtainer() (obtainer, error) {
 		case s.StateDir == "":
 			return nil, errors.New("--acme-engine=autocert keeps certificates in --state-dir: set it")
 		}
-		return newObtained(acme.NewAutocert(o, filepath.Join(s.StateDir, "autocert")))
+		dir, err := stateDirectory(s.StateDir, "autocert")
+		if err != nil {
+			return nil, err
+		}
+		return newObtained(acme.NewAutocert(o, dir))
 	}
 	if o.Sealer, err = newSealer(s.CertKeyFile); err != nil {
 		return nil, err
@@ -151,7 +156,7 @@ func (s *system) newObtainer() (obtainer, error) {
 			o.Peers, o.PeerWait = s.peers, max(s.ACMEPeersWait.value(), time.Millisecond)
 		}
 		if s.StateDir != "" {
-			if o.Local, err = certstore.NewDirectory(filepath.Join(s.StateDir, "certificates")); err != nil {
+			if o.Local, err = newDirectory(s.StateDir); err != nil {
 				return nil, err
 			}
 		}
@@ -202,7 +207,28 @@ func openStore(kind, stateDir string, client *nomad.Client, getenv func(string) 
 	case stateDir == "":
 		return nil, errors.New("--cert-store=file keeps certificates in --state-dir: set it, or --cert-store=nomad")
 	}
-	return certstore.NewDirectory(filepath.Join(stateDir, "certificates"))
+	return newDirectory(stateDir)
+}
+
+// newDirectory opens the files of certificates in the state directory.
+func newDirectory(stateDir string) (*certstore.Directory, error) {
+	dir, err := stateDirectory(stateDir, "certificates")
+	if err != nil {
+		return nil, err
+	}
+	return certstore.NewDirectory(dir)
+}
+
+// stateDirectory makes a directory in the state directory. Others may write to
+// neither: they could replace the one in the other.
+func stateDirectory(stateDir, name string) (string, error) {
+	dir := filepath.Join(stateDir, name)
+	for _, d := range []string{stateDir, dir} {
+		if err := atomicfile.Directory(d); err != nil {
+			return "", fmt.Errorf("state directory: %w", err)
+		}
+	}
+	return dir, nil
 }
 
 func newSealer(file string) (*certstore.Sealer, error) {

@@ -43,9 +43,10 @@ const maxRecord = 1 << 20
 // look is the time between two looks for changes of other processes.
 const look = time.Second
 
-// NewDirectory keeps records in dir, which it makes when it is missing.
+// NewDirectory keeps records in dir, which it makes when it is missing. One that
+// others can write to is refused.
 func NewDirectory(dir string) (*Directory, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := atomicfile.Directory(dir); err != nil {
 		return nil, fmt.Errorf("certificate store: %w", err)
 	}
 	return &Directory{dir: dir, stamps: make(map[string]stamp)}, nil
