@@ -85,16 +85,18 @@ func (a *Autocert) Changed() {
 // ends, whose error it returns.
 func (a *Autocert) Run(ctx context.Context) error {
 	a.options.Read()
+	turns := &turns{of: make(map[string]uint64)}
 	for ctx.Err() == nil {
-		for _, host := range a.options.wanted() {
-			if ctx.Err() == nil && !a.waits(host.Name) {
-				// It cannot be told to stop: who stops does not wait for it.
-				fetched := make(chan struct{})
-				go func() { defer close(fetched); a.fetch(host.Name) }()
-				select {
-				case <-fetched:
-				case <-ctx.Done():
-				}
+		asked := make(map[string]bool)
+		for t := a.next(turns, asked); t != nil && ctx.Err() == nil; t = a.next(turns, asked) {
+			asked[t.Name] = true
+			turns.took(t.Host)
+			// It cannot be told to stop: who stops does not wait for it.
+			fetched := make(chan struct{})
+			go func() { defer close(fetched); a.fetch(t.Name) }()
+			select {
+			case <-fetched:
+			case <-ctx.Done():
 			}
 		}
 		select {
@@ -107,11 +109,29 @@ func (a *Autocert) Run(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func (a *Autocert) waits(host string) bool {
+// next returns the host whose turn it is, nil when all were asked for: those that
+// have a certificate, then new ones, then those that failed; namespaces take
+// turns, and a host that comes meanwhile need not wait for all others.
+func (a *Autocert) next(turns *turns, asked map[string]bool) *task {
+	hosts := a.options.wanted()
+	turns.keep(hosts)
+	var due []*task
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	f := a.failed[host]
-	return f != nil && time.Now().Before(f.Next)
+	for _, h := range hosts {
+		t := &task{Host: h, class: classFirst}
+		f := a.failed[h.Name]
+		switch {
+		case asked[h.Name], f != nil && time.Now().Before(f.Next):
+			continue
+		case f != nil:
+			t.class = classRetry
+		case a.certs[h.Name] != nil:
+			t.class = classRenewal
+		}
+		due = append(due, t)
+	}
+	a.mu.Unlock()
+	return newQueue(turns, due).next(func(class, string) bool { return true })
 }
 
 // fetch gets the certificate of a host from autocert, which obtains it when it

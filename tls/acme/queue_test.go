@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"serai/tls"
 )
 
 // TestQueue tells the order of what is due.
@@ -62,5 +64,27 @@ func TestRoom(t *testing.T) {
 		if fill(classRenewal, "fourth"); len(busy) > workers {
 			t.Errorf("%d workers: %d orders", workers, len(busy))
 		}
+	}
+}
+
+// TestAutocertTakesTurns: its one order at a time goes to those that have a
+// certificate, then to new hosts of all namespaces, and to failed ones last.
+func TestAutocertTakesTurns(t *testing.T) {
+	hosts := []Host{{"a1.test", "evil", "x"}, {"a2.test", "evil", "x"}, {"a3.test", "evil", "x"}, {"f.test", "evil", "y"}, {"h.test", "evil", "y"}, {"w.test", "good", "w"}}
+	a := &Autocert{
+		options: Options{Hosts: func() []Host { return hosts }, Wants: func(string) bool { return true }, Certificates: tls.NewStore()},
+		certs:   map[string]*tls.Certificate{"h.test": {}}, failed: map[string]*Failure{"f.test": {}, "a3.test": {Next: time.Now().Add(time.Hour)}},
+	}
+	turns, asked := &turns{of: make(map[string]uint64)}, make(map[string]bool)
+	var got []string
+	for next := a.next(turns, asked); next != nil; next = a.next(turns, asked) {
+		asked[next.Name] = true
+		turns.took(next.Host)
+		if got = append(got, next.Name); len(got) == 2 {
+			hosts = append(hosts, Host{"z.test", "third", "z"}) // comes meanwhile
+		}
+	}
+	if s, want := strings.Join(got, " "), "h.test w.test z.test a1.test a2.test f.test"; s != want {
+		t.Errorf("the order is\n%s, want\n%s", s, want)
 	}
 }
