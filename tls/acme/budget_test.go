@@ -121,6 +121,7 @@ func hostsOf(namespace, pattern string, count int) (all []acme.Host) {
 // and says for how long: those of another go on, and the refused one is asked
 // about once.
 func TestRefusalStopsNobodyElse(t *testing.T) {
+	t.Parallel()
 	ca := acmetest.New(t, acmetest.Options{Offer: "http-01"})
 	ca.Fail(acmetest.LimitedFor("limited.test", "7200"))
 	o := orderAt(t, ca, newMemory(), acme.Limits{}, hostsOf("evil", "a%02d.limited.test", 40)...)
@@ -148,6 +149,7 @@ func TestRefusalStopsNobodyElse(t *testing.T) {
 // the leader has changed, another one takes what is left, and who waits for
 // what is told.
 func TestLimitsAreKept(t *testing.T) {
+	t.Parallel()
 	limits := acme.Limits{Orders: 20, Domain: 6, NamespaceShare: 0.5}
 	evil := append(hostsOf("evil", "a%02d.evil.test", 30), hostsOf("evil", "a%02d.shared.test", 10)...)
 	store := newMemory()
@@ -186,6 +188,7 @@ func TestLimitsAreKept(t *testing.T) {
 // TestDomainIsShared: a namespace gets its share of a registered domain, and
 // another one the rest.
 func TestDomainIsShared(t *testing.T) {
+	t.Parallel()
 	o := order(t, newMemory(), acme.Limits{Domain: 6, NamespaceShare: 0.5},
 		append(hostsOf("a", "a%02d.shared.test", 20), hostsOf("b", "b%02d.shared.test", 20)...)...)
 	held := func(cause string) int {
@@ -217,6 +220,7 @@ func TestDomainIsShared(t *testing.T) {
 // TestCertificatesAreBounded: beyond the limit new hosts get none, are told why,
 // and those that failed took no place.
 func TestCertificatesAreBounded(t *testing.T) {
+	t.Parallel()
 	hosts := append(hostsOf("evil", "a%02d.evil.test", 6), hostsOf("good", "w%d.test", 6)...)
 	o := order(t, newMemory(), acme.Limits{Certificates: 6, NamespaceShare: 0.5}, hosts...)
 	until(t, "the share of a namespace", func() bool {
@@ -236,6 +240,7 @@ func TestCertificatesAreBounded(t *testing.T) {
 // TestFailuresAreBounded: a host whose name leads elsewhere fails as often as the
 // CA lets it in an hour, whatever the back-off says.
 func TestFailuresAreBounded(t *testing.T) {
+	t.Parallel()
 	o := order(t, newMemory(), acme.Limits{Failures: 1}, acme.Host{Name: "a.evil.test", Namespace: "evil"})
 	until(t, "the failure", func() bool { return o.told("a.evil.test").Attempts == 1 })
 	if next := time.Until(*o.told("a.evil.test").Next); next < 59*time.Minute {
