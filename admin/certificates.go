@@ -54,6 +54,10 @@ var (
 	certFailing  = desc("serai_certificates_failing", "Hosts whose last order failed.")
 	certStale    = desc("serai_certificate_store_unreadable", "1 while the store of certificates cannot be read.")
 	certWaiting  = desc("serai_certificate_peers_awaited", "Serai that do not answer a CA's validations yet, for which orders wait; 0 where none does.")
+	certLeft     = desc("serai_certificate_orders_left", "Orders that the CA takes now, by its published limit; only where they are made, and there is a limit.")
+	certRoom     = desc("serai_certificate_store_left", "Certificates that may be added to the store; only where they are ordered, and there is a limit.")
+	certHeld     = desc("serai_certificates_held", "Hosts whose orders wait for a limit, by cause; only where orders are made.", "cause")
+	certAsked    = desc("serai_certificate_validations_total", "Questions such as a CA asks, for hosts that want a certificate, by result: answered, or unknown when there was no such token.", "result")
 	handshakes   = desc("serai_tls_handshakes_total", "TLS handshakes, by version and result.", "version", "result")
 	unknownNames = desc("serai_tls_unknown_names_total", "TLS handshakes for names without a certificate.")
 )
@@ -82,6 +86,12 @@ func collectCertificates(o *Options, out chan<- prometheus.Metric) {
 	for result, n := range o.Obtain.Orders() {
 		counter(out, certOrders, n, result)
 	}
+	if v, ok := o.Obtain.(validator); ok {
+		answered, unknown := v.Validations()
+		counter(out, certAsked, answered, "answered")
+		counter(out, certAsked, unknown, "unknown")
+	}
+	collectBudget(out, obtained.Budget)
 	missing, failing := 0, 0
 	for _, h := range obtained.Hosts {
 		if h.Expires == nil {
@@ -100,6 +110,27 @@ func collectCertificates(o *Options, out chan<- prometheus.Metric) {
 	}
 	gauge(out, certWaiting, float64(waiting))
 	gauge(out, certStale, oneIf(obtained.Problem != ""))
+}
+
+// validator counts validations. *acme.Issuer does.
+type validator interface {
+	Validations() (answered, unknown uint64)
+}
+
+// collectBudget tells what is left of the CA's limits.
+func collectBudget(out chan<- prometheus.Metric, b *acme.Budget) {
+	if b == nil {
+		return
+	}
+	if b.Orders.Limit > 0 {
+		gauge(out, certLeft, float64(b.Orders.Left))
+	}
+	if b.Certificates.Limit > 0 {
+		gauge(out, certRoom, float64(b.Certificates.Left))
+	}
+	for cause, n := range b.Held {
+		gauge(out, certHeld, float64(n), cause)
+	}
 }
 
 // collectExpiry tells when certificates expire: the first one everywhere, each

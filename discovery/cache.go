@@ -40,9 +40,10 @@ const cacheVersion = 1
 // maxCache bounds what is read from disk, in bytes.
 const maxCache = 1 << 30
 
-// NewCache keeps the cache in dir, which it makes when it is missing.
+// NewCache keeps the cache in dir, which it makes when it is missing. One that
+// others can write to is refused.
 func NewCache(dir string, logger *slog.Logger) (*Cache, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := atomicfile.Directory(dir); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
 	if logger == nil {

@@ -1,9 +1,6 @@
 package tls
 
 import (
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
 	"crypto/tls"
 	"net"
 	"slices"
@@ -26,13 +23,6 @@ type ConfigOptions struct {
 	// validation of a name, nil for names that are not being validated. Nil
 	// answers none.
 	Challenge func(name string) *tls.Certificate
-}
-
-// serverConfig is a listener's configuration, and those for names that want a
-// certificate of the client.
-type serverConfig struct {
-	base    *tls.Config
-	byGroup map[*ClientGroup]*tls.Config
 }
 
 // Config returns the TLS settings of a listener: TLS 1.2 and 1.3 with the
@@ -72,7 +62,7 @@ func (s *Store) Config(o ConfigOptions) *tls.Config {
 		if o.Challenge != nil && slices.Contains(hello.SupportedProtos, ACMEProtocol) {
 			return challengeConfig(o.Challenge(hello.ServerName)), nil
 		}
-		return server.byGroup[o.Clients.group(normal(hello.ServerName))], nil
+		return server.of(o.Clients.group(normal(hello.ServerName))), nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -103,46 +93,6 @@ func challengeConfig(c *tls.Certificate) *tls.Config {
 		config.Certificates = []tls.Certificate{*c}
 	}
 	return config
-}
-
-// TicketKey encrypts session tickets.
-type TicketKey [32]byte
-
-// SetTickets sets the keys of session tickets: the first encrypts, all decrypt.
-// Until it is called the library makes its own, which no other process knows.
-func (s *Store) SetTickets(keys []TicketKey) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.tickets = slices.Clone(keys)
-	for _, c := range s.configs {
-		c.setTickets(keys)
-	}
-}
-
-// setTickets gives each group of names keys of its own: a session that began
-// with one client's certificate must not go on where another one is wanted. A
-// configuration without keys of its own would use those of the base.
-func (c *serverConfig) setTickets(keys []TicketKey) {
-	if len(keys) == 0 {
-		for _, config := range c.byGroup {
-			var own [32]byte
-			rand.Read(own[:])
-			config.SetSessionTicketKeys([][32]byte{own})
-		}
-		return
-	}
-	derive := func(purpose string) (derived [][32]byte) {
-		for _, k := range keys {
-			mac := hmac.New(sha256.New, k[:])
-			mac.Write([]byte(purpose))
-			derived = append(derived, [32]byte(mac.Sum(nil)))
-		}
-		return derived
-	}
-	c.base.SetSessionTicketKeys(derive("any client"))
-	for group, config := range c.byGroup {
-		config.SetSessionTicketKeys(derive("clients of " + group.Name))
-	}
 }
 
 // Shares reports whether a request for a host may come over a connection that

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"serai/admin"
+	"serai/internal/atomicfile"
 	"serai/nomad"
 	"serai/router"
 	"serai/tls"
@@ -30,6 +31,19 @@ type obtainer interface {
 	Changed()
 	AnswerHTTP(host, path string) (answer string, ok bool)
 	AnswerTLS(name string) *cryptotls.Certificate
+}
+
+// limitFlags are those of what a CA takes of one account.
+type limitFlags struct {
+	MaxOrders       int     `name:"acme-max-orders" default:"300" help:"Orders that the CA takes of an account in 3 hours, of which a fifth is kept for renewals; 0 for no limit. Like the next two as Let's Encrypt publishes it." group:"HTTPS"`
+	MaxDomain       int     `name:"acme-max-domain" default:"50" help:"New certificates that the CA gives for a registered domain in 7 days; 0 for no limit." group:"HTTPS"`
+	MaxFailures     int     `name:"acme-max-failures" default:"5" help:"Failed validations of a host that the CA takes in an hour; 0 for no limit." group:"HTTPS"`
+	MaxCertificates int     `name:"acme-max-certificates" default:"10000" help:"Certificates that the store holds at most: new hosts get none beyond; 0 for no limit." group:"HTTPS"`
+	NamespaceShare  float64 `name:"acme-namespace-share" default:"0.5" help:"Share of --acme-max-orders, --acme-max-domain and --acme-max-certificates that hosts of one namespace without a certificate may take, unless no other namespace wants certificates." group:"HTTPS"`
+}
+
+func (f limitFlags) limits() acme.Limits {
+	return acme.Limits{Orders: f.MaxOrders, Domain: f.MaxDomain, Failures: f.MaxFailures, Certificates: f.MaxCertificates, NamespaceShare: f.NamespaceShare}
 }
 
 // certPrefix is what the paths of Nomad Variables begin with, as in serai's
@@ -101,9 +115,10 @@ func (s *system) newObtainer() (obtainer, error) {
 		Read:         s.awaited(),
 		Certificates: s.certs, Email: s.ACMEEmail, Directory: s.ACMEDirectory, KeyID: s.ACMEEABKeyID,
 		HTTPAddress: s.HTTP, TLSAddress: s.HTTPS, Allowed: s.ACMEHosts, Logger: s.logger,
-		Name:  leaderName(s.env.getenv),
-		Hosts: func() []string { return wantedHosts(s.router.Current()) },
-		Wants: func(host string) bool { return s.router.Current().WantsCertificate(host) },
+		Name:   leaderName(s.env.getenv),
+		Hosts:  func() []acme.Host { return wantedHosts(s.router.Current()) },
+		Limits: s.ACMELimits.limits(),
+		Wants:  func(host string) bool { return s.router.Current().WantsCertificate(host) },
 	}
 	var err error
 	if s.ACMECARoot != "" {
@@ -123,7 +138,11 @@ func (s *system) newObtainer() (obtainer, error) {
 		case s.StateDir == "":
 			return nil, errors.New("--acme-engine=autocert keeps certificates in --state-dir: set it")
 		}
-		return newObtained(acme.NewAutocert(o, filepath.Join(s.StateDir, "autocert")))
+		dir, err := stateDirectory(s.StateDir, "autocert")
+		if err != nil {
+			return nil, err
+		}
+		return newObtained(acme.NewAutocert(o, dir))
 	}
 	if o.Sealer, err = newSealer(s.CertKeyFile); err != nil {
 		return nil, err
@@ -137,7 +156,7 @@ func (s *system) newObtainer() (obtainer, error) {
 			o.Peers, o.PeerWait = s.peers, max(s.ACMEPeersWait.value(), time.Millisecond)
 		}
 		if s.StateDir != "" {
-			if o.Local, err = certstore.NewDirectory(filepath.Join(s.StateDir, "certificates")); err != nil {
+			if o.Local, err = newDirectory(s.StateDir); err != nil {
 				return nil, err
 			}
 		}
@@ -188,7 +207,28 @@ func openStore(kind, stateDir string, client *nomad.Client, getenv func(string) 
 	case stateDir == "":
 		return nil, errors.New("--cert-store=file keeps certificates in --state-dir: set it, or --cert-store=nomad")
 	}
-	return certstore.NewDirectory(filepath.Join(stateDir, "certificates"))
+	return newDirectory(stateDir)
+}
+
+// newDirectory opens the files of certificates in the state directory.
+func newDirectory(stateDir string) (*certstore.Directory, error) {
+	dir, err := stateDirectory(stateDir, "certificates")
+	if err != nil {
+		return nil, err
+	}
+	return certstore.NewDirectory(dir)
+}
+
+// stateDirectory makes a directory in the state directory. Others may write to
+// neither: they could replace the one in the other.
+func stateDirectory(stateDir, name string) (string, error) {
+	dir := filepath.Join(stateDir, name)
+	for _, d := range []string{stateDir, dir} {
+		if err := atomicfile.Directory(d); err != nil {
+			return "", fmt.Errorf("state directory: %w", err)
+		}
+	}
+	return dir, nil
 }
 
 func newSealer(file string) (*certstore.Sealer, error) {
@@ -220,11 +260,20 @@ func leaderName(getenv func(string) string) string {
 	return fmt.Sprintf("process %d on %s", os.Getpid(), host)
 }
 
-// wantedHosts returns the exact hosts whose routes want a certificate.
-func wantedHosts(t *router.Table) (hosts []string) {
-	for _, h := range t.Hosts() {
-		if h.Certificate && !strings.Contains(h.Host, "*") {
-			hosts = append(hosts, h.Host)
+// wantedHosts returns the exact hosts whose routes want a certificate, sorted,
+// each for the oldest claim that does.
+func wantedHosts(t *router.Table) (hosts []acme.Host) {
+	var oldest uint64
+	for _, r := range t.Routes() { // sorted by host
+		if r.Options.TLS == router.TLSOff || strings.Contains(r.Host, "*") {
+			continue
+		}
+		h := acme.Host{Name: r.Host, Namespace: r.Namespace, Service: r.Service}
+		switch last := len(hosts) - 1; {
+		case last < 0 || hosts[last].Name != r.Host:
+			hosts, oldest = append(hosts, h), r.CreateIndex
+		case r.CreateIndex < oldest:
+			hosts[last], oldest = h, r.CreateIndex
 		}
 	}
 	return hosts

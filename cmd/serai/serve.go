@@ -47,20 +47,22 @@ type serveCommand struct {
 	DrainDelay        duration `default:"10s" help:"On a stop: how long requests are still accepted while the ready path already fails." group:"Clients"`
 	DrainTimeout      duration `default:"20s" help:"On a stop: how long what is in flight may take after that." group:"Clients"`
 
-	CertDir       string   `help:"Directory of NAME.crt and NAME.key pairs; the pair called default answers all other names." placeholder:"DIR" group:"HTTPS"`
-	HTTPSOnly     bool     `name:"https-only" help:"Redirect plain HTTP of every route to https (308, or its redirect-status), except those with tls=off or a redirect of their own." group:"HTTPS"`
-	TLSMinVersion string   `name:"tls-min-version" default:"1.2" enum:"1.2,1.3" help:"Oldest version of TLS that is spoken." placeholder:"1.2|1.3" group:"HTTPS"`
-	ACMEEmail     string   `name:"acme-email" help:"Contact of the account at the CA. Turns automatic certificates on for the hosts of all routes without tls=off." placeholder:"ADDRESS" group:"HTTPS"`
-	ACMEDirectory string   `name:"acme-directory" help:"The CA's ACME directory; Let's Encrypt's when empty." placeholder:"URL" group:"HTTPS"`
-	ACMECARoot    string   `name:"acme-ca-root" help:"PEM file of the roots that verify the CA's own address; the system's when empty." placeholder:"FILE" group:"HTTPS"`
-	ACMEEngine    string   `name:"acme-engine" default:"certmagic" enum:"certmagic,autocert" help:"certmagic, for one node or a cluster, or autocert, for one node." placeholder:"certmagic|autocert" group:"HTTPS"`
-	ACMEHosts     []string `name:"acme-hosts" help:"Hosts that certificates may be ordered for: names, *.NAME for all below it; all when empty." placeholder:"PATTERN,..." group:"HTTPS"`
-	ACMEPeers     string   `name:"acme-peers" default:"serai" help:"Nomad service that all serai are registered as, in serai's namespace: before an order each of them must answer a validation. Empty asks none." placeholder:"SERVICE" group:"HTTPS"`
-	ACMEPeersWait duration `name:"acme-peers-wait" default:"5m" help:"How long orders wait for a serai that does not answer, since the last one did, came or went; at most 24 times as long in all." group:"HTTPS"`
-	ACMEEABKeyID  string   `name:"acme-eab-key-id" help:"External account that the CA knows: its key ID." placeholder:"ID" group:"HTTPS"`
-	ACMEEABFile   string   `name:"acme-eab-key-file" help:"And the file of its MAC key, base64url." placeholder:"FILE" group:"HTTPS"`
-	CertStore     string   `enum:",nomad,file" default:"" help:"Where obtained certificates and the keys of session tickets are: nomad (Variables, shared by all nodes), which is the default in a Nomad task, or file (--state-dir)." placeholder:"nomad|file" group:"HTTPS"`
-	CertKeyFile   string   `help:"Secret that seals private keys in the store, the same on all nodes." placeholder:"FILE" group:"HTTPS"`
+	CertDir       string     `help:"Directory of NAME.crt and NAME.key pairs; the pair called default answers all other names." placeholder:"DIR" group:"HTTPS"`
+	HTTPSOnly     bool       `name:"https-only" help:"Redirect plain HTTP of every route to https (308, or its redirect-status), except those with tls=off or a redirect of their own." group:"HTTPS"`
+	TLSMinVersion string     `name:"tls-min-version" default:"1.2" enum:"1.2,1.3" help:"Oldest version of TLS that is spoken." placeholder:"1.2|1.3" group:"HTTPS"`
+	ACMEEmail     string     `name:"acme-email" help:"Contact of the account at the CA. Turns automatic certificates on for the hosts of all routes without tls=off." placeholder:"ADDRESS" group:"HTTPS"`
+	ACMEDirectory string     `name:"acme-directory" help:"The CA's ACME directory; Let's Encrypt's when empty." placeholder:"URL" group:"HTTPS"`
+	ACMECARoot    string     `name:"acme-ca-root" help:"PEM file of the roots that verify the CA's own address; the system's when empty." placeholder:"FILE" group:"HTTPS"`
+	ACMEEngine    string     `name:"acme-engine" default:"certmagic" enum:"certmagic,autocert" help:"certmagic, for one node or a cluster, or autocert, for one node." placeholder:"certmagic|autocert" group:"HTTPS"`
+	ACMEHosts     []string   `name:"acme-hosts" help:"Hosts that certificates may be ordered for: names, *.NAME for all below it; all when empty." placeholder:"PATTERN,..." group:"HTTPS"`
+	ACMEPeers     string     `name:"acme-peers" default:"serai" help:"Nomad service that all serai are registered as, in serai's namespace: before an order each of them must answer a validation. Empty asks none." placeholder:"SERVICE" group:"HTTPS"`
+	ACMEPeersWait duration   `name:"acme-peers-wait" default:"5m" help:"How long orders wait for a serai that does not answer, since the last one did, came or went; at most 24 times as long in all." group:"HTTPS"`
+	ACMELimits    limitFlags `embed:""`
+
+	ACMEEABKeyID string `name:"acme-eab-key-id" help:"External account that the CA knows: its key ID." placeholder:"ID" group:"HTTPS"`
+	ACMEEABFile  string `name:"acme-eab-key-file" help:"And the file of its MAC key, base64url." placeholder:"FILE" group:"HTTPS"`
+	CertStore    string `enum:",nomad,file" default:"" help:"Where obtained certificates and the keys of session tickets are: nomad (Variables, shared by all nodes), which is the default in a Nomad task, or file (--state-dir)." placeholder:"nomad|file" group:"HTTPS"`
+	CertKeyFile  string `help:"Secret that seals private keys in the store, the same on all nodes." placeholder:"FILE" group:"HTTPS"`
 
 	MaxHead                 int      `default:"65536" help:"Bytes of a request's or answer's head; 431 or 502 beyond." group:"Limits"`
 	MaxFields               int      `default:"128" help:"Header fields of one head." group:"Limits"`

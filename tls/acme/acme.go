@@ -58,13 +58,16 @@ type Options struct {
 
 	// Hosts returns the hosts whose routes want a certificate, exact names,
 	// sorted. Required with Email.
-	Hosts func() []string
+	Hosts func() []Host
 	// Wants reports whether a host is one of these. Required with Email.
 	Wants func(host string) bool
 	// Allowed are the patterns of hosts that certificates may be ordered for:
 	// names, "*.example.org" for all below it, "*" for all, which is the
 	// default.
 	Allowed []string
+
+	// Limits are what the CA takes, and what one namespace may take of that.
+	Limits Limits
 
 	// Peers lists the serai that the CA's validations may arrive at: no order
 	// begins before they answer one. Nil asks nobody.
@@ -119,7 +122,14 @@ func (o *Options) Validate() error {
 			errs = append(errs, fmt.Errorf("pattern %q is neither a name, nor *.NAME, nor *", p))
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, o.Limits.validate())...)
+}
+
+// Host is a name that a route wants a certificate for.
+type Host struct {
+	Name string
+	// Namespace and Service are those of the route.
+	Namespace, Service string
 }
 
 func (o *Options) setDefaults() {
@@ -146,9 +156,9 @@ func (o *Options) wants(host string) bool {
 
 // wanted returns the hosts that certificates are obtained for, sorted: those
 // that are wanted, and that the operator has not given one for.
-func (o *Options) wanted() (hosts []string) {
+func (o *Options) wanted() (hosts []Host) {
 	for _, host := range o.Hosts() {
-		if o.wants(host) && !o.Certificates.Given(host) {
+		if o.wants(host.Name) && !o.Certificates.Given(host.Name) {
 			hosts = append(hosts, host)
 		}
 	}
@@ -161,11 +171,14 @@ type Issuer struct {
 	mirror  *mirror
 	engine  *engine // nil when nothing is ordered
 	leading atomic.Bool
+	plan    atomic.Pointer[plan]    // nil where nothing is ordered
 	waiting atomic.Pointer[Waiting] // nil while no order waits for other serai
 	wake    chan struct{}           // something changed that the leader looks at
 	known   chan struct{}           // closed with the first table of routes
 	know    func()                  // closes it
-	tokens  *tokens
+	tokens  *tokens                 // nil when nothing is ordered
+
+	validations validations
 
 	mu       sync.Mutex
 	renewals map[string]time.Time // by host, as the CA suggests
@@ -179,7 +192,7 @@ func New(o Options) (*Issuer, error) {
 	}
 	o.setDefaults()
 	i := &Issuer{
-		options: o, tokens: newTokens(), wake: make(chan struct{}, 1), known: make(chan struct{}),
+		options: o, wake: make(chan struct{}, 1), known: make(chan struct{}),
 		renewals: make(map[string]time.Time), orders: make(map[string]uint64),
 	}
 	i.know = sync.OnceFunc(func() { close(i.known) })
@@ -190,6 +203,7 @@ func New(o Options) (*Issuer, error) {
 			return nil, err
 		}
 		ca = i.engine.ca
+		i.tokens = newTokens(i.engine)
 	}
 	i.mirror = newMirror(&i.options, ca, i.look)
 	return i, nil

@@ -85,16 +85,18 @@ func (a *Autocert) Changed() {
 // ends, whose error it returns.
 func (a *Autocert) Run(ctx context.Context) error {
 	a.options.Read()
+	turns := &turns{of: make(map[string]uint64)}
 	for ctx.Err() == nil {
-		for _, host := range a.options.wanted() {
-			if ctx.Err() == nil && !a.waits(host) {
-				// It cannot be told to stop: who stops does not wait for it.
-				fetched := make(chan struct{})
-				go func() { defer close(fetched); a.fetch(host) }()
-				select {
-				case <-fetched:
-				case <-ctx.Done():
-				}
+		asked := make(map[string]bool)
+		for t := a.next(turns, asked); t != nil && ctx.Err() == nil; t = a.next(turns, asked) {
+			asked[t.Name] = true
+			turns.took(t.Host)
+			// It cannot be told to stop: who stops does not wait for it.
+			fetched := make(chan struct{})
+			go func() { defer close(fetched); a.fetch(t.Name) }()
+			select {
+			case <-fetched:
+			case <-ctx.Done():
 			}
 		}
 		select {
@@ -107,11 +109,29 @@ func (a *Autocert) Run(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func (a *Autocert) waits(host string) bool {
+// next returns the host whose turn it is, nil when all were asked for: those that
+// have a certificate, then new ones, then those that failed; namespaces take
+// turns, and a host that comes meanwhile need not wait for all others.
+func (a *Autocert) next(turns *turns, asked map[string]bool) *task {
+	hosts := a.options.wanted()
+	turns.keep(hosts)
+	var due []*task
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	f := a.failed[host]
-	return f != nil && time.Now().Before(f.Next)
+	for _, h := range hosts {
+		t := &task{Host: h, class: classFirst}
+		f := a.failed[h.Name]
+		switch {
+		case asked[h.Name], f != nil && time.Now().Before(f.Next):
+			continue
+		case f != nil:
+			t.class = classRetry
+		case a.certs[h.Name] != nil:
+			t.class = classRenewal
+		}
+		due = append(due, t)
+	}
+	a.mu.Unlock()
+	return newQueue(turns, due).next(func(class, string) bool { return true })
 }
 
 // fetch gets the certificate of a host from autocert, which obtains it when it
@@ -150,7 +170,7 @@ func (a *Autocert) fetch(host string) {
 
 // AnswerHTTP answers an HTTP-01 validation.
 func (a *Autocert) AnswerHTTP(host, path string) (answer string, ok bool) {
-	if a.http == nil {
+	if a.http == nil || !a.options.wants(nameOf(host)) {
 		return "", false
 	}
 	w := &recorder{header: make(http.Header), status: http.StatusOK}
@@ -169,8 +189,12 @@ func (r *recorder) Header() http.Header         { return r.header }
 func (r *recorder) WriteHeader(status int)      { r.status = status }
 func (r *recorder) Write(p []byte) (int, error) { return r.body.Write(p) }
 
-// AnswerTLS answers a TLS-ALPN-01 validation.
+// AnswerTLS answers a TLS-ALPN-01 validation. For names that nobody wants the
+// disk is not asked.
 func (a *Autocert) AnswerTLS(name string) *stdtls.Certificate {
+	if !a.options.wants(nameOf(name)) {
+		return nil
+	}
 	c, err := a.manager.GetCertificate(&stdtls.ClientHelloInfo{ServerName: name, SupportedProtos: []string{tls.ACMEProtocol}})
 	if err != nil {
 		return nil
@@ -190,8 +214,9 @@ func (a *Autocert) Status(context.Context) Status {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s := Status{Leader: a.options.Name, Leading: true, Directory: a.options.Directory, Since: a.since, Hosts: []HostStatus{}}
-	for _, host := range a.options.wanted() {
-		h := HostStatus{Host: host}
+	for _, wanted := range a.options.wanted() {
+		host := wanted.Name
+		h := HostStatus{Host: host, Namespace: wanted.Namespace}
 		if c := a.certs[host]; c != nil {
 			h.Expires = &c.Leaf.NotAfter
 		}

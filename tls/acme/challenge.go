@@ -3,46 +3,22 @@ package acme
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"net"
 	"regexp"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/certmagic"
 	"github.com/mholt/acmez/v3"
 	"github.com/mholt/acmez/v3/acme"
-	"golang.org/x/time/rate"
 )
 
-// A host's token is looked up once for all who ask within its life, and no more
-// than so many lookups are begun in a second: strangers can ask, too.
-const (
-	tokenLife     = 500 * time.Millisecond
-	tokenRate     = 50
-	tokenPatience = 5 * time.Second
-)
+// answerWithin bounds the wait of a CA, or of whoever asks like one.
+const answerWithin = 5 * time.Second
 
-// tokens are the validations that were looked up of late.
-type tokens struct {
-	limit *rate.Limiter
-
-	mu     sync.Mutex
-	byHost map[string]*lookup
-}
-
-func newTokens() *tokens {
-	return &tokens{limit: rate.NewLimiter(tokenRate, tokenRate), byHost: make(map[string]*lookup)}
-}
-
-// lookup is one question to the store. challenge is set when done is closed,
-// nil when there is none.
-type lookup struct {
-	done      chan struct{}
-	at        time.Time // when it was done, zero before
-	challenge *acme.Challenge
-}
+// validations counts questions such as a CA asks.
+type validations struct{ answered, unknown atomic.Uint64 }
 
 // tokenPath is what a CA asks for (RFC 8555 section 8.3).
 var tokenPath = regexp.MustCompile(`^/\.well-known/acme-challenge/[A-Za-z0-9_-]{16,128}$`)
@@ -52,19 +28,16 @@ var tokenPath = regexp.MustCompile(`^/\.well-known/acme-challenge/[A-Za-z0-9_-]{
 // being validated, by whichever serai.
 func (i *Issuer) AnswerHTTP(host, path string) (answer string, ok bool) {
 	host = nameOf(host)
-	if !tokenPath.MatchString(path) {
+	if !tokenPath.MatchString(path) || !i.Wants(host) {
 		return "", false
 	}
-	c := i.challenge(host)
-	if c == nil || c.Type != acme.ChallengeTypeHTTP01 || c.HTTP01ResourcePath() != path {
+	t := i.tokenOf(host)
+	if t == nil || t.challenge.Type != acme.ChallengeTypeHTTP01 || t.challenge.HTTP01ResourcePath() != path {
+		i.validations.unknown.Add(1)
 		return "", false
 	}
-	if strings.HasPrefix(c.Token, probePrefix) {
-		i.options.Logger.Debug("answered the serai that orders", "host", host)
-	} else {
-		i.options.Logger.Info("answered the CA's validation", "host", host, "challenge", c.Type)
-	}
-	return c.KeyAuthorization, true
+	i.answered(host, t)
+	return t.challenge.KeyAuthorization, true
 }
 
 // nameOf returns the name in a Host field.
@@ -78,86 +51,56 @@ func nameOf(host string) string {
 // AnswerTLS returns the certificate that answers a TLS-ALPN-01 validation of a
 // name (RFC 8737), nil when it is not being validated.
 func (i *Issuer) AnswerTLS(name string) *tls.Certificate {
-	c := i.challenge(strings.ToLower(name))
-	if c == nil || c.Type != acme.ChallengeTypeTLSALPN01 {
-		return nil
-	}
-	cert, err := acmez.TLSALPN01ChallengeCert(*c)
-	if err != nil {
-		i.options.Logger.Error("a validation by the CA cannot be answered", "host", name, "error", err)
-		return nil
-	}
-	i.options.Logger.Info("answered the CA's validation", "host", name, "challenge", c.Type)
-	return cert
-}
-
-// challenge returns the validation of a host that is under way.
-func (i *Issuer) challenge(host string) *acme.Challenge {
+	host := strings.ToLower(name)
 	if !i.Wants(host) {
 		return nil
 	}
-	if c, ok := certmagic.GetACMEChallenge(host); ok { // ours
-		return &c.Challenge
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), tokenPatience)
-	defer cancel()
-	l, fresh := i.lookup(ctx, host)
-	if l != nil && l.challenge == nil && !fresh {
-		// It was looked for before the CA asked, and may be there by now:
-		// whoever asks all the time must not hide it.
-		pause(ctx, time.Until(l.at.Add(tokenLife)))
-		l, _ = i.lookup(ctx, host)
-	}
-	if l == nil {
+	t := i.tokenOf(host)
+	if t == nil || t.challenge.Type != acme.ChallengeTypeTLSALPN01 {
+		i.validations.unknown.Add(1)
 		return nil
 	}
-	return l.challenge
+	cert, err := t.certificate()
+	if err != nil {
+		i.options.Logger.Error("a validation by the CA cannot be answered", "host", host, "error", err)
+		return nil
+	}
+	i.answered(host, t)
+	return cert
 }
 
-// lookup asks the store for a host's token, or takes the answer of who has just
-// asked; fresh says that the question was put after the call. Nil when there
-// was no answer in time.
-func (i *Issuer) lookup(ctx context.Context, host string) (l *lookup, fresh bool) {
-	t := i.tokens
-	t.mu.Lock()
-	l = t.byHost[host]
-	if l == nil || !l.at.IsZero() && time.Since(l.at) >= tokenLife {
-		l, fresh = &lookup{done: make(chan struct{})}, true
-		t.byHost[host] = l
-	}
-	t.mu.Unlock()
-	if fresh {
-		go i.ask(host, l)
-	}
-	select {
-	case <-l.done:
-		return l, fresh
-	case <-ctx.Done():
-		return nil, fresh
+// answered counts an answer, and logs the first of each token: strangers can
+// ask for that of TLS-ALPN-01, too.
+func (i *Issuer) answered(host string, t *token) {
+	i.validations.answered.Add(1)
+	switch {
+	case t.told.Swap(true):
+	case strings.HasPrefix(t.challenge.Token, probePrefix):
+		i.options.Logger.Debug("answered the serai that orders", "host", host)
+	default:
+		i.options.Logger.Info("answered the CA's validation", "host", host, "challenge", t.challenge.Type)
 	}
 }
 
-// ask puts the question to the store, and forgets the answer soon.
-func (i *Issuer) ask(host string, l *lookup) {
-	ctx, cancel := context.WithTimeout(context.Background(), tokenPatience)
+// Validations returns how many questions such as a CA asks, for hosts that want
+// certificates, were answered, and how many were about no token that there is.
+func (i *Issuer) Validations() (answered, unknown uint64) {
+	return i.validations.answered.Load(), i.validations.unknown.Load()
+}
+
+// tokenOf returns the validation of a host that is under way, nil for none.
+func (i *Issuer) tokenOf(host string) *token {
+	if c, ok := certmagic.GetACMEChallenge(host); ok { // ours
+		return i.tokens.own(host, &c.Challenge)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), answerWithin)
 	defer cancel()
-	if i.tokens.limit.Wait(ctx) == nil {
-		value, err := i.engine.storage.Load(ctx, i.engine.tokenKey(host))
-		c := new(acme.Challenge)
-		if err == nil && json.Unmarshal(value, c) == nil && strings.EqualFold(c.Identifier.Value, host) {
-			l.challenge = c
-		}
-	}
-	t := i.tokens
-	t.mu.Lock()
-	l.at = time.Now()
-	t.mu.Unlock()
-	close(l.done)
-	time.AfterFunc(tokenLife, func() {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		if t.byHost[host] == l {
-			delete(t.byHost, host)
-		}
-	})
+	return i.tokens.find(ctx, host)
+}
+
+// certificate returns what answers the token by TLS-ALPN-01. It is made once:
+// strangers can ask for it as often as they like.
+func (t *token) certificate() (*tls.Certificate, error) {
+	t.make.Do(func() { t.cert, t.err = acmez.TLSALPN01ChallengeCert(*t.challenge) })
+	return t.cert, t.err
 }

@@ -19,7 +19,7 @@ func TestValidationsAreAnswered(t *testing.T) {
 	store := newMemory()
 	i, err := acme.New(acme.Options{
 		Store: store, Certificates: tls.NewStore(), Name: "test", Email: "a@example.org", Directory: "https://own.test/dir", HTTPAddress: "127.0.0.1:1",
-		Hosts: func() []string { return []string{host, "tls.test"} }, Wants: func(h string) bool { return h == host || h == "tls.test" },
+		Hosts: func() []acme.Host { return []acme.Host{{Name: host}, {Name: "tls.test"}} }, Wants: func(h string) bool { return h == host || h == "tls.test" },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -76,9 +76,11 @@ func TestValidationsAreAnswered(t *testing.T) {
 		t.Errorf("TLS-ALPN-01 is answered with %v, or for others", c)
 	}
 	before := store.reads()
+	var many sync.WaitGroup
 	for range 200 {
-		i.AnswerHTTP(host, path[:len(path)-2]+"xy")
+		many.Go(func() { i.AnswerHTTP(host, path[:len(path)-2]+"xy") })
 	}
+	many.Wait()
 	if n := store.reads() - before; n > 60 {
 		t.Errorf("200 questions of strangers made %d reads of the store", n)
 	}

@@ -27,11 +27,14 @@ type engine struct {
 	config  *certmagic.Config
 	issuer  *certmagic.ACMEIssuer
 	ca      string // the CA's name in keys
+	kinds   int    // of validations that are offered: as many orders one may take
+	told    *toldToWait
 }
 
 func newEngine(o *Options) (*engine, error) {
 	e := &engine{storage: &storage{store: o.Store, sealer: o.Sealer, locks: make(map[string]chan struct{})}}
-	logger := zap.New(core{o.Logger})
+	e.told = new(toldToWait)
+	logger := zap.New(core{o.Logger, e.told})
 	// certmagic wants a cache, in which nothing is ever put: its maintenance
 	// finds nothing to do.
 	e.cache = certmagic.NewCache(certmagic.CacheOptions{
@@ -60,6 +63,7 @@ func newEngine(o *Options) (*engine, error) {
 		if l.address == "" {
 			continue
 		}
+		e.kinds++
 		if host, port, err = splitAddress(l.address); err != nil {
 			return nil, fmt.Errorf("acme: %w", err)
 		}
@@ -84,8 +88,8 @@ func (e *engine) close() { e.cache.Stop() }
 
 // siteFor reads what is in the store for a host now. A record that cannot be
 // used is replaced.
-func (e *engine) siteFor(ctx context.Context, host string) (*site, *certstore.Record, error) {
-	s := &site{path: certPath(e.ca, host), ca: e.ca, host: host, staged: make(map[string]string)}
+func (e *engine) siteFor(ctx context.Context, h Host) (*site, *certstore.Record, error) {
+	s := &site{path: certPath(e.ca, h.Name), ca: e.ca, host: h.Name, namespace: h.Namespace, staged: make(map[string]string)}
 	r, err := e.storage.store.Get(ctx, s.path)
 	if errors.Is(err, certstore.ErrNotFound) {
 		return s, nil, nil
@@ -133,39 +137,57 @@ func (e *engine) suggestion(ctx context.Context, leaf *x509.Certificate) (acme.R
 
 // tokenKey is where certmagic keeps what answers the validation of a host.
 func (e *engine) tokenKey(host string) string {
-	return path.Join("acme", e.ca, "challenge_tokens", certmagic.StorageKeys.Safe(host)+".json")
+	return path.Join("acme", e.ca) + tokenFolder + certmagic.StorageKeys.Safe(host) + ".json"
 }
+
+// tokenFolder is a part of the keys of all tokens.
+const tokenFolder = "/challenge_tokens/"
 
 // core hands what certmagic logs to slog, as details: what an operator must
 // know is said by us.
-type core struct{ logger *slog.Logger }
-
-func (c core) Enabled(l zapcore.Level) bool {
-	return l > zapcore.DebugLevel && c.logger.Enabled(context.Background(), slog.LevelDebug)
+type core struct {
+	logger *slog.Logger
+	told   *toldToWait
 }
-func (c core) With(f []zapcore.Field) zapcore.Core { return core{c.logger.With(attributes(f)...)} }
-func (c core) Sync() error                         { return nil }
+
+// Enabled is asked before the message is known: Check decides.
+func (c core) Enabled(zapcore.Level) bool { return true }
+
+func (c core) With(f []zapcore.Field) zapcore.Core {
+	return core{c.logger.With(attributes(f)...), c.told}
+}
+
+func (c core) Sync() error { return nil }
 
 func (c core) Check(e zapcore.Entry, to *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if c.Enabled(e.Level) {
+	wanted := e.Level > zapcore.DebugLevel && c.logger.Enabled(context.Background(), slog.LevelDebug)
+	if wanted || e.Message == exchangeLogged {
 		return to.AddCore(e, c)
 	}
 	return to
 }
 
 func (c core) Write(e zapcore.Entry, f []zapcore.Field) error {
+	if e.Message == exchangeLogged {
+		c.told.note(mapOf(f))
+		return nil
+	}
 	c.logger.Debug("certmagic: "+e.Message, attributes(f)...)
 	return nil
 }
 
 func attributes(fields []zapcore.Field) []any {
+	var all []any
+	for k, v := range mapOf(fields) {
+		all = append(all, k, v)
+	}
+	return all
+}
+
+func mapOf(fields []zapcore.Field) map[string]any {
 	m := zapcore.NewMapObjectEncoder()
 	for _, f := range fields {
 		f.AddTo(m)
 	}
-	var all []any
-	for k, v := range m.Fields {
-		all = append(all, k, v)
-	}
-	return all
+	return m.Fields
 }

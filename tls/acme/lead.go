@@ -11,15 +11,18 @@ import (
 // leader is what only the serai knows that orders.
 type leader struct {
 	*Issuer
+	budget *budget
+	turns  turns
+	room   room
+
 	mu       sync.Mutex
-	busy     map[string]bool        // hosts with an order under way
+	busy     map[string]*task       // orders under way, by host
 	asked    map[string]request     // renewals that were asked for, by host
 	answered map[string]uint64      // versions of requests that were, by path
 	obtained map[string]time.Time   // when hosts got their certificates
 	later    map[string]time.Time   // failures that are not in the store
 	advice   map[string]*suggestion // of the CA, by host
-	paused   time.Time              // until when the CA wants no order at all
-	slots    chan struct{}          // one for each order under way
+	paused   map[string]time.Time   // until when the CA wants no order of a namespace
 	peers    peers
 	running  sync.WaitGroup
 }
@@ -27,11 +30,15 @@ type leader struct {
 // lead orders what is missing or due until ctx ends.
 func (i *Issuer) lead(ctx context.Context) {
 	l := &leader{
-		Issuer: i, busy: make(map[string]bool), asked: make(map[string]request), answered: make(map[string]uint64),
-		obtained: make(map[string]time.Time), later: make(map[string]time.Time), advice: make(map[string]*suggestion), slots: make(chan struct{}, i.options.Workers),
+		Issuer: i, budget: newBudget(i.options.Limits), room: newRoom(i.options.Workers), turns: turns{of: make(map[string]uint64)},
+		busy: make(map[string]*task), asked: make(map[string]request), answered: make(map[string]uint64), obtained: make(map[string]time.Time),
+		later: make(map[string]time.Time), advice: make(map[string]*suggestion), paused: make(map[string]time.Time),
 	}
+	defer i.plan.Store(nil)
 	defer i.forgetRenewals()
 	defer l.running.Wait()
+	l.loadBudget(ctx)
+	l.running.Go(func() { l.keepBudget(ctx) })
 	l.running.Go(func() { l.followRequests(ctx) })
 	l.running.Go(func() { l.askCA(ctx) })
 	l.running.Go(func() { l.tidy(ctx) })
@@ -49,89 +56,140 @@ func (i *Issuer) lead(ctx context.Context) {
 	}
 }
 
-// walk begins the orders that are due, while there is room, and returns when to
-// look again at the latest.
+// walk begins the orders that are due, as many as there is room for, and returns
+// when to look again at the latest: an order that ends wakes us.
 func (l *leader) walk(ctx context.Context) (next time.Time) {
-	next = time.Now().Add(time.Minute)
+	now := time.Now()
+	next = now.Add(time.Minute)
 	hosts := l.options.wanted()
-	for _, host := range append(l.askedAmong(hosts), hosts...) { // who asks comes first
-		if ctx.Err() != nil {
-			return next
+	l.turns.keep(hosts)
+	l.countCertificates(hosts)
+	var due []*task
+	for _, h := range hosts {
+		t := l.due(h)
+		switch {
+		case t.at.After(now):
+			next = earliest(next, t.at)
+		case !l.isBusy(h.Name):
+			due = append(due, t)
 		}
-		at, reason := l.due(host)
-		if wait := time.Until(at); wait > 0 {
-			if at.Before(next) {
-				next = at
-			}
-			continue
-		}
-		if !l.begin(host) {
-			continue
-		}
-		select {
-		case l.slots <- struct{}{}:
-		default:
-			l.end(host)
-			return next // an order that ends wakes us
-		}
-		l.running.Go(func() {
-			defer func() { <-l.slots; l.end(host); l.look() }()
-			l.order(ctx, host, reason)
-		})
 	}
+	waits := make(map[string]*held)
+	q := newQueue(&l.turns, due)
+	for ctx.Err() == nil {
+		t := q.next(l.hasRoom)
+		if t == nil {
+			break
+		}
+		h := l.hold(t, now)
+		if h == nil {
+			l.turns.took(t.Host)
+			l.begin(ctx, t)
+			continue
+		}
+		waits[t.Name] = h
+		if h.until.After(now) {
+			next = earliest(next, h.until)
+		}
+		if h.cause.forAll() {
+			for _, other := range q.drop(t) {
+				waits[other.Name] = h
+			}
+		}
+	}
+	l.showPlan(hosts, waits)
 	return next
 }
 
-// begin marks an order, unless there is one.
-func (l *leader) begin(host string) bool {
+// hold takes what an order needs of the limits, or tells why it has to wait.
+func (l *leader) hold(t *task, now time.Time) *held {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.busy[host] {
-		return false
+	until := l.paused[t.Namespace]
+	l.mu.Unlock()
+	if until.After(now) && t.class != classAsked {
+		return &held{causePaused, "the CA takes no more orders of namespace " + t.Namespace + " for now", until}
 	}
-	l.busy[host] = true
-	return true
+	return l.budget.take(t, now)
 }
 
-func (l *leader) end(host string) {
+// hasRoom reports whether one more order may be under way.
+func (l *leader) hasRoom(c class, namespace string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.busy, host)
+	return l.room.has(l.busy, c, namespace)
+}
+
+func (l *leader) isBusy(host string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.busy[host] != nil
+}
+
+// begin begins an order.
+func (l *leader) begin(ctx context.Context, t *task) {
+	l.mu.Lock()
+	l.busy[t.Name] = t
+	l.mu.Unlock()
+	l.running.Go(func() {
+		orders, issued := l.order(ctx, t)
+		l.budget.settle(t, orders, issued, time.Now())
+		l.mu.Lock()
+		delete(l.busy, t.Name)
+		l.mu.Unlock()
+		l.tokens.forget(t.Name)
+		l.look()
+	})
 }
 
 // certOf returns what is known of a host's certificate of our CA, nil for
 // nothing.
 func (i *Issuer) certOf(host string) *entry { return i.mirror.at(certPath(i.engine.ca, host)) }
 
-// due returns when a certificate for the host should be ordered, and why.
-func (l *leader) due(host string) (time.Time, string) {
+// due returns the order that a host needs next, and since or until when.
+func (l *leader) due(h Host) *task {
 	l.mu.Lock()
-	_, asked := l.asked[host]
-	obtained, later, paused := l.obtained[host], l.later[host], l.paused
+	_, asked := l.asked[h.Name]
+	obtained, later, advice := l.obtained[h.Name], l.later[h.Name], l.advice[h.Name]
 	l.mu.Unlock()
-	at, reason, rest := time.Time{}, "the host has none", shortRest
-	switch e := l.certOf(host); {
+	t := &task{Host: h, class: classFirst, reason: "the host has none", cost: l.engine.kinds}
+	rest := shortRest
+	switch e := l.certOf(h.Name); {
 	case e == nil:
 	case e.sealed:
 		// Others have the key, and would be overwritten by who does not.
-		return time.Now().Add(time.Hour), "the one in the store is sealed"
-	case asked:
-	case e.problem != "":
-		reason = "the one in the store cannot be used"
+		t.at, t.reason = time.Now().Add(time.Hour), "the one in the store is sealed"
+		return t
 	case e.cert != nil:
-		at, reason = l.renewal(host, e.cert)
+		t.class, t.replaces = classRenewal, true
+		t.named = advice != nil && !advice.renew.IsZero() && advice.serial == e.cert.Leaf.SerialNumber.String()
+		if e.problem != "" {
+			t.reason = "the one in the store cannot be used"
+			break
+		}
+		t.at, t.reason = l.renewal(h.Name, e.cert)
 		rest = min(longRest, life(e.cert)/10)
+	case e.problem != "":
+		t.reason = "the one in the store cannot be used"
+	}
+	f := l.mirror.failureOf(h.Name)
+	if f != nil {
+		t.named = t.named && !f.unnamed()
 	}
 	if asked {
-		return time.Time{}, "it was asked for by serai certs renew"
+		t.class, t.at, t.reason = classAsked, time.Time{}, "it was asked for by serai certs renew"
+		return t
 	}
-	if f := l.mirror.failureOf(host); f != nil && f.Next.After(at) {
-		at = f.Next
+	if f != nil && (later.IsZero() || f.Next.After(later)) {
+		later = f.Next
+	}
+	if later.After(t.at) {
+		t.class = classRetry
 	}
 	if !obtained.IsZero() {
 		later = latest(later, obtained.Add(rest))
 	}
-	return latest(at, later, paused), reason
+	t.at = latest(t.at, later)
+	return t
 }
 
 // The least time between two certificates of a host: no clock that is wrong, no
@@ -142,6 +200,13 @@ const (
 	shortRest = 10 * time.Second // where the last one is gone
 	longRest  = time.Hour
 )
+
+func earliest(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
 
 func latest(times ...time.Time) (t time.Time) {
 	for _, u := range times {

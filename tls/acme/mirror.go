@@ -41,11 +41,14 @@ type mirror struct {
 type entry struct {
 	version uint64
 	host    string
-	cert    *tls.Certificate
-	failure *Failure
-	tickets *tickets
-	problem string
-	sealed  bool // the problem is that we lack the key
+	// namespace is that of the route which the certificate was ordered for; empty
+	// in records of earlier builds.
+	namespace string
+	cert      *tls.Certificate
+	failure   *Failure
+	tickets   *tickets
+	problem   string
+	sealed    bool // the problem is that we lack the key
 }
 
 func newMirror(o *Options, ca string, changed func()) *mirror {
@@ -274,6 +277,7 @@ func (m *mirror) take(r *certstore.Record) bool {
 	switch {
 	case strings.HasPrefix(r.Path, certsPath):
 		e.host, e.cert, err = readCertificate(r, m.sealer)
+		e.namespace = r.Items["namespace"]
 	case strings.HasPrefix(r.Path, failsPath):
 		e.failure, err = readFailure(r)
 	case r.Path == ticketPath:
@@ -283,7 +287,7 @@ func (m *mirror) take(r *certstore.Record) bool {
 	defer m.mu.Unlock()
 	if err != nil {
 		if old := m.entries[r.Path]; old != nil {
-			e.host, e.cert, e.tickets = old.host, old.cert, old.tickets
+			e.host, e.namespace, e.cert, e.tickets = old.host, old.namespace, old.cert, old.tickets
 		}
 		e.problem, e.sealed = err.Error(), errors.Is(err, certstore.ErrSealed)
 		m.logger.Error("a record of the certificate store is not used", "error", err)
@@ -319,44 +323,4 @@ func (m *mirror) refresh(ctx context.Context, path string) error {
 	err := m.read(ctx, path, certstore.Newest)
 	m.publish()
 	return err
-}
-
-// at returns what is known of a path; nil for nothing.
-func (m *mirror) at(path string) *entry {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.entries[path]
-}
-
-// failureOf returns the last failure of a host; nil for none.
-func (m *mirror) failureOf(host string) *Failure {
-	if e := m.at(failurePath(host)); e != nil {
-		return e.failure
-	}
-	return nil
-}
-
-// hosts returns the hosts that have a certificate in the store.
-func (m *mirror) hosts() map[string][]string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	paths := make(map[string][]string)
-	for path, e := range m.entries {
-		if e.cert != nil {
-			paths[e.host] = append(paths[e.host], path)
-		}
-	}
-	return paths
-}
-
-// failures returns the failed orders.
-func (m *mirror) failures() (all []*Failure) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, e := range m.entries {
-		if e.failure != nil {
-			all = append(all, e.failure)
-		}
-	}
-	return all
 }

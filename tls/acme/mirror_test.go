@@ -22,7 +22,12 @@ import (
 	"serai/tls/certstore"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain looks for goroutines that are left over, but for those that Pebble and
+// certmagic's rate limiter never end.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/letsencrypt/pebble/v2/va.VAImpl.processTasks"),
+		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.(*RingBufferRateLimiter).loop"))
+}
 
 // memory is a store in memory, which can be made to fail.
 type memory struct {
@@ -30,6 +35,7 @@ type memory struct {
 	records map[string]*certstore.Record
 	index   uint64
 	gets    int
+	lists   int // newest ones
 	changed chan struct{}
 	fail    error
 }
@@ -108,6 +114,14 @@ func (m *memory) List(ctx context.Context, below string, index uint64) (list []c
 		case <-changed:
 		}
 	}
+}
+
+func (m *memory) ListNewest(ctx context.Context, below string) ([]certstore.Entry, error) {
+	m.mu.Lock()
+	m.lists++
+	m.mu.Unlock()
+	list, _, err := m.List(ctx, below, 0)
+	return list, err
 }
 
 func (m *memory) Lead(ctx context.Context, _ string, lead func(context.Context)) error {
@@ -249,7 +263,7 @@ func TestOwnCAComesFirst(t *testing.T) {
 	}
 	certs := mirror(t, acme.Options{
 		Store: store, Email: "a@example.org", Directory: "https://own.test/dir", HTTPAddress: "127.0.0.1:1", CARoots: x509.NewCertPool(),
-		Hosts: func() []string { return nil }, Wants: func(string) bool { return false },
+		Hosts: func() []acme.Host { return nil }, Wants: func(string) bool { return false },
 	})
 	put("staging", now.AddDate(1, 0, 0))
 	until(t, "the other CA's", func() bool { return certs.Current().Lookup("a.test") != nil })

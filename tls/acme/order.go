@@ -12,41 +12,55 @@ import (
 )
 
 // order obtains a certificate, if it still has to be, and keeps what became of
-// it.
-func (l *leader) order(ctx context.Context, host, reason string) {
-	if !l.awaitPeers(ctx, host) {
-		return
+// it. It returns how many orders that took at the CA, and whether one brought a
+// certificate.
+func (l *leader) order(ctx context.Context, t *task) (orders int, issued bool) {
+	if !l.awaitPeers(ctx, t.Name) {
+		return 0, false
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.options.OrderTimeout)
 	defer cancel()
-	s, r, err := l.engine.siteFor(ctx, host)
+	s, r, err := l.engine.siteFor(ctx, t.Host)
 	if err != nil {
-		l.options.Logger.Warn("no certificate can be ordered while the store cannot be read", "host", host, "error", err)
+		l.options.Logger.Warn("no certificate can be ordered while the store cannot be read", "host", t.Name, "error", err)
 		l.count("store-failed")
 		pause(ctx, 5*time.Second)
-		return
+		return 0, false
 	}
+	reason := t.reason
 	if r != nil {
 		// Another may have been the leader and done it.
 		l.mirror.take(r)
 		l.mirror.publish()
-		at, again := l.due(host)
-		if time.Now().Before(at) {
-			return
+		again := l.due(t.Host)
+		if again.at.After(time.Now()) {
+			return 0, false
 		}
-		reason = again
+		reason = again.reason
 	}
-	l.options.Logger.Info("ordering a certificate", "host", host, "reason", reason, "ca", l.options.Directory)
+	l.options.Logger.Info("ordering a certificate", "host", t.Name, "namespace", t.Namespace, "reason", reason, "ca", l.options.Directory)
 	began := time.Now()
-	// Every other attempt is made without the name of what it replaces.
-	f := l.mirror.failureOf(host)
-	if err := l.engine.order(ctx, s, f != nil && f.Attempts%2 == 1); err != nil {
-		l.failed(ctx, s, err)
-		return
+	if err := l.engine.order(ctx, s, l.mirror.failureOf(t.Name).unnamed()); err != nil {
+		l.failed(ctx, t, s, err)
+		return ordersMade(s, err), false
 	}
 	l.count("ok")
-	l.options.Logger.Info("certificate obtained", "host", host, "reason", reason, "took", time.Since(began).Round(time.Millisecond))
+	l.options.Logger.Info("certificate obtained", "host", t.Name, "reason", reason, "took", time.Since(began).Round(time.Millisecond))
+	l.mu.Lock()
+	delete(l.paused, t.Namespace)
+	l.mu.Unlock()
 	l.done(ctx, s)
+	return max(s.validations, 1), true
+}
+
+// ordersMade returns how many orders the CA has counted of a failed one: each
+// had a validation, but for one that it refused.
+func ordersMade(s *site, err error) int {
+	var problem acme.Problem
+	if errors.As(err, &problem) && problem.Type != acme.ProblemTypeRateLimited {
+		return max(s.validations, 1)
+	}
+	return s.validations
 }
 
 // done shows what was obtained, and removes what that has made void.
@@ -79,11 +93,13 @@ func (o *Options) retryAfter(attempts int) time.Duration {
 const (
 	maxRetry    = 6 * time.Hour
 	afterLimit  = 15 * time.Minute // a host that the CA will not take an order for now
-	whenLimited = time.Minute      // all hosts, then
+	whenLimited = time.Minute      // the others of its namespace, then
+	// longestLimit bounds what a CA says: a week, which is the longest of its limits.
+	longestLimit = 7 * 24 * time.Hour
 )
 
 // failed keeps and logs a failure, and says when the host is tried again.
-func (l *leader) failed(ctx context.Context, s *site, err error) {
+func (l *leader) failed(ctx context.Context, t *task, s *site, err error) {
 	if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return // not the leader any more, or stopping
 	}
@@ -107,21 +123,27 @@ func (l *leader) failed(ctx context.Context, s *site, err error) {
 	}
 	l.count(result)
 	f := newFailure(s.host, err, l.mirror.failureOf(s.host))
-	f.Next = f.Last.Add(l.patience(s, f.Attempts, result))
+	failures := l.options.Limits.failures()
+	f.Spent = time.Time(failures.take(spent(f.Spent), s.validations, f.Last))
+	// Another try may fail as many times as there are kinds of validations.
+	f.Next = latest(f.Last.Add(l.retryIn(t, f.Attempts, result)), failures.at(spent(f.Spent), t.cost, 0, f.Last))
 	l.options.Logger.Error("no certificate was obtained", "host", s.host, "attempts", f.Attempts, "next", f.Next.UTC().Format(time.RFC3339), "error", f.Error)
 	l.keep(ctx, f)
 	l.answer(ctx, s.host)
 }
 
-// patience returns how long a host waits after a failure.
-func (l *leader) patience(s *site, attempts int, result string) time.Duration {
+// retryIn returns how long a host waits after a failure. A CA that refuses an
+// order for its limits is left alone for a while with all of that namespace, and
+// with no other: most limits are of a domain or a host.
+func (l *leader) retryIn(t *task, attempts int, result string) time.Duration {
 	wait := l.options.retryAfter(attempts)
 	if result == "rate-limited" {
-		wait = max(wait, afterLimit)
+		told := l.engine.toldToWait()
+		wait = max(wait, afterLimit, min(told, longestLimit))
 		l.mu.Lock()
-		l.paused = time.Now().Add(whenLimited)
+		l.paused[t.Namespace] = time.Now().Add(min(max(whenLimited, told), afterLimit))
 		l.mu.Unlock()
-	} else if e := l.mirror.at(s.path); e != nil && e.cert != nil {
+	} else if e := l.certOf(t.Name); e != nil && e.cert != nil {
 		// What expires soon cannot wait so long.
 		if left := time.Until(e.cert.Leaf.NotAfter); left > 0 {
 			wait = min(wait, max(left/5, time.Second))

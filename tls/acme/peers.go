@@ -53,6 +53,10 @@ const (
 	peerWaits = 24
 )
 
+// answerKept is how long serai of earlier builds keep an answer: the CA must
+// not be given that of a token which is gone.
+const answerKept = 600 * time.Millisecond
+
 // probePrefix begins the tokens that the leader asks other serai for.
 const probePrefix = "serai-peer-"
 
@@ -66,8 +70,9 @@ type peers struct {
 
 // awaitPeers waits until every serai answers validations, since the CA may ask
 // any of them: one that runs old flags would pass the question on to the
-// application. It returns false when ctx has ended, or the host that is to be
-// ordered is not wanted any more.
+// application. It returns false when ctx has ended, or when nobody wants the host
+// any more, which is one that is to be ordered: no serai would answer for it, and
+// the next order asks for another.
 func (l *leader) awaitPeers(ctx context.Context, host string) bool {
 	if l.options.Peers == nil {
 		return true
@@ -213,5 +218,5 @@ func (w *peerWait) end(ctx context.Context) {
 	if err := w.engine.storage.Delete(removing, w.engine.tokenKey(w.host)); err != nil {
 		w.options.Logger.Warn("a token stays in the store until the next order", "host", w.host, "error", err)
 	}
-	pause(ctx, tokenLife+tokenLife/5)
+	pause(ctx, answerKept)
 }

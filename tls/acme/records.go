@@ -12,11 +12,12 @@ import (
 
 // What is in the store:
 //
-//	tls/certs/CA/HOST   name, ca, crt, key, json   a certificate, whole
-//	tls/failures/HOST   name, error, attempts, next
+//	tls/certs/CA/HOST   name, namespace, ca, crt, key, json   a certificate, whole
+//	tls/failures/HOST   name, error, attempts, last, next, spent
 //	tls/tickets         keys, since
 //	acme/KEY            name, value             accounts and tokens of certmagic
 //	requests/HOST       name, at                written by serai certs renew
+//	budget              state                   what is left of the CA's limits
 //	leader                                      the lock
 //
 // Only what all serai need at once is below tls, which they all watch: tokens
@@ -43,14 +44,20 @@ type Failure struct {
 	Attempts int
 	// Last is when it failed, Next when it is tried again.
 	Last, Next time.Time
+	// Spent is what its failed validations have taken of the CA's limit.
+	Spent time.Time
 }
+
+// unnamed reports whether the next order is not to name what it replaces: every
+// other attempt does not.
+func (f *Failure) unnamed() bool { return f != nil && f.Attempts%2 == 1 }
 
 // newFailure is one that happened now, after another one or nil. When it is tried
 // again is for the caller to say.
 func newFailure(host string, err error, before *Failure) *Failure {
 	f := &Failure{Host: host, Error: shorten(err.Error()), Attempts: 1, Last: time.Now()}
 	if before != nil {
-		f.Attempts = before.Attempts + 1
+		f.Attempts, f.Spent = before.Attempts+1, before.Spent
 	}
 	return f
 }
@@ -62,10 +69,14 @@ func shorten(s string) string {
 }
 
 func (f *Failure) items() map[string]string {
-	return map[string]string{
+	items := map[string]string{
 		"name": f.Host, "error": f.Error, "attempts": strconv.Itoa(f.Attempts),
 		"last": f.Last.UTC().Format(time.RFC3339Nano), "next": f.Next.UTC().Format(time.RFC3339Nano),
 	}
+	if !f.Spent.IsZero() {
+		items["spent"] = f.Spent.UTC().Format(time.RFC3339Nano)
+	}
+	return items
 }
 
 func readFailure(r *certstore.Record) (*Failure, error) {
@@ -76,6 +87,7 @@ func readFailure(r *certstore.Record) (*Failure, error) {
 	}
 	f.Last, _ = time.Parse(time.RFC3339Nano, r.Items["last"])
 	f.Next, _ = time.Parse(time.RFC3339Nano, r.Items["next"])
+	f.Spent, _ = time.Parse(time.RFC3339Nano, r.Items["spent"])
 	return f, nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"serai/tls/certstore"
@@ -14,18 +13,6 @@ import (
 type request struct {
 	path    string
 	version uint64
-}
-
-// askedAmong returns those of sorted hosts whose renewal was asked for.
-func (l *leader) askedAmong(hosts []string) (asked []string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for host := range l.asked {
-		if _, found := slices.BinarySearch(hosts, host); found {
-			asked = append(asked, host)
-		}
-	}
-	return asked
 }
 
 // followRequests learns of renewals that are asked for.

@@ -18,13 +18,18 @@ type Status struct {
 	// Waiting is what orders wait for, nil while they do not, and where this
 	// serai does not order.
 	Waiting *Waiting `json:"waiting,omitempty"`
+	// Budget is what is left of the limits, nil where this serai does not order.
+	Budget *Budget `json:"budget,omitempty"`
 	// Hosts are those that certificates are obtained for, sorted.
 	Hosts []HostStatus `json:"hosts"`
 }
 
 // HostStatus is what is known of one host's certificate.
 type HostStatus struct {
-	Host string `json:"host"`
+	Host      string `json:"host"`
+	Namespace string `json:"namespace,omitempty"`
+	// Held is the limit that its order waits for, where this serai orders.
+	Held string `json:"held,omitempty"`
 	// Expires is when its certificate does; nil when it has none.
 	Expires *time.Time `json:"expires,omitempty"`
 	// Next is when it is renewed, or the order tried again.
@@ -51,14 +56,34 @@ func (i *Issuer) Status(ctx context.Context) Status {
 		return s
 	}
 	s.Directory = i.options.Directory
+	p := i.plan.Load()
+	if p != nil {
+		s.Budget = p.budget
+	}
 	for _, host := range i.options.wanted() {
-		s.Hosts = append(s.Hosts, i.hostStatus(host))
+		h := i.hostStatus(host)
+		if p != nil {
+			h.hold(p.waits[host.Name])
+		}
+		s.Hosts = append(s.Hosts, h)
 	}
 	return s
 }
 
-func (i *Issuer) hostStatus(host string) HostStatus {
-	h := HostStatus{Host: host}
+// hold tells what an order waits for.
+func (h *HostStatus) hold(w *held) {
+	if w == nil {
+		return
+	}
+	h.Held = w.why
+	if !w.until.IsZero() {
+		h.Next = &w.until
+	}
+}
+
+func (i *Issuer) hostStatus(wanted Host) HostStatus {
+	host := wanted.Name
+	h := HostStatus{Host: host, Namespace: wanted.Namespace}
 	e := i.certOf(host)
 	if e != nil && e.cert != nil {
 		next := usualRenewal(e.cert)

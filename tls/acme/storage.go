@@ -38,6 +38,8 @@ type site struct {
 	version        uint64            // of the record that the order replaces, 0 for none
 	items          map[string]string // crt, key (open) and json as they were read
 	staged         map[string]string // and as they will be
+	namespace      string
+	validations    int // begun, each of which the CA may fail
 	written        bool
 	err            error // why it could not be
 }
@@ -58,6 +60,13 @@ func siteOf(ctx context.Context, key string) (s *site, item string, err error) {
 	return s, item, nil
 }
 
+// noteValidation counts a token that an order has stored.
+func noteValidation(ctx context.Context, key string) {
+	if s, _ := ctx.Value(siteKey{}).(*site); s != nil && strings.Contains(key, tokenFolder) {
+		s.validations++
+	}
+}
+
 // genericPath is where all else is.
 func genericPath(key string) string { return certstore.Path(acmePath, key) }
 
@@ -73,7 +82,11 @@ func (s *storage) Store(ctx context.Context, key string, value []byte) error {
 		return err
 	}
 	if site == nil {
-		return s.storeOther(ctx, key, string(value))
+		if err := s.storeOther(ctx, key, string(value)); err != nil {
+			return err
+		}
+		noteValidation(ctx, key)
+		return nil
 	}
 	site.staged[item] = string(value)
 	if item != "json" {
@@ -83,7 +96,7 @@ func (s *storage) Store(ctx context.Context, key string, value []byte) error {
 		return fmt.Errorf("store %s: the certificate or its key is missing", key)
 	}
 	items := map[string]string{
-		"name": site.host, "ca": site.ca, "crt": site.staged["crt"], "json": site.staged["json"],
+		"name": site.host, "namespace": site.namespace, "ca": site.ca, "crt": site.staged["crt"], "json": site.staged["json"],
 		"key": s.sealer.Seal(site.path, "key", site.staged["key"]),
 	}
 	site.err = s.put(ctx, site, items)

@@ -2,6 +2,7 @@ package acme
 
 import (
 	"context"
+	"strings"
 	"time"
 )
 
@@ -12,8 +13,10 @@ const keptFor = 30 * 24 * time.Hour
 // tidy removes what nobody wants any more and has expired long ago, and
 // failures that something has made void.
 func (l *leader) tidy(ctx context.Context) {
+	tokens := make(map[string]uint64)
 	for ctx.Err() == nil {
 		pause(ctx, 10*time.Minute)
+		tokens = l.tidyTokens(ctx, tokens)
 		for host, paths := range l.mirror.hosts() {
 			for _, path := range paths {
 				e := l.mirror.at(path)
@@ -31,4 +34,35 @@ func (l *leader) tidy(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// tidyTokens removes tokens that were there the last time, and that no order
+// here uses: those of leaders that were killed. It returns those that are there
+// now, with their versions.
+func (l *leader) tidyTokens(ctx context.Context, before map[string]uint64) map[string]uint64 {
+	entries, err := l.options.Store.ListNewest(ctx, acmePath)
+	if err != nil {
+		return before
+	}
+	used := make(map[string]bool)
+	l.mu.Lock()
+	for host := range l.busy {
+		used[genericPath(l.engine.tokenKey(host))] = true
+	}
+	l.mu.Unlock()
+	now := make(map[string]uint64)
+	for _, e := range entries {
+		if used[e.Path] {
+			continue
+		}
+		if before[e.Path] == e.Version && ctx.Err() == nil {
+			// Accounts are there, too.
+			r, err := l.options.Store.Get(ctx, e.Path)
+			if err == nil && r.Version == e.Version && strings.Contains(r.Items["name"], tokenFolder) {
+				l.options.Store.Delete(ctx, e.Path)
+			}
+		}
+		now[e.Path] = e.Version
+	}
+	return now
 }

@@ -56,6 +56,9 @@ type Store interface {
 	// List returns the records below a path. With the index of an earlier
 	// answer it waits until something has changed, or for a minute or more.
 	List(ctx context.Context, below string, index uint64) (entries []Entry, newIndex uint64, err error)
+	// ListNewest is List without a wait, of a state that no write before the call
+	// is missing from. It costs others more than List does.
+	ListNewest(ctx context.Context, below string) ([]Entry, error)
 	// Lead calls lead whenever we become the only one of all who share the
 	// store that does so, until ctx ends, whose error it returns. The context
 	// of lead ends when that may not be true any more. Name tells others who

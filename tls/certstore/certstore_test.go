@@ -6,6 +6,8 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -135,6 +137,24 @@ func TestListWaits(t *testing.T) {
 		defer stop()
 		if list, _, err := mine.List(end, "tls", index); err == nil {
 			t.Errorf("the list did not wait: %v", list)
+		}
+	})
+}
+
+// TestListNewest has each write of another process in it, at once.
+func TestListNewest(t *testing.T) {
+	eachStore(t, func(t *testing.T, another func() certstore.Store) {
+		mine, other := another(), another()
+		for n := range 5 {
+			path := certstore.Path("acme", strconv.Itoa(n))
+			version, err := other.Put(t.Context(), path, map[string]string{"name": "x"}, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			list, err := mine.ListNewest(t.Context(), "acme")
+			if err != nil || len(list) != n+1 || !slices.Contains(list, certstore.Entry{Path: path, Version: version}) {
+				t.Errorf("after %d writes the list is %v, %v", n+1, list, err)
+			}
 		}
 	})
 }

@@ -43,9 +43,10 @@ const maxRecord = 1 << 20
 // look is the time between two looks for changes of other processes.
 const look = time.Second
 
-// NewDirectory keeps records in dir, which it makes when it is missing.
+// NewDirectory keeps records in dir, which it makes when it is missing. One that
+// others can write to is refused.
 func NewDirectory(dir string) (*Directory, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := atomicfile.Directory(dir); err != nil {
 		return nil, fmt.Errorf("certificate store: %w", err)
 	}
 	return &Directory{dir: dir, stamps: make(map[string]stamp)}, nil
@@ -171,6 +172,12 @@ func (d *Directory) List(ctx context.Context, below string, index uint64) ([]Ent
 		case <-time.After(look):
 		}
 	}
+}
+
+// ListNewest looks at the files once.
+func (d *Directory) ListNewest(_ context.Context, below string) ([]Entry, error) {
+	entries, _, err := d.scan(below)
+	return entries, err
 }
 
 // scan lists the records below a path. The index is made of their versions.

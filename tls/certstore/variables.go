@@ -86,9 +86,18 @@ func (v *Variables) Delete(ctx context.Context, path string) error {
 // List lets any of Nomad's servers answer. What it answers may be older than
 // what was written; then it is called again soon.
 func (v *Variables) List(ctx context.Context, below string, index uint64) ([]Entry, uint64, error) {
-	list, meta, err := v.Client.Variables(ctx, v.path(below)+"/", nomad.Query{
-		Namespace: v.Namespace, Index: index, Wait: time.Minute, Stale: true,
-	})
+	return v.list(ctx, below, nomad.Query{Index: index, Wait: time.Minute, Stale: true})
+}
+
+// ListNewest asks the leader of Nomad's servers.
+func (v *Variables) ListNewest(ctx context.Context, below string) ([]Entry, error) {
+	entries, _, err := v.list(ctx, below, nomad.Query{})
+	return entries, err
+}
+
+func (v *Variables) list(ctx context.Context, below string, q nomad.Query) ([]Entry, uint64, error) {
+	q.Namespace = v.Namespace
+	list, meta, err := v.Client.Variables(ctx, v.path(below)+"/", q)
 	if err != nil {
 		return nil, 0, known(err)
 	}

@@ -40,6 +40,9 @@ type Options struct {
 	// HTTP and TLS are the addresses where validations arrive; free ones when
 	// empty.
 	HTTP, TLS string
+	// Elsewhere reports whether a name leads to 127.0.0.9, where nothing listens
+	// unless the test does, and not to 127.0.0.1; nil for none.
+	Elsewhere func(name string) bool
 	// KeyID and MACKey (base64url) are an external account that an account must
 	// be bound to; empty for none.
 	KeyID, MACKey string
@@ -53,7 +56,7 @@ var setUp = sync.OnceFunc(func() {
 	os.Setenv("PEBBLE_AUTHZREUSE", "0")
 })
 
-// CA is a running CA. It validates every name at 127.0.0.1.
+// CA is a running CA. It validates names at 127.0.0.1.
 type CA struct {
 	// Directory is its URL, and RootFile holds the certificate of that address.
 	Directory, RootFile string
@@ -93,7 +96,7 @@ func New(t testing.TB, o Options) *CA {
 	authority := ca.New(silent, c.db, "", "ecdsa", 0, 1, map[string]ca.Profile{
 		"default": {Description: "default", ValidityPeriod: uint64(o.Life.Seconds())},
 	})
-	validation := va.New(silent, portOf(c.HTTP), portOf(c.TLS), false, resolver(t), c.db)
+	validation := va.New(silent, portOf(c.HTTP), portOf(c.TLS), false, resolver(t, o.Elsewhere), c.db)
 	if o.KeyID != "" {
 		if err := c.db.AddExternalAccountKeyByID(o.KeyID, o.MACKey); err != nil {
 			t.Fatal(err)
@@ -199,11 +202,28 @@ func (c *CA) Fail(h http.HandlerFunc) {
 // Limited answers as a CA does that wants no more orders.
 func Limited(w http.ResponseWriter, r *http.Request) {
 	if strings.Contains(r.URL.Path, "order") {
-		w.Header().Set("Content-Type", "application/problem+json")
-		w.Header().Set("Retry-After", "3600")
-		w.WriteHeader(http.StatusTooManyRequests)
-		io.WriteString(w, `{"type":"urn:ietf:params:acme:error:rateLimited","detail":"too many new orders","status":429}`)
+		limited(w, "3600")
 	}
+}
+
+// LimitedFor answers as a CA does that wants no more orders of a domain for so
+// many seconds.
+func LimitedFor(domain, seconds string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		names, _ := orderIn(body)
+		if len(names) > 0 && strings.HasSuffix(names[0], "."+domain) {
+			limited(w, seconds)
+		}
+	}
+}
+
+func limited(w http.ResponseWriter, seconds string) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Retry-After", seconds)
+	w.WriteHeader(http.StatusTooManyRequests)
+	io.WriteString(w, `{"type":"urn:ietf:params:acme:error:rateLimited","detail":"too many new orders","status":429}`)
 }
 
 // Broken answers 500 to everything.
@@ -333,8 +353,8 @@ func orderIn(body []byte) (names []string, replaces string) {
 	return names, order.Replaces
 }
 
-// resolver answers 127.0.0.1 for every name.
-func resolver(t testing.TB) string {
+// resolver answers 127.0.0.1 for every name that is not elsewhere.
+func resolver(t testing.TB, elsewhere func(string) bool) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -343,9 +363,12 @@ func resolver(t testing.TB) string {
 		m := new(dns.Msg)
 		m.SetReply(q)
 		if len(q.Question) == 1 && q.Question[0].Qtype == dns.TypeA {
+			at := net.IPv4(127, 0, 0, 1)
+			if elsewhere != nil && elsewhere(strings.TrimSuffix(q.Question[0].Name, ".")) {
+				at = net.IPv4(127, 0, 0, 9)
+			}
 			m.Answer = append(m.Answer, &dns.A{
-				Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 1},
-				A:   net.IPv4(127, 0, 0, 1),
+				Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 1}, A: at,
 			})
 		}
 		w.WriteMsg(m)

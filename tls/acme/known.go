@@ -1,0 +1,62 @@
+package acme
+
+// at returns what is known of a path; nil for nothing.
+func (m *mirror) at(path string) *entry {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.entries[path]
+}
+
+// failureOf returns the last failure of a host; nil for none.
+func (m *mirror) failureOf(host string) *Failure {
+	if e := m.at(failurePath(host)); e != nil {
+		return e.failure
+	}
+	return nil
+}
+
+// hosts returns the hosts that have a certificate in the store.
+func (m *mirror) hosts() map[string][]string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	paths := make(map[string][]string)
+	for path, e := range m.entries {
+		if e.cert != nil {
+			paths[e.host] = append(paths[e.host], path)
+		}
+	}
+	return paths
+}
+
+// failures returns the failed orders.
+func (m *mirror) failures() (all []*Failure) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, e := range m.entries {
+		if e.failure != nil {
+			all = append(all, e.failure)
+		}
+	}
+	return all
+}
+
+// holders counts the hosts that have a certificate in the store by namespace, and
+// all of them. Of tells the namespace where a record does not.
+func (m *mirror) holders(of map[string]string) (counts map[string]int, total int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	counts = make(map[string]int)
+	seen := make(map[string]bool)
+	for _, e := range m.entries {
+		if e.cert == nil || seen[e.host] {
+			continue
+		}
+		seen[e.host] = true
+		namespace := e.namespace
+		if namespace == "" {
+			namespace = of[e.host]
+		}
+		counts[namespace]++
+	}
+	return counts, len(seen)
+}

@@ -1,0 +1,97 @@
+package acme
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+)
+
+// plan is what the last walk of the leader found. Immutable.
+type plan struct {
+	budget *Budget
+	waits  map[string]*held // by host
+}
+
+// countCertificates tells the budget what each namespace has: certificates in the
+// store, whether or not their hosts are wanted still, and those that are ordered.
+func (l *leader) countCertificates(hosts []Host) {
+	namespaces, of := make(map[string]bool), make(map[string]string)
+	for _, h := range hosts {
+		namespaces[h.Namespace], of[h.Name] = true, h.Namespace
+	}
+	holds, total := l.mirror.holders(of)
+	l.mu.Lock()
+	for _, t := range l.busy {
+		if !t.replaces {
+			holds[t.Namespace]++
+			total++
+		}
+	}
+	l.mu.Unlock()
+	l.budget.know(holds, total, len(namespaces) > 1)
+}
+
+// showPlan makes what a walk found visible.
+func (l *leader) showPlan(hosts []Host, waits map[string]*held) {
+	b := l.budget.snapshot(time.Now())
+	b.Held = make(map[string]int)
+	byNamespace := make(map[string]*NamespaceBudget)
+	for _, h := range hosts {
+		n := byNamespace[h.Namespace]
+		if n == nil {
+			n = l.budget.namespace(h.Namespace, time.Now())
+			byNamespace[h.Namespace] = n
+		}
+		if w := waits[h.Name]; w != nil {
+			n.Held++
+			b.Held[string(w.cause)]++
+		}
+	}
+	l.mu.Lock()
+	for _, t := range l.busy {
+		if n := byNamespace[t.Namespace]; n != nil {
+			n.UnderWay++
+		}
+	}
+	l.mu.Unlock()
+	for _, namespace := range slices.Sorted(maps.Keys(byNamespace)) {
+		if len(b.Namespaces) < shownAtMost {
+			b.Namespaces = append(b.Namespaces, *byNamespace[namespace])
+		}
+	}
+	l.plan.Store(&plan{budget: b, waits: waits})
+}
+
+// saveBudget is the time between two writes of the budget: a leader that is killed
+// takes what it spent since with it.
+const saveBudget = 2 * time.Second
+
+// loadBudget takes over what earlier leaders have spent. A store that does not
+// tell cannot hold orders up for good.
+func (l *leader) loadBudget(ctx context.Context) {
+	var err error
+	for range 3 {
+		if err = l.budget.load(ctx, l.options.Store); err == nil || ctx.Err() != nil {
+			return
+		}
+		pause(ctx, time.Second)
+	}
+	l.options.Logger.Warn("what earlier leaders have ordered is not known: the CA's limits may be exceeded", "error", err)
+}
+
+// keepBudget writes what has been spent until ctx ends, and then once more.
+func (l *leader) keepBudget(ctx context.Context) {
+	var complaint string
+	for ended := false; !ended; {
+		pause(ctx, saveBudget)
+		ended = ctx.Err() != nil
+		writing, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveBudget)
+		err := l.budget.save(writing, l.options.Store)
+		cancel()
+		if err != nil && err.Error() != complaint {
+			complaint = err.Error()
+			l.options.Logger.Warn("what was ordered is not in the store for the next leader to know", "error", err)
+		}
+	}
+}

@@ -1,0 +1,104 @@
+package tls
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"slices"
+	"sync"
+	"time"
+)
+
+// TicketKey encrypts session tickets.
+type TicketKey [32]byte
+
+// SetTickets sets the keys of session tickets: the first encrypts, all decrypt.
+// Until it is called each process makes its own, which no other one knows, and
+// turns them by itself.
+func (s *Store) SetTickets(keys []TicketKey) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tickets = slices.Clone(keys)
+	for _, c := range s.configs {
+		c.setTickets(keys)
+	}
+}
+
+// The keys of a process are as old as shared ones become.
+const (
+	ownTicketLife = 12 * time.Hour
+	ownTickets    = 3
+)
+
+// serverConfig is a listener's configuration, and those for names that want a
+// certificate of the client.
+//
+// Each group of names has keys of its own: a session that began with one client's
+// certificate must not go on where another one is wanted. A configuration
+// without keys of its own would use those of the base, and the library turns
+// keys only where none were set. So those of groups are turned here.
+type serverConfig struct {
+	base    *tls.Config
+	byGroup map[*ClientGroup]*tls.Config
+
+	mu     sync.Mutex
+	shared bool // the keys are those of SetTickets
+	turned time.Time
+	own    map[*ClientGroup][][32]byte // newest first
+}
+
+// of returns the configuration of a group, nil for none.
+func (c *serverConfig) of(g *ClientGroup) *tls.Config {
+	config := c.byGroup[g]
+	if config == nil {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.shared && time.Since(c.turned) >= ownTicketLife {
+		c.turn()
+	}
+	return config
+}
+
+// turn gives each group a new key, and forgets those that are too old. It is done
+// with the first handshake that finds it due: nobody needs keys before.
+func (c *serverConfig) turn() {
+	kept := max(ownTickets-int(time.Since(c.turned)/ownTicketLife), 0)
+	if c.own == nil {
+		c.own = make(map[*ClientGroup][][32]byte)
+	}
+	for g, config := range c.byGroup {
+		var fresh [32]byte
+		rand.Read(fresh[:])
+		old := c.own[g]
+		c.own[g] = append([][32]byte{fresh}, old[:min(len(old), kept)]...)
+		config.SetSessionTicketKeys(c.own[g])
+	}
+	c.turned = time.Now()
+}
+
+// setTickets makes the keys of all groups from shared ones; from none each group
+// gets its own.
+func (c *serverConfig) setTickets(keys []TicketKey) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.shared = len(keys) > 0
+	if !c.shared {
+		c.turn()
+		return
+	}
+	derive := func(purpose string) (derived [][32]byte) {
+		for _, k := range keys {
+			mac := hmac.New(sha256.New, k[:])
+			mac.Write([]byte(purpose))
+			derived = append(derived, [32]byte(mac.Sum(nil)))
+		}
+		return derived
+	}
+	c.base.SetSessionTicketKeys(derive("any client"))
+	for group, config := range c.byGroup {
+		config.SetSessionTicketKeys(derive("clients of " + group.Name))
+	}
+}
