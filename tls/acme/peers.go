@@ -162,12 +162,12 @@ func (w *peerWait) until() time.Time {
 	}
 	now := time.Now()
 	for _, host := range w.options.wanted() {
-		e := w.certOf(host)
+		e := w.certOf(host.Name)
 		if e == nil || e.cert == nil {
 			continue
 		}
 		last := w.began.Add(max(e.cert.Leaf.NotAfter.Sub(w.began), 0) / 5)
-		if at, _ := w.due(host); last.Before(until) && !at.After(now) {
+		if last.Before(until) && !w.due(host).at.After(now) {
 			until = last
 		}
 	}
