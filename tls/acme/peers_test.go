@@ -36,7 +36,14 @@ func newOrdering(t *testing.T, wait time.Duration, hosts ...string) *ordering {
 	o.Issuer, err = acme.New(acme.Options{
 		Store: o.store, Certificates: tls.NewStore(), Name: "test", Email: "a@example.org", Directory: "https://own.test/dir",
 		HTTPAddress: "127.0.0.1:1", OrderTimeout: 100 * time.Millisecond, PeerWait: wait, TicketLife: -1,
-		Hosts: func() []string { o.mu.Lock(); defer o.mu.Unlock(); return slices.Clone(o.hosts) },
+		Hosts: func() (all []acme.Host) {
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			for _, h := range o.hosts {
+				all = append(all, acme.Host{Name: h, Namespace: "default", Service: h})
+			}
+			return all
+		},
 		Wants: func(h string) bool { o.mu.Lock(); defer o.mu.Unlock(); return slices.Contains(o.hosts, h) },
 		Peers: func(context.Context) ([]acme.Peer, error) {
 			o.mu.Lock()
