@@ -99,6 +99,10 @@ func bodyless(method string, status int) bool {
 	return method == "HEAD" || status == 204 || status == 304 || status < 200
 }
 
+// badFraming reports whether what a malformed head has wrong is a field that
+// frames the body.
+func (a *Answer) badFraming() bool { return a.At%4 < 2 }
+
 // bytes returns the answer as it is sent, with its flaw if that is in the
 // bytes.
 func (a *Answer) bytes(r *Request, instance string) []byte {

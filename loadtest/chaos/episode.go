@@ -188,7 +188,7 @@ func (e *episode) judgeTags() {
 		switch why, is := refused[s.Name]; {
 		case is && !e.cluster.rules[s.Name].refused && s.Flavour != Self:
 			e.ledger.find("only wrong tags are refused", s.Name, "%s", why)
-		case !is && e.cluster.rules[s.Name].refused:
+		case !is && e.cluster.rules[s.Name].refused && e.cluster.rules[s.Name].class == "": // another class is another serai's to judge
 			e.ledger.find("only wrong tags are refused", s.Name, "a wrong tag was taken")
 		}
 	}

@@ -94,7 +94,13 @@ func (a *Answer) gives(q *Request) int64 {
 			return 0
 		}
 		return -1
-	case BadHead, ResetRead, ResetUnread, FinRead:
+	case BadHead:
+		// Framing fields cannot mislead where there is no body.
+		if a.badFraming() && bodyless(q.Method, a.Status) {
+			return 0
+		}
+		return -1
+	case ResetRead, ResetUnread, FinRead:
 		return -1
 	case ResetAt, FinAt, StallAt:
 		if a.At < len(a.bytes(q, "s0-i0"))-1 && (a.At < len(a.bytes(q, "s00-i00")) || a.Framing == Close) && !bodyless(q.Method, a.Status) {
