@@ -44,7 +44,13 @@ func (e *episode) deploy(ctx context.Context, f *Fault) error {
 		}
 		return nil
 	}
-	if err := e.cluster.start(ctx, f.Service, f.Which); err != nil {
+	// The new one has the tags of the one that goes: were it a canary in place of
+	// the last other one, most requests would have nowhere to go.
+	own := f.Which
+	if old := e.cluster.take(f.Service, 0, false); old != nil {
+		own = old.own
+	}
+	if err := e.cluster.start(ctx, f.Service, own); err != nil {
 		return err
 	}
 	wait(ctx, 150*time.Millisecond) // until the new one is healthy
