@@ -57,14 +57,22 @@ func (s *system) tellAccess(ctx context.Context, access nomad.Access, err error)
 		s.logger.Info("nomad lets serai do all that it should", append(about, "rights", rights)...)
 	case !errors.As(err, &missing):
 		s.logger.Warn("what nomad lets serai do is not known", append(about, "wanted", rights, "error", err)...)
-	case s.LogFormat == "json":
-		s.logger.Warn("nomad does not let serai do all that it should: attach the policy", append(about, "wanted", rights,
-			"missing", missing.Missing(), "policy", missing.Policy(), "command", missing.Command())...)
 	default:
-		// To be copied, which one line of text would not allow.
-		s.logger.Warn("nomad does not let serai do all that it should; the policy that is missing follows", append(about, "wanted", rights, "missing", missing.Missing())...)
-		fmt.Fprintln(s.env.stderr, missing.Error())
+		s.tellPolicy("nomad does not let serai do all that it should", missing, append(about, "wanted", rights)...)
 	}
+}
+
+// tellPolicy logs a right that is missing, and the policy that gives it: within
+// the line, or behind it where people copy it, which one line of text would not
+// allow.
+func (s *system) tellPolicy(message string, missing *nomad.AccessError, about ...any) {
+	about = append(about, "missing", missing.Missing())
+	if s.LogFormat == "json" {
+		s.logger.Warn(message+": attach the policy", append(about, "policy", missing.Policy(), "command", missing.Command())...)
+		return
+	}
+	s.logger.Warn(message+"; the policy that is missing follows", about...)
+	fmt.Fprintln(s.env.stderr, missing.Error())
 }
 
 // checkKillTimeout warns when Nomad would kill us before we have drained.

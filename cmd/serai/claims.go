@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -25,9 +24,7 @@ func (s *system) newClaims(namespaces *discovery.Namespaces) (err error) {
 		Client: s.client, Namespace: s.env.getenv("NOMAD_NAMESPACE"), Path: certPrefix + "/" + certstore.Path(parts...),
 		Watched: namespaces.Match, Linger: s.Linger.value(), StateDir: s.StateDir, Logger: s.logger,
 		Refused: func(err error) {
-			missing := nomad.NewAccessError(s.access(true), err)
-			s.logger.Warn("nomad does not let serai write down who holds a contested host; the policy that is missing follows")
-			fmt.Fprintln(s.env.stderr, missing.Error())
+			s.tellPolicy("nomad does not let serai write down who holds a contested host", nomad.NewAccessError(s.access(true), err))
 		},
 	})
 	return err

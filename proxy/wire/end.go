@@ -39,7 +39,11 @@ func (c *Conn) Finish(l Lingering) {
 // Abort closes the connection so that the peer sees that it was cut: with a
 // reset, and under TLS without close_notify. Other goroutines may use it.
 func (c *Conn) Abort() {
-	socket, ok := innermost(c.Conn).(*net.TCPConn)
+	// Not *net.TCPConn: a connection to an instance is one that is counted.
+	socket, ok := innermost(c.Conn).(interface {
+		SetLinger(sec int) error
+		Close() error
+	})
 	if !ok {
 		c.Close()
 		return
