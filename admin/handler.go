@@ -55,8 +55,8 @@ func text(w http.ResponseWriter, s string) {
 	fmt.Fprint(w, s)
 }
 
-// guard refuses what might change something, and requests for a name: a web
-// page whose own name resolves to our address (DNS rebinding) would read
+// guard refuses what might change something, what came through an ingress, and
+// requests for a name: a web page whose own name resolves to our address (DNS rebinding) would read
 // everything through the browser of an operator.
 func guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -64,6 +64,12 @@ func guard(next http.Handler) http.Handler {
 		w.Header().Set("Cache-Control", "no-store")
 		if !ownHost(r.Host) {
 			http.Error(w, "serai's admin does not answer to this name: ask by IP address, or as localhost", http.StatusForbidden)
+			return
+		}
+		// What serai has carried here was asked for by a stranger, of a service whose
+		// instance is this address.
+		if r.Header.Get("X-Serai-Hops") != "" {
+			http.Error(w, "serai's admin is not served through an ingress", http.StatusForbidden)
 			return
 		}
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {

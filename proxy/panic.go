@@ -12,8 +12,8 @@ import (
 // is counted and logged with its stack, and that one request is cut. A panic
 // anywhere else ends the process.
 
-// reasonPanic is counted for each of them.
-const reasonPanic = "panic"
+// ReasonPanic is what each of them is counted as.
+const ReasonPanic = "panic"
 
 // contain is deferred by Serve. It gives back what the request held.
 func (p *Proxy) contain(x *Exchange) {
@@ -26,7 +26,7 @@ func (p *Proxy) contain(x *Exchange) {
 	if x.picked {
 		x.endPick(upstream.Outcome{})
 	}
-	x.cut(reasonPanic)
+	x.cut(ReasonPanic)
 	if x.observed {
 		x.observe()
 	}

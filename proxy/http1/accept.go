@@ -32,6 +32,7 @@ func (s *Server) accept(nc net.Conn, shard int) {
 	}
 	s.accepted.Add(1)
 	go func() {
+		defer c.contain()
 		// Behind the PROXY protocol this waits for the first bytes.
 		c.peer, c.local = addrOf(nc.RemoteAddr()), addrOf(nc.LocalAddr())
 		if !s.countClient(c) {

@@ -54,6 +54,7 @@ func newSession() *session {
 
 // run serves the connection to its end.
 func (c *conn) run() {
+	defer c.contain()
 	if !c.serve() {
 		c.finish()
 		c.server.remove(c)

@@ -48,9 +48,13 @@ func (a *answer) Tunnel(h *wire.ResponseHead, to *upstream.Conn) (in, out int64,
 	var wg sync.WaitGroup
 	var inErr error
 	wg.Go(func() {
-		if in, inErr = t.copy(&to.Conn, &c.wire); inErr != nil {
-			end()
-		}
+		defer func() {
+			if inErr != nil {
+				end()
+			}
+		}()
+		defer c.containCopy(c.session, &inErr)
+		in, inErr = t.copy(&to.Conn, &c.wire)
 	})
 	if out, err = t.copy(&c.wire, &to.Conn); err != nil {
 		end()
