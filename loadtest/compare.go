@@ -86,7 +86,7 @@ func (c *compareCommand) Run(ctx context.Context) error {
 	}
 	files := raiseLimit()
 	// A proxy needs two descriptors for a connection, or refuses beyond half.
-	c.Idle = min(c.Idle, int(files-500)/2-100)
+	c.Idle = min(c.Idle, int(files-500)*3/8-100) // what serai gives one of two listeners
 	dir, err := os.MkdirTemp("", "loadtest")
 	if err != nil {
 		return err

@@ -24,6 +24,7 @@ func (p *Proxy) forward(x *Exchange) {
 		p.answer(x, wire.ErrBodyTooLong.Status, wire.ErrBodyTooLong.Code, wire.ErrBodyTooLong.Detail)
 		return
 	}
+	x.via = p.options.Via
 	x.prepare()
 	if p.looped(x) {
 		return

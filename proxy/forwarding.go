@@ -22,6 +22,7 @@ type forwarding struct {
 	picked     bool     // the request has a place at Member
 	repeats    int      // attempts that are bound by the retries tag and the budget
 	hops       int      // how many serai the request has passed before this one
+	via        string   // the name that serai gives itself in Via, empty for none
 	identified bool     // the request brought an ID of its own
 	requestID  [16]byte // otherwise the one made for it
 	out        []byte   // the request as sent: its head, and what came with it
@@ -135,6 +136,9 @@ func (x *Exchange) appendHead(dst []byte, m *upstream.Member) []byte {
 	}
 	dst = x.appendForwarded(dst, stripped)
 	dst = appendHops(dst, x.hops+1)
+	if x.via != "" {
+		dst = wire.AppendField(dst, []byte("Via"), x.received(h.Minor))
+	}
 	if !x.identified {
 		dst = append(dst, "X-Request-Id: "...)
 		dst = append(dst, x.requestID[:]...)

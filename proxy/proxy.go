@@ -47,6 +47,8 @@ type Options struct {
 	Limits wire.Limits
 	// MaxInterim bounds the 1xx answers before the final one, 64.
 	MaxInterim int
+	// Via is the name that serai gives itself in Via fields; empty sends none.
+	Via string
 	// MaxHops bounds how often a request may pass serai, 8.
 	MaxHops int
 	// RetryShare bounds the retries of a route by the share of its requests in
@@ -78,6 +80,9 @@ func (o *Options) Validate() error {
 	}
 	if _, err := newBelieved(o.TrustedFields); err != nil {
 		errs = append(errs, err)
+	}
+	if o.Via != "" && !validVia(o.Via) {
+		errs = append(errs, fmt.Errorf("name %q for Via is not a token of letters, digits and dashes", o.Via))
 	}
 	if o.MaxHops < 0 {
 		errs = append(errs, fmt.Errorf("max hops %d is negative", o.MaxHops))

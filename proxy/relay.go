@@ -15,6 +15,7 @@ import (
 func (p *Proxy) relay(x *Exchange, conn *upstream.Conn) (reusable bool) {
 	h, r := &x.answer, x.Responder
 	conn.Announce(x.filterAnswer())
+	h.Fields = x.withVia(h)
 	h.Fields = x.withSeat(x.withHSTS(h.Fields))
 	x.Status = h.Status
 	keepAlive := h.KeepAlive

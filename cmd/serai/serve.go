@@ -38,6 +38,7 @@ type serveCommand struct {
 
 	TrustedProxies    []cidr   `help:"Peers whose X-Forwarded-For and -Proto are believed." placeholder:"CIDR,..." group:"Clients"`
 	TrustedFields     []string `help:"Further fields of trusted proxies that are sent on, such as X-Forwarded-Host; without it they are made anew or dropped, since balancers pass on what strangers send: docs/forwarding.md." placeholder:"NAME,..." group:"Clients"`
+	Via               string   `help:"Name that serai gives itself in a Via field of requests and answers; empty sends none, since Via makes some instances stop compressing." placeholder:"NAME" group:"Clients"`
 	ProxyProtocolFrom []cidr   `help:"Peers that may begin with a PROXY protocol header, v1 or v2." placeholder:"CIDR,..." group:"Clients"`
 	AccessLog         string   `default:"off" help:"off, stdout or a file: one JSON line for each request." placeholder:"off|stdout|FILE" group:"Clients"`
 	AccessLogSample   float64  `default:"1" help:"Share of the requests that get a line. Those that ended in a 5xx, or that serai answered itself or cut off, always do." group:"Clients"`
@@ -73,7 +74,7 @@ type serveCommand struct {
 	KeepAlive               duration `default:"75s" help:"Wait for the next request on a connection." group:"Limits"`
 	WriteIdle               duration `default:"30s" help:"Each wait for a client or instance to take more." group:"Limits"`
 	TunnelIdle              duration `default:"1h" help:"Silence of an upgraded connection." group:"Limits"`
-	MaxConnections          int      `default:"0" help:"Client connections of each listener; 0 means three quarters of what all of them share, which is half of the file descriptors." group:"Limits"`
+	MaxConnections          int      `default:"0" help:"Client connections of each listener; 0 means what all of them share, half of the file descriptors, or three quarters of that where there are two." group:"Limits"`
 	MaxConnectionsPerClient int      `default:"0" help:"Connections of one client address (IPv6: /64); 0 means no limit." group:"Limits"`
 	MaxWaiting              int      `default:"1000" help:"Requests that wait for an instance of one route; 503 beyond." group:"Limits"`
 	MaxWaitingBytes         int64    `default:"67108864" help:"Bytes that all requests that wait for an instance hold together; 503 beyond." group:"Limits"`

@@ -98,7 +98,7 @@ func newSystem(c *serveCommand, env *environment, logger *slog.Logger) (s *syste
 	s.accessLog, err = s.openAccessLog()
 	errs = append(errs, err)
 	o := proxy.Options{
-		Router: s.router, TrustedProxies: prefixes(c.TrustedProxies), TrustedFields: c.TrustedFields, ReadyPath: c.ReadyPath,
+		Router: s.router, TrustedProxies: prefixes(c.TrustedProxies), TrustedFields: c.TrustedFields, Via: c.Via, ReadyPath: c.ReadyPath,
 		Ready: func() bool { return status() }, Limits: limits, MaxInterim: c.MaxInterim, RetryShare: c.RetryShare, MaxHops: c.MaxHops, Splice: c.Splice,
 		RequestBodyIdle: c.BodyIdle.value(), WriteIdle: c.WriteIdle.value(), Logger: logger,
 	}
@@ -253,7 +253,9 @@ func (s *system) listen(limits wire.Limits) error {
 		o.Handshaken = s.certs.Handshaken
 	}
 	if o.MaxConns == 0 {
-		o.MaxConns = s.share.clients - s.share.clients/4 // so that a flood of one leaves something for the others
+		if o.MaxConns = s.share.clients; s.HTTP != "" && s.HTTPS != "" && s.certs != nil {
+			o.MaxConns -= s.share.clients / 4 // so that a flood of one leaves something for the other
+		}
 	}
 	add := func(name, address string, wrap func(net.Listener) net.Listener) error {
 		server, err := http1.NewServer(s.proxy, o)

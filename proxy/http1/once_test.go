@@ -5,6 +5,9 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"serai/proxy"
+	"serai/router"
 )
 
 // An instance that fails a request tells nothing of what it did before: these are
@@ -189,4 +192,27 @@ func TestHops(t *testing.T) {
 	}
 	c.send("GET / HTTP/1.1", "Host: web.example.org", "X-Serai-Hops: 8", "")
 	c.status("GET", 508, "loop")
+}
+
+// TestVia: the field is sent where a name is given, behind what others have set,
+// both ways; and not otherwise.
+func TestVia(t *testing.T) {
+	for name, want := range map[string]string{"": "", "edge": "edge"} {
+		k, o := web(t, settings{proxy: proxy.Options{Via: name}})
+		c := k.dial()
+		c.send("GET / HTTP/1.1", "Host: web.example.org", "Via: 1.1 before", "")
+		in := o.next()
+		head := in.head()
+		in.send("HTTP/1.1 200 OK", "Via: 1.0 inside", "Content-Length: 0", "")
+		res, _ := c.answer("GET")
+		if !has(head, "Via: 1.1 before") || has(head, "Via: 1.1 edge") != (want != "") {
+			t.Errorf("with %q the instance saw %q", name, head)
+		}
+		if got := res.Header.Values("Via"); got[0] != "1.0 inside" || (len(got) == 2) != (want != "") {
+			t.Errorf("with %q the client saw %q", name, got)
+		}
+	}
+	if _, err := proxy.New(proxy.Options{Router: router.NewRouter(), Via: "not a token"}); err == nil {
+		t.Error("any name is taken")
+	}
 }

@@ -30,6 +30,9 @@ var class = func() (t [256]byte) {
 	return t
 }()
 
+// IsToken reports whether s is a token (RFC 9110 section 5.6.2).
+func IsToken(s string) bool { return s != "" && all([]byte(s), classToken) }
+
 // all reports whether every byte of s is in class c.
 func all(s []byte, c byte) bool {
 	for _, b := range s {
