@@ -22,8 +22,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// long bounds every wait; nothing takes nearly as long.
-const long = 30 * time.Second
+// long bounds every wait. Nothing takes nearly as long but a state that is restored
+// in the moment between two waits for a change: that is seen when the next one is
+// over.
+const long = 2 * maxWait
 
 const path = "serai/claims/test"
 

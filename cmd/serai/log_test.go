@@ -124,7 +124,7 @@ func TestJSONThroughout(t *testing.T) {
 	traffic := testnet.Address(t)
 	env := map[string]string{"NOMAD_ADDR": url, "NOMAD_TOKEN": "secret-token", "NOMAD_DC": "dc7", "NOMAD_REGION": nomadsim.Region, "SERAI_LOG_FORMAT": "json"}
 	p := start(t, env, "serve", "--http="+traffic, "--admin=", "--drain-delay=100ms", "--node=node-7")
-	until(t, "the policy", func() bool { return strings.Contains(p.stderr.String(), "attach the policy") })
+	until(t, "the policy", func() bool { return strings.Contains(p.stderr.String(), "all that it should: attach the policy") })
 	p.stop()
 	if err := p.wait(t); err != nil {
 		t.Fatal(err)
@@ -135,7 +135,7 @@ func TestJSONThroughout(t *testing.T) {
 			t.Errorf("the first line says %s=%q, want %q", name, got, want)
 		}
 	}
-	missing := line(all, "attach the policy")
+	missing := line(all, "all that it should: attach the policy")
 	for name, want := range map[string]string{
 		"policy": `capabilities = ["read-job"]`, "command": "nomad acl policy apply", "missing": "the list of services of namespace \"*\"",
 		"wanted": "services and event stream", "nomad_version": "agent { policy",
