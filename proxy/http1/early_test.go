@@ -229,14 +229,18 @@ func TestRefusedHeadsAreLogged(t *testing.T) {
 		c := k.dial()
 		io.WriteString(c.Conn, request)
 		io.ReadAll(c.r)
+		var line string
 		until(t, "a line", func() bool {
 			mu.Lock()
 			defer mu.Unlock()
-			return len(logged) == 1
+			if len(logged) == 0 {
+				return false
+			}
+			line, logged = logged[0], logged[1:]
+			return true
 		})
-		if logged[0] != want {
-			t.Errorf("logged %q, want %q", logged[0], want)
+		if line != want {
+			t.Errorf("logged %q, want %q", line, want)
 		}
-		logged = nil
 	}
 }

@@ -140,7 +140,7 @@ func TestPeersAreAskedOnce(t *testing.T) {
 	second := o.peer("second", false)
 	time.Sleep(2 * time.Second) // a list is believed for so long
 	o.set(func() { o.peers, o.hosts = append(o.peers, second.Peer), []string{"c.test"} })
-	o.until("a question", func() bool { return len(second.hosts()) > 0 })
+	o.until("a question, and its answer", func() bool { return len(second.hosts()) > 0 && o.waiting() != nil })
 	if w := o.waiting(); w == nil || w.Count != 1 || w.Peers[0].Address != second.Address || !strings.Contains(w.Peers[0].Error, "308") {
 		t.Errorf("the wait is told as %+v", w)
 	}
