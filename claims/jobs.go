@@ -22,7 +22,7 @@ type Jobs struct {
 func (j *Jobs) Offers(ctx context.Context, a router.Absence) (offers []router.Offer, known bool) {
 	services, err := j.Client.JobServices(ctx, a.Job, nomad.Query{Namespace: a.Namespace})
 	switch {
-	case errors.Is(err, nomad.ErrNotFound):
+	case errors.Is(err, nomad.ErrNotFound) && nomad.JobUnknown(err):
 		return nil, true
 	case err != nil:
 		if j.Logger != nil {

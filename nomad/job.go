@@ -2,10 +2,12 @@ package nomad
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -93,6 +95,14 @@ func (c *Client) JobServices(ctx context.Context, id string, q Query) ([]JobServ
 		return nil, err
 	}
 	return job.services(), nil
+}
+
+// JobUnknown reports whether an error is Nomad's word that there is no such job.
+// What only passes requests on to Nomad answers 404, too, to what it does not
+// know.
+func JobUnknown(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Status == http.StatusNotFound && strings.Contains(e.Body, "job not found")
 }
 
 func (j *jobAnswer) services() (all []JobService) {

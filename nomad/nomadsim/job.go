@@ -18,6 +18,8 @@ type Job struct {
 	// Stopped is what `nomad job stop` leaves.
 	Stopped bool
 	Groups  []Group
+
+	derived bool // from what it has registered: nobody has put it
 }
 
 // Group is a group of a job.
@@ -61,6 +63,27 @@ func (s *Sim) putJob(j Job) uint64 {
 	s.jobs.index = s.index
 	s.wake()
 	return s.index
+}
+
+// deriveJob makes the job of a registration what it must have been, where nobody
+// has put one: in a cluster nothing is registered without a job. s.mu is held.
+func (s *Sim) deriveJob(r *nomad.Registration) {
+	key := jobKey{r.Namespace, r.JobID}
+	j, ok := s.jobs.jobs[key]
+	if r.JobID == "" || ok && !j.derived {
+		return
+	}
+	services := []nomad.JobService{{Name: r.ServiceName, Tags: r.Tags}}
+	if ok {
+		for _, old := range j.Groups[0].Services {
+			if old.Name != r.ServiceName {
+				services = append(services, old)
+			}
+		}
+	}
+	s.jobs.jobs[key] = Job{Namespace: r.Namespace, ID: r.JobID, Type: "service", Status: "running", derived: true,
+		Groups: []Group{{Name: "group", Count: 1, Services: services}}}
+	s.jobs.index = s.index
 }
 
 // PurgeJob forgets a job, as `nomad job stop -purge` does.

@@ -60,6 +60,7 @@ func (s *Sim) Register(regs ...nomad.Registration) uint64 {
 	changed := make([]*nomad.Registration, len(regs))
 	for i := range regs {
 		changed[i] = s.upsert(regs[i], index)
+		s.deriveJob(changed[i])
 	}
 	s.publish(typeRegistration, changed, index)
 	s.commit(func() { s.services.put(changed, index) })
@@ -76,6 +77,7 @@ func (s *Sim) Load(regs ...nomad.Registration) uint64 {
 	changed := make([]*nomad.Registration, len(regs))
 	for i := range regs {
 		changed[i] = s.upsert(regs[i], index)
+		s.deriveJob(changed[i])
 	}
 	s.commit(func() { s.services.put(changed, index) })
 	return index
