@@ -87,9 +87,11 @@ func (x *Exchange) endRetries() {
 
 // repeatable reports whether the request may be processed twice: its method is
 // idempotent, its client vouches for it with an Idempotency-Key
-// (draft-ietf-httpapi-idempotency-key-header), or the route says retry-post=on.
+// (draft-ietf-httpapi-idempotency-key-header), or the route says retry-post=on. The
+// method of an upgrade says nothing of the protocol that it begins: "kubectl exec"
+// runs a command with a GET.
 func (x *Exchange) repeatable() bool {
-	return idempotent(x.Head.Method) || x.Route.Options.RetryPost || len(wire.Get(x.Head.Fields, "idempotency-key")) > 0
+	return idempotent(x.Head.Method) && !x.Upgrading() || x.Route.Options.RetryPost || len(wire.Get(x.Head.Fields, "idempotency-key")) > 0
 }
 
 // idempotent reports whether a method may be repeated (RFC 9110 section 9.2.2).

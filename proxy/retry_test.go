@@ -19,6 +19,7 @@ func TestRetryTable(t *testing.T) {
 		repeats   int
 		streaming bool
 		late      bool // the route's timeout is over
+		upgrade   bool
 	}
 	closed := &failure{processed: unknown}
 	connect := &failure{processed: notSent}
@@ -45,6 +46,9 @@ func TestRetryTable(t *testing.T) {
 		"PATCH after a close":                        {request{method: "PATCH", retries: 10}, closed, false},
 		"unknown method after a close":               {request{method: "PURGE", retries: 10}, closed, false},
 		"get in lower case after a close":            {request{method: "get", retries: 10}, closed, false},
+		"GET of an upgrade after a close":            {request{method: "GET", retries: 10, upgrade: true}, closed, false},
+		"GET of an upgrade after a failed connect":   {request{method: "GET", upgrade: true}, connect, true},
+		"GET of an upgrade with a key":               {request{method: "GET", retries: 1, upgrade: true, key: "k"}, closed, true},
 		"POST with a key after a close":              {request{method: "POST", retries: 1, key: `"8e03978e"`}, closed, true},
 		"POST with an empty key after a close":       {request{method: "POST", retries: 1, key: "-"}, closed, false},
 		"POST of a route with retry-post":            {request{method: "POST", retries: 1, retryPost: true}, closed, true},
@@ -74,6 +78,9 @@ func TestRetryTable(t *testing.T) {
 			x.Now = x.Start.Add(time.Second)
 			if c.late {
 				x.Now = x.Start.Add(time.Minute)
+			}
+			if c.upgrade {
+				x.Head.Upgrade = []byte("websocket")
 			}
 			if c.streaming {
 				x.upload.streaming = &streaming{}
