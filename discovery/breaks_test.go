@@ -251,6 +251,7 @@ func TestNamespaceOfTheTimeBetween(t *testing.T) {
 // TestStreamThatAnAgentCannotGive: with 500 for the stream and nothing else,
 // lists do, and the stream is taken as soon as it is there.
 func TestStreamThatAnAgentCannotGive(t *testing.T) {
+	t.Parallel()
 	a := newAgent(t, nomadsim.Options{})
 	a.Register(reg("web", "1"))
 	w := nomadWatch(t, a, discovery.WatcherOptions{Retry: 100 * time.Millisecond})

@@ -3,6 +3,7 @@ package discovery_test
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -24,7 +25,13 @@ import (
 	"serai/nomad/nomadsim"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain lets more tests run at once than there are processors, unless the
+// command line has -parallel: those that may run beside others spend nearly all
+// their time waiting.
+func TestMain(m *testing.M) {
+	flag.Set("test.parallel", "8")
+	goleak.VerifyTestMain(m)
+}
 
 // long bounds every wait of these tests; nothing takes nearly as long.
 const long = 20 * time.Second
@@ -338,6 +345,7 @@ func TestStaleSince(t *testing.T) {
 // TestBadAnswersChangeNothing: none of what an agent may answer in a bad hour
 // takes a service away.
 func TestBadAnswersChangeNothing(t *testing.T) {
+	t.Parallel()
 	for name, fault := range map[string]nomadsim.Fault{
 		"no leader": nomadsim.NoLeader(), "forbidden": nomadsim.Forbidden(), "web page": nomadsim.WebPage(),
 		"truncated": nomadsim.Truncated(), "redirect": nomadsim.Redirect("http://192.0.2.1/"), "nothing at index 0": nomadsim.Empty(0),
@@ -493,6 +501,7 @@ func TestQuietCluster(t *testing.T) {
 
 // TestResync finds what no event told.
 func TestResync(t *testing.T) {
+	t.Parallel()
 	a := newAgent(t, nomadsim.Options{})
 	a.Register(reg("web", "1"))
 	w := nomadWatch(t, a, discovery.WatcherOptions{Resync: 20 * time.Millisecond})
@@ -504,6 +513,7 @@ func TestResync(t *testing.T) {
 // TestResyncReadsNothingTwice: as long as the list is no newer than what events
 // told, services are not read again.
 func TestResyncReadsNothingTwice(t *testing.T) {
+	t.Parallel()
 	a := newAgent(t, nomadsim.Options{})
 	a.Register(reg("web", "1"))
 	w := nomadWatch(t, a, discovery.WatcherOptions{Resync: 50 * time.Millisecond})
@@ -526,6 +536,7 @@ func TestResyncReadsNothingTwice(t *testing.T) {
 
 // TestRandomChangesAndFaults: in the end the snapshot is what the agent has.
 func TestRandomChangesAndFaults(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()

@@ -26,26 +26,47 @@ type model struct {
 	// workload tells whether the token is a workload's.
 	workload bool
 	heal     []func() // faults that are injected
-	// stable are instances that the watcher knew and that have existed ever
-	// since, by their ID as ids has it.
-	stable map[string]bool
+	// stable are lives that the watcher knew and that have gone on ever since.
+	stable map[life]bool
+	// ended are lives that have ended. The watcher may hear of that at any time
+	// later, even when a restore has brought the instance back as it was: until
+	// it has heard of both, it rightly takes the instance for gone.
+	ended map[life]bool
+}
+
+func newModel(a *agent, names *discovery.Namespaces, workload bool) *model {
+	return &model{agent: a, namespaces: names, workload: workload, stable: make(map[life]bool), ended: make(map[life]bool)}
+}
+
+// life is an instance from its registration to its end. One that is registered
+// again after its end has another life.
+type life struct {
+	id      string // as ids has it
+	created uint64
 }
 
 // exist is what the agent has, with what it is like.
-func (m *model) exist() map[string]string {
-	all := make(map[string]string)
+func (m *model) exist() map[life]string {
+	all := make(map[life]string)
 	for _, r := range m.Registrations() {
-		if !m.namespaces.Match(r.Namespace) {
-			continue
+		if m.namespaces.Match(r.Namespace) {
+			all[lifeOf(r)] = likeness(&r)
 		}
-		all[r.Namespace+"/"+r.ServiceName+"/"+r.ID] = fmt.Sprintf("%s:%d at %d %v", r.Address, r.Port, r.CreateIndex, r.Tags)
 	}
 	return all
 }
 
+func lifeOf(r nomad.Registration) life {
+	return life{r.Namespace + "/" + r.ServiceName + "/" + r.ID, r.CreateIndex}
+}
+
+func likeness(i *discovery.Instance) string {
+	return fmt.Sprintf("%s:%d %v", i.Address, i.Port, i.Tags)
+}
+
 // known is what the watcher knows.
-func (m *model) known() map[string]string {
-	all := make(map[string]string)
+func (m *model) known() map[life]string {
+	all := make(map[life]string)
 	m.watch.mu.Lock()
 	defer m.watch.mu.Unlock()
 	if m.watch.newest == nil {
@@ -53,25 +74,37 @@ func (m *model) known() map[string]string {
 	}
 	for key, service := range m.watch.newest.Services {
 		for _, i := range service.Instances {
-			all[key.Namespace+"/"+key.Name+"/"+i.ID] = fmt.Sprintf("%s:%d at %d %v", i.Address, i.Port, i.CreateIndex, i.Tags)
+			all[life{key.Namespace + "/" + key.Name + "/" + i.ID, i.CreateIndex}] = likeness(i)
 		}
 	}
 	return all
 }
 
 // check is what must hold at any time.
-func (m *model) check(t *rapid.T) {
+func (m *model) check() error {
 	exist, known := m.exist(), m.known()
-	for id := range m.stable {
-		if _, is := exist[id]; !is {
-			delete(m.stable, id)
-		} else if _, ok := known[id]; !ok {
-			t.Fatalf("%s exists and was known, and is not known any more: %+v", id, m.watch.status())
+	for l := range m.stable {
+		if _, ok := known[l]; !ok {
+			return fmt.Errorf("%v exists and was known, and is not known any more: %+v", l, m.watch.status())
 		}
 	}
-	for id := range known {
-		if _, is := exist[id]; is {
-			m.stable[id] = true
+	for l := range known {
+		if _, is := exist[l]; is && !m.ended[l] {
+			m.stable[l] = true
+		}
+	}
+	return nil
+}
+
+// act does what may end lives, and notes which have ended.
+func (m *model) act(do func()) {
+	before := m.exist()
+	do()
+	after := m.exist()
+	for l := range before {
+		if _, is := after[l]; !is {
+			m.ended[l] = true
+			delete(m.stable, l)
 		}
 	}
 }
@@ -90,7 +123,11 @@ func (m *model) actions() map[string]func(*rapid.T) {
 	pause := rapid.SampledFrom([]time.Duration{0, time.Millisecond, 10 * time.Millisecond, 60 * time.Millisecond})
 	inject := func(kind string, f nomadsim.Fault) { m.heal = append(m.heal, m.Inject(kind, f)) }
 	return map[string]func(*rapid.T){
-		"": m.check,
+		"": func(t *rapid.T) {
+			if err := m.check(); err != nil {
+				t.Fatal(err)
+			}
+		},
 		"register": func(t *rapid.T) {
 			var regs []nomad.Registration
 			for range rapid.IntRange(1, 3).Draw(t, "instances") {
@@ -109,12 +146,11 @@ func (m *model) actions() map[string]func(*rapid.T) {
 			}
 			slices.SortFunc(all, func(a, b nomad.Registration) int { return strings.Compare(a.Namespace+a.ID, b.Namespace+b.ID) })
 			r := rapid.SampledFrom(all).Draw(t, "instance")
-			delete(m.stable, r.Namespace+"/"+r.ServiceName+"/"+r.ID)
-			m.Deregister(r.Namespace, r.ID)
+			m.act(func() { m.Deregister(r.Namespace, r.ID) })
 		},
 		"node dies": func(t *rapid.T) {
-			m.stable = make(map[string]bool)
-			m.StopNode(fmt.Sprint("node-", rapid.IntRange(0, 5).Draw(t, "node")))
+			node := fmt.Sprint("node-", rapid.IntRange(0, 5).Draw(t, "node"))
+			m.act(func() { m.StopNode(node) })
 		},
 		"other changes":  func(t *rapid.T) { m.Noise(rapid.IntRange(1, 30).Draw(t, "changes")) },
 		"streams end":    func(*rapid.T) { m.EndStreams() },
@@ -151,13 +187,11 @@ func (b *safeBuffer) String() string {
 	return b.Builder.String()
 }
 
-// restore takes away what was not there then.
+// restore takes away what was not there then, and brings back what was.
 func (m *model) restore(anew bool) {
-	if m.saved == nil {
-		return
+	if m.saved != nil {
+		m.act(func() { m.Restore(m.saved, anew) })
 	}
-	m.stable = make(map[string]bool)
-	m.Restore(m.saved, anew)
 }
 
 func (m *model) healAll() {
@@ -171,6 +205,7 @@ func (m *model) healAll() {
 // nothing that exists is forgotten, and once it is quiet and all rights are
 // there the watcher knows what the agent has.
 func TestAnyProgram(t *testing.T) {
+	t.Parallel()
 	refusals := []nomadsim.Refusal{nomadsim.RefusalEOF, nomadsim.RefusalSilence, nomadsim.RefusalForbidden}
 	rapid.Check(t, func(rt *rapid.T) {
 		a := newAgent(t, nomadsim.Options{
@@ -181,7 +216,7 @@ func TestAnyProgram(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		m := &model{agent: a, namespaces: names, workload: rapid.Bool().Draw(rt, "workload"), stable: make(map[string]bool)}
+		m := newModel(a, names, rapid.Bool().Draw(rt, "workload"))
 		for _, ns := range []string{"a", "b"} {
 			a.CreateNamespace(ns)
 		}
@@ -197,7 +232,9 @@ func TestAnyProgram(t *testing.T) {
 		m.healAll()
 		a.PutToken(identity(m.workload, readJobs...))
 		for end := time.Now().Add(long); ; time.Sleep(5 * time.Millisecond) {
-			m.check(rt)
+			if err := m.check(); err != nil {
+				rt.Fatal(err)
+			}
 			exist, known := m.exist(), m.known()
 			if maps.Equal(exist, known) && !slices.ContainsFunc(m.watch.status(), func(s discovery.Status) bool { return !live(s) }) {
 				return
@@ -207,4 +244,43 @@ func TestAnyProgram(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestModelOfRestore: an instance that ends, and is brought back as it was, may be
+// taken for gone once more; one that nothing ends may not.
+func TestModelOfRestore(t *testing.T) {
+	for name, anew := range map[string]bool{"the cluster lives": false, "built anew": true} {
+		t.Run(name, func(t *testing.T) {
+			a := newAgent(t, nomadsim.Options{})
+			a.Register(reg("web", "1"), reg("web", "2"))
+			all, err := discovery.ParseNamespaces(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := newModel(a, all, false)
+			m.watch = nomadWatch(t, a, discovery.WatcherOptions{})
+			m.watch.has("default/web/1", "default/web/2")
+			m.watch.stop() // so that it hears of the rest as late as can be
+			m.saved = a.Save()
+			m.check()
+			m.act(func() { m.Deregister("default", "1") })
+			m.restore(anew)
+			m.check()
+
+			lack := func(id string) error {
+				was := m.watch.newest
+				defer func() { m.watch.newest = was }()
+				key := discovery.Key{Namespace: "default", Name: "web"}
+				left := slices.DeleteFunc(slices.Clone(was.Services[key].Instances), func(i *discovery.Instance) bool { return i.ID == id })
+				m.watch.newest = &discovery.Snapshot{Services: map[discovery.Key]*discovery.Service{key: {Key: key, Instances: left}}}
+				return m.check()
+			}
+			if err := lack("1"); err != nil {
+				t.Errorf("of an instance that ended and came back: %v", err)
+			}
+			if lack("2") == nil {
+				t.Error("an instance that nothing ended may be forgotten")
+			}
+		})
+	}
 }

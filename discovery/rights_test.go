@@ -21,6 +21,7 @@ func identity(workload bool, rules ...nomadsim.Rule) nomadsim.Token {
 // TestRightLostForAWhile: whoever takes the policy away and gives it back, what
 // exists stays known in every namespace, and what is new is found soon after.
 func TestRightLostForAWhile(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		workload bool
 		away     []nomadsim.Rule // what is left meanwhile
@@ -81,6 +82,7 @@ func TestRightLostForAWhile(t *testing.T) {
 // TestStartWithoutRights works within seconds of the policy, and until then asks
 // for little.
 func TestStartWithoutRights(t *testing.T) {
+	t.Parallel()
 	for name, workload := range map[string]bool{"workload identity": true, "token": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -141,6 +143,7 @@ func TestNamedNamespaceForbidden(t *testing.T) {
 // TestDeletedNamespaceDisappears while a right is missing, and when the token may
 // read only what its policies name.
 func TestDeletedNamespaceDisappears(t *testing.T) {
+	t.Parallel()
 	byName := []nomadsim.Rule{{Namespace: "default", Capabilities: []string{"read-job"}}, {Namespace: "team-a", Capabilities: []string{"read-job"}}}
 	for name, c := range map[string]struct {
 		workload            bool

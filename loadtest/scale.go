@@ -55,6 +55,7 @@ type flock struct {
 	// instances is the address of all of them: one process that is ready.
 	instances string
 	all       []*follower
+	keepers   []*keeper
 	found     []scaled
 }
 
@@ -117,6 +118,8 @@ func (c *scaleCommand) Run(ctx context.Context) error {
 		{"streams lost", f.streamsLost},
 		{"new leader", f.newLeader},
 		{fmt.Sprintf("%d changes a second", c.Changes), f.change},
+		{"keepers start", func() error { return f.startKeepers(&running, url) }},
+		{"a contest of all", f.contest},
 	} {
 		if err := f.phase(p.name, p.run); err != nil {
 			return err
@@ -161,11 +164,16 @@ func (f *flock) follow(running *sync.WaitGroup, url string) error {
 
 // await waits until all watchers know something.
 func (f *flock) await(what string, watchers []*follower, knows func(*discovery.Snapshot) bool) error {
+	return await(f, what, watchers, func(w *follower) bool {
+		s := w.latest.Load()
+		return s != nil && knows(s)
+	})
+}
+
+// await waits until something holds of all.
+func await[T any](f *flock, what string, all []T, holds func(T) bool) error {
 	for end := time.Now().Add(10 * time.Minute); ; time.Sleep(time.Millisecond) {
-		missing := slices.ContainsFunc(watchers, func(w *follower) bool {
-			s := w.latest.Load()
-			return s == nil || !knows(s)
-		})
+		missing := slices.ContainsFunc(all, func(one T) bool { return !holds(one) })
 		switch {
 		case !missing:
 			return nil

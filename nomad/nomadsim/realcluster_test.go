@@ -360,7 +360,13 @@ func (c *realCluster) revoke(t *testing.T, namespace string) {
 	}
 }
 
-func (c *realCluster) outage() time.Duration { return 35 * time.Second }
+// outage is SERAI_TEST_OUTAGE, such as 10m, where that is set.
+func (c *realCluster) outage() time.Duration {
+	if d, err := time.ParseDuration(os.Getenv("SERAI_TEST_OUTAGE")); err == nil {
+		return d
+	}
+	return 35 * time.Second
+}
 
 func TestRealAgentKeepsTheContract(t *testing.T) {
 	c := newRealCluster(t, false)
