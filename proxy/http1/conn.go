@@ -69,7 +69,10 @@ const settles = time.Second
 // serve reads and answers requests until the connection ends, or has moved to
 // another goroutine.
 func (c *conn) serve() (moved bool) {
-	for c.now = time.Now(); c.await(); {
+	if !c.settled { // else it has been silent since the last request
+		c.now = time.Now()
+	}
+	for c.await() {
 		err := c.wire.Serve(c, c.server.options.HeadTimeout)
 		switch {
 		case err == nil:
@@ -111,7 +114,8 @@ func (c *conn) crossed() bool {
 // whether it may at all.
 func (c *conn) await() bool {
 	wait := c.patience()
-	c.moves = !c.settled && wait > settles
+	// The move may be late by as long as settles, but not the end of the wait.
+	c.moves = !c.settled && wait > 2*settles
 	switch {
 	case c.moves:
 		c.wire.ReadAbout(c.now, settles)
@@ -151,8 +155,6 @@ func (c *conn) patience() time.Duration {
 		return 0
 	case c.drained:
 		return firstRequest
-	case c.settled:
-		return max(c.server.options.KeepAlive-settles, 1)
 	}
 	return c.server.options.KeepAlive
 }

@@ -272,3 +272,30 @@ func (w *wiretap) Write(p []byte) (int, error) {
 	}
 	return len(p), nil
 }
+
+// TestKeepAliveInTime: a silent connection ends a tenth late at most, in whichever
+// goroutine it waits.
+func TestKeepAliveInTime(t *testing.T) {
+	for _, limit := range []time.Duration{500 * time.Millisecond, 1500 * time.Millisecond, 2 * time.Second, 3 * time.Second} {
+		for _, requests := range []int{0, 1, 2} {
+			t.Run(limit.String()+" after "+itoa(requests), func(t *testing.T) {
+				t.Parallel()
+				k := newStack(t, settings{server: http1.Options{KeepAlive: limit}})
+				c := k.dial()
+				begun := time.Now()
+				for i := range requests {
+					if i > 0 {
+						time.Sleep(1200 * time.Millisecond * time.Duration(min(1, limit/(1500*time.Millisecond))))
+					}
+					begun = time.Now()
+					c.send("GET / HTTP/1.1", "Host: nobody.example.org", "")
+					c.status("GET", 503, "starting")
+				}
+				c.ended()
+				if took := time.Since(begun); took < limit || took > limit+limit/10+300*time.Millisecond {
+					t.Errorf("the connection ended after %v, want %v and a tenth at most", took, limit)
+				}
+			})
+		}
+	}
+}
