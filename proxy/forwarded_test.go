@@ -67,6 +67,11 @@ func TestForwardedFields(t *testing.T) {
 		"garbage, a port, IPv6 and IPv4 in IPv6": {peer: balancer, sent: []string{"X-Forwarded-For: evil;proto=x, 198.51.100.1:99", "X-Forwarded-For: 2001:db8::1,, ::ffff:203.0.113.9"},
 			want: []string{"X-Real-Ip: 203.0.113.9",
 				`Forwarded: for=unknown;host="a.test";proto=http, for=198.51.100.1, for="[2001:db8::1]", for=203.0.113.9, for=10.0.0.1;host="a.test";proto=http`}},
+		"named by Connection": {peer: balancer, fields: []string{"X-Forwarded-Host", "X-Forwarded-Ssl"},
+			sent: []string{"Connection: x-forwarded-for, X-Forwarded-Proto, X-Forwarded-Host, X-Forwarded-Ssl", "X-Forwarded-For: 203.0.113.9", "X-Forwarded-Proto: https", "X-Forwarded-Host: good", "X-Forwarded-Ssl: on"},
+			want: []string{"X-Forwarded-For: 203.0.113.9, 10.0.0.1", "X-Forwarded-Proto: https", "X-Forwarded-Host: good", "X-Forwarded-Ssl: on", "X-Real-Ip: 203.0.113.9"}},
+		"named by a stranger's Connection": {peer: stranger, sent: []string{"X-Forwarded-For: 6.6.6.6", "Connection: X-Forwarded-For, X-Real-Ip, Forwarded", "X-Real-Ip: 6.6.6.6"},
+			want: []string{"X-Forwarded-For: 203.0.113.9", "X-Real-Ip: 203.0.113.9"}, not: []string{"6.6.6.6"}},
 		"lookalikes": {peer: balancer, sent: []string{"X_Forwarded_Ssl: on", "X.Original.Url: /admin", "True_Client_Ip: 6.6.6.6", "X_Serai_Hops: 1"}, not: []string{"Ssl", "admin", "6.6.6.6", "X_Serai"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -83,7 +83,8 @@ func (x *Exchange) prepare() {
 }
 
 // dropNamed drops the fields that a Connection field names. What frames or
-// routes the message cannot be dropped by naming it.
+// routes the message cannot be dropped by naming it, nor what tells of the client:
+// a trusted proxy that passes a stranger's Connection on would lose who that is.
 func dropNamed(fields []wire.Field, list []byte) {
 	if wire.EqualFold(list, "keep-alive") || wire.EqualFold(list, "close") {
 		return
@@ -91,6 +92,7 @@ func dropNamed(fields []wire.Field, list []byte) {
 	for i := range fields {
 		switch f := &fields[i]; f.Kind {
 		case wire.Dropped, wire.Connection, wire.ContentLength, wire.TransferEncoding, wire.Host, wire.Trailer, wire.TE, wire.XRequestID, wire.XSeraiHops:
+		case wire.Forwarded, wire.XForwardedFor, wire.XForwardedHost, wire.XForwardedPort, wire.XForwardedProto, wire.XForwardedPrefix, wire.XRealIP, wire.Vouched: // by who sends them
 		case wire.Upgrade: // decided by itself
 		default:
 			if hasName(list, f.Name) {
