@@ -72,7 +72,7 @@ func (c *compilation) place(instance *discovery.Instance, address netip.AddrPort
 		b := ip.As16()
 		meant = netip.AddrFrom4([4]byte(b[12:]))
 	}
-	placed := instance.NodeID != "" // by Nomad, and not in the operator's file
+	placed := instance.CreateIndex != 0 // by Nomad; the operator's file may name a node, too
 	switch o := &c.options; {
 	case within(metadata, meant) || meant.IsLinkLocalUnicast() || meant == netip.AddrFrom4([4]byte{192, 0, 0, 192}):
 		return &flaw{fmt.Sprintf("address %s is one of a cloud's metadata services, or link-local", ip), "a unicast address that is the same machine for every node"}

@@ -66,12 +66,27 @@ func TestWhereAnInstanceMayBe(t *testing.T) {
 		{Options{Own: func(netip.AddrPort) string { return "the listener http" }}, "10.0.0.1", 80, "n", "of this serai itself"},
 	} {
 		i := &discovery.Instance{Address: c.address, Port: c.port, NodeID: c.node}
+		if c.node != "" {
+			i.CreateIndex = 1 // Nomad gives each registration one
+		}
 		got, flaw := (&compilation{Builder: &Builder{options: c.options}}).address(i)
 		switch {
 		case flaw == nil && c.refused != "":
 			t.Errorf("%s:%d is taken as %s, though %s", c.address, c.port, got, c.refused)
 		case flaw != nil && (c.refused == "" || !strings.Contains(flaw.why, c.refused)):
 			t.Errorf("%s:%d is refused because %s, want %q", c.address, c.port, flaw.why, c.refused)
+		}
+	}
+}
+
+// TestNodesOfTheFile: what the operator's file says of an instance's node, which
+// prefer goes by, takes none of its rights away.
+func TestNodesOfTheFile(t *testing.T) {
+	b := &Builder{options: Options{Own: func(netip.AddrPort) string { return "" }, Node: "n", NoLoopback: true}}
+	for _, port := range []int{80, 4646} {
+		i := &discovery.Instance{Address: "127.0.0.1", Port: port, NodeID: "m"}
+		if _, flaw := (&compilation{Builder: b}).address(i); flaw != nil {
+			t.Errorf("127.0.0.1:%d of the operator's file is refused because %s", port, flaw.why)
 		}
 	}
 }
