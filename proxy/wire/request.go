@@ -222,6 +222,10 @@ func (h *RequestHead) splitTarget() (authority []byte, err error) {
 		}
 		authority = rest[:end]
 		switch t = rest[end:]; {
+		case len(t) == 0 && string(h.Method) == "OPTIONS":
+			// RFC 9112 section 3.2.4: it is about the server as a whole.
+			h.Target, h.Path = star, star
+			return authority, nil
 		case len(t) == 0:
 			t = slash
 		case t[0] == '?':
@@ -237,7 +241,7 @@ func (h *RequestHead) splitTarget() (authority []byte, err error) {
 	return authority, nil
 }
 
-var slash = []byte("/")
+var slash, star = []byte("/"), []byte("*")
 
 // cutScheme returns what follows http:// or https://, or nil.
 func cutScheme(t []byte) []byte {
