@@ -80,10 +80,8 @@ func (s *Stats) Observe(shard int, o *Observation) {
 		shards = s.shards.Load()
 	}
 	c := &(*shards)[uint(shard)%uint(len(*shards))]
-	class := o.Status / 100
-	if class >= len(c.classes) {
-		class = 0
-	}
+	// Codes above 599 are to be taken for a 5xx (RFC 9110 section 15).
+	class := min(o.Status/100, len(c.classes)-1)
 	c.classes[class].Add(1)
 	c.buckets[durationBucket(o.Duration)].Add(1)
 	c.nanos.Add(uint64(o.Duration))

@@ -70,7 +70,9 @@ func (h *ResponseHead) parseLine(buf []byte) (int, error) {
 		}
 		h.Reason = line[13:]
 	}
-	if h.Status < 100 || h.Status > 599 {
+	// Above 599 no class is defined, but some have codes of their own there (RFC
+	// 9110 section 15), and they mislead nobody about where the answer ends.
+	if h.Status < 100 {
 		return 0, ErrStatusLine
 	}
 	return end + 1, nil
