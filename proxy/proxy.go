@@ -236,10 +236,12 @@ func (p *Proxy) Reasons() map[string]uint64 {
 func (p *Proxy) Inflight() int { return int(p.inflight.Load()) }
 
 // pick chooses a member for the next attempt and takes a place there, waiting in
-// the route's room when there is none. It answers 503 and returns nil when the
-// wait was in vain.
+// the route's room when there is none. A request that has been tried waits for
+// another member that is busy, and is given one that has failed it only when there
+// is no other, or the wait was in vain. It answers 503 and returns nil when there
+// is none at all.
 func (p *Proxy) pick(x *Exchange) *upstream.Member {
-	again := x.Retries > 0
+	again := x.Retries > 0 && !x.Route.Pool.Another(x, &x.tried)
 	wait := x.Route.Options.Wait
 	for {
 		if m := x.Route.Pool.Pick(x.Now, x, &x.tried, again); m != nil {
@@ -258,7 +260,10 @@ func (p *Proxy) pick(x *Exchange) *upstream.Member {
 		switch {
 		case err == nil:
 			return m
-		case err != upstream.ErrRoomEnded || !p.moved(x):
+		case err == upstream.ErrRoomEnded && p.moved(x):
+		case err != upstream.ErrClientGone && x.Retries > 0 && !again:
+			again, wait = true, 0
+		default:
 			p.noInstance(x, err)
 			return nil
 		}

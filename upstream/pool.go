@@ -217,6 +217,19 @@ func (p *Pool) admits(m *Member, q *WaitingRequest) bool {
 	return false
 }
 
+// Another reports whether a member that the request has not been tried on is fit
+// for it, were there a place.
+func (p *Pool) Another(a Attributes, tried *Tried) bool {
+	q := WaitingRequest{Attributes: a, Tried: tried}
+	for i := range p.members {
+		m := &p.members[i]
+		if m.Weight > 0 && m.Endpoint.State() == Ready && p.admits(m, &q) {
+			return true
+		}
+	}
+	return false
+}
+
 // anyFree reports whether some member has a place now.
 func (p *Pool) anyFree() bool {
 	for i := range p.members {

@@ -66,6 +66,53 @@ func (k *stack) ask(host, path string) (status int, reason string, err error) {
 	return res.StatusCode, res.Header.Get("X-Serai-Reason"), nil
 }
 
+// TestRetryWaitsForAnother: a request that one instance has failed waits for a
+// place on another instead of being sent to the first again. Where the wait is in
+// vain, the first is better than none.
+func TestRetryWaitsForAnother(t *testing.T) {
+	for _, wait := range []string{"20s", "0s"} {
+		t.Run(wait, func(t *testing.T) {
+			k := newStack(t, settings{})
+			bad := newCounted(t, func(string) { panic(http.ErrAbortHandler) })
+			let := make(chan struct{})
+			good := newCounted(t, func(string) { <-let })
+			free := sync.OnceFunc(func() { close(let) })
+			t.Cleanup(free)
+			k.service("web", []string{bad.address(), good.address()}, "ingress.host=web.example.org",
+				"ingress.lb=round-robin", "ingress.max-inflight=1", "ingress.retries=2", "ingress.wait="+wait)
+			k.awaitReady()
+			var clients sync.WaitGroup
+			ask := func(path string, want int) {
+				clients.Go(func() {
+					if status, reason, err := k.ask("web.example.org", path); status != want {
+						t.Errorf("%s: %d %q, %v, want %d", path, status, reason, err, want)
+					}
+				})
+			}
+			ask("/first", 200)
+			until(t, "the good instance's request", func() bool { return len(good.seen()) == 1 })
+			if wait == "0s" {
+				if status, reason, err := k.ask("web.example.org", "/second"); status != 502 || reason != "upstream-closed" {
+					t.Errorf("/second: %d %q, %v, want the bad instance's failure", status, reason, err)
+				}
+				free()
+				clients.Wait()
+				return
+			}
+			ask("/second", 200)
+			ask("/third", 200)
+			until(t, "their place in line", func() bool { return k.router.Current().Routes()[0].Pool.Room().Waiting() == 2 })
+			free()
+			clients.Wait()
+			tried := bad.seen()
+			slices.Sort(tried)
+			if again := slices.Compact(slices.Clone(tried)); len(again) != len(tried) {
+				t.Errorf("the bad instance was tried again: %v", tried)
+			}
+		})
+	}
+}
+
 // TestTwelveClientsOnTwoPlaces saturates two instances for each method of
 // balance: every request is answered, and no instance has ever two at once.
 func TestTwelveClientsOnTwoPlaces(t *testing.T) {
