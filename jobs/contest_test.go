@@ -195,7 +195,7 @@ func (x *contest) restart(times int, team string, change func(i int)) {
 	var right, wrong, failed, refused atomic.Int64
 	var clients sync.WaitGroup
 	for _, n := range x.nodes {
-		for range 2 {
+		for range 5 {
 			clients.Go(func() {
 				for ctx.Err() == nil {
 					switch got := n.asks(); {
