@@ -44,7 +44,7 @@ type serveCommand struct {
 	AccessLogSample   float64  `default:"1" help:"Share of the requests that get a line. Those that ended in a 5xx, or that serai answered itself or cut off, always do." group:"Clients"`
 	AccessLogQuery    string   `default:"on" enum:"on,off,redact" help:"What the access log has of a query: all (on), nothing (off), or the names without their values (redact)." placeholder:"on|off|redact" group:"Clients"`
 	AccessLogChecks   bool     `help:"Log requests for the ready path, too, which load balancers send all day." group:"Clients"`
-	ReadyPath         string   `default:"/.serai/ready" help:"Path that tells load balancers whether to send requests here, where Host is an address, empty, or no service claims it by name." placeholder:"PATH" group:"Clients"`
+	ReadyPath         string   `default:"/.serai/ready" help:"Path that tells load balancers whether to send requests here, where Host is an address, missing, or no service claims it by name." placeholder:"PATH" group:"Clients"`
 	DrainDelay        duration `default:"10s" help:"On a stop: how long requests are still accepted while the ready path already fails." group:"Clients"`
 	DrainTimeout      duration `default:"20s" help:"On a stop: how long what is in flight may take after that." group:"Clients"`
 
