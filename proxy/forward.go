@@ -173,10 +173,12 @@ func (x *Exchange) timeToConnect() time.Duration {
 	if x.Retries == 0 {
 		return x.Route.Options.Timeout
 	}
-	return x.timeToConnectAgain()
+	return x.timeLeft()
 }
 
-func (x *Exchange) timeToConnectAgain() time.Duration {
+// timeLeft is what is left of the route's timeout, over all attempts; the wait for
+// an instance does not count.
+func (x *Exchange) timeLeft() time.Duration {
 	return x.Route.Options.Timeout - (x.Now.Sub(x.Start) - x.Queued)
 }
 

@@ -53,7 +53,7 @@ func (p *Proxy) mayRetry(x *Exchange, f *failure) bool {
 	switch {
 	case x.upload.streaming != nil: // part of the body is gone
 		return false
-	case x.Now.Sub(x.Start)-x.Queued >= o.Timeout:
+	case x.timeLeft() <= 0:
 		return false
 	case f.processed == notSent && !f.counted:
 		return x.Retries < maxNotSent
