@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 }
 
 // long bounds every wait of these tests; nothing takes nearly as long.
-const long = 20 * time.Second
+const long = time.Minute
 
 // reg is a registration of the default namespace, with our tag.
 func reg(service, id string) nomad.Registration { return regIn("default", service, id) }
