@@ -776,6 +776,7 @@ func TestClientCertificatesAndValidation(t *testing.T) {
 // TestWrongProtocol: plain HTTP on the TLS port, TLS on the plain one, garbage
 // on both, and a flood of names that nobody has.
 func TestWrongProtocol(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	authority(t).write(t, dir, "web", "web.example.org")
 	plain, secure, admin := testnet.Address(t), testnet.Address(t), testnet.Address(t)

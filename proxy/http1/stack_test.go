@@ -305,6 +305,22 @@ func until(t *testing.T, what string, holds func() bool) {
 	}
 }
 
+// inTime tries what a busy machine spoils by being late, until it succeeds once:
+// were serai late, it would be so each time.
+func inTime(t *testing.T, try func() error) {
+	t.Helper()
+	for end := time.Now().Add(long); ; {
+		err := try()
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal(err)
+		}
+		t.Logf("again: %v", err)
+	}
+}
+
 // has reports whether a head has a field line.
 func has(head, line string) bool { return strings.Contains(head, "\r\n"+line+"\r\n") }
 
