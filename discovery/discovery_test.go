@@ -302,7 +302,7 @@ func TestBreaks(t *testing.T) {
 		"the streams end":     {act: func(t *testing.T, a *agent) func() { a.EndStreams(); return func() {} }},
 		"connections are cut": {act: func(t *testing.T, a *agent) func() { a.Disconnect(); return func() {} }},
 		"the cable is pulled": {
-			limits: nomad.Limits{Heartbeat: 20 * time.Millisecond, FirstLine: 100 * time.Millisecond, Request: 200 * time.Millisecond},
+			limits: nomad.Limits{Heartbeat: 200 * time.Millisecond, FirstLine: 2 * time.Second, Request: 2 * time.Second},
 			act: func(t *testing.T, a *agent) func() {
 				a.Partition(true)
 				return func() { a.Partition(false) }

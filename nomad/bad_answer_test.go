@@ -248,7 +248,7 @@ func TestBadAnswers(t *testing.T) {
 			// busy.
 			limits := nomad.Limits{Answer: 1 << 16, Line: 1 << 12, Request: patience, FirstLine: patience}
 			if bad.stream == nomad.ErrStreamSilent {
-				limits.Request, limits.FirstLine = 50*time.Millisecond, 50*time.Millisecond
+				limits.Request, limits.FirstLine = 500*time.Millisecond, 500*time.Millisecond
 			}
 			heard := 0
 			c := connect(t, nomad.Options{Address: url, Limits: limits, OnRequest: func(_ string, err error) {

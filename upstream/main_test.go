@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"serai/internal/testnet"
 	"serai/upstream"
 )
 
@@ -59,12 +60,7 @@ func listen(t *testing.T, address string) net.Listener {
 // free returns an address nobody listens on.
 func free(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	return testnet.Address(t)
 }
 
 // await waits until condition holds.

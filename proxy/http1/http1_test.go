@@ -20,6 +20,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"serai/internal/testnet"
 	"serai/proxy"
 	"serai/proxy/http1"
 	"serai/wire/socket"
@@ -418,7 +419,7 @@ func TestFailedConnectGoesElsewhere(t *testing.T) {
 	k := newStack(t, settings{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) }))
 	defer server.Close()
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	gone, err := net.Listen("tcp", testnet.Address(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -455,12 +456,8 @@ func TestNotRepeated(t *testing.T) {
 
 func TestWaitForAnInstance(t *testing.T) {
 	k := newStack(t, settings{})
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
-	k.service("web", []string{closed.Addr().String()}, "ingress.host=web.example.org")
+	closed := testnet.Address(t)
+	k.service("web", []string{closed}, "ingress.host=web.example.org")
 	c := k.dial()
 	c.send("GET / HTTP/1.1", "Host: web.example.org", "")
 	until(t, "the request", func() bool { return k.proxy.Inflight() == 1 })
