@@ -224,8 +224,10 @@ func parseCanary(d *draft, value string) *flaw {
 		c.Percent = percent
 	case kind == "header":
 		name, want, _ := strings.Cut(rule, ":")
-		c.Header, c.Value = strings.ToLower(trim(name)), trim(want)
-		if !isToken(c.Header) || c.Value == "" {
+		// A name is a token before it is lower-cased: U+212A would become a k.
+		name = trim(name)
+		c.Header, c.Value = strings.ToLower(name), trim(want)
+		if !isToken(name) || c.Value == "" {
 			return &flaw{fmt.Sprintf("%s is not a header and its value", quote(rule)), "canary=header:NAME: VALUE"}
 		}
 	case kind == "cookie":
