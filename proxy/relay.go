@@ -87,7 +87,8 @@ func (p *Proxy) pipe(x *Exchange, conn *upstream.Conn, f wire.Framing, size int6
 }
 
 // filterAnswer marks the fields of the answer that belong to the instance's
-// connection (RFC 9110 section 7.6.1), and returns what its Keep-Alive says.
+// connection (RFC 9110 section 7.6.1) or that only serai sends, and returns what
+// its Keep-Alive says.
 func (x *Exchange) filterAnswer() (keepAlive []byte) {
 	fields := x.answer.Fields
 	for i := range fields {
@@ -98,7 +99,7 @@ func (x *Exchange) filterAnswer() (keepAlive []byte) {
 		case wire.KeepAlive:
 			keepAlive = f.Value
 			f.Kind = wire.Dropped
-		case wire.ProxyConnection, wire.TransferEncoding, wire.TE:
+		case wire.ProxyConnection, wire.TransferEncoding, wire.TE, wire.XSeraiReason:
 			f.Kind = wire.Dropped
 		case wire.Upgrade:
 			// RFC 9110 section 15.5.22: a 426 says what to upgrade to.
