@@ -97,3 +97,21 @@ func TestOptions(t *testing.T) {
 		}
 	}
 }
+
+// TestProfilesAreBound: nobody keeps a profile running for hours.
+func TestProfilesAreBound(t *testing.T) {
+	n := newNode(t, admin.Options{}, router.Options{})
+	for _, path := range []string{
+		"profile?seconds=100000", "trace?seconds=100000", "trace?seconds=1e300", "trace?seconds=1e999", "trace?seconds=NaN", "trace?seconds=Inf",
+		"heap?seconds=61", "goroutine?seconds=100000", "profile?seconds=99999999999999999999",
+	} {
+		if status, body := n.get("/debug/pprof/" + path); status != 400 || !strings.Contains(body, "at most seconds=60") {
+			t.Errorf("%s answered %d %.100s", path, status, body)
+		}
+	}
+	for _, path := range []string{"trace?seconds=0.01", "heap", "heap?seconds=x"} {
+		if status, body := n.get("/debug/pprof/" + path); status >= 500 || strings.Contains(body, "at most") {
+			t.Errorf("%s answered %d %.100s", path, status, body)
+		}
+	}
+}

@@ -73,8 +73,17 @@ func (f *File) Run(ctx context.Context, out chan<- *Snapshot) error {
 	var complaint string
 	services := make(map[Key]*Service)
 	for {
-		this := f.read(&last)
+		this, hung, ok := f.look(ctx, last)
+		if !ok {
+			return ctx.Err()
+		}
 		err := this.err
+		if hung {
+			complaint = ""
+			if err == nil {
+				f.note(services, nil)
+			}
+		}
 		if err == nil && (this.sum != last.sum || last.err != nil) {
 			var next map[Key]*Service
 			if next, err = f.parse(this.content); err == nil {
@@ -143,6 +152,31 @@ const settled = 2 * time.Second
 func (r *reading) holds(info os.FileInfo) bool {
 	return r.info != nil && os.SameFile(r.info, info) && r.info.Size() == info.Size() &&
 		r.info.ModTime().Equal(info.ModTime()) && r.at.Sub(info.ModTime()) > settled
+}
+
+// slow is how long a read takes before the status tells of it.
+const slow = 10 * time.Second
+
+// look reads the file, and returns false when ctx ends first. A read that hangs, of
+// a FIFO that nobody writes to or a mount whose server is gone, cannot be stopped:
+// it is left behind.
+func (f *File) look(ctx context.Context, last reading) (r reading, hung, ok bool) {
+	read := make(chan reading, 1)
+	go func() { read <- f.read(&last) }()
+	hangs := time.NewTimer(slow)
+	defer hangs.Stop()
+	for {
+		select {
+		case r = <-read:
+			return r, hung, true
+		case <-hangs.C:
+			hung = true
+			f.note(nil, fmt.Errorf("read static services: %s hangs: it is a FIFO, or on a mount whose server does not answer", f.options.Path))
+			f.options.Logger.Error("the file of static services hangs", "path", f.options.Path)
+		case <-ctx.Done():
+			return reading{}, hung, false
+		}
+	}
 }
 
 // read reads the file, or returns the last reading where that still holds.

@@ -107,7 +107,7 @@ func (c *serveCommand) Run(ctx context.Context, env *environment) error {
 	boundMemory(env.getenv)
 	logger := c.logger(env)
 	c.tellStart(env, logger)
-	s, err := newSystem(c, env, logger)
+	s, err := orStopped(ctx, "read its files", func() (*system, error) { return newSystem(c, env, logger) })
 	if err != nil {
 		return err
 	}

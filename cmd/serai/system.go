@@ -237,7 +237,7 @@ func (s *system) openAccessLog() (*proxy.AccessLog, error) {
 
 func (s *system) newAccessLog(w io.Writer) *proxy.AccessLog {
 	l := proxy.NewAccessLog(w, s.AccessLogSample)
-	l.Query, l.Checks = proxy.Query(s.AccessLogQuery), s.AccessLogChecks
+	l.Query, l.Checks, l.Logger = proxy.Query(s.AccessLogQuery), s.AccessLogChecks, s.logger
 	return l
 }
 
@@ -298,16 +298,20 @@ func (s *system) listen(limits wire.Limits) error {
 func (s *system) run(ctx context.Context) error {
 	defer s.close()
 	parts, end := context.WithCancelCause(context.Background())
-	var running sync.WaitGroup
+	running := newParts()
 	start := func(name string, part func(context.Context) error) {
-		running.Go(func() {
+		running.start(name, func() {
 			if err := part(parts); err != nil && parts.Err() == nil {
 				end(fmt.Errorf("%s: %w", name, err))
 			}
 		})
 	}
-	defer running.Wait()
-	defer end(nil)
+	defer func() {
+		end(nil)
+		if left := running.wait(partsEnd); left != "" {
+			s.logger.Warn("serai ends although parts of it have not: a file or directory of theirs hangs", "parts", left)
+		}
+	}()
 
 	start("endpoints", s.registry.Run)
 	if s.cache != nil {
