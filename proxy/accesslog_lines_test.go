@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"serai/proxy"
-	"serai/proxy/wire"
 	"serai/router"
 	"serai/upstream"
+	"serai/wire"
 )
 
 // logged returns the lines that a log writes for exchanges.

@@ -6,8 +6,8 @@ import (
 	"strconv"
 	"strings"
 
-	"serai/proxy/wire"
 	"serai/router"
+	"serai/wire"
 )
 
 // answer sends an answer of serai itself: a plain body of one line, JSON when

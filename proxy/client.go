@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"net/netip"
 
-	"serai/proxy/wire"
 	"serai/upstream"
+	"serai/wire"
 )
 
 var _ upstream.Attributes = (*Exchange)(nil)

@@ -6,9 +6,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"serai/proxy/wire"
 	"serai/router"
 	"serai/upstream"
+	"serai/wire"
+	"serai/wire/socket"
 )
 
 // Exchange is one request and its answer, the same for every engine. The
@@ -68,7 +69,7 @@ type Body interface {
 	Next() ([]byte, error)
 	// Pull moves the next bytes into p instead, and returns how many. Where it
 	// returns none and no error, Next has them.
-	Pull(p *wire.Pipe) (int, error)
+	Pull(p *socket.Pipe) (int, error)
 	// Ready reports whether Next would return bytes without waiting.
 	Ready() bool
 	// Done reports whether the clean end has been seen.
@@ -95,7 +96,7 @@ type Responder interface {
 	Flush() error
 	// Plain returns the client's connection where the body's bytes, once Flush
 	// has been called, may be written to it as they are; nil where not.
-	Plain() *wire.Conn
+	Plain() *socket.Conn
 	// Finish ends the answer.
 	Finish(trailers []wire.Field) error
 	// Abort ends the answer so that the client sees that it was cut.
@@ -108,7 +109,7 @@ type Responder interface {
 // attempt is what another goroutine may ask of the exchange, to end it when
 // the client has left.
 type attempt struct {
-	waiting wire.Moment // since when it waits, zero when it does not
+	waiting socket.Moment // since when it waits, zero when it does not
 
 	mu   sync.Mutex
 	conn *upstream.Conn // the one that is read from
@@ -122,9 +123,9 @@ type attempt struct {
 // holds returns how many bytes of buffers the request keeps while it waits.
 func (x *Exchange) holds() int64 {
 	if x.Head.Framing == wire.NoBody {
-		return wire.SmallBuffer
+		return socket.SmallBuffer
 	}
-	return wire.SmallBuffer + wire.LargeBuffer
+	return socket.SmallBuffer + socket.LargeBuffer
 }
 
 // WaitingSince returns since when the exchange has been waiting for an

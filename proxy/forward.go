@@ -9,8 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"serai/proxy/wire"
 	"serai/upstream"
+	"serai/wire"
+	"serai/wire/socket"
 )
 
 // stale says that an idle connection was of no use: another one is taken.
@@ -220,7 +221,7 @@ func (p *Proxy) roundTrip(x *Exchange, m *upstream.Member, conn *upstream.Conn) 
 	if err == nil {
 		err = p.awaitHead(x, conn, sent)
 	}
-	if err == wire.ErrStale {
+	if err == socket.ErrStale {
 		return stale, false
 	}
 	if err != nil {

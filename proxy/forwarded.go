@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"serai/proxy/wire"
+	"serai/wire"
 )
 
 // What an instance is told of its client (docs/forwarding.md): X-Forwarded-For,

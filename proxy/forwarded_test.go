@@ -7,9 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"serai/proxy/wire"
 	"serai/router"
 	"serai/upstream"
+	"serai/wire"
 )
 
 // told returns the fields that an instance is told, as lines.

@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"math/rand/v2"
 
-	"serai/proxy/wire"
 	"serai/router"
 	"serai/upstream"
+	"serai/wire"
 )
 
 // forwarding is what an exchange works with on its way to an instance.

@@ -3,7 +3,7 @@ package proxy
 import (
 	"strconv"
 
-	"serai/proxy/wire"
+	"serai/wire"
 )
 
 // A request that comes back to serai again and again is in a loop: an instance

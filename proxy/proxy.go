@@ -18,9 +18,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"serai/proxy/wire"
 	"serai/router"
 	"serai/upstream"
+	"serai/wire"
 )
 
 // Options is what a Proxy needs. Zero values mean the defaults named.

@@ -6,8 +6,9 @@ import (
 	"os"
 	"time"
 
-	"serai/proxy/wire"
 	"serai/upstream"
+	"serai/wire"
+	"serai/wire/socket"
 )
 
 // relay hands the answer to the client as it comes, and reports whether the
@@ -28,7 +29,7 @@ func (p *Proxy) relay(x *Exchange, conn *upstream.Conn) (reusable bool) {
 	body.ResetAnswer(&conn.Conn, h.Framing, h.Size, p.options.Limits)
 	pipe := p.pipe(x, conn, h.Framing, h.Size)
 	defer pipe.Close()
-	if pipe == nil && h.Framing != wire.NoBody && (h.Framing != wire.Length || h.Size > wire.SmallBuffer) {
+	if pipe == nil && h.Framing != wire.NoBody && (h.Framing != wire.Length || h.Size > socket.SmallBuffer) {
 		conn.Enlarge()
 	}
 	idle := x.Route.Options.BodyIdle
@@ -43,7 +44,7 @@ func (p *Proxy) relay(x *Exchange, conn *upstream.Conn) (reusable bool) {
 			conn.ReadWithin(now, idle)
 		}
 		var data []byte
-		n, err := body.Pull(pipe)
+		n, err := pipe.Pull(body, &conn.Conn)
 		if n == 0 && err == nil {
 			data, err = body.Next()
 		}
@@ -79,11 +80,11 @@ func (p *Proxy) relay(x *Exchange, conn *upstream.Conn) (reusable bool) {
 
 // pipe makes the pipe through which a body between conn and the client goes, nil
 // where it is copied.
-func (p *Proxy) pipe(x *Exchange, conn *upstream.Conn, f wire.Framing, size int64) *wire.Pipe {
+func (p *Proxy) pipe(x *Exchange, conn *upstream.Conn, f wire.Framing, size int64) *socket.Pipe {
 	if !p.options.Splice || f != wire.Length || !conn.Plain() || x.Responder.Plain() == nil {
 		return nil
 	}
-	return wire.NewPipe(size)
+	return socket.NewPipe(size)
 }
 
 // filterAnswer marks the fields of the answer that belong to the instance's

@@ -1,7 +1,7 @@
 package proxy
 
 import (
-	"serai/proxy/wire"
+	"serai/wire"
 )
 
 // processing is what is known of how far an attempt came at its instance. It is

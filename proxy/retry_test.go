@@ -4,8 +4,8 @@ import (
 	"testing"
 	"time"
 
-	"serai/proxy/wire"
 	"serai/router"
+	"serai/wire"
 )
 
 // TestRetryTable: who may be sent again after what.

@@ -8,8 +8,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"serai/proxy/wire"
 	"serai/upstream"
+	"serai/wire"
+	"serai/wire/socket"
 )
 
 // upload is a request's body on its way. What has come with the head is sent
@@ -26,8 +27,8 @@ type upload struct {
 type streaming struct {
 	done    chan struct{}
 	stopped atomic.Bool
-	whole   atomic.Bool // all of it has come; the rest is being written
-	last    wire.Moment // of the last progress
+	whole   atomic.Bool   // all of it has come; the rest is being written
+	last    socket.Moment // of the last progress
 	bytes   int64
 
 	mu       sync.Mutex
@@ -108,13 +109,13 @@ func (p *Proxy) stream(x *Exchange, conn *upstream.Conn) {
 	}()
 }
 
-func (p *Proxy) copyBody(x *Exchange, s *streaming, conn *upstream.Conn, pipe *wire.Pipe) error {
+func (p *Proxy) copyBody(x *Exchange, s *streaming, conn *upstream.Conn, pipe *socket.Pipe) error {
 	chunked := x.Head.Framing == wire.Chunked
 	limit := x.Route.Options.MaxBody
 	var out []byte
 	if chunked {
-		out = wire.GetLarge()[:0]
-		defer func() { wire.Put(out) }()
+		out = socket.GetLarge()[:0]
+		defer func() { socket.Put(out) }()
 	}
 	for {
 		var data []byte
@@ -145,12 +146,12 @@ func (p *Proxy) copyBody(x *Exchange, s *streaming, conn *upstream.Conn, pipe *w
 			// A chunk's data is at most a buffer: what does not fit beside its
 			// frame goes in two chunks.
 			out = out[:0]
-			for len(data) > wire.SmallBuffer*7 {
-				out = wire.AppendChunk(out, data[:wire.SmallBuffer*7])
+			for len(data) > socket.SmallBuffer*7 {
+				out = wire.AppendChunk(out, data[:socket.SmallBuffer*7])
 				if _, err := conn.Write(out); err != nil {
 					return errUpstream
 				}
-				out, data = out[:0], data[wire.SmallBuffer*7:]
+				out, data = out[:0], data[socket.SmallBuffer*7:]
 			}
 			out = wire.AppendChunk(out, data)
 			if err == io.EOF {

@@ -5,13 +5,14 @@ import (
 	"strings"
 	"time"
 
-	"serai/proxy/wire"
+	"serai/wire"
+	"serai/wire/socket"
 )
 
 // Conn is a connection to an Endpoint. It is either put back with Put or
 // closed, once.
 type Conn struct {
-	wire.Conn
+	socket.Conn
 	Endpoint *Endpoint
 	// Reused says that it has been idle.
 	Reused bool

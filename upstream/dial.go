@@ -15,7 +15,7 @@ import (
 	"github.com/pires/go-proxyproto"
 
 	"serai/internal/quota"
-	"serai/proxy/wire"
+	"serai/wire/socket"
 )
 
 // Dialer makes connections to endpoints.
@@ -131,7 +131,7 @@ func (d *Dialer) connect(ctx context.Context, t *Target, why purpose) (net.Conn,
 	}
 	nd := net.Dialer{Timeout: why.connect}
 	if d.WriteIdle > 0 {
-		nd.Control = func(_, _ string, c syscall.RawConn) error { return wire.GiveUpAfter(c, d.WriteIdle) }
+		nd.Control = func(_, _ string, c syscall.RawConn) error { return socket.GiveUpAfter(c, d.WriteIdle) }
 	}
 	c, err := nd.DialContext(ctx, "tcp", t.Address)
 	if noDescriptor(err) && d.makeRoom() {

@@ -13,8 +13,8 @@ import (
 
 	"github.com/pires/go-proxyproto"
 
-	"serai/proxy/wire"
 	"serai/upstream"
+	"serai/wire/socket"
 )
 
 func TestUnreachableEndpointComesBack(t *testing.T) {
@@ -113,8 +113,8 @@ func TestIdleConnections(t *testing.T) {
 	e.Put(second, time.Now())
 	server.Write([]byte("HTTP/1.1 200 OK\r\n\r\n"))
 	await(t, "unsolicited bytes", func() bool { return !second.Reusable() })
-	if err := e.Get(time.Now(), nil).Request([]byte("x"), nil, true); err != wire.ErrStale {
-		t.Errorf("a request over a connection with bytes that nobody asked for: %v, want %v", err, wire.ErrStale)
+	if err := e.Get(time.Now(), nil).Request([]byte("x"), nil, true); err != socket.ErrStale {
+		t.Errorf("a request over a connection with bytes that nobody asked for: %v, want %v", err, socket.ErrStale)
 	}
 	if got := e.Get(time.Now(), nil); got != first {
 		t.Error("another connection was expected")
@@ -123,8 +123,8 @@ func TestIdleConnections(t *testing.T) {
 	server.Close()
 	await(t, "close", func() bool { return !third.Reusable() })
 	e.Put(third, time.Now())
-	if err := e.Get(time.Now(), nil).Request([]byte("x"), nil, true); err != wire.ErrStale {
-		t.Errorf("a request over a closed connection: %v, want %v", err, wire.ErrStale)
+	if err := e.Get(time.Now(), nil).Request([]byte("x"), nil, true); err != socket.ErrStale {
+		t.Errorf("a request over a closed connection: %v, want %v", err, socket.ErrStale)
 	}
 	e.Put(first, time.Now().Add(-2*time.Hour))
 	if got := e.Get(time.Now(), nil); got != nil {

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"serai/proxy/wire"
+	"serai/wire"
 )
 
 // searched bounds the idle connections that are looked at for one that was
@@ -15,7 +15,7 @@ const searched = 128
 
 // Get returns an idle connection that was opened for what a request for host
 // needs, or nil. It must be looked at before anything is written to it, as
-// wire.Conn.Request does: the instance may have closed it.
+// socket.Conn.Request does: the instance may have closed it.
 //
 // It has never been idle for as long as the instance keeps such connections, as
 // far as that is known, nor for longer than the registry's IdleTimeout: a close

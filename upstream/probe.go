@@ -8,7 +8,8 @@ import (
 	"net/netip"
 	"time"
 
-	"serai/proxy/wire"
+	"serai/wire"
+	"serai/wire/socket"
 )
 
 // An instance that is not ready is probed so often that it is found within a
@@ -168,7 +169,7 @@ func (r *Registry) ask(ctx context.Context, e *Endpoint, host string, within tim
 	if err != nil {
 		return 0, err
 	}
-	c := wire.NewConn(nc)
+	c := socket.NewConn(nc)
 	defer c.End()
 	stop := context.AfterFunc(ctx, c.Interrupt)
 	defer stop()
@@ -183,7 +184,7 @@ func (r *Registry) ask(ctx context.Context, e *Endpoint, host string, within tim
 const maxInterim = 16
 
 // exchange sends the check's request and reads the head of its answer.
-func (k *Check) exchange(c *wire.Conn, host string) (status int, err error) {
+func (k *Check) exchange(c *socket.Conn, host string) (status int, err error) {
 	request := "GET " + k.Path + " HTTP/1.1\r\nHost: " + host + "\r\nUser-Agent: serai-check\r\nConnection: close\r\n\r\n"
 	if _, err := c.Write([]byte(request)); err != nil {
 		return 0, err

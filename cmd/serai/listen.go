@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"serai/proxy/wire"
+	"serai/wire/socket"
 )
 
 // bind opens an address for one of the listener flags. Shared lets another
@@ -22,11 +22,11 @@ func bind(address, flag string, shared bool, writeIdle time.Duration) (net.Liste
 	// Connections have the keep-alive of their listener, not one set for each.
 	config := net.ListenConfig{KeepAlive: -1, Control: func(_, _ string, c syscall.RawConn) error {
 		if shared {
-			if err := wire.SetOptions(c, wire.Option{Level: unix.SOL_SOCKET, Name: unix.SO_REUSEPORT, Value: 1}); err != nil {
+			if err := socket.SetOptions(c, socket.Option{Level: unix.SOL_SOCKET, Name: unix.SO_REUSEPORT, Value: 1}); err != nil {
 				return err
 			}
 		}
-		return errors.Join(wire.GiveUpAfter(c, writeIdle), wire.ProbeSilent(c))
+		return errors.Join(socket.GiveUpAfter(c, writeIdle), socket.ProbeSilent(c))
 	}}
 	l, err := config.Listen(context.Background(), "tcp", address)
 	switch {

@@ -20,10 +20,10 @@ import (
 	"serai/nomad"
 )
 
-// The raw cases of proxy/wire are sent over sockets here, each on a connection
+// The raw cases of wire are sent over sockets here, each on a connection
 // of its own. testdata/requests and testdata/responses have what came out at
 // the other end, byte by byte.
-const rawCases = "../../proxy/wire/testdata"
+const rawCases = "../../wire/testdata"
 
 // TestRawRequests: of each request the origin sees exactly what it should, or
 // nothing.
@@ -161,7 +161,7 @@ func eachRawCase(t *testing.T, dir string, run func(t *testing.T, raw []byte, op
 	}
 }
 
-// rawCase reads a case as proxy/wire's own test does.
+// rawCase reads a case as wire's own test does.
 func rawCase(t *testing.T, input string) ([]byte, map[string]string) {
 	var raw []byte
 	options := make(map[string]string)

@@ -23,10 +23,11 @@ import (
 	"serai/nomad"
 	"serai/proxy"
 	"serai/proxy/http1"
-	"serai/proxy/wire"
 	"serai/router"
 	"serai/tls"
 	"serai/upstream"
+	"serai/wire"
+	"serai/wire/socket"
 )
 
 // system is all parts of the ingress, put together.
@@ -277,7 +278,7 @@ func (s *system) listen(limits wire.Limits) error {
 	}
 	if s.HTTPS != "" && s.certs != nil {
 		err := add("https", s.HTTPS, func(l net.Listener) net.Listener {
-			return wire.NewTLSListener(s.acceptProxyProtocol(l), s.certs.Config(s.tlsOptions()))
+			return socket.NewTLSListener(s.acceptProxyProtocol(l), s.certs.Config(s.tlsOptions()))
 		})
 		if err != nil {
 			return err

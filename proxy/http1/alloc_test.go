@@ -10,7 +10,7 @@ import (
 	"runtime/debug"
 	"testing"
 
-	"serai/proxy/wire"
+	"serai/wire/socket"
 )
 
 // TestAllocNothingPerRequest sends many requests of one kind over one
@@ -119,7 +119,7 @@ func TestAllocNoBufferPerConnection(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	// The origin's own buffer of 4 KiB, and four sockets' worth of the net
 	// package.
-	if each := (after.TotalAlloc - before.TotalAlloc) / n; each > 4096+wire.SmallBuffer {
+	if each := (after.TotalAlloc - before.TotalAlloc) / n; each > 4096+socket.SmallBuffer {
 		t.Errorf("%d bytes for each request", each)
 	} else {
 		t.Logf("%d bytes for each request", each)

@@ -6,7 +6,8 @@ import (
 	"time"
 
 	"serai/proxy"
-	"serai/proxy/wire"
+	"serai/wire"
+	"serai/wire/socket"
 )
 
 // answer writes one answer. Small answers leave in one write.
@@ -31,7 +32,7 @@ var _ proxy.Responder = (*answer)(nil)
 func (a *answer) reset(c *conn) { *a = answer{conn: c} }
 
 func (a *answer) release() {
-	wire.Put(a.out)
+	socket.Put(a.out)
 	a.out, a.conn = nil, nil
 }
 
@@ -127,7 +128,7 @@ func (a *answer) Flush() error {
 
 // Plain returns the client's connection where the body's bytes may be written to
 // it as they are.
-func (a *answer) Plain() *wire.Conn {
+func (a *answer) Plain() *socket.Conn {
 	if a.chunked || !a.conn.wire.Plain() {
 		return nil
 	}
@@ -170,7 +171,7 @@ func (a *answer) Abort() {
 // for it yet: with many of them each would use one that is no longer cached.
 func (a *answer) statusLine(status int, reason []byte) {
 	if a.out == nil {
-		a.out = wire.GetSmall()[:0]
+		a.out = socket.GetSmall()[:0]
 	}
 	a.out = append(a.out, "HTTP/1.1 "...)
 	a.out = strconv.AppendInt(a.out, int64(status), 10)

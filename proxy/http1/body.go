@@ -5,7 +5,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"serai/proxy/wire"
+	"serai/wire"
+	"serai/wire/socket"
 )
 
 // requestBody is a request's body whose every wait is timed.
@@ -46,7 +47,7 @@ func (b *requestBody) reset(c *conn, h *wire.RequestHead) (waited bool) {
 	}
 	if h.Framing == wire.Chunked || h.Framing == wire.Length && h.Size > int64(len(c.wire.Buffered())) {
 		b.head = c.wire.Detach()
-		if h.Framing == wire.Length && h.Size <= wire.LargeBuffer && !h.Continue {
+		if h.Framing == wire.Length && h.Size <= socket.LargeBuffer && !h.Continue {
 			waited = b.gather(int(h.Size))
 		}
 	}
@@ -70,7 +71,7 @@ func (b *requestBody) gather(size int) (waited bool) {
 }
 
 func (b *requestBody) release() {
-	wire.Put(b.head)
+	socket.Put(b.head)
 	b.head, b.conn = nil, nil
 }
 
@@ -84,12 +85,12 @@ func (b *requestBody) Next() ([]byte, error) {
 	return data, err
 }
 
-// Pull is wire.Body's, within the body's idle time.
-func (b *requestBody) Pull(p *wire.Pipe) (int, error) {
+// Pull is the Pipe's, within the body's idle time.
+func (b *requestBody) Pull(p *socket.Pipe) (int, error) {
 	if p != nil {
 		b.conn.wire.ReadWithin(time.Now(), b.conn.server.options.BodyIdle)
 	}
-	n, err := b.Body.Pull(p)
+	n, err := p.Pull(&b.Body, &b.conn.wire)
 	b.note(n, err)
 	return n, err
 }

@@ -8,14 +8,15 @@ import (
 	"time"
 
 	"serai/proxy"
-	"serai/proxy/wire"
+	"serai/wire"
+	"serai/wire/socket"
 )
 
 // conn is one client connection. Between requests it holds no more than its
 // socket: what a request needs comes from a pool with its first byte.
 type conn struct {
 	server      *Server
-	wire        wire.Conn
+	wire        socket.Conn
 	peer, local netip.AddrPort
 	secure      bool
 	serverName  string // that the TLS client asked for

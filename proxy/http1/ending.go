@@ -3,7 +3,7 @@ package http1
 import (
 	"time"
 
-	"serai/proxy/wire"
+	"serai/wire/socket"
 )
 
 // ending is how a connection is closed once no request is read from it.
@@ -41,7 +41,7 @@ func (c *conn) finish() {
 		c.wire.Abort()
 	case gone, c.ending == endAtOnce: // what is left is done by remove
 	case c.ending == endWhole, c.ending == endExpecting:
-		c.wire.Finish(wire.Lingering{Bytes: lingerBytes, Quiet: lingerQuiet,
+		c.wire.Finish(socket.Lingering{Bytes: lingerBytes, Quiet: lingerQuiet,
 			Longest: c.server.options.WriteIdle, Expected: c.ending == endExpecting})
 	}
 }

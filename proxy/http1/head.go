@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"serai/proxy/wire"
+	"serai/wire"
 )
 
 // readHead reads until the head is complete, and returns its length.

@@ -21,7 +21,7 @@ import (
 
 	"serai/proxy"
 	"serai/proxy/http1"
-	"serai/proxy/wire"
+	"serai/wire/socket"
 )
 
 // web runs a data path with one service, web.example.org, on a hand-written
@@ -269,7 +269,7 @@ func TestPipelinedBeyondABuffer(t *testing.T) {
 	in.head()
 	in.ok("x")
 	c.status("GET", 200, "")
-	const line, end, many = "GET /", " HTTP/1.1\r\nHost: web.example.org\r\n\r\n", 3 * wire.TinyBuffer / 64
+	const line, end, many = "GET /", " HTTP/1.1\r\nHost: web.example.org\r\n\r\n", 3 * socket.TinyBuffer / 64
 	c.write(strings.Repeat(line+strings.Repeat("x", 64-len(line+end))+end, many))
 	for range many {
 		in.head()

@@ -18,7 +18,8 @@ import (
 
 	"serai/internal/quota"
 	"serai/proxy"
-	"serai/proxy/wire"
+	"serai/wire"
+	"serai/wire/socket"
 )
 
 // Options is what a Server needs. Zero values mean the defaults named.
@@ -58,8 +59,8 @@ func (o *Options) Validate() error {
 			errs = append(errs, fmt.Errorf("%s %v is negative", d.name, d.value))
 		}
 	}
-	if o.Limits.Head < 0 || o.Limits.Head > wire.LargeBuffer {
-		errs = append(errs, fmt.Errorf("head limit %d is not within 1 and %d bytes", o.Limits.Head, wire.LargeBuffer))
+	if o.Limits.Head < 0 || o.Limits.Head > socket.LargeBuffer {
+		errs = append(errs, fmt.Errorf("head limit %d is not within 1 and %d bytes", o.Limits.Head, socket.LargeBuffer))
 	}
 	if o.MaxConns < 0 || o.MaxConnsPerClient < 0 {
 		errs = append(errs, errors.New("a connection limit is negative"))

@@ -20,9 +20,9 @@ import (
 	"serai/discovery"
 	"serai/proxy"
 	"serai/proxy/http1"
-	"serai/proxy/wire"
 	"serai/router"
 	"serai/upstream"
+	"serai/wire/socket"
 )
 
 func TestMain(m *testing.M) {
@@ -315,7 +315,7 @@ func overTLS(t *testing.T) func(net.Listener) net.Listener {
 	s.StartTLS()
 	defer s.Close()
 	config := &tls.Config{Certificates: s.TLS.Certificates}
-	return func(l net.Listener) net.Listener { return wire.NewTLSListener(l, config) }
+	return func(l net.Listener) net.Listener { return socket.NewTLSListener(l, config) }
 }
 
 func tlsClient(c net.Conn) net.Conn { return tls.Client(c, &tls.Config{InsecureSkipVerify: true}) }

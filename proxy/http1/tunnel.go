@@ -8,8 +8,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"serai/proxy/wire"
 	"serai/upstream"
+	"serai/wire"
+	"serai/wire/socket"
 )
 
 // Tunnel sends the 101 and then copies both ways until both ends have closed,
@@ -79,9 +80,9 @@ func broken(err error) bool {
 // tunnel is what its two directions share.
 type tunnel struct {
 	idle    time.Duration
-	last    wire.Moment // of the last byte, either way
-	over    atomic.Bool // both connections are interrupted
-	drained atomic.Bool // by a drain
+	last    socket.Moment // of the last byte, either way
+	over    atomic.Bool   // both connections are interrupted
+	drained atomic.Bool   // by a drain
 }
 
 func (t *tunnel) touch() time.Time {
@@ -92,9 +93,9 @@ func (t *tunnel) touch() time.Time {
 
 // copy sends everything from src to dst, what src has buffered first, and then
 // closes dst's sending side.
-func (t *tunnel) copy(dst, src *wire.Conn) (n int64, err error) {
-	b := wire.GetSmall()
-	defer wire.Put(b)
+func (t *tunnel) copy(dst, src *socket.Conn) (n int64, err error) {
+	b := socket.GetSmall()
+	defer socket.Put(b)
 	for {
 		data := src.Buffered()
 		if len(data) > 0 {

@@ -1,17 +1,20 @@
-package wire
+package socket
 
 import (
 	"io"
 	"net"
 	"testing"
+
+	"serai/wire"
 )
 
 // TestHugeBuffersAreFew reads many large bodies at once: some get a huge
 // buffer, and all of these are given back, by those that come to the end and
 // by those that are closed in the middle.
 func TestHugeBuffersAreFew(t *testing.T) {
-	const size, conns = 2 * hugeFrom, hugeAtOnce + 6
-	bodies := make([]*Body, conns)
+	const size, conns = 2 * pipeFrom, hugeAtOnce + 6
+	bodies := make([]*wire.Body, conns)
+	sources := make([]*Conn, conns)
 	for i := range bodies {
 		near, far := net.Pipe()
 		t.Cleanup(func() { near.Close() })
@@ -25,9 +28,9 @@ func TestHugeBuffersAreFew(t *testing.T) {
 			}
 		}()
 		c := NewConn(near)
-		bodies[i] = &Body{}
-		bodies[i].Reset(c, Length, size, DefaultLimits())
-		for n := 0; n < hugeFrom+LargeBuffer; {
+		bodies[i], sources[i] = &wire.Body{}, c
+		bodies[i].Reset(c, wire.Length, size, wire.DefaultLimits())
+		for n := 0; n < pipeFrom+LargeBuffer; {
 			data, err := bodies[i].Next()
 			if err != nil {
 				t.Fatal(err)
@@ -40,8 +43,8 @@ func TestHugeBuffersAreFew(t *testing.T) {
 	}
 	for i, b := range bodies {
 		if i%2 == 0 {
-			b.conn.Close()
-			b.conn.Close()
+			sources[i].Close()
+			sources[i].Close()
 			continue
 		}
 		for {
@@ -51,7 +54,7 @@ func TestHugeBuffersAreFew(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		b.conn.Release()
+		sources[i].Release()
 	}
 	if n := huge.Taken(); n != 0 {
 		t.Errorf("%d huge buffers are still taken", n)

@@ -1,4 +1,4 @@
-package wire
+package socket
 
 import (
 	"sync"
@@ -18,11 +18,11 @@ const (
 	HugeBuffer  = 256 << 10
 )
 
-// A body is worth a huge buffer or a Pipe from so many bytes on, as long as not
-// too many have one: a thousand slow readers of large files are to cost what they
+// A body is worth a Pipe from so many bytes on, and a huge buffer when its reader
+// says so, as long as not too many have one: a thousand slow readers of large files are to cost what they
 // must.
 const (
-	hugeFrom   = 1 << 20
+	pipeFrom   = 1 << 20
 	hugeAtOnce = 64
 )
 

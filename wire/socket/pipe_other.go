@@ -1,6 +1,8 @@
 //go:build !linux
 
-package wire
+package socket
+
+import "serai/wire"
 
 // Pipe moves nothing where the kernel has no splice.
 type Pipe struct{}
@@ -11,9 +13,8 @@ func NewPipe(int64) *Pipe { return nil }
 // Close does nothing here.
 func (p *Pipe) Close() {}
 
+// Pull leaves it to the body here.
+func (p *Pipe) Pull(*wire.Body, *Conn) (int, error) { return 0, nil }
+
 // Drain is never called here.
 func (p *Pipe) Drain(*Conn) error { panic("unreachable") }
-
-func (p *Pipe) fit() bool { return false }
-
-func (p *Pipe) fill(*Conn, int64) (int, error) { panic("unreachable") }

@@ -12,7 +12,8 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"serai/proxy/wire"
+	"serai/wire"
+	"serai/wire/socket"
 )
 
 // seed adds the cases of a golden folder.
@@ -40,7 +41,7 @@ type message struct {
 
 // readOne reads one request, and returns what is left over.
 func readOne(raw []byte) (m message, rest []byte, ok bool) {
-	conn := wire.NewConn(&pipe{Reader: bytes.NewReader(raw)})
+	conn := socket.NewConn(&pipe{Reader: bytes.NewReader(raw)})
 	var h wire.RequestHead
 	n, err := readHead(conn, func(buf []byte) (int, error) { return h.ParseRequest(buf, wire.DefaultLimits()) })
 	if err != nil {
@@ -85,7 +86,7 @@ func FuzzRequest(f *testing.F) {
 		if !ok {
 			return
 		}
-		again := wire.NewConn(&pipe{Reader: trickle{bytes.NewReader(raw)}})
+		again := socket.NewConn(&pipe{Reader: trickle{bytes.NewReader(raw)}})
 		var h wire.RequestHead
 		n, err := readHead(again, func(buf []byte) (int, error) { return h.ParseRequest(buf, wire.DefaultLimits()) })
 		if err != nil || string(h.Method) != m.method || string(h.Target) != m.target || string(h.Host) != m.host {
@@ -134,7 +135,7 @@ func compareFastHTTP(t *testing.T, raw []byte, m message, rest []byte) {
 func FuzzResponse(f *testing.F) {
 	seed(f, "responses")
 	read := func(r io.Reader) (head, body string, ok bool) {
-		conn := wire.NewConn(&pipe{Reader: r})
+		conn := socket.NewConn(&pipe{Reader: r})
 		var h wire.ResponseHead
 		n, err := readHead(conn, func(buf []byte) (int, error) { return h.ParseResponse(buf, []byte("GET"), wire.DefaultLimits()) })
 		if err != nil {

@@ -1,4 +1,4 @@
-package wire_test
+package socket_test
 
 import (
 	"io"
@@ -7,11 +7,11 @@ import (
 	"testing"
 	"time"
 
-	"serai/proxy/wire"
+	"serai/wire/socket"
 )
 
 // pair returns both ends of a connection.
-func pair(t *testing.T) (server *wire.Conn, client *net.TCPConn) {
+func pair(t *testing.T) (server *socket.Conn, client *net.TCPConn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -28,7 +28,7 @@ func pair(t *testing.T) (server *wire.Conn, client *net.TCPConn) {
 	}
 	t.Cleanup(func() { c.Close(); s.Close() })
 	c.SetDeadline(time.Now().Add(20 * time.Second))
-	return wire.NewConn(s), c.(*net.TCPConn)
+	return socket.NewConn(s), c.(*net.TCPConn)
 }
 
 // TestFinishWaitsForASlowPeer for longer than it is quiet, as long as the peer
@@ -40,7 +40,7 @@ func TestFinishWaitsForASlowPeer(t *testing.T) {
 	var writing sync.WaitGroup
 	writing.Go(func() {
 		s.Write(make([]byte, size))
-		s.Finish(wire.Lingering{Bytes: 1 << 20, Quiet: 300 * time.Millisecond, Longest: time.Minute})
+		s.Finish(socket.Lingering{Bytes: 1 << 20, Quiet: 300 * time.Millisecond, Longest: time.Minute})
 	})
 	defer writing.Wait()
 	got := 0
@@ -61,11 +61,11 @@ func TestFinishWaitsForASlowPeer(t *testing.T) {
 // TestFinishEnds although the peer does not: it takes nothing, sends without
 // end, or is silent once it has taken all.
 func TestFinishEnds(t *testing.T) {
-	bounds := wire.Lingering{Bytes: 1 << 20, Quiet: 100 * time.Millisecond, Longest: time.Minute}
+	bounds := socket.Lingering{Bytes: 1 << 20, Quiet: 100 * time.Millisecond, Longest: time.Minute}
 	expecting := bounds
 	expecting.Expected = true
 	for name, v := range map[string]struct {
-		bounds wire.Lingering
+		bounds socket.Lingering
 		sent   int
 		client func(*net.TCPConn)
 	}{

@@ -1,11 +1,34 @@
 package wire
 
-import "io"
+import (
+	"errors"
+	"io"
+)
 
-// Body decodes the content of one message from a Conn. It hands out slices of
-// the connection's buffer and copies nothing.
+// Source is where a Body's bytes come from: a connection with a read buffer.
+type Source interface {
+	// Buffered returns the unread bytes, valid until the next Fill.
+	Buffered() []byte
+	// Discard marks the first n unread bytes as read. They stay valid.
+	Discard(n int)
+	// Fill reads once, appending to the unread bytes. It fails with
+	// ErrBufferFull where there is no room for more.
+	Fill() error
+	// EnlargeMore is called for a body that is worth the largest buffer there is.
+	EnlargeMore()
+}
+
+// ErrBufferFull says that a Source's buffer is as large as it may be, and all of
+// it is unread.
+var ErrBufferFull = errors.New("read buffer is full")
+
+// largeFrom is from how many bytes on a body is worth a Source's largest buffer.
+const largeFrom = 1 << 20
+
+// Body decodes the content of one message from a Source. It hands out slices of
+// the source's buffer and copies nothing.
 type Body struct {
-	conn    *Conn
+	source  Source
 	framing Framing
 	left    int64 // bytes to come of the body, or of the chunk
 	passed  int64 // bytes handed out
@@ -30,8 +53,8 @@ const (
 
 // Reset starts a body of that framing at the unread bytes of c. Size is only
 // used with Length.
-func (b *Body) Reset(c *Conn, f Framing, size int64, l Limits) {
-	*b = Body{conn: c, framing: f, left: size, limits: l, trailers: b.trailers[:0]}
+func (b *Body) Reset(c Source, f Framing, size int64, l Limits) {
+	*b = Body{source: c, framing: f, left: size, limits: l, trailers: b.trailers[:0]}
 	if f == NoBody || f == Length && size == 0 {
 		b.err = io.EOF
 	}
@@ -39,7 +62,7 @@ func (b *Body) Reset(c *Conn, f Framing, size int64, l Limits) {
 
 // ResetAnswer is Reset for the body of an answer, whose chunks may have blanks
 // and zeros that cannot be misread.
-func (b *Body) ResetAnswer(c *Conn, f Framing, size int64, l Limits) {
+func (b *Body) ResetAnswer(c Source, f Framing, size int64, l Limits) {
 	b.Reset(c, f, size, l)
 	b.syntax = lenient
 }
@@ -47,7 +70,7 @@ func (b *Body) ResetAnswer(c *Conn, f Framing, size int64, l Limits) {
 // Next returns the next bytes of the content, at least one, reading once or
 // more when none is buffered. They are valid until the next call. The error is
 // io.EOF after the clean end, an *Error for bad framing, ErrBodyCut when the
-// connection ended too early, or the connection's own error.
+// source ended too early, or the source's own error.
 func (b *Body) Next() ([]byte, error) {
 	for {
 		if b.Ready() {
@@ -67,10 +90,10 @@ func (b *Body) Next() ([]byte, error) {
 }
 
 func (b *Body) fill() error {
-	if b.passed >= hugeFrom {
-		b.conn.enlargeMore()
+	if b.passed >= largeFrom {
+		b.source.EnlargeMore()
 	}
-	err := b.conn.Fill()
+	err := b.source.Fill()
 	if err == ErrBufferFull {
 		return ErrTrailer // nothing else waits for so much at once
 	}
@@ -85,23 +108,27 @@ func (b *Body) ended(err error) error {
 	return err
 }
 
-// Pull moves the next bytes of the content into an empty p and returns how many.
-// It returns none, and no error, where only Next has them: p is nil, they have
-// been read already, or do not come over the socket as they are. Errors are
-// Next's.
-func (b *Body) Pull(p *Pipe) (int, error) {
-	if !p.fit() || b.framing != Length || b.Ready() || b.err != nil || !b.conn.Plain() {
-		return 0, nil
+// Direct returns how many bytes of the content come next from the source as they
+// are, none of them buffered: a caller may take them past it, and tells with
+// Took how many it did. It is 0 where only Next has them.
+func (b *Body) Direct() int64 {
+	if b.framing != Length || b.Ready() || b.err != nil {
+		return 0
 	}
-	n, err := p.fill(b.conn, b.left)
+	return b.left
+}
+
+// Took notes that n bytes, at most Direct's, were taken past the source, or that
+// this failed. It returns what the error means for the body.
+func (b *Body) Took(n int, err error) error {
 	if err != nil {
 		b.err = b.ended(err)
-		return 0, b.err
+		return b.err
 	}
-	if b.left -= int64(n); b.left == 0 {
+	if b.left -= int64(n); b.left == 0 && n > 0 {
 		b.err = io.EOF
 	}
-	return n, nil
+	return nil
 }
 
 // Ready reports whether Next would return bytes without reading.
@@ -124,14 +151,14 @@ func (b *Body) Done() bool {
 
 // take takes what is buffered of a plain body.
 func (b *Body) take() []byte {
-	data := b.conn.Buffered()
+	data := b.source.Buffered()
 	if len(data) == 0 {
 		return nil
 	}
 	if b.framing == Length && int64(len(data)) > b.left {
 		data = data[:b.left]
 	}
-	b.conn.Discard(len(data))
+	b.source.Discard(len(data))
 	if b.framing == Length {
 		if b.left -= int64(len(data)); b.left == 0 {
 			b.err = io.EOF
@@ -144,7 +171,7 @@ func (b *Body) take() []byte {
 // nothing complete is left (RFC 9112 section 7.1).
 func (b *Body) chunk() error {
 	for {
-		buf := b.conn.Buffered()
+		buf := b.source.Buffered()
 		switch b.phase {
 		case chunkLine:
 			size, n, err := parseChunkLine(buf, b.syntax)
@@ -156,7 +183,7 @@ func (b *Body) chunk() error {
 					return ErrChunkExt
 				}
 			}
-			b.conn.Discard(n)
+			b.source.Discard(n)
 			if b.left, b.phase = size, chunkData; size == 0 {
 				b.phase = chunkTrailers
 			}
@@ -165,7 +192,7 @@ func (b *Body) chunk() error {
 				return nil
 			}
 			b.ready = buf[:min(int64(len(buf)), b.left)]
-			b.conn.Discard(len(b.ready))
+			b.source.Discard(len(b.ready))
 			if b.left -= int64(len(b.ready)); b.left == 0 {
 				b.phase = chunkEnd
 			}
@@ -177,7 +204,7 @@ func (b *Body) chunk() error {
 			if len(buf) < 2 {
 				return nil
 			}
-			b.conn.Discard(2)
+			b.source.Discard(2)
 			b.phase = chunkLine
 		case chunkTrailers:
 			var n int
@@ -189,7 +216,7 @@ func (b *Body) chunk() error {
 			case err != nil:
 				return ErrTrailer
 			}
-			b.conn.Discard(n)
+			b.source.Discard(n)
 			return io.EOF
 		}
 	}

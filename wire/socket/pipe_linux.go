@@ -1,10 +1,12 @@
-package wire
+package socket
 
 import (
 	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"serai/wire"
 )
 
 // Pipe moves bytes of large bodies from one socket to another within the kernel
@@ -27,7 +29,7 @@ type Pipe struct {
 // NewPipe makes a Pipe for a body of size bytes. It is nil where that is not worth
 // one, where there are as many as huge buffers may be, or the system has none.
 func NewPipe(size int64) *Pipe {
-	if size < hugeFrom || !takeHuge() {
+	if size < pipeFrom || !takeHuge() {
 		return nil
 	}
 	var ends [2]int
@@ -53,8 +55,23 @@ func (p *Pipe) Close() {
 // fit reports whether there is a pipe that has not failed to be of use.
 func (p *Pipe) fit() bool { return p != nil && !p.unfit }
 
-// fill moves up to most bytes from c into the pipe, which is empty, and returns
-// how many.
+// Pull moves the next bytes of a body that is read from c into the pipe, which is
+// empty, and returns how many. It returns none, and no error, where only the
+// body's Next has them: there is no pipe, they have been read already, or do not
+// come over the socket as they are. Errors are Next's.
+func (p *Pipe) Pull(b *wire.Body, c *Conn) (int, error) {
+	if !p.fit() || !c.Plain() {
+		return 0, nil
+	}
+	left := b.Direct()
+	if left == 0 {
+		return 0, nil
+	}
+	n, err := p.fill(c, left)
+	return n, b.Took(n, err)
+}
+
+// fill moves up to most bytes from c into the pipe, and returns how many.
 func (p *Pipe) fill(c *Conn, most int64) (int, error) {
 	p.most, p.n, p.err = int(min(most, HugeBuffer)), 0, nil
 	if err := c.sys.raw.Read(p.onFill); err != nil {

@@ -1,16 +1,18 @@
-package wire
+package socket
 
 import (
 	"bytes"
 	"io"
 	"testing"
+
+	"serai/wire"
 )
 
 func TestPipe(t *testing.T) {
 	const size = 5<<20 + 3
 	in, source := pair(t)
 	out, sink := pair(t)
-	p := NewPipe(hugeFrom)
+	p := NewPipe(pipeFrom)
 	if p == nil {
 		t.Skip("this system has no splice")
 	}
@@ -22,17 +24,17 @@ func TestPipe(t *testing.T) {
 		b, _ := io.ReadAll(sink)
 		came <- b
 	}()
-	var body Body
-	body.Reset(in, Length, size, DefaultLimits())
+	var body wire.Body
+	body.Reset(in, wire.Length, size, wire.DefaultLimits())
 	if err := in.Fill(); err != nil {
 		t.Fatal(err)
 	}
 	// What has been read already is Next's.
-	if n, err := body.Pull(p); n != 0 || err != nil {
+	if n, err := p.Pull(&body, in); n != 0 || err != nil {
 		t.Fatalf("%d bytes, %v beside what is buffered", n, err)
 	}
 	for piped, copied := 0, 0; ; {
-		n, err := body.Pull(p)
+		n, err := p.Pull(&body, in)
 		if n > 0 {
 			piped += n
 			if err := p.Drain(out); err != nil {
@@ -70,15 +72,15 @@ func TestPipe(t *testing.T) {
 // A body that ends too early is cut, however it is read.
 func TestPipeOfACutBody(t *testing.T) {
 	in, source := pair(t)
-	p := NewPipe(hugeFrom)
+	p := NewPipe(pipeFrom)
 	if p == nil {
 		t.Skip("this system has no splice")
 	}
 	defer p.Close()
 	source.Close()
-	var body Body
-	body.Reset(in, Length, 1000, DefaultLimits())
-	if n, err := body.Pull(p); n != 0 || err != ErrBodyCut {
+	var body wire.Body
+	body.Reset(in, wire.Length, 1000, wire.DefaultLimits())
+	if n, err := p.Pull(&body, in); n != 0 || err != wire.ErrBodyCut {
 		t.Errorf("%d bytes, %v", n, err)
 	}
 }

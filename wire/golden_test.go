@@ -12,7 +12,8 @@ import (
 	"strings"
 	"testing"
 
-	"serai/proxy/wire"
+	"serai/wire"
+	"serai/wire/socket"
 )
 
 var update = flag.Bool("update", false, "rewrite the verdicts in testdata")
@@ -130,7 +131,7 @@ func parseCase(t *testing.T, input string) ([]byte, map[string]string) {
 	return raw.Bytes(), options
 }
 
-func readHead(c *wire.Conn, parse func([]byte) (int, error)) (int, error) {
+func readHead(c *socket.Conn, parse func([]byte) (int, error)) (int, error) {
 	for {
 		n, err := parse(c.Buffered())
 		if err != wire.ErrIncomplete {
@@ -157,7 +158,7 @@ func writeFields(out *strings.Builder, fields []wire.Field) {
 
 // writeBody writes the body's framing and content, and reports whether it
 // ended well.
-func writeBody(out *strings.Builder, c *wire.Conn, f wire.Framing, size int64, reset func(*wire.Body, *wire.Conn, wire.Framing, int64, wire.Limits)) bool {
+func writeBody(out *strings.Builder, c *socket.Conn, f wire.Framing, size int64, reset func(*wire.Body, wire.Source, wire.Framing, int64, wire.Limits)) bool {
 	framings := [...]string{"none", "length", "chunked", "until-eof"}
 	fmt.Fprintf(out, "body %s", framings[f])
 	var b wire.Body
@@ -196,8 +197,8 @@ func verdict(err error) string {
 
 // connOf returns a connection that yields raw byte by byte or at once, which
 // must make no difference, and then ends.
-func connOf(t *testing.T, raw []byte) *wire.Conn {
-	return wire.NewConn(&pipe{Reader: bytes.NewReader(raw)})
+func connOf(t *testing.T, raw []byte) *socket.Conn {
+	return socket.NewConn(&pipe{Reader: bytes.NewReader(raw)})
 }
 
 type pipe struct {

@@ -1,4 +1,4 @@
-package wire
+package socket
 
 import (
 	"bytes"
@@ -11,10 +11,11 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"serai/wire"
 )
 
-// ErrBufferFull says that the buffer holds LargeBuffer bytes, all unread.
-var ErrBufferFull = errors.New("read buffer is full")
+var _ wire.Source = (*Conn)(nil)
 
 // Conn is a connection with a read buffer that is given back while the
 // connection is idle, and with deadlines that cost nothing unless they move.
@@ -62,7 +63,8 @@ func (c *Conn) Buffered() []byte { return c.buf[c.r:c.w] }
 func (c *Conn) Discard(n int) { c.r += n }
 
 // Fill reads once, appending to the unread bytes: more room is made by moving
-// them, then by a larger buffer, then it fails with ErrBufferFull. Moving
+// them, then by a larger buffer, then, with
+// LargeBuffer bytes unread, it fails with wire.ErrBufferFull. Moving
 // invalidates all slices of Buffered.
 func (c *Conn) Fill() error {
 	switch {
@@ -73,7 +75,7 @@ func (c *Conn) Fill() error {
 	case c.w == len(c.buf) && c.r > 0:
 		c.w, c.r = move(c.buf, c.Buffered()), 0
 	case len(c.buf) >= LargeBuffer && c.w == len(c.buf):
-		return ErrBufferFull
+		return wire.ErrBufferFull
 	case len(c.buf) == TinyBuffer && c.w == len(c.buf):
 		Put(c.moveTo(GetSmall()))
 	case c.w == len(c.buf):
@@ -111,8 +113,8 @@ func (c *Conn) Enlarge() {
 	}
 }
 
-// enlargeMore makes the buffer a huge one, if there is one to spare.
-func (c *Conn) enlargeMore() {
+// EnlargeMore makes the buffer a huge one, if there is one to spare.
+func (c *Conn) EnlargeMore() {
 	if len(c.buf) < HugeBuffer && takeHuge() {
 		Put(c.moveTo(getHuge()))
 		c.huge.Store(true)
@@ -131,7 +133,7 @@ func (c *Conn) moveTo(b []byte) (old []byte) {
 // are.
 func move(dst, src []byte) int {
 	if len(src) > len(dst) {
-		panic("wire: a buffer of " + strconv.Itoa(len(dst)) + " bytes for " + strconv.Itoa(len(src)) + " unread ones")
+		panic("socket: a buffer of " + strconv.Itoa(len(dst)) + " bytes for " + strconv.Itoa(len(src)) + " unread ones")
 	}
 	return copy(dst, src)
 }
