@@ -149,7 +149,7 @@ var (
 
 // addForwarded adds what the instance is told of the client. Stripped is what of
 // the path it does not get to see, empty for nothing.
-func (x *Exchange) addForwarded(fields []wire.Field, stripped string) []wire.Field {
+func (x *Exchange) addForwarded(fields []wire.Field, stripped []byte) []wire.Field {
 	v := &x.values
 	peer := v.Keep(x.Peer.Addr().AppendTo(v.Start()))
 	chain, client := peer, peer
@@ -178,7 +178,7 @@ func (x *Exchange) addForwarded(fields []wire.Field, stripped string) []wire.Fie
 		wire.Field{Name: nameRealIP, Value: client, Kind: wire.XRealIP},
 		wire.Field{Name: nameForwarded, Value: v.Keep(x.appendStandard(v.Start())), Kind: wire.Forwarded},
 	)
-	if prefix := x.believedValue(wire.XForwardedPrefix); stripped != "" || prefix != nil {
+	if prefix := x.believedValue(wire.XForwardedPrefix); stripped != nil || prefix != nil {
 		value := v.Keep(append(append(v.Start(), prefix...), stripped...))
 		fields = append(fields, wire.Field{Name: nameForwardedPrefix, Value: value, Kind: wire.XForwardedPrefix})
 	}

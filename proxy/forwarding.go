@@ -27,8 +27,9 @@ type forwarding struct {
 	requestID  [16]byte // otherwise the one made for it
 	request    wire.OutgoingRequest
 	values     wire.Values // of the fields that are made for it, and for its answer
-	out        []byte      // the request as sent: its head, and what came with it
-	outBody    []byte      // or this after out, when it is too much to copy
+	phases     phases
+	out        []byte // the request as sent: its head, and what came with it
+	outBody    []byte // or this after out, when it is too much to copy
 	upload     upload
 	answer     wire.ResponseHead
 	answerBody wire.Body
@@ -40,6 +41,7 @@ func (f *forwarding) reset() {
 	f.tried, f.repeats, f.hops = upstream.Tried{}, 0, 0
 	f.identified, f.requestID = false, [16]byte{}
 	f.out, f.outBody, f.upload = f.out[:0], nil, upload{}
+	f.values.Reset()
 }
 
 // prepare marks the request fields that are not sent on: those of the
@@ -131,7 +133,6 @@ func (x *Exchange) outgoing(m *upstream.Member) *wire.OutgoingRequest {
 	if x.Upgrading() {
 		out.Upgrade = h.Upgrade
 	}
-	stripped := x.strip(out, m.Strip)
 	for i := range h.Fields {
 		switch f := &h.Fields[i]; f.Kind {
 		case wire.Dropped:
@@ -141,6 +142,7 @@ func (x *Exchange) outgoing(m *upstream.Member) *wire.OutgoingRequest {
 			out.Fields = append(out.Fields, *f)
 		}
 	}
+	stripped := x.applyForward(out, m)
 	out.Fields = x.addForwarded(out.Fields, stripped)
 	out.Fields = append(out.Fields, x.hopsField())
 	if x.via != "" {
@@ -157,26 +159,6 @@ func (x *Exchange) outgoing(m *upstream.Member) *wire.OutgoingRequest {
 func (x *Exchange) Upgrading() bool {
 	u := x.Head.Upgrade
 	return len(u) > 0 && !wire.HasToken(u, "h2c")
-}
-
-// strip removes a prefix from the target, and returns it where it did.
-func (x *Exchange) strip(out *wire.OutgoingRequest, prefix string) (stripped string) {
-	h := &x.Head
-	rest, ok := bytes.CutPrefix(h.Path, []byte(prefix))
-	if prefix == "" || prefix == "/" || !ok || len(rest) > 0 && rest[0] != '/' {
-		return ""
-	}
-	target := x.values.Start()
-	if len(rest) == 0 {
-		target = append(target, '/')
-	}
-	target = append(target, rest...)
-	if h.HasQuery {
-		target = append(target, '?')
-		target = append(target, h.Query...)
-	}
-	out.Target = x.values.Keep(target)
-	return prefix
 }
 
 // maxRequestID bounds a client's request ID, in bytes. A longer one is replaced.

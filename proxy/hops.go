@@ -50,14 +50,6 @@ func (x *Exchange) viaField(minor uint8) wire.Field {
 	return wire.Field{Name: nameVia, Value: x.values.Keep(append(value, x.via...))}
 }
 
-// withVia adds the field to an answer.
-func (x *Exchange) withVia(h *wire.ResponseHead) []wire.Field {
-	if x.via == "" {
-		return h.Fields
-	}
-	return append(h.Fields, x.viaField(h.Minor))
-}
-
 // validVia reports whether a name may stand in Via: a token, as RFC 9110 has it
 // for a pseudonym.
 func validVia(name string) bool { return wire.IsToken(name) }
