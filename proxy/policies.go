@@ -25,7 +25,7 @@ func (x *Exchange) AppendHost(dst []byte) []byte { return router.AppendHost(dst,
 
 // OverHTTPS reports whether the client speaks https, to us or to a trusted proxy
 // in front of us.
-func (x *Exchange) OverHTTPS() bool { return x.secure() }
+func (x *Exchange) OverHTTPS() bool { return x.proto == secureHTTP }
 
 // StickyCookie returns the cookie that keeps the client on its member, empty when
 // the client has it or the route is not sticky.
