@@ -11,8 +11,8 @@ import (
 )
 
 // answer sends an answer of serai itself: a plain body of one line, JSON when
-// the client asks for it.
-func (p *Proxy) answer(x *Exchange, status int, reason, detail string) {
+// the client asks for it. More fields stand before its own.
+func (p *Proxy) answer(x *Exchange, status int, reason, detail string, more ...wire.Field) {
 	x.Reason = reason
 	body := make([]byte, 0, 256)
 	contentType := "text/plain; charset=utf-8"
@@ -33,21 +33,29 @@ func (p *Proxy) answer(x *Exchange, status int, reason, detail string) {
 		body = append(body, reason...)
 		body = append(body, ")\n"...)
 	}
-	fields := []wire.Field{
-		field("Content-Type", contentType),
-		field("X-Serai-Reason", reason),
-		field("Cache-Control", "no-store"),
-	}
+	fields := append(more, field("Content-Type", contentType), field("X-Serai-Reason", reason), field("Cache-Control", "no-store"))
 	if status == 503 {
 		fields = append(fields, field("Retry-After", "1"))
 	}
 	x.send(status, fields, body)
 }
 
+// Refusal is the answer to what is no request, which an engine sends by itself; it
+// frames the body. Where tells in which line the error is, for people.
+func Refusal(e *wire.Error, where string) (h *wire.ResponseHead, body []byte) {
+	body = []byte(strconv.Itoa(e.Status) + " " + e.Detail + where + " (" + e.Code + ")\n")
+	return &wire.ResponseHead{
+		Status: e.Status, Minor: 1, Framing: wire.Length, Size: int64(len(body)),
+		Fields: []wire.Field{field("Content-Type", "text/plain; charset=utf-8"), field("X-Serai-Reason", e.Code)},
+	}, body
+}
+
 // send sends a whole answer with that body.
 func (x *Exchange) send(status int, fields []wire.Field, body []byte) {
 	h := wire.ResponseHead{Status: status, Minor: 1, Framing: wire.Length, Size: int64(len(body)), KeepAlive: true}
-	h.Fields = append(x.withHSTS(fields), wire.Field{
+	h.Fields = fields
+	x.applyAnswer(&h, true)
+	h.Fields = append(h.Fields, wire.Field{
 		Name: []byte("Content-Length"), Value: strconv.AppendInt(nil, h.Size, 10), Kind: wire.ContentLength,
 	})
 	if string(x.Head.Method) == "HEAD" {
@@ -163,19 +171,4 @@ func isAddress(host []byte) bool {
 	s = strings.TrimSuffix(strings.Trim(s, "[]"), ".")
 	_, err := netip.ParseAddr(s)
 	return s == "" || err == nil
-}
-
-// redirect answers with the route's redirection. A request that already is
-// where "redirect=https" sends it goes on to the instances.
-func (p *Proxy) redirect(x *Exchange, r *router.Redirect) {
-	if r.HTTPS && x.secure() {
-		p.forward(x)
-		return
-	}
-	location := r.AppendLocation(nil, &x.query)
-	x.Reason = "redirect"
-	x.send(r.Status, []wire.Field{
-		{Name: []byte("Location"), Value: location},
-		field("X-Serai-Reason", x.Reason),
-	}, nil)
 }

@@ -204,7 +204,7 @@ func (x *Exchange) explainDial(err error) *failure {
 // roundTrip sends the request over conn and relays the answer. It reports
 // whether the instance left the connection in order.
 func (p *Proxy) roundTrip(x *Exchange, m *upstream.Member, conn *upstream.Conn) (f *failure, reusable bool) {
-	x.out = x.appendHead(x.out[:0], m)
+	x.out = wire.AppendRequest(x.out[:0], x.outgoing(m))
 	x.out, x.outBody = x.appendFirst(x.out)
 	sent := x.Now
 	conn.WriteWithin(sent, p.options.WriteIdle)

@@ -171,9 +171,7 @@ func (p *Proxy) Serve(x *Exchange) {
 	x.Route = route
 	route.Stats.Begin()
 	x.observed = true
-	if r := route.Options.Redirect; r != nil {
-		p.redirect(x, r)
-	} else {
+	if !p.applyRequest(x) {
 		p.forward(x)
 	}
 	x.observe()
@@ -272,10 +270,11 @@ func (p *Proxy) pick(x *Exchange) *upstream.Member {
 
 // moved looks the route up again when the one that was found is gone. A team
 // that renames a service loses no request by it; to another team no request is
-// handed that was let in by the first one's tags.
+// handed that was let in by the first one's tags, nor to a route whose own
+// policies would have to be asked first.
 func (p *Proxy) moved(x *Exchange) bool {
 	route, _ := p.options.Router.Current().Lookup(&x.query)
-	if route == nil || route == x.Route || route.Namespace != x.Route.Namespace || route.Options.Redirect != nil {
+	if route == nil || route == x.Route || route.Namespace != x.Route.Namespace || route.Policies.MayAnswer() {
 		return false
 	}
 	if limit := route.Options.MaxBody; limit > 0 && max(x.Head.Size, x.BytesIn) > limit {

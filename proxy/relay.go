@@ -16,11 +16,9 @@ import (
 func (p *Proxy) relay(x *Exchange, conn *upstream.Conn) (reusable bool) {
 	h, r := &x.answer, x.Responder
 	conn.Announce(x.filterAnswer())
-	h.Fields = x.withVia(h)
-	h.Fields = x.withSeat(x.withHSTS(h.Fields))
 	x.Status = h.Status
 	keepAlive := h.KeepAlive
-	if err := r.Head(h); err != nil {
+	if err := r.Head(x.applyAnswer(h, false)); err != nil {
 		x.cut("client-gone")
 		return false
 	}
@@ -112,42 +110,12 @@ func (x *Exchange) filterAnswer() (keepAlive []byte) {
 	return keepAlive
 }
 
-// withHSTS adds the route's Strict-Transport-Security to an answer over https,
-// in place of the instance's own (RFC 6797 section 6.1 allows one).
-func (x *Exchange) withHSTS(fields []wire.Field) []wire.Field {
-	const name = "Strict-Transport-Security"
-	if x.Route == nil || x.Route.Options.HSTS == "" || !x.secure() {
-		return fields
-	}
-	for i := range fields {
-		if wire.EqualFold(fields[i].Name, "strict-transport-security") {
-			fields[i].Kind = wire.Dropped
-		}
-	}
-	return append(fields, field(name, x.Route.Options.HSTS))
-}
-
-// withSeat adds the cookie that keeps the client on the instance, where the
-// route is sticky and the client has not got it yet.
-func (x *Exchange) withSeat(fields []wire.Field) []wire.Field {
-	name, value := x.Route.Pool.SeatFor(x, x.Member)
-	if name == "" {
-		return fields
-	}
-	cookie := name + "=" + value + "; Path=/; HttpOnly; SameSite=Lax"
-	if x.secure() {
-		cookie += "; Secure"
-	}
-	return append(fields, field("Set-Cookie", cookie))
-}
-
 // tunnel joins the two connections after a 101.
 func (p *Proxy) tunnel(x *Exchange, conn *upstream.Conn) *failure {
 	if err := x.finishUpload(); err != nil {
 		return p.explain(x, conn, err)
 	}
 	x.filterAnswer()
-	x.answer.Fields = x.withSeat(x.answer.Fields)
 	x.waiting.Clear()
 	// From here on the tunnel sees both ends itself. One may have been given up
 	// just before.
@@ -159,7 +127,7 @@ func (p *Proxy) tunnel(x *Exchange, conn *upstream.Conn) *failure {
 		return p.explain(x, conn, os.ErrDeadlineExceeded)
 	}
 	x.Status, x.Upgraded = 101, true
-	in, out, err := x.Responder.Tunnel(&x.answer, conn)
+	in, out, err := x.Responder.Tunnel(x.applyAnswer(&x.answer, false), conn)
 	x.BytesIn += in
 	x.BytesOut += out
 	if err != nil && !errors.Is(err, io.EOF) {

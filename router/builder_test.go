@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"serai/discovery"
+	"serai/policy"
 	"serai/router"
 	"serai/upstream"
 )
@@ -87,6 +88,35 @@ func TestRedeployOfTheOnlyInstance(t *testing.T) {
 	}
 	if next := w.builder.NextExpiry(); !next.IsZero() {
 		t.Errorf("something still expires at %v", next)
+	}
+}
+
+// TestPoliciesOutliveTables: what a route's policies keep goes on with the route, and
+// ends with it; while it lingers it has its policies still.
+func TestPoliciesOutliveTables(t *testing.T) {
+	w := newWorld(t)
+	kept := func() *int {
+		return policy.Keep(&w.lookup("a.example").Stats.Policies, "test", func() *int { return new(int) })
+	}
+	w.set("web", "one,"+a+",ingress.hsts=max-age=1")
+	first := kept()
+	w.set("web")
+	if r := w.lookup("a.example"); !r.Lingers() || r.Policies == nil {
+		t.Fatalf("without an instance the route is %+v", r)
+	}
+	w.set("web", "two,"+a)
+	if kept() != first {
+		t.Error("the next table's policies do not go on with what the last one's kept")
+	}
+	if r := w.lookup("a.example"); r.Policies != nil {
+		t.Errorf("a route that asks for nothing has %q", policy.Explain(r.Policies, nil))
+	}
+	w.set("web")
+	w.now = w.now.Add(time.Minute)
+	w.builder.Expire()
+	w.set("web", "three,"+a)
+	if kept() == first {
+		t.Error("what was kept has outlived its route")
 	}
 }
 

@@ -134,6 +134,13 @@ func parent(host []byte) []byte {
 // longest IPv6 address in brackets.
 type normalBuffer [maxHost + 3]byte
 
+// AppendHost appends the host of a Host field in the form that routes are looked up
+// by, nothing for what cannot be a host.
+func AppendHost(dst, host []byte) []byte {
+	var buf normalBuffer
+	return append(dst, normalHost(host, &buf)...)
+}
+
 // normalHost returns the host of a Host field in the form that hosts are
 // looked up by: lower case, without port and trailing dot, addresses in their
 // shortest form. The result is host itself where that is normal already, and

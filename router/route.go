@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"serai/policy"
 	"serai/upstream"
 )
 
@@ -28,6 +29,8 @@ type Route struct {
 	Priority   int
 	// Options are those of the newest instance that asks for the route.
 	Options *RouteOptions
+	// Policies are those that the Options ask for, nil for none.
+	Policies *policy.List
 	// Pool holds the instances that ask for the route: none while it lingers.
 	Pool *upstream.Pool
 	// Stats is shared by the routes of one name of one service.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"serai/discovery"
+	"serai/policy"
 	"serai/upstream"
 )
 
@@ -201,6 +202,7 @@ func (c *compilation) route(s seat, d *demand, last *Route, stats map[string]*St
 		r.CreateIndex = min(r.CreateIndex, last.CreateIndex)
 	}
 	r.place = c.agreed.place(r)
+	r.Policies = policy.ForRoute(&d.options.OfRoute, &r.Stats.Policies)
 	r.Pool = upstream.NewPool(c.share(d.members, shared), c.poolOptions(d.options), room)
 	return r
 }
@@ -248,7 +250,8 @@ func (c *compilation) member(instance *discovery.Instance, address string, d *De
 	c.endpoints = append(c.endpoints, e)
 	return upstream.Member{
 		Endpoint: e, Weight: o.Weight, MaxInflight: o.MaxInflight, Canary: o.Canary,
-		Node: instance.NodeID, Datacenter: instance.Datacenter, Strip: o.Strip, Host: host,
+		Node: instance.NodeID, Datacenter: instance.Datacenter, Host: host,
+		OfInstance: o.OfInstance, Policies: policy.ForInstance(&o.OfInstance),
 		Alloc: instance.AllocID, Service: instance.ServiceName, ID: instance.ID,
 	}
 }

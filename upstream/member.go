@@ -1,5 +1,7 @@
 package upstream
 
+import "serai/policy"
+
 // Member is one instance in a Pool: an Endpoint and what this route's tags
 // say about sending requests there. Never modified once in a Pool.
 type Member struct {
@@ -12,14 +14,16 @@ type Member struct {
 	Canary *Canary
 	// Node and Datacenter are where it runs, for Prefer.
 	Node, Datacenter string
-	// Strip is the prefix removed from the path sent, empty for none.
-	Strip string
 	// Host is the Host header sent: empty preserves the client's, otherwise
 	// it is sent as it stands.
 	Host string
 	// Seat is the value of the route's sticky cookie that names this member;
 	// set by NewPool.
 	Seat string
+	// OfInstance is what its tags ask of policies, Policies what that is compiled
+	// to, nil for none.
+	policy.OfInstance
+	Policies *policy.List
 	// Alloc, Service and ID name the instance in logs and in /instances.
 	Alloc, Service, ID string
 }
