@@ -95,7 +95,7 @@ func TestPanicCutsOneRequest(t *testing.T) {
 	address := netip.MustParseAddrPort(l.Addr().String())
 	key := discovery.Key{Namespace: "default", Name: "web"}
 	builder.Update(&discovery.Snapshot{Index: 1, Services: map[discovery.Key]*discovery.Service{key: {Key: key, Instances: []*discovery.Instance{{
-		ID: "a", ServiceName: "web", Namespace: "default", Address: "127.0.0.1", Port: int(address.Port()),
+		ID: "a", Service: "web", Namespace: "default", Address: "127.0.0.1", Port: int(address.Port()),
 		Tags: []string{"ingress.host=a.test", "ingress.max-inflight=1"},
 	}}}}})
 
