@@ -17,7 +17,7 @@ func (p *Proxy) relay(x *Exchange, conn *upstream.Conn) (reusable bool) {
 	h, r := &x.answer, x.Responder
 	conn.Announce(x.filterAnswer())
 	h.Fields = x.withVia(h)
-	h.Fields = x.withSeat(x.withHSTS(h.Fields))
+	h.Fields = x.withStickyCookie(x.withHSTS(h.Fields))
 	x.Status = h.Status
 	keepAlive := h.KeepAlive
 	if err := r.Head(h); err != nil {
@@ -126,10 +126,10 @@ func (x *Exchange) withHSTS(fields []wire.Field) []wire.Field {
 	return append(fields, field(name, x.Route.Options.HSTS))
 }
 
-// withSeat adds the cookie that keeps the client on the instance, where the
+// withStickyCookie adds the cookie that keeps the client on the instance, where the
 // route is sticky and the client has not got it yet.
-func (x *Exchange) withSeat(fields []wire.Field) []wire.Field {
-	name, value := x.Route.Pool.SeatFor(x, x.Member)
+func (x *Exchange) withStickyCookie(fields []wire.Field) []wire.Field {
+	name, value := x.Route.Pool.StickyCookie(x, x.Member)
 	if name == "" {
 		return fields
 	}
@@ -146,7 +146,7 @@ func (p *Proxy) tunnel(x *Exchange, conn *upstream.Conn) *failure {
 		return p.explain(x, conn, err)
 	}
 	x.filterAnswer()
-	x.answer.Fields = x.withSeat(x.answer.Fields)
+	x.answer.Fields = x.withStickyCookie(x.answer.Fields)
 	x.waiting.Clear()
 	// From here on the tunnel sees both ends itself. One may have been given up
 	// just before.
