@@ -62,8 +62,8 @@ const (
 //   - Run ends when ctx does, returns ctx's error and no other, and leaves no
 //     goroutine behind. It is called once.
 //
-// A new source is a file here, with Run and Status, and its few lines in
-// contract_test.go; cmd/serai makes one where a flag asks for it.
+// A new source is a file here, with Run and Status, and a place in
+// places_test.go; cmd/serai makes one where a flag asks for it.
 type Source interface {
 	Run(ctx context.Context, out chan<- *Snapshot) error
 	// Status returns how the source is, of each place that it asks by itself. It
