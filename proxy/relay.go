@@ -19,7 +19,7 @@ func (p *Proxy) relay(x *Exchange, conn *upstream.Conn) (reusable bool) {
 	x.Status = h.Status
 	keepAlive := h.KeepAlive
 	if err := r.Head(x.applyAnswer(h, false)); err != nil {
-		x.cut("client-gone")
+		x.cut(ReasonClientGone)
 		return false
 	}
 	x.sized.Store(h.Framing == wire.Length)
@@ -34,7 +34,7 @@ func (p *Proxy) relay(x *Exchange, conn *upstream.Conn) (reusable bool) {
 	for {
 		if !body.Ready() && !body.Done() {
 			if err := r.Flush(); err != nil {
-				x.cut("client-gone")
+				x.cut(ReasonClientGone)
 				return false
 			}
 			now := time.Now()
@@ -51,9 +51,9 @@ func (p *Proxy) relay(x *Exchange, conn *upstream.Conn) (reusable bool) {
 		}
 		if err != nil {
 			if x.hold(conn) {
-				x.cut(reasonCut)
+				x.cut(ReasonUpstreamCut)
 			} else {
-				x.cut("client-gone")
+				x.cut(ReasonClientGone)
 			}
 			return false
 		}
@@ -66,12 +66,12 @@ func (p *Proxy) relay(x *Exchange, conn *upstream.Conn) (reusable bool) {
 		}
 		x.BytesOut += int64(n)
 		if err != nil {
-			x.cut("client-gone")
+			x.cut(ReasonClientGone)
 			return false
 		}
 	}
 	if err := r.Finish(filterTrailers(body.Trailers())); err != nil {
-		x.Reason = "client-gone"
+		x.Reason = ReasonClientGone.Code()
 	}
 	return keepAlive
 }
@@ -120,7 +120,7 @@ func (p *Proxy) tunnel(x *Exchange, conn *upstream.Conn) *failure {
 	// From here on the tunnel sees both ends itself. One may have been given up
 	// just before.
 	if stillThere := x.hold(nil); !stillThere {
-		x.cut("client-gone")
+		x.cut(ReasonClientGone)
 		return nil
 	}
 	if conn.Interrupted() {
@@ -131,7 +131,7 @@ func (p *Proxy) tunnel(x *Exchange, conn *upstream.Conn) *failure {
 	x.BytesIn += in
 	x.BytesOut += out
 	if err != nil && !errors.Is(err, io.EOF) {
-		x.Reason = "tunnel-cut"
+		x.Reason = ReasonTunnelCut.Code()
 	}
 	return nil
 }

@@ -201,7 +201,7 @@ func (x *Exchange) stopUpload(conn *upstream.Conn) {
 	x.BytesIn = s.bytes
 	x.upload.complete = s.err == nil
 	if s.err == errPanicked {
-		x.Reason = ReasonPanic
+		x.Reason = ReasonPanic.Code()
 	}
 }
 
@@ -260,9 +260,9 @@ func explainUpload(err error) *failure {
 	case errors.As(err, &refused) && refused != wire.ErrBodyCut:
 		return &failure{status: refused.Status, reason: refused.Code, err: errors.New(refused.Detail)}
 	case err == errPanicked:
-		return &failure{reason: ReasonPanic, err: err}
+		return ReasonPanic.failure(err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return &failure{status: 408, reason: "body-timeout", err: errors.New("the request's body did not come in time")}
+		return ReasonBodyTimeout.failure(nil)
 	}
-	return &failure{reason: "client-gone", err: errClientGone}
+	return ReasonClientGone.failure(errClientGone)
 }

@@ -35,7 +35,7 @@ type Route struct {
 	Pool *upstream.Pool
 	// Stats is shared by the routes of one name of one service.
 	Stats *Stats
-	// CreateIndex is the age of the claim: the lowest Nomad index of an
+	// CreateIndex is the age of the claim: the lowest Instance.Created of an
 	// instance that asked for it since it has been asked for without a gap
 	// longer than Options.Linger.
 	CreateIndex uint64

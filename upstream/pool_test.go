@@ -226,8 +226,8 @@ func TestTriedAndMaxInflight(t *testing.T) {
 
 func TestPickAllocatesNothing(t *testing.T) {
 	r := run(t, upstream.RegistryOptions{})
-	for _, method := range []upstream.Method{upstream.Least, upstream.RoundRobin, upstream.Random, upstream.HashIP} {
-		p := ready(t, r, upstream.PoolOptions{Balance: upstream.Balance{Method: method}}, weighted(100, 100, 100)...)
+	for method := range upstream.Methods() {
+		p := ready(t, r, upstream.PoolOptions{Balance: upstream.Balance{Method: upstream.Method(method), Name: "name"}}, weighted(100, 90, 100)...)
 		var a upstream.Attributes = fixed{}
 		now := time.Now()
 		var tried upstream.Tried

@@ -25,9 +25,7 @@ type serveCommand struct {
 
 	ReusePort bool `help:"Let another serai listen on the same addresses, which takes over when this one stops (SO_REUSEPORT)." group:"Listeners"`
 
-	Services         string   `help:"Static instances besides Nomad's: a JSON array of Nomad ServiceRegistration objects, re-read when it changes." placeholder:"FILE" group:"Discovery"`
-	NoNomad          bool     `name:"no-nomad" help:"Static instances only." group:"Discovery"`
-	Namespaces       []string `default:"*" help:"Namespaces that are watched: names, globs, and !name for those that are not." placeholder:"NAME,..." group:"Discovery"`
+	sourceFlags
 	Class            string   `help:"Ingress class: only routes whose class tag is the same are served." placeholder:"NAME" group:"Discovery"`
 	TagPrefix        string   `default:"ingress" help:"What our tags begin with." placeholder:"WORD" group:"Discovery"`
 	StateDir         string   `help:"Directory where the last known services and certificates are kept, for a start while Nomad is away; with --cert-store=file, all that belongs to certificates." placeholder:"DIR" group:"Discovery"`

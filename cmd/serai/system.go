@@ -83,7 +83,6 @@ func newSystem(c *serveCommand, env *environment, logger *slog.Logger) (s *syste
 		EjectTime: c.EjectTime.value(), SlowStart: orNever(c.SlowStart.value()), ProbeRate: c.ProbeRate, MaxConns: s.share.instances, Logger: logger,
 	}
 	registry.StickyKey, err = readSecret("sticky-key-file", c.StickyKeyFile)
-	var sources []admin.Reporter
 	var status func() bool // set once admin exists
 	errs := []error{err, registry.Validate()}
 	s.registry = upstream.NewRegistry(registry)
@@ -93,8 +92,7 @@ func newSystem(c *serveCommand, env *environment, logger *slog.Logger) (s *syste
 		Linger: c.Linger.value(), HTTPSOnly: c.HTTPSOnly, Networks: prefixes(c.UpstreamNetworks), NoLoopback: nodeHasAddress(env.getenv), Own: s.own.name, Logger: logger,
 	})
 	errs = append(errs, err)
-	sources, err = s.newSource()
-	errs = append(errs, err)
+	errs = append(errs, s.newSource())
 	limits := wire.Limits{Head: c.MaxHead, Fields: c.MaxFields, Target: c.MaxTarget}
 	s.accessLog, err = s.openAccessLog()
 	errs = append(errs, err)
@@ -122,7 +120,7 @@ func newSystem(c *serveCommand, env *environment, logger *slog.Logger) (s *syste
 	if err := s.listen(limits); err != nil {
 		return s, err
 	}
-	a := admin.Options{Router: s.router, Registry: s.registry, Proxy: s.proxy, Sources: sources, Version: version(), Logger: logger}
+	a := admin.Options{Router: s.router, Registry: s.registry, Proxy: s.proxy, Sources: []admin.Reporter{s.source}, Version: version(), Logger: logger}
 	for _, l := range s.traffic {
 		a.Listeners = append(a.Listeners, admin.Listener{Name: l.name, Status: l.server.Status})
 	}
@@ -166,59 +164,6 @@ func readSecret(flag, path string) ([]byte, error) {
 		return nil, fmt.Errorf("--%s=%s: %w", flag, path, err)
 	}
 	return bytes.TrimSpace(secret), nil
-}
-
-// newSource makes what learns the services.
-func (s *system) newSource() (reporters []admin.Reporter, err error) {
-	namespaces, err := discovery.ParseNamespaces(s.Namespaces)
-	if err != nil {
-		return nil, err
-	}
-	var sources []discovery.Source
-	if !s.NoNomad {
-		o := nomad.OptionsFromEnv(s.env.getenv)
-		o.Logger = s.logger
-		o.OnRequest = func(kind string, err error) { s.admin.NomadRequest(kind, err) }
-		if s.client, err = nomad.NewClient(o); err != nil {
-			return nil, fmt.Errorf("nomad client: %w", err)
-		}
-		watch := discovery.WatcherOptions{
-			Client: s.client, Namespaces: namespaces, Home: s.env.getenv("NOMAD_NAMESPACE"), Prefix: s.TagPrefix, Logger: s.logger,
-		}
-		if s.StateDir != "" {
-			if s.cache, err = discovery.NewCache(s.StateDir, s.logger); err != nil {
-				return nil, err
-			}
-			if watch.Initial, err = s.cache.Load(namespaces, s.TagPrefix); err != nil {
-				s.logger.Warn("starting without the last known services", "error", err)
-			}
-		}
-		if err := s.newClaims(namespaces); err != nil {
-			return nil, err
-		}
-		watchers, err := discovery.NewWatchers(watch)
-		if err != nil {
-			return nil, err
-		}
-		var all []discovery.Source
-		for _, w := range watchers {
-			all, reporters = append(all, w), append(reporters, w)
-		}
-		one := discovery.Merge(all...)
-		if s.cache != nil {
-			one = s.cache.Keep(one)
-		}
-		sources = append(sources, one)
-	}
-	if s.Services != "" {
-		file, err := discovery.NewFile(discovery.FileOptions{Path: s.Services, Prefix: s.TagPrefix, Logger: s.logger})
-		if err != nil {
-			return nil, err
-		}
-		sources, reporters = append(sources, file), append(reporters, file)
-	}
-	s.source = discovery.Merge(sources...)
-	return reporters, nil
 }
 
 func (s *system) openAccessLog() (*proxy.AccessLog, error) {
