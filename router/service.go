@@ -195,7 +195,7 @@ func (c *compilation) route(s seat, d *demand, last *Route, stats map[string]*St
 	}
 	var room *upstream.Room
 	if last == nil {
-		room = c.options.Registry.NewRoom()
+		room = c.options.Registry.NewRoom(c.key.Namespace)
 	} else {
 		room = last.Pool.Room()
 		r.CreateIndex = min(r.CreateIndex, last.CreateIndex)
@@ -237,6 +237,7 @@ func (c *compilation) member(instance *discovery.Instance, address string, d *De
 	t := upstream.Target{
 		Address: address, Instance: cmp.Or(instance.AllocID, instance.ID), Scheme: o.Scheme,
 		TLSName: o.TLSName, TLSInsecure: o.TLSInsecure, ProxyProtocol: o.ProxyProtocol, Check: o.Check,
+		Namespace: instance.Namespace, Job: cmp.Or(instance.JobID, instance.ServiceName),
 	}
 	if t.Scheme == upstream.HTTPS && t.TLSName == "" {
 		t.TLSName = upstream.Hostname(host)

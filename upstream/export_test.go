@@ -31,5 +31,5 @@ func LeftOver(r *Registry, endpoints []*Endpoint) (held int64, wishes int) {
 			wishes++
 		}
 	}
-	return r.line.held.Taken(), wishes
+	return r.line.bytes.held, wishes
 }

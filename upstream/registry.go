@@ -27,7 +27,8 @@ type RegistryOptions struct {
 	// Negative keeps none.
 	MaxIdle int
 	// MaxWaiting bounds the requests that wait in one Room, 1000;
-	// MaxWaitingBytes what those in all Rooms hold together, 64 MiB.
+	// MaxWaitingBytes what those in all Rooms hold together, 64 MiB, of which
+	// each namespace and each of its routes has a share.
 	MaxWaiting      int
 	MaxWaitingBytes int64
 	// Probes bounds the probes under way at once, 256; those that take long are
@@ -229,9 +230,9 @@ func (r *Registry) Release(e *Endpoint) {
 	}
 }
 
-// NewRoom returns a room where the requests of one route wait. A Builder hands
-// it on from each pool of the route to the next.
-func (r *Registry) NewRoom() *Room { return &Room{registry: r} }
+// NewRoom returns a room where the requests of one route of a namespace wait. A
+// Builder hands it on from each pool of the route to the next.
+func (r *Registry) NewRoom(namespace string) *Room { return &Room{registry: r, namespace: namespace} }
 
 // Publish makes p the pool that requests waiting in its room are given to.
 // It is called once the table that holds p is current.

@@ -76,7 +76,7 @@ func registryProgram(t *rapid.T) {
 		}
 		return nil
 	}
-	room := r.NewRoom()
+	room := r.NewRoom("")
 	m.publish(room)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
