@@ -52,6 +52,9 @@ func (e *Endpoint) Target() Target { return e.target }
 // Inflight returns the number of requests under way.
 func (e *Endpoint) Inflight() int { return int(e.inflight.Taken()) }
 
+// Wanted reports whether requests wait for a place here.
+func (e *Endpoint) Wanted() bool { return e.wishes.wanted.Load() }
+
 // up reports whether it takes requests where there is no better one.
 func (e *Endpoint) up() bool {
 	s := e.State()
