@@ -12,6 +12,7 @@ func SetState(e *Endpoint, s State) {
 	if from := e.phase(); from.state() != s && from.state() != Leaving {
 		e.since.Store(time.Now().UnixNano())
 		e.storeCause("a test said so")
+		e.entered.Store(e.registry.probes.begun.Load())
 		e.current.Store(uint64(from.next(s)))
 		e.registry.line.changed(e)
 	}
