@@ -21,8 +21,12 @@ func TestWaitingRequestsLeaveRoomForOtherRoutes(t *testing.T) {
 			for _, service := range []string{"greedy", "modest"} {
 				k.service(service, []string{unused(t)}, "ingress.host="+service+".example.org", "ingress.wait=20s")
 			}
-			for range n {
+			for i := range n {
 				c := k.dial()
+				if i >= n/2 { // they fill what larger ones leave
+					c.send("GET / HTTP/1.1", "Host: greedy.example.org", "")
+					continue
+				}
 				c.write(fmt.Sprintf("POST / HTTP/1.1\r\nHost: greedy.example.org\r\nContent-Length: %d\r\n\r\n%s", body, strings.Repeat("x", body)))
 			}
 			until(t, "the crowd", func() bool {
