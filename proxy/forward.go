@@ -20,9 +20,11 @@ var stale = &failure{reason: "stale"}
 // forward sends the request to a member of the route's pool, and to another
 // one as long as that is safe, and relays the answer.
 func (p *Proxy) forward(x *Exchange) {
+	if p.tooLong(x, x.Head.Size) || !p.gather(x) {
+		return
+	}
 	x.startUpload()
-	if limit := x.Route.Options.MaxBody; limit > 0 && max(x.Head.Size, x.BytesIn) > limit {
-		p.answerWith(x, wire.ErrBodyTooLong.Status, wire.ErrBodyTooLong.Code, wire.ErrBodyTooLong.Detail)
+	if p.tooLong(x, x.BytesIn) {
 		return
 	}
 	x.via = p.options.Via
@@ -49,6 +51,17 @@ func (p *Proxy) forward(x *Exchange) {
 		}
 		x.Retries++
 	}
+}
+
+// tooLong answers a request whose body is longer than the route allows, and
+// reports whether it is.
+func (p *Proxy) tooLong(x *Exchange, size int64) bool {
+	limit := x.Route.Options.MaxBody
+	if limit == 0 || size <= limit {
+		return false
+	}
+	p.answerWith(x, wire.ErrBodyTooLong.Status, wire.ErrBodyTooLong.Code, wire.ErrBodyTooLong.Detail)
+	return true
 }
 
 // endPick gives the member's place back.
@@ -81,6 +94,11 @@ func (x *Exchange) outcome(f *failure) upstream.Outcome {
 func (p *Proxy) fail(x *Exchange, f *failure) {
 	p.options.Logger.Debug("request failed", "host", string(x.Head.Host), "route", x.Route.Name,
 		"alloc", x.Member.Alloc, "reason", f.reason, "error", f.err)
+	p.answerFailure(x, f)
+}
+
+// answerFailure answers what has failed, or cuts it where no answer is left to give.
+func (p *Proxy) answerFailure(x *Exchange, f *failure) {
 	if f.status == 0 {
 		x.Reason = f.reason
 		x.Responder.Abort()
@@ -170,9 +188,9 @@ func (x *Exchange) timeToConnect() time.Duration {
 }
 
 // timeLeft is what is left of the route's timeout, over all attempts; the wait for
-// an instance does not count.
+// an instance, and for a small body, does not count.
 func (x *Exchange) timeLeft() time.Duration {
-	return x.Route.Options.Timeout - (x.Now.Sub(x.Start) - x.Queued)
+	return x.Route.Options.Timeout - (x.Now.Sub(x.Start) - x.Queued - x.Gathered)
 }
 
 // explainDial tells what a connection that could not be made means for the

@@ -40,6 +40,8 @@ func (f *fragile) Next() ([]byte, error) { // the rest of a body, which never co
 }
 func (f *fragile) Pull(*socket.Pipe) (int, error)   { return 0, nil }
 func (f *fragile) Ready() bool                      { f.at("Ready"); return false }
+func (f *fragile) Gather() error                    { return nil }
+func (f *fragile) Holds() int64                     { return 1 }
 func (f *fragile) Done() bool                       { return f.rest == nil }
 func (f *fragile) Trailers() []wire.Field           { return nil }
 func (f *fragile) Interrupt()                       { f.once.Do(func() { close(f.rest) }) }

@@ -248,7 +248,7 @@ func (p *Proxy) pick(x *Exchange) *upstream.Member {
 		began := x.Now
 		x.waiting.Set(began)
 		m, err := x.Route.Pool.Room().Wait(wait, upstream.WaitingRequest{
-			Attributes: x, Tried: &x.tried, Again: again, Holds: x.holds(), Gone: x.whenGone(),
+			Attributes: x, Tried: &x.tried, Again: again, Holds: x.Body.Holds(), Gone: x.whenGone(),
 		})
 		x.waiting.Clear()
 		x.Now = time.Now()

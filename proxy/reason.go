@@ -35,6 +35,7 @@ const (
 	ReasonPlainHTTP
 	ReasonHeadTimeout
 	ReasonBodyTimeout
+	ReasonBodySlow
 	ReasonUpstreamCut
 	ReasonClientGone
 	ReasonTunnelCut
@@ -71,7 +72,7 @@ var reasons = [...]ReasonEntry{
 	ReasonBadAnswer:       {"bad-answer", 502, "", "the instance's answer is malformed, in the field line that the answer names"},
 	ReasonTooManyInterim:  {"too-many-interim", 502, "", "the instance sent more 1xx answers than `--max-interim`"},
 	ReasonNoInstance:      {"no-instance", 503, "no instance of this service is ready", "no instance became ready within `wait`. With Retry-After, and a line in the log with the causes, at most one for a route in ten seconds"},
-	ReasonQueueFull:       {"queue-full", 503, "too many requests wait for an instance of this service", "too many requests wait already, or hold too many bytes. With Retry-After and a line in the log, too"},
+	ReasonQueueFull:       {"queue-full", 503, "too many requests wait for an instance of this service", "too many requests wait already, or hold too many bytes: of one route more than its share. With Retry-After and a line in the log, too"},
 	ReasonNoDescriptor:    {"no-descriptor", 503, "no more connections to instances can be made", "connections to instances use up their share of the file descriptors"},
 	ReasonStarting:        {"starting", 503, "the services are not known yet", "the services are not known yet"},
 	ReasonNotReady:        {"not-ready", 503, "", "the ready path fails, as in a drain"},
@@ -80,6 +81,7 @@ var reasons = [...]ReasonEntry{
 	ReasonPlainHTTP:       {"plain-http", 400, "this port speaks TLS: use https://", "plain HTTP came to the HTTPS listener"},
 	ReasonHeadTimeout:     {"head-timeout", 408, "the request head did not come in time", "the head of the request came too slowly"},
 	ReasonBodyTimeout:     {"body-timeout", 408, "the request's body did not come in time", "the body of the request came too slowly"},
+	ReasonBodySlow:        {"body-slow", 408, "the request's body came more slowly than --min-rate allows", "the body of the request came more slowly than `--min-rate`"},
 	ReasonUpstreamCut:     {"upstream-cut", 0, "", "the instance ended the connection in the middle of an answer"},
 	ReasonClientGone:      {"client-gone", 0, "", "the client left before its answer was whole"},
 	ReasonTunnelCut:       {"tunnel-cut", 0, "", "an upgraded connection failed"},

@@ -40,6 +40,24 @@ type streaming struct {
 // any, tells why.
 var errUpstream = errors.New("the instance takes no more of the body")
 
+// gather waits for a small body before a place at an instance is taken for it: who
+// sends a byte a second is not to hold one. It answers, and reports false, when
+// the body does not come.
+func (p *Proxy) gather(x *Exchange) bool {
+	if x.upload.begun || x.Head.Framing != wire.Length {
+		return true
+	}
+	began := x.Now
+	err := x.Body.Gather()
+	x.Now = time.Now()
+	x.Gathered = x.Now.Sub(began)
+	if err == nil {
+		return true
+	}
+	p.answerFailure(x, explainUpload(err))
+	return false
+}
+
 // startUpload takes what has come of the body. It does so once, however often
 // the request is sent.
 func (x *Exchange) startUpload() {

@@ -19,13 +19,13 @@ func checkKeys() []key {
 		member: func(_ *upstream.Member, t *upstream.Target) string { return t.Check.Path },
 	}, {
 		Key: Key{Name: "check-interval", Value: "DURATION", Default: "5s", Example: "90s", With: "check=/up",
-			Meaning: "pause between two probes"},
+			Meaning: "pause between two probes, at least `--min-check-interval` after a good one"},
 		parse:  parseCheckInterval,
 		also:   []string{"interval"},
 		member: ofCheck(func(c *upstream.Check) string { return durationWord(c.Interval) }),
 	}, {
 		Key: Key{Name: "check-timeout", Value: "DURATION", Default: "2s", Example: "10m", With: "check=/up",
-			Meaning: "bounds one probe"},
+			Meaning: "bounds one probe, at most `--max-check-time`"},
 		parse:  parseCheckTimeout,
 		member: ofCheck(func(c *upstream.Check) string { return durationWord(c.Timeout) }),
 	}, {

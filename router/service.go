@@ -196,7 +196,7 @@ func (c *compilation) route(s seat, d *demand, last *Route, stats map[string]*St
 	}
 	var room *upstream.Room
 	if last == nil {
-		room = c.options.Registry.NewRoom()
+		room = c.options.Registry.NewRoom(c.key.Namespace)
 	} else {
 		room = last.Pool.Room()
 		r.CreateIndex = min(r.CreateIndex, last.CreateIndex)
@@ -239,6 +239,7 @@ func (c *compilation) member(instance *discovery.Instance, address string, d *De
 	t := upstream.Target{
 		Address: address, Instance: cmp.Or(instance.Alloc, instance.ID), Scheme: o.Scheme,
 		TLSName: o.TLSName, TLSInsecure: o.TLSInsecure, ProxyProtocol: o.ProxyProtocol, Check: o.Check,
+		Namespace: instance.Namespace, Job: cmp.Or(instance.Job, instance.Service),
 	}
 	if t.Scheme == upstream.HTTPS && t.TLSName == "" {
 		t.TLSName = upstream.Hostname(host)

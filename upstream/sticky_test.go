@@ -76,7 +76,7 @@ func TestCookiesAreTheSameEverywhere(t *testing.T) {
 	member := func(o upstream.RegistryOptions) string {
 		r := upstream.NewRegistry(o)
 		e := r.Acquire(upstream.Target{Address: "192.0.2.7:80", Instance: "1b9d6bcd"})
-		p := upstream.NewPool([]upstream.Member{{Endpoint: e, Weight: 1}}, upstream.PoolOptions{Sticky: sticky}, r.NewRoom())
+		p := upstream.NewPool([]upstream.Member{{Endpoint: e, Weight: 1}}, upstream.PoolOptions{Sticky: sticky}, r.NewRoom(""))
 		return p.Members()[0].Cookie
 	}
 	a, b, c := member(upstream.RegistryOptions{}), member(upstream.RegistryOptions{}), member(upstream.RegistryOptions{StickyKey: []byte("secret")})

@@ -80,7 +80,8 @@ func newSystem(c *serveCommand, env *environment, logger *slog.Logger) (s *syste
 	registry := upstream.RegistryOptions{
 		ConnectTimeout: c.ConnectTimeout.value(), WriteIdle: c.WriteIdle.value(), IdleTimeout: c.UpstreamIdle.value(), MaxIdle: orNever(c.UpstreamMaxIdle),
 		MaxWaiting: c.MaxWaiting, MaxWaitingBytes: c.MaxWaitingBytes, EjectAfter: orNever(c.EjectAfter), EjectShare: c.EjectShare,
-		EjectTime: c.EjectTime.value(), SlowStart: orNever(c.SlowStart.value()), ProbeRate: c.ProbeRate, MaxConns: s.share.instances, Logger: logger,
+		EjectTime: c.EjectTime.value(), SlowStart: orNever(c.SlowStart.value()), Probes: c.Probes, ProbeRate: c.ProbeRate, JobProbeRate: c.JobProbeRate,
+		MinCheckInterval: orNever(c.MinCheckInterval.value()), MaxCheckTime: c.MaxCheckTime.value(), MaxConns: s.share.instances, Logger: logger,
 	}
 	registry.StickyKey, err = readSecret("sticky-key-file", c.StickyKeyFile)
 	var status func() bool // set once admin exists
@@ -190,7 +191,7 @@ func (s *system) newAccessLog(w io.Writer) *proxy.AccessLog {
 // listen binds all addresses, so that a port that is taken ends the start.
 func (s *system) listen(limits wire.Limits) error {
 	o := http1.Options{
-		Limits: limits, HeadTimeout: s.HeadTimeout.value(), BodyIdle: s.BodyIdle.value(), KeepAlive: s.KeepAlive.value(),
+		Limits: limits, HeadTimeout: s.HeadTimeout.value(), BodyIdle: s.BodyIdle.value(), MinRate: orNever(s.MinRate), KeepAlive: s.KeepAlive.value(),
 		WriteIdle: s.WriteIdle.value(), TunnelIdle: s.TunnelIdle.value(),
 		MaxConns: s.MaxConnections, MaxConnsPerClient: s.MaxConnectionsPerClient,
 		Shared: &s.conns, MaxShared: s.share.clients, Logger: s.logger,
