@@ -123,7 +123,7 @@ func (p *peer) set(team string, index uint64, claims bool) {
 	key := discovery.Key{Namespace: team, Name: "s"}
 	delete(p.known, key)
 	if index > 0 {
-		i := &discovery.Instance{ID: team, ServiceName: "s", Namespace: team, JobID: "j", Address: "10.0.0.1", Port: 1, CreateIndex: index, ModifyIndex: index}
+		i := &discovery.Instance{ID: team, Service: "s", Namespace: team, Job: "j", Address: "10.0.0.1", Port: 1, Created: index, Modified: index}
 		if claims {
 			i.Tags = []string{"ingress.host=" + host}
 		}
