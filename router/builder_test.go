@@ -29,10 +29,13 @@ type world struct {
 	index    uint64
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T) *world { return newWorldWith(t, router.Options{}) }
+
+func newWorldWith(t *testing.T, o router.Options) *world {
 	w := &world{t: t, registry: upstream.NewRegistry(upstream.RegistryOptions{}), router: router.NewRouter(),
 		now: time.Unix(1000, 0), known: make(map[discovery.Key]*discovery.Service)}
-	b, err := router.NewBuilder(w.router, router.Options{Registry: w.registry, Now: func() time.Time { return w.now }})
+	o.Registry, o.Now = w.registry, func() time.Time { return w.now }
+	b, err := router.NewBuilder(w.router, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,8 @@ package router
 import (
 	"cmp"
 	"encoding/binary"
+	"fmt"
+	"hash/maphash"
 	"slices"
 	"strings"
 	"time"
@@ -18,6 +20,12 @@ type service struct {
 	routes    []*Route
 	refused   []Rejection
 	endpoints []*upstream.Endpoint // acquired, some of them several times
+	// age is the lowest index of an instance that was there since the service was
+	// there without a gap.
+	age   uint64
+	usage usage // but for what lingers
+	// unlingered counts routes that went with the last change for a quota's sake.
+	unlingered uint64
 }
 
 // seat is the identity of a Route within its service, across tables.
@@ -56,6 +64,9 @@ type compilation struct {
 	members   []upstream.Member
 	refusals  map[string]*Rejection
 	endpoints []*upstream.Endpoint
+	meter     meter
+	// unlingered counts routes that do not linger for a quota's sake.
+	unlingered uint64
 }
 
 // compile makes the routes of a service, going on with its last ones. Routes are
@@ -63,15 +74,20 @@ type compilation struct {
 // that its own tags ask for.
 func (b *Builder) compile(u *update, key discovery.Key, last map[seat]*Route, source *discovery.Service) *service {
 	c := &compilation{Builder: b, key: key, demands: make(map[seat]*demand), refusals: make(map[string]*Rejection)}
+	c.meter = meter{allowed: b.allowed(key), short: make(map[seat]bool), refused: make(map[excess]*Rejection)}
 	next := &service{source: source}
 	if source != nil {
 		c.readAll(source)
+		next.age = firstIndex(source)
+	}
+	if old := b.services[key]; old != nil && (source == nil || old.age < next.age) {
+		next.age = old.age
 	}
 	stats := make(map[string]*Stats)
 	for _, r := range last {
 		stats[r.Name] = r.Stats
 	}
-	shared := make(map[string][]upstream.Member)
+	shared := make(map[poolKey]*upstream.Pool)
 	passed := c.renamed(last)
 	for seat, d := range c.demands {
 		before := last[seat]
@@ -86,46 +102,89 @@ func (b *Builder) compile(u *update, key discovery.Key, last map[seat]*Route, so
 			present[i.ID] = true
 		}
 	}
+	var left []*Route
 	for seat, r := range last {
-		if c.demands[seat] == nil && passed[place{seat.host, seat.claim}] != r {
+		if c.demands[seat] == nil && passed[place{seat.host, seat.claim}] != r && !c.meter.short[seat] {
 			if r = b.linger(u.now, r, present); r != nil {
-				next.routes = append(next.routes, r)
+				left = append(left, r)
 			}
 		}
 	}
+	next.routes = append(next.routes, c.bounded(left)...)
 	for _, r := range c.refusals {
 		next.refused = append(next.refused, *r)
 	}
+	for _, r := range c.meter.refused {
+		next.refused = append(next.refused, *r)
+	}
+	next.usage, next.unlingered = c.meter.usage, c.unlingered
 	slices.SortFunc(next.refused, Rejection.compare)
 	next.endpoints = c.endpoints
 	return next
 }
 
-// readAll reads the tags of all instances. Neighbours mostly carry the same.
+// maxServiceTags bounds the tags of ours in all different lists that the instances of
+// one service carry: they are read whenever one of them changes.
+const maxServiceTags = 8192
+
+// parsed is what one list of tags means.
+type parsed struct {
+	tags        []string
+	definitions []Definition
+	problems    []Problem
+}
+
+// readAll reads the tags of all instances, the oldest first: a quota refuses what came
+// last. Most carry the same.
 func (c *compilation) readAll(source *discovery.Service) {
-	var tags []string
-	var definitions []Definition
-	var problems []Problem
-	for i, instance := range source.Instances {
-		if i == 0 || !slices.Equal(tags, instance.Tags) {
-			tags = instance.Tags
-			definitions, problems = c.grammar.Parse(tags)
-		}
-		for _, p := range problems {
-			c.refuse(instance, Rejection{Route: p.Route, Instance: p.Whole, Hosts: p.Hosts, Tag: p.Tag, Why: p.Why, Instead: p.Instead})
-		}
-		if len(definitions) == 0 {
-			continue
-		}
-		address, f := c.address(instance)
-		if f != nil {
-			c.refuse(instance, Rejection{Instance: true, Why: f.why, Instead: f.instead})
-			continue
-		}
-		for i := range definitions {
-			if d := &definitions[i]; d.Class == c.options.Class {
-				c.ask(instance, address, d, definitions)
+	instances := slices.Clone(source.Instances)
+	slices.SortStableFunc(instances, func(a, b *discovery.Instance) int { return cmp.Compare(a.CreateIndex, b.CreateIndex) })
+	known, seed, read := make(map[uint64][]*parsed), maphash.MakeSeed(), 0
+	for _, instance := range instances {
+		hash := hashTags(seed, instance.Tags)
+		at := slices.IndexFunc(known[hash], func(p *parsed) bool { return slices.Equal(p.tags, instance.Tags) })
+		if at < 0 {
+			if n := c.grammar.count(instance.Tags); read > 0 && read+n > maxServiceTags {
+				c.refuse(instance, Rejection{Instance: true, Why: fmt.Sprintf("the instances of the service carry more than %d different tags of %s", maxServiceTags, c.grammar.prefix),
+					Instead: "the same tags on all instances"})
+				continue
+			} else {
+				read += n
 			}
+			p := &parsed{tags: instance.Tags}
+			p.definitions, p.problems = c.grammar.Parse(instance.Tags)
+			at, known[hash] = len(known[hash]), append(known[hash], p)
+		}
+		c.read(instance, known[hash][at])
+	}
+}
+
+func hashTags(seed maphash.Seed, tags []string) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	for _, t := range tags {
+		h.WriteString(t)
+		h.WriteByte(0)
+	}
+	return h.Sum64()
+}
+
+// read takes in what an instance asks for.
+func (c *compilation) read(instance *discovery.Instance, p *parsed) {
+	for _, p := range p.problems {
+		c.refuse(instance, Rejection{Route: p.Route, Instance: p.Whole, Hosts: p.Hosts, Tag: p.Tag, Why: p.Why, Instead: p.Instead})
+	}
+	if len(p.definitions) == 0 {
+		return
+	}
+	address, f := c.address(instance)
+	if f != nil {
+		c.refuse(instance, Rejection{Instance: true, Why: f.why, Instead: f.instead})
+		return
+	}
+	for i := range p.definitions {
+		if d := &p.definitions[i]; d.Class == c.options.Class {
+			c.ask(instance, address, d, p.definitions)
 		}
 	}
 }
@@ -138,20 +197,41 @@ func (c *compilation) ask(instance *discovery.Instance, address string, d *Defin
 	}
 	member := -1
 	for _, host := range d.Hosts {
-		if f, holder := c.owners.refuse(c.key.Namespace, host); f != nil {
+		f, holder := c.owners.refuse(c.key.Namespace, host)
+		if f == nil && !c.owners.covers(host) && instance.CreateIndex != 0 {
+			f, holder = c.shares.exclude(c.key.Namespace, host)
+		}
+		if f != nil {
 			c.refuse(instance, Rejection{Route: d.Name, Hosts: []string{host}, Holder: holder, Why: f.why, Instead: f.instead})
 			continue
 		}
-		if member < 0 {
-			member = len(c.members)
-			c.members = append(c.members, c.member(instance, address, d, all))
-		}
 		conditions := conditionsKey(d.Conditions)
 		for i, path := range slices.Concat(d.Prefixes, d.Exact) {
+			if f := c.reserved(path, instance); f != nil {
+				c.refuse(instance, Rejection{Route: d.Name, Hosts: []string{host}, Why: f.why, Instead: f.instead})
+				continue
+			}
 			s := seat{d.Name, host, claim{path, i >= len(d.Prefixes), d.Priority, conditions}}
+			if !c.fits(instance, d, s) {
+				continue
+			}
+			if member < 0 {
+				member = len(c.members)
+				c.members = append(c.members, c.member(instance, address, d, all))
+			}
 			c.demand(s, instance, d, member)
 		}
 	}
+}
+
+// reserved says why a path may not be claimed, nil when it may.
+func (c *compilation) reserved(path string, instance *discovery.Instance) *flaw {
+	for _, r := range c.options.Reserved {
+		if takesPath(r, false, []byte(path)) && instance.CreateIndex != 0 {
+			return &flaw{fmt.Sprintf("path %s is the operator's", printable(path)), "another path; the operator can claim it in the file of --services"}
+		}
+	}
+	return nil
 }
 
 func (c *compilation) demand(s seat, instance *discovery.Instance, d *Definition, member int) {
@@ -183,7 +263,7 @@ func (c *compilation) refuse(instance *discovery.Instance, r Rejection) {
 }
 
 // route makes the route of a seat, going on with what its last one kept.
-func (c *compilation) route(s seat, d *demand, last *Route, stats map[string]*Stats, shared map[string][]upstream.Member) *Route {
+func (c *compilation) route(s seat, d *demand, last *Route, stats map[string]*Stats, shared map[poolKey]*upstream.Pool) *Route {
 	if stats[s.name] == nil {
 		stats[s.name] = NewStats()
 	}
@@ -201,24 +281,34 @@ func (c *compilation) route(s seat, d *demand, last *Route, stats map[string]*St
 		r.CreateIndex = min(r.CreateIndex, last.CreateIndex)
 	}
 	r.place = c.agreed.place(r)
-	r.Pool = upstream.NewPool(c.share(d.members, shared), c.poolOptions(d.options), room)
+	r.Pool = c.pool(d, room, shared)
 	return r
 }
 
-// share returns the members, the same slice for routes that have the same.
-func (c *compilation) share(members []int, shared map[string][]upstream.Member) []upstream.Member {
-	id := make([]byte, 0, len(members)*2)
-	for _, m := range members {
+// poolKey tells pools apart that differ in more than their room.
+type poolKey struct {
+	members string
+	options upstream.PoolOptions
+}
+
+// pool returns the pool of a route, which shares with those of the same members and
+// options what it can: members, weights, the values of sticky cookies.
+func (c *compilation) pool(d *demand, room *upstream.Room, shared map[poolKey]*upstream.Pool) *upstream.Pool {
+	id := make([]byte, 0, len(d.members)*2)
+	for _, m := range d.members {
 		id = binary.AppendUvarint(id, uint64(m))
 	}
-	list := shared[string(id)]
-	if list == nil {
-		for _, m := range members {
-			list = append(list, c.members[m])
-		}
-		shared[string(id)] = list
+	key := poolKey{string(id), c.poolOptions(d.options)}
+	if p := shared[key]; p != nil {
+		return p.In(room)
 	}
-	return list
+	members := make([]upstream.Member, len(d.members))
+	for i, m := range d.members {
+		members[i] = c.members[m]
+	}
+	p := upstream.NewPool(members, key.options, room)
+	shared[key] = p
+	return p
 }
 
 func (c *compilation) poolOptions(o *RouteOptions) upstream.PoolOptions {
@@ -268,6 +358,28 @@ func hostOfCheck(d *Definition, all []Definition) string {
 		}
 	}
 	return ""
+}
+
+// bounded returns the lingering routes that the quotas have room for: those that
+// lingered before, then the oldest claims.
+func (c *compilation) bounded(routes []*Route) []*Route {
+	allowed := c.mayLinger(c.key)
+	if len(routes) <= allowed.n {
+		return routes
+	}
+	slices.SortFunc(routes, func(x, y *Route) int {
+		return cmp.Or(x.Expires.Compare(y.Expires), cmp.Compare(x.CreateIndex, y.CreateIndex), cmpStrings(x.Name, y.Name, x.Host, y.Host), x.nearer(y))
+	})
+	over := routes[allowed.n]
+	c.unlingered = uint64(len(routes) - allowed.n)
+	c.meter.refused[excess{over.Name, "lingering", allowed.of}] = &Rejection{
+		Namespace: printable(c.key.Namespace), Service: printable(c.key.Name), Job: printable(over.Job), Route: over.Name, Hosts: []string{over.Host},
+		Quota: "lingering-" + allowed.of.String(),
+		Why: fmt.Sprintf("%d claims without instances do not wait for the next one: the %s has its %d that do", len(routes)-allowed.n,
+			map[scope]string{ofService: "service", ofNamespace: "namespace", ofAll: "whole table"}[allowed.of], c.options.Quotas.Lingering.of(allowed.of)),
+		Instead: fmt.Sprintf("redeploys that keep their hosts and paths; the operator can raise --max-lingering-%s", allowed.of),
+	}
+	return routes[:allowed.n]
 }
 
 // linger returns what stays of a route that no instance asks for: the route

@@ -4,7 +4,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"sort"
-	"sync/atomic"
 )
 
 // group is members among which the balance method alone decides. Never
@@ -14,10 +13,10 @@ type group struct {
 	members []*Member
 	// weights[i] is the sum of the weights up to and with member i.
 	weights []int
-	equal   bool           // all weights are the same
-	order   []uint16       // one round of round-robin, nil when weights are equal
-	turn    *atomic.Uint64 // of round-robin
-	near    *group         // those that are preferred, nil when there are none
+	equal   bool     // all weights are the same
+	order   []uint16 // one round of round-robin, nil when weights are equal
+	turn    int      // of round-robin: the room's counter of that number
+	near    *group   // those that are preferred, nil when there are none
 }
 
 // turnCounters is how many a Room keeps for its pools: for the stable members and
@@ -26,9 +25,9 @@ type group struct {
 const turnCounters = 4
 
 // newGroup makes a group and the one of its near members, each with a counter of
-// turns.
-func newGroup(members []*Member, o *PoolOptions, turns []atomic.Uint64) group {
-	g := group{balance: o.Balance, members: members, equal: true, turn: &turns[0]}
+// turns, from the given one on.
+func newGroup(members []*Member, o *PoolOptions, turn int) group {
+	g := group{balance: o.Balance, members: members, equal: true, turn: turn}
 	sum, divisor := 0, 0
 	var near []*Member
 	for _, m := range members {
@@ -45,7 +44,7 @@ func newGroup(members []*Member, o *PoolOptions, turns []atomic.Uint64) group {
 		g.order = smoothOrder(members, divisor)
 	}
 	if len(near) > 0 {
-		closer := newGroup(near, &PoolOptions{Balance: o.Balance}, turns[1:])
+		closer := newGroup(near, &PoolOptions{Balance: o.Balance}, turn+1)
 		g.near = &closer
 	}
 	return g

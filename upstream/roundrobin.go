@@ -7,7 +7,7 @@ const longestRound = 4096
 // that is not fit is nobody's, or the one behind it would have twice its share.
 func (g *group) inTurn(s *search) *Member {
 	for range g.members {
-		turn := g.turn.Add(1) - 1
+		turn := s.turns[g.turn].Add(1) - 1
 		i := 0
 		switch {
 		case g.equal:

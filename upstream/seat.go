@@ -19,14 +19,14 @@ func seatOf(secret []byte, cookie string, t *Target) string {
 }
 
 // seat gives every member its cookie value.
-func (p *Pool) seat() {
+func (p *spread) seat(secret []byte) {
 	if p.options.Sticky == "" {
 		return
 	}
 	p.seats = make(map[string]*Member, len(p.members))
 	for i := range p.members {
 		m := &p.members[i]
-		m.Seat = seatOf(p.room.registry.options.StickyKey, p.options.Sticky, &m.Endpoint.target)
+		m.Seat = seatOf(secret, p.options.Sticky, &m.Endpoint.target)
 		if m.Weight > 0 {
 			p.seats[m.Seat] = m
 		}
