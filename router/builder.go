@@ -39,6 +39,7 @@ type Builder struct {
 	used       map[string]usage
 	usedByAll  usage
 	allowances map[discovery.Key]allowances
+	allotting  bool   // allowances are being put into effect
 	unlingered uint64 // routes that would have lingered, but for a quota
 	trouble    string // why what is not agreed will not be
 	// started is set with the first snapshot, complete with the first of all

@@ -74,8 +74,10 @@ func (o *Options) Validate() error {
 	if _, err := newOwners(o.Owners); err != nil {
 		errs = append(errs, err)
 	}
-	if _, err := newOwners(o.shares()); err != nil {
-		errs = append(errs, err)
+	for host := range o.Share {
+		if _, f := parseHostPattern(host); f != nil {
+			errs = append(errs, fmt.Errorf("share %q: %s; want %s", host, f.why, f.instead))
+		}
 	}
 	errs = append(errs, o.Quotas.validate())
 	return errors.Join(errs...)

@@ -101,10 +101,14 @@ func room(l Limits, namespace, total int) allowance {
 	return left
 }
 
-// allowed returns what a service may take: what it was given, or what is left.
+// allowed returns what a service may take: what it was given, or what is left. While
+// parts are given out, who was given none has all that it asks for.
 func (b *Builder) allowed(key discovery.Key) allowances {
 	if a, ok := b.allowances[key]; ok {
 		return a
+	}
+	if b.allotting {
+		return allowances{allowance{n: math.MaxInt}, allowance{n: math.MaxInt}}
 	}
 	namespace, total, own := b.used[key.Namespace], b.usedByAll, b.counted[key]
 	return allowances{
@@ -159,7 +163,8 @@ func (b *Builder) admit(u *update) {
 			crowded[namespace] = true
 		}
 	}
-	if len(crowded) == 0 && len(b.allowances) == 0 {
+	sum := &b.usedByAll
+	if len(crowded) == 0 && len(b.allowances) == 0 && sum.claims == sum.askedClaims && sum.conditions == sum.askedConditions {
 		return
 	}
 	next := b.allot(crowded, all)
@@ -170,19 +175,12 @@ func (b *Builder) admit(u *update) {
 		}
 	}
 	b.allowances = next
-	// Those that get less come first: what they leave is for the others.
-	slices.SortFunc(changed, func(x, y discovery.Key) int {
-		return cmp.Or(boolInt(b.grows(x))-boolInt(b.grows(y)), cmpStrings(x.Namespace, y.Namespace, x.Name, y.Name))
-	})
+	slices.SortFunc(changed, func(x, y discovery.Key) int { return cmpStrings(x.Namespace, y.Namespace, x.Name, y.Name) })
+	b.allotting = true
 	for _, key := range changed {
 		b.replace(u, key, b.services[key].source)
 	}
-}
-
-// grows reports whether a service is to get more than it has.
-func (b *Builder) grows(key discovery.Key) bool {
-	a, ok := b.allowances[key]
-	return !ok || a.claims.n > b.services[key].usage.claims || a.conditions.n > b.services[key].usage.conditions
+	b.allotting = false
 }
 
 // differs reports whether a service has to be made anew.

@@ -118,6 +118,6 @@ func parse(c *commands, args []string, getenv func(string) string, stdout, stder
 		return nil, err
 	}
 	parsed, err = try(config)
-	c.Serve.namespaceHosts, c.Serve.clientRules = config.namespaceHosts, config.clientRules
+	c.Serve.namespaceHosts, c.Serve.shares, c.Serve.clientRules = config.namespaceHosts, config.shares, config.clientRules
 	return parsed, err
 }

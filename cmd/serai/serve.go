@@ -17,7 +17,7 @@ import (
 
 // serveCommand is `serai serve`: its flags.
 type serveCommand struct {
-	Config string `help:"HCL file: an attribute for each flag, and namespace \"NAME\" { hosts = [...] } blocks." placeholder:"FILE"`
+	Config string `help:"HCL file: an attribute for each flag, and blocks such as namespace \"NAME\" { hosts = [...] } and share \"HOST\" { namespaces = [...] }." placeholder:"FILE"`
 
 	HTTP  string `name:"http" default:":80" help:"Address of the plain HTTP listener; empty for none." placeholder:"ADDR" group:"Listeners"`
 	HTTPS string `name:"https" default:":443" help:"Address of the HTTPS listener, used when a certificate source is set; empty for none." placeholder:"ADDR" group:"Listeners"`
@@ -33,6 +33,7 @@ type serveCommand struct {
 	StateDir         string   `help:"Directory where the last known services and certificates are kept, for a start while Nomad is away; with --cert-store=file, all that belongs to certificates." placeholder:"DIR" group:"Discovery"`
 	UpstreamNetworks []cidr   `help:"Networks that instances may be in; when empty, all but loopback addresses in a cluster whose nodes have others. Metadata services, serai and Nomad themselves are never in them." placeholder:"CIDR,..." group:"Discovery"`
 	Linger           duration `default:"60s" help:"How long a route whose last instance has gone makes requests wait for the next one." group:"Discovery"`
+	SharedHosts      bool     `help:"Let every namespace claim every host, as before a host was of the namespace that claimed it first." group:"Discovery"`
 	Node             string   `help:"ID of the node that this serai runs on, for prefer=node: $${node.unique.id} in a job." placeholder:"ID" group:"Discovery"`
 	Datacenter       string   `help:"Datacenter that this serai runs in, for prefer=datacenter; NOMAD_DC when empty." placeholder:"NAME" group:"Discovery"`
 
@@ -84,6 +85,8 @@ type serveCommand struct {
 	RetryShare              float64  `default:"0.2" help:"Requests of a route that are being repeated, as a share of its requests in flight; 3 always may." group:"Limits"`
 	MaxHops                 int      `default:"8" help:"How often a request may pass a serai; one more is a loop and is answered 508." group:"Limits"`
 
+	Quotas quotaFlags `embed:""`
+
 	ProbeRate     int      `default:"2000" help:"Probes a second of instances that are not ready, all together; the first of each is free." group:"Instances"`
 	EjectAfter    int      `default:"5" help:"Failures in a row (answers that were cut, malformed, too late or never came) after which an instance is left alone for a while; 0 for never." group:"Instances"`
 	EjectShare    float64  `default:"0" help:"Share of 5xx among an instance's answers, such as 0.5, above which it is left alone too; 0 for never." group:"Instances"`
@@ -96,6 +99,7 @@ type serveCommand struct {
 	LogFormat string     `default:"text" enum:"text,json" help:"text or json, on standard error." group:"Log"`
 
 	namespaceHosts map[string][]string
+	shares         map[string][]string
 	clientRules    []tls.ClientRule
 }
 
@@ -127,6 +131,7 @@ func (c *serveCommand) validate() error {
 	if c.AccessLogSample < 0 || c.AccessLogSample > 1 {
 		errs = append(errs, fmt.Errorf("--access-log-sample=%v is not between 0 and 1", c.AccessLogSample))
 	}
+	errs = append(errs, c.Quotas.validate())
 	if c.ProbeRate < 1 {
 		errs = append(errs, fmt.Errorf("--probe-rate=%d is not at least 1", c.ProbeRate))
 	}
