@@ -67,7 +67,7 @@ func TestQuietServicesAreBounded(t *testing.T) {
 	n := newNode(t, admin.Options{}, router.Options{})
 	for i := range 1100 {
 		inst := instance(fmt.Sprintf("ingress.host=h%d.example.org", i))
-		inst.AllocID = fmt.Sprint("alloc-", i)
+		inst.Alloc = fmt.Sprint("alloc-", i)
 		n.set(fmt.Sprint("s", i), inst)
 	}
 	named, sum := 0, 0.0

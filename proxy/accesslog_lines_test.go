@@ -3,9 +3,12 @@ package proxy_test
 import (
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/netip"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"serai/proxy"
@@ -165,4 +168,35 @@ type chunks []string
 func (c *chunks) Write(p []byte) (int, error) {
 	*c = append(*c, string(p))
 	return len(p), nil
+}
+
+// broken fails always.
+type broken struct{}
+
+func (broken) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+// TestLossesAreToldOnceAMinute: with how many there were since.
+func TestLossesAreToldOnceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told record
+		l := proxy.NewAccessLog(broken{}, 1)
+		l.Logger = slog.New(slog.NewTextHandler(&told, nil))
+		run(l, func() {
+			for range 150 {
+				l.Log(ended(200, "", "/"))
+				time.Sleep(time.Second)
+			}
+		})
+		var lines []string
+		for line := range strings.Lines(told.String()) {
+			_, after, _ := strings.Cut(line, " lines=")
+			lines = append(lines, strings.Fields(after)[0])
+		}
+		if got := strings.Join(lines, " "); got != "1 60 60" {
+			t.Errorf("told of %s lines, want 1 60 60:\n%s", got, told.String())
+		}
+		if n := l.Dropped(); n != 150 {
+			t.Errorf("%d lines were counted, want 150", n)
+		}
+	})
 }

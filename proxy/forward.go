@@ -20,9 +20,11 @@ var stale = &failure{reason: "stale"}
 // forward sends the request to a member of the route's pool, and to another
 // one as long as that is safe, and relays the answer.
 func (p *Proxy) forward(x *Exchange) {
+	if p.tooLong(x, x.Head.Size) || !p.gather(x) {
+		return
+	}
 	x.startUpload()
-	if limit := x.Route.Options.MaxBody; limit > 0 && max(x.Head.Size, x.BytesIn) > limit {
-		p.answer(x, wire.ErrBodyTooLong.Status, wire.ErrBodyTooLong.Code, wire.ErrBodyTooLong.Detail)
+	if p.tooLong(x, x.BytesIn) {
 		return
 	}
 	x.via = p.options.Via
@@ -51,6 +53,17 @@ func (p *Proxy) forward(x *Exchange) {
 	}
 }
 
+// tooLong answers a request whose body is longer than the route allows, and
+// reports whether it is.
+func (p *Proxy) tooLong(x *Exchange, size int64) bool {
+	limit := x.Route.Options.MaxBody
+	if limit == 0 || size <= limit {
+		return false
+	}
+	p.answerWith(x, wire.ErrBodyTooLong.Status, wire.ErrBodyTooLong.Code, wire.ErrBodyTooLong.Detail)
+	return true
+}
+
 // endPick gives the member's place back.
 func (x *Exchange) endPick(o upstream.Outcome) {
 	x.picked = false
@@ -62,15 +75,15 @@ func (x *Exchange) outcome(f *failure) upstream.Outcome {
 	o := upstream.Outcome{FirstByte: x.FirstByte, Status: x.Status}
 	switch {
 	case f == nil:
-		if x.Reason == reasonCut {
+		if x.Reason == ReasonUpstreamCut.Code() {
 			o.Failure = x.Reason
 		}
 	case f.blame:
 		o.Failure = f.reason
-		if f.reason == reasonHandshake {
+		if f.reason == ReasonHandshakeFailed.Code() {
 			o.Failure += ": " + f.err.Error()
 		}
-		if f.reason == reasonTimeout {
+		if f.reason == ReasonUpstreamTimeout.Code() {
 			o.FirstByte = x.Route.Options.Timeout
 		}
 	}
@@ -81,11 +94,17 @@ func (x *Exchange) outcome(f *failure) upstream.Outcome {
 func (p *Proxy) fail(x *Exchange, f *failure) {
 	p.options.Logger.Debug("request failed", "host", string(x.Head.Host), "route", x.Route.Name,
 		"alloc", x.Member.Alloc, "reason", f.reason, "error", f.err)
+	p.answerFailure(x, f)
+}
+
+// answerFailure answers what has failed, or cuts it where no answer is left to give.
+func (p *Proxy) answerFailure(x *Exchange, f *failure) {
 	if f.status == 0 {
-		x.cut(f.reason)
+		x.Reason = f.reason
+		x.Responder.Abort()
 		return
 	}
-	p.answer(x, f.status, f.reason, f.err.Error())
+	p.answerWith(x, f.status, f.reason, f.err.Error())
 }
 
 // attempt sends the request to m once and relays the answer. Nil means that
@@ -101,7 +120,7 @@ func (p *Proxy) attempt(x *Exchange, m *upstream.Member) *failure {
 		}
 		if !x.hold(conn) {
 			conn.Close()
-			x.cut("client-gone")
+			x.cut(ReasonClientGone)
 			return nil
 		}
 		x.waiting.Set(x.Start)
@@ -118,26 +137,17 @@ func (p *Proxy) attempt(x *Exchange, m *upstream.Member) *failure {
 	} else {
 		conn.End()
 	}
-	if f != nil && f.reason == reasonLost {
+	if f != nil && f.reason == ReasonUpstreamLost.Code() {
 		m.Endpoint.Unreachable(f.err)
 	}
 	if f != nil && !stillThere {
-		return &failure{reason: "client-gone", err: errClientGone}
+		return ReasonClientGone.failure(errClientGone)
 	}
 	return f
 }
 
 // shortestIdle is less than any server's timeout of idle connections.
 const shortestIdle = 250 * time.Millisecond
-
-// Short codes of more than one place.
-const (
-	reasonCut     = "upstream-cut"
-	reasonLost    = "upstream-lost"
-	reasonTimeout = "upstream-timeout"
-	// The TLS handshake with the instance failed.
-	reasonHandshake = "tls-failed"
-)
 
 var errClientGone = errors.New("the client left")
 
@@ -178,9 +188,9 @@ func (x *Exchange) timeToConnect() time.Duration {
 }
 
 // timeLeft is what is left of the route's timeout, over all attempts; the wait for
-// an instance does not count.
+// an instance, and for a small body, does not count.
 func (x *Exchange) timeLeft() time.Duration {
-	return x.Route.Options.Timeout - (x.Now.Sub(x.Start) - x.Queued)
+	return x.Route.Options.Timeout - (x.Now.Sub(x.Start) - x.Queued - x.Gathered)
 }
 
 // explainDial tells what a connection that could not be made means for the
@@ -190,21 +200,22 @@ func (x *Exchange) explainDial(err error) *failure {
 	switch {
 	case errors.Is(err, upstream.ErrNoDescriptor):
 		// Another instance would need one, too.
-		return &failure{status: 503, reason: "no-descriptor", err: errors.New("no more connections to instances can be made")}
+		return ReasonNoDescriptor.failure(nil)
 	case errors.As(err, &tls):
 		// A name that the client chose, within a wildcard, is not the instance's
 		// fault.
 		blame := !tls.OfName || !strings.HasPrefix(x.Route.Host, "*")
-		return &failure{status: 502, reason: reasonHandshake, processed: notSent, counted: true, blame: blame,
-			err: fmt.Errorf("no TLS connection to the instance could be made: %s", tls.Cause)}
+		f := ReasonHandshakeFailed.failure(fmt.Errorf("no TLS connection to the instance could be made: %s", tls.Cause)).with(notSent, blame)
+		f.counted = true
+		return f
 	}
-	return &failure{status: 502, reason: "connect-failed", processed: notSent, err: errors.New("no connection to the instance could be made")}
+	return ReasonConnectFailed.failure(nil).with(notSent, false)
 }
 
 // roundTrip sends the request over conn and relays the answer. It reports
 // whether the instance left the connection in order.
 func (p *Proxy) roundTrip(x *Exchange, m *upstream.Member, conn *upstream.Conn) (f *failure, reusable bool) {
-	x.out = x.appendHead(x.out[:0], m)
+	x.out = wire.AppendRequest(x.out[:0], x.outgoing(m))
 	x.out, x.outBody = x.appendFirst(x.out)
 	sent := x.Now
 	conn.WriteWithin(sent, p.options.WriteIdle)
@@ -309,25 +320,23 @@ func (p *Proxy) explain(x *Exchange, conn *upstream.Conn, err error) *failure {
 	var field *wire.FieldError
 	switch {
 	case err == errClientGone:
-		return &failure{reason: "client-gone", err: err}
+		return ReasonClientGone.failure(err)
 	case x.cutOff():
-		return &failure{status: 502, reason: reasonLost, processed: processed,
-			err: fmt.Errorf("%w: it does not acknowledge what it is sent", upstream.ErrConnect)}
+		return ReasonUpstreamLost.failure(fmt.Errorf("%w: it does not acknowledge what it is sent", upstream.ErrConnect)).with(processed, false)
 	case errors.As(err, &field):
-		return &failure{status: 502, reason: "bad-answer", blame: true, err: errors.New("the instance's answer is malformed: " + field.Err.Code + " in " + field.Where())}
+		return ReasonBadAnswer.failure(errors.New("the instance's answer is malformed: "+field.Err.Code+" in "+field.Where())).with(settled, true)
 	case errors.As(err, &refused):
-		return &failure{status: 502, reason: "bad-answer", blame: true, err: errors.New("the instance's answer is malformed: " + refused.Code)}
+		return ReasonBadAnswer.failure(errors.New("the instance's answer is malformed: "+refused.Code)).with(settled, true)
 	case err == errInterim:
-		return &failure{status: 502, reason: "too-many-interim", blame: true, err: err}
+		return ReasonTooManyInterim.failure(err).with(settled, true)
 	case err == errSwitched:
-		return &failure{status: 502, reason: "bad-answer", blame: true, err: err}
+		return ReasonBadAnswer.failure(err).with(settled, true)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return &failure{status: 504, reason: reasonTimeout, processed: processed, blame: true, err: errors.New("the instance did not answer in time")}
+		return ReasonUpstreamTimeout.failure(nil).with(processed, true)
 	}
 	// An instance that closes connections which have been idle for too long may do
 	// so while a request is on its way: that is not its fault, though nobody can
 	// tell it from an instance that has read the request.
 	timedOut := conn.Idled >= shortestIdle && processed == unknown
-	return &failure{status: 502, reason: "upstream-closed", processed: processed, blame: !timedOut,
-		err: errors.New("the instance closed the connection before it answered")}
+	return ReasonUpstreamClosed.failure(nil).with(processed, !timedOut)
 }

@@ -16,12 +16,10 @@ import (
 func (p *Proxy) relay(x *Exchange, conn *upstream.Conn) (reusable bool) {
 	h, r := &x.answer, x.Responder
 	conn.Announce(x.filterAnswer())
-	h.Fields = x.withVia(h)
-	h.Fields = x.withSeat(x.withHSTS(h.Fields))
 	x.Status = h.Status
 	keepAlive := h.KeepAlive
-	if err := r.Head(h); err != nil {
-		x.cut("client-gone")
+	if err := r.Head(x.applyAnswer(h, false)); err != nil {
+		x.cut(ReasonClientGone)
 		return false
 	}
 	x.sized.Store(h.Framing == wire.Length)
@@ -36,7 +34,7 @@ func (p *Proxy) relay(x *Exchange, conn *upstream.Conn) (reusable bool) {
 	for {
 		if !body.Ready() && !body.Done() {
 			if err := r.Flush(); err != nil {
-				x.cut("client-gone")
+				x.cut(ReasonClientGone)
 				return false
 			}
 			now := time.Now()
@@ -53,9 +51,9 @@ func (p *Proxy) relay(x *Exchange, conn *upstream.Conn) (reusable bool) {
 		}
 		if err != nil {
 			if x.hold(conn) {
-				x.cut(reasonCut)
+				x.cut(ReasonUpstreamCut)
 			} else {
-				x.cut("client-gone")
+				x.cut(ReasonClientGone)
 			}
 			return false
 		}
@@ -68,12 +66,12 @@ func (p *Proxy) relay(x *Exchange, conn *upstream.Conn) (reusable bool) {
 		}
 		x.BytesOut += int64(n)
 		if err != nil {
-			x.cut("client-gone")
+			x.cut(ReasonClientGone)
 			return false
 		}
 	}
 	if err := r.Finish(filterTrailers(body.Trailers())); err != nil {
-		x.Reason = "client-gone"
+		x.Reason = ReasonClientGone.Code()
 	}
 	return keepAlive
 }
@@ -88,7 +86,8 @@ func (p *Proxy) pipe(x *Exchange, conn *upstream.Conn, f wire.Framing, size int6
 }
 
 // filterAnswer marks the fields of the answer that belong to the instance's
-// connection (RFC 9110 section 7.6.1), and returns what its Keep-Alive says.
+// connection (RFC 9110 section 7.6.1) or that only serai sends, and returns what
+// its Keep-Alive says.
 func (x *Exchange) filterAnswer() (keepAlive []byte) {
 	fields := x.answer.Fields
 	for i := range fields {
@@ -99,7 +98,7 @@ func (x *Exchange) filterAnswer() (keepAlive []byte) {
 		case wire.KeepAlive:
 			keepAlive = f.Value
 			f.Kind = wire.Dropped
-		case wire.ProxyConnection, wire.TransferEncoding, wire.TE:
+		case wire.ProxyConnection, wire.TransferEncoding, wire.TE, wire.XSeraiReason:
 			f.Kind = wire.Dropped
 		case wire.Upgrade:
 			// RFC 9110 section 15.5.22: a 426 says what to upgrade to.
@@ -111,58 +110,28 @@ func (x *Exchange) filterAnswer() (keepAlive []byte) {
 	return keepAlive
 }
 
-// withHSTS adds the route's Strict-Transport-Security to an answer over https,
-// in place of the instance's own (RFC 6797 section 6.1 allows one).
-func (x *Exchange) withHSTS(fields []wire.Field) []wire.Field {
-	const name = "Strict-Transport-Security"
-	if x.Route == nil || x.Route.Options.HSTS == "" || !x.secure() {
-		return fields
-	}
-	for i := range fields {
-		if wire.EqualFold(fields[i].Name, "strict-transport-security") {
-			fields[i].Kind = wire.Dropped
-		}
-	}
-	return append(fields, field(name, x.Route.Options.HSTS))
-}
-
-// withSeat adds the cookie that keeps the client on the instance, where the
-// route is sticky and the client has not got it yet.
-func (x *Exchange) withSeat(fields []wire.Field) []wire.Field {
-	name, value := x.Route.Pool.SeatFor(x, x.Member)
-	if name == "" {
-		return fields
-	}
-	cookie := name + "=" + value + "; Path=/; HttpOnly; SameSite=Lax"
-	if x.secure() {
-		cookie += "; Secure"
-	}
-	return append(fields, field("Set-Cookie", cookie))
-}
-
 // tunnel joins the two connections after a 101.
 func (p *Proxy) tunnel(x *Exchange, conn *upstream.Conn) *failure {
 	if err := x.finishUpload(); err != nil {
 		return p.explain(x, conn, err)
 	}
 	x.filterAnswer()
-	x.answer.Fields = x.withSeat(x.answer.Fields)
 	x.waiting.Clear()
 	// From here on the tunnel sees both ends itself. One may have been given up
 	// just before.
 	if stillThere := x.hold(nil); !stillThere {
-		x.cut("client-gone")
+		x.cut(ReasonClientGone)
 		return nil
 	}
 	if conn.Interrupted() {
 		return p.explain(x, conn, os.ErrDeadlineExceeded)
 	}
 	x.Status, x.Upgraded = 101, true
-	in, out, err := x.Responder.Tunnel(&x.answer, conn)
+	in, out, err := x.Responder.Tunnel(x.applyAnswer(&x.answer, false), conn)
 	x.BytesIn += in
 	x.BytesOut += out
 	if err != nil && !errors.Is(err, io.EOF) {
-		x.Reason = "tunnel-cut"
+		x.Reason = ReasonTunnelCut.Code()
 	}
 	return nil
 }

@@ -36,6 +36,12 @@ type failure struct {
 	counted bool
 }
 
+// with says what the instance may have done, and whether it is to blame.
+func (f *failure) with(processed processing, blame bool) *failure {
+	f.processed, f.blame = processed, blame
+	return f
+}
+
 // maxNotSent bounds the attempts of a request of which nothing was sent.
 const maxNotSent = 8
 
@@ -63,7 +69,7 @@ func (p *Proxy) mayRetry(x *Exchange, f *failure) bool {
 		return false
 	}
 	if x.repeats == 0 && !p.takeRetry(x) {
-		p.count("retry-budget")
+		p.Count(ReasonRetryBudget)
 		return false
 	}
 	x.repeats++

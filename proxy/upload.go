@@ -40,6 +40,24 @@ type streaming struct {
 // any, tells why.
 var errUpstream = errors.New("the instance takes no more of the body")
 
+// gather waits for a small body before a place at an instance is taken for it: who
+// sends a byte a second is not to hold one. It answers, and reports false, when
+// the body does not come.
+func (p *Proxy) gather(x *Exchange) bool {
+	if x.upload.begun || x.Head.Framing != wire.Length {
+		return true
+	}
+	began := x.Now
+	err := x.Body.Gather()
+	x.Now = time.Now()
+	x.Gathered = x.Now.Sub(began)
+	if err == nil {
+		return true
+	}
+	p.answerFailure(x, explainUpload(err))
+	return false
+}
+
 // startUpload takes what has come of the body. It does so once, however often
 // the request is sent.
 func (x *Exchange) startUpload() {
@@ -201,7 +219,7 @@ func (x *Exchange) stopUpload(conn *upstream.Conn) {
 	x.BytesIn = s.bytes
 	x.upload.complete = s.err == nil
 	if s.err == errPanicked {
-		x.Reason = ReasonPanic
+		x.Reason = ReasonPanic.Code()
 	}
 }
 
@@ -260,9 +278,9 @@ func explainUpload(err error) *failure {
 	case errors.As(err, &refused) && refused != wire.ErrBodyCut:
 		return &failure{status: refused.Status, reason: refused.Code, err: errors.New(refused.Detail)}
 	case err == errPanicked:
-		return &failure{reason: ReasonPanic, err: err}
+		return ReasonPanic.failure(err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return &failure{status: 408, reason: "body-timeout", err: errors.New("the request's body did not come in time")}
+		return ReasonBodyTimeout.failure(nil)
 	}
-	return &failure{reason: "client-gone", err: errClientGone}
+	return ReasonClientGone.failure(errClientGone)
 }

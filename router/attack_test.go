@@ -17,8 +17,8 @@ func crowd(namespace, name string, n int, index uint64, tags func(i int) []strin
 	for i := range n {
 		id := fmt.Sprintf("%s-%d-%d", name, index, i)
 		s.Instances = append(s.Instances, &discovery.Instance{
-			ID: id, ServiceName: name, Namespace: namespace, AllocID: id, JobID: "job-" + name, Tags: tags(i),
-			Address: "10.0.0.1", Port: 1 + i, CreateIndex: index, ModifyIndex: index,
+			ID: id, Service: name, Namespace: namespace, Alloc: id, Job: "job-" + name, Tags: tags(i),
+			Address: "10.0.0.1", Port: 1 + i, Created: index, Modified: index,
 		})
 	}
 	return s
@@ -63,7 +63,7 @@ func snapshotOf(services ...*discovery.Service) *discovery.Snapshot {
 	s := &discovery.Snapshot{Services: make(map[discovery.Key]*discovery.Service)}
 	for _, one := range services {
 		s.Services[one.Key] = one
-		s.Index = max(s.Index, one.Instances[0].CreateIndex)
+		s.Index = max(s.Index, one.Instances[0].Created)
 	}
 	return s
 }

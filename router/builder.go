@@ -241,7 +241,7 @@ func (a arrival) compare(o arrival) int {
 func firstIndex(s *discovery.Service) uint64 {
 	first := uint64(math.MaxUint64)
 	for _, i := range s.Instances {
-		first = min(first, i.CreateIndex)
+		first = min(first, i.Created)
 	}
 	return first
 }

@@ -292,8 +292,8 @@ func TestAbsentJob(t *testing.T) {
 func (w *world) job(service, job string, at netip.AddrPort) {
 	w.index++
 	key := discovery.Key{Namespace: "default", Name: service}
-	i := &discovery.Instance{ID: fmt.Sprint(service, w.index), ServiceName: service, Namespace: "default", JobID: job, Tags: []string{a},
-		Address: "10.0.0.1", Port: 1, CreateIndex: w.index, ModifyIndex: w.index}
+	i := &discovery.Instance{ID: fmt.Sprint(service, w.index), Service: service, Namespace: "default", Job: job, Tags: []string{a},
+		Address: "10.0.0.1", Port: 1, Created: w.index, Modified: w.index}
 	if at.IsValid() {
 		i.Address, i.Port = at.Addr().String(), int(at.Port())
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"serai/policy"
 )
 
 // Explanation tells which route takes a request, and why each nearer
@@ -20,6 +22,9 @@ type Explanation struct {
 	// Ready says how many instances of the winner take requests, and why the
 	// others do not.
 	Ready string `json:"ready,omitempty"`
+	// Policies say what the winner does to a request and its answer, in the order
+	// that it is done.
+	Policies []string `json:"policies,omitempty"`
 	// Candidates are the routes of the host in the order that they are tried,
 	// nearest first.
 	Candidates []Candidate `json:"candidates"`
@@ -55,6 +60,7 @@ func (t *Table) Explain(q *Query) Explanation {
 	if winner != nil {
 		x.Winner = winner.ID()
 		x.Ready = printable(winner.Pool.Room().Readiness())
+		x.Policies = winner.explainPolicies()
 	}
 	for _, s := range t.candidates(host) {
 		c := s.route.candidate()
@@ -72,6 +78,20 @@ func (t *Table) Explain(q *Query) Explanation {
 	}
 	x.Refused = t.refusedFor(host)
 	return x
+}
+
+// explainPolicies says what the policies of a route and of its instances do.
+func (r *Route) explainPolicies() []string {
+	members := r.Pool.Members()
+	instances := make([]*policy.List, len(members))
+	for i := range members {
+		instances[i] = members[i].Policies
+	}
+	lines := policy.Explain(r.Policies, instances)
+	for i := range lines {
+		lines[i] = printable(lines[i])
+	}
+	return lines
 }
 
 // candidates returns all routes that cover host, nearest first.

@@ -320,7 +320,7 @@ type excess struct {
 
 // fits takes a claim of an instance into the service, or refuses it.
 func (c *compilation) fits(instance *discovery.Instance, d *Definition, s seat) bool {
-	if c.demands[s] != nil || instance.CreateIndex == 0 {
+	if c.demands[s] != nil || instance.ByHand() {
 		return true
 	}
 	m, q, n := &c.meter, &c.options.Quotas, len(d.Conditions)
@@ -355,7 +355,7 @@ func (m *meter) refuse(c *compilation, instance *discovery.Instance, d *Definiti
 	r := m.refused[x]
 	if r == nil {
 		r = &Rejection{
-			Namespace: printable(c.key.Namespace), Service: printable(c.key.Name), Job: printable(instance.JobID), Route: d.Name, Quota: x.what + "-" + x.of.String(),
+			Namespace: printable(c.key.Namespace), Service: printable(c.key.Name), Job: printable(instance.Job), Route: d.Name, Quota: x.what + "-" + x.of.String(),
 			Instead: fmt.Sprintf("fewer hosts, paths or conditions; the operator can raise --max-%s-%s", x.what, x.of),
 		}
 		switch x.of {
@@ -376,7 +376,7 @@ func (m *meter) refuse(c *compilation, instance *discovery.Instance, d *Definiti
 	}
 	if m.refusing != instance || m.refusingOf != x {
 		m.refusing, m.refusingOf = instance, x
-		r.join(cmp.Or(instance.AllocID, instance.ID))
+		r.join(cmp.Or(instance.Alloc, instance.ID))
 	}
 }
 

@@ -213,7 +213,7 @@ func TestNothingEndsAnEjectionEarly(t *testing.T) {
 		defer r.Release(members[i].Endpoint)
 		await(t, "ready", func() bool { return members[i].Endpoint.State() == upstream.Ready })
 	}
-	p := upstream.NewPool(members, upstream.PoolOptions{}, r.NewRoom())
+	p := upstream.NewPool(members, upstream.PoolOptions{}, r.NewRoom(""))
 	r.Publish(p)
 	<-asked
 	answer <- struct{}{} // one failed check

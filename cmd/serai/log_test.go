@@ -242,3 +242,24 @@ func TestAccessLogFlags(t *testing.T) {
 		}
 	}
 }
+
+// TestFullAccessLog: a file without room costs its lines, each of which is counted,
+// and one line of serai's own log.
+func TestFullAccessLog(t *testing.T) {
+	admin := testnet.Address(t)
+	p, address := serveStatic(t, []nomad.Registration{instance(t, "web", "ingress.host=web.example.org")},
+		"--access-log=/dev/full", "--admin="+admin)
+	const requests = 100
+	for range requests {
+		if status, body := get(address, "web.example.org", "/"); status != 200 {
+			t.Fatalf("answered %d %s", status, body)
+		}
+	}
+	until(t, "all lines to be counted", func() bool {
+		_, metrics := get(admin, "", "/metrics")
+		return strings.Contains(metrics, fmt.Sprintf("\nserai_access_log_dropped_total %d\n", requests))
+	})
+	if n := strings.Count(p.stderr.String(), "the access log cannot be written"); n != 1 {
+		t.Errorf("the log tells of it %d times", n)
+	}
+}

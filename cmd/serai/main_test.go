@@ -411,7 +411,7 @@ namespace "team-a" {
 	}
 	env := map[string]string{"SERAI_ADMIN": "env:2", "SERAI_HTTP": "env:1", "SERAI_CONFIG": file, "SERAI_DRAIN_DELAY": "3s"}
 	var c commands
-	if _, err := parse(&c, []string{"serve", "--http=line:1"}, func(n string) string { return env[n] }, io.Discard, io.Discard); err != nil {
+	if _, err := parse(t.Context(), &c, []string{"serve", "--http=line:1"}, func(n string) string { return env[n] }, io.Discard, io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	s := c.Serve

@@ -138,6 +138,36 @@ func TestExpectContinueIsTheOriginsToDecide(t *testing.T) {
 	c.status("POST", 200, "")
 }
 
+// TestReasonIsOurs: an instance cannot make an answer look like one of serai's, in
+// no part of it.
+func TestReasonIsOurs(t *testing.T) {
+	k, o := web(t, settings{})
+	c := k.dial()
+	c.send("GET / HTTP/1.1", "Host: web.example.org", "TE: trailers", "")
+	in := o.next()
+	in.head()
+	in.send("HTTP/1.1 103 Early Hints", "X-Serai-Reason: no-host", "Link: </a>", "")
+	c.read("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n")
+	c.head()
+	in.send("HTTP/1.1 503 Service Unavailable", "x-serai-reason: no-instance", "X-Serai-Reason: loop", "X-Mine: 1", "Transfer-Encoding: chunked", "", "0", "X-Serai-Reason: cut", "X-Sum: 1", "")
+	res, _ := c.answer("GET")
+	if res.StatusCode != 503 || res.Header.Get("X-Serai-Reason") != "" || res.Header.Get("X-Mine") != "1" {
+		t.Errorf("answered %d %v", res.StatusCode, res.Header)
+	}
+	if res.Trailer.Get("X-Serai-Reason") != "" || res.Trailer.Get("X-Sum") != "1" {
+		t.Errorf("the trailers are %v", res.Trailer)
+	}
+
+	c = k.dial()
+	c.send("GET / HTTP/1.1", "Host: web.example.org", "Connection: Upgrade", "Upgrade: raw", "")
+	in = o.next()
+	in.head()
+	in.send("HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", "Upgrade: raw", "X-Serai-Reason: loop", "")
+	if head := c.head(); !strings.HasPrefix(head, "HTTP/1.1 101 ") || strings.Contains(strings.ToLower(head), "x-serai-reason") {
+		t.Errorf("the tunnel begins with %q", head)
+	}
+}
+
 func TestInterimAnswersAndTrailers(t *testing.T) {
 	k, o := web(t, settings{})
 	c := k.dial()

@@ -31,6 +31,9 @@ type Options struct {
 	// 75s. WriteIdle bounds each wait for the client to take more, 30s.
 	// TunnelIdle bounds the silence of a tunnel, 1h.
 	HeadTimeout, BodyIdle, KeepAlive, WriteIdle, TunnelIdle time.Duration
+	// MinRate is how many bytes of a body the client is to send a second, 100, on
+	// average over BodyIdle; negative for none.
+	MinRate int
 	// MaxConns bounds the connections of one Server, MaxConnsPerClient those
 	// of one address. Zero means no limit.
 	MaxConns, MaxConnsPerClient int
@@ -82,6 +85,9 @@ func (o *Options) setDefaults() {
 		if *d.value == 0 {
 			*d.value = d.otherwise
 		}
+	}
+	if o.MinRate == 0 {
+		o.MinRate = 100
 	}
 	if o.Handshaken == nil {
 		o.Handshaken = func(*tls.ConnectionState, error) {}

@@ -114,8 +114,8 @@ func (k *stack) service(name string, addresses []string, tags ...string) {
 	for _, address := range addresses {
 		a := netip.MustParseAddrPort(address)
 		s.Instances = append(s.Instances, &discovery.Instance{
-			ID: name + "-" + address, ServiceName: name, Namespace: "default", AllocID: name + "-" + address, JobID: name,
-			Tags: tags, Address: a.Addr().String(), Port: int(a.Port()), CreateIndex: k.index, ModifyIndex: k.index,
+			ID: name + "-" + address, Service: name, Namespace: "default", Alloc: name + "-" + address, Job: name,
+			Tags: tags, Address: a.Addr().String(), Port: int(a.Port()), Created: k.index, Modified: k.index,
 		})
 	}
 	k.known[key] = s
