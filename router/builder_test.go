@@ -377,7 +377,7 @@ func build(t testing.TB, o router.Options) (*router.Router, *router.Builder) {
 
 // BenchmarkLookup goes through 100,000 hosts.
 func BenchmarkLookup(b *testing.B) {
-	table, builder := build(b, router.Options{})
+	table, builder := build(b, router.Options{Quotas: router.Quotas{Claims: router.Limits{Namespace: 100_000}}})
 	builder.Update(many(10_000, 10))
 	var queries []*router.Query
 	for i := range 1 << 12 { // of a request the host is in the cache already

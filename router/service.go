@@ -4,10 +4,8 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
-	"hash/maphash"
 	"slices"
 	"strings"
-	"time"
 
 	"serai/discovery"
 	"serai/policy"
@@ -122,72 +120,6 @@ func (b *Builder) compile(u *update, key discovery.Key, last map[seat]*Route, so
 	slices.SortFunc(next.refused, Rejection.compare)
 	next.endpoints = c.endpoints
 	return next
-}
-
-// maxServiceTags bounds the tags of ours in all different lists that the instances of
-// one service carry: they are read whenever one of them changes.
-const maxServiceTags = 8192
-
-// parsed is what one list of tags means.
-type parsed struct {
-	tags        []string
-	definitions []Definition
-	problems    []Problem
-}
-
-// readAll reads the tags of all instances, the oldest first: a quota refuses what came
-// last. Most carry the same.
-func (c *compilation) readAll(source *discovery.Service) {
-	instances := slices.Clone(source.Instances)
-	slices.SortStableFunc(instances, func(a, b *discovery.Instance) int { return cmp.Compare(a.Created, b.Created) })
-	known, seed, read := make(map[uint64][]*parsed), maphash.MakeSeed(), 0
-	for _, instance := range instances {
-		hash := hashTags(seed, instance.Tags)
-		at := slices.IndexFunc(known[hash], func(p *parsed) bool { return slices.Equal(p.tags, instance.Tags) })
-		if at < 0 {
-			if n := c.grammar.count(instance.Tags); read > 0 && read+n > maxServiceTags {
-				c.refuse(instance, Rejection{Instance: true, Why: fmt.Sprintf("the instances of the service carry more than %d different tags of %s", maxServiceTags, c.grammar.prefix),
-					Instead: "the same tags on all instances"})
-				continue
-			} else {
-				read += n
-			}
-			p := &parsed{tags: instance.Tags}
-			p.definitions, p.problems = c.grammar.Parse(instance.Tags)
-			at, known[hash] = len(known[hash]), append(known[hash], p)
-		}
-		c.read(instance, known[hash][at])
-	}
-}
-
-func hashTags(seed maphash.Seed, tags []string) uint64 {
-	var h maphash.Hash
-	h.SetSeed(seed)
-	for _, t := range tags {
-		h.WriteString(t)
-		h.WriteByte(0)
-	}
-	return h.Sum64()
-}
-
-// read takes in what an instance asks for.
-func (c *compilation) read(instance *discovery.Instance, p *parsed) {
-	for _, p := range p.problems {
-		c.refuse(instance, Rejection{Route: p.Route, Instance: p.Whole, Hosts: p.Hosts, Tag: p.Tag, Why: p.Why, Instead: p.Instead})
-	}
-	if len(p.definitions) == 0 {
-		return
-	}
-	address, f := c.address(instance)
-	if f != nil {
-		c.refuse(instance, Rejection{Instance: true, Why: f.why, Instead: f.instead})
-		return
-	}
-	for i := range p.definitions {
-		if d := &p.definitions[i]; d.Class == c.options.Class {
-			c.ask(instance, address, d, p.definitions)
-		}
-	}
 }
 
 // ask adds an instance to what one of its definitions claims.
@@ -362,49 +294,4 @@ func hostOfCheck(d *Definition, all []Definition) string {
 		}
 	}
 	return ""
-}
-
-// bounded returns the lingering routes that the quotas have room for: those that
-// lingered before, then the oldest claims.
-func (c *compilation) bounded(routes []*Route) []*Route {
-	allowed := c.mayLinger(c.key)
-	if len(routes) <= allowed.n {
-		return routes
-	}
-	slices.SortFunc(routes, func(x, y *Route) int {
-		return cmp.Or(x.Expires.Compare(y.Expires), cmp.Compare(x.CreateIndex, y.CreateIndex), cmpStrings(x.Name, y.Name, x.Host, y.Host), x.nearer(y))
-	})
-	over := routes[allowed.n]
-	c.unlingered = uint64(len(routes) - allowed.n)
-	c.meter.refused[excess{over.Name, "lingering", allowed.of}] = &Rejection{
-		Namespace: printable(c.key.Namespace), Service: printable(c.key.Name), Job: printable(over.Job), Route: over.Name, Hosts: []string{over.Host},
-		Quota: "lingering-" + allowed.of.String(),
-		Why: fmt.Sprintf("%d claims without instances do not wait for the next one: the %s has its %d that do", len(routes)-allowed.n,
-			map[scope]string{ofService: "service", ofNamespace: "namespace", ofAll: "whole table"}[allowed.of], c.options.Quotas.Lingering.of(allowed.of)),
-		Instead: fmt.Sprintf("redeploys that keep their hosts and paths; the operator can raise --max-lingering-%s", allowed.of),
-	}
-	return routes[:allowed.n]
-}
-
-// linger returns what stays of a route that no instance asks for: the route
-// without members until it expires, nil when nothing stays.
-//
-// It stays when its instances are gone, because in a redeploy the next ones
-// come soon. It goes at once when one of its instances is still there and has
-// withdrawn the claim.
-func (b *Builder) linger(now time.Time, r *Route, present map[string]bool) *Route {
-	if r.Lingers() {
-		if r.Expires.After(now) {
-			return r
-		}
-		return nil
-	}
-	withdrawn := slices.ContainsFunc(r.Pool.Members(), func(m upstream.Member) bool { return present[m.ID] })
-	if b.options.Linger < 0 || withdrawn {
-		return nil
-	}
-	stays := *r
-	stays.Expires = now.Add(b.options.Linger)
-	stays.Pool = upstream.NewPool(nil, r.Pool.Options(), r.Pool.Room())
-	return &stays
 }
