@@ -50,6 +50,7 @@ type follower struct {
 	left    *discovery.Snapshot
 	again   chan struct{}
 	agreed  <-chan claims.Agreed
+	number  uint64 // of the last one
 	answers chan answer
 	asking  sync.WaitGroup
 	asked   int // questions without an answer yet
@@ -94,7 +95,7 @@ func (s *system) follow(ctx context.Context, snapshots <-chan *discovery.Snapsho
 		case <-f.again:
 			f.update(f.left)
 		case a := <-f.agreed:
-			s.builder.Agree(a.Order, a.Trouble)
+			f.agree(a)
 		case a := <-f.answers:
 			f.asked--
 			if a.known {
@@ -104,7 +105,7 @@ func (s *system) follow(ctx context.Context, snapshots <-chan *discovery.Snapsho
 			s.builder.Expire()
 		}
 		if s.claims != nil {
-			s.claims.See(claims.View{Contests: s.builder.Contests(), Complete: f.complete})
+			s.claims.See(claims.View{Contests: s.builder.Contests(), Complete: f.complete, Agreed: f.number})
 		}
 		next := s.builder.NextExpiry()
 		switch {
@@ -133,9 +134,14 @@ func (f *follower) awaitClaims() {
 	}
 	select {
 	case a := <-f.agreed:
-		f.builder.Agree(a.Order, a.Trouble)
+		f.agree(a)
 	default:
 	}
+}
+
+func (f *follower) agree(a claims.Agreed) {
+	f.builder.Agree(a.Order, a.Trouble)
+	f.number = a.Number
 }
 
 func (f *follower) update(snapshot *discovery.Snapshot) {
