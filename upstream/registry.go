@@ -26,6 +26,12 @@ type RegistryOptions struct {
 	// MaxIdle bounds the unused connections that are kept to one endpoint, 2048.
 	// Negative keeps none.
 	MaxIdle int
+	// Transport makes what speaks to an endpoint's instance; nil makes none, for
+	// tables that nobody sends requests by.
+	Transport func(*Endpoint, Keeping) Transport
+	// Probe looks at an endpoint in place of a connect or of its check, for tests
+	// without sockets; nil for those.
+	Probe func(context.Context, *Endpoint) error
 	// MaxWaiting bounds the requests that wait in one Room, 1000;
 	// MaxWaitingBytes what those in all Rooms hold together, 64 MiB.
 	MaxWaiting      int
@@ -88,6 +94,9 @@ func (o *RegistryOptions) setDefaults() {
 	if o.SlowStart == 0 {
 		o.SlowStart = 10 * time.Second
 	}
+	if o.Transport == nil {
+		o.Transport = func(*Endpoint, Keeping) Transport { return noTransport{} }
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -146,6 +155,9 @@ func NewRegistry(o RegistryOptions) *Registry {
 		prober: newProber(o.Probes, o.ProbeRate), endpoints: make(map[Target]*Endpoint),
 	}
 	r.dialer.MakeRoom, r.probe = r.makeRoom, r.probeOnce
+	if o.Probe != nil {
+		r.probe = func(ctx context.Context, e *Endpoint, _ time.Duration) error { return o.Probe(ctx, e) }
+	}
 	return r
 }
 
@@ -164,7 +176,7 @@ func (r *Registry) Run(ctx context.Context) error {
 			return ctx.Err()
 		case now := <-tick.C:
 			for _, e := range r.all() {
-				e.sweep(now)
+				e.transport.Sweep(now)
 			}
 		}
 	}
@@ -204,6 +216,7 @@ func (r *Registry) Acquire(t Target) *Endpoint {
 	e := r.endpoints[t]
 	if e == nil {
 		e = &Endpoint{target: t, registry: r, dialer: &r.dialer, hash: hashOf(t.Instance, t.Address)}
+		e.transport = r.options.Transport(e, Keeping{Timeout: r.options.IdleTimeout, Most: r.options.MaxIdle})
 		e.since.Store(time.Now().UnixNano())
 		r.endpoints[t] = e
 		r.prober.ask(e, false)

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"serai/upstream"
 	"serai/wire"
 	"serai/wire/socket"
 )
@@ -85,11 +86,14 @@ func (b *requestBody) Next() ([]byte, error) {
 	return data, err
 }
 
+var _ upstream.Spliced = (*requestBody)(nil)
+
+// Plain reports whether the client's connection is a plain socket.
+func (b *requestBody) Plain() bool { return b.conn.wire.Plain() }
+
 // Pull is the Pipe's, within the body's idle time.
 func (b *requestBody) Pull(p *socket.Pipe) (int, error) {
-	if p != nil {
-		b.conn.wire.ReadWithin(time.Now(), b.conn.server.options.BodyIdle)
-	}
+	b.conn.wire.ReadWithin(time.Now(), b.conn.server.options.BodyIdle)
 	n, err := p.Pull(&b.Body, &b.conn.wire)
 	b.note(n, err)
 	return n, err
