@@ -30,6 +30,7 @@ func (c *caller) Hold(s upstream.Stream) bool {
 
 // Interim passes a 1xx answer on, to a client that knows such.
 func (c *caller) Interim(h *wire.ResponseHead) error {
+	dropOwn(h)
 	c.x.Now = c.x.answer.Now
 	if c.x.Head.Minor == 0 {
 		return nil

@@ -82,7 +82,7 @@ func newNode(t *testing.T, o proxy.Options, ro upstream.RegistryOptions, address
 	s := &discovery.Service{Key: key}
 	for _, address := range addresses {
 		a := netip.MustParseAddrPort(address)
-		s.Instances = append(s.Instances, &discovery.Instance{ID: address, ServiceName: "web", Namespace: "default", AllocID: address,
+		s.Instances = append(s.Instances, &discovery.Instance{ID: address, Service: "web", Namespace: "default", Alloc: address,
 			Address: a.Addr().String(), Port: int(a.Port()), Tags: append([]string{"ingress.host=" + host}, tags...)})
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -56,7 +56,9 @@ type Exchange struct {
 	// the last connect, FirstByte the time from sending the request to the
 	// first byte of the answer.
 	Queued, Connected, FirstByte time.Duration
-	Upgraded                     bool
+	// Gathered is the time spent waiting for a small body.
+	Gathered time.Duration
+	Upgraded bool
 
 	forwarding
 	attempt
@@ -68,6 +70,11 @@ type Body interface {
 	// Next returns the next bytes, valid until the next call; io.EOF after
 	// the clean end.
 	Next() ([]byte, error)
+	// Gather waits until a small body is here as a whole. It returns at once for
+	// any other, and fails as Next does. It is called before Next.
+	Gather() error
+	// Holds returns how many bytes of memory the request takes.
+	Holds() int64
 	// Ready reports whether Next would return bytes without waiting.
 	Ready() bool
 	// Done reports whether the clean end has been seen.
@@ -129,13 +136,9 @@ type attempt struct {
 	gone  chan struct{} // closed when it has; made when somebody waits for it
 }
 
-// holds returns how many bytes of buffers the request keeps while it waits.
-func (x *Exchange) holds() int64 {
-	if x.Head.Framing == wire.NoBody {
-		return socket.SmallBuffer
-	}
-	return socket.SmallBuffer + socket.LargeBuffer
-}
+// Wanted reports whether requests wait for a place at the instance that this one
+// is sent to. It may be called by who reads the body.
+func (x *Exchange) Wanted() bool { return x.Member != nil && x.Member.Endpoint.Wanted() }
 
 // WaitingSince returns since when the exchange has been waiting for an
 // instance or for its answer; zero when it is not.
@@ -205,7 +208,7 @@ func (x *Exchange) Reset() {
 	x.Client, x.Route, x.Member = netip.Addr{}, nil, nil
 	x.Status, x.Reason, x.Check, x.Retries = 0, "", false, 0
 	x.BytesIn, x.BytesOut = 0, 0
-	x.Queued, x.Connected, x.FirstByte, x.Upgraded = 0, 0, 0, false
+	x.Queued, x.Connected, x.FirstByte, x.Gathered, x.Upgraded = 0, 0, 0, 0, false
 	x.waiting.Clear()
 	x.sized.Store(false)
 	x.mu.Lock()

@@ -23,44 +23,47 @@ type failure struct {
 	blame bool
 }
 
-// Short codes of more than one place.
-const (
-	reasonCut     = "upstream-cut"
-	reasonTimeout = "upstream-timeout"
-	// The TLS handshake with the instance failed.
-	reasonHandshake = "tls-failed"
-)
-
 var errClientGone = errors.New("the client left")
 
-// failures has what each kind of failure means. A detail that ends in a blank is
-// followed by what the transport says.
-var failures = [upstream.FailureKinds]failure{
+// meaning is what one kind of failure means.
+type meaning struct {
+	reason       Reason
+	blame, final bool
+	// detail is what the client is told in place of the reason's own words; where it
+	// ends in a blank, what the transport says follows.
+	detail string
+}
+
+// meanings has what each kind of failure of a transport means.
+var meanings = [upstream.FailureKinds]meaning{
 	// Another instance would need a descriptor, too.
-	upstream.FailedDescriptor: {status: 503, reason: "no-descriptor", final: true, detail: "no more connections to instances can be made"},
-	upstream.FailedConnect:    {status: 502, reason: "connect-failed", detail: "no connection to the instance could be made"},
-	upstream.FailedHandshake:  {status: 502, reason: reasonHandshake, blame: true, detail: "no TLS connection to the instance could be made: "},
-	upstream.FailedBody:       {reason: "client-gone", final: true, detail: errClientGone.Error()}, // see explainBody
-	upstream.FailedCaller:     {reason: "client-gone", final: true, detail: errClientGone.Error()},
-	upstream.FailedPath:       {status: 502, reason: "upstream-lost", detail: " "},
-	upstream.FailedAnswer:     {status: 502, reason: "bad-answer", blame: true, detail: "the instance's answer is malformed: "},
-	upstream.FailedInterim:    {status: 502, reason: "too-many-interim", blame: true, detail: " "},
-	upstream.FailedSwitch:     {status: 502, reason: "bad-answer", blame: true, detail: " "},
-	upstream.FailedTimeout:    {status: 504, reason: reasonTimeout, blame: true, detail: "the instance did not answer in time"},
-	upstream.FailedClosed:     {status: 502, reason: "upstream-closed", blame: true, detail: "the instance closed the connection before it answered"},
-	upstream.FailedIdle:       {status: 502, reason: "upstream-closed", detail: "the instance closed the connection before it answered"},
+	upstream.FailedDescriptor: {reason: ReasonNoDescriptor, final: true},
+	upstream.FailedConnect:    {reason: ReasonConnectFailed},
+	upstream.FailedHandshake:  {reason: ReasonHandshakeFailed, blame: true, detail: "no TLS connection to the instance could be made: "},
+	upstream.FailedBody:       {reason: ReasonClientGone, final: true}, // or what explainBody says
+	upstream.FailedCaller:     {reason: ReasonClientGone, final: true},
+	upstream.FailedPath:       {reason: ReasonUpstreamLost, detail: " "},
+	upstream.FailedAnswer:     {reason: ReasonBadAnswer, blame: true, detail: "the instance's answer is malformed: "},
+	upstream.FailedInterim:    {reason: ReasonTooManyInterim, blame: true, detail: " "},
+	upstream.FailedSwitch:     {reason: ReasonBadAnswer, blame: true, detail: " "},
+	upstream.FailedTimeout:    {reason: ReasonUpstreamTimeout, blame: true},
+	upstream.FailedClosed:     {reason: ReasonUpstreamClosed, blame: true},
+	upstream.FailedIdle:       {reason: ReasonUpstreamClosed},
 }
 
 // explain tells what a transport's failure means.
 func (x *Exchange) explain(failed *upstream.Failure) *failure {
-	f := failures[failed.Kind]
-	f.processed = failed.Processing
-	if strings.HasSuffix(f.detail, " ") {
-		f.detail = strings.TrimPrefix(f.detail, " ") + cause(failed.Err)
+	m := meanings[failed.Kind]
+	f := m.reason.failure(m.detail)
+	f.processed, f.final, f.blame = failed.Processing, m.final, m.blame
+	if strings.HasSuffix(m.detail, " ") {
+		f.detail = strings.TrimPrefix(m.detail, " ") + cause(failed.Err)
 	}
 	switch failed.Kind {
 	case upstream.FailedBody:
-		explainBody(&f, failed.Err)
+		explainBody(f, failed.Err)
+	case upstream.FailedCaller:
+		f.detail = errClientGone.Error()
 	case upstream.FailedHandshake:
 		// A name that the client chose, within a wildcard, is not the instance's
 		// fault.
@@ -69,7 +72,7 @@ func (x *Exchange) explain(failed *upstream.Failure) *failure {
 			f.blame = false
 		}
 	}
-	return &f
+	return f
 }
 
 // cause puts a transport's error in words that clients may see.
@@ -95,8 +98,11 @@ func explainBody(f *failure, err error) {
 	case errors.As(err, &refused) && refused != wire.ErrBodyCut:
 		f.status, f.reason, f.detail = refused.Status, refused.Code, refused.Detail
 	case err == errPanicked:
-		f.reason, f.detail = ReasonPanic, err.Error()
+		f.reason, f.detail = ReasonPanic.Code(), err.Error()
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		f.status, f.reason, f.detail = 408, "body-timeout", "the request's body did not come in time"
+		timeout := ReasonBodyTimeout.failure("")
+		f.status, f.reason, f.detail = timeout.status, timeout.reason, timeout.detail
+	default:
+		f.detail = errClientGone.Error()
 	}
 }

@@ -11,9 +11,11 @@ import (
 // forward sends the request to a member of the route's pool, and to another
 // one as long as that is safe, and relays the answer.
 func (p *Proxy) forward(x *Exchange) {
+	if p.tooLong(x, x.Head.Size) || !p.gather(x) {
+		return
+	}
 	x.startUpload()
-	if limit := x.Route.Options.MaxBody; limit > 0 && max(x.Head.Size, x.BytesIn) > limit {
-		p.answer(x, wire.ErrBodyTooLong.Status, wire.ErrBodyTooLong.Code, wire.ErrBodyTooLong.Detail)
+	if p.tooLong(x, x.BytesIn) {
 		return
 	}
 	x.via = p.options.Via
@@ -42,6 +44,17 @@ func (p *Proxy) forward(x *Exchange) {
 	}
 }
 
+// tooLong answers a request whose body is longer than the route allows, and
+// reports whether it is.
+func (p *Proxy) tooLong(x *Exchange, size int64) bool {
+	limit := x.Route.Options.MaxBody
+	if limit == 0 || size <= limit {
+		return false
+	}
+	p.answerWith(x, wire.ErrBodyTooLong.Status, wire.ErrBodyTooLong.Code, wire.ErrBodyTooLong.Detail)
+	return true
+}
+
 // endPick gives the member's place back.
 func (x *Exchange) endPick(o upstream.Outcome) {
 	x.picked = false
@@ -53,15 +66,15 @@ func (x *Exchange) outcome(f *failure) upstream.Outcome {
 	o := upstream.Outcome{FirstByte: x.FirstByte, Status: x.Status}
 	switch {
 	case f == nil:
-		if x.Reason == reasonCut {
+		if x.Reason == ReasonUpstreamCut.Code() {
 			o.Failure = x.Reason
 		}
 	case f.blame:
 		o.Failure = f.reason
-		if f.reason == reasonHandshake {
+		if f.reason == ReasonHandshakeFailed.Code() {
 			o.Failure += ": " + f.detail
 		}
-		if f.reason == reasonTimeout {
+		if f.reason == ReasonUpstreamTimeout.Code() {
 			o.FirstByte = x.Route.Options.Timeout
 		}
 	}
@@ -72,11 +85,17 @@ func (x *Exchange) outcome(f *failure) upstream.Outcome {
 func (p *Proxy) fail(x *Exchange, f *failure) {
 	p.options.Logger.Debug("request failed", "host", string(x.Head.Host), "route", x.Route.Name,
 		"alloc", x.Member.Alloc, "reason", f.reason, "error", f.detail)
+	p.answerFailure(x, f)
+}
+
+// answerFailure answers what has failed, or cuts it where no answer is left to give.
+func (p *Proxy) answerFailure(x *Exchange, f *failure) {
 	if f.status == 0 {
-		x.cut(f.reason)
+		x.Reason = f.reason
+		x.Responder.Abort()
 		return
 	}
-	p.answer(x, f.status, f.reason, f.detail)
+	p.answerWith(x, f.status, f.reason, f.detail)
 }
 
 // attempt sends the request to m once and relays the answer. Nil means that
@@ -134,7 +153,7 @@ func (x *Exchange) timeToConnect() time.Duration {
 }
 
 // timeLeft is what is left of the route's timeout, over all attempts; the wait for
-// an instance does not count.
+// an instance, and for a small body, does not count.
 func (x *Exchange) timeLeft() time.Duration {
-	return x.Route.Options.Timeout - (x.Now.Sub(x.Start) - x.Queued)
+	return x.Route.Options.Timeout - (x.Now.Sub(x.Start) - x.Queued - x.Gathered)
 }

@@ -57,15 +57,11 @@ func protoOf(value []byte) proto {
 	return 0
 }
 
-// secure reports whether the client speaks TLS, to us or to a trusted proxy in
-// front of us.
-func (x *Exchange) secure() bool { return x.proto == secureHTTP }
-
 // believed are the fields of trusted peers that are sent on as they are. Nil
 // believes nothing.
 type believed struct {
-	kinds map[wire.Kind]bool
-	names []string // of Vouched fields
+	kinds [1 << 8]bool // by wire.Kind
+	names []string     // of Vouched fields
 }
 
 // trustable are the fields of a kind of their own that an operator may name.
@@ -76,7 +72,7 @@ var trustable = map[string]wire.Kind{
 
 // newBelieved reads the names of fields, in any case.
 func newBelieved(names []string) (b believed, err error) {
-	b.kinds = map[wire.Kind]bool{wire.XForwardedFor: true, wire.XForwardedProto: true}
+	b.kinds[wire.XForwardedFor], b.kinds[wire.XForwardedProto] = true, true
 	vouched := wire.VouchedNames()
 	for _, name := range names {
 		name = strings.ToLower(strings.TrimSpace(name))
@@ -189,7 +185,7 @@ func (x *Exchange) addForwarded(fields []wire.Field, stripped []byte) []wire.Fie
 // that speaks something else to us than the client does to it, the usual one of
 // that.
 func (x *Exchange) port() uint16 {
-	if x.secure() != x.Secure {
+	if x.OverHTTPS() != x.Secure {
 		return x.proto.defaultPort()
 	}
 	return x.Local.Port()

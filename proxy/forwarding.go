@@ -50,7 +50,7 @@ func (x *Exchange) prepare() {
 	fields := x.Head.Fields
 	for i := range fields {
 		switch f := &fields[i]; f.Kind {
-		case wire.Other, wire.ContentLength, wire.Cookie, wire.Date, wire.Trailer:
+		case wire.Other, wire.ContentLength, wire.Cookie, wire.Date, wire.Trailer, wire.XSeraiReason:
 		case wire.Connection:
 			wire.DropNamed(fields, f.Value)
 			f.Kind = wire.Dropped

@@ -39,7 +39,8 @@ func (p *Proxy) looped(x *Exchange) bool {
 	if x.hops < p.options.MaxHops {
 		return false
 	}
-	p.answer(x, 508, "loop", "the request has passed serai "+strconv.Itoa(x.hops)+" times: an instance of this service leads back to serai")
+	e := &reasons[ReasonLoop]
+	p.answerWith(x, e.Status, e.Code, "the request has passed serai "+strconv.Itoa(x.hops)+" times: an instance of this service leads back to serai")
 	return true
 }
 

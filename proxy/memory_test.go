@@ -137,6 +137,8 @@ func (m *memory) open(t *testing.T, r request) client {
 type empty struct{}
 
 func (empty) Next() ([]byte, error)  { return nil, io.EOF }
+func (empty) Gather() error          { return nil }
+func (empty) Holds() int64           { return 1 }
 func (empty) Ready() bool            { return false }
 func (empty) Done() bool             { return true }
 func (empty) Trailers() []wire.Field { return nil }
@@ -145,6 +147,24 @@ func (empty) Interrupt()             {}
 // What the proxy asks of the body.
 
 const whatever = 1 << 16
+
+// Gather waits for a small body, unless its client waits to be asked for it.
+func (c *call) Gather() (err error) {
+	if c.x.Head.Framing != wire.Length || c.x.Head.Size > whatever || c.x.Head.Continue {
+		return nil
+	}
+	c.up.do(func() {
+		for c.up.end == nil {
+			c.up.changed.Wait()
+		}
+		if err = c.up.end; err == io.EOF {
+			err = nil
+		}
+	})
+	return err
+}
+
+func (c *call) Holds() int64 { return 1 }
 
 func (c *call) Next() ([]byte, error) { return c.up.take(whatever) }
 func (c *call) Ready() (ready bool) {

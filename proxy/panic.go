@@ -11,9 +11,6 @@ import (
 // is counted and logged with its stack, and that one request is cut. A panic
 // anywhere else ends the process.
 
-// ReasonPanic is what each of them is counted as.
-const ReasonPanic = "panic"
-
 // contain is deferred by Serve. It gives back what the request held.
 func (p *Proxy) contain(x *Exchange) {
 	cause := recover()

@@ -39,6 +39,8 @@ func (f *fragile) Next() ([]byte, error) { // the rest of a body, which never co
 	return nil, io.ErrUnexpectedEOF
 }
 func (f *fragile) Ready() bool                      { f.at("Ready"); return false }
+func (f *fragile) Gather() error                    { return nil }
+func (f *fragile) Holds() int64                     { return 1 }
 func (f *fragile) Done() bool                       { return f.rest == nil }
 func (f *fragile) Trailers() []wire.Field           { return nil }
 func (f *fragile) Interrupt()                       { f.once.Do(func() { close(f.rest) }) }
@@ -90,7 +92,7 @@ func TestPanicCutsOneRequest(t *testing.T) {
 	address := netip.MustParseAddrPort(l.Addr().String())
 	key := discovery.Key{Namespace: "default", Name: "web"}
 	builder.Update(&discovery.Snapshot{Index: 1, Services: map[discovery.Key]*discovery.Service{key: {Key: key, Instances: []*discovery.Instance{{
-		ID: "a", ServiceName: "web", Namespace: "default", Address: "127.0.0.1", Port: int(address.Port()),
+		ID: "a", Service: "web", Namespace: "default", Address: "127.0.0.1", Port: int(address.Port()),
 		Tags: []string{"ingress.host=a.test", "ingress.max-inflight=1"},
 	}}}}})
 
@@ -129,7 +131,7 @@ func TestPanicCutsOneRequest(t *testing.T) {
 		}
 		x := serve(f, path)
 		// An upload's goroutine may panic when the answer is already there.
-		if !f.aborted && place != "Next" || x.Reason != ReasonPanic || logged != ReasonPanic && place != "log" {
+		if !f.aborted && place != "Next" || x.Reason != ReasonPanic.Code() || logged != ReasonPanic.Code() && place != "log" {
 			t.Errorf("%s: aborted %v, reason %q, logged %q", place, f.aborted, x.Reason, logged)
 		}
 		if !strings.Contains(log.String(), "planted in") || !strings.Contains(log.String(), "panic.go") {
@@ -145,7 +147,7 @@ func TestPanicCutsOneRequest(t *testing.T) {
 			t.Errorf("after %s: %d in flight at the instance, %d of the route, %d in all", place, e, r, p.Inflight())
 		}
 	}
-	if n := p.Reasons()[ReasonPanic]; int(n) != len(places)-1 { // of the log's own, the log was told nothing
+	if n := p.Reasons()[ReasonPanic.Code()]; int(n) != len(places)-1 { // of the log's own, the log was told nothing
 		t.Errorf("%d panics are counted, of %d", n, len(places))
 	}
 }

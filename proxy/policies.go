@@ -25,12 +25,12 @@ func (x *Exchange) AppendHost(dst []byte) []byte { return router.AppendHost(dst,
 
 // OverHTTPS reports whether the client speaks https, to us or to a trusted proxy
 // in front of us.
-func (x *Exchange) OverHTTPS() bool { return x.secure() }
+func (x *Exchange) OverHTTPS() bool { return x.proto == secureHTTP }
 
 // StickyCookie returns the cookie that keeps the client on its member, empty when
 // the client has it or the route is not sticky.
 func (x *Exchange) StickyCookie() (name, value string) {
-	return x.Route.Pool.SeatFor(x, x.Member)
+	return x.Route.Pool.StickyCookie(x, x.Member)
 }
 
 // applyRequest runs the route's policies before an instance is picked, and answers
@@ -45,7 +45,7 @@ func (p *Proxy) applyRequest(x *Exchange) (answered bool) {
 		return false
 	}
 	if reply.Detail != "" {
-		p.answer(x, reply.Status, reply.Reason, reply.Detail, reply.Fields...)
+		p.answerWith(x, reply.Status, reply.Reason, reply.Detail, reply.Fields...)
 		return true
 	}
 	x.Reason = reply.Reason

@@ -215,7 +215,7 @@ func (p *Proxy) count(reason string) {
 }
 
 // Count counts what an engine ended before it was a request.
-func (p *Proxy) Count(reason string) { p.count(reason) }
+func (p *Proxy) Count(r Reason) { p.count(r.Code()) }
 
 // Refused counts and logs a head that an engine refused and answered. Of x.Head
 // there is what could be parsed.
@@ -256,7 +256,7 @@ func (p *Proxy) pick(x *Exchange) *upstream.Member {
 		began := x.Now
 		x.waiting.Set(began)
 		m, err := x.Route.Pool.Room().Wait(wait, upstream.WaitingRequest{
-			Attributes: x, Tried: &x.tried, Again: again, Holds: x.holds(), Gone: x.whenGone(),
+			Attributes: x, Tried: &x.tried, Again: again, Holds: x.Body.Holds(), Gone: x.whenGone(),
 		})
 		x.waiting.Clear()
 		x.Now = time.Now()
@@ -294,29 +294,29 @@ func (p *Proxy) moved(x *Exchange) bool {
 }
 
 func (p *Proxy) noInstance(x *Exchange, err error) {
-	reason, detail := "no-instance", "no instance of this service is ready"
+	reason := ReasonNoInstance
 	switch err {
 	case upstream.ErrClientGone:
-		x.cut("client-gone")
+		x.cut(ReasonClientGone)
 		return
 	case upstream.ErrRoomFull:
-		reason, detail = "queue-full", "too many requests wait for an instance of this service"
+		reason = ReasonQueueFull
 	}
 	p.tellUnserved(x, reason)
-	p.answer(x, 503, reason, detail)
+	p.answer(x, reason)
 }
 
 // unservedEvery is the time between two lines about one route.
 const unservedEvery = 10 * time.Second
 
 // tellUnserved logs why a request gets 503, once in a while for each route.
-func (p *Proxy) tellUnserved(x *Exchange, reason string) {
+func (p *Proxy) tellUnserved(x *Exchange, reason Reason) {
 	r := x.Route
 	untold, tell := r.Stats.Tell(x.Now, unservedEvery)
 	if !tell {
 		return
 	}
-	p.options.Logger.Warn("a request is answered 503", "reason", reason, "host", printable(x.Head.Host),
+	p.options.Logger.Warn("a request is answered 503", "reason", reason.Code(), "host", printable(x.Head.Host),
 		"namespace", r.Namespace, "service", r.Service, "route", r.Name, "instances", r.Pool.Room().Readiness(),
 		"after", x.Now.Sub(x.Start).Round(time.Millisecond), "not_logged", untold)
 }

@@ -13,10 +13,11 @@ import (
 // has come.
 func (p *Proxy) relay(x *Exchange) (whole bool) {
 	h, body, r := &x.answer.Head, x.answer.Stream, x.Responder
+	dropOwn(h)
 	x.Status = h.Status
 	framing, size := h.Framing, h.Size
 	if err := r.Head(x.applyAnswer(h, false)); err != nil {
-		x.cut("client-gone")
+		x.cut(ReasonClientGone)
 		return false
 	}
 	x.sized.Store(framing == wire.Length)
@@ -26,7 +27,7 @@ func (p *Proxy) relay(x *Exchange) (whole bool) {
 	for {
 		if !body.Ready() && !body.Done() {
 			if err := r.Flush(); err != nil {
-				x.cut("client-gone")
+				x.cut(ReasonClientGone)
 				return false
 			}
 			now := time.Now()
@@ -39,9 +40,9 @@ func (p *Proxy) relay(x *Exchange) (whole bool) {
 		}
 		if err != nil {
 			if x.hold(body) {
-				x.cut(reasonCut)
+				x.cut(ReasonUpstreamCut)
 			} else {
-				x.cut("client-gone")
+				x.cut(ReasonClientGone)
 			}
 			return false
 		}
@@ -54,14 +55,23 @@ func (p *Proxy) relay(x *Exchange) (whole bool) {
 		}
 		x.BytesOut += int64(n)
 		if err != nil {
-			x.cut("client-gone")
+			x.cut(ReasonClientGone)
 			return false
 		}
 	}
 	if err := r.Finish(filterTrailers(body.Trailers())); err != nil {
-		x.Reason = "client-gone"
+		x.Reason = ReasonClientGone.Code()
 	}
 	return true
+}
+
+// dropOwn drops the fields of an answer that only serai sends.
+func dropOwn(h *wire.ResponseHead) {
+	for i := range h.Fields {
+		if h.Fields[i].Kind == wire.XSeraiReason {
+			h.Fields[i].Kind = wire.Dropped
+		}
+	}
 }
 
 // pull takes the next bytes of an answer's body: n of them into the pipe, where

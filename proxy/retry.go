@@ -43,7 +43,7 @@ func (p *Proxy) repeat(x *Exchange) bool {
 		return false
 	}
 	if x.repeats == 0 && !p.takeRetry(x) {
-		p.count("retry-budget")
+		p.Count(ReasonRetryBudget)
 		return false
 	}
 	x.repeats++

@@ -29,20 +29,21 @@ func (p *Proxy) tunnel(x *Exchange) *failure {
 	// From here on the tunnel sees both sides itself. One may have been given up
 	// just before.
 	if !x.letGo() {
-		x.cut("client-gone")
+		x.cut(ReasonClientGone)
 		return nil
 	}
 	instance, failed := a.Stream.(upstream.Tunneler).Tunnel()
 	if failed != nil {
 		return x.explain(failed)
 	}
+	dropOwn(&a.Head)
 	x.Status, x.Upgraded = 101, true
 	client, err := x.Responder.(Tunneler).Tunnel(x.applyAnswer(&a.Head, false))
 	if err == nil {
 		err = p.join(x, &tunnel{client: client, instance: instance, idle: p.options.TunnelIdle})
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
-		x.Reason = "tunnel-cut"
+		x.Reason = ReasonTunnelCut.Code()
 	}
 	return nil
 }
@@ -92,7 +93,7 @@ func broken(err error) bool {
 func (p *Proxy) containCopy(x *Exchange, err *error) {
 	if cause := recover(); cause != nil {
 		p.Panicked(cause, x)
-		p.count(ReasonPanic)
+		p.Count(ReasonPanic)
 		*err = errors.Join(*err, fmt.Errorf("panic: %v", cause))
 	}
 }

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"sync/atomic"
+	"time"
 
 	"serai/upstream"
 	"serai/wire"
@@ -27,6 +28,24 @@ var (
 	_ upstream.RequestBody = (*upload)(nil)
 	_ upstream.Spliced     = (*upload)(nil)
 )
+
+// gather waits for a small body before a place at an instance is taken for it: who
+// sends a byte a second is not to hold one. It answers, and reports false, when
+// the body does not come.
+func (p *Proxy) gather(x *Exchange) bool {
+	if x.upload.begun || x.Head.Framing != wire.Length {
+		return true
+	}
+	began := x.Now
+	err := x.Body.Gather()
+	x.Now = time.Now()
+	x.Gathered = x.Now.Sub(began)
+	if err == nil {
+		return true
+	}
+	p.answerFailure(x, x.explain(&upstream.Failure{Kind: upstream.FailedBody, Err: err}))
+	return false
+}
 
 // startUpload takes what has come of the body. It does so once, however often
 // the request is sent.
@@ -99,7 +118,7 @@ func (u *upload) Pull(p *socket.Pipe) (int, error) {
 func (x *Exchange) uploaded() {
 	x.BytesIn = x.upload.bytes
 	if x.calling.panicked {
-		x.Reason = ReasonPanic
+		x.Reason = ReasonPanic.Code()
 	}
 }
 

@@ -50,8 +50,8 @@ func (w *world) set(service string, instances ...string) {
 	for i, text := range instances {
 		id, tags, _ := strings.Cut(text, ",")
 		s.Instances = append(s.Instances, &discovery.Instance{
-			ID: id, ServiceName: service, Namespace: "default", AllocID: id, Tags: strings.Split(tags, ","),
-			Address: "10.0.0.1", Port: 1000 + i, CreateIndex: w.index, ModifyIndex: w.index,
+			ID: id, Service: service, Namespace: "default", Alloc: id, Tags: strings.Split(tags, ","),
+			Address: "10.0.0.1", Port: 1000 + i, Created: w.index, Modified: w.index,
 		})
 	}
 	w.known[key] = s
@@ -226,7 +226,7 @@ func TestWaitersFollow(t *testing.T) {
 	w.index++
 	key := discovery.Key{Namespace: "default", Name: "web"}
 	w.known[key] = &discovery.Service{Key: key, Instances: []*discovery.Instance{{
-		ID: "two", ServiceName: "web", Namespace: "default", Tags: []string{a}, Address: port.Addr().String(), Port: int(port.Port()),
+		ID: "two", Service: "web", Namespace: "default", Tags: []string{a}, Address: port.Addr().String(), Port: int(port.Port()),
 	}}}
 	w.builder.Update(&discovery.Snapshot{Services: w.known, Index: w.index})
 	if m := <-got; m != &w.lookup("a.example").Pool.Members()[0] {
@@ -266,8 +266,8 @@ func TestIncrementalIsTheSameAsFresh(t *testing.T) {
 						}
 					}
 					// A claim's age is remembered, so it must not depend on the step.
-					s.Instances = append(s.Instances, &discovery.Instance{ID: fmt.Sprint(key.Name, "-", i), ServiceName: key.Name, Namespace: "default",
-						Tags: tags, Address: "10.0.0.1", Port: 1 + r.IntN(9), CreateIndex: uint64(len(key.Name)), ModifyIndex: step})
+					s.Instances = append(s.Instances, &discovery.Instance{ID: fmt.Sprint(key.Name, "-", i), Service: key.Name, Namespace: "default",
+						Tags: tags, Address: "10.0.0.1", Port: 1 + r.IntN(9), Created: uint64(len(key.Name)), Modified: step})
 				}
 				known[key] = s
 			}
@@ -325,8 +325,8 @@ func many(n, hosts int) *discovery.Snapshot {
 		for j := range 3 {
 			id := fmt.Sprintf("_nomad-task-%08x-%d", i, j)
 			service.Instances = append(service.Instances, &discovery.Instance{
-				ID: id, ServiceName: key.Name, Namespace: "default", AllocID: id, Tags: []string{"ingress.host=" + strings.Join(names, ",")},
-				Address: fmt.Sprintf("10.%d.%d.%d", i>>8&255, i&255, j), Port: 20000 + j, CreateIndex: uint64(i + 1), ModifyIndex: uint64(i + 1),
+				ID: id, Service: key.Name, Namespace: "default", Alloc: id, Tags: []string{"ingress.host=" + strings.Join(names, ",")},
+				Address: fmt.Sprintf("10.%d.%d.%d", i>>8&255, i&255, j), Port: 20000 + j, Created: uint64(i + 1), Modified: uint64(i + 1),
 			})
 		}
 		s.Services[key] = service
@@ -344,7 +344,7 @@ func TestLookupAllocatesNothing(t *testing.T) {
 	for i := range 60 {
 		tags = append(tags, fmt.Sprintf("ingress.p%d.host=many.example.org", i), fmt.Sprintf("ingress.p%d.path=/p%d", i, i))
 	}
-	service.Instances = []*discovery.Instance{{ID: "x", ServiceName: "broad", Namespace: "default", Tags: tags, Address: "10.0.0.1", Port: 1}}
+	service.Instances = []*discovery.Instance{{ID: "x", Service: "broad", Namespace: "default", Tags: tags, Address: "10.0.0.1", Port: 1}}
 	s.Services[key] = service
 	b.Update(s)
 	for _, q := range []*router.Query{
@@ -458,7 +458,7 @@ func FuzzLookup(f *testing.F) {
 	table, b := build(f, router.Options{})
 	key := discovery.Key{Namespace: "default", Name: "web"}
 	b.Update(&discovery.Snapshot{Services: map[discovery.Key]*discovery.Service{key: {Key: key, Instances: []*discovery.Instance{{
-		ID: "x", ServiceName: "web", Namespace: "default", Address: "10.0.0.1", Port: 1,
+		ID: "x", Service: "web", Namespace: "default", Address: "10.0.0.1", Port: 1,
 		Tags: []string{"ingress.a.host=a.example,[::1]", "ingress.a.path=/p,/api", "ingress.b.host=*.example", "ingress.b.query=v=1", "ingress.c.host=*", "ingress.c.path-exact=/only"},
 	}}}}})
 	f.Fuzz(func(t *testing.T, host, path, query string) {

@@ -63,8 +63,6 @@ const (
 	TLSOnly                // as TLSAuto, and plain HTTP is redirected
 )
 
-func (m TLSMode) String() string { return [...]string{"auto", "off", "only"}[m] }
-
 // InstanceOptions is what tags say about sending requests to the instance that
 // carries them.
 type InstanceOptions struct {

@@ -98,8 +98,8 @@ func verdict(t *testing.T, input string) string {
 			port, _ = strconv.Atoi(address[i+1:])
 		}
 		instance = &discovery.Instance{
-			ID: id, ServiceName: service.Name, Namespace: service.Namespace, AllocID: "alloc-" + id, JobID: "job", NodeID: "node-1",
-			Address: host, Port: port, CreateIndex: index, ModifyIndex: index,
+			ID: id, Service: service.Name, Namespace: service.Namespace, Alloc: "alloc-" + id, Job: "job", Node: "node-1",
+			Address: host, Port: port, Created: index, Modified: index,
 		}
 		service.Instances = append(service.Instances, instance)
 	}

@@ -90,7 +90,7 @@ func parseParts(value string) ([]policy.Part, *flaw) {
 
 // parseRedirectStatus reads the redirect-status tag.
 func parseRedirectStatus(d *draft, value string) *flaw {
-	status, f := choose(value, map[string]int{"301": 301, "302": 302, "303": 303, "307": 307, "308": 308})
+	status, f := wordList[int]{{"301", 301}, {"302", 302}, {"303", 303}, {"307", 307}, {"308", 308}}.parse(value)
 	d.redirectStatus = status
 	return f
 }

@@ -158,11 +158,11 @@ func (c *compilation) ask(instance *discovery.Instance, address string, d *Defin
 func (c *compilation) demand(s seat, instance *discovery.Instance, d *Definition, member int) {
 	x := c.demands[s]
 	if x == nil {
-		x = &demand{conditions: d.Conditions, newest: instance, options: d.Options, age: instance.CreateIndex}
+		x = &demand{conditions: d.Conditions, newest: instance, options: d.Options, age: instance.Created}
 		c.demands[s] = x
 	}
 	x.members = append(x.members, member)
-	x.age = min(x.age, instance.CreateIndex)
+	x.age = min(x.age, instance.Created)
 	if newer(instance, x.newest) {
 		x.newest, x.options = instance, d.Options
 	}
@@ -170,17 +170,17 @@ func (c *compilation) demand(s seat, instance *discovery.Instance, d *Definition
 
 // newer orders instances by when they were last registered.
 func newer(a, b *discovery.Instance) bool {
-	return cmp.Or(cmp.Compare(a.ModifyIndex, b.ModifyIndex), cmp.Compare(a.CreateIndex, b.CreateIndex), strings.Compare(a.ID, b.ID)) > 0
+	return cmp.Or(cmp.Compare(a.Modified, b.Modified), cmp.Compare(a.Created, b.Created), strings.Compare(a.ID, b.ID)) > 0
 }
 
 // refuse notes a refusal, together with the same one of other instances.
 func (c *compilation) refuse(instance *discovery.Instance, r Rejection) {
-	r.Namespace, r.Service, r.Job = printable(c.key.Namespace), printable(c.key.Name), printable(instance.JobID)
+	r.Namespace, r.Service, r.Job = printable(c.key.Namespace), printable(c.key.Name), printable(instance.Job)
 	id := strings.Join([]string{r.Job, r.Route, r.Tag, r.Why, r.Instead, strings.Join(r.Hosts, ",")}, "\x00")
 	if c.refusals[id] == nil {
 		c.refusals[id] = &r
 	}
-	c.refusals[id].join(cmp.Or(instance.AllocID, instance.ID))
+	c.refusals[id].join(cmp.Or(instance.Alloc, instance.ID))
 }
 
 // route makes the route of a seat, going on with what its last one kept.
@@ -189,14 +189,14 @@ func (c *compilation) route(s seat, d *demand, last *Route, stats map[string]*St
 		stats[s.name] = NewStats()
 	}
 	r := &Route{
-		Namespace: c.key.Namespace, Service: c.key.Name, Job: d.newest.JobID, Name: s.name,
+		Namespace: c.key.Namespace, Service: c.key.Name, Job: d.newest.Job, Name: s.name,
 		Host: s.host, Path: s.path, Exact: s.exact, Conditions: d.conditions, Priority: s.priority,
-		Options: d.options, Stats: stats[s.name], CreateIndex: d.age, conditions: s.conditions,
+		Options: d.options, Stats: stats[s.name], CreateIndex: d.age, present: d.age, conditions: s.conditions,
 		guarded: c.owners != nil && strings.HasPrefix(s.host, "*"),
 	}
 	var room *upstream.Room
 	if last == nil {
-		room = c.options.Registry.NewRoom()
+		room = c.options.Registry.NewRoom(c.key.Namespace)
 	} else {
 		room = last.Pool.Room()
 		r.CreateIndex = min(r.CreateIndex, last.CreateIndex)
@@ -237,8 +237,9 @@ func (c *compilation) member(instance *discovery.Instance, address string, d *De
 		host = address
 	}
 	t := upstream.Target{
-		Address: address, Instance: cmp.Or(instance.AllocID, instance.ID), Scheme: o.Scheme,
+		Address: address, Instance: cmp.Or(instance.Alloc, instance.ID), Scheme: o.Scheme,
 		TLSName: o.TLSName, TLSInsecure: o.TLSInsecure, ProxyProtocol: o.ProxyProtocol, Check: o.Check,
+		Namespace: instance.Namespace, Job: cmp.Or(instance.Job, instance.Service),
 	}
 	if t.Scheme == upstream.HTTPS && t.TLSName == "" {
 		t.TLSName = upstream.Hostname(host)
@@ -250,9 +251,9 @@ func (c *compilation) member(instance *discovery.Instance, address string, d *De
 	c.endpoints = append(c.endpoints, e)
 	return upstream.Member{
 		Endpoint: e, Weight: o.Weight, MaxInflight: o.MaxInflight, Canary: o.Canary,
-		Node: instance.NodeID, Datacenter: instance.Datacenter, Host: host,
+		Node: instance.Node, Datacenter: instance.Datacenter, Host: host,
 		OfInstance: o.OfInstance, Policies: policy.ForInstance(&o.OfInstance),
-		Alloc: instance.AllocID, Service: instance.ServiceName, ID: instance.ID,
+		Alloc: instance.Alloc, Service: instance.Service, ID: instance.ID,
 	}
 }
 

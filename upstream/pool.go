@@ -25,7 +25,7 @@ type Pool struct {
 	stable   group // takes every request that no canary takes
 	canaries []canaries
 	drawn    bool               // some canary takes a percentage
-	seats    map[string]*Member // by the sticky cookie's value, nil when the route is not sticky
+	byCookie map[string]*Member // by the sticky cookie's value, nil when the route is not sticky
 }
 
 // canaries are the members that share one canary rule.
@@ -39,7 +39,7 @@ type canaries struct {
 // outlives the pool.
 func NewPool(members []Member, o PoolOptions, room *Room) *Pool {
 	p := &Pool{members: members, options: o, room: room}
-	p.seat()
+	p.nameSticky()
 	var stable []*Member
 	byRule := make(map[Canary][]*Member)
 	var rules []Canary
@@ -172,23 +172,23 @@ func (p *Pool) take(s *search) *Member {
 }
 
 func (p *Pool) choose(s *search) *Member {
-	seated := p.seated(s)
+	sticky := p.sticky(s)
 	for i := range p.canaries {
 		c := &p.canaries[i]
-		mine := seated != nil && seated.Canary != nil && *seated.Canary == c.rule
+		mine := sticky != nil && sticky.Canary != nil && *sticky.Canary == c.rule
 		switch {
 		case mine && (c.rule.Percent > 0 || c.rule.takes(s.a, s.tried)):
-			return seated
-		case seated != nil && seated.Canary == nil && c.rule.drawn():
-			// A client that has its seat among the stable is not drawn.
+			return sticky
+		case sticky != nil && sticky.Canary == nil && c.rule.drawn():
+			// A client that is kept on a stable member is not drawn.
 		case c.rule.takes(s.a, s.tried):
 			if m := c.group.choose(s); m != nil {
 				return m
 			}
 		}
 	}
-	if seated != nil && seated.Canary == nil {
-		return seated
+	if sticky != nil && sticky.Canary == nil {
+		return sticky
 	}
 	if m := p.stable.choose(s); m != nil || !p.drawn || p.stable.anyUp() {
 		return m
@@ -212,7 +212,7 @@ func (p *Pool) admits(m *Member, q *WaitingRequest) bool {
 	case m.Canary == nil || m.Canary.takes(q.Attributes, q.Tried):
 		return true
 	case m.Canary.Percent > 0:
-		return p.seats[string(q.Attributes.Cookie(p.options.Sticky))] == m || !p.stable.anyUp()
+		return p.byCookie[string(q.Attributes.Cookie(p.options.Sticky))] == m || !p.stable.anyUp()
 	}
 	return false
 }

@@ -1,25 +1,16 @@
 package wire
 
-import (
-	"slices"
-	"strconv"
-)
+import "strconv"
 
 // LastChunk ends a chunked body that has no trailers.
 const LastChunk = "0\r\n\r\n"
 
 // AppendField appends one field line.
 func AppendField(dst, name, value []byte) []byte {
-	// Every field of every head comes by here: the room is made once.
-	at := len(dst)
-	dst = slices.Grow(dst, len(name)+len(value)+4)[:at+len(name)+len(value)+4]
-	line := dst[at:]
-	line = line[copy(line, name):]
-	line[0], line[1] = ':', ' '
-	line = line[2:]
-	line = line[copy(line, value):]
-	line[0], line[1] = '\r', '\n'
-	return dst
+	dst = append(dst, name...)
+	dst = append(dst, ": "...)
+	dst = append(dst, value...)
+	return append(dst, "\r\n"...)
 }
 
 // AppendFields appends the lines of all fields that are not Dropped, in order

@@ -53,6 +53,10 @@ const (
 	// Fields that a proxy reads.
 	Cookie
 	Date
+
+	// XSeraiReason says why an answer is serai's own: never sent on from an
+	// instance.
+	XSeraiReason
 )
 
 // vouchedNames are the fields of kind Vouched: what frameworks, gateways and
@@ -81,6 +85,7 @@ var names = func() (t [longestName][]namedKind) {
 		"x-forwarded-host": XForwardedHost, "x-forwarded-port": XForwardedPort,
 		"x-forwarded-prefix": XForwardedPrefix, "x-forwarded-proto": XForwardedProto,
 		"x-real-ip": XRealIP, "x-request-id": XRequestID, "x-serai-hops": XSeraiHops, "cookie": Cookie, "date": Date,
+		"x-serai-reason": XSeraiReason,
 	} {
 		t[len(name)] = append(t[len(name)], namedKind{name, kind})
 	}

@@ -81,11 +81,10 @@ func newSystem(c *serveCommand, env *environment, logger *slog.Logger) (s *syste
 	registry := upstream.RegistryOptions{
 		ConnectTimeout: c.ConnectTimeout.value(), WriteIdle: c.WriteIdle.value(), IdleTimeout: c.UpstreamIdle.value(), MaxIdle: orNever(c.UpstreamMaxIdle),
 		MaxWaiting: c.MaxWaiting, MaxWaitingBytes: c.MaxWaitingBytes, EjectAfter: orNever(c.EjectAfter), EjectShare: c.EjectShare,
-		EjectTime: c.EjectTime.value(), SlowStart: orNever(c.SlowStart.value()), ProbeRate: c.ProbeRate, MaxConns: s.share.instances, Logger: logger,
-		Transport: upstreamhttp1.New,
+		EjectTime: c.EjectTime.value(), SlowStart: orNever(c.SlowStart.value()), Probes: c.Probes, ProbeRate: c.ProbeRate, JobProbeRate: c.JobProbeRate,
+		MinCheckInterval: orNever(c.MinCheckInterval.value()), MaxCheckTime: c.MaxCheckTime.value(), MaxConns: s.share.instances, Logger: logger, Transport: upstreamhttp1.New,
 	}
 	registry.StickyKey, err = readSecret("sticky-key-file", c.StickyKeyFile)
-	var sources []admin.Reporter
 	var status func() bool // set once admin exists
 	errs := []error{err, registry.Validate()}
 	s.registry = upstream.NewRegistry(registry)
@@ -95,8 +94,7 @@ func newSystem(c *serveCommand, env *environment, logger *slog.Logger) (s *syste
 		Linger: c.Linger.value(), HTTPSOnly: c.HTTPSOnly, Networks: prefixes(c.UpstreamNetworks), NoLoopback: nodeHasAddress(env.getenv), Own: s.own.name, Logger: logger,
 	})
 	errs = append(errs, err)
-	sources, err = s.newSource()
-	errs = append(errs, err)
+	errs = append(errs, s.newSource())
 	limits := wire.Limits{Head: c.MaxHead, Fields: c.MaxFields, Target: c.MaxTarget}
 	s.accessLog, err = s.openAccessLog()
 	errs = append(errs, err)
@@ -124,7 +122,7 @@ func newSystem(c *serveCommand, env *environment, logger *slog.Logger) (s *syste
 	if err := s.listen(limits); err != nil {
 		return s, err
 	}
-	a := admin.Options{Router: s.router, Registry: s.registry, Proxy: s.proxy, Sources: sources, Version: version(), Logger: logger}
+	a := admin.Options{Router: s.router, Registry: s.registry, Proxy: s.proxy, Sources: []admin.Reporter{s.source}, Version: version(), Logger: logger}
 	for _, l := range s.traffic {
 		a.Listeners = append(a.Listeners, admin.Listener{Name: l.name, Status: l.server.Status})
 	}
@@ -170,59 +168,6 @@ func readSecret(flag, path string) ([]byte, error) {
 	return bytes.TrimSpace(secret), nil
 }
 
-// newSource makes what learns the services.
-func (s *system) newSource() (reporters []admin.Reporter, err error) {
-	namespaces, err := discovery.ParseNamespaces(s.Namespaces)
-	if err != nil {
-		return nil, err
-	}
-	var sources []discovery.Source
-	if !s.NoNomad {
-		o := nomad.OptionsFromEnv(s.env.getenv)
-		o.Logger = s.logger
-		o.OnRequest = func(kind string, err error) { s.admin.NomadRequest(kind, err) }
-		if s.client, err = nomad.NewClient(o); err != nil {
-			return nil, fmt.Errorf("nomad client: %w", err)
-		}
-		watch := discovery.WatcherOptions{
-			Client: s.client, Namespaces: namespaces, Home: s.env.getenv("NOMAD_NAMESPACE"), Prefix: s.TagPrefix, Logger: s.logger,
-		}
-		if s.StateDir != "" {
-			if s.cache, err = discovery.NewCache(s.StateDir, s.logger); err != nil {
-				return nil, err
-			}
-			if watch.Initial, err = s.cache.Load(namespaces, s.TagPrefix); err != nil {
-				s.logger.Warn("starting without the last known services", "error", err)
-			}
-		}
-		if err := s.newClaims(namespaces); err != nil {
-			return nil, err
-		}
-		watchers, err := discovery.NewWatchers(watch)
-		if err != nil {
-			return nil, err
-		}
-		var all []discovery.Source
-		for _, w := range watchers {
-			all, reporters = append(all, w), append(reporters, w)
-		}
-		one := discovery.Merge(all...)
-		if s.cache != nil {
-			one = s.cache.Keep(one)
-		}
-		sources = append(sources, one)
-	}
-	if s.Services != "" {
-		file, err := discovery.NewFile(discovery.FileOptions{Path: s.Services, Prefix: s.TagPrefix, Logger: s.logger})
-		if err != nil {
-			return nil, err
-		}
-		sources, reporters = append(sources, file), append(reporters, file)
-	}
-	s.source = discovery.Merge(sources...)
-	return reporters, nil
-}
-
 func (s *system) openAccessLog() (*proxy.AccessLog, error) {
 	switch s.AccessLog {
 	case "off", "":
@@ -240,14 +185,14 @@ func (s *system) openAccessLog() (*proxy.AccessLog, error) {
 
 func (s *system) newAccessLog(w io.Writer) *proxy.AccessLog {
 	l := proxy.NewAccessLog(w, s.AccessLogSample)
-	l.Query, l.Checks = proxy.Query(s.AccessLogQuery), s.AccessLogChecks
+	l.Query, l.Checks, l.Logger = proxy.Query(s.AccessLogQuery), s.AccessLogChecks, s.logger
 	return l
 }
 
 // listen binds all addresses, so that a port that is taken ends the start.
 func (s *system) listen(limits wire.Limits) error {
 	o := http1.Options{
-		Limits: limits, HeadTimeout: s.HeadTimeout.value(), BodyIdle: s.BodyIdle.value(), KeepAlive: s.KeepAlive.value(),
+		Limits: limits, HeadTimeout: s.HeadTimeout.value(), BodyIdle: s.BodyIdle.value(), MinRate: orNever(s.MinRate), KeepAlive: s.KeepAlive.value(),
 		WriteIdle: s.WriteIdle.value(),
 		MaxConns:  s.MaxConnections, MaxConnsPerClient: s.MaxConnectionsPerClient,
 		Shared: &s.conns, MaxShared: s.share.clients, Logger: s.logger,
@@ -301,16 +246,20 @@ func (s *system) listen(limits wire.Limits) error {
 func (s *system) run(ctx context.Context) error {
 	defer s.close()
 	parts, end := context.WithCancelCause(context.Background())
-	var running sync.WaitGroup
+	running := newParts()
 	start := func(name string, part func(context.Context) error) {
-		running.Go(func() {
+		running.start(name, func() {
 			if err := part(parts); err != nil && parts.Err() == nil {
 				end(fmt.Errorf("%s: %w", name, err))
 			}
 		})
 	}
-	defer running.Wait()
-	defer end(nil)
+	defer func() {
+		end(nil)
+		if left := running.wait(partsEnd); left != "" {
+			s.logger.Warn("serai ends although parts of it have not: a file or directory of theirs hangs", "parts", left)
+		}
+	}()
 
 	start("endpoints", s.registry.Run)
 	if s.cache != nil {

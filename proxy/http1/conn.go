@@ -262,9 +262,7 @@ func (c *conn) answer(s *session, n int) (again bool) {
 	h := &s.Head
 	s.Start = time.Now()
 	s.Now = s.Start
-	if s.body.reset(c, h) {
-		s.Now = time.Now()
-	}
+	s.body.reset(c, h)
 	s.answer.begin(&s.Exchange)
 	c.server.proxy.Serve(&s.Exchange)
 	switch {

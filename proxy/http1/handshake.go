@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
+	"fmt"
+
+	"serai/proxy"
 )
 
 // handshake makes the TLS handshake, within the time that a head may take.
@@ -14,13 +16,15 @@ func (c *conn) handshake(t *tls.Conn) bool {
 	err := t.HandshakeContext(ctx)
 	var plain tls.RecordHeaderError
 	if errors.As(err, &plain) && plain.Conn != nil && looksLikeHTTP(plain.RecordHeader) {
-		io.WriteString(plain.Conn, "HTTP/1.1 400 Bad Request\r\nX-Serai-Reason: plain-http\r\nContent-Type: text/plain\r\n"+
-			"Connection: close\r\nContent-Length: 52\r\n\r\n400 this port speaks TLS: use https:// (plain-http)\n")
+		e := proxy.ReasonPlainHTTP.Refusal()
+		body := fmt.Sprintf("%d %s (%s)\n", e.Status, e.Detail, e.Code)
+		fmt.Fprintf(plain.Conn, "HTTP/1.1 %d Bad Request\r\nX-Serai-Reason: %s\r\nContent-Type: text/plain\r\n"+
+			"Connection: close\r\nContent-Length: %d\r\n\r\n%s", e.Status, e.Code, len(body), body)
 		c.ending = endExpecting
 	}
 	if err != nil {
 		c.server.options.Handshaken(nil, err)
-		c.server.proxy.Count("tls-handshake")
+		c.server.proxy.Count(proxy.ReasonTLSHandshake)
 		return false
 	}
 	state := t.ConnectionState()

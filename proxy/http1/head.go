@@ -36,7 +36,7 @@ func (c *conn) refuse(s *session, err error) {
 	switch {
 	case errors.As(err, &e):
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		e = errHeadTimeout
+		e = proxy.ReasonHeadTimeout.Refusal()
 	case err == wire.ErrBufferFull:
 		e = wire.ErrHeadLarge
 	default:
@@ -60,8 +60,6 @@ func where(err error) string {
 	}
 	return ""
 }
-
-var errHeadTimeout = &wire.Error{Status: 408, Code: "head-timeout", Detail: "the request head did not come in time"}
 
 // refuse answers what is no request.
 func (a *answer) refuse(e *wire.Error, where string) {

@@ -30,6 +30,9 @@ type Options struct {
 	// wait for more of a body, 30s. KeepAlive bounds the wait for a request,
 	// 75s. WriteIdle bounds each wait for the client to take more, 30s.
 	HeadTimeout, BodyIdle, KeepAlive, WriteIdle time.Duration
+	// MinRate is how many bytes of a body the client is to send a second, 100, on
+	// average over BodyIdle; negative for none.
+	MinRate int
 	// MaxConns bounds the connections of one Server, MaxConnsPerClient those
 	// of one address. Zero means no limit.
 	MaxConns, MaxConnsPerClient int
@@ -81,6 +84,9 @@ func (o *Options) setDefaults() {
 		if *d.value == 0 {
 			*d.value = d.otherwise
 		}
+	}
+	if o.MinRate == 0 {
+		o.MinRate = 100
 	}
 	if o.Handshaken == nil {
 		o.Handshaken = func(*tls.ConnectionState, error) {}
