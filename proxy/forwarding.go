@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"math/rand/v2"
 
 	"serai/router"
@@ -28,11 +27,10 @@ type forwarding struct {
 	request    wire.OutgoingRequest
 	values     wire.Values // of the fields that are made for it, and for its answer
 	phases     phases
-	out        []byte // the request as sent: its head, and what came with it
-	outBody    []byte // or this after out, when it is too much to copy
 	upload     upload
-	answer     wire.ResponseHead
-	answerBody wire.Body
+	sent       upstream.Request // the attempt under way, and what it brings
+	answer     upstream.Answer
+	calling    caller
 }
 
 func (f *forwarding) reset() {
@@ -40,7 +38,8 @@ func (f *forwarding) reset() {
 	f.logged, f.observed, f.picked = false, false, false
 	f.tried, f.repeats, f.hops = upstream.Tried{}, 0, 0
 	f.identified, f.requestID = false, [16]byte{}
-	f.out, f.outBody, f.upload = f.out[:0], nil, upload{}
+	f.upload, f.calling = upload{}, caller{}
+	f.sent, f.answer.Stream = upstream.Request{Scratch: f.sent.Scratch}, nil
 	f.values.Reset()
 }
 
@@ -53,7 +52,7 @@ func (x *Exchange) prepare() {
 		switch f := &fields[i]; f.Kind {
 		case wire.Other, wire.ContentLength, wire.Cookie, wire.Date, wire.Trailer, wire.XSeraiReason:
 		case wire.Connection:
-			dropNamed(fields, f.Value)
+			wire.DropNamed(fields, f.Value)
 			f.Kind = wire.Dropped
 		case wire.Expect:
 			if !x.Head.Continue || len(f.Value) == 0 {
@@ -84,38 +83,6 @@ func (x *Exchange) prepare() {
 	if !x.identified {
 		x.makeID()
 	}
-}
-
-// dropNamed drops the fields that a Connection field names. What frames or
-// routes the message cannot be dropped by naming it, nor what tells of the client:
-// a trusted proxy that passes a stranger's Connection on would lose who that is.
-func dropNamed(fields []wire.Field, list []byte) {
-	if wire.EqualFold(list, "keep-alive") || wire.EqualFold(list, "close") {
-		return
-	}
-	for i := range fields {
-		switch f := &fields[i]; f.Kind {
-		case wire.Dropped, wire.Connection, wire.ContentLength, wire.TransferEncoding, wire.Host, wire.Trailer, wire.TE, wire.XRequestID, wire.XSeraiHops:
-		case wire.Forwarded, wire.XForwardedFor, wire.XForwardedHost, wire.XForwardedPort, wire.XForwardedProto, wire.XForwardedPrefix, wire.XRealIP, wire.Vouched: // by who sends them
-		case wire.Upgrade: // decided by itself
-		default:
-			if hasName(list, f.Name) {
-				f.Kind = wire.Dropped
-			}
-		}
-	}
-}
-
-// hasName reports whether a comma-separated list names a field.
-func hasName(list, name []byte) bool {
-	for len(list) > 0 {
-		var element []byte
-		element, list, _ = bytes.Cut(list, []byte(","))
-		if bytes.EqualFold(bytes.Trim(element, " \t"), name) {
-			return true
-		}
-	}
-	return false
 }
 
 // outgoing makes the head of the request as it is sent to m. It is valid until the
@@ -155,10 +122,15 @@ func (x *Exchange) outgoing(m *upstream.Member) *wire.OutgoingRequest {
 }
 
 // Upgrading reports whether the request asks for a protocol that is passed on.
-// h2c is not: the instance would speak it to us, and we do not.
+// h2c is not: the instance would speak it to us, and we do not. Nor is any where
+// the engine has no tunnels.
 func (x *Exchange) Upgrading() bool {
 	u := x.Head.Upgrade
-	return len(u) > 0 && !wire.HasToken(u, "h2c")
+	if len(u) == 0 || wire.HasToken(u, "h2c") {
+		return false
+	}
+	_, can := x.Responder.(Tunneler)
+	return can
 }
 
 // maxRequestID bounds a client's request ID, in bytes. A longer one is replaced.

@@ -38,7 +38,7 @@ func BenchmarkForwardHead(b *testing.B) {
 				}
 				p.identifyClient(x)
 				x.prepare()
-				x.out = wire.AppendRequest(x.out[:0], x.outgoing(&c.member))
+				x.sent.Scratch = wire.AppendRequest(x.sent.Scratch[:0], x.outgoing(&c.member))
 				x.forwarding.reset()
 			}
 		})

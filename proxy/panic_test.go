@@ -15,8 +15,8 @@ import (
 	"serai/discovery"
 	"serai/router"
 	"serai/upstream"
+	"serai/upstream/http1"
 	"serai/wire"
-	"serai/wire/socket"
 )
 
 // fragile is an engine's side of an exchange that panics where it is told to.
@@ -38,7 +38,6 @@ func (f *fragile) Next() ([]byte, error) { // the rest of a body, which never co
 	<-f.rest
 	return nil, io.ErrUnexpectedEOF
 }
-func (f *fragile) Pull(*socket.Pipe) (int, error)   { return 0, nil }
 func (f *fragile) Ready() bool                      { f.at("Ready"); return false }
 func (f *fragile) Gather() error                    { return nil }
 func (f *fragile) Holds() int64                     { return 1 }
@@ -49,12 +48,8 @@ func (f *fragile) Interim(*wire.ResponseHead) error { f.at("Interim"); return ni
 func (f *fragile) Head(*wire.ResponseHead) error    { f.at("Head"); return nil }
 func (f *fragile) Write([]byte) error               { f.at("Write"); return nil }
 func (f *fragile) Flush() error                     { return nil }
-func (f *fragile) Plain() *socket.Conn              { return nil }
 func (f *fragile) Finish([]wire.Field) error        { f.at("Finish"); return nil }
 func (f *fragile) Abort()                           { f.aborted = true }
-func (f *fragile) Tunnel(*wire.ResponseHead, *upstream.Conn) (in, out int64, err error) {
-	return 0, 0, nil
-}
 
 // TestPanicCutsOneRequest: wherever a request panics, it alone is cut, and all
 // that it held is given back.
@@ -82,7 +77,7 @@ func TestPanicCutsOneRequest(t *testing.T) {
 			}()
 		}
 	}()
-	registry := upstream.NewRegistry(upstream.RegistryOptions{})
+	registry := upstream.NewRegistry(upstream.RegistryOptions{Transport: http1.New})
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	defer running.Wait()

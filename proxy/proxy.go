@@ -60,6 +60,8 @@ type Options struct {
 	// WriteIdle bounds each wait for the instance to take more, 30s; with Splice
 	// the client's, too.
 	WriteIdle time.Duration
+	// TunnelIdle bounds the silence of a tunnel, 1h.
+	TunnelIdle time.Duration
 	// Splice moves bodies of a MiB and more within the kernel where both sides
 	// are plain TCP.
 	Splice bool
@@ -84,6 +86,9 @@ func (o *Options) Validate() error {
 	if o.Via != "" && !validVia(o.Via) {
 		errs = append(errs, fmt.Errorf("name %q for Via is not a token of letters, digits and dashes", o.Via))
 	}
+	if o.TunnelIdle < 0 {
+		errs = append(errs, fmt.Errorf("tunnel idle timeout %v is negative", o.TunnelIdle))
+	}
 	if o.MaxHops < 0 {
 		errs = append(errs, fmt.Errorf("max hops %d is negative", o.MaxHops))
 	}
@@ -104,6 +109,7 @@ func (o *Options) setDefaults() {
 	setDefault(&o.RetryMin, 3)
 	setDefault(&o.RequestBodyIdle, 30*time.Second)
 	setDefault(&o.WriteIdle, 30*time.Second)
+	setDefault(&o.TunnelIdle, time.Hour)
 	if o.Ready == nil {
 		o.Ready = func() bool { return true }
 	}
@@ -123,6 +129,7 @@ func setDefault[T comparable](v *T, d T) {
 type Proxy struct {
 	options  Options
 	believed believed
+	bounds   upstream.Bounds // of all attempts
 	inflight atomic.Int64
 	reasons  sync.Map // string -> *atomic.Uint64
 }
@@ -134,7 +141,8 @@ func New(o Options) (*Proxy, error) {
 	}
 	o.setDefaults()
 	b, _ := newBelieved(o.TrustedFields) // Validate has tried
-	return &Proxy{options: o, believed: b}, nil
+	bounds := upstream.Bounds{Head: o.Limits, Interim: o.MaxInterim, WriteIdle: o.WriteIdle, Splice: o.Splice}
+	return &Proxy{options: o, believed: b, bounds: bounds}, nil
 }
 
 // Serve answers one request. When it returns, the answer has been handed to

@@ -1,7 +1,7 @@
 package proxy
 
 import (
-	"errors"
+	"cmp"
 
 	"serai/wire"
 )
@@ -102,12 +102,9 @@ func (r Reason) Refusal() *wire.Error {
 	return &wire.Error{Status: e.Status, Code: e.Code, Detail: e.Detail}
 }
 
-// failure is the reason as the end of an attempt. The client is told err, the
-// reason's own words where it is nil.
-func (r Reason) failure(err error) *failure {
+// failure is the reason as the end of an attempt. The client is told detail, the
+// reason's own words where it is empty.
+func (r Reason) failure(detail string) *failure {
 	e := &reasons[r]
-	if err == nil {
-		err = errors.New(e.Detail)
-	}
-	return &failure{status: e.Status, reason: e.Code, err: err}
+	return &failure{status: e.Status, reason: e.Code, detail: cmp.Or(detail, e.Detail)}
 }

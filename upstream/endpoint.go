@@ -49,13 +49,14 @@ type Endpoint struct {
 	problem atomic.Pointer[string] // why the last connection could not be made, nil when it could
 	warned  atomic.Int64           // Unix nanoseconds of when an operator was told of one
 
-	mu     sync.Mutex
-	idle   []*Conn // by idleSince, the newest last
-	lesson lesson
+	transport Transport // which it owns
 }
 
 // Target returns what this endpoint dials.
 func (e *Endpoint) Target() Target { return e.target }
+
+// Transport returns how its instance is spoken to.
+func (e *Endpoint) Transport() Transport { return e.transport }
 
 // Inflight returns the number of requests under way.
 func (e *Endpoint) Inflight() int { return int(e.inflight.Taken()) }
@@ -116,12 +117,10 @@ type EndpointStatus struct {
 
 // Status returns what is known of the endpoint.
 func (e *Endpoint) Status() EndpointStatus {
-	e.mu.Lock()
-	idle, closes := len(e.idle), e.lesson.after
-	e.mu.Unlock()
+	t := e.transport.Status()
 	s := EndpointStatus{
-		Target: e.target, Inflight: e.Inflight(), Idle: idle, Requests: e.requests.Load(),
-		Failures: e.failures.Load(), Latency: e.latency.value(time.Now()), ClosesIdle: closes,
+		Target: e.target, Inflight: e.Inflight(), Idle: t.Idle, Requests: e.requests.Load(),
+		Failures: e.failures.Load(), Latency: e.latency.value(time.Now()), ClosesIdle: t.ClosesIdle,
 	}
 	if p := e.problem.Load(); p != nil {
 		s.Problem = *p

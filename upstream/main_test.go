@@ -10,6 +10,7 @@ import (
 
 	"serai/internal/testnet"
 	"serai/upstream"
+	"serai/upstream/http1"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -17,9 +18,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // long bounds waits for what must happen; no test passes by its passing.
 const long = time.Minute
 
-// run makes a registry that runs until the test ends.
+// run makes a registry that runs until the test ends, and speaks HTTP/1.
 func run(t *testing.T, o upstream.RegistryOptions) *upstream.Registry {
 	t.Helper()
+	o.Transport = http1.New
 	r := upstream.NewRegistry(o)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

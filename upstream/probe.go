@@ -163,7 +163,7 @@ func (r *Registry) probeOnce(ctx context.Context, e *Endpoint, within time.Durat
 	// The first request is spared the connect, unless more than that makes the
 	// connection, or thousands of them would be kept at once.
 	if e.target.ProxyProtocol == 0 && e.target.Scheme == HTTP && r.prober.spare() && r.dialer.spare() {
-		e.Put(newConn(c, e, ""), time.Now())
+		e.transport.Keep(c)
 		return nil
 	}
 	return c.Close()
@@ -196,7 +196,7 @@ func (r *Registry) probeHTTP(ctx context.Context, e *Endpoint, within time.Durat
 
 // ask makes the check's request and returns the status of its answer.
 func (r *Registry) ask(ctx context.Context, e *Endpoint, host string, within time.Duration) (status int, err error) {
-	nc, err := r.dialer.dial(ctx, &e.target, netip.AddrPort{}, e.target.serverName(host), purpose{probe: true, connect: within})
+	nc, err := r.dialer.dial(ctx, &e.target, netip.AddrPort{}, e.target.serverName(host), []string{"http/1.1"}, purpose{probe: true, connect: within})
 	if err != nil {
 		return 0, err
 	}

@@ -26,6 +26,12 @@ type RegistryOptions struct {
 	// MaxIdle bounds the unused connections that are kept to one endpoint, 2048.
 	// Negative keeps none.
 	MaxIdle int
+	// Transport makes what speaks to an endpoint's instance; nil makes none, for
+	// tables that nobody sends requests by.
+	Transport func(*Endpoint, Keeping) Transport
+	// Probe looks at an endpoint in place of a connect or of its check, for tests
+	// without sockets; nil for those.
+	Probe func(context.Context, *Endpoint) error
 	// MaxWaiting bounds the requests that wait in one Room, 1000;
 	// MaxWaitingBytes what those in all Rooms hold together, 64 MiB, of which
 	// each namespace and each of its routes has a share.
@@ -103,6 +109,9 @@ func (o *RegistryOptions) setDefaults() {
 	if o.SlowStart == 0 {
 		o.SlowStart = 10 * time.Second
 	}
+	if o.Transport == nil {
+		o.Transport = func(*Endpoint, Keeping) Transport { return noTransport{} }
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -176,6 +185,9 @@ func NewRegistry(o RegistryOptions) *Registry {
 		probed: make(map[Target]*probed), rates: make(map[job]*jobRate),
 	}
 	r.dialer.MakeRoom, r.probe = r.makeRoom, r.probeOnce
+	if o.Probe != nil {
+		r.probe = func(ctx context.Context, e *Endpoint, _ time.Duration) error { return o.Probe(ctx, e) }
+	}
 	return r
 }
 
@@ -194,7 +206,7 @@ func (r *Registry) Run(ctx context.Context) error {
 			return ctx.Err()
 		case now := <-tick.C:
 			for _, e := range r.all() {
-				e.sweep(now)
+				e.transport.Sweep(now)
 			}
 		}
 	}
@@ -234,6 +246,7 @@ func (r *Registry) Acquire(t Target) *Endpoint {
 	e := r.endpoints[t]
 	if e == nil {
 		e = &Endpoint{target: t, registry: r, dialer: &r.dialer, hash: hashOf(t.Instance, t.Address)}
+		e.transport = r.options.Transport(e, Keeping{Timeout: r.options.IdleTimeout, Most: r.options.MaxIdle})
 		e.since.Store(time.Now().UnixNano())
 		r.enlist(e)
 		r.endpoints[t] = e

@@ -100,8 +100,8 @@ type namedKind struct {
 	kind Kind
 }
 
-// kindOf returns the kind of a field name.
-func kindOf(name []byte) Kind {
+// KindOf returns the kind of a field name.
+func KindOf(name []byte) Kind {
 	if len(name) >= len(names) {
 		return Other
 	}
@@ -129,7 +129,7 @@ func lookalike(name []byte) bool {
 		}
 		plain[i] = b
 	}
-	k := kindOf(plain[:len(name)])
+	k := KindOf(plain[:len(name)])
 	return k >= Host && k < Cookie
 }
 
@@ -201,7 +201,7 @@ func parseFields(buf []byte, fields []Field, maxFields int, s syntax) ([]Field, 
 		if !cleanValue(value) {
 			return fields, 0, fieldError(ErrFieldValue, n, name)
 		}
-		kind := kindOf(name)
+		kind := KindOf(name)
 		if odd && lookalike(name) {
 			kind = Lookalike
 		}

@@ -26,6 +26,7 @@ import (
 	"serai/router"
 	"serai/tls"
 	"serai/upstream"
+	upstreamhttp1 "serai/upstream/http1"
 	"serai/wire"
 	"serai/wire/socket"
 )
@@ -81,7 +82,7 @@ func newSystem(c *serveCommand, env *environment, logger *slog.Logger) (s *syste
 		ConnectTimeout: c.ConnectTimeout.value(), WriteIdle: c.WriteIdle.value(), IdleTimeout: c.UpstreamIdle.value(), MaxIdle: orNever(c.UpstreamMaxIdle),
 		MaxWaiting: c.MaxWaiting, MaxWaitingBytes: c.MaxWaitingBytes, EjectAfter: orNever(c.EjectAfter), EjectShare: c.EjectShare,
 		EjectTime: c.EjectTime.value(), SlowStart: orNever(c.SlowStart.value()), Probes: c.Probes, ProbeRate: c.ProbeRate, JobProbeRate: c.JobProbeRate,
-		MinCheckInterval: orNever(c.MinCheckInterval.value()), MaxCheckTime: c.MaxCheckTime.value(), MaxConns: s.share.instances, Logger: logger,
+		MinCheckInterval: orNever(c.MinCheckInterval.value()), MaxCheckTime: c.MaxCheckTime.value(), MaxConns: s.share.instances, Logger: logger, Transport: upstreamhttp1.New,
 	}
 	registry.StickyKey, err = readSecret("sticky-key-file", c.StickyKeyFile)
 	var status func() bool // set once admin exists
@@ -101,7 +102,7 @@ func newSystem(c *serveCommand, env *environment, logger *slog.Logger) (s *syste
 	o := proxy.Options{
 		Router: s.router, TrustedProxies: prefixes(c.TrustedProxies), TrustedFields: c.TrustedFields, Via: c.Via, ReadyPath: c.ReadyPath,
 		Ready: func() bool { return status() }, Limits: limits, MaxInterim: c.MaxInterim, RetryShare: c.RetryShare, MaxHops: c.MaxHops, Splice: c.Splice,
-		RequestBodyIdle: c.BodyIdle.value(), WriteIdle: c.WriteIdle.value(), Logger: logger,
+		RequestBodyIdle: c.BodyIdle.value(), WriteIdle: c.WriteIdle.value(), TunnelIdle: c.TunnelIdle.value(), Logger: logger,
 	}
 	if s.accessLog != nil {
 		o.Log = s.accessLog.Log
@@ -193,8 +194,8 @@ func (s *system) newAccessLog(w io.Writer) *proxy.AccessLog {
 func (s *system) listen(limits wire.Limits) error {
 	o := http1.Options{
 		Limits: limits, HeadTimeout: s.HeadTimeout.value(), BodyIdle: s.BodyIdle.value(), MinRate: orNever(s.MinRate), KeepAlive: s.KeepAlive.value(),
-		WriteIdle: s.WriteIdle.value(), TunnelIdle: s.TunnelIdle.value(),
-		MaxConns: s.MaxConnections, MaxConnsPerClient: s.MaxConnectionsPerClient,
+		WriteIdle: s.WriteIdle.value(),
+		MaxConns:  s.MaxConnections, MaxConnsPerClient: s.MaxConnectionsPerClient,
 		Shared: &s.conns, MaxShared: s.share.clients, Logger: s.logger,
 	}
 	if s.certs != nil {

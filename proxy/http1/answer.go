@@ -27,7 +27,10 @@ type answer struct {
 	failed    bool  // the client is gone, or was cut off
 }
 
-var _ proxy.Responder = (*answer)(nil)
+var (
+	_ proxy.Responder      = (*answer)(nil)
+	_ proxy.PlainResponder = (*answer)(nil)
+)
 
 func (a *answer) reset(c *conn) { *a = answer{conn: c} }
 

@@ -4,6 +4,7 @@ import (
 	"io"
 	"sync/atomic"
 
+	"serai/upstream"
 	"serai/wire"
 	"serai/wire/socket"
 )
@@ -84,11 +85,13 @@ func (b *requestBody) Next() ([]byte, error) {
 	return data, err
 }
 
+var _ upstream.Spliced = (*requestBody)(nil)
+
+// Plain reports whether the client's connection is a plain socket.
+func (b *requestBody) Plain() bool { return b.conn.wire.Plain() }
+
 // Pull is the Pipe's, bounded as Next is.
 func (b *requestBody) Pull(p *socket.Pipe) (int, error) {
-	if p == nil {
-		return 0, nil
-	}
 	began, err := b.await()
 	if err != nil {
 		return 0, err

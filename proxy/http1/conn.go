@@ -36,7 +36,6 @@ type conn struct {
 	drained bool     // idle connections are to close
 	ended   bool     // no request is read any more
 	gone    bool     // it has been cut
-	tunnel  func()   // ends the tunnel, nil when there is none
 }
 
 // session is what a connection needs while it has a request.
@@ -180,8 +179,7 @@ func (c *conn) drain() {
 func (c *conn) cut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.tunnel != nil {
-		c.tunnel()
+	if c.session != nil && c.session.EndTunnel() {
 		return
 	}
 	c.gone = true

@@ -1,11 +1,6 @@
 package http1
 
-import (
-	"errors"
-	"fmt"
-
-	"serai/proxy"
-)
+import "serai/proxy"
 
 // contain is deferred by every goroutine that serves a connection: a panic in
 // this engine ends that connection and no other. Those while a request is
@@ -27,13 +22,4 @@ func (c *conn) contain() {
 	c.server.proxy.Count(proxy.ReasonPanic)
 	c.wire.Abort()
 	c.server.remove(c)
-}
-
-// containCopy is contain for the second goroutine of a tunnel.
-func (c *conn) containCopy(s *session, err *error) {
-	if cause := recover(); cause != nil {
-		c.server.proxy.Panicked(cause, &s.Exchange)
-		c.server.proxy.Count(proxy.ReasonPanic)
-		*err = errors.Join(*err, fmt.Errorf("panic: %v", cause))
-	}
 }

@@ -29,8 +29,7 @@ type Options struct {
 	// HeadTimeout bounds a head from its first byte, 10s. BodyIdle bounds each
 	// wait for more of a body, 30s. KeepAlive bounds the wait for a request,
 	// 75s. WriteIdle bounds each wait for the client to take more, 30s.
-	// TunnelIdle bounds the silence of a tunnel, 1h.
-	HeadTimeout, BodyIdle, KeepAlive, WriteIdle, TunnelIdle time.Duration
+	HeadTimeout, BodyIdle, KeepAlive, WriteIdle time.Duration
 	// MinRate is how many bytes of a body the client is to send a second, 100, on
 	// average over BodyIdle; negative for none.
 	MinRate int
@@ -56,7 +55,7 @@ func (o *Options) Validate() error {
 		value time.Duration
 	}{
 		{"head timeout", o.HeadTimeout}, {"body idle timeout", o.BodyIdle}, {"keep-alive timeout", o.KeepAlive},
-		{"write idle timeout", o.WriteIdle}, {"tunnel idle timeout", o.TunnelIdle},
+		{"write idle timeout", o.WriteIdle},
 	} {
 		if d.value < 0 {
 			errs = append(errs, fmt.Errorf("%s %v is negative", d.name, d.value))
@@ -80,7 +79,7 @@ func (o *Options) setDefaults() {
 		otherwise time.Duration
 	}{
 		{&o.HeadTimeout, 10 * time.Second}, {&o.BodyIdle, 30 * time.Second}, {&o.KeepAlive, 75 * time.Second},
-		{&o.WriteIdle, 30 * time.Second}, {&o.TunnelIdle, time.Hour},
+		{&o.WriteIdle, 30 * time.Second},
 	} {
 		if *d.value == 0 {
 			*d.value = d.otherwise

@@ -22,6 +22,7 @@ import (
 	"serai/proxy/http1"
 	"serai/router"
 	"serai/upstream"
+	instances "serai/upstream/http1"
 	"serai/wire/socket"
 )
 
@@ -59,6 +60,7 @@ type settings struct {
 // newStack runs a data path without routes.
 func newStack(t *testing.T, s settings) *stack {
 	t.Helper()
+	s.registry.Transport = instances.New
 	registry := upstream.NewRegistry(s.registry)
 	table := router.NewRouter()
 	builder, err := router.NewBuilder(table, router.Options{Registry: registry, Linger: s.linger})
