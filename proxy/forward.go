@@ -29,7 +29,7 @@ func (p *Proxy) forward(x *Exchange) {
 	}
 	x.via = p.options.Via
 	x.prepare()
-	if p.looped(x) {
+	if p.looped(x) || p.lastHop(x) {
 		return
 	}
 	defer x.endRetries()
@@ -247,7 +247,7 @@ func (p *Proxy) roundTrip(x *Exchange, m *upstream.Member, conn *upstream.Conn) 
 // Why an answer is not accepted, beside wire's errors.
 var (
 	errInterim  = errors.New("the instance sent more 1xx answers than --max-interim allows")
-	errSwitched = errors.New("the instance switched protocols without being asked")
+	errSwitched = errors.New("the instance switched to a protocol that was not asked for")
 )
 
 // awaitHead reads up to the final answer's head and passes 1xx answers on.
@@ -262,7 +262,7 @@ func (p *Proxy) awaitHead(x *Exchange, conn *upstream.Conn, sent time.Time) erro
 			case err != nil:
 				return err
 			case x.answer.Status == 101:
-				if !x.Upgrading() {
+				if !x.switches(&x.answer) {
 					return errSwitched
 				}
 				conn.Discard(n)

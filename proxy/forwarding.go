@@ -51,7 +51,11 @@ func (x *Exchange) prepare() {
 	fields := x.Head.Fields
 	for i := range fields {
 		switch f := &fields[i]; f.Kind {
-		case wire.Other, wire.ContentLength, wire.Cookie, wire.Date, wire.Trailer, wire.XSeraiReason:
+		case wire.Other, wire.ContentLength, wire.Cookie, wire.Date, wire.HeadOnly, wire.XSeraiReason:
+		case wire.Trailer:
+			if !wire.OnlyTrailers(f.Value) {
+				f.Kind = wire.Dropped
+			}
 		case wire.Connection:
 			dropNamed(fields, f.Value)
 			f.Kind = wire.Dropped
@@ -77,7 +81,7 @@ func (x *Exchange) prepare() {
 			if !x.believed.field(f) {
 				f.Kind = wire.Dropped
 			}
-		default: // Host, TransferEncoding, Upgrade, KeepAlive, ProxyConnection, Lookalike
+		default: // Host, TransferEncoding, Upgrade, HTTP2Settings, KeepAlive, ProxyConnection, Proxy, Lookalike
 			f.Kind = wire.Dropped
 		}
 	}
@@ -95,7 +99,7 @@ func dropNamed(fields []wire.Field, list []byte) {
 	}
 	for i := range fields {
 		switch f := &fields[i]; f.Kind {
-		case wire.Dropped, wire.Connection, wire.ContentLength, wire.TransferEncoding, wire.Host, wire.Trailer, wire.TE, wire.XRequestID, wire.XSeraiHops:
+		case wire.Dropped, wire.Connection, wire.ContentLength, wire.TransferEncoding, wire.Host, wire.Trailer, wire.TE, wire.Expect, wire.XRequestID, wire.XSeraiHops:
 		case wire.Forwarded, wire.XForwardedFor, wire.XForwardedHost, wire.XForwardedPort, wire.XForwardedProto, wire.XForwardedPrefix, wire.XRealIP, wire.Vouched: // by who sends them
 		case wire.Upgrade: // decided by itself
 		default:
@@ -159,6 +163,17 @@ func (x *Exchange) outgoing(m *upstream.Member) *wire.OutgoingRequest {
 func (x *Exchange) Upgrading() bool {
 	u := x.Head.Upgrade
 	return len(u) > 0 && !wire.HasToken(u, "h2c")
+}
+
+// switches reports whether a 101 is for one of the protocols that were asked for
+// (RFC 9110 section 7.8). One that names none, or another, could have the client
+// read as one protocol what the instance sends in another.
+func (x *Exchange) switches(answer *wire.ResponseHead) bool {
+	if !x.Upgrading() {
+		return false
+	}
+	chosen := wire.Get(answer.Fields, "upgrade")
+	return len(chosen) > 0 && wire.AmongTokens(chosen, x.Head.Upgrade)
 }
 
 // maxRequestID bounds a client's request ID, in bytes. A longer one is replaced.

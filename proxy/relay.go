@@ -100,6 +100,10 @@ func (x *Exchange) filterAnswer() (keepAlive []byte) {
 			f.Kind = wire.Dropped
 		case wire.ProxyConnection, wire.TransferEncoding, wire.TE, wire.XSeraiReason:
 			f.Kind = wire.Dropped
+		case wire.Trailer:
+			if !wire.OnlyTrailers(f.Value) {
+				f.Kind = wire.Dropped
+			}
 		case wire.Upgrade:
 			// RFC 9110 section 15.5.22: a 426 says what to upgrade to.
 			if x.answer.Status != 101 && x.answer.Status != 426 {

@@ -94,13 +94,13 @@ func (x *Exchange) appendFirst(dst []byte) (out, body []byte) {
 	return dst, nil
 }
 
-// trailers returns the request's trailers without those that would frame,
-// route or vouch for the request (RFC 9110 section 6.5.1).
+// trailers returns the request's trailers without those that belong into the head
+// (RFC 9110 section 6.5.1).
 func (x *Exchange) trailers() []wire.Field { return filterTrailers(x.Body.Trailers()) }
 
 func filterTrailers(fields []wire.Field) []wire.Field {
 	for i := range fields {
-		if k := fields[i].Kind; k != wire.Other && k != wire.Date {
+		if !fields[i].Kind.InTrailers() {
 			fields[i].Kind = wire.Dropped
 		}
 	}
