@@ -42,6 +42,7 @@ var framingReports = []report{
 	{name: "PRI in the middle", send: web + "\nPRI * HTTP/2.0\n\nSM\n\n", want: "200, 505 bad-version, end"},
 	{name: "first line blank twice", send: "\n\nGET / HTTP/1.1\nHost: web.example.org\n\n", want: "400 bad-method, end"},
 	{name: "blank lines between requests", send: "POST / HTTP/1.1\nHost: web.example.org\nContent-Length: 1\n\nx\nGET / HTTP/1.1\nHost: web.example.org\n\n", want: "200, 200, on"},
+	{name: "HEAD that is refused", send: "HEAD / HTTP/1.1\nHost: a b\n\n", want: "400 bad-host, end", got: "!host[:port]|Date: "},
 	{name: "max-body exactly", send: "POST / HTTP/1.1\nHost: small.example.org\nContent-Length: 10\n\n0123456789", want: "200, on"},
 	{name: "max-body by one, all here", send: "POST / HTTP/1.1\nHost: small.example.org\nContent-Length: 11\n\n0123456789a", want: "413 body-too-large, on", seen: "-"},
 	{name: "max-body chunked exactly", send: "POST / HTTP/1.1\nHost: small.example.org\nTransfer-Encoding: chunked\n\na\n0123456789\n0\n\n", want: "200, on"},
@@ -414,4 +415,70 @@ var routeReports = []report{
 	{name: "sticky beside the instance's cookies", send: to("sticky.example.org") + "\n", answer: "HTTP/1.1 200 OK\nSet-Cookie: sid=own\nSet-Cookie: a=b\nContent-Length: 0\n\n", want: "200, on", got: "Set-Cookie: sid=own\n|Set-Cookie: a=b\n"},
 	{name: "errors as JSON", send: to("none.example.org") + "Accept: application/json\n\n", want: "404 no-host, on", got: "{\"status\":404,"},
 	{name: "errors tell nothing of the request", send: "GET /<script>alert(1)</script> HTTP/1.1\nHost: none.example.org\n\n", want: "404 no-host, on", got: "!script"},
+}
+
+// What is said to who says no more.
+var silenceReports = []report{
+	{name: "nothing", alone: true, want: "end", seen: "-"},
+	{name: "a line end", send: "\n", alone: true, want: "end", seen: "-"},
+	{name: "half a line end", send: "\r", alone: true, want: "end", seen: "-"},
+	{name: "a line end behind a body", send: "POST / HTTP/1.1\nHost: web.example.org\nContent-Length: 1\n\nx\n", alone: true, want: "200, end"},
+	{name: "half a request line", send: "GET / HT", alone: true, want: "408 head-timeout, end", seen: "-"},
+	{name: "half a head", send: web, alone: true, want: "408 head-timeout, end", seen: "-"},
+	{name: "half a head behind a request", send: web + "\n" + web, alone: true, want: "200, 408 head-timeout, end"},
+	{name: "half a body", send: "POST / HTTP/1.1\nHost: web.example.org\nContent-Length: 9\n\nabc", alone: true, want: "408 body-timeout, end", seen: "-"},
+	{name: "half a chunk", send: "POST / HTTP/1.1\nHost: web.example.org\nTransfer-Encoding: chunked\n\n9\nabc", alone: true, want: "408 body-timeout, end"},
+	{name: "no last chunk", send: "POST / HTTP/1.1\nHost: web.example.org\nTransfer-Encoding: chunked\n\n3\nabc\n", alone: true, want: "408 body-timeout, end"},
+	{name: "half a trailer", send: "POST / HTTP/1.1\nHost: web.example.org\nTransfer-Encoding: chunked\n\n0\nX: y\n", alone: true, want: "408 body-timeout, end"},
+	{name: "no next request", send: web + "\n", alone: true, want: "200, end"},
+	{name: "half an HTTP/2 preface", send: "PRI * HTTP/2.0\n\n", alone: true, want: "505 bad-version, end"},
+}
+
+const strangeMethod = "strange"
+
+// secured begins a request that a balancer passes on for any host.
+const secured = "GET /x HTTP/1.1\nHost: any.evil.test\nX-Forwarded-Proto: https\n"
+
+// One service for all hosts, behind a balancer.
+var balancerReports = []report{
+	{name: "redirect", send: "GET /x?y HTTP/1.1\nHost: any.evil.test\n\n", want: "308 redirect, on", got: "Location: https://any.evil.test/x?y\n"},
+	{name: "redirect without Host", send: "GET /x HTTP/1.0\n\n", want: "400 host-missing, end", got: "!Location", seen: "-"},
+	{name: "redirect for a dot", send: to(".") + "\n", want: "400 host-missing, on", got: "!Location", seen: "-"},
+	{name: "redirect for IPv6", send: to("[2001:DB8::0:1]:80") + "\n", want: "308 redirect, on", got: "Location: https://[2001:db8::1]/\n"},
+	{name: "https without Host", send: "GET /x HTTP/1.0\nX-Forwarded-Proto: https\n\n", want: "200, end", seen: "GET /x HTTP/1.1\nHost: \n"},
+	{name: "https", send: secured + "\n", want: "200, on", seen: "X-Forwarded-Proto: https\n|X-Forwarded-Port: 443\n"},
+	{name: "HTTPS", send: to("a.evil.test") + "X-Forwarded-Proto: HTTPS\n\n", want: "200, on", seen: "X-Forwarded-Proto: https\n"},
+	{name: "wss", send: to("a.evil.test") + "X-Forwarded-Proto: wss\n\n", want: "200, on", seen: "X-Forwarded-Proto: https\n"},
+	{name: "https first", send: to("a.evil.test") + "X-Forwarded-Proto: https, http\n\n", want: "200, on"},
+	{name: "http first", send: to("a.evil.test") + "X-Forwarded-Proto: http, https\n\n", want: "308 redirect, on"},
+	{name: "https in quotes", send: to("a.evil.test") + "X-Forwarded-Proto: \"https\"\n\n", want: "308 redirect, on"},
+	{name: "no protocol", send: to("a.evil.test") + "X-Forwarded-Proto:\n\n", want: "308 redirect, on"},
+	{name: "javascript", send: to("a.evil.test") + "X-Forwarded-Proto: javascript\n\n", want: "308 redirect, on", got: "!javascript"},
+	{name: "Forwarded is not believed unasked", send: to("a.evil.test") + "Forwarded: proto=https\n\n", want: "308 redirect, on"},
+	{name: "X-Forwarded-Ssl is not believed unasked", send: to("a.evil.test") + "X-Forwarded-Ssl: on\n\n", want: "308 redirect, on"},
+	{name: "client", send: secured + "X-Forwarded-For: 192.0.2.1\n\n", want: "200, on", seen: "X-Forwarded-For: 192.0.2.1, 127.0.0.1\n|X-Real-Ip: 192.0.2.1\n"},
+	{name: "client and what it says", send: secured + "X-Forwarded-For: 6.6.6.6, 192.0.2.1\n\n", want: "200, on", seen: "X-Real-Ip: 192.0.2.1\n"},
+	{name: "client in two fields", send: secured + "X-Forwarded-For: 6.6.6.6\nX-Forwarded-For: 192.0.2.1\n\n", want: "200, on", seen: "X-Real-Ip: 192.0.2.1\n|X-Forwarded-For: 6.6.6.6, 192.0.2.1, 127.0.0.1\n"},
+	{name: "client with a port", send: secured + "X-Forwarded-For: 192.0.2.1:80\n\n", want: "200, on", seen: "X-Real-Ip: 192.0.2.1\n"},
+	{name: "client of IPv6", send: secured + "X-Forwarded-For: [2001:db8::1]:80\n\n", want: "200, on", seen: "X-Real-Ip: 2001:db8::1\n|for=\"[2001:db8::1]\""},
+	{name: "client in a mapped address", send: secured + "X-Forwarded-For: ::ffff:192.0.2.1\n\n", want: "200, on", seen: "X-Real-Ip: 192.0.2.1\n"},
+	{name: "client behind another trusted one", send: secured + "X-Forwarded-For: 192.0.2.1, 127.0.0.1\n\n", want: "200, on", seen: "X-Real-Ip: 192.0.2.1\n"},
+	{name: "no address behind a client", send: secured + "X-Forwarded-For: 6.6.6.6, unknown\n\n", want: "200, on", seen: "X-Real-Ip: 127.0.0.1\n"},
+	{name: "commas for clients", send: secured + "X-Forwarded-For: ,,,\n\n", want: "200, on", seen: "X-Real-Ip: 127.0.0.1\n"},
+	{name: "a quote in a client", send: secured + "X-Forwarded-For: \"6.6.6.6\n\n", want: "200, on", seen: "for=unknown|X-Real-Ip: 127.0.0.1\n"},
+	{name: "500 clients", send: secured + "X-Forwarded-For: " + strings.Repeat("6.6.6.6, ", 500) + "192.0.2.1\n\n", want: "200, on", seen: "X-Real-Ip: 192.0.2.1\n"},
+	{name: "client hidden by Connection", send: secured + "Connection: X-Forwarded-For, X-Forwarded-Proto\nX-Forwarded-For: 192.0.2.1\n\n", want: "200, on", seen: "X-Real-Ip: 192.0.2.1\n|X-Forwarded-Proto: https\n"},
+	{name: "host that a balancer passes on", send: secured + "X-Forwarded-Host: other.evil.test\nX-Forwarded-Port: 1\nX-Real-Ip: 6.6.6.6\n\n", want: "200, on", seen: "!other|X-Forwarded-Host: any.evil.test\n|!6.6.6.6"},
+	{name: "ready path", send: "GET /.serai/ready HTTP/1.1\nHost: a.evil.test\n\n", want: "200, on", seen: "-"},
+	{name: "ready path with a query", send: "GET /.serai/ready?x HTTP/1.1\nHost: 192.0.2.1\n\n", want: "200, on", seen: "-"},
+	{name: "not quite the ready path", send: "GET /.serai/ready/ HTTP/1.1\nHost: 192.0.2.1\n\n", want: "308 redirect, on", seen: "-"},
+	{name: "log: quotes and backslashes", send: "GET /\"\\evil\" HTTP/1.1\nHost: a.evil.test\nX-Forwarded-Proto: https\nUser-Agent: \"}\\\nReferer: {\"evil\":1}\n\n", want: "200, on"},
+	{name: "log: no UTF-8", send: secured + "User-Agent: \xff\xfe\t\xe2\x80\xa8\x85\nX-Request-Id: \xc3\x28\n\n", want: "200, on"},
+	{name: "log: C1 controls", send: secured + "User-Agent: \u0085\u009b31m\u2028\n\n", want: "200, on"},
+	{name: "log: long", send: "GET /" + strings.Repeat("a", 16000) + " HTTP/1.1\nHost: a.evil.test\nX-Forwarded-Proto: https\nUser-Agent: " + strings.Repeat("u", 30000) + "\n\n", want: "200, on"},
+	{name: "log: no method", send: "\x00\x1b[31m / HTTP/1.1\n\n", want: "400 bad-method, end"},
+	{name: "log: no host", send: to("\"}\x1b[31m") + "\n", want: "400 bad-field-value, end"},
+	{name: "log: a long method", send: strings.ToUpper(strangeMethod) + strings.Repeat("M", 300) + " / HTTP/1.1\nHost: a.evil.test\nX-Forwarded-Proto: https\n\n", want: "200, on"},
+	{name: "log: a strange method", send: "STRANGE /strange HTTP/1.1\nHost: strange.evil.test\nX-Forwarded-Proto: https\n\n", want: "200, on"},
+	{name: "log: encoded line ends", send: "GET /%0a{%22evil%22:1}%0d%00 HTTP/1.1\nHost: a.evil.test\nX-Forwarded-Proto: https\n\n", want: "200, on"},
 }

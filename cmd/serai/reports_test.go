@@ -3,16 +3,23 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
+	"serai/internal/testnet"
 	"serai/nomad"
 )
 
@@ -26,6 +33,8 @@ type report struct {
 	// want are the final and interim answers, each by status and reason, and
 	// then "on" when the connection takes another request, else "end".
 	want string
+	// alone: nothing follows on the connection.
+	alone bool
 	// seen and got are what the instance and the client must see, and behind "!"
 	// must not see, separated by "|".
 	seen, got string
@@ -33,7 +42,7 @@ type report struct {
 
 const (
 	plainAnswer = "HTTP/1.1 200 OK\nContent-Length: 2\n\nok"
-	lastRequest = "GET /last HTTP/1.1\nHost: web.example.org\nConnection: close\n\n"
+	lastRequest = "GET /last HTTP/1.1\nHost: web.example.org\nX-Forwarded-Proto: https\nConnection: close\n\n"
 	lastAnswer  = "HTTP/1.1 200 OK\nContent-Length: 4\n\nlast"
 	// closes, at the end of an answer, has the instance close behind it.
 	closes = "<closes>"
@@ -187,7 +196,10 @@ func (s *stage) run(t *testing.T, address string, cases []report) {
 				c.answer = plainAnswer
 			}
 			s.begin(c.answer)
-			sent := crlf(c.send + lastRequest)
+			if !c.alone {
+				c.send += lastRequest
+			}
+			sent := crlf(c.send)
 			conn := dialFrom(t, "127.0.0.1", address)
 			io.WriteString(conn, sent)
 			got, all := outcome(t, conn, sent)
@@ -248,4 +260,155 @@ func (s *stage) services() []nomad.Registration {
 		all = append(all, s.registration(fmt.Sprintf("s%d", i), tags...))
 	}
 	return all
+}
+
+// TestReportsOfSilence: what is said to a client that stops in the middle.
+func TestReportsOfSilence(t *testing.T) {
+	s := newStage(t)
+	_, address := serveStatic(t, s.services(), "--head-timeout=300ms", "--body-idle=300ms", "--keep-alive=300ms")
+	s.run(t, address, silenceReports)
+}
+
+// TestReportsOfOneForAll: one service takes every host, over https alone, behind a
+// balancer that is trusted. What strangers write is in no line of the log but as a
+// value, and makes no metric.
+func TestReportsOfOneForAll(t *testing.T) {
+	s := newStage(t)
+	lines := filepath.Join(t.TempDir(), "access.log")
+	admin := testnet.Address(t)
+	p, address := serveStatic(t, []nomad.Registration{s.registration("all", "ingress.host=*")},
+		"--https-only", "--trusted-proxies=127.0.0.1", "--access-log="+lines, "--admin="+admin, "--access-log-checks")
+	s.run(t, address, balancerReports)
+	metrics := metric(admin, "serai_")
+	if !strings.Contains(metrics, "serai_requests_total") {
+		t.Errorf("no metrics: %s", metrics)
+	}
+	if bad := missing("!evil|!"+strangeMethod+"|!strange", strings.ToLower(metrics)); bad != nil {
+		t.Errorf("metrics have what strangers wrote: %q", bad)
+	}
+	p.stop()
+	if err := p.wait(t); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(lines)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for line := range bytes.Lines(text) {
+		n++
+		var fields map[string]any
+		if err := json.Unmarshal(line, &fields); err != nil || !utf8.Valid(line) || bytes.ContainsFunc(line[:len(line)-1], unicode.IsControl) || fields["msg"] != "request" {
+			t.Errorf("line %d, %v: %q", n, err, line)
+		}
+	}
+	if n < len(balancerReports) {
+		t.Errorf("%d lines for %d requests", n, len(balancerReports))
+	}
+}
+
+// TestReportsOfCookies: of several cookies of one name each may be ours.
+func TestReportsOfCookies(t *testing.T) {
+	a, b := newStage(t), newStage(t)
+	a.begin("HTTP/1.1 200 OK\nContent-Length: 1\n\na")
+	b.begin("HTTP/1.1 200 OK\nContent-Length: 1\n\nb")
+	_, address := serveStatic(t, []nomad.Registration{
+		a.registration("sticky", "ingress.host=sticky.example.org", "ingress.sticky=sid"),
+		b.registration("sticky", "ingress.host=sticky.example.org", "ingress.sticky=sid"),
+		a.registration("canary", "ingress.host=canary.example.org"),
+		b.registration("canary", "ingress.host=canary.example.org", "ingress.canary=cookie:new=1"),
+	})
+	ask := func(host, cookies string) (body, set string) {
+		c := dialFrom(t, "127.0.0.1", address)
+		io.WriteString(c, crlf(to(host)+cookies+"Connection: close\n\n"))
+		res, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		set, _, _ = strings.Cut(res.Header.Get("Set-Cookie"), ";")
+		return string(text), set
+	}
+	var mine, ours string
+	until(t, "both instances", func() bool { mine, ours = ask("sticky.example.org", ""); return mine == "b" })
+	for _, cookies := range []string{
+		"Cookie: OURS\n", "Cookie: a=b;OURS;c=d\n", "Cookie: OURS ; c=d\n", "Cookie: sid=x; OURS\n", "Cookie: sid=x\nCookie: OURS\n",
+		"Cookie: sid=; sid=\"\"; OURS\n", "Cookie: " + strings.Repeat("a=b; ", 300) + "OURS\n", "Cookie: sid; OURS\n", "Cookie: ;; OURS;;\n",
+	} {
+		for range 8 {
+			if body, set := ask("sticky.example.org", strings.ReplaceAll(cookies, "OURS", ours)); body != mine || set != "" {
+				t.Errorf("with %.40q: instance %s, and the cookie %q again", cookies, body, set)
+			}
+		}
+	}
+	for _, cookies := range []string{"Cookie: SID=VALUE\n", "Cookie: xsid=VALUE\n", "Cookie: sid=VALUEx\n", "Cookie: sid=" + strings.Repeat("; sid=", 5000) + "\n"} {
+		if _, set := ask("sticky.example.org", strings.ReplaceAll(cookies, "VALUE", strings.TrimPrefix(ours, "sid="))); set == "" {
+			t.Errorf("with %.40q no cookie is set", cookies)
+		}
+	}
+	for cookies, want := range map[string]string{
+		"": "a", "Cookie: new=1\n": "b", "Cookie: new=2; new=1\n": "b", "Cookie: new=\"1\"\n": "b", "Cookie: new=11\n": "a", "Cookie: anew=1\n": "a", "Cookie: new\n": "a",
+	} {
+		if body, _ := ask("canary.example.org", cookies); body != want {
+			t.Errorf("with %q: instance %s, want %s", cookies, body, want)
+		}
+	}
+}
+
+// TestReportsOfTLS: which name, and which host, over which protocol.
+func TestReportsOfTLS(t *testing.T) {
+	s := newStage(t)
+	dir, issuer := t.TempDir(), authority(t)
+	issuer.write(t, dir, "default", "default.example.org")
+	issuer.write(t, dir, "web.example.org", "web.example.org")
+	issuer.write(t, dir, "small.example.org", "small.example.org")
+	secure := testnet.Address(t)
+	serveStatic(t, s.services(), "--https="+secure, "--cert-dir="+dir)
+	for _, c := range []struct {
+		name, server, host string
+		config             *tls.Config
+		want               string
+	}{
+		{name: "its name", server: "web.example.org", host: "web.example.org", want: "200, end"},
+		{name: "upper case", server: "WEB.example.ORG", host: "web.example.org", want: "200, end"},
+		{name: "host in upper case, a dot and a port", server: "web.example.org", host: "Web.Example.Org.:8443", want: "200, end"},
+		{name: "host of another certificate", server: "web.example.org", host: "small.example.org", want: "421 misdirected, end"},
+		{name: "unknown host", server: "web.example.org", host: "none.example.org", want: "421 misdirected, end"},
+		{name: "no name", host: "web.example.org", want: "200, end"},
+		{name: "an address as name", server: "192.0.2.7", host: "web.example.org", want: "200, end"}, // Go's client sends none
+		{name: "unknown name", server: "none.example.org", host: "none.example.org", want: "404 no-host, end"},
+		{name: "unknown name, known host", server: "none.example.org", host: "web.example.org", want: "421 misdirected, end"},
+		{name: "ready path", server: "web.example.org", host: "192.0.2.9", want: "421 misdirected, end"},
+		{name: "TLS 1.2", server: "web.example.org", host: "web.example.org", config: &tls.Config{MaxVersion: tls.VersionTLS12}, want: "200, end"},
+		{name: "TLS 1.1", server: "web.example.org", config: &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, want: "protocol version"},
+		{name: "CBC alone", server: "web.example.org", config: &tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA}}, want: "handshake failure"},
+		{name: "ALPN h2 and HTTP/1.1", server: "web.example.org", host: "web.example.org", config: &tls.Config{NextProtos: []string{"h2", "http/1.1"}}, want: "200, end"},
+		{name: "ALPN h2 alone", server: "web.example.org", config: &tls.Config{NextProtos: []string{"h2"}}, want: "no application protocol"},
+		{name: "ALPN of a CA", server: "web.example.org", config: &tls.Config{NextProtos: []string{"acme-tls/1"}}, want: "no application protocol"},
+		{name: "ALPN unknown", server: "web.example.org", config: &tls.Config{NextProtos: []string{"spdy/3"}}, want: "no application protocol"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s.begin(plainAnswer)
+			config := c.config
+			if config == nil {
+				config = &tls.Config{}
+			}
+			config.ServerName, config.InsecureSkipVerify = c.server, true
+			conn := tls.Client(dialFrom(t, "127.0.0.1", secure), config)
+			sent := crlf(to(c.host) + "Connection: close\n\n")
+			got := ""
+			if err := conn.Handshake(); err != nil {
+				got = err.Error()
+			} else {
+				io.WriteString(conn, sent)
+				got, _ = outcome(t, conn, sent)
+			}
+			if got != c.want && !(c.host == "" && strings.Contains(got, c.want)) {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+		})
+	}
 }
