@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 }
 
 // long bounds every wait of these tests; nothing takes nearly as long.
-const long = 20 * time.Second
+const long = time.Minute
 
 // reg is a registration of the default namespace, with our tag.
 func reg(service, id string) nomad.Registration { return regIn("default", service, id) }
@@ -297,7 +297,7 @@ func TestBreaks(t *testing.T) {
 		"the streams end":     {act: func(t *testing.T, a *agent) func() { a.EndStreams(); return func() {} }},
 		"connections are cut": {act: func(t *testing.T, a *agent) func() { a.Disconnect(); return func() {} }},
 		"the cable is pulled": {
-			limits: nomad.Limits{Heartbeat: 20 * time.Millisecond, FirstLine: 100 * time.Millisecond, Request: 200 * time.Millisecond},
+			limits: nomad.Limits{Heartbeat: 200 * time.Millisecond, FirstLine: 2 * time.Second, Request: 2 * time.Second},
 			act: func(t *testing.T, a *agent) func() {
 				a.Partition(true)
 				return func() { a.Partition(false) }

@@ -11,41 +11,20 @@ import (
 // Agree orders claims as all nodes do, from now on. Trouble says why what is
 // not agreed will not be, for the rejections; empty when it soon will.
 //
-// A contest that goes on keeps the order that was agreed once, should the
-// agreement be lost: every node has known that one. A route without instances
-// whose place is taken away goes at once: others have seen its end.
+// A route without instances whose place is taken away goes at once: others have
+// seen its end. One that has instances again by then is as old as these.
 func (b *Builder) Agree(a Agreement, trouble string) {
-	next := make(Agreement, len(a))
-	for name, claimants := range a {
-		next[name] = claimants
-	}
-	for _, c := range b.Contests() {
-		if next[c.Name] == nil && b.agreed[c.Name] != nil && c.goesOn() {
-			next[c.Name] = b.agreed[c.Name]
-		}
-	}
 	last := b.agreed
-	b.agreed, b.informed, b.trouble = next, true, trouble
+	b.agreed, b.informed, b.trouble = a, true, trouble
 	if !b.started {
 		return // a table without services would say that there are none
 	}
 	u := b.begin()
-	for host, names := range changedHosts(last, next) {
+	for host, names := range changedHosts(last, a) {
 		b.arrange(u, host, names, last)
 	}
 	b.reserve(u)
 	b.publish(u, b.router.Current().Index)
-}
-
-// goesOn reports whether at least two services have instances that claim it.
-func (c *Contest) goesOn() bool {
-	n := 0
-	for _, one := range c.Claimants {
-		if one.Instances {
-			n++
-		}
-	}
-	return n > 1
 }
 
 // changedHosts returns the contests whose order differs, by host.
@@ -84,6 +63,9 @@ func (b *Builder) arrange(u *update, host string, names map[string]bool, last Ag
 		case place != r.place:
 			moved := *r
 			moved.place = place
+			if place == 0 {
+				moved.CreateIndex = r.present
+			}
 			b.swap(u, r, &moved)
 		}
 	}

@@ -45,6 +45,7 @@ type Route struct {
 	conditions string // canonical, for comparison
 	guarded    bool   // only on hosts that its namespace may serve
 	place      int    // that all nodes agreed upon, from 1; 0 for none
+	present    uint64 // as CreateIndex, of the instances that are there
 }
 
 // Lingers reports whether the route's last instance has gone and it waits for

@@ -191,7 +191,7 @@ func (c *compilation) route(s seat, d *demand, last *Route, stats map[string]*St
 	r := &Route{
 		Namespace: c.key.Namespace, Service: c.key.Name, Job: d.newest.Job, Name: s.name,
 		Host: s.host, Path: s.path, Exact: s.exact, Conditions: d.conditions, Priority: s.priority,
-		Options: d.options, Stats: stats[s.name], CreateIndex: d.age, conditions: s.conditions,
+		Options: d.options, Stats: stats[s.name], CreateIndex: d.age, present: d.age, conditions: s.conditions,
 		guarded: c.owners != nil && strings.HasPrefix(s.host, "*"),
 	}
 	var room *upstream.Room

@@ -73,7 +73,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 // TestAShortTimeProvesNothing: a connect that had little of its request's time
 // left does not take the instance out of rotation; the prober sees.
 func TestAShortTimeProvesNothing(t *testing.T) {
-	r := run(t, upstream.RegistryOptions{ConnectTimeout: 300 * time.Millisecond})
+	r := run(t, upstream.RegistryOptions{ConnectTimeout: 2 * time.Second})
 	e := r.Acquire(upstream.Target{Address: listen(t, "127.0.0.1:0").Addr().String(), Instance: "a"})
 	defer r.Release(e)
 	await(t, "ready", func() bool { return e.State() == upstream.Ready })

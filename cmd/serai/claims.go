@@ -46,6 +46,7 @@ type follower struct {
 	ctx      context.Context
 	complete bool // the last snapshot told all that exists
 	agreed   <-chan claims.Agreed
+	number   uint64 // of the last one
 	answers  chan answer
 	asking   sync.WaitGroup
 	asked    int // questions without an answer yet
@@ -88,7 +89,7 @@ func (s *system) follow(ctx context.Context, snapshots <-chan *discovery.Snapsho
 				close(s.first)
 			}
 		case a := <-f.agreed:
-			s.builder.Agree(a.Order, a.Trouble)
+			f.agree(a)
 		case a := <-f.answers:
 			f.asked--
 			if a.known {
@@ -98,7 +99,7 @@ func (s *system) follow(ctx context.Context, snapshots <-chan *discovery.Snapsho
 			s.builder.Expire()
 		}
 		if s.claims != nil {
-			s.claims.See(claims.View{Contests: s.builder.Contests(), Complete: f.complete})
+			s.claims.See(claims.View{Contests: s.builder.Contests(), Complete: f.complete, Agreed: f.number})
 		}
 		next := s.builder.NextExpiry()
 		switch {
@@ -127,9 +128,14 @@ func (f *follower) awaitClaims() {
 	}
 	select {
 	case a := <-f.agreed:
-		f.builder.Agree(a.Order, a.Trouble)
+		f.agree(a)
 	default:
 	}
+}
+
+func (f *follower) agree(a claims.Agreed) {
+	f.builder.Agree(a.Order, a.Trouble)
+	f.number = a.Number
 }
 
 func (f *follower) update(snapshot *discovery.Snapshot) {

@@ -131,6 +131,7 @@ const contestedHost = "shop.example.org"
 // TestOneHolderOnEveryNode: through restarts, redeploys of holder and rival, and
 // a restored state of Nomad, no request reaches the wrong team.
 func TestOneHolderOnEveryNode(t *testing.T) {
+	t.Parallel()
 	sim, url, _ := nomadtest.Simulator(t)
 	a := newTeam(t, sim, "team-a", "ingress.host="+contestedHost)
 	b := newTeam(t, sim, "team-b", "ingress.host="+contestedHost)
@@ -161,6 +162,7 @@ func TestOneHolderOnEveryNode(t *testing.T) {
 					switch n.asks(contestedHost) {
 					case "team-a":
 						right.Add(1)
+						time.Sleep(time.Millisecond) // others have work to do, too
 					case "team-b":
 						wrong.Add(1)
 					case "0": // it restarts
@@ -200,11 +202,12 @@ func TestOneHolderOnEveryNode(t *testing.T) {
 		n.serves(contestedHost, "team-a")
 		changes.Wait()
 	}
+	until(t, "a thousand answers", func() bool { return right.Load() >= 1000 })
 	close(stop)
 	clients.Wait()
 	t.Logf("%d restarts: %d requests reached the holder, %d the rival, %d were answered by serai itself, %d connections were refused or cut by a restart",
 		restarts, right.Load(), wrong.Load(), failed.Load(), refused.Load())
-	if wrong.Load() > 0 || right.Load() < 1000 {
+	if wrong.Load() > 0 {
 		t.Errorf("%d requests reached the wrong team, %d the right one", wrong.Load(), right.Load())
 	}
 	if writes := metric(nodes[0].admin, "serai_claims_writes_total"); writes == "" {
@@ -228,6 +231,7 @@ func TestOneHolderOnEveryNode(t *testing.T) {
 
 // TestContestWhileNomadIsAway: what was agreed outlives a restart without Nomad.
 func TestContestWhileNomadIsAway(t *testing.T) {
+	t.Parallel()
 	sim, url, away := nomadtest.Simulator(t)
 	a := newTeam(t, sim, "team-a", "ingress.host="+contestedHost)
 	b := newTeam(t, sim, "team-b", "ingress.host="+contestedHost)
@@ -256,6 +260,7 @@ func TestContestWhileNomadIsAway(t *testing.T) {
 // TestContestWithoutTheRight is served as before, told everywhere, and recorded
 // once the right is there.
 func TestContestWithoutTheRight(t *testing.T) {
+	t.Parallel()
 	sim, url, _ := nomadtest.Simulator(t)
 	sim.SetACL(true)
 	token := nomadsim.Token{Secret: "s", Rules: []nomadsim.Rule{{Namespace: "*", Capabilities: []string{"read-job"}}}}

@@ -308,6 +308,7 @@ func ways(t *testing.T) (flags []string, dial map[string]func(t *testing.T, plai
 // TestClientLeaves: whichever way a client came, the instance is told soon that
 // it has left.
 func TestClientLeaves(t *testing.T) {
+	t.Parallel()
 	l, reg := byHand(t, "web", "ingress.host=web.example.org")
 	flags, dial := ways(t)
 	_, plain := serveStatic(t, []nomad.Registration{reg}, flags...)

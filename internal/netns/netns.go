@@ -11,8 +11,6 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // ErrUnavailable is returned where namespaces cannot be made: it needs root and
@@ -130,7 +128,7 @@ func (s *Space) dialHere(ctx context.Context, network, address string) (net.Conn
 		return nil, err
 	}
 	defer file.Close()
-	if err := unix.Setns(int(file.Fd()), unix.CLONE_NEWNET); err != nil {
+	if err := enter(file); err != nil {
 		return nil, fmt.Errorf("enter %s: %w", file.Name(), err)
 	}
 	return new(net.Dialer).DialContext(ctx, network, address)

@@ -219,7 +219,7 @@ func TestHalfClose(t *testing.T) {
 func TestRefusedHeadsAreLogged(t *testing.T) {
 	var mu sync.Mutex
 	var logged []string
-	k := newStack(t, settings{server: http1.Options{HeadTimeout: 50 * time.Millisecond}, proxy: proxy.Options{Log: func(x *proxy.Exchange) {
+	k := newStack(t, settings{server: http1.Options{HeadTimeout: 3 * time.Second}, proxy: proxy.Options{Log: func(x *proxy.Exchange) {
 		mu.Lock()
 		defer mu.Unlock()
 		logged = append(logged, fmt.Sprintf("%s %s %s %d %s %v", x.Head.Method, x.Head.Host, x.Head.Target, x.Status, x.Reason, x.Client))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"serai/internal/testnet"
 	"serai/proxy"
 	"serai/proxy/http1"
 	"serai/wire/socket"
@@ -447,7 +449,7 @@ func TestFailedConnectGoesElsewhere(t *testing.T) {
 	k := newStack(t, settings{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) }))
 	defer server.Close()
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	gone, err := net.Listen("tcp", testnet.Address(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -484,12 +486,8 @@ func TestNotRepeated(t *testing.T) {
 
 func TestWaitForAnInstance(t *testing.T) {
 	k := newStack(t, settings{})
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
-	k.service("web", []string{closed.Addr().String()}, "ingress.host=web.example.org")
+	closed := testnet.Address(t)
+	k.service("web", []string{closed}, "ingress.host=web.example.org")
 	c := k.dial()
 	c.send("GET / HTTP/1.1", "Host: web.example.org", "")
 	until(t, "the request", func() bool { return k.proxy.Inflight() == 1 })
@@ -519,7 +517,7 @@ func TestNoInstance(t *testing.T) {
 }
 
 func TestUpstreamTimeout(t *testing.T) {
-	k, o := web(t, settings{}, "ingress.timeout=50ms")
+	k, o := web(t, settings{}, "ingress.timeout=2s")
 	c := k.dial()
 	c.send("GET / HTTP/1.1", "Host: web.example.org", "")
 	o.next().head()
@@ -527,7 +525,7 @@ func TestUpstreamTimeout(t *testing.T) {
 }
 
 func TestSlowHead(t *testing.T) {
-	k, _ := web(t, settings{server: http1.Options{HeadTimeout: 50 * time.Millisecond}})
+	k, _ := web(t, settings{server: http1.Options{HeadTimeout: 2 * time.Second}})
 	c := k.dial()
 	c.write("GET / HTTP/1.1\r\nHost: web")
 	c.status("GET", 408, "head-timeout")
@@ -693,6 +691,10 @@ func TestRetire(t *testing.T) {
 // before the drain is answered, since it cannot know; silence is not waited for
 // much longer.
 func TestDrainAnswersWhoJustCame(t *testing.T) {
+	inTime(t, func() error { return answeredInADrain(t) })
+}
+
+func answeredInADrain(t *testing.T) error {
 	k, o := web(t, settings{})
 	fresh, silent := k.dial(), k.dial()
 	for k.server.Status().Conns < 2 {
@@ -704,6 +706,7 @@ func TestDrainAnswersWhoJustCame(t *testing.T) {
 		defer cancel()
 		ended <- k.server.Shutdown(ctx)
 	}()
+	began := time.Now()
 	// Until the listener is closed. A SYN that meets it in the middle is lost, and
 	// sent again after a second, which is as long as the client is waited for.
 	until(t, "a refused connect", func() bool {
@@ -713,6 +716,10 @@ func TestDrainAnswersWhoJustCame(t *testing.T) {
 		}
 		return errors.Is(err, syscall.ECONNREFUSED)
 	})
+	if late := time.Since(began); late > time.Second/2 {
+		fresh.ended()
+		return fmt.Errorf("the drain closed the listener after %v", late)
+	}
 	fresh.send("GET / HTTP/1.1", "Host: web.example.org", "")
 	in := o.next()
 	in.head()
@@ -725,6 +732,7 @@ func TestDrainAnswersWhoJustCame(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Errorf("the drain ended with %v", err)
 	}
+	return nil
 }
 
 // TestDrain: idle connections close, a request under way is answered with
@@ -769,7 +777,7 @@ func TestAnswersThatCrossADrain(t *testing.T) {
 }
 
 func answersThatCross(t *testing.T, wrap func(net.Listener) net.Listener, dial func(net.Conn) net.Conn) {
-	const size, clients = 8 << 20, 40
+	const size, clients = 2 << 20, 40 // more than the kernel keeps for who does not read
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/large" {
 			w.Header().Set("Content-Length", itoa(size))
