@@ -14,8 +14,8 @@ import (
 
 	"serai/claims"
 	"serai/discovery"
+	"serai/front"
 	"serai/proxy"
-	"serai/proxy/http1"
 	"serai/router"
 	"serai/tls"
 	"serai/upstream"
@@ -34,7 +34,7 @@ var (
 type Listener struct {
 	// Name tells it from the others: "http", "https".
 	Name   string
-	Status func() http1.ServerStatus
+	Status func() front.Status
 }
 
 // Options is what is reported on.

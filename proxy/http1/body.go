@@ -51,14 +51,14 @@ func (b *requestBody) reset(c *conn, h *wire.RequestHead) (waited bool) {
 			waited = b.gather(int(h.Size))
 		}
 	}
-	b.Body.Reset(&c.wire, h.Framing, h.Size, c.server.options.Limits)
+	b.Body.Reset(c.wire, h.Framing, h.Size, c.engine.options.Limits)
 	return waited
 }
 
 // gather reads up to size bytes, as far as they come soon, and reports whether
 // it had to wait. An error is left to the next read.
 func (b *requestBody) gather(size int) (waited bool) {
-	w := &b.conn.wire
+	w := b.conn.wire
 	for len(w.Buffered()) < size && w.FillReady() {
 	}
 	if len(w.Buffered()) >= size {
@@ -78,7 +78,7 @@ func (b *requestBody) release() {
 // Next is wire.Body's, within the body's idle time.
 func (b *requestBody) Next() ([]byte, error) {
 	if !b.Body.Ready() && !b.Body.Done() {
-		b.conn.wire.ReadWithin(time.Now(), b.conn.server.options.BodyIdle)
+		b.conn.wire.ReadWithin(time.Now(), b.conn.engine.options.BodyIdle)
 	}
 	data, err := b.Body.Next()
 	b.note(len(data), err)
@@ -88,9 +88,9 @@ func (b *requestBody) Next() ([]byte, error) {
 // Pull is the Pipe's, within the body's idle time.
 func (b *requestBody) Pull(p *socket.Pipe) (int, error) {
 	if p != nil {
-		b.conn.wire.ReadWithin(time.Now(), b.conn.server.options.BodyIdle)
+		b.conn.wire.ReadWithin(time.Now(), b.conn.engine.options.BodyIdle)
 	}
-	n, err := p.Pull(&b.Body, &b.conn.wire)
+	n, err := p.Pull(&b.Body, b.conn.wire)
 	b.note(n, err)
 	return n, err
 }
@@ -137,7 +137,7 @@ func (b *requestBody) discard() bool {
 	if b.interrupted.Load() {
 		b.conn.wire.Resume()
 		b.interrupted.Store(false)
-		b.Body.Reset(&b.conn.wire, wire.Length, b.left.Load(), b.conn.server.options.Limits)
+		b.Body.Reset(b.conn.wire, wire.Length, b.left.Load(), b.conn.engine.options.Limits)
 	}
 	for {
 		switch _, err := b.Next(); err {

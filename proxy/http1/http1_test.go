@@ -19,6 +19,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"serai/front"
 	"serai/proxy"
 	"serai/proxy/http1"
 	"serai/wire/socket"
@@ -836,7 +837,7 @@ func TestAcceptErrorsAreWaitedOut(t *testing.T) {
 }
 
 func TestConnectionLimits(t *testing.T) {
-	k, _ := web(t, settings{server: http1.Options{MaxConns: 3, MaxConnsPerClient: 2}})
+	k, _ := web(t, settings{front: front.Options{MaxConns: 3, MaxConnsPerClient: 2}})
 	a, b := k.dial(), k.dial()
 	until(t, "two connections", func() bool { return k.server.Status().Conns == 2 })
 	k.dial().ended()

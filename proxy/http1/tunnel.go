@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"serai/front"
 	"serai/upstream"
 	"serai/wire"
 	"serai/wire/socket"
@@ -30,7 +31,7 @@ func (a *answer) Tunnel(h *wire.ResponseHead, to *upstream.Conn) (in, out int64,
 	if err := a.Flush(); err != nil {
 		return 0, 0, err
 	}
-	t := &tunnel{idle: c.server.options.TunnelIdle}
+	t := &tunnel{idle: c.engine.options.TunnelIdle}
 	t.touch()
 	end := func() {
 		t.over.Store(true)
@@ -55,9 +56,9 @@ func (a *answer) Tunnel(h *wire.ResponseHead, to *upstream.Conn) (in, out int64,
 			}
 		}()
 		defer c.containCopy(c.session, &inErr)
-		in, inErr = t.copy(&to.Conn, &c.wire)
+		in, inErr = t.copy(&to.Conn, c.wire)
 	})
-	if out, err = t.copy(&c.wire, &to.Conn); err != nil {
+	if out, err = t.copy(c.wire, &to.Conn); err != nil {
 		end()
 	}
 	wg.Wait()
@@ -67,7 +68,7 @@ func (a *answer) Tunnel(h *wire.ResponseHead, to *upstream.Conn) (in, out int64,
 	// What ends a tunnel other than its end and its time is not to look like
 	// its end, to neither side.
 	if broken(err) || broken(inErr) {
-		c.ending = endCut
+		c.ending = front.Reset
 		to.Abort()
 	}
 	return in, out, errors.Join(err, inErr)

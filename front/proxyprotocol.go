@@ -1,18 +1,20 @@
-package main
+package front
 
 import (
 	"net"
+	"net/netip"
+	"time"
 
 	"github.com/pires/go-proxyproto"
 )
 
-// acceptProxyProtocol lets trusted peers name the client that they speak for.
-func (s *system) acceptProxyProtocol(l net.Listener) net.Listener {
-	trusted := prefixes(s.ProxyProtocolFrom)
+// AcceptProxyProtocol lets trusted peers name the client that they speak for, in
+// a header that has to come within timeout.
+func AcceptProxyProtocol(l net.Listener, trusted []netip.Prefix, timeout time.Duration) net.Listener {
 	if len(trusted) == 0 {
 		return l
 	}
-	return &announcedListener{&proxyproto.Listener{Listener: l, ReadHeaderTimeout: s.HeadTimeout.value(), ConnPolicy: func(o proxyproto.ConnPolicyOptions) (proxyproto.Policy, error) {
+	return &announcedListener{&proxyproto.Listener{Listener: l, ReadHeaderTimeout: timeout, ConnPolicy: func(o proxyproto.ConnPolicyOptions) (proxyproto.Policy, error) {
 		if a, ok := o.Upstream.(*net.TCPAddr); ok {
 			for _, p := range trusted {
 				if p.Contains(a.AddrPort().Addr().Unmap()) {
