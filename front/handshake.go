@@ -2,7 +2,6 @@ package front
 
 import (
 	"container/list"
-	"context"
 	"crypto/tls"
 	"errors"
 	"os"
@@ -15,9 +14,8 @@ import (
 // closed.
 func (c *Conn) shakeHands(t *tls.Conn) (how Ending, ok bool) {
 	o := &c.server.options
-	ctx, cancel := context.WithTimeout(context.Background(), o.HandshakeTimeout)
-	defer cancel()
-	err := t.HandshakeContext(ctx)
+	c.limitHandshake(o.HandshakeTimeout)
+	err := t.Handshake()
 	if !c.server.handshakes.end(c) && err == nil {
 		err = os.ErrDeadlineExceeded
 	}
@@ -37,6 +35,20 @@ func (c *Conn) shakeHands(t *tls.Conn) (how Ending, ok bool) {
 	o.Handshaken(&state, nil)
 	c.ServerName, c.Protocol = state.ServerName, state.NegotiatedProtocol
 	return Graceful, true
+}
+
+// limitHandshake makes the handshake fail after so long. A deadline does without
+// the goroutine that a context has for each handshake.
+func (c *Conn) limitHandshake(most time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.drained {
+		most = min(most, OpenTime)
+	}
+	c.Socket.SetDeadline(time.Now().Add(most))
+	if c.Socket.Interrupted() { // it has made room meanwhile
+		c.Socket.Interrupt()
+	}
 }
 
 // plaintext returns what the engine whose protocol begins with first has to say
