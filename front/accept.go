@@ -19,8 +19,8 @@ func keyOf(a netip.Addr) clientKey {
 	return clientKey(p)
 }
 
-// accept takes nc over in a goroutine of its own, unless a limit is reached.
-func (s *Server) accept(nc net.Conn, shard int) {
+// accept gives nc to a goroutine of its own, unless a limit is reached.
+func (s *Server) accept(nc net.Conn, shard int, end <-chan struct{}) {
 	c := &Conn{conn: conn{server: s}}
 	c.Shard = shard
 	c.Socket.Init(nc)
@@ -36,7 +36,35 @@ func (s *Server) accept(nc net.Conn, shard int) {
 		return
 	}
 	s.accepted.Add(1)
-	go c.start(nc)
+	select {
+	case s.workers <- c:
+	default:
+		s.running.Go(func() { s.work(c, end) })
+	}
+}
+
+// maxIdleWorkers bounds the goroutines that wait for a connection.
+const maxIdleWorkers = 64
+
+// work takes one new connection after the other, until end is closed. A goroutine
+// that has served one has a stack that has grown, which a new one would have to
+// grow again.
+func (s *Server) work(c *Conn, end <-chan struct{}) {
+	for {
+		c.start(c.Socket.Conn)
+		if s.idleWorkers.Add(1) > maxIdleWorkers {
+			s.idleWorkers.Add(-1)
+			return
+		}
+		c = nil // it may be gone long before the next one comes
+		select {
+		case c = <-s.workers:
+		case <-end:
+		}
+		if s.idleWorkers.Add(-1); c == nil {
+			return
+		}
+	}
 }
 
 // start finds out who is at the other end, and which engine speaks its protocol.

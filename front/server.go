@@ -92,12 +92,15 @@ type Server struct {
 
 	handshakes handshakes
 
+	workers     chan *Conn // to goroutines that wait for a connection
+	idleWorkers atomic.Int64
+
 	mu        sync.Mutex
 	conns     map[*Conn]struct{}
 	perClient map[clientKey]int
 	listeners map[net.Listener]struct{}
 	serving   sync.WaitGroup // Serve, for each listener
-	watching  sync.WaitGroup // watch
+	running   sync.WaitGroup // watch, and work
 	unwatched chan struct{}  // closed when there is nothing left to watch, nil while watch does not run
 	stopped   bool           // Shutdown has been called
 	draining  bool           // and no listener accepts any more
@@ -110,7 +113,7 @@ func NewServer(o Options) (*Server, error) {
 		return nil, fmt.Errorf("front options: %w", err)
 	}
 	o.setDefaults()
-	return &Server{options: o, handshakes: handshakes{limit: o.MaxHandshakes}, conns: make(map[*Conn]struct{}),
+	return &Server{options: o, handshakes: handshakes{limit: o.MaxHandshakes}, workers: make(chan *Conn), conns: make(map[*Conn]struct{}),
 		perClient: make(map[clientKey]int), listeners: make(map[net.Listener]struct{}), empty: make(chan struct{})}, nil
 }
 
@@ -118,7 +121,8 @@ func NewServer(o Options) (*Server, error) {
 // then closes l. It returns nil in both cases. Connections go on: see
 // Shutdown. A failed accept is waited out.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	if !s.track(l) {
+	end := s.track(l)
+	if end == nil {
 		l.Close()
 		return nil
 	}
@@ -133,7 +137,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		switch {
 		case err == nil:
 			pause = first
-			s.accept(c, shard)
+			s.accept(c, shard, end)
 		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
 			return nil
 		default:
@@ -175,7 +179,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.signalEmpty()
 	s.mu.Unlock()
-	defer s.watching.Wait()
+	defer s.running.Wait()
 	select {
 	case <-s.empty:
 		return nil
@@ -207,20 +211,22 @@ func (s *Server) signalEmpty() {
 	}
 }
 
-func (s *Server) track(l net.Listener) bool {
+// track counts l in, and returns what is closed when no listener and no connection
+// is left; nil when nothing is accepted any more.
+func (s *Server) track(l net.Listener) (end <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopped {
-		return false
+		return nil
 	}
 	s.serving.Add(1)
 	s.listeners[l] = struct{}{}
 	if s.unwatched == nil {
 		end := make(chan struct{})
 		s.unwatched = end
-		s.watching.Go(func() { s.watch(end) })
+		s.running.Go(func() { s.watch(end) })
 	}
-	return true
+	return s.unwatched
 }
 
 func (s *Server) untrack(l net.Listener) {
