@@ -21,14 +21,9 @@ import (
 	"serai/upstream"
 )
 
-// Reporter is a source that tells how it is. *discovery.Watcher and
-// *discovery.File are. Status may be called at any time and is cheap.
+// Reporter is a source that tells how it is, as each discovery.Source does.
+// Status may be called at any time and is cheap.
 type Reporter interface{ Status() []discovery.Status }
-
-var (
-	_ Reporter = (*discovery.Watcher)(nil)
-	_ Reporter = (*discovery.File)(nil)
-)
 
 // Listener is one traffic listener.
 type Listener struct {

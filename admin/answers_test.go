@@ -28,6 +28,10 @@ func TestAnswers(t *testing.T) {
 	if len(files) < 10 {
 		t.Errorf("only %d cases are left", len(files))
 	}
+	var names []string
+	for _, k := range router.Keys() {
+		names = append(names, k.Name)
+	}
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".golden"), func(t *testing.T) {
 			text, err := os.ReadFile(file)
@@ -36,6 +40,7 @@ func TestAnswers(t *testing.T) {
 			}
 			request, _, _ := strings.Cut(string(text), "\n")
 			status, body := n.get(strings.TrimPrefix(request, "GET "))
+			body = strings.ReplaceAll(body, strings.Join(names, ", "), "NAMES OF ALL KEYS")
 			golden(t, "answers/"+filepath.Base(file), fmt.Sprintf("%s\n%d\n%s", request, status, body))
 		})
 	}
@@ -94,6 +99,24 @@ func TestOptions(t *testing.T) {
 	for _, want := range []string{"router is missing", "registry is missing", "proxy is missing", `two listeners are called "http"`, `status of listener "http" is missing`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error %v does not say %q", err, want)
+		}
+	}
+}
+
+// TestProfilesAreBound: nobody keeps a profile running for hours.
+func TestProfilesAreBound(t *testing.T) {
+	n := newNode(t, admin.Options{}, router.Options{})
+	for _, path := range []string{
+		"profile?seconds=100000", "trace?seconds=100000", "trace?seconds=1e300", "trace?seconds=1e999", "trace?seconds=NaN", "trace?seconds=Inf",
+		"heap?seconds=61", "goroutine?seconds=100000", "profile?seconds=99999999999999999999",
+	} {
+		if status, body := n.get("/debug/pprof/" + path); status != 400 || !strings.Contains(body, "at most seconds=60") {
+			t.Errorf("%s answered %d %.100s", path, status, body)
+		}
+	}
+	for _, path := range []string{"trace?seconds=0.01", "heap", "heap?seconds=x"} {
+		if status, body := n.get("/debug/pprof/" + path); status >= 500 || strings.Contains(body, "at most") {
+			t.Errorf("%s answered %d %.100s", path, status, body)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"serai/admin"
+	"serai/internal/testnet"
 	"serai/router"
 )
 
@@ -26,13 +27,8 @@ func TestEndpointsByService(t *testing.T) {
 		i.Address, i.Port = "127.0.0.1", l.Addr().(*net.TCPAddr).Port
 		n.set(name, i)
 	}
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
 	down := instance("ingress.host=down.example.org")
-	down.Address, down.Port = "127.0.0.1", closed.Addr().(*net.TCPAddr).Port
+	down.Address, down.Port = "127.0.0.1", testnet.Ports(t, 1)[0]
 	n.set("down", down)
 	call(n.stats("called"), 200)
 	want := func(service, state string, count int) bool {
@@ -67,7 +63,7 @@ func TestQuietServicesAreBounded(t *testing.T) {
 	n := newNode(t, admin.Options{}, router.Options{})
 	for i := range 1100 {
 		inst := instance(fmt.Sprintf("ingress.host=h%d.example.org", i))
-		inst.AllocID = fmt.Sprint("alloc-", i)
+		inst.Alloc = fmt.Sprint("alloc-", i)
 		n.set(fmt.Sprint("s", i), inst)
 	}
 	named, sum := 0, 0.0

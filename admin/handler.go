@@ -1,11 +1,13 @@
 package admin
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/http/pprof"
 	"net/netip"
+	"strconv"
 	"strings"
 )
 
@@ -26,7 +28,7 @@ func (a *Admin) pages() []page {
 		{"/rejections", "what was refused, why, and what to write instead; ?namespace= ?service= select", a.serveRejections},
 		{"/certificates", "certificates: names, issuer, expiry, next renewal, what failed, and which serai orders them", a.serveCertificates},
 		{"/explain", "which route wins, and why others lose: ?host=&path=&method=&query=&header=NAME:VALUE", a.serveExplain},
-		{"/debug/pprof/", "profiles", pprof.Index},
+		{"/debug/pprof/", "profiles", boundProfile(pprof.Index)},
 	}
 }
 
@@ -41,11 +43,28 @@ func (a *Admin) Handler() http.Handler {
 		fmt.Fprintf(&index, "%-14s %s\n", p.path, p.what)
 	}
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/profile", boundProfile(pprof.Profile))
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	mux.HandleFunc("/debug/pprof/trace", boundProfile(pprof.Trace))
 	mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) { text(w, index.String()) })
 	return guard(mux)
+}
+
+// longestProfile bounds how long a profile or trace may be taken: each costs every
+// request something, and of the CPU's there can be one at a time.
+const longestProfile = 60
+
+// boundProfile refuses those that would take longer: net/http/pprof does not.
+func boundProfile(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		// What is no number is read as the default by pprof.
+		seconds, err := strconv.ParseFloat(r.FormValue("seconds"), 64)
+		if (err == nil || errors.Is(err, strconv.ErrRange)) && !(seconds <= longestProfile) {
+			http.Error(w, fmt.Sprintf("a profile takes at most seconds=%d", longestProfile), http.StatusBadRequest)
+			return
+		}
+		next(w, r)
+	}
 }
 
 func health(w http.ResponseWriter, _ *http.Request) { text(w, "ok\n") }

@@ -1,12 +1,14 @@
 package admin_test
 
 import (
+	"fmt"
 	"net"
 	"testing"
 	"time"
 
 	"serai/admin"
 	"serai/discovery"
+	"serai/internal/testnet"
 	"serai/router"
 	"serai/upstream"
 )
@@ -21,7 +23,7 @@ func TestInstances(t *testing.T) {
 	n.set("other", down("other", "ingress.host=web.example.org")) // held: no route uses it
 	n.set("third", up("third", "ingress.host=third.example.org"))
 	var all []admin.Instance
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		n.read("/instances", &all)
 		decided := 0 // ready, or probed in vain; in the order of ports that nobody chose
 		for _, i := range all {
@@ -65,16 +67,14 @@ func TestInstances(t *testing.T) {
 // port makes instances of an address where somebody listens, or nobody.
 func port(t *testing.T, open bool) func(id string, tags ...string) *discovery.Instance {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	number := testnet.Ports(t, 1)[0] // which no other process listens on by chance
 	if open {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", number))
+		if err != nil {
+			t.Fatal(err)
+		}
 		t.Cleanup(func() { l.Close() })
-	} else {
-		l.Close()
 	}
-	number := l.Addr().(*net.TCPAddr).Port
 	return func(id string, tags ...string) *discovery.Instance {
 		return &discovery.Instance{ID: id, Address: "127.0.0.1", Port: number, Tags: tags}
 	}

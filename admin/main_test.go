@@ -78,10 +78,10 @@ func (n *node) set(name string, instances ...*discovery.Instance) {
 	key := discovery.Key{Namespace: "default", Name: name}
 	delete(n.known, key)
 	for i, instance := range instances {
-		instance.Namespace, instance.ServiceName = key.Namespace, name
+		instance.Namespace, instance.Service = key.Namespace, name
 		instance.ID = cmp.Or(instance.ID, name+"-"+string(rune('a'+i)))
-		instance.CreateIndex = cmp.Or(instance.CreateIndex, n.index)
-		instance.ModifyIndex = n.index
+		instance.Created = cmp.Or(instance.Created, n.index)
+		instance.Modified = n.index
 	}
 	if len(instances) > 0 {
 		n.known[key] = &discovery.Service{Key: key, Instances: instances}
@@ -107,12 +107,12 @@ func (n *node) load(file string) {
 		n.Fatal(err)
 	}
 	for _, i := range all {
-		key := discovery.Key{Namespace: i.Namespace, Name: i.ServiceName}
+		key := discovery.Key{Namespace: i.Namespace, Name: i.Service}
 		if n.known[key] == nil {
 			n.known[key] = &discovery.Service{Key: key}
 		}
 		n.known[key].Instances = append(n.known[key].Instances, i)
-		n.index = max(n.index, i.ModifyIndex)
+		n.index = max(n.index, i.Modified)
 	}
 	n.publish()
 }

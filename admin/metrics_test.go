@@ -18,6 +18,7 @@ import (
 	"serai/discovery"
 	"serai/front"
 	"serai/nomad"
+	"serai/proxy"
 	"serai/router"
 )
 
@@ -50,7 +51,7 @@ func busy(t testing.TB) *node {
 	}, router.Options{})
 	n.set("web", instance("ingress.host=web.example.org,www.example.org", "ingress.x.host=x.example.org", "ingress.x.nothing=1"))
 	call(n.stats("web"), 200)
-	n.proxy.Count("bad-host")
+	n.proxy.Count(proxy.ReasonPanic)
 	n.admin.NomadRequest(nomad.KindServices, nil)
 	return n
 }
@@ -105,7 +106,7 @@ func TestMetricValues(t *testing.T) {
 		`serai_response_body_bytes_total{` + route + `} 100`,
 		`serai_retries_total{` + route + `} 1`,
 		`serai_upgrades_total{` + route + `} 0`,
-		`serai_answers_total{reason="bad-host"} 1`,
+		`serai_answers_total{reason="panic"} 1`,
 		`serai_endpoints{namespace="default",service="web",state="probing"} 1`, `serai_endpoints{namespace="default",service="web",state="ready"} 0`,
 		`serai_endpoints{namespace="",service="",state="ready"} 0`,
 		`serai_routes 2`, `serai_hosts 2`, `serai_rejections 1`, `serai_table_index 1`, `serai_routes_lingering 0`,

@@ -52,20 +52,21 @@ func (a *Admin) serveRoutes(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s, host := selected(q), strings.ToLower(strings.TrimSuffix(q.Get("host"), "."))
+	words := router.NewWords()
 	answerList(w, func(yield func(Route) bool) {
 		for _, r := range a.options.Router.Current().Routes() {
-			if s.takes(r.Namespace, r.Service) && (host == "" || host == r.Host) && !yield(describe(r)) {
+			if s.takes(r.Namespace, r.Service) && (host == "" || host == r.Host) && !yield(describe(r, words)) {
 				return
 			}
 		}
 	})
 }
 
-func describe(r *router.Route) Route {
+func describe(r *router.Route, words *router.Words) Route {
 	d := Route{
 		Host: r.Host, Path: r.Path, Exact: r.Exact, Priority: r.Priority,
 		Namespace: r.Namespace, Service: r.Service, Route: r.Name, Job: r.Job,
-		Options: routeWords(r), Members: []Member{},
+		Options: words.Route(r.Options), Members: []Member{},
 		Lingers: r.Lingers(), Expires: r.Expires, CreateIndex: r.CreateIndex,
 	}
 	for _, c := range r.Conditions {
@@ -73,16 +74,20 @@ func describe(r *router.Route) Route {
 	}
 	members := r.Pool.Members()
 	for i := range members {
-		d.Members = append(d.Members, describeMember(&members[i]))
+		d.Members = append(d.Members, describeMember(&members[i], words))
 	}
 	return d
 }
 
-func describeMember(m *upstream.Member) Member {
-	return Member{
+func describeMember(m *upstream.Member, words *router.Words) Member {
+	d := Member{
 		Address: m.Endpoint.Target().Address, Alloc: m.Alloc, Node: m.Node, State: m.Endpoint.State().String(),
-		Weight: m.Weight, Canary: canaryWord(m.Canary), Options: memberWords(m),
+		Weight: m.Weight, Options: words.Member(m),
 	}
+	if m.Canary != nil {
+		d.Canary = m.Canary.String()
+	}
+	return d
 }
 
 func (a *Admin) serveRejections(w http.ResponseWriter, r *http.Request) {

@@ -107,8 +107,8 @@ func large(b *testing.B, services int) *node {
 		s := &discovery.Service{Key: key}
 		for j := range 3 {
 			s.Instances = append(s.Instances, &discovery.Instance{
-				ID: fmt.Sprintf("%s-%d", key.Name, j), ServiceName: key.Name, Namespace: key.Namespace, AllocID: fmt.Sprintf("alloc-%d-%d", i, j),
-				Address: fmt.Sprintf("10.%d.%d.%d", j, i>>8, i&255), Port: 80, CreateIndex: 1, ModifyIndex: 1,
+				ID: fmt.Sprintf("%s-%d", key.Name, j), Service: key.Name, Namespace: key.Namespace, Alloc: fmt.Sprintf("alloc-%d-%d", i, j),
+				Address: fmt.Sprintf("10.%d.%d.%d", j, i>>8, i&255), Port: 80, Created: 1, Modified: 1,
 				Tags: []string{fmt.Sprintf("ingress.host=service-%d.example.org", i)},
 			})
 		}

@@ -16,6 +16,13 @@ var (
 	probes    = desc("serai_probes_total", "Probes of instances, checks among them, that were begun.")
 	probing   = desc("serai_probes_in_flight", "Probes under way.")
 	lateProbe = desc("serai_probes_delayed_total", "Times that probes of instances that are not ready had to wait for --probe-rate.")
+	jobProbe  = desc("serai_probes_job_delayed_total", "Times that probes had to wait for --job-probe-rate.")
+	recalled  = desc("serai_probes_recalled_total", "Probes that took long and were ended since others, with less than their share, needed their place.")
+	sameProbe = desc("serai_probes_shared_total", "Results that instances took of a probe of another one at the same address.")
+	waiting   = desc("serai_waiting_requests", "Requests that wait for an instance.")
+	held      = desc("serai_waiting_bytes", "Bytes that they hold.")
+	heldLimit = desc("serai_waiting_bytes_limit", "Bytes that they may hold: --max-waiting-bytes.")
+	displaced = desc("serai_waiting_displaced_total", "Requests answered queue-full while they waited, since another route or namespace had less than its share.")
 	complete  = desc("serai_first_complete_seconds", "Time from the start to the first complete table; absent before.")
 
 	phase     = desc("serai_source_phase", "1 for the phase that a source of services is in.", "source", "phase")
@@ -82,7 +89,8 @@ func (c *state) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-// collectShares tells of the file descriptors' shares, and of probes.
+// collectShares tells of the file descriptors' shares, of probes, and of requests
+// that wait.
 func collectShares(o *Options, out chan<- prometheus.Metric) {
 	share := func(side string, open, limit int) {
 		gauge(out, shares, float64(open), side)
@@ -100,7 +108,15 @@ func collectShares(o *Options, out chan<- prometheus.Metric) {
 	p := o.Registry.Probes()
 	counter(out, probes, p.Begun)
 	counter(out, lateProbe, p.Late)
+	counter(out, jobProbe, p.Spread)
+	counter(out, recalled, p.Recalled)
+	counter(out, sameProbe, p.Shared)
 	gauge(out, probing, float64(p.Now))
+	w := o.Registry.Waiting()
+	gauge(out, waiting, float64(w.Requests))
+	gauge(out, held, float64(w.Bytes))
+	gauge(out, heldLimit, float64(w.Limit))
+	counter(out, displaced, w.Displaced)
 }
 
 func collectSource(out chan<- prometheus.Metric, s *discovery.Status) {

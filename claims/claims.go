@@ -52,11 +52,16 @@ type View struct {
 	// Complete says that Nomad has told all that exists. Else nothing is taken
 	// for gone.
 	Complete bool
+	// Agreed is the Number of the Agreed that the claimants are ordered by.
+	Agreed uint64
 }
 
 // Agreed is what goes to a router.Builder.
 type Agreed struct {
-	Order router.Agreement
+	// Number is higher than that of the one before. It comes back in a View, so
+	// that an order which has ended is not taken from there for a new one.
+	Number uint64
+	Order  router.Agreement
 	// Trouble says why a contest that is not in Order will not be written down;
 	// empty when it soon will.
 	Trouble string
@@ -145,7 +150,7 @@ func newest[T any](c chan T, v T) {
 // Run reads the record, waits on it, and writes what is to be written, until
 // ctx ends, whose error it returns.
 func (k *Keeper) Run(ctx context.Context) error {
-	w := &work{Keeper: k, began: time.Now(), tokens: burst, filled: time.Now(), gone: make(map[string]absence), had: make(map[string]bool)}
+	w := &work{Keeper: k, began: time.Now(), tokens: burst, filled: time.Now(), gone: make(map[string]absence), lost: make(router.Agreement), ended: make(map[string]uint64)}
 	w.record = w.cached()
 	records := make(chan reading)
 	var running sync.WaitGroup
@@ -180,9 +185,12 @@ type work struct {
 	view   View
 	// gone is what is in the record and not seen here.
 	gone map[string]absence
-	// had are the contests that were in the record since they began. Should the
-	// record be lost, this node knows their order.
-	had map[string]bool
+	// lost are contests that are missing in the record though nobody has ended
+	// them. This node knows their order.
+	lost router.Agreement
+	// ended are contests that others have ended, until a View is ordered by an
+	// Agreed of at least this Number.
+	ended map[string]uint64
 	// due fires when there is something to look at; writeAt is when the record
 	// is to be written, if that is still needed then, zero when it is not.
 	due     *time.Timer
@@ -198,6 +206,7 @@ type work struct {
 	refused                   bool
 	logged                    string // what was logged last
 	told                      string // what Agreed has had last
+	number                    uint64 // of that
 }
 
 // reading is an answer, or why there is none.
@@ -212,10 +221,7 @@ func (w *work) read(r reading) {
 		w.readTrouble = w.trouble(r.err)
 	} else {
 		w.readTrouble, w.confirmed = "", true
-		if !r.record.equal(w.record) {
-			w.keep(r.record)
-		}
-		w.record = r.record
+		w.take(r.record)
 	}
 	w.tell()
 	w.know()
@@ -260,8 +266,10 @@ func (w *work) tell() {
 		w.options.Logger.Warn("what several services claim is not recorded: after a restart this node may give it to another than the others do",
 			"why", trouble, "contests", contested)
 	}
-	if state := trouble + "\n" + w.record.id(); state != w.told {
+	order := w.known(w.record)
+	if state := trouble + "\n" + (Record{order: order}).id(); state != w.told {
 		w.told = state
-		newest(w.agreed, Agreed{w.record.order, trouble})
+		w.number++
+		newest(w.agreed, Agreed{w.number, order, trouble})
 	}
 }

@@ -29,9 +29,14 @@ func (w *work) plan(r Record, v View, now time.Time) (next Record, changed bool,
 	for _, c := range v.Contests {
 		seen[c.Name] = c
 	}
-	for name, claimants := range r.order {
+	var over []string
+	for name, claimants := range w.known(r) {
 		kept := claimants
-		if c, ok := seen[name]; ok {
+		c, ok := seen[name]
+		if r.order[name] == nil && !worthIt(c) {
+			continue // it was lost, and does not go on here
+		}
+		if ok {
 			var wait time.Duration
 			kept, wait = w.remaining(name, join(claimants, c.Claimants), c, v.Complete, now)
 			if wait > 0 && (again == 0 || wait < again) {
@@ -39,16 +44,19 @@ func (w *work) plan(r Record, v View, now time.Time) (next Record, changed bool,
 			}
 		}
 		if len(kept) < 2 {
-			changed = true
+			if r.order[name] != nil {
+				over = append(over, name)
+				changed = true
+			}
 			continue
 		}
 		room.take(name, kept)
 		next.order[name] = kept
-		changed = changed || !slices.EqualFunc(kept, claimants, router.Claimant.Same)
+		changed = changed || !slices.EqualFunc(kept, r.order[name], router.Claimant.Same)
 	}
 	w.forget(r)
 	for _, c := range v.Contests { // sorted: all nodes leave the same ones out
-		if r.order[c.Name] != nil || !worthIt(c) {
+		if next.order[c.Name] != nil || r.order[c.Name] != nil || v.Agreed < w.ended[c.Name] || !worthIt(c) {
 			continue
 		}
 		if !room.fits(c.Name, c.Claimants) {
@@ -59,6 +67,8 @@ func (w *work) plan(r Record, v View, now time.Time) (next Record, changed bool,
 		next.order[c.Name] = c.Claimants
 		changed = true
 	}
+	slices.Sort(over)
+	next.ended = lately(r.ended, over, next.order, maxEnded-max(0, room.total+maxEnded-maxVariable))
 	return next, changed, again
 }
 
@@ -109,7 +119,7 @@ func (w *work) forget(r Record) {
 		return
 	}
 	known := make(map[string]bool)
-	for name, claimants := range r.order {
+	for name, claimants := range w.known(r) {
 		for _, one := range claimants {
 			word, _ := encodeClaimant(router.Claimant{Key: one.Key, Conditions: one.Conditions})
 			known[name+"\n"+word] = true

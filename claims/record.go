@@ -13,6 +13,8 @@ import (
 // Never modified once read or planned.
 type Record struct {
 	order router.Agreement
+	// ended are the names of contests that were ended, the last one last.
+	ended []string
 	// version is the variable's index, 0 when there is none.
 	version uint64
 	// leftOut is how many contests a plan has no room for.
@@ -23,9 +25,20 @@ type Record struct {
 // separated by blanks, each NAMESPACE/SERVICE/JOB or
 // NAMESPACE/SERVICE?CONDITIONS/JOB. It is text so that an operator can read it,
 // and decide a contest by writing another order.
+//
+// One item is no contest: it has the names of those that were ended lately, a
+// line each. A contest that is missing and not there is lost.
 
-// maxItems bounds a record in bytes; Nomad takes 64 KiB.
-const maxItems = 60 << 10
+// endedItem is its name. A contest's name has a blank in it.
+const endedItem = "ended"
+
+// maxVariable bounds a variable in bytes, of which Nomad takes 64 KiB; maxItems
+// what contests take of it, maxEnded what ended ones do.
+const (
+	maxVariable = 63 << 10
+	maxItems    = 60 << 10
+	maxEnded    = 8 << 10
+)
 
 // maxShare bounds what the contests take together in which services of one
 // namespace are not the first: nobody leaves others without a place by
@@ -54,7 +67,31 @@ func decode(items map[string]string, version uint64) Record {
 			r.order[name] = claimants
 		}
 	}
+	for name := range strings.SplitSeq(items[endedItem], "\n") {
+		if strings.Contains(name, " ") && r.order[name] == nil {
+			r.ended = append(r.ended, name)
+		}
+	}
 	return r
+}
+
+// lately adds names to those of ended contests, as many as there is room for,
+// without those that are contested again.
+func lately(ended, more []string, order router.Agreement, room int) (all []string) {
+	size := len(endedItem)
+	for _, names := range [][]string{more, ended} {
+		for _, name := range slices.Backward(names) {
+			if order[name] != nil || slices.Contains(all, name) || strings.Contains(name, "\n") {
+				continue
+			}
+			if size += len(name) + 1; size > room {
+				break
+			}
+			all = append(all, name)
+		}
+	}
+	slices.Reverse(all)
+	return all
 }
 
 func decodeClaimant(word string) (c router.Claimant, ok bool) {
@@ -90,11 +127,14 @@ func encodeClaimants(claimants []router.Claimant) (text string, ok bool) {
 	return strings.Join(words, " "), true
 }
 
-// items are what is written.
+// items are what is written: never none, which Nomad does not take.
 func (r Record) items() map[string]string {
-	items := make(map[string]string, len(r.order))
+	items := make(map[string]string, len(r.order)+1)
 	for name, claimants := range r.order {
 		items[name], _ = encodeClaimants(claimants)
+	}
+	if len(r.ended) > 0 || len(items) == 0 {
+		items[endedItem] = strings.Join(r.ended, "\n")
 	}
 	return items
 }

@@ -21,9 +21,7 @@ const (
 // have watched for long come first: what they know is older.
 func (w *work) schedule() {
 	next, changed, again := w.plan(w.record, w.view, time.Now())
-	for name := range w.record.order {
-		w.had[name] = true
-	}
+	w.settle()
 	w.mu.Lock()
 	w.status.Recorded, w.status.LeftOut = len(w.record.order), next.leftOut
 	w.status.Unrecorded = 0
@@ -37,7 +35,7 @@ func (w *work) schedule() {
 	case !changed:
 		w.writeAt, w.writeTrouble = time.Time{}, ""
 	case w.writeAt.IsZero():
-		w.writeAt = time.Now().Add(max(w.turn(w.lost(next)), w.untilToken()))
+		w.writeAt = time.Now().Add(max(w.turn(w.restores(next)), w.untilToken()))
 	}
 	w.tell()
 	if !w.writeAt.IsZero() && (again == 0 || time.Until(w.writeAt) < again) {
@@ -72,13 +70,10 @@ func (w *work) turn(lost bool) time.Duration {
 	return wait
 }
 
-// lost reports whether a contest is to be written that was in the record, and
-// notes those that are.
-func (w *work) lost(next Record) bool {
-	for name := range w.had {
-		if next.order[name] == nil {
-			delete(w.had, name) // it is over
-		} else if w.record.order[name] == nil {
+// restores reports whether a plan has a contest that was lost.
+func (w *work) restores(next Record) bool {
+	for name := range w.lost {
+		if next.order[name] != nil {
 			return true
 		}
 	}
@@ -105,22 +100,15 @@ func (w *work) write(ctx context.Context) {
 	if fresh, _, err := w.ask(ctx, nomad.Query{Namespace: w.options.Namespace, Stale: true}); err == nil && fresh.version > w.record.version {
 		// Another node has written. That costs less than to find it out by a
 		// write.
-		w.keep(fresh)
-		w.record = fresh
+		w.take(fresh)
+		w.tell()
 		if next, changed, _ = w.plan(w.record, w.view, time.Now()); !changed {
-			w.tell()
 			return
 		}
 	}
 	w.tokens--
 	name := nomad.VariableMeta{Namespace: w.options.Namespace, Path: w.options.Path}
-	var err error
-	written := &nomad.Variable{}
-	if len(next.order) == 0 {
-		err = w.options.Client.DeleteVariableIf(ctx, name.Namespace, name.Path, w.record.version)
-	} else {
-		written, err = w.options.Client.PutVariableIf(ctx, nomad.Variable{VariableMeta: name, Items: next.items()}, w.record.version)
-	}
+	written, err := w.options.Client.PutVariableIf(ctx, nomad.Variable{VariableMeta: name, Items: next.items()}, w.record.version)
 	if ctx.Err() != nil {
 		return
 	}
@@ -133,16 +121,14 @@ func (w *work) write(ctx context.Context) {
 	switch {
 	case err == nil:
 		w.writeTrouble = ""
-		next.version = written.ModifyIndex // 0 of what was removed
+		next.version = written.ModifyIndex
 		w.written.Store(next.version)
 		w.options.Logger.Info("contested claims recorded", "contests", len(next.order), "variable", name.Path)
-		w.keep(next)
-		w.record = next
+		w.take(next)
 	case errors.Is(err, nomad.ErrConflict):
 		w.writeTrouble = ""
 		if written != nil && len(written.Items) > 0 { // else it comes by the wait
-			w.record = decode(written.Items, written.ModifyIndex)
-			w.keep(w.record)
+			w.take(decode(written.Items, written.ModifyIndex))
 		}
 	default:
 		w.writeTrouble = w.trouble(err)

@@ -208,9 +208,16 @@ func TestNamespaceThatIsNotWatchedProvesToo(t *testing.T) {
 			w.until("life", live)
 			at := a.Register(regIn("secret", "web", "2"))
 			w.until("the event", func(s discovery.Status) bool { return s.Index >= at })
-			a.Noise(noise)
 			scans := w.status()[0].Scans
-			w.lose(a.EndStreams)
+			w.lose(func() {
+				// Noise while a stream is heard would end it once more, should its
+				// reader be slow.
+				remove := a.Inject(nomad.KindStream, nomadsim.NoLeader())
+				a.EndStreams()
+				w.until("the loss", func(s discovery.Status) bool { return s.Breaks > 0 })
+				a.Noise(noise)
+				remove()
+			})
 			if s := w.status()[0]; s.Scans != scans || s.Continued != 1 {
 				t.Errorf("everything was read again: %+v", s)
 			}

@@ -69,7 +69,7 @@ func (c *Cache) Load(namespaces *Namespaces, prefix string) (*Snapshot, error) {
 		return nil, fmt.Errorf("the cached services in %s are not used: %w", c.path, err)
 	}
 	instances = slices.DeleteFunc(instances, func(i *Instance) bool {
-		return i.ID == "" || i.ServiceName == "" || !namespaces.Match(i.Namespace)
+		return i.ID == "" || i.Service == "" || !namespaces.Match(i.Namespace)
 	})
 	s.Services = group(instances, prefix)
 	return s, nil

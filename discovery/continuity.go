@@ -165,8 +165,8 @@ func (s *session) newest() (newest Key, ok bool) {
 	var at uint64
 	for key, service := range s.services {
 		for _, i := range service.Instances {
-			if !ok || i.ModifyIndex > at {
-				newest, at, ok = key, i.ModifyIndex, true
+			if !ok || i.Modified > at {
+				newest, at, ok = key, i.Modified, true
 			}
 		}
 	}
@@ -191,26 +191,24 @@ func (s *session) answered(ctx context.Context, a answer) {
 // agrees reports whether a service is as it was known: each instance, and what
 // the last event said of any.
 func (s *session) agrees(a *answer) bool {
-	byID := make(map[string]*Instance, len(a.regs))
+	now := make(map[string]*nomad.Registration, len(a.regs))
 	for i := range a.regs {
-		byID[a.regs[i].ID] = &a.regs[i]
+		now[a.regs[i].ID] = &a.regs[i]
 	}
 	for i := range s.mark.batch.Events {
 		e := &s.mark.batch.Events[i]
 		if s.mark.batch.Index != s.mark.at() || a.key != (Key{e.Registration.Namespace, e.Registration.ServiceName}) {
 			continue
 		}
-		if now := byID[e.Registration.ID]; e.Deleted != (now == nil) || now != nil && !reflect.DeepEqual(*now, e.Registration) {
+		if reg := now[e.Registration.ID]; e.Deleted != (reg == nil) || reg != nil && !reflect.DeepEqual(*reg, e.Registration) {
 			return false
 		}
 	}
 	service := s.services[a.key]
 	if service == nil {
-		return !slices.ContainsFunc(a.regs, func(i Instance) bool { return s.matches(i.Namespace) && carries(i.Tags, s.prefix) })
+		return !slices.ContainsFunc(a.regs, func(r nomad.Registration) bool { return s.matches(r.Namespace) && carries(r.Tags, s.prefix) })
 	}
-	return len(service.Instances) == len(byID) && !slices.ContainsFunc(service.Instances, func(i *Instance) bool {
-		return byID[i.ID] == nil || !same(i, byID[i.ID])
-	})
+	return slices.EqualFunc(service.Instances, allFromNomad(a.regs), same)
 }
 
 // proved goes on where the last stream ended. Only namespaces are read that it

@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 }
 
 // long bounds every wait of these tests; nothing takes nearly as long.
-const long = 20 * time.Second
+const long = time.Minute
 
 // reg is a registration of the default namespace, with our tag.
 func reg(service, id string) nomad.Registration { return regIn("default", service, id) }
@@ -99,9 +99,9 @@ type watch struct {
 	stop    func()
 }
 
-func follow(t *testing.T, s discovery.Source, status func() []discovery.Status) *watch {
+func follow(t *testing.T, s discovery.Source) *watch {
 	t.Helper()
-	w := &watch{t: t, status: status, changed: make(chan struct{}, 1)}
+	w := &watch{t: t, status: s.Status, changed: make(chan struct{}, 1)}
 	ctx, cancel := context.WithCancel(context.Background())
 	out := make(chan *discovery.Snapshot)
 	var running sync.WaitGroup
@@ -141,12 +141,7 @@ func nomadWatch(t *testing.T, a *agent, o discovery.WatcherOptions) *watch {
 	for _, w := range all {
 		sources = append(sources, w)
 	}
-	return follow(t, discovery.Merge(sources...), func() (s []discovery.Status) {
-		for _, w := range all {
-			s = append(s, w.Status()...)
-		}
-		return s
-	})
+	return follow(t, discovery.Merge(sources...))
 }
 
 func newClient(t *testing.T, o nomad.Options) *nomad.Client {
@@ -302,7 +297,7 @@ func TestBreaks(t *testing.T) {
 		"the streams end":     {act: func(t *testing.T, a *agent) func() { a.EndStreams(); return func() {} }},
 		"connections are cut": {act: func(t *testing.T, a *agent) func() { a.Disconnect(); return func() {} }},
 		"the cable is pulled": {
-			limits: nomad.Limits{Heartbeat: 20 * time.Millisecond, FirstLine: 100 * time.Millisecond, Request: 200 * time.Millisecond},
+			limits: nomad.Limits{Heartbeat: 200 * time.Millisecond, FirstLine: 2 * time.Second, Request: 2 * time.Second},
 			act: func(t *testing.T, a *agent) func() {
 				a.Partition(true)
 				return func() { a.Partition(false) }
@@ -621,7 +616,7 @@ func TestFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := follow(t, f, f.Status)
+	w := follow(t, f)
 	w.until("a missing file", func(s discovery.Status) bool { return strings.Contains(s.Problem, "no such file") && !s.Ready() })
 	const one = `[{"ID": "1", "ServiceName": "web", "Address": "10.0.0.1", "Port": 80, "Tags": ["ingress.host=web"]}]`
 	write(one)
@@ -715,6 +710,8 @@ func TestFileForgets(t *testing.T) {
 // fixed is a Source of what a test sends.
 type fixed chan *discovery.Snapshot
 
+func (fixed) Status() []discovery.Status { return nil }
+
 func (f fixed) Run(ctx context.Context, out chan<- *discovery.Snapshot) error {
 	for {
 		select {
@@ -729,6 +726,12 @@ func (f fixed) Run(ctx context.Context, out chan<- *discovery.Snapshot) error {
 	}
 }
 
+// instanceOf is what a source makes of a registration.
+func instanceOf(r *nomad.Registration) *discovery.Instance {
+	return &discovery.Instance{ID: r.ID, Namespace: r.Namespace, Service: r.ServiceName, Job: r.JobID, Alloc: r.AllocID, Node: r.NodeID,
+		Datacenter: r.Datacenter, Address: r.Address, Port: r.Port, Tags: r.Tags, Created: r.CreateIndex, Modified: r.ModifyIndex}
+}
+
 func snapshotOf(regs ...nomad.Registration) *discovery.Snapshot {
 	s := &discovery.Snapshot{Services: make(map[discovery.Key]*discovery.Service)}
 	for i := range regs {
@@ -736,14 +739,14 @@ func snapshotOf(regs ...nomad.Registration) *discovery.Snapshot {
 		if s.Services[key] == nil {
 			s.Services[key] = &discovery.Service{Key: key}
 		}
-		s.Services[key].Instances = append(s.Services[key].Instances, &regs[i])
+		s.Services[key].Instances = append(s.Services[key].Instances, instanceOf(&regs[i]))
 	}
 	return s
 }
 
 func TestMerge(t *testing.T) {
 	one, two := make(fixed), make(fixed)
-	w := follow(t, discovery.Merge(one, two), func() []discovery.Status { return nil })
+	w := follow(t, discovery.Merge(one, two))
 	a := snapshotOf(reg("web", "1"), reg("only", "2"))
 	one <- a
 	if s := w.has("default/web/1", "default/only/2"); !s.Partial {

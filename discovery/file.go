@@ -9,12 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"log/slog"
 	"maps"
 	"os"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -73,8 +70,17 @@ func (f *File) Run(ctx context.Context, out chan<- *Snapshot) error {
 	var complaint string
 	services := make(map[Key]*Service)
 	for {
-		this := f.read(&last)
+		this, hung, ok := f.look(ctx, last)
+		if !ok {
+			return ctx.Err()
+		}
 		err := this.err
+		if hung {
+			complaint = ""
+			if err == nil {
+				f.note(services, nil)
+			}
+		}
 		if err == nil && (this.sum != last.sum || last.err != nil) {
 			var next map[Key]*Service
 			if next, err = f.parse(this.content); err == nil {
@@ -145,6 +151,31 @@ func (r *reading) holds(info os.FileInfo) bool {
 		r.info.ModTime().Equal(info.ModTime()) && r.at.Sub(info.ModTime()) > settled
 }
 
+// slow is how long a read takes before the status tells of it.
+const slow = 10 * time.Second
+
+// look reads the file, and returns false when ctx ends first. A read that hangs, of
+// a FIFO that nobody writes to or a mount whose server is gone, cannot be stopped:
+// it is left behind.
+func (f *File) look(ctx context.Context, last reading) (r reading, hung, ok bool) {
+	read := make(chan reading, 1)
+	go func() { read <- f.read(&last) }()
+	hangs := time.NewTimer(slow)
+	defer hangs.Stop()
+	for {
+		select {
+		case r = <-read:
+			return r, hung, true
+		case <-hangs.C:
+			hung = true
+			f.note(nil, fmt.Errorf("read static services: %s hangs: it is a FIFO, or on a mount whose server does not answer", f.options.Path))
+			f.options.Logger.Error("the file of static services hangs", "path", f.options.Path)
+		case <-ctx.Done():
+			return reading{}, hung, false
+		}
+	}
+}
+
 // read reads the file, or returns the last reading where that still holds.
 func (f *File) read(last *reading) (r reading) {
 	r = reading{at: time.Now(), sum: last.sum}
@@ -187,16 +218,17 @@ func parseInstances(content []byte) ([]*Instance, error) {
 	if len(content) == 0 || content[0] != '[' {
 		return nil, errors.New("want a JSON array of service registrations, as `nomad service info -json` prints")
 	}
-	var instances []*Instance
+	var regs []*nomad.Registration
 	decoder := json.NewDecoder(bytes.NewReader(content))
-	if err := decoder.Decode(&instances); err != nil {
+	if err := decoder.Decode(&regs); err != nil {
 		return nil, fmt.Errorf("%s: %w", position(content, decoder.InputOffset(), err), err)
 	}
 	if rest := bytes.TrimSpace(content[decoder.InputOffset():]); len(rest) > 0 {
 		return nil, fmt.Errorf("%s: more follows behind the array", position(content, decoder.InputOffset(), nil))
 	}
-	seen := make(map[string]int, len(instances))
-	for i, r := range instances {
+	instances := make([]*Instance, len(regs))
+	seen := make(map[string]int, len(regs))
+	for i, r := range regs {
 		if r == nil || r.ServiceName == "" {
 			return nil, fmt.Errorf("entry %d has no ServiceName", i+1)
 		}
@@ -207,6 +239,10 @@ func parseInstances(content []byte) ([]*Instance, error) {
 			return nil, fmt.Errorf("entries %d and %d have the same ID %q", first, i+1, r.ID)
 		}
 		seen[id] = i + 1
+		// What was printed once is no place in an order that lasts, and what an
+		// operator writes down is older than all that registers itself.
+		r.CreateIndex, r.ModifyIndex = 0, 0
+		instances[i] = fromNomad(r)
 	}
 	return instances, nil
 }
@@ -223,35 +259,4 @@ func position(content []byte, offset int64, err error) string {
 	}
 	before := content[:min(int(offset), len(content))]
 	return fmt.Sprintf("line %d, column %d", 1+bytes.Count(before, []byte("\n")), len(before)-bytes.LastIndexByte(before, '\n'))
-}
-
-// group makes services of the instances, without those that none of our tags
-// are on.
-func group(instances []*Instance, prefix string) map[Key]*Service {
-	byKey := make(map[Key][]*Instance)
-	for _, i := range instances {
-		key := Key{i.Namespace, i.ServiceName}
-		byKey[key] = append(byKey[key], i)
-	}
-	services := make(map[Key]*Service)
-	for key, instances := range byKey {
-		if slices.ContainsFunc(instances, func(i *Instance) bool { return carries(i.Tags, prefix) }) {
-			services[key] = newService(key, slices.Values(instances))
-		}
-	}
-	return services
-}
-
-// newService sorts instances into a Service.
-func newService(key Key, instances iter.Seq[*Instance]) *Service {
-	return &Service{Key: key, Instances: slices.SortedFunc(instances, func(a, b *Instance) int { return strings.Compare(a.ID, b.ID) })}
-}
-
-// keep puts the old pointer where a service has not changed.
-func keep(next, old map[Key]*Service) {
-	for key, s := range next {
-		if o := old[key]; o != nil && slices.EqualFunc(o.Instances, s.Instances, same) {
-			next[key] = o
-		}
-	}
 }

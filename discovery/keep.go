@@ -6,8 +6,8 @@ import "context"
 func (c *Cache) Keep(source Source) Source { return kept{c, source} }
 
 type kept struct {
-	cache  *Cache
-	source Source
+	cache *Cache
+	Source
 }
 
 func (k kept) Run(ctx context.Context, out chan<- *Snapshot) error {
@@ -29,7 +29,7 @@ func (k kept) Run(ctx context.Context, out chan<- *Snapshot) error {
 			}
 		}
 	}()
-	err := k.source.Run(ctx, through)
+	err := k.Source.Run(ctx, through)
 	<-ended
 	return err
 }

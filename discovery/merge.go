@@ -19,6 +19,14 @@ func Merge(sources ...Source) Source {
 
 type merge []Source
 
+// Status returns the statuses of all.
+func (m merge) Status() (all []Status) {
+	for _, source := range m {
+		all = append(all, source.Status()...)
+	}
+	return all
+}
+
 func (m merge) Run(ctx context.Context, out chan<- *Snapshot) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -50,7 +50,7 @@ func (m *model) exist() map[life]string {
 	all := make(map[life]string)
 	for _, r := range m.Registrations() {
 		if m.namespaces.Match(r.Namespace) {
-			all[lifeOf(r)] = likeness(&r)
+			all[lifeOf(r)] = likeness(instanceOf(&r))
 		}
 	}
 	return all
@@ -74,7 +74,7 @@ func (m *model) known() map[life]string {
 	}
 	for key, service := range m.watch.newest.Services {
 		for _, i := range service.Instances {
-			all[life{key.Namespace + "/" + key.Name + "/" + i.ID, i.CreateIndex}] = likeness(i)
+			all[life{key.Namespace + "/" + key.Name + "/" + i.ID, i.Created}] = likeness(i)
 		}
 	}
 	return all

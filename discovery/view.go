@@ -3,7 +3,6 @@ package discovery
 import (
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"serai/nomad"
@@ -52,13 +51,13 @@ func (v *view) asOf(key Key) uint64 { return max(v.known[key], v.floor) }
 // apply brings in one event. An event that is older than what is known says
 // nothing new.
 func (v *view) apply(e *nomad.Event, received time.Time) {
-	reg := &e.Registration
-	key := Key{reg.Namespace, reg.ServiceName}
+	instance := fromNomad(&e.Registration)
+	key := instance.Key()
 	if e.Index < v.asOf(key) {
 		return
 	}
 	old := v.services[key]
-	if old == nil && (e.Deleted || !carries(reg.Tags, v.prefix)) {
+	if old == nil && (e.Deleted || !carries(instance.Tags, v.prefix)) {
 		return // nothing to do with us
 	}
 	v.known[key] = e.Index
@@ -66,19 +65,19 @@ func (v *view) apply(e *nomad.Event, received time.Time) {
 	if old != nil {
 		instances = old.Instances
 	}
-	at, found := slices.BinarySearchFunc(instances, reg.ID, func(i *Instance, id string) int { return strings.Compare(i.ID, id) })
+	at, found := slices.BinarySearchFunc(instances, instance, byID)
 	switch {
 	case e.Deleted && !found:
 		return
 	case e.Deleted:
 		instances = slices.Delete(slices.Clone(instances), at, at+1)
-	case found && same(instances[at], reg):
+	case found && same(instances[at], instance):
 		return
 	case found:
 		instances = slices.Clone(instances)
-		instances[at] = reg
+		instances[at] = instance
 	default:
-		instances = slices.Insert(slices.Clone(instances), at, reg)
+		instances = slices.Insert(slices.Clone(instances), at, instance)
 	}
 	v.put(key, instances)
 	if v.changed.IsZero() {
@@ -89,16 +88,11 @@ func (v *view) apply(e *nomad.Event, received time.Time) {
 // replace brings in the instances of a service as they were at index.
 func (v *view) replace(key Key, regs []nomad.Registration, index uint64) {
 	v.known[key] = index
-	instances := make([]*Instance, len(regs))
-	for i := range regs {
-		instances[i] = &regs[i]
-	}
-	slices.SortFunc(instances, func(a, b *Instance) int { return strings.Compare(a.ID, b.ID) })
+	instances := allFromNomad(regs)
 	if old := v.services[key]; old != nil && slices.EqualFunc(old.Instances, instances, same) {
 		return
 	}
-	ours := slices.ContainsFunc(instances, func(i *Instance) bool { return carries(i.Tags, v.prefix) })
-	if v.services[key] == nil && !ours {
+	if v.services[key] == nil && !anyCarries(instances, v.prefix) {
 		return
 	}
 	v.put(key, instances)
@@ -146,23 +140,4 @@ func (s *Service) tags() []string {
 		all = append(all, i.Tags...)
 	}
 	return sortedSet(all)
-}
-
-// same reports whether two registrations say the same, whenever they were
-// made.
-func same(a, b *Instance) bool {
-	return a.ID == b.ID && a.Address == b.Address && a.Port == b.Port && a.AllocID == b.AllocID &&
-		a.NodeID == b.NodeID && a.Datacenter == b.Datacenter && a.JobID == b.JobID &&
-		a.CreateIndex == b.CreateIndex && slices.Equal(a.Tags, b.Tags)
-}
-
-// carries reports whether a tag begins with our prefix, or nearly so: see
-// NearPrefix.
-func carries(tags []string, prefix string) bool {
-	for _, t := range tags {
-		if rest, ok := strings.CutPrefix(t, prefix); ok && (rest == "" || rest[0] == '.' || rest[0] == '=') || NearPrefix(t, prefix) {
-			return true
-		}
-	}
-	return false
 }

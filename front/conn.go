@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"serai/proxy"
 )
 
 // state is what a connection is at. It only moves on: accept makes it opening,
@@ -108,7 +110,7 @@ func (c *Conn) contain() {
 	o := &c.server.options
 	o.Logger.Error("accepting a connection made serai panic; it was cut, the others go on: please report this",
 		"cause", fmt.Sprint(cause), "client", c.Remote.Addr(), "stack", string(debug.Stack()))
-	o.Count("panic")
+	o.Count(proxy.ReasonPanic)
 	c.server.handshakes.end(c)
 	c.end(Reset)
 }

@@ -7,6 +7,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"serai/proxy"
 )
 
 // shakeHands makes the TLS handshake, within its time. Where it reports that it
@@ -28,7 +30,7 @@ func (c *Conn) shakeHands(t *tls.Conn) (how Ending, ok bool) {
 			}
 		}
 		o.Handshaken(nil, err)
-		o.Count("tls-handshake")
+		o.Count(proxy.ReasonTLSHandshake)
 		return how, false
 	}
 	state := t.ConnectionState()

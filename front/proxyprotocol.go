@@ -3,6 +3,7 @@ package front
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/pires/go-proxyproto"
@@ -14,16 +15,36 @@ func AcceptProxyProtocol(l net.Listener, trusted []netip.Prefix, timeout time.Du
 	if len(trusted) == 0 {
 		return l
 	}
-	return &announcedListener{&proxyproto.Listener{Listener: l, ReadHeaderTimeout: timeout, ConnPolicy: func(o proxyproto.ConnPolicyOptions) (proxyproto.Policy, error) {
-		if a, ok := o.Upstream.(*net.TCPAddr); ok {
-			for _, p := range trusted {
-				if p.Contains(a.AddrPort().Addr().Unmap()) {
-					return proxyproto.USE, nil
-				}
+	return &announcedListener{&proxyproto.Listener{
+		Listener: &headerListener{l, trusted}, ReadHeaderTimeout: timeout,
+		ConnPolicy: func(o proxyproto.ConnPolicyOptions) (proxyproto.Policy, error) {
+			if announces(trusted, o.Upstream) {
+				return proxyproto.USE, nil
 			}
-		}
-		return proxyproto.SKIP, nil
-	}}}
+			return proxyproto.SKIP, nil
+		},
+	}}
+}
+
+// announces reports whether a peer may begin with a header.
+func announces(trusted []netip.Prefix, peer net.Addr) bool {
+	a, ok := peer.(*net.TCPAddr)
+	return ok && slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(a.AddrPort().Addr().Unmap()) })
+}
+
+// headerListener makes a headerConn of what comes from those peers.
+type headerListener struct {
+	net.Listener
+	trusted []netip.Prefix
+}
+
+// Accept waits for the next connection.
+func (l *headerListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err == nil && announces(l.trusted, c.RemoteAddr()) {
+		return &headerConn{Conn: c}, nil
+	}
+	return c, err
 }
 
 // announcedListener accepts connections that a PROXY header may announce.
@@ -43,11 +64,11 @@ func (l *announcedListener) Accept() (net.Conn, error) {
 type announced struct{ *proxyproto.Conn }
 
 // NetConn returns the socket.
-func (c announced) NetConn() net.Conn { return c.Raw() }
+func (c announced) NetConn() net.Conn { return c.Raw().(*headerConn).Conn }
 
 // CloseWrite closes the sending side.
 func (c announced) CloseWrite() error {
-	t, ok := c.TCPConn()
+	t, ok := c.NetConn().(*net.TCPConn)
 	if !ok {
 		return net.ErrClosed
 	}

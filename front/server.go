@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"serai/internal/quota"
+	"serai/proxy"
 )
 
 // Options is what a Server needs. Zero values mean the defaults named.
@@ -42,9 +43,8 @@ type Options struct {
 	// Handshaken is told of each TLS handshake, its state or its error; nil for
 	// nobody.
 	Handshaken func(*tls.ConnectionState, error)
-	// Count is told why a connection ended that no engine had: "tls-handshake",
-	// "panic"; nil for nobody.
-	Count func(reason string)
+	// Count is told why a connection ended that no engine had; nil for nobody.
+	Count func(proxy.Reason)
 	// Logger gets what an operator must know; nil discards it.
 	Logger *slog.Logger
 }
@@ -75,7 +75,7 @@ func (o *Options) setDefaults() {
 		o.Handshaken = func(*tls.ConnectionState, error) {}
 	}
 	if o.Count == nil {
-		o.Count = func(string) {}
+		o.Count = func(proxy.Reason) {}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"serai/internal/netns"
 	"serai/internal/nomadagent"
 	"serai/internal/testnet"
 )
@@ -27,8 +28,8 @@ import (
 // patience bounds each wait for something that happens by itself.
 const patience = time.Minute
 
-// cluster is a real server and a real client that run our job files. They are
-// two agents: one that is both may, after a crash, find that its server has not
+// cluster is a real server and real clients that run our job files. They are
+// several agents: one that is both may, after a crash, find that its server has not
 // read its log yet, believe that it has no allocations, and stop them all.
 type cluster struct {
 	t       *testing.T // that of the subtest that runs
@@ -41,6 +42,7 @@ type cluster struct {
 	admin   string
 	agents  []*agent
 	left    nomadagent.Processes // of agents that have ended
+	network *netns.Network       // of the nodes; nil for one on the loopback
 }
 
 // agent is a running agent.
@@ -60,7 +62,11 @@ func findNomad() string {
 
 // newCluster builds serai and starts the agents. All of it has ended with the
 // test.
-func newCluster(t *testing.T, acl bool) *cluster {
+func newCluster(t *testing.T, acl bool) *cluster { return newClusterOn(t, acl, 0) }
+
+// newClusterOn does so on nodes with a network of their own each; on one with that
+// of this machine when there are none.
+func newClusterOn(t *testing.T, acl bool, nodes int) *cluster {
 	c := &cluster{t: t, nomad: findNomad()}
 	switch {
 	case testing.Short():
@@ -83,6 +89,9 @@ func newCluster(t *testing.T, acl bool) *cluster {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build serai: %v\n%s", err, out)
 	}
+	if nodes > 0 {
+		c.makeNetwork(nodes)
+	}
 	c.writeConfig(acl)
 	t.Cleanup(c.removeImages)
 	t.Cleanup(func() {
@@ -102,26 +111,50 @@ func newCluster(t *testing.T, acl bool) *cluster {
 			return c.token != ""
 		})
 	}
-	c.until("ready node", func() bool {
-		var nodes []struct{ Status string }
-		return c.api("/v1/nodes", &nodes) == nil && len(nodes) == 1 && nodes[0].Status == "ready"
+	c.until("ready nodes", func() bool {
+		var list []struct{ Status string }
+		ready := 0
+		if c.api("/v1/nodes", &list) != nil {
+			return false
+		}
+		for _, n := range list {
+			if n.Status == "ready" {
+				ready++
+			}
+		}
+		return ready == max(1, nodes)
 	})
 	return c
 }
 
 func (c *cluster) path(name string) string { return filepath.Join(c.dir, name) }
 
-// writeConfig writes the configuration of both agents.
-func (c *cluster) writeConfig(acl bool) {
-	ports := testnet.Ports(c.t, 6)
-	c.address = fmt.Sprintf("http://127.0.0.1:%d", ports[0])
-	common := func(name string, ports []int) string {
-		return nomadagent.Config{
-			Name: name, DataDir: c.path(name), IP: "127.0.0.1",
-			HTTP: strconv.Itoa(ports[0]), RPC: strconv.Itoa(ports[1]), Serf: strconv.Itoa(ports[2]), ACL: acl,
-		}.HCL()
+// makeNetwork makes a host for each node, or skips.
+func (c *cluster) makeNetwork(nodes int) {
+	var err error
+	if c.network, err = netns.New("serai-jobs", "10.203.18."); err != nil {
+		c.t.Skip(err)
 	}
-	server := common("server", ports[:3]) + `
+	c.t.Cleanup(c.network.End)
+	for range nodes {
+		if _, err := c.network.Add(); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+}
+
+// writeConfig writes the configuration of all agents.
+func (c *cluster) writeConfig(acl bool) {
+	server := nomadagent.Config{Name: "server", IP: "127.0.0.1", ACL: acl}
+	clients := []nomadagent.Config{{Name: "client", IP: "127.0.0.1", ACL: acl}}
+	device := "lo"
+	if c.network != nil {
+		server.IP, clients, device = c.network.Host, nil, netns.Interface
+		for i, s := range c.network.Spaces {
+			clients = append(clients, nomadagent.Config{Name: fmt.Sprintf("client-%d", i), IP: s.Address, ACL: acl})
+		}
+	}
+	c.writeAgent(&server, `
 server {
   enabled          = true
   bootstrap_expect = 1
@@ -130,13 +163,15 @@ server {
 limits {
   http_max_conns_per_client = 1000
 }
-`
-	client := common("client", ports[3:]) + fmt.Sprintf(`
+`)
+	c.address = "http://" + net.JoinHostPort(server.IP, server.HTTP)
+	for i := range clients {
+		c.writeAgent(&clients[i], fmt.Sprintf(`
 client {
   enabled           = true
-  servers           = ["127.0.0.1:%d"]
+  servers           = [%q]
   cni_path          = %q
-  network_interface = "lo"
+  network_interface = %q
   options {
     "fingerprint.denylist" = "env_aws,env_gce,env_azure,env_digitalocean"
   }
@@ -158,11 +193,18 @@ plugin "docker" {
     }
   }
 }
-`, ports[1], cniPath(), c.pauseImage())
-	for name, text := range map[string]string{"server.hcl": server, "client.hcl": client} {
-		if err := os.WriteFile(c.path(name), []byte(text), 0o600); err != nil {
-			c.t.Fatal(err)
-		}
+`, net.JoinHostPort(server.IP, server.RPC), cniPath(), device, c.pauseImage()))
+	}
+}
+
+// writeAgent writes what all agents have, on free ports, and what one is.
+func (c *cluster) writeAgent(a *nomadagent.Config, role string) {
+	for i, port := range testnet.Ports(c.t, 3) {
+		*[]*string{&a.HTTP, &a.RPC, &a.Serf}[i] = strconv.Itoa(port)
+	}
+	a.DataDir = c.path(a.Name)
+	if err := os.WriteFile(c.path(a.Name+".hcl"), []byte(a.HCL()+role), 0o600); err != nil {
+		c.t.Fatal(err)
 	}
 }
 
@@ -231,25 +273,36 @@ func lowPorts(t *testing.T, n int) (ports []int) {
 	return ports
 }
 
-// startAgents starts the server, and the client once the server leads.
+// startAgents starts the server, and the clients once the server leads.
 func (c *cluster) startAgents() {
 	c.t.Helper()
-	c.startAgent("server.hcl")
+	c.startAgent("server", nil)
 	c.until("leader", func() bool {
 		var leader string
 		return c.api("/v1/status/leader", &leader) == nil && leader != ""
 	})
-	c.startAgent("client.hcl")
+	if c.network == nil {
+		c.startAgent("client", nil)
+		return
+	}
+	for i, s := range c.network.Spaces {
+		c.startAgent(fmt.Sprintf("client-%d", i), s)
+	}
 }
 
-func (c *cluster) startAgent(config string) {
+// startAgent starts one by its name, in its network if it has one.
+func (c *cluster) startAgent(name string, space *netns.Space) {
 	c.t.Helper()
 	log, err := os.OpenFile(c.path("agent.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	defer log.Close()
-	a := &agent{exec.Command(c.nomad, "agent", "-config", c.path(config)), make(chan error, 1)}
+	command := []string{c.nomad, "agent", "-config", c.path(name + ".hcl")}
+	if space != nil {
+		command = space.Command(command...)
+	}
+	a := &agent{exec.Command(command[0], command[1:]...), make(chan error, 1)}
 	a.cmd.Stdout, a.cmd.Stderr = log, log
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	// It must not see what we were told about another one.

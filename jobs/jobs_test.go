@@ -147,8 +147,8 @@ func registrations(t *testing.T) *discovery.Snapshot {
 				}
 				index++
 				service.Instances = append(service.Instances, &discovery.Instance{
-					ID: fmt.Sprintf("%s-%d", key.Name, i), ServiceName: key.Name, Namespace: namespace, JobID: f.job.Labels[0],
-					AllocID: fmt.Sprintf("alloc-%d", index), Tags: tags, Address: "10.0.0.1", Port: 20000 + int(index), CreateIndex: index, ModifyIndex: index,
+					ID: fmt.Sprintf("%s-%d", key.Name, i), Service: key.Name, Namespace: namespace, Job: f.job.Labels[0],
+					Alloc: fmt.Sprintf("alloc-%d", index), Tags: tags, Address: "10.0.0.1", Port: 20000 + int(index), Created: index, Modified: index,
 				})
 			}
 			s.Services[key] = service

@@ -32,9 +32,9 @@ func (c *chaosCommand) Run(ctx context.Context) error {
 	if c.Seed == 0 && c.Time == 0 {
 		c.Time = time.Minute
 	}
-	var keys []string
+	var keys []chaos.Key
 	for _, k := range router.Keys() {
-		keys = append(keys, k.Name)
+		keys = append(keys, chaos.Key{Name: k.Name, Example: k.Example})
 	}
 	return chaos.Run(ctx, chaos.Options{Binary: c.Binary, Seed: c.Seed, Time: c.Time, AtOnce: c.AtOnce, Without: c.Without,
 		Show: c.Show, Shrink: c.Shrink, Keys: keys, Out: os.Stdout})

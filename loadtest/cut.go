@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"strings"
 	"time"
+
+	"serai/internal/netns"
 )
 
 // cutWithin is how long a request may take while what it needs vanishes without
@@ -20,15 +22,15 @@ func cutNetwork(s *stage) error {
 	s.load.begin("before")
 	time.Sleep(2 * time.Second)
 	s.load.begin("the first 3 seconds of the cut")
-	first := s.network.spaces[0]
-	if err := first.cut(); err != nil {
+	first := s.network.Spaces[0]
+	if err := first.Cut(); err != nil {
 		return err
 	}
 	time.Sleep(3 * time.Second)
 	s.load.begin("the next 7 seconds")
 	time.Sleep(7 * time.Second)
 	s.load.begin("after it")
-	if err := first.join(); err != nil {
+	if err := first.Join(); err != nil {
 		return err
 	}
 	time.Sleep(5 * time.Second)
@@ -54,12 +56,12 @@ func cutClients(s *stage) error {
 	if err != nil {
 		return err
 	}
-	clients, err := s.network.add()
+	clients, err := s.network.Add()
 	if err != nil {
 		return err
 	}
 	serai := s.nodes[0]
-	command := clients.command(self, "strand", serai.address)
+	command := clients.Command(self, "strand", serai.address)
 	strand := exec.CommandContext(s.ctx, command[0], command[1:]...)
 	strand.Stderr = os.Stderr
 	out, err := strand.StdoutPipe()
@@ -83,7 +85,7 @@ func cutClients(s *stage) error {
 		return fmt.Errorf("%d of %d connections are there before the cut", before, opened)
 	}
 	s.load.begin("clients cut off")
-	if err := clients.cut(); err != nil {
+	if err := clients.Cut(); err != nil {
 		return err
 	}
 	cut := time.Now()
@@ -100,10 +102,10 @@ func cutClients(s *stage) error {
 
 // connections counts those from the clients that a process at serai's address
 // still has open, as ss tells.
-func connections(serai *ingress, clients *space) (n int) {
-	command := []string{"ss", "-tnpH", "src", serai.address, "dst", clients.address}
+func connections(serai *ingress, clients *netns.Space) (n int) {
+	command := []string{"ss", "-tnpH", "src", serai.address, "dst", clients.Address}
 	if serai.space != nil {
-		command = serai.space.command(command...)
+		command = serai.space.Command(command...)
 	}
 	out, err := exec.Command(command[0], command[1:]...).Output()
 	if err != nil {

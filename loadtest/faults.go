@@ -9,6 +9,8 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"serai/internal/netns"
 )
 
 // faultsCommand changes a cluster under a constant load and counts every
@@ -29,9 +31,9 @@ type faultsCommand struct {
 type stage struct {
 	*town
 	job     *job
-	servers *servers    // those of the real Nomad, nil if they are not ours
-	ingress *ingressJob // serai's own job, nil where serai is not run by Nomad
-	network *network    // nil for the loopback
+	servers *servers       // those of the real Nomad, nil if they are not ours
+	ingress *ingressJob    // serai's own job, nil where serai is not run by Nomad
+	network *netns.Network // nil for the loopback
 	ctx     context.Context
 	rounds  int
 	load    *load
@@ -182,8 +184,8 @@ func (c *faultsCommand) playSimulated(ctx context.Context, s scenario) (result, 
 		if st.network, err = newNetwork(); err != nil {
 			return result{}, err
 		}
-		defer st.network.end()
-		st.place = st.network.place
+		defer st.network.End()
+		st.place = placeOn(st.network)
 	}
 	if s.token != "" {
 		sim.sim.SetACL(true)

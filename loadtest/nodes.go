@@ -53,10 +53,10 @@ func cutNodeOnce(s *stage) error {
 		return fmt.Errorf("no serai runs on %s: a cut would show nothing", node.Name)
 	}
 	s.load.begin("the first 3 seconds of the cut")
-	if err := client.space.cut(); err != nil {
+	if err := client.space.Cut(); err != nil {
 		return err
 	}
-	defer client.space.join() // or nobody could stop what runs there
+	defer client.space.Join() // or nobody could stop what runs there
 	time.Sleep(3 * time.Second)
 	s.load.begin("until Nomad knows")
 	if err := s.awaitStatus(client, "down"); err != nil {
@@ -78,7 +78,7 @@ func cutNodeOnce(s *stage) error {
 	}
 	time.Sleep(10 * time.Second)
 	s.load.begin("it is back")
-	if err := client.space.join(); err != nil {
+	if err := client.space.Join(); err != nil {
 		return err
 	}
 	if err := s.awaitStatus(client, "ready"); err != nil {

@@ -7,16 +7,18 @@ import (
 	"syscall"
 	"time"
 
+	"serai/internal/netns"
 	"serai/internal/nomadagent"
 )
 
 // nomadAgent is a process.
 type nomadAgent struct {
 	name, binary, config, log string
-	space                     *space // nil for this machine's own network
+	space                     *netns.Space // nil for this machine's own network
 	ip                        string
 	http, rpc, serf           string // host:port
 	cmd                       *exec.Cmd
+	left                      nomadagent.Processes // of agents that have ended
 }
 
 // configure writes the agent's configuration: what all have, and its role.
@@ -36,7 +38,7 @@ func (a *nomadAgent) start() error {
 	defer log.Close()
 	command := []string{a.binary, "agent", "-config=" + a.config}
 	if a.space != nil {
-		command = a.space.command(command...)
+		command = a.space.Command(command...)
 	}
 	a.cmd = exec.Command(command[0], command[1:]...)
 	a.cmd.Stdout, a.cmd.Stderr = log, log
@@ -52,12 +54,10 @@ func (a *nomadAgent) endWith(signal os.Signal) {
 	if a.cmd == nil || a.cmd.Process == nil {
 		return
 	}
+	a.left.Note(a.cmd.Process.Pid)
 	a.cmd.Process.Signal(signal)
 	slow := time.AfterFunc(20*time.Second, func() { a.cmd.Process.Kill() })
 	a.cmd.Wait()
 	slow.Stop()
-	// What copies the output of tasks outlives a client, for the next one to
-	// find: it is of the agent's process group, unlike the tasks.
-	syscall.Kill(-a.cmd.Process.Pid, syscall.SIGKILL)
 	a.cmd = nil
 }

@@ -36,7 +36,7 @@ func (c *faultsCommand) playNodes(ctx context.Context, s scenario) (result, erro
 	if err != nil {
 		return result{}, err
 	}
-	defer network.end()
+	defer network.End()
 	own, err := startServers(ctx, c.Agents, c.Binary, network)
 	if err != nil {
 		return result{}, err

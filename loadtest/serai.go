@@ -12,12 +12,14 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"serai/internal/netns"
 )
 
 // ingress is a serai that can be stopped and started again.
 type ingress struct {
-	address string // host:port that takes requests
-	space   *space // nil for this machine's own network
+	address string       // host:port that takes requests
+	space   *netns.Space // nil for this machine's own network
 	binary  string
 	dir     string // of its own, removed at the end
 	args    []string

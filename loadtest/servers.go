@@ -10,10 +10,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-	"syscall"
 	"time"
+
+	"serai/internal/netns"
 )
 
 // servers is a Nomad of our own, with ACLs: three servers that can be stopped
@@ -22,7 +22,7 @@ import (
 type servers struct {
 	agent   *agent // the API, with a token of management
 	dir     string
-	network *network // nil for the loopback
+	network *netns.Network // nil for the loopback
 	servers []*nomadAgent
 	clients []*nomadAgent
 	token   struct{ AccessorID, SecretID string } // serai's, in nomad_token
@@ -36,7 +36,7 @@ const seraiPolicy = `namespace "*" { capabilities = ["read-job"] }`
 
 // startServers runs them, and waits until a job can be run. Without a network
 // there is one client, on the loopback as they are.
-func startServers(ctx context.Context, binary, serai string, n *network) (*servers, error) {
+func startServers(ctx context.Context, binary, serai string, n *netns.Network) (*servers, error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("a Nomad client needs root")
 	}
@@ -129,20 +129,20 @@ func (s *servers) runServers(binary string) error {
 func (s *servers) runClients(binary string) error {
 	count, ip, device := 1, "127.0.0.1", "lo"
 	if s.network != nil {
-		count, device = nodeCount, spaceInterface
+		count, device = nodeCount, netns.Interface
 	}
 	var rpc []string
 	for _, a := range s.servers {
 		rpc = append(rpc, a.rpc)
 	}
 	for i := range count {
-		var space *space
+		var space *netns.Space
 		if s.network != nil {
 			var err error
-			if space, err = s.network.add(); err != nil {
+			if space, err = s.network.Add(); err != nil {
 				return err
 			}
-			ip = space.address
+			ip = space.Address
 		}
 		a, err := s.newAgent(fmt.Sprintf("client-%d", i), binary, ip, space)
 		if err != nil {
@@ -174,7 +174,7 @@ plugin "raw_exec" {
 }
 
 // newAgent finds ports for one.
-func (s *servers) newAgent(name, binary, ip string, space *space) (*nomadAgent, error) {
+func (s *servers) newAgent(name, binary, ip string, space *netns.Space) (*nomadAgent, error) {
 	a := &nomadAgent{
 		name: name, binary: binary, ip: ip, space: space,
 		config: filepath.Join(s.dir, name+".hcl"), log: filepath.Join(s.dir, name+".log"),
@@ -258,7 +258,8 @@ func (s *servers) awaitLeader(ctx context.Context) error {
 	})
 }
 
-// end stops everything. Tasks would outlive the clients: they are waited for.
+// end stops everything. Tasks would outlive the clients: they are waited for, and
+// killed where that is in vain.
 func (s *servers) end() {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -278,8 +279,8 @@ func (s *servers) end() {
 	}
 	for _, a := range slices.Concat(s.clients, s.servers) {
 		a.stop()
+		a.left.End()
 	}
-	s.killTasks()
 	mounts, _ := os.ReadFile("/proc/self/mounts")
 	for line := range strings.Lines(string(mounts)) {
 		if f := strings.Fields(line); len(f) > 1 && strings.HasPrefix(f[1], s.dir+"/") {
@@ -287,20 +288,4 @@ func (s *servers) end() {
 		}
 	}
 	os.RemoveAll(s.dir)
-}
-
-// killTasks ends what has outlived the clients all the same: their executors,
-// and the tasks below them.
-func (s *servers) killTasks() {
-	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	for _, file := range files {
-		text, _ := os.ReadFile(file)
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
-		if err != nil || !strings.Contains(string(text), s.dir+"/client-") {
-			continue
-		}
-		for _, p := range family(pid) {
-			syscall.Kill(p, syscall.SIGKILL)
-		}
-	}
 }

@@ -226,7 +226,7 @@ var badAnswers = []badAnswer{
 	{name: "TLS alert", raw: "\x15\x03\x01\x00\x02\x02\x46", kind: nomad.ErrBadAnswer, says: []string{"https://"}},
 	{name: "bad chunk", raw: head200 + "Transfer-Encoding: chunked\r\n\r\nzz\r\n[]", kind: nomad.ErrBadAnswer},
 	{name: "bad length", raw: head200 + "Content-Length: -5\r\n\r\n[]", kind: nomad.ErrBadAnswer},
-	{name: "bad gzip", raw: head200 + "Content-Encoding: gzip\r\nContent-Length: 9\r\n\r\nnot gzip!", kind: nomad.ErrBadAnswer},
+	{name: "bad gzip", raw: head200 + "Connection: close\r\nContent-Encoding: gzip\r\nContent-Length: 9\r\n\r\nnot gzip!", kind: nomad.ErrBadAnswer},
 }
 
 func answerAt0(w http.ResponseWriter, r *http.Request) {
@@ -248,7 +248,7 @@ func TestBadAnswers(t *testing.T) {
 			// busy.
 			limits := nomad.Limits{Answer: 1 << 16, Line: 1 << 12, Request: patience, FirstLine: patience}
 			if bad.stream == nomad.ErrStreamSilent {
-				limits.Request, limits.FirstLine = 50*time.Millisecond, 50*time.Millisecond
+				limits.Request, limits.FirstLine = 500*time.Millisecond, 500*time.Millisecond
 			}
 			heard := 0
 			c := connect(t, nomad.Options{Address: url, Limits: limits, OnRequest: func(_ string, err error) {

@@ -112,7 +112,8 @@ func run(t *testing.T, s *nomadsim.Sim, l net.Listener) string {
 }
 
 // speak reads the head of a request on each connection, answers with these
-// bytes, which need not be HTTP, and closes.
+// bytes, which need not be HTTP, and closes. A whole answer must say so: the
+// client may send the next request to the connection that ends.
 func speak(t *testing.T, answer string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -138,6 +139,10 @@ func speak(t *testing.T, answer string) string {
 				}
 				// A client that left is no matter.
 				io.WriteString(c, answer)
+				// What was not read would take back the answer: it resets the
+				// connection.
+				c.(*net.TCPConn).CloseWrite()
+				io.Copy(io.Discard, c)
 			})
 		}
 	})

@@ -184,7 +184,7 @@ func TestStreamRefused(t *testing.T) {
 			sim.PutToken(nomadsim.Token{Secret: secret, Rules: []nomadsim.Rule{{Namespace: "default", Capabilities: []string{"read-job"}}}})
 			limits := nomad.Limits{Request: patience, FirstLine: patience}
 			if tc.as == nomadsim.RefusalSilence {
-				limits.FirstLine = 50 * time.Millisecond
+				limits.FirstLine = 500 * time.Millisecond
 			}
 			c := connect(t, nomad.Options{Address: simulate(t, sim), Limits: limits})
 			_, err := c.Stream(patient(t), "shop", 1)

@@ -74,7 +74,7 @@ func TestUnreachable(t *testing.T) {
 func TestPartition(t *testing.T) {
 	sim := nomadsim.New(nomadsim.Options{})
 	c := connect(t, nomad.Options{Address: simulate(t, sim),
-		Limits: nomad.Limits{Request: 100 * time.Millisecond, FirstLine: 100 * time.Millisecond}})
+		Limits: nomad.Limits{Request: 500 * time.Millisecond, FirstLine: 500 * time.Millisecond}})
 	sim.Partition(true)
 	for _, call := range calls {
 		kind := nomad.ErrUnreachable
@@ -82,7 +82,7 @@ func TestPartition(t *testing.T) {
 			kind = nomad.ErrStreamSilent
 		}
 		_, err := call.do(patient(t), c)
-		check(t, err, kind, call.op, "(100ms)")
+		check(t, err, kind, call.op, "(500ms)")
 	}
 	sim.Partition(false)
 	c = connect(t, nomad.Options{Address: c.Address()})

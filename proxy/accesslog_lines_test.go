@@ -3,9 +3,12 @@ package proxy_test
 import (
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/netip"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"serai/proxy"
@@ -20,12 +23,12 @@ func logged(t *testing.T, set func(*proxy.AccessLog), all ...*proxy.Exchange) (l
 	var w record
 	l := proxy.NewAccessLog(&w, 1)
 	set(l)
-	run(l, func() {
+	logged := written(t, l, &w, func() {
 		for _, x := range all {
 			l.Log(x)
 		}
 	})
-	for text := range strings.Lines(w.String()) {
+	for text := range strings.Lines(logged) {
 		var line map[string]any
 		if err := json.Unmarshal([]byte(text), &line); err != nil {
 			t.Fatalf("this line is no JSON: %v\n%s", err, text)
@@ -133,26 +136,26 @@ func (w *tearing) Write(p []byte) (int, error) {
 func TestTornLinesStandAlone(t *testing.T) {
 	w := &tearing{}
 	l := proxy.NewAccessLog(w, 1)
-	run(l, func() {
+	text := written(t, l, w, func() {
 		l.Log(ended(200, "", "/torn"))
 		for l.Dropped() == 0 {
 			time.Sleep(time.Millisecond)
 		}
 		l.Log(ended(200, "", "/whole"))
 	})
-	lines := strings.Split(strings.TrimSuffix(w.String(), "\n"), "\n")
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 	if len(lines) != 2 || !json.Valid([]byte(lines[1])) || !strings.Contains(lines[1], "/whole") {
 		t.Errorf("the log holds %q", lines)
 	}
 
 	var chunks chunks
 	l = proxy.NewAccessLog(&chunks, 1)
-	run(l, func() {
+	written(t, l, &chunks, func() {
 		for range 500 {
 			l.Log(ended(200, "", "/"+strings.Repeat("x", 1000)))
 		}
 	})
-	for _, c := range chunks {
+	for _, c := range chunks.all {
 		if !strings.HasPrefix(c, "{") || !strings.HasSuffix(c, "}\n") {
 			t.Errorf("a write begins with %.20q and ends with %q", c, c[len(c)-10:])
 		}
@@ -160,9 +163,45 @@ func TestTornLinesStandAlone(t *testing.T) {
 }
 
 // chunks keeps what is written, write by write.
-type chunks []string
+type chunks struct {
+	record
+	all []string
+}
 
 func (c *chunks) Write(p []byte) (int, error) {
-	*c = append(*c, string(p))
-	return len(p), nil
+	c.mu.Lock()
+	c.all = append(c.all, string(p))
+	c.mu.Unlock()
+	return c.record.Write(p)
+}
+
+// broken fails always.
+type broken struct{}
+
+func (broken) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+// TestLossesAreToldOnceAMinute: with how many there were since.
+func TestLossesAreToldOnceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told record
+		l := proxy.NewAccessLog(broken{}, 1)
+		l.Logger = slog.New(slog.NewTextHandler(&told, nil))
+		run(l, func() {
+			for range 150 {
+				l.Log(ended(200, "", "/"))
+				time.Sleep(time.Second)
+			}
+		})
+		var lines []string
+		for line := range strings.Lines(told.String()) {
+			_, after, _ := strings.Cut(line, " lines=")
+			lines = append(lines, strings.Fields(after)[0])
+		}
+		if got := strings.Join(lines, " "); got != "1 60 60" {
+			t.Errorf("told of %s lines, want 1 60 60:\n%s", got, told.String())
+		}
+		if n := l.Dropped(); n != 150 {
+			t.Errorf("%d lines were counted, want 150", n)
+		}
+	})
 }

@@ -28,7 +28,7 @@ func ended(status int, reason, target string) *proxy.Exchange {
 	return x
 }
 
-// record is what w is written, safe to be read when Run has ended.
+// record is what w is written. Its text is safe to be read at any time.
 type record struct {
 	mu sync.Mutex
 	bytes.Buffer
@@ -40,7 +40,8 @@ func (r *record) Write(p []byte) (int, error) {
 	return r.Buffer.Write(p)
 }
 
-// run logs with l while f runs, and ends it.
+// run logs with l while f runs, and ends it. A writer that has much left to do is
+// left behind after a second: see written.
 func run(l *proxy.AccessLog, f func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -50,18 +51,35 @@ func run(l *proxy.AccessLog, f func()) {
 	<-done
 }
 
+// written logs with l while f runs, and returns what w was written by then. Its
+// last line comes after all others.
+func written(t *testing.T, l *proxy.AccessLog, w interface{ text() string }, f func()) (text string) {
+	t.Helper()
+	run(l, func() {
+		f()
+		l.Log(ended(200, "the-end", "/"))
+		for end := time.Now().Add(time.Minute); !strings.Contains(w.text(), `"the-end"`); time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("the last line is never written: %s", w.text())
+			}
+		}
+	})
+	text = strings.TrimSuffix(w.text(), "\n")
+	return text[:strings.LastIndexByte(text, '\n')+1]
+}
+
 func TestAccessLogLines(t *testing.T) {
 	var w record
 	l := proxy.NewAccessLog(&w, 1)
 	targets := []string{"/", `/"quoted"\`, "/\x00\x1f\x7f", "/\xff\xc3\xa9", "/" + strings.Repeat("x", 10000)}
-	run(l, func() {
+	text := written(t, l, &w, func() {
 		for _, target := range targets {
 			l.Log(ended(200, "", target))
 		}
 	})
-	lines := strings.Split(strings.TrimSuffix(w.String(), "\n"), "\n")
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 	if len(lines) != len(targets) {
-		t.Fatalf("%d lines for %d requests:\n%s", len(lines), len(targets), w.String())
+		t.Fatalf("%d lines for %d requests:\n%s", len(lines), len(targets), text)
 	}
 	for i, text := range lines {
 		var line map[string]any
@@ -95,12 +113,12 @@ func TestAccessLogSamples(t *testing.T) {
 	} {
 		var w record
 		l := proxy.NewAccessLog(&w, c.sample)
-		run(l, func() {
+		text := written(t, l, &w, func() {
 			for range 1000 {
 				l.Log(ended(c.status, c.reason, "/"))
 			}
 		})
-		if n := strings.Count(w.String(), "\n"); n < c.min || n > c.max {
+		if n := strings.Count(text, "\n"); n < c.min || n > c.max {
 			t.Errorf("share %v: %d of 1000 requests with status %d and reason %q have a line", c.sample, n, c.status, c.reason)
 		}
 	}

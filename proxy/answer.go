@@ -10,9 +10,14 @@ import (
 	"serai/wire"
 )
 
-// answer sends an answer of serai itself: a plain body of one line, JSON when
-// the client asks for it.
-func (p *Proxy) answer(x *Exchange, status int, reason, detail string) {
+// answer sends the answer that the table of reasons has.
+func (p *Proxy) answer(x *Exchange, r Reason) {
+	p.answerWith(x, reasons[r].Status, r.Code(), reasons[r].Detail)
+}
+
+// answerWith sends an answer of serai itself: a plain body of one line, JSON when
+// the client asks for it. More fields stand before its own.
+func (p *Proxy) answerWith(x *Exchange, status int, reason, detail string, more ...wire.Field) {
 	x.Reason = reason
 	body := make([]byte, 0, 256)
 	contentType := "text/plain; charset=utf-8"
@@ -33,21 +38,29 @@ func (p *Proxy) answer(x *Exchange, status int, reason, detail string) {
 		body = append(body, reason...)
 		body = append(body, ")\n"...)
 	}
-	fields := []wire.Field{
-		field("Content-Type", contentType),
-		field("X-Serai-Reason", reason),
-		field("Cache-Control", "no-store"),
-	}
+	fields := append(more, field("Content-Type", contentType), field("X-Serai-Reason", reason), field("Cache-Control", "no-store"))
 	if status == 503 {
 		fields = append(fields, field("Retry-After", "1"))
 	}
 	x.send(status, fields, body)
 }
 
+// Refusal is the answer to what is no request, which an engine sends by itself; it
+// frames the body. Where tells in which line the error is, for people.
+func Refusal(e *wire.Error, where string) (h *wire.ResponseHead, body []byte) {
+	body = []byte(strconv.Itoa(e.Status) + " " + e.Detail + where + " (" + e.Code + ")\n")
+	return &wire.ResponseHead{
+		Status: e.Status, Minor: 1, Framing: wire.Length, Size: int64(len(body)),
+		Fields: []wire.Field{field("Content-Type", "text/plain; charset=utf-8"), field("X-Serai-Reason", e.Code)},
+	}, body
+}
+
 // send sends a whole answer with that body.
 func (x *Exchange) send(status int, fields []wire.Field, body []byte) {
 	h := wire.ResponseHead{Status: status, Minor: 1, Framing: wire.Length, Size: int64(len(body)), KeepAlive: true}
-	h.Fields = append(x.withHSTS(fields), wire.Field{
+	h.Fields = fields
+	x.applyAnswer(&h, true)
+	h.Fields = append(h.Fields, wire.Field{
 		Name: []byte("Content-Length"), Value: strconv.AppendInt(nil, h.Size, 10), Kind: wire.ContentLength,
 	})
 	if string(x.Head.Method) == "HEAD" {
@@ -72,8 +85,8 @@ func field(name, value string) wire.Field {
 }
 
 // cut ends the exchange without a whole answer.
-func (x *Exchange) cut(reason string) {
-	x.Reason = reason
+func (x *Exchange) cut(r Reason) {
+	x.Reason = r.Code()
 	x.Responder.Abort()
 }
 
@@ -83,13 +96,13 @@ func (p *Proxy) serveUnrouted(x *Exchange, table *router.Table, miss router.Miss
 	case miss == router.NoHost && p.wantsReady(x):
 		p.serveReady(x)
 	case table.Built.IsZero():
-		p.answer(x, 503, "starting", "the services are not known yet")
+		p.answer(x, ReasonStarting)
 	case miss == router.NoHost:
-		p.answer(x, 404, "no-host", "no route for this host")
+		p.answer(x, ReasonNoHost)
 	case miss == router.NoPath:
-		p.answer(x, 404, "no-path", "no route of this host takes this path")
+		p.answer(x, ReasonNoPath)
 	default:
-		p.answer(x, 404, "no-condition", "no route of this host and path takes this request")
+		p.answer(x, ReasonNoCondition)
 	}
 }
 
@@ -106,8 +119,8 @@ func (p *Proxy) serveReady(x *Exchange) {
 		x.send(200, text, []byte("ready\n"))
 		return
 	}
-	x.Reason = "not-ready"
-	x.send(503, append(text, field("X-Serai-Reason", x.Reason)), []byte("not ready\n"))
+	x.Reason = ReasonNotReady.Code()
+	x.send(reasons[ReasonNotReady].Status, append(text, field("X-Serai-Reason", x.Reason)), []byte("not ready\n"))
 }
 
 // misdirected answers 421 to a request for a host that the connection is not
@@ -124,11 +137,11 @@ func (p *Proxy) misdirected(x *Exchange) bool {
 	if p.options.Shares(x.Secure, x.ServerName, string(x.Head.Host)) {
 		return false
 	}
-	detail := "this connection is not for this host: open another one"
+	e := reasons[ReasonMisdirected]
 	if !x.Secure {
-		detail = "this host demands a certificate of the client: use https"
+		e.Detail = "this host demands a certificate of the client: use https"
 	}
-	p.answer(x, 421, "misdirected", detail)
+	p.answerWith(x, e.Status, e.Code, e.Detail)
 	return true
 }
 
@@ -146,8 +159,8 @@ func (p *Proxy) validated(x *Exchange) bool {
 	if !ok {
 		return false
 	}
-	x.Reason = "acme-challenge"
-	x.send(200, []wire.Field{field("Content-Type", "application/octet-stream"), field("X-Serai-Reason", x.Reason)}, []byte(answer))
+	x.Reason = ReasonChallenge.Code()
+	x.send(reasons[ReasonChallenge].Status, []wire.Field{field("Content-Type", "application/octet-stream"), field("X-Serai-Reason", x.Reason)}, []byte(answer))
 	return true
 }
 
@@ -163,19 +176,4 @@ func isAddress(host []byte) bool {
 	s = strings.TrimSuffix(strings.Trim(s, "[]"), ".")
 	_, err := netip.ParseAddr(s)
 	return s == "" || err == nil
-}
-
-// redirect answers with the route's redirection. A request that already is
-// where "redirect=https" sends it goes on to the instances.
-func (p *Proxy) redirect(x *Exchange, r *router.Redirect) {
-	if r.HTTPS && x.secure() {
-		p.forward(x)
-		return
-	}
-	location := r.AppendLocation(nil, &x.query)
-	x.Reason = "redirect"
-	x.send(r.Status, []wire.Field{
-		{Name: []byte("Location"), Value: location},
-		field("X-Serai-Reason", x.Reason),
-	}, nil)
 }

@@ -56,20 +56,25 @@ type Exchange struct {
 	// the last connect, FirstByte the time from sending the request to the
 	// first byte of the answer.
 	Queued, Connected, FirstByte time.Duration
-	Upgraded                     bool
+	// Gathered is the time spent waiting for a small body.
+	Gathered time.Duration
+	Upgraded bool
 
 	forwarding
 	attempt
 }
 
-// Body is the content of a request. wire.Body is one.
+// Body is the content of a request. wire.Body is one, but for Interrupt. One whose
+// bytes may come over a plain socket is an upstream.Spliced, too.
 type Body interface {
 	// Next returns the next bytes, valid until the next call; io.EOF after
 	// the clean end.
 	Next() ([]byte, error)
-	// Pull moves the next bytes into p instead, and returns how many. Where it
-	// returns none and no error, Next has them.
-	Pull(p *socket.Pipe) (int, error)
+	// Gather waits until a small body is here as a whole. It returns at once for
+	// any other, and fails as Next does. It is called before Next.
+	Gather() error
+	// Holds returns how many bytes of memory the request takes.
+	Holds() int64
 	// Ready reports whether Next would return bytes without waiting.
 	Ready() bool
 	// Done reports whether the clean end has been seen.
@@ -82,28 +87,39 @@ type Body interface {
 }
 
 // Responder is how an engine sends an answer. Errors mean that the client can
-// no longer be reached: the exchange is over.
+// no longer be reached: the exchange is over. It may be a PlainResponder and a
+// Tunneler, too.
 type Responder interface {
 	// Interim sends a 1xx answer at once.
 	Interim(h *wire.ResponseHead) error
 	// Head starts the answer. Fields that are Dropped are not sent; the
 	// engine adds framing and connection fields of its own. It may hold the
-	// head back until Flush.
+	// head back until Flush, but h is not valid any more when Head has returned.
 	Head(h *wire.ResponseHead) error
-	// Write sends bytes of the body, or holds them back until Flush.
+	// Write sends bytes of the body, or holds them back until Flush. They are not
+	// valid any more when it has returned.
 	Write(p []byte) error
 	// Flush sends what is held back.
 	Flush() error
-	// Plain returns the client's connection where the body's bytes, once Flush
-	// has been called, may be written to it as they are; nil where not.
-	Plain() *socket.Conn
 	// Finish ends the answer.
 	Finish(trailers []wire.Field) error
 	// Abort ends the answer so that the client sees that it was cut.
 	Abort()
-	// Tunnel sends h, a 101, and then gives both directions of the client's
-	// connection away: it returns when the tunnel has ended.
-	Tunnel(h *wire.ResponseHead, to *upstream.Conn) (in, out int64, err error)
+}
+
+// PlainResponder is a Responder whose answer may go over a plain socket.
+type PlainResponder interface {
+	// Plain returns the client's connection where the body's bytes, once Flush
+	// has been called, may be written to it as they are; nil where not.
+	Plain() *socket.Conn
+}
+
+// Tunneler is a Responder that can become a tunnel.
+type Tunneler interface {
+	// Tunnel sends h, a 101, in the words of its protocol, and returns the client's
+	// side. The engine reads and writes nothing until Serve has returned; it may end
+	// the tunnel with EndTunnel.
+	Tunnel(h *wire.ResponseHead) (upstream.Duplex, error)
 }
 
 // attempt is what another goroutine may ask of the exchange, to end it when
@@ -111,22 +127,18 @@ type Responder interface {
 type attempt struct {
 	waiting socket.Moment // since when it waits, zero when it does not
 
-	mu   sync.Mutex
-	conn *upstream.Conn // the one that is read from
-	left bool           // the client has left
-	lost bool           // the instance does not acknowledge what it is sent
+	mu     sync.Mutex
+	stream upstream.Stream // that carries the request, nil for none
+	tunnel *tunnel         // that the exchange has become, nil for none
+	left   bool            // the client has left
 	// sized says that an answer whose length is known has begun.
 	sized atomic.Bool
 	gone  chan struct{} // closed when it has; made when somebody waits for it
 }
 
-// holds returns how many bytes of buffers the request keeps while it waits.
-func (x *Exchange) holds() int64 {
-	if x.Head.Framing == wire.NoBody {
-		return socket.SmallBuffer
-	}
-	return socket.SmallBuffer + socket.LargeBuffer
-}
+// Wanted reports whether requests wait for a place at the instance that this one
+// is sent to. It may be called by who reads the body.
+func (x *Exchange) Wanted() bool { return x.Member != nil && x.Member.Endpoint.Wanted() }
 
 // WaitingSince returns since when the exchange has been waiting for an
 // instance or for its answer; zero when it is not.
@@ -144,8 +156,8 @@ func (x *Exchange) Cancel() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.left = true
-	if x.conn != nil {
-		x.conn.Interrupt()
+	if x.stream != nil {
+		x.stream.Interrupt()
 	}
 	if x.gone != nil {
 		close(x.gone)
@@ -158,28 +170,24 @@ func (x *Exchange) Cancel() {
 func (x *Exchange) CheckPath() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.conn != nil && x.conn.Lost() {
-		x.lost = true
-		x.conn.Interrupt()
+	if x.stream != nil {
+		x.stream.CheckPath()
 	}
 }
 
-// cutOff reports whether CheckPath ended the attempt, once.
-func (x *Exchange) cutOff() bool {
+// hold notes the stream that Cancel is to interrupt, and reports whether the client
+// is still there.
+func (x *Exchange) hold(s upstream.Stream) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	lost := x.lost
-	x.lost = false
-	return lost
+	x.stream = s
+	return !x.left
 }
 
-// hold notes the connection that Cancel is to interrupt, nil for none, and
-// reports whether the client is still there.
-func (x *Exchange) hold(c *upstream.Conn) bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.conn = c
-	return !x.left
+// letGo ends the wait for a stream, and reports whether the client is still there.
+func (x *Exchange) letGo() bool {
+	x.waiting.Clear()
+	return x.hold(nil)
 }
 
 // whenGone returns a channel that is closed when the client leaves.
@@ -200,11 +208,11 @@ func (x *Exchange) Reset() {
 	x.Client, x.Route, x.Member = netip.Addr{}, nil, nil
 	x.Status, x.Reason, x.Check, x.Retries = 0, "", false, 0
 	x.BytesIn, x.BytesOut = 0, 0
-	x.Queued, x.Connected, x.FirstByte, x.Upgraded = 0, 0, 0, false
+	x.Queued, x.Connected, x.FirstByte, x.Gathered, x.Upgraded = 0, 0, 0, 0, false
 	x.waiting.Clear()
 	x.sized.Store(false)
 	x.mu.Lock()
-	x.conn, x.left, x.lost, x.gone = nil, false, false, nil
+	x.stream, x.tunnel, x.left, x.gone = nil, nil, false, nil
 	x.mu.Unlock()
 	x.forwarding.reset()
 }

@@ -25,11 +25,15 @@ const (
 	secureHTTP
 )
 
-func (p proto) String() string {
+// What they are called. Nobody changes these bytes.
+var https, http = []byte("https"), []byte("http")
+
+// bytes is its name as fields have it.
+func (p proto) bytes() []byte {
 	if p == secureHTTP {
-		return "https"
+		return https
 	}
-	return "http"
+	return http
 }
 
 // defaultPort is the port of a URL that names none.
@@ -53,15 +57,11 @@ func protoOf(value []byte) proto {
 	return 0
 }
 
-// secure reports whether the client speaks TLS, to us or to a trusted proxy in
-// front of us.
-func (x *Exchange) secure() bool { return x.proto == secureHTTP }
-
 // believed are the fields of trusted peers that are sent on as they are. Nil
 // believes nothing.
 type believed struct {
-	kinds map[wire.Kind]bool
-	names []string // of Vouched fields
+	kinds [1 << 8]bool // by wire.Kind
+	names []string     // of Vouched fields
 }
 
 // trustable are the fields of a kind of their own that an operator may name.
@@ -72,7 +72,7 @@ var trustable = map[string]wire.Kind{
 
 // newBelieved reads the names of fields, in any case.
 func newBelieved(names []string) (b believed, err error) {
-	b.kinds = map[wire.Kind]bool{wire.XForwardedFor: true, wire.XForwardedProto: true}
+	b.kinds[wire.XForwardedFor], b.kinds[wire.XForwardedProto] = true, true
 	vouched := wire.VouchedNames()
 	for _, name := range names {
 		name = strings.ToLower(strings.TrimSpace(name))
@@ -129,47 +129,63 @@ func (x *Exchange) appendBelievedList(dst []byte, k wire.Kind) []byte {
 	return dst
 }
 
-// appendForwarded appends what the instance is told of the client.
-func (x *Exchange) appendForwarded(dst []byte, stripped string) []byte {
-	dst = append(dst, "X-Forwarded-For: "...)
-	dst = x.appendBelievedList(dst, wire.XForwardedFor)
-	dst = x.Peer.Addr().AppendTo(dst)
-	dst = append(dst, "\r\nX-Forwarded-Proto: "...)
-	dst = append(dst, x.proto.String()...)
-	dst = append(dst, "\r\nX-Forwarded-Host: "...)
-	if v := x.believedValue(wire.XForwardedHost); v != nil {
-		dst = append(dst, v...)
-	} else {
-		dst = append(dst, x.Head.Host...)
+// The names of the fields that are made here. Nobody changes their bytes.
+var (
+	nameForwardedFor    = []byte("X-Forwarded-For")
+	nameForwardedProto  = []byte("X-Forwarded-Proto")
+	nameForwardedHost   = []byte("X-Forwarded-Host")
+	nameForwardedPort   = []byte("X-Forwarded-Port")
+	nameForwardedPrefix = []byte("X-Forwarded-Prefix")
+	nameRealIP          = []byte("X-Real-Ip")
+	nameForwarded       = []byte("Forwarded")
+	nameRequestID       = []byte("X-Request-Id")
+	nameHops            = []byte("X-Serai-Hops")
+	nameVia             = []byte("Via")
+)
+
+// addForwarded adds what the instance is told of the client. Stripped is what of
+// the path it does not get to see, empty for nothing.
+func (x *Exchange) addForwarded(fields []wire.Field, stripped []byte) []wire.Field {
+	v := &x.values
+	peer := v.Keep(x.Peer.Addr().AppendTo(v.Start()))
+	chain, client := peer, peer
+	if x.believed != nil {
+		chain = v.Keep(append(x.appendBelievedList(v.Start(), wire.XForwardedFor), peer...))
 	}
-	dst = append(dst, "\r\nX-Forwarded-Port: "...)
-	if v := x.believedValue(wire.XForwardedPort); v != nil {
-		dst = append(dst, v...)
-	} else {
-		dst = strconv.AppendUint(dst, uint64(x.port()), 10)
+	if x.Client != x.Peer.Addr() {
+		client = v.Keep(x.Client.AppendTo(v.Start()))
 	}
-	dst = append(dst, "\r\nX-Real-Ip: "...)
-	if v := x.believedValue(wire.XRealIP); v != nil {
-		dst = append(dst, v...)
-	} else {
-		dst = x.Client.AppendTo(dst)
+	host := x.Head.Host
+	if said := x.believedValue(wire.XForwardedHost); said != nil {
+		host = said
 	}
-	dst = append(dst, "\r\nForwarded: "...)
-	dst = x.appendStandard(dst)
-	prefix := x.believedValue(wire.XForwardedPrefix)
-	if stripped != "" || prefix != nil {
-		dst = append(dst, "\r\nX-Forwarded-Prefix: "...)
-		dst = append(dst, prefix...)
-		dst = append(dst, stripped...)
+	port := x.believedValue(wire.XForwardedPort)
+	if port == nil {
+		port = v.Keep(strconv.AppendUint(v.Start(), uint64(x.port()), 10))
 	}
-	return append(dst, "\r\n"...)
+	if said := x.believedValue(wire.XRealIP); said != nil {
+		client = said
+	}
+	fields = append(fields,
+		wire.Field{Name: nameForwardedFor, Value: chain, Kind: wire.XForwardedFor},
+		wire.Field{Name: nameForwardedProto, Value: x.proto.bytes(), Kind: wire.XForwardedProto},
+		wire.Field{Name: nameForwardedHost, Value: host, Kind: wire.XForwardedHost},
+		wire.Field{Name: nameForwardedPort, Value: port, Kind: wire.XForwardedPort},
+		wire.Field{Name: nameRealIP, Value: client, Kind: wire.XRealIP},
+		wire.Field{Name: nameForwarded, Value: v.Keep(x.appendStandard(v.Start())), Kind: wire.Forwarded},
+	)
+	if prefix := x.believedValue(wire.XForwardedPrefix); stripped != nil || prefix != nil {
+		value := v.Keep(append(append(v.Start(), prefix...), stripped...))
+		fields = append(fields, wire.Field{Name: nameForwardedPrefix, Value: value, Kind: wire.XForwardedPrefix})
+	}
+	return fields
 }
 
 // port is the port that the client asked, as far as it is known: behind a proxy
 // that speaks something else to us than the client does to it, the usual one of
 // that.
 func (x *Exchange) port() uint16 {
-	if x.secure() != x.Secure {
+	if x.OverHTTPS() != x.Secure {
 		return x.proto.defaultPort()
 	}
 	return x.Local.Port()
@@ -229,7 +245,7 @@ func (x *Exchange) appendElement(dst []byte, node netip.Addr, spoken proto) []by
 	dst = append(dst, ";host=\""...)
 	dst = append(dst, x.Head.Host...)
 	dst = append(dst, "\";proto="...)
-	return append(dst, spoken.String()...)
+	return append(dst, spoken.bytes()...)
 }
 
 // appendNode appends an address as RFC 7239 section 6 writes it.

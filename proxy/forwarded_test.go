@@ -23,7 +23,7 @@ func told(t *testing.T, p *Proxy, peer string, secure bool, lines ...string) str
 	x.Route = &router.Route{Options: &router.RouteOptions{}}
 	p.identifyClient(x)
 	x.prepare()
-	return string(x.appendHead(nil, &upstream.Member{}))
+	return string(wire.AppendRequest(nil, x.outgoing(&upstream.Member{})))
 }
 
 func TestForwardedFields(t *testing.T) {

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"math/rand/v2"
 
 	"serai/router"
@@ -25,11 +24,13 @@ type forwarding struct {
 	via        string   // the name that serai gives itself in Via, empty for none
 	identified bool     // the request brought an ID of its own
 	requestID  [16]byte // otherwise the one made for it
-	out        []byte   // the request as sent: its head, and what came with it
-	outBody    []byte   // or this after out, when it is too much to copy
+	request    wire.OutgoingRequest
+	values     wire.Values // of the fields that are made for it, and for its answer
+	phases     phases
 	upload     upload
-	answer     wire.ResponseHead
-	answerBody wire.Body
+	sent       upstream.Request // the attempt under way, and what it brings
+	answer     upstream.Answer
+	calling    caller
 }
 
 func (f *forwarding) reset() {
@@ -37,7 +38,9 @@ func (f *forwarding) reset() {
 	f.logged, f.observed, f.picked = false, false, false
 	f.tried, f.repeats, f.hops = upstream.Tried{}, 0, 0
 	f.identified, f.requestID = false, [16]byte{}
-	f.out, f.outBody, f.upload = f.out[:0], nil, upload{}
+	f.upload, f.calling = upload{}, caller{}
+	f.sent, f.answer.Stream = upstream.Request{Scratch: f.sent.Scratch}, nil
+	f.values.Reset()
 }
 
 // prepare marks the request fields that are not sent on: those of the
@@ -47,9 +50,9 @@ func (x *Exchange) prepare() {
 	fields := x.Head.Fields
 	for i := range fields {
 		switch f := &fields[i]; f.Kind {
-		case wire.Other, wire.ContentLength, wire.Cookie, wire.Date, wire.Trailer:
+		case wire.Other, wire.ContentLength, wire.Cookie, wire.Date, wire.Trailer, wire.XSeraiReason:
 		case wire.Connection:
-			dropNamed(fields, f.Value)
+			wire.DropNamed(fields, f.Value)
 			f.Kind = wire.Dropped
 		case wire.Expect:
 			if !x.Head.Continue || len(f.Value) == 0 {
@@ -82,122 +85,52 @@ func (x *Exchange) prepare() {
 	}
 }
 
-// dropNamed drops the fields that a Connection field names. What frames or
-// routes the message cannot be dropped by naming it, nor what tells of the client:
-// a trusted proxy that passes a stranger's Connection on would lose who that is.
-func dropNamed(fields []wire.Field, list []byte) {
-	if wire.EqualFold(list, "keep-alive") || wire.EqualFold(list, "close") {
-		return
+// outgoing makes the head of the request as it is sent to m. It is valid until the
+// next attempt.
+func (x *Exchange) outgoing(m *upstream.Member) *wire.OutgoingRequest {
+	h, out := &x.Head, &x.request
+	x.values.Reset()
+	*out = wire.OutgoingRequest{
+		Method: h.Method, Target: h.Target, Authority: h.Host, Fields: out.Fields[:0],
+		Framing: h.Framing, Size: h.Size, Trailers: x.trailing,
 	}
-	for i := range fields {
-		switch f := &fields[i]; f.Kind {
-		case wire.Dropped, wire.Connection, wire.ContentLength, wire.TransferEncoding, wire.Host, wire.Trailer, wire.TE, wire.XRequestID, wire.XSeraiHops:
-		case wire.Forwarded, wire.XForwardedFor, wire.XForwardedHost, wire.XForwardedPort, wire.XForwardedProto, wire.XForwardedPrefix, wire.XRealIP, wire.Vouched: // by who sends them
-		case wire.Upgrade: // decided by itself
-		default:
-			if hasName(list, f.Name) {
-				f.Kind = wire.Dropped
-			}
-		}
-	}
-}
-
-// hasName reports whether a comma-separated list names a field.
-func hasName(list, name []byte) bool {
-	for len(list) > 0 {
-		var element []byte
-		element, list, _ = bytes.Cut(list, []byte(","))
-		if bytes.EqualFold(bytes.Trim(element, " \t"), name) {
-			return true
-		}
-	}
-	return false
-}
-
-// appendHead appends the request head as sent to m.
-func (x *Exchange) appendHead(dst []byte, m *upstream.Member) []byte {
-	h := &x.Head
-	dst = append(dst, h.Method...)
-	dst = append(dst, ' ')
-	dst, stripped := appendTarget(dst, h, m.Strip)
-	dst = append(dst, " HTTP/1.1\r\nHost: "...)
 	if m.Host != "" {
-		dst = append(dst, m.Host...)
-	} else {
-		dst = append(dst, h.Host...)
+		out.Authority = x.values.Keep(append(x.values.Start(), m.Host...))
 	}
-	dst = append(dst, "\r\n"...)
+	if x.Upgrading() {
+		out.Upgrade = h.Upgrade
+	}
 	for i := range h.Fields {
 		switch f := &h.Fields[i]; f.Kind {
 		case wire.Dropped:
 		case wire.Forwarded, wire.XForwardedFor, wire.XForwardedHost, wire.XForwardedPort, wire.XForwardedProto, wire.XForwardedPrefix, wire.XRealIP:
 			// Those left are believed; they go into ours.
 		default:
-			dst = wire.AppendField(dst, f.Name, f.Value)
+			out.Fields = append(out.Fields, *f)
 		}
 	}
-	dst = x.appendForwarded(dst, stripped)
-	dst = appendHops(dst, x.hops+1)
+	stripped := x.applyForward(out, m)
+	out.Fields = x.addForwarded(out.Fields, stripped)
+	out.Fields = append(out.Fields, x.hopsField())
 	if x.via != "" {
-		dst = wire.AppendField(dst, []byte("Via"), x.received(h.Minor))
+		out.Fields = append(out.Fields, x.viaField(h.Minor))
 	}
 	if !x.identified {
-		dst = append(dst, "X-Request-Id: "...)
-		dst = append(dst, x.requestID[:]...)
-		dst = append(dst, "\r\n"...)
+		out.Fields = append(out.Fields, wire.Field{Name: nameRequestID, Value: x.requestID[:], Kind: wire.XRequestID})
 	}
-	if h.Framing == wire.Chunked {
-		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
-	}
-	return append(x.appendConnection(dst), "\r\n"...)
-}
-
-// appendConnection appends the fields of our connection to the instance.
-func (x *Exchange) appendConnection(dst []byte) []byte {
-	switch upgrading := x.Upgrading(); {
-	case upgrading && x.trailing:
-		dst = append(dst, "Connection: Upgrade, TE\r\n"...)
-	case upgrading:
-		dst = append(dst, "Connection: Upgrade\r\n"...)
-	case x.trailing:
-		dst = append(dst, "Connection: TE\r\n"...)
-	default:
-		return dst
-	}
-	if x.Upgrading() {
-		dst = append(dst, "Upgrade: "...)
-		dst = append(dst, x.Head.Upgrade...)
-		dst = append(dst, "\r\n"...)
-	}
-	if x.trailing {
-		dst = append(dst, "TE: trailers\r\n"...)
-	}
-	return dst
+	return out
 }
 
 // Upgrading reports whether the request asks for a protocol that is passed on.
-// h2c is not: the instance would speak it to us, and we do not.
+// h2c is not: the instance would speak it to us, and we do not. Nor is any where
+// the engine has no tunnels.
 func (x *Exchange) Upgrading() bool {
 	u := x.Head.Upgrade
-	return len(u) > 0 && !wire.HasToken(u, "h2c")
-}
-
-// appendTarget appends the request target without the prefix strip, and
-// returns the prefix that it removed.
-func appendTarget(dst []byte, h *wire.RequestHead, strip string) ([]byte, string) {
-	rest, ok := bytes.CutPrefix(h.Path, []byte(strip))
-	if strip == "" || strip == "/" || !ok || len(rest) > 0 && rest[0] != '/' {
-		return append(dst, h.Target...), ""
+	if len(u) == 0 || wire.HasToken(u, "h2c") {
+		return false
 	}
-	if len(rest) == 0 {
-		dst = append(dst, '/')
-	}
-	dst = append(dst, rest...)
-	if h.HasQuery {
-		dst = append(dst, '?')
-		dst = append(dst, h.Query...)
-	}
-	return dst, strip
+	_, can := x.Responder.(Tunneler)
+	return can
 }
 
 // maxRequestID bounds a client's request ID, in bytes. A longer one is replaced.

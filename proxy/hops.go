@@ -28,10 +28,10 @@ func parseHops(value []byte) int {
 	return n
 }
 
-func appendHops(dst []byte, n int) []byte {
-	dst = append(dst, "X-Serai-Hops: "...)
-	dst = strconv.AppendInt(dst, int64(n), 10)
-	return append(dst, "\r\n"...)
+// hopsField is the field as sent on.
+func (x *Exchange) hopsField() wire.Field {
+	value := x.values.Keep(strconv.AppendInt(x.values.Start(), int64(x.hops+1), 10))
+	return wire.Field{Name: nameHops, Value: value, Kind: wire.XSeraiHops}
 }
 
 // looped answers a request that has passed serai too often.
@@ -39,22 +39,16 @@ func (p *Proxy) looped(x *Exchange) bool {
 	if x.hops < p.options.MaxHops {
 		return false
 	}
-	p.answer(x, 508, "loop", "the request has passed serai "+strconv.Itoa(x.hops)+" times: an instance of this service leads back to serai")
+	e := &reasons[ReasonLoop]
+	p.answerWith(x, e.Status, e.Code, "the request has passed serai "+strconv.Itoa(x.hops)+" times: an instance of this service leads back to serai")
 	return true
 }
 
-// received is the value of a Via field for a message of HTTP/1.minor (RFC 9110
-// section 7.6.3). It goes behind those that others have set.
-func (x *Exchange) received(minor uint8) []byte {
-	return append([]byte{'1', '.', '0' + minor, ' '}, x.via...)
-}
-
-// withVia adds the field to an answer.
-func (x *Exchange) withVia(h *wire.ResponseHead) []wire.Field {
-	if x.via == "" {
-		return h.Fields
-	}
-	return append(h.Fields, wire.Field{Name: []byte("Via"), Value: x.received(h.Minor)})
+// viaField is a Via field for a message of HTTP/1.minor (RFC 9110 section 7.6.3).
+// It goes behind those that others have set.
+func (x *Exchange) viaField(minor uint8) wire.Field {
+	value := append(x.values.Start(), '1', '.', '0'+minor, ' ')
+	return wire.Field{Name: nameVia, Value: x.values.Keep(append(value, x.via...))}
 }
 
 // validVia reports whether a name may stand in Via: a token, as RFC 9110 has it

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"errors"
 	"fmt"
 	"runtime/debug"
 
@@ -11,9 +10,6 @@ import (
 // A panic while a request runs is a fault of ours that must not take the node: it
 // is counted and logged with its stack, and that one request is cut. A panic
 // anywhere else ends the process.
-
-// ReasonPanic is what each of them is counted as.
-const ReasonPanic = "panic"
 
 // contain is deferred by Serve. It gives back what the request held.
 func (p *Proxy) contain(x *Exchange) {
@@ -43,33 +39,14 @@ func (p *Proxy) Panicked(cause any, x *Exchange) {
 		"client", x.Client, "stack", string(debug.Stack()))
 }
 
-// abandon ends the attempt that was under way, and waits for its upload.
+// abandon ends the attempt that was under way, with its upload.
 func (x *Exchange) abandon() {
-	x.mu.Lock()
-	conn := x.conn
-	x.conn = nil
-	x.mu.Unlock()
 	x.waiting.Clear()
-	if conn != nil {
-		conn.Close()
-	}
-	if s := x.upload.streaming; s != nil {
-		s.stopped.Store(true)
-		x.Body.Interrupt()
-		<-s.done
+	x.mu.Lock()
+	s := x.stream
+	x.stream = nil
+	x.mu.Unlock()
+	if s != nil {
+		s.End(false)
 	}
 }
-
-// containUpload is contain for the goroutine that sends a body.
-func (p *Proxy) containUpload(x *Exchange, send func() error) (err error) {
-	defer func() {
-		if cause := recover(); cause != nil {
-			p.Panicked(cause, x)
-			err = errPanicked
-		}
-	}()
-	return send()
-}
-
-// errPanicked ends an upload whose goroutine panicked.
-var errPanicked = errors.New("serai panicked while it sent the body")

@@ -15,8 +15,8 @@ import (
 	"serai/discovery"
 	"serai/router"
 	"serai/upstream"
+	"serai/upstream/http1"
 	"serai/wire"
-	"serai/wire/socket"
 )
 
 // fragile is an engine's side of an exchange that panics where it is told to.
@@ -38,8 +38,9 @@ func (f *fragile) Next() ([]byte, error) { // the rest of a body, which never co
 	<-f.rest
 	return nil, io.ErrUnexpectedEOF
 }
-func (f *fragile) Pull(*socket.Pipe) (int, error)   { return 0, nil }
 func (f *fragile) Ready() bool                      { f.at("Ready"); return false }
+func (f *fragile) Gather() error                    { return nil }
+func (f *fragile) Holds() int64                     { return 1 }
 func (f *fragile) Done() bool                       { return f.rest == nil }
 func (f *fragile) Trailers() []wire.Field           { return nil }
 func (f *fragile) Interrupt()                       { f.once.Do(func() { close(f.rest) }) }
@@ -47,12 +48,8 @@ func (f *fragile) Interim(*wire.ResponseHead) error { f.at("Interim"); return ni
 func (f *fragile) Head(*wire.ResponseHead) error    { f.at("Head"); return nil }
 func (f *fragile) Write([]byte) error               { f.at("Write"); return nil }
 func (f *fragile) Flush() error                     { return nil }
-func (f *fragile) Plain() *socket.Conn              { return nil }
 func (f *fragile) Finish([]wire.Field) error        { f.at("Finish"); return nil }
 func (f *fragile) Abort()                           { f.aborted = true }
-func (f *fragile) Tunnel(*wire.ResponseHead, *upstream.Conn) (in, out int64, err error) {
-	return 0, 0, nil
-}
 
 // TestPanicCutsOneRequest: wherever a request panics, it alone is cut, and all
 // that it held is given back.
@@ -80,7 +77,7 @@ func TestPanicCutsOneRequest(t *testing.T) {
 			}()
 		}
 	}()
-	registry := upstream.NewRegistry(upstream.RegistryOptions{})
+	registry := upstream.NewRegistry(upstream.RegistryOptions{Transport: http1.New})
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -95,7 +92,7 @@ func TestPanicCutsOneRequest(t *testing.T) {
 	address := netip.MustParseAddrPort(l.Addr().String())
 	key := discovery.Key{Namespace: "default", Name: "web"}
 	builder.Update(&discovery.Snapshot{Index: 1, Services: map[discovery.Key]*discovery.Service{key: {Key: key, Instances: []*discovery.Instance{{
-		ID: "a", ServiceName: "web", Namespace: "default", Address: "127.0.0.1", Port: int(address.Port()),
+		ID: "a", Service: "web", Namespace: "default", Address: "127.0.0.1", Port: int(address.Port()),
 		Tags: []string{"ingress.host=a.test", "ingress.max-inflight=1"},
 	}}}}})
 
@@ -134,7 +131,7 @@ func TestPanicCutsOneRequest(t *testing.T) {
 		}
 		x := serve(f, path)
 		// An upload's goroutine may panic when the answer is already there.
-		if !f.aborted && place != "Next" || x.Reason != ReasonPanic || logged != ReasonPanic && place != "log" {
+		if !f.aborted && place != "Next" || x.Reason != ReasonPanic.Code() || logged != ReasonPanic.Code() && place != "log" {
 			t.Errorf("%s: aborted %v, reason %q, logged %q", place, f.aborted, x.Reason, logged)
 		}
 		if !strings.Contains(log.String(), "planted in") || !strings.Contains(log.String(), "panic.go") {
@@ -150,7 +147,7 @@ func TestPanicCutsOneRequest(t *testing.T) {
 			t.Errorf("after %s: %d in flight at the instance, %d of the route, %d in all", place, e, r, p.Inflight())
 		}
 	}
-	if n := p.Reasons()[ReasonPanic]; int(n) != len(places)-1 { // of the log's own, the log was told nothing
+	if n := p.Reasons()[ReasonPanic.Code()]; int(n) != len(places)-1 { // of the log's own, the log was told nothing
 		t.Errorf("%d panics are counted, of %d", n, len(places))
 	}
 }

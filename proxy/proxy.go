@@ -60,6 +60,8 @@ type Options struct {
 	// WriteIdle bounds each wait for the instance to take more, 30s; with Splice
 	// the client's, too.
 	WriteIdle time.Duration
+	// TunnelIdle bounds the silence of a tunnel, 1h.
+	TunnelIdle time.Duration
 	// Splice moves bodies of a MiB and more within the kernel where both sides
 	// are plain TCP.
 	Splice bool
@@ -84,6 +86,9 @@ func (o *Options) Validate() error {
 	if o.Via != "" && !validVia(o.Via) {
 		errs = append(errs, fmt.Errorf("name %q for Via is not a token of letters, digits and dashes", o.Via))
 	}
+	if o.TunnelIdle < 0 {
+		errs = append(errs, fmt.Errorf("tunnel idle timeout %v is negative", o.TunnelIdle))
+	}
 	if o.MaxHops < 0 {
 		errs = append(errs, fmt.Errorf("max hops %d is negative", o.MaxHops))
 	}
@@ -104,6 +109,7 @@ func (o *Options) setDefaults() {
 	setDefault(&o.RetryMin, 3)
 	setDefault(&o.RequestBodyIdle, 30*time.Second)
 	setDefault(&o.WriteIdle, 30*time.Second)
+	setDefault(&o.TunnelIdle, time.Hour)
 	if o.Ready == nil {
 		o.Ready = func() bool { return true }
 	}
@@ -123,6 +129,7 @@ func setDefault[T comparable](v *T, d T) {
 type Proxy struct {
 	options  Options
 	believed believed
+	bounds   upstream.Bounds // of all attempts
 	inflight atomic.Int64
 	reasons  sync.Map // string -> *atomic.Uint64
 }
@@ -134,7 +141,8 @@ func New(o Options) (*Proxy, error) {
 	}
 	o.setDefaults()
 	b, _ := newBelieved(o.TrustedFields) // Validate has tried
-	return &Proxy{options: o, believed: b}, nil
+	bounds := upstream.Bounds{Head: o.Limits, Interim: o.MaxInterim, WriteIdle: o.WriteIdle, Splice: o.Splice}
+	return &Proxy{options: o, believed: b, bounds: bounds}, nil
 }
 
 // Serve answers one request. When it returns, the answer has been handed to
@@ -171,9 +179,7 @@ func (p *Proxy) Serve(x *Exchange) {
 	x.Route = route
 	route.Stats.Begin()
 	x.observed = true
-	if r := route.Options.Redirect; r != nil {
-		p.redirect(x, r)
-	} else {
+	if !p.applyRequest(x) {
 		p.forward(x)
 	}
 	x.observe()
@@ -209,7 +215,7 @@ func (p *Proxy) count(reason string) {
 }
 
 // Count counts what an engine ended before it was a request.
-func (p *Proxy) Count(reason string) { p.count(reason) }
+func (p *Proxy) Count(r Reason) { p.count(r.Code()) }
 
 // Refused counts and logs a head that an engine refused and answered. Of x.Head
 // there is what could be parsed.
@@ -250,7 +256,7 @@ func (p *Proxy) pick(x *Exchange) *upstream.Member {
 		began := x.Now
 		x.waiting.Set(began)
 		m, err := x.Route.Pool.Room().Wait(wait, upstream.WaitingRequest{
-			Attributes: x, Tried: &x.tried, Again: again, Holds: x.holds(), Gone: x.whenGone(),
+			Attributes: x, Tried: &x.tried, Again: again, Holds: x.Body.Holds(), Gone: x.whenGone(),
 		})
 		x.waiting.Clear()
 		x.Now = time.Now()
@@ -272,10 +278,11 @@ func (p *Proxy) pick(x *Exchange) *upstream.Member {
 
 // moved looks the route up again when the one that was found is gone. A team
 // that renames a service loses no request by it; to another team no request is
-// handed that was let in by the first one's tags.
+// handed that was let in by the first one's tags, nor to a route whose own
+// policies would have to be asked first.
 func (p *Proxy) moved(x *Exchange) bool {
 	route, _ := p.options.Router.Current().Lookup(&x.query)
-	if route == nil || route == x.Route || route.Namespace != x.Route.Namespace || route.Options.Redirect != nil {
+	if route == nil || route == x.Route || route.Namespace != x.Route.Namespace || route.Policies.MayAnswer() {
 		return false
 	}
 	if limit := route.Options.MaxBody; limit > 0 && max(x.Head.Size, x.BytesIn) > limit {
@@ -287,29 +294,29 @@ func (p *Proxy) moved(x *Exchange) bool {
 }
 
 func (p *Proxy) noInstance(x *Exchange, err error) {
-	reason, detail := "no-instance", "no instance of this service is ready"
+	reason := ReasonNoInstance
 	switch err {
 	case upstream.ErrClientGone:
-		x.cut("client-gone")
+		x.cut(ReasonClientGone)
 		return
 	case upstream.ErrRoomFull:
-		reason, detail = "queue-full", "too many requests wait for an instance of this service"
+		reason = ReasonQueueFull
 	}
 	p.tellUnserved(x, reason)
-	p.answer(x, 503, reason, detail)
+	p.answer(x, reason)
 }
 
 // unservedEvery is the time between two lines about one route.
 const unservedEvery = 10 * time.Second
 
 // tellUnserved logs why a request gets 503, once in a while for each route.
-func (p *Proxy) tellUnserved(x *Exchange, reason string) {
+func (p *Proxy) tellUnserved(x *Exchange, reason Reason) {
 	r := x.Route
 	untold, tell := r.Stats.Tell(x.Now, unservedEvery)
 	if !tell {
 		return
 	}
-	p.options.Logger.Warn("a request is answered 503", "reason", reason, "host", printable(x.Head.Host),
+	p.options.Logger.Warn("a request is answered 503", "reason", reason.Code(), "host", printable(x.Head.Host),
 		"namespace", r.Namespace, "service", r.Service, "route", r.Name, "instances", r.Pool.Room().Readiness(),
 		"after", x.Now.Sub(x.Start).Round(time.Millisecond), "not_logged", untold)
 }

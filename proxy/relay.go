@@ -1,9 +1,7 @@
 package proxy
 
 import (
-	"errors"
 	"io"
-	"os"
 	"time"
 
 	"serai/upstream"
@@ -11,56 +9,45 @@ import (
 	"serai/wire/socket"
 )
 
-// relay hands the answer to the client as it comes, and reports whether the
-// instance's connection can carry another request.
-func (p *Proxy) relay(x *Exchange, conn *upstream.Conn) (reusable bool) {
-	h, r := &x.answer, x.Responder
-	conn.Announce(x.filterAnswer())
-	h.Fields = x.withVia(h)
-	h.Fields = x.withSeat(x.withHSTS(h.Fields))
+// relay hands the answer to the client as it comes, and reports whether all of it
+// has come.
+func (p *Proxy) relay(x *Exchange) (whole bool) {
+	h, body, r := &x.answer.Head, x.answer.Stream, x.Responder
+	dropOwn(h)
 	x.Status = h.Status
-	keepAlive := h.KeepAlive
-	if err := r.Head(h); err != nil {
-		x.cut("client-gone")
+	framing, size := h.Framing, h.Size
+	if err := r.Head(x.applyAnswer(h, false)); err != nil {
+		x.cut(ReasonClientGone)
 		return false
 	}
-	x.sized.Store(h.Framing == wire.Length)
-	body := &x.answerBody
-	body.ResetAnswer(&conn.Conn, h.Framing, h.Size, p.options.Limits)
-	pipe := p.pipe(x, conn, h.Framing, h.Size)
+	x.sized.Store(framing == wire.Length)
+	pipe := p.pipe(x, framing, size)
 	defer pipe.Close()
-	if pipe == nil && h.Framing != wire.NoBody && (h.Framing != wire.Length || h.Size > socket.SmallBuffer) {
-		conn.Enlarge()
-	}
 	idle := x.Route.Options.BodyIdle
 	for {
 		if !body.Ready() && !body.Done() {
 			if err := r.Flush(); err != nil {
-				x.cut("client-gone")
+				x.cut(ReasonClientGone)
 				return false
 			}
 			now := time.Now()
 			x.waiting.Set(now)
-			conn.ReadWithin(now, idle)
+			body.ReadWithin(now, idle)
 		}
-		var data []byte
-		n, err := pipe.Pull(body, &conn.Conn)
-		if n == 0 && err == nil {
-			data, err = body.Next()
-		}
+		data, n, err := pull(body, pipe)
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
-			if x.hold(conn) {
-				x.cut(reasonCut)
+			if x.hold(body) {
+				x.cut(ReasonUpstreamCut)
 			} else {
-				x.cut("client-gone")
+				x.cut(ReasonClientGone)
 			}
 			return false
 		}
 		if n > 0 {
-			client := r.Plain()
+			client := r.(PlainResponder).Plain()
 			client.WriteWithin(time.Now(), p.options.WriteIdle)
 			err = pipe.Drain(client)
 		} else {
@@ -68,101 +55,49 @@ func (p *Proxy) relay(x *Exchange, conn *upstream.Conn) (reusable bool) {
 		}
 		x.BytesOut += int64(n)
 		if err != nil {
-			x.cut("client-gone")
+			x.cut(ReasonClientGone)
 			return false
 		}
 	}
 	if err := r.Finish(filterTrailers(body.Trailers())); err != nil {
-		x.Reason = "client-gone"
+		x.Reason = ReasonClientGone.Code()
 	}
-	return keepAlive
+	return true
 }
 
-// pipe makes the pipe through which a body between conn and the client goes, nil
-// where it is copied.
-func (p *Proxy) pipe(x *Exchange, conn *upstream.Conn, f wire.Framing, size int64) *socket.Pipe {
-	if !p.options.Splice || f != wire.Length || !conn.Plain() || x.Responder.Plain() == nil {
+// dropOwn drops the fields of an answer that only serai sends.
+func dropOwn(h *wire.ResponseHead) {
+	for i := range h.Fields {
+		if h.Fields[i].Kind == wire.XSeraiReason {
+			h.Fields[i].Kind = wire.Dropped
+		}
+	}
+}
+
+// pull takes the next bytes of an answer's body: n of them into the pipe, where
+// there is one and they can go there.
+func pull(body upstream.Stream, pipe *socket.Pipe) (data []byte, n int, err error) {
+	if pipe != nil {
+		n, err = body.(upstream.Spliced).Pull(pipe)
+	}
+	if n == 0 && err == nil {
+		data, err = body.Next()
+	}
+	return data, n, err
+}
+
+// pipe makes the pipe through which an answer's body goes, nil where it is copied.
+func (p *Proxy) pipe(x *Exchange, f wire.Framing, size int64) *socket.Pipe {
+	if !p.options.Splice || f != wire.Length {
+		return nil
+	}
+	from, can := x.answer.Stream.(upstream.Spliced)
+	if !can || !from.Plain() {
+		return nil
+	}
+	to, can := x.Responder.(PlainResponder)
+	if !can || to.Plain() == nil {
 		return nil
 	}
 	return socket.NewPipe(size)
-}
-
-// filterAnswer marks the fields of the answer that belong to the instance's
-// connection (RFC 9110 section 7.6.1), and returns what its Keep-Alive says.
-func (x *Exchange) filterAnswer() (keepAlive []byte) {
-	fields := x.answer.Fields
-	for i := range fields {
-		switch f := &fields[i]; f.Kind {
-		case wire.Connection:
-			dropNamed(fields, f.Value)
-			f.Kind = wire.Dropped
-		case wire.KeepAlive:
-			keepAlive = f.Value
-			f.Kind = wire.Dropped
-		case wire.ProxyConnection, wire.TransferEncoding, wire.TE:
-			f.Kind = wire.Dropped
-		case wire.Upgrade:
-			// RFC 9110 section 15.5.22: a 426 says what to upgrade to.
-			if x.answer.Status != 101 && x.answer.Status != 426 {
-				f.Kind = wire.Dropped
-			}
-		}
-	}
-	return keepAlive
-}
-
-// withHSTS adds the route's Strict-Transport-Security to an answer over https,
-// in place of the instance's own (RFC 6797 section 6.1 allows one).
-func (x *Exchange) withHSTS(fields []wire.Field) []wire.Field {
-	const name = "Strict-Transport-Security"
-	if x.Route == nil || x.Route.Options.HSTS == "" || !x.secure() {
-		return fields
-	}
-	for i := range fields {
-		if wire.EqualFold(fields[i].Name, "strict-transport-security") {
-			fields[i].Kind = wire.Dropped
-		}
-	}
-	return append(fields, field(name, x.Route.Options.HSTS))
-}
-
-// withSeat adds the cookie that keeps the client on the instance, where the
-// route is sticky and the client has not got it yet.
-func (x *Exchange) withSeat(fields []wire.Field) []wire.Field {
-	name, value := x.Route.Pool.SeatFor(x, x.Member)
-	if name == "" {
-		return fields
-	}
-	cookie := name + "=" + value + "; Path=/; HttpOnly; SameSite=Lax"
-	if x.secure() {
-		cookie += "; Secure"
-	}
-	return append(fields, field("Set-Cookie", cookie))
-}
-
-// tunnel joins the two connections after a 101.
-func (p *Proxy) tunnel(x *Exchange, conn *upstream.Conn) *failure {
-	if err := x.finishUpload(); err != nil {
-		return p.explain(x, conn, err)
-	}
-	x.filterAnswer()
-	x.answer.Fields = x.withSeat(x.answer.Fields)
-	x.waiting.Clear()
-	// From here on the tunnel sees both ends itself. One may have been given up
-	// just before.
-	if stillThere := x.hold(nil); !stillThere {
-		x.cut("client-gone")
-		return nil
-	}
-	if conn.Interrupted() {
-		return p.explain(x, conn, os.ErrDeadlineExceeded)
-	}
-	x.Status, x.Upgraded = 101, true
-	in, out, err := x.Responder.Tunnel(&x.answer, conn)
-	x.BytesIn += in
-	x.BytesOut += out
-	if err != nil && !errors.Is(err, io.EOF) {
-		x.Reason = "tunnel-cut"
-	}
-	return nil
 }

@@ -1,40 +1,9 @@
 package proxy
 
 import (
+	"serai/upstream"
 	"serai/wire"
 )
-
-// processing is what is known of how far an attempt came at its instance. It is
-// all that a retry goes by.
-type processing uint8
-
-const (
-	// settled: nothing more is to be tried. An answer has begun, or the client is
-	// the one who failed.
-	settled processing = iota
-	// notSent: not one byte of the request left for the instance.
-	notSent
-	// unknown: bytes of it left, and no answer came. The instance may have done
-	// what was asked. A reset, the end of a connection that was idle, a missing
-	// acknowledgement prove nothing: it may have read all and then reset, or
-	// only the way back may be cut.
-	unknown
-)
-
-// failure is why an attempt brought no answer.
-type failure struct {
-	status int    // what the client is told when there is no further attempt, 0 to cut the connection
-	reason string // its short code
-	err    error
-	// processed is what the instance may have done.
-	processed processing
-	// blame says that the instance took the request and failed it.
-	blame bool
-	// counted says that a further attempt uses up one of the route's retries
-	// although nothing was sent: a TLS handshake that fails is a failure of the
-	// instance.
-	counted bool
-}
 
 // maxNotSent bounds the attempts of a request of which nothing was sent.
 const maxNotSent = 8
@@ -44,26 +13,37 @@ const maxNotSent = 8
 //
 // A request of which nothing was sent puts no load on anyone: it is bound
 // neither by the retries tag nor by the budget, or a node that goes down would
-// fail the requests beyond it. One that an instance may have processed is sent
-// again only if doing it twice is the same as doing it once, or the client or
-// the route says so (RFC 9110 section 9.2.2). None is once the route's timeout is
-// over.
-func (p *Proxy) mayRetry(x *Exchange, f *failure) bool {
-	o := x.Route.Options
+// fail the requests beyond it. One that was refused unprocessed is sent again
+// whatever its method, but within both: the instance had its work with it. One that an
+// instance may have processed is sent again only if doing it twice is the same as
+// doing it once, or the client or the route says so (RFC 9110 section 9.2.2). None is
+// once the route's timeout is over.
+func (p *Proxy) mayRetry(x *Exchange, known upstream.Processing) bool {
 	switch {
-	case x.upload.streaming != nil: // part of the body is gone
+	case x.upload.taken.Load(): // part of the body is gone
 		return false
 	case x.timeLeft() <= 0:
 		return false
-	case f.processed == notSent && !f.counted:
+	}
+	switch known {
+	case upstream.NotSent:
 		return x.Retries < maxNotSent
-	case f.processed == settled, x.repeats >= o.Retries:
-		return false
-	case f.processed == unknown && !x.repeatable():
+	case upstream.Refused:
+		return p.repeat(x)
+	case upstream.Unknown:
+		return x.repeatable() && p.repeat(x)
+	}
+	return false
+}
+
+// repeat takes one of the route's retries, the first together with a place in the
+// budget.
+func (p *Proxy) repeat(x *Exchange) bool {
+	if x.repeats >= x.Route.Options.Retries {
 		return false
 	}
 	if x.repeats == 0 && !p.takeRetry(x) {
-		p.count("retry-budget")
+		p.Count(ReasonRetryBudget)
 		return false
 	}
 	x.repeats++

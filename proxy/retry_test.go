@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"serai/router"
+	"serai/upstream"
 	"serai/wire"
 )
 
@@ -21,14 +22,11 @@ func TestRetryTable(t *testing.T) {
 		late      bool // the route's timeout is over
 		upgrade   bool
 	}
-	closed := &failure{processed: unknown}
-	connect := &failure{processed: notSent}
-	handshake := &failure{processed: notSent, counted: true}
-	begun := &failure{processed: settled}
+	const closed, connect, refused, begun = upstream.Unknown, upstream.NotSent, upstream.Refused, upstream.Answered
 	for name, c := range map[string]struct {
 		request
-		failure *failure
-		again   bool
+		known upstream.Processing
+		again bool
 	}{
 		"GET after a failed connect":                 {request{method: "GET"}, connect, true},
 		"POST after a failed connect":                {request{method: "POST"}, connect, true},
@@ -55,10 +53,10 @@ func TestRetryTable(t *testing.T) {
 		"POST of a route with retry-post, none left": {request{method: "POST", retryPost: true}, closed, false},
 		"GET after an answer began":                  {request{method: "GET", retries: 10}, begun, false},
 		"POST with a key after an answer began":      {request{method: "POST", retries: 10, key: "k"}, begun, false},
-		"GET after a failed handshake":               {request{method: "GET", retries: 1}, handshake, true},
-		"POST after a failed handshake":              {request{method: "POST", retries: 1}, handshake, true},
-		"POST after a failed handshake, none left":   {request{method: "POST", retries: 1, repeats: 1}, handshake, false},
-		"GET after a failed handshake, no retries":   {request{method: "GET"}, handshake, false},
+		"GET refused unprocessed":                    {request{method: "GET", retries: 1}, refused, true},
+		"POST refused unprocessed":                   {request{method: "POST", retries: 1}, refused, true},
+		"POST refused unprocessed, none left":        {request{method: "POST", retries: 1, repeats: 1}, refused, false},
+		"GET refused unprocessed, no retries":        {request{method: "GET"}, refused, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := &Proxy{}
@@ -81,11 +79,15 @@ func TestRetryTable(t *testing.T) {
 			}
 			if c.upgrade {
 				x.Head.Upgrade = []byte("websocket")
+				x.Responder = struct { // that has tunnels
+					Responder
+					Tunneler
+				}{}
 			}
 			if c.streaming {
-				x.upload.streaming = &streaming{}
+				x.upload.taken.Store(true)
 			}
-			if again := p.mayRetry(x, c.failure); again != c.again {
+			if again := p.mayRetry(x, c.known); again != c.again {
 				t.Errorf("sent again: %v, want %v", again, c.again)
 			}
 		})
@@ -104,7 +106,7 @@ func TestRetryBudget(t *testing.T) {
 	repeat := func(r *router.Route) (*Exchange, bool) {
 		x := &Exchange{Route: r}
 		x.Head.Method = []byte("GET")
-		return x, p.mayRetry(x, &failure{processed: unknown})
+		return x, p.mayRetry(x, upstream.Unknown)
 	}
 	for range 50 {
 		a.Stats.Begin()

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"serai/router"
+	"serai/upstream"
 )
 
 // repeating is an exchange on a route, whose request may be repeated twice.
@@ -29,7 +30,6 @@ func repeatingRoute() (*Proxy, *router.Route) {
 // the share, or the least number, allowed when each began to; and when they have
 // ended, none is.
 func TestRetryBudgetModel(t *testing.T) {
-	closed := &failure{processed: unknown}
 	rapid.Check(t, func(t *rapid.T) {
 		p, route := repeatingRoute()
 		var all, repeated []*Exchange
@@ -44,7 +44,7 @@ func TestRetryBudgetModel(t *testing.T) {
 				}
 				x := rapid.SampledFrom(all).Draw(t, "request")
 				limit, repeats := max(3, len(all)/5), x.repeats
-				got := p.mayRetry(x, closed)
+				got := p.mayRetry(x, upstream.Unknown)
 				if want := repeats == 1 || repeats == 0 && len(repeated) < limit; got != want {
 					t.Fatalf("after %d repetitions, with %d of %d being repeated: %v, want %v", repeats, len(repeated), limit, got, want)
 				}
@@ -80,7 +80,6 @@ func TestRetryBudgetModel(t *testing.T) {
 
 // TestRetryBudgetAtOnce has more fail at once than may be repeated.
 func TestRetryBudgetAtOnce(t *testing.T) {
-	closed := &failure{processed: unknown}
 	for range 2000 {
 		p, route := repeatingRoute()
 		var start, got atomic.Int64
@@ -90,7 +89,7 @@ func TestRetryBudgetAtOnce(t *testing.T) {
 				for start.Add(1); start.Load() < 6; {
 					runtime.Gosched()
 				}
-				if p.mayRetry(repeating(route), closed) {
+				if p.mayRetry(repeating(route), upstream.Unknown) {
 					got.Add(1)
 				}
 			})

@@ -72,7 +72,7 @@ func (c *compilation) place(instance *discovery.Instance, address netip.AddrPort
 		b := ip.As16()
 		meant = netip.AddrFrom4([4]byte(b[12:]))
 	}
-	placed := instance.CreateIndex != 0 // by Nomad; the operator's file may name a node, too
+	placed := !instance.ByHand()
 	switch o := &c.options; {
 	case within(metadata, meant) || meant.IsLinkLocalUnicast() || meant == netip.AddrFrom4([4]byte{192, 0, 0, 192}):
 		return &flaw{fmt.Sprintf("address %s is one of a cloud's metadata services, or link-local", ip), "a unicast address that is the same machine for every node"}
@@ -80,7 +80,7 @@ func (c *compilation) place(instance *discovery.Instance, address netip.AddrPort
 		return &flaw{fmt.Sprintf("address %s is not one that a service can have", ip), "a unicast address that is the same machine for every node"}
 	case len(o.Networks) > 0 && !within(o.Networks, ip):
 		return &flaw{fmt.Sprintf("address %s is in none of the networks that the operator allows for instances", ip), "an address within one of them (--upstream-networks)"}
-	case ip.IsLoopback() && placed && o.Node != "" && instance.NodeID != o.Node:
+	case ip.IsLoopback() && placed && o.Node != "" && instance.Node != o.Node:
 		return &flaw{fmt.Sprintf("address %s is the loopback of another node", ip), "an address that other nodes reach"}
 	case ip.IsLoopback() && placed && o.NoLoopback && len(o.Networks) == 0:
 		return &flaw{fmt.Sprintf("address %s is the loopback of whichever node a request enters", ip), "an address that other nodes reach; the operator can allow it with --upstream-networks"}

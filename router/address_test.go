@@ -65,9 +65,9 @@ func TestWhereAnInstanceMayBe(t *testing.T) {
 		{Options{Own: nobody, Networks: prefixes("0.0.0.0/0", "::/0")}, "169.254.169.254", 80, "n", "metadata"},
 		{Options{Own: func(netip.AddrPort) string { return "the listener http" }}, "10.0.0.1", 80, "n", "of this serai itself"},
 	} {
-		i := &discovery.Instance{Address: c.address, Port: c.port, NodeID: c.node}
+		i := &discovery.Instance{Address: c.address, Port: c.port, Node: c.node}
 		if c.node != "" {
-			i.CreateIndex = 1 // Nomad gives each registration one
+			i.Created = 1 // Nomad gives each registration one
 		}
 		got, flaw := (&compilation{Builder: &Builder{options: c.options}}).address(i)
 		switch {
@@ -84,7 +84,7 @@ func TestWhereAnInstanceMayBe(t *testing.T) {
 func TestNodesOfTheFile(t *testing.T) {
 	b := &Builder{options: Options{Own: func(netip.AddrPort) string { return "" }, Node: "n", NoLoopback: true}}
 	for _, port := range []int{80, 4646} {
-		i := &discovery.Instance{Address: "127.0.0.1", Port: port, NodeID: "m"}
+		i := &discovery.Instance{Address: "127.0.0.1", Port: port, Node: "m"}
 		if _, flaw := (&compilation{Builder: b}).address(i); flaw != nil {
 			t.Errorf("127.0.0.1:%d of the operator's file is refused because %s", port, flaw.why)
 		}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"serai/discovery"
+	"serai/policy"
 	"serai/router"
 	"serai/upstream"
 )
@@ -29,10 +30,13 @@ type world struct {
 	index    uint64
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T) *world { return newWorldWith(t, router.Options{}) }
+
+func newWorldWith(t *testing.T, o router.Options) *world {
 	w := &world{t: t, registry: upstream.NewRegistry(upstream.RegistryOptions{}), router: router.NewRouter(),
 		now: time.Unix(1000, 0), known: make(map[discovery.Key]*discovery.Service)}
-	b, err := router.NewBuilder(w.router, router.Options{Registry: w.registry, Now: func() time.Time { return w.now }})
+	o.Registry, o.Now = w.registry, func() time.Time { return w.now }
+	b, err := router.NewBuilder(w.router, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,8 +53,8 @@ func (w *world) set(service string, instances ...string) {
 	for i, text := range instances {
 		id, tags, _ := strings.Cut(text, ",")
 		s.Instances = append(s.Instances, &discovery.Instance{
-			ID: id, ServiceName: service, Namespace: "default", AllocID: id, Tags: strings.Split(tags, ","),
-			Address: "10.0.0.1", Port: 1000 + i, CreateIndex: w.index, ModifyIndex: w.index,
+			ID: id, Service: service, Namespace: "default", Alloc: id, Tags: strings.Split(tags, ","),
+			Address: "10.0.0.1", Port: 1000 + i, Created: w.index, Modified: w.index,
 		})
 	}
 	w.known[key] = s
@@ -87,6 +91,35 @@ func TestRedeployOfTheOnlyInstance(t *testing.T) {
 	}
 	if next := w.builder.NextExpiry(); !next.IsZero() {
 		t.Errorf("something still expires at %v", next)
+	}
+}
+
+// TestPoliciesOutliveTables: what a route's policies keep goes on with the route, and
+// ends with it; while it lingers it has its policies still.
+func TestPoliciesOutliveTables(t *testing.T) {
+	w := newWorld(t)
+	kept := func() *int {
+		return policy.Keep(&w.lookup("a.example").Stats.Policies, "test", func() *int { return new(int) })
+	}
+	w.set("web", "one,"+a+",ingress.hsts=max-age=1")
+	first := kept()
+	w.set("web")
+	if r := w.lookup("a.example"); !r.Lingers() || r.Policies == nil {
+		t.Fatalf("without an instance the route is %+v", r)
+	}
+	w.set("web", "two,"+a)
+	if kept() != first {
+		t.Error("the next table's policies do not go on with what the last one's kept")
+	}
+	if r := w.lookup("a.example"); r.Policies != nil {
+		t.Errorf("a route that asks for nothing has %q", policy.Explain(r.Policies, nil))
+	}
+	w.set("web")
+	w.now = w.now.Add(time.Minute)
+	w.builder.Expire()
+	w.set("web", "three,"+a)
+	if kept() == first {
+		t.Error("what was kept has outlived its route")
 	}
 }
 
@@ -196,7 +229,7 @@ func TestWaitersFollow(t *testing.T) {
 	w.index++
 	key := discovery.Key{Namespace: "default", Name: "web"}
 	w.known[key] = &discovery.Service{Key: key, Instances: []*discovery.Instance{{
-		ID: "two", ServiceName: "web", Namespace: "default", Tags: []string{a}, Address: port.Addr().String(), Port: int(port.Port()),
+		ID: "two", Service: "web", Namespace: "default", Tags: []string{a}, Address: port.Addr().String(), Port: int(port.Port()),
 	}}}
 	w.builder.Update(&discovery.Snapshot{Services: w.known, Index: w.index})
 	if m := <-got; m != &w.lookup("a.example").Pool.Members()[0] {
@@ -236,8 +269,8 @@ func TestIncrementalIsTheSameAsFresh(t *testing.T) {
 						}
 					}
 					// A claim's age is remembered, so it must not depend on the step.
-					s.Instances = append(s.Instances, &discovery.Instance{ID: fmt.Sprint(key.Name, "-", i), ServiceName: key.Name, Namespace: "default",
-						Tags: tags, Address: "10.0.0.1", Port: 1 + r.IntN(9), CreateIndex: uint64(len(key.Name)), ModifyIndex: step})
+					s.Instances = append(s.Instances, &discovery.Instance{ID: fmt.Sprint(key.Name, "-", i), Service: key.Name, Namespace: "default",
+						Tags: tags, Address: "10.0.0.1", Port: 1 + r.IntN(9), Created: uint64(len(key.Name)), Modified: step})
 				}
 				known[key] = s
 			}
@@ -295,8 +328,8 @@ func many(n, hosts int) *discovery.Snapshot {
 		for j := range 3 {
 			id := fmt.Sprintf("_nomad-task-%08x-%d", i, j)
 			service.Instances = append(service.Instances, &discovery.Instance{
-				ID: id, ServiceName: key.Name, Namespace: "default", AllocID: id, Tags: []string{"ingress.host=" + strings.Join(names, ",")},
-				Address: fmt.Sprintf("10.%d.%d.%d", i>>8&255, i&255, j), Port: 20000 + j, CreateIndex: uint64(i + 1), ModifyIndex: uint64(i + 1),
+				ID: id, Service: key.Name, Namespace: "default", Alloc: id, Tags: []string{"ingress.host=" + strings.Join(names, ",")},
+				Address: fmt.Sprintf("10.%d.%d.%d", i>>8&255, i&255, j), Port: 20000 + j, Created: uint64(i + 1), Modified: uint64(i + 1),
 			})
 		}
 		s.Services[key] = service
@@ -314,7 +347,7 @@ func TestLookupAllocatesNothing(t *testing.T) {
 	for i := range 60 {
 		tags = append(tags, fmt.Sprintf("ingress.p%d.host=many.example.org", i), fmt.Sprintf("ingress.p%d.path=/p%d", i, i))
 	}
-	service.Instances = []*discovery.Instance{{ID: "x", ServiceName: "broad", Namespace: "default", Tags: tags, Address: "10.0.0.1", Port: 1}}
+	service.Instances = []*discovery.Instance{{ID: "x", Service: "broad", Namespace: "default", Tags: tags, Address: "10.0.0.1", Port: 1}}
 	s.Services[key] = service
 	b.Update(s)
 	for _, q := range []*router.Query{
@@ -344,7 +377,7 @@ func build(t testing.TB, o router.Options) (*router.Router, *router.Builder) {
 
 // BenchmarkLookup goes through 100,000 hosts.
 func BenchmarkLookup(b *testing.B) {
-	table, builder := build(b, router.Options{})
+	table, builder := build(b, router.Options{Quotas: router.Quotas{Claims: router.Limits{Namespace: 100_000}}})
 	builder.Update(many(10_000, 10))
 	var queries []*router.Query
 	for i := range 1 << 12 { // of a request the host is in the cache already
@@ -428,7 +461,7 @@ func FuzzLookup(f *testing.F) {
 	table, b := build(f, router.Options{})
 	key := discovery.Key{Namespace: "default", Name: "web"}
 	b.Update(&discovery.Snapshot{Services: map[discovery.Key]*discovery.Service{key: {Key: key, Instances: []*discovery.Instance{{
-		ID: "x", ServiceName: "web", Namespace: "default", Address: "10.0.0.1", Port: 1,
+		ID: "x", Service: "web", Namespace: "default", Address: "10.0.0.1", Port: 1,
 		Tags: []string{"ingress.a.host=a.example,[::1]", "ingress.a.path=/p,/api", "ingress.b.host=*.example", "ingress.b.query=v=1", "ingress.c.host=*", "ingress.c.path-exact=/only"},
 	}}}}})
 	f.Fuzz(func(t *testing.T, host, path, query string) {

@@ -152,7 +152,10 @@ func parseMethods(d *draft, value string) *flaw {
 // parseHeader reads a header tag.
 func parseHeader(d *draft, value string) *flaw {
 	name, want, valued := strings.Cut(value, ":")
-	return d.addCondition(Condition{Kind: OnHeader, Name: strings.ToLower(trim(name)), Value: trim(want), Present: !valued}, "header", "NAME: VALUE")
+	if name = trim(name); !isToken(name) {
+		return &flaw{fmt.Sprintf("%s is not a header name", quote(name)), ""}
+	}
+	return d.addCondition(Condition{Kind: OnHeader, Name: strings.ToLower(name), Value: trim(want), Present: !valued}, "header", "NAME: VALUE")
 }
 
 // parseQuery reads a query tag.
@@ -167,8 +170,6 @@ func parseQuery(d *draft, value string) *flaw {
 // addCondition adds a condition that may be given once for each name.
 func (d *draft) addCondition(c Condition, what, example string) *flaw {
 	switch {
-	case c.Kind == OnHeader && !isToken(c.Name):
-		return &flaw{fmt.Sprintf("%s is not a header name", quote(c.Name)), ""}
 	case c.Kind == OnHeader && c.Value == "" && !c.Present:
 		return &flaw{fmt.Sprintf("the value of header %s is empty", c.Name), "only NAME to ask that it is there"}
 	case len(d.Conditions) >= maxList:

@@ -72,21 +72,24 @@ func TestAgreedOrder(t *testing.T) {
 	w.holds("old")
 }
 
-// TestAgreementIsLost: should the record vanish, as with a restored state of
-// Nomad, a contest that goes on keeps its order.
-func TestAgreementIsLost(t *testing.T) {
+// TestAgreementEnds: what is not agreed any more goes by age, and by that of the
+// instances that are there: the claims of before have ended for others, though
+// not for this node, which has seen no more than a gap.
+func TestAgreementEnds(t *testing.T) {
 	w := newWorld(t)
 	w.builder.Agree(order("old", "new"), "")
+	w.set("old", "one,"+a)
 	w.set("new", "two,"+a)
+	w.set("old")
 	w.set("old", "three,"+a)
-	w.builder.Agree(nil, "")
 	w.holds("old")
-	// Once it is over, it is forgotten.
-	w.set("old", "three,ingress.host=b.example")
-	w.holds("new")
 	w.builder.Agree(nil, "")
-	w.set("old", "three,"+a)
 	w.holds("new")
+	if got := w.contested(); got != "new old" {
+		t.Errorf("contested by %s", got)
+	}
+	w.set("new", "four,"+a)
+	w.holds("new") // its age goes on from here
 }
 
 // TestStartBetweenTwoInstancesOfTheHolder: a node that starts while the holder
@@ -292,8 +295,8 @@ func TestAbsentJob(t *testing.T) {
 func (w *world) job(service, job string, at netip.AddrPort) {
 	w.index++
 	key := discovery.Key{Namespace: "default", Name: service}
-	i := &discovery.Instance{ID: fmt.Sprint(service, w.index), ServiceName: service, Namespace: "default", JobID: job, Tags: []string{a},
-		Address: "10.0.0.1", Port: 1, CreateIndex: w.index, ModifyIndex: w.index}
+	i := &discovery.Instance{ID: fmt.Sprint(service, w.index), Service: service, Namespace: "default", Job: job, Tags: []string{a},
+		Address: "10.0.0.1", Port: 1, Created: w.index, Modified: w.index}
 	if at.IsValid() {
 		i.Address, i.Port = at.Addr().String(), int(at.Port())
 	}

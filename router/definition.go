@@ -3,6 +3,7 @@ package router
 import (
 	"time"
 
+	"serai/policy"
 	"serai/upstream"
 )
 
@@ -34,9 +35,6 @@ type Definition struct {
 type RouteOptions struct {
 	Balance upstream.Balance
 	Prefer  upstream.Prefer
-	// Sticky is the name of the cookie that names the instance, empty for
-	// none.
-	Sticky string
 	// Wait bounds how long a request waits for a ready instance; 0 does not
 	// wait.
 	Wait time.Duration
@@ -49,12 +47,10 @@ type RouteOptions struct {
 	RetryPost bool
 	// MaxBody bounds a request's body in bytes; 0 means no limit.
 	MaxBody int64
-	// Redirect answers instead of the instances, nil for none. With TLSOnly it
-	// is always set.
-	Redirect *Redirect
-	TLS      TLSMode
-	// HSTS is the Strict-Transport-Security value, empty for none.
-	HSTS string
+	TLS     TLSMode
+	// OfRoute is what policies are asked for. With TLSOnly there is always a
+	// redirection.
+	policy.OfRoute
 }
 
 // TLSMode says whether a route's hosts get certificates.
@@ -67,8 +63,6 @@ const (
 	TLSOnly                // as TLSAuto, and plain HTTP is redirected
 )
 
-func (m TLSMode) String() string { return [...]string{"auto", "off", "only"}[m] }
-
 // InstanceOptions is what tags say about sending requests to the instance that
 // carries them.
 type InstanceOptions struct {
@@ -80,8 +74,7 @@ type InstanceOptions struct {
 	// HostIsAddress sends the instance's address and port instead.
 	Host          string
 	HostIsAddress bool
-	// Strip is the prefix removed from the path, empty for none.
-	Strip string
+	policy.OfInstance
 	// Weight is the instance's share, 0 to 1000; 0 takes no new request.
 	Weight int
 	// Canary is nil unless the instance takes only part of the requests.
@@ -118,7 +111,7 @@ func (d *Definition) settle(redirectStatus int, httpsOnly bool) {
 	sortConditions(d.Conditions)
 	o, i := d.Options, &d.Instance
 	if o.Redirect == nil && (o.TLS == TLSOnly || httpsOnly && o.TLS == TLSAuto) {
-		o.Redirect = &Redirect{HTTPS: true}
+		o.Redirect = &policy.Redirect{HTTPS: true}
 	}
 	if o.Redirect != nil {
 		o.Redirect.Status = redirectStatus

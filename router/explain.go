@@ -3,6 +3,9 @@ package router
 import (
 	"fmt"
 	"slices"
+	"strings"
+
+	"serai/policy"
 )
 
 // Explanation tells which route takes a request, and why each nearer
@@ -19,6 +22,9 @@ type Explanation struct {
 	// Ready says how many instances of the winner take requests, and why the
 	// others do not.
 	Ready string `json:"ready,omitempty"`
+	// Policies say what the winner does to a request and its answer, in the order
+	// that it is done.
+	Policies []string `json:"policies,omitempty"`
 	// Candidates are the routes of the host in the order that they are tried,
 	// nearest first.
 	Candidates []Candidate `json:"candidates"`
@@ -54,6 +60,7 @@ func (t *Table) Explain(q *Query) Explanation {
 	if winner != nil {
 		x.Winner = winner.ID()
 		x.Ready = printable(winner.Pool.Room().Readiness())
+		x.Policies = winner.explainPolicies()
 	}
 	for _, s := range t.candidates(host) {
 		c := s.route.candidate()
@@ -73,6 +80,20 @@ func (t *Table) Explain(q *Query) Explanation {
 	return x
 }
 
+// explainPolicies says what the policies of a route and of its instances do.
+func (r *Route) explainPolicies() []string {
+	members := r.Pool.Members()
+	instances := make([]*policy.List, len(members))
+	for i := range members {
+		instances[i] = members[i].Policies
+	}
+	lines := policy.Explain(r.Policies, instances)
+	for i := range lines {
+		lines[i] = printable(lines[i])
+	}
+	return lines
+}
+
 // candidates returns all routes that cover host, nearest first.
 func (t *Table) candidates(host []byte) (all []shadow) {
 	entries := []*entry{t.hosts.get(host)}
@@ -87,10 +108,32 @@ func (t *Table) candidates(host []byte) (all []shadow) {
 			}
 			all = append(all, b.shadowed...)
 		}
+		if e != nil {
+			for _, r := range e.foreign {
+				all = append(all, shadow{route: r})
+			}
+		}
 		slices.SortStableFunc(all[start:], func(a, b shadow) int { return a.route.nearer(b.route) })
 	}
 	slices.SortStableFunc(all, func(a, b shadow) int { return b.route.Priority - a.route.Priority })
 	return all
+}
+
+// holding returns whose a host is.
+func (t *Table) holding(host []byte) *holding {
+	e := t.hosts.get(host)
+	if e == nil {
+		if rest := parent(host); rest != nil {
+			e = t.wildcards.get(rest)
+		}
+	}
+	if e == nil {
+		e = t.any
+	}
+	if e == nil {
+		return nil
+	}
+	return e.holding
 }
 
 func (r *Route) candidate() Candidate {
@@ -124,6 +167,10 @@ func (t *Table) lost(s shadow, winner *Route, q *Query, host []byte) string {
 		return "the same host, path and conditions are held by " + printable(s.holder.String()) + ", which is older"
 	case !takesPath(r.Path, r.Exact, q.Path):
 		return "the path does not match " + r.match()
+	case strings.HasPrefix(r.Host, "*") && !r.local() && t.isReserved(q.Path):
+		return "the path is the operator's on hosts that are not claimed by name"
+	case !t.holding(host).admits(r):
+		return "the host belongs to " + t.holding(host).String()
 	case r.guarded && !t.owners.allow(r.Namespace, host):
 		return "its namespace may not serve this host"
 	}

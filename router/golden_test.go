@@ -12,6 +12,7 @@ import (
 	"serai/discovery"
 	"serai/router"
 	"serai/upstream"
+	"serai/wire"
 )
 
 var update = flag.Bool("update", false, "rewrite the verdicts in testdata")
@@ -27,6 +28,16 @@ func (a attributes) Header(name string) []byte {
 }
 func (a attributes) Cookie(string) []byte { return nil }
 func (a attributes) ClientIP() []byte     { return []byte{192, 0, 2, 1} }
+
+// asked is the request of a case as policies see it, over plain HTTP.
+type asked struct{ query *router.Query }
+
+func (a asked) Received() *wire.RequestHead {
+	return &wire.RequestHead{Method: a.query.Method, Path: a.query.Path, Query: a.query.RawQuery}
+}
+func (a asked) AppendHost(dst []byte) []byte { return router.AppendHost(dst, a.query.Host) }
+func (a asked) OverHTTPS() bool              { return false }
+func (a asked) StickyCookie() (_, _ string)  { return "", "" }
 
 // A case is a file of lines, then "---", then the verdict:
 //
@@ -87,8 +98,8 @@ func verdict(t *testing.T, input string) string {
 			port, _ = strconv.Atoi(address[i+1:])
 		}
 		instance = &discovery.Instance{
-			ID: id, ServiceName: service.Name, Namespace: service.Namespace, AllocID: "alloc-" + id, JobID: "job", NodeID: "node-1",
-			Address: host, Port: port, CreateIndex: index, ModifyIndex: index,
+			ID: id, Service: service.Name, Namespace: service.Namespace, Alloc: "alloc-" + id, Job: "job", Node: "node-1",
+			Address: host, Port: port, Created: index, Modified: index,
 		}
 		service.Instances = append(service.Instances, instance)
 	}
@@ -164,12 +175,16 @@ func report(t *router.Table, requests []request) string {
 				fmt.Fprintf(&out, ", %s", m.ID)
 			}
 			if route.Options.Redirect != nil {
-				fmt.Fprintf(&out, ", %d %s", route.Options.Redirect.Status, route.Options.Redirect.AppendLocation(nil, &r.query))
+				fmt.Fprintf(&out, ", %d %s", route.Options.Redirect.Status, route.Options.Redirect.AppendLocation(nil, asked{&r.query}))
 			}
 			out.WriteString("\n")
 		}
 		if r.explain {
-			for _, c := range t.Explain(&r.query).Candidates {
+			explanation := t.Explain(&r.query)
+			for _, line := range explanation.Policies {
+				fmt.Fprintf(&out, "    policy %s\n", line)
+			}
+			for _, c := range explanation.Candidates {
 				fmt.Fprintf(&out, "    %s %s%s: %s\n", c.Route, c.Host, c.Path, c.Why)
 			}
 		}

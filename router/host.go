@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"golang.org/x/net/idna"
 )
 
 // maxHost is the length of the longest host name (RFC 1035 section 2.3.4).
@@ -34,13 +36,15 @@ func parseHostPattern(s string) (string, *flaw) {
 	if name, _, ok := strings.Cut(s, ":"); ok {
 		return "", &flaw{fmt.Sprintf("host %s has a port", quote(s)), fmt.Sprintf("host=%s, which answers on every port", printable(name))}
 	}
+	// Before it is lower-cased: U+212A, the sign of a Kelvin, would become a k.
+	if !isASCII(s) {
+		return "", &flaw{fmt.Sprintf("host %s is not ASCII", quote(s)), "the name as DNS has it, " + inDNS(s)}
+	}
 	name := strings.ToLower(strings.TrimSuffix(s, "."))
 	label, wild := strings.CutPrefix(name, "*.")
 	switch {
 	case strings.Contains(label, "*"):
 		return "", &flaw{fmt.Sprintf("host %s has a star that is not its whole first label", quote(s)), "*.example.org for exactly one label, or * for any host"}
-	case !isASCII(label):
-		return "", &flaw{fmt.Sprintf("host %s is not ASCII", quote(s)), "the name as DNS has it, xn--..."}
 	case !validHostName(label) || len(name) > maxHost:
 		return "", &flaw{fmt.Sprintf("host %s is not a host name", quote(s)), "letters, digits, dashes and underscores in labels of up to 63, joined by dots"}
 	case !wild && endsInNumber(label):
@@ -86,6 +90,20 @@ func endsInNumber(s string) bool {
 	return strings.Trim(last, "0123456789") == ""
 }
 
+// inDNS is what a browser would look up for a name (UTS 46), as advice: what it
+// makes of letters that look like others is for whoever wrote them to judge.
+func inDNS(s string) string {
+	name, wild := strings.CutPrefix(s, "*.")
+	ascii, err := idna.Lookup.ToASCII(name)
+	if err != nil || !validHostName(ascii) {
+		return "xn--..."
+	}
+	if wild {
+		ascii = "*." + ascii
+	}
+	return "host=" + ascii
+}
+
 func isASCII(s string) bool {
 	for i := range len(s) {
 		if s[i] >= 0x80 {
@@ -115,6 +133,13 @@ func parent(host []byte) []byte {
 // normalBuffer holds a host in normal form: a name with its dot, or the
 // longest IPv6 address in brackets.
 type normalBuffer [maxHost + 3]byte
+
+// AppendHost appends the host of a Host field in the form that routes are looked up
+// by, nothing for what cannot be a host.
+func AppendHost(dst, host []byte) []byte {
+	var buf normalBuffer
+	return append(dst, normalHost(host, &buf)...)
+}
 
 // normalHost returns the host of a Host field in the form that hosts are
 // looked up by: lower case, without port and trailing dot, addresses in their

@@ -42,8 +42,8 @@ func (r *reporter) set(name string, tags ...string) {
 	r.index++
 	if len(tags) > 0 {
 		r.known[key] = &discovery.Service{Key: key, Instances: []*discovery.Instance{{
-			ID: "id-" + name, Namespace: "shop", ServiceName: name, JobID: "job-" + name, AllocID: "alloc-" + name,
-			Address: "127.0.0.1", Port: 80, Tags: tags, CreateIndex: r.index, ModifyIndex: r.index,
+			ID: "id-" + name, Namespace: "shop", Service: name, Job: "job-" + name, Alloc: "alloc-" + name,
+			Address: "127.0.0.1", Port: 80, Tags: tags, Created: r.index, Modified: r.index,
 		}}}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"serai/policy"
 	"serai/upstream"
 )
 
@@ -28,11 +29,13 @@ type Route struct {
 	Priority   int
 	// Options are those of the newest instance that asks for the route.
 	Options *RouteOptions
+	// Policies are those that the Options ask for, nil for none.
+	Policies *policy.List
 	// Pool holds the instances that ask for the route: none while it lingers.
 	Pool *upstream.Pool
 	// Stats is shared by the routes of one name of one service.
 	Stats *Stats
-	// CreateIndex is the age of the claim: the lowest Nomad index of an
+	// CreateIndex is the age of the claim: the lowest Instance.Created of an
 	// instance that asked for it since it has been asked for without a gap
 	// longer than Options.Linger.
 	CreateIndex uint64
@@ -42,6 +45,7 @@ type Route struct {
 	conditions string // canonical, for comparison
 	guarded    bool   // only on hosts that its namespace may serve
 	place      int    // that all nodes agreed upon, from 1; 0 for none
+	present    uint64 // as CreateIndex, of the instances that are there
 }
 
 // Lingers reports whether the route's last instance has gone and it waits for

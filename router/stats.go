@@ -6,9 +6,11 @@ import (
 	"time"
 
 	"serai/internal/quota"
+	"serai/policy"
 )
 
-// Stats counts what happened on one named route. It outlives tables: the
+// Stats counts what happened on one named route, and keeps what its requests must
+// know of each other. It outlives tables: the
 // Builder hands the same Stats to the routes of the same namespace, service
 // and route name, and forgets it with them.
 //
@@ -17,6 +19,8 @@ import (
 type Stats struct {
 	// Retrying counts the requests that are being repeated: see proxy.
 	Retrying quota.Quota
+	// Policies is what the route's policies keep.
+	Policies policy.State
 
 	inflight atomic.Int64
 	shards   atomic.Pointer[[]statsShard]

@@ -2,15 +2,11 @@ package router
 
 import (
 	"fmt"
-	"maps"
 	"math"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"serai/upstream"
 )
 
 // eachElement calls parse with the elements of a comma-separated list until
@@ -37,18 +33,6 @@ func appendNew(list []string, s string) []string {
 		return list
 	}
 	return append(list, s)
-}
-
-// choose returns what the word value stands for.
-func choose[T any](value string, words map[string]T) (T, *flaw) {
-	v, ok := words[value]
-	if ok {
-		return v, nil
-	}
-	return v, &flaw{
-		fmt.Sprintf("%s is not allowed here", quote(value)),
-		"one of: " + strings.Join(slices.Sorted(maps.Keys(words)), ", "),
-	}
 }
 
 // number reads a decimal integer within bounds.
@@ -98,251 +82,54 @@ func size(value string) (int64, *flaw) {
 	return int64(n) << shift, nil
 }
 
-func parsePriority(d *draft, value string) (f *flaw) {
-	d.Priority, f = number(value, -1_000_000, 1_000_000)
-	return f
-}
-
-func parseClass(d *draft, value string) *flaw {
-	if !isToken(value) || len(value) > maxRouteLen {
-		return &flaw{fmt.Sprintf("%s is not a class name", quote(value)), "up to 64 letters, digits, dashes and underscores"}
+// durationWord writes 1m for what time.Duration writes as 1m0s.
+func durationWord(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
 	}
-	d.Class = value
-	return nil
-}
-
-func parseScheme(d *draft, value string) (f *flaw) {
-	d.Instance.Scheme, f = choose(value, map[string]upstream.Scheme{
-		"http": upstream.HTTP, "https": upstream.HTTPS, "h2c": upstream.H2C, "grpc": upstream.GRPC,
-	})
-	return f
-}
-
-func parseTLSVerify(d *draft, value string) *flaw {
-	verify, f := choose(value, map[string]bool{"true": true, "false": false})
-	d.Instance.TLSInsecure = !verify
-	return f
-}
-
-func parseTLSName(d *draft, value string) *flaw {
-	name, f := parseHostPattern(value)
-	if f != nil || strings.Contains(name, "*") {
-		return &flaw{fmt.Sprintf("%s is not a name that a certificate could have", quote(value)), ""}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
 	}
-	d.Instance.TLSName = strings.Trim(name, "[]")
-	return nil
+	return s
 }
 
-func parseUpstreamHost(d *draft, value string) *flaw {
-	switch value {
-	case "preserve":
-		return nil
-	case "address":
-		d.Instance.HostIsAddress = true
-		return nil
+// sizeWord writes bytes in the largest unit that divides them.
+func sizeWord(n int64) string {
+	unit := 0
+	for ; n%1024 == 0 && unit < 4; unit++ {
+		n /= 1024
 	}
-	host, port := value, ""
-	if i := strings.LastIndexByte(value, ':'); i >= 0 && i > strings.LastIndexByte(value, ']') {
-		host, port = value[:i], value[i:]
-		if _, f := number(port[1:], 1, 65535); f != nil {
-			return &flaw{fmt.Sprintf("%s has no valid port", quote(value)), ""}
+	return strconv.FormatInt(n, 10) + [...]string{"", "k", "M", "G", "T"}[unit]
+}
+
+// wordList is the words for a value that is one of a few, read in both
+// directions.
+type wordList[T comparable] []struct {
+	word  string
+	value T
+}
+
+// parse returns what a word stands for.
+func (l wordList[T]) parse(word string) (T, *flaw) {
+	var all []string
+	for _, w := range l {
+		if w.word == word {
+			return w.value, nil
+		}
+		all = append(all, w.word)
+	}
+	slices.Sort(all)
+	var none T
+	return none, &flaw{fmt.Sprintf("%s is not allowed here", quote(word)), "one of: " + strings.Join(all, ", ")}
+}
+
+// word returns the word for a value, empty when there is none.
+func (l wordList[T]) word(value T) string {
+	for _, w := range l {
+		if w.value == value {
+			return w.word
 		}
 	}
-	a, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	switch {
-	case err == nil && a.Zone() == "":
-		host = hostOfAddr(a)
-	case !validHostName(host):
-		return &flaw{fmt.Sprintf("%s is not a host name", quote(value)), ""}
-	}
-	d.Instance.Host = host + port
-	return nil
-}
-
-func parseBalance(d *draft, value string) *flaw {
-	kind, name, named := cutSecond(value)
-	b := &d.Options.Balance
-	switch {
-	case kind == "hash:header" && named && isToken(name):
-		*b = upstream.Balance{Method: upstream.HashHeader, Name: strings.ToLower(name)}
-	case kind == "hash:cookie" && named && isToken(name):
-		*b = upstream.Balance{Method: upstream.HashCookie, Name: name}
-	case kind == "hash:header" || kind == "hash:cookie":
-		return &flaw{fmt.Sprintf("%s does not name what is hashed", quote(value)), kind + ":NAME"}
-	default:
-		method, f := choose(value, map[string]upstream.Method{
-			"least": upstream.Least, "round-robin": upstream.RoundRobin, "random": upstream.Random, "hash:ip": upstream.HashIP,
-		})
-		if f != nil {
-			f.instead += ", hash:header:NAME, hash:cookie:NAME"
-			return f
-		}
-		b.Method = method
-	}
-	return nil
-}
-
-// cutSecond cuts s at its second colon.
-func cutSecond(s string) (before, after string, found bool) {
-	first, rest, ok := strings.Cut(s, ":")
-	if !ok {
-		return s, "", false
-	}
-	second, after, found := strings.Cut(rest, ":")
-	return first + ":" + second, after, found
-}
-
-func parseWeight(d *draft, value string) (f *flaw) {
-	d.Instance.Weight, f = number(value, 0, 1000)
-	return f
-}
-
-func parseSticky(d *draft, value string) *flaw {
-	if !isToken(value) || len(value) > maxRouteLen {
-		return &flaw{fmt.Sprintf("%s is not a cookie name", quote(value)), ""}
-	}
-	d.Options.Sticky = value
-	return nil
-}
-
-func parsePrefer(d *draft, value string) (f *flaw) {
-	d.Options.Prefer, f = choose(value, map[string]upstream.Prefer{
-		"node": upstream.PreferNode, "datacenter": upstream.PreferDatacenter,
-	})
-	return f
-}
-
-func parseCanary(d *draft, value string) *flaw {
-	c := &upstream.Canary{}
-	kind, rule, _ := strings.Cut(value, ":")
-	switch {
-	case strings.HasSuffix(value, "%"):
-		percent, err := strconv.ParseFloat(strings.TrimSuffix(value, "%"), 64)
-		if err != nil || !(percent >= 0 && percent <= 100) {
-			return &flaw{fmt.Sprintf("%s is not a percentage", quote(value)), "0% to 100%"}
-		}
-		c.Percent = percent
-	case kind == "header":
-		name, want, _ := strings.Cut(rule, ":")
-		c.Header, c.Value = strings.ToLower(trim(name)), trim(want)
-		if !isToken(c.Header) || c.Value == "" {
-			return &flaw{fmt.Sprintf("%s is not a header and its value", quote(rule)), "canary=header:NAME: VALUE"}
-		}
-	case kind == "cookie":
-		name, want, _ := strings.Cut(rule, "=")
-		c.Cookie, c.Value = trim(name), trim(want)
-		if !isToken(c.Cookie) || c.Value == "" || strings.ContainsAny(c.Value, "\",;\\ ") {
-			return &flaw{fmt.Sprintf("%s is not a cookie and its value", quote(rule)), "canary=cookie:NAME=VALUE"}
-		}
-	default:
-		return &flaw{fmt.Sprintf("%s does not say which requests the canary takes", quote(value)), "canary=10%, canary=header:NAME: VALUE or canary=cookie:NAME=VALUE"}
-	}
-	d.Instance.Canary = c
-	return nil
-}
-
-func parseCheck(d *draft, value string) *flaw {
-	path, _, _ := strings.Cut(value, "?")
-	if path == "" {
-		path = value
-	}
-	if f := checkPath(path); f != nil {
-		return f
-	}
-	for i := range len(value) {
-		if value[i] <= ' ' || value[i] >= 0x7f || value[i] == '#' {
-			return &flaw{fmt.Sprintf("check %s contains a byte that no request has", quote(value)), fmt.Sprintf("%%%02X in its place", value[i])}
-		}
-	}
-	d.Instance.Check.Path = value
-	return nil
-}
-
-func parseCheckInterval(d *draft, value string) (f *flaw) {
-	d.Instance.Check.Interval, f = duration(value, 100*time.Millisecond, time.Hour)
-	return f
-}
-
-func parseCheckTimeout(d *draft, value string) (f *flaw) {
-	d.Instance.Check.Timeout, f = duration(value, 10*time.Millisecond, 10*time.Minute)
-	return f
-}
-
-func parseCheckStatus(d *draft, value string) *flaw {
-	low, high, ranged := strings.Cut(value, "-")
-	if !ranged {
-		high = low
-	}
-	least, err := strconv.ParseUint(trim(low), 10, 16)
-	most, err2 := strconv.ParseUint(trim(high), 10, 16)
-	if err != nil || err2 != nil || least < 100 || most > 599 || least > most {
-		return &flaw{fmt.Sprintf("%s is not a status or a range of them", quote(value)), "200, or 200-399, within 100-599"}
-	}
-	d.Instance.Check.StatusMin, d.Instance.Check.StatusMax = int(least), int(most)
-	return nil
-}
-
-func parseWait(d *draft, value string) (f *flaw) {
-	d.Options.Wait, f = duration(value, 0, time.Hour)
-	return f
-}
-
-func parseRetries(d *draft, value string) (f *flaw) {
-	d.Options.Retries, f = number(value, 0, 10)
-	return f
-}
-
-func parseRetryPost(d *draft, value string) (f *flaw) {
-	d.Options.RetryPost, f = choose(value, map[string]bool{"on": true, "off": false})
-	return f
-}
-
-func parseTimeout(d *draft, value string) (f *flaw) {
-	d.Options.Timeout, f = duration(value, time.Millisecond, longest)
-	return f
-}
-
-func parseBodyIdle(d *draft, value string) (f *flaw) {
-	d.Options.BodyIdle, f = duration(value, time.Millisecond, longest)
-	return f
-}
-
-func parseMaxBody(d *draft, value string) (f *flaw) {
-	d.Options.MaxBody, f = size(value)
-	return f
-}
-
-func parseTLS(d *draft, value string) (f *flaw) {
-	d.Options.TLS, f = choose(value, map[string]TLSMode{"auto": TLSAuto, "off": TLSOff, "only": TLSOnly})
-	return f
-}
-
-// parseHSTS reads the hsts tag (RFC 6797 section 6.1).
-func parseHSTS(d *draft, value string) *flaw {
-	age := false
-	for directive := range strings.SplitSeq(value, ";") {
-		name, v, _ := strings.Cut(trim(directive), "=")
-		if !isToken(name) || v != "" && !isToken(strings.Trim(v, `"`)) {
-			return &flaw{fmt.Sprintf("%s is not a Strict-Transport-Security value", quote(value)), "max-age=31536000; includeSubDomains"}
-		}
-		if strings.EqualFold(name, "max-age") {
-			_, err := strconv.ParseUint(strings.Trim(v, `"`), 10, 63)
-			age = err == nil
-		}
-	}
-	if !age {
-		return &flaw{fmt.Sprintf("%s has no max-age in seconds", quote(value)), "max-age=31536000; includeSubDomains"}
-	}
-	d.Options.HSTS = value
-	return nil
-}
-
-func parseProxyProtocol(d *draft, value string) (f *flaw) {
-	d.Instance.ProxyProtocol, f = choose(value, map[string]uint8{"v1": 1, "v2": 2})
-	return f
-}
-
-func parseMaxInflight(d *draft, value string) (f *flaw) {
-	d.Instance.MaxInflight, f = number(value, 1, 1_000_000)
-	return f
+	return ""
 }

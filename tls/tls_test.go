@@ -160,7 +160,7 @@ func TestFilesAreFollowed(t *testing.T) {
 	}
 	await := func(what string, condition func() bool) {
 		t.Helper()
-		for end := time.Now().Add(10 * time.Second); !condition(); time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(time.Minute); !condition(); time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatalf("never came: %s", what)
 			}

@@ -310,3 +310,36 @@ func TestACanaryTakesOver(t *testing.T) {
 		t.Errorf("a canary that is alone got %v of 100", got)
 	}
 }
+
+// TestEveryMethod holds each method to what a pool promises whatever the method:
+// every fit member gets requests, no other does, and none is better than one that
+// is not fit.
+func TestEveryMethod(t *testing.T) {
+	r := run(t, upstream.RegistryOptions{})
+	words := make(map[string]bool)
+	for i, method := range upstream.Methods() {
+		if method.Word == "" || method.Meaning == "" || words[method.Word] {
+			t.Errorf("method %d has no word of its own, or no documentation: %+v", i, method)
+		}
+		words[method.Word] = true
+		members := weighted(100, 100, 100, 0)
+		members[2].MaxInflight = 1
+		p := ready(t, r, upstream.PoolOptions{Balance: upstream.Balance{Method: upstream.Method(i), Name: "x"}}, members...)
+		full := &p.Members()[2]
+		taken := make(map[*upstream.Member]int)
+		for client := range 2000 {
+			var tried upstream.Tried
+			key := strconv.Itoa(client)
+			m := p.Pick(time.Now(), attributes{headers: map[string]string{"x": key}, cookies: map[string]string{"x": key}, ip: key}, &tried, false)
+			if m == nil {
+				t.Fatalf("%s finds no member", method.Form())
+			}
+			if taken[m]++; m != full {
+				p.End(time.Now(), m, upstream.Outcome{Status: 200})
+			}
+		}
+		if taken[full] != 1 || taken[&p.Members()[0]] == 0 || taken[&p.Members()[1]] == 0 || taken[&p.Members()[3]] > 0 {
+			t.Errorf("%s sends requests to %v; want one to the third, which has one place, and none to the fourth", method.Form(), taken)
+		}
+	}
+}

@@ -1,6 +1,9 @@
 package upstream
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Room for connections is looked for in vain at most this often: with all of
 // them in use there is nothing to close, and thousands of endpoints to ask.
@@ -17,24 +20,21 @@ func (r *Registry) makeRoom() bool {
 	r.mu.Lock()
 	var idle *Endpoint
 	for _, e := range r.endpoints { // in no order: all are asked in turn
-		if e.hasIdle() {
+		if e.transport.Status().Idle > 0 {
 			idle = e
 			break
 		}
 	}
 	r.mu.Unlock()
-	if idle != nil && idle.closeOldest(now.Add(time.Hour), some) > 0 {
+	if idle != nil && idle.transport.CloseIdle(now.Add(time.Hour), some) > 0 {
 		return true
 	}
 	r.noRoom.Store(now.UnixNano())
 	return false
 }
 
-func (e *Endpoint) hasIdle() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return len(e.idle) > 0
-}
+// closeIdle closes the connections that have been unused since before.
+func (e *Endpoint) closeIdle(before time.Time) { e.transport.CloseIdle(before, math.MaxInt) }
 
 // ConnStats is what is known of the connections to all instances.
 type ConnStats struct {

@@ -3,6 +3,7 @@ package upstream_test
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -22,10 +23,11 @@ func TestConnectionsAreBounded(t *testing.T) {
 		await(t, "ready", func() bool { return members[i].State() == upstream.Ready })
 	}
 	busy, idle := members[0], members[1]
-	dial := func(e *upstream.Endpoint) (*upstream.Conn, error) {
-		return e.Dial(context.Background(), netip.AddrPort{}, "")
+	dial := func(e *upstream.Endpoint) (net.Conn, error) {
+		c, _, err := e.Dial(context.Background(), netip.AddrPort{}, "", nil)
+		return c, err
 	}
-	var open []*upstream.Conn
+	var open []net.Conn
 	for range forRequests - 2 { // each endpoint has the one of its probe
 		c, err := dial(idle)
 		if err != nil {
@@ -34,7 +36,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 		open = append(open, c)
 	}
 	for _, c := range open {
-		idle.Put(c, time.Now())
+		idle.Transport().Keep(c)
 	}
 	open = nil
 	for range forRequests {
@@ -73,14 +75,14 @@ func TestConnectionsAreBounded(t *testing.T) {
 // TestAShortTimeProvesNothing: a connect that had little of its request's time
 // left does not take the instance out of rotation; the prober sees.
 func TestAShortTimeProvesNothing(t *testing.T) {
-	r := run(t, upstream.RegistryOptions{ConnectTimeout: 300 * time.Millisecond})
+	r := run(t, upstream.RegistryOptions{ConnectTimeout: 2 * time.Second})
 	e := r.Acquire(upstream.Target{Address: listen(t, "127.0.0.1:0").Addr().String(), Instance: "a"})
 	defer r.Release(e)
 	await(t, "ready", func() bool { return e.State() == upstream.Ready })
 	before := r.Probes().Begun
 	ctx, cancel := context.WithTimeout(context.Background(), time.Nanosecond)
 	defer cancel()
-	if _, err := e.Dial(ctx, netip.AddrPort{}, ""); !errors.Is(err, upstream.ErrConnect) {
+	if _, _, err := e.Dial(ctx, netip.AddrPort{}, "", nil); !errors.Is(err, upstream.ErrConnect) {
 		t.Fatalf("a connect without time: %v, want %v", err, upstream.ErrConnect)
 	}
 	if s := e.Status(); s.State != upstream.Ready || s.Problem == "" {
@@ -96,7 +98,7 @@ func TestAShortTimeProvesNothing(t *testing.T) {
 	upstream.SetReady(gone)
 	ctx, cancel = context.WithTimeout(context.Background(), 10*time.Millisecond)
 	defer cancel()
-	if _, err := gone.Dial(ctx, netip.AddrPort{}, ""); err == nil {
+	if _, _, err := gone.Dial(ctx, netip.AddrPort{}, "", nil); err == nil {
 		t.Fatal("connected to a silent address")
 	}
 	await(t, "the prober's verdict", func() bool { return gone.State() == upstream.Probing })

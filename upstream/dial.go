@@ -48,22 +48,24 @@ type purpose struct {
 // Dial connects to the endpoint for a request for host, on behalf of a client,
 // whose address is told by the PROXY protocol where the target asks for it. Over
 // TLS, host is the name that is sent and verified where the target has none.
-// The context's deadline and the registry's ConnectTimeout bound it all.
+// Protocols are those that TLS may agree on (RFC 7301). The context's deadline and
+// the registry's ConnectTimeout bound it all. It returns the name that the
+// connection was opened for, empty without TLS.
 //
 // It fails with ErrNoDescriptor, ErrConnect or a HandshakeError: in each case
 // no byte of the request has left.
-func (e *Endpoint) Dial(ctx context.Context, client netip.AddrPort, host string) (*Conn, error) {
+func (e *Endpoint) Dial(ctx context.Context, client netip.AddrPort, host string, protocols []string) (c net.Conn, name string, err error) {
 	began, from := time.Now(), e.phase()
-	name := e.target.serverName(host)
-	c, err := e.dialer.dial(ctx, &e.target, client, name, purpose{})
+	name = e.target.serverName(host)
+	c, err = e.dialer.dial(ctx, &e.target, client, name, protocols, purpose{})
 	if err != nil {
 		e.dialFailed(from, err, time.Since(began))
-		return nil, err
+		return nil, name, err
 	}
 	if e.problem.Load() != nil {
 		e.problem.Store(nil)
 	}
-	return newConn(c, e, name), nil
+	return c, name, nil
 }
 
 // dialFailed notes that a connection could not be made after so long.
@@ -96,7 +98,7 @@ func (e *Endpoint) warn(err error) {
 	}
 }
 
-func (d *Dialer) dial(ctx context.Context, t *Target, client netip.AddrPort, serverName string, why purpose) (net.Conn, error) {
+func (d *Dialer) dial(ctx context.Context, t *Target, client netip.AddrPort, serverName string, protocols []string, why purpose) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.Timeout)
 	defer cancel()
 	c, err := d.connect(ctx, t, why)
@@ -112,7 +114,7 @@ func (d *Dialer) dial(ctx context.Context, t *Target, client netip.AddrPort, ser
 		}
 	}
 	if t.Scheme == HTTPS {
-		tc := tls.Client(c, &tls.Config{ServerName: serverName, InsecureSkipVerify: t.TLSInsecure, RootCAs: d.Roots, NextProtos: []string{"http/1.1"}})
+		tc := tls.Client(c, &tls.Config{ServerName: serverName, InsecureSkipVerify: t.TLSInsecure, RootCAs: d.Roots, NextProtos: protocols})
 		if err := tc.HandshakeContext(ctx); err != nil {
 			c.Close()
 			return nil, handshakeError(t, serverName, err)

@@ -19,7 +19,14 @@ type Endpoint struct {
 	hash     uint64 // of Target.Instance and Address, the same on every serai
 
 	schedule schedule
-	failed   int // checks in a row; used by look alone
+	probed   *probed
+	rate     *jobRate
+
+	// What look alone writes.
+	failed   int    // checks in a row
+	used     uint64 // number of the last probe whose result it was told
+	examined bool   // it has been probed; read while it stands in a line
+	aside    bool   // a part of its job's rate is; set when it leaves the line
 
 	// What every request writes is kept away from what it only reads.
 	_        [64]byte
@@ -35,22 +42,27 @@ type Endpoint struct {
 	moving    sync.Mutex             // held by who changes these:
 	current   atomic.Uint64          // the phase
 	since     atomic.Int64           // Unix nanoseconds of the last change of state
+	entered   atomic.Uint64          // how many probes had been begun by then
 	cause     atomic.Pointer[string] // why it is not ready, nil when it is
 	suspected atomic.Bool            // a connect was given up early: the prober is to see
 
 	problem atomic.Pointer[string] // why the last connection could not be made, nil when it could
 	warned  atomic.Int64           // Unix nanoseconds of when an operator was told of one
 
-	mu     sync.Mutex
-	idle   []*Conn // by idleSince, the newest last
-	lesson lesson
+	transport Transport // which it owns
 }
 
 // Target returns what this endpoint dials.
 func (e *Endpoint) Target() Target { return e.target }
 
+// Transport returns how its instance is spoken to.
+func (e *Endpoint) Transport() Transport { return e.transport }
+
 // Inflight returns the number of requests under way.
 func (e *Endpoint) Inflight() int { return int(e.inflight.Taken()) }
+
+// Wanted reports whether requests wait for a place here.
+func (e *Endpoint) Wanted() bool { return e.wishes.wanted.Load() }
 
 // up reports whether it takes requests where there is no better one.
 func (e *Endpoint) up() bool {
@@ -105,12 +117,10 @@ type EndpointStatus struct {
 
 // Status returns what is known of the endpoint.
 func (e *Endpoint) Status() EndpointStatus {
-	e.mu.Lock()
-	idle, closes := len(e.idle), e.lesson.after
-	e.mu.Unlock()
+	t := e.transport.Status()
 	s := EndpointStatus{
-		Target: e.target, Inflight: e.Inflight(), Idle: idle, Requests: e.requests.Load(),
-		Failures: e.failures.Load(), Latency: e.latency.value(time.Now()), ClosesIdle: closes,
+		Target: e.target, Inflight: e.Inflight(), Idle: t.Idle, Requests: e.requests.Load(),
+		Failures: e.failures.Load(), Latency: e.latency.value(time.Now()), ClosesIdle: t.ClosesIdle,
 	}
 	if p := e.problem.Load(); p != nil {
 		s.Problem = *p

@@ -14,7 +14,6 @@ import (
 	"github.com/pires/go-proxyproto"
 
 	"serai/upstream"
-	"serai/wire/socket"
 )
 
 func TestUnreachableEndpointComesBack(t *testing.T) {
@@ -26,7 +25,7 @@ func TestUnreachableEndpointComesBack(t *testing.T) {
 	l := listen(t, address)
 	await(t, "ready", func() bool { return e.State() == upstream.Ready })
 	l.Close()
-	_, err := e.Dial(context.Background(), netip.AddrPort{}, "")
+	_, _, err := e.Dial(context.Background(), netip.AddrPort{}, "", nil)
 	if err == nil {
 		t.Fatal("dialled a closed port")
 	}
@@ -57,7 +56,7 @@ func TestSharedAndReleased(t *testing.T) {
 	if e.State() != upstream.Ready {
 		t.Fatal("left while it is still held")
 	}
-	c, err := e.Dial(context.Background(), netip.AddrPort{}, "")
+	c, _, err := e.Dial(context.Background(), netip.AddrPort{}, "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,72 +64,13 @@ func TestSharedAndReleased(t *testing.T) {
 	if e.State() != upstream.Leaving {
 		t.Fatal("still takes requests when nobody holds it")
 	}
-	e.Put(c, time.Now())
-	if e.Get(time.Now(), nil) != nil {
+	e.Transport().Keep(c)
+	if e.Status().Idle != 0 {
 		t.Error("kept a connection to an endpoint that left")
 	}
 	if n := len(r.Endpoints()); n != 0 {
 		t.Errorf("%d endpoints left", n)
 	}
-}
-
-// TestIdleConnections lets the instance spoil idle connections in each way.
-func TestIdleConnections(t *testing.T) {
-	r := run(t, upstream.RegistryOptions{IdleTimeout: time.Hour})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	e := r.Acquire(upstream.Target{Address: l.Addr().String(), Instance: "a", ProxyProtocol: 0, Check: upstream.Check{Path: "/never", Interval: time.Hour, Timeout: time.Hour}})
-	defer r.Release(e)
-	conns := make(chan net.Conn)
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				close(conns)
-				return
-			}
-			conns <- c
-		}
-	}()
-	probe := <-conns // the check's, never answered
-	dial := func() (*upstream.Conn, net.Conn) {
-		c, err := e.Dial(context.Background(), netip.AddrPort{}, "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c, <-conns
-	}
-	first, _ := dial()
-	second, server := dial()
-	e.Put(first, time.Now())
-	e.Put(second, time.Now())
-	if got := e.Get(time.Now(), nil); got != second {
-		t.Error("connections are not reused last in, first out")
-	}
-	e.Put(second, time.Now())
-	server.Write([]byte("HTTP/1.1 200 OK\r\n\r\n"))
-	await(t, "unsolicited bytes", func() bool { return !second.Reusable() })
-	if err := e.Get(time.Now(), nil).Request([]byte("x"), nil, true); err != socket.ErrStale {
-		t.Errorf("a request over a connection with bytes that nobody asked for: %v, want %v", err, socket.ErrStale)
-	}
-	if got := e.Get(time.Now(), nil); got != first {
-		t.Error("another connection was expected")
-	}
-	third, server := dial()
-	server.Close()
-	await(t, "close", func() bool { return !third.Reusable() })
-	e.Put(third, time.Now())
-	if err := e.Get(time.Now(), nil).Request([]byte("x"), nil, true); err != socket.ErrStale {
-		t.Errorf("a request over a closed connection: %v, want %v", err, socket.ErrStale)
-	}
-	e.Put(first, time.Now().Add(-2*time.Hour))
-	if got := e.Get(time.Now(), nil); got != nil {
-		t.Error("a connection was reused after its idle time")
-	}
-	probe.Close()
 }
 
 func TestCheckGatesReadiness(t *testing.T) {
@@ -165,7 +105,7 @@ func TestProxyProtocolToInstance(t *testing.T) {
 	for _, version := range []uint8{1, 2} {
 		r := upstream.NewRegistry(upstream.RegistryOptions{})
 		e := r.Acquire(upstream.Target{Address: l.Addr().String(), ProxyProtocol: version})
-		c, err := e.Dial(context.Background(), client, "")
+		c, _, err := e.Dial(context.Background(), client, "", nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -12,6 +12,7 @@ func SetState(e *Endpoint, s State) {
 	if from := e.phase(); from.state() != s && from.state() != Leaving {
 		e.since.Store(time.Now().UnixNano())
 		e.storeCause("a test said so")
+		e.entered.Store(e.registry.probes.begun.Load())
 		e.current.Store(uint64(from.next(s)))
 		e.registry.line.changed(e)
 	}
@@ -31,5 +32,5 @@ func LeftOver(r *Registry, endpoints []*Endpoint) (held int64, wishes int) {
 			wishes++
 		}
 	}
-	return r.line.held.Taken(), wishes
+	return r.line.bytes.held, wishes
 }

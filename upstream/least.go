@@ -7,12 +7,16 @@ import (
 
 // least draws two members by weight. The first one takes the request, unless it
 // has more than its share of what the two have in flight, or is much slower.
-func (g *group) least(s *search) *Member {
-	i := g.drawIndex(s)
+type least struct{}
+
+func newLeast([]*Member, string, int) balancer { return least{} }
+
+func (least) pick(g *group, s search) *Member {
+	i := g.drawIndex(&s)
 	if i < 0 {
 		return nil
 	}
-	a, b := g.members[i], g.another(s, i)
+	a, b := g.members[i], g.another(&s, i)
 	if b == nil {
 		return a
 	}

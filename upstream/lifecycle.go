@@ -61,6 +61,7 @@ func (e *Endpoint) moveLocked(from phase, to State, cause string) bool {
 		if s == to {
 			e.since.Store(time.Now().UnixNano())
 			e.storeCause(cause)
+			e.entered.Store(e.registry.probes.begun.Load())
 			e.current.Store(uint64(from.next(to)))
 			e.registry.line.changed(e)
 			return true

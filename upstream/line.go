@@ -6,8 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"serai/internal/quota"
 )
 
 // line is everybody who waits for a place on an endpoint, in the order in which
@@ -23,17 +21,18 @@ import (
 // While nobody waits, nobody takes the lock.
 type line struct {
 	mu     sync.Mutex
-	ticket uint64      // of the last who came
-	held   quota.Quota // bytes, by those who wait
+	ticket uint64 // of the last who came
+	bytes  waitingBytes
 }
 
 // waiter is a request in a Room. Guarded by line.mu; its Attributes may be read
 // until it has left.
 type waiter struct {
 	WaitingRequest
-	ticket uint64
-	given  *Member       // whose place has been taken for it
-	got    chan struct{} // closed once there is one, or the room has ended
+	ticket  uint64
+	given   *Member       // whose place has been taken for it
+	refused error         // why there will be none
+	got     chan struct{} // closed once it has one of the two
 }
 
 // wish is a member that the requests of a room want a place on. Endpoint.wishes
@@ -148,8 +147,7 @@ func (r *Room) serve(p *Pool) {
 
 // hand gives w a place on m, which has been taken. line.mu is held.
 func (r *Room) hand(w *waiter, m *Member) {
-	i := slices.Index(r.waiters, w)
-	r.waiters = slices.Delete(r.waiters, i, i+1)
+	r.drop(w)
 	w.given = m
 	close(w.got)
 }

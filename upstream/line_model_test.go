@@ -101,7 +101,7 @@ func play(program []step) error {
 		m.endpoints = append(m.endpoints, e)
 	}
 	for i := range modelRooms {
-		m.rooms = append(m.rooms, m.registry.NewRoom())
+		m.rooms = append(m.rooms, m.registry.NewRoom(""))
 		m.pools = append(m.pools, nil)
 		m.publish(i, 7, 1, 3, 0)
 	}

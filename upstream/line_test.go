@@ -24,7 +24,7 @@ func places(r *upstream.Registry, n, limit int) ([]*upstream.Endpoint, *upstream
 		endpoints = append(endpoints, e)
 		members[i] = upstream.Member{Endpoint: e, ID: strconv.Itoa(i), Weight: 100, MaxInflight: limit}
 	}
-	p := upstream.NewPool(members, upstream.PoolOptions{}, r.NewRoom())
+	p := upstream.NewPool(members, upstream.PoolOptions{}, r.NewRoom(""))
 	r.Publish(p)
 	return endpoints, p
 }
@@ -75,7 +75,7 @@ func TestTheLastStableOneGoes(t *testing.T) {
 		endpoints, other := places(r, 2, 1)
 		members := append([]upstream.Member{}, other.Members()...)
 		members[1].Canary = &upstream.Canary{Percent: 1e-12}
-		p := upstream.NewPool(members, upstream.PoolOptions{}, r.NewRoom())
+		p := upstream.NewPool(members, upstream.PoolOptions{}, r.NewRoom(""))
 		r.Publish(p)
 		if m, err := obtain(p, time.Second, request(0, nil)); err != nil || m.ID != "0" {
 			t.Fatalf("got %+v, %v", m, err)
@@ -142,7 +142,7 @@ func TestCrowd(t *testing.T) {
 	const limit, clients, rounds = 2, 24, 200
 	r := upstream.NewRegistry(upstream.RegistryOptions{MaxWaiting: clients})
 	endpoints, one := places(r, 3, limit)
-	two := upstream.NewPool(one.Members(), upstream.PoolOptions{Balance: upstream.Balance{Method: upstream.RoundRobin}}, r.NewRoom())
+	two := upstream.NewPool(one.Members(), upstream.PoolOptions{Balance: upstream.Balance{Method: upstream.RoundRobin}}, r.NewRoom(""))
 	r.Publish(two)
 	pools := []*upstream.Pool{one, two}
 	var inflight [3]atomic.Int64

@@ -8,17 +8,20 @@ import (
 
 	"go.uber.org/goleak"
 
+	"serai/internal/testnet"
 	"serai/upstream"
+	"serai/upstream/http1"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // long bounds waits for what must happen; no test passes by its passing.
-const long = 10 * time.Second
+const long = time.Minute
 
-// run makes a registry that runs until the test ends.
+// run makes a registry that runs until the test ends, and speaks HTTP/1.
 func run(t *testing.T, o upstream.RegistryOptions) *upstream.Registry {
 	t.Helper()
+	o.Transport = http1.New
 	r := upstream.NewRegistry(o)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -59,12 +62,7 @@ func listen(t *testing.T, address string) net.Listener {
 // free returns an address nobody listens on.
 func free(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	return testnet.Address(t)
 }
 
 // await waits until condition holds.

@@ -1,5 +1,11 @@
 package upstream
 
+import (
+	"strconv"
+
+	"serai/policy"
+)
+
 // Member is one instance in a Pool: an Endpoint and what this route's tags
 // say about sending requests there. Never modified once in a Pool.
 type Member struct {
@@ -12,14 +18,16 @@ type Member struct {
 	Canary *Canary
 	// Node and Datacenter are where it runs, for Prefer.
 	Node, Datacenter string
-	// Strip is the prefix removed from the path sent, empty for none.
-	Strip string
 	// Host is the Host header sent: empty preserves the client's, otherwise
 	// it is sent as it stands.
 	Host string
-	// Seat is the value of the route's sticky cookie that names this member;
+	// Cookie is the value of the route's sticky cookie that names this member;
 	// set by NewPool.
-	Seat string
+	Cookie string
+	// OfInstance is what its tags ask of policies, Policies what that is compiled
+	// to, nil for none.
+	policy.OfInstance
+	Policies *policy.List
 	// Alloc, Service and ID name the instance in logs and in /instances.
 	Alloc, Service, ID string
 }
@@ -34,25 +42,16 @@ type Canary struct {
 	Value          string
 }
 
-// Balance says how a Pool chooses among its fit members.
-type Balance struct {
-	Method Method
-	// Name is the header or cookie of HashHeader and HashCookie.
-	Name string
+// String is the rule as the canary tag writes it.
+func (c *Canary) String() string {
+	switch {
+	case c.Header != "":
+		return "header:" + c.Header + ": " + c.Value
+	case c.Cookie != "":
+		return "cookie:" + c.Cookie + "=" + c.Value
+	}
+	return strconv.FormatFloat(c.Percent, 'f', -1, 64) + "%"
 }
-
-// Method is a load balancing method.
-type Method uint8
-
-// The methods of the lb tag.
-const (
-	Least      Method = iota // two random choices, fewer in flight, weighted by latency
-	RoundRobin               // in turn, by weight
-	Random                   // at random, by weight
-	HashIP                   // rendezvous hash of the client's address
-	HashHeader               // rendezvous hash of a header
-	HashCookie               // rendezvous hash of a cookie
-)
 
 // Prefer says which members are tried first.
 type Prefer uint8

@@ -102,7 +102,10 @@ func TestShareOf5xxEjects(t *testing.T) {
 
 // TestAnEjectedInstanceComesBack lets the time pass, and has it fail once more.
 func TestAnEjectedInstanceComesBack(t *testing.T) {
-	r := run(t, upstream.RegistryOptions{EjectAfter: 5, EjectTime: time.Millisecond})
+	t.Parallel()
+	// An ejection is forgotten four times this after its end: a probe must come
+	// before, on a busy machine, too.
+	r := run(t, upstream.RegistryOptions{EjectAfter: 5, EjectTime: 2 * time.Second})
 	p := ready(t, r, upstream.PoolOptions{}, weighted(100, 100)...)
 	fail(p, 0, 5, broken)
 	await(t, "readmission", func() bool { return states(p)[0] == upstream.Ready })
@@ -213,7 +216,7 @@ func TestNothingEndsAnEjectionEarly(t *testing.T) {
 		defer r.Release(members[i].Endpoint)
 		await(t, "ready", func() bool { return members[i].Endpoint.State() == upstream.Ready })
 	}
-	p := upstream.NewPool(members, upstream.PoolOptions{}, r.NewRoom())
+	p := upstream.NewPool(members, upstream.PoolOptions{}, r.NewRoom(""))
 	r.Publish(p)
 	<-asked
 	answer <- struct{}{} // one failed check

@@ -24,7 +24,7 @@ func ready(t *testing.T, r *upstream.Registry, o upstream.PoolOptions, members .
 	for i := range members {
 		await(t, "ready endpoint", func() bool { return members[i].Endpoint.State() == upstream.Ready })
 	}
-	p := upstream.NewPool(members, o, r.NewRoom())
+	p := upstream.NewPool(members, o, r.NewRoom(""))
 	r.Publish(p)
 	return p
 }
@@ -226,8 +226,8 @@ func TestTriedAndMaxInflight(t *testing.T) {
 
 func TestPickAllocatesNothing(t *testing.T) {
 	r := run(t, upstream.RegistryOptions{})
-	for _, method := range []upstream.Method{upstream.Least, upstream.RoundRobin, upstream.Random, upstream.HashIP} {
-		p := ready(t, r, upstream.PoolOptions{Balance: upstream.Balance{Method: method}}, weighted(100, 100, 100)...)
+	for method := range upstream.Methods() {
+		p := ready(t, r, upstream.PoolOptions{Balance: upstream.Balance{Method: upstream.Method(method), Name: "name"}}, weighted(100, 90, 100)...)
 		var a upstream.Attributes = fixed{}
 		now := time.Now()
 		var tried upstream.Tried
@@ -257,7 +257,7 @@ func BenchmarkPick(b *testing.B) {
 				members[i].Endpoint = r.Acquire(upstream.Target{Instance: strconv.Itoa(i)})
 				upstream.SetReady(members[i].Endpoint)
 			}
-			p := upstream.NewPool(members, upstream.PoolOptions{}, r.NewRoom())
+			p := upstream.NewPool(members, upstream.PoolOptions{}, r.NewRoom(""))
 			now := time.Now()
 			var tried upstream.Tried
 			for b.Loop() {

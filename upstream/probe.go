@@ -65,16 +65,24 @@ func (r *Registry) look(ctx context.Context, e *Endpoint) plan {
 // try probes e, which is not ready.
 func (r *Registry) try(ctx context.Context, e *Endpoint, p phase) plan {
 	age := func() time.Duration { return time.Duration(time.Now().UnixNano() - e.since.Load()) }
-	if err := r.probe(ctx, e, probeTimeout(age(), r.dialer.Timeout)); err != nil {
-		e.explain(p, err.Error())
-		return plan{after: probePause(age()), line: repeats(age())}
+	v := r.examine(ctx, e, probeTimeout(age(), r.dialer.Timeout), freshFor(probePause(age())))
+	switch {
+	case v == nil:
+		return plan{}
+	case v.err != nil:
+		cause := v.err
+		if context.Cause(ctx) == errRecalled {
+			cause = errRecalled
+		}
+		e.explain(p, cause.Error())
+		return plan{after: v.rest(probePause(age())), line: repeats(age())}
 	}
 	e.failed = 0
 	r.reached(e, p)
 	if rest, ok := e.ejectedFor(); ok && e.State() == Ejected {
 		return rest
 	}
-	return e.nextCheck()
+	return e.nextCheck(v)
 }
 
 // ejectedFor is the plan for an ejected endpoint whose time is not over.
@@ -90,30 +98,52 @@ func (r *Registry) check(ctx context.Context, e *Endpoint, p phase) plan {
 	if e.target.Check.Path == "" && !suspected {
 		return plan{}
 	}
-	err := r.probe(ctx, e, r.dialer.Timeout)
+	fresh := freshFor(e.checkInterval())
+	if suspected { // what was seen before tells nothing
+		fresh = 0
+	}
+	v := r.examine(ctx, e, r.dialer.Timeout, fresh)
 	switch {
-	case err == nil:
+	case v == nil:
+		if suspected {
+			e.suspected.Store(true)
+		}
+		return plan{}
+	case v.err == nil:
 		e.failed = 0
-	case errors.Is(err, ErrNoDescriptor) || ctx.Err() != nil:
-		// That tells nothing of the instance.
+	case v.tellsNothing(ctx):
+		if suspected {
+			e.suspected.Store(true)
+			return plan{after: startPause, line: due}
+		}
 	case e.target.Check.Path == "":
-		if !localFailure(err) {
-			e.lost(p, err)
+		if !localFailure(v.err) {
+			e.lost(p, v.err)
 		}
 	default:
-		if e.failed++; e.failed >= failedChecks && e.move(p, Probing, err.Error()) {
-			r.logState(e, "instance fails its check", err)
+		if e.failed++; e.failed >= failedChecks && e.move(p, Probing, v.err.Error()) {
+			r.logState(e, "instance fails its check", v.err)
 			return plan{after: shortestPause, line: due}
 		}
 	}
-	return e.nextCheck()
+	return e.nextCheck(v)
 }
 
-func (e *Endpoint) nextCheck() plan {
+func (e *Endpoint) nextCheck(v *result) plan {
 	if e.target.Check.Path == "" || e.State() == Leaving {
 		return plan{}
 	}
-	return plan{after: jitter(e.target.Check.Interval), line: due}
+	return plan{after: v.rest(jitter(e.checkInterval())), line: due}
+}
+
+// checkInterval is the pause before the next check. One that has failed is repeated
+// as soon as the tags say.
+func (e *Endpoint) checkInterval() time.Duration {
+	interval := e.target.Check.Interval
+	if e.failed > 0 {
+		return interval
+	}
+	return max(interval, e.registry.options.MinCheckInterval)
 }
 
 // jitter spreads d by a tenth, so that probes of many do not beat together.
@@ -133,7 +163,7 @@ func (r *Registry) probeOnce(ctx context.Context, e *Endpoint, within time.Durat
 	// The first request is spared the connect, unless more than that makes the
 	// connection, or thousands of them would be kept at once.
 	if e.target.ProxyProtocol == 0 && e.target.Scheme == HTTP && r.prober.spare() && r.dialer.spare() {
-		e.Put(newConn(c, e, ""), time.Now())
+		e.transport.Keep(c)
 		return nil
 	}
 	return c.Close()
@@ -143,7 +173,8 @@ func (r *Registry) probeOnce(ctx context.Context, e *Endpoint, within time.Durat
 // its own. The status decides: the body is not read.
 func (r *Registry) probeHTTP(ctx context.Context, e *Endpoint, within time.Duration) error {
 	check := &e.target.Check
-	ctx, cancel := context.WithTimeout(ctx, check.Timeout)
+	timeout := min(check.Timeout, r.options.MaxCheckTime)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	host := check.Host
 	if host == "" {
@@ -165,7 +196,7 @@ func (r *Registry) probeHTTP(ctx context.Context, e *Endpoint, within time.Durat
 
 // ask makes the check's request and returns the status of its answer.
 func (r *Registry) ask(ctx context.Context, e *Endpoint, host string, within time.Duration) (status int, err error) {
-	nc, err := r.dialer.dial(ctx, &e.target, netip.AddrPort{}, e.target.serverName(host), purpose{probe: true, connect: within})
+	nc, err := r.dialer.dial(ctx, &e.target, netip.AddrPort{}, e.target.serverName(host), []string{"http/1.1"}, purpose{probe: true, connect: within})
 	if err != nil {
 		return 0, err
 	}
@@ -175,7 +206,7 @@ func (r *Registry) ask(ctx context.Context, e *Endpoint, host string, within tim
 	defer stop()
 	status, err = e.target.Check.exchange(c, host)
 	if err != nil && ctx.Err() != nil {
-		err = fmt.Errorf("no answer within %v: %w", e.target.Check.Timeout, ctx.Err())
+		err = fmt.Errorf("no answer within %v: %w", min(e.target.Check.Timeout, r.options.MaxCheckTime), ctx.Err())
 	}
 	return status, err
 }

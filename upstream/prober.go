@@ -2,8 +2,8 @@ package upstream
 
 import (
 	"context"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -14,32 +14,29 @@ import (
 // that never start cost a small part of a core. One that waits for its turn or
 // for its time costs a place in a line or a timer. A goroutine for each would
 // cost a cluster of 30,000 instances hundreds of megabytes when serai starts.
+//
+// Namespaces take turns, and within each its jobs: for places and for the rate.
+// A place is free again after slowAfter, when the look has ended or is counted as
+// slow; of the slow ones each namespace and job has its share (see slowed).
 type prober struct {
-	most   int           // looks at once, of each class
+	most   int           // looks at once that are usual, and urgent
 	budget *rate.Limiter // of looks after one that was in vain
 	news   chan struct{} // a line or a place has changed
-	looks  atomic.Uint64 // begun so far
-	late   atomic.Uint64 // that had to wait for the budget
 
-	mu    sync.Mutex
-	lines [lineCount]queue
-	turns int // of the lines that are not first
-	busy  [classCount]int
+	mu      sync.Mutex
+	tenants map[string]*tenant
+	order   []*tenant // whose turn is first
+	busy    [classCount]int
+	long    shares[job]     // of the places of slow looks
+	slow    map[job][]*look // the newest last
+
+	recalled     uint64 // looks that were ended for others
+	late, spread uint64 // times that one had to wait for the budget, or its job's rate
 }
 
-// class is what a look under way is counted as.
-type class uint8
-
 const (
-	usual  class = iota
-	urgent       // of those that requests wait for, so that nobody is in their way
-	slow         // that has taken a while: what does not answer is in nobody's way
-	classCount
-)
-
-const (
-	// A look that takes longer than slowAfter counts as slow, if less than
-	// slowShare times the usual ones do.
+	// A look that takes longer than slowAfter counts as slow, of which there may be
+	// slowShare times as many as usual ones.
 	slowAfter = 100 * time.Millisecond
 	slowShare = 4
 	// wantedFor is for how long a request that waits makes an endpoint wanted;
@@ -52,7 +49,7 @@ const (
 // newProber makes a prober that looks at most endpoints at once, and again at so
 // many a second.
 func newProber(most, perSecond int) *prober {
-	p := &prober{most: most, news: make(chan struct{}, 1)}
+	p := &prober{most: most, news: make(chan struct{}, 1), tenants: make(map[string]*tenant), slow: make(map[job][]*look)}
 	p.budget = rate.NewLimiter(rate.Limit(perSecond), max(1, perSecond/50))
 	return p
 }
@@ -107,8 +104,19 @@ func (p *prober) enqueue(e *Endpoint, l rank, repeat bool) {
 	p.stop(s)
 	s.turn, s.line, s.repeat = queued, l, repeat
 	s.ticket++
-	p.lines[l].places = append(p.lines[l].places, place{e, s.ticket})
+	p.tenant(e).lines[l].add(e, s.ticket)
 	p.tell()
+}
+
+// tenant returns the namespace of e. p.mu is held.
+func (p *prober) tenant(e *Endpoint) *tenant {
+	t := p.tenants[e.target.Namespace]
+	if t == nil {
+		t = &tenant{name: e.target.Namespace}
+		p.tenants[t.name] = t
+		p.order = append(p.order, t)
+	}
+	return t
 }
 
 func (p *prober) stop(s *schedule) {
@@ -160,9 +168,9 @@ func (p *prober) run(ctx context.Context, look func(context.Context, *Endpoint) 
 	pause := time.NewTimer(0)
 	defer pause.Stop()
 	for {
-		e, l, spent := p.next()
-		if e != nil {
-			looks.Go(func() { p.look(ctx, l, e, look) })
+		l, spent := p.next()
+		if l != nil {
+			looks.Go(func() { p.look(ctx, l, look) })
 			continue
 		}
 		var refill <-chan time.Time
@@ -180,94 +188,68 @@ func (p *prober) run(ctx context.Context, look func(context.Context, *Endpoint) 
 }
 
 // next takes the first endpoint that there is a place for, and counts it in.
-// Spent says that one waits for the budget alone.
-func (p *prober) next() (e *Endpoint, l *look, spent bool) {
+// Spent says that one waits for a rate alone.
+func (p *prober) next() (l *look, spent bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for i := wanted; i < lineCount; i++ {
-		n := p.inTurn(i)
-		q, c := &p.lines[n], usual
-		if n == wanted {
-			c = urgent
+	var late, spread bool // by the rate of all, by a job's
+	for _, c := range [...]class{urgent, usual} {
+		if p.busy[c] >= p.most {
+			continue
 		}
-		e := q.first()
+		for i, t := range p.order {
+			e := p.first(t, c, &late, &spread)
+			if e == nil {
+				continue
+			}
+			p.order = append(slices.Delete(p.order, i, i+1), t)
+			p.busy[c]++
+			e.schedule.turn = running
+			return &look{endpoint: e, class: c}, false
+		}
+	}
+	if late {
+		p.late++
+	}
+	if spread {
+		p.spread++
+	}
+	p.order = slices.DeleteFunc(p.order, func(t *tenant) bool {
+		if !t.empty() {
+			return false
+		}
+		delete(p.tenants, t.name)
+		return true
+	})
+	return nil, late || spread
+}
+
+// first takes the first of the namespace's endpoints of that class out of its line,
+// and notes which rate others wait for.
+func (p *prober) first(t *tenant, c class, late, spread *bool) *Endpoint {
+	from, to := due, lineCount
+	if c == urgent {
+		from, to = wanted, due
+	}
+	for i := from; i < to; i++ {
+		q := &t.lines[t.inTurn(i)]
+		e, spent := q.first()
+		*spread = *spread || spent
 		switch {
-		case e == nil || p.busy[c] >= p.most:
+		case e == nil:
 			continue
 		case e.schedule.repeat && !p.budget.Allow():
-			spent = true
+			*late = true
 			continue
 		}
 		q.drop()
-		if n != wanted {
-			p.turns++
+		e.rate.begin(e)
+		if c != urgent {
+			t.turns++
 		}
-		p.busy[c]++
-		p.looks.Add(1)
-		e.schedule.turn = running
-		return e, &look{class: c}, false
+		return e
 	}
-	if spent {
-		p.late.Add(1)
-	}
-	return nil, nil, spent
-}
-
-// inTurn returns the line that is asked as the i-th: those that requests wait for
-// first, and the others in their order, but each fourth time from another one on.
-func (p *prober) inTurn(i rank) rank {
-	const others = lineCount - due
-	if i == wanted || p.turns%4 != 3 {
-		return i
-	}
-	return due + (i-due+rank(p.turns/4)%others)%others
-}
-
-// look is one under way.
-type look struct{ class class }
-
-func (p *prober) look(ctx context.Context, l *look, e *Endpoint, do func(context.Context, *Endpoint) plan) {
-	slowing := time.AfterFunc(slowAfter, func() { p.slow(l) })
-	next := do(ctx, e)
-	slowing.Stop()
-	p.end(l, e, next)
-}
-
-// slow makes room for another look beside one that takes long.
-func (p *prober) slow(l *look) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if l.class < slow && p.busy[slow] < slowShare*p.most {
-		p.busy[l.class]--
-		l.class = slow
-		p.busy[slow]++
-		p.tell()
-	}
-}
-
-// end ends a look.
-func (p *prober) end(l *look, e *Endpoint, next plan) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.busy[l.class]--
-	l.class = classCount // for a slow that comes too late
-	p.tell()
-	s, now := &e.schedule, time.Now()
-	again := s.again
-	s.again = false
-	repeat := next.line > due
-	switch {
-	case again:
-		p.enqueue(e, due, false)
-	case next.line == nowhere:
-		s.turn = resting
-	case repeat && now.Before(s.wanted):
-		s.earliest = now.Add(min(next.after, startPause))
-		p.wait(e, min(next.after, startPause), wanted, true)
-	default:
-		s.earliest = now.Add(min(next.after, startPause))
-		p.wait(e, next.after, next.line, repeat)
-	}
+	return nil
 }
 
 // spare reports whether less than half of the looks at once are under way.
@@ -275,21 +257,4 @@ func (p *prober) spare() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.busy[usual] < p.most/2
-}
-
-// ProbeStats counts probes.
-type ProbeStats struct {
-	// Begun so far. Late is how often one had to wait for its share of the
-	// rate.
-	Begun, Late uint64
-	// Now is how many are under way.
-	Now int
-}
-
-// Probes returns the counts so far.
-func (r *Registry) Probes() ProbeStats {
-	p := r.prober
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return ProbeStats{Begun: p.looks.Load(), Late: p.late.Load(), Now: p.busy[usual] + p.busy[urgent] + p.busy[slow]}
 }

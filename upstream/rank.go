@@ -2,8 +2,8 @@ package upstream
 
 import "time"
 
-// rank is the line in which an endpoint stands while it waits for a look. Those of a line
-// are looked at in order; that lines with many endpoints do not keep the others
+// rank is the line in which an endpoint stands while it waits for a look, among
+// those of its namespace. That lines with many endpoints do not keep the others
 // waiting is what they are there for.
 type rank uint8
 
@@ -36,11 +36,11 @@ type place struct {
 	ticket   uint64
 }
 
-// queue is first in, first out.
-type queue struct{ places []place }
+// fifo is first in, first out.
+type fifo struct{ places []place }
 
 // first returns the first place that holds, nil when there is none.
-func (q *queue) first() *Endpoint {
+func (q *fifo) first() *Endpoint {
 	for len(q.places) > 0 {
 		p := q.places[0]
 		if s := &p.endpoint.schedule; s.turn == queued && s.ticket == p.ticket {
@@ -52,7 +52,7 @@ func (q *queue) first() *Endpoint {
 	return nil
 }
 
-func (q *queue) drop() {
+func (q *fifo) drop() {
 	q.places[0] = place{}
 	q.places = q.places[1:]
 }

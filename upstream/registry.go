@@ -26,14 +26,26 @@ type RegistryOptions struct {
 	// MaxIdle bounds the unused connections that are kept to one endpoint, 2048.
 	// Negative keeps none.
 	MaxIdle int
+	// Transport makes what speaks to an endpoint's instance; nil makes none, for
+	// tables that nobody sends requests by.
+	Transport func(*Endpoint, Keeping) Transport
+	// Probe looks at an endpoint in place of a connect or of its check, for tests
+	// without sockets; nil for those.
+	Probe func(context.Context, *Endpoint) error
 	// MaxWaiting bounds the requests that wait in one Room, 1000;
-	// MaxWaitingBytes what those in all Rooms hold together, 64 MiB.
+	// MaxWaitingBytes what those in all Rooms hold together, 64 MiB, of which
+	// each namespace and each of its routes has a share.
 	MaxWaiting      int
 	MaxWaitingBytes int64
-	// Probes bounds the probes under way at once, 256; those that take long are
-	// counted apart. ProbeRate bounds those of instances that are not ready, a
-	// second, 2000; the first one of each is free.
-	Probes, ProbeRate int
+	// Probes bounds the probes under way at once, 256, or what an eighth of
+	// MaxConns allows; those that requests wait for are counted apart, and so are
+	// those that take long. ProbeRate bounds those of instances that are not
+	// ready, a second, 2000, and JobProbeRate those of the instances of one job,
+	// 500; the first one of each instance is free.
+	Probes, ProbeRate, JobProbeRate int
+	// MinCheckInterval is the shortest pause between two checks that were good, 1s;
+	// negative for none. MaxCheckTime is the longest that one may take, 1m.
+	MinCheckInterval, MaxCheckTime time.Duration
 	// MaxConns bounds the connections to all instances together, in use, idle or
 	// of probes; 0 means no limit.
 	MaxConns int
@@ -79,6 +91,15 @@ func (o *RegistryOptions) setDefaults() {
 	if o.ProbeRate == 0 {
 		o.ProbeRate = 2000
 	}
+	if o.JobProbeRate == 0 {
+		o.JobProbeRate = 500
+	}
+	if o.MinCheckInterval == 0 {
+		o.MinCheckInterval = time.Second
+	}
+	if o.MaxCheckTime == 0 {
+		o.MaxCheckTime = time.Minute
+	}
 	if o.EjectAfter == 0 {
 		o.EjectAfter = 5
 	}
@@ -87,6 +108,9 @@ func (o *RegistryOptions) setDefaults() {
 	}
 	if o.SlowStart == 0 {
 		o.SlowStart = 10 * time.Second
+	}
+	if o.Transport == nil {
+		o.Transport = func(*Endpoint, Keeping) Transport { return noTransport{} }
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -99,7 +123,8 @@ func (o RegistryOptions) Validate() error {
 	for _, d := range []struct {
 		name  string
 		value time.Duration
-	}{{"connect timeout", o.ConnectTimeout}, {"idle timeout", o.IdleTimeout}, {"eject time", o.EjectTime}} {
+	}{{"connect timeout", o.ConnectTimeout}, {"idle timeout", o.IdleTimeout}, {"eject time", o.EjectTime},
+		{"max check time", o.MaxCheckTime}} {
 		if d.value < 0 {
 			errs = append(errs, errors.New(d.name+" is negative"))
 		}
@@ -108,7 +133,7 @@ func (o RegistryOptions) Validate() error {
 		name  string
 		value int64
 	}{{"max waiting", int64(o.MaxWaiting)}, {"max waiting bytes", o.MaxWaitingBytes}, {"probes", int64(o.Probes)},
-		{"probe rate", int64(o.ProbeRate)}, {"max connections", int64(o.MaxConns)}} {
+		{"probe rate", int64(o.ProbeRate)}, {"probe rate of a job", int64(o.JobProbeRate)}, {"max connections", int64(o.MaxConns)}} {
 		if n.value < 0 {
 			errs = append(errs, fmt.Errorf("%s %d is negative", n.name, n.value))
 		}
@@ -129,6 +154,10 @@ type Registry struct {
 
 	mu        sync.Mutex
 	endpoints map[Target]*Endpoint
+	probed    map[Target]*probed // by their question
+	rates     map[job]*jobRate
+
+	probes probes
 
 	noRoom atomic.Int64 // Unix nanoseconds of when makeRoom found nothing
 
@@ -137,15 +166,28 @@ type Registry struct {
 	line line // of the requests in all Rooms
 }
 
+// probesAtOnce is how many usual probes may be under way: with the others they have
+// the eighth of the connections that requests do not take, and no more.
+func (o *RegistryOptions) probesAtOnce() int {
+	if o.MaxConns == 0 {
+		return o.Probes
+	}
+	return min(o.Probes, max(1, o.MaxConns/8/(2+slowShare)))
+}
+
 // NewRegistry makes an empty registry. Run must run for endpoints to become
 // ready.
 func NewRegistry(o RegistryOptions) *Registry {
 	o.setDefaults()
 	r := &Registry{
 		options: o, dialer: Dialer{Timeout: o.ConnectTimeout, WriteIdle: o.WriteIdle, Roots: o.Roots, MaxConns: o.MaxConns},
-		prober: newProber(o.Probes, o.ProbeRate), endpoints: make(map[Target]*Endpoint),
+		prober: newProber(o.probesAtOnce(), o.ProbeRate), endpoints: make(map[Target]*Endpoint),
+		probed: make(map[Target]*probed), rates: make(map[job]*jobRate),
 	}
 	r.dialer.MakeRoom, r.probe = r.makeRoom, r.probeOnce
+	if o.Probe != nil {
+		r.probe = func(ctx context.Context, e *Endpoint, _ time.Duration) error { return o.Probe(ctx, e) }
+	}
 	return r
 }
 
@@ -164,7 +206,7 @@ func (r *Registry) Run(ctx context.Context) error {
 			return ctx.Err()
 		case now := <-tick.C:
 			for _, e := range r.all() {
-				e.sweep(now)
+				e.transport.Sweep(now)
 			}
 		}
 	}
@@ -204,7 +246,9 @@ func (r *Registry) Acquire(t Target) *Endpoint {
 	e := r.endpoints[t]
 	if e == nil {
 		e = &Endpoint{target: t, registry: r, dialer: &r.dialer, hash: hashOf(t.Instance, t.Address)}
+		e.transport = r.options.Transport(e, Keeping{Timeout: r.options.IdleTimeout, Most: r.options.MaxIdle})
 		e.since.Store(time.Now().UnixNano())
+		r.enlist(e)
 		r.endpoints[t] = e
 		r.prober.ask(e, false)
 	}
@@ -220,6 +264,7 @@ func (r *Registry) Release(e *Endpoint) {
 	last := e.refs == 0
 	if last {
 		delete(r.endpoints, e.target)
+		r.strike(e)
 	}
 	r.mu.Unlock()
 	if last {
@@ -229,9 +274,9 @@ func (r *Registry) Release(e *Endpoint) {
 	}
 }
 
-// NewRoom returns a room where the requests of one route wait. A Builder hands
-// it on from each pool of the route to the next.
-func (r *Registry) NewRoom() *Room { return &Room{registry: r} }
+// NewRoom returns a room where the requests of one route of a namespace wait. A
+// Builder hands it on from each pool of the route to the next.
+func (r *Registry) NewRoom(namespace string) *Room { return &Room{registry: r, namespace: namespace} }
 
 // Publish makes p the pool that requests waiting in its room are given to.
 // It is called once the table that holds p is current.

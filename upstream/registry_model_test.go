@@ -20,12 +20,18 @@ func TestRegistryModel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { rapid.Check(bubble{t}, registryProgram) })
 }
 
-// played is an instance.
+// played is an instance: a registration of a process, of which there may be two.
 type played struct {
-	target  Target
+	target Target
+	*process
+}
+
+type process struct {
 	up      bool
 	answers time.Duration // a probe
 }
+
+const processes, registrations = 4, 6
 
 // holding is an Acquire, and the model's view of the endpoint.
 type holding struct {
@@ -54,8 +60,11 @@ func registryProgram(t *rapid.T) {
 	r := NewRegistry(RegistryOptions{Probes: 2, ProbeRate: 200, EjectAfter: modelEjectAfter, EjectTime: modelEjectTime})
 	m := &model{T: t, registry: r, held: make(map[int]*holding)}
 	byTarget := make(map[Target]*played)
-	for i := range 4 {
-		p := &played{target: Target{Address: "192.0.2.1:80", Instance: fmt.Sprint(i)}}
+	for i := range registrations {
+		p := &played{target: Target{Address: fmt.Sprintf("192.0.2.%d:80", i%processes), Instance: fmt.Sprint(i)}, process: &process{}}
+		if i >= processes {
+			p.process = m.instances[i-processes].process
+		}
 		if i%2 == 0 {
 			p.target.Check = Check{Path: "/", Interval: 5 * time.Second, Timeout: 2 * time.Second}
 		}
@@ -64,7 +73,7 @@ func registryProgram(t *rapid.T) {
 	var mu sync.Mutex // guards what is played
 	r.probe = func(ctx context.Context, e *Endpoint, within time.Duration) error {
 		mu.Lock()
-		p := *byTarget[e.target]
+		p := *byTarget[e.target].process
 		mu.Unlock()
 		select {
 		case <-time.After(p.answers):
@@ -76,7 +85,7 @@ func registryProgram(t *rapid.T) {
 		}
 		return nil
 	}
-	room := r.NewRoom()
+	room := r.NewRoom("")
 	m.publish(room)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -95,12 +104,12 @@ func registryProgram(t *rapid.T) {
 		"start":   change(func(p *played) { p.up = true }),
 		"stop":    change(func(p *played) { p.up = false }),
 		"slower":  change(func(p *played) { p.answers = millis(1500) }),
-		"acquire": func(t *rapid.T) { m.acquire(rapid.IntRange(0, 3).Draw(t, "instance"), room) },
-		"release": func(t *rapid.T) { m.release(rapid.IntRange(0, 3).Draw(t, "instance"), room) },
+		"acquire": func(t *rapid.T) { m.acquire(rapid.IntRange(0, registrations-1).Draw(t, "instance"), room) },
+		"release": func(t *rapid.T) { m.release(rapid.IntRange(0, registrations-1).Draw(t, "instance"), room) },
 		"wait":    func(*rapid.T) { m.rooms.Go(func() { room.Wait(millisOf(3), WaitingRequest{Tried: &Tried{}}) }) },
 		"request": func(t *rapid.T) { m.request(rapid.Bool().Draw(t, "good")) },
-		"connect": func(t *rapid.T) { m.connect(rapid.IntRange(0, 3).Draw(t, "instance")) },
-		"refused": func(t *rapid.T) { m.refused(rapid.IntRange(0, 3).Draw(t, "instance")) },
+		"connect": func(t *rapid.T) { m.connect(rapid.IntRange(0, registrations-1).Draw(t, "instance")) },
+		"refused": func(t *rapid.T) { m.refused(rapid.IntRange(0, registrations-1).Draw(t, "instance")) },
 		"pass":    func(*rapid.T) { time.Sleep(millis(1000)) },
 		"pass on": func(*rapid.T) { time.Sleep(10 * millis(1000)) },
 		"":        func(*rapid.T) { synctest.Wait(); m.check() },

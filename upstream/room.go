@@ -13,9 +13,10 @@ import (
 // the members of the pool that is current by then. It also keeps what a route
 // must not forget when its pool is rebuilt.
 type Room struct {
-	registry *Registry
-	pool     atomic.Pointer[Pool] // written under line.mu
-	turns    [turnCounters]atomic.Uint64
+	registry  *Registry
+	namespace string
+	pool      atomic.Pointer[Pool] // written under line.mu
+	turns     [turnCounters]atomic.Uint64
 
 	// What follows is guarded by the registry's line.mu.
 	inside  int       // requests within Wait: its members are wanted while there are some
@@ -39,8 +40,8 @@ type WaitingRequest struct {
 	Attributes Attributes
 	Tried      *Tried
 	Again      bool
-	// Holds is how many bytes the request keeps meanwhile: those of all rooms
-	// together are bounded.
+	// Holds is how many bytes the request keeps meanwhile, at least one: those of
+	// all rooms together are bounded.
 	Holds int64
 	// Gone is closed when the client leaves.
 	Gone <-chan struct{}
@@ -68,7 +69,7 @@ func (r *Room) Wait(d time.Duration, q WaitingRequest) (*Member, error) {
 	defer timer.Stop()
 	select {
 	case <-w.got:
-		err = ErrRoomEnded // unless it has been given a member
+		err = w.refused // nil when it has been given a member
 	case <-timer.C:
 		err = ErrWaitTimeout
 	case <-q.Gone:
@@ -108,7 +109,8 @@ func (r *Room) enter(d time.Duration, q WaitingRequest) (*waiter, *Member, error
 		r.exit()
 		return nil, nil, ErrWaitTimeout
 	}
-	if len(r.waiters) >= r.registry.options.MaxWaiting || !l.held.Take(q.Holds, r.registry.options.MaxWaitingBytes) {
+	q.Holds = max(q.Holds, 1)
+	if len(r.waiters) >= r.registry.options.MaxWaiting || !l.bytes.take(r, q.Holds, r.registry.options.MaxWaitingBytes) {
 		r.exit()
 		return nil, nil, ErrRoomFull
 	}
@@ -131,10 +133,7 @@ func (r *Room) leave(w *waiter) *Member {
 	l := &r.registry.line
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if i := slices.Index(r.waiters, w); i >= 0 {
-		r.waiters = slices.Delete(r.waiters, i, i+1)
-	}
-	l.held.Give(w.Holds)
+	r.drop(w)
 	r.exit()
 	return w.given
 }
@@ -145,10 +144,12 @@ func (r *Room) End() {
 	l := &r.registry.line
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, w := range r.waiters {
+	for _, w := range slices.Clone(r.waiters) {
+		r.drop(w)
+		w.refused = ErrRoomEnded
 		close(w.got)
 	}
-	r.waiters, r.ended = nil, true
+	r.ended = true
 }
 
 // hurry has the members probed that requests wait for.

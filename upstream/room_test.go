@@ -17,7 +17,7 @@ func TestWaitEndsWhenAMemberBecomesReady(t *testing.T) {
 	address := free(t)
 	e := r.Acquire(upstream.Target{Address: address, Instance: "a"})
 	defer r.Release(e)
-	p := upstream.NewPool([]upstream.Member{{Endpoint: e, Weight: 100}}, upstream.PoolOptions{}, r.NewRoom())
+	p := upstream.NewPool([]upstream.Member{{Endpoint: e, Weight: 100}}, upstream.PoolOptions{}, r.NewRoom(""))
 	r.Publish(p)
 	if m := p.Pick(time.Now(), anyone(0), &upstream.Tried{}, false); m != nil {
 		t.Fatal("a member that nobody listens for was picked")
@@ -41,7 +41,7 @@ func TestWaitEndsWhenAMemberBecomesReady(t *testing.T) {
 // goes, and the next pool's member, on another address, takes the request.
 func TestWaitOutlivesThePool(t *testing.T) {
 	r := run(t, upstream.RegistryOptions{})
-	room := r.NewRoom()
+	room := r.NewRoom("")
 	empty := upstream.NewPool(nil, upstream.PoolOptions{}, room)
 	r.Publish(empty)
 	got := make(chan *upstream.Member, 1)
@@ -64,7 +64,7 @@ func TestWaitOutlivesThePool(t *testing.T) {
 
 func TestWaitEndsForOtherReasons(t *testing.T) {
 	r := run(t, upstream.RegistryOptions{MaxWaiting: 1})
-	room := r.NewRoom()
+	room := r.NewRoom("")
 	r.Publish(upstream.NewPool(nil, upstream.PoolOptions{}, room))
 	if _, err := room.Wait(time.Millisecond, request(0, nil)); err != upstream.ErrWaitTimeout {
 		t.Errorf("wait without an instance: %v, want %v", err, upstream.ErrWaitTimeout)
@@ -95,26 +95,67 @@ func TestWaitEndsForOtherReasons(t *testing.T) {
 // wait.
 func TestWaitingBytesAreBounded(t *testing.T) {
 	r := run(t, upstream.RegistryOptions{MaxWaitingBytes: 100})
-	one, other := r.NewRoom(), r.NewRoom()
+	one, other := r.NewRoom("a"), r.NewRoom("b")
 	for _, room := range []*upstream.Room{one, other} {
 		r.Publish(upstream.NewPool(nil, upstream.PoolOptions{}, room))
 	}
 	gone := make(chan struct{})
 	left := make(chan error, 1)
 	go func() {
-		_, err := one.Wait(long, request(60, gone))
+		_, err := one.Wait(long, request(45, gone))
 		left <- err
 	}()
 	await(t, "waiter", func() bool { return one.Waiting() == 1 })
-	if _, err := other.Wait(long, request(41, nil)); err != upstream.ErrRoomFull {
+	if _, err := other.Wait(long, request(56, nil)); err != upstream.ErrRoomFull {
 		t.Errorf("wait with too many bytes: %v, want %v", err, upstream.ErrRoomFull)
 	}
-	if _, err := other.Wait(time.Millisecond, request(40, nil)); err != upstream.ErrWaitTimeout {
+	if _, err := other.Wait(time.Millisecond, request(55, nil)); err != upstream.ErrWaitTimeout {
 		t.Errorf("wait with all bytes: %v, want %v", err, upstream.ErrWaitTimeout)
 	}
 	close(gone)
 	<-left
 	if _, err := other.Wait(time.Millisecond, request(100, nil)); err != upstream.ErrWaitTimeout {
 		t.Errorf("wait after the others have left: %v, want %v", err, upstream.ErrWaitTimeout)
+	}
+}
+
+// TestRoomsDisplaceWhoHasMore: the requests of one route have all that may wait,
+// and one of another route, or of another namespace, takes the place of the one
+// that came last.
+func TestRoomsDisplaceWhoHasMore(t *testing.T) {
+	for _, namespace := range []string{"greedy", "modest"} {
+		r := run(t, upstream.RegistryOptions{MaxWaitingBytes: 100})
+		greedy, modest := r.NewRoom("greedy"), r.NewRoom(namespace)
+		for _, room := range []*upstream.Room{greedy, modest} {
+			r.Publish(upstream.NewPool(nil, upstream.PoolOptions{}, room))
+		}
+		gone, ends := make(chan struct{}), make(chan error, 10)
+		for i := range cap(ends) {
+			go func() {
+				_, err := greedy.Wait(long, request(10, gone))
+				ends <- err
+			}()
+			await(t, "waiter", func() bool { return greedy.Waiting() == i+1 })
+		}
+		if _, err := greedy.Wait(long, request(10, nil)); err != upstream.ErrRoomFull {
+			t.Errorf("one more: %v, want %v", err, upstream.ErrRoomFull)
+		}
+		if _, err := modest.Wait(time.Millisecond, request(20, nil)); err != upstream.ErrWaitTimeout {
+			t.Errorf("one of another route, in namespace %s: %v, want %v", namespace, err, upstream.ErrWaitTimeout)
+		}
+		for range 2 {
+			if err := <-ends; err != upstream.ErrRoomFull {
+				t.Errorf("who came last of those that have more: %v, want %v", err, upstream.ErrRoomFull)
+			}
+		}
+		if s := r.Waiting(); s.Requests != 8 || s.Bytes != 80 || s.Displaced != 2 {
+			t.Errorf("waiting: %+v", s)
+		}
+		close(gone)
+		for range 8 {
+			if err := <-ends; err != upstream.ErrClientGone {
+				t.Errorf("the others: %v, want %v", err, upstream.ErrClientGone)
+			}
+		}
 	}
 }

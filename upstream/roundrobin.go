@@ -3,27 +3,47 @@ package upstream
 // longestRound bounds the length of a round of weighted round-robin.
 const longestRound = 4096
 
-// inTurn returns the next fit member in the order of the round. The turn of one
+// roundRobin takes the members in turn.
+type roundRobin struct {
+	order []uint16 // one round, nil when weights are equal or the round is too long
+	turn  int      // the room's counter of that number
+}
+
+func newRoundRobin(members []*Member, _ string, turn int) balancer {
+	r := &roundRobin{turn: turn}
+	sum, divisor, equal := 0, 0, true
+	for _, m := range members {
+		sum += m.Weight
+		divisor = gcd(divisor, m.Weight)
+		equal = equal && m.Weight == members[0].Weight
+	}
+	if !equal && sum/divisor <= longestRound {
+		r.order = smoothOrder(members, divisor)
+	}
+	return r
+}
+
+// pick returns the next fit member in the order of the round. The turn of one
 // that is not fit is nobody's, or the one behind it would have twice its share.
-func (g *group) inTurn(s *search) *Member {
+func (r *roundRobin) pick(g *group, s search) *Member {
 	for range g.members {
-		turn := g.turn.Add(1) - 1
+		turn := s.turns[r.turn].Add(1) - 1
 		i := 0
 		switch {
 		case g.equal:
 			i = int(turn % uint64(len(g.members)))
-		case g.order != nil:
-			i = int(g.order[turn%uint64(len(g.order))])
+		case r.order != nil:
+			i = int(r.order[turn%uint64(len(r.order))])
 		default:
 			// Weights without a short round: the golden ratio spreads turns evenly.
 			const golden = 0x9e3779b97f4a7c15
 			i = g.at(int((turn * golden >> 32) * uint64(g.sum()) >> 32))
 		}
-		if m := g.members[i]; m.fit(s) {
+		if m := g.members[i]; m.fit(&s) {
 			return m
 		}
 	}
-	return g.draw(s)
+	return g.draw(&s)
 }
 
 // smoothOrder spreads each member evenly over a round (nginx's smooth weighted

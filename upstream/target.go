@@ -41,7 +41,10 @@ type Target struct {
 	// Instance tells two processes on one address apart: the allocation ID,
 	// or the registration's ID where there is none.
 	Instance string
-	Scheme   Scheme
+	// Namespace and Job are whose it is: what all instances need is shared out
+	// among them. An allocation has one of each.
+	Namespace, Job string
+	Scheme         Scheme
 	// TLSName is the name verified and sent as SNI; empty means the host of the
 	// request or of the check. TLSInsecure accepts any certificate. Both only with HTTPS.
 	TLSName     string

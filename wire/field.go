@@ -53,6 +53,10 @@ const (
 	// Fields that a proxy reads.
 	Cookie
 	Date
+
+	// XSeraiReason says why an answer is serai's own: never sent on from an
+	// instance.
+	XSeraiReason
 )
 
 // vouchedNames are the fields of kind Vouched: what frameworks, gateways and
@@ -81,6 +85,7 @@ var names = func() (t [longestName][]namedKind) {
 		"x-forwarded-host": XForwardedHost, "x-forwarded-port": XForwardedPort,
 		"x-forwarded-prefix": XForwardedPrefix, "x-forwarded-proto": XForwardedProto,
 		"x-real-ip": XRealIP, "x-request-id": XRequestID, "x-serai-hops": XSeraiHops, "cookie": Cookie, "date": Date,
+		"x-serai-reason": XSeraiReason,
 	} {
 		t[len(name)] = append(t[len(name)], namedKind{name, kind})
 	}
@@ -95,8 +100,8 @@ type namedKind struct {
 	kind Kind
 }
 
-// kindOf returns the kind of a field name.
-func kindOf(name []byte) Kind {
+// KindOf returns the kind of a field name.
+func KindOf(name []byte) Kind {
 	if len(name) >= len(names) {
 		return Other
 	}
@@ -124,7 +129,7 @@ func lookalike(name []byte) bool {
 		}
 		plain[i] = b
 	}
-	k := kindOf(plain[:len(name)])
+	k := KindOf(plain[:len(name)])
 	return k >= Host && k < Cookie
 }
 
@@ -196,7 +201,7 @@ func parseFields(buf []byte, fields []Field, maxFields int, s syntax) ([]Field, 
 		if !cleanValue(value) {
 			return fields, 0, fieldError(ErrFieldValue, n, name)
 		}
-		kind := kindOf(name)
+		kind := KindOf(name)
 		if odd && lookalike(name) {
 			kind = Lookalike
 		}

@@ -129,63 +129,89 @@ func TestLeaderIsKilledDuringAnOrder(t *testing.T) {
 	}
 }
 
+// renewing is two serai whose certificate has to be renewed all the time.
+type renewing struct {
+	sim   *nomadsim.Sim
+	url   string
+	ca    *acmetest.CA
+	nodes []*node
+	state string // directory of the nodes' own
+}
+
+const renewedHost = "a.example.org"
+
+func newRenewing(t *testing.T) *renewing {
+	t.Helper()
+	sim, url, _ := nomadtest.Simulator(t)
+	r := &renewing{sim: sim, url: url, ca: acmetest.New(t, acmetest.Options{Life: 12 * time.Second}), state: t.TempDir()}
+	r.nodes = newNodes(t, r.ca, 2)
+	for i, n := range r.nodes {
+		n.start([]string{"NOMAD_ADDR=" + url}, r.flags(t, i)...)
+	}
+	for _, n := range r.nodes {
+		until(t, "a certificate", func() bool { return n.serial(renewedHost) != "" })
+	}
+	return r
+}
+
+// flags are those of the i-th node.
+func (r *renewing) flags(t *testing.T, i int) []string {
+	return append(acmeFlags(r.ca, servicesFile(t, renewedHost)), "--cert-store=nomad", "--state-dir="+filepath.Join(r.state, strconv.Itoa(i)))
+}
+
 // TestStoreFailsDuringRenewal takes Nomad away in several ways while short
 // certificates have to be renewed: what there is is served, why is told, and the
 // renewal follows.
 func TestStoreFailsDuringRenewal(t *testing.T) {
 	t.Parallel()
-	const host = "a.example.org"
-	sim, url, _ := nomadtest.Simulator(t)
-	ca := acmetest.New(t, acmetest.Options{Life: 12 * time.Second})
-	nodes := newNodes(t, ca, 2)
-	state := t.TempDir()
-	for i, n := range nodes {
-		n.start([]string{"NOMAD_ADDR=" + url}, append(acmeFlags(ca, servicesFile(t, host)), "--cert-store=nomad", "--state-dir="+filepath.Join(state, strconv.Itoa(i)))...)
-	}
-	for _, n := range nodes {
-		until(t, "a certificate", func() bool { return n.serial(host) != "" })
-	}
 	for _, fault := range []struct {
 		name    string
-		begin   func() (end func())
+		begin   func(sim *nomadsim.Sim) (end func())
 		visible string
 	}{
-		{"away", func() func() { sim.Partition(true); return func() { sim.Partition(false) } }, "variable"},
-		{"403", func() func() { return injectVariables(sim, nomadsim.Forbidden()) }, "Permission denied"},
-		{"500", func() func() { return injectVariables(sim, nomadsim.NoLeader()) }, "No cluster leader"},
-		{"empty", func() func() { return sim.Inject(nomad.KindVariables, nomadsim.Empty(sim.Index())) }, ""},
+		{"away", func(sim *nomadsim.Sim) func() { sim.Partition(true); return func() { sim.Partition(false) } }, "variable"},
+		{"403", func(sim *nomadsim.Sim) func() { return injectVariables(sim, nomadsim.Forbidden()) }, "Permission denied"},
+		{"500", func(sim *nomadsim.Sim) func() { return injectVariables(sim, nomadsim.NoLeader()) }, "No cluster leader"},
+		{"empty", func(sim *nomadsim.Sim) func() { return sim.Inject(nomad.KindVariables, nomadsim.Empty(sim.Index())) }, ""},
 	} {
 		t.Run(fault.name, func(t *testing.T) {
-			before := nodes[0].serial(host)
-			end := fault.begin()
+			t.Parallel()
+			r := newRenewing(t)
+			before := r.nodes[0].serial(renewedHost)
+			end := fault.begin(r.sim)
 			stop := time.Now().Add(8 * time.Second)
 			for time.Now().Before(stop) {
-				for _, n := range nodes {
-					if n.serial(host) == "" {
+				for _, n := range r.nodes {
+					if n.serial(renewedHost) == "" {
 						t.Fatal("nothing is served")
 					}
 				}
 				time.Sleep(50 * time.Millisecond)
 			}
-			if fault.visible != "" {
-				if o := nodes[0].certificates().Obtained; o == nil || !strings.Contains(o.Problem, fault.visible) {
-					t.Errorf("/certificates says %+v, want %q", o, fault.visible)
-				}
-			}
+			until(t, "/certificates to say "+fault.visible, func() bool {
+				o := r.nodes[0].certificates().Obtained
+				return o != nil && strings.Contains(o.Problem, fault.visible)
+			})
 			end()
-			for _, n := range nodes {
-				until(t, "the renewal", func() bool { s := n.serial(host); return s != "" && s != before })
+			for _, n := range r.nodes {
+				until(t, "the renewal", func() bool { s := n.serial(renewedHost); return s != "" && s != before })
 			}
 		})
 	}
 
 	t.Run("a start without Nomad", func(t *testing.T) {
-		sim.Partition(true)
-		defer sim.Partition(false)
-		n := nodes[1]
+		t.Parallel()
+		r := newRenewing(t)
+		r.sim.Partition(true)
+		defer r.sim.Partition(false)
+		n := r.nodes[1]
+		until(t, "a copy of this node's own", func() bool {
+			copies, _ := filepath.Glob(filepath.Join(r.state, "1", "certificates", "*", "*.json"))
+			return len(copies) > 0
+		})
 		n.kill(syscall.SIGTERM)
-		n.run([]string{"NOMAD_ADDR=" + url}, append(acmeFlags(ca, servicesFile(t, host)), "--cert-store=nomad", "--state-dir="+filepath.Join(state, "1"))...)
-		until(t, "the certificate of this node's copy", func() bool { return n.serial(host) != "" })
+		n.run([]string{"NOMAD_ADDR=" + r.url}, r.flags(t, 1)...)
+		until(t, "the certificate of this node's copy", func() bool { return n.serial(renewedHost) != "" })
 	})
 }
 
@@ -345,7 +371,7 @@ func TestCAFails(t *testing.T) {
 func TestRenewalsUnderLoad(t *testing.T) {
 	t.Parallel()
 	const host = "a.example.org"
-	life, renewals := 18*time.Second, 2
+	life, renewals := 36*time.Second, 2 // a third of it is left for a renewal
 	if v, err := time.ParseDuration(os.Getenv("SERAI_TEST_LIFE")); err == nil {
 		life, renewals = v, 10
 	}
@@ -776,6 +802,7 @@ func TestClientCertificatesAndValidation(t *testing.T) {
 // TestWrongProtocol: plain HTTP on the TLS port, TLS on the plain one, garbage
 // on both, and a flood of names that nobody has.
 func TestWrongProtocol(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	authority(t).write(t, dir, "web", "web.example.org")
 	plain, secure, admin := testnet.Address(t), testnet.Address(t), testnet.Address(t)

@@ -40,6 +40,7 @@ func leadsElsewhere(name string) bool { return strings.HasSuffix(name, ".evil.ex
 // three serai with questions about the tokens of them all. The first order of
 // another namespace is among the first, and its validation is answered.
 func TestOneNamespaceTakesNoOthersOrders(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name  string
 		hosts int

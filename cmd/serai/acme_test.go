@@ -31,6 +31,7 @@ type node struct {
 	http, https, admin string
 	cmd                *exec.Cmd
 	output             *buffer
+	stdout             io.Writer // output when nil
 	ended              chan struct{}
 }
 
@@ -76,6 +77,9 @@ func (n *node) run(env []string, args ...string) {
 		"--drain-delay=0s", "--drain-timeout=1s"}, args...)...)
 	n.cmd.Env = append([]string{asMain + "=1", "HOME=" + os.Getenv("HOME"), "GODEBUG=" + os.Getenv("GODEBUG")}, env...)
 	n.cmd.Stdout, n.cmd.Stderr = n.output, n.output
+	if n.stdout != nil {
+		n.cmd.Stdout = n.stdout
+	}
 	if err := n.cmd.Start(); err != nil {
 		n.t.Fatal(err)
 	}

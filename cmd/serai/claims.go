@@ -45,10 +45,15 @@ type follower struct {
 	*system
 	ctx      context.Context
 	complete bool // the last snapshot told all that exists
-	agreed   <-chan claims.Agreed
-	answers  chan answer
-	asking   sync.WaitGroup
-	asked    int // questions without an answer yet
+	// left is a snapshot of which the table lacks something; again is closed then,
+	// nil otherwise.
+	left    *discovery.Snapshot
+	again   chan struct{}
+	agreed  <-chan claims.Agreed
+	number  uint64 // of the last one
+	answers chan answer
+	asking  sync.WaitGroup
+	asked   int // questions without an answer yet
 }
 
 // answer is what Nomad says about a job whose services are gone.
@@ -87,8 +92,10 @@ func (s *system) follow(ctx context.Context, snapshots <-chan *discovery.Snapsho
 				known = true
 				close(s.first)
 			}
+		case <-f.again:
+			f.update(f.left)
 		case a := <-f.agreed:
-			s.builder.Agree(a.Order, a.Trouble)
+			f.agree(a)
 		case a := <-f.answers:
 			f.asked--
 			if a.known {
@@ -98,7 +105,7 @@ func (s *system) follow(ctx context.Context, snapshots <-chan *discovery.Snapsho
 			s.builder.Expire()
 		}
 		if s.claims != nil {
-			s.claims.See(claims.View{Contests: s.builder.Contests(), Complete: f.complete})
+			s.claims.See(claims.View{Contests: s.builder.Contests(), Complete: f.complete, Agreed: f.number})
 		}
 		next := s.builder.NextExpiry()
 		switch {
@@ -127,14 +134,26 @@ func (f *follower) awaitClaims() {
 	}
 	select {
 	case a := <-f.agreed:
-		f.builder.Agree(a.Order, a.Trouble)
+		f.agree(a)
 	default:
 	}
 }
 
+func (f *follower) agree(a claims.Agreed) {
+	f.builder.Agree(a.Order, a.Trouble)
+	f.number = a.Number
+}
+
 func (f *follower) update(snapshot *discovery.Snapshot) {
 	began := time.Now()
-	f.builder.Update(snapshot)
+	if f.builder.Step(snapshot) {
+		if f.left, f.complete = snapshot, false; f.again == nil {
+			f.again = make(chan struct{})
+			close(f.again)
+		}
+		return
+	}
+	f.left, f.again = nil, nil
 	f.complete = !snapshot.Partial && snapshot.Origin == discovery.OriginLive
 	f.admin.Published(snapshot, time.Since(began))
 	if f.obtain != nil {

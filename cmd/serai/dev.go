@@ -60,7 +60,7 @@ func (c *devCommand) Run(ctx context.Context, env *environment) error {
 // Nomad.
 func (c *devCommand) ingress(env *environment, agent string) (*system, error) {
 	var all commands
-	_, err := parse(&all, []string{"serve", "--http=" + c.HTTP, "--admin=" + c.Admin, "--drain-delay=0s", "--drain-timeout=5s", "--log-level=" + c.LogLevel.String()},
+	_, err := parse(context.Background(), &all, []string{"serve", "--http=" + c.HTTP, "--admin=" + c.Admin, "--drain-delay=0s", "--drain-timeout=5s", "--log-level=" + c.LogLevel.String()},
 		func(string) string { return "" }, io.Discard, io.Discard)
 	if err != nil {
 		return nil, err

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,17 +19,13 @@ import (
 // closedPort returns a port of the loopback where nobody listens.
 func closedPort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return testnet.Ports(t, 1)[0]
 }
 
 // TestUnservedLeavesATrace: requests that get 503 leave one line for a route in
 // some seconds, with the causes; /explain has them, too.
 func TestUnservedLeavesATrace(t *testing.T) {
+	t.Parallel()
 	down := nomad.Registration{ID: "id-down", ServiceName: "down", Namespace: "shop", AllocID: "alloc-down", JobID: "down",
 		Address: "127.0.0.1", Port: closedPort(t), Tags: []string{"ingress.host=down.example.org", "ingress.wait=100ms"}}
 	other := down
@@ -45,7 +40,7 @@ func TestUnservedLeavesATrace(t *testing.T) {
 		_, body := get(admin, "localhost", "/explain?host=down.example.org")
 		return strings.Contains(body, causes)
 	})
-	for range 20 {
+	for range 5 {
 		for _, host := range []string{"down.example.org", "other.example.org"} {
 			if status, body := get(traffic, host, "/"); status != 503 {
 				t.Fatalf("%s answered %d %s", host, status, body)
@@ -71,6 +66,7 @@ func TestUnservedLeavesATrace(t *testing.T) {
 // TestNearTagsAreTold: a service whose tags only look like ours is listed, at the
 // start and later, with what to write instead.
 func TestNearTagsAreTold(t *testing.T) {
+	t.Parallel()
 	first, second := instance(t, "first", "ingres.host=first.example.org"), instance(t, "second", "Ingress.Host=second.example.org")
 	sim, url, _ := nomadtest.Simulator(t, first)
 	traffic, admin := testnet.Address(t), testnet.Address(t)
@@ -118,6 +114,7 @@ func line(all []map[string]any, message string) map[string]any {
 // TestJSONThroughout: with --log-format=json nothing else is written, the policy
 // that is missing and the last error included.
 func TestJSONThroughout(t *testing.T) {
+	t.Parallel()
 	sim, url, _ := nomadtest.Simulator(t, instance(t, "web", "ingress.host=web.example.org"))
 	sim.SetACL(true)
 	sim.PutToken(nomadsim.Token{Secret: "secret-token"})
@@ -240,5 +237,26 @@ func TestAccessLogFlags(t *testing.T) {
 		if checks != c.checks || !found {
 			t.Errorf("%q: checks are logged: %v; a line with path %s and the user agent: %v\n%s", c.flags, checks, c.path, found, text)
 		}
+	}
+}
+
+// TestFullAccessLog: a file without room costs its lines, each of which is counted,
+// and one line of serai's own log.
+func TestFullAccessLog(t *testing.T) {
+	admin := testnet.Address(t)
+	p, address := serveStatic(t, []nomad.Registration{instance(t, "web", "ingress.host=web.example.org")},
+		"--access-log=/dev/full", "--admin="+admin)
+	const requests = 100
+	for range requests {
+		if status, body := get(address, "web.example.org", "/"); status != 200 {
+			t.Fatalf("answered %d %s", status, body)
+		}
+	}
+	until(t, "all lines to be counted", func() bool {
+		_, metrics := get(admin, "", "/metrics")
+		return strings.Contains(metrics, fmt.Sprintf("\nserai_access_log_dropped_total %d\n", requests))
+	})
+	if n := strings.Count(p.stderr.String(), "the access log cannot be written"); n != 1 {
+		t.Errorf("the log tells of it %d times", n)
 	}
 }

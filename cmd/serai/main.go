@@ -16,6 +16,9 @@ import (
 )
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "serve" {
+		holdSignals()
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
@@ -27,6 +30,15 @@ func main() {
 		os.Exit(2)
 	}
 	os.Exit(1)
+}
+
+// holdSignals is called before anything else: until then a SIGHUP, which asks for a
+// new access log, ends the process. onHangup takes over. So does a write to
+// standard output or error that nobody reads any more, for as long as SIGPIPE is
+// not ignored.
+func holdSignals() {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	signal.Ignore(syscall.SIGPIPE)
 }
 
 // commands is the command line.
@@ -71,7 +83,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 			c.complain(err, args, getenv, stderr)
 		}
 	}()
-	parsed, err := parse(&c, args, getenv, stdout, stderr)
+	parsed, err := parse(ctx, &c, args, getenv, stdout, stderr)
 	if err != nil {
 		return &usageError{err}
 	}
@@ -92,7 +104,7 @@ func (c *commands) complain(err error, args []string, getenv func(string) string
 
 // parse reads the command line, then the environment, then the config file
 // that either names: the first one that gives a flag wins.
-func parse(c *commands, args []string, getenv func(string) string, stdout, stderr io.Writer) (*kong.Context, error) {
+func parse(ctx context.Context, c *commands, args []string, getenv func(string) string, stdout, stderr io.Writer) (*kong.Context, error) {
 	try := func(config *configFile) (*kong.Context, error) {
 		*c = commands{from: make(origins)}
 		k, err := kong.New(c,
@@ -113,11 +125,11 @@ func parse(c *commands, args []string, getenv func(string) string, stdout, stder
 	if err != nil || parsed.Selected() == nil || c.Serve.Config == "" {
 		return parsed, err
 	}
-	config, err := readConfig(c.Serve.Config, flagNames(parsed))
+	config, err := orStopped(ctx, "read its config file", func() (*configFile, error) { return readConfig(c.Serve.Config, flagNames(parsed)) })
 	if err != nil {
 		return nil, err
 	}
 	parsed, err = try(config)
-	c.Serve.namespaceHosts, c.Serve.clientRules = config.namespaceHosts, config.clientRules
+	c.Serve.namespaceHosts, c.Serve.shares, c.Serve.clientRules = config.namespaceHosts, config.shares, config.clientRules
 	return parsed, err
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -30,6 +31,7 @@ func TestMain(m *testing.M) {
 		main()
 		os.Exit(0)
 	}
+	flag.Set("test.parallel", "4") // unless the command line has -parallel: these mostly wait
 	goleak.VerifyTestMain(m,
 		// fasthttp keeps these for a while, or for good.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
@@ -43,7 +45,7 @@ func TestMain(m *testing.M) {
 const asMain = "SERAI_TEST_AS_MAIN"
 
 // long bounds every wait of these tests; nothing takes nearly as long.
-const long = 30 * time.Second
+const long = time.Minute
 
 // buffer is output that can be read while it is written.
 type buffer struct {
@@ -197,6 +199,7 @@ func TestDevDoesWhatItPrints(t *testing.T) {
 
 // TestStaticServices serves instances of a file, and follows it.
 func TestStaticServices(t *testing.T) {
+	t.Parallel()
 	a, b := instance(t, "a", "ingress.host=a.example.org"), instance(t, "b", "ingress.host=b.example.org")
 	file := filepath.Join(t.TempDir(), "services.json")
 	write := func(r nomad.Registration) {
@@ -226,14 +229,15 @@ func TestStaticServices(t *testing.T) {
 // TestDrain stops serai while requests are under way: it is not ready at once,
 // serves on, finishes what is in flight, and ends without an error.
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	_, url, _ := nomadtest.Simulator(t, instance(t, "web", "ingress.host=web.example.org"))
 	traffic, admin := testnet.Address(t), testnet.Address(t)
-	p := start(t, map[string]string{"NOMAD_ADDR": url}, "serve", "--http="+traffic, "--admin="+admin, "--drain-delay=1s", "--drain-timeout=20s")
+	p := start(t, map[string]string{"NOMAD_ADDR": url}, "serve", "--http="+traffic, "--admin="+admin, "--drain-delay=5s", "--drain-timeout=1m")
 	until(t, "readiness", func() bool { status, _ := get(traffic, "127.0.0.1", "/.serai/ready"); return status == 200 })
 
 	slow := make(chan string, 1)
 	go func() {
-		status, body := get(traffic, "web.example.org", "/slow?wait=2s")
+		status, body := get(traffic, "web.example.org", "/slow?wait=9s")
 		slow <- fmt.Sprint(status, " ", body)
 	}()
 	until(t, "the slow request", func() bool { return strings.Contains(metric(admin, "serai_requests_in_flight"), " 1") })
@@ -245,7 +249,7 @@ func TestDrain(t *testing.T) {
 	if status, body := get(admin, "localhost", "/ready"); status != 503 || !strings.Contains(body, "stopping") {
 		t.Errorf("/ready answered %d %s while stopping", status, body)
 	}
-	if answer := <-slow; !strings.HasPrefix(answer, "200 web waited 2s") {
+	if answer := <-slow; !strings.HasPrefix(answer, "200 web waited 9s") {
 		t.Errorf("the request in flight was answered %s", answer)
 	}
 	if err := p.wait(t); err != nil {
@@ -259,6 +263,7 @@ func TestDrain(t *testing.T) {
 // TestHandOver: with --reuse-port a second process serves the same address
 // before the first one goes, and whoever is connected is answered.
 func TestHandOver(t *testing.T) {
+	t.Parallel()
 	_, url, _ := nomadtest.Simulator(t, instance(t, "web", "ingress.host=web.example.org"))
 	traffic := testnet.Address(t)
 	serve := func() *process {
@@ -331,6 +336,7 @@ func metric(admin, name string) string {
 
 // TestRestartWhileNomadIsAway serves from the cache.
 func TestRestartWhileNomadIsAway(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	_, url, away := nomadtest.Simulator(t, instance(t, "web", "ingress.host=web.example.org"))
 	traffic, admin := testnet.Address(t), testnet.Address(t)
@@ -352,6 +358,7 @@ func TestRestartWhileNomadIsAway(t *testing.T) {
 
 // TestNothingIsKnown answers 503, never 404, as long as Nomad was never heard.
 func TestNothingIsKnown(t *testing.T) {
+	t.Parallel()
 	traffic := testnet.Address(t)
 	p := start(t, map[string]string{"NOMAD_ADDR": "http://" + testnet.Address(t)}, "serve", "--http="+traffic, "--admin=", "--drain-delay=0s")
 	until(t, "an answer", func() bool {
@@ -368,6 +375,7 @@ func TestNothingIsKnown(t *testing.T) {
 
 // TestMissingPolicy prints what to add.
 func TestMissingPolicy(t *testing.T) {
+	t.Parallel()
 	sim, url, _ := nomadtest.Simulator(t)
 	sim.SetACL(true)
 	sim.PutToken(nomadsim.Token{Secret: "s"})
@@ -379,6 +387,7 @@ func TestMissingPolicy(t *testing.T) {
 
 // TestKillTimeout warns when Nomad would kill serai before it has drained.
 func TestKillTimeout(t *testing.T) {
+	t.Parallel()
 	sim, url, _ := nomadtest.Simulator(t)
 	sim.PutTask(nomad.Task{Namespace: "default", Job: "serai", Group: "g", Name: "t"}, 5*time.Second)
 	env := map[string]string{"NOMAD_ADDR": url, "NOMAD_NAMESPACE": "default", "NOMAD_JOB_ID": "serai", "NOMAD_GROUP_NAME": "g", "NOMAD_TASK_NAME": "t"}
@@ -411,7 +420,7 @@ namespace "team-a" {
 	}
 	env := map[string]string{"SERAI_ADMIN": "env:2", "SERAI_HTTP": "env:1", "SERAI_CONFIG": file, "SERAI_DRAIN_DELAY": "3s"}
 	var c commands
-	if _, err := parse(&c, []string{"serve", "--http=line:1"}, func(n string) string { return env[n] }, io.Discard, io.Discard); err != nil {
+	if _, err := parse(t.Context(), &c, []string{"serve", "--http=line:1"}, func(n string) string { return env[n] }, io.Discard, io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	s := c.Serve
@@ -493,6 +502,10 @@ func TestBadInput(t *testing.T) {
 		{"config with an unknown block", nil, []string{"serve", "--config=" + file("names \"a\" {}")}, "names"},
 		{"namespace without hosts", nil, []string{"serve", "--config=" + file(`namespace "a" {}`)}, "hosts"},
 		{"namespace twice", nil, []string{"serve", "--config=" + file("namespace \"a\" {\n hosts = []\n}\nnamespace \"a\" {\n hosts = []\n}\n")}, "one block"},
+		{"share twice", nil, []string{"serve", "--config=" + file("share \"a.test\" {\n namespaces = [\"a\"]\n}\nshare \"a.test\" {\n namespaces = []\n}\n")}, "one block for host"},
+		{"share without namespaces", nil, []string{"serve", "--config=" + file("share \"a.test\" {}\n")}, "namespaces"},
+		{"share of a bad host", nil, []string{"serve", "--config=" + file("share \"http://x\" {\n namespaces = [\"a\"]\n}\n")}, "is a URL or has a path"},
+		{"no claims at all", nil, []string{"serve", "--max-claims-namespace=0"}, "--max-claims-namespace=0 is not at least 1"},
 		{"namespace with a bad host", nil, []string{"serve", "--config=" + file("namespace \"a\" {\n hosts = [\"http://x\"]\n}\n")}, "is a URL or has a path"},
 		{"certs of two places", nil, []string{"certs", "list", "--cert-dir=a", "--admin=b"}, "can't be used together"},
 	} {

@@ -17,7 +17,7 @@ import (
 
 // serveCommand is `serai serve`: its flags.
 type serveCommand struct {
-	Config string `help:"HCL file: an attribute for each flag, and namespace \"NAME\" { hosts = [...] } blocks." placeholder:"FILE"`
+	Config string `help:"HCL file: an attribute for each flag, and blocks such as namespace \"NAME\" { hosts = [...] } and share \"HOST\" { namespaces = [...] }." placeholder:"FILE"`
 
 	HTTP  string `name:"http" default:":80" help:"Address of the plain HTTP listener; empty for none." placeholder:"ADDR" group:"Listeners"`
 	HTTPS string `name:"https" default:":443" help:"Address of the HTTPS listener, used when a certificate source is set; empty for none." placeholder:"ADDR" group:"Listeners"`
@@ -25,14 +25,13 @@ type serveCommand struct {
 
 	ReusePort bool `help:"Let another serai listen on the same addresses, which takes over when this one stops (SO_REUSEPORT)." group:"Listeners"`
 
-	Services         string   `help:"Static instances besides Nomad's: a JSON array of Nomad ServiceRegistration objects, re-read when it changes." placeholder:"FILE" group:"Discovery"`
-	NoNomad          bool     `name:"no-nomad" help:"Static instances only." group:"Discovery"`
-	Namespaces       []string `default:"*" help:"Namespaces that are watched: names, globs, and !name for those that are not." placeholder:"NAME,..." group:"Discovery"`
+	sourceFlags
 	Class            string   `help:"Ingress class: only routes whose class tag is the same are served." placeholder:"NAME" group:"Discovery"`
 	TagPrefix        string   `default:"ingress" help:"What our tags begin with." placeholder:"WORD" group:"Discovery"`
 	StateDir         string   `help:"Directory where the last known services and certificates are kept, for a start while Nomad is away; with --cert-store=file, all that belongs to certificates." placeholder:"DIR" group:"Discovery"`
 	UpstreamNetworks []cidr   `help:"Networks that instances may be in; when empty, all but loopback addresses in a cluster whose nodes have others. Metadata services, serai and Nomad themselves are never in them." placeholder:"CIDR,..." group:"Discovery"`
 	Linger           duration `default:"60s" help:"How long a route whose last instance has gone makes requests wait for the next one." group:"Discovery"`
+	SharedHosts      bool     `help:"Let every namespace claim every host, as before a host was of the namespace that claimed it first." group:"Discovery"`
 	Node             string   `help:"ID of the node that this serai runs on, for prefer=node: $${node.unique.id} in a job." placeholder:"ID" group:"Discovery"`
 	Datacenter       string   `help:"Datacenter that this serai runs in, for prefer=datacenter; NOMAD_DC when empty." placeholder:"NAME" group:"Discovery"`
 
@@ -71,32 +70,40 @@ type serveCommand struct {
 	MaxInterim              int      `default:"64" help:"1xx answers of an instance before its final one; 502 beyond." group:"Limits"`
 	HeadTimeout             duration `default:"10s" help:"Time of a request head from its first byte; 408 beyond." group:"Limits"`
 	BodyIdle                duration `default:"30s" help:"Each wait for more of a request's body." group:"Limits"`
+	MinRate                 int      `default:"100" help:"Bytes a second of a request's body that a client is to send, on average over --body-idle; 408 below. A body without a known length only while requests wait for its place, none once its answer has begun; 0 for no least rate." group:"Limits"`
 	KeepAlive               duration `default:"75s" help:"Wait for the next request on a connection." group:"Limits"`
-	WriteIdle               duration `default:"30s" help:"Each wait for a client or instance to take more." group:"Limits"`
+	WriteIdle               duration `default:"30s" help:"Each wait for a client or instance to take more: up to 64 KiB of an answer at once, so that who reads slowly does not hold an instance." group:"Limits"`
 	TunnelIdle              duration `default:"1h" help:"Silence of an upgraded connection." group:"Limits"`
 	MaxConnections          int      `default:"0" help:"Client connections of each listener; 0 means what all of them share, half of the file descriptors, or three quarters of that where there are two." group:"Limits"`
 	MaxConnectionsPerClient int      `default:"0" help:"Connections of one client address (IPv6: /64); 0 means no limit." group:"Limits"`
 	MaxHandshakes           int      `default:"2048" help:"TLS handshakes under way at once on a listener; beyond, one that takes longer than two seconds makes room, or the new one is refused. 0 means no limit." group:"Limits"`
 	MaxWaiting              int      `default:"1000" help:"Requests that wait for an instance of one route; 503 beyond." group:"Limits"`
-	MaxWaitingBytes         int64    `default:"67108864" help:"Bytes that all requests that wait for an instance hold together; 503 beyond." group:"Limits"`
+	MaxWaitingBytes         int64    `default:"67108864" help:"Bytes that all requests that wait for an instance hold together; 503 beyond. Each namespace, and each route of it, has an equal share: who has more makes room." group:"Limits"`
 	ConnectTimeout          duration `default:"2s" help:"Time of a connect to an instance." group:"Limits"`
 	UpstreamIdle            duration `default:"4s" help:"How long an unused connection to an instance is kept." group:"Limits"`
 	UpstreamMaxIdle         int      `default:"2048" help:"Unused connections that are kept to one instance." group:"Limits"`
 	RetryShare              float64  `default:"0.2" help:"Requests of a route that are being repeated, as a share of its requests in flight; 3 always may." group:"Limits"`
 	MaxHops                 int      `default:"8" help:"How often a request may pass a serai; one more is a loop and is answered 508." group:"Limits"`
 
-	ProbeRate     int      `default:"2000" help:"Probes a second of instances that are not ready, all together; the first of each is free." group:"Instances"`
-	EjectAfter    int      `default:"5" help:"Failures in a row (answers that were cut, malformed, too late or never came) after which an instance is left alone for a while; 0 for never." group:"Instances"`
-	EjectShare    float64  `default:"0" help:"Share of 5xx among an instance's answers, such as 0.5, above which it is left alone too; 0 for never." group:"Instances"`
-	EjectTime     duration `default:"10s" help:"How long at first; twice as long each time it happens again soon." group:"Instances"`
-	SlowStart     duration `default:"10s" help:"How long the share of an instance grows after it became ready; 0 for not at all." group:"Instances"`
-	Splice        bool     `help:"Move bodies of a MiB and more within the kernel (splice) where both sides are plain TCP. Dearer than copying over the loopback; worth a try behind network cards." group:"Instances"`
-	StickyKeyFile string   `help:"Secret that goes into sticky cookies, the same on all nodes; without it they depend on the random IDs of allocations alone." placeholder:"FILE" group:"Instances"`
+	Quotas quotaFlags `embed:""`
+
+	ProbeRate        int      `default:"2000" help:"Probes a second of instances that are not ready, all together; the first of each is free." group:"Instances"`
+	Probes           int      `default:"256" help:"Probes under way at once, as many that requests wait for, and four times as many that take longer than 100ms; less where an eighth of the connections to instances is less. Namespaces and jobs have equal shares: who has more makes room." group:"Instances"`
+	JobProbeRate     int      `default:"500" help:"Probes a second of the instances of one job, checks among them; the first of each is free." group:"Instances"`
+	MinCheckInterval duration `default:"1s" help:"Shortest pause after a good check, whatever check-interval says; 0 for none." group:"Instances"`
+	MaxCheckTime     duration `default:"1m" help:"Longest time that a check may take, whatever check-timeout says." group:"Instances"`
+	EjectAfter       int      `default:"5" help:"Failures in a row (answers that were cut, malformed, too late or never came) after which an instance is left alone for a while; 0 for never." group:"Instances"`
+	EjectShare       float64  `default:"0" help:"Share of 5xx among an instance's answers, such as 0.5, above which it is left alone too; 0 for never." group:"Instances"`
+	EjectTime        duration `default:"10s" help:"How long at first; twice as long each time it happens again soon." group:"Instances"`
+	SlowStart        duration `default:"10s" help:"How long the share of an instance grows after it became ready; 0 for not at all." group:"Instances"`
+	Splice           bool     `help:"Move bodies of a MiB and more within the kernel (splice) where both sides are plain TCP. Dearer than copying over the loopback; worth a try behind network cards." group:"Instances"`
+	StickyKeyFile    string   `help:"Secret that goes into sticky cookies, the same on all nodes; without it they depend on the random IDs of allocations alone." placeholder:"FILE" group:"Instances"`
 
 	LogLevel  slog.Level `default:"INFO" help:"DEBUG, INFO, WARN or ERROR." placeholder:"LEVEL" group:"Log"`
 	LogFormat string     `default:"text" enum:"text,json" help:"text or json, on standard error." group:"Log"`
 
 	namespaceHosts map[string][]string
+	shares         map[string][]string
 	clientRules    []tls.ClientRule
 }
 
@@ -108,7 +115,7 @@ func (c *serveCommand) Run(ctx context.Context, env *environment) error {
 	boundMemory(env.getenv)
 	logger := c.logger(env)
 	c.tellStart(env, logger)
-	s, err := newSystem(c, env, logger)
+	s, err := orStopped(ctx, "read its files", func() (*system, error) { return newSystem(c, env, logger) })
 	if err != nil {
 		return err
 	}
@@ -128,13 +135,22 @@ func (c *serveCommand) validate() error {
 	if c.AccessLogSample < 0 || c.AccessLogSample > 1 {
 		errs = append(errs, fmt.Errorf("--access-log-sample=%v is not between 0 and 1", c.AccessLogSample))
 	}
-	if c.ProbeRate < 1 {
-		errs = append(errs, fmt.Errorf("--probe-rate=%d is not at least 1", c.ProbeRate))
+	errs = append(errs, c.Quotas.validate())
+	for _, f := range []struct {
+		name  string
+		value int
+	}{{"probe-rate", c.ProbeRate}, {"probes", c.Probes}, {"job-probe-rate", c.JobProbeRate}} {
+		if f.value < 1 {
+			errs = append(errs, fmt.Errorf("--%s=%d is not at least 1", f.name, f.value))
+		}
+	}
+	if c.MaxCheckTime <= 0 {
+		errs = append(errs, errors.New("--max-check-time wants more than 0"))
 	}
 	for _, f := range []struct {
 		name  string
 		value int
-	}{{"eject-after", c.EjectAfter}, {"upstream-max-idle", c.UpstreamMaxIdle}} {
+	}{{"min-rate", c.MinRate}, {"eject-after", c.EjectAfter}, {"upstream-max-idle", c.UpstreamMaxIdle}} {
 		if f.value < 0 {
 			errs = append(errs, fmt.Errorf("--%s=%d is negative", f.name, f.value))
 		}

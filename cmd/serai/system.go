@@ -27,6 +27,7 @@ import (
 	"serai/router"
 	"serai/tls"
 	"serai/upstream"
+	upstreamhttp1 "serai/upstream/http1"
 	"serai/wire"
 	"serai/wire/socket"
 )
@@ -81,28 +82,28 @@ func newSystem(c *serveCommand, env *environment, logger *slog.Logger) (s *syste
 	registry := upstream.RegistryOptions{
 		ConnectTimeout: c.ConnectTimeout.value(), WriteIdle: c.WriteIdle.value(), IdleTimeout: c.UpstreamIdle.value(), MaxIdle: orNever(c.UpstreamMaxIdle),
 		MaxWaiting: c.MaxWaiting, MaxWaitingBytes: c.MaxWaitingBytes, EjectAfter: orNever(c.EjectAfter), EjectShare: c.EjectShare,
-		EjectTime: c.EjectTime.value(), SlowStart: orNever(c.SlowStart.value()), ProbeRate: c.ProbeRate, MaxConns: s.share.instances, Logger: logger,
+		EjectTime: c.EjectTime.value(), SlowStart: orNever(c.SlowStart.value()), Probes: c.Probes, ProbeRate: c.ProbeRate, JobProbeRate: c.JobProbeRate,
+		MinCheckInterval: orNever(c.MinCheckInterval.value()), MaxCheckTime: c.MaxCheckTime.value(), MaxConns: s.share.instances, Logger: logger, Transport: upstreamhttp1.New,
 	}
 	registry.StickyKey, err = readSecret("sticky-key-file", c.StickyKeyFile)
-	var sources []admin.Reporter
 	var status func() bool // set once admin exists
 	errs := []error{err, registry.Validate()}
 	s.registry = upstream.NewRegistry(registry)
 	s.builder, err = router.NewBuilder(s.router, router.Options{
 		Registry: s.registry, Prefix: c.TagPrefix, Class: c.Class, Node: c.Node,
 		Datacenter: cmp.Or(c.Datacenter, env.getenv("NOMAD_DC")), Owners: c.namespaceHosts,
+		Share: c.shares, SharedHosts: c.SharedHosts, Reserved: c.reservedPaths(), Quotas: c.Quotas.limits(),
 		Linger: c.Linger.value(), HTTPSOnly: c.HTTPSOnly, Networks: prefixes(c.UpstreamNetworks), NoLoopback: nodeHasAddress(env.getenv), Own: s.own.name, Logger: logger,
 	})
 	errs = append(errs, err)
-	sources, err = s.newSource()
-	errs = append(errs, err)
+	errs = append(errs, s.newSource())
 	limits := wire.Limits{Head: c.MaxHead, Fields: c.MaxFields, Target: c.MaxTarget}
 	s.accessLog, err = s.openAccessLog()
 	errs = append(errs, err)
 	o := proxy.Options{
 		Router: s.router, TrustedProxies: prefixes(c.TrustedProxies), TrustedFields: c.TrustedFields, Via: c.Via, ReadyPath: c.ReadyPath,
 		Ready: func() bool { return status() }, Limits: limits, MaxInterim: c.MaxInterim, RetryShare: c.RetryShare, MaxHops: c.MaxHops, Splice: c.Splice,
-		RequestBodyIdle: c.BodyIdle.value(), WriteIdle: c.WriteIdle.value(), Logger: logger,
+		RequestBodyIdle: c.BodyIdle.value(), WriteIdle: c.WriteIdle.value(), TunnelIdle: c.TunnelIdle.value(), Logger: logger,
 	}
 	if s.accessLog != nil {
 		o.Log = s.accessLog.Log
@@ -123,7 +124,7 @@ func newSystem(c *serveCommand, env *environment, logger *slog.Logger) (s *syste
 	if err := s.listen(limits); err != nil {
 		return s, err
 	}
-	a := admin.Options{Router: s.router, Registry: s.registry, Proxy: s.proxy, Sources: sources, Version: version(), Logger: logger}
+	a := admin.Options{Router: s.router, Registry: s.registry, Proxy: s.proxy, Sources: []admin.Reporter{s.source}, Version: version(), Logger: logger}
 	for _, l := range s.traffic {
 		a.Listeners = append(a.Listeners, admin.Listener{Name: l.name, Status: l.server.Status})
 	}
@@ -169,59 +170,6 @@ func readSecret(flag, path string) ([]byte, error) {
 	return bytes.TrimSpace(secret), nil
 }
 
-// newSource makes what learns the services.
-func (s *system) newSource() (reporters []admin.Reporter, err error) {
-	namespaces, err := discovery.ParseNamespaces(s.Namespaces)
-	if err != nil {
-		return nil, err
-	}
-	var sources []discovery.Source
-	if !s.NoNomad {
-		o := nomad.OptionsFromEnv(s.env.getenv)
-		o.Logger = s.logger
-		o.OnRequest = func(kind string, err error) { s.admin.NomadRequest(kind, err) }
-		if s.client, err = nomad.NewClient(o); err != nil {
-			return nil, fmt.Errorf("nomad client: %w", err)
-		}
-		watch := discovery.WatcherOptions{
-			Client: s.client, Namespaces: namespaces, Home: s.env.getenv("NOMAD_NAMESPACE"), Prefix: s.TagPrefix, Logger: s.logger,
-		}
-		if s.StateDir != "" {
-			if s.cache, err = discovery.NewCache(s.StateDir, s.logger); err != nil {
-				return nil, err
-			}
-			if watch.Initial, err = s.cache.Load(namespaces, s.TagPrefix); err != nil {
-				s.logger.Warn("starting without the last known services", "error", err)
-			}
-		}
-		if err := s.newClaims(namespaces); err != nil {
-			return nil, err
-		}
-		watchers, err := discovery.NewWatchers(watch)
-		if err != nil {
-			return nil, err
-		}
-		var all []discovery.Source
-		for _, w := range watchers {
-			all, reporters = append(all, w), append(reporters, w)
-		}
-		one := discovery.Merge(all...)
-		if s.cache != nil {
-			one = s.cache.Keep(one)
-		}
-		sources = append(sources, one)
-	}
-	if s.Services != "" {
-		file, err := discovery.NewFile(discovery.FileOptions{Path: s.Services, Prefix: s.TagPrefix, Logger: s.logger})
-		if err != nil {
-			return nil, err
-		}
-		sources, reporters = append(sources, file), append(reporters, file)
-	}
-	s.source = discovery.Merge(sources...)
-	return reporters, nil
-}
-
 func (s *system) openAccessLog() (*proxy.AccessLog, error) {
 	switch s.AccessLog {
 	case "off", "":
@@ -239,15 +187,15 @@ func (s *system) openAccessLog() (*proxy.AccessLog, error) {
 
 func (s *system) newAccessLog(w io.Writer) *proxy.AccessLog {
 	l := proxy.NewAccessLog(w, s.AccessLogSample)
-	l.Query, l.Checks = proxy.Query(s.AccessLogQuery), s.AccessLogChecks
+	l.Query, l.Checks, l.Logger = proxy.Query(s.AccessLogQuery), s.AccessLogChecks, s.logger
 	return l
 }
 
 // listen binds all addresses, so that a port that is taken ends the start.
 func (s *system) listen(limits wire.Limits) error {
 	engine, err := http1.NewEngine(s.proxy, http1.Options{
-		Limits: limits, HeadTimeout: s.HeadTimeout.value(), BodyIdle: s.BodyIdle.value(), KeepAlive: s.KeepAlive.value(),
-		WriteIdle: s.WriteIdle.value(), TunnelIdle: s.TunnelIdle.value(),
+		Limits: limits, HeadTimeout: s.HeadTimeout.value(), BodyIdle: s.BodyIdle.value(), MinRate: orNever(s.MinRate),
+		KeepAlive: s.KeepAlive.value(), WriteIdle: s.WriteIdle.value(),
 	})
 	if err != nil {
 		return &usageError{err}
@@ -309,16 +257,20 @@ func (s *system) listen(limits wire.Limits) error {
 func (s *system) run(ctx context.Context) error {
 	defer s.close()
 	parts, end := context.WithCancelCause(context.Background())
-	var running sync.WaitGroup
+	running := newParts()
 	start := func(name string, part func(context.Context) error) {
-		running.Go(func() {
+		running.start(name, func() {
 			if err := part(parts); err != nil && parts.Err() == nil {
 				end(fmt.Errorf("%s: %w", name, err))
 			}
 		})
 	}
-	defer running.Wait()
-	defer end(nil)
+	defer func() {
+		end(nil)
+		if left := running.wait(partsEnd); left != "" {
+			s.logger.Warn("serai ends although parts of it have not: a file or directory of theirs hangs", "parts", left)
+		}
+	}()
 
 	start("endpoints", s.registry.Run)
 	if s.cache != nil {

@@ -33,8 +33,8 @@ type Options struct {
 	Without []string
 	// Show prints the program before it is run. Shrink shortens a failing one.
 	Show, Shrink bool
-	// Keys are the words of the tag grammar that are drawn.
-	Keys []string
+	// Keys are the keys of the tag grammar that are drawn.
+	Keys []Key
 	Out  io.Writer
 }
 

@@ -10,9 +10,11 @@ import (
 // lasts is how long an episode's clients begin, in milliseconds.
 const lasts = 1800
 
-// Draw makes the program of a seed. Keys are the words of the tag grammar that
-// serai knows.
-func Draw(seed uint64, keys []string) *Program {
+// Key is a key of the tag grammar that serai knows, with a value that it may have.
+type Key struct{ Name, Example string }
+
+// Draw makes the program of a seed, with these keys in its tags.
+func Draw(seed uint64, keys []Key) *Program {
 	d := newDice(seed)
 	p := &Program{Seed: seed}
 	p.drawFlags(d)
@@ -56,7 +58,7 @@ func (p *Program) drawFlags(d dice) {
 }
 
 // drawService draws a service, its tags and its instances.
-func (p *Program) drawService(d dice, n int, keys []string) {
+func (p *Program) drawService(d dice, n int, keys []Key) {
 	flavour := one(d, Tame, Tame, Tame, Queue, Queue, Queue, Wrong, Wrong, Wrong, Deployed, Deployed, Hurt, Hurt, Refused)
 	if d.chance(2) {
 		flavour = Self

@@ -10,9 +10,9 @@ import (
 	"serai/router"
 )
 
-func grammar() (keys []string) {
+func grammar() (keys []Key) {
 	for _, k := range router.Keys() {
-		keys = append(keys, k.Name)
+		keys = append(keys, Key{k.Name, k.Example})
 	}
 	return keys
 }
@@ -58,8 +58,8 @@ func TestEverythingIsDrawn(t *testing.T) {
 	}
 	text := all.String()
 	for _, key := range grammar() {
-		if !strings.Contains(text, "ingress."+key+"=") {
-			t.Errorf("the key %s is never drawn: give it values in drawtags.go", key)
+		if !strings.Contains(text, "ingress."+key.Name+"=") {
+			t.Errorf("the key %s is never drawn: give it an example, or values in drawtags.go", key.Name)
 		}
 	}
 	for _, word := range []string{

@@ -10,7 +10,7 @@ import (
 type tagDrawer struct {
 	dice
 	service *Service
-	keys    []string
+	keys    []Key
 	drawn   int
 }
 
@@ -27,8 +27,8 @@ func (t *tagDrawer) put(tag *Tag) {
 // always are keys that each service gets, or that are drawn by hand.
 var always = []string{"host", "wait", "timeout", "body-idle"}
 
-// values are good values of each key, drawn with a chance of so many of a
-// hundred.
+// values are good values of keys, drawn with a chance of so many of a hundred.
+// A key that is not here is drawn with its example, in one of ten services.
 func values() map[string]struct {
 	percent int
 	values  []string
@@ -74,7 +74,7 @@ func values() map[string]struct {
 // some draws one key with a chance of its own.
 func (t *tagDrawer) some(key string, percent int) {
 	v := values()[key]
-	if t.chance(percent) && len(v.values) > 0 && slices.Contains(t.keys, key) {
+	if t.chance(percent) && len(v.values) > 0 && slices.ContainsFunc(t.keys, func(k Key) bool { return k.Name == key }) {
 		t.add(key, one(t.dice, v.values...))
 	}
 }
@@ -82,10 +82,14 @@ func (t *tagDrawer) some(key string, percent int) {
 // all draws every key of the grammar, in its order, and what belongs together.
 func (t *tagDrawer) all() {
 	for _, key := range t.keys {
-		if slices.Contains(always, key) {
+		if slices.Contains(always, key.Name) {
 			continue
 		}
-		t.some(key, values()[key].percent)
+		if v, known := values()[key.Name]; known {
+			t.some(key.Name, v.percent)
+		} else if t.chance(10) && key.Example != "" {
+			t.add(key.Name, key.Example)
+		}
 	}
 	s := t.service
 	has := func(key string) string {

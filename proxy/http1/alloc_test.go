@@ -29,6 +29,8 @@ func TestAllocNothingPerRequest(t *testing.T) {
 			"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", nil},
 		{"path, strip and conditions", "GET /api/x HTTP/1.1\r\nHost: A.test:80\r\nX-Env: beta\r\n\r\n",
 			"HTTP/1.1 204 No Content\r\n\r\n", []string{"ingress.path=/api", "ingress.strip=/api", "ingress.header=X-Env: beta", "ingress.lb=hash:ip"}},
+		{"strip, hsts and sticky", "GET /api/x HTTP/1.1\r\nHost: a.test\r\n\r\n",
+			"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", []string{"ingress.strip=/api", "ingress.hsts=max-age=300", "ingress.sticky=stay"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -27,7 +27,10 @@ type answer struct {
 	failed    bool  // the client is gone, or was cut off
 }
 
-var _ proxy.Responder = (*answer)(nil)
+var (
+	_ proxy.Responder      = (*answer)(nil)
+	_ proxy.PlainResponder = (*answer)(nil)
+)
 
 func (a *answer) reset(c *conn) { *a = answer{conn: c} }
 
@@ -56,6 +59,7 @@ func (a *answer) Head(h *wire.ResponseHead) error {
 	// connection does not come to the end of: the client is told before it sends
 	// another request (RFC 9110 section 10.1.1).
 	a.close = !a.keepAlive || a.upgrading || a.conn.front.Retiring() || !a.conn.session.body.ends(a.continued)
+	a.conn.session.body.pace.answered.Store(true)
 	a.statusLine(h.Status, h.Reason)
 	dated, upgrade := false, false
 	for i := range h.Fields {

@@ -3,8 +3,8 @@ package http1
 import (
 	"io"
 	"sync/atomic"
-	"time"
 
+	"serai/upstream"
 	"serai/wire"
 	"serai/wire/socket"
 )
@@ -20,23 +20,20 @@ type requestBody struct {
 	// while another may read.
 	left        atomic.Int64
 	interrupted atomic.Bool
+
+	gathers int // bytes of a body that Gather waits for, 0 for none
+	pace    pace
 }
 
 const notKnown = -1
 
-// gatherTime is how long a small body on its way is waited for before its
-// request goes on without it.
-const gatherTime = 100 * time.Millisecond
-
 // reset starts the body of h at the unread bytes of c. A body that is not here
 // yet is read into a buffer of its own: the head must outlive it.
-//
-// One that fits there is waited for: as a whole it leaves in one write, needs no
-// goroutine, may go over an idle connection, and can be repeated. It is not when
-// the client asks whether to send it. Reset reports whether it had to wait.
-func (b *requestBody) reset(c *conn, h *wire.RequestHead) (waited bool) {
+func (b *requestBody) reset(c *conn, h *wire.RequestHead) {
 	b.conn = c
 	b.interrupted.Store(false)
+	b.gathers, b.pace.late = 0, 0
+	b.pace.answered.Store(false)
 	switch h.Framing {
 	case wire.NoBody:
 		b.left.Store(0)
@@ -45,29 +42,25 @@ func (b *requestBody) reset(c *conn, h *wire.RequestHead) (waited bool) {
 	default:
 		b.left.Store(notKnown)
 	}
-	if h.Framing == wire.Chunked || h.Framing == wire.Length && h.Size > int64(len(c.wire.Buffered())) {
+	switch {
+	case h.Framing == wire.Chunked || h.Framing == wire.Length && h.Size > socket.LargeBuffer:
 		b.head = c.wire.Detach()
-		if h.Framing == wire.Length && h.Size <= socket.LargeBuffer && !h.Continue {
-			waited = b.gather(int(h.Size))
+	case h.Framing == wire.Length && h.Size > int64(len(c.wire.Buffered())):
+		b.head = c.wire.DetachFor(int(h.Size))
+		if !h.Continue {
+			b.gathers = int(h.Size)
 		}
 	}
 	b.Body.Reset(c.wire, h.Framing, h.Size, c.engine.options.Limits)
-	return waited
 }
 
-// gather reads up to size bytes, as far as they come soon, and reports whether
-// it had to wait. An error is left to the next read.
-func (b *requestBody) gather(size int) (waited bool) {
-	w := b.conn.wire
-	for len(w.Buffered()) < size && w.FillReady() {
-	}
-	if len(w.Buffered()) >= size {
-		return false
-	}
-	w.ReadWithin(time.Now(), gatherTime)
-	for len(w.Buffered()) < size && w.Fill() == nil {
-	}
-	return true
+// requestSize is about what a request takes that waits, beside its buffers: its
+// session and the stack of its goroutine.
+const requestSize = 6 << 10
+
+// Holds returns how many bytes of memory the request takes.
+func (b *requestBody) Holds() int64 {
+	return requestSize + int64(b.conn.wire.Held()) + int64(len(b.head))
 }
 
 func (b *requestBody) release() {
@@ -75,22 +68,36 @@ func (b *requestBody) release() {
 	b.head, b.conn = nil, nil
 }
 
-// Next is wire.Body's, within the body's idle time.
+// Next is wire.Body's, within the body's idle time, and not below the least rate.
 func (b *requestBody) Next() ([]byte, error) {
-	if !b.Body.Ready() && !b.Body.Done() {
-		b.conn.wire.ReadWithin(time.Now(), b.conn.engine.options.BodyIdle)
+	if b.Body.Ready() || b.Body.Done() {
+		data, err := b.Body.Next()
+		b.note(len(data), err)
+		return data, err
+	}
+	began, err := b.await()
+	if err != nil {
+		return nil, err
 	}
 	data, err := b.Body.Next()
+	b.pace.waited(began, len(data), b.conn.engine.options.MinRate)
 	b.note(len(data), err)
 	return data, err
 }
 
-// Pull is the Pipe's, within the body's idle time.
+var _ upstream.Spliced = (*requestBody)(nil)
+
+// Plain reports whether the client's connection is a plain socket.
+func (b *requestBody) Plain() bool { return b.conn.wire.Plain() }
+
+// Pull is the Pipe's, bounded as Next is.
 func (b *requestBody) Pull(p *socket.Pipe) (int, error) {
-	if p != nil {
-		b.conn.wire.ReadWithin(time.Now(), b.conn.engine.options.BodyIdle)
+	began, err := b.await()
+	if err != nil {
+		return 0, err
 	}
 	n, err := p.Pull(&b.Body, b.conn.wire)
+	b.pace.waited(began, n, b.conn.engine.options.MinRate)
 	b.note(n, err)
 	return n, err
 }

@@ -36,7 +36,6 @@ type conn struct {
 	drained bool     // idle connections are to close
 	ended   bool     // no request is read any more
 	cut     bool     // it has been cut
-	tunnel  func()   // ends the tunnel, nil when there is none
 }
 
 var _ front.Session = (*conn)(nil)
@@ -181,8 +180,7 @@ func (c *conn) Drain() {
 func (c *conn) Cut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.tunnel != nil {
-		c.tunnel()
+	if c.session != nil && c.session.EndTunnel() {
 		return
 	}
 	c.cut = true
@@ -270,9 +268,7 @@ func (c *conn) answer(s *session, n int) (again bool) {
 	h := &s.Head
 	s.Start = time.Now()
 	s.Now = s.Start
-	if s.body.reset(c, h) {
-		s.Now = time.Now()
-	}
+	s.body.reset(c, h)
 	s.answer.begin(&s.Exchange)
 	c.engine.proxy.Serve(&s.Exchange)
 	switch {

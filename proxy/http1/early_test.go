@@ -73,16 +73,22 @@ func TestUpgradeWithABody(t *testing.T) {
 			t.Run(fmt.Sprintf("%s behind=%v", name, behind != ""), func(t *testing.T) {
 				k, o := web(t, settings{})
 				c := k.dial()
-				if v.second == "" {
+				gathered := strings.Contains(v.first, "Content-Length")
+				switch {
+				case v.second == "":
 					c.write(v.first + behind)
-				} else {
+				case gathered:
+					c.write(v.first)
+					time.Sleep(5 * time.Millisecond)
+					c.write(v.second + behind)
+				default:
 					c.write(v.first)
 				}
 				p := o.next()
 				if h := p.head(); !has(h, "Connection: Upgrade") || !has(h, "Upgrade: SPDY/3.1") {
 					t.Errorf("the instance saw %q", h)
 				}
-				if v.second == "" {
+				if v.second == "" || gathered {
 					p.read(v.seen)
 					p.send("HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", "Upgrade: SPDY/3.1", "")
 				} else {
@@ -213,7 +219,7 @@ func TestHalfClose(t *testing.T) {
 func TestRefusedHeadsAreLogged(t *testing.T) {
 	var mu sync.Mutex
 	var logged []string
-	k := newStack(t, settings{server: http1.Options{HeadTimeout: 50 * time.Millisecond}, proxy: proxy.Options{Log: func(x *proxy.Exchange) {
+	k := newStack(t, settings{server: http1.Options{HeadTimeout: 3 * time.Second}, proxy: proxy.Options{Log: func(x *proxy.Exchange) {
 		mu.Lock()
 		defer mu.Unlock()
 		logged = append(logged, fmt.Sprintf("%s %s %s %d %s %v", x.Head.Method, x.Head.Host, x.Head.Target, x.Status, x.Reason, x.Client))

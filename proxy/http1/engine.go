@@ -24,8 +24,10 @@ type Options struct {
 	// HeadTimeout bounds a head from its first byte, 10s. BodyIdle bounds each
 	// wait for more of a body, 30s. KeepAlive bounds the wait for a request,
 	// 75s. WriteIdle bounds each wait for the client to take more, 30s.
-	// TunnelIdle bounds the silence of a tunnel, 1h.
-	HeadTimeout, BodyIdle, KeepAlive, WriteIdle, TunnelIdle time.Duration
+	HeadTimeout, BodyIdle, KeepAlive, WriteIdle time.Duration
+	// MinRate is how many bytes of a body the client is to send a second, 100, on
+	// average over BodyIdle; negative for none.
+	MinRate int
 }
 
 // Validate reports all that is wrong with the options at once.
@@ -36,7 +38,7 @@ func (o *Options) Validate() error {
 		value time.Duration
 	}{
 		{"head timeout", o.HeadTimeout}, {"body idle timeout", o.BodyIdle}, {"keep-alive timeout", o.KeepAlive},
-		{"write idle timeout", o.WriteIdle}, {"tunnel idle timeout", o.TunnelIdle},
+		{"write idle timeout", o.WriteIdle},
 	} {
 		if d.value < 0 {
 			errs = append(errs, fmt.Errorf("%s %v is negative", d.name, d.value))
@@ -57,11 +59,14 @@ func (o *Options) setDefaults() {
 		otherwise time.Duration
 	}{
 		{&o.HeadTimeout, 10 * time.Second}, {&o.BodyIdle, 30 * time.Second}, {&o.KeepAlive, 75 * time.Second},
-		{&o.WriteIdle, 30 * time.Second}, {&o.TunnelIdle, time.Hour},
+		{&o.WriteIdle, 30 * time.Second},
 	} {
 		if *d.value == 0 {
 			*d.value = d.otherwise
 		}
+	}
+	if o.MinRate == 0 {
+		o.MinRate = 100
 	}
 }
 
@@ -94,8 +99,10 @@ func (e *Engine) Open(c *front.Conn) front.Session {
 func (e *Engine) Plaintext(first [5]byte) []byte {
 	switch string(first[:]) {
 	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "PATCH", "DELET":
-		return []byte("HTTP/1.1 400 Bad Request\r\nX-Serai-Reason: plain-http\r\nContent-Type: text/plain\r\n" +
-			"Connection: close\r\nContent-Length: 52\r\n\r\n400 this port speaks TLS: use https:// (plain-http)\n")
+		e := proxy.ReasonPlainHTTP.Refusal()
+		body := fmt.Sprintf("%d %s (%s)\n", e.Status, e.Detail, e.Code)
+		return fmt.Appendf(nil, "HTTP/1.1 %d Bad Request\r\nX-Serai-Reason: %s\r\nContent-Type: text/plain\r\n"+
+			"Connection: close\r\nContent-Length: %d\r\n\r\n%s", e.Status, e.Code, len(body), body)
 	}
 	return nil
 }

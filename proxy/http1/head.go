@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"serai/front"
+	"serai/proxy"
 	"serai/wire"
 )
 
@@ -36,7 +37,7 @@ func (c *conn) refuse(s *session, err error) {
 	switch {
 	case errors.As(err, &e):
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		e = errHeadTimeout
+		e = proxy.ReasonHeadTimeout.Refusal()
 	case err == wire.ErrBufferFull:
 		e = wire.ErrHeadLarge
 	default:
@@ -61,16 +62,13 @@ func where(err error) string {
 	return ""
 }
 
-var errHeadTimeout = &wire.Error{Status: 408, Code: "head-timeout", Detail: "the request head did not come in time"}
-
 // refuse answers what is no request.
 func (a *answer) refuse(e *wire.Error, where string) {
-	body := strconv.Itoa(e.Status) + " " + e.Detail + where + " (" + e.Code + ")\n"
-	a.statusLine(e.Status, nil)
-	a.out = append(a.out, "Content-Type: text/plain; charset=utf-8\r\nX-Serai-Reason: "...)
-	a.out = append(a.out, e.Code...)
-	a.out = append(a.out, "\r\nConnection: close\r\nContent-Length: "...)
-	a.out = strconv.AppendInt(a.out, int64(len(body)), 10)
+	h, body := proxy.Refusal(e, where)
+	a.statusLine(h.Status, h.Reason)
+	a.out = wire.AppendFields(a.out, h.Fields)
+	a.out = append(a.out, "Connection: close\r\nContent-Length: "...)
+	a.out = strconv.AppendInt(a.out, h.Size, 10)
 	a.out = append(a.out, "\r\n\r\n"...)
 	a.out = append(a.out, body...)
 	a.Flush()

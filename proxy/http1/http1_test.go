@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -20,6 +21,7 @@ import (
 	"github.com/coder/websocket"
 
 	"serai/front"
+	"serai/internal/testnet"
 	"serai/proxy"
 	"serai/proxy/http1"
 	"serai/wire/socket"
@@ -137,6 +139,36 @@ func TestExpectContinueIsTheOriginsToDecide(t *testing.T) {
 	in.read("body")
 	in.ok("fine")
 	c.status("POST", 200, "")
+}
+
+// TestReasonIsOurs: an instance cannot make an answer look like one of serai's, in
+// no part of it.
+func TestReasonIsOurs(t *testing.T) {
+	k, o := web(t, settings{})
+	c := k.dial()
+	c.send("GET / HTTP/1.1", "Host: web.example.org", "TE: trailers", "")
+	in := o.next()
+	in.head()
+	in.send("HTTP/1.1 103 Early Hints", "X-Serai-Reason: no-host", "Link: </a>", "")
+	c.read("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n")
+	c.head()
+	in.send("HTTP/1.1 503 Service Unavailable", "x-serai-reason: no-instance", "X-Serai-Reason: loop", "X-Mine: 1", "Transfer-Encoding: chunked", "", "0", "X-Serai-Reason: cut", "X-Sum: 1", "")
+	res, _ := c.answer("GET")
+	if res.StatusCode != 503 || res.Header.Get("X-Serai-Reason") != "" || res.Header.Get("X-Mine") != "1" {
+		t.Errorf("answered %d %v", res.StatusCode, res.Header)
+	}
+	if res.Trailer.Get("X-Serai-Reason") != "" || res.Trailer.Get("X-Sum") != "1" {
+		t.Errorf("the trailers are %v", res.Trailer)
+	}
+
+	c = k.dial()
+	c.send("GET / HTTP/1.1", "Host: web.example.org", "Connection: Upgrade", "Upgrade: raw", "")
+	in = o.next()
+	in.head()
+	in.send("HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", "Upgrade: raw", "X-Serai-Reason: loop", "")
+	if head := c.head(); !strings.HasPrefix(head, "HTTP/1.1 101 ") || strings.Contains(strings.ToLower(head), "x-serai-reason") {
+		t.Errorf("the tunnel begins with %q", head)
+	}
 }
 
 func TestInterimAnswersAndTrailers(t *testing.T) {
@@ -418,7 +450,7 @@ func TestFailedConnectGoesElsewhere(t *testing.T) {
 	k := newStack(t, settings{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) }))
 	defer server.Close()
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	gone, err := net.Listen("tcp", testnet.Address(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -455,12 +487,8 @@ func TestNotRepeated(t *testing.T) {
 
 func TestWaitForAnInstance(t *testing.T) {
 	k := newStack(t, settings{})
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
-	k.service("web", []string{closed.Addr().String()}, "ingress.host=web.example.org")
+	closed := testnet.Address(t)
+	k.service("web", []string{closed}, "ingress.host=web.example.org")
 	c := k.dial()
 	c.send("GET / HTTP/1.1", "Host: web.example.org", "")
 	until(t, "the request", func() bool { return k.proxy.Inflight() == 1 })
@@ -490,7 +518,7 @@ func TestNoInstance(t *testing.T) {
 }
 
 func TestUpstreamTimeout(t *testing.T) {
-	k, o := web(t, settings{}, "ingress.timeout=50ms")
+	k, o := web(t, settings{}, "ingress.timeout=2s")
 	c := k.dial()
 	c.send("GET / HTTP/1.1", "Host: web.example.org", "")
 	o.next().head()
@@ -498,7 +526,7 @@ func TestUpstreamTimeout(t *testing.T) {
 }
 
 func TestSlowHead(t *testing.T) {
-	k, _ := web(t, settings{server: http1.Options{HeadTimeout: 50 * time.Millisecond}})
+	k, _ := web(t, settings{server: http1.Options{HeadTimeout: 2 * time.Second}})
 	c := k.dial()
 	c.write("GET / HTTP/1.1\r\nHost: web")
 	c.status("GET", 408, "head-timeout")
@@ -664,6 +692,10 @@ func TestRetire(t *testing.T) {
 // before the drain is answered, since it cannot know; silence is not waited for
 // much longer.
 func TestDrainAnswersWhoJustCame(t *testing.T) {
+	inTime(t, func() error { return answeredInADrain(t) })
+}
+
+func answeredInADrain(t *testing.T) error {
 	k, o := web(t, settings{})
 	fresh, silent := k.dial(), k.dial()
 	for k.server.Status().Conns < 2 {
@@ -675,6 +707,7 @@ func TestDrainAnswersWhoJustCame(t *testing.T) {
 		defer cancel()
 		ended <- k.server.Shutdown(ctx)
 	}()
+	began := time.Now()
 	// Until the listener is closed. A SYN that meets it in the middle is lost, and
 	// sent again after a second, which is as long as the client is waited for.
 	until(t, "a refused connect", func() bool {
@@ -684,6 +717,10 @@ func TestDrainAnswersWhoJustCame(t *testing.T) {
 		}
 		return errors.Is(err, syscall.ECONNREFUSED)
 	})
+	if late := time.Since(began); late > time.Second/2 {
+		fresh.ended()
+		return fmt.Errorf("the drain closed the listener after %v", late)
+	}
 	fresh.send("GET / HTTP/1.1", "Host: web.example.org", "")
 	in := o.next()
 	in.head()
@@ -696,6 +733,7 @@ func TestDrainAnswersWhoJustCame(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Errorf("the drain ended with %v", err)
 	}
+	return nil
 }
 
 // TestDrain: idle connections close, a request under way is answered with
@@ -740,7 +778,7 @@ func TestAnswersThatCrossADrain(t *testing.T) {
 }
 
 func answersThatCross(t *testing.T, wrap func(net.Listener) net.Listener, dial func(net.Conn) net.Conn) {
-	const size, clients = 8 << 20, 40
+	const size, clients = 2 << 20, 40 // more than the kernel keeps for who does not read
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/large" {
 			w.Header().Set("Content-Length", itoa(size))

@@ -1,9 +1,6 @@
 package http1
 
 import (
-	"errors"
-	"fmt"
-
 	"serai/front"
 	"serai/proxy"
 )
@@ -27,13 +24,4 @@ func (c *conn) contain(end *front.Ending) {
 	c.engine.proxy.Panicked(cause, &s.Exchange)
 	c.engine.proxy.Count(proxy.ReasonPanic)
 	*end = front.Reset
-}
-
-// containCopy is contain for the second goroutine of a tunnel.
-func (c *conn) containCopy(s *session, err *error) {
-	if cause := recover(); cause != nil {
-		c.engine.proxy.Panicked(cause, &s.Exchange)
-		c.engine.proxy.Count(proxy.ReasonPanic)
-		*err = errors.Join(*err, fmt.Errorf("panic: %v", cause))
-	}
 }

@@ -60,7 +60,7 @@ func TestPanicOfTheEngine(t *testing.T) {
 				c.ended()
 			}
 			until(t, "the end of all connections", func() bool { return k.server.Status().Conns == 0 })
-			if n := k.proxy.Reasons()[proxy.ReasonPanic]; n != 3 {
+			if n := k.proxy.Reasons()[proxy.ReasonPanic.Code()]; n != 3 {
 				t.Errorf("%d panics are counted, of 3", n)
 			}
 			mu.Lock()

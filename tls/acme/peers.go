@@ -64,8 +64,9 @@ const probePrefix = "serai-peer-"
 type peers struct {
 	mu sync.Mutex // one order asks for all
 	// passed are those that have answered, or were waited for long enough.
-	passed map[Peer]bool
-	listed time.Time // when all that were listed had passed
+	passed  map[Peer]bool
+	awaited map[Peer]leaving // those that have not, registered or leaving
+	listed  time.Time        // when all that were listed had passed
 }
 
 // awaitPeers waits until every serai answers validations, since the CA may ask
@@ -121,6 +122,7 @@ func (w *peerWait) look(ctx context.Context) bool {
 			}
 		}
 		w.peers.passed = passed // who has gone is forgotten
+		missing = w.peers.await(all, missing)
 		if len(missing) == 0 {
 			return true
 		}
@@ -149,6 +151,7 @@ func (w *peerWait) look(ctx context.Context) bool {
 	for _, p := range missing {
 		w.peers.passed[p] = true
 	}
+	clear(w.peers.awaited)
 	return true
 }
 

@@ -95,9 +95,10 @@ func (o *ordering) hasToken() bool {
 // notes who was asked for.
 type peer struct {
 	acme.Peer
-	mu    sync.Mutex
-	on    bool
-	asked []string
+	server *httptest.Server
+	mu     sync.Mutex
+	on     bool
+	asked  []string
 }
 
 func (o *ordering) peer(id string, on bool) *peer {
@@ -113,6 +114,7 @@ func (o *ordering) peer(id string, on bool) *peer {
 		}
 		http.Redirect(w, r, "https://elsewhere.test/", http.StatusPermanentRedirect)
 	}))
+	p.server = server
 	o.Cleanup(server.Close)
 	p.Peer = acme.Peer{ID: id, Address: server.Listener.Addr().String()}
 	return p
@@ -203,4 +205,45 @@ func TestWhatExpiresEndsTheWait(t *testing.T) {
 	began := time.Now()
 	o.until("the orders", func() bool { return o.ordered() == 2 })
 	t.Logf("after %v", time.Since(began).Round(time.Millisecond))
+}
+
+// TestASeraiThatLeavesIsAwaited: one with old flags is not registered any more when
+// it begins to drain, and still passes validations on. Nothing is ordered before
+// it has ended.
+func TestASeraiThatLeavesIsAwaited(t *testing.T) {
+	t.Parallel()
+	o := newOrdering(t, time.Minute, "a.test")
+	fresh, old := o.peer("new", true), o.peer("old", false)
+	o.set(func() { o.peers = []acme.Peer{fresh.Peer, old.Peer} })
+	o.lead()
+	o.until("the wait for the old one", func() bool { w := o.waiting(); return w != nil && w.Count == 1 })
+	o.set(func() { o.peers = []acme.Peer{fresh.Peer} })
+	o.until("the wait to tell that it drains", func() bool {
+		w := o.waiting()
+		return w != nil && len(w.Peers) == 1 && strings.Contains(w.Peers[0].Error, "is not registered any more, but answers 308")
+	})
+	if n := o.ordered(); n != 0 {
+		t.Errorf("%d orders were begun while the old one serves", n)
+	}
+	old.server.Close()
+	o.until("the wait to tell that nobody is there", func() bool {
+		w := o.waiting()
+		return w != nil && len(w.Peers) == 1 && strings.Contains(w.Peers[0].Error, "refused")
+	})
+	o.until("the order", func() bool { return o.ordered() == 1 })
+}
+
+// TestASeraiThatIsReplacedIsNotAwaited: the next one at its address answers for it.
+func TestASeraiThatIsReplacedIsNotAwaited(t *testing.T) {
+	t.Parallel()
+	o := newOrdering(t, time.Minute, "a.test")
+	old := o.peer("old", false)
+	o.set(func() { o.peers = []acme.Peer{old.Peer} })
+	o.lead()
+	o.until("the wait for the old one", func() bool { w := o.waiting(); return w != nil && w.Count == 1 })
+	old.mu.Lock()
+	old.on = true
+	old.mu.Unlock()
+	o.set(func() { o.peers = []acme.Peer{{ID: "new", Address: old.Address}} })
+	o.until("the order", func() bool { return o.ordered() == 1 })
 }

@@ -49,11 +49,14 @@ func (w *peerWait) ask(ctx context.Context, all []Peer) (missing []Peer, silent 
 	}
 	asking.Wait()
 	for i, p := range all {
-		if errs[i] == nil {
-			w.peers.passed[p] = true
+		if !w.peers.asked(p, errs[i]) {
 			continue
 		}
-		missing, silent = append(missing, p), append(silent, SilentPeer{p.Address, shorten(errs[i].Error())})
+		text := errs[i].Error()
+		if !w.peers.awaited[p].since.IsZero() {
+			text = "is not registered any more, but " + text
+		}
+		missing, silent = append(missing, p), append(silent, SilentPeer{p.Address, shorten(text)})
 	}
 	return missing, silent
 }

@@ -142,13 +142,27 @@ func move(dst, src []byte) int {
 // are more, and returns the one they were in, so that slices of it stay valid
 // through further reads. The caller gives it back with Put: meanwhile the
 // connection has two.
-func (c *Conn) Detach() []byte {
-	if len(c.Buffered()) > LargeBuffer {
+func (c *Conn) Detach() []byte { return c.DetachFor(LargeBuffer) }
+
+// DetachFor is Detach to a buffer that has room for n bytes and for those that are
+// unread, up to a large one.
+func (c *Conn) DetachFor(n int) []byte {
+	n = max(n, len(c.Buffered()))
+	if n > LargeBuffer && len(c.Buffered()) > LargeBuffer {
 		return c.moveTo(getHuge()) // counted as the one before
 	}
 	c.countHuge()
+	switch {
+	case n <= TinyBuffer:
+		return c.moveTo(getTiny())
+	case n <= SmallBuffer:
+		return c.moveTo(GetSmall())
+	}
 	return c.moveTo(GetLarge())
 }
+
+// Held returns the size of the read buffer, 0 when there is none.
+func (c *Conn) Held() int { return len(c.buf) }
 
 // Release gives the buffer back when nothing is unread.
 func (c *Conn) Release() {

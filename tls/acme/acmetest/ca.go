@@ -4,6 +4,10 @@ package acmetest
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
@@ -11,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -18,6 +23,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,6 +49,11 @@ type Options struct {
 	// Elsewhere reports whether a name leads to 127.0.0.9, where nothing listens
 	// unless the test does, and not to 127.0.0.1; nil for none.
 	Elsewhere func(name string) bool
+	// Nodes are the IPv4 addresses that names lead to, one after the other with
+	// each question, as behind a balancer; 127.0.0.1 when empty.
+	Nodes []string
+	// Listen is the IP address of the CA itself; 127.0.0.1 when empty.
+	Listen string
 	// KeyID and MACKey (base64url) are an external account that an account must
 	// be bound to; empty for none.
 	KeyID, MACKey string
@@ -56,7 +67,7 @@ var setUp = sync.OnceFunc(func() {
 	os.Setenv("PEBBLE_AUTHZREUSE", "0")
 })
 
-// CA is a running CA. It validates names at 127.0.0.1.
+// CA is a running CA.
 type CA struct {
 	// Directory is its URL, and RootFile holds the certificate of that address.
 	Directory, RootFile string
@@ -96,7 +107,7 @@ func New(t testing.TB, o Options) *CA {
 	authority := ca.New(silent, c.db, "", "ecdsa", 0, 1, map[string]ca.Profile{
 		"default": {Description: "default", ValidityPeriod: uint64(o.Life.Seconds())},
 	})
-	validation := va.New(silent, portOf(c.HTTP), portOf(c.TLS), false, resolver(t, o.Elsewhere), c.db)
+	validation := va.New(silent, portOf(c.HTTP), portOf(c.TLS), false, resolver(t, &o), c.db)
 	if o.KeyID != "" {
 		if err := c.db.AddExternalAccountKeyByID(o.KeyID, o.MACKey); err != nil {
 			t.Fatal(err)
@@ -106,6 +117,9 @@ func New(t testing.TB, o Options) *CA {
 	c.pebble, c.manage = front.Handler(), front.ManagementHandler()
 	c.server = httptest.NewUnstartedServer(http.HandlerFunc(c.serve))
 	c.server.Config.ErrorLog = silent
+	if o.Listen != "" {
+		c.listenAt(t, o.Listen)
+	}
 	c.server.StartTLS()
 	t.Cleanup(c.server.Close)
 	c.Directory = c.server.URL + "/dir"
@@ -353,18 +367,47 @@ func orderIn(body []byte) (names []string, replaces string) {
 	return names, order.Replaces
 }
 
-// resolver answers 127.0.0.1 for every name that is not elsewhere.
-func resolver(t testing.TB, elsewhere func(string) bool) string {
+// listenAt makes the CA listen on an address that the certificate of httptest does
+// not name.
+func (c *CA) listenAt(t testing.TB, ip string) {
+	l, err := net.Listen("tcp", net.JoinHostPort(ip, "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.server.Listener.Close()
+	c.server.Listener = l
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(24 * time.Hour), IPAddresses: []net.IP{net.ParseIP(ip)},
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.server.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+}
+
+// resolver answers 127.0.0.1 for every name that is not elsewhere, or the nodes in
+// turn.
+func resolver(t testing.TB, o *Options) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	var asked atomic.Uint64
 	server := &dns.Server{Listener: l, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		m := new(dns.Msg)
 		m.SetReply(q)
 		if len(q.Question) == 1 && q.Question[0].Qtype == dns.TypeA {
 			at := net.IPv4(127, 0, 0, 1)
-			if elsewhere != nil && elsewhere(strings.TrimSuffix(q.Question[0].Name, ".")) {
+			if len(o.Nodes) > 0 {
+				at = net.ParseIP(o.Nodes[asked.Add(1)%uint64(len(o.Nodes))])
+			}
+			if o.Elsewhere != nil && o.Elsewhere(strings.TrimSuffix(q.Question[0].Name, ".")) {
 				at = net.IPv4(127, 0, 0, 9)
 			}
 			m.Answer = append(m.Answer, &dns.A{

@@ -1,11 +1,11 @@
-package upstream
+package http1
 
 import (
 	"bytes"
-	"math"
 	"strconv"
 	"time"
 
+	"serai/upstream"
 	"serai/wire"
 )
 
@@ -13,19 +13,19 @@ import (
 // opened for the right name.
 const searched = 128
 
-// Get returns an idle connection that was opened for what a request for host
+// get returns an idle connection that was opened for what a request for host
 // needs, or nil. It must be looked at before anything is written to it, as
 // socket.Conn.Request does: the instance may have closed it.
 //
 // It has never been idle for as long as the instance keeps such connections, as
-// far as that is known, nor for longer than the registry's IdleTimeout: a close
+// far as that is known, nor for longer than the Keeping's Timeout: a close
 // that crosses a request on its way costs a retry, or a request that must not be
 // repeated.
-func (e *Endpoint) Get(now time.Time, host []byte) *Conn {
-	e.mu.Lock()
-	limit := e.usable(now)
-	for i := len(e.idle) - 1; i >= 0 && i >= len(e.idle)-searched; i-- {
-		c := e.idle[i]
+func (t *Transport) get(now time.Time, host []byte) *conn {
+	t.mu.Lock()
+	limit := t.usable(now)
+	for i := len(t.idle) - 1; i >= 0 && i >= len(t.idle)-searched; i-- {
+		c := t.idle[i]
 		age := now.Sub(c.idleSince)
 		if age >= limit {
 			break // and all before it are older
@@ -33,37 +33,37 @@ func (e *Endpoint) Get(now time.Time, host []byte) *Conn {
 		if !c.carries(host) || c.announced != 0 && age >= c.announced {
 			continue
 		}
-		last := len(e.idle) - 1
-		copy(e.idle[i:], e.idle[i+1:])
-		e.idle[last] = nil
-		e.idle = e.idle[:last]
-		e.mu.Unlock()
-		c.Reused, c.Idled = true, age
+		last := len(t.idle) - 1
+		copy(t.idle[i:], t.idle[i+1:])
+		t.idle[last] = nil
+		t.idle = t.idle[:last]
+		t.mu.Unlock()
+		c.reused, c.idled = true, age
 		return c
 	}
-	e.mu.Unlock()
+	t.mu.Unlock()
 	return nil
 }
 
-// Put keeps c for the next request. It must hold no unread byte.
-func (e *Endpoint) Put(c *Conn, now time.Time) {
+// put keeps c for the next request. It must hold no unread byte.
+func (t *Transport) put(c *conn, now time.Time) {
 	c.Release()
 	c.idleSince = now
-	e.mu.Lock()
+	t.mu.Lock()
 	// What the PROXY protocol has said holds for one client alone.
-	if e.State() == Leaving || len(e.idle) >= e.registry.options.MaxIdle || c.announced < 0 || e.target.ProxyProtocol != 0 {
-		e.mu.Unlock()
+	if t.endpoint.State() == upstream.Leaving || len(t.idle) >= t.keeping.Most || c.announced < 0 || t.tellsClient {
+		t.mu.Unlock()
 		c.Close()
 		return
 	}
-	e.idle = append(e.idle, c)
-	e.mu.Unlock()
+	t.idle = append(t.idle, c)
+	t.mu.Unlock()
 }
 
-// Announce heeds an answer's Keep-Alive field, such as "timeout=5, max=100": the
+// announce heeds an answer's Keep-Alive field, such as "timeout=5, max=100": the
 // seconds for which the instance keeps the connection while it is idle. What is
 // no number says nothing.
-func (c *Conn) Announce(value []byte) {
+func (c *conn) announce(value []byte) {
 	for len(value) > 0 {
 		var one []byte
 		one, value, _ = bytes.Cut(value, []byte(","))
@@ -88,16 +88,16 @@ func (c *Conn) Announce(value []byte) {
 // left is for a request to arrive.
 func nineTenths(d time.Duration) time.Duration { return d - d/10 }
 
-// Stale closes c, which was idle and of no use, and learns from it and from the
+// stale closes c, which was idle and of no use, and learns from it and from the
 // others that are closed, too.
-func (e *Endpoint) Stale(c *Conn, now time.Time) {
-	e.mu.Lock()
-	closed := e.closedIdle(now)
+func (t *Transport) stale(c *conn, now time.Time) {
+	t.mu.Lock()
+	closed := t.closedIdle(now)
 	if age, at, ok := c.closing(now); ok {
 		closed = append(closed, closing{age, at})
 	}
-	e.lesson.learn(now, closed)
-	e.mu.Unlock()
+	t.lesson.learn(now, closed)
+	t.mu.Unlock()
 	c.Close()
 }
 
@@ -109,16 +109,16 @@ type closing struct {
 }
 
 // closing returns when the instance closed c, as the kernel knows.
-func (c *Conn) closing(now time.Time) (age time.Duration, at time.Time, ok bool) {
+func (c *conn) closing(now time.Time) (age time.Duration, at time.Time, ok bool) {
 	ago, ok := c.ClosedFor()
 	at = now.Add(-ago)
 	return at.Sub(c.idleSince), at, ok
 }
 
 // closedIdle looks at the idle connections, the oldest first, up to one that is
-// open, and returns what is known of those that are closed. e.mu is held.
-func (e *Endpoint) closedIdle(now time.Time) (closed []closing) {
-	for _, c := range e.idle {
+// open, and returns what is known of those that are closed. t.mu is held.
+func (t *Transport) closedIdle(now time.Time) (closed []closing) {
+	for _, c := range t.idle {
 		age, at, ok := c.closing(now)
 		if !ok {
 			break
@@ -129,33 +129,33 @@ func (e *Endpoint) closedIdle(now time.Time) (closed []closing) {
 }
 
 // usable is for how long a connection may have been idle to be used again.
-// e.mu is held.
-func (e *Endpoint) usable(now time.Time) time.Duration {
-	limit := e.registry.options.IdleTimeout
-	if e.lesson.holds(now) {
-		limit = min(limit, nineTenths(e.lesson.after))
+// t.mu is held.
+func (t *Transport) usable(now time.Time) time.Duration {
+	limit := t.keeping.Timeout
+	if t.lesson.holds(now) {
+		limit = min(limit, nineTenths(t.lesson.after))
 	}
 	return limit
 }
 
-// sweep closes the idle connections that nobody uses any more, and learns from
+// Sweep closes the idle connections that nobody uses any more, and learns from
 // those that the instance has closed. The oldest may stay a bit, unused, to see
 // whether what was learned still holds.
-func (e *Endpoint) sweep(now time.Time) {
-	e.mu.Lock()
-	if len(e.idle) == 0 {
-		e.mu.Unlock()
+func (t *Transport) Sweep(now time.Time) {
+	t.mu.Lock()
+	if len(t.idle) == 0 {
+		t.mu.Unlock()
 		return
 	}
-	closed := e.closedIdle(now)
-	e.lesson.learn(now, closed)
-	limit, longest := e.usable(now), e.registry.options.IdleTimeout
-	if len(closed) == 0 && e.lesson.refuted(now.Sub(e.idle[0].idleSince)) {
-		e.lesson = lesson{}
+	closed := t.closedIdle(now)
+	t.lesson.learn(now, closed)
+	limit, longest := t.usable(now), t.keeping.Timeout
+	if len(closed) == 0 && t.lesson.refuted(now.Sub(t.idle[0].idleSince)) {
+		t.lesson = lesson{}
 	}
-	var old []*Conn
-	kept := e.idle[:0]
-	for i, c := range e.idle {
+	var old []*conn
+	kept := t.idle[:0]
+	for i, c := range t.idle {
 		age := now.Sub(c.idleSince)
 		witness := i == 0 && len(closed) == 0 && limit < longest && age < longest
 		switch {
@@ -165,30 +165,27 @@ func (e *Endpoint) sweep(now time.Time) {
 			kept = append(kept, c)
 		}
 	}
-	clear(e.idle[len(kept):])
-	e.idle = kept
-	e.mu.Unlock()
+	clear(t.idle[len(kept):])
+	t.idle = kept
+	t.mu.Unlock()
 	for _, c := range old {
 		c.Close()
 	}
 }
 
-// closeIdle closes the connections that have been idle since before.
-func (e *Endpoint) closeIdle(before time.Time) { e.closeOldest(before, math.MaxInt) }
-
-// closeOldest closes so many of them at most, the oldest first, and returns how
-// many it closed.
-func (e *Endpoint) closeOldest(before time.Time, most int) int {
-	e.mu.Lock()
+// CloseIdle closes so many at most of the connections that have been idle since
+// before, the oldest first, and returns how many it closed.
+func (t *Transport) CloseIdle(before time.Time, most int) int {
+	t.mu.Lock()
 	n := 0
-	for n < min(most, len(e.idle)) && e.idle[n].idleSince.Before(before) {
+	for n < min(most, len(t.idle)) && t.idle[n].idleSince.Before(before) {
 		n++
 	}
-	old := append([]*Conn(nil), e.idle[:n]...)
-	kept := append(e.idle[:0], e.idle[n:]...)
-	clear(e.idle[len(kept):])
-	e.idle = kept
-	e.mu.Unlock()
+	old := append([]*conn(nil), t.idle[:n]...)
+	kept := append(t.idle[:0], t.idle[n:]...)
+	clear(t.idle[len(kept):])
+	t.idle = kept
+	t.mu.Unlock()
 	for _, c := range old {
 		c.Close()
 	}

@@ -8,23 +8,23 @@ import (
 	"serai/upstream"
 )
 
-const seat = "seat"
+const sticky = "seat"
 
 func sitting(value string) attributes {
-	return attributes{cookies: map[string]string{seat: value}, ip: "192.0.2.1"}
+	return attributes{cookies: map[string]string{sticky: value}, ip: "192.0.2.1"}
 }
 
 func TestSticky(t *testing.T) {
 	r := run(t, upstream.RegistryOptions{})
-	o := upstream.PoolOptions{Sticky: seat}
+	o := upstream.PoolOptions{Sticky: sticky}
 	p := ready(t, r, o, weighted(100, 100, 100, 0)...)
 	first := p.Pick(time.Now(), anyone(0), &upstream.Tried{}, false)
-	name, value := p.SeatFor(anyone(0), first)
-	if name != seat || len(value) != 22 {
+	name, value := p.StickyCookie(anyone(0), first)
+	if name != sticky || len(value) != 22 {
 		t.Fatalf("the cookie is %q=%q", name, value)
 	}
 	client := sitting(value)
-	if name, _ := p.SeatFor(client, first); name != "" {
+	if name, _ := p.StickyCookie(client, first); name != "" {
 		t.Error("the cookie is set again although the client has it")
 	}
 	if got := share(t, p, 100, func(int) attributes { return client }); got[first.ID] != 100 {
@@ -57,12 +57,12 @@ func TestSticky(t *testing.T) {
 	}
 	gone := upstream.NewPool(others, o, p.Room())
 	m := gone.Pick(time.Now(), client, &upstream.Tried{}, false)
-	if _, v := gone.SeatFor(client, m); v == "" || v == value {
+	if _, v := gone.StickyCookie(client, m); v == "" || v == value {
 		t.Errorf("a client whose instance is gone gets the cookie %q", v)
 	}
 
 	// Nobody sits down on an instance of weight 0, or on a guess.
-	_, zero := p.SeatFor(anyone(0), &p.Members()[3])
+	_, zero := p.StickyCookie(anyone(0), &p.Members()[3])
 	for _, value := range []string{zero, "", "3", "192.0.2.1:80"} {
 		if got := share(t, p, 100, func(int) attributes { return sitting(value) }); got["3"] > 0 {
 			t.Errorf("cookie %q led to an instance of weight 0", value)
@@ -70,22 +70,22 @@ func TestSticky(t *testing.T) {
 	}
 }
 
-// TestSeatsAreTheSameEverywhere asks two registries, as on two nodes, and one
+// TestCookiesAreTheSameEverywhere asks two registries, as on two nodes, and one
 // with another secret.
-func TestSeatsAreTheSameEverywhere(t *testing.T) {
+func TestCookiesAreTheSameEverywhere(t *testing.T) {
 	member := func(o upstream.RegistryOptions) string {
 		r := upstream.NewRegistry(o)
 		e := r.Acquire(upstream.Target{Address: "192.0.2.7:80", Instance: "1b9d6bcd"})
-		p := upstream.NewPool([]upstream.Member{{Endpoint: e, Weight: 1}}, upstream.PoolOptions{Sticky: seat}, r.NewRoom())
-		return p.Members()[0].Seat
+		p := upstream.NewPool([]upstream.Member{{Endpoint: e, Weight: 1}}, upstream.PoolOptions{Sticky: sticky}, r.NewRoom(""))
+		return p.Members()[0].Cookie
 	}
 	a, b, c := member(upstream.RegistryOptions{}), member(upstream.RegistryOptions{}), member(upstream.RegistryOptions{StickyKey: []byte("secret")})
 	if strings.Contains(a, "1b9d") || a == "" || a != b || a == c {
-		t.Errorf("seats %q, %q, and with a secret %q", a, b, c)
+		t.Errorf("cookies %q, %q, and with a secret %q", a, b, c)
 	}
 }
 
-// TestStickyAndCanary: a seat holds through a draw, and not against a
+// TestStickyAndCanary: a cookie holds through a draw, and not against a
 // condition.
 func TestStickyAndCanary(t *testing.T) {
 	r := run(t, upstream.RegistryOptions{})
@@ -93,8 +93,8 @@ func TestStickyAndCanary(t *testing.T) {
 	members[1].Canary = &upstream.Canary{Percent: 50}
 	members[2].Canary = &upstream.Canary{Header: "x-canary", Value: "1"}
 	members[3].Canary = &upstream.Canary{}
-	p := ready(t, r, upstream.PoolOptions{Sticky: seat}, members...)
-	cookie := func(i int) string { _, v := p.SeatFor(anyone(0), &p.Members()[i]); return v }
+	p := ready(t, r, upstream.PoolOptions{Sticky: sticky}, members...)
+	cookie := func(i int) string { _, v := p.StickyCookie(anyone(0), &p.Members()[i]); return v }
 	for i, want := range []string{"0", "1"} {
 		if got := share(t, p, 100, func(int) attributes { return sitting(cookie(i)) }); got[want] != 100 {
 			t.Errorf("a client of member %d went to %v", i, got)

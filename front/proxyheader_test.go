@@ -1,0 +1,43 @@
+package front
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"testing/iotest"
+)
+
+// pieces is a connection that gives its bytes one after the other.
+type pieces struct {
+	net.Conn
+	from io.Reader
+}
+
+func (p *pieces) Read(b []byte) (int, error) { return p.from.Read(b) }
+
+// FuzzPROXYHeader: however the bytes come, all of them are handed over, and none is
+// changed but the command of an unspecified family.
+func FuzzPROXYHeader(f *testing.F) {
+	for _, s := range []string{
+		"PROXY TCP4 203.0.113.7 10.0.0.1 50000 8080\r\nGET / HTTP/1.1\r\n\r\n", "PROXY UNKNOWN\r\n", "PROX", "PUT / HTTP/1.1\r\n\r\n", "GET /",
+		v2Begins + "\x21\x00\x00\x00rest", v2Begins + "\x21\x11\x00\x0cabcdefghijkl", v2Begins + "\x20", "\r\n\r\n\x00\r\nQU", "PROXY " + strings.Repeat("1", 300), "",
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, sent []byte) {
+		want := bytes.Clone(sent)
+		if unspecified := []byte(v2Begins + "\x21\x00"); bytes.HasPrefix(want, unspecified) {
+			want[len(v2Begins)] = 0x20
+		}
+		for name, from := range map[string]io.Reader{
+			"whole": bytes.NewReader(sent), "bytes": iotest.OneByteReader(bytes.NewReader(sent)), "data with its end": iotest.DataErrReader(bytes.NewReader(sent)),
+		} {
+			got, err := io.ReadAll(&headerConn{Conn: &pieces{from: from}})
+			if err != nil || !bytes.Equal(got, want) {
+				t.Errorf("%s: handed over %q, %v; want %q", name, got, err, want)
+			}
+		}
+	})
+}

@@ -1,0 +1,57 @@
+package policy
+
+import "fmt"
+
+// Explain says what the policies of a route and of its instances do, in the order
+// of the phases. What only some of the instances ask for is said with their number.
+func Explain(route *List, instances []*List) (lines []string) {
+	lines = route.explain(lines, beforePick)
+	asking := make(map[string]int)
+	var some []string
+	for _, l := range instances {
+		for _, line := range l.explain(nil, forwarding) {
+			if asking[line]++; asking[line] == 1 {
+				some = append(some, line)
+			}
+		}
+	}
+	for _, line := range some {
+		if n := asking[line]; n < len(instances) {
+			line = fmt.Sprintf("%s (%d of %d instances)", line, n, len(instances))
+		}
+		lines = append(lines, line)
+	}
+	return route.explain(route.explain(lines, forwarding), answering)
+}
+
+// phase orders policies by the first phase that they have a part in.
+type phase uint8
+
+const (
+	beforePick phase = iota
+	forwarding
+	answering
+)
+
+func phaseOf(p Policy) phase {
+	if _, ok := p.(RequestPolicy); ok {
+		return beforePick
+	}
+	if _, ok := p.(ForwardPolicy); ok {
+		return forwarding
+	}
+	return answering
+}
+
+// explain appends what the policies of a phase do.
+func (l *List) explain(lines []string, in phase) []string {
+	if l == nil {
+		return lines
+	}
+	for _, p := range l.all {
+		if phaseOf(p) == in {
+			lines = append(lines, p.Explain())
+		}
+	}
+	return lines
+}

@@ -1,0 +1,142 @@
+package policy
+
+import (
+	"fmt"
+	"strings"
+
+	"serai/wire"
+)
+
+// Redirect is a redirection that answers instead of the instances.
+type Redirect struct {
+	Status int
+	// HTTPS leads to the same URL over https; a request that came over https
+	// is not redirected by it.
+	HTTPS bool
+	// Parts are the target, in order; nil with HTTPS.
+	Parts []Part
+}
+
+// Part is a literal or a placeholder of a redirection's target.
+type Part struct {
+	Literal string
+	Is      Placeholder
+}
+
+// Placeholder stands for a part of the request's URL.
+type Placeholder uint8
+
+// The placeholders.
+const (
+	NoPlaceholder Placeholder = iota // a literal
+	Host
+	Path
+	Query
+)
+
+func (p Placeholder) String() string { return [...]string{"", "{host}", "{path}", "{query}"}[p] }
+
+// String returns the redirection as its tag writes it.
+func (r *Redirect) String() string {
+	if r.HTTPS {
+		return "https"
+	}
+	var b strings.Builder
+	for _, p := range r.Parts {
+		b.WriteString(p.Literal)
+		b.WriteString(p.Is.String())
+	}
+	return b.String()
+}
+
+// AppendLocation appends the Location for a request. Bytes that a URL cannot
+// contain are escaped, so that it is safe whatever the request holds.
+func (r *Redirect) AppendLocation(dst []byte, q Request) []byte {
+	h := q.Received()
+	if r.HTTPS {
+		dst = append(dst, "https://"...)
+		dst = appendHost(dst, q)
+		dst = appendPath(dst, h.Path)
+		if len(h.Query) > 0 {
+			dst = append(dst, '?')
+			dst = appendEscaped(dst, h.Query)
+		}
+		return dst
+	}
+	for _, p := range r.Parts {
+		switch p.Is {
+		case NoPlaceholder:
+			dst = append(dst, p.Literal...)
+		case Host:
+			dst = appendHost(dst, q)
+		case Path:
+			dst = appendPath(dst, h.Path)
+		case Query:
+			if n := len(dst); len(h.Query) == 0 && n > 0 && (dst[n-1] == '?' || dst[n-1] == '&') {
+				dst = dst[:n-1] // nothing follows it
+			}
+			dst = appendEscaped(dst, h.Query)
+		}
+	}
+	return dst
+}
+
+func appendHost(dst []byte, q Request) []byte {
+	var buf [256]byte // of the longest name and address
+	return appendEscaped(dst, q.AppendHost(buf[:0]))
+}
+
+// appendPath appends the path, which always begins with a slash: "*" of
+// OPTIONS has none.
+func appendPath(dst, path []byte) []byte {
+	if len(path) == 0 || path[0] != '/' {
+		return append(dst, '/')
+	}
+	return appendEscaped(dst, path)
+}
+
+func appendEscaped(dst, s []byte) []byte {
+	const hex = "0123456789ABCDEF"
+	for _, b := range s {
+		if b > ' ' && b < 0x7f && b != '"' && b != '<' && b != '>' && b != '\\' && b != '#' {
+			dst = append(dst, b)
+		} else {
+			dst = append(dst, '%', hex[b>>4], hex[b&15])
+		}
+	}
+	return dst
+}
+
+// redirect answers with a Redirect. A request that already is where "redirect=https"
+// sends it goes on to the instances.
+type redirect struct{ to *Redirect }
+
+var _ RequestPolicy = (*redirect)(nil)
+
+func compileRedirect(o *OfRoute) Policy {
+	if o.Redirect == nil {
+		return nil
+	}
+	return &redirect{o.Redirect}
+}
+
+var nameLocation = []byte("Location")
+
+// Request implements RequestPolicy.
+func (p *redirect) Request(r Request, reply *Reply) (answered bool) {
+	if p.to.HTTPS && r.OverHTTPS() {
+		return false
+	}
+	reply.Status, reply.Reason = p.to.Status, "redirect"
+	location := reply.Values.Keep(p.to.AppendLocation(reply.Values.Start(), r))
+	reply.Fields = append(reply.Fields, wire.Field{Name: nameLocation, Value: location})
+	return true
+}
+
+// Explain implements Policy.
+func (p *redirect) Explain() string {
+	if p.to.HTTPS {
+		return fmt.Sprintf("redirect: plain HTTP is answered %d, with the same URL over https", p.to.Status)
+	}
+	return fmt.Sprintf("redirect: every request is answered %d, with %s", p.to.Status, p.to)
+}

@@ -1,0 +1,36 @@
+package policy
+
+import "bytes"
+
+// strip removes a prefix from the path that an instance gets to see.
+type strip struct{ prefix []byte }
+
+var _ ForwardPolicy = (*strip)(nil)
+
+func compileStrip(o *OfInstance) Policy {
+	if o.Strip == "" || o.Strip == "/" {
+		return nil
+	}
+	return &strip{[]byte(o.Strip)}
+}
+
+// Forward implements ForwardPolicy. The prefix counts by whole segments; the bytes
+// behind it stay as they came.
+func (p *strip) Forward(f *Forward) {
+	rest, ok := bytes.CutPrefix(f.Path, p.prefix)
+	switch {
+	case !ok || len(rest) > 0 && rest[0] != '/':
+		return
+	case len(rest) == 0:
+		rest = slash
+	}
+	f.SetPath(rest)
+	f.Stripped = p.prefix
+}
+
+var slash = []byte("/")
+
+// Explain implements Policy.
+func (p *strip) Explain() string {
+	return "strip: " + string(p.prefix) + " is removed from the path that is sent"
+}

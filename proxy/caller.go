@@ -1,0 +1,49 @@
+package proxy
+
+import (
+	"errors"
+
+	"serai/upstream"
+	"serai/wire"
+)
+
+// caller is the exchange as a transport sees it.
+type caller struct {
+	proxy *Proxy
+	x     *Exchange
+	// panicked says that the goroutine that sent the body did. It is the transport's
+	// until the attempt is over.
+	panicked bool
+}
+
+var _ upstream.Caller = (*caller)(nil)
+
+// Hold has the exchange wait for s, for as long as its client is there.
+func (c *caller) Hold(s upstream.Stream) bool {
+	c.x.upload.streams = !c.x.upload.complete
+	if !c.x.hold(s) {
+		return false
+	}
+	c.x.waiting.Set(c.x.Start)
+	return true
+}
+
+// Interim passes a 1xx answer on, to a client that knows such.
+func (c *caller) Interim(h *wire.ResponseHead) error {
+	dropOwn(h)
+	c.x.Now = c.x.answer.Now
+	if c.x.Head.Minor == 0 {
+		return nil
+	}
+	return c.x.Responder.Interim(h)
+}
+
+// Panicked reports a panic of the goroutine that sends the body.
+func (c *caller) Panicked(cause any) error {
+	c.proxy.Panicked(cause, c.x)
+	c.panicked = true
+	return errPanicked
+}
+
+// errPanicked ends an upload whose goroutine panicked.
+var errPanicked = errors.New("serai panicked while it sent the body")

@@ -1,0 +1,108 @@
+package proxy
+
+import (
+	"errors"
+	"os"
+	"strings"
+
+	"serai/upstream"
+	"serai/wire"
+)
+
+// failure is why an attempt brought no answer, and what that means for the client.
+type failure struct {
+	status int    // what the client is told when there is no further attempt, 0 to cut the connection
+	reason string // its short code
+	detail string // for people
+	// processed is what the instance may have done.
+	processed upstream.Processing
+	// final says that no other instance can help: the client is the one who failed,
+	// or serai itself.
+	final bool
+	// blame says that the instance took the request and failed it.
+	blame bool
+}
+
+var errClientGone = errors.New("the client left")
+
+// meaning is what one kind of failure means.
+type meaning struct {
+	reason       Reason
+	blame, final bool
+	// detail is what the client is told in place of the reason's own words; where it
+	// ends in a blank, what the transport says follows.
+	detail string
+}
+
+// meanings has what each kind of failure of a transport means.
+var meanings = [upstream.FailureKinds]meaning{
+	// Another instance would need a descriptor, too.
+	upstream.FailedDescriptor: {reason: ReasonNoDescriptor, final: true},
+	upstream.FailedConnect:    {reason: ReasonConnectFailed},
+	upstream.FailedHandshake:  {reason: ReasonHandshakeFailed, blame: true, detail: "no TLS connection to the instance could be made: "},
+	upstream.FailedBody:       {reason: ReasonClientGone, final: true}, // or what explainBody says
+	upstream.FailedCaller:     {reason: ReasonClientGone, final: true},
+	upstream.FailedPath:       {reason: ReasonUpstreamLost, detail: " "},
+	upstream.FailedAnswer:     {reason: ReasonBadAnswer, blame: true, detail: "the instance's answer is malformed: "},
+	upstream.FailedInterim:    {reason: ReasonTooManyInterim, blame: true, detail: " "},
+	upstream.FailedSwitch:     {reason: ReasonBadAnswer, blame: true, detail: " "},
+	upstream.FailedTimeout:    {reason: ReasonUpstreamTimeout, blame: true},
+	upstream.FailedClosed:     {reason: ReasonUpstreamClosed, blame: true},
+	upstream.FailedIdle:       {reason: ReasonUpstreamClosed},
+}
+
+// explain tells what a transport's failure means.
+func (x *Exchange) explain(failed *upstream.Failure) *failure {
+	m := meanings[failed.Kind]
+	f := m.reason.failure(m.detail)
+	f.processed, f.final, f.blame = failed.Processing, m.final, m.blame
+	if strings.HasSuffix(m.detail, " ") {
+		f.detail = strings.TrimPrefix(m.detail, " ") + cause(failed.Err)
+	}
+	switch failed.Kind {
+	case upstream.FailedBody:
+		explainBody(f, failed.Err)
+	case upstream.FailedCaller:
+		f.detail = errClientGone.Error()
+	case upstream.FailedHandshake:
+		// A name that the client chose, within a wildcard, is not the instance's
+		// fault.
+		var tls *upstream.HandshakeError
+		if errors.As(failed.Err, &tls) && tls.OfName && strings.HasPrefix(x.Route.Host, "*") {
+			f.blame = false
+		}
+	}
+	return f
+}
+
+// cause puts a transport's error in words that clients may see.
+func cause(err error) string {
+	var tls *upstream.HandshakeError
+	var field *wire.FieldError
+	var refused *wire.Error
+	switch {
+	case errors.As(err, &tls):
+		return tls.Cause
+	case errors.As(err, &field):
+		return field.Err.Code + " in " + field.Where()
+	case errors.As(err, &refused):
+		return refused.Code
+	}
+	return err.Error()
+}
+
+// explainBody tells what a client's fault in the body means for its answer.
+func explainBody(f *failure, err error) {
+	var refused *wire.Error
+	switch {
+	case errors.As(err, &refused) && refused != wire.ErrBodyCut:
+		f.status, f.reason, f.detail = refused.Status, refused.Code, refused.Detail
+	case err == errPanicked:
+		f.reason, f.detail = ReasonPanic.Code(), err.Error()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		timeout := ReasonBodyTimeout.failure("")
+		f.status, f.reason, f.detail = timeout.status, timeout.reason, timeout.detail
+	default:
+		f.detail = errClientGone.Error()
+	}
+}

@@ -1,0 +1,110 @@
+package http1
+
+import (
+	"errors"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"serai/proxy"
+	"serai/wire"
+)
+
+// pace is how fast the client sends a body. What counts is the time in which the
+// client was waited for: while the instance takes nothing, so that nobody reads,
+// none passes.
+type pace struct {
+	// late is for how long the client has been waited for beyond what the bytes
+	// that came account for at the least rate; never below zero, so that nobody
+	// earns a long pause by a fast beginning.
+	late time.Duration
+	// answered says that the final answer has begun: the two talk with each other,
+	// and a pause is nobody's fault.
+	answered atomic.Bool
+}
+
+var errBodySlow = proxy.ReasonBodySlow.Refusal()
+
+// waited notes that n bytes came after a wait that began then, at a least rate in
+// bytes a second.
+func (p *pace) waited(began time.Time, n, rate int) {
+	if rate > 0 {
+		earned := time.Duration(float64(n) / float64(rate) * float64(time.Second))
+		p.late = max(0, p.late+time.Since(began)-earned)
+	}
+}
+
+// lookAgain is how often a client that is too slow, but may be, is looked at.
+const lookAgain = time.Second
+
+// crawl reads once from a client that is late, and returns how many bytes came.
+func (b *requestBody) crawl() (n int, err error) {
+	w, o := b.conn.wire, &b.conn.engine.options
+	began, had := time.Now(), len(w.Buffered())
+	for now := began; ; now = time.Now() {
+		left := o.BodyIdle - b.pace.late
+		if left <= 0 && b.hinders() {
+			return 0, errBodySlow
+		}
+		if left <= 0 {
+			left = lookAgain
+		}
+		w.ReadWithin(now, min(o.BodyIdle-now.Sub(began), left))
+		err = w.Fill()
+		n = len(w.Buffered()) - had
+		b.pace.waited(now, n, o.MinRate)
+		if !errors.Is(err, os.ErrDeadlineExceeded) || b.interrupted.Load() || w.Interrupted() || time.Since(began) >= o.BodyIdle {
+			return n, err
+		}
+	}
+}
+
+// hinders reports whether a body that comes slowly is in anybody's way. One of
+// unknown length may be a stream that has nothing to say: it is left alone until
+// a request waits for its place.
+func (b *requestBody) hinders() bool {
+	s := b.conn.session
+	return !b.pace.answered.Load() && (s.Head.Framing == wire.Length || s.Wanted())
+}
+
+// await prepares a read that may have to wait, which begins then. It fails when
+// the client is too slow; any other error is left to the read.
+func (b *requestBody) await() (began time.Time, err error) {
+	o := &b.conn.engine.options
+	if b.pace.late > 0 {
+		_, err = b.crawl()
+		if err == errBodySlow || errors.Is(err, os.ErrDeadlineExceeded) {
+			b.note(0, err)
+			return began, err
+		}
+	}
+	began = time.Now()
+	b.conn.wire.ReadWithin(began, o.BodyIdle)
+	return began, nil
+}
+
+// Gather waits until a body that fits a large buffer is here: it leaves in one
+// write then, needs no goroutine, may go over an idle connection and be repeated,
+// and takes no place at an instance before. It is not waited for when the client
+// asks whether to send it.
+func (b *requestBody) Gather() error {
+	w, o := b.conn.wire, &b.conn.engine.options
+	for len(w.Buffered()) < b.gathers && w.FillReady() {
+	}
+	for len(w.Buffered()) < b.gathers {
+		var err error
+		if b.pace.late > 0 {
+			_, err = b.crawl()
+		} else {
+			began, had := time.Now(), len(w.Buffered())
+			w.ReadWithin(began, o.BodyIdle)
+			err = w.Fill()
+			b.pace.waited(began, len(w.Buffered())-had, o.MinRate)
+		}
+		if err != nil {
+			b.note(0, err)
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,82 @@
+package proxy
+
+import (
+	"serai/policy"
+	"serai/router"
+	"serai/upstream"
+	"serai/wire"
+)
+
+var _ policy.Request = (*Exchange)(nil)
+
+// phases is what the phases of policies work with.
+type phases struct {
+	reply   policy.Reply
+	forward policy.Forward
+	answer  policy.Answer
+}
+
+// Received returns the head as the client sent it. Its fields may be marked as not
+// to be sent on.
+func (x *Exchange) Received() *wire.RequestHead { return &x.Head }
+
+// AppendHost appends the host that was asked for as routes are looked up by it.
+func (x *Exchange) AppendHost(dst []byte) []byte { return router.AppendHost(dst, x.Head.Host) }
+
+// OverHTTPS reports whether the client speaks https, to us or to a trusted proxy
+// in front of us.
+func (x *Exchange) OverHTTPS() bool { return x.proto == secureHTTP }
+
+// StickyCookie returns the cookie that keeps the client on its member, empty when
+// the client has it or the route is not sticky.
+func (x *Exchange) StickyCookie() (name, value string) {
+	return x.Route.Pool.StickyCookie(x, x.Member)
+}
+
+// applyRequest runs the route's policies before an instance is picked, and answers
+// where one of them does.
+func (p *Proxy) applyRequest(x *Exchange) (answered bool) {
+	if !x.Route.Policies.MayAnswer() {
+		return false
+	}
+	reply := &x.phases.reply
+	*reply = policy.Reply{Fields: reply.Fields[:0], Values: &x.values}
+	if !x.Route.Policies.Request(x, reply) {
+		return false
+	}
+	if reply.Detail != "" {
+		p.answerWith(x, reply.Status, reply.Reason, reply.Detail, reply.Fields...)
+		return true
+	}
+	x.Reason = reply.Reason
+	x.send(reply.Status, append(reply.Fields, field("X-Serai-Reason", reply.Reason)), nil)
+	return true
+}
+
+// applyForward runs the policies of m and of the route on the head that is sent to
+// m, and returns what they have removed where the path begins.
+func (x *Exchange) applyForward(out *wire.OutgoingRequest, m *upstream.Member) (stripped []byte) {
+	if m.Policies == nil && x.Route.Policies == nil {
+		return nil
+	}
+	f := &x.phases.forward
+	*f = policy.Forward{Request: x, Head: out, Path: x.Head.Path, Values: &x.values}
+	m.Policies.Forward(f)
+	x.Route.Policies.Forward(f)
+	return f.Stripped
+}
+
+// applyAnswer finishes the head of an answer before the client gets it: every final
+// one, whoever gives it, and every 101. No head goes to the Responder without it.
+func (x *Exchange) applyAnswer(h *wire.ResponseHead, own bool) *wire.ResponseHead {
+	if x.via != "" && !own {
+		h.Fields = append(h.Fields, x.viaField(h.Minor))
+	}
+	if x.Route == nil || x.Route.Policies == nil {
+		return h
+	}
+	a := &x.phases.answer
+	*a = policy.Answer{Request: x, Head: h, Own: own, Values: &x.values}
+	x.Route.Policies.Answer(a)
+	return h
+}

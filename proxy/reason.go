@@ -1,0 +1,110 @@
+package proxy
+
+import (
+	"cmp"
+
+	"serai/wire"
+)
+
+// Reason is why serai answered in place of an instance, or ended a request without
+// a whole answer: an entry of the table of reasons. What is refused as malformed
+// or too large has the code of its wire.Error instead.
+type Reason uint8
+
+// All reasons, in the order of their documentation.
+const (
+	ReasonNoHost Reason = iota
+	ReasonNoPath
+	ReasonNoCondition
+	ReasonMisdirected
+	ReasonRedirect
+	ReasonChallenge
+	ReasonConnectFailed
+	ReasonHandshakeFailed
+	ReasonUpstreamClosed
+	ReasonUpstreamLost
+	ReasonBadAnswer
+	ReasonTooManyInterim
+	ReasonNoInstance
+	ReasonQueueFull
+	ReasonNoDescriptor
+	ReasonStarting
+	ReasonNotReady
+	ReasonUpstreamTimeout
+	ReasonLoop
+	ReasonPlainHTTP
+	ReasonHeadTimeout
+	ReasonBodyTimeout
+	ReasonBodySlow
+	ReasonUpstreamCut
+	ReasonClientGone
+	ReasonTunnelCut
+	ReasonPanic
+	ReasonTLSHandshake
+	ReasonRetryBudget
+)
+
+// ReasonEntry is what the table of reasons has of one.
+type ReasonEntry struct {
+	// Code is what X-Serai-Reason, the access log and the metrics say.
+	Code string
+	// Status is the answer's; 0 when there is none: then the reason is only in the
+	// log and in the metrics.
+	Status int
+	// Detail is what the client is told, where there is nothing more to say.
+	Detail string
+	// Meaning is its line of documentation.
+	Meaning string
+}
+
+// reasons has an entry for each Reason. It never changes.
+var reasons = [...]ReasonEntry{
+	ReasonNoHost:          {"no-host", 404, "no route for this host", "no route takes this host"},
+	ReasonNoPath:          {"no-path", 404, "no route of this host takes this path", "routes take this host, none this path"},
+	ReasonNoCondition:     {"no-condition", 404, "no route of this host and path takes this request", "routes take this host and path, but want another method, header or query"},
+	ReasonMisdirected:     {"misdirected", 421, "this connection is not for this host: open another one", "the TLS connection is not for this host, or the host demands a client certificate: [docs/tls.md](docs/tls.md)"},
+	ReasonRedirect:        {"redirect", 308, "", "the route redirects; the status is its `redirect-status`"},
+	ReasonChallenge:       {"acme-challenge", 200, "", "a CA's validation of the host"},
+	ReasonConnectFailed:   {"connect-failed", 502, "no connection to the instance could be made", "no connection to the instance could be made"},
+	ReasonHandshakeFailed: {"tls-failed", 502, "", "the TLS handshake with the instance failed, and why"},
+	ReasonUpstreamClosed:  {"upstream-closed", 502, "the instance closed the connection before it answered", "the instance closed before it answered"},
+	ReasonUpstreamLost:    {"upstream-lost", 502, "", "the instance no longer acknowledges what it is sent"},
+	ReasonBadAnswer:       {"bad-answer", 502, "", "the instance's answer is malformed, in the field line that the answer names"},
+	ReasonTooManyInterim:  {"too-many-interim", 502, "", "the instance sent more 1xx answers than `--max-interim`"},
+	ReasonNoInstance:      {"no-instance", 503, "no instance of this service is ready", "no instance became ready within `wait`. With Retry-After, and a line in the log with the causes, at most one for a route in ten seconds"},
+	ReasonQueueFull:       {"queue-full", 503, "too many requests wait for an instance of this service", "too many requests wait already, or hold too many bytes: of one route more than its share. With Retry-After and a line in the log, too"},
+	ReasonNoDescriptor:    {"no-descriptor", 503, "no more connections to instances can be made", "connections to instances use up their share of the file descriptors"},
+	ReasonStarting:        {"starting", 503, "the services are not known yet", "the services are not known yet"},
+	ReasonNotReady:        {"not-ready", 503, "", "the ready path fails, as in a drain"},
+	ReasonUpstreamTimeout: {"upstream-timeout", 504, "the instance did not answer in time", "no answer within `timeout`"},
+	ReasonLoop:            {"loop", 508, "", "the request has passed serai `--max-hops` times: an instance leads back to it"},
+	ReasonPlainHTTP:       {"plain-http", 400, "this port speaks TLS: use https://", "plain HTTP came to the HTTPS listener"},
+	ReasonHeadTimeout:     {"head-timeout", 408, "the request head did not come in time", "the head of the request came too slowly"},
+	ReasonBodyTimeout:     {"body-timeout", 408, "the request's body did not come in time", "the body of the request came too slowly"},
+	ReasonBodySlow:        {"body-slow", 408, "the request's body came more slowly than --min-rate allows", "the body of the request came more slowly than `--min-rate`"},
+	ReasonUpstreamCut:     {"upstream-cut", 0, "", "the instance ended the connection in the middle of an answer"},
+	ReasonClientGone:      {"client-gone", 0, "", "the client left before its answer was whole"},
+	ReasonTunnelCut:       {"tunnel-cut", 0, "", "an upgraded connection failed"},
+	ReasonPanic:           {"panic", 0, "", "serai itself failed, and cut the request off"},
+	ReasonTLSHandshake:    {"tls-handshake", 0, "", "a client's TLS handshake failed; counted only"},
+	ReasonRetryBudget:     {"retry-budget", 0, "", "a request was not sent again, because too many are; counted, beside the reason that it failed for"},
+}
+
+// AllReasons returns the table of reasons, indexed by Reason.
+func AllReasons() []ReasonEntry { return append([]ReasonEntry{}, reasons[:]...) }
+
+// Code returns the reason's short code.
+func (r Reason) Code() string { return reasons[r].Code }
+
+// Refusal is the reason as an engine answers it to what is no request.
+func (r Reason) Refusal() *wire.Error {
+	e := &reasons[r]
+	return &wire.Error{Status: e.Status, Code: e.Code, Detail: e.Detail}
+}
+
+// failure is the reason as the end of an attempt. The client is told detail, the
+// reason's own words where it is empty.
+func (r Reason) failure(detail string) *failure {
+	e := &reasons[r]
+	return &failure{status: e.Status, reason: e.Code, detail: cmp.Or(detail, e.Detail)}
+}

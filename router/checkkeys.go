@@ -1,0 +1,88 @@
+package router
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"serai/upstream"
+)
+
+// checkKeys say how an instance is probed.
+func checkKeys() []key {
+	return []key{{
+		Key: Key{Name: "check", Value: "/PATH", Default: "TCP connect at start only", Example: "/up?x=1",
+			Meaning: "path probed actively. Not Nomad's own `check` block: see below"},
+		parse:  parseCheck,
+		also:   []string{"health", "health-check", "healthcheck", "check-path"},
+		member: func(_ *upstream.Member, t *upstream.Target) string { return t.Check.Path },
+	}, {
+		Key: Key{Name: "check-interval", Value: "DURATION", Default: "5s", Example: "90s", With: "check=/up",
+			Meaning: "pause between two probes, at least `--min-check-interval` after a good one"},
+		parse:  parseCheckInterval,
+		also:   []string{"interval"},
+		member: ofCheck(func(c *upstream.Check) string { return durationWord(c.Interval) }),
+	}, {
+		Key: Key{Name: "check-timeout", Value: "DURATION", Default: "2s", Example: "10m", With: "check=/up",
+			Meaning: "bounds one probe, at most `--max-check-time`"},
+		parse:  parseCheckTimeout,
+		member: ofCheck(func(c *upstream.Check) string { return durationWord(c.Timeout) }),
+	}, {
+		Key: Key{Name: "check-status", Value: "N or N-N", Default: "200-399", Example: "204", With: "check=/up",
+			Meaning: "statuses of a good answer"},
+		parse:  parseCheckStatus,
+		member: ofCheck(func(c *upstream.Check) string { return fmt.Sprintf("%d-%d", c.StatusMin, c.StatusMax) }),
+	}}
+}
+
+// ofCheck writes what only an active check has.
+func ofCheck(word func(*upstream.Check) string) func(*upstream.Member, *upstream.Target) string {
+	return func(_ *upstream.Member, t *upstream.Target) string {
+		if t.Check.Path == "" {
+			return ""
+		}
+		return word(&t.Check)
+	}
+}
+
+func parseCheck(d *draft, value string) *flaw {
+	path, _, _ := strings.Cut(value, "?")
+	if path == "" {
+		path = value
+	}
+	if f := checkPath(path); f != nil {
+		return f
+	}
+	for i := range len(value) {
+		if value[i] <= ' ' || value[i] >= 0x7f || value[i] == '#' {
+			return &flaw{fmt.Sprintf("check %s contains a byte that no request has", quote(value)), fmt.Sprintf("%%%02X in its place", value[i])}
+		}
+	}
+	d.Instance.Check.Path = value
+	return nil
+}
+
+func parseCheckInterval(d *draft, value string) (f *flaw) {
+	d.Instance.Check.Interval, f = duration(value, 100*time.Millisecond, time.Hour)
+	return f
+}
+
+func parseCheckTimeout(d *draft, value string) (f *flaw) {
+	d.Instance.Check.Timeout, f = duration(value, 10*time.Millisecond, 10*time.Minute)
+	return f
+}
+
+func parseCheckStatus(d *draft, value string) *flaw {
+	low, high, ranged := strings.Cut(value, "-")
+	if !ranged {
+		high = low
+	}
+	least, err := strconv.ParseUint(trim(low), 10, 16)
+	most, err2 := strconv.ParseUint(trim(high), 10, 16)
+	if err != nil || err2 != nil || least < 100 || most > 599 || least > most {
+		return &flaw{fmt.Sprintf("%s is not a status or a range of them", quote(value)), "200, or 200-399, within 100-599"}
+	}
+	d.Instance.Check.StatusMin, d.Instance.Check.StatusMax = int(least), int(most)
+	return nil
+}

@@ -1,0 +1,133 @@
+package router
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"serai/upstream"
+)
+
+// forwardKeys say what answers in place of an instance, and in which form an
+// instance gets a request.
+func forwardKeys() []key {
+	return []key{{
+		Key: Key{Name: "strip", Value: "/PREFIX", Default: "-", Example: "/api",
+			Meaning: "prefix removed from the path sent upstream; X-Forwarded-Prefix tells it"},
+		parse:  parseStrip,
+		also:   []string{"strip-prefix", "stripprefix", "rewrite"},
+		member: func(m *upstream.Member, _ *upstream.Target) string { return m.Strip },
+	}, {
+		Key: Key{Name: "redirect", Value: "https or URL", Default: "-", Example: "https://b.example.org{path}?{query}",
+			Meaning: "answers with a redirection: `https`, or a URL with `{host}`, `{path}`, `{query}`"},
+		parse: parseRedirect,
+		also:  []string{"redirect-to", "redirect-url"},
+		route: func(o *RouteOptions) string {
+			if o.Redirect == nil {
+				return ""
+			}
+			return o.Redirect.String()
+		},
+	}, {
+		Key: Key{Name: "redirect-status", Value: "301, 302, 303, 307, 308", Default: "308", Example: "302", With: "redirect=https",
+			Meaning: "status of the redirection"},
+		parse: parseRedirectStatus,
+		also:  []string{"redirect-code"},
+		route: func(o *RouteOptions) string {
+			if o.Redirect == nil {
+				return ""
+			}
+			return strconv.Itoa(o.Redirect.Status)
+		},
+	}, {
+		Key: Key{Name: "scheme", Value: "http, https, h2c, grpc", Default: "http", Example: "https",
+			Meaning: "what is spoken to the instance"},
+		parse: parseScheme,
+		also:  []string{"protocol", "proto", "backend-protocol"},
+		member: func(_ *upstream.Member, t *upstream.Target) string {
+			if t.Scheme == upstream.HTTP {
+				return ""
+			}
+			return schemes().word(t.Scheme)
+		},
+	}, {
+		Key: Key{Name: "tls-verify", Value: "true, false", Default: "true", Example: "false", With: "scheme=https",
+			Meaning: "whether the instance's certificate is verified; with scheme https"},
+		parse: parseTLSVerify,
+		also:  []string{"insecure", "tls-skip-verify", "insecure-skip-verify"},
+		member: func(_ *upstream.Member, t *upstream.Target) string {
+			if !t.TLSInsecure {
+				return ""
+			}
+			return "false"
+		},
+	}, {
+		Key: Key{Name: "tls-name", Value: "NAME", Default: "the request's host", Example: "b.example.org", With: "scheme=https",
+			Meaning: "name verified and sent as SNI; with scheme https"},
+		parse:  parseTLSName,
+		also:   []string{"sni", "tls-server-name"},
+		member: func(_ *upstream.Member, t *upstream.Target) string { return t.TLSName },
+	}, {
+		Key: Key{Name: "upstream-host", Value: "preserve, address, NAME", Default: "preserve", Example: "b.example.org:8080",
+			Meaning: "Host header sent to the instance"},
+		parse: parseUpstreamHost,
+		also:  []string{"host-header", "pass-host-header"},
+		member: func(m *upstream.Member, t *upstream.Target) string {
+			if m.Host == t.Address {
+				return "address"
+			}
+			return m.Host
+		},
+	}}
+}
+
+func schemes() wordList[upstream.Scheme] {
+	return wordList[upstream.Scheme]{{"http", upstream.HTTP}, {"https", upstream.HTTPS}, {"h2c", upstream.H2C}, {"grpc", upstream.GRPC}}
+}
+
+func parseScheme(d *draft, value string) (f *flaw) {
+	d.Instance.Scheme, f = schemes().parse(value)
+	return f
+}
+
+func parseTLSVerify(d *draft, value string) *flaw {
+	verify, f := wordList[bool]{{"true", true}, {"false", false}}.parse(value)
+	d.Instance.TLSInsecure = !verify
+	return f
+}
+
+func parseTLSName(d *draft, value string) *flaw {
+	name, f := parseHostPattern(value)
+	if f != nil || strings.Contains(name, "*") {
+		return &flaw{fmt.Sprintf("%s is not a name that a certificate could have", quote(value)), ""}
+	}
+	d.Instance.TLSName = strings.Trim(name, "[]")
+	return nil
+}
+
+func parseUpstreamHost(d *draft, value string) *flaw {
+	switch value {
+	case "preserve":
+		return nil
+	case "address":
+		d.Instance.HostIsAddress = true
+		return nil
+	}
+	host, port := value, ""
+	if i := strings.LastIndexByte(value, ':'); i >= 0 && i > strings.LastIndexByte(value, ']') {
+		host, port = value[:i], value[i:]
+		if _, f := number(port[1:], 1, 65535); f != nil {
+			return &flaw{fmt.Sprintf("%s has no valid port", quote(value)), ""}
+		}
+	}
+	a, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	switch {
+	case err == nil && a.Zone() == "":
+		host = hostOfAddr(a)
+	case !validHostName(host):
+		return &flaw{fmt.Sprintf("%s is not a host name", quote(value)), ""}
+	}
+	d.Instance.Host = host + port
+	return nil
+}

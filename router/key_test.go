@@ -1,0 +1,117 @@
+package router_test
+
+import (
+	"fmt"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"serai/discovery"
+	"serai/router"
+	"serai/upstream"
+)
+
+// shownApart are the keys that /routes shows in fields of their own.
+var shownApart = []string{"host", "path", "path-exact", "method", "header", "query", "priority", "class", "weight", "canary"}
+
+// TestEveryKeyIsWrittenAgain: what a tag asks for is shown by /routes in words that
+// mean the same as a tag.
+func TestEveryKeyIsWrittenAgain(t *testing.T) {
+	words := router.NewWords()
+	for _, k := range router.Keys() {
+		if k.Value == "" || k.Meaning == "" || k.Default == "" {
+			t.Errorf("key %s lacks documentation: %+v", k.Name, k)
+		}
+		if slices.Contains(shownApart, k.Name) {
+			continue
+		}
+		if k.Example == "" {
+			t.Errorf("key %s has no example, so nobody knows whether /routes shows it", k.Name)
+			continue
+		}
+		tags := []string{"ingress.host=a.example.org"}
+		if k.With != "" {
+			tags = append(tags, "ingress."+k.With)
+		}
+		without := parseOne(t, tags)
+		tags = append(tags, "ingress."+k.Name+"="+k.Example)
+		want := parseOne(t, tags)
+		if reflect.DeepEqual(want, without) {
+			t.Errorf("the example of key %s is its default", k.Name)
+		}
+		route := routeOf(t, tags)
+		member := words.Member(&route.Pool.Members()[0])
+		shown := words.Route(route.Options)
+		for key, word := range member {
+			shown[key] = word
+		}
+		if shown[k.Name] == "" {
+			t.Errorf("/routes does not show key %s: give its entry route or member", k.Name)
+		}
+		again := []string{"ingress.host=a.example.org"}
+		for key, word := range shown {
+			again = append(again, "ingress."+key+"="+word)
+		}
+		if got := parseOne(t, again); !reflect.DeepEqual(got.Options, want.Options) || !reflect.DeepEqual(got.Instance, want.Instance) {
+			t.Errorf("%v is shown as %v\n%+v\n%+v, want\n%+v\n%+v", tags, again, got.Options, got.Instance, want.Options, want.Instance)
+		}
+	}
+}
+
+func parseOne(t *testing.T, tags []string) router.Definition {
+	t.Helper()
+	all, problems := router.ParseTags("ingress", tags)
+	if len(problems) > 0 || len(all) != 1 {
+		t.Fatalf("%v: %v", tags, problems)
+	}
+	return all[0]
+}
+
+// routeOf is the route of an instance with these tags.
+func routeOf(t *testing.T, tags []string) *router.Route {
+	t.Helper()
+	table := router.NewRouter()
+	b, err := router.NewBuilder(table, router.Options{Registry: upstream.NewRegistry(upstream.RegistryOptions{})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	key := discovery.Key{Namespace: "default", Name: "web"}
+	b.Update(&discovery.Snapshot{Services: map[discovery.Key]*discovery.Service{key: {Key: key, Instances: []*discovery.Instance{{
+		ID: "1", Namespace: "default", Service: "web", Address: "10.0.0.1", Port: 80, Tags: tags, Created: 1, Modified: 1,
+	}}}}})
+	routes := table.Current().Routes()
+	if len(routes) != 1 || len(routes[0].Pool.Members()) != 1 {
+		t.Fatalf("%v make %v, refused are %v", tags, routes, table.Current().Rejections())
+	}
+	return routes[0]
+}
+
+// TestDocumentHasEveryKey holds the table in docs/tags.md to the grammar.
+func TestDocumentHasEveryKey(t *testing.T) {
+	const path, open, end = "../docs/tags.md", "<!-- keys -->\n", "<!-- /keys -->"
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, found := strings.Cut(string(text), open)
+	old, after, closed := strings.Cut(rest, end)
+	if !found || !closed {
+		t.Fatalf("%s has no %q and %q", path, open, end)
+	}
+	var table strings.Builder
+	table.WriteString("| key | value | meaning | default |\n| --- | --- | --- | --- |\n")
+	for _, k := range router.Keys() {
+		fmt.Fprintf(&table, "| `%s` | %s | %s | %s |\n", k.Name, k.Value, k.Meaning, k.Default)
+	}
+	switch {
+	case *update:
+		if err := os.WriteFile(path, []byte(before+open+table.String()+end+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	case old != table.String():
+		t.Errorf("the table in docs/tags.md is not that of the grammar (-update rewrites it):\n%s", table.String())
+	}
+}

@@ -1,0 +1,103 @@
+package http1
+
+import (
+	"net"
+	"sync/atomic"
+	"time"
+
+	"serai/upstream"
+	"serai/wire"
+	"serai/wire/socket"
+)
+
+// conn is a connection to the instance. It is idle, and its transport's, or
+// carries one request and is that one's until End.
+type conn struct {
+	socket.Conn
+	transport *Transport
+	reused    bool          // it has been idle
+	idled     time.Duration // for how long, 0 for a new one
+
+	// serverName is what it was opened for, in lower case; empty without TLS.
+	serverName string
+	// announced is how long the instance says that it keeps the connection while
+	// it is idle, less what a request needs to arrive; 0 when it says nothing,
+	// negative when not at all.
+	announced time.Duration
+	idleSince time.Time
+
+	// Of the request that it carries.
+	upload    *upload // nil when all of the body leaves with the head
+	body      wire.Body
+	keepAlive bool // the instance takes another request after the answer
+	enlarge   bool // the answer's body is worth a large buffer
+	lost      atomic.Bool
+}
+
+var (
+	_ upstream.Stream   = (*conn)(nil)
+	_ upstream.Spliced  = (*conn)(nil)
+	_ upstream.Tunneler = (*conn)(nil)
+)
+
+func (t *Transport) newConn(nc net.Conn, serverName string) *conn {
+	c := &conn{transport: t, serverName: serverName}
+	c.Init(nc)
+	return c
+}
+
+// carries reports whether c was opened for what a request for host needs.
+func (c *conn) carries(host []byte) bool {
+	return c.serverName == "" || c.transport.named || wire.EqualFold(upstream.Hostname(host), c.serverName)
+}
+
+// Next returns the next bytes of the answer's body.
+func (c *conn) Next() ([]byte, error) {
+	if c.enlarge && !c.body.Ready() && !c.body.Done() {
+		c.enlarge = false
+		c.Enlarge()
+	}
+	return c.body.Next()
+}
+
+// Pull moves the next bytes of the answer's body into p.
+func (c *conn) Pull(p *socket.Pipe) (int, error) { return p.Pull(&c.body, &c.Conn) }
+
+// Ready reports whether Next would return bytes without reading.
+func (c *conn) Ready() bool { return c.body.Ready() }
+
+// Done reports whether the body has ended.
+func (c *conn) Done() bool { return c.body.Done() }
+
+// Trailers returns the fields behind the body.
+func (c *conn) Trailers() []wire.Field { return c.body.Trailers() }
+
+// CheckPath ends the request under way when the instance does not acknowledge what
+// it is sent.
+func (c *conn) CheckPath() {
+	if c.Lost() {
+		c.lost.Store(true)
+		c.Interrupt()
+	}
+}
+
+// End ends the upload, if one is under way, and keeps the connection for another
+// request or closes it.
+func (c *conn) End(whole bool) time.Time {
+	sent := c.stopUpload()
+	now := time.Now()
+	if whole && sent && c.keepAlive && len(c.Buffered()) == 0 && !c.Interrupted() {
+		c.transport.put(c, now)
+	} else {
+		c.Conn.End()
+	}
+	return now
+}
+
+// Tunnel returns the connection as bytes both ways.
+func (c *conn) Tunnel() (upstream.Duplex, *upstream.Failure) {
+	if c.Interrupted() {
+		return nil, c.unanswered(upstream.Answered)
+	}
+	return socket.Duplex{Conn: &c.Conn}, nil
+}

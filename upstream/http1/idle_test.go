@@ -1,0 +1,86 @@
+package http1
+
+import (
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"serai/upstream"
+	"serai/wire/socket"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// long bounds waits for what must happen; no test passes by its passing.
+const long = 20 * time.Second
+
+// await waits until condition holds.
+func await(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for end := time.Now().Add(long); !condition(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("never came: %s", what)
+		}
+	}
+}
+
+// TestIdleConnections lets the instance spoil idle connections in each way.
+func TestIdleConnections(t *testing.T) {
+	r := upstream.NewRegistry(upstream.RegistryOptions{Transport: New, IdleTimeout: time.Hour})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	e := r.Acquire(upstream.Target{Address: l.Addr().String(), Instance: "a"})
+	tr := e.Transport().(*Transport)
+	defer r.Release(e)
+	conns := make(chan net.Conn)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				close(conns)
+				return
+			}
+			conns <- c
+		}
+	}()
+	dial := func() (*conn, net.Conn) {
+		c, name, err := e.Dial(t.Context(), netip.AddrPort{}, "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tr.newConn(c, name), <-conns
+	}
+	first, _ := dial()
+	second, server := dial()
+	tr.put(first, time.Now())
+	tr.put(second, time.Now())
+	if got := tr.get(time.Now(), nil); got != second {
+		t.Error("connections are not reused last in, first out")
+	}
+	tr.put(second, time.Now())
+	server.Write([]byte("HTTP/1.1 200 OK\r\n\r\n"))
+	await(t, "unsolicited bytes", func() bool { return !second.Reusable() })
+	if err := tr.get(time.Now(), nil).Request([]byte("x"), nil, true); err != socket.ErrStale {
+		t.Errorf("a request over a connection with bytes that nobody asked for: %v, want %v", err, socket.ErrStale)
+	}
+	if got := tr.get(time.Now(), nil); got != first {
+		t.Error("another connection was expected")
+	}
+	third, server := dial()
+	server.Close()
+	await(t, "close", func() bool { return !third.Reusable() })
+	tr.put(third, time.Now())
+	if err := tr.get(time.Now(), nil).Request([]byte("x"), nil, true); err != socket.ErrStale {
+		t.Errorf("a request over a closed connection: %v, want %v", err, socket.ErrStale)
+	}
+	tr.put(first, time.Now().Add(-2*time.Hour))
+	if got := tr.get(time.Now(), nil); got != nil {
+		t.Error("a connection was reused after its idle time")
+	}
+}

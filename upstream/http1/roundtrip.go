@@ -1,0 +1,200 @@
+package http1
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"serai/upstream"
+	"serai/wire"
+	"serai/wire/socket"
+)
+
+// staleFailure says that an idle connection was of no use: another one is taken.
+var staleFailure = &upstream.Failure{Err: socket.ErrStale}
+
+// Why an answer is not accepted, beside wire's errors.
+var (
+	errInterim  = errors.New("the instance sent more 1xx answers than --max-interim allows")
+	errSwitched = errors.New("the instance switched protocols without being asked")
+	errUnwanted = errors.New("the client left")
+)
+
+// roundTrip sends the request and reads up to the head of its final answer.
+func (c *conn) roundTrip(r *upstream.Request, a *upstream.Answer) *upstream.Failure {
+	c.upload, c.keepAlive, c.enlarge = nil, false, false
+	r.Scratch = wire.AppendRequest(r.Scratch[:0], r.Head)
+	body := appendFirst(r)
+	sent := a.Now
+	c.WriteWithin(sent, r.Bounds.WriteIdle)
+	var err error
+	if r.Complete {
+		c.ReadWithin(sent, r.Answer)
+		if err = c.Request(r.Scratch, body, c.reused); err == nil {
+			a.Now = time.Now()
+			a.FirstByte = a.Now.Sub(sent)
+		}
+	} else if err = c.WriteBoth(r.Scratch, body); err == nil {
+		c.stream(r)
+	}
+	if err == nil {
+		err = c.awaitHead(r, a, sent)
+	}
+	if err == nil && a.Head.Status == 101 {
+		err = c.finishUpload()
+	}
+	switch {
+	case err == nil:
+		c.begin(r, a)
+		return nil
+	case err == socket.ErrStale:
+		return staleFailure
+	}
+	return c.explain(a, err)
+}
+
+// awaitHead reads up to the final answer's head and hands 1xx answers on.
+func (c *conn) awaitHead(r *upstream.Request, a *upstream.Answer, sent time.Time) error {
+	now := sent
+	for interims := 0; ; {
+		if len(c.Buffered()) > 0 {
+			n, err := a.Head.ParseResponse(c.Buffered(), r.Head.Method, r.Bounds.Head)
+			switch {
+			case err == wire.ErrIncomplete:
+			case err != nil:
+				return err
+			case a.Head.Status == 101 && len(r.Head.Upgrade) == 0:
+				return errSwitched
+			case a.Head.Status == 101, a.Head.Status >= 200:
+				c.Discard(n)
+				return nil
+			default:
+				if interims++; interims > r.Bounds.Interim {
+					return errInterim
+				}
+				dropHop(&a.Head)
+				if err := r.Caller.Interim(&a.Head); err != nil {
+					return errUnwanted
+				}
+				c.Discard(n)
+				continue
+			}
+		}
+		c.ReadWithin(now, r.Answer)
+		err := c.FillLine()
+		if errors.Is(err, os.ErrDeadlineExceeded) && !c.Interrupted() {
+			// The instance need not answer before it has the whole request.
+			now = time.Now()
+			if last := c.lastUploaded(); now.Sub(last) < r.Answer {
+				now = last
+				continue
+			}
+		}
+		switch err {
+		case nil:
+		case wire.ErrBufferFull:
+			return wire.ErrHeadLarge
+		default:
+			return err
+		}
+		if a.Now = time.Now(); a.FirstByte == 0 {
+			a.FirstByte = a.Now.Sub(sent)
+		}
+	}
+}
+
+// begin makes the connection the stream of the answer whose head has come.
+func (c *conn) begin(r *upstream.Request, a *upstream.Answer) {
+	h := &a.Head
+	c.announce(dropHop(h))
+	c.keepAlive = h.KeepAlive && h.Status != 101
+	c.body.ResetAnswer(&c.Conn, h.Framing, h.Size, r.Bounds.Head)
+	c.enlarge = h.Framing != wire.NoBody && (h.Framing != wire.Length || h.Size > socket.SmallBuffer)
+}
+
+// dropHop marks the fields of an answer that belong to the connection (RFC 9110
+// section 7.6.1), and returns what its Keep-Alive says.
+func dropHop(h *wire.ResponseHead) (keepAlive []byte) {
+	for i := range h.Fields {
+		switch f := &h.Fields[i]; f.Kind {
+		case wire.Connection:
+			wire.DropNamed(h.Fields, f.Value)
+			f.Kind = wire.Dropped
+		case wire.KeepAlive:
+			keepAlive = f.Value
+			f.Kind = wire.Dropped
+		case wire.ProxyConnection, wire.TransferEncoding, wire.TE:
+			f.Kind = wire.Dropped
+		case wire.Upgrade:
+			// RFC 9110 section 15.5.22: a 426 says what to upgrade to.
+			if h.Status != 101 && h.Status != 426 {
+				f.Kind = wire.Dropped
+			}
+		}
+	}
+	return keepAlive
+}
+
+// explain tells what an error means.
+func (c *conn) explain(a *upstream.Answer, err error) *upstream.Failure {
+	processed := upstream.Unknown
+	if a.FirstByte > 0 {
+		processed = upstream.Answered
+	}
+	failed := func(k upstream.FailureKind, err error) *upstream.Failure {
+		return &upstream.Failure{Kind: k, Processing: processed, Err: err}
+	}
+	if bodyErr := c.bodyError(); bodyErr != nil {
+		return failed(upstream.FailedBody, bodyErr)
+	}
+	var refused *wire.Error
+	switch {
+	case err == errUnwanted:
+		return failed(upstream.FailedCaller, err)
+	case c.lost.Load():
+		return c.unanswered(processed)
+	case errors.As(err, &refused):
+		return failed(upstream.FailedAnswer, err)
+	case err == errInterim:
+		return failed(upstream.FailedInterim, err)
+	case err == errSwitched:
+		return failed(upstream.FailedSwitch, err)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return c.unanswered(processed)
+	case c.idled >= shortestIdle && processed == upstream.Unknown:
+		// An instance that closes connections which have been idle for too long may do
+		// so while a request is on its way: that is not its fault, though nobody can
+		// tell it from an instance that has read the request.
+		return failed(upstream.FailedIdle, err)
+	}
+	return failed(upstream.FailedClosed, err)
+}
+
+// shortestIdle is less than any server's timeout of idle connections.
+const shortestIdle = 250 * time.Millisecond
+
+// unanswered is what it means that a wait came to its end, or was interrupted.
+func (c *conn) unanswered(p upstream.Processing) *upstream.Failure {
+	if !c.lost.Load() {
+		return &upstream.Failure{Kind: upstream.FailedTimeout, Processing: p, Err: os.ErrDeadlineExceeded}
+	}
+	err := fmt.Errorf("%w: it does not acknowledge what it is sent", upstream.ErrConnect)
+	c.transport.endpoint.Unreachable(err)
+	return &upstream.Failure{Kind: upstream.FailedPath, Processing: p, Err: err}
+}
+
+// finishUpload waits for the whole request to be sent: the other protocol begins
+// behind it (RFC 9110 section 7.8). Each wait within the upload is bounded.
+func (c *conn) finishUpload() error {
+	u := c.upload
+	if u == nil {
+		return nil
+	}
+	<-u.done
+	if u.err == errNoMore {
+		return io.EOF
+	}
+	return u.err
+}

@@ -1,0 +1,107 @@
+package http1
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"serai/upstream"
+)
+
+// Transport speaks HTTP/1 to one endpoint's instance.
+type Transport struct {
+	endpoint    *upstream.Endpoint
+	keeping     upstream.Keeping
+	named       bool // one TLS name is for all requests
+	tellsClient bool // each connection is for one client, by the PROXY protocol
+
+	mu     sync.Mutex
+	idle   []*conn // by idleSince, the newest last
+	lesson lesson
+}
+
+var _ upstream.Transport = (*Transport)(nil)
+
+// New makes the transport of e. It is what a Registry is to make them with.
+func New(e *upstream.Endpoint, k upstream.Keeping) upstream.Transport {
+	target := e.Target()
+	return &Transport{endpoint: e, keeping: k, named: target.TLSName != "", tellsClient: target.ProxyProtocol != 0}
+}
+
+// RoundTrip sends a request and waits for the head of its final answer. Idle
+// connections that turn out to be of no use cost the request nothing.
+func (t *Transport) RoundTrip(r *upstream.Request, a *upstream.Answer) *upstream.Failure {
+	a.Stream, a.Now, a.Connected, a.FirstByte = nil, r.Now, 0, 0
+	for {
+		c, f := t.connect(r, a)
+		if f != nil {
+			return f
+		}
+		if !r.Caller.Hold(c) {
+			c.Close()
+			return &upstream.Failure{Kind: upstream.FailedCaller, Processing: upstream.NotSent, Err: errUnwanted}
+		}
+		f = c.roundTrip(r, a)
+		switch {
+		case f == nil:
+			a.Stream = c
+			return nil
+		case f == staleFailure:
+			t.stale(c, time.Now())
+		default:
+			a.Now = c.End(false)
+			return f
+		}
+	}
+}
+
+// connect takes an idle connection, or makes one. A request whose body is not
+// here yet gets a new one: it could not be repeated if the instance closed an
+// idle one at this very moment.
+func (t *Transport) connect(r *upstream.Request, a *upstream.Answer) (*conn, *upstream.Failure) {
+	if !r.Fresh && r.Complete && !t.tellsClient && len(r.Head.Upgrade) == 0 {
+		if c := t.get(a.Now, r.Host); c != nil {
+			return c, nil
+		}
+	}
+	client := netip.AddrPort{}
+	if t.tellsClient {
+		client = r.Client
+	}
+	began := a.Now
+	ctx, cancel := context.WithTimeout(context.Background(), r.Connect)
+	defer cancel()
+	nc, name, err := t.endpoint.Dial(ctx, client, string(r.Host), []string{"http/1.1"})
+	a.Now = time.Now()
+	a.Connected = a.Now.Sub(began)
+	if err != nil {
+		return nil, dialFailure(err)
+	}
+	return t.newConn(nc, name), nil
+}
+
+// dialFailure tells what it means that a connection could not be made: no byte of
+// the request has left.
+func dialFailure(err error) *upstream.Failure {
+	f := &upstream.Failure{Kind: upstream.FailedConnect, Processing: upstream.NotSent, Err: err}
+	switch {
+	case errors.Is(err, upstream.ErrNoDescriptor):
+		f.Kind = upstream.FailedDescriptor
+	case errors.Is(err, upstream.ErrHandshake):
+		f.Kind, f.Processing = upstream.FailedHandshake, upstream.Refused
+	}
+	return f
+}
+
+// Keep takes a connection that a probe has made.
+func (t *Transport) Keep(c net.Conn) { t.put(t.newConn(c, ""), time.Now()) }
+
+// Status returns what is known of the connections.
+func (t *Transport) Status() upstream.TransportStatus {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return upstream.TransportStatus{Idle: len(t.idle), ClosesIdle: t.lesson.after}
+}

@@ -1,0 +1,222 @@
+package http1
+
+import (
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"serai/upstream"
+	"serai/wire"
+	"serai/wire/socket"
+)
+
+// upload is the part of a request's body that had not come with its head. A
+// goroutine streams it, once, while the answer is awaited.
+type upload struct {
+	body    upstream.RequestBody
+	done    chan struct{}
+	stopped atomic.Bool
+	whole   atomic.Bool   // all of it has come; the rest is being written
+	last    socket.Moment // of the last progress
+
+	mu       sync.Mutex
+	finished bool
+	err      error // the body's, or errNoMore
+}
+
+// errNoMore says that the instance takes no more of the body: its answer, if
+// any, tells why.
+var errNoMore = errors.New("the instance takes no more of the body")
+
+// copied is the most of a body that is copied behind its head; more is written
+// from where it is.
+const copied = 2 << 10
+
+// appendFirst appends what has come of the body to the head in r.Scratch, framed as
+// the head says, or returns it when it is long and needs no frame.
+func appendFirst(r *upstream.Request) (body []byte) {
+	switch {
+	case r.Head.Framing == wire.Chunked:
+		r.Scratch = wire.AppendChunk(r.Scratch, r.First)
+		if r.Complete {
+			r.Scratch = wire.AppendLastChunk(r.Scratch, r.Body.Trailers())
+		}
+	case len(r.First) > copied:
+		return r.First
+	default:
+		r.Scratch = append(r.Scratch, r.First...)
+	}
+	return nil
+}
+
+// stream sends the rest of the body from a goroutine of its own.
+func (c *conn) stream(r *upstream.Request) {
+	u := &upload{body: r.Body, done: make(chan struct{})}
+	u.last.Set(time.Now())
+	c.upload = u
+	pipe := c.pipe(r)
+	go func() {
+		defer close(u.done)
+		defer pipe.Close()
+		err := c.copyContained(r, u, pipe)
+		u.mu.Lock()
+		u.finished, u.err = true, err
+		u.mu.Unlock()
+		u.last.Set(time.Now())
+		if err != nil && err != errNoMore && !u.stopped.Load() {
+			c.Interrupt()
+		}
+	}()
+}
+
+// pipe makes the pipe through which the rest of a body goes, nil where it is
+// copied.
+func (c *conn) pipe(r *upstream.Request) *socket.Pipe {
+	if !r.Bounds.Splice || r.Head.Framing != wire.Length || !c.Plain() {
+		return nil
+	}
+	if from, ok := r.Body.(upstream.Spliced); !ok || !from.Plain() {
+		return nil
+	}
+	return socket.NewPipe(r.Head.Size)
+}
+
+// copyContained is copyBody. A panic in it, which may be that of whoever brings the
+// body, is the caller's to report.
+func (c *conn) copyContained(r *upstream.Request, u *upload, pipe *socket.Pipe) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = r.Caller.Panicked(cause)
+		}
+	}()
+	return c.copyBody(r, u, pipe)
+}
+
+func (c *conn) copyBody(r *upstream.Request, u *upload, pipe *socket.Pipe) error {
+	chunked := r.Head.Framing == wire.Chunked
+	var out []byte
+	if chunked {
+		out = socket.GetLarge()[:0]
+		defer func() { socket.Put(out) }()
+	}
+	for {
+		var data []byte
+		n, err := pull(r.Body, pipe)
+		if n == 0 && err == nil {
+			data, err = r.Body.Next()
+			n = len(data)
+		}
+		if err != nil && err != io.EOF {
+			return err
+		}
+		u.whole.Store(r.Body.Done())
+		now := time.Now()
+		u.last.Set(now)
+		c.WriteWithin(now, r.Bounds.WriteIdle)
+		if n > len(data) {
+			if pipe.Drain(&c.Conn) != nil {
+				return errNoMore
+			}
+			continue
+		}
+		send := data
+		if chunked {
+			// A chunk's data is at most a buffer: what does not fit beside its
+			// frame goes in two chunks.
+			out = out[:0]
+			for len(data) > socket.SmallBuffer*7 {
+				out = wire.AppendChunk(out, data[:socket.SmallBuffer*7])
+				if _, err := c.Write(out); err != nil {
+					return errNoMore
+				}
+				out, data = out[:0], data[socket.SmallBuffer*7:]
+			}
+			out = wire.AppendChunk(out, data)
+			if err == io.EOF {
+				out = wire.AppendLastChunk(out, r.Body.Trailers())
+			}
+			send = out
+		}
+		if _, werr := c.Write(send); werr != nil {
+			return errNoMore
+		}
+		if err == io.EOF {
+			return nil
+		}
+	}
+}
+
+// pull moves the next bytes of a body into the pipe, if there is one.
+func pull(from upstream.RequestBody, pipe *socket.Pipe) (int, error) {
+	if pipe == nil {
+		return 0, nil
+	}
+	return from.(upstream.Spliced).Pull(pipe)
+}
+
+// lastWrite is how long the last bytes of a body may take once it is answered.
+const lastWrite = 100 * time.Millisecond
+
+// stopUpload ends the upload, if one is under way, and reports whether all of the
+// body has left. The connection is of no use otherwise.
+func (c *conn) stopUpload() (sent bool) {
+	u := c.upload
+	if u == nil {
+		return true
+	}
+	c.upload = nil
+	u.mu.Lock()
+	finished := u.finished
+	u.mu.Unlock()
+	switch {
+	case finished:
+	case u.whole.Load():
+		// An instance may answer while the last write is returning to us. One
+		// that does not take the last bytes loses the connection, the client
+		// does not.
+		select {
+		case <-u.done:
+		case <-time.After(lastWrite):
+			c.Interrupt()
+		}
+	default:
+		u.stopped.Store(true)
+		c.Close()
+		u.body.Interrupt()
+	}
+	<-u.done
+	return u.err == nil
+}
+
+// lastUploaded returns when the upload made progress last.
+func (c *conn) lastUploaded() time.Time {
+	u := c.upload
+	if u == nil {
+		return time.Time{}
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	switch {
+	case u.err != nil && u.err != errNoMore:
+		return time.Time{} // there is nothing to wait for any more
+	case !u.finished:
+		return time.Now()
+	}
+	return u.last.Time()
+}
+
+// bodyError returns what failed about the request's body, nil when nothing did.
+func (c *conn) bodyError() error {
+	u := c.upload
+	if u == nil {
+		return nil
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.err == errNoMore {
+		return nil
+	}
+	return u.err
+}

@@ -1,0 +1,47 @@
+package upstream
+
+import (
+	"sync/atomic"
+
+	"golang.org/x/time/rate"
+)
+
+// jobRate is how often the instances of one job may be probed. A look that is begun
+// has a part of it set aside, until it is known whether it probes or another
+// endpoint's result will do. A nil one has no limit.
+type jobRate struct {
+	limiter *rate.Limiter
+	aside   atomic.Int64
+	refs    int // guarded by Registry.mu
+}
+
+// allows reports whether e may be looked at now. The first probe of each endpoint is
+// free.
+func (j *jobRate) allows(e *Endpoint) bool {
+	return j == nil || !e.examined || j.limiter.Tokens()-float64(j.aside.Load()) >= 1
+}
+
+// begin sets a part aside for a look at e. The prober's mu is held, since allows.
+func (j *jobRate) begin(e *Endpoint) {
+	if j != nil && e.examined {
+		j.aside.Add(1)
+		e.aside = true
+	}
+}
+
+// spend counts a probe of e.
+func (j *jobRate) spend(e *Endpoint) {
+	if e.examined {
+		j.limiter.Reserve()
+	}
+	e.examined = true
+	j.end(e)
+}
+
+// end gives back what was set aside for a look at e, if it still is.
+func (j *jobRate) end(e *Endpoint) {
+	if e.aside {
+		e.aside = false
+		j.aside.Add(-1)
+	}
+}

@@ -1,0 +1,118 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+)
+
+// class is what a look under way is counted as.
+type class uint8
+
+const (
+	usual  class = iota
+	urgent       // of those that requests wait for, so that nobody is in their way
+	slow         // that has taken a while
+	ending       // that has been told to end
+	classCount
+)
+
+// job is whose an endpoint is.
+type job struct{ namespace, name string }
+
+func (e *Endpoint) job() job { return job{e.target.Namespace, e.target.Job} }
+
+// look is one under way.
+type look struct {
+	endpoint *Endpoint
+	class    class
+	recall   context.CancelCauseFunc
+}
+
+func (p *prober) look(ctx context.Context, l *look, do func(context.Context, *Endpoint) plan) {
+	ctx, l.recall = context.WithCancelCause(ctx)
+	defer l.recall(nil)
+	slowing := time.AfterFunc(slowAfter, func() { p.slowed(l) })
+	next := do(ctx, l.endpoint)
+	l.endpoint.rate.end(l.endpoint)
+	slowing.Stop()
+	p.end(l, next)
+}
+
+// errRecalled says that a probe was ended, without a result, since others need its
+// place.
+var errRecalled = errors.New("the probe took long, and its place was needed by others")
+
+// slowed makes room for another look beside one that takes long. Where no more may
+// take long, one ends of a job that has more than its share: maybe this one.
+func (p *prober) slowed(l *look) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if l.class >= slow {
+		return
+	}
+	j := l.endpoint.job()
+	if p.busy[slow] >= slowShare*p.most {
+		last := l
+		if creditor := p.long.creditor(j.namespace, j, 1, int64(slowShare*p.most)); creditor != nil {
+			if from, ok := creditor(); ok {
+				last = p.slow[from][len(p.slow[from])-1]
+			}
+		}
+		p.recalled++
+		last.recall(errRecalled)
+		if last == l {
+			return // it has its place until it has ended
+		}
+		p.count(last, ending)
+	}
+	p.count(l, slow)
+	p.tell()
+}
+
+// count counts a look in another class than before.
+func (p *prober) count(l *look, as class) {
+	j := l.endpoint.job()
+	if l.class == slow {
+		p.long.add(j.namespace, j, -1)
+		i := slices.Index(p.slow[j], l)
+		if p.slow[j] = slices.Delete(p.slow[j], i, i+1); len(p.slow[j]) == 0 {
+			delete(p.slow, j)
+		}
+	}
+	p.busy[l.class]--
+	if l.class = as; as == classCount {
+		return
+	}
+	p.busy[as]++
+	if as == slow {
+		p.long.add(j.namespace, j, 1)
+		p.slow[j] = append(p.slow[j], l)
+	}
+}
+
+// end ends a look.
+func (p *prober) end(l *look, next plan) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.count(l, classCount) // a slowed that comes too late finds nothing to do
+	p.tell()
+	e, now := l.endpoint, time.Now()
+	s := &e.schedule
+	again := s.again
+	s.again = false
+	repeat := next.line > due
+	switch {
+	case again:
+		p.enqueue(e, due, false)
+	case next.line == nowhere:
+		s.turn = resting
+	case repeat && now.Before(s.wanted):
+		s.earliest = now.Add(min(next.after, startPause))
+		p.wait(e, min(next.after, startPause), wanted, true)
+	default:
+		s.earliest = now.Add(min(next.after, startPause))
+		p.wait(e, next.after, next.line, repeat)
+	}
+}

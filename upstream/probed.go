@@ -1,0 +1,154 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// probed is what one probe looks at. All endpoints for which it would be the same
+// share it and its result: sixty registrations of one address are not probed sixty
+// times. A result says nothing to an endpoint that came, or changed its state,
+// after the probe was begun, and nothing twice.
+type probed struct {
+	question Target
+	refs     int // guarded by Registry.mu
+
+	mu      sync.Mutex
+	running int    // probes under way
+	number  uint64 // of the one that was begun last, in the order of all probes
+	within  time.Duration
+	result  *result // its own, nil before
+	waiting []*Endpoint
+}
+
+// result is what a probe has shown: nothing is wrong, or what is.
+type result struct {
+	err error
+	at  time.Time
+}
+
+// probes is what all probes have in common.
+type probes struct {
+	begun  atomic.Uint64 // so far; numbers them
+	shared atomic.Uint64 // results that another endpoint's probe has brought
+}
+
+// question returns what a probe of t depends on.
+func (t Target) question() Target {
+	t.Instance, t.Namespace, t.Job, t.Check.Interval = "", "", "", 0
+	return t
+}
+
+// enlist gives a new endpoint what it shares with others. r.mu is held.
+func (r *Registry) enlist(e *Endpoint) {
+	q := e.target.question()
+	if e.probed = r.probed[q]; e.probed == nil {
+		e.probed = &probed{question: q}
+		r.probed[q] = e.probed
+	}
+	e.probed.refs++
+	if e.rate = r.rates[e.job()]; e.rate == nil {
+		n := r.options.JobProbeRate
+		e.rate = &jobRate{limiter: rate.NewLimiter(rate.Limit(n), n)}
+		r.rates[e.job()] = e.rate
+	}
+	e.rate.refs++
+	e.entered.Store(r.probes.begun.Load())
+}
+
+// strike undoes enlist. r.mu is held.
+func (r *Registry) strike(e *Endpoint) {
+	if e.probed.refs--; e.probed.refs == 0 {
+		delete(r.probed, e.probed.question)
+	}
+	if e.rate.refs--; e.rate.refs == 0 {
+		delete(r.rates, e.job())
+	}
+}
+
+// examine returns what a probe of e shows, with so long for the connect: one of its
+// own, or the result of another endpoint's that is younger than fresh. It returns
+// nil when there is none yet: e is looked at again when the probe under way has
+// ended.
+func (r *Registry) examine(ctx context.Context, e *Endpoint, within, fresh time.Duration) *result {
+	q := e.probed
+	q.mu.Lock()
+	if q.number > max(e.entered.Load(), e.used) && fresh > 0 {
+		switch v := q.result; {
+		case v == nil && q.running > 0:
+			q.waiting = append(q.waiting, e)
+			q.mu.Unlock()
+			return nil
+		case v != nil && time.Since(v.at) < fresh && (v.err == nil || q.within >= within):
+			e.used = q.number
+			q.mu.Unlock()
+			r.probes.shared.Add(1)
+			return v
+		}
+	}
+	e.rate.spend(e)
+	number := r.probes.begun.Add(1)
+	q.running++
+	q.number, q.within, q.result, e.used = number, within, nil, number
+	q.mu.Unlock()
+	v := &result{err: r.probe(ctx, e, within)}
+	v.at = time.Now()
+	q.mu.Lock()
+	q.running--
+	if q.number == number && !v.tellsNothing(ctx) {
+		q.result = v
+	}
+	waiting := q.waiting
+	q.waiting = nil
+	q.mu.Unlock()
+	for _, other := range waiting {
+		r.prober.ask(other, false)
+	}
+	return v
+}
+
+// tellsNothing reports whether the probe has ended for another reason than its
+// instance's.
+func (v *result) tellsNothing(ctx context.Context) bool {
+	return v.err != nil && (ctx.Err() != nil || errors.Is(v.err, ErrNoDescriptor))
+}
+
+// rest is what is left of a pause after a result.
+func (v *result) rest(pause time.Duration) time.Duration {
+	return max(pause-time.Since(v.at), shortestPause)
+}
+
+// freshFor is how long a result is as good as a new one to who looks so often: less
+// than the shortest pause that jitter makes of it.
+func freshFor(pause time.Duration) time.Duration { return pause / 10 * 9 }
+
+// ProbeStats counts probes.
+type ProbeStats struct {
+	// Begun so far. Shared is how often an endpoint took the result of a probe of
+	// another one at the same address.
+	Begun, Shared uint64
+	// Late is how often one had to wait for its share of the rate of all, Spread
+	// for its job's.
+	Late, Spread uint64
+	// Recalled counts those that took long and were ended since others needed
+	// their place.
+	Recalled uint64
+	// Now is how many are under way.
+	Now int
+}
+
+// Probes returns the counts so far.
+func (r *Registry) Probes() ProbeStats {
+	p := r.prober
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return ProbeStats{
+		Begun: r.probes.begun.Load(), Shared: r.probes.shared.Load(), Late: p.late, Spread: p.spread,
+		Recalled: p.recalled, Now: p.busy[usual] + p.busy[urgent] + p.busy[slow] + p.busy[ending],
+	}
+}

@@ -1,0 +1,90 @@
+package upstream
+
+// shares is one pot that all need, by namespace and by party within it: a route, a
+// job. Nobody's part lies idle: a single party may take the whole of it. But who
+// comes when it is full, and has less than his share, takes from those that have
+// more. With n namespaces that have something each has an n-th part, and so has
+// each party of what is its namespace's: however much the others want, that much
+// is always there. Not safe for use by several goroutines.
+type shares[P comparable] struct {
+	held       int64
+	namespaces map[string]*portion[P]
+}
+
+// portion is what the parties of one namespace have.
+type portion[P comparable] struct {
+	held    int64
+	parties map[P]int64 // those that have something
+}
+
+// add counts n in for a party, or out where n is negative.
+func (s *shares[P]) add(namespace string, party P, n int64) {
+	p := s.namespaces[namespace]
+	if p == nil {
+		p = &portion[P]{parties: make(map[P]int64)}
+		if s.namespaces == nil {
+			s.namespaces = make(map[string]*portion[P])
+		}
+		s.namespaces[namespace] = p
+	}
+	s.held += n
+	p.held += n
+	if p.parties[party] += n; p.parties[party] == 0 {
+		delete(p.parties, party)
+	}
+	if len(p.parties) == 0 {
+		delete(s.namespaces, namespace)
+	}
+}
+
+// creditor returns the function that finds who is to give, as often as it takes,
+// so that the party may have n more; nil when that is more than its share.
+func (s *shares[P]) creditor(namespace string, party P, n, limit int64) func() (P, bool) {
+	namespaces, held := int64(len(s.namespaces)), int64(0)
+	own := s.namespaces[namespace]
+	if own != nil {
+		held = own.held
+	} else {
+		namespaces++
+	}
+	share := limit / namespaces
+	switch {
+	case held+n <= share:
+		return s.largest
+	case own == nil:
+		return nil
+	}
+	parties := int64(len(own.parties))
+	if own.parties[party] == 0 {
+		parties++
+	}
+	// What the namespace has beyond its share is lent to all of its parties.
+	if own.parties[party]+n <= max(share, held)/parties {
+		return own.largest
+	}
+	return nil
+}
+
+// largest returns the party that has most of the namespace that has most.
+func (s *shares[P]) largest() (party P, ok bool) {
+	var most *portion[P]
+	for _, p := range s.namespaces {
+		if most == nil || p.held > most.held {
+			most = p
+		}
+	}
+	if most == nil {
+		return party, false
+	}
+	return most.largest()
+}
+
+// largest returns the party that has most.
+func (p *portion[P]) largest() (most P, ok bool) {
+	for party, held := range p.parties {
+		if !ok || held > p.parties[most] {
+			most, ok = party, true
+		}
+	}
+	return most, ok
+}

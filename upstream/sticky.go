@@ -1,0 +1,55 @@
+package upstream
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+)
+
+// stickyValue returns the value of a sticky cookie that names an instance: the same
+// on every serai, and telling nothing of its address or allocation. An
+// allocation's ID is random and known to no client, so it serves as the key;
+// an operator's secret is added where there is one.
+func stickyValue(secret []byte, cookie string, t *Target) string {
+	key := append(append([]byte{}, secret...), t.Instance...)
+	h := hmac.New(sha256.New, key)
+	h.Write([]byte("serai seat\x00" + cookie + "\x00" + t.Address))
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:16])
+}
+
+// nameSticky gives every member its cookie value.
+func (p *spread) nameSticky(secret []byte) {
+	if p.options.Sticky == "" {
+		return
+	}
+	p.byCookie = make(map[string]*Member, len(p.members))
+	for i := range p.members {
+		m := &p.members[i]
+		m.Cookie = stickyValue(secret, p.options.Sticky, &m.Endpoint.target)
+		if m.Weight > 0 {
+			p.byCookie[m.Cookie] = m
+		}
+	}
+}
+
+// sticky returns the member that the request's cookie names, if it may take
+// the request.
+func (p *Pool) sticky(s *search) *Member {
+	if p.byCookie == nil {
+		return nil
+	}
+	if m := p.byCookie[string(s.a.Cookie(p.options.Sticky))]; m != nil && m.fit(s) {
+		return m
+	}
+	return nil
+}
+
+// StickyCookie returns the cookie that keeps a client on m: its name and value. It
+// returns nothing when the request carries it already, or the route is not
+// sticky.
+func (p *Pool) StickyCookie(a Attributes, m *Member) (name, value string) {
+	if p.byCookie == nil || string(a.Cookie(p.options.Sticky)) == m.Cookie {
+		return "", ""
+	}
+	return p.options.Sticky, m.Cookie
+}

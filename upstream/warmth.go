@@ -1,0 +1,64 @@
+package upstream
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// coldest is the least share of a member that has just become ready.
+const coldest = 0.1
+
+// warmth is the share of its weight that a member gets at now: it grows over
+// the registry's SlowStart from when the instance became ready, so that one
+// that has to warm up first is not given a full load at once.
+func (m *Member) warmth(now time.Time) float64 {
+	e := m.Endpoint
+	over := e.registry.options.SlowStart
+	age := time.Duration(now.UnixNano() - e.since.Load())
+	if age >= over {
+		return 1
+	}
+	return max(coldest, float64(age)/float64(over))
+}
+
+// warmer returns a fit member at random, by weight, among those that are warmer
+// than that; nil when there is none, or none that is found soon in a large group.
+func (g *group) warmer(s *search, than float64) *Member {
+	for range draws {
+		if m := g.members[g.at(rand.IntN(g.sum()))]; m.fit(s) && m.warmth(s.now) > than {
+			return m
+		}
+	}
+	const few = 16
+	if len(g.members) <= few {
+		if i := g.seek(s, than); i >= 0 {
+			return g.members[i]
+		}
+	}
+	return nil
+}
+
+// warm returns m, or a warmer member in its place as often as m is cold, a near
+// one if there is one. Those that became ready together take turns as if they
+// were warm.
+func (g *group) warm(s *search, m *Member) *Member {
+	if m == nil || g.constant || len(g.members) == 1 {
+		return m
+	}
+	share := m.warmth(s.now)
+	if share == 1 || rand.Float64() < share {
+		return m
+	}
+	if g.near != nil && !g.crowded() {
+		if other := g.near.warmer(s, share*together); other != nil {
+			return other
+		}
+	}
+	if other := g.warmer(s, share*together); other != nil {
+		return other
+	}
+	return m
+}
+
+// together is by how much those differ in warmth that became ready together.
+const together = 1.1
