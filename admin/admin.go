@@ -14,8 +14,8 @@ import (
 
 	"serai/claims"
 	"serai/discovery"
+	"serai/front"
 	"serai/proxy"
-	"serai/proxy/http1"
 	"serai/router"
 	"serai/tls"
 	"serai/upstream"
@@ -29,7 +29,7 @@ type Reporter interface{ Status() []discovery.Status }
 type Listener struct {
 	// Name tells it from the others: "http", "https".
 	Name   string
-	Status func() http1.ServerStatus
+	Status func() front.Status
 }
 
 // Options is what is reported on.

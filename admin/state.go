@@ -6,7 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"serai/discovery"
-	"serai/proxy/http1"
+	"serai/front"
 )
 
 var (
@@ -40,6 +40,8 @@ var (
 	accepted     = desc("serai_connections_accepted_total", "Client connections accepted.", "listener")
 	refused      = desc("serai_connections_refused_total", "Client connections refused because of a limit.", "listener")
 	acceptErrors = desc("serai_accept_errors_total", "Failed accepts.", "listener")
+	shaking      = desc("serai_tls_handshakes_in_flight", "TLS handshakes under way.", "listener")
+	notShaken    = desc("serai_tls_handshakes_refused_total", "TLS handshakes refused, or ended because they were slow, while there were --max-handshakes.", "listener")
 	shares       = desc("serai_connections_open", "Open connections of all clients, and to all instances: in use, idle or of probes.", "side")
 	shareLimits  = desc("serai_connections_limit", "Share of the file descriptors that each may use.", "side")
 	unmade       = desc("serai_upstream_connections_refused_total", "Connections to instances that were not made because their share was used up.")
@@ -144,9 +146,11 @@ func collectSource(out chan<- prometheus.Metric, s *discovery.Status) {
 	}
 }
 
-func collectListener(out chan<- prometheus.Metric, name string, s http1.ServerStatus) {
+func collectListener(out chan<- prometheus.Metric, name string, s front.Status) {
 	gauge(out, conns, float64(s.Conns), name)
 	counter(out, accepted, s.Accepted, name)
 	counter(out, refused, s.Refused, name)
 	counter(out, acceptErrors, s.AcceptErrors, name)
+	gauge(out, shaking, float64(s.Handshakes), name)
+	counter(out, notShaken, s.HandshakesRefused, name)
 }

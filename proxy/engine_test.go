@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"serai/discovery"
+	"serai/front"
 	"serai/proxy"
 	engine1 "serai/proxy/http1"
 	"serai/router"
@@ -121,7 +122,11 @@ type overHTTP1 struct{ address string }
 
 func listen1(t *testing.T, n *node) overHTTP1 {
 	t.Helper()
-	server, err := engine1.NewServer(n.proxy, engine1.Options{})
+	e, err := engine1.NewEngine(n.proxy, engine1.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := front.NewServer(front.Options{Engines: map[string]front.Engine{"": e}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -76,6 +76,7 @@ type serveCommand struct {
 	TunnelIdle              duration `default:"1h" help:"Silence of an upgraded connection." group:"Limits"`
 	MaxConnections          int      `default:"0" help:"Client connections of each listener; 0 means what all of them share, half of the file descriptors, or three quarters of that where there are two." group:"Limits"`
 	MaxConnectionsPerClient int      `default:"0" help:"Connections of one client address (IPv6: /64); 0 means no limit." group:"Limits"`
+	MaxHandshakes           int      `default:"2048" help:"TLS handshakes under way at once on a listener; beyond, one that takes longer than two seconds makes room, or the new one is refused. 0 means no limit." group:"Limits"`
 	MaxWaiting              int      `default:"1000" help:"Requests that wait for an instance of one route; 503 beyond." group:"Limits"`
 	MaxWaitingBytes         int64    `default:"67108864" help:"Bytes that all requests that wait for an instance hold together; 503 beyond. Each namespace, and each route of it, has an equal share: who has more makes room." group:"Limits"`
 	ConnectTimeout          duration `default:"2s" help:"Time of a connect to an instance." group:"Limits"`

@@ -19,6 +19,7 @@ import (
 	"serai/admin"
 	"serai/claims"
 	"serai/discovery"
+	"serai/front"
 	"serai/internal/quota"
 	"serai/nomad"
 	"serai/proxy"
@@ -65,7 +66,7 @@ type system struct {
 // listener is one address that takes requests.
 type listener struct {
 	name   string
-	server *http1.Server
+	server *front.Server
 	port   net.Listener
 }
 
@@ -192,11 +193,18 @@ func (s *system) newAccessLog(w io.Writer) *proxy.AccessLog {
 
 // listen binds all addresses, so that a port that is taken ends the start.
 func (s *system) listen(limits wire.Limits) error {
-	o := http1.Options{
-		Limits: limits, HeadTimeout: s.HeadTimeout.value(), BodyIdle: s.BodyIdle.value(), MinRate: orNever(s.MinRate), KeepAlive: s.KeepAlive.value(),
-		WriteIdle: s.WriteIdle.value(),
-		MaxConns:  s.MaxConnections, MaxConnsPerClient: s.MaxConnectionsPerClient,
-		Shared: &s.conns, MaxShared: s.share.clients, Logger: s.logger,
+	engine, err := http1.NewEngine(s.proxy, http1.Options{
+		Limits: limits, HeadTimeout: s.HeadTimeout.value(), BodyIdle: s.BodyIdle.value(), MinRate: orNever(s.MinRate),
+		KeepAlive: s.KeepAlive.value(), WriteIdle: s.WriteIdle.value(),
+	})
+	if err != nil {
+		return &usageError{err}
+	}
+	o := front.Options{
+		Engines:          map[string]front.Engine{"": engine, "http/1.1": engine},
+		HandshakeTimeout: s.HeadTimeout.value(), WriteIdle: s.WriteIdle.value(), MaxHandshakes: s.MaxHandshakes,
+		MaxConns: s.MaxConnections, MaxConnsPerClient: s.MaxConnectionsPerClient,
+		Shared: &s.conns, MaxShared: s.share.clients, Count: s.proxy.Count, Logger: s.logger,
 	}
 	if s.certs != nil {
 		o.Handshaken = s.certs.Handshaken
@@ -207,7 +215,7 @@ func (s *system) listen(limits wire.Limits) error {
 		}
 	}
 	add := func(name, address string, wrap func(net.Listener) net.Listener) error {
-		server, err := http1.NewServer(s.proxy, o)
+		server, err := front.NewServer(o)
 		if err != nil {
 			return &usageError{err}
 		}
@@ -219,14 +227,17 @@ func (s *system) listen(limits wire.Limits) error {
 		s.traffic = append(s.traffic, &listener{name, server, wrap(port)})
 		return nil
 	}
+	announced := func(l net.Listener) net.Listener {
+		return front.AcceptProxyProtocol(l, prefixes(s.ProxyProtocolFrom), s.HeadTimeout.value())
+	}
 	if s.HTTP != "" {
-		if err := add("http", s.HTTP, s.acceptProxyProtocol); err != nil {
+		if err := add("http", s.HTTP, announced); err != nil {
 			return err
 		}
 	}
 	if s.HTTPS != "" && s.certs != nil {
 		err := add("https", s.HTTPS, func(l net.Listener) net.Listener {
-			return socket.NewTLSListener(s.acceptProxyProtocol(l), s.certs.Config(s.tlsOptions()))
+			return socket.NewTLSListener(announced(l), s.certs.Config(s.tlsOptions()))
 		})
 		if err != nil {
 			return err
@@ -235,7 +246,6 @@ func (s *system) listen(limits wire.Limits) error {
 	if s.Admin == "" {
 		return nil
 	}
-	var err error
 	if s.adminPort, err = bind(s.Admin, "admin", s.ReusePort, s.WriteIdle.value()); err == nil {
 		s.own.add("admin", s.adminPort)
 		s.adminPort = netutil.LimitListener(s.adminPort, s.share.admin)

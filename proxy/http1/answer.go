@@ -58,7 +58,7 @@ func (a *answer) Head(h *wire.ResponseHead) error {
 	// for it: it is not read as a request. Nor is what follows a body that the
 	// connection does not come to the end of: the client is told before it sends
 	// another request (RFC 9110 section 10.1.1).
-	a.close = !a.keepAlive || a.upgrading || a.conn.server.retiring.Load() || !a.conn.session.body.ends(a.continued)
+	a.close = !a.keepAlive || a.upgrading || a.conn.front.Retiring() || !a.conn.session.body.ends(a.continued)
 	a.conn.session.body.pace.answered.Store(true)
 	a.statusLine(h.Status, h.Reason)
 	dated, upgrade := false, false
@@ -136,7 +136,7 @@ func (a *answer) Plain() *socket.Conn {
 	if a.chunked || !a.conn.wire.Plain() {
 		return nil
 	}
-	return &a.conn.wire
+	return a.conn.wire
 }
 
 func (a *answer) send(p []byte) error {
@@ -147,7 +147,7 @@ func (a *answer) send(p []byte) error {
 		now = time.Now()
 	}
 	a.started = true
-	a.conn.wire.WriteWithin(now, a.conn.server.options.WriteIdle)
+	a.conn.wire.WriteWithin(now, a.conn.engine.options.WriteIdle)
 	if _, err := a.conn.wire.Write(p); err != nil {
 		a.failed = true
 		return err

@@ -51,7 +51,7 @@ func (b *requestBody) reset(c *conn, h *wire.RequestHead) {
 			b.gathers = int(h.Size)
 		}
 	}
-	b.Body.Reset(&c.wire, h.Framing, h.Size, c.server.options.Limits)
+	b.Body.Reset(c.wire, h.Framing, h.Size, c.engine.options.Limits)
 }
 
 // requestSize is about what a request takes that waits, beside its buffers: its
@@ -80,7 +80,7 @@ func (b *requestBody) Next() ([]byte, error) {
 		return nil, err
 	}
 	data, err := b.Body.Next()
-	b.pace.waited(began, len(data), b.conn.server.options.MinRate)
+	b.pace.waited(began, len(data), b.conn.engine.options.MinRate)
 	b.note(len(data), err)
 	return data, err
 }
@@ -96,8 +96,8 @@ func (b *requestBody) Pull(p *socket.Pipe) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	n, err := p.Pull(&b.Body, &b.conn.wire)
-	b.pace.waited(began, n, b.conn.server.options.MinRate)
+	n, err := p.Pull(&b.Body, b.conn.wire)
+	b.pace.waited(began, n, b.conn.engine.options.MinRate)
 	b.note(n, err)
 	return n, err
 }
@@ -144,7 +144,7 @@ func (b *requestBody) discard() bool {
 	if b.interrupted.Load() {
 		b.conn.wire.Resume()
 		b.interrupted.Store(false)
-		b.Body.Reset(&b.conn.wire, wire.Length, b.left.Load(), b.conn.server.options.Limits)
+		b.Body.Reset(b.conn.wire, wire.Length, b.left.Load(), b.conn.engine.options.Limits)
 	}
 	for {
 		switch _, err := b.Next(); err {

@@ -2,11 +2,11 @@ package http1
 
 import (
 	"errors"
-	"net/netip"
 	"os"
 	"sync"
 	"time"
 
+	"serai/front"
 	"serai/proxy"
 	"serai/wire"
 	"serai/wire/socket"
@@ -14,29 +14,31 @@ import (
 
 // conn is one client connection. Between requests it holds no more than its
 // socket: what a request needs comes from a pool with its first byte.
+//
+// It is waiting for a request, has one (session), or has ended (ended). What a
+// drain (drained) or the end of its time (cut) means differs: one that waits ends,
+// one that has a request ends with it or gives it up.
 type conn struct {
-	server      *Server
-	wire        socket.Conn
-	peer, local netip.AddrPort
-	secure      bool
-	serverName  string // that the TLS client asked for
-	counted     bool   // by the limit of each client
-	shard       int
+	engine *Engine
+	front  *front.Conn
+	wire   *socket.Conn // of front
 
 	// What the goroutine that serves it notes.
-	now     time.Time // the last request's end
-	settled bool      // it has been silent for a while
-	moves   bool      // it is to be served by a new goroutine when it stays silent
-	left    *session  // of a request that Handle has left to serve
-	ending  ending    // how it is to be closed
+	now     time.Time    // the last request's end
+	settled bool         // it has been silent for a while
+	moves   bool         // it is to be parked when it stays silent
+	left    *session     // of a request that Handle has left to serve
+	ending  front.Ending // how it is to be closed
 
 	mu      sync.Mutex
 	session *session // nil while idle
 	served  bool     // it has brought a request
 	drained bool     // idle connections are to close
 	ended   bool     // no request is read any more
-	gone    bool     // it has been cut
+	cut     bool     // it has been cut
 }
+
+var _ front.Session = (*conn)(nil)
 
 // session is what a connection needs while it has a request.
 type session struct {
@@ -52,38 +54,41 @@ func newSession() *session {
 	return s
 }
 
-// run serves the connection to its end.
-func (c *conn) run() {
-	defer c.contain()
-	if !c.serve() {
-		c.finish()
-		c.server.remove(c)
+// Serve serves the connection to its end, or until it is parked.
+func (c *conn) Serve() (end front.Ending) {
+	defer c.contain(&end)
+	if c.serve() {
+		return front.Parked
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended = true
+	if c.cut && c.ending != front.Reset {
+		return front.AtOnce
+	}
+	return c.ending
 }
 
-// settles is how long a connection is silent before it moves to a new goroutine.
-// The stack of the old one has grown with a request, and would be kept for as
-// long as the connection is idle.
+// settles is how long a connection is silent before it is parked.
 const settles = time.Second
 
-// serve reads and answers requests until the connection ends, or has moved to
-// another goroutine.
-func (c *conn) serve() (moved bool) {
+// serve reads and answers requests until the connection ends, or is to be
+// parked.
+func (c *conn) serve() (parked bool) {
 	if !c.settled { // else it has been silent since the last request
 		c.now = time.Now()
 	}
 	for c.await() {
-		err := c.wire.Serve(c, c.server.options.HeadTimeout)
+		err := c.wire.Serve(c, c.engine.options.HeadTimeout)
 		switch {
 		case err == nil:
 		case c.wire.Interrupted() && c.crossed():
 			c.left = c.begin()
 		case errors.Is(err, os.ErrDeadlineExceeded) && c.moves:
 			c.settled = true
-			go c.run()
 			return true
 		case !errors.Is(err, os.ErrDeadlineExceeded):
-			c.ending = endAtOnce // the client has left
+			c.ending = front.AtOnce // the client has left
 		}
 		if c.left == nil {
 			return false
@@ -113,7 +118,7 @@ func (c *conn) crossed() bool {
 // await sets how long the connection may be silent from now on, and reports
 // whether it may at all.
 func (c *conn) await() bool {
-	wait := c.patience()
+	wait := c.keepAlive()
 	// The move may be late by as long as settles, but not the end of the wait.
 	c.moves = !c.settled && wait > 2*settles
 	switch {
@@ -131,7 +136,7 @@ func (c *conn) await() bool {
 func (c *conn) Handle() (more bool) {
 	c.settled = false
 	s := c.begin()
-	n, err := s.Head.ParseRequest(c.wire.Buffered(), c.server.options.Limits)
+	n, err := s.Head.ParseRequest(c.wire.Buffered(), c.engine.options.Limits)
 	if err != nil || s.Head.Framing != wire.NoBody || s.Head.Upgrade != nil {
 		c.left = s
 		return false
@@ -141,27 +146,23 @@ func (c *conn) Handle() (more bool) {
 	return more && c.await()
 }
 
-// firstRequest is how long a connection that has just been accepted may wait
-// for its request in a drain: its client cannot know.
-const firstRequest = time.Second
-
-// patience returns how long the connection may wait for another request, 0 for
+// keepAlive returns how long the connection may wait for another request, 0 for
 // not at all.
-func (c *conn) patience() time.Duration {
+func (c *conn) keepAlive() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case c.drained && (c.served || c.settled):
 		return 0
 	case c.drained:
-		return firstRequest
+		return front.OpenTime
 	}
-	return c.server.options.KeepAlive
+	return c.engine.options.KeepAlive
 }
 
-// drain makes the connection end with the request under way, at once when
+// Drain makes the connection end with the request under way, at once when
 // there is none and was one.
-func (c *conn) drain() {
+func (c *conn) Drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.drained = true
@@ -170,19 +171,19 @@ func (c *conn) drain() {
 	case c.served:
 		c.wire.Interrupt()
 	default:
-		c.wire.SetReadDeadline(time.Now().Add(firstRequest))
+		c.wire.SetReadDeadline(time.Now().Add(front.OpenTime))
 	}
 }
 
-// cut ends the connection whatever is under way: a tunnel by closing both
+// Cut ends the connection whatever is under way: a tunnel by closing both
 // ways, all else by closing the socket and ending the wait for an instance.
-func (c *conn) cut() {
+func (c *conn) Cut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.session != nil && c.session.EndTunnel() {
 		return
 	}
-	c.gone = true
+	c.cut = true
 	// Closing waits for a request that is being answered: not for long, for it
 	// gets nothing from its instance any more.
 	if c.session != nil {
@@ -195,14 +196,15 @@ func (c *conn) cut() {
 
 // begin takes a session for the bytes that have come.
 func (c *conn) begin() *session {
-	s := c.server.exchanges.Get().(*session)
+	s := c.engine.exchanges.Get().(*session)
 	s.Reset()
-	s.Peer, s.Local, s.Secure, s.ServerName, s.Shard = c.peer, c.local, c.secure, c.serverName, c.shard
+	p := &c.front.Peer
+	s.Peer, s.Local, s.Secure, s.ServerName, s.Shard = p.Remote, p.Local, p.Secure, p.ServerName, p.Shard
 	s.answer.reset(c)
 	c.mu.Lock()
 	c.session, c.served = s, true
 	switch {
-	case c.gone:
+	case c.cut:
 		s.Cancel()
 	case c.drained && c.wire.Interrupted():
 		c.wire.Resume() // it crossed the drain: its answer comes whole
@@ -218,18 +220,22 @@ func (c *conn) end(s *session) {
 	c.mu.Unlock()
 	s.answer.release()
 	s.body.release()
-	c.server.exchanges.Put(s)
+	c.engine.exchanges.Put(s)
 }
 
-// check ends the exchange under way when it waits and its client has left, or
+// A fast request pays nothing for the look at clients and paths: only exchanges
+// that have been waiting for longer than this are looked at.
+const watchAfter = 100 * time.Millisecond
+
+// Check ends the exchange under way when it waits and its client has left, or
 // ends its attempt when the instance cannot be reached any more.
-func (c *conn) check(now time.Time) {
+func (c *conn) Check(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.session == nil {
 		return
 	}
-	if since := c.session.WaitingSince(); since.IsZero() || now.Sub(since) <= patience {
+	if since := c.session.WaitingSince(); since.IsZero() || now.Sub(since) <= watchAfter {
 		return
 	}
 	gone := c.wire.PeerGone
@@ -264,17 +270,17 @@ func (c *conn) answer(s *session, n int) (again bool) {
 	s.Now = s.Start
 	s.body.reset(c, h)
 	s.answer.begin(&s.Exchange)
-	c.server.proxy.Serve(&s.Exchange)
+	c.engine.proxy.Serve(&s.Exchange)
 	switch {
 	case s.answer.failed || !s.answer.ended:
-		c.ending = endAtOnce
+		c.ending = front.AtOnce
 		if s.answer.started && (s.answer.endsIt || h.Minor == 0) {
-			c.ending = endCut
+			c.ending = front.Reset
 		}
 		return false
 	case s.answer.close:
-		if !s.body.Done() || s.answer.endsIt && c.secure {
-			c.ending = endExpecting
+		if !s.body.Done() || s.answer.endsIt && c.front.Secure {
+			c.ending = front.Lingering
 		}
 		return false
 	}

@@ -8,13 +8,14 @@ import (
 	"strconv"
 	"time"
 
+	"serai/front"
 	"serai/proxy"
 	"serai/wire"
 )
 
 // readHead reads until the head is complete, and returns its length.
 func (c *conn) readHead(s *session) (int, error) {
-	o := &c.server.options
+	o := &c.engine.options
 	timed := false
 	for {
 		n, err := s.Head.ParseRequest(c.wire.Buffered(), o.Limits)
@@ -46,16 +47,16 @@ func (c *conn) refuse(s *session, err error) {
 	case err == wire.ErrBufferFull:
 		e = wire.ErrHeadLarge
 	default:
-		c.ending = endAtOnce // the client left in the middle of a head
+		c.ending = front.AtOnce // the client left in the middle of a head
 		return
 	}
 	// What was parsed may be in a buffer that has been given back since.
-	s.Head.ParseRequest(c.wire.Buffered(), c.server.options.Limits)
+	s.Head.ParseRequest(c.wire.Buffered(), c.engine.options.Limits)
 	s.Start = time.Now()
 	s.Now = s.Start
 	s.answer.refuse(e, where(err))
-	c.ending = endExpecting
-	c.server.proxy.Refused(&s.Exchange, e)
+	c.ending = front.Lingering
+	c.engine.proxy.Refused(&s.Exchange, e)
 }
 
 // where tells in which line of a head an error is, for people.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"serai/front"
 	"serai/internal/testnet"
 	"serai/proxy"
 	"serai/proxy/http1"
@@ -874,7 +875,7 @@ func TestAcceptErrorsAreWaitedOut(t *testing.T) {
 }
 
 func TestConnectionLimits(t *testing.T) {
-	k, _ := web(t, settings{server: http1.Options{MaxConns: 3, MaxConnsPerClient: 2}})
+	k, _ := web(t, settings{front: front.Options{MaxConns: 3, MaxConnsPerClient: 2}})
 	a, b := k.dial(), k.dial()
 	until(t, "two connections", func() bool { return k.server.Status().Conns == 2 })
 	k.dial().ended()

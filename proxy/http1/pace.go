@@ -39,7 +39,7 @@ const lookAgain = time.Second
 
 // crawl reads once from a client that is late, and returns how many bytes came.
 func (b *requestBody) crawl() (n int, err error) {
-	w, o := &b.conn.wire, &b.conn.server.options
+	w, o := b.conn.wire, &b.conn.engine.options
 	began, had := time.Now(), len(w.Buffered())
 	for now := began; ; now = time.Now() {
 		left := o.BodyIdle - b.pace.late
@@ -70,7 +70,7 @@ func (b *requestBody) hinders() bool {
 // await prepares a read that may have to wait, which begins then. It fails when
 // the client is too slow; any other error is left to the read.
 func (b *requestBody) await() (began time.Time, err error) {
-	o := &b.conn.server.options
+	o := &b.conn.engine.options
 	if b.pace.late > 0 {
 		_, err = b.crawl()
 		if err == errBodySlow || errors.Is(err, os.ErrDeadlineExceeded) {
@@ -88,7 +88,7 @@ func (b *requestBody) await() (began time.Time, err error) {
 // and takes no place at an instance before. It is not waited for when the client
 // asks whether to send it.
 func (b *requestBody) Gather() error {
-	w, o := &b.conn.wire, &b.conn.server.options
+	w, o := b.conn.wire, &b.conn.engine.options
 	for len(w.Buffered()) < b.gathers && w.FillReady() {
 	}
 	for len(w.Buffered()) < b.gathers {

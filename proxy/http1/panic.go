@@ -1,25 +1,27 @@
 package http1
 
-import "serai/proxy"
+import (
+	"serai/front"
+	"serai/proxy"
+)
 
-// contain is deferred by every goroutine that serves a connection: a panic in
-// this engine ends that connection and no other. Those while a request is
-// carried are the proxy's, which knows what to give back.
-func (c *conn) contain() {
+// contain is deferred by Serve: a panic in this engine ends that connection and
+// no other. Those while a request is carried are the proxy's, which knows what to
+// give back.
+func (c *conn) contain(end *front.Ending) {
 	cause := recover()
 	if cause == nil {
 		return
 	}
 	c.mu.Lock()
 	s := c.session
-	c.session = nil // and not used again
+	c.session, c.ended = nil, true // and not used again
 	c.mu.Unlock()
 	if s == nil {
 		s = newSession()
-		s.Peer, s.Client = c.peer, c.peer.Addr()
+		s.Peer, s.Client = c.front.Remote, c.front.Remote.Addr()
 	}
-	c.server.proxy.Panicked(cause, &s.Exchange)
-	c.server.proxy.Count(proxy.ReasonPanic)
-	c.wire.Abort()
-	c.server.remove(c)
+	c.engine.proxy.Panicked(cause, &s.Exchange)
+	c.engine.proxy.Count(proxy.ReasonPanic)
+	*end = front.Reset
 }

@@ -9,8 +9,8 @@ import (
 	"sync"
 	"testing"
 
+	"serai/front"
 	"serai/proxy"
-	"serai/proxy/http1"
 )
 
 // panicking accepts connections whose n-th Read panics.
@@ -43,7 +43,7 @@ func TestPanicOfTheEngine(t *testing.T) {
 	for name, s := range map[string]settings{
 		"at the first byte": {wrap: func(l net.Listener) net.Listener { return panicking{l, 0} }},
 		"in a head":         {wrap: func(l net.Listener) net.Listener { return panicking{l, 1} }},
-		"in a handshake":    {wrap: overTLS(t), server: http1.Options{Handshaken: func(*tls.ConnectionState, error) { panic("planted in a handshake") }}},
+		"in a handshake":    {wrap: overTLS(t), front: front.Options{Handshaken: func(*tls.ConnectionState, error) { panic("planted in a handshake") }}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var mu sync.Mutex

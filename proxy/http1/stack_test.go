@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"serai/discovery"
+	"serai/front"
 	"serai/proxy"
 	"serai/proxy/http1"
 	"serai/router"
@@ -37,7 +38,7 @@ const long = time.Minute
 type stack struct {
 	t        *testing.T
 	address  string
-	server   *http1.Server
+	server   *front.Server
 	proxy    *proxy.Proxy
 	builder  *router.Builder
 	router   *router.Router
@@ -49,6 +50,7 @@ type stack struct {
 
 type settings struct {
 	server http1.Options
+	front  front.Options
 	proxy  proxy.Options
 	linger time.Duration
 	// registry has what all endpoints have in common.
@@ -72,7 +74,14 @@ func newStack(t *testing.T, s settings) *stack {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := http1.NewServer(p, s.server)
+	engine, err := http1.NewEngine(p, s.server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.front.Engines = map[string]front.Engine{"": engine, "http/1.1": engine}
+	s.front.HandshakeTimeout, s.front.WriteIdle = s.server.HeadTimeout, s.server.WriteIdle
+	s.front.Count, s.front.Logger = p.Count, s.proxy.Logger
+	server, err := front.NewServer(s.front)
 	if err != nil {
 		t.Fatal(err)
 	}

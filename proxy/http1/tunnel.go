@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"serai/front"
 	"serai/proxy"
 	"serai/upstream"
 	"serai/wire"
@@ -25,7 +26,7 @@ func (a *answer) Tunnel(h *wire.ResponseHead) (upstream.Duplex, error) {
 	if err := a.Flush(); err != nil {
 		return nil, err
 	}
-	return clientSide{socket.Duplex{Conn: &c.wire}, c}, nil
+	return clientSide{socket.Duplex{Conn: c.wire}, c}, nil
 }
 
 // clientSide is the client's side of a tunnel.
@@ -35,4 +36,4 @@ type clientSide struct {
 }
 
 // Abort has the connection end with a reset.
-func (s clientSide) Abort() { s.conn.ending = endCut }
+func (s clientSide) Abort() { s.conn.ending = front.Reset }

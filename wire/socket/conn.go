@@ -174,9 +174,11 @@ func (c *Conn) Release() {
 }
 
 // FillReady is Fill for bytes that are here already: it reads once without
-// waiting, and reports whether anything came. Under TLS it never does.
+// waiting, and reports whether anything came. Where it cannot read the socket
+// itself, nothing ever does.
 func (c *Conn) FillReady() bool {
-	if !c.sys.ok() {
+	secure := c.records != nil && c.records.sys.ok()
+	if !c.sys.ok() && !secure {
 		return false
 	}
 	if c.buf == nil {
@@ -185,7 +187,12 @@ func (c *Conn) FillReady() bool {
 	if c.w == len(c.buf) {
 		return false
 	}
-	n := c.sys.readReady(c.buf[c.w:])
+	n := 0
+	if secure {
+		n = c.records.fillReady(c, c.buf[c.w:])
+	} else {
+		n = c.sys.readReady(c.buf[c.w:])
+	}
 	c.w += n
 	return n > 0
 }
@@ -211,6 +218,9 @@ func (c *Conn) Serve(h Handler, rest time.Duration) error {
 	for c.handleBuffered() {
 		if c.sys.ok() {
 			return c.sys.serve()
+		}
+		if c.records != nil && c.records.sys.ok() {
+			return c.records.serve(c, rest)
 		}
 		if err := c.fillFromByte(rest); err != nil {
 			return err
@@ -281,7 +291,7 @@ func (c *Conn) Plain() bool { return c.sys.ok() }
 // Reusable reports whether an idle connection is still open with nothing to
 // read: a byte nobody asked for would become the next request's answer.
 func (c *Conn) Reusable() bool {
-	return len(c.Buffered()) == 0 && c.sys.quiet(c.Conn)
+	return len(c.Buffered()) == 0 && c.quiet()
 }
 
 // ErrStale says that an idle connection was closed by its peer, or was sent

@@ -2,7 +2,6 @@ package socket
 
 import (
 	"io"
-	"net"
 	"os"
 	"syscall"
 	"time"
@@ -83,6 +82,8 @@ func (s *sysConn) readStep(fd uintptr) bool {
 }
 
 func (s *sysConn) ok() bool { return s.raw != nil }
+
+func (s *sysConn) rawConn() syscall.RawConn { return s.raw }
 
 func (s *sysConn) readOnce(fd uintptr) bool {
 	for {
@@ -318,17 +319,10 @@ func transfer(trap, fd uintptr, p []byte, flags uintptr) (int, syscall.Errno) {
 // quiet reports whether nothing waits to be read on the socket, not even its
 // end. Under TLS it looks at the socket below: a late session ticket makes a
 // connection look used, which costs a handshake and no correctness.
-func (s *sysConn) quiet(c net.Conn) bool {
-	raw := s.raw
+func (c *Conn) quiet() bool {
+	raw := c.rawConn()
 	if raw == nil {
-		sc, ok := innermost(c).(syscall.Conn)
-		if !ok {
-			return false
-		}
-		var err error
-		if raw, err = sc.SyscallConn(); err != nil {
-			return false
-		}
+		return false
 	}
 	quiet := false
 	err := raw.Control(func(fd uintptr) { quiet = silent(fd) })
@@ -367,15 +361,11 @@ func (c *Conn) Lost() bool {
 }
 
 func (c *Conn) tcpInfo() (info unix.TCPInfo, ok bool) {
-	sc, isSys := innermost(c.Conn).(syscall.Conn)
-	if !isSys {
+	raw := c.rawConn()
+	if raw == nil {
 		return info, false
 	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
-		return info, false
-	}
-	err = raw.Control(func(fd uintptr) {
+	err := raw.Control(func(fd uintptr) {
 		if got, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
 			info, ok = *got, true
 		}

@@ -3,7 +3,6 @@
 package socket
 
 import (
-	"net"
 	"syscall"
 	"time"
 
@@ -15,6 +14,7 @@ type sysConn struct{}
 
 func (s *sysConn) init(*Conn, syscall.Conn)  {}
 func (s *sysConn) ok() bool                  { return false }
+func (s *sysConn) rawConn() syscall.RawConn  { return nil }
 func (s *sysConn) read([]byte) (int, error)  { panic("unreachable") }
 func (s *sysConn) write([]byte) (int, error) { panic("unreachable") }
 func (s *sysConn) serve() error              { panic("unreachable") }
@@ -23,7 +23,7 @@ func (s *sysConn) rest() (head, body []byte) { panic("unreachable") }
 func (s *sysConn) request(head, body []byte, idle bool) ([]byte, int, bool, error) {
 	panic("unreachable")
 }
-func (s *sysConn) quiet(net.Conn) bool { return false }
+func (c *Conn) quiet() bool { return false }
 
 // PeerGone cannot tell here.
 func (c *Conn) PeerGone() bool { return false }

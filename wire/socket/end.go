@@ -3,6 +3,7 @@ package socket
 import (
 	"crypto/tls"
 	"net"
+	"syscall"
 	"time"
 )
 
@@ -25,12 +26,14 @@ type Lingering struct {
 func (c *Conn) Finish(l Lingering) {
 	Put(c.buf)
 	c.buf, c.r, c.w = nil, 0, 0
-	if socket, ok := innermost(c.Conn).(*net.TCPConn); ok && (l.Expected || !settled(socket)) {
+	socket, ok := innermost(c.Conn).(*net.TCPConn)
+	raw := c.rawConn()
+	if ok && raw != nil && (l.Expected || !settled(raw)) {
 		if t, ok := c.Conn.(*tls.Conn); ok {
 			t.CloseWrite() // close_notify; it has a deadline of its own
 		}
 		if socket.CloseWrite() == nil {
-			linger(socket, l)
+			linger(socket, raw, l)
 		}
 	}
 	c.Close()
@@ -51,6 +54,28 @@ func (c *Conn) Abort() {
 	socket.SetLinger(0)
 	c.countHuge()
 	socket.Close()
+}
+
+// rawConn returns the socket below everything for system calls, nil where there
+// is none.
+func (c *Conn) rawConn() syscall.RawConn {
+	if raw := c.sys.rawConn(); raw != nil {
+		return raw
+	}
+	if c.records != nil {
+		if raw := c.records.sys.rawConn(); raw != nil {
+			return raw
+		}
+	}
+	sc, ok := innermost(c.Conn).(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return raw
 }
 
 // innermost returns the socket below TLS and below the PROXY protocol.

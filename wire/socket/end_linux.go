@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 	"unsafe"
@@ -11,25 +12,43 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// queues is a look at what waits in a socket either way. They are used again,
+// with the function that looks, so that the end of a connection allocates
+// nothing.
+type queues struct {
+	// From <linux/sock_diag.h>: both queues in one system call. They are counted
+	// in memory, not in bytes, and empty when there is none.
+	info [9]uint32
+	ok   bool
+	look func(fd uintptr)
+}
+
+const (
+	queueReceived = 0
+	queueToSend   = 5
+	queueBacklog  = 7
+)
+
+var queuesPool = sync.Pool{New: func() any {
+	q := new(queues)
+	q.look = func(fd uintptr) {
+		size := uint32(unsafe.Sizeof(q.info))
+		_, _, errno := syscall.RawSyscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_MEMINFO,
+			uintptr(unsafe.Pointer(&q.info)), uintptr(unsafe.Pointer(&size)), 0)
+		q.ok = errno == 0 && size > queueBacklog*4
+	}
+	return q
+}}
+
 // settled reports whether nothing waits in the socket either way: the peer has
 // acknowledged all that it was sent, and nothing has come that was not read. Then
 // it makes no difference what it sends after the end.
-func settled(c *net.TCPConn) bool {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return false
-	}
-	// From <linux/sock_diag.h>: both queues in one system call. They are counted
-	// in memory, not in bytes, and empty when there is none.
-	const received, toSend, backlog, fields = 0, 5, 7, 9
-	var info [fields]uint32
-	size := uint32(unsafe.Sizeof(info))
-	errno := unix.EBADF
-	err = raw.Control(func(fd uintptr) {
-		_, _, errno = syscall.RawSyscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_MEMINFO,
-			uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
-	})
-	return err == nil && errno == 0 && size > backlog*4 && info[received]|info[toSend]|info[backlog] == 0
+func settled(raw syscall.RawConn) bool {
+	q := queuesPool.Get().(*queues)
+	defer queuesPool.Put(q)
+	q.ok = false
+	err := raw.Control(q.look)
+	return err == nil && q.ok && q.info[queueReceived]|q.info[queueToSend]|q.info[queueBacklog] == 0
 }
 
 // lookAgain is how soon it is looked whether the peer has acknowledged all.
@@ -37,11 +56,7 @@ const lookAgain = 50 * time.Millisecond
 
 // linger discards what comes until the peer has closed its side, or a bound of
 // l's is reached. The kernel discards: no buffer is held meanwhile.
-func linger(c *net.TCPConn, l Lingering) {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return
-	}
+func linger(c *net.TCPConn, raw syscall.RawConn, l Lingering) {
 	left, ended := l.Bytes, false
 	discard := func(fd uintptr) bool {
 		for left > 0 {

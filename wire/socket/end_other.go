@@ -4,14 +4,15 @@ package socket
 
 import (
 	"net"
+	"syscall"
 	"time"
 )
 
 // settled cannot tell here.
-func settled(*net.TCPConn) bool { return false }
+func settled(syscall.RawConn) bool { return false }
 
 // linger discards what comes for as long as it may be quiet.
-func linger(c *net.TCPConn, l Lingering) {
+func linger(c *net.TCPConn, _ syscall.RawConn, l Lingering) {
 	c.SetReadDeadline(time.Now().Add(l.Quiet))
 	b := GetSmall()
 	defer Put(b)

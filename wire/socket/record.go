@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"net"
+	"syscall"
 	"time"
 )
 
@@ -23,14 +24,19 @@ func (l *tlsListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return tls.Server(&recordConn{Conn: c}, l.config), nil
+	return tls.Server(newRecordConn(c), l.config), nil
 }
 
 // recordConn is the connection below TLS. It follows where records begin and
 // end (RFC 8446 section 5.1): nothing else tells that one has come in part,
 // while the reader above waits for it whole.
+//
+// Where it has the socket itself it can also say that nothing has come yet,
+// instead of waiting for it: then Serve waits for the socket once for many
+// records, without a buffer, as it does without TLS.
 type recordConn struct {
 	net.Conn
+	sys    sysConn // of the socket, when it is one
 	header [recordHeader]byte
 	got    int // bytes of the header
 	left   int // bytes of the record's content that are still to come
@@ -38,7 +44,37 @@ type recordConn struct {
 	began time.Time // when the record that has come in part did begin
 	conn  *Conn     // whose wait ends when the rest is late, nil when it does not
 	rest  time.Duration
+
+	serving
 }
+
+func newRecordConn(c net.Conn) *recordConn {
+	r := &recordConn{Conn: c}
+	if sc, ok := c.(syscall.Conn); ok {
+		r.sys.init(nil, sc)
+	}
+	return r
+}
+
+// reads is what a read does when nothing has come.
+type reads uint8
+
+const (
+	readsWait    reads = iota // until something does
+	readsHere                 // fails with errNotYet, within the wait of Serve
+	readsReady                // fails with errNotYet, outside
+	readsNothing              // fails: a handler is at work, which must not read
+)
+
+// errNotYet says that nothing has come yet. crypto/tls goes on after an error
+// that is temporary as if it had not read.
+var errNotYet net.Error = notYet{}
+
+type notYet struct{}
+
+func (notYet) Error() string   { return "nothing has come yet" }
+func (notYet) Timeout() bool   { return false }
+func (notYet) Temporary() bool { return true }
 
 const recordHeader = 5
 
@@ -46,7 +82,7 @@ const recordHeader = 5
 func (r *recordConn) NetConn() net.Conn { return r.Conn }
 
 func (r *recordConn) Read(p []byte) (int, error) {
-	n, err := r.Conn.Read(p)
+	n, err := r.read(p)
 	inside := r.inside()
 	r.follow(p[:n])
 	if r.inside() && (!inside || r.began.IsZero()) {
@@ -54,6 +90,39 @@ func (r *recordConn) Read(p []byte) (int, error) {
 		r.limit()
 	}
 	return n, err
+}
+
+func (r *recordConn) read(p []byte) (int, error) {
+	switch {
+	case !r.sys.ok():
+		return r.Conn.Read(p)
+	case r.reads == readsNothing:
+		return 0, errServing
+	case r.reads == readsHere:
+		return r.readHere(p)
+	case r.reads == readsReady:
+		if n := r.sys.readReady(p); n > 0 {
+			return n, nil
+		}
+		return 0, errNotYet
+	}
+	return r.sys.read(p)
+}
+
+// Write writes all of p. Calls are one after the other: crypto/tls sees to it.
+func (r *recordConn) Write(p []byte) (int, error) {
+	if r.sys.ok() {
+		return r.sys.write(p)
+	}
+	return r.Conn.Write(p)
+}
+
+// fillReady reads into p what has come, and reports how much that is.
+func (r *recordConn) fillReady(c *Conn, p []byte) int {
+	r.reads = readsReady
+	n, _ := c.Conn.Read(p) // its error is the next read's
+	r.reads = readsWait
+	return n
 }
 
 // inside reports whether a record has come in part.

@@ -1,4 +1,4 @@
-package main
+package front
 
 import (
 	"net"
@@ -12,7 +12,7 @@ import (
 // TestConnectionsHaveTheOptionsOfTheirListener: what is set once on a listener
 // holds for each connection.
 func TestConnectionsHaveTheOptionsOfTheirListener(t *testing.T) {
-	l, err := bind("127.0.0.1:0", "http", false, 30*time.Second)
+	l, err := Listen("127.0.0.1:0", false, 30*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,9 +1,9 @@
-// Package http1 answers: how does HTTP/1 reach the proxy?
+// Package front answers: who is at the door?
 //
-// It is a thin engine: it accepts connections, parses heads into Exchanges,
-// writes answers, and keeps the time. Everything that is not HTTP/1's own is
-// package proxy's.
-package http1
+// A Server accepts connections, holds them to their limits, learns who is at the
+// other end (PROXY protocol, TLS, ALPN), gives each to the engine of its
+// protocol, and drains. That is the same for every protocol, and for TCP routes.
+package front
 
 import (
 	"context"
@@ -18,21 +18,21 @@ import (
 
 	"serai/internal/quota"
 	"serai/proxy"
-	"serai/wire"
-	"serai/wire/socket"
 )
 
 // Options is what a Server needs. Zero values mean the defaults named.
 type Options struct {
-	// Limits bound request heads; wire.DefaultLimits when zero.
-	Limits wire.Limits
-	// HeadTimeout bounds a head from its first byte, 10s. BodyIdle bounds each
-	// wait for more of a body, 30s. KeepAlive bounds the wait for a request,
-	// 75s. WriteIdle bounds each wait for the client to take more, 30s.
-	HeadTimeout, BodyIdle, KeepAlive, WriteIdle time.Duration
-	// MinRate is how many bytes of a body the client is to send a second, 100, on
-	// average over BodyIdle; negative for none.
-	MinRate int
+	// Engines serve the connections, by the protocol that ALPN agrees on (RFC
+	// 7301). The one under "" is required: it has those without TLS, and those
+	// whose client asked for no protocol. A protocol without an engine ends with
+	// its handshake.
+	Engines map[string]Engine
+	// HandshakeTimeout bounds a TLS handshake, 10s. WriteIdle bounds how long a
+	// client takes what was written when its connection ends, 30s.
+	HandshakeTimeout, WriteIdle time.Duration
+	// MaxHandshakes bounds the TLS handshakes that are under way at once. Zero
+	// means no limit.
+	MaxHandshakes int
 	// MaxConns bounds the connections of one Server, MaxConnsPerClient those
 	// of one address. Zero means no limit.
 	MaxConns, MaxConnsPerClient int
@@ -43,6 +43,8 @@ type Options struct {
 	// Handshaken is told of each TLS handshake, its state or its error; nil for
 	// nobody.
 	Handshaken func(*tls.ConnectionState, error)
+	// Count is told why a connection ended that no engine had; nil for nobody.
+	Count func(proxy.Reason)
 	// Logger gets what an operator must know; nil discards it.
 	Logger *slog.Logger
 }
@@ -50,92 +52,77 @@ type Options struct {
 // Validate reports all that is wrong with the options at once.
 func (o *Options) Validate() error {
 	var errs []error
-	for _, d := range []struct {
-		name  string
-		value time.Duration
-	}{
-		{"head timeout", o.HeadTimeout}, {"body idle timeout", o.BodyIdle}, {"keep-alive timeout", o.KeepAlive},
-		{"write idle timeout", o.WriteIdle},
-	} {
-		if d.value < 0 {
-			errs = append(errs, fmt.Errorf("%s %v is negative", d.name, d.value))
-		}
+	if o.Engines[""] == nil {
+		errs = append(errs, errors.New("no engine for connections without TLS"))
 	}
-	if o.Limits.Head < 0 || o.Limits.Head > socket.LargeBuffer {
-		errs = append(errs, fmt.Errorf("head limit %d is not within 1 and %d bytes", o.Limits.Head, socket.LargeBuffer))
+	if o.HandshakeTimeout < 0 || o.WriteIdle < 0 {
+		errs = append(errs, errors.New("a timeout is negative"))
 	}
-	if o.MaxConns < 0 || o.MaxConnsPerClient < 0 {
-		errs = append(errs, errors.New("a connection limit is negative"))
+	if o.MaxConns < 0 || o.MaxConnsPerClient < 0 || o.MaxHandshakes < 0 {
+		errs = append(errs, errors.New("a limit of connections or handshakes is negative"))
 	}
 	return errors.Join(errs...)
 }
 
 func (o *Options) setDefaults() {
-	if o.Limits == (wire.Limits{}) {
-		o.Limits = wire.DefaultLimits()
+	if o.HandshakeTimeout == 0 {
+		o.HandshakeTimeout = 10 * time.Second
 	}
-	for _, d := range []struct {
-		value     *time.Duration
-		otherwise time.Duration
-	}{
-		{&o.HeadTimeout, 10 * time.Second}, {&o.BodyIdle, 30 * time.Second}, {&o.KeepAlive, 75 * time.Second},
-		{&o.WriteIdle, 30 * time.Second},
-	} {
-		if *d.value == 0 {
-			*d.value = d.otherwise
-		}
-	}
-	if o.MinRate == 0 {
-		o.MinRate = 100
+	if o.WriteIdle == 0 {
+		o.WriteIdle = 30 * time.Second
 	}
 	if o.Handshaken == nil {
 		o.Handshaken = func(*tls.ConnectionState, error) {}
+	}
+	if o.Count == nil {
+		o.Count = func(proxy.Reason) {}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 }
 
-// Server serves HTTP/1 on listeners. It can be drained once.
+// Server takes the connections of listeners. It can be drained once.
 type Server struct {
-	proxy    *proxy.Proxy
 	options  Options
 	retiring atomic.Bool // every answer ends its connection
 	accepted atomic.Uint64
 	refused  atomic.Uint64
 	errors   atomic.Uint64 // of accept
 
-	exchanges sync.Pool
+	handshakes handshakes
+
+	workers     chan *Conn // to goroutines that wait for a connection
+	idleWorkers atomic.Int64
 
 	mu        sync.Mutex
-	conns     map[*conn]struct{}
+	conns     map[*Conn]struct{}
 	perClient map[clientKey]int
 	listeners map[net.Listener]struct{}
 	serving   sync.WaitGroup // Serve, for each listener
-	watching  sync.WaitGroup // watch
+	running   sync.WaitGroup // watch, and work
 	unwatched chan struct{}  // closed when there is nothing left to watch, nil while watch does not run
 	stopped   bool           // Shutdown has been called
 	draining  bool           // and no listener accepts any more
 	empty     chan struct{}  // closed when draining and no connection is left
 }
 
-// NewServer makes a Server that hands its requests to p.
-func NewServer(p *proxy.Proxy, o Options) (*Server, error) {
+// NewServer makes a Server.
+func NewServer(o Options) (*Server, error) {
 	if err := o.Validate(); err != nil {
-		return nil, fmt.Errorf("http1 options: %w", err)
+		return nil, fmt.Errorf("front options: %w", err)
 	}
 	o.setDefaults()
-	s := &Server{proxy: p, options: o, conns: make(map[*conn]struct{}),
-		perClient: make(map[clientKey]int), listeners: make(map[net.Listener]struct{}), empty: make(chan struct{})}
-	s.exchanges.New = func() any { return newSession() }
-	return s, nil
+	return &Server{options: o, handshakes: handshakes{limit: o.MaxHandshakes}, workers: make(chan *Conn), conns: make(map[*Conn]struct{}),
+		perClient: make(map[clientKey]int), listeners: make(map[net.Listener]struct{}), empty: make(chan struct{})}, nil
 }
 
 // Serve accepts connections from l until ctx ends or Shutdown is called, and
 // then closes l. It returns nil in both cases. Connections go on: see
 // Shutdown. A failed accept is waited out.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	if !s.track(l) {
+	end := s.track(l)
+	if end == nil {
 		l.Close()
 		return nil
 	}
@@ -150,7 +137,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		switch {
 		case err == nil:
 			pause = first
-			s.accept(c, shard)
+			s.accept(c, shard, end)
 		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
 			return nil
 		default:
@@ -192,7 +179,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.signalEmpty()
 	s.mu.Unlock()
-	defer s.watching.Wait()
+	defer s.running.Wait()
 	select {
 	case <-s.empty:
 		return nil
@@ -224,20 +211,22 @@ func (s *Server) signalEmpty() {
 	}
 }
 
-func (s *Server) track(l net.Listener) bool {
+// track counts l in, and returns what is closed when no listener and no connection
+// is left; nil when nothing is accepted any more.
+func (s *Server) track(l net.Listener) (end <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopped {
-		return false
+		return nil
 	}
 	s.serving.Add(1)
 	s.listeners[l] = struct{}{}
 	if s.unwatched == nil {
 		end := make(chan struct{})
 		s.unwatched = end
-		s.watching.Go(func() { s.watch(end) })
+		s.running.Go(func() { s.watch(end) })
 	}
-	return true
+	return s.unwatched
 }
 
 func (s *Server) untrack(l net.Listener) {
@@ -249,18 +238,24 @@ func (s *Server) untrack(l net.Listener) {
 	s.serving.Done()
 }
 
-// ServerStatus is what is known of a Server at one moment.
-type ServerStatus struct {
+// Status is what is known of a Server at one moment.
+type Status struct {
 	Conns        int    // open
 	Accepted     uint64 // so far
 	Refused      uint64 // because of a limit
 	AcceptErrors uint64
+	// Handshakes are under way; HandshakesRefused were refused, or ended because
+	// they were slow, while as many as may be were.
+	Handshakes        int
+	HandshakesRefused uint64
 }
 
 // Status returns what is known of the server.
-func (s *Server) Status() ServerStatus {
+func (s *Server) Status() Status {
 	s.mu.Lock()
 	n := len(s.conns)
 	s.mu.Unlock()
-	return ServerStatus{Conns: n, Accepted: s.accepted.Load(), Refused: s.refused.Load(), AcceptErrors: s.errors.Load()}
+	st := Status{Conns: n, Accepted: s.accepted.Load(), Refused: s.refused.Load(), AcceptErrors: s.errors.Load()}
+	st.Handshakes, st.HandshakesRefused = s.handshakes.count()
+	return st
 }

@@ -1,21 +1,22 @@
-package main
+package front
 
 import (
 	"net"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/pires/go-proxyproto"
 )
 
-// acceptProxyProtocol lets trusted peers name the client that they speak for.
-func (s *system) acceptProxyProtocol(l net.Listener) net.Listener {
-	trusted := prefixes(s.ProxyProtocolFrom)
+// AcceptProxyProtocol lets trusted peers name the client that they speak for, in
+// a header that has to come within timeout.
+func AcceptProxyProtocol(l net.Listener, trusted []netip.Prefix, timeout time.Duration) net.Listener {
 	if len(trusted) == 0 {
 		return l
 	}
 	return &announcedListener{&proxyproto.Listener{
-		Listener: &headerListener{l, trusted}, ReadHeaderTimeout: s.HeadTimeout.value(),
+		Listener: &headerListener{l, trusted}, ReadHeaderTimeout: timeout,
 		ConnPolicy: func(o proxyproto.ConnPolicyOptions) (proxyproto.Policy, error) {
 			if announces(trusted, o.Upstream) {
 				return proxyproto.USE, nil

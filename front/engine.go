@@ -1,0 +1,61 @@
+package front
+
+import (
+	"net/netip"
+	"time"
+
+	"serai/wire/socket"
+)
+
+// Engine speaks one application protocol. Its methods may be called at the same
+// time.
+type Engine interface {
+	// Open takes a connection over, and returns what serves it. It does not wait.
+	Open(c *Conn) Session
+	// Plaintext returns what tells a client that has begun with first, which is
+	// no TLS record, that the port speaks TLS; nil when first is not how this
+	// protocol begins.
+	Plaintext(first [5]byte) []byte
+}
+
+// Session is one connection in the hands of an engine. Serve is called by one
+// goroutine at a time, the others by any while it runs, and these do not wait.
+type Session interface {
+	// Serve carries the connection until it is to end, or is Parked, and says how
+	// it is to be closed. It closes nothing itself.
+	Serve() Ending
+	// Drain makes the connection end with what is under way, and an idle one at
+	// once. Serve may not have been called yet.
+	Drain()
+	// Cut ends it whatever is under way.
+	Cut()
+	// Check ends what waits in vain: for a client that has left, or behind a path
+	// that is cut. It is called about once a second, and costs nothing where
+	// nothing has waited for long.
+	Check(now time.Time)
+}
+
+// Peer is who is at the other end of a connection.
+type Peer struct {
+	// Remote is the client's address, or a balancer's; behind the PROXY protocol
+	// the one that it names. Local is ours.
+	Remote, Local netip.AddrPort
+	// Secure says that the connection is over TLS. ServerName is for which name
+	// it was opened (SNI), Protocol what ALPN has agreed on, both empty when the
+	// client did not say.
+	Secure               bool
+	ServerName, Protocol string
+	// Shard is the same for connections that tend to share a core.
+	Shard int
+}
+
+// Conn is a client's connection. The engine that has it reads from Socket and
+// writes to it, and leaves closing to the server.
+type Conn struct {
+	Socket socket.Conn
+	Peer
+	conn
+}
+
+// Retiring reports whether every answer is to be the last of its connection.
+func (c *Conn) Retiring() bool { return c.server.retiring.Load() }

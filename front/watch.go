@@ -1,0 +1,42 @@
+package front
+
+import "time"
+
+// Each connection is checked once in watchTurns ticks, so that thousands of
+// event streams cost little.
+const (
+	watchEvery = 250 * time.Millisecond
+	watchTurns = 3
+)
+
+// watch ends what waits in vain, until end is closed: when no listener and no
+// connection is left.
+func (s *Server) watch(end <-chan struct{}) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	var some []*Conn
+	for turn := 0; ; turn++ {
+		select {
+		case <-end:
+			return
+		case now := <-tick.C:
+			some = s.whose(turn%watchTurns, some[:0])
+			for _, c := range some {
+				c.check(now)
+			}
+			clear(some)
+		}
+	}
+}
+
+// whose appends the connections whose turn it is.
+func (s *Server) whose(turn int, to []*Conn) []*Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		if c.Shard%watchTurns == turn {
+			to = append(to, c)
+		}
+	}
+	return to
+}
