@@ -26,6 +26,11 @@ var (
 	lingering  = desc("serai_routes_lingering", "Routes that wait for their next instance.")
 	hosts      = desc("serai_hosts", "Host patterns.")
 	rejections = desc("serai_rejections", "What was asked for and refused.")
+	quotaUsed  = desc("serai_quota_used", "What is taken of a quota, by all namespaces together.", "quota")
+	quotaLimit = desc("serai_quota_limit", "The quotas: of a service, of a namespace, of all together (--max-QUOTA-SCOPE).", "quota", "scope")
+	quotaShare = desc("serai_quota_fullest_ratio", "What the namespace with most has of the quota of a namespace.", "quota")
+	quotaOver  = desc("serai_quota_refusals", "Rejections for a quota that is used up.", "quota", "scope")
+	quotaEnded = desc("serai_quota_unlingered_total", "Claims that did not wait for their next instance since a quota was used up.")
 	tableIndex = desc("serai_table_index", "Nomad index of the current table.")
 )
 
@@ -63,7 +68,31 @@ func (t *traffic) Collect(out chan<- prometheus.Metric) {
 	gauge(out, hosts, float64(names))
 	gauge(out, rejections, float64(len(refusals)))
 	gauge(out, tableIndex, float64(table.Index))
+	collectQuotas(out, table.Usage(), refusals)
 	collectSeries(out, t.ledger.read(all, refusals))
+}
+
+// collectQuotas tells how full the quotas are, and what was refused for them.
+func collectQuotas(out chan<- prometheus.Metric, all []router.Usage, refusals []router.Rejection) {
+	refused := make(map[string]int)
+	for i := range refusals {
+		refused[refusals[i].Quota]++
+	}
+	for i := range all {
+		u := &all[i]
+		gauge(out, quotaUsed, float64(u.Used), u.Quota)
+		gauge(out, quotaShare, u.Fullest, u.Quota)
+		for _, s := range []struct {
+			scope string
+			limit int
+		}{{"service", u.Limits.Service}, {"namespace", u.Limits.Namespace}, {"total", u.Limits.Total}} {
+			gauge(out, quotaLimit, float64(s.limit), u.Quota, s.scope)
+			gauge(out, quotaOver, float64(refused[u.Quota+"-"+s.scope]), u.Quota, s.scope)
+		}
+		if u.Quota == "lingering" {
+			counter(out, quotaEnded, u.Refused)
+		}
+	}
 }
 
 // called is a route that has been called, and its numbers at one moment.

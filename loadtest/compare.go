@@ -24,16 +24,17 @@ import (
 // turn under the same load, and prints ratios. The proxy has one core; the
 // origin and the load have the other.
 type compareCommand struct {
-	Quick  bool          `help:"Twenty minutes instead of an hour: fewer and shorter rounds."`
-	Rounds int           `default:"9" help:"Rounds; the middle half of them counts."`
-	For    time.Duration `default:"3s" help:"How long each proxy is under load in a round, in turns with the others."`
-	Only   []string      `help:"Scenarios whose name contains one of these." placeholder:"WORD,..."`
-	Peers  []string      `help:"Only these proxies beside serai." placeholder:"NAME,..."`
-	Routes int           `default:"100000" help:"Routes in the scenario of many."`
-	Idle   int           `default:"10000" help:"Connections in the scenario of idle ones."`
-	Binary string        `help:"serai; built when empty." placeholder:"PATH"`
-	JSON   string        `name:"json" help:"Also write the results to this file." placeholder:"FILE"`
-	HTML   string        `name:"html" help:"Also write a report with charts, self-contained, to this file." placeholder:"FILE"`
+	Quick     bool          `help:"Twenty minutes instead of an hour: fewer and shorter rounds."`
+	Rounds    int           `default:"9" help:"Rounds; the middle half of them counts."`
+	For       time.Duration `default:"3s" help:"How long each proxy is under load in a round, in turns with the others."`
+	Latencies int           `default:"3" help:"Rounds in which latencies are measured, too."`
+	Only      []string      `help:"Scenarios whose name contains one of these." placeholder:"WORD,..."`
+	Peers     []string      `help:"Only these proxies beside serai." placeholder:"NAME,..."`
+	Routes    int           `default:"100000" help:"Routes in the scenario of many."`
+	Idle      int           `default:"10000" help:"Connections in the scenario of idle ones."`
+	Binary    string        `help:"serai; built when empty." placeholder:"PATH"`
+	JSON      string        `name:"json" help:"Also write the results to this file." placeholder:"FILE"`
+	HTML      string        `name:"html" help:"Also write a report with charts, self-contained, to this file." placeholder:"FILE"`
 }
 
 // bench is a scenario of the comparison.
@@ -43,9 +44,7 @@ type bench struct {
 	size   int64 // of its answer in bytes, where that is large
 	secure bool
 	ask    ask // url and lasts are filled in
-	// latency is measured too, at half of what went.
-	latency bool
-	routes  bool
+	routes bool
 	// target is the largest ratio of CPU per request to the better of nginx and
 	// HAProxy that keeps the promise; 0 when nothing is promised.
 	target float64
@@ -62,14 +61,14 @@ type bench struct {
 
 func benches() []bench {
 	return []bench{
-		{name: "small answers, 64 connections", path: "small", ask: ask{conns: 64}, latency: true, target: 0.9, faster: 5},
+		{name: "small answers, 64 connections", path: "small", ask: ask{conns: 64}, target: 0.9, faster: 5},
 		{name: "small answers, 1000 connections", path: "small", ask: ask{conns: 1000}, target: 1.0},
 		{name: "a connection per request", path: "small", ask: ask{conns: 64, close: true}},
 		{name: "64 KiB answers, 64 connections", path: "64k", ask: ask{conns: 64}, target: 1.0, against: "haproxy"},
 		{name: "10 MiB answers, 16 connections", path: "10m", size: 10 << 20, ask: ask{conns: 16}, target: 1.0, against: "haproxy"},
 		{name: "64 KiB uploads, 64 connections", path: "up", ask: ask{conns: 64, body: 64 << 10}, target: 1.0, against: "haproxy"},
 		{name: "1 MiB uploads, 16 connections", path: "up", ask: ask{conns: 16, body: 1 << 20}, target: 1.0, against: "haproxy"},
-		{name: "TLS, small answers, 64 connections", path: "small", secure: true, ask: ask{conns: 64}, latency: true, target: 1.1, against: "nginx"},
+		{name: "TLS, small answers, 64 connections", path: "small", secure: true, ask: ask{conns: 64}, target: 1.1, against: "nginx"},
 		{name: "TLS handshakes, 64 at once", path: "small", secure: true, ask: ask{conns: 64, close: true}, target: 1.0, against: "haproxy", rate: true},
 		{name: "HTTP/2 over TLS, 8 connections", path: "small", secure: true, ask: ask{conns: 8, h2: true}},
 		{name: "WebSocket messages, 64 connections", path: "ws", ask: ask{conns: 64}, ws: true},
@@ -82,7 +81,7 @@ func (c *compareCommand) Run(ctx context.Context) error {
 	if c.Quick {
 		// Shorter ones would measure how connections begin, and fewer rounds
 		// what the machine's neighbours do in a few minutes.
-		c.Rounds, c.For = min(c.Rounds, 6), min(c.For, 1500*time.Millisecond)
+		c.Rounds, c.For, c.Latencies = min(c.Rounds, 6), min(c.For, 1500*time.Millisecond), min(c.Latencies, 1)
 	}
 	files := raiseLimit()
 	// A proxy needs two descriptors for a connection, or refuses beyond half.
@@ -268,7 +267,7 @@ func (c *compareCommand) measureAll(ctx context.Context, kinds []found, s settin
 		for i := range list {
 			b := &list[i]
 			for _, group := range b.groups(peers, round) {
-				all, err := c.measure(ctx, group, b, r)
+				all, err := c.measure(ctx, group, b, round < c.Latencies, r)
 				if err != nil {
 					return fmt.Errorf("%s: %w", b.name, err)
 				}
@@ -326,16 +325,31 @@ func (b *bench) groups(peers []*peer, round int) []turnGroup {
 type measured struct {
 	Rate   float64 `json:"per_second"`
 	CPU    float64 `json:"cpu_us"` // of the proxy, per request
-	P50    float64 `json:"p50_us,omitempty"`
-	P99    float64 `json:"p99_us,omitempty"`
-	P999   float64 `json:"p999_us,omitempty"`
 	RSS    float64 `json:"rss_bytes"`
 	Failed int64   `json:"failed"`
+	// Latencies are at parts of Rate, in the order of loads, in the rounds that
+	// measure them.
+	Latencies []latency `json:"latencies,omitempty"`
 }
 
-// measure loads the proxies in turns, and then each one at a rate that it can
+// loads are the parts of what each proxy can at most at which latencies are
+// measured.
+var loads = [...]float64{0.5, 0.8}
+
+// latency is how long requests took at a rate.
+type latency struct {
+	Rate float64 `json:"per_second"`
+	P50  float64 `json:"p50_us"`
+	P99  float64 `json:"p99_us"`
+	P999 float64 `json:"p999_us"`
+}
+
+// paced reports whether the load can come at a rate.
+func (b *bench) paced() bool { return !b.ws && !b.ask.h2 }
+
+// measure loads the proxies in turns, and then each one at rates that it can
 // keep, where latencies are asked for.
-func (c *compareCommand) measure(ctx context.Context, group turnGroup, b *bench, r *report) ([]measured, error) {
+func (c *compareCommand) measure(ctx context.Context, group turnGroup, b *bench, latencies bool, r *report) ([]measured, error) {
 	peers := group.peers
 	generators, before := make([]*generator, len(peers)), make([]usage, len(peers))
 	whole := c.For * time.Duration(len(peers))
@@ -363,21 +377,23 @@ func (c *compareCommand) measure(ctx context.Context, group turnGroup, b *bench,
 			RSS: float64(after.rss), Failed: s.Failed,
 		}
 	}
-	if !b.latency {
+	if !latencies || !b.paced() {
 		return result, nil
 	}
 	for i, p := range peers {
 		if group.far && i == 0 {
 			continue // serai, whose latencies are measured with the near ones
 		}
-		m, a := &result[i], b.askOf(p)
-		a.lasts, a.rate = c.For, min(m.Rate/2, r.LatencyRate)
-		s, err := generate(ctx, a)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", p.kind.name, err)
+		for _, load := range loads {
+			m, a := &result[i], b.askOf(p)
+			a.lasts, a.rate = c.For, min(m.Rate*load, r.LatencyRate)
+			s, err := generate(ctx, a)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", p.kind.name, err)
+			}
+			m.Latencies = append(m.Latencies, latency{a.rate, s.P50, s.P99, s.P999})
+			m.Failed += s.Failed
 		}
-		m.P50, m.P99, m.P999 = s.P50, s.P99, s.P999
-		m.Failed += s.Failed
 	}
 	return result, nil
 }

@@ -255,31 +255,40 @@ func (w *row) cells(peers []string) []string {
 	return append(cells, ratio, target)
 }
 
-// latencies returns the rows of p50, p99 and p99.9 at half of the maximum.
+// latencies returns the rows of p50, p99 and p99.9, one for each load.
 func (r *report) latencies(peers []string) (rows [][]string) {
 	for _, w := range r.Rows {
-		if w.bench == nil || !w.bench.latency {
-			continue
-		}
-		cells := []string{w.Name + ": p50 / p99 / p99.9, us"}
-		for _, name := range peers {
-			of := func(get func(measured) float64) float64 {
-				var all []float64
-				for _, e := range w.Peers {
-					for _, m := range e.Rounds {
-						if e.Peer == name {
-							all = append(all, get(m))
-						}
-					}
-				}
-				return middleHalf(all)
+		for n, load := range loads {
+			cells := []string{fmt.Sprintf("%s, %.0f %%", w.Name, load*100)}
+			measured := false
+			for _, name := range peers {
+				text := w.latency(name, n)
+				measured = measured || text != "-"
+				cells = append(cells, text)
 			}
-			cells = append(cells, fmt.Sprintf("%.0f / %.0f / %.0f", of(func(m measured) float64 { return m.P50 }),
-				of(func(m measured) float64 { return m.P99 }), of(func(m measured) float64 { return m.P999 })))
+			if measured {
+				rows = append(rows, cells)
+			}
 		}
-		rows = append(rows, cells)
 	}
 	return rows
+}
+
+// latency returns a proxy's at the n-th load as text.
+func (w *row) latency(peer string, n int) string {
+	var rates, p50s, p99s, p999s []float64
+	for _, e := range w.Peers {
+		for _, m := range e.Rounds {
+			if e.Peer == peer && n < len(m.Latencies) {
+				l := m.Latencies[n]
+				rates, p50s, p99s, p999s = append(rates, l.Rate), append(p50s, l.P50), append(p99s, l.P99), append(p999s, l.P999)
+			}
+		}
+	}
+	if len(rates) == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.0f / %.0f / %.0f at %.0f", middleHalf(p50s), middleHalf(p99s), middleHalf(p999s), middleHalf(rates))
 }
 
 func (r *report) peers() (names []string) {
@@ -314,7 +323,7 @@ func (r *report) print(to io.Writer) {
 	} {
 		r.printSummary(to, t.title, peers, t.of)
 	}
-	fmt.Fprintf(to, "\nLatency at half of each one's maximum, at most %.0f requests a second\n", r.LatencyRate)
+	fmt.Fprintf(to, "\nLatency at parts of each one's maximum, at most %.0f requests a second: p50 / p99 / p99.9 in us, at so many a second\n", r.LatencyRate)
 	t = tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "\t%s\n", strings.Join(peers, "\t"))
 	for _, cells := range r.latencies(peers) {

@@ -56,16 +56,34 @@ func (b *Builder) awaited(r *Route) bool {
 	if r.Pool.Room().Waiting() > 0 {
 		return true
 	}
+	e := b.router.Current().entry(r.Host)
+	if e.awaits(r) {
+		return true
+	}
 	for _, c := range b.contests[r.Host] {
 		if c.Name != r.contest() {
 			continue
 		}
-		for bucket := range b.router.Current().entry(r.Host).buckets() {
+		for bucket := range e.buckets() {
 			for _, s := range bucket.shadowed {
 				if s.holder == r && s.route.ready() {
 					return true
 				}
 			}
+		}
+	}
+	return false
+}
+
+// awaits reports whether another namespace, which is ready to serve the host, waits
+// for the end of a lingering route of whose namespace nothing else holds it.
+func (e *entry) awaits(r *Route) bool {
+	if e == nil || !slices.ContainsFunc(e.foreign, (*Route).ready) {
+		return false
+	}
+	for _, t := range e.tenants {
+		if t.namespace == r.Namespace {
+			return !t.instances
 		}
 	}
 	return false

@@ -23,6 +23,7 @@ func (b *Builder) Agree(a Agreement, trouble string) {
 	for host, names := range changedHosts(last, a) {
 		b.arrange(u, host, names, last)
 	}
+	b.admit(u)
 	b.reserve(u)
 	b.publish(u, b.router.Current().Index)
 }
@@ -52,7 +53,20 @@ func changedHosts(a, b Agreement) map[string]map[string]bool {
 
 // arrange gives the routes of contests their new places.
 func (b *Builder) arrange(u *update, host string, names map[string]bool, last Agreement) {
+	whose := names[hostContest(host)]
+	if whose {
+		u.at(host)
+	}
 	for r := range b.router.Current().entry(host).all() {
+		if whose && last.hostPlace(host, r.Namespace) > 0 && b.agreed.hostPlace(host, r.Namespace) == 0 {
+			if r.Lingers() {
+				b.swap(u, r, nil)
+				continue
+			}
+			if r.CreateIndex != r.present {
+				r = b.renew(u, r)
+			}
+		}
 		if !names[r.contest()] {
 			continue
 		}
@@ -71,13 +85,22 @@ func (b *Builder) arrange(u *update, host string, names map[string]bool, last Ag
 	}
 }
 
+// renew makes a route as old as the instances that it has: the claims of before have
+// ended for others.
+func (b *Builder) renew(u *update, r *Route) *Route {
+	moved := *r
+	moved.CreateIndex = r.present
+	b.swap(u, r, &moved)
+	return &moved
+}
+
 // swap puts a route of a service in the place of another, or nothing.
 func (b *Builder) swap(u *update, old, next *Route) {
 	key := discovery.Key{Namespace: old.Namespace, Name: old.Service}
 	s := b.services[key]
 	at := slices.Index(s.routes, old)
 	c := u.at(old.Host)
-	c.remove = append(c.remove, old)
+	c.drop(old)
 	if next != nil {
 		s.routes[at] = next
 		c.add = append(c.add, next)
@@ -93,6 +116,7 @@ func (b *Builder) swap(u *update, old, next *Route) {
 
 // noteExpiry notes when the first lingering route of a service goes.
 func (b *Builder) noteExpiry(key discovery.Key) {
+	b.account(key)
 	delete(b.expiries, key)
 	for _, r := range b.services[key].routes {
 		if at, ok := b.expiries[key]; r.Lingers() && (!ok || r.Expires.Before(at)) {
@@ -114,33 +138,84 @@ func (b *Builder) reserve(u *update) {
 	}
 	var rivals []*Route
 	for _, s := range b.services {
-		for _, r := range s.routes {
-			if r.place != 1 && len(b.agreed[r.contest()]) > 0 {
-				rivals = append(rivals, r)
-			}
-		}
+		rivals = append(rivals, s.routes...)
+	}
+	claimed := make(map[hostKey]bool)
+	for _, r := range rivals {
+		claimed[hostKey{r.Namespace, r.Host}] = true
 	}
 	for _, r := range rivals {
-		for i, c := range b.agreed[r.contest()] {
-			if i+1 == r.place {
-				break
-			}
-			if s := b.services[c.Key]; c.Conditions == r.claimant().Conditions && (s == nil || s.source == nil) {
-				b.hold(u, r, c, i+1)
+		b.holdPath(u, r)
+		b.holdHost(u, r, claimed)
+	}
+}
+
+// holdPath keeps the places of services that are ahead of a route in the contest
+// for its path.
+func (b *Builder) holdPath(u *update, r *Route) {
+	if r.place == 1 {
+		return
+	}
+	for i, c := range b.agreed[r.contest()] {
+		if i+1 == r.place {
+			break
+		}
+		if s := b.services[c.Key]; c.Conditions == r.claimant().Conditions && (s == nil || s.source == nil) {
+			b.hold(u, r, c, i+1)
+		}
+	}
+}
+
+// holdHost keeps the place of namespaces that are ahead of a route's in the contest
+// for its host, and claim it with nothing at this moment.
+func (b *Builder) holdHost(u *update, r *Route, claimed map[hostKey]bool) {
+	own := b.agreed.hostPlace(r.Host, r.Namespace)
+	for i, c := range b.agreed[hostContest(r.Host)] {
+		if i+1 == own || r.local() {
+			break
+		}
+		key := hostKey{c.Namespace, r.Host}
+		if claimed[key] || claimed[hostKey{c.Namespace, covering(r.Host)}] {
+			continue
+		}
+		if held := b.hold(u, r, c, 0); held != nil {
+			b.kept[key] = append(b.kept[key], held)
+		}
+	}
+}
+
+// hostKey is what a namespace claims of a host.
+type hostKey struct{ namespace, host string }
+
+// covering returns the wildcard that covers a host.
+func covering(host string) string { return "*." + string(parent([]byte(host))) }
+
+// relieve drops what was kept of hosts for a namespace, once that claims them
+// itself: requests that wait there are looked up again.
+func (b *Builder) relieve(u *update, r *Route) {
+	for key, all := range b.kept {
+		if key.namespace != r.Namespace || key.host != r.Host && covering(key.host) != r.Host {
+			continue
+		}
+		delete(b.kept, key)
+		for _, kept := range all {
+			s := b.services[discovery.Key{Namespace: kept.Namespace, Name: kept.Service}]
+			if s != nil && slices.Contains(s.routes, kept) {
+				b.swap(u, kept, nil)
 			}
 		}
 	}
 }
 
 // hold makes a lingering route for a claimant that is ahead of r.
-func (b *Builder) hold(u *update, r *Route, c Claimant, place int) {
+func (b *Builder) hold(u *update, r *Route, c Claimant, place int) *Route {
 	held := *r
 	held.Namespace, held.Service, held.Name, held.Job = c.Namespace, c.Name, "", c.Job
 	held.Stats, held.place, held.Expires = NewStats(), place, u.now.Add(b.options.Linger)
 	held.guarded = b.owners != nil && strings.HasPrefix(r.Host, "*")
 	held.Pool = upstream.NewPool(nil, r.Pool.Options(), b.options.Registry.NewRoom(held.Namespace))
 	if b.services[c.Key] != nil && slices.ContainsFunc(b.services[c.Key].routes, func(o *Route) bool { return o.seat() == held.seat() }) {
-		return // for another rival
+		return nil // for another rival
 	}
 	if b.services[c.Key] == nil {
 		b.services[c.Key] = &service{}
@@ -149,4 +224,5 @@ func (b *Builder) hold(u *update, r *Route, c Claimant, place int) {
 	u.at(held.Host).add = append(u.at(held.Host).add, &held)
 	u.pools = append(u.pools, held.Pool)
 	b.noteExpiry(c.Key)
+	return &held
 }

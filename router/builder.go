@@ -1,7 +1,10 @@
 package router
 
 import (
+	"cmp"
 	"fmt"
+	"math"
+	"slices"
 	"time"
 
 	"serai/discovery"
@@ -18,12 +21,26 @@ type Builder struct {
 	services map[discovery.Key]*service
 	// expiries is when the first lingering route of a service goes.
 	expiries map[discovery.Key]time.Time
-	// broad counts the routes of wildcards and "*" by priority.
-	broad map[int]int
+	// broad counts the routes of wildcards and "*" by namespace and priority.
+	broad map[broadKey]int
+	// shares are the hosts that several namespaces may claim together, holdings
+	// those of one namespace.
+	shares   *owners
+	holdings map[string]*holding
+	// kept are the routes that keep a host for a namespace after a start.
+	kept map[hostKey][]*Route
 	// contests are those of the current table, by host pattern.
 	contests map[string][]Contest
 	agreed   Agreement
-	trouble  string // why what is not agreed will not be
+	// counted is what each service takes of the quotas, used the sum by namespace,
+	// usedByAll that of all. allowances are what services may take that ask for more.
+	counted    map[discovery.Key]usage
+	used       map[string]usage
+	usedByAll  usage
+	allowances map[discovery.Key]allowances
+	allotting  bool   // allowances are being put into effect
+	unlingered uint64 // routes that would have lingered, but for a quota
+	trouble    string // why what is not agreed will not be
 	// started is set with the first snapshot, complete with the first of all
 	// sources, informed with the first agreement, reserved once both have been
 	// brought together.
@@ -41,13 +58,16 @@ func NewBuilder(router *Router, o Options) (*Builder, error) {
 	}
 	o.setDefaults()
 	owners, _ := newOwners(o.Owners) // Validate has tried
+	shares, _ := newOwners(o.shares())
 	b := &Builder{
 		options: o, router: router, grammar: NewGrammar(o.Prefix), owners: owners,
-		services: make(map[discovery.Key]*service), expiries: make(map[discovery.Key]time.Time), broad: make(map[int]int),
+		services: make(map[discovery.Key]*service), expiries: make(map[discovery.Key]time.Time), broad: make(map[broadKey]int),
+		shares: shares, holdings: make(map[string]*holding), kept: make(map[hostKey][]*Route),
+		counted: make(map[discovery.Key]usage), used: make(map[string]usage),
 		contests: make(map[string][]Contest), asked: make(map[Absence]time.Time), renamed: make(map[Absence]bool),
 	}
 	b.grammar.httpsOnly = o.HTTPSOnly
-	router.current.Store(newTable(owners))
+	router.current.Store(newTable(owners, o.Reserved...))
 	return b, nil
 }
 
@@ -71,11 +91,28 @@ type update struct {
 // is that of the last snapshot costs one comparison. Endpoints that nobody
 // names any more are released once the new table is current.
 func (b *Builder) Update(s *discovery.Snapshot) {
+	for b.Step(s) {
+	}
+}
+
+// maxStep bounds the tags that one step reads, about ten milliseconds' work, beyond
+// those of its first service.
+const maxStep = 4096
+
+// Step makes and publishes a table with as many changes of a snapshot as can be made
+// soon, those that cost least first, and reports whether some are left. So a service
+// with very many tags does not make the changes of others wait; the next step may be
+// that of a newer snapshot. The first table has everything.
+func (b *Builder) Step(s *discovery.Snapshot) (more bool) {
 	u := b.begin()
-	for key, source := range s.Services {
-		if known := b.services[key]; known == nil || known.source != source {
-			b.replace(u, key, source)
+	changed := b.changed(s)
+	work := 0
+	for i, c := range changed {
+		if work += c.tags; b.started && i > 0 && work > maxStep {
+			more = true
+			break
 		}
+		b.replace(u, c.Key, s.Services[c.Key])
 	}
 	if len(b.services) > len(s.Services) { // only then is one missing
 		for key, known := range b.services {
@@ -85,16 +122,39 @@ func (b *Builder) Update(s *discovery.Snapshot) {
 		}
 	}
 	b.expire(u)
+	b.admit(u)
 	b.started = true
 	b.reserve(u)
-	b.publish(u, max(s.Index, b.router.Current().Index))
-	b.complete = b.complete || !s.Partial
+	index := b.router.Current().Index
+	if !more {
+		index = max(s.Index, index)
+	}
+	b.publish(u, index)
+	b.complete = b.complete || !s.Partial && !more
+	return more
+}
+
+// changed returns the services that differ from those of the table: those with few
+// tags first, then in the order in which they came.
+func (b *Builder) changed(s *discovery.Snapshot) (all []arrival) {
+	for key, source := range s.Services {
+		if known := b.services[key]; known == nil || known.source != source {
+			a := arrival{key, firstIndex(source), 0}
+			for _, i := range source.Instances {
+				a.tags += len(i.Tags)
+			}
+			all = append(all, a)
+		}
+	}
+	slices.SortFunc(all, arrival.compare)
+	return all
 }
 
 // Expire drops the lingering routes whose time has come.
 func (b *Builder) Expire() {
 	u := b.begin()
 	b.expire(u)
+	b.admit(u)
 	b.publish(u, b.router.Current().Index)
 }
 
@@ -136,25 +196,63 @@ func (b *Builder) replace(u *update, key discovery.Key, source *discovery.Servic
 		if was[seat] != r {
 			u.at(r.Host).add = append(u.at(r.Host).add, r)
 			u.pools = append(u.pools, r.Pool)
+			if len(b.kept) > 0 && key.Name != everyTenant {
+				b.relieve(u, r)
+			}
 		}
 	}
 	for seat, r := range was {
 		if is[seat] != r {
-			u.at(r.Host).remove = append(u.at(r.Host).remove, r)
+			u.at(r.Host).drop(r)
 		}
 		if room := r.Pool.Room(); !rooms[room] {
 			u.rooms = append(u.rooms, room)
 		}
 	}
 	u.endpoints = append(u.endpoints, old.endpoints...)
+	b.unlingered += next.unlingered
 	u.refuse(key, old.refused, next.refused)
 	if next.source == nil && len(next.routes) == 0 {
+		u.refuse(key, next.refused, nil) // nobody is left whose refusal it would be
 		delete(b.services, key)
 		delete(b.expiries, key)
+		b.account(key)
 		return
 	}
 	b.services[key] = next
 	b.noteExpiry(key)
+}
+
+// arrival is when the first instance of a service came, and how many tags it has.
+// Services are made in an order, so that it does not depend on chance who is over a
+// quota.
+type arrival struct {
+	discovery.Key
+	index uint64
+	tags  int
+}
+
+func (a arrival) compare(o arrival) int {
+	const many = maxStep / 4
+	return cmp.Or(cmp.Compare(a.tags/many, o.tags/many), cmp.Compare(a.index, o.index), cmpStrings(a.Namespace, o.Namespace, a.Name, o.Name))
+}
+
+func firstIndex(s *discovery.Service) uint64 {
+	first := uint64(math.MaxUint64)
+	for _, i := range s.Instances {
+		first = min(first, i.Created)
+	}
+	return first
+}
+
+// drop notes a route that is gone. One that has come within the same update never
+// was there.
+func (c *change) drop(r *Route) {
+	if i := slices.Index(c.add, r); i >= 0 {
+		c.add = slices.Delete(c.add, i, i+1)
+		return
+	}
+	c.remove = append(c.remove, r)
 }
 
 func (u *update) at(host string) *change {
@@ -173,70 +271,6 @@ func (u *update) refuse(key discovery.Key, old, next []Rejection) {
 	}
 	u.refused.set(key.Namespace+"/"+key.Name, next, len(next) > 0)
 	u.note(old, next)
-}
-
-// publish makes the next table current, hands its pools to the requests that
-// wait, and only then lets go of what the last one needed.
-func (b *Builder) publish(u *update, index uint64) {
-	last := b.router.Current()
-	next := *last
-	next.Index, next.Built, next.trouble = index, u.now, b.trouble
-	next.refused = u.refused.done()
-	hosts, wildcards := last.hosts.edit(), last.wildcards.edit()
-	for host, c := range u.hosts {
-		var old, made *entry
-		suffix, wild := cutWildcard(host)
-		switch {
-		case host == "*":
-			old = last.any
-			made = old.apply(c)
-			next.any = made
-		case wild:
-			old = last.wildcards.get([]byte(suffix))
-			made = old.apply(c)
-			wildcards.set(suffix, made, made != nil)
-		default:
-			old = last.hosts.get([]byte(host))
-			made = old.apply(c)
-			hosts.set(host, made, made != nil)
-		}
-		if host == "*" || wild {
-			b.countBroad(c)
-		}
-		u.note(old.rejections(), made.rejections())
-		if contests := made.contests(); len(contests) > 0 {
-			b.contests[host] = contests
-		} else {
-			delete(b.contests, host)
-		}
-	}
-	next.hosts, next.wildcards = hosts.done(), wildcards.done()
-	next.broadTop = lowestPriority
-	for priority := range b.broad {
-		next.broadTop = max(next.broadTop, priority)
-	}
-	b.router.current.Store(&next)
-	for _, p := range u.pools {
-		b.options.Registry.Publish(p)
-	}
-	for _, room := range u.rooms {
-		room.End()
-	}
-	for _, e := range u.endpoints {
-		b.options.Registry.Release(e)
-	}
-	b.report(u)
-}
-
-func (b *Builder) countBroad(c *change) {
-	for _, r := range c.remove {
-		if b.broad[r.Priority]--; b.broad[r.Priority] == 0 {
-			delete(b.broad, r.Priority)
-		}
-	}
-	for _, r := range c.add {
-		b.broad[r.Priority]++
-	}
 }
 
 // Close releases what the current table holds. No request may be served by it

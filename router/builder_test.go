@@ -30,10 +30,13 @@ type world struct {
 	index    uint64
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T) *world { return newWorldWith(t, router.Options{}) }
+
+func newWorldWith(t *testing.T, o router.Options) *world {
 	w := &world{t: t, registry: upstream.NewRegistry(upstream.RegistryOptions{}), router: router.NewRouter(),
 		now: time.Unix(1000, 0), known: make(map[discovery.Key]*discovery.Service)}
-	b, err := router.NewBuilder(w.router, router.Options{Registry: w.registry, Now: func() time.Time { return w.now }})
+	o.Registry, o.Now = w.registry, func() time.Time { return w.now }
+	b, err := router.NewBuilder(w.router, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -374,7 +377,7 @@ func build(t testing.TB, o router.Options) (*router.Router, *router.Builder) {
 
 // BenchmarkLookup goes through 100,000 hosts.
 func BenchmarkLookup(b *testing.B) {
-	table, builder := build(b, router.Options{})
+	table, builder := build(b, router.Options{Quotas: router.Quotas{Claims: router.Limits{Namespace: 100_000}}})
 	builder.Update(many(10_000, 10))
 	var queries []*router.Query
 	for i := range 1 << 12 { // of a request the host is in the cache already

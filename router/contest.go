@@ -195,15 +195,21 @@ func (b *Builder) Contests() (all []Contest) {
 			all = append(all, c)
 		}
 	}
+	for _, c := range b.latecomers() {
+		found[c.Name] = true
+		all = append(all, c)
+	}
 	for name := range b.agreed {
 		if found[name] {
 			continue
 		}
 		host, _, _ := strings.Cut(name, " ")
 		var left []*Route
-		for r := range b.router.Current().entry(host).all() {
-			if r.contest() == name {
-				left = append(left, r)
+		for bucket := range b.router.Current().entry(host).buckets() {
+			for r := range bucket.all() {
+				if r.contest() == name {
+					left = append(left, r)
+				}
 			}
 		}
 		slices.SortFunc(left, (*Route).nearer)

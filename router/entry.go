@@ -21,6 +21,15 @@ type entry struct {
 
 	few  bucket
 	many *paths // nil while there are few
+
+	// holding says whose the host is; foreign are claims of namespaces that it is
+	// not. tenants are all that claim it, the first of whom holds it: nil when there
+	// is only one, and the host no wildcard.
+	holding *holding
+	foreign []*Route
+	tenants []tenant
+	// recorded says that all nodes know their order.
+	recorded bool
 }
 
 // maxFew is the number of routes that is scanned.
@@ -87,9 +96,17 @@ type paths struct {
 // pathShards is the number of shards of a host with many paths.
 const pathShards = 128
 
-// all goes through the routes of the entry, shadowed ones too.
+// all goes through the routes of the entry, those that take no request, too.
 func (e *entry) all() iter.Seq[*Route] {
 	return func(yield func(*Route) bool) {
+		if e == nil {
+			return
+		}
+		for _, r := range e.foreign {
+			if !yield(r) {
+				return
+			}
+		}
 		for b := range e.buckets() {
 			for r := range b.all() {
 				if !yield(r) {
@@ -125,41 +142,44 @@ type change struct{ remove, add []*Route }
 
 // apply returns the entry after a change, nil when it has no route left. The
 // receiver may be nil.
-func (e *entry) apply(c *change) *entry {
-	if e == nil || e.many == nil {
-		var routes []*Route
-		if e != nil {
-			routes = without(e.all(), c.remove)
-		}
-		return newEntry(append(routes, c.add...))
+func (e *entry) apply(c *change, w *warden) *entry {
+	if e != nil && e.many != nil && w.simple(e, c) && e.many.len+len(c.add)-len(c.remove) > maxFew/2 {
+		return &entry{many: e.many.apply(c), holding: e.holding}
 	}
-	if e.many.len+len(c.add)-len(c.remove) <= maxFew/2 {
-		return newEntry(append(without(e.all(), c.remove), c.add...))
+	var routes []*Route
+	if e != nil {
+		routes = without(e.all(), c.remove)
 	}
-	return &entry{many: e.many.apply(c)}
+	if routes = append(routes, c.add...); len(routes) == 0 {
+		return nil
+	}
+	own, next := w.split(routes)
+	next.fill(own)
+	return &next
 }
 
-// newEntry makes an entry of routes, which it takes over.
-func newEntry(routes []*Route) *entry {
-	switch {
-	case len(routes) == 0:
-		return nil
-	case len(routes) <= maxFew:
-		e := &entry{few: newBucket(routes)}
-		if r := e.few.live[0]; len(e.few.live) == 1 && r.unconditional() {
-			e.sole, e.solePriority = r, r.Priority
-		}
-		return e
+// fill puts the routes into an entry that has none. It takes them over.
+func (e *entry) fill(routes []*Route) {
+	if len(routes) > maxFew {
+		empty := &paths{exact: newIndex[*bucket](pathShards), prefix: newIndex[*bucket](pathShards)}
+		e.many = empty.apply(&change{add: routes})
+		return
 	}
-	empty := &paths{exact: newIndex[*bucket](pathShards), prefix: newIndex[*bucket](pathShards)}
-	return &entry{many: empty.apply(&change{add: routes})}
+	e.few = newBucket(routes)
+	if len(e.few.live) == 1 && e.few.live[0].unconditional() {
+		e.sole, e.solePriority = e.few.live[0], e.few.live[0].Priority
+	}
 }
 
 // without returns the routes that are not among those removed.
 func without(routes iter.Seq[*Route], remove []*Route) []*Route {
+	removed := make(map[*Route]bool, len(remove))
+	for _, r := range remove {
+		removed[r] = true
+	}
 	var kept []*Route
 	for r := range routes {
-		if !slices.Contains(remove, r) {
+		if !removed[r] {
 			kept = append(kept, r)
 		}
 	}

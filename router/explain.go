@@ -3,6 +3,7 @@ package router
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"serai/policy"
 )
@@ -107,10 +108,32 @@ func (t *Table) candidates(host []byte) (all []shadow) {
 			}
 			all = append(all, b.shadowed...)
 		}
+		if e != nil {
+			for _, r := range e.foreign {
+				all = append(all, shadow{route: r})
+			}
+		}
 		slices.SortStableFunc(all[start:], func(a, b shadow) int { return a.route.nearer(b.route) })
 	}
 	slices.SortStableFunc(all, func(a, b shadow) int { return b.route.Priority - a.route.Priority })
 	return all
+}
+
+// holding returns whose a host is.
+func (t *Table) holding(host []byte) *holding {
+	e := t.hosts.get(host)
+	if e == nil {
+		if rest := parent(host); rest != nil {
+			e = t.wildcards.get(rest)
+		}
+	}
+	if e == nil {
+		e = t.any
+	}
+	if e == nil {
+		return nil
+	}
+	return e.holding
 }
 
 func (r *Route) candidate() Candidate {
@@ -144,6 +167,10 @@ func (t *Table) lost(s shadow, winner *Route, q *Query, host []byte) string {
 		return "the same host, path and conditions are held by " + printable(s.holder.String()) + ", which is older"
 	case !takesPath(r.Path, r.Exact, q.Path):
 		return "the path does not match " + r.match()
+	case strings.HasPrefix(r.Host, "*") && !r.local() && t.isReserved(q.Path):
+		return "the path is the operator's on hosts that are not claimed by name"
+	case !t.holding(host).admits(r):
+		return "the host belongs to " + t.holding(host).String()
 	case r.guarded && !t.owners.allow(r.Namespace, host):
 		return "its namespace may not serve this host"
 	}

@@ -8,6 +8,13 @@ type finding struct {
 	// of restricts the search to the live routes of the service of this
 	// lingering route; nil does not.
 	of *Route
+	// held says whose the host is: only theirs of what is less specific counts.
+	held *holding
+	// top is the highest priority of a wildcard or "*" route that may.
+	top int
+	// reserved is set while the path is the operator's and the host not claimed by
+	// its name: then only what is the operator's counts.
+	reserved bool
 	// miss is the nearest reason so far.
 	miss Miss
 }
@@ -30,9 +37,10 @@ func (t *Table) Lookup(q *Query) (*Route, Miss) {
 			exact = t.hosts.get(f.host)
 		}
 	}
-	if exact != nil && exact.sole != nil && exact.solePriority >= t.broadTop && takesPath("/", false, q.Path) {
+	if exact != nil && exact.sole != nil && (exact.solePriority >= t.broadTop || exact.solePriority >= t.topOf(exact.holding)) && takesPath("/", false, q.Path) {
 		return exact.sole, Found
 	}
+	f.begin(exact)
 	r := f.search(exact)
 	if r == nil {
 		return nil, f.miss
@@ -46,18 +54,69 @@ func (t *Table) Lookup(q *Query) (*Route, Miss) {
 	return r, Found
 }
 
+// begin finds whose the host is.
+func (f *finding) begin(exact *entry) {
+	f.top = f.t.broadTop
+	if exact != nil {
+		if f.held = exact.holding; f.top > lowestPriority {
+			f.top = f.t.topOf(f.held)
+		}
+	}
+}
+
+// topOf returns the highest priority of a wildcard or "*" route that may take
+// requests for a host.
+func (t *Table) topOf(h *holding) int {
+	if h == nil || h.everybody {
+		return t.broadTop
+	}
+	top, ok := t.broadTops[""]
+	if !ok {
+		top = lowestPriority
+	}
+	for _, n := range h.namespaces {
+		if p, ok := t.broadTops[n]; ok {
+			top = max(top, p)
+		}
+	}
+	return top
+}
+
 // search looks through the entries that have the host, the exact one given.
-func (f *finding) search(exact *entry) *Route {
-	best := f.in(exact)
-	if best != nil && best.Priority >= f.t.broadTop {
+func (f *finding) search(exact *entry) (best *Route) {
+	best = f.in(exact)
+	if best != nil && best.Priority >= f.top {
 		return best
+	}
+	if f.t.isReserved(f.q.Path) {
+		f.reserved = true
+		defer func(miss Miss) {
+			if f.reserved = false; best == nil {
+				f.miss = miss
+			}
+		}(f.miss)
 	}
 	if f.t.wildcards.len > 0 {
 		if rest := parent(f.host); rest != nil {
-			best = f.better(best, f.in(f.t.wildcards.get(rest)))
+			wildcard := f.t.wildcards.get(rest)
+			best = f.better(best, f.in(wildcard))
+			if exact == nil && wildcard != nil {
+				f.held = wildcard.holding
+			}
 		}
 	}
-	return f.better(best, f.in(f.t.any))
+	best = f.better(best, f.in(f.t.any))
+	return best
+}
+
+// isReserved reports whether a path is the operator's.
+func (t *Table) isReserved(path []byte) bool {
+	for _, r := range t.reserved {
+		if takesPath(r, false, path) {
+			return true
+		}
+	}
+	return false
 }
 
 // better returns the route of higher priority, the first when they are equal.
@@ -122,7 +181,7 @@ func (f *finding) inBucket(b *bucket) *Route {
 
 // takes reports whether a route takes the request, whose host and path it has.
 func (f *finding) takes(r *Route) bool {
-	if r.guarded && !f.t.owners.allow(r.Namespace, f.host) {
+	if f.reserved && !r.local() || !f.held.admits(r) || r.guarded && !f.t.owners.allow(r.Namespace, f.host) {
 		return false
 	}
 	if f.of != nil && (r.Lingers() || r.Service != f.of.Service || r.Namespace != f.of.Namespace) {

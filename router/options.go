@@ -28,6 +28,16 @@ type Options struct {
 	// below example.org at any depth, "*" all names; the longest pattern
 	// decides. Namespaces that are not listed may claim what nobody owns.
 	Owners map[string][]string
+	// Share are the namespaces that may claim a host pattern together, by pattern,
+	// which covers what it does in Owners; all others may not. Owners come first.
+	// SharedHosts lets all namespaces claim all hosts.
+	Share       map[string][]string
+	SharedHosts bool
+	// Reserved are paths that only the operator's file may claim, and all below
+	// them.
+	Reserved []string
+	// Quotas bound what the table holds.
+	Quotas Quotas
 	// Linger is how long a route stays when its last instance has gone, 60s:
 	// its requests wait for the next one. Negative does not linger.
 	Linger time.Duration
@@ -64,13 +74,31 @@ func (o *Options) Validate() error {
 	if _, err := newOwners(o.Owners); err != nil {
 		errs = append(errs, err)
 	}
+	for host := range o.Share {
+		if _, f := parseHostPattern(host); f != nil {
+			errs = append(errs, fmt.Errorf("share %q: %s; want %s", host, f.why, f.instead))
+		}
+	}
+	errs = append(errs, o.Quotas.validate())
 	return errors.Join(errs...)
+}
+
+// shares are the patterns of Share by namespace.
+func (o *Options) shares() map[string][]string {
+	patterns := make(map[string][]string)
+	for pattern, namespaces := range o.Share {
+		for _, n := range namespaces {
+			patterns[n] = append(patterns[n], pattern)
+		}
+	}
+	return patterns
 }
 
 func (o *Options) setDefaults() {
 	if o.Prefix == "" {
 		o.Prefix = "ingress"
 	}
+	o.Quotas.setDefaults()
 	if o.Linger == 0 {
 		o.Linger = time.Minute
 	}

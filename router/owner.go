@@ -44,6 +44,11 @@ func newOwners(hosts map[string][]string) (*owners, error) {
 			}
 		}
 	}
+	for _, of := range []map[string][]string{o.exact, o.below} {
+		for _, namespaces := range of {
+			slices.Sort(namespaces)
+		}
+	}
 	if len(wrong) > 0 {
 		slices.Sort(wrong)
 		return nil, fmt.Errorf("%s", strings.Join(wrong, "\n"))
@@ -66,6 +71,15 @@ func (o *owners) of(host []byte) (namespaces []string, pattern string) {
 		return ns, "*"
 	}
 	return nil, ""
+}
+
+// covers reports whether some namespace owns a host.
+func (o *owners) covers(host string) bool {
+	if o == nil {
+		return false
+	}
+	namespaces, _ := o.of([]byte(host))
+	return namespaces != nil
 }
 
 // allow reports whether namespace may serve host, a name without pattern. It
@@ -107,6 +121,21 @@ func (o *owners) refuse(namespace, host string) (f *flaw, holder string) {
 		f.why = fmt.Sprintf("host %s belongs to %s", host, printable(holder))
 	}
 	return f, holder
+}
+
+// exclude says why namespace may not claim a host pattern that others share, nil
+// when it may.
+func (o *owners) exclude(namespace, host string) (f *flaw, holder string) {
+	if o == nil {
+		return nil, ""
+	}
+	sharers, pattern := o.of([]byte(host))
+	if sharers == nil || slices.Contains(sharers, namespace) {
+		return nil, ""
+	}
+	holder = "namespace " + printable(strings.Join(sharers, ", "))
+	return &flaw{fmt.Sprintf("host %s is shared by %s, and nobody else", host, holder),
+		fmt.Sprintf("another host; the operator can add %s to share %q in the file of --config", quote(namespace), pattern)}, holder
 }
 
 // hosts returns the patterns of a namespace.

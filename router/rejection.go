@@ -27,6 +27,8 @@ type Rejection struct {
 	// Why says what is wrong, Instead what to write.
 	Why     string `json:"why"`
 	Instead string `json:"instead,omitempty"`
+	// Quota is the one that is used up, such as claims-service; empty when none is.
+	Quota string `json:"quota,omitempty"`
 	// Holder is the service that holds what is claimed, as
 	// namespace/service.
 	Holder string `json:"holder,omitempty"`

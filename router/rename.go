@@ -10,14 +10,18 @@ type place struct {
 // another route of the service takes: that one goes on with what they kept.
 func (c *compilation) renamed(last map[seat]*Route) map[place]*Route {
 	passed := make(map[place]*Route)
-	for s := range c.demands {
-		if last[s] != nil {
-			continue
+	left := make(map[place]*Route) // by whatever name
+	for s, r := range last {
+		if c.demands[s] == nil {
+			left[place{s.host, s.claim}] = r
 		}
-		for old, r := range last {
-			if c.demands[old] == nil && old.host == s.host && old.claim == s.claim {
-				passed[place{s.host, s.claim}] = r
-			}
+	}
+	if len(left) == 0 {
+		return passed
+	}
+	for s := range c.demands {
+		if r := left[place{s.host, s.claim}]; r != nil && last[s] == nil {
+			passed[place{s.host, s.claim}] = r
 		}
 	}
 	return passed

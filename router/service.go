@@ -3,9 +3,9 @@ package router
 import (
 	"cmp"
 	"encoding/binary"
+	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"serai/discovery"
 	"serai/policy"
@@ -19,6 +19,12 @@ type service struct {
 	routes    []*Route
 	refused   []Rejection
 	endpoints []*upstream.Endpoint // acquired, some of them several times
+	// age is the lowest index of an instance that was there since the service was
+	// there without a gap.
+	age   uint64
+	usage usage // but for what lingers
+	// unlingered counts routes that went with the last change for a quota's sake.
+	unlingered uint64
 }
 
 // seat is the identity of a Route within its service, across tables.
@@ -57,6 +63,9 @@ type compilation struct {
 	members   []upstream.Member
 	refusals  map[string]*Rejection
 	endpoints []*upstream.Endpoint
+	meter     meter
+	// unlingered counts routes that do not linger for a quota's sake.
+	unlingered uint64
 }
 
 // compile makes the routes of a service, going on with its last ones. Routes are
@@ -64,15 +73,20 @@ type compilation struct {
 // that its own tags ask for.
 func (b *Builder) compile(u *update, key discovery.Key, last map[seat]*Route, source *discovery.Service) *service {
 	c := &compilation{Builder: b, key: key, demands: make(map[seat]*demand), refusals: make(map[string]*Rejection)}
+	c.meter = meter{allowed: b.allowed(key), short: make(map[seat]bool), refused: make(map[excess]*Rejection)}
 	next := &service{source: source}
 	if source != nil {
 		c.readAll(source)
+		next.age = firstIndex(source)
+	}
+	if old := b.services[key]; old != nil && (source == nil || old.age < next.age) {
+		next.age = old.age
 	}
 	stats := make(map[string]*Stats)
 	for _, r := range last {
 		stats[r.Name] = r.Stats
 	}
-	shared := make(map[string][]upstream.Member)
+	shared := make(map[poolKey]*upstream.Pool)
 	passed := c.renamed(last)
 	for seat, d := range c.demands {
 		before := last[seat]
@@ -87,48 +101,25 @@ func (b *Builder) compile(u *update, key discovery.Key, last map[seat]*Route, so
 			present[i.ID] = true
 		}
 	}
+	var left []*Route
 	for seat, r := range last {
-		if c.demands[seat] == nil && passed[place{seat.host, seat.claim}] != r {
+		if c.demands[seat] == nil && passed[place{seat.host, seat.claim}] != r && !c.meter.short[seat] {
 			if r = b.linger(u.now, r, present); r != nil {
-				next.routes = append(next.routes, r)
+				left = append(left, r)
 			}
 		}
 	}
+	next.routes = append(next.routes, c.bounded(left)...)
 	for _, r := range c.refusals {
 		next.refused = append(next.refused, *r)
 	}
+	for _, r := range c.meter.refused {
+		next.refused = append(next.refused, *r)
+	}
+	next.usage, next.unlingered = c.meter.usage, c.unlingered
 	slices.SortFunc(next.refused, Rejection.compare)
 	next.endpoints = c.endpoints
 	return next
-}
-
-// readAll reads the tags of all instances. Neighbours mostly carry the same.
-func (c *compilation) readAll(source *discovery.Service) {
-	var tags []string
-	var definitions []Definition
-	var problems []Problem
-	for i, instance := range source.Instances {
-		if i == 0 || !slices.Equal(tags, instance.Tags) {
-			tags = instance.Tags
-			definitions, problems = c.grammar.Parse(tags)
-		}
-		for _, p := range problems {
-			c.refuse(instance, Rejection{Route: p.Route, Instance: p.Whole, Hosts: p.Hosts, Tag: p.Tag, Why: p.Why, Instead: p.Instead})
-		}
-		if len(definitions) == 0 {
-			continue
-		}
-		address, f := c.address(instance)
-		if f != nil {
-			c.refuse(instance, Rejection{Instance: true, Why: f.why, Instead: f.instead})
-			continue
-		}
-		for i := range definitions {
-			if d := &definitions[i]; d.Class == c.options.Class {
-				c.ask(instance, address, d, definitions)
-			}
-		}
-	}
 }
 
 // ask adds an instance to what one of its definitions claims.
@@ -139,20 +130,41 @@ func (c *compilation) ask(instance *discovery.Instance, address string, d *Defin
 	}
 	member := -1
 	for _, host := range d.Hosts {
-		if f, holder := c.owners.refuse(c.key.Namespace, host); f != nil {
+		f, holder := c.owners.refuse(c.key.Namespace, host)
+		if f == nil && !c.owners.covers(host) && !instance.ByHand() {
+			f, holder = c.shares.exclude(c.key.Namespace, host)
+		}
+		if f != nil {
 			c.refuse(instance, Rejection{Route: d.Name, Hosts: []string{host}, Holder: holder, Why: f.why, Instead: f.instead})
 			continue
 		}
-		if member < 0 {
-			member = len(c.members)
-			c.members = append(c.members, c.member(instance, address, d, all))
-		}
 		conditions := conditionsKey(d.Conditions)
 		for i, path := range slices.Concat(d.Prefixes, d.Exact) {
+			if f := c.reserved(path, instance); f != nil {
+				c.refuse(instance, Rejection{Route: d.Name, Hosts: []string{host}, Why: f.why, Instead: f.instead})
+				continue
+			}
 			s := seat{d.Name, host, claim{path, i >= len(d.Prefixes), d.Priority, conditions}}
+			if !c.fits(instance, d, s) {
+				continue
+			}
+			if member < 0 {
+				member = len(c.members)
+				c.members = append(c.members, c.member(instance, address, d, all))
+			}
 			c.demand(s, instance, d, member)
 		}
 	}
+}
+
+// reserved says why a path may not be claimed, nil when it may.
+func (c *compilation) reserved(path string, instance *discovery.Instance) *flaw {
+	for _, r := range c.options.Reserved {
+		if takesPath(r, false, []byte(path)) && !instance.ByHand() {
+			return &flaw{fmt.Sprintf("path %s is the operator's", printable(path)), "another path; the operator can claim it in the file of --services"}
+		}
+	}
+	return nil
 }
 
 func (c *compilation) demand(s seat, instance *discovery.Instance, d *Definition, member int) {
@@ -184,7 +196,7 @@ func (c *compilation) refuse(instance *discovery.Instance, r Rejection) {
 }
 
 // route makes the route of a seat, going on with what its last one kept.
-func (c *compilation) route(s seat, d *demand, last *Route, stats map[string]*Stats, shared map[string][]upstream.Member) *Route {
+func (c *compilation) route(s seat, d *demand, last *Route, stats map[string]*Stats, shared map[poolKey]*upstream.Pool) *Route {
 	if stats[s.name] == nil {
 		stats[s.name] = NewStats()
 	}
@@ -203,24 +215,34 @@ func (c *compilation) route(s seat, d *demand, last *Route, stats map[string]*St
 	}
 	r.place = c.agreed.place(r)
 	r.Policies = policy.ForRoute(&d.options.OfRoute, &r.Stats.Policies)
-	r.Pool = upstream.NewPool(c.share(d.members, shared), c.poolOptions(d.options), room)
+	r.Pool = c.pool(d, room, shared)
 	return r
 }
 
-// share returns the members, the same slice for routes that have the same.
-func (c *compilation) share(members []int, shared map[string][]upstream.Member) []upstream.Member {
-	id := make([]byte, 0, len(members)*2)
-	for _, m := range members {
+// poolKey tells pools apart that differ in more than their room.
+type poolKey struct {
+	members string
+	options upstream.PoolOptions
+}
+
+// pool returns the pool of a route, which shares with those of the same members and
+// options what it can: members, weights, the values of sticky cookies.
+func (c *compilation) pool(d *demand, room *upstream.Room, shared map[poolKey]*upstream.Pool) *upstream.Pool {
+	id := make([]byte, 0, len(d.members)*2)
+	for _, m := range d.members {
 		id = binary.AppendUvarint(id, uint64(m))
 	}
-	list := shared[string(id)]
-	if list == nil {
-		for _, m := range members {
-			list = append(list, c.members[m])
-		}
-		shared[string(id)] = list
+	key := poolKey{string(id), c.poolOptions(d.options)}
+	if p := shared[key]; p != nil {
+		return p.In(room)
 	}
-	return list
+	members := make([]upstream.Member, len(d.members))
+	for i, m := range d.members {
+		members[i] = c.members[m]
+	}
+	p := upstream.NewPool(members, key.options, room)
+	shared[key] = p
+	return p
 }
 
 func (c *compilation) poolOptions(o *RouteOptions) upstream.PoolOptions {
@@ -272,27 +294,4 @@ func hostOfCheck(d *Definition, all []Definition) string {
 		}
 	}
 	return ""
-}
-
-// linger returns what stays of a route that no instance asks for: the route
-// without members until it expires, nil when nothing stays.
-//
-// It stays when its instances are gone, because in a redeploy the next ones
-// come soon. It goes at once when one of its instances is still there and has
-// withdrawn the claim.
-func (b *Builder) linger(now time.Time, r *Route, present map[string]bool) *Route {
-	if r.Lingers() {
-		if r.Expires.After(now) {
-			return r
-		}
-		return nil
-	}
-	withdrawn := slices.ContainsFunc(r.Pool.Members(), func(m upstream.Member) bool { return present[m.ID] })
-	if b.options.Linger < 0 || withdrawn {
-		return nil
-	}
-	stays := *r
-	stays.Expires = now.Add(b.options.Linger)
-	stays.Pool = upstream.NewPool(nil, r.Pool.Options(), r.Pool.Room())
-	return &stays
 }

@@ -21,9 +21,14 @@ type Table struct {
 	// broadTop is the highest priority of a wildcard or "*" route: a route of
 	// an exact host that has it beats them unseen.
 	broadTop int
+	// broadTops are the same by namespace; "" for what is the operator's.
+	broadTops map[string]int
 
-	owners  *owners
-	refused *index[[]Rejection] // by namespace/service
+	owners *owners
+	// reserved are the operator's paths.
+	reserved []string
+	refused  *index[[]Rejection] // by namespace/service
+	usage    []Usage
 	// trouble is why no order of claims is agreed upon; empty while it is.
 	trouble string
 }
@@ -32,10 +37,10 @@ type Table struct {
 // a change copies a hundred of them.
 const hostShards = 1024
 
-func newTable(o *owners) *Table {
+func newTable(o *owners, reserved ...string) *Table {
 	return &Table{
 		hosts: newIndex[*entry](hostShards), wildcards: newIndex[*entry](hostShards / 4),
-		refused: newIndex[[]Rejection](hostShards / 4), owners: o, broadTop: lowestPriority,
+		refused: newIndex[[]Rejection](hostShards / 4), owners: o, reserved: reserved, broadTop: lowestPriority,
 	}
 }
 
@@ -86,6 +91,9 @@ func (t *Table) Rejections() []Rejection {
 		for _, s := range e.shadows() {
 			all = append(all, t.disputed(s))
 		}
+		for _, r := range e.foreign {
+			all = append(all, t.contested(e, r))
+		}
 	}
 	slices.SortFunc(all, Rejection.compare)
 	return all
@@ -96,13 +104,33 @@ func (t *Table) Rejections() []Rejection {
 func (t *Table) disputed(s shadow) Rejection {
 	r := s.rejection()
 	if t.trouble != "" && s.route.place == 0 && !s.route.local() && !s.holder.local() && (s.route.Namespace != s.holder.Namespace || s.route.Service != s.holder.Service) {
-		r.Why += "; that is not recorded (" + t.trouble + "), so that after a restart another node may see it in another way"
+		r.Why += unrecorded(t.trouble)
 	}
 	return r
 }
 
+// contested is the rejection of a route on a host of others, which says so where
+// other nodes may see it in another way.
+func (t *Table) contested(e *entry, r *Route) Rejection {
+	rejection := e.disown(r)
+	if t.trouble != "" && !e.recorded && !e.tenants[0].local {
+		rejection.Why += unrecorded(t.trouble)
+	}
+	return rejection
+}
+
+func unrecorded(trouble string) string {
+	return "; that is not recorded (" + trouble + "), so that after a restart another node may see it in another way"
+}
+
 // rejections returns the claims that others hold.
 func (e *entry) rejections() (all []Rejection) {
+	if e == nil {
+		return nil
+	}
+	for _, r := range e.foreign {
+		all = append(all, e.disown(r))
+	}
 	for _, s := range e.shadows() {
 		all = append(all, s.rejection())
 	}
@@ -175,7 +203,9 @@ func (t *Table) Hosts() []HostStatus {
 				h.Certificate = h.Certificate || r.Options.TLS != TLSOff
 			}
 		}
-		hosts = append(hosts, h)
+		if h.Routes > 0 {
+			hosts = append(hosts, h)
+		}
 	}
 	slices.SortFunc(hosts, func(a, b HostStatus) int { return strings.Compare(a.Host, b.Host) })
 	return hosts

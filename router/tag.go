@@ -153,6 +153,16 @@ func (g *Grammar) cut(tag string) (string, bool) {
 	return "", false
 }
 
+// count returns how many tags begin with the prefix.
+func (g *Grammar) count(tags []string) (n int) {
+	for _, tag := range tags {
+		if strings.HasPrefix(tag, g.prefix) {
+			n++
+		}
+	}
+	return n
+}
+
 // near tells of a tag that is not ours and was probably meant to be. It exposes
 // nothing, and takes nothing away.
 func (g *Grammar) near(tag string) (Problem, bool) {

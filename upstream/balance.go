@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"slices"
-	"sync/atomic"
 )
 
 // Balance says how a Pool chooses among its fit members. The zero Balance is
@@ -60,9 +59,9 @@ type MethodEntry struct {
 	// as that is fit. Others avoid members that have just become ready.
 	Constant bool
 	// over makes what chooses among the members of a group. Name is the
-	// Balance's; turns is a counter that the group's route keeps for it, beyond
-	// the group.
-	over func(members []*Member, name string, turns *atomic.Uint64) balancer
+	// Balance's; turn is the number of the counter that the room of the group's
+	// route keeps for it, beyond the group: see search.
+	over func(members []*Member, name string, turn int) balancer
 }
 
 // balancer is a method at work on one group. Many requests use it at once.

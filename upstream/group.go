@@ -1,7 +1,5 @@
 package upstream
 
-import "sync/atomic"
-
 // group is members among which the balance method alone decides. Never
 // modified once built.
 type group struct {
@@ -20,8 +18,8 @@ type group struct {
 const turnCounters = 4
 
 // newGroup makes a group and the one of its near members, each with a counter of
-// turns.
-func newGroup(members []*Member, o *PoolOptions, turns []atomic.Uint64) group {
+// turns, from the given one on.
+func newGroup(members []*Member, o *PoolOptions, turn int) group {
 	g := group{members: members, equal: true}
 	sum := 0
 	var near []*Member
@@ -35,9 +33,9 @@ func newGroup(members []*Member, o *PoolOptions, turns []atomic.Uint64) group {
 		}
 	}
 	method := &methods[o.Balance.Method]
-	g.balancer, g.constant = method.over(members, o.Balance.Name, &turns[0]), method.Constant
+	g.balancer, g.constant = method.over(members, o.Balance.Name, turn), method.Constant
 	if len(near) > 0 {
-		closer := newGroup(near, &PoolOptions{Balance: o.Balance}, turns[1:])
+		closer := newGroup(near, &PoolOptions{Balance: o.Balance}, turn+1)
 		g.near = &closer
 	}
 	return g

@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"math"
-	"sync/atomic"
 )
 
 // hashed gives each key that it finds in requests a member of its own.
@@ -11,15 +10,15 @@ type hashed struct {
 	name string
 }
 
-func newHashIP([]*Member, string, *atomic.Uint64) balancer {
+func newHashIP([]*Member, string, int) balancer {
 	return &hashed{key: func(a Attributes, _ string) []byte { return a.ClientIP() }}
 }
 
-func newHashHeader(_ []*Member, name string, _ *atomic.Uint64) balancer {
+func newHashHeader(_ []*Member, name string, _ int) balancer {
 	return &hashed{Attributes.Header, name}
 }
 
-func newHashCookie(_ []*Member, name string, _ *atomic.Uint64) balancer {
+func newHashCookie(_ []*Member, name string, _ int) balancer {
 	return &hashed{Attributes.Cookie, name}
 }
 

@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"math/rand/v2"
-	"sync/atomic"
 	"time"
 )
 
@@ -10,7 +9,7 @@ import (
 // has more than its share of what the two have in flight, or is much slower.
 type least struct{}
 
-func newLeast([]*Member, string, *atomic.Uint64) balancer { return least{} }
+func newLeast([]*Member, string, int) balancer { return least{} }
 
 func (least) pick(g *group, s search) *Member {
 	i := g.drawIndex(&s)

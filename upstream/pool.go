@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,9 +20,16 @@ type PoolOptions struct {
 
 // Pool is the members one route balances over. Never modified once built.
 type Pool struct {
+	*spread
+	room *Room
+}
+
+// spread is how requests are spread over members: the same for all routes that have
+// the same members and options, or a service with many claims would need it as often.
+// Never modified once built.
+type spread struct {
 	members  []Member
 	options  PoolOptions
-	room     *Room
 	stable   group // takes every request that no canary takes
 	canaries []canaries
 	drawn    bool               // some canary takes a percentage
@@ -38,8 +46,8 @@ type canaries struct {
 // from one Registry. Requests that find no ready member wait in room, which
 // outlives the pool.
 func NewPool(members []Member, o PoolOptions, room *Room) *Pool {
-	p := &Pool{members: members, options: o, room: room}
-	p.nameSticky()
+	p := &spread{members: members, options: o}
+	p.nameSticky(room.registry.options.StickyKey)
 	var stable []*Member
 	byRule := make(map[Canary][]*Member)
 	var rules []Canary
@@ -56,17 +64,21 @@ func NewPool(members []Member, o PoolOptions, room *Room) *Pool {
 			byRule[*m.Canary] = append(byRule[*m.Canary], m)
 		}
 	}
-	p.stable = newGroup(stable, &p.options, room.turns[:2])
+	p.stable = newGroup(stable, &p.options, 0)
 	// Conditions are asked before percentages are drawn.
 	slices.SortStableFunc(rules, func(a, b Canary) int {
 		return boolInt(a.drawn()) - boolInt(b.drawn())
 	})
 	for _, rule := range rules {
-		p.canaries = append(p.canaries, canaries{rule, newGroup(byRule[rule], &p.options, room.turns[2:])})
+		p.canaries = append(p.canaries, canaries{rule, newGroup(byRule[rule], &p.options, 2)})
 		p.drawn = p.drawn || rule.drawn()
 	}
-	return p
+	return &Pool{p, room}
 }
+
+// In returns a pool of the same members and options for another room, with which it
+// shares all that it can.
+func (p *Pool) In(room *Room) *Pool { return &Pool{p.spread, room} }
 
 func boolInt(b bool) int {
 	if b {
@@ -132,6 +144,7 @@ type search struct {
 	now   time.Time
 	a     Attributes
 	tried *Tried
+	turns *[turnCounters]atomic.Uint64 // of the pool's room
 	// inLine takes places, too, that requests wait for: it is their turn.
 	inLine bool
 	// ejected takes members that are ejected, too, and again those that have
@@ -148,6 +161,7 @@ func (p *Pool) Pick(now time.Time, a Attributes, tried *Tried, again bool) *Memb
 }
 
 func (p *Pool) pick(s *search, again bool) *Member {
+	s.turns = &p.room.turns
 	m := p.take(s)
 	if m == nil {
 		s.ejected = true

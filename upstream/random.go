@@ -3,13 +3,12 @@ package upstream
 import (
 	"math/rand/v2"
 	"sort"
-	"sync/atomic"
 )
 
 // random draws by weight.
 type random struct{}
 
-func newRandom([]*Member, string, *atomic.Uint64) balancer { return random{} }
+func newRandom([]*Member, string, int) balancer { return random{} }
 
 func (random) pick(g *group, s search) *Member { return g.draw(&s) }
 

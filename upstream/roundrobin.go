@@ -1,18 +1,16 @@
 package upstream
 
-import "sync/atomic"
-
 // longestRound bounds the length of a round of weighted round-robin.
 const longestRound = 4096
 
 // roundRobin takes the members in turn.
 type roundRobin struct {
 	order []uint16 // one round, nil when weights are equal or the round is too long
-	turns *atomic.Uint64
+	turn  int      // the room's counter of that number
 }
 
-func newRoundRobin(members []*Member, _ string, turns *atomic.Uint64) balancer {
-	r := &roundRobin{turns: turns}
+func newRoundRobin(members []*Member, _ string, turn int) balancer {
+	r := &roundRobin{turn: turn}
 	sum, divisor, equal := 0, 0, true
 	for _, m := range members {
 		sum += m.Weight
@@ -29,7 +27,7 @@ func newRoundRobin(members []*Member, _ string, turns *atomic.Uint64) balancer {
 // that is not fit is nobody's, or the one behind it would have twice its share.
 func (r *roundRobin) pick(g *group, s search) *Member {
 	for range g.members {
-		turn := r.turns.Add(1) - 1
+		turn := s.turns[r.turn].Add(1) - 1
 		i := 0
 		switch {
 		case g.equal:

@@ -18,14 +18,14 @@ func stickyValue(secret []byte, cookie string, t *Target) string {
 }
 
 // nameSticky gives every member its cookie value.
-func (p *Pool) nameSticky() {
+func (p *spread) nameSticky(secret []byte) {
 	if p.options.Sticky == "" {
 		return
 	}
 	p.byCookie = make(map[string]*Member, len(p.members))
 	for i := range p.members {
 		m := &p.members[i]
-		m.Cookie = stickyValue(p.room.registry.options.StickyKey, p.options.Sticky, &m.Endpoint.target)
+		m.Cookie = stickyValue(secret, p.options.Sticky, &m.Endpoint.target)
 		if m.Weight > 0 {
 			p.byCookie[m.Cookie] = m
 		}

@@ -45,11 +45,15 @@ type follower struct {
 	*system
 	ctx      context.Context
 	complete bool // the last snapshot told all that exists
-	agreed   <-chan claims.Agreed
-	number   uint64 // of the last one
-	answers  chan answer
-	asking   sync.WaitGroup
-	asked    int // questions without an answer yet
+	// left is a snapshot of which the table lacks something; again is closed then,
+	// nil otherwise.
+	left    *discovery.Snapshot
+	again   chan struct{}
+	agreed  <-chan claims.Agreed
+	number  uint64 // of the last one
+	answers chan answer
+	asking  sync.WaitGroup
+	asked   int // questions without an answer yet
 }
 
 // answer is what Nomad says about a job whose services are gone.
@@ -88,6 +92,8 @@ func (s *system) follow(ctx context.Context, snapshots <-chan *discovery.Snapsho
 				known = true
 				close(s.first)
 			}
+		case <-f.again:
+			f.update(f.left)
 		case a := <-f.agreed:
 			f.agree(a)
 		case a := <-f.answers:
@@ -140,7 +146,14 @@ func (f *follower) agree(a claims.Agreed) {
 
 func (f *follower) update(snapshot *discovery.Snapshot) {
 	began := time.Now()
-	f.builder.Update(snapshot)
+	if f.builder.Step(snapshot) {
+		if f.left, f.complete = snapshot, false; f.again == nil {
+			f.again = make(chan struct{})
+			close(f.again)
+		}
+		return
+	}
+	f.left, f.again = nil, nil
 	f.complete = !snapshot.Partial && snapshot.Origin == discovery.OriginLive
 	f.admin.Published(snapshot, time.Since(began))
 	if f.obtain != nil {

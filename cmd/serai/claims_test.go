@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -115,7 +117,7 @@ func (n *ingress) asks(host string) string {
 func recorded(sim *nomadsim.Sim, host string) string {
 	for path, items := range sim.Variables() {
 		if strings.HasPrefix(path, "default/serai/claims/") {
-			return items[host+" /"]
+			return items[host+" host"]
 		}
 	}
 	return ""
@@ -144,7 +146,7 @@ func TestOneHolderOnEveryNode(t *testing.T) {
 		n.serves(contestedHost, "team-a")
 	}
 	b.come()
-	untilRecorded(t, sim, contestedHost, "team-a/shop/shop-team-a team-b/shop/shop-team-b")
+	untilRecorded(t, sim, contestedHost, "team-a/* team-b/*")
 	saved := sim.Save()
 
 	var right, wrong, failed, refused atomic.Int64
@@ -224,7 +226,7 @@ func TestOneHolderOnEveryNode(t *testing.T) {
 	// Who comes back comes last.
 	a.put(1)
 	a.come()
-	untilRecorded(t, sim, contestedHost, "team-b/shop/shop-team-b team-a/shop/shop-team-a")
+	untilRecorded(t, sim, contestedHost, "team-b/* team-a/*")
 	nodes[0].restart()
 	nodes[0].serves(contestedHost, "team-b")
 }
@@ -239,7 +241,7 @@ func TestContestWhileNomadIsAway(t *testing.T) {
 	n := newIngress(t, url, "--state-dir="+t.TempDir())
 	n.serves(contestedHost, "team-a")
 	b.come()
-	untilRecorded(t, sim, contestedHost, "team-a/shop/shop-team-a team-b/shop/shop-team-b")
+	untilRecorded(t, sim, contestedHost, "team-a/* team-b/*")
 	a.redeploy(0)
 	until(t, "the new instance", func() bool {
 		_, body := get(n.admin, "localhost", "/instances")
@@ -286,11 +288,52 @@ func TestContestWithoutTheRight(t *testing.T) {
 	token.Rules = append(token.Rules, nomadsim.Rule{Namespace: "default", Capabilities: []string{"read-job"},
 		Variables: map[string][]string{"serai/*": {"read", "list", "write", "destroy"}}})
 	sim.PutToken(token)
-	untilRecorded(t, sim, contestedHost, "team-a/shop/shop-team-a team-b/shop/shop-team-b")
+	untilRecorded(t, sim, contestedHost, "team-a/* team-b/*")
 	until(t, "no complaint", func() bool {
 		_, body := get(n.admin, "localhost", "/rejections")
-		return strings.Contains(body, "team-a/shop") && !strings.Contains(body, "not recorded")
+		return strings.Contains(body, "namespace team-a") && !strings.Contains(body, "not recorded")
 	})
+}
+
+// TestOneHostOfTwoNamespaces: another namespace gets nothing of a held host, unless
+// the operator's file shares it, or --shared-hosts lets all.
+func TestOneHostOfTwoNamespaces(t *testing.T) {
+	sim, url, _ := nomadtest.Simulator(t)
+	a := newTeam(t, sim, "team-a", "ingress.host="+contestedHost)
+	a.come()
+	n := newIngress(t, url)
+	n.serves(contestedHost, "team-a")
+	b := newTeam(t, sim, "team-b", "ingress.host="+contestedHost, "ingress.path=/login", "ingress.all.host=*", "ingress.all.priority=9", "ingress.ca.host=*", "ingress.ca.path=/.well-known/acme-challenge")
+	b.come()
+	n.serves("nobodys.example.org", "team-b")
+	for _, path := range []string{"/", "/login"} {
+		if _, body := get(n.traffic, contestedHost, path); !strings.HasPrefix(body, "team-a") {
+			t.Errorf("%s is answered with %q", path, body)
+		}
+	}
+	if status, _ := get(n.traffic, "nobodys.example.org", "/.well-known/acme-challenge/x"); status != 404 {
+		t.Errorf("a challenge for nobody's host is answered with %d", status)
+	}
+	_, refused := get(n.admin, "localhost", "/rejections")
+	for _, want := range []string{"is held by namespace team-a", `share \"` + contestedHost + `\" { namespaces = [`, "/.well-known/acme-challenge is the operator's"} {
+		if !strings.Contains(refused, want) {
+			t.Errorf("%q is not among the rejections: %s", want, refused)
+		}
+	}
+	if got := metric(n.admin, `serai_quota_used{quota="claims"}`); !strings.HasSuffix(got, " 3\n") {
+		t.Errorf("the metric says %q", got)
+	}
+	config := filepath.Join(t.TempDir(), "serai.hcl")
+	if err := os.WriteFile(config, []byte("share \""+contestedHost+"\" {\n  namespaces = [\"team-a\", \"team-b\"]\n}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, flag := range []string{"--config=" + config, "--shared-hosts"} {
+		other := newIngress(t, url, flag)
+		until(t, "the login of team-b with "+flag, func() bool {
+			_, body := get(other.traffic, contestedHost, "/login")
+			return strings.HasPrefix(body, "team-b")
+		})
+	}
 }
 
 // TestHolderThatIsGone: how a holder's end is told from its redeploy. The
@@ -371,7 +414,7 @@ func TestRenamedServiceLosesNoRequest(t *testing.T) {
 			n := newIngress(t, url)
 			n.serves(contestedHost, "team-a")
 			b.come()
-			untilRecorded(t, sim, contestedHost, "team-a/shop/shop-team-a team-b/shop/shop-team-b")
+			untilRecorded(t, sim, contestedHost, "team-a/* team-b/*")
 
 			asked := make(chan struct{})
 			stop := make(chan struct{})
@@ -408,7 +451,11 @@ func TestRenamedServiceLosesNoRequest(t *testing.T) {
 				})
 				a.goAway()
 			}
-			untilRecorded(t, sim, contestedHost, "team-a/store/shop-team-a team-b/shop/shop-team-b")
+			until(t, "the end of the old name", func() bool {
+				_, body := get(n.admin, "localhost", "/routes")
+				return strings.Contains(body, "store") && !strings.Contains(body, `"shop"`)
+			})
+			untilRecorded(t, sim, contestedHost, "team-a/* team-b/*")
 			close(stop)
 			client.Wait()
 			if got := n.asks(contestedHost); got != "team-a" {

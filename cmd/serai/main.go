@@ -130,6 +130,6 @@ func parse(ctx context.Context, c *commands, args []string, getenv func(string) 
 		return nil, err
 	}
 	parsed, err = try(config)
-	c.Serve.namespaceHosts, c.Serve.clientRules = config.namespaceHosts, config.clientRules
+	c.Serve.namespaceHosts, c.Serve.shares, c.Serve.clientRules = config.namespaceHosts, config.shares, config.clientRules
 	return parsed, err
 }

@@ -502,6 +502,10 @@ func TestBadInput(t *testing.T) {
 		{"config with an unknown block", nil, []string{"serve", "--config=" + file("names \"a\" {}")}, "names"},
 		{"namespace without hosts", nil, []string{"serve", "--config=" + file(`namespace "a" {}`)}, "hosts"},
 		{"namespace twice", nil, []string{"serve", "--config=" + file("namespace \"a\" {\n hosts = []\n}\nnamespace \"a\" {\n hosts = []\n}\n")}, "one block"},
+		{"share twice", nil, []string{"serve", "--config=" + file("share \"a.test\" {\n namespaces = [\"a\"]\n}\nshare \"a.test\" {\n namespaces = []\n}\n")}, "one block for host"},
+		{"share without namespaces", nil, []string{"serve", "--config=" + file("share \"a.test\" {}\n")}, "namespaces"},
+		{"share of a bad host", nil, []string{"serve", "--config=" + file("share \"http://x\" {\n namespaces = [\"a\"]\n}\n")}, "is a URL or has a path"},
+		{"no claims at all", nil, []string{"serve", "--max-claims-namespace=0"}, "--max-claims-namespace=0 is not at least 1"},
 		{"namespace with a bad host", nil, []string{"serve", "--config=" + file("namespace \"a\" {\n hosts = [\"http://x\"]\n}\n")}, "is a URL or has a path"},
 		{"certs of two places", nil, []string{"certs", "list", "--cert-dir=a", "--admin=b"}, "can't be used together"},
 	} {

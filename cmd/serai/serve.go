@@ -17,7 +17,7 @@ import (
 
 // serveCommand is `serai serve`: its flags.
 type serveCommand struct {
-	Config string `help:"HCL file: an attribute for each flag, and namespace \"NAME\" { hosts = [...] } blocks." placeholder:"FILE"`
+	Config string `help:"HCL file: an attribute for each flag, and blocks such as namespace \"NAME\" { hosts = [...] } and share \"HOST\" { namespaces = [...] }." placeholder:"FILE"`
 
 	HTTP  string `name:"http" default:":80" help:"Address of the plain HTTP listener; empty for none." placeholder:"ADDR" group:"Listeners"`
 	HTTPS string `name:"https" default:":443" help:"Address of the HTTPS listener, used when a certificate source is set; empty for none." placeholder:"ADDR" group:"Listeners"`
@@ -31,6 +31,7 @@ type serveCommand struct {
 	StateDir         string   `help:"Directory where the last known services and certificates are kept, for a start while Nomad is away; with --cert-store=file, all that belongs to certificates." placeholder:"DIR" group:"Discovery"`
 	UpstreamNetworks []cidr   `help:"Networks that instances may be in; when empty, all but loopback addresses in a cluster whose nodes have others. Metadata services, serai and Nomad themselves are never in them." placeholder:"CIDR,..." group:"Discovery"`
 	Linger           duration `default:"60s" help:"How long a route whose last instance has gone makes requests wait for the next one." group:"Discovery"`
+	SharedHosts      bool     `help:"Let every namespace claim every host, as before a host was of the namespace that claimed it first." group:"Discovery"`
 	Node             string   `help:"ID of the node that this serai runs on, for prefer=node: $${node.unique.id} in a job." placeholder:"ID" group:"Discovery"`
 	Datacenter       string   `help:"Datacenter that this serai runs in, for prefer=datacenter; NOMAD_DC when empty." placeholder:"NAME" group:"Discovery"`
 
@@ -83,6 +84,8 @@ type serveCommand struct {
 	RetryShare              float64  `default:"0.2" help:"Requests of a route that are being repeated, as a share of its requests in flight; 3 always may." group:"Limits"`
 	MaxHops                 int      `default:"8" help:"How often a request may pass a serai; one more is a loop and is answered 508." group:"Limits"`
 
+	Quotas quotaFlags `embed:""`
+
 	ProbeRate        int      `default:"2000" help:"Probes a second of instances that are not ready, all together; the first of each is free." group:"Instances"`
 	Probes           int      `default:"256" help:"Probes under way at once, as many that requests wait for, and four times as many that take longer than 100ms; less where an eighth of the connections to instances is less. Namespaces and jobs have equal shares: who has more makes room." group:"Instances"`
 	JobProbeRate     int      `default:"500" help:"Probes a second of the instances of one job, checks among them; the first of each is free." group:"Instances"`
@@ -99,6 +102,7 @@ type serveCommand struct {
 	LogFormat string     `default:"text" enum:"text,json" help:"text or json, on standard error." group:"Log"`
 
 	namespaceHosts map[string][]string
+	shares         map[string][]string
 	clientRules    []tls.ClientRule
 }
 
@@ -130,6 +134,7 @@ func (c *serveCommand) validate() error {
 	if c.AccessLogSample < 0 || c.AccessLogSample > 1 {
 		errs = append(errs, fmt.Errorf("--access-log-sample=%v is not between 0 and 1", c.AccessLogSample))
 	}
+	errs = append(errs, c.Quotas.validate())
 	for _, f := range []struct {
 		name  string
 		value int

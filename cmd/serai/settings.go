@@ -91,14 +91,18 @@ func (s settings) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, 
 func (settings) Validate(*kong.Application) error { return nil }
 
 // configFile is an HCL file: an attribute for each flag, a block for each
-// namespace that owns hosts, and one for hosts that demand a certificate of
-// their clients:
+// namespace that owns hosts, one for each host that namespaces share, and one for
+// hosts that demand a certificate of their clients:
 //
 //	http       = ":8080"
 //	namespaces = ["*", "!secret"]
 //
 //	namespace "team-a" {
 //	  hosts = ["*.team-a.example.org"]
+//	}
+//
+//	share "www.example.org" {
+//	  namespaces = ["team-a", "team-b"]
 //	}
 //
 //	client_certificates {
@@ -109,6 +113,7 @@ type configFile struct {
 	path           string
 	flags          map[string]string
 	namespaceHosts map[string][]string
+	shares         map[string][]string // namespaces by host
 	clientRules    []tls.ClientRule
 }
 
@@ -130,7 +135,7 @@ func readConfig(path string, flags []string) (*configFile, error) {
 		return nil, fmt.Errorf("config file: %w", all(diagnostics))
 	}
 	body := file.Body.(*hclsyntax.Body) // what ParseHCLFile gives
-	c := &configFile{path: path, flags: make(map[string]string), namespaceHosts: make(map[string][]string)}
+	c := &configFile{path: path, flags: make(map[string]string), namespaceHosts: make(map[string][]string), shares: make(map[string][]string)}
 	for _, a := range body.Attributes {
 		name := strings.ReplaceAll(a.Name, "_", "-")
 		if !slices.Contains(flags, name) {
@@ -146,11 +151,13 @@ func readConfig(path string, flags []string) (*configFile, error) {
 		switch {
 		case block.Type == "namespace" && len(block.Labels) == 1:
 			diagnostics = append(diagnostics, c.readNamespace(block.AsHCLBlock())...)
+		case block.Type == "share" && len(block.Labels) == 1:
+			diagnostics = append(diagnostics, c.readShare(block.AsHCLBlock())...)
 		case block.Type == "client_certificates" && len(block.Labels) == 0:
 			diagnostics = append(diagnostics, c.readClients(block.AsHCLBlock())...)
 		default:
 			diagnostics = append(diagnostics, problem(block.DefRange(), "Unknown block",
-				fmt.Sprintf("%q is no block of a config file, which has namespace \"NAME\" { hosts = [...] } and client_certificates { hosts = [...], ca_file = \"...\" }", block.Type)))
+				fmt.Sprintf("%q is no block of a config file, which has namespace \"NAME\" { hosts = [...] }, share \"HOST\" { namespaces = [...] } and client_certificates { hosts = [...], ca_file = \"...\" }", block.Type)))
 		}
 	}
 	if diagnostics.HasErrors() {
@@ -169,6 +176,20 @@ func (c *configFile) readNamespace(block *hcl.Block) hcl.Diagnostics {
 		values, wrong := stringsOf(a)
 		diagnostics = append(diagnostics, wrong...)
 		c.namespaceHosts[name] = values
+	}
+	return diagnostics
+}
+
+func (c *configFile) readShare(block *hcl.Block) hcl.Diagnostics {
+	host := block.Labels[0]
+	content, diagnostics := block.Body.Content(&hcl.BodySchema{Attributes: []hcl.AttributeSchema{{Name: "namespaces", Required: true}}})
+	if _, twice := c.shares[host]; twice {
+		diagnostics = append(diagnostics, problem(block.DefRange, "Host shared twice", fmt.Sprintf("write one block for host %q", host)))
+	}
+	if a := content.Attributes["namespaces"]; a != nil {
+		values, wrong := stringsOf(a)
+		diagnostics = append(diagnostics, wrong...)
+		c.shares[host] = values
 	}
 	return diagnostics
 }

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"serai/router"
+)
+
+// quotaFlags bound what a table holds.
+type quotaFlags struct {
+	MaxClaimsService       int `default:"1000" help:"Claims (pairs of host and path) of one service; what came later is refused." group:"Quotas"`
+	MaxClaimsNamespace     int `default:"10000" help:"Claims of one namespace." group:"Quotas"`
+	MaxClaimsTotal         int `default:"100000" help:"Claims of all namespaces together; one takes about a kilobyte." group:"Quotas"`
+	MaxConditionsService   int `default:"500" help:"Conditions (method, header, query) on the claims of one service." group:"Quotas"`
+	MaxConditionsNamespace int `default:"5000" help:"Conditions of one namespace, which is how many a request for one of its hosts may be compared with." group:"Quotas"`
+	MaxConditionsTotal     int `default:"50000" help:"Conditions of all namespaces together." group:"Quotas"`
+	MaxLingeringService    int `default:"1000" help:"Claims of one service that wait for its next instance (--linger); what is beyond ends at once." group:"Quotas"`
+	MaxLingeringNamespace  int `default:"5000" help:"Such claims of one namespace." group:"Quotas"`
+	MaxLingeringTotal      int `default:"25000" help:"Such claims of all namespaces together." group:"Quotas"`
+}
+
+// limits are the flags as the router takes them.
+func (q *quotaFlags) limits() router.Quotas {
+	return router.Quotas{
+		Claims:     router.Limits{Service: q.MaxClaimsService, Namespace: q.MaxClaimsNamespace, Total: q.MaxClaimsTotal},
+		Conditions: router.Limits{Service: q.MaxConditionsService, Namespace: q.MaxConditionsNamespace, Total: q.MaxConditionsTotal},
+		Lingering:  router.Limits{Service: q.MaxLingeringService, Namespace: q.MaxLingeringNamespace, Total: q.MaxLingeringTotal},
+	}
+}
+
+// validate reports quotas that nothing fits in.
+func (q *quotaFlags) validate() error {
+	var errs []error
+	all := q.limits()
+	for _, l := range []struct {
+		name string
+		router.Limits
+	}{{"claims", all.Claims}, {"conditions", all.Conditions}, {"lingering", all.Lingering}} {
+		for _, f := range []struct {
+			of    string
+			value int
+		}{{"service", l.Service}, {"namespace", l.Namespace}, {"total", l.Total}} {
+			if f.value < 1 {
+				errs = append(errs, fmt.Errorf("--max-%s-%s=%d is not at least 1", l.name, f.of, f.value))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// reservedPaths are those that no tenant may claim: where a CA validates a host (RFC
+// 8555 section 8.3), and where balancers ask for serai itself.
+func (c *serveCommand) reservedPaths() []string {
+	paths := []string{"/.well-known/acme-challenge"}
+	if c.ReadyPath != "" && c.ReadyPath != "/" {
+		paths = append(paths, c.ReadyPath)
+	}
+	return paths
+}

@@ -1,0 +1,161 @@
+package router
+
+import (
+	"cmp"
+	"slices"
+
+	"serai/discovery"
+)
+
+// over reports whether more is asked for than a quota has, in a namespace and in
+// all together.
+func (b *Builder) over(u usage, s scope) bool {
+	return u.askedClaims > b.options.Quotas.Claims.of(s) || u.askedConditions > b.options.Quotas.Conditions.of(s)
+}
+
+// admit gives each service what it may take of the quotas, when somebody gets less
+// than he asks for or has got less until now.
+func (b *Builder) admit(u *update) {
+	crowded := make(map[string]bool)
+	all := b.over(b.usedByAll, ofAll)
+	for namespace, used := range b.used {
+		if all || b.over(used, ofNamespace) {
+			crowded[namespace] = true
+		}
+	}
+	sum := &b.usedByAll
+	if len(crowded) == 0 && len(b.allowances) == 0 && sum.claims == sum.askedClaims && sum.conditions == sum.askedConditions {
+		return
+	}
+	next := b.allot(crowded, all)
+	var changed []discovery.Key
+	for key := range b.services {
+		if b.differs(key, next) {
+			changed = append(changed, key)
+		}
+	}
+	b.allowances = next
+	slices.SortFunc(changed, func(x, y discovery.Key) int { return cmpStrings(x.Namespace, y.Namespace, x.Name, y.Name) })
+	b.allotting = true
+	for _, key := range changed {
+		b.replace(u, key, b.services[key].source)
+	}
+	b.allotting = false
+}
+
+// differs reports whether a service has to be made anew.
+func (b *Builder) differs(key discovery.Key, next map[discovery.Key]allowances) bool {
+	s := b.services[key]
+	had, is := b.allowances[key]
+	gets, will := next[key]
+	if will {
+		return !is || had != gets
+	}
+	return is || s.usage.claims < s.usage.askedClaims || s.usage.conditions < s.usage.askedConditions
+}
+
+// allot goes through the services in the order in which they came. Who gets less
+// than he asks for is in the result.
+func (b *Builder) allot(crowded map[string]bool, all bool) map[discovery.Key]allowances {
+	short := make(map[discovery.Key]allowances)
+	var taken usage
+	of := make(map[string]*usage)
+	for namespace, used := range b.used {
+		if !crowded[namespace] {
+			taken.claims += used.askedClaims
+			taken.conditions += used.askedConditions
+		}
+		of[namespace] = &usage{}
+	}
+	for _, key := range b.byArrival(crowded) {
+		asks, has := b.services[key].usage, of[key.Namespace]
+		a := allowances{
+			room(b.options.Quotas.Claims, has.claims, taken.claims),
+			room(b.options.Quotas.Conditions, has.conditions, taken.conditions),
+		}
+		gets := usage{claims: min(asks.askedClaims, a.claims.n), conditions: min(asks.askedConditions, a.conditions.n)}
+		has.add(gets, 1)
+		taken.add(gets, 1)
+		if gets.claims < asks.askedClaims || gets.conditions < asks.askedConditions {
+			a.claims.user, a.conditions.user = b.largest(key, a.claims.of), b.largest(key, a.conditions.of)
+			short[key] = a
+		}
+	}
+	return short
+}
+
+// byArrival returns the services of namespaces in the order in which they came:
+// those that came too late as all nodes have agreed last, the others by age.
+func (b *Builder) byArrival(of map[string]bool) (keys []discovery.Key) {
+	for key, s := range b.services {
+		if of[key.Namespace] && s.usage.askedClaims > 0 {
+			keys = append(keys, key)
+		}
+	}
+	slices.SortFunc(keys, func(x, y discovery.Key) int {
+		return cmp.Or(cmp.Compare(b.agreed.latePlace(x), b.agreed.latePlace(y)), cmp.Compare(b.services[x].age, b.services[y].age),
+			cmpStrings(x.Namespace, y.Namespace, x.Name, y.Name))
+	})
+	return keys
+}
+
+// largest names who uses most of a quota.
+func (b *Builder) largest(key discovery.Key, of scope) (name string) {
+	most := 0
+	switch of {
+	case ofNamespace:
+		for k, s := range b.services {
+			if n := s.usage.askedClaims; k.Namespace == key.Namespace && (n > most || n == most && k.Name < name) {
+				most, name = n, k.Name
+			}
+		}
+		return "service " + printable(name)
+	case ofAll:
+		for k, u := range b.used {
+			if n := u.askedClaims; n > most || n == most && k < name {
+				most, name = n, k
+			}
+		}
+		return "namespace " + printable(name)
+	}
+	return ""
+}
+
+// The order in which services came that are over the quotas of their namespace is
+// agreed upon as that of contests is: the first claimant stands for all that came in
+// time.
+const quotaContest = "(quota) "
+
+// latePlace is where a service stands among those that came too late, 0 when it is
+// none of them.
+func (a Agreement) latePlace(key discovery.Key) int {
+	all := a[quotaContest+key.Namespace]
+	return max(0, slices.IndexFunc(all, func(c Claimant) bool { return c.Key == key }))
+}
+
+// latecomers returns the contests for quotas.
+func (b *Builder) latecomers() (all []Contest) {
+	crowded := make(map[string]bool)
+	for key := range b.allowances {
+		crowded[key.Namespace] = true
+	}
+	if len(crowded) == 0 {
+		return nil
+	}
+	at := make(map[string]int)
+	for _, key := range b.byArrival(crowded) {
+		if _, short := b.allowances[key]; !short {
+			continue
+		}
+		i, known := at[key.Namespace]
+		if !known {
+			i, at[key.Namespace] = len(all), len(all)
+			first := Claimant{Key: discovery.Key{Namespace: key.Namespace, Name: everyTenant}, Instances: true}
+			all = append(all, Contest{Name: quotaContest + key.Namespace, Claimants: []Claimant{first}})
+		}
+		if c := &all[i]; len(c.Claimants) < maxClaimants {
+			c.Claimants = append(c.Claimants, Claimant{Key: key, Instances: b.services[key].source != nil})
+		}
+	}
+	return all
+}
