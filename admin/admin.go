@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"serai/internal/memory"
 	"sync/atomic"
 	"time"
 
@@ -52,6 +53,8 @@ type Options struct {
 	Claims func() claims.Status
 	// AccessLogDropped counts lost lines; nil when there is no access log.
 	AccessLogDropped func() uint64
+	// Memory is what clients may take, nil for no limit.
+	Memory *memory.Budget
 	// Version is shown as it stands.
 	Version string
 	// Logger gets what goes wrong while metrics are read; nil discards it.

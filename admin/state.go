@@ -7,6 +7,7 @@ import (
 
 	"serai/discovery"
 	"serai/front"
+	"serai/internal/memory"
 )
 
 var (
@@ -45,6 +46,9 @@ var (
 	shares       = desc("serai_connections_open", "Open connections of all clients, and to all instances: in use, idle or of probes.", "side")
 	shareLimits  = desc("serai_connections_limit", "Share of the file descriptors that each may use.", "side")
 	unmade       = desc("serai_upstream_connections_refused_total", "Connections to instances that were not made because their share was used up.")
+	memoryTaken  = desc("serai_memory_bytes", "Memory that clients take, by what for; absent without a limit.", "part")
+	memoryLimit  = desc("serai_memory_limit_bytes", "Memory that clients may take; absent without a limit.")
+	noMemory     = desc("serai_memory_refused_total", "Times that there was none: a request or connection was refused, or a body went through a small buffer.", "part")
 	dropped      = desc("serai_access_log_dropped_total", "Lines of the access log that were lost.")
 )
 
@@ -98,6 +102,9 @@ func collectShares(o *Options, out chan<- prometheus.Metric) {
 			gauge(out, shareLimits, float64(limit), side)
 		}
 	}
+	if o.Memory != nil {
+		collectMemory(out, o.Memory)
+	}
 	if o.Clients != nil {
 		open, limit := o.Clients()
 		share("clients", open, limit)
@@ -117,6 +124,15 @@ func collectShares(o *Options, out chan<- prometheus.Metric) {
 	gauge(out, held, float64(w.Bytes))
 	gauge(out, heldLimit, float64(w.Limit))
 	counter(out, displaced, w.Displaced)
+}
+
+func collectMemory(out chan<- prometheus.Metric, b *memory.Budget) {
+	gauge(out, memoryLimit, float64(b.Limit()))
+	for _, p := range memory.Parts() {
+		taken, refused := b.Taken(p)
+		gauge(out, memoryTaken, float64(taken), p.String())
+		counter(out, noMemory, refused, p.String())
+	}
 }
 
 func collectSource(out chan<- prometheus.Metric, s *discovery.Status) {

@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"net"
 	"net/netip"
+
+	"serai/internal/memory"
 )
 
 // clientKey is what connections are counted by: an IPv4 address, or the /64 of
@@ -24,6 +26,7 @@ func (s *Server) accept(nc net.Conn, shard int, end <-chan struct{}) {
 	c := &Conn{conn: conn{server: s}}
 	c.Shard = shard
 	c.Socket.Init(nc)
+	c.Socket.LimitMemory(s.options.Memory)
 	_, c.Secure = nc.(*tls.Conn)
 	if !s.add(c) {
 		s.refused.Add(1)
@@ -102,23 +105,49 @@ func (s *Server) add(c *Conn) bool {
 	if s.draining || s.options.MaxConns > 0 && len(s.conns) >= s.options.MaxConns {
 		return false
 	}
+	if !s.options.Memory.Take(memory.Connections, c.cost()) {
+		return false
+	}
 	if q := s.options.Shared; q != nil && !q.Take(1, int64(s.options.MaxShared)) {
+		s.options.Memory.Give(memory.Connections, c.cost())
 		return false
 	}
 	s.conns[c] = struct{}{}
 	return true
 }
 
-// countClient does the same for the limit of each client.
+// What an open connection takes, in bytes: its stack, and under TLS the buffers of
+// crypto/tls.
+const (
+	plainCost = 6 << 10
+	tlsCost   = 20 << 10
+)
+
+// cost is what the connection takes for as long as it is open.
+func (c *Conn) cost() int64 {
+	if c.Secure {
+		return tlsCost
+	}
+	return plainCost
+}
+
+// sharesLeft bounds the connections of one client, where memory has a limit, by so
+// many times what is left for others. One client may have four fifths; ten together
+// leave a fortieth, of which each newcomer may have its part.
+const sharesLeft = 4
+
+// countClient counts c in for its client, and reports whether that one's limit
+// allows it.
 func (s *Server) countClient(c *Conn) bool {
-	limit := s.options.MaxConnsPerClient
-	if limit == 0 {
+	limit, budget := s.options.MaxConnsPerClient, s.options.Memory
+	if limit == 0 && budget == nil {
 		return true
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	key := keyOf(c.Remote.Addr())
-	if s.perClient[key] >= limit {
+	n := s.perClient[key]
+	if limit > 0 && n >= limit || budget != nil && int64(n)*c.cost() > sharesLeft*budget.Left(memory.Connections) {
 		return false
 	}
 	s.perClient[key]++
@@ -128,6 +157,7 @@ func (s *Server) countClient(c *Conn) bool {
 
 func (s *Server) remove(c *Conn) {
 	c.Socket.End()
+	s.options.Memory.Give(memory.Connections, c.cost())
 	if q := s.options.Shared; q != nil {
 		q.Give(1)
 	}

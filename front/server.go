@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"serai/internal/memory"
 	"serai/internal/quota"
 	"serai/proxy"
 )
@@ -40,6 +41,8 @@ type Options struct {
 	// MaxShared together; nil for none.
 	Shared    *quota.Quota
 	MaxShared int
+	// Memory is what connections, requests and their bodies take; nil for no limit.
+	Memory *memory.Budget
 	// Handshaken is told of each TLS handshake, its state or its error; nil for
 	// nobody.
 	Handshaken func(*tls.ConnectionState, error)

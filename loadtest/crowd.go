@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"slices"
@@ -146,7 +147,7 @@ func slowHeads(a *arena) error {
 	}
 	ctx, end := context.WithCancel(a.ctx)
 	defer end()
-	loris, err := startLoris(ctx, a.address(), a.options.Conns)
+	loris, err := startHelper(ctx, "loris", a.address(), fmt.Sprintf("--conns=%d", a.options.Conns))
 	if err != nil {
 		return err
 	}

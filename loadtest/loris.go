@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,32 +58,4 @@ func (l *lorisCommand) one(ctx context.Context, i int, opened *atomic.Int64) {
 	case <-ctx.Done():
 	case <-pause.C:
 	}
-}
-
-// startLoris runs it until end is called, and returns when all have connected
-// once.
-func startLoris(ctx context.Context, address string, conns int) (end func(), err error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	cmd := pinned(ctx, otherCore, self, "loris", address, fmt.Sprintf("--conns=%d", conns))
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	end = func() {
-		cmd.Process.Signal(os.Interrupt)
-		cmd.Wait()
-	}
-	opened := 0
-	if _, err := fmt.Fscan(out, &opened); err != nil {
-		end()
-		return nil, errors.Join(errors.New("slow clients"), err)
-	}
-	return end, nil
 }

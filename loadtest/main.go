@@ -26,6 +26,7 @@ func main() {
 		Generate  generateCommand  `cmd:"" help:"One generator of load, which prints what it saw as JSON."`
 		Strand    strandCommand    `cmd:"" hidden:"" help:"Clients that vanish, for faults."`
 		Loris     lorisCommand     `cmd:"" hidden:"" help:"Clients that send heads byte by byte, for stress."`
+		Flood     floodCommand     `cmd:"" hidden:"" help:"Clients that take memory, for stress."`
 		Misfit    misfitCommand    `cmd:"" hidden:"" help:"An instance that fails its requests, for faults."`
 	}
 	parsed := kong.Parse(&c, kong.Name("loadtest"), kong.Description("Measures serai from outside."))

@@ -21,6 +21,7 @@ type stressCommand struct {
 	Only   []string      `help:"Trials whose name contains one of these." placeholder:"WORD,..."`
 	For    time.Duration `default:"1h" help:"How long the mixed load lasts."`
 	Bytes  int64         `default:"10000000000" help:"Bytes through one connection, each way."`
+	Floods time.Duration `default:"10m" help:"How long all floods last."`
 	Conns  int           `default:"10000" help:"Connections of the trials with many."`
 	JSON   string        `name:"json" help:"Also write what was seen to this file." placeholder:"FILE"`
 }
@@ -31,7 +32,9 @@ type trial struct {
 	flags []string
 	// files bounds the descriptors that serai has, 0 for as many as there are.
 	files int
-	run   func(*arena) error
+	// memory is what serai has, in MiB; 0 for as much as there is.
+	memory int
+	run    func(*arena) error
 }
 
 func trials() []trial {
@@ -42,6 +45,7 @@ func trials() []trial {
 		{name: "slow heads on many connections", run: slowHeads},
 		{name: "256 descriptors", files: 256, run: fewDescriptors},
 		{name: "256 descriptors, without a limit of connections", files: 256, flags: []string{"--max-connections=100000"}, run: fewDescriptors},
+		{name: "every flood at once", memory: floodLimit, run: floods},
 		{name: "mixed load", run: mixedLoad},
 	}
 }
@@ -122,7 +126,16 @@ func (c *stressCommand) try(ctx context.Context, t *trial) (finding, error) {
 	if t.files > 0 {
 		defer os.Remove(binary)
 	}
-	serai, err := startSerai(ctx, binary, url, append([]string{"--admin=" + a.admin}, t.flags...)...)
+	settings := append([]string{"--admin=" + a.admin}, t.flags...)
+	if t.memory > 0 {
+		var remove func()
+		if binary, remove, err = withMemory(binary, t.memory); err != nil {
+			return a.finding, err
+		}
+		defer remove()
+		settings = append(settings, fmt.Sprintf("NOMAD_MEMORY_LIMIT=%d", t.memory))
+	}
+	serai, err := startSerai(ctx, binary, url, settings...)
 	if err != nil {
 		return a.finding, err
 	}

@@ -38,6 +38,7 @@ type meaning struct {
 var meanings = [upstream.FailureKinds]meaning{
 	// Another instance would need a descriptor, too.
 	upstream.FailedDescriptor: {reason: ReasonNoDescriptor, final: true},
+	upstream.FailedMemory:     {reason: ReasonOverloaded, final: true},
 	upstream.FailedConnect:    {reason: ReasonConnectFailed},
 	upstream.FailedHandshake:  {reason: ReasonHandshakeFailed, blame: true, detail: "no TLS connection to the instance could be made: "},
 	upstream.FailedBody:       {reason: ReasonClientGone, final: true}, // or what explainBody says

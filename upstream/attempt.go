@@ -40,6 +40,7 @@ type FailureKind uint8
 // What may fail.
 const (
 	FailedDescriptor FailureKind = iota // no connection may be made here: ErrNoDescriptor
+	FailedMemory                        // there is no memory for the answer's head
 	FailedConnect                       // the address could not be connected to
 	FailedHandshake                     // TLS failed: Err is a HandshakeError
 	FailedBody                          // the request's body: Err is the body's

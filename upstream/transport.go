@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"serai/internal/memory"
 	"serai/wire"
 	"serai/wire/socket"
 )
@@ -40,11 +41,14 @@ type TransportStatus struct {
 	ClosesIdle time.Duration
 }
 
-// Keeping bounds the unused connections that a Transport keeps.
+// Keeping bounds what a Transport keeps.
 type Keeping struct {
-	// Timeout is for how long one is kept. Most is how many are; negative for none.
+	// Timeout is for how long an unused connection is kept. Most is how many are;
+	// negative for none.
 	Timeout time.Duration
 	Most    int
+	// Memory is what large buffers of answers are taken from; nil for no limit.
+	Memory *memory.Budget
 }
 
 // Request is what one attempt sends. The caller makes it; it stays as it is until

@@ -77,6 +77,10 @@ var (
 	ErrExpect         = &Error{417, "bad-expect", "the only expectation served is \"100-continue\""}
 )
 
+// ErrOverloaded says that serai has no memory for more of a head or body. It is
+// the fault of nobody in particular.
+var ErrOverloaded = &Error{503, "overloaded", "no memory is left for this message"}
+
 // What a body is refused for.
 var (
 	ErrChunkSize   = &Error{400, "bad-chunk-size", "a chunk size is not a bounded hexadecimal number"}

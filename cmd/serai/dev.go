@@ -72,7 +72,7 @@ func (c *devCommand) ingress(env *environment, agent string) (*system, error) {
 		}
 		return ""
 	}
-	return newSystem(&all.Serve, &simulated, all.Serve.logger(&simulated))
+	return newSystem(&all.Serve, &simulated, 0, all.Serve.logger(&simulated))
 }
 
 // town is the sample services.

@@ -2,9 +2,6 @@ package main
 
 import (
 	"math"
-	"os"
-	"runtime/debug"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -38,23 +35,4 @@ func descriptorLimit() int {
 		return math.MaxInt32
 	}
 	return int(limit.Cur)
-}
-
-// boundMemory makes the garbage collector keep less, since requests make next to
-// no garbage, and work harder before Nomad's limit ends the task. GOGC and
-// GOMEMLIMIT win.
-func boundMemory(getenv func(string) string) {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50)
-	}
-	if os.Getenv("GOMEMLIMIT") != "" {
-		return
-	}
-	most := getenv("NOMAD_MEMORY_MAX_LIMIT")
-	if most == "" {
-		most = getenv("NOMAD_MEMORY_LIMIT")
-	}
-	if megabytes, err := strconv.ParseInt(most, 10, 32); err == nil && megabytes > 0 {
-		debug.SetMemoryLimit(megabytes << 20 / 10 * 9)
-	}
 }

@@ -64,6 +64,7 @@ type serveCommand struct {
 	CertStore    string `enum:",nomad,file" default:"" help:"Where obtained certificates and the keys of session tickets are: nomad (Variables, shared by all nodes), which is the default in a Nomad task, or file (--state-dir)." placeholder:"nomad|file" group:"HTTPS"`
 	CertKeyFile  string `help:"Secret that seals private keys in the store, the same on all nodes." placeholder:"FILE" group:"HTTPS"`
 
+	Memory                  int64    `default:"0" help:"MiB that serai uses; 0 means GOMEMLIMIT, or nine tenths of what Nomad or the control group gives it. Thirteen twentieths are for clients: connections, requests and their bodies; 503 beyond." placeholder:"MIB" group:"Limits"`
 	MaxHead                 int      `default:"65536" help:"Bytes of a request's or answer's head; 431 or 502 beyond." group:"Limits"`
 	MaxFields               int      `default:"128" help:"Header fields of one head." group:"Limits"`
 	MaxTarget               int      `default:"16384" help:"Bytes of a request target; 414 beyond." group:"Limits"`
@@ -78,7 +79,7 @@ type serveCommand struct {
 	MaxConnectionsPerClient int      `default:"0" help:"Connections of one client address (IPv6: /64); 0 means no limit." group:"Limits"`
 	MaxHandshakes           int      `default:"2048" help:"TLS handshakes under way at once on a listener; beyond, one that takes longer than two seconds makes room, or the new one is refused. 0 means no limit." group:"Limits"`
 	MaxWaiting              int      `default:"1000" help:"Requests that wait for an instance of one route; 503 beyond." group:"Limits"`
-	MaxWaitingBytes         int64    `default:"67108864" help:"Bytes that all requests that wait for an instance hold together; 503 beyond. Each namespace, and each route of it, has an equal share: who has more makes room." group:"Limits"`
+	MaxWaitingBytes         int64    `default:"67108864" help:"Bytes that all requests that wait for an instance hold together, at most an eighth of the memory; 503 beyond. Each namespace, and each route of it, has an equal share: who has more makes room." group:"Limits"`
 	ConnectTimeout          duration `default:"2s" help:"Time of a connect to an instance." group:"Limits"`
 	UpstreamIdle            duration `default:"4s" help:"How long an unused connection to an instance is kept." group:"Limits"`
 	UpstreamMaxIdle         int      `default:"2048" help:"Unused connections that are kept to one instance." group:"Limits"`
@@ -112,10 +113,11 @@ func (c *serveCommand) Run(ctx context.Context, env *environment) error {
 	if err := c.validate(); err != nil {
 		return &usageError{err}
 	}
-	boundMemory(env.getenv)
+	limit := memoryLimit(c.Memory, env.getenv)
+	boundMemory(limit)
 	logger := c.logger(env)
 	c.tellStart(env, logger)
-	s, err := orStopped(ctx, "read its files", func() (*system, error) { return newSystem(c, env, logger) })
+	s, err := orStopped(ctx, "read its files", func() (*system, error) { return newSystem(c, env, limit, logger) })
 	if err != nil {
 		return err
 	}
@@ -154,6 +156,9 @@ func (c *serveCommand) validate() error {
 		if f.value < 0 {
 			errs = append(errs, fmt.Errorf("--%s=%d is negative", f.name, f.value))
 		}
+	}
+	if c.Memory < 0 || c.Memory > 0 && c.Memory < 32 {
+		errs = append(errs, fmt.Errorf("--memory=%d is not 0, and less than 32 MiB", c.Memory))
 	}
 	if c.MaxWaitingBytes < 1 {
 		errs = append(errs, fmt.Errorf("--max-waiting-bytes=%d is not at least 1", c.MaxWaitingBytes))

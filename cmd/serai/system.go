@@ -20,6 +20,7 @@ import (
 	"serai/claims"
 	"serai/discovery"
 	"serai/front"
+	"serai/internal/memory"
 	"serai/internal/quota"
 	"serai/nomad"
 	"serai/proxy"
@@ -57,7 +58,8 @@ type system struct {
 	traffic   []*listener
 	adminPort net.Listener // nil when it is off
 	share     descriptors
-	conns     quota.Quota // of clients, of share.clients
+	conns     quota.Quota    // of clients, of share.clients
+	memory    *memory.Budget // of clients, nil for no limit
 
 	first chan struct{}   // closed with the first table
 	reads []chan struct{} // closed when what else a start waits for has been read
@@ -72,8 +74,12 @@ type listener struct {
 
 // newSystem makes all parts and binds the addresses. What is wrong with the
 // settings is reported at once.
-func newSystem(c *serveCommand, env *environment, logger *slog.Logger) (s *system, err error) {
+func newSystem(c *serveCommand, env *environment, limit int64, logger *slog.Logger) (s *system, err error) {
 	s = &system{serveCommand: c, env: env, logger: logger, router: router.NewRouter(), first: make(chan struct{}), share: shareDescriptors(descriptorLimit())}
+	waiting := c.MaxWaitingBytes
+	if limit > 0 {
+		s.memory, waiting = memory.NewBudget(limit/20*clientShare), min(waiting, limit/8)
+	}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -81,9 +87,9 @@ func newSystem(c *serveCommand, env *environment, logger *slog.Logger) (s *syste
 	}()
 	registry := upstream.RegistryOptions{
 		ConnectTimeout: c.ConnectTimeout.value(), WriteIdle: c.WriteIdle.value(), IdleTimeout: c.UpstreamIdle.value(), MaxIdle: orNever(c.UpstreamMaxIdle),
-		MaxWaiting: c.MaxWaiting, MaxWaitingBytes: c.MaxWaitingBytes, EjectAfter: orNever(c.EjectAfter), EjectShare: c.EjectShare,
+		MaxWaiting: c.MaxWaiting, MaxWaitingBytes: waiting, EjectAfter: orNever(c.EjectAfter), EjectShare: c.EjectShare,
 		EjectTime: c.EjectTime.value(), SlowStart: orNever(c.SlowStart.value()), Probes: c.Probes, ProbeRate: c.ProbeRate, JobProbeRate: c.JobProbeRate,
-		MinCheckInterval: orNever(c.MinCheckInterval.value()), MaxCheckTime: c.MaxCheckTime.value(), MaxConns: s.share.instances, Logger: logger, Transport: upstreamhttp1.New,
+		MinCheckInterval: orNever(c.MinCheckInterval.value()), MaxCheckTime: c.MaxCheckTime.value(), MaxConns: s.share.instances, Memory: s.memory, Logger: logger, Transport: upstreamhttp1.New,
 	}
 	registry.StickyKey, err = readSecret("sticky-key-file", c.StickyKeyFile)
 	var status func() bool // set once admin exists
@@ -131,6 +137,7 @@ func newSystem(c *serveCommand, env *environment, logger *slog.Logger) (s *syste
 	if s.accessLog != nil {
 		a.AccessLogDropped = s.accessLog.Dropped
 	}
+	a.Memory = s.memory
 	a.Clients = func() (open, limit int) { return int(s.conns.Taken()), s.share.clients }
 	if s.claims != nil {
 		a.Claims = s.claims.Status
@@ -195,7 +202,7 @@ func (s *system) newAccessLog(w io.Writer) *proxy.AccessLog {
 func (s *system) listen(limits wire.Limits) error {
 	engine, err := http1.NewEngine(s.proxy, http1.Options{
 		Limits: limits, HeadTimeout: s.HeadTimeout.value(), BodyIdle: s.BodyIdle.value(), MinRate: orNever(s.MinRate),
-		KeepAlive: s.KeepAlive.value(), WriteIdle: s.WriteIdle.value(),
+		KeepAlive: s.KeepAlive.value(), WriteIdle: s.WriteIdle.value(), Memory: s.memory,
 	})
 	if err != nil {
 		return &usageError{err}
@@ -204,7 +211,7 @@ func (s *system) listen(limits wire.Limits) error {
 		Engines:          map[string]front.Engine{"": engine, "http/1.1": engine},
 		HandshakeTimeout: s.HeadTimeout.value(), WriteIdle: s.WriteIdle.value(), MaxHandshakes: s.MaxHandshakes,
 		MaxConns: s.MaxConnections, MaxConnsPerClient: s.MaxConnectionsPerClient,
-		Shared: &s.conns, MaxShared: s.share.clients, Count: s.proxy.Count, Logger: s.logger,
+		Shared: &s.conns, MaxShared: s.share.clients, Memory: s.memory, Count: s.proxy.Count, Logger: s.logger,
 	}
 	if s.certs != nil {
 		o.Handshaken = s.certs.Handshaken

@@ -80,7 +80,7 @@ func (b *requestBody) Next() ([]byte, error) {
 		return nil, err
 	}
 	data, err := b.Body.Next()
-	b.pace.waited(began, len(data), b.conn.engine.options.MinRate)
+	err = b.waited(began, len(data), err)
 	b.note(len(data), err)
 	return data, err
 }
@@ -97,7 +97,7 @@ func (b *requestBody) Pull(p *socket.Pipe) (int, error) {
 		return 0, err
 	}
 	n, err := p.Pull(&b.Body, b.conn.wire)
-	b.pace.waited(began, n, b.conn.engine.options.MinRate)
+	err = b.waited(began, n, err)
 	b.note(n, err)
 	return n, err
 }
@@ -107,6 +107,7 @@ func (b *requestBody) note(n int, err error) {
 	switch left := b.left.Load(); {
 	case b.Body.Done():
 		b.left.Store(0)
+		b.conn.session.debt.settle()
 	case err != nil && !b.interrupted.Load():
 		b.left.Store(notKnown)
 	case left != notKnown:

@@ -45,6 +45,7 @@ type session struct {
 	proxy.Exchange
 	body   requestBody
 	answer answer
+	debt   debt
 }
 
 func newSession() *session {
@@ -137,7 +138,7 @@ func (c *conn) Handle() (more bool) {
 	c.settled = false
 	s := c.begin()
 	n, err := s.Head.ParseRequest(c.wire.Buffered(), c.engine.options.Limits)
-	if err != nil || s.Head.Framing != wire.NoBody || s.Head.Upgrade != nil {
+	if err != nil || !s.debt.paid || s.Head.Framing != wire.NoBody || s.Head.Upgrade != nil {
 		c.left = s
 		return false
 	}
@@ -201,6 +202,7 @@ func (c *conn) begin() *session {
 	p := &c.front.Peer
 	s.Peer, s.Local, s.Secure, s.ServerName, s.Shard = p.Remote, p.Local, p.Secure, p.ServerName, p.Shard
 	s.answer.reset(c)
+	s.debt.begin(c.engine.options.Memory)
 	c.mu.Lock()
 	c.session, c.served = s, true
 	switch {
@@ -218,6 +220,7 @@ func (c *conn) end(s *session) {
 	c.mu.Lock()
 	c.session = nil
 	c.mu.Unlock()
+	s.debt.end(c.engine.options.Memory)
 	s.answer.release()
 	s.body.release()
 	c.engine.exchanges.Put(s)
@@ -235,6 +238,7 @@ func (c *conn) Check(now time.Time) {
 	if c.session == nil {
 		return
 	}
+	c.makeRoom(now)
 	if since := c.session.WaitingSince(); since.IsZero() || now.Sub(since) <= watchAfter {
 		return
 	}

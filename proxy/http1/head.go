@@ -17,6 +17,10 @@ import (
 func (c *conn) readHead(s *session) (int, error) {
 	o := &c.engine.options
 	timed := false
+	if !s.debt.paid {
+		return 0, wire.ErrOverloaded
+	}
+	defer s.debt.settle()
 	for {
 		n, err := s.Head.ParseRequest(c.wire.Buffered(), o.Limits)
 		if err != wire.ErrIncomplete {
@@ -24,9 +28,17 @@ func (c *conn) readHead(s *session) (int, error) {
 		}
 		if !timed {
 			timed = true
-			c.wire.ReadWithin(time.Now(), o.HeadTimeout)
+			now := time.Now()
+			c.wire.ReadWithin(now, o.HeadTimeout)
+			s.debt.owe(now)
 		}
-		if err := c.wire.FillLine(); err != nil {
+		had := len(c.wire.Buffered())
+		err = c.wire.FillLine()
+		s.debt.received.Add(int64(len(c.wire.Buffered()) - had))
+		switch {
+		case err != nil && s.debt.ended.Load():
+			return 0, wire.ErrOverloaded
+		case err != nil:
 			return 0, err
 		}
 	}

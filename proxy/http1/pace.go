@@ -34,6 +34,25 @@ func (p *pace) waited(began time.Time, n, rate int) {
 	}
 }
 
+// waits notes that the client is waited for, from then on.
+func (b *requestBody) waits(began time.Time) {
+	if !b.pace.answered.Load() {
+		b.conn.session.debt.owe(began)
+	}
+}
+
+// waited notes that n bytes came after a wait that began then, and returns what its
+// error means: memory may be needed by others.
+func (b *requestBody) waited(began time.Time, n int, err error) error {
+	b.pace.waited(began, n, b.conn.engine.options.MinRate)
+	d := &b.conn.session.debt
+	d.received.Add(int64(n))
+	if err != nil && d.ended.Load() {
+		return wire.ErrOverloaded
+	}
+	return err
+}
+
 // lookAgain is how often a client that is too slow, but may be, is looked at.
 const lookAgain = time.Second
 
@@ -41,6 +60,7 @@ const lookAgain = time.Second
 func (b *requestBody) crawl() (n int, err error) {
 	w, o := b.conn.wire, &b.conn.engine.options
 	began, had := time.Now(), len(w.Buffered())
+	b.waits(began)
 	for now := began; ; now = time.Now() {
 		left := o.BodyIdle - b.pace.late
 		if left <= 0 && b.hinders() {
@@ -50,10 +70,11 @@ func (b *requestBody) crawl() (n int, err error) {
 			left = lookAgain
 		}
 		w.ReadWithin(now, min(o.BodyIdle-now.Sub(began), left))
+		n = len(w.Buffered())
 		err = w.Fill()
-		n = len(w.Buffered()) - had
-		b.pace.waited(now, n, o.MinRate)
-		if !errors.Is(err, os.ErrDeadlineExceeded) || b.interrupted.Load() || w.Interrupted() || time.Since(began) >= o.BodyIdle {
+		n = len(w.Buffered()) - n
+		err = b.waited(now, n, err)
+		if n = len(w.Buffered()) - had; !errors.Is(err, os.ErrDeadlineExceeded) || b.interrupted.Load() || w.Interrupted() || time.Since(began) >= o.BodyIdle {
 			return n, err
 		}
 	}
@@ -73,12 +94,13 @@ func (b *requestBody) await() (began time.Time, err error) {
 	o := &b.conn.engine.options
 	if b.pace.late > 0 {
 		_, err = b.crawl()
-		if err == errBodySlow || errors.Is(err, os.ErrDeadlineExceeded) {
+		if err == errBodySlow || err == wire.ErrOverloaded || errors.Is(err, os.ErrDeadlineExceeded) {
 			b.note(0, err)
 			return began, err
 		}
 	}
 	began = time.Now()
+	b.waits(began)
 	b.conn.wire.ReadWithin(began, o.BodyIdle)
 	return began, nil
 }
@@ -97,9 +119,10 @@ func (b *requestBody) Gather() error {
 			_, err = b.crawl()
 		} else {
 			began, had := time.Now(), len(w.Buffered())
+			b.waits(began)
 			w.ReadWithin(began, o.BodyIdle)
 			err = w.Fill()
-			b.pace.waited(began, len(w.Buffered())-had, o.MinRate)
+			err = b.waited(began, len(w.Buffered())-had, err)
 		}
 		if err != nil {
 			b.note(0, err)

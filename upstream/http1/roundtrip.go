@@ -167,6 +167,8 @@ func (c *conn) explain(a *upstream.Answer, err error) *upstream.Failure {
 		return failed(upstream.FailedCaller, err)
 	case c.lost.Load():
 		return c.unanswered(processed)
+	case err == wire.ErrOverloaded:
+		return failed(upstream.FailedMemory, err)
 	case errors.As(err, &refused):
 		return failed(upstream.FailedAnswer, err)
 	case err == errInterim:

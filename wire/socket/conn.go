@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"serai/internal/memory"
 	"serai/wire"
 )
 
@@ -30,9 +31,11 @@ type Conn struct {
 
 	readBy, writeBy deadline // that are set
 	interrupted     atomic.Bool
-	deaf            atomic.Bool // only reads are interrupted
-	huge            atomic.Bool // buf is one of the huge buffers that are counted
-	first           [1]byte     // of fillFromByte
+	deaf            atomic.Bool    // only reads are interrupted
+	huge            atomic.Bool    // buf is one of the huge buffers that are counted
+	memory          *memory.Budget // that large buffers are taken from, nil for no end
+	held            atomic.Int64   // bytes of it
+	first           [1]byte        // of fillFromByte
 
 	net.Conn
 }
@@ -64,7 +67,8 @@ func (c *Conn) Discard(n int) { c.r += n }
 
 // Fill reads once, appending to the unread bytes: more room is made by moving
 // them, then by a larger buffer, then, with
-// LargeBuffer bytes unread, it fails with wire.ErrBufferFull. Moving
+// LargeBuffer bytes unread, it fails with wire.ErrBufferFull, and where there is no
+// memory for a larger one with wire.ErrOverloaded. Moving
 // invalidates all slices of Buffered.
 func (c *Conn) Fill() error {
 	switch {
@@ -79,6 +83,9 @@ func (c *Conn) Fill() error {
 	case len(c.buf) == TinyBuffer && c.w == len(c.buf):
 		Put(c.moveTo(GetSmall()))
 	case c.w == len(c.buf):
+		if !c.hold(LargeBuffer) {
+			return wire.ErrOverloaded
+		}
 		Put(c.moveTo(GetLarge()))
 	}
 	n, err := c.Read(c.buf[c.w:])
@@ -106,18 +113,24 @@ func (c *Conn) FillLine() error {
 	}
 }
 
-// Enlarge makes the buffer a large one, for a body that is worth it.
+// Enlarge makes the buffer a large one, for a body that is worth it, if there is
+// memory for one.
 func (c *Conn) Enlarge() {
-	if len(c.buf) < LargeBuffer {
+	if len(c.buf) < LargeBuffer && c.hold(LargeBuffer) {
 		Put(c.moveTo(GetLarge()))
 	}
 }
 
 // EnlargeMore makes the buffer a huge one, if there is one to spare.
 func (c *Conn) EnlargeMore() {
-	if len(c.buf) < HugeBuffer && takeHuge() {
+	if len(c.buf) >= HugeBuffer || !takeHuge() {
+		return
+	}
+	c.huge.Store(true)
+	if c.hold(HugeBuffer) {
 		Put(c.moveTo(getHuge()))
-		c.huge.Store(true)
+	} else if c.huge.CompareAndSwap(true, false) {
+		returnHuge()
 	}
 }
 
@@ -145,17 +158,20 @@ func move(dst, src []byte) int {
 func (c *Conn) Detach() []byte { return c.DetachFor(LargeBuffer) }
 
 // DetachFor is Detach to a buffer that has room for n bytes and for those that are
-// unread, up to a large one.
+// unread, up to a large one. Where there is no memory for that it is a small one,
+// if the unread fit.
 func (c *Conn) DetachFor(n int) []byte {
-	n = max(n, len(c.Buffered()))
-	if n > LargeBuffer && len(c.Buffered()) > LargeBuffer {
+	unread := len(c.Buffered())
+	if unread > LargeBuffer {
 		return c.moveTo(getHuge()) // counted as the one before
 	}
-	c.countHuge()
-	switch {
+	if c.huge.CompareAndSwap(true, false) {
+		returnHuge()
+	}
+	switch n = max(n, unread); {
 	case n <= TinyBuffer:
 		return c.moveTo(getTiny())
-	case n <= SmallBuffer:
+	case n <= SmallBuffer, unread <= SmallBuffer && !c.hold(max(c.held.Load(), LargeBuffer)):
 		return c.moveTo(GetSmall())
 	}
 	return c.moveTo(GetLarge())
@@ -167,9 +183,38 @@ func (c *Conn) Held() int { return len(c.buf) }
 // Release gives the buffer back when nothing is unread.
 func (c *Conn) Release() {
 	if c.buf != nil && c.r == c.w {
-		c.countHuge()
+		c.letGo()
 		Put(c.buf)
 		c.buf, c.r, c.w = nil, 0, 0
+	}
+}
+
+// LimitMemory makes the connection take its large buffers from b. It is called
+// before the first byte is read.
+func (c *Conn) LimitMemory(b *memory.Budget) { c.memory = b }
+
+// hold makes n bytes the connection's part of the budget, and reports whether
+// they may be.
+func (c *Conn) hold(n int64) bool {
+	had := c.held.Load()
+	switch {
+	case n <= had:
+		return true
+	case !c.memory.Take(memory.Buffers, n-had):
+		return false
+	}
+	c.held.Add(n - had)
+	return true
+}
+
+// letGo gives back what the connection holds of the budget and of the huge
+// buffers.
+func (c *Conn) letGo() {
+	if n := c.held.Swap(0); n > 0 {
+		c.memory.Give(memory.Buffers, n)
+	}
+	if c.huge.CompareAndSwap(true, false) {
+		returnHuge()
 	}
 }
 
@@ -350,13 +395,6 @@ func (c *Conn) End() error {
 // Close closes the connection. The buffer is left to the garbage collector,
 // since another goroutine may still be reading into it.
 func (c *Conn) Close() error {
-	c.countHuge()
+	c.letGo()
 	return c.Conn.Close()
-}
-
-// countHuge counts the connection's huge buffer, if it has one, as given back.
-func (c *Conn) countHuge() {
-	if c.huge.CompareAndSwap(true, false) {
-		returnHuge()
-	}
 }

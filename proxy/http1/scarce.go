@@ -1,0 +1,74 @@
+package http1
+
+import (
+	"sync/atomic"
+	"time"
+
+	"serai/internal/memory"
+	"serai/wire/socket"
+)
+
+// requestCost is what a request takes of the memory, in bytes, beside large buffers:
+// stacks, a session and its small buffers.
+const requestCost = 30 << 10
+
+// debt is what a request keeps memory for without doing anything: its client is
+// waited for.
+type debt struct {
+	paid     bool          // there was memory for the request
+	since    socket.Moment // when its client was first waited for, zero when it is not
+	received atomic.Int64  // bytes since then
+	ended    atomic.Bool   // for the sake of others
+}
+
+// begin takes the request's memory.
+func (d *debt) begin(b *memory.Budget) {
+	d.paid = b.Take(memory.Requests, requestCost)
+	d.ended.Store(false)
+	d.settle()
+}
+
+func (d *debt) end(b *memory.Budget) {
+	d.settle()
+	if d.paid {
+		d.paid = false
+		b.Give(memory.Requests, requestCost)
+	}
+}
+
+// owe notes that the client is waited for.
+func (d *debt) owe(now time.Time) {
+	if d.since.Time().IsZero() {
+		d.received.Store(0)
+		d.since.Set(now)
+	}
+}
+
+// settle notes that it is not any more.
+func (d *debt) settle() { d.since.Clear() }
+
+// While memory is scarce, who keeps a request waiting for its own bytes has a second,
+// and then as long as it sends so many bytes a second.
+const (
+	scarceTime = time.Second
+	scarceRate = 16 << 10
+)
+
+// due reports whether the request is to end while memory is scarce.
+func (d *debt) due(now time.Time) bool {
+	since := d.since.Time()
+	if since.IsZero() {
+		return false
+	}
+	took := now.Sub(since)
+	return took > scarceTime && float64(d.received.Load()) < took.Seconds()*scarceRate
+}
+
+// makeRoom ends the request under way when memory is scarce and its client slow.
+// c.mu is held.
+func (c *conn) makeRoom(now time.Time) {
+	s := c.session
+	if c.engine.options.Memory.Scarce() && s.debt.due(now) && s.debt.ended.CompareAndSwap(false, true) {
+		c.wire.InterruptReads()
+	}
+}

@@ -1,0 +1,116 @@
+package http1_test
+
+import (
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"serai/front"
+	"serai/internal/memory"
+	"serai/proxy/http1"
+)
+
+// TestLargeHeadsHaveABudget: heads that need a large buffer are refused when half
+// of the memory is taken, and all is given back at the end.
+func TestLargeHeadsHaveABudget(t *testing.T) {
+	b := memory.NewBudget(1 << 20)
+	k, o := web(t, settings{server: http1.Options{Memory: b}, front: front.Options{Memory: b}})
+	line := "X-Filler: " + strings.Repeat("a", 1000) + "\r\n"
+	large := "GET / HTTP/1.1\r\nHost: web.example.org\r\n" + strings.Repeat(line, 20)
+	refused := 0
+	var held []*peer
+	for range 12 {
+		c := k.dial()
+		before := k.proxy.Reasons()["overloaded"]
+		n, _ := b.Taken(memory.Buffers)
+		if _, err := io.WriteString(c.Conn, large); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "a buffer or a refusal", func() bool {
+			now, _ := b.Taken(memory.Buffers)
+			return now > n || k.proxy.Reasons()["overloaded"] > before
+		})
+		if k.proxy.Reasons()["overloaded"] > before {
+			c.status("GET", 503, "overloaded")
+			refused++
+		} else {
+			held = append(held, c)
+		}
+	}
+	if refused == 0 || len(held) == 0 {
+		t.Errorf("%d large heads were refused, %d were not", refused, len(held))
+	}
+	// A request of the usual size is answered beside them.
+	c := k.dial()
+	c.send("GET / HTTP/1.1", "Host: web.example.org", "")
+	p := o.next()
+	p.head()
+	p.ok("x")
+	c.status("GET", 200, "")
+	c.Conn.Close()
+	for _, c := range held {
+		c.Conn.Close()
+	}
+	until(t, "all memory back", func() bool { return taken(b) == 0 })
+}
+
+func taken(b *memory.Budget) (sum int64) {
+	for _, p := range memory.Parts() {
+		n, _ := b.Taken(p)
+		sum += n
+	}
+	return sum
+}
+
+// TestSlowClientsEndWhenMemoryIsScarce: heads and bodies that hardly come are ended
+// for the sake of others; a request whose instance is slow is not, nor is any of
+// them while there is enough.
+func TestSlowClientsEndWhenMemoryIsScarce(t *testing.T) {
+	b := memory.NewBudget(1 << 20)
+	k, o := web(t, settings{server: http1.Options{Memory: b}, front: front.Options{Memory: b}})
+	waits := k.dial()
+	waits.send("GET / HTTP/1.1", "Host: web.example.org", "")
+	p := o.next()
+	p.head()
+	head, body := k.dial(), k.dial()
+	head.send("GET / HTTP/1.1", "Host: web.example.org", "X-Slow: a")
+	body.send("POST / HTTP/1.1", "Host: web.example.org", "Content-Length: 60000", "", "x")
+	until(t, "three requests", func() bool { n, _ := b.Taken(memory.Requests); return n >= 3*30<<10 })
+	time.Sleep(1500 * time.Millisecond)
+	if n := k.proxy.Reasons()["overloaded"]; n > 0 {
+		t.Fatalf("%d requests were ended while there was memory", n)
+	}
+	most := int64(1<<20)/4*3 + 100<<10 // scarce when one has ended, too
+	if !b.Take(memory.Requests, most-taken(b)) {
+		t.Fatal("there is no memory to take")
+	}
+	head.status("GET", 503, "overloaded")
+	body.status("POST", 503, "overloaded")
+	p.ok("x")
+	waits.status("GET", 200, "")
+}
+
+// TestNoMemoryForARequest: what comes when all is taken is answered 503, and
+// counted; the connection of another that is under way goes on.
+func TestNoMemoryForARequest(t *testing.T) {
+	b := memory.NewBudget(1 << 20)
+	k, o := web(t, settings{server: http1.Options{Memory: b}, front: front.Options{Memory: b}})
+	first, second := k.dial(), k.dial()
+	first.send("GET / HTTP/1.1", "Host: web.example.org", "")
+	p := o.next()
+	p.head()
+	until(t, "the second connection", func() bool { n, _ := b.Taken(memory.Connections); return n >= 2*6<<10 })
+	rest := int64(1<<20) - taken(b)
+	b.Take(memory.Requests, rest)
+	second.send("GET / HTTP/1.1", "Host: web.example.org", "")
+	second.status("GET", 503, "overloaded")
+	p.ok("x")
+	first.status("GET", 200, "")
+	b.Give(memory.Requests, rest)
+	third := k.dial()
+	third.send("GET / HTTP/1.1", "Host: web.example.org", "")
+	p.head() // over the connection that the first one has left
+	p.ok("x")
+	third.status("GET", 200, "")
+}
