@@ -68,7 +68,7 @@ func (h headers) Header(name string) []byte {
 
 // Cookie and ClientIP are only asked for when an instance is chosen, which an
 // explanation does not do.
-func (headers) Cookie(string) []byte { return nil }
+func (headers) Cookie(string, int) []byte { return nil }
 
 // ClientIP returns nothing: see Cookie.
 func (headers) ClientIP() []byte { return nil }

@@ -263,8 +263,8 @@ func (a attributes) Header(name string) []byte {
 	}
 	return nil
 }
-func (attributes) Cookie(string) []byte { return nil }
-func (attributes) ClientIP() []byte     { return []byte{192, 0, 2, 1} }
+func (attributes) Cookie(string, int) []byte { return nil }
+func (attributes) ClientIP() []byte          { return []byte{192, 0, 2, 1} }
 
 // TestRequests holds what the comments propose to try to what the table does:
 // each request goes to the file's own job.

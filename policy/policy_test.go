@@ -61,6 +61,25 @@ func TestRedirect(t *testing.T) {
 	}
 }
 
+// TestRedirectWithoutHost: no Location is made of a host that nobody named.
+func TestRedirectWithoutHost(t *testing.T) {
+	for name, c := range map[string]struct {
+		to     *Redirect
+		status int
+	}{
+		"to https":       {&Redirect{Status: 308, HTTPS: true}, 400},
+		"to its host":    {&Redirect{Status: 308, Parts: []Part{{Literal: "https://"}, {Is: Host}, {Is: Path}}}, 400},
+		"to another one": {&Redirect{Status: 308, Parts: []Part{{Literal: "https://b.test"}, {Is: Path}}}, 308},
+	} {
+		r := &request{}
+		r.head.Path = []byte("/a")
+		reply := &Reply{Values: &wire.Values{}}
+		if answered := ForRoute(&OfRoute{Redirect: c.to}, &State{}).Request(r, reply); !answered || reply.Status != c.status {
+			t.Errorf("%s: answered %v with %d, want %d", name, answered, reply.Status, c.status)
+		}
+	}
+}
+
 func TestHSTS(t *testing.T) {
 	l := ForRoute(&OfRoute{HSTS: "max-age=9"}, &State{})
 	for name, c := range map[string]struct {

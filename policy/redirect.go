@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"serai/wire"
@@ -47,6 +48,11 @@ func (r *Redirect) String() string {
 		b.WriteString(p.Is.String())
 	}
 	return b.String()
+}
+
+// needsHost reports whether the target has the request's host in it.
+func (r *Redirect) needsHost() bool {
+	return r.HTTPS || slices.ContainsFunc(r.Parts, func(p Part) bool { return p.Is == Host })
 }
 
 // AppendLocation appends the Location for a request. Bytes that a URL cannot
@@ -126,6 +132,11 @@ var nameLocation = []byte("Location")
 func (p *redirect) Request(r Request, reply *Reply) (answered bool) {
 	if p.to.HTTPS && r.OverHTTPS() {
 		return false
+	}
+	if p.to.needsHost() && len(r.AppendHost(reply.Values.Start())) == 0 {
+		// HTTP/1.0 may say no host, and "." is none: "https:///" leads nowhere.
+		reply.Status, reply.Reason, reply.Detail = wire.ErrHostMissing.Status, wire.ErrHostMissing.Code, "the redirection needs a host"
+		return true
 	}
 	reply.Status, reply.Reason = p.to.Status, "redirect"
 	location := reply.Values.Keep(p.to.AppendLocation(reply.Values.Start(), r))

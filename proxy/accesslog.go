@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -297,11 +299,28 @@ func appendJSON[T string | []byte](b []byte, s T) []byte {
 			b = append(b, c)
 		default:
 			r, n := utf8.DecodeRuneInString(string(s[i:min(i+utf8.UTFMax, len(s))]))
-			b = utf8.AppendRune(b, r)
+			if unicode.IsPrint(r) {
+				b = utf8.AppendRune(b, r)
+			} else {
+				b = appendEscaped(b, r)
+			}
 			i += n
 			continue
 		}
 		i++
 	}
 	return append(b, '"')
+}
+
+// appendEscaped appends what no terminal and no reader of lines may take for a
+// command or a line's end: U+009B begins an escape sequence, U+0085 and U+2028 end
+// lines, U+202E turns the text around.
+func appendEscaped(b []byte, r rune) []byte {
+	for _, unit := range utf16.AppendRune(nil, r) {
+		b = append(b, '\\', 'u')
+		for shift := 12; shift >= 0; shift -= 4 {
+			b = append(b, "0123456789abcdef"[unit>>shift&15])
+		}
+	}
+	return b
 }

@@ -20,7 +20,7 @@ func (p *Proxy) forward(x *Exchange) {
 	}
 	x.via = p.options.Via
 	x.prepare()
-	if p.looped(x) {
+	if p.looped(x) || p.lastHop(x) {
 		return
 	}
 	defer x.endRetries()

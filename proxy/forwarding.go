@@ -50,7 +50,11 @@ func (x *Exchange) prepare() {
 	fields := x.Head.Fields
 	for i := range fields {
 		switch f := &fields[i]; f.Kind {
-		case wire.Other, wire.ContentLength, wire.Cookie, wire.Date, wire.Trailer, wire.XSeraiReason:
+		case wire.Other, wire.ContentLength, wire.Cookie, wire.Date, wire.HeadOnly, wire.XSeraiReason:
+		case wire.Trailer:
+			if !wire.OnlyTrailers(f.Value) {
+				f.Kind = wire.Dropped
+			}
 		case wire.Connection:
 			wire.DropNamed(fields, f.Value)
 			f.Kind = wire.Dropped
@@ -76,7 +80,7 @@ func (x *Exchange) prepare() {
 			if !x.believed.field(f) {
 				f.Kind = wire.Dropped
 			}
-		default: // Host, TransferEncoding, Upgrade, KeepAlive, ProxyConnection, Lookalike
+		default: // Host, TransferEncoding, Upgrade, HTTP2Settings, KeepAlive, ProxyConnection, Proxy, Lookalike
 			f.Kind = wire.Dropped
 		}
 	}

@@ -44,6 +44,35 @@ func (p *Proxy) looped(x *Exchange) bool {
 	return true
 }
 
+// lastHop counts Max-Forwards down, and answers the request that is to go no further
+// (RFC 9110 section 7.6.2). It is about OPTIONS and TRACE alone; what is no number
+// is not ours to judge.
+func (p *Proxy) lastHop(x *Exchange) bool {
+	trace := string(x.Head.Method) == "TRACE"
+	if !trace && string(x.Head.Method) != "OPTIONS" {
+		return false
+	}
+	for i := range x.Head.Fields {
+		f := &x.Head.Fields[i]
+		if !wire.EqualFold(f.Name, "max-forwards") {
+			continue
+		}
+		left, err := strconv.Atoi(string(f.Value))
+		switch {
+		case err != nil || left < 0:
+		case left > 0:
+			f.Value = strconv.AppendInt(f.Value[:0], int64(left-1), 10) // it has room where the old one was
+		case trace:
+			p.answerWith(x, 501, ReasonMaxForwards.Code(), "TRACE is not answered here")
+			return true
+		default:
+			p.answer(x, ReasonMaxForwards)
+			return true
+		}
+	}
+	return false
+}
+
 // viaField is a Via field for a message of HTTP/1.minor (RFC 9110 section 7.6.3).
 // It goes behind those that others have set.
 func (x *Exchange) viaField(minor uint8) wire.Field {

@@ -19,6 +19,7 @@ const (
 	ReasonMisdirected
 	ReasonRedirect
 	ReasonChallenge
+	ReasonMaxForwards
 	ReasonConnectFailed
 	ReasonHandshakeFailed
 	ReasonUpstreamClosed
@@ -65,6 +66,7 @@ var reasons = [...]ReasonEntry{
 	ReasonMisdirected:     {"misdirected", 421, "this connection is not for this host: open another one", "the TLS connection is not for this host, or the host demands a client certificate: [docs/tls.md](docs/tls.md)"},
 	ReasonRedirect:        {"redirect", 308, "", "the route redirects; the status is its `redirect-status`"},
 	ReasonChallenge:       {"acme-challenge", 200, "", "a CA's validation of the host"},
+	ReasonMaxForwards:     {"max-forwards", 200, "the request is not to be passed on: Max-Forwards is 0", "the request says `Max-Forwards: 0`; 501 to TRACE"},
 	ReasonConnectFailed:   {"connect-failed", 502, "no connection to the instance could be made", "no connection to the instance could be made"},
 	ReasonHandshakeFailed: {"tls-failed", 502, "", "the TLS handshake with the instance failed, and why"},
 	ReasonUpstreamClosed:  {"upstream-closed", 502, "the instance closed the connection before it answered", "the instance closed before it answered"},

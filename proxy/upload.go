@@ -88,7 +88,7 @@ func (u *upload) Trailers() []wire.Field { return filterTrailers(u.body.Trailers
 
 func filterTrailers(fields []wire.Field) []wire.Field {
 	for i := range fields {
-		if k := fields[i].Kind; k != wire.Other && k != wire.Date {
+		if !fields[i].Kind.InTrailers() {
 			fields[i].Kind = wire.Dropped
 		}
 	}

@@ -26,8 +26,8 @@ func (a attributes) Header(name string) []byte {
 	}
 	return nil
 }
-func (a attributes) Cookie(string) []byte { return nil }
-func (a attributes) ClientIP() []byte     { return []byte{192, 0, 2, 1} }
+func (a attributes) Cookie(string, int) []byte { return nil }
+func (a attributes) ClientIP() []byte          { return []byte{192, 0, 2, 1} }
 
 // asked is the request of a case as policies see it, over plain HTTP.
 type asked struct{ query *router.Query }

@@ -177,6 +177,24 @@ func cutSegment(path []byte, s separators) ([]byte, int) {
 	return path, 0
 }
 
+// endsSegment reports whether a server may read no further in a segment: parameters
+// begin, or a string of C ends, or what is left are blanks, which Windows drops.
+func endsSegment(rest []byte) bool {
+	if rest[0] == ';' {
+		return true
+	}
+	for len(rest) >= 3 && rest[0] == '%' {
+		switch hex := string(rest[1:3]); {
+		case hex == "3b", hex == "3B", hex == "00":
+			return true
+		case hex != "20":
+			return false
+		}
+		rest = rest[3:]
+	}
+	return len(rest) == 0
+}
+
 // dots returns 1 for a segment that means ".", 2 for one that means "..", and
 // 0 for all others.
 func dots(segment []byte) int {
@@ -187,7 +205,7 @@ func dots(segment []byte) int {
 			segment = segment[1:]
 		case len(segment) >= 3 && segment[0] == '%' && segment[1] == '2' && segment[2]|0x20 == 'e':
 			segment = segment[3:]
-		case segment[0] == ';' && n > 0:
+		case n > 0 && endsSegment(segment):
 			return n
 		default:
 			return 0

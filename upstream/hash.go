@@ -19,7 +19,7 @@ func newHashHeader(_ []*Member, name string, _ int) balancer {
 }
 
 func newHashCookie(_ []*Member, name string, _ int) balancer {
-	return &hashed{Attributes.Cookie, name}
+	return &hashed{func(a Attributes, name string) []byte { return a.Cookie(name, 0) }, name}
 }
 
 // pick returns the fit member with the highest score for the request's key, so

@@ -88,8 +88,8 @@ func (a attributes) Header(name string) []byte {
 	return nil
 }
 
-func (a attributes) Cookie(name string) []byte {
-	if v, ok := a.cookies[name]; ok {
+func (a attributes) Cookie(name string, nth int) []byte {
+	if v, ok := a.cookies[name]; ok && nth == 0 {
 		return []byte(v)
 	}
 	return nil

@@ -68,8 +68,9 @@ const (
 type Attributes interface {
 	// Header returns the first value of a header field, nil when absent.
 	Header(name string) []byte
-	// Cookie returns the value of a cookie, nil when absent.
-	Cookie(name string) []byte
+	// Cookie returns the value of a cookie, nil when absent. A client may have
+	// several of one name, from other paths and domains: nth, from 0, says which.
+	Cookie(name string, nth int) []byte
 	// ClientIP returns the client's address as bytes, 4 or 16.
 	ClientIP() []byte
 }

@@ -96,7 +96,7 @@ func (c *Canary) takes(a Attributes, t *Tried) bool {
 	case c.Header != "":
 		return string(a.Header(c.Header)) == c.Value
 	case c.Cookie != "":
-		return string(a.Cookie(c.Cookie)) == c.Value
+		return hasCookie(a, c.Cookie, c.Value)
 	}
 	return c.Percent > 0 && t.draw(c.Percent) < c.Percent
 }
@@ -226,7 +226,7 @@ func (p *Pool) admits(m *Member, q *WaitingRequest) bool {
 	case m.Canary == nil || m.Canary.takes(q.Attributes, q.Tried):
 		return true
 	case m.Canary.Percent > 0:
-		return p.byCookie[string(q.Attributes.Cookie(p.options.Sticky))] == m || !p.stable.anyUp()
+		return p.byCookie[m.Cookie] == m && hasCookie(q.Attributes, p.options.Sticky, m.Cookie) || !p.stable.anyUp()
 	}
 	return false
 }

@@ -243,9 +243,9 @@ type fixed struct{}
 
 var fixedIP = []byte{192, 0, 2, 1}
 
-func (fixed) Header(string) []byte { return nil }
-func (fixed) Cookie(string) []byte { return nil }
-func (fixed) ClientIP() []byte     { return fixedIP }
+func (fixed) Header(string) []byte      { return nil }
+func (fixed) Cookie(string, int) []byte { return nil }
+func (fixed) ClientIP() []byte          { return fixedIP }
 
 func BenchmarkPick(b *testing.B) {
 	for _, n := range []int{1, 3, 100} {

@@ -243,9 +243,9 @@ func (m *model) settle(mu *sync.Mutex) {
 // nobody is a request without anything that a pool could ask for.
 type nobody struct{}
 
-func (nobody) Header(string) []byte { return nil }
-func (nobody) Cookie(string) []byte { return nil }
-func (nobody) ClientIP() []byte     { return nil }
+func (nobody) Header(string) []byte      { return nil }
+func (nobody) Cookie(string, int) []byte { return nil }
+func (nobody) ClientIP() []byte          { return nil }
 
 // TestPhases tries every move of every phase: only those that are listed end
 // one, and nothing ends another than that it was begun in.

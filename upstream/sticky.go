@@ -38,17 +38,42 @@ func (p *Pool) sticky(s *search) *Member {
 	if p.byCookie == nil {
 		return nil
 	}
-	if m := p.byCookie[string(s.a.Cookie(p.options.Sticky))]; m != nil && m.fit(s) {
-		return m
+	for nth := range mostCookies {
+		value := s.a.Cookie(p.options.Sticky, nth)
+		if value == nil {
+			break
+		}
+		if m := p.byCookie[string(value)]; m != nil && m.fit(s) {
+			return m
+		}
 	}
 	return nil
+}
+
+// mostCookies is how many cookies of one name are looked at: others may have set
+// some for other paths, or for the domain above.
+const mostCookies = 8
+
+// hasCookie reports whether one of the request's cookies of that name has that
+// value.
+func hasCookie(a Attributes, name, value string) bool {
+	for nth := range mostCookies {
+		v := a.Cookie(name, nth)
+		if v == nil {
+			break
+		}
+		if string(v) == value {
+			return true
+		}
+	}
+	return false
 }
 
 // StickyCookie returns the cookie that keeps a client on m: its name and value. It
 // returns nothing when the request carries it already, or the route is not
 // sticky.
 func (p *Pool) StickyCookie(a Attributes, m *Member) (name, value string) {
-	if p.byCookie == nil || string(a.Cookie(p.options.Sticky)) == m.Cookie {
+	if p.byCookie == nil || hasCookie(a, p.options.Sticky, m.Cookie) {
 		return "", ""
 	}
 	return p.options.Sticky, m.Cookie

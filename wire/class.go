@@ -1,6 +1,9 @@
 package wire
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 // Classes of bytes, one bit each in the class table.
 const (
@@ -98,6 +101,25 @@ func HasToken(value []byte, lower string) bool {
 		}
 	}
 	return false
+}
+
+// AmongTokens reports whether every element of value is an element of list, without
+// regard to case.
+func AmongTokens(value, list []byte) bool {
+	for len(value) > 0 {
+		var element []byte
+		element, value = nextElement(value)
+		found := false
+		for rest := list; len(rest) > 0 && !found; {
+			var other []byte
+			other, rest = nextElement(rest)
+			found = bytes.EqualFold(element, other)
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
 }
 
 // nextElement cuts the first element off a comma-separated list.

@@ -34,7 +34,11 @@ const (
 	Upgrade
 	KeepAlive
 	ProxyConnection
+	HTTP2Settings // of the h2c that is not passed on (RFC 7540 section 3.2.1)
 	Expect
+	// Proxy is a field that nothing defines. CGI makes HTTP_PROXY of it, which
+	// libraries take for the address of a proxy ("httpoxy").
+	Proxy
 
 	// Fields that a proxy sets.
 	Forwarded
@@ -54,25 +58,44 @@ const (
 	Cookie
 	Date
 
+	// HeadOnly is a field that is not to stand in a trailer section: see
+	// headOnlyNames.
+	HeadOnly
+
 	// XSeraiReason says why an answer is serai's own: never sent on from an
 	// instance.
 	XSeraiReason
 )
 
 // vouchedNames are the fields of kind Vouched: what frameworks, gateways and
-// content networks say of the client, or of the address that it asked for.
+// content networks say of the client, of the address that it asked for, or of the
+// certificate that it has shown (RFC 9440 section 2.4).
 var vouchedNames = []string{
-	"cf-connecting-ip", "client-ip", "fastly-client-ip", "forwarded-for", "front-end-https", "true-client-ip", "x-client-ip",
-	"x-cluster-client-ip", "x-forwarded", "x-forwarded-by", "x-forwarded-protocol", "x-forwarded-scheme", "x-forwarded-server",
-	"x-forwarded-ssl", "x-host", "x-original-host", "x-original-url", "x-remote-addr", "x-remote-ip", "x-rewrite-url", "x-scheme",
-	"x-url-scheme",
+	"cf-connecting-ip", "client-cert", "client-cert-chain", "client-ip", "fastly-client-ip", "forwarded-for", "front-end-https",
+	"proxy-client-ip", "ssl-client-cert", "ssl-client-issuer-dn", "ssl-client-subject-dn", "ssl-client-verify", "true-client-ip",
+	"wl-proxy-client-ip", "x-azure-clientip", "x-azure-socketip", "x-client-cert", "x-client-ip", "x-cluster-client-ip",
+	"x-envoy-external-address", "x-envoy-internal", "x-forwarded", "x-forwarded-by", "x-forwarded-client-cert",
+	"x-forwarded-protocol", "x-forwarded-scheme", "x-forwarded-server", "x-forwarded-ssl", "x-forwarded-tls-client-cert",
+	"x-forwarded-tls-client-cert-info", "x-host", "x-original-forwarded-for", "x-original-host", "x-original-url", "x-remote-addr",
+	"x-remote-ip", "x-rewrite-url", "x-scheme", "x-ssl-cert", "x-ssl-client-cert", "x-ssl-client-cn", "x-ssl-client-dn",
+	"x-ssl-client-serial", "x-ssl-client-sha1", "x-ssl-client-subject", "x-ssl-client-verify", "x-ssl-issuer", "x-url-scheme",
 }
 
 // VouchedNames returns the names of the fields of kind Vouched, in lower case.
 func VouchedNames() []string { return slices.Clone(vouchedNames) }
 
+// headOnlyNames are fields that are read before the content: they say what to do
+// with the request, who sends it, or what the content is (RFC 9110 section 6.5.1,
+// and the list of RFC 7230 section 4.1.2). Some servers merge trailers into the
+// head, where these would be what nobody has looked at.
+var headOnlyNames = []string{
+	"age", "authorization", "cache-control", "content-encoding", "content-range", "content-type", "expires", "if-match",
+	"if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "location", "max-forwards", "pragma",
+	"proxy-authenticate", "proxy-authorization", "range", "retry-after", "set-cookie", "vary", "warning", "www-authenticate",
+}
+
 // longestName is the length of the longest name of a kind, and one more.
-const longestName = 21
+const longestName = 33
 
 // names are the lower-case names of the kinds, by length so that a lookup
 // compares few of them.
@@ -81,6 +104,7 @@ var names = func() (t [longestName][]namedKind) {
 		"host": Host, "connection": Connection, "content-length": ContentLength,
 		"transfer-encoding": TransferEncoding, "te": TE, "trailer": Trailer,
 		"upgrade": Upgrade, "keep-alive": KeepAlive, "proxy-connection": ProxyConnection,
+		"http2-settings": HTTP2Settings, "proxy": Proxy,
 		"expect": Expect, "forwarded": Forwarded, "x-forwarded-for": XForwardedFor,
 		"x-forwarded-host": XForwardedHost, "x-forwarded-port": XForwardedPort,
 		"x-forwarded-prefix": XForwardedPrefix, "x-forwarded-proto": XForwardedProto,
@@ -91,6 +115,9 @@ var names = func() (t [longestName][]namedKind) {
 	}
 	for _, name := range vouchedNames {
 		t[len(name)] = append(t[len(name)], namedKind{name, Vouched})
+	}
+	for _, name := range headOnlyNames {
+		t[len(name)] = append(t[len(name)], namedKind{name, HeadOnly})
 	}
 	return t
 }()
@@ -113,6 +140,22 @@ func KindOf(name []byte) Kind {
 		}
 	}
 	return Other
+}
+
+// InTrailers reports whether a field of kind k may stand in a trailer section.
+func (k Kind) InTrailers() bool { return k == Other || k == Date }
+
+// OnlyTrailers reports whether a list, the value of a Trailer field, names nothing
+// but fields that may stand in a trailer section. Some servers refuse a message for
+// one that may not.
+func OnlyTrailers(list []byte) bool {
+	for len(list) > 0 {
+		var name []byte
+		if name, list = nextElement(list); !KindOf(name).InTrailers() || lookalike(name) {
+			return false
+		}
+	}
+	return true
 }
 
 // lookalike reports whether name, with every byte that is neither a letter nor

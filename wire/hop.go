@@ -11,7 +11,7 @@ func DropNamed(fields []Field, list []byte) {
 	}
 	for i := range fields {
 		switch f := &fields[i]; f.Kind {
-		case Dropped, Connection, ContentLength, TransferEncoding, Host, Trailer, TE, XRequestID, XSeraiHops:
+		case Dropped, Connection, ContentLength, TransferEncoding, Host, Trailer, TE, Expect, XRequestID, XSeraiHops:
 		case Forwarded, XForwardedFor, XForwardedHost, XForwardedPort, XForwardedProto, XForwardedPrefix, XRealIP, Vouched: // by who sends them
 		case Upgrade: // decided by itself
 		default:

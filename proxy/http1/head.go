@@ -1,7 +1,9 @@
 package http1
 
 import (
+	"bytes"
 	"errors"
+	"net/http"
 	"os"
 	"strconv"
 	"time"
@@ -36,6 +38,10 @@ func (c *conn) refuse(s *session, err error) {
 	var e *wire.Error
 	switch {
 	case errors.As(err, &e):
+	case errors.Is(err, os.ErrDeadlineExceeded) && bytes.HasPrefix([]byte("\r\n"), c.wire.Buffered()):
+		// Old clients send a line end behind a body (RFC 9112 section 2.2). It begins
+		// no request: an answer would be taken for that to the next one.
+		return
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		e = proxy.ReasonHeadTimeout.Refusal()
 	case err == wire.ErrBufferFull:
@@ -69,7 +75,11 @@ func (a *answer) refuse(e *wire.Error, where string) {
 	a.out = wire.AppendFields(a.out, h.Fields)
 	a.out = append(a.out, "Connection: close\r\nContent-Length: "...)
 	a.out = strconv.AppendInt(a.out, h.Size, 10)
+	a.out = append(a.out, "\r\nDate: "...)
+	a.out = time.Now().UTC().AppendFormat(a.out, http.TimeFormat)
 	a.out = append(a.out, "\r\n\r\n"...)
-	a.out = append(a.out, body...)
+	if string(a.conn.session.Head.Method) != "HEAD" {
+		a.out = append(a.out, body...)
+	}
 	a.Flush()
 }

@@ -18,7 +18,7 @@ var staleFailure = &upstream.Failure{Err: socket.ErrStale}
 // Why an answer is not accepted, beside wire's errors.
 var (
 	errInterim  = errors.New("the instance sent more 1xx answers than --max-interim allows")
-	errSwitched = errors.New("the instance switched protocols without being asked")
+	errSwitched = errors.New("the instance switched to a protocol that was not asked for")
 	errUnwanted = errors.New("the client left")
 )
 
@@ -65,7 +65,7 @@ func (c *conn) awaitHead(r *upstream.Request, a *upstream.Answer, sent time.Time
 			case err == wire.ErrIncomplete:
 			case err != nil:
 				return err
-			case a.Head.Status == 101 && len(r.Head.Upgrade) == 0:
+			case a.Head.Status == 101 && !switches(&a.Head, r.Head.Upgrade):
 				return errSwitched
 			case a.Head.Status == 101, a.Head.Status >= 200:
 				c.Discard(n)
@@ -114,6 +114,14 @@ func (c *conn) begin(r *upstream.Request, a *upstream.Answer) {
 	c.enlarge = h.Framing != wire.NoBody && (h.Framing != wire.Length || h.Size > socket.SmallBuffer)
 }
 
+// switches reports whether a 101 is for one of the protocols that were asked for
+// (RFC 9110 section 7.8). One that names none, or another, could have the client
+// read as one protocol what the instance sends in another.
+func switches(h *wire.ResponseHead, asked []byte) bool {
+	chosen := wire.Get(h.Fields, "upgrade")
+	return len(asked) > 0 && len(chosen) > 0 && wire.AmongTokens(chosen, asked)
+}
+
 // dropHop marks the fields of an answer that belong to the connection (RFC 9110
 // section 7.6.1), and returns what its Keep-Alive says.
 func dropHop(h *wire.ResponseHead) (keepAlive []byte) {
@@ -127,6 +135,10 @@ func dropHop(h *wire.ResponseHead) (keepAlive []byte) {
 			f.Kind = wire.Dropped
 		case wire.ProxyConnection, wire.TransferEncoding, wire.TE:
 			f.Kind = wire.Dropped
+		case wire.Trailer:
+			if !wire.OnlyTrailers(f.Value) {
+				f.Kind = wire.Dropped
+			}
 		case wire.Upgrade:
 			// RFC 9110 section 15.5.22: a 426 says what to upgrade to.
 			if h.Status != 101 && h.Status != 426 {
