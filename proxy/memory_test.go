@@ -110,7 +110,7 @@ func (m *memory) open(t *testing.T, r request) client {
 		c.x.Head.Continue = c.x.Head.Continue || f.Kind == wire.Expect
 		c.x.Head.Fields = append(c.x.Head.Fields, f)
 	}
-	c.left = r.length
+	c.down.by, c.left = time.Now().Add(long), r.length
 	c.send(r.body)
 	c.x.Body, c.x.Responder = c, c
 	if r.length == 0 {

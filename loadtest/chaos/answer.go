@@ -82,6 +82,7 @@ func (i *instance) write(ctx context.Context, c *originConn, a *arrival, plan *A
 	if piece == 0 {
 		piece = len(out)
 	}
+	i.note(func() { a.began = time.Now() })
 	for len(out) > 0 {
 		n := min(piece, len(out))
 		if n == len(out) && n > 1 {
@@ -126,7 +127,11 @@ func (i *instance) upgrade(ctx context.Context, c *originConn, a *arrival, plan 
 	}
 	a.whole = true
 	i.end(a)
-	fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n%s: %x\r\n%s: %s\r\n\r\n", idField, q.ID, instanceField, i.name)
+	own := ""
+	if plan.HSTS {
+		own = ownHSTS + "\r\n"
+	}
+	fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n%s%s: %x\r\n%s: %s\r\n\r\n", own, idField, q.ID, instanceField, i.name)
 	for p := make([]byte, 8192); a.body.n < int64(q.Size); {
 		n, err := c.r.Read(p)
 		before := a.body.n
@@ -186,6 +191,13 @@ func (i *instance) end(a *arrival) {
 	if a.ended.IsZero() {
 		a.ended = time.Now()
 	}
+}
+
+// note changes what others may read at the same time.
+func (i *instance) note(change func()) {
+	i.ledger.mu.Lock()
+	defer i.ledger.mu.Unlock()
+	change()
 }
 
 // wait waits, and reports whether it may go on.

@@ -28,8 +28,12 @@ type visit struct {
 	r      *bufio.Reader
 	opened time.Time
 	wrote  atomic.Int64
-	left   atomic.Bool   // it has closed its connection by itself
-	go100  chan struct{} // closed with the first sign of an answer
+	cookie string // what was given last, NAME=VALUE
+	// Of the request that is being written; read when it has been.
+	lastByte, halfClosed time.Time
+	late                 time.Duration
+	left                 atomic.Bool   // it has closed its connection by itself
+	go100                chan struct{} // closed with the first sign of an answer
 }
 
 // run opens the connection, sends the requests and reads their answers.
@@ -94,14 +98,17 @@ func (v *visit) oneByOne(ctx context.Context) {
 	var before *outcome
 	for i, q := range v.Requests {
 		o := v.outcome(q, before)
-		all, headed := q.bytes()
+		o.cookie = v.cookie
+		full, headed := q.bytes(v.cookie)
+		all := full
 		start := v.wrote.Load()
+		v.lastByte, v.late = time.Time{}, 0
 		v.go100 = make(chan struct{})
 		written := make(chan struct{})
 		go func() {
 			defer close(written)
 			if q.Expect {
-				if !v.write(ctx, all[:headed]) {
+				if !v.write(ctx, all[:headed], v.Piece) {
 					return
 				}
 				select {
@@ -110,14 +117,21 @@ func (v *visit) oneByOne(ctx context.Context) {
 				}
 				all = all[headed:]
 			}
-			if v.write(ctx, all) && i == len(v.Requests)-1 {
+			if v.Trickles && !q.Expect {
+				if !v.write(ctx, all[:headed], 0) {
+					return
+				}
+				all = all[headed:]
+			}
+			if v.write(ctx, all, v.Piece) && i == len(v.Requests)-1 {
 				v.behind(ctx)
 			}
 		}()
 		v.read(o, written)
 		<-written
 		n := v.wrote.Load() - start
-		full, headed := q.bytes()
+		o.lastByte, o.late, o.halfClosed = v.lastByte, v.late, v.halfClosed
+		v.keep(o)
 		o.headSent, o.sent = n >= int64(headed), n >= int64(len(full))
 		v.ledger.conclude(o)
 		if !o.whole || o.closing || q.Upgrade || v.left.Load() {
@@ -133,7 +147,7 @@ func (v *visit) pipeline(ctx context.Context) {
 	var all []byte
 	var heads, ends []int64
 	for _, q := range v.Requests {
-		b, headed := q.bytes()
+		b, headed := q.bytes("")
 		heads = append(heads, int64(len(all)+headed))
 		all = append(all, b...)
 		ends = append(ends, int64(len(all)))
@@ -142,7 +156,7 @@ func (v *visit) pipeline(ctx context.Context) {
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
-		if v.write(ctx, all) {
+		if v.write(ctx, all, v.Piece) {
 			v.behind(ctx)
 		}
 	}()
@@ -162,7 +176,7 @@ func (v *visit) pipeline(ctx context.Context) {
 	<-written
 	n := v.wrote.Load()
 	for i, o := range outcomes {
-		o.headSent, o.sent = n >= heads[i], n >= ends[i]
+		o.headSent, o.sent, o.halfClosed = n >= heads[i], n >= ends[i], v.halfClosed
 		v.ledger.conclude(o)
 	}
 }
@@ -179,56 +193,6 @@ func (v *visit) concludeAll(before *outcome, requests []*Request, end, detail st
 		v.ledger.conclude(o)
 		before, end = o, endLost
 	}
-}
-
-// write writes in pieces, up to the byte at which the client leaves, and
-// reports whether all was written.
-func (v *visit) write(ctx context.Context, p []byte) bool {
-	for len(p) > 0 {
-		n := len(p)
-		if v.Piece > 0 {
-			n = min(n, v.Piece)
-		}
-		rest := v.Abort - int(v.wrote.Load())
-		if v.Abort >= 0 {
-			n = min(n, max(0, rest))
-		}
-		m, err := v.conn.Write(p[:n])
-		v.wrote.Add(int64(m))
-		if v.Abort >= 0 && int(v.wrote.Load()) >= v.Abort {
-			v.left.Store(true)
-			if v.Reset {
-				v.tcp.SetLinger(0)
-			}
-			v.tcp.Close()
-			return false
-		}
-		if err != nil {
-			return false
-		}
-		if p = p[n:]; len(p) > 0 && v.Piece > 0 && !wait(ctx, v.Pause) {
-			return false
-		}
-	}
-	return true
-}
-
-// behind does what comes behind the last request.
-func (v *visit) behind(ctx context.Context) {
-	if v.Extra != "" && wait(ctx, v.ExtraAfter) {
-		io.WriteString(v.conn, v.Extra)
-	}
-	if v.HalfClose {
-		v.closeWrite()
-	}
-}
-
-func (v *visit) closeWrite() {
-	if t, ok := v.conn.(*tls.Conn); ok {
-		t.CloseWrite()
-		return
-	}
-	v.tcp.CloseWrite()
 }
 
 // read reads one answer, after those of 1xx.

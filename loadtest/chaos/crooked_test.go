@@ -68,6 +68,7 @@ func (k *crooked) at() (plain, secure string) {
 func (k *crooked) alive() bool                            { return k.plant != dies }
 func (k *crooked) rejections() (map[string]string, error) { return nil, nil }
 func (k *crooked) descriptors() int                       { return 10 }
+func (k *crooked) members() ([]member, error)             { return nil, nil }
 func (k *crooked) said() string                           { return "" }
 
 func (k *crooked) start(context.Context) error {

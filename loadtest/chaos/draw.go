@@ -21,11 +21,24 @@ func Draw(seed uint64, keys []Key) *Program {
 	for i := range d.within(2, 5) {
 		p.drawService(d, i+1, keys)
 	}
+	if d.chance(15) {
+		p.drawSharedService(d)
+	}
+	if d.chance(8) {
+		p.drawFloodService(d)
+	}
 	id := seed<<20&(1<<56-1) | 1<<56
 	next := func() uint64 { id++; return id }
 	for _, s := range p.Services {
-		if s.Flavour == Queue {
+		switch s.Flavour {
+		case Queue:
 			p.drawQueue(d, s, next)
+			continue
+		case Shared:
+			p.drawShared(d, s, next)
+			continue
+		case Flood:
+			p.drawFlood(d, s, next)
 			continue
 		}
 		for range d.within(3, 14) {
@@ -176,6 +189,7 @@ func (p *Program) drawFaults(d dice) {
 			}
 		}
 	}
+	p.drawSharedFaults(d, add)
 	if d.chance(30) {
 		for range d.within(1, 3) {
 			add(one(d, NomadErrors, NomadSilent, NomadForbids, NomadEnds), nil, d.within(100, 1500))

@@ -63,12 +63,13 @@ func TestEverythingIsDrawn(t *testing.T) {
 		}
 	}
 	for _, word := range []string{
-		string(Tame), string(Queue), string(Wrong), string(Deployed), string(Hurt), string(Refused), string(Self),
+		string(Tame), string(Queue), string(Wrong), string(Deployed), string(Hurt), string(Refused), string(Self), string(Shared), string(Flood),
 		string(Replace), string(Add), string(Retag), string(Kill), string(Hang), string(ResetConns), string(CutThere), string(CutBack), string(CutBoth),
 		string(NomadErrors), string(NomadSilent), string(NomadForbids), string(NomadEnds), string(FileBroken), string(FileTouched), string(Restart), string(KillAndStart),
 		string(ResetUnread), string(ResetRead), string(FinRead), string(ResetAt), string(FinAt), string(StallAt), string(BadHead), string(BadChunk), string(TooMuch),
 		"body none", "body length", "body chunked", "until the end", "HTTP/1.0", "pipelined", "TLS", "Expect", "upgrade with", "trailer", "Idempotency-Key",
 		"resets after", "closes after", "closes its side", "writes", "reads", "before the body was read", "descriptors", "--max-connections", "--max-waiting", "Content-Length: 0", "behind the last request",
+		"its bodies trickle", "keeps its cookie", "a Strict-Transport-Security of its own", "--max-waiting-bytes", "ingress.tls=only",
 	} {
 		if !strings.Contains(text, word) {
 			t.Errorf("%q is never drawn", word)

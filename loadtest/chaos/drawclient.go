@@ -44,6 +44,14 @@ func (p *Program) drawClient(d dice, s *Service, next func() uint64) {
 	case style < 46:
 		c.ReadPiece, c.ReadPause, largest = d.within(1, 4000), d.milliseconds(0, 5), 300_000
 	}
+	if d.chance(6) && !c.Pipelined && c.Piece == 0 {
+		c.trickle(d)
+		many, largest = 1, 300
+	}
+	c.Keeps = !c.Pipelined && rule.sticky != "" && d.chance(60)
+	if c.Keeps {
+		many = max(many, 4)
+	}
 	for i := range many {
 		r := p.drawRequest(d, s, &rule, next(), largest)
 		r.Name = fmt.Sprintf("%s.r%d", c.Name, i+1)
@@ -56,11 +64,22 @@ func (p *Program) drawClient(d dice, s *Service, next func() uint64) {
 			r.Close = r.Close && d.chance(20)
 			r.Expect = r.Expect && !c.Pipelined
 		}
+		if c.Keeps { // one Cookie field is enough
+			r.Fields = slices.DeleteFunc(r.Fields, func(f string) bool { return strings.HasPrefix(f, "Cookie:") })
+		}
+		if c.Trickles {
+			r.trickled(d, c)
+		}
 		c.Requests = append(c.Requests, r)
 		if r.Upgrade || r.Malformed != "" {
 			break
 		}
 	}
+	c.drawEnd(d, s)
+}
+
+// drawEnd draws how a client leaves.
+func (c *Client) drawEnd(d dice, s *Service) {
 	total := 0
 	for _, r := range c.Requests {
 		total += 200 + framed(r.Framing, r.Size, r.Chunk)
@@ -68,8 +87,11 @@ func (p *Program) drawClient(d dice, s *Service, next func() uint64) {
 	switch {
 	case d.chance(12):
 		c.Abort, c.Reset = d.IntN(total+1), d.chance(50)
-	case d.chance(5):
+	case d.chance(8):
 		c.HalfClose = true
+		if s.Flavour == Tame {
+			c.Requests[len(c.Requests)-1].halfClosed(d)
+		}
 	case d.chance(10):
 		last := c.Requests[len(c.Requests)-1]
 		if !last.Upgrade && last.Malformed == "" {
@@ -77,8 +99,26 @@ func (p *Program) drawClient(d dice, s *Service, next func() uint64) {
 			c.Extra, c.ExtraAfter = one(d, "\r\n", "GET /next HTTP/1.1\r\nHost: next.chaos\r\n\r\n", "x"), d.milliseconds(0, 30)
 		}
 	}
-	if c.Piece > 0 { // no more than a second in all
+	if c.Piece > 0 && !c.Trickles { // no more than a second in all
 		c.Piece = max(c.Piece, total*max(1, int(c.Pause/time.Millisecond))/1000)
+	}
+}
+
+// halfClosed gives a request that is the last of its client's side answers that
+// begin soon, or that have a length and a pause in the middle.
+func (r *Request) halfClosed(d dice) {
+	for i := range r.Answers {
+		a := &r.Answers[i]
+		if a.Status == 101 {
+			continue
+		}
+		a.Interim = nil
+		if d.chance(50) {
+			a.Delay = d.milliseconds(20, 70)
+			continue
+		}
+		a.Status, a.Framing, a.Size, a.Odd = 200, Length, d.within(200, 3000), false
+		a.Delay, a.Piece, a.Pause = 0, (250+a.Size)/2, d.milliseconds(900, 1500)
 	}
 }
 
@@ -181,10 +221,11 @@ func (p *Program) drawAnswer(d dice, r *Request, largest, n int) Answer {
 		a.Interim = one(d, []int{103}, []int{102, 103}, []int{100}, slices.Repeat([]int{102}, d.within(10, 40)))
 	}
 	a.Odd = d.chance(5)
+	a.HSTS = d.chance(5)
 	a.Close = d.chance(10)
 	a.Early = r.Framing != None && d.chance(6) && r.Service.Flavour == Wrong
 	if r.Upgrade {
-		return Answer{Status: one(d, 101, 101, 101, 426), Framing: None, Size: r.Size, Delay: a.Delay}
+		return Answer{Status: one(d, 101, 101, 101, 426), Framing: None, Size: r.Size, Delay: a.Delay, HSTS: a.HSTS}
 	}
 	if r.Service.Flavour != Wrong || !d.chance(45-n*25) {
 		return a

@@ -46,7 +46,7 @@ func values() map[string]struct {
 		"priority":        {10, []string{"5", "-3", "1000000"}},
 		"class":           {2, []string{"other"}},
 		"strip":           {20, []string{"/api", "/a"}},
-		"redirect":        {4, []string{"https", "https://else.example{path}?{query}"}},
+		"redirect":        {6, []string{"https", "https://else.example{path}?{query}"}},
 		"redirect-status": {50, []string{"301", "302", "303", "307", "308"}},
 		"scheme":          {12, []string{"https"}},
 		"tls-verify":      {0, nil}, // with scheme
@@ -54,7 +54,7 @@ func values() map[string]struct {
 		"upstream-host":   {15, []string{"preserve", "address", "inner.example", "inner.example:8080"}},
 		"lb":              {60, []string{"least", "round-robin", "random", "hash:ip", "hash:header:X-Key", "hash:cookie:key"}},
 		"weight":          {15, []string{"1", "50", "100", "1000"}},
-		"sticky":          {12, []string{"stuck"}},
+		"sticky":          {20, []string{"stuck"}},
 		"prefer":          {8, []string{"node", "datacenter"}},
 		"canary":          {0, nil}, // of an instance
 		"check":           {20, []string{"/healthy", "/healthy?deep=1"}},
@@ -63,8 +63,8 @@ func values() map[string]struct {
 		"check-status":    {10, []string{"200", "200-299"}},
 		"retries":         {40, []string{"0", "1", "2", "3", "10"}},
 		"max-body":        {12, []string{"10", "1000", "65536", "100000"}},
-		"tls":             {8, []string{"auto", "off"}},
-		"hsts":            {6, []string{"max-age=60", "max-age=31536000; includeSubDomains"}},
+		"tls":             {8, []string{"auto", "off", "only"}},
+		"hsts":            {15, []string{"max-age=60", "max-age=31536000; includeSubDomains"}},
 		"proxy-protocol":  {8, []string{"v1", "v2"}},
 		"max-inflight":    {8, []string{"40", "100"}},
 		"retry-post":      {10, []string{"on"}},

@@ -40,11 +40,15 @@ func (r *Request) target() string {
 	return r.Path
 }
 
-// bytes returns the request as it is sent, and the length of its head.
-func (r *Request) bytes() (all []byte, headed int) {
+// bytes returns the request as it is sent with a cookie, empty for none, and the
+// length of its head.
+func (r *Request) bytes(cookie string) (all []byte, headed int) {
 	b := fmt.Appendf(nil, "%s %s HTTP/1.%d\r\nHost: %s\r\n%s: %x\r\n", r.Method, r.target(), r.Minor, r.Host, idField, r.ID)
 	for _, f := range r.Fields {
 		b = append(b, f+"\r\n"...)
+	}
+	if cookie != "" {
+		b = append(b, "Cookie: "+cookie+"\r\n"...)
 	}
 	switch {
 	case r.Upgrade:
@@ -111,6 +115,9 @@ func (a *Answer) bytes(r *Request, instance string) []byte {
 		b = fmt.Appendf(b, "HTTP/1.1 %d Early\r\nX-Early: %x\r\n\r\n", status, r.ID)
 	}
 	b = fmt.Appendf(b, "HTTP/1.1 %d Chaos\r\n%s: %x\r\n%s: %s\r\n", a.Status, idField, r.ID, instanceField, instance)
+	if a.HSTS {
+		b = append(b, ownHSTS+"\r\n"...)
+	}
 	if a.Odd {
 		b = append(b, "X-Odd : blank\r\n"...)
 	}

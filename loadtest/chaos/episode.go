@@ -25,6 +25,8 @@ type proxy interface {
 	// rejections are the refused tags by service.
 	rejections() (map[string]string, error)
 	descriptors() int
+	// members tells how the instances are, nil where it cannot be told.
+	members() ([]member, error)
 	said() string
 }
 
@@ -48,6 +50,8 @@ type episode struct {
 	restarted bool
 	// died is whether it ended by itself, which explains all failures.
 	died bool
+	// looks are what the proxy said of its instances meanwhile.
+	looks looks
 	// settle is how long the proxy may take to give up what it holds.
 	settle time.Duration
 	mu     sync.Mutex // one restart at a time
@@ -115,6 +119,7 @@ func (e *episode) run(ctx context.Context) error {
 	over := make(chan struct{})
 	var sampling sync.WaitGroup
 	sampling.Go(func() { e.sample(over) })
+	sampling.Go(func() { e.watchMembers(over) })
 	var work sync.WaitGroup
 	for _, f := range e.Faults {
 		work.Go(func() { e.fail(ctx, f) })
@@ -133,6 +138,9 @@ func (e *episode) run(ctx context.Context) error {
 	e.cluster.close()
 	e.judgeRequests()
 	e.judgeQueues()
+	e.judgeShares()
+	e.judgeSticky()
+	e.judgeWaitingBytes()
 	return nil
 }
 

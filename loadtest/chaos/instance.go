@@ -29,6 +29,7 @@ type instance struct {
 	busy    map[*arrival]bool // read, and not yet answered
 	resume  chan struct{}     // closed while it runs
 	stopped bool              // no connection is to be reused
+	gone    time.Time         // since when it takes no connection, zero while it does
 	running sync.WaitGroup
 }
 
@@ -156,7 +157,7 @@ func (i *instance) serve(ctx context.Context, c *originConn) {
 // stopOrderly takes no new connection, closes those that are unused and ends
 // the others with their answers.
 func (i *instance) stopOrderly() {
-	i.listener.Close()
+	i.leave()
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.stopped = true
@@ -179,8 +180,18 @@ func (i *instance) resetConns() {
 
 // kill ends it at once.
 func (i *instance) kill() {
-	i.listener.Close()
+	i.leave()
 	i.resetConns()
+}
+
+// leave notes the end, and takes no connection any more.
+func (i *instance) leave() {
+	i.mu.Lock()
+	if i.gone.IsZero() {
+		i.gone = time.Now()
+	}
+	i.mu.Unlock()
+	i.listener.Close()
 }
 
 // hang stops it until again is called.

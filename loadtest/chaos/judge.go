@@ -20,6 +20,9 @@ func (e *episode) judgeRequests() {
 			e.judgeArrivals(o, l.arrivals[q])
 			e.judgeAnswer(o, l.arrivals[q])
 			e.judgeFailure(o)
+			e.judgePolicies(o)
+			e.judgeHalfClose(o, l.arrivals[q])
+			e.judgePace(o, l.arrivals[q])
 		}
 	}
 }
@@ -185,7 +188,13 @@ func (e *episode) allowed(o *outcome) []string {
 	if s.IdleClose > 0 && fragile {
 		list = append(list, asked...)
 	}
-	saturated := s.Flavour == Queue || r.maxInflight > 0
+	if e.tooSlow(o) {
+		list = append(list, "body-slow")
+	}
+	if q.Framing == Chunked && e.late(o) {
+		list = append(list, "body-timeout") // the frame of a chunk came more slowly than --body-idle allows
+	}
+	saturated := s.Flavour == Queue || s.Flavour == Flood || r.maxInflight > 0
 	if saturated {
 		list = append(list, "no-instance", "queue-full")
 	}
@@ -199,6 +208,8 @@ func (e *episode) allowed(o *outcome) []string {
 		if shaken {
 			list = append(list, "no-instance", "no-host", "retry-budget")
 		}
+	case Shared:
+		list = append(list, asked...) // some are planned
 	case Wrong, Hurt:
 		list = append(list, asked...)
 		list = append(list, "bad-answer", "no-instance", "queue-full", "upstream-timeout", "retry-budget", endCut, endReset, endClosed)

@@ -30,6 +30,9 @@ func (i *instance) judgeHead(a *arrival, h *head) {
 	if want := r.sent(q); method != q.Method || target != want {
 		find("another's request", "%s %s came, sent was %s %s", method, target, q.Method, want)
 	}
+	if prefix, want := h.get("X-Forwarded-Prefix"), r.stripped(q); prefix != want {
+		find("policies", "X-Forwarded-Prefix is %q, want %q", prefix, want)
+	}
 	name, _ := hostname(q.Host)
 	want := name
 	switch r.upstreamHost {

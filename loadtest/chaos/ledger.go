@@ -27,6 +27,7 @@ type arrival struct {
 	instance *instance
 	conn     *originConn
 	at       time.Time // its head was read
+	began    time.Time // its final answer was about to be written, zero for never
 	ended    time.Time // its answer was written, or given up
 	nth      int       // of the request's arrivals, from 0
 	body     checked
@@ -45,6 +46,17 @@ type outcome struct {
 	began          time.Time
 	ended          time.Time
 	headSent, sent bool
+
+	// cookie is what was sent back, NAME=VALUE.
+	cookie string
+	// lastByte is when the write that ends the request was begun, zero for never
+	// or where requests are pipelined.
+	lastByte time.Time
+	// late is for how long serai had to wait for the body beyond what its bytes
+	// account for at the least rate, at most.
+	late time.Duration
+	// halfClosed is when the client closed its side behind it, zero for never.
+	halfClosed time.Time
 
 	status     int // 0 when no answer came
 	reason     string

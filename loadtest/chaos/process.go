@@ -195,6 +195,18 @@ func (s *process) rejections() (map[string]string, error) {
 	return refused, nil
 }
 
+// members asks how the instances are.
+func (s *process) members() ([]member, error) {
+	res, err := s.client.Get("http://" + s.http + "/instances")
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	list := []member{}
+	err = json.NewDecoder(res.Body).Decode(&list)
+	return list, err
+}
+
 // sum adds the values of a metric whose labels contain all of with.
 func sum(values map[string]float64, name string, with ...string) (total float64) {
 next:

@@ -27,6 +27,8 @@ const (
 	Hurt     Flavour = "hurt"     // its instances are killed, stopped and cut off
 	Refused  Flavour = "refused"  // a tag of it is wrong
 	Self     Flavour = "self"     // registered at serai's own address
+	Shared   Flavour = "shared"   // judged by how its requests are shared out
+	Flood    Flavour = "flood"    // its requests fill what all that wait may hold
 )
 
 // Service is a service and how its instances are.
@@ -67,6 +69,11 @@ type Client struct {
 	// between two writes. A Piece of 0 writes all at once.
 	Piece int
 	Pause time.Duration
+	// Trickles has the pieces begin behind each head, and Pause be so long that
+	// the body may be slower than it has to be.
+	Trickles bool
+	// Keeps sends back the cookies that it was given.
+	Keeps bool
 	// ReadPiece and ReadPause are the same for reading.
 	ReadPiece int
 	ReadPause time.Duration
@@ -155,6 +162,8 @@ type Answer struct {
 	// Odd answers have what cannot mislead but is seldom seen: a blank before a
 	// colon, blanks before a chunk extension, a coding on an answer without body.
 	Odd bool
+	// HSTS answers have a Strict-Transport-Security of their own.
+	HSTS bool
 	// Early answers come before the body was read.
 	Early bool
 	// Flaw is what is wrong with it, and At where, in bytes of the answer.

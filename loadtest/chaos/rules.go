@@ -9,7 +9,8 @@ import (
 // rules are what a service's tags promise, as far as the trial judges it.
 type rules struct {
 	refused                         bool
-	redirect                        string
+	redirect, hsts, sticky, lb      string
+	redirectStatus, weight          int
 	hosts, prefixes, exact, methods []string
 	headers, queries                []string
 	strip, upstreamHost, tlsName    string
@@ -24,7 +25,8 @@ type rules struct {
 // rulesOf reads the tags. It is told which are wrong, and so need not know the
 // grammar.
 func rulesOf(s *Service) rules {
-	r := rules{wait: 10 * time.Second, timeout: time.Minute, bodyIdle: time.Minute, retries: 1}
+	tlsOnly := false
+	r := rules{redirectStatus: 308, weight: 100, lb: "least", wait: 10 * time.Second, timeout: time.Minute, bodyIdle: time.Minute, retries: 1}
 	for _, t := range s.Tags {
 		if t.Bad {
 			r.refused = true
@@ -47,6 +49,18 @@ func rulesOf(s *Service) rules {
 			r.strip = t.Value
 		case "redirect":
 			r.redirect = t.Value
+		case "redirect-status":
+			r.redirectStatus, _ = strconv.Atoi(t.Value)
+		case "tls":
+			tlsOnly = t.Value == "only"
+		case "hsts":
+			r.hsts = t.Value
+		case "sticky":
+			r.sticky = t.Value
+		case "lb":
+			r.lb = t.Value
+		case "weight":
+			r.weight, _ = strconv.Atoi(t.Value)
 		case "upstream-host":
 			r.upstreamHost = t.Value
 		case "scheme":
@@ -72,6 +86,9 @@ func rulesOf(s *Service) rules {
 		case "retry-post":
 			r.retryPost = t.Value == "on"
 		}
+	}
+	if tlsOnly && r.redirect == "" {
+		r.redirect = "https"
 	}
 	if len(r.prefixes)+len(r.exact) == 0 {
 		r.prefixes = []string{"/"}
@@ -128,6 +145,24 @@ func (r *rules) sent(q *Request) string {
 		return "/" + rest
 	}
 	return rest
+}
+
+// stripped is what was removed from the target that an instance sees.
+func (r *rules) stripped(q *Request) string {
+	if r.sent(q) == q.target() {
+		return ""
+	}
+	return r.strip
+}
+
+// location is where a request is redirected to.
+func (r *rules) location(q *Request) string {
+	host, _ := hostname(q.Host)
+	if r.redirect == "https" {
+		return "https://" + host + q.target()
+	}
+	path, query := strings.NewReplacer("{path}", q.Path, "{host}", host), strings.NewReplacer("{query}", q.Query)
+	return strings.TrimSuffix(query.Replace(path.Replace(r.redirect)), "?")
 }
 
 func contains(list []string, s string) bool {

@@ -70,7 +70,9 @@ func (c *Client) String() string {
 	fmt.Fprintf(&b, "%s at %v%s\n", c.Name, c.Start, say(
 		remark{c.TLS, "TLS"},
 		remark{c.Pipelined, "pipelined"},
-		remark{c.Piece > 0, fmt.Sprintf("writes %d bytes each %v", c.Piece, c.Pause)},
+		remark{c.Piece > 0 && !c.Trickles, fmt.Sprintf("writes %d bytes each %v", c.Piece, c.Pause)},
+		remark{c.Trickles, fmt.Sprintf("its bodies trickle, %d bytes each %v", c.Piece, c.Pause)},
+		remark{c.Keeps, "keeps its cookie"},
 		remark{c.ReadPiece > 0, fmt.Sprintf("reads %d bytes each %v", c.ReadPiece, c.ReadPause)},
 		remark{c.Abort >= 0 && c.Reset, fmt.Sprintf("resets after %d bytes", c.Abort)},
 		remark{c.Abort >= 0 && !c.Reset, fmt.Sprintf("closes after %d bytes", c.Abort)},
@@ -109,6 +111,7 @@ func (a Answer) String() string {
 		remark{a.Trailer, "trailer"},
 		remark{a.Early, "before the body was read"},
 		remark{a.Odd, "odd"},
+		remark{a.HSTS, "a Strict-Transport-Security of its own"},
 		remark{a.Close, "Connection: close"},
 		remark{a.Flaw != Fine, fmt.Sprintf("%s (at byte %d)", a.Flaw, a.At)}))
 }

@@ -1,0 +1,56 @@
+package chaos
+
+import (
+	"slices"
+	"strings"
+)
+
+const hstsField = "Strict-Transport-Security"
+
+// ownHSTS is what some instances say themselves.
+const ownHSTS = hstsField + ": max-age=1"
+
+// routed are the reasons of serai's own answers to requests that a route has taken.
+var routed = []string{"redirect", "connect-failed", "tls-failed", "upstream-closed", "upstream-lost", "bad-answer", "too-many-interim", "no-instance",
+	"queue-full", "no-descriptor", "upstream-timeout", "body-slow", "body-timeout", "body-too-large"}
+
+// judgePolicies looks at what policies do to an answer, whoever gave it: what a
+// redirection says, and one Strict-Transport-Security over https.
+func (e *episode) judgePolicies(o *outcome) {
+	q := o.request
+	r := e.cluster.rules[q.Service.Name]
+	if o.status == 0 || o.headFields == nil || q.Malformed != "" || q.Service.Flavour == Self || o.end == endMalformed {
+		return
+	}
+	miss := r.miss(q, o.client.TLS)
+	if o.reason != "" && !slices.Contains(routed, o.reason) || miss != "" && miss != "redirect" {
+		return
+	}
+	find := func(format string, args ...any) { e.ledger.find("policies", q.Name, format, args...) }
+	switch location := o.headFields.get("Location"); {
+	case o.reason != "redirect":
+	case miss != "redirect":
+		find("%d redirects to %q, which no tag asks for", o.status, location)
+	case o.status != r.redirectStatus || location != r.location(q):
+		find("%d redirects to %q, want %d and %q", o.status, location, r.redirectStatus, r.location(q))
+	}
+	// What an instance says itself stays where the route says nothing.
+	var want []string
+	switch {
+	case o.client.TLS && r.hsts != "":
+		want = []string{r.hsts}
+	case o.reason != "":
+	case slices.ContainsFunc(q.Answers, func(a Answer) bool { return a.HSTS }) && o.headFields.get(hstsField) != "":
+		// Which of the answers this was need not be known.
+		want = []string{strings.TrimPrefix(ownHSTS, hstsField+": ")}
+	}
+	var got []string
+	for _, f := range o.headFields.fields {
+		if strings.EqualFold(f[0], hstsField) {
+			got = append(got, f[1])
+		}
+	}
+	if !slices.Equal(got, want) {
+		find("%d %s says %s %q, want %q", o.status, o.reason, hstsField, got, want)
+	}
+}
