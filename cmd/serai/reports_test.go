@@ -33,7 +33,8 @@ type report struct {
 	// want are the final and interim answers, each by status and reason, and
 	// then "on" when the connection takes another request, else "end".
 	want string
-	// alone: nothing follows on the connection.
+	// alone: nothing follows on the connection. What is unread when one is closed
+	// makes a reset of it, which destroys what the other end has not read.
 	alone bool
 	// seen and got are what the instance and the client must see, and behind "!"
 	// must not see, separated by "|".
@@ -105,10 +106,10 @@ func (s *stage) end() string {
 
 func (s *stage) serve(c net.Conn) {
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(long))
 	notes := &notes{from: c}
 	r := bufio.NewReader(notes)
 	for {
+		c.SetDeadline(time.Now().Add(long))
 		q, err := http.ReadRequest(r)
 		if err == nil && q.Header.Get("Expect") == "" {
 			_, err = io.Copy(io.Discard, q.Body)
@@ -262,11 +263,27 @@ func (s *stage) services() []nomad.Registration {
 	return all
 }
 
-// TestReportsOfSilence: what is said to a client that stops in the middle.
+// TestReportsOfSilence: what is said to a client that stops in the middle. All stop
+// at once, since each waits for its time.
 func TestReportsOfSilence(t *testing.T) {
 	s := newStage(t)
-	_, address := serveStatic(t, s.services(), "--head-timeout=300ms", "--body-idle=300ms", "--keep-alive=300ms")
-	s.run(t, address, silenceReports)
+	s.begin(plainAnswer)
+	_, address := serveStatic(t, s.services(), "--head-timeout=2s", "--body-idle=2s", "--keep-alive=2s")
+	t.Run("all", func(t *testing.T) {
+		for _, c := range silenceReports {
+			t.Run(c.name, func(t *testing.T) {
+				t.Parallel()
+				conn := dialFrom(t, "127.0.0.1", address)
+				io.WriteString(conn, crlf(c.send))
+				if got, all := outcome(t, conn, crlf(c.send)); got != c.want {
+					t.Errorf("got %s, want %s: %q", got, c.want, all)
+				}
+			})
+		}
+	})
+	if bad := missing("!Content-Length: 9", s.end()); bad != nil {
+		t.Error("an instance was sent a small body that had not come whole")
+	}
 }
 
 // TestReportsOfOneForAll: one service takes every host, over https alone, behind a
@@ -334,6 +351,8 @@ func TestReportsOfCookies(t *testing.T) {
 	}
 	var mine, ours string
 	until(t, "both instances", func() bool { mine, ours = ask("sticky.example.org", ""); return mine == "b" })
+	until(t, "the canary", func() bool { body, _ := ask("canary.example.org", "Cookie: new=1\n"); return body == "b" })
+	until(t, "the instance beside it", func() bool { body, _ := ask("canary.example.org", ""); return body == "a" })
 	for _, cookies := range []string{
 		"Cookie: OURS\n", "Cookie: a=b;OURS;c=d\n", "Cookie: OURS ; c=d\n", "Cookie: sid=x; OURS\n", "Cookie: sid=x\nCookie: OURS\n",
 		"Cookie: sid=; sid=\"\"; OURS\n", "Cookie: " + strings.Repeat("a=b; ", 300) + "OURS\n", "Cookie: sid; OURS\n", "Cookie: ;; OURS;;\n",
@@ -367,6 +386,13 @@ func TestReportsOfTLS(t *testing.T) {
 	issuer.write(t, dir, "small.example.org", "small.example.org")
 	secure := testnet.Address(t)
 	serveStatic(t, s.services(), "--https="+secure, "--cert-dir="+dir)
+	until(t, "the HTTPS listener", func() bool {
+		c, err := net.Dial("tcp", secure)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
 	for _, c := range []struct {
 		name, server, host string
 		config             *tls.Config
