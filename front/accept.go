@@ -49,7 +49,8 @@ func (s *Server) accept(nc net.Conn, shard int, end <-chan struct{}) {
 // maxIdleWorkers bounds the goroutines that wait for a connection.
 const maxIdleWorkers = 64
 
-// work takes one new connection after the other, until end is closed. A goroutine
+// work takes one new connection after the other, until end is closed or there is
+// nothing to do (endWorkers). A goroutine
 // that has served one has a stack that has grown, which a new one would have to
 // grow again.
 func (s *Server) work(c *Conn, end <-chan struct{}) {

@@ -15,16 +15,34 @@ func (s *Server) watch(end <-chan struct{}) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	var some []*Conn
+	var accepted uint64
 	for turn := 0; ; turn++ {
 		select {
 		case <-end:
 			return
 		case now := <-tick.C:
+			if n := s.accepted.Load(); n == accepted {
+				s.endWorkers()
+			} else {
+				accepted = n
+			}
 			some = s.whose(turn%watchTurns, some[:0])
 			for _, c := range some {
 				c.check(now)
 			}
 			clear(some)
+		}
+	}
+}
+
+// endWorkers ends some of the goroutines that wait for a connection, since none has
+// come for a while: their stacks are for bursts.
+func (s *Server) endWorkers() {
+	for range maxIdleWorkers / 8 {
+		select {
+		case s.workers <- nil:
+		default:
+			return
 		}
 	}
 }
