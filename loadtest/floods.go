@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"serai/nomad"
 )
 
@@ -36,15 +38,19 @@ func floods(a *arena) error {
 	}
 	defer stop()
 	usual.lasts = a.options.Floods
-	during, err := generate(a.ctx, usual)
-	if err != nil {
+	posts := ask{url: "http://" + a.address() + "/echo", conns: 16, rate: 100, body: 20_000, lasts: usual.lasts}
+	var during, posted seen
+	var asking errgroup.Group
+	asking.Go(func() (err error) { during, err = generate(a.ctx, usual); return err })
+	asking.Go(func() (err error) { posted, err = generate(a.ctx, posts); return err })
+	if err := asking.Wait(); err != nil {
 		return err
 	}
 	watched()
-	a.see("300 requests a second: p99 %.0f us, p50 %.0f us; for %v beside all floods: p99 %.0f us, p50 %.0f us; failed %d of %d (%s); resident at most %.1f MiB",
-		before.P99, before.P50, usual.lasts, during.P99, during.P50, during.Failed, during.Requests, during.Cause, mib(*most))
-	if during.Failed > 0 {
-		a.broken("%d requests of others failed: %s", during.Failed, during.Cause)
+	a.see("300 requests a second: p99 %.0f us, p50 %.0f us; for %v beside all floods: p99 %.0f us, p50 %.0f us; failed %d of %d (%s), and of uploads of 20 kB %d of %d (%s); resident at most %.1f MiB",
+		before.P99, before.P50, usual.lasts, during.P99, during.P50, during.Failed, during.Requests, during.Cause, posted.Failed, posted.Requests, posted.Cause, mib(*most))
+	if failed := during.Failed + posted.Failed; failed > 0 {
+		a.broken("%d requests of others failed: %s %s", failed, during.Cause, posted.Cause)
 	}
 	if during.P99 > 2*before.P99 {
 		a.broken("p99 of others is %.1f times as long", during.P99/before.P99)
@@ -106,6 +112,10 @@ func (f *floodCommand) Run(ctx context.Context) error {
 	}{
 		{2500, "GET / HTTP/1.1\r\nHost: web.loadtest\r\n" + kilobytes + "X-Slow: ", drip},
 		{2500, post, drip},
+		{1000, "POST /echo HTTP/1.1\r\nHost: web.loadtest\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n", func(c net.Conn) error {
+			_, err := io.WriteString(c, "1\r\na\r\n")
+			return err
+		}},
 		{500, "GET /bytes/10000000 HTTP/1.1\r\nHost: web.loadtest\r\n\r\n", read},
 		{1000, "POST / HTTP/1.1\r\nHost: never.loadtest\r\nContent-Length: 74\r\n\r\n" + strings.Repeat("a", 74), read},
 	} {
