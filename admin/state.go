@@ -48,7 +48,7 @@ var (
 	unmade       = desc("serai_upstream_connections_refused_total", "Connections to instances that were not made because their share was used up.")
 	memoryTaken  = desc("serai_memory_bytes", "Memory that clients take, by what for; absent without a limit.", "part")
 	memoryLimit  = desc("serai_memory_limit_bytes", "Memory that clients may take; absent without a limit.")
-	noMemory     = desc("serai_memory_refused_total", "Times that there was none: a request or connection was refused, or a body went through a small buffer.", "part")
+	noMemory     = desc("serai_memory_refused_total", "Times that memory was asked for in vain: a request or connection was refused, or a body went through a small buffer.", "part")
 	dropped      = desc("serai_access_log_dropped_total", "Lines of the access log that were lost.")
 )
 

@@ -33,7 +33,7 @@ var (
 // sends a byte a second is not to hold one. It answers, and reports false, when
 // the body does not come.
 func (p *Proxy) gather(x *Exchange) bool {
-	if x.upload.begun || x.Head.Framing != wire.Length {
+	if x.upload.begun || x.Head.Framing == wire.NoBody {
 		return true
 	}
 	began := x.Now

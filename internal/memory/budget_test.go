@@ -40,8 +40,10 @@ func TestBudget(t *testing.T) {
 				sum += n
 				loans = append(loans, loan{p, n})
 			}
-			if b.Scarce() != (sum > limit/4*3) {
-				t.Fatalf("scarce at %d of %d: %v", sum, limit, b.Scarce())
+			for p, level := range levels {
+				if b.Scarce(p) != (sum > level/4*3) {
+					t.Fatalf("scarce for %v at %d of %d: %v", p, sum, level, b.Scarce(p))
+				}
 			}
 		}
 		var all int64
@@ -58,7 +60,7 @@ func TestBudget(t *testing.T) {
 // TestNoBudget takes whatever is asked for.
 func TestNoBudget(t *testing.T) {
 	var b *memory.Budget
-	if !b.Take(memory.Buffers, 1<<60) || b.Scarce() {
+	if !b.Take(memory.Buffers, 1<<60) || b.Scarce(memory.Requests) {
 		t.Error("it has an end")
 	}
 	b.Give(memory.Buffers, 1<<60)

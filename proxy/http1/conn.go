@@ -138,7 +138,7 @@ func (c *conn) Handle() (more bool) {
 	c.settled = false
 	s := c.begin()
 	n, err := s.Head.ParseRequest(c.wire.Buffered(), c.engine.options.Limits)
-	if err != nil || !s.debt.paid || s.Head.Framing != wire.NoBody || s.Head.Upgrade != nil {
+	if err != nil || s.debt.taken == 0 || s.Head.Framing != wire.NoBody || s.Head.Upgrade != nil {
 		c.left = s
 		return false
 	}

@@ -17,7 +17,7 @@ import (
 func (c *conn) readHead(s *session) (int, error) {
 	o := &c.engine.options
 	timed := false
-	if !s.debt.paid {
+	if s.debt.taken == 0 {
 		return 0, wire.ErrOverloaded
 	}
 	defer s.debt.settle()

@@ -108,8 +108,27 @@ func (b *requestBody) await() (began time.Time, err error) {
 // Gather waits until a body that fits a large buffer is here: it leaves in one
 // write then, needs no goroutine, may go over an idle connection and be repeated,
 // and takes no place at an instance before. It is not waited for when the client
-// asks whether to send it.
+// asks whether to send it, nor beyond a small buffer where there is no memory for a
+// large one. What is not here then is streamed, if there is memory for that.
 func (b *requestBody) Gather() error {
+	err := b.gather()
+	s := b.conn.session
+	switch {
+	case err == wire.ErrOverloaded && !s.debt.ended.Load():
+	case err != nil:
+		b.note(0, err)
+		return err
+	case s.Head.Framing == wire.Length && int64(len(b.conn.wire.Buffered())) >= s.Head.Size:
+		return nil
+	}
+	if !s.debt.take(b.conn.engine.options.Memory, streamCost) {
+		return wire.ErrOverloaded
+	}
+	return nil
+}
+
+// gather reads what Gather waits for.
+func (b *requestBody) gather() error {
 	w, o := b.conn.wire, &b.conn.engine.options
 	for len(w.Buffered()) < b.gathers && w.FillReady() {
 	}
@@ -125,7 +144,6 @@ func (b *requestBody) Gather() error {
 			err = b.waited(began, len(w.Buffered())-had, err)
 		}
 		if err != nil {
-			b.note(0, err)
 			return err
 		}
 	}

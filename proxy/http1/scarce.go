@@ -8,14 +8,18 @@ import (
 	"serai/wire/socket"
 )
 
-// requestCost is what a request takes of the memory, in bytes, beside large buffers:
-// stacks, a session and its small buffers.
-const requestCost = 30 << 10
+// What a request takes of the memory, in bytes, beside large buffers: its stack, a
+// session and small buffers; and as much again where another goroutine streams
+// its body.
+const (
+	requestCost = 30 << 10
+	streamCost  = 30 << 10
+)
 
 // debt is what a request keeps memory for without doing anything: its client is
 // waited for.
 type debt struct {
-	paid     bool          // there was memory for the request
+	taken    int64         // bytes of memory that it has, 0 when there were none
 	since    socket.Moment // when its client was first waited for, zero when it is not
 	received atomic.Int64  // bytes since then
 	ended    atomic.Bool   // for the sake of others
@@ -23,16 +27,25 @@ type debt struct {
 
 // begin takes the request's memory.
 func (d *debt) begin(b *memory.Budget) {
-	d.paid = b.Take(memory.Requests, requestCost)
+	d.taken = 0
+	d.take(b, requestCost)
 	d.ended.Store(false)
 	d.settle()
 }
 
+// take takes more of it, and reports whether it was there.
+func (d *debt) take(b *memory.Budget, n int64) bool {
+	if !b.Take(memory.Requests, n) {
+		return false
+	}
+	d.taken += n
+	return true
+}
+
 func (d *debt) end(b *memory.Budget) {
 	d.settle()
-	if d.paid {
-		d.paid = false
-		b.Give(memory.Requests, requestCost)
+	if d.taken > 0 {
+		b.Give(memory.Requests, d.taken)
 	}
 }
 
@@ -64,11 +77,14 @@ func (d *debt) due(now time.Time) bool {
 	return took > scarceTime && float64(d.received.Load()) < took.Seconds()*scarceRate
 }
 
-// makeRoom ends the request under way when memory is scarce and its client slow.
-// c.mu is held.
+// makeRoom ends the request under way when memory is scarce and its client slow. Who
+// has a large buffer makes room when these are scarce. c.mu is held.
 func (c *conn) makeRoom(now time.Time) {
-	s := c.session
-	if c.engine.options.Memory.Scarce() && s.debt.due(now) && s.debt.ended.CompareAndSwap(false, true) {
+	s, held := c.session, memory.Requests
+	if c.wire.Reserved() > 0 {
+		held = memory.Buffers
+	}
+	if c.engine.options.Memory.Scarce(held) && s.debt.due(now) && s.debt.ended.CompareAndSwap(false, true) {
 		c.wire.InterruptReads()
 	}
 }

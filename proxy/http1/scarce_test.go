@@ -3,6 +3,7 @@ package http1_test
 import (
 	"io"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -113,4 +114,27 @@ func TestNoMemoryForARequest(t *testing.T) {
 	p.head() // over the connection that the first one has left
 	p.ok("x")
 	third.status("GET", 200, "")
+}
+
+// TestBodyWithoutALargeBuffer: where others hold all that large buffers may take, a
+// body that would have one goes through a small one, whole.
+func TestBodyWithoutALargeBuffer(t *testing.T) {
+	b := memory.NewBudget(1 << 20)
+	k, o := web(t, settings{server: http1.Options{Memory: b}, front: front.Options{Memory: b}})
+	if !b.Take(memory.Buffers, 1<<19) {
+		t.Fatal("there is no memory to take")
+	}
+	body := strings.Repeat("0123456789", 3000)
+	c := k.dial()
+	c.send("POST / HTTP/1.1", "Host: web.example.org", "Content-Length: 30000", "")
+	var sending sync.WaitGroup
+	defer sending.Wait()
+	sending.Go(func() { io.WriteString(c.Conn, body) })
+	p := o.next()
+	if h := p.head(); !strings.HasPrefix(h, "POST ") {
+		t.Fatalf("the instance got %q", h)
+	}
+	p.read(body)
+	p.ok("x")
+	c.status("POST", 200, "")
 }

@@ -96,11 +96,6 @@ func (c *conn) copyContained(r *upstream.Request, u *upload, pipe *socket.Pipe) 
 
 func (c *conn) copyBody(r *upstream.Request, u *upload, pipe *socket.Pipe) error {
 	chunked := r.Head.Framing == wire.Chunked
-	var out []byte
-	if chunked {
-		out = socket.GetLarge()[:0]
-		defer func() { socket.Put(out) }()
-	}
 	for {
 		var data []byte
 		n, err := pull(r.Body, pipe)
@@ -121,31 +116,47 @@ func (c *conn) copyBody(r *upstream.Request, u *upload, pipe *socket.Pipe) error
 			}
 			continue
 		}
-		send := data
+		var werr error
 		if chunked {
-			// A chunk's data is at most a buffer: what does not fit beside its
-			// frame goes in two chunks.
-			out = out[:0]
-			for len(data) > socket.SmallBuffer*7 {
-				out = wire.AppendChunk(out, data[:socket.SmallBuffer*7])
-				if _, err := c.Write(out); err != nil {
-					return errNoMore
-				}
-				out, data = out[:0], data[socket.SmallBuffer*7:]
-			}
-			out = wire.AppendChunk(out, data)
-			if err == io.EOF {
-				out = wire.AppendLastChunk(out, r.Body.Trailers())
-			}
-			send = out
+			werr = c.writeChunks(data, err == io.EOF, r.Body)
+		} else {
+			_, werr = c.Write(data)
 		}
-		if _, werr := c.Write(send); werr != nil {
+		if werr != nil {
 			return errNoMore
 		}
 		if err == io.EOF {
 			return nil
 		}
 	}
+}
+
+// writeChunks writes data as a chunk, and the end of the body behind it where that
+// has come. It has a buffer only meanwhile: thousands of uploads may have nothing
+// to say.
+func (c *conn) writeChunks(data []byte, last bool, body upstream.RequestBody) error {
+	// A chunk's data is at most a buffer: what does not fit beside its frame goes
+	// in two chunks.
+	const most, frame = socket.SmallBuffer * 7, 64
+	out := socket.GetSmall
+	if len(data) > socket.SmallBuffer-frame {
+		out = socket.GetLarge
+	}
+	b := out()[:0]
+	defer func() { socket.Put(b) }()
+	for len(data) > most {
+		b = wire.AppendChunk(b[:0], data[:most])
+		if _, err := c.Write(b); err != nil {
+			return err
+		}
+		data = data[most:]
+	}
+	b = wire.AppendChunk(b[:0], data)
+	if last {
+		b = wire.AppendLastChunk(b, body.Trailers())
+	}
+	_, err := c.Write(b)
+	return err
 }
 
 // pull moves the next bytes of a body into the pipe, if there is one.

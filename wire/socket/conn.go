@@ -207,6 +207,10 @@ func (c *Conn) hold(n int64) bool {
 	return true
 }
 
+// Reserved returns how many bytes of the budget the connection holds. It may be
+// called while another goroutine uses c.
+func (c *Conn) Reserved() int64 { return c.held.Load() }
+
 // letGo gives back what the connection holds of the budget and of the huge
 // buffers.
 func (c *Conn) letGo() {
