@@ -17,7 +17,9 @@ func (c *conn) contain(end *front.Ending) {
 	s := c.session
 	c.session, c.ended = nil, true // and not used again
 	c.mu.Unlock()
-	if s == nil {
+	if s != nil {
+		s.debt.end(c.engine.options.Memory)
+	} else {
 		s = newSession()
 		s.Peer, s.Client = c.front.Remote, c.front.Remote.Addr()
 	}

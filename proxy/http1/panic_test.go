@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"serai/front"
+	"serai/internal/memory"
 	"serai/proxy"
 )
 
@@ -43,25 +44,31 @@ func TestPanicOfTheEngine(t *testing.T) {
 	for name, s := range map[string]settings{
 		"at the first byte": {wrap: func(l net.Listener) net.Listener { return panicking{l, 0} }},
 		"in a head":         {wrap: func(l net.Listener) net.Listener { return panicking{l, 1} }},
+		"behind a part":     {wrap: func(l net.Listener) net.Listener { return panicking{l, 2} }},
 		"in a handshake":    {wrap: overTLS(t), front: front.Options{Handshaken: func(*tls.ConnectionState, error) { panic("planted in a handshake") }}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var mu sync.Mutex
 			var log bytes.Buffer
 			s.proxy = proxy.Options{Logger: slog.New(slog.NewTextHandler(locked{&mu, &log}, nil))}
+			b := memory.NewBudget(1 << 20)
+			s.server.Memory, s.front.Memory = b, b
 			k := newStack(t, s)
 			for range 3 {
 				c := k.dial()
 				if name == "in a handshake" {
 					tlsClient(c.Conn).(*tls.Conn).Handshake()
 				} else {
-					c.write("G")
+					c.write("GET")
 				}
 				c.ended()
 			}
 			until(t, "the end of all connections", func() bool { return k.server.Status().Conns == 0 })
 			if n := k.proxy.Reasons()[proxy.ReasonPanic.Code()]; n != 3 {
 				t.Errorf("%d panics are counted, of 3", n)
+			}
+			if n := taken(b); n != 0 {
+				t.Errorf("%d bytes of memory are still taken", n)
 			}
 			mu.Lock()
 			defer mu.Unlock()

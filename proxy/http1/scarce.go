@@ -29,8 +29,6 @@ type debt struct {
 func (d *debt) begin(b *memory.Budget) {
 	d.taken = 0
 	d.take(b, requestCost)
-	d.ended.Store(false)
-	d.settle()
 }
 
 // take takes more of it, and reports whether it was there.
@@ -42,8 +40,15 @@ func (d *debt) take(b *memory.Budget, n int64) bool {
 	return true
 }
 
+// end gives the request's memory back, and leaves the debt as a new one. Few requests
+// have been waited for: a load costs less than a store that all cores see.
 func (d *debt) end(b *memory.Budget) {
-	d.settle()
+	if !d.since.Time().IsZero() {
+		d.settle()
+	}
+	if d.ended.Load() {
+		d.ended.Store(false)
+	}
 	if d.taken > 0 {
 		b.Give(memory.Requests, d.taken)
 	}
