@@ -462,6 +462,8 @@ func TestBadInput(t *testing.T) {
 		{"head beyond the buffer", nil, []string{"serve", "--http=127.0.0.1:0", "--admin=", "--max-head=99999999"}, "head limit 99999999 is not within"},
 		{"no head at all", nil, []string{"serve", "--max-head=0"}, "want at least 1"},
 		{"negative connections", nil, []string{"serve", "--upstream-max-idle=-1"}, "--upstream-max-idle=-1 is negative"},
+		{"fewer than no handshakes", nil, []string{"serve", "--max-handshakes=-1", "--max-connections=-2"}, "--max-handshakes=-1 is negative"},
+		{"too little memory", nil, []string{"serve", "--memory=5"}, "--memory=5 is not 0, and less than 32 MiB"},
 		{"no bytes to wait with", nil, []string{"serve", "--max-waiting-bytes=0"}, "--max-waiting-bytes=0 is not at least 1"},
 		{"bad share", nil, []string{"serve", "--retry-share=7"}, "retry share 7 is not between 0 and 1"},
 		{"bad log level", nil, []string{"serve", "--log-level=loud"}, "log-level"},

@@ -152,7 +152,10 @@ func (c *serveCommand) validate() error {
 	for _, f := range []struct {
 		name  string
 		value int
-	}{{"min-rate", c.MinRate}, {"eject-after", c.EjectAfter}, {"upstream-max-idle", c.UpstreamMaxIdle}} {
+	}{
+		{"max-connections", c.MaxConnections}, {"max-connections-per-client", c.MaxConnectionsPerClient}, {"max-handshakes", c.MaxHandshakes},
+		{"min-rate", c.MinRate}, {"eject-after", c.EjectAfter}, {"upstream-max-idle", c.UpstreamMaxIdle},
+	} {
 		if f.value < 0 {
 			errs = append(errs, fmt.Errorf("--%s=%d is negative", f.name, f.value))
 		}
