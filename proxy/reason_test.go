@@ -3,11 +3,11 @@ package proxy_test
 import (
 	"flag"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"testing"
 
+	"serai/internal/testdoc"
 	"serai/proxy"
 )
 
@@ -15,16 +15,6 @@ var update = flag.Bool("update", false, "rewrite the table of reasons in README.
 
 // TestReadmeHasEveryReason holds the README's table to the reasons.
 func TestReadmeHasEveryReason(t *testing.T) {
-	const path, open, end = "../README.md", "<!-- reasons -->\n", "<!-- /reasons -->"
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, found := strings.Cut(string(text), open)
-	old, after, closed := strings.Cut(rest, end)
-	if !found || !closed {
-		t.Fatalf("README.md has no %q and %q", open, end)
-	}
 	var table strings.Builder
 	table.WriteString("| status | reason | means |\n| --- | --- | --- |\n")
 	codes := make(map[string]bool)
@@ -39,12 +29,5 @@ func TestReadmeHasEveryReason(t *testing.T) {
 		}
 		fmt.Fprintf(&table, "| %s | `%s` | %s |\n", status, e.Code, e.Meaning)
 	}
-	switch {
-	case *update:
-		if err := os.WriteFile(path, []byte(before+open+table.String()+end+after), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	case old != table.String():
-		t.Errorf("the table of reasons in README.md is not this one (-update rewrites it):\n%s", table.String())
-	}
+	testdoc.HoldSection(t, "../README.md", "reasons", table.String(), *update)
 }

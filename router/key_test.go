@@ -2,13 +2,13 @@ package router_test
 
 import (
 	"fmt"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
 	"serai/discovery"
+	"serai/internal/testdoc"
 	"serai/router"
 	"serai/upstream"
 )
@@ -91,27 +91,10 @@ func routeOf(t *testing.T, tags []string) *router.Route {
 
 // TestDocumentHasEveryKey holds the table in docs/tags.md to the grammar.
 func TestDocumentHasEveryKey(t *testing.T) {
-	const path, open, end = "../docs/tags.md", "<!-- keys -->\n", "<!-- /keys -->"
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, found := strings.Cut(string(text), open)
-	old, after, closed := strings.Cut(rest, end)
-	if !found || !closed {
-		t.Fatalf("%s has no %q and %q", path, open, end)
-	}
 	var table strings.Builder
 	table.WriteString("| key | value | meaning | default |\n| --- | --- | --- | --- |\n")
 	for _, k := range router.Keys() {
 		fmt.Fprintf(&table, "| `%s` | %s | %s | %s |\n", k.Name, k.Value, k.Meaning, k.Default)
 	}
-	switch {
-	case *update:
-		if err := os.WriteFile(path, []byte(before+open+table.String()+end+after), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	case old != table.String():
-		t.Errorf("the table in docs/tags.md is not that of the grammar (-update rewrites it):\n%s", table.String())
-	}
+	testdoc.HoldSection(t, "../docs/tags.md", "keys", table.String(), *update)
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -9,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/alecthomas/kong"
+
+	"serai/internal/testdoc"
 )
 
 // TestSecurityDocument holds docs/security.md to what there is: the flags and
@@ -19,17 +20,8 @@ func TestSecurityDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var c commands
-	k, err := kong.New(&c, kong.Writers(io.Discard, io.Discard))
-	if err != nil {
-		t.Fatal(err)
-	}
-	parsed, err := k.Parse([]string{"serve"})
-	if err != nil {
-		t.Fatal(err)
-	}
 	flags := make(map[string]*kong.Flag)
-	for _, f := range parsed.Selected().Flags {
+	for _, f := range serveFlags(t) {
 		flags["--"+f.Name] = f
 	}
 	for _, name := range regexp.MustCompile(`--[a-z][a-z-]*[a-z]`).FindAllString(string(text), -1) {
@@ -38,13 +30,8 @@ func TestSecurityDocument(t *testing.T) {
 		}
 	}
 
-	_, rest, found := strings.Cut(string(text), "<!-- limits -->\n")
-	table, _, closed := strings.Cut(rest, "<!-- /limits -->")
-	if !found || !closed {
-		t.Fatal("docs/security.md has no table of limits")
-	}
 	listed := make(map[string]bool)
-	for _, row := range regexp.MustCompile("(?m)^\\| `(--[a-z-]+)` \\| `([^`]*)` \\|").FindAllStringSubmatch(table, -1) {
+	for _, row := range regexp.MustCompile("(?m)^\\| `(--[a-z-]+)` \\| `([^`]*)` \\|").FindAllStringSubmatch(testdoc.Section(t, "../../docs/security.md", "limits"), -1) {
 		listed[row[1]] = true
 		if f := flags[row[1]]; f != nil && f.Default != row[2] {
 			t.Errorf("docs/security.md says that %s is %s by default; it is %s", row[1], row[2], f.Default)
