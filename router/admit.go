@@ -60,6 +60,15 @@ func (b *Builder) allot(crowded map[string]bool, all bool) map[discovery.Key]all
 	short := make(map[discovery.Key]allowances)
 	var taken usage
 	of := make(map[string]*usage)
+	users := make(map[pot]string) // thousands of services may be short of the same one
+	largest := func(p pot) string {
+		name, known := users[p]
+		if !known {
+			name = b.largest(p)
+			users[p] = name
+		}
+		return name
+	}
 	for namespace, used := range b.used {
 		if !crowded[namespace] {
 			taken.claims += used.askedClaims
@@ -77,7 +86,7 @@ func (b *Builder) allot(crowded map[string]bool, all bool) map[discovery.Key]all
 		has.add(gets, 1)
 		taken.add(gets, 1)
 		if gets.claims < asks.askedClaims || gets.conditions < asks.askedConditions {
-			a.claims.user, a.conditions.user = b.largest(key, a.claims.of), b.largest(key, a.conditions.of)
+			a.claims.user, a.conditions.user = largest(pot{key.Namespace, a.claims.of}), largest(pot{key.Namespace, a.conditions.of})
 			short[key] = a
 		}
 	}
@@ -99,13 +108,19 @@ func (b *Builder) byArrival(of map[string]bool) (keys []discovery.Key) {
 	return keys
 }
 
+// pot is what several share the quota of: a namespace, or all of them together.
+type pot struct {
+	namespace string
+	of        scope
+}
+
 // largest names who uses most of a quota.
-func (b *Builder) largest(key discovery.Key, of scope) (name string) {
+func (b *Builder) largest(p pot) (name string) {
 	most := 0
-	switch of {
+	switch p.of {
 	case ofNamespace:
 		for k, s := range b.services {
-			if n := s.usage.askedClaims; k.Namespace == key.Namespace && (n > most || n == most && k.Name < name) {
+			if n := s.usage.askedClaims; k.Namespace == p.namespace && (n > most || n == most && k.Name < name) {
 				most, name = n, k.Name
 			}
 		}
