@@ -33,8 +33,12 @@ type Options struct {
 	Name string
 	// Alloc and Node are answered; they may be empty.
 	Alloc, Node string
-	// ShutdownTimeout is how long what is in flight may last when ctx has
-	// ended; 10s. What is left then is cut.
+	// Grace is for how long requests are still taken when ctx has ended: those that
+	// were on their way then; 100ms. A service that closes at once loses them, and
+	// nobody may repeat those that are not idempotent (RFC 9110 section 9.2.2).
+	Grace time.Duration
+	// ShutdownTimeout is how long what is in flight may last after that;
+	// 10s. What is left then is cut.
 	ShutdownTimeout time.Duration
 	// Logger gets the start, and what clients do wrong at level debug; nil
 	// discards it.
@@ -49,6 +53,9 @@ func (o *Options) Validate() error {
 			errs = append(errs, fmt.Errorf("address %q is not HOST:PORT", o.Addr))
 		}
 	}
+	if o.Grace < 0 {
+		errs = append(errs, fmt.Errorf("grace %v is negative", o.Grace))
+	}
 	if o.ShutdownTimeout < 0 {
 		errs = append(errs, fmt.Errorf("shutdown timeout %v is negative", o.ShutdownTimeout))
 	}
@@ -58,6 +65,7 @@ func (o *Options) Validate() error {
 func (o *Options) setDefaults() {
 	o.Addr = cmp.Or(o.Addr, ":8080")
 	o.Name = cmp.Or(o.Name, "hello")
+	o.Grace = cmp.Or(o.Grace, 100*time.Millisecond)
 	o.ShutdownTimeout = cmp.Or(o.ShutdownTimeout, 10*time.Second)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -82,10 +90,11 @@ func Run(ctx context.Context, o Options) error {
 // that fasthttp does not take its connection for an idle one.
 const requestIsKnown = 20 * time.Millisecond
 
-// Serve serves l, which it closes, until ctx ends. Then it accepts no more,
-// closes idle connections, ends endless streams and WebSockets, and lets the
-// rest finish within o.ShutdownTimeout. It returns nil when all did, and once
-// nothing of it runs any more.
+// Serve serves l, which it closes, until ctx ends, and for o.Grace longer, with
+// answers that close their connections. Then it accepts no more, closes idle
+// connections, ends endless streams and WebSockets, and lets the rest finish
+// within o.ShutdownTimeout. It returns nil when all did, and once nothing of it
+// runs any more.
 func Serve(ctx context.Context, l net.Listener, o Options) error {
 	if err := o.Validate(); err != nil {
 		l.Close()
@@ -112,6 +121,7 @@ func Serve(ctx context.Context, l net.Listener, o Options) error {
 	case failed = <-accepting:
 		l.Close()
 	case <-ctx.Done():
+		time.Sleep(o.Grace)
 		// Not left to the server, which closes nothing before it has begun.
 		l.Close()
 		<-accepting

@@ -1,6 +1,7 @@
 package hello_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -174,6 +175,23 @@ func TestStopFinishesWhatIsInFlight(t *testing.T) {
 	}
 	if err := s.stop(t); err != nil {
 		t.Errorf("serve: %v", err)
+	}
+}
+
+// TestStopAnswersWhatWasOnItsWay: requests that come just after the stop, on an idle
+// connection and on a new one, are answered, and their connections end.
+func TestStopAnswersWhatWasOnItsWay(t *testing.T) {
+	s := startWith(t, hello.Options{Grace: 3 * time.Second, ShutdownTimeout: bound})
+	used, usedAnswers := s.dial(t, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+	answer(t, usedAnswers).Body.Close()
+	s.cancel()
+	_, newAnswers := s.dial(t, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi")
+	io.WriteString(used, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nho")
+	for want, answers := range map[string]*bufio.Reader{"hi": newAnswers, "ho": usedAnswers} {
+		a := answer(t, answers)
+		if body, err := io.ReadAll(a.Body); err != nil || string(body) != want || !a.Close {
+			t.Errorf("answered %q, %v, closing %v; want %q", body, err, a.Close, want)
+		}
 	}
 }
 

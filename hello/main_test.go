@@ -36,6 +36,12 @@ type running struct {
 // start runs the service until the test ends, when it must end in order.
 func start(t *testing.T, timeout time.Duration) *running {
 	t.Helper()
+	return startWith(t, hello.Options{ShutdownTimeout: timeout})
+}
+
+func startWith(t *testing.T, o hello.Options) *running {
+	t.Helper()
+	o.Name, o.Alloc, o.Node = "whoami", "a1", "n1"
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -47,7 +53,7 @@ func start(t *testing.T, timeout time.Duration) *running {
 		client: &http.Client{Transport: transport, Timeout: bound},
 	}
 	go func() {
-		s.ended <- hello.Serve(ctx, l, hello.Options{Name: "whoami", Alloc: "a1", Node: "n1", ShutdownTimeout: timeout})
+		s.ended <- hello.Serve(ctx, l, o)
 	}()
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()

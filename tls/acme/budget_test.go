@@ -212,9 +212,8 @@ func TestDomainIsShared(t *testing.T) {
 			t.Errorf("namespace %s has %d certificates of six", ns, n)
 		}
 	}
-	if n := o.ca.AllOrders(); n != 6 {
-		t.Errorf("%d orders were made", n)
-	}
+	// An order that failed is made again, within the same limit.
+	until(t, "six orders that brought a certificate", func() bool { return o.Orders()["ok"] == 6 })
 }
 
 // TestCertificatesAreBounded: beyond the limit new hosts get none, are told why,
