@@ -3,6 +3,7 @@ package http1_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"serai/upstream"
 )
@@ -42,7 +43,7 @@ func TestSticky(t *testing.T) {
 // TestEjection: of two instances one cuts every connection. What may not be
 // repeated fails at first, and then no more.
 func TestEjection(t *testing.T) {
-	k := newStack(t, settings{})
+	k := newStack(t, settings{registry: upstream.RegistryOptions{EjectTime: time.Hour}})
 	good, bad := newOrigin(t), newOrigin(t)
 	go good.serve("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na")
 	go bad.serve("")

@@ -115,7 +115,7 @@ func TestServerNameOfInstances(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			k := newStack(t, settings{registry: upstream.RegistryOptions{Roots: roots}})
-			k.service("web", []string{address}, append(c.tags, "ingress.host=web.example.org", "ingress.scheme=https", "ingress.wait=3s")...)
+			k.service("web", []string{address}, append(c.tags, "ingress.host=web.example.org", "ingress.scheme=https", "ingress.wait=1m")...)
 			p := k.dial()
 			p.send("GET / HTTP/1.1", "Host: web.example.org", "")
 			if res, body := p.answer("GET"); res.StatusCode != 200 || !strings.HasPrefix(body, c.want) {

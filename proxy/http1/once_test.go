@@ -154,7 +154,7 @@ func TestLoop(t *testing.T) {
 			t.Errorf("answered %q", body)
 		}
 	}
-	if n := k.server.Status().Accepted; n > 3*8+2 {
+	if n := k.server.Status().Accepted; n > 100 { // probes come, too; repeats would make it ten to the power of eight
 		t.Errorf("%d connections were made", n)
 	}
 	c.send("POST / HTTP/1.1", "Host: loop.test", "Transfer-Encoding: chunked", "", "3", "abc", "0", "")

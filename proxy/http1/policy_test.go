@@ -75,7 +75,7 @@ func TestEveryAnswerHasItsPolicies(t *testing.T) {
 // TestStripOfAnInstanceThatCameLate: a request that waits is sent as the instance
 // asks that it is given, not as those before it did.
 func TestStripOfAnInstanceThatCameLate(t *testing.T) {
-	k, o := web(t, settings{}, "ingress.path=/api", "ingress.wait=20s")
+	k, o := web(t, settings{}, "ingress.path=/api", "ingress.wait=2m")
 	k.service("web", nil)
 	c := k.dial()
 	c.send("GET /api/x?y HTTP/1.1", "Host: web.example.org", "")

@@ -70,7 +70,7 @@ func (k *stack) ask(host, path string) (status int, reason string, err error) {
 // place on another instead of being sent to the first again. Where the wait is in
 // vain, the first is better than none.
 func TestRetryWaitsForAnother(t *testing.T) {
-	for _, wait := range []string{"20s", "0s"} {
+	for _, wait := range []string{"2m", "0s"} {
 		t.Run(wait, func(t *testing.T) {
 			k := newStack(t, settings{})
 			bad := newCounted(t, func(string) { panic(http.ErrAbortHandler) })
@@ -122,7 +122,7 @@ func TestTwelveClientsOnTwoPlaces(t *testing.T) {
 			pause := func(string) { time.Sleep(time.Millisecond) }
 			one, two := newCounted(t, pause), newCounted(t, pause)
 			k.service("web", []string{one.address(), two.address()}, "ingress.host=web.example.org,www.example.org",
-				"ingress.lb="+method, "ingress.max-inflight=1", "ingress.wait=20s")
+				"ingress.lb="+method, "ingress.max-inflight=1", "ingress.wait=2m")
 			k.awaitReady()
 			var clients sync.WaitGroup
 			for i := range 12 {
@@ -161,7 +161,7 @@ func TestFirstComeFirstServed(t *testing.T) {
 	t.Cleanup(func() { close(ended) })
 	hosts := []string{"web.example.org", "www.example.org"}
 	k.service("web", []string{one.address()}, "ingress.host="+hosts[0]+","+hosts[1],
-		"ingress.max-inflight=1", "ingress.wait=20s")
+		"ingress.max-inflight=1", "ingress.wait=2m")
 	k.awaitReady()
 	waiting := func() (n int) {
 		seen := make(map[any]bool)

@@ -108,6 +108,8 @@ func TestNoMemoryForARequest(t *testing.T) {
 	second.status("GET", 503, "overloaded")
 	p.ok("x")
 	first.status("GET", 200, "")
+	// The client has its answer a moment before the connection is free again.
+	until(t, "an idle connection", func() bool { return k.registry.Endpoints()[0].Idle == 1 })
 	b.Give(memory.Requests, rest)
 	third := k.dial()
 	third.send("GET / HTTP/1.1", "Host: web.example.org", "")

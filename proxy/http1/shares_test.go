@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"serai/internal/testnet"
 	"serai/proxy"
 	"serai/upstream"
 )
@@ -19,7 +20,7 @@ func TestWaitingRequestsLeaveRoomForOtherRoutes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			k := newStack(t, settings{registry: upstream.RegistryOptions{MaxWaitingBytes: 1 << 20}})
 			for _, service := range []string{"greedy", "modest"} {
-				k.service(service, []string{unused(t)}, "ingress.host="+service+".example.org", "ingress.wait=20s")
+				k.service(service, []string{unused(t)}, "ingress.host="+service+".example.org", "ingress.wait=2m")
 			}
 			for i := range n {
 				c := k.dial()
@@ -51,7 +52,7 @@ func TestWaitingRequestsLeaveRoomForOtherRoutes(t *testing.T) {
 				t.Errorf("%+v after %+v", s, before)
 			}
 			o := newOrigin(t)
-			k.service("modest", []string{o.address}, "ingress.host=modest.example.org", "ingress.wait=20s")
+			k.service("modest", []string{o.address}, "ingress.host=modest.example.org", "ingress.wait=2m")
 			p := o.next()
 			p.head()
 			p.ok("x")
@@ -63,9 +64,7 @@ func TestWaitingRequestsLeaveRoomForOtherRoutes(t *testing.T) {
 // unused returns an address nobody listens on.
 func unused(t *testing.T) string {
 	t.Helper()
-	o := newOrigin(t)
-	o.port.Close()
-	return o.address
+	return testnet.Address(t)
 }
 
 // TestHangingRetriesAreTheirRoutesOwn: eight requests of one route, which are being

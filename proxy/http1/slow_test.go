@@ -16,7 +16,7 @@ import (
 func narrow(t *testing.T, s settings, places int) (*stack, *origin) {
 	t.Helper()
 	k, o := newStack(t, s), newOrigin(t)
-	k.service("web", []string{o.address}, "ingress.host=web.example.org", fmt.Sprintf("ingress.max-inflight=%d", places), "ingress.wait=20s")
+	k.service("web", []string{o.address}, "ingress.host=web.example.org", fmt.Sprintf("ingress.max-inflight=%d", places), "ingress.wait=2m")
 	k.awaitReady()
 	return k, o
 }

@@ -63,6 +63,9 @@ type settings struct {
 func newStack(t *testing.T, s settings) *stack {
 	t.Helper()
 	s.registry.Transport = instances.New
+	if s.registry.IdleTimeout == 0 {
+		s.registry.IdleTimeout = long // a test that stands still for a while still finds its connection
+	}
 	registry := upstream.NewRegistry(s.registry)
 	table := router.NewRouter()
 	builder, err := router.NewBuilder(table, router.Options{Registry: registry, Linger: s.linger})

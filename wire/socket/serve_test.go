@@ -31,8 +31,8 @@ func pair(t *testing.T) (near *Conn, far *net.TCPConn) {
 	}
 	near, far = NewConn(accepted), c.(*net.TCPConn)
 	t.Cleanup(func() { near.Close(); far.Close() })
-	near.SetDeadline(time.Now().Add(20 * time.Second))
-	far.SetDeadline(time.Now().Add(20 * time.Second))
+	near.SetDeadline(time.Now().Add(time.Minute))
+	far.SetDeadline(time.Now().Add(time.Minute))
 	return near, far
 }
 
