@@ -62,14 +62,18 @@ func TestAllocNothingPerRequest(t *testing.T) {
 				once()
 			}
 			const n = 2000
-			var before, after runtime.MemStats
-			runtime.GC()
-			runtime.ReadMemStats(&before)
-			for range n {
-				once()
+			each := 1.0
+			for tries := 0; tries < 5 && each > 0.05; tries++ { // the rest of the process may allocate, too
+				var before, after runtime.MemStats
+				runtime.GC()
+				runtime.ReadMemStats(&before)
+				for range n {
+					once()
+				}
+				runtime.ReadMemStats(&after)
+				each = float64(after.Mallocs-before.Mallocs) / n
 			}
-			runtime.ReadMemStats(&after)
-			if each := float64(after.Mallocs-before.Mallocs) / n; each > 0.05 {
+			if each > 0.05 {
 				t.Errorf("%.2f allocations for each request", each)
 			}
 		})

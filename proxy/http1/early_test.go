@@ -222,11 +222,13 @@ func TestHalfClose(t *testing.T) {
 func TestRefusedHeadsAreLogged(t *testing.T) {
 	var mu sync.Mutex
 	var logged []string
-	k := newStack(t, settings{server: http1.Options{HeadTimeout: 3 * time.Second}, proxy: proxy.Options{Log: func(x *proxy.Exchange) {
+	log := func(x *proxy.Exchange) {
 		mu.Lock()
 		defer mu.Unlock()
 		logged = append(logged, fmt.Sprintf("%s %s %s %d %s %v", x.Head.Method, x.Head.Host, x.Head.Target, x.Status, x.Reason, x.Client))
-	}}})
+	}
+	patient := newStack(t, settings{server: http1.Options{HeadTimeout: long}, proxy: proxy.Options{Log: log}})
+	hasty := newStack(t, settings{server: http1.Options{HeadTimeout: 3 * time.Second}, proxy: proxy.Options{Log: log}})
 	for request, want := range map[string]string{
 		"GET /a HTTP/1.1\r\nHost: a.test\r\nX-A: \x01\r\n\r\n":                           "GET a.test /a 400 bad-field-value 127.0.0.1",
 		"GET /a HTTP/1.1\r\nHost: a.test\r\nX-A":                                         "GET a.test /a 408 head-timeout 127.0.0.1",
@@ -235,6 +237,10 @@ func TestRefusedHeadsAreLogged(t *testing.T) {
 		"POST /a HTTP/1.1\r\nHost: a.test\r\nContent-Length: x\r\n\r\n":                  "POST a.test /a 400 bad-content-length 127.0.0.1",
 		"GET /a HTTP/1.1\r\nHost: a.test\r\n" + strings.Repeat("A: b\r\n", 129) + "\r\n": "GET a.test /a 431 too-many-fields 127.0.0.1",
 	} {
+		k := patient
+		if strings.Contains(want, "head-timeout") {
+			k = hasty
+		}
 		c := k.dial()
 		io.WriteString(c.Conn, request)
 		io.ReadAll(c.r)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"syscall"
 	"testing"
@@ -141,19 +142,24 @@ func TestBrokenTunnelIsReset(t *testing.T) {
 // that a drain waits for, not for long, and it is cut like others.
 func TestLingeringIsDrained(t *testing.T) {
 	k := newStack(t, settings{})
-	c := k.dial()
-	c.write("GET / nothing\r\n\r\n")
-	c.status("GET", 400, "bad-request-line")
-	if n := k.server.Status().Conns; n != 1 {
-		t.Errorf("%d connections", n)
-	}
+	inTime(t, func() error {
+		c := k.dial()
+		c.write("GET / nothing\r\n\r\n")
+		c.status("GET", 400, "bad-request-line")
+		defer c.Close()
+		if n := k.server.Status().Conns; n == 0 {
+			return errors.New("the connection has gone with its answer")
+		}
+		return nil
+	})
+	k.dial().write("GET / nothing\r\n\r\n")
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
 	if err := k.server.Shutdown(ctx); err == nil {
 		t.Log("the client's end was seen before the drain's")
 	}
-	if d := time.Since(began); d > 20*time.Second {
+	if d := time.Since(began); d > long {
 		t.Errorf("the drain took %v", d)
 	}
 }
@@ -283,15 +289,23 @@ func TestKeepAliveInTime(t *testing.T) {
 				t.Parallel()
 				k := newStack(t, settings{server: http1.Options{KeepAlive: limit}})
 				inTime(t, func() error {
+					begun := time.Now() // before serai may know of the connection
 					c := k.dial()
-					begun := time.Now()
 					for i := range requests {
 						if i > 0 && limit > 2*time.Second {
 							time.Sleep(1200 * time.Millisecond) // another goroutine waits now
 						}
-						begun = time.Now()
-						c.send("GET / HTTP/1.1", "Host: nobody.example.org", "")
-						c.status("GET", 503, "starting")
+						asked := time.Now()
+						io.WriteString(c.Conn, "GET / HTTP/1.1\r\nHost: nobody.example.org\r\n\r\n")
+						res, err := http.ReadResponse(c.r, nil)
+						if late := time.Since(begun); err != nil && late > limit {
+							return fmt.Errorf("the next request came after %v, too late for a limit of %v", late, limit)
+						}
+						if err != nil || res.StatusCode != 503 {
+							t.Fatalf("the answer is %v, %v", res, err)
+						}
+						io.Copy(io.Discard, res.Body)
+						begun = asked
 					}
 					c.ended()
 					took := time.Since(begun)
