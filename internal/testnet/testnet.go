@@ -19,7 +19,7 @@ var (
 )
 
 // Ports returns n ports of the loopback that nobody listens on, and that no other
-// test of this process is given.
+// test is given, in whichever process, while this one lives.
 func Ports(t testing.TB, n int) (ports []int) {
 	t.Helper()
 	for range n {
@@ -44,7 +44,7 @@ func port(t testing.TB) int {
 		taken := given[port]
 		given[port] = true
 		mu.Unlock()
-		if taken {
+		if taken || !reserve(port) {
 			continue
 		}
 		if l, err := net.Listen("tcp", address(port)); err == nil {

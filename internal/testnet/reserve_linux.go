@@ -1,0 +1,25 @@
+package testnet
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+)
+
+// reserved keeps what marks ports as given: an open socket is not collected.
+var reserved []net.Listener
+
+// reserve marks a port for all processes of the machine, until this one ends, and
+// reports whether nobody else has. Tests of several packages run at once, and one
+// could take a port between another one's look at it and its use.
+func reserve(port int) bool {
+	l, err := net.Listen("unix", fmt.Sprintf("@testnet-port-%d", port))
+	if err != nil {
+		return !errors.Is(err, syscall.EADDRINUSE)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	reserved = append(reserved, l)
+	return true
+}

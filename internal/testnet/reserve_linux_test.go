@@ -1,0 +1,12 @@
+package testnet
+
+import "testing"
+
+// TestNobodyElseIsGivenAPort: a second reservation, as another process would make
+// it, fails while the first one holds.
+func TestNobodyElseIsGivenAPort(t *testing.T) {
+	port := Ports(t, 1)[0]
+	if reserve(port) {
+		t.Errorf("port %d is given twice", port)
+	}
+}
