@@ -23,7 +23,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // long bounds every wait; nothing takes nearly as long.
-const long = 30 * time.Second
+const long = time.Minute
 
 // restore makes the agent go back to a state until holds. A state that is restored
 // in the moment between two waits for a change is seen when the next wait is over,

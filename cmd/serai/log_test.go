@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,11 +49,19 @@ func TestUnservedLeavesATrace(t *testing.T) {
 		}
 	}
 	var lines []string
-	for line := range strings.Lines(p.stderr.String()) {
-		if strings.Contains(line, "is answered 503") {
-			lines = append(lines, line)
+	until(t, "a line of each route", func() bool { // which is written after the answer
+		lines = nil
+		for line := range strings.Lines(p.stderr.String()) {
+			if strings.Contains(line, "is answered 503") {
+				lines = append(lines, line)
+			}
 		}
-	}
+		return len(lines) >= 2
+	})
+	slices.SortStableFunc(lines, func(a, b string) int { // of two that were asked in turn, either may be written first
+		down := func(s string) int { return strings.Count(s, "host=down.example.org") }
+		return down(b) - down(a)
+	})
 	if len(lines) != 2 {
 		t.Fatalf("%d lines of two routes, want one of each: %q", len(lines), lines)
 	}
@@ -256,7 +265,9 @@ func TestFullAccessLog(t *testing.T) {
 		_, metrics := get(admin, "", "/metrics")
 		return strings.Contains(metrics, fmt.Sprintf("\nserai_access_log_dropped_total %d\n", requests))
 	})
-	if n := strings.Count(p.stderr.String(), "the access log cannot be written"); n != 1 {
+	const told = "the access log cannot be written"
+	until(t, "the log to tell of it", func() bool { return strings.Contains(p.stderr.String(), told) })
+	if n := strings.Count(p.stderr.String(), told); n != 1 {
 		t.Errorf("the log tells of it %d times", n)
 	}
 }

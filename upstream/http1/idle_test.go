@@ -15,7 +15,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // long bounds waits for what must happen; no test passes by its passing.
-const long = 20 * time.Second
+const long = time.Minute
 
 // await waits until condition holds.
 func await(t *testing.T, what string, condition func() bool) {
