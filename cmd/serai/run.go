@@ -79,13 +79,13 @@ func (s *system) awaited() func() {
 	return sync.OnceFunc(func() { close(read) })
 }
 
-// patience is how long a start waits for what it should know before it answers.
-const patience = 5 * time.Second
+// startTimeout is how long a start waits for what it should know before it answers.
+const startTimeout = 5 * time.Second
 
 // await waits until the services and the certificates are known, or long
 // enough.
 func (s *system) await(ctx, parts context.Context) {
-	enough := time.NewTimer(patience)
+	enough := time.NewTimer(startTimeout)
 	defer enough.Stop()
 	without := "the services are not known yet: answering 503 until they are"
 	for _, known := range append([]chan struct{}{s.first}, s.reads...) {
