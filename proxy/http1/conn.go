@@ -22,8 +22,9 @@ import (
 //	ended    ended is true: nothing is read any more
 //
 // Only the goroutine that serves it moves it: begin from idle to busy, end back to
-// idle, Serve from idle to ended. A connection that is parked stays idle, between two
-// calls of Serve. Other goroutines set one of two marks and interrupt what waits:
+// idle, Serve from idle to ended, and contain, after a panic, from any to ended. A
+// connection that is parked stays idle, between two calls of Serve. Other goroutines
+// set one of two marks and interrupt what waits:
 //
 //	         Drain (drained)                           Cut (cut)
 //	idle     ends at once; one that has not brought    its socket is closed
