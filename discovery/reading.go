@@ -159,16 +159,16 @@ func (s *session) ended(ctx context.Context, next step) error {
 		s.resync.Reset(around(min(s.options.Resync, 10*time.Second)))
 	}
 	if full {
-		s.wanted.namespaces = s.ghosts(next)
+		s.wanted.namespaces = s.unlisted(next)
 	}
 	s.goOn(ctx)
 	return nil
 }
 
-// ghosts are the namespaces of services that are in no list, though nothing newer
+// unlisted are the namespaces of services that are in no list, though nothing newer
 // is known of them: the stream began with events of long ago, and those that
 // ended these services were taken for old. They are asked for by name.
-func (s *session) ghosts(next step) map[string]bool {
+func (s *session) unlisted(next step) map[string]bool {
 	names := s.wanted.namespaces
 	for key := range s.services {
 		if !next.listed[key] && s.asOf(key) <= next.index && !next.confirmed[key.Namespace] && next.forbidden[key.Namespace] == nil {

@@ -25,8 +25,8 @@ import (
 	"serai/internal/testnet"
 )
 
-// patience bounds each wait for something that happens by itself.
-const patience = time.Minute
+// testTimeout bounds each wait for something that happens by itself.
+const testTimeout = time.Minute
 
 // cluster is a real server and real clients that run our job files. They are
 // several agents: one that is both may, after a crash, find that its server has not
@@ -327,7 +327,7 @@ func (c *cluster) stopAgents(s syscall.Signal) {
 	for _, a := range c.agents {
 		select {
 		case <-a.exited:
-		case <-time.After(patience):
+		case <-time.After(testTimeout):
 			a.cmd.Process.Kill()
 			<-a.exited
 		}
@@ -467,9 +467,9 @@ func (c *cluster) running(job string) (n int) {
 
 func (c *cluster) until(what string, holds func() bool) {
 	c.t.Helper()
-	for end := time.Now().Add(patience); !holds(); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(testTimeout); !holds(); time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
-			c.t.Fatalf("no %s within %v; the end of the agents' log:\n%s", what, patience, c.log())
+			c.t.Fatalf("no %s within %v; the end of the agents' log:\n%s", what, testTimeout, c.log())
 		}
 	}
 }

@@ -26,7 +26,7 @@ func TestBalancerSilence(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			go serveMisfit(ctx, l, c.node)
+			go serveFailing(ctx, l, c.node)
 			node := &target{address: l.Addr().String(), conns: make(map[net.Conn]struct{})}
 			node.ready.Store(true)
 			to, done, err := node.dial()

@@ -68,8 +68,8 @@ func (cs crowd) Close() error {
 	return nil
 }
 
-// crowdPatience bounds how long a crowd may be used.
-const crowdPatience = 3 * time.Minute
+// crowdTimeout bounds how long a crowd may be used.
+const crowdTimeout = 3 * time.Minute
 
 // each does something on every connection each second until it fails, as it does
 // when the crowd is closed. The kernel may keep one waiting for long, and the
@@ -91,7 +91,7 @@ func gather(ctx context.Context, address string, n int, bytes string) (crowd, er
 		d.Control = smallWindow
 		c, err := d.Dial("tcp", address)
 		if err == nil {
-			c.SetDeadline(time.Now().Add(crowdPatience))
+			c.SetDeadline(time.Now().Add(crowdTimeout))
 			_, err = io.WriteString(c, bytes)
 		}
 		return c, err

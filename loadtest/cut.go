@@ -18,7 +18,7 @@ import (
 const cutWithin = 10 * time.Second
 
 // cutNetwork cuts the first instance off.
-func cutNetwork(s *stage) error {
+func cutNetwork(s *testbed) error {
 	s.load.begin("before")
 	time.Sleep(2 * time.Second)
 	s.load.begin("the first 3 seconds of the cut")
@@ -37,8 +37,8 @@ func cutNetwork(s *stage) error {
 	return nil
 }
 
-// patienceWithClients is serai's where clients vanish.
-var patienceWithClients = []string{"--head-timeout=2s", "--body-idle=2s", "--write-idle=2s", "--keep-alive=4s", "--tunnel-idle=4s"}
+// shortClientTimeouts is serai's where clients vanish.
+var shortClientTimeouts = []string{"--head-timeout=2s", "--body-idle=2s", "--write-idle=2s", "--keep-alive=4s", "--tunnel-idle=4s"}
 
 const (
 	// seraiOnBridge makes a serai of ours reachable for the clients.
@@ -51,7 +51,7 @@ const (
 // cutClients strands connections in every state in a network that is then cut,
 // in both directions and without a word, and waits until serai has ended them.
 // The load goes on from elsewhere.
-func cutClients(s *stage) error {
+func cutClients(s *testbed) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err

@@ -27,9 +27,9 @@ type faultsCommand struct {
 	Draw   string   `help:"Also draw a timeline of each scenario into this directory, as SVG." placeholder:"DIR"`
 }
 
-// stage is what a scenario acts on: a town, or a job on a real Nomad.
-type stage struct {
-	*town
+// testbed is what a scenario acts on: simulated jobs, or a job on a real Nomad.
+type testbed struct {
+	*simJobs
 	job     *job
 	servers *servers       // those of the real Nomad, nil if they are not ours
 	ingress *ingressJob    // serai's own job, nil where serai is not run by Nomad
@@ -63,7 +63,7 @@ type scenario struct {
 	around  bool          // the load enters through all nodes but the first
 	within  time.Duration // no request may take longer, 0 for no promise
 	once    bool          // the steps are not repeated
-	steps   func(*stage) error
+	steps   func(*testbed) error
 }
 
 func scenarios() []scenario {
@@ -89,7 +89,7 @@ func scenarios() []scenario {
 		{name: "restart of serai on one of 3 nodes, again and again", count: 3, nodes: 3, flags: drained, steps: restartOne},
 		{name: "rolling update of serai on 3 nodes", count: 3, nodes: 3, flags: drained, steps: restartAll},
 		{name: "the network of one of 3 instances is cut for 10 s", count: 3, network: true, onlyPOST: true, within: cutWithin, steps: cutNetwork},
-		{name: "the network of 90 clients is cut", count: 3, network: true, flags: append(patienceWithClients, seraiOnBridge), steps: cutClients},
+		{name: "the network of 90 clients is cut", count: 3, network: true, flags: append(shortClientTimeouts, seraiOnBridge), steps: cutClients},
 	}
 }
 
@@ -170,7 +170,7 @@ func (c *faultsCommand) ground(ctx context.Context) (play func(context.Context, 
 	return func(ctx context.Context, s scenario) (result, error) { return c.playReal(ctx, s, nomad, own) }, realScenarios(), end, nil
 }
 
-// playSimulated sets the stage for a scenario, runs it under load, and clears
+// playSimulated prepares the testbed of a scenario, runs it under load, and clears
 // it.
 func (c *faultsCommand) playSimulated(ctx context.Context, s scenario) (result, error) {
 	ctx, cancel := context.WithCancel(ctx)
@@ -179,7 +179,7 @@ func (c *faultsCommand) playSimulated(ctx context.Context, s scenario) (result, 
 	if err != nil {
 		return result{}, err
 	}
-	st := &stage{town: &town{sim: sim.sim, binary: c.Binary}, ctx: ctx, rounds: c.Rounds}
+	st := &testbed{simJobs: &simJobs{sim: sim.sim, binary: c.Binary}, ctx: ctx, rounds: c.Rounds}
 	if s.network {
 		if st.network, err = newNetwork(); err != nil {
 			return result{}, err
@@ -213,7 +213,7 @@ func tagsOf(s *scenario) []string {
 }
 
 // perform runs serai and the steps of a scenario, under load.
-func (c *faultsCommand) perform(st *stage, s *scenario, nomadURL, token string) (result, error) {
+func (c *faultsCommand) perform(st *testbed, s *scenario, nomadURL, token string) (result, error) {
 	address, err := st.startNodes(c.Binary, s, nomadURL, token)
 	for _, n := range st.nodes {
 		defer n.stop()
@@ -241,7 +241,7 @@ const requestsOfRound = 500
 
 // startNodes runs the scenario's serai, unless Nomad does, and returns the
 // address to ask.
-func (s *stage) startNodes(serai string, sc *scenario, nomadURL, token string) (address string, err error) {
+func (s *testbed) startNodes(serai string, sc *scenario, nomadURL, token string) (address string, err error) {
 	if sc.traefik {
 		n, err := startTraefik(s.ctx, nomadURL, token)
 		if n != nil {
@@ -271,7 +271,7 @@ func (s *stage) startNodes(serai string, sc *scenario, nomadURL, token string) (
 var errSkipped = errors.New("not possible here")
 
 // add starts one more instance.
-func (s *stage) add(tags ...string) error {
+func (s *testbed) add(tags ...string) error {
 	i, err := s.start("web", tags...)
 	if err == nil {
 		s.instances = append(s.instances, i)
@@ -280,7 +280,7 @@ func (s *stage) add(tags ...string) error {
 }
 
 // remove stops the oldest.
-func (s *stage) remove() {
+func (s *testbed) remove() {
 	oldest := s.instances[0]
 	s.instances = s.instances[1:]
 	s.stop(oldest)

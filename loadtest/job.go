@@ -27,8 +27,8 @@ type jobSpec struct {
 	args       []string
 }
 
-// jobPatience bounds each wait for Nomad.
-const jobPatience = 5 * time.Minute
+// jobTimeout bounds each wait for Nomad.
+const jobTimeout = 5 * time.Minute
 
 // body is the job as Nomad's API has it: no shutdown_delay, no check, and a
 // task that has 5 s to end.
@@ -107,7 +107,7 @@ func (d *deployment) awaitsPromotion() bool {
 
 func (j *job) await(ctx context.Context, reached func(*deployment) bool) error {
 	var d deployment
-	for end := time.Now().Add(jobPatience); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(jobTimeout); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(50 * time.Millisecond) {
 		// Servers without a leader answer errors for a while.
 		if err := j.agent.get(ctx, "/v1/job/"+j.id+"/deployment", &d); err == nil && reached(&d) {
 			return nil

@@ -11,8 +11,8 @@ import (
 	"serai/nomad"
 )
 
-// misfit is how an instance that is up fails the requests on one connection.
-type misfit func(c net.Conn)
+// failing is how an instance that is up fails the requests on one connection.
+type failing func(c net.Conn)
 
 // misfitCommand is such an instance as a process, for jobs on a real Nomad.
 type misfitCommand struct {
@@ -26,12 +26,12 @@ func (m *misfitCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	serveMisfit(ctx, l, map[string]misfit{"500": answers500, "silent": neverAnswers, "half": cutsAnswers, "slow": isSlow}[m.Kind])
+	serveFailing(ctx, l, map[string]failing{"500": answers500, "silent": neverAnswers, "half": cutsAnswers, "slow": isSlow}[m.Kind])
 	return nil
 }
 
-// serveMisfit accepts connections until ctx ends.
-func serveMisfit(ctx context.Context, l net.Listener, behave misfit) {
+// serveFailing accepts connections until ctx ends.
+func serveFailing(ctx context.Context, l net.Listener, behave failing) {
 	context.AfterFunc(ctx, func() { l.Close() })
 	for {
 		c, err := l.Accept()
@@ -47,16 +47,16 @@ func serveMisfit(ctx context.Context, l net.Listener, behave misfit) {
 	}
 }
 
-// join lets a misfit join the instances, and takes it out again.
-func join(behave misfit) func(*stage) error {
-	return func(s *stage) error {
+// join lets a failing instance join the instances, and takes it out again.
+func join(behave failing) func(*testbed) error {
+	return func(s *testbed) error {
 		ctx, leave := context.WithCancel(s.ctx)
 		defer leave()
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return err
 		}
-		go serveMisfit(ctx, l, behave)
+		go serveFailing(ctx, l, behave)
 		r := registration("web", "ffffffff-0000-4000-8000-000000000000", l.Addr().String(), s.instances[0].reg.Tags)
 		s.sim.Register(r)
 		tellParts(s.load)

@@ -22,7 +22,7 @@ func newNetwork() (*netns.Network, error) {
 	return n, nil
 }
 
-// placeOn is where a town puts its next instance: in a namespace of its own.
+// placeOn is where simJobs puts its next instance: in a namespace of its own.
 func placeOn(n *netns.Network) func() (address string, command []string, err error) {
 	return func() (string, []string, error) {
 		s, err := n.Add()

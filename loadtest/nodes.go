@@ -9,7 +9,7 @@ import (
 // updateNodes updates serai's own job, which Nomad rolls over the nodes: each
 // serai drains and ends, and the next one ends when this one has been healthy
 // for a while.
-func updateNodes(s *stage) error {
+func updateNodes(s *testbed) error {
 	for i := range max(1, s.rounds/5) {
 		s.load.mark(fmt.Sprintf("update %d", i+1))
 		if err := s.ingress.update(s.ctx); err != nil {
@@ -23,7 +23,7 @@ func updateNodes(s *stage) error {
 const slowStart = 10 * time.Second
 
 // cutNode cuts a node off, again and again.
-func cutNode(s *stage) error {
+func cutNode(s *testbed) error {
 	for range max(1, s.rounds/10) {
 		if err := cutNodeOnce(s); err != nil {
 			return err
@@ -35,7 +35,7 @@ func cutNode(s *stage) error {
 // cutNodeOnce cuts the first node off, with the serai and the instance on it,
 // until Nomad has noticed and replaced what ran there; and waits, when it is
 // back, until serai is there again.
-func cutNodeOnce(s *stage) error {
+func cutNodeOnce(s *testbed) error {
 	client := s.servers.clients[0]
 	node, err := s.node(client)
 	if err != nil {
@@ -104,7 +104,7 @@ func cutNodeOnce(s *stage) error {
 // spread deploys until one of the instances is on a node, and waits until serai
 // gives it its share. After a cut none comes back by itself, and where Nomad
 // puts one is a matter of scores.
-func (s *stage) spread(node nomadNode) error {
+func (s *testbed) spread(node nomadNode) error {
 	const deploys = 10
 	for range deploys {
 		if err := s.job.deploy(s.ctx, again); err != nil {
@@ -123,13 +123,13 @@ func (s *stage) spread(node nomadNode) error {
 }
 
 // node returns what Nomad tells of one.
-func (s *stage) node(client *nomadAgent) (nomadNode, error) {
+func (s *testbed) node(client *nomadAgent) (nomadNode, error) {
 	nodes, err := s.servers.nodes(s.ctx)
 	return nodes[client.name], err
 }
 
 // awaitStatus waits until Nomad says so of a node.
-func (s *stage) awaitStatus(client *nomadAgent, status string) error {
+func (s *testbed) awaitStatus(client *nomadAgent, status string) error {
 	return eventually(s.ctx, "a node that is "+status, func() error {
 		n, err := s.node(client)
 		if err == nil && n.Status != status {
@@ -140,6 +140,6 @@ func (s *stage) awaitStatus(client *nomadAgent, status string) error {
 }
 
 // nodeIngress returns the serai on a node.
-func (s *stage) nodeIngress(client *nomadAgent) *ingress {
+func (s *testbed) nodeIngress(client *nomadAgent) *ingress {
 	return s.nodes[slices.Index(s.servers.clients, client)]
 }

@@ -18,8 +18,8 @@ type instance struct {
 	exited chan struct{}
 }
 
-// town starts and stops instances as Nomad does, and tells the simulator.
-type town struct {
+// simJobs starts and stops instances as Nomad does, and tells the simulator.
+type simJobs struct {
 	sim    *nomadsim.Sim
 	binary string
 	made   int
@@ -30,7 +30,7 @@ type town struct {
 
 // start runs an instance and registers it at once, as a group's service is:
 // before its port is open.
-func (t *town) start(service string, tags ...string) (*instance, error) {
+func (t *simJobs) start(service string, tags ...string) (*instance, error) {
 	var command []string
 	address, err := freeAddress()
 	if t.place != nil {
@@ -66,7 +66,7 @@ func registration(service, alloc, address string, tags []string) nomad.Registrat
 }
 
 // stop deregisters an instance and stops it at once: no shutdown_delay.
-func (t *town) stop(i *instance) {
+func (t *simJobs) stop(i *instance) {
 	t.sim.Deregister(i.reg.Namespace, i.reg.ID)
 	i.cmd.Process.Signal(syscall.SIGTERM)
 	select {

@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// playReal sets the stage on a real Nomad: the instances are those of a job.
+// playReal prepares the testbed on a real Nomad: the instances are those of a job.
 func (c *faultsCommand) playReal(ctx context.Context, s scenario, nomad *agent, own *servers) (result, error) {
 	if (s.servers || s.network) && own == nil {
 		return result{}, fmt.Errorf("%w: it needs servers and nodes of its own, see --agents", errSkipped)
@@ -16,7 +16,7 @@ func (c *faultsCommand) playReal(ctx context.Context, s scenario, nomad *agent, 
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	st := &stage{ctx: ctx, rounds: c.Rounds, servers: own, job: newJob(nomad, &s)}
+	st := &testbed{ctx: ctx, rounds: c.Rounds, servers: own, job: newJob(nomad, &s)}
 	defer nomad.stop(st.job.id)
 	if err := st.deployInstances(&s); err != nil {
 		return result{}, err
@@ -42,7 +42,7 @@ func (c *faultsCommand) playNodes(ctx context.Context, s scenario) (result, erro
 		return result{}, err
 	}
 	defer own.end()
-	st := &stage{ctx: ctx, rounds: c.Rounds, servers: own, network: network, job: newJob(own.agent, &s)}
+	st := &testbed{ctx: ctx, rounds: c.Rounds, servers: own, network: network, job: newJob(own.agent, &s)}
 	defer own.agent.stop(st.job.id)
 	if err := st.deployInstances(&s); err != nil {
 		return result{}, err
@@ -63,7 +63,7 @@ func newJob(nomad *agent, s *scenario) *job {
 }
 
 // deployInstances runs the job with the scenario's instances.
-func (s *stage) deployInstances(sc *scenario) error {
+func (s *testbed) deployInstances(sc *scenario) error {
 	return s.job.deploy(s.ctx, func(j *jobSpec) {
 		*j = jobSpec{count: sc.count, tags: tagsOf(sc), command: s.job.agent.binary, args: []string{"hello", "--addr=:${NOMAD_PORT_http}"}}
 	})

@@ -8,7 +8,7 @@ var drained = []string{"--drain-delay=1s", "--drain-timeout=5s"}
 
 // restartOne stops and starts serai on one of the nodes, 50 times where other
 // scenarios go 20 rounds.
-func restartOne(s *stage) error {
+func restartOne(s *testbed) error {
 	for range s.rounds * 5 / 2 {
 		s.load.mark("restart")
 		if err := s.nodes[0].restart(s.ctx); err != nil {
@@ -20,7 +20,7 @@ func restartOne(s *stage) error {
 }
 
 // restartAll does so on all nodes in turn, while the instances are deployed.
-func restartAll(s *stage) error {
+func restartAll(s *testbed) error {
 	for _, n := range s.nodes {
 		s.load.mark("restart")
 		if err := n.restart(s.ctx); err != nil {

@@ -14,7 +14,7 @@ const host = "ingress.host=web.loadtest"
 // healthy is how long a deploy waits for the new instance, min_healthy_time.
 const healthy = 300 * time.Millisecond
 
-func rollingDeploy(s *stage) error {
+func rollingDeploy(s *testbed) error {
 	for i := range s.rounds {
 		s.load.mark(fmt.Sprintf("deploy %d", i+1))
 		for range 3 {
@@ -28,7 +28,7 @@ func rollingDeploy(s *stage) error {
 	return nil
 }
 
-func scale(s *stage) error {
+func scale(s *testbed) error {
 	for range max(1, s.rounds/5) {
 		s.load.mark("to 10")
 		for range 9 {
@@ -45,7 +45,7 @@ func scale(s *stage) error {
 	return nil
 }
 
-func redeployOne(s *stage) error {
+func redeployOne(s *testbed) error {
 	for range max(3, s.rounds/2) {
 		s.load.mark("gap")
 		s.remove()
@@ -58,7 +58,7 @@ func redeployOne(s *stage) error {
 	return nil
 }
 
-func canary(s *stage) error {
+func canary(s *testbed) error {
 	for range max(1, s.rounds/5) {
 		if err := s.add(host, "ingress.canary=10%"); err != nil {
 			return err
@@ -79,7 +79,7 @@ func canary(s *stage) error {
 }
 
 // blueGreen puts a whole second set beside the first, and switches.
-func blueGreen(s *stage) error {
+func blueGreen(s *testbed) error {
 	for range max(1, s.rounds/5) {
 		for range 3 {
 			if err := s.add(host, "ingress.canary=header:X-Canary: 1"); err != nil {
@@ -99,7 +99,7 @@ func blueGreen(s *stage) error {
 	return nil
 }
 
-func killOne(s *stage) error {
+func killOne(s *testbed) error {
 	for range s.rounds {
 		victim := s.instances[0]
 		s.instances = s.instances[1:]
@@ -115,7 +115,7 @@ func killOne(s *stage) error {
 	return nil
 }
 
-func streamEnds(s *stage) error {
+func streamEnds(s *testbed) error {
 	for range s.rounds {
 		s.load.mark("end")
 		s.sim.EndStreams()
@@ -130,7 +130,7 @@ func streamEnds(s *stage) error {
 	return nil
 }
 
-func cutOff(s *stage) error {
+func cutOff(s *testbed) error {
 	s.load.mark("cut off")
 	s.sim.Partition(true)
 	// What Nomad does meanwhile, serai cannot hear: two instances come, two
@@ -149,7 +149,7 @@ func cutOff(s *stage) error {
 	return nil
 }
 
-func errors500(s *stage) error {
+func errors500(s *testbed) error {
 	s.load.mark("errors")
 	remove := s.sim.Inject("", nomadsim.NoLeader())
 	s.sim.EndStreams()
@@ -165,7 +165,7 @@ func errors500(s *stage) error {
 	return nil
 }
 
-func hang(s *stage) error {
+func hang(s *testbed) error {
 	s.load.begin("while it hangs")
 	s.instances[0].cmd.Process.Signal(syscall.SIGSTOP)
 	time.Sleep(5 * time.Second)
@@ -181,7 +181,7 @@ func reader(secret string) nomadsim.Token {
 
 // revoke takes serai's token away during a deploy. What goes meanwhile stops as
 // it does everywhere: serai finds out by itself.
-func revoke(s *stage) error {
+func revoke(s *testbed) error {
 	s.load.mark("revoked")
 	s.sim.DeleteToken("secret")
 	time.Sleep(2 * time.Second)
@@ -198,7 +198,7 @@ func revoke(s *stage) error {
 
 // noLeader is what clients of three servers see while they elect a leader:
 // streams end, and reads that may not be stale are refused.
-func noLeader(s *stage) error {
+func noLeader(s *testbed) error {
 	s.load.mark("no leader")
 	s.sim.SetLeader(false)
 	s.sim.EndStreams()
@@ -208,7 +208,7 @@ func noLeader(s *stage) error {
 	return rollingDeployOnce(s)
 }
 
-func rollingDeployOnce(s *stage) error {
+func rollingDeployOnce(s *testbed) error {
 	once := *s
 	once.rounds = 1
 	err := rollingDeploy(&once)

@@ -208,7 +208,7 @@ func (s *servers) nodes(ctx context.Context) (map[string]nomadNode, error) {
 
 // eventually repeats what fails, for a while.
 func eventually(ctx context.Context, what string, try func() error) (err error) {
-	for end := time.Now().Add(jobPatience); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(jobTimeout); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(100 * time.Millisecond) {
 		if err = try(); err == nil {
 			return nil
 		}

@@ -50,9 +50,9 @@ func trials() []trial {
 	}
 }
 
-// arena is what a trial acts on: a town of one serai.
+// arena is what a trial acts on: simulated jobs and one serai.
 type arena struct {
-	*stage
+	*testbed
 	options *stressCommand
 	admin   string // host:port
 	finding
@@ -106,7 +106,7 @@ func (c *stressCommand) try(ctx context.Context, t *trial) (finding, error) {
 	if err != nil {
 		return finding{}, err
 	}
-	a := &arena{options: c, stage: &stage{town: &town{sim: sim.sim, binary: c.Binary}, ctx: ctx}}
+	a := &arena{options: c, testbed: &testbed{simJobs: &simJobs{sim: sim.sim, binary: c.Binary}, ctx: ctx}}
 	a.Trial = t.name
 	defer func() {
 		for _, i := range a.instances {

@@ -85,7 +85,7 @@ namespace "infra" {
 			}
 			sim.PutToken(nomadsim.Token{Secret: secret, Rules: tc.rules})
 			before := sim.Index()
-			err := connect(t, nomad.Options{Address: simulate(t, sim)}).CheckAccess(patient(t), tc.access)
+			err := connect(t, nomad.Options{Address: simulate(t, sim)}).CheckAccess(testContext(t), tc.access)
 			if sim.Index() != before {
 				t.Error("the check changed something")
 			}
@@ -128,11 +128,11 @@ func TestCheckAccessTrouble(t *testing.T) {
 			{nomadsim.Redirect("/"), nomad.ErrBadAnswer},
 		} {
 			remove := sim.Inject(kind, tc.fault)
-			check(t, c.CheckAccess(patient(t), access), tc.kind)
+			check(t, c.CheckAccess(testContext(t), access), tc.kind)
 			remove()
 		}
 	}
-	if err := c.CheckAccess(patient(t), access); err != nil {
+	if err := c.CheckAccess(testContext(t), access); err != nil {
 		t.Error(err)
 	}
 }

@@ -246,7 +246,7 @@ func TestBadAnswers(t *testing.T) {
 			}
 			// A limit that only lateness should meet is long: a machine may be
 			// busy.
-			limits := nomad.Limits{Answer: 1 << 16, Line: 1 << 12, Request: patience, FirstLine: patience}
+			limits := nomad.Limits{Answer: 1 << 16, Line: 1 << 12, Request: testTimeout, FirstLine: testTimeout}
 			if bad.stream == nomad.ErrStreamSilent {
 				limits.Request, limits.FirstLine = 500*time.Millisecond, 500*time.Millisecond
 			}
@@ -266,7 +266,7 @@ func TestBadAnswers(t *testing.T) {
 					kind = bad.stream
 				}
 				before := heard
-				n, err := call.do(patient(t), c)
+				n, err := call.do(testContext(t), c)
 				if err == nil || n != 0 {
 					t.Errorf("%s: got %d and error %v; want nothing and an error", call.name, n, err)
 					continue
@@ -293,11 +293,11 @@ func TestBadAnswersDoNotStay(t *testing.T) {
 		nomadsim.Truncated(), nomadsim.Status(500, ""), nomadsim.WebPage(), nomadsim.Redirect("/v1/services?again"),
 	} {
 		remove := sim.Inject(nomad.KindServices, f)
-		if got, _, err := c.Services(patient(t), nomad.Query{}); err == nil || got != nil {
+		if got, _, err := c.Services(testContext(t), nomad.Query{}); err == nil || got != nil {
 			t.Errorf("fault %d: %v, %v; want an error", i, got, err)
 		}
 		remove()
-		if got, _, err := c.Services(patient(t), nomad.Query{}); err != nil || len(got) != 1 {
+		if got, _, err := c.Services(testContext(t), nomad.Query{}); err != nil || len(got) != 1 {
 			t.Errorf("after fault %d: %v, %v; want the service", i, got, err)
 		}
 	}
@@ -310,7 +310,7 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		c := connect(t, nomad.Options{Address: serve(t, http.RedirectHandler(stranger, status))})
 		for _, call := range calls {
-			_, err := call.do(patient(t), c)
+			_, err := call.do(testContext(t), c)
 			check(t, err, nomad.ErrBadAnswer, call.op, fmt.Sprint("answered ", status), "the agent's own address")
 		}
 	}
@@ -330,7 +330,7 @@ func TestCallerEnds(t *testing.T) {
 	c := connect(t, nomad.Options{Address: url})
 	mine := errors.New("we are going home")
 	for _, call := range calls {
-		ctx, cancel := context.WithCancelCause(patient(t))
+		ctx, cancel := context.WithCancelCause(testContext(t))
 		go func() {
 			<-begun
 			cancel(mine)
@@ -345,7 +345,7 @@ func TestCallerEnds(t *testing.T) {
 
 // TestBadRequests are those that are refused before they are sent.
 func TestBadRequests(t *testing.T) {
-	ctx := patient(t)
+	ctx := testContext(t)
 	c := connect(t, nomad.Options{Address: serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		t.Errorf("%s was sent", r.URL)
 	}))})

@@ -18,14 +18,14 @@ func TestKillTimeout(t *testing.T) {
 		io.WriteString(w, job)
 	}))})
 	task := nomad.Task{Namespace: "infra", Job: "team/serai", Group: "edge", Name: "serai"}
-	if got, err := c.KillTimeout(patient(t), task); err != nil || got != 45*time.Second {
+	if got, err := c.KillTimeout(testContext(t), task); err != nil || got != 45*time.Second {
 		t.Errorf("got %v, %v; want 45s", got, err)
 	}
 	if want := "/v1/job/team%2Fserai?namespace=infra&stale="; path != want {
 		t.Errorf("asked for %s; want %s", path, want)
 	}
 	task.Name = "other"
-	_, err := c.KillTimeout(patient(t), task)
+	_, err := c.KillTimeout(testContext(t), task)
 	check(t, err, nomad.ErrNotFound, `read job "team/serai" in namespace "infra"`, `no task "other" in group "edge"`)
 
 	for _, tc := range []struct {
@@ -40,7 +40,7 @@ func TestKillTimeout(t *testing.T) {
 		{answer("[]"), nomad.ErrBadAnswer, ""},
 		{answer(`{"TaskGroups":[{"Tasks":[{"KillTimeout":"5s"}]}]}`), nomad.ErrBadAnswer, "KillTimeout"},
 	} {
-		_, err := connect(t, nomad.Options{Address: serve(t, tc.serve)}).KillTimeout(patient(t), task)
+		_, err := connect(t, nomad.Options{Address: serve(t, tc.serve)}).KillTimeout(testContext(t), task)
 		check(t, err, tc.kind, "read job", tc.says)
 	}
 }
@@ -55,15 +55,15 @@ func TestLeader(t *testing.T) {
 		{`{}`, nomad.ErrBadAnswer, ""},
 		{`null`, nomad.ErrBadAnswer, "null"},
 	} {
-		_, err := connect(t, nomad.Options{Address: serve(t, answer(tc.body))}).Leader(patient(t))
+		_, err := connect(t, nomad.Options{Address: serve(t, answer(tc.body))}).Leader(testContext(t))
 		check(t, err, tc.kind, "ask for the leader", tc.says)
 	}
 	sim := nomadsim.New(nomadsim.Options{})
 	c := connect(t, nomad.Options{Address: simulate(t, sim)})
-	if leader, err := c.Leader(patient(t)); err != nil || leader == "" {
+	if leader, err := c.Leader(testContext(t)); err != nil || leader == "" {
 		t.Errorf("%q, %v", leader, err)
 	}
 	sim.SetLeader(false)
-	_, err := c.Leader(patient(t))
+	_, err := c.Leader(testContext(t))
 	check(t, err, nomad.ErrUnavailable, "electing a leader")
 }

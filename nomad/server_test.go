@@ -16,8 +16,8 @@ import (
 	"serai/nomad/nomadsim"
 )
 
-// patience ends tests that would hang. Nothing asserts how long things take.
-const patience = 30 * time.Second
+// testTimeout ends tests that would hang. Nothing asserts how long things take.
+const testTimeout = 30 * time.Second
 
 // secret is the token of every request here. No error may show it.
 const secret = "8f1c2f6e-secret-0123456789abcdef"
@@ -63,7 +63,7 @@ func connect(t *testing.T, o nomad.Options) *nomad.Client {
 		o.Token = secret
 	}
 	if o.Limits == (nomad.Limits{}) {
-		o.Limits = nomad.Limits{Request: patience, FirstLine: patience, Heartbeat: patience}
+		o.Limits = nomad.Limits{Request: testTimeout, FirstLine: testTimeout, Heartbeat: testTimeout}
 	}
 	c, err := nomad.NewClient(o)
 	if err != nil {
@@ -73,8 +73,8 @@ func connect(t *testing.T, o nomad.Options) *nomad.Client {
 	return c
 }
 
-func patient(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+func testContext(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -47,7 +47,7 @@ func event(index uint64, kind string, ids ...string) string {
 
 func subscribe(t *testing.T, c *nomad.Client, index uint64) *nomad.Stream {
 	t.Helper()
-	s, err := c.Stream(patient(t), "default", index)
+	s, err := c.Stream(testContext(t), "default", index)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +153,7 @@ func TestStreamFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := connect(t, nomad.Options{Address: serve(t, tc.serve), Limits: nomad.Limits{Line: 4096, FirstLine: patience, Heartbeat: patience}})
+			c := connect(t, nomad.Options{Address: serve(t, tc.serve), Limits: nomad.Limits{Line: 4096, FirstLine: testTimeout, Heartbeat: testTimeout}})
 			s := subscribe(t, c, 1)
 			got, err := read(s)
 			if !reflect.DeepEqual(got, []string{"."}) {
@@ -182,15 +182,15 @@ func TestStreamRefused(t *testing.T) {
 		t.Run(tc.how, func(t *testing.T) {
 			sim := nomadsim.New(nomadsim.Options{ACL: true, Refusal: tc.as})
 			sim.PutToken(nomadsim.Token{Secret: secret, Rules: []nomadsim.Rule{{Namespace: "default", Capabilities: []string{"read-job"}}}})
-			limits := nomad.Limits{Request: patience, FirstLine: patience}
+			limits := nomad.Limits{Request: testTimeout, FirstLine: testTimeout}
 			if tc.as == nomadsim.RefusalSilence {
 				limits.FirstLine = 500 * time.Millisecond
 			}
 			c := connect(t, nomad.Options{Address: simulate(t, sim), Limits: limits})
-			_, err := c.Stream(patient(t), "shop", 1)
+			_, err := c.Stream(testContext(t), "shop", 1)
 			check(t, err, tc.kind, `subscribe to service events of namespace "shop": `, tc.says)
 			sim.CreateNamespace("shop")
-			_, err = c.Stream(patient(t), nomad.AllNamespaces, 1)
+			_, err = c.Stream(testContext(t), nomad.AllNamespaces, 1)
 			says := tc.says
 			if tc.as != nomadsim.RefusalForbidden {
 				says = "read-job in every namespace"
@@ -204,7 +204,7 @@ func TestStreamRefused(t *testing.T) {
 // that comes in time is not.
 func TestStreamDeadline(t *testing.T) {
 	sim := nomadsim.New(nomadsim.Options{Heartbeat: time.Hour})
-	limits := nomad.Limits{FirstLine: patience, Heartbeat: 50 * time.Millisecond}
+	limits := nomad.Limits{FirstLine: testTimeout, Heartbeat: 50 * time.Millisecond}
 	s := subscribe(t, connect(t, nomad.Options{Address: simulate(t, sim), Limits: limits}), 1)
 	got, err := read(s)
 	if !reflect.DeepEqual(got, []string{"."}) {
@@ -213,7 +213,7 @@ func TestStreamDeadline(t *testing.T) {
 	check(t, err, nomad.ErrStreamSilent, "(150ms)", "the connection is dead")
 
 	sim = nomadsim.New(nomadsim.Options{Heartbeat: time.Millisecond})
-	limits.Heartbeat = patience
+	limits.Heartbeat = testTimeout
 	s = subscribe(t, connect(t, nomad.Options{Address: simulate(t, sim), Limits: limits}), 1)
 	for range 20 {
 		if b, err := s.Next(); err != nil || !b.Heartbeat() || b.Received.IsZero() {

@@ -48,7 +48,7 @@ func TestTokenFile(t *testing.T) {
 		if err := step.do(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.Leader(patient(t)); err != nil {
+		if _, err := c.Leader(testContext(t)); err != nil {
 			t.Fatal(err)
 		}
 		if got != step.want {
@@ -60,7 +60,7 @@ func TestTokenFile(t *testing.T) {
 			t.Fatal(err)
 		}
 		got = "nothing was sent"
-		_, err := c.Leader(patient(t))
+		_, err := c.Leader(testContext(t))
 		check(t, err, nomad.ErrTokenRefused, "ask for the leader", "characters that no token has", file)
 		if got != "nothing was sent" {
 			t.Errorf("%q was sent as %q", junk, got)
@@ -105,7 +105,7 @@ func TestNoTokenInErrors(t *testing.T) {
 			logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 			c := connect(t, nomad.Options{Address: url, Logger: logger})
 			for _, call := range calls {
-				_, err := call.do(patient(t), c)
+				_, err := call.do(testContext(t), c)
 				clean(t, fmt.Sprintf("body %d, %d: %s", i, status, call.name), err)
 			}
 			if strings.Contains(log.String(), secret) {
@@ -126,7 +126,7 @@ func TestNoTokenInErrors(t *testing.T) {
 	} {
 		c := connect(t, nomad.Options{Address: speak(t, raw)})
 		for _, call := range calls {
-			_, err := call.do(patient(t), c)
+			_, err := call.do(testContext(t), c)
 			clean(t, fmt.Sprintf("%q: %s", raw, call.name), err)
 		}
 	}

@@ -60,7 +60,7 @@ func TestUnreachable(t *testing.T) {
 			t.Parallel()
 			c := connect(t, nomad.Options{Address: tc.address})
 			for _, call := range calls {
-				n, err := call.do(patient(t), c)
+				n, err := call.do(testContext(t), c)
 				check(t, err, nomad.ErrUnreachable, append(tc.says, call.op)...)
 				if n != 0 {
 					t.Errorf("%s got %d", call.name, n)
@@ -81,12 +81,12 @@ func TestPartition(t *testing.T) {
 		if call.name == "stream" {
 			kind = nomad.ErrStreamSilent
 		}
-		_, err := call.do(patient(t), c)
+		_, err := call.do(testContext(t), c)
 		check(t, err, kind, call.op, "(500ms)")
 	}
 	sim.Partition(false)
 	c = connect(t, nomad.Options{Address: c.Address()})
-	if _, _, err := c.Services(patient(t), nomad.Query{}); err != nil {
+	if _, _, err := c.Services(testContext(t), nomad.Query{}); err != nil {
 		t.Errorf("after the network healed: %v", err)
 	}
 }
@@ -96,7 +96,7 @@ func TestAgentRestarts(t *testing.T) {
 	sim := nomadsim.New(nomadsim.Options{})
 	c := connect(t, nomad.Options{Address: simulate(t, sim)})
 	for range 5 {
-		if _, _, err := c.Services(patient(t), nomad.Query{}); err != nil {
+		if _, _, err := c.Services(testContext(t), nomad.Query{}); err != nil {
 			t.Fatal(err)
 		}
 		sim.Disconnect()
@@ -120,7 +120,7 @@ func TestSocket(t *testing.T) {
 		if call.name == "variable" {
 			continue
 		}
-		if _, err := call.do(patient(t), c); err != nil {
+		if _, err := call.do(testContext(t), c); err != nil {
 			t.Error(err)
 		}
 	}
@@ -130,7 +130,7 @@ func TestSocket(t *testing.T) {
 	}
 	defer anonymous.CloseIdleConnections()
 	for _, call := range calls {
-		_, err := call.do(patient(t), anonymous)
+		_, err := call.do(testContext(t), anonymous)
 		check(t, err, nomad.ErrTokenRefused, call.op, "answered 401", "identity")
 	}
 }
@@ -175,7 +175,7 @@ func TestTLS(t *testing.T) {
 				if call.name == "variable" {
 					continue
 				}
-				_, err := call.do(patient(t), c)
+				_, err := call.do(testContext(t), c)
 				switch {
 				case tc.says == nil && err != nil:
 					t.Error(err)
@@ -203,17 +203,17 @@ func TestClientCertificate(t *testing.T) {
 	})
 	o := nomad.Options{Address: address, TLS: nomad.TLS{CACert: ca.file, ServerName: "server.global.nomad"}}
 
-	_, _, err := connect(t, o).Services(patient(t), nomad.Query{})
+	_, _, err := connect(t, o).Services(testContext(t), nomad.Query{})
 	check(t, err, nomad.ErrUnreachable, "NOMAD_CLIENT_CERT", "NOMAD_CLIENT_KEY")
 	wrong := other.issue(t, "client", time.Hour)
 	o.TLS.ClientCert, o.TLS.ClientKey = wrong.cert, wrong.key
-	_, _, err = connect(t, o).Services(patient(t), nomad.Query{})
+	_, _, err = connect(t, o).Services(testContext(t), nomad.Query{})
 	check(t, err, nomad.ErrUnreachable, "NOMAD_CLIENT_CERT", "NOMAD_CLIENT_KEY")
 
 	mine := ca.issue(t, "client", time.Hour)
 	o.TLS.ClientCert, o.TLS.ClientKey = mine.cert, mine.key
 	c := connect(t, o)
-	if _, _, err := c.Services(patient(t), nomad.Query{}); err != nil {
+	if _, _, err := c.Services(testContext(t), nomad.Query{}); err != nil {
 		t.Fatal(err)
 	}
 	renewed := ca.issue(t, "client", time.Hour)
@@ -223,7 +223,7 @@ func TestClientCertificate(t *testing.T) {
 		}
 	}
 	c.CloseIdleConnections()
-	if _, _, err := c.Services(patient(t), nomad.Query{}); err != nil {
+	if _, _, err := c.Services(testContext(t), nomad.Query{}); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(serials); n != 2 || serials[0] == serials[1] {
@@ -233,7 +233,7 @@ func TestClientCertificate(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.CloseIdleConnections()
-	_, _, err = c.Services(patient(t), nomad.Query{})
+	_, _, err = c.Services(testContext(t), nomad.Query{})
 	check(t, err, nomad.ErrUnreachable, "load the client certificate", mine.cert)
 }
 

@@ -148,8 +148,8 @@ func (a Agreement) latePlace(key discovery.Key) int {
 	return max(0, slices.IndexFunc(all, func(c Claimant) bool { return c.Key == key }))
 }
 
-// latecomers returns the contests for quotas.
-func (b *Builder) latecomers() (all []Contest) {
+// quotaContests returns the contests for quotas.
+func (b *Builder) quotaContests() (all []Contest) {
 	crowded := make(map[string]bool)
 	for key := range b.allowances {
 		crowded[key.Namespace] = true

@@ -214,7 +214,7 @@ func (b *Builder) hold(u *update, r *Route, c Claimant, place int) *Route {
 	held.Stats, held.place, held.Expires = NewStats(), place, u.now.Add(b.options.Linger)
 	held.guarded = b.owners != nil && strings.HasPrefix(r.Host, "*")
 	held.Pool = upstream.NewPool(nil, r.Pool.Options(), b.options.Registry.NewRoom(held.Namespace))
-	if b.services[c.Key] != nil && slices.ContainsFunc(b.services[c.Key].routes, func(o *Route) bool { return o.seat() == held.seat() }) {
+	if b.services[c.Key] != nil && slices.ContainsFunc(b.services[c.Key].routes, func(o *Route) bool { return o.routeID() == held.routeID() }) {
 		return nil // for another rival
 	}
 	if b.services[c.Key] == nil {

@@ -138,9 +138,9 @@ func TestOneGreedyService(t *testing.T) {
 	})
 }
 
-// TestSharedSeats: what members and sticky cookies take does not grow with the claims
+// TestSharedMembersAndCookies: what members and sticky cookies take does not grow with the claims
 // of a service.
-func TestSharedSeats(t *testing.T) {
+func TestSharedMembersAndCookies(t *testing.T) {
 	x := newBuilt(t)
 	var hosts []string
 	for i := range 100 {

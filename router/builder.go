@@ -187,13 +187,13 @@ func (b *Builder) replace(u *update, key discovery.Key, source *discovery.Servic
 	if old == nil {
 		old = &service{}
 	}
-	was := old.seats()
+	was := old.routesByID()
 	next := b.compile(u, key, was, source)
-	is := next.seats()
+	is := next.routesByID()
 	rooms := make(map[*upstream.Room]bool, len(is))
-	for seat, r := range is {
+	for routeID, r := range is {
 		rooms[r.Pool.Room()] = true
-		if was[seat] != r {
+		if was[routeID] != r {
 			u.at(r.Host).add = append(u.at(r.Host).add, r)
 			u.pools = append(u.pools, r.Pool)
 			if len(b.kept) > 0 && key.Name != everyTenant {
@@ -201,8 +201,8 @@ func (b *Builder) replace(u *update, key discovery.Key, source *discovery.Servic
 			}
 		}
 	}
-	for seat, r := range was {
-		if is[seat] != r {
+	for routeID, r := range was {
+		if is[routeID] != r {
 			u.at(r.Host).drop(r)
 		}
 		if room := r.Pool.Room(); !rooms[room] {

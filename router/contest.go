@@ -195,7 +195,7 @@ func (b *Builder) Contests() (all []Contest) {
 			all = append(all, c)
 		}
 	}
-	for _, c := range b.latecomers() {
+	for _, c := range b.quotaContests() {
 		found[c.Name] = true
 		all = append(all, c)
 	}

@@ -13,7 +13,7 @@ type meter struct {
 	usage   usage
 	allowed allowances
 	// short are claims within the quota of the service that another one refuses.
-	short   map[seat]bool
+	short   map[routeID]bool
 	refused map[excess]*Rejection
 	// refusing and refusingOf are those of the last refusal.
 	refusing   *discovery.Instance
@@ -27,7 +27,7 @@ type excess struct {
 }
 
 // fits takes a claim of an instance into the service, or refuses it.
-func (c *compilation) fits(instance *discovery.Instance, d *Definition, s seat) bool {
+func (c *compilation) fits(instance *discovery.Instance, d *Definition, s routeID) bool {
 	if c.demands[s] != nil || instance.ByHand() {
 		return true
 	}
@@ -59,7 +59,7 @@ func (c *compilation) fits(instance *discovery.Instance, d *Definition, s seat) 
 }
 
 // refuse notes a claim that is over a quota, together with the others of its route.
-func (m *meter) refuse(c *compilation, instance *discovery.Instance, d *Definition, s seat, x excess, limit int, user string) {
+func (m *meter) refuse(c *compilation, instance *discovery.Instance, d *Definition, s routeID, x excess, limit int, user string) {
 	r := m.refused[x]
 	if r == nil {
 		r = &Rejection{

@@ -1,6 +1,6 @@
 package router
 
-// place is what a seat takes, whatever its route is called.
+// place is what a route takes, whatever it is called.
 type place struct {
 	host string
 	claim
@@ -8,7 +8,7 @@ type place struct {
 
 // renamed returns the routes that nobody asks for any more and whose place
 // another route of the service takes: that one goes on with what they kept.
-func (c *compilation) renamed(last map[seat]*Route) map[place]*Route {
+func (c *compilation) renamed(last map[routeID]*Route) map[place]*Route {
 	passed := make(map[place]*Route)
 	left := make(map[place]*Route) // by whatever name
 	for s, r := range last {

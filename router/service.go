@@ -27,25 +27,25 @@ type service struct {
 	unlingered uint64
 }
 
-// seat is the identity of a Route within its service, across tables.
-type seat struct {
+// routeID is the identity of a Route within its service, across tables.
+type routeID struct {
 	name, host string
 	claim
 }
 
-func (r *Route) seat() seat { return seat{r.Name, r.Host, r.claim()} }
+func (r *Route) routeID() routeID { return routeID{r.Name, r.Host, r.claim()} }
 
-// seats returns the routes by seat. A table keeps no such map: most services
+// routesByID returns the routes by their ID. A table keeps no such map: most services
 // have one route, for which it would be larger than all else about them.
-func (s *service) seats() map[seat]*Route {
-	seats := make(map[seat]*Route, len(s.routes))
+func (s *service) routesByID() map[routeID]*Route {
+	routesByID := make(map[routeID]*Route, len(s.routes))
 	for _, r := range s.routes {
-		seats[r.seat()] = r
+		routesByID[r.routeID()] = r
 	}
-	return seats
+	return routesByID
 }
 
-// demand is the part of the instances that ask for one seat.
+// demand is the part of the instances that ask for one route.
 type demand struct {
 	conditions []Condition
 	members    []int // into compilation.members
@@ -59,7 +59,7 @@ type demand struct {
 type compilation struct {
 	*Builder
 	key       discovery.Key
-	demands   map[seat]*demand
+	demands   map[routeID]*demand
 	members   []upstream.Member
 	refusals  map[string]*Rejection
 	endpoints []*upstream.Endpoint
@@ -71,9 +71,9 @@ type compilation struct {
 // compile makes the routes of a service, going on with its last ones. Routes are
 // the union of what its instances ask for; each instance is a member of those
 // that its own tags ask for.
-func (b *Builder) compile(u *update, key discovery.Key, last map[seat]*Route, source *discovery.Service) *service {
-	c := &compilation{Builder: b, key: key, demands: make(map[seat]*demand), refusals: make(map[string]*Rejection)}
-	c.meter = meter{allowed: b.allowed(key), short: make(map[seat]bool), refused: make(map[excess]*Rejection)}
+func (b *Builder) compile(u *update, key discovery.Key, last map[routeID]*Route, source *discovery.Service) *service {
+	c := &compilation{Builder: b, key: key, demands: make(map[routeID]*demand), refusals: make(map[string]*Rejection)}
+	c.meter = meter{allowed: b.allowed(key), short: make(map[routeID]bool), refused: make(map[excess]*Rejection)}
 	next := &service{source: source}
 	if source != nil {
 		c.readAll(source)
@@ -88,12 +88,12 @@ func (b *Builder) compile(u *update, key discovery.Key, last map[seat]*Route, so
 	}
 	shared := make(map[poolKey]*upstream.Pool)
 	passed := c.renamed(last)
-	for seat, d := range c.demands {
-		before := last[seat]
+	for routeID, d := range c.demands {
+		before := last[routeID]
 		if before == nil {
-			before = passed[place{seat.host, seat.claim}]
+			before = passed[place{routeID.host, routeID.claim}]
 		}
-		next.routes = append(next.routes, c.route(seat, d, before, stats, shared))
+		next.routes = append(next.routes, c.route(routeID, d, before, stats, shared))
 	}
 	present := make(map[string]bool)
 	if source != nil {
@@ -102,8 +102,8 @@ func (b *Builder) compile(u *update, key discovery.Key, last map[seat]*Route, so
 		}
 	}
 	var left []*Route
-	for seat, r := range last {
-		if c.demands[seat] == nil && passed[place{seat.host, seat.claim}] != r && !c.meter.short[seat] {
+	for routeID, r := range last {
+		if c.demands[routeID] == nil && passed[place{routeID.host, routeID.claim}] != r && !c.meter.short[routeID] {
 			if r = b.linger(u.now, r, present); r != nil {
 				left = append(left, r)
 			}
@@ -144,7 +144,7 @@ func (c *compilation) ask(instance *discovery.Instance, address string, d *Defin
 				c.refuse(instance, Rejection{Route: d.Name, Hosts: []string{host}, Why: f.why, Instead: f.instead})
 				continue
 			}
-			s := seat{d.Name, host, claim{path, i >= len(d.Prefixes), d.Priority, conditions}}
+			s := routeID{d.Name, host, claim{path, i >= len(d.Prefixes), d.Priority, conditions}}
 			if !c.fits(instance, d, s) {
 				continue
 			}
@@ -167,7 +167,7 @@ func (c *compilation) reserved(path string, instance *discovery.Instance) *flaw 
 	return nil
 }
 
-func (c *compilation) demand(s seat, instance *discovery.Instance, d *Definition, member int) {
+func (c *compilation) demand(s routeID, instance *discovery.Instance, d *Definition, member int) {
 	x := c.demands[s]
 	if x == nil {
 		x = &demand{conditions: d.Conditions, newest: instance, options: d.Options, age: instance.Created}
@@ -195,8 +195,8 @@ func (c *compilation) refuse(instance *discovery.Instance, r Rejection) {
 	c.refusals[id].join(cmp.Or(instance.Alloc, instance.ID))
 }
 
-// route makes the route of a seat, going on with what its last one kept.
-func (c *compilation) route(s seat, d *demand, last *Route, stats map[string]*Stats, shared map[poolKey]*upstream.Pool) *Route {
+// route makes the route of an ID, going on with what its last one kept.
+func (c *compilation) route(s routeID, d *demand, last *Route, stats map[string]*Stats, shared map[poolKey]*upstream.Pool) *Route {
 	if stats[s.name] == nil {
 		stats[s.name] = NewStats()
 	}

@@ -163,8 +163,8 @@ func (d *Dialer) take(why purpose) bool {
 	return d.conns.Take(1, limit) || d.makeRoom() && d.conns.Take(1, limit)
 }
 
-// spare reports whether less than half of the connections that may be are open.
-func (d *Dialer) spare() bool {
+// lightlyLoaded reports whether less than half of the connections that may be are open.
+func (d *Dialer) lightlyLoaded() bool {
 	return d.MaxConns == 0 || d.conns.Taken() < int64(d.MaxConns)/2
 }
 

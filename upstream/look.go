@@ -55,8 +55,8 @@ func (p *prober) slowed(l *look) {
 	j := l.endpoint.job()
 	if p.busy[slow] >= slowShare*p.most {
 		last := l
-		if creditor := p.long.creditor(j.namespace, j, 1, int64(slowShare*p.most)); creditor != nil {
-			if from, ok := creditor(); ok {
+		if overShare := p.long.overShare(j.namespace, j, 1, int64(slowShare*p.most)); overShare != nil {
+			if from, ok := overShare(); ok {
 				last = p.slow[from][len(p.slow[from])-1]
 			}
 		}

@@ -90,8 +90,8 @@ func (p *Pool) eject(now time.Time, e *Endpoint, cause string) {
 	if current := p.room.pool.Load(); current != nil {
 		p = current
 	}
-	if !p.canSpare(e) {
-		r.ejections.spared.Add(1)
+	if !p.mayEject(e) {
+		r.ejections.notEjected.Add(1)
 		return
 	}
 	d, ok := e.eject(e.phase(), now, cause)
@@ -139,9 +139,9 @@ func (o *outlier) readmit(now time.Time, ejectAfter int, base time.Duration) {
 	}
 }
 
-// canSpare reports whether at least half of the members take requests without
+// mayEject reports whether at least half of the members take requests without
 // e.
-func (p *Pool) canSpare(e *Endpoint) bool {
+func (p *Pool) mayEject(e *Endpoint) bool {
 	all, out := 0, 0
 	for i := range p.members {
 		m := &p.members[i]
@@ -159,11 +159,11 @@ func (p *Pool) canSpare(e *Endpoint) bool {
 // Ejections counts what passive observation did.
 type Ejections struct {
 	Ejected uint64
-	// Spared counts those that were not done because too many were out.
-	Spared uint64
+	// Suppressed counts those that were not done because too many were out.
+	Suppressed uint64
 }
 
 // Ejections returns the counts so far.
 func (r *Registry) Ejections() Ejections {
-	return Ejections{r.ejections.ejected.Load(), r.ejections.spared.Load()}
+	return Ejections{r.ejections.ejected.Load(), r.ejections.notEjected.Load()}
 }

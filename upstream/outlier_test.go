@@ -53,7 +53,7 @@ func TestFailuresInARowEject(t *testing.T) {
 	if s := states(p); s[1] != upstream.Ejected || s[2] != upstream.Ready || s[3] != upstream.Ready {
 		t.Errorf("states %v, want the second ejected and the third spared", s)
 	}
-	if e := r.Ejections(); e.Ejected != 2 || e.Spared == 0 {
+	if e := r.Ejections(); e.Ejected != 2 || e.Suppressed == 0 {
 		t.Errorf("counted %+v, want 2 ejected and some spared", e)
 	}
 	for _, s := range r.Endpoints() {

@@ -162,7 +162,7 @@ func (r *Registry) probeOnce(ctx context.Context, e *Endpoint, within time.Durat
 	}
 	// The first request is spared the connect, unless more than that makes the
 	// connection, or thousands of them would be kept at once.
-	if e.target.ProxyProtocol == 0 && e.target.Scheme == HTTP && r.prober.spare() && r.dialer.spare() {
+	if e.target.ProxyProtocol == 0 && e.target.Scheme == HTTP && r.prober.lightlyLoaded() && r.dialer.lightlyLoaded() {
 		e.transport.Keep(c)
 		return nil
 	}

@@ -55,13 +55,13 @@ func newProber(most, perSecond int) *prober {
 }
 
 // ask has e looked at as soon as there is a place: something about it has
-// changed. With hurry, requests wait for it: it then stands before all others,
+// changed. Urgently says that requests wait for it: it then stands before all others,
 // but is not looked at more often than one that is starting.
-func (p *prober) ask(e *Endpoint, hurry bool) {
+func (p *prober) ask(e *Endpoint, urgently bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := &e.schedule
-	if hurry {
+	if urgently {
 		p.want(e)
 		return
 	}
@@ -252,8 +252,8 @@ func (p *prober) first(t *tenant, c class, late, spread *bool) *Endpoint {
 	return nil
 }
 
-// spare reports whether less than half of the looks at once are under way.
-func (p *prober) spare() bool {
+// lightlyLoaded reports whether less than half of the looks at once are under way.
+func (p *prober) lightlyLoaded() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.busy[usual] < p.most/2

@@ -160,7 +160,7 @@ func proberProgram(t *rapid.T) {
 			s.asked = time.Now()
 			p.ask(s.Endpoint, false)
 		},
-		"hurry": func(t *rapid.T) {
+		"urgently": func(t *rapid.T) {
 			s := pick(t)
 			s.wanted = time.Now()
 			p.ask(s.Endpoint, true)

@@ -164,7 +164,7 @@ type Registry struct {
 
 	noRoom atomic.Int64 // Unix nanoseconds of when makeRoom found nothing
 
-	ejections struct{ ejected, spared atomic.Uint64 }
+	ejections struct{ ejected, notEjected atomic.Uint64 }
 
 	line line // of the requests in all Rooms
 }
@@ -285,7 +285,7 @@ func (r *Registry) NewRoom(namespace string) *Room { return &Room{registry: r, n
 // It is called once the table that holds p is current.
 func (r *Registry) Publish(p *Pool) {
 	if p.room.publish(p) {
-		p.room.hurry()
+		p.room.probeWanted()
 	}
 }
 

@@ -64,7 +64,7 @@ func (r *Room) Wait(d time.Duration, q WaitingRequest) (*Member, error) {
 	if w == nil {
 		return m, err
 	}
-	r.hurry()
+	r.probeWanted()
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -152,8 +152,8 @@ func (r *Room) End() {
 	r.ended = true
 }
 
-// hurry has the members probed that requests wait for.
-func (r *Room) hurry() {
+// probeWanted has the members that requests wait for probed before all others.
+func (r *Room) probeWanted() {
 	p := r.pool.Load()
 	if p == nil {
 		return

@@ -37,9 +37,9 @@ func (s *shares[P]) add(namespace string, party P, n int64) {
 	}
 }
 
-// creditor returns the function that finds who is to give, as often as it takes,
+// overShare returns the function that finds who is to give, as often as it takes,
 // so that the party may have n more; nil when that is more than its share.
-func (s *shares[P]) creditor(namespace string, party P, n, limit int64) func() (P, bool) {
+func (s *shares[P]) overShare(namespace string, party P, n, limit int64) func() (P, bool) {
 	namespaces, held := int64(len(s.namespaces)), int64(0)
 	own := s.namespaces[namespace]
 	if own != nil {

@@ -14,9 +14,9 @@ type waitingBytes struct {
 // came last to the rooms that have more.
 func (b *waitingBytes) take(r *Room, n, limit int64) bool {
 	if b.held+n > limit {
-		creditor := b.creditor(r.namespace, r, n, limit)
+		overShare := b.overShare(r.namespace, r, n, limit)
 		for b.held+n > limit {
-			if creditor == nil || !b.displace(creditor()) {
+			if overShare == nil || !b.displace(overShare()) {
 				return false
 			}
 		}

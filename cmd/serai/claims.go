@@ -120,16 +120,16 @@ func (s *system) follow(ctx context.Context, snapshots <-chan *discovery.Snapsho
 	}
 }
 
-// claimsPatience is how long the first table waits for the order of contested
+// claimsTimeout is how long the first table waits for the order of contested
 // claims.
-const claimsPatience = 3 * time.Second
+const claimsTimeout = 3 * time.Second
 
 // awaitClaims lets the first table know what is agreed.
 func (f *follower) awaitClaims() {
 	select {
 	case <-f.claims.Known():
 	case <-f.ctx.Done():
-	case <-time.After(claimsPatience):
+	case <-time.After(claimsTimeout):
 		f.logger.Warn("who holds contested hosts is not known yet: it is decided by the age of what is registered now")
 	}
 	select {

@@ -44,14 +44,14 @@ func (c *devCommand) Run(ctx context.Context, env *environment) error {
 	defer end()
 	sim := nomadsim.New(nomadsim.Options{})
 	running.Go(func() { sim.Run(parts, port) })
-	town := &town{sim: sim, parts: parts, running: &running}
-	if err := town.settle(); err != nil {
+	samples := &sampleServices{sim: sim, parts: parts, running: &running}
+	if err := samples.registerAll(); err != nil {
 		ingress.close()
 		return err
 	}
 	c.explain(env.stdout, agent)
 	if c.Every > 0 {
-		running.Go(func() { town.churn(parts, c.Every.value()) })
+		running.Go(func() { samples.churn(parts, c.Every.value()) })
 	}
 	return ingress.run(ctx)
 }
@@ -75,23 +75,23 @@ func (c *devCommand) ingress(env *environment, agent string) (*system, error) {
 	return newSystem(&all.Serve, &simulated, 0, all.Serve.logger(&simulated))
 }
 
-// town is the sample services.
-type town struct {
+// sampleServices is the sample services.
+type sampleServices struct {
 	sim     *nomadsim.Sim
 	parts   context.Context
 	running *sync.WaitGroup
 	made    int
-	whoami  []*resident // oldest first
+	whoami  []*sampleInstance // oldest first
 }
 
-// resident is one running instance.
-type resident struct {
+// sampleInstance is one running instance.
+type sampleInstance struct {
 	id   string
 	stop context.CancelFunc
 }
 
-// settle starts the services.
-func (t *town) settle() error {
+// registerAll starts the services.
+func (t *sampleServices) registerAll() error {
 	for range 3 {
 		r, err := t.start("whoami", "ingress.host=whoami.localhost,whoami.example.org")
 		if err != nil {
@@ -115,7 +115,7 @@ func (t *town) settle() error {
 }
 
 // start runs an instance and registers it.
-func (t *town) start(service string, tags ...string) (*resident, error) {
+func (t *sampleServices) start(service string, tags ...string) (*sampleInstance, error) {
 	port, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("sample service: %w", err)
@@ -126,7 +126,7 @@ func (t *town) start(service string, tags ...string) (*resident, error) {
 	t.running.Go(func() {
 		hello.Serve(ctx, port, hello.Options{Name: service, Alloc: alloc, Node: "dev", ShutdownTimeout: time.Second})
 	})
-	r := &resident{id: "_nomad-task-" + alloc + "-group-" + service, stop: stop}
+	r := &sampleInstance{id: "_nomad-task-" + alloc + "-group-" + service, stop: stop}
 	address := netip.MustParseAddrPort(port.Addr().String())
 	t.sim.Register(nomad.Registration{
 		ID: r.id, ServiceName: service, Namespace: nomad.DefaultNamespace, NodeID: "dev", Datacenter: nomadsim.Datacenter,
@@ -138,7 +138,7 @@ func (t *town) start(service string, tags ...string) (*resident, error) {
 // churn replaces the oldest instance of whoami again and again, as a deploy
 // without shutdown_delay does: the new one is registered, the old one leaves
 // and is stopped at once.
-func (t *town) churn(ctx context.Context, every time.Duration) {
+func (t *sampleServices) churn(ctx context.Context, every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {

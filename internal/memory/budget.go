@@ -75,9 +75,9 @@ func (b *Budget) Give(p Part, n int64) {
 // Left returns how many bytes a part can still take.
 func (b *Budget) Left(p Part) int64 { return b.levels[p] - b.all.Taken() }
 
-// Scarce reports whether so much is taken that who holds memory of a part for
+// RunsLow reports whether so much is taken that who holds memory of a part for
 // nothing is to be ended: three quarters of what that part may come to.
-func (b *Budget) Scarce(p Part) bool { return b != nil && b.all.Taken() > b.levels[p]/4*3 }
+func (b *Budget) RunsLow(p Part) bool { return b != nil && b.all.Taken() > b.levels[p]/4*3 }
 
 // Limit returns how many bytes there are.
 func (b *Budget) Limit() int64 { return b.limit }

@@ -41,8 +41,8 @@ func TestBudget(t *testing.T) {
 				loans = append(loans, loan{p, n})
 			}
 			for p, level := range levels {
-				if b.Scarce(p) != (sum > level/4*3) {
-					t.Fatalf("scarce for %v at %d of %d: %v", p, sum, level, b.Scarce(p))
+				if b.RunsLow(p) != (sum > level/4*3) {
+					t.Fatalf("low for %v at %d of %d: %v", p, sum, level, b.RunsLow(p))
 				}
 			}
 		}
@@ -60,7 +60,7 @@ func TestBudget(t *testing.T) {
 // TestNoBudget takes whatever is asked for.
 func TestNoBudget(t *testing.T) {
 	var b *memory.Budget
-	if !b.Take(memory.Buffers, 1<<60) || b.Scarce(memory.Requests) {
+	if !b.Take(memory.Buffers, 1<<60) || b.RunsLow(memory.Requests) {
 		t.Error("it has an end")
 	}
 	b.Give(memory.Buffers, 1<<60)

@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// patience is how long a connection may last. Nothing that is drawn takes as
+// connTimeout is how long a connection may last. Nothing that is drawn takes as
 // long.
-const patience = 20 * time.Second
+const connTimeout = 20 * time.Second
 
 // enough is how long a client goes on sending and reading on one connection.
 const enough = 6 * time.Second
@@ -54,7 +54,7 @@ func (c *Client) run(ctx context.Context, plain, secure string, l *ledger) {
 	v.tcp, v.conn = dialed.(*net.TCPConn), dialed
 	defer v.tcp.Close()
 	v.opened = time.Now()
-	v.conn.SetDeadline(v.opened.Add(patience))
+	v.conn.SetDeadline(v.opened.Add(connTimeout))
 	if c.TLS {
 		name, _ := hostname(c.Requests[0].Host)
 		t := tls.Client(v.tcp, &tls.Config{InsecureSkipVerify: true, ServerName: name})
@@ -207,7 +207,7 @@ func (v *visit) read(o *outcome, written <-chan struct{}) {
 		v.left.Store(true)
 		v.tcp.Close()
 	}
-	v.conn.SetDeadline(time.Now().Add(patience))
+	v.conn.SetDeadline(time.Now().Add(connTimeout))
 	first := true
 	for {
 		h, err := readHead(v.r)

@@ -127,7 +127,7 @@ func (e *episode) judgeFailure(o *outcome) {
 		failed = o.end
 	}
 	if o.end == endTimeout {
-		e.ledger.find("every request ends", q.Name, "no whole answer within %v: status %d %s, %d bytes", patience, o.status, o.reason, o.body.n)
+		e.ledger.find("every request ends", q.Name, "no whole answer within %v: status %d %s, %d bytes", connTimeout, o.status, o.reason, o.body.n)
 		return
 	}
 	if failed == "" || failed == endGone || q.Service.Flavour == Self || e.lax() || o.client.leaves() {

@@ -18,7 +18,7 @@ var readJob = []string{"read-job"}
 // the ways in which agents refuse.
 func refusedStream(t *testing.T, what string, cl *nomad.Client, namespace string) {
 	t.Helper()
-	s, err := cl.Stream(patient(t), namespace, math.MaxInt64)
+	s, err := cl.Stream(testContext(t), namespace, math.MaxInt64)
 	if err == nil {
 		s.Close()
 		t.Errorf("stream of %s: it is up; want a refusal", what)
@@ -31,7 +31,7 @@ func refusedStream(t *testing.T, what string, cl *nomad.Client, namespace string
 }
 
 func contractStrangers(t *testing.T, c guarded) {
-	ctx := patient(t)
+	ctx := testContext(t)
 	for what, secret := range map[string]string{
 		"anonymous": "",
 		"unknown":   "01234567-89ab-cdef-0123-456789abcdef",
@@ -78,7 +78,7 @@ func contractStrangers(t *testing.T, c guarded) {
 // status is what a plain request is answered.
 func status(t *testing.T, c cluster, secret, path string) int {
 	t.Helper()
-	req, err := http.NewRequestWithContext(patient(t), http.MethodGet, c.address()+path, nil)
+	req, err := http.NewRequestWithContext(testContext(t), http.MethodGet, c.address()+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func status(t *testing.T, c cluster, secret, path string) int {
 }
 
 func contractGuardedNamespaces(t *testing.T, c guarded) {
-	ctx := patient(t)
+	ctx := testContext(t)
 	c.createNamespace(t, "guard-a")
 	c.createNamespace(t, "guard-b")
 	root := client(t, c, c.management())
@@ -149,7 +149,7 @@ func contractGuardedNamespaces(t *testing.T, c guarded) {
 }
 
 func contractWorkload(t *testing.T, c guarded) {
-	ctx := patient(t)
+	ctx := testContext(t)
 	c.createNamespace(t, "work-a")
 	c.createNamespace(t, "work-b")
 	a := app{namespace: "work-b", name: "work-app", tags: []string{"v1"}, count: 1}
@@ -192,7 +192,7 @@ func contractWorkload(t *testing.T, c guarded) {
 var workloadSees = []string{}
 
 func contractShadow(t *testing.T, c guarded) {
-	ctx := patient(t)
+	ctx := testContext(t)
 	c.createNamespace(t, "shadow-a")
 	cl := client(t, c, c.token(t,
 		rule{namespace: "*", capabilities: readJob},
@@ -212,7 +212,7 @@ func contractShadow(t *testing.T, c guarded) {
 }
 
 func contractTokenDeleted(t *testing.T, c guarded) {
-	ctx := patient(t)
+	ctx := testContext(t)
 	secret := c.token(t, rule{namespace: "default", capabilities: readJob})
 	cl := client(t, c, secret)
 	s := open(t, ctx, cl, "default", math.MaxInt64)
@@ -230,7 +230,7 @@ func contractTokenDeleted(t *testing.T, c guarded) {
 }
 
 func contractGuardedVariables(t *testing.T, c guarded) {
-	ctx := patient(t)
+	ctx := testContext(t)
 	root := client(t, c, c.management())
 	for _, p := range []string{"gv/mine/a", "gv/other/a"} {
 		if _, err := root.PutVariable(ctx, vari(p, map[string]string{"k": "v"})); err != nil {

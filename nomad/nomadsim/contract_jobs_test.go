@@ -12,7 +12,7 @@ import (
 // life.
 func contractJobServices(t *testing.T, c cluster) {
 	cl := client(t, c, c.management())
-	ctx := patient(t)
+	ctx := testContext(t)
 	c.createNamespace(t, "asked")
 	a := app{namespace: "asked", name: "asked-a", tags: []string{"x=1", "y=${node.class}"}, canaryTags: []string{"z=2"}, count: 1}
 	read := func(stale bool) ([]nomad.JobService, error) {
@@ -53,7 +53,7 @@ func contractJobServices(t *testing.T, c cluster) {
 // to wait for it with.
 func contractMissingVariable(t *testing.T, c cluster) {
 	cl := client(t, c, c.management())
-	ctx := patient(t)
+	ctx := testContext(t)
 	const path = "missing/one"
 	_, meta, err := cl.Variable(ctx, path, nomad.Query{})
 	is(t, "read of nothing", err, nomad.ErrNotFound)

@@ -32,7 +32,7 @@ func ownClient(t *testing.T, c cluster) *api.Client {
 // satisfies more than our own reading of the API.
 func contractOwnClient(t *testing.T, c cluster) {
 	cl := ownClient(t, c)
-	ctx := patient(t)
+	ctx := testContext(t)
 	events, err := cl.EventStream().Stream(ctx, map[api.Topic][]string{api.TopicService: {"own-a"}}, 0, (&api.QueryOptions{}).WithContext(ctx))
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +111,7 @@ func same(t *testing.T, what string, ours, theirs any) {
 // contractSameReading reads every kind of answer with both clients. The
 // namespace is this contract's own, so nothing changes between the readings.
 func contractSameReading(t *testing.T, c cluster) {
-	ctx := patient(t)
+	ctx := testContext(t)
 	we, they := client(t, c, c.management()), ownClient(t, c)
 	const ns = "oracle"
 	c.createNamespace(t, ns)
@@ -216,7 +216,7 @@ func contractSameReading(t *testing.T, c cluster) {
 
 // contractSharedVariables lets both clients meet at the same variables.
 func contractSharedVariables(t *testing.T, c cluster) {
-	ctx := patient(t)
+	ctx := testContext(t)
 	we, they := client(t, c, c.management()), ownClient(t, c)
 	vars := they.Variables()
 	made, _, err := vars.CheckedCreate(&api.Variable{Path: "oracle/a", Items: api.VariableItems{"k": "1", "l": ""}}, nil)

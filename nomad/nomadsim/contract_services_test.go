@@ -13,7 +13,7 @@ import (
 
 func contractServices(t *testing.T, c cluster) {
 	cl := client(t, c, c.management())
-	ctx := patient(t)
+	ctx := testContext(t)
 	a := app{namespace: "default", name: "svc-shop", tags: []string{"ingress.host=shop.test", "v1"}, count: 2}
 	c.deploy(t, a)
 	regs := instances(t, cl, a, 2, "v1")
@@ -82,7 +82,7 @@ func contractServices(t *testing.T, c cluster) {
 
 func contractBlocking(t *testing.T, c cluster) {
 	cl := client(t, c, c.management())
-	ctx := patient(t)
+	ctx := testContext(t)
 	a := app{namespace: "default", name: "block-a", tags: []string{"v1"}, count: 1}
 	c.deploy(t, a)
 	instances(t, cl, a, 1, "v1")
@@ -158,7 +158,7 @@ func contractBlocking(t *testing.T, c cluster) {
 
 func contractCanary(t *testing.T, c cluster) {
 	cl := client(t, c, c.management())
-	ctx := patient(t)
+	ctx := testContext(t)
 	a := app{namespace: "default", name: "canary-a", tags: []string{"live"}, count: 1}
 	c.deploy(t, a)
 	old := instances(t, cl, a, 1, "live")[0]
@@ -192,7 +192,7 @@ func contractCanary(t *testing.T, c cluster) {
 
 func contractNamespaces(t *testing.T, c cluster) {
 	cl := client(t, c, c.management())
-	ctx := patient(t)
+	ctx := testContext(t)
 	names, meta, err := cl.Namespaces(ctx, nomad.Query{})
 	if err != nil || !slices.Contains(names, "default") || meta.Index == 0 {
 		t.Fatalf("namespaces: %q, %+v, %v; want default", names, meta, err)
@@ -222,7 +222,7 @@ func contractNamespaces(t *testing.T, c cluster) {
 // every app has, with a second.
 func contractKillTimeout(t *testing.T, c cluster) {
 	cl := client(t, c, c.management())
-	ctx := patient(t)
+	ctx := testContext(t)
 	c.createNamespace(t, "kill")
 	a := app{namespace: "kill", name: "kill-a", count: 0}
 	c.deploy(t, a)
@@ -272,7 +272,7 @@ func contractBadRequests(t *testing.T, c cluster) {
 			if tc.method != "GET" {
 				body = strings.NewReader("{}")
 			}
-			req, err := http.NewRequestWithContext(patient(t), tc.method, c.address()+tc.path, body)
+			req, err := http.NewRequestWithContext(testContext(t), tc.method, c.address()+tc.path, body)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -54,7 +54,7 @@ func await(t *testing.T, s *nomad.Stream, service string, deleted bool) nomad.Ev
 
 func contractStream(t *testing.T, c cluster) {
 	cl := client(t, c, c.management())
-	ctx := patient(t)
+	ctx := testContext(t)
 	s := open(t, ctx, cl, "default", math.MaxInt64)
 
 	a := app{namespace: "default", name: "stream-a", tags: []string{"v1"}, count: 1}
@@ -103,7 +103,7 @@ func contractStream(t *testing.T, c cluster) {
 
 func contractHistory(t *testing.T, c cluster) {
 	cl := client(t, c, c.management())
-	ctx := patient(t)
+	ctx := testContext(t)
 	a := app{namespace: "default", name: "history-a", tags: []string{"v1"}, count: 1}
 	live := open(t, ctx, cl, "default", math.MaxInt64)
 	c.deploy(t, a)
@@ -125,7 +125,7 @@ func contractHistory(t *testing.T, c cluster) {
 
 func contractStreamNamespaces(t *testing.T, c cluster) {
 	cl := client(t, c, c.management())
-	ctx := patient(t)
+	ctx := testContext(t)
 	c.createNamespace(t, "stream-one")
 	all := open(t, ctx, cl, nomad.AllNamespaces, math.MaxInt64)
 	one := open(t, ctx, cl, "stream-one", math.MaxInt64)

@@ -8,9 +8,9 @@ import (
 	"serai/nomad"
 )
 
-// patience is how long a contract waits for what must come. It is no
+// testTimeout is how long a contract waits for what must come. It is no
 // assertion about speed: it only ends a test that would hang.
-const patience = 60 * time.Second
+const testTimeout = 60 * time.Second
 
 // minTTL is the shortest TTL of a lock.
 const minTTL = 10 * time.Second
@@ -78,7 +78,7 @@ type rule struct {
 // client talks to c with a token.
 func client(t *testing.T, c cluster, token string) *nomad.Client {
 	t.Helper()
-	cl, err := nomad.NewClient(nomad.Options{Address: c.address(), Token: token, Limits: nomad.Limits{Request: patience, FirstLine: 5 * time.Second}})
+	cl, err := nomad.NewClient(nomad.Options{Address: c.address(), Token: token, Limits: nomad.Limits{Request: testTimeout, FirstLine: 5 * time.Second}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,8 +86,8 @@ func client(t *testing.T, c cluster, token string) *nomad.Client {
 	return cl
 }
 
-func patient(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+func testContext(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -95,7 +95,7 @@ func patient(t *testing.T) context.Context {
 // eventually polls until ok, which says what it still sees when it is not.
 func eventually(t *testing.T, what string, ok func() (bool, any)) {
 	t.Helper()
-	ctx := patient(t)
+	ctx := testContext(t)
 	for {
 		done, seen := ok()
 		if done {

@@ -25,7 +25,7 @@ func is(t *testing.T, what string, err, kind error) {
 
 func contractVariables(t *testing.T, c cluster) {
 	cl := client(t, c, c.management())
-	ctx := patient(t)
+	ctx := testContext(t)
 	const path = "vars/a~dx/B_1-2"
 
 	_, _, err := cl.Variable(ctx, path, nomad.Query{})
@@ -126,7 +126,7 @@ func contractVariables(t *testing.T, c cluster) {
 
 func contractLocks(t *testing.T, c cluster) {
 	cl := client(t, c, c.management())
-	ctx := patient(t)
+	ctx := testContext(t)
 	mine := nomad.Lock{Path: "locks/a", ID: nomad.NewLockID(), TTL: time.Hour, Delay: time.Millisecond}
 	other := mine
 	other.ID = nomad.NewLockID()
@@ -173,7 +173,7 @@ func contractLocks(t *testing.T, c cluster) {
 // again at half time, which must not help.
 func contractLockExpiry(t *testing.T, c cluster) {
 	cl := client(t, c, c.management())
-	ctx := patient(t)
+	ctx := testContext(t)
 	mine := nomad.Lock{Path: "expiry/a", ID: nomad.NewLockID(), TTL: c.lockTTL(), Delay: c.lockTTL() / 5}
 	other := mine
 	other.ID = nomad.NewLockID()
@@ -208,7 +208,7 @@ func contractLockExpiry(t *testing.T, c cluster) {
 // delay is over: it succeeds, and the lock is freed all the same.
 func contractLateLock(t *testing.T, c cluster) {
 	cl := client(t, c, c.management())
-	ctx := patient(t)
+	ctx := testContext(t)
 	mine := nomad.Lock{Path: "late/a", ID: nomad.NewLockID(), TTL: c.lockTTL(), Delay: c.lockTTL() / 2}
 	is(t, "acquire", cl.AcquireLock(ctx, mine, nil), nil)
 	c.pass(t, 2*mine.TTL+mine.Delay/4)

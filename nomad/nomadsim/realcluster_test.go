@@ -117,7 +117,7 @@ plugin "raw_exec" {
 		cmd.Process.Signal(os.Interrupt)
 		select {
 		case <-exited:
-		case <-time.After(patience):
+		case <-time.After(testTimeout):
 			cmd.Process.Kill()
 			<-exited
 		}
@@ -169,7 +169,7 @@ func (c *realCluster) stopEverything(t *testing.T) {
 	for _, j := range jobs {
 		c.api.Jobs().Deregister(j.ID, true, &api.WriteOptions{Namespace: j.Namespace})
 	}
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(testTimeout)
 	for time.Now().Before(deadline) {
 		running := 0
 		allocs, _, err := c.api.Allocations().List(&api.QueryOptions{Namespace: "*"})
@@ -196,7 +196,7 @@ func (c *realCluster) now() time.Time           { return time.Now() }
 func (c *realCluster) pass(t *testing.T, d time.Duration) {
 	select {
 	case <-time.After(d):
-	case <-patient(t).Done():
+	case <-testContext(t).Done():
 	}
 }
 
@@ -398,7 +398,7 @@ func realTaskAPI(t *testing.T, c *realCluster) {
 		t.Fatal(err)
 	}
 	defer cl.CloseIdleConnections()
-	ctx := patient(t)
+	ctx := testContext(t)
 	if _, meta, err := cl.Services(ctx, nomad.Query{Namespace: nomad.AllNamespaces}); err != nil || meta.Index == 0 {
 		t.Errorf("list through the socket: %+v, %v", meta, err)
 	}

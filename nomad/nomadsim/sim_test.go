@@ -54,18 +54,18 @@ func TestBuffer(t *testing.T) {
 		made = append(made, sim.Register(instance("a", i)))
 	}
 	for _, from := range []uint64{0, 1, made[0], made[4]} {
-		s := open(t, patient(t), cl, "default", from)
+		s := open(t, testContext(t), cl, "default", from)
 		if got := indexes(t, s, 5); !slices.Equal(got, made[5:]) {
 			t.Errorf("from %d: %d; want the last %d", from, got, made[5:])
 		}
 		s.Close()
 	}
-	s := open(t, patient(t), cl, "default", made[8])
+	s := open(t, testContext(t), cl, "default", made[8])
 	if got := indexes(t, s, 2); !slices.Equal(got, made[8:]) {
 		t.Errorf("from %d: %d; want %d", made[8], got, made[8:])
 	}
 	sim.Noise(3)
-	again := open(t, patient(t), cl, "default", 1)
+	again := open(t, testContext(t), cl, "default", 1)
 	if got := indexes(t, again, 2); !slices.Equal(got, made[8:]) {
 		t.Errorf("after noise: %d; want %d", got, made[8:])
 	}
@@ -80,7 +80,7 @@ func TestBuffer(t *testing.T) {
 // get a gap.
 func TestSlowReader(t *testing.T) {
 	sim, cl := simulator(t, nomadsim.Options{Buffer: 4})
-	s := open(t, patient(t), cl, "default", 1)
+	s := open(t, testContext(t), cl, "default", 1)
 	big := instance("a", 1)
 	big.Tags = []string{strings.Repeat("x", 1<<20)}
 	var made []uint64
@@ -104,7 +104,7 @@ func TestSlowReader(t *testing.T) {
 // Source: nomad/state/events.go publishes inside the transaction.
 func TestPublishBeforeCommit(t *testing.T) {
 	sim, cl := simulator(t, nomadsim.Options{CommitDelay: time.Hour})
-	ctx := patient(t)
+	ctx := testContext(t)
 	s := open(t, ctx, cl, "default", math.MaxInt64)
 	for _, tc := range []struct {
 		change        func()
@@ -154,7 +154,7 @@ func TestDeathsAreTyped(t *testing.T) {
 	if c.sim.StopAlloc("none") != 0 || c.sim.StopNode("none") != 0 || c.sim.Deregister("default", "none") != 0 {
 		t.Error("the death of what is not there is a change")
 	}
-	events, err := ownClient(t, c).EventStream().Stream(patient(t), nil, first, nil)
+	events, err := ownClient(t, c).EventStream().Stream(testContext(t), nil, first, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +172,7 @@ func TestDeathsAreTyped(t *testing.T) {
 // others fail.
 func TestLeaderless(t *testing.T) {
 	sim, cl := simulator(t, nomadsim.Options{})
-	ctx := patient(t)
+	ctx := testContext(t)
 	sim.Register(instance("a", 1))
 	sim.SetLeader(false)
 	_, _, err := cl.Services(ctx, nomad.Query{})
@@ -201,10 +201,10 @@ func TestRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer cl.CloseIdleConnections()
-	s := open(t, patient(t), cl, "default", math.MaxInt64)
+	s := open(t, testContext(t), cl, "default", math.MaxInt64)
 	waited := make(chan error, 1)
 	go func() {
-		_, _, err := cl.Services(patient(t), nomad.Query{Index: sim.Index()})
+		_, _, err := cl.Services(testContext(t), nomad.Query{Index: sim.Index()})
 		waited <- err
 	}()
 	eventually(t, "a wait and a stream", func() (bool, any) {
@@ -222,7 +222,7 @@ func TestRestart(t *testing.T) {
 		return n.Blocked == 0 && n.Streams == 0, n
 	})
 	c := &simCluster{sim: sim, url: serve(t, sim)}
-	if regs, _, err := client(t, c, "").Service(patient(t), "a", nomad.Query{}); err != nil || len(regs) != 1 {
+	if regs, _, err := client(t, c, "").Service(testContext(t), "a", nomad.Query{}); err != nil || len(regs) != 1 {
 		t.Errorf("after the restart: %+v, %v", regs, err)
 	}
 }
@@ -237,7 +237,7 @@ func TestRunEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer cl.CloseIdleConnections()
-	s := open(t, patient(t), cl, "default", 1)
+	s := open(t, testContext(t), cl, "default", 1)
 	sim.Partition(true)
 	cancel()
 	if err := <-done; err != nil {
@@ -251,7 +251,7 @@ func TestRunEnds(t *testing.T) {
 // meets a fault or not; and a fault of n times ends.
 func TestFaultsAreCounted(t *testing.T) {
 	sim, cl := simulator(t, nomadsim.Options{})
-	ctx := patient(t)
+	ctx := testContext(t)
 	remove := sim.Inject(nomad.KindServices, nomadsim.Times(2, nomadsim.NoLeader()))
 	for i := range 4 {
 		_, _, err := cl.Services(ctx, nomad.Query{})

@@ -15,9 +15,23 @@ import (
 // conn is one client connection. Between requests it holds no more than its
 // socket: what a request needs comes from a pool with its first byte.
 //
-// It is waiting for a request, has one (session), or has ended (ended). What a
-// drain (drained) or the end of its time (cut) means differs: one that waits ends,
-// one that has a request ends with it or gives it up.
+// Its state is one of these, guarded by mu:
+//
+//	idle     session is nil, ended is false: it waits for the first bytes of a request
+//	busy     session is set: a request is read and answered
+//	ended    ended is true: nothing is read any more
+//
+// Only the goroutine that serves it moves it: begin from idle to busy, end back to
+// idle, Serve from idle to ended, and contain, after a panic, from any to ended. A
+// connection that is parked stays idle, between two calls of Serve. Other goroutines
+// set one of two marks and interrupt what waits:
+//
+//	         Drain (drained)                           Cut (cut)
+//	idle     ends at once; one that has not brought    its socket is closed
+//	         a request yet, within front.OpenTime
+//	busy     ends after this request                   the request is cancelled, a tunnel
+//	                                                   ended on both sides; then it ends
+//	ended    nothing                                   its socket is closed
 type conn struct {
 	engine *Engine
 	front  *front.Conn
@@ -43,9 +57,9 @@ var _ front.Session = (*conn)(nil)
 // session is what a connection needs while it has a request.
 type session struct {
 	proxy.Exchange
-	body   requestBody
-	answer answer
-	debt   debt
+	body      requestBody
+	answer    answer
+	memoryUse memoryUse
 }
 
 func newSession() *session {
@@ -138,7 +152,7 @@ func (c *conn) Handle() (more bool) {
 	c.settled = false
 	s := c.begin()
 	n, err := s.Head.ParseRequest(c.wire.Buffered(), c.engine.options.Limits)
-	if err != nil || s.debt.taken == 0 || s.Head.Framing != wire.NoBody || s.Head.Upgrade != nil {
+	if err != nil || s.memoryUse.taken == 0 || s.Head.Framing != wire.NoBody || s.Head.Upgrade != nil {
 		c.left = s
 		return false
 	}
@@ -202,7 +216,7 @@ func (c *conn) begin() *session {
 	p := &c.front.Peer
 	s.Peer, s.Local, s.Secure, s.ServerName, s.Shard = p.Remote, p.Local, p.Secure, p.ServerName, p.Shard
 	s.answer.reset(c)
-	s.debt.begin(c.engine.options.Memory)
+	s.memoryUse.begin(c.engine.options.Memory)
 	c.mu.Lock()
 	c.session, c.served = s, true
 	switch {
@@ -220,7 +234,7 @@ func (c *conn) end(s *session) {
 	c.mu.Lock()
 	c.session = nil
 	c.mu.Unlock()
-	s.debt.end(c.engine.options.Memory)
+	s.memoryUse.end(c.engine.options.Memory)
 	s.answer.release()
 	s.body.release()
 	c.engine.exchanges.Put(s)

@@ -17,10 +17,10 @@ import (
 func (c *conn) readHead(s *session) (int, error) {
 	o := &c.engine.options
 	timed := false
-	if s.debt.taken == 0 {
+	if s.memoryUse.taken == 0 {
 		return 0, wire.ErrOverloaded
 	}
-	defer s.debt.settle()
+	defer s.memoryUse.waitEnds()
 	for {
 		n, err := s.Head.ParseRequest(c.wire.Buffered(), o.Limits)
 		if err != wire.ErrIncomplete {
@@ -30,13 +30,13 @@ func (c *conn) readHead(s *session) (int, error) {
 			timed = true
 			now := time.Now()
 			c.wire.ReadWithin(now, o.HeadTimeout)
-			s.debt.owe(now)
+			s.memoryUse.waitBegins(now)
 		}
 		had := len(c.wire.Buffered())
 		err = c.wire.FillLine()
-		s.debt.received.Add(int64(len(c.wire.Buffered()) - had))
+		s.memoryUse.received.Add(int64(len(c.wire.Buffered()) - had))
 		switch {
-		case err != nil && s.debt.ended.Load():
+		case err != nil && s.memoryUse.ended.Load():
 			return 0, wire.ErrOverloaded
 		case err != nil:
 			return 0, err

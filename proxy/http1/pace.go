@@ -37,7 +37,7 @@ func (p *pace) waited(began time.Time, n, rate int) {
 // waits notes that the client is waited for, from then on.
 func (b *requestBody) waits(began time.Time) {
 	if !b.pace.answered.Load() {
-		b.conn.session.debt.owe(began)
+		b.conn.session.memoryUse.waitBegins(began)
 	}
 }
 
@@ -45,7 +45,7 @@ func (b *requestBody) waits(began time.Time) {
 // error means: memory may be needed by others.
 func (b *requestBody) waited(began time.Time, n int, err error) error {
 	b.pace.waited(began, n, b.conn.engine.options.MinRate)
-	d := &b.conn.session.debt
+	d := &b.conn.session.memoryUse
 	d.received.Add(int64(n))
 	if err != nil && d.ended.Load() {
 		return wire.ErrOverloaded
@@ -114,14 +114,14 @@ func (b *requestBody) Gather() error {
 	err := b.gather()
 	s := b.conn.session
 	switch {
-	case err == wire.ErrOverloaded && !s.debt.ended.Load():
+	case err == wire.ErrOverloaded && !s.memoryUse.ended.Load():
 	case err != nil:
 		b.note(0, err)
 		return err
 	case s.Head.Framing == wire.Length && int64(len(b.conn.wire.Buffered())) >= s.Head.Size:
 		return nil
 	}
-	if !s.debt.take(b.conn.engine.options.Memory, streamCost) {
+	if !s.memoryUse.take(b.conn.engine.options.Memory, streamCost) {
 		return wire.ErrOverloaded
 	}
 	return nil

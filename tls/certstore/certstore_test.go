@@ -24,8 +24,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience bounds every wait: the lock of a real agent runs out after 21 s.
-const patience = 45 * time.Second
+// testTimeout bounds every wait: the lock of a real agent runs out after 21 s.
+const testTimeout = 45 * time.Second
 
 // eachStore runs a test with every kind of store that there is here. Another
 // opens it as another serai does.
@@ -108,7 +108,7 @@ func TestRecords(t *testing.T) {
 func TestListWaits(t *testing.T) {
 	eachStore(t, func(t *testing.T, another func() certstore.Store) {
 		mine, others := another(), another()
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 		defer cancel()
 		put := func(path string) uint64 {
 			version, err := others.Put(ctx, path, map[string]string{"k": "v"}, 0)
@@ -196,7 +196,7 @@ func TestOneLeads(t *testing.T) {
 		for range 5 {
 			select {
 			case m := <-elected:
-				for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+				for end := time.Now().Add(testTimeout); ; time.Sleep(5 * time.Millisecond) {
 					if name, err := another().Leader(ctx); err == nil && name == m.name {
 						break
 					} else if time.Now().After(end) {
@@ -205,7 +205,7 @@ func TestOneLeads(t *testing.T) {
 					}
 				}
 				m.end() // which frees the lock
-			case <-time.After(patience):
+			case <-time.After(testTimeout):
 				t.Fatal("nobody leads")
 			}
 		}
@@ -236,7 +236,7 @@ func TestLeaderVanishes(t *testing.T) {
 			if err := client.AcquireLock(context.Background(), lock, map[string]string{"holder": "gone", "term": "x"}); err != nil {
 				t.Fatal(err)
 			}
-			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 			defer cancel()
 			began, led := time.Now(), make(chan struct{})
 			var running sync.WaitGroup
@@ -274,7 +274,7 @@ func TestLeaderIsCutOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.CloseIdleConnections()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer cancel()

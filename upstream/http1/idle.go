@@ -96,7 +96,7 @@ func (t *Transport) stale(c *conn, now time.Time) {
 	if age, at, ok := c.closing(now); ok {
 		closed = append(closed, closing{age, at})
 	}
-	t.lesson.learn(now, closed)
+	t.observed.learn(now, closed)
 	t.mu.Unlock()
 	c.Close()
 }
@@ -132,8 +132,8 @@ func (t *Transport) closedIdle(now time.Time) (closed []closing) {
 // t.mu is held.
 func (t *Transport) usable(now time.Time) time.Duration {
 	limit := t.keeping.Timeout
-	if t.lesson.holds(now) {
-		limit = min(limit, nineTenths(t.lesson.after))
+	if t.observed.holds(now) {
+		limit = min(limit, nineTenths(t.observed.after))
 	}
 	return limit
 }
@@ -148,18 +148,18 @@ func (t *Transport) Sweep(now time.Time) {
 		return
 	}
 	closed := t.closedIdle(now)
-	t.lesson.learn(now, closed)
+	t.observed.learn(now, closed)
 	limit, longest := t.usable(now), t.keeping.Timeout
-	if len(closed) == 0 && t.lesson.refuted(now.Sub(t.idle[0].idleSince)) {
-		t.lesson = lesson{}
+	if len(closed) == 0 && t.observed.refuted(now.Sub(t.idle[0].idleSince)) {
+		t.observed = observedTimeout{}
 	}
 	var old []*conn
 	kept := t.idle[:0]
 	for i, c := range t.idle {
 		age := now.Sub(c.idleSince)
-		witness := i == 0 && len(closed) == 0 && limit < longest && age < longest
+		stillTested := i == 0 && len(closed) == 0 && limit < longest && age < longest
 		switch {
-		case i < len(closed), age >= limit && !witness, c.announced != 0 && age >= c.announced:
+		case i < len(closed), age >= limit && !stillTested, c.announced != 0 && age >= c.announced:
 			old = append(old, c)
 		default:
 			kept = append(kept, c)

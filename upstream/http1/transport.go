@@ -18,9 +18,9 @@ type Transport struct {
 	named       bool // one TLS name is for all requests
 	tellsClient bool // each connection is for one client, by the PROXY protocol
 
-	mu     sync.Mutex
-	idle   []*conn // by idleSince, the newest last
-	lesson lesson
+	mu       sync.Mutex
+	idle     []*conn // by idleSince, the newest last
+	observed observedTimeout
 }
 
 var _ upstream.Transport = (*Transport)(nil)
@@ -103,5 +103,5 @@ func (t *Transport) Keep(c net.Conn) { t.put(t.newConn(c, ""), time.Now()) }
 func (t *Transport) Status() upstream.TransportStatus {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return upstream.TransportStatus{Idle: len(t.idle), ClosesIdle: t.lesson.after}
+	return upstream.TransportStatus{Idle: len(t.idle), ClosesIdle: t.observed.after}
 }

@@ -29,13 +29,13 @@ type Conn struct {
 	buf  []byte // from the pool, nil while nothing is buffered
 	r, w int    // buf[r:w] is unread
 
-	readBy, writeBy deadline // that are set
-	interrupted     atomic.Bool
-	deaf            atomic.Bool    // only reads are interrupted
-	huge            atomic.Bool    // buf is one of the huge buffers that are counted
-	memory          *memory.Budget // that large buffers are taken from, nil for no end
-	held            atomic.Int64   // bytes of it
-	first           [1]byte        // of fillFromByte
+	readBy, writeBy  deadline // that are set
+	interrupted      atomic.Bool
+	readsInterrupted atomic.Bool    // only reads are interrupted
+	huge             atomic.Bool    // buf is one of the huge buffers that are counted
+	memory           *memory.Budget // that large buffers are taken from, nil for no end
+	held             atomic.Int64   // bytes of it
+	first            [1]byte        // of fillFromByte
 
 	net.Conn
 }

@@ -86,7 +86,7 @@ func (c *Conn) Interrupted() bool { return c.interrupted.Load() }
 // InterruptReads does so for reads alone: what is to be said can still be
 // written.
 func (c *Conn) InterruptReads() {
-	c.deaf.Store(true)
+	c.readsInterrupted.Store(true)
 	c.stayInterrupted()
 }
 
@@ -95,7 +95,7 @@ func (c *Conn) stayInterrupted() {
 	switch {
 	case c.interrupted.Load():
 		c.SetDeadline(time.Unix(1, 0))
-	case c.deaf.Load():
+	case c.readsInterrupted.Load():
 		c.SetReadDeadline(time.Unix(1, 0))
 	}
 }
@@ -103,7 +103,7 @@ func (c *Conn) stayInterrupted() {
 // Resume undoes Interrupt and InterruptReads, and all deadlines.
 func (c *Conn) Resume() {
 	c.interrupted.Store(false)
-	c.deaf.Store(false)
+	c.readsInterrupted.Store(false)
 	c.readBy, c.writeBy = 0, 0
 	c.SetDeadline(time.Time{})
 }

@@ -9,7 +9,6 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -140,31 +139,6 @@ func (c *CA) Roots() *x509.CertPool {
 	return pool
 }
 
-// Orders returns how many orders there have been of a host.
-func (c *CA) Orders(host string) int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.orders[host]
-}
-
-// AllOrders returns how many orders there have been.
-func (c *CA) AllOrders() (n int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, count := range c.orders {
-		n += count
-	}
-	return n
-}
-
-// Replacing returns how many orders named the certificate that they replace (RFC
-// 9773 section 5).
-func (c *CA) Replacing() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.replacing
-}
-
 // Failed returns how many authorizations became invalid: a CA allows few of them
 // (https://letsencrypt.org/docs/rate-limits/).
 func (c *CA) Failed() int {
@@ -203,64 +177,6 @@ func (c *CA) Suggest() {
 			fmt.Fprintf(w, `{"suggestedWindow":{"start":%q,"end":%q}}`, time.Now().Add(-2*time.Hour).UTC().Format(time.RFC3339), time.Now().Add(-time.Hour).UTC().Format(time.RFC3339))
 		}
 	})
-}
-
-// Fail makes a handler answer instead of the CA; nil ends that. A handler that
-// writes nothing lets the CA answer.
-func (c *CA) Fail(h http.HandlerFunc) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.fault = h
-}
-
-// Limited answers as a CA does that wants no more orders.
-func Limited(w http.ResponseWriter, r *http.Request) {
-	if strings.Contains(r.URL.Path, "order") {
-		limited(w, "3600")
-	}
-}
-
-// LimitedFor answers as a CA does that wants no more orders of a domain for so
-// many seconds.
-func LimitedFor(domain, seconds string) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		r.Body = io.NopCloser(bytes.NewReader(body))
-		names, _ := orderIn(body)
-		if len(names) > 0 && strings.HasSuffix(names[0], "."+domain) {
-			limited(w, seconds)
-		}
-	}
-}
-
-func limited(w http.ResponseWriter, seconds string) {
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.Header().Set("Retry-After", seconds)
-	w.WriteHeader(http.StatusTooManyRequests)
-	io.WriteString(w, `{"type":"urn:ietf:params:acme:error:rateLimited","detail":"too many new orders","status":429}`)
-}
-
-// Broken answers 500 to everything.
-func Broken(w http.ResponseWriter, _ *http.Request) {
-	http.Error(w, "broken", http.StatusInternalServerError)
-}
-
-// Forgotten refuses orders that name a certificate that they replace, as a CA does
-// that does not know it.
-func Forgotten(w http.ResponseWriter, r *http.Request) {
-	body, _ := io.ReadAll(r.Body)
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	if _, replaces := orderIn(body); replaces != "" {
-		w.Header().Set("Content-Type", "application/problem+json")
-		w.WriteHeader(http.StatusInternalServerError)
-		io.WriteString(w, `{"type":"urn:ietf:params:acme:error:serverInternal","detail":"no order for the given certificate","status":500}`)
-	}
-}
-
-// Silent answers nothing until the client leaves.
-func Silent(_ http.ResponseWriter, r *http.Request) {
-	<-r.Context().Done()
-	panic(http.ErrAbortHandler)
 }
 
 func (c *CA) serve(w http.ResponseWriter, r *http.Request) {
@@ -329,42 +245,6 @@ func (s *seen) WriteHeader(status int) {
 func (s *seen) Write(p []byte) (int, error) {
 	s.written = true
 	return s.ResponseWriter.Write(p)
-}
-
-// countOrder counts an order.
-func (c *CA) countOrder(body []byte) {
-	names, replaces := orderIn(body)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, name := range names {
-		c.orders[name]++
-	}
-	if replaces != "" {
-		c.replacing++
-	}
-}
-
-// orderIn reads the names of an order, and what it replaces, out of its signed
-// payload.
-func orderIn(body []byte) (names []string, replaces string) {
-	var signed struct {
-		Payload string `json:"payload"`
-	}
-	var order struct {
-		Identifiers []struct{ Value string } `json:"identifiers"`
-		Replaces    string                   `json:"replaces"`
-	}
-	if json.Unmarshal(body, &signed) != nil {
-		return nil, ""
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(signed.Payload)
-	if err != nil || json.Unmarshal(payload, &order) != nil {
-		return nil, ""
-	}
-	for _, i := range order.Identifiers {
-		names = append(names, i.Value)
-	}
-	return names, order.Replaces
 }
 
 // listenAt makes the CA listen on an address that the certificate of httptest does

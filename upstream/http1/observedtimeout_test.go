@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// TestLessons gives closes of idle connections, those of one sweep together, and
+// TestObservedTimeout gives closes of idle connections, those of one sweep together, and
 // holds what is learned of them.
-func TestLessons(t *testing.T) {
+func TestObservedTimeout(t *testing.T) {
 	start := time.Now()
 	// at is a close of a connection of that age, so long after the start.
 	at := func(after, age time.Duration) closing { return closing{age, start.Add(after)} }
@@ -31,7 +31,7 @@ func TestLessons(t *testing.T) {
 		"another configuration":            {[]sweep{{at(5*s, 3*s)}, {at(9*s, 3*s)}, {at(12*s, 1*s)}, {at(14*s, 1*s)}}, 1 * s},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var l lesson
+			var l observedTimeout
 			for _, closed := range c.sweeps {
 				l.learn(closed[len(closed)-1].at, closed)
 			}
@@ -40,11 +40,11 @@ func TestLessons(t *testing.T) {
 			}
 		})
 	}
-	l := lesson{after: 2 * s, seen: start}
+	l := observedTimeout{after: 2 * s, seen: start}
 	if !l.holds(start.Add(forgetAfter-s)) || l.holds(start.Add(forgetAfter+s)) {
 		t.Errorf("what nothing confirms does not hold for %v", forgetAfter)
 	}
 	if l.refuted(2100*ms) || !l.refuted(3*s) {
-		t.Errorf("what refutes a lesson is not an older connection that is open")
+		t.Errorf("what refutes an observed timeout is not an older connection that is open")
 	}
 }

@@ -73,10 +73,10 @@ func taken(b *memory.Budget) (sum int64) {
 	return sum
 }
 
-// TestSlowClientsEndWhenMemoryIsScarce: heads and bodies that hardly come are ended
+// TestSlowClientsEndWhenMemoryRunsLow: heads and bodies that hardly come are ended
 // for the sake of others; a request whose instance is slow is not, nor is any of
 // them while there is enough.
-func TestSlowClientsEndWhenMemoryIsScarce(t *testing.T) {
+func TestSlowClientsEndWhenMemoryRunsLow(t *testing.T) {
 	b := memory.NewBudget(1 << 20)
 	k, o := web(t, settings{server: http1.Options{Memory: b, HeadTimeout: long}, front: front.Options{Memory: b}})
 	waits := k.dial()

@@ -2,10 +2,10 @@ package http1
 
 import "time"
 
-// lesson is after how long an instance closes idle connections, as was seen. It
+// observedTimeout is after how long an instance closes idle connections, as was seen. It
 // takes two closes at different times that agree: a restart closes connections
 // of every age, and one that is closed by chance tells nothing.
-type lesson struct {
+type observedTimeout struct {
 	after time.Duration // 0 when nothing is known
 	seen  time.Time     // when that was seen last
 	first closing       // what a second one is to agree with
@@ -17,18 +17,23 @@ const (
 	soonestClose = 250 * time.Millisecond
 	// Connections that are closed within so long are closed by one event.
 	oneEvent = 100 * time.Millisecond
-	// forgetAfter is how long a lesson holds that nothing confirms.
+	// forgetAfter is how long an observed timeout is believed without another close that
+	// confirms it.
 	forgetAfter = 5 * time.Minute
 )
 
-func (l *lesson) holds(now time.Time) bool { return l.after > 0 && now.Sub(l.seen) < forgetAfter }
+func (l *observedTimeout) holds(now time.Time) bool {
+	return l.after > 0 && now.Sub(l.seen) < forgetAfter
+}
 
 // refuted reports whether a connection that is open after so long shows that
-// the lesson is wrong.
-func (l *lesson) refuted(age time.Duration) bool { return l.after > 0 && age > l.after+l.after/4 }
+// the observed timeout is wrong.
+func (l *observedTimeout) refuted(age time.Duration) bool {
+	return l.after > 0 && age > l.after+l.after/4
+}
 
 // learn takes the closes that were found together.
-func (l *lesson) learn(now time.Time, closed []closing) {
+func (l *observedTimeout) learn(now time.Time, closed []closing) {
 	for i, c := range closed {
 		if c.age < soonestClose || ofOneEvent(closed, i) {
 			continue

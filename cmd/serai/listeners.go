@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"golang.org/x/net/netutil"
+
+	"serai/front"
+	"serai/proxy/http1"
+	"serai/wire"
+	"serai/wire/socket"
+)
+
+// listener is one address that takes requests.
+type listener struct {
+	name   string
+	server *front.Server
+	port   net.Listener
+}
+
+// listen binds all addresses, so that a port that is taken ends the start.
+func (s *system) listen(limits wire.Limits) error {
+	engine, err := http1.NewEngine(s.proxy, http1.Options{
+		Limits: limits, HeadTimeout: s.HeadTimeout.value(), BodyIdle: s.BodyIdle.value(), MinRate: orNever(s.MinRate),
+		KeepAlive: s.KeepAlive.value(), WriteIdle: s.WriteIdle.value(), Memory: s.memory,
+	})
+	if err != nil {
+		return &usageError{err}
+	}
+	o := front.Options{
+		Engines:          map[string]front.Engine{"": engine, "http/1.1": engine},
+		HandshakeTimeout: s.HeadTimeout.value(), WriteIdle: s.WriteIdle.value(), MaxHandshakes: s.MaxHandshakes,
+		MaxConns: s.MaxConnections, MaxConnsPerClient: s.MaxConnectionsPerClient,
+		Shared: &s.conns, MaxShared: s.share.clients, Memory: s.memory, Count: s.proxy.Count, Logger: s.logger,
+	}
+	if s.certs != nil {
+		o.Handshaken = s.certs.Handshaken
+	}
+	if o.MaxConns == 0 {
+		if o.MaxConns = s.share.clients; s.HTTP != "" && s.HTTPS != "" && s.certs != nil {
+			o.MaxConns -= s.share.clients / 4 // so that a flood of one leaves something for the other
+		}
+	}
+	add := func(name, address string, wrap func(net.Listener) net.Listener) error {
+		server, err := front.NewServer(o)
+		if err != nil {
+			return &usageError{err}
+		}
+		port, err := bind(address, name, s.ReusePort, s.WriteIdle.value())
+		if err != nil {
+			return err
+		}
+		s.own.add(name, port)
+		s.traffic = append(s.traffic, &listener{name, server, wrap(port)})
+		return nil
+	}
+	announced := func(l net.Listener) net.Listener {
+		return front.AcceptProxyProtocol(l, prefixes(s.ProxyProtocolFrom), s.HeadTimeout.value())
+	}
+	if s.HTTP != "" {
+		if err := add("http", s.HTTP, announced); err != nil {
+			return err
+		}
+	}
+	if s.HTTPS != "" && s.certs != nil {
+		err := add("https", s.HTTPS, func(l net.Listener) net.Listener {
+			return socket.NewTLSListener(announced(l), s.certs.Config(s.tlsOptions()))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if s.Admin == "" {
+		return nil
+	}
+	if s.adminPort, err = bind(s.Admin, "admin", s.ReusePort, s.WriteIdle.value()); err == nil {
+		s.own.add("admin", s.adminPort)
+		s.adminPort = netutil.LimitListener(s.adminPort, s.share.admin)
+	}
+	return err
+}
+
+// serveAdmin serves health, metrics and the rest to the very end.
+func (s *system) serveAdmin(ctx context.Context) error {
+	server := &http.Server{
+		Handler: s.admin.Handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
+	}
+	s.logger.Info("listening", "listener", "admin", "address", s.adminPort.Addr().String())
+	ended := context.AfterFunc(ctx, func() { server.Close() })
+	defer ended()
+	if err := server.Serve(s.adminPort); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}

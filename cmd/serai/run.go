@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"serai/discovery"
+	"serai/tls"
+)
+
+// run serves until ctx ends, drains, and ends everything.
+func (s *system) run(ctx context.Context) error {
+	defer s.close()
+	parts, end := context.WithCancelCause(context.Background())
+	running := newParts()
+	start := func(name string, part func(context.Context) error) {
+		running.start(name, func() {
+			if err := part(parts); err != nil && parts.Err() == nil {
+				end(fmt.Errorf("%s: %w", name, err))
+			}
+		})
+	}
+	defer func() {
+		end(nil)
+		if left := running.wait(partsEnd); left != "" {
+			s.logger.Warn("serai ends although parts of it have not: a file or directory of theirs hangs", "parts", left)
+		}
+	}()
+
+	start("endpoints", s.registry.Run)
+	if s.cache != nil {
+		start("cache", s.cache.Run)
+	}
+	if s.claims != nil {
+		start("claims", s.claims.Run)
+	}
+	if s.accessLog != nil {
+		start("access log", s.accessLog.Run)
+	}
+	start("hangup", s.onHangup)
+	if s.CertDir != "" {
+		files := &tls.Files{Dir: s.CertDir, Read: s.awaited(), Logger: s.logger}
+		start("certificate files", func(ctx context.Context) error { return files.Run(ctx, s.certs) })
+	}
+	if s.obtain != nil {
+		start("certificates", s.obtain.Run)
+	}
+	snapshots := make(chan *discovery.Snapshot)
+	start("discovery", func(ctx context.Context) error { return s.source.Run(ctx, snapshots) })
+	start("routes", func(ctx context.Context) error { return s.follow(ctx, snapshots) })
+	if s.adminPort != nil {
+		start("admin", s.serveAdmin)
+	}
+	start("checks", s.checkNomad)
+
+	// Until the services and the certificates are known, connections wait in
+	// the kernel: a restart answers nothing wrong.
+	s.await(ctx, parts)
+	for _, l := range s.traffic {
+		start(l.name, func(ctx context.Context) error { return l.server.Serve(ctx, l.port) })
+		s.logger.Info("listening", "listener", l.name, "address", l.port.Addr().String())
+	}
+	select {
+	case <-ctx.Done():
+	case <-parts.Done():
+		return context.Cause(parts)
+	}
+	s.drain(parts)
+	return nil
+}
+
+// awaited returns what is to be called, once or more, when something has been
+// read that a start waits for.
+func (s *system) awaited() func() {
+	read := make(chan struct{})
+	s.reads = append(s.reads, read)
+	return sync.OnceFunc(func() { close(read) })
+}
+
+// startTimeout is how long a start waits for what it should know before it answers.
+const startTimeout = 5 * time.Second
+
+// await waits until the services and the certificates are known, or long
+// enough.
+func (s *system) await(ctx, parts context.Context) {
+	enough := time.NewTimer(startTimeout)
+	defer enough.Stop()
+	without := "the services are not known yet: answering 503 until they are"
+	for _, known := range append([]chan struct{}{s.first}, s.reads...) {
+		select {
+		case <-known:
+		case <-ctx.Done():
+			return
+		case <-parts.Done():
+			return
+		case <-enough.C:
+			s.logger.Warn(without)
+			return
+		}
+		without = "the certificates are not known yet: refusing names until they are"
+	}
+}
+
+// drain lets load balancers notice, then lets requests end.
+func (s *system) drain(parts context.Context) {
+	s.admin.Drain()
+	s.logger.Info("stopping: not ready any more, still serving", "drain-delay", s.DrainDelay.value())
+	pause := func(d time.Duration) {
+		select {
+		case <-time.After(d):
+		case <-parts.Done():
+		}
+	}
+	// By half of the time the balancer sends new connections elsewhere: so may
+	// the requests of those that are open.
+	pause(s.DrainDelay.value() / 2)
+	for _, l := range s.traffic {
+		l.server.Retire()
+	}
+	pause(s.DrainDelay.value() / 2)
+	ctx, cancel := context.WithTimeout(context.Background(), s.DrainTimeout.value())
+	defer cancel()
+	var servers sync.WaitGroup
+	for _, l := range s.traffic {
+		servers.Go(func() {
+			if err := l.server.Shutdown(ctx); err != nil {
+				s.logger.Warn("requests were cut", "listener", l.name, "error", err)
+			}
+		})
+	}
+	servers.Wait()
+	s.logger.Info("stopped")
+}

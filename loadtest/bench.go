@@ -1,0 +1,68 @@
+package main
+
+// bench is a scenario of the comparison.
+type bench struct {
+	name   string
+	path   string
+	size   int64 // of its answer in bytes, where that is large
+	secure bool
+	ask    ask // url and lasts are filled in
+	routes bool
+	// target is the largest ratio of CPU per request to the better of nginx and
+	// HAProxy that keeps the promise; 0 when nothing is promised.
+	target float64
+	// against is the one that the target is about, the better of both if empty.
+	against string
+	// rate makes the target one of requests a second, the smallest ratio.
+	rate bool
+	// faster is how many times as many requests a second as Traefik's are
+	// promised; 0 promises nothing.
+	faster float64
+	// ws asks for WebSocket messages.
+	ws bool
+}
+
+func benches() []bench {
+	return []bench{
+		{name: "small answers, 64 connections", path: "small", ask: ask{conns: 64}, target: 0.9, faster: 5},
+		{name: "small answers, 1000 connections", path: "small", ask: ask{conns: 1000}, target: 1.0},
+		{name: "a connection per request", path: "small", ask: ask{conns: 64, close: true}},
+		{name: "64 KiB answers, 64 connections", path: "64k", ask: ask{conns: 64}, target: 1.0, against: "haproxy"},
+		{name: "10 MiB answers, 16 connections", path: "10m", size: 10 << 20, ask: ask{conns: 16}, target: 1.0, against: "haproxy"},
+		{name: "64 KiB uploads, 64 connections", path: "up", ask: ask{conns: 64, body: 64 << 10}, target: 1.0, against: "haproxy"},
+		{name: "1 MiB uploads, 16 connections", path: "up", ask: ask{conns: 16, body: 1 << 20}, target: 1.0, against: "haproxy"},
+		{name: "TLS, small answers, 64 connections", path: "small", secure: true, ask: ask{conns: 64}, target: 1.1, against: "nginx"},
+		{name: "TLS handshakes, 64 at once", path: "small", secure: true, ask: ask{conns: 64, close: true}, target: 1.0, against: "haproxy", rate: true},
+		{name: "HTTP/2 over TLS, 8 connections", path: "small", secure: true, ask: ask{conns: 8, h2: true}},
+		{name: "WebSocket messages, 64 connections", path: "ws", ask: ask{conns: 64}, ws: true},
+		{name: "many routes, 64 connections", path: "small", ask: ask{conns: 64}, routes: true},
+	}
+}
+
+// paced reports whether the load can come at a rate.
+func (b *bench) paced() bool { return !b.ws && !b.ask.h2 }
+
+// count returns the number of requests. Answers so large that many of them are
+// under way at the end count as far as they have come.
+func (b *bench) count(s seen) float64 {
+	if b.size > 0 && s.Bytes > 0 {
+		return float64(s.Bytes) / float64(b.size)
+	}
+	return float64(s.Requests)
+}
+
+// askOf returns what p is asked for.
+func (b *bench) askOf(p *peer) ask {
+	a := b.ask
+	a.url = "http://" + p.setting.Plain + "/" + b.path
+	switch {
+	case b.ws:
+		a.url = "ws://" + p.setting.Plain + "/" + b.path
+	case b.secure:
+		a.url = "https://" + p.setting.Secure + "/" + b.path
+	}
+	if b.routes {
+		a.hosts = len(p.setting.Hosts)
+	}
+	return a
+}
