@@ -22,18 +22,21 @@ const (
 	// Connections is for open connections, whatever they do. Seven eighths: who
 	// is connected can still ask.
 	Connections
+	// Streams is for bodies that are sent on while they come, which may take for
+	// ever. Five eighths: however many there are, others can still connect and ask.
+	Streams
 	// Buffers is for large heads and bodies. One half.
 	Buffers
 	parts
 )
 
-var partWords = [parts]string{"requests", "connections", "buffers"}
+var partWords = [parts]string{"requests", "connections", "streams", "buffers"}
 
 // String returns its word in /metrics.
 func (p Part) String() string { return partWords[p] }
 
 // Parts are all of them.
-func Parts() []Part { return []Part{Requests, Connections, Buffers} }
+func Parts() []Part { return []Part{Requests, Connections, Streams, Buffers} }
 
 // Budget counts what is taken of a number of bytes. A nil Budget has no end. All
 // methods may be called at the same time.
@@ -47,7 +50,7 @@ type Budget struct {
 
 // NewBudget makes a Budget of so many bytes.
 func NewBudget(limit int64) *Budget {
-	return &Budget{limit: limit, levels: [parts]int64{Requests: limit, Connections: limit / 8 * 7, Buffers: limit / 2}}
+	return &Budget{limit: limit, levels: [parts]int64{Requests: limit, Connections: limit / 8 * 7, Streams: limit / 8 * 5, Buffers: limit / 2}}
 }
 
 // Take takes n bytes for a part, and reports whether they are there. They are given

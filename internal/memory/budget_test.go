@@ -14,7 +14,7 @@ import (
 func TestBudget(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		limit := rapid.Int64Range(8, 1<<20).Draw(t, "limit")
-		levels := map[memory.Part]int64{memory.Requests: limit, memory.Connections: limit / 8 * 7, memory.Buffers: limit / 2}
+		levels := map[memory.Part]int64{memory.Requests: limit, memory.Connections: limit / 8 * 7, memory.Streams: limit / 8 * 5, memory.Buffers: limit / 2}
 		b := memory.NewBudget(limit)
 		type loan struct {
 			part memory.Part
@@ -73,7 +73,7 @@ func TestBudgetOfMany(t *testing.T) {
 	for i := range 8 {
 		all.Go(func() {
 			for range 10_000 {
-				p := memory.Parts()[i%3]
+				p := memory.Parts()[i%len(memory.Parts())]
 				if b.Take(p, 100) {
 					b.Give(p, 100)
 				}

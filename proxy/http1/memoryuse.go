@@ -20,6 +20,7 @@ const (
 // it has kept that memory while it waits for its client.
 type memoryUse struct {
 	taken    int64         // bytes of memory that it has, 0 when there were none
+	streams  atomic.Bool   // it has streamCost more, for a body that is sent on while it comes
 	since    socket.Moment // when its client was first waited for, zero when it is not
 	received atomic.Int64  // bytes since then
 	ended    atomic.Bool   // to make room for others
@@ -29,6 +30,20 @@ type memoryUse struct {
 func (d *memoryUse) begin(b *memory.Budget) {
 	d.taken = 0
 	d.take(b, requestCost)
+}
+
+// stream takes the memory for a body that is sent on while it comes, and reports
+// whether it was there. A small one of a known length soon ends, and counts as part of
+// the request.
+func (d *memoryUse) stream(b *memory.Budget, small bool) bool {
+	if small {
+		return d.take(b, streamCost)
+	}
+	if !b.Take(memory.Streams, streamCost) {
+		return false
+	}
+	d.streams.Store(true)
+	return true
 }
 
 // take takes more of it, and reports whether it was there.
@@ -51,6 +66,10 @@ func (d *memoryUse) end(b *memory.Budget) {
 	}
 	if d.taken > 0 {
 		b.Give(memory.Requests, d.taken)
+	}
+	if d.streams.Load() {
+		d.streams.Store(false)
+		b.Give(memory.Streams, streamCost)
 	}
 }
 
@@ -86,8 +105,11 @@ func (d *memoryUse) tooSlow(now time.Time) bool {
 // has a large buffer makes room when large buffers run low. c.mu is held.
 func (c *conn) makeRoom(now time.Time) {
 	s, held := c.session, memory.Requests
-	if c.wire.Reserved() > 0 {
+	switch {
+	case c.wire.Reserved() > 0:
 		held = memory.Buffers
+	case s.memoryUse.streams.Load():
+		held = memory.Streams
 	}
 	if c.engine.options.Memory.RunsLow(held) && s.memoryUse.tooSlow(now) && s.memoryUse.ended.CompareAndSwap(false, true) {
 		c.wire.InterruptReads()

@@ -8,6 +8,7 @@ import (
 
 	"serai/proxy"
 	"serai/wire"
+	"serai/wire/socket"
 )
 
 // pace is how fast the client sends a body. What counts is the time in which the
@@ -121,7 +122,8 @@ func (b *requestBody) Gather() error {
 	case s.Head.Framing == wire.Length && int64(len(b.conn.wire.Buffered())) >= s.Head.Size:
 		return nil
 	}
-	if !s.memoryUse.take(b.conn.engine.options.Memory, streamCost) {
+	small := s.Head.Framing == wire.Length && s.Head.Size <= socket.LargeBuffer
+	if !s.memoryUse.stream(b.conn.engine.options.Memory, small) {
 		return wire.ErrOverloaded
 	}
 	return nil
