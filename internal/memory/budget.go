@@ -82,6 +82,9 @@ func (b *Budget) Left(p Part) int64 { return b.levels[p] - b.all.Taken() }
 // nothing is to be ended: three quarters of what that part may come to.
 func (b *Budget) RunsLow(p Part) bool { return b != nil && b.all.Taken() > b.levels[p]/4*3 }
 
+// Beyond reports whether more than n sixteenths of the pot are taken.
+func (b *Budget) Beyond(n int64) bool { return b != nil && b.all.Taken() > b.limit/16*n }
+
 // Limit returns how many bytes there are.
 func (b *Budget) Limit() int64 { return b.limit }
 

@@ -60,7 +60,9 @@ func (a *answer) Head(h *wire.ResponseHead) error {
 	// another request (RFC 9110 section 10.1.1).
 	a.close = !a.keepAlive || a.upgrading || a.conn.front.Retiring() || !a.conn.session.body.ends(a.continued)
 	a.conn.session.body.pace.answered.Store(true)
-	a.conn.session.memoryUse.waitEnds()
+	if a.conn.session.body.converses() {
+		a.conn.session.memoryUse.waitEnds()
+	}
 	a.statusLine(h.Status, h.Reason)
 	dated, upgrade := false, false
 	for i := range h.Fields {

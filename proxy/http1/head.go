@@ -16,7 +16,7 @@ import (
 // readHead reads until the head is complete, and returns its length.
 func (c *conn) readHead(s *session) (int, error) {
 	o := &c.engine.options
-	timed := false
+	timed, short := false, false
 	if s.memoryUse.taken == 0 {
 		return 0, wire.ErrOverloaded
 	}
@@ -29,17 +29,19 @@ func (c *conn) readHead(s *session) (int, error) {
 		if !timed {
 			timed = true
 			now := time.Now()
-			c.wire.ReadWithin(now, o.HeadTimeout)
-			s.memoryUse.waitBegins(now)
+			atMost := s.memoryUse.waitBegins(now, o.Memory)
+			short = atMost < o.HeadTimeout
+			c.wire.ReadWithin(now, min(o.HeadTimeout, atMost))
 		}
 		had := len(c.wire.Buffered())
 		err = c.wire.FillLine()
 		s.memoryUse.received.Add(int64(len(c.wire.Buffered()) - had))
-		switch {
-		case err != nil && s.memoryUse.ended.Load():
-			return 0, wire.ErrOverloaded
-		case err != nil:
+		if err = s.memoryUse.waited(err); err != nil {
 			return 0, err
+		}
+		if short {
+			short = false
+			c.wire.ReadWithin(time.Now(), o.HeadTimeout)
 		}
 	}
 }

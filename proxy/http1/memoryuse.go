@@ -1,10 +1,13 @@
 package http1
 
 import (
+	"errors"
+	"os"
 	"sync/atomic"
 	"time"
 
 	"serai/internal/memory"
+	"serai/wire"
 	"serai/wire/socket"
 )
 
@@ -23,12 +26,13 @@ type memoryUse struct {
 	streams  atomic.Bool   // it has streamCost more, for a body that is sent on while it comes
 	since    socket.Moment // when its client was first waited for, zero when it is not
 	received atomic.Int64  // bytes since then
+	short    bool          // the wait under way is a short one, since memory runs out
 	ended    atomic.Bool   // to make room for others
 }
 
 // begin takes the request's memory.
 func (d *memoryUse) begin(b *memory.Budget) {
-	d.taken = 0
+	d.taken, d.short = 0, false
 	d.take(b, requestCost)
 }
 
@@ -73,13 +77,46 @@ func (d *memoryUse) end(b *memory.Budget) {
 	}
 }
 
-// waitBegins notes that the client is waited for.
-func (d *memoryUse) waitBegins(now time.Time) {
-	if d.since.Time().IsZero() {
-		d.received.Store(0)
-		d.since.Set(now)
+// waitBegins notes that the client is waited for, and returns for how long it may be
+// at first: newcomers stop at seven eighths of the memory, and those who are waited
+// for must not be what fills it up to there.
+func (d *memoryUse) waitBegins(now time.Time, b *memory.Budget) (atMost time.Duration) {
+	if !d.since.Time().IsZero() {
+		return noLimit
 	}
+	d.received.Store(0)
+	d.since.Set(now)
+	switch {
+	case b.Beyond(14):
+		d.short = true
+		return shortestWait
+	case b.Beyond(13):
+		d.short = true
+		return shortWait
+	}
+	return noLimit
 }
+
+// waited returns what the error of a read that waited for the client means.
+func (d *memoryUse) waited(err error) error {
+	if err != nil && d.short && errors.Is(err, os.ErrDeadlineExceeded) {
+		d.ended.Store(true)
+	}
+	d.short = false
+	if err != nil && d.ended.Load() {
+		return wire.ErrOverloaded
+	}
+	return err
+}
+
+const (
+	// noLimit is longer than any wait for a client.
+	noLimit = 1 << 62
+	// shortWait is for what has been sent, but has not come yet. shortestWait is for what
+	// has come, but has not been read yet.
+	shortWait    = 50 * time.Millisecond
+	shortestWait = 5 * time.Millisecond
+)
 
 // waitEnds notes that the client is waited for no longer.
 func (d *memoryUse) waitEnds() { d.since.Clear() }

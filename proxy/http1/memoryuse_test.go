@@ -127,6 +127,36 @@ func TestNoMemoryForARequest(t *testing.T) {
 	third.status("GET", 200, "")
 }
 
+// TestNobodyIsWaitedForWhenMemoryRunsOut: what has come as a whole is answered, what
+// has not is refused, long before the least rate or the watch would end it, and when
+// there is memory again it is waited for.
+func TestNobodyIsWaitedForWhenMemoryRunsOut(t *testing.T) {
+	b := memory.NewBudget(1 << 20)
+	k, o := web(t, settings{server: http1.Options{Memory: b, HeadTimeout: long, BodyIdle: long}, front: front.Options{Memory: b}})
+	whole, head, body := k.dial(), k.dial(), k.dial()
+	until(t, "three connections", func() bool { n, _ := b.Taken(memory.Connections); return n >= 3*6<<10 })
+	most := int64(1<<20) / 16 * 15
+	rest := most - taken(b)
+	b.Take(memory.Requests, rest)
+	io.WriteString(head.Conn, "GET / HTTP/1.1\r\nHost: web.exa")
+	head.status("GET", 503, "overloaded")
+	io.WriteString(body.Conn, "POST / HTTP/1.1\r\nHost: web.example.org\r\nContent-Length: 10\r\n\r\n01234")
+	body.status("POST", 503, "overloaded")
+	whole.send("GET / HTTP/1.1", "Host: web.example.org", "")
+	p := o.next()
+	p.head()
+	p.ok("x")
+	whole.status("GET", 200, "")
+	b.Give(memory.Requests, rest)
+	io.WriteString(whole.Conn, "POST / HTTP/1.1\r\nHost: web.example.org\r\nContent-Length: 10\r\n\r\n01234")
+	time.Sleep(200 * time.Millisecond) // longer than the wait where memory runs out
+	io.WriteString(whole.Conn, "56789")
+	p.head()
+	p.read("0123456789")
+	p.ok("x")
+	whole.status("POST", 200, "")
+}
+
 // TestBodyWithoutALargeBuffer: where others hold all that large buffers may take, a
 // body that would have one goes through a small one, whole.
 func TestBodyWithoutALargeBuffer(t *testing.T) {

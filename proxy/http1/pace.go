@@ -19,8 +19,7 @@ type pace struct {
 	// that came account for at the least rate; never below zero, so that nobody
 	// earns a long pause by a fast beginning.
 	late time.Duration
-	// answered says that the final answer has begun: the two talk with each other,
-	// and a pause is nobody's fault.
+	// answered says that the final answer has begun.
 	answered atomic.Bool
 }
 
@@ -35,11 +34,14 @@ func (p *pace) waited(began time.Time, n, rate int) {
 	}
 }
 
-// waits notes that the client is waited for, from then on.
-func (b *requestBody) waits(began time.Time) {
-	if !b.pace.answered.Load() {
-		b.conn.session.memoryUse.waitBegins(began)
+// waits notes that the client is waited for, from then on, and returns for how long
+// at most.
+func (b *requestBody) waits(began time.Time) time.Duration {
+	o := &b.conn.engine.options
+	if b.converses() {
+		return o.BodyIdle
 	}
+	return min(o.BodyIdle, b.conn.session.memoryUse.waitBegins(began, o.Memory))
 }
 
 // waited notes that n bytes came after a wait that began then, and returns what its
@@ -48,10 +50,7 @@ func (b *requestBody) waited(began time.Time, n int, err error) error {
 	b.pace.waited(began, n, b.conn.engine.options.MinRate)
 	d := &b.conn.session.memoryUse
 	d.received.Add(int64(n))
-	if err != nil && d.ended.Load() {
-		return wire.ErrOverloaded
-	}
-	return err
+	return d.waited(err)
 }
 
 // lookAgain is how often a client that is too slow, but may be, is looked at.
@@ -89,10 +88,16 @@ func (b *requestBody) hinders() bool {
 	return !b.pace.answered.Load() && (s.Head.Framing == wire.Length || s.Wanted())
 }
 
+// converses reports whether client and instance talk with each other, so that a pause
+// is nobody's fault. A body of a known length is no talk: its client had it all when
+// the request began, whatever the instance answers meanwhile.
+func (b *requestBody) converses() bool {
+	return b.pace.answered.Load() && b.conn.session.Head.Framing != wire.Length
+}
+
 // await prepares a read that may have to wait, which begins then. It fails when
 // the client is too slow; any other error is left to the read.
 func (b *requestBody) await() (began time.Time, err error) {
-	o := &b.conn.engine.options
 	if b.pace.late > 0 {
 		_, err = b.crawl()
 		if err == errBodySlow || err == wire.ErrOverloaded || errors.Is(err, os.ErrDeadlineExceeded) {
@@ -101,8 +106,7 @@ func (b *requestBody) await() (began time.Time, err error) {
 		}
 	}
 	began = time.Now()
-	b.waits(began)
-	b.conn.wire.ReadWithin(began, o.BodyIdle)
+	b.conn.wire.ReadWithin(began, b.waits(began))
 	return began, nil
 }
 
@@ -131,7 +135,7 @@ func (b *requestBody) Gather() error {
 
 // gather reads what Gather waits for.
 func (b *requestBody) gather() error {
-	w, o := b.conn.wire, &b.conn.engine.options
+	w := b.conn.wire
 	for len(w.Buffered()) < b.gathers && w.FillReady() {
 	}
 	for len(w.Buffered()) < b.gathers {
@@ -140,8 +144,7 @@ func (b *requestBody) gather() error {
 			_, err = b.crawl()
 		} else {
 			began, had := time.Now(), len(w.Buffered())
-			b.waits(began)
-			w.ReadWithin(began, o.BodyIdle)
+			w.ReadWithin(began, b.waits(began))
 			err = w.Fill()
 			err = b.waited(began, len(w.Buffered())-had, err)
 		}
