@@ -68,6 +68,16 @@ func (s *Sim) parseWrite(w http.ResponseWriter, r *http.Request, path, capabilit
 	return wr, false
 }
 
+// outdated reports whether the write is for another version than the one there is,
+// which is 0 where there is none.
+func (wr *write) outdated(there *variable) bool {
+	have := uint64(0)
+	if there != nil {
+		have = there.ModifyIndex
+	}
+	return wr.cas && have != wr.casIndex
+}
+
 func size(items map[string]string) int {
 	n := 0
 	for k, v := range items {
@@ -106,15 +116,9 @@ func (s *Sim) putVariable(w http.ResponseWriter, r *http.Request, path string) {
 	defer s.mu.Unlock()
 	s.settle(s.now())
 	old := s.variables.rows[wr.key]
-	if wr.cas {
-		have := uint64(0)
-		if old != nil {
-			have = old.ModifyIndex
-		}
-		if have != wr.casIndex {
-			conflict(w, wr, old)
-			return
-		}
+	if wr.outdated(old) {
+		conflict(w, wr, old)
+		return
 	}
 	if lockedAgainst(old, wr.body.Lock) {
 		conflict(w, wr, nil)
@@ -158,15 +162,9 @@ func (s *Sim) deleteVariable(w http.ResponseWriter, r *http.Request, path string
 	defer s.mu.Unlock()
 	s.settle(s.now())
 	old := s.variables.rows[wr.key]
-	if wr.cas {
-		have := uint64(0)
-		if old != nil {
-			have = old.ModifyIndex
-		}
-		if have != wr.casIndex {
-			conflict(w, wr, old)
-			return
-		}
+	if wr.outdated(old) {
+		conflict(w, wr, old)
+		return
 	}
 	if lockedAgainst(old, nil) {
 		conflict(w, wr, nil)

@@ -31,48 +31,48 @@ type memoryUse struct {
 }
 
 // begin takes the request's memory.
-func (d *memoryUse) begin(b *memory.Budget) {
-	d.taken, d.short = 0, false
-	d.take(b, requestCost)
+func (m *memoryUse) begin(b *memory.Budget) {
+	m.taken, m.short = 0, false
+	m.take(b, requestCost)
 }
 
 // stream takes the memory for a body that is sent on while it comes, and reports
-// whether it was there. A small one of a known length soon ends, and counts as part of
-// the request.
-func (d *memoryUse) stream(b *memory.Budget, small bool) bool {
+// whether it was there. A small one of a known length, which would be waited for where
+// there is a large buffer, counts as part of the request.
+func (m *memoryUse) stream(b *memory.Budget, small bool) bool {
 	if small {
-		return d.take(b, streamCost)
+		return m.take(b, streamCost)
 	}
 	if !b.Take(memory.Streams, streamCost) {
 		return false
 	}
-	d.streams.Store(true)
+	m.streams.Store(true)
 	return true
 }
 
 // take takes more of it, and reports whether it was there.
-func (d *memoryUse) take(b *memory.Budget, n int64) bool {
+func (m *memoryUse) take(b *memory.Budget, n int64) bool {
 	if !b.Take(memory.Requests, n) {
 		return false
 	}
-	d.taken += n
+	m.taken += n
 	return true
 }
 
-// end gives the request's memory back, and resets it. Few
+// end gives the request's memory back, and makes m ready for the next one. Few
 // requests wait for their client: a load costs less than a store that all cores see.
-func (d *memoryUse) end(b *memory.Budget) {
-	if !d.since.Time().IsZero() {
-		d.waitEnds()
+func (m *memoryUse) end(b *memory.Budget) {
+	if !m.since.Time().IsZero() {
+		m.waitEnds()
 	}
-	if d.ended.Load() {
-		d.ended.Store(false)
+	if m.ended.Load() {
+		m.ended.Store(false)
 	}
-	if d.taken > 0 {
-		b.Give(memory.Requests, d.taken)
+	if m.taken > 0 {
+		b.Give(memory.Requests, m.taken)
 	}
-	if d.streams.Load() {
-		d.streams.Store(false)
+	if m.streams.Load() {
+		m.streams.Store(false)
 		b.Give(memory.Streams, streamCost)
 	}
 }
@@ -80,30 +80,30 @@ func (d *memoryUse) end(b *memory.Budget) {
 // waitBegins notes that the client is waited for, and returns for how long it may be
 // at first: newcomers stop at seven eighths of the memory, and those who are waited
 // for must not be what fills it up to there.
-func (d *memoryUse) waitBegins(now time.Time, b *memory.Budget) (atMost time.Duration) {
-	if !d.since.Time().IsZero() {
+func (m *memoryUse) waitBegins(now time.Time, b *memory.Budget) (atMost time.Duration) {
+	if !m.since.Time().IsZero() {
 		return noLimit
 	}
-	d.received.Store(0)
-	d.since.Set(now)
+	m.received.Store(0)
+	m.since.Set(now)
 	switch {
 	case b.Beyond(14):
-		d.short = true
+		m.short = true
 		return shortestWait
 	case b.Beyond(13):
-		d.short = true
+		m.short = true
 		return shortWait
 	}
 	return noLimit
 }
 
 // waited returns what the error of a read that waited for the client means.
-func (d *memoryUse) waited(err error) error {
-	if err != nil && d.short && errors.Is(err, os.ErrDeadlineExceeded) {
-		d.ended.Store(true)
+func (m *memoryUse) waited(err error) error {
+	if err != nil && m.short && errors.Is(err, os.ErrDeadlineExceeded) {
+		m.ended.Store(true)
 	}
-	d.short = false
-	if err != nil && d.ended.Load() {
+	m.short = false
+	if err != nil && m.ended.Load() {
 		return wire.ErrOverloaded
 	}
 	return err
@@ -119,23 +119,23 @@ const (
 )
 
 // waitEnds notes that the client is waited for no longer.
-func (d *memoryUse) waitEnds() { d.since.Clear() }
+func (m *memoryUse) waitEnds() { m.since.Clear() }
 
-// While memory runs low, a client that keeps a request waiting for its own bytes has a second,
-// and then as long as it sends so many bytes a second.
+// While memory runs low, a client that keeps a request waiting for its own bytes has
+// a second, and then as long as it sends so many bytes a second.
 const (
 	lowMemoryTime = time.Second
 	lowMemoryRate = 16 << 10
 )
 
 // tooSlow reports whether the request is to end where memory runs low.
-func (d *memoryUse) tooSlow(now time.Time) bool {
-	since := d.since.Time()
+func (m *memoryUse) tooSlow(now time.Time) bool {
+	since := m.since.Time()
 	if since.IsZero() {
 		return false
 	}
 	took := now.Sub(since)
-	return took > lowMemoryTime && float64(d.received.Load()) < took.Seconds()*lowMemoryRate
+	return took > lowMemoryTime && float64(m.received.Load()) < took.Seconds()*lowMemoryRate
 }
 
 // makeRoom ends the request under way when memory runs low and its client slow. Who
