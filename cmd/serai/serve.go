@@ -74,7 +74,12 @@ type serveCommand struct {
 	MinRate                 int      `default:"100" help:"Bytes a second of a request's body that a client is to send, on average over --body-idle; 408 below. A body without a known length only while requests wait for its place, none once its answer has begun; 0 for no least rate." group:"Limits"`
 	KeepAlive               duration `default:"75s" help:"Wait for the next request on a connection." group:"Limits"`
 	WriteIdle               duration `default:"30s" help:"Each wait for a client or instance to take more: up to 64 KiB of an answer at once, so that who reads slowly does not hold an instance." group:"Limits"`
-	TunnelIdle              duration `default:"1h" help:"Silence of an upgraded connection." group:"Limits"`
+	TunnelIdle              duration `default:"1h" help:"Silence of an upgraded connection, and of a client whose answer has begun over HTTP/2." group:"Limits"`
+
+	HTTP2 string     `name:"http2" default:"on" enum:"on,off" help:"Offer HTTP/2 to clients over TLS." placeholder:"on|off" group:"Listeners"`
+	H2C   string     `name:"h2c" default:"on" enum:"on,off" help:"Take HTTP/2 on the plain listener from clients that begin with its preface, as load balancers do." placeholder:"on|off" group:"Listeners"`
+	Over2 http2Flags `embed:""`
+
 	MaxConnections          int      `default:"0" help:"Client connections of each listener; 0 means what all of them share, half of the file descriptors, or three quarters of that where there are two." group:"Limits"`
 	MaxConnectionsPerClient int      `default:"0" help:"Connections of one client address (IPv6: /64); 0 means no limit." group:"Limits"`
 	MaxHandshakes           int      `default:"2048" help:"TLS handshakes under way at once on a listener; beyond, one that takes longer than two seconds makes room, or the new one is refused. 0 means no limit." group:"Limits"`
@@ -137,7 +142,7 @@ func (c *serveCommand) validate() error {
 	if c.AccessLogSample < 0 || c.AccessLogSample > 1 {
 		errs = append(errs, fmt.Errorf("--access-log-sample=%v is not between 0 and 1", c.AccessLogSample))
 	}
-	errs = append(errs, c.Quotas.validate())
+	errs = append(errs, c.Quotas.validate(), c.Over2.validate())
 	for _, f := range []struct {
 		name  string
 		value int

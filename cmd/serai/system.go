@@ -25,6 +25,7 @@ import (
 	"serai/nomad"
 	"serai/proxy"
 	"serai/proxy/http1"
+	"serai/proxy/http2"
 	"serai/router"
 	"serai/tls"
 	"serai/upstream"
@@ -47,6 +48,7 @@ type system struct {
 	claims    *claims.Keeper   // nil without Nomad
 	client    *nomad.Client    // nil without Nomad
 	proxy     *proxy.Proxy
+	engine2   *http2.Engine // of clients over HTTP/2
 	accessLog *proxy.AccessLog // nil when it is off
 	logFile   *logFile         // nil when the access log is no file
 	certs     *tls.Store       // nil without a certificate source
@@ -137,7 +139,7 @@ func newSystem(c *serveCommand, env *environment, limit int64, logger *slog.Logg
 	if s.accessLog != nil {
 		a.AccessLogDropped = s.accessLog.Dropped
 	}
-	a.Memory = s.memory
+	a.Memory, a.HTTP2 = s.memory, s.engine2.Status
 	a.Clients = func() (open, limit int) { return int(s.conns.Taken()), s.share.clients }
 	if s.claims != nil {
 		a.Claims = s.claims.Status
@@ -207,8 +209,18 @@ func (s *system) listen(limits wire.Limits) error {
 	if err != nil {
 		return &usageError{err}
 	}
+	engines := map[string]front.Engine{"": engine, "http/1.1": engine}
+	if s.engine2, err = s.newHTTP2(limits); err != nil {
+		return &usageError{err}
+	}
+	if s.HTTP2 == "on" {
+		engines["h2"] = s.engine2
+	}
+	if s.H2C == "on" {
+		engines[front.HTTP2] = s.engine2
+	}
 	o := front.Options{
-		Engines:          map[string]front.Engine{"": engine, "http/1.1": engine},
+		Engines:          engines,
 		HandshakeTimeout: s.HeadTimeout.value(), WriteIdle: s.WriteIdle.value(), MaxHandshakes: s.MaxHandshakes,
 		MaxConns: s.MaxConnections, MaxConnsPerClient: s.MaxConnectionsPerClient,
 		Shared: &s.conns, MaxShared: s.share.clients, Memory: s.memory, Count: s.proxy.Count, Logger: s.logger,

@@ -90,7 +90,7 @@ func (c *conn) beginData(h *http2.Header, n int) error {
 	switch {
 	case s == nil || s.gone:
 		c.giveBack(size)
-		if s == nil && !c.isUnwanted(h.Stream) {
+		if s != nil && s.byPeer || s == nil && !c.isUnwanted(h.Stream) {
 			return c.streamFault(nil, h.Stream, http2.StreamClosed)
 		}
 		return nil

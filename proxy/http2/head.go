@@ -27,7 +27,7 @@ func (c *conn) headers(h *http2.Header, p []byte) error {
 	c.head.Reset()
 	c.mu.Lock()
 	s, last, state, busy := c.streams[h.Stream], c.lastID, c.state, len(c.streams)
-	ended := s != nil && s.remoteEnd && !s.gone
+	ended := s != nil && s.remoteEnd && (!s.gone || s.byPeer)
 	c.mu.Unlock()
 	switch {
 	case h.Stream%2 == 0:

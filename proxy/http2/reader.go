@@ -373,7 +373,10 @@ func (c *conn) wasReset(id uint32) error {
 	if id > c.lastID {
 		return errProtocol("RST_STREAM for a stream that is not open")
 	}
-	c.endStream(c.streams[id], id)
+	if s := c.streams[id]; s != nil {
+		s.byPeer = true
+		c.endStream(s, id)
+	}
 	return c.countReset()
 }
 

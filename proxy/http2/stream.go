@@ -35,7 +35,8 @@ type stream struct {
 	answer
 
 	// Guarded by conn.mu.
-	gone      bool // the client has reset it
+	gone      bool // it was reset, or the client is gone
+	byPeer    bool // the client has reset it
 	remoteEnd bool // the client sends no more
 	localEnd  bool // nothing more is sent
 	window    int64
@@ -65,7 +66,7 @@ func newStream(e *Engine) *stream {
 func (e *Engine) get(c *conn, id uint32) *stream {
 	s := e.streams.Get().(*stream)
 	s.conn, s.id, s.taken, s.buffer = c, id, 0, 0
-	s.refused, s.gone, s.remoteEnd, s.localEnd = nil, false, false, false
+	s.refused, s.gone, s.byPeer, s.remoteEnd, s.localEnd = nil, false, false, false, false
 	s.readable.L = &c.mu
 	s.section.Reset()
 	s.body.reset()
