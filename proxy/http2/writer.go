@@ -47,10 +47,8 @@ func (c *conn) space() int {
 	if c.out == nil {
 		c.takeOut()
 	}
-	if free := cap(c.out) - len(c.out); free > 0 || cap(c.out) >= outSize {
-		return free
-	}
-	return 0
+	// What others may not wait with can have made it larger than it is to be.
+	return max(0, min(cap(c.out), outSize)-len(c.out))
 }
 
 // takeOut makes out a buffer.
