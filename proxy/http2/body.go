@@ -56,7 +56,6 @@ func (b *body) reset() {
 
 // declare prepares for the body that the head announces.
 func (s *stream) declare() {
-	s.inWindow = int64(s.engine.options.StreamWindow)
 	s.connects = s.Head.Upgrade != nil
 	if s.Head.Framing == wire.Length {
 		s.declared = s.Head.Size

@@ -148,6 +148,7 @@ func (c *conn) headWhole(id uint32) error {
 // open begins a stream whose head has come.
 func (c *conn) open(s *stream, id uint32) error {
 	s.begin(c.now)
+	s.inWindow = int64(s.engine.options.StreamWindow)
 	err := s.section.Request(&s.Head, !c.ends)
 	if err == nil && !s.pay(requestCost) {
 		err = wire.ErrOverloaded
