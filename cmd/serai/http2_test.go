@@ -9,8 +9,6 @@ import (
 	"net/http"
 	"testing"
 
-	"golang.org/x/net/http2"
-
 	"serai/internal/testnet"
 	"serai/nomad"
 )
@@ -37,22 +35,19 @@ func TestHTTP2(t *testing.T) {
 				return err == nil
 			})
 			over := func(address string, host string, encrypted bool) (string, error) {
-				transport := &http2.Transport{AllowHTTP: true, DialTLSContext: func(ctx context.Context, _, _ string, config *tls.Config) (net.Conn, error) {
-					if !encrypted {
-						return new(net.Dialer).DialContext(ctx, "tcp", address)
-					}
-					config = config.Clone()
-					config.ServerName, config.InsecureSkipVerify = "web.example.org", true
-					d := tls.Dialer{Config: config}
-					conn, err := d.DialContext(ctx, "tcp", address)
-					if err == nil && conn.(*tls.Conn).ConnectionState().NegotiatedProtocol != "h2" {
-						conn.Close()
-						return nil, fmt.Errorf("no h2")
-					}
-					return conn, err
-				}}
+				protocols, scheme := new(http.Protocols), "http"
+				if protocols.SetUnencryptedHTTP2(!encrypted); encrypted {
+					protocols.SetHTTP2(true)
+					scheme = "https"
+				}
+				transport := &http.Transport{
+					Protocols: protocols, TLSClientConfig: &tls.Config{ServerName: "web.example.org", InsecureSkipVerify: true},
+					DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+						return new(net.Dialer).DialContext(ctx, network, address)
+					},
+				}
 				defer transport.CloseIdleConnections()
-				r, err := http.NewRequest("GET", "https://"+host+"/", nil)
+				r, err := http.NewRequest("GET", scheme+"://"+host+"/", nil)
 				if err != nil {
 					return "", err
 				}

@@ -100,7 +100,9 @@ func TestLargeBodies(t *testing.T) {
 		http.NewResponseController(w).EnableFullDuplex()
 		io.Copy(w, r.Body)
 	})
-	client := &http.Client{Transport: &http2.Transport{AllowHTTP: true, DialTLSContext: plainDial}}
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	client := &http.Client{Transport: &http.Transport{Protocols: protocols}}
 	defer client.CloseIdleConnections()
 	done := make(chan error)
 	for i := range 8 {

@@ -128,7 +128,6 @@ type peer struct {
 	f     *http2.Framer
 	block bytes.Buffer
 	enc   *hpack.Encoder
-	dec   *hpack.Decoder
 }
 
 func (k *stack) dial(settings ...http2.Setting) *peer {
