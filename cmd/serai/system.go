@@ -48,7 +48,7 @@ type system struct {
 	claims    *claims.Keeper   // nil without Nomad
 	client    *nomad.Client    // nil without Nomad
 	proxy     *proxy.Proxy
-	engine2   *http2.Engine // of clients over HTTP/2
+	engine2   *http2.Engine    // of clients over HTTP/2
 	accessLog *proxy.AccessLog // nil when it is off
 	logFile   *logFile         // nil when the access log is no file
 	certs     *tls.Store       // nil without a certificate source
