@@ -230,7 +230,7 @@ const web = "GET / HTTP/1.1\nHost: web.example.org\n"
 // TestReports is what others' users have reported, tried here.
 func TestReports(t *testing.T) {
 	s := newStage(t)
-	_, address := serveStatic(t, s.services(), "--retry-share=0")
+	_, address := serveStatic(t, s.services(), "--retry-share=0", "--h2c=off")
 	t.Run("framing", func(t *testing.T) { s.run(t, address, framingReports) })
 	t.Run("answers", func(t *testing.T) { s.run(t, address, answerReports) })
 	t.Run("fields", func(t *testing.T) { s.run(t, address, fieldReports) })
@@ -268,7 +268,7 @@ func (s *stage) services() []nomad.Registration {
 func TestReportsOfSilence(t *testing.T) {
 	s := newStage(t)
 	s.begin(plainAnswer)
-	_, address := serveStatic(t, s.services(), "--head-timeout=2s", "--body-idle=2s", "--keep-alive=2s")
+	_, address := serveStatic(t, s.services(), "--h2c=off", "--head-timeout=2s", "--body-idle=2s", "--keep-alive=2s")
 	t.Run("all", func(t *testing.T) {
 		for _, c := range silenceReports {
 			t.Run(c.name, func(t *testing.T) {
