@@ -13,6 +13,7 @@ import (
 	"serai/internal/quota"
 	"serai/nomad"
 	"serai/proxy"
+	"serai/proxy/http2"
 	"serai/router"
 	"serai/tls"
 	"serai/upstream"
@@ -34,6 +35,7 @@ type system struct {
 	claims    *claims.Keeper   // nil without Nomad
 	client    *nomad.Client    // nil without Nomad
 	proxy     *proxy.Proxy
+	engine2   *http2.Engine    // of clients over HTTP/2
 	accessLog *proxy.AccessLog // nil when it is off
 	logFile   *logFile         // nil when the access log is no file
 	certs     *tls.Store       // nil without a certificate source
@@ -117,7 +119,7 @@ func newSystem(c *serveCommand, env *environment, limit int64, logger *slog.Logg
 	if s.accessLog != nil {
 		a.AccessLogDropped = s.accessLog.Dropped
 	}
-	a.Memory = s.memory
+	a.Memory, a.HTTP2 = s.memory, s.engine2.Status
 	a.Clients = func() (open, limit int) { return int(s.conns.Taken()), s.share.clients }
 	if s.claims != nil {
 		a.Claims = s.claims.Status
