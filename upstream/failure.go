@@ -19,6 +19,9 @@ var ErrConnect = errors.New("connect to instance")
 // instances use up what is theirs of the process's file descriptors.
 var ErrNoDescriptor = errors.New("no file descriptor is left for a connection to an instance")
 
+// noProtocol is the alert no_application_protocol (RFC 7301 section 3.2).
+const noProtocol = 120
+
 // ErrHandshake is what every HandshakeError is.
 var ErrHandshake = errors.New("TLS handshake with instance")
 
@@ -40,8 +43,12 @@ type HandshakeError struct {
 
 // Error tells what to do about it.
 func (e *HandshakeError) Error() string {
-	return fmt.Sprintf("%v %s as %q: %s: %v; give the name with tls-name or upstream-host, or trust any certificate with tls-verify=false",
-		ErrHandshake, e.Address, e.Name, e.Cause, e.Err)
+	instead := "give the name with tls-name or upstream-host, or trust any certificate with tls-verify=false"
+	var alert tls.AlertError
+	if errors.As(e.Err, &alert) && alert == noProtocol {
+		instead = "give another scheme"
+	}
+	return fmt.Sprintf("%v %s as %q: %s: %v; %s", ErrHandshake, e.Address, e.Name, e.Cause, e.Err, instead)
 }
 
 // Unwrap returns ErrHandshake and the library's error.
@@ -70,6 +77,8 @@ func handshakeCause(name string, err error) (cause string, ofName bool) {
 		return "its certificate has expired or is not valid yet", true
 	case errors.As(err, &invalid):
 		return "its certificate is not valid", true
+	case errors.As(err, &alert) && alert == noProtocol:
+		return "it does not offer the protocol that the scheme asks for (ALPN)", false
 	case errors.As(err, &alert):
 		return "it refused the handshake", true
 	case errors.As(err, &record):

@@ -29,6 +29,7 @@ import (
 	"serai/tls"
 	"serai/upstream"
 	upstreamhttp1 "serai/upstream/http1"
+	upstreamhttp2 "serai/upstream/http2"
 	"serai/wire"
 	"serai/wire/socket"
 )
@@ -72,6 +73,17 @@ type listener struct {
 	port   net.Listener
 }
 
+// transports returns what makes the transport that an endpoint's scheme asks for.
+func transports(maxStreams int) func(*upstream.Endpoint, upstream.Keeping) upstream.Transport {
+	multiplexed := upstreamhttp2.New(upstreamhttp2.Options{Streams: maxStreams})
+	return func(e *upstream.Endpoint, k upstream.Keeping) upstream.Transport {
+		if e.Target().Scheme.HTTP2() {
+			return multiplexed(e, k)
+		}
+		return upstreamhttp1.New(e, k)
+	}
+}
+
 // newSystem makes all parts and binds the addresses. What is wrong with the
 // settings is reported at once.
 func newSystem(c *serveCommand, env *environment, limit int64, logger *slog.Logger) (s *system, err error) {
@@ -89,7 +101,7 @@ func newSystem(c *serveCommand, env *environment, limit int64, logger *slog.Logg
 		ConnectTimeout: c.ConnectTimeout.value(), WriteIdle: c.WriteIdle.value(), IdleTimeout: c.UpstreamIdle.value(), MaxIdle: orNever(c.UpstreamMaxIdle),
 		MaxWaiting: c.MaxWaiting, MaxWaitingBytes: waiting, EjectAfter: orNever(c.EjectAfter), EjectShare: c.EjectShare,
 		EjectTime: c.EjectTime.value(), SlowStart: orNever(c.SlowStart.value()), Probes: c.Probes, ProbeRate: c.ProbeRate, JobProbeRate: c.JobProbeRate,
-		MinCheckInterval: orNever(c.MinCheckInterval.value()), MaxCheckTime: c.MaxCheckTime.value(), MaxConns: s.share.instances, Memory: s.memory, Logger: logger, Transport: upstreamhttp1.New,
+		MinCheckInterval: orNever(c.MinCheckInterval.value()), MaxCheckTime: c.MaxCheckTime.value(), MaxConns: s.share.instances, Memory: s.memory, Logger: logger, Transport: transports(c.UpstreamMaxStreams),
 	}
 	registry.StickyKey, err = readSecret("sticky-key-file", c.StickyKeyFile)
 	var status func() bool // set once admin exists
