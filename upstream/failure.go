@@ -19,9 +19,6 @@ var ErrConnect = errors.New("connect to instance")
 // instances use up what is theirs of the process's file descriptors.
 var ErrNoDescriptor = errors.New("no file descriptor is left for a connection to an instance")
 
-// noProtocol is the alert no_application_protocol (RFC 7301 section 3.2).
-const noProtocol = 120
-
 // ErrHandshake is what every HandshakeError is.
 var ErrHandshake = errors.New("TLS handshake with instance")
 
@@ -44,11 +41,26 @@ type HandshakeError struct {
 // Error tells what to do about it.
 func (e *HandshakeError) Error() string {
 	instead := "give the name with tls-name or upstream-host, or trust any certificate with tls-verify=false"
-	var alert tls.AlertError
-	if errors.As(e.Err, &alert) && alert == noProtocol {
+	if e.NoProtocol() {
 		instead = "give another scheme"
 	}
 	return fmt.Sprintf("%v %s as %q: %s: %v; %s", ErrHandshake, e.Address, e.Name, e.Cause, e.Err, instead)
+}
+
+// NoProtocol reports whether the instance offers none of the protocols that were
+// asked for.
+func (e *HandshakeError) NoProtocol() bool {
+	return remoteAlert(e.Err) == "tls: no application protocol"
+}
+
+// remoteAlert returns the words of crypto/tls for the alert that the instance has
+// sent, empty when there is none: its type is not exported.
+func remoteAlert(err error) string {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "remote error" {
+		return op.Err.Error()
+	}
+	return ""
 }
 
 // Unwrap returns ErrHandshake and the library's error.
@@ -66,7 +78,6 @@ func handshakeCause(name string, err error) (cause string, ofName bool) {
 	var authority x509.UnknownAuthorityError
 	var invalid x509.CertificateInvalidError
 	var record tls.RecordHeaderError
-	var alert tls.AlertError
 	var timeout net.Error
 	switch {
 	case errors.As(err, &wrongName):
@@ -77,9 +88,9 @@ func handshakeCause(name string, err error) (cause string, ofName bool) {
 		return "its certificate has expired or is not valid yet", true
 	case errors.As(err, &invalid):
 		return "its certificate is not valid", true
-	case errors.As(err, &alert) && alert == noProtocol:
+	case remoteAlert(err) == "tls: no application protocol":
 		return "it does not offer the protocol that the scheme asks for (ALPN)", false
-	case errors.As(err, &alert):
+	case remoteAlert(err) != "":
 		return "it refused the handshake", true
 	case errors.As(err, &record):
 		return "it does not speak TLS", false

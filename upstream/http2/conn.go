@@ -49,8 +49,9 @@ type conn struct {
 	// What is sent.
 	out, spare []byte
 	flushing   bool
-	appended   uint64 // bytes that were ever appended to out
-	written    uint64 // of these, bytes that left it
+	flushed    chan struct{} // is closed when nobody flushes any more; nil when nobody waits for that
+	appended   uint64        // bytes that were ever appended to out
+	written    uint64        // of these, bytes that left it
 	sendWindow int64
 	resets     int // streams that we have reset
 
@@ -194,6 +195,10 @@ func (c *conn) flush() {
 		c.tellUploads()
 	}
 	c.flushing = false
+	if c.flushed != nil {
+		close(c.flushed)
+		c.flushed = nil
+	}
 }
 
 // flushLater is flush by another goroutine, for who must not wait.

@@ -153,10 +153,9 @@ func (t *Transport) useless(r *upstream.Request, err error) *upstream.Failure {
 // the request has left.
 func dialFailure(err error) *upstream.Failure {
 	f := &upstream.Failure{Kind: upstream.FailedConnect, Processing: upstream.NotSent, Err: err}
-	const noProtocol = 120 // the alert no_application_protocol (RFC 7301 section 3.2)
-	var alert tls.AlertError
+	var handshake *upstream.HandshakeError
 	switch {
-	case errors.As(err, &alert) && alert == noProtocol:
+	case errors.As(err, &handshake) && handshake.NoProtocol():
 		f.Kind, f.Processing, f.Err = upstream.FailedProtocol, upstream.Refused, errALPN
 	case errors.Is(err, upstream.ErrNoDescriptor):
 		f.Kind = upstream.FailedDescriptor

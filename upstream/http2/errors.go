@@ -26,6 +26,7 @@ var (
 	errALPN     = errors.New("the instance does not choose HTTP/2 (ALPN h2) in the TLS handshake")
 	errGoAway   = errors.New("the instance is closing the connection and did not begin the request (GOAWAY)")
 	errRetired  = errors.New("the connection takes no more requests") // nothing was sent
+	errCut      = errors.New("the instance closed the connection")
 	errLost     = errors.New("it does not acknowledge what it is sent")
 	errOver     = errors.New("the connection is of no use any more") // closed by us
 	errUnwanted = errors.New("the client left")

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"golang.org/x/net/http2/hpack"
@@ -59,16 +60,38 @@ func (c *conn) read() {
 		}
 		c.mu.Unlock()
 	}
+	if err == io.EOF { // which is how a body ends that is whole
+		err = errCut
+	}
 	c.mu.Lock()
 	var broken *connError
 	if errors.As(err, &broken) && c.state != dead {
-		c.writeIdle = time.Second
-		c.add(appendGoAway(c.out, broken.code))
-		c.flush()
+		c.sayWhy(broken.code)
 	}
 	c.fail(err)
 	c.mu.Unlock()
 	c.End()
+}
+
+// sayWhy tells the instance what it has done, if it takes that soon. C.mu is held, but
+// not while it waits.
+func (c *conn) sayWhy(code errCode) {
+	c.writeIdle = time.Second
+	c.add(appendGoAway(c.out, code))
+	c.flush()
+	if !c.flushing {
+		return
+	}
+	flushed := make(chan struct{})
+	c.flushed = flushed
+	c.mu.Unlock()
+	late := time.NewTimer(c.writeIdle)
+	defer late.Stop()
+	select {
+	case <-flushed:
+	case <-late.C:
+	}
+	c.mu.Lock()
 }
 
 // take takes bytes that have come.

@@ -22,7 +22,6 @@ type stream struct {
 	timer  *time.Timer
 	readBy time.Time
 	upload *upload
-	shown  bool // a final head was handed out
 	failed bool // it carries nothing any more, but may still be interrupted
 
 	id    uint32        // 0 until it begins

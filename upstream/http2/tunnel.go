@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"io"
 	"os"
-	"sync"
 	"time"
 
 	"serai/upstream"
@@ -62,7 +61,6 @@ type tunnel struct {
 	upload upload // of what is written: only its news are used
 	rest   []byte // of the reader's
 
-	mu      sync.Mutex
 	writeBy time.Duration
 }
 
