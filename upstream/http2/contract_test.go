@@ -282,7 +282,7 @@ func TestEarlyAnswer(t *testing.T) {
 		w.WriteHeader(413)
 	}
 	over(t, h, func(t *testing.T, e *upstream.Endpoint) {
-		b := newRest("some")
+		b := newRest()
 		var a upstream.Answer
 		if f := e.Transport().RoundTrip(streamed(request(&asking{}, "POST", "/"), b), &a); f != nil {
 			t.Fatal(f)

@@ -34,6 +34,11 @@ func (t *Transport) connect(r *upstream.Request, client netip.AddrPort, began ti
 		return t.dial(r, client, left)
 	}
 	t.mu.Lock()
+	// One may have been made since it was looked for.
+	if c := t.find(time.Now(), r, client); c != nil {
+		t.mu.Unlock()
+		return c, nil
+	}
 	for _, d := range t.dialing {
 		if d.waiting < t.allowed && d.client == client && t.same(d.host, r.Host) {
 			d.waiting++

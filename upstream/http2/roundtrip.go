@@ -32,7 +32,7 @@ func (s *stream) roundTrip(r *upstream.Request, a *upstream.Answer, tunnel bool)
 		s.accept(r, a)
 		return nil
 	}
-	s.finishHead(a)
+	finishHead(r, a)
 	return nil
 }
 
@@ -118,8 +118,18 @@ func (s *stream) nextHead(a *upstream.Answer) error {
 	return nil
 }
 
-// finishHead drops what does not go on from a final head.
-func (s *stream) finishHead(a *upstream.Answer) {
+// finishHead drops what does not go on from a final head. An answer that announces
+// trailers, to a client that takes them, has no length: in HTTP/1 it cannot have
+// both.
+func finishHead(r *upstream.Request, a *upstream.Answer) {
+	if a.Head.Framing == wire.Length && r.Head.Trailers && wire.Get(a.Head.Fields, "trailer") != nil {
+		a.Head.Framing, a.Head.Size = wire.Chunked, 0
+		for i := range a.Head.Fields {
+			if a.Head.Fields[i].Kind == wire.ContentLength {
+				a.Head.Fields[i].Kind = wire.Dropped
+			}
+		}
+	}
 	for i := range a.Head.Fields {
 		switch f := &a.Head.Fields[i]; f.Kind {
 		case wire.TE:

@@ -116,6 +116,11 @@ func (t *Transport) open(r *upstream.Request, a *upstream.Answer) (*stream, *ups
 func (t *Transport) get(now time.Time, r *upstream.Request, client netip.AddrPort) *conn {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t.find(now, r, client)
+}
+
+// find is get with t.mu held.
+func (t *Transport) find(now time.Time, r *upstream.Request, client netip.AddrPort) *conn {
 	for _, c := range t.conns {
 		if c.carries(r.Host, client) && c.promise(now, r.Fresh) {
 			return c
