@@ -5,6 +5,9 @@ import (
 	"fmt"
 
 	"serai/proxy/http2"
+	"serai/upstream"
+	upstreamhttp1 "serai/upstream/http1"
+	upstreamhttp2 "serai/upstream/http2"
 	"serai/wire"
 )
 
@@ -41,4 +44,15 @@ func (s *system) newHTTP2(limits wire.Limits) (*http2.Engine, error) {
 		KeepAlive: s.KeepAlive.value(), WriteIdle: s.WriteIdle.value(), StreamIdle: s.TunnelIdle.value(),
 		MaxStreams: s.Over2.Streams, StreamWindow: s.Over2.Window, ConnWindow: s.Over2.ConnWindow, Resets: s.Over2.Resets, Controls: s.Over2.Controls,
 	})
+}
+
+// transports returns what makes the transport that an endpoint's scheme asks for.
+func transports(maxStreams int) func(*upstream.Endpoint, upstream.Keeping) upstream.Transport {
+	multiplexed := upstreamhttp2.New(upstreamhttp2.Options{Streams: maxStreams})
+	return func(e *upstream.Endpoint, k upstream.Keeping) upstream.Transport {
+		if e.Target().Scheme.HTTP2() {
+			return multiplexed(e, k)
+		}
+		return upstreamhttp1.New(e, k)
+	}
 }

@@ -17,7 +17,6 @@ import (
 	"serai/router"
 	"serai/tls"
 	"serai/upstream"
-	upstreamhttp1 "serai/upstream/http1"
 	"serai/wire"
 )
 
@@ -71,7 +70,7 @@ func newSystem(c *serveCommand, env *environment, limit int64, logger *slog.Logg
 		ConnectTimeout: c.ConnectTimeout.value(), WriteIdle: c.WriteIdle.value(), IdleTimeout: c.UpstreamIdle.value(), MaxIdle: orNever(c.UpstreamMaxIdle),
 		MaxWaiting: c.MaxWaiting, MaxWaitingBytes: waiting, EjectAfter: orNever(c.EjectAfter), EjectShare: c.EjectShare,
 		EjectTime: c.EjectTime.value(), SlowStart: orNever(c.SlowStart.value()), Probes: c.Probes, ProbeRate: c.ProbeRate, JobProbeRate: c.JobProbeRate,
-		MinCheckInterval: orNever(c.MinCheckInterval.value()), MaxCheckTime: c.MaxCheckTime.value(), MaxConns: s.share.instances, Memory: s.memory, Logger: logger, Transport: upstreamhttp1.New,
+		MinCheckInterval: orNever(c.MinCheckInterval.value()), MaxCheckTime: c.MaxCheckTime.value(), MaxConns: s.share.instances, Memory: s.memory, Logger: logger, Transport: transports(c.UpstreamMaxStreams),
 	}
 	registry.StickyKey, err = readSecret("sticky-key-file", c.StickyKeyFile)
 	var status func() bool // set once admin exists
