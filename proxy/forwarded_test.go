@@ -79,6 +79,8 @@ func TestForwardedFields(t *testing.T) {
 			want: []string{"X-Forwarded-For: 203.0.113.9, 10.0.0.1", "X-Forwarded-Proto: https", "X-Forwarded-Host: good", "X-Forwarded-Ssl: on", "X-Real-Ip: 203.0.113.9"}},
 		"named by a stranger's Connection": {peer: stranger, sent: []string{"X-Forwarded-For: 6.6.6.6", "Connection: X-Forwarded-For, X-Real-Ip, Forwarded", "X-Real-Ip: 6.6.6.6"},
 			want: []string{"X-Forwarded-For: 203.0.113.9", "X-Real-Ip: 203.0.113.9"}, not: []string{"6.6.6.6"}},
+		"what a content network says": {peer: stranger, sent: []string{"Cf-Connecting-Ipv6: 6::6", "Cf-Visitor: evil", "Fly-Client-Ip: 6.6.6.6", "X-Arr-Ssl: evil", "X-Forward-For: 6.6.6.6", "X-Forwarded-Uri: /evil", "X-Forwarded-Method: evil", "X-Original-Proto: evil"},
+			not: []string{"6.6.6.6", "6::6", "evil"}},
 		"lookalikes": {peer: balancer, sent: []string{"X_Forwarded_Ssl: on", "X.Original.Url: /admin", "True_Client_Ip: 6.6.6.6", "X_Serai_Hops: 1"}, not: []string{"Ssl", "admin", "6.6.6.6", "X_Serai"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -117,8 +117,10 @@ func (c *serveCommand) Run(ctx context.Context, env *environment) error {
 	limit := memoryLimit(c.Memory, env.getenv)
 	boundMemory(limit)
 	logger := c.logger(env)
-	c.tellStart(env, logger)
-	s, err := orStopped(ctx, "read its files", func() (*system, error) { return newSystem(c, env, limit, logger) })
+	s, err := orStopped(ctx, "read its files", func() (*system, error) {
+		c.tellStart(env, logger) // which reads Nomad's certificates
+		return newSystem(c, env, limit, logger)
+	})
 	if err != nil {
 		return err
 	}
