@@ -26,8 +26,8 @@ func FuzzNetworks(f *testing.F) {
 		if _, bits, _ := strings.Cut(text, "/"); len(bits) > 1 && bits[0] == '0' {
 			return // package net takes a length that begins with a zero
 		}
-		if bare, _, zoned := strings.Cut(text, "%"); netErr != nil && !strings.Contains(text, "/") {
-			if zoned && strings.Contains(bare, ":") {
+		if bare, zone, _ := strings.Cut(text, "%"); netErr != nil && !strings.Contains(text, "/") {
+			if zone != "" && strings.Contains(bare, ":") {
 				text = bare // of a peer's address the zone does not count
 			}
 			if ip := net.ParseIP(text); ip != nil {
