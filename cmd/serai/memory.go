@@ -13,6 +13,10 @@ import (
 // for the program, tables, Nomad's answers, and what the collector leaves.
 const clientShare = 13
 
+// maxMemory is the most MiB that an operator may give, a TiB: who gives more has
+// written bytes.
+const maxMemory = 1 << 20
+
 // memoryLimit returns what this process may use, in bytes: what the operator says,
 // else GOMEMLIMIT, else nine tenths of what Nomad or the control group gives it. It
 // is 0 where nobody sets a limit.
