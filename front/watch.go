@@ -26,6 +26,8 @@ func (s *Server) watch(end <-chan struct{}) {
 			} else {
 				accepted = n
 			}
+			s.own.settle()
+			s.options.Clients.settle()
 			some = s.whose(turn%watchTurns, some[:0])
 			for _, c := range some {
 				c.check(now)

@@ -2,7 +2,8 @@
 //
 // What each of them may take by itself has limits of its own. A Budget bounds
 // their sum: whatever comes near its end, the newest and the largest are refused,
-// and what is under way goes on.
+// and what is under way goes on. A Client who has less than its share of it gets what
+// it asks for, whatever the others do.
 package memory
 
 import (
@@ -12,12 +13,14 @@ import (
 )
 
 // Part is what memory is taken for. The parts have one pot, so that none lies
-// idle; but each stops at a level of its own, below those that matter more.
+// idle; but each stops at a level of its own, below those that matter more. A Client
+// within its share stops at none.
 type Part uint8
 
 // The parts, with the level of the pot up to which each may take.
 const (
-	// Requests is for requests under way: stacks and small buffers. All of it.
+	// Requests is for requests under way: stacks and small buffers. Fifteen
+	// sixteenths: the last is for clients who have little, or have not come yet.
 	Requests Part = iota
 	// Connections is for open connections, whatever they do. Seven eighths: who
 	// is connected can still ask.
@@ -38,28 +41,72 @@ func (p Part) String() string { return partWords[p] }
 // Parts are all of them.
 func Parts() []Part { return []Part{Requests, Connections, Streams, Buffers} }
 
-// Budget counts what is taken of a number of bytes. A nil Budget has no end. All
-// methods may be called at the same time.
+// Budget counts what clients take of a number of bytes. All methods may be called
+// at the same time.
 type Budget struct {
-	limit   int64
 	levels  [parts]int64
-	all     quota.Quota
+	all     *quota.Fair
 	taken   [parts]atomic.Int64
 	refused [parts]atomic.Uint64
 }
 
 // NewBudget makes a Budget of so many bytes.
 func NewBudget(limit int64) *Budget {
-	return &Budget{limit: limit, levels: [parts]int64{Requests: limit, Connections: limit / 8 * 7, Streams: limit / 8 * 5, Buffers: limit / 2}}
+	return &Budget{all: quota.NewFair(limit),
+		levels: [parts]int64{Requests: limit / 16 * 15, Connections: limit / 8 * 7, Streams: limit / 8 * 5, Buffers: limit / 2}}
 }
+
+// Limit returns how many bytes there are.
+func (b *Budget) Limit() int64 { return b.all.Size() }
+
+// Taken returns how many of them a part has, and how often it got none.
+func (b *Budget) Taken(p Part) (n int64, refused uint64) {
+	return b.taken[p].Load(), b.refused[p].Load()
+}
+
+// Share returns how many bytes a client has without question, and how many clients
+// there are.
+func (b *Budget) Share() (bytes int64, clients int) { return b.all.Share(), b.all.Holders() }
+
+// Settle finds the shares anew. It is called every now and then.
+func (b *Budget) Settle() {
+	if b != nil {
+		b.all.Settle()
+	}
+}
+
+// Client is who takes of a Budget, with what all of its connections hold. One of no
+// Budget has no end, nor has a nil one.
+type Client struct {
+	budget *Budget
+	holder quota.Holder
+}
+
+// Join makes c one of b's clients, if b is not nil, until Leave.
+func (c *Client) Join(b *Budget) {
+	if c.budget = b; b != nil {
+		c.holder.Join(b.all)
+	}
+}
+
+// Leave is called when c holds nothing any more.
+func (c *Client) Leave() {
+	if c.budget != nil {
+		c.holder.Leave()
+	}
+}
+
+// bounded reports whether there is an end.
+func (c *Client) bounded() bool { return c != nil && c.budget != nil }
 
 // Take takes n bytes for a part, and reports whether they are there. They are given
 // back once, with Give.
-func (b *Budget) Take(p Part, n int64) bool {
-	if b == nil {
+func (c *Client) Take(p Part, n int64) bool {
+	if !c.bounded() {
 		return true
 	}
-	if !b.all.Take(n, b.levels[p]) {
+	b := c.budget
+	if !c.holder.Take(n, b.levels[p]) {
 		b.refused[p].Add(1)
 		return false
 	}
@@ -68,27 +115,22 @@ func (b *Budget) Take(p Part, n int64) bool {
 }
 
 // Give gives n bytes of a part back.
-func (b *Budget) Give(p Part, n int64) {
-	if b != nil {
-		b.taken[p].Add(-n)
-		b.all.Give(n)
+func (c *Client) Give(p Part, n int64) {
+	if c.bounded() {
+		c.budget.taken[p].Add(-n)
+		c.holder.Give(n)
 	}
 }
 
-// Left returns how many bytes a part can still take.
-func (b *Budget) Left(p Part) int64 { return b.levels[p] - b.all.Taken() }
+// RunsLow reports whether so much is taken that c, if it holds memory of a part for
+// nothing, is to give it back: three quarters of what that part may come to, and of
+// its share.
+func (c *Client) RunsLow(p Part) bool {
+	return c.bounded() && c.budget.all.Taken() > c.budget.levels[p]/4*3 && c.holder.Beyond(12)
+}
 
-// RunsLow reports whether so much is taken that who holds memory of a part for
-// nothing is to be ended: three quarters of what that part may come to.
-func (b *Budget) RunsLow(p Part) bool { return b != nil && b.all.Taken() > b.levels[p]/4*3 }
-
-// Beyond reports whether more than n sixteenths of the pot are taken.
-func (b *Budget) Beyond(n int64) bool { return b != nil && b.all.Taken() > b.limit/16*n }
-
-// Limit returns how many bytes there are.
-func (b *Budget) Limit() int64 { return b.limit }
-
-// Taken returns how many of them a part has, and how often it got none.
-func (b *Budget) Taken(p Part) (n int64, refused uint64) {
-	return b.taken[p].Load(), b.refused[p].Load()
+// RunsOut reports whether more than n sixteenths of the pot are taken, and c holds
+// more than its share.
+func (c *Client) RunsOut(n int64) bool {
+	return c.bounded() && c.budget.all.Taken() > c.budget.all.Size()/16*n && c.holder.Beyond(16)
 }

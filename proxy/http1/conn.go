@@ -216,7 +216,8 @@ func (c *conn) begin() *session {
 	p := &c.front.Peer
 	s.Peer, s.Local, s.Secure, s.ServerName, s.Shard = p.Remote, p.Local, p.Secure, p.ServerName, p.Shard
 	s.answer.reset(c)
-	s.memoryUse.begin(c.engine.options.Memory)
+	s.Memory = p.Memory
+	s.memoryUse.begin(p.Memory)
 	c.mu.Lock()
 	c.session, c.served = s, true
 	switch {
@@ -234,7 +235,7 @@ func (c *conn) end(s *session) {
 	c.mu.Lock()
 	c.session = nil
 	c.mu.Unlock()
-	s.memoryUse.end(c.engine.options.Memory)
+	s.memoryUse.end(c.front.Memory)
 	s.answer.release()
 	s.body.release()
 	c.engine.exchanges.Put(s)

@@ -31,19 +31,19 @@ type memoryUse struct {
 }
 
 // begin takes the request's memory.
-func (m *memoryUse) begin(b *memory.Budget) {
+func (m *memoryUse) begin(by *memory.Client) {
 	m.taken, m.short = 0, false
-	m.take(b, requestCost)
+	m.take(by, requestCost)
 }
 
 // stream takes the memory for a body that is sent on while it comes, and reports
 // whether it was there. A small one of a known length, which would be waited for where
 // there is a large buffer, counts as part of the request.
-func (m *memoryUse) stream(b *memory.Budget, small bool) bool {
+func (m *memoryUse) stream(by *memory.Client, small bool) bool {
 	if small {
-		return m.take(b, streamCost)
+		return m.take(by, streamCost)
 	}
-	if !b.Take(memory.Streams, streamCost) {
+	if !by.Take(memory.Streams, streamCost) {
 		return false
 	}
 	m.streams.Store(true)
@@ -51,8 +51,8 @@ func (m *memoryUse) stream(b *memory.Budget, small bool) bool {
 }
 
 // take takes more of it, and reports whether it was there.
-func (m *memoryUse) take(b *memory.Budget, n int64) bool {
-	if !b.Take(memory.Requests, n) {
+func (m *memoryUse) take(by *memory.Client, n int64) bool {
+	if !by.Take(memory.Requests, n) {
 		return false
 	}
 	m.taken += n
@@ -61,7 +61,7 @@ func (m *memoryUse) take(b *memory.Budget, n int64) bool {
 
 // end gives the request's memory back, and makes m ready for the next one. Few
 // requests wait for their client: a load costs less than a store that all cores see.
-func (m *memoryUse) end(b *memory.Budget) {
+func (m *memoryUse) end(by *memory.Client) {
 	if !m.since.Time().IsZero() {
 		m.waitEnds()
 	}
@@ -69,28 +69,28 @@ func (m *memoryUse) end(b *memory.Budget) {
 		m.ended.Store(false)
 	}
 	if m.taken > 0 {
-		b.Give(memory.Requests, m.taken)
+		by.Give(memory.Requests, m.taken)
 	}
 	if m.streams.Load() {
 		m.streams.Store(false)
-		b.Give(memory.Streams, streamCost)
+		by.Give(memory.Streams, streamCost)
 	}
 }
 
 // waitBegins notes that the client is waited for, and returns for how long it may be
 // at first: newcomers stop at seven eighths of the memory, and those who are waited
 // for must not be what fills it up to there.
-func (m *memoryUse) waitBegins(now time.Time, b *memory.Budget) (atMost time.Duration) {
+func (m *memoryUse) waitBegins(now time.Time, by *memory.Client) (atMost time.Duration) {
 	if !m.since.Time().IsZero() {
 		return noLimit
 	}
 	m.received.Store(0)
 	m.since.Set(now)
 	switch {
-	case b.Beyond(14):
+	case by.RunsOut(14):
 		m.short = true
 		return shortestWait
-	case b.Beyond(13):
+	case by.RunsOut(13):
 		m.short = true
 		return shortWait
 	}
@@ -148,7 +148,7 @@ func (c *conn) makeRoom(now time.Time) {
 	case s.memoryUse.streams.Load():
 		held = memory.Streams
 	}
-	if c.engine.options.Memory.RunsLow(held) && s.memoryUse.tooSlow(now) && s.memoryUse.ended.CompareAndSwap(false, true) {
+	if c.front.Memory.RunsLow(held) && s.memoryUse.tooSlow(now) && s.memoryUse.ended.CompareAndSwap(false, true) {
 		c.wire.InterruptReads()
 	}
 }
