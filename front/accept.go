@@ -107,13 +107,13 @@ func (s *Server) admit(c *Conn, of netip.Addr) bool {
 	if !c.named {
 		most = 0
 	}
-	own := s.own.admit(key, c.cost(), most)
+	own := s.own.admit(key, c.Cost(), most)
 	if own == nil {
 		return false
 	}
-	shared := s.options.Clients.admit(key, c.cost(), 0)
+	shared := s.options.Clients.admit(key, c.Cost(), 0)
 	if shared == nil {
-		s.own.dismiss(own, c.cost())
+		s.own.dismiss(own, c.Cost())
 		return false
 	}
 	c.own, c.shared = own, shared
@@ -124,8 +124,8 @@ func (s *Server) admit(c *Conn, of netip.Addr) bool {
 // dismiss counts c out, if it was counted in.
 func (s *Server) dismiss(c *Conn) {
 	if c.shared != nil {
-		s.options.Clients.dismiss(c.shared, c.cost())
-		s.own.dismiss(c.own, c.cost())
+		s.options.Clients.dismiss(c.shared, c.Cost())
+		s.own.dismiss(c.own, c.Cost())
 		c.own, c.shared = nil, nil
 	}
 }
@@ -137,8 +137,8 @@ const (
 	tlsCost   = 20 << 10
 )
 
-// cost is what the connection takes for as long as it is open.
-func (c *Conn) cost() int64 {
+// Cost is what the connection takes for as long as it is open, in bytes.
+func (c *Conn) Cost() int64 {
 	if c.Secure {
 		return tlsCost
 	}

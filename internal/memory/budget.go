@@ -14,21 +14,21 @@ import (
 
 // Part is what memory is taken for. The parts have one pot, so that none lies
 // idle; but each stops at a level of its own, below those that matter more. A Client
-// within its share stops at none.
+// within its share goes beyond them.
 type Part uint8
 
 // The parts, with the level of the pot up to which each may take.
 const (
-	// Requests is for requests under way: stacks and small buffers. Fifteen
-	// sixteenths: the last is for clients who have little, or have not come yet.
+	// Requests is for requests under way: stacks and small buffers. Fourteen
+	// sixteenths: the rest is for clients who have little, or have not come yet.
 	Requests Part = iota
-	// Connections is for open connections, whatever they do. Seven eighths: who
-	// is connected can still ask.
+	// Connections is for open connections, whatever they do. Thirteen sixteenths:
+	// who is connected can still ask.
 	Connections
 	// Streams is for bodies that are sent on while they come, which may take for
-	// ever. Five eighths: however many there are, others can still connect and ask.
+	// ever. Ten sixteenths: however many there are, others can still connect and ask.
 	Streams
-	// Buffers is for large heads and bodies. One half.
+	// Buffers is for large heads and bodies. Eight sixteenths.
 	Buffers
 	parts
 )
@@ -48,12 +48,16 @@ type Budget struct {
 	all     *quota.Fair
 	taken   [parts]atomic.Int64
 	refused [parts]atomic.Uint64
+
+	scarce   chan struct{} // has one when more than fifteen sixteenths are taken
+	asked    atomic.Int64  // bytes that were recalled since Settle
+	recalled atomic.Uint64
 }
 
 // NewBudget makes a Budget of so many bytes.
 func NewBudget(limit int64) *Budget {
-	return &Budget{all: quota.NewFair(limit),
-		levels: [parts]int64{Requests: limit / 16 * 15, Connections: limit / 8 * 7, Streams: limit / 8 * 5, Buffers: limit / 2}}
+	return &Budget{all: quota.NewFair(limit), scarce: make(chan struct{}, 1),
+		levels: [parts]int64{Requests: limit / 16 * 14, Connections: limit / 16 * 13, Streams: limit / 16 * 10, Buffers: limit / 16 * 8}}
 }
 
 // Limit returns how many bytes there are.
@@ -68,10 +72,25 @@ func (b *Budget) Taken(p Part) (n int64, refused uint64) {
 // there are.
 func (b *Budget) Share() (bytes int64, clients int) { return b.all.Share(), b.all.Holders() }
 
-// Settle finds the shares anew. It is called every now and then.
+// Recalled returns how often Recall has asked for something.
+func (b *Budget) Recalled() uint64 { return b.recalled.Load() }
+
+// Scarce tells one of those who wait for it that room is to be made soon.
+func (b *Budget) Scarce() <-chan struct{} {
+	if b == nil {
+		return nil
+	}
+	return b.scarce
+}
+
+// Tight reports whether so much is taken that somebody may have to make room.
+func (b *Budget) Tight() bool { return b != nil && b.all.Taken() > b.all.Size()/16*12 }
+
+// Settle finds the shares anew. It is called a few times a second.
 func (b *Budget) Settle() {
 	if b != nil {
 		b.all.Settle()
+		b.asked.Store(0) // it has been given back, or will not be
 	}
 }
 
@@ -111,6 +130,12 @@ func (c *Client) Take(p Part, n int64) bool {
 		return false
 	}
 	b.taken[p].Add(n)
+	if b.all.Taken() > b.all.Size()/16*15 {
+		select {
+		case b.scarce <- struct{}{}:
+		default:
+		}
+	}
 	return true
 }
 
@@ -129,8 +154,25 @@ func (c *Client) RunsLow(p Part) bool {
 	return c.bounded() && c.budget.all.Taken() > c.budget.levels[p]/4*3 && c.holder.Beyond(12)
 }
 
-// RunsOut reports whether more than n sixteenths of the pot are taken, and c holds
+// Recall reports whether n bytes that c holds are to be given back, though they are of
+// some use: c holds more than its share, and more than so many sixteenths of the pot are
+// taken, without what has been recalled already. Beyond its part's level only those within
+// their share take: it is for them.
+func (c *Client) Recall(n, sixteenths int64) bool {
+	if !c.bounded() || !c.holder.Beyond(16) {
+		return false
+	}
+	b := c.budget
+	if over := b.all.Taken() - b.all.Size()/16*sixteenths; b.asked.Add(n)-n >= over {
+		b.asked.Add(-n)
+		return false
+	}
+	b.recalled.Add(1)
+	return true
+}
+
+// RunsOut reports whether more than so many sixteenths of the pot are taken, and c holds
 // more than its share.
-func (c *Client) RunsOut(n int64) bool {
-	return c.bounded() && c.budget.all.Taken() > c.budget.all.Size()/16*n && c.holder.Beyond(16)
+func (c *Client) RunsOut(sixteenths int64) bool {
+	return c.bounded() && c.budget.all.Taken() > c.budget.all.Size()/16*sixteenths && c.holder.Beyond(16)
 }

@@ -9,10 +9,14 @@ import (
 // Fair is a limited number that several holders take of, none of whom is to keep
 // the others from it. One has its share: the height at which all holders, each cut
 // off there, would have half of the number. So those who hold little leave theirs to
-// those who need more, and many who hold next to nothing make no share smaller. Who
-// stays within its share may take the last; the others stop before.
+// those who need more, and many who hold next to nothing make no share smaller.
 //
-// Nobody loses what it has: see Holder.Beyond.
+// Who is beyond its share stops at a limit below the number. Who is within it goes on
+// as long as there is still as much left as it has: so something is always left for one
+// who has nothing.
+//
+// Nobody loses what it has. That those beyond their share give something back, so that
+// others come to theirs, is the caller's to see to: see Holder.Beyond.
 type Fair struct {
 	size  int64
 	taken Quota
@@ -99,14 +103,14 @@ func (h *Holder) Leave() {
 	delete(h.fair.holders, h)
 }
 
-// Take takes n where h holds no more than its share then and there are so many, or where
-// no more than limit are taken by all, and reports whether it did. What was taken is
-// given back once, with Give.
+// Take takes n where no more than limit are taken by all then, or where h is within
+// its share and no more than is left, and reports whether it did. What was taken is given
+// back once, with Give.
 func (h *Holder) Take(n, limit int64) bool {
 	f := h.fair
 	// It counts from here on: two that take at once do not both fit.
-	if h.taken.Add(n) <= f.share.Load() {
-		limit = f.size
+	if has := h.taken.Add(n); has <= f.share.Load() {
+		limit = max(limit, f.size-has)
 	}
 	if !f.taken.Take(n, limit) {
 		h.taken.Add(-n)

@@ -180,6 +180,11 @@ func (c *conn) keepAlive() time.Duration {
 func (c *conn) Drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.drain()
+}
+
+// drain is Drain. c.mu is held.
+func (c *conn) drain() {
 	c.drained = true
 	switch {
 	case c.session != nil, c.ended:
@@ -195,6 +200,11 @@ func (c *conn) Drain() {
 func (c *conn) Cut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.cutOff()
+}
+
+// cutOff is Cut. c.mu is held.
+func (c *conn) cutOff() {
 	if c.session != nil && c.session.EndTunnel() {
 		return
 	}
@@ -250,10 +260,10 @@ const watchAfter = 100 * time.Millisecond
 func (c *conn) Check(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.makeRoom(now)
 	if c.session == nil {
 		return
 	}
-	c.makeRoom(now)
 	if since := c.session.WaitingSince(); since.IsZero() || now.Sub(since) <= watchAfter {
 		return
 	}

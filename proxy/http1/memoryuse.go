@@ -28,6 +28,7 @@ type memoryUse struct {
 	received atomic.Int64  // bytes since then
 	short    bool          // the wait under way is a short one, since memory runs out
 	ended    atomic.Bool   // to make room for others
+	writes   socket.Moment // when the client was last given something to take, zero when it has
 }
 
 // begin takes the request's memory.
@@ -87,10 +88,10 @@ func (m *memoryUse) waitBegins(now time.Time, by *memory.Client) (atMost time.Du
 	m.received.Store(0)
 	m.since.Set(now)
 	switch {
-	case by.RunsOut(14):
+	case by.RunsOut(13):
 		m.short = true
 		return shortestWait
-	case by.RunsOut(13):
+	case by.RunsOut(12):
 		m.short = true
 		return shortWait
 	}
@@ -138,10 +139,38 @@ func (m *memoryUse) tooSlow(now time.Time) bool {
 	return took > lowMemoryTime && float64(m.received.Load()) < took.Seconds()*lowMemoryRate
 }
 
-// makeRoom ends the request under way when memory runs low and its client slow. Who
-// has a large buffer makes room when large buffers run low. c.mu is held.
+// How much of the pot is taken, in sixteenths, when those beyond their share are to give
+// back what is of little use, and when whatever they have. They cannot take so much: those
+// within their share need it.
+const (
+	stalledGo = 14
+	allGo     = 15
+)
+
+// makeRoom has the connection give back what it holds, where others need it more. c.mu
+// is held.
 func (c *conn) makeRoom(now time.Time) {
-	s, held := c.session, memory.Requests
+	by, s := c.front.Memory, c.session
+	if s == nil {
+		if !c.drained && !c.ended && by.Recall(c.front.Cost(), stalledGo) {
+			c.drain()
+		}
+		return
+	}
+	c.hurry(s, now)
+	level := int64(allGo)
+	if since := s.memoryUse.writes.Time(); !since.IsZero() && now.Sub(since) > lowMemoryTime {
+		level = stalledGo
+	}
+	if !c.cut && by.Recall(c.front.Cost()+requestCost+c.wire.Reserved(), level) {
+		c.cutOff()
+	}
+}
+
+// hurry ends the request under way when memory runs low and its client is slow. Who
+// has a large buffer makes room when large buffers run low. c.mu is held.
+func (c *conn) hurry(s *session, now time.Time) {
+	held := memory.Requests
 	switch {
 	case c.wire.Reserved() > 0:
 		held = memory.Buffers

@@ -131,7 +131,7 @@ func TestNoMemoryForARequest(t *testing.T) {
 	p := o.next()
 	p.head()
 	until(t, "the second connection", func() bool { n, _ := b.Taken(memory.Connections); return n >= 2*6<<10 })
-	empty := fill(t, b, memory.Requests, 1<<20/16*15)
+	empty := fill(t, b, memory.Requests, 1<<20/16*14)
 	second.send("GET / HTTP/1.1", "Host: web.example.org", "")
 	second.status("GET", 503, "overloaded")
 	p.ok("x")
@@ -154,7 +154,7 @@ func TestNobodyIsWaitedForWhenMemoryRunsOut(t *testing.T) {
 	k, o := web(t, settings{server: http1.Options{HeadTimeout: long, BodyIdle: long}, front: front.Options{Clients: front.NewClients(b, 0)}})
 	whole, head, body := k.dial(), k.dial(), k.dial()
 	until(t, "three connections", func() bool { n, _ := b.Taken(memory.Connections); return n >= 3*6<<10 })
-	empty := fill(t, b, memory.Requests, 1<<20/16*14+8<<10)
+	empty := fill(t, b, memory.Requests, 1<<20/16*13) // with the next request it is more
 	io.WriteString(head.Conn, "GET / HTTP/1.1\r\nHost: web.exa")
 	head.status("GET", 503, "overloaded")
 	io.WriteString(body.Conn, "POST / HTTP/1.1\r\nHost: web.example.org\r\nContent-Length: 10\r\n\r\n01234")
