@@ -11,7 +11,7 @@ import (
 
 // clientShare is how many twentieths of the memory clients may take. The rest is
 // for the program, tables, Nomad's answers, and what the collector leaves.
-const clientShare = 13
+const clientShare = 12
 
 // memoryLimit returns what this process may use, in bytes: what the operator says,
 // else GOMEMLIMIT, else nine tenths of what Nomad or the control group gives it. It

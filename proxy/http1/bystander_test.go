@@ -128,15 +128,6 @@ func TestBystandersAreServed(t *testing.T) {
 				}
 				return k.proxy.Reasons()["overloaded"] > 0
 			})
-			t.Cleanup(func() {
-				s, n := b.Share()
-				sum := taken(b)
-				t.Logf("share %d clients %d taken %d of %d refused %v", s, n, sum, b.Limit(), k.server.Status())
-				for _, p := range memory.Parts() {
-					x, r := b.Taken(p)
-					t.Log(p, x, r)
-				}
-			})
 			ask(t, k)
 		})
 	}
