@@ -36,12 +36,12 @@ func (s *Server) watch(end <-chan struct{}) {
 			time.Sleep(watchScarce) // those who were told the last time have time to
 			now = time.Now()
 		}
-		s.own.settle()
-		s.options.Clients.settle()
 		some = s.whose(turn%watchTurns, some[:0])
 		for _, c := range some {
 			c.check(now)
 		}
+		s.own.settle()
+		s.options.Clients.settle()
 		clear(some)
 	}
 }

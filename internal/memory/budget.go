@@ -49,7 +49,8 @@ type Budget struct {
 	taken   [parts]atomic.Int64
 	refused [parts]atomic.Uint64
 
-	scarce   chan struct{} // has one when more than fifteen sixteenths are taken
+	scarce   chan struct{} // has one when room is to be made soon
+	wanted   atomic.Int64  // bytes that are to be left for one who was refused within its share
 	asked    atomic.Int64  // bytes that were recalled since Settle
 	recalled atomic.Uint64
 }
@@ -91,6 +92,7 @@ func (b *Budget) Settle() {
 	if b != nil {
 		b.all.Settle()
 		b.asked.Store(0) // it has been given back, or will not be
+		b.wanted.Store(0)
 	}
 }
 
@@ -127,16 +129,25 @@ func (c *Client) Take(p Part, n int64) bool {
 	b := c.budget
 	if !c.holder.Take(n, b.levels[p]) {
 		b.refused[p].Add(1)
+		if has := c.holder.Taken() + n; has <= b.all.Share() && has > b.wanted.Load() {
+			b.wanted.Store(has)
+			b.tell()
+		}
 		return false
 	}
 	b.taken[p].Add(n)
 	if b.all.Taken() > b.all.Size()/16*15 {
-		select {
-		case b.scarce <- struct{}{}:
-		default:
-		}
+		b.tell()
 	}
 	return true
+}
+
+// tell tells who waits for Scarce.
+func (b *Budget) tell() {
+	select {
+	case b.scarce <- struct{}{}:
+	default:
+	}
 }
 
 // Give gives n bytes of a part back.
@@ -154,16 +165,30 @@ func (c *Client) RunsLow(p Part) bool {
 	return c.bounded() && c.budget.all.Taken() > c.budget.levels[p]/4*3 && c.holder.Beyond(12)
 }
 
-// Recall reports whether n bytes that c holds are to be given back, though they are of
-// some use: c holds more than its share, and more than so many sixteenths of the pot are
-// taken, without what has been recalled already. Beyond its part's level only those within
-// their share take: it is for them.
-func (c *Client) Recall(n, sixteenths int64) bool {
-	if !c.bounded() || !c.holder.Beyond(16) {
+// Recall reports whether n bytes that c holds for nothing much are to be given back, since
+// another has been refused within its share, or what was left for such is taken for the
+// most part: more than fourteen sixteenths of the pot. What has been recalled already
+// counts as given back, and only who holds more than its share is asked.
+func (c *Client) Recall(n int64) bool {
+	if !c.bounded() {
 		return false
 	}
 	b := c.budget
-	if over := b.all.Taken() - b.all.Size()/16*sixteenths; b.asked.Add(n)-n >= over {
+	taken := b.all.Taken()
+	return c.recall(n, max(taken-b.all.Size()/16*14, b.wanted.Load()-(b.all.Size()-taken)))
+}
+
+// RecallAll is Recall for what is of use: beyond fifteen sixteenths.
+func (c *Client) RecallAll(n int64) bool {
+	return c.bounded() && c.recall(n, c.budget.all.Taken()-c.budget.all.Size()/16*15)
+}
+
+func (c *Client) recall(n, over int64) bool {
+	b := c.budget
+	if over <= 0 || !c.holder.Beyond(16) {
+		return false
+	}
+	if b.asked.Add(n)-n >= over {
 		b.asked.Add(-n)
 		return false
 	}

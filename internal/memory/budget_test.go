@@ -118,6 +118,50 @@ func TestSmallClientsFindRoom(t *testing.T) {
 	}
 }
 
+// TestRecall: those beyond their share are asked for what is wanted, and not for more.
+func TestRecall(t *testing.T) {
+	const limit, piece = 1600, 10
+	b := memory.NewBudget(limit)
+	var large, small memory.Client
+	large.Join(b)
+	small.Join(b)
+	for large.Take(memory.Requests, piece) {
+	}
+	recall := func(c *memory.Client, how func(*memory.Client) bool) (bytes int) {
+		for how(c) {
+			bytes += piece
+		}
+		return bytes
+	}
+	stalled := func(c *memory.Client) bool { return c.Recall(piece) }
+	all := func(c *memory.Client) bool { return c.RecallAll(piece) }
+	if n := recall(&large, stalled) + recall(&large, all); n > 0 {
+		t.Errorf("%d recalled for nobody", n)
+	}
+	for small.Take(memory.Requests, piece) { // until it has as much as is left
+	}
+	taken, _ := b.Taken(memory.Requests)
+	has := taken - limit/16*14
+	if has != limit/16 {
+		t.Fatalf("the small one has %d", has)
+	}
+	if n := recall(&small, stalled) + recall(&small, all); n > 0 {
+		t.Errorf("%d recalled of the one within its share", n)
+	}
+	if n := recall(&large, stalled); n != limit/16 {
+		t.Errorf("%d recalled, want what the small one has beyond the level", n)
+	}
+	b.Settle()
+	small.Take(memory.Requests, 3*limit/16)
+	if n := recall(&large, stalled); n != 3*limit/16 {
+		t.Errorf("%d recalled, want what is to be left so that it may be taken", n)
+	}
+	b.Settle()
+	if n := recall(&large, all); n > 0 {
+		t.Errorf("%d recalled that are of use", n)
+	}
+}
+
 // TestBudgetOfMany: what many take and give at the same time is counted.
 func TestBudgetOfMany(t *testing.T) {
 	b := memory.NewBudget(1000)

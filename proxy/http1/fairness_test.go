@@ -2,6 +2,7 @@ package http1_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -125,4 +126,49 @@ func TestOneAddressLeavesConnections(t *testing.T) {
 			c.status("GET", 200, "")
 		})
 	}
+}
+
+// TestIdleConnectionsGoForOthers: where one address holds all that idle connections may,
+// another comes to as many within its share; the first loses idle ones, and no request.
+func TestIdleConnectionsGoForOthers(t *testing.T) {
+	const wanted = 60
+	b := memory.NewBudget(2 << 20)
+	k, o := web(t, settings{server: http1.Options{KeepAlive: long}, front: front.Options{Clients: front.NewClients(b, 0)}})
+	busy := k.dialFrom("127.0.2.1")
+	busy.send("GET / HTTP/1.1", "Host: web.example.org", "")
+	p := o.next()
+	p.head()
+	for open := 1; k.server.Status().Refused == 0; open++ {
+		k.dialFrom("127.0.2.1")
+		until(t, "its count", func() bool { st := k.server.Status(); return st.Conns > open || st.Refused > 0 })
+	}
+	var open atomic.Int64
+	for range wanted {
+		go func() {
+			d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("127.0.2.2")}}
+			for k.t.Context().Err() == nil {
+				c, err := d.Dial("tcp", k.address)
+				if err != nil {
+					continue
+				}
+				end := context.AfterFunc(k.t.Context(), func() { c.Close() })
+				open.Add(1)
+				c.Read(make([]byte, 1))
+				open.Add(-1)
+				end()
+				c.Close()
+			}
+		}()
+	}
+	until(t, "the other's connections", func() bool {
+		_, refused := b.Taken(memory.Connections)
+		time.Sleep(200 * time.Millisecond)
+		_, now := b.Taken(memory.Connections)
+		return open.Load() == wanted && now == refused // and they stay
+	})
+	if b.Recalled() == 0 {
+		t.Error("nobody has made room")
+	}
+	p.ok("x")
+	busy.status("GET", 200, "")
 }

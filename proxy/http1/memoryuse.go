@@ -139,30 +139,22 @@ func (m *memoryUse) tooSlow(now time.Time) bool {
 	return took > lowMemoryTime && float64(m.received.Load()) < took.Seconds()*lowMemoryRate
 }
 
-// How much of the pot is taken, in sixteenths, when those beyond their share are to give
-// back what is of little use, and when whatever they have. They cannot take so much: those
-// within their share need it.
-const (
-	stalledGo = 14
-	allGo     = 15
-)
-
 // makeRoom has the connection give back what it holds, where others need it more. c.mu
 // is held.
 func (c *conn) makeRoom(now time.Time) {
 	by, s := c.front.Memory, c.session
 	if s == nil {
-		if !c.drained && !c.ended && by.Recall(c.front.Cost(), stalledGo) {
+		if !c.drained && !c.ended && by.Recall(c.front.Cost()) {
 			c.drain()
 		}
 		return
 	}
 	c.hurry(s, now)
-	level := int64(allGo)
+	recall := by.RecallAll
 	if since := s.memoryUse.writes.Time(); !since.IsZero() && now.Sub(since) > lowMemoryTime {
-		level = stalledGo
+		recall = by.Recall // it waits for its client to take the answer
 	}
-	if !c.cut && by.Recall(c.front.Cost()+requestCost+c.wire.Reserved(), level) {
+	if !c.cut && recall(c.front.Cost()+requestCost+c.wire.Reserved()) {
 		c.cutOff()
 	}
 }
