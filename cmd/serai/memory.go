@@ -39,12 +39,14 @@ func memoryLimit(megabytes int64, getenv func(string) string) int64 {
 }
 
 // boundMemory makes the garbage collector keep less, since requests make next to
-// no garbage, and work harder before the limit ends the process. GOGC wins.
+// no garbage, and work harder before the limit ends the process. The program's own
+// pages, which the collector does not know of, are resident as well. GOGC and GOMEMLIMIT
+// win.
 func boundMemory(limit int64) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50)
 	}
-	if limit > 0 {
-		debug.SetMemoryLimit(limit)
+	if limit > 0 && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(limit / 16 * 15)
 	}
 }
