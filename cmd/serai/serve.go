@@ -65,7 +65,7 @@ type serveCommand struct {
 	CertStore    string `enum:",nomad,file" default:"" help:"Where obtained certificates and the keys of session tickets are: nomad (Variables, shared by all nodes), which is the default in a Nomad task, or file (--state-dir)." placeholder:"nomad|file" group:"HTTPS"`
 	CertKeyFile  string `help:"Secret that seals private keys in the store, the same on all nodes." placeholder:"FILE" group:"HTTPS"`
 
-	Memory      int64    `default:"0" help:"MiB that serai uses; 0 means GOMEMLIMIT, or nine tenths of what Nomad or the control group gives it. Thirteen twentieths are for clients: connections, requests and their bodies; 503 beyond." placeholder:"MIB" group:"Limits"`
+	Memory      int64    `default:"0" help:"MiB that serai uses; 0 means GOMEMLIMIT, or nine tenths of what Nomad or the control group gives it. Three fifths are for clients: connections, requests and their bodies; 503 beyond." placeholder:"MIB" group:"Limits"`
 	MaxHead     int      `default:"65536" help:"Bytes of a request's or answer's head; 431 or 502 beyond." group:"Limits"`
 	MaxFields   int      `default:"128" help:"Header fields of one head." group:"Limits"`
 	MaxTarget   int      `default:"16384" help:"Bytes of a request target; 414 beyond." group:"Limits"`

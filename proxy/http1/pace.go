@@ -41,7 +41,7 @@ func (b *requestBody) waits(began time.Time) time.Duration {
 	if b.converses() {
 		return o.BodyIdle
 	}
-	return min(o.BodyIdle, b.conn.session.memoryUse.waitBegins(began, o.Memory))
+	return min(o.BodyIdle, b.conn.session.memoryUse.waitBegins(began, b.conn.front.Memory))
 }
 
 // waited notes that n bytes came after a wait that began then, and returns what its
@@ -127,7 +127,7 @@ func (b *requestBody) Gather() error {
 		return nil
 	}
 	small := s.Head.Framing == wire.Length && s.Head.Size <= socket.LargeBuffer
-	if !s.memoryUse.stream(b.conn.engine.options.Memory, small) {
+	if !s.memoryUse.stream(b.conn.front.Memory, small) {
 		return wire.ErrOverloaded
 	}
 	return nil
