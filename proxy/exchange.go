@@ -203,7 +203,7 @@ func (x *Exchange) whenGone() <-chan struct{} {
 	return gone
 }
 
-// Reset makes the exchange ready for the next request.
+// Reset makes the exchange ready for the next request. No other goroutine knows it.
 func (x *Exchange) Reset() {
 	x.Client, x.Route, x.Member = netip.Addr{}, nil, nil
 	x.Status, x.Reason, x.Check, x.Retries = 0, "", false, 0
@@ -211,8 +211,6 @@ func (x *Exchange) Reset() {
 	x.Queued, x.Connected, x.FirstByte, x.Gathered, x.Upgraded = 0, 0, 0, 0, false
 	x.waiting.Clear()
 	x.sized.Store(false)
-	x.mu.Lock()
 	x.stream, x.tunnel, x.left, x.gone = nil, nil, false, nil
-	x.mu.Unlock()
 	x.forwarding.reset()
 }

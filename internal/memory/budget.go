@@ -41,9 +41,11 @@ func Parts() []Part { return []Part{Requests, Connections, Streams, Buffers} }
 // Budget counts what is taken of a number of bytes. A nil Budget has no end. All
 // methods may be called at the same time.
 type Budget struct {
-	limit   int64
-	levels  [parts]int64
-	all     quota.Quota
+	limit  int64
+	levels [parts]int64
+	all    quota.Quota
+	// taken counts each part but Requests, which is the rest of all: requests are so
+	// many that a second number for them would be felt.
 	taken   [parts]atomic.Int64
 	refused [parts]atomic.Uint64
 }
@@ -63,16 +65,21 @@ func (b *Budget) Take(p Part, n int64) bool {
 		b.refused[p].Add(1)
 		return false
 	}
-	b.taken[p].Add(n)
+	if p != Requests {
+		b.taken[p].Add(n)
+	}
 	return true
 }
 
 // Give gives n bytes of a part back.
 func (b *Budget) Give(p Part, n int64) {
-	if b != nil {
-		b.taken[p].Add(-n)
-		b.all.Give(n)
+	if b == nil {
+		return
 	}
+	if p != Requests {
+		b.taken[p].Add(-n)
+	}
+	b.all.Give(n)
 }
 
 // Left returns how many bytes a part can still take.
@@ -90,5 +97,12 @@ func (b *Budget) Limit() int64 { return b.limit }
 
 // Taken returns how many of them a part has, and how often it got none.
 func (b *Budget) Taken(p Part) (n int64, refused uint64) {
-	return b.taken[p].Load(), b.refused[p].Load()
+	if n = b.taken[p].Load(); p == Requests {
+		n = b.all.Taken()
+		for i := range b.taken {
+			n -= b.taken[i].Load()
+		}
+		n = max(n, 0) // others may have taken theirs meanwhile
+	}
+	return n, b.refused[p].Load()
 }
