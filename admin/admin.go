@@ -17,6 +17,7 @@ import (
 	"serai/discovery"
 	"serai/front"
 	"serai/proxy"
+	"serai/proxy/http2"
 	"serai/router"
 	"serai/tls"
 	"serai/upstream"
@@ -55,6 +56,8 @@ type Options struct {
 	AccessLogDropped func() uint64
 	// Memory is what clients may take, nil for no limit.
 	Memory *memory.Budget
+	// HTTP2 tells of the clients that speak it; nil when none can.
+	HTTP2 func() http2.Status
 	// Version is shown as it stands.
 	Version string
 	// Logger gets what goes wrong while metrics are read; nil discards it.

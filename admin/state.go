@@ -49,6 +49,9 @@ var (
 	memoryTaken  = desc("serai_memory_bytes", "Memory that clients take, by what for; absent without a limit.", "part")
 	memoryLimit  = desc("serai_memory_limit_bytes", "Memory that clients may take; absent without a limit.")
 	noMemory     = desc("serai_memory_refused_total", "Times that memory was asked for in vain: a request or connection was refused, or a body went through a small buffer.", "part")
+	over2        = desc("serai_http2_connections", "Open client connections that speak HTTP/2.")
+	streams2     = desc("serai_http2_streams", "Requests under way over HTTP/2.")
+	ended2       = desc("serai_http2_limits_total", "HTTP/2 connections that were ended for going beyond a limit or breaking the protocol, and (streams, stalled) single requests that were.", "cause")
 	dropped      = desc("serai_access_log_dropped_total", "Lines of the access log that were lost.")
 )
 
@@ -87,6 +90,14 @@ func (c *state) Collect(out chan<- prometheus.Metric) {
 	collectCertificates(c.options, out)
 	if c.options.Claims != nil {
 		collectClaims(out, c.options.Claims())
+	}
+	if c.options.HTTP2 != nil {
+		s := c.options.HTTP2()
+		gauge(out, over2, float64(s.Conns))
+		gauge(out, streams2, float64(s.Streams))
+		for cause, n := range s.Ended {
+			counter(out, ended2, n, cause)
+		}
 	}
 	if c.options.AccessLogDropped != nil {
 		counter(out, dropped, c.options.AccessLogDropped())

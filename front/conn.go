@@ -52,11 +52,15 @@ func (c *Conn) open(e Engine) {
 // run serves the connection to its end.
 func (c *Conn) run() {
 	defer c.contain()
-	if how := c.session.Serve(); how != Parked {
+	switch how := c.session.Serve(); how {
+	case Parked:
+		go c.run()
+	case PriorKnowledge:
+		c.open(c.server.options.Engines[HTTP2])
+		c.run()
+	default:
 		c.end(how)
-		return
 	}
-	go c.run()
 }
 
 // OpenTime is how long a connection that has just been accepted may take to bring

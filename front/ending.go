@@ -26,6 +26,9 @@ const (
 	// in another goroutine. The stack of this one has grown, and would be kept
 	// for as long as the connection is idle.
 	Parked
+	// PriorKnowledge is no end either: the client has begun with the preface of HTTP/2
+	// (RFC 9113 section 3.3), which is unread. Another engine takes the connection.
+	PriorKnowledge
 )
 
 // Bounds of the time after the last answer. Clients that are slow to take it

@@ -35,6 +35,13 @@ type Session interface {
 	Check(now time.Time)
 }
 
+// HTTP2 is under which name Options.Engines has the engine for clients without TLS that
+// speak HTTP/2 without asking.
+const HTTP2 = "h2c"
+
+// TakesPriorKnowledge reports whether a session may end as PriorKnowledge.
+func (c *Conn) TakesPriorKnowledge() bool { return !c.Secure && c.server.options.Engines[HTTP2] != nil }
+
 // Peer is who is at the other end of a connection.
 type Peer struct {
 	// Remote is the client's address, or a balancer's; behind the PROXY protocol

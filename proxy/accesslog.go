@@ -205,6 +205,10 @@ func (x *Exchange) appendLog(b []byte, q Query) []byte {
 	b = strconv.AppendBool(b, x.Secure)
 	b = append(b, `,"status":`...)
 	b = strconv.AppendInt(b, int64(x.Status), 10)
+	if status, ok := x.GRPCStatus(); ok {
+		b = append(b, `,"grpc_status":`...)
+		b = strconv.AppendInt(b, int64(status), 10)
+	}
 	b = appendField(b, "reason", x.Reason)
 	b = append(b, `,"bytes_in":`...)
 	b = strconv.AppendInt(b, x.BytesIn, 10)

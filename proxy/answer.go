@@ -19,6 +19,10 @@ func (p *Proxy) answer(x *Exchange, r Reason) {
 // the client asks for it. More fields stand before its own.
 func (p *Proxy) answerWith(x *Exchange, status int, reason, detail string, more ...wire.Field) {
 	x.Reason = reason
+	if x.speaksGRPC() {
+		x.sendGRPC(status, reason, detail)
+		return
+	}
 	body := make([]byte, 0, 256)
 	contentType := "text/plain; charset=utf-8"
 	if bytes.Contains(x.Header("accept"), []byte("json")) {

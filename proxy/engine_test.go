@@ -114,6 +114,7 @@ func until(t *testing.T, what string, holds func() bool) {
 // engines run the same requests through each engine there is.
 var engines = map[string]func(*testing.T, *node) engine{
 	"HTTP/1": func(t *testing.T, n *node) engine { return listen1(t, n) },
+	"HTTP/2": func(t *testing.T, n *node) engine { return listen2(t, n) },
 	"memory": func(_ *testing.T, n *node) engine { return &memory{proxy: n.proxy} },
 }
 

@@ -59,6 +59,9 @@ type Exchange struct {
 	// Gathered is the time spent waiting for a small body.
 	Gathered time.Duration
 	Upgraded bool
+	// grpc is what an answer of gRPC says of how it went, and one; 0 where it says
+	// nothing.
+	grpc uint8
 
 	forwarding
 	attempt
@@ -209,6 +212,7 @@ func (x *Exchange) Reset() {
 	x.Status, x.Reason, x.Check, x.Retries = 0, "", false, 0
 	x.BytesIn, x.BytesOut = 0, 0
 	x.Queued, x.Connected, x.FirstByte, x.Gathered, x.Upgraded = 0, 0, 0, 0, false
+	x.grpc = 0
 	x.waiting.Clear()
 	x.sized.Store(false)
 	x.stream, x.tunnel, x.left, x.gone = nil, nil, false, nil

@@ -50,6 +50,9 @@ var meanings = [upstream.FailureKinds]meaning{
 	upstream.FailedTimeout:    {reason: ReasonUpstreamTimeout, blame: true},
 	upstream.FailedClosed:     {reason: ReasonUpstreamClosed, blame: true},
 	upstream.FailedIdle:       {reason: ReasonUpstreamClosed},
+	upstream.FailedProtocol:   {reason: ReasonNoHTTP2, blame: true, detail: " "},
+	upstream.FailedRefused:    {reason: ReasonUpstreamRefused, detail: " "},
+	upstream.FailedUpgrade:    {reason: ReasonNoUpgrade, final: true, detail: " "},
 }
 
 // explain tells what a transport's failure means.

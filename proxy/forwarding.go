@@ -117,7 +117,7 @@ func (x *Exchange) outgoing(m *upstream.Member) *wire.OutgoingRequest {
 	out.Fields = x.addForwarded(out.Fields, stripped)
 	out.Fields = append(out.Fields, x.hopsField())
 	if x.via != "" {
-		out.Fields = append(out.Fields, x.viaField(h.Minor))
+		out.Fields = append(out.Fields, x.viaField(h.Major, h.Minor))
 	}
 	if !x.identified {
 		out.Fields = append(out.Fields, wire.Field{Name: nameRequestID, Value: x.requestID[:], Kind: wire.XRequestID})

@@ -73,10 +73,13 @@ func (p *Proxy) lastHop(x *Exchange) bool {
 	return false
 }
 
-// viaField is a Via field for a message of HTTP/1.minor (RFC 9110 section 7.6.3).
-// It goes behind those that others have set.
-func (x *Exchange) viaField(minor uint8) wire.Field {
-	value := append(x.values.Start(), '1', '.', '0'+minor, ' ')
+// viaField is a Via field for a message of HTTP/2, or of HTTP/1.minor where major is
+// 0 (RFC 9110 section 7.6.3). It goes behind those that others have set.
+func (x *Exchange) viaField(major, minor uint8) wire.Field {
+	if major == 2 {
+		minor = 0
+	}
+	value := append(x.values.Start(), '0'+max(major, 1), '.', '0'+minor, ' ')
 	return wire.Field{Name: nameVia, Value: x.values.Keep(append(value, x.via...))}
 }
 

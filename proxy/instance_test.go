@@ -105,7 +105,8 @@ func (k *link) head() string {
 func (k *link) read(want string) {
 	k.t.Helper()
 	got := make([]byte, len(want))
-	if n, err := io.ReadFull(k.r, got); err != nil || string(got) != want {
+	// Names of fields come from HTTP/2 in lower case.
+	if n, err := io.ReadFull(k.r, got); err != nil || !strings.EqualFold(string(got), want) {
 		k.t.Fatalf("the instance read %q, %v, want %q", got[:n], err, want)
 	}
 }

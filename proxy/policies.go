@@ -70,7 +70,7 @@ func (x *Exchange) applyForward(out *wire.OutgoingRequest, m *upstream.Member) (
 // one, whoever gives it, and every 101. No head goes to the Responder without it.
 func (x *Exchange) applyAnswer(h *wire.ResponseHead, own bool) *wire.ResponseHead {
 	if x.via != "" && !own {
-		h.Fields = append(h.Fields, x.viaField(h.Minor))
+		h.Fields = append(h.Fields, x.viaField(0, h.Minor))
 	}
 	if x.Route == nil || x.Route.Policies == nil {
 		return h

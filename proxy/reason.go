@@ -44,6 +44,9 @@ const (
 	ReasonPanic
 	ReasonTLSHandshake
 	ReasonRetryBudget
+	ReasonNoHTTP2
+	ReasonUpstreamRefused
+	ReasonNoUpgrade
 )
 
 // ReasonEntry is what the table of reasons has of one.
@@ -92,6 +95,9 @@ var reasons = [...]ReasonEntry{
 	ReasonPanic:           {"panic", 0, "", "serai itself failed, and cut the request off"},
 	ReasonTLSHandshake:    {"tls-handshake", 0, "", "a client's TLS handshake failed; counted only"},
 	ReasonRetryBudget:     {"retry-budget", 0, "", "a request was not sent again, because too many are; counted, beside the reason that it failed for"},
+	ReasonNoHTTP2:         {"no-http2", 502, "", "the instance does not speak HTTP/2, as its `scheme` says it would, and how that was seen"},
+	ReasonUpstreamRefused: {"upstream-refused", 503, "", "the instance refused the request before it did anything: it is overloaded, or about to stop (REFUSED_STREAM, GOAWAY)"},
+	ReasonNoUpgrade:       {"no-upgrade", 501, "", "a WebSocket to an instance of HTTP/2 that does not offer extended CONNECT (RFC 8441)"},
 }
 
 // AllReasons returns the table of reasons, indexed by Reason.

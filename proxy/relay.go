@@ -16,6 +16,9 @@ func (p *Proxy) relay(x *Exchange) (whole bool) {
 	dropOwn(h)
 	x.Status = h.Status
 	framing, size := h.Framing, h.Size
+	if size == 0 && framing != wire.Chunked { // of gRPC, one that has trailers only
+		x.noteGRPC(h.Fields)
+	}
 	if err := r.Head(x.applyAnswer(h, false)); err != nil {
 		x.cut(ReasonClientGone)
 		return false
@@ -59,7 +62,9 @@ func (p *Proxy) relay(x *Exchange) (whole bool) {
 			return false
 		}
 	}
-	if err := r.Finish(filterTrailers(body.Trailers())); err != nil {
+	trailers := filterTrailers(body.Trailers())
+	x.noteGRPC(trailers)
+	if err := r.Finish(trailers); err != nil {
 		x.Reason = ReasonClientGone.Code()
 	}
 	return true

@@ -12,11 +12,11 @@ import (
 // checkKeys say how an instance is probed.
 func checkKeys() []key {
 	return []key{{
-		Key: Key{Name: "check", Value: "/PATH", Default: "TCP connect at start only", Example: "/up?x=1",
-			Meaning: "path probed actively. Not Nomad's own `check` block: see below"},
+		Key: Key{Name: "check", Value: "/PATH, grpc, grpc:SERVICE", Default: "TCP connect at start only", Example: "/up?x=1",
+			Meaning: "path probed actively, or with a scheme of HTTP/2 gRPC's health service (`grpc.health.v1`): `SERVING` passes, of SERVICE or of the server as a whole. Not Nomad's own `check` block: see below"},
 		parse:  parseCheck,
 		also:   []string{"health", "health-check", "healthcheck", "check-path"},
-		member: func(_ *upstream.Member, t *upstream.Target) string { return t.Check.Path },
+		member: func(_ *upstream.Member, t *upstream.Target) string { return checkWord(&t.Check) },
 	}, {
 		Key: Key{Name: "check-interval", Value: "DURATION", Default: "5s", Example: "90s", With: "check=/up",
 			Meaning: "pause between two probes, at least `--min-check-interval` after a good one"},
@@ -31,8 +31,13 @@ func checkKeys() []key {
 	}, {
 		Key: Key{Name: "check-status", Value: "N or N-N", Default: "200-399", Example: "204", With: "check=/up",
 			Meaning: "statuses of a good answer"},
-		parse:  parseCheckStatus,
-		member: ofCheck(func(c *upstream.Check) string { return fmt.Sprintf("%d-%d", c.StatusMin, c.StatusMax) }),
+		parse: parseCheckStatus,
+		member: ofCheck(func(c *upstream.Check) string {
+			if c.GRPC {
+				return ""
+			}
+			return fmt.Sprintf("%d-%d", c.StatusMin, c.StatusMax)
+		}),
 	}}
 }
 
@@ -46,7 +51,35 @@ func ofCheck(word func(*upstream.Check) string) func(*upstream.Member, *upstream
 	}
 }
 
+func checkWord(c *upstream.Check) string {
+	switch {
+	case !c.GRPC:
+		return c.Path
+	case c.Service == "":
+		return "grpc"
+	}
+	return "grpc:" + c.Service
+}
+
+// parseGRPCCheck reads what follows check=grpc.
+func parseGRPCCheck(d *draft, value, service string) *flaw {
+	const longest = 200
+	for i := range len(service) {
+		if service[i] <= ' ' || service[i] >= 0x7f {
+			return &flaw{fmt.Sprintf("%s is not the name of a gRPC service", quote(value)), "check=grpc:package.Service, or check=grpc"}
+		}
+	}
+	if len(service) > longest {
+		return &flaw{fmt.Sprintf("%s is longer than %d bytes", quote(value), longest), "check=grpc"}
+	}
+	d.Instance.Check.Path, d.Instance.Check.GRPC, d.Instance.Check.Service = upstream.HealthMethod, true, service
+	return nil
+}
+
 func parseCheck(d *draft, value string) *flaw {
+	if kind, service, _ := strings.Cut(value, ":"); kind == "grpc" {
+		return parseGRPCCheck(d, value, service)
+	}
 	path, _, _ := strings.Cut(value, "?")
 	if path == "" {
 		path = value

@@ -67,7 +67,7 @@ const (
 // carries them.
 type InstanceOptions struct {
 	Scheme upstream.Scheme
-	// TLSName and TLSInsecure are zero unless Scheme is HTTPS.
+	// TLSName and TLSInsecure are zero unless the Scheme is over TLS.
 	TLSName     string
 	TLSInsecure bool
 	// Host is the Host header sent; empty preserves the client's.
@@ -119,7 +119,10 @@ func (d *Definition) settle(redirectStatus int, httpsOnly bool) {
 	if i.Check.Path == "" {
 		i.Check = upstream.Check{}
 	}
-	if i.Scheme != upstream.HTTPS {
+	if i.Check.GRPC {
+		i.Check.StatusMin, i.Check.StatusMax = 0, 0
+	}
+	if !i.Scheme.Secure() {
 		i.TLSName, i.TLSInsecure = "", false
 	}
 }

@@ -41,8 +41,8 @@ func forwardKeys() []key {
 			return strconv.Itoa(o.Redirect.Status)
 		},
 	}, {
-		Key: Key{Name: "scheme", Value: "http, https, h2c, grpc", Default: "http", Example: "https",
-			Meaning: "what is spoken to the instance"},
+		Key: Key{Name: "scheme", Value: "http, https, h2c, grpc, h2, grpcs", Default: "http", Example: "https",
+			Meaning: "what is spoken to the instance: HTTP/1; HTTP/1 over TLS; HTTP/2 over plain TCP, without an upgrade (`h2c`, `grpc`); HTTP/2 over TLS (`h2`, `grpcs`)"},
 		parse: parseScheme,
 		also:  []string{"protocol", "proto", "backend-protocol"},
 		member: func(_ *upstream.Member, t *upstream.Target) string {
@@ -53,7 +53,7 @@ func forwardKeys() []key {
 		},
 	}, {
 		Key: Key{Name: "tls-verify", Value: "true, false", Default: "true", Example: "false", With: "scheme=https",
-			Meaning: "whether the instance's certificate is verified; with scheme https"},
+			Meaning: "whether the instance's certificate is verified; with schemes over TLS"},
 		parse: parseTLSVerify,
 		also:  []string{"insecure", "tls-skip-verify", "insecure-skip-verify"},
 		member: func(_ *upstream.Member, t *upstream.Target) string {
@@ -64,7 +64,7 @@ func forwardKeys() []key {
 		},
 	}, {
 		Key: Key{Name: "tls-name", Value: "NAME", Default: "the request's host", Example: "b.example.org", With: "scheme=https",
-			Meaning: "name verified and sent as SNI; with scheme https"},
+			Meaning: "name verified and sent as SNI; with schemes over TLS"},
 		parse:  parseTLSName,
 		also:   []string{"sni", "tls-server-name"},
 		member: func(_ *upstream.Member, t *upstream.Target) string { return t.TLSName },
@@ -83,7 +83,7 @@ func forwardKeys() []key {
 }
 
 func schemes() wordList[upstream.Scheme] {
-	return wordList[upstream.Scheme]{{"http", upstream.HTTP}, {"https", upstream.HTTPS}, {"h2c", upstream.H2C}, {"grpc", upstream.GRPC}}
+	return wordList[upstream.Scheme]{{"http", upstream.HTTP}, {"https", upstream.HTTPS}, {"h2c", upstream.H2C}, {"grpc", upstream.GRPC}, {"h2", upstream.H2}, {"grpcs", upstream.GRPCS}}
 }
 
 func parseScheme(d *draft, value string) (f *flaw) {

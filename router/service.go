@@ -124,10 +124,6 @@ func (b *Builder) compile(u *update, key discovery.Key, last map[routeID]*Route,
 
 // ask adds an instance to what one of its definitions claims.
 func (c *compilation) ask(instance *discovery.Instance, address string, d *Definition, all []Definition) {
-	if s := d.Instance.Scheme; s == upstream.H2C || s == upstream.GRPC {
-		c.refuse(instance, Rejection{Route: d.Name, Hosts: d.Hosts, Why: "this version of serai does not speak h2c or grpc to instances", Instead: c.grammar.tag(d.Name, "scheme") + "http or https"})
-		return
-	}
 	member := -1
 	for _, host := range d.Hosts {
 		f, holder := c.owners.refuse(c.key.Namespace, host)
@@ -263,7 +259,7 @@ func (c *compilation) member(instance *discovery.Instance, address string, d *De
 		TLSName: o.TLSName, TLSInsecure: o.TLSInsecure, ProxyProtocol: o.ProxyProtocol, Check: o.Check,
 		Namespace: instance.Namespace, Job: cmp.Or(instance.Job, instance.Service),
 	}
-	if t.Scheme == upstream.HTTPS && t.TLSName == "" {
+	if t.Scheme.Secure() && t.TLSName == "" {
 		t.TLSName = upstream.Hostname(host)
 	}
 	if t.Check.Path != "" {

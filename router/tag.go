@@ -262,6 +262,8 @@ func (g *Grammar) finish(r *reading) []Problem {
 		f = &flaw{"the route has no host", g.tag(r.Name, "host") + "NAME"}
 	case len(r.Hosts)*(len(r.Prefixes)+len(r.Exact)) > maxClaims:
 		f = &flaw{fmt.Sprintf("the route claims more than %d pairs of host and path", maxClaims), "several routes with shorter lists"}
+	case r.Instance.Check.GRPC && !r.Instance.Scheme.HTTP2():
+		f = &flaw{"check=grpc needs an instance that speaks HTTP/2", g.tag(r.Name, "scheme") + "grpc, grpcs, h2c or h2"}
 	}
 	if f != nil {
 		return []Problem{{Route: printable(r.Name), Tag: printable(r.first), Why: f.why, Instead: f.instead}}

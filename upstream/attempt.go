@@ -52,6 +52,9 @@ const (
 	FailedTimeout                       // no answer came in time
 	FailedClosed                        // the instance closed the connection before it answered
 	FailedIdle                          // it did so with one that had been idle: perhaps before the request came
+	FailedProtocol                      // it does not speak the protocol that its Target says: Err tells
+	FailedRefused                       // it refused the request unprocessed: it is overloaded, or about to stop
+	FailedUpgrade                       // it takes no upgrade of the request's kind: Err tells
 
 	FailureKinds // how many there are
 )

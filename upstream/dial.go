@@ -68,6 +68,21 @@ func (e *Endpoint) Dial(ctx context.Context, client netip.AddrPort, host string,
 	return c, name, nil
 }
 
+// DialCheck is Dial for a check, on nobody's behalf: it counts among the probes, and
+// what it fails of is for the check to tell. Within bounds the TCP connect.
+func (e *Endpoint) DialCheck(ctx context.Context, host string, protocols []string, within time.Duration) (net.Conn, error) {
+	return e.dialer.dial(ctx, &e.target, netip.AddrPort{}, e.target.serverName(host), protocols, purpose{probe: true, connect: within})
+}
+
+// Unusable tells that a connection was made, and that the instance does not speak on
+// it what its Target says. No probe is asked for: it was reached.
+func (e *Endpoint) Unusable(err error) {
+	e.failures.Add(1)
+	problem := err.Error()
+	e.problem.Store(&problem)
+	e.warn(err)
+}
+
 // dialFailed notes that a connection could not be made after so long.
 func (e *Endpoint) dialFailed(from phase, err error, took time.Duration) {
 	e.failures.Add(1)
@@ -113,7 +128,7 @@ func (d *Dialer) dial(ctx context.Context, t *Target, client netip.AddrPort, ser
 			return nil, fmt.Errorf("%w %s: send PROXY header: %w", ErrConnect, t.Address, err)
 		}
 	}
-	if t.Scheme == HTTPS {
+	if t.Scheme.Secure() {
 		tc := tls.Client(c, &tls.Config{ServerName: serverName, InsecureSkipVerify: t.TLSInsecure, RootCAs: d.Roots, NextProtos: protocols})
 		if err := tc.HandshakeContext(ctx); err != nil {
 			c.Close()

@@ -40,8 +40,27 @@ type HandshakeError struct {
 
 // Error tells what to do about it.
 func (e *HandshakeError) Error() string {
-	return fmt.Sprintf("%v %s as %q: %s: %v; give the name with tls-name or upstream-host, or trust any certificate with tls-verify=false",
-		ErrHandshake, e.Address, e.Name, e.Cause, e.Err)
+	instead := "give the name with tls-name or upstream-host, or trust any certificate with tls-verify=false"
+	if e.NoProtocol() {
+		instead = "give another scheme"
+	}
+	return fmt.Sprintf("%v %s as %q: %s: %v; %s", ErrHandshake, e.Address, e.Name, e.Cause, e.Err, instead)
+}
+
+// NoProtocol reports whether the instance offers none of the protocols that were
+// asked for.
+func (e *HandshakeError) NoProtocol() bool {
+	return remoteAlert(e.Err) == "tls: no application protocol"
+}
+
+// remoteAlert returns the words of crypto/tls for the alert that the instance has
+// sent, empty when there is none: its type is not exported.
+func remoteAlert(err error) string {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "remote error" {
+		return op.Err.Error()
+	}
+	return ""
 }
 
 // Unwrap returns ErrHandshake and the library's error.
@@ -59,7 +78,6 @@ func handshakeCause(name string, err error) (cause string, ofName bool) {
 	var authority x509.UnknownAuthorityError
 	var invalid x509.CertificateInvalidError
 	var record tls.RecordHeaderError
-	var alert tls.AlertError
 	var timeout net.Error
 	switch {
 	case errors.As(err, &wrongName):
@@ -70,7 +88,9 @@ func handshakeCause(name string, err error) (cause string, ofName bool) {
 		return "its certificate has expired or is not valid yet", true
 	case errors.As(err, &invalid):
 		return "its certificate is not valid", true
-	case errors.As(err, &alert):
+	case remoteAlert(err) == "tls: no application protocol":
+		return "it does not offer the protocol that the scheme asks for (ALPN)", false
+	case remoteAlert(err) != "":
 		return "it refused the handshake", true
 	case errors.As(err, &record):
 		return "it does not speak TLS", false

@@ -29,7 +29,7 @@ func Hostname[T string | []byte](host T) T {
 // serverName is what a connection for host is opened for: what the tags name,
 // else the host of the request or of the check, else the address.
 func (t *Target) serverName(host string) string {
-	if t.Scheme != HTTPS {
+	if !t.Scheme.Secure() {
 		return ""
 	}
 	for _, name := range [...]string{t.TLSName, Hostname(host)} {

@@ -180,13 +180,16 @@ func (r *Registry) probeHTTP(ctx context.Context, e *Endpoint, within time.Durat
 	if host == "" {
 		host = e.target.Address
 	}
+	if e.target.Scheme.HTTP2() {
+		return r.checkHTTP2(ctx, e, host, within, timeout)
+	}
 	status, err := r.ask(ctx, e, host, within)
 	if err == nil && (status < check.StatusMin || status > check.StatusMax) {
 		err = fmt.Errorf("status %d is not within %d-%d", status, check.StatusMin, check.StatusMax)
 	}
 	if err != nil {
 		scheme := "http"
-		if e.target.Scheme == HTTPS {
+		if e.target.Scheme.Secure() {
 			scheme = "https"
 		}
 		return fmt.Errorf("check %s://%s%s of %s: %w", scheme, host, check.Path, e.target.Address, err)

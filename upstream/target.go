@@ -12,13 +12,24 @@ import "time"
 // Scheme is what is spoken to an instance.
 type Scheme uint8
 
-// The schemes of the scheme tag. H2C and GRPC have no engine yet.
+// The schemes of the scheme tag.
 const (
-	HTTP Scheme = iota
-	HTTPS
-	H2C
-	GRPC
+	HTTP  Scheme = iota
+	HTTPS        // HTTP/1 over TLS
+	H2C          // HTTP/2 over plain TCP, with prior knowledge
+	GRPC         // the same, for gRPC
+	H2           // HTTP/2 over TLS
+	GRPCS        // the same, for gRPC
 )
+
+// Secure reports whether the instance is spoken to over TLS.
+func (s Scheme) Secure() bool { return s == HTTPS || s == H2 || s == GRPCS }
+
+// HTTP2 reports whether it speaks HTTP/2.
+func (s Scheme) HTTP2() bool { return s >= H2C }
+
+// GRPC reports whether it speaks gRPC.
+func (s Scheme) GRPC() bool { return s == GRPC || s == GRPCS }
 
 // Check is an active probe. The zero Check means: a TCP connect at start only.
 type Check struct {
@@ -31,6 +42,10 @@ type Check struct {
 	Timeout  time.Duration
 	// StatusMin and StatusMax bound the good answers, both included.
 	StatusMin, StatusMax int
+	// GRPC says that the path is asked as a method of gRPC's health service, for
+	// Service; empty for the server as a whole. Only with HTTP/2.
+	GRPC    bool
+	Service string
 }
 
 // Target is the identity of an Endpoint: what is dialled, how, and how it is
@@ -46,7 +61,7 @@ type Target struct {
 	Namespace, Job string
 	Scheme         Scheme
 	// TLSName is the name verified and sent as SNI; empty means the host of the
-	// request or of the check. TLSInsecure accepts any certificate. Both only with HTTPS.
+	// request or of the check. TLSInsecure accepts any certificate. Both only over TLS.
 	TLSName     string
 	TLSInsecure bool
 	// ProxyProtocol is the PROXY protocol version spoken first: 0, 1 or 2.

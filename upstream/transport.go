@@ -65,6 +65,9 @@ type Request struct {
 	Host []byte
 	// Client is told to the instance where its Target asks for that.
 	Client netip.AddrPort
+	// Check says that it is a probe's, which learns about the endpoint and not about a
+	// connection: it has one of its own, and is no client's.
+	Check bool
 	// Fresh asks for a connection that has not been idle: the last one failed.
 	Fresh bool
 	// Now is the time. Connect bounds the making of a connection; Answer each wait

@@ -24,9 +24,10 @@ type RequestHead struct {
 	// Host is the authority of an absolute-form target, or else the Host
 	// field: host[:port] as it came, empty only in HTTP/1.0.
 	Host []byte
-	// Minor is the HTTP/1 minor version, 0 or 1.
-	Minor  uint8
-	Fields []Field
+	// Major is 2 for HTTP/2, and 0 for HTTP/1. Minor is the HTTP/1 minor version, 0
+	// or 1; in HTTP/2 it is 1, which has all that HTTP/1.1 has.
+	Major, Minor uint8
+	Fields       []Field
 
 	Framing Framing
 	// Size is the body's length in bytes when Framing is Length.

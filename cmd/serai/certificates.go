@@ -282,6 +282,9 @@ func wantedHosts(t *router.Table) (hosts []acme.Host) {
 // tlsOptions are those of the HTTPS listener.
 func (s *system) tlsOptions() tls.ConfigOptions {
 	o := tls.ConfigOptions{Protocols: []string{"http/1.1"}, MinVersion: cryptotls.VersionTLS12, Clients: s.clients}
+	if s.HTTP2 == "on" {
+		o.Protocols = []string{"h2", "http/1.1"}
+	}
 	if s.TLSMinVersion == "1.3" {
 		o.MinVersion = cryptotls.VersionTLS13
 	}

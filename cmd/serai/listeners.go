@@ -32,8 +32,18 @@ func (s *system) listen(limits wire.Limits) error {
 	if err != nil {
 		return &usageError{err}
 	}
+	engines := map[string]front.Engine{"": engine, "http/1.1": engine}
+	if s.engine2, err = s.newHTTP2(limits); err != nil {
+		return &usageError{err}
+	}
+	if s.HTTP2 == "on" {
+		engines["h2"] = s.engine2
+	}
+	if s.H2C == "on" {
+		engines[front.HTTP2] = s.engine2
+	}
 	o := front.Options{
-		Engines:          map[string]front.Engine{"": engine, "http/1.1": engine},
+		Engines:          engines,
 		HandshakeTimeout: s.HeadTimeout.value(), WriteIdle: s.WriteIdle.value(), MaxHandshakes: s.MaxHandshakes,
 		MaxConns: s.MaxConnections, MaxConnsPerClient: s.MaxConnectionsPerClient,
 		Shared: &s.conns, MaxShared: s.share.clients, Memory: s.memory, Count: s.proxy.Count, Logger: s.logger,

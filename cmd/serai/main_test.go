@@ -453,7 +453,7 @@ func TestBadInput(t *testing.T) {
 	}{
 		{"no command", nil, nil, "expected one of"},
 		{"unknown command", nil, []string{"serv"}, "unexpected argument serv"},
-		{"unknown flag", nil, []string{"serve", "--htttp=:80"}, `did you mean one of "--http", "--https"?`},
+		{"unknown flag", nil, []string{"serve", "--htttp=:80"}, `did you mean one of "--http", "--https", "--http2"?`},
 		{"bad duration", nil, []string{"serve", "--drain-delay=10"}, `"10" is not a duration such as 500ms, 10s or 2m`},
 		{"negative duration", nil, []string{"serve", "--drain-delay=-1s"}, "is negative"},
 		{"bad duration in the environment", env{"SERAI_DRAIN_DELAY": "soon"}, []string{"serve"}, `"soon" is not a duration`},

@@ -34,7 +34,7 @@ func TestRawRequests(t *testing.T) {
 		}
 		return "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 	})
-	p, address := serveStatic(t, []nomad.Registration{o.registration("ingress.host=*")})
+	p, address := serveStatic(t, []nomad.Registration{o.registration("ingress.host=*")}, "--h2c=off")
 	type sent struct {
 		name, verdict string
 		whole         int // messages

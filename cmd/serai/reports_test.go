@@ -230,7 +230,7 @@ const web = "GET / HTTP/1.1\nHost: web.example.org\n"
 // TestReports is what others' users have reported, tried here.
 func TestReports(t *testing.T) {
 	s := newStage(t)
-	_, address := serveStatic(t, s.services(), "--retry-share=0")
+	_, address := serveStatic(t, s.services(), "--retry-share=0", "--h2c=off")
 	t.Run("framing", func(t *testing.T) { s.run(t, address, framingReports) })
 	t.Run("answers", func(t *testing.T) { s.run(t, address, answerReports) })
 	t.Run("fields", func(t *testing.T) { s.run(t, address, fieldReports) })
@@ -268,7 +268,7 @@ func (s *stage) services() []nomad.Registration {
 func TestReportsOfSilence(t *testing.T) {
 	s := newStage(t)
 	s.begin(plainAnswer)
-	_, address := serveStatic(t, s.services(), "--head-timeout=2s", "--body-idle=2s", "--keep-alive=2s")
+	_, address := serveStatic(t, s.services(), "--h2c=off", "--head-timeout=2s", "--body-idle=2s", "--keep-alive=2s")
 	t.Run("all", func(t *testing.T) {
 		for _, c := range silenceReports {
 			t.Run(c.name, func(t *testing.T) {
@@ -411,8 +411,7 @@ func TestReportsOfTLS(t *testing.T) {
 		{name: "TLS 1.2", server: "web.example.org", host: "web.example.org", config: &tls.Config{MaxVersion: tls.VersionTLS12}, want: "200, end"},
 		{name: "TLS 1.1", server: "web.example.org", config: &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, want: "protocol version"},
 		{name: "CBC alone", server: "web.example.org", config: &tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA}}, want: "handshake failure"},
-		{name: "ALPN h2 and HTTP/1.1", server: "web.example.org", host: "web.example.org", config: &tls.Config{NextProtos: []string{"h2", "http/1.1"}}, want: "200, end"},
-		{name: "ALPN h2 alone", server: "web.example.org", config: &tls.Config{NextProtos: []string{"h2"}}, want: "no application protocol"},
+		{name: "ALPN HTTP/1.1 and unknown", server: "web.example.org", host: "web.example.org", config: &tls.Config{NextProtos: []string{"http/1.1", "spdy/3"}}, want: "200, end"},
 		{name: "ALPN of a CA", server: "web.example.org", config: &tls.Config{NextProtos: []string{"acme-tls/1"}}, want: "no application protocol"},
 		{name: "ALPN unknown", server: "web.example.org", config: &tls.Config{NextProtos: []string{"spdy/3"}}, want: "no application protocol"},
 	} {

@@ -31,7 +31,7 @@ func TestSecurityDocument(t *testing.T) {
 	}
 
 	listed := make(map[string]bool)
-	for _, row := range regexp.MustCompile("(?m)^\\| `(--[a-z-]+)` \\| `([^`]*)` \\|").FindAllStringSubmatch(testdoc.Section(t, "../../docs/security.md", "limits"), -1) {
+	for _, row := range regexp.MustCompile("(?m)^\\| `(--[a-z0-9-]+)` \\| `([^`]*)` \\|").FindAllStringSubmatch(testdoc.Section(t, "../../docs/security.md", "limits"), -1) {
 		listed[row[1]] = true
 		if f := flags[row[1]]; f != nil && f.Default != row[2] {
 			t.Errorf("docs/security.md says that %s is %s by default; it is %s", row[1], row[2], f.Default)
@@ -56,7 +56,7 @@ func TestSecurityDocument(t *testing.T) {
 		}
 		metrics.Write(source)
 	}
-	for _, name := range regexp.MustCompile(`serai_[a-z_]+`).FindAllString(string(text), -1) {
+	for _, name := range regexp.MustCompile(`serai_[a-z0-9_]+`).FindAllString(string(text), -1) {
 		if !strings.Contains(metrics.String(), `"`+name+`"`) {
 			t.Errorf("docs/security.md names %s, which is no metric", name)
 		}

@@ -64,17 +64,22 @@ type serveCommand struct {
 	CertStore    string `enum:",nomad,file" default:"" help:"Where obtained certificates and the keys of session tickets are: nomad (Variables, shared by all nodes), which is the default in a Nomad task, or file (--state-dir)." placeholder:"nomad|file" group:"HTTPS"`
 	CertKeyFile  string `help:"Secret that seals private keys in the store, the same on all nodes." placeholder:"FILE" group:"HTTPS"`
 
-	Memory                  int64    `default:"0" help:"MiB that serai uses; 0 means GOMEMLIMIT, or nine tenths of what Nomad or the control group gives it. Thirteen twentieths are for clients: connections, requests and their bodies; 503 beyond." placeholder:"MIB" group:"Limits"`
-	MaxHead                 int      `default:"65536" help:"Bytes of a request's or answer's head; 431 or 502 beyond." group:"Limits"`
-	MaxFields               int      `default:"128" help:"Header fields of one head." group:"Limits"`
-	MaxTarget               int      `default:"16384" help:"Bytes of a request target; 414 beyond." group:"Limits"`
-	MaxInterim              int      `default:"64" help:"1xx answers of an instance before its final one; 502 beyond." group:"Limits"`
-	HeadTimeout             duration `default:"10s" help:"Time of a request head from its first byte; 408 beyond." group:"Limits"`
-	BodyIdle                duration `default:"30s" help:"Each wait for more of a request's body." group:"Limits"`
-	MinRate                 int      `default:"100" help:"Bytes a second of a request's body that a client is to send, on average over --body-idle; 408 below. A body without a known length only while requests wait for its place, none once its answer has begun; 0 for no least rate." group:"Limits"`
-	KeepAlive               duration `default:"75s" help:"Wait for the next request on a connection." group:"Limits"`
-	WriteIdle               duration `default:"30s" help:"Each wait for a client or instance to take more: up to 64 KiB of an answer at once, so that who reads slowly does not hold an instance." group:"Limits"`
-	TunnelIdle              duration `default:"1h" help:"Silence of an upgraded connection." group:"Limits"`
+	Memory      int64    `default:"0" help:"MiB that serai uses; 0 means GOMEMLIMIT, or nine tenths of what Nomad or the control group gives it. Thirteen twentieths are for clients: connections, requests and their bodies; 503 beyond." placeholder:"MIB" group:"Limits"`
+	MaxHead     int      `default:"65536" help:"Bytes of a request's or answer's head; 431 or 502 beyond." group:"Limits"`
+	MaxFields   int      `default:"128" help:"Header fields of one head." group:"Limits"`
+	MaxTarget   int      `default:"16384" help:"Bytes of a request target; 414 beyond." group:"Limits"`
+	MaxInterim  int      `default:"64" help:"1xx answers of an instance before its final one; 502 beyond." group:"Limits"`
+	HeadTimeout duration `default:"10s" help:"Time of a request head from its first byte; 408 beyond." group:"Limits"`
+	BodyIdle    duration `default:"30s" help:"Each wait for more of a request's body." group:"Limits"`
+	MinRate     int      `default:"100" help:"Bytes a second of a request's body that a client is to send, on average over --body-idle; 408 below. A body without a known length only while requests wait for its place, none once its answer has begun; 0 for no least rate." group:"Limits"`
+	KeepAlive   duration `default:"75s" help:"Wait for the next request on a connection." group:"Limits"`
+	WriteIdle   duration `default:"30s" help:"Each wait for a client or instance to take more: up to 64 KiB of an answer at once, so that who reads slowly does not hold an instance." group:"Limits"`
+	TunnelIdle  duration `default:"1h" help:"Silence of an upgraded connection, and of a client whose answer has begun over HTTP/2." group:"Limits"`
+
+	HTTP2 string     `name:"http2" default:"on" enum:"on,off" help:"Offer HTTP/2 to clients over TLS." placeholder:"on|off" group:"Listeners"`
+	H2C   string     `name:"h2c" default:"on" enum:"on,off" help:"Take HTTP/2 on the plain listener from clients that begin with its preface, as load balancers do." placeholder:"on|off" group:"Listeners"`
+	Over2 http2Flags `embed:""`
+
 	MaxConnections          int      `default:"0" help:"Client connections of each listener; 0 means what all of them share, half of the file descriptors, or three quarters of that where there are two." group:"Limits"`
 	MaxConnectionsPerClient int      `default:"0" help:"Connections of one client address (IPv6: /64); 0 means no limit." group:"Limits"`
 	MaxHandshakes           int      `default:"2048" help:"TLS handshakes under way at once on a listener; beyond, one that takes longer than two seconds makes room, or the new one is refused. 0 means no limit." group:"Limits"`
@@ -83,6 +88,7 @@ type serveCommand struct {
 	ConnectTimeout          duration `default:"2s" help:"Time of a connect to an instance." group:"Limits"`
 	UpstreamIdle            duration `default:"4s" help:"How long an unused connection to an instance is kept." group:"Limits"`
 	UpstreamMaxIdle         int      `default:"2048" help:"Unused connections that are kept to one instance." group:"Limits"`
+	UpstreamMaxStreams      int      `default:"100" help:"Requests at once on one HTTP/2 connection to an instance, or fewer where the instance allows no more; those beyond have another connection." group:"Limits"`
 	RetryShare              float64  `default:"0.2" help:"Requests of a route that are being repeated, as a share of its requests in flight; 3 always may." group:"Limits"`
 	MaxHops                 int      `default:"8" help:"How often a request may pass a serai; one more is a loop and is answered 508." group:"Limits"`
 
@@ -137,7 +143,7 @@ func (c *serveCommand) validate() error {
 	if c.AccessLogSample < 0 || c.AccessLogSample > 1 {
 		errs = append(errs, fmt.Errorf("--access-log-sample=%v is not between 0 and 1", c.AccessLogSample))
 	}
-	errs = append(errs, c.Quotas.validate())
+	errs = append(errs, c.Quotas.validate(), c.Over2.validate())
 	for _, f := range []struct {
 		name  string
 		value int
@@ -154,7 +160,7 @@ func (c *serveCommand) validate() error {
 		value int
 	}{
 		{"max-connections", c.MaxConnections}, {"max-connections-per-client", c.MaxConnectionsPerClient}, {"max-handshakes", c.MaxHandshakes},
-		{"min-rate", c.MinRate}, {"eject-after", c.EjectAfter}, {"upstream-max-idle", c.UpstreamMaxIdle},
+		{"min-rate", c.MinRate}, {"eject-after", c.EjectAfter}, {"upstream-max-idle", c.UpstreamMaxIdle}, {"upstream-max-streams", c.UpstreamMaxStreams},
 	} {
 		if f.value < 0 {
 			errs = append(errs, fmt.Errorf("--%s=%d is negative", f.name, f.value))

@@ -13,10 +13,10 @@ import (
 	"serai/internal/quota"
 	"serai/nomad"
 	"serai/proxy"
+	"serai/proxy/http2"
 	"serai/router"
 	"serai/tls"
 	"serai/upstream"
-	upstreamhttp1 "serai/upstream/http1"
 	"serai/wire"
 )
 
@@ -34,6 +34,7 @@ type system struct {
 	claims    *claims.Keeper   // nil without Nomad
 	client    *nomad.Client    // nil without Nomad
 	proxy     *proxy.Proxy
+	engine2   *http2.Engine    // of clients over HTTP/2
 	accessLog *proxy.AccessLog // nil when it is off
 	logFile   *logFile         // nil when the access log is no file
 	certs     *tls.Store       // nil without a certificate source
@@ -69,7 +70,7 @@ func newSystem(c *serveCommand, env *environment, limit int64, logger *slog.Logg
 		ConnectTimeout: c.ConnectTimeout.value(), WriteIdle: c.WriteIdle.value(), IdleTimeout: c.UpstreamIdle.value(), MaxIdle: orNever(c.UpstreamMaxIdle),
 		MaxWaiting: c.MaxWaiting, MaxWaitingBytes: waiting, EjectAfter: orNever(c.EjectAfter), EjectShare: c.EjectShare,
 		EjectTime: c.EjectTime.value(), SlowStart: orNever(c.SlowStart.value()), Probes: c.Probes, ProbeRate: c.ProbeRate, JobProbeRate: c.JobProbeRate,
-		MinCheckInterval: orNever(c.MinCheckInterval.value()), MaxCheckTime: c.MaxCheckTime.value(), MaxConns: s.share.instances, Memory: s.memory, Logger: logger, Transport: upstreamhttp1.New,
+		MinCheckInterval: orNever(c.MinCheckInterval.value()), MaxCheckTime: c.MaxCheckTime.value(), MaxConns: s.share.instances, Memory: s.memory, Logger: logger, Transport: transports(c.UpstreamMaxStreams),
 	}
 	registry.StickyKey, err = readSecret("sticky-key-file", c.StickyKeyFile)
 	var status func() bool // set once admin exists
@@ -117,7 +118,7 @@ func newSystem(c *serveCommand, env *environment, limit int64, logger *slog.Logg
 	if s.accessLog != nil {
 		a.AccessLogDropped = s.accessLog.Dropped
 	}
-	a.Memory = s.memory
+	a.Memory, a.HTTP2 = s.memory, s.engine2.Status
 	a.Clients = func() (open, limit int) { return int(s.conns.Taken()), s.share.clients }
 	if s.claims != nil {
 		a.Claims = s.claims.Status

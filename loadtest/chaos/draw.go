@@ -116,7 +116,7 @@ func (p *Program) drawService(d dice, n int, keys []Key) {
 	t.all()
 	if flavour == Refused {
 		bad := one(d, Tag{Key: "hots", Value: "a.example"}, Tag{Key: "retries", Value: "99"}, Tag{Key: "timeout", Value: "5"}, Tag{Key: "lb", Value: "best"},
-			Tag{Key: "host", Value: "a..b"}, Tag{Key: "path", Value: "api"}, Tag{Key: "max-inflight", Value: "0"}, Tag{Key: "weight", Value: "-1"}, Tag{Key: "scheme", Value: "h2c"})
+			Tag{Key: "host", Value: "a..b"}, Tag{Key: "path", Value: "api"}, Tag{Key: "max-inflight", Value: "0"}, Tag{Key: "weight", Value: "-1"}, Tag{Key: "scheme", Value: "ftp"})
 		bad.Bad = true
 		s.Tags = slices.DeleteFunc(s.Tags, func(t *Tag) bool { return t.Key == bad.Key && t.Key != "host" })
 		t.put(&bad)

@@ -43,6 +43,7 @@ type conn struct {
 	moves   bool         // it is to be parked when it stays silent
 	left    *session     // of a request that Handle has left to serve
 	ending  front.Ending // how it is to be closed
+	asked   bool         // a request was answered
 
 	mu      sync.Mutex
 	session *session // nil while idle
@@ -78,7 +79,7 @@ func (c *conn) Serve() (end front.Ending) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ended = true
-	if c.cut && c.ending != front.Reset {
+	if c.cut && c.ending != front.Reset && c.ending != front.PriorKnowledge {
 		return front.AtOnce
 	}
 	return c.ending
@@ -275,6 +276,10 @@ func (c *conn) Check(now time.Time) {
 // can carry another.
 func (c *conn) serveOne(s *session) (again bool) {
 	n, err := c.readHead(s)
+	if err == wire.ErrVersion && c.beginsHTTP2(s) {
+		c.ending = front.PriorKnowledge
+		return false
+	}
 	if err != nil {
 		c.refuse(s, err)
 		return false
@@ -291,6 +296,7 @@ func (c *conn) answer(s *session, n int) (again bool) {
 	s.Now = s.Start
 	s.body.reset(c, h)
 	s.answer.begin(&s.Exchange)
+	c.asked = true
 	c.engine.proxy.Serve(&s.Exchange)
 	switch {
 	case s.answer.failed || !s.answer.ended:

@@ -46,6 +46,11 @@ func (c *conn) readHead(s *session) (int, error) {
 	}
 }
 
+// beginsHTTP2 reports whether the client has begun with the preface of HTTP/2, and may.
+func (c *conn) beginsHTTP2(s *session) bool {
+	return !c.asked && c.front.TakesPriorKnowledge() && bytes.HasPrefix(c.wire.Buffered(), []byte("PRI * HTTP/2.0\r\n"))
+}
+
 // refuse answers what is no request, and closes: nobody can tell where the
 // next one would begin.
 func (c *conn) refuse(s *session, err error) {

@@ -36,6 +36,7 @@ type Conn struct {
 	memory           *memory.Budget // that large buffers are taken from, nil for no end
 	held             atomic.Int64   // bytes of it
 	first            [1]byte        // of fillFromByte
+	shared           bool           // several goroutines write, one after the other
 
 	net.Conn
 }
@@ -317,6 +318,10 @@ func (c *Conn) fillFromByte(rest time.Duration) error {
 	}
 	return nil
 }
+
+// ShareWrites lets a goroutine write while another is within Serve. It is called before
+// any other does. No two may write at once.
+func (c *Conn) ShareWrites() { c.shared = true }
 
 // Read reads from the connection, past the buffer.
 func (c *Conn) Read(p []byte) (int, error) {

@@ -298,7 +298,7 @@ func (s *sysConn) writeOnce(fd uintptr) (int, syscall.Errno) {
 func (s *sysConn) write(p []byte) (int, error) {
 	s.out, s.outErr = p, 0
 	var err error
-	if !s.serving || !s.writeSome(s.fd) {
+	if s.conn != nil && s.conn.shared || !s.serving || !s.writeSome(s.fd) {
 		err = s.raw.Write(s.onWrite)
 	}
 	n := len(p) - len(s.out)

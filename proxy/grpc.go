@@ -1,0 +1,130 @@
+package proxy
+
+import (
+	"bytes"
+	"strconv"
+	"time"
+
+	"serai/wire"
+)
+
+// Clients of gRPC read its status from trailers, and nothing else of an answer that is
+// serai's own.
+
+// IsGRPC reports whether a request is one of gRPC's.
+func IsGRPC(fields []wire.Field) bool {
+	const grpc = "application/grpc"
+	for i := range fields {
+		if f := &fields[i]; len(f.Name) == len("content-type") && wire.EqualFold(f.Name, "content-type") {
+			rest, ok := bytes.CutPrefix(f.Value, []byte(grpc))
+			return ok && (len(rest) == 0 || rest[0] == '+' || rest[0] == ';')
+		}
+	}
+	return false
+}
+
+// speaksGRPC reports whether the client is one of gRPC.
+func (x *Exchange) speaksGRPC() bool { return x.Head.Major == 2 && IsGRPC(x.Head.Fields) }
+
+// GRPCCut are the trailers of an answer that was cut: unavailable, which clients may
+// try again.
+var GRPCCut = []wire.Field{field("grpc-status", "14"), field("grpc-message", "the answer was cut")}
+
+// grpcStatus is the status of gRPC for one of HTTP of serai's own.
+func grpcStatus(status int) int {
+	switch status {
+	case 400, 431, 414:
+		return 13 // internal
+	case 401:
+		return 16 // unauthenticated
+	case 403:
+		return 7 // permission denied
+	case 404:
+		return 12 // unimplemented
+	case 408, 504:
+		return 4 // deadline exceeded
+	case 413:
+		return 8 // resource exhausted
+	case 421, 429, 502, 503:
+		return 14 // unavailable
+	}
+	return 2 // unknown
+}
+
+// sendGRPC answers with trailers alone.
+func (x *Exchange) sendGRPC(status int, reason, detail string) {
+	h := wire.ResponseHead{Status: 200, Minor: 1, Framing: wire.NoBody, KeepAlive: true}
+	h.Fields = []wire.Field{
+		field("content-type", "application/grpc"), field("grpc-status", strconv.Itoa(grpcStatus(status))),
+		field("grpc-message", grpcMessage(detail+" ("+reason+")")), field("X-Serai-Reason", reason),
+	}
+	x.applyAnswer(&h, true)
+	x.Status = status
+	if x.Responder.Head(&h) == nil {
+		x.Responder.Finish(nil)
+	}
+}
+
+// grpcMessage percent-encodes a message as gRPC wants it.
+func grpcMessage(s string) string {
+	const digits = "0123456789ABCDEF"
+	b := make([]byte, 0, len(s))
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '%' {
+			b = append(b, '%', digits[c>>4], digits[c&15])
+		} else {
+			b = append(b, c)
+		}
+	}
+	return string(b)
+}
+
+// answerTimeout bounds the wait for an answer: by the route, and by what a client of
+// gRPC has said.
+func (x *Exchange) answerTimeout() time.Duration {
+	route := x.Route.Options.Timeout
+	if !x.speaksGRPC() {
+		return route
+	}
+	if d, ok := grpcTimeout(x.Header("grpc-timeout")); ok {
+		left := d - (x.Now.Sub(x.Start) - x.Gathered)
+		return min(route, max(left, time.Millisecond))
+	}
+	return route
+}
+
+// grpcTimeout reads a grpc-timeout: up to eight digits and a unit.
+func grpcTimeout(v []byte) (time.Duration, bool) {
+	if len(v) < 2 || len(v) > 9 {
+		return 0, false
+	}
+	unit, ok := map[byte]time.Duration{
+		'H': time.Hour, 'M': time.Minute, 'S': time.Second, 'm': time.Millisecond, 'u': time.Microsecond, 'n': time.Nanosecond,
+	}[v[len(v)-1]]
+	n, err := strconv.ParseUint(string(v[:len(v)-1]), 10, 32)
+	if !ok || err != nil {
+		return 0, false
+	}
+	const longest = 1000 * time.Hour
+	if time.Duration(n) > longest/unit {
+		return longest, true
+	}
+	return time.Duration(n) * unit, true
+}
+
+// noteGRPC notes the status of an answer of gRPC, which stands in its trailers, or
+// in its head where there is nothing else.
+func (x *Exchange) noteGRPC(fields []wire.Field) {
+	const most = 16 // UNAUTHENTICATED, the last one that there is
+	for i := range fields {
+		if f := &fields[i]; wire.EqualFold(f.Name, "grpc-status") {
+			if n, err := strconv.ParseUint(string(f.Value), 10, 8); err == nil && n <= most {
+				x.grpc = uint8(n) + 1
+			}
+			return
+		}
+	}
+}
+
+// GRPCStatus returns the status of an answer of gRPC, where it has one.
+func (x *Exchange) GRPCStatus() (status int, ok bool) { return int(x.grpc) - 1, x.grpc > 0 }

@@ -1,0 +1,305 @@
+package http2
+
+import (
+	"bytes"
+	"errors"
+	"net/http"
+	"time"
+
+	"serai/proxy"
+	"serai/wire"
+	"serai/wire/http2"
+)
+
+// answer is what a stream keeps of its answer.
+type answer struct {
+	block   []byte     // of the head, until it is sent, behind a byte for NoTable
+	pending bool       // it is to be sent
+	headed  bool       // a final head was
+	code    http2.Code // that the stream ends with, where it does not end well
+	tunnel  bool       // it has become one
+	accept  []byte     // what the instance has to say to a WebSocket
+	trail   []byte     // block of trailers
+
+	last    int       // where the flags of its last DATA are in what is to be written
+	lastOut uint64    // and in which
+	writeBy time.Time // when who waits is to look again
+}
+
+func (a *answer) reset() {
+	*a = answer{block: a.block[:0], accept: a.accept[:0], trail: a.trail[:0], last: -1}
+}
+
+// abort is the code of an answer that does not come to its end.
+func (a *answer) abort() http2.Code {
+	if a.code == http2.NoError {
+		return http2.InternalError
+	}
+	return a.code
+}
+
+// responder is a stream as the proxy's Responder.
+type responder stream
+
+var (
+	_ proxy.Responder = (*responder)(nil)
+	_ proxy.Tunneler  = (*responder)(nil)
+)
+
+func (r *responder) stream() *stream { return (*stream)(r) }
+
+var errGone = errors.New("the client takes no more of this stream")
+
+// usable returns an error where nothing can be sent any more. C.mu is held.
+func (s *stream) usable() error {
+	if s.gone || s.conn.broken || s.localEnd {
+		return errGone
+	}
+	return nil
+}
+
+// isGRPC reports whether the client speaks gRPC.
+func (s *stream) isGRPC() bool {
+	return proxy.IsGRPC(s.Exchange.Head.Fields)
+}
+
+// Interim sends a 1xx answer at once.
+func (r *responder) Interim(h *wire.ResponseHead) error {
+	s := r.stream()
+	c := s.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := s.usable(); err != nil {
+		return err
+	}
+	s.encode(h, h.Status)
+	s.appendBlock(0)
+	c.flush(true)
+	return s.usable()
+}
+
+// Head starts the answer. It is held back, since it may be all of it.
+func (r *responder) Head(h *wire.ResponseHead) error {
+	s := r.stream()
+	c := s.conn
+	status := h.Status
+	if len(s.accept) > 0 && status/100 == 2 {
+		status = http.StatusBadGateway // a 2xx would be a tunnel to the client (RFC 8441 section 5)
+	}
+	s.encode(h, status)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.pending, s.answered = true, true
+	s.owes = time.Time{}
+	return s.usable()
+}
+
+// encode makes the block of a head.
+func (s *stream) encode(h *wire.ResponseHead, status int) {
+	b := append(s.block[:0], http2.NoTable)
+	b = http2.AppendStatus(b, status)
+	dated := status < 200
+	for i := range h.Fields {
+		f := &h.Fields[i]
+		switch f.Kind {
+		case wire.Dropped, wire.Connection, wire.KeepAlive, wire.ProxyConnection, wire.TransferEncoding, wire.Upgrade, wire.TE, wire.HTTP2Settings:
+			continue
+		case wire.Date:
+			dated = true
+		}
+		b = http2.AppendField(b, f)
+	}
+	if !dated {
+		b = http2.AppendInteger(b, 0, 4, dateIndex)
+		b = append(b, byte(len(http.TimeFormat)))
+		b = s.Now.UTC().AppendFormat(b, http.TimeFormat)
+	}
+	s.block = b
+}
+
+// dateIndex is the entry of date in the static table.
+const dateIndex = 33
+
+// appendBlock appends the block as HEADERS. C.mu is held, and let go where there is no
+// room.
+func (s *stream) appendBlock(f http2.Flags) {
+	c := s.conn
+	for len(c.out) > outSize/2 && !c.broken {
+		if !c.flushing {
+			c.flush(false)
+			continue
+		}
+		c.waiting++
+		c.room.Wait()
+		c.waiting--
+	}
+	if c.out == nil {
+		c.takeOut()
+	}
+	b := s.block
+	if !c.resized {
+		b = b[1:]
+	}
+	c.resized, c.sent = false, true
+	c.out = http2.AppendBlock(c.out, b, f, s.id, c.frame)
+	s.block = s.block[:0]
+	if cap(s.block) > 4096 {
+		s.block = nil
+	}
+}
+
+// sendHead sends the head that was held back. C.mu is held.
+func (s *stream) sendHead(f http2.Flags) {
+	if s.pending {
+		s.pending, s.headed = false, true
+		s.appendBlock(f)
+	}
+}
+
+// Write sends bytes of the body, or holds them back until Flush.
+func (r *responder) Write(p []byte) error {
+	s := r.stream()
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	s.sendHead(0)
+	return s.send(p, s.engine.options.WriteIdle)
+}
+
+// send sends DATA as windows and room allow. C.mu is held, and let go in waits.
+func (s *stream) send(p []byte, within time.Duration) error {
+	c := s.conn
+	var by time.Time
+	for len(p) > 0 {
+		if err := s.usable(); err != nil {
+			return err
+		}
+		n := int(min(int64(min(len(p), c.frame)), s.window, c.window))
+		if n > 0 {
+			room := c.space() - http2.HeaderSize
+			if room < n && cap(c.out) < outSize {
+				c.enlarge()
+				room = c.space() - http2.HeaderSize
+			}
+			if room >= min(n, smallWindow) {
+				n = min(n, room)
+				s.last, s.lastOut = len(c.out)+4, c.outs
+				c.out = append(http2.AppendHeader(c.out, n, http2.Data, 0, s.id), p[:n]...)
+				s.window -= int64(n)
+				c.window -= int64(n)
+				c.sent = true
+				p = p[n:]
+				continue
+			}
+		}
+		if !c.flushing && len(c.out) > 0 {
+			c.flush(false)
+			continue
+		}
+		now := time.Now()
+		if by.IsZero() {
+			by = now.Add(within)
+		}
+		if now.After(by) || s.interrupted && s.tunnel {
+			return s.stalled()
+		}
+		s.writeBy = by
+		c.waiting++
+		c.room.Wait()
+		c.waiting--
+		s.writeBy = time.Time{}
+	}
+	return nil
+}
+
+// stalled ends a stream of which the client takes nothing. C.mu is held.
+func (s *stream) stalled() error {
+	c := s.conn
+	if s.interrupted && s.tunnel {
+		return errGone
+	}
+	s.code = http2.EnhanceYourCalm
+	if c.window > 0 || c.state >= ending {
+		c.engine.ended[CauseStalled].Add(1)
+		return errGone
+	}
+	c.tasks++
+	go func() {
+		defer c.endTask()
+		c.fail(CauseSlow, http2.EnhanceYourCalm, "nothing is taken of what is sent")
+		c.wire.InterruptReads()
+	}()
+	return errGone
+}
+
+// Flush sends what is held back.
+func (r *responder) Flush() error {
+	s := r.stream()
+	c := s.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := s.usable(); err != nil {
+		return err
+	}
+	s.sendHead(0)
+	c.flush(true)
+	return s.usable()
+}
+
+// Finish ends the answer. It is written when the stream ends, at once.
+func (r *responder) Finish(trailers []wire.Field) error {
+	s := r.stream()
+	c := s.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := s.usable(); err != nil {
+		return err
+	}
+	b := http2.AppendFields(append(s.trail[:0], http2.NoTable), trailers)
+	s.trail = b
+	if len(b) > 1 {
+		s.sendHead(0)
+		s.block = append(s.block[:0], b...)
+		s.appendBlock(http2.FlagEndStream)
+	} else {
+		s.endLocal()
+	}
+	s.localEnd = true
+	return nil
+}
+
+// endLocal ends the stream's sending side: with the last frame, if that is still here.
+// C.mu is held.
+func (s *stream) endLocal() {
+	c := s.conn
+	switch {
+	case s.pending:
+		s.sendHead(http2.FlagEndStream)
+	case s.last >= 0 && s.lastOut == c.outs:
+		c.out[s.last] |= byte(http2.FlagEndStream)
+	default:
+		c.space()
+		c.out = http2.AppendHeader(c.out, 0, http2.Data, http2.FlagEndStream, s.id)
+	}
+	s.localEnd = true
+}
+
+// Abort ends the answer so that the client sees that it was cut. A client of gRPC is
+// told that it may try again.
+func (r *responder) Abort() {
+	s := r.stream()
+	c := s.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.pending = false
+	if s.usable() != nil || !s.headed || s.code != http2.NoError || !s.isGRPC() {
+		return
+	}
+	s.block = append(s.block[:0], http2.NoTable)
+	s.block = http2.AppendFields(s.block, proxy.GRPCCut)
+	s.appendBlock(http2.FlagEndStream)
+	s.localEnd = true
+}
+
+var websocket = []byte("websocket")
+
+func isWebSocket(p []byte) bool { return bytes.EqualFold(p, websocket) }

@@ -1,0 +1,182 @@
+// Package http2 answers: how does HTTP/2 reach the proxy?
+//
+// It is an engine of package front as proxy/http1 is. One goroutine reads a connection,
+// decodes and owns what the protocol has to keep; it never waits for an instance or
+// for the client to take something. Each stream has a goroutine that carries its
+// Exchange. Whoever has frames appends them to what is to be written, and one of them
+// writes it all.
+package http2
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"serai/front"
+	"serai/internal/memory"
+	"serai/proxy"
+	"serai/wire"
+	"serai/wire/http2"
+	"serai/wire/socket"
+)
+
+// Options is what an Engine needs. Zero values mean the defaults named.
+type Options struct {
+	// Limits bound request heads, as in HTTP/1; wire.DefaultLimits when zero.
+	Limits wire.Limits
+	// Memory is what requests and connections take; nil for no limit.
+	Memory *memory.Budget
+	// HeadTimeout bounds a head, and any frame but DATA, from its first byte, 10s.
+	// BodyIdle, KeepAlive, WriteIdle and MinRate are those of HTTP/1.
+	HeadTimeout, BodyIdle, KeepAlive, WriteIdle time.Duration
+	MinRate                                     int
+	// MaxStreams bounds the requests under way on one connection, 128.
+	MaxStreams int
+	// StreamWindow is how many bytes of a request's body are taken before somebody
+	// has read them, 65536 and at most that; ConnWindow those of all requests of a
+	// connection, 1 MiB.
+	StreamWindow, ConnWindow int
+	// StreamIdle bounds the silence of a client whose answer has begun, 1h.
+	StreamIdle time.Duration
+	// Resets is how many streams of a connection may end a second by a reset or as
+	// malformed, 50, and Controls how many frames may come that carry nothing, 100;
+	// both on average over ten seconds.
+	Resets, Controls int
+}
+
+// Validate reports all that is wrong with the options at once.
+func (o *Options) Validate() error {
+	var errs []error
+	if o.HeadTimeout < 0 || o.BodyIdle < 0 || o.KeepAlive < 0 || o.WriteIdle < 0 || o.StreamIdle < 0 {
+		errs = append(errs, errors.New("a timeout is negative"))
+	}
+	if o.Limits.Head < 0 || o.Limits.Head > socket.LargeBuffer {
+		errs = append(errs, fmt.Errorf("head limit %d is not within 1 and %d bytes", o.Limits.Head, socket.LargeBuffer))
+	}
+	for _, l := range []struct {
+		name              string
+		value, low, large int
+	}{
+		{"streams of a connection", o.MaxStreams, 1, 1 << 20}, {"window of a stream", o.StreamWindow, 1, socket.LargeBuffer},
+		{"window of a connection", o.ConnWindow, http2.InitialWindow, http2.MaxWindow}, {"resets a second", o.Resets, 1, 1 << 20},
+		{"control frames a second", o.Controls, 1, 1 << 20},
+	} {
+		if l.value != 0 && (l.value < l.low || l.value > l.large) {
+			errs = append(errs, fmt.Errorf("%s: %d is not within %d and %d", l.name, l.value, l.low, l.large))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (o *Options) setDefaults() {
+	if o.Limits == (wire.Limits{}) {
+		o.Limits = wire.DefaultLimits()
+	}
+	setDefault(&o.HeadTimeout, 10*time.Second)
+	setDefault(&o.BodyIdle, 30*time.Second)
+	setDefault(&o.KeepAlive, 75*time.Second)
+	setDefault(&o.WriteIdle, 30*time.Second)
+	setDefault(&o.StreamIdle, time.Hour)
+	setDefault(&o.MinRate, 100)
+	setDefault(&o.MaxStreams, 128)
+	setDefault(&o.StreamWindow, socket.LargeBuffer)
+	setDefault(&o.ConnWindow, 1<<20)
+	setDefault(&o.Resets, 50)
+	setDefault(&o.Controls, 100)
+}
+
+func setDefault[T comparable](v *T, d T) {
+	if *v == *new(T) {
+		*v = d
+	}
+}
+
+// Cause is why the engine ended a connection, or refused a stream, that had gone
+// beyond a limit.
+type Cause uint8
+
+// The causes.
+const (
+	CauseResets   Cause = iota // too many streams were reset, or malformed
+	CauseControls              // too many frames that carry nothing
+	CauseHead                  // a head without end, or one that took too long
+	CauseSlow                  // the client takes nothing of what it is sent
+	CauseProtocol              // a fault of the protocol
+	CauseMemory                // no memory for the connection
+	CauseStreams               // a stream beyond the limit; the connection goes on
+	CauseStalled               // a stream whose answer was not taken; the connection goes on
+	causes
+)
+
+var causeWords = [causes]string{"resets", "control-frames", "head", "slow", "protocol", "memory", "streams", "stalled"}
+
+// String returns its word in /metrics.
+func (c Cause) String() string { return causeWords[c] }
+
+// Status is what is known of an engine at one moment.
+type Status struct {
+	Conns, Streams int
+	// Ended counts the connections, and streams, that went beyond a limit.
+	Ended map[string]uint64
+}
+
+// Engine speaks HTTP/2 for a front.Server.
+type Engine struct {
+	proxy   *proxy.Proxy
+	options Options
+	streams sync.Pool
+	conns   atomic.Int64
+	open    atomic.Int64
+	ended   [causes]atomic.Uint64
+}
+
+var _ front.Engine = (*Engine)(nil)
+
+// NewEngine makes an Engine that hands its requests to p.
+func NewEngine(p *proxy.Proxy, o Options) (*Engine, error) {
+	if err := o.Validate(); err != nil {
+		return nil, fmt.Errorf("http2 options: %w", err)
+	}
+	o.setDefaults()
+	e := &Engine{proxy: p, options: o}
+	e.streams.New = func() any { return newStream(e) }
+	return e, nil
+}
+
+// Open takes a connection over.
+func (e *Engine) Open(c *front.Conn) front.Session { return newConn(e, c) }
+
+// Plaintext has nothing to say: who begins with the preface does not read text.
+func (e *Engine) Plaintext([5]byte) []byte { return nil }
+
+// Status returns what is known of the engine.
+func (e *Engine) Status() Status {
+	s := Status{Conns: int(e.conns.Load()), Streams: int(e.open.Load()), Ended: make(map[string]uint64)}
+	for c := range causes {
+		s.Ended[c.String()] = e.ended[c].Load()
+	}
+	return s
+}
+
+// bucket holds a rate on average over ten seconds.
+type bucket struct {
+	left float64
+	last time.Time
+}
+
+const bucketSeconds = 10
+
+// take takes n, at a rate a second, and reports whether they were there.
+func (b *bucket) take(now time.Time, n, rate int) bool {
+	most := float64(rate * bucketSeconds)
+	if b.last.IsZero() {
+		b.left = most
+	} else {
+		b.left = min(most, b.left+now.Sub(b.last).Seconds()*float64(rate))
+	}
+	b.last = now
+	b.left -= float64(n)
+	return b.left >= 0
+}

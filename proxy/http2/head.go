@@ -1,0 +1,144 @@
+package http2
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"serai/wire"
+	"serai/wire/http2"
+)
+
+// headers takes HEADERS: a new stream, or the trailers of one.
+func (c *conn) headers(h *http2.Header, p []byte) error {
+	p, err := http2.Unpad(h, p)
+	if err != nil {
+		return err
+	}
+	itself := false
+	if h.Has(http2.FlagPriority) {
+		if len(p) < 5 {
+			return &http2.ConnError{Code: http2.FrameSizeError, Detail: "a priority has not its size"}
+		}
+		itself = binary.BigEndian.Uint32(p)&http2.MaxStream == h.Stream
+		p = p[5:]
+	}
+	c.block, c.ends = h.Stream, h.Has(http2.FlagEndStream)
+	c.target, c.opening = &c.head, nil
+	c.head.Reset()
+	c.mu.Lock()
+	s, last, state, busy := c.streams[h.Stream], c.lastID, c.state, len(c.streams)
+	ended := s != nil && s.remoteEnd && (!s.gone || s.byPeer)
+	c.mu.Unlock()
+	switch {
+	case h.Stream%2 == 0:
+		return errProtocol("a client's streams have odd numbers")
+	case ended, s == nil && h.Stream <= last && !c.isUnwanted(h.Stream):
+		return &http2.ConnError{Code: http2.StreamClosed, Detail: "HEADERS for a stream that has ended"}
+	case h.Stream <= last:
+	case state >= closing:
+		// It is behind the last one: the client opens it elsewhere.
+		c.unwantedStream(h.Stream)
+	case itself || busy >= c.engine.options.MaxStreams:
+		code := http2.RefusedStream
+		if itself {
+			code = http2.ProtocolError
+		} else {
+			c.engine.ended[CauseStreams].Add(1)
+		}
+		c.unwantedStream(h.Stream)
+		c.mu.Lock()
+		c.reset(h.Stream, code)
+		c.mu.Unlock()
+		if err := c.countReset(); err != nil {
+			return err
+		}
+	default:
+		c.mu.Lock()
+		c.lastID = h.Stream
+		c.mu.Unlock()
+		c.opening = c.engine.get(c, h.Stream)
+		c.target = &c.opening.section
+	}
+	return c.fragment(p, h.Has(http2.FlagEndHeaders))
+}
+
+// unwantedStream notes a stream that is not opened.
+func (c *conn) unwantedStream(id uint32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lastID = max(c.lastID, id)
+	c.forget(id)
+}
+
+// fragment decodes a part of a block.
+func (c *conn) fragment(p []byte, last bool) error {
+	if err := c.decoder.Take(p, last, c.target); err != nil {
+		if err == http2.ErrHeadLong {
+			return errCalm(CauseHead, "a head is longer than it may be")
+		}
+		return err
+	}
+	if !last {
+		return nil
+	}
+	c.returnBlock()
+	id := c.block
+	c.block = 0
+	return c.headWhole(id)
+}
+
+// headWhole takes the head or the trailers of a stream.
+func (c *conn) headWhole(id uint32) error {
+	if s := c.opening; s != nil {
+		c.opening = nil
+		return c.open(s, id)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.streams[id]
+	if s == nil || s.gone || s.remoteEnd { // nobody wants it any more
+		return nil
+	}
+	if !c.ends {
+		return c.streamFault(s, id, http2.ProtocolError)
+	}
+	fields, err := c.head.Trailers(s.trailers[:0])
+	switch {
+	case err != nil:
+		s.bodyErr = err
+	case s.declared >= 0 && s.received != s.declared:
+		return c.streamFault(s, id, http2.ProtocolError)
+	}
+	// The section is used again for the next head.
+	for i := range fields {
+		fields[i].Name, fields[i].Value = s.keep(fields[i].Name), s.keep(fields[i].Value)
+	}
+	s.trailers, s.remoteEnd = fields, true
+	s.readable.Broadcast()
+	return nil
+}
+
+// open begins a stream whose head has come.
+func (c *conn) open(s *stream, id uint32) error {
+	s.begin(c.now)
+	s.inWindow = int64(s.engine.options.StreamWindow)
+	err := s.section.Request(&s.Head, !c.ends)
+	if err == nil && !s.pay(requestCost) {
+		err = wire.ErrOverloaded
+	}
+	s.remoteEnd = c.ends
+	if err == nil {
+		s.declare()
+	}
+	errors.As(err, &s.refused)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.window = c.peerWindow
+	c.streams[id] = s
+	c.engine.open.Add(1)
+	c.start(s)
+	if s.refused != nil && s.refused.Status != 503 {
+		return c.countReset()
+	}
+	return nil
+}

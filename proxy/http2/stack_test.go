@@ -1,0 +1,239 @@
+package http2_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"serai/discovery"
+	"serai/front"
+	"serai/proxy"
+	"serai/proxy/http1"
+	engine "serai/proxy/http2"
+	"serai/router"
+	"serai/upstream"
+	instances "serai/upstream/http1"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// long bounds every wait of these tests; nothing takes nearly as long.
+const long = time.Minute
+
+// stack is the data path on a socket, with one instance.
+type stack struct {
+	t       testing.TB
+	address string
+	engine  *engine.Engine
+	proxy   *proxy.Proxy
+	server  *front.Server
+	stop    func()
+
+	builder  *router.Builder
+	registry *upstream.Registry
+	index    uint64
+}
+
+// newStack has an instance that answers with h.
+func newStack(t testing.TB, o engine.Options, h http.HandlerFunc) *stack {
+	t.Helper()
+	web := httptest.NewServer(h)
+	registry := upstream.NewRegistry(upstream.RegistryOptions{Transport: instances.New})
+	table := router.NewRouter()
+	builder, err := router.NewBuilder(table, router.Options{Registry: registry})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := proxy.New(proxy.Options{Router: table})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e1, err := http1.NewEngine(p, http1.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e2, err := engine.NewEngine(p, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := front.NewServer(front.Options{Engines: map[string]front.Engine{"": e1, front.HTTP2: e2}, Memory: o.Memory})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := &stack{t: t, address: l.Addr().String(), engine: e2, proxy: p, server: server}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { registry.Run(ctx) })
+	running.Go(func() { server.Serve(ctx, l) })
+	k.stop = sync.OnceFunc(func() {
+		cut, end := context.WithCancel(context.Background())
+		end()
+		server.Shutdown(cut)
+		builder.Close()
+		cancel()
+		running.Wait()
+		web.CloseClientConnections()
+		web.Close()
+	})
+	t.Cleanup(k.stop)
+	k.builder, k.registry = builder, registry
+	k.point(web.Listener.Addr().String())
+	return k
+}
+
+// point makes an address the only instance.
+func (k *stack) point(address string) {
+	k.t.Helper()
+	k.index++
+	key := discovery.Key{Namespace: "default", Name: "web"}
+	a := netip.MustParseAddrPort(address)
+	k.builder.Update(&discovery.Snapshot{Index: k.index, Services: map[discovery.Key]*discovery.Service{key: {Key: key, Instances: []*discovery.Instance{{
+		ID: address, Service: "web", Namespace: "default", Alloc: address, Address: a.Addr().String(), Port: int(a.Port()), Tags: []string{"ingress.host=a.test"},
+	}}}}})
+	until(k.t, "a ready instance", func() bool {
+		all := k.registry.Endpoints()
+		return len(all) == 1 && all[0].State == upstream.Ready
+	})
+}
+
+func until(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(long); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// peer is a client with the library's codec.
+type peer struct {
+	t     testing.TB
+	c     net.Conn
+	f     *http2.Framer
+	block bytes.Buffer
+	enc   *hpack.Encoder
+}
+
+func (k *stack) dial(settings ...http2.Setting) *peer {
+	k.t.Helper()
+	c, err := net.Dial("tcp", k.address)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	k.t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(long))
+	p := &peer{t: k.t, c: c, f: http2.NewFramer(c, c)}
+	p.f.AllowIllegalWrites = true
+	p.enc = hpack.NewEncoder(&p.block)
+	p.f.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	io.WriteString(c, http2.ClientPreface)
+	p.f.WriteSettings(settings...)
+	return p
+}
+
+// fields makes a block: pairs of names and values behind a GET of path.
+func (p *peer) fields(path string, more ...string) []byte {
+	p.block.Reset()
+	all := append([]string{":method", "GET", ":scheme", "http", ":authority", "a.test", ":path", path}, more...)
+	for i := 0; i < len(all); i += 2 {
+		p.enc.WriteField(hpack.HeaderField{Name: all[i], Value: all[i+1]})
+	}
+	return p.block.Bytes()
+}
+
+// get opens a stream with a whole request.
+func (p *peer) get(id uint32, path string) error {
+	return p.f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: p.fields(path), EndHeaders: true, EndStream: true})
+}
+
+// post opens one whose body is to come.
+func (p *peer) post(id uint32, path string, more ...string) error {
+	return p.f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: p.fields(path, more...), EndHeaders: true})
+}
+
+// answer reads the answer to a stream.
+func (p *peer) answer(id uint32) (status, body string, code http2.ErrCode, whole bool) {
+	p.t.Helper()
+	var got strings.Builder
+	for {
+		f, err := p.f.ReadFrame()
+		if err != nil {
+			p.t.Fatalf("read a frame: %v", err)
+		}
+		switch f := f.(type) {
+		case *http2.GoAwayFrame:
+			if f.ErrCode != http2.ErrCodeNo {
+				p.t.Fatalf("GOAWAY: %v %s", f.ErrCode, f.DebugData())
+			}
+		case *http2.RSTStreamFrame:
+			if f.StreamID == id {
+				return status, got.String(), f.ErrCode, false
+			}
+		case *http2.MetaHeadersFrame:
+			if f.StreamID == id {
+				if s := f.PseudoValue("status"); s != "" {
+					status = s
+				}
+				for _, field := range f.RegularFields() {
+					if strings.HasPrefix(field.Name, "grpc-") {
+						status += " " + field.Name + "=" + field.Value
+					}
+				}
+				if f.StreamEnded() {
+					return status, got.String(), 0, true
+				}
+			}
+		case *http2.DataFrame:
+			if f.StreamID == id {
+				got.Write(f.Data())
+				if f.StreamEnded() {
+					return status, got.String(), 0, true
+				}
+			}
+		}
+	}
+}
+
+// goAway reads up to a GOAWAY that is an error, and then to the end. It may be lost in
+// a reset where the peer still sends.
+func (p *peer) goAway() (code http2.ErrCode, detail string) {
+	p.t.Helper()
+	for {
+		f, err := p.f.ReadFrame()
+		if err != nil {
+			if e, ok := err.(net.Error); ok && e.Timeout() {
+				p.t.Error("the connection goes on")
+			}
+			return code, detail
+		}
+		if g, ok := f.(*http2.GoAwayFrame); ok && g.ErrCode != 0 {
+			code, detail = g.ErrCode, string(g.DebugData())
+		}
+	}
+}
+
+// answers holds the stack to answering others.
+func (k *stack) answers() {
+	k.t.Helper()
+	p := k.dial()
+	p.get(1, "/")
+	if status, body, _, whole := p.answer(1); status != "200" || !whole {
+		k.t.Errorf("another client is answered %s %q", status, body)
+	}
+}

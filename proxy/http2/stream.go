@@ -1,0 +1,206 @@
+package http2
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"serai/internal/memory"
+	"serai/proxy"
+	"serai/wire"
+	"serai/wire/http2"
+)
+
+// stream is one request and its answer. It is used again for others, also of other
+// connections.
+type stream struct {
+	proxy.Exchange
+	engine  *Engine
+	conn    *conn
+	id      uint32
+	section http2.Section
+	refused *wire.Error // the head was
+
+	// Who is about to end the exchange from outside holds alive, and looks whether it
+	// is still that of the stream it means.
+	alive sync.Mutex
+	lives uint32
+	owner *conn
+
+	taken  int64 // bytes of memory that it has
+	buffer int64 // bytes of memory that large buffers have
+
+	body
+	answer
+
+	// Guarded by conn.mu.
+	gone      bool // it was reset, or the client is gone
+	byPeer    bool // the client has reset it
+	remoteEnd bool // the client sends no more
+	localEnd  bool // nothing more is sent
+	window    int64
+}
+
+// What a request takes of the memory, in bytes: a stack, itself and small buffers;
+// and as much again where another goroutine streams its body.
+const (
+	requestCost = 30 << 10
+	streamCost  = 30 << 10
+)
+
+var (
+	errClientGone = errors.New("the client has reset the stream")
+	errOverloaded = wire.ErrOverloaded
+)
+
+func newStream(e *Engine) *stream {
+	s := &stream{engine: e}
+	s.section.Limits = e.options.Limits
+	s.section.Room = s.largeHead
+	s.Exchange.Body, s.Exchange.Responder = (*requestBody)(s), (*responder)(s)
+	return s
+}
+
+// get takes a stream for a head that has begun to come.
+func (e *Engine) get(c *conn, id uint32) *stream {
+	s := e.streams.Get().(*stream)
+	s.conn, s.id, s.taken, s.buffer = c, id, 0, 0
+	s.refused, s.gone, s.byPeer, s.remoteEnd, s.localEnd = nil, false, false, false, false
+	s.readable.L = &c.mu
+	s.section.Reset()
+	s.body.reset()
+	s.answer.reset()
+	return s
+}
+
+// put gives it back.
+func (e *Engine) put(s *stream) {
+	if s.taken > 0 {
+		e.options.Memory.Give(memory.Requests, s.taken)
+	}
+	if s.buffer > 0 {
+		e.options.Memory.Give(memory.Buffers, s.buffer)
+	}
+	s.taken, s.buffer = 0, 0
+	s.conn = nil
+	e.streams.Put(s)
+}
+
+// pay takes memory for the request.
+func (s *stream) pay(n int64) bool {
+	if !s.engine.options.Memory.Take(memory.Requests, n) {
+		return false
+	}
+	s.taken += n
+	return true
+}
+
+// largeHead takes memory for a head that is larger than most.
+func (s *stream) largeHead() bool { return s.hold(2 * int64(s.engine.options.Limits.Head)) }
+
+// hold takes n bytes for large buffers.
+func (s *stream) hold(n int64) bool {
+	if !s.engine.options.Memory.Take(memory.Buffers, n) {
+		return false
+	}
+	s.buffer += n
+	return true
+}
+
+// begin makes the exchange ready for the head that has come.
+func (s *stream) begin(now time.Time) {
+	s.Exchange.Reset()
+	p := &s.conn.front.Peer
+	s.Peer, s.Local, s.Secure, s.ServerName = p.Remote, p.Local, p.Secure, p.ServerName
+	s.Shard = p.Shard + int(s.id>>1)
+	s.Start, s.Now = now, now
+	s.alive.Lock()
+	s.lives, s.owner = s.id, s.conn
+	s.alive.Unlock()
+}
+
+// serve carries the exchange, and gives the stream back.
+func (s *stream) serve() {
+	c := s.conn
+	defer s.contain(c, s.id)
+	if s.refused != nil {
+		s.refuse()
+	} else {
+		if isWebSocket(s.Head.Upgrade) {
+			s.beginWebSocket()
+		}
+		s.engine.proxy.Serve(&s.Exchange)
+	}
+	s.finish(c)
+}
+
+// refuse answers what is no request.
+func (s *stream) refuse() {
+	h, body := proxy.Refusal(s.refused, "")
+	r := (*responder)(s)
+	if r.Head(h) == nil && string(s.Head.Method) != "HEAD" {
+		r.Write(body)
+	}
+	s.answer.code = http2.ProtocolError
+	if s.refused.Status == 503 || s.refused.Status == 431 {
+		s.answer.code = http2.NoError
+	}
+	r.Finish(nil)
+	s.engine.proxy.Refused(&s.Exchange, s.refused)
+}
+
+// finish ends the stream on the wire, and takes it from the connection.
+func (s *stream) finish(c *conn) {
+	s.alive.Lock()
+	s.lives, s.owner = 0, nil
+	s.alive.Unlock()
+	c.mu.Lock()
+	switch {
+	case s.gone:
+	case !s.localEnd && s.tunnel && s.answer.code == http2.NoError:
+		s.endLocal()
+		if !s.remoteEnd {
+			c.reset(s.id, http2.NoError)
+		}
+	case !s.localEnd:
+		c.reset(s.id, s.answer.abort())
+	case !s.remoteEnd, s.answer.code != http2.NoError:
+		c.reset(s.id, s.answer.code)
+	}
+	s.localEnd = true
+	s.body.release(s)
+	delete(c.streams, s.id)
+	s.engine.open.Add(-1)
+	if len(c.streams) == 0 {
+		c.active = time.Now()
+	}
+	if c.front.Retiring() {
+		c.drain(time.Now())
+	}
+	c.mayEnd()
+	c.mu.Unlock()
+	s.engine.put(s)
+	c.mu.Lock()
+	c.flush(c.state < ending)
+	c.mu.Unlock()
+}
+
+// contain ends a stream in which serai itself failed. The proxy contains what happens
+// while it carries a request.
+func (s *stream) contain(c *conn, id uint32) {
+	cause := recover()
+	if cause == nil {
+		return
+	}
+	s.engine.proxy.Panicked(fmt.Sprint(cause), &s.Exchange)
+	s.engine.proxy.Count(proxy.ReasonPanic)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.streams[id] == s {
+		delete(c.streams, id)
+		s.engine.open.Add(-1)
+		c.reset(id, http2.InternalError)
+	}
+	c.flushSoon()
+}

@@ -1,0 +1,205 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+	"time"
+
+	"serai/wire"
+)
+
+// HealthMethod is what a check of gRPC asks (grpc.health.v1).
+const HealthMethod = "/grpc.health.v1.Health/Check"
+
+// checkHTTP2 makes the check of an instance that speaks HTTP/2, through its transport
+// and over a connection of its own.
+func (r *Registry) checkHTTP2(ctx context.Context, e *Endpoint, host string, within, timeout time.Duration) error {
+	k := &e.target.Check
+	q := &question{ctx: ctx, body: noBody{}}
+	request := &Request{
+		Head: &wire.OutgoingRequest{
+			Method: []byte("GET"), Target: []byte(k.Path), Authority: []byte(host),
+			Fields: []wire.Field{{Name: []byte("user-agent"), Value: []byte("serai-check")}},
+		},
+		Body: q.body, Complete: true, Host: []byte(host), Check: true, Now: time.Now(), Connect: min(within, timeout), Answer: timeout, Caller: q,
+		Bounds: &Bounds{Head: wire.DefaultLimits(), Interim: maxInterim, WriteIdle: timeout},
+	}
+	if k.GRPC {
+		request.First = healthRequest(k.Service)
+		request.Head.Method, request.Head.Framing, request.Head.Size = []byte("POST"), wire.Length, int64(len(request.First))
+		request.Head.Trailers = true
+		request.Head.Fields = append(request.Head.Fields,
+			wire.Field{Name: []byte("content-type"), Value: []byte("application/grpc")},
+			wire.Field{Name: []byte("content-length"), Value: strconv.AppendInt(nil, request.Head.Size, 10), Kind: wire.ContentLength})
+	}
+	err := q.ask(e, request)
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("no answer within %v: %w", timeout, ctx.Err())
+	}
+	switch {
+	case err == nil:
+		return nil
+	case k.GRPC:
+		return fmt.Errorf("check=grpc:%s of %s: %w", k.Service, e.target.Address, err)
+	}
+	return fmt.Errorf("check %s of %s: %w", k.Path, e.target.Address, err)
+}
+
+// question is the caller of a check.
+type question struct {
+	ctx  context.Context
+	body RequestBody
+	mu   sync.Mutex
+	s    Stream // that is interrupted at the end of the check's time
+}
+
+// ask sends the check, and judges the answer.
+func (q *question) ask(e *Endpoint, r *Request) (err error) {
+	defer context.AfterFunc(q.ctx, q.interrupt)()
+	var a Answer
+	if f := e.transport.RoundTrip(r, &a); f != nil {
+		q.letGo()
+		return f.Err
+	}
+	defer func() {
+		q.letGo()
+		a.Stream.End(err == nil)
+	}()
+	k := &e.target.Check
+	if !k.GRPC {
+		if a.Head.Status < k.StatusMin || a.Head.Status > k.StatusMax {
+			return fmt.Errorf("status %d is not within %d-%d", a.Head.Status, k.StatusMin, k.StatusMax)
+		}
+		return nil
+	}
+	if a.Head.Status != 200 {
+		return fmt.Errorf("status %d in place of gRPC's 200", a.Head.Status)
+	}
+	status := wire.Get(a.Head.Fields, "grpc-status")
+	message, err := readMessage(a.Stream)
+	if err != nil {
+		return err
+	}
+	if status == nil {
+		status = wire.Get(a.Stream.Trailers(), "grpc-status")
+	}
+	if string(status) != "0" {
+		return fmt.Errorf("grpc-status %q", status)
+	}
+	return serving(message)
+}
+
+// Hold has the stream interrupted at the end of the check's time.
+func (q *question) Hold(s Stream) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.s = s
+	return q.ctx.Err() == nil
+}
+
+func (q *question) interrupt() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.s != nil {
+		q.s.Interrupt()
+	}
+}
+
+func (q *question) letGo() { q.Hold(nil) }
+
+// Interim takes any 1xx answer.
+func (*question) Interim(*wire.ResponseHead) error { return nil }
+
+// Panicked passes a panic on: nobody else would tell of it.
+func (*question) Panicked(cause any) error { panic(cause) }
+
+// noBody is the body of a request that has none behind its first bytes.
+type noBody struct{}
+
+func (noBody) Next() ([]byte, error)  { return nil, io.EOF }
+func (noBody) Done() bool             { return true }
+func (noBody) Trailers() []wire.Field { return nil }
+func (noBody) Interrupt()             {}
+
+// healthRequest is a HealthCheckRequest as a message of gRPC: its one field is the
+// service's name.
+func healthRequest(service string) []byte {
+	var m []byte
+	if service != "" {
+		m = append(m, 1<<3|2)
+		m = appendVarint(m, uint64(len(service)))
+		m = append(m, service...)
+	}
+	return append([]byte{0, 0, 0, byte(len(m) >> 8), byte(len(m))}, m...)
+}
+
+func appendVarint(b []byte, n uint64) []byte {
+	for ; n >= 0x80; n >>= 7 {
+		b = append(b, byte(n)|0x80)
+	}
+	return append(b, byte(n))
+}
+
+// readMessage reads the answer of a health check to its end.
+func readMessage(s Stream) (message []byte, err error) {
+	const most = 1 << 10
+	for {
+		data, err := s.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		if message = append(message, data...); len(message) > most {
+			return nil, errors.New("the answer is too long for one of grpc.health.v1")
+		}
+	}
+	if len(message) == 0 {
+		return nil, nil
+	}
+	if len(message) < 5 || message[0] != 0 || int(message[3])<<8|int(message[4]) != len(message)-5 {
+		return nil, errors.New("the answer is no message of gRPC")
+	}
+	return message[5:], nil
+}
+
+// serving reports whether a HealthCheckResponse says SERVING.
+func serving(m []byte) error {
+	names := [...]string{"UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"}
+	status := uint64(0)
+	for len(m) > 0 {
+		key, rest, ok := varint(m)
+		if !ok || key&7 != 0 {
+			return errors.New("the answer is not one of grpc.health.v1")
+		}
+		value, rest, ok := varint(rest)
+		if !ok {
+			return errors.New("the answer is not one of grpc.health.v1")
+		}
+		if m = rest; key>>3 == 1 {
+			status = value
+		}
+	}
+	if status == 1 {
+		return nil
+	}
+	return fmt.Errorf("it is %s", names[min(status, uint64(len(names)-1))])
+}
+
+func varint(b []byte) (n uint64, rest []byte, ok bool) {
+	for i, c := range b {
+		if i == 10 {
+			break
+		}
+		n |= uint64(c&0x7f) << (7 * i)
+		if c < 0x80 {
+			return n, b[i+1:], true
+		}
+	}
+	return 0, nil, false
+}

@@ -1,0 +1,194 @@
+package http2
+
+import (
+	"serai/internal/memory"
+
+	"serai/wire/http2"
+)
+
+// beginData counts a DATA frame, with its padding, against the windows (RFC 9113
+// section 6.9).
+func (r *reader) beginData() error {
+	c, f := r.conn, &r.frame
+	if f.Stream%2 == 0 || f.Stream >= c.next {
+		return &http2.ConnError{Code: http2.ProtocolError, Detail: "a body is of a stream that was not begun"}
+	}
+	if c.window -= f.Length; c.window < 0 {
+		return &http2.ConnError{Code: http2.FlowControlError, Detail: "it sends more than the connection's window"}
+	}
+	if c.credit += f.Length; c.credit >= connWindow/2 {
+		c.add(http2.AppendWindowUpdate(c.out, 0, uint32(c.credit)))
+		c.window, c.credit = c.window+c.credit, 0
+	}
+	s := c.streams[f.Stream]
+	if s == nil || f.Length == 0 && !f.Has(http2.FlagEndStream) {
+		return c.noisy()
+	}
+	switch {
+	case !s.final, s.gotEnd:
+		c.refuse(s, errOrder, http2.ProtocolError)
+	case f.Length > s.window:
+		c.refuse(s, errFlowControl, http2.FlowControlError)
+	default:
+		s.window -= f.Length
+	}
+	return nil
+}
+
+// padded gives back what is no body: padding, and what says how much it is.
+func (r *reader) padded() error {
+	if s := r.conn.streams[r.frame.Stream]; s != nil {
+		s.consume(r.pad + 1)
+	}
+	if r.frame.Length == r.pad+1 && !r.frame.Has(http2.FlagEndStream) {
+		return r.conn.noisy()
+	}
+	return nil
+}
+
+// data takes bytes of a body.
+func (r *reader) data(p []byte) error {
+	c := r.conn
+	s := c.streams[r.frame.Stream]
+	switch {
+	case s == nil:
+		return nil // nobody wants them
+	case s.bodiless:
+		c.refuse(s, errUnasked, http2.ProtocolError)
+		return nil
+	case s.length >= 0 && s.came+int64(len(p)) > s.length:
+		c.refuse(s, errLength, http2.ProtocolError)
+		return nil
+	}
+	s.came += int64(len(p))
+	s.body.put(p)
+	s.tell()
+	if !s.enlarged && s.came > worthIt && (s.length < 0 || s.length > smallWindow) {
+		s.enlarge()
+	}
+	return nil
+}
+
+// enlarge gives the instance a larger window, once, where there is memory for what it
+// may send then. c.mu is held.
+func (s *stream) enlarge() {
+	s.enlarged = true
+	if !s.conn.transport.keeping.Memory.Take(memory.Buffers, largeWindow) {
+		return
+	}
+	s.reserved = largeWindow
+	s.body.enlarge()
+	s.conn.reader.bulk = true
+	s.consume(largeWindow - smallWindow)
+}
+
+// consume gives the instance n bytes more, as soon as that is worth a frame. c.mu is
+// held.
+func (s *stream) consume(n int) {
+	s.credit += n
+	size := smallWindow
+	if s.reserved > 0 {
+		size = largeWindow
+	}
+	if s.credit < size/2 || s.gotEnd || s.over {
+		return
+	}
+	s.conn.add(http2.AppendWindowUpdate(s.conn.out, s.id, uint32(s.credit)))
+	s.window, s.credit = s.window+s.credit, 0
+}
+
+// ended notes that the instance has ended a stream. c.mu is held.
+func (c *conn) ended(id uint32) {
+	s := c.streams[id]
+	if s == nil || s.gotEnd {
+		return
+	}
+	if !s.final {
+		c.refuse(s, errOrder, http2.ProtocolError)
+		return
+	}
+	if s.length >= 0 && s.came != s.length && !s.bodiless {
+		c.refuse(s, errLength, http2.ProtocolError)
+		return
+	}
+	s.gotEnd = true
+	s.closeIfOver()
+	s.tell()
+}
+
+// refuse ends a stream whose answer is not accepted. c.mu is held.
+func (c *conn) refuse(s *stream, err error, code http2.Code) {
+	c.reset(s, code)
+	s.fail(err)
+}
+
+// wasReset ends a stream that the instance has reset. c.mu is held.
+func (c *conn) wasReset(id uint32, code http2.Code) error {
+	s := c.streams[id]
+	if s == nil {
+		return nil // counted as noise already
+	}
+	if s.gotEnd && code == http2.NoError {
+		// It has answered, and wants no more of the request (RFC 9113 section 8.1).
+		s.stopSending()
+		s.close()
+		return nil
+	}
+	s.fail(&resetError{code})
+	return nil
+}
+
+// mayHave gives the connection, stream 0, or a stream more of a window. c.mu is held.
+func (c *conn) mayHave(id uint32, n int64) error {
+	if id == 0 {
+		if c.sendWindow += n; n == 0 || c.sendWindow > http2.MaxWindow {
+			return &http2.ConnError{Code: http2.FlowControlError, Detail: "the connection's window is 0 more, or larger than windows may be"}
+		}
+		c.tellUploads()
+		return nil
+	}
+	s := c.streams[id]
+	if s == nil {
+		return nil
+	}
+	if s.sendWindow += n; n == 0 || s.sendWindow > http2.MaxWindow {
+		c.refuse(s, errFlowControl, http2.FlowControlError)
+		return nil
+	}
+	s.tellUpload()
+	return nil
+}
+
+// goneAway takes a GOAWAY: the streams above last were not processed, and no new ones
+// are taken (RFC 9113 section 6.8). c.mu is held.
+func (c *conn) goneAway(last uint32) {
+	c.retire()
+	for id, s := range c.streams {
+		if id > last {
+			s.fail(errGoAway)
+		}
+	}
+}
+
+// beginSettings looks at a SETTINGS frame.
+func (r *reader) beginSettings() error {
+	f := &r.frame
+	if f.Has(http2.FlagAck) {
+		if f.Length != 0 {
+			return &http2.ConnError{Code: http2.FrameSizeError, Detail: "an acknowledgement says something"}
+		}
+	} else if f.Length%6 != 0 {
+		return &http2.ConnError{Code: http2.FrameSizeError, Detail: "SETTINGS are cut off"}
+	}
+	r.want = 6
+	return r.conn.noisy()
+}
+
+// settled acknowledges the instance's settings. c.mu is held.
+func (c *conn) settled() {
+	c.add(http2.AppendHeader(c.out, 0, http2.SettingsFrame, http2.FlagAck, 0))
+	if c.state == opening {
+		c.state = open
+		close(c.ready)
+	}
+}

@@ -1,0 +1,172 @@
+package http2
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"serai/upstream"
+	"serai/wire"
+	"serai/wire/http2"
+)
+
+// dialing is a connection that is being made. As many requests wait for it as it will
+// have streams: a crowd makes as many connections as it needs, and no more.
+type dialing struct {
+	host    string // without TLS, or with one name for all, empty
+	client  netip.AddrPort
+	waiting int
+	done    chan struct{} // closed when it is made, or failed
+	failure *upstream.Failure
+}
+
+// connect makes a connection, with a stream promised, or waits for one that is being
+// made: then it returns neither, and the caller looks for one.
+func (t *Transport) connect(r *upstream.Request, client netip.AddrPort, began time.Time) (*conn, *upstream.Failure) {
+	left := r.Connect - time.Since(began)
+	if left <= 0 {
+		return nil, &upstream.Failure{Kind: upstream.FailedConnect, Processing: upstream.NotSent, Err: fmt.Errorf("%w: %w", upstream.ErrConnect, context.DeadlineExceeded)}
+	}
+	if r.Check {
+		return t.dial(r, client, left)
+	}
+	t.mu.Lock()
+	// One may have been made since it was looked for.
+	if c := t.find(time.Now(), r, client); c != nil {
+		t.mu.Unlock()
+		return c, nil
+	}
+	for _, d := range t.dialing {
+		if d.waiting < t.allowed && d.client == client && t.same(d.host, r.Host) {
+			d.waiting++
+			t.mu.Unlock()
+			return nil, d.wait(left)
+		}
+	}
+	d := &dialing{client: client, waiting: 1, done: make(chan struct{})}
+	if t.scheme.Secure() && !t.named {
+		d.host = string(r.Host)
+	}
+	t.dialing = append(t.dialing, d)
+	t.mu.Unlock()
+	c, f := t.dial(r, client, left)
+	t.mu.Lock()
+	for i := range t.dialing {
+		if t.dialing[i] == d {
+			t.dialing = append(t.dialing[:i], t.dialing[i+1:]...)
+			break
+		}
+	}
+	if f == nil {
+		t.conns = append(t.conns, c)
+		c.mu.Lock()
+		t.allowed = max(1, c.most())
+		c.mu.Unlock()
+	}
+	t.mu.Unlock()
+	d.failure = f
+	close(d.done)
+	return c, f
+}
+
+// same reports whether a connection for host d is one for a request for host.
+func (t *Transport) same(d string, host []byte) bool {
+	return !t.scheme.Secure() || t.named || string(upstream.Hostname(host)) == upstream.Hostname(d) || wire.EqualFold(upstream.Hostname(host), upstream.Hostname(d))
+}
+
+// wait waits until the connection is made. It fails as that does, but where time was
+// short for whoever makes it.
+func (d *dialing) wait(left time.Duration) *upstream.Failure {
+	late := time.NewTimer(left)
+	defer late.Stop()
+	select {
+	case <-d.done:
+	case <-late.C:
+		return &upstream.Failure{Kind: upstream.FailedConnect, Processing: upstream.NotSent, Err: fmt.Errorf("%w: %w", upstream.ErrConnect, context.DeadlineExceeded)}
+	}
+	if d.failure != nil && errors.Is(d.failure.Err, context.DeadlineExceeded) {
+		return nil
+	}
+	return d.failure
+}
+
+// dial makes a connection and waits until the instance has shown, with its SETTINGS,
+// that it speaks HTTP/2: before that nothing of a request leaves.
+func (t *Transport) dial(r *upstream.Request, client netip.AddrPort, left time.Duration) (*conn, *upstream.Failure) {
+	ctx, cancel := context.WithTimeout(context.Background(), left)
+	defer cancel()
+	var nc net.Conn
+	var name string
+	var err error
+	protocols := []string{"h2"}
+	if r.Check {
+		nc, err = t.endpoint.DialCheck(ctx, string(r.Host), protocols, left)
+	} else {
+		nc, name, err = t.endpoint.Dial(ctx, client, string(r.Host), protocols)
+	}
+	if err != nil {
+		return nil, dialFailure(err)
+	}
+	if secure, ok := nc.(*tls.Conn); ok && secure.ConnectionState().NegotiatedProtocol != "h2" {
+		nc.Close()
+		return nil, t.useless(r, errALPN)
+	}
+	c := t.newConn(nc, name, r)
+	c.client = client
+	c.taken = 1
+	go c.begin()
+	late := time.NewTimer(min(left, t.options.settingsTime()))
+	defer late.Stop()
+	select {
+	case <-c.ready:
+	case <-late.C:
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state == opening {
+		c.fail(errSettings)
+	}
+	if c.state == open || c.state == retired {
+		return c, nil
+	}
+	return nil, t.useless(r, c.err)
+}
+
+// settingsTime bounds the wait for an instance's SETTINGS.
+func (Options) settingsTime() time.Duration { return 5 * time.Second }
+
+// useless tells what it means that a connection was made, on which the instance does
+// not speak HTTP/2: no byte of a request has left.
+func (t *Transport) useless(r *upstream.Request, err error) *upstream.Failure {
+	if !r.Check {
+		t.endpoint.Unusable(err)
+	}
+	var broken *http2.ConnError
+	if errors.Is(err, errNotHTTP2) || errors.As(err, &broken) || err == errALPN {
+		return &upstream.Failure{Kind: upstream.FailedProtocol, Processing: upstream.Refused, Err: err}
+	}
+	if err != errSettings {
+		err = fmt.Errorf("the instance closed the connection before its SETTINGS: %w", err)
+	}
+	return &upstream.Failure{Kind: upstream.FailedProtocol, Processing: upstream.Refused, Err: err}
+}
+
+// dialFailure tells what it means that a connection could not be made: no byte of
+// the request has left.
+func dialFailure(err error) *upstream.Failure {
+	f := &upstream.Failure{Kind: upstream.FailedConnect, Processing: upstream.NotSent, Err: err}
+	var handshake *upstream.HandshakeError
+	switch {
+	case errors.As(err, &handshake) && handshake.NoProtocol():
+		f.Kind, f.Processing, f.Err = upstream.FailedProtocol, upstream.Refused, errALPN
+	case errors.Is(err, upstream.ErrNoDescriptor):
+		f.Kind = upstream.FailedDescriptor
+	case errors.Is(err, upstream.ErrHandshake):
+		f.Kind, f.Processing = upstream.FailedHandshake, upstream.Refused
+	}
+	return f
+}

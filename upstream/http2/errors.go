@@ -1,0 +1,40 @@
+package http2
+
+import (
+	"errors"
+
+	"serai/wire"
+	"serai/wire/http2"
+)
+
+// resetError says that the instance has reset a stream.
+type resetError struct{ code http2.Code }
+
+func (e *resetError) Error() string { return "the instance reset the stream: " + e.code.String() }
+
+// Why a stream or a connection has ended.
+var (
+	errNotHTTP2 = errors.New("the instance does not speak HTTP/2")
+	errSettings = errors.New("the instance sent no SETTINGS in time")
+	errALPN     = errors.New("the instance does not choose HTTP/2 (ALPN h2) in the TLS handshake")
+	errGoAway   = errors.New("the instance is closing the connection and did not begin the request (GOAWAY)")
+	errRetired  = errors.New("the connection takes no more requests") // nothing was sent
+	errCut      = errors.New("the instance closed the connection")
+	errLost     = errors.New("it does not acknowledge what it is sent")
+	errOver     = errors.New("the connection is of no use any more") // closed by us
+	errUnwanted = errors.New("the client left")
+	errInterim  = errors.New("the instance sent more 1xx answers than --max-interim allows")
+	errNoTunnel = errors.New("the instance takes no WebSocket over HTTP/2: it does not offer extended CONNECT (RFC 8441)")
+	errBody     = errors.New("the body of the request failed") // the upload knows why
+	errNoMore   = errors.New("the instance takes no more of the body")
+)
+
+// What an answer is refused for beside wire's errors.
+var (
+	errPseudo      = &wire.Error{Status: 502, Code: "bad-pseudo-field", Detail: "an answer has :status once, before all other fields, and no other field that begins with a colon"}
+	errConnField   = &wire.Error{Status: 502, Code: "connection-field", Detail: "HTTP/2 has no fields of the connection"}
+	errOrder       = &wire.Error{Status: 502, Code: "bad-order", Detail: "the frames of an answer are not in the order head, body, trailers"}
+	errLength      = &wire.Error{Status: 502, Code: "bad-length", Detail: "the body is not as long as Content-Length says"}
+	errUnasked     = &wire.Error{Status: 502, Code: "unexpected-body", Detail: "an answer without a body has one"}
+	errFlowControl = &wire.Error{Status: 502, Code: "flow-control", Detail: "the instance sends more than it may"}
+)

@@ -1,0 +1,215 @@
+package http2
+
+import (
+	"serai/wire"
+	"serai/wire/http2"
+)
+
+// block is a block of fields as it comes: a head, interim or final, or trailers. It
+// is decoded to its end, whatever is wrong with it, since later ones build
+// on it.
+type block struct {
+	open   bool
+	id     uint32
+	end    bool // the stream ends with it
+	size   int  // of the fields, as HTTP/1 would write them
+	status int
+	begun  bool // a field that is no pseudo-field has come
+	fields []wire.Field
+	values wire.Values
+	err    error // why it is refused
+}
+
+// received is a head that a stream has got, and nobody has looked at.
+type received struct {
+	status   int
+	from, to int // its fields, among those of the stream
+}
+
+// beginBlock begins the block of a HEADERS frame.
+func (r *reader) beginBlock() error {
+	id := r.frame.Stream
+	if id%2 == 0 || id >= r.conn.next {
+		return &http2.ConnError{Code: http2.ProtocolError, Detail: "a head is of a stream that was not begun"}
+	}
+	b := &r.block
+	b.values.Reset()
+	*b = block{open: true, id: id, end: r.frame.Has(http2.FlagEndStream), fields: b.fields[:0], values: b.values}
+	return nil
+}
+
+// fragment takes a part of the block, or with last what ends it.
+func (r *reader) fragment(p []byte, last bool) error {
+	return r.decoder.Take(p, last, (*fields)(r))
+}
+
+// fields is a reader as what collects the fields of a block.
+type fields reader
+
+// Add takes a decoded field.
+func (f *fields) Add(e *http2.Entry) {
+	if b := &f.block; b.err == nil {
+		b.err = b.add(e, f.conn.limits)
+	}
+}
+
+// add takes a field in, or says what is wrong with it (RFC 9113 section 8.2).
+func (b *block) add(e *http2.Entry, l wire.Limits) error {
+	if b.size += len(e.Name) + len(e.Value) + len(": \r\n"); b.size > l.Head {
+		return wire.ErrHeadLarge
+	}
+	if e.Pseudo != http2.NoPseudo {
+		ok := false
+		if e.Pseudo == http2.Status && b.status == 0 && !b.begun {
+			b.status, ok = parseStatus(e.Value)
+		}
+		if !ok {
+			return errPseudo
+		}
+		return nil
+	}
+	b.begun = true
+	line := len(b.fields) + 1
+	if line > l.Fields {
+		return wire.ErrFieldCount
+	}
+	err := e.Flaw
+	if err == nil && ofConnection(e.Kind) {
+		err = errConnField
+	}
+	if err != nil {
+		const shown = 64
+		f := &wire.FieldError{Err: err, Line: line}
+		if err != wire.ErrFieldName {
+			f.Name = string(e.Name[:min(len(e.Name), shown)])
+		}
+		return f
+	}
+	b.fields = append(b.fields, wire.Field{Name: b.keep(e.Name), Value: b.keep(e.Value), Kind: e.Kind})
+	return nil
+}
+
+func (b *block) keep(p []byte) []byte { return b.values.Keep(append(b.values.Start(), p...)) }
+
+// ofConnection reports whether a kind of field has no place in HTTP/2 (RFC 9113
+// section 8.2.2).
+func ofConnection(k wire.Kind) bool {
+	switch k {
+	case wire.Connection, wire.ProxyConnection, wire.KeepAlive, wire.TransferEncoding, wire.Upgrade:
+		return true
+	}
+	return false
+}
+
+// parseStatus reads a :status: three digits (RFC 9113 section 8.3.2).
+func parseStatus(value []byte) (status int, ok bool) {
+	if len(value) != 3 {
+		return 0, false
+	}
+	for _, b := range value {
+		if b < '0' || b > '9' {
+			return 0, false
+		}
+		status = status*10 + int(b-'0')
+	}
+	return status, status >= 100
+}
+
+// endBlock gives the block to its stream, if that is still under way.
+func (r *reader) endBlock() error {
+	b, c := &r.block, r.conn
+	b.open = false
+	s := c.streams[b.id]
+	if s == nil {
+		return c.noisy()
+	}
+	if err := s.takeBlock(b); err != nil {
+		c.refuse(s, err, http2.ProtocolError)
+	} else if b.end {
+		c.ended(b.id)
+	}
+	return nil
+}
+
+// takeBlock takes a head or the trailers. c.mu is held.
+func (s *stream) takeBlock(b *block) error {
+	switch {
+	case b.err != nil:
+		return b.err
+	case s.final: // trailers
+		if !b.end || b.status != 0 {
+			return errOrder
+		}
+		s.trailers.from = len(s.fields)
+		s.copyFields(b)
+		s.trailers.to = len(s.fields)
+		return nil
+	case b.status == 0:
+		return errPseudo
+	case b.status == 101: // RFC 9113 section 8.6
+		return errPseudo
+	case b.status < 200:
+		if s.interims++; s.interims > s.conn.interims || s.headBytes+b.size > s.conn.limits.Head {
+			return errInterim
+		}
+		if b.end {
+			return errOrder
+		}
+	default:
+		s.final = true
+		if err := s.expect(b); err != nil {
+			return err
+		}
+	}
+	s.headBytes += b.size
+	h := received{status: b.status, from: len(s.fields)}
+	s.copyFields(b)
+	h.to = len(s.fields)
+	s.heads = append(s.heads, h)
+	s.tell()
+	return nil
+}
+
+// copyFields keeps the fields of b with the stream.
+func (s *stream) copyFields(b *block) {
+	for _, f := range b.fields {
+		s.fields = append(s.fields, wire.Field{Name: s.keep(f.Name), Value: s.keep(f.Value), Kind: f.Kind})
+	}
+}
+
+func (s *stream) keep(v []byte) []byte { return s.values.Keep(append(s.values.Start(), v...)) }
+
+// expect learns from a final head what body follows it.
+func (s *stream) expect(b *block) error {
+	var lengthErr error
+	s.length = -1
+	for i := range b.fields {
+		f := &b.fields[i]
+		if f.Kind != wire.ContentLength {
+			continue
+		}
+		n, ok := wire.ParseLength(f.Value)
+		switch {
+		case !ok:
+			lengthErr = wire.ErrContentLength
+		case s.length >= 0:
+			lengthErr = wire.ErrLengthTwice
+		}
+		s.length = n
+	}
+	s.bodiless = s.head || b.status == 204 || b.status == 304
+	if !s.bodiless {
+		return lengthErr
+	}
+	// The fields are those of another answer: a length is passed on where it is one,
+	// but not with a 204, which has none.
+	if lengthErr != nil || b.status == 204 {
+		s.length = -1
+		for i := range b.fields {
+			if b.fields[i].Kind == wire.ContentLength {
+				b.fields[i].Kind = wire.Dropped
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,226 @@
+package http2
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"serai/upstream"
+	"serai/wire"
+	"serai/wire/http2"
+)
+
+// roundTrip sends the request, whose head is in r.Scratch, and waits for the head of
+// its final answer.
+func (s *stream) roundTrip(r *upstream.Request, a *upstream.Answer, tunnel bool) *upstream.Failure {
+	s.head = string(r.Head.Method) == "HEAD"
+	sent := a.Now
+	if tunnel && !s.conn.tunnels() {
+		return &upstream.Failure{Kind: upstream.FailedUpgrade, Processing: upstream.NotSent, Err: errNoTunnel}
+	}
+	rest, err := s.begin(r, tunnel)
+	if err != nil {
+		return s.explain(a, err)
+	}
+	if len(rest) > 0 || !r.Complete && !tunnel {
+		s.stream(r, rest)
+	}
+	if err := s.awaitHead(r, a, sent); err != nil {
+		return s.explain(a, err)
+	}
+	if tunnel && a.Head.Status/100 == 2 {
+		s.accept(r, a)
+		return nil
+	}
+	finishHead(r, a)
+	return nil
+}
+
+// tunnels reports whether the instance takes extended CONNECT.
+func (c *conn) tunnels() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.peer.tunnels
+}
+
+// awaitHead waits for the final answer's head and hands 1xx answers on.
+func (s *stream) awaitHead(r *upstream.Request, a *upstream.Answer, sent time.Time) error {
+	now := sent
+	for {
+		s.ReadWithin(now, r.Answer)
+		err := s.nextHead(a)
+		if errors.Is(err, os.ErrDeadlineExceeded) && !s.wasInterrupted() {
+			// The instance need not answer before it has the whole request.
+			now = time.Now()
+			if last := s.lastUploaded(); now.Sub(last) < r.Answer {
+				now = last
+				continue
+			}
+		}
+		if err != nil {
+			return err
+		}
+		now = time.Now()
+		if a.Now = now; a.FirstByte == 0 {
+			a.FirstByte = max(a.Now.Sub(sent), 1)
+		}
+		if a.Head.Status >= 200 {
+			return nil
+		}
+		if err := r.Caller.Interim(&a.Head); err != nil {
+			return errUnwanted
+		}
+	}
+}
+
+func (s *stream) wasInterrupted() bool {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	return s.interrupted
+}
+
+// nextHead waits for the next head, and puts it in a.Head.
+func (s *stream) nextHead(a *upstream.Answer) error {
+	c := s.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(s.heads) == 0 {
+		if s.err != nil && !s.interrupted {
+			return s.err
+		}
+		if err := s.wait(); err != nil && len(s.heads) == 0 {
+			return err
+		}
+	}
+	if s.interrupted {
+		return os.ErrDeadlineExceeded
+	}
+	h := s.heads[0]
+	s.heads = append(s.heads[:0], s.heads[1:]...)
+	a.Head = wire.ResponseHead{Status: h.status, Minor: 1, KeepAlive: true, Fields: append(a.Head.Fields[:0], s.fields[h.from:h.to]...)}
+	if h.status < 200 {
+		a.Head.Framing = wire.NoBody
+		return nil
+	}
+	switch {
+	case s.bodiless:
+		a.Head.Framing = wire.NoBody
+		a.Head.Declared, a.Head.Size = s.length >= 0, max(s.length, 0)
+	case s.length >= 0:
+		a.Head.Framing, a.Head.Size = wire.Length, s.length
+	case s.gotEnd && s.body.held == 0 && s.trailers.from == s.trailers.to:
+		// It is empty, and that can be said.
+		a.Head.Framing = wire.Length
+		a.Head.Fields = append(a.Head.Fields, wire.Field{Name: []byte("Content-Length"), Value: []byte("0"), Kind: wire.ContentLength})
+	default:
+		a.Head.Framing = wire.Chunked
+	}
+	return nil
+}
+
+// finishHead drops what does not go on from a final head. An answer that announces
+// trailers, to a client that takes them, has no length: in HTTP/1 it cannot have
+// both.
+func finishHead(r *upstream.Request, a *upstream.Answer) {
+	if a.Head.Framing == wire.Length && r.Head.Trailers && wire.Get(a.Head.Fields, "trailer") != nil {
+		a.Head.Framing, a.Head.Size = wire.Chunked, 0
+		for i := range a.Head.Fields {
+			if a.Head.Fields[i].Kind == wire.ContentLength {
+				a.Head.Fields[i].Kind = wire.Dropped
+			}
+		}
+	}
+	for i := range a.Head.Fields {
+		switch f := &a.Head.Fields[i]; f.Kind {
+		case wire.TE:
+			f.Kind = wire.Dropped
+		case wire.Trailer:
+			if !wire.OnlyTrailers(f.Value) {
+				f.Kind = wire.Dropped
+			}
+		}
+	}
+}
+
+// explain tells what it means that no answer came.
+func (s *stream) explain(a *upstream.Answer, err error) *upstream.Failure {
+	known := s.known(a, err)
+	failed := func(k upstream.FailureKind, err error) *upstream.Failure {
+		return &upstream.Failure{Kind: k, Processing: known, Err: err}
+	}
+	if bodyErr := s.bodyError(); bodyErr != nil {
+		return failed(upstream.FailedBody, bodyErr)
+	}
+	var refused *wire.Error
+	var broken *http2.ConnError
+	var reset *resetError
+	switch {
+	case err == errUnwanted:
+		return failed(upstream.FailedCaller, err)
+	case errors.Is(err, errLost):
+		s.conn.tellLost()
+		return failed(upstream.FailedPath, err)
+	case err == errInterim:
+		return failed(upstream.FailedInterim, err)
+	case errors.As(err, &refused):
+		return failed(upstream.FailedAnswer, err)
+	case errors.As(err, &broken):
+		return failed(upstream.FailedAnswer, err)
+	case err == errGoAway, errors.As(err, &reset) && reset.code == http2.RefusedStream:
+		return failed(upstream.FailedRefused, err)
+	case errors.Is(err, os.ErrDeadlineExceeded) && !s.conn.isDead():
+		return failed(upstream.FailedTimeout, os.ErrDeadlineExceeded)
+	case s.idled >= shortestIdle && known == upstream.Unknown && !errors.As(err, &reset):
+		// As in HTTP/1: it may close what has been idle while a request is on its way.
+		return failed(upstream.FailedIdle, err)
+	}
+	return failed(upstream.FailedClosed, err)
+}
+
+// shortestIdle is less than any server's timeout of idle connections.
+const shortestIdle = 250 * time.Millisecond
+
+// known tells how far a request came that got no answer.
+func (s *stream) known(a *upstream.Answer, err error) upstream.Processing {
+	var reset *resetError
+	c := s.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case s.id == 0 || c.written <= s.start:
+		return upstream.NotSent
+	case a.FirstByte > 0 || s.final || s.interims > 0:
+		return upstream.Answered
+	case err == errGoAway, errors.As(err, &reset) && reset.code == http2.RefusedStream:
+		return upstream.Refused
+	}
+	return upstream.Unknown
+}
+
+func (c *conn) isDead() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state == dead
+}
+
+// tellLost tells the endpoint that the way is cut: once for all streams.
+func (c *conn) tellLost() {
+	c.mu.Lock()
+	told := c.told
+	c.told = true
+	c.mu.Unlock()
+	if !told {
+		c.transport.endpoint.Unreachable(fmt.Errorf("%w: %w", upstream.ErrConnect, errLost))
+	}
+}
+
+// checkPath ends the connection where the instance does not acknowledge what it is
+// sent.
+func (c *conn) checkPath() {
+	if c.Lost() {
+		c.mu.Lock()
+		c.fail(errLost)
+		c.mu.Unlock()
+	}
+}

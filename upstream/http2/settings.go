@@ -1,0 +1,62 @@
+package http2
+
+import "serai/wire/http2"
+
+// settings are those of the instance.
+type settings struct {
+	maxStreams uint32
+	// window is what each new stream may send at first.
+	window int64
+	// tunnels says that it takes extended CONNECT.
+	tunnels bool
+	// tableSize is set when it has changed what its decoder keeps: the next
+	// block has to say that we keep nothing (RFC 7541 section 4.2).
+	tableSize bool
+}
+
+func firstSettings() settings {
+	return settings{maxStreams: 1<<32 - 1, window: http2.InitialWindow, tableSize: true}
+}
+
+// appendOurs appends our settings: nothing is pushed, our encoder and decoder need
+// no more than the usual table, and each stream begins with a small buffer.
+func appendOurs(dst []byte, maxHead int) []byte {
+	return http2.AppendSettings(dst,
+		http2.Setting{ID: http2.EnablePush, Value: 0},
+		http2.Setting{ID: http2.InitialWindowSize, Value: smallWindow},
+		http2.Setting{ID: http2.MaxHeaderListSize, Value: uint32(maxHead)})
+}
+
+// set takes one of the instance's settings. c.mu is held.
+func (c *conn) set(b []byte) error {
+	s, err := http2.ParseSetting(b)
+	if err != nil {
+		return err
+	}
+	p := &c.peer
+	switch s.ID {
+	case http2.HeaderTableSize:
+		p.tableSize = true
+	case http2.EnablePush:
+		if s.Value != 0 {
+			return &http2.ConnError{Code: http2.ProtocolError, Detail: "it wants to be pushed to"}
+		}
+	case http2.MaxConcurrentStreams:
+		p.maxStreams = s.Value
+	case http2.InitialWindowSize:
+		change := int64(s.Value) - p.window
+		p.window = int64(s.Value)
+		for _, s := range c.streams {
+			if s.sendWindow += change; s.sendWindow > http2.MaxWindow {
+				return &http2.ConnError{Code: http2.FlowControlError, Detail: "a window is larger than windows may be"}
+			}
+			s.tellUpload()
+		}
+	case http2.EnableConnect:
+		if p.tunnels && s.Value == 0 {
+			return &http2.ConnError{Code: http2.ProtocolError, Detail: "its SETTINGS_ENABLE_CONNECT_PROTOCOL is not one"}
+		}
+		p.tunnels = s.Value == 1
+	}
+	return nil
+}

@@ -1,0 +1,262 @@
+package http2
+
+import (
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"serai/internal/memory"
+	"serai/upstream"
+	"serai/wire"
+	"serai/wire/http2"
+)
+
+// stream carries one request and its answer. All of it is guarded by the lock of its
+// connection, but for what only the request's own goroutine uses.
+type stream struct {
+	conn *conn
+
+	// Of the request's goroutine alone.
+	head   bool // the method is HEAD
+	idled  time.Duration
+	timer  *time.Timer
+	readBy time.Time
+	upload *upload
+	failed bool // it carries nothing any more, but may still be interrupted
+
+	id    uint32        // 0 until it begins
+	start uint64        // where its first byte stands among all that were sent on the connection
+	news  chan struct{} // something has come, or has failed
+
+	sendWindow   int64
+	sentEnd      bool
+	stopped      bool // nothing more is sent
+	gotEnd, over bool // over: the connection has forgotten it
+	err          error
+	interrupted  bool
+
+	// What has come.
+	heads     []received
+	fields    []wire.Field // of all heads and the trailers
+	values    wire.Values
+	trailers  received
+	headBytes int
+	interims  int
+	final     bool  // the final head has come
+	bodiless  bool  // it has no body, whatever it says
+	length    int64 // of the body, -1 when it is not told
+	came      int64
+	body      buffer
+	window    int // that the instance has
+	credit    int // that it is to be given
+	enlarged  bool
+	reserved  int64 // bytes of the memory for large buffers
+}
+
+var (
+	_ upstream.Stream   = (*stream)(nil)
+	_ upstream.Tunneler = (*stream)(nil)
+)
+
+var streams = sync.Pool{New: func() any {
+	s := &stream{news: make(chan struct{}, 1), timer: time.NewTimer(time.Hour)}
+	s.timer.Stop()
+	return s
+}}
+
+func (c *conn) newStream() *stream {
+	s := streams.Get().(*stream)
+	s.conn, s.length, s.window = c, -1, smallWindow
+	return s
+}
+
+// recycle makes s a stream for another request. Nobody knows it any more.
+func (s *stream) recycle() {
+	s.timer.Stop()
+	select {
+	case <-s.news:
+	default:
+	}
+	s.values.Reset()
+	*s = stream{news: s.news, timer: s.timer, heads: s.heads[:0], fields: s.fields[:0], values: s.values}
+	streams.Put(s)
+}
+
+// tell wakes the request's goroutine. c.mu is held, as for all that follow.
+func (s *stream) tell() {
+	select {
+	case s.news <- struct{}{}:
+	default:
+	}
+}
+
+func (s *stream) tellUpload() {
+	if u := s.upload; u != nil {
+		u.tell()
+	}
+}
+
+// fail ends the stream for a reason: what has come can still be read.
+func (s *stream) fail(err error) {
+	if s.err == nil && !s.over {
+		s.err = err
+	}
+	s.stopSending()
+	s.close()
+	s.tell()
+}
+
+// stopSending has the upload send no more.
+func (s *stream) stopSending() {
+	s.stopped = true
+	s.tellUpload()
+}
+
+// close has the connection forget the stream.
+func (s *stream) close() {
+	if !s.over && s.id != 0 {
+		s.over = true
+		delete(s.conn.streams, s.id)
+	}
+}
+
+func (s *stream) closeIfOver() {
+	if s.gotEnd && s.sentEnd {
+		s.close()
+	}
+}
+
+// wait waits for news until readBy. The lock is not held meanwhile.
+func (s *stream) wait() error {
+	c := s.conn
+	if s.interrupted {
+		return os.ErrDeadlineExceeded
+	}
+	var late <-chan time.Time
+	if !s.readBy.IsZero() {
+		d := time.Until(s.readBy)
+		if d <= 0 {
+			return os.ErrDeadlineExceeded
+		}
+		s.timer.Reset(d)
+		late = s.timer.C
+	}
+	c.mu.Unlock()
+	var err error
+	select {
+	case <-s.news:
+	case <-late:
+		err = os.ErrDeadlineExceeded
+	}
+	if late != nil {
+		s.timer.Stop()
+	}
+	c.mu.Lock()
+	if s.interrupted {
+		err = os.ErrDeadlineExceeded
+	}
+	return err
+}
+
+// Next returns the next bytes of the answer's body. The instance may send as many as
+// were read.
+func (s *stream) Next() ([]byte, error) {
+	c := s.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		data, free := s.body.take()
+		if free > 0 {
+			s.consume(free)
+			c.flush()
+		}
+		switch {
+		case s.interrupted:
+			return nil, os.ErrDeadlineExceeded
+		case len(data) > 0:
+			return data, nil
+		case s.body.held > 0: // they came while the lock was not held
+			continue
+		case s.bodiless, s.gotEnd:
+			return nil, io.EOF
+		case s.err != nil:
+			return nil, s.err
+		}
+		if err := s.wait(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// Ready reports whether there are bytes that have come.
+func (s *stream) Ready() bool {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	return s.body.held > 0
+}
+
+// Done reports whether the body has ended, and was read.
+func (s *stream) Done() bool {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	return s.bodiless || s.gotEnd && s.body.held == 0
+}
+
+// Trailers returns the fields behind the body.
+func (s *stream) Trailers() []wire.Field {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	return s.fields[s.trailers.from:s.trailers.to]
+}
+
+// ReadWithin bounds the next wait.
+func (s *stream) ReadWithin(now time.Time, d time.Duration) {
+	s.readBy = time.Time{}
+	if d > 0 {
+		s.readBy = now.Add(d)
+	}
+}
+
+// Interrupt makes what waits fail.
+func (s *stream) Interrupt() {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	s.interrupted = true
+	s.stopSending()
+	s.tell()
+}
+
+// CheckPath ends the connection where the instance does not acknowledge what it is
+// sent.
+func (s *stream) CheckPath() { s.conn.checkPath() }
+
+// End ends the stream. Where the instance thinks that it goes on, it is told.
+func (s *stream) End(whole bool) time.Time {
+	s.stopUpload(whole)
+	c := s.conn
+	now := time.Now()
+	c.mu.Lock()
+	if s.id != 0 && !s.over {
+		switch {
+		case c.state == dead:
+		case s.gotEnd && s.sentEnd:
+		case s.bodiless && s.sentEnd && whole:
+			c.reset(s, http2.NoError)
+		default:
+			c.reset(s, http2.Cancel)
+		}
+		s.close()
+	}
+	if n := s.reserved; n > 0 {
+		c.transport.keeping.Memory.Give(memory.Buffers, n)
+	}
+	s.body.drop()
+	c.giveBack(now)
+	c.flush()
+	c.mu.Unlock()
+	if !s.failed {
+		s.recycle()
+	}
+	return now
+}

@@ -1,0 +1,239 @@
+package http2
+
+import (
+	"net"
+	"net/netip"
+	"serai/wire/http2"
+	"slices"
+	"sync"
+	"time"
+
+	"serai/upstream"
+)
+
+// Options are the same for all endpoints. Zero values mean the defaults named.
+type Options struct {
+	// Streams bounds the requests at once on one connection, 100, whatever the instance
+	// allows beyond. Those above it have another connection.
+	Streams int
+}
+
+// Transport speaks HTTP/2 to one endpoint's instance.
+type Transport struct {
+	endpoint    *upstream.Endpoint
+	keeping     upstream.Keeping
+	options     Options
+	scheme      upstream.Scheme
+	named       bool // one TLS name is for all requests
+	tellsClient bool // each connection is for one client, by the PROXY protocol
+
+	mu      sync.Mutex
+	conns   []*conn // the oldest first; those that are dead are dropped now and then
+	dialing []*dialing
+	allowed int // streams that the instance allowed at last on a connection
+}
+
+var _ upstream.Transport = (*Transport)(nil)
+
+// New returns what makes transports with these options.
+func New(o Options) func(*upstream.Endpoint, upstream.Keeping) upstream.Transport {
+	if o.Streams == 0 {
+		o.Streams = 100
+	}
+	return func(e *upstream.Endpoint, k upstream.Keeping) upstream.Transport {
+		target := e.Target()
+		return &Transport{
+			endpoint: e, keeping: k, options: o, scheme: target.Scheme,
+			named: target.TLSName != "", tellsClient: target.ProxyProtocol != 0, allowed: o.Streams,
+		}
+	}
+}
+
+// mostMoves bounds how often a request is begun again on another connection, since
+// the instance has not begun it on the one before.
+const mostMoves = 3
+
+// RoundTrip sends a request and waits for the head of its final answer. A connection
+// that was about to end costs the request nothing: the instance has said that it did
+// not begin it.
+func (t *Transport) RoundTrip(r *upstream.Request, a *upstream.Answer) *upstream.Failure {
+	a.Stream, a.Now, a.Connected, a.FirstByte = nil, r.Now, 0, 0
+	tunnel := wantsTunnel(r.Head)
+	r.Scratch = appendHead(append(r.Scratch[:0], http2.NoTable), r.Head, t.scheme, tunnel)
+	for moves := 0; ; moves++ {
+		s, f := t.open(r, a)
+		if f != nil {
+			return f
+		}
+		if !r.Caller.Hold(s) {
+			s.failed = true
+			s.End(false)
+			return &upstream.Failure{Kind: upstream.FailedCaller, Processing: upstream.NotSent, Err: errUnwanted}
+		}
+		if f = s.roundTrip(r, a, tunnel); f == nil {
+			a.Stream = s
+			return nil
+		}
+		// Whose request it was may interrupt it until it knows that this is over.
+		s.failed = true
+		pulled := s.upload != nil && !r.Complete
+		a.Now = s.End(false)
+		if pulled || moves == mostMoves || f.Err != errRetired && f.Err != errGoAway || f.Processing == upstream.Answered {
+			return f
+		}
+	}
+}
+
+// open finds or makes a connection that has room for the request.
+func (t *Transport) open(r *upstream.Request, a *upstream.Answer) (*stream, *upstream.Failure) {
+	client := netip.AddrPort{}
+	if t.tellsClient && !r.Check {
+		client = r.Client
+	}
+	began := a.Now
+	for {
+		if !r.Check {
+			if c := t.get(a.Now, r, client); c != nil {
+				s := c.newStream()
+				if c.idle(a.Now) >= shortestIdle {
+					s.idled = shortestIdle
+				}
+				return s, nil
+			}
+		}
+		c, f := t.connect(r, client, began)
+		a.Now = time.Now()
+		a.Connected = a.Now.Sub(began)
+		switch {
+		case f != nil:
+			return nil, f
+		case c != nil:
+			return c.newStream(), nil
+		}
+	}
+}
+
+// get returns a connection that has room, with a stream promised, or nil.
+func (t *Transport) get(now time.Time, r *upstream.Request, client netip.AddrPort) *conn {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.find(now, r, client)
+}
+
+// find is get with t.mu held.
+func (t *Transport) find(now time.Time, r *upstream.Request, client netip.AddrPort) *conn {
+	for _, c := range t.conns {
+		if c.carries(r.Host, client) && c.promise(now, r.Fresh) {
+			return c
+		}
+	}
+	return nil
+}
+
+// idle returns for how long c had been idle when the stream that is its only one was
+// promised; 0 when there are others.
+func (c *conn) idle(now time.Time) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.taken != 1 {
+		return 0
+	}
+	return now.Sub(c.idleSince)
+}
+
+// Keep closes a connection that a probe has made: it would have to wait for the
+// instance's SETTINGS before it is of use.
+func (t *Transport) Keep(c net.Conn) { c.Close() }
+
+// Sweep closes connections that have been idle for too long, and asks instances that
+// have been silent for long whether they are there.
+func (t *Transport) Sweep(now time.Time) {
+	for _, c := range t.live() {
+		c.sweep(now)
+	}
+	if more := t.Status().Idle - max(t.keeping.Most, 0); more > 0 {
+		t.CloseIdle(now, more)
+	}
+}
+
+// live drops the dead connections, and returns the others.
+func (t *Transport) live() []*conn {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.conns = slices.DeleteFunc(t.conns, (*conn).isDead)
+	return slices.Clone(t.conns)
+}
+
+// CloseIdle closes so many at most of the connections that have been idle since
+// before, the oldest first, and returns how many it closed.
+func (t *Transport) CloseIdle(before time.Time, most int) (closed int) {
+	for _, c := range t.live() {
+		if closed == most {
+			break
+		}
+		if c.closeIdle(before) {
+			closed++
+		}
+	}
+	return closed
+}
+
+// Status returns what is known of the connections.
+func (t *Transport) Status() upstream.TransportStatus {
+	var s upstream.TransportStatus
+	for _, c := range t.live() {
+		c.mu.Lock()
+		if c.taken == 0 {
+			s.Idle++
+		}
+		c.mu.Unlock()
+	}
+	return s
+}
+
+const (
+	// An instance that has been silent for so long while streams are under way is asked
+	// whether it is there: what it is sent shows a cut way, which then is not
+	// acknowledged. One that does not answer gets no new requests over this connection;
+	// a process that is busy may still answer those that it has.
+	silence = 15 * time.Second
+	// pause is between two such questions without a word from the instance: servers of
+	// gRPC end connections that ask more often than every five minutes.
+	pause = 5*time.Minute + 15*time.Second
+)
+
+func (c *conn) sweep(now time.Time) {
+	c.checkPath()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.state == opening || c.state == dead:
+	case c.taken == 0:
+		if now.Sub(c.idleSince) >= c.transport.keeping.Timeout {
+			c.fail(errOver)
+		}
+	case now.Sub(c.heard) < silence:
+	case !c.pinged.After(c.answered), now.Sub(c.pinged) >= pause:
+		c.ping(now)
+	case c.pinged.After(c.heard) && now.Sub(c.pinged) >= silence:
+		c.silent = true
+	}
+}
+
+// ping asks whether the instance is there. c.mu is held.
+func (c *conn) ping(now time.Time) {
+	c.pinged = now
+	c.add(http2.AppendPing(c.out, 0, [8]byte{}))
+	c.flushLater()
+}
+
+// closeIdle closes c if it has been idle since before, and reports whether it did.
+func (c *conn) closeIdle(before time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.taken > 0 || c.state == opening || c.state == dead || !c.idleSince.Before(before) {
+		return false
+	}
+	c.fail(errOver)
+	return true
+}

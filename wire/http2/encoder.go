@@ -1,0 +1,138 @@
+package http2
+
+import (
+	"strconv"
+
+	"serai/wire"
+)
+
+// What is encoded uses the static table alone, as nginx does: nothing is remembered
+// from message to message, so that no lock orders the messages of a connection, and
+// none of one stream's secrets can be guessed from the length of another's. No string
+// is Huffman coded: that costs more than the bytes are worth within a data centre.
+
+// NoTable begins the first block of a connection, and the first after a peer has
+// changed the size of the table: there is none (RFC 7541 section 4.2).
+const NoTable = 0x20
+
+// AppendInteger appends v with a prefix of so many bits, the first byte's other bits
+// being those of first (RFC 7541 section 5.1).
+func AppendInteger(dst []byte, first byte, prefix int, v uint64) []byte {
+	mask := uint64(1)<<prefix - 1
+	if v < mask {
+		return append(dst, first|byte(v))
+	}
+	dst = append(dst, first|byte(mask))
+	for v -= mask; v >= 0x80; v >>= 7 {
+		dst = append(dst, byte(v)|0x80)
+	}
+	return append(dst, byte(v))
+}
+
+// AppendStatus appends :status.
+func AppendStatus(dst []byte, status int) []byte {
+	switch status {
+	case 200, 204, 206, 304, 400, 404, 500:
+		for i := statusIndex; ; i++ {
+			if v := static[i].Value; int(v[0]-'0')*100+int(v[1]-'0')*10+int(v[2]-'0') == status {
+				return append(dst, 0x80|byte(i))
+			}
+		}
+	}
+	dst = AppendInteger(dst, 0, 4, statusIndex)
+	if status < 1000 {
+		return append(dst, 3, byte('0'+status/100), byte('0'+status/10%10), byte('0'+status%10))
+	}
+	text := strconv.Itoa(status)
+	return append(append(dst, byte(len(text))), text...)
+}
+
+// statusIndex is the first entry of :status in the static table.
+const statusIndex = 8
+
+// AppendField appends a field with its name in lower case, never to be indexed by
+// anybody where it carries a secret.
+func AppendField(dst []byte, f *wire.Field) []byte {
+	first := byte(0)
+	if f.Kind == wire.Cookie || len(f.Name) == len("set-cookie") && wire.EqualFold(f.Name, "set-cookie") ||
+		len(f.Name) == len("authorization") && wire.EqualFold(f.Name, "authorization") {
+		first = 0x10
+	}
+	if i := staticName(f.Name); i > 0 {
+		dst = AppendInteger(dst, first, 4, uint64(i))
+	} else {
+		dst = AppendInteger(append(dst, first), 0, 7, uint64(len(f.Name)))
+		for _, b := range f.Name {
+			if b >= 'A' && b <= 'Z' {
+				b |= 0x20
+			}
+			dst = append(dst, b)
+		}
+	}
+	dst = AppendInteger(dst, 0, 7, uint64(len(f.Value)))
+	return append(dst, f.Value...)
+}
+
+// AppendFields appends all fields that are not Dropped.
+func AppendFields(dst []byte, fields []wire.Field) []byte {
+	for i := range fields {
+		if fields[i].Kind != wire.Dropped {
+			dst = AppendField(dst, &fields[i])
+		}
+	}
+	return dst
+}
+
+// pseudoIndex has the first entry of each pseudo-field of a request in the static
+// table.
+var pseudoIndex = [...]byte{Authority: 1, Method: 2, Path: 4, Scheme: 6}
+
+// AppendPseudo appends a pseudo-field of a request.
+func AppendPseudo(dst []byte, p Pseudo, value []byte) []byte {
+	switch {
+	case p == Protocol:
+		dst = append(append(dst, 0, byte(len(":protocol"))), ":protocol"...)
+	case p != Authority:
+		// Each has two values of its own there.
+		for i := pseudoIndex[p]; i < pseudoIndex[p]+2; i++ {
+			if string(static[i].Value) == string(value) {
+				return append(dst, 0x80|i)
+			}
+		}
+		fallthrough
+	default:
+		dst = append(dst, pseudoIndex[p])
+	}
+	dst = AppendInteger(dst, 0, 7, uint64(len(value)))
+	return append(dst, value...)
+}
+
+// staticNames are the names of the static table by length, with their first index.
+var staticNames = func() (t [32][]indexed) {
+	for i := len(static) - 1; i > 0; i-- {
+		name := string(static[i].Name)
+		if i > 1 && string(static[i-1].Name) == name {
+			continue
+		}
+		t[len(name)] = append(t[len(name)], indexed{name, i})
+	}
+	return t
+}()
+
+type indexed struct {
+	name  string
+	index int
+}
+
+func staticName(name []byte) int {
+	if len(name) >= len(staticNames) {
+		return 0
+	}
+	for i := range staticNames[len(name)] {
+		n := &staticNames[len(name)][i]
+		if name[0]|0x20 == n.name[0]|0x20 && wire.EqualFold(name, n.name) {
+			return n.index
+		}
+	}
+	return 0
+}

@@ -1,0 +1,96 @@
+package http2
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/http2/hpack"
+
+	"serai/wire"
+)
+
+// decoded is what a block holds, whole, or in fragments of that size.
+func decoded(k *Block, block []byte, size int) (fields lines, err error) {
+	for size > 0 && len(block) > size {
+		fragment := bytes.Clone(block[:size])
+		if err := k.Take(fragment, false, &fields); err != nil {
+			return fields, err
+		}
+		clear(fragment) // which is the frame's
+		block = block[size:]
+	}
+	err = k.Take(block, true, &fields)
+	return fields, err
+}
+
+type lines []string
+
+func (l *lines) Add(e *Entry) { *l = append(*l, string(e.Name)+": "+string(e.Value)) }
+
+// FuzzDecoder holds the decoder to that of the library, over two blocks so that the
+// table counts.
+func FuzzDecoder(f *testing.F) {
+	var block bytes.Buffer
+	enc := hpack.NewEncoder(&block)
+	for _, name := range []string{":path", "cookie", "x-long", "x-long", "date"} {
+		enc.WriteField(hpack.HeaderField{Name: name, Value: strings.Repeat("v", len(name)*9)})
+	}
+	f.Add(block.Bytes(), []byte{0xbe, 0xbf, 0x82}, uint8(0))
+	f.Add([]byte{0x20, 0x3f, 0xe1, 0x1f, 0x82}, block.Bytes(), uint8(3))
+	f.Add([]byte{0x40, 1, 'a', 1, 'b'}, []byte{0x7e, 0x81, 0x8f, 0xbe}, uint8(1))
+	f.Fuzz(func(t *testing.T, first, second []byte, piece uint8) {
+		ours := NewBlock(1<<20, 1<<22)
+		theirs := hpack.NewDecoder(TableSize, nil)
+		for _, b := range [][]byte{first, second} {
+			got, err := decoded(&ours, bytes.Clone(b), int(piece))
+			want, wantErr := theirs.DecodeFull(b)
+			if wantErr != nil || err != nil {
+				// The library takes sizes of a table before any field as often as they
+				// come, and integers of more bytes.
+				if err == nil {
+					t.Fatalf("%x: we take %q, the library says %v", b, got, wantErr)
+				}
+				return
+			}
+			if len(got) != len(want) {
+				t.Fatalf("%x: %q, the library has %v", b, got, want)
+			}
+			for i := range want {
+				if got[i] != want[i].Name+": "+want[i].Value {
+					t.Fatalf("%x: field %d is %q, to the library %q", b, i, got[i], want[i])
+				}
+			}
+		}
+	})
+}
+
+// TestEncoder: the library reads what we write.
+func TestEncoder(t *testing.T) {
+	d := hpack.NewDecoder(TableSize, nil)
+	for _, status := range []int{100, 103, 200, 204, 206, 304, 400, 404, 421, 500, 503, 599, 999} {
+		b := AppendStatus([]byte{NoTable}, status)
+		b = AppendFields(b, []wire.Field{
+			{Name: []byte("Content-Type"), Value: []byte("text/plain")}, {Name: []byte("X-Own"), Value: bytes.Repeat([]byte("v"), 300)},
+			{Name: []byte("gone"), Kind: wire.Dropped}, {Name: []byte("Set-Cookie"), Value: []byte("a=b")}, {Name: []byte("empty")},
+		})
+		got, err := d.DecodeFull(b)
+		if err != nil || len(got) != 5 {
+			t.Fatalf("%d: %v, %v", status, got, err)
+		}
+		if s := got[0].Value; len(s) != 3 || int(s[0]-'0')*100+int(s[1]-'0')*10+int(s[2]-'0') != status {
+			t.Errorf("status %d is %q", status, s)
+		}
+		if got[1].Name != "content-type" || got[2].Value != strings.Repeat("v", 300) || got[3].Name != "set-cookie" || !got[3].Sensitive || got[4].Value != "" {
+			t.Errorf("the fields are %v", got)
+		}
+	}
+	for p, name := range map[Pseudo]string{Method: ":method", Scheme: ":scheme", Path: ":path", Authority: ":authority", Protocol: ":protocol"} {
+		for _, value := range []string{"v", "", "GET", "POST", "/", "/index.html", "http", "https"} {
+			got, err := d.DecodeFull(AppendPseudo(nil, p, []byte(value)))
+			if err != nil || len(got) != 1 || got[0].Name != name || got[0].Value != value {
+				t.Errorf("%s: %s is %v, %v", name, value, got, err)
+			}
+		}
+	}
+}

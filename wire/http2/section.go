@@ -1,0 +1,259 @@
+package http2
+
+import (
+	"bytes"
+
+	"serai/wire"
+)
+
+// What a head is refused for beside what HTTP/1 refuses (RFC 9113 section 8).
+var (
+	ErrPseudo     = &wire.Error{Status: 400, Code: "bad-pseudo-field", Detail: "a pseudo-field is unknown, repeated, missing, empty or behind other fields"}
+	ErrConnection = &wire.Error{Status: 400, Code: "connection-field", Detail: "a field of the connection has no place in HTTP/2"}
+	ErrTE         = &wire.Error{Status: 400, Code: "bad-te", Detail: "TE says something other than trailers"}
+	ErrScheme     = &wire.Error{Status: 400, Code: "bad-scheme", Detail: "the scheme is neither http nor https"}
+	ErrAuthority  = &wire.Error{Status: 400, Code: "two-hosts", Detail: ":authority and Host differ"}
+	ErrProtocol   = &wire.Error{Status: 400, Code: "bad-protocol", Detail: ":protocol is for CONNECT alone, and a token"}
+)
+
+// Section collects the fields of one head, or of trailers. The zero Section has no
+// limits: set them first. It is used again after Reset.
+type Section struct {
+	Limits wire.Limits
+	// Room is asked before more than InlineSize bytes are kept; nil allows all.
+	Room func() bool
+
+	data    []byte // names and values
+	fields  []span
+	pseudo  [UnknownPseudo]span
+	seen    uint16 // a bit for each Pseudo
+	regular bool   // a field that is none has come
+	cookies int
+	size    int // as RFC 9113 section 6.5.2 counts it
+	large   bool
+	flaw    *wire.Error // the first
+	tooMuch *wire.Error
+}
+
+// InlineSize is how many bytes of a head are kept without asking for Room.
+const InlineSize = 8 << 10
+
+// span is a field within data.
+type span struct {
+	start, middle, end int
+	kind               wire.Kind
+}
+
+// Reset makes the section ready for the next head.
+func (s *Section) Reset() {
+	if cap(s.data) > InlineSize {
+		s.data = nil
+	}
+	*s = Section{Limits: s.Limits, Room: s.Room, data: s.data[:0], fields: s.fields[:0]}
+}
+
+// Size returns how many bytes of memory its fields take.
+func (s *Section) Size() int { return cap(s.data) }
+
+// Large reports whether Room was given.
+func (s *Section) Large() bool { return s.large }
+
+// Add takes a copy of a field. What is wrong with it is told at the end, since the
+// block has to be decoded to its end in any case.
+func (s *Section) Add(e *Entry) {
+	s.size += e.size()
+	switch {
+	case s.flaw != nil || s.tooMuch != nil:
+		return
+	case e.Flaw != nil:
+		s.flaw = e.Flaw
+		return
+	case s.size > s.Limits.Head:
+		s.tooMuch = wire.ErrHeadLarge
+		return
+	}
+	if s.flaw = s.check(e); s.flaw != nil {
+		return
+	}
+	if e.Pseudo == NoPseudo {
+		if e.Kind == wire.Cookie {
+			s.cookies++
+		}
+		if e.Kind != wire.Cookie || s.cookies == 1 {
+			if len(s.fields)-max(0, s.cookies-1) >= s.Limits.Fields {
+				s.tooMuch = wire.ErrFieldCount
+				return
+			}
+		}
+	}
+	if len(s.data)+len(e.Name)+len(e.Value) > InlineSize && !s.large {
+		if s.Room != nil && !s.Room() {
+			s.tooMuch = wire.ErrOverloaded
+			return
+		}
+		s.large = true
+	}
+	f := span{start: len(s.data), kind: e.Kind}
+	if e.Pseudo == NoPseudo {
+		s.data = append(s.data, e.Name...)
+	}
+	f.middle = len(s.data)
+	s.data = append(s.data, e.Value...)
+	f.end = len(s.data)
+	if e.Pseudo == NoPseudo {
+		s.fields = append(s.fields, f)
+	} else {
+		s.pseudo[e.Pseudo] = f
+	}
+}
+
+// check finds what is wrong with a field where it stands.
+func (s *Section) check(e *Entry) *wire.Error {
+	if e.Pseudo != NoPseudo {
+		bit := uint16(1) << e.Pseudo
+		if s.regular || s.seen&bit != 0 || e.Pseudo == UnknownPseudo {
+			return ErrPseudo
+		}
+		s.seen |= bit
+		return nil
+	}
+	s.regular = true
+	switch e.Kind {
+	case wire.Connection, wire.KeepAlive, wire.ProxyConnection, wire.TransferEncoding, wire.Upgrade, wire.HTTP2Settings:
+		return ErrConnection
+	case wire.TE:
+		if !wire.EqualFold(e.Value, "trailers") {
+			return ErrTE
+		}
+	}
+	return nil
+}
+
+func (s *Section) has(p Pseudo) bool { return s.seen&(1<<p) != 0 }
+
+func (s *Section) valueOf(p Pseudo) []byte {
+	f := &s.pseudo[p]
+	if !s.has(p) {
+		return nil
+	}
+	return s.data[f.middle:f.end:f.end]
+}
+
+// Request makes h of the section. Body says that the request does not end with its
+// head. An extended CONNECT (RFC 8441) becomes a GET with an Upgrade. H is valid until
+// Reset; when it is refused it has what could be read.
+func (s *Section) Request(h *wire.RequestHead, body bool) error {
+	*h = wire.RequestHead{Major: 2, Minor: 1, Fields: h.Fields[:0]}
+	h.Method, h.Target, h.Host = s.valueOf(Method), s.valueOf(Path), s.valueOf(Authority)
+	s.appendFields(h)
+	if s.flaw != nil {
+		return s.flaw
+	}
+	if s.tooMuch != nil {
+		return s.tooMuch
+	}
+	connects := string(h.Method) == "CONNECT"
+	switch {
+	case s.has(Status):
+		return ErrPseudo
+	case s.has(Protocol) && (!connects || !wire.IsToken(string(s.valueOf(Protocol)))):
+		return ErrProtocol
+	case connects && !s.has(Protocol):
+		return wire.ErrConnect
+	case !s.has(Method) || !s.has(Scheme) || !s.has(Path) || len(h.Method) == 0 || len(h.Target) == 0:
+		return ErrPseudo
+	case !wire.EqualFold(s.valueOf(Scheme), "https") && !wire.EqualFold(s.valueOf(Scheme), "http"):
+		return ErrScheme
+	}
+	if err := s.host(h); err != nil {
+		return err
+	}
+	if connects {
+		// What follows is the tunnel's.
+		h.Upgrade, h.Method = s.valueOf(Protocol), get
+		return h.Assemble(s.Limits, false)
+	}
+	if err := h.Assemble(s.Limits, body); err != nil {
+		return err
+	}
+	// Some servers refuse a method that has a body without a length (RFC 9110
+	// section 8.6).
+	if h.Framing == wire.NoBody && hasContent(h.Method) {
+		h.Framing = wire.Length
+		h.Fields = append(h.Fields, wire.Field{Name: nameLength, Value: zero, Kind: wire.ContentLength})
+	}
+	return nil
+}
+
+var get, nameLength, zero = []byte("GET"), []byte("content-length"), []byte("0")
+
+func hasContent(method []byte) bool {
+	switch string(method) {
+	case "POST", "PUT", "PATCH":
+		return true
+	}
+	return false
+}
+
+// host holds :authority against Host (RFC 9113 section 8.3.1).
+func (s *Section) host(h *wire.RequestHead) error {
+	hosts := 0
+	for i := range h.Fields {
+		f := &h.Fields[i]
+		if f.Kind != wire.Host {
+			continue
+		}
+		if hosts++; hosts > 1 {
+			return wire.ErrHostMissing
+		}
+		switch {
+		case !s.has(Authority):
+			h.Host = f.Value
+		case !bytes.EqualFold(f.Value, h.Host):
+			return ErrAuthority
+		}
+	}
+	return nil
+}
+
+// appendFields makes the fields, with all cookies in the first one's place (RFC 9113
+// section 8.2.3).
+func (s *Section) appendFields(h *wire.RequestHead) {
+	joined := -1
+	if s.cookies > 1 {
+		start := len(s.data)
+		for _, f := range s.fields {
+			if f.kind == wire.Cookie {
+				if len(s.data) > start {
+					s.data = append(s.data, "; "...)
+				}
+				s.data = append(s.data, s.data[f.middle:f.end]...)
+			}
+		}
+		joined = start
+	}
+	for i := range s.fields {
+		f := &s.fields[i]
+		value := s.data[f.middle:f.end:f.end]
+		if f.kind == wire.Cookie && s.cookies > 1 {
+			if joined < 0 {
+				continue
+			}
+			value, joined = s.data[joined:len(s.data):len(s.data)], -1
+		}
+		h.Fields = append(h.Fields, wire.Field{Name: s.data[f.start:f.middle:f.middle], Value: value, Kind: f.kind})
+	}
+}
+
+// Trailers appends the fields of a trailer section to dst. They are valid until
+// Reset.
+func (s *Section) Trailers(dst []wire.Field) ([]wire.Field, error) {
+	if s.flaw != nil || s.tooMuch != nil || s.seen != 0 {
+		return dst, wire.ErrTrailer
+	}
+	for i := range s.fields {
+		f := &s.fields[i]
+		dst = append(dst, wire.Field{Name: s.data[f.start:f.middle:f.middle], Value: s.data[f.middle:f.end:f.end], Kind: f.kind})
+	}
+	return dst, nil
+}
