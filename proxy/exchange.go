@@ -25,6 +25,9 @@ type Exchange struct {
 	// Peer is the other end of the connection: the client, or a trusted
 	// proxy. Local is ours.
 	Peer, Local netip.AddrPort
+	// PeerText is Peer's address as text, which is the same for all requests of a
+	// connection; it is made for each where it is nil.
+	PeerText []byte
 	// Secure says that the request came over TLS, and ServerName for which
 	// name the connection was opened, empty when the client did not say.
 	Secure     bool

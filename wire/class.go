@@ -53,6 +53,19 @@ func all(s []byte, c byte) bool {
 	return true
 }
 
+// token returns the length of the token that s begins with, and all classes that its
+// bytes are in.
+func token(s []byte) (n int, classes byte) {
+	for i, b := range s {
+		c := class[b]
+		if c&classToken == 0 {
+			return i, classes
+		}
+		classes |= c
+	}
+	return len(s), classes
+}
+
 const (
 	ones  = 0x0101010101010101
 	highs = 0x8080808080808080
@@ -97,17 +110,21 @@ func EqualFold(s []byte, lower string) bool {
 	if len(s) != len(lower) {
 		return false
 	}
-	for ; len(s) >= 8; s, lower = s[8:], lower[8:] {
-		if !equalWord(binary.LittleEndian.Uint64(s), word(lower)) {
+	if len(s) < 8 {
+		for i, b := range s {
+			if !equalWord(uint64(b), uint64(lower[i])) {
+				return false
+			}
+		}
+		return true
+	}
+	last := len(s) - 8 // with some that have been compared, unless they are just eight
+	for i := 0; i < last; i += 8 {
+		if !equalWord(binary.LittleEndian.Uint64(s[i:]), word(lower[i:])) {
 			return false
 		}
 	}
-	for i, b := range s {
-		if !equalWord(uint64(b), uint64(lower[i])) {
-			return false
-		}
-	}
-	return true
+	return equalWord(binary.LittleEndian.Uint64(s[last:]), word(lower[last:]))
 }
 
 // equalWord is EqualFold for eight bytes at once. Only 0x20 may differ, and only

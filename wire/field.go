@@ -236,18 +236,9 @@ func parseFields(buf []byte, fields []Field, maxFields int, s syntax) ([]Field, 
 		}
 		line = line[:end-1]
 
-		colon := len(line)
-		var classes byte // of any byte of the name
-		for i, b := range line {
-			c := class[b]
-			if c&classToken == 0 {
-				colon = i
-				break
-			}
-			classes |= c
-		}
+		colon, classes := token(line)
 		name := line[:colon]
-		if s == lenient && colon > 0 {
+		if s == lenient && colon > 0 && colon < len(line) && line[colon] != ':' {
 			// RFC 9112 section 5.1: a proxy removes blanks before the colon.
 			colon = len(line) - len(skipBlanks(line[colon:], s))
 		}

@@ -215,7 +215,8 @@ func (c *conn) begin() *session {
 	s := c.engine.exchanges.Get().(*session)
 	s.Reset()
 	p := &c.front.Peer
-	s.Peer, s.Local, s.Secure, s.ServerName, s.Shard = p.Remote, p.Local, p.Secure, p.ServerName, p.Shard
+	s.Peer, s.PeerText, s.Local = p.Remote, p.RemoteText, p.Local
+	s.Secure, s.ServerName, s.Shard = p.Secure, p.ServerName, p.Shard
 	s.answer.reset(c)
 	s.memoryUse.begin(c.engine.options.Memory)
 	c.mu.Lock()
