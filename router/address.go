@@ -8,25 +8,25 @@ import (
 	"serai/discovery"
 )
 
-// A registration may hold any address: Nomad registers what a job's service block
-// says. One that means something else on each machine, or leads to what is no
-// service, would let a team publish what is none of theirs: the loopback of every
-// node, the metadata service of the cloud, Nomad itself, serai itself.
+// A registration may hold any address: Nomad registers whatever the job's service block
+// says. An address that means another machine on each node, or is not the service's
+// own, would let a team publish what it does not own: the loopback of every node, the
+// metadata service of the cloud, Nomad itself, serai itself.
 
-// reserved are networks in which no service can be, beside loopback, link-local
-// and multicast (IANA's special-purpose registries). The IPv6 ones are spellings of
-// IPv4 addresses that some systems follow.
+// reserved are networks in which no service can be, besides loopback, link-local and
+// multicast (IANA's special-purpose registries). The IPv6 ones embed IPv4 addresses, to
+// which some systems forward them.
 var reserved = prefixes("0.0.0.0/8", "192.0.0.0/24", "240.0.0.0/4", "::/96", "2002::/16", "64:ff9b:1::/48")
 
-// metadata are the services of clouds that give away credentials: Amazon's over
-// IPv6, Alibaba's, Azure's. Those of all others are link-local, or Oracle's within
+// metadata are the addresses at which clouds hand out credentials: Amazon's over IPv6,
+// Alibaba's, Azure's. Other clouds use link-local addresses, Oracle one within
 // 192.0.0.0/24.
 var metadata = prefixes("fd00:ec2::/32", "100.100.100.200/32", "168.63.129.16/32")
 
 // nat64 is the prefix behind which translators reach IPv4 (RFC 6052).
 var nat64 = netip.MustParsePrefix("64:ff9b::/96")
 
-// nomadPorts are those of Nomad's agents: HTTP, RPC, Serf.
+// nomadPorts are the ports of Nomad's agents: HTTP, RPC, Serf.
 var nomadPorts = []int{4646, 4647, 4648}
 
 func prefixes(all ...string) []netip.Prefix {
@@ -41,13 +41,13 @@ func within(list []netip.Prefix, ip netip.Addr) bool {
 	return slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
-// address returns what is dialled, or why nothing can be.
+// address returns the address to connect to, or why there is none.
 func (c *compilation) address(instance *discovery.Instance) (string, *flaw) {
 	if instance.Port < 1 || instance.Port > 65535 {
 		return "", &flaw{fmt.Sprintf("the instance has port %d", instance.Port), `port = "http" in the service block, and port "http" {} in the network block of its group`}
 	}
 	if instance.Address == "" {
-		// Nomad does not know where a port is that it has not given out.
+		// Nomad does not know the address of a port that it has not allocated.
 		return "", &flaw{fmt.Sprintf("the instance has no address: Nomad registers none for a port that is written as a number, as in port = \"%d\"", instance.Port),
 			fmt.Sprintf(`port = "http" in the service block, and port "http" { static = %d } in the network block of its group (to = %[1]d in place of static, if that is the port within a container); `+
 				`or, where no network block is wanted, address = "${attr.unique.network.ip-address}" beside the number`, instance.Port)}
@@ -67,7 +67,7 @@ func (c *compilation) address(instance *discovery.Instance) (string, *flaw) {
 // place says why an instance may not be at an address, nil when it may.
 func (c *compilation) place(instance *discovery.Instance, address netip.AddrPort) *flaw {
 	ip := address.Addr()
-	meant := ip // what a translator makes of it
+	meant := ip // the IPv4 address that a NAT64 translator would use
 	if nat64.Contains(ip) {
 		b := ip.As16()
 		meant = netip.AddrFrom4([4]byte(b[12:]))
