@@ -29,7 +29,7 @@ func balanceKeys() []key {
 		route: func(o *RouteOptions) string { return o.Sticky },
 	}, {
 		Key: Key{Name: "prefer", Value: "node, datacenter", Default: "off", Example: "node",
-			Meaning: "`lb` chooses among the instances near this serai, while they are ready, below `max-inflight`, and have no more than twice the average in flight plus 8"},
+			Meaning: "`lb` chooses among the instances near this serai, while one of them is ready and below `max-inflight`, and they have on average at most twice as many requests in flight as all instances, plus 8"},
 		parse: parsePrefer,
 		route: func(o *RouteOptions) string { return nearness().word(o.Prefer) },
 	}, {
