@@ -114,7 +114,7 @@ func (o *Options) Validate() error {
 		errs = append(errs, fmt.Errorf("directory %q is no https URL", o.Directory))
 	}
 	if (o.KeyID == "") != (o.MACKey == "") {
-		errs = append(errs, errors.New("an external account needs both its key ID and its MAC key"))
+		errs = append(errs, errors.New("an external account wants both its key ID and its MAC key"))
 	}
 	for _, p := range o.Allowed {
 		if name := strings.TrimPrefix(p, "*."); p != "*" && (name == "" || strings.ContainsAny(name, "*:/ ")) {
