@@ -26,11 +26,43 @@ func IsGRPC(fields []wire.Field) bool {
 // speaksGRPC reports whether the client is one of gRPC.
 func (x *Exchange) speaksGRPC() bool { return x.Head.Major == 2 && IsGRPC(x.Head.Fields) }
 
-// GRPCCut are the trailers of an answer that was cut: unavailable, which clients may
-// try again.
-var GRPCCut = []wire.Field{field("grpc-status", "14"), field("grpc-message", "the answer was cut")}
+// Statuses of gRPC.
+const (
+	grpcDeadlineExceeded = 4
+	grpcUnavailable      = 14
+	grpcLast             = 16 // UNAUTHENTICATED, the last one that there is
+)
+
+// GRPCCut returns the trailers of an answer of gRPC that is cut, nil for any other: clients
+// may try again, unless it is since their time is over. It may be called once.
+func (x *Exchange) GRPCCut() []wire.Field {
+	if !x.speaksGRPC() {
+		return nil
+	}
+	status, message := grpcUnavailable, "the answer was cut"
+	if x.pastDeadline() {
+		status, message = grpcDeadlineExceeded, "the answer was cut since its time was over"
+	}
+	x.grpc = uint8(status) + 1
+	return []wire.Field{field("grpc-status", strconv.Itoa(status)), field("grpc-message", message)}
+}
+
+// pastDeadline reports whether the time is over that the client has given. An instance
+// that counts it, too, may end the stream in its own way.
+func (x *Exchange) pastDeadline() bool {
+	d, ok := grpcTimeout(x.Header("grpc-timeout"))
+	return ok && time.Since(x.Start) >= d
+}
 
 // grpcStatus is the status of gRPC for one of HTTP of serai's own.
+func (x *Exchange) grpcStatus(status int) int {
+	s := grpcStatus(status)
+	if s == grpcUnavailable && x.pastDeadline() {
+		return grpcDeadlineExceeded
+	}
+	return s
+}
+
 func grpcStatus(status int) int {
 	switch status {
 	case 400, 431, 414:
@@ -42,20 +74,22 @@ func grpcStatus(status int) int {
 	case 404:
 		return 12 // unimplemented
 	case 408, 504:
-		return 4 // deadline exceeded
+		return grpcDeadlineExceeded
 	case 413:
 		return 8 // resource exhausted
 	case 421, 429, 502, 503:
-		return 14 // unavailable
+		return grpcUnavailable
 	}
 	return 2 // unknown
 }
 
 // sendGRPC answers with trailers alone.
 func (x *Exchange) sendGRPC(status int, reason, detail string) {
+	code := x.grpcStatus(status)
+	x.grpc = uint8(code) + 1
 	h := wire.ResponseHead{Status: 200, Minor: 1, Framing: wire.NoBody, KeepAlive: true}
 	h.Fields = []wire.Field{
-		field("content-type", "application/grpc"), field("grpc-status", strconv.Itoa(grpcStatus(status))),
+		field("content-type", "application/grpc"), field("grpc-status", strconv.Itoa(code)),
 		field("grpc-message", grpcMessage(detail+" ("+reason+")")), field("X-Serai-Reason", reason),
 	}
 	x.applyAnswer(&h, true)
@@ -87,7 +121,7 @@ func (x *Exchange) answerTimeout() time.Duration {
 		return route
 	}
 	if d, ok := grpcTimeout(x.Header("grpc-timeout")); ok {
-		left := d - (x.Now.Sub(x.Start) - x.Gathered)
+		left := d - x.Now.Sub(x.Start)
 		return min(route, max(left, time.Millisecond))
 	}
 	return route
@@ -115,10 +149,9 @@ func grpcTimeout(v []byte) (time.Duration, bool) {
 // noteGRPC notes the status of an answer of gRPC, which stands in its trailers, or
 // in its head where there is nothing else.
 func (x *Exchange) noteGRPC(fields []wire.Field) {
-	const most = 16 // UNAUTHENTICATED, the last one that there is
 	for i := range fields {
 		if f := &fields[i]; wire.EqualFold(f.Name, "grpc-status") {
-			if n, err := strconv.ParseUint(string(f.Value), 10, 8); err == nil && n <= most {
+			if n, err := strconv.ParseUint(string(f.Value), 10, 8); err == nil && n <= grpcLast {
 				x.grpc = uint8(n) + 1
 			}
 			return

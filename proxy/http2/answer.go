@@ -291,11 +291,15 @@ func (r *responder) Abort() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.pending = false
-	if s.usable() != nil || !s.headed || s.code != http2.NoError || !s.isGRPC() {
+	if s.usable() != nil || !s.headed || s.code != http2.NoError {
+		return
+	}
+	trailers := s.Exchange.GRPCCut()
+	if trailers == nil {
 		return
 	}
 	s.block = append(s.block[:0], http2.NoTable)
-	s.block = http2.AppendFields(s.block, proxy.GRPCCut)
+	s.block = http2.AppendFields(s.block, trailers)
 	s.appendBlock(http2.FlagEndStream)
 	s.localEnd = true
 }

@@ -150,6 +150,30 @@ func TestGRPCRefusals(t *testing.T) {
 	}
 }
 
+// TestGRPCCut: a client of gRPC whose answer is cut is told that it may try again, but
+// not when that is since its time is over.
+func TestGRPCCut(t *testing.T) {
+	k := newStack(t, engine.Options{}, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("begin") != "" {
+			w.Write(make([]byte, 5))
+			http.NewResponseController(w).Flush()
+		}
+		time.Sleep(20 * time.Millisecond)
+		panic(http.ErrAbortHandler)
+	})
+	p, id := k.dial(), uint32(1)
+	for _, begin := range []string{"", "1"} {
+		for timeout, want := range map[string]string{"10S": "14", "10m": "4"} {
+			p.post(id, "/", "content-type", "application/grpc", "te", "trailers", "grpc-timeout", timeout, "begin", begin)
+			p.f.WriteData(id, true, make([]byte, 5))
+			if got, _, _, whole := p.answer(id); !whole || !strings.HasPrefix(got, "200 grpc-status="+want+" grpc-message=") {
+				t.Errorf("begun %q, within %s: answered %q, whole %v; want status %s", begin, timeout, got, whole, want)
+			}
+			id += 2
+		}
+	}
+}
+
 // TestDrain: a client is told to open no more streams, those that it has are answered,
 // and then the connection ends.
 func TestDrain(t *testing.T) {
