@@ -34,8 +34,9 @@ const (
 )
 
 // GRPCCut returns the trailers of an answer of gRPC that is cut, nil for any other: clients
-// may try again, unless it is since their time is over. It may be called once.
-func (x *Exchange) GRPCCut() []wire.Field {
+// may try again, unless it is since their time is over. An answer that has not begun has
+// trailers alone, with the content-type that is the first of these.
+func (x *Exchange) GRPCCut(begun bool) []wire.Field {
 	if !x.speaksGRPC() {
 		return nil
 	}
@@ -44,8 +45,14 @@ func (x *Exchange) GRPCCut() []wire.Field {
 		status, message = grpcDeadlineExceeded, "the answer was cut since its time was over"
 	}
 	x.grpc = uint8(status) + 1
-	return []wire.Field{field("grpc-status", strconv.Itoa(status)), field("grpc-message", message)}
+	fields := []wire.Field{grpcType, field("grpc-status", strconv.Itoa(status)), field("grpc-message", message)}
+	if begun {
+		return fields[1:]
+	}
+	return fields
 }
+
+var grpcType = field("content-type", "application/grpc")
 
 // pastDeadline reports whether the time is over that the client has given. An instance
 // that counts it, too, may end the stream in its own way.
@@ -89,7 +96,7 @@ func (x *Exchange) sendGRPC(status int, reason, detail string) {
 	x.grpc = uint8(code) + 1
 	h := wire.ResponseHead{Status: 200, Minor: 1, Framing: wire.NoBody, KeepAlive: true}
 	h.Fields = []wire.Field{
-		field("content-type", "application/grpc"), field("grpc-status", strconv.Itoa(code)),
+		grpcType, field("grpc-status", strconv.Itoa(code)),
 		field("grpc-message", grpcMessage(detail+" ("+reason+")")), field("X-Serai-Reason", reason),
 	}
 	x.applyAnswer(&h, true)
@@ -125,6 +132,16 @@ func (x *Exchange) answerTimeout() time.Duration {
 		return min(route, max(left, time.Millisecond))
 	}
 	return route
+}
+
+// answerIdle bounds each wait for more of an answer. A stream of gRPC may have nothing to
+// say for as long as a tunnel, such as one that watches something; whether its instance
+// is there is known from PINGs.
+func (p *Proxy) answerIdle(x *Exchange) time.Duration {
+	if x.speaksGRPC() {
+		return max(x.Route.Options.BodyIdle, p.options.TunnelIdle)
+	}
+	return x.Route.Options.BodyIdle
 }
 
 // grpcTimeout reads a grpc-timeout: up to eight digits and a unit.

@@ -26,7 +26,7 @@ func (p *Proxy) relay(x *Exchange) (whole bool) {
 	x.sized.Store(framing == wire.Length)
 	pipe := p.pipe(x, framing, size)
 	defer pipe.Close()
-	idle := x.Route.Options.BodyIdle
+	idle := p.answerIdle(x)
 	for {
 		if !body.Ready() && !body.Done() {
 			if err := r.Flush(); err != nil {
