@@ -72,7 +72,7 @@ func (x *Exchange) grpcStatus(status int) int {
 
 func grpcStatus(status int) int {
 	switch status {
-	case 400, 431, 414:
+	case 400, 414:
 		return 13 // internal
 	case 401:
 		return 16 // unauthenticated
@@ -82,7 +82,7 @@ func grpcStatus(status int) int {
 		return 12 // unimplemented
 	case 408, 504:
 		return grpcDeadlineExceeded
-	case 413:
+	case 413, 431:
 		return 8 // resource exhausted
 	case 421, 429, 502, 503:
 		return grpcUnavailable
@@ -92,18 +92,28 @@ func grpcStatus(status int) int {
 
 // sendGRPC answers with trailers alone.
 func (x *Exchange) sendGRPC(status int, reason, detail string) {
-	code := x.grpcStatus(status)
-	x.grpc = uint8(code) + 1
-	h := wire.ResponseHead{Status: 200, Minor: 1, Framing: wire.NoBody, KeepAlive: true}
-	h.Fields = []wire.Field{
-		grpcType, field("grpc-status", strconv.Itoa(code)),
-		field("grpc-message", grpcMessage(detail+" ("+reason+")")), field("X-Serai-Reason", reason),
-	}
-	x.applyAnswer(&h, true)
+	h := x.grpcRefusal(status, reason, detail)
+	x.applyAnswer(h, true)
 	x.Status = status
-	if x.Responder.Head(&h) == nil {
+	if x.Responder.Head(h) == nil {
 		x.Responder.Finish(nil)
 	}
+}
+
+// GRPCRefusal is Refusal to a client of gRPC, nil to any other: trailers alone.
+func (x *Exchange) GRPCRefusal(e *wire.Error) *wire.ResponseHead {
+	if !x.speaksGRPC() {
+		return nil
+	}
+	return x.grpcRefusal(e.Status, e.Code, e.Detail)
+}
+
+func (x *Exchange) grpcRefusal(status int, reason, detail string) *wire.ResponseHead {
+	code := x.grpcStatus(status)
+	x.grpc = uint8(code) + 1
+	return &wire.ResponseHead{Status: 200, Minor: 1, Framing: wire.NoBody, KeepAlive: true, Fields: []wire.Field{
+		grpcType, field("grpc-status", strconv.Itoa(code)), field("grpc-message", grpcMessage(detail+" ("+reason+")")), field("X-Serai-Reason", reason),
+	}}
 }
 
 // grpcMessage percent-encodes a message as gRPC wants it.

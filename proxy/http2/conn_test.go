@@ -63,14 +63,7 @@ func TestHeads(t *testing.T) {
 			asked := make(chan *http.Request, 1)
 			k := newStack(t, engine.Options{}, func(_ http.ResponseWriter, r *http.Request) { asked <- r })
 			p := k.dial()
-			block := bytes.Clone(p.fields(c.path, c.fields...))
-			first := block[:min(len(block), 16000)]
-			p.f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: first, EndHeaders: len(first) == len(block), EndStream: true})
-			for block = block[len(first):]; len(block) > 0; {
-				n := min(len(block), 16000)
-				p.f.WriteContinuation(1, n == len(block), block[:n])
-				block = block[n:]
-			}
+			p.open(1, p.fields(c.path, c.fields...))
 			status, body, _, whole := p.answer(1)
 			if status != c.want || !whole {
 				t.Errorf("answered %s %q, whole %v; want %s", status, body, whole, c.want)
@@ -147,6 +140,32 @@ func TestGRPCRefusals(t *testing.T) {
 	p.f.WriteData(1, true, make([]byte, 5))
 	if got, _, _, whole := p.answer(1); !whole || !strings.HasPrefix(got, "200 grpc-status=4 grpc-message=") {
 		t.Errorf("answered %q, whole %v", got, whole)
+	}
+}
+
+// TestGRPCHeads: so does one whose head is refused, as far as it could be read, and the
+// connection goes on.
+func TestGRPCHeads(t *testing.T) {
+	k := newStack(t, engine.Options{}, func(http.ResponseWriter, *http.Request) {})
+	for name, c := range map[string]struct {
+		fields []string
+		want   string
+	}{
+		"LF in a value": {[]string{"x", "a\nb"}, "13"}, "Host differs": {[]string{"host", "b.test"}, "13"}, "connection": {[]string{"connection", "close"}, "13"},
+		"large head":  {[]string{"x", strings.Repeat("x", 40000), "y", strings.Repeat("x", 40000)}, "8"},
+		"many fields": {strings.Split(strings.Repeat("x,1,", 130)+"x,1", ","), "8"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := k.dial()
+			p.open(1, p.fields("/", append([]string{"content-type", "application/grpc"}, c.fields...)...))
+			if got, body, _, whole := p.answer(1); !whole || body != "" || !strings.HasPrefix(got, "200 grpc-status="+c.want+" grpc-message=") {
+				t.Errorf("answered %q %q, whole %v; want status %s", got, body, whole, c.want)
+			}
+			p.get(3, "/")
+			if status, _, _, whole := p.answer(3); status != "200" || !whole {
+				t.Errorf("the next request is answered %s", status)
+			}
+		})
 	}
 }
 
