@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"serai/upstream"
 	"serai/wire"
 )
 
@@ -184,6 +185,15 @@ func (x *Exchange) noteGRPC(fields []wire.Field) {
 			return
 		}
 	}
+}
+
+// triesAgain reports whether the answer, which is that an instance is unavailable and
+// nothing else, is not passed on, but another instance asked: where the route says that
+// its requests may be repeated.
+func (p *Proxy) triesAgain(x *Exchange) bool {
+	h := &x.answer.Head
+	return x.Route.Options.RetryPost && h.Status == 200 && h.Size == 0 && h.Framing != wire.Chunked && x.speaksGRPC() &&
+		string(wire.Get(h.Fields, "grpc-status")) == "14" && p.mayRetry(x, upstream.Unknown)
 }
 
 // GRPCStatus returns the status of an answer of gRPC, where it has one.

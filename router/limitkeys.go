@@ -21,7 +21,7 @@ func limitKeys() []key {
 		route: func(o *RouteOptions) string { return strconv.Itoa(o.Retries) },
 	}, {
 		Key: Key{Name: "retry-post", Value: "on, off", Default: "off", Example: "on",
-			Meaning: "`on`: requests of this route may be repeated whatever their method, although the instance may have done what they ask"},
+			Meaning: "`on`: requests of this route may be repeated whatever their method, although the instance may have done what they ask; with gRPC also when it answers UNAVAILABLE and nothing else"},
 		parse: parseRetryPost,
 		also:  []string{"retry-non-idempotent"},
 		route: func(o *RouteOptions) string {

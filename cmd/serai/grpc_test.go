@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -51,6 +52,8 @@ type grpcInstance struct {
 	port   int
 	ended  chan string // names of calls of /own/Hang that have ended before they would
 	begun  chan string // that have begun
+	asked  atomic.Int64
+	ill    bool // it answers /own/Who with UNAVAILABLE
 }
 
 // newGRPCInstance serves until the test ends.
@@ -86,8 +89,15 @@ func (i *grpcInstance) own(_ any, s grpc.ServerStream) error {
 	first := func(name string) string { return append(got.Get(name), "")[0] }
 	switch method {
 	case "/own/Who": // answers its name
+		i.asked.Add(1)
 		if err := s.RecvMsg(new(message)); err != nil {
 			return err
+		}
+		if i.ill {
+			if first("ill-late") != "" {
+				s.SendHeader(metadata.MD{})
+			}
+			return status.Error(codes.Unavailable, i.name+" is ill")
 		}
 		return s.SendMsg(&message{Value: []byte(i.name)})
 	case "/own/Fail": // fails at once, with what the client says, which may be an answer first

@@ -268,3 +268,55 @@ func TestGRPCUnaryInDrain(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestGRPCRetries: what an instance answers with UNAVAILABLE, and nothing else, is asked of
+// another where the tags say that requests may be repeated.
+func TestGRPCRetries(t *testing.T) {
+	for name, c := range map[string]struct {
+		tag, late string
+		repeated   bool
+	}{
+		"asked for": {"ingress.retry-post=on", "", true}, "not asked for": {"ingress.retry-post=off", "", false},
+		"none left": {"ingress.retries=0", "", false}, "begun": {"ingress.retry-post=on", "late", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ill, well := newGRPCInstance(t, "ill"), newGRPCInstance(t, "well")
+			ill.ill = true
+			tags := []string{"ingress.scheme=grpc", "ingress.lb=round-robin", c.tag}
+			_, address := serveStatic(t, []nomad.Registration{ill.registration(tags...), well.registration(tags...)})
+			client := dialGRPC(t, address, grpcHost)
+			ctx := metadata.NewOutgoingContext(within(t), metadata.Pairs("ill-late", c.late))
+			// A message that comes after its head is not sent twice: it is tried again.
+			repeated, once := false, false
+			until(t, "both instances", func() bool {
+				before := ill.asked.Load()
+				name, err := who(ctx, client)
+				if got := status.Convert(err); got.Code() == codes.Unavailable && got.Message() == "ill is ill" {
+					once = true
+				} else if err != nil || name != "well" {
+					t.Fatalf("answered %q, %v", name, err)
+				} else if ill.asked.Load() > before {
+					repeated = true
+				}
+				return repeated || once && !c.repeated && well.asked.Load() > 0
+			})
+			if repeated != c.repeated {
+				t.Errorf("a call was repeated: %v", repeated)
+			}
+		})
+	}
+	t.Run("all are ill", func(t *testing.T) {
+		ill := newGRPCInstance(t, "ill")
+		ill.ill = true
+		_, address := serveStatic(t, []nomad.Registration{ill.registration("ingress.scheme=grpc", "ingress.retry-post=on", "ingress.retries=2")})
+		client, ctx := dialGRPC(t, address, grpcHost), within(t)
+		until(t, "three attempts", func() bool {
+			before := ill.asked.Load()
+			_, err := who(ctx, client)
+			if got := status.Convert(err); got.Code() != codes.Unavailable || got.Message() != "ill is ill" {
+				t.Fatalf("answered %v, want what the last has said", err)
+			}
+			return ill.asked.Load() == before+3
+		})
+	})
+}
