@@ -14,6 +14,7 @@ func (p *Proxy) forward(x *Exchange) {
 	if p.tooLong(x, x.Head.Size) || !p.gather(x) {
 		return
 	}
+	x.beginWeb()
 	x.startUpload()
 	if p.tooLong(x, x.BytesIn) {
 		return

@@ -24,8 +24,14 @@ func IsGRPC(fields []wire.Field) bool {
 	return false
 }
 
-// speaksGRPC reports whether the client is one of gRPC.
-func (x *Exchange) speaksGRPC() bool { return x.Head.Major == 2 && IsGRPC(x.Head.Fields) }
+// speaksGRPC reports whether the client is one of gRPC. That of gRPC-Web is not, although
+// the request is.
+func (x *Exchange) speaksGRPC() bool {
+	return x.Head.Major == 2 && !x.web.on && IsGRPC(x.Head.Fields)
+}
+
+// ofGRPC reports whether the request is one of gRPC, whatever the client speaks.
+func (x *Exchange) ofGRPC() bool { return x.web.on || x.speaksGRPC() }
 
 // Statuses of gRPC.
 const (
@@ -135,7 +141,7 @@ func grpcMessage(s string) string {
 // gRPC has said.
 func (x *Exchange) answerTimeout() time.Duration {
 	route := x.Route.Options.Timeout
-	if !x.speaksGRPC() {
+	if !x.ofGRPC() {
 		return route
 	}
 	if d, ok := grpcTimeout(x.Header("grpc-timeout")); ok {
@@ -149,7 +155,7 @@ func (x *Exchange) answerTimeout() time.Duration {
 // say for as long as a tunnel, such as one that watches something; whether its instance
 // is there is known from PINGs.
 func (p *Proxy) answerIdle(x *Exchange) time.Duration {
-	if x.speaksGRPC() {
+	if x.ofGRPC() {
 		return max(x.Route.Options.BodyIdle, p.options.TunnelIdle)
 	}
 	return x.Route.Options.BodyIdle
@@ -192,7 +198,7 @@ func (x *Exchange) noteGRPC(fields []wire.Field) {
 // its requests may be repeated.
 func (p *Proxy) triesAgain(x *Exchange) bool {
 	h := &x.answer.Head
-	return x.Route.Options.RetryPost && h.Status == 200 && h.Size == 0 && h.Framing != wire.Chunked && x.speaksGRPC() &&
+	return x.Route.Options.RetryPost && h.Status == 200 && h.Size == 0 && h.Framing != wire.Chunked && x.ofGRPC() &&
 		string(wire.Get(h.Fields, "grpc-status")) == "14" && p.mayRetry(x, upstream.Unknown)
 }
 

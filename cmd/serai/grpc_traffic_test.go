@@ -274,7 +274,7 @@ func TestGRPCUnaryInDrain(t *testing.T) {
 func TestGRPCRetries(t *testing.T) {
 	for name, c := range map[string]struct {
 		tag, late string
-		repeated   bool
+		repeated  bool
 	}{
 		"asked for": {"ingress.retry-post=on", "", true}, "not asked for": {"ingress.retry-post=off", "", false},
 		"none left": {"ingress.retries=0", "", false}, "begun": {"ingress.retry-post=on", "late", false},
