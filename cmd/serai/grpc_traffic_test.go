@@ -172,9 +172,14 @@ func TestGRPCRollingReplacement(t *testing.T) {
 				default:
 				}
 				calls.Add(1)
-				if name, err := who(ctx, clients[k%2]); err != nil {
+				size := 0
+				if k%4 == 0 { // it comes in several frames
+					size = 40_000
+				}
+				var m message
+				if err := clients[k%2].Invoke(ctx, "/own/Who", &message{Value: make([]byte, size)}, &m); err != nil {
 					failed.Add(1)
-					t.Errorf("a call failed: %v, %s", err, name)
+					t.Errorf("a call with %d bytes failed: %v", size, err)
 				}
 			}
 		})
