@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"serai/internal/memory"
 	"serai/wire/socket"
 )
 
@@ -54,6 +55,8 @@ type Peer struct {
 	ServerName, Protocol string
 	// Shard is the same for connections that tend to share a core.
 	Shard int
+	// Memory is who memory is taken for; nil for no limit.
+	Memory *memory.Client
 }
 
 // Conn is a client's connection. The engine that has it reads from Socket and

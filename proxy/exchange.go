@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"serai/internal/memory"
 	"serai/router"
 	"serai/upstream"
 	"serai/wire"
@@ -35,6 +36,8 @@ type Exchange struct {
 	Start, Now time.Time
 	// Shard is the same for requests that tend to share a core.
 	Shard int
+	// Memory is who the request's memory is taken for; nil for no limit.
+	Memory *memory.Client
 
 	// Client is the client's address: the peer's, or what a trusted proxy
 	// said.

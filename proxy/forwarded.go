@@ -155,10 +155,6 @@ func (x *Exchange) addForwarded(fields []wire.Field, stripped []byte) []wire.Fie
 	if x.Client != x.Peer.Addr() {
 		client = v.Keep(x.Client.AppendTo(v.Start()))
 	}
-	host := x.Head.Host
-	if said := x.believedValue(wire.XForwardedHost); said != nil {
-		host = said
-	}
 	port := x.believedValue(wire.XForwardedPort)
 	if port == nil {
 		port = v.Keep(strconv.AppendUint(v.Start(), uint64(x.port()), 10))
@@ -169,7 +165,7 @@ func (x *Exchange) addForwarded(fields []wire.Field, stripped []byte) []wire.Fie
 	fields = append(fields,
 		wire.Field{Name: nameForwardedFor, Value: chain, Kind: wire.XForwardedFor},
 		wire.Field{Name: nameForwardedProto, Value: x.proto.bytes(), Kind: wire.XForwardedProto},
-		wire.Field{Name: nameForwardedHost, Value: host, Kind: wire.XForwardedHost},
+		wire.Field{Name: nameForwardedHost, Value: x.askedHost(), Kind: wire.XForwardedHost},
 		wire.Field{Name: nameForwardedPort, Value: port, Kind: wire.XForwardedPort},
 		wire.Field{Name: nameRealIP, Value: client, Kind: wire.XRealIP},
 		wire.Field{Name: nameForwarded, Value: v.Keep(x.appendStandard(v.Start())), Kind: wire.Forwarded},
@@ -179,6 +175,14 @@ func (x *Exchange) addForwarded(fields []wire.Field, stripped []byte) []wire.Fie
 		fields = append(fields, wire.Field{Name: nameForwardedPrefix, Value: value, Kind: wire.XForwardedPrefix})
 	}
 	return fields
+}
+
+// askedHost is the host that the client asked for, as far as it is known.
+func (x *Exchange) askedHost() []byte {
+	if said := x.believedValue(wire.XForwardedHost); said != nil {
+		return said
+	}
+	return x.Head.Host
 }
 
 // port is the port that the client asked, as far as it is known: behind a proxy
@@ -193,7 +197,8 @@ func (x *Exchange) port() uint16 {
 
 // appendStandard appends the value of Forwarded: what is believed of it, or else
 // what a trusted peer's X-Forwarded-For says, converted (RFC 7239 section 7.4),
-// and behind that the peer. The first element says what the client spoke.
+// and behind that the peer. The first element says what the client spoke and
+// asked for.
 func (x *Exchange) appendStandard(dst []byte) []byte {
 	before := len(dst)
 	if x.believedValue(wire.Forwarded) != nil {
@@ -201,13 +206,14 @@ func (x *Exchange) appendStandard(dst []byte) []byte {
 	} else if x.believed != nil {
 		dst = x.appendConverted(dst)
 	}
-	spoken := x.proto
-	if len(dst) > before && !x.Secure {
-		spoken = plainHTTP
-	} else if len(dst) > before {
+	if len(dst) == before {
+		return appendElement(dst, x.Peer.Addr(), x.askedHost(), x.proto)
+	}
+	spoken := plainHTTP
+	if x.Secure {
 		spoken = secureHTTP
 	}
-	return x.appendElement(dst, x.Peer.Addr(), spoken)
+	return appendElement(dst, x.Peer.Addr(), x.Head.Host, spoken)
 }
 
 // appendConverted appends an element for each address in X-Forwarded-For.
@@ -226,7 +232,7 @@ func (x *Exchange) appendConverted(dst []byte) []byte {
 			}
 			addr, _ := parseAddr(element)
 			if first {
-				dst = x.appendElement(dst, addr, x.proto)
+				dst = appendElement(dst, addr, x.askedHost(), x.proto)
 			} else {
 				dst = append(dst, "for="...)
 				dst = appendNode(dst, addr)
@@ -239,11 +245,16 @@ func (x *Exchange) appendConverted(dst []byte) []byte {
 }
 
 // appendElement appends one element of Forwarded.
-func (x *Exchange) appendElement(dst []byte, node netip.Addr, spoken proto) []byte {
+func appendElement(dst []byte, node netip.Addr, host []byte, spoken proto) []byte {
 	dst = append(dst, "for="...)
 	dst = appendNode(dst, node)
 	dst = append(dst, ";host=\""...)
-	dst = append(dst, x.Head.Host...)
+	for _, b := range host {
+		if b == '"' || b == '\\' { // a trusted peer's X-Forwarded-Host may be anything
+			dst = append(dst, '\\')
+		}
+		dst = append(dst, b)
+	}
 	dst = append(dst, "\";proto="...)
 	return append(dst, spoken.bytes()...)
 }

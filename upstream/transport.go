@@ -47,8 +47,6 @@ type Keeping struct {
 	// negative for none.
 	Timeout time.Duration
 	Most    int
-	// Memory is what large buffers of answers are taken from; nil for no limit.
-	Memory *memory.Budget
 }
 
 // Request is what one attempt sends. The caller makes it; it stays as it is until
@@ -63,8 +61,10 @@ type Request struct {
 	// Host is what the client calls the service: over TLS the name of the instance
 	// where its Target has none.
 	Host []byte
-	// Client is told to the instance where its Target asks for that.
+	// Client is told to the instance where its Target asks for that. Memory is who a
+	// large buffer for the answer is taken for; nil for no limit.
 	Client netip.AddrPort
+	Memory *memory.Client
 	// Check says that it is a probe's, which learns about the endpoint and not about a
 	// connection: it has one of its own, and is no client's.
 	Check bool

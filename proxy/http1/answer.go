@@ -151,7 +151,11 @@ func (a *answer) send(p []byte) error {
 	}
 	a.started = true
 	a.conn.wire.WriteWithin(now, a.conn.engine.options.WriteIdle)
-	if _, err := a.conn.wire.Write(p); err != nil {
+	taking := &a.conn.session.memoryUse.writes
+	taking.Set(now)
+	_, err := a.conn.wire.Write(p)
+	taking.Clear()
+	if err != nil {
 		a.failed = true
 		return err
 	}

@@ -181,6 +181,11 @@ func (c *conn) keepAlive() time.Duration {
 func (c *conn) Drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.drain()
+}
+
+// drain is Drain. c.mu is held.
+func (c *conn) drain() {
 	c.drained = true
 	switch {
 	case c.session != nil, c.ended:
@@ -196,6 +201,11 @@ func (c *conn) Drain() {
 func (c *conn) Cut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.cutOff()
+}
+
+// cutOff is Cut. c.mu is held.
+func (c *conn) cutOff() {
 	if c.session != nil && c.session.EndTunnel() {
 		return
 	}
@@ -217,7 +227,8 @@ func (c *conn) begin() *session {
 	p := &c.front.Peer
 	s.Peer, s.Local, s.Secure, s.ServerName, s.Shard = p.Remote, p.Local, p.Secure, p.ServerName, p.Shard
 	s.answer.reset(c)
-	s.memoryUse.begin(c.engine.options.Memory)
+	s.Memory = p.Memory
+	s.memoryUse.begin(p.Memory)
 	c.mu.Lock()
 	c.session, c.served = s, true
 	switch {
@@ -235,7 +246,7 @@ func (c *conn) end(s *session) {
 	c.mu.Lock()
 	c.session = nil
 	c.mu.Unlock()
-	s.memoryUse.end(c.engine.options.Memory)
+	s.memoryUse.end(c.front.Memory)
 	s.answer.release()
 	s.body.release()
 	c.engine.exchanges.Put(s)
@@ -250,10 +261,10 @@ const watchAfter = 100 * time.Millisecond
 func (c *conn) Check(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.makeRoom(now)
 	if c.session == nil {
 		return
 	}
-	c.makeRoom(now)
 	if since := c.session.WaitingSince(); since.IsZero() || now.Sub(since) <= watchAfter {
 		return
 	}
