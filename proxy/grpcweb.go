@@ -103,8 +103,8 @@ func (w *web) Next() ([]byte, error) {
 		}
 		w.rest = append(w.rest, data...)
 		whole := len(w.rest) / 4 * 4
-		if whole == 0 {
-			continue
+		if bytes.ContainsAny(w.rest, "\r\n") { // which the decoder passes over
+			return nil, errWebText
 		}
 		got := w.got[:0]
 		for part := w.rest[:whole]; len(part) > 0; {
