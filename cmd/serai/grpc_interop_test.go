@@ -156,9 +156,11 @@ func TestGRPCMessages(t *testing.T) {
 func TestGRPCDeadline(t *testing.T) {
 	for _, w := range grpcWays {
 		t.Run(w.name, func(t *testing.T) {
+			t.Parallel()
 			i, c, _ := w.behindSerai(t, "a", nil, nil, nil, nil)
+			until(t, "the instance", func() bool { _, err := who(within(t), c); return err == nil })
 			for _, late := range []string{"", "late"} {
-				ctx, cancel := context.WithTimeout(metadata.NewOutgoingContext(t.Context(), metadata.Pairs("hang-name", "timed", "hang-late", late)), 500*time.Millisecond)
+				ctx, cancel := context.WithTimeout(metadata.NewOutgoingContext(t.Context(), metadata.Pairs("hang-name", "timed", "hang-late", late)), 2*time.Second)
 				s := openStream(t, ctx, c, "/own/Hang")
 				s.CloseSend()
 				if err := endOf(s); status.Code(err) != codes.DeadlineExceeded {

@@ -201,7 +201,8 @@ func TestGRPCRollingReplacement(t *testing.T) {
 // TestGRPCStreamsEnd: when an instance is gone, or serai drains, streams end with a status
 // that clients try again, and a new stream goes elsewhere.
 func TestGRPCStreamsEnd(t *testing.T) {
-	open := func(ctx context.Context, c *grpc.ClientConn, i *grpcInstance, late string) grpc.ClientStream {
+	open := func(t *testing.T, ctx context.Context, c *grpc.ClientConn, i *grpcInstance, late string) grpc.ClientStream {
+		t.Helper()
 		s := openStream(t, metadata.NewOutgoingContext(ctx, metadata.Pairs("hang-name", "x", "hang-late", late)), c, "/own/Hang")
 		told(t, "begun", i.begun, "x")
 		if late != "" {
@@ -216,7 +217,8 @@ func TestGRPCStreamsEnd(t *testing.T) {
 			t.Run("instance", func(t *testing.T) {
 				i, c, _ := w.behindSerai(t, "a", []string{"ingress.wait=0s"}, nil, nil, nil)
 				ctx := within(t)
-				early, late := open(ctx, c, i, ""), open(ctx, c, i, "late")
+				until(t, "the instance", func() bool { _, err := who(ctx, c); return err == nil })
+				early, late := open(t, ctx, c, i, ""), open(t, ctx, c, i, "late")
 				i.server.Stop()
 				for what, s := range map[string]grpc.ClientStream{"early": early, "late": late} {
 					if err := endOf(s); status.Code(err) != codes.Unavailable {
@@ -230,8 +232,8 @@ func TestGRPCStreamsEnd(t *testing.T) {
 			t.Run("drain", func(t *testing.T) {
 				i, c, p := w.behindSerai(t, "a", nil, []string{"--drain-timeout=1s"}, nil, nil)
 				ctx := within(t)
-				late := open(ctx, c, i, "late")
-				early := open(ctx, c, i, "")
+				late := open(t, ctx, c, i, "late")
+				early := open(t, ctx, c, i, "")
 				p.stop()
 				for what, s := range map[string]grpc.ClientStream{"early": early, "late": late} {
 					if err := endOf(s); status.Code(err) != codes.Unavailable {

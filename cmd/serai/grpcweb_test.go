@@ -146,6 +146,7 @@ func TestGRPCWebIsAskedFor(t *testing.T) {
 		i := newGRPCInstance(t, "a")
 		i.ill = true
 		_, address := serveStatic(t, []nomad.Registration{i.registration("ingress.scheme=grpc", "ingress.wait=0s", tag)})
+		until(t, "the instance", func() bool { status, _ := get(address, grpcHost, "/"); return status != 503 })
 		for name, h := range webClients(t, address) {
 			who := connect.NewClient[message, message](h, "http://"+grpcHost+"/own/Who", connect.WithGRPCWeb())
 			if _, err := who.CallUnary(within(t), connect.NewRequest(new(message))); connect.CodeOf(err) != want {
