@@ -112,6 +112,9 @@ func (s *series) snapshot() router.StatsSnapshot {
 		sum.BytesOut += n.BytesOut
 		sum.Retries += n.Retries
 		sum.Upgrades += n.Upgrades
+		for i := range n.GRPC {
+			sum.GRPC[i] += n.GRPC[i]
+		}
 	}
 	return sum
 }

@@ -137,7 +137,7 @@ func (n *node) stats(service string) *router.Stats {
 // call pretends a request that was answered.
 func call(s *router.Stats, status int) {
 	s.Begin()
-	s.Observe(0, &router.Observation{Status: status, Duration: 3 * time.Millisecond, BytesIn: 10, BytesOut: 100, Retries: 1})
+	s.Observe(0, &router.Observation{Status: status, Duration: 3 * time.Millisecond, BytesIn: 10, BytesOut: 100, Retries: 1, GRPC: 14, IsGRPC: true})
 }
 
 // get asks the admin.

@@ -106,6 +106,7 @@ func TestMetricValues(t *testing.T) {
 		`serai_response_body_bytes_total{` + route + `} 100`,
 		`serai_retries_total{` + route + `} 1`,
 		`serai_upgrades_total{` + route + `} 0`,
+		`serai_grpc_answers_total{grpc_status="0",` + route + `} 0`, `serai_grpc_answers_total{grpc_status="14",` + route + `} 1`,
 		`serai_answers_total{reason="panic"} 1`,
 		`serai_endpoints{namespace="default",service="web",state="probing"} 1`, `serai_endpoints{namespace="default",service="web",state="ready"} 0`,
 		`serai_endpoints{namespace="",service="",state="ready"} 0`,

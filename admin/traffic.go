@@ -3,6 +3,7 @@ package admin
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,6 +23,8 @@ var (
 	retries   = desc("serai_retries_total", "Retries of requests.", ofRoute...)
 	upgrades  = desc("serai_upgrades_total", "Requests that became tunnels.", ofRoute...)
 
+	answered = desc("serai_grpc_answers_total", "Ended requests of gRPC by its status; those of which it is not known are left out.", "namespace", "service", "route", "grpc_status")
+
 	routes     = desc("serai_routes", "Routes that can take a request.")
 	lingering  = desc("serai_routes_lingering", "Routes that wait for their next instance.")
 	hosts      = desc("serai_hosts", "Host patterns.")
@@ -38,6 +41,14 @@ var (
 var classes = [...]*dto.LabelPair{
 	pair("class", "none"), pair("class", "1xx"), pair("class", "2xx"), pair("class", "3xx"), pair("class", "4xx"), pair("class", "5xx"),
 }
+
+// statuses are the values of label grpc_status.
+var statuses = func() (all [router.GRPCStatuses]*dto.LabelPair) {
+	for i := range all {
+		all[i] = pair("grpc_status", strconv.Itoa(i))
+	}
+	return all
+}()
 
 // traffic collects the routes of the current table and the requests through them.
 type traffic struct {
@@ -140,6 +151,18 @@ func collectSeries(out chan<- prometheus.Metric, all []series) {
 	each(bytesOut, func(c *called, m *sample) { m.counter = count(c.BytesOut) })
 	each(retries, func(c *called, m *sample) { m.counter = count(c.Retries) })
 	each(upgrades, func(c *called, m *sample) { m.counter = count(c.Upgrades) })
+	collectGRPC(out, list)
+}
+
+// collectGRPC tells of the routes that have answered gRPC.
+func collectGRPC(out chan<- prometheus.Metric, list []called) {
+	for status, label := range statuses {
+		for i := range list {
+			if c := &list[i]; c.GRPC[status] > 0 || status == 0 && c.GRPC != [router.GRPCStatuses]uint64{} {
+				out <- &sample{desc: answered, labels: append([]*dto.LabelPair{label}, c.labels...), counter: count(c.GRPC[status])}
+			}
+		}
+	}
 }
 
 func count(n uint64) *dto.Counter {

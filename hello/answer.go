@@ -18,10 +18,12 @@ type Answer struct {
 	Alloc  string `json:"alloc"`
 	Node   string `json:"node"`
 	Remote string `json:"remote"` // address and port of the connection
-	Method string `json:"method"`
-	Host   string `json:"host"`
-	Path   string `json:"path"`  // as it came, without the query
-	Query  string `json:"query"` // as it came, without the question mark
+	// Protocol is HTTP/2.0, or empty for HTTP/1.
+	Protocol string `json:"protocol,omitempty"`
+	Method   string `json:"method"`
+	Host     string `json:"host"`
+	Path     string `json:"path"`  // as it came, without the query
+	Query    string `json:"query"` // as it came, without the question mark
 	// Headers are names and values, in the order and case in which they came.
 	Headers [][2]string `json:"headers"`
 	Body    int64       `json:"body"` // bytes
@@ -62,6 +64,9 @@ func (a *Answer) print(w io.Writer) {
 	fmt.Fprintf(w, "%s, allocation %s on %s\n\n%s %s", a.Name, cmp.Or(a.Alloc, "-"), cmp.Or(a.Node, "-"), a.Method, a.Path)
 	if a.Query != "" {
 		fmt.Fprintf(w, "?%s", a.Query)
+	}
+	if a.Protocol != "" {
+		fmt.Fprintf(w, " %s", a.Protocol)
 	}
 	fmt.Fprintln(w)
 	for _, h := range a.Headers {

@@ -1,5 +1,6 @@
 // Package hello answers what a sample service answers: who it is and what it
-// received. On request it also streams, waits, echoes and fails.
+// received. On request it also streams, waits, echoes and fails, over HTTP/1 and,
+// but for /ws, over HTTP/2 without TLS (h2c, by prior knowledge).
 //
 //	/healthz         200
 //	/echo            the body of the request, as it comes
@@ -10,7 +11,8 @@
 //	/bytes/1000      that many bytes
 //
 // Every other path tells what was received: text, or JSON where Accept names
-// application/json.
+// application/json. Over HTTP/2 it speaks gRPC, too: serai.hello.v1.Echo (see package
+// echo), grpc.health.v1.Health and reflection.
 package hello
 
 import (
@@ -20,6 +22,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -106,14 +109,21 @@ func Serve(ctx context.Context, l net.Listener, o Options) error {
 	over, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
 	s := newService(o, stopping, over)
+	logger := slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug)
 	server := &fasthttp.Server{
 		Handler: s.serve, ConnState: s.conns.observe, Name: "serai-hello",
 		StreamRequestBody: true, DisablePreParseMultipartForm: true, MaxRequestBodySize: maxBody,
 		ReadBufferSize: maxHead, CloseOnShutdown: true,
-		Logger: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
+		Logger: logger,
 	}
+	over2 := newOverHTTP2(s)
+	over2.server.ErrorLog = logger
+	in := newEntrance(l.Addr())
 	accepting := make(chan error, 1)
-	go func() { accepting <- server.Serve(l) }()
+	go func() { accepting <- in.accept(l) }()
+	var serving sync.WaitGroup
+	serving.Go(func() { server.Serve(in.http1) })
+	serving.Go(func() { over2.server.Serve(in.http2) })
 	o.Logger.Info("sample service", "name", o.Name, "alloc", o.Alloc, "address", l.Addr().String())
 
 	var failed error
@@ -126,13 +136,17 @@ func Serve(ctx context.Context, l net.Listener, o Options) error {
 		l.Close()
 		<-accepting
 	}
+	in.end()
 	stop()
 	s.conns.endIdle()
 	time.Sleep(requestIsKnown)
 	last, cancel := context.WithTimeout(over, o.ShutdownTimeout)
 	defer cancel()
+	left2 := make(chan int)
+	go func() { left2 <- over2.stop(last) }()
 	server.ShutdownWithContext(last) // its errors are l closed twice, and what conns counts
-	left := s.conns.wait(last, cut)
+	left := s.conns.wait(last, cut) + <-left2
+	serving.Wait()
 	switch {
 	case failed != nil:
 		return fmt.Errorf("accept for the sample service: %w", failed)

@@ -99,9 +99,9 @@ func (s *service) slow(c *fasthttp.RequestCtx) {
 
 // status answers with the status that the path names.
 func (s *service) status(c *fasthttp.RequestCtx, text string) {
-	status, err := strconv.Atoi(text)
-	if err != nil || status < 200 || status > 599 {
-		c.Error("want /status/200 to /status/599\n", fasthttp.StatusBadRequest)
+	status, ok := statusIn(text)
+	if !ok {
+		c.Error(badStatus+"\n", fasthttp.StatusBadRequest)
 		return
 	}
 	c.SetStatusCode(status)
@@ -110,9 +110,9 @@ func (s *service) status(c *fasthttp.RequestCtx, text string) {
 
 // bytes answers with that many bytes.
 func (s *service) bytes(c *fasthttp.RequestCtx, text string) {
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 0 || n > maxBytes {
-		c.Error(fmt.Sprintf("want /bytes/0 to /bytes/%d\n", maxBytes), fasthttp.StatusBadRequest)
+	n, ok := countIn(text)
+	if !ok {
+		c.Error(badCount+"\n", fasthttp.StatusBadRequest)
 		return
 	}
 	c.SetContentType("application/octet-stream")
@@ -127,9 +127,31 @@ func (zeros) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// statusIn reads a status.
+func statusIn(text string) (status int, ok bool) {
+	status, err := strconv.Atoi(text)
+	return status, err == nil && status >= 200 && status <= 599
+}
+
+// countIn reads a number of bytes.
+func countIn(text string) (n int, ok bool) {
+	n, err := strconv.Atoi(text)
+	return n, err == nil && n >= 0 && n <= maxBytes
+}
+
+// What is answered where they cannot be read.
+var (
+	badStatus = "want /status/200 to /status/599"
+	badCount  = fmt.Sprintf("want /bytes/0 to /bytes/%d", maxBytes)
+)
+
 // duration reads a duration parameter, not below low and not above maxWait.
 func duration(c *fasthttp.RequestCtx, name string, otherwise, low time.Duration) time.Duration {
-	d, err := time.ParseDuration(string(c.QueryArgs().Peek(name)))
+	return durationIn(string(c.QueryArgs().Peek(name)), otherwise, low)
+}
+
+func durationIn(text string, otherwise, low time.Duration) time.Duration {
+	d, err := time.ParseDuration(text)
 	if err != nil {
 		return otherwise
 	}

@@ -35,7 +35,7 @@ type eventStream struct {
 // Read waits for the next event, but not for the first.
 func (e *eventStream) Read(p []byte) (int, error) {
 	if len(e.rest) == 0 {
-		if err := e.next(); err != nil {
+		if err := e.next(nil); err != nil {
 			return 0, err
 		}
 	}
@@ -44,7 +44,9 @@ func (e *eventStream) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func (e *eventStream) next() error {
+// next waits for the next event, until the stream is over or the client gone; who
+// cannot know of that says nil.
+func (e *eventStream) next(gone <-chan struct{}) error {
 	endless := e.count == 0
 	if !endless && e.sent == e.count {
 		return io.EOF
@@ -59,6 +61,8 @@ func (e *eventStream) next() error {
 		case <-stopping:
 			return io.EOF
 		case <-e.over.Done():
+			return io.ErrUnexpectedEOF
+		case <-gone:
 			return io.ErrUnexpectedEOF
 		}
 	}

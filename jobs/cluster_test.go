@@ -20,6 +20,10 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"serai/hello/echo"
 	"serai/internal/netns"
 	"serai/internal/nomadagent"
 	"serai/internal/testnet"
@@ -500,6 +504,29 @@ func (c *cluster) reaches(host, path, name string) {
 		status, body := c.get(host, path)
 		return status == 200 && strings.HasPrefix(body, name+",")
 	})
+}
+
+// say makes so many calls of gRPC of the sample service over one connection, and returns which
+// allocations of it have answered.
+func (c *cluster) say(host, name string, calls int) map[string]bool {
+	client, err := grpc.NewClient("passthrough:///"+strings.TrimPrefix(c.traffic, "http://"),
+		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithAuthority(host))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
+	defer cancel()
+	seen := make(map[string]bool)
+	for range calls {
+		var said echo.SayResponse
+		if err := client.Invoke(ctx, echo.EchoSayProcedure, &echo.SayRequest{Text: "hello"}, &said); err != nil || said.Name != name || said.Text != "hello" {
+			c.t.Errorf("%s answered %v, %v", host, &said, err)
+			break
+		}
+		seen[said.Alloc] = true
+	}
+	return seen
 }
 
 // underLoad asks for a host all the time while f runs: no request may fail.

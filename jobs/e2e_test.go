@@ -25,12 +25,12 @@ func TestOnRealNomad(t *testing.T) {
 	t.Run("examples", func(t *testing.T) {
 		c.t = t
 		c.run("namespace", "apply", "team-a")
-		for _, job := range []string{"host-dynamic", "groups", "namespace", "sticky", "path", "broken-tags", "canary"} {
+		for _, job := range []string{"host-dynamic", "groups", "namespace", "sticky", "path", "broken-tags", "canary", "grpc"} {
 			c.job(job)
 		}
 		c.job("host-static", fmt.Sprintf("port=%d", testnet.Ports(t, 1)[0]))
 		for host, name := range map[string]string{
-			"dynamic": "web", "static": "web", "groups": "front", "shop.team-a": "web", "sticky": "web", "path": "web", "fine": "web", "canary": "version-1",
+			"dynamic": "web", "static": "web", "groups": "front", "shop.team-a": "web", "sticky": "web", "path": "web", "fine": "web", "canary": "version-1", "grpc": "echo",
 		} {
 			c.reaches(host+".example.org", "/", name)
 		}
@@ -51,6 +51,7 @@ func TestOnRealNomad(t *testing.T) {
 			seen[first] = true
 			return len(seen) == 3
 		})
+		c.until("two instances by gRPC", func() bool { return len(c.say("grpc.example.org", "echo", 20)) == 2 })
 		// Two addresses, each with its port.
 		c.until("the front's knowledge of the back", func() bool {
 			_, body := c.get("groups.example.org", "/")

@@ -23,6 +23,10 @@ func (p *Proxy) answerWith(x *Exchange, status int, reason, detail string, more 
 		x.sendGRPC(status, reason, detail)
 		return
 	}
+	if x.web.on {
+		x.sendWeb(status, reason, detail)
+		return
+	}
 	body := make([]byte, 0, 256)
 	contentType := "text/plain; charset=utf-8"
 	if bytes.Contains(x.Header("accept"), []byte("json")) {

@@ -21,6 +21,9 @@ type failure struct {
 	final bool
 	// blame says that the instance took the request and failed it.
 	blame bool
+	// again says that it has been decided that there is another attempt: the instance
+	// has answered.
+	again bool
 }
 
 var errClientGone = errors.New("the client left")

@@ -14,6 +14,7 @@ func (p *Proxy) forward(x *Exchange) {
 	if p.tooLong(x, x.Head.Size) || !p.gather(x) {
 		return
 	}
+	x.beginWeb()
 	x.startUpload()
 	if p.tooLong(x, x.BytesIn) {
 		return
@@ -36,7 +37,7 @@ func (p *Proxy) forward(x *Exchange) {
 			return
 		}
 		x.tried.Add(m.Endpoint)
-		if f.final || !p.mayRetry(x, f.processed) {
+		if f.final || !f.again && !p.mayRetry(x, f.processed) {
 			p.fail(x, f)
 			return
 		}
@@ -121,6 +122,12 @@ func (p *Proxy) attempt(x *Exchange, m *upstream.Member) *failure {
 	case a.Head.Status == 101:
 		x.uploaded()
 		return p.tunnel(x)
+	}
+	if p.triesAgain(x) {
+		whole := x.letGo()
+		x.Now = a.Stream.End(whole)
+		x.uploaded()
+		return &failure{again: true, reason: ReasonUpstreamRefused.Code()}
 	}
 	whole := p.relay(x)
 	stillThere := x.letGo()

@@ -31,6 +31,7 @@ type forwarding struct {
 	sent       upstream.Request // the attempt under way, and what it brings
 	answer     upstream.Answer
 	calling    caller
+	web        web
 }
 
 func (f *forwarding) reset() {
@@ -40,6 +41,7 @@ func (f *forwarding) reset() {
 	f.identified, f.requestID = false, [16]byte{}
 	f.upload, f.calling = upload{}, caller{}
 	f.sent, f.answer.Stream = upstream.Request{Scratch: f.sent.Scratch}, nil
+	f.web = web{}
 	f.values.Reset()
 }
 

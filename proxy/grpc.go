@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"serai/upstream"
 	"serai/wire"
 )
 
@@ -23,17 +24,62 @@ func IsGRPC(fields []wire.Field) bool {
 	return false
 }
 
-// speaksGRPC reports whether the client is one of gRPC.
-func (x *Exchange) speaksGRPC() bool { return x.Head.Major == 2 && IsGRPC(x.Head.Fields) }
+// speaksGRPC reports whether the client is one of gRPC. That of gRPC-Web is not, although
+// the request is.
+func (x *Exchange) speaksGRPC() bool {
+	return x.Head.Major == 2 && !x.web.on && IsGRPC(x.Head.Fields)
+}
 
-// GRPCCut are the trailers of an answer that was cut: unavailable, which clients may
-// try again.
-var GRPCCut = []wire.Field{field("grpc-status", "14"), field("grpc-message", "the answer was cut")}
+// ofGRPC reports whether the request is one of gRPC, whatever the client speaks.
+func (x *Exchange) ofGRPC() bool { return x.web.on || x.speaksGRPC() }
+
+// Statuses of gRPC.
+const (
+	grpcDeadlineExceeded = 4
+	grpcUnavailable      = 14
+	grpcLast             = 16 // UNAUTHENTICATED, the last one that there is
+)
+
+// GRPCCut returns the trailers of an answer of gRPC that is cut, nil for any other: clients
+// may try again, unless it is since their time is over. An answer that has not begun has
+// trailers alone, with the content-type that is the first of these.
+func (x *Exchange) GRPCCut(begun bool) []wire.Field {
+	if !x.speaksGRPC() {
+		return nil
+	}
+	status, message := grpcUnavailable, "the answer was cut"
+	if x.pastDeadline() {
+		status, message = grpcDeadlineExceeded, "the answer was cut since its time was over"
+	}
+	x.grpc = uint8(status) + 1
+	fields := []wire.Field{grpcType, field("grpc-status", strconv.Itoa(status)), field("grpc-message", message)}
+	if begun {
+		return fields[1:]
+	}
+	return fields
+}
+
+var grpcType = field("content-type", "application/grpc")
+
+// pastDeadline reports whether the time is over that the client has given. An instance
+// that counts it, too, may end the stream in its own way.
+func (x *Exchange) pastDeadline() bool {
+	d, ok := grpcTimeout(x.Header("grpc-timeout"))
+	return ok && time.Since(x.Start) >= d
+}
 
 // grpcStatus is the status of gRPC for one of HTTP of serai's own.
+func (x *Exchange) grpcStatus(status int) int {
+	s := grpcStatus(status)
+	if s == grpcUnavailable && x.pastDeadline() {
+		return grpcDeadlineExceeded
+	}
+	return s
+}
+
 func grpcStatus(status int) int {
 	switch status {
-	case 400, 431, 414:
+	case 400, 414:
 		return 13 // internal
 	case 401:
 		return 16 // unauthenticated
@@ -42,27 +88,39 @@ func grpcStatus(status int) int {
 	case 404:
 		return 12 // unimplemented
 	case 408, 504:
-		return 4 // deadline exceeded
-	case 413:
+		return grpcDeadlineExceeded
+	case 413, 431:
 		return 8 // resource exhausted
 	case 421, 429, 502, 503:
-		return 14 // unavailable
+		return grpcUnavailable
 	}
 	return 2 // unknown
 }
 
 // sendGRPC answers with trailers alone.
 func (x *Exchange) sendGRPC(status int, reason, detail string) {
-	h := wire.ResponseHead{Status: 200, Minor: 1, Framing: wire.NoBody, KeepAlive: true}
-	h.Fields = []wire.Field{
-		field("content-type", "application/grpc"), field("grpc-status", strconv.Itoa(grpcStatus(status))),
-		field("grpc-message", grpcMessage(detail+" ("+reason+")")), field("X-Serai-Reason", reason),
-	}
-	x.applyAnswer(&h, true)
+	h := x.grpcRefusal(status, reason, detail)
+	x.applyAnswer(h, true)
 	x.Status = status
-	if x.Responder.Head(&h) == nil {
+	if x.Responder.Head(h) == nil {
 		x.Responder.Finish(nil)
 	}
+}
+
+// GRPCRefusal is Refusal to a client of gRPC, nil to any other: trailers alone.
+func (x *Exchange) GRPCRefusal(e *wire.Error) *wire.ResponseHead {
+	if !x.speaksGRPC() {
+		return nil
+	}
+	return x.grpcRefusal(e.Status, e.Code, e.Detail)
+}
+
+func (x *Exchange) grpcRefusal(status int, reason, detail string) *wire.ResponseHead {
+	code := x.grpcStatus(status)
+	x.grpc = uint8(code) + 1
+	return &wire.ResponseHead{Status: 200, Minor: 1, Framing: wire.NoBody, KeepAlive: true, Fields: []wire.Field{
+		grpcType, field("grpc-status", strconv.Itoa(code)), field("grpc-message", grpcMessage(detail+" ("+reason+")")), field("X-Serai-Reason", reason),
+	}}
 }
 
 // grpcMessage percent-encodes a message as gRPC wants it.
@@ -83,14 +141,24 @@ func grpcMessage(s string) string {
 // gRPC has said.
 func (x *Exchange) answerTimeout() time.Duration {
 	route := x.Route.Options.Timeout
-	if !x.speaksGRPC() {
+	if !x.ofGRPC() {
 		return route
 	}
 	if d, ok := grpcTimeout(x.Header("grpc-timeout")); ok {
-		left := d - (x.Now.Sub(x.Start) - x.Gathered)
+		left := d - x.Now.Sub(x.Start)
 		return min(route, max(left, time.Millisecond))
 	}
 	return route
+}
+
+// answerIdle bounds each wait for more of an answer. A stream of gRPC may have nothing to
+// say for as long as a tunnel, such as one that watches something; whether its instance
+// is there is known from PINGs.
+func (p *Proxy) answerIdle(x *Exchange) time.Duration {
+	if x.ofGRPC() {
+		return max(x.Route.Options.BodyIdle, p.options.TunnelIdle)
+	}
+	return x.Route.Options.BodyIdle
 }
 
 // grpcTimeout reads a grpc-timeout: up to eight digits and a unit.
@@ -115,15 +183,23 @@ func grpcTimeout(v []byte) (time.Duration, bool) {
 // noteGRPC notes the status of an answer of gRPC, which stands in its trailers, or
 // in its head where there is nothing else.
 func (x *Exchange) noteGRPC(fields []wire.Field) {
-	const most = 16 // UNAUTHENTICATED, the last one that there is
 	for i := range fields {
 		if f := &fields[i]; wire.EqualFold(f.Name, "grpc-status") {
-			if n, err := strconv.ParseUint(string(f.Value), 10, 8); err == nil && n <= most {
+			if n, err := strconv.ParseUint(string(f.Value), 10, 8); err == nil && n <= grpcLast {
 				x.grpc = uint8(n) + 1
 			}
 			return
 		}
 	}
+}
+
+// triesAgain reports whether the answer, which is that an instance is unavailable and
+// nothing else, is not passed on, but another instance asked: where the route says that
+// its requests may be repeated.
+func (p *Proxy) triesAgain(x *Exchange) bool {
+	h := &x.answer.Head
+	return x.Route.Options.RetryPost && h.Status == 200 && h.Size == 0 && h.Framing != wire.Chunked && x.ofGRPC() &&
+		string(wire.Get(h.Fields, "grpc-status")) == "14" && p.mayRetry(x, upstream.Unknown)
 }
 
 // GRPCStatus returns the status of an answer of gRPC, where it has one.

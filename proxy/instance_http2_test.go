@@ -257,4 +257,7 @@ func TestGRPCStatus(t *testing.T) {
 		}
 		mu.Unlock()
 	}
+	if got := n.router.Current().Routes()[0].Stats.Snapshot().GRPC; got[0] != 1 || got[14] != 1 {
+		t.Errorf("the route has counted %v", got)
+	}
 }

@@ -189,9 +189,10 @@ func (p *Proxy) Serve(x *Exchange) {
 // observe counts the request, which has ended, for its route.
 func (x *Exchange) observe() {
 	x.observed = false
+	status, ok := x.GRPCStatus()
 	x.Route.Stats.Observe(x.Shard, &router.Observation{
 		Status: x.Status, Duration: x.Now.Sub(x.Start), BytesIn: x.BytesIn,
-		BytesOut: x.BytesOut, Retries: x.Retries, Upgraded: x.Upgraded,
+		BytesOut: x.BytesOut, Retries: x.Retries, Upgraded: x.Upgraded, GRPC: status, IsGRPC: ok,
 	})
 }
 

@@ -15,10 +15,11 @@ func (p *Proxy) relay(x *Exchange) (whole bool) {
 	h, body, r := &x.answer.Head, x.answer.Stream, x.Responder
 	dropOwn(h)
 	x.Status = h.Status
-	framing, size := h.Framing, h.Size
-	if size == 0 && framing != wire.Chunked { // of gRPC, one that has trailers only
+	only := x.webHead(h)
+	if h.Size == 0 && h.Framing != wire.Chunked { // of gRPC, one that has trailers only
 		x.noteGRPC(h.Fields)
 	}
+	framing, size := h.Framing, h.Size
 	if err := r.Head(x.applyAnswer(h, false)); err != nil {
 		x.cut(ReasonClientGone)
 		return false
@@ -26,7 +27,7 @@ func (p *Proxy) relay(x *Exchange) (whole bool) {
 	x.sized.Store(framing == wire.Length)
 	pipe := p.pipe(x, framing, size)
 	defer pipe.Close()
-	idle := x.Route.Options.BodyIdle
+	idle := p.answerIdle(x)
 	for {
 		if !body.Ready() && !body.Done() {
 			if err := r.Flush(); err != nil {
@@ -54,6 +55,7 @@ func (p *Proxy) relay(x *Exchange) (whole bool) {
 			client.WriteWithin(time.Now(), p.options.WriteIdle)
 			err = pipe.Drain(client)
 		} else {
+			data = x.web.encode(data)
 			n, err = len(data), r.Write(data)
 		}
 		x.BytesOut += int64(n)
@@ -64,7 +66,13 @@ func (p *Proxy) relay(x *Exchange) (whole bool) {
 	}
 	trailers := filterTrailers(body.Trailers())
 	x.noteGRPC(trailers)
-	if err := r.Finish(trailers); err != nil {
+	err := error(nil)
+	if x.web.answers {
+		err = x.finishWeb(append(trailers, only...))
+	} else {
+		err = r.Finish(trailers)
+	}
+	if err != nil {
 		x.Reason = ReasonClientGone.Code()
 	}
 	return true

@@ -54,13 +54,13 @@ func (x *Exchange) startUpload() {
 	if u.begun {
 		return
 	}
-	u.begun, u.body, u.limit = true, x.Body, x.Route.Options.MaxBody
-	if x.Body.Ready() {
-		u.first, _ = x.Body.Next()
+	u.begun, u.body, u.limit = true, x.requestBody(), x.Route.Options.MaxBody
+	if u.body.Ready() {
+		u.first, _ = u.body.Next()
 		x.BytesIn = int64(len(u.first))
 	}
 	u.bytes = x.BytesIn
-	u.complete = x.Body.Done()
+	u.complete = u.body.Done()
 }
 
 // Next returns the next bytes behind the first.

@@ -45,6 +45,8 @@ type RouteOptions struct {
 	// them whatever the method.
 	Retries   int
 	RetryPost bool
+	// GRPCWeb has requests of gRPC-Web made gRPC.
+	GRPCWeb bool
 	// MaxBody bounds a request's body in bytes; 0 means no limit.
 	MaxBody int64
 	TLS     TLSMode

@@ -52,6 +52,17 @@ func forwardKeys() []key {
 			return schemes().word(t.Scheme)
 		},
 	}, {
+		Key: Key{Name: "grpc-web", Value: "on, off", Default: "off", Example: "on", With: "scheme=grpc",
+			Meaning: "`on`: gRPC-Web requests, binary or in base64, over HTTP/1 or HTTP/2, are translated to gRPC for the instance; for HTTP/2 schemes"},
+		parse: parseGRPCWeb,
+		also:  []string{"grpcweb"},
+		route: func(o *RouteOptions) string {
+			if !o.GRPCWeb {
+				return ""
+			}
+			return "on"
+		},
+	}, {
 		Key: Key{Name: "tls-verify", Value: "true, false", Default: "true", Example: "false", With: "scheme=https",
 			Meaning: "whether the instance's certificate is verified; for schemes with TLS"},
 		parse: parseTLSVerify,
@@ -88,6 +99,11 @@ func schemes() wordList[upstream.Scheme] {
 
 func parseScheme(d *draft, value string) (f *flaw) {
 	d.Instance.Scheme, f = schemes().parse(value)
+	return f
+}
+
+func parseGRPCWeb(d *draft, value string) (f *flaw) {
+	d.Options.GRPCWeb, f = wordList[bool]{{"on", true}, {"off", false}}.parse(value)
 	return f
 }
 

@@ -20,7 +20,7 @@ func limitKeys() []key {
 		route: func(o *RouteOptions) string { return strconv.Itoa(o.Retries) },
 	}, {
 		Key: Key{Name: "retry-post", Value: "on, off", Default: "off", Example: "on",
-			Meaning: "`on`: requests of this route may be retried whatever their method, even if the instance may have processed them"},
+			Meaning: "`on`: requests of this route may be retried whatever their method, even if the instance may have processed them; gRPC requests also if the instance answers only UNAVAILABLE"},
 		parse: parseRetryPost,
 		also:  []string{"retry-non-idempotent"},
 		route: func(o *RouteOptions) string {

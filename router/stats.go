@@ -23,6 +23,7 @@ type Stats struct {
 
 	inflight atomic.Int64
 	shards   atomic.Pointer[[]statsShard]
+	grpc     atomic.Pointer[[]grpcShard] // made with the first answer of gRPC
 
 	told   atomic.Int64 // Unix nanoseconds of the last Tell
 	untold atomic.Uint64
@@ -42,6 +43,15 @@ type statsShard struct {
 	_        [64]byte
 }
 
+// GRPCStatuses is how many statuses gRPC has.
+const GRPCStatuses = 17
+
+// grpcShard counts answers of gRPC.
+type grpcShard struct {
+	statuses [GRPCStatuses]atomic.Uint64
+	_        [64]byte
+}
+
 // Observation is one finished request.
 type Observation struct {
 	Status   int // 0 when the client left, or was cut off, without an answer
@@ -50,6 +60,9 @@ type Observation struct {
 	BytesOut int64 // of the answer's body
 	Retries  int
 	Upgraded bool
+	// GRPC is the status of gRPC, where IsGRPC.
+	GRPC   int
+	IsGRPC bool
 }
 
 // NewStats returns empty counters.
@@ -76,13 +89,7 @@ func (s *Stats) Move(to *Stats, repeated bool) {
 // one core.
 func (s *Stats) Observe(shard int, o *Observation) {
 	s.inflight.Add(-1)
-	shards := s.shards.Load()
-	if shards == nil {
-		made := make([]statsShard, min(runtime.GOMAXPROCS(0), 8))
-		s.shards.CompareAndSwap(nil, &made)
-		shards = s.shards.Load()
-	}
-	c := &(*shards)[uint(shard)%uint(len(*shards))]
+	c := shardOf(&s.shards, shard)
 	// Codes above 599 count as 5xx (RFC 9110 section 15).
 	class := min(o.Status/100, len(c.classes)-1)
 	c.classes[class].Add(1)
@@ -95,6 +102,20 @@ func (s *Stats) Observe(shard int, o *Observation) {
 	if o.Upgraded {
 		c.upgrades.Add(1)
 	}
+	if o.IsGRPC {
+		shardOf(&s.grpc, shard).statuses[o.GRPC].Add(1)
+	}
+}
+
+// shardOf returns one of the shards, which it makes when there are none.
+func shardOf[T any](all *atomic.Pointer[[]T], shard int) *T {
+	shards := all.Load()
+	if shards == nil {
+		made := make([]T, min(runtime.GOMAXPROCS(0), 8))
+		all.CompareAndSwap(nil, &made)
+		shards = all.Load()
+	}
+	return &(*shards)[uint(shard)%uint(len(*shards))]
 }
 
 func add(c *atomic.Uint64, n int64) {
@@ -135,6 +156,7 @@ type StatsSnapshot struct {
 	Duration          time.Duration // of all requests together
 	BytesIn, BytesOut uint64
 	Retries, Upgrades uint64
+	GRPC              [GRPCStatuses]uint64 // by status
 }
 
 // Requests returns the number of finished requests.
@@ -165,6 +187,13 @@ func (s *Stats) Snapshot() (sum StatsSnapshot) {
 		sum.BytesOut += c.out.Load()
 		sum.Retries += c.retries.Load()
 		sum.Upgrades += c.upgrades.Load()
+	}
+	if shards := s.grpc.Load(); shards != nil {
+		for i := range *shards {
+			for j := range sum.GRPC {
+				sum.GRPC[j] += (*shards)[i].statuses[j].Load()
+			}
+		}
 	}
 	return sum
 }

@@ -262,6 +262,8 @@ func (g *Grammar) finish(r *reading) []Problem {
 		f = &flaw{fmt.Sprintf("the route claims more than %d pairs of host and path", maxClaims), "several routes with shorter lists"}
 	case r.Instance.Check.GRPC && !r.Instance.Scheme.HTTP2():
 		f = &flaw{"check=grpc needs an instance that speaks HTTP/2", g.tag(r.Name, "scheme") + "grpc, grpcs, h2c or h2"}
+	case r.Options.GRPCWeb && !r.Instance.Scheme.HTTP2():
+		f = &flaw{"grpc-web=on needs an instance that speaks HTTP/2", g.tag(r.Name, "scheme") + "grpc, grpcs, h2c or h2"}
 	}
 	if f != nil {
 		return []Problem{{Route: printable(r.Name), Tag: printable(r.first), Why: f.why, Instead: f.instead}}

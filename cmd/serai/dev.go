@@ -105,6 +105,8 @@ func (t *sampleServices) registerAll() error {
 	}{
 		{"api", []string{"ingress.host=shop.localhost,shop.example.org", "ingress.path=/api", "ingress.strip=/api"}},
 		{"web", []string{"ingress.host=shop.localhost,shop.example.org"}},
+		{"echo", []string{"ingress.host=grpc.localhost,grpc.example.org", "ingress.scheme=grpc", "ingress.check=grpc"}},
+		{"echo", []string{"ingress.host=grpc.localhost,grpc.example.org", "ingress.scheme=grpc", "ingress.check=grpc"}},
 		{"broken", []string{"ingress.host=broken.example.org", "ingress.stripp=/x"}},
 	} {
 		if _, err := t.start(s.name, s.tags...); err != nil {
@@ -166,12 +168,14 @@ func (c *devCommand) explain(w io.Writer, agent string) {
   curl -H 'Host: whoami.example.org' %s/           # three instances take turns
   curl -H 'Host: shop.example.org' %s/             # the web service
   curl -H 'Host: shop.example.org' %s/api/items    # another service by path, /api stripped
+  curl --http2-prior-knowledge -H 'Host: grpc.example.org' %s/    # HTTP/2 on both sides
+  grpcurl -plaintext -authority grpc.example.org -d '{"text": "hello"}' %s serai.hello.v1.Echo/Say    # two instances take turns
   curl -i -H 'Host: nobody.example.org' %s/        # 404, with the reason
   curl -s %s/rejections                            # the broken service: why, and what to write
   curl -s '%s/explain?host=shop.example.org&path=/api'
   curl -s %s/routes
   curl -s %s/metrics
-`, agent, traffic, traffic, traffic, traffic, traffic, control, control, control, control)
+`, agent, traffic, traffic, traffic, traffic, traffic, c.HTTP, traffic, control, control, control, control)
 	if c.Every > 0 {
 		fmt.Fprintf(w, "\nEvery %v an instance of whoami is replaced, and no request fails:\n\n  while curl -sf -o /dev/null -H 'Host: whoami.example.org' %s/; do :; done\n", c.Every.value(), traffic)
 	}

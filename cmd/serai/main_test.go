@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"serai/hello"
+	"serai/hello/echo"
 	"serai/internal/testnet"
 	"serai/nomad"
 	"serai/nomad/nomadsim"
@@ -161,8 +162,8 @@ func TestDevDoesWhatItPrints(t *testing.T) {
 	until(t, "dev", func() bool { status, _ := get(traffic, "whoami.example.org", "/"); return status == 200 })
 
 	lines := regexp.MustCompile(`(?m)^  curl (?:-\S+ )*(?:'?-?H? ?'Host: (\S+)' )?'?http://(\S+?)(/[^\s']*)'? `).FindAllStringSubmatch(strings.ReplaceAll(p.stdout.String(), "\n", " \n"), -1)
-	if len(lines) != 8 {
-		t.Fatalf("%d curl lines, want 8:\n%s", len(lines), p.stdout.String())
+	if len(lines) != 9 {
+		t.Fatalf("%d curl lines, want 9:\n%s", len(lines), p.stdout.String())
 	}
 	for _, line := range lines {
 		host, address, path := line[1], line[2], line[3]
@@ -182,6 +183,16 @@ func TestDevDoesWhatItPrints(t *testing.T) {
 	}
 	if _, body := get(traffic, "shop.example.org", "/api/items"); !strings.HasPrefix(body, "api,") || !strings.Contains(body, "GET /items") {
 		t.Errorf("the path did not lead to the api service, stripped: %s", body)
+	}
+	if want := traffic + " " + echo.EchoName + "/Say"; !strings.Contains(p.stdout.String(), "grpcurl -plaintext -authority grpc.example.org -d '{\"text\": \"hello\"}' "+want) {
+		t.Errorf("there is no line for grpcurl:\n%s", p.stdout.String())
+	}
+	client := dialGRPC(t, traffic, "grpc.example.org")
+	for range 10 {
+		var said echo.SayResponse
+		if err := client.Invoke(t.Context(), echo.EchoSayProcedure, &echo.SayRequest{Text: "hello"}, &said); err != nil || said.Name != "echo" || said.Text != "hello" {
+			t.Fatalf("the echo service answered %v, %v", &said, err)
+		}
 	}
 	allocs := make(map[string]bool)
 	for range 500 {

@@ -284,18 +284,25 @@ func (s *stream) endLocal() {
 }
 
 // Abort ends the answer so that the client sees that it was cut. A client of gRPC is
-// told that it may try again.
+// told so in its own words, also where the answer has not begun: that serai ends, say.
 func (r *responder) Abort() {
 	s := r.stream()
 	c := s.conn
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.pending = false
-	if s.usable() != nil || !s.headed || s.code != http2.NoError || !s.isGRPC() {
+	if s.usable() != nil || s.code != http2.NoError {
+		return
+	}
+	trailers := s.Exchange.GRPCCut(s.headed)
+	if trailers == nil {
 		return
 	}
 	s.block = append(s.block[:0], http2.NoTable)
-	s.block = http2.AppendFields(s.block, proxy.GRPCCut)
+	if !s.headed {
+		s.block = http2.AppendStatus(s.block, http.StatusOK)
+	}
+	s.block = http2.AppendFields(s.block, trailers)
 	s.appendBlock(http2.FlagEndStream)
 	s.localEnd = true
 }

@@ -63,14 +63,7 @@ func TestHeads(t *testing.T) {
 			asked := make(chan *http.Request, 1)
 			k := newStack(t, engine.Options{}, func(_ http.ResponseWriter, r *http.Request) { asked <- r })
 			p := k.dial()
-			block := bytes.Clone(p.fields(c.path, c.fields...))
-			first := block[:min(len(block), 16000)]
-			p.f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: first, EndHeaders: len(first) == len(block), EndStream: true})
-			for block = block[len(first):]; len(block) > 0; {
-				n := min(len(block), 16000)
-				p.f.WriteContinuation(1, n == len(block), block[:n])
-				block = block[n:]
-			}
+			p.open(1, p.fields(c.path, c.fields...))
 			status, body, _, whole := p.answer(1)
 			if status != c.want || !whole {
 				t.Errorf("answered %s %q, whole %v; want %s", status, body, whole, c.want)
@@ -147,6 +140,56 @@ func TestGRPCRefusals(t *testing.T) {
 	p.f.WriteData(1, true, make([]byte, 5))
 	if got, _, _, whole := p.answer(1); !whole || !strings.HasPrefix(got, "200 grpc-status=4 grpc-message=") {
 		t.Errorf("answered %q, whole %v", got, whole)
+	}
+}
+
+// TestGRPCHeads: so does one whose head is refused, as far as it could be read, and the
+// connection goes on.
+func TestGRPCHeads(t *testing.T) {
+	k := newStack(t, engine.Options{}, func(http.ResponseWriter, *http.Request) {})
+	for name, c := range map[string]struct {
+		fields []string
+		want   string
+	}{
+		"LF in a value": {[]string{"x", "a\nb"}, "13"}, "Host differs": {[]string{"host", "b.test"}, "13"}, "connection": {[]string{"connection", "close"}, "13"},
+		"large head":  {[]string{"x", strings.Repeat("x", 40000), "y", strings.Repeat("x", 40000)}, "8"},
+		"many fields": {strings.Split(strings.Repeat("x,1,", 130)+"x,1", ","), "8"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := k.dial()
+			p.open(1, p.fields("/", append([]string{"content-type", "application/grpc"}, c.fields...)...))
+			if got, body, _, whole := p.answer(1); !whole || body != "" || !strings.HasPrefix(got, "200 grpc-status="+c.want+" grpc-message=") {
+				t.Errorf("answered %q %q, whole %v; want status %s", got, body, whole, c.want)
+			}
+			p.get(3, "/")
+			if status, _, _, whole := p.answer(3); status != "200" || !whole {
+				t.Errorf("the next request is answered %s", status)
+			}
+		})
+	}
+}
+
+// TestGRPCCut: a client of gRPC whose answer is cut is told that it may try again, but
+// not when that is since its time is over.
+func TestGRPCCut(t *testing.T) {
+	k := newStack(t, engine.Options{}, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("begin") != "" {
+			w.Write(make([]byte, 5))
+			http.NewResponseController(w).Flush()
+		}
+		time.Sleep(20 * time.Millisecond)
+		panic(http.ErrAbortHandler)
+	})
+	p, id := k.dial(), uint32(1)
+	for _, begin := range []string{"", "1"} {
+		for timeout, want := range map[string]string{"10S": "14", "10m": "4"} {
+			p.post(id, "/", "content-type", "application/grpc", "te", "trailers", "grpc-timeout", timeout, "begin", begin)
+			p.f.WriteData(id, true, make([]byte, 5))
+			if got, _, _, whole := p.answer(id); !whole || !strings.HasPrefix(got, "200 grpc-status="+want+" grpc-message=") {
+				t.Errorf("begun %q, within %s: answered %q, whole %v; want status %s", begin, timeout, got, whole, want)
+			}
+			id += 2
+		}
 	}
 }
 

@@ -174,6 +174,18 @@ func (p *peer) post(id uint32, path string, more ...string) error {
 	return p.f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: p.fields(path, more...), EndHeaders: true})
 }
 
+// open opens a stream that ends with its head, in as many frames as that needs.
+func (p *peer) open(id uint32, block []byte) {
+	block = bytes.Clone(block)
+	first := block[:min(len(block), 16000)]
+	p.f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: first, EndHeaders: len(first) == len(block), EndStream: true})
+	for block = block[len(first):]; len(block) > 0; {
+		n := min(len(block), 16000)
+		p.f.WriteContinuation(id, n == len(block), block[:n])
+		block = block[n:]
+	}
+}
+
 // answer reads the answer to a stream.
 func (p *peer) answer(id uint32) (status, body string, code http2.ErrCode, whole bool) {
 	p.t.Helper()

@@ -138,8 +138,11 @@ func (s *stream) serve() {
 // refuse answers what is no request.
 func (s *stream) refuse() {
 	h, body := proxy.Refusal(s.refused, "")
+	if trailers := s.GRPCRefusal(s.refused); trailers != nil {
+		h, body = trailers, nil
+	}
 	r := (*responder)(s)
-	if r.Head(h) == nil && string(s.Head.Method) != "HEAD" {
+	if r.Head(h) == nil && len(body) > 0 && string(s.Head.Method) != "HEAD" {
 		r.Write(body)
 	}
 	s.answer.code = http2.ProtocolError

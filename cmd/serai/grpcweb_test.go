@@ -1,0 +1,166 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"connectrpc.com/connect"
+
+	"serai/nomad"
+)
+
+// webClients speak HTTP/1 and HTTP/2.
+func webClients(t *testing.T, address string) map[string]*http.Client {
+	t.Helper()
+	all := make(map[string]*http.Client)
+	for name, set := range map[string]func(*http.Protocols){
+		"HTTP/1": func(p *http.Protocols) { p.SetHTTP1(true) }, "HTTP/2": func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) },
+	} {
+		transport := &http.Transport{Protocols: new(http.Protocols), DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, address)
+		}}
+		set(transport.Protocols)
+		t.Cleanup(transport.CloseIdleConnections)
+		all[name] = &http.Client{Transport: transport, Timeout: long}
+	}
+	return all
+}
+
+// TestGRPCWeb has connect's client of gRPC-Web, and one by hand with base64, speak with an
+// instance of gRPC.
+func TestGRPCWeb(t *testing.T) {
+	i := newGRPCInstance(t, "a")
+	_, address := serveStatic(t, []nomad.Registration{i.registration("ingress.scheme=grpc", "ingress.grpc-web=on", "ingress.retries=0")})
+	for name, h := range webClients(t, address) {
+		t.Run(name, func(t *testing.T) {
+			ctx := within(t)
+			client := func(method string) *connect.Client[message, message] {
+				return connect.NewClient[message, message](h, "http://"+grpcHost+method, connect.WithGRPCWeb(), connect.WithSendGzip(), connect.WithCompressMinBytes(1000))
+			}
+			for _, n := range []int{0, 1, 5, 100_000, 3 << 20} {
+				value := bytes.Repeat([]byte("x"), n)
+				r := connect.NewRequest(&message{Value: value})
+				r.Header().Set("own-plain", "plain")
+				r.Header().Set("own-bytes-bin", connect.EncodeBinaryHeader([]byte("\x00\xff")))
+				a, err := client("/own/Echo").CallUnary(ctx, r)
+				if err != nil || !bytes.Equal(a.Msg.Value, value) {
+					t.Fatalf("%d bytes: %v", n, err)
+				}
+				if got := a.Header().Get("own-plain") + a.Trailer().Get("own-plain") + a.Trailer().Get("own-bytes-bin"); got != "plainplain"+connect.EncodeBinaryHeader([]byte("\x00\xff")) {
+					t.Errorf("the metadata is %q", got)
+				}
+			}
+			for code := connect.CodeCanceled; code <= connect.CodeUnauthenticated; code++ {
+				for _, late := range []string{"", "late"} {
+					r := connect.NewRequest(new(message))
+					r.Header().Set("fail-code", fmt.Sprint(int(code)))
+					r.Header().Set("fail-late", late)
+					r.Header().Set("fail-message-bin", connect.EncodeBinaryHeader([]byte("größer als 100 %\n")))
+					s, err := client("/own/Fail").CallServerStream(ctx, r)
+					if err == nil {
+						for s.Receive() {
+						}
+						err = s.Err()
+						s.Close()
+					}
+					if connect.CodeOf(err) != code || err == nil || !strings.Contains(err.Error(), "größer als 100 %\n") {
+						t.Errorf("code %d, late %q: %v", code, late, err)
+					}
+				}
+			}
+			if _, err := client("/own/Nothing").CallUnary(ctx, connect.NewRequest(new(message))); connect.CodeOf(err) != connect.CodeUnimplemented {
+				t.Errorf("an unknown method: %v", err)
+			}
+		})
+		t.Run(name+" in base64", func(t *testing.T) {
+			post := func(method, body, accept string) (*http.Response, string) {
+				r, err := http.NewRequestWithContext(within(t), "POST", "http://"+grpcHost+method, strings.NewReader(body))
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.Header.Set("Content-Type", "application/grpc-web-text+proto")
+				if accept != "" {
+					r.Header.Set("Accept", accept)
+				}
+				res, err := h.Do(r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer res.Body.Close()
+				got, err := io.ReadAll(res.Body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return res, string(got)
+			}
+			// Two messages, each in base64 of its own, as they may be.
+			one, two := []byte{0, 0, 0, 0, 3, 0x0a, 1, 'x'}, []byte{0, 0, 0, 0, 4, 0x0a, 2, 'y', 'z'}
+			body := base64.StdEncoding.EncodeToString(one) + base64.StdEncoding.EncodeToString(two)
+			for accept, text := range map[string]bool{"": true, "application/grpc-web-text": true, "application/grpc-web+proto": false} {
+				res, got := post("/own/Echo", body, accept)
+				media := "application/grpc-web+proto"
+				if text {
+					media = "application/grpc-web-text+proto"
+					got = decodeParts(t, got)
+				}
+				want := string(one) + string(two) + "\x80\x00\x00\x00"
+				if res.StatusCode != 200 || res.Header.Get("Content-Type") != media || !strings.HasPrefix(got, want) || !strings.Contains(got, "grpc-status: 0\r\n") {
+					t.Errorf("accepting %q: answered %d %v %q", accept, res.StatusCode, res.Header, got)
+				}
+			}
+			for _, bad := range []string{"!!!!", "AAAA\nAAA", "AAAAA"} {
+				res, got := post("/own/Echo", bad, "application/grpc-web+proto")
+				if res.StatusCode != 200 || res.Header.Get("X-Serai-Reason") != "bad-base64" || !strings.Contains(got, "grpc-status: 13\r\n") {
+					t.Errorf("%q is answered %d %v %q", bad, res.StatusCode, res.Header, got)
+				}
+			}
+		})
+	}
+}
+
+// decodeParts decodes base64 of which each part may end in padding.
+func decodeParts(t *testing.T, s string) string {
+	t.Helper()
+	var all []byte
+	for ; len(s) >= 4; s = s[4:] {
+		b, err := base64.StdEncoding.DecodeString(s[:4])
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, b...)
+	}
+	return string(all)
+}
+
+// TestGRPCWebIsAskedFor: without the tag the request passes as it is, and refusals of serai's
+// own are those of gRPC-Web with it.
+func TestGRPCWebIsAskedFor(t *testing.T) {
+	for tag, want := range map[string]connect.Code{"ingress.grpc-web=off": connect.CodeUnknown, "ingress.grpc-web=on": connect.CodeUnavailable} {
+		i := newGRPCInstance(t, "a")
+		i.ill = true
+		_, address := serveStatic(t, []nomad.Registration{i.registration("ingress.scheme=grpc", "ingress.wait=0s", tag)})
+		until(t, "the instance", func() bool { status, _ := get(address, grpcHost, "/"); return status != 503 })
+		for name, h := range webClients(t, address) {
+			who := connect.NewClient[message, message](h, "http://"+grpcHost+"/own/Who", connect.WithGRPCWeb())
+			if _, err := who.CallUnary(within(t), connect.NewRequest(new(message))); connect.CodeOf(err) != want {
+				t.Errorf("%s, %s: %v, want %v", tag, name, err, want)
+			}
+		}
+		i.server.Stop()
+		if want == connect.CodeUnavailable {
+			for name, h := range webClients(t, address) {
+				who := connect.NewClient[message, message](h, "http://"+grpcHost+"/own/Who", connect.WithGRPCWeb())
+				if _, err := who.CallUnary(within(t), connect.NewRequest(new(message))); connect.CodeOf(err) != want || !strings.Contains(err.Error(), "(") {
+					t.Errorf("%s without an instance: %v, want %v of serai's own", name, err, want)
+				}
+			}
+		}
+	}
+}

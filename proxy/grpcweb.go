@@ -1,0 +1,226 @@
+package proxy
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/binary"
+	"strings"
+
+	"serai/wire"
+)
+
+// gRPC-Web is gRPC for those that see no trailers, such as scripts in browsers: the
+// answer's trailers are one more message behind its body, and both bodies may be in
+// base64. To the instance it is gRPC.
+//
+// https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-WEB.md
+
+// web is a request of gRPC-Web.
+type web struct {
+	on       bool
+	textBody bool   // the request's body is in base64
+	text     bool   // the answer's is to be
+	answers  bool   // the instance's answer is one of gRPC
+	out      []byte // used again
+
+	from Body // in base64
+	rest []byte
+	got  []byte
+}
+
+var _ Body = (*web)(nil)
+
+const (
+	grpcWeb     = "application/grpc-web"
+	grpcWebText = "application/grpc-web-text"
+)
+
+// errWebText tells that a body is no base64.
+var errWebText = &wire.Error{Status: 400, Code: "bad-base64", Detail: "the body is to be in base64"}
+
+// cutType cuts a media type from what may follow it: a format, parameters.
+func cutType(value []byte, media string) (rest []byte, ok bool) {
+	if len(value) < len(media) || !wire.EqualFold(value[:len(media)], media) {
+		return nil, false
+	}
+	rest = value[len(media):]
+	return rest, len(rest) == 0 || rest[0] == '+' || rest[0] == ';' || rest[0] == ' '
+}
+
+// beginWeb makes a request of gRPC-Web one of gRPC, where the route says so.
+func (x *Exchange) beginWeb() {
+	if !x.Route.Options.GRPCWeb || x.web.on {
+		return
+	}
+	for i := range x.Head.Fields {
+		f := &x.Head.Fields[i]
+		if !wire.EqualFold(f.Name, "content-type") {
+			continue
+		}
+		rest, ok := cutType(f.Value, grpcWebText)
+		if x.web.textBody = ok; !ok {
+			if rest, ok = cutType(f.Value, grpcWeb); !ok {
+				return
+			}
+		}
+		x.web.on = true
+		f.Value = append([]byte("application/grpc"), rest...)
+	}
+	if !x.web.on {
+		return
+	}
+	accepted := x.Header("accept")
+	x.web.text = bytes.Contains(accepted, []byte(grpcWebText)) || x.web.textBody && !bytes.Contains(accepted, []byte(grpcWeb))
+	x.trailing = true
+	if x.web.textBody && x.Head.Framing == wire.Length { // its length will be another
+		x.Head.Framing, x.Head.Size = wire.Chunked, 0
+		for i := range x.Head.Fields {
+			if f := &x.Head.Fields[i]; f.Kind == wire.ContentLength {
+				f.Kind = wire.Dropped
+			}
+		}
+	}
+}
+
+// requestBody is the body as it is sent to the instance.
+func (x *Exchange) requestBody() Body {
+	if !x.web.textBody {
+		return x.Body
+	}
+	x.web.from = x.Body
+	return &x.web
+}
+
+// Next returns the next bytes behind base64, of which each part may end in padding.
+func (w *web) Next() ([]byte, error) {
+	for {
+		data, err := w.from.Next()
+		if err != nil {
+			if len(w.rest) > 0 && w.from.Done() {
+				return nil, errWebText
+			}
+			return nil, err
+		}
+		w.rest = append(w.rest, data...)
+		whole := len(w.rest) / 4 * 4
+		if bytes.ContainsAny(w.rest, "\r\n") { // which the decoder passes over
+			return nil, errWebText
+		}
+		got := w.got[:0]
+		for part := w.rest[:whole]; len(part) > 0; {
+			n := len(part)
+			if end := bytes.IndexByte(part, '='); end >= 0 {
+				n = end/4*4 + 4
+			}
+			if got, err = base64.StdEncoding.AppendDecode(got, part[:n]); err != nil {
+				return nil, errWebText
+			}
+			part = part[n:]
+		}
+		w.rest = append(w.rest[:0], w.rest[whole:]...)
+		if w.got = got; len(got) > 0 {
+			return got, nil
+		}
+	}
+}
+
+func (w *web) Gather() error          { return w.from.Gather() }
+func (w *web) Holds() int64           { return w.from.Holds() + int64(cap(w.got)+cap(w.rest)) }
+func (w *web) Ready() bool            { return w.from.Ready() }
+func (w *web) Done() bool             { return w.from.Done() && len(w.rest) == 0 }
+func (w *web) Trailers() []wire.Field { return w.from.Trailers() }
+func (w *web) Interrupt()             { w.from.Interrupt() }
+
+// webHead makes the head of an instance's answer one of gRPC-Web. One that is not of gRPC
+// passes as it is. What says how the call went is returned, if it is in the head: in the body
+// it can be read whatever a browser lets its scripts see of heads.
+func (x *Exchange) webHead(h *wire.ResponseHead) (trailers []wire.Field) {
+	if !x.web.on {
+		return nil
+	}
+	for i := range h.Fields {
+		f := &h.Fields[i]
+		if !wire.EqualFold(f.Name, "content-type") {
+			continue
+		}
+		if rest, ok := cutType(f.Value, "application/grpc"); ok {
+			x.web.answers = true
+			f.Value = append([]byte(x.web.media()), rest...)
+		}
+	}
+	if !x.web.answers {
+		return nil
+	}
+	if h.Size == 0 && h.Framing != wire.Chunked {
+		x.noteGRPC(h.Fields)
+	}
+	h.Framing, h.Size = wire.Chunked, 0
+	for i := range h.Fields {
+		f := &h.Fields[i]
+		switch {
+		case f.Kind == wire.ContentLength || f.Kind == wire.Trailer:
+			f.Kind = wire.Dropped
+		case saysHow(f.Name):
+			trailers = append(trailers, *f)
+			f.Kind = wire.Dropped
+		}
+	}
+	return trailers
+}
+
+// saysHow reports whether a field says how a call went.
+func saysHow(name []byte) bool {
+	return wire.EqualFold(name, "grpc-status") || wire.EqualFold(name, "grpc-message") || wire.EqualFold(name, "grpc-status-details-bin")
+}
+
+func (w *web) media() string {
+	if w.text {
+		return grpcWebText
+	}
+	return grpcWeb
+}
+
+// encode puts bytes of the answer's body as the client reads them. They are valid until
+// the next call.
+func (w *web) encode(p []byte) []byte {
+	if !w.answers || !w.text {
+		return p
+	}
+	w.out = base64.StdEncoding.AppendEncode(w.out[:0], p)
+	return w.out
+}
+
+// lastMessage is the message that has the trailers.
+func (w *web) lastMessage(trailers []wire.Field) []byte {
+	const flag = 0x80
+	b := []byte{flag, 0, 0, 0, 0}
+	for i := range trailers {
+		if f := &trailers[i]; f.Kind != wire.Dropped {
+			b = append(b, strings.ToLower(string(f.Name))...)
+			b = append(append(append(b, ": "...), f.Value...), "\r\n"...)
+		}
+	}
+	binary.BigEndian.PutUint32(b[1:], uint32(len(b)-5))
+	return b
+}
+
+// finishWeb ends an answer of gRPC-Web with its trailers.
+func (x *Exchange) finishWeb(trailers []wire.Field) error {
+	last := x.web.encode(x.web.lastMessage(trailers))
+	x.BytesOut += int64(len(last))
+	if err := x.Responder.Write(last); err != nil {
+		return err
+	}
+	return x.Responder.Finish(nil)
+}
+
+// sendWeb answers with trailers alone.
+func (x *Exchange) sendWeb(status int, reason, detail string) {
+	h := x.grpcRefusal(status, reason, detail)
+	trailers := x.webHead(h)
+	x.applyAnswer(h, true)
+	x.Status = status
+	if x.Responder.Head(h) == nil {
+		x.finishWeb(trailers)
+	}
+}
