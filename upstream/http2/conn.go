@@ -3,6 +3,7 @@ package http2
 import (
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"time"
 
@@ -54,6 +55,7 @@ type conn struct {
 	written    uint64        // of these, bytes that left it
 	sendWindow int64
 	resets     int // streams that we have reset
+	uploads    int // that may wait for room or a window
 
 	// What comes.
 	window   int // that the instance has
@@ -165,6 +167,25 @@ func (c *conn) reset(s *stream, code errCode) {
 	}
 }
 
+// flushWithOthers is flush for who has begun a request: those that others are about to
+// begin leave with it. C.mu is held, but not while they do.
+func (c *conn) flushWithOthers() {
+	const enough = 48 << 10
+	if c.flushing {
+		return
+	}
+	if len(c.out) > enough {
+		c.flush()
+		return
+	}
+	c.flushing = true
+	c.mu.Unlock()
+	runtime.Gosched()
+	c.mu.Lock()
+	c.flushing = false
+	c.flush()
+}
+
 // flush writes what there is to write, unless somebody is at it. C.mu is held, but
 // not while it writes.
 func (c *conn) flush() {
@@ -218,6 +239,9 @@ func (c *conn) add(b []byte) {
 
 // tellUploads wakes those that wait to send more. c.mu is held.
 func (c *conn) tellUploads() {
+	if c.uploads == 0 {
+		return
+	}
 	for _, s := range c.streams {
 		s.tellUpload()
 	}

@@ -85,11 +85,17 @@ func AppendFields(dst []byte, fields []wire.Field) []byte {
 
 // AppendPseudo appends a pseudo-field of a request.
 func AppendPseudo(dst []byte, p Pseudo, value []byte) []byte {
-	index := map[Pseudo]byte{Authority: 1, Method: 2, Path: 4, Scheme: 6}[p]
-	if p == Protocol {
+	switch p {
+	case Authority:
+		dst = append(dst, 1)
+	case Method:
+		dst = append(dst, 2)
+	case Path:
+		dst = append(dst, 4)
+	case Scheme:
+		dst = append(dst, 6)
+	case Protocol:
 		dst = append(append(dst, 0, byte(len(":protocol"))), ":protocol"...)
-	} else {
-		dst = append(dst, index)
 	}
 	dst = AppendInteger(dst, 0, 7, uint64(len(value)))
 	return append(dst, value...)
