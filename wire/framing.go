@@ -20,6 +20,21 @@ type framing struct {
 	size           int64
 }
 
+// ParseLength reads the value of a Content-Length: digits alone (RFC 9110 section
+// 8.6).
+func ParseLength(value []byte) (n int64, ok bool) {
+	if len(value) == 0 || len(value) > maxLengthDigits {
+		return 0, false
+	}
+	for _, b := range value {
+		if b < '0' || b > '9' {
+			return 0, false
+		}
+		n = n*10 + int64(b-'0')
+	}
+	return n, true
+}
+
 // add takes in one field of kind ContentLength or TransferEncoding.
 func (f *framing) add(field *Field) error {
 	if field.Kind == ContentLength {
@@ -27,15 +42,11 @@ func (f *framing) add(field *Field) error {
 			return ErrLengthTwice
 		}
 		f.length = true
-		if len(field.Value) == 0 || len(field.Value) > maxLengthDigits {
+		size, ok := ParseLength(field.Value)
+		if !ok {
 			return ErrContentLength
 		}
-		for _, b := range field.Value {
-			if b < '0' || b > '9' {
-				return ErrContentLength
-			}
-			f.size = f.size*10 + int64(b-'0')
-		}
+		f.size = size
 		return nil
 	}
 	if f.coding {

@@ -72,7 +72,7 @@ func (b *body) keep(p []byte) []byte {
 // beginData takes the header of DATA, n bytes of which are no padding.
 func (c *conn) beginData(h *http2.Header, n int) error {
 	c.into = nil
-	if n == 0 && !h.Has(http2.FlagEndStream) || int(h.Length) > 2*n+1 && h.Has(http2.FlagPadded) {
+	if n == 0 && !h.Has(http2.FlagEndStream) || h.Length > 2*n+1 && h.Has(http2.FlagPadded) {
 		if err := c.control(1); err != nil {
 			return err
 		}

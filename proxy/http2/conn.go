@@ -62,7 +62,8 @@ func newConn(e *Engine, f *front.Conn) *conn {
 	c.active = time.Now()
 	c.heard = c.active
 	c.peerWindow, c.window, c.frame = http2.InitialWindow, http2.InitialWindow, http2.FrameSize
-	c.decoder = http2.NewDecoder(http2.TableSize, e.options.Limits.Head)
+	c.decoder = http2.NewBlock(e.options.Limits.Head, maxBlock*e.options.Limits.Head+http2.FrameSize)
+	c.decoder.Room = c.takeBlock
 	c.head.Limits = e.options.Limits
 	c.credit = int64(e.options.ConnWindow) - http2.InitialWindow // to be told with the settings
 	c.wire.ShareWrites()

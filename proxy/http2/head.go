@@ -22,7 +22,7 @@ func (c *conn) headers(h *http2.Header, p []byte) error {
 		itself = binary.BigEndian.Uint32(p)&http2.MaxStream == h.Stream
 		p = p[5:]
 	}
-	c.block, c.ends, c.blocked = h.Stream, h.Has(http2.FlagEndStream), 0
+	c.block, c.ends = h.Stream, h.Has(http2.FlagEndStream)
 	c.target, c.opening = &c.head, nil
 	c.head.Reset()
 	c.mu.Lock()
@@ -72,46 +72,19 @@ func (c *conn) unwantedStream(id uint32) {
 
 // fragment decodes a part of a block.
 func (c *conn) fragment(p []byte, last bool) error {
-	if c.blocked += len(p); c.blocked > maxBlock*c.engine.options.Limits.Head+http2.FrameSize {
-		return errCalm(CauseHead, "a head does not end")
-	}
-	b := p
-	if len(c.tail) > 0 {
-		if err := c.keepTail(p); err != nil {
-			return err
+	if err := c.decoder.Take(p, last, c.target); err != nil {
+		if err == http2.ErrHeadLong {
+			return errCalm(CauseHead, "a head is longer than it may be")
 		}
-		b = c.tail
+		return err
 	}
-	var e http2.Entry
-	for len(b) > 0 {
-		n, found, err := c.decoder.Next(b, &e)
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			break
-		}
-		b = b[n:]
-		if found {
-			c.target.Add(&e)
-		}
+	if !last {
+		return nil
 	}
-	switch {
-	case last && len(b) > 0:
-		return &http2.ConnError{Code: http2.CompressionError, Detail: "a block ends within a field"}
-	case last:
-		c.giveTail()
-		c.decoder.End()
-		c.decoder.Free()
-		id := c.block
-		c.block = 0
-		return c.headWhole(id)
-	case len(c.tail) > 0:
-		c.tail = append(c.tail[:0], b...)
-	default:
-		return c.keepTail(b)
-	}
-	return nil
+	c.returnBlock()
+	id := c.block
+	c.block = 0
+	return c.headWhole(id)
 }
 
 // headWhole takes the head or the trailers of a stream.

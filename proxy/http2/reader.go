@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"serai/internal/memory"
 	"serai/wire/http2"
 	"serai/wire/socket"
 )
@@ -26,14 +27,13 @@ type reader struct {
 	payload  []byte // of a frame that is not here whole, from a pool
 	padding  int    // of DATA, that is still to come behind it
 
-	decoder http2.Decoder
-	block   uint32        // stream whose block is not whole, 0 for none
-	ends    bool          // with END_STREAM
-	blocked int           // bytes of the block so far
-	tail    []byte        // of the block, not decoded yet
-	head    http2.Section // of trailers, and of heads that nobody wants
-	target  *http2.Section
-	opening *stream // whose head is being decoded, nil for trailers or nobody's
+	decoder   http2.Block
+	blockHeld int64         // bytes of memory that it has
+	block     uint32        // stream whose block is not whole, 0 for none
+	ends      bool          // with END_STREAM
+	head      http2.Section // of trailers, and of heads that nobody wants
+	target    *http2.Section
+	opening   *stream // whose head is being decoded, nil for trailers or nobody's
 
 	into      *stream // whose DATA is coming, nil for nobody's
 	credit    int64   // of the connection's window, to be given back; guarded by conn.mu, as is the next
@@ -125,7 +125,7 @@ func (c *conn) take(b []byte) error {
 			}
 			c.got = 0
 			c.frameNow = http2.ParseHeader(c.header[:])
-			c.left = int(c.frameNow.Length)
+			c.left = c.frameNow.Length
 			if err := c.begin(&c.frameNow); err != nil {
 				return err
 			}
@@ -167,7 +167,7 @@ func (c *conn) begin(h *http2.Header) error {
 		if h.Has(http2.FlagAck) {
 			size = 0
 		} else if h.Length%http2.SettingSize != 0 {
-			size = int(h.Length) + 1
+			size = h.Length + 1
 		}
 	case http2.Ping:
 		ofStream, ofConn, size = false, true, 8
@@ -183,13 +183,13 @@ func (c *conn) begin(h *http2.Header) error {
 	switch {
 	case h.Stream == 0 && !ofConn, h.Stream != 0 && !ofStream:
 		return errProtocol("a frame is for a stream that it cannot be for")
-	case size >= 0 && int(h.Length) != size:
+	case size >= 0 && h.Length != size:
 		return &http2.ConnError{Code: http2.FrameSizeError, Detail: "a frame has not the size of its type"}
 	case h.Type == http2.Continuation && c.block == 0:
 		return errProtocol("a CONTINUATION continues nothing")
 	}
 	if h.Type == http2.Data && !h.Has(http2.FlagPadded) {
-		return c.beginData(h, int(h.Length))
+		return c.beginData(h, h.Length)
 	}
 	return nil
 }
@@ -199,7 +199,7 @@ func (c *conn) takePayload(b []byte) (n int, err error) {
 	h := &c.frameNow
 	n = min(len(b), c.left)
 	switch {
-	case h.Type == http2.Data && h.Has(http2.FlagPadded) && c.left == int(h.Length):
+	case h.Type == http2.Data && h.Has(http2.FlagPadded) && c.left == h.Length:
 		if n == 0 && c.left > 0 {
 			return 0, nil
 		}
@@ -466,7 +466,26 @@ func (c *conn) dropBlock() {
 		c.engine.put(c.opening)
 		c.opening = nil
 	}
-	c.giveTail()
+	c.decoder.Drop()
+	c.returnBlock()
+}
+
+// takeBlock takes memory for a block of which much is not decoded yet.
+func (c *conn) takeBlock() bool {
+	n := int64(c.decoder.MaxKept())
+	if !c.engine.options.Memory.Take(memory.Buffers, n) {
+		return false
+	}
+	c.blockHeld = n
+	return true
+}
+
+// returnBlock gives it back where it is not needed any more.
+func (c *conn) returnBlock() {
+	if c.blockHeld > 0 && !c.decoder.Large() {
+		c.engine.options.Memory.Give(memory.Buffers, c.blockHeld)
+		c.blockHeld = 0
+	}
 }
 
 // forget notes that frames of a stream are to be ignored: it was reset, and the client
@@ -484,14 +503,3 @@ func (c *conn) isUnwanted(id uint32) bool {
 	}
 	return false
 }
-
-// keepTail keeps the rest of a fragment that is no whole field.
-func (c *conn) keepTail(p []byte) error {
-	if len(c.tail)+len(p) > c.engine.options.Limits.Head+http2.FrameSize {
-		return errCalm(CauseHead, "a field is longer than a head may be")
-	}
-	c.tail = append(c.tail, p...)
-	return nil
-}
-
-func (c *conn) giveTail() { c.tail = nil }

@@ -9,6 +9,7 @@ import (
 
 	"serai/upstream"
 	"serai/wire"
+	"serai/wire/http2"
 	"serai/wire/socket"
 )
 
@@ -74,7 +75,7 @@ func (t *Transport) newConn(nc net.Conn, serverName string, r *upstream.Request)
 	c := &conn{
 		transport: t, serverName: serverName, limits: r.Bounds.Head, interims: r.Bounds.Interim, writeIdle: r.Bounds.WriteIdle,
 		alone: r.Check || t.tellsClient, ready: make(chan struct{}), peer: firstSettings(), streams: make(map[uint32]*stream), next: 1,
-		sendWindow: firstWindow, window: connWindow, heard: now, idleSince: now,
+		sendWindow: http2.InitialWindow, window: connWindow, heard: now, idleSince: now,
 	}
 	c.Init(nc)
 	c.LimitMemory(t.keeping.Memory)
@@ -85,9 +86,9 @@ func (t *Transport) newConn(nc net.Conn, serverName string, r *upstream.Request)
 // begin says the preface, and reads the connection until it ends.
 func (c *conn) begin() {
 	c.mu.Lock()
-	c.add(append(c.out, preface...))
+	c.add(append(c.out, http2.Preface...))
 	c.add(appendOurs(c.out, c.limits.Head))
-	c.add(appendNumber(c.out, frameWindow, 0, connWindow-firstWindow))
+	c.add(http2.AppendWindowUpdate(c.out, 0, connWindow-http2.InitialWindow))
 	c.flush()
 	c.mu.Unlock()
 	c.read()
@@ -104,7 +105,7 @@ func (c *conn) carries(host []byte, client netip.AddrPort) bool {
 func (c *conn) promise(now time.Time, fresh bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state != open || c.silent || c.taken >= c.most() || c.next > maxStream {
+	if c.state != open || c.silent || c.taken >= c.most() || c.next > http2.MaxStream {
 		return false
 	}
 	if c.taken == 0 && (fresh || now.Sub(c.idleSince) >= c.transport.keeping.Timeout) {
@@ -159,9 +160,9 @@ func (c *conn) fail(err error) {
 // An instance may count how many of them are reset, and end the connection of who
 // does so too often: clients that leave are not to do this to others. c.mu is
 // held.
-func (c *conn) reset(s *stream, code errCode) {
+func (c *conn) reset(s *stream, code http2.Code) {
 	const most = 200
-	c.add(appendNumber(c.out, frameReset, s.id, uint32(code)))
+	c.add(http2.AppendRSTStream(c.out, s.id, code))
 	if c.resets++; c.resets >= most {
 		c.retire()
 	}
@@ -207,7 +208,7 @@ func (c *conn) flush() {
 		c.WriteWithin(time.Now(), idle)
 		_, err := c.Write(b)
 		c.mu.Lock()
-		if cap(b) <= maxFrame {
+		if cap(b) <= http2.FrameSize {
 			c.spare = b[:0]
 		}
 		if err != nil {

@@ -1,42 +1,46 @@
 package http2
 
-import "serai/internal/memory"
+import (
+	"serai/internal/memory"
+
+	"serai/wire/http2"
+)
 
 // beginData counts a DATA frame, with its padding, against the windows (RFC 9113
 // section 6.9).
 func (r *reader) beginData() error {
 	c, f := r.conn, &r.frame
-	if f.stream%2 == 0 || f.stream >= c.next {
-		return &connError{codeProtocol, "a body is of a stream that was not begun"}
+	if f.Stream%2 == 0 || f.Stream >= c.next {
+		return &http2.ConnError{Code: http2.ProtocolError, Detail: "a body is of a stream that was not begun"}
 	}
-	if c.window -= f.length; c.window < 0 {
-		return &connError{codeFlowControl, "it sends more than the connection's window"}
+	if c.window -= f.Length; c.window < 0 {
+		return &http2.ConnError{Code: http2.FlowControlError, Detail: "it sends more than the connection's window"}
 	}
-	if c.credit += f.length; c.credit >= connWindow/2 {
-		c.add(appendNumber(c.out, frameWindow, 0, uint32(c.credit)))
+	if c.credit += f.Length; c.credit >= connWindow/2 {
+		c.add(http2.AppendWindowUpdate(c.out, 0, uint32(c.credit)))
 		c.window, c.credit = c.window+c.credit, 0
 	}
-	s := c.streams[f.stream]
-	if s == nil || f.length == 0 && !f.has(flagEndStream) {
+	s := c.streams[f.Stream]
+	if s == nil || f.Length == 0 && !f.Has(http2.FlagEndStream) {
 		return c.noisy()
 	}
 	switch {
 	case !s.final, s.gotEnd:
-		c.refuse(s, errOrder, codeProtocol)
-	case f.length > s.window:
-		c.refuse(s, errFlowControl, codeFlowControl)
+		c.refuse(s, errOrder, http2.ProtocolError)
+	case f.Length > s.window:
+		c.refuse(s, errFlowControl, http2.FlowControlError)
 	default:
-		s.window -= f.length
+		s.window -= f.Length
 	}
 	return nil
 }
 
 // padded gives back what is no body: padding, and what says how much it is.
 func (r *reader) padded() error {
-	if s := r.conn.streams[r.frame.stream]; s != nil {
+	if s := r.conn.streams[r.frame.Stream]; s != nil {
 		s.consume(r.pad + 1)
 	}
-	if r.frame.length == r.pad+1 && !r.frame.has(flagEndStream) {
+	if r.frame.Length == r.pad+1 && !r.frame.Has(http2.FlagEndStream) {
 		return r.conn.noisy()
 	}
 	return nil
@@ -45,15 +49,15 @@ func (r *reader) padded() error {
 // data takes bytes of a body.
 func (r *reader) data(p []byte) error {
 	c := r.conn
-	s := c.streams[r.frame.stream]
+	s := c.streams[r.frame.Stream]
 	switch {
 	case s == nil:
 		return nil // nobody wants them
 	case s.bodiless:
-		c.refuse(s, errUnasked, codeProtocol)
+		c.refuse(s, errUnasked, http2.ProtocolError)
 		return nil
 	case s.length >= 0 && s.came+int64(len(p)) > s.length:
-		c.refuse(s, errLength, codeProtocol)
+		c.refuse(s, errLength, http2.ProtocolError)
 		return nil
 	}
 	s.came += int64(len(p))
@@ -89,7 +93,7 @@ func (s *stream) consume(n int) {
 	if s.credit < size/2 || s.gotEnd || s.over {
 		return
 	}
-	s.conn.add(appendNumber(s.conn.out, frameWindow, s.id, uint32(s.credit)))
+	s.conn.add(http2.AppendWindowUpdate(s.conn.out, s.id, uint32(s.credit)))
 	s.window, s.credit = s.window+s.credit, 0
 }
 
@@ -100,11 +104,11 @@ func (c *conn) ended(id uint32) {
 		return
 	}
 	if !s.final {
-		c.refuse(s, errOrder, codeProtocol)
+		c.refuse(s, errOrder, http2.ProtocolError)
 		return
 	}
 	if s.length >= 0 && s.came != s.length && !s.bodiless {
-		c.refuse(s, errLength, codeProtocol)
+		c.refuse(s, errLength, http2.ProtocolError)
 		return
 	}
 	s.gotEnd = true
@@ -113,18 +117,18 @@ func (c *conn) ended(id uint32) {
 }
 
 // refuse ends a stream whose answer is not accepted. c.mu is held.
-func (c *conn) refuse(s *stream, err error, code errCode) {
+func (c *conn) refuse(s *stream, err error, code http2.Code) {
 	c.reset(s, code)
 	s.fail(err)
 }
 
 // wasReset ends a stream that the instance has reset. c.mu is held.
-func (c *conn) wasReset(id uint32, code errCode) error {
+func (c *conn) wasReset(id uint32, code http2.Code) error {
 	s := c.streams[id]
 	if s == nil {
 		return nil // counted as noise already
 	}
-	if s.gotEnd && code == codeNo {
+	if s.gotEnd && code == http2.NoError {
 		// It has answered, and wants no more of the request (RFC 9113 section 8.1).
 		s.stopSending()
 		s.close()
@@ -137,8 +141,8 @@ func (c *conn) wasReset(id uint32, code errCode) error {
 // mayHave gives the connection, stream 0, or a stream more of a window. c.mu is held.
 func (c *conn) mayHave(id uint32, n int64) error {
 	if id == 0 {
-		if c.sendWindow += n; n == 0 || c.sendWindow > maxWindow {
-			return &connError{codeFlowControl, "the connection's window is 0 more, or larger than windows may be"}
+		if c.sendWindow += n; n == 0 || c.sendWindow > http2.MaxWindow {
+			return &http2.ConnError{Code: http2.FlowControlError, Detail: "the connection's window is 0 more, or larger than windows may be"}
 		}
 		c.tellUploads()
 		return nil
@@ -147,8 +151,8 @@ func (c *conn) mayHave(id uint32, n int64) error {
 	if s == nil {
 		return nil
 	}
-	if s.sendWindow += n; n == 0 || s.sendWindow > maxWindow {
-		c.refuse(s, errFlowControl, codeFlowControl)
+	if s.sendWindow += n; n == 0 || s.sendWindow > http2.MaxWindow {
+		c.refuse(s, errFlowControl, http2.FlowControlError)
 		return nil
 	}
 	s.tellUpload()
@@ -169,12 +173,12 @@ func (c *conn) goneAway(last uint32) {
 // beginSettings looks at a SETTINGS frame.
 func (r *reader) beginSettings() error {
 	f := &r.frame
-	if f.has(flagAck) {
-		if f.length != 0 {
-			return &connError{codeFrameSize, "an acknowledgement says something"}
+	if f.Has(http2.FlagAck) {
+		if f.Length != 0 {
+			return &http2.ConnError{Code: http2.FrameSizeError, Detail: "an acknowledgement says something"}
 		}
-	} else if f.length%6 != 0 {
-		return &connError{codeFrameSize, "SETTINGS are cut off"}
+	} else if f.Length%6 != 0 {
+		return &http2.ConnError{Code: http2.FrameSizeError, Detail: "SETTINGS are cut off"}
 	}
 	r.want = 6
 	return r.conn.noisy()
@@ -182,7 +186,7 @@ func (r *reader) beginSettings() error {
 
 // settled acknowledges the instance's settings. c.mu is held.
 func (c *conn) settled() {
-	c.add(appendFrame(c.out, frame{kind: frameSettings, flags: flagAck}))
+	c.add(http2.AppendHeader(c.out, 0, http2.SettingsFrame, http2.FlagAck, 0))
 	if c.state == opening {
 		c.state = open
 		close(c.ready)

@@ -11,6 +11,7 @@ import (
 
 	"serai/upstream"
 	"serai/wire"
+	"serai/wire/http2"
 )
 
 // dialing is a connection that is being made. As many requests wait for it as it will
@@ -144,7 +145,7 @@ func (t *Transport) useless(r *upstream.Request, err error) *upstream.Failure {
 	if !r.Check {
 		t.endpoint.Unusable(err)
 	}
-	var broken *connError
+	var broken *http2.ConnError
 	if errors.Is(err, errNotHTTP2) || errors.As(err, &broken) || err == errALPN {
 		return &upstream.Failure{Kind: upstream.FailedProtocol, Processing: upstream.Refused, Err: err}
 	}

@@ -4,18 +4,11 @@ import (
 	"errors"
 
 	"serai/wire"
+	"serai/wire/http2"
 )
 
-// connError is a fault of the instance's that ends the connection.
-type connError struct {
-	code errCode
-	what string
-}
-
-func (e *connError) Error() string { return "the instance broke HTTP/2: " + e.what }
-
 // resetError says that the instance has reset a stream.
-type resetError struct{ code errCode }
+type resetError struct{ code http2.Code }
 
 func (e *resetError) Error() string { return "the instance reset the stream: " + e.code.String() }
 
@@ -39,7 +32,6 @@ var (
 // What an answer is refused for beside wire's errors.
 var (
 	errPseudo      = &wire.Error{Status: 502, Code: "bad-pseudo-field", Detail: "an answer has :status once, before all other fields, and no other field that begins with a colon"}
-	errUpperCase   = &wire.Error{Status: 502, Code: "upper-case-field", Detail: "a field name has an upper-case letter"}
 	errConnField   = &wire.Error{Status: 502, Code: "connection-field", Detail: "HTTP/2 has no fields of the connection"}
 	errOrder       = &wire.Error{Status: 502, Code: "bad-order", Detail: "the frames of an answer are not in the order head, body, trailers"}
 	errLength      = &wire.Error{Status: 502, Code: "bad-length", Detail: "the body is not as long as Content-Length says"}

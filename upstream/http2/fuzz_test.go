@@ -10,6 +10,7 @@ import (
 
 	"serai/upstream"
 	"serai/wire"
+	"serai/wire/http2"
 )
 
 // FuzzFrames has an instance send anything to a connection with two requests under
@@ -29,12 +30,12 @@ func FuzzFrames(f *testing.F) {
 		defer r.Release(e)
 		request := &upstream.Request{
 			Head: &wire.OutgoingRequest{Method: []byte("GET"), Target: []byte("/")}, Complete: true, First: make([]byte, 100_000),
-			Bounds: &upstream.Bounds{Head: wire.Limits{Head: 4096, Fields: 16}, Interim: 2}, Scratch: []byte{keepNothing, 0x82},
+			Bounds: &upstream.Bounds{Head: wire.Limits{Head: 4096, Fields: 16}, Interim: 2}, Scratch: []byte{http2.NoTable, 0x82},
 		}
 		c := e.Transport().(*Transport).newConn(silent{}, "", request)
 		c.taken = 2
 		c.mu.Lock()
-		err := c.take(appendFrame(nil, frame{kind: frameSettings}))
+		err := c.take(http2.AppendHeader(nil, 0, http2.SettingsFrame, 0, 0))
 		c.mu.Unlock()
 		if err != nil || c.state != open {
 			t.Fatalf("%v in state %d", err, c.state)
@@ -55,7 +56,7 @@ func FuzzFrames(f *testing.F) {
 			sent = sent[n:]
 		}
 		c.mu.Lock()
-		if c.sendWindow > maxWindow || c.window < 0 && err == nil || len(c.out) > mostAnswers+1<<20 {
+		if c.sendWindow > http2.MaxWindow || c.window < 0 && err == nil || len(c.out) > mostAnswers+1<<20 {
 			t.Errorf("windows %d and %d, %d bytes to send", c.sendWindow, c.window, len(c.out))
 		}
 		c.fail(io.ErrUnexpectedEOF)

@@ -1,9 +1,8 @@
 package http2
 
 import (
-	"golang.org/x/net/http2/hpack"
-
 	"serai/wire"
+	"serai/wire/http2"
 )
 
 // block is a block of fields as it comes: a head, interim or final, or trailers. It
@@ -13,7 +12,6 @@ type block struct {
 	open   bool
 	id     uint32
 	end    bool // the stream ends with it
-	bytes  int  // as they came
 	size   int  // of the fields, as HTTP/1 would write them
 	status int
 	begun  bool // a field that is no pseudo-field has come
@@ -30,49 +28,40 @@ type received struct {
 
 // beginBlock begins the block of a HEADERS frame.
 func (r *reader) beginBlock() error {
-	id := r.frame.stream
+	id := r.frame.Stream
 	if id%2 == 0 || id >= r.conn.next {
-		return &connError{codeProtocol, "a head is of a stream that was not begun"}
+		return &http2.ConnError{Code: http2.ProtocolError, Detail: "a head is of a stream that was not begun"}
 	}
 	b := &r.block
 	b.values.Reset()
-	*b = block{open: true, id: id, end: r.frame.has(flagEndStream), fields: b.fields[:0], values: b.values}
-	r.decoder.SetEmitEnabled(true)
+	*b = block{open: true, id: id, end: r.frame.Has(http2.FlagEndStream), fields: b.fields[:0], values: b.values}
 	return nil
 }
 
-// fragment takes a part of the block.
-func (r *reader) fragment(p []byte) error {
-	b := &r.block
-	if b.bytes += len(p); b.bytes > r.conn.limits.Head+maxFrame {
-		return &connError{codeCalm, "a block of fields has no end"}
-	}
-	if _, err := r.decoder.Write(p); err != nil {
-		return &connError{codeCompression, err.Error()}
-	}
-	return nil
+// fragment takes a part of the block, or with last what ends it.
+func (r *reader) fragment(p []byte, last bool) error {
+	return r.decoder.Take(p, last, (*fields)(r))
 }
 
-// field takes a decoded field.
-func (r *reader) field(f hpack.HeaderField) {
-	b := &r.block
-	if b.err != nil {
-		return
-	}
-	if b.err = b.add(f, r.conn.limits); b.err != nil {
-		r.decoder.SetEmitEnabled(false)
+// fields is a reader as what collects the fields of a block.
+type fields reader
+
+// Add takes a decoded field.
+func (f *fields) Add(e *http2.Entry) {
+	if b := &f.block; b.err == nil {
+		b.err = b.add(e, f.conn.limits)
 	}
 }
 
 // add takes a field in, or says what is wrong with it (RFC 9113 section 8.2).
-func (b *block) add(f hpack.HeaderField, l wire.Limits) error {
-	if b.size += len(f.Name) + len(f.Value) + len(": \r\n"); b.size > l.Head {
+func (b *block) add(e *http2.Entry, l wire.Limits) error {
+	if b.size += len(e.Name) + len(e.Value) + len(": \r\n"); b.size > l.Head {
 		return wire.ErrHeadLarge
 	}
-	if len(f.Name) > 0 && f.Name[0] == ':' {
+	if e.Pseudo != http2.NoPseudo {
 		ok := false
-		if f.Name == ":status" && b.status == 0 && !b.begun {
-			b.status, ok = parseStatus(f.Value)
+		if e.Pseudo == http2.Status && b.status == 0 && !b.begun {
+			b.status, ok = parseStatus(e.Value)
 		}
 		if !ok {
 			return errPseudo
@@ -84,38 +73,58 @@ func (b *block) add(f hpack.HeaderField, l wire.Limits) error {
 	if line > l.Fields {
 		return wire.ErrFieldCount
 	}
-	if err := checkName(f.Name); err != nil {
-		return &wire.FieldError{Err: err, Line: line}
-	}
-	name := b.keep(f.Name)
-	kind := kindOf(name)
-	err := checkValue(f.Value)
-	if ofConnection(kind) {
+	err := e.Flaw
+	if err == nil && ofConnection(e.Kind) {
 		err = errConnField
 	}
 	if err != nil {
 		const shown = 64
-		return &wire.FieldError{Err: err, Line: line, Name: f.Name[:min(len(f.Name), shown)]}
+		f := &wire.FieldError{Err: err, Line: line}
+		if err != wire.ErrFieldName {
+			f.Name = string(e.Name[:min(len(e.Name), shown)])
+		}
+		return f
 	}
-	b.fields = append(b.fields, wire.Field{Name: name, Value: b.keep(f.Value), Kind: kind})
+	b.fields = append(b.fields, wire.Field{Name: b.keep(e.Name), Value: b.keep(e.Value), Kind: e.Kind})
 	return nil
 }
 
-func (b *block) keep(s string) []byte { return b.values.Keep(append(b.values.Start(), s...)) }
+func (b *block) keep(p []byte) []byte { return b.values.Keep(append(b.values.Start(), p...)) }
+
+// ofConnection reports whether a kind of field has no place in HTTP/2 (RFC 9113
+// section 8.2.2).
+func ofConnection(k wire.Kind) bool {
+	switch k {
+	case wire.Connection, wire.ProxyConnection, wire.KeepAlive, wire.TransferEncoding, wire.Upgrade:
+		return true
+	}
+	return false
+}
+
+// parseStatus reads a :status: three digits (RFC 9113 section 8.3.2).
+func parseStatus(value []byte) (status int, ok bool) {
+	if len(value) != 3 {
+		return 0, false
+	}
+	for _, b := range value {
+		if b < '0' || b > '9' {
+			return 0, false
+		}
+		status = status*10 + int(b-'0')
+	}
+	return status, status >= 100
+}
 
 // endBlock gives the block to its stream, if that is still under way.
 func (r *reader) endBlock() error {
 	b, c := &r.block, r.conn
 	b.open = false
-	if err := r.decoder.Close(); err != nil {
-		return &connError{codeCompression, err.Error()}
-	}
 	s := c.streams[b.id]
 	if s == nil {
 		return c.noisy()
 	}
 	if err := s.takeBlock(b); err != nil {
-		c.refuse(s, err, codeProtocol)
+		c.refuse(s, err, http2.ProtocolError)
 	} else if b.end {
 		c.ended(b.id)
 	}
@@ -179,7 +188,7 @@ func (s *stream) expect(b *block) error {
 		if f.Kind != wire.ContentLength {
 			continue
 		}
-		n, ok := parseLength(f.Value)
+		n, ok := wire.ParseLength(f.Value)
 		switch {
 		case !ok:
 			lengthErr = wire.ErrContentLength

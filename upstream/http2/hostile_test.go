@@ -31,7 +31,7 @@ func TestMalformedAnswers(t *testing.T) {
 		"status 101":          {[]string{":status", "101"}, "bad-pseudo-field"},
 		"a request's":         {[]string{":status", "200", ":path", "/"}, "bad-pseudo-field"},
 		"unknown pseudo":      {[]string{":status", "200", ":x", "/"}, "bad-pseudo-field"},
-		"upper case":          {[]string{":status", "200", "X-Y", "z"}, "upper-case-field"},
+		"upper case":          {[]string{":status", "200", "X-Y", "z"}, "bad-field-name"},
 		"empty name":          {[]string{":status", "200", "", "z"}, "bad-field-name"},
 		"blank in name":       {[]string{":status", "200", "x y", "z"}, "bad-field-name"},
 		"CR LF":               {[]string{":status", "200", "x", "y\r\nset-cookie: z"}, "bad-field-value"},

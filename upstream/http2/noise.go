@@ -1,6 +1,10 @@
 package http2
 
-import "time"
+import (
+	"time"
+
+	"serai/wire/http2"
+)
 
 // noise counts frames that bring nothing: SETTINGS, PING, WINDOW_UPDATE, empty ones,
 // those of streams that are over. There is a use for some of each; who sends
@@ -18,7 +22,7 @@ const (
 	mostAnswers = 256 << 10
 )
 
-var errNoise = &connError{codeCalm, "it sends too many frames that bring nothing"}
+var errNoise = &http2.ConnError{Code: http2.EnhanceYourCalm, Detail: "it sends too many frames that bring nothing"}
 
 // noisy counts a frame that brings nothing. c.mu is held.
 func (c *conn) noisy() error {

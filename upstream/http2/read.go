@@ -6,9 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"serai/wire/http2"
 	"time"
-
-	"golang.org/x/net/http2/hpack"
 )
 
 // reader takes frames apart as their bytes come: no frame needs a buffer of its own.
@@ -16,26 +15,25 @@ import (
 type reader struct {
 	conn  *conn
 	heads int // frames so far
-	raw   [frameHead]byte
+	raw   [http2.HeaderSize]byte
 	have  int // bytes of raw
 
 	bulk   bool // a large buffer is worth it
 	within bool // a frame's payload
-	frame  frame
+	frame  http2.Header
 	left   int     // bytes of the payload
 	first  [8]byte // what a payload begins with: all of most frames
 	got    int     // bytes of first
 	want   int
 	pad    int // bytes at the end that say nothing
 
+	decoder http2.Block
 	block   block
-	decoder *hpack.Decoder
 }
 
 func (r *reader) init(c *conn) {
 	r.conn = c
-	r.decoder = hpack.NewDecoder(4096, r.field)
-	r.decoder.SetMaxStringLength(c.limits.Head)
+	r.decoder = http2.NewBlock(c.limits.Head, c.limits.Head+http2.FrameSize)
 }
 
 // read reads until the connection ends, and closes it.
@@ -64,9 +62,10 @@ func (c *conn) read() {
 		err = errCut
 	}
 	c.mu.Lock()
-	var broken *connError
+	var broken *http2.ConnError
 	if errors.As(err, &broken) && c.state != dead {
-		c.sayWhy(broken.code)
+		c.sayWhy(broken.Code)
+		err = fmt.Errorf("the instance broke HTTP/2: %w", broken)
 	}
 	c.fail(err)
 	c.mu.Unlock()
@@ -75,9 +74,9 @@ func (c *conn) read() {
 
 // sayWhy tells the instance what it has done, if it takes that soon. C.mu is held, but
 // not while it waits.
-func (c *conn) sayWhy(code errCode) {
+func (c *conn) sayWhy(code http2.Code) {
 	c.writeIdle = time.Second
-	c.add(appendGoAway(c.out, code))
+	c.add(http2.AppendGoAway(c.out, 0, code, ""))
 	c.flush()
 	if !c.flushing {
 		return
@@ -108,10 +107,10 @@ func (r *reader) feed(p []byte) error {
 			if r.have += n; r.heads == 0 && !likeSettings(r.raw[:r.have]) {
 				return notHTTP2(r.raw[:r.have])
 			}
-			if r.have < frameHead {
+			if r.have < http2.HeaderSize {
 				return nil
 			}
-			r.have, r.within, r.frame = 0, true, parseFrame(&r.raw)
+			r.have, r.within, r.frame = 0, true, http2.ParseHeader(r.raw[:])
 			r.heads++
 			if err := r.begin(); err != nil {
 				return err
@@ -135,7 +134,7 @@ func (r *reader) feed(p []byte) error {
 // likeSettings reports whether an instance's first bytes may be those of a SETTINGS
 // frame (RFC 9113 section 3.4).
 func likeSettings(b []byte) bool {
-	ours := [...]byte{3: byte(frameSettings), 4: 0}
+	ours := [...]byte{3: byte(http2.SettingsFrame), 4: 0}
 	for i := 0; i < len(b); i++ {
 		if i == 0 && b[0] != 0 || (i == 3 || i == 4) && b[i] != ours[i] {
 			return false
@@ -156,65 +155,65 @@ func notHTTP2(b []byte) error {
 }
 
 // fixed are the lengths of frames that have one; -1 for the others.
-var fixed = [...]int{frameData: -1, frameHeaders: -1, framePriority: 5, frameReset: 4, frameSettings: -1, framePush: -1, framePing: 8, frameGoAway: -1, frameWindow: 4, frameContinuation: -1}
+var fixed = [...]int{http2.Data: -1, http2.Headers: -1, http2.Priority: 5, http2.RSTStream: 4, http2.SettingsFrame: -1, http2.PushPromise: -1, http2.Ping: 8, http2.GoAway: -1, http2.WindowUpdate: 4, http2.Continuation: -1}
 
 // begin looks at a frame's head.
 func (r *reader) begin() error {
 	f := &r.frame
-	r.left, r.got, r.want, r.pad = f.length, 0, 0, 0
+	r.left, r.got, r.want, r.pad = f.Length, 0, 0, 0
 	switch {
-	case f.length > maxFrame:
-		return &connError{codeFrameSize, "a frame is longer than it may be"}
-	case r.block.open && (f.kind != frameContinuation || f.stream != r.block.id):
-		return &connError{codeProtocol, "a block of fields is interrupted"}
-	case int(f.kind) < len(fixed) && fixed[f.kind] >= 0:
-		if r.want = fixed[f.kind]; f.length != r.want {
-			return &connError{codeFrameSize, "a frame has a wrong length"}
+	case f.Length > http2.FrameSize:
+		return &http2.ConnError{Code: http2.FrameSizeError, Detail: "a frame is longer than it may be"}
+	case r.block.open && (f.Type != http2.Continuation || f.Stream != r.block.id):
+		return &http2.ConnError{Code: http2.ProtocolError, Detail: "a block of fields is interrupted"}
+	case int(f.Type) < len(fixed) && fixed[f.Type] >= 0:
+		if r.want = fixed[f.Type]; f.Length != r.want {
+			return &http2.ConnError{Code: http2.FrameSizeError, Detail: "a frame has a wrong length"}
 		}
 	}
-	ofStream := f.stream != 0
-	switch f.kind {
-	case frameData, frameHeaders, framePriority, frameReset, frameContinuation:
+	ofStream := f.Stream != 0
+	switch f.Type {
+	case http2.Data, http2.Headers, http2.Priority, http2.RSTStream, http2.Continuation:
 		if !ofStream {
-			return &connError{codeProtocol, "a frame belongs to no stream"}
+			return &http2.ConnError{Code: http2.ProtocolError, Detail: "a frame belongs to no stream"}
 		}
-	case frameSettings, framePing, frameGoAway:
+	case http2.SettingsFrame, http2.Ping, http2.GoAway:
 		if ofStream {
-			return &connError{codeProtocol, "a frame of the connection belongs to a stream"}
+			return &http2.ConnError{Code: http2.ProtocolError, Detail: "a frame of the connection belongs to a stream"}
 		}
 	}
-	switch f.kind {
-	case frameData:
+	switch f.Type {
+	case http2.Data:
 		r.conn.answered = r.conn.heard
-		if f.has(flagPadded) {
+		if f.Has(http2.FlagPadded) {
 			r.want = 1
 		}
 		return r.beginData()
-	case frameHeaders:
+	case http2.Headers:
 		r.conn.answered = r.conn.heard
-		if f.has(flagPadded) {
+		if f.Has(http2.FlagPadded) {
 			r.want++
 		}
-		if f.has(flagPriority) {
+		if f.Has(http2.FlagPriority) {
 			r.want += 5
 		}
 		return r.beginBlock()
-	case frameContinuation:
+	case http2.Continuation:
 		if !r.block.open {
-			return &connError{codeProtocol, "CONTINUATION continues nothing"}
+			return &http2.ConnError{Code: http2.ProtocolError, Detail: "CONTINUATION continues nothing"}
 		}
 		return r.conn.noisy()
-	case framePush:
-		return &connError{codeProtocol, "it pushes, which it may not"}
-	case frameSettings:
+	case http2.PushPromise:
+		return &http2.ConnError{Code: http2.ProtocolError, Detail: "it pushes, which it may not"}
+	case http2.SettingsFrame:
 		return r.beginSettings()
-	case frameGoAway:
-		if r.want = 8; f.length < r.want {
-			return &connError{codeFrameSize, "a GOAWAY is too short"}
+	case http2.GoAway:
+		if r.want = 8; f.Length < r.want {
+			return &http2.ConnError{Code: http2.FrameSizeError, Detail: "a GOAWAY is too short"}
 		}
 	}
-	if f.kind == frameWindow && f.stream != 0 && f.stream >= r.conn.next || f.kind == frameReset && f.stream >= r.conn.next {
-		return &connError{codeProtocol, "a frame is of a stream that was not begun"}
+	if f.Type == http2.WindowUpdate && f.Stream != 0 && f.Stream >= r.conn.next || f.Type == http2.RSTStream && f.Stream >= r.conn.next {
+		return &http2.ConnError{Code: http2.ProtocolError, Detail: "a frame is of a stream that was not begun"}
 	}
 	return r.conn.noisy()
 }
@@ -245,11 +244,11 @@ func (r *reader) payload(p []byte) error {
 	if len(p) == 0 {
 		return nil
 	}
-	switch r.frame.kind {
-	case frameData:
+	switch r.frame.Type {
+	case http2.Data:
 		return r.data(p)
-	case frameHeaders, frameContinuation:
-		return r.fragment(p)
+	case http2.Headers, http2.Continuation:
+		return r.fragment(p, false)
 	}
 	return nil
 }
@@ -258,51 +257,54 @@ func (r *reader) payload(p []byte) error {
 // next bytes are one more.
 func (r *reader) prefix() (again bool, err error) {
 	c, f, b := r.conn, &r.frame, r.first[:]
-	switch f.kind {
-	case frameData, frameHeaders:
-		if f.has(flagPadded) {
-			if r.pad = int(b[0]); r.pad+r.want > f.length {
-				return false, &connError{codeProtocol, "a frame is padded with more than it has"}
+	switch f.Type {
+	case http2.Data, http2.Headers:
+		if f.Has(http2.FlagPadded) {
+			if r.pad = int(b[0]); r.pad+r.want > f.Length {
+				return false, &http2.ConnError{Code: http2.ProtocolError, Detail: "a frame is padded with more than it has"}
 			}
 		}
-		if f.kind == frameData {
+		if f.Type == http2.Data {
 			return false, r.padded()
 		}
-	case frameSettings:
+	case http2.SettingsFrame:
 		if err := c.noisy(); err != nil {
 			return false, err
 		}
-		return true, c.set(binary.BigEndian.Uint16(b), binary.BigEndian.Uint32(b[2:]))
-	case framePing:
-		if !f.has(flagAck) {
-			c.add(appendPing(c.out, flagAck, b))
+		return true, c.set(b)
+	case http2.Ping:
+		if !f.Has(http2.FlagAck) {
+			c.add(http2.AppendPing(c.out, http2.FlagAck, r.first))
 		}
-	case frameReset:
-		return false, c.wasReset(f.stream, errCode(binary.BigEndian.Uint32(b)))
-	case frameWindow:
-		return false, c.mayHave(f.stream, int64(binary.BigEndian.Uint32(b)&maxWindow))
-	case frameGoAway:
-		c.goneAway(binary.BigEndian.Uint32(b) & maxStream)
+	case http2.RSTStream:
+		return false, c.wasReset(f.Stream, http2.Code(binary.BigEndian.Uint32(b)))
+	case http2.WindowUpdate:
+		return false, c.mayHave(f.Stream, int64(binary.BigEndian.Uint32(b)&http2.MaxWindow))
+	case http2.GoAway:
+		c.goneAway(binary.BigEndian.Uint32(b) & http2.MaxStream)
 	}
 	return false, nil
 }
 
 // finish ends a frame.
 func (r *reader) finish() error {
-	if r.got < r.want && !(r.frame.kind == frameSettings && r.got == 0) {
-		return &connError{codeFrameSize, "a frame is shorter than what it has"}
+	if r.got < r.want && !(r.frame.Type == http2.SettingsFrame && r.got == 0) {
+		return &http2.ConnError{Code: http2.FrameSizeError, Detail: "a frame is shorter than what it has"}
 	}
-	switch f := &r.frame; f.kind {
-	case frameData:
-		if f.has(flagEndStream) {
-			r.conn.ended(f.stream)
+	switch f := &r.frame; f.Type {
+	case http2.Data:
+		if f.Has(http2.FlagEndStream) {
+			r.conn.ended(f.Stream)
 		}
-	case frameHeaders, frameContinuation:
-		if f.has(flagEndHeaders) {
+	case http2.Headers, http2.Continuation:
+		if f.Has(http2.FlagEndHeaders) {
+			if err := r.fragment(nil, true); err != nil {
+				return err
+			}
 			return r.endBlock()
 		}
-	case frameSettings:
-		if !f.has(flagAck) {
+	case http2.SettingsFrame:
+		if !f.Has(http2.FlagAck) {
 			r.conn.settled()
 		}
 	}

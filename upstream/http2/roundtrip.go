@@ -8,6 +8,7 @@ import (
 
 	"serai/upstream"
 	"serai/wire"
+	"serai/wire/http2"
 )
 
 // roundTrip sends the request, whose head is in r.Scratch, and waits for the head of
@@ -152,7 +153,7 @@ func (s *stream) explain(a *upstream.Answer, err error) *upstream.Failure {
 		return failed(upstream.FailedBody, bodyErr)
 	}
 	var refused *wire.Error
-	var broken *connError
+	var broken *http2.ConnError
 	var reset *resetError
 	switch {
 	case err == errUnwanted:
@@ -166,7 +167,7 @@ func (s *stream) explain(a *upstream.Answer, err error) *upstream.Failure {
 		return failed(upstream.FailedAnswer, err)
 	case errors.As(err, &broken):
 		return failed(upstream.FailedAnswer, err)
-	case err == errGoAway, errors.As(err, &reset) && reset.code == codeRefused:
+	case err == errGoAway, errors.As(err, &reset) && reset.code == http2.RefusedStream:
 		return failed(upstream.FailedRefused, err)
 	case errors.Is(err, os.ErrDeadlineExceeded) && !s.conn.isDead():
 		return failed(upstream.FailedTimeout, os.ErrDeadlineExceeded)
@@ -191,7 +192,7 @@ func (s *stream) known(a *upstream.Answer, err error) upstream.Processing {
 		return upstream.NotSent
 	case a.FirstByte > 0 || s.final || s.interims > 0:
 		return upstream.Answered
-	case err == errGoAway, errors.As(err, &reset) && reset.code == codeRefused:
+	case err == errGoAway, errors.As(err, &reset) && reset.code == http2.RefusedStream:
 		return upstream.Refused
 	}
 	return upstream.Unknown

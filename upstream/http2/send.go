@@ -3,6 +3,7 @@ package http2
 import (
 	"serai/upstream"
 	"serai/wire"
+	"serai/wire/http2"
 )
 
 // mostOut is how many bytes may wait to be written before bodies wait, too.
@@ -33,11 +34,11 @@ func (s *stream) begin(r *upstream.Request, tunnel bool) (rest []byte, err error
 		trailers = r.Body.Trailers()
 	}
 	whole := r.Complete && !tunnel
-	flags := uint8(0)
+	flags := http2.Flags(0)
 	if whole && len(r.First) == 0 && len(trailers) == 0 {
-		flags, s.sentEnd = flagEndStream, true
+		flags, s.sentEnd = http2.FlagEndStream, true
 	}
-	c.add(appendBlock(c.out, block, s.id, flags))
+	c.add(http2.AppendBlock(c.out, block, flags, s.id, http2.FrameSize))
 	if !s.sentEnd {
 		rest = s.appendData(r.First, whole, trailers)
 	}
@@ -52,15 +53,15 @@ func (s *stream) appendData(p []byte, end bool, trailers []wire.Field) (rest []b
 	c := s.conn
 	ends := end && !anySent(trailers)
 	for len(p) > 0 {
-		n := int(min(int64(len(p)), maxFrame, s.sendWindow, c.sendWindow))
+		n := int(min(int64(len(p)), http2.FrameSize, s.sendWindow, c.sendWindow))
 		if n <= 0 || len(c.out) > mostOut {
 			return p
 		}
-		f := frame{length: n, kind: frameData, stream: s.id}
+		flags := http2.Flags(0)
 		if ends && n == len(p) {
-			f.flags, s.sentEnd = flagEndStream, true
+			flags, s.sentEnd = http2.FlagEndStream, true
 		}
-		c.add(append(appendFrame(c.out, f), p[:n]...))
+		c.add(append(http2.AppendHeader(c.out, n, http2.Data, flags, s.id), p[:n]...))
 		s.sendWindow, c.sendWindow = s.sendWindow-int64(n), c.sendWindow-int64(n)
 		c.useful(n)
 		p = p[n:]
@@ -68,14 +69,14 @@ func (s *stream) appendData(p []byte, end bool, trailers []wire.Field) (rest []b
 	switch {
 	case !end || s.sentEnd:
 	case ends:
-		c.add(appendFrame(c.out, frame{kind: frameData, flags: flagEndStream, stream: s.id}))
+		c.add(http2.AppendHeader(c.out, 0, http2.Data, http2.FlagEndStream, s.id))
 		s.sentEnd = true
 	default:
 		var block []byte
 		if c.peer.tableSize {
-			block, c.peer.tableSize = append(block, keepNothing), false
+			block, c.peer.tableSize = append(block, http2.NoTable), false
 		}
-		c.add(appendBlock(c.out, appendFields(block, trailers), s.id, flagEndStream))
+		c.add(http2.AppendBlock(c.out, http2.AppendFields(block, trailers), http2.FlagEndStream, s.id, http2.FrameSize))
 		s.sentEnd = true
 	}
 	s.closeIfOver()

@@ -1,17 +1,6 @@
 package http2
 
-import "encoding/binary"
-
-// The settings that matter here (RFC 9113 section 6.5.2, RFC 8441 section 3).
-const (
-	settingTableSize       = 0x1
-	settingEnablePush      = 0x2
-	settingMaxStreams      = 0x3
-	settingInitialWindow   = 0x4
-	settingMaxFrame        = 0x5
-	settingMaxHeaderList   = 0x6
-	settingExtendedConnect = 0x8
-)
+import "serai/wire/http2"
 
 // settings are those of the instance.
 type settings struct {
@@ -26,57 +15,48 @@ type settings struct {
 }
 
 func firstSettings() settings {
-	return settings{maxStreams: 1<<32 - 1, window: firstWindow, tableSize: true}
+	return settings{maxStreams: 1<<32 - 1, window: http2.InitialWindow, tableSize: true}
 }
 
 // appendOurs appends our settings: nothing is pushed, our encoder and decoder need
 // no more than the usual table, and each stream begins with a small buffer.
 func appendOurs(dst []byte, maxHead int) []byte {
-	ours := [...]struct {
-		id    uint16
-		value uint32
-	}{{settingEnablePush, 0}, {settingInitialWindow, smallWindow}, {settingMaxHeaderList, uint32(maxHead)}}
-	dst = appendFrame(dst, frame{length: 6 * len(ours), kind: frameSettings})
-	for _, s := range ours {
-		dst = binary.BigEndian.AppendUint16(dst, s.id)
-		dst = binary.BigEndian.AppendUint32(dst, s.value)
-	}
-	return dst
+	return http2.AppendSettings(dst,
+		http2.Setting{ID: http2.EnablePush, Value: 0},
+		http2.Setting{ID: http2.InitialWindowSize, Value: smallWindow},
+		http2.Setting{ID: http2.MaxHeaderListSize, Value: uint32(maxHead)})
 }
 
 // set takes one of the instance's settings. c.mu is held.
-func (c *conn) set(id uint16, value uint32) error {
+func (c *conn) set(b []byte) error {
+	s, err := http2.ParseSetting(b)
+	if err != nil {
+		return err
+	}
 	p := &c.peer
-	switch id {
-	case settingTableSize:
+	switch s.ID {
+	case http2.HeaderTableSize:
 		p.tableSize = true
-	case settingEnablePush:
-		if value != 0 {
-			return &connError{codeProtocol, "it wants to be pushed to"}
+	case http2.EnablePush:
+		if s.Value != 0 {
+			return &http2.ConnError{Code: http2.ProtocolError, Detail: "it wants to be pushed to"}
 		}
-	case settingMaxStreams:
-		p.maxStreams = value
-	case settingInitialWindow:
-		if value > maxWindow {
-			return &connError{codeFlowControl, "its initial window is larger than windows may be"}
-		}
-		change := int64(value) - p.window
-		p.window = int64(value)
+	case http2.MaxConcurrentStreams:
+		p.maxStreams = s.Value
+	case http2.InitialWindowSize:
+		change := int64(s.Value) - p.window
+		p.window = int64(s.Value)
 		for _, s := range c.streams {
-			if s.sendWindow += change; s.sendWindow > maxWindow {
-				return &connError{codeFlowControl, "a window is larger than windows may be"}
+			if s.sendWindow += change; s.sendWindow > http2.MaxWindow {
+				return &http2.ConnError{Code: http2.FlowControlError, Detail: "a window is larger than windows may be"}
 			}
 			s.tellUpload()
 		}
-	case settingMaxFrame:
-		if value < maxFrame || value > 1<<24-1 {
-			return &connError{codeProtocol, "its SETTINGS_MAX_FRAME_SIZE is not one"}
+	case http2.EnableConnect:
+		if p.tunnels && s.Value == 0 {
+			return &http2.ConnError{Code: http2.ProtocolError, Detail: "its SETTINGS_ENABLE_CONNECT_PROTOCOL is not one"}
 		}
-	case settingExtendedConnect:
-		if value > 1 || p.tunnels && value == 0 {
-			return &connError{codeProtocol, "its SETTINGS_ENABLE_CONNECT_PROTOCOL is not one"}
-		}
-		p.tunnels = value == 1
+		p.tunnels = s.Value == 1
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"serai/internal/memory"
 	"serai/upstream"
 	"serai/wire"
+	"serai/wire/http2"
 )
 
 // stream carries one request and its answer. All of it is guarded by the lock of its
@@ -227,9 +228,9 @@ func (s *stream) End(whole bool) time.Time {
 		case c.state == dead:
 		case s.gotEnd && s.sentEnd:
 		case s.bodiless && s.sentEnd && whole:
-			c.reset(s, codeNo)
+			c.reset(s, http2.NoError)
 		default:
-			c.reset(s, codeCancel)
+			c.reset(s, http2.Cancel)
 		}
 		s.close()
 	}

@@ -3,6 +3,7 @@ package http2
 import (
 	"net"
 	"net/netip"
+	"serai/wire/http2"
 	"slices"
 	"sync"
 	"time"
@@ -58,7 +59,7 @@ const mostMoves = 3
 func (t *Transport) RoundTrip(r *upstream.Request, a *upstream.Answer) *upstream.Failure {
 	a.Stream, a.Now, a.Connected, a.FirstByte = nil, r.Now, 0, 0
 	tunnel := wantsTunnel(r.Head)
-	r.Scratch = appendHead(append(r.Scratch[:0], keepNothing), r.Head, t.scheme, tunnel)
+	r.Scratch = appendHead(append(r.Scratch[:0], http2.NoTable), r.Head, t.scheme, tunnel)
 	for moves := 0; ; moves++ {
 		s, f := t.open(r, a)
 		if f != nil {
@@ -222,7 +223,7 @@ func (c *conn) sweep(now time.Time) {
 // ping asks whether the instance is there. c.mu is held.
 func (c *conn) ping(now time.Time) {
 	c.pinged = now
-	c.add(appendPing(c.out, 0, make([]byte, 8)))
+	c.add(http2.AppendPing(c.out, 0, [8]byte{}))
 	c.flushLater()
 }
 

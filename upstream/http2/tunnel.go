@@ -9,6 +9,7 @@ import (
 
 	"serai/upstream"
 	"serai/wire"
+	"serai/wire/http2"
 )
 
 const (
@@ -119,7 +120,7 @@ func (d *tunnel) Abort() {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
 	if !s.over && s.conn.state != dead {
-		s.conn.reset(s, codeCancel)
+		s.conn.reset(s, http2.Cancel)
 		s.close()
 		s.conn.flush()
 	}

@@ -8,6 +8,7 @@ import (
 
 	"serai/upstream"
 	"serai/wire"
+	"serai/wire/http2"
 	"serai/wire/socket"
 )
 
@@ -50,7 +51,7 @@ func (s *stream) stream(r *upstream.Request, first []byte) {
 		if err != nil && err != errNoMore && !u.stopped.Load() {
 			s.conn.mu.Lock()
 			s.fail(errBody)
-			s.conn.reset(s, codeCancel)
+			s.conn.reset(s, http2.Cancel)
 			s.conn.flush()
 			s.conn.mu.Unlock()
 		}

@@ -143,7 +143,7 @@ func (d *Decoder) text(b []byte) (s []byte, n int, err error) {
 		return nil, 0, err
 	}
 	if length > uint64(d.longest) {
-		return nil, 0, &ConnError{EnhanceYourCalm, "a field is longer than a head may be"}
+		return nil, 0, ErrHeadLong
 	}
 	if uint64(len(b)-n) < length {
 		return nil, 0, nil
@@ -162,7 +162,7 @@ func (d *Decoder) text(b []byte) (s []byte, n int, err error) {
 		return nil, 0, compressionError("a string is not coded as it should be")
 	}
 	if s = d.plain[start:]; len(s) > d.longest {
-		return nil, 0, &ConnError{EnhanceYourCalm, "a field is longer than a head may be"}
+		return nil, 0, ErrHeadLong
 	}
 	return s, n, nil
 }

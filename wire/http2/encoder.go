@@ -83,19 +83,25 @@ func AppendFields(dst []byte, fields []wire.Field) []byte {
 	return dst
 }
 
+// pseudoIndex has the first entry of each pseudo-field of a request in the static
+// table.
+var pseudoIndex = [...]byte{Authority: 1, Method: 2, Path: 4, Scheme: 6}
+
 // AppendPseudo appends a pseudo-field of a request.
 func AppendPseudo(dst []byte, p Pseudo, value []byte) []byte {
-	switch p {
-	case Authority:
-		dst = append(dst, 1)
-	case Method:
-		dst = append(dst, 2)
-	case Path:
-		dst = append(dst, 4)
-	case Scheme:
-		dst = append(dst, 6)
-	case Protocol:
+	switch {
+	case p == Protocol:
 		dst = append(append(dst, 0, byte(len(":protocol"))), ":protocol"...)
+	case p != Authority:
+		// Each has two values of its own there.
+		for i := pseudoIndex[p]; i < pseudoIndex[p]+2; i++ {
+			if string(static[i].Value) == string(value) {
+				return append(dst, 0x80|i)
+			}
+		}
+		fallthrough
+	default:
+		dst = append(dst, pseudoIndex[p])
 	}
 	dst = AppendInteger(dst, 0, 7, uint64(len(value)))
 	return append(dst, value...)

@@ -53,7 +53,7 @@ const (
 
 // Header is what a frame begins with.
 type Header struct {
-	Length uint32 // of the payload, in bytes
+	Length int // of the payload, in bytes
 	Type   Type
 	Flags  Flags
 	Stream uint32
@@ -67,7 +67,7 @@ func (h *Header) Has(f Flags) bool { return h.Flags&f != 0 }
 func ParseHeader(b []byte) Header {
 	_ = b[HeaderSize-1]
 	return Header{
-		Length: uint32(b[0])<<16 | uint32(b[1])<<8 | uint32(b[2]), Type: Type(b[3]), Flags: Flags(b[4]),
+		Length: int(b[0])<<16 | int(b[1])<<8 | int(b[2]), Type: Type(b[3]), Flags: Flags(b[4]),
 		Stream: binary.BigEndian.Uint32(b[5:]) & MaxStream,
 	}
 }
