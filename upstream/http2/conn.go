@@ -124,6 +124,9 @@ func (c *conn) giveBack(now time.Time) {
 		return
 	}
 	c.idleSince = now
+	if len(c.out) == 0 && max(cap(c.out), cap(c.spare)) > http2.FrameSize { // for a crowd, which is gone
+		c.out, c.spare = nil, nil
+	}
 	if c.alone || c.state == retired || c.transport.keeping.Most < 0 || c.transport.endpoint.State() == upstream.Leaving {
 		c.fail(errOver)
 	}
@@ -208,7 +211,7 @@ func (c *conn) flush() {
 		c.WriteWithin(time.Now(), idle)
 		_, err := c.Write(b)
 		c.mu.Lock()
-		if cap(b) <= http2.FrameSize {
+		if cap(b) <= http2.FrameSize || c.taken > 0 && cap(b) <= 2*mostOut {
 			c.spare = b[:0]
 		}
 		if err != nil {
