@@ -57,7 +57,13 @@ func newH2load(ctx context.Context, h2load string, a ask) (*generator, error) {
 		}
 		args = append(args, fmt.Sprintf("--rps=%f", a.rate/float64(a.conns)), "--log-file="+log)
 	}
-	g := newGenerator(pinned(ctx, otherCore, h2load, append(args, a.url)...), func(out string) (seen, error) {
+	// Clients name the host that they want in their handshake, too.
+	url := a.url
+	if address, secure := strings.CutPrefix(url, "https://"); secure {
+		address, path, _ := strings.Cut(address, "/")
+		args, url = append(args, "--connect-to="+address), "https://web.loadtest/"+path
+	}
+	g := newGenerator(pinned(ctx, otherCore, h2load, append(args, url)...), func(out string) (seen, error) {
 		s, err := readH2load(out, log)
 		if a.grpc {
 			s.Failed += max(0, s.Requests-s.Bytes/int64(len(sent)))
