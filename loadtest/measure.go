@@ -32,6 +32,10 @@ func (c *compareCommand) measureAll(ctx context.Context, kinds []found, s settin
 			b := &list[i]
 			for _, group := range b.groups(peers, round) {
 				all, err := c.measure(ctx, group, b, round < c.Latencies, r)
+				if err != nil && ctx.Err() == nil { // once more: the next rounds are worth it
+					fmt.Fprintf(os.Stderr, "%s: %v\n", b.name, err)
+					all, err = c.measure(ctx, group, b, round < c.Latencies, r)
+				}
 				if err != nil {
 					return fmt.Errorf("%s: %w", b.name, err)
 				}

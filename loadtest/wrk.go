@@ -44,7 +44,11 @@ func newGenerator(cmd *exec.Cmd, read func(string) (seen, error)) *generator {
 
 // wait waits for its end and returns what it saw.
 func (g *generator) wait() (seen, error) {
+	// Some go on for ever now and then, for all that they say that they have ended.
+	const longest = time.Minute
+	stuck := time.AfterFunc(longest, func() { g.cmd.Process.Kill() })
 	err := g.cmd.Wait()
+	stuck.Stop()
 	defer func() {
 		for _, f := range g.files {
 			os.Remove(f)
