@@ -32,6 +32,8 @@ type generator struct {
 	out strings.Builder
 	// read makes sense of what it printed.
 	read func(out string) (seen, error)
+	// lasts is how long it makes load, zero for less than a minute.
+	lasts time.Duration
 	// files go with it.
 	files []string
 }
@@ -45,8 +47,8 @@ func newGenerator(cmd *exec.Cmd, read func(string) (seen, error)) *generator {
 // wait waits for its end and returns what it saw.
 func (g *generator) wait() (seen, error) {
 	// Some go on for ever now and then, for all that they say that they have ended.
-	const longest = time.Minute
-	stuck := time.AfterFunc(longest, func() { g.cmd.Process.Kill() })
+	const late = time.Minute
+	stuck := time.AfterFunc(g.lasts+late, func() { g.cmd.Process.Kill() })
 	err := g.cmd.Wait()
 	stuck.Stop()
 	defer func() {
@@ -75,6 +77,14 @@ func generate(ctx context.Context, a ask) (seen, error) {
 // generatorFor takes wrk where it can and is there, since it leaves most of the
 // core to the origin; h2load for HTTP/2; else our own generator.
 func generatorFor(ctx context.Context, a ask) (*generator, error) {
+	g, err := newGeneratorFor(ctx, a)
+	if err == nil {
+		g.lasts = a.lasts
+	}
+	return g, err
+}
+
+func newGeneratorFor(ctx context.Context, a ask) (*generator, error) {
 	if h2load, ok := findH2load(); ok && a.streams > 0 && !a.own {
 		return newH2load(ctx, h2load, a)
 	}
