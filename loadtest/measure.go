@@ -130,7 +130,7 @@ func (c *compareCommand) measure(ctx context.Context, group turnGroup, b *bench,
 	result := make([]measured, len(peers))
 	for i, p := range peers {
 		s, after, m := all[i], p.usage(), &result[i]
-		if s.Requests == 0 {
+		if b.count(s) == 0 {
 			return nil, fmt.Errorf("%s: no request was answered: %s", p.kind.name, s.Cause)
 		}
 		*m = measured{
