@@ -20,6 +20,8 @@ type bench struct {
 	faster float64
 	// ws asks for WebSocket messages.
 	ws bool
+	// grpc asks for calls of gRPC, h2c for HTTP/2 without TLS.
+	grpc, h2c bool
 }
 
 func benches() []bench {
@@ -33,14 +35,25 @@ func benches() []bench {
 		{name: "1 MiB uploads, 16 connections", path: "up", ask: ask{conns: 16, body: 1 << 20}, target: 1.0, against: "haproxy"},
 		{name: "TLS, small answers, 64 connections", path: "small", secure: true, ask: ask{conns: 64}, target: 1.1, against: "nginx"},
 		{name: "TLS handshakes, 64 at once", path: "small", secure: true, ask: ask{conns: 64, close: true}, target: 1.0, against: "haproxy", rate: true},
-		{name: "HTTP/2 over TLS, 8 connections", path: "small", secure: true, ask: ask{conns: 8, h2: true}},
+		{name: "HTTP/2 over TLS, 8 connections of 16 streams", path: "small", secure: true, ask: ask{conns: 8, streams: 16}, target: 0.9},
+		{name: "HTTP/2 over TLS, 64 connections of 1 stream", path: "small", secure: true, ask: ask{conns: 64, streams: 1}, target: 0.9},
+		{name: "HTTP/2 over TLS, 64 KiB answers", path: "64k", size: 64 << 10, secure: true, ask: ask{conns: 8, streams: 8}, target: 1.0},
+		{name: "HTTP/2 over TLS, 10 MiB answers", path: "10m", size: 10 << 20, secure: true, ask: ask{conns: 8, streams: 2}, target: 1.0},
+		{name: "HTTP/2 over TLS, 64 KiB uploads", path: "up", secure: true, ask: ask{conns: 8, streams: 8, body: 64 << 10}, target: 1.0},
+		{name: "HTTP/2 over TLS, 10 MiB uploads", path: "up", secure: true, ask: ask{conns: 4, streams: 1, body: 10 << 20}, target: 1.0},
+		{name: "HTTP/2 without TLS, 8 connections of 16 streams", path: "small", h2c: true, ask: ask{conns: 8, streams: 16}},
+		{name: "gRPC over TLS, 8 connections of 16 calls", path: unaryPath, secure: true, grpc: true, ask: ask{conns: 8, streams: 16, grpc: true}, target: 0.9},
+		{name: "gRPC over TLS, 64 connections of 1 call", path: unaryPath, secure: true, grpc: true, ask: ask{conns: 64, streams: 1, grpc: true}, target: 0.9},
+		{name: "gRPC messages over TLS, 8 connections of 8 streams", path: streamPath, secure: true, grpc: true, ask: ask{conns: 8, streams: 8, grpc: true, own: true}},
 		{name: "WebSocket messages, 64 connections", path: "ws", ask: ask{conns: 64}, ws: true},
 		{name: "many routes, 64 connections", path: "small", ask: ask{conns: 64}, routes: true},
 	}
 }
 
-// paced reports whether the load can come at a rate.
-func (b *bench) paced() bool { return !b.ws && !b.ask.h2 }
+// can reports whether a proxy of this kind takes part.
+func (b *bench) can(k *peerKind) bool {
+	return (k.secure || !b.secure) && (k.h2 || b.ask.streams == 0) && (k.grpc || !b.grpc && !b.h2c)
+}
 
 // count returns the number of requests. Answers so large that many of them are
 // under way at the end count as far as they have come.
@@ -58,6 +71,8 @@ func (b *bench) askOf(p *peer) ask {
 	switch {
 	case b.ws:
 		a.url = "ws://" + p.setting.Plain + "/" + b.path
+	case b.h2c:
+		a.url = "http://" + p.setting.H2C + "/" + b.path
 	case b.secure:
 		a.url = "https://" + p.setting.Secure + "/" + b.path
 	}

@@ -55,14 +55,16 @@ func (c *compareCommand) Run(ctx context.Context) error {
 	if err := writeCertificate(s); err != nil {
 		return err
 	}
-	if s.Origin, err = freeAddress(); err != nil {
-		return err
+	for _, a := range []*string{&s.Origin, &s.GRPC} {
+		if *a, err = freeAddress(); err != nil {
+			return err
+		}
 	}
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	origin := pinned(ctx, otherCore, self, "origin", s.Origin)
+	origin := pinned(ctx, otherCore, self, "origin", s.Origin, "--grpc="+s.GRPC)
 	origin.Stderr = os.Stderr
 	if err := origin.Start(); err != nil {
 		return err
@@ -71,8 +73,10 @@ func (c *compareCommand) Run(ctx context.Context) error {
 		origin.Process.Signal(os.Interrupt)
 		origin.Wait()
 	}()
-	if err := awaitOpen(ctx, s.Origin); err != nil {
-		return err
+	for _, a := range []string{s.Origin, s.GRPC} {
+		if err := awaitOpen(ctx, a); err != nil {
+			return err
+		}
 	}
 	report := &report{Machine: machine(), Date: time.Now().UTC().Format(time.DateOnly), Rounds: c.Rounds, Seconds: c.For.Seconds()}
 	kinds := c.find(report)
@@ -154,10 +158,10 @@ func usable(ctx context.Context, kinds []found, s setting, r *report) (all []fou
 func (c *compareCommand) compare(ctx context.Context, kinds []found, s setting, r *report) error {
 	var few, many []bench
 	for _, b := range benches() {
-		_, h2 := findH2load()
+		_, h2load := findH2load()
 		switch {
 		case !wanted(c.Only, b.name):
-		case b.ask.h2 && !h2:
+		case b.ask.streams > 0 && !b.ask.own && !h2load:
 			fmt.Fprintf(os.Stderr, "h2load is not on PATH: %s is skipped\n", b.name)
 		case b.routes:
 			many = append(many, b)
@@ -169,8 +173,8 @@ func (c *compareCommand) compare(ctx context.Context, kinds []found, s setting, 
 		return err
 	}
 	if wanted(c.Only, idleName) {
-		for _, secure := range []bool{false, true} {
-			if err := c.idle(ctx, kinds, s, secure, r); err != nil {
+		for _, k := range idleKinds() {
+			if err := c.idle(ctx, kinds, s, k, r); err != nil {
 				return err
 			}
 		}

@@ -20,14 +20,15 @@ import (
 // generateCommand asks one address from a process of its own, so that it can
 // have a core of its own. It prints what it saw as JSON.
 type generateCommand struct {
-	URL   string        `arg:"" help:"What to ask for."`
-	Host  string        `default:"web.loadtest" help:"Host header."`
-	Hosts int           `help:"Ask for this many hosts in turn, h0.loadtest and so on."`
-	Conns int           `default:"64" help:"Connections."`
-	For   time.Duration `default:"5s" help:"How long."`
-	Rate  float64       `help:"Requests a second, at a constant rate whatever comes back; as many as go when 0."`
-	Close bool          `help:"A connection for each request."`
-	Body  int           `help:"POST this many bytes."`
+	URL     string        `arg:"" help:"What to ask for."`
+	Host    string        `default:"web.loadtest" help:"Host header."`
+	Hosts   int           `help:"Ask for this many hosts in turn, h0.loadtest and so on."`
+	Conns   int           `default:"64" help:"Connections."`
+	For     time.Duration `default:"5s" help:"How long."`
+	Rate    float64       `help:"Requests a second, at a constant rate whatever comes back; as many as go when 0."`
+	Close   bool          `help:"A connection for each request."`
+	Body    int           `help:"POST this many bytes."`
+	Streams int           `help:"So many streams of gRPC on each connection, on which messages come back."`
 }
 
 // seen is what a generator saw.
@@ -49,9 +50,12 @@ func (g *generateCommand) Run(ctx context.Context) error {
 	defer cancel()
 	var s seen
 	var err error
-	if strings.HasPrefix(g.URL, "ws") {
+	switch {
+	case strings.HasPrefix(g.URL, "ws"):
 		s, err = g.echo(ctx)
-	} else {
+	case g.Streams > 0:
+		s, err = g.talk(ctx)
+	default:
 		s, err = g.ask(ctx)
 	}
 	if err != nil {
@@ -166,6 +170,33 @@ func (g *generateCommand) ask(ctx context.Context) (seen, error) {
 	return watch.seen(), nil
 }
 
+// pace is when one of many who take turns sends its next message: at a rate, or at
+// once where there is none.
+type pace struct {
+	due   time.Time
+	every time.Duration
+}
+
+// pace returns that of the i-th of so many.
+func (g *generateCommand) pace(i, of int) *pace {
+	p := &pace{due: time.Now()}
+	if g.Rate > 0 {
+		p.every = time.Duration(float64(of) / g.Rate * float64(time.Second))
+		p.due = p.due.Add(p.every * time.Duration(i) / time.Duration(of))
+	}
+	return p
+}
+
+// next waits, and returns when the message is due: that one came late is its own time.
+func (p *pace) next() time.Time {
+	if p.every == 0 {
+		return time.Now()
+	}
+	p.due = p.due.Add(p.every)
+	time.Sleep(time.Until(p.due))
+	return p.due
+}
+
 type discard struct{}
 
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
@@ -178,7 +209,7 @@ func (g *generateCommand) echo(ctx context.Context) (seen, error) {
 	var running sync.WaitGroup
 	message := body(128)
 	dialer := websocket.Dialer{HandshakeTimeout: 10 * time.Second}
-	for range g.Conns {
+	for i := range g.Conns {
 		running.Go(func() {
 			c, res, err := dialer.DialContext(ctx, g.URL, map[string][]string{"Host": {g.Host}})
 			if err != nil {
@@ -189,8 +220,9 @@ func (g *generateCommand) echo(ctx context.Context) (seen, error) {
 				return
 			}
 			defer c.Close()
+			pace := g.pace(i, g.Conns)
 			for ctx.Err() == nil {
-				began := time.Now()
+				began := pace.next()
 				err := c.WriteMessage(websocket.BinaryMessage, message)
 				var back []byte
 				if err == nil {

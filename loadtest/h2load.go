@@ -1,30 +1,81 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 )
-
-// h2loadStreams is how many requests are under way on one connection.
-const h2loadStreams = 16
 
 var (
 	h2loadRate  = regexp.MustCompile(`finished in ([0-9.]+)(ms|s|m), `)
 	h2loadCount = regexp.MustCompile(`requests: \d+ total, \d+ started, (\d+) done, (\d+) succeeded`)
+	h2loadBytes = regexp.MustCompile(`traffic: .*\((\d+)\) data`)
 )
 
-// newH2load asks over HTTP/2 with h2load, which is of nghttp2.
-func newH2load(ctx context.Context, h2load string, a ask) *generator {
-	return newGenerator(pinned(ctx, otherCore, h2load, "-t1", fmt.Sprintf("-c%d", a.conns), fmt.Sprintf("-m%d", h2loadStreams),
-		fmt.Sprintf("-D%d", wholeSeconds(a.lasts)), "-H", ":authority: web.loadtest", a.url), readH2load)
+// newH2load asks over HTTP/2 with h2load, which is of nghttp2 and leaves most of the
+// core to the origin. It does not look at the status of gRPC: a call that has not brought
+// its message has failed.
+func newH2load(ctx context.Context, h2load string, a ask) (*generator, error) {
+	args := []string{"-t1", fmt.Sprintf("-c%d", a.conns), fmt.Sprintf("-m%d", a.streams), fmt.Sprintf("-D%d", wholeSeconds(a.lasts)), "-H", ":authority: web.loadtest"}
+	var files []string
+	keep := func(content []byte) (string, error) {
+		f, err := os.CreateTemp("", "loadtest*.h2load")
+		if err != nil {
+			return "", err
+		}
+		files = append(files, f.Name())
+		_, err = f.Write(content)
+		return f.Name(), errors.Join(err, f.Close())
+	}
+	var sent []byte
+	switch {
+	case a.grpc:
+		sent = message()
+		args = append(args, "-H", "content-type: "+typeGRPC, "-H", "te: trailers")
+	case a.body > 0:
+		sent = body(a.body)
+	}
+	if sent != nil {
+		name, err := keep(sent)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, "-d", name)
+	}
+	log := ""
+	if a.rate > 0 {
+		var err error
+		if log, err = keep(nil); err != nil {
+			return nil, err
+		}
+		args = append(args, fmt.Sprintf("--rps=%f", a.rate/float64(a.conns)), "--log-file="+log)
+	}
+	// Clients name the host that they want in their handshake, too.
+	url := a.url
+	if address, secure := strings.CutPrefix(url, "https://"); secure {
+		address, path, _ := strings.Cut(address, "/")
+		args, url = append(args, "--connect-to="+address), "https://web.loadtest/"+path
+	}
+	g := newGenerator(pinned(ctx, otherCore, h2load, append(args, url)...), func(out string) (seen, error) {
+		s, err := readH2load(out, log)
+		if a.grpc {
+			s.Failed += max(0, s.Requests-s.Bytes/int64(len(sent)))
+		}
+		return s, err
+	})
+	g.files = files
+	return g, nil
 }
 
-// readH2load reads what h2load prints.
-func readH2load(out string) (s seen, err error) {
+// readH2load reads what h2load prints, and times from its log if there is one.
+func readH2load(out, log string) (s seen, err error) {
 	took, count := h2loadRate.FindStringSubmatch(out), h2loadCount.FindStringSubmatch(out)
 	if took == nil || count == nil || !strings.Contains(out, "Application protocol: h2") {
 		return s, fmt.Errorf("h2load did not speak HTTP/2, or tells it otherwise: %s", out)
@@ -39,7 +90,38 @@ func readH2load(out string) (s seen, err error) {
 	s.Requests, _ = strconv.ParseInt(count[1], 10, 64)
 	good, _ := strconv.ParseInt(count[2], 10, 64)
 	s.Failed = s.Requests - good
-	return s, nil
+	if data := h2loadBytes.FindStringSubmatch(out); data != nil {
+		s.Bytes, _ = strconv.ParseInt(data[1], 10, 64)
+	}
+	if log == "" {
+		return s, nil
+	}
+	return s, s.readTimes(log)
+}
+
+// readTimes reads a log of h2load's: start, status and microseconds of each request. It
+// sends one when it is due, unless all streams are taken.
+func (s *seen) readTimes(log string) error {
+	f, err := os.Open(log)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	watch := newStopwatch()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		columns := strings.Split(lines.Text(), "\t")
+		if len(columns) < 3 {
+			continue
+		}
+		took, err := strconv.ParseInt(columns[2], 10, 64)
+		if err != nil {
+			return fmt.Errorf("h2load logged %q", lines.Text())
+		}
+		watch.add(time.Duration(took)*time.Microsecond, nil)
+	}
+	times := watch.seen()
+	s.P50, s.P99, s.P999 = times.P50, times.P99, times.P999
+	return nil
 }
 
 // findH2load looks for it.

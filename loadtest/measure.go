@@ -32,12 +32,16 @@ func (c *compareCommand) measureAll(ctx context.Context, kinds []found, s settin
 			b := &list[i]
 			for _, group := range b.groups(peers, round) {
 				all, err := c.measure(ctx, group, b, round < c.Latencies, r)
+				if err != nil && ctx.Err() == nil { // once more: the next rounds are worth it
+					fmt.Fprintf(os.Stderr, "%s: %v\n", b.name, err)
+					all, err = c.measure(ctx, group, b, round < c.Latencies, r)
+				}
 				if err != nil {
 					return fmt.Errorf("%s: %w", b.name, err)
 				}
 				for n, m := range all {
 					name := group.peers[n].kind.name
-					fmt.Fprintf(os.Stderr, "round %d of %d  %-36s %-8s %9.0f /s  %8.1f us CPU  %d failed\n", round+1, c.Rounds, b.name, name, m.Rate, m.CPU, m.Failed)
+					fmt.Fprintf(os.Stderr, "round %d of %d  %-50s %-8s %9.0f /s  %8.1f us CPU  %d failed\n", round+1, c.Rounds, b.name, name, m.Rate, m.CPU, m.Failed)
 					switch {
 					case !group.far:
 						r.add(b, name, m, nil)
@@ -66,22 +70,18 @@ func (b *bench) groups(peers []*peer, round int) []turnGroup {
 	for n := range peers {
 		p := peers[(n+round)%len(peers)]
 		switch {
-		case b.secure && !p.kind.secure || b.ask.h2 && !p.kind.h2:
+		case !b.can(p.kind):
 		case p.kind.near:
 			near.peers = append(near.peers, p)
 		default:
 			far.peers = append(far.peers, p)
 		}
 	}
-	serai := slices.IndexFunc(near.peers, func(p *peer) bool { return p.kind.name == "serai" })
-	switch {
-	case len(far.peers) == 0:
+	if len(far.peers) == 0 {
 		return []turnGroup{near}
-	case serai < 0: // it cannot do this yet
-		far.far = false
-	default:
-		far.peers = slices.Insert(far.peers, 0, near.peers[serai])
 	}
+	serai := slices.IndexFunc(near.peers, func(p *peer) bool { return p.kind.name == "serai" })
+	far.peers = slices.Insert(far.peers, 0, near.peers[serai])
 	return []turnGroup{near, far}
 }
 
@@ -130,7 +130,7 @@ func (c *compareCommand) measure(ctx context.Context, group turnGroup, b *bench,
 	result := make([]measured, len(peers))
 	for i, p := range peers {
 		s, after, m := all[i], p.usage(), &result[i]
-		if s.Requests == 0 {
+		if b.count(s) == 0 {
 			return nil, fmt.Errorf("%s: no request was answered: %s", p.kind.name, s.Cause)
 		}
 		*m = measured{
@@ -138,7 +138,7 @@ func (c *compareCommand) measure(ctx context.Context, group turnGroup, b *bench,
 			RSS: float64(after.rss), Failed: s.Failed,
 		}
 	}
-	if !latencies || !b.paced() {
+	if !latencies {
 		return result, nil
 	}
 	for i, p := range peers {

@@ -11,13 +11,22 @@ import (
 )
 
 // originCommand answers what the comparison asks for: /small, /64k and /10m by
-// their size, uploads with "ok", and WebSocket messages with themselves.
+// their size, uploads with "ok", and WebSocket messages with themselves. Calls of gRPC have
+// an address of their own.
 type originCommand struct {
 	Addr string `arg:"" help:"HOST:PORT to listen on."`
+	GRPC string `name:"grpc" help:"HOST:PORT to answer calls of gRPC on, over HTTP/2 without TLS." placeholder:"HOST:PORT"`
 }
 
 // Run serves until ctx ends.
 func (o *originCommand) Run(ctx context.Context) error {
+	if o.GRPC != "" {
+		stop, err := serveGRPC(o.GRPC)
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
 	l, err := net.Listen("tcp", o.Addr)
 	if err != nil {
 		return err

@@ -32,6 +32,7 @@ type peerKind struct {
 	hosts   bool                   // can be given many routes
 	secure  bool                   // speaks TLS here
 	h2      bool                   // and HTTP/2 over it
+	grpc    bool                   // and without it, as towards the origin
 	near    bool                   // so near to each other that the difference wants care
 }
 
@@ -39,6 +40,7 @@ type peerKind struct {
 type setting struct {
 	Dir                   string
 	Plain, Secure, Origin string // host:port
+	H2C, GRPC             string // HTTP/2 without TLS, of the proxy and of the origin
 	Cert, Key, Pem        string // files; Pem has both
 	Hosts                 []string
 	Conns                 int // that the limit of descriptors allows
@@ -48,14 +50,14 @@ func (s setting) file(name string) string { return filepath.Join(s.Dir, name) }
 
 func peerKinds() []peerKind {
 	return []peerKind{
-		{name: "serai", near: true, hosts: true, secure: true, version: []string{"version"}, files: []string{"services.json"}, args: func(s setting) []string {
+		{name: "serai", near: true, hosts: true, secure: true, h2: true, grpc: true, version: []string{"version"}, files: []string{"services.json"}, args: func(s setting) []string {
 			return []string{"serve", "--no-nomad", "--services=" + s.file("services.json"), "--http=" + s.Plain, "--https=" + s.Secure,
 				"--cert-dir=" + filepath.Dir(s.Cert), "--admin=", "--drain-delay=0s", "--log-level=ERROR"}
 		}},
-		{name: "nginx", near: true, hosts: true, secure: true, h2: true, version: []string{"-v"}, files: []string{"nginx.conf"}, args: func(s setting) []string {
+		{name: "nginx", near: true, hosts: true, secure: true, h2: true, grpc: true, version: []string{"-v"}, files: []string{"nginx.conf"}, args: func(s setting) []string {
 			return []string{"-p", s.Dir, "-c", s.file("nginx.conf")}
 		}},
-		{name: "haproxy", near: true, hosts: true, secure: true, h2: true, version: []string{"-v"}, files: []string{"haproxy.cfg", "hosts.map"}, args: func(s setting) []string {
+		{name: "haproxy", near: true, hosts: true, secure: true, h2: true, grpc: true, version: []string{"-v"}, files: []string{"haproxy.cfg", "hosts.map"}, args: func(s setting) []string {
 			return []string{"-q", "-db", "-f", s.file("haproxy.cfg")}
 		}},
 		{name: "caddy", secure: true, h2: true, version: []string{"version"}, files: []string{"Caddyfile"}, args: func(s setting) []string {
@@ -97,10 +99,13 @@ func startPeer(ctx context.Context, kind *peerKind, binary string, s setting) (*
 }
 
 func (p *peer) start(ctx context.Context) (err error) {
-	for _, a := range []*string{&p.setting.Plain, &p.setting.Secure} {
+	for _, a := range []*string{&p.setting.Plain, &p.setting.Secure, &p.setting.H2C} {
 		if *a, err = freeAddress(); err != nil {
 			return err
 		}
+	}
+	if p.kind.name == "serai" { // which knows by the first bytes
+		p.setting.H2C = p.setting.Plain
 	}
 	for _, name := range p.kind.files {
 		if err := writePeerFile(p.setting, name); err != nil {

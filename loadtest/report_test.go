@@ -106,7 +106,9 @@ func TestGroups(t *testing.T) {
 		{bench{}, 4, all, "serai nginx haproxy false\nserai traefik fabio caddy true\n"},
 		{bench{}, 0, all[:3], "serai nginx haproxy false\n"},
 		{bench{secure: true}, 0, all, "serai nginx haproxy false\nserai caddy traefik true\n"},
-		{bench{secure: true, ask: ask{h2: true}}, 0, all, "nginx haproxy false\ncaddy traefik false\n"},
+		{bench{secure: true, ask: ask{streams: 1}}, 0, all, "serai nginx haproxy false\nserai caddy traefik true\n"},
+		{bench{secure: true, grpc: true, ask: ask{streams: 1}}, 0, all, "serai nginx haproxy false\n"},
+		{bench{h2c: true, ask: ask{streams: 1}}, 0, all, "serai nginx haproxy false\n"},
 	} {
 		if got := names(c.bench, c.round, c.peers); got != c.want {
 			t.Errorf("round %d: %q, want %q", c.round, got, c.want)

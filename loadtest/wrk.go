@@ -14,15 +14,16 @@ import (
 
 // ask is what one measurement asks for.
 type ask struct {
-	url   string
-	conns int
-	close bool
-	body  int
-	hosts int
-	rate  float64
-	lasts time.Duration
-	own   bool // with our own generator
-	h2    bool // over HTTP/2
+	url     string
+	conns   int
+	close   bool
+	body    int
+	hosts   int
+	rate    float64
+	lasts   time.Duration
+	own     bool // with our own generator
+	streams int  // at once on each connection, over HTTP/2; 0 for HTTP/1
+	grpc    bool // calls of gRPC
 }
 
 // generator is a process that makes load.
@@ -31,8 +32,10 @@ type generator struct {
 	out strings.Builder
 	// read makes sense of what it printed.
 	read func(out string) (seen, error)
-	// script is a file that goes with it, if any.
-	script string
+	// lasts is how long it makes load, zero for less than a minute.
+	lasts time.Duration
+	// files go with it.
+	files []string
 }
 
 func newGenerator(cmd *exec.Cmd, read func(string) (seen, error)) *generator {
@@ -43,8 +46,16 @@ func newGenerator(cmd *exec.Cmd, read func(string) (seen, error)) *generator {
 
 // wait waits for its end and returns what it saw.
 func (g *generator) wait() (seen, error) {
+	// Some go on for ever now and then, for all that they say that they have ended.
+	const late = time.Minute
+	stuck := time.AfterFunc(g.lasts+late, func() { g.cmd.Process.Kill() })
 	err := g.cmd.Wait()
-	os.Remove(g.script)
+	stuck.Stop()
+	defer func() {
+		for _, f := range g.files {
+			os.Remove(f)
+		}
+	}()
 	if err != nil {
 		return seen{}, fmt.Errorf("%s: %w: %s", g.cmd, err, g.out.String())
 	}
@@ -66,8 +77,16 @@ func generate(ctx context.Context, a ask) (seen, error) {
 // generatorFor takes wrk where it can and is there, since it leaves most of the
 // core to the origin; h2load for HTTP/2; else our own generator.
 func generatorFor(ctx context.Context, a ask) (*generator, error) {
-	if h2load, ok := findH2load(); ok && a.h2 {
-		return newH2load(ctx, h2load, a), nil
+	g, err := newGeneratorFor(ctx, a)
+	if err == nil {
+		g.lasts = a.lasts
+	}
+	return g, err
+}
+
+func newGeneratorFor(ctx context.Context, a ask) (*generator, error) {
+	if h2load, ok := findH2load(); ok && a.streams > 0 && !a.own {
+		return newH2load(ctx, h2load, a)
 	}
 	if wrk, err := exec.LookPath("wrk"); err == nil && a.rate == 0 && !a.own && strings.HasPrefix(a.url, "http") {
 		return newWrk(ctx, wrk, a)
@@ -77,7 +96,7 @@ func generatorFor(ctx context.Context, a ask) (*generator, error) {
 		return nil, err
 	}
 	args := []string{"generate", a.url, fmt.Sprintf("--conns=%d", a.conns), "--for=" + a.lasts.String(), fmt.Sprintf("--body=%d", a.body),
-		fmt.Sprintf("--hosts=%d", a.hosts), fmt.Sprintf("--rate=%f", a.rate)}
+		fmt.Sprintf("--hosts=%d", a.hosts), fmt.Sprintf("--rate=%f", a.rate), fmt.Sprintf("--streams=%d", a.streams)}
 	if a.close {
 		args = append(args, "--close")
 	}
@@ -122,7 +141,7 @@ end
 	cmd := pinned(ctx, otherCore, wrk, "-t1", fmt.Sprintf("-c%d", a.conns), fmt.Sprintf("-d%ds", wholeSeconds(a.lasts)),
 		"--timeout=60s", "-s", script.Name(), a.url)
 	g := newGenerator(cmd, readSeen)
-	g.script = script.Name()
+	g.files = []string{script.Name()}
 	cmd.Stdout = nil // what wrk itself prints is of no use beside what the script does
 	return g, nil
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"serai/router"
+	"serai/upstream"
 	"serai/wire"
 )
 
@@ -138,8 +139,11 @@ func (p *Proxy) misdirected(x *Exchange) bool {
 	if p.options.Shares == nil || !x.Secure && !p.options.SharesPlain {
 		return false
 	}
-	// A server name has no port: see package tls.
-	if x.Secure && x.ServerName == string(x.Head.Host) {
+	// A server name has no port: see package tls. A connection without one serves all
+	// hosts where none demands a certificate of its clients.
+	switch {
+	case !x.Secure:
+	case x.ServerName == string(upstream.Hostname(x.Head.Host)), x.ServerName == "" && !p.options.SharesPlain:
 		return false
 	}
 	if p.options.Shares(x.Secure, x.ServerName, string(x.Head.Host)) {

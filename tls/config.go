@@ -118,6 +118,9 @@ func (s *Store) Shares(clients *Clients, secure bool, serverName, host string) b
 }
 
 func withoutPort(host string) string {
+	if !strings.Contains(host, ":") { // the error would be made anew each time
+		return host
+	}
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		return h
 	}

@@ -3,12 +3,15 @@
 package http2_test
 
 import (
+	"bytes"
+	"io"
 	"net"
 	"net/http"
 	"runtime"
 	"testing"
 
 	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 
 	engine "serai/proxy/http2"
 )
@@ -17,47 +20,63 @@ import (
 // client, serai and instance. Each field enters the table anew, which is copied now and
 // then.
 func TestAllocNothingPerRequest(t *testing.T) {
-	k := newStack(t, engine.Options{}, func(w http.ResponseWriter, r *http.Request) {})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	go func() {
-		for {
-			c, err := l.Accept()
+	for _, c := range []struct {
+		name string
+		play func(c net.Conn)
+		body []byte
+		tags []string
+	}{
+		{"HTTP/1", playHTTP1, nil, nil},
+		{"h2c", playHTTP2, nil, []string{"ingress.scheme=h2c"}},
+		{"gRPC", playHTTP2, append([]byte{0, 0, 0, 0, 100}, make([]byte, 100)...), []string{"ingress.scheme=grpc"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			k := newStack(t, engine.Options{}, func(w http.ResponseWriter, r *http.Request) {})
+			l, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
-				return
+				t.Fatal(err)
 			}
+			defer l.Close()
 			go func() {
-				defer c.Close()
-				b, answer := make([]byte, 4096), []byte("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
 				for {
-					if _, err := c.Read(b); err != nil {
+					conn, err := l.Accept()
+					if err != nil {
 						return
 					}
-					if _, err := c.Write(answer); err != nil {
-						return
-					}
+					go func() {
+						defer conn.Close()
+						c.play(conn)
+					}()
 				}
 			}()
-		}
-	}()
-	k.point(l.Addr().String())
-	p := k.dial()
-	block := append([]byte{}, p.fields("/a?b=c", "user-agent", "test", "accept", "*/*", "cookie", "a=b")...)
+			k.point(l.Addr().String(), c.tags...)
+			p := k.dial()
+			p.f.WriteWindowUpdate(0, 1<<30)
+			block := bytes.Clone(p.fields("/a?b=c", "user-agent", "test", "accept", "*/*", "cookie", "a=b", "content-type", "application/grpc", "te", "trailers"))
+			countAllocs(t, p.c, block, c.body)
+		})
+	}
+}
+
+// countAllocs sends requests of that block and body, one after the other.
+func countAllocs(t *testing.T, c net.Conn, block, body []byte) {
 	id, in := uint32(1), make([]byte, 4096)
 	var frames []byte
 	once := func() {
 		// The first block has filled the table; the others are the same, as literals.
-		frames = append(frames[:0], byte(len(block)>>16), byte(len(block)>>8), byte(len(block)), byte(http2.FrameHeaders), 5,
-			byte(id>>24), byte(id>>16), byte(id>>8), byte(id))
-		frames = append(frames, block...)
-		if _, err := p.c.Write(frames); err != nil {
+		flags := http2.FlagHeadersEndHeaders
+		if body == nil {
+			flags |= http2.FlagHeadersEndStream
+		}
+		frames = appendFrame(frames[:0], http2.FrameHeaders, flags, id, block)
+		if body != nil {
+			frames = appendFrame(frames, http2.FrameData, http2.FlagDataEndStream, id, body)
+		}
+		if _, err := c.Write(frames); err != nil {
 			t.Fatal(err)
 		}
 		for n, seen := 0, 0; ; {
-			got, err := p.c.Read(in[n:])
+			got, err := c.Read(in[n:])
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -89,5 +108,67 @@ func TestAllocNothingPerRequest(t *testing.T) {
 	t.Logf("%.3f allocations for each request", each)
 	if each > 0.1 {
 		t.Errorf("%.2f allocations for each request", each)
+	}
+}
+
+func appendFrame(dst []byte, kind http2.FrameType, flags http2.Flags, id uint32, payload []byte) []byte {
+	dst = append(dst, byte(len(payload)>>16), byte(len(payload)>>8), byte(len(payload)), byte(kind), byte(flags), byte(id>>24), byte(id>>16), byte(id>>8), byte(id))
+	return append(dst, payload...)
+}
+
+// playHTTP1 answers each read.
+func playHTTP1(c net.Conn) {
+	b, answer := make([]byte, 4096), []byte("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+	for {
+		if _, err := c.Read(b); err != nil {
+			return
+		}
+		if _, err := c.Write(answer); err != nil {
+			return
+		}
+	}
+}
+
+// playHTTP2 answers each request when it has ended, with trailers.
+func playHTTP2(c net.Conn) {
+	var head, trailers bytes.Buffer
+	enc := hpack.NewEncoder(&head)
+	enc.SetMaxDynamicTableSize(0)
+	enc.WriteField(hpack.HeaderField{Name: ":status", Value: "200"})
+	enc.WriteField(hpack.HeaderField{Name: "content-type", Value: "application/grpc"})
+	enc = hpack.NewEncoder(&trailers)
+	enc.SetMaxDynamicTableSize(0)
+	enc.WriteField(hpack.HeaderField{Name: "grpc-status", Value: "0"})
+	in, out := make([]byte, 64<<10), appendFrame(nil, http2.FrameSettings, 0, 0, nil)
+	out = appendFrame(out, http2.FrameWindowUpdate, 0, 0, []byte{0x40, 0, 0, 0})
+	if _, err := io.ReadFull(c, in[:len(http2.ClientPreface)]); err != nil {
+		return
+	}
+	if _, err := c.Write(out); err != nil {
+		return
+	}
+	for {
+		if _, err := io.ReadFull(c, in[:9]); err != nil {
+			return
+		}
+		size, kind, flags := int(in[0])<<16|int(in[1])<<8|int(in[2]), http2.FrameType(in[3]), http2.Flags(in[4])
+		id := uint32(in[5])<<24 | uint32(in[6])<<16 | uint32(in[7])<<8 | uint32(in[8])
+		if _, err := io.ReadFull(c, in[:size]); err != nil {
+			return
+		}
+		out = out[:0]
+		switch {
+		case kind == http2.FrameSettings && !flags.Has(http2.FlagSettingsAck):
+			out = appendFrame(out, http2.FrameSettings, http2.FlagSettingsAck, 0, nil)
+		case kind == http2.FramePing && !flags.Has(http2.FlagPingAck):
+			out = appendFrame(out, http2.FramePing, http2.FlagPingAck, 0, in[:size])
+		case kind <= http2.FrameHeaders && flags.Has(http2.FlagDataEndStream):
+			out = appendFrame(out, http2.FrameHeaders, http2.FlagHeadersEndHeaders, id, head.Bytes())
+			out = appendFrame(out, http2.FrameData, 0, id, in[100:200])
+			out = appendFrame(out, http2.FrameHeaders, http2.FlagHeadersEndHeaders|http2.FlagHeadersEndStream, id, trailers.Bytes())
+		}
+		if _, err := c.Write(out); err != nil {
+			return
+		}
 	}
 }

@@ -26,6 +26,7 @@ import (
 	"serai/router"
 	"serai/upstream"
 	instances "serai/upstream/http1"
+	instances2 "serai/upstream/http2"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -57,7 +58,13 @@ func newStack(t testing.TB, o engine.Options, h http.HandlerFunc) *stack {
 func newStackWithin(t testing.TB, b *memory.Budget, o engine.Options, h http.HandlerFunc) *stack {
 	t.Helper()
 	web := httptest.NewServer(h)
-	registry := upstream.NewRegistry(upstream.RegistryOptions{Transport: instances.New})
+	streams := instances2.New(instances2.Options{})
+	registry := upstream.NewRegistry(upstream.RegistryOptions{Transport: func(e *upstream.Endpoint, kept upstream.Keeping) upstream.Transport {
+		if e.Target().Scheme.HTTP2() {
+			return streams(e, kept)
+		}
+		return instances.New(e, kept)
+	}})
 	table := router.NewRouter()
 	builder, err := router.NewBuilder(table, router.Options{Registry: registry})
 	if err != nil {
@@ -104,14 +111,15 @@ func newStackWithin(t testing.TB, b *memory.Budget, o engine.Options, h http.Han
 	return k
 }
 
-// point makes an address the only instance.
-func (k *stack) point(address string) {
+// point makes an address the only instance. Tags are those of the service beside its
+// host.
+func (k *stack) point(address string, tags ...string) {
 	k.t.Helper()
 	k.index++
 	key := discovery.Key{Namespace: "default", Name: "web"}
 	a := netip.MustParseAddrPort(address)
 	k.builder.Update(&discovery.Snapshot{Index: k.index, Services: map[discovery.Key]*discovery.Service{key: {Key: key, Instances: []*discovery.Instance{{
-		ID: address, Service: "web", Namespace: "default", Alloc: address, Address: a.Addr().String(), Port: int(a.Port()), Tags: []string{"ingress.host=a.test"},
+		ID: address, Service: "web", Namespace: "default", Alloc: address, Address: a.Addr().String(), Port: int(a.Port()), Tags: append([]string{"ingress.host=a.test"}, tags...),
 	}}}}})
 	until(k.t, "a ready instance", func() bool {
 		all := k.registry.Endpoints()

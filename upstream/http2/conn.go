@@ -3,6 +3,7 @@ package http2
 import (
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"time"
 
@@ -55,6 +56,7 @@ type conn struct {
 	written    uint64        // of these, bytes that left it
 	sendWindow int64
 	resets     int // streams that we have reset
+	uploads    int // that may wait for room or a window
 
 	// What comes.
 	window   int // that the instance has
@@ -121,6 +123,9 @@ func (c *conn) giveBack(now time.Time) {
 		return
 	}
 	c.idleSince = now
+	if len(c.out) == 0 && max(cap(c.out), cap(c.spare)) > http2.FrameSize { // for a crowd, which is gone
+		c.out, c.spare = nil, nil
+	}
 	if c.alone || c.state == retired || c.transport.keeping.Most < 0 || c.transport.endpoint.State() == upstream.Leaving {
 		c.fail(errOver)
 	}
@@ -165,6 +170,25 @@ func (c *conn) reset(s *stream, code http2.Code) {
 	}
 }
 
+// flushWithOthers is flush for who has begun a request: those that others are about to
+// begin leave with it. C.mu is held, but not while they do.
+func (c *conn) flushWithOthers() {
+	const enough = 48 << 10
+	if c.flushing {
+		return
+	}
+	if len(c.out) > enough {
+		c.flush()
+		return
+	}
+	c.flushing = true
+	c.mu.Unlock()
+	runtime.Gosched()
+	c.mu.Lock()
+	c.flushing = false
+	c.flush()
+}
+
 // flush writes what there is to write, unless somebody is at it. C.mu is held, but
 // not while it writes.
 func (c *conn) flush() {
@@ -186,7 +210,7 @@ func (c *conn) flush() {
 		c.WriteWithin(time.Now(), idle)
 		_, err := c.Write(b)
 		c.mu.Lock()
-		if cap(b) <= http2.FrameSize {
+		if cap(b) <= http2.FrameSize || c.taken > 0 && cap(b) <= 2*mostOut {
 			c.spare = b[:0]
 		}
 		if err != nil {
@@ -218,6 +242,9 @@ func (c *conn) add(b []byte) {
 
 // tellUploads wakes those that wait to send more. c.mu is held.
 func (c *conn) tellUploads() {
+	if c.uploads == 0 {
+		return
+	}
 	for _, s := range c.streams {
 		s.tellUpload()
 	}

@@ -170,8 +170,14 @@ func (s *stream) takeBlock(b *block) error {
 	return nil
 }
 
-// copyFields keeps the fields of b with the stream.
+// copyFields keeps the fields of b with the stream: those of the first head, which is
+// nearly always the only one, as they are.
 func (s *stream) copyFields(b *block) {
+	if len(s.fields) == 0 {
+		s.fields, b.fields = b.fields, s.fields
+		s.values, b.values = b.values, s.values
+		return
+	}
 	for _, f := range b.fields {
 		s.fields = append(s.fields, wire.Field{Name: s.keep(f.Name), Value: s.keep(f.Value), Kind: f.Kind})
 	}

@@ -42,7 +42,7 @@ func (s *stream) begin(r *upstream.Request, tunnel bool) (rest []byte, err error
 	if !s.sentEnd {
 		rest = s.appendData(r.First, whole, trailers)
 	}
-	c.flush()
+	c.flushWithOthers()
 	return rest, nil
 }
 

@@ -21,7 +21,7 @@ type stream struct {
 	head   bool           // the method is HEAD
 	memory *memory.Client // who large buffers for the answer are taken for
 	idled  time.Duration
-	timer  *time.Timer
+	alarm  *alarm
 	readBy time.Time
 	upload *upload
 	failed bool // it carries nothing any more, but may still be interrupted
@@ -61,8 +61,8 @@ var (
 )
 
 var streams = sync.Pool{New: func() any {
-	s := &stream{news: make(chan struct{}, 1), timer: time.NewTimer(time.Hour)}
-	s.timer.Stop()
+	s := &stream{news: make(chan struct{}, 1)}
+	s.alarm = newAlarm(s.news)
 	return s
 }}
 
@@ -74,13 +74,12 @@ func (c *conn) newStream() *stream {
 
 // recycle makes s a stream for another request. Nobody knows it any more.
 func (s *stream) recycle() {
-	s.timer.Stop()
 	select {
 	case <-s.news:
 	default:
 	}
 	s.values.Reset()
-	*s = stream{news: s.news, timer: s.timer, heads: s.heads[:0], fields: s.fields[:0], values: s.values}
+	*s = stream{news: s.news, alarm: s.alarm, heads: s.heads[:0], fields: s.fields[:0], values: s.values}
 	streams.Put(s)
 }
 
@@ -134,30 +133,17 @@ func (s *stream) wait() error {
 	if s.interrupted {
 		return os.ErrDeadlineExceeded
 	}
-	var late <-chan time.Time
-	if !s.readBy.IsZero() {
-		d := time.Until(s.readBy)
-		if d <= 0 {
-			return os.ErrDeadlineExceeded
-		}
-		s.timer.Reset(d)
-		late = s.timer.C
+	if !s.readBy.IsZero() && !s.alarm.begin(s.readBy) {
+		return os.ErrDeadlineExceeded
 	}
 	c.mu.Unlock()
-	var err error
-	select {
-	case <-s.news:
-	case <-late:
-		err = os.ErrDeadlineExceeded
-	}
-	if late != nil {
-		s.timer.Stop()
-	}
+	<-s.news // perhaps none: the alarm, or one of the past
+	s.alarm.end()
 	c.mu.Lock()
 	if s.interrupted {
-		err = os.ErrDeadlineExceeded
+		return os.ErrDeadlineExceeded
 	}
-	return err
+	return nil
 }
 
 // Next returns the next bytes of the answer's body. The instance may send as many as
@@ -253,6 +239,7 @@ func (s *stream) End(whole bool) time.Time {
 		s.memory.Give(memory.Buffers, n)
 	}
 	s.body.drop()
+	s.alarm.rest(now)
 	c.giveBack(now)
 	c.flush()
 	c.mu.Unlock()

@@ -100,6 +100,8 @@ func (s *stream) sendAll(u *upload, data []byte, end bool, trailers []wire.Field
 	defer late.Stop()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.uploads++
+	defer func() { c.uploads-- }()
 	for {
 		if s.stopped || s.over {
 			return errNoMore

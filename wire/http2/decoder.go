@@ -108,6 +108,10 @@ func (d *Decoder) literal(b []byte, prefix int, e *Entry) (n int, err error) {
 			return 0, compressionError("an index is beyond the tables")
 		}
 		*e = *known
+		if i >= uint64(len(static)) { // the table moves its bytes when it takes the new field
+			d.plain = append(d.plain, known.Name...)
+			e.Name = d.plain
+		}
 		if e.Flaw != nil && e.Pseudo == NoPseudo {
 			e.classifyName() // the flaw may be the old value's
 		} else {

@@ -2,6 +2,8 @@ package http2
 
 import (
 	"bytes"
+	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -91,6 +93,45 @@ func TestEncoder(t *testing.T) {
 			if err != nil || len(got) != 1 || got[0].Name != name || got[0].Value != value {
 				t.Errorf("%s: %s is %v, %v", name, value, got, err)
 			}
+		}
+	}
+}
+
+// TestTableMoves holds a table that is filled again and again to that of the library:
+// the name of a field may be that of an entry that goes for it.
+func TestTableMoves(t *testing.T) {
+	ours, theirs := NewDecoder(TableSize, 1<<20), hpack.NewDecoder(TableSize, nil)
+	random := rand.New(rand.NewPCG(1, 2))
+	for i := range 5000 {
+		var b []byte
+		named := 0
+		if ours.n > 0 && random.IntN(4) > 0 {
+			named = len(static) + random.IntN(ours.n)
+			if random.IntN(3) == 0 {
+				named = len(static) + ours.n - 1 // the oldest
+			}
+		}
+		switch {
+		case named > 0 && random.IntN(4) == 0:
+			b = AppendInteger(b, 0x80, 7, uint64(named))
+		default:
+			b = AppendInteger(b, 0x40, 6, uint64(named))
+			if named == 0 {
+				name := fmt.Sprintf("x-%d-%s", i, strings.Repeat("n", random.IntN(200)))
+				b = append(AppendInteger(b, 0, 7, uint64(len(name))), name...)
+			}
+			value := strings.Repeat(string(rune('a'+i%26)), random.IntN(1200))
+			b = append(AppendInteger(b, 0, 7, uint64(len(value))), value...)
+		}
+		var e Entry
+		_, found, err := ours.Next(b, &e)
+		ours.End()
+		want, wantErr := theirs.DecodeFull(b)
+		if err != nil || wantErr != nil || !found {
+			t.Fatalf("field %d: %v, the library says %v", i, err, wantErr)
+		}
+		if string(e.Name) != want[0].Name || string(e.Value) != want[0].Value {
+			t.Fatalf("field %d: %q: %q, the library has %v", i, e.Name, e.Value, want[0])
 		}
 	}
 }

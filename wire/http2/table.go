@@ -127,7 +127,7 @@ func (t *table) evict(room int) {
 	}
 }
 
-// add adds a copy of e, which may be one of the table's own.
+// add adds a copy of e, whose bytes are not those of the table.
 func (t *table) add(e *Entry) {
 	size := e.size()
 	if size > t.most {
@@ -162,22 +162,24 @@ func (t *table) grow() {
 	t.entries, t.first = more, 0
 }
 
-// compact moves the bytes of all entries to memory that has room for need more. The
-// old memory is left to who still has slices of it, so that what is decoded stays
-// valid for as long as its reader likes.
+// compact makes room for need more bytes. The bytes of entries are in their order, so
+// that what is behind the oldest one's start is all that is used: it moves to the front,
+// or to memory that is twice as large where that would have to be done again soon.
 func (t *table) compact(need int) {
-	used := need
+	used := 0
 	for i := range t.n {
 		e := &t.entries[(t.first+i)%len(t.entries)]
 		used += len(e.Name) + len(e.Value)
 	}
-	moved := make([]byte, 0, max(256, 2*used))
+	moved := t.bytes[:0]
+	if 2*(used+need) > cap(moved) {
+		moved = make([]byte, 0, max(256, 2*(used+need)))
+	}
+	moved = append(moved, t.bytes[len(t.bytes)-used:]...)
+	t.bytes = moved
 	for i := range t.n {
 		e := &t.entries[(t.first+i)%len(t.entries)]
-		start := len(moved)
-		moved = append(append(moved, e.Name...), e.Value...)
-		middle := start + len(e.Name)
-		e.Name, e.Value = moved[start:middle:middle], moved[middle:len(moved):len(moved)]
+		name, value := len(e.Name), len(e.Value)
+		e.Name, e.Value, moved = moved[:name:name], moved[name:name+value:name+value], moved[name+value:]
 	}
-	t.bytes = moved
 }

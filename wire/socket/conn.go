@@ -334,7 +334,10 @@ func (c *Conn) Read(p []byte) (int, error) {
 // Write writes all of p.
 func (c *Conn) Write(p []byte) (int, error) {
 	if c.sys.ok() {
-		return c.sys.write(p)
+		return c.sys.write(p, false)
+	}
+	if c.records != nil && len(p) > recordSize && len(p) <= oneSegment {
+		c.records.announce(len(p))
 	}
 	return c.Conn.Write(p)
 }

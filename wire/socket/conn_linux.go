@@ -33,6 +33,7 @@ type sysConn struct {
 	out     []byte
 	outBody []byte // goes after out
 	outErr  syscall.Errno
+	more    bool // follows out soon
 }
 
 // step is what a call that reads does once the socket may be readable.
@@ -281,6 +282,8 @@ func (s *sysConn) writeSome(fd uintptr) bool {
 
 func (s *sysConn) writeOnce(fd uintptr) (int, syscall.Errno) {
 	switch {
+	case s.more:
+		return transfer(unix.SYS_SENDTO, fd, s.out, unix.MSG_NOSIGNAL|unix.MSG_MORE)
 	case len(s.outBody) == 0:
 		return transfer(unix.SYS_SENDTO, fd, s.out, unix.MSG_NOSIGNAL)
 	case len(s.out) == 0:
@@ -295,8 +298,10 @@ func (s *sysConn) writeOnce(fd uintptr) (int, syscall.Errno) {
 	return int(n), errno
 }
 
-func (s *sysConn) write(p []byte) (int, error) {
-	s.out, s.outErr = p, 0
+// write writes p, of which the kernel may keep a part until the next write if more is
+// set.
+func (s *sysConn) write(p []byte, more bool) (int, error) {
+	s.out, s.outErr, s.more = p, 0, more
 	var err error
 	if s.conn != nil && s.conn.shared || !s.serving || !s.writeSome(s.fd) {
 		err = s.raw.Write(s.onWrite)

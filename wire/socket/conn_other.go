@@ -12,14 +12,14 @@ import (
 // sysConn does nothing where serai has not been tuned: net.Conn serves.
 type sysConn struct{}
 
-func (s *sysConn) init(*Conn, syscall.Conn)  {}
-func (s *sysConn) ok() bool                  { return false }
-func (s *sysConn) rawConn() syscall.RawConn  { return nil }
-func (s *sysConn) read([]byte) (int, error)  { panic("unreachable") }
-func (s *sysConn) write([]byte) (int, error) { panic("unreachable") }
-func (s *sysConn) serve() error              { panic("unreachable") }
-func (s *sysConn) readReady([]byte) int      { panic("unreachable") }
-func (s *sysConn) rest() (head, body []byte) { panic("unreachable") }
+func (s *sysConn) init(*Conn, syscall.Conn)        {}
+func (s *sysConn) ok() bool                        { return false }
+func (s *sysConn) rawConn() syscall.RawConn        { return nil }
+func (s *sysConn) read([]byte) (int, error)        { panic("unreachable") }
+func (s *sysConn) write([]byte, bool) (int, error) { panic("unreachable") }
+func (s *sysConn) serve() error                    { panic("unreachable") }
+func (s *sysConn) readReady([]byte) int            { panic("unreachable") }
+func (s *sysConn) rest() (head, body []byte)       { panic("unreachable") }
 func (s *sysConn) request(head, body []byte, idle bool) ([]byte, int, bool, error) {
 	panic("unreachable")
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"net"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -44,6 +45,9 @@ type recordConn struct {
 	began time.Time // when the record that has come in part did begin
 	conn  *Conn     // whose wait ends when the rest is late, nil when it does not
 	rest  time.Duration
+
+	// coming counts the records that the write under way still has to make.
+	coming atomic.Int32
 
 	serving
 }
@@ -109,10 +113,26 @@ func (r *recordConn) read(p []byte) (int, error) {
 	return r.sys.read(p)
 }
 
-// Write writes all of p. Calls are one after the other: crypto/tls sees to it.
+// recordSize is the most that a record carries.
+const recordSize = 16 << 10
+
+// oneSegment is what the kernel makes one segment of, with what records add to it.
+const oneSegment = 64000
+
+// announce tells that n bytes are to be written at once. crypto/tls writes each record
+// on its own: all but the last are held back by the kernel until it comes, so that they
+// leave in one segment.
+func (r *recordConn) announce(n int) { r.coming.Store(int32((n + recordSize - 1) / recordSize)) }
+
+// Write writes all of p. Calls are one after the other: crypto/tls sees to it. What it
+// says by itself meanwhile counts as a record: then the last ones are not held back.
 func (r *recordConn) Write(p []byte) (int, error) {
 	if r.sys.ok() {
-		return r.sys.write(p)
+		left := r.coming.Load()
+		if left > 0 {
+			r.coming.Add(-1)
+		}
+		return r.sys.write(p, left > 1)
 	}
 	return r.Conn.Write(p)
 }
