@@ -60,6 +60,7 @@ func (c *Conn) start(nc net.Conn) {
 	defer c.contain()
 	// Behind the PROXY protocol this waits for the first bytes.
 	c.Remote, c.Local = addrOf(nc.RemoteAddr()), addrOf(nc.LocalAddr())
+	c.RemoteText = c.Remote.Addr().AppendTo(nil)
 	s := c.server
 	if !s.name(c) {
 		s.refused.Add(1)

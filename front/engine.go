@@ -48,6 +48,8 @@ type Peer struct {
 	// Remote is the client's address, or a balancer's; behind the PROXY protocol
 	// the one that it names. Local is ours.
 	Remote, Local netip.AddrPort
+	// RemoteText is Remote's address as text: each request tells it to its instance.
+	RemoteText []byte
 	// Secure says that the connection is over TLS. ServerName is for which name
 	// it was opened (SNI), Protocol what ALPN has agreed on, both empty when the
 	// client did not say.

@@ -8,31 +8,31 @@ import (
 	"serai/discovery"
 )
 
-// A registration may hold any address: Nomad registers what a job's service block
-// says. One that means something else on each machine, or leads to what is no
-// service, would let a team publish what is none of theirs: the loopback of every
-// node, the metadata service of the cloud, Nomad itself, serai itself.
+// A registration may hold any address: Nomad registers whatever the job's service block
+// says. An address that means another machine on each node, or is not the service's
+// own, would let a team publish what it does not own: the loopback of every node, the
+// metadata service of the cloud, Nomad itself, serai itself.
 
-// reserved are networks in which no service can be, beside loopback, link-local
-// and multicast (IANA's special-purpose registries). The IPv6 ones are spellings of
-// IPv4 addresses that some systems follow: 6to4 (RFC 3056) and Teredo (RFC 4380).
+// reserved are networks in which no service can be, besides loopback, link-local and
+// multicast (IANA's special-purpose registries). The IPv6 ones embed IPv4 addresses, to
+// which some systems forward them: 6to4 (RFC 3056) and Teredo (RFC 4380).
 var reserved = prefixes("0.0.0.0/8", "192.0.0.0/24", "240.0.0.0/4", "2002::/16", "2001::/32")
 
 // unicast are the IPv6 networks in which a service can be: global, unique local,
-// and what translators reach. All others are unassigned, are given up, or are
-// spellings of IPv4 addresses: ::/96, ::ffff:0:0:0/96, 64:ff9b:1::/48.
+// and what translators reach. All others are unassigned or deprecated, or embed IPv4
+// addresses: ::/96, ::ffff:0:0:0/96, 64:ff9b:1::/48.
 var unicast = append(prefixes("2000::/3", "fc00::/7"), nat64)
 
-// metadata are the services of clouds that give away credentials, where they are
-// not link-local: those of Amazon, Google, Oracle, Scaleway, Linode and Alibaba over
-// IPv6, Alibaba's, Azure's and Oracle's over IPv4.
+// metadata are the addresses at which clouds hand out credentials, except link-local
+// ones: those of Amazon, Google, Oracle, Scaleway, Linode and Alibaba over IPv6, of
+// Alibaba, Azure and Oracle over IPv4.
 var metadata = prefixes("fd00:ec2::/32", "fd20:ce::254/128", "fd00:c1::a9fe:a9fe/128", "fd00:42::42/128", "fd00:a9fe:a9fe::1/128",
 	"fd00:100::100:200/128", "100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32")
 
 // nat64 is the prefix behind which translators reach IPv4 (RFC 6052).
 var nat64 = netip.MustParsePrefix("64:ff9b::/96")
 
-// nomadPorts are those of Nomad's agents: HTTP, RPC, Serf.
+// nomadPorts are the ports of Nomad's agents: HTTP, RPC, Serf.
 var nomadPorts = []int{4646, 4647, 4648}
 
 func prefixes(all ...string) []netip.Prefix {
@@ -59,13 +59,13 @@ func usable(ip netip.Addr) bool {
 	return !ip.IsMulticast() && !within(reserved, ip) && (ip.Is4() || within(unicast, ip) && !isatap(ip))
 }
 
-// address returns what is dialled, or why nothing can be.
+// address returns the address to connect to, or why there is none.
 func (c *compilation) address(instance *discovery.Instance) (string, *flaw) {
 	if instance.Port < 1 || instance.Port > 65535 {
 		return "", &flaw{fmt.Sprintf("the instance has port %d", instance.Port), `port = "http" in the service block, and port "http" {} in the network block of its group`}
 	}
 	if instance.Address == "" {
-		// Nomad does not know where a port is that it has not given out.
+		// Nomad does not know the address of a port that it has not allocated.
 		return "", &flaw{fmt.Sprintf("the instance has no address: Nomad registers none for a port that is written as a number, as in port = \"%d\"", instance.Port),
 			fmt.Sprintf(`port = "http" in the service block, and port "http" { static = %d } in the network block of its group (to = %[1]d in place of static, if that is the port within a container); `+
 				`or, where no network block is wanted, address = "${attr.unique.network.ip-address}" beside the number`, instance.Port)}
@@ -85,7 +85,7 @@ func (c *compilation) address(instance *discovery.Instance) (string, *flaw) {
 // place says why an instance may not be at an address, nil when it may.
 func (c *compilation) place(instance *discovery.Instance, address netip.AddrPort) *flaw {
 	ip := address.Addr()
-	meant := ip // what a translator makes of it
+	meant := ip // the IPv4 address that a NAT64 translator would use
 	if nat64.Contains(ip) {
 		b := ip.As16()
 		meant = netip.AddrFrom4([4]byte(b[12:]))

@@ -44,8 +44,10 @@ func Parts() []Part { return []Part{Requests, Connections, Streams, Buffers} }
 // Budget counts what clients take of a number of bytes. All methods may be called
 // at the same time.
 type Budget struct {
-	levels  [parts]int64
-	all     *quota.Fair
+	levels [parts]int64
+	all    *quota.Fair
+	// taken counts each part but Requests, which is the rest of all: requests are so
+	// many that a second number for them would be felt.
 	taken   [parts]atomic.Int64
 	refused [parts]atomic.Uint64
 
@@ -66,7 +68,14 @@ func (b *Budget) Limit() int64 { return b.all.Size() }
 
 // Taken returns how many of them a part has, and how often it got none.
 func (b *Budget) Taken(p Part) (n int64, refused uint64) {
-	return b.taken[p].Load(), b.refused[p].Load()
+	if n = b.taken[p].Load(); p == Requests {
+		n = b.all.Taken()
+		for i := range b.taken {
+			n -= b.taken[i].Load()
+		}
+		n = max(n, 0) // others may have taken theirs meanwhile
+	}
+	return n, b.refused[p].Load()
 }
 
 // Share returns how many bytes a client has without question, and how many clients
@@ -135,7 +144,9 @@ func (c *Client) Take(p Part, n int64) bool {
 		}
 		return false
 	}
-	b.taken[p].Add(n)
+	if p != Requests {
+		b.taken[p].Add(n)
+	}
 	if b.all.Taken() > b.all.Size()/16*15 {
 		b.tell()
 	}
@@ -152,10 +163,13 @@ func (b *Budget) tell() {
 
 // Give gives n bytes of a part back.
 func (c *Client) Give(p Part, n int64) {
-	if c.bounded() {
-		c.budget.taken[p].Add(-n)
-		c.holder.Give(n)
+	if !c.bounded() {
+		return
 	}
+	if p != Requests {
+		c.budget.taken[p].Add(-n)
+	}
+	c.holder.Give(n)
 }
 
 // RunsLow reports whether so much is taken that c, if it holds memory of a part for

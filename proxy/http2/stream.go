@@ -112,7 +112,7 @@ func (s *stream) hold(n int64) bool {
 func (s *stream) begin(now time.Time) {
 	s.Exchange.Reset()
 	p := &s.conn.front.Peer
-	s.Peer, s.Local, s.Secure, s.ServerName = p.Remote, p.Local, p.Secure, p.ServerName
+	s.Peer, s.PeerText, s.Local, s.Secure, s.ServerName = p.Remote, p.RemoteText, p.Local, p.Secure, p.ServerName
 	s.Shard = p.Shard + int(s.id>>1)
 	s.Start, s.Now = now, now
 	s.alive.Lock()
