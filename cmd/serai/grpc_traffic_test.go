@@ -179,7 +179,7 @@ func TestGRPCRollingReplacement(t *testing.T) {
 func callAll(t *testing.T, address string, late int64, replace func(some func())) {
 	t.Helper()
 	clients := []*grpc.ClientConn{dialGRPC(t, address, grpcHost), dialGRPC(t, address, grpcHost)}
-	ctx := within(t)
+	ctx := t.Context() // however long all of it takes
 	until(t, "the instances", func() bool { _, err := who(ctx, clients[0]); return err == nil })
 	var calls, failed atomic.Int64
 	var running sync.WaitGroup
@@ -209,7 +209,7 @@ func callAll(t *testing.T, address string, late int64, replace func(some func())
 	}
 	replace(func() {
 		before := calls.Load()
-		until(t, "some calls", func() bool { return calls.Load() > before+200 || failed.Load() > late })
+		until(t, "some calls", func() bool { return calls.Load() > before+100 || failed.Load() > late })
 	})
 	close(stop)
 	running.Wait()
