@@ -23,7 +23,7 @@ var (
 	retries   = desc("serai_retries_total", "Retries of requests.", ofRoute...)
 	upgrades  = desc("serai_upgrades_total", "Requests that became tunnels.", ofRoute...)
 
-	answered = desc("serai_grpc_answers_total", "Ended requests of gRPC by its status; those of which it is not known are left out.", "namespace", "service", "route", "grpc_status")
+	answered = desc("serai_grpc_answers_total", "Ended requests of gRPC by its status; those without one are left out.", "namespace", "service", "route", "grpc_status")
 
 	routes     = desc("serai_routes", "Routes that can take a request.")
 	lingering  = desc("serai_routes_lingering", "Routes that wait for their next instance.")

@@ -139,6 +139,9 @@ func (p *Proxy) attempt(x *Exchange, m *upstream.Member) *failure {
 // sending makes the request as it is sent to m.
 func (x *Exchange) sending(p *Proxy, m *upstream.Member) *upstream.Request {
 	r := &x.sent
+	if x.Retries > 0 {
+		x.upload.complete = x.upload.body.Done()
+	}
 	*r = upstream.Request{
 		Head: x.outgoing(m), Body: &x.upload, First: x.upload.first, Complete: x.upload.complete,
 		Host: x.Head.Host, Client: netip.AddrPortFrom(x.Client, x.Peer.Port()), Memory: x.Memory, Fresh: x.Retries > 0,

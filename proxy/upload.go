@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"io"
 	"sync/atomic"
 	"time"
 
@@ -63,8 +64,12 @@ func (x *Exchange) startUpload() {
 	u.complete = u.body.Done()
 }
 
-// Next returns the next bytes behind the first.
+// Next returns the next bytes behind the first, which are gone then; where there are none
+// they stay.
 func (u *upload) Next() ([]byte, error) {
+	if u.body.Done() {
+		return nil, io.EOF
+	}
 	u.taken.Store(true)
 	data, err := u.body.Next()
 	return data, u.count(len(data), err)

@@ -23,7 +23,7 @@ type Stats struct {
 
 	inflight atomic.Int64
 	shards   atomic.Pointer[[]statsShard]
-	grpc     atomic.Pointer[[]grpcShard] // made with the first answer of gRPC
+	grpc     atomic.Pointer[[]grpcShard] // allocated at the first answer of gRPC
 
 	told   atomic.Int64 // Unix nanoseconds of the last Tell
 	untold atomic.Uint64
@@ -107,7 +107,7 @@ func (s *Stats) Observe(shard int, o *Observation) {
 	}
 }
 
-// shardOf returns one of the shards, which it makes when there are none.
+// shardOf returns one of the shards, which are allocated when there are none.
 func shardOf[T any](all *atomic.Pointer[[]T], shard int) *T {
 	shards := all.Load()
 	if shards == nil {

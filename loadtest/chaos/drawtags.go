@@ -68,7 +68,7 @@ func values() map[string]struct {
 		"proxy-protocol":  {8, []string{"v1", "v2"}},
 		"max-inflight":    {8, []string{"40", "100"}},
 		"retry-post":      {10, []string{"on"}},
-		"grpc-web":        {0, nil}, // needs an instance that speaks HTTP/2
+		"grpc-web":        {5, []string{"off"}}, // on needs an instance that speaks HTTP/2
 	}
 }
 

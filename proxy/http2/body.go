@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"encoding/binary"
 	"io"
 	"os"
 	"sync"
@@ -30,6 +31,7 @@ type bodyState struct {
 	consumed int64 // of it, to be given back
 	declared int64 // by Content-Length, -1 when it is not
 	received int64
+	message  int64 // size of the first message of gRPC, with its prefix; -1 once nobody waits for it
 
 	bodyErr     error
 	interrupted bool
@@ -159,6 +161,9 @@ func (c *conn) giveBack(n int64) {
 
 // store keeps what has come, and reports whether there is memory for it.
 func (s *stream) store(b []byte) bool {
+	if s.message == 0 {
+		s.message = s.firstMessage(b)
+	}
 	for len(b) > 0 {
 		if n := len(s.chunks); n == 0 || s.chunks[n-1].w == len(s.chunks[n-1].b) {
 			if !s.addChunk() {
@@ -176,9 +181,24 @@ func (s *stream) store(b []byte) bool {
 	return true
 }
 
-// addChunk adds a buffer. A body that is waited for as a whole has it in one.
+// firstMessage returns the size of the message of gRPC that begins with b; -1 where it is none
+// that is waited for.
+func (s *stream) firstMessage(b []byte) int64 {
+	const prefix = 5 // whether it is compressed, and its length
+	if s.declared >= 0 || len(b) < prefix || !s.isGRPC() {
+		return -1
+	}
+	size := prefix + int64(binary.BigEndian.Uint32(b[1:]))
+	if size > int64(s.engine.options.StreamWindow) {
+		return -1
+	}
+	return size
+}
+
+// addChunk adds a buffer. What is waited for as a whole has it in one.
 func (s *stream) addChunk() bool {
-	if len(s.chunks) == 0 && (s.declared < 0 || s.declared <= socket.SmallBuffer || s.declared > socket.LargeBuffer) {
+	whole := max(s.declared, s.message)
+	if len(s.chunks) == 0 && (whole < 0 || whole <= socket.SmallBuffer || whole > socket.LargeBuffer) {
 		s.chunks = append(s.chunks, chunk{b: socket.GetSmall()})
 		return true
 	}
@@ -288,7 +308,9 @@ func (b *requestBody) Next() ([]byte, error) {
 	}
 }
 
-// Gather waits until a small body is here: see proxy/http1.
+// Gather waits until a small body is here: see proxy/http1. Of gRPC it waits for the first
+// message, if that has begun: an instance can do nothing with a part of it, and one that does
+// not begin the call can be followed by another.
 func (b *requestBody) Gather() error {
 	s := b.stream()
 	c := s.conn
@@ -309,6 +331,14 @@ func (b *requestBody) Gather() error {
 		if s.bodyErr != nil {
 			return s.bodyErr
 		}
+	}
+	for int64(s.unread) < s.message && !s.remoteEnd && s.bodyErr == nil && !s.interrupted {
+		if err := s.wait(time.Now()); err != nil {
+			s.bodyErr = err
+		}
+	}
+	if s.message = -1; s.bodyErr != nil {
+		return s.bodyErr
 	}
 	if !s.remoteEnd && !s.pay(streamCost) {
 		return errOverloaded
