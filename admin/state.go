@@ -48,6 +48,9 @@ var (
 	unmade       = desc("serai_upstream_connections_refused_total", "Connections to instances that were not opened because their share of the descriptors was used up.")
 	memoryTaken  = desc("serai_memory_bytes", "Memory that clients use, by purpose; absent without a limit.", "part")
 	memoryLimit  = desc("serai_memory_limit_bytes", "Memory that clients may use; absent without a limit.")
+	memoryShare  = desc("serai_memory_share_bytes", "Memory that one client gets whatever the others hold, as it is now; absent without a limit.")
+	memoryHolds  = desc("serai_memory_clients", "Clients, IPv4 addresses or IPv6 /64s, that hold memory; absent without a limit.")
+	recalledMem  = desc("serai_memory_recalled_total", "Connections of clients with more than their share of memory that were ended to make room for others.")
 	noMemory     = desc("serai_memory_refused_total", "Times that no memory was left: a request or connection was refused, or a body went through a small buffer.", "part")
 	over2        = desc("serai_http2_connections", "Open client connections that speak HTTP/2.")
 	streams2     = desc("serai_http2_streams", "Requests under way over HTTP/2.")
@@ -138,6 +141,10 @@ func collectShares(o *Options, out chan<- prometheus.Metric) {
 
 func collectMemory(out chan<- prometheus.Metric, b *memory.Budget) {
 	gauge(out, memoryLimit, float64(b.Limit()))
+	share, clients := b.Share()
+	gauge(out, memoryShare, float64(share))
+	gauge(out, memoryHolds, float64(clients))
+	counter(out, recalledMem, b.Recalled())
 	for _, p := range memory.Parts() {
 		taken, refused := b.Taken(p)
 		gauge(out, memoryTaken, float64(taken), p.String())

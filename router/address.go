@@ -15,13 +15,19 @@ import (
 
 // reserved are networks in which no service can be, besides loopback, link-local and
 // multicast (IANA's special-purpose registries). The IPv6 ones embed IPv4 addresses, to
-// which some systems forward them.
-var reserved = prefixes("0.0.0.0/8", "192.0.0.0/24", "240.0.0.0/4", "::/96", "2002::/16", "64:ff9b:1::/48")
+// which some systems forward them: 6to4 (RFC 3056) and Teredo (RFC 4380).
+var reserved = prefixes("0.0.0.0/8", "192.0.0.0/24", "240.0.0.0/4", "2002::/16", "2001::/32")
 
-// metadata are the addresses at which clouds hand out credentials: Amazon's over IPv6,
-// Alibaba's, Azure's. Other clouds use link-local addresses, Oracle one within
-// 192.0.0.0/24.
-var metadata = prefixes("fd00:ec2::/32", "100.100.100.200/32", "168.63.129.16/32")
+// unicast are the IPv6 networks in which a service can be: global, unique local,
+// and what translators reach. All others are unassigned or deprecated, or embed IPv4
+// addresses: ::/96, ::ffff:0:0:0/96, 64:ff9b:1::/48.
+var unicast = append(prefixes("2000::/3", "fc00::/7"), nat64)
+
+// metadata are the addresses at which clouds hand out credentials, except link-local
+// ones: those of Amazon, Google, Oracle, Scaleway, Linode and Alibaba over IPv6, of
+// Alibaba, Azure and Oracle over IPv4.
+var metadata = prefixes("fd00:ec2::/32", "fd20:ce::254/128", "fd00:c1::a9fe:a9fe/128", "fd00:42::42/128", "fd00:a9fe:a9fe::1/128",
+	"fd00:100::100:200/128", "100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32")
 
 // nat64 is the prefix behind which translators reach IPv4 (RFC 6052).
 var nat64 = netip.MustParsePrefix("64:ff9b::/96")
@@ -39,6 +45,18 @@ func prefixes(all ...string) []netip.Prefix {
 
 func within(list []netip.Prefix, ip netip.Addr) bool {
 	return slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Contains(ip) })
+}
+
+// isatap reports whether the second half of an address says that the last four bytes
+// are where the tunnel ends (RFC 5214 section 6.1).
+func isatap(ip netip.Addr) bool {
+	b := ip.As16()
+	return ip.Is6() && b[8]&^2 == 0 && b[9] == 0 && b[10] == 0x5e && b[11] == 0xfe
+}
+
+// usable reports whether a service can be at an address, loopback aside.
+func usable(ip netip.Addr) bool {
+	return !ip.IsMulticast() && !within(reserved, ip) && (ip.Is4() || within(unicast, ip) && !isatap(ip))
 }
 
 // address returns the address to connect to, or why there is none.
@@ -74,9 +92,9 @@ func (c *compilation) place(instance *discovery.Instance, address netip.AddrPort
 	}
 	placed := !instance.ByHand()
 	switch o := &c.options; {
-	case within(metadata, meant) || meant.IsLinkLocalUnicast() || meant == netip.AddrFrom4([4]byte{192, 0, 0, 192}):
+	case within(metadata, meant) || meant.IsLinkLocalUnicast():
 		return &flaw{fmt.Sprintf("address %s is one of a cloud's metadata services, or link-local", ip), "a unicast address that is the same machine for every node"}
-	case meant.IsMulticast() || meant != ip && meant.IsLoopback() || !ip.IsLoopback() && within(reserved, meant):
+	case meant != ip && meant.IsLoopback() || !ip.IsLoopback() && !usable(meant):
 		return &flaw{fmt.Sprintf("address %s is not one that a service can have", ip), "a unicast address that is the same machine for every node"}
 	case len(o.Networks) > 0 && !within(o.Networks, ip):
 		return &flaw{fmt.Sprintf("address %s is in none of the networks that the operator allows for instances", ip), "an address within one of them (--upstream-networks)"}
@@ -87,7 +105,7 @@ func (c *compilation) place(instance *discovery.Instance, address netip.AddrPort
 	case placed && slices.Contains(nomadPorts, int(address.Port())):
 		return &flaw{fmt.Sprintf("port %d is one of Nomad's own", address.Port()), "the port of the service; an operator who wants to publish Nomad puts it into the file of --services"}
 	}
-	if own := c.options.Own(address); own != "" {
+	if own := c.options.Own(netip.AddrPortFrom(meant, address.Port())); own != "" {
 		return &flaw{fmt.Sprintf("address %s is %s of this serai itself", address, own), "the address of an instance; requests would come back here for ever"}
 	}
 	return nil

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -74,12 +76,34 @@ func (o *Options) Validate() error {
 	if _, err := newOwners(o.Owners); err != nil {
 		errs = append(errs, err)
 	}
-	for host := range o.Share {
-		if _, f := parseHostPattern(host); f != nil {
-			errs = append(errs, fmt.Errorf("share %q: %s; want %s", host, f.why, f.instead))
+	errs = append(errs, o.validateShare())
+	errs = append(errs, o.Quotas.validate())
+	return errors.Join(errs...)
+}
+
+// validateShare reports what is wrong with Share.
+func (o *Options) validateShare() error {
+	var errs []error
+	written := make(map[string]string) // how, by what it means
+	for _, pattern := range slices.Sorted(maps.Keys(o.Share)) {
+		host, f := parseHostPattern(pattern)
+		if f != nil {
+			errs = append(errs, fmt.Errorf("share %q: %s; want %s", pattern, f.why, f.instead))
+			continue
+		}
+		if other, twice := written[host]; twice {
+			errs = append(errs, fmt.Errorf("share %q and share %q are the same host; want one block", other, pattern))
+		}
+		written[host] = pattern
+		if len(o.Share[pattern]) == 0 {
+			errs = append(errs, fmt.Errorf("share %q: no namespace is named; want those that may claim it", pattern))
+		}
+		for _, n := range o.Share[pattern] {
+			if n == "" || strings.ContainsAny(n, "*!") {
+				errs = append(errs, fmt.Errorf("share %q: %q is not the name of a namespace; want each of them by name", pattern, n))
+			}
 		}
 	}
-	errs = append(errs, o.Quotas.validate())
 	return errors.Join(errs...)
 }
 

@@ -45,8 +45,9 @@ func newOwners(hosts map[string][]string) (*owners, error) {
 		}
 	}
 	for _, of := range []map[string][]string{o.exact, o.below} {
-		for _, namespaces := range of {
+		for host, namespaces := range of {
 			slices.Sort(namespaces)
+			of[host] = slices.Compact(namespaces) // one may be named twice
 		}
 	}
 	if len(wrong) > 0 {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
-	"serai/internal/memory"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -62,8 +61,6 @@ type RegistryOptions struct {
 	// StickyKey is a secret for the values of sticky cookies, besides the random IDs of
 	// instances. All serai of a cluster must have the same.
 	StickyKey []byte
-	// Memory is the budget for buffers of large answers; nil for no limit.
-	Memory *memory.Budget
 	// Roots verify https instances; nil means the system's roots.
 	Roots *x509.CertPool
 	// Logger gets changes of state; nil discards them.
@@ -247,7 +244,7 @@ func (r *Registry) Acquire(t Target) *Endpoint {
 	e := r.endpoints[t]
 	if e == nil {
 		e = &Endpoint{target: t, registry: r, dialer: &r.dialer, hash: hashOf(t.Instance, t.Address)}
-		e.transport = r.options.Transport(e, Keeping{Timeout: r.options.IdleTimeout, Most: r.options.MaxIdle, Memory: r.options.Memory})
+		e.transport = r.options.Transport(e, Keeping{Timeout: r.options.IdleTimeout, Most: r.options.MaxIdle})
 		e.since.Store(time.Now().UnixNano())
 		r.enlist(e)
 		r.endpoints[t] = e

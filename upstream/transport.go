@@ -47,8 +47,6 @@ type Keeping struct {
 	// none.
 	Timeout time.Duration
 	Most    int
-	// Memory is the budget for large buffers of answers; nil for no limit.
-	Memory *memory.Budget
 }
 
 // Request is what one attempt sends. The caller makes it; except for Scratch it does
@@ -63,12 +61,14 @@ type Request struct {
 	// Host is the client's name for the service: with TLS the name of the instance if
 	// its Target has none.
 	Host []byte
-	// Client is sent to the instance if its Target wants it (PROXY protocol).
+	// Client is sent to the instance if its Target wants it (PROXY protocol). Memory is
+	// the client whose share a large buffer for the answer is taken from; nil for no limit.
 	Client netip.AddrPort
+	Memory *memory.Client
 	// Check says that the request is a probe, which tests the endpoint and not a
 	// connection: it gets a new connection, and has no client.
 	Check bool
-	// Fresh asks for a new connection, because an idle one has failed.
+	// Fresh asks for a new connection, because the last attempt has failed.
 	Fresh bool
 	// Now is the time. Connect bounds the connect; Answer bounds each wait for the
 	// answer's head once the whole request has left.

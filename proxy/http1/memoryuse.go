@@ -28,22 +28,23 @@ type memoryUse struct {
 	received atomic.Int64  // bytes since then
 	short    bool          // the wait under way is a short one, since memory runs out
 	ended    atomic.Bool   // to make room for others
+	writes   socket.Moment // when the client was last given something to take, zero when it has
 }
 
 // begin takes the request's memory.
-func (m *memoryUse) begin(b *memory.Budget) {
+func (m *memoryUse) begin(by *memory.Client) {
 	m.taken, m.short = 0, false
-	m.take(b, requestCost)
+	m.take(by, requestCost)
 }
 
 // stream takes the memory for a body that is sent on while it comes, and reports
 // whether it was there. A small one of a known length, which would be waited for where
 // there is a large buffer, counts as part of the request.
-func (m *memoryUse) stream(b *memory.Budget, small bool) bool {
+func (m *memoryUse) stream(by *memory.Client, small bool) bool {
 	if small {
-		return m.take(b, streamCost)
+		return m.take(by, streamCost)
 	}
-	if !b.Take(memory.Streams, streamCost) {
+	if !by.Take(memory.Streams, streamCost) {
 		return false
 	}
 	m.streams.Store(true)
@@ -51,8 +52,8 @@ func (m *memoryUse) stream(b *memory.Budget, small bool) bool {
 }
 
 // take takes more of it, and reports whether it was there.
-func (m *memoryUse) take(b *memory.Budget, n int64) bool {
-	if !b.Take(memory.Requests, n) {
+func (m *memoryUse) take(by *memory.Client, n int64) bool {
+	if !by.Take(memory.Requests, n) {
 		return false
 	}
 	m.taken += n
@@ -61,7 +62,7 @@ func (m *memoryUse) take(b *memory.Budget, n int64) bool {
 
 // end gives the request's memory back, and makes m ready for the next one. Few
 // requests wait for their client: a load costs less than a store that all cores see.
-func (m *memoryUse) end(b *memory.Budget) {
+func (m *memoryUse) end(by *memory.Client) {
 	if !m.since.Time().IsZero() {
 		m.waitEnds()
 	}
@@ -69,28 +70,28 @@ func (m *memoryUse) end(b *memory.Budget) {
 		m.ended.Store(false)
 	}
 	if m.taken > 0 {
-		b.Give(memory.Requests, m.taken)
+		by.Give(memory.Requests, m.taken)
 	}
 	if m.streams.Load() {
 		m.streams.Store(false)
-		b.Give(memory.Streams, streamCost)
+		by.Give(memory.Streams, streamCost)
 	}
 }
 
 // waitBegins notes that the client is waited for, and returns for how long it may be
 // at first: newcomers stop at seven eighths of the memory, and those who are waited
 // for must not be what fills it up to there.
-func (m *memoryUse) waitBegins(now time.Time, b *memory.Budget) (atMost time.Duration) {
+func (m *memoryUse) waitBegins(now time.Time, by *memory.Client) (atMost time.Duration) {
 	if !m.since.Time().IsZero() {
 		return noLimit
 	}
 	m.received.Store(0)
 	m.since.Set(now)
 	switch {
-	case b.Beyond(14):
+	case by.RunsOut(13):
 		m.short = true
 		return shortestWait
-	case b.Beyond(13):
+	case by.RunsOut(12):
 		m.short = true
 		return shortWait
 	}
@@ -138,17 +139,37 @@ func (m *memoryUse) tooSlow(now time.Time) bool {
 	return took > lowMemoryTime && float64(m.received.Load()) < took.Seconds()*lowMemoryRate
 }
 
-// makeRoom ends the request under way when memory runs low and its client slow. Who
-// has a large buffer makes room when large buffers run low. c.mu is held.
+// makeRoom has the connection give back what it holds, where others need it more. c.mu
+// is held.
 func (c *conn) makeRoom(now time.Time) {
-	s, held := c.session, memory.Requests
+	by, s := c.front.Memory, c.session
+	if s == nil {
+		if !c.drained && !c.ended && by.Recall(c.front.Cost()) {
+			c.drain()
+		}
+		return
+	}
+	c.hurry(s, now)
+	recall := by.RecallAll
+	if since := s.memoryUse.writes.Time(); !since.IsZero() && now.Sub(since) > lowMemoryTime {
+		recall = by.Recall // it waits for its client to take the answer
+	}
+	if !c.cut && recall(c.front.Cost()+requestCost+c.wire.Reserved()) {
+		c.cutOff()
+	}
+}
+
+// hurry ends the request under way when memory runs low and its client is slow. Who
+// has a large buffer makes room when large buffers run low. c.mu is held.
+func (c *conn) hurry(s *session, now time.Time) {
+	held := memory.Requests
 	switch {
 	case c.wire.Reserved() > 0:
 		held = memory.Buffers
 	case s.memoryUse.streams.Load():
 		held = memory.Streams
 	}
-	if c.engine.options.Memory.RunsLow(held) && s.memoryUse.tooSlow(now) && s.memoryUse.ended.CompareAndSwap(false, true) {
+	if c.front.Memory.RunsLow(held) && s.memoryUse.tooSlow(now) && s.memoryUse.ended.CompareAndSwap(false, true) {
 		c.wire.InterruptReads()
 	}
 }

@@ -79,7 +79,7 @@ const settles = time.Second
 func (c *conn) Serve() front.Ending {
 	if !c.began {
 		c.began = true
-		if !c.engine.options.Memory.Take(memory.Connections, connCost) {
+		if !c.front.Memory.Take(memory.Connections, connCost) {
 			c.fail(CauseMemory, http2.EnhanceYourCalm, "no memory is left")
 			c.wire.WriteWithin(time.Now(), time.Second)
 			c.finish()
@@ -95,7 +95,7 @@ func (c *conn) Serve() front.Ending {
 	}
 	c.finish()
 	if c.paid {
-		c.engine.options.Memory.Give(memory.Connections, connCost)
+		c.front.Memory.Give(memory.Connections, connCost)
 		c.engine.conns.Add(-1)
 	}
 	return how
@@ -330,7 +330,7 @@ func (c *conn) Check(now time.Time) {
 // checkStreams ends the attempts whose way is cut, and requests that keep memory for
 // nothing while it runs low.
 func (c *conn) checkStreams(now time.Time) {
-	low := c.engine.options.Memory.RunsLow(memory.Requests)
+	low := c.front.Memory.RunsLow(memory.Requests)
 	for _, s := range c.all() {
 		s.do(c, func(x *proxy.Exchange) {
 			if since := x.WaitingSince(); !since.IsZero() && now.Sub(since) > watchAfter {

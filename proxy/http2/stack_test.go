@@ -19,6 +19,7 @@ import (
 
 	"serai/discovery"
 	"serai/front"
+	"serai/internal/memory"
 	"serai/proxy"
 	"serai/proxy/http1"
 	engine "serai/proxy/http2"
@@ -49,6 +50,12 @@ type stack struct {
 // newStack has an instance that answers with h.
 func newStack(t testing.TB, o engine.Options, h http.HandlerFunc) *stack {
 	t.Helper()
+	return newStackWithin(t, nil, o, h)
+}
+
+// newStackWithin is newStack where clients have so much memory.
+func newStackWithin(t testing.TB, b *memory.Budget, o engine.Options, h http.HandlerFunc) *stack {
+	t.Helper()
 	web := httptest.NewServer(h)
 	registry := upstream.NewRegistry(upstream.RegistryOptions{Transport: instances.New})
 	table := router.NewRouter()
@@ -68,7 +75,7 @@ func newStack(t testing.TB, o engine.Options, h http.HandlerFunc) *stack {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := front.NewServer(front.Options{Engines: map[string]front.Engine{"": e1, front.HTTP2: e2}, Memory: o.Memory})
+	server, err := front.NewServer(front.Options{Engines: map[string]front.Engine{"": e1, front.HTTP2: e2}, Clients: front.NewClients(b, 0)})
 	if err != nil {
 		t.Fatal(err)
 	}

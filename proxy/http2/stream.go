@@ -77,10 +77,10 @@ func (e *Engine) get(c *conn, id uint32) *stream {
 // put gives it back.
 func (e *Engine) put(s *stream) {
 	if s.taken > 0 {
-		e.options.Memory.Give(memory.Requests, s.taken)
+		s.conn.front.Memory.Give(memory.Requests, s.taken)
 	}
 	if s.buffer > 0 {
-		e.options.Memory.Give(memory.Buffers, s.buffer)
+		s.conn.front.Memory.Give(memory.Buffers, s.buffer)
 	}
 	s.taken, s.buffer = 0, 0
 	s.conn = nil
@@ -89,7 +89,7 @@ func (e *Engine) put(s *stream) {
 
 // pay takes memory for the request.
 func (s *stream) pay(n int64) bool {
-	if !s.engine.options.Memory.Take(memory.Requests, n) {
+	if !s.conn.front.Memory.Take(memory.Requests, n) {
 		return false
 	}
 	s.taken += n
@@ -101,7 +101,7 @@ func (s *stream) largeHead() bool { return s.hold(2 * int64(s.engine.options.Lim
 
 // hold takes n bytes for large buffers.
 func (s *stream) hold(n int64) bool {
-	if !s.engine.options.Memory.Take(memory.Buffers, n) {
+	if !s.conn.front.Memory.Take(memory.Buffers, n) {
 		return false
 	}
 	s.buffer += n
@@ -112,7 +112,7 @@ func (s *stream) hold(n int64) bool {
 func (s *stream) begin(now time.Time) {
 	s.Exchange.Reset()
 	p := &s.conn.front.Peer
-	s.Peer, s.Local, s.Secure, s.ServerName = p.Remote, p.Local, p.Secure, p.ServerName
+	s.Peer, s.PeerText, s.Local, s.Secure, s.ServerName = p.Remote, p.RemoteText, p.Local, p.Secure, p.ServerName
 	s.Shard = p.Shard + int(s.id>>1)
 	s.Start, s.Now = now, now
 	s.alive.Lock()

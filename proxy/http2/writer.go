@@ -67,7 +67,7 @@ func (c *conn) enlarge() {
 		return
 	}
 	if c.reserved == 0 {
-		if !c.engine.options.Memory.Take(memory.Buffers, 2*outSize) {
+		if !c.front.Memory.Take(memory.Buffers, 2*outSize) {
 			return
 		}
 		c.reserved = 2 * outSize
@@ -86,7 +86,7 @@ func (c *conn) release() {
 	socket.Put(c.spare)
 	c.out, c.spare = nil, nil
 	if c.reserved > 0 {
-		c.engine.options.Memory.Give(memory.Buffers, c.reserved)
+		c.front.Memory.Give(memory.Buffers, c.reserved)
 		c.reserved = 0
 	}
 }

@@ -44,7 +44,6 @@ var (
 func (t *Transport) newConn(nc net.Conn, serverName string) *conn {
 	c := &conn{transport: t, serverName: serverName}
 	c.Init(nc)
-	c.LimitMemory(t.keeping.Memory)
 	return c
 }
 

@@ -26,6 +26,7 @@ var (
 // roundTrip sends the request and reads up to the head of its final answer.
 func (c *conn) roundTrip(r *upstream.Request, a *upstream.Answer) *upstream.Failure {
 	c.upload, c.keepAlive, c.enlarge = nil, false, false
+	c.LimitMemory(r.Memory)
 	r.Scratch = wire.AppendRequest(r.Scratch[:0], r.Head)
 	body := appendFirst(r)
 	sent := a.Now

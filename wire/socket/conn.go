@@ -33,8 +33,8 @@ type Conn struct {
 	interrupted      atomic.Bool
 	readsInterrupted atomic.Bool    // only reads are interrupted
 	huge             atomic.Bool    // buf is one of the counted huge buffers
-	memory           *memory.Budget // budget for large buffers, nil for no limit
-	held             atomic.Int64   // bytes held of that budget
+	memory           *memory.Client // the client that large buffers count for, nil for no limit
+	held             atomic.Int64   // bytes held for it
 	first            [1]byte        // of fillFromByte
 	shared           bool           // several goroutines write, one after the other
 
@@ -186,9 +186,9 @@ func (c *Conn) Release() {
 	}
 }
 
-// LimitMemory makes the connection take its large buffers from b. Call it before the
-// first byte is read.
-func (c *Conn) LimitMemory(b *memory.Budget) { c.memory = b }
+// LimitMemory makes large buffers of the connection count for m. Call it while the
+// connection has none.
+func (c *Conn) LimitMemory(m *memory.Client) { c.memory = m }
 
 // hold sets the connection's part of the budget to n bytes, and reports whether there
 // is room for them.

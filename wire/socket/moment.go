@@ -16,8 +16,13 @@ type Moment struct{ ns atomic.Int64 }
 // Set sets it to t, which has a monotonic reading, like time.Now's result.
 func (m *Moment) Set(t time.Time) { m.ns.Store(int64(since(t))) }
 
-// Clear sets it to zero.
-func (m *Moment) Clear() { m.ns.Store(0) }
+// Clear sets it to zero. Usually it is zero already: a load costs less than a store,
+// which all cores see.
+func (m *Moment) Clear() {
+	if m.ns.Load() != 0 {
+		m.ns.Store(0)
+	}
+}
 
 // Time returns the time.
 func (m *Moment) Time() time.Time { return deadline(m.ns.Load()).time() }
