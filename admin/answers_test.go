@@ -15,9 +15,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the goldens in testdata")
 
-// TestAnswers asks what the first line of each file in testdata/answers asks,
-// of a node that knows testdata/services.json. A new case is a new file with
-// that line.
+// TestAnswers makes the request in the first line of each file in testdata/answers to a
+// node that knows testdata/services.json. A new case is a new file with that line.
 func TestAnswers(t *testing.T) {
 	n := newNode(t, admin.Options{}, router.Options{Owners: map[string][]string{"shop": {"*.shop.example.org"}}})
 	n.load("testdata/services.json")
@@ -56,7 +55,7 @@ func TestNothing(t *testing.T) {
 	}
 }
 
-// TestIndex lists every page, and every page that it lists is there.
+// TestIndex lists every page, and every listed page exists.
 func TestIndex(t *testing.T) {
 	n := newNode(t, admin.Options{}, router.Options{})
 	_, body := n.get("/")
@@ -93,7 +92,7 @@ func TestIndex(t *testing.T) {
 	}
 }
 
-// TestOptions are refused together.
+// TestOptions: all errors are reported together.
 func TestOptions(t *testing.T) {
 	_, err := admin.New(admin.Options{Listeners: []admin.Listener{{Name: "http"}, {Name: "http"}}})
 	for _, want := range []string{"router is missing", "registry is missing", "proxy is missing", `two listeners are called "http"`, `status of listener "http" is missing`} {
@@ -103,7 +102,7 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-// TestProfilesAreBound: nobody keeps a profile running for hours.
+// TestProfilesAreBound: nobody can keep a profile running for hours.
 func TestProfilesAreBound(t *testing.T) {
 	n := newNode(t, admin.Options{}, router.Options{})
 	for _, path := range []string{

@@ -12,9 +12,8 @@ import (
 	"serai/router"
 )
 
-// TestEndpointsByService: a service is told of by name when it has been called or
-// lacks a ready instance; all others are one sum, and what has gone is not told
-// of.
+// TestEndpointsByService: a service has series of its own when it has been called or
+// lacks a ready instance; all others are summed, and a service that is gone has none.
 func TestEndpointsByService(t *testing.T) {
 	n := newNode(t, admin.Options{}, router.Options{Linger: -1})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -57,8 +56,8 @@ func TestEndpointsByService(t *testing.T) {
 	}
 }
 
-// TestQuietServicesAreBounded: when nothing is reached, not every service is told
-// of by name, and none is lost in the sum.
+// TestQuietServicesAreBounded: when no instance is reached, not every service has
+// series of its own, and none is missing in the sum.
 func TestQuietServicesAreBounded(t *testing.T) {
 	n := newNode(t, admin.Options{}, router.Options{})
 	for i := range 1100 {

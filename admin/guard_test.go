@@ -32,7 +32,7 @@ func (n *node) send(method, path, host string) (*http.Response, string) {
 	return res, string(body)
 }
 
-// TestRebinding refuses names that a stranger could point at us.
+// TestRebinding refuses names that a stranger could resolve to our address.
 func TestRebinding(t *testing.T) {
 	n := newNode(t, admin.Options{}, router.Options{})
 	for host, want := range map[string]int{
@@ -67,7 +67,7 @@ func TestNoHost(t *testing.T) {
 	}
 }
 
-// TestMethods takes no request that could want to change something.
+// TestMethods: no method is accepted that could change something.
 func TestMethods(t *testing.T) {
 	n := newNode(t, admin.Options{}, router.Options{})
 	for _, path := range []string{"/", "/health", "/routes", "/metrics", "/debug/pprof/symbol", "/nothing"} {
@@ -84,7 +84,7 @@ func TestMethods(t *testing.T) {
 	}
 }
 
-// TestSafeHeaders are on every answer, refusals too.
+// TestSafeHeaders are on every answer, including refusals.
 func TestSafeHeaders(t *testing.T) {
 	n := newNode(t, admin.Options{}, router.Options{})
 	for _, c := range []struct{ method, path, host, kind string }{

@@ -13,7 +13,7 @@ import (
 	"serai/upstream"
 )
 
-// TestInstances tells states as they are.
+// TestInstances shows the states.
 func TestInstances(t *testing.T) {
 	n := newNode(t, admin.Options{}, router.Options{})
 	n.probe()
@@ -25,7 +25,7 @@ func TestInstances(t *testing.T) {
 	var all []admin.Instance
 	for end := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		n.read("/instances", &all)
-		decided := 0 // ready, or probed in vain; in the order of ports that nobody chose
+		decided := 0 // ready, or probed without success
 		for _, i := range all {
 			if i.State == "ready" || i.Cause != "" {
 				decided++
@@ -64,10 +64,10 @@ func TestInstances(t *testing.T) {
 	}
 }
 
-// port makes instances of an address where somebody listens, or nobody.
+// port makes instances of an address on which something listens, or nothing.
 func port(t *testing.T, open bool) func(id string, tags ...string) *discovery.Instance {
 	t.Helper()
-	number := testnet.Ports(t, 1)[0] // which no other process listens on by chance
+	number := testnet.Ports(t, 1)[0] // no other process listens on it by chance
 	if open {
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", number))
 		if err != nil {

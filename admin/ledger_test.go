@@ -9,8 +9,7 @@ import (
 	"serai/router"
 )
 
-// total returns the line of a route's answered requests, empty when there is
-// none.
+// total returns the line of a route's answered requests, empty when there is none.
 func (n *node) total(service, route string) string {
 	n.Helper()
 	line := n.metric(`serai_requests_total{class="2xx",namespace="default",route="` + route + `",service="` + service + `"} `)
@@ -24,7 +23,7 @@ func (n *node) wantTotal(service, route, want, when string) {
 	}
 }
 
-// TestCountersStay while their service lives, whatever becomes of its routes.
+// TestCountersStay while their service exists, whatever happens to its routes.
 func TestCountersStay(t *testing.T) {
 	n := newNode(t, admin.Options{}, router.Options{Linger: time.Minute})
 	plain, named := instance("ingress.host=a.example.org"), instance("ingress.host=a.example.org", "ingress.x.host=x.example.org")
@@ -44,7 +43,7 @@ func TestCountersStay(t *testing.T) {
 
 	n.set("web", plain)
 	n.wantTotal("web", "x", "1", "when a deploy has taken the route away")
-	call(x, 200) // was still under way
+	call(x, 200) // was still in flight
 	n.wantTotal("web", "x", "2", "when its last request ended")
 	again := *named
 	n.set("web", &again)
@@ -67,8 +66,8 @@ func TestCountersStay(t *testing.T) {
 	n.wantTotal("web", "x", "", "when a service of its name comes")
 }
 
-// TestCountersStayWhenHeld: an older claim takes the only host of a service,
-// which is rejected from then on and lives.
+// TestCountersStayWhenHeld: an older claim takes the only host of a service, which is
+// rejected from then on but still exists.
 func TestCountersStayWhenHeld(t *testing.T) {
 	n := newNode(t, admin.Options{}, router.Options{})
 	n.set("old", instance("ingress.host=old.example.org"))

@@ -39,7 +39,7 @@ type node struct {
 	now      time.Time
 }
 
-// newNode makes a node. What it watches over is missing in o, and filled in.
+// newNode makes a node. Required options that are missing in o are filled in.
 func newNode(t testing.TB, o admin.Options, routes router.Options) *node {
 	t.Helper()
 	n := &node{TB: t, registry: upstream.NewRegistry(upstream.RegistryOptions{}), router: router.NewRouter(),
@@ -71,8 +71,8 @@ func (n *node) probe() {
 	n.Cleanup(func() { cancel(); running.Wait() })
 }
 
-// set makes a service of these instances, gone when there are none, and
-// publishes a table.
+// set sets the instances of a service, removes it when there are none, and publishes a
+// table.
 func (n *node) set(name string, instances ...*discovery.Instance) {
 	n.index++
 	key := discovery.Key{Namespace: "default", Name: name}
@@ -117,7 +117,7 @@ func (n *node) load(file string) {
 	n.publish()
 }
 
-// instance is one on an address where nobody listens.
+// instance is an instance on an address on which nothing listens.
 func instance(tags ...string) *discovery.Instance {
 	return &discovery.Instance{Address: "10.0.0.1", Port: 80, Tags: tags}
 }
@@ -134,7 +134,7 @@ func (n *node) stats(service string) *router.Stats {
 	return nil
 }
 
-// call pretends a request that was answered.
+// call simulates a request that was answered.
 func call(s *router.Stats, status int) {
 	s.Begin()
 	s.Observe(0, &router.Observation{Status: status, Duration: 3 * time.Millisecond, BytesIn: 10, BytesOut: 100, Retries: 1, GRPC: 14, IsGRPC: true})
@@ -165,7 +165,7 @@ func (n *node) read(path string, v any) int {
 	return status
 }
 
-// metric returns the lines of /metrics that begin so.
+// metric returns the lines of /metrics with this prefix.
 func (n *node) metric(prefix string) string {
 	n.Helper()
 	_, body := n.get("/metrics")

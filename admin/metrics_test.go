@@ -56,8 +56,8 @@ func busy(t testing.TB) *node {
 	return n
 }
 
-// TestMetricNames compares name, type, labels and help with a golden: boards
-// and alerts rely on them.
+// TestMetricNames compares name, type, labels and help with a golden, because
+// dashboards and alerts rely on them.
 func TestMetricNames(t *testing.T) {
 	n := busy(t)
 	var lines []string
@@ -89,7 +89,7 @@ func TestMetricNames(t *testing.T) {
 	}
 }
 
-// TestMetricValues looks at one value of each kind.
+// TestMetricValues checks one value of each kind.
 func TestMetricValues(t *testing.T) {
 	n := busy(t)
 	_, body := n.get("/metrics")
@@ -134,7 +134,7 @@ func TestMetricValues(t *testing.T) {
 	}
 }
 
-// TestOutcomes puts errors of Nomad into words.
+// TestOutcomes maps errors of Nomad to labels.
 func TestOutcomes(t *testing.T) {
 	n := newNode(t, admin.Options{}, router.Options{})
 	for want, err := range map[string]error{
@@ -176,12 +176,12 @@ func TestLag(t *testing.T) {
 	}
 }
 
-// TestForeignNames makes valid labels of anything, and one line of two names
-// that look the same in them.
+// TestForeignNames makes valid labels of anything, and one series of two names with
+// equal labels.
 func TestForeignNames(t *testing.T) {
 	source := &sources{}
 	same := discovery.Status{Source: "file \xff", Phase: discovery.Live}
-	source.set(same, same) // which cannot be told apart
+	source.set(same, same) // whose labels are equal
 	n := newNode(t, admin.Options{Sources: []admin.Reporter{source}}, router.Options{})
 	for i, name := range []string{"a\xff", "a\xfe", "esc\x1b[31m", "line\nfeed\"quote\\", "größe"} {
 		n.set(name, instance(fmt.Sprintf("ingress.host=h%d.example.org", i)))

@@ -74,8 +74,8 @@ func TestReady(t *testing.T) {
 	}
 }
 
-// TestPartialTable waits for the services of all sources: their status is
-// ahead of the table that has them.
+// TestPartialTable waits for the services of all sources: their status is ahead of the
+// table that has them.
 func TestPartialTable(t *testing.T) {
 	source := &sources{}
 	source.set(discovery.Status{Source: "nomad *", Phase: discovery.Live}, discovery.Status{Source: "file a", Phase: discovery.Live})

@@ -15,9 +15,8 @@ import (
 	"serai/router"
 )
 
-// TestScrapesWhileTablesChange asks for everything while services come, go and
-// are called. A histogram never contradicts itself, and a counter never goes
-// back.
+// TestScrapesWhileTablesChange requests everything while services come, go and are
+// called. A histogram never contradicts itself, and a counter never decreases.
 func TestScrapesWhileTablesChange(t *testing.T) {
 	source := &sources{}
 	n := newNode(t, admin.Options{Sources: []admin.Reporter{source}}, router.Options{Linger: time.Hour})
@@ -69,7 +68,7 @@ func TestScrapesWhileTablesChange(t *testing.T) {
 	running.Wait()
 }
 
-// check holds one scrape against itself, and against the one before.
+// check checks one scrape, and compares it with the one before.
 func check(t *testing.T, families map[string]*dto.MetricFamily, last map[string]float64) {
 	found := false
 	for _, m := range families["serai_request_duration_seconds"].GetMetric() {
@@ -121,8 +120,8 @@ func large(b *testing.B, services int) *node {
 	return n
 }
 
-// BenchmarkLarge is what pages cost with 10,000 services of 3 instances, when
-// every service has been called.
+// BenchmarkLarge is the cost of pages with 10,000 services of 3 instances, when every
+// service has been called.
 func BenchmarkLarge(b *testing.B) {
 	n := large(b, 10_000)
 	for _, path := range []string{"/metrics", "/routes", "/instances", "/rejections", "/ready"} {

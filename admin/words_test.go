@@ -9,8 +9,8 @@ import (
 	"serai/router"
 )
 
-// TestWordsAreTags writes what /routes shows as tags again: they must mean
-// what was asked for.
+// TestWordsAreTags converts what /routes shows back to tags: they must mean the same as
+// the original ones.
 func TestWordsAreTags(t *testing.T) {
 	for _, tags := range []string{
 		"host=a.example.org",

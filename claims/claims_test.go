@@ -25,9 +25,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // long bounds every wait; nothing takes nearly as long.
 const long = time.Minute
 
-// restore makes the agent go back to a state until holds. A state that is restored
-// in the moment between two waits for a change is seen when the next wait is over,
-// which takes a minute: here it is restored again.
+// restore makes the agent go back to a state until holds. A state that is restored at
+// the moment between two blocking queries is noticed when the next one ends, which
+// takes a minute: here it is restored again.
 func restore(t *testing.T, sim *nomadsim.Sim, state *nomadsim.State, what string, holds func() bool) {
 	t.Helper()
 	var last time.Time
@@ -59,17 +59,17 @@ func contest(name string, words ...string) router.Contest {
 
 func order(of map[string]string) Record { return decode(of, 7) }
 
-// step is what a node sees at some second, and how it would have the record.
+// step is what a node sees at some second, and the record that it would write.
 type step struct {
 	at       int
-	see      []string // of "h /"; nil when nothing is left of it
+	see      []string // in the form "h /"; nil when nothing is left of it
 	partial  bool
 	want     string
 	unseen   bool // the view has no such contest yet
 	recorded string
 }
 
-// newWork is of a Keeper that does not run.
+// newWork is the state of a Keeper that does not run.
 func newWork(t *testing.T, change func(*Options)) *work {
 	t.Helper()
 	o := Options{Client: &nomad.Client{}, Path: path}
@@ -83,7 +83,7 @@ func newWork(t *testing.T, change func(*Options)) *work {
 	return &work{Keeper: k, gone: make(map[string]absence), lost: make(router.Agreement), ended: make(map[string]uint64)}
 }
 
-// TestPlan goes through what becomes of a contest in the record.
+// TestPlan goes through the possible changes of a contest in the record.
 func TestPlan(t *testing.T) {
 	for name, steps := range map[string][]step{
 		"a new contest":               {{see: []string{"a/s/j", "b/s/j"}, want: "a/s/j b/s/j"}},
@@ -120,7 +120,7 @@ func TestPlan(t *testing.T) {
 			{at: 2, recorded: "a/s/j b/s/j", see: []string{"a/s/j", "b/s/j"}, want: "a/s/j b/s/j"},
 			{at: 9, recorded: "a/s/j b/s/j", see: []string{"b/s/j"}, want: "a/s/j b/s/j"},
 		},
-		"one was never seen": { // who starts does not know how long it is gone
+		"one was never seen": { // a node that starts does not know how long it is gone
 			{at: 0, recorded: "a/s/j b/s/j", see: []string{"b/s/j"}, want: "a/s/j b/s/j"},
 			{at: 59, recorded: "a/s/j b/s/j", see: []string{"b/s/j"}, want: "a/s/j b/s/j"},
 			{at: 60, recorded: "a/s/j b/s/j", see: []string{"b/s/j"}, want: ""},
@@ -163,8 +163,8 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// TestGreedyTenant: who claims thousands of hosts that others hold leaves room
-// for the contests of others.
+// TestGreedyTenant: a tenant that claims thousands of hosts that others hold leaves
+// room for the contests of others.
 func TestGreedyTenant(t *testing.T) {
 	w := newWork(t, nil)
 	var v View
@@ -190,8 +190,8 @@ func TestGreedyTenant(t *testing.T) {
 	}
 }
 
-// TestRecordIsForeign: whatever stands in the variable makes a record, and one
-// that was written reads the same.
+// TestRecordIsForeign: whatever is in the variable can be decoded, and a record that
+// was written is read back unchanged.
 func TestRecordIsForeign(t *testing.T) {
 	r := decode(map[string]string{
 		"a.example /x": "team-a/web?0a1b/job/with/slashes team-b/web/j team-a/web?0a1b/other", "nonsense": "a/b", " /": "a/b",
@@ -283,8 +283,8 @@ func until(t *testing.T, what string, holds func() bool) {
 // docs/reliability.md has what a thousand do.
 const many = 100
 
-// TestNodesAgree although each sees the contest in its own order: the first
-// that writes decides, and the others follow.
+// TestNodesAgree: although each sees the contest in its own order, the first that
+// writes decides, and the others follow.
 func TestNodesAgree(t *testing.T) {
 	sim, url, _ := nomadtest.Simulator(t)
 	var nodes []*node
@@ -319,7 +319,7 @@ func TestNodesAgree(t *testing.T) {
 		t.Errorf("%d writes were tried and %d taken, want 1", tried, tried-lost)
 	}
 
-	// It is over: one of them removes it.
+	// The contest is over: one of them removes it.
 	for _, n := range nodes {
 		n.See(View{Contests: []router.Contest{contest("h /", "a/s/j", "b/s/j")}, Complete: true})
 	}
@@ -330,8 +330,8 @@ func TestNodesAgree(t *testing.T) {
 	until(t, "the end", func() bool { return sim.Variables()["default/"+path]["h /"] == "" && nodes[0].agreed() == "" })
 }
 
-// TestRestoredRecord: a record that goes back is taken in, when Nomad's leader
-// says so.
+// TestRestoredRecord: a record that goes back is accepted when Nomad's leader confirms
+// it.
 func TestRestoredRecord(t *testing.T) {
 	sim, url, _ := nomadtest.Simulator(t)
 	client, err := nomad.NewClient(nomad.Options{Address: url})
@@ -350,14 +350,14 @@ func TestRestoredRecord(t *testing.T) {
 	n := newNode(t, url, nil)
 	until(t, "the first order", func() bool { return n.agreed() == "a/s/j b/s/j" })
 	for range 2 {
-		put("b/s/j a/s/j") // by an operator, say
+		put("b/s/j a/s/j") // written by an operator, for instance
 		until(t, "the new order", func() bool { return n.agreed() == "b/s/j a/s/j" })
 		restore(t, sim, saved, "the first order again", func() bool { return n.agreed() == "a/s/j b/s/j" })
 	}
 }
 
-// TestNoRight tells once, goes on with what is known, and works within seconds
-// once the right is there.
+// TestNoRight reports once, goes on with what is known, and works within seconds of the
+// permission.
 func TestNoRight(t *testing.T) {
 	sim, url, _ := nomadtest.Simulator(t)
 	sim.SetACL(true)
@@ -384,8 +384,8 @@ func TestNoRight(t *testing.T) {
 	}
 }
 
-// TestWritesAreBounded: a contest that comes and goes all the time costs a few
-// writes, and then one in half a minute.
+// TestWritesAreBounded: a contest that starts and ends all the time costs a few writes,
+// and then one in half a minute.
 func TestWritesAreBounded(t *testing.T) {
 	_, url, _ := nomadtest.Simulator(t)
 	n := newNode(t, url, func(o *Options) { o.Spread = time.Millisecond })
@@ -402,7 +402,8 @@ func TestWritesAreBounded(t *testing.T) {
 	}
 }
 
-// TestKeptRecord is used while Nomad is away, and never written over Nomad's.
+// TestKeptRecord: the saved record is used while Nomad is away, and never overwrites
+// Nomad's.
 func TestKeptRecord(t *testing.T) {
 	dir := t.TempDir()
 	sim, url, away := nomadtest.Simulator(t)
@@ -430,7 +431,7 @@ func TestKeptRecord(t *testing.T) {
 	}
 }
 
-// TestOffers: what a job's instances would be registered with.
+// TestOffers: the services that a job's instances would register.
 func TestOffers(t *testing.T) {
 	sim, url, away := nomadtest.Simulator(t)
 	client, err := nomad.NewClient(nomad.Options{Address: url})
@@ -481,8 +482,8 @@ func TestOffers(t *testing.T) {
 	}
 }
 
-// TestLostRecord is written again by those who knew it, although one that has
-// just started sees another order.
+// TestLostRecord: nodes that knew it write it again, although one that has just started
+// sees another order.
 func TestLostRecord(t *testing.T) {
 	sim, url, _ := nomadtest.Simulator(t)
 	slow := func(o *Options) { o.Spread = time.Second }

@@ -17,7 +17,7 @@ import (
 	"serai/upstream"
 )
 
-// gate holds back what Nomad answers to some nodes that read the record.
+// gate holds back Nomad's answers to some nodes that read the record.
 type gate struct {
 	mu   sync.Mutex
 	held map[string]chan struct{} // by the node's token
@@ -64,7 +64,7 @@ func (g *gate) hold(names ...string) (release func()) {
 	}
 }
 
-// peer is a node with a routing table, as serai is one.
+// peer is a node with a routing table, like serai.
 type peer struct {
 	t      *testing.T
 	name   string
@@ -115,14 +115,14 @@ func newPeer(t *testing.T, url, name string) *peer {
 	return p
 }
 
-// host is what two namespaces contest, under that name.
+// host is the contested host, and name its contest.
 const (
 	host      = "h.example"
 	contested = host + " host"
 )
 
-// set makes the one instance of a team's service, registered at an index: it
-// claims the host, or nothing any more. At index 0 there is none.
+// set sets the one instance of a team's service, registered at an index: it claims the
+// host, or no longer claims anything. At index 0 there is none.
 func (p *peer) set(team string, index uint64, claims bool) {
 	key := discovery.Key{Namespace: team, Name: "s"}
 	delete(p.known, key)
@@ -136,7 +136,7 @@ func (p *peer) set(team string, index uint64, claims bool) {
 	p.tells <- &discovery.Snapshot{Services: maps.Clone(p.known), Index: index}
 }
 
-// holder is who has the host here.
+// holder is the holder of the host on this node.
 func (p *peer) holder() string {
 	r, _ := p.router.Current().Lookup(&router.Query{Host: []byte(host), Method: []byte("GET"), Path: []byte("/")})
 	if r == nil {
@@ -150,11 +150,11 @@ func (p *peer) gives(team string) {
 	until(p.t, p.name+" to give the host to "+team, func() bool { return p.holder() == team })
 }
 
-// written is what the record says of the host.
+// written is what the record says about the host.
 func written(sim *nomadsim.Sim) string { return sim.Variables()["default/"+path][contested] }
 
-// TestEndedContestIsNotALostOne: who comes back after its end was written comes
-// last on every node, also on those that read of the end after its return.
+// TestEndedContestIsNotALostOne: a claimant that comes back after its end was recorded
+// comes last on every node, even on those that read of the end after its return.
 func TestEndedContestIsNotALostOne(t *testing.T) {
 	for name, ends := range map[string]func(one, two, three *peer){
 		"all have seen the end": func(one, two, three *peer) {
@@ -166,7 +166,7 @@ func TestEndedContestIsNotALostOne(t *testing.T) {
 		"one has seen it": func(one, two, three *peer) {
 			one.set("a", 1, false)
 			one.gives("b")
-			two.set("a", 0, false) // it lingers, and is as old as before when it comes back
+			two.set("a", 0, false) // it lingers, and has its old age when it comes back
 			three.set("a", 0, false)
 		},
 		"the second has ended, too": func(one, two, three *peer) {
@@ -216,8 +216,8 @@ func TestEndedContestIsNotALostOne(t *testing.T) {
 	}
 }
 
-// TestContestThatNobodyEnded goes on in its order, though the variable is
-// removed, or written without it.
+// TestContestThatNobodyEnded keeps its order, although the variable is removed, or
+// written without it.
 func TestContestThatNobodyEnded(t *testing.T) {
 	for name, lose := range map[string]func(client *nomad.Client) error{
 		"removed": func(client *nomad.Client) error {
@@ -256,8 +256,8 @@ func TestContestThatNobodyEnded(t *testing.T) {
 	}
 }
 
-// TestViewOfAnEndedOrder: the order that a table still has when the end is read
-// is not taken for a new one.
+// TestViewOfAnEndedOrder: when the end is read, the order that a table still has is not
+// mistaken for a new one.
 func TestViewOfAnEndedOrder(t *testing.T) {
 	w := newWork(t, nil)
 	w.take(order(map[string]string{"h /": "a/s/j b/s/j"}))
@@ -283,8 +283,7 @@ func TestViewOfAnEndedOrder(t *testing.T) {
 	}
 }
 
-// TestEndedNames are kept as long as there is room, and until they are
-// contested again.
+// TestEndedNames are kept as long as there is room, and until they are contested again.
 func TestEndedNames(t *testing.T) {
 	w := newWork(t, nil)
 	r := order(map[string]string{"h /": "a/s/j b/s/j", "i /": "a/s/j b/s/j", "ended": "x /\ny /\nnonsense"})

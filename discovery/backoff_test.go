@@ -8,9 +8,8 @@ import (
 	"serai/nomad"
 )
 
-// TestBackoff holds the pauses to what they cost whom: a cluster that comes
-// back, or gives a right back, is followed within a second, and a refusal that
-// lasts is asked about every few seconds.
+// TestBackoff checks the pauses: a cluster that comes back, or restores a permission,
+// is followed within a second, and a refusal that lasts is retried every few seconds.
 func TestBackoff(t *testing.T) {
 	for _, c := range []struct {
 		err         error

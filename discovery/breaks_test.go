@@ -16,8 +16,8 @@ import (
 	"serai/nomad/nomadsim"
 )
 
-// replace puts another agent where one was: its state restored, or a cluster
-// that was built anew.
+// replace replaces an agent by another one: its state restored, or a cluster that was
+// built anew.
 func (a *agent) replace(t *testing.T, other *nomadsim.Sim) {
 	t.Helper()
 	a.stop()
@@ -29,9 +29,9 @@ func (a *agent) replace(t *testing.T, other *nomadsim.Sim) {
 	a.stop = a.run(l)
 }
 
-// TestOtherStateIsReadAgain: what looks like an agent that nothing has happened
-// to is compared before it is believed. Each agent had web/1 at index 2 and
-// api/2 at 3, and comes back as another.
+// TestOtherStateIsReadAgain: an agent on which nothing seems to have happened is
+// compared before it is believed. Each agent had web/1 at index 2 and api/2 at 3, and
+// comes back as another.
 func TestOtherStateIsReadAgain(t *testing.T) {
 	moved := reg("web", "1")
 	moved.Address = "10.9.9.9"
@@ -51,7 +51,7 @@ func TestOtherStateIsReadAgain(t *testing.T) {
 			t.Run(name+", "+when, func(t *testing.T) {
 				a := newAgent(t, nomadsim.Options{})
 				a.Register(reg("web", "1"))
-				if early { // the second is listed, and was not told
+				if early { // the second is listed, without an event
 					a.Load(reg("api", "2"))
 				} else {
 					a.Register(reg("api", "2"))
@@ -80,7 +80,7 @@ func TestOtherStateIsReadAgain(t *testing.T) {
 						return service != nil && service.Instances[0].Address == moved.Address
 					})
 				}
-				// What follows is heard.
+				// Later events are received.
 				a.Register(reg("web", "x"))
 				w.has(append(slices.Clone(c.want), "default/web/x")...)
 			})
@@ -88,8 +88,8 @@ func TestOtherStateIsReadAgain(t *testing.T) {
 	}
 }
 
-// TestServersOfDifferentAge: the leader alone says whether something happened,
-// and a stream that begins before what is known proves itself in time.
+// TestServersOfDifferentAge: only the leader says whether something happened, and a
+// stream that begins before the known index is proved in time.
 func TestServersOfDifferentAge(t *testing.T) {
 	t.Run("lists that lag", func(t *testing.T) {
 		a := newAgent(t, nomadsim.Options{})
@@ -100,7 +100,7 @@ func TestServersOfDifferentAge(t *testing.T) {
 		heal := a.Inject("", nomadsim.Lagging())
 		defer heal()
 		client := newClient(t, nomad.Options{Address: a.url})
-		// What is asked of any server is now answered as it is at this moment.
+		// Queries to any server are answered from now on with the state of this moment.
 		for _, kind := range []func() error{
 			func() error {
 				_, _, err := client.Service(t.Context(), "web", nomad.Query{Namespace: "default", Stale: true})
@@ -131,7 +131,7 @@ func TestServersOfDifferentAge(t *testing.T) {
 		w.has("default/web/1", "default/api/2")
 		w.until("life", live)
 		scans := w.status()[0].Scans
-		// The stream comes from a server that has not got to index 3 yet, and the
+		// The stream comes from a server that has not reached index 3 yet, and the
 		// leader cannot be asked.
 		defer a.Inject(nomad.KindService, nomadsim.NoLeader())()
 		defer a.Inject(nomad.KindStream, nomadsim.Times(1, func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -148,8 +148,8 @@ func TestServersOfDifferentAge(t *testing.T) {
 	})
 }
 
-// TestEventsOfOneIndexInSeveralLines: a stream that was cut between two lines of
-// one index tells the second after all.
+// TestEventsOfOneIndexInSeveralLines: when a stream was cut between two lines of one
+// index, the second line is received after all.
 func TestEventsOfOneIndexInSeveralLines(t *testing.T) {
 	a := newAgent(t, nomadsim.Options{})
 	a.Register(reg("web", "1"))
@@ -175,7 +175,7 @@ func TestEventsOfOneIndexInSeveralLines(t *testing.T) {
 	})()
 	defer close(lines)
 	defer a.Inject(nomad.KindService, func(rw http.ResponseWriter, r *http.Request, _ http.Handler) {
-		<-ctx.Done() // nothing is proved by the leader
+		<-ctx.Done() // the leader proves nothing
 	})()
 	a.EndStreams()
 	for _, l := range []string{"{}\n", line(2, "1")} {
@@ -191,8 +191,8 @@ func TestEventsOfOneIndexInSeveralLines(t *testing.T) {
 	w.has("default/web/1", "default/web/first", "default/web/second")
 }
 
-// TestNamespaceThatIsNotWatchedProvesToo: the last event may be of a namespace
-// that is filtered out.
+// TestNamespaceThatIsNotWatchedProvesToo: the last event may be from a namespace that
+// is filtered out.
 func TestNamespaceThatIsNotWatchedProvesToo(t *testing.T) {
 	for name, noise := range map[string]int{"event": 0, "leader": 300} {
 		t.Run(name, func(t *testing.T) {
@@ -210,8 +210,8 @@ func TestNamespaceThatIsNotWatchedProvesToo(t *testing.T) {
 			w.until("the event", func(s discovery.Status) bool { return s.Index >= at })
 			scans := w.status()[0].Scans
 			w.lose(func() {
-				// Noise while a stream is heard would end it once more, should its
-				// reader be slow.
+				// Noise while a stream is followed would end it once more, if its
+				// reader were slow.
 				remove := a.Inject(nomad.KindStream, nomadsim.NoLeader())
 				a.EndStreams()
 				w.until("the loss", func(s discovery.Status) bool { return s.Breaks > 0 })
@@ -227,9 +227,9 @@ func TestNamespaceThatIsNotWatchedProvesToo(t *testing.T) {
 	}
 }
 
-// TestNamespaceOfTheTimeBetween: services that were registered in a namespace
-// which the lost stream did not cover, before what it told last, are found,
-// though the stream is proved.
+// TestNamespaceOfTheTimeBetween: services that were registered in a namespace which the
+// lost stream did not cover, before its last event, are found although the stream is
+// proved.
 func TestNamespaceOfTheTimeBetween(t *testing.T) {
 	a := newAgent(t, nomadsim.Options{})
 	a.Register(reg("web", "1"))
@@ -237,7 +237,7 @@ func TestNamespaceOfTheTimeBetween(t *testing.T) {
 	w.has("default/web/1")
 	w.until("life", live)
 	w.until("the watch over namespaces", func(discovery.Status) bool { return a.Counts().Blocked == 1 })
-	// Nobody hears of the new namespace until the stream is lost.
+	// The new namespace is unknown until the stream is lost.
 	remove := a.Inject(nomad.KindStream, nomadsim.NoLeader())
 	a.CreateNamespace("late")
 	a.Register(regIn("late", "web", "2"))
@@ -254,8 +254,8 @@ func TestNamespaceOfTheTimeBetween(t *testing.T) {
 	w.has("default/web/1", "default/web/3", "late/web/2", "late/web/4")
 }
 
-// TestStreamThatAnAgentCannotGive: with 500 for the stream and nothing else,
-// lists do, and the stream is taken as soon as it is there.
+// TestStreamThatAnAgentCannotGive: if only the stream is answered 500, lists replace
+// it, and the stream is used as soon as it works.
 func TestStreamThatAnAgentCannotGive(t *testing.T) {
 	t.Parallel()
 	a := newAgent(t, nomadsim.Options{})

@@ -13,8 +13,8 @@ import (
 	"serai/discovery"
 )
 
-// TestCacheOfAnotherVersion reads what a serai wrote whose instances were Nomad's
-// registrations, and finds what that would read in what it writes itself.
+// TestCacheOfAnotherVersion reads what an older serai wrote, whose instances were
+// Nomad's registrations, and checks that such a serai can read what is written now.
 func TestCacheOfAnotherVersion(t *testing.T) {
 	const kept = `{"version":1,"index":42,"read":"2026-01-02T03:04:05Z","services":[
 {"ID":"_nomad-task-1","ServiceName":"web","Namespace":"default","NodeID":"node-1","Datacenter":"dc1","JobID":"shop","AllocID":"alloc-1","Tags":["ingress.host=a.example.org"],"Address":"10.0.0.1","Port":8080,"CreateIndex":7,"ModifyIndex":9}

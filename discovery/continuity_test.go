@@ -10,8 +10,8 @@ import (
 	"serai/nomad/nomadsim"
 )
 
-// crowd registers n services one by one, as events, and returns their names as
-// ids has them.
+// crowd registers n services one by one, with events, and returns their names in the
+// form of ids.
 func crowd(a *agent, n int) (all []string) {
 	for i := range n {
 		a.Register(reg(fmt.Sprint("s", i), fmt.Sprint(i)))
@@ -20,7 +20,7 @@ func crowd(a *agent, n int) (all []string) {
 	return all
 }
 
-// lose ends the streams in some way and waits until changes are heard again.
+// lose ends the streams in some way and waits until changes are received again.
 func (w *watch) lose(act func()) {
 	w.t.Helper()
 	before := w.status()[0].Breaks
@@ -28,8 +28,8 @@ func (w *watch) lose(act func()) {
 	w.until("the loss, and life", func(s discovery.Status) bool { return s.Breaks > before && live(s) })
 }
 
-// TestNothingIsReadAfterABreakThatMissedNothing: the event that was heard last
-// comes again, or the index of the table is still its: nothing was missed.
+// TestNothingIsReadAfterABreakThatMissedNothing: the last event that was received comes
+// again, or the index of the table is still the event's: nothing was missed.
 func TestNothingIsReadAfterABreakThatMissedNothing(t *testing.T) {
 	for name, c := range map[string]struct {
 		meanwhile func(a *agent) (more []string)
@@ -56,7 +56,7 @@ func TestNothingIsReadAfterABreakThatMissedNothing(t *testing.T) {
 				remove()
 			})
 			w.has(all...)
-			time.Sleep(50 * time.Millisecond) // what is read in vain would be read now
+			time.Sleep(50 * time.Millisecond) // unnecessary reads would happen now
 			after := a.Counts().Requests
 			if read := after[nomad.KindService] - before[nomad.KindService]; read > c.reads {
 				t.Errorf("%d services were read, want %d", read, c.reads)

@@ -12,21 +12,21 @@ import (
 	"serai/discovery"
 )
 
-// place is what a Source watches, as the contract suite changes it. A new source
-// is held to the contract by one more line in TestSourceContract.
+// place is what a Source watches, as the contract suite changes it. A new source is
+// tested by one more line in TestSourceContract.
 type place interface {
 	// source makes a Source that watches the place.
 	source(t *testing.T) discovery.Source
-	// set makes these all that is registered. Those that are as they were are
-	// not registered again. Created and Modified are the place's to say.
+	// set sets everything that is registered. Unchanged instances are not registered
+	// again. The place sets Created and Modified.
 	set(t *testing.T, all ...discovery.Instance)
-	// away makes the place one that cannot be read, until back.
+	// away makes the place unreadable, until back.
 	away(t *testing.T) (back func())
-	// ordered says that registrations have places in an order.
+	// ordered says that registrations have positions in an order.
 	ordered() bool
 }
 
-// TestSourceContract holds every source to what Source promises.
+// TestSourceContract checks the contract of Source for every source.
 func TestSourceContract(t *testing.T) {
 	t.Parallel()
 	for name, open := range map[string]func(*testing.T) place{"nomad": newNomadPlace, "nomad, kept on disk": newKeptPlace, "file": newFilePlace} {
@@ -42,7 +42,8 @@ func TestSourceContract(t *testing.T) {
 	}
 }
 
-// instance is one of the default namespace, with all that a source may tell.
+// instance is an instance in the default namespace, with everything that a source may
+// report.
 func instance(service, id string, tags ...string) discovery.Instance {
 	return discovery.Instance{
 		ID: id, Namespace: "default", Service: service, Job: "job-" + service, Alloc: "alloc-" + id, Node: "node-" + id, Datacenter: "dc1",
@@ -52,7 +53,7 @@ func instance(service, id string, tags ...string) discovery.Instance {
 
 const ours = "ingress.host=a.example.org"
 
-// bare is an instance without its place in an order.
+// bare is an instance without its position in an order.
 func bare(i discovery.Instance) discovery.Instance {
 	i.Created, i.Modified, i.Tags = 0, 0, append([]string{}, i.Tags...)
 	return i

@@ -25,9 +25,8 @@ import (
 	"serai/nomad/nomadsim"
 )
 
-// TestMain lets more tests run at once than there are processors, unless the
-// command line has -parallel: those that may run beside others spend nearly all
-// their time waiting.
+// TestMain runs more tests at once than there are processors, unless the command line
+// has -parallel: parallel tests spend nearly all their time waiting.
 func TestMain(m *testing.M) {
 	flag.Set("test.parallel", "8")
 	goleak.VerifyTestMain(m)
@@ -76,7 +75,7 @@ func (a *agent) run(l net.Listener) (stop func()) {
 	return func() { once.Do(func() { cancel(); <-ended }) }
 }
 
-// away stops the agent and returns how it comes back.
+// away stops the agent and returns a function that restarts it.
 func (a *agent) away(t *testing.T) (back func()) {
 	a.stop()
 	return func() {
@@ -167,7 +166,7 @@ func ids(s *discovery.Snapshot) (all []string) {
 	return all
 }
 
-// has waits until the newest snapshot holds exactly these instances.
+// has waits until the newest snapshot has exactly these instances.
 func (w *watch) has(want ...string) *discovery.Snapshot {
 	w.t.Helper()
 	slices.Sort(want)
@@ -204,7 +203,7 @@ func (w *watch) until(what string, holds func(discovery.Status) bool) discovery.
 
 func live(s discovery.Status) bool { return s.Phase == discovery.Live }
 
-// neverEmpty fails when a snapshot lost an instance.
+// neverEmpty fails when a snapshot has lost an instance.
 func (w *watch) neverWithout(id string) {
 	w.t.Helper()
 	w.mu.Lock()
@@ -238,7 +237,7 @@ func TestFollowsEveryChange(t *testing.T) {
 	}
 	a.Deregister("default", "1")
 	w.has("default/web/4", "default/api/2")
-	a.StopAlloc("alloc-4") // carries another type than a deregistration
+	a.StopAlloc("alloc-4") // has another type than a deregistration
 	w.has("default/api/2")
 	a.StopNode("node-2")
 	w.has()
@@ -249,7 +248,7 @@ func TestFollowsEveryChange(t *testing.T) {
 	}
 }
 
-// TestPromotion: canary_tags give way to tags on the same ID.
+// TestPromotion: tags replace canary_tags on the same ID.
 func TestPromotion(t *testing.T) {
 	a := newAgent(t, nomadsim.Options{})
 	canary := reg("web", "1")
@@ -267,8 +266,8 @@ func TestPromotion(t *testing.T) {
 	}
 }
 
-// TestWithdrawnTags: an instance that drops our tags stays known, so that the
-// router can tell a withdrawal from a departure.
+// TestWithdrawnTags: an instance that drops our tags stays known, so that the router
+// can distinguish a withdrawal from a departure.
 func TestWithdrawnTags(t *testing.T) {
 	a := newAgent(t, nomadsim.Options{})
 	a.Register(reg("web", "1"))
@@ -286,7 +285,7 @@ func (w *watch) newestTags(service string) []string {
 	return w.newest.Services[discovery.Key{Namespace: "default", Name: service}].Instances[0].Tags
 }
 
-// TestBreaks: whatever ends the stream, all that changed meanwhile is there
+// TestBreaks: whatever ends the stream, everything that changed meanwhile is known
 // afterwards, and nothing is forgotten in between.
 func TestBreaks(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -337,8 +336,7 @@ func TestStaleSince(t *testing.T) {
 	w.has("default/web/1")
 }
 
-// TestBadAnswersChangeNothing: none of what an agent may answer in a bad hour
-// takes a service away.
+// TestBadAnswersChangeNothing: no bad answer of an agent removes a service.
 func TestBadAnswersChangeNothing(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]nomadsim.Fault{
@@ -358,7 +356,7 @@ func TestBadAnswersChangeNothing(t *testing.T) {
 				remove := a.Inject(kind, fault)
 				before := a.Counts().Requests[kind]
 				a.EndStreams()
-				a.Load(other) // no event tells that nothing was missed
+				a.Load(other) // no event shows that nothing was missed
 				a.Noise(200)
 				w.until("a try", func(discovery.Status) bool { return a.Counts().Requests[kind] > before })
 				remove()
@@ -370,7 +368,7 @@ func TestBadAnswersChangeNothing(t *testing.T) {
 	}
 }
 
-// TestPublishedBeforeCommitted: an event may be ahead of what is read.
+// TestPublishedBeforeCommitted: an event may be ahead of lists.
 func TestPublishedBeforeCommitted(t *testing.T) {
 	a := newAgent(t, nomadsim.Options{CommitDelay: 30 * time.Millisecond})
 	w := nomadWatch(t, a, discovery.WatcherOptions{})
@@ -405,7 +403,7 @@ func TestNamespaces(t *testing.T) {
 	all := nomadWatch(t, a, discovery.WatcherOptions{})
 	all.has("team-a/web/1", "team-b/web/2", "default/web/3")
 	all.until("life", live)
-	// A stream that runs never tells of a namespace created later.
+	// A running stream never reports a namespace that was created later.
 	a.CreateNamespace("team-c")
 	a.Register(regIn("team-c", "web", "4"))
 	all.has("team-a/web/1", "team-b/web/2", "default/web/3", "team-c/web/4")
@@ -414,7 +412,7 @@ func TestNamespaces(t *testing.T) {
 	named.has("team-a/web/1", "default/web/3")
 }
 
-// TestRefusedStream waits for lists, and says which policy is missing.
+// TestRefusedStream follows lists, and says which policy is missing.
 func TestRefusedStream(t *testing.T) {
 	for name, refusal := range map[string]nomadsim.Refusal{"end": nomadsim.RefusalEOF, "silence": nomadsim.RefusalSilence, "403": nomadsim.RefusalForbidden} {
 		t.Run(name, func(t *testing.T) {
@@ -451,7 +449,7 @@ func (w *watch) neverWithoutAny() {
 	}
 }
 
-// TestRightsTakenAway: a token that may not read any more forgets nothing.
+// TestRightsTakenAway: when a token loses its permissions nothing is forgotten.
 func TestRightsTakenAway(t *testing.T) {
 	a := newAgent(t, nomadsim.Options{ACL: true})
 	rules := []nomadsim.Rule{{Namespace: "*", Capabilities: []string{"read-job"}}}
@@ -494,7 +492,7 @@ func TestQuietCluster(t *testing.T) {
 	}
 }
 
-// TestResync finds what no event told.
+// TestResync finds a change without an event.
 func TestResync(t *testing.T) {
 	t.Parallel()
 	a := newAgent(t, nomadsim.Options{})
@@ -505,8 +503,8 @@ func TestResync(t *testing.T) {
 	w.has("default/web/1", "default/silent/2")
 }
 
-// TestResyncReadsNothingTwice: as long as the list is no newer than what events
-// told, services are not read again.
+// TestResyncReadsNothingTwice: as long as the list is not newer than the last event,
+// services are not read again.
 func TestResyncReadsNothingTwice(t *testing.T) {
 	t.Parallel()
 	a := newAgent(t, nomadsim.Options{})
@@ -524,7 +522,7 @@ func TestResyncReadsNothingTwice(t *testing.T) {
 	if read := a.Counts().Requests[nomad.KindService] - before[nomad.KindService]; read > 0 {
 		t.Errorf("%d resyncs read the service %d times", some, read)
 	}
-	// What no event told is still found, at once.
+	// A change without an event is still found, at once.
 	a.Load(reg("silent", "3"))
 	w.has("default/web/1", "default/web/2", "default/silent/3")
 }
@@ -563,7 +561,7 @@ func TestRandomChangesAndFaults(t *testing.T) {
 					a.Noise(r.IntN(30))
 				}
 				if step%50 == 0 {
-					time.Sleep(time.Duration(r.IntN(3)) * time.Millisecond) // so that it is met at many moments
+					time.Sleep(time.Duration(r.IntN(3)) * time.Millisecond) // so that it happens at many moments
 				}
 			}
 			// What a service without our tags has does not matter.
@@ -650,7 +648,7 @@ func TestFile(t *testing.T) {
 		w.has("default/web/" + id)
 	}
 	first := w.has("default/web/1")
-	// A file that has not changed for long is not read again; its successor is.
+	// A file that has not changed for long is not read again; its replacement is.
 	if err := os.Chtimes(path, time.Time{}, time.Now().Add(-time.Hour)); err != nil {
 		t.Fatal(err)
 	}
@@ -663,8 +661,8 @@ func TestFile(t *testing.T) {
 	}
 }
 
-// TestFileForgets holds that a service that stays keeps nothing of what was read
-// with it.
+// TestFileForgets: an unchanged service keeps nothing in memory of what was read with
+// it.
 func TestFileForgets(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "services.json")
 	write := func(names ...string) {
@@ -707,7 +705,7 @@ func TestFileForgets(t *testing.T) {
 	runtime.KeepAlive(stays)
 }
 
-// fixed is a Source of what a test sends.
+// fixed is a Source that sends what a test sends.
 type fixed chan *discovery.Snapshot
 
 func (fixed) Status() []discovery.Status { return nil }
@@ -823,7 +821,7 @@ func TestCache(t *testing.T) {
 	}
 }
 
-// TestCachedUntilNomadAnswers serves what was known, then what is.
+// TestCachedUntilNomadAnswers serves the cached services, then the current ones.
 func TestCachedUntilNomadAnswers(t *testing.T) {
 	a := newAgent(t, nomadsim.Options{})
 	a.Register(reg("web", "1"))

@@ -17,7 +17,7 @@ import (
 	"serai/nomad/nomadsim"
 )
 
-// model is a watcher, an agent, and what must be true of them.
+// model is a watcher, an agent, and invariants.
 type model struct {
 	*agent
 	watch      *watch
@@ -25,12 +25,12 @@ type model struct {
 	namespaces *discovery.Namespaces
 	// workload tells whether the token is a workload's.
 	workload bool
-	heal     []func() // faults that are injected
+	heal     []func() // ends of injected faults
 	// stable are lives that the watcher knew and that have gone on ever since.
 	stable map[life]bool
-	// ended are lives that have ended. The watcher may hear of that at any time
-	// later, even when a restore has brought the instance back as it was: until
-	// it has heard of both, it rightly takes the instance for gone.
+	// ended are lives that have ended. The watcher may learn of that at any time later,
+	// even when a restore has brought the instance back unchanged: until it has learned
+	// of both, it rightly treats the instance as gone.
 	ended map[life]bool
 }
 
@@ -41,11 +41,11 @@ func newModel(a *agent, names *discovery.Namespaces, workload bool) *model {
 // life is an instance from its registration to its end. One that is registered
 // again after its end has another life.
 type life struct {
-	id      string // as ids has it
+	id      string // in the form of ids
 	created uint64
 }
 
-// exist is what the agent has, with what it is like.
+// exist is what the agent has.
 func (m *model) exist() map[life]string {
 	all := make(map[life]string)
 	for _, r := range m.Registrations() {
@@ -80,7 +80,7 @@ func (m *model) known() map[life]string {
 	return all
 }
 
-// check is what must hold at any time.
+// check checks the invariants that hold at any time.
 func (m *model) check() error {
 	exist, known := m.exist(), m.known()
 	for l := range m.stable {
@@ -96,7 +96,7 @@ func (m *model) check() error {
 	return nil
 }
 
-// act does what may end lives, and notes which have ended.
+// act does something that may end lives, and notes which have ended.
 func (m *model) act(do func()) {
 	before := m.exist()
 	do()
@@ -109,7 +109,7 @@ func (m *model) act(do func()) {
 	}
 }
 
-// rights are those that the policy may leave.
+// rights are permissions that the policy may leave.
 var rights = map[string][]nomadsim.Rule{
 	"all":     readJobs,
 	"none":    nil,
@@ -118,7 +118,7 @@ var rights = map[string][]nomadsim.Rule{
 	"by name": {{Namespace: "default", Capabilities: []string{"read-job"}}, {Namespace: "a", Capabilities: []string{"read-job"}}, {Namespace: "b", Capabilities: []string{"read-job"}}},
 }
 
-// actions are what may happen.
+// actions are the possible events.
 func (m *model) actions() map[string]func(*rapid.T) {
 	pause := rapid.SampledFrom([]time.Duration{0, time.Millisecond, 10 * time.Millisecond, 60 * time.Millisecond})
 	inject := func(kind string, f nomadsim.Fault) { m.heal = append(m.heal, m.Inject(kind, f)) }
@@ -133,7 +133,7 @@ func (m *model) actions() map[string]func(*rapid.T) {
 			for range rapid.IntRange(1, 3).Draw(t, "instances") {
 				r := regIn(rapid.SampledFrom([]string{"default", "a", "b"}).Draw(t, "namespace"),
 					rapid.SampledFrom([]string{"web", "api"}).Draw(t, "service"), fmt.Sprint(rapid.IntRange(0, 5).Draw(t, "id")))
-				r.ID += "-" + r.ServiceName // an ID is of one service
+				r.ID += "-" + r.ServiceName // an ID belongs to one service
 				r.Port = rapid.IntRange(1, 3).Draw(t, "port")
 				regs = append(regs, r)
 			}
@@ -187,7 +187,7 @@ func (b *safeBuffer) String() string {
 	return b.Builder.String()
 }
 
-// restore takes away what was not there then, and brings back what was.
+// restore undoes everything since then.
 func (m *model) restore(anew bool) {
 	if m.saved != nil {
 		m.act(func() { m.Restore(m.saved, anew) })
@@ -201,9 +201,9 @@ func (m *model) healAll() {
 	m.heal = nil
 }
 
-// TestAnyProgram: whatever changes, breaks, lags, is restored or forbidden,
-// nothing that exists is forgotten, and once it is quiet and all rights are
-// there the watcher knows what the agent has.
+// TestAnyProgram: whatever changes, breaks, lags, is restored or forbidden, nothing
+// that exists is forgotten, and once everything is quiet and permitted the watcher
+// knows what the agent has.
 func TestAnyProgram(t *testing.T) {
 	t.Parallel()
 	refusals := []nomadsim.Refusal{nomadsim.RefusalEOF, nomadsim.RefusalSilence, nomadsim.RefusalForbidden}
@@ -246,8 +246,8 @@ func TestAnyProgram(t *testing.T) {
 	})
 }
 
-// TestModelOfRestore: an instance that ends, and is brought back as it was, may be
-// taken for gone once more; one that nothing ends may not.
+// TestModelOfRestore: an instance that ends, and is restored unchanged, may be
+// considered gone once more; one that has not ended may not.
 func TestModelOfRestore(t *testing.T) {
 	for name, anew := range map[string]bool{"the cluster lives": false, "built anew": true} {
 		t.Run(name, func(t *testing.T) {
@@ -260,7 +260,7 @@ func TestModelOfRestore(t *testing.T) {
 			m := newModel(a, all, false)
 			m.watch = nomadWatch(t, a, discovery.WatcherOptions{})
 			m.watch.has("default/web/1", "default/web/2")
-			m.watch.stop() // so that it hears of the rest as late as can be
+			m.watch.stop() // so that it learns of the rest as late as possible
 			m.saved = a.Save()
 			m.check()
 			m.act(func() { m.Deregister("default", "1") })

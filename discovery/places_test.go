@@ -63,8 +63,8 @@ func (p keptPlace) source(t *testing.T) discovery.Source {
 	return c.Keep(p.place.source(t))
 }
 
-// filePlace is a file of static instances, written as an operator would who has
-// copied what Nomad prints, with its indexes.
+// filePlace is a file of static instances, written like by an operator who has copied
+// what Nomad prints, with its indexes.
 type filePlace struct{ path string }
 
 func newFilePlace(t *testing.T) place {

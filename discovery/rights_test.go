@@ -18,13 +18,13 @@ func identity(workload bool, rules ...nomadsim.Rule) nomadsim.Token {
 	return nomadsim.Token{Secret: "s", Workload: workload, Namespace: "default", Job: "serai", Rules: rules}
 }
 
-// TestRightLostForAWhile: whoever takes the policy away and gives it back, what
-// exists stays known in every namespace, and what is new is found soon after.
+// TestRightLostForAWhile: when the policy is removed and restored, what exists stays
+// known in every namespace, and what is new is found soon after.
 func TestRightLostForAWhile(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		workload bool
-		away     []nomadsim.Rule // what is left meanwhile
+		away     []nomadsim.Rule // what is left of the policy meanwhile
 	}{
 		"workload identity, nothing left":   {true, nil},
 		"workload identity, one namespace":  {true, []nomadsim.Rule{{Namespace: "team-a", Capabilities: []string{"read-job"}}}},
@@ -50,7 +50,7 @@ func TestRightLostForAWhile(t *testing.T) {
 
 				a.PutToken(identity(c.workload, c.away...))
 				s := w.until("the loss", func(s discovery.Status) bool { return s.Phase != discovery.Live && s.Problem != "" })
-				if !c.workload { // which may read what it names
+				if !c.workload { // a workload may read what it names
 					w.until("what is forbidden", func(s discovery.Status) bool {
 						return slices.ContainsFunc(s.Forbidden, func(f discovery.Forbidden) bool {
 							return f.Namespace == "team-b" && !f.Since.IsZero() && f.Problem != ""
@@ -79,8 +79,8 @@ func TestRightLostForAWhile(t *testing.T) {
 	}
 }
 
-// TestStartWithoutRights works within seconds of the policy, and until then asks
-// for little.
+// TestStartWithoutRights works within seconds of the policy, and makes few requests
+// until then.
 func TestStartWithoutRights(t *testing.T) {
 	t.Parallel()
 	for name, workload := range map[string]bool{"workload identity": true, "token": false} {
@@ -112,8 +112,8 @@ func TestStartWithoutRights(t *testing.T) {
 	}
 }
 
-// TestNamedNamespaceForbidden: a namespace that the operator named is as well
-// kept, told of, and read again.
+// TestNamedNamespaceForbidden: a namespace that the operator named is kept, reported,
+// and read again in the same way.
 func TestNamedNamespaceForbidden(t *testing.T) {
 	a := newAgent(t, nomadsim.Options{ACL: true})
 	a.CreateNamespace("team-a")
@@ -140,7 +140,7 @@ func TestNamedNamespaceForbidden(t *testing.T) {
 	})
 }
 
-// TestDeletedNamespaceDisappears while a right is missing, and when the token may
+// TestDeletedNamespaceDisappears while a permission is missing, and when the token may
 // read only what its policies name.
 func TestDeletedNamespaceDisappears(t *testing.T) {
 	t.Parallel()
@@ -164,7 +164,7 @@ func TestDeletedNamespaceDisappears(t *testing.T) {
 			w := nomadWatch(t, a, discovery.WatcherOptions{Retry: 50 * time.Millisecond, Client: newClient(t, nomad.Options{Address: a.url, Token: "s"})})
 			w.has("default/web/1", "team-a/web/2")
 			w.until("life", live)
-			remove := a.Inject("", nomadsim.NoLeader()) // nobody hears of it
+			remove := a.Inject("", nomadsim.NoLeader()) // the deletion goes unnoticed
 			a.EndStreams()
 			w.until("the loss", func(s discovery.Status) bool { return s.Breaks > 0 })
 			a.Deregister("team-a", "2")
@@ -180,8 +180,8 @@ func TestDeletedNamespaceDisappears(t *testing.T) {
 	}
 }
 
-// TestManyNamespacesByName: more of them than are waited for at once are followed
-// one after the other.
+// TestManyNamespacesByName: when there are more than can be followed at once, they are
+// followed one after the other.
 func TestManyNamespacesByName(t *testing.T) {
 	t.Parallel()
 	a := newAgent(t, nomadsim.Options{ACL: true})

@@ -9,15 +9,15 @@ import (
 	"serai/nomad/nomadsim"
 )
 
-// TestCheckAccess compares the policy that is asked for, to the letter: an
-// operator pastes it.
+// TestCheckAccess compares the suggested policy literally, because an operator pastes
+// it.
 func TestCheckAccess(t *testing.T) {
 	readJob := []string{"read-job"}
 	every := map[string][]string{"serai/*": {"read", "list", "write", "destroy"}}
 	for name, tc := range map[string]struct {
 		rules  []nomadsim.Rule
 		access nomad.Access
-		// What is missing, and the policy and command; empty: nothing is.
+		// The missing permissions, and the policy and command; empty when nothing is missing.
 		list, watch, variables []string
 		policy, command        string
 	}{
@@ -112,7 +112,8 @@ namespace "infra" {
 	}
 }
 
-// TestCheckAccessTrouble: what says nothing about rights is no missing right.
+// TestCheckAccessTrouble: an error that says nothing about permissions is not a missing
+// permission.
 func TestCheckAccessTrouble(t *testing.T) {
 	access := nomad.Access{Namespaces: []string{"*"}, Variables: "serai"}
 	sim := nomadsim.New(nomadsim.Options{})

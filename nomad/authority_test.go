@@ -44,7 +44,7 @@ func newAuthority(t *testing.T) *authority {
 	return a
 }
 
-// issue makes a certificate for a name that ends in (or ended before) lifetime.
+// issue makes a certificate for a name that expires (or expired) after lifetime.
 func (a *authority) issue(t *testing.T, name string, lifetime time.Duration) issued {
 	t.Helper()
 	template := &x509.Certificate{SerialNumber: serial(t), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},

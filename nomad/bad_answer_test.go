@@ -16,8 +16,8 @@ import (
 	"serai/nomad/nomadsim"
 )
 
-// call is a request of the package's: what its errors begin with, and the
-// request, which says how much it got.
+// call is a request of the package: how its errors begin, and the request, which
+// returns how much it received.
 type call struct {
 	name string
 	op   string
@@ -72,13 +72,13 @@ func count(v *nomad.Variable) int {
 }
 
 var (
-	// indexed are the calls whose answer must carry an index.
+	// indexed are the calls whose answer must have an index.
 	indexed = []string{"services", "all services", "service", "namespaces", "variables", "variable"}
 	lists   = []string{"services", "all services", "service", "namespaces", "variables"}
 	single  = []string{"variable", "write"}
 )
 
-// badAnswer is what something that listens at the agent's address may say.
+// badAnswer is a possible answer of something that listens at the agent's address.
 type badAnswer struct {
 	name string
 	// Either serve answers, or raw is sent.
@@ -86,13 +86,13 @@ type badAnswer struct {
 	raw   string
 	kind  error
 	says  []string
-	// only names the calls that meet it; nil is all. stream replaces kind for
-	// the event stream.
+	// only names the calls that it is for; nil is all. stream replaces kind for the
+	// event stream.
 	only   []string
 	stream error
 }
 
-// fault is a fault of the simulator's as a server.
+// fault is a fault of the simulator as a server.
 func fault(f nomadsim.Fault) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) { f(w, r, http.NotFoundHandler()) }
 }
@@ -104,7 +104,7 @@ func answer(body string) http.HandlerFunc { return fault(nomadsim.Body("applicat
 // client leaves.
 func hang(begin string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		io.Copy(io.Discard, r.Body) // else nobody looks whether the client left
+		io.Copy(io.Discard, r.Body) // otherwise nothing detects that the client has left
 		w.Header().Set("X-Nomad-Index", "7")
 		io.WriteString(w, begin)
 		http.NewResponseController(w).Flush()
@@ -129,7 +129,7 @@ var badAnswers = []badAnswer{
 	{name: "no leader", serve: fault(nomadsim.NoLeader()), kind: nomad.ErrUnavailable, says: []string{"electing a leader"}},
 	{name: "400", serve: fault(nomadsim.Status(400, "Invalid index")), kind: nil, says: []string{`answered 400 "Invalid index"`}},
 
-	// What is no agent.
+	// Not an agent.
 	{name: "404", serve: http.NotFound, kind: nomad.ErrBadAnswer, says: []string{"answered 404", "check NOMAD_ADDR"}},
 	{name: "204", serve: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }, kind: nomad.ErrBadAnswer,
 		only: []string{"services", "service", "namespaces", "stream"}},
@@ -233,7 +233,7 @@ func answerAt0(w http.ResponseWriter, r *http.Request) {
 	nomadsim.Empty(0)(w, r, nil)
 }
 
-// TestBadAnswers lets every call meet every answer.
+// TestBadAnswers gives every call every answer.
 func TestBadAnswers(t *testing.T) {
 	for _, bad := range badAnswers {
 		t.Run(bad.name, func(t *testing.T) {
@@ -244,8 +244,8 @@ func TestBadAnswers(t *testing.T) {
 			} else {
 				url = speak(t, bad.raw)
 			}
-			// A limit that only lateness should meet is long: a machine may be
-			// busy.
+			// A limit that only late answers should exceed is long, because a machine
+			// may be busy.
 			limits := nomad.Limits{Answer: 1 << 16, Line: 1 << 12, Request: testTimeout, FirstLine: testTimeout}
 			if bad.stream == nomad.ErrStreamSilent {
 				limits.Request, limits.FirstLine = 500*time.Millisecond, 500*time.Millisecond
@@ -283,8 +283,8 @@ func TestBadAnswers(t *testing.T) {
 	}
 }
 
-// TestBadAnswersDoNotStay asks again once the agent is well: nothing about a
-// bad answer lasts.
+// TestBadAnswersDoNotStay asks again once the agent works: a bad answer has no lasting
+// effect.
 func TestBadAnswersDoNotStay(t *testing.T) {
 	sim := nomadsim.New(nomadsim.Options{})
 	sim.Register(nomad.Registration{ServiceName: "shop", Address: "127.0.0.1", Port: 80})
@@ -319,7 +319,7 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 	}
 }
 
-// TestCallerEnds tells a caller's wish from an agent's fault.
+// TestCallerEnds distinguishes the caller's cancellation from an agent's fault.
 func TestCallerEnds(t *testing.T) {
 	begun := make(chan struct{}, 1)
 	url := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -343,7 +343,7 @@ func TestCallerEnds(t *testing.T) {
 	}
 }
 
-// TestBadRequests are those that are refused before they are sent.
+// TestBadRequests: requests that are refused before they are sent.
 func TestBadRequests(t *testing.T) {
 	ctx := testContext(t)
 	c := connect(t, nomad.Options{Address: serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

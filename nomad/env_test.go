@@ -52,11 +52,11 @@ func TestOptionsFromEnv(t *testing.T) {
 				ServerName: "server.global.nomad", SkipVerify: true}}},
 		"skip verify 1":     {env{"NOMAD_SKIP_VERIFY": "1"}, nomad.Options{TLS: nomad.TLS{SkipVerify: true}}},
 		"skip verify false": {env{"NOMAD_SKIP_VERIFY": "false"}, nomad.Options{}},
-		// What is no boolean must not turn verification off.
+		// A value that is not a boolean must not disable verification.
 		"skip verify yes": {env{"NOMAD_SKIP_VERIFY": "yes"}, nomad.Options{}},
 		"region":          {env{"NOMAD_REGION": "eu"}, nomad.Options{Region: "eu"}},
-		// Which namespaces are watched is for the caller to say: in a task the
-		// variable names the job's own.
+		// The caller decides which namespaces are watched: in a task the variable names
+		// the job's own.
 		"namespace": {env{"NOMAD_NAMESPACE": "shop"}, nomad.Options{}},
 		// The address is on this machine or in this network.
 		"a proxy": {env{"HTTP_PROXY": "http://proxy", "NOMAD_PROXY": "http://proxy"}, nomad.Options{}},

@@ -14,7 +14,7 @@ import (
 	"github.com/hashicorp/nomad/api"
 )
 
-// fuzzToken is what errors must not show.
+// fuzzToken must not appear in errors.
 const fuzzToken = "8f1c2f6e-secret-0123456789abcdef"
 
 func fuzzRequest() *request {
@@ -34,9 +34,9 @@ func bearable(t *testing.T, err error) {
 	}
 }
 
-// FuzzBatch reads lines of the event stream. What is taken must be whole:
-// every event has an index, and a registration that can be told from others.
-// What our reading and that of Nomad's client have in common must be the same.
+// FuzzBatch reads lines of the event stream. What is accepted must be complete: every
+// event has an index, and a registration that can be identified. What this package and
+// Nomad's client both read must be equal.
 func FuzzBatch(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, ` {} `, `null`, `[]`, `{"Index":0}`, `{"Index":7}`, `{"Index":-1}`, `{"Index":18446744073709551616}`, `{"index":7,"EVENTS":[]}`,
@@ -68,7 +68,7 @@ func FuzzBatch(f *testing.F) {
 		}
 		var theirs api.Events
 		if json.Unmarshal(line, &theirs) != nil {
-			return // stricter with what we do not read
+			return // Nomad's client is stricter with what we do not read
 		}
 		if theirs.Index != b.Index {
 			t.Errorf("index %d; Nomad's client reads %d", b.Index, theirs.Index)
@@ -95,9 +95,9 @@ func FuzzBatch(f *testing.F) {
 	})
 }
 
-// sameRegistration compares our reading with that of Nomad's client. Its
-// event payloads go through a decoder that forgives types; where it read
-// nothing there is nothing to compare.
+// sameRegistration compares our reading with that of Nomad's client. Its event payloads
+// go through a decoder that tolerates wrong types; where it read nothing there is
+// nothing to compare.
 func sameRegistration(t *testing.T, ours Registration, theirs *api.ServiceRegistration) {
 	t.Helper()
 	if theirs.ID != ours.ID || theirs.ServiceName != ours.ServiceName || theirs.Namespace != ours.Namespace || theirs.NodeID != ours.NodeID ||
@@ -156,8 +156,8 @@ func fuzzClient(f *testing.F) *Client {
 	return c
 }
 
-// FuzzServices reads answers of /v1/services. What is taken is what Nomad's
-// client reads, and an empty list is an empty list there.
+// FuzzServices reads answers of /v1/services. What is accepted is what Nomad's client
+// reads, and an empty list is also empty there.
 func FuzzServices(f *testing.F) {
 	for _, seed := range []string{
 		`[]`, `[ ]`, ``, `null`, `{}`, `[null]`, `[{}]`, `[{"Namespace":"default","Services":[]}]`, `[{"Namespace":"default","Services":null}]`,
@@ -240,8 +240,7 @@ func FuzzRegistrations(f *testing.F) {
 	})
 }
 
-// FuzzVariable reads answers about a variable, whose values no error may
-// show.
+// FuzzVariable reads answers about a variable, whose values must not appear in errors.
 func FuzzVariable(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `null`, ``, `{"Path":"a","Namespace":"default","Items":{"k":"v"},"CreateIndex":3,"ModifyIndex":7,"CreateTime":1700000000000000000,"Lock":{"ID":"l"}}`,
@@ -266,7 +265,7 @@ func FuzzVariable(f *testing.F) {
 	})
 }
 
-// FuzzAddress: an address is refused with the forms there are, or can be asked
+// FuzzAddress: an address is refused with a list of the valid forms, or it can be used
 // and parses to itself again.
 func FuzzAddress(f *testing.F) {
 	for _, seed := range []string{"", "http://127.0.0.1:4646", "https://[::1]:4646/x/", "unix:///a/b.sock", "unix:a", "http://u:p@h", "h:1", "http://h:99999", "//h", "http://%zz", "unix:///a%20b"} {
@@ -299,7 +298,7 @@ func FuzzAddress(f *testing.F) {
 	})
 }
 
-// FuzzShorten: what an agent sends ends as a line of a log.
+// FuzzShorten: text from an agent becomes one line of a log.
 func FuzzShorten(f *testing.F) {
 	f.Add([]byte("a\nb\x00\xff" + fuzzToken))
 	f.Add(bytes.Repeat([]byte("ä"), 300))

@@ -19,17 +19,17 @@ import (
 // testTimeout ends tests that would hang. Nothing asserts how long things take.
 const testTimeout = 30 * time.Second
 
-// secret is the token of every request here. No error may show it.
+// secret is the token of every request here. It must not appear in any error.
 const secret = "8f1c2f6e-secret-0123456789abcdef"
 
-// kinds are all that errors.Is can find in an error of the package.
+// kinds are all kinds that errors.Is can find in an error of the package.
 var kinds = []error{
 	nomad.ErrUnreachable, nomad.ErrTokenRefused, nomad.ErrForbidden, nomad.ErrNotFound, nomad.ErrConflict, nomad.ErrUnavailable,
 	nomad.ErrBadAnswer, nomad.ErrStreamRefused, nomad.ErrStreamSilent, nomad.ErrStreamEnded,
 }
 
-// check fails the test unless err is of this kind and no other (nil: of none),
-// is one line of bearable length without the token, and says all of says.
+// check fails the test unless err is of this kind and no other (nil: of none), is one
+// line of moderate length without the token, and contains all of says.
 func check(t *testing.T, err, kind error, says ...string) {
 	t.Helper()
 	if err == nil {
@@ -137,10 +137,10 @@ func speak(t *testing.T, answer string) string {
 					}
 					head = head[:len(head)+n]
 				}
-				// A client that left is no matter.
+				// It does not matter when the client has left.
 				io.WriteString(c, answer)
-				// What was not read would take back the answer: it resets the
-				// connection.
+				// Unread bytes would destroy the answer, because they cause a reset of
+				// the connection.
 				c.(*net.TCPConn).CloseWrite()
 				io.Copy(io.Discard, c)
 			})

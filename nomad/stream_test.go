@@ -55,7 +55,7 @@ func subscribe(t *testing.T, c *nomad.Client, index uint64) *nomad.Stream {
 	return s
 }
 
-// short is a batch in short: "9 +a -b", or "." for a heartbeat.
+// short is the short form of a batch: "9 +a -b", or "." for a heartbeat.
 func short(b nomad.Batch) string {
 	if b.Heartbeat() {
 		return "."
@@ -102,7 +102,7 @@ func TestStreamLines(t *testing.T) {
 		"a batch that is longer than a buffer": {[]string{"{}\n", event(9, "ServiceRegistration", long), "{}\n"},
 			[]string{".", "9 +" + long, "."}},
 		"other ends of lines": {[]string{"{}\r\n\r\n\n{}\n  \n", "\n", "{}\n"}, []string{".", ".", "."}},
-		// Whatever changed, the registration is gone.
+		// Whatever has changed, the registration is gone.
 		"deaths": {[]string{"{}\n", event(9, "AllocationUpdated", "a", "b"), event(10, "PlanResult", "c"),
 			event(11, "NodeRegistration", "d"), event(12, "SomethingNew", "e"), event(13, "ServiceDeregistration", "f")},
 			[]string{".", "9 -a -b", "10 -c", "11 -d", "12 -e", "13 -f"}},
@@ -200,8 +200,8 @@ func TestStreamRefused(t *testing.T) {
 	}
 }
 
-// TestStreamDeadline: three heartbeats that do not come are the end, and one
-// that comes in time is not.
+// TestStreamDeadline: three missing heartbeats end the stream, and one that comes in
+// time does not.
 func TestStreamDeadline(t *testing.T) {
 	sim := nomadsim.New(nomadsim.Options{Heartbeat: time.Hour})
 	limits := nomad.Limits{FirstLine: testTimeout, Heartbeat: 50 * time.Millisecond}
@@ -267,8 +267,8 @@ func TestStreamEnds(t *testing.T) {
 	}
 }
 
-// TestStreamDeaths reads what a simulated agent says when instances go without
-// a goodbye.
+// TestStreamDeaths reads the events of a simulated agent when instances end without
+// deregistering.
 func TestStreamDeaths(t *testing.T) {
 	sim := nomadsim.New(nomadsim.Options{})
 	reg := func(alloc, node string, port int) nomad.Registration {

@@ -14,7 +14,7 @@ import (
 	"serai/nomad"
 )
 
-// TestTokenFile is read anew for each request.
+// TestTokenFile: the file is read again for each request.
 func TestTokenFile(t *testing.T) {
 	var got string
 	url := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -68,9 +68,8 @@ func TestTokenFile(t *testing.T) {
 	}
 }
 
-// TestNoTokenInErrors lets something echo the token into every part of an
-// answer that an error may quote. What check wants of all errors is that they
-// do not show it.
+// TestNoTokenInErrors echoes the token into every part of an answer that an error may
+// quote. check makes sure that no error contains it.
 func TestNoTokenInErrors(t *testing.T) {
 	quoted, _ := json.Marshal(secret)
 	event := `{"Index":9,"Events":[{"Topic":"Service","Type":%s,"Index":9,"Payload":{"Service":{"ID":%s,"ServiceName":%s,"Namespace":""}}}]}` + "\n"

@@ -16,7 +16,7 @@ import (
 	"serai/nomad/nomadsim"
 )
 
-// closedPort is a loopback address on which nobody listens.
+// closedPort is a loopback address on which nothing listens.
 func closedPort(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -38,8 +38,8 @@ func socketPath(t *testing.T) string {
 	return filepath.Join(dir, "api.sock")
 }
 
-// TestUnreachable is about agents that are not there. What the operator must
-// look at differs, so the errors do.
+// TestUnreachable is about agents that do not answer. The errors differ, because the
+// operator must look at different things.
 func TestUnreachable(t *testing.T) {
 	missing := socketPath(t)
 	plain := socketPath(t)
@@ -70,7 +70,7 @@ func TestUnreachable(t *testing.T) {
 	}
 }
 
-// TestPartition is about an agent that took the connection and fell silent.
+// TestPartition is about an agent that accepted the connection and is silent.
 func TestPartition(t *testing.T) {
 	sim := nomadsim.New(nomadsim.Options{})
 	c := connect(t, nomad.Options{Address: simulate(t, sim),
@@ -91,7 +91,7 @@ func TestPartition(t *testing.T) {
 	}
 }
 
-// TestAgentRestarts: connections that were kept are dead, requests are not.
+// TestAgentRestarts: kept-alive connections are dead, but requests do not fail.
 func TestAgentRestarts(t *testing.T) {
 	sim := nomadsim.New(nomadsim.Options{})
 	c := connect(t, nomad.Options{Address: simulate(t, sim)})
@@ -187,8 +187,8 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// TestClientCertificate shows a certificate where the agent wants one, and the
-// new one when it was rewritten.
+// TestClientCertificate sends a certificate if the agent wants one, and the new one
+// after it was rewritten.
 func TestClientCertificate(t *testing.T) {
 	ca, other := newAuthority(t), newAuthority(t)
 	var serials []string
@@ -237,7 +237,7 @@ func TestClientCertificate(t *testing.T) {
 	check(t, err, nomad.ErrUnreachable, "load the client certificate", mine.cert)
 }
 
-// TestNewClientRefuses says all that is wrong with Options at once.
+// TestNewClientRefuses reports everything that is wrong with Options at once.
 func TestNewClientRefuses(t *testing.T) {
 	dir := t.TempDir()
 	junk := filepath.Join(dir, "junk.pem")

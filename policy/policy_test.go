@@ -8,7 +8,7 @@ import (
 	"serai/wire"
 )
 
-// request is a Request whose answers a test gives.
+// request is a Request with the values of a test.
 type request struct {
 	head          wire.RequestHead
 	host          string
@@ -61,7 +61,7 @@ func TestRedirect(t *testing.T) {
 	}
 }
 
-// TestRedirectWithoutHost: no Location is made of a host that nobody named.
+// TestRedirectWithoutHost: without a Host no Location is made.
 func TestRedirectWithoutHost(t *testing.T) {
 	for name, c := range map[string]struct {
 		to     *Redirect
@@ -152,8 +152,8 @@ func TestStrip(t *testing.T) {
 	}
 }
 
-// TestNothingAskedForIsNil: a route without policies has no List, and a List that is
-// nil does nothing.
+// TestNothingAskedForIsNil: a route without policies has no List, and a nil List does
+// nothing.
 func TestNothingAskedForIsNil(t *testing.T) {
 	l := ForRoute(&OfRoute{}, &State{})
 	if l != nil || ForInstance(&OfInstance{}) != nil || ForInstance(&OfInstance{Strip: "/"}) != nil {
@@ -166,8 +166,8 @@ func TestNothingAskedForIsNil(t *testing.T) {
 	l.Answer(nil)
 }
 
-// TestExplain: in the order of the phases, with the number of the instances that ask
-// where not all do.
+// TestExplain: in the order of the phases, with the number of instances if not all have
+// the policy.
 func TestExplain(t *testing.T) {
 	l := ForRoute(&OfRoute{HSTS: "max-age=9", Sticky: "stay", Redirect: &Redirect{Status: 308, HTTPS: true}}, &State{})
 	if !l.MayAnswer() {

@@ -8,7 +8,7 @@ import (
 	"serai/discovery"
 )
 
-// TestWhereAnInstanceMayBe: in every spelling that leads there.
+// TestWhereAnInstanceMayBe checks addresses in every spelling.
 func TestWhereAnInstanceMayBe(t *testing.T) {
 	nobody := func(netip.AddrPort) string { return "" }
 	open := Options{Own: nobody}
@@ -23,7 +23,7 @@ func TestWhereAnInstanceMayBe(t *testing.T) {
 		address string
 		port    int
 		node    string
-		refused string // part of why, empty for not
+		refused string // part of the reason, empty when allowed
 	}{
 		{open, "10.0.0.1", 80, "n", ""},
 		{open, "192.168.1.1", 80, "n", ""},
@@ -90,7 +90,7 @@ func TestWhereAnInstanceMayBe(t *testing.T) {
 	} {
 		i := &discovery.Instance{Address: c.address, Port: c.port, Node: c.node}
 		if c.node != "" {
-			i.Created = 1 // Nomad gives each registration one
+			i.Created = 1 // like every registration of Nomad
 		}
 		got, flaw := (&compilation{Builder: &Builder{options: c.options}}).address(i)
 		switch {
@@ -102,8 +102,8 @@ func TestWhereAnInstanceMayBe(t *testing.T) {
 	}
 }
 
-// TestNodesOfTheFile: what the operator's file says of an instance's node, which
-// prefer goes by, takes none of its rights away.
+// TestNodesOfTheFile: an instance's node in the operator's file, which prefer uses,
+// does not limit where the instance may be.
 func TestNodesOfTheFile(t *testing.T) {
 	b := &Builder{options: Options{Own: func(netip.AddrPort) string { return "" }, Node: "n", NoLoopback: true}}
 	for _, port := range []int{80, 4646} {

@@ -11,7 +11,7 @@ import (
 	"serai/router"
 )
 
-// crowd is a service of n instances, whose tags are made by number.
+// crowd is a service of n instances, whose tags are made from their number.
 func crowd(namespace, name string, n int, index uint64, tags func(i int) []string) *discovery.Service {
 	s := &discovery.Service{Key: discovery.Key{Namespace: namespace, Name: name}}
 	for i := range n {
@@ -42,7 +42,7 @@ func everything(generation int, more ...string) []string {
 	return tags
 }
 
-// conditional are 64 routes of one host that each ask for another header.
+// conditional are 64 routes of one host, each with a condition on another header.
 func conditional(host string, priority, i int) []string {
 	var tags []string
 	for r := range 64 {
@@ -68,7 +68,7 @@ func snapshotOf(services ...*discovery.Service) *discovery.Snapshot {
 	return s
 }
 
-// built is a table and what it cost.
+// built is a table and its cost.
 type built struct {
 	table  *router.Router
 	b      *router.Builder
@@ -82,8 +82,8 @@ func newBuilt(t *testing.T) *built {
 	return x
 }
 
-// holds checks the number of routes and of those that linger, and that they take no
-// more than so many MB.
+// holds checks the number of routes and of lingering ones, and that they use at most so
+// many MB.
 func (x *built) holds(t *testing.T, routes, lingering int, most float64) {
 	t.Helper()
 	n, waiting := 0, 0
@@ -114,8 +114,8 @@ func greedy(generation int, more ...string) *discovery.Service {
 	return crowd("evil", "big", 1, uint64(generation+1), func(int) []string { return everything(generation, more...) })
 }
 
-// TestOneGreedyService: what one registration can claim, however often it claims
-// something new, and with a sticky cookie, takes little memory.
+// TestOneGreedyService: the claims of one registration use little memory, however often
+// it makes new ones, and with a sticky cookie.
 func TestOneGreedyService(t *testing.T) {
 	t.Run("once", func(t *testing.T) {
 		x := newBuilt(t)
@@ -138,8 +138,8 @@ func TestOneGreedyService(t *testing.T) {
 	})
 }
 
-// TestSharedMembersAndCookies: what members and sticky cookies take does not grow with the claims
-// of a service.
+// TestSharedMembersAndCookies: the memory of members and sticky cookies does not grow
+// with the claims of a service.
 func TestSharedMembersAndCookies(t *testing.T) {
 	x := newBuilt(t)
 	var hosts []string
@@ -156,8 +156,8 @@ func TestSharedMembersAndCookies(t *testing.T) {
 	}
 }
 
-// TestManyConditions: conditions on "*" are not asked of another namespace's host, and
-// there is a quota of them.
+// TestManyConditions: conditions on "*" are not evaluated for another namespace's host,
+// and they have a quota.
 func TestManyConditions(t *testing.T) {
 	x := newBuilt(t)
 	honest := crowd("honest", "web", 1, 1, func(int) []string { return []string{"ingress.host=a.example"} })
@@ -175,7 +175,7 @@ func TestManyConditions(t *testing.T) {
 	}
 }
 
-// counting counts looks at fields.
+// counting counts lookups of fields.
 type counting struct {
 	attributes
 	n int
@@ -184,7 +184,7 @@ type counting struct {
 func (c *counting) Header(string) []byte { c.n++; return nil }
 
 // TestCostlyServiceComesLast: the change of a service with few tags is in the table
-// before that of one with very many, which are bounded.
+// before that of one with very many, whose number is limited.
 func TestCostlyServiceComesLast(t *testing.T) {
 	x := newBuilt(t)
 	state := func(index uint64, host string) *discovery.Snapshot {
@@ -218,8 +218,8 @@ func TestCostlyServiceComesLast(t *testing.T) {
 	}
 }
 
-// TestRedeployWithOtherNames: new names for a thousand claims are found by their
-// places, not by going through all for each.
+// TestRedeployWithOtherNames: new names for a thousand claims are matched by their
+// places, without a search through all for each.
 func TestRedeployWithOtherNames(t *testing.T) {
 	x := newBuilt(t)
 	tags := func(prefix string) func(int) []string {

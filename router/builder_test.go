@@ -19,7 +19,7 @@ import (
 	"serai/upstream"
 )
 
-// world is a builder with its clock and what it is told.
+// world is a builder with its clock and its input.
 type world struct {
 	t        *testing.T
 	registry *upstream.Registry
@@ -45,7 +45,7 @@ func newWorldWith(t *testing.T, o router.Options) *world {
 	return w
 }
 
-// set makes the instances of a service; each is ID then tags, by commas.
+// set makes the instances of a service; each is ID then tags, separated by commas.
 func (w *world) set(service string, instances ...string) {
 	w.index++
 	key := discovery.Key{Namespace: "default", Name: service}
@@ -71,8 +71,8 @@ func (w *world) lookup(host string) *router.Route {
 
 const a = "ingress.host=a.example"
 
-// TestRedeployOfTheOnlyInstance: the route stays while no instance is there,
-// and its room, its statistics and its age go on.
+// TestRedeployOfTheOnlyInstance: the route stays while there is no instance, and keeps
+// its room, its statistics and its age.
 func TestRedeployOfTheOnlyInstance(t *testing.T) {
 	w := newWorld(t)
 	w.set("web", "one,"+a)
@@ -94,8 +94,8 @@ func TestRedeployOfTheOnlyInstance(t *testing.T) {
 	}
 }
 
-// TestPoliciesOutliveTables: what a route's policies keep goes on with the route, and
-// ends with it; while it lingers it has its policies still.
+// TestPoliciesOutliveTables: the state of a route's policies stays with the route, and
+// ends with it; a lingering route still has its policies.
 func TestPoliciesOutliveTables(t *testing.T) {
 	w := newWorld(t)
 	kept := func() *int {
@@ -140,8 +140,8 @@ func TestLingeringEnds(t *testing.T) {
 	}
 }
 
-// TestWithdrawnClaim: an instance that is still there, with other tags, takes
-// its old claim away at once.
+// TestWithdrawnClaim: an instance that is still registered, with other tags, ends its
+// old claim at once.
 func TestWithdrawnClaim(t *testing.T) {
 	w := newWorld(t)
 	w.set("web", "one,"+a)
@@ -188,7 +188,7 @@ func TestContestedHost(t *testing.T) {
 	}
 }
 
-// TestUnchangedServiceIsNotTouched, and a changed one keeps its endpoints.
+// TestUnchangedServiceIsNotTouched: and a changed one keeps its endpoints.
 func TestUnchangedServiceIsNotTouched(t *testing.T) {
 	w := newWorld(t)
 	w.set("web", "one,"+a)
@@ -204,8 +204,8 @@ func TestUnchangedServiceIsNotTouched(t *testing.T) {
 	}
 }
 
-// TestWaitersFollow: a request that waits in a room is given a member of the
-// table that is current by then.
+// TestWaitersFollow: a request that waits in a room gets a member of the table that is
+// current by then.
 func TestWaitersFollow(t *testing.T) {
 	w := newWorld(t)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -237,8 +237,8 @@ func TestWaitersFollow(t *testing.T) {
 	}
 }
 
-// TestIncrementalIsTheSameAsFresh changes services at random; a builder that
-// saw every step, without lingering, has the table of one that saw the last.
+// TestIncrementalIsTheSameAsFresh changes services at random: a builder that saw every
+// step, without lingering, has the same table as one that saw only the last.
 func TestIncrementalIsTheSameAsFresh(t *testing.T) {
 	for seed := range uint64(20) {
 		r := rand.New(rand.NewPCG(seed, 1))
@@ -314,8 +314,8 @@ func describe(t *router.Table) string {
 	return b.String()
 }
 
-// many is a snapshot of n services of three instances and as many hosts each
-// as asked.
+// many is a snapshot of n services with three instances and the given number of hosts
+// each.
 func many(n, hosts int) *discovery.Snapshot {
 	s := &discovery.Snapshot{Services: make(map[discovery.Key]*discovery.Service, n), Index: 1}
 	for i := range n {
@@ -380,7 +380,7 @@ func BenchmarkLookup(b *testing.B) {
 	table, builder := build(b, router.Options{Quotas: router.Quotas{Claims: router.Limits{Namespace: 100_000}}})
 	builder.Update(many(10_000, 10))
 	var queries []*router.Query
-	for i := range 1 << 12 { // of a request the host is in the cache already
+	for i := range 1 << 12 { // a request's host is usually in the cache already
 		queries = append(queries, &router.Query{Host: fmt.Appendf(nil, "h%d.s%d.example.org", i%10, i*7919%10_000), Method: []byte("GET"), Path: []byte("/index.html")})
 	}
 	b.ReportAllocs()

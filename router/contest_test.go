@@ -49,8 +49,8 @@ func (w *world) contested() string {
 	return ""
 }
 
-// TestAgreedOrder: a node that started after the holder's redeploy, and knows
-// it as younger than the rival, gives the host to it all the same.
+// TestAgreedOrder: a node that started after the holder's redeploy, and sees the holder
+// as younger than the rival, still gives the host to it.
 func TestAgreedOrder(t *testing.T) {
 	w := newWorld(t)
 	w.builder.Agree(order("old", "new"), "")
@@ -72,9 +72,9 @@ func TestAgreedOrder(t *testing.T) {
 	w.holds("old")
 }
 
-// TestAgreementEnds: what is not agreed any more goes by age, and by that of the
-// instances that are there: the claims of before have ended for others, though
-// not for this node, which has seen no more than a gap.
+// TestAgreementEnds: when an agreement ends, age decides, and only the age of the
+// current instances: the earlier claims have ended for other nodes, though this node
+// has only seen a gap.
 func TestAgreementEnds(t *testing.T) {
 	w := newWorld(t)
 	w.builder.Agree(order("old", "new"), "")
@@ -107,7 +107,7 @@ func TestStartBetweenTwoInstancesOfTheHolder(t *testing.T) {
 			if got := w.contested(); got != "(older) (old) new" {
 				t.Errorf("contested by %s", got)
 			}
-			// The next instance takes over, whatever its route is called.
+			// The next instance takes over, whatever the name of its route.
 			w.set("older", "three,ingress.x.host=a.example")
 			w.holds("older")
 			if r := w.lookup("a.example"); r.Lingers() || r.Name != "x" {
@@ -142,8 +142,8 @@ func TestOthersSawTheEnd(t *testing.T) {
 	w.holds("new")
 }
 
-// TestThreeRivals: without the first the second holds, although the third is
-// older here.
+// TestThreeRivals: without the first the second holds, although the third is older on
+// this node.
 func TestThreeRivals(t *testing.T) {
 	w := newWorld(t)
 	w.builder.Agree(order("one", "two", "three"), "")
@@ -155,8 +155,8 @@ func TestThreeRivals(t *testing.T) {
 	w.holds("two")
 }
 
-// TestNotRecorded is told where others may see it in another way, and only
-// there.
+// TestNotRecorded: a rejection mentions a missing record only where other nodes may
+// decide differently.
 func TestNotRecorded(t *testing.T) {
 	w := newWorld(t)
 	w.set("old", "one,"+a)
@@ -175,7 +175,7 @@ func TestNotRecorded(t *testing.T) {
 	}
 }
 
-// TestWhatIsContested: only what two services of Nomad could both take.
+// TestWhatIsContested: only claims that two services from Nomad could both take.
 func TestWhatIsContested(t *testing.T) {
 	for _, tc := range []struct{ one, two, want string }{
 		{a, a, "a.example /: one two"},
@@ -206,8 +206,8 @@ func TestWhatIsContested(t *testing.T) {
 	}
 }
 
-// TestRenamedRoute: a route of the same service that takes its place goes on
-// with its room and age at once.
+// TestRenamedRoute: a route of the same service that replaces it keeps its room and
+// age, at once.
 func TestRenamedRoute(t *testing.T) {
 	w := newWorld(t)
 	w.set("web", "one,ingress.x.host=a.example")
@@ -221,8 +221,8 @@ func TestRenamedRoute(t *testing.T) {
 	}
 }
 
-// TestAbsentJob: what becomes of the holder's claim is asked once somebody
-// waits for it, and what its job does not want any more ends at once.
+// TestAbsentJob: Nomad is asked about the holder's claim once somebody waits for it,
+// and a claim that its job no longer wants ends at once.
 func TestAbsentJob(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -232,7 +232,7 @@ func TestAbsentJob(t *testing.T) {
 	address := netip.MustParseAddrPort(l.Addr().String())
 	for _, tc := range []struct {
 		name   string
-		offers [][]string // the last of each is the service's name
+		offers [][]string // the last one of each is the service's name
 		ends   bool
 	}{
 		{"purged", nil, true},
@@ -304,7 +304,7 @@ func (w *world) job(service, job string, at netip.AddrPort) {
 	w.builder.Update(&discovery.Snapshot{Services: w.known, Index: w.index})
 }
 
-// TestWaitersOfAnEndedRoute are let go at once, those that come late, too.
+// TestWaitersOfAnEndedRoute: they are released at once, and so are later ones.
 func TestWaitersOfAnEndedRoute(t *testing.T) {
 	w := newWorld(t)
 	w.job("old", "job-old", netip.AddrPort{})
@@ -334,8 +334,8 @@ func TestWaitersOfAnEndedRoute(t *testing.T) {
 	}
 }
 
-// TestNewNameAfterAGap: the old name holds the claim until the new name of the
-// same job is ready, although a rival is; and the new name has the old place.
+// TestNewNameAfterAGap: the old name holds the claim until the new name of the same job
+// is ready, although a rival is ready; and the new name gets the old place.
 func TestNewNameAfterAGap(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -371,8 +371,8 @@ func TestNewNameAfterAGap(t *testing.T) {
 	}
 }
 
-// TestAgreementBeforeServices: as long as no service was heard of, there is no
-// table that would say so.
+// TestAgreementBeforeServices: as long as no services are known, there is no table
+// without services.
 func TestAgreementBeforeServices(t *testing.T) {
 	w := newWorld(t)
 	w.builder.Agree(order("old", "new"), "nomad is away")

@@ -29,7 +29,7 @@ func (a attributes) Header(name string) []byte {
 func (a attributes) Cookie(string, int) []byte { return nil }
 func (a attributes) ClientIP() []byte          { return []byte{192, 0, 2, 1} }
 
-// asked is the request of a case as policies see it, over plain HTTP.
+// asked is the request of a case for policies, over plain HTTP.
 type asked struct{ query *router.Query }
 
 func (a asked) Received() *wire.RequestHead {
@@ -49,7 +49,7 @@ func (a asked) StickyCookie() (_, _ string)  { return "", "" }
 //	get HOST PATH              or post; "with NAME: VALUE" adds a header to it
 //	explain                    the last request
 //
-// The verdict is one line for each request, and what was refused.
+// The verdict is one line for each request, and the rejections.
 func TestTables(t *testing.T) {
 	files, err := filepath.Glob("testdata/tables/*.txt")
 	if err != nil || len(files) == 0 {

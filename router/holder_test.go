@@ -12,7 +12,7 @@ import (
 	"serai/router"
 )
 
-// claims makes the one instance of namespace/service; no tags take it away.
+// claims makes the one instance of namespace/service; without tags it removes it.
 func (w *world) claims(name string, tags ...string) {
 	w.index++
 	namespace, service, _ := strings.Cut(name, "/")
@@ -24,7 +24,8 @@ func (w *world) claims(name string, tags ...string) {
 	w.builder.Update(&discovery.Snapshot{Services: w.known, Index: w.index})
 }
 
-// asks returns who takes a request, as namespace/service, or why nobody does.
+// asks returns the service that takes a request, as namespace/service, or why none
+// does.
 func (w *world) asks(url string, headers ...string) string {
 	host, path, _ := strings.Cut(url, "/")
 	q := &router.Query{Host: []byte(host), Method: []byte("GET"), Path: []byte("/" + path), Attributes: attributes{"accept": "*/*"}}
@@ -42,7 +43,7 @@ func (w *world) wants(url, who string) {
 	}
 }
 
-// refuses looks for a rejection of a service with these words.
+// refuses looks for a rejection of a service that contains these words.
 func (w *world) refuses(service string, words ...string) {
 	w.t.Helper()
 	for _, r := range w.router.Current().Rejections() {
@@ -53,8 +54,8 @@ func (w *world) refuses(service string, words ...string) {
 	w.t.Errorf("no rejection of %s with %q: %v", service, words, w.router.Current().Rejections())
 }
 
-// TestNobodyTakesAHeldHost: what another namespace claims on a held host, or on "*",
-// takes no request of it.
+// TestNobodyTakesAHeldHost: another namespace's claims on a held host, or on "*", get
+// no request for it.
 func TestNobodyTakesAHeldHost(t *testing.T) {
 	for name, tc := range map[string]struct {
 		tags []string
@@ -96,7 +97,7 @@ func TestNobodyTakesAHeldHost(t *testing.T) {
 	})
 }
 
-// TestHolderGoes: the next namespace has the host when the holder's last claim of it
+// TestHolderGoes: the next namespace gets the host when the holder's last claim on it
 // has ended, and not before.
 func TestHolderGoes(t *testing.T) {
 	w := newWorld(t)
@@ -113,14 +114,14 @@ func TestHolderGoes(t *testing.T) {
 	if left := w.router.Current().Rejections(); len(left) > 0 {
 		t.Errorf("still refused: %v", left)
 	}
-	// Who comes back is the newer one now.
+	// A namespace that comes back is the newer one now.
 	w.claims("team-a/web", a)
 	w.wants("a.example/", "team-b/web")
 	w.refuses("team-a/web", "held by namespace team-b")
 }
 
-// TestBelowAWildcard: a host that a wildcard covers is of whoever came first, the
-// wildcard or the host.
+// TestBelowAWildcard: a host that a wildcard covers belongs to the first claim, of the
+// wildcard or of the host.
 func TestBelowAWildcard(t *testing.T) {
 	w := newWorld(t)
 	w.claims("team-c/old", "ingress.host=old.example")
@@ -136,7 +137,7 @@ func TestBelowAWildcard(t *testing.T) {
 	w.wants("login.example/", "team-a/login")
 	w.claims("team-a/login", "ingress.host=else.example")
 	w.claims("team-a/web", "ingress.host=*.other")
-	w.now = w.now.Add(time.Minute) // until then it lingers
+	w.now = w.now.Add(time.Minute) // it lingers until then
 	w.builder.Expire()
 	w.wants("login.example/", "team-b/login")
 	// The wildcard that comes back is younger.
@@ -148,8 +149,8 @@ func TestBelowAWildcard(t *testing.T) {
 	}
 }
 
-// TestAgreedHolder: a node that starts after the holder's redeploy gives the host to
-// it all the same, and one that starts while the holder is away keeps it.
+// TestAgreedHolder: a node that starts after the holder's redeploy still gives the host
+// to it, and one that starts while the holder is away keeps it.
 func TestAgreedHolder(t *testing.T) {
 	first := newWorld(t)
 	first.claims("team-a/web", a)
@@ -177,7 +178,7 @@ func TestAgreedHolder(t *testing.T) {
 			w.builder.Expire()
 			w.wants("a.example/login", "team-a/web")
 			w.refuses("team-b/web", "held by namespace team-a")
-			// The order may be decided otherwise, and vanish.
+			// The order may be changed, and vanish.
 			w.builder.Agree(router.Agreement{contests[0].Name: {agreed[contests[0].Name][1], agreed[contests[0].Name][0]}}, "")
 			w.wants("a.example/login", "team-b/web")
 			w.wants("a.example/", "no-path")
@@ -232,8 +233,8 @@ func TestSharedHosts(t *testing.T) {
 	w.wants("a.example/", "team-a/web")
 }
 
-// TestOperatorsFile: what is in the file of --services may be anywhere, and its hosts
-// are nobody else's.
+// TestOperatorsFile: services in the file of --services may be anywhere, and no other
+// service gets their hosts.
 func TestOperatorsFile(t *testing.T) {
 	w := newWorld(t)
 	local := func(name, tag string) {
@@ -254,8 +255,8 @@ func TestOperatorsFile(t *testing.T) {
 	}
 }
 
-// TestOperatorsPaths are claimed by no tenant, and given to none that claims all
-// hosts.
+// TestOperatorsPaths: no tenant claims them, and no route that claims all hosts gets
+// them.
 func TestOperatorsPaths(t *testing.T) {
 	w := newWorldWith(t, router.Options{Reserved: []string{"/.well-known/acme-challenge", "/.serai/ready"}})
 	w.claims("team-a/web", a)
@@ -270,8 +271,8 @@ func TestOperatorsPaths(t *testing.T) {
 	w.wants("a.example/.well-known/acme-challenge/token", "team-a/web") // it is theirs
 }
 
-// TestHoldersStepByStep: a builder that saw every step has the table of one that saw
-// the last.
+// TestHoldersStepByStep: a builder that saw every step has the same table as one that
+// saw only the last.
 func TestHoldersStepByStep(t *testing.T) {
 	hosts := []string{"a.x", "b.x", "*.x", "*", "c.y", "*.y"}
 	for seed := range uint64(30) {

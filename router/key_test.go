@@ -13,11 +13,11 @@ import (
 	"serai/upstream"
 )
 
-// shownApart are the keys that /routes shows in fields of their own.
+// shownApart are the keys that /routes shows in separate fields.
 var shownApart = []string{"host", "path", "path-exact", "method", "header", "query", "priority", "class", "weight", "canary"}
 
-// TestEveryKeyIsWrittenAgain: what a tag asks for is shown by /routes in words that
-// mean the same as a tag.
+// TestEveryKeyIsWrittenAgain: /routes shows what a tag asks for in words that mean the
+// same as a tag.
 func TestEveryKeyIsWrittenAgain(t *testing.T) {
 	words := router.NewWords()
 	for _, k := range router.Keys() {
@@ -89,7 +89,7 @@ func routeOf(t *testing.T, tags []string) *router.Route {
 	return routes[0]
 }
 
-// TestDocumentHasEveryKey holds the table in docs/tags.md to the grammar.
+// TestDocumentHasEveryKey compares the table in docs/tags.md with the grammar.
 func TestDocumentHasEveryKey(t *testing.T) {
 	var table strings.Builder
 	table.WriteString("| key | value | meaning | default |\n| --- | --- | --- | --- |\n")

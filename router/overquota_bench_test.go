@@ -9,9 +9,9 @@ import (
 	"serai/upstream"
 )
 
-// BenchmarkUpdateOverQuota changes a service of one tenant while another has
-// thousands that are over the quota of their namespace: what all of them are told,
-// who uses most of it, is to be found once.
+// BenchmarkUpdateOverQuota changes a service of one tenant while another has thousands
+// that are over the quota of their namespace: the service that uses most of it, which
+// all their rejections name, must be computed only once.
 func BenchmarkUpdateOverQuota(b *testing.B) {
 	for _, services := range []int{2000, 8000} {
 		b.Run(fmt.Sprint(services), func(b *testing.B) {

@@ -50,8 +50,8 @@ var small = router.Options{Quotas: router.Quotas{
 	Lingering:  router.Limits{Service: 5, Namespace: 8, Total: 9},
 }}
 
-// TestNewestIsRefused: within a service, a namespace, and all of them; what served
-// before goes on, also through its redeploy, and what is freed goes to the next.
+// TestNewestIsRefused: within a service, a namespace, and all of them; existing claims
+// stay, also through a redeploy, and freed ones go to the next.
 func TestNewestIsRefused(t *testing.T) {
 	w := newWorldWith(t, small)
 	w.claims("n/one", hostsOf("one", 12)...)
@@ -64,11 +64,11 @@ func TestNewestIsRefused(t *testing.T) {
 	w.claims("k/four", hostsOf("four", 8)...)
 	w.serves("k/four 1, m/three 8, n/one 10, n/two 5")
 	w.refuses("k/four", "all namespaces together have their 24 claims", "most are of namespace n", "--max-claims-total")
-	// A redeploy of what works loses nothing to those that wait.
+	// A redeploy of existing claims loses nothing to those that wait.
 	w.claims("n/one", hostsOf("one", 12)...)
 	w.claims("m/three", hostsOf("three", 8)...)
 	w.serves("k/four 1, m/three 8, n/one 10, n/two 5")
-	// What is given back is for those that came next.
+	// What is freed goes to the next ones.
 	w.claims("n/one", hostsOf("one", 3)...)
 	w.serves("k/four 5, m/three 8, n/one 3, n/two 8")
 	for range 2 {
@@ -84,8 +84,8 @@ func TestNewestIsRefused(t *testing.T) {
 	}
 }
 
-// TestQuotaIsTheSameEverywhere: a node that starts later, after the redeploy of what
-// came in time, refuses what the others do.
+// TestQuotaIsTheSameEverywhere: a node that starts later, after a redeploy of the
+// services that came in time, refuses the same as the others.
 func TestQuotaIsTheSameEverywhere(t *testing.T) {
 	w := newWorldWith(t, small)
 	w.claims("n/first", hostsOf("first", 10)...)
@@ -105,7 +105,7 @@ func TestQuotaIsTheSameEverywhere(t *testing.T) {
 	other.builder.Agree(agreed, "")
 	other.builder.Update(&discovery.Snapshot{Services: w.known})
 	other.serves("n/first 10, n/late 5")
-	// Without the record it goes by age.
+	// Without the record age decides.
 	other.builder.Agree(nil, "no right")
 	other.builder.Agree(router.Agreement{}, "no right")
 	third := newWorldWith(t, small)
@@ -115,7 +115,7 @@ func TestQuotaIsTheSameEverywhere(t *testing.T) {
 	third.serves("n/first 10, n/late 5")
 }
 
-// TestQuotaOfConditions is beside that of claims.
+// TestQuotaOfConditions: it is separate from the quota of claims.
 func TestQuotaOfConditions(t *testing.T) {
 	w := newWorldWith(t, small)
 	w.claims("n/one", hostsOf("one", 6, "ingress.method=GET")...)
@@ -126,7 +126,7 @@ func TestQuotaOfConditions(t *testing.T) {
 	w.wants("plain.x/", "n/two")
 }
 
-// TestQuotaOfLingering: what is over it ends at once, and is counted.
+// TestQuotaOfLingering: lingering beyond it ends at once, and is counted.
 func TestQuotaOfLingering(t *testing.T) {
 	w := newWorldWith(t, small)
 	w.claims("n/one", hostsOf("one", 9)...)
@@ -151,7 +151,7 @@ func TestQuotaOfLingering(t *testing.T) {
 	}
 }
 
-// TestFileHasNoQuota: what the operator writes is not counted.
+// TestFileHasNoQuota: claims of the operator's file are not counted.
 func TestFileHasNoQuota(t *testing.T) {
 	w := newWorldWith(t, small)
 	key := discovery.Key{Namespace: "default", Name: "file"}
@@ -160,8 +160,8 @@ func TestFileHasNoQuota(t *testing.T) {
 	w.serves("default/file 40, n/one 10")
 }
 
-// TestQuotasStepByStep: whatever the services do, the quotas hold, what is served is
-// told, and a builder that saw only the end serves the same.
+// TestQuotasStepByStep: whatever the services do, the quotas hold, the usage is
+// reported, and a builder that saw only the end serves the same.
 func TestQuotasStepByStep(t *testing.T) {
 	for seed := range uint64(40) {
 		r := rand.New(rand.NewPCG(seed, 3))

@@ -12,7 +12,7 @@ import (
 	"serai/upstream"
 )
 
-// reporter is a builder whose log is read.
+// reporter is a builder with a log.
 type reporter struct {
 	*testing.T
 	builder *router.Builder
@@ -35,7 +35,7 @@ func newReporter(t *testing.T, level slog.Level) *reporter {
 	return r
 }
 
-// set makes a service of one instance with these tags; none take it away.
+// set makes a service of one instance with these tags; without tags it removes it.
 func (r *reporter) set(name string, tags ...string) {
 	key := discovery.Key{Namespace: "shop", Name: name}
 	delete(r.known, key)
@@ -67,7 +67,7 @@ func (r *reporter) want(when, log string, lines int, parts ...string) {
 	}
 }
 
-// TestRefusalsAreLoggedOnce: with attributes, with their end, and summed up at the
+// TestRefusalsAreLoggedOnce: with attributes, with their end, and as a summary at the
 // start.
 func TestRefusalsAreLoggedOnce(t *testing.T) {
 	r := newReporter(t, slog.LevelInfo)
@@ -97,7 +97,7 @@ func TestRefusalsAreLoggedOnce(t *testing.T) {
 	r.want("the end of many", r.publish(false), 21, "more ends of refusals are not logged; see /rejections", "refusals=10")
 }
 
-// TestRefusalsAtTheStartAreDetails: with DEBUG each has its line, up to a bound.
+// TestRefusalsAtTheStartAreDetails: with DEBUG each has a line, up to a limit.
 func TestRefusalsAtTheStartAreDetails(t *testing.T) {
 	r := newReporter(t, slog.LevelDebug)
 	for i := range 300 {

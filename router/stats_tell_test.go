@@ -7,7 +7,7 @@ import (
 	"serai/router"
 )
 
-// TestTell tells once in a while, and how often it did not.
+// TestTell: Tell reports only once in a while, and how many reports were left out.
 func TestTell(t *testing.T) {
 	s, now := router.NewStats(), time.Unix(1000, 0)
 	tell := func(after time.Duration) (uint64, bool) { return s.Tell(now.Add(after), 10*time.Second) }

@@ -12,9 +12,9 @@ import (
 	"serai/tls"
 )
 
-// TestGroupKeysTurn: without a shared store a session of names that demand client
-// certificates can be resumed for a day, with whoever's key is the newest, and
-// not for two: a key that leaks opens no older ones.
+// TestGroupKeysTurn: without a shared store, a session of names that demand client
+// certificates can be resumed for a day, although the newest key has changed, and not
+// for two days: a leaked key opens no older tickets.
 func TestGroupKeysTurn(t *testing.T) {
 	ca, _ := pair(t, nextYear, "ca.test")
 	file := filepath.Join(t.TempDir(), "ca.pem")
@@ -30,7 +30,7 @@ func TestGroupKeysTurn(t *testing.T) {
 			s := tls.NewStore()
 			s.Set("test", []*tls.Certificate{certificate(t, "a", time.Now().AddDate(1, 0, 0), "a.test")}, nil)
 			server := s.Config(tls.ConfigOptions{Protocols: []string{"http/1.1"}, Clients: clients})
-			// again offers the session that began, whatever tickets came since.
+			// again offers the first session, whatever tickets came since.
 			var began *stdtls.ClientSessionState
 			again := func() bool {
 				cache := stdtls.NewLRUClientSessionCache(1)
@@ -56,7 +56,7 @@ func TestGroupKeysTurn(t *testing.T) {
 					t.Errorf("%s, %v later: resumed %v, want %v", stdtls.VersionName(version), c.after, got, c.resumes)
 				}
 			}
-			// And when nobody came for long.
+			// Also after a long time without handshakes.
 			began = nil
 			again()
 			time.Sleep(40 * time.Hour)

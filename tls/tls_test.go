@@ -101,7 +101,7 @@ func write(t *testing.T, dir, name string, certPEM, keyPEM []byte) {
 	}
 }
 
-// TestBadFiles has one bad pair beside a good one for each way to be bad.
+// TestBadFiles has one bad pair beside a good one, in each way to be bad.
 func TestBadFiles(t *testing.T) {
 	goodCert, goodKey := pair(t, nextYear, "good.test")
 	_, otherKey := pair(t, nextYear, "other.test")
@@ -139,8 +139,8 @@ func TestBadFiles(t *testing.T) {
 	}
 }
 
-// TestFilesAreFollowed replaces, breaks, adds and removes pairs under a
-// running watcher, and asks it by handshakes.
+// TestFilesAreFollowed replaces, breaks, adds and removes pairs under a running
+// watcher, and checks it by handshakes.
 func TestFilesAreFollowed(t *testing.T) {
 	dir := t.TempDir()
 	first, firstKey := pair(t, nextYear, "a.test")
@@ -193,7 +193,7 @@ func TestFilesAreFollowed(t *testing.T) {
 	}
 }
 
-// handshake asks a listener of s for a name and returns what it answers.
+// handshake connects to a listener of s with a server name and returns the certificate.
 func handshake(s *tls.Store, name string) (*x509.Certificate, error) {
 	client, server := net.Pipe()
 	defer client.Close()
@@ -261,7 +261,7 @@ func pipe(t testing.TB, server, client *stdtls.Config) (state stdtls.ConnectionS
 		defer c.Close()
 		s := stdtls.Server(c, server)
 		if s.Handshake() == nil {
-			s.Write([]byte("x")) // takes the ticket of TLS 1.3 with it
+			s.Write([]byte("x")) // also reads the ticket of TLS 1.3
 			s.Read(make([]byte, 1))
 		}
 	}()
@@ -279,9 +279,8 @@ func pipe(t testing.TB, server, client *stdtls.Config) (state stdtls.ConnectionS
 	return conn.ConnectionState(), err
 }
 
-// TestTicketsAreShared resumes at one serai what began at another, with the
-// same keys, and not without; a key that is not the newest any more still
-// opens.
+// TestTicketsAreShared resumes on one serai a session of another, with the same keys,
+// and fails to without; a key that is no longer the newest still opens tickets.
 func TestTicketsAreShared(t *testing.T) {
 	cert := certificate(t, "a", nextYear, "a.test")
 	serai := func(keys ...tls.TicketKey) *stdtls.Config {
@@ -331,8 +330,8 @@ func TestUnknownNameIsRefused(t *testing.T) {
 	}
 }
 
-// TestGivenComesFirst: an operator's certificate answers before one that was
-// obtained, until it has expired.
+// TestGivenComesFirst: an operator's certificate takes precedence over an obtained one,
+// until it has expired.
 func TestGivenComesFirst(t *testing.T) {
 	given := certificate(t, "given", time.Now().Add(time.Hour), "a.test")
 	expired := certificate(t, "expired", time.Now().Add(-time.Minute), "b.test")

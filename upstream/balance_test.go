@@ -11,7 +11,7 @@ import (
 	"serai/upstream"
 )
 
-// pending are requests under way in a simulation, the next to end first.
+// pending are requests in flight in a simulation, sorted by their end.
 type pending []underway
 
 type underway struct {
@@ -29,8 +29,8 @@ func (p *pending) Pop() any {
 	return last
 }
 
-// closedLoop has clients that send n requests one after the other each, in a time
-// of its own: takes says how long an instance needs. It returns how many requests
+// closedLoop simulates clients that send n requests each, one after the other, with
+// simulated time: takes says how long an instance needs. It returns how many requests
 // each member got.
 func closedLoop(t *testing.T, p *upstream.Pool, clients, n int, takes func(id string, inflight int) time.Duration) map[string]int {
 	t.Helper()
@@ -60,7 +60,7 @@ func closedLoop(t *testing.T, p *upstream.Pool, clients, n int, takes func(id st
 	return got
 }
 
-// noisy takes about a millisecond, never twice the same.
+// noisy takes about a millisecond, always a different time.
 func noisy() func(string, int) time.Duration {
 	i := uint64(0)
 	return func(string, int) time.Duration {
@@ -69,9 +69,9 @@ func noisy() func(string, int) time.Duration {
 	}
 }
 
-// TestBalanceIsAShare holds the shares of the methods to the weights at 1, 8, 32
-// and 256 clients: within four standard deviations of a fair draw, and 2 % of all
-// requests besides, with which unequal weights give way to what is in flight.
+// TestBalanceIsAShare compares the shares of the methods with the weights for 1, 8, 32
+// and 256 clients: within four standard deviations of a fair draw, plus 2 % of all
+// requests, because unequal weights give way to the requests in flight.
 func TestBalanceIsAShare(t *testing.T) {
 	r := run(t, upstream.RegistryOptions{SlowStart: -1})
 	for _, method := range []upstream.Method{upstream.Least, upstream.RoundRobin, upstream.Random} {
@@ -104,7 +104,7 @@ func holdShares(t *testing.T, got map[string]int, weights []int, besides float64
 	}
 }
 
-// TestThreeHundredOneByOne: no hair of latency decides for good.
+// TestThreeHundredOneByOne: no tiny difference in latency decides for good.
 func TestThreeHundredOneByOne(t *testing.T) {
 	r := run(t, upstream.RegistryOptions{SlowStart: -1})
 	hair := func(id string, _ int) time.Duration {
@@ -121,8 +121,7 @@ func TestThreeHundredOneByOne(t *testing.T) {
 	}
 }
 
-// TestWeightsBesideAColdOne: the warm ones share by weight, the cold one gets
-// little.
+// TestWeightsBesideAColdOne: warm members share by weight, the cold one gets little.
 func TestWeightsBesideAColdOne(t *testing.T) {
 	r := run(t, upstream.RegistryOptions{SlowStart: time.Hour})
 	for _, method := range []upstream.Method{upstream.Least, upstream.RoundRobin, upstream.Random} {
@@ -163,8 +162,9 @@ func TestASlowOneIsAvoidedAndNotStarved(t *testing.T) {
 	}
 }
 
-// TestABusyOneIsNotSlow: where time grows with what an instance has to do, one of
-// nine tenths keeps nine tenths of what is in flight, slower as it is then.
+// TestABusyOneIsNotSlow: if latency grows with the load of an instance, an instance
+// with nine tenths of the weight keeps nine tenths of the requests in flight, although
+// it is slower then.
 func TestABusyOneIsNotSlow(t *testing.T) {
 	r := run(t, upstream.RegistryOptions{SlowStart: -1})
 	p := ready(t, r, upstream.PoolOptions{}, weighted(90, 10)...)
@@ -179,8 +179,8 @@ func TestABusyOneIsNotSlow(t *testing.T) {
 	}
 }
 
-// TestTheLostOnesShareIsEverybodys: the neighbour of an instance that is not fit
-// gets no more of its share than others.
+// TestTheLostOnesShareIsEverybodys: the neighbour of an unavailable instance gets no
+// more of its share than others.
 func TestTheLostOnesShareIsEverybodys(t *testing.T) {
 	r := run(t, upstream.RegistryOptions{SlowStart: -1, EjectAfter: 1, EjectTime: time.Hour})
 	for _, method := range []upstream.Method{upstream.Least, upstream.RoundRobin, upstream.Random} {
@@ -196,8 +196,8 @@ func TestTheLostOnesShareIsEverybodys(t *testing.T) {
 	}
 }
 
-// TestPreferKeepsTheMethod: among the near ones the route's method decides, and
-// slow start holds.
+// TestPreferKeepsTheMethod: among the near members the route's method decides, and slow
+// start works.
 func TestPreferKeepsTheMethod(t *testing.T) {
 	r := run(t, upstream.RegistryOptions{SlowStart: time.Hour})
 	near := func(b upstream.Balance, cold int) *upstream.Pool {
@@ -253,7 +253,7 @@ func TestPreferKeepsTheMethod(t *testing.T) {
 	holdShares(t, got, []int{100, 200}, 0.02)
 }
 
-// TestOneNearAndCold: what it is too cold for goes farther.
+// TestOneNearAndCold: requests for which it is too cold go to others.
 func TestOneNearAndCold(t *testing.T) {
 	r := run(t, upstream.RegistryOptions{SlowStart: time.Hour})
 	members := weighted(100, 100, 100)
@@ -269,8 +269,8 @@ func TestOneNearAndCold(t *testing.T) {
 	holdShares(t, map[string]int{"0": got["1"], "1": got["2"]}, []int{1, 1}, 0.02)
 }
 
-// TestAlternatingWithACanary: requests of a canary in between do not decide whose
-// turn it is.
+// TestAlternatingWithACanary: requests of a canary in between do not change whose turn
+// it is.
 func TestAlternatingWithACanary(t *testing.T) {
 	r := run(t, upstream.RegistryOptions{SlowStart: -1})
 	members := weighted(100, 100, 100)
@@ -287,8 +287,8 @@ func TestAlternatingWithACanary(t *testing.T) {
 	}
 }
 
-// TestACanaryTakesOver: a percentage is all there is when no stable one is up,
-// and only then.
+// TestACanaryTakesOver: a canary with a percentage takes everything when no stable
+// member is up, and only then.
 func TestACanaryTakesOver(t *testing.T) {
 	r := run(t, upstream.RegistryOptions{SlowStart: -1})
 	members := weighted(100, 100)
@@ -311,9 +311,9 @@ func TestACanaryTakesOver(t *testing.T) {
 	}
 }
 
-// TestEveryMethod holds each method to what a pool promises whatever the method:
-// every fit member gets requests, no other does, and none is better than one that
-// is not fit.
+// TestEveryMethod checks for each method what a pool promises for all methods: every
+// available member gets requests, no other does, and no member is better than an
+// unavailable one.
 func TestEveryMethod(t *testing.T) {
 	r := run(t, upstream.RegistryOptions{})
 	words := make(map[string]bool)

@@ -73,7 +73,7 @@ func check(path string) upstream.Check {
 	return upstream.Check{Path: path, Interval: time.Hour, Timeout: long, StatusMin: 200, StatusMax: 399}
 }
 
-// TestCheckIsSentAsWritten: a path is the instance's to read.
+// TestCheckIsSentAsWritten: serai does not interpret the path.
 func TestCheckIsSentAsWritten(t *testing.T) {
 	for _, path := range []string{"/", "/a%2Fb", "//h", "/a/../b", "/a//b/./c?x=%20&y=/../", "/%7Euser"} {
 		i := newChecked(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
@@ -90,7 +90,7 @@ func TestCheckIsSentAsWritten(t *testing.T) {
 	}
 }
 
-// TestStatusDecides holds answers to a check to their status, whatever follows
+// TestStatusDecides: only the status of an answer to a check counts, whatever follows
 // it.
 func TestStatusDecides(t *testing.T) {
 	const large = 3 << 20

@@ -11,8 +11,8 @@ import (
 	"serai/upstream"
 )
 
-// TestConnectionsAreBounded uses up what all instances have together: what is
-// idle makes room, what is in use does not, and no instance is blamed.
+// TestConnectionsAreBounded uses up the connections to all instances: idle ones make
+// room, used ones do not, and no instance is blamed.
 func TestConnectionsAreBounded(t *testing.T) {
 	const most, forRequests = 16, 14
 	r := run(t, upstream.RegistryOptions{MaxConns: most, IdleTimeout: time.Hour})
@@ -28,7 +28,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 		return c, err
 	}
 	var open []net.Conn
-	for range forRequests - 2 { // each endpoint has the one of its probe
+	for range forRequests - 2 { // each endpoint has the connection of its probe
 		c, err := dial(idle)
 		if err != nil {
 			t.Fatal(err)
@@ -53,7 +53,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	if s := idle.State(); s != upstream.Ready {
 		t.Errorf("an instance is %v because there was no descriptor", s)
 	}
-	// Probes have some to themselves.
+	// Some are only for probes.
 	late := r.Acquire(upstream.Target{Address: listen(t, "127.0.0.1:0").Addr().String(), Instance: "late"})
 	defer r.Release(late)
 	await(t, "readiness beside connections in use", func() bool { return late.State() == upstream.Ready })
@@ -72,8 +72,8 @@ func TestConnectionsAreBounded(t *testing.T) {
 	await(t, "few connections", func() bool { return r.Connections().Open <= 3 })
 }
 
-// TestAShortTimeProvesNothing: a connect that had little of its request's time
-// left does not take the instance out of rotation; the prober sees.
+// TestAShortTimeProvesNothing: a connect of a request that had little time left does
+// not take the instance out of rotation; the prober finds out.
 func TestAShortTimeProvesNothing(t *testing.T) {
 	r := run(t, upstream.RegistryOptions{ConnectTimeout: 2 * time.Second})
 	e := r.Acquire(upstream.Target{Address: listen(t, "127.0.0.1:0").Addr().String(), Instance: "a"})

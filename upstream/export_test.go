@@ -5,7 +5,7 @@ import "time"
 // SetReady makes e ready without a probe, for benchmarks.
 func SetReady(e *Endpoint) { e.move(e.phase(), Ready, "") }
 
-// SetState makes e what a probe or an ejection would.
+// SetState does what a probe or an ejection would do to e.
 func SetState(e *Endpoint, s State) {
 	e.moving.Lock()
 	defer e.moving.Unlock()
@@ -22,7 +22,7 @@ func SetState(e *Endpoint, s State) {
 func SetReadySince(e *Endpoint, at time.Time) { e.since.Store(at.UnixNano()) }
 
 // LeftOver returns what a registry without requests must not have: bytes held by
-// those that wait, and rooms that want a place on one of the endpoints.
+// waiting requests, and rooms that want a place on one of the endpoints.
 func LeftOver(r *Registry, endpoints []*Endpoint) (held int64, wishes int) {
 	r.line.mu.Lock()
 	defer r.line.mu.Unlock()

@@ -15,11 +15,11 @@ import (
 	"serai/upstream"
 )
 
-// The model of the line: programs of what may happen to rooms, pools and
-// endpoints, of which each step is followed by a look at what must hold.
+// The model of the line: programs of events for rooms, pools and endpoints. After each
+// step the invariants are checked.
 
-// step is one thing that happens. What its numbers choose among depends on the
-// moment: the rest of a division does.
+// step is one event. Its numbers choose among what exists at that moment, modulo its
+// count.
 type step struct {
 	Kind kind
 	N    [4]int
@@ -40,7 +40,7 @@ const (
 func steps() *rapid.Generator[[]step] {
 	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step {
 		n := rapid.IntRange(0, 11)
-		// Arrivals and ends are most of life.
+		// Arrivals and ends are most frequent.
 		k := rapid.SampledFrom([]kind{arrive, arrive, arrive, arrive, end, end, leave, pass, turn, turn, publish, burst, burst}).Draw(t, "kind")
 		return step{k, [4]int{n.Draw(t, "a"), n.Draw(t, "b"), n.Draw(t, "c"), n.Draw(t, "d")}}
 	}), 1, 60)
@@ -54,11 +54,11 @@ const (
 // client is one request of the model.
 type client struct {
 	number, room int
-	step         int // in which it came: within one there is no order
+	step         int // in which it came: within one step there is no order
 	attributes   attributes
 	tried        upstream.Tried
 	again        bool
-	has          func(*upstream.Endpoint) bool // tried, and not to be tried again
+	has          func(*upstream.Endpoint) bool // already tried, and not to be tried again
 	wait         time.Duration
 	since        time.Time
 	gone         chan struct{}
@@ -74,11 +74,11 @@ type model struct {
 	pools     []*upstream.Pool
 	clients   int
 	steps     int
-	mixed     bool      // requests ended while others came: a place may have been free too late
+	mixed     bool      // requests ended while others came: a place may have become free too late
 	waiting   []*client // in the order in which they came
 	inflight  []*client
-	left      []*client // that are to find that they are gone
-	now       []*client // who came to their end in this step
+	left      []*client // that must learn that they are gone
+	now       []*client // that ended in this step
 }
 
 func TestLineModel(t *testing.T) {
@@ -92,7 +92,7 @@ func TestLineModel(t *testing.T) {
 	})
 }
 
-// play runs a program to its end and returns the first thing that does not hold.
+// play runs a program to its end and returns the first violated invariant.
 func play(program []step) error {
 	m := &model{registry: upstream.NewRegistry(upstream.RegistryOptions{MaxWaiting: modelMaxWaiting, MaxWaitingBytes: 1000})}
 	for i := range modelEndpoints {
@@ -153,12 +153,12 @@ func (m *model) do(s step) {
 		c := m.waiting[s.N[0]%len(m.waiting)]
 		close(c.gone)
 		m.left = append(m.left, c)
-		if s.N[1]%3 == 0 { // in the very moment in which a place becomes free
+		if s.N[1]%3 == 0 { // at the very moment when a place becomes free
 			m.do(step{Kind: end})
 		}
 	case pass:
 		time.Sleep(time.Duration(s.N[0]%3) * time.Second)
-		if s.N[1]%3 == 0 { // in the very moment in which a wait is over
+		if s.N[1]%3 == 0 { // at the very moment when a wait is over
 			m.do(step{Kind: end})
 		}
 	case turn:
@@ -226,7 +226,7 @@ func (m *model) arrive(s step) {
 	}()
 }
 
-// settle lets everybody go as far as they can, and looks at what must hold.
+// settle lets all requests go as far as they can, and checks the invariants.
 func (m *model) settle() error {
 	synctest.Wait()
 	m.now = nil
@@ -251,7 +251,7 @@ func (m *model) settle() error {
 	return err
 }
 
-// ends: a request ends its wait with a member of its pool, or for a reason.
+// ends: a request ends its wait with a member of its pool, or with a reason.
 func (m *model) ends() error {
 	var errs []error
 	for _, c := range m.now {
@@ -280,7 +280,7 @@ func (m *model) ends() error {
 	return errors.Join(errs...)
 }
 
-// limits: what is in flight is counted, and nobody got a place beyond a limit.
+// limits: requests in flight are counted, and none got a place beyond a limit.
 func (m *model) limits() error {
 	var errs []error
 	for _, e := range m.endpoints {
@@ -297,7 +297,7 @@ func (m *model) limits() error {
 			if c.member == nil || c.member.Endpoint != e || c.member.MaxInflight == 0 {
 				continue
 			}
-			later := 0 // who may have come to e in this step when the place was taken already
+			later := 0 // requests that may have come to e in this step when the place was already taken
 			for _, other := range m.now {
 				if other.member != nil && other.member.Endpoint == e && (other.member.MaxInflight == 0 || other.member.MaxInflight > c.member.MaxInflight) {
 					later++
@@ -311,8 +311,8 @@ func (m *model) limits() error {
 	return errors.Join(errs...)
 }
 
-// usable reports whether a member could take c if its endpoint had so many
-// requests less.
+// usable reports whether a member could take c if its endpoint had so many fewer
+// requests.
 func (m *model) usable(c *client, on *upstream.Endpoint, less int) bool {
 	return m.limit(c, on, less) > 0
 }
@@ -345,9 +345,9 @@ func limitOf(m *upstream.Member) int {
 	return m.MaxInflight
 }
 
-// order: nobody got a place that somebody could use who came earlier and still
-// waits. Where requests ended meanwhile, a place beyond the limit of the earlier
-// one may have been none for him.
+// order: no request got a place that an earlier one, which still waits, could use. When
+// requests ended meanwhile, a place beyond the limit of the earlier one's member may
+// not have been usable for it.
 func (m *model) order() error {
 	var errs []error
 	for _, c := range m.now {
@@ -364,7 +364,7 @@ func (m *model) order() error {
 	return errors.Join(errs...)
 }
 
-// idle: nobody waits, or has been refused, while there is a place for him.
+// idle: no request waits, or was refused, while there is a place for it.
 func (m *model) idle() error {
 	var errs []error
 	look := func(c *client, how string) {

@@ -37,7 +37,7 @@ func obtain(p *upstream.Pool, d time.Duration, q upstream.WaitingRequest) (*upst
 	return p.Room().Wait(d, q)
 }
 
-// TestSixForOnePlace: each is served as soon as the one before it has ended.
+// TestSixForOnePlace: each request gets the place as soon as the one before has ended.
 func TestSixForOnePlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := upstream.NewRegistry(upstream.RegistryOptions{})
@@ -67,8 +67,8 @@ func TestSixForOnePlace(t *testing.T) {
 	})
 }
 
-// TestTheLastStableOneGoes: a request that was not drawn for the canary waits
-// until there is nothing but it, and then until it has a place.
+// TestTheLastStableOneGoes: a request that was not drawn for the canary waits until
+// there is only the canary, and then until it has a place.
 func TestTheLastStableOneGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := upstream.NewRegistry(upstream.RegistryOptions{})
@@ -86,7 +86,7 @@ func TestTheLastStableOneGoes(t *testing.T) {
 			got <- m
 		}()
 		synctest.Wait()
-		// The canary offers itself in vain, and another route takes it.
+		// The canary's place is offered in vain, and another route takes it.
 		upstream.SetState(endpoints[1], upstream.Ejected)
 		upstream.SetState(endpoints[1], upstream.Ready)
 		first, err := obtain(other, time.Second, request(0, nil))
@@ -105,7 +105,7 @@ func TestTheLastStableOneGoes(t *testing.T) {
 	})
 }
 
-// TestOnePlaceForMany has many look for one place at once.
+// TestOnePlaceForMany: many requests look for one place at once.
 func TestOnePlaceForMany(t *testing.T) {
 	r := upstream.NewRegistry(upstream.RegistryOptions{})
 	_, p := places(r, 2, 1)
@@ -135,9 +135,9 @@ func TestOnePlaceForMany(t *testing.T) {
 	}
 }
 
-// TestCrowd lets many take, wait, leave and end at once, over two rooms that share
-// their instances, while these come and go and pools are published: no limit is
-// exceeded, and nothing is left over.
+// TestCrowd: many requests take places, wait, leave and end at once, in two rooms that
+// share their instances, while instances come and go and pools are published: no limit
+// is exceeded, and nothing is left over.
 func TestCrowd(t *testing.T) {
 	const limit, clients, rounds = 2, 24, 200
 	r := upstream.NewRegistry(upstream.RegistryOptions{MaxWaiting: clients})

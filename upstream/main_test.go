@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// long bounds waits for what must happen; no test passes by its passing.
+// long bounds waits for events; no test passes because it passes.
 const long = time.Minute
 
 // run makes a registry that runs until the test ends, and speaks HTTP/1.
@@ -59,7 +59,7 @@ func listen(t *testing.T, address string) net.Listener {
 	return l
 }
 
-// free returns an address nobody listens on.
+// free returns an address on which nothing listens.
 func free(t *testing.T) string {
 	t.Helper()
 	return testnet.Address(t)
@@ -75,7 +75,7 @@ func await(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-// attributes is a request for pools to ask.
+// attributes is a request for pools.
 type attributes struct {
 	headers, cookies map[string]string
 	ip               string

@@ -47,7 +47,7 @@ func TestFailuresInARowEject(t *testing.T) {
 		t.Errorf("an ejected instance got %d requests", got["0"])
 	}
 
-	// Half may be out, not more.
+	// At most half may be out.
 	fail(p, 1, 3, broken)
 	fail(p, 2, 30, broken)
 	if s := states(p); s[1] != upstream.Ejected || s[2] != upstream.Ready || s[3] != upstream.Ready {
@@ -103,7 +103,7 @@ func TestShareOf5xxEjects(t *testing.T) {
 // TestAnEjectedInstanceComesBack lets the time pass, and has it fail once more.
 func TestAnEjectedInstanceComesBack(t *testing.T) {
 	t.Parallel()
-	// An ejection is forgotten four times this after its end: a probe must come
+	// An ejection is forgotten four EjectTimes after its end: a probe must come
 	// before, on a busy machine, too.
 	r := run(t, upstream.RegistryOptions{EjectAfter: 5, EjectTime: 2 * time.Second})
 	p := ready(t, r, upstream.PoolOptions{}, weighted(100, 100)...)
@@ -174,8 +174,8 @@ func TestNoHistoryIsNoAdvantage(t *testing.T) {
 	}
 }
 
-// TestAnEjectionIsForgiven: what has given a good answer since its ejection is
-// as good as any, however often it is lost and found again.
+// TestAnEjectionIsForgiven: an instance that has given a good answer since its ejection
+// is as good as any, however often it is lost and found again.
 func TestAnEjectionIsForgiven(t *testing.T) {
 	r := run(t, upstream.RegistryOptions{EjectAfter: 5, EjectTime: time.Millisecond})
 	p := ready(t, r, upstream.PoolOptions{}, weighted(100, 100)...)
@@ -192,8 +192,8 @@ func TestAnEjectionIsForgiven(t *testing.T) {
 	}
 }
 
-// TestNothingEndsAnEjectionEarly: neither a check that was under way when it
-// began, nor a loss within it.
+// TestNothingEndsAnEjectionEarly: neither a check that was in progress when it began,
+// nor a loss during it.
 func TestNothingEndsAnEjectionEarly(t *testing.T) {
 	asked, answer := make(chan struct{}, 100), make(chan struct{})
 	var checks atomic.Int64
@@ -220,7 +220,7 @@ func TestNothingEndsAnEjectionEarly(t *testing.T) {
 	r.Publish(p)
 	<-asked
 	answer <- struct{}{} // one failed check
-	<-asked              // the next is under way
+	<-asked              // the next is in progress
 	fail(p, 0, 1, broken)
 	if s := states(p)[0]; s != upstream.Ejected {
 		t.Fatalf("state %v after a failure, want ejected", s)

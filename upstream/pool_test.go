@@ -29,8 +29,8 @@ func ready(t *testing.T, r *upstream.Registry, o upstream.PoolOptions, members .
 	return p
 }
 
-// share picks n times, each request ending at once, and returns how often
-// each member was chosen.
+// share picks n times, each request ending at once, and returns how often each member
+// was chosen.
 func share(t *testing.T, p *upstream.Pool, n int, a func(i int) attributes) map[string]int {
 	t.Helper()
 	got := make(map[string]int)
@@ -121,7 +121,7 @@ func TestLeastAvoidsTheBusy(t *testing.T) {
 	for range 100 {
 		held = append(held, p.Pick(time.Now(), anyone(0), &upstream.Tried{}, false))
 	}
-	for _, m := range held { // those of one end, those of the other hang
+	for _, m := range held { // requests of one member end, those of the other hang
 		if m.ID == "0" {
 			p.End(time.Now(), m, good)
 		}

@@ -11,7 +11,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// asked counts the probes of a registry whose instances are played.
+// asked counts the probes of a registry with simulated instances.
 type asked struct {
 	mu    sync.Mutex
 	times map[string]int // by the address
@@ -19,7 +19,7 @@ type asked struct {
 	now   map[string]int
 }
 
-// plays makes the registry's probes calls of answer, and counts them.
+// plays replaces the registry's probes by calls of answer, and counts them.
 func plays(r *Registry, answer func(ctx context.Context, e *Endpoint) error) *asked {
 	a := &asked{times: make(map[string]int), most: make(map[string]int), now: make(map[string]int)}
 	r.probe = func(ctx context.Context, e *Endpoint, _ time.Duration) error {
@@ -74,8 +74,8 @@ func after(d time.Duration) func(context.Context, *Endpoint) error {
 	}
 }
 
-// TestOneProbeForEachAddress: sixty registrations of one address with the same
-// check are probed as one, also where they came one after the other.
+// TestOneProbeForEachAddress: sixty registrations of one address with the same check
+// are probed as one, even when they came one after the other.
 func TestOneProbeForEachAddress(t *testing.T) {
 	const address, n = "192.0.2.1:80", 60
 	for name, pause := range map[string]time.Duration{"at once": 0, "one after the other": 37 * time.Millisecond} {
@@ -103,8 +103,8 @@ func TestOneProbeForEachAddress(t *testing.T) {
 	}
 }
 
-// TestResultsOfThePastTellNothing: an instance is not taken for ready because
-// another one at its address was, before it came.
+// TestResultsOfThePastTellNothing: an instance does not become ready because another
+// one at its address was ready before it came.
 func TestResultsOfThePastTellNothing(t *testing.T) {
 	const address = "192.0.2.1:80"
 	var down bool
@@ -145,7 +145,7 @@ func TestResultsOfThePastTellNothing(t *testing.T) {
 	})
 }
 
-// TestIntervalsHaveAFloor, but an instance whose check has failed once is looked at
+// TestIntervalsHaveAFloor: but an instance whose check has failed once is checked again
 // as soon as its tags say.
 func TestIntervalsHaveAFloor(t *testing.T) {
 	const address = "192.0.2.1:80"
@@ -180,8 +180,8 @@ func TestIntervalsHaveAFloor(t *testing.T) {
 	})
 }
 
-// TestJobsHaveARate: a job with many checks is probed at its rate, and no other one
-// notices.
+// TestJobsHaveARate: a job with many checks is probed at its rate, and this affects no
+// other job.
 func TestJobsHaveARate(t *testing.T) {
 	runPlayed(t, RegistryOptions{JobProbeRate: 20}, after(time.Millisecond), func(r *Registry, a *asked) {
 		greedy := Target{Address: "192.0.2.1:80", Namespace: "n", Job: "greedy"}
@@ -190,7 +190,7 @@ func TestJobsHaveARate(t *testing.T) {
 			r.Acquire(greedy)
 		}
 		modest := r.Acquire(Target{Address: "192.0.2.2:80", Namespace: "n", Job: "modest", Instance: "x", Check: often("/")})
-		time.Sleep(10 * time.Second) // the first of each are free
+		time.Sleep(10 * time.Second) // the first probes are free
 		if modest.State() != Ready {
 			t.Errorf("the modest job's is %v", modest.State())
 		}
@@ -206,8 +206,8 @@ func TestJobsHaveARate(t *testing.T) {
 	})
 }
 
-// TestProbeSharesModel has greedy jobs, of any number and kind, beside a modest one,
-// whose slow checks are within its share: each is begun soon, and comes to its end.
+// TestProbeSharesModel has greedy jobs, of any number and kind, beside a modest one
+// whose slow checks are within its share: each of these begins soon, and is completed.
 func TestProbeSharesModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		const most = 2

@@ -14,7 +14,7 @@ type startingInstance struct {
 	*Endpoint
 	registered time.Time
 	takes      time.Duration
-	found      time.Duration // after it had started; -1 before
+	found      time.Duration // time after it had started; -1 before
 }
 
 // proberOf runs a prober in the bubble of a test whose looks find instances.
@@ -96,15 +96,14 @@ func startsAreFound(t *testing.T, crowd int) {
 	}
 }
 
-// TestProberModel runs random programs of asks, times and looks: no endpoint is
-// looked at twice at once, no more are than there are places, and nobody who
-// asked is forgotten.
+// TestProberModel runs random programs of asks, times and looks: no endpoint is looked
+// at twice at once, there are no more looks than places, and no endpoint that was asked
+// for is forgotten.
 func TestProberModel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { rapid.Check(bubble{t}, proberProgram) })
 }
 
-// bubble hides the test's deadline from rapid: within synctest nobody may ask
-// for it.
+// bubble hides the test's deadline from rapid: within synctest it must not be read.
 type bubble struct{ rapid.TB }
 
 // subject is an endpoint of a model, and what its looks do.

@@ -12,8 +12,8 @@ import (
 	"serai/upstream"
 )
 
-// TestEndpointsThatWaitHaveNoGoroutine has endpoints of which half are away and
-// half are checked now and then, looked at a few at once.
+// TestEndpointsThatWaitHaveNoGoroutine has endpoints of which half are away and half
+// are checked now and then, a few at once.
 func TestEndpointsThatWaitHaveNoGoroutine(t *testing.T) {
 	const probes, each = 8, 300
 	var now, most atomic.Int64
@@ -54,8 +54,8 @@ func TestEndpointsThatWaitHaveNoGoroutine(t *testing.T) {
 	}
 }
 
-// TestWaitedForStandsInNoLine takes the only slot away from an instance that
-// requests wait for.
+// TestWaitedForStandsInNoLine occupies the only place of an instance for which requests
+// wait.
 func TestWaitedForStandsInNoLine(t *testing.T) {
 	r := run(t, upstream.RegistryOptions{Probes: 1})
 	asked, answer := make(chan struct{}), make(chan struct{})

@@ -10,8 +10,8 @@ import (
 	"serai/upstream"
 )
 
-// TestAStartIsFound opens ports a while after the registration. How soon each is
-// found is a matter of the prober's model test, which has a clock of its own.
+// TestAStartIsFound opens ports a while after the registration. How soon each is found
+// is tested by the prober's model test, which has a clock of its own.
 func TestAStartIsFound(t *testing.T) {
 	r := run(t, upstream.RegistryOptions{})
 	for _, takes := range []time.Duration{70 * time.Millisecond, 520 * time.Millisecond, 1100 * time.Millisecond} {
@@ -24,9 +24,9 @@ func TestAStartIsFound(t *testing.T) {
 	}
 }
 
-// TestSilentAddressesAreInNobodysWay has more addresses that drop packets than
-// may be looked at at once, and each look lasts longer than this test: an instance
-// that starts beside them is found all the same.
+// TestSilentAddressesAreInNobodysWay has more addresses that drop packets than there
+// are places, and each look lasts longer than this test: an instance that starts beside
+// them is found all the same.
 func TestSilentAddressesAreInNobodysWay(t *testing.T) {
 	r := run(t, upstream.RegistryOptions{Probes: 4, ConnectTimeout: 4 * long})
 	for i := range 12 {
@@ -42,8 +42,8 @@ func TestSilentAddressesAreInNobodysWay(t *testing.T) {
 	await(t, "ready, beside addresses that say nothing", func() bool { return e.State() == upstream.Ready })
 }
 
-// silent returns an address whose listener's queue is full: the kernel drops
-// what comes.
+// silent returns an address whose listener's queue is full: the kernel drops new
+// connections.
 func silent(t *testing.T) string {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)

@@ -12,15 +12,16 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestRegistryModel runs random programs against a registry whose instances are
-// played: they start, stop, hang and fail, requests find that out at any time,
-// services come and go. In the end whoever is up and not ejected is ready, and
-// nobody waits.
+// TestRegistryModel runs random programs against a registry with simulated instances:
+// they start, stop, hang and fail, requests find that out at any time, services come
+// and go. In the end every instance that is up and not ejected is ready, and no request
+// waits.
 func TestRegistryModel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { rapid.Check(bubble{t}, registryProgram) })
 }
 
-// played is an instance: a registration of a process, of which there may be two.
+// played is a simulated instance: a registration of a process, of which there may be
+// two.
 type played struct {
 	target Target
 	*process
@@ -39,7 +40,7 @@ type holding struct {
 	refs int
 	// ejectedUntil is when the last ejection is over.
 	ejectedUntil time.Time
-	begun        []phase // of connects under way
+	begun        []phase // of connects in progress
 }
 
 // model is the registry and what it should be.
@@ -181,7 +182,7 @@ func (m *model) request(good bool) {
 	}
 }
 
-// connect begins one, which refused ends.
+// connect begins a connect, which refused ends.
 func (m *model) connect(i int) {
 	if h := m.held[i]; h != nil {
 		h.begun = append(h.begun, h.phase())
@@ -201,7 +202,7 @@ func (m *model) refused(i int) {
 	}
 }
 
-// check holds every endpoint to what must always be true of it.
+// check checks the invariants of every endpoint.
 func (m *model) check() {
 	for i, h := range m.held {
 		s := h.Status()
@@ -214,7 +215,7 @@ func (m *model) check() {
 	}
 }
 
-// settle lets things be as they are for long enough.
+// settle leaves things unchanged for long enough.
 func (m *model) settle(mu *sync.Mutex) {
 	mu.Lock()
 	for _, p := range m.instances {
@@ -230,7 +231,7 @@ func (m *model) settle(mu *sync.Mutex) {
 			want = Ready
 		}
 		s := h.State()
-		// Without a check nobody finds out that a ready one is down.
+		// Without a check nothing finds out that a ready one is down.
 		if s != want && !(s == Ready && p.target.Check.Path == "") {
 			m.Fatalf("instance %d, up: %v, is %v: %q; %+v", i, p.up, s, h.Status().Cause, h.schedule)
 		}
@@ -240,15 +241,15 @@ func (m *model) settle(mu *sync.Mutex) {
 	}
 }
 
-// nobody is a request without anything that a pool could ask for.
+// nobody is a request without any attribute.
 type nobody struct{}
 
 func (nobody) Header(string) []byte      { return nil }
 func (nobody) Cookie(string, int) []byte { return nil }
 func (nobody) ClientIP() []byte          { return nil }
 
-// TestPhases tries every move of every phase: only those that are listed end
-// one, and nothing ends another than that it was begun in.
+// TestPhases tries every transition of every phase: only the listed ones end a phase,
+// and what was begun in one phase ends no other.
 func TestPhases(t *testing.T) {
 	r := NewRegistry(RegistryOptions{})
 	all := []State{Probing, Ready, Ejected, Leaving}

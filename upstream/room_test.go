@@ -37,8 +37,8 @@ func TestWaitEndsWhenAMemberBecomesReady(t *testing.T) {
 	}
 }
 
-// TestWaitOutlivesThePool redeploys a service of one instance: its only member
-// goes, and the next pool's member, on another address, takes the request.
+// TestWaitOutlivesThePool redeploys a service of one instance: its only member goes,
+// and the next pool's member, on another address, takes the request.
 func TestWaitOutlivesThePool(t *testing.T) {
 	r := run(t, upstream.RegistryOptions{})
 	room := r.NewRoom("")
@@ -91,8 +91,7 @@ func TestWaitEndsForOtherReasons(t *testing.T) {
 	}
 }
 
-// TestWaitingBytesAreBounded: over all rooms, and given back at the end of a
-// wait.
+// TestWaitingBytesAreBounded: over all rooms, and given back at the end of a wait.
 func TestWaitingBytesAreBounded(t *testing.T) {
 	r := run(t, upstream.RegistryOptions{MaxWaitingBytes: 100})
 	one, other := r.NewRoom("a"), r.NewRoom("b")
@@ -119,9 +118,8 @@ func TestWaitingBytesAreBounded(t *testing.T) {
 	}
 }
 
-// TestRoomsDisplaceWhoHasMore: the requests of one route have all that may wait,
-// and one of another route, or of another namespace, takes the place of the one
-// that came last.
+// TestRoomsDisplaceWhoHasMore: the requests of one route use the whole limit, and a
+// request of another route, or of another namespace, takes the place of the newest one.
 func TestRoomsDisplaceWhoHasMore(t *testing.T) {
 	for _, namespace := range []string{"greedy", "modest"} {
 		r := run(t, upstream.RegistryOptions{MaxWaitingBytes: 100})

@@ -22,7 +22,7 @@ func answering(t *testing.T) (address string, checks *atomic.Int64) {
 }
 
 // TestATarpitStopsNobodyElsesChecks has 300 instances of one tenant that accept and
-// never answer, with the longest check-timeout there is, and few connections.
+// never answer, with the longest check-timeout, and few connections.
 func TestATarpitStopsNobodyElsesChecks(t *testing.T) {
 	for _, c := range []struct{ name, greedy, modest string }{
 		{"of another namespace", "greedy", "modest"}, {"of another job", "default", "default"},
@@ -46,7 +46,7 @@ func TestATarpitStopsNobodyElsesChecks(t *testing.T) {
 				t.Cleanup(func() { r.Release(e) })
 			}
 			await(t, "the tarpit's checks", func() bool { return r.Probes().Begun > 20 })
-			time.Sleep(500 * time.Millisecond) // they fill what there is
+			time.Sleep(500 * time.Millisecond) // they use all places
 			second, before := modest(1), checks.Load()
 			await(t, "a new instance", func() bool { return second.State() == upstream.Ready })
 			await(t, "further checks", func() bool { return checks.Load() > before+3 })

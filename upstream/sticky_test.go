@@ -61,7 +61,7 @@ func TestSticky(t *testing.T) {
 		t.Errorf("a client whose instance is gone gets the cookie %q", v)
 	}
 
-	// Nobody sits down on an instance of weight 0, or on a guess.
+	// No client is bound to an instance of weight 0, or by a guessed value.
 	_, zero := p.StickyCookie(anyone(0), &p.Members()[3])
 	for _, value := range []string{zero, "", "3", "192.0.2.1:80"} {
 		if got := share(t, p, 100, func(int) attributes { return sitting(value) }); got["3"] > 0 {
@@ -85,7 +85,7 @@ func TestCookiesAreTheSameEverywhere(t *testing.T) {
 	}
 }
 
-// TestStickyAndCanary: a cookie holds through a draw, and not against a
+// TestStickyAndCanary: a cookie takes precedence over a percentage, but not over a
 // condition.
 func TestStickyAndCanary(t *testing.T) {
 	r := run(t, upstream.RegistryOptions{})
@@ -105,7 +105,7 @@ func TestStickyAndCanary(t *testing.T) {
 	if got := share(t, p, 100, func(int) attributes { return asks }); got["2"] != 100 {
 		t.Errorf("a client that asks for the canary went to %v", got)
 	}
-	// Without the header, and from a canary that takes nobody, it moves.
+	// Without the header, and from a canary that takes no request, it moves.
 	for _, i := range []int{2, 3} {
 		got := share(t, p, 100, func(int) attributes { return sitting(cookie(i)) })
 		if got["2"] > 0 || got["3"] > 0 {

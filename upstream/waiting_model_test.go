@@ -7,10 +7,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestWaitingSharesModel plays requests of any size that come to and leave the
-// rooms of several namespaces in any order. The pot never holds more than its
-// limit, a request within its room's share is never refused, and a room within
-// its share loses nobody.
+// TestWaitingSharesModel has requests of any size that join and leave the rooms of
+// several namespaces in any order. The limit is never exceeded, a request within its
+// room's share is never refused, and a room within its share loses no request.
 func TestWaitingSharesModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		limit := int64(rapid.IntRange(50, 2000).Draw(t, "limit"))
@@ -27,7 +26,7 @@ func TestWaitingSharesModel(t *testing.T) {
 			}
 			return n
 		}
-		// share is what is the room's, with r among those that hold something.
+		// share is the room's share, with r among those that hold something.
 		share := func(of, r *Room) int64 {
 			namespaces, siblings := map[string]bool{}, int64(0)
 			for _, other := range rooms {

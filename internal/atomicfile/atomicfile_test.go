@@ -14,7 +14,7 @@ import (
 	"serai/internal/atomicfile"
 )
 
-// asWriter makes the test a process that is killed while it writes a file.
+// asWriter makes the test process one that is killed while it writes a file.
 const asWriter = "ATOMICFILE_WRITES"
 
 func TestMain(m *testing.M) {
@@ -42,8 +42,8 @@ func files(t *testing.T, dir string) string {
 	return strings.Join(names, " ")
 }
 
-// TestKilledWriter leaves a file, which the next start removes; that of a process
-// which writes still stays.
+// TestKilledWriter leaves a file, which the next start removes; the file of a process
+// that is still writing stays.
 func TestKilledWriter(t *testing.T) {
 	dir := t.TempDir()
 	below := filepath.Join(dir, "below")
@@ -82,7 +82,7 @@ func TestKilledWriter(t *testing.T) {
 	}
 }
 
-// TestCleaningLeavesWritersAlone: whoever writes while others clean up succeeds.
+// TestCleaningLeavesWritersAlone: writes succeed while others clean up.
 func TestCleaningLeavesWritersAlone(t *testing.T) {
 	dir := t.TempDir()
 	stop := make(chan struct{})

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestProcessesEnd kills an "agent" whose children have sessions of their own:
-// they and theirs end, a stranger does not.
+// TestProcessesEnd kills an "agent" whose children have sessions of their own: they and
+// their descendants end, another process does not.
 func TestProcessesEnd(t *testing.T) {
 	stranger := exec.Command("sleep", "60")
 	if err := stranger.Start(); err != nil {

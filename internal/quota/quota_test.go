@@ -23,7 +23,7 @@ func TestTakeIsAllOrNothing(t *testing.T) {
 		{40, 100, true, 100},
 		{0, 100, true, 100},
 		{1, 100, false, 100},
-		{1, 50, false, 100}, // a limit that has sunk
+		{1, 50, false, 100}, // a limit that was lowered
 		{0, 50, false, 100},
 		{1, math.MaxInt64, true, 101},
 	} {
@@ -65,8 +65,7 @@ func TestNeverExceeded(t *testing.T) {
 	}
 }
 
-// TestTheRefusedTakeNothing: one who asks for too much does not keep two others
-// from what is theirs.
+// TestTheRefusedTakeNothing: a Take of too much does not make two others fail that fit.
 func TestTheRefusedTakeNothing(t *testing.T) {
 	var q quota.Quota
 	var all sync.WaitGroup

@@ -14,8 +14,8 @@ import (
 
 var readJob = []string{"read-job"}
 
-// refusedStream fails the test unless the subscription is refused, in any of
-// the ways in which agents refuse.
+// refusedStream fails the test unless the subscription is refused, in any of the ways
+// of agents.
 func refusedStream(t *testing.T, what string, cl *nomad.Client, namespace string) {
 	t.Helper()
 	s, err := cl.Stream(testContext(t), namespace, math.MaxInt64)
@@ -75,7 +75,7 @@ func contractStrangers(t *testing.T, c guarded) {
 	}
 }
 
-// status is what a plain request is answered.
+// status is the status of a plain request's answer.
 func status(t *testing.T, c cluster, secret, path string) int {
 	t.Helper()
 	req, err := http.NewRequestWithContext(testContext(t), http.MethodGet, c.address()+path, nil)
@@ -139,8 +139,8 @@ func contractGuardedNamespaces(t *testing.T, c guarded) {
 		}
 	}
 
-	// A list of all without any right is empty at index 0, and a wait on it
-	// ends by time alone.
+	// A list of all without any permission is empty at index 0, and a blocking query on
+	// it ends only by time.
 	none := c.token(t, rule{namespace: "guard-a", capabilities: []string{"list-jobs"}})
 	_, _, err = client(t, c, none).Services(ctx, nomad.Query{Namespace: nomad.AllNamespaces})
 	is(t, "list of all without rights", err, nomad.ErrForbidden)
@@ -157,7 +157,7 @@ func contractWorkload(t *testing.T, c guarded) {
 	instances(t, client(t, c, c.management()), a, 1, "v1")
 	cl := client(t, c, c.workload(t, "work-a"))
 
-	// A namespace that is named needs no policy, not even another's.
+	// A namespace that is named needs no policy, even another one's.
 	for _, ns := range []string{"work-a", "work-b", "no-such-namespace"} {
 		if _, _, err := cl.Services(ctx, nomad.Query{Namespace: ns}); err != nil {
 			t.Errorf("list of %s: %v", ns, err)
@@ -188,7 +188,7 @@ func contractWorkload(t *testing.T, c guarded) {
 	}
 }
 
-// workloadSees is the namespaces that a workload without a policy lists.
+// workloadSees is the list of namespaces for a workload without a policy.
 var workloadSees = []string{}
 
 func contractShadow(t *testing.T, c guarded) {
@@ -260,7 +260,7 @@ func contractGuardedVariables(t *testing.T, c guarded) {
 		t.Errorf("list: %+v, %+v, %v; want only its own", list, meta, err)
 	}
 
-	// Who may not read does not learn from a conflict.
+	// A conflict shows nothing to a token that may not read.
 	if _, err := cl.PutVariable(ctx, vari("gv/blind/a", map[string]string{"k": "secret"})); err != nil {
 		t.Fatal(err)
 	}

@@ -8,8 +8,8 @@ import (
 	"serai/nomad"
 )
 
-// contractJobServices: what a job is to register is told through its whole
-// life.
+// contractJobServices: the services that a job should register are reported through its
+// whole life.
 func contractJobServices(t *testing.T, c cluster) {
 	cl := client(t, c, c.management())
 	ctx := testContext(t)
@@ -49,8 +49,8 @@ func contractJobServices(t *testing.T, c cluster) {
 	is(t, "a job of another namespace", err, nomad.ErrNotFound)
 }
 
-// contractMissingVariable: the answer that a variable is not there has an index
-// to wait for it with.
+// contractMissingVariable: the answer for a missing variable has an index with which to
+// wait for it.
 func contractMissingVariable(t *testing.T, c cluster) {
 	cl := client(t, c, c.management())
 	ctx := testContext(t)

@@ -16,7 +16,7 @@ import (
 	"serai/nomad"
 )
 
-// ownClient is HashiCorp's client of c, the oracle of how answers are read.
+// ownClient is HashiCorp's client of c, the reference for reading answers.
 func ownClient(t *testing.T, c cluster) *api.Client {
 	t.Helper()
 	hc := &http.Client{Transport: &http.Transport{}}
@@ -28,8 +28,8 @@ func ownClient(t *testing.T, c cluster) *api.Client {
 	return cl
 }
 
-// contractOwnClient lets HashiCorp's client speak, so that the simulator
-// satisfies more than our own reading of the API.
+// contractOwnClient uses HashiCorp's client, so that the simulator satisfies more than
+// our own reading of the API.
 func contractOwnClient(t *testing.T, c cluster) {
 	cl := ownClient(t, c)
 	ctx := testContext(t)
@@ -93,7 +93,7 @@ func contractOwnClient(t *testing.T, c cluster) {
 	c.stop(t, a)
 }
 
-// theirs is a registration as HashiCorp's client reads it, in our words.
+// theirs converts a registration of HashiCorp's client into ours.
 func theirs(r *api.ServiceRegistration) nomad.Registration {
 	return nomad.Registration{ID: r.ID, ServiceName: r.ServiceName, Namespace: r.Namespace, NodeID: r.NodeID, Datacenter: r.Datacenter,
 		JobID: r.JobID, AllocID: r.AllocID, Tags: r.Tags, Address: r.Address, Port: r.Port,
@@ -108,8 +108,8 @@ func same(t *testing.T, what string, ours, theirs any) {
 	}
 }
 
-// contractSameReading reads every kind of answer with both clients. The
-// namespace is this contract's own, so nothing changes between the readings.
+// contractSameReading reads every kind of answer with both clients. The namespace is
+// used only by this contract, so nothing changes between the reads.
 func contractSameReading(t *testing.T, c cluster) {
 	ctx := testContext(t)
 	we, they := client(t, c, c.management()), ownClient(t, c)
@@ -158,7 +158,7 @@ func contractSameReading(t *testing.T, c cluster) {
 		}
 		same(t, "event", events[0].Index, ev.Index)
 		same(t, "deletion", events[0].Deleted, ev.Type != "ServiceRegistration")
-		// Their event decoder reads no indexes of registrations.
+		// HashiCorp's event decoder reads no indexes of registrations.
 		got, want := events[0].Registration, theirs(reg)
 		got.CreateIndex, got.ModifyIndex, want.CreateIndex, want.ModifyIndex = 0, 0, 0, 0
 		same(t, "registration of an event", got, want)
@@ -206,7 +206,7 @@ func contractSameReading(t *testing.T, c cluster) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Other contracts make namespaces meanwhile, and none goes.
+	// Other contracts create namespaces meanwhile, and delete none.
 	for _, n := range names {
 		if !slices.ContainsFunc(theirNames, func(o *api.Namespace) bool { return o.Name == n }) {
 			t.Errorf("namespace %q: they do not read it", n)
@@ -214,7 +214,7 @@ func contractSameReading(t *testing.T, c cluster) {
 	}
 }
 
-// contractSharedVariables lets both clients meet at the same variables.
+// contractSharedVariables uses both clients on the same variables.
 func contractSharedVariables(t *testing.T, c cluster) {
 	ctx := testContext(t)
 	we, they := client(t, c, c.management()), ownClient(t, c)
@@ -257,7 +257,7 @@ func contractSharedVariables(t *testing.T, c cluster) {
 		t.Errorf("their read after their deletion: %v", err)
 	}
 
-	// Locks: one holds it, the other hears so.
+	// Locks: one client holds it, the other one gets a conflict.
 	locks, err := they.Locks(api.WriteOptions{}, api.Variable{Path: "oracle/lock", Lock: &api.VariableLock{TTL: "1h", LockDelay: "1ms"}})
 	if err != nil {
 		t.Fatal(err)

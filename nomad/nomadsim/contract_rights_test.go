@@ -15,7 +15,7 @@ type looker struct {
 	watcher *discovery.Watcher
 	mu      sync.Mutex
 	newest  *discovery.Snapshot
-	// must are services that no snapshot may lack; looks and failed count.
+	// must are services that every snapshot must have; looks and failed count.
 	must          []discovery.Key
 	looks, failed int
 }
@@ -71,9 +71,9 @@ func (l *looker) knows(keys ...discovery.Key) bool {
 
 func (l *looker) live() bool { return l.watcher.Status()[0].Phase == discovery.Live }
 
-// contractRights takes the policy of a job away and gives it back: what exists
-// stays known, what is new is known soon after, and a serai that starts without
-// the policy works as soon as it is there.
+// contractRights removes the policy of a job and restores it: what exists stays known,
+// what is new is known soon after, and a serai that starts without the policy works as
+// soon as it is there.
 func contractRights(t *testing.T, c guarded) {
 	for _, name := range []string{"rights-home", "rights-a", "rights-b", "rights-c"} {
 		c.createNamespace(t, name)

@@ -49,7 +49,7 @@ func contractServices(t *testing.T, c cluster) {
 		t.Errorf("stale list: %+v, %v; want an index and a leader", meta, err)
 	}
 
-	// What does not exist is empty, at a real index, and no error.
+	// A missing service has an empty list, at a real index, and no error.
 	for _, q := range []nomad.Query{{Namespace: "default"}, {Namespace: "no-such-namespace"}} {
 		if got, meta, err := cl.Service(ctx, "no-such-service", q); err != nil || len(got) != 0 || meta.Index == 0 {
 			t.Errorf("service that does not exist in %q: %v, %+v, %v; want none at an index", q.Namespace, got, meta, err)
@@ -87,8 +87,8 @@ func contractBlocking(t *testing.T, c cluster) {
 	c.deploy(t, a)
 	instances(t, cl, a, 1, "v1")
 
-	// A wait that nothing ends answers the same when it is over. Other
-	// contracts change other services meanwhile, so the index may move on.
+	// A blocking query without a change answers the same when it is over. Other
+	// contracts change other services meanwhile, so the index may advance.
 	_, meta, err := cl.Service(ctx, a.name, nomad.Query{})
 	if err != nil {
 		t.Fatal(err)
@@ -98,7 +98,7 @@ func contractBlocking(t *testing.T, c cluster) {
 		t.Fatalf("wait that ends by time: %v, %+v, %v; want the instance at %d or later", got, after, err, meta.Index)
 	}
 
-	// An index that is the past answers at once.
+	// A past index answers at once.
 	if _, old, err := cl.Service(ctx, a.name, nomad.Query{Index: 1}); err != nil || old.Index <= 1 {
 		t.Fatalf("wait for the past: %+v, %v", old, err)
 	}
@@ -243,7 +243,7 @@ func contractKillTimeout(t *testing.T, c cluster) {
 	}
 }
 
-// contractBadRequests pins the words and statuses that the simulator copies.
+// contractBadRequests checks the texts and statuses that the simulator copies.
 func contractBadRequests(t *testing.T, c cluster) {
 	for _, tc := range []struct {
 		method, path string

@@ -9,7 +9,7 @@ import (
 	"serai/nomad"
 )
 
-// open subscribes and takes the first line, which is life without events.
+// open subscribes and reads the first line, which is a heartbeat.
 func open(t *testing.T, ctx context.Context, cl *nomad.Client, namespace string, index uint64) *nomad.Stream {
 	t.Helper()
 	s, err := cl.Stream(ctx, namespace, index)
@@ -61,8 +61,7 @@ func contractStream(t *testing.T, c cluster) {
 	c.deploy(t, a)
 	up := await(t, s, a.name, false)
 
-	// Lists may answer an older index for a moment, but they get there, and
-	// then say the same.
+	// Lists may have an older index for a moment, but then they agree.
 	var regs []nomad.Registration
 	eventually(t, "list reaches the event's index", func() (bool, any) {
 		var meta nomad.Meta
@@ -109,7 +108,7 @@ func contractHistory(t *testing.T, c cluster) {
 	c.deploy(t, a)
 	up := await(t, live, a.name, false)
 
-	// The index asked for is included; 0 and 1 begin with the oldest.
+	// The requested index is included; 0 and 1 begin with the oldest.
 	for _, index := range []uint64{up.Index, up.Index - 1, 1, 0} {
 		s := open(t, ctx, cl, "default", index)
 		if again := await(t, s, a.name, false); again.Index != up.Index {

@@ -8,15 +8,15 @@ import (
 	"serai/nomad"
 )
 
-// testTimeout is how long a contract waits for what must come. It is no
-// assertion about speed: it only ends a test that would hang.
+// testTimeout is how long a contract waits for an event. It is not an assertion about
+// speed: it only ends a test that would hang.
 const testTimeout = 60 * time.Second
 
 // minTTL is the shortest TTL of a lock.
 const minTTL = 10 * time.Second
 
-// app is a service that a cluster runs in count instances, named alike for
-// job, group and service.
+// app is a service that a cluster runs in count instances, with the same name for job,
+// group and service.
 type app struct {
 	namespace string
 	name      string
@@ -27,26 +27,26 @@ type app struct {
 	count      int
 }
 
-// cluster is an agent under test, real or simulated, and the means to change
-// what it knows. Its methods fail the test when they cannot.
+// cluster is an agent under test, real or simulated, and the means to change its state.
+// Its methods fail the test when they cannot.
 type cluster interface {
 	address() string
 	// management is a token that may do everything; "" with ACLs off.
 	management() string
-	// deploy starts an app or changes it to what is given.
+	// deploy starts or changes an app.
 	deploy(t *testing.T, a app)
 	// promote ends a canary: all instances are the new version.
 	promote(t *testing.T, a app)
-	// stop ends all instances of an app and forgets its job; halt remembers it.
+	// stop ends all instances of an app and purges its job; halt keeps the job.
 	stop(t *testing.T, a app)
 	halt(t *testing.T, a app)
 	createNamespace(t *testing.T, name string)
-	// lockTTL is a TTL so long that no busy machine takes a lock for late, and
-	// no longer than a test can wait for.
+	// lockTTL is a TTL so long that a busy machine does not lose a lock, and so short
+	// that a test can wait for it.
 	lockTTL() time.Duration
-	// alone is this cluster or one like it, whose time nobody else moves.
+	// alone is this cluster or a similar one, whose time only this test advances.
 	alone(t *testing.T) cluster
-	// pass lets time pass for locks, and now is that time.
+	// pass advances the time for locks, and now is that time.
 	pass(t *testing.T, d time.Duration)
 	now() time.Time
 }
@@ -56,14 +56,14 @@ type guarded interface {
 	cluster
 	// token makes a token with the given rules.
 	token(t *testing.T, rules ...rule) string
-	// deleteToken makes a token unknown.
+	// deleteToken removes a token.
 	deleteToken(t *testing.T, secret string)
 	// workload is the identity of a running job without a policy.
 	workload(t *testing.T, namespace string) string
-	// grant attaches a policy to that job, and revoke takes it away.
+	// grant attaches a policy to that job, and revoke removes it.
 	grant(t *testing.T, namespace string, rules ...rule)
 	revoke(t *testing.T, namespace string)
-	// outage is how long a right is missed that is missed for long.
+	// outage is how long a permission is missing in tests of long outages.
 	outage() time.Duration
 }
 
@@ -92,7 +92,7 @@ func testContext(t *testing.T) context.Context {
 	return ctx
 }
 
-// eventually polls until ok, which says what it still sees when it is not.
+// eventually polls until ok, which otherwise says what it still sees.
 func eventually(t *testing.T, what string, ok func() (bool, any)) {
 	t.Helper()
 	ctx := testContext(t)
@@ -133,7 +133,7 @@ func instances(t *testing.T, cl *nomad.Client, a app, n int, tag string) []nomad
 	return regs
 }
 
-// contract is what every agent with ACLs off does.
+// contract is the behaviour of every agent with ACLs off.
 func contract(t *testing.T, c cluster) {
 	t.Run("services", func(t *testing.T) { t.Parallel(); contractServices(t, c) })
 	t.Run("blocking", func(t *testing.T) { t.Parallel(); contractBlocking(t, c) })
@@ -155,7 +155,7 @@ func contract(t *testing.T, c cluster) {
 	t.Run("shared variables", func(t *testing.T) { t.Parallel(); contractSharedVariables(t, c) })
 }
 
-// guardedContract is what every agent with ACLs on does.
+// guardedContract is the behaviour of every agent with ACLs on.
 func guardedContract(t *testing.T, c guarded) {
 	t.Run("strangers", func(t *testing.T) { t.Parallel(); contractStrangers(t, c) })
 	t.Run("namespaces", func(t *testing.T) { t.Parallel(); contractGuardedNamespaces(t, c) })

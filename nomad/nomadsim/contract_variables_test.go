@@ -71,7 +71,7 @@ func contractVariables(t *testing.T, c cluster) {
 		t.Errorf("list of another prefix: %+v, %v", list, err)
 	}
 
-	// A wait on the list ends with a write, a wait on the variable with its
+	// A blocking query on the list ends with a write, one on the variable with its
 	// deletion.
 	listed := make(chan error, 1)
 	go func() {
@@ -154,7 +154,7 @@ func contractLocks(t *testing.T, c cluster) {
 	is(t, "release again", cl.ReleaseLock(ctx, mine), nomad.ErrConflict)
 	is(t, "renew of the released", cl.RenewLock(ctx, mine), nomad.ErrConflict)
 
-	// After a release nobody waits, and acquiring takes the items away.
+	// After a release nothing blocks, and acquiring removes the items.
 	is(t, "acquire by another after release", cl.AcquireLock(ctx, other, nil), nil)
 	if v, _, err := cl.Variable(ctx, mine.Path, nomad.Query{}); err != nil || len(v.Items) != 0 {
 		t.Errorf("read of a lock without items: %+v, %v", v, err)
@@ -169,8 +169,8 @@ func contractLocks(t *testing.T, c cluster) {
 	}
 }
 
-// contractLockExpiry waits out a lock whose holder is silent. It acquires
-// again at half time, which must not help.
+// contractLockExpiry waits until a lock expires whose holder is silent. It acquires the
+// lock again at half time, which must not help.
 func contractLockExpiry(t *testing.T, c cluster) {
 	cl := client(t, c, c.management())
 	ctx := testContext(t)
@@ -195,8 +195,8 @@ func contractLockExpiry(t *testing.T, c cluster) {
 	if held := c.now().Sub(begin); held < 2*mine.TTL+mine.Delay {
 		t.Errorf("the lock was free after %v; want at least twice the TTL and the delay, %v", held, 2*mine.TTL+mine.Delay)
 	} else if held > 3*mine.TTL+mine.Delay-mine.TTL/4 {
-		// Acquiring again would have made it three TTLs. This is no claim
-		// about speed: it tells apart two rules that are a TTL apart.
+		// If acquiring again counted, it would have been three TTLs. This is no
+		// assertion about speed: it distinguishes two rules that differ by a TTL.
 		t.Errorf("the lock was free after %v: acquiring again wound its clock", held)
 	}
 	is(t, "renew of the lost", cl.RenewLock(ctx, mine), nomad.ErrConflict)
@@ -204,8 +204,8 @@ func contractLockExpiry(t *testing.T, c cluster) {
 	is(t, "release", cl.ReleaseLock(ctx, other), nil)
 }
 
-// contractLateLock acquires again after the clock ran out but before the
-// delay is over: it succeeds, and the lock is freed all the same.
+// contractLateLock acquires again after the lock expired but before the delay is over:
+// it succeeds, and the lock is released all the same.
 func contractLateLock(t *testing.T, c cluster) {
 	cl := client(t, c, c.management())
 	ctx := testContext(t)

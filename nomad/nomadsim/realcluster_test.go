@@ -54,8 +54,8 @@ func findNomad(t *testing.T) string {
 // ends.
 func newRealCluster(t *testing.T, acl bool) *realCluster {
 	bin := findNomad(t)
-	// The Task API's socket lies below the directory and a socket's path is
-	// short: t.TempDir would be too long.
+	// The Task API's socket is below the directory and a socket's path must be short:
+	// t.TempDir would be too long.
 	dir, err := os.MkdirTemp("", "serai")
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +94,7 @@ plugin "raw_exec" {
 	cmd := exec.Command(bin, "agent", "-dev", "-config="+config)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Dir = dir
-	// The agent must not see what we were told about another one.
+	// The agent must not use settings for another one.
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "NOMAD_") {
 			cmd.Env = append(cmd.Env, v)
@@ -192,7 +192,7 @@ func (c *realCluster) lockTTL() time.Duration   { return minTTL }
 func (c *realCluster) alone(*testing.T) cluster { return c }
 func (c *realCluster) now() time.Time           { return time.Now() }
 
-// pass waits, since a real agent's time cannot be moved.
+// pass sleeps, since a real agent's time cannot be advanced.
 func (c *realCluster) pass(t *testing.T, d time.Duration) {
 	select {
 	case <-time.After(d):
@@ -224,7 +224,7 @@ func (c *realCluster) job(a app) *api.Job {
 	job.Datacenters = []string{"*"}
 	job.AddTaskGroup(group)
 	if a.canaryTags != nil {
-		// Other arguments make a new version that cannot be had in place.
+		// Other arguments make a new version that cannot be an in-place update.
 		task.SetConfig("args", []string{"3601"})
 		job.Update = &api.UpdateStrategy{Canary: new(1), MinHealthyTime: new(time.Duration(0)), HealthCheck: new("task_states")}
 	}
@@ -315,7 +315,7 @@ func (c *realCluster) deleteToken(t *testing.T, secret string) {
 	}
 }
 
-// workloadTask runs a job whose task tells us its environment, and returns it.
+// workloadTask runs a job whose task reports its environment, and returns it.
 func (c *realCluster) workloadTask(t *testing.T, namespace string) map[string]string {
 	t.Helper()
 	out := filepath.Join(c.dir, "env-"+namespace)
@@ -360,7 +360,7 @@ func (c *realCluster) revoke(t *testing.T, namespace string) {
 	}
 }
 
-// outage is SERAI_TEST_OUTAGE, such as 10m, where that is set.
+// outage is SERAI_TEST_OUTAGE, such as 10m, if that is set.
 func (c *realCluster) outage() time.Duration {
 	if d, err := time.ParseDuration(os.Getenv("SERAI_TEST_OUTAGE")); err == nil {
 		return d
@@ -381,7 +381,7 @@ func TestGuardedRealAgentKeepsTheContract(t *testing.T) {
 	t.Run("contract", func(t *testing.T) { guardedContract(t, c) })
 }
 
-// realTaskAPI finds the agent as serai does in its own task: by what Nomad
+// realTaskAPI finds the agent like serai in its own task: by the variables that Nomad
 // puts into the environment.
 func realTaskAPI(t *testing.T, c *realCluster) {
 	if runtime.GOOS == "windows" {

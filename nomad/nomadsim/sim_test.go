@@ -13,8 +13,8 @@ import (
 	"serai/nomad/nomadsim"
 )
 
-// What a real agent cannot be made to do at will is tested here on the
-// simulator alone. Where Nomad's source is what says so, it is named.
+// What a real agent cannot be made to do at will is tested only on the simulator. Where
+// Nomad's source is the reference, it is named.
 
 // simulator is s under test, as a cluster.
 func simulator(t *testing.T, o nomadsim.Options) (*nomadsim.Sim, *nomad.Client) {
@@ -44,9 +44,9 @@ func indexes(t *testing.T, s *nomad.Stream, n int) []uint64 {
 	return all
 }
 
-// TestBuffer is bounded, and a subscription from before it begins with the
-// oldest that is left, without a word. Changes of all topics take places.
-// Source: nomad/stream/event_buffer.go; the size does not count the oldest.
+// TestBuffer is bounded, and a subscription from before it begins with the oldest that
+// is left, without a notice. Changes of all topics use places. Source:
+// nomad/stream/event_buffer.go; the size does not count the oldest.
 func TestBuffer(t *testing.T) {
 	sim, cl := simulator(t, nomadsim.Options{Buffer: 4})
 	var made []uint64
@@ -76,7 +76,7 @@ func TestBuffer(t *testing.T) {
 	}
 }
 
-// TestSlowReader: who cannot keep up with the buffer is cut off, and does not
+// TestSlowReader: a reader that cannot keep up with the buffer is cut off, and does not
 // get a gap.
 func TestSlowReader(t *testing.T) {
 	sim, cl := simulator(t, nomadsim.Options{Buffer: 4})
@@ -84,7 +84,7 @@ func TestSlowReader(t *testing.T) {
 	big := instance("a", 1)
 	big.Tags = []string{strings.Repeat("x", 1<<20)}
 	var made []uint64
-	for range 64 { // more than sockets hold
+	for range 64 { // more than fits into sockets
 		made = append(made, sim.Register(big))
 	}
 	for i := 0; ; i++ {
@@ -137,7 +137,7 @@ func TestPublishBeforeCommit(t *testing.T) {
 	}
 }
 
-// TestDeathsAreTyped as the change that took the instances.
+// TestDeathsAreTyped: deletions have the type of the change that removed the instances.
 // Source: nomad/state/events.go.
 func TestDeathsAreTyped(t *testing.T) {
 	c := newSimCluster(t, nomadsim.Options{})
@@ -168,8 +168,7 @@ func TestDeathsAreTyped(t *testing.T) {
 	}
 }
 
-// TestLeaderless: without a leader stale answers go on and say so, and all
-// others fail.
+// TestLeaderless: without a leader stale answers go on and say so, and all others fail.
 func TestLeaderless(t *testing.T) {
 	sim, cl := simulator(t, nomadsim.Options{})
 	ctx := testContext(t)
@@ -191,7 +190,7 @@ func TestLeaderless(t *testing.T) {
 	}
 }
 
-// TestRestart: what an agent knows outlives it, its streams and waits do not.
+// TestRestart: the agent's state outlives it, its streams and blocking queries do not.
 func TestRestart(t *testing.T) {
 	sim := nomadsim.New(nomadsim.Options{})
 	sim.Register(instance("a", 1))

@@ -12,8 +12,7 @@ import (
 	"serai/nomad/nomadsim"
 )
 
-// start runs s on a loopback address until ctx ends, and then says how it
-// ended.
+// start runs s on a loopback address until ctx ends, and then reports how it ended.
 func start(t *testing.T, ctx context.Context, s *nomadsim.Sim) (url string, done <-chan error) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

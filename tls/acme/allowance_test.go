@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// TestLimit holds a limit to what it means, with random programs: what is left
-// may be taken and no more, what waits may be taken when it says, and in a
-// window no more than what there is at once and what is given back in it.
+// TestLimit checks a limit with random programs: what is left may be taken and no more,
+// what waits may be taken at the given time, and in a window at most the limit and what
+// is given back in it.
 func TestLimit(t *testing.T) {
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 1))

@@ -29,8 +29,8 @@ type orderer struct {
 	stop  func()
 }
 
-// order starts a serai that orders within limits, at a CA that has one kind of
-// validation. Names below "evil.test" lead elsewhere.
+// order starts a serai that orders within limits, at a CA with one kind of validation.
+// Names below "evil.test" lead elsewhere.
 func order(t *testing.T, store *memory, limits acme.Limits, hosts ...acme.Host) *orderer {
 	t.Helper()
 	ca := acmetest.New(t, acmetest.Options{Offer: "http-01", Elsewhere: func(n string) bool { return strings.HasSuffix(n, ".evil.test") }})
@@ -99,7 +99,7 @@ func (o *orderer) want(hosts ...acme.Host) {
 
 func (o *orderer) has(host string) bool { return o.certs.Current().Lookup(host) != nil }
 
-// told returns what is told of a host.
+// told returns the status of a host.
 func (o *orderer) told(host string) acme.HostStatus {
 	for _, h := range o.Status(context.Background()).Hosts {
 		if h.Host == host {
@@ -117,9 +117,9 @@ func hostsOf(namespace, pattern string, count int) (all []acme.Host) {
 	return all
 }
 
-// TestRefusalStopsNobodyElse: the CA refuses all orders of one namespace's domain,
-// and says for how long: those of another go on, and the refused one is asked
-// about once.
+// TestRefusalStopsNobodyElse: the CA refuses all orders of one namespace's domain, and
+// says for how long: orders of another namespace go on, and the refused one is tried
+// once.
 func TestRefusalStopsNobodyElse(t *testing.T) {
 	t.Parallel()
 	ca := acmetest.New(t, acmetest.Options{Offer: "http-01"})
@@ -130,7 +130,7 @@ func TestRefusalStopsNobodyElse(t *testing.T) {
 	for _, h := range hostsOf("good", "w%d.test", 3) {
 		until(t, "the certificate of "+h.Name, func() bool { return o.has(h.Name) })
 	}
-	if n := o.Orders()["rate-limited"]; n > 4 { // as many as were under way together
+	if n := o.Orders()["rate-limited"]; n > 4 { // as many as were in progress together
 		t.Errorf("the CA refused %d orders", n)
 	}
 	until(t, "the refusal to be told", func() bool { return o.Status(context.Background()).Budget.Held["rate-limited"] > 30 })
@@ -145,9 +145,9 @@ func TestRefusalStopsNobodyElse(t *testing.T) {
 	}
 }
 
-// TestLimitsAreKept: a namespace takes its share of the CA's limits, also after
-// the leader has changed, another one takes what is left, and who waits for
-// what is told.
+// TestLimitsAreKept: a namespace uses its share of the CA's limits, also after a change
+// of the leader; another one uses the rest; and the status of waiting hosts says what
+// they wait for.
 func TestLimitsAreKept(t *testing.T) {
 	t.Parallel()
 	limits := acme.Limits{Orders: 20, Domain: 6, NamespaceShare: 0.5}
@@ -185,8 +185,8 @@ func TestLimitsAreKept(t *testing.T) {
 	}
 }
 
-// TestDomainIsShared: a namespace gets its share of a registered domain, and
-// another one the rest.
+// TestDomainIsShared: a namespace gets its share of a registered domain, and another
+// one the rest.
 func TestDomainIsShared(t *testing.T) {
 	t.Parallel()
 	o := order(t, newMemory(), acme.Limits{Domain: 6, NamespaceShare: 0.5},
@@ -212,12 +212,12 @@ func TestDomainIsShared(t *testing.T) {
 			t.Errorf("namespace %s has %d certificates of six", ns, n)
 		}
 	}
-	// An order that failed is made again, within the same limit.
+	// A failed order is tried again, within the same limit.
 	until(t, "six orders that brought a certificate", func() bool { return o.Orders()["ok"] == 6 })
 }
 
-// TestCertificatesAreBounded: beyond the limit new hosts get none, are told why,
-// and those that failed took no place.
+// TestCertificatesAreBounded: beyond the limit new hosts get none, with the reason, and
+// failed orders use no place.
 func TestCertificatesAreBounded(t *testing.T) {
 	t.Parallel()
 	hosts := append(hostsOf("evil", "a%02d.evil.test", 6), hostsOf("good", "w%d.test", 6)...)
@@ -236,8 +236,8 @@ func TestCertificatesAreBounded(t *testing.T) {
 	})
 }
 
-// TestFailuresAreBounded: a host whose name leads elsewhere fails as often as the
-// CA lets it in an hour, whatever the back-off says.
+// TestFailuresAreBounded: a host whose name leads elsewhere fails as often as the CA
+// permits in an hour, whatever the back-off says.
 func TestFailuresAreBounded(t *testing.T) {
 	t.Parallel()
 	o := order(t, newMemory(), acme.Limits{Failures: 1}, acme.Host{Name: "a.evil.test", Namespace: "evil"})

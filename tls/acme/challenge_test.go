@@ -13,7 +13,7 @@ import (
 )
 
 // TestValidationsAreAnswered by a serai that did not begin them, however often
-// strangers ask before it does.
+// strangers ask before the CA does.
 func TestValidationsAreAnswered(t *testing.T) {
 	const host, token = "a.test", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 	store := newMemory()

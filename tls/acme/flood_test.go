@@ -14,10 +14,10 @@ import (
 	"serai/tls/certstore"
 )
 
-// tokenText is that of each validation of these tests.
+// tokenText is the token of each validation in these tests.
 const tokenText = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 
-// putToken stores what answers a validation, as another serai would.
+// putToken stores the token of a validation, like another serai would.
 func putToken(t *testing.T, store *memory, host, kind string) {
 	t.Helper()
 	key := "acme/own.test-dir/challenge_tokens/" + host + ".json"
@@ -46,10 +46,10 @@ func follower(t *testing.T, store *memory) *acme.Issuer {
 	return i
 }
 
-// TestStrangersTakeNoValidation asks for tokens of hosts that want certificates
-// and have no order under way, of hosts that nobody wants, and of those that
-// are being validated, over HTTP and TLS at once. Each question of the CA is
-// answered, and the store is asked little.
+// TestStrangersTakeNoValidation requests tokens of hosts that want certificates and
+// have no order in progress, of hosts that no route wants, and of hosts that are being
+// validated, over HTTP and TLS at once. Each request of the CA is answered, and the
+// store is read little.
 func TestStrangersTakeNoValidation(t *testing.T) {
 	store := newMemory()
 	i := follower(t, store)
@@ -108,8 +108,8 @@ func TestStrangersTakeNoValidation(t *testing.T) {
 	}
 }
 
-// TestNewTokenIsAnsweredAtOnce: the second kind of validation in one order
-// replaces the first one's token, which has just been asked for.
+// TestNewTokenIsAnsweredAtOnce: the second kind of validation in one order replaces the
+// first one's token, which was requested just before.
 func TestNewTokenIsAnsweredAtOnce(t *testing.T) {
 	store := newMemory()
 	i := follower(t, store)

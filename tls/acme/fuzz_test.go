@@ -6,8 +6,8 @@ import (
 	"serai/tls/certstore"
 )
 
-// FuzzRecords: whatever others write into the store, reading it refuses or
-// gives something whole.
+// FuzzRecords: whatever others write into the store, reading it fails or returns
+// something complete.
 func FuzzRecords(f *testing.F) {
 	f.Add("a.test", "ca", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "3")
 	f.Add("", "", "", "", "")

@@ -22,14 +22,14 @@ import (
 	"serai/tls/certstore"
 )
 
-// TestMain looks for goroutines that are left over, but for those that Pebble and
-// certmagic's rate limiter never end.
+// TestMain checks for leaked goroutines, except those that Pebble and certmagic's rate
+// limiter never end.
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/letsencrypt/pebble/v2/va.VAImpl.processTasks"),
 		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.(*RingBufferRateLimiter).loop"))
 }
 
-// memory is a store in memory, which can be made to fail.
+// memory is a store in memory that can be made to fail.
 type memory struct {
 	mu      sync.Mutex
 	records map[string]*certstore.Record
@@ -225,7 +225,7 @@ func TestMirror(t *testing.T) {
 			t.Errorf("%s: %v is served", name, got)
 		}
 	}
-	// An empty list is how Nomad refuses; the record itself is asked for.
+	// An empty list may be a refusal by Nomad, so the record itself is read.
 	store.mu.Lock()
 	kept := store.records
 	store.fail = fmt.Errorf("no")
@@ -250,8 +250,8 @@ func TestMirror(t *testing.T) {
 	}
 }
 
-// TestOwnCAComesFirst: a certificate of another CA that lives longer stays
-// behind that of ours, and serves while there is none.
+// TestOwnCAComesFirst: a certificate of our CA is preferred to one of another CA that
+// is valid longer, which is served only while there is none of ours.
 func TestOwnCAComesFirst(t *testing.T) {
 	now, store := time.Now(), newMemory()
 	put := func(ca string, until time.Time) {
@@ -271,7 +271,7 @@ func TestOwnCAComesFirst(t *testing.T) {
 	until(t, "our CA's", func() bool { return certs.Current().Lookup("a.test").Source == "acme:own.test-dir" })
 }
 
-// TestManyCertificates loads five thousand, and tells what they cost.
+// TestManyCertificates loads five thousand, and prints their cost.
 func TestManyCertificates(t *testing.T) {
 	const n = 5000
 	store, now := newMemory(), time.Now()

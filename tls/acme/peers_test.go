@@ -16,8 +16,8 @@ import (
 	"serai/tls/certstore"
 )
 
-// ordering is an issuer that leads, whose CA cannot be reached, and the serai
-// that it asks.
+// ordering is an issuer that leads, whose CA cannot be reached, and the serai that it
+// asks.
 type ordering struct {
 	*testing.T
 	*acme.Issuer
@@ -91,8 +91,8 @@ func (o *ordering) hasToken() bool {
 	return slices.ContainsFunc(entries, func(e certstore.Entry) bool { return strings.Contains(e.Path, "challenge_tokens") })
 }
 
-// peer is a serai that answers as the issuer does, once it is switched on, and
-// notes who was asked for.
+// peer is a serai that answers like the issuer, once it is switched on, and records the
+// requested hosts.
 type peer struct {
 	acme.Peer
 	server *httptest.Server
@@ -126,8 +126,8 @@ func (p *peer) hosts() []string {
 	return slices.Clone(p.asked)
 }
 
-// TestPeersAreAskedOnce: who has answered is not asked for the next host, and the
-// token is gone then. One that is new is asked.
+// TestPeersAreAskedOnce: a serai that has answered is not asked for the next host, and
+// then the token is gone. A new one is asked.
 func TestPeersAreAskedOnce(t *testing.T) {
 	o := newOrdering(t, time.Hour, "a.test")
 	first := o.peer("first", true)
@@ -140,7 +140,7 @@ func TestPeersAreAskedOnce(t *testing.T) {
 		t.Errorf("it was asked for %q, want a.test once", got)
 	}
 	second := o.peer("second", false)
-	time.Sleep(2 * time.Second) // a list is believed for so long
+	time.Sleep(2 * time.Second) // how long a list is used
 	o.set(func() { o.peers, o.hosts = append(o.peers, second.Peer), []string{"c.test"} })
 	o.until("a question, and its answer", func() bool { return len(second.hosts()) > 0 && o.waiting() != nil })
 	if w := o.waiting(); w == nil || w.Count != 1 || w.Peers[0].Address != second.Address || !strings.Contains(w.Peers[0].Error, "308") {
@@ -162,7 +162,7 @@ func TestPeersAreAskedOnce(t *testing.T) {
 	}
 }
 
-// TestPeersThatAreNotKnown hold orders up for a while, and say why.
+// TestPeersThatAreNotKnown delay orders for a while, with the reason.
 func TestPeersThatAreNotKnown(t *testing.T) {
 	o := newOrdering(t, time.Second, "a.test")
 	o.err = errors.New("no answer from Nomad")
@@ -174,8 +174,8 @@ func TestPeersThatAreNotKnown(t *testing.T) {
 	o.until("the order", func() bool { return o.ordered() == 1 })
 }
 
-// TestAHostThatGoesEndsTheWait: nobody is given up for not answering for a host
-// that is not wanted any more.
+// TestAHostThatGoesEndsTheWait: no serai is given up for not answering for a host that
+// is no longer wanted.
 func TestAHostThatGoesEndsTheWait(t *testing.T) {
 	o := newOrdering(t, 2*time.Second, "a.test")
 	p := o.peer("only", false)
@@ -191,8 +191,8 @@ func TestAHostThatGoesEndsTheWait(t *testing.T) {
 	o.until("a question for the other host", func() bool { return slices.Contains(p.hosts(), "b.test") })
 }
 
-// TestWhatExpiresEndsTheWait: a certificate that expires soon, of another host
-// than the one that is waited for, is not kept waiting.
+// TestWhatExpiresEndsTheWait: a certificate that expires soon, of another host than the
+// one being ordered, does not have to wait.
 func TestWhatExpiresEndsTheWait(t *testing.T) {
 	o := newOrdering(t, time.Hour, "a.test", "b.test")
 	o.peers = []acme.Peer{o.peer("only", false).Peer}
@@ -207,9 +207,8 @@ func TestWhatExpiresEndsTheWait(t *testing.T) {
 	t.Logf("after %v", time.Since(began).Round(time.Millisecond))
 }
 
-// TestASeraiThatLeavesIsAwaited: one with old flags is not registered any more when
-// it begins to drain, and still passes validations on. Nothing is ordered before
-// it has ended.
+// TestASeraiThatLeavesIsAwaited: one with old flags is deregistered when it begins to
+// drain, and still forwards validations. Nothing is ordered before it has ended.
 func TestASeraiThatLeavesIsAwaited(t *testing.T) {
 	t.Parallel()
 	o := newOrdering(t, time.Minute, "a.test")

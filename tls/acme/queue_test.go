@@ -9,7 +9,7 @@ import (
 	"serai/tls"
 )
 
-// TestQueue tells the order of what is due.
+// TestQueue checks the order of tasks.
 func TestQueue(t *testing.T) {
 	at := func(minute int) time.Time { return time.Unix(int64(60*minute), 0) }
 	due := func(c class, host string, minute int) *task {
@@ -22,7 +22,7 @@ func TestQueue(t *testing.T) {
 		due(classRenewal, "c/n1", 9), due(classAsked, "c/q1", 0), due(classRetry, "b/r1", 0),
 	}
 	turns := turns{of: make(map[string]uint64)}
-	turns.took(Host{Namespace: "a", Service: "a"}) // a, and its service a, had theirs
+	turns.took(Host{Namespace: "a", Service: "a"}) // a, and its service a, had their turns
 	q := newQueue(&turns, all)
 	var got []string
 	for {
@@ -39,8 +39,7 @@ func TestQueue(t *testing.T) {
 	}
 }
 
-// TestRoom: whatever hangs, there is a place for another namespace and for
-// renewals.
+// TestRoom: whatever hangs, there is a place for another namespace and for renewals.
 func TestRoom(t *testing.T) {
 	for workers := 1; workers <= 16; workers++ {
 		r, busy := newRoom(workers), make(map[string]*task)
@@ -67,7 +66,7 @@ func TestRoom(t *testing.T) {
 	}
 }
 
-// TestAutocertTakesTurns: its one order at a time goes to those that have a
+// TestAutocertTakesTurns: its one order at a time goes to hosts that have a
 // certificate, then to new hosts of all namespaces, and to failed ones last.
 func TestAutocertTakesTurns(t *testing.T) {
 	hosts := []Host{{"a1.test", "evil", "x"}, {"a2.test", "evil", "x"}, {"a3.test", "evil", "x"}, {"f.test", "evil", "y"}, {"h.test", "evil", "y"}, {"w.test", "good", "w"}}
@@ -81,7 +80,7 @@ func TestAutocertTakesTurns(t *testing.T) {
 		asked[next.Name] = true
 		turns.took(next.Host)
 		if got = append(got, next.Name); len(got) == 2 {
-			hosts = append(hosts, Host{"z.test", "third", "z"}) // comes meanwhile
+			hosts = append(hosts, Host{"z.test", "third", "z"}) // added meanwhile
 		}
 	}
 	if s, want := strings.Join(got, " "), "h.test w.test z.test a1.test a2.test f.test"; s != want {

@@ -7,8 +7,8 @@ import (
 	"serai/tls/certstore"
 )
 
-// TestTokensOfTheDead are removed when they were there for two looks; accounts,
-// tokens that are used and those that changed stay.
+// TestTokensOfTheDead: tokens are removed when two checks in a row found them;
+// accounts, tokens in use and changed ones stay.
 func TestTokensOfTheDead(t *testing.T) {
 	store, err := certstore.NewDirectory(t.TempDir())
 	if err != nil {

@@ -24,11 +24,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// testTimeout bounds every wait: the lock of a real agent runs out after 21 s.
+// testTimeout bounds every wait: the lock of a real agent expires after 21 s.
 const testTimeout = 45 * time.Second
 
-// eachStore runs a test with every kind of store that there is here. Another
-// opens it as another serai does.
+// eachStore runs a test with every kind of store that is available. Another opens it
+// like another serai.
 func eachStore(t *testing.T, test func(t *testing.T, another func() certstore.Store)) {
 	variables := func(t *testing.T, url string) func() certstore.Store {
 		return func() certstore.Store {
@@ -141,7 +141,7 @@ func TestListWaits(t *testing.T) {
 	})
 }
 
-// TestListNewest has each write of another process in it, at once.
+// TestListNewest contains each write of another process at once.
 func TestListNewest(t *testing.T) {
 	eachStore(t, func(t *testing.T, another func() certstore.Store) {
 		mine, other := another(), another()
@@ -159,8 +159,8 @@ func TestListNewest(t *testing.T) {
 	})
 }
 
-// TestOneLeads has five serai elect a leader again and again: there is never
-// more than one, and soon there is another one.
+// TestOneLeads has five serai elect a leader again and again: there is never more than
+// one, and soon there is another one.
 func TestOneLeads(t *testing.T) {
 	eachStore(t, func(t *testing.T, another func() certstore.Store) {
 		var leading atomic.Int32
@@ -204,7 +204,7 @@ func TestOneLeads(t *testing.T) {
 						break
 					}
 				}
-				m.end() // which frees the lock
+				m.end() // which releases the lock
 			case <-time.After(testTimeout):
 				t.Fatal("nobody leads")
 			}
@@ -212,7 +212,7 @@ func TestOneLeads(t *testing.T) {
 	})
 }
 
-// TestLeaderVanishes lets a lock run out whose holder is silent.
+// TestLeaderVanishes lets the lock of a silent holder expire.
 func TestLeaderVanishes(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a real lock runs out after 21 s")
@@ -231,7 +231,7 @@ func TestLeaderVanishes(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer client.CloseIdleConnections()
-			// One that took the lock and was never heard again.
+			// One that acquired the lock and then vanished.
 			lock := nomad.Lock{Path: "serai/leader", ID: nomad.NewLockID(), TTL: 10 * time.Second, Delay: time.Second}
 			if err := client.AcquireLock(context.Background(), lock, map[string]string{"holder": "gone", "term": "x"}); err != nil {
 				t.Fatal(err)
@@ -265,8 +265,8 @@ func TestLeaderVanishes(t *testing.T) {
 	}
 }
 
-// TestLeaderIsCutOff: who cannot renew the lock stops to lead before another
-// can have it, and leads again afterwards.
+// TestLeaderIsCutOff: a leader that cannot renew the lock stops leading before another
+// can acquire it, and leads again afterwards.
 func TestLeaderIsCutOff(t *testing.T) {
 	sim, url, _ := nomadtest.Simulator(t)
 	client, err := nomad.NewClient(nomad.Options{Address: url})
@@ -318,8 +318,7 @@ func TestPath(t *testing.T) {
 	}
 }
 
-// TestDirectoryKeepsToItself looks at modes, and at files that are none of its
-// own.
+// TestDirectoryKeepsToItself checks modes, and files that are not its own.
 func TestDirectoryKeepsToItself(t *testing.T) {
 	dir := t.TempDir()
 	d, err := certstore.NewDirectory(filepath.Join(dir, "store"))

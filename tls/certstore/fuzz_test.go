@@ -7,11 +7,11 @@ import (
 	"serai/tls/certstore"
 )
 
-// nomadPath is what Nomad takes.
+// nomadPath are the paths that Nomad accepts.
 var nomadPath = regexp.MustCompile(`^[a-zA-Z0-9-_~/]{1,128}$`)
 
-// FuzzPath: whatever the parts are, Nomad takes the path, and no other parts
-// have the same one.
+// FuzzPath: whatever the parts are, Nomad accepts the path, and no other parts make the
+// same one.
 func FuzzPath(f *testing.F) {
 	f.Add("ca", "a.example.org", "b.example.org")
 	f.Add("ca", "a/b", "a~2Fb")
@@ -27,7 +27,7 @@ func FuzzPath(f *testing.F) {
 	})
 }
 
-// FuzzOpen: nothing but what was sealed here opens.
+// FuzzOpen: only what was sealed here can be opened.
 func FuzzOpen(f *testing.F) {
 	s, err := certstore.NewSealer([]byte("sixteen bytes and more"))
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// long bounds waits for what must happen; no test passes by its passing.
+// long bounds waits for events; no test passes because it passes.
 const long = time.Minute
 
 // await waits until condition holds.
@@ -27,7 +27,7 @@ func await(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-// TestIdleConnections lets the instance spoil idle connections in each way.
+// TestIdleConnections lets the instance break idle connections in each way.
 func TestIdleConnections(t *testing.T) {
 	r := upstream.NewRegistry(upstream.RegistryOptions{Transport: New, IdleTimeout: time.Hour})
 	l, err := net.Listen("tcp", "127.0.0.1:0")

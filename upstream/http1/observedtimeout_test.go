@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// TestObservedTimeout gives closes of idle connections, those of one sweep together, and
-// holds what is learned of them.
+// TestObservedTimeout reports closes of idle connections, those of one sweep together,
+// and checks what is learned from them.
 func TestObservedTimeout(t *testing.T) {
 	start := time.Now()
 	// at is a close of a connection of that age, so long after the start.

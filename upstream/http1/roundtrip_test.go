@@ -12,10 +12,10 @@ import (
 	"serai/wire"
 )
 
-// asking is a caller whose request is wanted until it says otherwise.
+// asking is a Caller whose request is wanted until it says otherwise.
 type asking struct {
 	unwanted bool
-	held     chan upstream.Stream // gets it, where there is one
+	held     chan upstream.Stream // gets the stream, if there is one
 }
 
 func (a *asking) Hold(s upstream.Stream) bool {
@@ -30,7 +30,7 @@ func (a *asking) Panicked(any) error               { return io.ErrUnexpectedEOF 
 // rest is the rest of a body.
 type rest struct {
 	pieces chan string // closed at its end
-	err    error       // in place of a clean end
+	err    error       // instead of a clean end
 	over   bool
 	asked  chan struct{} // closed when it is interrupted
 }
@@ -62,8 +62,8 @@ func request(c upstream.Caller) *upstream.Request {
 	}
 }
 
-// listening has each connection in turn played by the next of play, which gets it
-// when its first request is complete, and closed behind it.
+// listening lets the next of play handle each connection. It is called when the first
+// request is complete, and the connection is closed after it.
 func listening(t *testing.T, play ...func(c net.Conn, r *bufio.Reader)) *upstream.Endpoint {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -106,7 +106,7 @@ func says(s string) func(net.Conn, *bufio.Reader) {
 	return func(c net.Conn, _ *bufio.Reader) { io.WriteString(c, s) }
 }
 
-// TestWhatIsKnown: each end of an attempt says what is known of processing.
+// TestWhatIsKnown: each end of an attempt says what is known about processing.
 func TestWhatIsKnown(t *testing.T) {
 	for name, c := range map[string]struct {
 		play  func(net.Conn, *bufio.Reader)
@@ -167,8 +167,8 @@ func TestWhatIsKnown(t *testing.T) {
 	})
 }
 
-// TestStaleCostsNothing: of idle connections that the instance has closed none costs
-// the request anything.
+// TestStaleCostsNothing: idle connections that the instance has closed cost the request
+// nothing.
 func TestStaleCostsNothing(t *testing.T) {
 	const fine = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine"
 	e := listening(t, says(fine), says(fine))
@@ -193,7 +193,7 @@ func TestStaleCostsNothing(t *testing.T) {
 	ask()
 }
 
-// TestUploadEndsWithTheAttempt: whatever ends an attempt, nobody uses the body
+// TestUploadEndsWithTheAttempt: whatever ends an attempt, the body is not used
 // afterwards.
 func TestUploadEndsWithTheAttempt(t *testing.T) {
 	post := func(b *rest) *upstream.Request {

@@ -6,11 +6,10 @@ import (
 	"serai/internal/quota"
 )
 
-// Buffer sizes in bytes. A tiny one holds most requests without a body, of
-// which thousands may be waiting for their answers; a small one holds nearly
-// every head and small body; a large one holds the largest head and is what
-// bodies are copied through; a huge one spares a body of many megabytes a fifth
-// of its cost.
+// Buffer sizes in bytes. A tiny one has room for most requests without a body, of which
+// thousands may be waiting for their answers; a small one for nearly every head and
+// small body; a large one for the largest head, and bodies are copied through it; a
+// huge one saves a fifth of the cost of a body of many megabytes.
 const (
 	TinyBuffer  = 2 << 10
 	SmallBuffer = 8 << 10
@@ -18,9 +17,9 @@ const (
 	HugeBuffer  = 256 << 10
 )
 
-// A body is worth a Pipe from so many bytes on, and a huge buffer when its reader
-// says so, as long as not too many have one: a thousand slow readers of large files are to cost what they
-// must.
+// A body is worth a Pipe from this size on, and a huge buffer when its reader says so,
+// while fewer than hugeAtOnce are in use: a thousand slow readers of large files must
+// not use more memory than necessary.
 const (
 	pipeFrom   = 1 << 20
 	hugeAtOnce = 64
@@ -29,8 +28,7 @@ const (
 // huge counts the huge buffers of open connections, and the Pipes.
 var huge quota.Quota
 
-// takeHuge reports whether one more connection may have a huge buffer, and
-// counts it.
+// takeHuge reports whether one more connection may have a huge buffer, and counts it.
 func takeHuge() bool { return huge.Take(1, hugeAtOnce) }
 
 func returnHuge() { huge.Give(1) }
@@ -43,8 +41,8 @@ var (
 	hugeBuffers  = sync.Pool{New: func() any { return new([HugeBuffer]byte) }}
 )
 
-// getTiny, GetSmall and GetLarge take a buffer from its pool; Put gives back one
-// that was taken, whatever its size. A nil or foreign slice is left alone.
+// getTiny, GetSmall and GetLarge take a buffer from its pool; Put returns one of any
+// size. Put ignores a nil or foreign slice.
 func getTiny() []byte { return tinyBuffers.Get().(*[TinyBuffer]byte)[:] }
 
 // GetSmall takes a buffer of SmallBuffer bytes.
@@ -56,7 +54,7 @@ func GetLarge() []byte { return largeBuffers.Get().(*[LargeBuffer]byte)[:] }
 // getHuge takes a buffer of HugeBuffer bytes. It is counted by takeHuge.
 func getHuge() []byte { return hugeBuffers.Get().(*[HugeBuffer]byte)[:] }
 
-// Put gives a buffer back. It must not be used afterwards.
+// Put returns a buffer to its pool. It must not be used afterwards.
 func Put(b []byte) {
 	switch cap(b) {
 	case TinyBuffer:

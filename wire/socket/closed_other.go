@@ -4,5 +4,5 @@ package socket
 
 import "time"
 
-// ClosedFor cannot tell here.
+// ClosedFor is not supported here.
 func (c *Conn) ClosedFor() (time.Duration, bool) { return 0, false }

@@ -18,30 +18,30 @@ import (
 
 var _ wire.Source = (*Conn)(nil)
 
-// Conn is a connection with a read buffer that is given back while the
-// connection is idle, and with deadlines that cost nothing unless they move.
-// It is used by one goroutine at a time, but for Close and Interrupt.
+// Conn is a connection with a read buffer that is released while the connection is
+// idle, and with deadlines that cost nothing unless they move. Only one goroutine at a
+// time may use it, except for Close and Interrupt.
 type Conn struct {
-	sys     sysConn     // reads and writes the socket itself when it can
+	sys     sysConn     // reads and writes the socket itself if possible
 	handler Handler     // of Serve
 	records *recordConn // below TLS, nil when there is none
 
 	buf  []byte // from the pool, nil while nothing is buffered
 	r, w int    // buf[r:w] is unread
 
-	readBy, writeBy  deadline // that are set
+	readBy, writeBy  deadline // the current ones
 	interrupted      atomic.Bool
 	readsInterrupted atomic.Bool    // only reads are interrupted
-	huge             atomic.Bool    // buf is one of the huge buffers that are counted
-	memory           *memory.Client // who large buffers are taken for, nil for no end
-	held             atomic.Int64   // bytes of it
+	huge             atomic.Bool    // buf is one of the counted huge buffers
+	memory           *memory.Client // the client that large buffers count for, nil for no limit
+	held             atomic.Int64   // bytes held for it
 	first            [1]byte        // of fillFromByte
 	shared           bool           // several goroutines write, one after the other
 
 	net.Conn
 }
 
-// NewConn wraps c, which it owns from then on.
+// NewConn wraps c, and owns it from then on.
 func NewConn(c net.Conn) *Conn {
 	conn := new(Conn)
 	conn.Init(c)
@@ -62,15 +62,14 @@ func (c *Conn) Init(nc net.Conn) {
 // Buffered returns the unread bytes. They are valid until the next read.
 func (c *Conn) Buffered() []byte { return c.buf[c.r:c.w] }
 
-// Discard marks the first n unread bytes as read. The slices that point to
-// them stay valid until the next read or Release.
+// Discard marks the first n unread bytes as read. Slices of them stay valid until the
+// next read or Release.
 func (c *Conn) Discard(n int) { c.r += n }
 
-// Fill reads once, appending to the unread bytes: more room is made by moving
-// them, then by a larger buffer, then, with
-// LargeBuffer bytes unread, it fails with wire.ErrBufferFull, and where there is no
-// memory for a larger one with wire.ErrOverloaded. Moving
-// invalidates all slices of Buffered.
+// Fill reads once, and appends to the unread bytes. It makes room by moving them, then
+// with a larger buffer. With LargeBuffer bytes unread it fails with wire.ErrBufferFull,
+// and without memory for a larger buffer with wire.ErrOverloaded. Moving invalidates
+// all slices of Buffered.
 func (c *Conn) Fill() error {
 	switch {
 	case c.buf == nil:
@@ -100,8 +99,8 @@ func (c *Conn) Fill() error {
 	return err
 }
 
-// FillLine is Fill until a line end has come with it: a head that comes byte by
-// byte is not worth parsing before.
+// FillLine is Fill until a line end has come: a head that comes byte by byte is not
+// worth parsing before.
 func (c *Conn) FillLine() error {
 	for {
 		had := len(c.Buffered())
@@ -114,15 +113,15 @@ func (c *Conn) FillLine() error {
 	}
 }
 
-// Enlarge makes the buffer a large one, for a body that is worth it, if there is
-// memory for one.
+// Enlarge makes the buffer a large one, for a body that is worth it, if there is memory
+// for one.
 func (c *Conn) Enlarge() {
 	if len(c.buf) < LargeBuffer && c.hold(LargeBuffer) {
 		Put(c.moveTo(GetLarge()))
 	}
 }
 
-// EnlargeMore makes the buffer a huge one, if there is one to spare.
+// EnlargeMore makes the buffer a huge one, if one is available.
 func (c *Conn) EnlargeMore() {
 	if len(c.buf) >= HugeBuffer || !takeHuge() {
 		return
@@ -135,16 +134,15 @@ func (c *Conn) EnlargeMore() {
 	}
 }
 
-// moveTo moves the unread bytes to b, which becomes the buffer, and returns the
-// one they were in. No other code goes on with another buffer: bytes that were
-// left out here would make the next ones part of the wrong message.
+// moveTo moves the unread bytes to b, which becomes the buffer, and returns the old
+// buffer. No other code replaces the buffer: if bytes were lost here, the next ones
+// would become part of the wrong message.
 func (c *Conn) moveTo(b []byte) (old []byte) {
 	old, c.w, c.r, c.buf = c.buf, move(b, c.Buffered()), 0, b
 	return old
 }
 
-// move copies all of src to the start of dst, and returns how many bytes that
-// are.
+// move copies all of src to the start of dst, and returns the number of bytes.
 func move(dst, src []byte) int {
 	if len(src) > len(dst) {
 		panic("socket: a buffer of " + strconv.Itoa(len(dst)) + " bytes for " + strconv.Itoa(len(src)) + " unread ones")
@@ -152,19 +150,17 @@ func move(dst, src []byte) int {
 	return copy(dst, src)
 }
 
-// Detach moves the unread bytes to a large buffer, or to a huge one when they
-// are more, and returns the one they were in, so that slices of it stay valid
-// through further reads. The caller gives it back with Put: meanwhile the
-// connection has two.
+// Detach moves the unread bytes to a large buffer, or to a huge one when there are
+// more, and returns the old buffer, so that slices of it stay valid through further
+// reads. The caller returns it with Put: until then the connection has two.
 func (c *Conn) Detach() []byte { return c.DetachFor(LargeBuffer) }
 
-// DetachFor is Detach to a buffer that has room for n bytes and for those that are
-// unread, up to a large one. Where there is no memory for that it is a small one,
-// if the unread fit.
+// DetachFor is Detach to a buffer with room for n bytes and for the unread ones, up to
+// a large one. Without memory for that it is a small one, if the unread bytes fit.
 func (c *Conn) DetachFor(n int) []byte {
 	unread := len(c.Buffered())
 	if unread > LargeBuffer {
-		return c.moveTo(getHuge()) // counted as the one before
+		return c.moveTo(getHuge()) // counted already, with the one before
 	}
 	if c.huge.CompareAndSwap(true, false) {
 		returnHuge()
@@ -181,7 +177,7 @@ func (c *Conn) DetachFor(n int) []byte {
 // Held returns the size of the read buffer, 0 when there is none.
 func (c *Conn) Held() int { return len(c.buf) }
 
-// Release gives the buffer back when nothing is unread.
+// Release returns the buffer to its pool when nothing is unread.
 func (c *Conn) Release() {
 	if c.buf != nil && c.r == c.w {
 		c.letGo()
@@ -190,12 +186,12 @@ func (c *Conn) Release() {
 	}
 }
 
-// LimitMemory makes the connection take its large buffers for m. It is called
-// while there is none.
+// LimitMemory makes large buffers of the connection count for m. Call it while the
+// connection has none.
 func (c *Conn) LimitMemory(m *memory.Client) { c.memory = m }
 
-// hold makes n bytes the connection's part of the budget, and reports whether
-// they may be.
+// hold sets the connection's part of the budget to n bytes, and reports whether there
+// is room for them.
 func (c *Conn) hold(n int64) bool {
 	had := c.held.Load()
 	switch {
@@ -208,12 +204,11 @@ func (c *Conn) hold(n int64) bool {
 	return true
 }
 
-// Reserved returns how many bytes of the budget the connection holds. It may be
-// called while another goroutine uses c.
+// Reserved returns how many bytes of the budget the connection holds. It may be called
+// while another goroutine uses c.
 func (c *Conn) Reserved() int64 { return c.held.Load() }
 
-// letGo gives back what the connection holds of the budget and of the huge
-// buffers.
+// letGo returns what the connection holds of the budget and of the huge buffers.
 func (c *Conn) letGo() {
 	if n := c.held.Swap(0); n > 0 {
 		c.memory.Give(memory.Buffers, n)
@@ -223,9 +218,9 @@ func (c *Conn) letGo() {
 	}
 }
 
-// FillReady is Fill for bytes that are here already: it reads once without
-// waiting, and reports whether anything came. Where it cannot read the socket
-// itself, nothing ever does.
+// FillReady is Fill for bytes that are already here: it reads once without waiting, and
+// reports whether anything came. If it cannot read the socket itself, the result is
+// always false.
 func (c *Conn) FillReady() bool {
 	secure := c.records != nil && c.records.sys.ok()
 	if !c.sys.ok() && !secure {
@@ -247,22 +242,22 @@ func (c *Conn) FillReady() bool {
 	return n > 0
 }
 
-// Handler answers what has come on a connection.
+// Handler processes what has come on a connection.
 type Handler interface {
-	// Handle takes of what is buffered, and reports whether Serve is to go on.
-	// It must not read from the connection or close it: for what cannot do
-	// without, it returns false. It may write; as long as the socket takes all,
-	// neither deadlines nor Interrupt keep it from that.
+	// Handle processes buffered bytes, and reports whether Serve should go on. It must
+	// not read from the connection or close it; when it needs to, it returns false. It
+	// may write; while the socket accepts everything, neither deadlines nor Interrupt
+	// prevent that.
 	Handle() (more bool)
 }
 
-// errServing says that a Handler breaks that rule.
+// errServing says that a Handler violates that rule.
 var errServing = errors.New("read from a connection while its handler is at work")
 
-// Serve calls h whenever something is buffered, until h says that it is enough,
-// which is no error, or nothing more comes. It holds no buffer while it waits.
-// What is known to follow a first byte, the rest of a TLS record, has to come
-// within rest, or as soon as the deadline says.
+// Serve calls h whenever something is buffered, until h returns false, which is no
+// error, or nothing more comes. It holds no buffer while it waits. When more must
+// follow a first byte, such as the rest of a TLS record, it has to come within rest, or
+// before the deadline.
 func (c *Conn) Serve(h Handler, rest time.Duration) error {
 	c.handler = h
 	for c.handleBuffered() {
@@ -279,13 +274,14 @@ func (c *Conn) Serve(h Handler, rest time.Duration) error {
 	return nil
 }
 
-// handle has the n bytes in b handled.
+// handle passes the n bytes in b to the handler.
 func (c *Conn) handle(b []byte, n int) (more bool) {
 	c.buf, c.r, c.w = b, 0, n
 	return c.handleBuffered()
 }
 
-// handleBuffered has all that is buffered handled, and gives the buffer back.
+// handleBuffered passes everything that is buffered to the handler, and releases the
+// buffer.
 func (c *Conn) handleBuffered() (more bool) {
 	for len(c.Buffered()) > 0 {
 		if !c.handler.Handle() {
@@ -296,8 +292,8 @@ func (c *Conn) handleBuffered() (more bool) {
 	return true
 }
 
-// fillFromByte waits for one byte without a buffer, and then reads what has come
-// with it into one.
+// fillFromByte waits for one byte without a buffer, and then reads what has come with
+// it into one.
 func (c *Conn) fillFromByte(rest time.Duration) error {
 	if c.records != nil {
 		c.records.await(c, rest)
@@ -313,17 +309,17 @@ func (c *Conn) fillFromByte(rest time.Duration) error {
 		if now := time.Now(); c.readBy-since(now) > deadline(rest+slack(rest)) {
 			c.ReadWithin(now, rest)
 		}
-		n, _ = c.Conn.Read(c.buf[1:]) // its error is the next read's
+		n, _ = c.Conn.Read(c.buf[1:]) // an error is left to the next read
 		c.w += n
 	}
 	return nil
 }
 
-// ShareWrites lets a goroutine write while another is within Serve. It is called before
-// any other does. No two may write at once.
+// ShareWrites lets a goroutine write while another one is in Serve. Call it before
+// either does. Two goroutines must not write at once.
 func (c *Conn) ShareWrites() { c.shared = true }
 
-// Read reads from the connection, past the buffer.
+// Read reads from the connection, bypassing the buffer.
 func (c *Conn) Read(p []byte) (int, error) {
 	if c.sys.ok() {
 		return c.sys.read(p)
@@ -342,22 +338,22 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// Plain reports whether bytes go over the socket as they are: there is no TLS.
+// Plain reports whether bytes are sent over the socket unchanged, without TLS.
 func (c *Conn) Plain() bool { return c.sys.ok() }
 
-// Reusable reports whether an idle connection is still open with nothing to
-// read: a byte nobody asked for would become the next request's answer.
+// Reusable reports whether an idle connection is still open with nothing to read: an
+// unsolicited byte would become the next request's answer.
 func (c *Conn) Reusable() bool {
 	return len(c.Buffered()) == 0 && c.quiet()
 }
 
-// ErrStale says that an idle connection was closed by its peer, or was sent
-// bytes that nobody asked for. Nothing has been written to it.
+// ErrStale says that an idle connection was closed by its peer, or has received
+// unsolicited bytes. Nothing was written to it.
 var ErrStale = errors.New("idle connection is stale")
 
-// Request writes a whole request, head and body, and reads the first bytes of
-// its answer. Idle says that the connection has carried a request before: it is
-// looked at first, and nothing is written when it fails with ErrStale.
+// Request writes a whole request, head and body, and reads the first bytes of its
+// answer. Idle says that the connection has carried a request before: then Request
+// checks it first, and writes nothing when it fails with ErrStale.
 func (c *Conn) Request(head, body []byte, idle bool) error {
 	if c.buf != nil || !c.sys.ok() {
 		if idle && !c.Reusable() {
@@ -370,7 +366,7 @@ func (c *Conn) Request(head, body []byte, idle bool) error {
 	}
 	b, n, whole, err := c.sys.request(head, body, idle)
 	if err == nil && !whole {
-		// The socket took only part of it at once.
+		// The socket accepted only a part at once.
 		if err := c.WriteBoth(c.sys.rest()); err != nil {
 			return err
 		}
@@ -396,16 +392,16 @@ func (c *Conn) WriteBoth(head, body []byte) error {
 	return nil
 }
 
-// End is Close where no other goroutine reads: the buffer is given back too, and
-// what is unread in it is lost.
+// End is Close when no other goroutine reads: it also releases the buffer, and unread
+// bytes in it are lost.
 func (c *Conn) End() error {
 	Put(c.buf)
 	c.buf, c.r, c.w = nil, 0, 0
 	return c.Close()
 }
 
-// Close closes the connection. The buffer is left to the garbage collector,
-// since another goroutine may still be reading into it.
+// Close closes the connection. The buffer is left to the garbage collector, since
+// another goroutine may still be reading into it.
 func (c *Conn) Close() error {
 	c.letGo()
 	return c.Conn.Close()

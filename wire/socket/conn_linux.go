@@ -10,39 +10,39 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sysConn reads and writes a non-blocking socket directly. Beside what
-// net.Conn does it can wait without a buffer, and it skips the bookkeeping
-// that Go keeps for system calls that block: these never do.
+// sysConn reads and writes a non-blocking socket directly. Unlike net.Conn it can wait
+// without a buffer, and it skips Go's bookkeeping for system calls that block: these
+// never do.
 type sysConn struct {
 	raw     syscall.RawConn
 	onRead  func(fd uintptr) bool // readStep
 	onWrite func(fd uintptr) bool // writeSome
 	conn    *Conn                 // whose handler serve calls
-	fd      uintptr               // of the socket, while the handler is at work
+	fd      uintptr               // of the socket, while the handler runs
 
-	// What the calls under way work on, one that reads and one that writes: the
-	// functions handed to raw are made once, so that no call allocates.
+	// State of the current calls, one that reads and one that writes: the functions
+	// passed to raw are made once, so that no call allocates.
 	inStep  step
-	sought  bool // stepServe has looked for an end that came with the first bytes
-	serving bool // the handler is at work
+	sought  bool // stepServe has looked for a FIN that came with the first bytes
+	serving bool // the handler is running
 	asked   bool // stepAsk has written
-	stale   bool // stepAsk has written nothing, since it found the connection used
+	stale   bool // stepAsk has written nothing, because the connection is stale
 	in      []byte
 	inN     int
 	inErr   syscall.Errno
 	out     []byte
-	outBody []byte // goes after out
+	outBody []byte // sent after out
 	outErr  syscall.Errno
 	more    bool // follows out soon
 }
 
-// step is what a call that reads does once the socket may be readable.
+// step is what a reading call does once the socket may be readable.
 type step uint8
 
 const (
 	stepRead  step = iota // into in, waiting for something to come
 	stepReady             // into in, what is here
-	stepServe             // into a buffer that is taken when there is something, for the handler
+	stepServe             // into a buffer, taken when there is something, for the handler
 	stepAsk               // write a request over a new connection, then into such a buffer
 	stepReask             // the same over one that was idle
 )
@@ -56,8 +56,8 @@ func (s *sysConn) init(conn *Conn, c syscall.Conn) {
 	s.onRead, s.onWrite = s.readStep, s.writeSome
 }
 
-// wait calls readStep until it is over. The calls that wait hold a lock of the
-// socket's: a handler that read from it again would wait for ever.
+// wait calls readStep until it is done. Waiting calls hold a lock of the socket: a
+// handler that read from it again would wait for ever.
 func (s *sysConn) wait(by step) error {
 	if s.serving {
 		return errServing
@@ -66,7 +66,7 @@ func (s *sysConn) wait(by step) error {
 	return s.raw.Read(s.onRead)
 }
 
-// readStep reports whether the call is over; else it goes on when the socket is
+// readStep reports whether the call is done; otherwise it continues when the socket is
 // readable.
 func (s *sysConn) readStep(fd uintptr) bool {
 	switch s.inStep {
@@ -100,7 +100,7 @@ func (s *sysConn) readOnce(fd uintptr) bool {
 	}
 }
 
-// readIdleOnce takes a buffer, and gives it back when there is nothing to read.
+// readIdleOnce takes a buffer, and returns it when there is nothing to read.
 func (s *sysConn) readIdleOnce(fd uintptr, get func() []byte) bool {
 	s.in = get()
 	if s.readOnce(fd) {
@@ -121,8 +121,7 @@ func (s *sysConn) read(p []byte) (int, error) {
 	return s.readResult(err)
 }
 
-// readReady reads what is here without waiting. Errors are left to the next
-// read.
+// readReady reads what is here without waiting. Errors are left to the next read.
 func (s *sysConn) readReady(p []byte) int {
 	s.in = p
 	err := s.wait(stepReady)
@@ -133,10 +132,10 @@ func (s *sysConn) readReady(p []byte) int {
 	return s.inN
 }
 
-// serve reads and has it handled, for as long as the handler goes on, all within
-// one wait for the socket. Go's poller is told only of changes, so a read
-// usually has to be tried in vain before it can wait. Here the wait is armed
-// before the read, so that whatever arrives after it ends the wait at once.
+// serve reads and calls the handler, for as long as the handler goes on, all within one
+// wait for the socket. Go's poller is told only of changes, so usually a read must be
+// tried in vain before each wait. Here the wait is armed before the read, so that
+// whatever arrives after it ends the wait at once.
 func (s *sysConn) serve() error {
 	s.sought = false
 	_, err := s.readResult(s.wait(stepServe))
@@ -161,9 +160,9 @@ func (s *sysConn) serveOnce(fd uintptr) bool {
 		if !more {
 			return true
 		}
-		// What a full buffer left behind is no change, nor is the end of a client
-		// that closed its side with what it sent. That end is looked for once: who
-		// does so sends one request.
+		// Data that did not fit into a full buffer is no change, and neither is the FIN
+		// of a client that closed its side with what it sent. That FIN is looked for
+		// once, because such a client sends one request.
 		if s.sought && !full {
 			break
 		}
@@ -172,7 +171,7 @@ func (s *sysConn) serveOnce(fd uintptr) bool {
 	return false
 }
 
-// readOn moves what is in full to a larger buffer, and reads what else is here.
+// readOn moves the bytes in full to a larger buffer, and reads what else is here.
 // Errors are left to the next read.
 func (s *sysConn) readOn(fd uintptr, full []byte) (b []byte, n int) {
 	b = GetSmall()
@@ -187,12 +186,11 @@ func (s *sysConn) readOn(fd uintptr, full []byte) (b []byte, n int) {
 	return b, n
 }
 
-// request looks, writes and reads within one wait for the socket. Go's poller
-// is told only of changes, so a read usually has to be tried in vain before it
-// can wait. Here the look at the idle connection is what makes sure that
-// nothing came before the wait began, and that read is saved. Whole is false
-// when the socket did not take all at once; nothing has been read then, and
-// rest returns what is left.
+// request checks, writes and reads within one wait for the socket. Go's poller is told
+// only of changes, so usually a read must be tried in vain before each wait. Here the
+// check of the idle connection makes sure that nothing came before the wait began,
+// which saves that read. Whole is false when the socket did not accept everything at
+// once; then nothing was read, and rest returns what is left.
 func (s *sysConn) request(head, body []byte, idle bool) (b []byte, n int, whole bool, err error) {
 	s.asked, s.stale = false, false
 	s.out, s.outBody, s.outErr = head, body, 0
@@ -219,7 +217,7 @@ func (s *sysConn) request(head, body []byte, idle bool) (b []byte, n int, whole 
 	return b, n, true, err
 }
 
-// rest takes what request could not write.
+// rest returns what request could not write.
 func (s *sysConn) rest() (head, body []byte) {
 	head, body = s.out, s.outBody
 	s.out, s.outBody = nil, nil
@@ -238,12 +236,12 @@ func (s *sysConn) askOnce(fd uintptr) bool {
 	if !s.writeSome(fd) || s.outErr != 0 {
 		return true
 	}
-	// Wait for the answer. A connection that was not looked at is new: its
-	// peer has nothing to say yet, but may have closed it.
+	// Wait for the answer. A connection that was not checked is new: its peer has sent
+	// nothing yet, but may have closed it.
 	return s.inStep == stepAsk && s.readIdleOnce(fd, GetSmall)
 }
 
-// silent reports whether there is nothing to read on fd, not even its end.
+// silent reports whether there is nothing to read on fd, not even a FIN.
 func silent(fd uintptr) bool {
 	var b [1]byte
 	_, errno := transfer(unix.SYS_RECVFROM, fd, b[:], unix.MSG_PEEK)
@@ -314,16 +312,16 @@ func (s *sysConn) write(p []byte, more bool) (int, error) {
 	return n, err
 }
 
-// transfer calls recvfrom or sendto. They do what read and write do without the
-// layer for files above sockets.
+// transfer calls recvfrom or sendto. They do the same as read and write without the
+// file layer above sockets.
 func transfer(trap, fd uintptr, p []byte, flags uintptr) (int, syscall.Errno) {
 	n, _, errno := syscall.RawSyscall6(trap, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), flags, 0, 0)
 	return int(n), errno
 }
 
-// quiet reports whether nothing waits to be read on the socket, not even its
-// end. Under TLS it looks at the socket below: a late session ticket makes a
-// connection look used, which costs a handshake and no correctness.
+// quiet reports whether nothing is waiting to be read on the socket, not even a FIN.
+// With TLS it checks the socket below: a late session ticket makes a connection look
+// used, which costs a handshake but is not wrong.
 func (c *Conn) quiet() bool {
 	raw := c.rawConn()
 	if raw == nil {
@@ -340,24 +338,24 @@ const (
 	tcpClose       = 7
 )
 
-// PeerGone reports whether the peer has closed the connection, or only its
-// sending side, which looks the same until something is sent. It does not read,
-// and may be called while another goroutine uses c.
+// PeerGone reports whether the peer has closed the connection, or only its sending
+// side, which looks the same until something is sent. It does not read, and may be
+// called while another goroutine uses c.
 func (c *Conn) PeerGone() bool {
 	info, ok := c.tcpInfo()
 	return ok && info.State != tcpEstablished
 }
 
-// Dead reports whether nothing can be sent to the peer any more: it has reset
-// the connection. It may be called while another goroutine uses c.
+// Dead reports whether the peer has reset the connection, so that nothing can be sent
+// any more. It may be called while another goroutine uses c.
 func (c *Conn) Dead() bool {
 	info, ok := c.tcpInfo()
 	return ok && info.State == tcpClose
 }
 
-// Lost reports whether the way to the peer seems to be cut: what was written
-// has been sent again and again without being acknowledged. It may be called
-// while another goroutine uses c.
+// Lost reports whether the network path to the peer seems to be cut: what was written
+// was retransmitted several times without an acknowledgement. It may be called while
+// another goroutine uses c.
 func (c *Conn) Lost() bool {
 	// With the shortest timeout, 200 ms that double, after 1.4 s of silence.
 	const again = 3
@@ -378,18 +376,18 @@ func (c *Conn) tcpInfo() (info unix.TCPInfo, ok bool) {
 	return info, ok && err == nil
 }
 
-// GiveUpAfter makes a socket, and those that it accepts as a listener, end when
-// what was sent is not acknowledged, or nothing more taken, for so long
-// (TCP_USER_TIMEOUT, tcp(7)). Without it the kernel sends again for a quarter
-// of an hour to a peer whose network is gone.
+// GiveUpAfter closes a socket, and the sockets that it accepts as a listener, when for
+// this long data is not acknowledged, or the peer accepts no more (TCP_USER_TIMEOUT,
+// tcp(7)). Without it the kernel retransmits for a quarter of an hour to a peer whose
+// network is gone.
 func GiveUpAfter(c syscall.RawConn, d time.Duration) error {
 	return SetOptions(c, Option{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(d.Milliseconds())})
 }
 
-// ProbeSilent makes a socket, and those that it accepts as a listener, probe a
-// peer that has been silent for 15 seconds every 15 seconds, and end after 9
-// probes without an answer (tcp(7)). The net package does the same for every
-// connection, with four system calls; on the listener one time is enough.
+// ProbeSilent makes a socket, and the sockets that it accepts as a listener, probe a
+// peer that has been silent for 15 seconds every 15 seconds, and close after 9 probes
+// without an answer (tcp(7)). The net package does the same for every connection, with
+// four system calls; on the listener one time is enough.
 func ProbeSilent(c syscall.RawConn) error {
 	return SetOptions(c, Option{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
 		Option{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 15},

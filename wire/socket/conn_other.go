@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sysConn does nothing where serai has not been tuned: net.Conn serves.
+// sysConn does nothing on systems for which serai is not tuned: net.Conn is used.
 type sysConn struct{}
 
 func (s *sysConn) init(*Conn, syscall.Conn)        {}
@@ -25,13 +25,13 @@ func (s *sysConn) request(head, body []byte, idle bool) ([]byte, int, bool, erro
 }
 func (c *Conn) quiet() bool { return false }
 
-// PeerGone cannot tell here.
+// PeerGone is not supported here.
 func (c *Conn) PeerGone() bool { return false }
 
-// Dead cannot tell here.
+// Dead is not supported here.
 func (c *Conn) Dead() bool { return false }
 
-// Lost cannot tell here.
+// Lost is not supported here.
 func (c *Conn) Lost() bool { return false }
 
 // GiveUpAfter leaves it to the system here.

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// deadlines notes the deadlines that are set.
+// deadlines records the deadlines that are set.
 type deadlines struct {
 	net.Conn
 	set []time.Time
@@ -34,7 +34,7 @@ func TestDetachKeepsEveryByte(t *testing.T) {
 		c.Discard(1)
 		want := bytes.Clone(c.Buffered())
 		first := c.Detach()
-		second := c.Detach() // of a buffer of the size that the first one took
+		second := c.Detach() // a buffer of the size that the first one had
 		if !bytes.Equal(c.Buffered(), want) {
 			t.Errorf("%d bytes of %d are left, or others", len(c.Buffered()), len(want))
 		}
@@ -48,7 +48,7 @@ func TestDetachKeepsEveryByte(t *testing.T) {
 	}
 }
 
-// TestMoveNeverShortens: the program ends before a byte is lost.
+// TestMoveNeverShortens: the program panics before a byte is lost.
 func TestMoveNeverShortens(t *testing.T) {
 	defer func() {
 		if recover() == nil {
@@ -60,7 +60,7 @@ func TestMoveNeverShortens(t *testing.T) {
 	c.moveTo(getTiny())
 }
 
-// TestDeadlinesAreAsLateAsTheyAreLong: a deadline strikes a tenth late, and at
+// TestDeadlinesAreAsLateAsTheyAreLong: a deadline takes effect a tenth late, and at
 // most a second; one that moves by less is not set again.
 func TestDeadlinesAreAsLateAsTheyAreLong(t *testing.T) {
 	for _, d := range []time.Duration{time.Millisecond, 100 * time.Millisecond, 2 * time.Second, 10 * time.Second, 75 * time.Second} {

@@ -2,19 +2,19 @@ package socket
 
 import "time"
 
-// slack is how much later than asked a deadline of d may strike: a tenth, and at
-// most a second. Setting a timer costs more than parsing a head, so one is set
-// only when it moves by more.
+// slack is how much later than requested a deadline of d may take effect: a tenth, and
+// at most a second. Setting a timer costs more than parsing a head, so one is set only
+// when it moves by more.
 func slack(d time.Duration) time.Duration { return min(d/10, time.Second) }
 
-// ReadWithin makes reads fail when they take until d after now, a time of
-// time.Now's, or up to slack longer. Zero means no limit.
+// ReadWithin makes reads fail at d after now (from time.Now), or up to slack later.
+// Zero means no limit.
 func (c *Conn) ReadWithin(now time.Time, d time.Duration) {
 	c.readWithin(now, d, slack(d))
 }
 
-// ReadAbout is ReadWithin for a time that limits nobody: it may be twice as
-// long, and moves the more rarely.
+// ReadAbout is ReadWithin for a limit that need not be exact: it may be twice as long,
+// and so moves less often.
 func (c *Conn) ReadAbout(now time.Time, d time.Duration) { c.readWithin(now, d, d) }
 
 func (c *Conn) readWithin(now time.Time, d, slack time.Duration) {
@@ -41,9 +41,9 @@ func (c *Conn) WriteWithin(now time.Time, d time.Duration) {
 	}
 }
 
-// deadline is a time in nanoseconds since start, 0 for none: a third of the
-// size of a time.Time, of which each connection has two. It is made from times
-// with a monotonic reading.
+// deadline is a time in nanoseconds since start, 0 for none: a third of the size of a
+// time.Time, of which each connection has two. It is made from times with a monotonic
+// reading.
 type deadline time.Duration
 
 func since(t time.Time) deadline { return deadline(t.Sub(start)) }
@@ -55,8 +55,8 @@ func (d deadline) time() time.Time {
 	return start.Add(time.Duration(d))
 }
 
-// move moves the deadline to d after now, or up to slack later, and reports
-// whether that is worth it.
+// move moves the deadline to d after now, or up to slack later, and reports whether a
+// timer must be set.
 func (set *deadline) move(now time.Time, d, slack time.Duration) bool {
 	if d == 0 {
 		moved := *set != 0
@@ -73,24 +73,23 @@ func (set *deadline) move(now time.Time, d, slack time.Duration) bool {
 	return true
 }
 
-// Interrupt makes reads and writes that wait in another goroutine, and all
-// after them, fail with a timeout.
+// Interrupt makes reads and writes that wait in another goroutine, and all later ones,
+// fail with a timeout.
 func (c *Conn) Interrupt() {
 	c.interrupted.Store(true)
 	c.stayInterrupted()
 }
 
-// Interrupted reports whether Interrupt has been called, and not undone.
+// Interrupted reports whether Interrupt was called, and not undone.
 func (c *Conn) Interrupted() bool { return c.interrupted.Load() }
 
-// InterruptReads does so for reads alone: what is to be said can still be
-// written.
+// InterruptReads does so only for reads: an answer can still be written.
 func (c *Conn) InterruptReads() {
 	c.readsInterrupted.Store(true)
 	c.stayInterrupted()
 }
 
-// stayInterrupted keeps a deadline set at the same time from undoing Interrupt.
+// stayInterrupted keeps a deadline that is set concurrently from undoing Interrupt.
 func (c *Conn) stayInterrupted() {
 	switch {
 	case c.interrupted.Load():

@@ -1,7 +1,7 @@
 // Package socket answers: how do bytes get on and off the wire?
 //
-// A Conn is a connection whose buffer is given back while it is idle, whose
-// deadlines cost nothing unless they move, and which ends so that its peer gets
-// all that was written. A Pipe moves bytes from one to another within the
-// kernel. None of them knows what the bytes mean.
+// A Conn is a connection whose buffer is released while it is idle, whose deadlines
+// cost nothing unless they move, and which is closed in such a way that its peer gets
+// everything that was written. A Pipe moves bytes from one Conn to another within the
+// kernel. Neither knows what the bytes mean.
 package socket

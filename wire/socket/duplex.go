@@ -2,12 +2,11 @@ package socket
 
 import "io"
 
-// Duplex is a connection whose bytes are no messages any more: one side of a
-// tunnel. What is buffered is read first, and no buffer is held in the wait for
-// more.
+// Duplex is a connection that no longer carries messages: one side of a tunnel. It
+// reads what is buffered first, and holds no buffer while it waits for more.
 type Duplex struct{ *Conn }
 
-// Read reads what is buffered, or what comes.
+// Read reads what is buffered, or what arrives.
 func (d Duplex) Read(p []byte) (int, error) {
 	if b := d.Buffered(); len(b) > 0 {
 		n := copy(p, b)
@@ -18,8 +17,8 @@ func (d Duplex) Read(p []byte) (int, error) {
 	return d.Conn.Read(p)
 }
 
-// CloseWrite closes the sending side. It fails with io.EOF where a connection has
-// none of its own.
+// CloseWrite closes the sending side. It fails with io.EOF if the connection cannot do
+// that.
 func (d Duplex) CloseWrite() error {
 	if w, ok := d.Conn.Conn.(interface{ CloseWrite() error }); ok {
 		return w.CloseWrite()

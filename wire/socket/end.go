@@ -7,22 +7,22 @@ import (
 	"time"
 )
 
-// Lingering bounds how long a connection that we close first takes what its
-// peer still sends. Where bytes come for a socket that is closed, its kernel
-// answers with a reset, and the peer's loses what its program has not read of
-// the last answer (RFC 9112 section 9.6).
+// Lingering bounds how long a connection that serai closes first discards what its peer
+// still sends. When bytes arrive for a closed socket, the kernel answers with a reset,
+// and the peer loses what its program has not read of the last answer (RFC 9112 section
+// 9.6).
 type Lingering struct {
-	Bytes int // that are discarded
-	// Quiet is how long it goes on without the peer acknowledging more. Longest
+	Bytes int // to discard
+	// Quiet is how long it goes on without a new acknowledgement from the peer. Longest
 	// bounds it in any case.
 	Quiet, Longest time.Duration
-	// Expected says that more is on its way, so that not even a peer that has
-	// acknowledged everything is closed at once.
+	// Expected says that the peer is still sending, so that the connection is not
+	// closed at once even if the peer has acknowledged everything.
 	Expected bool
 }
 
-// Finish closes the connection so that the peer gets all that was written. No
-// other goroutine reads from it.
+// Finish closes the connection so that the peer gets all that was written. No other
+// goroutine may read from it.
 func (c *Conn) Finish(l Lingering) {
 	Put(c.buf)
 	c.buf, c.r, c.w = nil, 0, 0
@@ -39,10 +39,10 @@ func (c *Conn) Finish(l Lingering) {
 	c.Close()
 }
 
-// Abort closes the connection so that the peer sees that it was cut: with a
-// reset, and under TLS without close_notify. Other goroutines may use it.
+// Abort closes the connection so that the peer sees that it was cut: with a reset, and
+// with TLS without close_notify. Other goroutines may use it.
 func (c *Conn) Abort() {
-	// Not *net.TCPConn: a connection to an instance is one that is counted.
+	// Not *net.TCPConn: connections to instances are wrapped to count them.
 	socket, ok := innermost(c.Conn).(interface {
 		SetLinger(sec int) error
 		Close() error
@@ -56,8 +56,7 @@ func (c *Conn) Abort() {
 	socket.Close()
 }
 
-// rawConn returns the socket below everything for system calls, nil where there
-// is none.
+// rawConn returns the innermost socket for system calls, nil if there is none.
 func (c *Conn) rawConn() syscall.RawConn {
 	if raw := c.sys.rawConn(); raw != nil {
 		return raw

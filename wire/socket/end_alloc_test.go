@@ -4,8 +4,8 @@ package socket
 
 import "testing"
 
-// TestAllocNothingAtTheEnd: the look at a socket's queues, which each connection
-// that we close pays for, allocates nothing.
+// TestAllocNothingAtTheEnd: reading a socket's queues, which happens for each
+// connection that serai closes, allocates nothing.
 func TestAllocNothingAtTheEnd(t *testing.T) {
 	near, _ := pair(t)
 	if n := testing.AllocsPerRun(1000, func() {

@@ -12,12 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// queues is a look at what waits in a socket either way. They are used again,
-// with the function that looks, so that the end of a connection allocates
-// nothing.
+// queues reads what waits in a socket in both directions. queues are reused, with the
+// function that reads, so that closing a connection allocates nothing.
 type queues struct {
-	// From <linux/sock_diag.h>: both queues in one system call. They are counted
-	// in memory, not in bytes, and empty when there is none.
+	// From <linux/sock_diag.h>: both queues in one system call. They are counted in
+	// memory, not in bytes, and are 0 when empty.
 	info [9]uint32
 	ok   bool
 	look func(fd uintptr)
@@ -40,9 +39,9 @@ var queuesPool = sync.Pool{New: func() any {
 	return q
 }}
 
-// settled reports whether nothing waits in the socket either way: the peer has
-// acknowledged all that it was sent, and nothing has come that was not read. Then
-// it makes no difference what it sends after the end.
+// settled reports whether nothing waits in the socket in either direction: the peer has
+// acknowledged everything, and everything that has come was read. Then it does not
+// matter what the peer sends after the close.
 func settled(raw syscall.RawConn) bool {
 	q := queuesPool.Get().(*queues)
 	defer queuesPool.Put(q)
@@ -51,11 +50,11 @@ func settled(raw syscall.RawConn) bool {
 	return err == nil && q.ok && q.info[queueReceived]|q.info[queueToSend]|q.info[queueBacklog] == 0
 }
 
-// lookAgain is how soon it is looked whether the peer has acknowledged all.
+// lookAgain is the time between checks whether the peer has acknowledged everything.
 const lookAgain = 50 * time.Millisecond
 
-// linger discards what comes until the peer has closed its side, or a bound of
-// l's is reached. The kernel discards: no buffer is held meanwhile.
+// linger discards what comes until the peer has closed its side, or a limit of l is
+// reached. The kernel discards, so no buffer is held meanwhile.
 func linger(c *net.TCPConn, raw syscall.RawConn, l Lingering) {
 	left, ended := l.Bytes, false
 	discard := func(fd uintptr) bool {
@@ -86,7 +85,7 @@ func linger(c *net.TCPConn, raw syscall.RawConn, l Lingering) {
 		raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.TIOCOUTQ) })
 		now := time.Now()
 		if queued < 0 || n < queued {
-			progress, queued = now, n // a slow peer is still taking what is queued
+			progress, queued = now, n // a slow peer still reads what is queued
 		}
 		if n == 0 && !l.Expected || now.Sub(progress) >= l.Quiet || now.Sub(began) >= l.Longest {
 			return

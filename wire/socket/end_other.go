@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// settled cannot tell here.
+// settled is not supported here.
 func settled(syscall.RawConn) bool { return false }
 
-// linger discards what comes for as long as it may be quiet.
+// linger discards what comes for at most l.Quiet.
 func linger(c *net.TCPConn, _ syscall.RawConn, l Lingering) {
 	c.SetReadDeadline(time.Now().Add(l.Quiet))
 	b := GetSmall()

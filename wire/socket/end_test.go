@@ -31,8 +31,8 @@ func pair(t *testing.T) (server *socket.Conn, client *net.TCPConn) {
 	return socket.NewConn(s), c.(*net.TCPConn)
 }
 
-// TestFinishWaitsForASlowPeer for longer than it is quiet, as long as the peer
-// goes on taking what it was sent, whatever it sends meanwhile.
+// TestFinishWaitsForASlowPeer for longer than Quiet, as long as the peer goes on
+// acknowledging, whatever it sends meanwhile.
 func TestFinishWaitsForASlowPeer(t *testing.T) {
 	s, c := pair(t)
 	c.SetReadBuffer(16 << 10)
@@ -58,8 +58,8 @@ func TestFinishWaitsForASlowPeer(t *testing.T) {
 	}
 }
 
-// TestFinishEnds although the peer does not: it takes nothing, sends without
-// end, or is silent once it has taken all.
+// TestFinishEnds although the peer does not: it acknowledges nothing, sends without
+// end, or is silent once it has acknowledged everything.
 func TestFinishEnds(t *testing.T) {
 	bounds := socket.Lingering{Bytes: 1 << 20, Quiet: 100 * time.Millisecond, Longest: time.Minute}
 	expecting := bounds

@@ -8,9 +8,9 @@ import (
 	"serai/wire"
 )
 
-// TestHugeBuffersAreFew reads many large bodies at once: some get a huge
-// buffer, and all of these are given back, by those that come to the end and
-// by those that are closed in the middle.
+// TestHugeBuffersAreFew reads many large bodies at once: some get a huge buffer, and
+// all of these are returned, by connections that read to the end and by those that are
+// closed in the middle.
 func TestHugeBuffersAreFew(t *testing.T) {
 	const size, conns = 2 * pipeFrom, hugeAtOnce + 6
 	bodies := make([]*wire.Body, conns)

@@ -6,11 +6,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Option is a socket option with an integer as its value (socket(7), tcp(7)).
+// Option is a socket option with an integer value (socket(7), tcp(7)).
 type Option struct{ Level, Name, Value int }
 
-// SetOptions sets options of a socket, in their order, up to the first that is
-// refused.
+// SetOptions sets options of a socket, in their order, until one is refused.
 func SetOptions(c syscall.RawConn, options ...Option) error {
 	var err error
 	if e := c.Control(func(fd uintptr) {

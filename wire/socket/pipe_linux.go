@@ -10,15 +10,15 @@ import (
 )
 
 // Pipe moves bytes of large bodies from one socket to another within the kernel
-// (splice(2)), which copies them neither in nor out. It is filled and then
-// drained, again and again.
+// (splice(2)), without copying them to user space. It is filled and then drained,
+// repeatedly.
 type Pipe struct {
 	r, w int
 	held int // bytes in the pipe
 	// unfit says that the system does not splice these sockets.
 	unfit bool
 
-	// Of the call under way; the functions are made once.
+	// State of the current call; the functions are made once.
 	most    int
 	n       int
 	err     error
@@ -26,8 +26,8 @@ type Pipe struct {
 	onDrain func(fd uintptr) bool
 }
 
-// NewPipe makes a Pipe for a body of size bytes. It is nil where that is not worth
-// one, where there are as many as huge buffers may be, or the system has none.
+// NewPipe makes a Pipe for a body of size bytes. It is nil if the body is too small, if
+// hugeAtOnce huge buffers and Pipes are in use, or if the system has none.
 func NewPipe(size int64) *Pipe {
 	if size < pipeFrom || !takeHuge() {
 		return nil
@@ -39,11 +39,11 @@ func NewPipe(size int64) *Pipe {
 	}
 	p := &Pipe{r: ends[0], w: ends[1]}
 	p.onFill, p.onDrain = p.fillOnce, p.drainOnce
-	unix.FcntlInt(uintptr(p.w), unix.F_SETPIPE_SZ, HugeBuffer) // or as many as it holds
+	unix.FcntlInt(uintptr(p.w), unix.F_SETPIPE_SZ, HugeBuffer) // or as much as the system permits
 	return p
 }
 
-// Close gives the pipe back, with what is in it. A nil Pipe has nothing to give.
+// Close returns the pipe, with its content. A nil Pipe has nothing to return.
 func (p *Pipe) Close() {
 	if p != nil {
 		unix.Close(p.r)
@@ -52,13 +52,13 @@ func (p *Pipe) Close() {
 	}
 }
 
-// fit reports whether there is a pipe that has not failed to be of use.
+// fit reports whether there is a pipe that has not failed to splice.
 func (p *Pipe) fit() bool { return p != nil && !p.unfit }
 
-// Pull moves the next bytes of a body that is read from c into the pipe, which is
-// empty, and returns how many. It returns none, and no error, where only the
-// body's Next has them: there is no pipe, they have been read already, or do not
-// come over the socket as they are. Errors are Next's.
+// Pull moves the next bytes of a body that is read from c into the empty pipe, and
+// returns how many. It returns 0 and no error if only the body's Next has them: there
+// is no pipe, they have been read already, or they are changed on the socket (TLS).
+// Errors are those of Next.
 func (p *Pipe) Pull(b *wire.Body, c *Conn) (int, error) {
 	if !p.fit() || !c.Plain() {
 		return 0, nil
@@ -81,7 +81,7 @@ func (p *Pipe) fill(c *Conn, most int64) (int, error) {
 	return p.n, p.err
 }
 
-// Drain moves all that the pipe holds to c.
+// Drain moves the whole content of the pipe to c.
 func (p *Pipe) Drain(c *Conn) error {
 	p.err = nil
 	if err := c.sys.raw.Write(p.onDrain); err != nil {

@@ -4,7 +4,7 @@ package socket
 
 import "serai/wire"
 
-// Pipe moves nothing where the kernel has no splice.
+// Pipe is not supported without splice.
 type Pipe struct{}
 
 // NewPipe returns nil here.
@@ -13,7 +13,7 @@ func NewPipe(int64) *Pipe { return nil }
 // Close does nothing here.
 func (p *Pipe) Close() {}
 
-// Pull leaves it to the body here.
+// Pull leaves the bytes to the body here.
 func (p *Pipe) Pull(*wire.Body, *Conn) (int, error) { return 0, nil }
 
 // Drain is never called here.

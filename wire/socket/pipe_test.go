@@ -29,7 +29,7 @@ func TestPipe(t *testing.T) {
 	if err := in.Fill(); err != nil {
 		t.Fatal(err)
 	}
-	// What has been read already is Next's.
+	// Bytes that have been read already are left to Next.
 	if n, err := p.Pull(&body, in); n != 0 || err != nil {
 		t.Fatalf("%d bytes, %v beside what is buffered", n, err)
 	}

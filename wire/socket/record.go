@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// NewTLSListener is tls.NewListener, for connections on which a Conn sees that
-// a TLS record has begun and its rest is late.
+// NewTLSListener is tls.NewListener, for connections on which a Conn can see that a TLS
+// record has begun and its rest is late.
 func NewTLSListener(l net.Listener, config *tls.Config) net.Listener {
 	return &tlsListener{l, config}
 }
@@ -28,22 +28,22 @@ func (l *tlsListener) Accept() (net.Conn, error) {
 	return tls.Server(newRecordConn(c), l.config), nil
 }
 
-// recordConn is the connection below TLS. It follows where records begin and
-// end (RFC 8446 section 5.1): nothing else tells that one has come in part,
-// while the reader above waits for it whole.
+// recordConn is the connection below TLS. It tracks where records begin and end (RFC
+// 8446 section 5.1): nothing else shows that a part of one has come while the reader
+// above waits for the whole.
 //
-// Where it has the socket itself it can also say that nothing has come yet,
-// instead of waiting for it: then Serve waits for the socket once for many
-// records, without a buffer, as it does without TLS.
+// If it has the socket itself it can also report that nothing has come yet, instead of
+// waiting: then Serve waits for the socket once for many records, without a buffer, as
+// it does without TLS.
 type recordConn struct {
 	net.Conn
-	sys    sysConn // of the socket, when it is one
+	sys    sysConn // of the socket, if it is one
 	header [recordHeader]byte
-	got    int // bytes of the header
-	left   int // bytes of the record's content that are still to come
+	got    int // bytes of the header so far
+	left   int // bytes of the record's content that have not come
 
-	began time.Time // when the record that has come in part did begin
-	conn  *Conn     // whose wait ends when the rest is late, nil when it does not
+	began time.Time // when the current incomplete record began
+	conn  *Conn     // whose wait ends when the rest is late, nil for none
 	rest  time.Duration
 
 	// coming counts the records that the write under way still has to make.
@@ -64,14 +64,14 @@ func newRecordConn(c net.Conn) *recordConn {
 type reads uint8
 
 const (
-	readsWait    reads = iota // until something does
+	readsWait    reads = iota // waits
 	readsHere                 // fails with errNotYet, within the wait of Serve
-	readsReady                // fails with errNotYet, outside
-	readsNothing              // fails: a handler is at work, which must not read
+	readsReady                // fails with errNotYet, outside of it
+	readsNothing              // fails: a handler is running, which must not read
 )
 
-// errNotYet says that nothing has come yet. crypto/tls goes on after an error
-// that is temporary as if it had not read.
+// errNotYet says that nothing has come yet. After a temporary error crypto/tls
+// continues as if it had not read.
 var errNotYet net.Error = notYet{}
 
 type notYet struct{}
@@ -119,13 +119,13 @@ const recordSize = 16 << 10
 // oneSegment is what the kernel makes one segment of, with what records add to it.
 const oneSegment = 64000
 
-// announce tells that n bytes are to be written at once. crypto/tls writes each record
+// announce says that n bytes are about to be written. crypto/tls writes each record
 // on its own: all but the last are held back by the kernel until it comes, so that they
 // leave in one segment.
 func (r *recordConn) announce(n int) { r.coming.Store(int32((n + recordSize - 1) / recordSize)) }
 
-// Write writes all of p. Calls are one after the other: crypto/tls sees to it. What it
-// says by itself meanwhile counts as a record: then the last ones are not held back.
+// Write writes all of p. crypto/tls makes sure that calls are not concurrent. A record
+// that it writes on its own meanwhile counts too: then the last ones are not held back.
 func (r *recordConn) Write(p []byte) (int, error) {
 	if r.sys.ok() {
 		left := r.coming.Load()
@@ -137,18 +137,18 @@ func (r *recordConn) Write(p []byte) (int, error) {
 	return r.Conn.Write(p)
 }
 
-// fillReady reads into p what has come, and reports how much that is.
+// fillReady reads what has come into p, and returns how much that is.
 func (r *recordConn) fillReady(c *Conn, p []byte) int {
 	r.reads = readsReady
-	n, _ := c.Conn.Read(p) // its error is the next read's
+	n, _ := c.Conn.Read(p) // an error is left to the next read
 	r.reads = readsWait
 	return n
 }
 
-// inside reports whether a record has come in part.
+// inside reports whether a part of a record has come.
 func (r *recordConn) inside() bool { return r.got > 0 }
 
-// follow goes on through the records in b.
+// follow advances through the records in b.
 func (r *recordConn) follow(b []byte) {
 	for len(b) > 0 {
 		if r.got < recordHeader {
@@ -166,8 +166,8 @@ func (r *recordConn) follow(b []byte) {
 	}
 }
 
-// await makes the wait of c for a record end when one that has begun does not
-// come whole within rest.
+// await makes a wait of c for a record end when one that has begun is not complete
+// within rest.
 func (r *recordConn) await(c *Conn, rest time.Duration) {
 	r.conn, r.rest = c, rest
 	r.limit()

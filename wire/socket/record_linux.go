@@ -9,18 +9,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// serving is what Serve keeps of a connection below TLS.
+// serving is the state of Serve for a connection below TLS.
 type serving struct {
 	reads   reads
 	short   bool // the last read within the wait has left nothing in the socket
-	sought  bool // the end that came with the first record has been looked for
+	sought  bool // the FIN that may have come with the first record was looked for
 	fd      uintptr
 	err     error
 	onServe func(fd uintptr) bool // serveOnce, made once
 }
 
-// serve reads records and has their content handled, for as long as the handler
-// of c goes on, all within one wait for the socket: see sysConn.serve.
+// serve reads records and passes their content to the handler, for as long as the
+// handler of c goes on, all within one wait for the socket: see sysConn.serve.
 func (r *recordConn) serve(c *Conn, rest time.Duration) error {
 	if r.onServe == nil {
 		r.onServe = r.serveOnce
@@ -32,7 +32,7 @@ func (r *recordConn) serve(c *Conn, rest time.Duration) error {
 	return cmp.Or(err, r.err)
 }
 
-// serveOnce reports whether the wait is over; else it goes on when the socket is
+// serveOnce reports whether the wait is over; otherwise it continues when the socket is
 // readable.
 func (r *recordConn) serveOnce(fd uintptr) (over bool) {
 	r.fd, r.short = fd, false
@@ -56,8 +56,8 @@ func (r *recordConn) serveOnce(fd uintptr) (over bool) {
 	}
 }
 
-// content reads into a buffer what has come. An error behind it is the next
-// read's.
+// content reads what has come into a buffer. An error after it is left to the next
+// read.
 func (r *recordConn) content() (n int, err error) {
 	c := r.conn
 	c.buf, c.r, c.w = getTiny(), 0, 0
@@ -71,9 +71,8 @@ func (r *recordConn) content() (n int, err error) {
 	return c.w, err
 }
 
-// readHere reads what is in the socket. After a read that left nothing there, what
-// comes ends the wait, and need not be looked for but once: see
-// sysConn.serveOnce.
+// readHere reads what is in the socket. After a read that left nothing there, whatever
+// comes ends the wait, so it is looked for only once: see sysConn.serveOnce.
 func (r *recordConn) readHere(p []byte) (int, error) {
 	if r.short {
 		if r.sought {

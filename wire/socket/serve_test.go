@@ -36,7 +36,7 @@ func pair(t *testing.T) (near *Conn, far *net.TCPConn) {
 	return near, far
 }
 
-// echo serves near until its end, answering every byte with itself.
+// echo serves near until its end, and sends every byte back.
 func echo(near *Conn) error {
 	return near.Serve(handlerFunc(func() bool {
 		b := near.Buffered()
@@ -67,8 +67,8 @@ func TestServeMissesNothing(t *testing.T) {
 	}
 }
 
-// The end of a client that closes its side with what it sends comes with no
-// event of its own.
+// The FIN of a client that closes its side together with its data causes no event of
+// its own.
 func TestServeSeesTheEndThatCameAlong(t *testing.T) {
 	near, far := pair(t)
 	far.Write([]byte("hello"))
@@ -76,7 +76,7 @@ func TestServeSeesTheEndThatCameAlong(t *testing.T) {
 	for near.sys.ok() && !near.PeerGone() {
 		time.Sleep(time.Millisecond)
 	}
-	time.Sleep(20 * time.Millisecond) // the poller has told of it by then
+	time.Sleep(20 * time.Millisecond) // the poller has reported it by then
 	if err := echo(near); err != io.EOF {
 		t.Fatalf("%v, not EOF", err)
 	}
