@@ -3,7 +3,9 @@ package http2_test
 import (
 	"io"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	x "golang.org/x/net/http2"
 
@@ -56,4 +58,50 @@ func TestWhatIsKnown(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestQueuedIsNotUnsent: a request that still waits to be written when its time is over
+// may leave later, with those before it. Nobody may say that it was not sent.
+func TestQueuedIsNotUnsent(t *testing.T) {
+	read, seen := make(chan struct{}), make(chan bool, 1)
+	e := playing(t, func(p *peer) {
+		p.WriteSettings(x.Setting{ID: x.SettingInitialWindowSize, Val: 1 << 30})
+		p.WriteWindowUpdate(0, 1<<30)
+		upload := p.request()
+		<-read
+		f := p.await(func(f x.Frame) bool { h, ok := f.(*x.HeadersFrame); return ok && h.StreamID != upload })
+		seen <- f != nil
+		p.drain()
+	})
+	body := newRest()
+	var uploading sync.WaitGroup
+	uploading.Go(func() {
+		a := &upstream.Answer{}
+		if f := e.Transport().RoundTrip(streamed(request(&asking{}, "POST", "/upload"), body), a); f == nil {
+			a.Stream.End(false)
+		}
+	})
+	// Until the socket takes no more: nothing of the body has left for a while.
+	piece := strings.Repeat("x", 64<<10)
+	for full := false; !full; {
+		select {
+		case body.pieces <- piece:
+		case <-time.After(time.Second):
+			full = true
+		}
+	}
+	r := request(&asking{}, "POST", "/once")
+	r.Answer = 100 * time.Millisecond
+	f := e.Transport().RoundTrip(r, &upstream.Answer{})
+	if f == nil || f.Kind != upstream.FailedTimeout {
+		t.Fatalf("it failed with %+v", f)
+	}
+	close(read)
+	if left := <-seen; left && f.Processing == upstream.NotSent {
+		t.Error("it has left although it is said not to have been sent")
+	} else if !left {
+		t.Error("it has not left: the test shows nothing")
+	}
+	body.Interrupt()
+	uploading.Wait()
 }

@@ -188,8 +188,8 @@ func (s *stream) known(a *upstream.Answer, err error) upstream.Processing {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case s.id == 0 || c.written <= s.start:
-		return upstream.NotSent
+	case s.id == 0 || c.written <= s.start && c.state == dead:
+		return upstream.NotSent // else what is queued may still leave
 	case a.FirstByte > 0 || s.final || s.interims > 0:
 		return upstream.Answered
 	case err == errGoAway, errors.As(err, &reset) && reset.code == http2.RefusedStream:
