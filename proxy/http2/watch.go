@@ -1,0 +1,71 @@
+package http2
+
+import (
+	"time"
+
+	"serai/internal/memory"
+	"serai/proxy"
+	"serai/wire/http2"
+)
+
+// Requests that have waited for longer than this are looked at.
+const watchAfter = 100 * time.Millisecond
+
+// Check ends what waits in vain.
+func (c *conn) Check(now time.Time) {
+	o := &c.engine.options
+	c.mu.Lock()
+	silent := now.Sub(c.heard)
+	look := silent > settles && !c.looked
+	c.looked = c.looked || look
+	switch {
+	case c.state >= ending:
+	case !c.partial.IsZero() && now.Sub(c.partial) > o.HeadTimeout:
+		c.mu.Unlock()
+		c.engine.proxy.Count(proxy.ReasonHeadTimeout)
+		c.fail(CauseHead, http2.EnhanceYourCalm, "a frame or head did not come in time")
+		c.wire.InterruptReads()
+		return
+	case c.state == draining && now.Sub(c.drainAt) > settles:
+		c.drained()
+	case c.state == serving && len(c.streams) == 0 && now.Sub(c.active) > o.KeepAlive:
+		c.drain(now)
+	}
+	if len(c.streams) == 0 && c.idle > 0 && c.state < ending {
+		c.endWorkers()
+	}
+	for _, s := range c.streams {
+		s.wakeLate(now)
+	}
+	some := len(c.streams) > 0
+	c.mu.Unlock()
+	if look && c.wire.PeerGone() {
+		c.wire.InterruptReads()
+		c.lost()
+		return
+	}
+	if some {
+		c.checkStreams(now)
+	}
+}
+
+// checkStreams ends the attempts whose way is cut, and requests that keep memory for
+// nothing while it runs low.
+func (c *conn) checkStreams(now time.Time) {
+	low := c.engine.options.Memory.RunsLow(memory.Requests)
+	for _, s := range c.all() {
+		s.do(c, func(x *proxy.Exchange) {
+			if since := x.WaitingSince(); !since.IsZero() && now.Sub(since) > watchAfter {
+				x.CheckPath()
+			}
+		})
+		if low {
+			c.mu.Lock()
+			if c.streams[s.id] == s.stream && s.tooSlow(now) {
+				s.bodyErr = errOverloaded
+				s.readable.Broadcast()
+			}
+			c.mu.Unlock()
+		}
+	}
+}
