@@ -61,7 +61,7 @@ func (a *answer) Head(h *wire.ResponseHead) error {
 	a.close = !a.keepAlive || a.upgrading || a.conn.front.Retiring() || !a.conn.session.body.ends(a.continued)
 	a.conn.session.body.pace.answered.Store(true)
 	if a.conn.session.body.converses() {
-		a.conn.session.memoryUse.waitEnds()
+		a.conn.session.memoryUse.WaitEnds()
 	}
 	a.statusLine(h.Status, h.Reason)
 	dated, upgrade := false, false

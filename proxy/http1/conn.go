@@ -60,7 +60,7 @@ type session struct {
 	proxy.Exchange
 	body      requestBody
 	answer    answer
-	memoryUse memoryUse
+	memoryUse proxy.MemoryUse
 }
 
 func newSession() *session {
@@ -153,7 +153,7 @@ func (c *conn) Handle() (more bool) {
 	c.settled = false
 	s := c.begin()
 	n, err := s.Head.ParseRequest(c.wire.Buffered(), c.engine.options.Limits)
-	if err != nil || s.memoryUse.taken == 0 || s.Head.Framing != wire.NoBody || s.Head.Upgrade != nil {
+	if err != nil || !s.memoryUse.Begun() || s.Head.Framing != wire.NoBody || s.Head.Upgrade != nil {
 		c.left = s
 		return false
 	}
@@ -217,7 +217,7 @@ func (c *conn) begin() *session {
 	p := &c.front.Peer
 	s.Peer, s.Local, s.Secure, s.ServerName, s.Shard = p.Remote, p.Local, p.Secure, p.ServerName, p.Shard
 	s.answer.reset(c)
-	s.memoryUse.begin(c.engine.options.Memory)
+	s.memoryUse.Begin(c.engine.options.Memory)
 	c.mu.Lock()
 	c.session, c.served = s, true
 	switch {
@@ -235,7 +235,7 @@ func (c *conn) end(s *session) {
 	c.mu.Lock()
 	c.session = nil
 	c.mu.Unlock()
-	s.memoryUse.end(c.engine.options.Memory)
+	s.memoryUse.End(c.engine.options.Memory)
 	s.answer.release()
 	s.body.release()
 	c.engine.exchanges.Put(s)
@@ -253,7 +253,9 @@ func (c *conn) Check(now time.Time) {
 	if c.session == nil {
 		return
 	}
-	c.makeRoom(now)
+	if c.session.memoryUse.MakeRoom(c.engine.options.Memory, c.wire.Reserved() > 0, now) {
+		c.wire.InterruptReads()
+	}
 	if since := c.session.WaitingSince(); since.IsZero() || now.Sub(since) <= watchAfter {
 		return
 	}
