@@ -75,6 +75,7 @@ func (m *MemoryUse) End(b *memory.Budget) {
 	}
 	if m.taken > 0 {
 		b.Give(memory.Requests, m.taken)
+		m.taken = 0
 	}
 	if m.streams.Load() {
 		m.streams.Store(false)
@@ -132,7 +133,7 @@ func (m *MemoryUse) WaitEnds() { m.since.Clear() }
 // While memory runs low, a client that keeps a request waiting for its own bytes has
 // a second, and then as long as it sends so many bytes a second.
 const (
-	lowMemoryTime = time.Second
+	LowMemoryTime = time.Second
 	lowMemoryRate = 16 << 10
 )
 
@@ -143,7 +144,7 @@ func (m *MemoryUse) tooSlow(now time.Time) bool {
 		return false
 	}
 	took := now.Sub(since)
-	return took > lowMemoryTime && float64(m.received.Load()) < took.Seconds()*lowMemoryRate
+	return took > LowMemoryTime && float64(m.received.Load()) < took.Seconds()*lowMemoryRate
 }
 
 // MakeRoom has the request end when memory runs low and its client is slow, and reports

@@ -90,7 +90,9 @@ func (r *responder) Head(h *wire.ResponseHead) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.pending, s.answered = true, true
-	s.owes = time.Time{}
+	if s.converses() {
+		s.memoryUse.WaitEnds()
+	}
 	return s.usable()
 }
 
@@ -124,7 +126,7 @@ const dateIndex = 33
 // room.
 func (s *stream) appendBlock(f http2.Flags) {
 	c := s.conn
-	for len(c.out) > outSize/2 && !c.broken {
+	for !c.fits(len(s.block)) && !c.broken {
 		if !c.flushing {
 			c.flush(false)
 			continue
@@ -158,11 +160,15 @@ func (s *stream) sendHead(f http2.Flags) {
 
 // Write sends bytes of the body, or holds them back until Flush.
 func (r *responder) Write(p []byte) error {
+	return r.write(p, r.engine.options.WriteIdle)
+}
+
+func (r *responder) write(p []byte, within time.Duration) error {
 	s := r.stream()
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
 	s.sendHead(0)
-	return s.send(p, s.engine.options.WriteIdle)
+	return s.send(p, within)
 }
 
 // send sends DATA as windows and room allow. C.mu is held, and let go in waits.

@@ -37,8 +37,6 @@ type bodyState struct {
 	late     time.Duration // as in proxy/http1: beyond what the least rate allows
 	answered bool          // the final answer has begun: a pause is nobody's fault
 	readBy   time.Time     // when who waits is to look again
-	owes     time.Time     // since when the client is waited for, zero when it is not
-	owed     int64         // received by then
 }
 
 // chunk is a buffer of which [r:w] is unread.

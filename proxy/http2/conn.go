@@ -35,6 +35,7 @@ type conn struct {
 	heard   time.Time // when something was read last
 	looked  bool      // nothing has come since PeerGone was asked
 	partial time.Time // since when a frame or head is here in part, zero for none
+	large   bool      // that head has taken memory for large ones
 
 	writer
 	settings // of the client

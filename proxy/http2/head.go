@@ -102,12 +102,23 @@ func (c *conn) endBlock(id uint32) error {
 	return nil
 }
 
+// admit takes memory for a request. Beside others of its connection it stops where a
+// connection would, which it needs for itself in HTTP/1: what is left then is for those
+// who have nothing under way.
+func (c *conn) admit(s *stream) bool {
+	b := c.engine.options.Memory
+	c.mu.Lock()
+	first := len(c.streams) == 0
+	c.mu.Unlock()
+	return (first || !b.Beyond(14)) && s.memoryUse.Begin(b)
+}
+
 // open begins a stream whose head has come.
 func (c *conn) open(s *stream, id uint32) error {
 	s.begin(c.now)
 	s.inWindow = int64(s.engine.options.StreamWindow)
 	err := s.section.Request(&s.Head, !c.ends)
-	if err == nil && !s.pay(requestCost) {
+	if err == nil && !c.admit(s) {
 		err = wire.ErrOverloaded
 	}
 	s.remoteEnd = c.ends

@@ -16,17 +16,15 @@ const lookAgain = time.Second
 func (s *stream) wait(began time.Time) error {
 	o := &s.engine.options
 	idle := o.BodyIdle
-	if s.answered || s.isGRPC() {
-		idle = o.StreamIdle // the two talk with each other
+	if s.converses() || s.isGRPC() {
+		idle = o.StreamIdle
 	}
 	if s.late >= o.BodyIdle && s.hinders() {
 		return errBodySlow
 	}
 	from, had := time.Now(), s.received
-	if s.owes.IsZero() && !s.answered {
-		s.owes, s.owed = from, s.received
-	}
-	by := idle - from.Sub(began)
+	atMost := s.waitBegins(from)
+	by := min(atMost, idle-from.Sub(began))
 	if o.MinRate > 0 && !s.answered {
 		by = min(by, max(lookAgain, o.BodyIdle-s.late))
 	}
@@ -38,31 +36,43 @@ func (s *stream) wait(began time.Time) error {
 		earned := time.Duration(float64(s.received-had) / float64(o.MinRate) * float64(time.Second))
 		s.late = max(0, s.late+now.Sub(from)-earned)
 	}
-	if s.received == had && !s.remoteEnd && now.Sub(began) >= idle {
-		return os.ErrDeadlineExceeded
+	var err error
+	if s.received == had && !s.remoteEnd && (now.Sub(began) >= idle || now.Sub(from) >= atMost) {
+		err = os.ErrDeadlineExceeded
 	}
-	return nil
+	return s.memoryUse.Waited(err)
 }
+
+// waitBegins notes that the client is waited for, and returns for how long it may be at
+// first. C.mu is held.
+func (s *stream) waitBegins(now time.Time) (atMost time.Duration) {
+	if s.converses() {
+		return proxy.NoLimit
+	}
+	atMost = s.memoryUse.WaitBegins(now, s.engine.options.Memory)
+	if atMost != proxy.NoLimit {
+		// Nobody looks as often as that: memory runs out, which is rare.
+		time.AfterFunc(atMost, s.readable.Broadcast)
+	}
+	return atMost
+}
+
+// converses reports whether client and instance talk with each other, so that a pause
+// is nobody's fault: see proxy/http1. C.mu is held.
+func (s *stream) converses() bool { return s.answered && s.declared < 0 }
 
 // hinders reports whether a body that comes slowly is in anybody's way.
 func (s *stream) hinders() bool {
 	return !s.answered && (s.declared >= 0 || s.Wanted())
 }
 
-// While memory runs low, who keeps a request waiting for its own bytes has a second,
-// and then as long as it sends so many bytes a second.
-const (
-	lowMemoryTime = time.Second
-	lowMemoryRate = 16 << 10
-)
-
-// tooSlow reports whether the request is to end while memory runs low.
-func (s *stream) tooSlow(now time.Time) bool {
-	if s.owes.IsZero() {
-		return false
+// makeRoom ends the wait for a client that is slow while memory runs low. C.mu is held.
+func (s *stream) makeRoom(now time.Time) {
+	waits := !s.readBy.IsZero()
+	if waits && s.memoryUse.MakeRoom(s.engine.options.Memory, s.buffer > 0, now) {
+		s.bodyErr = errOverloaded
+		s.readable.Broadcast()
 	}
-	took := now.Sub(s.owes)
-	return took > lowMemoryTime && float64(s.received-s.owed) < took.Seconds()*lowMemoryRate
 }
 
 // wakeLate wakes who has waited for long enough. C.mu is held.

@@ -52,6 +52,7 @@ func (c *conn) Handle() (more bool) {
 	case c.partial.IsZero():
 		c.partial = c.now
 	}
+	c.large = c.blockHeld > 0 || c.opening != nil && c.opening.section.Large()
 	if err == nil && len(c.out) > outSize+maxControls {
 		c.mu.Unlock()
 		err = errCalm(CauseControls, "answers to frames are not read")

@@ -50,7 +50,7 @@ type stack struct {
 func newStack(t testing.TB, o engine.Options, h http.HandlerFunc) *stack {
 	t.Helper()
 	web := httptest.NewServer(h)
-	registry := upstream.NewRegistry(upstream.RegistryOptions{Transport: instances.New})
+	registry := upstream.NewRegistry(upstream.RegistryOptions{Transport: instances.New, Memory: o.Memory})
 	table := router.NewRouter()
 	builder, err := router.NewBuilder(table, router.Options{Registry: registry})
 	if err != nil {

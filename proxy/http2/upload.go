@@ -7,6 +7,7 @@ import (
 
 	"serai/proxy"
 	"serai/wire"
+	"serai/wire/socket"
 )
 
 // requestBody is a stream as the proxy's Body.
@@ -33,10 +34,9 @@ func (b *requestBody) Next() ([]byte, error) {
 		case s.interrupted:
 			return nil, os.ErrDeadlineExceeded
 		case s.unread > 0:
-			s.owes = time.Time{}
 			return s.hand(), nil
 		case s.remoteEnd:
-			s.owes = time.Time{}
+			s.memoryUse.WaitEnds()
 			return nil, io.EOF
 		}
 		if began.IsZero() {
@@ -66,12 +66,16 @@ func (b *requestBody) Gather() error {
 				began = time.Now()
 			}
 		}
-		s.owes = time.Time{}
 		if s.bodyErr != nil {
 			return s.bodyErr
 		}
 	}
-	if !s.remoteEnd && !s.pay(streamCost) {
+	if s.remoteEnd {
+		s.memoryUse.WaitEnds()
+		return nil
+	}
+	small := s.declared >= 0 && s.declared <= socket.LargeBuffer
+	if !s.memoryUse.Stream(s.engine.options.Memory, small) {
 		return errOverloaded
 	}
 	return nil

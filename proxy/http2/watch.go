@@ -20,7 +20,7 @@ func (c *conn) Check(now time.Time) {
 	c.looked = c.looked || look
 	switch {
 	case c.state >= ending:
-	case !c.partial.IsZero() && now.Sub(c.partial) > o.HeadTimeout:
+	case !c.partial.IsZero() && now.Sub(c.partial) > c.headTime():
 		c.mu.Unlock()
 		c.engine.proxy.Count(proxy.ReasonHeadTimeout)
 		c.fail(CauseHead, http2.EnhanceYourCalm, "a frame or head did not come in time")
@@ -36,6 +36,7 @@ func (c *conn) Check(now time.Time) {
 	}
 	for _, s := range c.streams {
 		s.wakeLate(now)
+		s.makeRoom(now)
 	}
 	some := len(c.streams) > 0
 	c.mu.Unlock()
@@ -49,23 +50,25 @@ func (c *conn) Check(now time.Time) {
 	}
 }
 
-// checkStreams ends the attempts whose way is cut, and requests that keep memory for
-// nothing while it runs low.
+// headTime is how long a head, or a frame other than DATA, may take. C.mu is held.
+func (c *conn) headTime() time.Duration {
+	o, held := &c.engine.options, memory.Connections
+	if c.large {
+		held = memory.Buffers
+	}
+	if o.Memory.RunsLow(held) {
+		return min(o.HeadTimeout, proxy.LowMemoryTime)
+	}
+	return o.HeadTimeout
+}
+
+// checkStreams ends the attempts whose way is cut.
 func (c *conn) checkStreams(now time.Time) {
-	low := c.engine.options.Memory.RunsLow(memory.Requests)
 	for _, s := range c.all() {
 		s.do(c, func(x *proxy.Exchange) {
 			if since := x.WaitingSince(); !since.IsZero() && now.Sub(since) > watchAfter {
 				x.CheckPath()
 			}
 		})
-		if low {
-			c.mu.Lock()
-			if c.streams[s.id] == s.stream && s.tooSlow(now) {
-				s.bodyErr = errOverloaded
-				s.readable.Broadcast()
-			}
-			c.mu.Unlock()
-		}
 	}
 }

@@ -51,6 +51,18 @@ func (c *conn) space() int {
 	return max(0, min(cap(c.out), outSize)-len(c.out))
 }
 
+// fits reports whether a head of n bytes may be appended to out: alone, or where it fits
+// a buffer for which there is memory.
+func (c *conn) fits(n int) bool {
+	if len(c.out) == 0 {
+		return true
+	}
+	if len(c.out)+n+http2.HeaderSize > cap(c.out) {
+		c.enlarge()
+	}
+	return len(c.out) <= outSize/2 && len(c.out)+n+http2.HeaderSize <= cap(c.out)
+}
+
 // takeOut makes out a buffer.
 func (c *conn) takeOut() {
 	if c.spare != nil {
