@@ -192,6 +192,7 @@ func (s *stream) send(p []byte, within time.Duration) error {
 				c.out = append(http2.AppendHeader(c.out, n, http2.Data, 0, s.id), p[:n]...)
 				s.window -= int64(n)
 				c.window -= int64(n)
+				c.updates = min(maxUpdates, c.updates+updatesOf(n))
 				c.sent = true
 				p = p[n:]
 				continue

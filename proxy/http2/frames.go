@@ -21,15 +21,15 @@ func (r *frames) Begin(f *http2.Frame) error {
 			return c.control(1)
 		}
 	case http2.SettingsFrame:
-		if !f.Has(http2.FlagAck) {
-			return c.control(1 + f.Length/64)
-		}
+		return c.control(1 + f.Length/64)
+	case http2.GoAway:
+		return c.control(1)
 	case http2.Priority:
 		if f.Parent == f.Stream {
 			return errProtocol("a stream depends on itself")
 		}
 		return c.control(1)
-	case http2.RSTStream, http2.Ping, http2.GoAway, http2.WindowUpdate: // which tell more
+	case http2.RSTStream, http2.Ping, http2.WindowUpdate: // which tell more
 	default:
 		return c.control(1)
 	}
@@ -70,7 +70,7 @@ func (r *frames) Ping(f *http2.Frame, data [8]byte) error {
 		if data == drainPing {
 			c.drained()
 		}
-		return nil
+		return c.control(1)
 	}
 	// Clients of gRPC measure with a PING for what they were sent.
 	if sent := c.sent; !sent {

@@ -130,6 +130,7 @@ func (c *conn) open(s *stream, id uint32) error {
 	defer c.mu.Unlock()
 	s.window = c.peerWindow
 	c.streams[id] = s
+	c.updates = min(maxUpdates, c.updates+2) // some clients open the window of each
 	c.engine.open.Add(1)
 	c.start(s)
 	if s.refused != nil && s.refused.Status != 503 {

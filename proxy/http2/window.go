@@ -19,12 +19,14 @@ func (c *conn) windowUpdate(id, n uint32) error {
 	default:
 		w = &s.window
 	}
-	// Who takes a few bytes at a time has each of them sent in a frame of its own.
-	if *w < smallWindow && n < smallWindow {
+	// Who takes a few bytes at a time has each of them sent in a frame of its own, and
+	// who opens windows more often than it is sent something has no use for it.
+	if *w < smallWindow && n < smallWindow || c.updates == 0 {
 		if err := c.control(1); err != nil {
 			return err
 		}
 	}
+	c.updates = max(0, c.updates-1)
 	*w += int64(n)
 	switch {
 	case n > 0 && *w <= http2.MaxWindow:
@@ -43,6 +45,13 @@ func (c *conn) windowUpdate(id, n uint32) error {
 }
 
 const smallWindow = 1024
+
+// maxUpdates bounds how often a client may open windows later than it could.
+const maxUpdates = 4096
+
+// updatesOf returns how often a client may open windows for n bytes of DATA: that of the
+// stream and that of the connection, some for every kilobyte.
+func updatesOf(n int) int64 { return 2 + int64(n)>>9 }
 
 // resizeWindows changes what each stream may send at first, and those that there are by
 // as much (RFC 9113 section 6.9.2). C.mu is held.

@@ -22,7 +22,8 @@ type writer struct {
 	waiting  int       // streams that wait for it
 	outs     uint64    // how often out has been written
 
-	window int64 // that the client leaves for DATA of all streams
+	window  int64 // that the client leaves for DATA of all streams
+	updates int64 // how often the client may open a window for what it was sent
 }
 
 // settings are what the client has said.
