@@ -269,3 +269,34 @@ func windows() map[string]func(*Peer) {
 		},
 	}
 }
+
+// SlowAttacks end the connection when what they keep waiting has waited for long enough.
+func SlowAttacks() []Attack {
+	// Windows are open, and nothing is read but by who waits for the end.
+	taken := func(window uint32) func(*Peer) {
+		return func(p *Peer) {
+			p.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1})
+			if window > 0 {
+				p.WriteWindowUpdate(0, window)
+			}
+			for i := range 100 {
+				p.Get(id(i), "/large")
+			}
+		}
+	}
+	half := func(write func(p *Peer)) func(*Peer) {
+		return func(p *Peer) {
+			p.Get(1, "/wait")
+			write(p)
+		}
+	}
+	return []Attack{
+		{"a window that is not opened", "slow", http2.ErrCodeEnhanceYourCalm, taken(0), false},
+		{"answers that are not read", "slow", http2.ErrCodeEnhanceYourCalm, taken(1<<31 - 1 - 65535), true},
+		{"half a head", "head", http2.ErrCodeEnhanceYourCalm, half(func(p *Peer) {
+			p.WriteHeaders(http2.HeadersFrameParam{StreamID: 3, BlockFragment: p.Fields("/")})
+		}), false},
+		{"half a frame", "head", http2.ErrCodeEnhanceYourCalm, half(func(p *Peer) { p.Conn.Write([]byte{0, 0, 100, 0x77, 0, 0, 0, 0, 0, 1}) }), false},
+		{"half a frame's header", "head", http2.ErrCodeEnhanceYourCalm, half(func(p *Peer) { p.Conn.Write([]byte{0, 0}) }), false},
+	}
+}
