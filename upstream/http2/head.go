@@ -130,6 +130,8 @@ func (r *reader) endBlock() error {
 // takeBlock takes a head or the trailers. c.mu is held.
 func (s *stream) takeBlock(b *block) error {
 	switch {
+	case s.gotEnd: // who still takes a body has no more to say
+		return errOrder
 	case b.err != nil:
 		return b.err
 	case s.final: // trailers
