@@ -114,7 +114,10 @@ func (r *frames) GoAway(uint32, http2.Code) error {
 }
 
 // Reprioritize takes PRIORITY_UPDATE.
-func (r *frames) Reprioritize(uint32, []byte) error { return nil }
+func (r *frames) Reprioritize(id uint32, value []byte) error {
+	(*conn)(r).reprioritize(id, value)
+	return nil
+}
 
 // End ends a frame.
 func (r *frames) End(f *http2.Frame) error {

@@ -129,6 +129,7 @@ func (c *conn) open(s *stream, id uint32) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.window = c.peerWindow
+	s.prioritize()
 	c.streams[id] = s
 	c.updates = min(maxUpdates, c.updates+2) // some clients open the window of each
 	c.engine.open.Add(1)

@@ -40,6 +40,8 @@ type stream struct {
 	remoteEnd bool // the client sends no more
 	localEnd  bool // nothing more is sent
 	window    int64
+	waits     bool // with DATA to be sent
+	priority
 }
 
 var (
