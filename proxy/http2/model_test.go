@@ -176,7 +176,7 @@ func (c *client) fail() bool {
 			c.fault[code] = true
 		}
 	}
-	idle := c.last + 2
+	idle := (c.last + 2) | 1
 	switch c.next() % 9 {
 	case 0:
 		c.f.WriteData(idle, true, nil)
