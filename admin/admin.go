@@ -1,8 +1,8 @@
-// Package admin answers: is it well, and what does it know?
+// Package admin answers: is serai healthy, and what does it know?
 //
-// It serves health, readiness, metrics, and what the router and the endpoints
-// know, for people, load balancers and scrapers. It changes nothing, and
-// answers only those who ask for an address or for localhost.
+// It serves health, readiness, metrics, and the state of the router and of the
+// endpoints, for people, load balancers and scrapers. It changes nothing, and answers
+// only requests whose Host is an IP address or localhost.
 package admin
 
 import (
@@ -23,48 +23,49 @@ import (
 	"serai/upstream"
 )
 
-// Reporter is a source that tells how it is, as each discovery.Source does.
-// Status may be called at any time and is cheap.
+// Reporter is a source that reports its state, like each discovery.Source. Status may
+// be called at any time and is cheap.
 type Reporter interface{ Status() []discovery.Status }
 
 // Listener is one traffic listener.
 type Listener struct {
-	// Name tells it from the others: "http", "https".
+	// Name identifies it: "http", "https".
 	Name   string
 	Status func() front.Status
 }
 
-// Options is what is reported on.
+// Options are the parts that Admin reports on.
 type Options struct {
 	Router   *router.Router     // required
 	Registry *upstream.Registry // required
 	Proxy    *proxy.Proxy       // required
-	// Sources are where the services come from.
+	// Sources are the sources of services.
 	Sources []Reporter
-	// Listeners take the requests.
+	// Listeners are the traffic listeners.
 	Listeners []Listener
-	// Clients tells how many connections of clients are open, of all listeners,
-	// and how many may be; nil when nobody counts them.
+	// Clients returns how many client connections are open, on all listeners, and how
+	// many may be; nil when they are not counted.
 	Clients func() (open, limit int)
-	// Certificates answer the TLS listeners; nil when there is none. Obtain
-	// obtains them; nil when none is.
+	// Certificates are used by the TLS listeners; nil when there are none. Obtain
+	// obtains them; nil when none are obtained.
 	Certificates *tls.Store
 	Obtain       Obtainer
-	// Claims tells of the record of contested claims; nil when there is none.
+	// Claims returns the state of the record of contested claims; nil when there is
+	// none.
 	Claims func() claims.Status
 	// AccessLogDropped counts lost lines; nil when there is no access log.
 	AccessLogDropped func() uint64
-	// Memory is what clients may take, nil for no limit.
+	// Memory is the limit of client memory, nil for no limit.
 	Memory *memory.Budget
-	// HTTP2 tells of the clients that speak it; nil when none can.
+	// HTTP2 describes HTTP/2 clients; nil when HTTP/2 is not served.
 	HTTP2 func() http2.Status
-	// Version is shown as it stands.
+	// Version is shown unchanged.
 	Version string
-	// Logger gets what goes wrong while metrics are read; nil discards it.
+	// Logger gets errors while metrics are read; nil discards them.
 	Logger *slog.Logger
 }
 
-// Validate reports all that is wrong with the options at once.
+// Validate reports everything that is wrong with the options at once.
 func (o *Options) Validate() error {
 	var errs []error
 	if o.Router == nil {
@@ -88,7 +89,7 @@ func (o *Options) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Admin tells what it is asked. All methods may be called at the same time.
+// Admin answers requests for the state. All methods may be called concurrently.
 type Admin struct {
 	options   Options
 	published atomic.Bool
@@ -109,11 +110,11 @@ func New(o Options) (*Admin, error) {
 	return a, nil
 }
 
-// Published tells of a table that was made from s, and how long that took.
+// Published records that a table was made from s, and how long that took.
 func (a *Admin) Published(s *discovery.Snapshot, took time.Duration) {
 	a.metrics.published(s, took)
-	// A source's status is ahead of the table that has its services: with
-	// several sources only a whole snapshot says that all are in.
+	// A source's status is ahead of the table that has its services: with several
+	// sources only a whole snapshot shows that the table has all of them.
 	if !s.Partial {
 		a.published.Store(true)
 	}

@@ -20,8 +20,8 @@ func answer(w http.ResponseWriter, status int, v any) {
 	w.Write(append(marshal(v, ""), '\n'))
 }
 
-// answerList writes an array, one element after the other: with ten thousand
-// services all of it at once is much.
+// answerList writes an array, one element after the other: ten thousand services at
+// once would take much memory.
 func answerList[T any](w http.ResponseWriter, list iter.Seq[T]) {
 	w.Header().Set("Content-Type", "application/json")
 	buf := bufio.NewWriterSize(w, 32<<10)
@@ -41,13 +41,13 @@ func answerList[T any](w http.ResponseWriter, list iter.Seq[T]) {
 	}
 }
 
-// marshal returns v as indented JSON, as people write it.
+// marshal returns v as readable, indented JSON.
 func marshal(v any, prefix string) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	e.SetIndent(prefix, "  ")
-	if err := e.Encode(v); err != nil { // no type of ours can fail
+	if err := e.Encode(v); err != nil { // our types cannot fail
 		return fmt.Appendf(nil, "%q", err.Error())
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
@@ -58,8 +58,8 @@ func refuse(w http.ResponseWriter, why string) {
 	answer(w, http.StatusBadRequest, map[string]string{"error": why})
 }
 
-// parameters reads the query of a page that knows these names. It answers and
-// returns false when there is another one, which would select nothing unseen.
+// parameters parses the query of a page that knows these names. An unknown name would
+// silently select nothing: then it answers 400 and returns false.
 func parameters(w http.ResponseWriter, r *http.Request, known ...string) (url.Values, bool) {
 	q, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -68,19 +68,19 @@ func parameters(w http.ResponseWriter, r *http.Request, known ...string) (url.Va
 	}
 	for _, name := range slices.Sorted(maps.Keys(q)) {
 		if !slices.Contains(known, name) {
-			refuse(w, fmt.Sprintf("parameter %q is not known here; known are: %s", name, strings.Join(known, ", ")))
+			refuse(w, fmt.Sprintf("parameter %q is unknown here; known ones: %s", name, strings.Join(known, ", ")))
 			return nil, false
 		}
 	}
 	return q, true
 }
 
-// selection is a filter by namespace and service; empty ones take all.
+// selection is a filter by namespace and service; empty fields match all.
 type selection struct{ namespace, service string }
 
 func selected(q url.Values) selection { return selection{q.Get("namespace"), q.Get("service")} }
 
-// takes reports whether something of a service is asked for.
+// takes reports whether the selection matches a service.
 func (s selection) takes(namespace, service string) bool {
 	return (s.namespace == "" || s.namespace == namespace) && (s.service == "" || s.service == service)
 }

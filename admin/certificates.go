@@ -14,21 +14,22 @@ import (
 
 // Obtainer obtains certificates. *acme.Issuer and *acme.Autocert do.
 type Obtainer interface {
-	// Status may ask the store who leads.
+	// Status may read the leader's name from the store.
 	Status(context.Context) acme.Status
 	// Orders counts the orders of this serai by result.
 	Orders() map[string]uint64
 }
 
-// Certificates is what /certificates answers.
+// Certificates is the answer of /certificates.
 type Certificates struct {
-	// Certificates are those in the SNI table, sorted by name.
+	// Certificates are the certificates in the SNI table, sorted by name.
 	Certificates []tls.Status `json:"certificates"`
-	// Obtained is how those are that serai obtains, null when it obtains none.
+	// Obtained describes the certificates that serai obtains, null when it obtains
+	// none.
 	Obtained *acme.Status `json:"obtained"`
 }
 
-// askLeader bounds the question who leads.
+// askLeader bounds the time for reading the leader's name.
 const askLeader = 2 * time.Second
 
 func (a *Admin) serveCertificates(w http.ResponseWriter, r *http.Request) {
@@ -46,30 +47,30 @@ func (a *Admin) serveCertificates(w http.ResponseWriter, r *http.Request) {
 }
 
 var (
-	certExpiry   = desc("serai_certificate_expiry_timestamp_seconds", "When a certificate expires; those that are obtained are told where they are ordered.", "name", "source")
-	certFirst    = desc("serai_certificate_first_expiry_timestamp_seconds", "When the first of all certificates expires.")
+	certExpiry   = desc("serai_certificate_expiry_timestamp_seconds", "When a certificate expires; for obtained certificates only on the serai that orders.", "name", "source")
+	certFirst    = desc("serai_certificate_first_expiry_timestamp_seconds", "When the certificate that expires first does.")
 	certOrders   = desc("serai_certificate_orders_total", "Orders of certificates by this serai, by result.", "result")
-	certLeader   = desc("serai_certificate_leader", "1 where this serai orders the certificates.")
+	certLeader   = desc("serai_certificate_leader", "1 if this serai orders the certificates.")
 	certMissing  = desc("serai_certificates_missing", "Hosts that want a certificate and have none.")
 	certFailing  = desc("serai_certificates_failing", "Hosts whose last order failed.")
 	certStale    = desc("serai_certificate_store_unreadable", "1 while the store of certificates cannot be read.")
-	certWaiting  = desc("serai_certificate_peers_awaited", "Serai that do not answer a CA's validations yet, for which orders wait; 0 where none does.")
-	certLeft     = desc("serai_certificate_orders_left", "Orders that the CA takes now, by its published limit; only where they are made, and there is a limit.")
-	certRoom     = desc("serai_certificate_store_left", "Certificates that may be added to the store; only where they are ordered, and there is a limit.")
-	certHeld     = desc("serai_certificates_held", "Hosts whose orders wait for a limit, by cause; only where orders are made.", "cause")
-	certAsked    = desc("serai_certificate_validations_total", "Questions such as a CA asks, for hosts that want a certificate, by result: answered, or unknown when there was no such token.", "result")
+	certWaiting  = desc("serai_certificate_peers_awaited", "Serai that do not answer a CA's validations yet, for which orders wait; 0 if none.")
+	certLeft     = desc("serai_certificate_orders_left", "Orders that the CA accepts now, by its published limit; only on the serai that orders, and with a limit.")
+	certRoom     = desc("serai_certificate_store_left", "Certificates that may be added to the store; only on the serai that orders, and with a limit.")
+	certHeld     = desc("serai_certificates_held", "Hosts whose orders wait for a limit, by cause; only on the serai that orders.", "cause")
+	certAsked    = desc("serai_certificate_validations_total", "Validation requests, from a CA or anybody else, for hosts that want a certificate, by result: answered, or unknown when there was no such token.", "result")
 	handshakes   = desc("serai_tls_handshakes_total", "TLS handshakes, by version and result.", "version", "result")
 	unknownNames = desc("serai_tls_unknown_names_total", "TLS handshakes for names without a certificate.")
 )
 
-// collectCertificates tells of certificates and handshakes.
+// collectCertificates collects metrics of certificates and handshakes.
 func collectCertificates(o *Options, out chan<- prometheus.Metric) {
 	if o.Certificates == nil {
 		return
 	}
 	all := o.Certificates.Current().Status()
 	ended, end := context.WithCancel(context.Background())
-	end() // a scrape does not ask the store who leads
+	end() // a scrape does not read the leader's name from the store
 	var obtained *acme.Status
 	if o.Obtain != nil {
 		status := o.Obtain.Status(ended)
@@ -106,7 +107,7 @@ func collectCertificates(o *Options, out chan<- prometheus.Metric) {
 	gauge(out, certFailing, float64(failing))
 	waiting := 0
 	if w := obtained.Waiting; w != nil {
-		waiting = max(w.Count, 1) // with a problem nobody knows how many
+		waiting = max(w.Count, 1) // with a problem the number is unknown
 	}
 	gauge(out, certWaiting, float64(waiting))
 	gauge(out, certStale, oneIf(obtained.Problem != ""))
@@ -117,7 +118,7 @@ type validator interface {
 	Validations() (answered, unknown uint64)
 }
 
-// collectBudget tells what is left of the CA's limits.
+// collectBudget collects what is left of the CA's limits.
 func collectBudget(out chan<- prometheus.Metric, b *acme.Budget) {
 	if b == nil {
 		return
@@ -133,9 +134,9 @@ func collectBudget(out chan<- prometheus.Metric, b *acme.Budget) {
 	}
 }
 
-// collectExpiry tells when certificates expire: the first one everywhere, each
-// of them only where they are ordered, or were given. On a thousand nodes the
-// same ten thousand would be ten million.
+// collectExpiry collects when certificates expire: the first one on every serai, each
+// of them only on the serai that orders it, or has it from the operator. A thousand
+// nodes with the same ten thousand certificates would make ten million series.
 func collectExpiry(out chan<- prometheus.Metric, all []tls.Status, each bool) {
 	var first time.Time
 	told := make(map[[2]string]bool)

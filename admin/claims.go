@@ -7,9 +7,9 @@ import (
 )
 
 var (
-	contests       = desc("serai_claims_contests", "Hosts and paths that several services claim, by whether all nodes know who holds them.", "recorded")
-	contestsWrites = desc("serai_claims_writes_total", "Writes of the record of contested claims that this node tried.")
-	contestsLost   = desc("serai_claims_conflicts_total", "Writes that another node came before.")
+	contests       = desc("serai_claims_contests", "Hosts and paths that several services claim, by whether all nodes know the holder.", "recorded")
+	contestsWrites = desc("serai_claims_writes_total", "Attempts of this node to write the record of contested claims.")
+	contestsLost   = desc("serai_claims_conflicts_total", "Attempts to write in which another node was first.")
 	contestsTold   = desc("serai_claims_trouble", "1 while contested claims cannot be recorded; absent while they can.", "why")
 )
 

@@ -13,11 +13,11 @@ import (
 	"serai/upstream"
 )
 
-var endpoints = desc("serai_endpoints", "Instances by state, of each service that has been called here or has one that is not ready; those of all others, and of none, have empty labels.", "namespace", "service", "state")
+var endpoints = desc("serai_endpoints", "Instances by state, of each service that has been called here or has an instance that is not ready; the instances of all other services, and of none, have empty labels.", "namespace", "service", "state")
 
-// maxQuiet bounds the services that have not been called and are told of all the
-// same, because instances of them are not ready: when a node is cut off, that is
-// all of them.
+// maxQuiet bounds the services that have not been called but have series of their own,
+// because instances of them are not ready: when a node is cut off, that can be all of
+// them.
 const maxQuiet = 1000
 
 // states counts instances.
@@ -29,7 +29,7 @@ func (s *states) add(o *states) {
 	}
 }
 
-// tally is what is known of a service.
+// tally is the count for one service.
 type tally struct {
 	states
 	called bool
@@ -37,8 +37,8 @@ type tally struct {
 	last   *upstream.Member
 }
 
-// collectEndpoints tells of the instances of the current table. A service that
-// has gone from it is not told of any more.
+// collectEndpoints collects the instances of the current table. A service that is no
+// longer in it has no series.
 func collectEndpoints(out chan<- prometheus.Metric, table *router.Table, registry *upstream.Registry) {
 	byService := make(map[owner]*tally)
 	used := make(map[upstream.Target]bool)
@@ -52,7 +52,7 @@ func collectEndpoints(out chan<- prometheus.Metric, table *router.Table, registr
 		t.called = t.called || r.Stats.Called()
 		members := r.Pool.Members()
 		if len(members) == 0 || t.last == &members[0] {
-			continue // routes of a service mostly share their members
+			continue // routes of a service usually share their members
 		}
 		t.last = &members[0]
 		for _, m := range members {
@@ -86,13 +86,13 @@ func collectEndpoints(out chan<- prometheus.Metric, table *router.Table, registr
 	tellStates(out, owner{}, &rest)
 }
 
-// stateLabels are in the order that the library sorts them in.
+// stateLabels are in the order in which the library sorts them.
 var stateLabels = [...]struct {
 	state upstream.State
 	label *dto.LabelPair
 }{{upstream.Ejected, pair("state", "ejected")}, {upstream.Probing, pair("state", "probing")}, {upstream.Ready, pair("state", "ready")}}
 
-// tellStates tells of all states, so that an alert sees that none is ready.
+// tellStates collects all states, so that an alert sees when none is ready.
 func tellStates(out chan<- prometheus.Metric, o owner, s *states) {
 	namespace, service := pair("namespace", o.namespace), pair("service", o.service)
 	for _, l := range stateLabels {

@@ -10,7 +10,7 @@ import (
 	"serai/upstream"
 )
 
-// serveExplain tells which route takes a request that need not come.
+// serveExplain says which route would take a request.
 func (a *Admin) serveExplain(w http.ResponseWriter, r *http.Request) {
 	q, ok := parameters(w, r, "host", "path", "method", "query", "header")
 	if !ok {
@@ -39,7 +39,7 @@ func (a *Admin) serveExplain(w http.ResponseWriter, r *http.Request) {
 	}))
 }
 
-// headers are the header fields of a request that is asked about.
+// headers are the header fields of the request in question.
 type headers []struct{ name, value string }
 
 var _ upstream.Attributes = headers(nil)
@@ -66,8 +66,8 @@ func (h headers) Header(name string) []byte {
 	return nil
 }
 
-// Cookie and ClientIP are only asked for when an instance is chosen, which an
-// explanation does not do.
+// Cookie and ClientIP are only used when an instance is chosen, which an explanation
+// does not do.
 func (headers) Cookie(string, int) []byte { return nil }
 
 // ClientIP returns nothing: see Cookie.

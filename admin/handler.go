@@ -11,29 +11,29 @@ import (
 	"strings"
 )
 
-// page is one path that is served.
+// page is one path of the admin listener.
 type page struct {
 	path, what string
 	serve      http.HandlerFunc
 }
 
-// pages returns what the index lists.
+// pages are the paths that the index lists.
 func (a *Admin) pages() []page {
 	return []page{
-		{"/health", "200 while the process lives", health},
-		{"/ready", "200 while requests should come here, 503 otherwise; how each source of services is", a.serveReady},
+		{"/health", "200 while the process runs", health},
+		{"/ready", "200 while requests should come here, 503 otherwise; the state of each source of services", a.serveReady},
 		{"/metrics", "for Prometheus", a.metrics.handler(a.options.Logger).ServeHTTP},
-		{"/routes", "all routes in the order that they are tried; ?host= ?namespace= ?service= select", a.serveRoutes},
+		{"/routes", "all routes in the order in which they are tried; ?host= ?namespace= ?service= select", a.serveRoutes},
 		{"/instances", "all instances and their state; ?namespace= ?service= select", a.serveInstances},
 		{"/rejections", "what was refused, why, and what to write instead; ?namespace= ?service= select", a.serveRejections},
-		{"/certificates", "certificates: names, issuer, expiry, next renewal, what failed, and which serai orders them", a.serveCertificates},
+		{"/certificates", "certificates: names, issuer, expiry, next renewal, failures, and which serai orders them", a.serveCertificates},
 		{"/explain", "which route wins, and why others lose: ?host=&path=&method=&query=&header=NAME:VALUE", a.serveExplain},
 		{"/debug/pprof/", "profiles", boundProfile(pprof.Index)},
 	}
 }
 
-// Handler serves everything. It is asked by address or as localhost, with GET
-// or HEAD.
+// Handler serves everything. Requests must use an IP address or localhost, and GET or
+// HEAD.
 func (a *Admin) Handler() http.Handler {
 	mux := http.NewServeMux()
 	var index strings.Builder
@@ -50,14 +50,14 @@ func (a *Admin) Handler() http.Handler {
 	return guard(mux)
 }
 
-// longestProfile bounds how long a profile or trace may be taken: each costs every
-// request something, and of the CPU's there can be one at a time.
+// longestProfile bounds how long a profile or trace may be taken: each slows down every
+// request, and only one CPU profile can be taken at a time.
 const longestProfile = 60
 
-// boundProfile refuses those that would take longer: net/http/pprof does not.
+// boundProfile refuses profiles that would take longer, which net/http/pprof does not.
 func boundProfile(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		// What is no number is read as the default by pprof.
+		// pprof replaces a value that is not a number by its default.
 		seconds, err := strconv.ParseFloat(r.FormValue("seconds"), 64)
 		if (err == nil || errors.Is(err, strconv.ErrRange)) && !(seconds <= longestProfile) {
 			http.Error(w, fmt.Sprintf("a profile takes at most seconds=%d", longestProfile), http.StatusBadRequest)
@@ -74,9 +74,9 @@ func text(w http.ResponseWriter, s string) {
 	fmt.Fprint(w, s)
 }
 
-// guard refuses what might change something, what came through an ingress, and
-// requests for a name: a web page whose own name resolves to our address (DNS rebinding) would read
-// everything through the browser of an operator.
+// guard refuses methods that might change something, requests that came through an
+// ingress, and requests for a name: a web page whose own name resolves to our address
+// (DNS rebinding) would read everything through an operator's browser.
 func guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -85,23 +85,23 @@ func guard(next http.Handler) http.Handler {
 			http.Error(w, "serai's admin does not answer to this name: ask by IP address, or as localhost", http.StatusForbidden)
 			return
 		}
-		// What serai has carried here was asked for by a stranger, of a service whose
-		// instance is this address.
+		// A request that serai has forwarded comes from a stranger, through a service
+		// whose instance is this address.
 		if r.Header.Get("X-Serai-Hops") != "" {
 			http.Error(w, "serai's admin is not served through an ingress", http.StatusForbidden)
 			return
 		}
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")
-			http.Error(w, "serai's admin only tells: use GET or HEAD", http.StatusMethodNotAllowed)
+			http.Error(w, "serai's admin changes nothing: use GET or HEAD", http.StatusMethodNotAllowed)
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-// ownHost reports whether a Host field is an address, localhost or empty: what
-// no stranger can make resolve to us.
+// ownHost reports whether a Host field is an address, localhost or empty: no stranger
+// can make these resolve to this listener.
 func ownHost(host string) bool {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h

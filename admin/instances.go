@@ -13,8 +13,8 @@ import (
 // Instance is one element of /instances.
 type Instance struct {
 	Address string `json:"address"`
-	// Namespace, Service and ID are empty for an address that no route uses:
-	// all that it asks for is refused.
+	// Namespace, Service and ID are empty for an address that no route uses, because
+	// all its claims are refused.
 	Namespace string `json:"namespace"`
 	Service   string `json:"service"`
 	ID        string `json:"id"`
@@ -23,7 +23,7 @@ type Instance struct {
 	// Routes are the hosts and paths that it serves.
 	Routes []string `json:"routes"`
 	State  string   `json:"state"`
-	// Since is when the state began, Cause why it is not ready.
+	// Since is when the state began, Cause why the instance is not ready.
 	Since    time.Time `json:"since"`
 	Cause    string    `json:"cause,omitempty"`
 	Inflight int       `json:"inflight"`
@@ -32,11 +32,9 @@ type Instance struct {
 	Failures uint64    `json:"failed_connects"`
 	// LatencyMS is the moving average of the time to the first byte.
 	LatencyMS float64 `json:"latency_ms"`
-	// Problem is why the last connection could not be made, while none could
-	// since.
+	// Problem is why the last connect failed, until one succeeds.
 	Problem string `json:"problem,omitempty"`
-	// ClosesIdleMS is after how long the instance was seen to close connections
-	// that nobody uses.
+	// ClosesIdleMS is the age at which the instance was seen to close idle connections.
 	ClosesIdleMS float64 `json:"closes_idle_ms,omitempty"`
 }
 

@@ -7,13 +7,12 @@ import (
 	"serai/router"
 )
 
-// ledger remembers the counters of routes as long as their service lives: a
-// counter that vanishes when another service takes the route's host, or when
-// a deploy takes the route away and the next one brings it back, would look
-// like a restart of serai.
+// ledger keeps the counters of routes as long as their service exists: a counter that
+// vanishes when another service takes the route's host, or when a deploy removes the
+// route and the next one restores it, would look like a restart of serai.
 //
-// It is keyed by the values of labels, so that two names that look the same in
-// them make one line, not a scrape that fails.
+// Its keys are label values, so that two names with equal labels make one series, and
+// not a scrape that fails.
 type ledger struct {
 	mu       sync.Mutex
 	reading  uint64
@@ -23,30 +22,30 @@ type ledger struct {
 // owner is a service.
 type owner struct{ namespace, service string }
 
-// account is what is known of a service.
+// account has the counters of a service.
 type account struct {
-	reading uint64 // the last one in which it lived
+	reading uint64 // the last one in which it existed
 	lines   []*line
 }
 
-// line is one route name of a service, and all Stats that it has had.
+// line is one route name of a service, with all Stats that it has had.
 type line struct {
 	route string
 	stats []*router.Stats
 }
 
-// series is one line to be read.
+// series is one line that will be read.
 type series struct {
 	owner
 	route string
 	stats []*router.Stats
 }
 
-// maxLines bounds the route names that are remembered of one service.
+// maxLines bounds the route names that are kept for one service.
 const maxLines = 1000
 
-// read notes the routes of a table and returns all that is known of services
-// that live: they have a route or a rejection.
+// read records the routes of a table and returns all lines of services that exist: they
+// have a route or a rejection.
 func (l *ledger) read(routes []*router.Route, rejections []router.Rejection) []series {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -96,7 +95,7 @@ func (a *account) add(r *router.Route) {
 	}
 }
 
-// snapshot sums what the line counted.
+// snapshot sums the counters of the line.
 func (s *series) snapshot() router.StatsSnapshot {
 	sum := s.stats[0].Snapshot()
 	for _, stats := range s.stats[1:] {

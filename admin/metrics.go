@@ -16,8 +16,8 @@ import (
 	"serai/nomad"
 )
 
-// metrics is what /metrics tells. Most of it is read from the parts when it is
-// asked for, so that a request pays nothing for it.
+// metrics are the metrics of /metrics. Most are read from the parts when they are
+// requested, so that they cost a request nothing.
 type metrics struct {
 	registry *prometheus.Registry
 	lag      prometheus.Histogram
@@ -32,7 +32,7 @@ func newMetrics(o *Options) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(), started: time.Now(),
 		lag: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "serai_discovery_lag_seconds", Help: "Time from when a change became known to the table that has it.",
+			Name: "serai_discovery_lag_seconds", Help: "Time from when a change became known until the table contains it.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5},
 		}),
 		build: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -54,12 +54,11 @@ func newMetrics(o *Options) *metrics {
 	return m
 }
 
-// maxScrapes bounds the scrapes at once: with many services each of them needs
-// much memory.
+// maxScrapes bounds concurrent scrapes: with many services each of them needs much
+// memory.
 const maxScrapes = 4
 
-// handler serves the metrics. One that cannot be read does not take the others
-// with it.
+// handler serves the metrics. One that cannot be read does not affect the others.
 func (m *metrics) handler(logger *slog.Logger) http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
 		ErrorLog:      slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
@@ -67,7 +66,7 @@ func (m *metrics) handler(logger *slog.Logger) http.Handler {
 	})
 }
 
-// published notes a table.
+// published records a table.
 func (m *metrics) published(s *discovery.Snapshot, took time.Duration) {
 	m.build.Observe(took.Seconds())
 	if !s.Changed.IsZero() {
@@ -78,7 +77,7 @@ func (m *metrics) published(s *discovery.Snapshot, took time.Duration) {
 	}
 }
 
-// outcome puts what became of a request to Nomad into a word.
+// outcome is the label for the result of a request to Nomad.
 func outcome(err error) string {
 	if err == nil {
 		return "ok"

@@ -8,8 +8,8 @@ import (
 	"serai/discovery"
 )
 
-// Ready reports whether requests should come here: a table is there, every
-// source has given all it knows (or knew), and we are not stopping.
+// Ready reports whether requests should come here: there is a table, every source has
+// sent all that it knows (or knew), and serai is not stopping.
 func (a *Admin) Ready() bool {
 	if a.draining.Load() || !a.published.Load() {
 		return false
@@ -24,26 +24,26 @@ func (a *Admin) Ready() bool {
 	return true
 }
 
-// Readiness is what /ready answers.
+// Readiness is the answer of /ready.
 type Readiness struct {
 	Ready    bool `json:"ready"`
 	Draining bool `json:"draining"`
-	// FromCache says that a source only gave what it knew before the start.
+	// FromCache says that a source has only sent what it knew before the start.
 	FromCache bool `json:"from_cache"`
-	// Why says what readiness waits for, and what is not as it should be
-	// although requests are served.
+	// Why says what readiness waits for, and what is wrong although requests are
+	// served.
 	Why     []string `json:"why,omitempty"`
 	Sources []Source `json:"sources"`
 }
 
-// Source is how one source of services is.
+// Source is the state of one source of services.
 type Source struct {
 	discovery.Status
 	// Says is the same in words.
 	Says string `json:"says"`
 }
 
-// readiness is Ready with its reasons.
+// readiness returns Ready with its reasons.
 func (a *Admin) readiness() Readiness {
 	r := Readiness{Ready: true, Draining: a.draining.Load(), Sources: []Source{}}
 	if r.Draining {
@@ -68,7 +68,7 @@ func (a *Admin) readiness() Readiness {
 	return r
 }
 
-// inWords says how a source is.
+// inWords describes the state of a source.
 func inWords(s *discovery.Status) string {
 	since, says := s.Since.UTC().Format(time.RFC3339), string(s.Phase)
 	switch s.Phase {

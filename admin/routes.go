@@ -21,28 +21,27 @@ type Route struct {
 	// Route is the route's name, empty for the unnamed one.
 	Route string `json:"route"`
 	Job   string `json:"job,omitempty"`
-	// Options are the words of its tags, with defaults.
+	// Options are the values of its tags, with defaults.
 	Options map[string]string `json:"options"`
 	Members []Member          `json:"members"`
-	// Lingers says that the last instance has gone, and that requests wait for
-	// the next one until the route Expires.
+	// Lingers says that the last instance has gone, and that requests wait for the next
+	// one until the route Expires.
 	Lingers bool      `json:"lingers,omitempty"`
 	Expires time.Time `json:"expires,omitzero"`
 	// CreateIndex is the age of the claim.
 	CreateIndex uint64 `json:"create_index"`
 }
 
-// Member is an instance that a route's requests go to.
+// Member is an instance that gets a route's requests.
 type Member struct {
 	Address string `json:"address"`
 	Alloc   string `json:"alloc,omitempty"`
 	Node    string `json:"node,omitempty"`
 	State   string `json:"state"`
 	Weight  int    `json:"weight"`
-	// Canary is the part of the requests that it takes, empty for an ordinary
-	// member.
+	// Canary says which requests it gets, empty for an ordinary member.
 	Canary string `json:"canary,omitempty"`
-	// Options are the words of its own tags, without defaults.
+	// Options are the values of its own tags, without defaults.
 	Options map[string]string `json:"options,omitempty"`
 }
 

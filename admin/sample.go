@@ -12,8 +12,8 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(name, help, labels, nil)
 }
 
-// label makes foreign bytes the value of a label: valid UTF-8, and nothing
-// that moves the cursor of who reads it.
+// label makes a label value of foreign bytes: valid UTF-8, and nothing that moves the
+// cursor of a terminal.
 func label(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
@@ -38,9 +38,9 @@ func send(out chan<- prometheus.Metric, d *prometheus.Desc, kind prometheus.Valu
 	out <- prometheus.MustNewConstMetric(d, kind, n, labels...)
 }
 
-// sample is a metric of a route. It does what the library's constant ones do,
-// but the metrics of one route share their labels: to collect ten thousand
-// routes takes half of the time and a third of the allocations.
+// sample is a metric of a route. It does the same as the library's constant metrics,
+// but the metrics of one route share their labels: collecting ten thousand routes takes
+// half of the time and a third of the allocations.
 type sample struct {
 	desc      *prometheus.Desc
 	labels    []*dto.LabelPair // sorted by name; never modified
@@ -51,10 +51,10 @@ type sample struct {
 
 var _ prometheus.Metric = (*sample)(nil)
 
-// Desc returns what describes all metrics of its name.
+// Desc returns the description of all metrics with this name.
 func (s *sample) Desc() *prometheus.Desc { return s.desc }
 
-// Write hands the metric over.
+// Write writes the metric to out.
 func (s *sample) Write(out *dto.Metric) error {
 	out.Label, out.Counter, out.Gauge, out.Histogram = s.labels, s.counter, s.gauge, s.histogram
 	return nil

@@ -14,23 +14,23 @@ import (
 var (
 	ofRoute = []string{"namespace", "service", "route"}
 
-	requests  = desc("serai_requests_total", "Ended requests by class of status; none: the client left, or was cut off, without an answer.", "namespace", "service", "route", "class")
+	requests  = desc("serai_requests_total", "Ended requests by class of status; none: the client left or was cut off before it had an answer.", "namespace", "service", "route", "class")
 	durations = desc("serai_request_duration_seconds", "Time from a request's head to the end of its answer.", ofRoute...)
-	inflight  = desc("serai_requests_in_flight", "Requests under way.", ofRoute...)
+	inflight  = desc("serai_requests_in_flight", "Requests in flight.", ofRoute...)
 	bytesIn   = desc("serai_request_body_bytes_total", "Bytes of request bodies.", ofRoute...)
 	bytesOut  = desc("serai_response_body_bytes_total", "Bytes of answer bodies.", ofRoute...)
-	retries   = desc("serai_retries_total", "Further attempts.", ofRoute...)
+	retries   = desc("serai_retries_total", "Retries of requests.", ofRoute...)
 	upgrades  = desc("serai_upgrades_total", "Requests that became tunnels.", ofRoute...)
 
 	routes     = desc("serai_routes", "Routes that can take a request.")
 	lingering  = desc("serai_routes_lingering", "Routes that wait for their next instance.")
 	hosts      = desc("serai_hosts", "Host patterns.")
-	rejections = desc("serai_rejections", "What was asked for and refused.")
-	quotaUsed  = desc("serai_quota_used", "What is taken of a quota, by all namespaces together.", "quota")
-	quotaLimit = desc("serai_quota_limit", "The quotas: of a service, of a namespace, of all together (--max-QUOTA-SCOPE).", "quota", "scope")
-	quotaShare = desc("serai_quota_fullest_ratio", "What the namespace with most has of the quota of a namespace.", "quota")
-	quotaOver  = desc("serai_quota_refusals", "Rejections for a quota that is used up.", "quota", "scope")
-	quotaEnded = desc("serai_quota_unlingered_total", "Claims that did not wait for their next instance since a quota was used up.")
+	rejections = desc("serai_rejections", "Claims, tags and instances that are refused.")
+	quotaUsed  = desc("serai_quota_used", "How much of a quota all namespaces together use.", "quota")
+	quotaLimit = desc("serai_quota_limit", "The quotas per service, per namespace and in total (--max-QUOTA-SCOPE).", "quota", "scope")
+	quotaShare = desc("serai_quota_fullest_ratio", "Largest share of its quota that a namespace uses.", "quota")
+	quotaOver  = desc("serai_quota_refusals", "Rejections because a quota is used up.", "quota", "scope")
+	quotaEnded = desc("serai_quota_unlingered_total", "Claims that did not wait for their next instance because a quota was used up.")
 	tableIndex = desc("serai_table_index", "Nomad index of the current table.")
 )
 
@@ -39,7 +39,7 @@ var classes = [...]*dto.LabelPair{
 	pair("class", "none"), pair("class", "1xx"), pair("class", "2xx"), pair("class", "3xx"), pair("class", "4xx"), pair("class", "5xx"),
 }
 
-// traffic collects the routes of the current table and what went through them.
+// traffic collects the routes of the current table and the requests through them.
 type traffic struct {
 	router *router.Router
 	ledger ledger
@@ -47,7 +47,7 @@ type traffic struct {
 
 func newTraffic(r *router.Router) *traffic { return &traffic{router: r} }
 
-// Describe says nothing: what there is changes with the services.
+// Describe describes nothing, because the metrics change with the services.
 func (*traffic) Describe(chan<- *prometheus.Desc) {}
 
 // Collect reads the table.
@@ -72,7 +72,7 @@ func (t *traffic) Collect(out chan<- prometheus.Metric) {
 	collectSeries(out, t.ledger.read(all, refusals))
 }
 
-// collectQuotas tells how full the quotas are, and what was refused for them.
+// collectQuotas collects how full the quotas are, and their rejections.
 func collectQuotas(out chan<- prometheus.Metric, all []router.Usage, refusals []router.Rejection) {
 	refused := make(map[string]int)
 	for i := range refusals {
@@ -95,17 +95,17 @@ func collectQuotas(out chan<- prometheus.Metric, all []router.Usage, refusals []
 	}
 }
 
-// called is a route that has been called, and its numbers at one moment.
+// called is a route that has been called, and its counters at one moment.
 type called struct {
 	router.StatsSnapshot
 	labels []*dto.LabelPair // sorted by name
 }
 
-// collectSeries tells of routes. One that nobody has called is left out: most
+// collectSeries collects the routes. Routes that were not called are left out: most
 // services of a large cluster are not called through most nodes.
 //
-// All is sent in the order that the library sorts it in, which saves it half
-// of the work with ten thousand routes.
+// All are sent in the order in which the library sorts them, which saves it half of the
+// work with ten thousand routes.
 func collectSeries(out chan<- prometheus.Metric, all []series) {
 	slices.SortFunc(all, func(a, b series) int {
 		return cmp.Or(strings.Compare(a.namespace, b.namespace), strings.Compare(a.route, b.route), strings.Compare(a.service, b.service))
@@ -119,8 +119,8 @@ func collectSeries(out chan<- prometheus.Metric, all []series) {
 	}
 	for class, label := range classes {
 		for i := range list {
-			// The usual classes begin at 0, so that the first error of a route
-			// is an increase.
+			// The usual classes begin at 0, so that the first error of a route is an
+			// increase.
 			if c := &list[i]; class >= 2 || c.Classes[class] > 0 {
 				labels := append([]*dto.LabelPair{label}, c.labels...)
 				out <- &sample{desc: requests, labels: labels, counter: count(c.Classes[class])}
@@ -147,7 +147,7 @@ func count(n uint64) *dto.Counter {
 	return &dto.Counter{Value: &v}
 }
 
-// histogram returns the durations. Their count is that of the buckets: the
+// histogram returns the durations. Their count is the sum of the buckets, because the
 // classes were read at another moment, while requests ended.
 func histogram(n *router.StatsSnapshot) *dto.Histogram {
 	sum, h := n.Duration.Seconds(), &dto.Histogram{}

@@ -1,13 +1,13 @@
-// Package claims answers: who holds what several services claim, on every node
+// Package claims answers: which service holds a claim that several make, on every node
 // and after every restart?
 //
-// The age of a claim is what a node has seen of it: after the holder's redeploy
-// a node that starts knows another age than the others. So a contest is written
-// down once, as an order of claimants, in one Variable of Nomad that all nodes
-// read before their first table and then wait on. A Record is that variable, a
-// Keeper keeps it, and Jobs asks whether who is gone comes back.
+// A node knows the age of a claim only from what it has seen: after the holder's
+// redeploy a node that starts knows another age than the others. So the order of the
+// claimants in a contest is recorded once, in one Nomad Variable that all nodes read
+// before their first table and then watch. A Record is that variable, a Keeper
+// maintains it, and Jobs asks whether a service without instances will come back.
 //
-// docs/decisions/0005-contested-claims-are-written-down.md tells why it is so.
+// docs/decisions/0005-contested-claims-are-written-down.md has the reasons.
 package claims
 
 import (
@@ -23,25 +23,25 @@ import (
 	"serai/router"
 )
 
-// Options is what a Keeper needs. Zero values mean the defaults named.
+// Options are the options of a Keeper. Zero values mean the defaults given here.
 type Options struct {
 	// Client talks to Nomad. Required.
 	Client *nomad.Client
 	// Namespace and Path name the variable. Path is required.
 	Namespace, Path string
-	// Watched says whether the services of a namespace are known here. What is
-	// not known is left to others. Nil knows all.
+	// Watched says whether the services of a namespace are known here. Unknown ones are
+	// left to other nodes. Nil means that all are known.
 	Watched func(namespace string) bool
-	// Linger is how long a service that has no instance keeps its claims, 60s.
+	// Linger is how long a service without instances keeps its claims, 60s.
 	Linger time.Duration
-	// Spread is over what time nodes that see the same change spread their
-	// writes, 4s: the first one writes, and the others see it.
+	// Spread is the time over which nodes that see the same change spread their writes,
+	// 4s: the first one writes, and the others see it.
 	Spread time.Duration
-	// StateDir keeps what was read last, for a start while Nomad is away; empty
-	// keeps nothing.
+	// StateDir is for the last record, for a start while Nomad is unreachable; empty
+	// saves nothing.
 	StateDir string
-	// Refused is called when Nomad refuses to let the record be read or
-	// written, once until it lets it. Nil means nobody listens.
+	// Refused is called when Nomad denies access to the record, once until access is
+	// granted again. Nil means that nobody is told.
 	Refused func(err error)
 	Logger  *slog.Logger // nil discards
 }
@@ -49,38 +49,37 @@ type Options struct {
 // View is what one node sees.
 type View struct {
 	Contests []router.Contest
-	// Complete says that Nomad has told all that exists. Else nothing is taken
-	// for gone.
+	// Complete says that Nomad has reported everything that exists. Otherwise nothing
+	// counts as gone.
 	Complete bool
-	// Agreed is the Number of the Agreed that the claimants are ordered by.
+	// Agreed is the Number of the Agreed by which the claimants are ordered.
 	Agreed uint64
 }
 
-// Agreed is what goes to a router.Builder.
+// Agreed is passed to a router.Builder.
 type Agreed struct {
-	// Number is higher than that of the one before. It comes back in a View, so
-	// that an order which has ended is not taken from there for a new one.
+	// Number is higher than in the Agreed before. It comes back in a View, so that the
+	// Keeper does not take an order that has ended for a new one.
 	Number uint64
 	Order  router.Agreement
-	// Trouble says why a contest that is not in Order will not be written down;
-	// empty when it soon will.
+	// Trouble says why a contest that is not in Order will not be recorded; empty when
+	// it soon will.
 	Trouble string
 }
 
-// Status is how a Keeper is.
+// Status is the state of a Keeper.
 type Status struct {
-	// Recorded is how many contests are in the record, Unrecorded how many are
-	// not, LeftOut how many of these because it has no room for them.
+	// Recorded is the number of contests in the record, Unrecorded the number of
+	// others, LeftOut how many of these because the record is full.
 	Recorded, Unrecorded, LeftOut int
-	// Writes counts those that were tried, Conflicts those that another node
-	// came before.
+	// Writes counts attempts to write, Conflicts those in which another node was first.
 	Writes, Conflicts uint64
 	// Trouble is as in Agreed.
 	Trouble string
 }
 
-// Keeper keeps the record. Run does the work; the other methods may be called
-// at any time by anyone.
+// Keeper maintains the record. Run does the work; the other methods may be called at
+// any time, concurrently.
 type Keeper struct {
 	options Options
 	views   chan View   // the newest one
@@ -94,8 +93,7 @@ type Keeper struct {
 	status Status
 }
 
-// New makes a Keeper. It reads what is kept of an earlier run, and sends
-// nothing.
+// New makes a Keeper. It reads what an earlier run has saved, and sends nothing.
 func New(o Options) (*Keeper, error) {
 	switch {
 	case o.Client == nil:
@@ -120,25 +118,25 @@ func New(o Options) (*Keeper, error) {
 	return k, nil
 }
 
-// See tells what is contested now.
+// See passes what is contested now.
 func (k *Keeper) See(v View) { newest(k.views, v) }
 
-// Agreed has what to order claims by, the newest.
+// Agreed returns a channel with the newest Agreed.
 func (k *Keeper) Agreed() <-chan Agreed { return k.agreed }
 
-// Known is closed once the record has been read, or cannot be: then Agreed has
-// something.
+// Known is closed once the record has been read, or cannot be read: then Agreed has a
+// value.
 func (k *Keeper) Known() <-chan struct{} { return k.known }
 
-// Status returns how it is.
+// Status returns the state of the Keeper.
 func (k *Keeper) Status() Status {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.status
 }
 
-// newest puts v into a channel that holds one, in the place of what is there.
-// Only one goroutine may put.
+// newest puts v into a channel with one place, replacing the value in it. Only one
+// goroutine may put.
 func newest[T any](c chan T, v T) {
 	select {
 	case <-c:
@@ -147,8 +145,8 @@ func newest[T any](c chan T, v T) {
 	c <- v
 }
 
-// Run reads the record, waits on it, and writes what is to be written, until
-// ctx ends, whose error it returns.
+// Run reads the record, watches it, and writes it when necessary, until ctx ends, whose
+// error it returns.
 func (k *Keeper) Run(ctx context.Context) error {
 	w := &work{Keeper: k, began: time.Now(), tokens: burst, filled: time.Now(), gone: make(map[string]absence), lost: make(router.Agreement), ended: make(map[string]uint64)}
 	w.record = w.cached()
@@ -177,45 +175,45 @@ func (k *Keeper) Run(ctx context.Context) error {
 	}
 }
 
-// work is a Keeper that runs. One goroutine uses it.
+// work is the state of Run. Only one goroutine uses it.
 type work struct {
 	*Keeper
 	began  time.Time
 	record Record
 	view   View
-	// gone is what is in the record and not seen here.
+	// gone are the claimants in the record that are not seen here.
 	gone map[string]absence
-	// lost are contests that are missing in the record though nobody has ended
-	// them. This node knows their order.
+	// lost are contests that are missing in the record although no node has ended them.
+	// This node knows their order.
 	lost router.Agreement
-	// ended are contests that others have ended, until a View is ordered by an
-	// Agreed of at least this Number.
+	// ended are contests that others have ended, until a View is ordered by an Agreed
+	// of at least this Number.
 	ended map[string]uint64
-	// due fires when there is something to look at; writeAt is when the record
-	// is to be written, if that is still needed then, zero when it is not.
+	// due fires when there is something to do; writeAt is when to write the record, if
+	// that is still necessary then; zero for never.
 	due     *time.Timer
 	writeAt time.Time
-	// confirmed says that the record was read, and is not only what was kept.
+	// confirmed says that the record was read from Nomad, and not only from disk
 	confirmed bool
-	// tokens are the writes that may be made at once; filled is when the last
-	// one was added.
+	// tokens are the writes that may be made at once; filled is when the last one was
+	// added.
 	tokens float64
 	filled time.Time
-	// What went wrong last; empty when nothing did.
+	// The last errors; empty when there was none.
 	readTrouble, writeTrouble string
 	refused                   bool
-	logged                    string // what was logged last
-	told                      string // what Agreed has had last
-	number                    uint64 // of that
+	logged                    string // the last message logged
+	told                      string // what Agreed was sent last
+	number                    uint64 // the number of that
 }
 
-// reading is an answer, or why there is none.
+// reading is a record that was read, or why it could not be.
 type reading struct {
 	record Record
 	err    error
 }
 
-// read takes in what was read.
+// read applies what was read.
 func (w *work) read(r reading) {
 	if r.err != nil {
 		w.readTrouble = w.trouble(r.err)
@@ -227,7 +225,7 @@ func (w *work) read(r reading) {
 	w.know()
 }
 
-// trouble puts an error into a few words, and tells of a refusal.
+// trouble puts an error into a few words, and reports a refusal.
 func (w *work) trouble(err error) string {
 	switch {
 	case errors.Is(err, nomad.ErrForbidden), errors.Is(err, nomad.ErrTokenRefused):
@@ -239,11 +237,11 @@ func (w *work) trouble(err error) string {
 	case errors.Is(err, nomad.ErrUnreachable), errors.Is(err, nomad.ErrUnavailable):
 		return "nomad is away"
 	}
-	return "nomad does not take variable " + w.options.Path
+	return "nomad does not accept variable " + w.options.Path
 }
 
-// tell hands out what is agreed when it has changed, and logs what is wrong
-// when that has.
+// tell sends what is agreed when it has changed, and logs what is wrong when that has
+// changed.
 func (w *work) tell() {
 	trouble := w.readTrouble
 	if trouble == "" {
@@ -263,7 +261,7 @@ func (w *work) tell() {
 		w.logged = ""
 	} else if trouble != w.logged && contested > 0 {
 		w.logged = trouble
-		w.options.Logger.Warn("what several services claim is not recorded: after a restart this node may give it to another than the others do",
+		w.options.Logger.Warn("contested claims are not recorded: after a restart this node may choose another holder than the others",
 			"why", trouble, "contests", contested)
 	}
 	order := w.known(w.record)

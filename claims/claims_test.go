@@ -379,7 +379,7 @@ func TestNoRight(t *testing.T) {
 	sim.PutToken(token)
 	until(t, "the record", func() bool { return n.agreed() == "a/s/j b/s/j" && n.Status().Trouble == "" })
 	n.stop()
-	if said := strings.Count(n.log.String(), "is not recorded"); said != 1 {
+	if said := strings.Count(n.log.String(), "are not recorded"); said != 1 {
 		t.Errorf("it was logged %d times:\n%s", said, n.log.String())
 	}
 }

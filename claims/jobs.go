@@ -9,16 +9,16 @@ import (
 	"serai/router"
 )
 
-// Jobs asks Nomad whether a job still wants what its services claim.
+// Jobs asks Nomad whether a job still wants the claims of its services.
 type Jobs struct {
 	Client *nomad.Client
 	Logger *slog.Logger
 }
 
-// Offers returns what instances of an absent service's job would register, none
-// when it is stopped, purged, or scaled to zero. Known is false when Nomad does
-// not say: then nothing is to be changed.
-// Nomad's leader is asked: another server may not have heard of a new job yet.
+// Offers returns what instances of an absent service's job would register, none when it
+// is stopped, purged, or scaled to zero. Known is false when Nomad does not say: then
+// nothing must be changed. It asks Nomad's leader: another server may not know a new
+// job yet.
 func (j *Jobs) Offers(ctx context.Context, a router.Absence) (offers []router.Offer, known bool) {
 	services, err := j.Client.JobServices(ctx, a.Job, nomad.Query{Namespace: a.Namespace})
 	switch {
@@ -26,7 +26,7 @@ func (j *Jobs) Offers(ctx context.Context, a router.Absence) (offers []router.Of
 		return nil, true
 	case err != nil:
 		if j.Logger != nil {
-			j.Logger.Debug("whether a job goes on is not known", "namespace", a.Namespace, "job", a.Job, "error", err)
+			j.Logger.Debug("cannot find out whether a job goes on", "namespace", a.Namespace, "job", a.Job, "error", err)
 		}
 		return nil, false
 	}

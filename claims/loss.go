@@ -7,10 +7,10 @@ import (
 	"serai/router"
 )
 
-// take makes a record the one that is known. Of a contest that is missing in it
-// somebody has written that it ended, later than what was known, or it is lost:
-// Nomad was restored, or somebody removed the variable. What was ended is
-// forgotten; of what was lost the order stays, and is written again.
+// take makes a record the known one. A contest that is missing in it has either been
+// ended by another node, later than what is known here, or it is lost: Nomad was
+// restored, or somebody removed the variable. An ended contest is forgotten; the order
+// of a lost one stays, and is written again.
 func (w *work) take(r Record) {
 	ended := func(name string) bool {
 		return r.version > w.record.version && slices.Contains(r.ended, name) && !slices.Contains(w.record.ended, name)
@@ -21,8 +21,8 @@ func (w *work) take(r Record) {
 			delete(w.lost, name)
 		case ended(name):
 			delete(w.lost, name)
-			w.ended[name] = w.number + 1 // it is told next
-		case w.told != "": // else nobody goes by what was kept
+			w.ended[name] = w.number + 1 // the number of the next Agreed
+		case w.told != "": // otherwise nothing depends on what was saved
 			w.lost[name] = claimants
 		}
 	}
@@ -32,7 +32,7 @@ func (w *work) take(r Record) {
 	w.record = r
 }
 
-// known is the order of a record together with what was lost.
+// known is the order of a record together with the lost contests.
 func (w *work) known(r Record) router.Agreement {
 	if len(w.lost) == 0 {
 		return r.order
@@ -42,8 +42,8 @@ func (w *work) known(r Record) router.Agreement {
 	return all
 }
 
-// settle forgets lost contests that do not go on, and ended ones that nobody
-// takes for others any more.
+// settle forgets lost contests that do not go on, and ended ones that no View can
+// contain any more.
 func (w *work) settle() {
 	for _, c := range w.view.Contests {
 		if w.lost[c.Name] != nil && w.view.Complete && !worthIt(c) && !slices.ContainsFunc(w.lost[c.Name], w.unwatched) {

@@ -7,21 +7,20 @@ import (
 	"serai/router"
 )
 
-// absence is a claimant of the record that is not seen here.
+// absence is a claimant in the record that is not seen here.
 type absence struct {
 	since time.Time
-	// seen says that it was seen before: its end was seen, too.
+	// seen says that it was seen before, so this node has seen its end.
 	seen bool
 }
 
-// settled is how long a claimant whose end was seen must be gone: a moment, so
-// that the order of two messages does not matter.
+// settled is how long a claimant whose end was seen must be gone: a moment, so that the
+// order of two messages does not matter.
 const settled = time.Second
 
-// plan returns the record as this node would have it: with the contests and
-// claimants that are new, each behind those that are there, and without those
-// that are gone. Again is when it may look different without anything
-// happening, 0 for never.
+// plan returns the record as this node would write it: with new contests and claimants,
+// each after the existing ones, and without those that are gone. Again is when the plan
+// may change without any event, 0 for never.
 func (w *work) plan(r Record, v View, now time.Time) (next Record, changed bool, again time.Duration) {
 	next = Record{order: make(router.Agreement, len(r.order)), version: r.version}
 	room := newRoom()
@@ -55,7 +54,7 @@ func (w *work) plan(r Record, v View, now time.Time) (next Record, changed bool,
 		changed = changed || !slices.EqualFunc(kept, r.order[name], router.Claimant.Same)
 	}
 	w.forget(r)
-	for _, c := range v.Contests { // sorted: all nodes leave the same ones out
+	for _, c := range v.Contests { // sorted: all nodes leave out the same ones
 		if next.order[c.Name] != nil || r.order[c.Name] != nil || v.Agreed < w.ended[c.Name] || !worthIt(c) {
 			continue
 		}
@@ -72,14 +71,14 @@ func (w *work) plan(r Record, v View, now time.Time) (next Record, changed bool,
 	return next, changed, again
 }
 
-// worthIt reports whether a contest is one: somebody is there, and another may
-// come back.
+// worthIt reports whether a contest is one: one claimant exists, and another may come
+// back.
 func worthIt(c router.Contest) bool {
 	return len(c.Claimants) > 1 && slices.ContainsFunc(c.Claimants, func(c router.Claimant) bool { return c.Instances })
 }
 
-// remaining returns the claimants that are there, or of which that is not
-// known to be over. Wait is when that changes by itself.
+// remaining returns the claimants that exist, or that may not be over. Wait is when
+// that changes without an event.
 func (w *work) remaining(name string, claimants []router.Claimant, c router.Contest, complete bool, now time.Time) (kept []router.Claimant, wait time.Duration) {
 	for _, one := range claimants {
 		word, _ := encodeClaimant(router.Claimant{Key: one.Key, Conditions: one.Conditions})
@@ -113,7 +112,7 @@ func (w *work) remaining(name string, claimants []router.Claimant, c router.Cont
 	return kept, wait
 }
 
-// forget drops what is known of claimants that are not in the record.
+// forget drops the state of claimants that are not in the record.
 func (w *work) forget(r Record) {
 	if len(w.gone) == 0 {
 		return
@@ -135,8 +134,8 @@ func (w *work) forget(r Record) {
 // maxClaimants bounds the claimants of one contest.
 const maxClaimants = 8
 
-// join adds those who claim it, too, each at the end, but a service that a job
-// registers under a new name right behind the old name.
+// join appends new claimants, but puts a service that a job registers under a new name
+// right after the old name.
 func join(claimants, present []router.Claimant) []router.Claimant {
 	joined := slices.Clone(claimants)
 	for _, c := range present {
@@ -154,7 +153,7 @@ func join(claimants, present []router.Claimant) []router.Claimant {
 	return joined
 }
 
-// room counts what a record takes.
+// room counts the bytes of a record.
 type room struct {
 	total  int
 	shares map[string]int // by namespace
@@ -162,7 +161,7 @@ type room struct {
 
 func newRoom() *room { return &room{shares: make(map[string]int)} }
 
-// cost is what a contest takes, and who has to pay for it.
+// cost is the size of a contest, and the namespaces that it is counted for.
 func cost(name string, claimants []router.Claimant) (bytes int, payers map[string]bool, ok bool) {
 	text, ok := encodeClaimants(claimants)
 	payers = make(map[string]bool)

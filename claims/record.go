@@ -9,15 +9,15 @@ import (
 	"serai/router"
 )
 
-// Record is the order of the claimants of contests, as it is written down.
-// Never modified once read or planned.
+// Record is the recorded order of the claimants of contests. Never modified once read
+// or planned.
 type Record struct {
 	order router.Agreement
-	// ended are the names of contests that were ended, the last one last.
+	// ended are the names of contests that were ended, the newest last.
 	ended []string
 	// version is the variable's index, 0 when there is none.
 	version uint64
-	// leftOut is how many contests a plan has no room for.
+	// leftOut is how many contests did not fit into a plan.
 	leftOut int
 }
 
@@ -26,29 +26,29 @@ type Record struct {
 // NAMESPACE/SERVICE?CONDITIONS/JOB. It is text so that an operator can read it,
 // and decide a contest by writing another order.
 //
-// One item is no contest: it has the names of those that were ended lately, a
-// line each. A contest that is missing and not there is lost.
+// One item is not a contest: it has the names of recently ended contests, one per line.
+// A contest that is missing and not listed there is lost.
 
-// endedItem is its name. A contest's name has a blank in it.
+// endedItem is the name of that item. A contest's name contains a blank.
 const endedItem = "ended"
 
-// maxVariable bounds a variable in bytes, of which Nomad takes 64 KiB; maxItems
-// what contests take of it, maxEnded what ended ones do.
+// maxVariable bounds a variable in bytes, of which Nomad accepts 64 KiB; maxItems is
+// the part for contests, maxEnded the part for ended ones.
 const (
 	maxVariable = 63 << 10
 	maxItems    = 60 << 10
 	maxEnded    = 8 << 10
 )
 
-// maxShare bounds what the contests take together in which services of one
-// namespace are not the first: nobody leaves others without a place by
-// claiming what they hold.
+// maxShare bounds all contests together in which services of one namespace are not the
+// first: so no namespace fills the record by claiming what others hold.
 const maxShare = maxItems / 4
 
-// maxClaimant bounds one claimant, in bytes. A job's name is left out beyond.
+// maxClaimant bounds one claimant, in bytes. If it is longer, the job's name is left
+// out.
 const maxClaimant = 256
 
-// decode reads the items of a variable. What makes no sense is left out.
+// decode reads the items of a variable. Invalid ones are left out.
 func decode(items map[string]string, version uint64) Record {
 	r := Record{order: make(router.Agreement), version: version}
 	for name, text := range items {
@@ -75,8 +75,8 @@ func decode(items map[string]string, version uint64) Record {
 	return r
 }
 
-// lately adds names to those of ended contests, as many as there is room for,
-// without those that are contested again.
+// lately adds names to the names of ended contests, as many as fit, without contests
+// that exist again.
 func lately(ended, more []string, order router.Agreement, room int) (all []string) {
 	size := len(endedItem)
 	for _, names := range [][]string{more, ended} {
@@ -102,7 +102,7 @@ func decodeClaimant(word string) (c router.Claimant, ok bool) {
 	return c, ok && namespace != "" && service != ""
 }
 
-// encodeClaimant fails on names that Nomad would not take.
+// encodeClaimant fails on names that Nomad would not accept.
 func encodeClaimant(c router.Claimant) (word string, ok bool) {
 	if c.Namespace == "" || c.Name == "" || strings.ContainsAny(c.Namespace+c.Name, "/? \t\r\n") {
 		return "", false
@@ -127,7 +127,7 @@ func encodeClaimants(claimants []router.Claimant) (text string, ok bool) {
 	return strings.Join(words, " "), true
 }
 
-// items are what is written: never none, which Nomad does not take.
+// items are what is written: never none, which Nomad would refuse.
 func (r Record) items() map[string]string {
 	items := make(map[string]string, len(r.order)+1)
 	for name, claimants := range r.order {
@@ -139,10 +139,10 @@ func (r Record) items() map[string]string {
 	return items
 }
 
-// equal compares what two records say.
+// equal compares the content of two records.
 func (r Record) equal(o Record) bool { return maps.Equal(r.items(), o.items()) }
 
-// id differs when what the record says does.
+// id differs when the content of the record does.
 func (r Record) id() string {
 	var b strings.Builder
 	items := r.items()

@@ -14,15 +14,15 @@ import (
 	"serai/nomad"
 )
 
-// firstRetry and lastRetry are between tries to read the record. A right that
-// comes back should be used within seconds.
+// firstRetry and lastRetry bound the pause between attempts to read the record. A
+// permission that is restored should be used within seconds.
 const (
 	firstRetry = time.Second
 	lastRetry  = 10 * time.Second
 )
 
-// maxWait is how long one wait for a change lasts. An agent holds on to it, and
-// counts its connection, after the client has gone.
+// maxWait is how long one blocking query lasts. An agent continues it, and counts its
+// connection, after the client has gone.
 const maxWait = time.Minute
 
 // watch reads the record, and again whenever it has changed.
@@ -40,22 +40,22 @@ func (w *work) watch(ctx context.Context, out chan<- reading) {
 			return
 		}
 		if err != nil {
-			index = 0 // to see at once that it is right again
+			index = 0 // to see at once when the record is valid again
 			pause(ctx, retry/2+rand.N(retry))
 			retry = min(2*retry, lastRetry)
 			continue
 		}
 		if next == index || index > 0 && r.version == 0 && version == 0 {
-			// The wait was over, there was none, or something else has changed.
+			// The query timed out, there was no variable, or another one has changed.
 			pause(ctx, time.Second/2+rand.N(time.Second))
 		}
 		index, version, retry = next, r.version, firstRetry
 	}
 }
 
-// fetch reads the record, once it has changed since index. What looks older
-// than the version that is known is asked of Nomad's leader, who alone is
-// believed: that is how a restored state is taken in.
+// fetch reads the record, once it has changed since index. If it looks older than the
+// known version, fetch asks Nomad's leader, and only the leader is believed: in this
+// way a restored state is accepted.
 func (w *work) fetch(ctx context.Context, index, version uint64) (r Record, newIndex uint64, err error) {
 	r, newIndex, err = w.ask(ctx, nomad.Query{Namespace: w.options.Namespace, Index: index, Wait: maxWait, Stale: index > 0})
 	if err == nil && index > 0 && newIndex < max(version, w.written.Load()) {
@@ -89,11 +89,11 @@ func pause(ctx context.Context, d time.Duration) {
 // fileName is in the state directory.
 const fileName = "claims.json"
 
-// maxFile bounds what is read of it: a record as JSON, however it is escaped.
+// maxFile bounds the file: a record as JSON, however it is escaped.
 const maxFile = 1 << 20
 
-// cached returns the record that was read last, for a start while Nomad is
-// away. Its version is unknown: it is never written over.
+// cached returns the record that was read last, for a start while Nomad is unreachable.
+// Its version is unknown, so it cannot be used to overwrite the variable.
 func (w *work) cached() Record {
 	none := decode(nil, 0)
 	if w.options.StateDir == "" {
@@ -132,6 +132,6 @@ func (w *work) keep(r Record) {
 		err = atomicfile.Replace(filepath.Join(w.options.StateDir, fileName), text, false)
 	}
 	if err != nil {
-		w.options.Logger.Warn("the order of contested claims is not kept for a start while nomad is away", "error", err)
+		w.options.Logger.Warn("cannot save the order of contested claims for a start while nomad is unreachable", "error", err)
 	}
 }

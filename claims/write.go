@@ -10,15 +10,15 @@ import (
 	"serai/nomad"
 )
 
-// How often one node may write: a contest that somebody makes and ends all the
-// time must not become load for Nomad's servers.
+// How often one node may write: a contest that somebody starts and ends all the time
+// must not become load for Nomad's servers.
 const (
 	burst  = 10
 	refill = 30 * time.Second
 )
 
-// schedule sees to it that the record is written if it has to be. Nodes that
-// have watched for long come first: what they know is older.
+// schedule plans a write of the record if necessary. Nodes that have watched for long
+// come first, because they know older states.
 func (w *work) schedule() {
 	next, changed, again := w.plan(w.record, w.view, time.Now())
 	w.settle()
@@ -46,14 +46,14 @@ func (w *work) schedule() {
 	}
 }
 
-// manyNodes is for how many nodes turn is made.
+// manyNodes is the number of nodes for which turn is designed.
 const manyNodes = 1000
 
-// turn is how long this node waits, so that of many which see the same change
-// one writes and the others see it in time: late turns are likely, early ones
-// are not, as RFC 5401 has it for answers to a multicast.
+// turn is how long this node waits, so that of many nodes which see the same change one
+// writes and the others see it in time: late turns are likely, early ones are not, as
+// in RFC 5401 for answers to a multicast.
 //
-// Who knows an order that was lost comes long before those who do not: they
+// A node that knows an order that was lost comes long before nodes that do not, which
 // would write what they see.
 func (w *work) turn(lost bool) time.Duration {
 	lambda := math.Log(manyNodes) + 1
@@ -80,7 +80,7 @@ func (w *work) restores(next Record) bool {
 	return false
 }
 
-// untilToken is how long no write may be made.
+// untilToken is the time until a write may be made.
 func (w *work) untilToken() time.Duration {
 	now := time.Now()
 	w.tokens = min(burst, w.tokens+float64(now.Sub(w.filled))/float64(refill))
@@ -91,15 +91,14 @@ func (w *work) untilToken() time.Duration {
 	return time.Duration((1 - w.tokens) * float64(refill))
 }
 
-// write writes what is to be written by now: mostly another node has done it.
+// write writes the record if that is still necessary: usually another node has done it.
 func (w *work) write(ctx context.Context) {
 	next, changed, _ := w.plan(w.record, w.view, time.Now())
 	if !changed || !w.confirmed || w.readTrouble != "" || w.untilToken() > 0 {
 		return
 	}
 	if fresh, _, err := w.ask(ctx, nomad.Query{Namespace: w.options.Namespace, Stale: true}); err == nil && fresh.version > w.record.version {
-		// Another node has written. That costs less than to find it out by a
-		// write.
+		// Another node has written. Reading costs less than a conflicting write.
 		w.take(fresh)
 		w.tell()
 		if next, changed, _ = w.plan(w.record, w.view, time.Now()); !changed {
@@ -127,7 +126,7 @@ func (w *work) write(ctx context.Context) {
 		w.take(next)
 	case errors.Is(err, nomad.ErrConflict):
 		w.writeTrouble = ""
-		if written != nil && len(written.Items) > 0 { // else it comes by the wait
+		if written != nil && len(written.Items) > 0 { // otherwise the watch will bring it
 			w.take(decode(written.Items, written.ModifyIndex))
 		}
 	default:

@@ -9,7 +9,7 @@ import (
 	"serai/nomad"
 )
 
-// sleep waits, or returns ctx's error.
+// sleep sleeps for d, or returns ctx's error.
 func sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -21,22 +21,22 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// fullJitter is a random part of d, so that a thousand nodes which lost
-// something together do not come back together.
+// fullJitter is a random part of d, so that a thousand nodes that lost the same server
+// do not return at the same moment.
 func fullJitter(d time.Duration) time.Duration { return rand.N(d + 1) }
 
 // around is d give or take a fifth.
 func around(d time.Duration) time.Duration { return d - d/5 + rand.N(2*d/5+1) }
 
-// backoff doubles with every failure. How far depends on whom it costs: an
-// agent that does not answer is asked often, because nobody else is, and what
-// waits for it should not wait longer; a refusal that has lasted is asked about
-// every few seconds, however long that is.
+// backoff doubles with every failure, up to a limit that depends on who pays: an agent
+// that does not answer is asked often, because only this serai asks it, and requests
+// should not wait longer than necessary; a refusal that lasts is retried every few
+// seconds, however long it lasts.
 type backoff struct{ failures int }
 
 func (b *backoff) reset() { b.failures = 0 }
 
-// hasty is how many refusals in a row are asked about soon: for half a minute.
+// hasty is how many refusals in a row are retried soon: for half a minute.
 const hasty = 64
 
 func (b *backoff) next(err error) time.Duration {
@@ -48,8 +48,8 @@ func (b *backoff) next(err error) time.Duration {
 	case errors.Is(err, nomad.ErrUnavailable):
 		limit = 800 * time.Millisecond
 	case errors.Is(err, nomad.ErrForbidden), errors.Is(err, nomad.ErrTokenRefused):
-		// Who takes a right away by mistake gives it back soon, and what was
-		// deployed meanwhile is not known here until then.
+		// A permission that was removed by mistake is soon restored, and until then
+		// serai does not know what was deployed meanwhile.
 		if limit = 800 * time.Millisecond; b.failures >= hasty {
 			limit = 5 * time.Second
 		}

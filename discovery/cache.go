@@ -22,7 +22,7 @@ import (
 )
 
 // Cache keeps the last known good snapshot on disk, for a start while Nomad is
-// away. It holds what Nomad said, tags and all, and no secret.
+// unreachable. It has what Nomad said, with all tags, and no secret.
 type Cache struct {
 	path   string
 	logger *slog.Logger
@@ -34,14 +34,14 @@ type Cache struct {
 // cacheName is the file in the state directory.
 const cacheName = "services.json"
 
-// cacheVersion is that of the format; another one is not read.
+// cacheVersion is the version of the format; other versions are not read.
 const cacheVersion = 1
 
 // maxCache bounds what is read from disk, in bytes.
 const maxCache = 1 << 30
 
-// NewCache keeps the cache in dir, which it makes when it is missing. One that
-// others can write to is refused.
+// NewCache keeps the cache in dir, which it creates if it is missing. It refuses a
+// directory to which others can write.
 func NewCache(dir string, logger *slog.Logger) (*Cache, error) {
 	if err := atomicfile.Directory(dir); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
@@ -52,9 +52,8 @@ func NewCache(dir string, logger *slog.Logger) (*Cache, error) {
 	return &Cache{path: filepath.Join(dir, cacheName), logger: logger, wake: make(chan struct{}, 1)}, nil
 }
 
-// Load returns the snapshot that was kept, nil when there is none. Services of
-// other namespaces than those watched now, and those without a tag of prefix,
-// are left out.
+// Load returns the cached snapshot, nil when there is none. It leaves out services of
+// namespaces that are not watched now, and services without a tag of prefix.
 func (c *Cache) Load(namespaces *Namespaces, prefix string) (*Snapshot, error) {
 	file, err := os.Open(c.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -75,8 +74,7 @@ func (c *Cache) Load(namespaces *Namespaces, prefix string) (*Snapshot, error) {
 	return s, nil
 }
 
-// Save keeps a snapshot soon. Snapshots that came from a cache are not worth
-// keeping.
+// Save writes a snapshot soon. It ignores snapshots that came from a cache.
 func (c *Cache) Save(s *Snapshot) {
 	if s.Origin == OriginCache || s.Partial {
 		return
@@ -90,8 +88,8 @@ func (c *Cache) Save(s *Snapshot) {
 	}
 }
 
-// Run writes what is saved, until ctx ends; then it writes once more. A disk
-// that fails costs the cache, and nothing else.
+// Run writes what is saved, until ctx ends; then it writes once more. When the disk
+// fails, only the cache is lost.
 func (c *Cache) Run(ctx context.Context) error {
 	var complaint string
 	for {
@@ -103,8 +101,8 @@ func (c *Cache) Run(ctx context.Context) error {
 		}
 		began := time.Now()
 		c.flush(&complaint)
-		// A big cluster changes all the time: writing takes at most a tenth
-		// of one processor.
+		// A big cluster changes all the time: writing takes at most a tenth of one
+		// processor.
 		select {
 		case <-ctx.Done():
 		case <-time.After(max(time.Second, 10*time.Since(began))):
@@ -126,12 +124,11 @@ func (c *Cache) flush(complaint *string) {
 		*complaint = ""
 	case err.Error() != *complaint:
 		*complaint = err.Error()
-		c.logger.Error("the last known services are not kept: a restart while nomad is away would begin with nothing", "error", err)
+		c.logger.Error("the last known services cannot be saved: a restart while nomad is unreachable would begin with nothing", "error", err)
 	}
 }
 
-// write replaces the file in one step, so that a crash leaves the old or the
-// new one.
+// write replaces the file in one step, so that a crash leaves the old or the new one.
 func (c *Cache) write(s *Snapshot) error {
 	return atomicfile.Write(c.path, true, func(w io.Writer) error {
 		buffered := bufio.NewWriterSize(w, 64<<10)
@@ -139,9 +136,8 @@ func (c *Cache) write(s *Snapshot) error {
 	})
 }
 
-// encode writes a snapshot as a JSON object with an instance on each line, one
-// after the other: all of them at once would be many times what an instance
-// takes in memory.
+// encode writes a snapshot as a JSON object with one instance on each line, one after
+// the other: all together would take many times the memory of one instance.
 func encode(w io.Writer, s *Snapshot) error {
 	read, err := json.Marshal(s.Read)
 	if err != nil {

@@ -10,27 +10,26 @@ import (
 	"serai/nomad"
 )
 
-// mark is how far everything is known. It outlives the stream that told it: a
-// stream that begins here misses nothing.
+// mark is the point up to which everything is known. It outlives the stream that it
+// comes from: a stream that begins at the mark misses nothing.
 type mark struct {
-	// whole says that nothing was missed up to here. Otherwise the rest is
-	// worth nothing.
+	// whole says that nothing was missed up to this point. Otherwise the other fields
+	// have no meaning.
 	whole bool
-	// batch is the first line of the newest index that the stream told; its
-	// Index is 0 when it told nothing.
+	// batch is the first line of the newest index that the stream sent; its Index is 0
+	// when it sent nothing.
 	batch nomad.Batch
-	// table is the index of the services when they were read completely. Where
-	// one namespace is watched it may be newer than any of its events.
+	// table is the index of the services when they were read completely. When one
+	// namespace is watched it may be newer than any event of that namespace.
 	table uint64
-	// names are the namespaces that the stream covered; nil where one is
-	// watched.
+	// names are the namespaces that the stream covered; nil when one is watched.
 	names map[string]bool
 }
 
-// at is the index of the services as far as they are known.
+// at is the newest index of the services that is known.
 func (m *mark) at() uint64 { return max(m.batch.Index, m.table) }
 
-// from is where a stream has to begin; 0 is the oldest event that there is.
+// from is the index at which a stream must begin; 0 is the oldest event that exists.
 func (m *mark) from() uint64 {
 	switch {
 	case !m.whole:
@@ -41,23 +40,23 @@ func (m *mark) from() uint64 {
 	return m.table
 }
 
-// course is what has to happen until a session knows everything.
+// course is what a session must do until it knows everything.
 type course int
 
-// A stream that begins where another ended is proving until it is known that
-// nothing was missed between them; then it is following. Where something was
-// missed, or nothing is known yet, everything is read.
+// A stream that begins where another one ended is proving until it is known that
+// nothing was missed between them; then it is following. When something was missed, or
+// nothing is known yet, everything is read.
 const (
 	unread course = iota
 	proving
 	following
 )
 
-// prompt is how long a stream may take to tell its first event before it is
-// proved in another way.
+// prompt is how long a stream may take to send its first event before the proof is
+// tried in another way.
 const prompt = 100 * time.Millisecond
 
-// adopt makes a stream the one that is heard.
+// adopt makes a stream the current one.
 func (s *session) adopt(ctx context.Context, o opening) {
 	if s.stream != nil {
 		s.stream.Close()
@@ -85,13 +84,12 @@ func (s *session) adopt(ctx context.Context, o opening) {
 	s.proof = time.After(prompt)
 }
 
-// weigh looks at the first events of a stream that must be proved. The event
-// that was heard last comes again while the agent's server remembers it: then
-// all that came after it comes, too. The index alone is no proof, since a
-// cluster that was built anew counts again. What is older comes from a server
-// that lags, or that was restored: that says nothing yet. Nor does an event that
-// is older than what was listed, but where one namespace is watched: its list has
-// the index of all.
+// weigh examines the first events of a stream that must be proved. While the agent's
+// server remembers the last event that was received, it sends it again, and then
+// everything that came after it. The index alone is no proof, because a rebuilt cluster
+// counts from the start again. An older index comes from a server that lags, or that
+// was restored: it decides nothing yet. Neither does an event that is older than the
+// lists, except when one namespace is watched: its list has the index of all.
 func (s *session) weigh(ctx context.Context, b *nomad.Batch) {
 	last := &s.mark.batch
 	switch {
@@ -101,11 +99,11 @@ func (s *session) weigh(ctx context.Context, b *nomad.Batch) {
 			s.proved(ctx)
 		}
 	default:
-		s.disproved(ctx, "the event stream begins behind what was heard last")
+		s.disproved(ctx, "the event stream begins after the last event that was received")
 	}
 }
 
-// note remembers how far the stream has told everything.
+// note records the point up to which the stream has sent everything.
 func (s *session) note(b *nomad.Batch) {
 	if b.Index > s.mark.batch.Index {
 		s.mark.batch = *b
@@ -117,7 +115,7 @@ func sameBatch(a, b *nomad.Batch) bool {
 	return a.Index == b.Index && slices.EqualFunc(a.Events, b.Events, func(x, y nomad.Event) bool { return reflect.DeepEqual(x, y) })
 }
 
-// answer is what the leader said of one service.
+// answer is the leader's answer about one service.
 type answer struct {
 	from  *nomad.Stream
 	key   Key
@@ -126,14 +124,14 @@ type answer struct {
 	err   error
 }
 
-// ask reads the service that changed last from the leader. Its answer has the
-// index of all services: where that is what is known, and the service is as it
-// was, nothing has happened since. Only the leader is believed: another server
-// may lag more than the one that the stream comes from, and the agent chooses.
+// ask reads the service that changed last from the leader. The answer has the index of
+// all services: if it is the known one, and the service is unchanged, nothing has
+// happened since. Only the leader is believed: another server may lag more than the one
+// that the stream comes from, and the agent chooses it.
 func (s *session) ask(ctx context.Context) {
 	key, ok := s.newest()
 	if !ok {
-		s.disproved(ctx, "nothing is known that could be compared")
+		s.disproved(ctx, "there is no known service to compare")
 		return
 	}
 	from := s.stream
@@ -156,7 +154,7 @@ func (s *session) ask(ctx context.Context) {
 	})
 }
 
-// newest is the service that changed last, as far as is known.
+// newest is the service that changed last, as far as known.
 func (s *session) newest() (newest Key, ok bool) {
 	if len(s.mark.batch.Events) > 0 && s.mark.batch.Index == s.mark.at() {
 		reg := &s.mark.batch.Events[0].Registration
@@ -173,23 +171,23 @@ func (s *session) newest() (newest Key, ok bool) {
 	return newest, ok
 }
 
-// answered weighs what the leader said.
+// answered evaluates the leader's answer.
 func (s *session) answered(ctx context.Context, a answer) {
 	switch {
 	case a.from != s.stream || s.course != proving:
 	case a.err != nil:
 		s.disproved(ctx, a.err.Error())
 	case a.index != s.mark.at():
-		s.disproved(ctx, "the services have changed meanwhile")
+		s.disproved(ctx, "the services have changed in the meantime")
 	case !s.agrees(&a):
-		s.disproved(ctx, "the services have the index that they had, but are others")
+		s.disproved(ctx, "the services have the known index, but differ")
 	default:
 		s.proved(ctx)
 	}
 }
 
-// agrees reports whether a service is as it was known: each instance, and what
-// the last event said of any.
+// agrees reports whether a service is as it was known: each instance, and the content
+// of the last event, whichever instance that was about.
 func (s *session) agrees(a *answer) bool {
 	now := make(map[string]*nomad.Registration, len(a.regs))
 	for i := range a.regs {
@@ -211,8 +209,8 @@ func (s *session) agrees(a *answer) bool {
 	return slices.EqualFunc(service.Instances, allFromNomad(a.regs), same)
 }
 
-// proved goes on where the last stream ended. Only namespaces are read that it
-// did not cover.
+// proved goes on where the last stream ended. It reads only namespaces that the last
+// stream did not cover.
 func (s *session) proved(ctx context.Context) {
 	s.course = following
 	s.pause.reset()
@@ -220,7 +218,7 @@ func (s *session) proved(ctx context.Context) {
 	s.heardAt.Store(s.mark.at())
 	s.allowAll()
 	if s.names == nil {
-		s.names = s.mark.names // the watch over them begins with what there is
+		s.names = s.mark.names // the watch of namespaces begins with the known ones
 	}
 	var fresh []string
 	for name := range s.names {
@@ -241,7 +239,7 @@ func (s *session) proved(ctx context.Context) {
 
 // disproved reads everything.
 func (s *session) disproved(ctx context.Context, why string) {
-	s.options.Logger.Info("what happened while nomad was not heard cannot be told; everything is read again", "source", "nomad "+s.scope, "reason", why)
+	s.options.Logger.Info("cannot prove that no event was missed; everything is read again", "source", "nomad "+s.scope, "reason", why)
 	s.mark, s.course = mark{}, unread
 	s.scan(ctx)
 }

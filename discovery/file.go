@@ -18,14 +18,14 @@ import (
 	"serai/nomad"
 )
 
-// FileOptions is what a File needs. Zero values mean the defaults named.
+// FileOptions are the options of a File. Zero values mean the defaults given here.
 type FileOptions struct {
 	// Path is a JSON array of Nomad's ServiceRegistration objects, as
 	// `nomad service info -json` prints. Required.
 	Path string
-	// Prefix begins our tags, "ingress".
+	// Prefix is the prefix of our tags, "ingress".
 	Prefix string
-	// Every is how often the file is looked at, 1s.
+	// Every is how often the file is checked for changes, 1s.
 	Every time.Duration
 	// MaxSize bounds the file in bytes, 64 MiB.
 	MaxSize int64
@@ -33,8 +33,8 @@ type FileOptions struct {
 	Logger *slog.Logger
 }
 
-// File is a Source of static instances. A file that cannot be read, or that
-// has an error, changes nothing: what it said last stays.
+// File is a Source of static instances. A file that cannot be read, or that has an
+// error, changes nothing: its last content stays.
 type File struct {
 	options FileOptions
 	mu      sync.Mutex
@@ -55,7 +55,7 @@ func NewFile(o FileOptions) (*File, error) {
 	return &File{options: o, status: Status{Source: "file " + o.Path, Phase: Starting, Since: time.Now()}}, nil
 }
 
-// Status returns how the source is.
+// Status returns the state of the source.
 func (f *File) Status() []Status {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -102,7 +102,7 @@ func (f *File) Run(ctx context.Context, out chan<- *Snapshot) error {
 			complaint = ""
 		case err.Error() != complaint:
 			complaint = err.Error()
-			f.options.Logger.Error("static services are not changed", "error", err)
+			f.options.Logger.Error("static services cannot be read; the last ones stay", "error", err)
 			f.note(services, err)
 		}
 		select {
@@ -132,7 +132,7 @@ func (f *File) note(services map[Key]*Service, err error) {
 	s.count(services)
 }
 
-// reading is the file as it was at one moment.
+// reading is the file at one moment.
 type reading struct {
 	at      time.Time
 	info    os.FileInfo // nil when there was none
@@ -141,22 +141,22 @@ type reading struct {
 	err     error  // of reading, and then of parsing
 }
 
-// settled is how old a change must be when the file is read for its time to
-// tell of the next one: two changes within the clock's resolution have the same.
+// settled is the age from which a change time identifies the content: two changes
+// within the clock's resolution have the same time.
 const settled = 2 * time.Second
 
-// holds reports whether the file is what it was.
+// holds reports whether the file is unchanged.
 func (r *reading) holds(info os.FileInfo) bool {
 	return r.info != nil && os.SameFile(r.info, info) && r.info.Size() == info.Size() &&
 		r.info.ModTime().Equal(info.ModTime()) && r.at.Sub(info.ModTime()) > settled
 }
 
-// slow is how long a read takes before the status tells of it.
+// slow is how long a read may take before the status reports it.
 const slow = 10 * time.Second
 
-// look reads the file, and returns false when ctx ends first. A read that hangs, of
-// a FIFO that nobody writes to or a mount whose server is gone, cannot be stopped:
-// it is left behind.
+// look reads the file, and returns false when ctx ends first. A read that hangs,
+// because of a FIFO without a writer or a mount whose server is gone, cannot be
+// stopped: its goroutine is left behind.
 func (f *File) look(ctx context.Context, last reading) (r reading, hung, ok bool) {
 	read := make(chan reading, 1)
 	go func() { read <- f.read(&last) }()
@@ -169,14 +169,14 @@ func (f *File) look(ctx context.Context, last reading) (r reading, hung, ok bool
 		case <-hangs.C:
 			hung = true
 			f.note(nil, fmt.Errorf("read static services: %s hangs: it is a FIFO, or on a mount whose server does not answer", f.options.Path))
-			f.options.Logger.Error("the file of static services hangs", "path", f.options.Path)
+			f.options.Logger.Error("reading the file of static services hangs", "path", f.options.Path)
 		case <-ctx.Done():
 			return reading{}, hung, false
 		}
 	}
 }
 
-// read reads the file, or returns the last reading where that still holds.
+// read reads the file, or returns the last reading if the file is unchanged.
 func (f *File) read(last *reading) (r reading) {
 	r = reading{at: time.Now(), sum: last.sum}
 	file, err := os.Open(f.options.Path)
@@ -200,8 +200,7 @@ func (f *File) read(last *reading) (r reading) {
 	return r
 }
 
-// parse reads the whole file or nothing. Services without our tags are
-// dropped.
+// parse parses the whole file or fails. It drops services without our tags.
 func (f *File) parse(content []byte) (map[Key]*Service, error) {
 	instances, err := parseInstances(content)
 	if err != nil {
@@ -210,9 +209,9 @@ func (f *File) parse(content []byte) (map[Key]*Service, error) {
 	return group(instances, f.options.Prefix), nil
 }
 
-// parseInstances reads a JSON array of registrations. Namespace and ID may be
-// missing. Each one is in memory by itself: one that stays does not keep those
-// that were read with it.
+// parseInstances parses a JSON array of registrations. Namespace and ID may be missing.
+// Each instance is allocated separately, so that one that is kept does not keep the
+// others in memory.
 func parseInstances(content []byte) ([]*Instance, error) {
 	content = bytes.TrimSpace(content)
 	if len(content) == 0 || content[0] != '[' {
@@ -239,15 +238,15 @@ func parseInstances(content []byte) ([]*Instance, error) {
 			return nil, fmt.Errorf("entries %d and %d have the same ID %q", first, i+1, r.ID)
 		}
 		seen[id] = i + 1
-		// What was printed once is no place in an order that lasts, and what an
-		// operator writes down is older than all that registers itself.
+		// An index that was printed once is no position in a lasting order, and what an
+		// operator writes into a file is older than all that registers itself.
 		r.CreateIndex, r.ModifyIndex = 0, 0
 		instances[i] = fromNomad(r)
 	}
 	return instances, nil
 }
 
-// position says where an error is, as line and column.
+// position returns the line and column of an error.
 func position(content []byte, offset int64, err error) string {
 	var syntax *json.SyntaxError
 	var wrong *json.UnmarshalTypeError

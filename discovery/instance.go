@@ -7,32 +7,32 @@ import (
 	"strings"
 )
 
-// Instance is one address of a service, whichever source registered it. Never
-// modified once part of a Service.
+// Instance is one address of a service, whichever source registered it. Never modified
+// once part of a Service.
 //
-// In JSON it has the names of Nomad's registrations: the cache was first written
-// with them, and one of an older or newer serai is still read.
+// In JSON it has the field names of Nomad's registrations: the cache has always been
+// written with them, and one of an older or newer serai can still be read.
 type Instance struct {
 	// ID is unique within the namespace of its source.
 	ID        string `json:"ID"`
 	Namespace string `json:"Namespace"`
 	Service   string `json:"ServiceName"`
-	// Job and Alloc are what started it, Node and Datacenter where it runs; each
-	// is empty where the source does not know.
+	// Job and Alloc are what started it, Node and Datacenter where it runs; each is
+	// empty if the source does not know.
 	Job        string `json:"JobID"`
 	Alloc      string `json:"AllocID"`
 	Node       string `json:"NodeID"`
 	Datacenter string `json:"Datacenter"`
-	// Address is what is dialled, with Port. It may be empty, or a name, and the
-	// port may be 0: such an instance cannot be routed to.
+	// Address and Port are what serai connects to. Address may be empty, or a name, and
+	// Port may be 0: such an instance cannot be routed to.
 	Address string   `json:"Address"`
 	Port    int      `json:"Port"`
 	Tags    []string `json:"Tags"`
-	// Created and Modified are the places of its registration, and of the last
-	// change to that, in the order in which its source made all of them: the
-	// indexes of Nomad, and of Consul's catalog. Higher is later, and 0 says
-	// that the source has no such order, as a file has none. Between two sources
-	// they say nothing of time; they are the same on every node.
+	// Created and Modified are the positions of its registration, and of the last
+	// change of it, in the order in which its source made all of them: the indexes of
+	// Nomad, or of Consul's catalog. Higher is later, and 0 means that the source has
+	// no such order, as with a file. Between two sources they cannot be compared; they
+	// are the same on every node.
 	Created  uint64 `json:"CreateIndex"`
 	Modified uint64 `json:"ModifyIndex"`
 }
@@ -40,16 +40,16 @@ type Instance struct {
 // Key names the instance's service.
 func (i *Instance) Key() Key { return Key{i.Namespace, i.Service} }
 
-// ByHand reports whether an operator wrote the instance into a file. All others
-// have a place in the order of what registered them.
+// ByHand reports whether an operator wrote the instance into a file. All others have a
+// position in the order of their source.
 func (i *Instance) ByHand() bool { return i.Created == 0 }
 
 // Key names a service.
 type Key struct{ Namespace, Name string }
 
-// Service is the instances of one service, sorted by ID. Never modified once
-// it is part of a Snapshot: two snapshots that hold the same pointer hold the
-// same instances, which is how a consumer finds what changed.
+// Service has the instances of one service, sorted by ID. Never modified once it is
+// part of a Snapshot: two snapshots with the same pointer have the same instances,
+// which is how a consumer finds what changed.
 type Service struct {
 	Key
 	Instances []*Instance
@@ -62,8 +62,7 @@ func newService(key Key, instances iter.Seq[*Instance]) *Service {
 
 func byID(a, b *Instance) int { return cmp.Compare(a.ID, b.ID) }
 
-// group makes services of the instances, without those that none of our tags
-// are on.
+// group makes services of the instances, without services that have none of our tags.
 func group(instances []*Instance, prefix string) map[Key]*Service {
 	byKey := make(map[Key][]*Instance)
 	for _, i := range instances {
@@ -78,7 +77,7 @@ func group(instances []*Instance, prefix string) map[Key]*Service {
 	return services
 }
 
-// keep puts the old pointer where a service has not changed.
+// keep replaces each unchanged service by its old pointer.
 func keep(next, old map[Key]*Service) {
 	for key, s := range next {
 		if o := old[key]; o != nil && slices.EqualFunc(o.Instances, s.Instances, same) {
@@ -87,16 +86,15 @@ func keep(next, old map[Key]*Service) {
 	}
 }
 
-// same reports whether two registrations say the same, whenever the last change
-// to them was.
+// same reports whether two registrations have the same content, whenever they were last
+// changed.
 func same(a, b *Instance) bool {
 	return a.ID == b.ID && a.Address == b.Address && a.Port == b.Port && a.Alloc == b.Alloc &&
 		a.Node == b.Node && a.Datacenter == b.Datacenter && a.Job == b.Job &&
 		a.Created == b.Created && slices.Equal(a.Tags, b.Tags)
 }
 
-// carries reports whether a tag begins with our prefix, or nearly so: see
-// NearPrefix.
+// carries reports whether a tag begins with our prefix, or nearly so: see NearPrefix.
 func carries(tags []string, prefix string) bool {
 	for _, t := range tags {
 		if rest, ok := strings.CutPrefix(t, prefix); ok && (rest == "" || rest[0] == '.' || rest[0] == '=') || NearPrefix(t, prefix) {
@@ -106,7 +104,7 @@ func carries(tags []string, prefix string) bool {
 	return false
 }
 
-// anyCarries reports whether an instance carries a tag of ours.
+// anyCarries reports whether an instance has one of our tags.
 func anyCarries(instances []*Instance, prefix string) bool {
 	return slices.ContainsFunc(instances, func(i *Instance) bool { return carries(i.Tags, prefix) })
 }

@@ -2,7 +2,7 @@ package discovery
 
 import "context"
 
-// Keep returns a Source that sends what source sends, and saves it.
+// Keep returns a Source that sends the Snapshots of source, and saves them.
 func (c *Cache) Keep(source Source) Source { return kept{c, source} }
 
 type kept struct {

@@ -13,17 +13,17 @@ import (
 	"serai/nomad"
 )
 
-// blocked is how many namespaces are waited for at once where they must be
-// listed by name. The others are listed one after the other, one a second.
+// blocked is the number of blocking queries at once, if namespaces must be listed by
+// name. The others are listed one after the other, one a second.
 const blocked = 16
 
-// poll makes the session wait for lists, because the stream is refused, and ask
-// for the stream again and again. It is no failure that nothing may be listed:
-// what is known stays.
+// poll follows lists with blocking queries, because the stream is refused, and requests
+// the stream again and again. It is no failure when nothing may be listed: what is
+// known stays.
 func (s *session) poll(ctx, outer context.Context, refusal error, names map[string]bool) error {
 	s.problem = s.lacking(refusal)
 	if s.mark.whole {
-		s.polled = nil // the stream has told more
+		s.polled = nil // the stream has reported more
 	}
 	scopes, err := s.listable(ctx, names)
 	if err != nil {
@@ -34,11 +34,11 @@ func (s *session) poll(ctx, outer context.Context, refusal error, names map[stri
 	s.run.Go(func() { s.askForStream(ctx, outer, from, names) })
 	if len(scopes) == 0 {
 		s.lost(s.problem)
-		s.resync.Stop() // who may list again begins anew
+		s.resync.Stop() // with a new permission to list, the resync starts again
 		return nil
 	}
 	if s.Status()[0].Phase != Polling {
-		s.options.Logger.Warn("the event stream is refused: waiting for lists instead, which is slower and costs the servers more", "scopes", s.scopes, "error", s.problem)
+		s.options.Logger.Warn("the event stream is refused: using blocking lists instead, which is slower and costs the servers more", "scopes", s.scopes, "error", s.problem)
 	}
 	for _, scope := range scopes[:min(blocked, len(scopes))] {
 		s.run.Go(func() { s.watchList(ctx, scope) })
@@ -50,8 +50,8 @@ func (s *session) poll(ctx, outer context.Context, refusal error, names map[stri
 	return nil
 }
 
-// polledAt is up to where the services of a scope are known without a stream:
-// as far as a list told, or the stream before.
+// polledAt is the index up to which the services of a scope are known without a stream:
+// from a list, or from the last stream.
 func (s *session) polledAt() func(string) uint64 {
 	var heard uint64
 	if s.mark.whole {
@@ -61,14 +61,14 @@ func (s *session) polledAt() func(string) uint64 {
 	return func(scope string) uint64 { return max(heard, polled[scope]) }
 }
 
-// lacking says which right would be needed.
+// lacking says which permission is missing.
 func (s *session) lacking(cause error) error {
 	return fmt.Errorf(`%w; add to the policy of serai's job: namespace %q { capabilities = ["read-job"] }, and the same capability to each namespace that has a block of its own`, cause, s.scope)
 }
 
-// listable returns what may be listed. Where a list of all namespaces is
-// allowed it shows those that may be read; the others, as far as they are
-// known, are tried by name: a workload identity may read any that it names.
+// listable returns what may be listed. If a list of all namespaces is allowed it shows
+// those that may be read; the others, as far as they are known, are tried by name: a
+// workload identity may read any that it names.
 func (s *session) listable(ctx context.Context, names map[string]bool) ([]string, error) {
 	client := s.options.Client
 	byName := map[string]bool{s.scope: true}
@@ -104,9 +104,9 @@ func (s *session) listable(ctx context.Context, names map[string]bool) ([]string
 	return scopes, nil
 }
 
-// candidates are the namespaces that may be worth a list of their own: those
-// that the operator named, that the token may see, that hold what is served,
-// and our own.
+// candidates are the namespaces that may be worth a list of their own: those that the
+// operator named, those that the token may see, those with served services, and serai's
+// own.
 func (s *session) candidates(names map[string]bool) map[string]bool {
 	all := setOf(s.options.Namespaces.Names())
 	maps.Copy(all, names)
@@ -128,10 +128,10 @@ func (s *session) holds(namespace string) bool {
 	return false
 }
 
-// askForStream asks for the stream until it is given, or until what may be read
-// changes in another way. While nothing may be read it costs the servers a list
-// of namespaces and a refused subscription every few seconds, and a list of one
-// namespace while some are forbidden.
+// askForStream requests the stream until it is granted, or until other permissions
+// change. While nothing may be read this costs the servers a list of namespaces and a
+// refused subscription every few seconds, and a list of one namespace while some are
+// forbidden.
 func (s *session) askForStream(ctx, outer context.Context, from uint64, names map[string]bool) {
 	for turn := 0; sleep(ctx, around(s.options.Retry)) == nil; turn++ {
 		o := s.openSoon(ctx, outer, from)
@@ -157,9 +157,9 @@ func (s *session) askForStream(ctx, outer context.Context, from uint64, names ma
 	}
 }
 
-// openSoon is open for a stream that may outlive the session, and live as long
-// as outer. A refusal that looks like silence is waited for no longer than the
-// pause between two tries.
+// openSoon is open for a stream that may outlive the session, and live as long as
+// outer. It waits for a refusal that looks like silence no longer than the pause
+// between two attempts.
 func (s *session) openSoon(ctx, outer context.Context, from uint64) opening {
 	outer, cancel := context.WithCancel(outer)
 	limit := max(s.options.Retry, time.Second)
@@ -178,7 +178,7 @@ func (s *session) openSoon(ctx, outer context.Context, from uint64) opening {
 	return o
 }
 
-// mayReadAgain tries one of the namespaces that are forbidden.
+// mayReadAgain tries one of the forbidden namespaces.
 func (s *session) mayReadAgain(ctx context.Context, turn int) bool {
 	forbidden := s.Status()[0].Forbidden
 	if len(forbidden) == 0 {
@@ -188,7 +188,7 @@ func (s *session) mayReadAgain(ctx context.Context, turn int) bool {
 	return err == nil
 }
 
-// allowed makes the opening that was waited for the next session's.
+// allowed passes the opened stream to the next session.
 func (s *session) allowed(o opening) *opening {
 	if o.err != nil {
 		return nil
@@ -206,7 +206,7 @@ func (s *session) goRound(ctx context.Context, scopes []string) {
 	}
 }
 
-// watchList tells when a list has changed.
+// watchList reports when a list has changed.
 func (s *session) watchList(ctx context.Context, scope string) {
 	var pause backoff
 	q := nomad.Query{Namespace: scope, Stale: true, Index: 1}
@@ -229,7 +229,7 @@ func (s *session) watchList(ctx context.Context, scope string) {
 		case <-ctx.Done():
 			return
 		}
-		// Changes come in crowds.
+		// Changes come in groups.
 		if sleep(ctx, 100*time.Millisecond) != nil {
 			return
 		}

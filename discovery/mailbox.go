@@ -5,8 +5,7 @@ import (
 	"sync"
 )
 
-// mailbox hands snapshots to a reader that may be slow. It keeps only the
-// newest.
+// mailbox passes snapshots to a reader that may be slow. It keeps only the newest.
 type mailbox struct {
 	mu     sync.Mutex
 	newest *Snapshot
@@ -15,11 +14,11 @@ type mailbox struct {
 
 func newMailbox() *mailbox { return &mailbox{wake: make(chan struct{}, 1)} }
 
-// put replaces what has not been read yet.
+// put replaces a snapshot that has not been read yet.
 func (m *mailbox) put(s *Snapshot) {
 	m.mu.Lock()
 	if m.newest != nil && !m.newest.Changed.IsZero() {
-		s.Changed = m.newest.Changed // the older change is in here, too
+		s.Changed = m.newest.Changed // it contains the older change, too
 	}
 	m.newest = s
 	m.mu.Unlock()

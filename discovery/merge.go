@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Merge makes one Source of several. A service that several know has the
-// instances of all of them, the first one's where IDs are equal. Its snapshots
-// are Partial until each source has sent one.
+// Merge makes one Source of several. A service that several sources know has the
+// instances of all of them; where IDs are equal, the first source's. Its snapshots are
+// Partial until each source has sent one.
 func Merge(sources ...Source) Source {
 	if len(sources) == 1 {
 		return sources[0]
@@ -19,7 +19,7 @@ func Merge(sources ...Source) Source {
 
 type merge []Source
 
-// Status returns the statuses of all.
+// Status returns the statuses of all sources.
 func (m merge) Status() (all []Status) {
 	for _, source := range m {
 		all = append(all, source.Status()...)
@@ -73,14 +73,14 @@ func (m merge) Run(ctx context.Context, out chan<- *Snapshot) error {
 	}
 }
 
-// joint is a service that several sources know, and what it was made of.
+// joint is a service that several sources know, and its parts.
 type joint struct {
 	parts []*Service
 	whole *Service
 }
 
-// join merges snapshots. Services that one source alone knows keep their
-// pointers; the others keep theirs while their parts do.
+// join merges snapshots. Services of only one source keep their pointers; the others
+// keep theirs while their parts do.
 func join(latest []*Snapshot, joined map[Key]joint) *Snapshot {
 	s := &Snapshot{Services: make(map[Key]*Service)}
 	parts := make(map[Key][]*Service)

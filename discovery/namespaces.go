@@ -10,9 +10,9 @@ import (
 	"serai/nomad"
 )
 
-// Namespaces says which namespaces are watched: names, globs such as "team-*",
-// and "!name" or "!glob" for those that are not. Only exclusions mean all
-// others. Immutable.
+// Namespaces says which namespaces are watched: names, globs such as "team-*", and
+// "!name" or "!glob" for exclusions. With only exclusions, all other namespaces are
+// watched. Immutable.
 type Namespaces struct {
 	wanted, excluded []string
 }
@@ -25,7 +25,7 @@ func ParseNamespaces(patterns []string) (*Namespaces, error) {
 		p = strings.TrimSpace(p)
 		name, excluded := strings.CutPrefix(p, "!")
 		if _, err := path.Match(name, ""); err != nil || name == "" || strings.ContainsAny(name, "/, \t\n") {
-			errs = append(errs, fmt.Errorf("namespace pattern %q is not a name, a glob such as team-*, or one of these behind an exclamation mark", p))
+			errs = append(errs, fmt.Errorf("namespace pattern %q is not a name, a glob such as team-*, or one of these after an exclamation mark", p))
 			continue
 		}
 		if excluded {
@@ -49,8 +49,8 @@ func (n *Namespaces) Match(name string) bool {
 	return slices.ContainsFunc(n.wanted, matches) && !slices.ContainsFunc(n.excluded, matches)
 }
 
-// Scopes are what is subscribed to, one stream for each: the names when only
-// names are given, otherwise nomad.AllNamespaces.
+// Scopes are the subscriptions, one stream for each: the names when only names are
+// given, otherwise nomad.AllNamespaces.
 func (n *Namespaces) Scopes() []string {
 	var names []string
 	for _, w := range n.wanted {
@@ -74,7 +74,7 @@ func (n *Namespaces) Names() (names []string) {
 	return names
 }
 
-// String returns the patterns as they are written.
+// String returns the patterns as written.
 func (n *Namespaces) String() string {
 	all := slices.Clone(n.wanted)
 	for _, e := range n.excluded {

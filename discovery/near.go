@@ -2,14 +2,14 @@ package discovery
 
 import "strings"
 
-// shortPrefix is a length below which a word one edit away is more likely to be
-// something else.
+// shortPrefix is the length below which a word that differs by one letter probably
+// means something else.
 const shortPrefix = 5
 
-// NearPrefix reports whether a tag was probably meant to begin with our prefix and
-// does not: its first word is ours in another case, or with one letter missing,
-// too many, wrong, or in the place of its neighbour. Such a tag exposes nothing;
-// its service is read all the same, so that whoever wrote it is told.
+// NearPrefix reports whether a tag was probably meant to begin with our prefix and does
+// not: its first word is ours in another case, or with one letter missing, added,
+// wrong, or swapped with its neighbour. Such a tag exposes nothing; its service is read
+// all the same, so that its author sees a rejection.
 //
 // A digit, a dash or an underscore makes another name: ingress2 is a prefix that
 // somebody chose.
@@ -22,7 +22,7 @@ func NearPrefix(tag, prefix string) bool {
 	for len(word) > 0 && len(prefix) > 0 && lower(word[0]) == lower(prefix[0]) {
 		word, prefix = word[1:], prefix[1:]
 	}
-	same := dot - len(word) // letters from the start
+	same := dot - len(word) // equal letters from the start
 	for len(word) > 0 && len(prefix) > 0 && lower(word[len(word)-1]) == lower(prefix[len(prefix)-1]) {
 		word, prefix = word[:len(word)-1], prefix[:len(prefix)-1]
 		same++

@@ -12,16 +12,16 @@ import (
 	"serai/nomad"
 )
 
-// coldReads is how many services are read at a time while nothing is served,
-// warmReads how many while something is, warmRate how many a second.
+// coldReads is how many services are read at once while nothing is served, warmReads
+// how many while something is, warmRate how many a second.
 const (
 	coldReads = 32
 	warmReads = 4
 	warmRate  = 50
 )
 
-// readAll reads services, first those that are new: nobody can reach them yet,
-// so they are read as fast as at a cold start.
+// readAll reads services. New ones come first, as fast as at a cold start, because no
+// client can reach them yet.
 func (s *scan) readAll(ctx context.Context, order []Key, index uint64) error {
 	var fresh, served []Key
 	for _, key := range order {
@@ -79,8 +79,8 @@ feed:
 // attempts is how often one service is read before the scan gives up.
 const attempts = 5
 
-// service reads one service as of at least index. A server that lags is given
-// time; the list may be older than what an event told, then the leader knows.
+// service reads one service as of at least index. A server that lags gets some time. If
+// the list is older than an event, the leader is asked.
 func (s *scan) service(ctx context.Context, key Key, index uint64) (step, error) {
 	var last error
 	for try := range attempts {

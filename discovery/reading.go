@@ -9,13 +9,13 @@ import (
 	"serai/nomad"
 )
 
-// wanted is what is to be read when the reading that runs has ended.
+// wanted is what must be read after the current reading.
 type wanted struct {
 	all        bool
 	namespaces map[string]bool
 }
 
-// scan begins to read everything, or remembers to do it again.
+// scan starts to read everything, or notes that it must be read again.
 func (s *session) scan(ctx context.Context) {
 	if s.scanning != nil {
 		s.wanted.all = true
@@ -24,8 +24,8 @@ func (s *session) scan(ctx context.Context) {
 	s.begin(ctx, &scan{scopes: slices.Clone(s.scopes)})
 }
 
-// look begins to list some namespaces, of which nothing need be known, and
-// reads what is new there.
+// look starts to list some namespaces, of which nothing may be known yet, and reads
+// what is new there.
 func (s *session) look(ctx context.Context, names []string) {
 	if s.scanning != nil {
 		if s.wanted.namespaces == nil {
@@ -41,17 +41,17 @@ func (s *session) look(ctx context.Context, names []string) {
 	s.begin(ctx, next)
 }
 
-// readAgain is how often one namespace is read again although nothing says that
-// it changed: once in so many looks, an hour. The index of its list is that of
-// all namespaces, and so says nothing where others change.
+// readAgain is how often one namespace is read again although nothing indicates that it
+// changed: once in so many checks, an hour. The index of its list is the index of all
+// namespaces, so it proves nothing when others change.
 const readAgain = 6
 
-// check begins to list everything, and goes on to read only what may be other
-// than it is known.
+// check starts to list everything, and reads only services that may differ from what is
+// known.
 func (s *session) check(ctx context.Context) {
 	switch {
 	case s.scanning != nil:
-		return // its end sets the timer anew
+		return // the end of that reading sets the timer again
 	case s.stream == nil:
 		s.begin(ctx, &scan{scopes: slices.Clone(s.scopes), unchanged: s.polledAt()})
 	case !s.mark.whole:
@@ -82,11 +82,11 @@ func (s *session) begin(ctx context.Context, next *scan) {
 	s.run.Go(func() { next.run(ctx) })
 }
 
-// step brings in what the scan read.
+// step applies what the scan has read.
 func (s *session) step(ctx context.Context, next step) error {
 	switch {
 	case next.restored:
-		s.options.Logger.Warn("nomad has gone back to an older state; everything is read anew")
+		s.options.Logger.Warn("nomad has gone back to an older state; everything is read again")
 		s.floor, s.mark, s.polled = 0, mark{}, nil
 		s.heardAt.Store(0)
 		clear(s.known)
@@ -105,7 +105,7 @@ func (s *session) step(ctx context.Context, next step) error {
 	return nil
 }
 
-// ended brings in what the lists said, and goes on to what is wanted next.
+// ended applies the lists, and goes on to what must be read next.
 func (s *session) ended(ctx context.Context, next step) error {
 	scanned := s.scanning
 	s.scanning = nil
@@ -114,8 +114,8 @@ func (s *session) ended(ctx context.Context, next step) error {
 	case next.err != nil:
 		return s.notRead(scanned, next.err)
 	case next.unheard:
-		// The stream does not tell everything: it may come from a server that
-		// did not know of a namespace yet.
+		// The stream does not cover everything: it may come from a server that did not
+		// know of a namespace yet.
 		s.options.Logger.Warn("services have changed without an event; they are read again", "source", "nomad "+s.scope)
 		s.mark = mark{}
 		s.renew(ctx, s.names, 0)
@@ -123,7 +123,7 @@ func (s *session) ended(ctx context.Context, next step) error {
 	}
 	s.failed.reset()
 	s.pause.reset()
-	// A trusting look does not wait for what the stream has still to tell.
+	// A trusting scan does not wait for events that the stream will still send.
 	full := scanned.streaming && !scanned.partial && !scanned.trusting
 	again := s.vanished(scanned, &next)
 	s.settle(next.index, next.confirmed, next.listed, full)
@@ -137,7 +137,7 @@ func (s *session) ended(ctx context.Context, next step) error {
 		}
 		maps.Copy(s.polled, next.indexes)
 		if !s.mark.whole {
-			s.forget(next.index) // no stream will begin before this
+			s.forget(next.index) // no stream will begin before this index
 		}
 	}
 	if !s.any || s.origin != OriginLive {
@@ -155,7 +155,7 @@ func (s *session) ended(ctx context.Context, next step) error {
 	}
 	s.resync.Reset(around(s.options.Resync))
 	if next.unsure || again || scanned.streaming && scanned.partial {
-		// The server that streams may have known less of the namespace.
+		// The server that streams may not have known the namespace.
 		s.resync.Reset(around(min(s.options.Resync, 10*time.Second)))
 	}
 	if full {
@@ -165,9 +165,9 @@ func (s *session) ended(ctx context.Context, next step) error {
 	return nil
 }
 
-// unlisted are the namespaces of services that are in no list, though nothing newer
-// is known of them: the stream began with events of long ago, and those that
-// ended these services were taken for old. They are asked for by name.
+// unlisted are the namespaces of services that are in no list, although nothing newer
+// is known about them: the stream began with old events, and the ones that ended these
+// services were ignored as old. These namespaces are listed by name.
 func (s *session) unlisted(next step) map[string]bool {
 	names := s.wanted.namespaces
 	for key := range s.services {
@@ -181,7 +181,7 @@ func (s *session) unlisted(next step) map[string]bool {
 	return names
 }
 
-// goOn begins what was wanted while the reading went on.
+// goOn starts what must be read after the current reading.
 func (s *session) goOn(ctx context.Context) {
 	w := s.wanted
 	s.wanted = wanted{}
@@ -216,13 +216,13 @@ func (s *session) covered(scanned *scan, next step) {
 	s.heardAt.Store(s.mark.at())
 }
 
-// notRead goes on without what could not be read: the stream tells what changes.
-// Without one the session ends.
+// notRead goes on without what could not be read: the stream reports changes. Without a
+// stream the session ends.
 func (s *session) notRead(scanned *scan, err error) error {
 	if s.stream == nil || !s.any {
 		return err
 	}
-	s.options.Logger.Warn("services cannot be read again; events are still heard", "error", err)
+	s.options.Logger.Warn("services cannot be read again; events are still received", "error", err)
 	s.set(func(status *Status) { status.Problem = err.Error() })
 	if !scanned.check {
 		s.mark, s.course = mark{}, unread

@@ -6,7 +6,7 @@ import (
 	"serai/nomad"
 )
 
-// fromNomad makes an Instance of what Nomad registered.
+// fromNomad makes an Instance of Nomad's registration.
 func fromNomad(r *nomad.Registration) *Instance {
 	return &Instance{
 		ID: r.ID, Namespace: r.Namespace, Service: r.ServiceName, Job: r.JobID, Alloc: r.AllocID, Node: r.NodeID,

@@ -7,8 +7,8 @@ import (
 	"serai/nomad"
 )
 
-// forbid notes that a namespace may not be read. It matters only where
-// something was served, or the operator named it.
+// forbid notes that a namespace may not be read. It matters only if something of it was
+// served, or the operator named it.
 func (s *session) forbid(namespace string, err error) {
 	if !s.holds(namespace) && !slices.Contains(s.options.Namespaces.Names(), namespace) {
 		return
@@ -16,12 +16,12 @@ func (s *session) forbid(namespace string, err error) {
 	if slices.ContainsFunc(s.forbidden, func(f Forbidden) bool { return f.Namespace == namespace }) {
 		return
 	}
-	s.options.Logger.Warn("a namespace may not be read any more; what is known of it stays", "namespace", namespace, "error", err)
+	s.options.Logger.Warn("no permission any more to read a namespace; what is known of it stays", "namespace", namespace, "error", err)
 	s.forbidden = append(slices.Clone(s.forbidden), Forbidden{namespace, time.Now(), err.Error()})
 	s.set(func(status *Status) { status.Forbidden = s.forbidden })
 }
 
-// allowAll notes that all may be read.
+// allowAll notes that all namespaces may be read.
 func (s *session) allowAll() { s.allow(func(string) bool { return true }) }
 
 func (s *session) allow(is func(namespace string) bool) {
@@ -29,7 +29,7 @@ func (s *session) allow(is func(namespace string) bool) {
 	s.set(func(status *Status) { status.Forbidden = s.forbidden })
 }
 
-// allowOnly notes what the lists of a reading told of rights.
+// allowOnly notes what the lists of a reading showed about permissions.
 func (s *session) allowOnly(scanned *scan, next step) {
 	s.allow(func(namespace string) bool {
 		return next.forbidden[namespace] == nil &&
@@ -40,10 +40,10 @@ func (s *session) allowOnly(scanned *scan, next step) {
 	}
 }
 
-// vanished takes namespaces for deleted that are refused by name, and do not
-// exist as far as the token may know, while the stream of all namespaces goes on:
-// it would have been ended if one were forbidden. It reports whether that has to
-// be looked at once more, since a right may be lost at this very moment.
+// vanished decides that namespaces are deleted that are refused by name, and do not
+// exist as far as the token may know, while the stream of all namespaces goes on: Nomad
+// would have ended it if one were forbidden. It reports whether to check once more,
+// since a permission may be lost at this very moment.
 func (s *session) vanished(scanned *scan, next *step) (again bool) {
 	if s.stream == nil || !scanned.streaming || s.scope != nomad.AllNamespaces || s.exist == nil {
 		return false
@@ -54,7 +54,7 @@ func (s *session) vanished(scanned *scan, next *step) (again bool) {
 		switch {
 		case s.exist[namespace]:
 		case ok && time.Since(since) > lingering:
-			s.options.Logger.Info("a namespace is gone", "namespace", namespace)
+			s.options.Logger.Info("a namespace was deleted", "namespace", namespace)
 			delete(next.forbidden, namespace)
 			next.confirmed[namespace] = true
 		case ok:
@@ -67,5 +67,5 @@ func (s *session) vanished(scanned *scan, next *step) (again bool) {
 	return again
 }
 
-// lingering is how long a stream goes on at most after a right is lost.
+// lingering is the longest time for which a stream goes on after a permission is lost.
 const lingering = 5 * time.Second

@@ -10,39 +10,39 @@ import (
 	"serai/nomad"
 )
 
-// scan is one reading: a list of each scope, then each service that matters. It
-// sends what it reads to steps as it comes.
+// scan is one reading: a list of each scope, then each service that matters. It sends
+// what it reads to steps as it arrives.
 type scan struct {
 	watcher *Watcher
 	scopes  []string
-	// partial says that the scopes are some namespaces of those watched; check
-	// that a stream has told everything, as far as is known; streaming that
-	// there is one.
+	// partial says that the scopes are only some of the watched namespaces; check, that
+	// a stream has reported everything, as far as known; streaming, that there is a
+	// stream.
 	partial, check, streaming bool
-	// known are the services that are served, or that went away lately; doubtful
-	// are namespaces that could not be read for a while.
+	// known are the services that are served, or that went away recently; doubtful are
+	// namespaces that could not be read for a while.
 	known    map[Key]known
 	doubtful map[string]bool
-	// unchanged is the index up to which the services of a scope are known: a
-	// list that is not newer says that only what it contradicts need be read. A
-	// nil one reads everything. trusting reads no more even if it is newer.
+	// unchanged is the index up to which the services of a scope are known: if a list
+	// is not newer, only services that differ from it must be read. When nil,
+	// everything is read. trusting reads no more even if the list is newer.
 	unchanged func(scope string) uint64
 	trusting  bool
 	// heard is the index of the newest event of the stream.
 	heard func() uint64
-	// least is the index that the leader had when the scan began; 0 when it
-	// could not be asked, or where no stream tells what follows.
+	// least is the leader's index when the scan began; 0 when the leader could not be
+	// asked, or when no stream reports later changes.
 	least uint64
-	// leaderOnly asks no other server, after a restore: those that have not
-	// heard of it answer with the higher indexes of what is gone.
+	// leaderOnly asks no other server, after a restore: servers that do not know of it
+	// yet answer with the higher indexes of the old state.
 	leaderOnly bool
 	// cold reads many at once, because nothing is served yet.
 	cold  bool
 	steps chan step
 }
 
-// known is what a scan must know of a service: the index that an answer must
-// reach, and the tags of all its instances.
+// known is what a scan needs to know of a service: the index that an answer must reach,
+// and the tags of all its instances.
 type known struct {
 	at     uint64
 	served bool
@@ -53,26 +53,26 @@ type known struct {
 type step struct {
 	key   Key
 	regs  []nomad.Registration
-	index uint64 // of the service's answer; at the end of the oldest list
-	// restored says that Nomad has gone back to an older state, and that what
-	// is known is no measure any more.
+	index uint64 // of the service's answer; at the end, of the oldest list
+	// restored says that Nomad has gone back to an older state, so that known indexes
+	// no longer count.
 	restored bool
 	end      bool
 	listing
-	// unsure says that the leader could not be asked: a server that lags may
-	// have been believed.
+	// unsure says that the leader could not be asked: a server that lags may have been
+	// believed.
 	unsure bool
-	// unheard says that nothing was read, because the list is newer than all
-	// that the stream tells.
+	// unheard says that nothing was read, because the list is newer than everything
+	// that the stream has reported.
 	unheard bool
 	err     error
 }
 
-// listing is what the lists of a scan said.
+// listing is the result of the lists of a scan.
 type listing struct {
 	listed map[Key]bool
-	// confirmed are the namespaces of which everything is listed, forbidden
-	// those that cannot be: what is known there stays.
+	// confirmed are the namespaces that were listed completely, forbidden those that
+	// cannot be listed: what is known there stays.
 	confirmed map[string]bool
 	forbidden map[string]error
 	indexes   map[string]uint64 // by scope
@@ -93,7 +93,7 @@ func (s *scan) send(ctx context.Context, next step) bool {
 	}
 }
 
-// read lists and reads. Its answer is the end step.
+// read lists and reads. It returns the last step.
 func (s *scan) read(ctx context.Context) step {
 	l := listing{listed: make(map[Key]bool), confirmed: make(map[string]bool), forbidden: make(map[string]error), indexes: make(map[string]uint64)}
 	var order []Key
@@ -145,12 +145,12 @@ func (s *scan) read(ctx context.Context) step {
 	return step{index: index, listing: l, unsure: unsure}
 }
 
-// nowhere is a namespace that nobody has: its list costs the leader nothing, and
+// nowhere is a namespace that does not exist: its list costs the leader nothing, and
 // has the index of all services.
 const nowhere = "serai-asks-for-the-index"
 
-// askLeader notes the index of all services at the leader. What the stream does
-// not tell, because it happened before, a server that lags does not either.
+// askLeader notes the leader's index of all services. A change that the stream does not
+// report, because it happened earlier, may also be unknown to a server that lags.
 func (s *scan) askLeader(ctx context.Context) bool {
 	client := s.watcher.options.Client
 	_, meta, err := client.Services(ctx, nomad.Query{Namespace: nowhere})
@@ -168,14 +168,14 @@ func (s *scan) askLeader(ctx context.Context) bool {
 	return err == nil
 }
 
-// commit is how long an event may be known before the leader's lists have it.
-// What is older after that was restored.
+// commit is how long an event may arrive before the leader's lists contain it. If a
+// list is still older after that, Nomad was restored.
 const commit = time.Second
 
-// catchUp is how long a stream may take to tell what a list knows already.
+// catchUp is how long a stream may take to report what a list contains already.
 const catchUp = 2 * time.Second
 
-// changed reports whether services of a scope may be others than they are known.
+// changed reports whether services of a scope may differ from what is known.
 func (s *scan) changed(ctx context.Context, scope string, at uint64) (bool, error) {
 	switch {
 	case s.unchanged == nil:
@@ -183,7 +183,7 @@ func (s *scan) changed(ctx context.Context, scope string, at uint64) (bool, erro
 	case s.trusting:
 		return false, nil
 	}
-	// Events are told before lists have them, but on another way.
+	// Events are sent before lists contain them, but by another way.
 	for end := time.Now().Add(catchUp); s.unchanged(scope) < at; {
 		if !s.streaming || time.Now().After(end) {
 			return true, nil
@@ -195,10 +195,10 @@ func (s *scan) changed(ctx context.Context, scope string, at uint64) (bool, erro
 	return false, nil
 }
 
-// list reads the names of one scope. Any server may answer; but when the
-// answer would take away what is served, or is older than what is known, the
-// leader is asked. A list of all namespaces leaves out those that are
-// forbidden: a namespace that lacks something is asked for by name.
+// list reads the names of one scope. Any server may answer; but when the answer would
+// remove something that is served, or is older than what is known, the leader is asked.
+// A list of all namespaces omits forbidden ones: a namespace in which something is
+// missing is listed by name.
 func (s *scan) list(ctx context.Context, scope string, l *listing) ([]nomad.ServiceStub, uint64, error) {
 	stubs, at, err := s.ask(ctx, scope, nomad.Query{Namespace: scope, Stale: !s.leaderOnly}, l)
 	if err != nil || l.forbidden[scope] != nil {
@@ -238,7 +238,7 @@ func (s *scan) list(ctx context.Context, scope string, l *listing) ([]nomad.Serv
 	return stubs, at, nil
 }
 
-// restored goes on without believing anything that is known.
+// restored goes on without using anything that is known.
 func (s *scan) restored(ctx context.Context) {
 	s.send(ctx, step{restored: true})
 	for key, k := range s.known {
@@ -247,7 +247,7 @@ func (s *scan) restored(ctx context.Context) {
 	s.unchanged, s.check, s.trusting, s.leaderOnly = nil, false, false, true
 }
 
-// ask lists one scope. That one namespace is forbidden is noted, and no error.
+// ask lists one scope. A forbidden namespace is noted, and is not an error.
 func (s *scan) ask(ctx context.Context, scope string, q nomad.Query, l *listing) ([]nomad.ServiceStub, uint64, error) {
 	stubs, meta, err := s.watcher.options.Client.Services(ctx, q)
 	if errors.Is(err, nomad.ErrForbidden) && scope != nomad.AllNamespaces && s.watcher.scope != scope {
@@ -257,7 +257,7 @@ func (s *scan) ask(ctx context.Context, scope string, q nomad.Query, l *listing)
 	return stubs, meta.Index, err
 }
 
-// older reports whether a list is older than a service that is known.
+// older reports whether a list is older than a known service.
 func (s *scan) older(scope string, index uint64) bool {
 	for key, k := range s.known {
 		if (scope == nomad.AllNamespaces || scope == key.Namespace) && k.at > index {
@@ -267,7 +267,7 @@ func (s *scan) older(scope string, index uint64) bool {
 	return false
 }
 
-// missing are the namespaces of which a list lacks a service that is served.
+// missing are the namespaces in which a list lacks a service that is served.
 func (s *scan) missing(scope string, stubs []nomad.ServiceStub) (namespaces []string) {
 	has := make(map[Key]bool, len(stubs))
 	for _, stub := range stubs {
@@ -282,7 +282,7 @@ func (s *scan) missing(scope string, stubs []nomad.ServiceStub) (namespaces []st
 	return slices.Sorted(maps.Keys(lacks))
 }
 
-// sortedSet is the tags of which a service's list has one each.
+// sortedSet returns the tags sorted, each once, as in a list of services.
 func sortedSet(tags []string) []string {
 	return slices.Compact(slices.Sorted(slices.Values(tags)))
 }

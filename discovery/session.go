@@ -11,21 +11,21 @@ import (
 	"serai/nomad"
 )
 
-// session is one time of hearing from Nomad: from a subscription (or, where
-// that is refused, a list) until it breaks.
+// session is one period of following Nomad: from a subscription (or, if that is
+// refused, a list) until it breaks.
 type session struct {
 	*Watcher
 	*knowledge
 	pause *backoff
 	run   *sync.WaitGroup
 
-	// stream is nil while lists are waited for; course is of the stream.
+	// stream is nil while lists are followed; course belongs to the stream.
 	stream *nomad.Stream
 	course course
 	lines  chan line
 	names  map[string]bool // namespaces that the stream covers; nil when unknown
 	exist  map[string]bool // namespaces that exist, as far as the token may know
-	// doubted are namespaces that were refused although the stream is not, since
+	// doubted are namespaces that were refused although the stream is not, and since
 	// when.
 	doubted map[string]time.Time
 	spaces  chan []string
@@ -36,11 +36,11 @@ type session struct {
 	heardAt atomic.Uint64
 
 	problem error       // why there is no stream
-	scopes  []string    // what is listed
+	scopes  []string    // the scopes that are listed
 	lists   chan string // a scope whose list has changed
 
 	scanning *scan
-	wanted   wanted // when it has ended
+	wanted   wanted // what must be read after scanning
 	// recent are the events since the scan began: what it reads may be older.
 	recent map[Key][]nomad.Event
 	failed backoff // of scans
@@ -48,20 +48,20 @@ type session struct {
 	checks int
 }
 
-// line is what one stream said.
+// line is one message of a stream.
 type line struct {
 	from  *nomad.Stream
 	batch nomad.Batch
 	err   error
 }
 
-// opening is the end of an attempt to subscribe.
+// opening is the result of an attempt to subscribe.
 type opening struct {
 	stream *nomad.Stream
-	// names are the namespaces that existed before: the stream covers at least
-	// these. nil when they cannot be told.
+	// names are the namespaces that existed before: the stream covers at least these.
+	// nil when unknown.
 	names map[string]bool
-	index uint64 // of the names
+	index uint64 // of the list of names
 	err   error
 }
 
@@ -78,9 +78,9 @@ func (s *session) open(ctx context.Context, from uint64) opening {
 	return o
 }
 
-// watch runs the session with a stream that was opened before, or a new one.
-// It returns an opened stream for the next session, or nil with no error, when
-// it is time to begin again although nothing broke.
+// watch runs the session with a stream that was opened before, or a new one. It returns
+// an opened stream for the next session, or nil without an error when a new session
+// should begin although nothing broke.
 func (s *session) watch(outer context.Context, given *opening) (*opening, error) {
 	ctx, cancel := context.WithCancel(outer)
 	defer cancel()
@@ -94,7 +94,7 @@ func (s *session) watch(outer context.Context, given *opening) (*opening, error)
 	if given == nil {
 		open := func() opening { return s.open(ctx, s.mark.from()) }
 		if s.any {
-			// Lists tell more than a silence that may be a refusal.
+			// Lists show more than a silence that may be a refusal.
 			open = func() opening { return s.openSoon(ctx, ctx, s.mark.from()) }
 		}
 		o := open()
@@ -122,12 +122,11 @@ func (s *session) watch(outer context.Context, given *opening) (*opening, error)
 	return s.loop(ctx)
 }
 
-// tolerated is how many streams in a row an agent may fail to give, while it
-// answers, until lists are waited for instead.
+// tolerated is how many streams in a row an agent may fail to open, while it answers
+// otherwise, until lists are followed instead.
 const tolerated = 16
 
-// hopeless reports whether a stream that failed is better done without for a
-// while.
+// hopeless reports whether a failed stream should be replaced by lists for a while.
 func (s *session) hopeless(err error) bool {
 	if errors.Is(err, nomad.ErrUnavailable) {
 		s.unavailable++
@@ -174,10 +173,10 @@ func (s *session) loop(ctx context.Context) (*opening, error) {
 	}
 }
 
-// heard brings in one line of the stream.
+// heard applies one message of the stream.
 func (s *session) heard(ctx context.Context, l line) error {
 	if l.from != s.stream {
-		return nil // the one before
+		return nil // from the last stream
 	}
 	if l.err != nil {
 		return l.err
@@ -210,7 +209,7 @@ func (s *session) heard(ctx context.Context, l line) error {
 	return nil
 }
 
-// publish sends what has changed, once there is something to give.
+// publish sends what has changed, once everything is known.
 func (s *session) publish() {
 	if !s.dirty || !s.any {
 		return
@@ -224,8 +223,8 @@ func (s *session) publish() {
 	s.box.put(snapshot)
 }
 
-// watchNamespaces tells which namespaces exist, after each change. Without the
-// right to list them the resync must do.
+// watchNamespaces reports which namespaces exist, after each change. Without permission
+// to list them, only the resync finds new ones.
 func (s *session) watchNamespaces(ctx context.Context, index uint64) {
 	var pause backoff
 	for ctx.Err() == nil {
@@ -257,8 +256,8 @@ func setOf(names []string) map[string]bool {
 	return all
 }
 
-// named opens a second stream when a namespace is new: the one that runs never
-// tells of it.
+// named opens a second stream when there is a new namespace: the current one will never
+// report it.
 func (s *session) named(ctx context.Context, names []string) {
 	s.exist = setOf(names)
 	if slices.ContainsFunc(names, func(name string) bool { return !s.names[name] && s.matches(name) }) {
@@ -284,14 +283,14 @@ func (s *session) renew(ctx context.Context, names map[string]bool, after time.D
 	})
 }
 
-// reopened goes over to a new stream. It begins with events that the old one
-// has told, which say nothing new.
+// reopened switches to a new stream. It begins with events that the old one has sent,
+// which change nothing.
 func (s *session) reopened(ctx context.Context, o opening) {
 	if o.err == nil {
 		s.adopt(ctx, o)
 		return
 	}
-	s.options.Logger.Warn("a namespace is new, and cannot be subscribed to yet", "error", o.err)
+	s.options.Logger.Warn("cannot subscribe to a new namespace yet", "error", o.err)
 	s.set(func(status *Status) { status.Problem = o.err.Error() })
 	s.renew(ctx, o.names, around(5*time.Second))
 }

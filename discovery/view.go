@@ -8,16 +8,15 @@ import (
 	"serai/nomad"
 )
 
-// view is what a Watcher knows. It is changed in place; the services that it
-// hands out are not.
+// view is what a Watcher knows. It is changed in place; the services that it passes on
+// are not.
 type view struct {
 	prefix   string
 	services map[Key]*Service
-	// known is the index as of which each service is known; for all others it
-	// is floor.
+	// known is the index as of which each service is known; for all others it is floor.
 	known map[Key]uint64
 	floor uint64
-	// changed is when the oldest change became known that no snapshot has.
+	// changed is when the oldest change became known that is in no snapshot yet.
 	changed time.Time
 	dirty   bool
 }
@@ -30,7 +29,7 @@ func newView(prefix string, from *Snapshot) *view {
 	return v
 }
 
-// snapshot hands out what is known now.
+// snapshot returns what is known now.
 func (v *view) snapshot() *Snapshot {
 	s := &Snapshot{Services: maps.Clone(v.services), Index: v.index(), Changed: v.changed}
 	v.changed, v.dirty = time.Time{}, false
@@ -48,8 +47,7 @@ func (v *view) index() uint64 {
 // asOf is the index as of which a service is known.
 func (v *view) asOf(key Key) uint64 { return max(v.known[key], v.floor) }
 
-// apply brings in one event. An event that is older than what is known says
-// nothing new.
+// apply applies one event. An event that is older than what is known changes nothing.
 func (v *view) apply(e *nomad.Event, received time.Time) {
 	instance := fromNomad(&e.Registration)
 	key := instance.Key()
@@ -58,7 +56,7 @@ func (v *view) apply(e *nomad.Event, received time.Time) {
 	}
 	old := v.services[key]
 	if old == nil && (e.Deleted || !carries(instance.Tags, v.prefix)) {
-		return // nothing to do with us
+		return // not one of our services
 	}
 	v.known[key] = e.Index
 	var instances []*Instance
@@ -85,7 +83,7 @@ func (v *view) apply(e *nomad.Event, received time.Time) {
 	}
 }
 
-// replace brings in the instances of a service as they were at index.
+// replace applies the instances of a service as of index.
 func (v *view) replace(key Key, regs []nomad.Registration, index uint64) {
 	v.known[key] = index
 	instances := allFromNomad(regs)
@@ -98,7 +96,7 @@ func (v *view) replace(key Key, regs []nomad.Registration, index uint64) {
 	v.put(key, instances)
 }
 
-// put makes instances the service; none take it away.
+// put sets the instances of a service; none removes it.
 func (v *view) put(key Key, instances []*Instance) {
 	v.dirty = true
 	if len(instances) == 0 {
@@ -108,14 +106,14 @@ func (v *view) put(key Key, instances []*Instance) {
 	v.services[key] = &Service{Key: key, Instances: instances}
 }
 
-// settle ends a reading: of the namespaces that it confirmed, what is not listed
-// at index, and not known by anything newer, is gone. A full one makes index the
-// measure of all that is not known by itself.
+// settle ends a reading. In the namespaces that it confirmed, a service that is not
+// listed at index, and is not known from anything newer, is gone. A full reading makes
+// index the floor of all services without an index of their own.
 func (v *view) settle(index uint64, confirmed map[string]bool, listed map[Key]bool, full bool) {
 	for key := range v.services {
 		if confirmed[key.Namespace] && !listed[key] && v.known[key] <= index {
 			v.put(key, nil)
-			v.known[key] = index // older events would bring it back
+			v.known[key] = index // older events must not bring it back
 		}
 	}
 	if full {
@@ -133,7 +131,7 @@ func (v *view) forget(index uint64) {
 	}
 }
 
-// tags are those of all instances, each once.
+// tags are the tags of all instances, each once.
 func (s *Service) tags() []string {
 	var all []string
 	for _, i := range s.Instances {

@@ -12,37 +12,38 @@ import (
 	"serai/nomad"
 )
 
-// WatcherOptions is what a Watcher needs. Zero values mean the defaults named.
+// WatcherOptions are the options of a Watcher. Zero values mean the defaults given
+// here.
 type WatcherOptions struct {
 	// Client talks to Nomad. Required.
 	Client *nomad.Client
-	// Namespaces are watched; nil means all.
+	// Namespaces are the watched ones; nil means all.
 	Namespaces *Namespaces
-	// Home is the namespace that serai itself runs in: an identity may read it
-	// without any policy. "default".
+	// Home is the namespace in which serai itself runs, "default": a workload identity
+	// may read it without any policy.
 	Home string
-	// Prefix begins our tags, "ingress".
+	// Prefix is the prefix of our tags, "ingress".
 	Prefix string
 	// Initial is served until Nomad has answered, nil for nothing.
 	Initial *Snapshot
-	// Resync is how often everything is read again although nothing broke,
-	// 10m. Each pause differs by up to a fifth.
+	// Resync is how often everything is checked again although nothing broke, 10m. Each
+	// pause varies by up to a fifth.
 	Resync time.Duration
-	// Retry is how often a refused event stream is asked for again, 3s. Each
-	// pause differs by up to a fifth. Meanwhile lists are waited for.
+	// Retry is how often a refused event stream is requested again, 3s. Each pause
+	// varies by up to a fifth. Meanwhile lists are followed.
 	Retry time.Duration
 	// Logger may be nil.
 	Logger *slog.Logger
 }
 
-// Watcher is the Source that asks Nomad.
+// Watcher is the Source for Nomad.
 //
-// It subscribes to the event stream, then lists the services, then reads those
-// that carry our tags, and brings in the events that are newer than what it
-// read. From then on events tell every change. When the stream breaks it goes
-// on serving what it knows and subscribes anew; unless it can be shown that
-// nothing was missed, it reads everything again, slowly. Where the stream is
-// refused, it waits for lists instead.
+// It subscribes to the event stream, then lists the services, then reads those with our
+// tags, and applies the events that are newer than what it read. From then on events
+// report every change. When the stream breaks it goes on serving what it knows and
+// subscribes again; unless it can prove that nothing was missed, it reads everything
+// again, slowly. If the stream is refused, it follows lists with blocking queries
+// instead.
 type Watcher struct {
 	options WatcherOptions
 	scope   string
@@ -95,7 +96,7 @@ func only(s *Snapshot, scope string) *Snapshot {
 	return &part
 }
 
-// Status returns how the source is.
+// Status returns the state of the source.
 func (w *Watcher) Status() []Status {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -126,7 +127,7 @@ func (w *Watcher) Run(ctx context.Context, out chan<- *Snapshot) error {
 		var err error
 		given, err = s.watch(ctx, given)
 		if ctx.Err() != nil {
-			return ctx.Err() // which has closed what is given
+			return ctx.Err() // whose end has closed given
 		}
 		if err == nil {
 			continue
@@ -142,16 +143,16 @@ func (w *Watcher) Run(ctx context.Context, out chan<- *Snapshot) error {
 type knowledge struct {
 	*view
 	box *mailbox
-	// origin, read: of what is known. any says that it is worth sending.
+	// origin and read belong to what is known. any says that it is worth sending.
 	origin Origin
 	read   time.Time
 	any    bool
 	mark   mark
-	// polled is the index as of which a scope is known that was listed without
-	// a stream; forbidden are the namespaces that may not be read, by name.
+	// polled is the index as of which a scope is known that was listed without a
+	// stream; forbidden are the namespaces that may not be read, by name.
 	polled    map[string]uint64
 	forbidden []Forbidden
-	// unavailable counts streams in a row that an agent failed to give.
+	// unavailable counts streams in a row that an agent failed to open.
 	unavailable int
 }
 
@@ -161,8 +162,7 @@ func (w *Watcher) set(change func(*Status)) {
 	change(&w.status)
 }
 
-// lost notes that Nomad is not heard any more. The first time is worth a line
-// in the log.
+// lost notes that Nomad cannot be followed any more. Only the first time is logged.
 func (w *Watcher) lost(err error) {
 	now := time.Now()
 	known := false
@@ -179,11 +179,11 @@ func (w *Watcher) lost(err error) {
 		}
 	})
 	if !known {
-		w.options.Logger.Warn("nomad is not heard; what is known stays", "source", "nomad "+w.scope, "error", err)
+		w.options.Logger.Warn("nomad cannot be followed; the known services stay", "source", "nomad "+w.scope, "error", err)
 	}
 }
 
-// up notes that changes are heard of again.
+// up notes that changes are received again.
 func (w *Watcher) up(phase Phase, services map[Key]*Service, problem error) {
 	var was Phase
 	var since time.Time
@@ -200,7 +200,7 @@ func (w *Watcher) up(phase Phase, services map[Key]*Service, problem error) {
 		s.count(services)
 	})
 	if was != phase {
-		w.options.Logger.Info("nomad is heard", "source", "nomad "+w.scope, "phase", string(phase), "was", string(was), "for", time.Since(since).Round(time.Millisecond), "services", len(services))
+		w.options.Logger.Info("nomad is followed", "source", "nomad "+w.scope, "phase", string(phase), "was", string(was), "for", time.Since(since).Round(time.Millisecond), "services", len(services))
 	}
 }
 

@@ -4,29 +4,13 @@ import (
 	"crypto/tls"
 	"net"
 	"net/netip"
-
-	"serai/internal/memory"
 )
-
-// clientKey is what connections are counted by: an IPv4 address, or the /64 of
-// an IPv6 one, which one client has to itself.
-type clientKey netip.Prefix
-
-func keyOf(a netip.Addr) clientKey {
-	bits := 32
-	if a.Is6() {
-		bits = 64
-	}
-	p, _ := a.Prefix(bits)
-	return clientKey(p)
-}
 
 // accept gives nc to a goroutine of its own, unless a limit is reached.
 func (s *Server) accept(nc net.Conn, shard int, end <-chan struct{}) {
 	c := &Conn{conn: conn{server: s}}
 	c.Shard = shard
 	c.Socket.Init(nc)
-	c.Socket.LimitMemory(s.options.Memory)
 	_, c.Secure = nc.(*tls.Conn)
 	if !s.add(c) {
 		s.refused.Add(1)
@@ -76,13 +60,15 @@ func (c *Conn) start(nc net.Conn) {
 	defer c.contain()
 	// Behind the PROXY protocol this waits for the first bytes.
 	c.Remote, c.Local = addrOf(nc.RemoteAddr()), addrOf(nc.LocalAddr())
+	c.RemoteText = c.Remote.Addr().AppendTo(nil)
 	s := c.server
-	if !s.countClient(c) {
+	if !s.name(c) {
 		s.refused.Add(1)
 		s.handshakes.end(c)
 		s.remove(c)
 		return
 	}
+	c.Socket.LimitMemory(c.Memory)
 	t, secure := nc.(*tls.Conn)
 	if !secure {
 		c.open(s.options.Engines[""])
@@ -99,22 +85,50 @@ func (c *Conn) start(nc net.Conn) {
 	go c.run() // on a stack that no handshake has grown
 }
 
-// add counts c in, and reports whether the limit of all allows it.
+// add counts c in, and reports whether the limits allow it. Where a header is to
+// name the client, c is the peer's until then.
 func (s *Server) add(c *Conn) bool {
+	peer, named := peerOf(c.Socket.Conn)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.draining || s.options.MaxConns > 0 && len(s.conns) >= s.options.MaxConns {
+	if s.draining {
 		return false
 	}
-	if !s.options.Memory.Take(memory.Connections, c.cost()) {
-		return false
-	}
-	if q := s.options.Shared; q != nil && !q.Take(1, int64(s.options.MaxShared)) {
-		s.options.Memory.Give(memory.Connections, c.cost())
+	if c.named = named; !s.admit(c, addrOf(peer).Addr()) {
 		return false
 	}
 	s.conns[c] = struct{}{}
 	return true
+}
+
+// admit counts c in for a client, and reports whether its limits, and those of all,
+// allow it. A peer that has not named its client yet may be a balancer.
+func (s *Server) admit(c *Conn, of netip.Addr) bool {
+	key, most := keyOf(of), s.options.MaxConnsPerClient
+	if !c.named {
+		most = 0
+	}
+	own := s.own.admit(key, c.Cost(), most)
+	if own == nil {
+		return false
+	}
+	shared := s.options.Clients.admit(key, c.Cost(), 0)
+	if shared == nil {
+		s.own.dismiss(own, c.Cost())
+		return false
+	}
+	c.own, c.shared = own, shared
+	c.Memory = &shared.memory
+	return true
+}
+
+// dismiss counts c out, if it was counted in.
+func (s *Server) dismiss(c *Conn) {
+	if c.shared != nil {
+		s.options.Clients.dismiss(c.shared, c.Cost())
+		s.own.dismiss(c.own, c.Cost())
+		c.own, c.shared = nil, nil
+	}
 }
 
 // What an open connection takes, in bytes: its stack, and under TLS the buffers of
@@ -124,53 +138,31 @@ const (
 	tlsCost   = 20 << 10
 )
 
-// cost is what the connection takes for as long as it is open.
-func (c *Conn) cost() int64 {
+// Cost is what the connection takes for as long as it is open, in bytes.
+func (c *Conn) Cost() int64 {
 	if c.Secure {
 		return tlsCost
 	}
 	return plainCost
 }
 
-// sharesLeft bounds the connections of one client, where memory has a limit, by so
-// many times what is left for others. One client may have four fifths; ten together
-// leave a fortieth, of which each newcomer may have its part.
-const sharesLeft = 4
-
-// countClient counts c in for its client, and reports whether that one's limit
-// allows it.
-func (s *Server) countClient(c *Conn) bool {
-	limit, budget := s.options.MaxConnsPerClient, s.options.Memory
-	if limit == 0 && budget == nil {
+// name counts c for its client, which is known now, and reports whether the limits
+// allow it.
+func (s *Server) name(c *Conn) bool {
+	if c.named {
 		return true
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	key := keyOf(c.Remote.Addr())
-	n := s.perClient[key]
-	if limit > 0 && n >= limit || budget != nil && int64(n)*c.cost() > sharesLeft*budget.Left(memory.Connections) {
-		return false
-	}
-	s.perClient[key]++
-	c.counted = true
-	return true
+	c.named = true
+	s.dismiss(c)
+	return s.admit(c, c.Remote.Addr())
 }
 
 func (s *Server) remove(c *Conn) {
 	c.Socket.End()
-	s.options.Memory.Give(memory.Connections, c.cost())
-	if q := s.options.Shared; q != nil {
-		q.Give(1)
-	}
+	s.dismiss(c)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
-	if c.counted {
-		key := keyOf(c.Remote.Addr())
-		if s.perClient[key]--; s.perClient[key] == 0 {
-			delete(s.perClient, key)
-		}
-	}
 	s.signalEmpty()
 }
 

@@ -26,7 +26,9 @@ const (
 // conn is what the server keeps of a Conn.
 type conn struct {
 	server    *Server
-	counted   bool          // by the limit of each client
+	named     bool          // its client is known
+	own       *client       // of the server's limits, nil while it is not counted
+	shared    *client       // of those of several
 	handshake *list.Element // of handshakes
 
 	mu      sync.Mutex

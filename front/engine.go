@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"serai/internal/memory"
 	"serai/wire/socket"
 )
 
@@ -47,6 +48,8 @@ type Peer struct {
 	// Remote is the client's address, or a balancer's; behind the PROXY protocol
 	// the one that it names. Local is ours.
 	Remote, Local netip.AddrPort
+	// RemoteText is Remote's address as text: each request tells it to its instance.
+	RemoteText []byte
 	// Secure says that the connection is over TLS. ServerName is for which name
 	// it was opened (SNI), Protocol what ALPN has agreed on, both empty when the
 	// client did not say.
@@ -54,6 +57,8 @@ type Peer struct {
 	ServerName, Protocol string
 	// Shard is the same for connections that tend to share a core.
 	Shard int
+	// Memory is who memory is taken for; nil for no limit.
+	Memory *memory.Client
 }
 
 // Conn is a client's connection. The engine that has it reads from Socket and

@@ -16,8 +16,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"serai/internal/memory"
-	"serai/internal/quota"
 	"serai/proxy"
 )
 
@@ -35,14 +33,11 @@ type Options struct {
 	// means no limit.
 	MaxHandshakes int
 	// MaxConns bounds the connections of one Server, MaxConnsPerClient those
-	// of one address. Zero means no limit.
+	// of one client, an IPv4 address or the /64 of an IPv6 one. Zero means no limit.
 	MaxConns, MaxConnsPerClient int
-	// Shared counts the connections of several Servers, of which there may be
-	// MaxShared together; nil for none.
-	Shared    *quota.Quota
-	MaxShared int
-	// Memory is what connections, requests and their bodies take; nil for no limit.
-	Memory *memory.Budget
+	// Clients bounds what the clients of several Servers take together; nil for no
+	// limit.
+	Clients *Clients
 	// Handshaken is told of each TLS handshake, its state or its error; nil for
 	// nobody.
 	Handshaken func(*tls.ConnectionState, error)
@@ -77,6 +72,9 @@ func (o *Options) setDefaults() {
 	if o.Handshaken == nil {
 		o.Handshaken = func(*tls.ConnectionState, error) {}
 	}
+	if o.Clients == nil {
+		o.Clients = NewClients(nil, 0)
+	}
 	if o.Count == nil {
 		o.Count = func(proxy.Reason) {}
 	}
@@ -94,13 +92,13 @@ type Server struct {
 	errors   atomic.Uint64 // of accept
 
 	handshakes handshakes
+	own        *Clients // of MaxConns
 
 	workers     chan *Conn // to goroutines that wait for a connection
 	idleWorkers atomic.Int64
 
 	mu        sync.Mutex
 	conns     map[*Conn]struct{}
-	perClient map[clientKey]int
 	listeners map[net.Listener]struct{}
 	serving   sync.WaitGroup // Serve, for each listener
 	running   sync.WaitGroup // watch, and work
@@ -117,7 +115,7 @@ func NewServer(o Options) (*Server, error) {
 	}
 	o.setDefaults()
 	return &Server{options: o, handshakes: handshakes{limit: o.MaxHandshakes}, workers: make(chan *Conn), conns: make(map[*Conn]struct{}),
-		perClient: make(map[clientKey]int), listeners: make(map[net.Listener]struct{}), empty: make(chan struct{})}, nil
+		own: NewClients(nil, o.MaxConns), listeners: make(map[net.Listener]struct{}), empty: make(chan struct{})}, nil
 }
 
 // Serve accepts connections from l until ctx ends or Shutdown is called, and

@@ -9,29 +9,40 @@ const (
 	watchTurns = 3
 )
 
+// watchScarce is between two looks at all connections when memory has become scarce.
+const watchScarce = 20 * time.Millisecond
+
 // watch ends what waits in vain, until end is closed: when no listener and no
 // connection is left.
 func (s *Server) watch(end <-chan struct{}) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
+	scarce := s.options.Clients.memory.Scarce()
 	var some []*Conn
 	var accepted uint64
-	for turn := 0; ; turn++ {
+	for turn := 0; ; {
+		var now time.Time
 		select {
 		case <-end:
 			return
-		case now := <-tick.C:
+		case now = <-tick.C:
+			turn++
 			if n := s.accepted.Load(); n == accepted {
 				s.endWorkers()
 			} else {
 				accepted = n
 			}
-			some = s.whose(turn%watchTurns, some[:0])
-			for _, c := range some {
-				c.check(now)
-			}
-			clear(some)
+		case <-scarce:
+			time.Sleep(watchScarce) // those who were told the last time have time to
+			now = time.Now()
 		}
+		some = s.whose(turn%watchTurns, some[:0])
+		for _, c := range some {
+			c.check(now)
+		}
+		s.own.settle()
+		s.options.Clients.settle()
+		clear(some)
 	}
 }
 
@@ -47,12 +58,13 @@ func (s *Server) endWorkers() {
 	}
 }
 
-// whose appends the connections whose turn it is.
+// whose appends the connections whose turn it is, all where memory is scarce.
 func (s *Server) whose(turn int, to []*Conn) []*Conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	all := s.options.Clients.memory.Tight() // then they are to make room soon
 	for c := range s.conns {
-		if c.Shard%watchTurns == turn {
+		if all || c.Shard%watchTurns == turn {
 			to = append(to, c)
 		}
 	}

@@ -9,43 +9,42 @@ import (
 	"strings"
 )
 
-// Access is what a caller is going to do, for CheckAccess.
+// Access is what a caller wants to do, for CheckAccess.
 type Access struct {
 	// Namespaces whose services are watched: names, or AllNamespaces alone.
 	Namespaces []string
-	// Variables is the prefix of the paths that are read and written, without
-	// the slash at its end; empty when none are.
+	// Variables is the prefix of the paths that are read and written, without a
+	// trailing slash; empty when none are.
 	Variables string
-	// VariablesNamespace is where those are; empty means DefaultNamespace.
+	// VariablesNamespace is their namespace; empty means DefaultNamespace.
 	VariablesNamespace string
-	// Job and JobNamespace name the job that we run as (NOMAD_JOB_ID,
+	// Job and JobNamespace name the job of this process (NOMAD_JOB_ID,
 	// NOMAD_NAMESPACE), for the command in the error. Empty means "serai" in
 	// DefaultNamespace.
 	Job, JobNamespace string
 }
 
-// AccessError says which rights are missing and, in its text, how to give
-// them. errors.Is(err, ErrForbidden) holds.
+// AccessError says which permissions are missing and, in its text, how to grant them.
+// errors.Is(err, ErrForbidden) holds.
 type AccessError struct {
 	access Access
 	// ListServices are the namespaces whose services cannot even be listed.
 	ListServices []string
-	// WatchServices are those whose event stream is refused. Where only these
-	// are missing, lists still work.
+	// WatchServices are the namespaces whose event stream is refused. If only these are
+	// missing, lists still work.
 	WatchServices []string
-	// Variables are the capabilities on the prefix that are missing.
+	// Variables are the missing capabilities on the prefix.
 	Variables []string
 	// Causes are the refusals.
 	Causes []error
 }
 
-// NewAccessError is for a refusal that was met while variables were used as a
-// says.
+// NewAccessError is for a refusal in the use of variables as described by a.
 func NewAccessError(a Access, cause error) *AccessError {
 	return &AccessError{access: a, Variables: []string{"read", "list", "write", "destroy"}, Causes: []error{cause}}
 }
 
-// Unwrap makes errors.Is find the refusals.
+// Unwrap lets errors.Is find the refusals.
 func (e *AccessError) Unwrap() []error { return e.Causes }
 
 // Missing names what is missing.
@@ -63,16 +62,14 @@ func (e *AccessError) Missing() string {
 	return strings.Join(parts, "; ")
 }
 
-// Error names what is missing and prints the policy and the command that
-// grant it.
+// Error names what is missing and prints the policy and the command that grant it.
 func (e *AccessError) Error() string {
 	return fmt.Sprintf("check what nomad lets us do: missing %s; write this to serai.policy.hcl:\n\n%s\nand attach it to the job:\n\n    %s\n",
 		e.Missing(), e.Policy(), e.Command())
 }
 
-// Policy is the ACL policy, complete, that grants what the check asked for.
-// A block for one namespace shadows that of the glob, so each block repeats
-// what it needs.
+// Policy is the complete ACL policy that grants what the check asked for. A block for
+// one namespace shadows the glob's, so each block repeats what it needs.
 func (e *AccessError) Policy() string {
 	a := e.access
 	blocks := slices.Clone(a.Namespaces)
@@ -116,10 +113,10 @@ func quoted(names []string) string {
 	return strings.Join(q, ", ")
 }
 
-// CheckAccess tries what a says, without changing anything, and returns nil,
-// an *AccessError with all that is missing, or the first other trouble (no
-// agent, token refused), which says nothing about rights. It takes a few
-// requests, and 5 s for each namespace whose stream is refused in silence.
+// CheckAccess tries what a describes, without changing anything, and returns nil, an
+// *AccessError with all that is missing, or the first other error (no agent, token
+// refused), which says nothing about permissions. It takes a few requests, and 5 s for
+// each namespace whose stream is refused silently.
 func (c *Client) CheckAccess(ctx context.Context, a Access) error {
 	missing := &AccessError{access: a}
 	for _, ns := range a.Namespaces {
@@ -138,7 +135,7 @@ func (c *Client) CheckAccess(ctx context.Context, a Access) error {
 	return missing
 }
 
-// refusedAccess tells a refusal from other trouble.
+// refusedAccess distinguishes a refusal from other errors.
 func refusedAccess(err error) bool {
 	return errors.Is(err, ErrForbidden) || errors.Is(err, ErrStreamRefused) || errors.Is(err, ErrStreamSilent)
 }
@@ -150,7 +147,7 @@ func (c *Client) checkNamespace(ctx context.Context, ns string, missing *AccessE
 	case refusedAccess(err):
 		missing.ListServices = append(missing.ListServices, ns)
 		missing.Causes = append(missing.Causes, err)
-		return nil // the stream needs no less
+		return nil // the stream needs at least as much
 	default:
 		return err
 	}
@@ -193,12 +190,11 @@ func (c *Client) checkStream(ctx context.Context, ns string) error {
 	return err
 }
 
-// checkVariables reads, and writes and deletes under a condition that is
-// never true: who may do it meets a conflict. The right to list cannot be
-// asked for, since lists leave out what is refused; the policy grants it with
-// the others.
+// checkVariables reads, and writes and deletes under a condition that is never true:
+// with permission this ends in a conflict. The permission to list cannot be tested,
+// since lists omit what is refused; the policy grants it with the others.
 func (c *Client) checkVariables(ctx context.Context, a Access, missing *AccessError) error {
-	const never = math.MaxInt64 // no index gets there
+	const never = math.MaxInt64 // no index gets that high
 	path := a.Variables + "/access-check"
 	ns := orDefault(a.VariablesNamespace)
 	tries := []struct {

@@ -6,9 +6,8 @@ import (
 	"net/url"
 )
 
-// Leader returns the address of the servers' leader, or ErrUnavailable when
-// there is none. Any agent answers it without a token, except through the
-// Task API.
+// Leader returns the address of the servers' leader, or ErrUnavailable when there is
+// none. Any agent answers this without a token, except through the Task API.
 func (c *Client) Leader(ctx context.Context) (string, error) {
 	r := &request{kind: KindAgent, op: "ask for the leader", method: http.MethodGet, path: "/v1/status/leader", params: url.Values{}}
 	var leader string
@@ -26,11 +25,11 @@ func (c *Client) Leader(ctx context.Context) (string, error) {
 	return leader, nil
 }
 
-// AgentInfo is what an agent says of itself.
+// AgentInfo is what an agent says about itself.
 type AgentInfo struct{ Version, Region string }
 
-// Agent asks the agent what it is. It needs agent:read, which the identity of a
-// task has only by a policy.
+// Agent asks the agent for its version and region. It needs agent:read, which a task's
+// identity has only by a policy.
 // Source: https://developer.hashicorp.com/nomad/api-docs/agent#query-self.
 func (c *Client) Agent(ctx context.Context) (AgentInfo, error) {
 	r := &request{kind: KindAgent, op: "ask the agent for its version", method: http.MethodGet, path: "/v1/agent/self", params: url.Values{}}

@@ -157,15 +157,15 @@ var badAnswers = []badAnswer{
 	// Bodies. A null, an object or a page must never read as none.
 	{name: "empty", serve: answer(""), kind: nomad.ErrBadAnswer, says: []string{"the answer is empty"}, only: lists},
 	{name: "null", serve: answer(" null\n"), kind: nomad.ErrBadAnswer, says: []string{"the answer is null"}, only: lists},
-	{name: "null line", serve: answer("null\n"), kind: nomad.ErrBadAnswer, says: []string{`no JSON object: "null"`}, only: []string{"stream"}},
-	{name: "null variable", serve: answer("null"), kind: nomad.ErrBadAnswer, says: []string{"the answer is no variable"}, only: single},
+	{name: "null line", serve: answer("null\n"), kind: nomad.ErrBadAnswer, says: []string{`not a JSON object: "null"`}, only: []string{"stream"}},
+	{name: "null variable", serve: answer("null"), kind: nomad.ErrBadAnswer, says: []string{"the answer is not a variable"}, only: single},
 	{name: "error in JSON", serve: answer(`{"errors":["no route matched"]}`), kind: nomad.ErrBadAnswer},
 	{name: "error line", serve: answer(`{"errors":["no route matched"]}` + "\n"), kind: nomad.ErrBadAnswer,
 		says: []string{"no index", "no route matched"}, only: []string{"stream"}},
 	{name: "truncated JSON", serve: answer(`[{"Namespace":"default","Serv`), kind: nomad.ErrBadAnswer,
 		says: []string{"unexpected end of JSON input"}, only: lists},
 	{name: "truncated variable", serve: answer(`{"Path":"serai/a","Items":{"k":"hunter2`), kind: nomad.ErrBadAnswer,
-		says: []string{"is no JSON"}, only: single},
+		says: []string{"is not JSON"}, only: single},
 	{name: "two lists", serve: answer(`[][]`), kind: nomad.ErrBadAnswer, only: lists},
 	{name: "deep", serve: answer(strings.Repeat("[", 20000)), kind: nomad.ErrBadAnswer, only: lists},
 	{name: "number", serve: answer("7\n"), kind: nomad.ErrBadAnswer},
@@ -189,7 +189,7 @@ var badAnswers = []badAnswer{
 	{name: "service without name", serve: answer(`[{"Namespace":"default","Services":[{"Tags":["x"]}]}]`), kind: nomad.ErrBadAnswer,
 		says: []string{"has no name"}, only: []string{"services", "all services"}},
 	{name: "other service", serve: answer(`[{"ID":"i","ServiceName":"cart","Namespace":"default"}]`), kind: nomad.ErrBadAnswer,
-		says: []string{`holds service "cart"`}, only: []string{"service"}},
+		says: []string{`has service "cart"`}, only: []string{"service"}},
 	{name: "instance without ID", serve: answer(`[{"ServiceName":"shop","Namespace":"default"}]`), kind: nomad.ErrBadAnswer,
 		says: []string{`has ID ""`}, only: []string{"service"}},
 	{name: "port as text", serve: answer(`[{"ID":"i","ServiceName":"shop","Namespace":"default","Port":"80"}]`), kind: nomad.ErrBadAnswer,
@@ -357,12 +357,12 @@ func TestBadRequests(t *testing.T) {
 	check(t, err, nil, "one namespace", "name it")
 	for _, path := range []string{"", "a.b", "a@b", "a?b", strings.Repeat("x", 129)} {
 		_, _, err := c.Variable(ctx, path, nomad.Query{})
-		check(t, err, nil, "read variable", "nomad takes no such path", "128")
+		check(t, err, nil, "read variable", "nomad does not accept this path", "128")
 	}
 	_, _, err = c.Variable(ctx, "a", nomad.Query{Namespace: nomad.AllNamespaces})
 	check(t, err, nil, "one namespace")
 	_, err = c.PutVariable(ctx, nomad.Variable{VariableMeta: nomad.VariableMeta{Path: "a"}})
 	check(t, err, nil, "write variable", "it has no items", "delete it instead")
 	check(t, c.AcquireLock(ctx, nomad.Lock{Path: "a"}, nil), nil, "acquire lock", "NewLockID")
-	check(t, c.RenewLock(ctx, nomad.Lock{Path: "a.b", ID: "x"}), nil, "renew lock", "nomad takes no such path")
+	check(t, c.RenewLock(ctx, nomad.Lock{Path: "a.b", ID: "x"}), nil, "renew lock", "nomad does not accept this path")
 }

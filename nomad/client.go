@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// The kinds of request that Options.OnRequest hears of.
+// The kinds of request that Options.OnRequest is called with.
 const (
 	KindServices   = "services"
 	KindService    = "service"
@@ -29,8 +29,8 @@ const (
 	KindJob        = "job"
 )
 
-// Client talks to one agent. It is safe for concurrent use, starts no
-// goroutine of its own and never retries: who asked decides that.
+// Client talks to one agent. It is safe for concurrent use, starts no goroutine of its
+// own and never retries: that is for the caller to decide.
 type Client struct {
 	options Options
 	address address
@@ -39,7 +39,7 @@ type Client struct {
 	logger  *slog.Logger
 }
 
-// NewClient returns a client for o, or all that is wrong with o. It sends
+// NewClient returns a client for o, or everything that is wrong with o. It sends
 // nothing.
 func NewClient(o Options) (*Client, error) {
 	if err := o.Validate(); err != nil {
@@ -71,7 +71,7 @@ func NewClient(o Options) (*Client, error) {
 	}, nil
 }
 
-// Address is what the client talks to, for logs: a URL or unix:///PATH.
+// Address is the client's address of the agent, for logs: a URL or unix:///PATH.
 func (c *Client) Address() string {
 	if c.address.socket != "" {
 		return "unix://" + c.address.socket
@@ -79,27 +79,27 @@ func (c *Client) Address() string {
 	return c.address.base.String()
 }
 
-// CloseIdleConnections lets go of connections that carry no request.
+// CloseIdleConnections closes connections that carry no request.
 func (c *Client) CloseIdleConnections() { c.http.CloseIdleConnections() }
 
 // request is one request before it is sent.
 type request struct {
 	kind   string
-	op     string // the act in words, for the error
+	op     string // what the request does, for the error
 	method string
 	path   string // escaped
 	params url.Values
 	body   any // nil, or encoded as JSON
 	wait   time.Duration
-	token  string // what was sent, set by send: no error may show it
+	token  string // the token that was sent, set by send: no error may show it
 }
 
-// fail begins the error of r. Kind and err may be nil.
+// fail makes an error of r. Kind and err may be nil.
 func (r *request) fail(kind error, status int, err error) *Error {
 	return &Error{Op: r.op, Method: r.method, Path: r.path, Status: status, Kind: kind, Err: err, token: &r.token}
 }
 
-// query fills in what Query says.
+// query sets the parameters of a Query.
 func (r *request) query(q Query) {
 	if q.Namespace != "" {
 		r.params.Set("namespace", q.Namespace)
@@ -111,8 +111,8 @@ func (r *request) query(q Query) {
 		return
 	}
 	r.params.Set("index", strconv.FormatUint(q.Index, 10))
-	// Agents add up to a sixteenth so that watchers do not all come back at
-	// once; without a wait they take 5 minutes.
+	// Agents add up to a sixteenth so that watchers do not all return at once; without
+	// a wait they take 5 minutes.
 	r.wait = 5 * time.Minute
 	if q.Wait > 0 {
 		r.wait = q.Wait
@@ -121,11 +121,11 @@ func (r *request) query(q Query) {
 	r.wait += r.wait/16 + time.Second
 }
 
-// errTooLate is the cause of a context that our own limit ended.
+// errTooLate is the cause of a context that ended by the client's own limit.
 var errTooLate = errors.New("no complete answer in time")
 
-// do sends r and lets read, which may be nil, make sense of a 2xx answer. Any
-// other outcome is an *Error. It counts as a success only if read says so.
+// do sends r and calls read, which may be nil, with a 2xx answer. Any other outcome is
+// an *Error. The request counts as a success only if read returns nil.
 func (c *Client) do(ctx context.Context, r *request, read func(http.Header, []byte) error) error {
 	header, body, err := c.exchange(ctx, r)
 	if err == nil && read != nil {
@@ -144,8 +144,8 @@ func (c *Client) report(ctx context.Context, kind string, err error) {
 	}
 }
 
-// exchange sends r and returns the header and the whole body of a 2xx answer,
-// and those of a 409 with its error.
+// exchange sends r and returns the header and the whole body of a 2xx answer, and those
+// of a 409 with its error.
 func (c *Client) exchange(ctx context.Context, r *request) (http.Header, []byte, error) {
 	limit := c.options.Limits.Request + r.wait
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w (%v)", errTooLate, limit))
@@ -162,7 +162,7 @@ func (c *Client) exchange(ctx context.Context, r *request) (http.Header, []byte,
 		return nil, nil, c.unread(ctx, r, res.StatusCode, err)
 	case int64(len(body)) > c.options.Limits.Answer:
 		e := r.fail(ErrBadAnswer, res.StatusCode, fmt.Errorf("the answer is longer than %d bytes", c.options.Limits.Answer))
-		e.Advice = "does NOMAD_ADDR lead to an agent? Then it knows more than serai takes"
+		e.Advice = "does NOMAD_ADDR lead to an agent? Then its answer is larger than serai accepts"
 		return nil, nil, e
 	case res.StatusCode < 200 || res.StatusCode > 299:
 		return res.Header, body, c.refused(r, res.StatusCode, body)
@@ -170,7 +170,7 @@ func (c *Client) exchange(ctx context.Context, r *request) (http.Header, []byte,
 	return res.Header, body, nil
 }
 
-// send sends r and returns the answer, whose body the caller closes.
+// send sends r and returns the answer, whose body the caller must close.
 func (c *Client) send(ctx context.Context, r *request, encoding string) (*http.Response, error) {
 	u := c.address.base.String() + r.path
 	if c.options.Region != "" {
@@ -215,12 +215,12 @@ func (c *Client) send(ctx context.Context, r *request, encoding string) (*http.R
 	return res, nil
 }
 
-// unread is the error of an answer whose head came and whose body did not.
+// unread is the error of an answer whose head came but whose body did not.
 func (c *Client) unread(ctx context.Context, r *request, status int, err error) *Error {
 	e := c.failed(ctx, r, err)
 	e.Status = status
 	if network := net.Error(nil); e.Kind == ErrUnreachable && ctx.Err() == nil && !errors.As(err, &network) {
-		// Bytes came but made no sense, such as packed ones that are not.
+		// Bytes came but could not be decoded, such as invalid gzip.
 		e.Kind, e.Err, e.Advice = ErrBadAnswer, fmt.Errorf("the answer cannot be read: %w", err), adviceStranger
 	}
 	return e
@@ -228,7 +228,7 @@ func (c *Client) unread(ctx context.Context, r *request, status int, err error) 
 
 // failed is the error of a request without a complete answer.
 func (c *Client) failed(ctx context.Context, r *request, err error) *Error {
-	// The URL that http.Client puts before the cause repeats what we say.
+	// The URL that http.Client puts before the cause repeats our text.
 	var ue *url.Error
 	if errors.As(err, &ue) {
 		err = ue.Err
@@ -238,7 +238,7 @@ func (c *Client) failed(ctx context.Context, r *request, err error) *Error {
 		cause := context.Cause(ctx)
 		e.Err = cause
 		if !errors.Is(cause, errTooLate) {
-			e.Kind = nil // the caller's own wish
+			e.Kind = nil // the caller ended it
 			return e
 		}
 		e.Advice = fmt.Sprintf("is the agent at %s overloaded or behind a broken network?", c.Address())
@@ -266,21 +266,21 @@ func (c *Client) failed(ctx context.Context, r *request, err error) *Error {
 	return e
 }
 
-// refused is the error of an answer that is no success.
+// refused is the error of an answer with an error status.
 func (c *Client) refused(r *request, status int, body []byte) *Error {
 	e := r.fail(nil, status, nil)
 	e.Body = excerpt(body, r.token)
 	e.Advice, e.Kind = kindOf(status, e.Body)
 	if t := bytes.TrimSpace(body); e.Kind == ErrConflict && len(t) > 0 && t[0] == '{' {
-		// The variable that is there, with its secrets: for the caller, not
-		// for the log.
+		// The body is the current variable, with its secrets: for the caller, not for
+		// the log.
 		e.Body = ""
 	}
 	return e
 }
 
-// decode reads a JSON answer into out, which is a pointer to a slice or
-// struct. A null is refused: it never means "none".
+// decode reads a JSON answer into out, which is a pointer to a slice or struct. A null
+// is refused: it never means "none".
 func (c *Client) decode(r *request, body []byte, out any) error {
 	bad := func(err error) error {
 		e := r.fail(ErrBadAnswer, http.StatusOK, err)

@@ -7,17 +7,17 @@ import (
 	"strings"
 )
 
-// OptionsFromEnv reads the variables that the nomad command honours
-// (https://developer.hashicorp.com/nomad/docs/commands#environment-variables)
-// and, inside a Nomad task, finds the Task API by itself:
+// OptionsFromEnv reads the variables that the nomad command reads
+// (https://developer.hashicorp.com/nomad/docs/commands#environment-variables) and,
+// inside a Nomad task, finds the Task API by itself:
 //
 //   - Address is NOMAD_ADDR; else NOMAD_UNIX_ADDR; else
 //     ${NOMAD_SECRETS_DIR}/api.sock if that exists; else empty.
 //   - TokenFile is ${NOMAD_SECRETS_DIR}/nomad_token if it exists, because
 //     that file is renewed and NOMAD_TOKEN is not. An ACL token in NOMAD_TOKEN
-//     (anything that is no workload identity) is a wish and wins over it.
+//     (anything but a workload identity) was set on purpose and takes precedence.
 //
-// It returns Options that still want Validate.
+// The caller must still Validate the Options.
 func OptionsFromEnv(getenv func(string) string) Options {
 	o := Options{
 		Address: getenv("NOMAD_ADDR"),
@@ -31,8 +31,8 @@ func OptionsFromEnv(getenv func(string) string) Options {
 			ServerName: getenv("NOMAD_TLS_SERVER_NAME"),
 		},
 	}
-	// As the nomad command does, what is no boolean counts as unset: the
-	// safe side.
+	// Like the nomad command, treat a value that is not a boolean as unset: the safe
+	// side.
 	o.TLS.SkipVerify, _ = strconv.ParseBool(getenv("NOMAD_SKIP_VERIFY"))
 
 	if o.Address == "" {
@@ -54,7 +54,7 @@ func OptionsFromEnv(getenv func(string) string) Options {
 	return o
 }
 
-// isIdentity tells a workload identity (a JWT) from an ACL token (a UUID).
+// isIdentity distinguishes a workload identity (a JWT) from an ACL token (a UUID).
 func isIdentity(token string) bool { return strings.Count(token, ".") == 2 }
 
 func exists(path string) bool {

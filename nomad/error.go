@@ -11,19 +11,19 @@ import (
 	"unicode"
 )
 
-// What can be wrong, for errors.Is. An *Error is at most one of them.
+// Kinds of errors, for errors.Is. An *Error is at most one of them.
 var (
 	// ErrUnreachable: no complete answer came, or none in time.
 	ErrUnreachable = errors.New("nomad agent unreachable")
 	// ErrTokenRefused: the token is missing, unknown or expired (401, or 403
 	// with a word about the token).
 	ErrTokenRefused = errors.New("token refused")
-	// ErrForbidden: the token is known or none is needed to say so, but it
-	// lacks a capability. It is also the meaning of a list of `*` that is
-	// empty at index 0, which is how an agent refuses that list.
+	// ErrForbidden: the token is known, or none is necessary, but a capability is
+	// missing. It also stands for an empty list of `*` at index 0, which is how an
+	// agent refuses that list.
 	ErrForbidden = errors.New("permission denied")
-	// ErrNotFound: an agent said that a variable or job does not exist. A 404 of
-	// something that is no agent is ErrBadAnswer.
+	// ErrNotFound: an agent said that a variable or job does not exist. A 404 from
+	// anything else is ErrBadAnswer.
 	ErrNotFound = errors.New("not found")
 	// ErrConflict: a check-and-set or a lock met a newer version or another
 	// holder.
@@ -31,42 +31,42 @@ var (
 	// ErrUnavailable: the agent answered that it cannot (429, 5xx), for
 	// instance while the servers have no leader.
 	ErrUnavailable = errors.New("nomad unavailable")
-	// ErrBadAnswer: what answered makes no sense: a redirect, a web page,
-	// truncated or wrongly typed JSON, too many bytes.
+	// ErrBadAnswer: the answer is not an agent's: a redirect, a web page, truncated or
+	// wrongly typed JSON, too many bytes.
 	ErrBadAnswer = errors.New("bad answer")
 	// ErrStreamRefused: the stream was answered 200 and then ended without a
 	// heartbeat, which is how an agent refuses a subscription.
 	ErrStreamRefused = errors.New("event stream refused")
 	// ErrStreamSilent: no heartbeat where one was due, at the start or later.
 	ErrStreamSilent = errors.New("event stream silent")
-	// ErrStreamEnded: the agent ended a stream that was up: we were too slow,
-	// the token or a policy changed, or the agent stopped.
+	// ErrStreamEnded: the agent ended a working stream: the client was too slow, the
+	// token or a policy changed, or the agent stopped.
 	ErrStreamEnded = errors.New("event stream ended")
 )
 
-// Error is a request that failed: what was tried, what came back, whose fault
-// it is and what to do. It never contains a token.
+// Error is a failed request: what was tried, what came back, what is to blame and what
+// to do. It never contains a token.
 type Error struct {
-	// Op is the act in words: `list services in namespace "shop"`.
+	// Op is what the request does: `list services in namespace "shop"`.
 	Op string
-	// Method and Path are what was sent, without query.
+	// Method and Path are the ones sent, without the query.
 	Method, Path string
 	// Status is the HTTP status, 0 when there was no answer.
 	Status int
-	// Body is the beginning of what was answered, made printable.
+	// Body is the beginning of the answer, made printable.
 	Body string
-	// Kind is one of the Err variables of this package. It is nil when the
-	// caller's context ended, and for statuses that fit none.
+	// Kind is one of the Err variables of this package. It is nil when the caller's
+	// context ended, and for other statuses.
 	Kind error
 	// Err is the cause below, if any: a context's error, a dial error.
 	Err error
 	// Advice says what to do about it.
 	Advice string
 
-	token *string // what was sent; nil or empty for none
+	token *string // that was sent; nil or empty for none
 }
 
-// Error is one sentence: the act, what happened, what to do.
+// Error is one sentence: the request, what happened, what to do.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString(e.Op)
@@ -95,11 +95,11 @@ func (e *Error) Error() string {
 		b.WriteString("; ")
 		b.WriteString(e.Advice)
 	}
-	// What an agent sends can come back in any part of this.
+	// Text from an agent can be in any part of this.
 	return redact(b.String(), e.token)
 }
 
-// Unwrap makes errors.Is find the kind and the cause.
+// Unwrap lets errors.Is find the kind and the cause.
 func (e *Error) Unwrap() []error {
 	var errs []error
 	if e.Kind != nil {
@@ -111,7 +111,7 @@ func (e *Error) Unwrap() []error {
 	return errs
 }
 
-// kindOf reads an answer that is no success.
+// kindOf classifies an answer with an error status.
 func kindOf(status int, body string) (advice string, kind error) {
 	switch {
 	case status == 401:
@@ -148,8 +148,8 @@ func mentionsToken(body string) bool {
 		strings.Contains(body, "ACL token is invalid")
 }
 
-// kindOfFailure reads why no complete answer came, where the cause tells more
-// than that nobody was there. The kind is nil where it does not.
+// kindOfFailure classifies a failure without a complete answer, if the cause shows more
+// than that nobody answered. Otherwise the kind is nil.
 func kindOfFailure(err error) (advice string, kind error) {
 	var (
 		authority x509.UnknownAuthorityError
@@ -184,24 +184,24 @@ func kindOfFailure(err error) (advice string, kind error) {
 	return "", nil
 }
 
-// What to do, where more than one error says so.
+// Advice of more than one error.
 const (
 	adviceNoLeader = "the servers are electing a leader: it passes, or a majority of them is down"
 	adviceStranger = "no Nomad agent would answer that: check NOMAD_ADDR"
 	adviceHTTPS    = "the agent speaks TLS: write https:// in NOMAD_ADDR"
 )
 
-// How many bytes of a strange answer, and of a cause, which may quote one, an
-// error shows.
+// How many bytes an error shows of an unexpected answer, and of a cause, which may
+// quote one.
 const (
 	maxExcerpt = 200
 	maxCause   = 500
 )
 
-// excerpt makes the beginning of an answer fit for a log line: short,
-// printable, and without the token should something echo it.
+// excerpt makes the beginning of an answer fit for a log line: short, printable, and
+// without the token if the answer contains it.
 func excerpt(b []byte, token string) string {
-	// Not only in the part that is shown: a cut must not leave half of it.
+	// Check the whole answer: a cut must not leave half of the token.
 	if token != "" && bytes.Contains(b, []byte(token)) {
 		b = bytes.ReplaceAll(b, []byte(token), []byte(hidden))
 	}
@@ -230,7 +230,7 @@ func shorten(s string, limit int) string {
 	return s
 }
 
-// hidden stands where a token stood.
+// hidden replaces a token.
 const hidden = "[token]"
 
 func redact(s string, token *string) string {

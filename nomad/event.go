@@ -15,21 +15,21 @@ type Batch struct {
 	Received time.Time
 }
 
-// Heartbeat tells whether the line carried nothing but life.
+// Heartbeat reports whether the line is a heartbeat.
 func (b Batch) Heartbeat() bool { return b.Index == 0 && len(b.Events) == 0 }
 
 // Event says that an instance was registered or changed, or that it is gone.
 type Event struct {
-	// Index is that of the change, which for a deletion is newer than the
+	// Index is the index of the change, which for a deletion is newer than the
 	// Registration's ModifyIndex.
 	Index uint64
-	// Deleted says that the Registration is gone. It is then the last one
-	// that was known.
+	// Deleted says that the Registration is gone. Registration is then the last known
+	// one.
 	Deleted      bool
 	Registration Registration
 }
 
-// topicService and typeRegistration are the names on the wire.
+// topicService and typeRegistration are their names in the API.
 const (
 	topicService     = "Service"
 	typeRegistration = "ServiceRegistration"
@@ -45,10 +45,9 @@ type lineAnswer struct {
 	}
 }
 
-// decodeBatch reads one line. An event that cannot be understood is an error
-// of the whole line, because skipping it would leave a picture that is wrong;
-// after a full re-read it does not matter any more. The token is one that no
-// error may show.
+// decodeBatch decodes one line. An event that cannot be decoded is an error of the
+// whole line, because skipping it would leave a wrong state; a full re-read repairs
+// that. The token must not appear in any error.
 //
 // On topic Service any type but ServiceRegistration is a deletion: an instance
 // that goes with its allocation or node carries the type of that change.
@@ -57,16 +56,17 @@ func decodeBatch(line []byte, token string) (Batch, error) {
 	if bytes.Equal(line, []byte("{}")) {
 		return Batch{}, nil
 	}
-	// Unmarshal takes null for any type and would call it a heartbeat.
+	// Unmarshal accepts null for any type, which would look like a heartbeat.
 	if len(line) == 0 || line[0] != '{' {
-		return Batch{}, fmt.Errorf("a line of the event stream is no JSON object: %q", excerpt(line, token))
+		return Batch{}, fmt.Errorf("a line of the event stream is not a JSON object: %q", excerpt(line, token))
 	}
 	var l lineAnswer
 	if err := json.Unmarshal(line, &l); err != nil {
 		return Batch{}, fmt.Errorf("a line of the event stream does not decode: %w: %q", err, excerpt(line, token))
 	}
 	b := Batch{Index: l.Index}
-	// Nor is any other object a heartbeat, such as an error of something else.
+	// An object without an index is no heartbeat either: it may be an error of
+	// something else.
 	if l.Index == 0 {
 		return Batch{}, fmt.Errorf("a line of the event stream has no index: %q", excerpt(line, token))
 	}

@@ -14,9 +14,8 @@ import (
 // Task names a task of a job.
 type Task struct{ Namespace, Job, Group, Name string }
 
-// KillTimeout reads how long a task has between the signal to stop and the
-// kill, as its job says. The agent's max_kill_timeout may allow less. It needs
-// read-job.
+// KillTimeout reads how long a task has between the stop signal and the kill, according
+// to its job. The agent's max_kill_timeout may permit less. It needs read-job.
 // Source: https://developer.hashicorp.com/nomad/api-docs/jobs#read-job.
 func (c *Client) KillTimeout(ctx context.Context, t Task) (time.Duration, error) {
 	r := jobRequest(t.Job, Query{Namespace: t.Namespace, Stale: true})
@@ -43,7 +42,7 @@ func (c *Client) KillTimeout(ctx context.Context, t Task) (time.Duration, error)
 	return 0, r.fail(ErrNotFound, http.StatusOK, fmt.Errorf("the job has no task %q in group %q", t.Name, t.Group))
 }
 
-// jobRequest begins a request about one job.
+// jobRequest makes a request about one job.
 func jobRequest(id string, q Query) *request {
 	r := &request{kind: KindJob, op: fmt.Sprintf("read job %q in namespace %q", id, orDefault(q.Namespace)),
 		method: http.MethodGet, path: "/v1/job/" + url.PathEscape(id), params: url.Values{}}
@@ -53,13 +52,13 @@ func jobRequest(id string, q Query) *request {
 
 // JobService is a service that instances of a job register.
 type JobService struct {
-	// Name and the tags may hold ${...}, which is filled in on the node.
+	// Name and the tags may contain ${...}, which is replaced on the node.
 	Name string
-	// Tags are those of an instance, CanaryTags those of a canary.
+	// Tags are the tags of an instance, CanaryTags those of a canary.
 	Tags, CanaryTags []string
 }
 
-// jobAnswer is the part of a job that says what it is to run.
+// jobAnswer is the part of a job that says what it should run.
 type jobAnswer struct {
 	ID, Namespace, Type, Status string
 	Stop                        bool
@@ -75,9 +74,9 @@ type serviceAnswer struct {
 	Tags, CanaryTags []string
 }
 
-// JobServices reads which services a job is to register with Nomad: none when
-// it is stopped, scaled to zero, or done. ErrNotFound means that it was purged.
-// It needs read-job.
+// JobServices reads which services a job should register with Nomad: none when it is
+// stopped, scaled to zero, or done. ErrNotFound means that it was purged. It needs
+// read-job.
 // Source: https://developer.hashicorp.com/nomad/api-docs/jobs#read-job.
 func (c *Client) JobServices(ctx context.Context, id string, q Query) ([]JobService, error) {
 	r := jobRequest(id, q)
@@ -87,7 +86,7 @@ func (c *Client) JobServices(ctx context.Context, id string, q Query) ([]JobServ
 			return err
 		}
 		if job.ID != id || job.Namespace != orDefault(q.Namespace) {
-			return insane(r, "the answer holds job %q of namespace %q", job.ID, job.Namespace)
+			return insane(r, "the answer has job %q of namespace %q", job.ID, job.Namespace)
 		}
 		return nil
 	})
@@ -97,17 +96,16 @@ func (c *Client) JobServices(ctx context.Context, id string, q Query) ([]JobServ
 	return job.services(), nil
 }
 
-// JobUnknown reports whether an error is Nomad's word that there is no such job.
-// What only passes requests on to Nomad answers 404, too, to what it does not
-// know.
+// JobUnknown reports whether an error is Nomad's statement that there is no such job. A
+// proxy in front of Nomad may also answer 404, to anything that it does not know.
 func JobUnknown(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Status == http.StatusNotFound && strings.Contains(e.Body, "job not found")
 }
 
 func (j *jobAnswer) services() (all []JobService) {
-	// Only of a batch job is "dead" an end: a service that waits for its next
-	// allocation is dead, too, for a moment.
+	// "dead" is the end only for a batch job: a service that waits for its next
+	// allocation is also dead for a moment.
 	done := j.Status == "dead" && (j.Type == "batch" || j.Type == "sysbatch")
 	if j.Stop || done {
 		return nil

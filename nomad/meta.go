@@ -8,9 +8,9 @@ import (
 
 // Meta is what an agent says about its answer.
 type Meta struct {
-	// Index is the index of the whole table, over all namespaces. Give it back
-	// as Query.Index to wait for the next change of any of them. It may go
-	// back after a restore or between servers: compare before believing.
+	// Index is the index of the whole table, over all namespaces. Use it as Query.Index
+	// to wait for the next change of any of them. It may go back after a restore or
+	// between servers: compare before relying on it.
 	Index uint64
 	// LastContact is how long ago the server that answered heard from the
 	// leader; 0 when the leader answered.

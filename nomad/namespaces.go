@@ -6,9 +6,9 @@ import (
 	"net/url"
 )
 
-// Namespaces lists the names of the namespaces in which the token has any
-// capability, in no order. q.Namespace is ignored. Blocking on its index is
-// how one hears of a namespace that is new.
+// Namespaces lists the names of the namespaces in which the token has any capability,
+// in no order. q.Namespace is ignored. A blocking query on its index reports new
+// namespaces.
 // Source: https://developer.hashicorp.com/nomad/api-docs/namespaces#list-namespaces.
 func (c *Client) Namespaces(ctx context.Context, q Query) ([]string, Meta, error) {
 	r := &request{kind: KindNamespaces, op: "list namespaces", method: http.MethodGet, path: "/v1/namespaces", params: url.Values{}}

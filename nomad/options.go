@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// DefaultAddress is where an agent listens when nobody says otherwise.
+// DefaultAddress is the default address of an agent.
 const DefaultAddress = "http://127.0.0.1:4646"
 
-// Options say which agent to talk to, as whom, and how patiently. The zero
+// Options say which agent to talk to, with which token, and with which limits. The zero
 // Options talk to DefaultAddress without a token.
 type Options struct {
 	// Address is http://HOST:PORT, https://HOST:PORT or unix:///PATH. Empty
@@ -22,24 +22,23 @@ type Options struct {
 	Address string
 	// Region is sent with every request; empty means the agent's own.
 	Region string
-	// Token is sent with every request while TokenFile gives none.
+	// Token is sent with every request if TokenFile gives none.
 	Token string
-	// TokenFile is read anew for every request, because Nomad rewrites an
-	// identity that has a TTL. While it cannot be read, what it held last is
-	// sent; if it never could be, Token is.
+	// TokenFile is read again for every request, because Nomad rewrites an identity
+	// that has a TTL. While it cannot be read, its last content is sent; if it never
+	// could be read, Token is.
 	TokenFile string
 	TLS       TLS
 	Limits    Limits
 	// Logger may be nil: then nothing is logged. Tokens are never logged.
 	Logger *slog.Logger
-	// OnRequest is called once for each request sent, when its answer is
-	// complete and read (for a stream: when it is up, or refused). An answer
-	// that makes no sense is an error. The kind is one of
-	// the Kind constants. It must not block. Nil means nobody counts.
+	// OnRequest is called once for each request sent, when its answer was completely
+	// read (for a stream: when it is up, or refused). An invalid answer is an error.
+	// The kind is one of the Kind constants. It must not block. Nil means no call.
 	OnRequest func(kind string, err error)
 }
 
-// TLS says how an https address is verified and which certificate we show.
+// TLS says how an https address is verified and which client certificate is sent.
 // Fields are paths of PEM files, as in the nomad command's NOMAD_CACERT etc.
 type TLS struct {
 	CACert     string
@@ -50,19 +49,18 @@ type TLS struct {
 	SkipVerify bool
 }
 
-// Limits bound what an agent may cost us. A zero field means its default.
+// Limits bound answers and waits. A zero field means its default.
 type Limits struct {
-	// Answer is the most bytes one answer may have, unpacked: 64 MiB.
+	// Answer is the largest answer in bytes, uncompressed: 64 MiB.
 	Answer int64
-	// Line is the most bytes one line of the event stream may have: 16 MiB.
-	// One line carries all events of one change, and the death of a node is
-	// one change.
+	// Line is the largest line of the event stream in bytes: 16 MiB. One line has all
+	// events of one change, and the death of a node is one change.
 	Line int
 	// Request is how long an answer may take to arrive completely, on top of
 	// the time a blocking query asks the agent to wait: 10 s.
 	Request time.Duration
-	// FirstLine is how soon after a subscription the first heartbeat or event
-	// must come: 5 s. An agent sends one at once; silence is a refusal.
+	// FirstLine is the time within which the first heartbeat or event must follow a
+	// subscription: 5 s. An agent sends one at once; silence is a refusal.
 	FirstLine time.Duration
 	// Heartbeat is the agent's interval, which is fixed: 30 s. A stream that
 	// is silent for three of them is broken.
@@ -90,8 +88,8 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// Validate reports everything that is wrong with o at once, or nil. It reads
-// no file but looks whether the named ones exist.
+// Validate reports everything that is wrong with o at once, or nil. It reads no file
+// but checks whether the named ones exist.
 func (o Options) Validate() error {
 	var errs []error
 	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
@@ -139,7 +137,7 @@ func (o Options) Validate() error {
 
 // address is a parsed Options.Address.
 type address struct {
-	// base is what request paths are joined to; its host is "nomad" for a
+	// base is the URL to which request paths are joined; its host is "nomad" for a
 	// socket.
 	base   url.URL
 	socket string
@@ -154,7 +152,7 @@ func parseAddress(s string) (address, error) {
 	}
 	u, err := url.Parse(s)
 	if err != nil {
-		return refuse("it is no URL")
+		return refuse("it is not a URL")
 	}
 	switch {
 	case u.User != nil:
@@ -180,7 +178,7 @@ func parseAddress(s string) (address, error) {
 	return address{base: url.URL{Scheme: u.Scheme, Host: u.Host, Path: strings.TrimRight(u.Path, "/")}}, nil
 }
 
-// redactAddress hides what stands before an @, which may be a password.
+// redactAddress hides what is before an @, which may be a password.
 func redactAddress(s string) string {
 	if i := strings.LastIndexByte(s, '@'); i >= 0 {
 		return "..." + s[i:]

@@ -1,11 +1,11 @@
 // Package nomad answers: how do we talk to Nomad?
 //
-// Outside of tests it is the only importer of hashicorp/nomad/api, and takes
-// from it what TLS settings mean. Requests and answers are our own, because
-// that client has no limits, swallows heartbeats, and reports a refused list
-// as an empty one; in the contract suite of nomadsim it is the oracle that must
-// read every answer as we do. All that is returned is plain data, so that no
-// other package depends on Nomad's client.
+// Outside of tests it is the only importer of hashicorp/nomad/api, and uses only its
+// TLS settings. Requests and answers are our own, because that client has no limits,
+// swallows heartbeats, and reports a refused list as an empty one. In the contract
+// suite of nomadsim that client is the reference, which must read every answer as this
+// package does. All that is returned is plain data, so that no other package depends on
+// Nomad's client.
 package nomad
 
 import "time"
@@ -14,7 +14,7 @@ import "time"
 // /v1/service/:name and of the events of topic Service.
 // Source: https://developer.hashicorp.com/nomad/api-docs/services.
 //
-// It carries no health and no weight. Address may be empty or a name and Port
+// It has no health and no weight. Address may be empty or a name and Port
 // may be 0: such an instance cannot be routed to. Never modified once read.
 type Registration struct {
 	ID          string   `json:"ID"`

@@ -13,7 +13,7 @@ import (
 // has read-job.
 const AllNamespaces = "*"
 
-// DefaultNamespace is where a request without a namespace goes.
+// DefaultNamespace is the namespace of a request that names none.
 const DefaultNamespace = "default"
 
 func orDefault(namespace string) string {
@@ -23,10 +23,10 @@ func orDefault(namespace string) string {
 	return namespace
 }
 
-// Services lists the services of q.Namespace (AllNamespaces: of all that the
-// token may read) with the union of their instances' tags, in no order. An
-// empty list without an error is the truth: the empty list at index 0, with
-// which an agent refuses AllNamespaces, is ErrForbidden.
+// Services lists the services of q.Namespace (AllNamespaces: of all that the token may
+// read) with the union of their instances' tags, in no order. An empty list without an
+// error really is empty: the empty list at index 0, with which an agent refuses
+// AllNamespaces, is ErrForbidden.
 // Source: https://developer.hashicorp.com/nomad/api-docs/services#list-services.
 func (c *Client) Services(ctx context.Context, q Query) ([]ServiceStub, Meta, error) {
 	r := &request{kind: KindServices, op: fmt.Sprintf("list services in namespace %q", orDefault(q.Namespace)),
@@ -77,11 +77,11 @@ func (c *Client) decodeServices(r *request, q Query, body []byte) ([]ServiceStub
 	stubs := make([]ServiceStub, 0, n)
 	for _, ns := range answer {
 		if ns.Namespace == "" || q.Namespace != AllNamespaces && ns.Namespace != orDefault(q.Namespace) {
-			return nil, insane(r, "the list holds namespace %q", ns.Namespace)
+			return nil, insane(r, "the list has namespace %q", ns.Namespace)
 		}
-		// An agent names a namespace for what is in it.
+		// An agent lists a namespace only because of its services.
 		if ns.Services == nil {
-			return nil, insane(r, "the list holds namespace %q without its services", ns.Namespace)
+			return nil, insane(r, "the list has namespace %q without its services", ns.Namespace)
 		}
 		for _, s := range ns.Services {
 			if s.ServiceName == "" {
@@ -133,14 +133,14 @@ func (c *Client) decodeService(r *request, name string, q Query, body []byte) ([
 			return nil, insane(r, "%w", err)
 		}
 		if reg.ServiceName != name || reg.Namespace != orDefault(q.Namespace) {
-			return nil, insane(r, "the answer holds service %q of namespace %q", reg.ServiceName, reg.Namespace)
+			return nil, insane(r, "the answer has service %q of namespace %q", reg.ServiceName, reg.Namespace)
 		}
 	}
 	return regs, nil
 }
 
-// checkRegistration refuses what cannot be told apart from others. An odd
-// address or port is no business of this package.
+// checkRegistration refuses a registration that cannot be identified. This package does
+// not check addresses and ports.
 func checkRegistration(reg *Registration) error {
 	if reg.ID == "" || reg.ServiceName == "" || reg.Namespace == "" {
 		return fmt.Errorf("a registration has ID %q, service %q and namespace %q; want none of them empty",

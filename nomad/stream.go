@@ -14,9 +14,9 @@ import (
 	"time"
 )
 
-// Stream is a subscription to the service events of a namespace, or of all
-// that existed when it began. It is up: an agent's first line has come. It is
-// for one goroutine, but Close may be called by any.
+// Stream is a subscription to the service events of a namespace, or of all that existed
+// when it began. It is up: an agent's first line has come. Only one goroutine may use
+// it, but any may call Close.
 //
 // This package reads the body itself, because nomad/api swallows heartbeats
 // and so cannot tell a quiet cluster from a dead connection.
@@ -32,22 +32,21 @@ type Stream struct {
 	closing sync.Once
 }
 
-// errSilent is the cause of a context ended by our own watch over the stream.
+// errSilent is the cause of a context that ended because the stream was silent.
 var errSilent = errors.New("nothing came in time")
 
-// errClosed is the cause of a context ended by Close.
+// errClosed is the cause of a context that ended by Close.
 var errClosed = errors.New("the stream was closed")
 
-// Stream subscribes to the service events of a namespace, or of AllNamespaces
-// as they are now: services of one created later never show up. It returns
-// once the first line has come, which the first Next returns, so that a
-// Stream without an error is one that works; or ErrStreamRefused,
-// ErrStreamSilent or what do returns. The caller must Close it. ctx bounds
-// the whole life of the stream.
+// Stream subscribes to the service events of a namespace, or of AllNamespaces as they
+// are now: services of namespaces created later never appear. It returns once the first
+// line has come, which the first Next returns, so that a Stream without an error is one
+// that works; otherwise it fails with ErrStreamRefused, ErrStreamSilent or an error of
+// do. The caller must Close it. ctx bounds the whole life of the stream.
 //
-// Events with an index of at least index follow, if the agent still has them;
-// if not it silently begins with the oldest it has, so a reader must list
-// after subscribing and ignore older events. Index 0 begins with the oldest.
+// Events with an index of at least index follow, if the agent still has them. Otherwise
+// it silently begins with the oldest it has, so a reader must list after subscribing
+// and ignore older events. Index 0 begins with the oldest.
 // Source: https://developer.hashicorp.com/nomad/api-docs/events.
 func (c *Client) Stream(ctx context.Context, namespace string, index uint64) (*Stream, error) {
 	s, err := c.openStream(ctx, namespace, index)
@@ -67,7 +66,7 @@ func (c *Client) openStream(ctx context.Context, namespace string, index uint64)
 	watch := s.expect(c.options.Limits.FirstLine)
 	defer watch.Stop()
 
-	// Packed lines would wait in the packer for more.
+	// A compressor would hold lines back.
 	res, err := c.send(s.ctx, r, "identity")
 	if err != nil {
 		s.cancel(errClosed)
@@ -83,11 +82,11 @@ func (c *Client) openStream(ctx context.Context, namespace string, index uint64)
 	s.lines = bufio.NewReaderSize(res.Body, 16<<10)
 	if enc := res.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
 		s.Close()
-		return nil, insane(r, "the stream is packed with %q", excerpt([]byte(enc), r.token))
+		return nil, insane(r, "the stream is compressed with %q", excerpt([]byte(enc), r.token))
 	}
 	first, err := s.read()
 	if err != nil {
-		err = s.refusal(err) // before Close, which would look like its cause
+		err = s.refusal(err) // before Close, which would look like the cause
 		s.Close()
 		return nil, err
 	}
@@ -100,10 +99,9 @@ func (s *Stream) expect(d time.Duration) *time.Timer {
 	return time.AfterFunc(d, func() { s.cancel(fmt.Errorf("%w (%v)", errSilent, d)) })
 }
 
-// Next waits for the next line. It fails with ErrStreamSilent when three
-// heartbeats are missed, with ErrStreamEnded when the agent ends the stream,
-// with ErrBadAnswer for a line that is no event, with ctx's error. A stream
-// that failed stays failed.
+// Next waits for the next line. It fails with ErrStreamSilent when three heartbeats are
+// missed, with ErrStreamEnded when the agent ends the stream, with ErrBadAnswer for a
+// line that is not an event, and with ctx's error. After a failure every Next fails.
 func (s *Stream) Next() (Batch, error) {
 	if s.err != nil {
 		return Batch{}, s.err
@@ -133,7 +131,7 @@ func (s *Stream) Close() {
 	})
 }
 
-// read reads and decodes one line. Empty lines are no lines.
+// read reads and decodes one line. It skips empty lines.
 func (s *Stream) read() (Batch, error) {
 	for {
 		line, err := readLine(s.lines, s.client.options.Limits.Line)
@@ -153,8 +151,8 @@ func (s *Stream) read() (Batch, error) {
 	}
 }
 
-// readLine returns the next line without its end. The slice is valid until
-// the next call. A last line without its end is io.ErrUnexpectedEOF.
+// readLine returns the next line without its newline. The slice is valid until the next
+// call. A last line without a newline is io.ErrUnexpectedEOF.
 func readLine(r *bufio.Reader, limit int) ([]byte, error) {
 	line, err := r.ReadSlice('\n')
 	if err == nil && len(line) <= limit {
@@ -188,7 +186,7 @@ func (s *Stream) explain(err error) error {
 		e.Kind, e.Err = ErrStreamSilent, cause
 		e.Advice = "the connection is dead, or the agent refuses the subscription without saying so"
 	case errors.Is(cause, errClosed):
-		// Closed by us; or an error that Close followed.
+		// Closed by the caller; or an error that Close followed.
 		var inner *Error
 		if errors.As(err, &inner) {
 			return inner
@@ -212,7 +210,7 @@ func (s *Stream) explain(err error) error {
 	return e
 }
 
-// refusal makes an *Error of a subscription whose first line did not come.
+// refusal makes an *Error for a subscription whose first line did not come.
 func (s *Stream) refusal(err error) error {
 	advice := fmt.Sprintf("the token needs read-job in namespace %q", s.request.params.Get("namespace"))
 	if s.request.params.Get("namespace") == AllNamespaces {
@@ -231,7 +229,7 @@ func (s *Stream) refusal(err error) error {
 	case errors.Is(err, ErrBadAnswer):
 		e.Kind, e.Err, e.Advice = ErrBadAnswer, err, adviceStranger
 	default:
-		// Nothing was up that could have ended.
+		// The stream was never up, so it cannot have ended.
 		return s.client.unread(s.ctx, s.request, http.StatusOK, err)
 	}
 	return e

@@ -6,15 +6,15 @@ import (
 	"sync"
 )
 
-// tokenSource gives the token to send. The file is read for every request:
-// requests are few, the file is a few hundred bytes in a tmpfs, and no rule
-// about when to look again can then be wrong.
+// tokenSource gives the token to send. The file is read for every request: requests are
+// few, the file is a few hundred bytes in a tmpfs, and so there is no rule about
+// re-reading that could be wrong.
 type tokenSource struct {
 	file  string
 	fixed string
 
 	mu   sync.Mutex
-	last string // what file held when it could be read; guarded by mu
+	last string // the last content that could be read; guarded by mu
 }
 
 // token returns the token, or "" when there is none.
@@ -24,8 +24,8 @@ func (t *tokenSource) token() string {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	// Nomad replaces the file; a moment in which it is missing or empty must
-	// not make us anonymous.
+	// Nomad replaces the file; if it is missing or empty for a moment, requests must
+	// not become anonymous.
 	if b, err := os.ReadFile(t.file); err == nil {
 		if s := strings.TrimSpace(string(b)); s != "" {
 			t.last = s
@@ -37,7 +37,7 @@ func (t *tokenSource) token() string {
 	return t.last
 }
 
-// origin says where to look when the token is odd.
+// origin says where the token comes from, for an invalid token.
 func (t *tokenSource) origin() string {
 	if t.file != "" {
 		return "the token file " + t.file
@@ -45,8 +45,8 @@ func (t *tokenSource) origin() string {
 	return "NOMAD_TOKEN"
 }
 
-// plausible tells whether a token can be sent: it is empty, or printable ASCII
-// without white space, as identities and secret IDs are.
+// plausible reports whether a token can be sent: it is empty, or printable ASCII
+// without white space, like identities and secret IDs.
 func plausible(token string) bool {
 	return strings.IndexFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) < 0
 }

@@ -11,9 +11,8 @@ import (
 	"github.com/hashicorp/nomad/api"
 )
 
-// newTransport returns a transport for one agent. It uses no proxy: the agent
-// is on this machine or in this network, and the environment is read in
-// OptionsFromEnv only.
+// newTransport returns a transport for one agent. It uses no proxy: the agent is on
+// this machine or in this network, and only OptionsFromEnv reads the environment.
 func newTransport(a address, t TLS) (*http.Transport, error) {
 	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 15 * time.Second}
 	tr := &http.Transport{
@@ -35,7 +34,7 @@ func newTransport(a address, t TLS) (*http.Transport, error) {
 	if a.base.Scheme != "https" {
 		return tr, nil
 	}
-	// Nomad's own client decides what its TLS settings mean.
+	// Nomad's own client decides the meaning of its TLS settings.
 	err := api.ConfigureTLS(&http.Client{Transport: tr}, &api.TLSConfig{
 		CACert:        t.CACert,
 		CAPath:        t.CAPath,

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// VariableMeta is what a list says of a variable.
+// VariableMeta describes a variable in a list.
 type VariableMeta struct {
 	Namespace   string
 	Path        string
@@ -21,25 +21,24 @@ type VariableMeta struct {
 	ModifyIndex uint64
 	Created     time.Time
 	Modified    time.Time
-	// LockID is set while the variable is locked and the token may see it,
-	// which only the holder's write and management tokens do.
+	// LockID is set while the variable is locked and the token may see it: only in the
+	// answer to the holder's write, and for management tokens.
 	LockID string
 }
 
-// Variable is an encrypted row of Nomad's store: at most 64 KiB of keys and
-// values together.
+// Variable is an encrypted entry of Nomad's store: at most 64 KiB of keys and values
+// together.
 type Variable struct {
 	VariableMeta
 	Items map[string]string
 }
 
-// pathPattern is what Nomad takes as a path.
+// pathPattern are the paths that Nomad accepts.
 // Source: https://developer.hashicorp.com/nomad/docs/concepts/variables.
 var pathPattern = regexp.MustCompile(`^[a-zA-Z0-9-_~/]{1,128}$`)
 
-// Variable reads one variable. ErrNotFound means that an agent said it does
-// not exist, and nothing else does; the index to wait for it with is known
-// then, if the agent gave one.
+// Variable reads one variable. ErrNotFound means that an agent said it does not exist,
+// and nothing else; Meta then has the index to wait for it, if the agent gave one.
 func (c *Client) Variable(ctx context.Context, path string, q Query) (*Variable, Meta, error) {
 	r, err := variableRequest("read", http.MethodGet, q.Namespace, path)
 	if err != nil {
@@ -59,7 +58,7 @@ func (c *Client) Variable(ctx context.Context, path string, q Query) (*Variable,
 	return v, meta, err
 }
 
-// readVariable makes sense of an answer that holds one variable.
+// readVariable decodes an answer with one variable.
 func (c *Client) readVariable(r *request, path, namespace string, header http.Header, body []byte) (*Variable, Meta, error) {
 	meta, err := readMeta(r, header)
 	if err != nil {
@@ -75,10 +74,9 @@ func (c *Client) readVariable(r *request, path, namespace string, header http.He
 	return v, meta, nil
 }
 
-// Variables lists the variables whose path begins with prefix and that the
-// token may list, without their values, in order of namespace and path. What
-// it may not list is missing, not refused. The index is that of all
-// variables.
+// Variables lists the variables whose path begins with prefix and that the token may
+// list, without their values, in order of namespace and path. Variables that it may not
+// list are missing, without an error. The index is that of all variables.
 func (c *Client) Variables(ctx context.Context, prefix string, q Query) ([]VariableMeta, Meta, error) {
 	r := &request{kind: KindVariables, op: fmt.Sprintf("list variables %q in namespace %q", prefix+"*", orDefault(q.Namespace)),
 		method: http.MethodGet, path: "/v1/vars", params: url.Values{}}
@@ -101,19 +99,20 @@ func (c *Client) Variables(ctx context.Context, prefix string, q Query) ([]Varia
 	return list, meta, nil
 }
 
-// PutVariable writes v's Items at its Namespace and Path, whatever is there,
-// and returns what was written with its new indexes. ErrConflict means that
-// somebody holds a lock on it.
+// PutVariable writes v's Items at its Namespace and Path, replacing any others, and
+// returns what was written with its new indexes. ErrConflict means that somebody holds
+// a lock on it.
 func (c *Client) PutVariable(ctx context.Context, v Variable) (*Variable, error) {
 	return c.putVariable(ctx, v, nil)
 }
 
-// PutVariableIf writes like PutVariable if the variable's ModifyIndex is
-// still the given one; 0 means that it must not exist. On ErrConflict the
-// Variable returned is the one that is there: only its name if it is gone or
-// locked, no Items if the token may not read it.
+// PutVariableIf writes like PutVariable if the variable's ModifyIndex is still the
+// given one; 0 means that it must not exist. On ErrConflict the Variable returned is
+// the current one: only its name if it is gone or locked, no Items if the token may not
+// read it.
 //
-// An answer that got lost leaves the question open: read before trying again.
+// If the answer was lost, it is unknown whether it was written: read before trying
+// again.
 func (c *Client) PutVariableIf(ctx context.Context, v Variable, modifyIndex uint64) (*Variable, error) {
 	return c.putVariable(ctx, v, &modifyIndex)
 }
@@ -124,7 +123,7 @@ func (c *Client) putVariable(ctx context.Context, v Variable, cas *uint64) (*Var
 		return nil, err
 	}
 	if len(v.Items) == 0 {
-		return nil, &Error{Op: r.op, Err: errors.New("it has no items"), Advice: "Nomad stores no empty variable: delete it instead"}
+		return nil, &Error{Op: r.op, Err: errors.New("it has no items"), Advice: "Nomad does not store an empty variable: delete it instead"}
 	}
 	if cas != nil {
 		r.params.Set("cas", strconv.FormatUint(*cas, 10))
@@ -133,8 +132,8 @@ func (c *Client) putVariable(ctx context.Context, v Variable, cas *uint64) (*Var
 	return c.writeVariable(ctx, r)
 }
 
-// writeVariable sends a write. On a conflict it returns the error and what is
-// there, if the answer says.
+// writeVariable sends a write. On a conflict it returns the error and the current
+// variable, if the answer has it.
 func (c *Client) writeVariable(ctx context.Context, r *request) (*Variable, error) {
 	_, body, err := c.exchange(ctx, r)
 	var v *Variable
@@ -149,14 +148,14 @@ func (c *Client) writeVariable(ctx context.Context, r *request) (*Variable, erro
 	return v, err
 }
 
-// DeleteVariable removes a variable; one that does not exist is no error.
-// ErrConflict means that somebody holds a lock on it.
+// DeleteVariable removes a variable; a missing one is no error. ErrConflict means that
+// somebody holds a lock on it.
 func (c *Client) DeleteVariable(ctx context.Context, namespace, path string) error {
 	return c.deleteVariable(ctx, namespace, path, nil)
 }
 
-// DeleteVariableIf removes a variable if its ModifyIndex is still the given
-// one, else it fails with ErrConflict.
+// DeleteVariableIf removes a variable if its ModifyIndex is still the given one;
+// otherwise it fails with ErrConflict.
 func (c *Client) DeleteVariableIf(ctx context.Context, namespace, path string, modifyIndex uint64) error {
 	return c.deleteVariable(ctx, namespace, path, &modifyIndex)
 }
@@ -172,7 +171,7 @@ func (c *Client) deleteVariable(ctx context.Context, namespace, path string, cas
 	return c.do(ctx, r, nil)
 }
 
-// variableRequest begins a request about one variable.
+// variableRequest makes a request about one variable.
 func variableRequest(act, method, namespace, path string) (*request, error) {
 	r := &request{kind: KindVariable, op: fmt.Sprintf("%s variable %q in namespace %q", act, path, orDefault(namespace)),
 		method: method, path: "/v1/var/" + path, params: url.Values{"namespace": {orDefault(namespace)}}}
@@ -180,13 +179,13 @@ func variableRequest(act, method, namespace, path string) (*request, error) {
 	case namespace == AllNamespaces:
 		return r, &Error{Op: r.op, Err: errors.New("a variable is in one namespace"), Advice: "name it"}
 	case !pathPattern.MatchString(path):
-		return r, &Error{Op: r.op, Err: errors.New("nomad takes no such path"),
+		return r, &Error{Op: r.op, Err: errors.New("nomad does not accept this path"),
 			Advice: "a path has 1 to 128 of the characters a-z A-Z 0-9 - _ ~ /"}
 	}
 	return r, nil
 }
 
-// variableBody is a write on the wire.
+// variableBody is a write in the API.
 type variableBody struct {
 	Namespace string
 	Path      string
@@ -194,7 +193,7 @@ type variableBody struct {
 	Lock      *lockBody         `json:",omitempty"`
 }
 
-// variableAnswer is a variable on the wire. Times are nanoseconds.
+// variableAnswer is a variable in the API. Times are nanoseconds.
 type variableAnswer struct {
 	Namespace   string
 	Path        string
@@ -220,7 +219,7 @@ func (a *variableAnswer) meta() VariableMeta {
 	return m
 }
 
-// decodeVariables reads a list, which carries no values.
+// decodeVariables decodes a list, which has no values.
 func (c *Client) decodeVariables(r *request, body []byte) ([]VariableMeta, error) {
 	var answer []variableAnswer
 	if err := c.decode(r, body, &answer); err != nil {
@@ -237,20 +236,20 @@ func (c *Client) decodeVariables(r *request, body []byte) ([]VariableMeta, error
 }
 
 func (c *Client) decodeVariable(r *request, body []byte) (*Variable, error) {
-	// An answer about a variable holds secrets: an error must not quote it.
+	// An answer about a variable has secrets: an error must not quote it.
 	var a variableAnswer
 	if err := json.Unmarshal(body, &a); err != nil {
 		var typed *json.UnmarshalTypeError
 		if errors.As(err, &typed) && typed.Field == "" {
-			return nil, insane(r, "the answer is no object but a %s", typed.Value)
+			return nil, insane(r, "the answer is not an object but a %s", typed.Value)
 		}
 		if typed != nil {
 			return nil, insane(r, "the answer's field %q has a wrong type", typed.Field)
 		}
-		return nil, insane(r, "the answer of %d bytes is no JSON", len(body))
+		return nil, insane(r, "the answer of %d bytes is not JSON", len(body))
 	}
 	if a.Path == "" || a.Namespace == "" {
-		return nil, insane(r, "the answer is no variable")
+		return nil, insane(r, "the answer is not a variable")
 	}
 	return &Variable{VariableMeta: a.meta(), Items: a.Items}, nil
 }

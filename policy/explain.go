@@ -2,8 +2,8 @@ package policy
 
 import "fmt"
 
-// Explain says what the policies of a route and of its instances do, in the order
-// of the phases. What only some of the instances ask for is said with their number.
+// Explain describes the policies of a route and of its instances, in the order of the
+// phases. A policy of only some of the instances is shown with their number.
 func Explain(route *List, instances []*List) (lines []string) {
 	lines = route.explain(lines, beforePick)
 	asking := make(map[string]int)
@@ -24,7 +24,7 @@ func Explain(route *List, instances []*List) (lines []string) {
 	return route.explain(route.explain(lines, forwarding), answering)
 }
 
-// phase orders policies by the first phase that they have a part in.
+// phase sorts policies by the first phase in which they take part.
 type phase uint8
 
 const (
@@ -43,7 +43,7 @@ func phaseOf(p Policy) phase {
 	return answering
 }
 
-// explain appends what the policies of a phase do.
+// explain appends the descriptions of the policies of a phase.
 func (l *List) explain(lines []string, in phase) []string {
 	if l == nil {
 		return lines

@@ -2,9 +2,9 @@ package policy
 
 import "serai/wire"
 
-// hsts has browsers use https for the host from now on (RFC 6797). It takes the
-// place of what an instance says of it: one such field is allowed (section 6.1), and
-// none over plain HTTP (section 7.2).
+// hsts makes browsers use https for the host from now on (RFC 6797). It replaces an
+// instance's own field: only one such field is allowed (section 6.1), and none over
+// plain HTTP (section 7.2).
 type hsts struct{ field wire.Field }
 
 var _ AnswerPolicy = (*hsts)(nil)
@@ -25,5 +25,5 @@ func (p *hsts) Answer(a *Answer) {
 
 // Explain implements Policy.
 func (p *hsts) Explain() string {
-	return "hsts: answers over https say Strict-Transport-Security: " + string(p.field.Value)
+	return "hsts: answers over https carry Strict-Transport-Security: " + string(p.field.Value)
 }

@@ -1,18 +1,18 @@
 package policy
 
-// OfRoute is what tags ask for about a route's requests, whichever instance they go
-// to. The zero value asks for nothing.
+// OfRoute is the policy configuration of a route, for all its instances. The zero value
+// has none.
 type OfRoute struct {
 	// Redirect answers instead of the instances, nil for none.
 	Redirect *Redirect
 	// HSTS is the Strict-Transport-Security value, empty for none.
 	HSTS string
-	// Sticky is the name of the cookie that names the instance, empty for none.
+	// Sticky is the name of the sticky cookie, empty for none.
 	Sticky string
 }
 
-// ForRoute compiles what a route asks for, in the order that it is applied; nil for
-// nothing. What the policies learn is kept in s.
+// ForRoute compiles the policies of a route, in the order in which they are applied;
+// nil for none. What the policies learn is kept in s.
 func ForRoute(o *OfRoute, _ *State) *List {
 	return newList(
 		compileRedirect(o),
@@ -21,15 +21,15 @@ func ForRoute(o *OfRoute, _ *State) *List {
 	)
 }
 
-// OfInstance is what the tags of one instance ask for about the requests that go to
-// it: while a job is deployed, its old and its new instances may differ.
+// OfInstance is the policy configuration of one instance, for the requests that it
+// gets: during a deploy, old and new instances may differ.
 type OfInstance struct {
 	// Strip is the prefix removed from the path, empty for none.
 	Strip string
 }
 
-// ForInstance compiles what an instance asks for, which is only applied as a
-// request is forwarded, before the policies of the route; nil for nothing.
+// ForInstance compiles the policies of an instance, which are only applied when a
+// request is forwarded, before the policies of the route; nil for none.
 func ForInstance(o *OfInstance) *List {
 	return newList(
 		compileStrip(o),
@@ -45,7 +45,7 @@ type List struct {
 	answer  []AnswerPolicy
 }
 
-// newList makes a List of those that are not nil; nil when there is none.
+// newList makes a List of the policies that are not nil; nil when there is none.
 func newList(all ...Policy) *List {
 	l := &List{}
 	for _, p := range all {
@@ -69,12 +69,11 @@ func newList(all ...Policy) *List {
 	return l
 }
 
-// MayAnswer reports whether some policy may answer a request itself, and must be
-// asked before the request goes on.
+// MayAnswer reports whether some policy may answer a request itself, so that Request
+// must be called before the request goes on.
 func (l *List) MayAnswer() bool { return l != nil && len(l.request) > 0 }
 
-// Request runs the phase before an instance is picked, up to the first policy that
-// answers.
+// Request runs the phase before an instance is picked, until a policy answers.
 func (l *List) Request(r Request, reply *Reply) (answered bool) {
 	if l == nil {
 		return false
@@ -87,7 +86,7 @@ func (l *List) Request(r Request, reply *Reply) (answered bool) {
 	return false
 }
 
-// Forward runs the phase in which the request is about to be sent.
+// Forward runs the phase before the request is sent.
 func (l *List) Forward(f *Forward) {
 	if l == nil {
 		return

@@ -6,70 +6,69 @@ import (
 	"serai/wire"
 )
 
-// Policy is compiled, and never modified. It has a part in at least one phase.
+// Policy is a compiled policy. Never modified. It takes part in at least one phase.
 type Policy interface {
-	// Explain says in a line what it does: its tag's name, a colon, plain words.
+	// Explain describes it in a line: its tag's name, a colon, plain words.
 	Explain() string
 }
 
-// Request is what a policy may ask of a request. What it returns is valid until the
-// phase ends.
+// Request gives policies access to a request. What it returns is valid until the phase
+// ends.
 type Request interface {
 	// Received is the head as the client sent it. It must not be modified.
 	Received() *wire.RequestHead
-	// AppendHost appends the host that was asked for in the form that routes are
-	// looked up by: lower case, without port and trailing dot.
+	// AppendHost appends the requested host in the form in which routes are looked up:
+	// lower case, without port and trailing dot.
 	AppendHost(dst []byte) []byte
-	// OverHTTPS reports whether the client speaks https, to us or to a trusted
-	// proxy in front of us.
+	// OverHTTPS reports whether the client uses https, to serai or to a trusted proxy
+	// in front of it.
 	OverHTTPS() bool
-	// StickyCookie is the cookie that keeps the client on the instance that it was
-	// sent to, empty when the client has it.
+	// StickyCookie returns the cookie that keeps the client on the instance that got
+	// its request, empty when the client has it.
 	StickyCookie() (name, value string)
 }
 
-// RequestPolicy has a part before an instance is picked.
+// RequestPolicy takes part before an instance is picked.
 type RequestPolicy interface {
 	Policy
-	// Request reports whether the policy answers the request itself, with what it
-	// has written to reply. Then nothing else happens but the answer's phase.
+	// Request reports whether the policy answers the request itself, with what it has
+	// written to reply. Then only the answer's phase follows.
 	Request(r Request, reply *Reply) (answered bool)
 }
 
-// Reply is an answer of serai's own.
+// Reply is an answer of serai itself.
 type Reply struct {
 	Status int
-	// Reason is the short code that the log and X-Serai-Reason give. Detail is for
-	// people; where it is empty the answer has no body.
+	// Reason is the short code for the log and X-Serai-Reason. Detail is for people; if
+	// it is empty the answer has no body.
 	Reason, Detail string
-	// Fields come before those of every such answer.
+	// Fields come before the common fields of such answers.
 	Fields []wire.Field
-	// Values is where values of Fields may be made.
+	// Values has memory for values of Fields.
 	Values *wire.Values
 }
 
-// ForwardPolicy has a part whenever the request is sent to an instance, which may
-// be several times. Each time begins with what the client has sent.
+// ForwardPolicy takes part whenever the request is sent to an instance, perhaps several
+// times. Each time begins with what the client has sent.
 type ForwardPolicy interface {
 	Policy
 	Forward(f *Forward)
 }
 
-// Forward is a request on its way to an instance. The fields that frame it, and
-// those that tell of the client, are not in Head yet: no policy can change them.
+// Forward is a request on its way to an instance. The framing and forwarding fields are
+// not in Head yet, so no policy can change them.
 type Forward struct {
 	Request Request
 	Head    *wire.OutgoingRequest
-	// Path is the path as it is to be sent so far: see SetPath.
+	// Path is the path that will be sent: see SetPath.
 	Path []byte
-	// Stripped is what was removed where the path begins; X-Forwarded-Prefix tells
-	// it.
+	// Stripped is the prefix that was removed from the path, for X-Forwarded-Prefix.
 	Stripped []byte
-	// Values is where values of fields, and a path, may be made.
+	// Values has memory for values of fields, and for a path.
 	Values *wire.Values
 }
 
-// SetPath has the request sent with another path, and with its query as it came.
+// SetPath sets another path. The query stays as received.
 func (f *Forward) SetPath(path []byte) {
 	f.Path, f.Head.Target = path, path
 	if h := f.Request.Received(); h.HasQuery {
@@ -79,7 +78,8 @@ func (f *Forward) SetPath(path []byte) {
 	}
 }
 
-// AnswerPolicy has a part in every final answer, whoever gives it, and every 101.
+// AnswerPolicy takes part in every final answer, from an instance or from serai, and in
+// every 101.
 type AnswerPolicy interface {
 	Policy
 	Answer(a *Answer)
@@ -89,17 +89,17 @@ type AnswerPolicy interface {
 type Answer struct {
 	Request Request
 	Head    *wire.ResponseHead
-	// Own says that it is serai's: an error, a redirection. Otherwise an instance
-	// gave it.
+	// Own says that serai itself answers: an error, a redirect. Otherwise it is an
+	// instance's answer.
 	Own bool
-	// Values is where values of fields may be made.
+	// Values has memory for values of fields.
 	Values *wire.Values
 }
 
-// Add adds a field behind all others.
+// Add adds a field after all others.
 func (a *Answer) Add(f wire.Field) { a.Head.Fields = append(a.Head.Fields, f) }
 
-// Set adds a field in place of all that have its name.
+// Set replaces all fields of the same name by one.
 func (a *Answer) Set(f wire.Field) {
 	for i := range a.Head.Fields {
 		if old := &a.Head.Fields[i]; len(old.Name) == len(f.Name) && bytes.EqualFold(old.Name, f.Name) {

@@ -181,7 +181,7 @@ func TestExplain(t *testing.T) {
 	}
 	before := "redirect: plain HTTP is answered 308, with the same URL over https"
 	behind := []string{
-		"hsts: answers over https say Strict-Transport-Security: max-age=9",
+		"hsts: answers over https carry Strict-Transport-Security: max-age=9",
 		"sticky: the cookie stay keeps a client on the instance that answered it",
 	}
 	for name, c := range map[string]struct {

@@ -8,17 +8,17 @@ import (
 	"serai/wire"
 )
 
-// Redirect is a redirection that answers instead of the instances.
+// Redirect is a redirect that answers instead of the instances.
 type Redirect struct {
 	Status int
-	// HTTPS leads to the same URL over https; a request that came over https
-	// is not redirected by it.
+	// HTTPS redirects to the same URL over https; a request over https is not
+	// redirected by it.
 	HTTPS bool
 	// Parts are the target, in order; nil with HTTPS.
 	Parts []Part
 }
 
-// Part is a literal or a placeholder of a redirection's target.
+// Part is a literal or a placeholder in a redirect's target.
 type Part struct {
 	Literal string
 	Is      Placeholder
@@ -37,7 +37,7 @@ const (
 
 func (p Placeholder) String() string { return [...]string{"", "{host}", "{path}", "{query}"}[p] }
 
-// String returns the redirection as its tag writes it.
+// String returns the redirect as its tag writes it.
 func (r *Redirect) String() string {
 	if r.HTTPS {
 		return "https"
@@ -50,13 +50,13 @@ func (r *Redirect) String() string {
 	return b.String()
 }
 
-// needsHost reports whether the target has the request's host in it.
+// needsHost reports whether the target contains the request's host.
 func (r *Redirect) needsHost() bool {
 	return r.HTTPS || slices.ContainsFunc(r.Parts, func(p Part) bool { return p.Is == Host })
 }
 
-// AppendLocation appends the Location for a request. Bytes that a URL cannot
-// contain are escaped, so that it is safe whatever the request holds.
+// AppendLocation appends the Location for a request. Bytes that a URL cannot contain
+// are escaped, so that it is safe whatever the request contains.
 func (r *Redirect) AppendLocation(dst []byte, q Request) []byte {
 	h := q.Received()
 	if r.HTTPS {
@@ -79,7 +79,7 @@ func (r *Redirect) AppendLocation(dst []byte, q Request) []byte {
 			dst = appendPath(dst, h.Path)
 		case Query:
 			if n := len(dst); len(h.Query) == 0 && n > 0 && (dst[n-1] == '?' || dst[n-1] == '&') {
-				dst = dst[:n-1] // nothing follows it
+				dst = dst[:n-1] // without a query there is no question mark
 			}
 			dst = appendEscaped(dst, h.Query)
 		}
@@ -88,12 +88,12 @@ func (r *Redirect) AppendLocation(dst []byte, q Request) []byte {
 }
 
 func appendHost(dst []byte, q Request) []byte {
-	var buf [256]byte // of the longest name and address
+	var buf [256]byte // for the longest name and address
 	return appendEscaped(dst, q.AppendHost(buf[:0]))
 }
 
-// appendPath appends the path, which always begins with a slash: "*" of
-// OPTIONS has none.
+// appendPath appends the path, which always begins with a slash; the "*" of OPTIONS
+// becomes one.
 func appendPath(dst, path []byte) []byte {
 	if len(path) == 0 || path[0] != '/' {
 		return append(dst, '/')
@@ -113,8 +113,8 @@ func appendEscaped(dst, s []byte) []byte {
 	return dst
 }
 
-// redirect answers with a Redirect. A request that already is where "redirect=https"
-// sends it goes on to the instances.
+// redirect answers with a Redirect. A request that already uses the URL of
+// "redirect=https" goes on to the instances.
 type redirect struct{ to *Redirect }
 
 var _ RequestPolicy = (*redirect)(nil)
@@ -134,8 +134,8 @@ func (p *redirect) Request(r Request, reply *Reply) (answered bool) {
 		return false
 	}
 	if p.to.needsHost() && len(r.AppendHost(reply.Values.Start())) == 0 {
-		// HTTP/1.0 may say no host, and "." is none: "https:///" leads nowhere.
-		reply.Status, reply.Reason, reply.Detail = wire.ErrHostMissing.Status, wire.ErrHostMissing.Code, "the redirection needs a host"
+		// HTTP/1.0 may have no Host, and "." is no host: "https:///" leads nowhere.
+		reply.Status, reply.Reason, reply.Detail = wire.ErrHostMissing.Status, wire.ErrHostMissing.Code, "the redirect needs a host"
 		return true
 	}
 	reply.Status, reply.Reason = p.to.Status, "redirect"

@@ -2,17 +2,17 @@ package policy
 
 import "sync"
 
-// State is what the policies of one named route learn from requests: how often
-// clients came, what a service said of them. It outlives tables, as the route's
-// statistics and rooms do, and ends with the route. The zero State is empty.
+// State is what the policies of one named route learn from requests: how often clients
+// came, what a service said about them. It outlives tables, like the route's statistics
+// and rooms, and ends with the route. The zero State is empty.
 type State struct {
 	mu   sync.Mutex
 	kept map[string]any
 }
 
-// Keep returns what the policy of that name keeps in s: what the last table's
-// policy kept, or else what begin returns. It is called when a policy is compiled,
-// never by a request. One name always has one type.
+// Keep returns the state of the policy with that name in s: the state of the last
+// table's policy, or the result of begin. It is called when a policy is compiled, never
+// by a request. A name must always have the same type.
 func Keep[T any](s *State, name string, begin func() *T) *T {
 	s.mu.Lock()
 	defer s.mu.Unlock()

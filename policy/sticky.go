@@ -2,8 +2,8 @@ package policy
 
 import "serai/wire"
 
-// sticky gives the client the cookie that keeps it on the instance that has
-// answered, unless it has it already. The pool reads it when it picks.
+// sticky gives the client the cookie that keeps it on the instance that has answered,
+// unless it has it already. The pool reads the cookie when it picks.
 type sticky struct{ name string }
 
 var _ AnswerPolicy = (*sticky)(nil)
@@ -17,8 +17,8 @@ func compileSticky(o *OfRoute) Policy {
 
 var nameSetCookie = []byte("Set-Cookie")
 
-// Answer implements AnswerPolicy. An answer of serai's own keeps nobody anywhere:
-// it often tells that the instance has failed.
+// Answer implements AnswerPolicy. An answer of serai itself sets no cookie, because it
+// often means that the instance has failed.
 func (p *sticky) Answer(a *Answer) {
 	if a.Own {
 		return

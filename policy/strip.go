@@ -2,7 +2,7 @@ package policy
 
 import "bytes"
 
-// strip removes a prefix from the path that an instance gets to see.
+// strip removes a prefix from the path that an instance receives.
 type strip struct{ prefix []byte }
 
 var _ ForwardPolicy = (*strip)(nil)
@@ -14,8 +14,8 @@ func compileStrip(o *OfInstance) Policy {
 	return &strip{[]byte(o.Strip)}
 }
 
-// Forward implements ForwardPolicy. The prefix counts by whole segments; the bytes
-// behind it stay as they came.
+// Forward implements ForwardPolicy. The prefix matches whole segments; the bytes after
+// it are not changed.
 func (p *strip) Forward(f *Forward) {
 	rest, ok := bytes.CutPrefix(f.Path, p.prefix)
 	switch {

@@ -200,6 +200,7 @@ func (x *Exchange) appendLog(b []byte, q Query) []byte {
 	b = appendField(b, "host", x.Head.Host)
 	b = appendField(b, "method", x.Head.Method)
 	b = appendPath(b, x.Head.Target, q)
+	b = appendField(b, "protocol", x.protocol())
 	b = appendField(b, "user_agent", x.Header("user-agent"))
 	b = append(b, `,"tls":`...)
 	b = strconv.AppendBool(b, x.Secure)
@@ -230,6 +231,19 @@ func (x *Exchange) appendLog(b []byte, q Query) []byte {
 		b = appendSeconds(b, "first_byte", x.FirstByte)
 	}
 	return append(b, "}\n"...)
+}
+
+// protocol returns what the client speaks, nothing where that is not known.
+func (x *Exchange) protocol() string {
+	switch h := &x.Head; {
+	case h.Major == 2:
+		return "HTTP/2.0"
+	case len(h.Method) == 0:
+		return ""
+	case h.Minor == 0:
+		return "HTTP/1.0"
+	}
+	return "HTTP/1.1"
 }
 
 func appendSeconds(b []byte, name string, d time.Duration) []byte {

@@ -76,6 +76,7 @@ func TestRedactedQueriesAreBounded(t *testing.T) {
 func TestFieldsOfALine(t *testing.T) {
 	nothing := &proxy.Exchange{Start: time.Now(), Status: 400, Reason: "bad-head", Peer: netip.MustParseAddrPort("198.51.100.7:4711")}
 	agent := ended(200, "", "/")
+	agent.Head.Major, agent.Head.Minor = 2, 1
 	agent.Head.Fields = []wire.Field{{Name: []byte("User-Agent"), Value: []byte(`curl/8 "x"`)}}
 	r := upstream.NewRegistry(upstream.RegistryOptions{})
 	endpoint := r.Acquire(upstream.Target{Address: "10.0.0.3:80", Instance: "a"})
@@ -86,6 +87,9 @@ func TestFieldsOfALine(t *testing.T) {
 	if got := lines[1]["user_agent"]; got != `curl/8 "x"` {
 		t.Errorf("the user agent is %v", got)
 	}
+	if lines[1]["protocol"] != "HTTP/2.0" || lines[2]["protocol"] != "HTTP/1.1" {
+		t.Errorf("the protocols are %v and %v", lines[1]["protocol"], lines[2]["protocol"])
+	}
 	for _, line := range lines {
 		for name, value := range line {
 			if value == "" || value == nil {
@@ -93,7 +97,7 @@ func TestFieldsOfALine(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"request_id", "client", "host", "method", "path", "user_agent", "namespace", "alloc", "queued", "connect", "first_byte", "retries"} {
+	for _, name := range []string{"request_id", "client", "host", "method", "path", "protocol", "user_agent", "namespace", "alloc", "queued", "connect", "first_byte", "retries"} {
 		if value, ok := lines[0][name]; ok {
 			t.Errorf("a request that was never read has %s=%v", name, value)
 		}

@@ -25,6 +25,7 @@ func ended(status int, reason, target string) *proxy.Exchange {
 		Client: netip.MustParseAddr("192.0.2.1"), Peer: netip.MustParseAddrPort("198.51.100.7:4711"),
 		Queued: 1500 * time.Microsecond, FirstByte: 2 * time.Second}
 	x.Head.Method, x.Head.Host, x.Head.Target = []byte("GET"), []byte("a.test"), []byte(target)
+	x.Head.Minor = 1
 	return x
 }
 

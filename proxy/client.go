@@ -85,7 +85,12 @@ func (p *Proxy) identifyClient(x *Exchange) {
 		}
 		for list := f.Value; len(list) > 0; {
 			comma := bytes.LastIndexByte(list, ',')
-			addr, ok := parseAddr(bytes.TrimSpace(list[comma+1:]))
+			element := bytes.TrimSpace(list[comma+1:])
+			list = list[:max(comma, 0)]
+			if len(element) == 0 {
+				continue // RFC 9110 section 5.6.1.2
+			}
+			addr, ok := parseAddr(element)
 			if !ok {
 				return
 			}
@@ -93,7 +98,6 @@ func (p *Proxy) identifyClient(x *Exchange) {
 			if !p.trusts(addr) {
 				return
 			}
-			list = list[:max(comma, 0)]
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"serai/internal/memory"
 	"serai/router"
 	"serai/upstream"
 	"serai/wire"
@@ -25,6 +26,9 @@ type Exchange struct {
 	// Peer is the other end of the connection: the client, or a trusted
 	// proxy. Local is ours.
 	Peer, Local netip.AddrPort
+	// PeerText is Peer's address as text, which is the same for all requests of a
+	// connection; it is made for each where it is nil.
+	PeerText []byte
 	// Secure says that the request came over TLS, and ServerName for which
 	// name the connection was opened, empty when the client did not say.
 	Secure     bool
@@ -35,6 +39,8 @@ type Exchange struct {
 	Start, Now time.Time
 	// Shard is the same for requests that tend to share a core.
 	Shard int
+	// Memory is who the request's memory is taken for; nil for no limit.
+	Memory *memory.Client
 
 	// Client is the client's address: the peer's, or what a trusted proxy
 	// said.
@@ -206,7 +212,7 @@ func (x *Exchange) whenGone() <-chan struct{} {
 	return gone
 }
 
-// Reset makes the exchange ready for the next request.
+// Reset makes the exchange ready for the next request. No other goroutine knows it.
 func (x *Exchange) Reset() {
 	x.Client, x.Route, x.Member = netip.Addr{}, nil, nil
 	x.Status, x.Reason, x.Check, x.Retries = 0, "", false, 0
@@ -215,8 +221,6 @@ func (x *Exchange) Reset() {
 	x.grpc = 0
 	x.waiting.Clear()
 	x.sized.Store(false)
-	x.mu.Lock()
 	x.stream, x.tunnel, x.left, x.gone = nil, nil, false, nil
-	x.mu.Unlock()
 	x.forwarding.reset()
 }

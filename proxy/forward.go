@@ -134,7 +134,7 @@ func (x *Exchange) sending(p *Proxy, m *upstream.Member) *upstream.Request {
 	r := &x.sent
 	*r = upstream.Request{
 		Head: x.outgoing(m), Body: &x.upload, First: x.upload.first, Complete: x.upload.complete,
-		Host: x.Head.Host, Client: netip.AddrPortFrom(x.Client, x.Peer.Port()), Fresh: x.Retries > 0,
+		Host: x.Head.Host, Client: netip.AddrPortFrom(x.Client, x.Peer.Port()), Memory: x.Memory, Fresh: x.Retries > 0,
 		Now: x.Now, Connect: x.timeToConnect(), Answer: x.answerTimeout(), Bounds: &p.bounds, Scratch: r.Scratch,
 	}
 	x.calling = caller{proxy: p, x: x}

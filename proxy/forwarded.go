@@ -147,17 +147,16 @@ var (
 // the path it does not get to see, empty for nothing.
 func (x *Exchange) addForwarded(fields []wire.Field, stripped []byte) []wire.Field {
 	v := &x.values
-	peer := v.Keep(x.Peer.Addr().AppendTo(v.Start()))
+	peer := x.PeerText
+	if peer == nil {
+		peer = v.Keep(x.Peer.Addr().AppendTo(v.Start()))
+	}
 	chain, client := peer, peer
 	if x.believed != nil {
 		chain = v.Keep(append(x.appendBelievedList(v.Start(), wire.XForwardedFor), peer...))
 	}
 	if x.Client != x.Peer.Addr() {
 		client = v.Keep(x.Client.AppendTo(v.Start()))
-	}
-	host := x.Head.Host
-	if said := x.believedValue(wire.XForwardedHost); said != nil {
-		host = said
 	}
 	port := x.believedValue(wire.XForwardedPort)
 	if port == nil {
@@ -169,16 +168,24 @@ func (x *Exchange) addForwarded(fields []wire.Field, stripped []byte) []wire.Fie
 	fields = append(fields,
 		wire.Field{Name: nameForwardedFor, Value: chain, Kind: wire.XForwardedFor},
 		wire.Field{Name: nameForwardedProto, Value: x.proto.bytes(), Kind: wire.XForwardedProto},
-		wire.Field{Name: nameForwardedHost, Value: host, Kind: wire.XForwardedHost},
+		wire.Field{Name: nameForwardedHost, Value: x.askedHost(), Kind: wire.XForwardedHost},
 		wire.Field{Name: nameForwardedPort, Value: port, Kind: wire.XForwardedPort},
 		wire.Field{Name: nameRealIP, Value: client, Kind: wire.XRealIP},
-		wire.Field{Name: nameForwarded, Value: v.Keep(x.appendStandard(v.Start())), Kind: wire.Forwarded},
+		wire.Field{Name: nameForwarded, Value: v.Keep(x.appendStandard(v.Start(), peer)), Kind: wire.Forwarded},
 	)
 	if prefix := x.believedValue(wire.XForwardedPrefix); stripped != nil || prefix != nil {
 		value := v.Keep(append(append(v.Start(), prefix...), stripped...))
 		fields = append(fields, wire.Field{Name: nameForwardedPrefix, Value: value, Kind: wire.XForwardedPrefix})
 	}
 	return fields
+}
+
+// askedHost is the host that the client asked for, as far as it is known.
+func (x *Exchange) askedHost() []byte {
+	if said := x.believedValue(wire.XForwardedHost); said != nil {
+		return said
+	}
+	return x.Head.Host
 }
 
 // port is the port that the client asked, as far as it is known: behind a proxy
@@ -193,21 +200,23 @@ func (x *Exchange) port() uint16 {
 
 // appendStandard appends the value of Forwarded: what is believed of it, or else
 // what a trusted peer's X-Forwarded-For says, converted (RFC 7239 section 7.4),
-// and behind that the peer. The first element says what the client spoke.
-func (x *Exchange) appendStandard(dst []byte) []byte {
+// and behind that the peer, whose address as text is given. The first element says
+// what the client spoke and asked for.
+func (x *Exchange) appendStandard(dst, peer []byte) []byte {
 	before := len(dst)
 	if x.believedValue(wire.Forwarded) != nil {
 		dst = x.appendBelievedList(dst, wire.Forwarded)
 	} else if x.believed != nil {
 		dst = x.appendConverted(dst)
 	}
-	spoken := x.proto
-	if len(dst) > before && !x.Secure {
-		spoken = plainHTTP
-	} else if len(dst) > before {
+	if len(dst) == before {
+		return appendElement(dst, x.Peer.Addr(), peer, x.askedHost(), x.proto)
+	}
+	spoken := plainHTTP
+	if x.Secure {
 		spoken = secureHTTP
 	}
-	return x.appendElement(dst, x.Peer.Addr(), spoken)
+	return appendElement(dst, x.Peer.Addr(), peer, x.Head.Host, spoken)
 }
 
 // appendConverted appends an element for each address in X-Forwarded-For.
@@ -226,10 +235,10 @@ func (x *Exchange) appendConverted(dst []byte) []byte {
 			}
 			addr, _ := parseAddr(element)
 			if first {
-				dst = x.appendElement(dst, addr, x.proto)
+				dst = appendElement(dst, addr, nil, x.askedHost(), x.proto)
 			} else {
 				dst = append(dst, "for="...)
-				dst = appendNode(dst, addr)
+				dst = appendNode(dst, addr, nil)
 			}
 			dst = append(dst, ", "...)
 			first = false
@@ -238,25 +247,39 @@ func (x *Exchange) appendConverted(dst []byte) []byte {
 	return dst
 }
 
-// appendElement appends one element of Forwarded.
-func (x *Exchange) appendElement(dst []byte, node netip.Addr, spoken proto) []byte {
+// appendElement appends one element of Forwarded. Text is the node's address where it
+// has been made.
+func appendElement(dst []byte, node netip.Addr, text, host []byte, spoken proto) []byte {
 	dst = append(dst, "for="...)
-	dst = appendNode(dst, node)
+	dst = appendNode(dst, node, text)
 	dst = append(dst, ";host=\""...)
-	dst = append(dst, x.Head.Host...)
+	for _, b := range host {
+		if b == '"' || b == '\\' { // a trusted peer's X-Forwarded-Host may be anything
+			dst = append(dst, '\\')
+		}
+		dst = append(dst, b)
+	}
 	dst = append(dst, "\";proto="...)
 	return append(dst, spoken.bytes()...)
 }
 
-// appendNode appends an address as RFC 7239 section 6 writes it.
-func appendNode(dst []byte, a netip.Addr) []byte {
-	switch {
-	case !a.IsValid():
+// appendNode appends an address as RFC 7239 section 6 writes it. Text is the address
+// where it has been made.
+func appendNode(dst []byte, a netip.Addr, text []byte) []byte {
+	if !a.IsValid() {
 		return append(dst, "unknown"...)
-	case a.Is4():
-		return a.AppendTo(dst)
 	}
-	dst = append(dst, "\"["...)
-	dst = a.AppendTo(dst)
-	return append(dst, "]\""...)
+	quoted := !a.Is4()
+	if quoted {
+		dst = append(dst, "\"["...)
+	}
+	if text != nil {
+		dst = append(dst, text...)
+	} else {
+		dst = a.AppendTo(dst)
+	}
+	if quoted {
+		dst = append(dst, "]\""...)
+	}
+	return dst
 }

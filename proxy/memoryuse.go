@@ -15,7 +15,7 @@ import (
 // an engine keeps of it and small buffers; and as much again where another goroutine
 // streams its body.
 const (
-	requestCost = 30 << 10
+	RequestCost = 30 << 10
 	streamCost  = 30 << 10
 )
 
@@ -30,12 +30,13 @@ type MemoryUse struct {
 	received atomic.Int64  // bytes since then
 	short    bool          // the wait under way is a short one, since memory runs out
 	toEnd    atomic.Bool   // to make room for others
+	writes   socket.Moment // when the client was last given something to take, zero when it has
 }
 
 // Begin takes the request's memory, and reports whether it was there.
-func (m *MemoryUse) Begin(b *memory.Budget) bool {
+func (m *MemoryUse) Begin(by *memory.Client) bool {
 	m.taken, m.short = 0, false
-	return m.take(b, requestCost)
+	return m.take(by, RequestCost)
 }
 
 // Begun reports whether Begin has got it.
@@ -44,11 +45,11 @@ func (m *MemoryUse) Begun() bool { return m.taken > 0 }
 // Stream takes the memory for a body that is sent on while it comes, and reports
 // whether it was there. A small one of a known length, which would be waited for where
 // there is a large buffer, counts as part of the request.
-func (m *MemoryUse) Stream(b *memory.Budget, small bool) bool {
+func (m *MemoryUse) Stream(by *memory.Client, small bool) bool {
 	if small {
-		return m.take(b, streamCost)
+		return m.take(by, streamCost)
 	}
-	if !b.Take(memory.Streams, streamCost) {
+	if !by.Take(memory.Streams, streamCost) {
 		return false
 	}
 	m.streams.Store(true)
@@ -56,8 +57,8 @@ func (m *MemoryUse) Stream(b *memory.Budget, small bool) bool {
 }
 
 // take takes more of it, and reports whether it was there.
-func (m *MemoryUse) take(b *memory.Budget, n int64) bool {
-	if !b.Take(memory.Requests, n) {
+func (m *MemoryUse) take(by *memory.Client, n int64) bool {
+	if !by.Take(memory.Requests, n) {
 		return false
 	}
 	m.taken += n
@@ -66,7 +67,7 @@ func (m *MemoryUse) take(b *memory.Budget, n int64) bool {
 
 // End gives the request's memory back, and makes m ready for the next one. Few
 // requests wait for their client: a load costs less than a store that all cores see.
-func (m *MemoryUse) End(b *memory.Budget) {
+func (m *MemoryUse) End(by *memory.Client) {
 	if !m.since.Time().IsZero() {
 		m.WaitEnds()
 	}
@@ -74,29 +75,29 @@ func (m *MemoryUse) End(b *memory.Budget) {
 		m.toEnd.Store(false)
 	}
 	if m.taken > 0 {
-		b.Give(memory.Requests, m.taken)
+		by.Give(memory.Requests, m.taken)
 		m.taken = 0
 	}
 	if m.streams.Load() {
 		m.streams.Store(false)
-		b.Give(memory.Streams, streamCost)
+		by.Give(memory.Streams, streamCost)
 	}
 }
 
 // WaitBegins notes that the client is waited for, and returns for how long it may be
 // at first: newcomers stop at seven eighths of the memory, and those who are waited
 // for must not be what fills it up to there.
-func (m *MemoryUse) WaitBegins(now time.Time, b *memory.Budget) (atMost time.Duration) {
+func (m *MemoryUse) WaitBegins(now time.Time, by *memory.Client) (atMost time.Duration) {
 	if !m.since.Time().IsZero() {
 		return NoLimit
 	}
 	m.received.Store(0)
 	m.since.Set(now)
 	switch {
-	case b.Beyond(14):
+	case by.RunsOut(13):
 		m.short = true
 		return shortestWait
-	case b.Beyond(13):
+	case by.RunsOut(12):
 		m.short = true
 		return shortWait
 	}
@@ -147,10 +148,25 @@ func (m *MemoryUse) tooSlow(now time.Time) bool {
 	return took > LowMemoryTime && float64(m.received.Load()) < took.Seconds()*lowMemoryRate
 }
 
+// WriteBegins notes that the client is given something to take, and WriteEnds that it has.
+func (m *MemoryUse) WriteBegins(now time.Time) { m.writes.Set(now) }
+
+// WriteEnds is described with WriteBegins.
+func (m *MemoryUse) WriteEnds() { m.writes.Clear() }
+
+// Recall reports whether the connection is to be cut, with the so many bytes that it
+// takes beside its request: others need them more.
+func (m *MemoryUse) Recall(by *memory.Client, bytes int64, now time.Time) bool {
+	if since := m.writes.Time(); !since.IsZero() && now.Sub(since) > LowMemoryTime {
+		return by.Recall(bytes + RequestCost) // it waits for its client to take the answer
+	}
+	return by.RecallAll(bytes + RequestCost)
+}
+
 // MakeRoom has the request end when memory runs low and its client is slow, and reports
 // whether it did now: what waits for the client is to be woken. Who has a large buffer
 // makes room when large buffers run low.
-func (m *MemoryUse) MakeRoom(b *memory.Budget, large bool, now time.Time) bool {
+func (m *MemoryUse) MakeRoom(by *memory.Client, large bool, now time.Time) bool {
 	held := memory.Requests
 	switch {
 	case large:
@@ -158,7 +174,7 @@ func (m *MemoryUse) MakeRoom(b *memory.Budget, large bool, now time.Time) bool {
 	case m.streams.Load():
 		held = memory.Streams
 	}
-	return b.RunsLow(held) && m.tooSlow(now) && m.toEnd.CompareAndSwap(false, true)
+	return by.RunsLow(held) && m.tooSlow(now) && m.toEnd.CompareAndSwap(false, true)
 }
 
 // Ends reports whether the request is to end, to make room for others.

@@ -9,24 +9,23 @@ import (
 	"serai/upstream"
 )
 
-// Absence is a service without instances whose routes linger, and somebody
-// waits for what becomes of them: requests, or another service that is ready
-// to serve what they hold.
+// Absence is a service without instances whose routes linger, while requests, or
+// another service that is ready to serve the same claim, wait for the routes to get an
+// instance or to end.
 type Absence struct {
 	discovery.Key
 	Job string
 }
 
-// interpolated reports whether Nomad fills something in when it starts an
+// interpolated reports whether Nomad replaces a part of text when it starts an
 // instance.
 func interpolated(text string) bool { return strings.Contains(text, "${") }
 
-// AskAgain is how soon after the answer that a job goes on it is asked about
-// again.
+// AskAgain is the time after which Nomad is asked again about a job that goes on.
 const AskAgain = 10 * time.Second
 
-// Absences returns up to most services whose jobs should be asked whether they
-// go on. Each is returned once in AskAgain.
+// Absences returns at most that many services for whose jobs Nomad should be asked
+// whether they go on. Each is returned once in AskAgain.
 func (b *Builder) Absences(most int) (all []Absence) {
 	b.handOver()
 	now := b.options.Now()
@@ -51,7 +50,7 @@ func (b *Builder) Absences(most int) (all []Absence) {
 	return all
 }
 
-// awaited reports whether somebody waits for the end of a lingering route.
+// awaited reports whether requests or rivals wait for the end of a lingering route.
 func (b *Builder) awaited(r *Route) bool {
 	if r.Pool.Room().Waiting() > 0 {
 		return true
@@ -75,8 +74,9 @@ func (b *Builder) awaited(r *Route) bool {
 	return false
 }
 
-// awaits reports whether another namespace, which is ready to serve the host, waits
-// for the end of a lingering route of whose namespace nothing else holds it.
+// awaits reports whether another namespace, which is ready to serve the host, waits for
+// the end of a lingering route that is the last one with which its namespace holds the
+// host.
 func (e *entry) awaits(r *Route) bool {
 	if e == nil || !slices.ContainsFunc(e.foreign, (*Route).ready) {
 		return false
@@ -105,10 +105,10 @@ type Offer struct {
 	Tags    []string
 }
 
-// Withdraw ends the lingering of what a job does not claim any more: offers are
-// what its instances would register, none when none would come. What the job
-// claims under another name ends once an instance of that is ready. It returns
-// the routes that ended.
+// Withdraw ends the lingering routes that a job no longer claims. Offers are the
+// services that the job's instances would register; none means that no instance would
+// start. A route that the job claims under another service name ends once that service
+// has a ready instance. It returns the routes that ended.
 func (b *Builder) Withdraw(a Absence, offers []Offer) (ended []*Route) {
 	s := b.services[a.Key]
 	if s == nil {
@@ -129,7 +129,7 @@ func (b *Builder) Withdraw(a Absence, offers []Offer) (ended []*Route) {
 	return append(ended, b.handOver()...)
 }
 
-// handOver ends the routes whose job goes on under another name that is ready.
+// handOver ends the routes whose job goes on under another service name that is ready.
 func (b *Builder) handOver() (ended []*Route) {
 	for a := range b.renamed {
 		lingers := false
@@ -151,8 +151,8 @@ func (b *Builder) handOver() (ended []*Route) {
 	return ended
 }
 
-// successor reports whether another service of the same job is ready to take
-// over what a route holds.
+// successor reports whether another service of the same job is ready to serve what a
+// route holds.
 func (b *Builder) successor(r *Route) bool {
 	for o := range b.router.Current().entry(r.Host).all() {
 		if o.Namespace == r.Namespace && o.Job == r.Job && o.Service != r.Service && o.claim() == r.claim() && o.ready() {
@@ -170,14 +170,14 @@ func (b *Builder) end(routes []*Route) {
 	u := b.begin()
 	for _, r := range routes {
 		b.swap(u, r, nil)
-		// Should it come back and go again, it is asked about again.
+		// If the service comes back and goes again, Nomad is asked again.
 		delete(b.asked, Absence{discovery.Key{Namespace: r.Namespace, Name: r.Service}, r.Job})
 	}
 	b.publish(u, b.router.Current().Index)
 }
 
-// offered reports whether an instance with one of the offers whose names fit
-// would claim what r does.
+// offered reports whether an instance of an offer whose name satisfies fits would make
+// the claim of r.
 func (b *Builder) offered(r *Route, offers []Offer, fits func(name string) bool) bool {
 	for _, o := range offers {
 		if fits(o.Service) && b.claims(o.Tags, r) {
@@ -187,10 +187,10 @@ func (b *Builder) offered(r *Route, offers []Offer, fits func(name string) bool)
 	return false
 }
 
-// claims reports whether an instance with these tags would claim what r does.
+// claims reports whether an instance with these tags would make the claim of r.
 func (b *Builder) claims(tags []string, r *Route) bool {
 	if slices.ContainsFunc(tags, interpolated) {
-		return true // only the instance knows what will stand there
+		return true // only the instance knows what Nomad will put there
 	}
 	definitions, _ := b.grammar.Parse(tags)
 	for _, d := range definitions {

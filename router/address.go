@@ -8,25 +8,31 @@ import (
 	"serai/discovery"
 )
 
-// A registration may hold any address: Nomad registers what a job's service block
-// says. One that means something else on each machine, or leads to what is no
-// service, would let a team publish what is none of theirs: the loopback of every
-// node, the metadata service of the cloud, Nomad itself, serai itself.
+// A registration may hold any address: Nomad registers whatever the job's service block
+// says. An address that means another machine on each node, or is not the service's
+// own, would let a team publish what it does not own: the loopback of every node, the
+// metadata service of the cloud, Nomad itself, serai itself.
 
-// reserved are networks in which no service can be, beside loopback, link-local
-// and multicast (IANA's special-purpose registries). The IPv6 ones are spellings of
-// IPv4 addresses that some systems follow.
-var reserved = prefixes("0.0.0.0/8", "192.0.0.0/24", "240.0.0.0/4", "::/96", "2002::/16", "64:ff9b:1::/48")
+// reserved are networks in which no service can be, besides loopback, link-local and
+// multicast (IANA's special-purpose registries). The IPv6 ones embed IPv4 addresses, to
+// which some systems forward them: 6to4 (RFC 3056) and Teredo (RFC 4380).
+var reserved = prefixes("0.0.0.0/8", "192.0.0.0/24", "240.0.0.0/4", "2002::/16", "2001::/32")
 
-// metadata are the services of clouds that give away credentials: Amazon's over
-// IPv6, Alibaba's, Azure's. Those of all others are link-local, or Oracle's within
-// 192.0.0.0/24.
-var metadata = prefixes("fd00:ec2::/32", "100.100.100.200/32", "168.63.129.16/32")
+// unicast are the IPv6 networks in which a service can be: global, unique local,
+// and what translators reach. All others are unassigned or deprecated, or embed IPv4
+// addresses: ::/96, ::ffff:0:0:0/96, 64:ff9b:1::/48.
+var unicast = append(prefixes("2000::/3", "fc00::/7"), nat64)
+
+// metadata are the addresses at which clouds hand out credentials, except link-local
+// ones: those of Amazon, Google, Oracle, Scaleway, Linode and Alibaba over IPv6, of
+// Alibaba, Azure and Oracle over IPv4.
+var metadata = prefixes("fd00:ec2::/32", "fd20:ce::254/128", "fd00:c1::a9fe:a9fe/128", "fd00:42::42/128", "fd00:a9fe:a9fe::1/128",
+	"fd00:100::100:200/128", "100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32")
 
 // nat64 is the prefix behind which translators reach IPv4 (RFC 6052).
 var nat64 = netip.MustParsePrefix("64:ff9b::/96")
 
-// nomadPorts are those of Nomad's agents: HTTP, RPC, Serf.
+// nomadPorts are the ports of Nomad's agents: HTTP, RPC, Serf.
 var nomadPorts = []int{4646, 4647, 4648}
 
 func prefixes(all ...string) []netip.Prefix {
@@ -41,13 +47,25 @@ func within(list []netip.Prefix, ip netip.Addr) bool {
 	return slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
-// address returns what is dialled, or why nothing can be.
+// isatap reports whether the second half of an address says that the last four bytes
+// are where the tunnel ends (RFC 5214 section 6.1).
+func isatap(ip netip.Addr) bool {
+	b := ip.As16()
+	return ip.Is6() && b[8]&^2 == 0 && b[9] == 0 && b[10] == 0x5e && b[11] == 0xfe
+}
+
+// usable reports whether a service can be at an address, loopback aside.
+func usable(ip netip.Addr) bool {
+	return !ip.IsMulticast() && !within(reserved, ip) && (ip.Is4() || within(unicast, ip) && !isatap(ip))
+}
+
+// address returns the address to connect to, or why there is none.
 func (c *compilation) address(instance *discovery.Instance) (string, *flaw) {
 	if instance.Port < 1 || instance.Port > 65535 {
 		return "", &flaw{fmt.Sprintf("the instance has port %d", instance.Port), `port = "http" in the service block, and port "http" {} in the network block of its group`}
 	}
 	if instance.Address == "" {
-		// Nomad does not know where a port is that it has not given out.
+		// Nomad does not know the address of a port that it has not allocated.
 		return "", &flaw{fmt.Sprintf("the instance has no address: Nomad registers none for a port that is written as a number, as in port = \"%d\"", instance.Port),
 			fmt.Sprintf(`port = "http" in the service block, and port "http" { static = %d } in the network block of its group (to = %[1]d in place of static, if that is the port within a container); `+
 				`or, where no network block is wanted, address = "${attr.unique.network.ip-address}" beside the number`, instance.Port)}
@@ -67,16 +85,16 @@ func (c *compilation) address(instance *discovery.Instance) (string, *flaw) {
 // place says why an instance may not be at an address, nil when it may.
 func (c *compilation) place(instance *discovery.Instance, address netip.AddrPort) *flaw {
 	ip := address.Addr()
-	meant := ip // what a translator makes of it
+	meant := ip // the IPv4 address that a NAT64 translator would use
 	if nat64.Contains(ip) {
 		b := ip.As16()
 		meant = netip.AddrFrom4([4]byte(b[12:]))
 	}
 	placed := !instance.ByHand()
 	switch o := &c.options; {
-	case within(metadata, meant) || meant.IsLinkLocalUnicast() || meant == netip.AddrFrom4([4]byte{192, 0, 0, 192}):
+	case within(metadata, meant) || meant.IsLinkLocalUnicast():
 		return &flaw{fmt.Sprintf("address %s is one of a cloud's metadata services, or link-local", ip), "a unicast address that is the same machine for every node"}
-	case meant.IsMulticast() || meant != ip && meant.IsLoopback() || !ip.IsLoopback() && within(reserved, meant):
+	case meant != ip && meant.IsLoopback() || !ip.IsLoopback() && !usable(meant):
 		return &flaw{fmt.Sprintf("address %s is not one that a service can have", ip), "a unicast address that is the same machine for every node"}
 	case len(o.Networks) > 0 && !within(o.Networks, ip):
 		return &flaw{fmt.Sprintf("address %s is in none of the networks that the operator allows for instances", ip), "an address within one of them (--upstream-networks)"}
@@ -87,7 +105,7 @@ func (c *compilation) place(instance *discovery.Instance, address netip.AddrPort
 	case placed && slices.Contains(nomadPorts, int(address.Port())):
 		return &flaw{fmt.Sprintf("port %d is one of Nomad's own", address.Port()), "the port of the service; an operator who wants to publish Nomad puts it into the file of --services"}
 	}
-	if own := c.options.Own(address); own != "" {
+	if own := c.options.Own(netip.AddrPortFrom(meant, address.Port())); own != "" {
 		return &flaw{fmt.Sprintf("address %s is %s of this serai itself", address, own), "the address of an instance; requests would come back here for ever"}
 	}
 	return nil

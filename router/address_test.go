@@ -12,6 +12,12 @@ import (
 func TestWhereAnInstanceMayBe(t *testing.T) {
 	nobody := func(netip.AddrPort) string { return "" }
 	open := Options{Own: nobody}
+	own10 := func(a netip.AddrPort) string {
+		if a == netip.MustParseAddrPort("10.0.0.1:80") {
+			return "the listener http"
+		}
+		return ""
+	}
 	for _, c := range []struct {
 		options Options
 		address string
@@ -39,6 +45,21 @@ func TestWhereAnInstanceMayBe(t *testing.T) {
 		{open, "100.100.100.200", 80, "", "metadata"},
 		{open, "168.63.129.16", 80, "", "metadata"},
 		{open, "192.0.0.192", 80, "", "metadata"},
+		{open, "fd20:ce::254", 80, "", "metadata"},
+		{open, "fd00:42::42", 80, "", "metadata"},
+		{open, "fd00:c1::a9fe:a9fe", 80, "", "metadata"},
+		{open, "fd00:a9fe:a9fe::1", 80, "", "metadata"},
+		{open, "fd00:100::100:200", 80, "", "metadata"},
+		{open, "64:ff9b::192.0.0.192", 80, "", "metadata"},
+		{open, "::ffff:0:169.254.169.254", 80, "", "not one that a service"},
+		{open, "2001:0:a9fe:a9fe::1", 80, "", "not one that a service"},
+		{open, "2001:0:808:808::5601:5601", 80, "", "not one that a service"},
+		{open, "2001:db8::5efe:a9fe:a9fe", 80, "", "not one that a service"},
+		{open, "fd12::200:5efe:169.254.169.254", 80, "", "not one that a service"},
+		{open, "fec0::1", 80, "", "not one that a service"},
+		{open, "100::1", 80, "", "not one that a service"},
+		{open, "::ffff:0:127.0.0.1", 80, "", "not one that a service"},
+		{open, "::127.0.0.1", 80, "", "not one that a service"},
 		{open, "0.0.0.0", 80, "", "not one that a service"},
 		{open, "0.0.0.1", 80, "", "not one that a service"},
 		{open, "240.0.0.1", 80, "", "not one that a service"},
@@ -64,6 +85,8 @@ func TestWhereAnInstanceMayBe(t *testing.T) {
 		{Options{Own: nobody, Networks: prefixes("10.0.0.0/8")}, "192.168.1.1", 80, "n", "none of the networks"},
 		{Options{Own: nobody, Networks: prefixes("0.0.0.0/0", "::/0")}, "169.254.169.254", 80, "n", "metadata"},
 		{Options{Own: func(netip.AddrPort) string { return "the listener http" }}, "10.0.0.1", 80, "n", "of this serai itself"},
+		{Options{Own: own10}, "::ffff:10.0.0.1", 80, "n", "of this serai itself"},
+		{Options{Own: own10}, "64:ff9b::10.0.0.1", 80, "n", "of this serai itself"},
 	} {
 		i := &discovery.Instance{Address: c.address, Port: c.port, Node: c.node}
 		if c.node != "" {

@@ -7,14 +7,14 @@ import (
 	"serai/discovery"
 )
 
-// over reports whether more is asked for than a quota has, in a namespace and in
-// all together.
+// over reports whether a namespace, or all services together, ask for more than the
+// quota.
 func (b *Builder) over(u usage, s scope) bool {
 	return u.askedClaims > b.options.Quotas.Claims.of(s) || u.askedConditions > b.options.Quotas.Conditions.of(s)
 }
 
-// admit gives each service what it may take of the quotas, when somebody gets less
-// than he asks for or has got less until now.
+// admit sets what each service may take of the quotas, when one gets less than it asks
+// for, or has got less until now.
 func (b *Builder) admit(u *update) {
 	crowded := make(map[string]bool)
 	all := b.over(b.usedByAll, ofAll)
@@ -43,7 +43,7 @@ func (b *Builder) admit(u *update) {
 	b.allotting = false
 }
 
-// differs reports whether a service has to be made anew.
+// differs reports whether a service has to be compiled again.
 func (b *Builder) differs(key discovery.Key, next map[discovery.Key]allowances) bool {
 	s := b.services[key]
 	had, is := b.allowances[key]
@@ -54,13 +54,13 @@ func (b *Builder) differs(key discovery.Key, next map[discovery.Key]allowances) 
 	return is || s.usage.claims < s.usage.askedClaims || s.usage.conditions < s.usage.askedConditions
 }
 
-// allot goes through the services in the order in which they came. Who gets less
-// than he asks for is in the result.
+// allot goes through the services in the order in which they came. The result has those
+// that get less than they ask for.
 func (b *Builder) allot(crowded map[string]bool, all bool) map[discovery.Key]allowances {
 	short := make(map[discovery.Key]allowances)
 	var taken usage
 	of := make(map[string]*usage)
-	users := make(map[pot]string) // thousands of services may be short of the same one
+	users := make(map[pot]string) // cached: thousands of services may lack the same quota
 	largest := func(p pot) string {
 		name, known := users[p]
 		if !known {
@@ -93,8 +93,8 @@ func (b *Builder) allot(crowded map[string]bool, all bool) map[discovery.Key]all
 	return short
 }
 
-// byArrival returns the services of namespaces in the order in which they came:
-// those that came too late as all nodes have agreed last, the others by age.
+// byArrival returns the services of namespaces in the order in which they came: by age,
+// but last those that the nodes have agreed came too late.
 func (b *Builder) byArrival(of map[string]bool) (keys []discovery.Key) {
 	for key, s := range b.services {
 		if of[key.Namespace] && s.usage.askedClaims > 0 {
@@ -108,13 +108,13 @@ func (b *Builder) byArrival(of map[string]bool) (keys []discovery.Key) {
 	return keys
 }
 
-// pot is what several share the quota of: a namespace, or all of them together.
+// pot is a quota that several services share: of a namespace, or of all together.
 type pot struct {
 	namespace string
 	of        scope
 }
 
-// largest names who uses most of a quota.
+// largest names the service or namespace that uses most of a quota.
 func (b *Builder) largest(p pot) (name string) {
 	most := 0
 	switch p.of {
@@ -136,13 +136,12 @@ func (b *Builder) largest(p pot) (name string) {
 	return ""
 }
 
-// The order in which services came that are over the quotas of their namespace is
-// agreed upon as that of contests is: the first claimant stands for all that came in
-// time.
+// The order of services that are over the quotas of their namespace is agreed upon like
+// the order of a contest: the first claimant stands for all that came in time.
 const quotaContest = "(quota) "
 
-// latePlace is where a service stands among those that came too late, 0 when it is
-// none of them.
+// latePlace is the position of a service among those that came too late, 0 when it is
+// not one of them.
 func (a Agreement) latePlace(key discovery.Key) int {
 	all := a[quotaContest+key.Namespace]
 	return max(0, slices.IndexFunc(all, func(c Claimant) bool { return c.Key == key }))

@@ -8,11 +8,12 @@ import (
 	"serai/upstream"
 )
 
-// Agree orders claims as all nodes do, from now on. Trouble says why what is
-// not agreed will not be, for the rejections; empty when it soon will.
+// Agree sets the order of claims that all nodes share. Trouble says why an order that
+// is not yet agreed will not be recorded, for the rejections; it is empty when it soon
+// will be.
 //
-// A route without instances whose place is taken away goes at once: others have
-// seen its end. One that has instances again by then is as old as these.
+// A lingering route that is removed from the order ends at once, because others have
+// seen its end. If it has instances again by then, its age is that of these instances.
 func (b *Builder) Agree(a Agreement, trouble string) {
 	last := b.agreed
 	b.agreed, b.informed, b.trouble = a, true, trouble
@@ -51,7 +52,7 @@ func changedHosts(a, b Agreement) map[string]map[string]bool {
 	return hosts
 }
 
-// arrange gives the routes of contests their new places.
+// arrange gives the routes of contests their new positions.
 func (b *Builder) arrange(u *update, host string, names map[string]bool, last Agreement) {
 	whose := names[hostContest(host)]
 	if whose {
@@ -85,8 +86,8 @@ func (b *Builder) arrange(u *update, host string, names map[string]bool, last Ag
 	}
 }
 
-// renew makes a route as old as the instances that it has: the claims of before have
-// ended for others.
+// renew sets the age of a route to that of its current instances: its older claim has
+// ended for other nodes.
 func (b *Builder) renew(u *update, r *Route) *Route {
 	moved := *r
 	moved.CreateIndex = r.present
@@ -94,7 +95,7 @@ func (b *Builder) renew(u *update, r *Route) *Route {
 	return &moved
 }
 
-// swap puts a route of a service in the place of another, or nothing.
+// swap replaces a route of a service by another one, or removes it.
 func (b *Builder) swap(u *update, old, next *Route) {
 	key := discovery.Key{Namespace: old.Namespace, Name: old.Service}
 	s := b.services[key]
@@ -114,7 +115,7 @@ func (b *Builder) swap(u *update, old, next *Route) {
 	}
 }
 
-// noteExpiry notes when the first lingering route of a service goes.
+// noteExpiry notes when the first lingering route of a service expires.
 func (b *Builder) noteExpiry(key discovery.Key) {
 	b.account(key)
 	delete(b.expiries, key)
@@ -125,9 +126,9 @@ func (b *Builder) noteExpiry(key discovery.Key) {
 	}
 }
 
-// reserve keeps, after a start, what is agreed for services that have no
-// instance at this moment: they may be between two of them, as a service that
-// was there before would linger. It does so once.
+// reserve keeps, after a start, the agreed positions of services that have no instance
+// at this moment. They may be in the gap of a redeploy, in which a service that was
+// known before would linger. It does so once.
 func (b *Builder) reserve(u *update) {
 	if b.reserved || !b.informed || !b.started {
 		return
@@ -150,8 +151,8 @@ func (b *Builder) reserve(u *update) {
 	}
 }
 
-// holdPath keeps the places of services that are ahead of a route in the contest
-// for its path.
+// holdPath keeps the positions of services that come before a route in the contest for
+// its path.
 func (b *Builder) holdPath(u *update, r *Route) {
 	if r.place == 1 {
 		return
@@ -166,8 +167,8 @@ func (b *Builder) holdPath(u *update, r *Route) {
 	}
 }
 
-// holdHost keeps the place of namespaces that are ahead of a route's in the contest
-// for its host, and claim it with nothing at this moment.
+// holdHost keeps the positions of namespaces that come before the route's own in the
+// contest for its host, and have no claim on it at this moment.
 func (b *Builder) holdHost(u *update, r *Route, claimed map[hostKey]bool) {
 	own := b.agreed.hostPlace(r.Host, r.Namespace)
 	for i, c := range b.agreed[hostContest(r.Host)] {
@@ -184,14 +185,14 @@ func (b *Builder) holdHost(u *update, r *Route, claimed map[hostKey]bool) {
 	}
 }
 
-// hostKey is what a namespace claims of a host.
+// hostKey is a namespace's claim on a host.
 type hostKey struct{ namespace, host string }
 
 // covering returns the wildcard that covers a host.
 func covering(host string) string { return "*." + string(parent([]byte(host))) }
 
-// relieve drops what was kept of hosts for a namespace, once that claims them
-// itself: requests that wait there are looked up again.
+// relieve drops the routes that were kept to hold hosts for a namespace, once the
+// namespace claims these itself. Requests that wait there are looked up again.
 func (b *Builder) relieve(u *update, r *Route) {
 	for key, all := range b.kept {
 		if key.namespace != r.Namespace || key.host != r.Host && covering(key.host) != r.Host {
@@ -207,7 +208,7 @@ func (b *Builder) relieve(u *update, r *Route) {
 	}
 }
 
-// hold makes a lingering route for a claimant that is ahead of r.
+// hold makes a lingering route for a claimant that comes before r.
 func (b *Builder) hold(u *update, r *Route, c Claimant, place int) *Route {
 	held := *r
 	held.Namespace, held.Service, held.Name, held.Job = c.Namespace, c.Name, "", c.Job
@@ -215,7 +216,7 @@ func (b *Builder) hold(u *update, r *Route, c Claimant, place int) *Route {
 	held.guarded = b.owners != nil && strings.HasPrefix(r.Host, "*")
 	held.Pool = upstream.NewPool(nil, r.Pool.Options(), b.options.Registry.NewRoom(held.Namespace))
 	if b.services[c.Key] != nil && slices.ContainsFunc(b.services[c.Key].routes, func(o *Route) bool { return o.routeID() == held.routeID() }) {
-		return nil // for another rival
+		return nil // kept already, for another rival
 	}
 	if b.services[c.Key] == nil {
 		b.services[c.Key] = &service{}

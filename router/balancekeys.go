@@ -9,7 +9,7 @@ import (
 	"serai/upstream"
 )
 
-// balanceKeys say which instance gets a request.
+// balanceKeys are the keys that decide which instance gets a request.
 func balanceKeys() []key {
 	return []key{{
 		Key: Key{Name: "lb", Value: "METHOD", Default: "least", Example: "hash:header:x-user",
@@ -19,22 +19,22 @@ func balanceKeys() []key {
 		route: func(o *RouteOptions) string { return o.Balance.String() },
 	}, {
 		Key: Key{Name: "weight", Value: "0 to 1000", Default: "100",
-			Meaning: "share of this instance, with every `lb` and any number of clients; 0 takes no new request"},
+			Meaning: "share of the requests that this instance gets, with every `lb`, for one client as for many; 0 takes no new request"},
 		parse: parseWeight,
 	}, {
 		Key: Key{Name: "sticky", Value: "COOKIE", Default: "off", Example: "instance",
-			Meaning: "cookie whose value names the instance opaquely (HMAC), never its address; falls back when it is gone"},
+			Meaning: "cookie that binds a client to an instance; its value is opaque (HMAC) and never the address; when the instance is gone, `lb` chooses another"},
 		parse: parseSticky,
 		also:  []string{"sticky-cookie", "affinity", "session"},
 		route: func(o *RouteOptions) string { return o.Sticky },
 	}, {
 		Key: Key{Name: "prefer", Value: "node, datacenter", Default: "off", Example: "node",
-			Meaning: "instances near this serai first, chosen among by `lb`, while they are fit, have places, and have no more than twice (and 8 above) the average in flight"},
+			Meaning: "`lb` chooses among the instances near this serai, while one of them is ready and below `max-inflight`, and they have on average at most twice as many requests in flight as all instances, plus 8"},
 		parse: parsePrefer,
 		route: func(o *RouteOptions) string { return nearness().word(o.Prefer) },
 	}, {
 		Key: Key{Name: "canary", Value: "N%, header:NAME: VALUE, cookie:NAME=VALUE", Default: "-",
-			Meaning: "on instances registered with `canary_tags`, the part of the requests that they take: a percentage (`10%`, drawn once for a request; all when no other instance is up), or those with a header (`header:X-Canary: 1`) or cookie (`cookie:canary=1`); they get none unless said"},
+			Meaning: "on instances registered with `canary_tags`, the requests that they get: a percentage (`10%`, drawn once for each request; all when no other instance is up), or those with a header (`header:X-Canary: 1`) or cookie (`cookie:canary=1`); without this key they get none"},
 		parse: parseCanary,
 	}}
 }
@@ -111,7 +111,7 @@ func parseCanary(d *draft, value string) *flaw {
 		c.Percent = percent
 	case kind == "header":
 		name, want, _ := strings.Cut(rule, ":")
-		// A name is a token before it is lower-cased: U+212A would become a k.
+		// Check for a token before lower-casing: U+212A (Kelvin sign) would become a k.
 		name = trim(name)
 		c.Header, c.Value = strings.ToLower(name), trim(want)
 		if !isToken(name) || c.Value == "" {

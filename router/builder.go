@@ -11,42 +11,43 @@ import (
 	"serai/upstream"
 )
 
-// Builder makes each Table from the last one, changing only what belongs to
-// the services that changed. It has one user at a time.
+// Builder makes each Table from the last one, changing only what belongs to the
+// services that changed. Its methods must not be called concurrently.
 type Builder struct {
 	options  Options
 	router   *Router
 	grammar  *Grammar
 	owners   *owners
 	services map[discovery.Key]*service
-	// expiries is when the first lingering route of a service goes.
+	// expiries is when the first lingering route of a service expires.
 	expiries map[discovery.Key]time.Time
 	// broad counts the routes of wildcards and "*" by namespace and priority.
 	broad map[broadKey]int
-	// shares are the hosts that several namespaces may claim together, holdings
-	// those of one namespace.
+	// shares are the hosts that several namespaces may claim together, holdings those
+	// of one namespace.
 	shares   *owners
 	holdings map[string]*holding
 	// kept are the routes that keep a host for a namespace after a start.
 	kept map[hostKey][]*Route
-	// contests are those of the current table, by host pattern.
+	// contests are the contests of the current table, by host pattern.
 	contests map[string][]Contest
 	agreed   Agreement
 	// counted is what each service takes of the quotas, used the sum by namespace,
-	// usedByAll that of all. allowances are what services may take that ask for more.
+	// usedByAll the sum of all. allowances are the limits of services that ask for
+	// more.
 	counted    map[discovery.Key]usage
 	used       map[string]usage
 	usedByAll  usage
 	allowances map[discovery.Key]allowances
-	allotting  bool   // allowances are being put into effect
-	unlingered uint64 // routes that would have lingered, but for a quota
-	trouble    string // why what is not agreed will not be
-	// started is set with the first snapshot, complete with the first of all
-	// sources, informed with the first agreement, reserved once both have been
-	// brought together.
+	allotting  bool   // new allowances are being applied
+	unlingered uint64 // routes that do not linger because of a quota
+	trouble    string // why an order that is not agreed will not be recorded
+	// started is set with the first snapshot, complete with the first one of all
+	// sources, informed with the first agreement, reserved once snapshot and agreement
+	// have been combined.
 	started, complete, informed, reserved bool
-	// asked is when Nomad was asked about an absence; renamed are those whose
-	// jobs go on under another name.
+	// asked is when Nomad was asked about an absence; renamed are absences whose jobs
+	// go on under another service name.
 	asked   map[Absence]time.Time
 	renamed map[Absence]bool
 }
@@ -74,35 +75,35 @@ func NewBuilder(router *Router, o Options) (*Builder, error) {
 // update is one step from a table to the next.
 type update struct {
 	now time.Time
-	// hosts is what changes, by host pattern.
+	// hosts are the changes, by host pattern.
 	hosts map[string]*change
-	// pools are new, endpoints no longer asked for by what made them.
+	// pools are the new pools, endpoints what the replaced services no longer need.
 	pools     []*upstream.Pool
 	endpoints []*upstream.Endpoint
 	refused   *edit[[]Rejection]
-	// news are the refusals that the last table did not have, ended those that
-	// the next one has not.
+	// news are the refusals that the last table did not have, ended those that the next
+	// one does not have.
 	news, ended []Rejection
-	// rooms are those of routes that are gone.
+	// rooms are the rooms of routes that are gone.
 	rooms []*upstream.Room
 }
 
-// Update makes and publishes the table of a snapshot. A service whose pointer
-// is that of the last snapshot costs one comparison. Endpoints that nobody
-// names any more are released once the new table is current.
+// Update makes and publishes the table of a snapshot. A service with the same pointer
+// as in the last snapshot costs one comparison. Endpoints that no table names any more
+// are released once the new table is current.
 func (b *Builder) Update(s *discovery.Snapshot) {
 	for b.Step(s) {
 	}
 }
 
-// maxStep bounds the tags that one step reads, about ten milliseconds' work, beyond
+// maxStep bounds the tags that one step reads, about ten milliseconds' work, besides
 // those of its first service.
 const maxStep = 4096
 
-// Step makes and publishes a table with as many changes of a snapshot as can be made
-// soon, those that cost least first, and reports whether some are left. So a service
-// with very many tags does not make the changes of others wait; the next step may be
-// that of a newer snapshot. The first table has everything.
+// Step makes and publishes a table with as many changes of a snapshot as one step can
+// make, the cheapest first, and reports whether some are left. So a service with very
+// many tags does not delay the changes of others; the next step may use a newer
+// snapshot. The first table has everything.
 func (b *Builder) Step(s *discovery.Snapshot) (more bool) {
 	u := b.begin()
 	changed := b.changed(s)
@@ -114,7 +115,7 @@ func (b *Builder) Step(s *discovery.Snapshot) (more bool) {
 		}
 		b.replace(u, c.Key, s.Services[c.Key])
 	}
-	if len(b.services) > len(s.Services) { // only then is one missing
+	if len(b.services) > len(s.Services) { // only then is a service gone
 		for key, known := range b.services {
 			if s.Services[key] == nil && known.source != nil {
 				b.replace(u, key, nil)
@@ -134,8 +135,8 @@ func (b *Builder) Step(s *discovery.Snapshot) (more bool) {
 	return more
 }
 
-// changed returns the services that differ from those of the table: those with few
-// tags first, then in the order in which they came.
+// changed returns the services that differ from those of the table: those with few tags
+// first, then in the order in which they came.
 func (b *Builder) changed(s *discovery.Snapshot) (all []arrival) {
 	for key, source := range s.Services {
 		if known := b.services[key]; known == nil || known.source != source {
@@ -150,7 +151,7 @@ func (b *Builder) changed(s *discovery.Snapshot) (all []arrival) {
 	return all
 }
 
-// Expire drops the lingering routes whose time has come.
+// Expire drops the lingering routes that have expired.
 func (b *Builder) Expire() {
 	u := b.begin()
 	b.expire(u)
@@ -158,7 +159,7 @@ func (b *Builder) Expire() {
 	b.publish(u, b.router.Current().Index)
 }
 
-// NextExpiry is when Expire has something to do; zero when nothing lingers.
+// NextExpiry is when Expire next has something to do; zero when nothing lingers.
 func (b *Builder) NextExpiry() (first time.Time) {
 	for _, at := range b.expiries {
 		if first.IsZero() || at.Before(first) {
@@ -180,8 +181,8 @@ func (b *Builder) expire(u *update) {
 	}
 }
 
-// replace compiles a service anew and notes what that changes. A nil source
-// means that the service has no instance.
+// replace compiles a service again and notes the changes. A nil source means that the
+// service has no instance.
 func (b *Builder) replace(u *update, key discovery.Key, source *discovery.Service) {
 	old := b.services[key]
 	if old == nil {
@@ -213,7 +214,7 @@ func (b *Builder) replace(u *update, key discovery.Key, source *discovery.Servic
 	b.unlingered += next.unlingered
 	u.refuse(key, old.refused, next.refused)
 	if next.source == nil && len(next.routes) == 0 {
-		u.refuse(key, next.refused, nil) // nobody is left whose refusal it would be
+		u.refuse(key, next.refused, nil) // no instance is left that these rejections could be about
 		delete(b.services, key)
 		delete(b.expiries, key)
 		b.account(key)
@@ -224,7 +225,7 @@ func (b *Builder) replace(u *update, key discovery.Key, source *discovery.Servic
 }
 
 // arrival is when the first instance of a service came, and how many tags it has.
-// Services are made in an order, so that it does not depend on chance who is over a
+// Services are compiled in this order, so that it is not random which of them exceeds a
 // quota.
 type arrival struct {
 	discovery.Key
@@ -245,8 +246,8 @@ func firstIndex(s *discovery.Service) uint64 {
 	return first
 }
 
-// drop notes a route that is gone. One that has come within the same update never
-// was there.
+// drop notes a route that is gone. A route that came within the same update was never
+// visible.
 func (c *change) drop(r *Route) {
 	if i := slices.Index(c.add, r); i >= 0 {
 		c.add = slices.Delete(c.add, i, i+1)
@@ -264,7 +265,7 @@ func (u *update) at(host string) *change {
 	return c
 }
 
-// refuse replaces what is refused of a service.
+// refuse replaces the rejections of a service.
 func (u *update) refuse(key discovery.Key, old, next []Rejection) {
 	if len(old)+len(next) == 0 {
 		return
@@ -273,8 +274,8 @@ func (u *update) refuse(key discovery.Key, old, next []Rejection) {
 	u.note(old, next)
 }
 
-// Close releases what the current table holds. No request may be served by it
-// any more.
+// Close releases what the current table holds. The table must not serve requests any
+// more.
 func (b *Builder) Close() {
 	for _, s := range b.services {
 		for _, e := range s.endpoints {

@@ -9,11 +9,11 @@ import (
 	"serai/upstream"
 )
 
-// checkKeys say how an instance is probed.
+// checkKeys are the keys that decide how an instance is probed.
 func checkKeys() []key {
 	return []key{{
 		Key: Key{Name: "check", Value: "/PATH, grpc, grpc:SERVICE", Default: "TCP connect at start only", Example: "/up?x=1",
-			Meaning: "path probed actively, or with a scheme of HTTP/2 gRPC's health service (`grpc.health.v1`): `SERVING` passes, of SERVICE or of the server as a whole. Not Nomad's own `check` block: see below"},
+			Meaning: "path that is requested as a health check; with an HTTP/2 scheme also `grpc`: gRPC's health service (`grpc.health.v1`), which passes with `SERVING`, for SERVICE or for the whole server. Not Nomad's own `check` block: see below"},
 		parse:  parseCheck,
 		also:   []string{"health", "health-check", "healthcheck", "check-path"},
 		member: func(_ *upstream.Member, t *upstream.Target) string { return checkWord(&t.Check) },
@@ -25,12 +25,12 @@ func checkKeys() []key {
 		member: ofCheck(func(c *upstream.Check) string { return durationWord(c.Interval) }),
 	}, {
 		Key: Key{Name: "check-timeout", Value: "DURATION", Default: "2s", Example: "10m", With: "check=/up",
-			Meaning: "bounds one probe, at most `--max-check-time`"},
+			Meaning: "longest time of one probe, at most `--max-check-time`"},
 		parse:  parseCheckTimeout,
 		member: ofCheck(func(c *upstream.Check) string { return durationWord(c.Timeout) }),
 	}, {
 		Key: Key{Name: "check-status", Value: "N or N-N", Default: "200-399", Example: "204", With: "check=/up",
-			Meaning: "statuses of a good answer"},
+			Meaning: "statuses that pass"},
 		parse: parseCheckStatus,
 		member: ofCheck(func(c *upstream.Check) string {
 			if c.GRPC {
@@ -41,7 +41,7 @@ func checkKeys() []key {
 	}}
 }
 
-// ofCheck writes what only an active check has.
+// ofCheck restricts a word to members with an active check.
 func ofCheck(word func(*upstream.Check) string) func(*upstream.Member, *upstream.Target) string {
 	return func(_ *upstream.Member, t *upstream.Target) string {
 		if t.Check.Path == "" {

@@ -4,8 +4,8 @@ import (
 	"fmt"
 )
 
-// claimKeys say which requests a route takes. They have no word in the options of
-// /routes, which shows each of them in a field of its own.
+// claimKeys are the keys that decide which requests a route takes. /routes does not
+// list them among a route's options, because it shows each in a field of its own.
 func claimKeys() []key {
 	return []key{{
 		Key: Key{Name: "host", Value: "NAME,...", Default: "required",

@@ -8,21 +8,20 @@ import (
 	"strings"
 )
 
-// Condition is what a route asks of a request besides its host and path.
+// Condition is a requirement of a route on a request, besides host and path.
 type Condition struct {
 	Kind ConditionKind
 	// Name is the header in lower case, or the query parameter.
 	Name string
-	// Value is compared byte by byte: with the first header of that name, or
-	// with the first parameter of that name, decoded. Present asks only that
-	// it is there.
+	// Value is compared byte by byte with the first header, or the first decoded query
+	// parameter, of that name. With Present it only has to exist.
 	Value   string
 	Present bool
-	// Methods are those that are taken, sorted.
+	// Methods are the accepted methods, sorted.
 	Methods []string
 }
 
-// ConditionKind is what a Condition looks at.
+// ConditionKind is the part of a request that a Condition examines.
 type ConditionKind uint8
 
 // The conditions of the tag grammar.
@@ -103,8 +102,8 @@ func parameter(query []byte, name string) ([]byte, bool) {
 	return nil, false
 }
 
-// decodesTo reports whether raw, a part of a query as forms encode it, means
-// want. What is no escape stands for itself.
+// decodesTo reports whether raw, a part of a form-encoded query, decodes to want. A
+// percent sign that begins no escape stands for itself.
 func decodesTo(raw []byte, want string) bool {
 	n := 0
 	for i := 0; i < len(raw); i++ {

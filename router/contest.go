@@ -13,42 +13,42 @@ import (
 
 // Contest is one part of a host that several services claim.
 type Contest struct {
-	// Name is the same on every node and tells it from all others. It begins
-	// with the host pattern and a blank.
+	// Name is the same on every node and unique among contests. It begins with the host
+	// pattern and a blank.
 	Name string
-	// Claimants are in the order in which they hold it: the first does, the
-	// second would without the first.
+	// Claimants are in the order of the contest: the first one holds the claim, the
+	// second one would hold it without the first.
 	Claimants []Claimant
 }
 
 // Claimant is a service in a Contest.
 type Claimant struct {
 	discovery.Key
-	// Conditions tells claims of the same path apart that ask for different
-	// conditions; empty when the claim has none.
+	// Conditions distinguishes claims on the same path with different conditions; empty
+	// when the claim has none.
 	Conditions string
-	// Job is one that registered the service, as far as it is known.
+	// Job is a job that registered the service, as far as known.
 	Job string
-	// Instances says that the service has instances that claim it now. Else it
-	// lingers.
+	// Instances says that the service has instances that make the claim now. Otherwise
+	// it lingers.
 	Instances bool
 }
 
 // Same reports whether two claimants are the same claim of the same service.
 func (c Claimant) Same(o Claimant) bool { return c.Key == o.Key && c.Conditions == o.Conditions }
 
-// sameJob reports whether one job makes the claim under two names.
+// sameJob reports whether one job makes the claim under two service names.
 func (c Claimant) sameJob(o Claimant) bool {
 	return c.Job != "" && c.Job == o.Job && c.Namespace == o.Namespace && c.Conditions == o.Conditions
 }
 
-// Agreement is the order of claimants that all nodes know, by the name of the
-// contest. Never modified once a Builder has it.
+// Agreement is the order of claimants that all nodes share, by the name of the contest.
+// Never modified once passed to a Builder.
 type Agreement map[string][]Claimant
 
-// place is where a route stands in its contest, from 1; 0 when nothing is
-// agreed. A service that is not there has the place of one that its job
-// registers, too: it may be the new name of it.
+// place is the position of a route in its contest, from 1; 0 when none is agreed. A
+// service that is not listed has the position of another service of the same job: it
+// may be the new name of that one.
 func (a Agreement) place(r *Route) int {
 	if len(a) == 0 {
 		return 0
@@ -65,8 +65,8 @@ func (a Agreement) place(r *Route) int {
 // bytes.
 const maxContestRest = 96
 
-// contest names what the route may share with others. Of two routes in
-// different contests it is never their age that decides between them.
+// contest names the contest of a route with its rivals. Between two routes in different
+// contests age never decides.
 func (r *Route) contest() string {
 	rest := r.Path
 	if r.Exact {
@@ -84,7 +84,7 @@ func (r *Route) contest() string {
 	return r.Host + " " + rest
 }
 
-// digest is short and tells texts apart that nobody is to read.
+// digest is a short hash, for texts that nobody reads.
 func digest(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return hex.EncodeToString(sum[:12])
@@ -98,19 +98,19 @@ func (r *Route) claimant() Claimant {
 	return c
 }
 
-// local reports whether the route is of no Nomad, but of a file that other
-// nodes may not have.
+// local reports whether the route comes from a file, which other nodes may not have,
+// and not from Nomad.
 func (r *Route) local() bool { return r.CreateIndex == 0 }
 
-// rivals reports whether age alone decides between two routes of one host, and
-// there is a request that both would take.
+// rivals reports whether only age decides between two routes of one host, and some
+// request would match both.
 func (r *Route) rivals(o *Route) bool {
 	return r.Priority == o.Priority && r.Exact == o.Exact && r.Path == o.Path && len(r.Conditions) == len(o.Conditions) &&
 		(r.Namespace != o.Namespace || r.Service != o.Service) && !apart(r.Conditions, o.Conditions)
 }
 
-// apart reports whether two lists of conditions are never both met, because
-// they want different methods.
+// apart reports whether no request can meet both lists of conditions, because they want
+// different methods.
 func apart(a, b []Condition) bool {
 	for _, x := range a {
 		for _, y := range b {
@@ -122,11 +122,11 @@ func apart(a, b []Condition) bool {
 	return false
 }
 
-// maxClaimants bounds the claimants of a Contest: who is further behind hardly
-// comes to hold it.
+// maxClaimants bounds the claimants of a Contest: one that is further behind hardly
+// ever comes to hold it.
 const maxClaimants = 8
 
-// contests returns what several services claim of an entry.
+// contests returns the contests within an entry.
 func (e *entry) contests() (all []Contest) {
 	for b := range e.buckets() {
 		if !b.contested() {
@@ -147,13 +147,13 @@ func (e *entry) contests() (all []Contest) {
 	return all
 }
 
-// tried reports whether a request tries two routes next to each other, in the
-// order of their age.
+// tried reports whether a request tries two routes one after the other, in the order of
+// their age.
 func (r *Route) tried(o *Route) bool {
 	return r.Priority == o.Priority && r.Exact == o.Exact && r.Path == o.Path && len(r.Conditions) == len(o.Conditions)
 }
 
-// contested is a quick look at whether there may be a contest.
+// contested is a cheap test for whether there may be a contest.
 func (b *bucket) contested() bool {
 	if len(b.shadowed) > 0 {
 		return true
@@ -185,8 +185,8 @@ func newContest(routes []*Route) (c Contest, ok bool) {
 	return c, ok
 }
 
-// Contests returns what several services claim, and all that was agreed with
-// what is left of it, sorted by name.
+// Contests returns the current contests, and those that were agreed before with the
+// claimants that are left, sorted by name.
 func (b *Builder) Contests() (all []Contest) {
 	found := make(map[string]bool)
 	for _, of := range b.contests {

@@ -7,8 +7,8 @@ import (
 	"serai/upstream"
 )
 
-// Definition is one route as the tags of one instance ask for it. It is
-// complete: defaults are filled in.
+// Definition is one route as the tags of one instance describe it. It is complete:
+// defaults are filled in.
 type Definition struct {
 	// Name is the route's name, empty for the unnamed route.
 	Name string
@@ -23,19 +23,19 @@ type Definition struct {
 	Priority   int
 	// Class is the ingress class, empty when unset.
 	Class string
-	// Options are taken from the newest instance that asks for the route. They
-	// outlive the rest: the route keeps them.
+	// Options are taken from the newest instance that asks for the route. The route
+	// keeps them.
 	Options *RouteOptions
-	// Instance holds what each instance keeps for itself.
+	// Instance are the options that apply to each instance separately.
 	Instance InstanceOptions
 }
 
-// RouteOptions is what a route says about requests, whichever instance they
-// go to. Never modified once part of a Route.
+// RouteOptions are the options of a route for requests, whichever instance gets them.
+// Never modified once part of a Route.
 type RouteOptions struct {
 	Balance upstream.Balance
 	Prefer  upstream.Prefer
-	// Wait bounds how long a request waits for a ready instance; 0 does not
+	// Wait bounds how long a request waits for a ready instance; with 0 it does not
 	// wait.
 	Wait time.Duration
 	// Timeout bounds the wait for the first byte of the answer's head,
@@ -48,8 +48,7 @@ type RouteOptions struct {
 	// MaxBody bounds a request's body in bytes; 0 means no limit.
 	MaxBody int64
 	TLS     TLSMode
-	// OfRoute is what policies are asked for. With TLSOnly there is always a
-	// redirection.
+	// OfRoute are the policies. With TLSOnly there is always a redirect.
 	policy.OfRoute
 }
 
@@ -58,16 +57,16 @@ type TLSMode uint8
 
 // The values of the tls tag.
 const (
-	TLSAuto TLSMode = iota // a certificate is obtained where ACME is on
-	TLSOff                 // none is asked for
+	TLSAuto TLSMode = iota // a certificate is obtained where ACME is enabled
+	TLSOff                 // no certificate is ordered
 	TLSOnly                // as TLSAuto, and plain HTTP is redirected
 )
 
-// InstanceOptions is what tags say about sending requests to the instance that
-// carries them.
+// InstanceOptions are the options for sending requests to the instance that carries the
+// tags.
 type InstanceOptions struct {
 	Scheme upstream.Scheme
-	// TLSName and TLSInsecure are zero unless the Scheme is over TLS.
+	// TLSName and TLSInsecure are zero unless the Scheme uses TLS.
 	TLSName     string
 	TLSInsecure bool
 	// Host is the Host header sent; empty preserves the client's.
@@ -81,7 +80,7 @@ type InstanceOptions struct {
 	Canary *upstream.Canary
 	// Check is zero unless an active check is asked for.
 	Check upstream.Check
-	// ProxyProtocol is the version spoken first: 0 for none, 1 or 2.
+	// ProxyProtocol is the version of PROXY protocol that is sent: 0 for none, 1 or 2.
 	ProxyProtocol uint8
 	// MaxInflight bounds the requests in flight; 0 means no limit.
 	MaxInflight int
@@ -101,9 +100,9 @@ func newDefinition(name string) *Definition {
 	}
 }
 
-// settle ends the reading of a definition: it applies what depends on several
-// keys, and clears what has no effect, so that equal meanings are equal values.
-// HTTPSOnly redirects plain HTTP wherever tls=off does not forbid it.
+// settle completes a definition after all tags are read: it applies what depends on
+// several keys, and clears what has no effect, so that equal meanings are equal values.
+// HTTPSOnly redirects plain HTTP unless the route has tls=off.
 func (d *Definition) settle(redirectStatus int, httpsOnly bool) {
 	if len(d.Prefixes) == 0 && len(d.Exact) == 0 {
 		d.Prefixes = []string{"/"}

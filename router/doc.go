@@ -16,15 +16,15 @@
 // # How a tag is read
 //
 // A tag is PREFIX.KEY=VALUE for the unnamed route, or PREFIX.ROUTE.KEY=VALUE.
-// Tags that do not start with the prefix and a dot belong to somebody else and
-// are ignored; the prefix alone, or a tag without "=", is a Rejection. These
-// rules decide what else might be read in two ways:
+// Tags that do not start with the prefix and a dot belong to another program and are
+// ignored; the prefix alone, or a tag without "=", is a Rejection. These rules resolve
+// what could be read in two ways:
 //
 //   - The first "=" ends the key; the value may contain more of them.
-//   - Position decides, not the word: with one dot behind the prefix the first
+//   - Position decides, not the word: with a second dot after the prefix, the first
 //     word is a route, so PREFIX.check.interval=5s is the key "interval" of a
 //     route called "check" (and refused, with a hint at check-interval), and
-//     a route may be called like a key, say PREFIX.host.path=/x.
+//     a route may have the name of a key, as in PREFIX.host.path=/x.
 //   - Keys and route names are lower-case and are not folded. A route name has
 //     up to 64 letters, digits, dashes and underscores, and begins with a
 //     letter or digit. Host names and header names are folded to lower case.
@@ -33,15 +33,15 @@
 //     contain a comma. The value of a header or query condition can.
 //   - A key may be given once for each route, even with the same value; only
 //     header and query may be repeated, once for each name, and each adds a
-//     condition. Twice the same element in a list counts once.
+//     condition. A repeated element of a list counts once.
 //   - The value that the grammar gives as the default may always be written
 //     out: sticky=off, max-body=none.
 //   - A key that only refines another, such as check-interval, tls-name or
-//     redirect-status, may stand without it and has no effect then.
+//     redirect-status, may be given without it and then has no effect.
 //   - A path prefix has no trailing slash: /api/ means /api. The default path
-//     "/" stands only when neither path nor path-exact is given.
+//     "/" applies only when neither path nor path-exact is given.
 //
-// What is wrong with a tag refuses the route that it names, of the instances
-// that carry the tag, and nothing else. A tag that names no route (the prefix
-// alone) refuses none and is only reported.
+// A faulty tag refuses the route that it names, for the instances that carry the tag,
+// and nothing else. A tag that names no route (the prefix alone) refuses none and is
+// only reported.
 package router

@@ -8,12 +8,12 @@ import (
 	"serai/upstream"
 )
 
-// edgeKeys say what is spoken at both ends, TLS with clients and the first bytes to
-// an instance, and how many requests an instance gets at once.
+// edgeKeys are the keys for TLS with clients, for the first bytes of a connection to an
+// instance, and for the number of requests that an instance gets at once.
 func edgeKeys() []key {
 	return []key{{
 		Key: Key{Name: "tls", Value: "auto, off, only", Default: "auto", Example: "off",
-			Meaning: "`auto`: a certificate is obtained where ACME is on; `off`: never ask for one; `only`: plain HTTP is redirected (`--https-only` does so for every route that is not `off`)"},
+			Meaning: "`auto`: a certificate is obtained where ACME is enabled; `off`: none is ordered; `only`: plain HTTP is redirected (`--https-only` does so for every route that is not `off`)"},
 		parse: parseTLS,
 		also:  []string{"https", "ssl", "cert", "certresolver"},
 		route: func(o *RouteOptions) string { return tlsModes().word(o.TLS) },
@@ -25,13 +25,13 @@ func edgeKeys() []key {
 		route: func(o *RouteOptions) string { return o.HSTS },
 	}, {
 		Key: Key{Name: "proxy-protocol", Value: "v1, v2", Default: "off", Example: "v2",
-			Meaning: "PROXY protocol spoken to the instance"},
+			Meaning: "PROXY protocol header that is sent to the instance"},
 		parse:  parseProxyProtocol,
 		also:   []string{"proxyprotocol", "send-proxy"},
 		member: func(_ *upstream.Member, t *upstream.Target) string { return proxyVersions().word(t.ProxyProtocol) },
 	}, {
 		Key: Key{Name: "max-inflight", Value: "NUMBER", Default: "none", Example: "7",
-			Meaning: "requests in flight on one instance, over all routes of the service; beyond it another instance, then a line in order of arrival up to `wait`, then 503"},
+			Meaning: "requests in flight on one instance, over all routes of the service; a request beyond it goes to another instance, or waits in the order of arrival up to `wait`, and then gets 503"},
 		parse: parseMaxInflight,
 		also:  []string{"max-conn", "max-connections", "concurrency"},
 		member: func(m *upstream.Member, _ *upstream.Target) string {

@@ -6,47 +6,47 @@ import (
 	"slices"
 )
 
-// entry is all routes of one host pattern. Immutable: a change makes a new
-// entry that shares what did not change.
+// entry has all routes of one host pattern. Immutable: a change makes a new entry that
+// shares what did not change.
 //
 // A few routes are scanned in order. Many are found by their paths, so that a
 // host with thousands of them costs a few map lookups: one for the exact path
 // and one for each length that prefixes have.
 type entry struct {
-	// sole is the only route, when it takes whatever comes for its host: most
-	// hosts have one like that, and a look at it would cost as much as all that
-	// leads to it. Its priority stands here for the same reason.
+	// sole is the only route, when it takes every request for its host: most hosts have
+	// one such route, and searching it would cost as much as finding the entry. Its
+	// priority is copied here for the same reason.
 	sole         *Route
 	solePriority int
 
 	few  bucket
 	many *paths // nil while there are few
 
-	// holding says whose the host is; foreign are claims of namespaces that it is
-	// not. tenants are all that claim it, the first of whom holds it: nil when there
-	// is only one, and the host no wildcard.
+	// holding says which namespace holds the host; foreign are claims of other
+	// namespaces. tenants are all namespaces that claim it, the holder first: nil when
+	// there is only one, and the host is not a wildcard.
 	holding *holding
 	foreign []*Route
 	tenants []tenant
-	// recorded says that all nodes know their order.
+	// recorded says that all nodes share the order of the tenants.
 	recorded bool
 }
 
-// maxFew is the number of routes that is scanned.
+// maxFew is the number of routes up to which they are scanned.
 const maxFew = 24
 
-// bucket is routes in the order that requests try them.
+// bucket has routes in the order in which requests try them.
 type bucket struct {
 	live []*Route
-	// shadowed are claims that an older one of the same kind holds.
+	// shadowed are claims that an older claim of the same kind holds.
 	shadowed []shadow
 }
 
 // shadow is a route that never takes a request, and the one that does.
 type shadow struct{ route, holder *Route }
 
-// newBucket orders routes, which it takes over. Of those that claim the same,
-// the first in order is the oldest: it holds the claim.
+// newBucket sorts routes, and owns the slice from then on. Of routes with the same
+// claim, the first in order is the oldest: it holds the claim.
 func newBucket(routes []*Route) bucket {
 	slices.SortFunc(routes, (*Route).nearer)
 	if len(routes) <= 1 {
@@ -81,7 +81,7 @@ func (b *bucket) all() iter.Seq[*Route] {
 	}
 }
 
-// paths is the routes of one host by path.
+// paths has the routes of one host by path.
 type paths struct {
 	exact, prefix *index[*bucket]
 	// lengths counts the prefixes of each length; order lists the lengths,
@@ -96,7 +96,7 @@ type paths struct {
 // pathShards is the number of shards of a host with many paths.
 const pathShards = 128
 
-// all goes through the routes of the entry, those that take no request, too.
+// all iterates over the routes of the entry, including those that take no request.
 func (e *entry) all() iter.Seq[*Route] {
 	return func(yield func(*Route) bool) {
 		if e == nil {
@@ -117,7 +117,7 @@ func (e *entry) all() iter.Seq[*Route] {
 	}
 }
 
-// buckets goes through the parts of an entry.
+// buckets iterates over the parts of an entry.
 func (e *entry) buckets() iter.Seq[*bucket] {
 	return func(yield func(*bucket) bool) {
 		if e == nil {
@@ -158,7 +158,7 @@ func (e *entry) apply(c *change, w *warden) *entry {
 	return &next
 }
 
-// fill puts the routes into an entry that has none. It takes them over.
+// fill puts the routes into an empty entry, which owns the slice from then on.
 func (e *entry) fill(routes []*Route) {
 	if len(routes) > maxFew {
 		empty := &paths{exact: newIndex[*bucket](pathShards), prefix: newIndex[*bucket](pathShards)}
@@ -233,7 +233,7 @@ func (p *paths) apply(c *change) *paths {
 	return next
 }
 
-// count notes a route that comes or goes.
+// count counts a route that is added or removed.
 func (p *paths) count(r *Route, n int) {
 	add := func(m map[int]int, key int) {
 		if m[key] += n; m[key] == 0 {
@@ -251,7 +251,7 @@ func (r *Route) unconditional() bool {
 	return r.Path == "/" && !r.Exact && len(r.Conditions) == 0 && !r.guarded && !r.Lingers()
 }
 
-// pathKey is the path without the slash that only the root has.
+// pathKey is the path, without the slash for the root.
 func (r *Route) pathKey() string {
 	if !r.Exact && r.Path == "/" {
 		return ""

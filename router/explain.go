@@ -8,10 +8,9 @@ import (
 	"serai/policy"
 )
 
-// Explanation tells which route takes a request, and why each nearer
-// candidate does not.
+// Explanation says which route takes a request, and why each other candidate does not.
 type Explanation struct {
-	// Host is the request's host in the form that it is looked up by.
+	// Host is the request's host in the form in which it is looked up.
 	Host string `json:"host"`
 	Path string `json:"path"`
 	// Result is "found", or why no route takes the request: "no-host",
@@ -19,18 +18,17 @@ type Explanation struct {
 	Result string `json:"result"`
 	// Winner is the route's ID, empty when there is none.
 	Winner string `json:"winner,omitempty"`
-	// Ready says how many instances of the winner take requests, and why the
-	// others do not.
+	// Ready says how many instances of the winner take requests, and why the others do
+	// not.
 	Ready string `json:"ready,omitempty"`
-	// Policies say what the winner does to a request and its answer, in the order
-	// that it is done.
+	// Policies say what the winner does to a request and its answer, in the order in
+	// which it is done.
 	Policies []string `json:"policies,omitempty"`
-	// Candidates are the routes of the host in the order that they are tried,
-	// nearest first.
+	// Candidates are the routes of the host in the order in which they are tried.
 	Candidates []Candidate `json:"candidates"`
 	// More counts candidates that are left out.
 	More int `json:"more,omitempty"`
-	// Refused is what was refused for this host.
+	// Refused are the rejections for this host.
 	Refused []Rejection `json:"refused,omitempty"`
 }
 
@@ -50,8 +48,8 @@ type Candidate struct {
 // maxCandidates bounds an Explanation. The winner is always among them.
 const maxCandidates = 100
 
-// Explain looks a request up as Lookup does and tells why. It goes through all
-// routes of the host: it is for people, not for requests.
+// Explain looks a request up as Lookup does, and says why. It goes through all routes
+// of the host: it is for people, not for requests.
 func (t *Table) Explain(q *Query) Explanation {
 	winner, miss := t.Lookup(q)
 	var buf normalBuffer
@@ -94,7 +92,7 @@ func (r *Route) explainPolicies() []string {
 	return lines
 }
 
-// candidates returns all routes that cover host, nearest first.
+// candidates returns all routes that cover host, in the order in which they are tried.
 func (t *Table) candidates(host []byte) (all []shadow) {
 	entries := []*entry{t.hosts.get(host)}
 	if rest := parent(host); rest != nil {
@@ -119,7 +117,7 @@ func (t *Table) candidates(host []byte) (all []shadow) {
 	return all
 }
 
-// holding returns whose a host is.
+// holding returns which namespace holds a host.
 func (t *Table) holding(host []byte) *holding {
 	e := t.hosts.get(host)
 	if e == nil {
@@ -144,7 +142,7 @@ func (r *Route) candidate() Candidate {
 	return c
 }
 
-// reason says what a route takes.
+// reason says which requests a route takes.
 func (r *Route) reason() string {
 	s := "host " + r.Host + ", path " + r.match()
 	if r.Priority != 0 {
@@ -198,7 +196,7 @@ func (t *Table) lost(s shadow, winner *Route, q *Query, host []byte) string {
 	return fmt.Sprintf("its claim is newer: index %d, after %d", r.CreateIndex, winner.CreateIndex)
 }
 
-// refusedFor returns what was refused for a host, or of any pattern above it.
+// refusedFor returns the rejections for a host, or for a pattern that covers it.
 func (t *Table) refusedFor(host []byte) (refused []Rejection) {
 	covers := func(pattern string) bool {
 		suffix, wild := cutWildcard(pattern)

@@ -9,18 +9,18 @@ import (
 	"serai/upstream"
 )
 
-// forwardKeys say what answers in place of an instance, and in which form an
-// instance gets a request.
+// forwardKeys are the keys that decide what answers instead of an instance, and in
+// which form an instance gets a request.
 func forwardKeys() []key {
 	return []key{{
 		Key: Key{Name: "strip", Value: "/PREFIX", Default: "-", Example: "/api",
-			Meaning: "prefix removed from the path sent upstream; X-Forwarded-Prefix tells it"},
+			Meaning: "prefix that is removed from the path of the request to the instance, and sent as X-Forwarded-Prefix"},
 		parse:  parseStrip,
 		also:   []string{"strip-prefix", "stripprefix", "rewrite"},
 		member: func(m *upstream.Member, _ *upstream.Target) string { return m.Strip },
 	}, {
 		Key: Key{Name: "redirect", Value: "https or URL", Default: "-", Example: "https://b.example.org{path}?{query}",
-			Meaning: "answers with a redirection: `https`, or a URL with `{host}`, `{path}`, `{query}`"},
+			Meaning: "answers with a redirect to: `https`, or a URL with `{host}`, `{path}`, `{query}`"},
 		parse: parseRedirect,
 		also:  []string{"redirect-to", "redirect-url"},
 		route: func(o *RouteOptions) string {
@@ -31,7 +31,7 @@ func forwardKeys() []key {
 		},
 	}, {
 		Key: Key{Name: "redirect-status", Value: "301, 302, 303, 307, 308", Default: "308", Example: "302", With: "redirect=https",
-			Meaning: "status of the redirection"},
+			Meaning: "status of the redirect"},
 		parse: parseRedirectStatus,
 		also:  []string{"redirect-code"},
 		route: func(o *RouteOptions) string {
@@ -42,7 +42,7 @@ func forwardKeys() []key {
 		},
 	}, {
 		Key: Key{Name: "scheme", Value: "http, https, h2c, grpc, h2, grpcs", Default: "http", Example: "https",
-			Meaning: "what is spoken to the instance: HTTP/1; HTTP/1 over TLS; HTTP/2 over plain TCP, without an upgrade (`h2c`, `grpc`); HTTP/2 over TLS (`h2`, `grpcs`)"},
+			Meaning: "protocol of the instance: HTTP/1; HTTP/1 over TLS; HTTP/2 over plain TCP, without an upgrade (`h2c`, `grpc`); HTTP/2 over TLS (`h2`, `grpcs`)"},
 		parse: parseScheme,
 		also:  []string{"protocol", "proto", "backend-protocol"},
 		member: func(_ *upstream.Member, t *upstream.Target) string {
@@ -53,7 +53,7 @@ func forwardKeys() []key {
 		},
 	}, {
 		Key: Key{Name: "tls-verify", Value: "true, false", Default: "true", Example: "false", With: "scheme=https",
-			Meaning: "whether the instance's certificate is verified; with schemes over TLS"},
+			Meaning: "whether the instance's certificate is verified; for schemes with TLS"},
 		parse: parseTLSVerify,
 		also:  []string{"insecure", "tls-skip-verify", "insecure-skip-verify"},
 		member: func(_ *upstream.Member, t *upstream.Target) string {
@@ -64,13 +64,13 @@ func forwardKeys() []key {
 		},
 	}, {
 		Key: Key{Name: "tls-name", Value: "NAME", Default: "the request's host", Example: "b.example.org", With: "scheme=https",
-			Meaning: "name verified and sent as SNI; with schemes over TLS"},
+			Meaning: "name that is verified and sent as SNI; for schemes with TLS"},
 		parse:  parseTLSName,
 		also:   []string{"sni", "tls-server-name"},
 		member: func(_ *upstream.Member, t *upstream.Target) string { return t.TLSName },
 	}, {
 		Key: Key{Name: "upstream-host", Value: "preserve, address, NAME", Default: "preserve", Example: "b.example.org:8080",
-			Meaning: "Host header sent to the instance"},
+			Meaning: "Host header that is sent to the instance"},
 		parse: parseUpstreamHost,
 		also:  []string{"host-header", "pass-host-header"},
 		member: func(m *upstream.Member, t *upstream.Target) string {

@@ -10,24 +10,24 @@ import (
 	"serai/discovery"
 )
 
-// A host belongs to the namespace that claimed it first, and so does what is below
-// a wildcard, but for names that others claimed before it. Only "*" is what is left
-// over. docs/decisions/0008 tells why it is so.
+// A host belongs to the namespace that claimed it first, and a wildcard covers the
+// hosts below it, except names that others claimed before it. "*" holds nothing: it
+// gets only what is left over. docs/decisions/0008 has the reasons.
 
-// holding says whose a host is. Never modified.
+// holding says which namespaces hold a host. Never modified.
 type holding struct {
 	// namespaces may serve the host; all may when everybody is set.
 	namespaces []string
 	everybody  bool
 }
 
-// admits reports whether a route may take requests for the host. What the
-// operator's file has may take part everywhere. A nil holding admits all.
+// admits reports whether a route may take requests for the host. Routes of the
+// operator's file may for every host. A nil holding admits all.
 func (h *holding) admits(r *Route) bool {
 	return h == nil || h.everybody || r.local() || slices.Contains(h.namespaces, r.Namespace)
 }
 
-// sole reports whether the host is that namespace's alone.
+// sole reports whether only this namespace may serve the host.
 func (h *holding) sole(namespace string) bool {
 	return h != nil && !h.everybody && len(h.namespaces) == 1 && h.namespaces[0] == namespace
 }
@@ -39,11 +39,11 @@ func (h *holding) String() string {
 // tenant is a namespace that claims a host.
 type tenant struct {
 	namespace string
-	local     bool // the operator's file says so
-	place     int  // that all nodes agreed upon; math.MaxInt for none
+	local     bool // claimed in the operator's file
+	place     int  // agreed by all nodes; math.MaxInt for none
 	index     uint64
 	instances bool
-	// pattern is that of its claim: the host, or a wildcard that covers it.
+	// pattern is the pattern of its claim: the host, or a wildcard that covers it.
 	pattern string
 }
 
@@ -52,22 +52,22 @@ func (t *tenant) before(o *tenant) int {
 		strings.Compare(t.namespace, o.namespace))
 }
 
-// everyTenant is the service that stands for all of a namespace in a contest of
-// hosts; no service has that name.
+// everyTenant stands for all services of a namespace in a contest of hosts; no service
+// has that name.
 const everyTenant = "*"
 
-// hostContest names the contest of namespaces for a host. Those of its paths begin
-// with the host, too, and go on with a slash, "=" or "#".
+// hostContest names the contest of namespaces for a host. The names of contests for its
+// paths also begin with the host, but continue with a slash, "=" or "#".
 func hostContest(host string) string { return host + " host" }
 
-// hostPlace is where a namespace stands in the contest for a host, from 1; 0 when
-// nothing is agreed.
+// hostPlace is the position of a namespace in the contest for a host, from 1; 0 when
+// none is agreed.
 func (a Agreement) hostPlace(host, namespace string) int {
 	return 1 + slices.IndexFunc(a[hostContest(host)], func(c Claimant) bool { return c.Namespace == namespace })
 }
 
-// heirPlace is the best place of a route in a contest of paths that several
-// namespaces are in: such were written down before hosts had a holder.
+// heirPlace is the best position of a route in a contest for a path between several
+// namespaces: such contests were recorded before hosts had a holder.
 func (a Agreement) heirPlace(r *Route) int {
 	if r.place == 0 {
 		return 0
@@ -79,16 +79,16 @@ func (a Agreement) heirPlace(r *Route) int {
 	return r.place
 }
 
-// warden decides whose one host is.
+// warden decides which namespace holds one host.
 type warden struct {
 	*Builder
 	host string
-	// above is whoever holds the wildcard that covers the host, nil for nobody.
+	// above is the holder of the wildcard that covers the host, nil for none.
 	above *tenant
 }
 
-// warden returns what decides about a host. Entries of wildcards must be those of
-// the next table.
+// warden returns the warden of a host. Entries of wildcards must be the ones of the
+// next table.
 func (b *Builder) warden(host string, wildcard func(suffix []byte) *entry) *warden {
 	w := &warden{Builder: b, host: host}
 	if strings.HasPrefix(host, "*") || b.options.SharedHosts {
@@ -102,8 +102,8 @@ func (b *Builder) warden(host string, wildcard func(suffix []byte) *entry) *ward
 	return w
 }
 
-// configured returns whose a host is by the operator's configuration, nil when that
-// leaves it to who comes first.
+// configured returns the holder of a host by the operator's configuration, nil when the
+// configuration does not say: then the first namespace holds it.
 func (b *Builder) configured(host string) *holding {
 	if b.options.SharedHosts {
 		return &holding{everybody: true}
@@ -119,7 +119,7 @@ func (b *Builder) configured(host string) *holding {
 	return nil
 }
 
-// tenants returns who claims the host, the first of whom holds it.
+// tenants returns the namespaces that claim the host, the holder first.
 func (w *warden) tenants(routes []*Route) []tenant {
 	var all []tenant
 	at := make(map[string]int)
@@ -158,7 +158,7 @@ func (w *warden) place(r *Route) int {
 	return orLast(w.agreed.heirPlace(r))
 }
 
-// orLast turns the place of what has none into the last one.
+// orLast sorts a tenant without a position after all others.
 func orLast(place int) int {
 	if place == 0 {
 		return math.MaxInt
@@ -166,8 +166,8 @@ func orLast(place int) int {
 	return place
 }
 
-// split parts routes into those that may serve the host, and those of namespaces
-// that may not.
+// split separates routes that may serve the host from routes of namespaces that may
+// not.
 func (w *warden) split(routes []*Route) (own []*Route, e entry) {
 	_, wild := cutWildcard(w.host)
 	if !wild && w.unanimous(routes) {
@@ -189,8 +189,8 @@ func (w *warden) split(routes []*Route) (own []*Route, e entry) {
 	return own, e
 }
 
-// unanimous reports whether all routes are of one namespace, which nobody else
-// contests: those of most hosts are.
+// unanimous reports whether all routes are of one namespace and no other one contests
+// the host, as for most hosts.
 func (w *warden) unanimous(routes []*Route) bool {
 	for _, r := range routes {
 		if r.Namespace != routes[0].Namespace {
@@ -200,8 +200,8 @@ func (w *warden) unanimous(routes []*Route) bool {
 	return w.above == nil || w.above.namespace == routes[0].Namespace
 }
 
-// simple reports whether a change of a host leaves its holder what it is, and takes
-// and adds nothing of others.
+// simple reports whether a change of a host cannot change its holder, and neither adds
+// nor removes routes of other namespaces.
 func (w *warden) simple(e *entry, c *change) bool {
 	if len(e.tenants) > 0 || e.holding == nil {
 		return false
@@ -214,8 +214,8 @@ func (w *warden) simple(e *entry, c *change) bool {
 	return w.above == nil || e.holding.sole(w.above.namespace)
 }
 
-// first is the holding of the first tenant, and of all whom the operator's file
-// names.
+// first is the holding of the first tenant, and of all namespaces that the operator's
+// file names.
 func (w *warden) first(tenants []tenant) *holding {
 	if len(tenants) == 1 || !tenants[1].local {
 		return w.alone(tenants[0].namespace)
@@ -229,7 +229,7 @@ func (w *warden) first(tenants []tenant) *holding {
 	return h
 }
 
-// alone is the holding of one namespace, the same for all its hosts.
+// alone is the holding of one namespace. All its hosts share it.
 func (w *warden) alone(namespace string) *holding {
 	h := w.holdings[namespace]
 	if h == nil {
@@ -261,8 +261,8 @@ func (e *entry) disown(r *Route) Rejection {
 	return rejection
 }
 
-// contest returns what namespaces contest, if they do. What the operator's file
-// says is of no Nomad and not written down.
+// contest returns the contest of namespaces for the host, if there is one. Claims of
+// the operator's file are not from Nomad and are not recorded.
 func (e *entry) contest(host string) (c Contest, ok bool) {
 	if e == nil || len(e.foreign) == 0 {
 		return c, false

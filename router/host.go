@@ -22,7 +22,7 @@ func parseHosts(d *draft, value string) *flaw {
 	})
 }
 
-// parseHostPattern returns a host pattern in the form that it is looked up by.
+// parseHostPattern returns a host pattern in the form in which it is looked up.
 func parseHostPattern(s string) (string, *flaw) {
 	if s == "*" {
 		return s, nil
@@ -36,7 +36,7 @@ func parseHostPattern(s string) (string, *flaw) {
 	if name, _, ok := strings.Cut(s, ":"); ok {
 		return "", &flaw{fmt.Sprintf("host %s has a port", quote(s)), fmt.Sprintf("host=%s, which answers on every port", printable(name))}
 	}
-	// Before it is lower-cased: U+212A, the sign of a Kelvin, would become a k.
+	// Check before lower-casing: U+212A (Kelvin sign) would become a k.
 	if !isASCII(s) {
 		return "", &flaw{fmt.Sprintf("host %s is not ASCII", quote(s)), "the name as DNS has it, " + inDNS(s)}
 	}
@@ -48,14 +48,14 @@ func parseHostPattern(s string) (string, *flaw) {
 	case !validHostName(label) || len(name) > maxHost:
 		return "", &flaw{fmt.Sprintf("host %s is not a host name", quote(s)), "letters, digits, dashes and underscores in labels of up to 63, joined by dots"}
 	case !wild && endsInNumber(label):
-		// The client would take it for an IPv4 address (WHATWG URL, "ends in a
-		// number"), and it is none.
+		// A client would take it for an IPv4 address (WHATWG URL, "ends in a number"),
+		// which it is not.
 		return "", &flaw{fmt.Sprintf("host %s is neither a name nor an address", quote(s)), "a name or a whole IP address"}
 	}
 	return name, nil
 }
 
-// hostOfAddr returns an address as it stands in a Host field.
+// hostOfAddr returns an address in the form of a Host field.
 func hostOfAddr(a netip.Addr) string {
 	if a.Is6() {
 		return "[" + a.String() + "]"
@@ -63,8 +63,8 @@ func hostOfAddr(a netip.Addr) string {
 	return a.String()
 }
 
-// validHostName reports whether s is made of the labels of a host name. Names
-// with underscores exist, whatever RFC 952 says.
+// validHostName reports whether s consists of the labels of a host name. Names with
+// underscores exist, whatever RFC 952 says.
 func validHostName(s string) bool {
 	if len(s) == 0 || len(s) > maxHost {
 		return false
@@ -90,8 +90,8 @@ func endsInNumber(s string) bool {
 	return strings.Trim(last, "0123456789") == ""
 }
 
-// inDNS is what a browser would look up for a name (UTS 46), as advice: what it
-// makes of letters that look like others is for whoever wrote them to judge.
+// inDNS is what a browser would look up for a name (UTS 46), as advice. Whether a
+// letter that looks like another one was meant is for the author of the tag to judge.
 func inDNS(s string) string {
 	name, wild := strings.CutPrefix(s, "*.")
 	ascii, err := idna.Lookup.ToASCII(name)
@@ -130,21 +130,21 @@ func parent(host []byte) []byte {
 	return nil
 }
 
-// normalBuffer holds a host in normal form: a name with its dot, or the
-// longest IPv6 address in brackets.
+// normalBuffer has room for a host in normal form: a name with its dot, or the longest
+// IPv6 address in brackets.
 type normalBuffer [maxHost + 3]byte
 
-// AppendHost appends the host of a Host field in the form that routes are looked up
-// by, nothing for what cannot be a host.
+// AppendHost appends the host of a Host field in the form in which routes are looked
+// up, and nothing if it cannot be a host.
 func AppendHost(dst, host []byte) []byte {
 	var buf normalBuffer
 	return append(dst, normalHost(host, &buf)...)
 }
 
-// normalHost returns the host of a Host field in the form that hosts are
-// looked up by: lower case, without port and trailing dot, addresses in their
-// shortest form. The result is host itself where that is normal already, and
-// lies in buf otherwise. It is nil for what cannot be a host.
+// normalHost returns the host of a Host field in the form in which hosts are looked up:
+// lower case, without port and trailing dot, addresses in their shortest form. The
+// result is host itself if that is normal already, and lies in buf otherwise. It is nil
+// for what cannot be a host.
 func normalHost(host []byte, buf *normalBuffer) []byte {
 	if len(host) > 0 && host[0] == '[' {
 		return normalBracket(host, buf)

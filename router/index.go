@@ -5,7 +5,7 @@ import (
 	"iter"
 )
 
-// index is an immutable map by string. It is cut into shards, so that a new
+// index is an immutable map with string keys. It is split into shards, so that a new
 // version copies only the shards that differ from the old one.
 type index[V any] struct {
 	seed   maphash.Seed
@@ -23,7 +23,7 @@ func (x *index[V]) get(key []byte) V {
 	return x.shards[maphash.Bytes(x.seed, key)&uint64(len(x.shards)-1)][string(key)]
 }
 
-// all goes through the index in no order.
+// all iterates over the index in no particular order.
 func (x *index[V]) all() iter.Seq2[string, V] {
 	return func(yield func(string, V) bool) {
 		for _, shard := range x.shards {
@@ -36,7 +36,7 @@ func (x *index[V]) all() iter.Seq2[string, V] {
 	}
 }
 
-// edit is a new version of an index while it is made.
+// edit is a new version of an index that is being made.
 type edit[V any] struct {
 	*index[V]
 	from  *index[V]
@@ -46,7 +46,7 @@ type edit[V any] struct {
 // edit begins a new version.
 func (x *index[V]) edit() *edit[V] { return &edit[V]{index: x, from: x} }
 
-// set gives key a value, or takes it away.
+// set sets the value of key, or removes it unless keep.
 func (e *edit[V]) set(key string, v V, keep bool) {
 	if e.owned == nil {
 		next := *e.from

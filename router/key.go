@@ -15,31 +15,31 @@ type Key struct {
 	Value   string // what its value looks like
 	Meaning string
 	Default string // "-" for none
-	// Example is a value other than the default, of a key that is written as a
-	// word again; With is a tag, without prefix, that it has no effect without.
+	// Example is a value other than the default, for keys that Words writes; With is a
+	// tag, without prefix, that the key needs to have an effect.
 	Example, With string
 }
 
-// key is a Key, how it is read and how it is written: all that there is to know of
-// it but what it does.
+// key is a Key, with how it is parsed and how it is written: everything about it except
+// its effect.
 type key struct {
 	Key
 	// parse writes value into d. It gets no empty value.
 	parse func(d *draft, value string) *flaw
-	// route and member write what a route, or one of its members, has for the
-	// key, as a tag would: empty when that is not worth a word. A key has one of
-	// them, unless /routes shows it in a field of its own.
+	// route and member write the value that a route, or one of its members, has for the
+	// key, as a tag would; empty when it is not worth showing. A key has one of them,
+	// unless /routes shows it in a field of its own.
 	route  func(o *RouteOptions) string
 	member func(m *upstream.Member, t *upstream.Target) string
-	// also are words of other ingresses, and of habit, that mean this key.
+	// also are words for this key in other ingresses, or common ones.
 	also []string
 }
 
-// flaw is what is wrong with a tag, and what to write instead. Both are
-// printable ASCII, whatever the tag contained.
+// flaw says what is wrong with a tag, and what to write instead. Both are printable
+// ASCII, whatever the tag contained.
 type flaw struct{ why, instead string }
 
-// draft is a Definition that is being read.
+// draft is a Definition whose tags are being parsed.
 type draft struct {
 	*Definition
 	redirectStatus int
@@ -55,13 +55,12 @@ func Keys() []Key {
 	return list
 }
 
-// keys is the whole grammar. It is a function so that nobody can change it.
+// keys is the whole grammar. It is a function so that no caller can change it.
 func keys() []key {
 	return slices.Concat(claimKeys(), forwardKeys(), balanceKeys(), checkKeys(), limitKeys(), edgeKeys())
 }
 
-// nearest returns the key that was probably meant by word, empty when none is
-// near.
+// nearest returns the key that word probably means, empty when none is similar.
 func (g *Grammar) nearest(word string) string {
 	word = strings.ToLower(strings.ReplaceAll(word, "_", "-"))
 	if len(word) > 32 {

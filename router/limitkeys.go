@@ -5,23 +5,22 @@ import (
 	"time"
 )
 
-// limitKeys say how long is waited, how often is tried, and how much is let
-// through.
+// limitKeys are the keys for timeouts, retries and sizes.
 func limitKeys() []key {
 	return []key{{
 		Key: Key{Name: "wait", Value: "DURATION", Default: "10s", Example: "0s",
-			Meaning: "how long requests wait when no instance is ready (a redeploy with count = 1); 0s does not wait"},
+			Meaning: "how long requests wait when no instance is ready (a redeploy with count = 1); with 0s they do not wait"},
 		parse: parseWait,
 		route: func(o *RouteOptions) string { return durationWord(o.Wait) },
 	}, {
 		Key: Key{Name: "retries", Value: "0 to 10", Default: "1", Example: "0",
-			Meaning: "further attempts, each on another instance, for which it waits while that is busy, only where the instance has done nothing, or doing it twice is the same as once (GET, HEAD, OPTIONS, PUT, DELETE, TRACE, and no upgrade), or the client sends an `Idempotency-Key`"},
+			Meaning: "retries, each on another instance, if need be after waiting for one. A request is retried only if the instance has not processed it, or it is idempotent (GET, HEAD, OPTIONS, PUT, DELETE, TRACE, and no upgrade), or has an `Idempotency-Key`"},
 		parse: parseRetries,
 		also:  []string{"retry", "attempts"},
 		route: func(o *RouteOptions) string { return strconv.Itoa(o.Retries) },
 	}, {
 		Key: Key{Name: "retry-post", Value: "on, off", Default: "off", Example: "on",
-			Meaning: "`on`: requests of this route may be repeated whatever their method, although the instance may have done what they ask"},
+			Meaning: "`on`: requests of this route may be retried whatever their method, even if the instance may have processed them"},
 		parse: parseRetryPost,
 		also:  []string{"retry-non-idempotent"},
 		route: func(o *RouteOptions) string {
@@ -38,7 +37,7 @@ func limitKeys() []key {
 		route: func(o *RouteOptions) string { return durationWord(o.Timeout) },
 	}, {
 		Key: Key{Name: "body-idle", Value: "DURATION", Default: "60s", Example: "10s",
-			Meaning: "time of each further wait for the response"},
+			Meaning: "time of each later wait for more of the response"},
 		parse: parseBodyIdle,
 		also:  []string{"idle-timeout"},
 		route: func(o *RouteOptions) string { return durationWord(o.BodyIdle) },

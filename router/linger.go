@@ -9,7 +9,7 @@ import (
 	"serai/upstream"
 )
 
-// bounded returns the lingering routes that the quotas have room for: those that
+// bounded returns the lingering routes for which the quotas have room: first those that
 // lingered before, then the oldest claims.
 func (c *compilation) bounded(routes []*Route) []*Route {
 	allowed := c.mayLinger(c.key)
@@ -31,12 +31,12 @@ func (c *compilation) bounded(routes []*Route) []*Route {
 	return routes[:allowed.n]
 }
 
-// linger returns what stays of a route that no instance asks for: the route
-// without members until it expires, nil when nothing stays.
+// linger returns the lingering form of a route that no instance asks for: the route
+// without members until it expires, nil when it ends.
 //
-// It stays when its instances are gone, because in a redeploy the next ones
-// come soon. It goes at once when one of its instances is still there and has
-// withdrawn the claim.
+// It lingers when its instances are gone, because in a redeploy the next ones come
+// soon. It ends at once when one of its instances is still registered and no longer
+// makes the claim.
 func (b *Builder) linger(now time.Time, r *Route, present map[string]bool) *Route {
 	if r.Lingers() {
 		if r.Expires.After(now) {

@@ -8,28 +8,27 @@ type finding struct {
 	// of restricts the search to the live routes of the service of this
 	// lingering route; nil does not.
 	of *Route
-	// held says whose the host is: only theirs of what is less specific counts.
+	// held says who holds the host: of less specific routes, only the holder's count.
 	held *holding
-	// top is the highest priority of a wildcard or "*" route that may.
+	// top is the highest priority of the wildcard and "*" routes that count.
 	top int
-	// reserved is set while the path is the operator's and the host not claimed by
-	// its name: then only what is the operator's counts.
+	// reserved is set when the path is reserved for the operator and no route claims
+	// the host by name: then only routes of the operator's file count.
 	reserved bool
-	// miss is the nearest reason so far.
+	// miss is the most specific reason so far.
 	miss Miss
 }
 
 // Lookup returns the route that takes a request, or why none does. It does not
 // allocate.
 //
-// The order is: higher priority; exact host, then wildcard, then "*"; exact
-// path, then longer prefix; more conditions; older claim. A lingering route
-// takes part as if it had instances, but gives way to any live route of its
-// own service, so that a deploy that changes the tags of a service goes on to
-// its new instances at once.
+// The order is: higher priority; exact host, then wildcard, then "*"; exact path, then
+// longer prefix; more conditions; older claim. A lingering route takes part as if it
+// had instances, but gives way to any live route of its own service, so that after a
+// deploy that changes a service's tags, requests go to its new instances at once.
 func (t *Table) Lookup(q *Query) (*Route, Miss) {
 	f := finding{q: q, host: q.Host, t: t, miss: NoHost}
-	// Most hosts come in normal form: then one look finds the entry.
+	// Most hosts come in normal form: then one lookup finds the entry.
 	exact := t.hosts.get(q.Host)
 	var buf normalBuffer
 	if exact == nil {
@@ -54,7 +53,7 @@ func (t *Table) Lookup(q *Query) (*Route, Miss) {
 	return r, Found
 }
 
-// begin finds whose the host is.
+// begin finds the holder of the host.
 func (f *finding) begin(exact *entry) {
 	f.top = f.t.broadTop
 	if exact != nil {
@@ -64,8 +63,8 @@ func (f *finding) begin(exact *entry) {
 	}
 }
 
-// topOf returns the highest priority of a wildcard or "*" route that may take
-// requests for a host.
+// topOf returns the highest priority of a wildcard or "*" route that may take requests
+// for a host with this holding.
 func (t *Table) topOf(h *holding) int {
 	if h == nil || h.everybody {
 		return t.broadTop
@@ -82,7 +81,7 @@ func (t *Table) topOf(h *holding) int {
 	return top
 }
 
-// search looks through the entries that have the host, the exact one given.
+// search goes through the entries that cover the host; exact is given.
 func (f *finding) search(exact *entry) (best *Route) {
 	best = f.in(exact)
 	if best != nil && best.Priority >= f.top {
@@ -109,7 +108,7 @@ func (f *finding) search(exact *entry) (best *Route) {
 	return best
 }
 
-// isReserved reports whether a path is the operator's.
+// isReserved reports whether a path is reserved for the operator.
 func (t *Table) isReserved(path []byte) bool {
 	for _, r := range t.reserved {
 		if takesPath(r, false, path) {
@@ -119,7 +118,7 @@ func (t *Table) isReserved(path []byte) bool {
 	return false
 }
 
-// better returns the route of higher priority, the first when they are equal.
+// better returns the route of higher priority, the first when both are equal.
 func (f *finding) better(a, b *Route) *Route {
 	if a == nil || b != nil && b.Priority > a.Priority {
 		return b
@@ -144,9 +143,9 @@ func (f *finding) in(e *entry) *Route {
 	return nil
 }
 
-// inPaths does the same for an entry with many routes. With one priority the
-// first route found, from the nearest path on, is the one; with several all
-// paths are looked at.
+// inPaths does the same for an entry with many routes. If all have one priority, the
+// first route found, starting at the most specific path, wins; otherwise all paths are
+// searched.
 func (f *finding) inPaths(p *paths) *Route {
 	f.miss = max(f.miss, NoPath)
 	path := f.q.Path
@@ -167,7 +166,8 @@ func (f *finding) inPaths(p *paths) *Route {
 	return best
 }
 
-// inBucket returns the first route of a bucket, whose path the request has.
+// inBucket returns the first route of a bucket that takes the request. Its path
+// matches.
 func (f *finding) inBucket(b *bucket) *Route {
 	if b != nil {
 		for _, r := range b.live {
@@ -179,7 +179,7 @@ func (f *finding) inBucket(b *bucket) *Route {
 	return nil
 }
 
-// takes reports whether a route takes the request, whose host and path it has.
+// takes reports whether a route takes the request. Its host and path match.
 func (f *finding) takes(r *Route) bool {
 	if f.reserved && !r.local() || !f.held.admits(r) || r.guarded && !f.t.owners.allow(r.Namespace, f.host) {
 		return false

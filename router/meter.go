@@ -8,25 +8,25 @@ import (
 	"serai/discovery"
 )
 
-// meter counts what one service takes while it is compiled.
+// meter counts what one service uses while it is compiled.
 type meter struct {
 	usage   usage
 	allowed allowances
-	// short are claims within the quota of the service that another one refuses.
+	// short are claims within one quota of the service that another quota refuses.
 	short   map[routeID]bool
 	refused map[excess]*Rejection
-	// refusing and refusingOf are those of the last refusal.
+	// refusing and refusingOf belong to the last refusal.
 	refusing   *discovery.Instance
 	refusingOf excess
 }
 
-// excess is what is refused of a route for one quota.
+// excess is what is refused of a route because of one quota.
 type excess struct {
 	route, what string
 	of          scope
 }
 
-// fits takes a claim of an instance into the service, or refuses it.
+// fits counts a claim of an instance for the service, or refuses it.
 func (c *compilation) fits(instance *discovery.Instance, d *Definition, s routeID) bool {
 	if c.demands[s] != nil || instance.ByHand() {
 		return true
@@ -58,7 +58,7 @@ func (c *compilation) fits(instance *discovery.Instance, d *Definition, s routeI
 	return refuse("conditions", q.Conditions, m.allowed.conditions.of, m.allowed.conditions.user)
 }
 
-// refuse notes a claim that is over a quota, together with the others of its route.
+// refuse records a claim that is over a quota, together with others of its route.
 func (m *meter) refuse(c *compilation, instance *discovery.Instance, d *Definition, s routeID, x excess, limit int, user string) {
 	r := m.refused[x]
 	if r == nil {

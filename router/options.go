@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,47 +17,47 @@ import (
 type Options struct {
 	// Registry has the endpoints and rooms. Required.
 	Registry *upstream.Registry
-	// Prefix begins our tags, "ingress".
+	// Prefix is the prefix of our tags, "ingress" by default.
 	Prefix string
-	// Class is the ingress class that is served: only routes whose class tag
-	// is the same, and only those without the tag when it is empty.
+	// Class is the ingress class that is served: only routes with the same class tag,
+	// and only routes without the tag when it is empty.
 	Class string
-	// Node and Datacenter are where this serai runs, for the prefer tag; empty
-	// when unknown. Node is the ID that registrations carry.
+	// Node and Datacenter say where this serai runs, for the prefer tag; empty when
+	// unknown. Node is a node ID as in registrations.
 	Node, Datacenter string
-	// Owners are the host patterns that a namespace owns: nobody else may
-	// claim them, and it may claim no others. "*.example.org" covers all names
-	// below example.org at any depth, "*" all names; the longest pattern
-	// decides. Namespaces that are not listed may claim what nobody owns.
+	// Owners are the host patterns that a namespace owns: no other namespace may claim
+	// them, and it may claim no others. "*.example.org" covers all names below
+	// example.org at any depth, "*" all names; the longest pattern decides. Namespaces
+	// that are not listed may claim what nobody owns.
 	Owners map[string][]string
-	// Share are the namespaces that may claim a host pattern together, by pattern,
-	// which covers what it does in Owners; all others may not. Owners come first.
+	// Share are the namespaces that may claim a host pattern together, by pattern; no
+	// others may. A pattern covers the same as in Owners, which take precedence.
 	// SharedHosts lets all namespaces claim all hosts.
 	Share       map[string][]string
 	SharedHosts bool
-	// Reserved are paths that only the operator's file may claim, and all below
-	// them.
+	// Reserved are paths that, with everything below them, only the operator's file may
+	// claim.
 	Reserved []string
 	// Quotas bound what the table holds.
 	Quotas Quotas
-	// Linger is how long a route stays when its last instance has gone, 60s:
-	// its requests wait for the next one. Negative does not linger.
+	// Linger is how long a route stays after its last instance has gone, 60s by
+	// default: its requests wait for the next one. Negative means no lingering.
 	Linger time.Duration
-	// HTTPSOnly redirects plain HTTP of every route to https, except those with
-	// tls=off and those with a redirection of their own.
+	// HTTPSOnly redirects plain HTTP of every route to https, except routes with
+	// tls=off and routes with a redirect of their own.
 	HTTPSOnly bool
-	// Networks are where instances may be; none means everywhere that a service
-	// can be. NoLoopback refuses what Nomad registers on a loopback address, which
-	// is another machine on each node.
+	// Networks are where instances may be; none means all addresses that a service can
+	// have. NoLoopback refuses loopback addresses in Nomad's registrations, because
+	// they mean another machine on each node.
 	Networks   []netip.Prefix
 	NoLoopback bool
-	// Own names what of serai's own listens at an address, such as "the listener
-	// http", empty for nothing: an instance there would lead back to serai. Nil
-	// knows of nothing.
+	// Own names the part of serai that listens at an address, such as "the listener
+	// http", empty for none: requests to an instance there would come back to serai.
+	// Nil means that nothing is known.
 	Own func(netip.AddrPort) string
-	// Now is the clock, time.Now.
+	// Now is the clock, time.Now by default.
 	Now func() time.Time
-	// Logger gets what is refused, once; nil discards it.
+	// Logger gets each rejection once; nil discards them.
 	Logger *slog.Logger
 }
 
@@ -74,16 +76,38 @@ func (o *Options) Validate() error {
 	if _, err := newOwners(o.Owners); err != nil {
 		errs = append(errs, err)
 	}
-	for host := range o.Share {
-		if _, f := parseHostPattern(host); f != nil {
-			errs = append(errs, fmt.Errorf("share %q: %s; want %s", host, f.why, f.instead))
-		}
-	}
+	errs = append(errs, o.validateShare())
 	errs = append(errs, o.Quotas.validate())
 	return errors.Join(errs...)
 }
 
-// shares are the patterns of Share by namespace.
+// validateShare reports what is wrong with Share.
+func (o *Options) validateShare() error {
+	var errs []error
+	written := make(map[string]string) // how, by what it means
+	for _, pattern := range slices.Sorted(maps.Keys(o.Share)) {
+		host, f := parseHostPattern(pattern)
+		if f != nil {
+			errs = append(errs, fmt.Errorf("share %q: %s; want %s", pattern, f.why, f.instead))
+			continue
+		}
+		if other, twice := written[host]; twice {
+			errs = append(errs, fmt.Errorf("share %q and share %q are the same host; want one block", other, pattern))
+		}
+		written[host] = pattern
+		if len(o.Share[pattern]) == 0 {
+			errs = append(errs, fmt.Errorf("share %q: no namespace is named; want those that may claim it", pattern))
+		}
+		for _, n := range o.Share[pattern] {
+			if n == "" || strings.ContainsAny(n, "*!") {
+				errs = append(errs, fmt.Errorf("share %q: %q is not the name of a namespace; want each of them by name", pattern, n))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// shares returns the patterns of Share by namespace.
 func (o *Options) shares() map[string][]string {
 	patterns := make(map[string][]string)
 	for pattern, namespaces := range o.Share {

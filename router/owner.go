@@ -8,10 +8,10 @@ import (
 
 // owners says which namespace may serve which host.
 //
-// A pattern of an owner covers more than that of a tag: "*.example.org" covers
-// every name below example.org at any depth, but not example.org itself, and
-// "*" covers every host. Where several patterns cover a host, the longest one
-// decides; it may be listed for several namespaces, which then share it.
+// A pattern here covers more than in a tag: "*.example.org" covers every name below
+// example.org at any depth, but not example.org itself, and "*" covers every host. When
+// several patterns cover a host, the longest one decides; it may be listed for several
+// namespaces, which then share it.
 type owners struct {
 	// exact and below hold namespaces by host, and by what follows "*.";
 	// below[""] is "*".
@@ -19,7 +19,7 @@ type owners struct {
 	listed       map[string]bool
 }
 
-// newOwners reads patterns by namespace. The error tells all that is wrong.
+// newOwners reads patterns by namespace. The error has all that is wrong.
 func newOwners(hosts map[string][]string) (*owners, error) {
 	if len(hosts) == 0 {
 		return nil, nil
@@ -45,8 +45,9 @@ func newOwners(hosts map[string][]string) (*owners, error) {
 		}
 	}
 	for _, of := range []map[string][]string{o.exact, o.below} {
-		for _, namespaces := range of {
+		for host, namespaces := range of {
 			slices.Sort(namespaces)
+			of[host] = slices.Compact(namespaces) // one may be named twice
 		}
 	}
 	if len(wrong) > 0 {
@@ -56,8 +57,8 @@ func newOwners(hosts map[string][]string) (*owners, error) {
 	return o, nil
 }
 
-// of returns the namespaces that own host, a name or a pattern, and the
-// pattern that says so; nil when nobody does.
+// of returns the namespaces that own host, a name or a pattern, and the pattern that
+// decides; nil when no namespace does.
 func (o *owners) of(host []byte) (namespaces []string, pattern string) {
 	if ns, ok := o.exact[string(host)]; ok {
 		return ns, string(host)
@@ -98,9 +99,9 @@ func (o *owners) allow(namespace string, host []byte) bool {
 	return slices.Contains(ns, namespace)
 }
 
-// refuse says why namespace may not claim a host pattern, nil when it may. A
-// pattern that only overlaps with what others own may be claimed: it does not
-// take their hosts.
+// refuse says why namespace may not claim a host pattern, nil when it may. A pattern
+// that only overlaps with what others own may be claimed: it gets no requests for their
+// hosts.
 func (o *owners) refuse(namespace, host string) (f *flaw, holder string) {
 	if o == nil {
 		return nil, ""
@@ -123,8 +124,8 @@ func (o *owners) refuse(namespace, host string) (f *flaw, holder string) {
 	return f, holder
 }
 
-// exclude says why namespace may not claim a host pattern that others share, nil
-// when it may.
+// exclude says why namespace may not claim a host pattern that others share, nil when
+// it may.
 func (o *owners) exclude(namespace, host string) (f *flaw, holder string) {
 	if o == nil {
 		return nil, ""

@@ -42,7 +42,7 @@ func parseStrip(d *draft, value string) *flaw {
 	return f
 }
 
-// trimSlash drops trailing slashes, except from the root.
+// trimSlash removes trailing slashes, except of the root.
 func trimSlash(s string) string {
 	if s = strings.TrimRight(s, "/"); s == "" {
 		return "/"
@@ -50,8 +50,8 @@ func trimSlash(s string) string {
 	return s
 }
 
-// checkPath reports what is wrong with a path that a tag names. The bytes are
-// compared as they come in requests, so they are written as they come.
+// checkPath reports what is wrong with a path in a tag. Paths are compared with
+// requests byte by byte, so a tag must write them as requests do.
 func checkPath(s string) *flaw {
 	switch {
 	case s[0] != '/':
@@ -81,14 +81,14 @@ func isHex(b byte) bool {
 	return '0' <= b && b <= '9' || 'a' <= b|0x20 && b|0x20 <= 'f'
 }
 
-// takesPath reports whether the claim on path, exact or a prefix, takes the
-// path of a request.
+// takesPath reports whether a claim on path, exact or as a prefix, matches the path of
+// a request.
 func takesPath(path string, exact bool, request []byte) bool {
 	if exact {
 		return string(request) == path
 	}
 	if len(path) == 1 {
-		return true // the root: nothing leaves it, and "*" of OPTIONS is below it
+		return true // the root: no path is outside it, and the "*" of OPTIONS is below it
 	}
 	if len(request) < len(path) || string(request[:len(path)]) != path {
 		return false
@@ -97,12 +97,11 @@ func takesPath(path string, exact bool, request []byte) bool {
 	return len(rest) == 0 || rest[0] == '/' && !climbs(rest)
 }
 
-// climbs reports whether the dot segments of rest, the part of a path behind a
-// prefix, lead out of that prefix. An instance may decode %2F, or take
-// backslashes for slashes, before it resolves dot segments, or it may not: the
-// answer is yes when any of these readings leads out. Empty segments and
-// parameters ("..;x") are read as those servers do that drop them. What is
-// encoded twice is not decoded twice.
+// climbs reports whether the dot segments of rest, the part of a path after a prefix,
+// lead out of that prefix. An instance may decode %2F, or take backslashes for slashes,
+// before it resolves dot segments, or it may not: the result is true when any of these
+// readings leads out. Empty segments and parameters ("..;x") are read as by servers
+// that drop them. What is encoded twice is not decoded twice.
 func climbs(rest []byte) bool {
 	if bytes.IndexByte(rest, '.') < 0 && bytes.IndexByte(rest, '%') < 0 {
 		return false
@@ -118,8 +117,8 @@ func climbs(rest []byte) bool {
 	return false
 }
 
-// separators are the ways to write a slash, besides the slash, that a server
-// may honour.
+// separators are the ways to write a slash, besides the slash, that a server may
+// accept.
 type separators uint8
 
 const (
@@ -161,8 +160,8 @@ func hasDots(path []byte) bool {
 	return false
 }
 
-// cutSegment returns the first segment of path and the length of the separator
-// behind it.
+// cutSegment returns the first segment of path and the length of the separator after
+// it.
 func cutSegment(path []byte, s separators) ([]byte, int) {
 	for i, b := range path {
 		switch {
@@ -177,8 +176,8 @@ func cutSegment(path []byte, s separators) ([]byte, int) {
 	return path, 0
 }
 
-// endsSegment reports whether a server may read no further in a segment: parameters
-// begin, or a string of C ends, or what is left are blanks, which Windows drops.
+// endsSegment reports whether a server may ignore the rest of a segment: parameters
+// begin, or a C string ends, or only blanks are left, which Windows drops.
 func endsSegment(rest []byte) bool {
 	if rest[0] == ';' {
 		return true

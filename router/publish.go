@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// publish makes the next table current, hands its pools to the requests that
-// wait, and only then lets go of what the last one needed.
+// publish makes the next table current, hands its pools to the waiting requests, and
+// only then releases what only the last table needed.
 func (b *Builder) publish(u *update, index uint64) {
 	last := b.router.Current()
 	next := *last
@@ -27,11 +27,11 @@ func (b *Builder) publish(u *update, index uint64) {
 	b.report(u)
 }
 
-// settleHosts makes the entries of hosts that change. Those of wildcards come
-// first: whose they are decides about what they cover.
+// settleHosts makes the entries of hosts that change. Wildcards come first, because
+// their holders affect the hosts that they cover.
 func (b *Builder) settleHosts(u *update, last, next *Table) {
 	hosts, wildcards := last.hosts.edit(), last.wildcards.edit()
-	moved := make(map[string]bool) // wildcards that have another holder
+	moved := make(map[string]bool) // wildcards with a new holder
 	broad := false
 	for host, c := range u.hosts {
 		suffix, wild := cutWildcard(host)
@@ -86,8 +86,8 @@ func (b *Builder) settle(u *update, host string, old *entry, c *change, wildcard
 	return made
 }
 
-// sameHolder reports whether two entries of a wildcard mean the same for what it
-// covers.
+// sameHolder reports whether two entries of a wildcard have the same effect on the
+// hosts that it covers.
 func sameHolder(a, b *entry) bool {
 	if a == nil || b == nil {
 		return a == b
@@ -95,8 +95,8 @@ func sameHolder(a, b *entry) bool {
 	return a.tenants[0] == b.tenants[0] && slices.Equal(a.holding.namespaces, b.holding.namespaces)
 }
 
-// broadKey is routes of wildcards and "*". Those of the operator's file are of no
-// namespace.
+// broadKey identifies routes of wildcards and "*". Routes of the operator's file have
+// no namespace.
 type broadKey struct {
 	namespace string
 	priority  int
@@ -121,7 +121,7 @@ func (b *Builder) countBroad(c *change) {
 	}
 }
 
-// broadTops returns the highest priority of all such routes, and of those of each
+// broadTops returns the highest priority of all such routes, and of the routes of each
 // namespace.
 func (b *Builder) broadTops() (top int, tops map[string]int) {
 	top, tops = lowestPriority, make(map[string]int)

@@ -8,25 +8,24 @@ import (
 	"serai/discovery"
 )
 
-// A table is memory and time that all namespaces need. So what a service, a
-// namespace and all of them together may claim is bounded. What is over a quota is
-// refused, the newest first: what works goes on.
+// A table takes memory and time that all namespaces share. So the claims of a service,
+// of a namespace and of all together are limited. Claims over a quota are refused, the
+// newest first: what works continues to work.
 
-// Limits bound one thing. Zero means the default.
+// Limits bound one kind of thing. Zero means the default.
 type Limits struct{ Service, Namespace, Total int }
 
-// Quotas are the limits of a table. What comes from the operator's file is not
-// counted.
+// Quotas are the limits of a table. Claims of the operator's file are not counted.
 type Quotas struct {
-	// Claims are pairs of host and path, Conditions what they ask of a request
-	// besides.
+	// Claims are pairs of host and path, Conditions their other requirements on a
+	// request.
 	Claims, Conditions Limits
 	// Lingering are claims without instances that wait for the next one.
 	Lingering Limits
 }
 
-// The defaults: a claim takes about a kilobyte, so that one namespace fills a tenth of
-// the memory that a small job gives.
+// By default one namespace fills at most a tenth of the memory of a small job: a claim
+// takes about a kilobyte.
 var (
 	defaultClaims     = Limits{1000, 10_000, 100_000}
 	defaultConditions = Limits{500, 5000, 50_000}
@@ -50,7 +49,7 @@ func (q *Quotas) validate() error {
 	return nil
 }
 
-// scope is whose quota something is over.
+// scope says whose quota is exceeded.
 type scope int
 
 const (
@@ -63,8 +62,8 @@ func (s scope) String() string { return [...]string{"service", "namespace", "tot
 
 func (l Limits) of(s scope) int { return [...]int{l.Service, l.Namespace, l.Total}[s] }
 
-// usage is how much of the quotas something takes. Asked is what it would take if
-// only the quota of its service bound it.
+// usage is how much of the quotas something uses. Asked is what it would use if only
+// the quota of its service applied.
 type usage struct {
 	claims, conditions           int
 	askedClaims, askedConditions int
@@ -79,17 +78,17 @@ func (u *usage) add(o usage, sign int) {
 	u.lingering += sign * o.lingering
 }
 
-// allowance is what a service may take of one thing, and whose quota says so.
+// allowance is how much of one thing a service may use, and whose quota limits it.
 type allowance struct {
 	n    int
 	of   scope
 	user string // who uses most of it
 }
 
-// allowances are those of a service.
+// allowances are the allowances of one service.
 type allowances struct{ claims, conditions allowance }
 
-// room returns what is left of a quota for a service beside what others take.
+// room returns what others leave of a quota for a service.
 func room(l Limits, namespace, total int) allowance {
 	left := allowance{n: l.Namespace - namespace, of: ofNamespace}
 	if all := l.Total - total; all < left.n {
@@ -99,8 +98,8 @@ func room(l Limits, namespace, total int) allowance {
 	return left
 }
 
-// allowed returns what a service may take: what it was given, or what is left. While
-// parts are given out, who was given none has all that it asks for.
+// allowed returns what a service may use: what it was allotted, or what is left. While
+// allowances are being applied, a service without one gets all that it asks for.
 func (b *Builder) allowed(key discovery.Key) allowances {
 	if a, ok := b.allowances[key]; ok {
 		return a
@@ -115,7 +114,7 @@ func (b *Builder) allowed(key discovery.Key) allowances {
 	}
 }
 
-// account notes what a service takes now, nothing when it is gone.
+// account records what a service uses now, nothing when it is gone.
 func (b *Builder) account(key discovery.Key) {
 	var now usage
 	if s := b.services[key]; s != nil {
@@ -156,20 +155,20 @@ func (b *Builder) mayLinger(key discovery.Key) allowance {
 	return left
 }
 
-// Usage is what is used of one quota.
+// Usage is how much of one quota is used.
 type Usage struct {
-	// Quota is what is bounded: claims, conditions or lingering.
+	// Quota is what is limited: claims, conditions or lingering.
 	Quota string
 	Used  int
-	// Fullest is the largest share of its quota that a namespace has.
+	// Fullest is the largest share of its quota that a namespace uses.
 	Fullest float64
 	Limits  Limits
-	// Refused counts, since the start, what did not linger; for other quotas see
-	// the rejections.
+	// Refused counts, since the start, the routes that did not linger; for other quotas
+	// see the rejections.
 	Refused uint64
 }
 
-// Usage returns what the current table takes of the quotas.
+// Usage returns how much of the quotas the current table uses.
 func (t *Table) Usage() []Usage { return t.usage }
 
 func (b *Builder) usageNow() []Usage {

@@ -9,19 +9,19 @@ import (
 	"serai/discovery"
 )
 
-// maxServiceTags bounds the tags of ours in all different lists that the instances of
-// one service carry: they are read whenever one of them changes.
+// maxServiceTags bounds the tags with our prefix in all different lists of the
+// instances of one service: all are read whenever one of them changes.
 const maxServiceTags = 8192
 
-// parsed is what one list of tags means.
+// parsed is the result of parsing one list of tags.
 type parsed struct {
 	tags        []string
 	definitions []Definition
 	problems    []Problem
 }
 
-// readAll reads the tags of all instances, the oldest first: a quota refuses what came
-// last. Most carry the same.
+// readAll reads the tags of all instances, the oldest first, because a quota refuses
+// the newest. Most instances have the same tags.
 func (c *compilation) readAll(source *discovery.Service) {
 	instances := slices.Clone(source.Instances)
 	slices.SortStableFunc(instances, func(a, b *discovery.Instance) int { return cmp.Compare(a.Created, b.Created) })
@@ -55,7 +55,7 @@ func hashTags(seed maphash.Seed, tags []string) uint64 {
 	return h.Sum64()
 }
 
-// read takes in what an instance asks for.
+// read applies the definitions of an instance.
 func (c *compilation) read(instance *discovery.Instance, p *parsed) {
 	for _, p := range p.problems {
 		c.refuse(instance, Rejection{Route: p.Route, Instance: p.Whole, Hosts: p.Hosts, Tag: p.Tag, Why: p.Why, Instead: p.Instead})

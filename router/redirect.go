@@ -27,11 +27,11 @@ func parseRedirect(d *draft, value string) *flaw {
 		absolute && strings.Contains(first, ":///"):
 		return &flaw{fmt.Sprintf("redirect target %s has no host", quote(value)), example}
 	case !absolute && (strings.HasPrefix(first, "//") || first == "/" && len(parts) > 1):
-		// "/" and a path of "/evil.example" would make a URL of another host.
+		// "/" and a path of "/evil.example" would together be a URL of another host.
 		return &flaw{fmt.Sprintf("redirect target %s could lead to any host", quote(value)), "https://{host}{path}"}
 	}
-	// Where the path begins the host must have ended: behind "https://good" a
-	// path is safe only because it begins with a slash, a query is not.
+	// The host must have ended before {path} or {query}: after "https://good" a path is
+	// safe only because it begins with a slash, a query is not.
 	if absolute {
 		if f := checkAuthority(value, parts); f != nil {
 			return f
@@ -55,7 +55,7 @@ func checkAuthority(value string, parts []policy.Part) *flaw {
 	return nil
 }
 
-// parseParts splits a redirection's target at its placeholders.
+// parseParts splits the target of a redirect at its placeholders.
 func parseParts(value string) ([]policy.Part, *flaw) {
 	var parts []policy.Part
 	for rest := value; rest != ""; {

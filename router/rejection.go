@@ -5,32 +5,31 @@ import (
 	"strings"
 )
 
-// Rejection is something that was asked for and refused. All that comes from
-// tags in it is printable ASCII.
+// Rejection is a claim, tag or instance that was refused. All that comes from tags in
+// it is printable ASCII.
 type Rejection struct {
 	Namespace string `json:"namespace"`
 	Service   string `json:"service"`
 	Job       string `json:"job,omitempty"`
-	// Route is the name of the route that is refused; Instance says that the
-	// instance is refused as a whole.
+	// Route is the name of the refused route; Instance says that the whole instance is
+	// refused.
 	Route    string `json:"route"`
 	Instance bool   `json:"instance,omitempty"`
-	// Allocs are the first few allocations that ask for it, Instances is how
-	// many do.
+	// Allocs are the first few allocations that ask for it, Instances is how many there
+	// are.
 	Allocs    []string `json:"allocs,omitempty"`
 	Instances int      `json:"instances"`
 	// Hosts are the hosts that are not served for this reason.
 	Hosts []string `json:"hosts,omitempty"`
-	// Tag is the tag as written, escaped and shortened; empty when no single
-	// tag is to blame.
+	// Tag is the tag as written, escaped and shortened; empty when no single tag is the
+	// cause.
 	Tag string `json:"tag,omitempty"`
 	// Why says what is wrong, Instead what to write.
 	Why     string `json:"why"`
 	Instead string `json:"instead,omitempty"`
-	// Quota is the one that is used up, such as claims-service; empty when none is.
+	// Quota is the exceeded quota, such as claims-service; empty for none.
 	Quota string `json:"quota,omitempty"`
-	// Holder is the service that holds what is claimed, as
-	// namespace/service.
+	// Holder is the service that holds the claim, as namespace/service.
 	Holder string `json:"holder,omitempty"`
 }
 

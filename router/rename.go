@@ -1,16 +1,16 @@
 package router
 
-// place is what a route takes, whatever it is called.
+// place is the part of a route's identity without its name.
 type place struct {
 	host string
 	claim
 }
 
-// renamed returns the routes that nobody asks for any more and whose place
-// another route of the service takes: that one goes on with what they kept.
+// renamed returns the routes that no instance asks for any more and whose place another
+// route of the service takes: it keeps their state.
 func (c *compilation) renamed(last map[routeID]*Route) map[place]*Route {
 	passed := make(map[place]*Route)
-	left := make(map[place]*Route) // by whatever name
+	left := make(map[place]*Route) // by place
 	for s, r := range last {
 		if c.demands[s] == nil {
 			left[place{s.host, s.claim}] = r

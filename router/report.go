@@ -6,21 +6,21 @@ import (
 	"strings"
 )
 
-// Bounds of one update's lines: refusals that are logged one by one, and the
-// same at the start, when they are details.
+// Limits for the log lines of one update: rejections that are logged one by one,
+// normally and at the start, when they are DEBUG lines.
 const (
 	maxReported      = 20
 	maxReportedFirst = 200
 )
 
-// note compares refusals with those of the last table. Only ends that nothing
-// took the place of count: a claim whose holder has changed is still refused.
+// note compares rejections with those of the last table. A rejection has ended only if
+// no other one replaces it: a claim whose holder has changed is still refused.
 func (u *update) note(old, next []Rejection) {
 	news := subtract(next, old)
 	u.news, u.ended = append(u.news, news...), append(u.ended, subtract(old, next)...)
 }
 
-// subtract returns those of all that are not in others.
+// subtract returns the rejections of all that are not in others.
 func subtract(all, others []Rejection) (rest []Rejection) {
 	known := make(map[string]bool, len(others))
 	for i := range others {
@@ -34,8 +34,8 @@ func subtract(all, others []Rejection) (rest []Rejection) {
 	return rest
 }
 
-// identity tells a refusal from others. What is held is known by who holds it:
-// the words for that change with the holder's instances.
+// identity distinguishes a rejection from others. A claim that is held is identified by
+// its holder, because the text changes with the holder's instances.
 func (r *Rejection) identity() string {
 	why := r.Why
 	if r.Holder != "" {
@@ -44,8 +44,8 @@ func (r *Rejection) identity() string {
 	return strings.Join([]string{r.Namespace, r.Service, r.Route, r.Tag, strings.Join(r.Hosts, ","), r.Holder, why}, "\x00")
 }
 
-// report logs what is refused now and was not, and what is not any more. At the
-// start that is one line: every restart would repeat them all.
+// report logs new rejections and ended ones. At the start that is one line, because
+// every restart would repeat them all.
 func (b *Builder) report(u *update) {
 	slices.SortFunc(u.news, Rejection.compare)
 	slices.SortFunc(u.ended, Rejection.compare)
@@ -70,7 +70,7 @@ func (b *Builder) report(u *update) {
 	}
 }
 
-// reportFirst sums up what is refused at the start.
+// reportFirst logs a summary of the rejections at the start.
 func (b *Builder) reportFirst(all []Rejection) {
 	if len(all) == 0 {
 		return
@@ -85,7 +85,7 @@ func (b *Builder) reportFirst(all []Rejection) {
 	b.options.Logger.Warn("refused at the start; see /rejections", "refusals", len(all), "services", len(services), slog.String("first", all[0].String()))
 }
 
-// attributes are the rejection as the log has it, without what is empty.
+// attributes are the fields of the log line, without empty ones.
 func (r Rejection) attributes() []any {
 	list := []any{"namespace", r.Namespace, "service", r.Service}
 	for _, a := range []struct{ name, value string }{

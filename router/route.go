@@ -10,11 +10,11 @@ import (
 	"serai/upstream"
 )
 
-// Route is one claim of a service on a host and path, and where its requests
-// go. Never modified once in a Table.
+// Route is one claim of a service on a host and path, and where its requests go. Never
+// modified once in a Table.
 type Route struct {
 	Namespace, Service string
-	// Job is that of the newest instance.
+	// Job is the job of the newest instance.
 	Job string
 	// Name is the route's name within the service, empty for the unnamed one.
 	Name string
@@ -27,35 +27,34 @@ type Route struct {
 	// Conditions must all be met.
 	Conditions []Condition
 	Priority   int
-	// Options are those of the newest instance that asks for the route.
+	// Options are the options of the newest instance that asks for the route.
 	Options *RouteOptions
-	// Policies are those that the Options ask for, nil for none.
+	// Policies are the policies that the Options ask for, nil for none.
 	Policies *policy.List
 	// Pool holds the instances that ask for the route: none while it lingers.
 	Pool *upstream.Pool
-	// Stats is shared by the routes of one name of one service.
+	// Stats is shared by the routes with the same name in one service.
 	Stats *Stats
-	// CreateIndex is the age of the claim: the lowest Instance.Created of an
-	// instance that asked for it since it has been asked for without a gap
-	// longer than Options.Linger.
+	// CreateIndex is the age of the claim: the lowest Instance.Created of an instance
+	// that made it, since it was made without a gap longer than Options.Linger.
 	CreateIndex uint64
-	// Expires is when a lingering route goes; zero when it has instances.
+	// Expires is when a lingering route ends; zero when it has instances.
 	Expires time.Time
 
 	conditions string // canonical, for comparison
-	guarded    bool   // only on hosts that its namespace may serve
-	place      int    // that all nodes agreed upon, from 1; 0 for none
-	present    uint64 // as CreateIndex, of the instances that are there
+	guarded    bool   // may serve only the hosts of its namespace
+	place      int    // agreed by all nodes, from 1; 0 for none
+	present    uint64 // like CreateIndex, of the current instances only
 }
 
 // Lingers reports whether the route's last instance has gone and it waits for
 // the next one.
 func (r *Route) Lingers() bool { return !r.Expires.IsZero() }
 
-// ID names the route among all: namespace/service/name.
+// ID identifies the route: namespace/service/name.
 func (r *Route) ID() string { return r.Namespace + "/" + r.Service + "/" + r.Name }
 
-// String names the route for a reader.
+// String names the route for people.
 func (r *Route) String() string {
 	s := r.Namespace + "/" + r.Service
 	if r.Name != "" {
@@ -83,9 +82,8 @@ type claim struct {
 
 func (r *Route) claim() claim { return claim{r.Path, r.Exact, r.Priority, r.conditions} }
 
-// nearer orders the routes of one host as a request tries them: higher
-// priority, then exact path over longer prefix, then more conditions, then the
-// older claim.
+// nearer orders the routes of one host as a request tries them: higher priority, then
+// exact path over longer prefix, then more conditions, then the older claim.
 func (r *Route) nearer(o *Route) int {
 	return cmp.Or(
 		cmp.Compare(o.Priority, r.Priority),
@@ -93,14 +91,14 @@ func (r *Route) nearer(o *Route) int {
 		cmp.Compare(len(o.Path), len(r.Path)),
 		cmp.Compare(len(o.Conditions), len(r.Conditions)),
 		r.older(o),
-		// What follows has no meaning, and makes the order total.
+		// The rest has no meaning, and makes the order total.
 		strings.Compare(r.Path, o.Path),
 		strings.Compare(r.conditions, o.conditions),
 	)
 }
 
-// older orders claims: those of files, which are the operator's, then those
-// whose place is agreed, then the others by age; ties by name.
+// older orders claims: first claims of files, which the operator writes, then claims
+// with an agreed position, then the others by age; ties by name.
 func (r *Route) older(o *Route) int {
 	rank := func(r *Route) int {
 		switch {

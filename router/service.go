@@ -19,11 +19,11 @@ type service struct {
 	routes    []*Route
 	refused   []Rejection
 	endpoints []*upstream.Endpoint // acquired, some of them several times
-	// age is the lowest index of an instance that was there since the service was
-	// there without a gap.
+	// age is the lowest index of an instance of the service since it was last without
+	// instances.
 	age   uint64
-	usage usage // but for what lingers
-	// unlingered counts routes that went with the last change for a quota's sake.
+	usage usage // without lingering routes
+	// unlingered counts routes that ended with the last change because of a quota.
 	unlingered uint64
 }
 
@@ -36,7 +36,7 @@ type routeID struct {
 func (r *Route) routeID() routeID { return routeID{r.Name, r.Host, r.claim()} }
 
 // routesByID returns the routes by their ID. A table keeps no such map: most services
-// have one route, for which it would be larger than all else about them.
+// have one route, for which it would be larger than everything else about them.
 func (s *service) routesByID() map[routeID]*Route {
 	routesByID := make(map[routeID]*Route, len(s.routes))
 	for _, r := range s.routes {
@@ -45,17 +45,17 @@ func (s *service) routesByID() map[routeID]*Route {
 	return routesByID
 }
 
-// demand is the part of the instances that ask for one route.
+// demand is the instances that ask for one route, and what they ask for.
 type demand struct {
 	conditions []Condition
 	members    []int // into compilation.members
-	// newest asks with these options.
+	// newest sets the options.
 	newest  *discovery.Instance
 	options *RouteOptions
 	age     uint64
 }
 
-// compilation is one service while its routes are made.
+// compilation is one service whose routes are being made.
 type compilation struct {
 	*Builder
 	key       discovery.Key
@@ -64,13 +64,13 @@ type compilation struct {
 	refusals  map[string]*Rejection
 	endpoints []*upstream.Endpoint
 	meter     meter
-	// unlingered counts routes that do not linger for a quota's sake.
+	// unlingered counts routes that do not linger because of a quota.
 	unlingered uint64
 }
 
-// compile makes the routes of a service, going on with its last ones. Routes are
-// the union of what its instances ask for; each instance is a member of those
-// that its own tags ask for.
+// compile makes the routes of a service, keeping the state of its last ones. A service
+// has all routes that any of its instances asks for; each instance is a member of the
+// routes of its own tags.
 func (b *Builder) compile(u *update, key discovery.Key, last map[routeID]*Route, source *discovery.Service) *service {
 	c := &compilation{Builder: b, key: key, demands: make(map[routeID]*demand), refusals: make(map[string]*Rejection)}
 	c.meter = meter{allowed: b.allowed(key), short: make(map[routeID]bool), refused: make(map[excess]*Rejection)}
@@ -122,7 +122,7 @@ func (b *Builder) compile(u *update, key discovery.Key, last map[routeID]*Route,
 	return next
 }
 
-// ask adds an instance to what one of its definitions claims.
+// ask adds an instance to the claims of one of its definitions.
 func (c *compilation) ask(instance *discovery.Instance, address string, d *Definition, all []Definition) {
 	member := -1
 	for _, host := range d.Hosts {
@@ -181,7 +181,7 @@ func newer(a, b *discovery.Instance) bool {
 	return cmp.Or(cmp.Compare(a.Modified, b.Modified), cmp.Compare(a.Created, b.Created), strings.Compare(a.ID, b.ID)) > 0
 }
 
-// refuse notes a refusal, together with the same one of other instances.
+// refuse records a rejection, joined with the same one of other instances.
 func (c *compilation) refuse(instance *discovery.Instance, r Rejection) {
 	r.Namespace, r.Service, r.Job = printable(c.key.Namespace), printable(c.key.Name), printable(instance.Job)
 	id := strings.Join([]string{r.Job, r.Route, r.Tag, r.Why, r.Instead, strings.Join(r.Hosts, ",")}, "\x00")
@@ -191,7 +191,7 @@ func (c *compilation) refuse(instance *discovery.Instance, r Rejection) {
 	c.refusals[id].join(cmp.Or(instance.Alloc, instance.ID))
 }
 
-// route makes the route of an ID, going on with what its last one kept.
+// route makes the route of an ID, keeping the state of its last version.
 func (c *compilation) route(s routeID, d *demand, last *Route, stats map[string]*Stats, shared map[poolKey]*upstream.Pool) *Route {
 	if stats[s.name] == nil {
 		stats[s.name] = NewStats()
@@ -215,14 +215,14 @@ func (c *compilation) route(s routeID, d *demand, last *Route, stats map[string]
 	return r
 }
 
-// poolKey tells pools apart that differ in more than their room.
+// poolKey distinguishes pools that differ in more than their room.
 type poolKey struct {
 	members string
 	options upstream.PoolOptions
 }
 
-// pool returns the pool of a route, which shares with those of the same members and
-// options what it can: members, weights, the values of sticky cookies.
+// pool returns the pool of a route. Pools with the same members and options share
+// members, weights and the values of sticky cookies.
 func (c *compilation) pool(d *demand, room *upstream.Room, shared map[poolKey]*upstream.Pool) *upstream.Pool {
 	id := make([]byte, 0, len(d.members)*2)
 	for _, m := range d.members {
@@ -247,7 +247,7 @@ func (c *compilation) poolOptions(o *RouteOptions) upstream.PoolOptions {
 	}
 }
 
-// member makes what a pool holds of an instance, and acquires its endpoint.
+// member makes the pool's member for an instance, and acquires its endpoint.
 func (c *compilation) member(instance *discovery.Instance, address string, d *Definition, all []Definition) upstream.Member {
 	o := &d.Instance
 	host := o.Host
@@ -275,9 +275,9 @@ func (c *compilation) member(instance *discovery.Instance, address string, d *De
 	}
 }
 
-// hostOfCheck returns the Host that a check is sent where upstream-host names
-// none: the first host that is a name, of those of the instance's routes that
-// want the same check, so that they share it. Empty when there is none.
+// hostOfCheck returns the Host that a check sends when upstream-host names none: the
+// first host that is a name, among the instance's routes that have the same check, so
+// that they share it. Empty when there is none.
 func hostOfCheck(d *Definition, all []Definition) string {
 	for i := range all {
 		if all[i].Class != d.Class || all[i].Instance.Check != d.Instance.Check {

@@ -9,17 +9,16 @@ import (
 	"serai/policy"
 )
 
-// Stats counts what happened on one named route, and keeps what its requests must
-// know of each other. It outlives tables: the
-// Builder hands the same Stats to the routes of the same namespace, service
-// and route name, and forgets it with them.
+// Stats counts what happened on one named route, and keeps the state that its requests
+// share. It outlives tables: the Builder gives the same Stats to the routes with the
+// same namespace, service and route name, and drops it with the last of them.
 //
-// The counters are sharded, so that cores do not fight over a cache line, and
-// made with the first request, so that a route nobody calls costs nothing.
+// The counters are sharded, so that cores do not contend for a cache line, and
+// allocated at the first request, so that an unused route costs nothing.
 type Stats struct {
-	// Retrying counts the requests that are being repeated: see proxy.
+	// Retrying counts the requests that are being retried: see proxy.
 	Retrying quota.Quota
-	// Policies is what the route's policies keep.
+	// Policies is the state of the route's policies.
 	Policies policy.State
 
 	inflight atomic.Int64
@@ -30,11 +29,11 @@ type Stats struct {
 }
 
 // DurationBounds are the upper bounds in seconds of the buckets of a duration
-// histogram; one more bucket takes all that is longer.
+// histogram; one more bucket counts all that is longer.
 var DurationBounds = [...]float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
 
 type statsShard struct {
-	classes  [6]atomic.Uint64 // by status/100; 0 holds what got no answer
+	classes  [6]atomic.Uint64 // by status/100; 0 counts requests without an answer
 	buckets  [len(DurationBounds) + 1]atomic.Uint64
 	nanos    atomic.Uint64
 	in, out  atomic.Uint64
@@ -43,7 +42,7 @@ type statsShard struct {
 	_        [64]byte
 }
 
-// Observation is one ended request.
+// Observation is one finished request.
 type Observation struct {
 	Status   int // 0 when the client left, or was cut off, without an answer
 	Duration time.Duration
@@ -62,8 +61,8 @@ func (s *Stats) Begin() { s.inflight.Add(1) }
 // Inflight returns the number of requests in flight.
 func (s *Stats) Inflight() int64 { return s.inflight.Load() }
 
-// Move makes a request that is in flight one of another route's. Repeated says
-// that it has a place among those that are being repeated.
+// Move counts a request in flight for another route. Repeated says that it is also
+// counted as being retried.
 func (s *Stats) Move(to *Stats, repeated bool) {
 	s.inflight.Add(-1)
 	to.inflight.Add(1)
@@ -73,8 +72,8 @@ func (s *Stats) Move(to *Stats, repeated bool) {
 	}
 }
 
-// Observe ends a request. Shard is any number that requests on one core tend
-// to share.
+// Observe ends a request. Shard is any number that is usually the same for requests on
+// one core.
 func (s *Stats) Observe(shard int, o *Observation) {
 	s.inflight.Add(-1)
 	shards := s.shards.Load()
@@ -84,12 +83,12 @@ func (s *Stats) Observe(shard int, o *Observation) {
 		shards = s.shards.Load()
 	}
 	c := &(*shards)[uint(shard)%uint(len(*shards))]
-	// Codes above 599 are to be taken for a 5xx (RFC 9110 section 15).
+	// Codes above 599 count as 5xx (RFC 9110 section 15).
 	class := min(o.Status/100, len(c.classes)-1)
 	c.classes[class].Add(1)
 	c.buckets[durationBucket(o.Duration)].Add(1)
 	c.nanos.Add(uint64(o.Duration))
-	// Most requests have none of these: an addition costs more than a look.
+	// Most requests have none of these: an addition costs more than a test.
 	add(&c.in, o.BytesIn)
 	add(&c.out, o.BytesOut)
 	add(&c.retries, int64(o.Retries))
@@ -114,12 +113,11 @@ func durationBucket(d time.Duration) int {
 	return len(DurationBounds)
 }
 
-// Called reports whether a request has ended, or is under way.
+// Called reports whether a request has ended, or is in flight.
 func (s *Stats) Called() bool { return s.shards.Load() != nil || s.inflight.Load() > 0 }
 
-// Tell reports whether a line about a request that could not be served is to be
-// written, which is so once in every; untold is how many were not since the last
-// one.
+// Tell reports whether to log a line about a request that could not be served: once in
+// every; untold is the number of lines left out since the last one.
 func (s *Stats) Tell(now time.Time, every time.Duration) (untold uint64, tell bool) {
 	last := s.told.Load()
 	if last != 0 && now.UnixNano()-last < int64(every) || !s.told.CompareAndSwap(last, now.UnixNano()) {
@@ -132,14 +130,14 @@ func (s *Stats) Tell(now time.Time, every time.Duration) (untold uint64, tell bo
 // StatsSnapshot is the sum of all shards at one moment.
 type StatsSnapshot struct {
 	Inflight          int64
-	Classes           [6]uint64 // by status/100; 0 holds what got no answer
+	Classes           [6]uint64 // by status/100; 0 counts requests without an answer
 	Buckets           [len(DurationBounds) + 1]uint64
 	Duration          time.Duration // of all requests together
 	BytesIn, BytesOut uint64
 	Retries, Upgrades uint64
 }
 
-// Requests returns the number of ended requests.
+// Requests returns the number of finished requests.
 func (s *StatsSnapshot) Requests() (n uint64) {
 	for _, c := range s.Classes {
 		n += c

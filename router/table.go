@@ -7,21 +7,21 @@ import (
 	"time"
 )
 
-// Table is all routes at one moment, and what was refused on the way.
-// Immutable; the zero Table is not usable, NewRouter starts with an empty one.
+// Table has all routes at one moment, and what was refused on the way. Immutable; the
+// zero Table is not usable, NewRouter starts with an empty one.
 type Table struct {
 	// Index is the Nomad index of the snapshot that it was made from.
 	Index uint64
 	// Built is when it was made.
 	Built time.Time
 
-	// hosts holds exact hosts; wildcards what follows "*."; any "*".
+	// hosts has exact hosts; wildcards what follows "*."; any "*".
 	hosts, wildcards *index[*entry]
 	any              *entry
-	// broadTop is the highest priority of a wildcard or "*" route: a route of
-	// an exact host that has it beats them unseen.
+	// broadTop is the highest priority of a wildcard or "*" route: a route of an exact
+	// host with this priority wins without looking at them.
 	broadTop int
-	// broadTops are the same by namespace; "" for what is the operator's.
+	// broadTops are the same by namespace; "" for the operator's file.
 	broadTops map[string]int
 
 	owners *owners
@@ -29,12 +29,12 @@ type Table struct {
 	reserved []string
 	refused  *index[[]Rejection] // by namespace/service
 	usage    []Usage
-	// trouble is why no order of claims is agreed upon; empty while it is.
+	// trouble is why no order of claims can be agreed; empty while it can.
 	trouble string
 }
 
-// hostShards is the number of shards of the index of hosts: with 100,000 hosts
-// a change copies a hundred of them.
+// hostShards is the number of shards of the index of hosts: with 100,000 hosts a change
+// copies a hundred of them.
 const hostShards = 1024
 
 func newTable(o *owners, reserved ...string) *Table {
@@ -47,7 +47,7 @@ func newTable(o *owners, reserved ...string) *Table {
 // lowestPriority is below every priority that a tag can give.
 const lowestPriority = -1 << 31
 
-// entries goes through all entries.
+// entries iterates over all entries.
 func (t *Table) entries(yield func(*entry) bool) {
 	for _, x := range []*index[*entry]{t.hosts, t.wildcards} {
 		for _, e := range x.all() {
@@ -99,8 +99,8 @@ func (t *Table) Rejections() []Rejection {
 	return all
 }
 
-// disputed is the rejection of a shadow, which says so where other nodes may
-// see it in another way.
+// disputed is the rejection of a shadow. It says so when other nodes may decide
+// differently.
 func (t *Table) disputed(s shadow) Rejection {
 	r := s.rejection()
 	if t.trouble != "" && s.route.place == 0 && !s.route.local() && !s.holder.local() && (s.route.Namespace != s.holder.Namespace || s.route.Service != s.holder.Service) {
@@ -109,8 +109,8 @@ func (t *Table) disputed(s shadow) Rejection {
 	return r
 }
 
-// contested is the rejection of a route on a host of others, which says so where
-// other nodes may see it in another way.
+// contested is the rejection of a route on a host of others. It says so when other
+// nodes may decide differently.
 func (t *Table) contested(e *entry, r *Route) Rejection {
 	rejection := e.disown(r)
 	if t.trouble != "" && !e.recorded && !e.tenants[0].local {
@@ -123,7 +123,7 @@ func unrecorded(trouble string) string {
 	return "; that is not recorded (" + trouble + "), so that after a restart another node may see it in another way"
 }
 
-// rejections returns the claims that others hold.
+// rejections returns the rejections of claims that others hold.
 func (e *entry) rejections() (all []Rejection) {
 	if e == nil {
 		return nil
@@ -144,7 +144,7 @@ func (e *entry) shadows() (all []shadow) {
 	return all
 }
 
-// entry returns that of a host pattern, nil when it has none.
+// entry returns the entry of a host pattern, nil when it has none.
 func (t *Table) entry(host string) *entry {
 	suffix, wild := cutWildcard(host)
 	switch {
@@ -156,7 +156,7 @@ func (t *Table) entry(host string) *entry {
 	return t.hosts.get([]byte(host))
 }
 
-// rejection tells that a claim is held by another route.
+// rejection says that another route holds a claim.
 func (s shadow) rejection() Rejection {
 	r, h := s.route, s.holder
 	what := "host " + r.Host + ", path " + r.match()
@@ -187,7 +187,7 @@ type HostStatus struct {
 	Host string `json:"host"`
 	// Routes counts the routes that can take a request.
 	Routes int `json:"routes"`
-	// Certificate says that a route wants a certificate for it.
+	// Certificate says that a route wants a certificate for the pattern.
 	Certificate bool `json:"certificate"`
 }
 
@@ -211,9 +211,9 @@ func (t *Table) Hosts() []HostStatus {
 	return hosts
 }
 
-// WantsCertificate reports whether a route of this very host wants a
-// certificate for it. Patterns do not count: nobody may make us ask for
-// certificates of names that he thinks up.
+// WantsCertificate reports whether a route of exactly this host wants a certificate for
+// it. Patterns do not count: otherwise anybody could make serai order certificates for
+// made-up names.
 func (t *Table) WantsCertificate(host string) bool {
 	var buf normalBuffer
 	e := t.hosts.get(normalHost([]byte(host), &buf))
@@ -227,7 +227,7 @@ func (t *Table) WantsCertificate(host string) bool {
 	return false
 }
 
-// Router holds the current Table. All methods may be called at the same time.
+// Router holds the current Table. All methods may be called concurrently.
 type Router struct{ current atomic.Pointer[Table] }
 
 // NewRouter returns a Router with an empty Table.

@@ -8,22 +8,22 @@ import (
 	"serai/discovery"
 )
 
-// Bounds on what the tags of one instance may ask for. They are far beyond
-// what a service needs, and keep a hostile one from filling memory.
+// Limits for the tags of one instance. They are far beyond what a service needs, and
+// keep a hostile one from filling the memory.
 const (
-	maxTags     = 512  // with our prefix, of one instance
+	maxTags     = 512  // with our prefix, in one instance
 	maxTag      = 4096 // bytes of one tag
-	maxRoutes   = 64   // of one instance
+	maxRoutes   = 64   // in one instance
 	maxList     = 128  // elements of one list
 	maxRouteLen = 64   // bytes of a route name
-	maxClaims   = 1024 // host and path pairs of one route
+	maxClaims   = 1024 // similar to ours, in one instance
 	maxNear     = 8    // tags that only look like ours, of one instance
 )
 
-// Problem is one reason why the tags of an instance are refused in part.
+// Problem is one reason why tags of an instance are refused.
 type Problem struct {
-	// Route is the name of the route that is refused, printable. Whole says
-	// that every route of the instance is, None that no route is.
+	// Route is the name of the refused route, printable. Whole says that every route of
+	// the instance is refused, None that no route is.
 	Route string
 	Whole bool
 	None  bool
@@ -31,12 +31,11 @@ type Problem struct {
 	Tag string
 	// Why says what is wrong, Instead what to write.
 	Why, Instead string
-	// Hosts are the hosts that the refused route would have had, as far as
-	// they could be read.
+	// Hosts are the hosts of the refused route, as far as they could be read.
 	Hosts []string
 }
 
-// Grammar reads tags.
+// Grammar parses tags.
 type Grammar struct {
 	prefix    string
 	list      []key
@@ -58,16 +57,16 @@ func ParseTags(prefix string, tags []string) ([]Definition, []Problem) {
 	return NewGrammar(prefix).Parse(tags)
 }
 
-// reading is one route while its tags are read.
+// reading is one route whose tags are being parsed.
 type reading struct {
 	draft
-	seen     map[string]bool // keys that may not come again
+	seen     map[string]bool // keys that must not occur again
 	first    string          // its first tag
 	problems []Problem
 }
 
-// Parse reads the tags of one instance. It returns the definitions that are
-// without fault, sorted by name, and what is wrong with the others.
+// Parse reads the tags of one instance. It returns the definitions without errors,
+// sorted by name, and what is wrong with the others.
 func (g *Grammar) Parse(tags []string) ([]Definition, []Problem) {
 	var problems []Problem
 	routes := make(map[string]*reading)
@@ -98,8 +97,7 @@ func (g *Grammar) Parse(tags []string) ([]Definition, []Problem) {
 		if i := strings.LastIndexByte(left, '.'); i >= 0 {
 			name, word = left[:i], left[i+1:]
 			if name == "" {
-				// PREFIX..KEY is the route that is called nothing, not the
-				// unnamed one.
+				// PREFIX..KEY names a route with an empty name, not the unnamed one.
 				name = "."
 			}
 		}
@@ -138,8 +136,8 @@ func (g *Grammar) Parse(tags []string) ([]Definition, []Problem) {
 	return definitions, problems
 }
 
-// cut returns what follows the prefix, beginning with the dot; empty when
-// there is nothing that could be a key.
+// cut returns what follows the prefix, beginning with the dot; empty when it cannot be
+// a key.
 func (g *Grammar) cut(tag string) (string, bool) {
 	rest, ok := strings.CutPrefix(tag, g.prefix)
 	switch {
@@ -163,8 +161,8 @@ func (g *Grammar) count(tags []string) (n int) {
 	return n
 }
 
-// near tells of a tag that is not ours and was probably meant to be. It exposes
-// nothing, and takes nothing away.
+// near reports a tag that is not ours but was probably meant to be. It exposes nothing,
+// and refuses nothing.
 func (g *Grammar) near(tag string) (Problem, bool) {
 	if !discovery.NearPrefix(tag, g.prefix) {
 		return Problem{}, false
@@ -209,7 +207,7 @@ func (g *Grammar) read(r *reading, tag, word, value string, valued bool) *flaw {
 	}
 	r.seen[word] = word != "header" && word != "query"
 	if value == k.Default && (value == "off" || value == "none") {
-		return nil // the definition began with the defaults
+		return nil // newDefinition has set the default already
 	}
 	f := k.parse(&r.draft, value)
 	if f != nil && f.instead == "" {
@@ -218,7 +216,7 @@ func (g *Grammar) read(r *reading, tag, word, value string, valued bool) *flaw {
 	return f
 }
 
-// unknown tells what was probably meant by a word that is no key.
+// unknown says what a word that is not a key probably meant.
 func (g *Grammar) unknown(route, word, value string, valued bool) *flaw {
 	f := &flaw{fmt.Sprintf("%s is not a key", quote(word)), ""}
 	if word == "" {
@@ -246,7 +244,7 @@ func (g *Grammar) names() string {
 	return strings.Join(names, ", ")
 }
 
-// tag writes a tag up to its value.
+// tag returns a tag up to its value.
 func (g *Grammar) tag(route, key string) string {
 	if route == "" {
 		return g.prefix + "." + key + "="

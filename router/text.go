@@ -5,8 +5,8 @@ import "strings"
 // maxEcho bounds how much of a foreign string is repeated, in bytes.
 const maxEcho = 200
 
-// printable returns foreign bytes so that they can be shown in a terminal or a
-// page: what is not printable ASCII is escaped, what is long is cut.
+// printable makes foreign bytes safe to show in a terminal or a page: what is not
+// printable ASCII is escaped, what is long is cut.
 func printable(s string) string {
 	cut := len(s) > maxEcho
 	if cut {
@@ -36,7 +36,7 @@ func printable(s string) string {
 	return b.String()
 }
 
-// quote is printable within quotes.
+// quote is printable in quotes.
 func quote(s string) string { return `"` + printable(s) + `"` }
 
 // clean reports whether s holds no control character.
@@ -49,8 +49,8 @@ func clean(s string) bool {
 	return true
 }
 
-// trim drops blanks on both ends. It leaves other white space, which clean
-// then finds.
+// trim removes blanks at both ends. It leaves other white space, which clean then
+// reports.
 func trim(s string) string { return strings.Trim(s, " ") }
 
 // isToken reports whether s is a token (RFC 9110 section 5.6.2).

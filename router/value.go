@@ -27,7 +27,7 @@ func eachElement(value, what string, parse func(string) *flaw) *flaw {
 	return nil
 }
 
-// appendNew appends s unless list has it.
+// appendNew appends s unless list contains it.
 func appendNew(list []string, s string) []string {
 	if slices.Contains(list, s) {
 		return list
@@ -82,7 +82,7 @@ func size(value string) (int64, *flaw) {
 	return int64(n) << shift, nil
 }
 
-// durationWord writes 1m for what time.Duration writes as 1m0s.
+// durationWord writes 1m instead of time.Duration's 1m0s.
 func durationWord(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
@@ -103,14 +103,13 @@ func sizeWord(n int64) string {
 	return strconv.FormatInt(n, 10) + [...]string{"", "k", "M", "G", "T"}[unit]
 }
 
-// wordList is the words for a value that is one of a few, read in both
-// directions.
+// wordList maps the words of a value to its few possible values, in both directions.
 type wordList[T comparable] []struct {
 	word  string
 	value T
 }
 
-// parse returns what a word stands for.
+// parse returns the value of a word.
 func (l wordList[T]) parse(word string) (T, *flaw) {
 	var all []string
 	for _, w := range l {

@@ -2,13 +2,13 @@ package router
 
 import "serai/upstream"
 
-// Words writes what routes and their members were asked for as tags again.
+// Words writes the options of routes and members as tags again.
 type Words struct{ keys []key }
 
-// NewWords returns the words of the grammar.
+// NewWords returns Words for the whole grammar.
 func NewWords() *Words { return &Words{keys()} }
 
-// Route returns what a route's tags say about its requests, by key.
+// Route returns a route's options, by key.
 func (w *Words) Route(o *RouteOptions) map[string]string {
 	words := make(map[string]string)
 	for i := range w.keys {
@@ -21,8 +21,8 @@ func (w *Words) Route(o *RouteOptions) map[string]string {
 	return words
 }
 
-// Member returns what a member's own tags say beyond weight and canary, by key;
-// nil when they say nothing.
+// Member returns a member's own options besides weight and canary, by key; nil when
+// there are none.
 func (w *Words) Member(m *upstream.Member) map[string]string {
 	var words map[string]string
 	target := m.Endpoint.Target()

@@ -10,7 +10,7 @@ import (
 
 // ClientGroup is what some names demand of clients.
 type ClientGroup struct {
-	// Name tells it from others.
+	// Name identifies it.
 	Name string
 	// CAs sign the certificates of its clients.
 	CAs *x509.CertPool
@@ -18,23 +18,22 @@ type ClientGroup struct {
 	Auth tls.ClientAuthType
 }
 
-// Clients says which names demand a certificate of the client. Nil demands
-// none. Immutable.
+// Clients says which names demand a client certificate. Nil means none do. Immutable.
 type Clients struct {
 	exact, below map[string]*ClientGroup // below: what follows "*."
 	all          []*ClientGroup
 }
 
-// ClientRule makes hosts demand certificates that a CA has signed. "*.example.org"
-// means all names of one label below.
+// ClientRule makes hosts demand client certificates that a CA has signed.
+// "*.example.org" means all names of one more label.
 type ClientRule struct {
 	Hosts  []string
 	CAFile string
-	// Optional lets clients without a certificate in.
+	// Optional also admits clients without a certificate.
 	Optional bool
 }
 
-// NewClients reads rules. The error tells all that is wrong.
+// NewClients reads rules. The error has everything that is wrong.
 func NewClients(rules []ClientRule) (*Clients, error) {
 	if len(rules) == 0 {
 		return nil, nil
@@ -59,7 +58,7 @@ func NewClients(rules []ClientRule) (*Clients, error) {
 				into, name = c.below, suffix
 			}
 			if name == "" || strings.ContainsAny(name, "*:/ ") {
-				errs = append(errs, fmt.Errorf("client certificates: %q is no host name", host))
+				errs = append(errs, fmt.Errorf("client certificates: %q is not a host name", host))
 			}
 			if into[name] != nil {
 				errs = append(errs, fmt.Errorf("client certificates: %q is named twice", host))

@@ -7,29 +7,27 @@ import (
 	"strings"
 )
 
-// ACMEProtocol is offered by ALPN when a CA validates a name (RFC 8737). The
+// ACMEProtocol is the ALPN protocol of a CA that validates a name (RFC 8737). The
 // connection carries nothing else.
 const ACMEProtocol = "acme-tls/1"
 
 // ConfigOptions are the settings of a listener.
 type ConfigOptions struct {
-	// Protocols are offered by ALPN in that order.
+	// Protocols are offered by ALPN, in this order.
 	Protocols []string
 	// MinVersion is tls.VersionTLS12 or tls.VersionTLS13; TLS 1.2 when zero.
 	MinVersion uint16
-	// Clients says which names want a certificate of the client; nil for none.
+	// Clients says which names demand a client certificate; nil for none.
 	Clients *Clients
-	// Challenge returns the certificate that answers a CA's TLS-ALPN-01
-	// validation of a name, nil for names that are not being validated. Nil
-	// answers none.
+	// Challenge returns the certificate that answers a CA's TLS-ALPN-01 validation of a
+	// name, nil for names that are not being validated. Nil answers none.
 	Challenge func(name string) *tls.Certificate
 }
 
-// Config returns the TLS settings of a listener: TLS 1.2 and 1.3 with the
-// cipher suites and curves that Go holds to be secure, which Mozilla's
-// intermediate profile contains, and certificates from the current table. A
-// name without a certificate is refused with the alert unrecognized_name (RFC
-// 6066 section 3).
+// Config returns the TLS settings of a listener: TLS 1.2 and 1.3 with the cipher suites
+// and curves that Go considers secure, which Mozilla's intermediate profile contains,
+// and certificates from the current table. A name without a certificate is refused with
+// the alert unrecognized_name (RFC 6066 section 3).
 func (s *Store) Config(o ConfigOptions) *tls.Config {
 	base := &tls.Config{
 		MinVersion: max(o.MinVersion, tls.VersionTLS12),
@@ -45,7 +43,7 @@ func (s *Store) Config(o ConfigOptions) *tls.Config {
 				return &c.Certificate, nil
 			}
 			s.unknown.Add(1)
-			return nil, nil // which the library answers with unrecognized_name
+			return nil, nil // the library then sends unrecognized_name
 		},
 	}
 	server := &serverConfig{base: base, byGroup: make(map[*ClientGroup]*tls.Config)}
@@ -71,12 +69,12 @@ func (s *Store) Config(o ConfigOptions) *tls.Config {
 	return base
 }
 
-// nobody has no certificate, and no ticket of another opens with it.
+// nobody has no certificate, and cannot open any session ticket.
 var nobody = &tls.Config{MinVersion: tls.VersionTLS12, SessionTicketsDisabled: true}
 
-// isName reports whether a server name can be one of a host (RFC 6066 section
-// 3). The library lets any bytes through; a port at its end, for one, would
-// make another name of it here and the same one where requests are routed.
+// isName reports whether a server name can be a host name (RFC 6066 section 3). The
+// library accepts any bytes. A port at its end, for one, would be another name here but
+// the same name in routing.
 func isName(s string) bool {
 	for i := range len(s) {
 		c := s[i]
@@ -95,11 +93,11 @@ func challengeConfig(c *tls.Certificate) *tls.Config {
 	return config
 }
 
-// Shares reports whether a request for a host may come over a connection that
-// was opened for the server name: the same certificate, or one that covers the
-// host, and the same demands on clients (RFC 9110 section 15.5.20). A
-// connection without a server name, or without TLS, serves all hosts that
-// demand nothing of clients.
+// Shares reports whether a request for a host may come over a connection that was
+// opened for the server name: both have the same certificate, or it also covers the
+// host, and both demand the same of clients (RFC 9110 section 15.5.20). A connection
+// without a server name, or without TLS, serves all hosts that demand nothing of
+// clients.
 func (s *Store) Shares(clients *Clients, secure bool, serverName, host string) bool {
 	if !secure && clients == nil {
 		return true

@@ -14,18 +14,17 @@ import (
 	"time"
 )
 
-// Files reads certificates from a directory of NAME.crt and NAME.key pairs in
-// PEM, and again whenever one changes. The pair named "default" also answers
-// names that no other covers. It polls: a directory filled by a Nomad template,
-// a mounted secret or rsync changes by rename, link or rewrite, and a few
-// stat calls see them all.
+// Files reads certificates from a directory of NAME.crt and NAME.key pairs in PEM, and
+// again whenever one changes. The pair named "default" also answers names that no other
+// covers. It polls: a directory filled by a Nomad template, a mounted secret or rsync
+// changes by rename, link or rewrite, and a few stat calls detect all of these.
 type Files struct {
 	// Dir is the directory. Required.
 	Dir string
-	// Every is the time between two looks, 2s when zero.
+	// Every is the time between two checks, 2s when zero.
 	Every time.Duration
-	// Read is called once the directory has been read for the first time; nil
-	// for nobody.
+	// Read is called once the directory has been read for the first time; nil for no
+	// call.
 	Read func()
 	// Logger gets what cannot be read; nil discards it.
 	Logger *slog.Logger
@@ -37,9 +36,9 @@ const maxPEM = 1 << 20
 // fallbackName is the pair that answers names that no other covers.
 const fallbackName = "default"
 
-// Run publishes the directory's certificates to s at once and after every
-// change, until ctx ends, whose error it returns. A pair that cannot be read
-// keeps its last good certificate.
+// Run publishes the directory's certificates to s at once and after every change, until
+// ctx ends, whose error it returns. If a pair cannot be read, its last good certificate
+// stays.
 func (f *Files) Run(ctx context.Context, s *Store) error {
 	logger := f.Logger
 	if logger == nil {
@@ -62,7 +61,7 @@ func (f *Files) Run(ctx context.Context, s *Store) error {
 		}
 		if err == nil {
 			failed = ""
-		} else if failed != err.Error() { // once for each new trouble
+		} else if failed != err.Error() { // once for each new problem
 			failed = err.Error()
 			logger.Error("certificates cannot be read; the last good ones are kept", "dir", f.Dir, "error", err)
 		}
@@ -78,8 +77,8 @@ func (f *Files) Run(ctx context.Context, s *Store) error {
 	}
 }
 
-// Load reads the directory once. The certificates that could be read are
-// published even when an error is returned, which names those that could not.
+// Load reads the directory once. The certificates that could be read are published even
+// when an error is returned, which names the others.
 func (f *Files) Load(s *Store) error {
 	good := make(map[string]*Certificate)
 	_, err := f.scan(good, make(map[string]string))
@@ -98,8 +97,8 @@ func publish(s *Store, good map[string]*Certificate) {
 	s.Set(filesSource, all, good[fallbackName])
 }
 
-// scan brings good up to date with the directory and reports whether that
-// changed anything. Stamps tell which files have been read as they are.
+// scan updates good from the directory and reports whether that changed anything.
+// Stamps show which files were already read.
 func (f *Files) scan(good map[string]*Certificate, stamps map[string]string) (changed bool, err error) {
 	entries, err := os.ReadDir(f.Dir)
 	if err != nil {
@@ -174,7 +173,7 @@ func readBounded(path string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-// stampOf tells whether a pair is as it was when it was read.
+// stampOf returns a stamp that changes when the pair does.
 func stampOf(paths ...string) (string, error) {
 	var b strings.Builder
 	for _, path := range paths {

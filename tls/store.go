@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Store holds the certificates of all sources, and the current Table of them.
-// All methods may be called at the same time.
+// Store holds the certificates of all sources, and the current Table of them. All
+// methods may be called concurrently.
 type Store struct {
 	current    atomic.Pointer[Table]
 	unknown    atomic.Uint64
@@ -24,7 +24,7 @@ type Store struct {
 	configs []*serverConfig
 }
 
-// source is what one source gave.
+// source is what one source has set.
 type source struct {
 	all      []*Certificate
 	fallback *Certificate
@@ -37,8 +37,8 @@ func NewStore() *Store {
 	return s
 }
 
-// Set replaces what a source gave, and publishes a new table. Fallback answers
-// names that no certificate covers; nil for none.
+// Set replaces what a source has set, and publishes a new table. Fallback answers names
+// that no certificate covers; nil for none.
 func (s *Store) Set(name string, all []*Certificate, fallback *Certificate) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,17 +61,16 @@ func (s *Store) Current() *Table { return s.current.Load() }
 // certificate.
 func (s *Store) UnknownNames() uint64 { return s.unknown.Load() }
 
-// Given reports whether an operator gave a certificate for a name that is
-// valid still: none needs to be obtained.
+// Given reports whether an operator gave a certificate for a name that is still valid:
+// then none needs to be obtained.
 func (s *Store) Given(name string) bool {
 	c := s.Current().covering(normal(name))
 	return c != nil && c.Given && time.Now().Before(c.Leaf.NotAfter)
 }
 
-// HandshakeCount is how many handshakes ended in one way.
+// HandshakeCount is how many handshakes had one result.
 type HandshakeCount struct {
-	// Version is the protocol's, such as "TLS 1.3", empty for those that
-	// failed.
+	// Version is the protocol's, such as "TLS 1.3", empty for failed handshakes.
 	Version string
 	// Result is ok, resumed, or why it failed.
 	Result string
@@ -80,7 +79,7 @@ type HandshakeCount struct {
 
 type handshakeKind struct{ version, result string }
 
-// Handshaken counts a handshake: its state, or its error.
+// Handshaken counts a handshake by its state, or its error.
 func (s *Store) Handshaken(state *tls.ConnectionState, err error) {
 	kind := handshakeKind{result: "failed"}
 	var record tls.RecordHeaderError
@@ -109,7 +108,7 @@ func (s *Store) Handshaken(state *tls.ConnectionState, err error) {
 	c.(*atomic.Uint64).Add(1)
 }
 
-// Handshakes returns how many handshakes ended in which way.
+// Handshakes returns the counts of all results.
 func (s *Store) Handshakes() (counts []HandshakeCount) {
 	s.handshakes.Range(func(k, c any) bool {
 		kind := k.(handshakeKind)

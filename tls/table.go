@@ -19,15 +19,15 @@ type Certificate struct {
 	tls.Certificate
 	// Names are the DNS names it covers, lower-case, sorted.
 	Names []string
-	// Source names where it was read, for people.
+	// Source names the place from which it was read, for people.
 	Source string
-	// Given says that an operator gave it: it comes before those that were
-	// obtained, until it has expired.
+	// Given says that an operator gave it: it takes precedence over obtained
+	// certificates, until it has expired.
 	Given bool
 }
 
-// NewCertificate checks a key pair in PEM and returns the certificate. An
-// expired one is accepted: whether to serve it is for the table to decide.
+// NewCertificate checks a key pair in PEM and returns the certificate. An expired one
+// is accepted: the table decides whether to serve it.
 func NewCertificate(source string, certPEM, keyPEM []byte) (*Certificate, error) {
 	pair, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {
@@ -55,9 +55,9 @@ type Table struct {
 	all      []*Certificate
 }
 
-// NewTable makes a table. Of two certificates for one name, one that was given
-// answers before one that was obtained, and else the one that is valid longer.
-// Fallback answers names that none covers; nil refuses them.
+// NewTable makes a table. Of two certificates for one name, a given one takes
+// precedence over an obtained one, otherwise the one that is valid longer. Fallback
+// answers names that none covers; nil refuses them.
 func NewTable(all []*Certificate, fallback *Certificate) *Table {
 	t := &Table{byName: make(map[string]*Certificate, len(all)), fallback: fallback, all: all}
 	now := time.Now()
@@ -100,10 +100,10 @@ func (t *Table) covering(name string) *Certificate {
 	return nil
 }
 
-// Covers reports whether c is a certificate for a name.
+// Covers reports whether c is valid for a name.
 func (c *Certificate) Covers(name string) bool { return c.Leaf.VerifyHostname(name) == nil }
 
-// Status is what is known of one certificate.
+// Status describes one certificate.
 type Status struct {
 	Names     []string  `json:"names"`
 	Issuer    string    `json:"issuer"`
@@ -112,7 +112,7 @@ type Status struct {
 	Source    string    `json:"source"`
 }
 
-// Status returns what is known of all certificates, sorted by name.
+// Status describes all certificates, sorted by name.
 func (t *Table) Status() []Status {
 	all := make([]Status, 0, len(t.all))
 	for _, c := range t.all {

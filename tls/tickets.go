@@ -13,9 +13,9 @@ import (
 // TicketKey encrypts session tickets.
 type TicketKey [32]byte
 
-// SetTickets sets the keys of session tickets: the first encrypts, all decrypt.
-// Until it is called each process makes its own, which no other one knows, and
-// turns them by itself.
+// SetTickets sets the keys of session tickets: the first encrypts, all decrypt. Until
+// it is called each process makes and rotates its own keys, which no other process
+// knows.
 func (s *Store) SetTickets(keys []TicketKey) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -25,25 +25,25 @@ func (s *Store) SetTickets(keys []TicketKey) {
 	}
 }
 
-// The keys of a process are as old as shared ones become.
+// The keys of a process live as long as shared ones.
 const (
 	ownTicketLife = 12 * time.Hour
 	ownTickets    = 3
 )
 
-// serverConfig is a listener's configuration, and those for names that want a
-// certificate of the client.
+// serverConfig is a listener's configuration, and the configurations for names that
+// demand a client certificate.
 //
-// Each group of names has keys of its own: a session that began with one client's
-// certificate must not go on where another one is wanted. A configuration
-// without keys of its own would use those of the base, and the library turns
-// keys only where none were set. So those of groups are turned here.
+// Each group of names has keys of its own: a session that began with one client
+// certificate must not be resumed where another one is demanded. A configuration
+// without its own keys would use those of the base, and the library rotates keys only
+// if none were set. So the keys of groups are rotated here.
 type serverConfig struct {
 	base    *tls.Config
 	byGroup map[*ClientGroup]*tls.Config
 
 	mu     sync.Mutex
-	shared bool // the keys are those of SetTickets
+	shared bool // the keys are from SetTickets
 	turned time.Time
 	own    map[*ClientGroup][][32]byte // newest first
 }
@@ -62,8 +62,8 @@ func (c *serverConfig) of(g *ClientGroup) *tls.Config {
 	return config
 }
 
-// turn gives each group a new key, and forgets those that are too old. It is done
-// with the first handshake that finds it due: nobody needs keys before.
+// turn gives each group a new key, and drops keys that are too old. The first handshake
+// that finds it due does this, because keys are not needed before.
 func (c *serverConfig) turn() {
 	kept := max(ownTickets-int(time.Since(c.turned)/ownTicketLife), 0)
 	if c.own == nil {
@@ -79,8 +79,8 @@ func (c *serverConfig) turn() {
 	c.turned = time.Now()
 }
 
-// setTickets makes the keys of all groups from shared ones; from none each group
-// gets its own.
+// setTickets derives the keys of all groups from shared ones; without shared keys each
+// group gets its own.
 func (c *serverConfig) setTickets(keys []TicketKey) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

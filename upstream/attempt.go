@@ -1,34 +1,34 @@
 package upstream
 
-// Processing is what is known of how far a request came at its instance. It is
-// all that a retry goes by.
+// Processing is what is known about how far a request came at its instance. Retries
+// depend on nothing else.
 type Processing uint8
 
-// Nothing is guessed: a reset, the end of a connection that was idle, a missing
-// acknowledgement prove nothing. The instance may have read all and then reset, or
-// only the way back may be cut.
+// Nothing is guessed: a reset, the end of a connection that was idle, or a missing
+// acknowledgement prove nothing. The instance may have read everything and then reset,
+// or only the way back may be cut.
 const (
 	// Answered: an answer has begun.
 	Answered Processing = iota
 	// NotSent: not one byte of the request left for the instance.
 	NotSent
 	// Refused: the instance was reached and has said, or it is clear, that it did not
-	// begin to process the request: a TLS handshake that failed, or HTTP/2's
-	// REFUSED_STREAM and GOAWAY (RFC 9113 section 8.7).
+	// begin to process the request: a failed TLS handshake, or HTTP/2's REFUSED_STREAM
+	// and GOAWAY (RFC 9113 section 8.7).
 	Refused
-	// Unknown: bytes of it left, and no answer came.
+	// Unknown: bytes of the request left, and no answer came.
 	Unknown
 )
 
-// Failure is why an attempt brought no answer.
+// Failure is why an attempt got no answer.
 type Failure struct {
 	Kind       FailureKind
 	Processing Processing
-	// Err says it for people, in words that clients may see.
+	// Err describes it for people, in words that clients may see.
 	Err error
 }
 
-// Error says it for people.
+// Error describes it for people.
 func (f *Failure) Error() string { return f.Err.Error() }
 
 // Unwrap returns Err.
@@ -39,22 +39,22 @@ type FailureKind uint8
 
 // What may fail.
 const (
-	FailedDescriptor FailureKind = iota // no connection may be made here: ErrNoDescriptor
+	FailedDescriptor FailureKind = iota // no descriptor is left for a connection: ErrNoDescriptor
 	FailedMemory                        // there is no memory for the answer's head
-	FailedConnect                       // the address could not be connected to
+	FailedConnect                       // the connect failed
 	FailedHandshake                     // TLS failed: Err is a HandshakeError
-	FailedBody                          // the request's body: Err is the body's
-	FailedCaller                        // the request is not wanted any more
-	FailedPath                          // the way to the instance is cut
+	FailedBody                          // the request's body failed: Err is the body's
+	FailedCaller                        // the request is no longer wanted
+	FailedPath                          // the network path to the instance is cut
 	FailedAnswer                        // the answer is malformed: Err is wire's
 	FailedInterim                       // there are more 1xx answers than allowed
 	FailedSwitch                        // the instance switched protocols without being asked
 	FailedTimeout                       // no answer came in time
 	FailedClosed                        // the instance closed the connection before it answered
-	FailedIdle                          // it did so with one that had been idle: perhaps before the request came
-	FailedProtocol                      // it does not speak the protocol that its Target says: Err tells
-	FailedRefused                       // it refused the request unprocessed: it is overloaded, or about to stop
-	FailedUpgrade                       // it takes no upgrade of the request's kind: Err tells
+	FailedIdle                          // the instance closed an idle connection, perhaps before the request arrived
+	FailedProtocol                      // the instance does not speak the protocol of its Target: Err says how
+	FailedRefused                       // the instance refused the request unprocessed: it is overloaded, or about to stop
+	FailedUpgrade                       // the instance does not support this kind of upgrade: Err says why
 
-	FailureKinds // how many there are
+	FailureKinds // the number of kinds
 )

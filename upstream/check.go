@@ -12,11 +12,11 @@ import (
 	"serai/wire"
 )
 
-// HealthMethod is what a check of gRPC asks (grpc.health.v1).
+// HealthMethod is the method that a gRPC check calls (grpc.health.v1).
 const HealthMethod = "/grpc.health.v1.Health/Check"
 
-// checkHTTP2 makes the check of an instance that speaks HTTP/2, through its transport
-// and over a connection of its own.
+// checkHTTP2 checks an instance that speaks HTTP/2, through its transport and over a
+// connection of its own.
 func (r *Registry) checkHTTP2(ctx context.Context, e *Endpoint, host string, within, timeout time.Duration) error {
 	k := &e.target.Check
 	q := &question{ctx: ctx, body: noBody{}}
@@ -49,15 +49,15 @@ func (r *Registry) checkHTTP2(ctx context.Context, e *Endpoint, host string, wit
 	return fmt.Errorf("check %s of %s: %w", k.Path, e.target.Address, err)
 }
 
-// question is the caller of a check.
+// question is the Caller of a check.
 type question struct {
 	ctx  context.Context
 	body RequestBody
 	mu   sync.Mutex
-	s    Stream // that is interrupted at the end of the check's time
+	s    Stream // interrupted when the check's time is over
 }
 
-// ask sends the check, and judges the answer.
+// ask sends the check and evaluates the answer.
 func (q *question) ask(e *Endpoint, r *Request) (err error) {
 	defer context.AfterFunc(q.ctx, q.interrupt)()
 	var a Answer
@@ -93,7 +93,7 @@ func (q *question) ask(e *Endpoint, r *Request) (err error) {
 	return serving(message)
 }
 
-// Hold has the stream interrupted at the end of the check's time.
+// Hold notes the stream, to interrupt it when the check's time is over.
 func (q *question) Hold(s Stream) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -111,13 +111,13 @@ func (q *question) interrupt() {
 
 func (q *question) letGo() { q.Hold(nil) }
 
-// Interim takes any 1xx answer.
+// Interim accepts any 1xx answer.
 func (*question) Interim(*wire.ResponseHead) error { return nil }
 
-// Panicked passes a panic on: nobody else would tell of it.
+// Panicked passes a panic on, because nothing else would report it.
 func (*question) Panicked(cause any) error { panic(cause) }
 
-// noBody is the body of a request that has none behind its first bytes.
+// noBody is the body of a request that has nothing after its first bytes.
 type noBody struct{}
 
 func (noBody) Next() ([]byte, error)  { return nil, io.EOF }
@@ -125,7 +125,7 @@ func (noBody) Done() bool             { return true }
 func (noBody) Trailers() []wire.Field { return nil }
 func (noBody) Interrupt()             {}
 
-// healthRequest is a HealthCheckRequest as a message of gRPC: its one field is the
+// healthRequest is a gRPC message with a HealthCheckRequest: its one field is the
 // service's name.
 func healthRequest(service string) []byte {
 	var m []byte
@@ -144,7 +144,7 @@ func appendVarint(b []byte, n uint64) []byte {
 	return append(b, byte(n))
 }
 
-// readMessage reads the answer of a health check to its end.
+// readMessage reads the whole answer of a health check.
 func readMessage(s Stream) (message []byte, err error) {
 	const most = 1 << 10
 	for {
@@ -163,7 +163,7 @@ func readMessage(s Stream) (message []byte, err error) {
 		return nil, nil
 	}
 	if len(message) < 5 || message[0] != 0 || int(message[3])<<8|int(message[4]) != len(message)-5 {
-		return nil, errors.New("the answer is no message of gRPC")
+		return nil, errors.New("the answer is not a gRPC message")
 	}
 	return message[5:], nil
 }

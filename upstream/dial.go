@@ -22,35 +22,35 @@ import (
 type Dialer struct {
 	// Timeout bounds connect and TLS handshake together.
 	Timeout time.Duration
-	// WriteIdle is how long an instance may take nothing of what is sent, before
-	// the connection ends; 0 leaves it to the system.
+	// WriteIdle is how long an instance may accept nothing of what is sent, before the
+	// connection is closed; 0 leaves it to the system.
 	WriteIdle time.Duration
-	// Roots verifies https instances; nil means the system's roots.
+	// Roots verify https instances; nil means the system's roots.
 	Roots *x509.CertPool
-	// MaxConns bounds the connections to all instances together, of which an
-	// eighth is for probes alone; 0 means no limit.
+	// MaxConns bounds the connections to all instances together, of which an eighth is
+	// only for probes; 0 means no limit.
 	MaxConns int
-	// MakeRoom closes connections that nobody uses, and reports whether there
-	// were any; nil when there are none.
+	// MakeRoom closes idle connections, and reports whether there were any; nil when
+	// there are none.
 	MakeRoom func() bool
 
 	conns   quota.Quota
-	refused atomic.Uint64 // for want of a descriptor
+	refused atomic.Uint64 // for lack of a descriptor
 }
 
-// purpose is what a connection is made for: a request, where it is zero.
+// purpose is what a connection is for; the zero purpose is a request.
 type purpose struct {
 	probe bool
-	// connect bounds the TCP connect, where that is less than the Timeout.
+	// connect bounds the TCP connect, if it is less than the Timeout.
 	connect time.Duration
 }
 
-// Dial connects to the endpoint for a request for host, on behalf of a client,
-// whose address is told by the PROXY protocol where the target asks for it. Over
-// TLS, host is the name that is sent and verified where the target has none.
-// Protocols are those that TLS may agree on (RFC 7301). The context's deadline and
-// the registry's ConnectTimeout bound it all. It returns the name that the
-// connection was opened for, empty without TLS.
+// Dial connects to the endpoint for a request for host, on behalf of a client, whose
+// address is sent with the PROXY protocol if the target wants it. With TLS, host is the
+// name that is sent and verified if the target has none. Protocols are those that TLS
+// may select (RFC 7301). The context's deadline and the registry's ConnectTimeout bound
+// the whole. It returns the TLS name that the connection was opened for, empty without
+// TLS.
 //
 // It fails with ErrNoDescriptor, ErrConnect or a HandshakeError: in each case
 // no byte of the request has left.
@@ -68,14 +68,15 @@ func (e *Endpoint) Dial(ctx context.Context, client netip.AddrPort, host string,
 	return c, name, nil
 }
 
-// DialCheck is Dial for a check, on nobody's behalf: it counts among the probes, and
-// what it fails of is for the check to tell. Within bounds the TCP connect.
+// DialCheck is Dial for a check, without a client: the connection counts as a probe,
+// and the check reports its failure. Within bounds the TCP connect.
 func (e *Endpoint) DialCheck(ctx context.Context, host string, protocols []string, within time.Duration) (net.Conn, error) {
 	return e.dialer.dial(ctx, &e.target, netip.AddrPort{}, e.target.serverName(host), protocols, purpose{probe: true, connect: within})
 }
 
-// Unusable tells that a connection was made, and that the instance does not speak on
-// it what its Target says. No probe is asked for: it was reached.
+// Unusable records that a connection was made, but the instance does not speak the
+// protocol of its Target on it. No probe is requested, because the instance was
+// reached.
 func (e *Endpoint) Unusable(err error) {
 	e.failures.Add(1)
 	problem := err.Error()
@@ -83,7 +84,7 @@ func (e *Endpoint) Unusable(err error) {
 	e.warn(err)
 }
 
-// dialFailed notes that a connection could not be made after so long.
+// dialFailed records that a connect failed, and how long it took.
 func (e *Endpoint) dialFailed(from phase, err error, took time.Duration) {
 	e.failures.Add(1)
 	problem := err.Error()
@@ -94,8 +95,7 @@ func (e *Endpoint) dialFailed(from phase, err error, took time.Duration) {
 	switch {
 	case localFailure(err):
 	case errors.Is(err, context.DeadlineExceeded) && took < e.dialer.Timeout:
-		// A request that had little time left proves nothing: the prober is
-		// to see.
+		// A request that had little time left proves nothing: let the prober find out.
 		e.suspected.Store(true)
 		e.registry.prober.ask(e, false)
 	default:
@@ -103,13 +103,12 @@ func (e *Endpoint) dialFailed(from phase, err error, took time.Duration) {
 	}
 }
 
-// warn tells an operator of a handshake that failed, now and then: clients may
-// make thousands fail.
+// warn logs a failed handshake now and then: clients may cause thousands of them.
 func (e *Endpoint) warn(err error) {
 	const pause = time.Minute
 	now, last := time.Now().UnixNano(), e.warned.Load()
 	if now-last > int64(pause) && e.warned.CompareAndSwap(last, now) {
-		e.registry.options.Logger.Warn("no connection to an instance", "address", e.target.Address, "alloc", e.target.Instance, "error", err)
+		e.registry.options.Logger.Warn("connection to an instance failed", "address", e.target.Address, "alloc", e.target.Instance, "error", err)
 	}
 }
 
@@ -140,7 +139,7 @@ func (d *Dialer) dial(ctx context.Context, t *Target, client netip.AddrPort, ser
 	return c, nil
 }
 
-// connect makes the TCP connection alone.
+// connect makes only the TCP connection.
 func (d *Dialer) connect(ctx context.Context, t *Target, why purpose) (net.Conn, error) {
 	if !d.take(why) {
 		d.refused.Add(1)
@@ -165,7 +164,7 @@ func (d *Dialer) connect(ctx context.Context, t *Target, why purpose) (net.Conn,
 	return &countedConn{TCPConn: c.(*net.TCPConn), conns: &d.conns}, nil
 }
 
-// take counts a connection in, making room for it where that is needed.
+// take counts a new connection, and makes room for it if necessary.
 func (d *Dialer) take(why purpose) bool {
 	if d.MaxConns == 0 {
 		d.conns.Add(1)
@@ -178,14 +177,14 @@ func (d *Dialer) take(why purpose) bool {
 	return d.conns.Take(1, limit) || d.makeRoom() && d.conns.Take(1, limit)
 }
 
-// lightlyLoaded reports whether less than half of the connections that may be are open.
+// lightlyLoaded reports whether less than half of the permitted connections are open.
 func (d *Dialer) lightlyLoaded() bool {
 	return d.MaxConns == 0 || d.conns.Taken() < int64(d.MaxConns)/2
 }
 
 func (d *Dialer) makeRoom() bool { return d.MakeRoom != nil && d.MakeRoom() }
 
-// countedConn gives its place back when it is closed.
+// countedConn is counted until it is closed.
 type countedConn struct {
 	*net.TCPConn
 	conns *quota.Quota
@@ -201,8 +200,8 @@ func (c *countedConn) Close() error {
 	return err
 }
 
-// writeProxyHeader tells the instance who the client is; a probe of our own
-// has none and says LOCAL (v2) or UNKNOWN (v1).
+// writeProxyHeader sends the client's address to the instance. A probe has none and
+// sends LOCAL (v2) or UNKNOWN (v1).
 func writeProxyHeader(c net.Conn, version uint8, client netip.AddrPort) error {
 	h := &proxyproto.Header{Version: version, Command: proxyproto.LOCAL, TransportProtocol: proxyproto.UNSPEC}
 	if client.IsValid() {

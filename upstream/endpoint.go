@@ -8,27 +8,26 @@ import (
 	"serai/internal/quota"
 )
 
-// Endpoint is one address and all that is known of it. It is made by a
-// Registry and shared by all pools that name its Target. All methods may be
-// called at the same time.
+// Endpoint is one address and all that is known about it. It is made by a Registry and
+// shared by all pools that name its Target. All methods may be called concurrently.
 type Endpoint struct {
 	target   Target
 	registry *Registry
 	dialer   *Dialer
 	refs     int    // guarded by Registry.mu
-	hash     uint64 // of Target.Instance and Address, the same on every serai
+	hash     uint64 // of Target.Instance and Address, the same in every serai
 
 	schedule schedule
 	probed   *probed
 	rate     *jobRate
 
-	// What look alone writes.
+	// Only look writes these.
 	failed   int    // checks in a row
-	used     uint64 // number of the last probe whose result it was told
-	examined bool   // it has been probed; read while it stands in a line
-	aside    bool   // a part of its job's rate is; set when it leaves the line
+	used     uint64 // number of the last probe whose result it has used
+	examined bool   // it has been probed; read while it is in a queue
+	aside    bool   // a part of its job's rate is reserved; set when it leaves the queue
 
-	// What every request writes is kept away from what it only reads.
+	// What every request writes is on another cache line than what it only reads.
 	_        [64]byte
 	inflight quota.Quota
 	latency  latency
@@ -37,34 +36,34 @@ type Endpoint struct {
 	failures atomic.Uint64
 	_        [64]byte
 
-	wishes wishes // of those who wait for a place here
+	wishes wishes // rooms with requests that wait for a place here
 
-	moving    sync.Mutex             // held by who changes these:
+	moving    sync.Mutex             // held by writers of these:
 	current   atomic.Uint64          // the phase
 	since     atomic.Int64           // Unix nanoseconds of the last change of state
-	entered   atomic.Uint64          // how many probes had been begun by then
+	entered   atomic.Uint64          // number of probes begun before it
 	cause     atomic.Pointer[string] // why it is not ready, nil when it is
-	suspected atomic.Bool            // a connect was given up early: the prober is to see
+	suspected atomic.Bool            // a connect was given up early: the prober is to find out
 
-	problem atomic.Pointer[string] // why the last connection could not be made, nil when it could
-	warned  atomic.Int64           // Unix nanoseconds of when an operator was told of one
+	problem atomic.Pointer[string] // why the last connect failed, nil when it did not
+	warned  atomic.Int64           // Unix nanoseconds of the last warning about a failed connect
 
-	transport Transport // which it owns
+	transport Transport // owned by the endpoint
 }
 
-// Target returns what this endpoint dials.
+// Target returns what this endpoint connects to.
 func (e *Endpoint) Target() Target { return e.target }
 
-// Transport returns how its instance is spoken to.
+// Transport returns the transport to its instance.
 func (e *Endpoint) Transport() Transport { return e.transport }
 
-// Inflight returns the number of requests under way.
+// Inflight returns the number of requests in flight.
 func (e *Endpoint) Inflight() int { return int(e.inflight.Taken()) }
 
 // Wanted reports whether requests wait for a place here.
 func (e *Endpoint) Wanted() bool { return e.wishes.wanted.Load() }
 
-// up reports whether it takes requests where there is no better one.
+// up reports whether it takes requests if no other endpoint is better.
 func (e *Endpoint) up() bool {
 	s := e.State()
 	return s == Ready || s == Ejected
@@ -79,7 +78,7 @@ func (e *Endpoint) end(now time.Time, toFirstByte time.Duration) {
 	e.giveBack()
 }
 
-// giveBack gives the place of one request back, to the first who waits for it.
+// giveBack frees the place of one request, and hands it to the first that waits for it.
 func (e *Endpoint) giveBack() {
 	e.inflight.Give(1)
 	if e.wishes.wanted.Load() {
@@ -87,8 +86,8 @@ func (e *Endpoint) giveBack() {
 	}
 }
 
-// Unreachable tells that the way to the instance is cut: the endpoint takes no
-// new request until a probe reaches it.
+// Unreachable records that the network path to the instance is cut: the endpoint takes
+// no new request until a probe reaches it.
 func (e *Endpoint) Unreachable(err error) {
 	e.failures.Add(1)
 	if !localFailure(err) {
@@ -96,7 +95,7 @@ func (e *Endpoint) Unreachable(err error) {
 	}
 }
 
-// EndpointStatus is what is known of an Endpoint at one moment.
+// EndpointStatus describes an Endpoint at one moment.
 type EndpointStatus struct {
 	Target   Target
 	State    State
@@ -105,17 +104,16 @@ type EndpointStatus struct {
 	Inflight int
 	Idle     int    // connections kept for reuse
 	Requests uint64 // ended so far
-	Failures uint64 // connections that could not be made
+	Failures uint64 // failed connects
 	Latency  time.Duration
-	// Problem is why the last connection could not be made, empty when it
-	// could.
+	// Problem is why the last connect failed, empty when it did not.
 	Problem string
-	// ClosesIdle is after how long the instance was seen to close unused
-	// connections; 0 when it was not.
+	// ClosesIdle is the age at which the instance was seen to close idle connections; 0
+	// when unknown.
 	ClosesIdle time.Duration
 }
 
-// Status returns what is known of the endpoint.
+// Status describes the endpoint.
 func (e *Endpoint) Status() EndpointStatus {
 	t := e.transport.Status()
 	s := EndpointStatus{

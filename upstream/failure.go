@@ -11,19 +11,19 @@ import (
 	"syscall"
 )
 
-// ErrConnect says that an instance's address could not be connected to, as
-// opposed to what may go wrong on the connection.
+// ErrConnect says that connecting to an instance's address failed, as opposed to
+// failures on the connection.
 var ErrConnect = errors.New("connect to instance")
 
-// ErrNoDescriptor says that no connection may be made: those that are open to
-// instances use up what is theirs of the process's file descriptors.
+// ErrNoDescriptor says that no connection may be made: the open connections to
+// instances use up their share of the process's file descriptors.
 var ErrNoDescriptor = errors.New("no file descriptor is left for a connection to an instance")
 
-// ErrHandshake is what every HandshakeError is.
+// ErrHandshake matches every HandshakeError.
 var ErrHandshake = errors.New("TLS handshake with instance")
 
-// HandshakeError says that an instance accepted a connection, and that TLS
-// failed on it.
+// HandshakeError says that an instance accepted a connection, but the TLS handshake
+// failed.
 type HandshakeError struct {
 	// Address is the instance's, Name the server name that was sent and
 	// verified.
@@ -31,14 +31,14 @@ type HandshakeError struct {
 	// Cause says in a few words what is wrong, for people who may not know the
 	// address.
 	Cause string
-	// OfName says that the name may be what is wrong: another one might have got
-	// another certificate.
+	// OfName says that the name may be the cause: another name might have got another
+	// certificate.
 	OfName bool
-	// Err is what the library says.
+	// Err is the library's error.
 	Err error
 }
 
-// Error tells what to do about it.
+// Error also says what to do about it.
 func (e *HandshakeError) Error() string {
 	instead := "give the name with tls-name or upstream-host, or trust any certificate with tls-verify=false"
 	if e.NoProtocol() {
@@ -47,14 +47,13 @@ func (e *HandshakeError) Error() string {
 	return fmt.Sprintf("%v %s as %q: %s: %v; %s", ErrHandshake, e.Address, e.Name, e.Cause, e.Err, instead)
 }
 
-// NoProtocol reports whether the instance offers none of the protocols that were
-// asked for.
+// NoProtocol reports whether the instance supports none of the offered protocols.
 func (e *HandshakeError) NoProtocol() bool {
 	return remoteAlert(e.Err) == "tls: no application protocol"
 }
 
-// remoteAlert returns the words of crypto/tls for the alert that the instance has
-// sent, empty when there is none: its type is not exported.
+// remoteAlert returns the text of crypto/tls for the alert that the instance has sent,
+// empty when there is none: its type is not exported.
 func remoteAlert(err error) string {
 	var op *net.OpError
 	if errors.As(err, &op) && op.Op == "remote error" {
@@ -71,8 +70,8 @@ func handshakeError(t *Target, name string, err error) error {
 	return &HandshakeError{Address: t.Address, Name: name, Cause: cause, OfName: ofName && t.TLSName == "", Err: err}
 }
 
-// handshakeCause puts what failed into words, and reports whether that depends
-// on the name.
+// handshakeCause puts the failure into words, and reports whether it depends on the
+// name.
 func handshakeCause(name string, err error) (cause string, ofName bool) {
 	var wrongName x509.HostnameError
 	var authority x509.UnknownAuthorityError
@@ -102,15 +101,15 @@ func handshakeCause(name string, err error) (cause string, ofName bool) {
 	return "the handshake failed", true
 }
 
-// localFailure reports whether err says nothing about whether the instance can
-// be reached: it is about this machine, or about TLS.
+// localFailure reports whether err says nothing about the reachability of the instance:
+// it is about this machine, or about TLS.
 func localFailure(err error) bool {
 	return !errors.Is(err, ErrConnect) ||
 		errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.ENOBUFS) ||
 		errors.Is(err, syscall.ENOMEM) || errors.Is(err, context.Canceled)
 }
 
-// noDescriptor reports whether the process or the machine has none left.
+// noDescriptor reports whether the process or the machine has no descriptor left.
 func noDescriptor(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }

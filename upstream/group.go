@@ -1,24 +1,24 @@
 package upstream
 
-// group is members among which the balance method alone decides. Never
-// modified once built.
+// group is members among which only the balance method decides. Never modified once
+// built.
 type group struct {
 	members []*Member
-	// weights[i] is the sum of the weights up to and with member i.
+	// weights[i] is the sum of the weights of members 0 to i.
 	weights  []int
 	equal    bool // all weights are the same
 	balancer balancer
 	constant bool   // see MethodEntry
-	near     *group // those that are preferred, nil when there are none
+	near     *group // the preferred members, nil when there are none
 }
 
-// turnCounters is how many a Room keeps for its pools: for the stable members and
-// for the canaries, and of each for the near ones. With one for two, members
-// would be left out whenever requests for both alternate.
+// turnCounters is the number of counters that a Room keeps for its pools: for the
+// stable members and for the canaries, and for the near ones of both. With a shared
+// counter, members would be left out whenever requests for two groups alternate.
 const turnCounters = 4
 
-// newGroup makes a group and the one of its near members, each with a counter of
-// turns, from the given one on.
+// newGroup makes a group and the group of its near members. Each has a counter of
+// turns, the first one with the given index.
 func newGroup(members []*Member, o *PoolOptions, turn int) group {
 	g := group{members: members, equal: true}
 	sum := 0
@@ -41,8 +41,8 @@ func newGroup(members []*Member, o *PoolOptions, turn int) group {
 	return g
 }
 
-// choose returns a fit member, or nil: a near one as long as they are not
-// crowded, otherwise any.
+// choose returns a member that is ready and has a place, or nil: a near one unless
+// these are crowded, otherwise any.
 func (g *group) choose(s *search) *Member {
 	if g.near != nil && !g.crowded() {
 		if m := g.near.pick(s); m != nil {
@@ -52,16 +52,16 @@ func (g *group) choose(s *search) *Member {
 	return g.warm(s, g.pick(s))
 }
 
-// crowded reports whether the near members are busier than the whole group is on
-// average: then requests go farther.
+// crowded reports whether the near members are much busier than the whole group on
+// average: then requests go to all.
 func (g *group) crowded() bool {
 	const grace = 8 // requests in flight that are never too many
 	near, all := g.near.inflight(), g.inflight()
 	return near > 2*all+grace
 }
 
-// inflight returns how many requests a member that takes requests has in flight
-// on average.
+// inflight returns the average number of requests in flight on the members that take
+// requests.
 func (g *group) inflight() float64 {
 	sum, n := 0, 0
 	for _, m := range g.members {
@@ -73,7 +73,7 @@ func (g *group) inflight() float64 {
 	return float64(sum) / float64(max(n, 1))
 }
 
-// anyUp reports whether some member takes requests, were there places.
+// anyUp reports whether some member takes requests, whether or not it has places.
 func (g *group) anyUp() bool {
 	for _, m := range g.members {
 		if m.Endpoint.up() {
@@ -83,7 +83,7 @@ func (g *group) anyUp() bool {
 	return false
 }
 
-// pick returns the fit member that the method chooses, or nil.
+// pick returns the member that the method chooses, or nil.
 func (g *group) pick(s *search) *Member {
 	switch len(g.members) {
 	case 0:

@@ -4,7 +4,7 @@ import (
 	"math"
 )
 
-// hashed gives each key that it finds in requests a member of its own.
+// hashed assigns a member to each key that it finds in requests.
 type hashed struct {
 	key  func(a Attributes, name string) []byte
 	name string
@@ -22,9 +22,9 @@ func newHashCookie(_ []*Member, name string, _ int) balancer {
 	return &hashed{func(a Attributes, name string) []byte { return a.Cookie(name, 0) }, name}
 }
 
-// pick returns the fit member with the highest score for the request's key, so
-// that a member that comes or goes moves only its own share of the keys
-// (rendezvous hashing). Without a key it draws.
+// pick returns the available member with the highest score for the request's key, so
+// that a member that comes or goes moves only its own share of the keys (rendezvous
+// hashing). Without a key it draws.
 func (h *hashed) pick(g *group, s search) *Member {
 	key := h.key(s.a, h.name)
 	if len(key) == 0 {
@@ -37,8 +37,8 @@ func (h *hashed) pick(g *group, s search) *Member {
 		if !m.fit(&s) {
 			continue
 		}
-		// A uniform number in (0,1) to the power of 1/weight, compared by its
-		// logarithm.
+		// A uniform number in (0,1) to the power of 1/weight; its logarithm is
+		// compared.
 		u := (float64(mix(sum^m.Endpoint.hash)>>11) + 0.5) / (1 << 53)
 		if score := math.Log(u) / float64(m.Weight); score > highest {
 			best, highest = m, score

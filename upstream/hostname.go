@@ -2,8 +2,8 @@ package upstream
 
 import "strings"
 
-// Hostname returns host without its port, the brackets of an IPv6 address and
-// the dot at the end, as certificates have it.
+// Hostname returns host without its port, the brackets of an IPv6 address and the
+// trailing dot, as in certificates.
 func Hostname[T string | []byte](host T) T {
 	s := host
 	if n := len(s); n > 0 && s[0] == '[' {
@@ -26,8 +26,8 @@ func Hostname[T string | []byte](host T) T {
 	return s
 }
 
-// serverName is what a connection for host is opened for: what the tags name,
-// else the host of the request or of the check, else the address.
+// serverName is the TLS name of a connection for host: the tags' name, otherwise the
+// host of the request or of the check, otherwise the address.
 func (t *Target) serverName(host string) string {
 	if !t.Scheme.Secure() {
 		return ""

@@ -6,9 +6,9 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// jobRate is how often the instances of one job may be probed. A look that is begun
-// has a part of it set aside, until it is known whether it probes or another
-// endpoint's result will do. A nil one has no limit.
+// jobRate is how often the instances of one job may be probed. When a look begins, a
+// part of the rate is reserved for it, until it is known whether it probes or uses
+// another endpoint's result. A nil jobRate has no limit.
 type jobRate struct {
 	limiter *rate.Limiter
 	aside   atomic.Int64
@@ -21,7 +21,7 @@ func (j *jobRate) allows(e *Endpoint) bool {
 	return j == nil || !e.examined || j.limiter.Tokens()-float64(j.aside.Load()) >= 1
 }
 
-// begin sets a part aside for a look at e. The prober's mu is held, since allows.
+// begin reserves a part for a look at e. The prober's mu is held, since allows.
 func (j *jobRate) begin(e *Endpoint) {
 	if j != nil && e.examined {
 		j.aside.Add(1)
@@ -38,7 +38,7 @@ func (j *jobRate) spend(e *Endpoint) {
 	j.end(e)
 }
 
-// end gives back what was set aside for a look at e, if it still is.
+// end gives back what was reserved for a look at e, if it still is.
 func (j *jobRate) end(e *Endpoint) {
 	if e.aside {
 		e.aside = false

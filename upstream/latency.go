@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// latency is a moving average of the time to the first byte. It halves for
-// each halfLife without a sample, so that an instance that was slow once is
-// tried again. Lost updates do not matter to it: it takes no lock.
+// latency is a moving average of the time to the first byte. It halves for each
+// halfLife without a sample, so that an instance that was slow once is tried again.
+// Lost updates do no harm, so it takes no lock.
 type latency struct {
 	average atomic.Int64 // nanoseconds
 	at      atomic.Int64 // Unix nanoseconds of the last sample
@@ -28,7 +28,7 @@ func (l *latency) observe(now time.Time, d time.Duration) {
 	l.at.Store(now.UnixNano())
 }
 
-// value returns the average as it counts at now; 0 when nothing is known.
+// value returns the average at now; 0 when nothing is known.
 func (l *latency) value(now time.Time) time.Duration {
 	age := now.UnixNano() - l.at.Load()
 	if age < 0 {

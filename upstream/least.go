@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// least draws two members by weight. The first one takes the request, unless it
-// has more than its share of what the two have in flight, or is much slower.
+// least draws two members by weight. The first one takes the request, unless it has
+// more than its share of the requests in flight on both, or is much slower.
 type least struct{}
 
 func newLeast([]*Member, string, int) balancer { return least{} }
@@ -29,9 +29,9 @@ func (least) pick(g *group, s search) *Member {
 	return a
 }
 
-// busier reports whether a has more than its share of what a and b have in
-// flight. One request more or less is no difference between unequal weights: they
-// are drawn, and a share of ten percent is to be that of one client, too.
+// busier reports whether a has more than its share of what a and b have in flight.
+// Between unequal weights, one request more or less is no difference: otherwise a
+// member with a tenth of the weight would get nothing when there is a single client.
 func busier(now time.Time, a, b *Member) bool {
 	ofA, ofB := float64(a.Endpoint.Inflight()), float64(b.Endpoint.Inflight())
 	warmA, warmB := a.warmth(now), b.warmth(now)
@@ -43,9 +43,9 @@ func busier(now time.Time, a, b *Member) bool {
 	return ofA > (ofA+ofB)*weightA/(weightA+weightB)+slack
 }
 
-// slower returns how often a is to be passed over for b because it is slow: more
-// than twice as slow as b, by more than noise, and not because it has more to do.
-// It is never passed over always, so that a better time becomes known.
+// slower returns how often b is chosen instead of a because a is slow: more than twice
+// as slow as b, by more than noise, and not because it has more in flight. It is less
+// than always, so that a better time becomes known.
 func slower(now time.Time, a, b *Member) float64 {
 	const (
 		much  = 2

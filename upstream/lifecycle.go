@@ -5,10 +5,10 @@ import "time"
 // State is whether an Endpoint takes new requests.
 type State uint32
 
-// A new Endpoint is Probing until it accepts a connection, or until its check
-// passes; it goes back there when it refuses one or its check fails. One that
-// accepts requests and fails them is Ejected for a while, and Probing then. It
-// is Leaving once no table names it.
+// A new Endpoint is Probing until it accepts a connection, or until its check passes;
+// it goes back there when a connect or its check fails. One that accepts requests and
+// fails them is Ejected for a while, and then Probing. It is Leaving once no table
+// names it.
 const (
 	Probing State = iota
 	Ready
@@ -20,17 +20,16 @@ func (s State) String() string {
 	return [...]string{"probing", "ready", "ejected", "leaving"}[s]
 }
 
-// moves are the states that may follow each.
+// moves are the possible next states of each state.
 var moves = [...][]State{
 	Probing: {Ready, Ejected, Leaving}, // reached, after or within its ejection
 	Ready:   {Probing, Ejected, Leaving},
-	Ejected: {Probing, Leaving}, // its time is over, or it cannot even be reached
+	Ejected: {Probing, Leaving}, // its ejection is over, or it cannot even be reached
 	Leaving: nil,
 }
 
-// phase is one stay of an Endpoint in a State. What was begun in one phase,
-// such as a probe, says nothing about the next: every move wants the phase that
-// it is to end.
+// phase is one stay of an Endpoint in a State. What was begun in one phase, such as a
+// probe, says nothing about the next: every move names the phase that it is to end.
 type phase uint64
 
 const stateBits = 2
@@ -42,11 +41,11 @@ func (p phase) next(s State) phase { return (p>>stateBits+1)<<stateBits | phase(
 
 func (e *Endpoint) phase() phase { return phase(e.current.Load()) }
 
-// State returns whether it takes new requests.
+// State returns whether the endpoint takes new requests.
 func (e *Endpoint) State() State { return e.phase().state() }
 
-// move ends a phase, and reports whether it did: another move may have been
-// first. Cause is why the endpoint is not ready, empty when it is.
+// move ends a phase, and reports whether it did: another move may have come first.
+// Cause is why the endpoint is not ready, empty when it is.
 func (e *Endpoint) move(from phase, to State, cause string) bool {
 	e.moving.Lock()
 	defer e.moving.Unlock()
@@ -78,7 +77,7 @@ func (e *Endpoint) storeCause(cause string) {
 	}
 }
 
-// explain tells why the endpoint is still not ready.
+// explain records why the endpoint is still not ready.
 func (e *Endpoint) explain(p phase, cause string) {
 	e.moving.Lock()
 	defer e.moving.Unlock()
@@ -87,9 +86,9 @@ func (e *Endpoint) explain(p phase, cause string) {
 	}
 }
 
-// reached ends the probing phase that a good probe was begun in, and returns the
-// state that follows: the endpoint is ready, unless it was lost within an
-// ejection that goes on. It is false when something else ended the phase.
+// reached ends the probing phase in which a successful probe was begun, and returns the
+// state that follows: the endpoint is ready, unless it was lost during an ejection that
+// is not over. It is false when something else ended the phase.
 func (e *Endpoint) reached(from phase, now time.Time) (State, bool) {
 	e.moving.Lock()
 	defer e.moving.Unlock()
@@ -119,8 +118,8 @@ func (e *Endpoint) leave() {
 	}
 }
 
-// lost ends a phase in which requests were taken: the endpoint cannot be reached
-// any more, as a connect begun in that phase has shown.
+// lost ends a phase in which requests were taken: a connect that was begun in that
+// phase has shown that the endpoint cannot be reached any more.
 func (e *Endpoint) lost(from phase, err error) {
 	if !e.move(from, Probing, err.Error()) {
 		return

@@ -8,51 +8,49 @@ import (
 	"time"
 )
 
-// line is everybody who waits for a place on an endpoint, in the order in which
-// they came, over all Rooms of a Registry: routes of one service share their
-// instances. A place that becomes free is taken on behalf of the first who can
-// use it and handed over, so that nobody has to look again, finds it taken, or is
-// overtaken.
+// line has all requests that wait for a place on an endpoint, in the order of their
+// arrival, over all Rooms of a Registry: routes of one service share their instances. A
+// place that becomes free is taken on behalf of the first request that can use it and
+// handed over, so that no request has to look again, finds it taken, or is overtaken.
 //
-// Whoever waits makes its endpoints wanted before it looks for a place, and
-// whoever ends a request gives its place back before it looks whether it is
-// wanted: one of them sees the other. A request that finds an endpoint wanted
-// does not take a place there, but goes through Room.Wait, behind the others.
-// While nobody waits, nobody takes the lock.
+// A waiting request makes its endpoints wanted before it looks for a place, and a
+// request that ends gives its place back before it checks whether the endpoint is
+// wanted: so one of them sees the other. A request that finds an endpoint wanted does
+// not take a place there, but goes through Room.Wait, behind the others. While no
+// request waits, none takes the lock.
 type line struct {
 	mu     sync.Mutex
-	ticket uint64 // of the last who came
+	ticket uint64 // of the last arrival
 	bytes  waitingBytes
 }
 
-// waiter is a request in a Room. Guarded by line.mu; its Attributes may be read
-// until it has left.
+// waiter is a request in a Room. Guarded by line.mu; its Attributes may be read until
+// it has left.
 type waiter struct {
 	WaitingRequest
 	ticket  uint64
-	given   *Member       // whose place has been taken for it
-	refused error         // why there will be none
+	given   *Member       // whose place was taken for it
+	refused error         // why it will get no place
 	got     chan struct{} // closed once it has one of the two
 }
 
-// wish is a member that the requests of a room want a place on. Endpoint.wishes
-// are guarded by line.mu.
+// wish is a member on which requests of a room want a place. Endpoint.wishes are
+// guarded by line.mu.
 type wish struct {
 	room   *Room
 	member *Member
-	// The waiters up to this ticket have been asked and cannot use the member:
-	// that changes only with the pool, or when other instances come or go.
+	// The waiters up to this ticket were checked and cannot use the member: that
+	// changes only with the pool, or when other instances come or go.
 	passed uint64
 }
 
-// wishes are those for one endpoint.
+// wishes are the wishes for one endpoint.
 type wishes struct {
-	wanted atomic.Bool // there are some
+	wanted atomic.Bool // there is at least one
 	all    []wish
 }
 
-// offer gives the places that are free on e to the first in line who can use
-// them.
+// offer gives the free places on e to the first requests in line that can use them.
 func (l *line) offer(e *Endpoint) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -66,14 +64,14 @@ func (l *line) give(e *Endpoint) {
 		if w == nil {
 			return
 		}
-		if m.begin() { // else a request has got it that came before anybody waited
+		if m.begin() { // otherwise a request took it that came before any waited
 			room.hand(w, m)
 		}
 	}
 }
 
-// place takes a place for a request that came with ticket. Members are chosen as
-// for any other; a place that somebody can use who came earlier is handed to him.
+// place takes a place for a request with this ticket. It chooses a member as for any
+// request; a place that an earlier request can use is handed to that one.
 func (l *line) place(p *Pool, now time.Time, q *WaitingRequest, ticket uint64) *Member {
 	for {
 		m := p.pick(&search{now: now, a: q.Attributes, tried: q.Tried, inLine: true}, q.Again)
@@ -88,8 +86,8 @@ func (l *line) place(p *Pool, now time.Time, q *WaitingRequest, ticket uint64) *
 	}
 }
 
-// first returns who has waited longest of those who can use e now, nil when
-// there is nobody. So many requests there are not counted.
+// first returns the longest waiter that can use e now, nil when there is none. That
+// many requests on e are not counted.
 func (s *wishes) first(uncounted int) (room *Room, first *waiter, m *Member) {
 	for i := range s.all {
 		wish := &s.all[i]
@@ -110,8 +108,8 @@ func (s *wishes) first(uncounted int) (room *Room, first *waiter, m *Member) {
 	return room, first, m
 }
 
-// changed hands places out after e has changed its state. Where a canary takes
-// over from stable members that are gone, others can be used than before.
+// changed hands out places after e has changed its state. When a canary replaces stable
+// members that are gone, other members can be used than before.
 func (l *line) changed(e *Endpoint) {
 	if !e.wishes.wanted.Load() {
 		return
@@ -127,8 +125,8 @@ func (l *line) changed(e *Endpoint) {
 	}
 }
 
-// serve takes places for those who wait in the room, each chosen as if the
-// request came now. line.mu is held.
+// serve takes places for the requests that wait in the room, each chosen as if the
+// request had just come. line.mu is held.
 func (r *Room) serve(p *Pool) {
 	now := time.Now()
 	for _, w := range slices.Clone(r.waiters) {
@@ -145,7 +143,7 @@ func (r *Room) serve(p *Pool) {
 	}
 }
 
-// hand gives w a place on m, which has been taken. line.mu is held.
+// hand hands w a place on m, which was taken for it. line.mu is held.
 func (r *Room) hand(w *waiter, m *Member) {
 	r.drop(w)
 	w.given = m
@@ -157,8 +155,8 @@ func (r *Room) after(ticket uint64) []*waiter {
 	return r.waiters[sort.Search(len(r.waiters), func(i int) bool { return r.waiters[i].ticket > ticket }):]
 }
 
-// wish makes the members of p wanted by the room, and those of another pool no
-// longer; nil makes none wanted. line.mu is held.
+// wish makes the members of p wanted by the room, and those of its last pool no longer;
+// with nil, none are wanted. line.mu is held.
 func (r *Room) wish(p *Pool) {
 	if r.wished != nil {
 		for i := range r.wished.members {

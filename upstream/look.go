@@ -7,23 +7,24 @@ import (
 	"time"
 )
 
-// class is what a look under way is counted as.
+// class says how a look in progress is counted.
 type class uint8
 
 const (
 	usual  class = iota
-	urgent       // of those that requests wait for, so that nobody is in their way
-	slow         // that has taken a while
-	ending       // that has been told to end
+	urgent       // for requests that wait: nothing may delay it
+	slow         // has taken a while
+	ending       // has been told to end
 	classCount
 )
 
-// job is whose an endpoint is.
+// job is the job of an endpoint.
 type job struct{ namespace, name string }
 
 func (e *Endpoint) job() job { return job{e.target.Namespace, e.target.Job} }
 
-// look is one under way.
+// look is one look in progress: a probe of an endpoint, or the use of another one's
+// result.
 type look struct {
 	endpoint *Endpoint
 	class    class
@@ -40,12 +41,12 @@ func (p *prober) look(ctx context.Context, l *look, do func(context.Context, *En
 	p.end(l, next)
 }
 
-// errRecalled says that a probe was ended, without a result, since others need its
+// errRecalled says that a probe was ended, without a result, because others need its
 // place.
 var errRecalled = errors.New("the probe took long, and its place was needed by others")
 
-// slowed makes room for another look beside one that takes long. Where no more may
-// take long, one ends of a job that has more than its share: maybe this one.
+// slowed makes room for another look in place of one that takes long. If there are too
+// many slow ones, one ends of a job that has more than its share: maybe this one.
 func (p *prober) slowed(l *look) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -63,7 +64,7 @@ func (p *prober) slowed(l *look) {
 		p.recalled++
 		last.recall(errRecalled)
 		if last == l {
-			return // it has its place until it has ended
+			return // it keeps its place until it has ended
 		}
 		p.count(last, ending)
 	}
@@ -71,7 +72,7 @@ func (p *prober) slowed(l *look) {
 	p.tell()
 }
 
-// count counts a look in another class than before.
+// count moves a look to another class.
 func (p *prober) count(l *look, as class) {
 	j := l.endpoint.job()
 	if l.class == slow {

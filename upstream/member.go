@@ -6,8 +6,8 @@ import (
 	"serai/policy"
 )
 
-// Member is one instance in a Pool: an Endpoint and what this route's tags
-// say about sending requests there. Never modified once in a Pool.
+// Member is one instance in a Pool: an Endpoint and this route's options for sending
+// requests there. Never modified once in a Pool.
 type Member struct {
 	Endpoint *Endpoint
 	// Weight is the share of this member, 0 to 1000; 0 takes no new request.
@@ -16,16 +16,15 @@ type Member struct {
 	MaxInflight int
 	// Canary is nil unless the member takes only part of the requests.
 	Canary *Canary
-	// Node and Datacenter are where it runs, for Prefer.
+	// Node and Datacenter say where it runs, for Prefer.
 	Node, Datacenter string
-	// Host is the Host header sent: empty preserves the client's, otherwise
-	// it is sent as it stands.
+	// Host is the Host header sent: empty preserves the client's, otherwise it is sent
+	// unchanged.
 	Host string
-	// Cookie is the value of the route's sticky cookie that names this member;
-	// set by NewPool.
+	// Cookie is the value of the route's sticky cookie for this member; set by NewPool.
 	Cookie string
-	// OfInstance is what its tags ask of policies, Policies what that is compiled
-	// to, nil for none.
+	// OfInstance are the policy settings of its tags, Policies the compiled list, nil
+	// for none.
 	policy.OfInstance
 	Policies *policy.List
 	// Alloc, Service and ID name the instance in logs and in /instances.
@@ -53,7 +52,7 @@ func (c *Canary) String() string {
 	return strconv.FormatFloat(c.Percent, 'f', -1, 64) + "%"
 }
 
-// Prefer says which members are tried first.
+// Prefer says which members are preferred.
 type Prefer uint8
 
 // The values of the prefer tag.
@@ -63,13 +62,13 @@ const (
 	PreferDatacenter
 )
 
-// Attributes is what a Pool may ask of a request. Results are only valid
+// Attributes gives the parts of a request that a Pool needs. Results are only valid
 // during the call.
 type Attributes interface {
 	// Header returns the first value of a header field, nil when absent.
 	Header(name string) []byte
-	// Cookie returns the value of a cookie, nil when absent. A client may have
-	// several of one name, from other paths and domains: nth, from 0, says which.
+	// Cookie returns the value of a cookie, nil when absent. A client may have several
+	// with one name, from other paths and domains: nth, from 0, selects one.
 	Cookie(name string, nth int) []byte
 	// ClientIP returns the client's address as bytes, 4 or 16.
 	ClientIP() []byte

@@ -6,23 +6,21 @@ import (
 	"time"
 )
 
-// Outcome is how a request ended on an instance, as far as it tells of the
+// Outcome is how a request ended on an instance, as far as it says something about the
 // instance.
 type Outcome struct {
 	// FirstByte is the time from sending the request to the first byte of the
 	// answer; 0 when there was none.
 	FirstByte time.Duration
-	// Status is the answer's, 0 when there was none.
+	// Status is the answer's status, 0 when there was none.
 	Status int
-	// Failure is why the instance is to blame, empty when it is not: it closed
-	// the connection before it answered, did so in the middle of an answer,
-	// was too slow, or sent what is no answer.
+	// Failure is why the instance is to blame, empty when it is not: it closed the
+	// connection before or during its answer, was too slow, or sent no valid answer.
 	Failure string
 }
 
-// outlier is what the requests tell of an Endpoint. Lost updates between
-// requests that end at once do not matter to it: it takes no lock until it has
-// something to say.
+// outlier is what requests show about an Endpoint. Lost updates between requests that
+// end at once do no harm, so it takes no lock until it ejects.
 type outlier struct {
 	failures atomic.Int32 // in a row
 
@@ -39,17 +37,17 @@ type outlier struct {
 
 const (
 	outlierWindow = 10 * time.Second
-	// fewAnswers in a window tell nothing about a share.
+	// Fewer answers in a window say nothing about a share.
 	fewAnswers = 20
-	// Each ejection that follows closely is twice as long, up to this often.
+	// Each ejection that follows closely is twice as long, up to this many times.
 	maxDoublings = 5
 )
 
-// End ends a request that Pick began on m, and learns from how it ended.
+// End ends a request that Pick began on m, and learns from its outcome.
 func (p *Pool) End(now time.Time, m *Member, o Outcome) {
 	e := m.Endpoint
-	// The place is given back last: who waits for it is not to be handed the
-	// instance that is ejected now.
+	// The place is given back last: it must not be handed to a waiting request if the
+	// instance is ejected now.
 	defer e.end(now, o.FirstByte)
 	limits := &e.registry.options
 	switch {
@@ -68,8 +66,8 @@ func (p *Pool) End(now time.Time, m *Member, o Outcome) {
 	}
 }
 
-// tooManyErrors counts one answer and reports whether the share of 5xx among
-// the window's answers is above a limit.
+// tooManyErrors counts one answer and reports whether the share of 5xx among the
+// window's answers is above a limit.
 func (o *outlier) tooManyErrors(now time.Time, status int, share float64) bool {
 	if start := o.window.Load(); now.UnixNano()-start > int64(outlierWindow) && o.window.CompareAndSwap(start, now.UnixNano()) {
 		o.answers.Store(0)
@@ -82,9 +80,9 @@ func (o *outlier) tooManyErrors(now time.Time, status int, share float64) bool {
 	return float64(o.errors.Add(1)) > share*float64(answers) && answers >= fewAnswers
 }
 
-// eject takes e out of rotation for a time that doubles when it happens again
-// soon. It stays when more than half of the route's members would be out: what
-// is wrong with most of them is not cured by leaving them.
+// eject takes e out of rotation for a time that doubles when it happens again soon. It
+// does nothing when more than half of the route's members would be out: ejecting most
+// of them would not help.
 func (p *Pool) eject(now time.Time, e *Endpoint, cause string) {
 	r := e.registry
 	if current := p.room.pool.Load(); current != nil {
@@ -105,7 +103,7 @@ func (p *Pool) eject(now time.Time, e *Endpoint, cause string) {
 	r.prober.ask(e, false)
 }
 
-// begin notes an ejection that begins now, and returns how long it lasts. The
+// begin records an ejection that begins now, and returns how long it lasts. The
 // endpoint's moving is held, as for readmit.
 func (o *outlier) begin(now time.Time, base time.Duration) time.Duration {
 	if o.quiet(now, base) {
@@ -120,15 +118,14 @@ func (o *outlier) begin(now time.Time, base time.Duration) time.Duration {
 	return d
 }
 
-// quiet reports whether the last ejection ended so long ago that it is
-// forgotten: twice what the next one would last.
+// quiet reports whether the last ejection ended so long ago that it is forgotten: twice
+// what the next one would last.
 func (o *outlier) quiet(now time.Time, base time.Duration) bool {
 	return now.UnixNano()-o.until.Load() > 2*int64(base<<min(o.times.Load(), maxDoublings))
 }
 
-// readmit prepares an endpoint that a probe reached: after an ejection the next
-// failure ejects it again, until it has given a good answer or been quiet for
-// long.
+// readmit prepares an endpoint that a probe reached: after an ejection the next failure
+// ejects it again, until it has given a good answer or been quiet for long.
 func (o *outlier) readmit(now time.Time, ejectAfter int, base time.Duration) {
 	if o.unproven.Load() && o.quiet(now, base) {
 		o.unproven.Store(false)
@@ -156,10 +153,10 @@ func (p *Pool) mayEject(e *Endpoint) bool {
 	return 2*out <= all
 }
 
-// Ejections counts what passive observation did.
+// Ejections counts ejections.
 type Ejections struct {
 	Ejected uint64
-	// Suppressed counts those that were not done because too many were out.
+	// Suppressed counts ejections that were skipped because too many members were out.
 	Suppressed uint64
 }
 

@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// PoolOptions is what a route says about its pool.
+// PoolOptions are a route's options for its pool.
 type PoolOptions struct {
 	Balance Balance
 	Prefer  Prefer
-	// Node and Datacenter are where this serai runs; empty when unknown.
+	// Node and Datacenter say where this serai runs; empty when unknown.
 	Node, Datacenter string
-	// Sticky is the name of the cookie that names the member, empty for none.
+	// Sticky is the name of the sticky cookie, empty for none.
 	Sticky string
 }
 
@@ -24,13 +24,13 @@ type Pool struct {
 	room *Room
 }
 
-// spread is how requests are spread over members: the same for all routes that have
-// the same members and options, or a service with many claims would need it as often.
-// Never modified once built.
+// spread is how requests are distributed over members. Routes with the same members and
+// options share it; otherwise a service with many claims would need many copies. Never
+// modified once built.
 type spread struct {
 	members  []Member
 	options  PoolOptions
-	stable   group // takes every request that no canary takes
+	stable   group // takes every request that goes to no canary
 	canaries []canaries
 	drawn    bool               // some canary takes a percentage
 	byCookie map[string]*Member // by the sticky cookie's value, nil when the route is not sticky
@@ -42,9 +42,8 @@ type canaries struct {
 	group group
 }
 
-// NewPool builds a pool over members, whose Endpoints the caller has acquired
-// from one Registry. Requests that find no ready member wait in room, which
-// outlives the pool.
+// NewPool builds a pool over members, whose Endpoints the caller has acquired from one
+// Registry. Requests that find no place wait in room, which outlives the pool.
 func NewPool(members []Member, o PoolOptions, room *Room) *Pool {
 	p := &spread{members: members, options: o}
 	p.nameSticky(room.registry.options.StickyKey)
@@ -65,7 +64,7 @@ func NewPool(members []Member, o PoolOptions, room *Room) *Pool {
 		}
 	}
 	p.stable = newGroup(stable, &p.options, 0)
-	// Conditions are asked before percentages are drawn.
+	// Conditions are tested before percentages are drawn.
 	slices.SortStableFunc(rules, func(a, b Canary) int {
 		return boolInt(a.drawn()) - boolInt(b.drawn())
 	})
@@ -76,8 +75,8 @@ func NewPool(members []Member, o PoolOptions, room *Room) *Pool {
 	return &Pool{p, room}
 }
 
-// In returns a pool of the same members and options for another room, with which it
-// shares all that it can.
+// In returns a pool with the same members and options for another room, sharing
+// everything else.
 func (p *Pool) In(room *Room) *Pool { return &Pool{p.spread, room} }
 
 func boolInt(b bool) int {
@@ -90,7 +89,7 @@ func boolInt(b bool) int {
 // drawn reports whether the rule is a percentage.
 func (c *Canary) drawn() bool { return c.Header == "" && c.Cookie == "" }
 
-// takes reports whether the rule asks for a request.
+// takes reports whether the rule sends a request to its canaries.
 func (c *Canary) takes(a Attributes, t *Tried) bool {
 	switch {
 	case c.Header != "":
@@ -104,21 +103,21 @@ func (c *Canary) takes(a Attributes, t *Tried) bool {
 // Members returns the members. The slice must not be modified.
 func (p *Pool) Members() []Member { return p.members }
 
-// Room returns where requests wait that find no ready member.
+// Room returns the room in which requests of the pool wait.
 func (p *Pool) Room() *Room { return p.room }
 
-// Options returns what the route says about the pool.
+// Options returns the route's options for the pool.
 func (p *Pool) Options() PoolOptions { return p.options }
 
-// Tried are the endpoints that a request has been tried on, which are chosen
-// again only when there is no other, and what has been drawn for it.
+// Tried are the endpoints on which a request has been tried, which are chosen again
+// only when there is no other, and what was drawn for the request.
 type Tried struct {
 	endpoints [4]*Endpoint
 	n         int
 	drawn     uint64 // 0 until something is drawn
 }
 
-// Add notes e. Only the last few are remembered.
+// Add records e. Only the last few are remembered.
 func (t *Tried) Add(e *Endpoint) {
 	t.endpoints[t.n%len(t.endpoints)] = e
 	t.n++
@@ -129,9 +128,9 @@ func (t *Tried) Has(e *Endpoint) bool {
 	return t.n > 0 && slices.Contains(t.endpoints[:], e)
 }
 
-// draw returns a number from 0 to 100, the same for a request and a percentage
-// however often it is asked: a request that waits is not drawn again whenever a
-// place becomes free, until it is a canary's.
+// draw returns a number from 0 to 100, always the same for one request and percentage.
+// So a waiting request is not drawn again for each free place until it goes to a
+// canary.
 func (t *Tried) draw(percent float64) float64 {
 	if t.drawn == 0 {
 		t.drawn = rand.Uint64() | 1
@@ -139,22 +138,21 @@ func (t *Tried) draw(percent float64) float64 {
 	return float64(mix(t.drawn^math.Float64bits(percent))>>11) / (1 << 53) * 100
 }
 
-// search is one look for a member, on behalf of one request.
+// search is one search for a member, on behalf of one request.
 type search struct {
 	now   time.Time
 	a     Attributes
 	tried *Tried
 	turns *[turnCounters]atomic.Uint64 // of the pool's room
-	// inLine takes places, too, that requests wait for: it is their turn.
+	// inLine also takes places that requests wait for: it is this request's turn.
 	inLine bool
-	// ejected takes members that are ejected, too, and again those that have
-	// been tried.
+	// ejected also takes ejected members, again also those that were tried.
 	ejected, again bool
 }
 
-// Pick chooses the member for a request and takes a place there: the request is
-// in flight there until End. It returns nil when no member has a place that
-// nobody waits for; the room has the last word then. An ejected member is better
+// Pick chooses the member for a request and takes a place there: the request is in
+// flight there until End. It returns nil when no member has a place that no other
+// request waits for; then the caller must use the Room. An ejected member is better
 // than none. One in tried is chosen only when again is set and there is no other.
 func (p *Pool) Pick(now time.Time, a Attributes, tried *Tried, again bool) *Member {
 	return p.pick(&search{now: now, a: a, tried: tried}, again)
@@ -181,7 +179,8 @@ func (p *Pool) take(s *search) *Member {
 		if m == nil || m.begin() {
 			return m
 		}
-		// Another request got the last place in between: now it is seen to be full.
+		// Another request took the last place in between: now the member is seen to be
+		// full.
 	}
 }
 
@@ -194,7 +193,7 @@ func (p *Pool) choose(s *search) *Member {
 		case mine && (c.rule.Percent > 0 || c.rule.takes(s.a, s.tried)):
 			return sticky
 		case sticky != nil && sticky.Canary == nil && c.rule.drawn():
-			// A client that is kept on a stable member is not drawn.
+			// A client that a cookie keeps on a stable member is not drawn.
 		case c.rule.takes(s.a, s.tried):
 			if m := c.group.choose(s); m != nil {
 				return m
@@ -217,8 +216,8 @@ func (p *Pool) choose(s *search) *Member {
 	return nil
 }
 
-// admits reports whether the request may be sent to m, whose place is the only
-// one there is: no other member could be chosen before it.
+// admits reports whether the request may be sent to m, the only member with a place: no
+// other member could be chosen before it.
 func (p *Pool) admits(m *Member, q *WaitingRequest) bool {
 	switch {
 	case !q.Again && q.Tried.Has(m.Endpoint):
@@ -231,8 +230,8 @@ func (p *Pool) admits(m *Member, q *WaitingRequest) bool {
 	return false
 }
 
-// Another reports whether a member that the request has not been tried on is fit
-// for it, were there a place.
+// Another reports whether a member that the request has not been tried on could take
+// it, whether or not it has a place.
 func (p *Pool) Another(a Attributes, tried *Tried) bool {
 	q := WaitingRequest{Attributes: a, Tried: tried}
 	for i := range p.members {
@@ -266,8 +265,8 @@ func (m *Member) fit(s *search) bool {
 	return m.MaxInflight == 0 || e.Inflight() < m.MaxInflight
 }
 
-// free reports whether m has a place now, for whoever may use it. So many
-// requests there are not counted.
+// free reports whether m has a place now, for any request. That many requests on it are
+// not counted.
 func (m *Member) free(uncounted int) bool {
 	e := m.Endpoint
 	return e.up() && (m.MaxInflight == 0 || e.Inflight()-uncounted < m.MaxInflight)

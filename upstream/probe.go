@@ -12,10 +12,10 @@ import (
 	"serai/wire/socket"
 )
 
-// An instance that is not ready is probed so often that it is found within a
-// tenth of the time that it takes to start, since a deploy waits for it, and
-// within a tenth of a second while that is less than a minute. Later the pause
-// grows to a second, for one that stays away.
+// An instance that is not ready is probed so often that it is detected within a tenth
+// of the time that it takes to start, since a deploy waits for it, and within a tenth
+// of a second while that is less than a minute. Later the pause grows to a second, for
+// one that stays away.
 const (
 	shortestPause = time.Millisecond
 	startPause    = 100 * time.Millisecond
@@ -25,8 +25,8 @@ const (
 	failedChecks = 2
 )
 
-// probePause is the pause after a failed probe of an endpoint that has not been
-// ready for so long. A twelfth leaves something for the probe itself.
+// probePause is the pause after a failed probe of an endpoint that has not been ready
+// for this long. A twelfth leaves time for the probe itself.
 func probePause(age time.Duration) time.Duration {
 	if age < startTime {
 		return min(max(age/12, shortestPause), startPause)
@@ -34,16 +34,16 @@ func probePause(age time.Duration) time.Duration {
 	return min(time.Duration(float64(startPause)*(float64(age)/float64(startTime))), longestPause)
 }
 
-// probeTimeout bounds the connect of such a probe: what an address that drops
-// packets has not answered in the time in which the instance is to be found
-// would be answered to the next probe.
+// probeTimeout bounds the connect of such a probe. An address that drops packets would
+// answer the next probe anyway, if it has not answered within the time in which the
+// instance should be detected.
 func probeTimeout(age, longest time.Duration) time.Duration {
 	return min(max(age/10, startPause), longest)
 }
 
-// look does what e needs now: at first, and after every loss, it is tried until a
-// connect (or the check) succeeds; then the check is repeated if there is one. An
-// ejected one is left alone until its time is over.
+// look does what e needs now. At first, and after every loss, it probes until a connect
+// (or the check) succeeds; then it repeats the check if there is one. An ejected
+// endpoint is left alone until its ejection is over.
 func (r *Registry) look(ctx context.Context, e *Endpoint) plan {
 	p := e.phase()
 	if p.state() == Ejected {
@@ -59,7 +59,7 @@ func (r *Registry) look(ctx context.Context, e *Endpoint) plan {
 	case Ready:
 		return r.check(ctx, e, p)
 	}
-	return plan{} // who moved it meanwhile has asked for another look
+	return plan{} // the code that moved it meanwhile has asked for another look
 }
 
 // try probes e, which is not ready.
@@ -91,7 +91,7 @@ func (e *Endpoint) ejectedFor() (plan, bool) {
 	return plan{after: rest, line: due}, rest > 0
 }
 
-// check repeats the check of e, which is ready. One without a check is looked at
+// check repeats the check of e, which is ready. An endpoint without a check is probed
 // when a connect was given up early.
 func (r *Registry) check(ctx context.Context, e *Endpoint, p phase) plan {
 	suspected := e.suspected.Swap(false)
@@ -99,7 +99,7 @@ func (r *Registry) check(ctx context.Context, e *Endpoint, p phase) plan {
 		return plan{}
 	}
 	fresh := freshFor(e.checkInterval())
-	if suspected { // what was seen before tells nothing
+	if suspected { // what was seen before proves nothing
 		fresh = 0
 	}
 	v := r.examine(ctx, e, r.dialer.Timeout, fresh)
@@ -136,8 +136,8 @@ func (e *Endpoint) nextCheck(v *result) plan {
 	return plan{after: v.rest(jitter(e.checkInterval())), line: due}
 }
 
-// checkInterval is the pause before the next check. One that has failed is repeated
-// as soon as the tags say.
+// checkInterval is the pause before the next check. A failed check is repeated as soon
+// as the tags permit.
 func (e *Endpoint) checkInterval() time.Duration {
 	interval := e.target.Check.Interval
 	if e.failed > 0 {
@@ -146,12 +146,12 @@ func (e *Endpoint) checkInterval() time.Duration {
 	return max(interval, e.registry.options.MinCheckInterval)
 }
 
-// jitter spreads d by a tenth, so that probes of many do not beat together.
+// jitter varies d by a tenth, so that the probes of many do not coincide.
 func jitter(d time.Duration) time.Duration {
 	return d - d/20 + rand.N(d/10+1)
 }
 
-// probeOnce probes e once, with so long for the connect.
+// probeOnce probes e once, and bounds the connect by within.
 func (r *Registry) probeOnce(ctx context.Context, e *Endpoint, within time.Duration) error {
 	if e.target.Check.Path != "" {
 		return r.probeHTTP(ctx, e, within)
@@ -160,8 +160,8 @@ func (r *Registry) probeOnce(ctx context.Context, e *Endpoint, within time.Durat
 	if err != nil {
 		return err
 	}
-	// The first request is spared the connect, unless more than that makes the
-	// connection, or thousands of them would be kept at once.
+	// The first request can then use this connection, unless it needs more than TCP, or
+	// thousands of connections would be kept at once.
 	if e.target.ProxyProtocol == 0 && e.target.Scheme == HTTP && r.prober.lightlyLoaded() && r.dialer.lightlyLoaded() {
 		e.transport.Keep(c)
 		return nil
@@ -169,8 +169,8 @@ func (r *Registry) probeOnce(ctx context.Context, e *Endpoint, within time.Durat
 	return c.Close()
 }
 
-// probeHTTP sends GET to the check's path, as it is written, over a connection of
-// its own. The status decides: the body is not read.
+// probeHTTP sends GET to the check's path, exactly as written, over a connection of its
+// own. The status decides: the body is not read.
 func (r *Registry) probeHTTP(ctx context.Context, e *Endpoint, within time.Duration) error {
 	check := &e.target.Check
 	timeout := min(check.Timeout, r.options.MaxCheckTime)
@@ -214,7 +214,7 @@ func (r *Registry) ask(ctx context.Context, e *Endpoint, host string, within tim
 	return status, err
 }
 
-// maxInterim bounds the 1xx answers before a check's own.
+// maxInterim bounds the 1xx answers before a check's final one.
 const maxInterim = 16
 
 // exchange sends the check's request and reads the head of its answer.

@@ -10,41 +10,41 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// probed is what one probe looks at. All endpoints for which it would be the same
-// share it and its result: sixty registrations of one address are not probed sixty
-// times. A result says nothing to an endpoint that came, or changed its state,
-// after the probe was begun, and nothing twice.
+// probed is what one probe tests. All endpoints for which it would be the same share it
+// and its result: sixty registrations of one address are not probed sixty times. A
+// result does not count for an endpoint that came, or changed its state, after the
+// probe was begun, and it counts only once.
 type probed struct {
 	question Target
 	refs     int // guarded by Registry.mu
 
 	mu      sync.Mutex
-	running int    // probes under way
-	number  uint64 // of the one that was begun last, in the order of all probes
+	running int    // probes in progress
+	number  uint64 // number of the last one that was begun, in the order of all probes
 	within  time.Duration
-	result  *result // its own, nil before
+	result  *result // of the last one, nil before
 	waiting []*Endpoint
 }
 
-// result is what a probe has shown: nothing is wrong, or what is.
+// result is what a probe has shown: no error, or what is wrong.
 type result struct {
 	err error
 	at  time.Time
 }
 
-// probes is what all probes have in common.
+// probes are counters of all probes.
 type probes struct {
-	begun  atomic.Uint64 // so far; numbers them
-	shared atomic.Uint64 // results that another endpoint's probe has brought
+	begun  atomic.Uint64 // so far; also the number of the last one
+	shared atomic.Uint64 // results that came from another endpoint's probe
 }
 
-// question returns what a probe of t depends on.
+// question returns the part of t that a probe depends on.
 func (t Target) question() Target {
 	t.Instance, t.Namespace, t.Job, t.Check.Interval = "", "", "", 0
 	return t
 }
 
-// enlist gives a new endpoint what it shares with others. r.mu is held.
+// enlist connects a new endpoint with what it shares with others. r.mu is held.
 func (r *Registry) enlist(e *Endpoint) {
 	q := e.target.question()
 	if e.probed = r.probed[q]; e.probed == nil {
@@ -71,10 +71,9 @@ func (r *Registry) strike(e *Endpoint) {
 	}
 }
 
-// examine returns what a probe of e shows, with so long for the connect: one of its
-// own, or the result of another endpoint's that is younger than fresh. It returns
-// nil when there is none yet: e is looked at again when the probe under way has
-// ended.
+// examine returns what a probe of e shows: its own, with the connect bounded by within,
+// or the result of another endpoint's probe that is younger than fresh. It returns nil
+// when there is none yet: e is looked at again when the probe in progress has ended.
 func (r *Registry) examine(ctx context.Context, e *Endpoint, within, fresh time.Duration) *result {
 	q := e.probed
 	q.mu.Lock()
@@ -112,33 +111,31 @@ func (r *Registry) examine(ctx context.Context, e *Endpoint, within, fresh time.
 	return v
 }
 
-// tellsNothing reports whether the probe has ended for another reason than its
-// instance's.
+// tellsNothing reports whether the probe ended for a reason that is not the instance's.
 func (v *result) tellsNothing(ctx context.Context) bool {
 	return v.err != nil && (ctx.Err() != nil || errors.Is(v.err, ErrNoDescriptor))
 }
 
-// rest is what is left of a pause after a result.
+// rest is the part of a pause that is left after a result.
 func (v *result) rest(pause time.Duration) time.Duration {
 	return max(pause-time.Since(v.at), shortestPause)
 }
 
-// freshFor is how long a result is as good as a new one to who looks so often: less
-// than the shortest pause that jitter makes of it.
+// freshFor is how long a result replaces a new probe for an endpoint with this pause:
+// less than the shortest pause that jitter makes of it.
 func freshFor(pause time.Duration) time.Duration { return pause / 10 * 9 }
 
 // ProbeStats counts probes.
 type ProbeStats struct {
-	// Begun so far. Shared is how often an endpoint took the result of a probe of
-	// another one at the same address.
+	// Begun so far. Shared is how often an endpoint used the result of another
+	// endpoint's probe of the same address.
 	Begun, Shared uint64
-	// Late is how often one had to wait for its share of the rate of all, Spread
-	// for its job's.
+	// Late is how often a probe had to wait for the rate of all, Spread for the rate of
+	// its job.
 	Late, Spread uint64
-	// Recalled counts those that took long and were ended since others needed
-	// their place.
+	// Recalled counts slow probes that were ended because others needed their place.
 	Recalled uint64
-	// Now is how many are under way.
+	// Now is the number of probes in progress.
 	Now int
 }
 

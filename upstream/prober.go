@@ -9,54 +9,54 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// prober has endpoints looked at, each when its time has come, a bounded number
-// at once, and those that were in vain at a bounded rate: thousands of instances
-// that never start cost a small part of a core. One that waits for its turn or
-// for its time costs a place in a line or a timer. A goroutine for each would
-// cost a cluster of 30,000 instances hundreds of megabytes when serai starts.
+// prober looks at endpoints, each when it is due, a bounded number at once, and repeats
+// failed looks at a bounded rate: thousands of instances that never start cost a small
+// part of a core. An endpoint that waits for its turn or its time is an entry in a
+// queue or a timer. A goroutine for each would cost a cluster of 30,000 instances
+// hundreds of megabytes when serai starts.
 //
-// Namespaces take turns, and within each its jobs: for places and for the rate.
-// A place is free again after slowAfter, when the look has ended or is counted as
-// slow; of the slow ones each namespace and job has its share (see slowed).
+// Namespaces take turns, and within each its jobs: for places and for the rate. A place
+// is free again after slowAfter, when the look has ended or is counted as slow; of the
+// slow ones each namespace and job has its share (see slowed).
 type prober struct {
-	most   int           // looks at once that are usual, and urgent
-	budget *rate.Limiter // of looks after one that was in vain
-	news   chan struct{} // a line or a place has changed
+	most   int           // limit of normal looks at once, and of urgent ones
+	budget *rate.Limiter // for looks after a failed one
+	news   chan struct{} // a queue or a place has changed
 
 	mu      sync.Mutex
 	tenants map[string]*tenant
-	order   []*tenant // whose turn is first
+	order   []*tenant // the first one's turn is next
 	busy    [classCount]int
 	long    shares[job]     // of the places of slow looks
 	slow    map[job][]*look // the newest last
 
 	recalled     uint64 // looks that were ended for others
-	late, spread uint64 // times that one had to wait for the budget, or its job's rate
+	late, spread uint64 // times that a look had to wait for the budget, or for its job's rate
 }
 
 const (
-	// A look that takes longer than slowAfter counts as slow, of which there may be
-	// slowShare times as many as usual ones.
+	// A look that takes longer than slowAfter counts as slow. There may be slowShare
+	// times as many slow looks as normal ones.
 	slowAfter = 100 * time.Millisecond
 	slowShare = 4
-	// wantedFor is for how long a request that waits makes an endpoint wanted;
-	// it is then never left alone for longer than startPause.
+	// wantedFor is how long a waiting request makes an endpoint wanted; during that
+	// time it is never left alone for longer than startPause.
 	wantedFor = 10 * time.Second
 	// budgetPause is how long the prober sleeps when the budget is used up.
 	budgetPause = 10 * time.Millisecond
 )
 
-// newProber makes a prober that looks at most endpoints at once, and again at so
-// many a second.
+// newProber makes a prober that looks at so many endpoints at once, and repeats
+// perSecond failed looks a second.
 func newProber(most, perSecond int) *prober {
 	p := &prober{most: most, news: make(chan struct{}, 1), tenants: make(map[string]*tenant), slow: make(map[job][]*look)}
 	p.budget = rate.NewLimiter(rate.Limit(perSecond), max(1, perSecond/50))
 	return p
 }
 
-// ask has e looked at as soon as there is a place: something about it has
-// changed. Urgently says that requests wait for it: it then stands before all others,
-// but is not looked at more often than one that is starting.
+// ask requests a look at e as soon as there is a place, because something about it has
+// changed. Urgently says that requests wait for it: then it comes before all others,
+// but is not looked at more often than an endpoint that is starting.
 func (p *prober) ask(e *Endpoint, urgently bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -98,7 +98,7 @@ func (p *prober) want(e *Endpoint) {
 	}
 }
 
-// enqueue puts e in a line, wherever it was. p.mu is held.
+// enqueue puts e into a queue, and takes it out of any other. p.mu is held.
 func (p *prober) enqueue(e *Endpoint, l rank, repeat bool) {
 	s := &e.schedule
 	p.stop(s)
@@ -134,7 +134,7 @@ func (p *prober) tell() {
 	}
 }
 
-// wait has e put in a line after d. p.mu is held.
+// wait puts e into a queue after d. p.mu is held.
 func (p *prober) wait(e *Endpoint, d time.Duration, l rank, repeat bool) {
 	s := &e.schedule
 	p.stop(s)
@@ -144,7 +144,7 @@ func (p *prober) wait(e *Endpoint, d time.Duration, l rank, repeat bool) {
 	s.timer = time.AfterFunc(d, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if s.turn == waiting && s.ticket == ticket { // else somebody was faster
+		if s.turn == waiting && s.ticket == ticket { // otherwise it was asked for meanwhile
 			p.enqueue(e, l, repeat)
 		}
 	})
@@ -161,7 +161,7 @@ func (p *prober) forget(e *Endpoint) {
 	}
 }
 
-// run looks at endpoints until ctx ends, and then waits for the looks under way.
+// run looks at endpoints until ctx ends, and then waits for the looks in progress.
 func (p *prober) run(ctx context.Context, look func(context.Context, *Endpoint) plan) {
 	var looks sync.WaitGroup
 	defer looks.Wait()
@@ -187,12 +187,12 @@ func (p *prober) run(ctx context.Context, look func(context.Context, *Endpoint) 
 	}
 }
 
-// next takes the first endpoint that there is a place for, and counts it in.
-// Spent says that one waits for a rate alone.
+// next takes the first endpoint for which there is a place, and counts the look. Spent
+// says that endpoints wait only for a rate.
 func (p *prober) next() (l *look, spent bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var late, spread bool // by the rate of all, by a job's
+	var late, spread bool // by the common rate, by a job's
 	for _, c := range [...]class{urgent, usual} {
 		if p.busy[c] >= p.most {
 			continue
@@ -224,8 +224,8 @@ func (p *prober) next() (l *look, spent bool) {
 	return nil, late || spread
 }
 
-// first takes the first of the namespace's endpoints of that class out of its line,
-// and notes which rate others wait for.
+// first takes the namespace's first endpoint of that class out of its queue, and notes
+// which rate others wait for.
 func (p *prober) first(t *tenant, c class, late, spread *bool) *Endpoint {
 	from, to := due, lineCount
 	if c == urgent {
@@ -252,7 +252,7 @@ func (p *prober) first(t *tenant, c class, late, spread *bool) *Endpoint {
 	return nil
 }
 
-// lightlyLoaded reports whether less than half of the looks at once are under way.
+// lightlyLoaded reports whether fewer than half of the permitted looks are in progress.
 func (p *prober) lightlyLoaded() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -15,7 +15,7 @@ func (random) pick(g *group, s search) *Member { return g.draw(&s) }
 // sum returns the sum of the weights.
 func (g *group) sum() int { return g.weights[len(g.weights)-1] }
 
-// at returns the index of the member that owns that unit of weight.
+// at returns the index of the member to which that unit of weight belongs.
 func (g *group) at(unit int) int {
 	if g.equal {
 		return unit / g.weights[0]
@@ -23,11 +23,11 @@ func (g *group) at(unit int) int {
 	return sort.SearchInts(g.weights, unit+1)
 }
 
-// draws is how often members are drawn until one is fit, before those that are
-// fit are sought.
+// draws is how often a member is drawn until one is available; after that all are
+// searched.
 const draws = 4
 
-// draw returns a fit member at random, by weight; nil when there is none.
+// draw returns an available member at random, by weight; nil when there is none.
 func (g *group) draw(s *search) *Member {
 	if i := g.drawIndex(s); i >= 0 {
 		return g.members[i]
@@ -35,7 +35,7 @@ func (g *group) draw(s *search) *Member {
 	return nil
 }
 
-// drawIndex is draw for who must know the member's index, -1 for none.
+// drawIndex is draw, but returns the member's index, -1 for none.
 func (g *group) drawIndex(s *search) int {
 	for range draws {
 		if i := g.at(rand.IntN(g.sum())); g.members[i].fit(s) {
@@ -45,8 +45,8 @@ func (g *group) drawIndex(s *search) int {
 	return g.seek(s, 0)
 }
 
-// another returns a fit member other than that of index i at random, by weight;
-// nil when it finds none soon.
+// another returns an available member other than index i at random, by weight; nil when
+// it finds none soon.
 func (g *group) another(s *search, i int) *Member {
 	weight := g.members[i].Weight
 	before := g.weights[i] - weight
@@ -62,15 +62,15 @@ func (g *group) another(s *search, i int) *Member {
 	return nil
 }
 
-// seek looks at every member and draws among those that are fit and warmer than
-// that. It returns the index, -1 for none.
+// seek goes through all members and draws among those that are available and warmer
+// than warmer. It returns the index, -1 for none.
 func (g *group) seek(s *search, warmer float64) int {
 	sum, found := 0, -1
 	for i, m := range g.members {
 		if !m.fit(s) || warmer > 0 && m.warmth(s.now) <= warmer {
 			continue
 		}
-		// Each one takes the place of those before it with the chance of its share.
+		// Each one replaces the one chosen before with the probability of its share.
 		if sum += m.Weight; rand.IntN(sum) < m.Weight {
 			found = i
 		}

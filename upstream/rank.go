@@ -2,26 +2,25 @@ package upstream
 
 import "time"
 
-// rank is the line in which an endpoint stands while it waits for a look, among
-// those of its namespace. That lines with many endpoints do not keep the others
-// waiting is what they are there for.
+// rank is the queue of its namespace in which an endpoint waits for a look. There are
+// several so that long queues do not delay the others.
 type rank uint8
 
 const (
 	nowhere   rank = iota
 	wanted         // requests wait for it: before all others
-	due            // never looked at, or lost, or its check is to be repeated: within no budget
-	starting       // the first of the lines for those that were looked at in vain
+	due            // never looked at, or lost, or its check is to be repeated: needs no budget
+	starting       // the first of the queues for endpoints whose last look failed
 	lineCount = starting + agesApart
 )
 
-// agesApart is into how many lines those that were looked at in vain are put by
-// how long they have been away: up to a second, four, sixteen and so on. What has
-// just been registered does not stand behind thousands that never start.
+// agesApart is the number of queues for endpoints whose last look failed, by how long
+// they have been away: up to a second, four, sixteen and so on. So a new instance does
+// not wait behind thousands that never start.
 const agesApart = 6
 
-// repeats is the line of an endpoint that was looked at in vain and has been away
-// for so long.
+// repeats is the queue of an endpoint whose last look failed and that has been away for
+// age.
 func repeats(age time.Duration) rank {
 	l := starting
 	for limit := time.Second; age >= limit && l < lineCount-1; limit *= 4 {
@@ -30,7 +29,7 @@ func repeats(age time.Duration) rank {
 	return l
 }
 
-// place is one in a line.
+// place is an entry in a queue.
 type place struct {
 	endpoint *Endpoint
 	ticket   uint64
@@ -39,7 +38,7 @@ type place struct {
 // fifo is first in, first out.
 type fifo struct{ places []place }
 
-// first returns the first place that holds, nil when there is none.
+// first returns the endpoint of the first valid place, nil when there is none.
 func (q *fifo) first() *Endpoint {
 	for len(q.places) > 0 {
 		p := q.places[0]

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// shownMembers bounds the members that Readiness names.
+// shownMembers bounds the members that Readiness lists.
 const shownMembers = 8
 
 // Readiness says in words how many instances of the room's current pool take
@@ -63,7 +63,7 @@ func (m *Member) hindrance() string {
 	return cause + " since " + clock(s.Since, time.Now())
 }
 
-// shortCause leaves out of a cause what its reader knows.
+// shortCause removes from a cause what the reader knows already.
 func shortCause(cause, address string) string {
 	cause = strings.TrimPrefix(cause, ErrConnect.Error()+": ")
 	cause = strings.TrimPrefix(cause, "dial tcp "+address+": ")
@@ -71,7 +71,7 @@ func shortCause(cause, address string) string {
 	return strings.ReplaceAll(cause, "http://"+address, "")
 }
 
-// clock writes the time of the day, and the day when it is another one.
+// clock returns the time of day, with the date when it is another day.
 func clock(t, now time.Time) string {
 	if now.Sub(t) < 12*time.Hour {
 		return t.Format(time.TimeOnly)

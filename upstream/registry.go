@@ -7,66 +7,61 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
-	"serai/internal/memory"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// RegistryOptions is what all endpoints have in common. Zero values mean the
-// defaults named.
+// RegistryOptions are the options of all endpoints. Zero values mean the defaults given
+// here.
 type RegistryOptions struct {
 	// ConnectTimeout bounds a connect, 2s.
 	ConnectTimeout time.Duration
-	// WriteIdle is how long an instance may take nothing of what it is sent; 0
-	// leaves it to the system.
+	// WriteIdle is how long an instance may accept nothing of what is sent; 0 leaves it
+	// to the system.
 	WriteIdle time.Duration
 	// IdleTimeout is how long a connection is kept for reuse, 4s: below the
 	// five seconds after which common servers close theirs.
 	IdleTimeout time.Duration
-	// MaxIdle bounds the unused connections that are kept to one endpoint, 2048.
-	// Negative keeps none.
+	// MaxIdle bounds the idle connections to one endpoint, 2048. Negative keeps none.
 	MaxIdle int
-	// Transport makes what speaks to an endpoint's instance; nil makes none, for
-	// tables that nobody sends requests by.
+	// Transport makes the transport of an endpoint; nil makes none, for tables that
+	// serve no requests.
 	Transport func(*Endpoint, Keeping) Transport
-	// Probe looks at an endpoint in place of a connect or of its check, for tests
-	// without sockets; nil for those.
+	// Probe replaces the connect or check of an endpoint, for tests without sockets;
+	// nil for none.
 	Probe func(context.Context, *Endpoint) error
-	// MaxWaiting bounds the requests that wait in one Room, 1000;
-	// MaxWaitingBytes what those in all Rooms hold together, 64 MiB, of which
-	// each namespace and each of its routes has a share.
+	// MaxWaiting bounds the requests that wait in one Room, 1000; MaxWaitingBytes what
+	// the requests in all Rooms hold together, 64 MiB, of which each namespace and each
+	// of its routes has a share.
 	MaxWaiting      int
 	MaxWaitingBytes int64
-	// Probes bounds the probes under way at once, 256, or what an eighth of
-	// MaxConns allows; those that requests wait for are counted apart, and so are
-	// those that take long. ProbeRate bounds those of instances that are not
-	// ready, a second, 2000, and JobProbeRate those of the instances of one job,
-	// 500; the first one of each instance is free.
+	// Probes bounds the probes in progress, 256, or what an eighth of MaxConns allows;
+	// probes that requests wait for, and slow probes, are counted separately. ProbeRate
+	// bounds probes of instances that are not ready, per second, 2000, and JobProbeRate
+	// probes of the instances of one job, 500; the first one of each instance is free.
 	Probes, ProbeRate, JobProbeRate int
-	// MinCheckInterval is the shortest pause between two checks that were good, 1s;
-	// negative for none. MaxCheckTime is the longest that one may take, 1m.
+	// MinCheckInterval is the shortest pause after a successful check, 1s; negative for
+	// none. MaxCheckTime is the longest time of one check, 1m.
 	MinCheckInterval, MaxCheckTime time.Duration
-	// MaxConns bounds the connections to all instances together, in use, idle or
-	// of probes; 0 means no limit.
+	// MaxConns bounds the connections to all instances together, in use, idle or for
+	// probes; 0 means no limit.
 	MaxConns int
-	// EjectAfter is how many failures in a row eject an instance, 5; negative
-	// for never. EjectShare is the share of 5xx among the answers of some
-	// seconds that does so too, above 0 and below 1; 0 for never.
+	// EjectAfter is how many failures in a row eject an instance, 5; negative for
+	// never. EjectShare is the share of 5xx among the answers of some seconds that also
+	// does, above 0 and below 1; 0 for never.
 	EjectAfter int
 	EjectShare float64
 	// EjectTime is how long the first ejection lasts, 10s; each one that
 	// follows closely is twice as long.
 	EjectTime time.Duration
-	// SlowStart is how long the share of an instance that has become ready
-	// grows, 10s; negative for not at all.
+	// SlowStart is the time over which the share of an instance grows after it became
+	// ready, 10s; negative for none.
 	SlowStart time.Duration
-	// StickyKey makes the values of sticky cookies besides what is random
-	// about each instance. All serai of a cluster must have the same.
+	// StickyKey is a secret for the values of sticky cookies, besides the random IDs of
+	// instances. All serai of a cluster must have the same.
 	StickyKey []byte
-	// Memory is what the buffers of large answers are taken from; nil for no limit.
-	Memory *memory.Budget
-	// Roots verifies https instances; nil means the system's roots.
+	// Roots verify https instances; nil means the system's roots.
 	Roots *x509.CertPool
 	// Logger gets changes of state; nil discards them.
 	Logger *slog.Logger
@@ -120,7 +115,7 @@ func (o *RegistryOptions) setDefaults() {
 	}
 }
 
-// Validate reports all that is wrong with the options at once.
+// Validate reports everything that is wrong with the options at once.
 func (o RegistryOptions) Validate() error {
 	var errs []error
 	for _, d := range []struct {
@@ -152,7 +147,7 @@ type Registry struct {
 	options RegistryOptions
 	dialer  Dialer
 	prober  *prober
-	// probe probes an endpoint once, with so long for the connect: probeOnce.
+	// probe probes an endpoint once, with a limit for the connect: probeOnce.
 	probe func(ctx context.Context, e *Endpoint, connect time.Duration) error
 
 	mu        sync.Mutex
@@ -169,8 +164,8 @@ type Registry struct {
 	line line // of the requests in all Rooms
 }
 
-// probesAtOnce is how many usual probes may be under way: with the others they have
-// the eighth of the connections that requests do not take, and no more.
+// probesAtOnce is the number of normal probes at once: together with urgent and slow
+// ones they use the eighth of the connections that requests do not use, and no more.
 func (o *RegistryOptions) probesAtOnce() int {
 	if o.MaxConns == 0 {
 		return o.Probes
@@ -194,8 +189,8 @@ func NewRegistry(o RegistryOptions) *Registry {
 	return r
 }
 
-// Run probes endpoints and closes idle connections until ctx ends, whose error
-// it returns once all that it started has ended.
+// Run probes endpoints and closes idle connections until ctx ends. It returns ctx's
+// error once everything that it started has ended.
 func (r *Registry) Run(ctx context.Context) error {
 	var probing sync.WaitGroup
 	defer probing.Wait()
@@ -249,7 +244,7 @@ func (r *Registry) Acquire(t Target) *Endpoint {
 	e := r.endpoints[t]
 	if e == nil {
 		e = &Endpoint{target: t, registry: r, dialer: &r.dialer, hash: hashOf(t.Instance, t.Address)}
-		e.transport = r.options.Transport(e, Keeping{Timeout: r.options.IdleTimeout, Most: r.options.MaxIdle, Memory: r.options.Memory})
+		e.transport = r.options.Transport(e, Keeping{Timeout: r.options.IdleTimeout, Most: r.options.MaxIdle})
 		e.since.Store(time.Now().UnixNano())
 		r.enlist(e)
 		r.endpoints[t] = e
@@ -259,8 +254,8 @@ func (r *Registry) Acquire(t Target) *Endpoint {
 	return e
 }
 
-// Release gives back an Acquire. An endpoint that nobody holds takes no new
-// request; its idle connections are closed, what is in flight goes on.
+// Release undoes an Acquire. An endpoint without Acquires takes no new request; its
+// idle connections are closed, requests in flight go on.
 func (r *Registry) Release(e *Endpoint) {
 	r.mu.Lock()
 	e.refs--
@@ -277,20 +272,20 @@ func (r *Registry) Release(e *Endpoint) {
 	}
 }
 
-// NewRoom returns a room where the requests of one route of a namespace wait. A
-// Builder hands it on from each pool of the route to the next.
+// NewRoom returns a room where the requests of one route of a namespace wait. A Builder
+// passes it from each pool of the route to the next.
 func (r *Registry) NewRoom(namespace string) *Room { return &Room{registry: r, namespace: namespace} }
 
-// Publish makes p the pool that requests waiting in its room are given to.
-// It is called once the table that holds p is current.
+// Publish makes p the pool from which requests waiting in its room get members. It is
+// called once the table that holds p is current.
 func (r *Registry) Publish(p *Pool) {
 	if p.room.publish(p) {
 		p.room.probeWanted()
 	}
 }
 
-// reached ends a probing phase of e, which a probe begun in it has reached; the
-// requests that wait for it are handed its places.
+// reached ends a probing phase of e, in which a probe has succeeded, and hands places
+// to the requests that wait.
 func (r *Registry) reached(e *Endpoint, from phase) {
 	if s, ok := e.reached(from, time.Now()); ok && s == Ready {
 		r.logState(e, "instance is ready", nil)
@@ -305,7 +300,7 @@ func (r *Registry) logState(e *Endpoint, message string, err error) {
 	r.options.Logger.Debug(message, attrs...)
 }
 
-// hashOf hashes strings the same way on every serai.
+// hashOf hashes strings in the same way in every serai.
 func hashOf(parts ...string) uint64 {
 	h := fnv.New64a()
 	for _, p := range parts {
@@ -315,7 +310,7 @@ func hashOf(parts ...string) uint64 {
 	return mix(h.Sum64())
 }
 
-// mix spreads the bits of x (the finalizer of splitmix64).
+// mix mixes the bits of x (the finalizer of splitmix64).
 func mix(x uint64) uint64 {
 	x ^= x >> 30
 	x *= 0xbf58476d1ce4e5b9

@@ -8,18 +8,18 @@ import (
 	"time"
 )
 
-// Room is where the requests of one route wait while none of its members has a
-// place for them. It outlives pools: requests that wait through a redeploy get
-// the members of the pool that is current by then. It also keeps what a route
-// must not forget when its pool is rebuilt.
+// Room is where the requests of one route wait while none of its members has a place
+// for them. It outlives pools: requests that wait through a redeploy get members of the
+// pool that is current by then. It also keeps the state of a route that must survive a
+// rebuild of its pool.
 type Room struct {
 	registry  *Registry
 	namespace string
 	pool      atomic.Pointer[Pool] // written under line.mu
 	turns     [turnCounters]atomic.Uint64
 
-	// What follows is guarded by the registry's line.mu.
-	inside  int       // requests within Wait: its members are wanted while there are some
+	// Guarded by the registry's line.mu:
+	inside  int       // requests within Wait: the members are wanted while there are some
 	waiters []*waiter // first in, first out
 	wished  *Pool     // whose members are wanted
 	ended   bool      // its route is gone
@@ -33,15 +33,14 @@ var (
 	ErrRoomEnded   = errors.New("no instance will come for this route any more")
 )
 
-// WaitingRequest is what a Room must know of a request that waits. The first
-// three are what Pool.Pick is asked with; they are read by other goroutines
-// until Wait returns.
+// WaitingRequest is what a Room needs to know of a request that waits. The first three
+// are the arguments of Pool.Pick; other goroutines read them until Wait returns.
 type WaitingRequest struct {
 	Attributes Attributes
 	Tried      *Tried
 	Again      bool
-	// Holds is how many bytes the request keeps meanwhile, at least one: those of
-	// all rooms together are bounded.
+	// Holds is how many bytes the request keeps while it waits, at least one: the sum
+	// of all rooms is limited.
 	Holds int64
 	// Gone is closed when the client leaves.
 	Gone <-chan struct{}
@@ -55,10 +54,10 @@ func (r *Room) Waiting() int {
 	return len(r.waiters)
 }
 
-// Wait blocks until a member of the room's current pool has a place for the
-// request and nobody waits for it who came earlier. It returns that member, on
-// which the request is in flight then until End. It fails with ErrRoomFull,
-// ErrWaitTimeout after d, ErrClientGone, or ErrRoomEnded.
+// Wait blocks until a member of the room's current pool has a place for the request and
+// no earlier request can use it. It returns that member, on which the request is in
+// flight then until End. It fails with ErrRoomFull, ErrWaitTimeout after d,
+// ErrClientGone, or ErrRoomEnded.
 func (r *Room) Wait(d time.Duration, q WaitingRequest) (*Member, error) {
 	w, m, err := r.enter(d, q)
 	if w == nil {
@@ -69,7 +68,7 @@ func (r *Room) Wait(d time.Duration, q WaitingRequest) (*Member, error) {
 	defer timer.Stop()
 	select {
 	case <-w.got:
-		err = w.refused // nil when it has been given a member
+		err = w.refused // nil when it was given a member
 	case <-timer.C:
 		err = ErrWaitTimeout
 	case <-q.Gone:
@@ -83,10 +82,10 @@ func (r *Room) Wait(d time.Duration, q WaitingRequest) (*Member, error) {
 		m.Endpoint.giveBack()
 		return nil, err
 	}
-	return m, nil // even if the time was over in that very moment
+	return m, nil // even if the time ended at this very moment
 }
 
-// enter returns a place that nobody in line can use, or stands in line.
+// enter returns a place that no request in line can use, or joins the line.
 func (r *Room) enter(d time.Duration, q WaitingRequest) (*waiter, *Member, error) {
 	l := &r.registry.line
 	l.mu.Lock()
@@ -120,15 +119,15 @@ func (r *Room) enter(d time.Duration, q WaitingRequest) (*waiter, *Member, error
 	return w, nil, nil
 }
 
-// exit ends what enter began. line.mu is held.
+// exit undoes enter. line.mu is held.
 func (r *Room) exit() {
 	if r.inside--; r.inside == 0 {
 		r.wish(nil)
 	}
 }
 
-// leave takes w out of the line. It returns the member that it has been given,
-// nil when it has not.
+// leave takes w out of the line. It returns the member that was given to it, nil for
+// none.
 func (r *Room) leave(w *waiter) *Member {
 	l := &r.registry.line
 	l.mu.Lock()
@@ -138,8 +137,7 @@ func (r *Room) leave(w *waiter) *Member {
 	return w.given
 }
 
-// End lets all requests go that wait, and those that will come, without a
-// member: the room's route is gone.
+// End makes all waits fail, now and later: the room's route is gone.
 func (r *Room) End() {
 	l := &r.registry.line
 	l.mu.Lock()
@@ -166,8 +164,8 @@ func (r *Room) probeWanted() {
 	}
 }
 
-// publish makes p the room's pool, hands its places to those who wait, and reports
-// whether there are some.
+// publish makes p the room's pool, hands its places to waiting requests, and reports
+// whether there were any.
 func (r *Room) publish(p *Pool) bool {
 	l := &r.registry.line
 	l.mu.Lock()

@@ -3,10 +3,10 @@ package upstream
 // longestRound bounds the length of a round of weighted round-robin.
 const longestRound = 4096
 
-// roundRobin takes the members in turn.
+// roundRobin chooses the members in turn.
 type roundRobin struct {
 	order []uint16 // one round, nil when weights are equal or the round is too long
-	turn  int      // the room's counter of that number
+	turn  int      // index of the room's counter
 }
 
 func newRoundRobin(members []*Member, _ string, turn int) balancer {
@@ -23,8 +23,8 @@ func newRoundRobin(members []*Member, _ string, turn int) balancer {
 	return r
 }
 
-// pick returns the next fit member in the order of the round. The turn of one
-// that is not fit is nobody's, or the one behind it would have twice its share.
+// pick returns the next available member in the order of the round. The turn of an
+// unavailable member goes to nobody; otherwise the next one would get twice its share.
 func (r *roundRobin) pick(g *group, s search) *Member {
 	for range g.members {
 		turn := s.turns[r.turn].Add(1) - 1

@@ -2,32 +2,31 @@ package upstream
 
 import "time"
 
-// plan is what a look leads to: another one after a while, in that line, or none
-// until somebody asks.
+// plan is the result of a look: another look after a pause, in that queue, or none
+// until one is requested.
 type plan struct {
 	after time.Duration
 	line  rank
 }
 
-// turn is where an endpoint stands with the prober.
+// turn is the prober's state of an endpoint.
 type turn uint8
 
 const (
-	resting turn = iota // nothing is to be done until somebody asks
-	waiting             // for its time
-	queued              // in a line
+	resting turn = iota // nothing is to be done until a look is requested
+	waiting             // until its pause is over
+	queued              // in a queue
 	running             // it is being looked at
 )
 
-// schedule is what a prober keeps of an endpoint. It is guarded by the prober's
-// mu.
+// schedule is what a prober keeps for an endpoint. It is guarded by the prober's mu.
 type schedule struct {
 	turn     turn
-	line     rank   // where it is, or will be when its time has come
-	repeat   bool   // it is there after a look in vain
-	ticket   uint64 // of its place: one in a line with another ticket is void
-	again    bool   // somebody asked while it was running
+	line     rank   // the queue where it is, or will be after its pause
+	repeat   bool   // its last look failed
+	ticket   uint64 // of its place: an entry in a queue with another ticket is void
+	again    bool   // a look was requested while one was running
 	timer    *time.Timer
-	earliest time.Time // before which those that want it do not have it looked at
-	wanted   time.Time // until when it is
+	earliest time.Time // requests that wait cause no look before this
+	wanted   time.Time // until when requests want it
 }

@@ -1,23 +1,23 @@
 package upstream
 
-// shares is one pot that all need, by namespace and by party within it: a route, a
-// job. Nobody's part lies idle: a single party may take the whole of it. But who
-// comes when it is full, and has less than his share, takes from those that have
-// more. With n namespaces that have something each has an n-th part, and so has
-// each party of what is its namespace's: however much the others want, that much
-// is always there. Not safe for use by several goroutines.
+// shares divides one limited resource by namespace and by party within it: a route, a
+// job. No part lies idle: a single party may use all of it. But a party that comes when
+// it is full, and has less than its share, takes from those that have more. With n
+// namespaces that use something each has an n-th part, and so has each party of its
+// namespace's part: however much the others want, that much is always available. Not
+// safe for concurrent use.
 type shares[P comparable] struct {
 	held       int64
 	namespaces map[string]*portion[P]
 }
 
-// portion is what the parties of one namespace have.
+// portion is what the parties of one namespace hold.
 type portion[P comparable] struct {
 	held    int64
-	parties map[P]int64 // those that have something
+	parties map[P]int64 // those that hold something
 }
 
-// add counts n in for a party, or out where n is negative.
+// add adds n to a party; a negative n is given back.
 func (s *shares[P]) add(namespace string, party P, n int64) {
 	p := s.namespaces[namespace]
 	if p == nil {
@@ -37,8 +37,9 @@ func (s *shares[P]) add(namespace string, party P, n int64) {
 	}
 }
 
-// overShare returns the function that finds who is to give, as often as it takes,
-// so that the party may have n more; nil when that is more than its share.
+// overShare returns a function that finds, each time it is called, the next party that
+// must give something back so that this party can have n more; nil when n is more than
+// this party's share.
 func (s *shares[P]) overShare(namespace string, party P, n, limit int64) func() (P, bool) {
 	namespaces, held := int64(len(s.namespaces)), int64(0)
 	own := s.namespaces[namespace]
@@ -58,14 +59,14 @@ func (s *shares[P]) overShare(namespace string, party P, n, limit int64) func() 
 	if own.parties[party] == 0 {
 		parties++
 	}
-	// What the namespace has beyond its share is lent to all of its parties.
+	// What the namespace holds beyond its share is divided among all of its parties.
 	if own.parties[party]+n <= max(share, held)/parties {
 		return own.largest
 	}
 	return nil
 }
 
-// largest returns the party that has most of the namespace that has most.
+// largest returns the largest party of the largest namespace.
 func (s *shares[P]) largest() (party P, ok bool) {
 	var most *portion[P]
 	for _, p := range s.namespaces {
@@ -79,7 +80,7 @@ func (s *shares[P]) largest() (party P, ok bool) {
 	return most.largest()
 }
 
-// largest returns the party that has most.
+// largest returns the party that holds most.
 func (p *portion[P]) largest() (most P, ok bool) {
 	for party, held := range p.parties {
 		if !ok || held > p.parties[most] {

@@ -6,10 +6,10 @@ import (
 	"encoding/base64"
 )
 
-// stickyValue returns the value of a sticky cookie that names an instance: the same
-// on every serai, and telling nothing of its address or allocation. An
-// allocation's ID is random and known to no client, so it serves as the key;
-// an operator's secret is added where there is one.
+// stickyValue returns the value of a sticky cookie for an instance: the same in every
+// serai, and revealing neither its address nor its allocation. An allocation's ID is
+// random and known to no client, so it serves as the key; an operator's secret is added
+// if there is one.
 func stickyValue(secret []byte, cookie string, t *Target) string {
 	key := append(append([]byte{}, secret...), t.Instance...)
 	h := hmac.New(sha256.New, key)
@@ -32,8 +32,8 @@ func (p *spread) nameSticky(secret []byte) {
 	}
 }
 
-// sticky returns the member that the request's cookie names, if it may take
-// the request.
+// sticky returns the member that the request's cookie selects, if it may take the
+// request.
 func (p *Pool) sticky(s *search) *Member {
 	if p.byCookie == nil {
 		return nil
@@ -50,12 +50,11 @@ func (p *Pool) sticky(s *search) *Member {
 	return nil
 }
 
-// mostCookies is how many cookies of one name are looked at: others may have set
-// some for other paths, or for the domain above.
+// mostCookies is how many cookies of one name are examined: others may have set some
+// for other paths, or for the parent domain.
 const mostCookies = 8
 
-// hasCookie reports whether one of the request's cookies of that name has that
-// value.
+// hasCookie reports whether one of the request's cookies of that name has that value.
 func hasCookie(a Attributes, name, value string) bool {
 	for nth := range mostCookies {
 		v := a.Cookie(name, nth)
@@ -69,9 +68,8 @@ func hasCookie(a Attributes, name, value string) bool {
 	return false
 }
 
-// StickyCookie returns the cookie that keeps a client on m: its name and value. It
-// returns nothing when the request carries it already, or the route is not
-// sticky.
+// StickyCookie returns the cookie that keeps a client on m: its name and value. Both
+// are empty when the request has it already, or the route is not sticky.
 func (p *Pool) StickyCookie(a Attributes, m *Member) (name, value string) {
 	if p.byCookie == nil || hasCookie(a, p.options.Sticky, m.Cookie) {
 		return "", ""

@@ -1,15 +1,14 @@
-// Package upstream answers: which address, and is it fit?
+// Package upstream answers: which address, and is it ready?
 //
-// An Endpoint is one address and all that is known of it: readiness, ejection,
-// requests in flight, latency, idle connections. It outlives routing tables
-// and is shared by all routes that name it. A Pool is the immutable list of
-// members that one route balances over; a Room is where requests wait while
-// no member is ready.
+// An Endpoint is one address and all that is known about it: readiness, ejection,
+// requests in flight, latency, idle connections. It outlives routing tables and is
+// shared by all routes that name it. A Pool is the immutable list of members that one
+// route balances over; a Room is where requests wait while no member has a place.
 package upstream
 
 import "time"
 
-// Scheme is what is spoken to an instance.
+// Scheme is the protocol of an instance.
 type Scheme uint8
 
 // The schemes of the scheme tag.
@@ -22,49 +21,50 @@ const (
 	GRPCS        // the same, for gRPC
 )
 
-// Secure reports whether the instance is spoken to over TLS.
+// Secure reports whether the instance uses TLS.
 func (s Scheme) Secure() bool { return s == HTTPS || s == H2 || s == GRPCS }
 
-// HTTP2 reports whether it speaks HTTP/2.
+// HTTP2 reports whether the instance speaks HTTP/2.
 func (s Scheme) HTTP2() bool { return s >= H2C }
 
-// GRPC reports whether it speaks gRPC.
+// GRPC reports whether the instance speaks gRPC.
 func (s Scheme) GRPC() bool { return s == GRPC || s == GRPCS }
 
 // Check is an active probe. The zero Check means: a TCP connect at start only.
 type Check struct {
-	// Path is requested with GET, as it is written; empty means no active check.
+	// Path is requested with GET, exactly as written; empty means no active check.
 	Path string
-	// Host is the Host field sent, and over TLS the name that is sent and
-	// verified where the Target has none; empty means the address.
+	// Host is the Host field that is sent, and with TLS the name that is sent and
+	// verified if the Target has none; empty means the address.
 	Host     string
 	Interval time.Duration
 	Timeout  time.Duration
-	// StatusMin and StatusMax bound the good answers, both included.
+	// StatusMin and StatusMax are the range of statuses that pass, both included.
 	StatusMin, StatusMax int
-	// GRPC says that the path is asked as a method of gRPC's health service, for
-	// Service; empty for the server as a whole. Only with HTTP/2.
+	// GRPC says that the path is called as a method of gRPC's health service, for
+	// Service; empty for the whole server. Only with HTTP/2.
 	GRPC    bool
 	Service string
 }
 
-// Target is the identity of an Endpoint: what is dialled, how, and how it is
+// Target is the identity of an Endpoint: its address, its protocol, and how it is
 // probed. It is comparable: equal targets share one Endpoint.
 type Target struct {
 	// Address is host:port, an IPv6 host in brackets.
 	Address string
-	// Instance tells two processes on one address apart: the allocation ID,
-	// or the registration's ID where there is none.
+	// Instance distinguishes two processes on one address: the allocation ID, or the
+	// registration's ID if there is none.
 	Instance string
-	// Namespace and Job are whose it is: what all instances need is shared out
-	// among them. An allocation has one of each.
+	// Namespace and Job are the owners: what all instances share is divided among them.
+	// An allocation has one of each.
 	Namespace, Job string
 	Scheme         Scheme
-	// TLSName is the name verified and sent as SNI; empty means the host of the
-	// request or of the check. TLSInsecure accepts any certificate. Both only over TLS.
+	// TLSName is the name that is verified and sent as SNI; empty means the host of the
+	// request or of the check. TLSInsecure accepts any certificate. Both only with TLS.
 	TLSName     string
 	TLSInsecure bool
-	// ProxyProtocol is the PROXY protocol version spoken first: 0, 1 or 2.
+	// ProxyProtocol is the version of the PROXY protocol header that is sent: 0, 1 or
+	// 2.
 	ProxyProtocol uint8
 	Check         Check
 }

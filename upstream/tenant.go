@@ -1,21 +1,21 @@
 package upstream
 
-// tenant is what the prober keeps of one namespace: who of it stands in which line.
-// It is guarded by the prober's mu.
+// tenant is the prober's state of one namespace: its queues. It is guarded by the
+// prober's mu.
 type tenant struct {
 	name  string
 	lines [lineCount]queue
-	turns int // of the lines that are not first
+	turns int // counts turns, for the queues that are not first
 }
 
-// queue is one line of a namespace, in which its jobs take turns. Within a job who
-// came first is first.
+// queue is one queue of a namespace, in which its jobs take turns. Within a job it is
+// first in, first out.
 type queue struct {
 	turns []string // jobs
 	jobs  map[string]*fifo
 }
 
-// add puts e at the end of its job's line.
+// add puts e at the end of its job's queue.
 func (q *queue) add(e *Endpoint, ticket uint64) {
 	job := q.jobs[e.target.Job]
 	if job == nil {
@@ -29,8 +29,8 @@ func (q *queue) add(e *Endpoint, ticket uint64) {
 	job.places = append(job.places, place{e, ticket})
 }
 
-// first returns whose turn it is, nil when there is nobody, or when the jobs of all
-// have used up their rates: that is what spent says.
+// first returns the endpoint whose turn it is, nil when there is none, or when all jobs
+// have used up their rates: then spent is true.
 func (q *queue) first() (e *Endpoint, spent bool) {
 	for range len(q.turns) {
 		name := q.turns[0]
@@ -47,14 +47,14 @@ func (q *queue) first() (e *Endpoint, spent bool) {
 	return nil, spent
 }
 
-// drop takes out whom first has returned: the next job's turn has come.
+// drop removes what first has returned: it is the next job's turn.
 func (q *queue) drop() {
 	q.jobs[q.turns[0]].drop()
 	q.turns = append(q.turns[1:], q.turns[0])
 }
 
-// inTurn returns the line that is asked as the i-th: those that requests wait for
-// first, and the others in their order, but each fourth time from another one on.
+// inTurn returns the queue that is tried as the i-th: the one that requests wait for
+// first, then the others in their order, but each fourth time starting at another one.
 func (t *tenant) inTurn(i rank) rank {
 	const others = lineCount - due
 	if i == wanted || t.turns%4 != 3 {
@@ -63,7 +63,7 @@ func (t *tenant) inTurn(i rank) rank {
 	return due + (i-due+rank(t.turns/4)%others)%others
 }
 
-// empty reports whether nobody stands in a line.
+// empty reports whether all queues are empty.
 func (t *tenant) empty() bool {
 	for i := range t.lines {
 		for _, job := range t.lines[i].jobs {

@@ -2,16 +2,16 @@ package upstream
 
 import "slices"
 
-// waitingBytes is what all requests that wait hold, of which each namespace and
-// each of its rooms has its share. It is guarded by line.mu.
+// waitingBytes is what all waiting requests hold, of which each namespace and each of
+// its rooms has its share. It is guarded by line.mu.
 type waitingBytes struct {
 	shares[*Room]
 	displaced uint64 // requests that had to leave for others
 }
 
-// take counts n bytes of a request in the room in, and reports whether it did.
-// Where the pot is full and the request within its room's share, those leave that
-// came last to the rooms that have more.
+// take counts n bytes of a request in the room, and reports whether there was room. If
+// the limit is reached and the request is within its room's share, the newest requests
+// of rooms that have more must leave.
 func (b *waitingBytes) take(r *Room, n, limit int64) bool {
 	if b.held+n > limit {
 		overShare := b.overShare(r.namespace, r, n, limit)
@@ -25,7 +25,7 @@ func (b *waitingBytes) take(r *Room, n, limit int64) bool {
 	return true
 }
 
-// displace lets the request go that came last to the room.
+// displace makes the newest request of the room leave.
 func (b *waitingBytes) displace(r *Room, ok bool) bool {
 	if !ok {
 		return false
@@ -38,7 +38,7 @@ func (b *waitingBytes) displace(r *Room, ok bool) bool {
 	return true
 }
 
-// drop takes w out of the line, if it still stands there. line.mu is held.
+// drop takes w out of the line, if it is still there. line.mu is held.
 func (r *Room) drop(w *waiter) {
 	if i := slices.Index(r.waiters, w); i >= 0 {
 		r.waiters = slices.Delete(r.waiters, i, i+1)
@@ -46,17 +46,17 @@ func (r *Room) drop(w *waiter) {
 	}
 }
 
-// WaitingStats is what is known of the requests that wait for a place.
+// WaitingStats describes the requests that wait for a place.
 type WaitingStats struct {
 	Requests int
-	// Bytes is what they hold, of Limit.
+	// Bytes is what they hold, at most Limit.
 	Bytes, Limit int64
-	// Displaced counts those that had to leave for requests of routes that had
-	// less than their share.
+	// Displaced counts requests that had to leave for requests of routes with less than
+	// their share.
 	Displaced uint64
 }
 
-// Waiting returns what is known of the requests that wait in all rooms.
+// Waiting describes the requests that wait in all rooms.
 func (r *Registry) Waiting() WaitingStats {
 	l := &r.line
 	l.mu.Lock()

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// coldest is the least share of a member that has just become ready.
+// coldest is the least warmth, of a member that has just become ready.
 const coldest = 0.1
 
-// warmth is the share of its weight that a member gets at now: it grows over
-// the registry's SlowStart from when the instance became ready, so that one
-// that has to warm up first is not given a full load at once.
+// warmth is the part of its weight that a member has now: it grows over the registry's
+// SlowStart from when the instance became ready, so that an instance that has to warm
+// up does not get its full load at once.
 func (m *Member) warmth(now time.Time) float64 {
 	e := m.Endpoint
 	over := e.registry.options.SlowStart
@@ -21,8 +21,8 @@ func (m *Member) warmth(now time.Time) float64 {
 	return max(coldest, float64(age)/float64(over))
 }
 
-// warmer returns a fit member at random, by weight, among those that are warmer
-// than that; nil when there is none, or none that is found soon in a large group.
+// warmer returns an available member at random, by weight, with more warmth than that;
+// nil when there is none, or none that is found soon in a large group.
 func (g *group) warmer(s *search, than float64) *Member {
 	for range draws {
 		if m := g.members[g.at(rand.IntN(g.sum()))]; m.fit(s) && m.warmth(s.now) > than {
@@ -38,9 +38,9 @@ func (g *group) warmer(s *search, than float64) *Member {
 	return nil
 }
 
-// warm returns m, or a warmer member in its place as often as m is cold, a near
-// one if there is one. Those that became ready together take turns as if they
-// were warm.
+// warm returns m, or, the colder m is the more often, a warmer member instead, a near
+// one if there is one. Members that became ready together take turns as if they were
+// warm.
 func (g *group) warm(s *search, m *Member) *Member {
 	if m == nil || g.constant || len(g.members) == 1 {
 		return m
@@ -60,5 +60,5 @@ func (g *group) warm(s *search, m *Member) *Member {
 	return m
 }
 
-// together is by how much those differ in warmth that became ready together.
+// together is the largest ratio of warmth between members that became ready together.
 const together = 1.1

@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"encoding/binary"
+	"strings"
 )
 
 // Classes of bytes, one bit each in the class table.
@@ -11,6 +12,7 @@ const (
 	classTarget             // a byte allowed in a request target
 	classHost               // a byte allowed in a host name or address
 	classHex                // HEXDIG
+	classOdd                // neither a letter nor a digit nor a dash
 )
 
 // class holds the classes of each byte.
@@ -24,6 +26,11 @@ var class = func() (t [256]byte) {
 	mark(alnum+"!#$%&'*+-.^_`|~", classToken)
 	mark(alnum+"-._~", classHost)
 	mark("0123456789abcdefABCDEF", classHex)
+	for b := range t {
+		if !strings.Contains(alnum+"-", string(rune(b))) {
+			t[b] |= classOdd
+		}
+	}
 	for b := 0x21; b < 0x7f; b++ {
 		// A fragment is never sent (RFC 9110 section 7.1).
 		if b != '#' {
@@ -46,6 +53,19 @@ func all(s []byte, c byte) bool {
 	return true
 }
 
+// token returns the length of the token that s begins with, and all classes that its
+// bytes are in.
+func token(s []byte) (n int, classes byte) {
+	for i, b := range s {
+		c := class[b]
+		if c&classToken == 0 {
+			return i, classes
+		}
+		classes |= c
+	}
+	return len(s), classes
+}
+
 const (
 	ones  = 0x0101010101010101
 	highs = 0x8080808080808080
@@ -54,17 +74,25 @@ const (
 // cleanValue reports whether s holds no control character but HTAB, eight
 // bytes at a time (RFC 9110 section 5.5: VCHAR, obs-text, SP and HTAB).
 func cleanValue(s []byte) bool {
-	for len(s) >= 8 {
-		w := binary.LittleEndian.Uint64(s)
-		low := (w - ones*0x20) &^ w & highs // a byte below 0x20
-		del := w ^ ones*0x7f
-		del = (del - ones) &^ del & highs // a byte equal to 0x7f
-		if low|del != 0 && !cleanBytes(s[:8]) {
+	if len(s) < 8 {
+		return cleanBytes(s)
+	}
+	last := s[len(s)-8:] // with some that have been looked at, unless they are just eight
+	for ; len(s) > 8; s = s[8:] {
+		if !cleanWord(s) {
 			return false
 		}
-		s = s[8:]
 	}
-	return cleanBytes(s)
+	return cleanWord(last)
+}
+
+// cleanWord is cleanValue for the first eight bytes of s.
+func cleanWord(s []byte) bool {
+	w := binary.LittleEndian.Uint64(s)
+	low := (w - ones*0x20) &^ w & highs // a byte below 0x20
+	del := w ^ ones*0x7f
+	del = (del - ones) &^ del & highs // a byte equal to 0x7f
+	return low|del == 0 || cleanBytes(s[:8])
 }
 
 func cleanBytes(s []byte) bool {
@@ -76,18 +104,40 @@ func cleanBytes(s []byte) bool {
 	return true
 }
 
-// EqualFold reports whether s is lower, which must be lower-case ASCII
-// letters, digits and dashes, without regard to case.
+// EqualFold reports whether s is lower, without regard to case. Lower must be ASCII
+// without upper-case letters, and without any of `{|}~.
 func EqualFold(s []byte, lower string) bool {
 	if len(s) != len(lower) {
 		return false
 	}
-	for i, b := range s {
-		if b != lower[i] && (b|0x20 != lower[i] || b < 'A' || b > 'Z') {
+	if len(s) < 8 {
+		for i, b := range s {
+			if !equalWord(uint64(b), uint64(lower[i])) {
+				return false
+			}
+		}
+		return true
+	}
+	last := len(s) - 8 // with some that have been compared, unless they are just eight
+	for i := 0; i < last; i += 8 {
+		if !equalWord(binary.LittleEndian.Uint64(s[i:]), word(lower[i:])) {
 			return false
 		}
 	}
-	return true
+	return equalWord(binary.LittleEndian.Uint64(s[last:]), word(lower[last:]))
+}
+
+// equalWord is EqualFold for eight bytes at once. Only 0x20 may differ, and only
+// where lower has a letter, which in ASCII has both 0x40 and 0x20.
+func equalWord(s, lower uint64) bool {
+	return (s^lower)&^(lower&(ones*0x40)>>1&lower) == 0
+}
+
+// word returns the first eight bytes of s as a number.
+func word(s string) uint64 {
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
 // HasToken reports whether the comma-separated list value has the element

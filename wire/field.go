@@ -68,17 +68,21 @@ const (
 )
 
 // vouchedNames are the fields of kind Vouched: what frameworks, gateways and
-// content networks say of the client, of the address that it asked for, or of the
-// certificate that it has shown (RFC 9440 section 2.4).
+// content networks say of the client, of what it asked for, or of the certificate
+// that it has shown (RFC 9440 section 2.4).
 var vouchedNames = []string{
-	"cf-connecting-ip", "client-cert", "client-cert-chain", "client-ip", "fastly-client-ip", "forwarded-for", "front-end-https",
-	"proxy-client-ip", "ssl-client-cert", "ssl-client-issuer-dn", "ssl-client-subject-dn", "ssl-client-verify", "true-client-ip",
-	"wl-proxy-client-ip", "x-azure-clientip", "x-azure-socketip", "x-client-cert", "x-client-ip", "x-cluster-client-ip",
-	"x-envoy-external-address", "x-envoy-internal", "x-forwarded", "x-forwarded-by", "x-forwarded-client-cert",
-	"x-forwarded-protocol", "x-forwarded-scheme", "x-forwarded-server", "x-forwarded-ssl", "x-forwarded-tls-client-cert",
-	"x-forwarded-tls-client-cert-info", "x-host", "x-original-forwarded-for", "x-original-host", "x-original-url", "x-remote-addr",
+	"cf-connecting-ip", "cf-connecting-ipv6", "cf-pseudo-ipv4", "cf-visitor", "client-cert", "client-cert-chain", "client-ip",
+	"fastly-client-ip", "fly-client-ip", "forwarded-for", "front-end-https", "incap-client-ip", "proxy-client-ip", "ssl-client-cert",
+	"ssl-client-issuer-dn", "ssl-client-subject-dn", "ssl-client-verify", "true-client-ip", "wl-proxy-client-ip",
+	"x-appengine-user-ip", "x-arr-clientcert", "x-arr-ssl", "x-azure-clientip", "x-azure-socketip", "x-client-cert", "x-client-ip",
+	"x-cluster-client-ip", "x-envoy-external-address", "x-envoy-internal", "x-forward-for", "x-forwarded", "x-forwarded-by",
+	"x-forwarded-client-cert", "x-forwarded-method", "x-forwarded-path", "x-forwarded-protocol", "x-forwarded-scheme",
+	"x-forwarded-server", "x-forwarded-ssl", "x-forwarded-tls-client-cert", "x-forwarded-tls-client-cert-info", "x-forwarded-uri",
+	"x-host", "x-nf-client-connection-ip", "x-original-for", "x-original-forwarded-for", "x-original-host", "x-original-method",
+	"x-original-prefix", "x-original-proto", "x-original-url", "x-proxied-https", "x-proxyuser-ip", "x-real-port", "x-remote-addr",
 	"x-remote-ip", "x-rewrite-url", "x-scheme", "x-ssl-cert", "x-ssl-client-cert", "x-ssl-client-cn", "x-ssl-client-dn",
-	"x-ssl-client-serial", "x-ssl-client-sha1", "x-ssl-client-subject", "x-ssl-client-verify", "x-ssl-issuer", "x-url-scheme",
+	"x-ssl-client-serial", "x-ssl-client-sha1", "x-ssl-client-subject", "x-ssl-client-verify", "x-ssl-issuer", "x-sucuri-clientip",
+	"x-url-scheme", "x-vercel-forwarded-for",
 }
 
 // VouchedNames returns the names of the fields of kind Vouched, in lower case.
@@ -94,12 +98,32 @@ var headOnlyNames = []string{
 	"proxy-authenticate", "proxy-authorization", "range", "retry-after", "set-cookie", "vary", "warning", "www-authenticate",
 }
 
-// longestName is the length of the longest name of a kind, and one more.
-const longestName = 33
+// longestName is the length of the longest name of a kind.
+const longestName = 32
 
-// names are the lower-case names of the kinds, by length so that a lookup
-// compares few of them.
-var names = func() (t [longestName][]namedKind) {
+// namedKind is a name in lower case, and where the next one is that has as many
+// letters and ends like it; 0 for none.
+type namedKind struct {
+	name string
+	kind Kind
+	next uint8
+}
+
+// kindTable finds a kind by its name.
+type kindTable struct {
+	names []namedKind // without the first
+	// first is where the names of a length begin that end with a letter, by its
+	// lowest bits: few names have both in common.
+	first [longestName + 1][32]uint8
+}
+
+var kinds = func() (t kindTable) {
+	t.names = make([]namedKind, 1)
+	add := func(name string, kind Kind) {
+		first := &t.first[len(name)][name[len(name)-1]%32]
+		t.names = append(t.names, namedKind{name, kind, *first})
+		*first = uint8(len(t.names) - 1)
+	}
 	for name, kind := range map[string]Kind{
 		"host": Host, "connection": Connection, "content-length": ContentLength,
 		"transfer-encoding": TransferEncoding, "te": TE, "trailer": Trailer,
@@ -111,33 +135,28 @@ var names = func() (t [longestName][]namedKind) {
 		"x-real-ip": XRealIP, "x-request-id": XRequestID, "x-serai-hops": XSeraiHops, "cookie": Cookie, "date": Date,
 		"x-serai-reason": XSeraiReason,
 	} {
-		t[len(name)] = append(t[len(name)], namedKind{name, kind})
+		add(name, kind)
 	}
 	for _, name := range vouchedNames {
-		t[len(name)] = append(t[len(name)], namedKind{name, Vouched})
+		add(name, Vouched)
 	}
 	for _, name := range headOnlyNames {
-		t[len(name)] = append(t[len(name)], namedKind{name, HeadOnly})
+		add(name, HeadOnly)
 	}
 	return t
 }()
 
-type namedKind struct {
-	name string
-	kind Kind
-}
-
 // KindOf returns the kind of a field name.
 func KindOf(name []byte) Kind {
-	if len(name) >= len(names) {
+	if len(name) == 0 || len(name) > longestName {
 		return Other
 	}
-	for i := range names[len(name)] {
-		n := &names[len(name)][i]
-		// The last letters differ most often: x-forwarded-host, -port.
-		if last := len(name) - 1; name[last]|0x20 == n.name[last]|0x20 && EqualFold(name, n.name) {
+	for i := kinds.first[len(name)][name[len(name)-1]%32]; i != 0; {
+		n := &kinds.names[i]
+		if EqualFold(name, n.name) {
 			return n.kind
 		}
+		i = n.next
 	}
 	return Other
 }
@@ -162,12 +181,12 @@ func OnlyTrailers(list []byte) bool {
 // a digit read as a dash, is one of the kinds that a proxy sets or frames by.
 // CGI and WSGI origins read X_Forwarded_For and X-Forwarded-For as one.
 func lookalike(name []byte) bool {
-	if len(name) >= len(names) {
+	if len(name) > longestName {
 		return false
 	}
 	var plain [longestName]byte
 	for i, b := range name {
-		if class[b]&classHost == 0 || b == '.' || b == '_' || b == '~' {
+		if class[b]&classOdd != 0 {
 			b = '-'
 		}
 		plain[i] = b
@@ -221,16 +240,9 @@ func parseFields(buf []byte, fields []Field, maxFields int, s syntax) ([]Field, 
 		}
 		line = line[:end-1]
 
-		colon := 0
-		odd := false
-		for colon < len(line) && class[line[colon]]&classToken != 0 {
-			if b := line[colon]; class[b]&classHost == 0 || b == '_' || b == '.' || b == '~' {
-				odd = true
-			}
-			colon++
-		}
+		colon, classes := token(line)
 		name := line[:colon]
-		if s == lenient && colon > 0 {
+		if s == lenient && colon > 0 && colon < len(line) && line[colon] != ':' {
 			// RFC 9112 section 5.1: a proxy removes blanks before the colon.
 			colon = len(line) - len(skipBlanks(line[colon:], s))
 		}
@@ -245,7 +257,7 @@ func parseFields(buf []byte, fields []Field, maxFields int, s syntax) ([]Field, 
 			return fields, 0, fieldError(ErrFieldValue, n, name)
 		}
 		kind := KindOf(name)
-		if odd && lookalike(name) {
+		if classes&classOdd != 0 && lookalike(name) {
 			kind = Lookalike
 		}
 		fields = append(fields, Field{name, value, kind})

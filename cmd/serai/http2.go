@@ -40,7 +40,7 @@ func (f *http2Flags) validate() error {
 // newHTTP2 makes the engine for clients that speak HTTP/2.
 func (s *system) newHTTP2(limits wire.Limits) (*http2.Engine, error) {
 	return http2.NewEngine(s.proxy, http2.Options{
-		Limits: limits, Memory: s.memory, HeadTimeout: s.HeadTimeout.value(), BodyIdle: s.BodyIdle.value(), MinRate: orNever(s.MinRate),
+		Limits: limits, HeadTimeout: s.HeadTimeout.value(), BodyIdle: s.BodyIdle.value(), MinRate: orNever(s.MinRate),
 		KeepAlive: s.KeepAlive.value(), WriteIdle: s.WriteIdle.value(), StreamIdle: s.TunnelIdle.value(),
 		MaxStreams: s.Over2.Streams, StreamWindow: s.Over2.Window, ConnWindow: s.Over2.ConnWindow, Resets: s.Over2.Resets, Controls: s.Over2.Controls,
 	})

@@ -27,7 +27,7 @@ type listener struct {
 func (s *system) listen(limits wire.Limits) error {
 	engine, err := http1.NewEngine(s.proxy, http1.Options{
 		Limits: limits, HeadTimeout: s.HeadTimeout.value(), BodyIdle: s.BodyIdle.value(), MinRate: orNever(s.MinRate),
-		KeepAlive: s.KeepAlive.value(), WriteIdle: s.WriteIdle.value(), Memory: s.memory,
+		KeepAlive: s.KeepAlive.value(), WriteIdle: s.WriteIdle.value(),
 	})
 	if err != nil {
 		return &usageError{err}
@@ -46,7 +46,7 @@ func (s *system) listen(limits wire.Limits) error {
 		Engines:          engines,
 		HandshakeTimeout: s.HeadTimeout.value(), WriteIdle: s.WriteIdle.value(), MaxHandshakes: s.MaxHandshakes,
 		MaxConns: s.MaxConnections, MaxConnsPerClient: s.MaxConnectionsPerClient,
-		Shared: &s.conns, MaxShared: s.share.clients, Memory: s.memory, Count: s.proxy.Count, Logger: s.logger,
+		Clients: s.open, Count: s.proxy.Count, Logger: s.logger,
 	}
 	if s.certs != nil {
 		o.Handshaken = s.certs.Handshaken

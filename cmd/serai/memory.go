@@ -11,7 +11,11 @@ import (
 
 // clientShare is how many twentieths of the memory clients may take. The rest is
 // for the program, tables, Nomad's answers, and what the collector leaves.
-const clientShare = 13
+const clientShare = 12
+
+// maxMemory is the most MiB that an operator may give, a TiB: who gives more has
+// written bytes.
+const maxMemory = 1 << 20
 
 // memoryLimit returns what this process may use, in bytes: what the operator says,
 // else GOMEMLIMIT, else nine tenths of what Nomad or the control group gives it. It
@@ -39,12 +43,14 @@ func memoryLimit(megabytes int64, getenv func(string) string) int64 {
 }
 
 // boundMemory makes the garbage collector keep less, since requests make next to
-// no garbage, and work harder before the limit ends the process. GOGC wins.
+// no garbage, and work harder before the limit ends the process. The program's own
+// pages, which the collector does not know of, are resident as well. GOGC and GOMEMLIMIT
+// win.
 func boundMemory(limit int64) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50)
 	}
-	if limit > 0 {
-		debug.SetMemoryLimit(limit)
+	if limit > 0 && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(limit / 16 * 15)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"strings"
 	"time"
 
 	"serai/nomad"
@@ -64,7 +65,7 @@ type serveCommand struct {
 	CertStore    string `enum:",nomad,file" default:"" help:"Where obtained certificates and the keys of session tickets are: nomad (Variables, shared by all nodes), which is the default in a Nomad task, or file (--state-dir)." placeholder:"nomad|file" group:"HTTPS"`
 	CertKeyFile  string `help:"Secret that seals private keys in the store, the same on all nodes." placeholder:"FILE" group:"HTTPS"`
 
-	Memory      int64    `default:"0" help:"MiB that serai uses; 0 means GOMEMLIMIT, or nine tenths of what Nomad or the control group gives it. Thirteen twentieths are for clients: connections, requests and their bodies; 503 beyond." placeholder:"MIB" group:"Limits"`
+	Memory      int64    `default:"0" help:"MiB that serai uses; 0 means GOMEMLIMIT, or nine tenths of what Nomad or the control group gives it. Three fifths are for clients: connections, requests and their bodies; 503 beyond." placeholder:"MIB" group:"Limits"`
 	MaxHead     int      `default:"65536" help:"Bytes of a request's or answer's head; 431 or 502 beyond." group:"Limits"`
 	MaxFields   int      `default:"128" help:"Header fields of one head." group:"Limits"`
 	MaxTarget   int      `default:"16384" help:"Bytes of a request target; 414 beyond." group:"Limits"`
@@ -122,8 +123,10 @@ func (c *serveCommand) Run(ctx context.Context, env *environment) error {
 	limit := memoryLimit(c.Memory, env.getenv)
 	boundMemory(limit)
 	logger := c.logger(env)
-	c.tellStart(env, logger)
-	s, err := orStopped(ctx, "read its files", func() (*system, error) { return newSystem(c, env, limit, logger) })
+	s, err := orStopped(ctx, "read its files", func() (*system, error) {
+		c.tellStart(env, logger) // which reads Nomad's certificates
+		return newSystem(c, env, limit, logger)
+	})
 	if err != nil {
 		return err
 	}
@@ -168,6 +171,9 @@ func (c *serveCommand) validate() error {
 	}
 	if c.Memory < 0 || c.Memory > 0 && c.Memory < 32 {
 		errs = append(errs, fmt.Errorf("--memory=%d is not 0, and less than 32 MiB", c.Memory))
+	}
+	if c.Memory > maxMemory {
+		errs = append(errs, fmt.Errorf("--memory=%d is more than %d MiB; want a number of MiB", c.Memory, maxMemory))
 	}
 	if c.MaxWaitingBytes < 1 {
 		errs = append(errs, fmt.Errorf("--max-waiting-bytes=%d is not at least 1", c.MaxWaitingBytes))
@@ -243,7 +249,8 @@ type cidr netip.Prefix
 
 // UnmarshalText reads an address or a prefix.
 func (c *cidr) UnmarshalText(text []byte) error {
-	if a, err := netip.ParseAddr(string(text)); err == nil {
+	// A zone may contain anything: fe80::%eth0/10 is not one address.
+	if a, err := netip.ParseAddr(string(text)); err == nil && !strings.Contains(a.Zone(), "/") {
 		a = a.Unmap()
 		*c = cidr(netip.PrefixFrom(a, a.BitLen()))
 		return nil

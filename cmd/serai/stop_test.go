@@ -61,6 +61,25 @@ func TestStopWhileAFileHangs(t *testing.T) {
 	}
 }
 
+// TestStopWhileNomadsCAHangs: nor does one that the environment names.
+func TestStopWhileNomadsCAHangs(t *testing.T) {
+	t.Parallel()
+	for _, names := range [][]string{{"NOMAD_CACERT"}, {"NOMAD_CLIENT_CERT", "NOMAD_CLIENT_KEY"}} {
+		t.Run(names[0], func(t *testing.T) {
+			t.Parallel()
+			path, read := fifo(t, t.TempDir(), "fifo")
+			n := bare(t)
+			env := []string{"NOMAD_ADDR=https://127.0.0.1:1"}
+			for _, name := range names {
+				env = append(env, name+"="+path)
+			}
+			n.run(env)
+			read()
+			n.kill(syscall.SIGTERM)
+		})
+	}
+}
+
 // TestHangupAtTheStart: a SIGHUP never ends serai, also before it has read its
 // settings.
 func TestHangupAtTheStart(t *testing.T) {

@@ -9,8 +9,8 @@ import (
 	"serai/admin"
 	"serai/claims"
 	"serai/discovery"
+	"serai/front"
 	"serai/internal/memory"
-	"serai/internal/quota"
 	"serai/nomad"
 	"serai/proxy"
 	"serai/proxy/http2"
@@ -46,8 +46,8 @@ type system struct {
 	traffic   []*listener
 	adminPort net.Listener // nil when it is off
 	share     descriptors
-	conns     quota.Quota    // of clients, of share.clients
 	memory    *memory.Budget // of clients, nil for no limit
+	open      *front.Clients // who has connections
 
 	first chan struct{}   // closed with the first table
 	reads []chan struct{} // closed when what else a start waits for has been read
@@ -61,6 +61,7 @@ func newSystem(c *serveCommand, env *environment, limit int64, logger *slog.Logg
 	if limit > 0 {
 		s.memory, waiting = memory.NewBudget(limit/20*clientShare), min(waiting, limit/8)
 	}
+	s.open = front.NewClients(s.memory, s.share.clients)
 	defer func() {
 		if err != nil {
 			s.close()
@@ -70,7 +71,7 @@ func newSystem(c *serveCommand, env *environment, limit int64, logger *slog.Logg
 		ConnectTimeout: c.ConnectTimeout.value(), WriteIdle: c.WriteIdle.value(), IdleTimeout: c.UpstreamIdle.value(), MaxIdle: orNever(c.UpstreamMaxIdle),
 		MaxWaiting: c.MaxWaiting, MaxWaitingBytes: waiting, EjectAfter: orNever(c.EjectAfter), EjectShare: c.EjectShare,
 		EjectTime: c.EjectTime.value(), SlowStart: orNever(c.SlowStart.value()), Probes: c.Probes, ProbeRate: c.ProbeRate, JobProbeRate: c.JobProbeRate,
-		MinCheckInterval: orNever(c.MinCheckInterval.value()), MaxCheckTime: c.MaxCheckTime.value(), MaxConns: s.share.instances, Memory: s.memory, Logger: logger, Transport: transports(c.UpstreamMaxStreams),
+		MinCheckInterval: orNever(c.MinCheckInterval.value()), MaxCheckTime: c.MaxCheckTime.value(), MaxConns: s.share.instances, Logger: logger, Transport: transports(c.UpstreamMaxStreams),
 	}
 	registry.StickyKey, err = readSecret("sticky-key-file", c.StickyKeyFile)
 	var status func() bool // set once admin exists
@@ -119,7 +120,7 @@ func newSystem(c *serveCommand, env *environment, limit int64, logger *slog.Logg
 		a.AccessLogDropped = s.accessLog.Dropped
 	}
 	a.Memory, a.HTTP2 = s.memory, s.engine2.Status
-	a.Clients = func() (open, limit int) { return int(s.conns.Taken()), s.share.clients }
+	a.Clients = func() (open, limit int) { return s.open.Open(), s.share.clients }
 	if s.claims != nil {
 		a.Claims = s.claims.Status
 	}

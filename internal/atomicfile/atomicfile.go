@@ -1,5 +1,5 @@
-// Package atomicfile replaces a file in one step, in directories that only their
-// owner may write to.
+// Package atomicfile replaces a file in one step, in directories to which only their
+// owner may write.
 package atomicfile
 
 import (
@@ -10,12 +10,12 @@ import (
 	"syscall"
 )
 
-// temporary is what the names of files that are being written begin with.
+// temporary is the prefix of files that are being written.
 const temporary = ".new-"
 
-// Replace makes content that of a file which only its owner may read: a crash of
-// the process leaves the old or the new one. Press also makes that hold for a
-// crash of the machine, and waits for the disk.
+// Replace replaces the content of a file that only its owner may read: after a crash of
+// the process the file has the old or the new content. With press that also holds for a
+// crash of the machine, and Replace waits for the disk.
 func Replace(name string, content []byte, press bool) error {
 	return Write(name, press, func(w io.Writer) error {
 		_, err := w.Write(content)
@@ -23,14 +23,14 @@ func Replace(name string, content []byte, press bool) error {
 	})
 }
 
-// Write is Replace for content that need not be in memory at once. The old file
-// stays where write fails.
+// Write is Replace for content that need not be in memory at once. The old file stays
+// if write fails.
 func Write(name string, press bool, write func(io.Writer) error) error {
 	file, err := create(filepath.Dir(name))
 	if err != nil {
 		return err
 	}
-	defer file.Close() // which ends the lock
+	defer file.Close() // which releases the lock
 	defer os.Remove(file.Name())
 	if err := write(file); err != nil {
 		return err
@@ -43,8 +43,8 @@ func Write(name string, press bool, write func(io.Writer) error) error {
 	return os.Rename(file.Name(), name)
 }
 
-// create makes a file that only its owner may read, and locks it: who cleans up
-// tells by the lock, which ends with the process, whether it is being written.
+// create makes a file that only its owner may read, and locks it: the lock, which ends
+// with the process, shows to a cleanup that the file is still being written.
 func create(dir string) (*os.File, error) {
 	for {
 		file, err := os.CreateTemp(dir, temporary+"*") // 0600
@@ -56,7 +56,7 @@ func create(dir string) (*os.File, error) {
 		if err == nil && gone == nil && info.Mode().IsRegular() {
 			return file, nil
 		}
-		// Who cleans up was faster than the lock.
+		// A cleanup was faster than the lock.
 		file.Close()
 		os.Remove(file.Name())
 		if err != nil && !errors.Is(err, syscall.EWOULDBLOCK) {

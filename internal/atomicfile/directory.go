@@ -9,9 +9,9 @@ import (
 	"syscall"
 )
 
-// Directory makes a directory that only its owner may enter, when it is missing,
-// and removes what killed processes have left in it. One that others can write
-// to is refused: they could put there what we believe.
+// Directory creates a directory that only its owner may enter, if it is missing, and
+// removes what killed processes have left in it. It refuses one to which others can
+// write, because they could replace files that serai trusts.
 func Directory(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -27,7 +27,7 @@ func Directory(dir string) error {
 	return nil
 }
 
-// private tells who else can write to a directory.
+// private reports whether others can write to a directory.
 func private(dir string, info fs.FileInfo) error {
 	if mode := info.Mode().Perm(); mode&0o022 != 0 {
 		return fmt.Errorf("%s can be written by others (mode %#o): chmod go-w it, or name a directory below it that does not exist", dir, mode)
@@ -39,8 +39,8 @@ func private(dir string, info fs.FileInfo) error {
 	return nil
 }
 
-// clean removes files that nobody writes any more, below a directory. What cannot
-// be removed stays: it is only in the way.
+// clean removes files that no process writes any more, below a directory. What cannot
+// be removed stays and does no harm.
 func clean(dir string) {
 	filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
 		if err == nil && e.Type().IsRegular() && strings.HasPrefix(e.Name(), temporary) {

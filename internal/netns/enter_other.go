@@ -4,5 +4,5 @@ package netns
 
 import "os"
 
-// enter fails: there are none here.
+// enter fails: this system has no namespaces.
 func enter(*os.File) error { return ErrUnavailable }

@@ -1,5 +1,5 @@
-// Package netns makes hosts of one's own on this machine, for tests and for
-// loadtest: network namespaces on a bridge, each of which can be cut off.
+// Package netns makes separate hosts on this machine, for tests and for loadtest:
+// network namespaces on a bridge, each of which can be disconnected.
 package netns
 
 import (
@@ -13,12 +13,12 @@ import (
 	"strings"
 )
 
-// ErrUnavailable is returned where namespaces cannot be made: it needs root and
-// iproute2, and nobody else who uses the bridge.
+// ErrUnavailable is returned when namespaces cannot be made: they need root, iproute2,
+// and a bridge that nothing else uses.
 var ErrUnavailable = errors.New("no network namespaces")
 
-// Network is a bridge on this machine, which nobody outside of it sees, with
-// what is on it: instances, nodes, or clients.
+// Network is a bridge on this machine, invisible outside of it, with the namespaces on
+// it: instances, nodes, or clients.
 type Network struct {
 	// Host is the address of this machine on the bridge.
 	Host   string
@@ -29,18 +29,18 @@ type Network struct {
 
 // Space is a network namespace with one port on the bridge.
 type Space struct {
-	// Address is the one inside, without a port.
+	// Address is the address inside, without a port.
 	Address string
 
 	name, bridge string
 	port         string // of the bridge
 }
 
-// Interface is what the port's other end is called in the namespace.
+// Interface is the name of the port's other end in the namespace.
 const Interface = "eth0"
 
-// New makes a bridge, of which the name has up to 13 letters, and the addresses
-// begin with a prefix such as "10.203.17.".
+// New makes a bridge. Its name has at most 13 letters, and its addresses begin with a
+// prefix such as "10.203.17.".
 func New(bridge, prefix string) (*Network, error) {
 	if _, err := exec.LookPath("ip"); err != nil || os.Geteuid() != 0 {
 		return nil, fmt.Errorf("%w: it needs root and the command ip", ErrUnavailable)
@@ -81,29 +81,29 @@ func (n *Network) Add() (*Space, error) {
 // End removes all of it.
 func (n *Network) End() {
 	for _, s := range n.Spaces {
-		// The kernel takes a namespace down when it likes; with it went the
-		// port, whose name the next network wants.
+		// The kernel removes a namespace some time later, and its port, whose name the
+		// next network needs, with it.
 		ip("link delete " + s.port)
 		ip("netns delete " + s.name)
 	}
 	ip("link delete " + n.bridge)
 }
 
-// Command is what a command line begins with whose process is to run in there.
-// It is the process itself that runs, not a child of another one.
+// Command returns a command line that runs args in the namespace. It runs in the
+// process itself, not in a child.
 func (s *Space) Command(args ...string) []string {
 	return append([]string{"ip", "netns", "exec", s.name}, args...)
 }
 
-// Cut takes the port out of the bridge: nothing gets there and nothing comes
-// back, and nobody is told.
+// Cut takes the port out of the bridge: packets are dropped silently in both
+// directions.
 func (s *Space) Cut() error { return ip("link set " + s.port + " nomaster") }
 
-// Join puts it back.
+// Join undoes Cut.
 func (s *Space) Join() error { return ip("link set " + s.port + " master " + s.bridge) }
 
-// Dial connects from within, for instance to what listens on the loopback of the
-// namespace. The address is an IP address with its port.
+// Dial connects from inside the namespace, for instance to its loopback. The address is
+// an IP address with its port.
 func (s *Space) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	type result struct {
 		conn net.Conn

@@ -1,5 +1,5 @@
-// Package nomadagent writes what the configurations of real Nomad agents have in
-// common, for tests and for loadtest.
+// Package nomadagent writes the common part of the configurations of real Nomad agents,
+// for tests and for loadtest.
 package nomadagent
 
 import "fmt"
@@ -7,15 +7,14 @@ import "fmt"
 // Config is an agent on one address.
 type Config struct {
 	Name, DataDir string
-	// IP is what it listens on and advertises.
+	// IP is the address on which it listens and that it advertises.
 	IP string
 	// HTTP, RPC and Serf are its ports.
 	HTTP, RPC, Serf string
 	ACL             bool
 }
 
-// HCL returns the configuration; what makes the agent a server or a client is
-// for the caller to add.
+// HCL returns the configuration; the caller adds the server or client block.
 func (c Config) HCL() string {
 	return fmt.Sprintf(`name = %q
 data_dir = %q

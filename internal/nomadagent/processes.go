@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// Processes are those that an agent has started: executors, what copies the
-// output of tasks, and tasks. They outlive an agent, so that the next one finds
-// them; after the last one somebody has to end them. The zero value is empty.
+// Processes are the processes that an agent has started: executors, log collectors and
+// tasks. They outlive the agent, so that the next one finds them; after the last one
+// they must be killed. The zero value is empty.
 type Processes struct {
 	seen map[int]string // when each began, by its ID
 }
 
-// Note adds the descendants that an agent has now. It is called before each end
-// of the agent: afterwards nothing tells whose they were.
+// Note adds the current descendants of an agent. Call it before each end of the agent:
+// later nothing shows that they were its own.
 func (p *Processes) Note(agent int) {
 	if p.seen == nil {
 		p.seen = make(map[int]string)
@@ -27,8 +27,8 @@ func (p *Processes) Note(agent int) {
 	}
 }
 
-// End kills what is left of them, and what these have started, and waits until
-// they are gone. An ID that somebody else has by now is left alone.
+// End kills the processes that are left, and their descendants, and waits until they
+// are gone. It leaves an ID alone that belongs to another process by now.
 func (p *Processes) End() {
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		left := make(map[int]bool)
@@ -49,20 +49,20 @@ func (p *Processes) End() {
 	}
 }
 
-// process is what /proc tells of one.
+// process is what /proc says about a process.
 type process struct {
 	parent       int
 	state, began string
 }
 
-// processes are all that there are, by ID.
+// processes returns all processes of the machine, by ID.
 func processes() map[int]process {
 	all := make(map[int]process)
 	files, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
-		// The name, in parentheses, may hold anything.
+		// The name, in parentheses, may contain anything.
 		fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
 		if err != nil || len(fields) < 20 {
 			continue
@@ -73,7 +73,7 @@ func processes() map[int]process {
 	return all
 }
 
-// descendants returns when each of the processes below some others began.
+// descendants returns when each descendant of the roots began.
 func descendants(roots map[int]bool) map[int]string {
 	all, found := processes(), make(map[int]string)
 	for grown := true; grown; {

@@ -1,19 +1,19 @@
-// Package quota answers: is there still room for one more? A part of a limited
-// number is taken in one atomic step or not at all, so that a limit is never
-// exceeded, not even for a moment, and two that fit never refuse each other.
+// Package quota answers: is there still room for one more? A part of a limited number
+// is taken in one atomic step or not at all, so that a limit is never exceeded, not
+// even for a moment, and two that fit never refuse each other.
 package quota
 
 import "sync/atomic"
 
-// Quota counts what is taken of a limited number: requests, bytes, connections.
-// The limit is given with each Take, since it may differ from one to the next.
-// The zero value has nothing taken. All methods may be called at the same time.
+// Quota counts what is taken of a limited number: requests, bytes, connections. The
+// limit is passed to each Take, since it may differ from one to the next. In the zero
+// value nothing is taken. All methods may be called concurrently.
 type Quota struct {
 	taken atomic.Int64
 }
 
-// Take takes n where no more than limit are taken then, and reports whether it
-// did. What was taken is given back once, with Give.
+// Take takes n if then at most limit are taken, and reports whether it did. What was
+// taken must be given back once, with Give.
 func (q *Quota) Take(n, limit int64) bool {
 	for {
 		taken := q.taken.Load()
@@ -26,8 +26,7 @@ func (q *Quota) Take(n, limit int64) bool {
 	}
 }
 
-// Add takes n whatever is taken, for those that have no limit. They count for
-// the others.
+// Add takes n without a limit, for users that have none. It counts for the others.
 func (q *Quota) Add(n int64) { q.taken.Add(n) }
 
 // Give gives n back.

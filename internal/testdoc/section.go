@@ -1,4 +1,4 @@
-// Package testdoc holds documents to the code that they describe.
+// Package testdoc compares documents with the code that they describe.
 package testdoc
 
 import (
@@ -7,14 +7,15 @@ import (
 	"testing"
 )
 
-// Section returns what stands in a document between <!-- NAME --> and <!-- /NAME -->.
+// Section returns the text between <!-- NAME --> and <!-- /NAME --> in a document.
 func Section(t *testing.T, path, name string) string {
 	t.Helper()
 	_, section, _ := cut(t, path, name)
 	return section
 }
 
-// HoldSection fails when that is not want. With update it is rewritten instead.
+// HoldSection fails when the section differs from want. With update it rewrites the
+// section.
 func HoldSection(t *testing.T, path, name, want string, update bool) {
 	t.Helper()
 	before, section, after := cut(t, path, name)

@@ -7,12 +7,12 @@ import (
 	"syscall"
 )
 
-// reserved keeps what marks ports as given: an open socket is not collected.
+// reserved keeps the sockets that mark ports as used from being garbage collected.
 var reserved []net.Listener
 
 // reserve marks a port for all processes of the machine, until this one ends, and
-// reports whether nobody else has. Tests of several packages run at once, and one
-// could take a port between another one's look at it and its use.
+// reports whether no other one has. Tests of several packages run at once, and one
+// could take a port between another one's check of it and its use.
 func reserve(port int) bool {
 	l, err := net.Listen("unix", fmt.Sprintf("@testnet-port-%d", port))
 	if err != nil {

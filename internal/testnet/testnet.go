@@ -1,4 +1,4 @@
-// Package testnet finds ports for tests that hand them to other processes.
+// Package testnet finds ports for tests that pass them to other processes.
 package testnet
 
 import (
@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// The ports lie below those that the kernel takes for outgoing connections: one
-// of these could be taken between a test's look at it and its use.
+// The ports are below the kernel's range for outgoing connections, which could take one
+// between a test's check of it and its use.
 const lowest, highest = 10000, 32000
 
 var (
@@ -18,8 +18,8 @@ var (
 	given = make(map[int]bool)
 )
 
-// Ports returns n ports of the loopback that nobody listens on, and that no other
-// test is given, in whichever process, while this one lives.
+// Ports returns n loopback ports on which nothing listens, and which no other test
+// gets, in any process, while this one runs.
 func Ports(t testing.TB, n int) (ports []int) {
 	t.Helper()
 	for range n {

@@ -8,34 +8,33 @@ import (
 	"sync"
 )
 
-// Token says what its bearer may do.
+// Token says what a request may do.
 type Token struct {
-	// Secret is what requests carry.
+	// Secret is the token in requests.
 	Secret string
 	// Management may do everything.
 	Management bool
-	// Workload marks a workload identity: it may read services of any
-	// namespace that it names, and read and list the variables of its Job.
+	// Workload marks a workload identity: it may read services of any namespace that it
+	// names, and read and list the variables of its Job.
 	Workload bool
-	// Namespace and Job are a workload's own.
+	// Namespace and Job belong to a workload.
 	Namespace, Job string
-	// Rules are what policies add.
+	// Rules are additional policies.
 	Rules []Rule
 }
 
-// Rule is one namespace block of a policy. Of several whose Namespace matches
-// only the most specific counts: a block for a namespace's own name shadows
-// the glob.
+// Rule is one namespace block of a policy. If several match a namespace, only the most
+// specific counts: a block for a namespace's own name shadows the glob.
 type Rule struct {
 	// Namespace is a name or a glob.
 	Namespace string
-	// Capabilities are those of the block: read-job and so on.
+	// Capabilities are the block's capabilities: read-job and so on.
 	Capabilities []string
 	// Variables maps path globs to read, write, list, destroy.
 	Variables map[string][]string
 }
 
-// accessTable holds the tokens and who streams with them. Guarded by Sim.mu.
+// accessTable has the tokens and the streams that use them. Guarded by Sim.mu.
 type accessTable struct {
 	enabled bool
 	tokens  map[string]Token
@@ -48,7 +47,7 @@ func (t *accessTable) init(enabled bool) {
 	t.subs = map[*subscription]struct{}{}
 }
 
-// SetACL turns access control on or off.
+// SetACL enables or disables access control.
 func (s *Sim) SetACL(enabled bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -96,23 +95,22 @@ func secret(r *http.Request) string {
 	return ""
 }
 
-// may takes s.mu and asks for one capability.
+// may locks s.mu and checks one capability.
 func (s *Sim) may(token, namespace, capability string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.access.allows(token, namespace, capability)
 }
 
-// mayReadServices takes s.mu and asks whether a namespace that was named may
-// be read.
+// mayReadServices locks s.mu and checks whether a namespace that was named may be read.
 func (s *Sim) mayReadServices(token, namespace string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.access.tokens[token].Workload || s.access.allows(token, namespace, "read-job")
 }
 
-// known tells whether a request with this token is heard at all: with none it
-// is anonymous.
+// known reports whether requests with this token are accepted at all: without one a
+// request is anonymous.
 func (t *accessTable) known(token string) bool {
 	_, ok := t.tokens[token]
 	return !t.enabled || token == "" || ok
@@ -130,7 +128,7 @@ func (t *accessTable) allows(token, namespace, capability string) bool {
 	return r != nil && slices.Contains(r.Capabilities, capability)
 }
 
-// anything tells whether a namespace shows in the list of namespaces.
+// anything reports whether a namespace is in the list of namespaces.
 func (t *accessTable) anything(token, namespace string) bool {
 	if t.isManagement(token) {
 		return true
@@ -139,13 +137,12 @@ func (t *accessTable) anything(token, namespace string) bool {
 	return r != nil && len(r.Capabilities) > 0 && !slices.Contains(r.Capabilities, "deny")
 }
 
-// readable is the namespaces that a list of all shows.
+// readable returns the namespaces that a list of all shows.
 func (t *accessTable) readable(token string, namespaces []string) []string {
 	return slices.DeleteFunc(namespaces, func(ns string) bool { return !t.allows(token, ns, "read-job") })
 }
 
-// mayStream asks for read-job in every namespace: one that is refused refuses
-// the stream.
+// mayStream checks read-job in every namespace: one that is refused refuses the stream.
 func (t *accessTable) mayStream(token string, namespaces []string) bool {
 	for _, ns := range namespaces {
 		if !t.allows(token, ns, "read-job") {
@@ -155,7 +152,7 @@ func (t *accessTable) mayStream(token string, namespaces []string) bool {
 	return true
 }
 
-// rule is the one that counts for a namespace.
+// rule returns the rule that counts for a namespace.
 func (t *accessTable) rule(token, namespace string) *Rule {
 	rules := t.tokens[token].Rules
 	var best *Rule
@@ -171,7 +168,7 @@ func (t *accessTable) rule(token, namespace string) *Rule {
 	return best
 }
 
-// allowsVariable asks for one capability on a variable's path.
+// allowsVariable checks one capability on a variable's path.
 func (t *accessTable) allowsVariable(token, namespace, p, capability string) bool {
 	if t.isManagement(token) {
 		return true
@@ -225,7 +222,7 @@ type subscription struct {
 	mu         *sync.Mutex // Sim.mu
 }
 
-// subscribe notes a stream. mu, which guards the table, must be held.
+// subscribe adds a stream. mu, which guards the table, must be held.
 func (t *accessTable) subscribe(mu *sync.Mutex, token string, namespaces []string) *subscription {
 	sub := &subscription{token: token, namespaces: namespaces, ended: make(chan struct{}), table: t, mu: mu}
 	t.subs[sub] = struct{}{}

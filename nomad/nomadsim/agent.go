@@ -15,8 +15,8 @@ func (s *Sim) statusLeader(w http.ResponseWriter, r *http.Request) {
 	w.Write([]byte(`"127.0.0.1:4647"`))
 }
 
-// agentSelf is GET /v1/agent/self, as far as anyone reads it. It needs
-// agent:read, which only management tokens have here.
+// agentSelf is GET /v1/agent/self, as far as clients read it. It needs agent:read,
+// which only management tokens have here.
 func (s *Sim) agentSelf(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	ok := s.access.isManagement(secret(r))
@@ -57,8 +57,8 @@ func (s *Sim) agentHealth(w http.ResponseWriter, r *http.Request) {
 	w.Write(encode(map[string]part{"client": {true, "ok"}, "server": server}))
 }
 
-// tokenSelf is GET /v1/acl/token/self. A workload identity is no ACL token,
-// so an agent does not find it there.
+// tokenSelf is GET /v1/acl/token/self. A workload identity is not an ACL token, so an
+// agent does not find it there.
 func (s *Sim) tokenSelf(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	enabled := s.access.enabled

@@ -6,13 +6,12 @@ import (
 	"sync/atomic"
 )
 
-// Counts say what the agent had to do.
+// Counts say how many requests the agent got.
 type Counts struct {
-	// Requests is how many began since the start, by kind (nomad.KindService
-	// and so on). A stream is one request.
+	// Requests is how many began since the start, by kind (nomad.KindService and so
+	// on). A stream is one request.
 	Requests map[string]int
-	// Streams and Blocked are how many event streams and blocking queries are
-	// open now.
+	// Streams and Blocked are the event streams and blocking queries that are open now.
 	Streams, Blocked int
 }
 

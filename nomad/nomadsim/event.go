@@ -16,7 +16,7 @@ const (
 	typePlanResult        = "PlanResult"
 )
 
-// event is one event as it is on the wire.
+// event is one event in the API's form.
 type event struct {
 	Topic      string
 	Type       string
@@ -29,16 +29,16 @@ type event struct {
 
 type servicePayload struct{ Service *nomad.Registration }
 
-// batch is the events of one change, an item of a linked list that readers
-// walk by themselves: publishing costs the same with one reader as with a
-// thousand, and each line is encoded once for all of them.
+// batch is the events of one change, an item of a linked list that each reader follows
+// by itself: publishing costs the same for one reader as for a thousand, and each line
+// is encoded once for all of them.
 type batch struct {
 	index  uint64
 	events []event
 
 	next    *batch        // set before arrived is closed
 	arrived chan struct{} // closed when next is set
-	dropped chan struct{} // closed when the buffer let go of this batch
+	dropped chan struct{} // closed when the buffer has dropped this batch
 
 	mu    sync.Mutex
 	lines map[string][]byte // by the namespaces and topics of the reader
@@ -72,9 +72,9 @@ func (e *eventBuffer) append(b *batch) {
 	close(old.arrived)
 }
 
-// startAt is the batch with which a subscription begins: the first of at
-// least index; the oldest when index is 0 or forgotten; the newest, though it
-// is older, when there is none.
+// startAt is the batch with which a subscription begins: the first with at least index;
+// the oldest when index is 0 or forgotten; the newest, although it is older, when there
+// is none.
 func (e *eventBuffer) startAt(index uint64) *batch {
 	b := e.head
 	for b.index < index && b != e.tail {
@@ -102,9 +102,9 @@ func (s *Sim) publish(eventType string, regs []*nomad.Registration, index uint64
 	s.buffer.append(newBatch(index, events))
 }
 
-// Noise makes n changes of other things. They take their places in the event
-// buffer, and their indexes. A server applies one change after the other, so
-// that those before are committed.
+// Noise makes n changes of other things. They use places in the event buffer, and
+// indexes. A server applies one change after the other, so earlier changes are
+// committed.
 func (s *Sim) Noise(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -121,15 +121,16 @@ func (s *Sim) Noise(n int) {
 	}
 }
 
-// filter is what a subscription wants. Its key makes equal ones share lines.
+// filter is what a subscription receives. Equal filters have the same key and share
+// lines.
 type filter struct {
 	key        string
-	namespaces []string // fixed when it began
+	namespaces []string // fixed at the start
 	topics     map[string][]string
 }
 
 func newFilter(namespaces []string, topics map[string][]string) *filter {
-	namespaces = slices.Sorted(slices.Values(namespaces)) // the caller has given them to others too
+	namespaces = slices.Sorted(slices.Values(namespaces)) // the caller uses the slice elsewhere, too
 	var key strings.Builder
 	key.WriteString(strings.Join(namespaces, ","))
 	names := make([]string, 0, len(topics))
@@ -156,8 +157,8 @@ func (f *filter) wants(e *event) bool {
 	return false
 }
 
-// line is the batch as f sees it, with its end of line; nil when f wants
-// nothing of it.
+// line is the batch as f receives it, with a newline; nil when f receives nothing of
+// it.
 func (b *batch) line(f *filter) []byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()

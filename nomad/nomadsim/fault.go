@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Fault answers a request instead of the agent, or makes next answer and
-// spoils it.
+// Fault answers a request instead of the agent, or lets next answer and changes the
+// answer.
 type Fault func(w http.ResponseWriter, r *http.Request, next http.Handler)
 
 type faults struct {
@@ -27,8 +27,8 @@ type injected struct {
 	fault Fault
 }
 
-// Inject makes requests of a kind (nomad.KindServices and so on; "" is all)
-// meet a fault, until remove is called. Of several the last one counts.
+// Inject applies a fault to requests of a kind (nomad.KindServices and so on; "" is
+// all), until remove is called. Of several the last one counts.
 func (s *Sim) Inject(kind string, f Fault) (remove func()) {
 	in := &injected{kind, f}
 	s.faults.mu.Lock()
@@ -52,7 +52,7 @@ func (f *faults) find(kind string) Fault {
 	return nil
 }
 
-// Times lets a fault happen n times and then lets requests through.
+// Times applies a fault to n requests and then lets requests through.
 func Times(n int, f Fault) Fault {
 	var seen atomic.Int64
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -64,12 +64,12 @@ func Times(n int, f Fault) Fault {
 	}
 }
 
-// Status answers with a status and a text, as the agent's errors are.
+// Status answers with a status and a text, like the agent's errors.
 func Status(status int, text string) Fault {
 	return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { refuse(w, status, "%s", text) }
 }
 
-// NoLeader is what an agent answers while the servers elect.
+// NoLeader is what an agent answers during an election.
 func NoLeader() Fault { return Status(http.StatusInternalServerError, "No cluster leader") }
 
 // Forbidden is what an agent answers when a capability is missing.
@@ -88,7 +88,7 @@ func Body(contentType string, index uint64, body string) Fault {
 // Empty answers an empty list at an index that looks right.
 func Empty(index uint64) Fault { return Body("application/json", index, "[]") }
 
-// WebPage answers 200 and a page, as a load balancer's login does.
+// WebPage answers 200 and a web page, like a load balancer's login.
 func WebPage() Fault { return Body("text/html", 7, "<!DOCTYPE html><title>Welcome</title>") }
 
 // Redirect sends the client elsewhere.
@@ -98,7 +98,7 @@ func Redirect(url string) Fault {
 	}
 }
 
-// Truncated gives the real answer's first half and closes the connection.
+// Truncated sends the first half of the real answer and closes the connection.
 func Truncated() Fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		rec := httptest.NewRecorder()
@@ -128,7 +128,7 @@ func Slow(d time.Duration) Fault {
 	}
 }
 
-// Silent answers the header of a 200 and then nothing until the client leaves.
+// Silent sends the head of a 200 and then nothing until the client leaves.
 func Silent() Fault {
 	return func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
 		takeBody(r)
@@ -139,8 +139,8 @@ func Silent() Fault {
 	}
 }
 
-// takeBody reads a request's body into memory: a server looks whether its
-// client left only once the body is read.
+// takeBody reads a request's body into memory, because a server detects that its client
+// has left only after the body was read.
 func takeBody(r *http.Request) {
 	b, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
 	if err == nil {
@@ -148,7 +148,7 @@ func takeBody(r *http.Request) {
 	}
 }
 
-// Endless answers 200 and n bytes of a JSON list, or all it can write.
+// Endless answers 200 and n bytes of a JSON list, or as many as it can write.
 func Endless(n int64) Fault {
 	return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 		w.Header().Set("Content-Type", "application/json")
@@ -159,7 +159,7 @@ func Endless(n int64) Fault {
 	}
 }
 
-// Bomb is Endless in a few packed bytes.
+// Bomb is Endless in a few compressed bytes.
 func Bomb(n int64) Fault {
 	return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 		w.Header().Set("Content-Type", "application/json")
@@ -171,7 +171,7 @@ func Bomb(n int64) Fault {
 	}
 }
 
-// spaces reads as blanks for ever.
+// spaces is an endless reader of blanks.
 type spaces struct{}
 
 func (spaces) Read(p []byte) (int, error) {
@@ -181,9 +181,9 @@ func (spaces) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Lagging is a cluster whose followers stand still: what any server may answer
-// is answered as it was when it was asked first. The leader answers the truth,
-// and nothing waits.
+// Lagging is a cluster whose followers do not advance: queries that any server may
+// answer get the answer of the first time. The leader answers with the current state,
+// and no query blocks.
 func Lagging() Fault {
 	var mu sync.Mutex
 	old := map[string]*httptest.ResponseRecorder{}

@@ -8,24 +8,23 @@ import (
 	"serai/nomad"
 )
 
-// Job is a job that the simulator knows. A field that is empty is as an agent
-// fills it in.
+// Job is a job that the simulator knows. An empty field gets the agent's default.
 type Job struct {
 	Namespace, ID string
 	// Type is service, batch, system or sysbatch; Status pending, running or
 	// dead.
 	Type, Status string
-	// Stopped is what `nomad job stop` leaves.
+	// Stopped is set by `nomad job stop`.
 	Stopped bool
 	Groups  []Group
 
-	derived bool // from what it has registered: nobody has put it
+	derived bool // made from its registrations, and not by PutJob
 }
 
 // Group is a group of a job.
 type Group struct {
 	Name string
-	// Count is how many instances are wanted; 0 is scaled to zero.
+	// Count is the number of wanted instances; 0 is scaled to zero.
 	Count    int
 	Services []nomad.JobService
 	Tasks    []JobTask
@@ -38,7 +37,7 @@ type JobTask struct {
 	Services    []nomad.JobService
 }
 
-// jobTable holds the jobs. Guarded by Sim.mu.
+// jobTable has the jobs. Guarded by Sim.mu.
 type jobTable struct {
 	jobs  map[jobKey]Job
 	index uint64
@@ -65,8 +64,8 @@ func (s *Sim) putJob(j Job) uint64 {
 	return s.index
 }
 
-// deriveJob makes the job of a registration what it must have been, where nobody
-// has put one: in a cluster nothing is registered without a job. s.mu is held.
+// deriveJob updates the job of a registration to one that could have made it, unless
+// PutJob has made it: in a cluster nothing is registered without a job. s.mu is held.
 func (s *Sim) deriveJob(r *nomad.Registration) {
 	key := jobKey{r.Namespace, r.JobID}
 	j, ok := s.jobs.jobs[key]
@@ -86,7 +85,7 @@ func (s *Sim) deriveJob(r *nomad.Registration) {
 	s.jobs.index = s.index
 }
 
-// PurgeJob forgets a job, as `nomad job stop -purge` does.
+// PurgeJob removes a job, like `nomad job stop -purge`.
 func (s *Sim) PurgeJob(namespace, id string) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -118,7 +117,7 @@ func (s *Sim) PutTask(t nomad.Task, killTimeout time.Duration) uint64 {
 	return s.putJob(j)
 }
 
-// serviceBody, taskBody and groupBody are parts of a job on the wire.
+// serviceBody, taskBody and groupBody are parts of a job in the API.
 type (
 	serviceBody struct {
 		Name, Provider   string

@@ -9,15 +9,14 @@ import (
 	"time"
 )
 
-// lock is what a variable says of its lock.
+// lock is the lock of a variable in the API.
 type lock struct {
 	ID        string
 	TTL       duration
 	LockDelay duration
 }
 
-// duration is a string like "15s" on the wire; a number of nanoseconds is
-// understood too.
+// duration is a string like "15s" in the API; a number of nanoseconds is accepted, too.
 type duration time.Duration
 
 func (d duration) MarshalJSON() ([]byte, error) {
@@ -49,7 +48,7 @@ func (d *duration) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// lockClock is the time a lock has: twice its TTL since it was acquired or
+// lockClock is the time until a lock expires: twice its TTL since it was acquired or
 // renewed.
 type lockClock struct {
 	key     variableKey
@@ -57,7 +56,7 @@ type lockClock struct {
 	expires time.Time
 }
 
-// lockRelease is the end of a lock whose clock ran out, one delay later.
+// lockRelease is the release of an expired lock, one delay later.
 type lockRelease struct {
 	key variableKey
 	at  time.Time
@@ -75,13 +74,13 @@ func (l *lock) canonicalize() {
 	}
 }
 
-// lockedAgainst tells whether v is locked by somebody who is not l.
+// lockedAgainst reports whether v is locked by another holder than l.
 func lockedAgainst(v *variable, l *lock) bool {
 	return v != nil && v.Lock != nil && (l == nil || l.ID != v.Lock.ID)
 }
 
-// lockOperation is what the parameters ask for, or "". It answers 400 to two
-// at once.
+// lockOperation is the operation that the parameters ask for, or "". It answers 400 to
+// two at once.
 func lockOperation(w http.ResponseWriter, r *http.Request) (string, bool) {
 	p := r.URL.Query()
 	var op string
@@ -102,8 +101,8 @@ func lockOperation(w http.ResponseWriter, r *http.Request) (string, bool) {
 	return op, true
 }
 
-// acquire overwrites the variable's items, as Nomad does. Acquiring again with
-// the same ID succeeds but does not wind the clock: only renewing does.
+// acquire overwrites the variable's items, as Nomad does. Acquiring again with the same
+// ID succeeds but does not restart the clock: only renewing does.
 func (s *Sim) acquire(w http.ResponseWriter, wr write) {
 	l := wr.body.Lock
 	if l == nil {
@@ -129,8 +128,8 @@ func (s *Sim) acquire(w http.ResponseWriter, wr write) {
 	written(w, v)
 }
 
-// renew winds the clock. A lock whose clock ran out cannot be renewed, though
-// nobody else can have it before the delay is over.
+// renew restarts the clock. An expired lock cannot be renewed, although nobody else can
+// acquire it before the delay is over.
 func (s *Sim) renew(w http.ResponseWriter, wr write) {
 	if wr.body.Lock == nil || wr.body.Lock.ID == "" {
 		refuse(w, http.StatusBadRequest, "missing lock ID")
@@ -159,12 +158,12 @@ func (s *Sim) renew(w http.ResponseWriter, wr write) {
 	}
 	clock.expires = now.Add(2 * time.Duration(v.Lock.TTL))
 	s.variables.clocks[v.Lock.ID] = clock
-	s.wake() // who blocks must compute the next release anew
+	s.wake() // blocked queries must compute the next release again
 	m := v.meta(true)
 	written(w, &m)
 }
 
-// release frees a lock at once and keeps the items.
+// release releases a lock at once and keeps the items.
 func (s *Sim) release(w http.ResponseWriter, wr write) {
 	switch {
 	case wr.body.Lock == nil || wr.body.Lock.ID == "":
@@ -179,7 +178,7 @@ func (s *Sim) release(w http.ResponseWriter, wr write) {
 	s.settle(s.now())
 	v := s.variables.rows[wr.key]
 	switch {
-	// 500 and not 409: that is how it is there.
+	// 500 and not 409, like Nomad.
 	case v == nil:
 		refuse(w, http.StatusInternalServerError, "variable doesn't exist")
 		return
@@ -196,7 +195,7 @@ func (s *Sim) release(w http.ResponseWriter, wr write) {
 	written(w, &m)
 }
 
-// unlock takes the lock off a variable. s.mu must be held.
+// unlock removes the lock of a variable. s.mu must be held.
 func (s *Sim) unlock(k variableKey) *variable {
 	free := *s.variables.rows[k]
 	free.Lock = nil
@@ -207,9 +206,9 @@ func (s *Sim) unlock(k variableKey) *variable {
 	return &free
 }
 
-// settleLocks runs the clocks. A release takes whatever lock the variable has
-// by then, also one that was acquired again after its clock ran out: Nomad's
-// timer does not look at the ID.
+// settleLocks expires and releases locks. A release removes whatever lock the variable
+// has by then, also one that was acquired again after it expired: Nomad's timer does
+// not compare the ID.
 func (s *Sim) settleLocks(now time.Time) {
 	t := &s.variables
 	for id, c := range t.clocks {
@@ -229,7 +228,7 @@ func (s *Sim) settleLocks(now time.Time) {
 	})
 }
 
-// nextRelease is when settleLocks has something to do, or zero.
+// nextRelease is when settleLocks next has something to do, or zero.
 func (t *variableTable) nextRelease() time.Time {
 	var next time.Time
 	sooner := func(at time.Time) {

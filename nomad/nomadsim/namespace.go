@@ -10,7 +10,7 @@ import (
 	"serai/nomad"
 )
 
-// namespaceTable holds the namespaces and when each was made.
+// namespaceTable has the namespaces and when each was created.
 type namespaceTable struct {
 	names map[string]uint64
 	index uint64
@@ -23,8 +23,8 @@ func (t *namespaceTable) init(index uint64, names ...string) {
 	}
 }
 
-// CreateNamespace makes a namespace, if it does not exist. Streams that run
-// do not learn of it.
+// CreateNamespace creates a namespace, if it does not exist. Running streams do not
+// cover it.
 func (s *Sim) CreateNamespace(name string) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -49,7 +49,7 @@ func (s *Sim) DeleteNamespace(name string) uint64 {
 	return s.index
 }
 
-// namespaceAnswer is one namespace on the wire, as far as anyone reads it.
+// namespaceAnswer is one namespace in the API, as far as clients read it.
 type namespaceAnswer struct {
 	Name        string
 	Description string
@@ -132,8 +132,8 @@ func (s *Sim) putNamespace(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Nomad-Index", strconv.FormatUint(s.CreateNamespace(body.Name), 10))
 }
 
-// management answers 403 unless the token is a management token, and 500
-// while nobody could write.
+// management answers 403 unless the token is a management token, and 500 while nothing
+// can be written.
 func (s *Sim) management(w http.ResponseWriter, r *http.Request) bool {
 	s.mu.Lock()
 	ok, leader := s.access.isManagement(secret(r)), s.leader

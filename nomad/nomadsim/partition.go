@@ -5,11 +5,11 @@ import (
 	"sync"
 )
 
-// partition is the network between the agent and its clients, as far as Run
-// serves it.
+// partition is the network between the agent and its clients, for connections that Run
+// serves.
 type partition struct {
 	mu     sync.Mutex
-	healed chan struct{} // closed while bytes move
+	healed chan struct{} // closed while bytes flow
 	conns  map[*conn]struct{}
 }
 
@@ -19,9 +19,9 @@ func (p *partition) init() {
 	p.conns = map[*conn]struct{}{}
 }
 
-// Partition stops (or moves again) all bytes on the connections that Run
-// serves, without closing any: what a cable that was pulled looks like. New
-// connections are taken, as a kernel does, and stay silent.
+// Partition stops (or resumes) all bytes on the connections that Run serves, without
+// closing any, like an unplugged cable. New connections are accepted, as by a kernel,
+// and stay silent.
 func (s *Sim) Partition(cut bool) {
 	p := &s.net
 	p.mu.Lock()
@@ -38,8 +38,8 @@ func (s *Sim) Partition(cut bool) {
 	}
 }
 
-// Disconnect closes every connection that Run serves: the agent crashed and is
-// back.
+// Disconnect closes every connection that Run serves, as if the agent had crashed and
+// restarted.
 func (s *Sim) Disconnect() {
 	s.net.mu.Lock()
 	conns := make([]*conn, 0, len(s.net.conns))
@@ -85,7 +85,7 @@ type conn struct {
 	closed chan struct{}
 }
 
-// pass waits until bytes may move and returns false if c was closed first.
+// pass waits until bytes may flow and returns false if c was closed first.
 func (c *conn) pass() bool {
 	for {
 		open := c.net.open()

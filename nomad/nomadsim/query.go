@@ -9,7 +9,7 @@ import (
 	"serai/nomad"
 )
 
-// query is what the parameters of a list say.
+// query has the parameters of a list.
 type query struct {
 	namespace string
 	index     uint64
@@ -56,22 +56,21 @@ func (s *Sim) parseQuery(w http.ResponseWriter, r *http.Request) (query, bool) {
 	return q, true
 }
 
-// view is one look at the state for an answer.
+// view is the state at one moment, for an answer.
 type view struct {
 	status int // 0 means 200
 	body   []byte
-	// index goes into the header: usually the whole table's.
+	// index is sent in the header: usually the whole table's.
 	index uint64
-	// scope is when the part that was asked for last changed. Nomad wakes a
-	// blocked query for changes in its part only, but compares the index of
-	// the whole table.
+	// scope is when the requested part last changed. Nomad wakes a blocked query only
+	// for changes in its part, but compares the index of the whole table.
 	scope uint64
-	// never says that no change ends the wait, as when nothing may be read.
+	// never says that no change ends the wait, because nothing may be read.
 	never bool
 }
 
-// answerList runs a possibly blocking query. look is called with s.mu held,
-// again whenever something changed, and returns bytes that nobody modifies.
+// answerList runs a possibly blocking query. look is called with s.mu held, again after
+// each change, and returns bytes that nobody modifies.
 func (s *Sim) answerList(w http.ResponseWriter, r *http.Request, q query, look func() view) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
@@ -87,7 +86,7 @@ func (s *Sim) answerList(w http.ResponseWriter, r *http.Request, q query, look f
 	var v view
 	var leader bool
 	var begun uint64 // the scope when the wait began
-	var epoch int    // what was restored by then
+	var epoch int    // the number of restores then
 	for first := true; ; first = false {
 		s.mu.Lock()
 		now := s.now()
@@ -141,7 +140,7 @@ func (s *Sim) answerList(w http.ResponseWriter, r *http.Request, q query, look f
 	w.Write(v.body)
 }
 
-// pendingCommit is a change that was published but does not show yet.
+// pendingCommit is a change that was published but is not visible yet.
 type pendingCommit struct {
 	due   time.Time
 	apply func()
@@ -158,9 +157,8 @@ func (s *Sim) commit(apply func()) {
 	s.wake()
 }
 
-// settle applies everything that time alone brings: pending commits and locks
-// that expire. Nobody but readers can tell when it happened, so they do it.
-// s.mu must be held.
+// settle applies everything that depends only on time: pending commits and expired
+// locks. Only readers can see when it happened, so they call it. s.mu must be held.
 func (s *Sim) settle(now time.Time) {
 	for len(s.pending) > 0 && !s.pending[0].due.After(now) {
 		s.pending[0].apply()
@@ -169,8 +167,8 @@ func (s *Sim) settle(now time.Time) {
 	s.settleLocks(now)
 }
 
-// due is how long until settle has something to do, 0 when nothing waits.
-// s.mu must be held.
+// due is the time until settle has something to do, 0 when nothing is pending. s.mu
+// must be held.
 func (s *Sim) due(now time.Time) time.Duration {
 	var next time.Time
 	if len(s.pending) > 0 {

@@ -6,8 +6,8 @@ import (
 	"serai/nomad"
 )
 
-// State is what `nomad operator snapshot save` keeps: services, namespaces, jobs
-// and variables, with their indexes.
+// State is what `nomad operator snapshot save` saves: services, namespaces, jobs and
+// variables, with their indexes.
 type State struct {
 	regs       []*nomad.Registration
 	namespaces map[string]uint64
@@ -17,7 +17,7 @@ type State struct {
 	variables  variableTable
 }
 
-// Save returns the state as it is.
+// Save returns the current state.
 func (s *Sim) Save() *State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -27,15 +27,15 @@ func (s *Sim) Save() *State {
 	}
 	for _, r := range s.services.latest {
 		state.regs = append(state.regs, r)
-		state.table = max(state.table, r.ModifyIndex) // what is not committed yet
+		state.table = max(state.table, r.ModifyIndex) // including what is not committed yet
 	}
 	return state
 }
 
-// Restore goes back to a state, as `nomad operator snapshot restore` does: what
-// was restored has the indexes that it had, no event is remembered, streams end
-// and blocked queries answer. A cluster that lives counts on from its own index;
-// one that was built anew goes on at the state's.
+// Restore goes back to a state, like `nomad operator snapshot restore`: restored
+// objects have their old indexes, no event is remembered, streams end and blocked
+// queries answer. A running cluster counts on from its own index; one that was built
+// anew counts on from the state's.
 func (s *Sim) Restore(state *State, anew bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -8,8 +8,8 @@ import (
 	"serai/nomad"
 )
 
-// routes are the parts of the API that exist, each with the kind under which
-// it is counted and can be made to fail.
+// routes are the implemented parts of the API, each with the kind under which it is
+// counted and can be made to fail.
 func (s *Sim) routes() http.Handler {
 	mux := http.NewServeMux()
 	handle := func(pattern, kind string, h http.HandlerFunc) {
@@ -32,8 +32,8 @@ func (s *Sim) routes() http.Handler {
 	return mux
 }
 
-// guard counts the request, applies the fault of its kind if there is one,
-// and asks for a token where one is always due.
+// guard counts the request, applies the fault of its kind if there is one, and demands
+// a token where one is always necessary.
 func (s *Sim) guard(kind string, h http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		kind := kind
@@ -76,8 +76,7 @@ func only(h http.HandlerFunc, methods ...string) http.HandlerFunc {
 	}
 }
 
-// refuse answers in the agent's way: the reason as plain text, without an end
-// of line.
+// refuse answers like the agent: the reason as plain text, without a newline.
 func refuse(w http.ResponseWriter, status int, format string, args ...any) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)

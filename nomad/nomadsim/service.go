@@ -8,25 +8,25 @@ import (
 	"serai/nomad"
 )
 
-// serviceTable holds the instances. What lists show (committed) and what is
-// true (latest) differ while a commit is pending.
+// serviceTable has the instances. What lists show (committed) differs from the latest
+// state while a commit is pending.
 type serviceTable struct {
 	latest    map[instanceKey]*nomad.Registration
 	committed map[string]map[string]*service // by namespace and name
 	index     uint64                         // of the last committed change
-	scopes    map[string]uint64              // the same by namespace
+	scopes    map[string]uint64              // the same, by namespace
 	lists     map[string]encodedList         // by scope
 }
 
 type instanceKey struct{ namespace, id string }
 
-// service is one service and its encodings, which all watchers share. The
-// instances are never modified; a change replaces them.
+// service is one service and its encodings, which all watchers share. The instances are
+// never modified; a change replaces them.
 type service struct {
 	name      string
 	instances map[string]*nomad.Registration
 	index     uint64
-	get, stub []byte // nil when stale
+	get, stub []byte // nil when outdated
 }
 
 type encodedList struct {
@@ -42,11 +42,10 @@ func (t *serviceTable) init() {
 	t.index = 1
 }
 
-// Register adds or changes instances in one change and returns its index.
-// What is empty is filled in: namespace default, IDs made of the others. An
-// instance that exists keeps its CreateIndex; one that is the same is written
-// again all the same, as Nomad does. Registering the same ID with other tags
-// is what the promotion of a canary looks like.
+// Register adds or changes instances in one change and returns its index. Empty fields
+// get defaults: namespace default, IDs made of the other fields. An existing instance
+// keeps its CreateIndex; an identical one is written again all the same, as Nomad does.
+// Registering the same ID with other tags is what the promotion of a canary looks like.
 func (s *Sim) Register(regs ...nomad.Registration) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -62,8 +61,8 @@ func (s *Sim) Register(regs ...nomad.Registration) uint64 {
 	return index
 }
 
-// Load adds instances as if they had been there for long: in one change that
-// makes no event.
+// Load adds instances as if they had been there for long: in one change without an
+// event.
 func (s *Sim) Load(regs ...nomad.Registration) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -118,9 +117,8 @@ func (s *Sim) Deregister(namespace, id string) uint64 {
 	})
 }
 
-// DeregisterAll removes every instance that match wants, each in a change of
-// its own, as an agent does when it stops its allocations one by one. It
-// returns the last index.
+// DeregisterAll removes every instance that match selects, each in a change of its own,
+// like an agent that stops its allocations one by one. It returns the last index.
 func (s *Sim) DeregisterAll(match func(nomad.Registration) bool) uint64 {
 	s.mu.Lock()
 	var keys []instanceKey
@@ -139,15 +137,14 @@ func (s *Sim) DeregisterAll(match func(nomad.Registration) bool) uint64 {
 	return index
 }
 
-// StopAlloc removes all instances of an allocation in one change, whose
-// events carry the type AllocationUpdated: the allocation died and its client
-// did not get to say goodbye.
+// StopAlloc removes all instances of an allocation in one change, whose events have the
+// type AllocationUpdated: the allocation died and its client could not deregister it.
 func (s *Sim) StopAlloc(allocID string) uint64 {
 	return s.remove(typeAllocationUpdated, func(r *nomad.Registration) bool { return r.AllocID == allocID })
 }
 
-// StopNode removes all instances of a node in one change, whose events carry
-// the type PlanResult: its heartbeat was missed.
+// StopNode removes all instances of a node in one change, whose events have the type
+// PlanResult: its heartbeat was missed.
 func (s *Sim) StopNode(nodeID string) uint64 {
 	return s.remove(typePlanResult, func(r *nomad.Registration) bool { return r.NodeID == nodeID })
 }
@@ -166,7 +163,7 @@ func (s *Sim) Promote(namespace, id string, tags []string) uint64 {
 	return s.Register(reg)
 }
 
-// Registrations lists what is registered now, in no order.
+// Registrations lists what is registered now, in no particular order.
 func (s *Sim) Registrations() []nomad.Registration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -218,8 +215,8 @@ func (t *serviceTable) put(regs []*nomad.Registration, index uint64) {
 	t.index = index
 }
 
-// drop commits removals. A service without instances stays as an empty shell,
-// so that a query blocked on it hears of its end.
+// drop commits removals. A service without instances stays as an empty entry, so that a
+// query blocked on it is woken.
 func (t *serviceTable) drop(regs []*nomad.Registration, index uint64) {
 	for _, r := range regs {
 		sv := t.committed[r.Namespace][r.ServiceName]

@@ -30,7 +30,7 @@ func (s *Sim) listServices(w http.ResponseWriter, r *http.Request) {
 		}
 		readable := s.access.readable(token, slices.Sorted(maps.Keys(s.namespaces.names)))
 		if len(readable) == 0 {
-			// Not a refusal: this is what an agent answers.
+			// Not a refusal: an agent answers this.
 			return view{body: []byte("[]"), never: true}
 		}
 		return view{body: s.services.list(readable), index: s.services.index, scope: s.services.index}

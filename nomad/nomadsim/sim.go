@@ -1,13 +1,12 @@
 // Package nomadsim answers: what would Nomad answer?
 //
-// It is one agent's HTTP API in this process, with the semantics that a
-// watcher of services and a keeper of variables meets: indexes and blocking
-// queries, the event stream and its quirks, refusals, check-and-set, locks.
-// The contract suite in this folder runs over it and over a real agent, so
-// that what is learned here is true there. On top it can be told to fail in
-// every way that was seen.
+// It is one agent's HTTP API in this process, with the semantics that matter to a
+// watcher of services and a user of variables: indexes and blocking queries, the event
+// stream and its quirks, refusals, check-and-set, locks. The contract suite in this
+// folder runs against it and against a real agent, so that what tests show here is true
+// there. In addition it can fail on request in every way that was seen.
 //
-// It schedules nothing: tests, and `serai dev`, say what is registered.
+// It schedules nothing: tests, and `serai dev`, decide what is registered.
 package nomadsim
 
 import (
@@ -22,26 +21,26 @@ import (
 	"serai/nomad"
 )
 
-// Options say how the agent behaves. The zero Options are an agent as Nomad
-// ships it, with ACLs off.
+// Options say how the agent behaves. The zero Options are an agent with Nomad's
+// defaults, with ACLs off.
 type Options struct {
 	// Heartbeat is the interval on event streams: 30 s, like the agent's,
 	// which cannot be set there.
 	Heartbeat time.Duration
-	// Buffer is how many changes the event stream remembers beside the
-	// oldest, which Nomad does not count: 100.
+	// Buffer is how many changes the event stream remembers besides the oldest, which
+	// Nomad does not count: 100.
 	Buffer int
-	// CommitDelay is how long after its event a change shows in lists. Nomad
-	// publishes before it commits, so that a read right after an event may
-	// answer an older index; zero makes that window too short to meet.
+	// CommitDelay is how long after its event a change is visible in lists. Nomad
+	// publishes before it commits, so a read right after an event may return an older
+	// index; zero makes that window too short to notice.
 	CommitDelay time.Duration
-	// MaxWait bounds blocking queries and is what they take without a wait:
-	// 5 minutes.
+	// MaxWait bounds blocking queries and is the wait of those that give none: 5
+	// minutes.
 	MaxWait time.Duration
-	// MinLockTTL is the shortest TTL that a lock may have: 10 s. Tests whose
-	// holders live in real time set less; others Advance.
+	// MinLockTTL is the shortest TTL of a lock: 10 s. Tests whose holders run in real
+	// time set less; others use Advance.
 	MinLockTTL time.Duration
-	// ACL turns the access control on. Then Tokens say who may do what.
+	// ACL enables access control. Then Tokens say what requests may do.
 	ACL bool
 	// Refusal is how a refused event stream looks.
 	Refusal Refusal
@@ -70,8 +69,8 @@ const (
 	Version    = "2.0.5"
 )
 
-// Sim is a simulated agent. All methods may be called by any goroutine, while
-// it serves and while it does not.
+// Sim is a simulated agent. All methods may be called concurrently, whether or not it
+// serves.
 type Sim struct {
 	options Options
 	handler http.Handler
@@ -81,9 +80,9 @@ type Sim struct {
 
 	mu     sync.Mutex    // guards all below
 	index  uint64        // of the last change, committed or not
-	ahead  time.Duration // of real time, by Advance
+	ahead  time.Duration // beyond real time, by Advance
 	leader bool
-	// changed is closed and replaced whenever a blocked query must look again.
+	// changed is closed and replaced whenever blocked queries must check again.
 	changed    chan struct{}
 	pending    []pendingCommit // oldest first
 	services   serviceTable
@@ -92,11 +91,11 @@ type Sim struct {
 	variables  variableTable
 	access     accessTable
 	buffer     *eventBuffer
-	restored   int // how often
+	restored   int // number of restores
 }
 
-// New returns an agent that knows the namespace "default" and nothing else.
-// It serves through its Handler, or on a listener with Run.
+// New returns an agent with only the namespace "default". It serves through its
+// Handler, or on a listener with Run.
 func New(o Options) *Sim {
 	if o.Heartbeat == 0 {
 		o.Heartbeat = 30 * time.Second
@@ -133,10 +132,9 @@ func New(o Options) *Sim {
 // ServeHTTP answers one request as the agent would.
 func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
-// Run serves on l, which it closes, until ctx ends, and returns once every
-// request and stream has ended. Its error is nil when ctx ended it. What the
-// agent knows outlives Run: another Run with a new listener on the same
-// address is a restart.
+// Run serves on l, which it closes, until ctx ends, and returns once every request and
+// stream has ended. Its error is nil when ctx ended it. The agent's state outlives Run:
+// another Run with a new listener on the same address is a restart.
 func (s *Sim) Run(ctx context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -172,19 +170,18 @@ func (s *Sim) Index() uint64 {
 	return s.index
 }
 
-// SetLeader says whether the servers have a leader. Without one, lists that
-// do not allow stale answers and all writes through the API fail with 500,
-// and stale answers say so. Changes through the methods of Sim still happen:
-// they stand for what another server knows.
+// SetLeader says whether the servers have a leader. Without one, lists that do not
+// permit stale answers and all writes through the API fail with 500, and stale answers
+// say so. Changes through the methods of Sim still happen: they stand for what another
+// server knows.
 func (s *Sim) SetLeader(known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.leader = known
 }
 
-// Advance lets time pass at once for all that waits for it in the agent: locks
-// and the CommitDelay. Heartbeats and the waits of queries stay in real time,
-// which clients measure too.
+// Advance advances the time of the agent's locks and of the CommitDelay. Heartbeats and
+// the waits of queries stay in real time, which clients also measure.
 func (s *Sim) Advance(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -195,7 +192,7 @@ func (s *Sim) Advance(d time.Duration) {
 // now is the agent's time. s.mu must be held.
 func (s *Sim) now() time.Time { return time.Now().Add(s.ahead) }
 
-// wake makes blocked queries look again. s.mu must be held.
+// wake makes blocked queries check again. s.mu must be held.
 func (s *Sim) wake() {
 	close(s.changed)
 	s.changed = make(chan struct{})

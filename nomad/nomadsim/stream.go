@@ -40,7 +40,7 @@ func (s *Sim) stream(w http.ResponseWriter, r *http.Request) {
 	}
 	allowed := s.access.mayStream(token, namespaces)
 	at := s.buffer.startAt(uint64(max(index, 0)))
-	// In one step: what ends streams from now on ends this one.
+	// In one step, so that whatever ends streams from now on also ends this one.
 	sub := s.access.subscribe(&s.mu, token, namespaces)
 	s.mu.Unlock()
 	defer sub.unsubscribe()
@@ -93,7 +93,7 @@ func (s *Sim) stream(w http.ResponseWriter, r *http.Request) {
 		case <-at.arrived:
 			select {
 			case <-at.dropped:
-				return // too slow: what comes next is forgotten already
+				return // too slow: the next batch is forgotten already
 			default:
 			}
 			at = at.next

@@ -15,14 +15,14 @@ const maxVariable = 64 << 10
 
 var validPath = regexp.MustCompile(`^[a-zA-Z0-9-_~/]{1,128}$`)
 
-// variableTable holds the variables, what blocks on them, and the clocks of
-// their locks. Guarded by Sim.mu.
+// variableTable has the variables, the queries blocked on them, and the clocks of their
+// locks. Guarded by Sim.mu.
 type variableTable struct {
 	rows     map[variableKey]*variable
 	index    uint64
 	scopes   map[string]uint64      // by namespace
-	clocks   map[string]lockClock   // by lock ID, of locks that live
-	releases []lockRelease          // of locks whose clock ran out
+	clocks   map[string]lockClock   // by lock ID, of current locks
+	releases []lockRelease          // of expired locks
 	gone     map[variableKey]uint64 // when a variable was deleted
 }
 
@@ -35,8 +35,8 @@ func (k variableKey) less(o variableKey) int {
 	return strings.Compare(k.path, o.path)
 }
 
-// variable is one variable on the wire and in memory. Never modified once it
-// is in the table.
+// variable is one variable in the API and in memory. Never modified once it is in the
+// table.
 type variable struct {
 	Namespace   string
 	Path        string
@@ -48,7 +48,7 @@ type variable struct {
 	Items       map[string]string `json:",omitempty"`
 }
 
-// meta is v without what lists do not show.
+// meta is v without what lists omit.
 func (v *variable) meta(locks bool) variable {
 	m := *v
 	m.Items = nil
@@ -108,7 +108,7 @@ func (s *Sim) listVariables(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// heard answers 403 to a token that nobody knows.
+// heard answers 403 to an unknown token.
 func (s *Sim) heard(w http.ResponseWriter, token string) bool {
 	s.mu.Lock()
 	ok := s.access.known(token)

@@ -16,7 +16,7 @@ type writeVariable struct {
 	Lock      *lock
 }
 
-// write is a write that was read and is allowed.
+// write is a permitted write.
 type write struct {
 	key      variableKey
 	body     writeVariable
@@ -68,8 +68,8 @@ func (s *Sim) parseWrite(w http.ResponseWriter, r *http.Request, path, capabilit
 	return wr, false
 }
 
-// outdated reports whether the write is for another version than the one there is,
-// which is 0 where there is none.
+// outdated reports whether the write is for another version than the current one, which
+// is 0 for a missing variable.
 func (wr *write) outdated(there *variable) bool {
 	have := uint64(0)
 	if there != nil {
@@ -146,7 +146,7 @@ func (s *Sim) store(wr write, l *lock) *variable {
 	return v
 }
 
-// touchVariable notes that something about a variable changed at s.index.
+// touchVariable records that a variable changed at s.index.
 func (s *Sim) touchVariable(k variableKey) {
 	s.variables.index = s.index
 	s.variables.scopes[k.namespace] = s.index
@@ -180,8 +180,8 @@ func (s *Sim) deleteVariable(w http.ResponseWriter, r *http.Request, path string
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// conflict answers 409 with the variable that is there: all of it to who may
-// read it, its name only when there is none or it is locked.
+// conflict answers 409 with the current variable: all of it if the token may read it,
+// only its name when there is none or it is locked.
 func conflict(w http.ResponseWriter, wr write, there *variable) {
 	v := variable{Namespace: wr.key.namespace, Path: wr.key.path}
 	if there != nil {

@@ -45,12 +45,11 @@ func Simulator(t testing.TB, services ...nomad.Registration) (sim *nomadsim.Sim,
 	return sim, "http://" + l.Addr().String(), stop
 }
 
-// Binary is the real agent's, from NOMAD_BIN; empty when there is none.
+// Binary is the path of the real agent, from NOMAD_BIN; empty when there is none.
 func Binary() string { return os.Getenv("NOMAD_BIN") }
 
-// Server runs a real Nomad server, without a client and without ACLs, until the
-// test ends, and returns its address. The test is skipped where there is no
-// binary.
+// Server runs a real Nomad server, without a client and without ACLs, until the test
+// ends, and returns its address. The test is skipped if there is no binary.
 func Server(t testing.TB) (url string) {
 	t.Helper()
 	if Binary() == "" {
@@ -80,7 +79,7 @@ func Server(t testing.TB) (url string) {
 		}
 	})
 	url = fmt.Sprintf("http://127.0.0.1:%d", ports[0])
-	// It takes variables once its keyring is there.
+	// It accepts variables once its keyring is ready.
 	client, err := nomad.NewClient(nomad.Options{Address: url})
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +98,7 @@ func Server(t testing.TB) (url string) {
 	}
 }
 
-// log is what a process prints.
+// log is the output of a process.
 type log struct {
 	mu sync.Mutex
 	b  bytes.Buffer

@@ -59,9 +59,11 @@ func (a *answer) Head(h *wire.ResponseHead) error {
 	// connection does not come to the end of: the client is told before it sends
 	// another request (RFC 9110 section 10.1.1).
 	a.close = !a.keepAlive || a.upgrading || a.conn.front.Retiring() || !a.conn.session.body.ends(a.continued)
-	a.conn.session.body.pace.answered.Store(true)
-	if a.conn.session.body.converses() {
-		a.conn.session.memoryUse.WaitEnds()
+	if s := a.conn.session; s.Exchange.Head.Framing != wire.NoBody {
+		s.body.pace.answered.Store(true)
+		if s.body.converses() {
+			s.memoryUse.WaitEnds()
+		}
 	}
 	a.statusLine(h.Status, h.Reason)
 	dated, upgrade := false, false
@@ -151,7 +153,11 @@ func (a *answer) send(p []byte) error {
 	}
 	a.started = true
 	a.conn.wire.WriteWithin(now, a.conn.engine.options.WriteIdle)
-	if _, err := a.conn.wire.Write(p); err != nil {
+	taking := &a.conn.session.memoryUse
+	taking.WriteBegins(now)
+	_, err := a.conn.wire.Write(p)
+	taking.WriteEnds()
+	if err != nil {
 		a.failed = true
 		return err
 	}

@@ -94,7 +94,10 @@ func (c *conn) serve() (parked bool) {
 	if !c.settled { // else it has been silent since the last request
 		c.now = time.Now()
 	}
-	for c.await() {
+	c.mu.Lock()
+	wait := c.keepAlive()
+	c.mu.Unlock()
+	for c.await(wait) {
 		err := c.wire.Serve(c, c.engine.options.HeadTimeout)
 		switch {
 		case err == nil:
@@ -112,7 +115,7 @@ func (c *conn) serve() (parked bool) {
 		s := c.left
 		c.left = nil
 		again := c.serveOne(s)
-		c.end(s)
+		wait = c.end(s)
 		if !again {
 			return false
 		}
@@ -131,10 +134,9 @@ func (c *conn) crossed() bool {
 	return c.wire.Fill() == nil
 }
 
-// await sets how long the connection may be silent from now on, and reports
+// await has the connection be silent for as long as wait from now on, and reports
 // whether it may at all.
-func (c *conn) await() bool {
-	wait := c.keepAlive()
+func (c *conn) await(wait time.Duration) bool {
 	// The move may be late by as long as settles, but not the end of the wait.
 	c.moves = !c.settled && wait > 2*settles
 	switch {
@@ -158,15 +160,13 @@ func (c *conn) Handle() (more bool) {
 		return false
 	}
 	more = c.answer(s, n)
-	c.end(s)
-	return more && c.await()
+	wait := c.end(s)
+	return more && c.await(wait)
 }
 
 // keepAlive returns how long the connection may wait for another request, 0 for
-// not at all.
+// not at all. c.mu is held.
 func (c *conn) keepAlive() time.Duration {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	switch {
 	case c.drained && (c.served || c.settled):
 		return 0
@@ -181,6 +181,11 @@ func (c *conn) keepAlive() time.Duration {
 func (c *conn) Drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.drain()
+}
+
+// drain is Drain. c.mu is held.
+func (c *conn) drain() {
 	c.drained = true
 	switch {
 	case c.session != nil, c.ended:
@@ -196,6 +201,11 @@ func (c *conn) Drain() {
 func (c *conn) Cut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.cutOff()
+}
+
+// cutOff is Cut. c.mu is held.
+func (c *conn) cutOff() {
 	if c.session != nil && c.session.EndTunnel() {
 		return
 	}
@@ -215,9 +225,11 @@ func (c *conn) begin() *session {
 	s := c.engine.exchanges.Get().(*session)
 	s.Reset()
 	p := &c.front.Peer
-	s.Peer, s.Local, s.Secure, s.ServerName, s.Shard = p.Remote, p.Local, p.Secure, p.ServerName, p.Shard
+	s.Peer, s.PeerText, s.Local = p.Remote, p.RemoteText, p.Local
+	s.Secure, s.ServerName, s.Shard = p.Secure, p.ServerName, p.Shard
 	s.answer.reset(c)
-	s.memoryUse.Begin(c.engine.options.Memory)
+	s.Memory = p.Memory
+	s.memoryUse.Begin(p.Memory)
 	c.mu.Lock()
 	c.session, c.served = s, true
 	switch {
@@ -230,15 +242,18 @@ func (c *conn) begin() *session {
 	return s
 }
 
-func (c *conn) end(s *session) {
+// end ends the request, and returns how long the connection may wait for another.
+func (c *conn) end(s *session) (wait time.Duration) {
 	c.now = s.Now
 	c.mu.Lock()
 	c.session = nil
+	wait = c.keepAlive()
 	c.mu.Unlock()
-	s.memoryUse.End(c.engine.options.Memory)
+	s.memoryUse.End(c.front.Memory)
 	s.answer.release()
 	s.body.release()
 	c.engine.exchanges.Put(s)
+	return wait
 }
 
 // A fast request pays nothing for the look at clients and paths: only exchanges
@@ -250,11 +265,9 @@ const watchAfter = 100 * time.Millisecond
 func (c *conn) Check(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.makeRoom(now)
 	if c.session == nil {
 		return
-	}
-	if c.session.memoryUse.MakeRoom(c.engine.options.Memory, c.wire.Reserved() > 0, now) {
-		c.wire.InterruptReads()
 	}
 	if since := c.session.WaitingSince(); since.IsZero() || now.Sub(since) <= watchAfter {
 		return
@@ -316,4 +329,22 @@ func (c *conn) answer(s *session, n int) (again bool) {
 	again = s.body.discard()
 	s.Now = time.Now()
 	return again
+}
+
+// makeRoom has the connection give back what it holds, where others need it more. c.mu
+// is held.
+func (c *conn) makeRoom(now time.Time) {
+	by, s := c.front.Memory, c.session
+	if s == nil {
+		if !c.drained && !c.ended && by.Recall(c.front.Cost()) {
+			c.drain()
+		}
+		return
+	}
+	if s.memoryUse.MakeRoom(by, c.wire.Reserved() > 0, now) {
+		c.wire.InterruptReads()
+	}
+	if !c.cut && s.memoryUse.Recall(by, c.front.Cost()+c.wire.Reserved(), now) {
+		c.cutOff()
+	}
 }

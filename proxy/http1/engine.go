@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"serai/front"
-	"serai/internal/memory"
 	"serai/proxy"
 	"serai/wire"
 	"serai/wire/socket"
@@ -22,8 +21,6 @@ import (
 type Options struct {
 	// Limits bound request heads; wire.DefaultLimits when zero.
 	Limits wire.Limits
-	// Memory is what requests take; nil for no limit.
-	Memory *memory.Budget
 	// HeadTimeout bounds a head from its first byte, 10s. BodyIdle bounds each
 	// wait for more of a body, 30s. KeepAlive bounds the wait for a request,
 	// 75s. WriteIdle bounds each wait for the client to take more, 30s.

@@ -29,7 +29,7 @@ func (c *conn) readHead(s *session) (int, error) {
 		if !timed {
 			timed = true
 			now := time.Now()
-			atMost := s.memoryUse.WaitBegins(now, o.Memory)
+			atMost := s.memoryUse.WaitBegins(now, c.front.Memory)
 			short = atMost < o.HeadTimeout
 			c.wire.ReadWithin(now, min(o.HeadTimeout, atMost))
 		}

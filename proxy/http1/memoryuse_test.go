@@ -18,7 +18,7 @@ import (
 // of the memory is taken, and all is given back at the end.
 func TestLargeHeadsHaveABudget(t *testing.T) {
 	b := memory.NewBudget(1 << 20)
-	k, o := web(t, settings{server: http1.Options{Memory: b, HeadTimeout: long}, front: front.Options{Memory: b}})
+	k, o := web(t, settings{server: http1.Options{HeadTimeout: long}, front: front.Options{Clients: front.NewClients(b, 0)}})
 	line := "X-Filler: " + strings.Repeat("a", 1000) + "\r\n"
 	large := "GET / HTTP/1.1\r\nHost: web.example.org\r\n" + strings.Repeat(line, 20)
 	var refused, answered atomic.Int64
@@ -65,6 +65,28 @@ func TestLargeHeadsHaveABudget(t *testing.T) {
 	until(t, "all memory back", func() bool { return taken(b) == 0 })
 }
 
+// fill has many clients take of a part until so much is taken of all, so that nobody's
+// share is large, and returns what gives it back.
+func fill(t *testing.T, b *memory.Budget, p memory.Part, most int64) (empty func()) {
+	t.Helper()
+	clients := make([]memory.Client, 100)
+	each := (most - taken(b)) / int64(len(clients))
+	for i := range clients {
+		clients[i].Join(b)
+		if !clients[i].Take(p, each) {
+			t.Fatalf("there is no memory to take for client %d", i)
+		}
+	}
+	b.Settle()
+	return func() {
+		for i := range clients {
+			clients[i].Give(p, each)
+			clients[i].Leave()
+		}
+		b.Settle()
+	}
+}
+
 func taken(b *memory.Budget) (sum int64) {
 	for _, p := range memory.Parts() {
 		n, _ := b.Taken(p)
@@ -78,7 +100,7 @@ func taken(b *memory.Budget) (sum int64) {
 // them while there is enough.
 func TestSlowClientsEndWhenMemoryRunsLow(t *testing.T) {
 	b := memory.NewBudget(1 << 20)
-	k, o := web(t, settings{server: http1.Options{Memory: b, HeadTimeout: long}, front: front.Options{Memory: b}})
+	k, o := web(t, settings{server: http1.Options{HeadTimeout: long}, front: front.Options{Clients: front.NewClients(b, 0)}})
 	waits := k.dial()
 	waits.send("GET / HTTP/1.1", "Host: web.example.org", "")
 	p := o.next()
@@ -92,9 +114,7 @@ func TestSlowClientsEndWhenMemoryRunsLow(t *testing.T) {
 		t.Fatalf("%d requests were ended while there was memory", n)
 	}
 	most := int64(1<<20)/4*3 + 100<<10 // scarce when one has ended, too
-	if !b.Take(memory.Requests, most-taken(b)) {
-		t.Fatal("there is no memory to take")
-	}
+	defer fill(t, b, memory.Requests, most)()
 	head.status("GET", 503, "overloaded")
 	body.status("POST", 503, "overloaded")
 	p.ok("x")
@@ -105,21 +125,20 @@ func TestSlowClientsEndWhenMemoryRunsLow(t *testing.T) {
 // counted; the connection of another that is under way goes on.
 func TestNoMemoryForARequest(t *testing.T) {
 	b := memory.NewBudget(1 << 20)
-	k, o := web(t, settings{server: http1.Options{Memory: b, HeadTimeout: long}, front: front.Options{Memory: b}})
+	k, o := web(t, settings{server: http1.Options{HeadTimeout: long}, front: front.Options{Clients: front.NewClients(b, 0)}})
 	first, second := k.dial(), k.dial()
 	first.send("GET / HTTP/1.1", "Host: web.example.org", "")
 	p := o.next()
 	p.head()
 	until(t, "the second connection", func() bool { n, _ := b.Taken(memory.Connections); return n >= 2*6<<10 })
-	rest := int64(1<<20) - taken(b)
-	b.Take(memory.Requests, rest)
+	empty := fill(t, b, memory.Requests, 1<<20/16*14)
 	second.send("GET / HTTP/1.1", "Host: web.example.org", "")
 	second.status("GET", 503, "overloaded")
 	p.ok("x")
 	first.status("GET", 200, "")
 	// The client has its answer a moment before the connection is free again.
 	until(t, "an idle connection", func() bool { return k.registry.Endpoints()[0].Idle == 1 })
-	b.Give(memory.Requests, rest)
+	empty()
 	third := k.dial()
 	third.send("GET / HTTP/1.1", "Host: web.example.org", "")
 	p.head() // over the connection that the first one has left
@@ -132,12 +151,10 @@ func TestNoMemoryForARequest(t *testing.T) {
 // there is memory again it is waited for.
 func TestNobodyIsWaitedForWhenMemoryRunsOut(t *testing.T) {
 	b := memory.NewBudget(1 << 20)
-	k, o := web(t, settings{server: http1.Options{Memory: b, HeadTimeout: long, BodyIdle: long}, front: front.Options{Memory: b}})
+	k, o := web(t, settings{server: http1.Options{HeadTimeout: long, BodyIdle: long}, front: front.Options{Clients: front.NewClients(b, 0)}})
 	whole, head, body := k.dial(), k.dial(), k.dial()
 	until(t, "three connections", func() bool { n, _ := b.Taken(memory.Connections); return n >= 3*6<<10 })
-	most := int64(1<<20) / 16 * 15
-	rest := most - taken(b)
-	b.Take(memory.Requests, rest)
+	empty := fill(t, b, memory.Requests, 1<<20/16*13) // with the next request it is more
 	io.WriteString(head.Conn, "GET / HTTP/1.1\r\nHost: web.exa")
 	head.status("GET", 503, "overloaded")
 	io.WriteString(body.Conn, "POST / HTTP/1.1\r\nHost: web.example.org\r\nContent-Length: 10\r\n\r\n01234")
@@ -147,7 +164,7 @@ func TestNobodyIsWaitedForWhenMemoryRunsOut(t *testing.T) {
 	p.head()
 	p.ok("x")
 	whole.status("GET", 200, "")
-	b.Give(memory.Requests, rest)
+	empty()
 	io.WriteString(whole.Conn, "POST / HTTP/1.1\r\nHost: web.example.org\r\nContent-Length: 10\r\n\r\n01234")
 	time.Sleep(200 * time.Millisecond) // longer than the wait where memory runs out
 	io.WriteString(whole.Conn, "56789")
@@ -161,10 +178,8 @@ func TestNobodyIsWaitedForWhenMemoryRunsOut(t *testing.T) {
 // body that would have one goes through a small one, whole.
 func TestBodyWithoutALargeBuffer(t *testing.T) {
 	b := memory.NewBudget(1 << 20)
-	k, o := web(t, settings{server: http1.Options{Memory: b, HeadTimeout: long}, front: front.Options{Memory: b}})
-	if !b.Take(memory.Buffers, 1<<19) {
-		t.Fatal("there is no memory to take")
-	}
+	k, o := web(t, settings{server: http1.Options{HeadTimeout: long}, front: front.Options{Clients: front.NewClients(b, 0)}})
+	defer fill(t, b, memory.Buffers, 1<<19)()
 	body := strings.Repeat("0123456789", 3000)
 	c := k.dial()
 	c.send("POST / HTTP/1.1", "Host: web.example.org", "Content-Length: 30000", "")

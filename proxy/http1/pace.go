@@ -25,12 +25,12 @@ type pace struct {
 
 var errBodySlow = proxy.ReasonBodySlow.Refusal()
 
-// waited notes that n bytes came after a wait that began then, at a least rate in
+// waited notes that n bytes came after a wait that took so long, at a least rate in
 // bytes a second.
-func (p *pace) waited(began time.Time, n, rate int) {
+func (p *pace) waited(took time.Duration, n, rate int) {
 	if rate > 0 {
 		earned := time.Duration(float64(n) / float64(rate) * float64(time.Second))
-		p.late = max(0, p.late+time.Since(began)-earned)
+		p.late = max(0, p.late+took-earned)
 	}
 }
 
@@ -41,13 +41,13 @@ func (b *requestBody) waits(began time.Time) time.Duration {
 	if b.converses() {
 		return o.BodyIdle
 	}
-	return min(o.BodyIdle, b.conn.session.memoryUse.WaitBegins(began, o.Memory))
+	return min(o.BodyIdle, b.conn.session.memoryUse.WaitBegins(began, b.conn.front.Memory))
 }
 
 // waited notes that n bytes came after a wait that began then, and returns what its
 // error means: memory may be needed by others.
 func (b *requestBody) waited(began time.Time, n int, err error) error {
-	b.pace.waited(began, n, b.conn.engine.options.MinRate)
+	b.pace.waited(time.Since(began), n, b.conn.engine.options.MinRate)
 	d := &b.conn.session.memoryUse
 	d.Came(n)
 	return d.Waited(err)
@@ -127,7 +127,7 @@ func (b *requestBody) Gather() error {
 		return nil
 	}
 	small := s.Head.Framing == wire.Length && s.Head.Size <= socket.LargeBuffer
-	if !s.memoryUse.Stream(b.conn.engine.options.Memory, small) {
+	if !s.memoryUse.Stream(b.conn.front.Memory, small) {
 		return wire.ErrOverloaded
 	}
 	return nil

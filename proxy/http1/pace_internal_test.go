@@ -22,7 +22,7 @@ func TestPaceModel(t *testing.T) {
 			wait := time.Duration(rapid.IntRange(0, 20_000).Draw(t, "wait")) * time.Millisecond
 			n := rapid.SampledFrom([]int{0, 1, 50, 5000, 1 << 20}).Draw(t, "bytes")
 			honest = honest && float64(n) >= rate*wait.Seconds()
-			p.waited(time.Now().Add(-wait), n, rate)
+			p.waited(wait, n, rate)
 			waited, longest, sent = waited+wait, max(longest, wait), sent+n
 			if p.late >= idle {
 				break

@@ -52,7 +52,7 @@ func TestPanicOfTheEngine(t *testing.T) {
 			var log bytes.Buffer
 			s.proxy = proxy.Options{Logger: slog.New(slog.NewTextHandler(locked{&mu, &log}, nil))}
 			b := memory.NewBudget(1 << 20)
-			s.server.Memory, s.front.Memory = b, b
+			s.front.Clients = front.NewClients(b, 0)
 			k := newStack(t, s)
 			for range 3 {
 				c := k.dial()

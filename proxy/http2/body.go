@@ -101,7 +101,7 @@ func (s *stream) dropChunk() {
 	b := s.chunks[0].b
 	s.chunks = s.chunks[:copy(s.chunks, s.chunks[1:])]
 	if len(b) == socket.LargeBuffer {
-		s.engine.options.Memory.Give(memory.Buffers, socket.LargeBuffer)
+		s.conn.front.Memory.Give(memory.Buffers, socket.LargeBuffer)
 		s.buffer -= socket.LargeBuffer
 	}
 	socket.Put(b)

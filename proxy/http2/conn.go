@@ -80,7 +80,7 @@ const settles = time.Second
 func (c *conn) Serve() front.Ending {
 	if !c.began {
 		c.began = true
-		if !c.engine.options.Memory.Take(memory.Connections, connCost) {
+		if !c.front.Memory.Take(memory.Connections, connCost) {
 			c.fail(CauseMemory, http2.EnhanceYourCalm, "no memory is left")
 			c.wire.WriteWithin(time.Now(), time.Second)
 			c.finish()
@@ -96,7 +96,7 @@ func (c *conn) Serve() front.Ending {
 	}
 	c.finish()
 	if c.paid {
-		c.engine.options.Memory.Give(memory.Connections, connCost)
+		c.front.Memory.Give(memory.Connections, connCost)
 		c.engine.conns.Add(-1)
 	}
 	return how

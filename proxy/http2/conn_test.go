@@ -240,7 +240,7 @@ func TestClientThatTakesNothing(t *testing.T) {
 	})
 	t.Run("the socket", func(t *testing.T) {
 		budget := memory.NewBudget(64 << 20)
-		k := newStack(t, engine.Options{WriteIdle: 100 * time.Millisecond, Memory: budget}, large)
+		k := newStackWithin(t, budget, engine.Options{WriteIdle: 100 * time.Millisecond}, large)
 		p := k.dial(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30})
 		p.f.WriteWindowUpdate(0, 1<<30)
 		p.get(1, "/")

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"serai/front"
-	"serai/internal/memory"
 	"serai/proxy"
 	"serai/wire"
 	"serai/wire/http2"
@@ -26,8 +25,6 @@ import (
 type Options struct {
 	// Limits bound request heads, as in HTTP/1; wire.DefaultLimits when zero.
 	Limits wire.Limits
-	// Memory is what requests and connections take; nil for no limit.
-	Memory *memory.Budget
 	// HeadTimeout bounds a head, and any frame but DATA, from its first byte, 10s.
 	// BodyIdle, KeepAlive, WriteIdle and MinRate are those of HTTP/1.
 	HeadTimeout, BodyIdle, KeepAlive, WriteIdle time.Duration

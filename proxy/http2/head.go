@@ -106,11 +106,11 @@ func (c *conn) endBlock(id uint32) error {
 // connection would, which it needs for itself in HTTP/1: what is left then is for those
 // who have nothing under way.
 func (c *conn) admit(s *stream) bool {
-	b := c.engine.options.Memory
+	by := c.front.Memory
 	c.mu.Lock()
 	first := len(c.streams) == 0
 	c.mu.Unlock()
-	return (first || !b.Beyond(14)) && s.memoryUse.Begin(b)
+	return (first || !by.RunsOut(13)) && s.memoryUse.Begin(by)
 }
 
 // open begins a stream whose head has come.

@@ -101,7 +101,7 @@ func TestMemoryOfConnections(t *testing.T) {
 			t.Run(fmt.Sprint(name, " of ", pot>>20, " MiB"), func(t *testing.T) {
 				t.Parallel()
 				b, over := memory.NewBudget(pot), make(chan struct{})
-				k := newStack(t, engine.Options{Memory: b}, func(w http.ResponseWriter, r *http.Request) {
+				k := newStackWithin(t, b, engine.Options{}, func(w http.ResponseWriter, r *http.Request) {
 					switch r.URL.Path {
 					case "/stuck":
 						<-over // the library learns of nothing behind a body
@@ -110,7 +110,7 @@ func TestMemoryOfConnections(t *testing.T) {
 					}
 				})
 				t.Cleanup(func() { close(over) })
-				hostile, other := k.dial(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1}), k.dial()
+				hostile, other := k.dial(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1}), k.dialFrom("127.0.0.2")
 				hostile.f.WriteWindowUpdate(0, 1<<31-1-65535)
 				other.get(1, "/")
 				if status, _, _, _ := other.answer(1); status != "200" {
@@ -163,6 +163,27 @@ func refusedOf(b *memory.Budget) (sum uint64) {
 	return sum
 }
 
+// fillUp has many clients take memory until so much is taken of all, so that nobody's
+// share is large, and returns what gives it back.
+func fillUp(t *testing.T, b *memory.Budget, most int64) (empty func()) {
+	t.Helper()
+	clients := make([]memory.Client, 100)
+	each := (most - takenOf(b)) / int64(len(clients))
+	for i := range clients {
+		clients[i].Join(b)
+		if !clients[i].Take(memory.Requests, each) {
+			t.Fatalf("there is no memory to take for client %d", i)
+		}
+	}
+	b.Settle()
+	return func() {
+		for i := range clients {
+			clients[i].Give(memory.Requests, each)
+			clients[i].Leave()
+		}
+	}
+}
+
 // TestSlowBodiesMakeRoom: a client that keeps a request waiting for its body is not
 // waited for while memory runs out, and not for long while it runs low. What is here is
 // answered.
@@ -176,7 +197,7 @@ func TestSlowBodiesMakeRoom(t *testing.T) {
 		want   string
 	}{
 		"of a known length":              {13, true, []string{"content-length", "60000"}, "/", "503"},
-		"of a known length, and no room": {15, false, []string{"content-length", "60000"}, "/", "503"},
+		"of a known length, and no room": {13, false, []string{"content-length", "60000"}, "/", "503"},
 		"of no known length":             {13, true, nil, "/", "503"},
 		"behind the answer's head":       {13, true, []string{"content-length", "100000"}, "/early", "200"},
 	} {
@@ -184,7 +205,7 @@ func TestSlowBodiesMakeRoom(t *testing.T) {
 			t.Parallel()
 			b := memory.NewBudget(pot)
 			begun := make(chan struct{}, 1)
-			k := newStack(t, engine.Options{Memory: b, BodyIdle: long, StreamIdle: long}, func(w http.ResponseWriter, r *http.Request) {
+			k := newStackWithin(t, b, engine.Options{BodyIdle: long, StreamIdle: long}, func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Path == "/early" {
 					http.NewResponseController(w).EnableFullDuplex()
 					w.(http.Flusher).Flush()
@@ -198,11 +219,9 @@ func TestSlowBodiesMakeRoom(t *testing.T) {
 			})
 			p := k.dial()
 			until(t, "the connection", func() bool { n, _ := b.Taken(memory.Connections); return n > 0 })
-			fill := func() {
-				if !b.Take(memory.Requests, pot/16*c.fill+1-takenOf(b)) {
-					t.Fatal("there is no memory to take")
-				}
-			}
+			empty := func() {}
+			defer func() { empty() }()
+			fill := func() { empty = fillUp(t, b, pot/16*c.fill) }
 			if !c.before {
 				fill()
 			}

@@ -49,7 +49,7 @@ func (s *stream) waitBegins(now time.Time) (atMost time.Duration) {
 	if s.converses() {
 		return proxy.NoLimit
 	}
-	atMost = s.memoryUse.WaitBegins(now, s.engine.options.Memory)
+	atMost = s.memoryUse.WaitBegins(now, s.conn.front.Memory)
 	if atMost != proxy.NoLimit {
 		// Nobody looks as often as that: memory runs out, which is rare.
 		time.AfterFunc(atMost, s.readable.Broadcast)
@@ -69,7 +69,7 @@ func (s *stream) hinders() bool {
 // makeRoom ends the wait for a client that is slow while memory runs low. C.mu is held.
 func (s *stream) makeRoom(now time.Time) {
 	waits := !s.readBy.IsZero()
-	if waits && s.memoryUse.MakeRoom(s.engine.options.Memory, s.buffer > 0, now) {
+	if waits && s.memoryUse.MakeRoom(s.conn.front.Memory, s.buffer > 0, now) {
 		s.bodyErr = errOverloaded
 		s.readable.Broadcast()
 	}

@@ -128,7 +128,7 @@ func (c *conn) dropBlock() {
 // takeBlock takes memory for a block of which much is not decoded yet.
 func (c *conn) takeBlock() bool {
 	n := int64(c.decoder.MaxKept())
-	if !c.engine.options.Memory.Take(memory.Buffers, n) {
+	if !c.front.Memory.Take(memory.Buffers, n) {
 		return false
 	}
 	c.blockHeld = n
@@ -138,7 +138,7 @@ func (c *conn) takeBlock() bool {
 // returnBlock gives it back where it is not needed any more.
 func (c *conn) returnBlock() {
 	if c.blockHeld > 0 && !c.decoder.Large() {
-		c.engine.options.Memory.Give(memory.Buffers, c.blockHeld)
+		c.front.Memory.Give(memory.Buffers, c.blockHeld)
 		c.blockHeld = 0
 	}
 }

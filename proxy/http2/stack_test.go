@@ -15,6 +15,7 @@ import (
 
 	"serai/discovery"
 	"serai/front"
+	"serai/internal/memory"
 	"serai/internal/testhttp2"
 	"serai/proxy"
 	"serai/proxy/http1"
@@ -46,8 +47,14 @@ type stack struct {
 // newStack has an instance that answers with h.
 func newStack(t testing.TB, o engine.Options, h http.HandlerFunc) *stack {
 	t.Helper()
+	return newStackWithin(t, nil, o, h)
+}
+
+// newStackWithin is newStack where clients have so much memory.
+func newStackWithin(t testing.TB, b *memory.Budget, o engine.Options, h http.HandlerFunc) *stack {
+	t.Helper()
 	web := httptest.NewServer(h)
-	registry := upstream.NewRegistry(upstream.RegistryOptions{Transport: instances.New, Memory: o.Memory})
+	registry := upstream.NewRegistry(upstream.RegistryOptions{Transport: instances.New})
 	table := router.NewRouter()
 	builder, err := router.NewBuilder(table, router.Options{Registry: registry})
 	if err != nil {
@@ -65,7 +72,7 @@ func newStack(t testing.TB, o engine.Options, h http.HandlerFunc) *stack {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := front.NewServer(front.Options{Engines: map[string]front.Engine{"": e1, front.HTTP2: e2}, Memory: o.Memory})
+	server, err := front.NewServer(front.Options{Engines: map[string]front.Engine{"": e1, front.HTTP2: e2}, Clients: front.NewClients(b, 0)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +135,14 @@ type peer struct {
 
 func (k *stack) dial(settings ...http2.Setting) *peer {
 	k.t.Helper()
-	c, err := net.Dial("tcp", k.address)
+	return k.dialFrom("127.0.0.1", settings...)
+}
+
+// dialFrom is dial by another client.
+func (k *stack) dialFrom(address string, settings ...http2.Setting) *peer {
+	k.t.Helper()
+	from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
+	c, err := from.Dial("tcp", k.address)
 	if err != nil {
 		k.t.Fatal(err)
 	}

@@ -78,7 +78,7 @@ func (e *Engine) put(s *stream) {
 
 // returnMemory gives all memory back that it has taken.
 func (s *stream) returnMemory() {
-	b := s.engine.options.Memory
+	b := s.conn.front.Memory
 	s.memoryUse.End(b)
 	if s.buffer > 0 {
 		b.Give(memory.Buffers, s.buffer)
@@ -91,7 +91,7 @@ func (s *stream) largeHead() bool { return s.hold(2 * int64(s.engine.options.Lim
 
 // hold takes n bytes for large buffers.
 func (s *stream) hold(n int64) bool {
-	if !s.engine.options.Memory.Take(memory.Buffers, n) {
+	if !s.conn.front.Memory.Take(memory.Buffers, n) {
 		return false
 	}
 	s.buffer += n
@@ -102,7 +102,8 @@ func (s *stream) hold(n int64) bool {
 func (s *stream) begin(now time.Time) {
 	s.Exchange.Reset()
 	p := &s.conn.front.Peer
-	s.Peer, s.Local, s.Secure, s.ServerName = p.Remote, p.Local, p.Secure, p.ServerName
+	s.Peer, s.PeerText, s.Local, s.Secure, s.ServerName = p.Remote, p.RemoteText, p.Local, p.Secure, p.ServerName
+	s.Memory = p.Memory
 	s.Shard = p.Shard + int(s.id>>1)
 	s.Start, s.Now = now, now
 	s.alive.Lock()

@@ -75,7 +75,7 @@ func (b *requestBody) Gather() error {
 		return nil
 	}
 	small := s.declared >= 0 && s.declared <= socket.LargeBuffer
-	if !s.memoryUse.Stream(s.engine.options.Memory, small) {
+	if !s.memoryUse.Stream(s.conn.front.Memory, small) {
 		return errOverloaded
 	}
 	return nil

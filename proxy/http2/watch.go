@@ -39,7 +39,13 @@ func (c *conn) Check(now time.Time) {
 		s.makeRoom(now)
 	}
 	some := len(c.streams) > 0
+	ends := c.makeRoom(now)
 	c.mu.Unlock()
+	if ends {
+		c.fail(CauseMemory, http2.EnhanceYourCalm, "others need the memory")
+		c.wire.InterruptReads()
+		return
+	}
 	if look && c.wire.PeerGone() {
 		c.wire.InterruptReads()
 		c.lost()
@@ -56,10 +62,32 @@ func (c *conn) headTime() time.Duration {
 	if c.large {
 		held = memory.Buffers
 	}
-	if o.Memory.RunsLow(held) {
+	if c.front.Memory.RunsLow(held) {
 		return min(o.HeadTimeout, proxy.LowMemoryTime)
 	}
 	return o.HeadTimeout
+}
+
+// makeRoom has the connection give back what it holds, where others need it more, and
+// reports whether it is to end at once. C.mu is held.
+func (c *conn) makeRoom(now time.Time) (ends bool) {
+	by, all := c.front.Memory, c.front.Cost()+connCost+c.reserved
+	switch {
+	case c.state >= ending:
+		return false
+	case len(c.streams) == 0:
+		if c.state == serving && by.Recall(all) {
+			c.drain(now)
+		}
+		return false
+	}
+	for _, s := range c.streams {
+		all += proxy.RequestCost + s.buffer
+	}
+	if !c.writes.IsZero() && now.Sub(c.writes) > proxy.LowMemoryTime {
+		return by.Recall(all) // it waits for its client to take answers
+	}
+	return by.RecallAll(all)
 }
 
 // checkStreams ends the attempts whose way is cut.

@@ -20,6 +20,7 @@ type writer struct {
 	reserved int64     // bytes of memory that large buffers hold
 	room     sync.Cond // out has become shorter, or a window larger
 	waiting  int       // streams that wait for it
+	writes   time.Time // since when the client is given something to take, zero when it is not
 	outs     uint64    // how often out has been written
 
 	window  int64 // that the client leaves for DATA of all streams
@@ -85,7 +86,7 @@ func (c *conn) enlarge() {
 		return
 	}
 	if c.reserved == 0 {
-		if !c.engine.options.Memory.Take(memory.Buffers, 2*outSize) {
+		if !c.front.Memory.Take(memory.Buffers, 2*outSize) {
 			return
 		}
 		c.reserved = 2 * outSize
@@ -104,7 +105,7 @@ func (c *conn) release() {
 	socket.Put(c.spare)
 	c.out, c.spare = nil, nil
 	if c.reserved > 0 {
-		c.engine.options.Memory.Give(memory.Buffers, c.reserved)
+		c.front.Memory.Give(memory.Buffers, c.reserved)
 		c.reserved = 0
 	}
 }
@@ -160,12 +161,14 @@ func (c *conn) writeOut() {
 	c.out = nil
 	c.outs++
 	late := c.cutOff
+	c.writes = time.Now()
 	c.mu.Unlock()
 	if !late {
 		c.wire.WriteWithin(time.Now(), c.engine.options.WriteIdle)
 	}
 	_, err := c.wire.Write(b)
 	c.mu.Lock()
+	c.writes = time.Time{}
 	if cap(b) >= socket.SmallBuffer && cap(b) <= socket.LargeBuffer && c.spare == nil {
 		c.spare = b
 	} else {

@@ -1,9 +1,9 @@
-// Package acme answers: how do the routes' hosts come to certificates?
+// Package acme answers: how do the routes' hosts get certificates?
 //
-// All serai of a cluster share one certstore.Store. Each of them mirrors the
-// certificates in it into its SNI table; one of them, the leader, orders and
-// renews with certmagic; and each can answer a CA's validation, because the
-// tokens are in the store, too. No handshake ever waits for any of this.
+// All serai of a cluster share one certstore.Store. Each mirrors the certificates in it
+// into its SNI table; one of them, the leader, orders and renews with certmagic; and
+// each can answer a CA's validation, because the tokens are in the store, too. No
+// handshake ever waits for any of this.
 package acme
 
 import (
@@ -24,36 +24,36 @@ import (
 	"serai/tls/certstore"
 )
 
-// LetsEncrypt is the directory that is used when none is named.
+// LetsEncrypt is the default directory.
 const LetsEncrypt = "https://acme-v02.api.letsencrypt.org/directory"
 
-// Options is what an Issuer needs. Zero values mean the defaults named.
+// Options are the options of an Issuer. Zero values mean the defaults given here.
 type Options struct {
 	// Store has certificates, accounts, tokens and the leader's lock. Required.
 	Store certstore.Store
-	// Sealer seals the keys in the store; nil leaves them readable to who may
+	// Sealer seals the keys in the store; nil leaves them readable to everybody who may
 	// read the store.
 	Sealer *certstore.Sealer
 	// Local keeps a copy of the certificates, for a start while the store is
-	// away; nil keeps none.
+	// unreachable; nil keeps none.
 	Local *certstore.Directory
-	// Certificates gets what is in the store. Required.
+	// Certificates gets the certificates of the store. Required.
 	Certificates *tls.Store
-	// Name tells others which serai leads. Required.
+	// Name is this serai's name, which others see when it leads. Required.
 	Name string
 
-	// Email is the account's contact. Without it nothing is ordered, and only
-	// the session tickets' keys and what others ordered are shared.
+	// Email is the account's contact. Without it nothing is ordered, and this serai
+	// only shares the session tickets' keys and the certificates that others ordered.
 	Email string
-	// Directory is the CA's, LetsEncrypt when empty.
+	// Directory is the URL of the CA's directory, LetsEncrypt when empty.
 	Directory string
-	// CARoots verify the CA's own certificate; nil means the system's.
+	// CARoots verify the certificate of the CA's server; nil means the system's roots.
 	CARoots *x509.CertPool
-	// KeyID and MACKey bind the account to one that the CA knows (RFC 8555
+	// KeyID and MACKey bind the account to an external account of the CA (RFC 8555
 	// section 7.3.4); empty for none. MACKey is base64url.
 	KeyID, MACKey string
-	// HTTPAddress and TLSAddress are our listeners, where the CA's validations
-	// arrive; an empty one means that this kind of validation is not offered.
+	// HTTPAddress and TLSAddress are the listeners where the CA's validations arrive;
+	// when one is empty, its kind of validation is not offered.
 	HTTPAddress, TLSAddress string
 
 	// Hosts returns the hosts whose routes want a certificate, exact names,
@@ -61,40 +61,39 @@ type Options struct {
 	Hosts func() []Host
 	// Wants reports whether a host is one of these. Required with Email.
 	Wants func(host string) bool
-	// Allowed are the patterns of hosts that certificates may be ordered for:
-	// names, "*.example.org" for all below it, "*" for all, which is the
-	// default.
+	// Allowed are the patterns of hosts for which certificates may be ordered: names,
+	// "*.example.org" for all names below it, "*" for all, which is the default.
 	Allowed []string
 
-	// Limits are what the CA takes, and what one namespace may take of that.
+	// Limits are the CA's limits, and one namespace's part of them.
 	Limits Limits
 
-	// Peers lists the serai that the CA's validations may arrive at: no order
-	// begins before they answer one. Nil asks nobody.
+	// Peers lists the serai that may receive the CA's validations: no order begins
+	// before each has answered one. Nil skips this.
 	Peers func(context.Context) ([]Peer, error)
-	// PeerWait is how long orders wait for serai that do not answer, from when
-	// the last one did, came or went, 5m; at most 24 times as long in all.
+	// PeerWait is how long orders wait for serai that do not answer, since the last
+	// answer, start or end of a serai, 5m; at most 24 times as long in all.
 	PeerWait time.Duration
 
-	// Read is called once certificates have been read for the first time, from
-	// this node's copy or from the store; nil for nobody.
+	// Read is called once certificates have been read for the first time, from this
+	// node's copy or from the store; nil for no call.
 	Read func()
 
-	// Workers bounds the orders under way, 8.
+	// Workers bounds the orders in progress, 8.
 	Workers int
-	// FirstRetry is the wait after the first failure of a host, 15s; each
-	// further one makes it four times as long, up to 6h.
+	// FirstRetry is the wait after the first failure of a host, 15s; each further
+	// failure makes it four times as long, up to 6h.
 	FirstRetry time.Duration
 	// OrderTimeout bounds one order, 3m.
 	OrderTimeout time.Duration
-	// TicketLife is how often the key of session tickets changes, 12h. Negative
-	// shares none.
+	// TicketLife is how often the key of session tickets changes, 12h. With a negative
+	// value no keys are shared.
 	TicketLife time.Duration
-	// Logger gets each order and each trouble; nil discards it.
+	// Logger gets each order and each problem; nil discards them.
 	Logger *slog.Logger
 }
 
-// Validate reports all that is wrong with the options at once.
+// Validate reports everything that is wrong with the options at once.
 func (o *Options) Validate() error {
 	var errs []error
 	if o.Store == nil || o.Certificates == nil {
@@ -125,10 +124,10 @@ func (o *Options) Validate() error {
 	return errors.Join(append(errs, o.Limits.validate())...)
 }
 
-// Host is a name that a route wants a certificate for.
+// Host is a name for which a route wants a certificate.
 type Host struct {
 	Name string
-	// Namespace and Service are those of the route.
+	// Namespace and Service are the route's.
 	Namespace, Service string
 }
 
@@ -148,14 +147,14 @@ func (o *Options) setDefaults() {
 	}
 }
 
-// wants reports whether a route wants a certificate for a host for which one may
-// be ordered.
+// wants reports whether a route wants a certificate for a host for which one may be
+// ordered.
 func (o *Options) wants(host string) bool {
 	return orderable(host) && allowed(o.Allowed, host) && o.Wants(host)
 }
 
-// wanted returns the hosts that certificates are obtained for, sorted: those
-// that are wanted, and that the operator has not given one for.
+// wanted returns the hosts for which certificates are obtained, sorted: those that
+// routes want, without those that have a certificate from the operator.
 func (o *Options) wanted() (hosts []Host) {
 	for _, host := range o.Hosts() {
 		if o.wants(host.Name) && !o.Certificates.Given(host.Name) {
@@ -165,7 +164,7 @@ func (o *Options) wanted() (hosts []Host) {
 	return hosts
 }
 
-// Issuer keeps certificates. All methods may be called at the same time.
+// Issuer obtains and shares certificates. All methods may be called concurrently.
 type Issuer struct {
 	options Options
 	mirror  *mirror
@@ -173,7 +172,7 @@ type Issuer struct {
 	leading atomic.Bool
 	plan    atomic.Pointer[plan]    // nil where nothing is ordered
 	waiting atomic.Pointer[Waiting] // nil while no order waits for other serai
-	wake    chan struct{}           // something changed that the leader looks at
+	wake    chan struct{}           // something changed that the leader examines
 	known   chan struct{}           // closed with the first table of routes
 	know    func()                  // closes it
 	tokens  *tokens                 // nil when nothing is ordered
@@ -181,7 +180,7 @@ type Issuer struct {
 	validations validations
 
 	mu       sync.Mutex
-	renewals map[string]time.Time // by host, as the CA suggests
+	renewals map[string]time.Time // by host, suggested by the CA
 	orders   map[string]uint64    // by result
 }
 
@@ -209,13 +208,13 @@ func New(o Options) (*Issuer, error) {
 	return i, nil
 }
 
-// Changed says that there is a table of routes, or a new one.
+// Changed says that there is a new table of routes.
 func (i *Issuer) Changed() {
 	i.know()
 	i.look()
 }
 
-// look makes the leader look again at which hosts want certificates.
+// look makes the leader examine again which hosts want certificates.
 func (i *Issuer) look() {
 	select {
 	case i.wake <- struct{}{}:
@@ -223,7 +222,7 @@ func (i *Issuer) look() {
 	}
 }
 
-// Run mirrors the certificates, and orders them whenever this is the leader,
+// Run mirrors the certificates, and orders them whenever this serai is the leader,
 // until ctx ends, whose error it returns.
 func (i *Issuer) Run(ctx context.Context) error {
 	var running sync.WaitGroup
@@ -232,8 +231,8 @@ func (i *Issuer) Run(ctx context.Context) error {
 	if i.engine != nil {
 		defer i.engine.close()
 	}
-	// Who does not know what there is, and what is wanted, would order what
-	// there is again, and refuse what is wanted.
+	// A leader that did not know the existing certificates would order them again, and
+	// one that did not know the routes would refuse to renew for them.
 	for _, known := range []<-chan struct{}{i.mirror.complete, i.known} {
 		select {
 		case <-ctx.Done():
@@ -265,12 +264,12 @@ func (i *Issuer) Run(ctx context.Context) error {
 // Leading reports whether this serai orders the certificates.
 func (i *Issuer) Leading() bool { return i.leading.Load() }
 
-// Wants reports whether a certificate for a host is ours to obtain.
+// Wants reports whether serai should obtain a certificate for a host.
 func (i *Issuer) Wants(host string) bool {
 	return i.engine != nil && i.options.wants(host)
 }
 
-// allowed reports whether a pattern covers a host; no patterns cover all.
+// allowed reports whether a pattern covers a host; an empty list covers all.
 func allowed(patterns []string, host string) bool {
 	if len(patterns) == 0 {
 		return true
@@ -284,8 +283,8 @@ func allowed(patterns []string, host string) bool {
 	return false
 }
 
-// orderable reports whether a host is a name that HTTP-01 or TLS-ALPN-01 can
-// validate: a name with a dot, no pattern and no address.
+// orderable reports whether HTTP-01 or TLS-ALPN-01 can validate a host: a name with a
+// dot, not a pattern and not an address.
 func orderable(host string) bool {
 	last := host[strings.LastIndexByte(host, '.')+1:]
 	return last != host && last != "" && !strings.ContainsAny(host, "*[]:_") && (last[0] < '0' || last[0] > '9')
@@ -298,7 +297,7 @@ func (i *Issuer) count(result string) {
 	i.orders[result]++
 }
 
-// Orders returns how many orders of this serai ended in which way.
+// Orders counts the orders of this serai by result.
 func (i *Issuer) Orders() map[string]uint64 {
 	i.mu.Lock()
 	defer i.mu.Unlock()

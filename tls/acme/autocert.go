@@ -19,9 +19,9 @@ import (
 	"serai/tls/certstore"
 )
 
-// Autocert obtains certificates with golang.org/x/crypto/acme/autocert, for one
-// node: it is small, and shares nothing. It is asked for certificates in the
-// background, and they are copied into the SNI table like all others.
+// Autocert obtains certificates with golang.org/x/crypto/acme/autocert, for one node:
+// it is small, and shares nothing. It is asked for certificates in the background, and
+// they are copied into the SNI table like all others.
 type Autocert struct {
 	options Options
 	manager *autocert.Manager
@@ -35,10 +35,10 @@ type Autocert struct {
 	since  time.Time
 }
 
-// NewAutocert makes an Autocert that keeps certificates in dir. Of the options
-// it heeds those that do not name a store.
+// NewAutocert makes an Autocert that keeps certificates in dir. It ignores options
+// about a store.
 func NewAutocert(o Options, dir string) (*Autocert, error) {
-	o.Store = (*certstore.Directory)(nil) // which is never asked
+	o.Store = (*certstore.Directory)(nil) // which is never used
 	if err := o.Validate(); err != nil {
 		return nil, fmt.Errorf("acme options: %w", err)
 	}
@@ -63,7 +63,7 @@ func NewAutocert(o Options, dir string) (*Autocert, error) {
 	if o.KeyID != "" {
 		key, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(o.MACKey, "="))
 		if err != nil {
-			return nil, fmt.Errorf("acme: the external account's MAC key is no base64url: %w", err)
+			return nil, fmt.Errorf("acme: the external account's MAC key is not base64url: %w", err)
 		}
 		a.manager.ExternalAccountBinding = &acme.ExternalAccountBinding{KID: o.KeyID, Key: key}
 	}
@@ -73,7 +73,7 @@ func NewAutocert(o Options, dir string) (*Autocert, error) {
 	return a, nil
 }
 
-// Changed makes it look again at which hosts want certificates.
+// Changed makes it examine again which hosts want certificates.
 func (a *Autocert) Changed() {
 	select {
 	case a.wake <- struct{}{}:
@@ -81,8 +81,8 @@ func (a *Autocert) Changed() {
 	}
 }
 
-// Run asks for the certificate of each host, one after the other, until ctx
-// ends, whose error it returns.
+// Run requests the certificate of each host, one after the other, until ctx ends, whose
+// error it returns.
 func (a *Autocert) Run(ctx context.Context) error {
 	a.options.Read()
 	turns := &turns{of: make(map[string]uint64)}
@@ -91,7 +91,7 @@ func (a *Autocert) Run(ctx context.Context) error {
 		for t := a.next(turns, asked); t != nil && ctx.Err() == nil; t = a.next(turns, asked) {
 			asked[t.Name] = true
 			turns.took(t.Host)
-			// It cannot be told to stop: who stops does not wait for it.
+			// It cannot be told to stop, so a stop does not wait for it.
 			fetched := make(chan struct{})
 			go func() { defer close(fetched); a.fetch(t.Name) }()
 			select {
@@ -109,9 +109,9 @@ func (a *Autocert) Run(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// next returns the host whose turn it is, nil when all were asked for: those that
-// have a certificate, then new ones, then those that failed; namespaces take
-// turns, and a host that comes meanwhile need not wait for all others.
+// next returns the host whose turn it is, nil when all were requested: first hosts with
+// a certificate, then new ones, then hosts whose request failed; namespaces take turns,
+// and a host that comes meanwhile need not wait for all others.
 func (a *Autocert) next(turns *turns, asked map[string]bool) *task {
 	hosts := a.options.wanted()
 	turns.keep(hosts)
@@ -134,8 +134,8 @@ func (a *Autocert) next(turns *turns, asked map[string]bool) *task {
 	return newQueue(turns, due).next(func(class, string) bool { return true })
 }
 
-// fetch gets the certificate of a host from autocert, which obtains it when it
-// has none, and renews it by itself.
+// fetch gets the certificate of a host from autocert, which obtains it if it has none,
+// and renews it by itself.
 func (a *Autocert) fetch(host string) {
 	got, err := a.manager.GetCertificate(&stdtls.ClientHelloInfo{
 		ServerName: host, CipherSuites: []uint16{stdtls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256},
@@ -178,7 +178,7 @@ func (a *Autocert) AnswerHTTP(host, path string) (answer string, ok bool) {
 	return w.body.String(), w.status == http.StatusOK
 }
 
-// recorder keeps an answer.
+// recorder records an answer.
 type recorder struct {
 	header http.Header
 	status int
@@ -189,8 +189,8 @@ func (r *recorder) Header() http.Header         { return r.header }
 func (r *recorder) WriteHeader(status int)      { r.status = status }
 func (r *recorder) Write(p []byte) (int, error) { return r.body.Write(p) }
 
-// AnswerTLS answers a TLS-ALPN-01 validation. For names that nobody wants the
-// disk is not asked.
+// AnswerTLS answers a TLS-ALPN-01 validation. For names that no route wants it does not
+// read the disk.
 func (a *Autocert) AnswerTLS(name string) *stdtls.Certificate {
 	if !a.options.wants(nameOf(name)) {
 		return nil
@@ -202,14 +202,14 @@ func (a *Autocert) AnswerTLS(name string) *stdtls.Certificate {
 	return c
 }
 
-// Orders returns how many orders ended in which way.
+// Orders counts the orders by result.
 func (a *Autocert) Orders() map[string]uint64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return map[string]uint64{"ok": a.orders["ok"], "failed": a.orders["failed"]}
 }
 
-// Status returns what is known.
+// Status returns the state of the certificates.
 func (a *Autocert) Status(context.Context) Status {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -26,11 +26,11 @@ const (
 	causePaused                cause = "rate-limited"
 )
 
-// forAll reports whether all of a namespace that are like one wait as well.
+// forAll reports whether all similar orders of the namespace wait as well.
 func (c cause) forAll() bool { return c != causeDomain && c != causeNamespaceDomain }
 
-// held says why an order does not begin, and until when; a zero time when only
-// the operator or the tenant can change that.
+// held says why an order does not begin, and until when; a zero time when only the
+// operator or the tenant can change that.
 type held struct {
 	cause cause
 	why   string
@@ -38,20 +38,20 @@ type held struct {
 }
 
 // budget is what is left of the CA's limits. It is in the store, so that the next
-// leader knows what this one has taken.
+// leader knows what this one has used.
 type budget struct {
 	limits Limits
 
 	mu      sync.Mutex
 	state   budgetState
-	holds   map[string]int // certificates by namespace, with those that are ordered
-	total   int            // of all
-	several bool           // namespaces want certificates
+	holds   map[string]int // certificates by namespace, including those in order
+	total   int            // certificates of all namespaces
+	several bool           // several namespaces want certificates
 	version uint64         // of the record
 	dirty   bool
 }
 
-// budgetState is what is kept of a budget.
+// budgetState is the stored part of a budget.
 type budgetState struct {
 	Orders     time.Time            `json:"orders,omitzero"`
 	Namespaces map[string]time.Time `json:"namespaces,omitempty"` // orders
@@ -74,15 +74,14 @@ func (b *budget) share() float64 {
 	return b.limits.NamespaceShare
 }
 
-// know tells how many certificates there are, and whether several namespaces want
-// some.
+// know sets how many certificates there are, and whether several namespaces want some.
 func (b *budget) know(holds map[string]int, total int, several bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.holds, b.total, b.several = holds, total, several
 }
 
-// take takes what an order may cost at most, or tells why it has to wait.
+// take takes what an order may cost at most, or says why the order has to wait.
 func (b *budget) take(t *task, now time.Time) *held {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -99,12 +98,12 @@ func (b *budget) take(t *task, now time.Time) *held {
 	return nil
 }
 
-// refuse tells why an order has to wait; nil when it need not.
+// refuse says why an order has to wait; nil when it need not.
 func (b *budget) refuse(t *task, now time.Time) *held {
 	l, share := b.limits, b.share()
 	if t.replaces {
 		if at := l.orders().at(spent(b.state.Orders), t.charge(t.cost), 0, now); at.After(now) {
-			return &held{causeOrders, fmt.Sprintf("%d orders in 3 hours are what the CA takes (--acme-max-orders)", l.Orders), at}
+			return &held{causeOrders, fmt.Sprintf("the CA permits %d orders in 3 hours (--acme-max-orders)", l.Orders), at}
 		}
 		return nil
 	}
@@ -119,22 +118,22 @@ func (b *budget) refuse(t *task, now time.Time) *held {
 	domain := registered(t.Name)
 	all, own := l.domain(), l.domain().part(share, 1)
 	if at := all.at(spent(b.state.Domains[domain]), 1, 0, now); at.After(now) {
-		return &held{causeDomain, fmt.Sprintf("%d new certificates of %s in 7 days are what the CA gives (--acme-max-domain)", l.Domain, domain), at}
+		return &held{causeDomain, fmt.Sprintf("the CA permits %d new certificates of %s in 7 days (--acme-max-domain)", l.Domain, domain), at}
 	}
 	if at := own.at(spent(b.state.DomainShares[t.Namespace+" "+domain]), 1, 0, now); at.After(now) {
-		return &held{causeNamespaceDomain, fmt.Sprintf("%d new certificates of %s in 7 days are what namespace %s may take of the CA's limit (--acme-namespace-share)", own.most, domain, t.Namespace), at}
+		return &held{causeNamespaceDomain, fmt.Sprintf("of the CA's limit, %d new certificates of %s in 7 days are the share of namespace %s (--acme-namespace-share)", own.most, domain, t.Namespace), at}
 	}
 	all, own = l.orders(), l.orders().part(share, t.cost)
 	if at := all.at(spent(b.state.Orders), t.cost, l.keptForRenewals(), now); at.After(now) {
-		return &held{causeOrders, fmt.Sprintf("%d orders in 3 hours are what the CA takes, %d of them are kept for renewals (--acme-max-orders)", l.Orders, l.keptForRenewals()), at}
+		return &held{causeOrders, fmt.Sprintf("the CA permits %d orders in 3 hours, %d of them are reserved for renewals (--acme-max-orders)", l.Orders, l.keptForRenewals()), at}
 	}
 	if at := own.at(spent(b.state.Namespaces[t.Namespace]), t.cost, 0, now); at.After(now) {
-		return &held{causeNamespaceOrders, fmt.Sprintf("%d orders in 3 hours are what namespace %s may take of the CA's limit (--acme-namespace-share)", own.most, t.Namespace), at}
+		return &held{causeNamespaceOrders, fmt.Sprintf("of the CA's limit, %d orders in 3 hours are the share of namespace %s (--acme-namespace-share)", own.most, t.Namespace), at}
 	}
 	return nil
 }
 
-// spend takes orders and certificates, or gives them back.
+// spend takes orders and certificates; negative numbers are given back.
 func (b *budget) spend(t *task, orders, certificates int, now time.Time) {
 	l, share, domain := b.limits, b.share(), registered(t.Name)
 	orders = t.charge(orders)
@@ -148,8 +147,8 @@ func (b *budget) spend(t *task, orders, certificates int, now time.Time) {
 	b.dirty = true
 }
 
-// settle gives back what an order did not take: it made so many orders at the CA,
-// and brought a certificate or none.
+// settle gives back what an order did not use: it made so many orders at the CA, and
+// brought a certificate or none.
 func (b *budget) settle(t *task, orders int, issued bool, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -164,13 +163,13 @@ func (b *budget) settle(t *task, orders int, issued bool, now time.Time) {
 	}
 }
 
-// budgetPath is where the budget is kept.
+// budgetPath is where the budget is stored.
 var budgetPath = certstore.Path("budget")
 
-// maxBudget bounds what is written of it, in bytes: Nomad takes 64 KiB.
+// maxBudget bounds the stored budget in bytes: Nomad accepts 64 KiB.
 const maxBudget = 48 << 10
 
-// load takes over what earlier leaders have spent.
+// load adds what earlier leaders have used.
 func (b *budget) load(ctx context.Context, store certstore.Store) error {
 	r, err := store.Get(ctx, budgetPath)
 	if errors.Is(err, certstore.ErrNotFound) {
@@ -181,7 +180,7 @@ func (b *budget) load(ctx context.Context, store certstore.Store) error {
 	}
 	theirs := newBudgetState()
 	if err := json.Unmarshal([]byte(r.Items["state"]), &theirs); err != nil {
-		theirs = newBudgetState() // it is replaced
+		theirs = newBudgetState() // the record will be replaced
 	}
 	now := time.Now()
 	b.mu.Lock()
@@ -200,7 +199,7 @@ func (b *budget) load(ctx context.Context, store certstore.Store) error {
 	return nil
 }
 
-// save writes what has been spent since it was written.
+// save writes what was used since the last write.
 func (b *budget) save(ctx context.Context, store certstore.Store) error {
 	b.mu.Lock()
 	if !b.dirty {
@@ -228,7 +227,8 @@ func (b *budget) save(ctx context.Context, store certstore.Store) error {
 	return nil
 }
 
-// prune forgets what has been given back, and of too much what is nearest to it.
+// prune forgets entries that are given back, and if there are too many, those that soon
+// will be.
 func (b *budget) prune(now time.Time) {
 	all := []map[string]time.Time{b.state.Namespaces, b.state.Domains, b.state.DomainShares}
 	type entry struct {

@@ -8,15 +8,15 @@ import (
 
 // Budget is what is left of the limits, as the serai that orders knows it.
 type Budget struct {
-	// Orders are those that the account may make, Reserved is how many of them are
-	// kept for renewals.
+	// Orders are the orders that the account may make, Reserved how many of them are
+	// reserved for renewals.
 	Orders   Allowance `json:"orders"`
 	Reserved int       `json:"reserved_for_renewals"`
-	// Certificates are those that the store may hold.
+	// Certificates are the certificates that the store may hold.
 	Certificates Allowance `json:"certificates"`
-	// Domains are the registered domains of which new certificates were ordered.
+	// Domains are the registered domains for which new certificates were ordered.
 	Domains []DomainBudget `json:"domains"`
-	// Namespaces are those whose hosts want certificates, sorted.
+	// Namespaces are the namespaces whose hosts want certificates, sorted.
 	Namespaces []NamespaceBudget `json:"namespaces"`
 	// Held counts the hosts whose orders wait for a limit, by cause.
 	Held map[string]int `json:"held"`
@@ -29,28 +29,28 @@ type Allowance struct {
 	Window string `json:"window,omitempty"`
 }
 
-// DomainBudget is what is left of a registered domain.
+// DomainBudget is what is left for a registered domain.
 type DomainBudget struct {
 	Domain string `json:"domain"`
 	Allowance
 }
 
-// NamespaceBudget is what a namespace has and may take.
+// NamespaceBudget is what a namespace has and may use.
 type NamespaceBudget struct {
 	Namespace string `json:"namespace"`
-	// Orders are those for hosts that have no certificate.
+	// Orders are the orders for hosts that have no certificate.
 	Orders Allowance `json:"orders"`
-	// Certificates are those that it has, UnderWay the orders that have begun, and
-	// Held the hosts whose orders wait for a limit.
+	// Certificates are the namespace's certificates, UnderWay the orders in progress,
+	// and Held the hosts whose orders wait for a limit.
 	Certificates int `json:"certificates"`
 	UnderWay     int `json:"under_way"`
 	Held         int `json:"held"`
 }
 
-// shownAtMost bounds lists of what tenants can make many of.
+// shownAtMost bounds lists of things that tenants can create.
 const shownAtMost = 200
 
-// snapshot returns what a reader is shown.
+// snapshot returns the budget as it is shown.
 func (b *budget) snapshot(now time.Time) *Budget {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -69,7 +69,7 @@ func (b *budget) snapshot(now time.Time) *Budget {
 	return s
 }
 
-// namespace returns what a reader is shown of a namespace.
+// namespace returns the budget of a namespace as it is shown.
 func (b *budget) namespace(name string, now time.Time) *NamespaceBudget {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -14,18 +14,18 @@ import (
 	"github.com/mholt/acmez/v3/acme"
 )
 
-// answerWithin bounds the wait of a CA, or of whoever asks like one.
+// answerWithin bounds the wait of a CA, or of anybody else who requests a token.
 const answerWithin = 5 * time.Second
 
-// validations counts questions such as a CA asks.
+// validations counts validation requests, from a CA or anybody else.
 type validations struct{ answered, unknown atomic.Uint64 }
 
-// tokenPath is what a CA asks for (RFC 8555 section 8.3).
+// tokenPath is the path that a CA requests (RFC 8555 section 8.3).
 var tokenPath = regexp.MustCompile(`^/\.well-known/acme-challenge/[A-Za-z0-9_-]{16,128}$`)
 
-// AnswerHTTP returns what answers an HTTP-01 validation of a host at a path (RFC
-// 8555 section 8.3), if the host is ours to obtain a certificate for and is
-// being validated, by whichever serai.
+// AnswerHTTP returns the answer to an HTTP-01 validation of a host at a path (RFC 8555
+// section 8.3), if serai should obtain a certificate for the host and it is being
+// validated, by any serai.
 func (i *Issuer) AnswerHTTP(host, path string) (answer string, ok bool) {
 	host = nameOf(host)
 	if !tokenPath.MatchString(path) || !i.Wants(host) {
@@ -62,15 +62,15 @@ func (i *Issuer) AnswerTLS(name string) *tls.Certificate {
 	}
 	cert, err := t.certificate()
 	if err != nil {
-		i.options.Logger.Error("a validation by the CA cannot be answered", "host", host, "error", err)
+		i.options.Logger.Error("cannot answer a validation by the CA", "host", host, "error", err)
 		return nil
 	}
 	i.answered(host, t)
 	return cert
 }
 
-// answered counts an answer, and logs the first of each token: strangers can
-// ask for that of TLS-ALPN-01, too.
+// answered counts an answer, and logs the first for each token: strangers can request
+// TLS-ALPN-01 answers, too.
 func (i *Issuer) answered(host string, t *token) {
 	i.validations.answered.Add(1)
 	switch {
@@ -82,15 +82,15 @@ func (i *Issuer) answered(host string, t *token) {
 	}
 }
 
-// Validations returns how many questions such as a CA asks, for hosts that want
-// certificates, were answered, and how many were about no token that there is.
+// Validations returns how many validation requests, for hosts that want certificates,
+// were answered, and how many had no token.
 func (i *Issuer) Validations() (answered, unknown uint64) {
 	return i.validations.answered.Load(), i.validations.unknown.Load()
 }
 
-// tokenOf returns the validation of a host that is under way, nil for none.
+// tokenOf returns the validation of a host that is in progress, nil for none.
 func (i *Issuer) tokenOf(host string) *token {
-	if c, ok := certmagic.GetACMEChallenge(host); ok { // ours
+	if c, ok := certmagic.GetACMEChallenge(host); ok { // begun in this process
 		return i.tokens.own(host, &c.Challenge)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), answerWithin)
@@ -98,8 +98,8 @@ func (i *Issuer) tokenOf(host string) *token {
 	return i.tokens.find(ctx, host)
 }
 
-// certificate returns what answers the token by TLS-ALPN-01. It is made once:
-// strangers can ask for it as often as they like.
+// certificate returns the TLS-ALPN-01 answer for the token. It is made once: strangers
+// can request it as often as they like.
 func (t *token) certificate() (*tls.Certificate, error) {
 	t.make.Do(func() { t.cert, t.err = acmez.TLSALPN01ChallengeCert(*t.challenge) })
 	return t.cert, t.err

@@ -19,15 +19,15 @@ import (
 	"serai/tls/certstore"
 )
 
-// engine orders with certmagic: accounts, orders, validations and the CA's
-// renewal information are its; when to order is ours.
+// engine orders with certmagic, which does accounts, orders, validations and the CA's
+// renewal information; serai decides when to order.
 type engine struct {
 	storage *storage
 	cache   *certmagic.Cache
 	config  *certmagic.Config
 	issuer  *certmagic.ACMEIssuer
 	ca      string // the CA's name in keys
-	kinds   int    // of validations that are offered: as many orders one may take
+	kinds   int    // number of offered kinds of validation: an order may cost as many orders
 	told    *toldToWait
 }
 
@@ -35,8 +35,8 @@ func newEngine(o *Options) (*engine, error) {
 	e := &engine{storage: &storage{store: o.Store, sealer: o.Sealer, locks: make(map[string]chan struct{})}}
 	e.told = new(toldToWait)
 	logger := zap.New(core{o.Logger, e.told})
-	// certmagic wants a cache, in which nothing is ever put: its maintenance
-	// finds nothing to do.
+	// certmagic needs a cache. Nothing is ever put into it, so its maintenance has
+	// nothing to do.
 	e.cache = certmagic.NewCache(certmagic.CacheOptions{
 		GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) { return e.config, nil },
 		Logger:           logger,
@@ -53,7 +53,7 @@ func newEngine(o *Options) (*engine, error) {
 	if o.KeyID != "" {
 		template.ExternalAccount = &acme.EAB{KeyID: o.KeyID, MACKey: o.MACKey}
 	}
-	// It looks whether something listens where validations arrive: we do.
+	// certmagic tests whether something listens where validations arrive: serai does.
 	var err error
 	host, port := "", 0
 	for _, l := range []struct {
@@ -70,7 +70,7 @@ func newEngine(o *Options) (*engine, error) {
 		template.ListenHost, *l.port = host, port
 	}
 	e.issuer = certmagic.NewACMEIssuer(e.config, template)
-	e.issuer.TestCA = "" // or a second try would go to another CA
+	e.issuer.TestCA = "" // otherwise a second try would go to another CA
 	e.config.Issuers = []certmagic.Issuer{e.issuer}
 	e.ca = certmagic.StorageKeys.Safe(e.issuer.IssuerKey())
 	return e, nil
@@ -86,8 +86,8 @@ func splitAddress(address string) (host string, port int, err error) {
 
 func (e *engine) close() { e.cache.Stop() }
 
-// siteFor reads what is in the store for a host now. A record that cannot be
-// used is replaced.
+// siteFor reads the current record of a host. A record that cannot be used will be
+// replaced.
 func (e *engine) siteFor(ctx context.Context, h Host) (*site, *certstore.Record, error) {
 	s := &site{path: certPath(e.ca, h.Name), ca: e.ca, host: h.Name, namespace: h.Namespace, staged: make(map[string]string)}
 	r, err := e.storage.store.Get(ctx, s.path)
@@ -105,9 +105,9 @@ func (e *engine) siteFor(ctx context.Context, h Host) (*site, *certstore.Record,
 	return s, r, nil
 }
 
-// order obtains the site's first certificate, or replaces the one that it has.
-// Unnamed says that the order is not to name the one that it replaces (RFC 9773
-// section 5): a CA that does not know it refuses the order.
+// order obtains the site's first certificate, or replaces the existing one. Unnamed
+// says that the order must not name the one that it replaces (RFC 9773 section 5),
+// because a CA that does not know it refuses the order.
 func (e *engine) order(ctx context.Context, s *site, unnamed bool) error {
 	ctx = context.WithValue(ctx, siteKey{}, s)
 	if unnamed {
@@ -121,7 +121,7 @@ func (e *engine) order(ctx context.Context, s *site, unnamed bool) error {
 		err = e.config.RenewCertSync(ctx, s.host, true)
 	}
 	if s.err != nil {
-		return s.err // which certmagic only tells in words
+		return s.err // which certmagic returns only as text
 	}
 	if err == nil && !s.written {
 		err = errors.New("the order ended without a certificate")
@@ -129,28 +129,28 @@ func (e *engine) order(ctx context.Context, s *site, unnamed bool) error {
 	return err
 }
 
-// suggestion asks the CA when a certificate should be renewed (RFC 9773): a
-// window, and a time in it.
+// suggestion asks the CA when a certificate should be renewed (RFC 9773): a window, and
+// a time in it.
 func (e *engine) suggestion(ctx context.Context, leaf *x509.Certificate) (acme.RenewalInfo, error) {
 	return e.issuer.GetRenewalInfo(ctx, certmagic.Certificate{Certificate: tls.Certificate{Leaf: leaf}})
 }
 
-// tokenKey is where certmagic keeps what answers the validation of a host.
+// tokenKey is the key under which certmagic stores the token for a host.
 func (e *engine) tokenKey(host string) string {
 	return path.Join("acme", e.ca) + tokenFolder + certmagic.StorageKeys.Safe(host) + ".json"
 }
 
-// tokenFolder is a part of the keys of all tokens.
+// tokenFolder is part of the keys of all tokens.
 const tokenFolder = "/challenge_tokens/"
 
-// core hands what certmagic logs to slog, as details: what an operator must
-// know is said by us.
+// core passes certmagic's log lines to slog, as DEBUG lines: what an operator must know
+// is logged by this package.
 type core struct {
 	logger *slog.Logger
 	told   *toldToWait
 }
 
-// Enabled is asked before the message is known: Check decides.
+// Enabled is called before the message is known, so Check decides.
 func (c core) Enabled(zapcore.Level) bool { return true }
 
 func (c core) With(f []zapcore.Field) zapcore.Core {

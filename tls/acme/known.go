@@ -1,6 +1,6 @@
 package acme
 
-// at returns what is known of a path; nil for nothing.
+// at returns the entry of a path; nil for none.
 func (m *mirror) at(path string) *entry {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -28,7 +28,7 @@ func (m *mirror) hosts() map[string][]string {
 	return paths
 }
 
-// failures returns the failed orders.
+// failures returns the last failures of all hosts.
 func (m *mirror) failures() (all []*Failure) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -40,8 +40,8 @@ func (m *mirror) failures() (all []*Failure) {
 	return all
 }
 
-// holders counts the hosts that have a certificate in the store by namespace, and
-// all of them. Of tells the namespace where a record does not.
+// holders counts the hosts with a certificate in the store by namespace, and all of
+// them. Of has the namespaces of hosts whose records have none.
 func (m *mirror) holders(of map[string]string) (counts map[string]int, total int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 	"serai/tls"
 )
 
-// leader is what only the serai knows that orders.
+// leader is the state of the serai that orders.
 type leader struct {
 	*Issuer
 	budget *budget
@@ -16,18 +16,18 @@ type leader struct {
 	room   room
 
 	mu       sync.Mutex
-	busy     map[string]*task       // orders under way, by host
-	asked    map[string]request     // renewals that were asked for, by host
-	answered map[string]uint64      // versions of requests that were, by path
+	busy     map[string]*task       // orders in progress, by host
+	asked    map[string]request     // requested renewals, by host
+	answered map[string]uint64      // versions of answered requests, by path
 	obtained map[string]time.Time   // when hosts got their certificates
-	later    map[string]time.Time   // failures that are not in the store
+	later    map[string]time.Time   // times of failures that could not be stored
 	advice   map[string]*suggestion // of the CA, by host
-	paused   map[string]time.Time   // until when the CA wants no order of a namespace
+	paused   map[string]time.Time   // until when the CA accepts no order of a namespace
 	peers    peers
 	running  sync.WaitGroup
 }
 
-// lead orders what is missing or due until ctx ends.
+// lead orders what is missing or due, until ctx ends.
 func (i *Issuer) lead(ctx context.Context) {
 	l := &leader{
 		Issuer: i, budget: newBudget(i.options.Limits), room: newRoom(i.options.Workers), turns: turns{of: make(map[string]uint64)},
@@ -49,15 +49,15 @@ func (i *Issuer) lead(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 		case <-i.wake:
-			// Changes come in crowds: looking takes at most a tenth of a core.
+			// Changes come in groups: the leader uses at most a tenth of a core.
 			pause(ctx, min(max(50*time.Millisecond, 10*took), 2*time.Second))
 		case <-time.After(time.Until(next)):
 		}
 	}
 }
 
-// walk begins the orders that are due, as many as there is room for, and returns
-// when to look again at the latest: an order that ends wakes us.
+// walk begins the orders that are due, as many as there is room for, and returns when
+// to walk again at the latest. The end of an order also starts a walk.
 func (l *leader) walk(ctx context.Context) (next time.Time) {
 	now := time.Now()
 	next = now.Add(time.Minute)
@@ -101,18 +101,18 @@ func (l *leader) walk(ctx context.Context) (next time.Time) {
 	return next
 }
 
-// hold takes what an order needs of the limits, or tells why it has to wait.
+// hold takes what an order needs of the limits, or says why it has to wait.
 func (l *leader) hold(t *task, now time.Time) *held {
 	l.mu.Lock()
 	until := l.paused[t.Namespace]
 	l.mu.Unlock()
 	if until.After(now) && t.class != classAsked {
-		return &held{causePaused, "the CA takes no more orders of namespace " + t.Namespace + " for now", until}
+		return &held{causePaused, "the CA accepts no more orders of namespace " + t.Namespace + " for now", until}
 	}
 	return l.budget.take(t, now)
 }
 
-// hasRoom reports whether one more order may be under way.
+// hasRoom reports whether one more order may be in progress.
 func (l *leader) hasRoom(c class, namespace string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -141,11 +141,10 @@ func (l *leader) begin(ctx context.Context, t *task) {
 	})
 }
 
-// certOf returns what is known of a host's certificate of our CA, nil for
-// nothing.
+// certOf returns the entry of a host's certificate from our CA, nil for none.
 func (i *Issuer) certOf(host string) *entry { return i.mirror.at(certPath(i.engine.ca, host)) }
 
-// due returns the order that a host needs next, and since or until when.
+// due returns the order that a host needs next, and when it is due.
 func (l *leader) due(h Host) *task {
 	l.mu.Lock()
 	_, asked := l.asked[h.Name]
@@ -156,7 +155,7 @@ func (l *leader) due(h Host) *task {
 	switch e := l.certOf(h.Name); {
 	case e == nil:
 	case e.sealed:
-		// Others have the key, and would be overwritten by who does not.
+		// Other serai have the key, and this one would overwrite their certificate.
 		t.at, t.reason = time.Now().Add(time.Hour), "the one in the store is sealed"
 		return t
 	case e.cert != nil:
@@ -176,7 +175,7 @@ func (l *leader) due(h Host) *task {
 		t.named = t.named && !f.unnamed()
 	}
 	if asked {
-		t.class, t.at, t.reason = classAsked, time.Time{}, "it was asked for by serai certs renew"
+		t.class, t.at, t.reason = classAsked, time.Time{}, "serai certs renew requested it"
 		return t
 	}
 	if f != nil && (later.IsZero() || f.Next.After(later)) {
@@ -192,12 +191,11 @@ func (l *leader) due(h Host) *task {
 	return t
 }
 
-// The least time between two certificates of a host: no clock that is wrong, no
-// CA that suggests renewals all the time, and nobody who breaks what is in the
-// store makes more orders than that. Certificates of hours and minutes rest
-// for a tenth of their life.
+// The least time between two certificates of a host: neither a wrong clock, nor a CA
+// that suggests renewals all the time, nor somebody who damages the store can cause
+// more orders. For certificates of hours and minutes it is a tenth of their lifetime.
 const (
-	shortRest = 10 * time.Second // where the last one is gone
+	shortRest = 10 * time.Second // when the last one is gone
 	longRest  = time.Hour
 )
 
@@ -217,9 +215,8 @@ func latest(times ...time.Time) (t time.Time) {
 	return t
 }
 
-// renewal returns when a certificate should be renewed: when the CA suggests,
-// or else when a third of its life is left; and never with less than a
-// twentieth.
+// renewal returns when a certificate should be renewed: when the CA suggests, otherwise
+// when a third of its lifetime is left; and never with less than a twentieth.
 func (l *leader) renewal(host string, c *tls.Certificate) (time.Time, string) {
 	l.mu.Lock()
 	s := l.advice[host]
@@ -235,5 +232,5 @@ func (l *leader) renewal(host string, c *tls.Certificate) (time.Time, string) {
 
 func life(c *tls.Certificate) time.Duration { return c.Leaf.NotAfter.Sub(c.Leaf.NotBefore) }
 
-// usualRenewal is when a third of a certificate's life is left.
+// usualRenewal is when a third of a certificate's lifetime is left.
 func usualRenewal(c *tls.Certificate) time.Time { return c.Leaf.NotAfter.Add(-life(c) / 3) }

@@ -9,26 +9,25 @@ import (
 	"time"
 )
 
-// A serai that stops is not registered any more, but serves until its drain is
-// over, with the flags that it has. The next one is registered as soon as it has
-// ended, so an address where nobody listens is believed to stay so only after a
-// while.
+// A serai that stops is deregistered, but serves until its drain is over, with its
+// current flags. The next one is registered as soon as it has ended; so an address
+// where nobody listens counts as unused only after a while.
 const (
-	// leavesWithin is the longest time that such a serai is asked: an agent gives
-	// a task 30 seconds to end, unless its max_kill_timeout is raised.
+	// leavesWithin is how long such a serai is still asked: an agent gives a task 30
+	// seconds to end, unless its max_kill_timeout is raised.
 	leavesWithin = time.Minute
 	// goneAfter is how long nobody must listen.
 	goneAfter = 5 * time.Second
 )
 
-// leaving is what is known of a serai that did not answer validations.
+// leaving is the state of a serai that did not answer validations.
 type leaving struct {
-	since time.Time // it is not registered; zero while it is
-	gone  time.Time // nobody listens there; zero while somebody does
+	since time.Time // when it was deregistered; zero while registered
+	gone  time.Time // since when nobody listens there; zero while somebody does
 }
 
-// await adds to those that have not passed the serai that are not registered any
-// more and may still serve, unless another one has taken their address.
+// await adds to the missing serai those that are deregistered and may still serve,
+// unless another one has taken their address.
 func (p *peers) await(all, missing []Peer) []Peer {
 	registered := make(map[string]bool, len(all))
 	for _, o := range all {
@@ -56,8 +55,7 @@ func (p *peers) await(all, missing []Peer) []Peer {
 	return missing
 }
 
-// asked notes what came of a question, and reports whether it is to be asked
-// again.
+// asked records the result of asking a serai, and reports whether to ask it again.
 func (p *peers) asked(o Peer, err error) bool {
 	l := p.awaited[o]
 	if err == nil {

@@ -8,25 +8,24 @@ import (
 	"golang.org/x/net/publicsuffix"
 )
 
-// Limits are what a CA takes of one account, and what serai keeps. Zero means no
-// limit.
+// Limits are a CA's limits for one account, and serai's own. Zero means no limit.
 type Limits struct {
-	// Orders is how many in 3 hours. A fifth of them is kept for renewals.
+	// Orders is the number in 3 hours. A fifth of them is reserved for renewals.
 	Orders int
-	// Domain is how many new certificates of one registered domain in 7 days.
+	// Domain is the number of new certificates of one registered domain in 7 days.
 	Domain int
-	// Failures is how many failed validations of one host in an hour.
+	// Failures is the number of failed validations of one host in an hour.
 	Failures int
-	// Certificates is how many the store may hold.
+	// Certificates is the number that the store may hold.
 	Certificates int
-	// NamespaceShare is the share of each of Orders, Domain and Certificates that
-	// one namespace may take with hosts that have no certificate, while hosts of
-	// another namespace want certificates, too. 0 and 1 mean all.
+	// NamespaceShare is the share of each of Orders, Domain and Certificates that one
+	// namespace may use for hosts without a certificate, while hosts of another
+	// namespace also want certificates. 0 and 1 mean all.
 	NamespaceShare float64
 }
 
-// LetsEncryptLimits are those that Let's Encrypt publishes
-// (https://letsencrypt.org/docs/rate-limits/), and what a cluster of 128 MB nodes
+// LetsEncryptLimits are the limits that Let's Encrypt publishes
+// (https://letsencrypt.org/docs/rate-limits/), and what a cluster of nodes with 128 MB
 // can hold.
 var LetsEncryptLimits = Limits{Orders: 300, Domain: 50, Failures: 5, Certificates: 10000, NamespaceShare: 0.5}
 
@@ -44,11 +43,11 @@ func (l Limits) orders() limit   { return limit{l.Orders, 3 * time.Hour} }
 func (l Limits) domain() limit   { return limit{l.Domain, 7 * 24 * time.Hour} }
 func (l Limits) failures() limit { return limit{l.Failures, time.Hour} }
 
-// keptForRenewals is the part of the orders that hosts without a certificate
-// cannot take.
+// keptForRenewals is the part of the orders that hosts without a certificate cannot
+// use.
 func (l Limits) keptForRenewals() int { return l.Orders / 5 }
 
-// registered returns the registered domain of a host, which CAs count by
+// registered returns the registered domain of a host, by which CAs count
 // (https://publicsuffix.org).
 func registered(host string) string {
 	if d, err := publicsuffix.EffectiveTLDPlusOne(host); err == nil {

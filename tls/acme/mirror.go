@@ -16,9 +16,9 @@ import (
 	"serai/tls/certstore"
 )
 
-// mirror keeps what is watched in the store in memory, and the certificates of
-// it in the SNI table. It forgets a record only when the store says that it is
-// gone: not when a list lacks it, which is how Nomad refuses.
+// mirror keeps the watched records of the store in memory, and their certificates in
+// the SNI table. It drops a record only when the store says that it is gone, not when a
+// list lacks it, which may be a refusal by Nomad.
 type mirror struct {
 	store   certstore.Store
 	sealer  *certstore.Sealer
@@ -26,8 +26,8 @@ type mirror struct {
 	certs   *tls.Store
 	logger  *slog.Logger
 	changed func()
-	first   func() // is told that certificates have been read
-	ca      string // of the certificates that come first
+	first   func() // called when certificates have been read
+	ca      string // the CA whose certificates are preferred
 
 	complete chan struct{} // closed once everything has been read
 
@@ -37,18 +37,18 @@ type mirror struct {
 	since   time.Time         // of the problem, or of the last answer
 }
 
-// entry is a record that makes sense, or why it makes none.
+// entry is a valid record, or why it is not valid.
 type entry struct {
 	version uint64
 	host    string
-	// namespace is that of the route which the certificate was ordered for; empty
-	// in records of earlier builds.
+	// namespace is the namespace of the route for which the certificate was ordered;
+	// empty in records of earlier builds.
 	namespace string
 	cert      *tls.Certificate
 	failure   *Failure
 	tickets   *tickets
 	problem   string
-	sealed    bool // the problem is that we lack the key
+	sealed    bool // the problem is a missing key
 }
 
 func newMirror(o *Options, ca string, changed func()) *mirror {
@@ -61,8 +61,8 @@ func newMirror(o *Options, ca string, changed func()) *mirror {
 // source names the certificates in the SNI table.
 const source = "acme"
 
-// Reads at once when there is much to read, and the certificates after which
-// what has come so far is published.
+// Concurrent reads when there is much to read, and the number of certificates after
+// which the ones read so far are published.
 const (
 	readers = 16
 	batch   = 500
@@ -87,9 +87,9 @@ func (m *mirror) run(ctx context.Context) {
 				close(m.complete)
 				m.first()
 			}
-			// Lists of many records cost Nomad much: changes are collected
-			// for longer where there are more, a second for a thousand. An
-			// answer at once that nothing has changed was not waited for.
+			// Lists of many records cost Nomad much: the more there are, the longer
+			// changes are collected, a second for a thousand. This wait is skipped when
+			// nothing has changed.
 			wait = rand.N(time.Duration(len(entries)+1) * time.Millisecond)
 			if next == index && time.Since(asked) < time.Second {
 				wait = time.Second
@@ -98,7 +98,7 @@ func (m *mirror) run(ctx context.Context) {
 			index, wait = next, 0
 			continue
 		}
-		// What has changed meanwhile is read by the next list.
+		// What has changed meanwhile is read after the next list.
 		wait = min(max(2*wait, time.Second), 30*time.Second)
 		pause(ctx, wait/2+rand.N(wait/2))
 	}
@@ -111,7 +111,7 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// say notes and logs each new trouble with the store, and its end.
+// say records and logs each new problem with the store, and its end.
 func (m *mirror) say(err error) {
 	m.mu.Lock()
 	before := m.problem
@@ -125,13 +125,13 @@ func (m *mirror) say(err error) {
 	m.mu.Unlock()
 	switch {
 	case err != nil && before != err.Error():
-		m.logger.Error("the certificate store cannot be read; what is known goes on being served", "error", err)
+		m.logger.Error("the certificate store cannot be read; the known certificates are still served", "error", err)
 	case err == nil && before != "":
 		m.logger.Info("the certificate store can be read again")
 	}
 }
 
-// loadLocal serves what was kept on this node.
+// loadLocal serves this node's copy.
 func (m *mirror) loadLocal(ctx context.Context) {
 	if m.local == nil {
 		return
@@ -140,15 +140,15 @@ func (m *mirror) loadLocal(ctx context.Context) {
 	for _, e := range entries {
 		r, err := m.local.Get(ctx, e.Path)
 		if err != nil {
-			m.logger.Warn("a certificate that was kept on this node is not used", "error", err)
+			m.logger.Warn("a certificate of this node's copy is not used", "error", err)
 			continue
 		}
 		if !m.take(r) {
-			m.at(e.Path).version = 0 // the store's own is to be read
+			m.at(e.Path).version = 0 // so that the store's own is read
 		}
 	}
 	if err != nil {
-		m.logger.Warn("the certificates that were kept on this node are not used", "error", err)
+		m.logger.Warn("this node's copy of the certificates is not used", "error", err)
 	}
 	if len(entries) > 0 {
 		m.publish()
@@ -157,7 +157,7 @@ func (m *mirror) loadLocal(ctx context.Context) {
 	}
 }
 
-// follow reads what has changed, and asks for what the list lacks.
+// follow reads what has changed, and checks what the list lacks.
 func (m *mirror) follow(ctx context.Context, list []certstore.Entry) error {
 	m.mu.Lock()
 	listed := make(map[string]bool, len(list))
@@ -181,7 +181,7 @@ func (m *mirror) follow(ctx context.Context, list []certstore.Entry) error {
 	}
 	slices.Sort(paths)
 	if len(list) == 0 {
-		// That is how Nomad refuses a list, too: one record tells.
+		// An empty list may be a refusal by Nomad: reading one record shows.
 		if _, err := m.store.Read(ctx, paths[0], 0); !errors.Is(err, certstore.ErrNotFound) {
 			return errors.Join(errUnlisted, err)
 		}
@@ -195,12 +195,11 @@ func (m *mirror) follow(ctx context.Context, list []certstore.Entry) error {
 	return errors.Join(errs...)
 }
 
-// errUnlisted: records are there and a list has none.
+// errUnlisted says that a list is empty although there are records.
 var errUnlisted = errors.New("the list of certificates is empty although there are some: the capability list is missing in serai's policy")
 
-// readAll reads records, several at once. One that cannot be read leaves the
-// others alone; when many cannot and none can, the store is not asked for the
-// rest.
+// readAll reads records, several at once. One that cannot be read does not affect the
+// others; when many cannot be read and none can, the rest is not tried.
 func (m *mirror) readAll(ctx context.Context, paths []string, least map[string]uint64) error {
 	work := make(chan string)
 	var running sync.WaitGroup
@@ -240,7 +239,7 @@ func (m *mirror) readAll(ctx context.Context, paths []string, least map[string]u
 	return fmt.Errorf("%d of %d records were read: %w", good, len(paths), first)
 }
 
-// read brings one record, of at least that version, up to date.
+// read updates one record, to at least that version.
 func (m *mirror) read(ctx context.Context, path string, least uint64) error {
 	r, err := m.store.Read(ctx, path, least)
 	if errors.Is(err, certstore.ErrNotFound) {
@@ -252,7 +251,7 @@ func (m *mirror) read(ctx context.Context, path string, least uint64) error {
 	}
 	if good := m.take(r); good && m.local != nil && !strings.HasPrefix(path, failsPath) {
 		if err := m.local.Copy(r); err != nil {
-			m.logger.Error("a certificate is not kept on this node: a start while the store is away lacks it", "error", err)
+			m.logger.Error("cannot save a certificate on this node: it will be missing in a start while the store is unreachable", "error", err)
 		}
 	}
 	return nil
@@ -264,13 +263,13 @@ func (m *mirror) forget(ctx context.Context, path string) {
 	m.mu.Unlock()
 	if m.local != nil {
 		if err := m.local.Delete(ctx, path); err != nil {
-			m.logger.Warn("a certificate that is gone stays on this node's disk", "error", err)
+			m.logger.Warn("cannot remove a certificate that is gone from this node's disk", "error", err)
 		}
 	}
 }
 
-// take makes an entry of a record, and reports whether it made sense. One that
-// makes none, or is half of a certificate, leaves what was served before.
+// take makes an entry of a record, and reports whether it is valid. An invalid one, or
+// half of a certificate, does not replace what was served before.
 func (m *mirror) take(r *certstore.Record) bool {
 	e := &entry{version: r.Version}
 	var err error
@@ -296,8 +295,8 @@ func (m *mirror) take(r *certstore.Record) bool {
 	return err == nil
 }
 
-// publish puts the certificates into the SNI table: those of our CA, and others
-// while there is none of it.
+// publish puts the certificates into the SNI table: for each host the one of our CA, or
+// another one if there is none.
 func (m *mirror) publish() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -318,7 +317,7 @@ func (m *mirror) publish() {
 	}
 }
 
-// refresh reads one record now, so that who has written it sees it.
+// refresh reads one record now, so that its writer sees it.
 func (m *mirror) refresh(ctx context.Context, path string) error {
 	err := m.read(ctx, path, certstore.Newest)
 	m.publish()

@@ -11,9 +11,8 @@ import (
 	"serai/tls/certstore"
 )
 
-// order obtains a certificate, if it still has to be, and keeps what became of
-// it. It returns how many orders that took at the CA, and whether one brought a
-// certificate.
+// order obtains a certificate, if that is still necessary, and stores the result. It
+// returns how many orders it made at the CA, and whether one brought a certificate.
 func (l *leader) order(ctx context.Context, t *task) (orders int, issued bool) {
 	if !l.awaitPeers(ctx, t.Name) {
 		return 0, false
@@ -29,7 +28,7 @@ func (l *leader) order(ctx context.Context, t *task) (orders int, issued bool) {
 	}
 	reason := t.reason
 	if r != nil {
-		// Another may have been the leader and done it.
+		// Another leader may have done it.
 		l.mirror.take(r)
 		l.mirror.publish()
 		again := l.due(t.Host)
@@ -53,8 +52,8 @@ func (l *leader) order(ctx context.Context, t *task) (orders int, issued bool) {
 	return max(s.validations, 1), true
 }
 
-// ordersMade returns how many orders the CA has counted of a failed one: each
-// had a validation, but for one that it refused.
+// ordersMade returns how many orders the CA has counted for a failed one: those with a
+// validation, and not those that it refused.
 func ordersMade(s *site, err error) int {
 	var problem acme.Problem
 	if errors.As(err, &problem) && problem.Type != acme.ProblemTypeRateLimited {
@@ -63,9 +62,9 @@ func ordersMade(s *site, err error) int {
 	return s.validations
 }
 
-// done shows what was obtained, and removes what that has made void.
+// done shows the new certificate, and removes what is obsolete now.
 func (l *leader) done(ctx context.Context, s *site) {
-	// The copy in memory must be the new one before the next look.
+	// The copy in memory must be the new one before the next walk.
 	for l.mirror.refresh(ctx, s.path) != nil && ctx.Err() == nil {
 		pause(ctx, time.Second)
 	}
@@ -81,9 +80,9 @@ func (l *leader) done(ctx context.Context, s *site) {
 	l.answer(ctx, s.host)
 }
 
-// retryAfter returns the wait after so many failures of one host in a row: a
-// load balancer that finds serai ready a moment later costs seconds, and a CA
-// that allows five failures an hour is not angered (as Let's Encrypt does,
+// retryAfter returns the wait after so many failures of one host in a row. When the
+// load balancer finds serai ready a moment later, this costs only seconds; and a CA
+// that permits five failures an hour is not exceeded (such as Let's Encrypt,
 // https://letsencrypt.org/docs/rate-limits/).
 func (o *Options) retryAfter(attempts int) time.Duration {
 	return min(o.FirstRetry<<min(2*max(attempts-1, 0), 20), maxRetry)
@@ -92,13 +91,13 @@ func (o *Options) retryAfter(attempts int) time.Duration {
 // The waits after failures.
 const (
 	maxRetry    = 6 * time.Hour
-	afterLimit  = 15 * time.Minute // a host that the CA will not take an order for now
-	whenLimited = time.Minute      // the others of its namespace, then
-	// longestLimit bounds what a CA says: a week, which is the longest of its limits.
+	afterLimit  = 15 * time.Minute // for a host whose order the CA refused for its limits
+	whenLimited = time.Minute      // for the other hosts of its namespace, then
+	// longestLimit bounds what a CA says: a week, the longest of its limits.
 	longestLimit = 7 * 24 * time.Hour
 )
 
-// failed keeps and logs a failure, and says when the host is tried again.
+// failed stores and logs a failure, and sets when the host is tried again.
 func (l *leader) failed(ctx context.Context, t *task, s *site, err error) {
 	if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return // not the leader any more, or stopping
@@ -114,7 +113,7 @@ func (l *leader) failed(ctx context.Context, t *task, s *site, err error) {
 		result = "conflict"
 		if r, err := l.options.Store.Get(ctx, s.path); err == nil {
 			if _, _, err := readCertificate(r, l.options.Sealer); err == nil {
-				// Another one has obtained it meanwhile.
+				// Another serai has obtained it meanwhile.
 				l.count(result)
 				l.done(ctx, s)
 				return
@@ -125,16 +124,16 @@ func (l *leader) failed(ctx context.Context, t *task, s *site, err error) {
 	f := newFailure(s.host, err, l.mirror.failureOf(s.host))
 	failures := l.options.Limits.failures()
 	f.Spent = time.Time(failures.take(spent(f.Spent), s.validations, f.Last))
-	// Another try may fail as many times as there are kinds of validations.
+	// Another try may fail as many times as there are kinds of validation.
 	f.Next = latest(f.Last.Add(l.retryIn(t, f.Attempts, result)), failures.at(spent(f.Spent), t.cost, 0, f.Last))
 	l.options.Logger.Error("no certificate was obtained", "host", s.host, "attempts", f.Attempts, "next", f.Next.UTC().Format(time.RFC3339), "error", f.Error)
 	l.keep(ctx, f)
 	l.answer(ctx, s.host)
 }
 
-// retryIn returns how long a host waits after a failure. A CA that refuses an
-// order for its limits is left alone for a while with all of that namespace, and
-// with no other: most limits are of a domain or a host.
+// retryIn returns how long a host waits after a failure. After a CA has refused an
+// order for its limits, nothing of that namespace is ordered for a while; other
+// namespaces go on, because most limits are per domain or host.
 func (l *leader) retryIn(t *task, attempts int, result string) time.Duration {
 	wait := l.options.retryAfter(attempts)
 	if result == "rate-limited" {
@@ -144,7 +143,7 @@ func (l *leader) retryIn(t *task, attempts int, result string) time.Duration {
 		l.paused[t.Namespace] = time.Now().Add(min(max(whenLimited, told), afterLimit))
 		l.mu.Unlock()
 	} else if e := l.certOf(t.Name); e != nil && e.cert != nil {
-		// What expires soon cannot wait so long.
+		// A certificate that expires soon cannot wait that long.
 		if left := time.Until(e.cert.Leaf.NotAfter); left > 0 {
 			wait = min(wait, max(left/5, time.Second))
 		}
@@ -152,8 +151,8 @@ func (l *leader) retryIn(t *task, attempts int, result string) time.Duration {
 	return wait + rand.N(wait/5+1)
 }
 
-// keep writes a failure to the store, so that every serai shows it and the next
-// leader heeds it. While that cannot be done, this one does.
+// keep writes a failure to the store, so that every serai shows it and the next leader
+// respects it. If that fails, only this leader does.
 func (l *leader) keep(ctx context.Context, f *Failure) {
 	path, version := failurePath(f.Host), uint64(0)
 	if r, err := l.options.Store.Get(ctx, path); err == nil {
@@ -161,7 +160,7 @@ func (l *leader) keep(ctx context.Context, f *Failure) {
 	}
 	version, err := l.options.Store.Put(ctx, path, f.items(), version)
 	if err != nil {
-		l.options.Logger.Warn("a failed order is not in the store for others to see", "host", f.Host, "error", err)
+		l.options.Logger.Warn("cannot store a failed order for others to see", "host", f.Host, "error", err)
 		l.mu.Lock()
 		l.later[f.Host] = f.Next
 		l.mu.Unlock()

@@ -11,21 +11,22 @@ import (
 	"github.com/mholt/acmez/v3/acme"
 )
 
-// Peer is a serai that a CA's validations may arrive at.
+// Peer is a serai that may receive a CA's validations.
 type Peer struct {
-	// ID is another one when the serai was started with other flags.
+	// ID changes when the serai is started with other flags.
 	ID string
-	// Address is that of its plain HTTP listener.
+	// Address is the address of its plain HTTP listener.
 	Address string
 }
 
-// Waiting is what orders wait for: serai that do not answer validations yet.
+// Waiting says which serai orders wait for, because these do not answer validations
+// yet.
 type Waiting struct {
 	Since time.Time `json:"since"`
-	// Until is when orders go on without them, unless more of them answer or
-	// others come.
+	// Until is when orders go on without them, unless one of them answers or another
+	// one starts before.
 	Until time.Time `json:"until"`
-	// Problem is why the serai are not known, empty when they are.
+	// Problem is why the list of serai cannot be read, empty when it can.
 	Problem string `json:"problem,omitempty"`
 	// Count is how many do not answer, Peers are the first few of them.
 	Count int          `json:"count"`
@@ -38,42 +39,42 @@ type SilentPeer struct {
 	Error   string `json:"error"`
 }
 
-// The leader looks again after pauses that grow up to peerPause, asks so many
-// serai at once, and shows so many.
+// The leader asks again after pauses that grow up to peerPause, asks so many serai at
+// once, and shows so many.
 const (
 	peerPause   = 2 * time.Second
 	peerTimeout = 3 * time.Second
 	peersAtOnce = 16
 	peersShown  = 8
-	// peersFresh is how long a list of serai is believed: of a hundred orders
-	// that begin together one asks.
+	// peersFresh is how long a list of serai is used: of a hundred orders that begin
+	// together, one reads it.
 	peersFresh = 2 * time.Second
-	// peerWaits is how many times PeerWait orders wait in all, however slowly
-	// one serai after the other is replaced.
+	// peerWaits is how many times PeerWait orders wait in all, however slowly one serai
+	// after the other is replaced.
 	peerWaits = 24
 )
 
-// answerKept is how long serai of earlier builds keep an answer: the CA must
-// not be given that of a token which is gone.
+// answerKept is how long serai of earlier builds keep an answer: the CA must not get
+// the answer for a token that is gone.
 const answerKept = 600 * time.Millisecond
 
-// probePrefix begins the tokens that the leader asks other serai for.
+// probePrefix begins the tokens that the leader requests from other serai.
 const probePrefix = "serai-peer-"
 
-// peers is what the leader knows of the serai that a CA may ask.
+// peers is what the leader knows about the serai that may receive validations.
 type peers struct {
 	mu sync.Mutex // one order asks for all
-	// passed are those that have answered, or were waited for long enough.
+	// passed are the serai that have answered, or were waited for long enough.
 	passed  map[Peer]bool
-	awaited map[Peer]leaving // those that have not, registered or leaving
-	listed  time.Time        // when all that were listed had passed
+	awaited map[Peer]leaving // the others, registered or leaving
+	listed  time.Time        // when all listed serai had passed
 }
 
-// awaitPeers waits until every serai answers validations, since the CA may ask
-// any of them: one that runs old flags would pass the question on to the
-// application. It returns false when ctx has ended, or when nobody wants the host
-// any more, which is one that is to be ordered: no serai would answer for it, and
-// the next order asks for another.
+// awaitPeers waits until every serai answers validations, since the CA may ask any of
+// them: one with old flags would forward the request to the application. It returns
+// false when ctx has ended, or when no route wants host any more, the host to be
+// ordered: then no serai would answer for it, and the next order asks with another
+// host.
 func (l *leader) awaitPeers(ctx context.Context, host string) bool {
 	if l.options.Peers == nil {
 		return true
@@ -85,7 +86,7 @@ func (l *leader) awaitPeers(ctx context.Context, host string) bool {
 	}
 	w := &peerWait{leader: l, client: newPeerClient(), host: host, began: time.Now(), progress: time.Now()}
 	defer w.end(ctx)
-	// Of a host that nobody wants any more, others know no validation.
+	// For a host that no route wants any more, other serai answer no validation.
 	for wait := 100 * time.Millisecond; ctx.Err() == nil && l.Wants(host); wait = min(2*wait, peerPause) {
 		if w.look(ctx) {
 			l.peers.listed = time.Now()
@@ -101,9 +102,9 @@ type peerWait struct {
 	*leader
 	client    *http.Client
 	host      string
-	challenge *acme.Challenge // in the store; nil before anybody is asked
+	challenge *acme.Challenge // in the store; nil before any serai is asked
 	began     time.Time
-	progress  time.Time // when a serai last answered, came or went
+	progress  time.Time // when a serai last answered, started or ended
 	missing   []Peer
 	told      bool
 }
@@ -121,7 +122,7 @@ func (w *peerWait) look(ctx context.Context) bool {
 				missing = append(missing, p)
 			}
 		}
-		w.peers.passed = passed // who has gone is forgotten
+		w.peers.passed = passed // serai that have gone are forgotten
 		missing = w.peers.await(all, missing)
 		if len(missing) == 0 {
 			return true
@@ -155,9 +156,9 @@ func (w *peerWait) look(ctx context.Context) bool {
 	return true
 }
 
-// until is when the wait ends at the latest. Orders of other hosts stand in line
-// behind this one, so the certificate that expires first counts: it cannot wait
-// longer than a fifth of what it has left.
+// until is when the wait ends at the latest. Orders of other hosts wait behind this
+// one, so the certificate that expires first counts: the wait must not take more than a
+// fifth of the time that it has left.
 func (w *peerWait) until() time.Time {
 	until := w.progress.Add(w.options.PeerWait)
 	if last := w.began.Add(peerWaits * w.options.PeerWait); last.Before(until) {
@@ -177,10 +178,10 @@ func (w *peerWait) until() time.Time {
 	return until
 }
 
-// tell shows what is waited for, and logs it once.
+// tell shows what orders wait for, and logs it once.
 func (w *peerWait) tell(silent []SilentPeer, count int, until time.Time, err error) {
 	w.waiting.Store(&Waiting{Since: w.began, Until: until, Count: count, Peers: silent[:min(len(silent), peersShown)], Problem: errorText(err)})
-	// Those that were just started need a moment.
+	// Serai that were just started need a moment.
 	if w.told || time.Since(w.began) < peerPause {
 		return
 	}
@@ -207,7 +208,7 @@ func shown(silent []SilentPeer) string {
 	return b.String()
 }
 
-// end removes the token, and lets the answers be forgotten that others keep.
+// end removes the token, and waits until other serai have dropped its answer.
 func (w *peerWait) end(ctx context.Context) {
 	w.waiting.Store(nil)
 	if w.told && ctx.Err() == nil {
@@ -219,7 +220,7 @@ func (w *peerWait) end(ctx context.Context) {
 	removing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	if err := w.engine.storage.Delete(removing, w.engine.tokenKey(w.host)); err != nil {
-		w.options.Logger.Warn("a token stays in the store until the next order", "host", w.host, "error", err)
+		w.options.Logger.Warn("cannot remove a token from the store before the next order", "host", w.host, "error", err)
 	}
 	pause(ctx, answerKept)
 }

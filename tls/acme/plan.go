@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// plan is what the last walk of the leader found. Immutable.
+// plan is the result of the leader's last walk. Immutable.
 type plan struct {
 	budget *Budget
 	waits  map[string]*held // by host
 }
 
-// countCertificates tells the budget what each namespace has: certificates in the
-// store, whether or not their hosts are wanted still, and those that are ordered.
+// countCertificates counts for the budget what each namespace has: certificates in the
+// store, whether or not a route still wants them, and certificates in order.
 func (l *leader) countCertificates(hosts []Host) {
 	namespaces, of := make(map[string]bool), make(map[string]string)
 	for _, h := range hosts {
@@ -32,7 +32,7 @@ func (l *leader) countCertificates(hosts []Host) {
 	l.budget.know(holds, total, len(namespaces) > 1)
 }
 
-// showPlan makes what a walk found visible.
+// showPlan publishes the result of a walk.
 func (l *leader) showPlan(hosts []Host, waits map[string]*held) {
 	b := l.budget.snapshot(time.Now())
 	b.Held = make(map[string]int)
@@ -63,12 +63,12 @@ func (l *leader) showPlan(hosts []Host, waits map[string]*held) {
 	l.plan.Store(&plan{budget: b, waits: waits})
 }
 
-// saveBudget is the time between two writes of the budget: a leader that is killed
-// takes what it spent since with it.
+// saveBudget is the time between two writes of the budget: when a leader is killed,
+// what it has used since the last write is lost.
 const saveBudget = 2 * time.Second
 
-// loadBudget takes over what earlier leaders have spent. A store that does not
-// tell cannot hold orders up for good.
+// loadBudget adds what earlier leaders have used. A store that cannot be read does not
+// stop orders for good.
 func (l *leader) loadBudget(ctx context.Context) {
 	var err error
 	for range 3 {
@@ -77,10 +77,10 @@ func (l *leader) loadBudget(ctx context.Context) {
 		}
 		pause(ctx, time.Second)
 	}
-	l.options.Logger.Warn("what earlier leaders have ordered is not known: the CA's limits may be exceeded", "error", err)
+	l.options.Logger.Warn("cannot read what earlier leaders have ordered: the CA's limits may be exceeded", "error", err)
 }
 
-// keepBudget writes what has been spent until ctx ends, and then once more.
+// keepBudget writes the budget until ctx ends, and then once more.
 func (l *leader) keepBudget(ctx context.Context) {
 	var complaint string
 	for ended := false; !ended; {
@@ -91,7 +91,7 @@ func (l *leader) keepBudget(ctx context.Context) {
 		cancel()
 		if err != nil && err.Error() != complaint {
 			complaint = err.Error()
-			l.options.Logger.Warn("what was ordered is not in the store for the next leader to know", "error", err)
+			l.options.Logger.Warn("cannot store what was ordered for the next leader", "error", err)
 		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/mholt/acmez/v3/acme"
 )
 
-// store puts a token where a CA's would be, once.
+// store stores a token where a CA's token would be, once.
 func (w *peerWait) store(ctx context.Context) error {
 	if w.challenge != nil {
 		return nil
@@ -35,7 +35,7 @@ func (w *peerWait) store(ctx context.Context) error {
 	return err
 }
 
-// ask puts the CA's question to serai, and returns those that do not answer it.
+// ask sends a validation request to serai, and returns those that do not answer it.
 func (w *peerWait) ask(ctx context.Context, all []Peer) (missing []Peer, silent []SilentPeer) {
 	errs := make([]error, len(all))
 	slots := make(chan struct{}, peersAtOnce)
@@ -61,8 +61,8 @@ func (w *peerWait) ask(ctx context.Context, all []Peer) (missing []Peer, silent 
 	return missing, silent
 }
 
-// newPeerClient makes what asks as a CA does, but follows no redirect and keeps
-// nothing open.
+// newPeerClient makes an HTTP client that asks like a CA, but follows no redirect and
+// keeps no connection.
 func newPeerClient() *http.Client {
 	return &http.Client{
 		Timeout:       peerTimeout,
@@ -71,7 +71,7 @@ func newPeerClient() *http.Client {
 	}
 }
 
-// askPeer asks one serai for a token (RFC 8555 section 8.3).
+// askPeer requests a token from one serai (RFC 8555 section 8.3).
 func askPeer(ctx context.Context, client *http.Client, address, host string, c *acme.Challenge) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+c.HTTP01ResourcePath(), nil)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 type class int
 
 const (
-	classAsked   class = iota // an operator asked for it
+	classAsked   class = iota // an operator requested it
 	classRenewal              // a certificate is due
 	classFirst                // a host has none
 	classRetry                // the last order of a host failed
@@ -22,19 +22,19 @@ type task struct {
 	Host
 	class  class
 	reason string
-	at     time.Time // since when it is due
-	// replaces says that the host has a certificate, which is replaced.
+	at     time.Time // when it is or was due
+	// replaces says that the host has a certificate, which will be replaced.
 	replaces bool
-	// named says that the CA is told which one (RFC 9773 section 5): Let's Encrypt
-	// counts such orders to no limit.
+	// named says that the CA is told which certificate it replaces (RFC 9773 section
+	// 5): Let's Encrypt counts such orders for no limit.
 	named bool
-	// cost is how many orders it makes at most: one for each kind of validation.
+	// cost is the most orders that it makes: one for each kind of validation.
 	cost int
 
-	round int // its place among those of its service
+	round int // its position among the tasks of its service
 }
 
-// charge returns how many of so many orders count.
+// charge returns how many of these orders count.
 func (t *task) charge(orders int) int {
 	if t.named {
 		return 0
@@ -48,7 +48,7 @@ type turns struct {
 	of  map[string]uint64 // by namespace, and by namespace/service
 }
 
-// keep forgets those that have no hosts any more.
+// keep forgets namespaces and services that have no hosts any more.
 func (t *turns) keep(hosts []Host) {
 	of := make(map[string]uint64)
 	for _, h := range hosts {
@@ -68,19 +68,19 @@ func (t *turns) took(h Host) {
 
 func (h Host) service() string { return h.Namespace + "/" + h.Service }
 
-// queue is what may begin in one walk: by class, then by namespace, which take
-// turns. Those of one namespace are in the order of their own turns.
+// queue has the tasks that may begin in one walk: by class, then by namespace;
+// namespaces take turns, and the tasks of one namespace have an order of their own.
 type queue struct {
 	turns  *turns
 	queued [classes]map[string][]*task
 }
 
-// newQueue sorts tasks: of one class and namespace its services take turns, each
-// with what has been due for longest.
+// newQueue sorts tasks: in one class and namespace the services take turns, each with
+// the task that has been due for longest.
 func newQueue(t *turns, all []*task) *queue {
 	q := &queue{turns: t}
 	slices.SortStableFunc(all, func(a, b *task) int { return a.at.Compare(b.at) })
-	var rounds [classes]map[string]int // by service: how many of it are queued
+	var rounds [classes]map[string]int // by service: how many of its tasks are queued
 	for c := range classes {
 		q.queued[c], rounds[c] = make(map[string][]*task), make(map[string]int)
 	}
@@ -99,8 +99,8 @@ func newQueue(t *turns, all []*task) *queue {
 	return q
 }
 
-// next takes the task out whose turn it is, of the classes and namespaces that
-// have room; nil when there is none.
+// next removes the task whose turn it is, among classes and namespaces with room; nil
+// when there is none.
 func (q *queue) next(hasRoom func(class, string) bool) *task {
 	for c, namespaces := range q.queued {
 		best := ""
@@ -121,31 +121,30 @@ func (q *queue) next(hasRoom func(class, string) bool) *task {
 	return nil
 }
 
-// drop takes out all that is queued like a task, which waits for what they all
-// need.
+// drop removes all tasks that are similar to like, because they need what it waits for.
 func (q *queue) drop(like *task) []*task {
 	tasks := q.queued[like.class][like.Namespace]
 	delete(q.queued[like.class], like.Namespace)
 	return tasks
 }
 
-// room bounds the orders under way, so that those that hang take no place that
-// others need.
+// room limits the orders in progress, so that orders that hang do not use the places
+// that others need.
 type room struct {
-	all       int // of them at once
+	all       int // orders at once
 	namespace int // of one namespace
 	wanting   int // of hosts without a certificate, and retries
 	retries   int
 }
 
-// newRoom shares places: half of them for one namespace, a quarter for renewals
-// alone, and a quarter at most for retries.
+// newRoom divides places: at most half of them for one namespace, a quarter only for
+// renewals, and at most a quarter for retries.
 func newRoom(workers int) room {
 	quarter := max(workers/4, 1)
 	return room{all: workers, namespace: max(workers/2, 1), wanting: max(workers-quarter, 1), retries: quarter}
 }
 
-// has reports whether one more order fits beside those under way.
+// has reports whether one more order fits beside those in progress.
 func (r room) has(busy map[string]*task, c class, namespace string) bool {
 	same, wanting, retries := 0, 0, 0
 	for _, t := range busy {

@@ -20,8 +20,8 @@ import (
 //	budget              state                   what is left of the CA's limits
 //	leader                                      the lock
 //
-// Only what all serai need at once is below tls, which they all watch: tokens
-// and the lock wake nobody.
+// Only what all serai need at once is below tls, which they all watch: changes of
+// tokens and of the lock wake no serai.
 const (
 	watched    = "tls"
 	acmePath   = "acme"
@@ -34,7 +34,7 @@ const (
 func certPath(ca, host string) string { return certstore.Path("tls", "certs", ca, host) }
 func failurePath(host string) string  { return certstore.Path("tls", "failures", host) }
 
-// RequestPath is where a renewal of a host is asked for.
+// RequestPath is where a renewal of a host is requested.
 func RequestPath(host string) string { return certstore.Path(requests, host) }
 
 // Failure is an order that failed.
@@ -44,16 +44,16 @@ type Failure struct {
 	Attempts int
 	// Last is when it failed, Next when it is tried again.
 	Last, Next time.Time
-	// Spent is what its failed validations have taken of the CA's limit.
+	// Spent is how much of the CA's limit its failed validations have used.
 	Spent time.Time
 }
 
-// unnamed reports whether the next order is not to name what it replaces: every
-// other attempt does not.
+// unnamed reports whether the next order must not name what it replaces: every second
+// attempt does not.
 func (f *Failure) unnamed() bool { return f != nil && f.Attempts%2 == 1 }
 
-// newFailure is one that happened now, after another one or nil. When it is tried
-// again is for the caller to say.
+// newFailure is a failure that happened now, after another one or nil. The caller sets
+// when the host is tried again.
 func newFailure(host string, err error, before *Failure) *Failure {
 	f := &Failure{Host: host, Error: shorten(err.Error()), Attempts: 1, Last: time.Now()}
 	if before != nil {
@@ -62,7 +62,7 @@ func newFailure(host string, err error, before *Failure) *Failure {
 	return f
 }
 
-// shorten bounds what a CA says, and makes it one line.
+// shorten shortens a CA's message to one line.
 func shorten(s string) string {
 	s = strings.Join(strings.Fields(s), " ")
 	return strings.ToValidUTF8(s[:min(len(s), 1000)], "")
@@ -83,7 +83,7 @@ func readFailure(r *certstore.Record) (*Failure, error) {
 	f := &Failure{Host: r.Items["name"], Error: r.Items["error"]}
 	var err error
 	if f.Attempts, err = strconv.Atoi(r.Items["attempts"]); err != nil || f.Attempts < 1 || f.Attempts > 1<<20 || f.Host == "" || failurePath(f.Host) != r.Path {
-		return nil, fmt.Errorf("read %s: it is no failed order", r.Path)
+		return nil, fmt.Errorf("read %s: it is not a failed order", r.Path)
 	}
 	f.Last, _ = time.Parse(time.RFC3339Nano, r.Items["last"])
 	f.Next, _ = time.Parse(time.RFC3339Nano, r.Items["next"])
@@ -91,15 +91,15 @@ func readFailure(r *certstore.Record) (*Failure, error) {
 	return f, nil
 }
 
-// readCertificate returns the host and certificate of a record, if the two and
-// the key belong together.
+// readCertificate returns the host and certificate of a record, if host, certificate
+// and key belong together.
 func readCertificate(r *certstore.Record, sealer *certstore.Sealer) (string, *tls.Certificate, error) {
 	host := r.Items["name"]
 	refuse := func(err error) (string, *tls.Certificate, error) {
 		return "", nil, fmt.Errorf("read the certificate of %q in the store: %w", host, err)
 	}
 	if host == "" || certPath(r.Items["ca"], host) != r.Path {
-		return refuse(fmt.Errorf("it stands at %s, where it does not belong", r.Path))
+		return refuse(fmt.Errorf("it is stored at %s, where it does not belong", r.Path))
 	}
 	key, err := sealer.Open(r.Path, "key", r.Items["key"])
 	if err != nil {

@@ -9,13 +9,13 @@ import (
 	"serai/tls/certstore"
 )
 
-// request is a renewal that was asked for.
+// request is a requested renewal.
 type request struct {
 	path    string
 	version uint64
 }
 
-// followRequests learns of renewals that are asked for.
+// followRequests watches for requested renewals.
 func (l *leader) followRequests(ctx context.Context) {
 	index := uint64(0)
 	for ctx.Err() == nil {
@@ -35,7 +35,7 @@ func (l *leader) followRequests(ctx context.Context) {
 	}
 }
 
-// take notes a request, or answers why it cannot be met.
+// take records a request, or refuses it with the reason.
 func (l *leader) take(ctx context.Context, r *certstore.Record) {
 	host := r.Items["name"]
 	if RequestPath(host) != r.Path {
@@ -61,14 +61,13 @@ func (l *leader) take(ctx context.Context, r *certstore.Record) {
 		refusal = e.problem
 	}
 	if refusal != "" {
-		l.options.Logger.Warn("a renewal was asked for that cannot be made", "host", host, "reason", refusal)
+		l.options.Logger.Warn("a requested renewal is refused", "host", host, "reason", refusal)
 		l.keep(ctx, &Failure{Host: host, Error: refusal, Attempts: 1, Last: time.Now(), Next: time.Now()})
 		l.answer(ctx, host)
 	}
 }
 
-// answer removes a request, which tells who asked that it is done, or why not:
-// see Renew.
+// answer removes a request, which tells Renew that it is done, or refused.
 func (l *leader) answer(ctx context.Context, host string) {
 	l.mu.Lock()
 	r, asked := l.asked[host]
@@ -79,17 +78,17 @@ func (l *leader) answer(ctx context.Context, host string) {
 	l.mu.Unlock()
 	if asked {
 		if err := l.options.Store.Delete(ctx, r.path); err != nil {
-			l.options.Logger.Warn("a request for a renewal stays in the store", "host", host, "error", err)
+			l.options.Logger.Warn("cannot remove a request for a renewal from the store", "host", host, "error", err)
 		}
 	}
 }
 
-// lookForAnswer is the time between two looks for an answer.
+// lookForAnswer is the time between two checks for an answer.
 const lookForAnswer = 500 * time.Millisecond
 
-// Renew asks whichever serai orders certificates to renew that of a host now,
-// tells its name to asked, and waits until that is done or has failed; not at
-// all when timeout is 0.
+// Renew asks whichever serai orders certificates to renew the one of a host now, passes
+// the leader's name to asked, and waits until that is done or has failed; it does not
+// wait when timeout is 0.
 func Renew(ctx context.Context, store certstore.Store, host string, timeout time.Duration, asked func(leader string)) error {
 	leader, err := store.Leader(ctx)
 	if err != nil {

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// toldToWait is what the CA last said with a status of 429 (RFC 8555 section
-// 6.6). acmez does not put the field into its error, and the HTTP client is
-// certmagic's own: what is logged of an exchange is the only place that has it.
+// toldToWait is what the CA last said with a status of 429 (RFC 8555 section 6.6).
+// acmez does not put the field into its error, and the HTTP client is certmagic's own,
+// so the field is read from the log line of the exchange.
 type toldToWait struct {
 	mu    sync.Mutex
 	until time.Time
@@ -18,7 +18,7 @@ type toldToWait struct {
 // exchangeLogged is the message that acmez logs for each request.
 const exchangeLogged = "http request"
 
-// note looks at what was logged of an exchange.
+// note examines the log line of an exchange.
 func (t *toldToWait) note(fields map[string]any) {
 	status, _ := fields["status_code"].(int64)
 	header, _ := fields["response_headers"].(http.Header)
@@ -36,7 +36,7 @@ func (t *toldToWait) note(fields map[string]any) {
 	}
 }
 
-// toldToWait returns how long the CA wants to be left alone, as far as it says.
+// toldToWait returns how long the CA wants no requests, if it said so.
 func (e *engine) toldToWait() time.Duration {
 	e.told.mu.Lock()
 	defer e.told.mu.Unlock()

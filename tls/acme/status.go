@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// Status is what is known of the certificates that are obtained.
+// Status describes the certificates that serai obtains.
 type Status struct {
-	// Leader is the name of who orders, or did last.
+	// Leader is the name of the serai that orders, or did last.
 	Leader string `json:"leader,omitempty"`
 	// Leading says that it is this serai.
 	Leading   bool   `json:"leading"`
@@ -15,31 +15,31 @@ type Status struct {
 	// Problem is why the store cannot be read, empty when it can be.
 	Problem string    `json:"problem,omitempty"`
 	Since   time.Time `json:"since"`
-	// Waiting is what orders wait for, nil while they do not, and where this
+	// Waiting says which serai orders wait for; nil when they do not, or when this
 	// serai does not order.
 	Waiting *Waiting `json:"waiting,omitempty"`
-	// Budget is what is left of the limits, nil where this serai does not order.
+	// Budget is what is left of the limits, nil when this serai does not order.
 	Budget *Budget `json:"budget,omitempty"`
-	// Hosts are those that certificates are obtained for, sorted.
+	// Hosts are the hosts for which certificates are obtained, sorted.
 	Hosts []HostStatus `json:"hosts"`
 }
 
-// HostStatus is what is known of one host's certificate.
+// HostStatus describes one host's certificate.
 type HostStatus struct {
 	Host      string `json:"host"`
 	Namespace string `json:"namespace,omitempty"`
-	// Held is the limit that its order waits for, where this serai orders.
+	// Held is the limit that its order waits for, if this serai orders.
 	Held string `json:"held,omitempty"`
-	// Expires is when its certificate does; nil when it has none.
+	// Expires is when its certificate expires; nil when it has none.
 	Expires *time.Time `json:"expires,omitempty"`
-	// Next is when it is renewed, or the order tried again.
+	// Next is when it is renewed, or when the order is tried again.
 	Next *time.Time `json:"next,omitempty"`
-	// Error is why the last order failed, and Attempts how often it has.
+	// Error is why the last order failed, and Attempts how many have failed.
 	Error    string `json:"error,omitempty"`
 	Attempts int    `json:"attempts,omitempty"`
 }
 
-// Status returns what is known. Who leads is asked of the store, unless ctx has
+// Status returns the status. It reads the leader's name from the store, unless ctx has
 // ended.
 func (i *Issuer) Status(ctx context.Context) Status {
 	s := Status{Leading: i.Leading(), Waiting: i.waiting.Load(), Hosts: []HostStatus{}}
@@ -70,7 +70,7 @@ func (i *Issuer) Status(ctx context.Context) Status {
 	return s
 }
 
-// hold tells what an order waits for.
+// hold says what an order waits for.
 func (h *HostStatus) hold(w *held) {
 	if w == nil {
 		return

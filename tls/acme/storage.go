@@ -16,12 +16,12 @@ import (
 	"serai/tls/certstore"
 )
 
-// storage is certmagic's view of the store. The three files of a certificate
-// are one record, which an order reads once and writes once (see site); all
-// else, accounts and tokens, is a record each.
+// storage is certmagic's view of the store. The three files of a certificate are one
+// record, which an order reads once and writes once (see site); accounts and tokens are
+// a record each.
 //
-// Its locks are those of this process: that no other one orders is for the
-// leader's lock and the check-and-set of site to see to.
+// Its locks only work within this process: that no other process orders is ensured by
+// the leader's lock and the check-and-set of site.
 type storage struct {
 	store  certstore.Store
 	sealer *certstore.Sealer
@@ -39,15 +39,15 @@ type site struct {
 	items          map[string]string // crt, key (open) and json as they were read
 	staged         map[string]string // and as they will be
 	namespace      string
-	validations    int // begun, each of which the CA may fail
+	validations    int // begun; the CA may fail each of them
 	written        bool
-	err            error // why it could not be
+	err            error // why it could not be written
 }
 
 type siteKey struct{}
 
-// siteOf returns the order's site and the item that a key stands for, if it is
-// one of a certificate.
+// siteOf returns the order's site and the item for a key, if it is a key of a
+// certificate.
 func siteOf(ctx context.Context, key string) (s *site, item string, err error) {
 	if !strings.HasPrefix(key, "certificates/") {
 		return nil, "", nil
@@ -67,15 +67,15 @@ func noteValidation(ctx context.Context, key string) {
 	}
 }
 
-// genericPath is where all else is.
+// genericPath is the path of everything that is not a certificate.
 func genericPath(key string) string { return certstore.Path(acmePath, key) }
 
-// Store writes. A certificate is written with the last of its files, json, in
-// one step and only over what the order has seen: a leader that is none any more
-// fails here.
+// Store writes. A certificate is written with the last of its files, json, in one step
+// and only over the version that the order has seen: a serai that is no longer the
+// leader fails here.
 func (s *storage) Store(ctx context.Context, key string, value []byte) error {
 	if !utf8.Valid(value) {
-		return fmt.Errorf("store %s: it is no text", key)
+		return fmt.Errorf("store %s: it is not text", key)
 	}
 	site, item, err := siteOf(ctx, key)
 	if err != nil {
@@ -104,15 +104,15 @@ func (s *storage) Store(ctx context.Context, key string, value []byte) error {
 	return site.err
 }
 
-// put writes a certificate that the CA has issued. It is worth waiting for: a
-// store that is away for a moment must not cost another order.
+// put writes a certificate that the CA has issued. It tries for a while: a store that
+// is unreachable for a moment must not cost another order.
 func (s *storage) put(ctx context.Context, site *site, items map[string]string) error {
 	for {
 		_, err := s.store.Put(ctx, site.path, items, site.version)
 		if err == nil {
 			return nil
 		}
-		// The answer may be what was lost.
+		// Perhaps only the answer was lost.
 		if r, again := s.store.Get(ctx, site.path); again == nil && r.Items["crt"] == items["crt"] {
 			return nil
 		}
@@ -168,7 +168,8 @@ func (s *storage) Load(ctx context.Context, key string) ([]byte, error) {
 	return []byte(value), err
 }
 
-// Delete removes. What an order has staged is undone, not what is in the store.
+// Delete removes a key. It undoes what an order has staged, and does not touch the
+// store's certificates.
 func (s *storage) Delete(ctx context.Context, key string) error {
 	site, item, err := siteOf(ctx, key)
 	if err != nil {
@@ -197,7 +198,7 @@ func (s *storage) List(ctx context.Context, below string, recursive bool) ([]str
 	for _, e := range entries {
 		r, err := s.store.Get(ctx, e.Path)
 		if err != nil {
-			continue // gone meanwhile
+			continue // removed meanwhile
 		}
 		rest, ok := strings.CutPrefix(r.Items["name"], below+"/")
 		if ok && (recursive || !strings.Contains(rest, "/")) {
@@ -207,13 +208,13 @@ func (s *storage) List(ctx context.Context, below string, recursive bool) ([]str
 	return keys, nil
 }
 
-// Stat tells the size of a key's value.
+// Stat returns the size of a key's value.
 func (s *storage) Stat(ctx context.Context, key string) (certmagic.KeyInfo, error) {
 	value, err := s.Load(ctx, key)
 	return certmagic.KeyInfo{Key: key, Size: int64(len(value)), IsTerminal: true}, err
 }
 
-// Lock waits for the only right to do something in this process.
+// Lock waits for an exclusive right within this process.
 func (s *storage) Lock(ctx context.Context, name string) error {
 	for {
 		s.mu.Lock()
@@ -232,7 +233,7 @@ func (s *storage) Lock(ctx context.Context, name string) error {
 	}
 }
 
-// Unlock gives it back.
+// Unlock releases it.
 func (s *storage) Unlock(_ context.Context, name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

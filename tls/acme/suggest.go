@@ -7,19 +7,18 @@ import (
 	"serai/tls"
 )
 
-// suggestion is the CA's word on when to renew one certificate.
+// suggestion is when the CA suggests to renew one certificate.
 type suggestion struct {
 	serial string
 	renew  time.Time // zero when the CA does not say
 	again  time.Time // when to ask again
 }
 
-// askAgain is when the CA is asked again, unless it says itself when.
+// askAgain is when the CA is asked again, unless it says when.
 const askAgain = 6 * time.Hour
 
 // askCA asks the CA when each certificate should be renewed, a few a second.
-// For those that live shorter than what it takes to ask now and then, their age
-// decides.
+// Certificates with a lifetime too short for that are renewed by their age.
 func (l *leader) askCA(ctx context.Context) {
 	for ctx.Err() == nil {
 		for host := range l.mirror.hosts() {
@@ -52,8 +51,8 @@ func (l *leader) askCA(ctx context.Context) {
 	}
 }
 
-// ask asks about one certificate. A time that was chosen in a window stays while
-// the CA suggests that window.
+// ask asks about one certificate. A time that was chosen in a window stays while the CA
+// suggests the same window.
 func (l *leader) ask(ctx context.Context, old *suggestion, c *tls.Certificate) *suggestion {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -71,7 +70,7 @@ func (l *leader) ask(ctx context.Context, old *suggestion, c *tls.Certificate) *
 	return fresh
 }
 
-// noteRenewal shows when the CA suggests to renew, while this is the leader.
+// noteRenewal publishes when the CA suggests to renew, while this is the leader.
 func (i *Issuer) noteRenewal(host string, at time.Time) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -46,17 +46,17 @@ func readTickets(r *certstore.Record, sealer *certstore.Sealer) (*tickets, error
 	}
 	t.since, err = time.Parse(time.RFC3339Nano, r.Items["since"])
 	if err != nil || len(t.keys) == 0 {
-		return nil, fmt.Errorf("read %s: it holds no keys of session tickets", r.Path)
+		return nil, fmt.Errorf("read %s: it has no keys of session tickets", r.Path)
 	}
 	return t, nil
 }
 
-// ticketKeys is how many keys are kept: a session can be resumed for at least
-// so many ticket lives, less one.
+// ticketKeys is how many keys are kept: a session can be resumed for at least that many
+// ticket lives, less one.
 const ticketKeys = 3
 
-// turnTickets makes a new key for session tickets when it is time, unless
-// another serai has: whoever writes first has, so no leader is needed.
+// turnTickets makes a new key for session tickets when it is time, unless another serai
+// has. The first one to write wins, so no leader is needed.
 func (i *Issuer) turnTickets(ctx context.Context) {
 	for ctx.Err() == nil {
 		wait, err := i.turnTicketsOnce(ctx)
@@ -64,13 +64,12 @@ func (i *Issuer) turnTickets(ctx context.Context) {
 			i.options.Logger.Warn("the keys of session tickets stay as they are", "error", err)
 			wait = 10 * time.Minute
 		}
-		// Not all at once: the first one saves the others a write.
+		// Not all at once: after the first write the others need none.
 		pause(ctx, wait+mathrand.N(wait/20+1))
 	}
 }
 
-// turnTicketsOnce does so when it is time, and returns when it is the next
-// time.
+// turnTicketsOnce makes a new key if it is time, and returns when to call it again.
 func (i *Issuer) turnTicketsOnce(ctx context.Context) (time.Duration, error) {
 	most := i.options.TicketLife
 	if e := i.mirror.at(ticketPath); e != nil && e.tickets != nil && time.Since(e.tickets.since) < most {
@@ -99,7 +98,7 @@ func (i *Issuer) turnTicketsOnce(ctx context.Context) (time.Duration, error) {
 	}
 	_, err = i.options.Store.Put(ctx, ticketPath, fresh.items(i.options.Sealer), version)
 	if errors.Is(err, certstore.ErrConflict) {
-		return time.Second, nil // another was faster
+		return time.Second, nil // another serai was first
 	}
 	return most, err
 }

@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// keptFor is how long an expired certificate of a host that nobody wants stays
-// in the store.
+// keptFor is how long an expired certificate of a host that no route wants stays in the
+// store.
 const keptFor = 30 * 24 * time.Hour
 
-// tidy removes what nobody wants any more and has expired long ago, and
-// failures that something has made void.
+// tidy removes certificates that no route wants any more and that expired long ago, and
+// failures that are obsolete.
 func (l *leader) tidy(ctx context.Context) {
 	tokens := make(map[string]uint64)
 	for ctx.Err() == nil {
@@ -36,9 +36,9 @@ func (l *leader) tidy(ctx context.Context) {
 	}
 }
 
-// tidyTokens removes tokens that were there the last time, and that no order
-// here uses: those of leaders that were killed. It returns those that are there
-// now, with their versions.
+// tidyTokens removes tokens that were there the last time, and that no order of this
+// process uses: they are from leaders that were killed. It returns the existing ones,
+// with their versions.
 func (l *leader) tidyTokens(ctx context.Context, before map[string]uint64) map[string]uint64 {
 	entries, err := l.options.Store.ListNewest(ctx, acmePath)
 	if err != nil {
@@ -56,7 +56,7 @@ func (l *leader) tidyTokens(ctx context.Context, before map[string]uint64) map[s
 			continue
 		}
 		if before[e.Path] == e.Version && ctx.Err() == nil {
-			// Accounts are there, too.
+			// The account is there, too.
 			r, err := l.options.Store.Get(ctx, e.Path)
 			if err == nil && r.Version == e.Version && strings.Contains(r.Items["name"], tokenFolder) {
 				l.options.Store.Delete(ctx, e.Path)

@@ -12,33 +12,32 @@ import (
 	"github.com/mholt/acmez/v3/acme"
 )
 
-// listPause is the time between two lists of tokens, however many ask.
+// listPause is the time between two lists of tokens, however many requests wait.
 const listPause = 250 * time.Millisecond
 
-// tokens finds what answers validations that another serai has begun. Strangers
-// ask as a CA does, for as many hosts as there are. So what a question costs does
-// not depend on how many are asked: one list of all tokens, begun after the
-// question, tells every host that has none, and a token is read once, whoever
-// asks for it. Hosts without an order under way take nothing from those that
-// have one.
+// tokens finds the answers to validations that another serai has begun. Strangers can
+// send validation requests, too, for as many hosts as there are. So the cost does not
+// depend on the number of requests: one list of all tokens, begun after the requests,
+// answers all for hosts without a token, and a token is read once, however many request
+// it. Hosts without an order in progress take nothing from those that have one.
 type tokens struct {
 	engine *engine
 
 	mu      sync.Mutex
-	next    *round            // the list that has not begun; nil while nobody waits for one
+	next    *round            // the list that has not begun; nil while no request waits for one
 	running bool              // lists are read
-	read    map[string]*token // by path, those of the newest list
-	ours    map[string]*token // by host, those that certmagic began in this process
+	read    map[string]*token // by path, from the newest list
+	ours    map[string]*token // by host, begun by certmagic in this process
 }
 
-// round is one list of the tokens that there are.
+// round is one list of the existing tokens.
 type round struct {
 	done     chan struct{}     // closed once the rest is set
-	versions map[string]uint64 // by path; empty where the list could not be read
+	versions map[string]uint64 // by path; empty if the list could not be read
 }
 
-// token is what a CA asks for. challenge is set when done is closed, nil when
-// the token could not be read.
+// token is the token of a validation. challenge is set when done is closed, nil if the
+// token could not be read.
 type token struct {
 	version   uint64
 	done      chan struct{}
@@ -46,7 +45,7 @@ type token struct {
 	told      atomic.Bool
 
 	make sync.Once
-	cert *tls.Certificate // of TLS-ALPN-01
+	cert *tls.Certificate // for TLS-ALPN-01
 	err  error
 }
 
@@ -73,8 +72,8 @@ func (t *tokens) forget(host string) {
 	delete(t.ours, host)
 }
 
-// find returns the token of a host that is in the store when it is called, nil
-// for none.
+// find returns the token of a host that is in the store when it is called, nil for
+// none.
 func (t *tokens) find(ctx context.Context, host string) *token {
 	path := genericPath(t.engine.tokenKey(host))
 	r := t.join()
@@ -113,7 +112,7 @@ func (t *tokens) join() *round {
 	return t.next
 }
 
-// list reads lists while somebody waits for one.
+// list reads lists while requests wait for one.
 func (t *tokens) list() {
 	for {
 		t.mu.Lock()
@@ -139,7 +138,7 @@ func (t *tokens) list() {
 	}
 }
 
-// prune forgets the tokens that are gone.
+// prune forgets tokens that are gone.
 func (t *tokens) prune(there map[string]uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -150,8 +149,8 @@ func (t *tokens) prune(there map[string]uint64) {
 	}
 }
 
-// load reads a token that a list has named, or takes what was read of it. One
-// that could not be read is read again for who asks later.
+// load reads a token that was in a list, or returns it if it was read before. One that
+// could not be read is read again for later requests.
 func (t *tokens) load(path, host string, version uint64) *token {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -20,31 +20,31 @@ import (
 	"serai/internal/atomicfile"
 )
 
-// Directory keeps each record in a file of its own that only its owner may
-// read, for one node. Processes that share it are told apart by file locks.
+// Directory keeps each record in a file of its own that only its owner may read, for
+// one node. Processes that share it use file locks.
 type Directory struct {
 	dir string
 	mu  sync.Mutex
 
 	seen   sync.Mutex
-	stamps map[string]stamp // by path, of the last scan
+	stamps map[string]stamp // by path, from the last scan
 }
 
-// stamp is a file that was read, and its version.
+// stamp identifies the content of a file that was read, and has its version.
 type stamp struct {
 	modified time.Time
 	size     int64
 	version  uint64
 }
 
-// maxRecord bounds what is read of one file, in bytes: Nomad takes 64 KiB.
+// maxRecord bounds what is read of one file, in bytes: Nomad accepts 64 KiB.
 const maxRecord = 1 << 20
 
-// look is the time between two looks for changes of other processes.
+// look is the time between two checks for changes by other processes.
 const look = time.Second
 
-// NewDirectory keeps records in dir, which it makes when it is missing. One that
-// others can write to is refused.
+// NewDirectory keeps records in dir, which it creates if it is missing. It refuses a
+// directory to which others can write.
 func NewDirectory(dir string) (*Directory, error) {
 	if err := atomicfile.Directory(dir); err != nil {
 		return nil, fmt.Errorf("certificate store: %w", err)
@@ -74,7 +74,7 @@ func (d *Directory) Get(_ context.Context, path string) (*Record, error) {
 	return r, nil
 }
 
-// Read is Get: there is one place to look.
+// Read is Get: there is only one copy.
 func (d *Directory) Read(ctx context.Context, path string, _ uint64) (*Record, error) {
 	return d.Get(ctx, path)
 }
@@ -85,20 +85,20 @@ func readBounded(name string) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() || info.Size() > maxRecord {
-		return nil, fmt.Errorf("read %s: it is no regular file of up to %d bytes", name, maxRecord)
+		return nil, fmt.Errorf("read %s: it is not a regular file of up to %d bytes", name, maxRecord)
 	}
 	return os.ReadFile(name)
 }
 
-// versionOf makes a version of the content: the same content need not be
-// written twice.
+// versionOf computes a version from the content: the same content need not be written
+// twice.
 func versionOf(content []byte) uint64 {
 	h := fnv.New64a()
 	h.Write(content)
 	return h.Sum64() | 1
 }
 
-// Put replaces the file in one step: a crash leaves the old or the new one.
+// Put replaces the file in one step: after a crash there is the old or the new one.
 func (d *Directory) Put(_ context.Context, path string, items map[string]string, version uint64) (uint64, error) {
 	content, err := json.MarshalIndent(items, "", " ")
 	if err != nil {
@@ -133,7 +133,7 @@ func (d *Directory) replace(name string, content []byte, press bool) error {
 	return atomicfile.Replace(name, content, press)
 }
 
-// lock keeps other writers out, of this process and of others.
+// lock excludes other writers, of this process and of others.
 func (d *Directory) lock() (unlock func(), err error) {
 	d.mu.Lock()
 	file, err := os.OpenFile(filepath.Join(d.dir, ".lock"), os.O_CREATE|os.O_RDWR, 0o600)
@@ -158,7 +158,7 @@ func (d *Directory) Delete(_ context.Context, path string) error {
 	return nil
 }
 
-// List looks at the files below a path, once a second when it waits.
+// List reads the files below a path, once a second while it waits.
 func (d *Directory) List(ctx context.Context, below string, index uint64) ([]Entry, uint64, error) {
 	deadline := time.Now().Add(time.Minute)
 	for {
@@ -174,13 +174,13 @@ func (d *Directory) List(ctx context.Context, below string, index uint64) ([]Ent
 	}
 }
 
-// ListNewest looks at the files once.
+// ListNewest reads the files once.
 func (d *Directory) ListNewest(_ context.Context, below string) ([]Entry, error) {
 	entries, _, err := d.scan(below)
 	return entries, err
 }
 
-// scan lists the records below a path. The index is made of their versions.
+// scan lists the records below a path. The index is computed from their versions.
 func (d *Directory) scan(below string) ([]Entry, uint64, error) {
 	found := make(map[string]uint64)
 	err := filepath.WalkDir(filepath.Join(d.dir, below), func(name string, e fs.DirEntry, err error) error {
@@ -214,8 +214,8 @@ func (d *Directory) scan(below string) ([]Entry, uint64, error) {
 	return entries, sum.Sum64() | 1, nil
 }
 
-// versionAt returns the version of a file, which is read only when it looks
-// changed; false when it is gone or none of ours.
+// versionAt returns the version of a file, which it reads only if it seems changed;
+// false when it is gone or is not a record.
 func (d *Directory) versionAt(path string, e fs.DirEntry) (uint64, bool) {
 	info, err := e.Info()
 	if err != nil {
@@ -232,8 +232,8 @@ func (d *Directory) versionAt(path string, e fs.DirEntry) (uint64, bool) {
 		return 0, false
 	}
 	fresh := stamp{info.ModTime(), info.Size(), versionOf(content)}
-	// A file that was written a moment ago may be written again within what
-	// its time can tell apart.
+	// A file that was written a moment ago may be written again without a change of its
+	// modification time.
 	if time.Since(fresh.modified) > look {
 		d.seen.Lock()
 		d.stamps[path] = fresh
@@ -242,7 +242,7 @@ func (d *Directory) versionAt(path string, e fs.DirEntry) (uint64, bool) {
 	return fresh.version, true
 }
 
-// Lead takes the lock of a file, which goes with the process.
+// Lead takes a file lock, which is released when the process ends.
 func (d *Directory) Lead(ctx context.Context, name string, lead func(context.Context)) error {
 	file, err := os.OpenFile(filepath.Join(d.dir, ".leader"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -271,7 +271,7 @@ func (d *Directory) Lead(ctx context.Context, name string, lead func(context.Con
 	return ctx.Err()
 }
 
-// Leader reads who wrote its name last.
+// Leader reads the name that was written last.
 func (d *Directory) Leader(context.Context) (string, error) {
 	content, err := readBounded(filepath.Join(d.dir, ".leader"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -280,12 +280,12 @@ func (d *Directory) Leader(context.Context) (string, error) {
 	return string(content), err
 }
 
-// copyVersion is the item of a copy that tells the version in the other store,
-// so that what has not changed there need not be read again.
+// copyVersion is the item of a copy that has the version in the other store, so that an
+// unchanged record need not be read again.
 const copyVersion = "~version"
 
-// Copy writes a record of another store, whatever is there. It is not pressed
-// onto the disk: one that a crash damages is read from the other store again.
+// Copy writes a record of another store, replacing any other. It does not sync to disk:
+// a record that a crash damages is read from the other store again.
 func (d *Directory) Copy(r *Record) error {
 	items := maps.Clone(r.Items)
 	items[copyVersion] = strconv.FormatUint(r.Version, 10)

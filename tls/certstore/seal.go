@@ -11,22 +11,21 @@ import (
 	"strings"
 )
 
-// Sealer encrypts the values that are secret with an operator's key, so that
-// who can read the store cannot read them. The nil Sealer leaves them as they
-// are.
+// Sealer encrypts secret values with an operator's key, so that reading the store is
+// not enough to see them. The nil Sealer does not change values.
 type Sealer struct{ aead cipher.AEAD }
 
-// sealedPrefix begins a value that is sealed.
+// sealedPrefix marks a sealed value.
 const sealedPrefix = "sealed:1:"
 
-// ErrSealed: the value is sealed, with another key or with one that we lack.
+// ErrSealed says that the value is sealed with another key, or that no key was given.
 var ErrSealed = errors.New("the value is sealed with another key")
 
-// NewSealer makes a Sealer of a secret of at least 16 bytes, which all who
-// share the store must have.
+// NewSealer makes a Sealer from a secret of at least 16 bytes, which all that share the
+// store must have.
 func NewSealer(secret []byte) (*Sealer, error) {
 	if len(secret) < 16 {
-		return nil, errors.New("a secret wants at least 16 bytes")
+		return nil, errors.New("a secret must have at least 16 bytes")
 	}
 	key, err := hkdf.Key(sha256.New, secret, nil, "serai certificate store", 32)
 	if err != nil {
@@ -40,8 +39,7 @@ func NewSealer(secret []byte) (*Sealer, error) {
 	return &Sealer{aead}, err
 }
 
-// Seal encrypts a value for one item of one path: it cannot be opened
-// elsewhere.
+// Seal encrypts a value for one item of one path: it cannot be opened for another.
 func (s *Sealer) Seal(path, item, value string) string {
 	if s == nil {
 		return value
@@ -49,8 +47,8 @@ func (s *Sealer) Seal(path, item, value string) string {
 	return sealedPrefix + base64.StdEncoding.EncodeToString(s.aead.Seal(nil, nil, []byte(value), place(path, item)))
 }
 
-// Open is the reverse. A value that was never sealed is returned as it is, so
-// that a store can be sealed later.
+// Open is the reverse. A value that was never sealed is returned unchanged, so that a
+// store can be sealed later.
 func (s *Sealer) Open(path, item, value string) (string, error) {
 	text, sealed := strings.CutPrefix(value, sealedPrefix)
 	if !sealed {

@@ -18,22 +18,21 @@ import (
 type Variables struct {
 	// Client talks to Nomad. Required.
 	Client *nomad.Client
-	// Namespace is where they are; empty means "default".
+	// Namespace is the namespace of the variables; empty means "default".
 	Namespace string
-	// Prefix is what their paths begin with, without a slash at its end.
-	// Required. serai's policy allows "serai".
+	// Prefix is the first part of their paths, without a trailing slash. Required.
+	// serai's policy permits "serai".
 	Prefix string
-	// TTL is the lock's of the leader: another may lead after two of them, and
-	// Delay, in which nothing was heard. 10s, which is the least that Nomad
-	// takes, and 1s when zero.
+	// TTL belongs to the leader's lock: another may lead after two TTLs, and Delay,
+	// without a renewal. 10s, the least that Nomad permits, and 1s when zero.
 	TTL, Delay time.Duration
-	// Logger gets who leads; nil discards it.
+	// Logger gets changes of the leader; nil discards them.
 	Logger *slog.Logger
 }
 
 func (v *Variables) path(path string) string { return v.Prefix + "/" + path }
 
-// Get asks the leader of Nomad's servers.
+// Get reads from the leader of Nomad's servers.
 func (v *Variables) Get(ctx context.Context, path string) (*Record, error) {
 	found, _, err := v.Client.Variable(ctx, v.path(path), nomad.Query{Namespace: v.Namespace})
 	if err != nil {
@@ -42,7 +41,7 @@ func (v *Variables) Get(ctx context.Context, path string) (*Record, error) {
 	return &Record{Path: path, Items: found.Items, Version: found.ModifyIndex}, nil
 }
 
-// Read lets any of Nomad's servers answer, unless its answer is too old.
+// Read reads from any of Nomad's servers, unless its answer is too old.
 func (v *Variables) Read(ctx context.Context, path string, least uint64) (*Record, error) {
 	if least < Newest {
 		found, _, err := v.Client.Variable(ctx, v.path(path), nomad.Query{Namespace: v.Namespace, Stale: true})
@@ -56,7 +55,7 @@ func (v *Variables) Read(ctx context.Context, path string, least uint64) (*Recor
 	return v.Get(ctx, path)
 }
 
-// known makes our errors of Nomad's.
+// known turns Nomad's errors into errors of this package.
 func known(err error) error {
 	switch {
 	case errors.Is(err, nomad.ErrNotFound):
@@ -67,8 +66,8 @@ func known(err error) error {
 	return err
 }
 
-// Put writes with check-and-set. After a write whose answer was lost only
-// reading tells what became of it.
+// Put writes with check-and-set. After a write whose answer was lost, only reading
+// shows whether it succeeded.
 func (v *Variables) Put(ctx context.Context, path string, items map[string]string, version uint64) (uint64, error) {
 	want := nomad.Variable{VariableMeta: nomad.VariableMeta{Namespace: v.Namespace, Path: v.path(path)}, Items: items}
 	written, err := v.Client.PutVariableIf(ctx, want, version)
@@ -83,13 +82,13 @@ func (v *Variables) Delete(ctx context.Context, path string) error {
 	return known(v.Client.DeleteVariable(ctx, v.Namespace, v.path(path)))
 }
 
-// List lets any of Nomad's servers answer. What it answers may be older than
-// what was written; then it is called again soon.
+// List reads from any of Nomad's servers. The answer may be older than the last write;
+// then the caller lists again soon.
 func (v *Variables) List(ctx context.Context, below string, index uint64) ([]Entry, uint64, error) {
 	return v.list(ctx, below, nomad.Query{Index: index, Wait: time.Minute, Stale: true})
 }
 
-// ListNewest asks the leader of Nomad's servers.
+// ListNewest reads from the leader of Nomad's servers.
 func (v *Variables) ListNewest(ctx context.Context, below string) ([]Entry, error) {
 	entries, _, err := v.list(ctx, below, nomad.Query{})
 	return entries, err
@@ -110,11 +109,11 @@ func (v *Variables) list(ctx context.Context, below string, q nomad.Query) ([]En
 	return entries, max(meta.Index, 1), nil
 }
 
-// leaderPath is the variable that is locked. It holds nothing else than who
-// holds it, because acquiring a lock overwrites what is there.
+// leaderPath is the variable that is locked. It has only the name of the holder,
+// because acquiring a lock overwrites the variable.
 const leaderPath = "leader"
 
-// Leader reads who holds the lock, or held it last.
+// Leader reads the name of the holder of the lock, or of the last one.
 func (v *Variables) Leader(ctx context.Context) (string, error) {
 	found, _, err := v.Client.Variable(ctx, v.path(leaderPath), nomad.Query{Namespace: v.Namespace, Stale: true})
 	if errors.Is(err, nomad.ErrNotFound) {
@@ -156,7 +155,8 @@ func (v *Variables) Lead(ctx context.Context, name string, lead func(context.Con
 	return ctx.Err()
 }
 
-// longestWait is between tries to get the lock while Nomad refuses or is away.
+// longestWait is the longest pause between attempts to get the lock while Nomad refuses
+// or is unreachable.
 const longestWait = 30 * time.Second
 
 // lease is one serai's part in the election of a leader.
@@ -167,20 +167,20 @@ type lease struct {
 	complaint string
 }
 
-// complain says each new trouble once.
+// complain logs each new problem once.
 func (l *lease) complain(ctx context.Context, err error) {
 	if ctx.Err() == nil && err.Error() != l.complaint {
 		l.complaint = err.Error()
-		l.logger.Warn("no lock in Nomad can be had: who orders certificates is not known", "error", err)
+		l.logger.Warn("cannot get the lock in Nomad: it is not known which serai orders certificates", "error", err)
 	}
 }
 
-// acquire waits until the lock is ours. Only when it looks free is it asked
-// for, because each try costs Nomad's servers a write.
+// acquire waits until this serai has the lock. It tries only when the lock looks free,
+// because each attempt costs Nomad's servers a write.
 func (l *lease) acquire(ctx context.Context) (nomad.Lock, error) {
 	path := l.path(leaderPath)
 	for {
-		// What stands there before the try tells a change after it.
+		// What is there before the attempt shows a change after it.
 		index, term, err := l.seen(ctx, 0)
 		if err != nil {
 			return nomad.Lock{}, err
@@ -193,7 +193,7 @@ func (l *lease) acquire(ctx context.Context) (nomad.Lock, error) {
 			return lock, nil
 		}
 		if !errors.Is(err, nomad.ErrConflict) {
-			// The answer may be lost and the lock ours: it runs out by itself.
+			// If only the answer was lost and the lock is ours, it expires by itself.
 			return nomad.Lock{}, err
 		}
 		most := retryLock + rand.N(retryLock)
@@ -203,7 +203,7 @@ func (l *lease) acquire(ctx context.Context) (nomad.Lock, error) {
 				return nomad.Lock{}, err
 			}
 			if freed := next != index && now == term; freed {
-				// All are woken: the first takes it, and the others see that.
+				// All wake up: the first one takes it, and the others see that.
 				if pause(ctx, rand.N(l.TTL/20)); ctx.Err() != nil {
 					return nomad.Lock{}, ctx.Err()
 				}
@@ -216,8 +216,8 @@ func (l *lease) acquire(ctx context.Context) (nomad.Lock, error) {
 	}
 }
 
-// retryLock is how long a lock is only watched, and up to as long again: should
-// its end be missed, it is asked for after that.
+// retryLock is how long, and up to twice as long, a lock is only watched; after that an
+// attempt is made, in case its release was missed.
 const retryLock = 10 * time.Minute
 
 // seen reads the lock's variable, once it has changed since index.
@@ -226,7 +226,7 @@ func (l *lease) seen(ctx context.Context, index uint64) (newIndex uint64, term s
 	switch {
 	case errors.Is(err, nomad.ErrNotFound):
 		if index != 0 {
-			pause(ctx, l.TTL/10) // who waited for a change is told nothing to wait for
+			pause(ctx, l.TTL/10) // no change to wait for was returned
 		}
 		return 0, "", nil
 	case err != nil:
@@ -235,7 +235,7 @@ func (l *lease) seen(ctx context.Context, index uint64) (newIndex uint64, term s
 	return found.ModifyIndex, found.Items["term"], nil
 }
 
-// hold calls lead while the lock is surely ours, and frees it.
+// hold calls lead while this serai certainly has the lock, and releases it.
 func (l *lease) hold(ctx context.Context, lock nomad.Lock, lead func(context.Context)) {
 	leading, end := context.WithCancel(ctx)
 	done := make(chan struct{})
@@ -253,8 +253,8 @@ func (l *lease) hold(ctx context.Context, lock nomad.Lock, lead func(context.Con
 	}
 }
 
-// renew returns when the lock is lost, or may be: Nomad gives it to nobody else
-// before two TTLs have passed, and we give up after one.
+// renew returns when the lock is lost, or may be: Nomad gives it to nobody else before
+// two TTLs have passed, and this serai gives up after one.
 func (l *lease) renew(ctx context.Context, lock nomad.Lock, until time.Time) {
 	refused := false
 	for {
@@ -276,8 +276,7 @@ func (l *lease) renew(ctx context.Context, lock nomad.Lock, until time.Time) {
 				cancel()
 				return
 			}
-			// Right after an election of Nomad's leader this may be said in
-			// error.
+			// Right after an election of Nomad's leader this answer may be wrong.
 			refused = true
 			err = l.Client.AcquireLock(attempt, lock, map[string]string{"holder": l.name, "term": lock.ID[:8], "since": began.UTC().Format(time.RFC3339)})
 			cancel()

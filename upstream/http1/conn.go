@@ -10,26 +10,27 @@ import (
 	"serai/wire/socket"
 )
 
-// conn is a connection to the instance. It is idle, and its transport's, or
-// carries one request and is that one's until End.
+// conn is a connection to the instance. While idle it belongs to its transport; while
+// it carries a request, to that request, until End.
 type conn struct {
 	socket.Conn
 	transport *Transport
 	reused    bool          // it has been idle
 	idled     time.Duration // for how long, 0 for a new one
 
-	// serverName is what it was opened for, in lower case; empty without TLS.
+	// serverName is the TLS name that it was opened for, in lower case; empty without
+	// TLS.
 	serverName string
-	// announced is how long the instance says that it keeps the connection while
-	// it is idle, less what a request needs to arrive; 0 when it says nothing,
-	// negative when not at all.
+	// announced is how long the instance says that it keeps an idle connection, less
+	// what a request needs to arrive; 0 when it says nothing, negative when it keeps
+	// none.
 	announced time.Duration
 	idleSince time.Time
 
-	// Of the request that it carries.
-	upload    *upload // nil when all of the body leaves with the head
+	// State of the current request.
+	upload    *upload // nil when the whole body leaves with the head
 	body      wire.Body
-	keepAlive bool // the instance takes another request after the answer
+	keepAlive bool // the instance accepts another request after the answer
 	enlarge   bool // the answer's body is worth a large buffer
 	lost      atomic.Bool
 }
@@ -43,11 +44,10 @@ var (
 func (t *Transport) newConn(nc net.Conn, serverName string) *conn {
 	c := &conn{transport: t, serverName: serverName}
 	c.Init(nc)
-	c.LimitMemory(t.keeping.Memory)
 	return c
 }
 
-// carries reports whether c was opened for what a request for host needs.
+// carries reports whether c has the TLS name that a request for host needs.
 func (c *conn) carries(host []byte) bool {
 	return c.serverName == "" || c.transport.named || wire.EqualFold(upstream.Hostname(host), c.serverName)
 }
@@ -70,11 +70,11 @@ func (c *conn) Ready() bool { return c.body.Ready() }
 // Done reports whether the body has ended.
 func (c *conn) Done() bool { return c.body.Done() }
 
-// Trailers returns the fields behind the body.
+// Trailers returns the fields after the body.
 func (c *conn) Trailers() []wire.Field { return c.body.Trailers() }
 
-// CheckPath ends the request under way when the instance does not acknowledge what
-// it is sent.
+// CheckPath interrupts the request when the instance does not acknowledge what it is
+// sent.
 func (c *conn) CheckPath() {
 	if c.Lost() {
 		c.lost.Store(true)
@@ -82,7 +82,7 @@ func (c *conn) CheckPath() {
 	}
 }
 
-// End ends the upload, if one is under way, and keeps the connection for another
+// End ends the upload, if it is still running, and keeps the connection for another
 // request or closes it.
 func (c *conn) End(whole bool) time.Time {
 	sent := c.stopUpload()
@@ -95,7 +95,7 @@ func (c *conn) End(whole bool) time.Time {
 	return now
 }
 
-// Tunnel returns the connection as bytes both ways.
+// Tunnel returns the connection as a byte stream in both directions.
 func (c *conn) Tunnel() (upstream.Duplex, *upstream.Failure) {
 	if c.Interrupted() {
 		return nil, c.unanswered(upstream.Answered)

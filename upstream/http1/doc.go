@@ -1,7 +1,7 @@
-// Package http1 answers: how is an instance spoken to over HTTP/1?
+// Package http1 answers: how does serai speak HTTP/1 to an instance?
 //
-// A Transport keeps the unused connections of one endpoint and learns when its
-// instance closes them. A conn carries one request at a time: it writes the head
-// with what there is of the body, streams the rest while the answer is awaited,
-// and decodes the answer. Whom to ask, and whether again, is decided elsewhere.
+// A Transport keeps the idle connections of one endpoint and learns when its instance
+// closes them. A conn carries one request at a time: it writes the head with the part
+// of the body that has arrived, streams the rest while it waits for the answer, and
+// decodes the answer. Choosing the instance and retrying are done elsewhere.
 package http1

@@ -9,18 +9,17 @@ import (
 	"serai/wire"
 )
 
-// searched bounds the idle connections that are looked at for one that was
-// opened for the right name.
+// searched bounds the idle connections that are searched for one with the right TLS
+// name.
 const searched = 128
 
-// get returns an idle connection that was opened for what a request for host
-// needs, or nil. It must be looked at before anything is written to it, as
+// get returns an idle connection with the TLS name that a request for host needs, or
+// nil. The caller must check that it is open before writing to it, as
 // socket.Conn.Request does: the instance may have closed it.
 //
-// It has never been idle for as long as the instance keeps such connections, as
-// far as that is known, nor for longer than the Keeping's Timeout: a close
-// that crosses a request on its way costs a retry, or a request that must not be
-// repeated.
+// It has been idle for less than the time after which the instance closes idle
+// connections, if known, and less than the Keeping's Timeout: a close that crosses a
+// request on its way costs a retry, or fails a request that must not be retried.
 func (t *Transport) get(now time.Time, host []byte) *conn {
 	t.mu.Lock()
 	limit := t.usable(now)
@@ -28,7 +27,7 @@ func (t *Transport) get(now time.Time, host []byte) *conn {
 		c := t.idle[i]
 		age := now.Sub(c.idleSince)
 		if age >= limit {
-			break // and all before it are older
+			break // the ones before it are older
 		}
 		if !c.carries(host) || c.announced != 0 && age >= c.announced {
 			continue
@@ -45,12 +44,12 @@ func (t *Transport) get(now time.Time, host []byte) *conn {
 	return nil
 }
 
-// put keeps c for the next request. It must hold no unread byte.
+// put keeps c for another request. It must have no unread byte.
 func (t *Transport) put(c *conn, now time.Time) {
 	c.Release()
 	c.idleSince = now
 	t.mu.Lock()
-	// What the PROXY protocol has said holds for one client alone.
+	// The PROXY header on the connection is valid for only one client.
 	if t.endpoint.State() == upstream.Leaving || len(t.idle) >= t.keeping.Most || c.announced < 0 || t.tellsClient {
 		t.mu.Unlock()
 		c.Close()
@@ -60,9 +59,9 @@ func (t *Transport) put(c *conn, now time.Time) {
 	t.mu.Unlock()
 }
 
-// announce heeds an answer's Keep-Alive field, such as "timeout=5, max=100": the
-// seconds for which the instance keeps the connection while it is idle. What is
-// no number says nothing.
+// announce reads an answer's Keep-Alive field, such as "timeout=5, max=100": the
+// seconds for which the instance keeps an idle connection. A value that is not a number
+// is ignored.
 func (c *conn) announce(value []byte) {
 	for len(value) > 0 {
 		var one []byte
@@ -84,12 +83,12 @@ func (c *conn) announce(value []byte) {
 	}
 }
 
-// nineTenths of the time after which a connection is closed it is used: what is
-// left is for a request to arrive.
+// nineTenths of a timeout is for how long a connection is used: the rest is for a
+// request to arrive.
 func nineTenths(d time.Duration) time.Duration { return d - d/10 }
 
-// stale closes c, which was idle and of no use, and learns from it and from the
-// others that are closed, too.
+// stale closes c, which the instance has closed, and learns from it and from others
+// that are closed, too.
 func (t *Transport) stale(c *conn, now time.Time) {
 	t.mu.Lock()
 	closed := t.closedIdle(now)
@@ -101,8 +100,7 @@ func (t *Transport) stale(c *conn, now time.Time) {
 	c.Close()
 }
 
-// closing is one close of an idle connection by its instance: after how long,
-// and when.
+// closing is one close of an idle connection by its instance: after how long, and when.
 type closing struct {
 	age time.Duration
 	at  time.Time
@@ -115,8 +113,8 @@ func (c *conn) closing(now time.Time) (age time.Duration, at time.Time, ok bool)
 	return at.Sub(c.idleSince), at, ok
 }
 
-// closedIdle looks at the idle connections, the oldest first, up to one that is
-// open, and returns what is known of those that are closed. t.mu is held.
+// closedIdle goes through the idle connections, the oldest first, up to one that is
+// open, and returns the closes of the others. t.mu is held.
 func (t *Transport) closedIdle(now time.Time) (closed []closing) {
 	for _, c := range t.idle {
 		age, at, ok := c.closing(now)
@@ -128,8 +126,8 @@ func (t *Transport) closedIdle(now time.Time) (closed []closing) {
 	return closed
 }
 
-// usable is for how long a connection may have been idle to be used again.
-// t.mu is held.
+// usable is the longest idle time after which a connection may be used again. t.mu is
+// held.
 func (t *Transport) usable(now time.Time) time.Duration {
 	limit := t.keeping.Timeout
 	if t.observed.holds(now) {
@@ -138,8 +136,8 @@ func (t *Transport) usable(now time.Time) time.Duration {
 	return limit
 }
 
-// Sweep closes the idle connections that nobody uses any more, and learns from
-// those that the instance has closed. The oldest may stay a bit, unused, to see
+// Sweep closes the idle connections that will not be used any more, and learns from
+// those that the instance has closed. The oldest may stay a bit, unused, to test
 // whether what was learned still holds.
 func (t *Transport) Sweep(now time.Time) {
 	t.mu.Lock()
@@ -173,7 +171,7 @@ func (t *Transport) Sweep(now time.Time) {
 	}
 }
 
-// CloseIdle closes so many at most of the connections that have been idle since
+// CloseIdle closes at most that many of the connections that have been idle since
 // before, the oldest first, and returns how many it closed.
 func (t *Transport) CloseIdle(before time.Time, most int) int {
 	t.mu.Lock()

@@ -2,22 +2,22 @@ package http1
 
 import "time"
 
-// observedTimeout is after how long an instance closes idle connections, as was seen. It
-// takes two closes at different times that agree: a restart closes connections
-// of every age, and one that is closed by chance tells nothing.
+// observedTimeout is the time after which an instance was seen to close idle
+// connections. Two closes at different times must agree: a restart closes connections
+// of every age, and a single close may have any cause.
 type observedTimeout struct {
 	after time.Duration // 0 when nothing is known
 	seen  time.Time     // when that was seen last
-	first closing       // what a second one is to agree with
+	first closing       // that a second one must agree with
 }
 
 const (
-	// What is closed sooner is closed for another reason: the end of a worker,
-	// a number of requests.
+	// A connection that is closed sooner is closed for another reason: the end of a
+	// worker, a number of requests.
 	soonestClose = 250 * time.Millisecond
-	// Connections that are closed within so long are closed by one event.
+	// Connections that are closed within this time are closed by one event.
 	oneEvent = 100 * time.Millisecond
-	// forgetAfter is how long an observed timeout is believed without another close that
+	// forgetAfter is how long an observed timeout is used without another close that
 	// confirms it.
 	forgetAfter = 5 * time.Minute
 )
@@ -26,13 +26,13 @@ func (l *observedTimeout) holds(now time.Time) bool {
 	return l.after > 0 && now.Sub(l.seen) < forgetAfter
 }
 
-// refuted reports whether a connection that is open after so long shows that
-// the observed timeout is wrong.
+// refuted reports whether a connection that is still open at this age shows that the
+// observed timeout is wrong.
 func (l *observedTimeout) refuted(age time.Duration) bool {
 	return l.after > 0 && age > l.after+l.after/4
 }
 
-// learn takes the closes that were found together.
+// learn learns from closes that were found together.
 func (l *observedTimeout) learn(now time.Time, closed []closing) {
 	for i, c := range closed {
 		if c.age < soonestClose || ofOneEvent(closed, i) {
@@ -61,5 +61,5 @@ func ofOneEvent(closed []closing, i int) bool {
 	return false
 }
 
-// agree reports whether two ages are those of one timeout.
+// agree reports whether two ages can come from the same timeout.
 func agree(a, b time.Duration) bool { return (a - b).Abs() <= max(150*time.Millisecond, b/8) }

@@ -12,10 +12,11 @@ import (
 	"serai/wire/socket"
 )
 
-// staleFailure says that an idle connection was of no use: another one is taken.
+// staleFailure says that the instance has closed an idle connection: the next one is
+// tried.
 var staleFailure = &upstream.Failure{Err: socket.ErrStale}
 
-// Why an answer is not accepted, beside wire's errors.
+// Why an answer is not accepted, besides wire's errors.
 var (
 	errInterim  = errors.New("the instance sent more 1xx answers than --max-interim allows")
 	errSwitched = errors.New("the instance switched to a protocol that was not asked for")
@@ -25,6 +26,7 @@ var (
 // roundTrip sends the request and reads up to the head of its final answer.
 func (c *conn) roundTrip(r *upstream.Request, a *upstream.Answer) *upstream.Failure {
 	c.upload, c.keepAlive, c.enlarge = nil, false, false
+	c.LimitMemory(r.Memory)
 	r.Scratch = wire.AppendRequest(r.Scratch[:0], r.Head)
 	body := appendFirst(r)
 	sent := a.Now
@@ -55,7 +57,7 @@ func (c *conn) roundTrip(r *upstream.Request, a *upstream.Answer) *upstream.Fail
 	return c.explain(a, err)
 }
 
-// awaitHead reads up to the final answer's head and hands 1xx answers on.
+// awaitHead reads up to the final answer's head and passes 1xx answers on.
 func (c *conn) awaitHead(r *upstream.Request, a *upstream.Answer, sent time.Time) error {
 	now := sent
 	for interims := 0; ; {
@@ -105,7 +107,7 @@ func (c *conn) awaitHead(r *upstream.Request, a *upstream.Answer, sent time.Time
 	}
 }
 
-// begin makes the connection the stream of the answer whose head has come.
+// begin makes the connection the stream of the answer whose head was read.
 func (c *conn) begin(r *upstream.Request, a *upstream.Answer) {
 	h := &a.Head
 	c.announce(dropHop(h))
@@ -114,16 +116,16 @@ func (c *conn) begin(r *upstream.Request, a *upstream.Answer) {
 	c.enlarge = h.Framing != wire.NoBody && (h.Framing != wire.Length || h.Size > socket.SmallBuffer)
 }
 
-// switches reports whether a 101 is for one of the protocols that were asked for
-// (RFC 9110 section 7.8). One that names none, or another, could have the client
-// read as one protocol what the instance sends in another.
+// switches reports whether a 101 is for one of the protocols that were asked for (RFC
+// 9110 section 7.8). With a 101 that names none, or another, the client might read one
+// protocol while the instance sends another.
 func switches(h *wire.ResponseHead, asked []byte) bool {
 	chosen := wire.Get(h.Fields, "upgrade")
 	return len(asked) > 0 && len(chosen) > 0 && wire.AmongTokens(chosen, asked)
 }
 
-// dropHop marks the fields of an answer that belong to the connection (RFC 9110
-// section 7.6.1), and returns what its Keep-Alive says.
+// dropHop marks the hop-by-hop fields of an answer (RFC 9110 section 7.6.1), and
+// returns the value of its Keep-Alive field.
 func dropHop(h *wire.ResponseHead) (keepAlive []byte) {
 	for i := range h.Fields {
 		switch f := &h.Fields[i]; f.Kind {
@@ -149,7 +151,7 @@ func dropHop(h *wire.ResponseHead) (keepAlive []byte) {
 	return keepAlive
 }
 
-// explain tells what an error means.
+// explain turns an error into a Failure.
 func (c *conn) explain(a *upstream.Answer, err error) *upstream.Failure {
 	processed := upstream.Unknown
 	if a.FirstByte > 0 {
@@ -179,17 +181,17 @@ func (c *conn) explain(a *upstream.Answer, err error) *upstream.Failure {
 		return c.unanswered(processed)
 	case c.idled >= shortestIdle && processed == upstream.Unknown:
 		// An instance that closes connections which have been idle for too long may do
-		// so while a request is on its way: that is not its fault, though nobody can
-		// tell it from an instance that has read the request.
+		// so while a request is on its way: that is not its fault, but it cannot be
+		// distinguished from an instance that has read the request.
 		return failed(upstream.FailedIdle, err)
 	}
 	return failed(upstream.FailedClosed, err)
 }
 
-// shortestIdle is less than any server's timeout of idle connections.
+// shortestIdle is less than any server's timeout for idle connections.
 const shortestIdle = 250 * time.Millisecond
 
-// unanswered is what it means that a wait came to its end, or was interrupted.
+// unanswered is the Failure for a wait that timed out, or was interrupted.
 func (c *conn) unanswered(p upstream.Processing) *upstream.Failure {
 	if !c.lost.Load() {
 		return &upstream.Failure{Kind: upstream.FailedTimeout, Processing: p, Err: os.ErrDeadlineExceeded}
@@ -199,8 +201,8 @@ func (c *conn) unanswered(p upstream.Processing) *upstream.Failure {
 	return &upstream.Failure{Kind: upstream.FailedPath, Processing: p, Err: err}
 }
 
-// finishUpload waits for the whole request to be sent: the other protocol begins
-// behind it (RFC 9110 section 7.8). Each wait within the upload is bounded.
+// finishUpload waits until the whole request is sent: the other protocol begins after
+// it (RFC 9110 section 7.8). Each wait within the upload is bounded.
 func (c *conn) finishUpload() error {
 	u := c.upload
 	if u == nil {

@@ -15,7 +15,7 @@ import (
 type Transport struct {
 	endpoint    *upstream.Endpoint
 	keeping     upstream.Keeping
-	named       bool // one TLS name is for all requests
+	named       bool // one TLS name for all requests
 	tellsClient bool // each connection is for one client, by the PROXY protocol
 
 	mu       sync.Mutex
@@ -25,14 +25,14 @@ type Transport struct {
 
 var _ upstream.Transport = (*Transport)(nil)
 
-// New makes the transport of e. It is what a Registry is to make them with.
+// New makes the transport of e, for RegistryOptions.Transport.
 func New(e *upstream.Endpoint, k upstream.Keeping) upstream.Transport {
 	target := e.Target()
 	return &Transport{endpoint: e, keeping: k, named: target.TLSName != "", tellsClient: target.ProxyProtocol != 0}
 }
 
-// RoundTrip sends a request and waits for the head of its final answer. Idle
-// connections that turn out to be of no use cost the request nothing.
+// RoundTrip sends a request and waits for the head of its final answer. If idle
+// connections turn out to be closed, it tries others.
 func (t *Transport) RoundTrip(r *upstream.Request, a *upstream.Answer) *upstream.Failure {
 	a.Stream, a.Now, a.Connected, a.FirstByte = nil, r.Now, 0, 0
 	for {
@@ -58,9 +58,9 @@ func (t *Transport) RoundTrip(r *upstream.Request, a *upstream.Answer) *upstream
 	}
 }
 
-// connect takes an idle connection, or makes one. A request whose body is not
-// here yet gets a new one: it could not be repeated if the instance closed an
-// idle one at this very moment.
+// connect takes an idle connection, or opens one. A request whose body has not arrived
+// yet gets a new one: it could not be sent again if the instance closed an idle one at
+// this very moment.
 func (t *Transport) connect(r *upstream.Request, a *upstream.Answer) (*conn, *upstream.Failure) {
 	if !r.Fresh && r.Complete && !t.tellsClient && len(r.Head.Upgrade) == 0 {
 		if c := t.get(a.Now, r.Host); c != nil {
@@ -83,8 +83,7 @@ func (t *Transport) connect(r *upstream.Request, a *upstream.Answer) (*conn, *up
 	return t.newConn(nc, name), nil
 }
 
-// dialFailure tells what it means that a connection could not be made: no byte of
-// the request has left.
+// dialFailure is the Failure for a failed connect: no byte of the request has left.
 func dialFailure(err error) *upstream.Failure {
 	f := &upstream.Failure{Kind: upstream.FailedConnect, Processing: upstream.NotSent, Err: err}
 	switch {
@@ -96,10 +95,10 @@ func dialFailure(err error) *upstream.Failure {
 	return f
 }
 
-// Keep takes a connection that a probe has made.
+// Keep keeps a connection that a probe has made.
 func (t *Transport) Keep(c net.Conn) { t.put(t.newConn(c, ""), time.Now()) }
 
-// Status returns what is known of the connections.
+// Status describes the connections.
 func (t *Transport) Status() upstream.TransportStatus {
 	t.mu.Lock()
 	defer t.mu.Unlock()

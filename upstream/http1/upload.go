@@ -12,13 +12,13 @@ import (
 	"serai/wire/socket"
 )
 
-// upload is the part of a request's body that had not come with its head. A
-// goroutine streams it, once, while the answer is awaited.
+// upload is the part of a request's body that had not arrived with its head. A
+// goroutine streams it, once, while the request waits for the answer.
 type upload struct {
 	body    upstream.RequestBody
 	done    chan struct{}
 	stopped atomic.Bool
-	whole   atomic.Bool   // all of it has come; the rest is being written
+	whole   atomic.Bool   // all of it has arrived; the rest is being written
 	last    socket.Moment // of the last progress
 
 	mu       sync.Mutex
@@ -26,16 +26,16 @@ type upload struct {
 	err      error // the body's, or errNoMore
 }
 
-// errNoMore says that the instance takes no more of the body: its answer, if
-// any, tells why.
+// errNoMore says that the instance accepts no more of the body: its answer, if any,
+// says why.
 var errNoMore = errors.New("the instance takes no more of the body")
 
-// copied is the most of a body that is copied behind its head; more is written
-// from where it is.
+// copied is the most of a body that is copied into the buffer after the head; more is
+// written from where it is.
 const copied = 2 << 10
 
-// appendFirst appends what has come of the body to the head in r.Scratch, framed as
-// the head says, or returns it when it is long and needs no frame.
+// appendFirst appends the part of the body that has arrived to the head in r.Scratch,
+// framed as the head says, or returns it when it is long and unframed.
 func appendFirst(r *upstream.Request) (body []byte) {
 	switch {
 	case r.Head.Framing == wire.Chunked:
@@ -51,7 +51,7 @@ func appendFirst(r *upstream.Request) (body []byte) {
 	return nil
 }
 
-// stream sends the rest of the body from a goroutine of its own.
+// stream sends the rest of the body in a goroutine of its own.
 func (c *conn) stream(r *upstream.Request) {
 	u := &upload{body: r.Body, done: make(chan struct{})}
 	u.last.Set(time.Now())
@@ -71,8 +71,7 @@ func (c *conn) stream(r *upstream.Request) {
 	}()
 }
 
-// pipe makes the pipe through which the rest of a body goes, nil where it is
-// copied.
+// pipe makes the kernel pipe for the rest of a body, nil if it is to be copied.
 func (c *conn) pipe(r *upstream.Request) *socket.Pipe {
 	if !r.Bounds.Splice || r.Head.Framing != wire.Length || !c.Plain() {
 		return nil
@@ -83,8 +82,8 @@ func (c *conn) pipe(r *upstream.Request) *socket.Pipe {
 	return socket.NewPipe(r.Head.Size)
 }
 
-// copyContained is copyBody. A panic in it, which may be that of whoever brings the
-// body, is the caller's to report.
+// copyContained is copyBody. A panic in it, which may come from the provider of the
+// body, is reported to the Caller.
 func (c *conn) copyContained(r *upstream.Request, u *upload, pipe *socket.Pipe) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -131,12 +130,12 @@ func (c *conn) copyBody(r *upstream.Request, u *upload, pipe *socket.Pipe) error
 	}
 }
 
-// writeChunks writes data as a chunk, and the end of the body behind it where that
-// has come. It has a buffer only meanwhile: thousands of uploads may have nothing
-// to say.
+// writeChunks writes data as a chunk, and the end of the body after it if it has been
+// reached. It holds a buffer only during the call: thousands of uploads may have
+// nothing to send.
 func (c *conn) writeChunks(data []byte, last bool, body upstream.RequestBody) error {
-	// A chunk's data is at most a buffer: what does not fit beside its frame goes
-	// in two chunks.
+	// A chunk's data is at most a buffer: what does not fit beside its framing goes
+	// into a second chunk.
 	const most, frame = socket.SmallBuffer * 7, 64
 	out := socket.GetSmall
 	if len(data) > socket.SmallBuffer-frame {
@@ -170,8 +169,8 @@ func pull(from upstream.RequestBody, pipe *socket.Pipe) (int, error) {
 // lastWrite is how long the last bytes of a body may take once it is answered.
 const lastWrite = 100 * time.Millisecond
 
-// stopUpload ends the upload, if one is under way, and reports whether all of the
-// body has left. The connection is of no use otherwise.
+// stopUpload ends the upload, if it is running, and reports whether the whole body has
+// left. Otherwise the connection cannot be used again.
 func (c *conn) stopUpload() (sent bool) {
 	u := c.upload
 	if u == nil {
@@ -184,9 +183,8 @@ func (c *conn) stopUpload() (sent bool) {
 	switch {
 	case finished:
 	case u.whole.Load():
-		// An instance may answer while the last write is returning to us. One
-		// that does not take the last bytes loses the connection, the client
-		// does not.
+		// An instance may answer while the last write has not returned yet. If it does
+		// not accept the last bytes, it loses the connection, but the client does not.
 		select {
 		case <-u.done:
 		case <-time.After(lastWrite):
@@ -211,14 +209,14 @@ func (c *conn) lastUploaded() time.Time {
 	defer u.mu.Unlock()
 	switch {
 	case u.err != nil && u.err != errNoMore:
-		return time.Time{} // there is nothing to wait for any more
+		return time.Time{} // there is nothing left to wait for
 	case !u.finished:
 		return time.Now()
 	}
 	return u.last.Time()
 }
 
-// bodyError returns what failed about the request's body, nil when nothing did.
+// bodyError returns the error of the request's body, nil when there was none.
 func (c *conn) bodyError() error {
 	u := c.upload
 	if u == nil {

@@ -76,7 +76,6 @@ func (t *Transport) newConn(nc net.Conn, serverName string, r *upstream.Request)
 		sendWindow: http2.InitialWindow, window: connWindow, heard: now, idleSince: now,
 	}
 	c.Init(nc)
-	c.LimitMemory(t.keeping.Memory)
 	c.reader.init(c)
 	return c
 }

@@ -246,9 +246,13 @@ func TestMemory(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			budget := memory.NewBudget(limit)
 			address := serve(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, strings.Repeat("x", 1<<20)) })
-			e := endpoint(t, upstream.Target{Address: address, Scheme: upstream.H2C}, upstream.RegistryOptions{Transport: http2.New(http2.Options{}), Memory: budget})
+			e := endpoint(t, upstream.Target{Address: address, Scheme: upstream.H2C}, upstream.RegistryOptions{Transport: http2.New(http2.Options{})})
+			var client memory.Client
+			client.Join(budget)
 			for range 3 {
-				if got := roundTrip(t, e, request(&asking{}, "GET", "/")); len(got.body) != 1<<20 || got.err != nil {
+				r := request(&asking{}, "GET", "/")
+				r.Memory = &client
+				if got := roundTrip(t, e, r); len(got.body) != 1<<20 || got.err != nil {
 					t.Errorf("read %d bytes, %v", len(got.body), got.err)
 				}
 			}

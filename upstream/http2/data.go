@@ -64,7 +64,7 @@ func (r *reader) data(id uint32, p []byte) error {
 // may send then. c.mu is held.
 func (s *stream) enlarge() {
 	s.enlarged = true
-	if !s.conn.transport.keeping.Memory.Take(memory.Buffers, largeWindow) {
+	if !s.memory.Take(memory.Buffers, largeWindow) {
 		return
 	}
 	s.reserved = largeWindow

@@ -14,7 +14,7 @@ import (
 // roundTrip sends the request, whose head is in r.Scratch, and waits for the head of
 // its final answer.
 func (s *stream) roundTrip(r *upstream.Request, a *upstream.Answer, tunnel bool) *upstream.Failure {
-	s.head = string(r.Head.Method) == "HEAD"
+	s.head, s.memory = string(r.Head.Method) == "HEAD", r.Memory
 	sent := a.Now
 	if tunnel && !s.conn.tunnels() {
 		return &upstream.Failure{Kind: upstream.FailedUpgrade, Processing: upstream.NotSent, Err: errNoTunnel}

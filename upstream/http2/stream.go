@@ -18,7 +18,8 @@ type stream struct {
 	conn *conn
 
 	// Of the request's goroutine alone.
-	head   bool // the method is HEAD
+	head   bool           // the method is HEAD
+	memory *memory.Client // who large buffers for the answer are taken for
 	idled  time.Duration
 	timer  *time.Timer
 	readBy time.Time
@@ -249,7 +250,7 @@ func (s *stream) End(whole bool) time.Time {
 		s.close()
 	}
 	if n := s.reserved; n > 0 {
-		c.transport.keeping.Memory.Give(memory.Buffers, n)
+		s.memory.Give(memory.Buffers, n)
 	}
 	s.body.drop()
 	c.giveBack(now)

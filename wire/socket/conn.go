@@ -33,7 +33,7 @@ type Conn struct {
 	interrupted      atomic.Bool
 	readsInterrupted atomic.Bool    // only reads are interrupted
 	huge             atomic.Bool    // buf is one of the huge buffers that are counted
-	memory           *memory.Budget // that large buffers are taken from, nil for no end
+	memory           *memory.Client // who large buffers are taken for, nil for no end
 	held             atomic.Int64   // bytes of it
 	first            [1]byte        // of fillFromByte
 	shared           bool           // several goroutines write, one after the other
@@ -190,9 +190,9 @@ func (c *Conn) Release() {
 	}
 }
 
-// LimitMemory makes the connection take its large buffers from b. It is called
-// before the first byte is read.
-func (c *Conn) LimitMemory(b *memory.Budget) { c.memory = b }
+// LimitMemory makes the connection take its large buffers for m. It is called
+// while there is none.
+func (c *Conn) LimitMemory(m *memory.Client) { c.memory = m }
 
 // hold makes n bytes the connection's part of the budget, and reports whether
 // they may be.

@@ -1,5 +1,5 @@
-// Package acmetest is a CA for tests: Pebble, in this process, with real
-// validation and rejected nonces, and with faults that a test asks for.
+// Package acmetest is a CA for tests: Pebble, in this process, with real validation and
+// rejected nonces, and with faults on request.
 package acmetest
 
 import (
@@ -35,31 +35,31 @@ import (
 	"serai/internal/testnet"
 )
 
-// Options are what a test wants of a CA.
+// Options are the options of a CA.
 type Options struct {
-	// Life is that of certificates; 90 days when zero.
+	// Life is the lifetime of certificates; 90 days when zero.
 	Life time.Duration
-	// Offer is the only kind of validation that is offered: "http-01",
-	// "tls-alpn-01", or all when empty.
+	// Offer is the only kind of validation that is offered: "http-01", "tls-alpn-01",
+	// or all when empty.
 	Offer string
 	// HTTP and TLS are the addresses where validations arrive; free ones when
 	// empty.
 	HTTP, TLS string
-	// Elsewhere reports whether a name leads to 127.0.0.9, where nothing listens
+	// Elsewhere reports whether a name resolves to 127.0.0.9, where nothing listens
 	// unless the test does, and not to 127.0.0.1; nil for none.
 	Elsewhere func(name string) bool
-	// Nodes are the IPv4 addresses that names lead to, one after the other with
-	// each question, as behind a balancer; 127.0.0.1 when empty.
+	// Nodes are the IPv4 addresses to which names resolve, the next one for each query,
+	// as behind a balancer; 127.0.0.1 when empty.
 	Nodes []string
 	// Listen is the IP address of the CA itself; 127.0.0.1 when empty.
 	Listen string
-	// KeyID and MACKey (base64url) are an external account that an account must
-	// be bound to; empty for none.
+	// KeyID and MACKey (base64url) are an external account to which accounts must be
+	// bound; empty for none.
 	KeyID, MACKey string
 }
 
-// setUp tells Pebble not to dawdle, to reject every fifth nonce, and to validate
-// every order.
+// setUp tells Pebble not to delay, to reject every fifth nonce, and to validate every
+// order.
 var setUp = sync.OnceFunc(func() {
 	os.Setenv("PEBBLE_VA_NOSLEEP", "1")
 	os.Setenv("PEBBLE_WFE_NONCEREJECT", "20")
@@ -68,7 +68,7 @@ var setUp = sync.OnceFunc(func() {
 
 // CA is a running CA.
 type CA struct {
-	// Directory is its URL, and RootFile holds the certificate of that address.
+	// Directory is its URL, and RootFile has the root of that server's certificate.
 	Directory, RootFile string
 	// HTTP and TLS are where validations arrive: the test listens there.
 	HTTP, TLS string
@@ -81,7 +81,7 @@ type CA struct {
 
 	mu     sync.Mutex
 	orders map[string]int
-	// replacing counts the orders that name what they replace (RFC 9773).
+	// replacing counts the orders that name the replaced certificate (RFC 9773).
 	replacing int
 	failed    map[string]bool // authorizations, by path
 	fault     http.HandlerFunc
@@ -130,7 +130,7 @@ func New(t testing.TB, o Options) *CA {
 	return c
 }
 
-// Roots returns what verifies the certificates that the CA issues.
+// Roots verifies the certificates that the CA issues.
 func (c *CA) Roots() *x509.CertPool {
 	answer := httptest.NewRecorder()
 	c.manage.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, wfe.RootCertPath+"0", nil))
@@ -147,7 +147,7 @@ func (c *CA) Failed() int {
 	return len(c.failed)
 }
 
-// noteFailure notes an authorization that is told to be invalid.
+// noteFailure counts an authorization that the CA reports as invalid.
 func (c *CA) noteFailure(path string, body []byte) {
 	var authorization struct{ Status string }
 	if json.Unmarshal(body, &authorization) == nil && authorization.Status == "invalid" {
@@ -157,8 +157,8 @@ func (c *CA) noteFailure(path string, body []byte) {
 	}
 }
 
-// Suggest makes the CA suggest to renew the first certificate that it is asked
-// about at once (RFC 9773).
+// Suggest makes the CA suggest renewal at once for the first certificate that it is
+// asked about (RFC 9773).
 func (c *CA) Suggest() {
 	var mu sync.Mutex
 	first := ""
@@ -247,8 +247,8 @@ func (s *seen) Write(p []byte) (int, error) {
 	return s.ResponseWriter.Write(p)
 }
 
-// listenAt makes the CA listen on an address that the certificate of httptest does
-// not name.
+// listenAt makes the CA listen on an address that is not in the certificate of
+// httptest.
 func (c *CA) listenAt(t testing.TB, ip string) {
 	l, err := net.Listen("tcp", net.JoinHostPort(ip, "0"))
 	if err != nil {
@@ -271,7 +271,7 @@ func (c *CA) listenAt(t testing.TB, ip string) {
 	c.server.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
 }
 
-// resolver answers 127.0.0.1 for every name that is not elsewhere, or the nodes in
+// resolver resolves every name that is not elsewhere to 127.0.0.1, or to the nodes in
 // turn.
 func resolver(t testing.TB, o *Options) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -7,23 +7,23 @@ import (
 	"strings"
 )
 
-// Fail makes a handler answer instead of the CA; nil ends that. A handler that
-// writes nothing lets the CA answer.
+// Fail makes a handler answer instead of the CA; nil ends that. If a handler writes
+// nothing, the CA answers.
 func (c *CA) Fail(h http.HandlerFunc) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.fault = h
 }
 
-// Limited answers as a CA does that wants no more orders.
+// Limited answers like a CA that accepts no more orders.
 func Limited(w http.ResponseWriter, r *http.Request) {
 	if strings.Contains(r.URL.Path, "order") {
 		limited(w, "3600")
 	}
 }
 
-// LimitedFor answers as a CA does that wants no more orders of a domain for so
-// many seconds.
+// LimitedFor answers like a CA that accepts no more orders of a domain for so many
+// seconds.
 func LimitedFor(domain, seconds string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -47,8 +47,8 @@ func Broken(w http.ResponseWriter, _ *http.Request) {
 	http.Error(w, "broken", http.StatusInternalServerError)
 }
 
-// Forgotten refuses orders that name a certificate that they replace, as a CA does
-// that does not know it.
+// Forgotten refuses orders that name a replaced certificate, like a CA that does not
+// know it.
 func Forgotten(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	r.Body = io.NopCloser(bytes.NewReader(body))

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 )
 
-// Orders returns how many orders there have been of a host.
+// Orders returns how many orders there have been for a host.
 func (c *CA) Orders(host string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -22,8 +22,8 @@ func (c *CA) AllOrders() (n int) {
 	return n
 }
 
-// Replacing returns how many orders named the certificate that they replace (RFC
-// 9773 section 5).
+// Replacing returns how many orders named the replaced certificate (RFC 9773 section
+// 5).
 func (c *CA) Replacing() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -43,7 +43,7 @@ func (c *CA) countOrder(body []byte) {
 	}
 }
 
-// orderIn reads the names of an order, and what it replaces, out of its signed
+// orderIn reads the names of an order, and the certificate it replaces, from its signed
 // payload.
 func orderIn(body []byte) (names []string, replaces string) {
 	var signed struct {

@@ -1,0 +1,62 @@
+package quota_test
+
+import (
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"serai/internal/quota"
+)
+
+// TestShare: what holders have, cut off at the share, is half of all; where that is more
+// than they have, the share is half of all.
+func TestShare(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		size := rapid.Int64Range(1, 1<<30).Draw(t, "size")
+		f := quota.NewFair(size)
+		holders := make([]quota.Holder, rapid.IntRange(1, 50).Draw(t, "holders"))
+		for i := range holders {
+			holders[i].Join(f)
+			holders[i].Take(rapid.Int64Range(0, size).Draw(t, "n"), size)
+		}
+		f.Settle()
+		share, cut, most := f.Share(), int64(0), int64(0)
+		for i := range holders {
+			cut += min(holders[i].Taken(), share)
+			most = max(most, holders[i].Taken())
+		}
+		switch {
+		case cut > size/2:
+			t.Fatalf("cut off at %d they have %d of %d", share, cut, size)
+		case share == size/2 && most <= share:
+		case cut < size/2-int64(len(holders)):
+			t.Fatalf("cut off at %d they have only %d of %d", share, cut, size)
+		}
+	})
+}
+
+// TestManyWithNextToNothing: they make no share smaller for those who need one.
+func TestManyWithNextToNothing(t *testing.T) {
+	f := quota.NewFair(1_000_000)
+	idle := make([]quota.Holder, 10_000)
+	for i := range idle {
+		idle[i].Join(f)
+		idle[i].Take(6, 900_000)
+	}
+	var large, usual, small quota.Holder
+	for _, h := range []*quota.Holder{&large, &usual, &small} {
+		h.Join(f)
+	}
+	usual.Take(20_000, 900_000)
+	for large.Take(1000, 900_000) {
+	}
+	if !large.Beyond(16) || usual.Beyond(16) || idle[0].Beyond(16) {
+		t.Errorf("the share is %d", f.Share())
+	}
+	if !usual.Take(20_000, 0) || !small.Take(20_000, 0) {
+		t.Error("there is no room for those who have little")
+	}
+	if large.Take(1, 900_000) {
+		t.Error("the large one takes what is left for others")
+	}
+}

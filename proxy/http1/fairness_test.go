@@ -1,0 +1,174 @@
+package http1_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"serai/front"
+	"serai/internal/memory"
+	"serai/proxy/http1"
+)
+
+// dialFrom connects to the stack from an address of the loopback.
+func (k *stack) dialFrom(address string) *peer {
+	k.t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
+	c, err := d.Dial("tcp", k.address)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	k.t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(long))
+	return &peer{k.t, c, bufio.NewReader(c)}
+}
+
+// TestOneAddressKeepsWhatItHas: behind a balancer that names no clients all are one. It
+// may take nearly all of the memory; at the end its newest requests are refused, and
+// another address is served beside them. No request that is under way is ended.
+func TestOneAddressKeepsWhatItHas(t *testing.T) {
+	b := memory.NewBudget(2 << 20)
+	var begun, ended atomic.Int64
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/wait" {
+			begun.Add(1)
+			<-r.Context().Done()
+			ended.Add(1)
+		}
+	}))
+	t.Cleanup(web.Close)
+	k := newStack(t, settings{server: http1.Options{KeepAlive: long}, front: front.Options{Clients: front.NewClients(b, 0)}})
+	k.service("web", []string{web.Listener.Addr().String()}, "ingress.host=web.example.org")
+	k.awaitReady()
+	sent := int64(0)
+	for ; ; sent++ {
+		c := k.dialFrom("127.0.2.1")
+		if _, err := io.WriteString(c.Conn, "GET /wait HTTP/1.1\r\nHost: web.example.org\r\n\r\n"); err != nil {
+			break // closed at once
+		}
+		until(t, "the request's end or its arrival", func() bool {
+			_, requests := b.Taken(memory.Requests)
+			return begun.Load() > sent || requests > 0 || k.server.Status().Refused > 0
+		})
+		if begun.Load() == sent {
+			break
+		}
+	}
+	var all int64
+	for _, p := range memory.Parts() {
+		n, _ := b.Taken(p)
+		all += n
+	}
+	if all < b.Limit()/16*12 {
+		t.Errorf("one address may take only %d of %d bytes", all, b.Limit())
+	}
+	for range 20 {
+		c := k.dialFrom("127.0.2.2")
+		c.send("GET / HTTP/1.1", "Host: web.example.org", "")
+		c.status("GET", 200, "")
+		c.Close()
+	}
+	time.Sleep(600 * time.Millisecond) // the watch has looked twice
+	if begun.Load() != sent || ended.Load() > 0 {
+		t.Errorf("%d of %d requests under way were ended", ended.Load(), sent)
+	}
+}
+
+// TestOneAddressLeavesConnections: the last connections of a listener, and of all
+// together, are for those who have few. A balancer that names its clients is not
+// taken for them.
+func TestOneAddressLeavesConnections(t *testing.T) {
+	const most = 64
+	proxied := func(l net.Listener) net.Listener {
+		return front.AcceptProxyProtocol(l, []netip.Prefix{netip.MustParsePrefix("127.0.2.0/24")}, long)
+	}
+	for name, s := range map[string]settings{
+		"of the listener":           {front: front.Options{MaxConns: most}},
+		"of all":                    {front: front.Options{Clients: front.NewClients(nil, most)}},
+		"of all, behind a balancer": {front: front.Options{Clients: front.NewClients(nil, most)}, wrap: proxied},
+		"of memory, behind a balancer": {front: front.Options{Clients: front.NewClients(memory.NewBudget(most*6<<10), 0)},
+			wrap: proxied},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s.server.KeepAlive = long
+			k, o := web(t, s)
+			dial := func(client int) *peer {
+				if s.wrap == nil {
+					return k.dialFrom(fmt.Sprintf("127.0.2.%d", client))
+				}
+				c := k.dialFrom("127.0.2.1")
+				c.write(fmt.Sprintf("PROXY TCP4 192.0.2.%d 192.0.2.9 1 80\r\n", client))
+				return c
+			}
+			for open := 0; k.server.Status().Refused == 0; open++ {
+				if open > most {
+					t.Fatalf("%d connections, and none refused", open)
+				}
+				dial(1)
+				until(t, "its count", func() bool { st := k.server.Status(); return st.Conns > open || st.Refused > 0 })
+			}
+			if n := k.server.Status().Conns; n < most/16*12 {
+				t.Errorf("one client may have only %d of %d connections", n, most)
+			}
+			c := dial(2)
+			c.send("GET / HTTP/1.1", "Host: web.example.org", "")
+			p := o.next()
+			p.head()
+			p.ok("x")
+			c.status("GET", 200, "")
+		})
+	}
+}
+
+// TestIdleConnectionsGoForOthers: where one address holds all that idle connections may,
+// another comes to as many within its share; the first loses idle ones, and no request.
+func TestIdleConnectionsGoForOthers(t *testing.T) {
+	const wanted = 60
+	b := memory.NewBudget(2 << 20)
+	k, o := web(t, settings{server: http1.Options{KeepAlive: long}, front: front.Options{Clients: front.NewClients(b, 0)}})
+	busy := k.dialFrom("127.0.2.1")
+	busy.send("GET / HTTP/1.1", "Host: web.example.org", "")
+	p := o.next()
+	p.head()
+	for open := 1; k.server.Status().Refused == 0; open++ {
+		k.dialFrom("127.0.2.1")
+		until(t, "its count", func() bool { st := k.server.Status(); return st.Conns > open || st.Refused > 0 })
+	}
+	var open atomic.Int64
+	for range wanted {
+		go func() {
+			d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("127.0.2.2")}}
+			for k.t.Context().Err() == nil {
+				c, err := d.Dial("tcp", k.address)
+				if err != nil {
+					continue
+				}
+				end := context.AfterFunc(k.t.Context(), func() { c.Close() })
+				open.Add(1)
+				c.Read(make([]byte, 1))
+				open.Add(-1)
+				end()
+				c.Close()
+			}
+		}()
+	}
+	until(t, "the other's connections", func() bool {
+		_, refused := b.Taken(memory.Connections)
+		time.Sleep(200 * time.Millisecond)
+		_, now := b.Taken(memory.Connections)
+		return open.Load() == wanted && now == refused // and they stay
+	})
+	if b.Recalled() == 0 {
+		t.Error("nobody has made room")
+	}
+	p.ok("x")
+	busy.status("GET", 200, "")
+}
