@@ -218,7 +218,7 @@ func TestSlowBodiesMakeRoom(t *testing.T) {
 				}
 			})
 			p := k.dial()
-			until(t, "the connection", func() bool { n, _ := b.Taken(memory.Connections); return n > 0 })
+			until(t, "the connection, with its memory", func() bool { return k.engine.Status().Conns == 1 })
 			empty := func() {}
 			defer func() { empty() }()
 			fill := func() { empty = fillUp(t, b, pot/16*c.fill) }
