@@ -62,7 +62,7 @@ func (a *answer) Head(h *wire.ResponseHead) error {
 	if s := a.conn.session; s.Exchange.Head.Framing != wire.NoBody {
 		s.body.pace.answered.Store(true)
 		if s.body.converses() {
-			s.memoryUse.waitEnds()
+			s.memoryUse.WaitEnds()
 		}
 	}
 	a.statusLine(h.Status, h.Reason)
@@ -153,10 +153,10 @@ func (a *answer) send(p []byte) error {
 	}
 	a.started = true
 	a.conn.wire.WriteWithin(now, a.conn.engine.options.WriteIdle)
-	taking := &a.conn.session.memoryUse.writes
-	taking.Set(now)
+	taking := &a.conn.session.memoryUse
+	taking.WriteBegins(now)
 	_, err := a.conn.wire.Write(p)
-	taking.Clear()
+	taking.WriteEnds()
 	if err != nil {
 		a.failed = true
 		return err

@@ -115,7 +115,7 @@ func (b *requestBody) note(n int, err error) {
 	switch left := b.left.Load(); {
 	case b.Body.Done():
 		b.left.Store(0)
-		b.conn.session.memoryUse.waitEnds()
+		b.conn.session.memoryUse.WaitEnds()
 	case err != nil && !b.interrupted.Load():
 		b.left.Store(notKnown)
 	case left != notKnown:

@@ -60,7 +60,7 @@ type session struct {
 	proxy.Exchange
 	body      requestBody
 	answer    answer
-	memoryUse memoryUse
+	memoryUse proxy.MemoryUse
 }
 
 func newSession() *session {
@@ -155,7 +155,7 @@ func (c *conn) Handle() (more bool) {
 	c.settled = false
 	s := c.begin()
 	n, err := s.Head.ParseRequest(c.wire.Buffered(), c.engine.options.Limits)
-	if err != nil || s.memoryUse.taken == 0 || s.Head.Framing != wire.NoBody || s.Head.Upgrade != nil {
+	if err != nil || !s.memoryUse.Begun() || s.Head.Framing != wire.NoBody || s.Head.Upgrade != nil {
 		c.left = s
 		return false
 	}
@@ -229,7 +229,7 @@ func (c *conn) begin() *session {
 	s.Secure, s.ServerName, s.Shard = p.Secure, p.ServerName, p.Shard
 	s.answer.reset(c)
 	s.Memory = p.Memory
-	s.memoryUse.begin(p.Memory)
+	s.memoryUse.Begin(p.Memory)
 	c.mu.Lock()
 	c.session, c.served = s, true
 	switch {
@@ -249,7 +249,7 @@ func (c *conn) end(s *session) (wait time.Duration) {
 	c.session = nil
 	wait = c.keepAlive()
 	c.mu.Unlock()
-	s.memoryUse.end(c.front.Memory)
+	s.memoryUse.End(c.front.Memory)
 	s.answer.release()
 	s.body.release()
 	c.engine.exchanges.Put(s)
@@ -329,4 +329,22 @@ func (c *conn) answer(s *session, n int) (again bool) {
 	again = s.body.discard()
 	s.Now = time.Now()
 	return again
+}
+
+// makeRoom has the connection give back what it holds, where others need it more. c.mu
+// is held.
+func (c *conn) makeRoom(now time.Time) {
+	by, s := c.front.Memory, c.session
+	if s == nil {
+		if !c.drained && !c.ended && by.Recall(c.front.Cost()) {
+			c.drain()
+		}
+		return
+	}
+	if s.memoryUse.MakeRoom(by, c.wire.Reserved() > 0, now) {
+		c.wire.InterruptReads()
+	}
+	if !c.cut && s.memoryUse.Recall(by, c.front.Cost()+c.wire.Reserved(), now) {
+		c.cutOff()
+	}
 }

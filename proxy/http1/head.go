@@ -17,10 +17,10 @@ import (
 func (c *conn) readHead(s *session) (int, error) {
 	o := &c.engine.options
 	timed, short := false, false
-	if s.memoryUse.taken == 0 {
+	if !s.memoryUse.Begun() {
 		return 0, wire.ErrOverloaded
 	}
-	defer s.memoryUse.waitEnds()
+	defer s.memoryUse.WaitEnds()
 	for {
 		n, err := s.Head.ParseRequest(c.wire.Buffered(), o.Limits)
 		if err != wire.ErrIncomplete {
@@ -29,14 +29,14 @@ func (c *conn) readHead(s *session) (int, error) {
 		if !timed {
 			timed = true
 			now := time.Now()
-			atMost := s.memoryUse.waitBegins(now, c.front.Memory)
+			atMost := s.memoryUse.WaitBegins(now, c.front.Memory)
 			short = atMost < o.HeadTimeout
 			c.wire.ReadWithin(now, min(o.HeadTimeout, atMost))
 		}
 		had := len(c.wire.Buffered())
 		err = c.wire.FillLine()
-		s.memoryUse.received.Add(int64(len(c.wire.Buffered()) - had))
-		if err = s.memoryUse.waited(err); err != nil {
+		s.memoryUse.Came(len(c.wire.Buffered()) - had)
+		if err = s.memoryUse.Waited(err); err != nil {
 			return 0, err
 		}
 		if short {

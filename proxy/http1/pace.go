@@ -41,7 +41,7 @@ func (b *requestBody) waits(began time.Time) time.Duration {
 	if b.converses() {
 		return o.BodyIdle
 	}
-	return min(o.BodyIdle, b.conn.session.memoryUse.waitBegins(began, b.conn.front.Memory))
+	return min(o.BodyIdle, b.conn.session.memoryUse.WaitBegins(began, b.conn.front.Memory))
 }
 
 // waited notes that n bytes came after a wait that began then, and returns what its
@@ -49,8 +49,8 @@ func (b *requestBody) waits(began time.Time) time.Duration {
 func (b *requestBody) waited(began time.Time, n int, err error) error {
 	b.pace.waited(time.Since(began), n, b.conn.engine.options.MinRate)
 	d := &b.conn.session.memoryUse
-	d.received.Add(int64(n))
-	return d.waited(err)
+	d.Came(n)
+	return d.Waited(err)
 }
 
 // lookAgain is how often a client that is too slow, but may be, is looked at.
@@ -119,7 +119,7 @@ func (b *requestBody) Gather() error {
 	err := b.gather()
 	s := b.conn.session
 	switch {
-	case err == wire.ErrOverloaded && !s.memoryUse.ended.Load():
+	case err == wire.ErrOverloaded && !s.memoryUse.Ends():
 	case err != nil:
 		b.note(0, err)
 		return err
@@ -127,7 +127,7 @@ func (b *requestBody) Gather() error {
 		return nil
 	}
 	small := s.Head.Framing == wire.Length && s.Head.Size <= socket.LargeBuffer
-	if !s.memoryUse.stream(b.conn.front.Memory, small) {
+	if !s.memoryUse.Stream(b.conn.front.Memory, small) {
 		return wire.ErrOverloaded
 	}
 	return nil

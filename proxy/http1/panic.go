@@ -18,7 +18,7 @@ func (c *conn) contain(end *front.Ending) {
 	c.session, c.ended = nil, true // and not used again
 	c.mu.Unlock()
 	if s != nil {
-		s.memoryUse.end(c.front.Memory)
+		s.memoryUse.End(c.front.Memory)
 	} else {
 		s = newSession()
 		s.Peer, s.Client = c.front.Remote, c.front.Remote.Addr()

@@ -90,7 +90,9 @@ func (r *responder) Head(h *wire.ResponseHead) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.pending, s.answered = true, true
-	s.owes = time.Time{}
+	if s.converses() {
+		s.memoryUse.WaitEnds()
+	}
 	return s.usable()
 }
 
@@ -124,7 +126,7 @@ const dateIndex = 33
 // room.
 func (s *stream) appendBlock(f http2.Flags) {
 	c := s.conn
-	for len(c.out) > outSize/2 && !c.broken {
+	for !c.fits(len(s.block)) && !c.broken {
 		if !c.flushing {
 			c.flush(false)
 			continue
@@ -158,77 +160,15 @@ func (s *stream) sendHead(f http2.Flags) {
 
 // Write sends bytes of the body, or holds them back until Flush.
 func (r *responder) Write(p []byte) error {
+	return r.write(p, r.engine.options.WriteIdle)
+}
+
+func (r *responder) write(p []byte, within time.Duration) error {
 	s := r.stream()
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
 	s.sendHead(0)
-	return s.send(p, s.engine.options.WriteIdle)
-}
-
-// send sends DATA as windows and room allow. C.mu is held, and let go in waits.
-func (s *stream) send(p []byte, within time.Duration) error {
-	c := s.conn
-	var by time.Time
-	for len(p) > 0 {
-		if err := s.usable(); err != nil {
-			return err
-		}
-		n := int(min(int64(min(len(p), c.frame)), s.window, c.window))
-		if n > 0 {
-			room := c.space() - http2.HeaderSize
-			if room < n && cap(c.out) < outSize {
-				c.enlarge()
-				room = c.space() - http2.HeaderSize
-			}
-			if room >= min(n, smallWindow) {
-				n = min(n, room)
-				s.last, s.lastOut = len(c.out)+4, c.outs
-				c.out = append(http2.AppendHeader(c.out, n, http2.Data, 0, s.id), p[:n]...)
-				s.window -= int64(n)
-				c.window -= int64(n)
-				c.sent = true
-				p = p[n:]
-				continue
-			}
-		}
-		if !c.flushing && len(c.out) > 0 {
-			c.flush(false)
-			continue
-		}
-		now := time.Now()
-		if by.IsZero() {
-			by = now.Add(within)
-		}
-		if now.After(by) || s.interrupted && s.tunnel {
-			return s.stalled()
-		}
-		s.writeBy = by
-		c.waiting++
-		c.room.Wait()
-		c.waiting--
-		s.writeBy = time.Time{}
-	}
-	return nil
-}
-
-// stalled ends a stream of which the client takes nothing. C.mu is held.
-func (s *stream) stalled() error {
-	c := s.conn
-	if s.interrupted && s.tunnel {
-		return errGone
-	}
-	s.code = http2.EnhanceYourCalm
-	if c.window > 0 || c.state >= ending {
-		c.engine.ended[CauseStalled].Add(1)
-		return errGone
-	}
-	c.tasks++
-	go func() {
-		defer c.endTask()
-		c.fail(CauseSlow, http2.EnhanceYourCalm, "nothing is taken of what is sent")
-		c.wire.InterruptReads()
-	}()
-	return errGone
+	return s.send(p, within)
 }
 
 // Flush sends what is held back.

@@ -1,43 +1,31 @@
 package http2
 
 import (
-	"encoding/binary"
 	"errors"
 
 	"serai/wire"
 	"serai/wire/http2"
 )
 
-// headers takes HEADERS: a new stream, or the trailers of one.
-func (c *conn) headers(h *http2.Header, p []byte) error {
-	p, err := http2.Unpad(h, p)
-	if err != nil {
-		return err
-	}
-	itself := false
-	if h.Has(http2.FlagPriority) {
-		if len(p) < 5 {
-			return &http2.ConnError{Code: http2.FrameSizeError, Detail: "a priority has not its size"}
-		}
-		itself = binary.BigEndian.Uint32(p)&http2.MaxStream == h.Stream
-		p = p[5:]
-	}
-	c.block, c.ends = h.Stream, h.Has(http2.FlagEndStream)
+// beginBlock takes the header of HEADERS: a new stream, or the trailers of one.
+func (c *conn) beginBlock(f *http2.Frame) error {
+	itself := f.Has(http2.FlagPriority) && f.Parent == f.Stream
+	c.ends = f.Has(http2.FlagEndStream)
 	c.target, c.opening = &c.head, nil
 	c.head.Reset()
 	c.mu.Lock()
-	s, last, state, busy := c.streams[h.Stream], c.lastID, c.state, len(c.streams)
+	s, last, state, busy := c.streams[f.Stream], c.lastID, c.state, len(c.streams)
 	ended := s != nil && s.remoteEnd && (!s.gone || s.byPeer)
 	c.mu.Unlock()
 	switch {
-	case h.Stream%2 == 0:
+	case f.Stream%2 == 0:
 		return errProtocol("a client's streams have odd numbers")
-	case ended, s == nil && h.Stream <= last && !c.isUnwanted(h.Stream):
+	case ended, s == nil && f.Stream <= last && !c.isUnwanted(f.Stream):
 		return &http2.ConnError{Code: http2.StreamClosed, Detail: "HEADERS for a stream that has ended"}
-	case h.Stream <= last:
+	case f.Stream <= last:
 	case state >= closing:
 		// It is behind the last one: the client opens it elsewhere.
-		c.unwantedStream(h.Stream)
+		c.unwantedStream(f.Stream)
 	case itself || busy >= c.engine.options.MaxStreams:
 		code := http2.RefusedStream
 		if itself {
@@ -45,21 +33,21 @@ func (c *conn) headers(h *http2.Header, p []byte) error {
 		} else {
 			c.engine.ended[CauseStreams].Add(1)
 		}
-		c.unwantedStream(h.Stream)
+		c.unwantedStream(f.Stream)
 		c.mu.Lock()
-		c.reset(h.Stream, code)
+		c.reset(f.Stream, code)
 		c.mu.Unlock()
 		if err := c.countReset(); err != nil {
 			return err
 		}
 	default:
 		c.mu.Lock()
-		c.lastID = h.Stream
+		c.lastID = f.Stream
 		c.mu.Unlock()
-		c.opening = c.engine.get(c, h.Stream)
+		c.opening = c.engine.get(c, f.Stream)
 		c.target = &c.opening.section
 	}
-	return c.fragment(p, h.Has(http2.FlagEndHeaders))
+	return nil
 }
 
 // unwantedStream notes a stream that is not opened.
@@ -72,23 +60,19 @@ func (c *conn) unwantedStream(id uint32) {
 
 // fragment decodes a part of a block.
 func (c *conn) fragment(p []byte, last bool) error {
-	if err := c.decoder.Take(p, last, c.target); err != nil {
-		if err == http2.ErrHeadLong {
-			return errCalm(CauseHead, "a head is longer than it may be")
-		}
-		return err
+	err := c.decoder.Take(p, last, c.target)
+	if err == http2.ErrHeadLong {
+		return errCalm(CauseHead, "a head is longer than it may be")
 	}
-	if !last {
-		return nil
-	}
-	c.returnBlock()
-	id := c.block
-	c.block = 0
-	return c.headWhole(id)
+	return err
 }
 
-// headWhole takes the head or the trailers of a stream.
-func (c *conn) headWhole(id uint32) error {
+// endBlock takes the head or the trailers of a stream, which are here whole.
+func (c *conn) endBlock(id uint32) error {
+	if err := c.fragment(nil, true); err != nil {
+		return err
+	}
+	c.returnBlock()
 	if s := c.opening; s != nil {
 		c.opening = nil
 		return c.open(s, id)
@@ -118,12 +102,23 @@ func (c *conn) headWhole(id uint32) error {
 	return nil
 }
 
+// admit takes memory for a request. Beside others of its connection it stops where a
+// connection would, which it needs for itself in HTTP/1: what is left then is for those
+// who have nothing under way.
+func (c *conn) admit(s *stream) bool {
+	by := c.front.Memory
+	c.mu.Lock()
+	first := len(c.streams) == 0
+	c.mu.Unlock()
+	return (first || !by.RunsOut(13)) && s.memoryUse.Begin(by)
+}
+
 // open begins a stream whose head has come.
 func (c *conn) open(s *stream, id uint32) error {
 	s.begin(c.now)
 	s.inWindow = int64(s.engine.options.StreamWindow)
 	err := s.section.Request(&s.Head, !c.ends)
-	if err == nil && !s.pay(requestCost) {
+	if err == nil && !c.admit(s) {
 		err = wire.ErrOverloaded
 	}
 	s.remoteEnd = c.ends
@@ -134,7 +129,9 @@ func (c *conn) open(s *stream, id uint32) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.window = c.peerWindow
+	s.prioritize()
 	c.streams[id] = s
+	c.updates = min(maxUpdates, c.updates+2) // some clients open the window of each
 	c.engine.open.Add(1)
 	c.start(s)
 	if s.refused != nil && s.refused.Status != 503 {

@@ -3,23 +3,21 @@ package http2_test
 import (
 	"bytes"
 	"context"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
 
 	"serai/discovery"
 	"serai/front"
 	"serai/internal/memory"
+	"serai/internal/testhttp2"
 	"serai/proxy"
 	"serai/proxy/http1"
 	engine "serai/proxy/http2"
@@ -138,48 +136,35 @@ func until(t testing.TB, what string, holds func() bool) {
 
 // peer is a client with the library's codec.
 type peer struct {
-	t     testing.TB
-	c     net.Conn
-	f     *http2.Framer
-	block bytes.Buffer
-	enc   *hpack.Encoder
+	*testhttp2.Peer
+	t testing.TB
+	c net.Conn
+	f *http2.Framer
 }
 
 func (k *stack) dial(settings ...http2.Setting) *peer {
 	k.t.Helper()
-	c, err := net.Dial("tcp", k.address)
+	return k.dialFrom("127.0.0.1", settings...)
+}
+
+// dialFrom is dial by another client.
+func (k *stack) dialFrom(address string, settings ...http2.Setting) *peer {
+	k.t.Helper()
+	from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
+	c, err := from.Dial("tcp", k.address)
 	if err != nil {
 		k.t.Fatal(err)
 	}
 	k.t.Cleanup(func() { c.Close() })
 	c.SetDeadline(time.Now().Add(long))
-	p := &peer{t: k.t, c: c, f: http2.NewFramer(c, c)}
-	p.f.AllowIllegalWrites = true
-	p.enc = hpack.NewEncoder(&p.block)
-	p.f.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
-	io.WriteString(c, http2.ClientPreface)
-	p.f.WriteSettings(settings...)
-	return p
+	p := testhttp2.NewPeer(c, "a.test", settings...)
+	return &peer{p, k.t, c, p.Framer}
 }
 
-// fields makes a block: pairs of names and values behind a GET of path.
-func (p *peer) fields(path string, more ...string) []byte {
-	p.block.Reset()
-	all := append([]string{":method", "GET", ":scheme", "http", ":authority", "a.test", ":path", path}, more...)
-	for i := 0; i < len(all); i += 2 {
-		p.enc.WriteField(hpack.HeaderField{Name: all[i], Value: all[i+1]})
-	}
-	return p.block.Bytes()
-}
-
-// get opens a stream with a whole request.
-func (p *peer) get(id uint32, path string) error {
-	return p.f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: p.fields(path), EndHeaders: true, EndStream: true})
-}
-
-// post opens one whose body is to come.
+func (p *peer) fields(path string, more ...string) []byte { return p.Fields(path, more...) }
+func (p *peer) get(id uint32, path string) error          { return p.Get(id, path) }
 func (p *peer) post(id uint32, path string, more ...string) error {
-	return p.f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: p.fields(path, more...), EndHeaders: true})
+	return p.Post(id, path, more...)
 }
 
 // open opens a stream that ends with its head, in as many frames as that needs.
@@ -197,62 +182,21 @@ func (p *peer) open(id uint32, block []byte) {
 // answer reads the answer to a stream.
 func (p *peer) answer(id uint32) (status, body string, code http2.ErrCode, whole bool) {
 	p.t.Helper()
-	var got strings.Builder
-	for {
-		f, err := p.f.ReadFrame()
-		if err != nil {
-			p.t.Fatalf("read a frame: %v", err)
-		}
-		switch f := f.(type) {
-		case *http2.GoAwayFrame:
-			if f.ErrCode != http2.ErrCodeNo {
-				p.t.Fatalf("GOAWAY: %v %s", f.ErrCode, f.DebugData())
-			}
-		case *http2.RSTStreamFrame:
-			if f.StreamID == id {
-				return status, got.String(), f.ErrCode, false
-			}
-		case *http2.MetaHeadersFrame:
-			if f.StreamID == id {
-				if s := f.PseudoValue("status"); s != "" {
-					status = s
-				}
-				for _, field := range f.RegularFields() {
-					if strings.HasPrefix(field.Name, "grpc-") {
-						status += " " + field.Name + "=" + field.Value
-					}
-				}
-				if f.StreamEnded() {
-					return status, got.String(), 0, true
-				}
-			}
-		case *http2.DataFrame:
-			if f.StreamID == id {
-				got.Write(f.Data())
-				if f.StreamEnded() {
-					return status, got.String(), 0, true
-				}
-			}
-		}
+	a, err := p.Answer(id)
+	if err != nil {
+		p.t.Fatalf("read a frame: %v", err)
 	}
+	return a.Status, a.Body, a.Code, a.Whole
 }
 
-// goAway reads up to a GOAWAY that is an error, and then to the end. It may be lost in
-// a reset where the peer still sends.
+// goAway reads up to the end of the connection.
 func (p *peer) goAway() (code http2.ErrCode, detail string) {
 	p.t.Helper()
-	for {
-		f, err := p.f.ReadFrame()
-		if err != nil {
-			if e, ok := err.(net.Error); ok && e.Timeout() {
-				p.t.Error("the connection goes on")
-			}
-			return code, detail
-		}
-		if g, ok := f.(*http2.GoAwayFrame); ok && g.ErrCode != 0 {
-			code, detail = g.ErrCode, string(g.DebugData())
-		}
+	code, detail, err := p.End()
+	if err != nil {
+		p.t.Error("the connection goes on")
 	}
+	return code, detail
 }
 
 // answers holds the stack to answering others.

@@ -28,8 +28,8 @@ type stream struct {
 	lives uint32
 	owner *conn
 
-	taken  int64 // bytes of memory that it has
-	buffer int64 // bytes of memory that large buffers have
+	memoryUse proxy.MemoryUse
+	buffer    int64 // bytes of memory that large buffers have
 
 	body
 	answer
@@ -40,14 +40,9 @@ type stream struct {
 	remoteEnd bool // the client sends no more
 	localEnd  bool // nothing more is sent
 	window    int64
+	waits     bool // with DATA to be sent
+	priority
 }
-
-// What a request takes of the memory, in bytes: a stack, itself and small buffers;
-// and as much again where another goroutine streams its body.
-const (
-	requestCost = 30 << 10
-	streamCost  = 30 << 10
-)
 
 var (
 	errClientGone = errors.New("the client has reset the stream")
@@ -65,7 +60,7 @@ func newStream(e *Engine) *stream {
 // get takes a stream for a head that has begun to come.
 func (e *Engine) get(c *conn, id uint32) *stream {
 	s := e.streams.Get().(*stream)
-	s.conn, s.id, s.taken, s.buffer = c, id, 0, 0
+	s.conn, s.id = c, id
 	s.refused, s.gone, s.byPeer, s.remoteEnd, s.localEnd = nil, false, false, false, false
 	s.readable.L = &c.mu
 	s.section.Reset()
@@ -76,24 +71,19 @@ func (e *Engine) get(c *conn, id uint32) *stream {
 
 // put gives it back.
 func (e *Engine) put(s *stream) {
-	if s.taken > 0 {
-		s.conn.front.Memory.Give(memory.Requests, s.taken)
-	}
-	if s.buffer > 0 {
-		s.conn.front.Memory.Give(memory.Buffers, s.buffer)
-	}
-	s.taken, s.buffer = 0, 0
+	s.returnMemory()
 	s.conn = nil
 	e.streams.Put(s)
 }
 
-// pay takes memory for the request.
-func (s *stream) pay(n int64) bool {
-	if !s.conn.front.Memory.Take(memory.Requests, n) {
-		return false
+// returnMemory gives all memory back that it has taken.
+func (s *stream) returnMemory() {
+	b := s.conn.front.Memory
+	s.memoryUse.End(b)
+	if s.buffer > 0 {
+		b.Give(memory.Buffers, s.buffer)
+		s.buffer = 0
 	}
-	s.taken += n
-	return true
 }
 
 // largeHead takes memory for a head that is larger than most.
@@ -113,6 +103,7 @@ func (s *stream) begin(now time.Time) {
 	s.Exchange.Reset()
 	p := &s.conn.front.Peer
 	s.Peer, s.PeerText, s.Local, s.Secure, s.ServerName = p.Remote, p.RemoteText, p.Local, p.Secure, p.ServerName
+	s.Memory = p.Memory
 	s.Shard = p.Shard + int(s.id>>1)
 	s.Start, s.Now = now, now
 	s.alive.Lock()
@@ -143,7 +134,7 @@ func (s *stream) refuse() {
 	}
 	r := (*responder)(s)
 	if r.Head(h) == nil && len(body) > 0 && string(s.Head.Method) != "HEAD" {
-		r.Write(body)
+		r.write(body, lastWrite) // of which it has not taken any memory
 	}
 	s.answer.code = http2.ProtocolError
 	if s.refused.Status == 503 || s.refused.Status == 431 {
@@ -201,6 +192,8 @@ func (s *stream) contain(c *conn, id uint32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.streams[id] == s {
+		s.body.release(s)
+		s.returnMemory() // it is not used again
 		delete(c.streams, id)
 		s.engine.open.Add(-1)
 		c.reset(id, http2.InternalError)

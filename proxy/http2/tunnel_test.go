@@ -7,18 +7,14 @@ import (
 	"testing"
 
 	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
 
 	engine "serai/proxy/http2"
 )
 
 // connect opens a WebSocket (RFC 8441).
 func (p *peer) connect(id uint32) {
-	p.block.Reset()
-	for _, f := range [][2]string{{":method", "CONNECT"}, {":protocol", "websocket"}, {":scheme", "http"}, {":authority", "a.test"}, {":path", "/ws"}, {"sec-websocket-version", "13"}} {
-		p.enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
-	}
-	p.f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: p.block.Bytes(), EndHeaders: true})
+	block := p.Block(":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":authority", "a.test", ":path", "/ws", "sec-websocket-version", "13")
+	p.f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block, EndHeaders: true})
 }
 
 // TestWebSocket: an instance sees a handshake of HTTP/1, whose answer is verified; one

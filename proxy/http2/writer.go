@@ -20,9 +20,16 @@ type writer struct {
 	reserved int64     // bytes of memory that large buffers hold
 	room     sync.Cond // out has become shorter, or a window larger
 	waiting  int       // streams that wait for it
+	writes   time.Time // since when the client is given something to take, zero when it is not
 	outs     uint64    // how often out has been written
 
-	window int64 // that the client leaves for DATA of all streams
+	window  int64 // that the client leaves for DATA of all streams
+	updates int64 // how often the client may open a window for what it was sent
+
+	prioritized bool   // the client has said which stream goes first
+	turns       uint64 // of streams, so far
+	early       [8]earlyPriority
+	nEarly      int // that there have been
 }
 
 // settings are what the client has said.
@@ -49,6 +56,18 @@ func (c *conn) space() int {
 	}
 	// What others may not wait with can have made it larger than it is to be.
 	return max(0, min(cap(c.out), outSize)-len(c.out))
+}
+
+// fits reports whether a head of n bytes may be appended to out: alone, or where it fits
+// a buffer for which there is memory.
+func (c *conn) fits(n int) bool {
+	if len(c.out) == 0 {
+		return true
+	}
+	if len(c.out)+n+http2.HeaderSize > cap(c.out) {
+		c.enlarge()
+	}
+	return len(c.out) <= outSize/2 && len(c.out)+n+http2.HeaderSize <= cap(c.out)
 }
 
 // takeOut makes out a buffer.
@@ -142,12 +161,14 @@ func (c *conn) writeOut() {
 	c.out = nil
 	c.outs++
 	late := c.cutOff
+	c.writes = time.Now()
 	c.mu.Unlock()
 	if !late {
 		c.wire.WriteWithin(time.Now(), c.engine.options.WriteIdle)
 	}
 	_, err := c.wire.Write(b)
 	c.mu.Lock()
+	c.writes = time.Time{}
 	if cap(b) >= socket.SmallBuffer && cap(b) <= socket.LargeBuffer && c.spare == nil {
 		c.spare = b
 	} else {

@@ -2,14 +2,13 @@ package http2
 
 import (
 	"serai/internal/memory"
-
 	"serai/wire/http2"
 )
 
 // beginData counts a DATA frame, with its padding, against the windows (RFC 9113
 // section 6.9).
-func (r *reader) beginData() error {
-	c, f := r.conn, &r.frame
+func (r *reader) beginData(f *http2.Frame) error {
+	c := r.conn
 	if f.Stream%2 == 0 || f.Stream >= c.next {
 		return &http2.ConnError{Code: http2.ProtocolError, Detail: "a body is of a stream that was not begun"}
 	}
@@ -21,8 +20,10 @@ func (r *reader) beginData() error {
 		c.window, c.credit = c.window+c.credit, 0
 	}
 	s := c.streams[f.Stream]
-	if s == nil || f.Length == 0 && !f.Has(http2.FlagEndStream) {
-		return c.noisy()
+	if s == nil || f.Content == 0 && !f.Has(http2.FlagEndStream) {
+		if err := c.noisy(); s == nil || err != nil {
+			return err
+		}
 	}
 	switch {
 	case !s.final, s.gotEnd:
@@ -31,25 +32,15 @@ func (r *reader) beginData() error {
 		c.refuse(s, errFlowControl, http2.FlowControlError)
 	default:
 		s.window -= f.Length
+		s.consume(f.Length - f.Content) // padding, and what says how much it is
 	}
 	return nil
 }
 
-// padded gives back what is no body: padding, and what says how much it is.
-func (r *reader) padded() error {
-	if s := r.conn.streams[r.frame.Stream]; s != nil {
-		s.consume(r.pad + 1)
-	}
-	if r.frame.Length == r.pad+1 && !r.frame.Has(http2.FlagEndStream) {
-		return r.conn.noisy()
-	}
-	return nil
-}
-
-// data takes bytes of a body.
-func (r *reader) data(p []byte) error {
+// data takes bytes of a stream's body.
+func (r *reader) data(id uint32, p []byte) error {
 	c := r.conn
-	s := c.streams[r.frame.Stream]
+	s := c.streams[id]
 	switch {
 	case s == nil:
 		return nil // nobody wants them
@@ -168,20 +159,6 @@ func (c *conn) goneAway(last uint32) {
 			s.fail(errGoAway)
 		}
 	}
-}
-
-// beginSettings looks at a SETTINGS frame.
-func (r *reader) beginSettings() error {
-	f := &r.frame
-	if f.Has(http2.FlagAck) {
-		if f.Length != 0 {
-			return &http2.ConnError{Code: http2.FrameSizeError, Detail: "an acknowledgement says something"}
-		}
-	} else if f.Length%6 != 0 {
-		return &http2.ConnError{Code: http2.FrameSizeError, Detail: "SETTINGS are cut off"}
-	}
-	r.want = 6
-	return r.conn.noisy()
 }
 
 // settled acknowledges the instance's settings. c.mu is held.

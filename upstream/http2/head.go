@@ -9,7 +9,6 @@ import (
 // is decoded to its end, whatever is wrong with it, since later ones build
 // on it.
 type block struct {
-	open   bool
 	id     uint32
 	end    bool // the stream ends with it
 	size   int  // of the fields, as HTTP/1 would write them
@@ -27,20 +26,15 @@ type received struct {
 }
 
 // beginBlock begins the block of a HEADERS frame.
-func (r *reader) beginBlock() error {
-	id := r.frame.Stream
+func (r *reader) beginBlock(f *http2.Frame) error {
+	id := f.Stream
 	if id%2 == 0 || id >= r.conn.next {
 		return &http2.ConnError{Code: http2.ProtocolError, Detail: "a head is of a stream that was not begun"}
 	}
 	b := &r.block
 	b.values.Reset()
-	*b = block{open: true, id: id, end: r.frame.Has(http2.FlagEndStream), fields: b.fields[:0], values: b.values}
+	*b = block{id: id, end: f.Has(http2.FlagEndStream), fields: b.fields[:0], values: b.values}
 	return nil
-}
-
-// fragment takes a part of the block, or with last what ends it.
-func (r *reader) fragment(p []byte, last bool) error {
-	return r.decoder.Take(p, last, (*fields)(r))
 }
 
 // fields is a reader as what collects the fields of a block.
@@ -117,8 +111,10 @@ func parseStatus(value []byte) (status int, ok bool) {
 
 // endBlock gives the block to its stream, if that is still under way.
 func (r *reader) endBlock() error {
+	if err := r.decoder.Take(nil, true, (*fields)(r)); err != nil {
+		return err
+	}
 	b, c := &r.block, r.conn
-	b.open = false
 	s := c.streams[b.id]
 	if s == nil {
 		return c.noisy()
@@ -134,6 +130,8 @@ func (r *reader) endBlock() error {
 // takeBlock takes a head or the trailers. c.mu is held.
 func (s *stream) takeBlock(b *block) error {
 	switch {
+	case s.gotEnd: // who still takes a body has no more to say
+		return errOrder
 	case b.err != nil:
 		return b.err
 	case s.final: // trailers

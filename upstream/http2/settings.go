@@ -28,11 +28,7 @@ func appendOurs(dst []byte, maxHead int) []byte {
 }
 
 // set takes one of the instance's settings. c.mu is held.
-func (c *conn) set(b []byte) error {
-	s, err := http2.ParseSetting(b)
-	if err != nil {
-		return err
-	}
+func (c *conn) set(s http2.Setting) error {
 	p := &c.peer
 	switch s.ID {
 	case http2.HeaderTableSize:

@@ -117,19 +117,3 @@ func AppendBlock(dst, block []byte, f Flags, stream uint32, frameSize int) []byt
 		t, f = Continuation, 0
 	}
 }
-
-// Unpad returns what a payload of DATA or HEADERS is without its padding (RFC 9113
-// section 6.1).
-func Unpad(h *Header, p []byte) ([]byte, error) {
-	if !h.Has(FlagPadded) {
-		return p, nil
-	}
-	if len(p) == 0 {
-		return nil, &ConnError{FrameSizeError, "a padded frame has no length of its padding"}
-	}
-	pad := int(p[0])
-	if p = p[1:]; pad > len(p) {
-		return nil, &ConnError{ProtocolError, "a frame's padding is longer than the frame"}
-	}
-	return p[:len(p)-pad], nil
-}

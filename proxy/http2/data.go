@@ -1,0 +1,85 @@
+package http2
+
+import (
+	"serai/wire/http2"
+)
+
+// beginData takes the header of DATA.
+func (c *conn) beginData(f *http2.Frame) error {
+	n := f.Content
+	c.into = nil
+	if n == 0 && !f.Has(http2.FlagEndStream) || f.Length > 2*n+1 && f.Has(http2.FlagPadded) {
+		if err := c.control(1); err != nil {
+			return err
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s, size := c.streams[f.Stream], int64(f.Length)
+	if f.Stream > c.lastID {
+		return errProtocol("DATA for a stream that is not open")
+	}
+	if c.inWindow -= size; c.inWindow < 0 {
+		return &http2.ConnError{Code: http2.FlowControlError, Detail: "more was sent than the window allows"}
+	}
+	switch {
+	case s == nil || s.gone:
+		c.giveBack(size)
+		if s != nil && s.byPeer || s == nil && !c.isUnwanted(f.Stream) {
+			return c.streamFault(nil, f.Stream, http2.StreamClosed)
+		}
+		return nil
+	case s.remoteEnd:
+		c.giveBack(size)
+		return c.streamFault(s, f.Stream, http2.StreamClosed)
+	}
+	s.inWindow -= size
+	s.received += int64(n)
+	s.memoryUse.Came(n)
+	switch {
+	case s.inWindow < 0:
+		c.giveBack(size)
+		return c.streamFault(s, f.Stream, http2.FlowControlError)
+	case s.declared >= 0 && s.received > s.declared:
+		c.giveBack(size)
+		return c.streamFault(s, f.Stream, http2.ProtocolError)
+	}
+	c.giveBack(size - int64(n))
+	s.consumed += size - int64(n) // of the padding, told with the rest
+	c.into = s
+	return nil
+}
+
+// data takes of the payload of DATA.
+func (c *conn) data(f *http2.Frame, b []byte) {
+	if c.into == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.streams[f.Stream]
+	if s != c.into || s.gone || s.localEnd && !s.tunnel || !s.store(b) {
+		c.giveBack(int64(len(b)))
+		return
+	}
+	s.readable.Broadcast()
+}
+
+// endData ends a DATA frame.
+func (c *conn) endData(f *http2.Frame) error {
+	if !f.Has(http2.FlagEndStream) || c.into == nil {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.streams[f.Stream]
+	if s != c.into || s.gone {
+		return nil
+	}
+	if s.declared >= 0 && s.received != s.declared {
+		return c.streamFault(s, f.Stream, http2.ProtocolError)
+	}
+	s.remoteEnd = true
+	s.readable.Broadcast()
+	return nil
+}

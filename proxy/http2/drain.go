@@ -1,0 +1,67 @@
+package http2
+
+import (
+	"time"
+
+	"serai/proxy"
+	"serai/wire/http2"
+)
+
+// Drain tells the client to open no more streams here, and ends the connection with
+// those that there are (RFC 9113 section 6.8).
+func (c *conn) Drain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.drain(time.Now())
+}
+
+// drain is Drain with c.mu held.
+func (c *conn) drain(now time.Time) {
+	if c.state != serving {
+		return
+	}
+	c.state, c.drainAt = draining, now
+	c.out = http2.AppendGoAway(c.out, http2.MaxStream, http2.NoError, "")
+	c.out = http2.AppendPing(c.out, 0, drainPing)
+	c.flushSoon()
+}
+
+// drainPing is what comes back once the client has seen the GOAWAY before it.
+var drainPing = [8]byte{'s', 'e', 'r', 'a', 'i', 'e', 'n', 'd'}
+
+// drained tells which stream was the last. C.mu is held.
+func (c *conn) drained() {
+	if c.state == draining {
+		c.state = closing
+		c.out = http2.AppendGoAway(c.out, c.lastID, http2.NoError, "")
+		c.flushSoon()
+	}
+	c.mayEnd()
+}
+
+// mayEnd ends the connection when a drain waits for nothing more. C.mu is held.
+func (c *conn) mayEnd() {
+	if c.state == closing && len(c.streams) == 0 {
+		c.state = ending
+		c.wire.InterruptReads()
+	}
+}
+
+// Cut ends the connection whatever is under way.
+func (c *conn) Cut() {
+	c.mu.Lock()
+	if c.state < ending {
+		c.out = http2.AppendGoAway(c.out, c.lastID, http2.NoError, "")
+	}
+	c.state = cut
+	if !c.cutOff {
+		c.cutOff = true
+		c.wire.SetWriteDeadline(time.Now().Add(lastWrite))
+	}
+	c.mu.Unlock()
+	for _, s := range c.all() {
+		s.do(c, func(x *proxy.Exchange) { x.EndTunnel() })
+	}
+	c.cancelAll(false)
+	c.wire.InterruptReads()
+}

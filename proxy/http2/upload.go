@@ -1,0 +1,135 @@
+package http2
+
+import (
+	"io"
+	"os"
+	"time"
+
+	"serai/proxy"
+	"serai/wire"
+	"serai/wire/socket"
+)
+
+// requestBody is a stream as the proxy's Body.
+type requestBody stream
+
+var _ proxy.Body = (*requestBody)(nil)
+
+func (b *requestBody) stream() *stream { return (*stream)(b) }
+
+// Next returns the next bytes, within the time that a body has.
+func (b *requestBody) Next() ([]byte, error) {
+	s := b.stream()
+	c := s.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.endHanded()
+	var began time.Time
+	for {
+		switch {
+		case s.bodyErr != nil:
+			return nil, s.bodyErr
+		case s.connects:
+			return nil, io.EOF
+		case s.interrupted:
+			return nil, os.ErrDeadlineExceeded
+		case s.unread > 0:
+			return s.hand(), nil
+		case s.remoteEnd:
+			s.memoryUse.WaitEnds()
+			return nil, io.EOF
+		}
+		if began.IsZero() {
+			began = time.Now()
+		}
+		if err := s.wait(began); err != nil {
+			s.bodyErr = err
+			return nil, err
+		}
+	}
+}
+
+// Gather waits until a small body is here: see proxy/http1. Of gRPC it waits for the first
+// message, if that has begun: an instance can do nothing with a part of it, and a call that
+// the instance does not begin can be sent to another one.
+func (b *requestBody) Gather() error {
+	s := b.stream()
+	c := s.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.declared >= 0 && s.declared <= int64(s.engine.options.StreamWindow) && !s.Exchange.Head.Continue {
+		began := time.Now()
+		for !s.remoteEnd && s.bodyErr == nil && !s.interrupted {
+			had := s.received
+			if err := s.wait(began); err != nil {
+				s.bodyErr = err
+			}
+			if s.received > had {
+				began = time.Now()
+			}
+		}
+		if s.bodyErr != nil {
+			return s.bodyErr
+		}
+	}
+	for int64(s.unread) < s.message && !s.remoteEnd && s.bodyErr == nil && !s.interrupted {
+		if err := s.wait(time.Now()); err != nil {
+			s.bodyErr = err
+		}
+	}
+	if s.message = -1; s.bodyErr != nil {
+		return s.bodyErr
+	}
+	if s.remoteEnd {
+		s.memoryUse.WaitEnds()
+		return nil
+	}
+	small := s.declared >= 0 && s.declared <= socket.LargeBuffer
+	if !s.memoryUse.Stream(s.conn.front.Memory, small) {
+		return errOverloaded
+	}
+	return nil
+}
+
+// requestSize is about what a request takes that waits, beside its buffers.
+const requestSize = 6 << 10
+
+// Holds returns how many bytes of memory the request takes.
+func (b *requestBody) Holds() int64 {
+	s := b.stream()
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	n := requestSize + int64(s.section.Size())
+	for i := range s.chunks {
+		n += int64(len(s.chunks[i].b))
+	}
+	return n
+}
+
+// Ready reports whether Next would return bytes without waiting.
+func (b *requestBody) Ready() bool {
+	s := b.stream()
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	return s.unread > 0 && s.bodyErr == nil && !s.interrupted && !s.connects
+}
+
+// Done reports whether the clean end has been seen.
+func (b *requestBody) Done() bool {
+	s := b.stream()
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	return s.connects || s.remoteEnd && s.unread == 0 && s.bodyErr == nil
+}
+
+// Trailers returns the trailer fields once the end has been seen.
+func (b *requestBody) Trailers() []wire.Field { return b.trailers }
+
+// Interrupt makes a Next that waits fail.
+func (b *requestBody) Interrupt() {
+	s := b.stream()
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	s.interrupted = true
+	s.readable.Broadcast()
+}

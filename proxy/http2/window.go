@@ -1,0 +1,77 @@
+package http2
+
+import (
+	"serai/wire/http2"
+)
+
+// windowUpdate takes WINDOW_UPDATE: of the connection, stream 0, or of a stream.
+func (c *conn) windowUpdate(id, n uint32) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := &c.window
+	s := c.streams[id]
+	switch {
+	case id == 0:
+	case id > c.lastID:
+		return errProtocol("WINDOW_UPDATE for a stream that is not open")
+	case s == nil:
+		return c.control(1)
+	default:
+		w = &s.window
+	}
+	// Who takes a few bytes at a time has each of them sent in a frame of its own, and
+	// who opens windows more often than it is sent something has no use for it.
+	if *w < smallWindow && n < smallWindow || c.updates == 0 {
+		if err := c.control(1); err != nil {
+			return err
+		}
+	}
+	c.updates = max(0, c.updates-1)
+	*w += int64(n)
+	switch {
+	case n > 0 && *w <= http2.MaxWindow:
+		if c.waiting > 0 {
+			c.room.Broadcast()
+		}
+		return nil
+	case id == 0 && n == 0:
+		return errProtocol("a window is updated by nothing")
+	case id == 0:
+		return &http2.ConnError{Code: http2.FlowControlError, Detail: "a window is too large"}
+	case n == 0:
+		return c.streamFault(s, id, http2.ProtocolError)
+	}
+	return c.streamFault(s, id, http2.FlowControlError)
+}
+
+const smallWindow = 1024
+
+// maxUpdates bounds how often a client may open windows later than it could.
+const maxUpdates = 4096
+
+// updatesOf returns how often a client may open windows for n bytes of DATA: that of the
+// stream and that of the connection, some for every kilobyte.
+func updatesOf(n int) int64 { return 2 + int64(n)>>9 }
+
+// resizeWindows changes what each stream may send at first, and those that there are by
+// as much (RFC 9113 section 6.9.2). C.mu is held.
+func (c *conn) resizeWindows(size int64) error {
+	change := size - c.peerWindow
+	c.peerWindow = size
+	for _, s := range c.streams {
+		if s.window += change; s.window > http2.MaxWindow {
+			return &http2.ConnError{Code: http2.FlowControlError, Detail: "a window is too large"}
+		}
+	}
+	c.room.Broadcast()
+	return nil
+}
+
+// giveBack gives n bytes of the connection's window back. C.mu is held.
+func (c *conn) giveBack(n int64) {
+	if c.credit += n; c.credit >= int64(c.engine.options.ConnWindow)/2 || c.credit >= http2.InitialWindow/2 {
+		c.inWindow += c.credit
+		c.out = http2.AppendWindowUpdate(c.out, 0, uint32(c.credit))
+		c.credit = 0
+	}
+}
