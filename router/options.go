@@ -107,6 +107,43 @@ func (o *Options) validateShare() error {
 	return errors.Join(errs...)
 }
 
+// Overruled is a pattern of Share that Owners leave without its effect.
+type Overruled struct {
+	Share string
+	// Namespace is one that owns all that the pattern covers, by Pattern; or one that
+	// the pattern is shared with, and that may claim only what it owns, where Pattern
+	// is empty.
+	Namespace, Pattern string
+}
+
+// Overruled returns all of them. What is not valid is not among them.
+func (o *Options) Overruled() (all []Overruled) {
+	owners, err := newOwners(o.Owners)
+	if err != nil || owners == nil {
+		return nil
+	}
+	for _, pattern := range slices.Sorted(maps.Keys(o.Share)) {
+		host, f := parseHostPattern(pattern)
+		if f != nil {
+			continue
+		}
+		sharers := slices.Compact(slices.Sorted(slices.Values(o.Share[pattern])))
+		held, by := owners.of([]byte(host))
+		if held != nil {
+			if !slices.Equal(held, sharers) {
+				all = append(all, Overruled{pattern, held[0], by})
+			}
+			continue
+		}
+		for _, n := range sharers {
+			if owners.listed[n] {
+				all = append(all, Overruled{pattern, n, ""})
+			}
+		}
+	}
+	return all
+}
+
 // shares are the patterns of Share by namespace.
 func (o *Options) shares() map[string][]string {
 	patterns := make(map[string][]string)
