@@ -55,6 +55,9 @@ type Options struct {
 	// http", empty for nothing: an instance there would lead back to serai. Nil
 	// knows of nothing.
 	Own func(netip.AddrPort) string
+	// Nomad reports whether Nomad's agent answers at an address, at a port other
+	// than its usual ones. Nil knows of none.
+	Nomad func(netip.AddrPort) bool
 	// Now is the clock, time.Now.
 	Now func() time.Time
 	// Logger gets what is refused, once; nil discards it.
@@ -165,6 +168,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Own == nil {
 		o.Own = func(netip.AddrPort) string { return "" }
+	}
+	if o.Nomad == nil {
+		o.Nomad = func(netip.AddrPort) bool { return false }
 	}
 	if o.Now == nil {
 		o.Now = time.Now
