@@ -21,6 +21,7 @@ type Endpoint struct {
 	schedule schedule
 	probed   *probed
 	rate     *jobRate
+	checked  *checked
 
 	// What look alone writes.
 	failed   int    // checks in a row

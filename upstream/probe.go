@@ -143,7 +143,7 @@ func (e *Endpoint) checkInterval() time.Duration {
 	if e.failed > 0 {
 		return interval
 	}
-	return max(interval, e.registry.options.MinCheckInterval)
+	return max(interval, e.floor())
 }
 
 // jitter spreads d by a tenth, so that probes of many do not beat together.
