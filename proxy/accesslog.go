@@ -24,15 +24,16 @@ type AccessLog struct {
 	// Checks has requests for the ready path logged, too, which load balancers
 	// send all day long.
 	Checks bool
-	// Logger is told, once a minute at most, of lines that cannot be written. It
-	// may be nil.
+	// Logger is told, once a minute at most, of lines that cannot be written, and of
+	// those that found no room in wait. It may be nil.
 	Logger *slog.Logger
 
 	w       io.Writer
 	sample  float64
 	lines   chan *[]byte
 	pool    sync.Pool
-	dropped atomic.Uint64
+	dropped atomic.Uint64 // of which noRoom were never in wait
+	noRoom  atomic.Uint64
 }
 
 // Query says what the access log holds of a target's query.
@@ -73,12 +74,25 @@ func (l *AccessLog) Run(ctx context.Context) error {
 		defer close(done)
 		l.write(ctx)
 	}()
-	<-ctx.Done()
-	select {
-	case <-done:
-	case <-time.After(accessEnd):
+	tick := time.NewTicker(tellLosses)
+	defer tick.Stop()
+	for told := uint64(0); ; {
+		select {
+		case <-tick.C:
+			// A writer that never comes back cannot tell of it.
+			if n := l.noRoom.Load(); n > told && l.Logger != nil {
+				l.Logger.Error("the access log takes lines too slowly: some are lost", "lines", n-told)
+				told = n
+			}
+			continue
+		case <-ctx.Done():
+		}
+		select {
+		case <-done:
+		case <-time.After(accessEnd):
+		}
+		return ctx.Err()
 	}
-	return ctx.Err()
 }
 
 func (l *AccessLog) write(ctx context.Context) {
@@ -177,6 +191,7 @@ func (l *AccessLog) Log(x *Exchange) {
 	case l.lines <- line:
 	default:
 		l.dropped.Add(1)
+		l.noRoom.Add(1)
 		*line = (*line)[:0]
 		l.pool.Put(line)
 	}

@@ -3,6 +3,8 @@ package proxy_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -207,5 +209,39 @@ func TestLossesAreToldOnceAMinute(t *testing.T) {
 		if n := l.Dropped(); n != 150 {
 			t.Errorf("%d lines were counted, want 150", n)
 		}
+	})
+}
+
+// TestASlowLogIsToldOnceAMinute: lines that found no room in the queue, also where
+// whoever takes them never comes back.
+func TestASlowLogIsToldOnceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told record
+		r, w := io.Pipe()
+		l := proxy.NewAccessLog(w, 1)
+		l.Logger = slog.New(slog.NewTextHandler(&told, nil))
+		run(l, func() {
+			lose := func() {
+				for before := l.Dropped(); l.Dropped() == before; {
+					l.Log(ended(200, "", "/"))
+				}
+				synctest.Wait() // until whoever writes waits, too
+			}
+			lose()
+			lose()
+			first := l.Dropped()
+			time.Sleep(10*time.Minute + time.Second)
+			synctest.Wait()
+			if text := told.text(); strings.Count(text, "\n") != 1 || !strings.Contains(text, fmt.Sprintf(" lines=%d\n", first)) {
+				t.Errorf("told of %d lines: %s", first, text)
+			}
+			lose()
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if text := told.text(); strings.Count(text, "\n") != 2 || !strings.Contains(text, " lines=1\n") {
+				t.Errorf("told of another line: %s", text)
+			}
+		})
+		r.Close()
 	})
 }

@@ -119,6 +119,41 @@ func TestOverHTTP2(t *testing.T) {
 	}
 }
 
+// TestReasonOverHTTP2: an instance of HTTP/2 cannot say why serai answers either, to
+// no client, in no spelling, before, in or behind its answer.
+func TestReasonOverHTTP2(t *testing.T) {
+	address := newInstanceHTTP2(t, func(w http.ResponseWriter, r *http.Request) {
+		for _, name := range []string{"X-Serai-Reason", "x_serai_reason", "x.serai-reason"} {
+			w.Header()[name] = []string{"loop"}
+			w.Header()[http.TrailerPrefix+name] = []string{"cut"}
+		}
+		w.Header().Set("X_mine", "1")
+		w.WriteHeader(103)
+		io.WriteString(w, "body")
+		w.Header().Set(http.TrailerPrefix+"X-Sum", "9")
+	})
+	for name, start := range engines {
+		t.Run(name, func(t *testing.T) {
+			n := newNode(t, proxy.Options{}, speaksHTTP2(), []string{address}, "ingress.scheme=h2c")
+			c := start(t, n).open(t, request{method: "GET", target: "/", fields: []string{id, "TE: trailers"}})
+			var told []string
+			for _, status := range []int{103, 200} {
+				h := c.head()
+				if h.status != status {
+					t.Fatalf("answered %d, want %d", h.status, status)
+				}
+				for name := range h.fields {
+					told = append(told, name)
+				}
+			}
+			_, trailers, whole := c.rest()
+			if all := strings.ToLower(strings.Join(append(told, trailers...), " ")); !whole || strings.Contains(all, "reason") || !strings.Contains(all, "x_mine") {
+				t.Errorf("the client is told %s, whole %v", all, whole)
+			}
+		})
+	}
+}
+
 // TestNotBegun: a request that an instance has not begun goes to another, also a
 // POST; what it may have begun does not.
 func TestNotBegun(t *testing.T) {

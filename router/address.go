@@ -90,6 +90,7 @@ func (c *compilation) place(instance *discovery.Instance, address netip.AddrPort
 		b := ip.As16()
 		meant = netip.AddrFrom4([4]byte(b[12:]))
 	}
+	reached := netip.AddrPortFrom(meant, address.Port())
 	placed := !instance.ByHand()
 	switch o := &c.options; {
 	case within(metadata, meant) || meant.IsLinkLocalUnicast():
@@ -102,10 +103,10 @@ func (c *compilation) place(instance *discovery.Instance, address netip.AddrPort
 		return &flaw{fmt.Sprintf("address %s is the loopback of another node", ip), "an address that other nodes reach"}
 	case ip.IsLoopback() && placed && o.NoLoopback && len(o.Networks) == 0:
 		return &flaw{fmt.Sprintf("address %s is the loopback of whichever node a request enters", ip), "an address that other nodes reach; the operator can allow it with --upstream-networks"}
-	case placed && slices.Contains(nomadPorts, int(address.Port())):
+	case placed && (slices.Contains(nomadPorts, int(address.Port())) || o.Nomad(reached)):
 		return &flaw{fmt.Sprintf("port %d is one of Nomad's own", address.Port()), "the port of the service; an operator who wants to publish Nomad puts it into the file of --services"}
 	}
-	if own := c.options.Own(netip.AddrPortFrom(meant, address.Port())); own != "" {
+	if own := c.options.Own(reached); own != "" {
 		return &flaw{fmt.Sprintf("address %s is %s of this serai itself", address, own), "the address of an instance; requests would come back here for ever"}
 	}
 	return nil

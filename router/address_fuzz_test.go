@@ -80,6 +80,7 @@ func take(address string, port int) (string, *flaw) {
 		return ""
 	}
 	b := &Builder{options: Options{Own: own, NoLoopback: true}}
+	b.options.setDefaults()
 	return (&compilation{Builder: b}).address(&discovery.Instance{Address: address, Port: port, Node: "n", Created: 1})
 }
 

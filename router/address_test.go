@@ -18,6 +18,7 @@ func TestWhereAnInstanceMayBe(t *testing.T) {
 		}
 		return ""
 	}
+	agent10 := Options{Own: nobody, Nomad: func(a netip.AddrPort) bool { return a == netip.MustParseAddrPort("10.0.0.1:14646") }}
 	for _, c := range []struct {
 		options Options
 		address string
@@ -87,11 +88,18 @@ func TestWhereAnInstanceMayBe(t *testing.T) {
 		{Options{Own: func(netip.AddrPort) string { return "the listener http" }}, "10.0.0.1", 80, "n", "of this serai itself"},
 		{Options{Own: own10}, "::ffff:10.0.0.1", 80, "n", "of this serai itself"},
 		{Options{Own: own10}, "64:ff9b::10.0.0.1", 80, "n", "of this serai itself"},
+		{agent10, "10.0.0.1", 14646, "n", "Nomad's own"},
+		{agent10, "::ffff:10.0.0.1", 14646, "n", "Nomad's own"},
+		{agent10, "64:ff9b::10.0.0.1", 14646, "n", "Nomad's own"},
+		{agent10, "10.0.0.1", 14646, "", ""}, // the operator's own file
+		{agent10, "10.0.0.2", 14646, "n", ""},
+		{agent10, "10.0.0.1", 14647, "n", ""},
 	} {
 		i := &discovery.Instance{Address: c.address, Port: c.port, Node: c.node}
 		if c.node != "" {
 			i.Created = 1 // like every registration of Nomad
 		}
+		c.options.setDefaults()
 		got, flaw := (&compilation{Builder: &Builder{options: c.options}}).address(i)
 		switch {
 		case flaw == nil && c.refused != "":
@@ -105,7 +113,7 @@ func TestWhereAnInstanceMayBe(t *testing.T) {
 // TestNodesOfTheFile: an instance's node in the operator's file, which prefer uses,
 // does not limit where the instance may be.
 func TestNodesOfTheFile(t *testing.T) {
-	b := &Builder{options: Options{Own: func(netip.AddrPort) string { return "" }, Node: "n", NoLoopback: true}}
+	b := &Builder{options: Options{Own: func(netip.AddrPort) string { return "" }, Node: "n", NoLoopback: true, Nomad: func(netip.AddrPort) bool { return true }}}
 	for _, port := range []int{80, 4646} {
 		i := &discovery.Instance{Address: "127.0.0.1", Port: port, Node: "m"}
 		if _, flaw := (&compilation{Builder: b}).address(i); flaw != nil {

@@ -239,3 +239,102 @@ func TestRedeployWithOtherNames(t *testing.T) {
 		t.Errorf("a renamed route does not go on with what the old one kept: %+v", r)
 	}
 }
+
+// TestClaimsOfManyInstances: what a service costs grows with its instances and with
+// its claims, not with the product: those of equal tags are read once, and there is a
+// bound for all different ones.
+func TestClaimsOfManyInstances(t *testing.T) {
+	var hosts []string
+	for i := range 125 {
+		hosts = append(hosts, fmt.Sprintf("h%d.example", i))
+	}
+	tags := []string{"ingress.host=" + strings.Join(hosts, ","), "ingress.path=/0,/1,/2,/3,/4,/5,/6,/7"}
+	members := func(x *built) (least, most int) {
+		for i, r := range x.table.Current().Routes() {
+			n := len(r.Pool.Members())
+			if most = max(most, n); i == 0 || n < least {
+				least = n
+			}
+		}
+		return least, most
+	}
+	t.Run("equal tags", func(t *testing.T) {
+		const instances = 1000
+		x := newBuilt(t)
+		x.b.Update(snapshotOf(crowd("evil", "big", 1, 1, func(int) []string { return tags })))
+		next := snapshotOf(crowd("evil", "big", instances, 2, func(int) []string { return tags }))
+		allocated := testing.AllocsPerRun(1, func() {
+			x.b.Update(next)
+			next = snapshotOf(crowd("evil", "big", instances, 3, func(int) []string { return tags }))
+		})
+		if least, most := members(x); least != instances || most != instances {
+			t.Errorf("claims have %d to %d members", least, most)
+		}
+		t.Logf("%.0f allocations", allocated)
+		if allocated > 60*instances {
+			t.Errorf("%.0f allocations, as if each instance were read for itself", allocated)
+		}
+	})
+	t.Run("refused, too", func(t *testing.T) {
+		x := newBuilt(t)
+		x.b.Update(snapshotOf(crowd("evil", "big", 50, 1, func(int) []string { return everything(0) })))
+		x.holds(t, 1000, 0, 16)
+		for _, r := range x.table.Current().Rejections() {
+			if r.Instances != 50 {
+				t.Errorf("it is told of %d instances, want 50: %s", r.Instances, r)
+			}
+		}
+	})
+	t.Run("different tags", func(t *testing.T) {
+		x := newBuilt(t)
+		x.b.Update(snapshotOf(crowd("evil", "big", 300, 1, func(i int) []string { return append(tags[:2:2], fmt.Sprintf("ingress.weight=%d", i+1)) })))
+		if least, most := members(x); least != 64 || most != 64 {
+			t.Errorf("claims have %d to %d members, want 64", least, most)
+		}
+		told := 0
+		for _, r := range x.table.Current().Rejections() {
+			if strings.Contains(r.Why, "claim more than 64000 times") {
+				told += r.Instances
+			}
+		}
+		if told != 300-64 {
+			t.Errorf("%d instances are refused: %v", told, x.table.Current().Rejections())
+		}
+	})
+	t.Run("many jobs", func(t *testing.T) {
+		x := newBuilt(t)
+		s := crowd("evil", "big", 300, 1, func(int) []string { return tags })
+		for i, in := range s.Instances {
+			in.Job = fmt.Sprint("job", i)
+		}
+		x.b.Update(snapshotOf(s))
+		if _, most := members(x); most != 64 {
+			t.Errorf("claims have up to %d members, want 64", most)
+		}
+	})
+}
+
+// TestCostOfAProductComesLast: few tags that claim much, on many instances, are as
+// costly as many tags.
+func TestCostOfAProductComesLast(t *testing.T) {
+	x := newBuilt(t)
+	var hosts []string
+	for i := range 100 {
+		hosts = append(hosts, fmt.Sprintf("h%d.example", i))
+	}
+	state := func(index uint64, host string) *discovery.Snapshot {
+		return snapshotOf(
+			crowd("honest", "web", 1, index+1, func(int) []string { return []string{"ingress.host=" + host} }),
+			crowd("evil", "big", 1000, index, func(int) []string {
+				return []string{"ingress.host=" + strings.Join(hosts, ","), "ingress.path=/0,/1,/2,/3,/4,/5,/6,/7"}
+			}))
+	}
+	x.b.Update(state(1, "a.example"))
+	if more := x.b.Step(state(3, "b.example")); !more {
+		t.Error("all of it was made at once")
+	}
+	q := &router.Query{Host: []byte("b.example"), Method: []byte("GET"), Path: []byte("/")}
+	if r, _ := x.table.Current().Lookup(q); r == nil {
+		t.Error("the change of the small service is not in the first table")
+	}
+}

@@ -100,6 +100,9 @@ func (b *Builder) Update(s *discovery.Snapshot) {
 // those of its first service.
 const maxStep = 4096
 
+// claimsOfTag is how many claims of an instance cost what one of its tags costs.
+const claimsOfTag = 16
+
 // Step makes and publishes a table with as many changes of a snapshot as one step can
 // make, the cheapest first, and reports whether some are left. So a service with very
 // many tags does not delay the changes of others; the next step may use a newer
@@ -143,6 +146,9 @@ func (b *Builder) changed(s *discovery.Snapshot) (all []arrival) {
 			a := arrival{key, firstIndex(source), 0}
 			for _, i := range source.Instances {
 				a.tags += len(i.Tags)
+			}
+			if known != nil { // that each of its instances asks for
+				a.tags += known.usage.claims * len(source.Instances) / claimsOfTag
 			}
 			all = append(all, a)
 		}
@@ -224,7 +230,8 @@ func (b *Builder) replace(u *update, key discovery.Key, source *discovery.Servic
 	b.noteExpiry(key)
 }
 
-// arrival is when the first instance of a service came, and how many tags it has.
+// arrival is when the first instance of a service came, and how many tags it has, or
+// what costs as much.
 // Services are compiled in this order, so that it is not random which of them exceeds a
 // quota.
 type arrival struct {

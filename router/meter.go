@@ -27,14 +27,13 @@ type excess struct {
 }
 
 // fits counts a claim of an instance for the service, or refuses it.
-func (c *compilation) fits(instance *discovery.Instance, d *Definition, s routeID) bool {
+func (c *compilation) fits(instance *discovery.Instance, d *Definition, s routeID) (denied *Rejection) {
 	if c.demands[s] != nil || instance.ByHand() {
-		return true
+		return nil
 	}
 	m, q, n := &c.meter, &c.options.Quotas, len(d.Conditions)
-	refuse := func(what string, limits Limits, of scope, user string) bool {
-		m.refuse(c, instance, d, s, excess{d.Name, what, of}, limits.of(of), user)
-		return false
+	refuse := func(what string, limits Limits, of scope, user string) *Rejection {
+		return m.refuse(c, instance, d, s, excess{d.Name, what, of}, limits.of(of), user)
 	}
 	if !m.short[s] {
 		if m.usage.askedClaims >= q.Claims.Service {
@@ -48,7 +47,7 @@ func (c *compilation) fits(instance *discovery.Instance, d *Definition, s routeI
 		if m.usage.claims < m.allowed.claims.n && (n == 0 || m.usage.conditions+n <= m.allowed.conditions.n) {
 			m.usage.claims++
 			m.usage.conditions += n
-			return true
+			return nil
 		}
 		m.short[s] = true
 	}
@@ -59,7 +58,7 @@ func (c *compilation) fits(instance *discovery.Instance, d *Definition, s routeI
 }
 
 // refuse records a claim that is over a quota, together with others of its route.
-func (m *meter) refuse(c *compilation, instance *discovery.Instance, d *Definition, s routeID, x excess, limit int, user string) {
+func (m *meter) refuse(c *compilation, instance *discovery.Instance, d *Definition, s routeID, x excess, limit int, user string) *Rejection {
 	r := m.refused[x]
 	if r == nil {
 		r = &Rejection{
@@ -86,4 +85,5 @@ func (m *meter) refuse(c *compilation, instance *discovery.Instance, d *Definiti
 		m.refusing, m.refusingOf = instance, x
 		r.join(cmp.Or(instance.Alloc, instance.ID))
 	}
+	return r
 }

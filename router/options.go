@@ -55,6 +55,9 @@ type Options struct {
 	// http", empty for none: requests to an instance there would come back to serai.
 	// Nil means that nothing is known.
 	Own func(netip.AddrPort) string
+	// Nomad reports whether Nomad's agent answers at an address, at a port other
+	// than its usual ones. Nil knows of none.
+	Nomad func(netip.AddrPort) bool
 	// Now is the clock, time.Now by default.
 	Now func() time.Time
 	// Logger gets each rejection once; nil discards them.
@@ -107,6 +110,43 @@ func (o *Options) validateShare() error {
 	return errors.Join(errs...)
 }
 
+// Overruled is a pattern of Share that Owners leave without its effect.
+type Overruled struct {
+	Share string
+	// Namespace is one that owns all that the pattern covers, by Pattern; or one that
+	// the pattern is shared with, and that may claim only what it owns, where Pattern
+	// is empty.
+	Namespace, Pattern string
+}
+
+// Overruled returns all of them. What is not valid is not among them.
+func (o *Options) Overruled() (all []Overruled) {
+	owners, err := newOwners(o.Owners)
+	if err != nil || owners == nil {
+		return nil
+	}
+	for _, pattern := range slices.Sorted(maps.Keys(o.Share)) {
+		host, f := parseHostPattern(pattern)
+		if f != nil {
+			continue
+		}
+		sharers := slices.Compact(slices.Sorted(slices.Values(o.Share[pattern])))
+		held, by := owners.of([]byte(host))
+		if held != nil {
+			if !slices.Equal(held, sharers) {
+				all = append(all, Overruled{pattern, held[0], by})
+			}
+			continue
+		}
+		for _, n := range sharers {
+			if owners.listed[n] {
+				all = append(all, Overruled{pattern, n, ""})
+			}
+		}
+	}
+	return all
+}
+
 // shares returns the patterns of Share by namespace.
 func (o *Options) shares() map[string][]string {
 	patterns := make(map[string][]string)
@@ -128,6 +168,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Own == nil {
 		o.Own = func(netip.AddrPort) string { return "" }
+	}
+	if o.Nomad == nil {
+		o.Nomad = func(netip.AddrPort) bool { return false }
 	}
 	if o.Now == nil {
 		o.Now = time.Now

@@ -13,11 +13,19 @@ import (
 // instances of one service: all are read whenever one of them changes.
 const maxServiceTags = 8192
 
+// maxAskedClaims bounds, as a multiple of the claims that a service may have, what
+// its instances claim in all different lists of tags.
+const maxAskedClaims = 64
+
 // parsed is the result of parsing one list of tags.
 type parsed struct {
 	tags        []string
 	definitions []Definition
 	problems    []Problem
+	claims      int // that it asks for
+	// grants are what came of each definition, for the instances that differ in
+	// nothing which decides about that.
+	grants map[petitioner][]grant
 }
 
 // readAll reads the tags of all instances, the oldest first, because a quota refuses
@@ -39,6 +47,10 @@ func (c *compilation) readAll(source *discovery.Service) {
 			}
 			p := &parsed{tags: instance.Tags}
 			p.definitions, p.problems = c.grammar.Parse(instance.Tags)
+			for i := range p.definitions {
+				d := &p.definitions[i]
+				p.claims += len(d.Hosts) * (len(d.Prefixes) + len(d.Exact))
+			}
 			at, known[hash] = len(known[hash]), append(known[hash], p)
 		}
 		c.read(instance, known[hash][at])
@@ -68,9 +80,28 @@ func (c *compilation) read(instance *discovery.Instance, p *parsed) {
 		c.refuse(instance, Rejection{Instance: true, Why: f.why, Instead: f.instead})
 		return
 	}
+	who := petitioner{instance.Job, instance.ByHand()}
+	grants, known := p.grants[who]
+	if !known {
+		if most := maxAskedClaims * c.options.Quotas.Claims.Service; !who.byHand && c.asked > 0 && c.asked+p.claims > most {
+			c.refuse(instance, Rejection{Instance: true, Why: fmt.Sprintf("the instances of the service claim more than %d times a host and path, each list of different tags counted", most),
+				Instead: "the same tags on all instances; the operator can raise --max-claims-service"})
+			return
+		}
+		c.asked += p.claims
+		if p.grants == nil {
+			p.grants = make(map[petitioner][]grant)
+		}
+		grants = make([]grant, len(p.definitions))
+		p.grants[who] = grants
+	}
 	for i := range p.definitions {
-		if d := &p.definitions[i]; d.Class == c.options.Class {
-			c.ask(instance, address, d, p.definitions)
+		switch d := &p.definitions[i]; {
+		case d.Class != c.options.Class:
+		case known:
+			c.askAgain(instance, address, d, p.definitions, &grants[i])
+		default:
+			grants[i] = c.ask(instance, address, d, p.definitions)
 		}
 	}
 }

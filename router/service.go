@@ -64,6 +64,7 @@ type compilation struct {
 	refusals  map[string]*Rejection
 	endpoints []*upstream.Endpoint
 	meter     meter
+	asked     int // claims, of all lists of different tags
 	// unlingered counts routes that do not linger because of a quota.
 	unlingered uint64
 }
@@ -122,37 +123,6 @@ func (b *Builder) compile(u *update, key discovery.Key, last map[routeID]*Route,
 	return next
 }
 
-// ask adds an instance to the claims of one of its definitions.
-func (c *compilation) ask(instance *discovery.Instance, address string, d *Definition, all []Definition) {
-	member := -1
-	for _, host := range d.Hosts {
-		f, holder := c.owners.refuse(c.key.Namespace, host)
-		if f == nil && !c.owners.covers(host) && !instance.ByHand() {
-			f, holder = c.shares.exclude(c.key.Namespace, host)
-		}
-		if f != nil {
-			c.refuse(instance, Rejection{Route: d.Name, Hosts: []string{host}, Holder: holder, Why: f.why, Instead: f.instead})
-			continue
-		}
-		conditions := conditionsKey(d.Conditions)
-		for i, path := range slices.Concat(d.Prefixes, d.Exact) {
-			if f := c.reserved(path, instance); f != nil {
-				c.refuse(instance, Rejection{Route: d.Name, Hosts: []string{host}, Why: f.why, Instead: f.instead})
-				continue
-			}
-			s := routeID{d.Name, host, claim{path, i >= len(d.Prefixes), d.Priority, conditions}}
-			if !c.fits(instance, d, s) {
-				continue
-			}
-			if member < 0 {
-				member = len(c.members)
-				c.members = append(c.members, c.member(instance, address, d, all))
-			}
-			c.demand(s, instance, d, member)
-		}
-	}
-}
-
 // reserved says why a path may not be claimed, nil when it may.
 func (c *compilation) reserved(path string, instance *discovery.Instance) *flaw {
 	for _, r := range c.options.Reserved {
@@ -163,32 +133,20 @@ func (c *compilation) reserved(path string, instance *discovery.Instance) *flaw 
 	return nil
 }
 
-func (c *compilation) demand(s routeID, instance *discovery.Instance, d *Definition, member int) {
-	x := c.demands[s]
-	if x == nil {
-		x = &demand{conditions: d.Conditions, newest: instance, options: d.Options, age: instance.Created}
-		c.demands[s] = x
-	}
-	x.members = append(x.members, member)
-	x.age = min(x.age, instance.Created)
-	if newer(instance, x.newest) {
-		x.newest, x.options = instance, d.Options
-	}
-}
-
 // newer orders instances by when they were last registered.
 func newer(a, b *discovery.Instance) bool {
 	return cmp.Or(cmp.Compare(a.Modified, b.Modified), cmp.Compare(a.Created, b.Created), strings.Compare(a.ID, b.ID)) > 0
 }
 
 // refuse records a rejection, joined with the same one of other instances.
-func (c *compilation) refuse(instance *discovery.Instance, r Rejection) {
+func (c *compilation) refuse(instance *discovery.Instance, r Rejection) *Rejection {
 	r.Namespace, r.Service, r.Job = printable(c.key.Namespace), printable(c.key.Name), printable(instance.Job)
 	id := strings.Join([]string{r.Job, r.Route, r.Tag, r.Why, r.Instead, strings.Join(r.Hosts, ",")}, "\x00")
 	if c.refusals[id] == nil {
 		c.refusals[id] = &r
 	}
 	c.refusals[id].join(cmp.Or(instance.Alloc, instance.ID))
+	return c.refusals[id]
 }
 
 // route makes the route of an ID, keeping the state of its last version.

@@ -20,6 +20,7 @@ type Endpoint struct {
 	schedule schedule
 	probed   *probed
 	rate     *jobRate
+	checked  *checked
 
 	// Only look writes these.
 	failed   int    // checks in a row

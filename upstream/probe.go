@@ -143,7 +143,7 @@ func (e *Endpoint) checkInterval() time.Duration {
 	if e.failed > 0 {
 		return interval
 	}
-	return max(interval, e.registry.options.MinCheckInterval)
+	return max(interval, e.floor())
 }
 
 // jitter varies d by a tenth, so that the probes of many do not coincide.

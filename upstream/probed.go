@@ -26,6 +26,28 @@ type probed struct {
 	waiting []*Endpoint
 }
 
+// checksOfAddress is how many different checks of one namespace an address takes in the
+// shortest pause between two: with more, each is made more seldom. They differ in a
+// path, or in the Host alone, and whoever is there may have nothing to do with them.
+const checksOfAddress = 8
+
+// checked counts the different checks of one namespace at an address.
+type checked struct {
+	refs  map[Target]int // by their question; guarded by Registry.mu
+	count atomic.Int64
+}
+
+// site is an address, as one namespace names it: nobody makes another's checks rare.
+type site struct{ namespace, address string }
+
+func (e *Endpoint) site() site { return site{e.target.Namespace, e.target.Address} }
+
+// floor is the shortest pause between two checks of e that were good.
+func (e *Endpoint) floor() time.Duration {
+	times := (e.checked.count.Load() + checksOfAddress - 1) / checksOfAddress
+	return e.registry.options.MinCheckInterval * time.Duration(times)
+}
+
 // result is what a probe has shown: no error, or what is wrong.
 type result struct {
 	err error
@@ -52,6 +74,12 @@ func (r *Registry) enlist(e *Endpoint) {
 		r.probed[q] = e.probed
 	}
 	e.probed.refs++
+	if e.checked = r.checked[e.site()]; e.checked == nil {
+		e.checked = &checked{refs: make(map[Target]int)}
+		r.checked[e.site()] = e.checked
+	}
+	e.checked.refs[q]++
+	e.checked.count.Store(int64(len(e.checked.refs)))
 	if e.rate = r.rates[e.job()]; e.rate == nil {
 		n := r.options.JobProbeRate
 		e.rate = &jobRate{limiter: rate.NewLimiter(rate.Limit(n), n)}
@@ -65,6 +93,14 @@ func (r *Registry) enlist(e *Endpoint) {
 func (r *Registry) strike(e *Endpoint) {
 	if e.probed.refs--; e.probed.refs == 0 {
 		delete(r.probed, e.probed.question)
+	}
+	q := e.probed.question
+	if e.checked.refs[q]--; e.checked.refs[q] == 0 {
+		delete(e.checked.refs, q)
+		e.checked.count.Store(int64(len(e.checked.refs)))
+		if len(e.checked.refs) == 0 {
+			delete(r.checked, e.site())
+		}
 	}
 	if e.rate.refs--; e.rate.refs == 0 {
 		delete(r.rates, e.job())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -180,13 +181,48 @@ func TestIntervalsHaveAFloor(t *testing.T) {
 	})
 }
 
+// TestAnAddressIsCheckedSeldom: checks that differ in their Host or path are no way to
+// have an address asked hundreds of times a second; another namespace's check of it is
+// made as often as ever.
+func TestAnAddressIsCheckedSeldom(t *testing.T) {
+	const address = "192.0.2.1:80"
+	var other atomic.Int64
+	look := func(_ context.Context, e *Endpoint) error {
+		if e.target.Namespace == "honest" {
+			other.Add(1)
+		}
+		return nil
+	}
+	runPlayed(t, RegistryOptions{}, look, func(r *Registry, a *asked) {
+		for i := range 400 {
+			check := often("/")
+			if check.Host = fmt.Sprintf("h%d.example", i/2); i%2 > 0 {
+				check.Path = "/1"
+			}
+			r.Acquire(Target{Address: address, Namespace: "evil", Job: fmt.Sprint(i), Instance: fmt.Sprint(i), Check: check})
+		}
+		r.Acquire(Target{Address: address, Namespace: "honest", Job: "web", Instance: "x", Check: often("/healthz")})
+		time.Sleep(2 * time.Minute) // the first of each are free
+		many, few := a.count(address), other.Load()
+		time.Sleep(time.Minute)
+		many, few = a.count(address)-many, other.Load()-few
+		if few < 55 || few > 66 {
+			t.Errorf("%d checks of the other namespace in a minute, want one a second", few)
+		}
+		if many > 10*66 {
+			t.Errorf("%d checks of the address in a minute, want nine a second", many)
+		}
+	})
+}
+
 // TestJobsHaveARate: a job with many checks is probed at its rate, and this affects no
 // other job.
 func TestJobsHaveARate(t *testing.T) {
 	runPlayed(t, RegistryOptions{JobProbeRate: 20}, after(time.Millisecond), func(r *Registry, a *asked) {
 		greedy := Target{Address: "192.0.2.1:80", Namespace: "n", Job: "greedy"}
 		for i := range 100 {
-			greedy.Instance, greedy.Check = fmt.Sprint(i), often(fmt.Sprintf("/%d", i))
+			greedy.Instance, greedy.Check = fmt.Sprint(i), often("/")
+			greedy.Address = fmt.Sprintf("192.0.2.1:%d", i)
 			r.Acquire(greedy)
 		}
 		modest := r.Acquire(Target{Address: "192.0.2.2:80", Namespace: "n", Job: "modest", Instance: "x", Check: often("/")})
@@ -194,9 +230,15 @@ func TestJobsHaveARate(t *testing.T) {
 		if modest.State() != Ready {
 			t.Errorf("the modest job's is %v", modest.State())
 		}
-		many, few := a.count(greedy.Address), a.count(modest.target.Address)
+		all := func() (n int) {
+			for i := range 100 {
+				n += a.count(fmt.Sprintf("192.0.2.1:%d", i))
+			}
+			return n
+		}
+		many, few := all(), a.count(modest.target.Address)
 		time.Sleep(time.Minute)
-		many, few = a.count(greedy.Address)-many, a.count(modest.target.Address)-few
+		many, few = all()-many, a.count(modest.target.Address)-few
 		if many < 1100 || many > 1220 {
 			t.Errorf("%d probes of the greedy job in a minute, want 20 a second", many)
 		}

@@ -154,6 +154,7 @@ type Registry struct {
 	endpoints map[Target]*Endpoint
 	probed    map[Target]*probed // by their question
 	rates     map[job]*jobRate
+	checked   map[site]*checked
 
 	probes probes
 
@@ -180,7 +181,7 @@ func NewRegistry(o RegistryOptions) *Registry {
 	r := &Registry{
 		options: o, dialer: Dialer{Timeout: o.ConnectTimeout, WriteIdle: o.WriteIdle, Roots: o.Roots, MaxConns: o.MaxConns},
 		prober: newProber(o.probesAtOnce(), o.ProbeRate), endpoints: make(map[Target]*Endpoint),
-		probed: make(map[Target]*probed), rates: make(map[job]*jobRate),
+		probed: make(map[Target]*probed), rates: make(map[job]*jobRate), checked: make(map[site]*checked),
 	}
 	r.dialer.MakeRoom, r.probe = r.makeRoom, r.probeOnce
 	if o.Probe != nil {

@@ -63,7 +63,7 @@ const (
 	HeadOnly
 
 	// XSeraiReason says why an answer is serai's own: never sent on from an
-	// instance.
+	// instance, in no spelling that somebody reads as this one.
 	XSeraiReason
 )
 
@@ -170,19 +170,20 @@ func (k Kind) InTrailers() bool { return k == Other || k == Date }
 func OnlyTrailers(list []byte) bool {
 	for len(list) > 0 {
 		var name []byte
-		if name, list = nextElement(list); !KindOf(name).InTrailers() || lookalike(name) {
+		if name, list = nextElement(list); !KindOf(name).InTrailers() || !resembled(name).InTrailers() {
 			return false
 		}
 	}
 	return true
 }
 
-// lookalike reports whether name, with every byte that is neither a letter nor
-// a digit read as a dash, is one of the kinds that a proxy sets or frames by.
-// CGI and WSGI origins read X_Forwarded_For and X-Forwarded-For as one.
-func lookalike(name []byte) bool {
+// resembled returns what a name is for those who read every byte that is neither a
+// letter nor a digit as a dash: Lookalike where that is one of the kinds that a proxy
+// sets or frames by, XSeraiReason where it is that, else Other. CGI and WSGI origins
+// read X_Forwarded_For and X-Forwarded-For as one.
+func resembled(name []byte) Kind {
 	if len(name) > longestName {
-		return false
+		return Other
 	}
 	var plain [longestName]byte
 	for i, b := range name {
@@ -191,8 +192,13 @@ func lookalike(name []byte) bool {
 		}
 		plain[i] = b
 	}
-	k := KindOf(plain[:len(name)])
-	return k >= Host && k < Cookie
+	switch k := KindOf(plain[:len(name)]); {
+	case k >= Host && k < Cookie:
+		return Lookalike
+	case k == XSeraiReason:
+		return XSeraiReason
+	}
+	return Other
 }
 
 // Get returns the value of the first field of that name, which must be
@@ -257,8 +263,8 @@ func parseFields(buf []byte, fields []Field, maxFields int, s syntax) ([]Field, 
 			return fields, 0, fieldError(ErrFieldValue, n, name)
 		}
 		kind := KindOf(name)
-		if classes&classOdd != 0 && lookalike(name) {
-			kind = Lookalike
+		if classes&classOdd != 0 && kind == Other {
+			kind = resembled(name)
 		}
 		fields = append(fields, Field{name, value, kind})
 	}

@@ -21,10 +21,10 @@ func LowerKind(name []byte) (k Kind, ok bool) {
 		}
 		odd = odd || class[b]&classHost == 0 || b == '_' || b == '.' || b == '~'
 	}
-	if odd && lookalike(name) {
-		return Lookalike, true
+	if k = KindOf(name); odd && k == Other {
+		k = resembled(name)
 	}
-	return KindOf(name), true
+	return k, true
 }
 
 // CleanValue reports whether a field value has no control character but HTAB, and no

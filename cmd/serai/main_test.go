@@ -525,6 +525,11 @@ func TestBadInput(t *testing.T) {
 		{"share with no name", nil, []string{"serve", "--config=" + file("share \"a.test\" {\n namespaces = [\"\"]\n}\n")}, "is not the name of a namespace"},
 		{"share in two spellings", nil, []string{"serve", "--config=" + file("share \"a.test\" {\n namespaces = [\"a\"]\n}\nshare \"A.test.\" {\n namespaces = [\"b\"]\n}\n")}, "are the same host"},
 		{"share of a bad host", nil, []string{"serve", "--config=" + file("share \"http://x\" {\n namespaces = [\"a\"]\n}\n")}, "is a URL or has a path"},
+		{"share of an owned host", nil, []string{"serve", "--config=" + file("namespace \"a\" {\n hosts = [\"*.test\"]\n}\nshare \"b.test\" {\n namespaces = [\"a\", \"b\"]\n}\n")}, `.hcl:4,1-15: Share without effect; "b.test" belongs to namespace "a", by "*.test" at`},
+		{"share of an owned host, written first", nil, []string{"serve", "--config=" + file("share \"*.b.test\" {\n namespaces = [\"b\"]\n}\nnamespace \"a\" {\n hosts = [\"*.b.test\"]\n}\n")}, `.hcl:4,1-14;`},
+		{"share of all hosts, owned", nil, []string{"serve", "--config=" + file("share \"*\" {\n namespaces = [\"b\"]\n}\nnamespace \"a\" {\n hosts = [\"*\"]\n}\n")}, "Share without effect"},
+		{"share among fewer than own it", nil, []string{"serve", "--config=" + file("share \"x.test\" {\n namespaces = [\"b\"]\n}\nnamespace \"a\" {\n hosts = [\"X.test.\"]\n}\nnamespace \"b\" {\n hosts = [\"x.test\"]\n}\n")}, "Share without effect"},
+		{"share with one that has a list", nil, []string{"serve", "--config=" + file("namespace \"b\" {\n hosts = [\"b.test\"]\n}\nshare \"a.test\" {\n namespaces = [\"a\", \"b\"]\n}\n")}, `namespace "b" may claim only the hosts of its block at`},
 		{"no claims at all", nil, []string{"serve", "--max-claims-namespace=0"}, "--max-claims-namespace=0 is not at least 1"},
 		{"namespace with a bad host", nil, []string{"serve", "--config=" + file("namespace \"a\" {\n hosts = [\"http://x\"]\n}\n")}, "is a URL or has a path"},
 		{"certs of two places", nil, []string{"certs", "list", "--cert-dir=a", "--admin=b"}, "can't be used together"},
@@ -538,6 +543,25 @@ func TestBadInput(t *testing.T) {
 				t.Errorf("error %v, want one of usage with %q", err, c.want)
 			}
 		})
+	}
+}
+
+// TestSharesThatHaveAnEffect are taken: part of what they name is nobody's, or they
+// say what a namespace block says.
+func TestSharesThatHaveAnEffect(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "serai.hcl")
+	for name, text := range map[string]string{
+		"another host":            "namespace \"a\" {\n hosts = [\"a.test\"]\n}\nshare \"b.test\" {\n namespaces = [\"b\", \"c\"]\n}\n",
+		"one name below is owned": "namespace \"a\" {\n hosts = [\"a.x.test\"]\n}\nshare \"*.x.test\" {\n namespaces = [\"b\", \"c\"]\n}\n",
+		"above what is owned":     "namespace \"a\" {\n hosts = [\"*.x.test\"]\n}\nshare \"x.test\" {\n namespaces = [\"b\", \"c\"]\n}\n",
+		"the owners themselves":   "namespace \"a\" {\n hosts = [\"*.x.test\"]\n}\nnamespace \"b\" {\n hosts = [\"*.x.test\"]\n}\nshare \"w.x.test\" {\n namespaces = [\"b\", \"a\", \"a\"]\n}\n",
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := readConfig(path, nil); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

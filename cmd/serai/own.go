@@ -3,6 +3,10 @@ package main
 import (
 	"net"
 	"net/netip"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -11,6 +15,7 @@ import (
 // registered there would make a loop, or publish the admin address.
 type ownAddresses struct {
 	listeners []ownListener
+	agent     agentAddress
 
 	mu         sync.Mutex
 	interfaces map[netip.Addr]bool
@@ -45,6 +50,47 @@ func (o *ownAddresses) name(a netip.AddrPort) string {
 		}
 	}
 	return ""
+}
+
+// agentAddress is where NOMAD_ADDR says that Nomad's agent is. The zero value is
+// nowhere: a socket.
+type agentAddress struct {
+	host netip.Addr // not valid for a name
+	here bool       // on this machine
+	port uint16
+}
+
+// findAgent reads the address of a client. Names are not resolved, but for those of
+// this machine.
+func (o *ownAddresses) findAgent(address string) {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme == "unix" {
+		return
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	n, _ := strconv.ParseUint(port, 10, 16) // which the client has checked
+	host, err := netip.ParseAddr(u.Hostname())
+	a := agentAddress{port: uint16(n)}
+	if err == nil {
+		a.host = host.Unmap().WithZone("")
+	} else {
+		name, _ := os.Hostname()
+		a.here = strings.EqualFold(u.Hostname(), "localhost") || strings.EqualFold(u.Hostname(), name)
+	}
+	o.agent = a
+}
+
+// nomad reports whether Nomad's agent answers at a. One of this machine that is
+// reached over one of its addresses may listen on all of them.
+func (o *ownAddresses) nomad(a netip.AddrPort) bool {
+	g := o.agent
+	if a.Port() != g.port || g.port == 0 {
+		return false
+	}
+	return a.Addr() == g.host || (g.here || g.host.IsValid() && o.local(g.host)) && o.local(a.Addr())
 }
 
 // local reports whether an address is this machine's.

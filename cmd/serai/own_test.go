@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +12,7 @@ import (
 
 	"serai/internal/testnet"
 	"serai/nomad"
+	"serai/nomad/nomadtest"
 )
 
 func TestOwnAddresses(t *testing.T) {
@@ -25,6 +28,62 @@ func TestOwnAddresses(t *testing.T) {
 		if name := own.name(netip.MustParseAddrPort(address)); name != want {
 			t.Errorf("%s is %q, want %q", address, name, want)
 		}
+	}
+}
+
+// TestAgentsAddress: where NOMAD_ADDR says that the agent is, and on all addresses of
+// this machine where that is one of them.
+func TestAgentsAddress(t *testing.T) {
+	name, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ agent, there, not string }{
+		{"http://127.0.0.1:14646", "127.0.0.1:14646 127.9.9.9:14646 [::1]:14646", "127.0.0.1:4646 192.0.2.1:14646"},
+		{"https://localhost:14646", "127.0.0.1:14646 [::1]:14646", "192.0.2.1:14646"},
+		{"https://LOCALHOST", "127.0.0.1:443", "127.0.0.1:80"},
+		{"http://[::1]/nomad", "127.0.0.1:80", "127.0.0.1:443"},
+		{"http://" + name + ":14646", "127.0.0.1:14646", "192.0.2.1:14646"},
+		{"http://192.0.2.1:14646", "192.0.2.1:14646", "127.0.0.1:14646 192.0.2.2:14646"},
+		{"http://[::ffff:192.0.2.1]:14646", "192.0.2.1:14646", "127.0.0.1:14646"},
+		{"https://nomad.example.org", "", "127.0.0.1:443 192.0.2.1:443"},
+		{"unix:///secrets/api.sock", "", "127.0.0.1:0 127.0.0.1:80"},
+		{"", "", "127.0.0.1:0"},
+	} {
+		var own ownAddresses
+		own.findAgent(c.agent)
+		for _, a := range strings.Fields(c.there) {
+			if !own.nomad(netip.MustParseAddrPort(a)) {
+				t.Errorf("the agent at %s is not known to be at %s", c.agent, a)
+			}
+		}
+		for _, a := range strings.Fields(c.not) {
+			if own.nomad(netip.MustParseAddrPort(a)) {
+				t.Errorf("the agent at %s is thought to be at %s", c.agent, a)
+			}
+		}
+	}
+}
+
+// TestInstanceAtTheAgent: a job cannot publish the agent that this serai asks.
+func TestInstanceAtTheAgent(t *testing.T) {
+	sim, agent, _ := nomadtest.Simulator(t)
+	u, err := url.Parse(agent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := netip.MustParseAddrPort(u.Host)
+	a := newTeam(t, sim, "team-a", "ingress.host=good.test")
+	a.come()
+	sim.Register(nomad.Registration{ID: "x", ServiceName: "agent", Namespace: "team-a", NodeID: "n", Address: "127.0.0.1", Port: int(at.Port()), Tags: []string{"ingress.host=agent.test"}})
+	n := newIngress(t, agent)
+	n.serves("good.test", "team-a")
+	until(t, "the refusal", func() bool {
+		_, refused := get(n.admin, "localhost", "/rejections")
+		return strings.Contains(refused, fmt.Sprintf("port %d is one of Nomad's own", at.Port()))
+	})
+	if status, body := get(n.traffic, "agent.test", "/v1/status/leader"); status != 404 {
+		t.Errorf("the agent answers %d %s", status, body)
 	}
 }
 

@@ -160,7 +160,7 @@ func readConfig(path string, flags []string) (*configFile, error) {
 				fmt.Sprintf("%q is no block of a config file, which has namespace \"NAME\" { hosts = [...] }, share \"HOST\" { namespaces = [...] } and client_certificates { hosts = [...], ca_file = \"...\" }", block.Type)))
 		}
 	}
-	if diagnostics.HasErrors() {
+	if diagnostics = append(diagnostics, c.overruled(body.Blocks)...); diagnostics.HasErrors() {
 		return nil, fmt.Errorf("config file: %w", all(diagnostics))
 	}
 	return c, nil

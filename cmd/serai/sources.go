@@ -47,6 +47,7 @@ func (s *system) newNomadSource(namespaces *discovery.Namespaces) (discovery.Sou
 	if s.client, err = nomad.NewClient(o); err != nil {
 		return nil, fmt.Errorf("nomad client: %w", err)
 	}
+	s.own.findAgent(s.client.Address())
 	watch := discovery.WatcherOptions{
 		Client: s.client, Namespaces: namespaces, Home: s.env.getenv("NOMAD_NAMESPACE"), Prefix: s.TagPrefix, Logger: s.logger,
 	}
