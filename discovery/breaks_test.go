@@ -129,7 +129,8 @@ func TestServersOfDifferentAge(t *testing.T) {
 		a.Register(reg("api", "2"))
 		w := nomadWatch(t, a, discovery.WatcherOptions{})
 		w.has("default/web/1", "default/api/2")
-		w.until("life", live)
+		// A stream that broke before it brought both would have to be checked by reads.
+		w.until("life, and both events", func(s discovery.Status) bool { return live(s) && s.Events >= 2 })
 		scans := w.status()[0].Scans
 		// The stream comes from a server that has not reached index 3 yet, and the
 		// leader cannot be asked.
