@@ -288,16 +288,16 @@ func TestClaimsOfManyInstances(t *testing.T) {
 	t.Run("different tags", func(t *testing.T) {
 		x := newBuilt(t)
 		x.b.Update(snapshotOf(crowd("evil", "big", 300, 1, func(i int) []string { return append(tags[:2:2], fmt.Sprintf("ingress.weight=%d", i+1)) })))
-		if least, most := members(x); least != 64 || most != 64 {
-			t.Errorf("claims have %d to %d members, want 64", least, most)
+		if least, most := members(x); least != 8 || most != 8 {
+			t.Errorf("claims have %d to %d members, want 8", least, most)
 		}
 		told := 0
 		for _, r := range x.table.Current().Rejections() {
-			if strings.Contains(r.Why, "claim more than 64000 times") {
+			if strings.Contains(r.Why, "claim more than 8000 times") {
 				told += r.Instances
 			}
 		}
-		if told != 300-64 {
+		if told != 300-8 {
 			t.Errorf("%d instances are refused: %v", told, x.table.Current().Rejections())
 		}
 	})
@@ -308,8 +308,8 @@ func TestClaimsOfManyInstances(t *testing.T) {
 			in.Job = fmt.Sprint("job", i)
 		}
 		x.b.Update(snapshotOf(s))
-		if _, most := members(x); most != 64 {
-			t.Errorf("claims have up to %d members, want 64", most)
+		if _, most := members(x); most != 8 {
+			t.Errorf("claims have up to %d members, want 8", most)
 		}
 	})
 }

@@ -15,7 +15,7 @@ const maxServiceTags = 8192
 
 // maxAskedClaims bounds, as a multiple of the claims that a service may have, what
 // its instances claim in all different lists of tags.
-const maxAskedClaims = 64
+const maxAskedClaims = 8
 
 // parsed is the result of parsing one list of tags.
 type parsed struct {

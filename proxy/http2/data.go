@@ -19,8 +19,8 @@ func (c *conn) beginData(f *http2.Frame) error {
 	if f.Stream > c.lastID {
 		return errProtocol("DATA for a stream that is not open")
 	}
-	if c.inWindow -= size; c.inWindow < 0 {
-		return &http2.ConnError{Code: http2.FlowControlError, Detail: "more was sent than the window allows"}
+	if err := c.useWindow(size); err != nil {
+		return err
 	}
 	switch {
 	case s == nil || s.gone:

@@ -12,8 +12,10 @@ var errBodySlow = proxy.ReasonBodySlow.Refusal()
 // lookAgain is how often a client that is too slow, but may be, is looked at.
 const lookAgain = time.Second
 
-// wait waits until something has changed, or for long enough. C.mu is held.
-func (s *stream) wait(began time.Time) error {
+// wait waits until something has changed, or for long enough since it began. While the
+// connection's window is used up, by bodies that others of its requests have to take,
+// the client cannot send, and it begins anew. C.mu is held.
+func (s *stream) wait(began *time.Time) error {
 	o := &s.engine.options
 	idle := o.BodyIdle
 	if s.converses() || s.isGRPC() {
@@ -24,7 +26,7 @@ func (s *stream) wait(began time.Time) error {
 	}
 	from, had := time.Now(), s.received
 	atMost := s.waitBegins(from)
-	by := min(atMost, idle-from.Sub(began))
+	by := min(atMost, idle-from.Sub(*began))
 	if o.MinRate > 0 && !s.answered {
 		by = min(by, max(lookAgain, o.BodyIdle-s.late))
 	}
@@ -32,12 +34,17 @@ func (s *stream) wait(began time.Time) error {
 	s.readable.Wait()
 	s.readBy = time.Time{}
 	now := time.Now()
+	if s.conn.windowUsed() && !s.remoteEnd {
+		*began = now
+		s.memoryUse.WaitEnds()
+		return s.memoryUse.Waited(nil)
+	}
 	if o.MinRate > 0 {
 		earned := time.Duration(float64(s.received-had) / float64(o.MinRate) * float64(time.Second))
 		s.late = max(0, s.late+now.Sub(from)-earned)
 	}
 	var err error
-	if s.received == had && !s.remoteEnd && (now.Sub(began) >= idle || now.Sub(from) >= atMost) {
+	if s.received == had && !s.remoteEnd && (now.Sub(*began) >= idle || now.Sub(from) >= atMost) {
 		err = os.ErrDeadlineExceeded
 	}
 	return s.memoryUse.Waited(err)

@@ -42,7 +42,7 @@ func (b *requestBody) Next() ([]byte, error) {
 		if began.IsZero() {
 			began = time.Now()
 		}
-		if err := s.wait(began); err != nil {
+		if err := s.wait(&began); err != nil {
 			s.bodyErr = err
 			return nil, err
 		}
@@ -59,9 +59,9 @@ func (b *requestBody) Gather() error {
 	defer c.mu.Unlock()
 	if s.declared >= 0 && s.declared <= int64(s.engine.options.StreamWindow) && !s.Exchange.Head.Continue {
 		began := time.Now()
-		for !s.remoteEnd && s.bodyErr == nil && !s.interrupted {
+		for s.gathers() {
 			had := s.received
-			if err := s.wait(began); err != nil {
+			if err := s.wait(&began); err != nil {
 				s.bodyErr = err
 			}
 			if s.received > had {
@@ -72,8 +72,9 @@ func (b *requestBody) Gather() error {
 			return s.bodyErr
 		}
 	}
-	for int64(s.unread) < s.message && !s.remoteEnd && s.bodyErr == nil && !s.interrupted {
-		if err := s.wait(time.Now()); err != nil {
+	for int64(s.unread) < s.message && s.gathers() {
+		began := time.Now()
+		if err := s.wait(&began); err != nil {
 			s.bodyErr = err
 		}
 	}
@@ -89,6 +90,12 @@ func (b *requestBody) Gather() error {
 		return errOverloaded
 	}
 	return nil
+}
+
+// gathers reports whether there is more to wait for. Where the connection's window is used
+// up, bodies that are here in part would keep each other from coming. C.mu is held.
+func (s *stream) gathers() bool {
+	return !s.remoteEnd && s.bodyErr == nil && !s.interrupted && !s.conn.windowUsed()
 }
 
 // requestSize is about what a request takes that waits, beside its buffers.

@@ -67,9 +67,30 @@ func (c *conn) resizeWindows(size int64) error {
 	return nil
 }
 
-// giveBack gives n bytes of the connection's window back. C.mu is held.
+// windowUsed reports whether the client can send no more of any body, but for a few
+// bytes: all requests of the connection share its window. C.mu is held.
+func (c *conn) windowUsed() bool { return c.inWindow < smallWindow }
+
+// useWindow takes n bytes of the connection's window, and tells those who wait for a body
+// where it is used up then. C.mu is held.
+func (c *conn) useWindow(n int64) error {
+	before := c.windowUsed()
+	if c.inWindow -= n; c.inWindow < 0 {
+		return &http2.ConnError{Code: http2.FlowControlError, Detail: "more was sent than the window allows"}
+	}
+	if !before && c.windowUsed() {
+		for _, s := range c.streams {
+			s.readable.Broadcast()
+		}
+	}
+	return nil
+}
+
+// giveBack gives n bytes of the connection's window back: many at once, unless the client
+// waits for them. C.mu is held.
 func (c *conn) giveBack(n int64) {
-	if c.credit += n; c.credit >= int64(c.engine.options.ConnWindow)/2 || c.credit >= http2.InitialWindow/2 {
+	c.credit += n
+	if c.credit >= int64(c.engine.options.ConnWindow)/2 || c.credit >= http2.InitialWindow/2 || c.windowUsed() && c.credit >= smallWindow {
 		c.inWindow += c.credit
 		c.out = http2.AppendWindowUpdate(c.out, 0, uint32(c.credit))
 		c.credit = 0
