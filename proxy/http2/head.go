@@ -14,7 +14,7 @@ func (c *conn) beginBlock(f *http2.Frame) error {
 	c.target, c.opening = &c.head, nil
 	c.head.Reset()
 	c.mu.Lock()
-	s, last, state, busy := c.streams[f.Stream], c.lastID, c.state, len(c.streams)
+	s, last, state, full := c.streams[f.Stream], c.lastID, c.state, c.full()
 	ended := s != nil && s.remoteEnd && (!s.gone || s.byPeer)
 	c.mu.Unlock()
 	switch {
@@ -26,7 +26,7 @@ func (c *conn) beginBlock(f *http2.Frame) error {
 	case state >= closing:
 		// It is behind the last one: the client opens it elsewhere.
 		c.unwantedStream(f.Stream)
-	case itself || busy >= c.engine.options.MaxStreams:
+	case itself || full:
 		code := http2.RefusedStream
 		if itself {
 			code = http2.ProtocolError
@@ -48,6 +48,23 @@ func (c *conn) beginBlock(f *http2.Frame) error {
 		c.target = &c.opening.section
 	}
 	return nil
+}
+
+// full reports whether the client has as many requests under way as it may. One whose
+// both sides have ended is over to the client, which may have seen the end before the
+// stream has left the table. C.mu is held.
+func (c *conn) full() bool {
+	most := c.engine.options.MaxStreams
+	if len(c.streams) < most {
+		return false
+	}
+	n := 0
+	for _, s := range c.streams {
+		if s.gone || !s.localEnd || !s.remoteEnd {
+			n++
+		}
+	}
+	return n >= most
 }
 
 // unwantedStream notes a stream that is not opened.

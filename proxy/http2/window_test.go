@@ -133,3 +133,37 @@ func TestWaitingBodiesKeepNobodyOut(t *testing.T) {
 		}
 	}
 }
+
+// TestNextStreamAtOnce: a client that sees the end of a stream may open the next one,
+// whatever serai still does for the last.
+func TestNextStreamAtOnce(t *testing.T) {
+	const most = 8
+	k := newStack(t, engine.Options{MaxStreams: most, Resets: 10_000}, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "x") })
+	p := k.dial()
+	p.f.WriteWindowUpdate(0, 1<<30)
+	next := uint32(1)
+	open := func() {
+		if err := p.get(next, "/"); err != nil {
+			t.Fatal(err)
+		}
+		next += 2
+	}
+	for range most {
+		open()
+	}
+	for ended := 0; ended < 10_000; {
+		f, err := p.f.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch f := f.(type) {
+		case *http2.RSTStreamFrame:
+			t.Fatalf("stream %d is reset after %d: %v", f.StreamID, ended, f.ErrCode)
+		case *http2.HeadersFrame, *http2.MetaHeadersFrame, *http2.DataFrame:
+			if f.Header().Flags.Has(http2.FlagDataEndStream) {
+				ended++
+				open()
+			}
+		}
+	}
+}
