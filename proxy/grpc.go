@@ -195,10 +195,11 @@ func (x *Exchange) noteGRPC(fields []wire.Field) {
 
 // triesAgain reports whether the answer, which is that an instance is unavailable and
 // nothing else, is not passed on, but another instance asked: where the route says that
-// its requests may be repeated.
+// its requests may be repeated, and all of the request is here. An upload that goes on
+// could take more of the body until it is stopped.
 func (p *Proxy) triesAgain(x *Exchange) bool {
 	h := &x.answer.Head
-	return x.Route.Options.RetryPost && h.Status == 200 && h.Size == 0 && h.Framing != wire.Chunked && x.ofGRPC() &&
+	return x.Route.Options.RetryPost && h.Status == 200 && h.Size == 0 && h.Framing != wire.Chunked && x.ofGRPC() && x.upload.complete &&
 		string(wire.Get(h.Fields, "grpc-status")) == "14" && p.mayRetry(x, upstream.Unknown)
 }
 

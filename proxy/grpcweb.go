@@ -47,9 +47,10 @@ func cutType(value []byte, media string) (rest []byte, ok bool) {
 	return rest, len(rest) == 0 || rest[0] == '+' || rest[0] == ';' || rest[0] == ' '
 }
 
-// beginWeb makes a request of gRPC-Web one of gRPC, where the route says so.
+// beginWeb makes a request of gRPC-Web one of gRPC, where the route says so. It is a POST:
+// to others, a HEAD above all, the body that has the trailers cannot be sent.
 func (x *Exchange) beginWeb() {
-	if !x.Route.Options.GRPCWeb || x.web.on {
+	if !x.Route.Options.GRPCWeb || x.web.on || string(x.Head.Method) != "POST" {
 		return
 	}
 	for i := range x.Head.Fields {
@@ -135,7 +136,7 @@ func (w *web) Interrupt()             { w.from.Interrupt() }
 // passes as it is. What says how the call went is returned, if it is in the head: in the body
 // it can be read whatever a browser lets its scripts see of heads.
 func (x *Exchange) webHead(h *wire.ResponseHead) (trailers []wire.Field) {
-	if !x.web.on {
+	if !x.web.on || h.Status == 204 || h.Status == 304 { // these have no body
 		return nil
 	}
 	for i := range h.Fields {

@@ -58,11 +58,6 @@ func (s *stream) usable() error {
 	return nil
 }
 
-// isGRPC reports whether the client speaks gRPC.
-func (s *stream) isGRPC() bool {
-	return proxy.IsGRPC(s.Exchange.Head.Fields)
-}
-
 // Interim sends a 1xx answer at once.
 func (r *responder) Interim(h *wire.ResponseHead) error {
 	s := r.stream()
@@ -83,7 +78,7 @@ func (r *responder) Head(h *wire.ResponseHead) error {
 	s := r.stream()
 	c := s.conn
 	status := h.Status
-	if len(s.accept) > 0 && status/100 == 2 {
+	if s.connects && status/100 == 2 {
 		status = http.StatusBadGateway // a 2xx would be a tunnel to the client (RFC 8441 section 5)
 	}
 	s.encode(h, status)

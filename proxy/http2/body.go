@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"serai/internal/memory"
+	"serai/proxy"
 	"serai/wire"
 	"serai/wire/http2"
 	"serai/wire/socket"
@@ -33,6 +34,7 @@ type bodyState struct {
 	bodyErr     error
 	interrupted bool
 	connects    bool // what comes is the tunnel's: there is no body
+	grpc        bool // the client speaks gRPC
 	trailers    []wire.Field
 	kept        []byte // their bytes
 
@@ -54,6 +56,7 @@ func (b *body) reset() {
 // declare prepares for the body that the head announces.
 func (s *stream) declare() {
 	s.connects = s.Head.Upgrade != nil
+	s.grpc = proxy.IsGRPC(s.Head.Fields)
 	if s.Head.Framing == wire.Length {
 		s.declared = s.Head.Size
 	}
@@ -92,7 +95,7 @@ func (s *stream) store(b []byte) bool {
 // that is waited for.
 func (s *stream) firstMessage(b []byte) int64 {
 	const prefix = 5 // whether it is compressed, and its length
-	if s.declared >= 0 || len(b) < prefix || !s.isGRPC() {
+	if s.declared >= 0 || len(b) < prefix || !s.grpc {
 		return -1
 	}
 	size := prefix + int64(binary.BigEndian.Uint32(b[1:]))
@@ -145,11 +148,16 @@ func (s *stream) endHanded() {
 	c := s.conn
 	c.giveBack(int64(n))
 	if s.consumed += int64(n); !s.remoteEnd && !s.gone && s.consumed >= int64(s.engine.options.StreamWindow)/2 {
-		s.inWindow += s.consumed
-		c.out = http2.AppendWindowUpdate(c.out, s.id, uint32(s.consumed))
-		s.consumed = 0
+		s.reopen()
 	}
 	c.flushSoon()
+}
+
+// reopen gives the stream's window back, as far as it is consumed. C.mu is held.
+func (s *stream) reopen() {
+	s.inWindow += s.consumed
+	s.conn.out = http2.AppendWindowUpdate(s.conn.out, s.id, uint32(s.consumed))
+	s.consumed = 0
 }
 
 // hand hands out what is unread in the first buffer.

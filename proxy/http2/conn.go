@@ -23,19 +23,21 @@ type conn struct {
 
 	jobs chan *stream // to goroutines that wait for a stream
 
-	mu      sync.Mutex
-	streams map[uint32]*stream
-	idle    int       // goroutines that wait for jobs
-	tasks   int       // goroutines of this connection
-	ended   sync.Cond // tasks has become 0
-	active  time.Time // when the last stream ended, or the connection began
-	state   state
-	drainAt time.Time // when the first GOAWAY of a drain went
-	lastID  uint32    // of the client's streams
-	heard   time.Time // when something was read last
-	looked  bool      // nothing has come since PeerGone was asked
-	partial time.Time // since when a frame or head is here in part, zero for none
-	large   bool      // that head has taken memory for large ones
+	mu       sync.Mutex
+	streams  map[uint32]*stream
+	idle     int       // goroutines that wait for jobs
+	tasks    int       // goroutines of this connection
+	ended    sync.Cond // tasks has become 0
+	active   time.Time // when the last stream ended, or the connection began
+	state    state
+	drainAt  time.Time // when the first GOAWAY of a drain went
+	lastID   uint32    // of the client's streams
+	last     uint32    // that the client was told is the last one it will have answered
+	toldLast bool
+	heard    time.Time // when something was read last
+	looked   bool      // nothing has come since PeerGone was asked
+	partial  time.Time // since when a frame or head is here in part, zero for none
+	large    bool      // that head has taken memory for large ones
 
 	writer
 	settings // of the client
@@ -116,6 +118,9 @@ func (c *conn) read() (how front.Ending, parked bool) {
 		err := c.wire.Serve(c, c.engine.options.HeadTimeout)
 		switch {
 		case c.isEnding():
+			if c.isBroken() {
+				c.cancelAll(true) // nobody can be told of their end
+			}
 			return front.Lingering, false
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			c.mu.Lock()
@@ -139,6 +144,12 @@ func (c *conn) isEnding() bool {
 	return c.state >= ending
 }
 
+func (c *conn) isBroken() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.broken
+}
+
 // lost ends all streams since the client cannot be reached any more.
 func (c *conn) lost() {
 	c.mu.Lock()
@@ -154,7 +165,7 @@ func (c *conn) fail(why Cause, code http2.Code, detail string) {
 	if c.state < ending {
 		c.state = ending
 		c.engine.ended[why].Add(1)
-		c.out = http2.AppendGoAway(c.out, c.lastID, code, detail)
+		c.goAway(code, detail)
 		if !c.cutOff {
 			c.cutOff = true
 			c.wire.SetWriteDeadline(time.Now().Add(lastWrite))

@@ -46,6 +46,9 @@ func (c *conn) beginData(f *http2.Frame) error {
 	}
 	c.giveBack(size - int64(n))
 	s.consumed += size - int64(n) // of the padding, told with the rest
+	if s.inWindow < smallWindow && s.consumed > 0 && !f.Has(http2.FlagEndStream) {
+		s.reopen() // or the client cannot send what is waited for
+	}
 	c.into = s
 	return nil
 }

@@ -33,10 +33,19 @@ var drainPing = [8]byte{'s', 'e', 'r', 'a', 'i', 'e', 'n', 'd'}
 func (c *conn) drained() {
 	if c.state == draining {
 		c.state = closing
-		c.out = http2.AppendGoAway(c.out, c.lastID, http2.NoError, "")
+		c.goAway(http2.NoError, "")
 		c.flushSoon()
 	}
 	c.mayEnd()
+}
+
+// goAway says which stream was the last, never a higher one than before (RFC 9113 section
+// 6.8). C.mu is held.
+func (c *conn) goAway(code http2.Code, detail string) {
+	if !c.toldLast {
+		c.toldLast, c.last = true, c.lastID
+	}
+	c.out = http2.AppendGoAway(c.out, c.last, code, detail)
 }
 
 // mayEnd ends the connection when a drain waits for nothing more. C.mu is held.
@@ -51,7 +60,7 @@ func (c *conn) mayEnd() {
 func (c *conn) Cut() {
 	c.mu.Lock()
 	if c.state < ending {
-		c.out = http2.AppendGoAway(c.out, c.lastID, http2.NoError, "")
+		c.goAway(http2.NoError, "")
 	}
 	c.state = cut
 	if !c.cutOff {

@@ -41,13 +41,26 @@ func (c *conn) beginBlock(f *http2.Frame) error {
 			return err
 		}
 	default:
-		c.mu.Lock()
-		c.lastID = f.Stream
-		c.mu.Unlock()
+		if !c.opens(f.Stream) {
+			c.unwantedStream(f.Stream)
+			break
+		}
 		c.opening = c.engine.get(c, f.Stream)
 		c.target = &c.opening.section
 	}
 	return nil
+}
+
+// opens notes a stream that is opened, unless the client has been told meanwhile that an
+// earlier one was the last: it opens this one elsewhere.
+func (c *conn) opens(id uint32) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state >= closing {
+		return false
+	}
+	c.lastID = id
+	return true
 }
 
 // full reports whether the client has as many requests under way as it may. One whose

@@ -18,7 +18,7 @@ const lookAgain = time.Second
 func (s *stream) wait(began *time.Time) error {
 	o := &s.engine.options
 	idle := o.BodyIdle
-	if s.converses() || s.isGRPC() {
+	if s.converses() || s.grpc {
 		idle = o.StreamIdle
 	}
 	if s.late >= o.BodyIdle && s.hinders() {

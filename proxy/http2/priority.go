@@ -109,7 +109,7 @@ func (s *stream) yields() bool {
 		return false
 	}
 	for _, o := range c.streams {
-		if o != s && o.waits && o.window > 0 && o.priority.before(&s.priority) {
+		if o != s && o.waits && !o.gone && o.window > 0 && o.priority.before(&s.priority) {
 			return true
 		}
 	}

@@ -151,7 +151,7 @@ func (s *stream) finish(c *conn) {
 	s.alive.Unlock()
 	c.mu.Lock()
 	switch {
-	case s.gone:
+	case s.gone, c.broken:
 	case !s.localEnd && s.tunnel && s.answer.code == http2.NoError:
 		s.endLocal()
 		if !s.remoteEnd {

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"net/http"
 	"testing"
+	"time"
 
 	"golang.org/x/net/http2"
 
@@ -71,4 +72,47 @@ func TestWebSocket(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestOtherTunnels: an instance that does not switch to the protocol of an extended
+// CONNECT makes no tunnel, whatever the protocol is.
+func TestOtherTunnels(t *testing.T) {
+	for _, protocol := range []string{"connect-udp", "h2c", "foo"} {
+		k := newStack(t, engine.Options{}, func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("a page")) })
+		p := k.dial()
+		block := p.Block(":method", "CONNECT", ":protocol", protocol, ":scheme", "http", ":authority", "a.test", ":path", "/")
+		p.f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block, EndHeaders: true})
+		if status, _, _, _ := p.answer(1); status[:1] == "2" {
+			t.Errorf("%s: answered %s, which is a tunnel", protocol, status)
+		}
+	}
+}
+
+// TestTunnelOfASlowClient: a client that takes nothing of a tunnel, whose instance is
+// silent then, is given up as a whole, and nothing waits for it.
+func TestTunnelOfASlowClient(t *testing.T) {
+	ended := make(chan struct{})
+	k := newStack(t, engine.Options{WriteIdle: 300 * time.Millisecond}, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") == "" {
+			return
+		}
+		c, rw, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer close(ended)
+		defer c.Close()
+		sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+		rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: " + base64.StdEncoding.EncodeToString(sum[:]) + "\r\n\r\n")
+		rw.Write(make([]byte, 32<<20)) // more than all buffers on the way
+		rw.Flush()
+		c.Read(make([]byte, 1)) // until serai has given up
+	})
+	p := k.dial(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30})
+	p.f.WriteWindowUpdate(0, 1<<30)
+	p.connect(1)
+	<-ended
+	until(t, "the end of the stream", func() bool { return k.engine.Status().Streams == 0 })
+	k.answers()
 }

@@ -58,25 +58,9 @@ func (b *requestBody) Gather() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if s.declared >= 0 && s.declared <= int64(s.engine.options.StreamWindow) && !s.Exchange.Head.Continue {
-		began := time.Now()
-		for s.gathers() {
-			had := s.received
-			if err := s.wait(&began); err != nil {
-				s.bodyErr = err
-			}
-			if s.received > had {
-				began = time.Now()
-			}
-		}
-		if s.bodyErr != nil {
-			return s.bodyErr
-		}
-	}
-	for int64(s.unread) < s.message && s.gathers() {
-		began := time.Now()
-		if err := s.wait(&began); err != nil {
-			s.bodyErr = err
-		}
+		s.gather(func() bool { return true })
+	} else {
+		s.gather(func() bool { return int64(s.unread) < s.message })
 	}
 	if s.message = -1; s.bodyErr != nil {
 		return s.bodyErr
@@ -90,6 +74,20 @@ func (b *requestBody) Gather() error {
 		return errOverloaded
 	}
 	return nil
+}
+
+// gather waits while there is more to come and more says that it is wanted. C.mu is held.
+func (s *stream) gather(more func() bool) {
+	began := time.Now()
+	for more() && s.gathers() {
+		had := s.received
+		if err := s.wait(&began); err != nil {
+			s.bodyErr = err
+		}
+		if s.received > had {
+			began = time.Now()
+		}
+	}
 }
 
 // gathers reports whether there is more to wait for. Where the connection's window is used

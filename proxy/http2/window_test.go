@@ -167,3 +167,44 @@ func TestNextStreamAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestPaddedBody: padding takes of the window of a stream; the window is given back
+// before the body, which is waited for as a whole, could not come to its end.
+func TestPaddedBody(t *testing.T) {
+	k := newStack(t, engine.Options{BodyIdle: time.Second}, func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		io.WriteString(w, strconv.Itoa(len(b)))
+	})
+	const size = 65_000
+	p := k.dial()
+	p.post(1, "/", "content-length", strconv.Itoa(size))
+	window, left := 65536, size
+	var body string
+	for body == "" {
+		for left > 0 && window > 256 {
+			n := min(left, 16_000, window-256)
+			left -= n
+			window -= n + 256
+			if err := p.f.WriteDataPadded(1, left == 0, make([]byte, n), make([]byte, 255)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f, err := p.f.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch f := f.(type) {
+		case *http2.WindowUpdateFrame:
+			if f.StreamID == 1 {
+				window += int(f.Increment)
+			}
+		case *http2.DataFrame:
+			body = string(f.Data())
+		case *http2.RSTStreamFrame:
+			t.Fatalf("it is reset: %v", f.ErrCode)
+		}
+	}
+	if body != strconv.Itoa(size) {
+		t.Errorf("it is answered %q", body)
+	}
+}

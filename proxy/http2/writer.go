@@ -101,6 +101,9 @@ func (c *conn) release() {
 	if len(c.out) > 0 && !c.broken {
 		return
 	}
+	if len(c.out) > 0 {
+		c.outs++ // it will not be written, and nobody may look for its frames in what follows
+	}
 	socket.Put(c.out)
 	socket.Put(c.spare)
 	c.out, c.spare = nil, nil

@@ -62,6 +62,7 @@ type conn struct {
 	window   int // that the instance has
 	credit   int // that it is to be given
 	noise    noise
+	answers  int       // bytes of out that answer frames of the instance
 	heard    time.Time // when something came last
 	answered time.Time // when that was of an answer
 	pinged   time.Time // when the instance was last asked whether it is there
@@ -204,6 +205,7 @@ func (c *conn) flush() {
 			return
 		}
 		b, idle := c.out, c.writeIdle
+		c.answers = 0
 		c.out, c.spare = c.spare[:0], nil
 		c.written += uint64(len(b))
 		c.mu.Unlock()
@@ -238,6 +240,12 @@ func (c *conn) flushLater() {
 func (c *conn) add(b []byte) {
 	c.appended += uint64(len(b) - len(c.out))
 	c.out = b
+}
+
+// answer is add for what the instance has asked for.
+func (c *conn) answer(b []byte) {
+	c.answers += len(b) - len(c.out)
+	c.add(b)
 }
 
 // tellUploads wakes those that wait to send more. c.mu is held.

@@ -163,7 +163,7 @@ func (c *conn) goneAway(last uint32) {
 
 // settled acknowledges the instance's settings. c.mu is held.
 func (c *conn) settled() {
-	c.add(http2.AppendHeader(c.out, 0, http2.SettingsFrame, http2.FlagAck, 0))
+	c.answer(http2.AppendHeader(c.out, 0, http2.SettingsFrame, http2.FlagAck, 0))
 	if c.state == opening {
 		c.state = open
 		close(c.ready)

@@ -29,7 +29,7 @@ func (c *conn) noisy() error {
 	if c.heard.Sub(c.noise.since) > noiseTime {
 		c.noise = noise{since: c.heard}
 	}
-	if c.noise.frames++; c.noise.frames > noiseMost || len(c.out) > mostAnswers {
+	if c.noise.frames++; c.noise.frames > noiseMost || c.answers > mostAnswers {
 		return errNoise
 	}
 	return nil

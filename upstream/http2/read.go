@@ -144,7 +144,7 @@ func (r *reader) Setting(s http2.Setting) error {
 // Ping answers a PING.
 func (r *reader) Ping(f *http2.Frame, data [8]byte) error {
 	if !f.Has(http2.FlagAck) {
-		r.conn.add(http2.AppendPing(r.conn.out, http2.FlagAck, data))
+		r.conn.answer(http2.AppendPing(r.conn.out, http2.FlagAck, data))
 	}
 	return nil
 }

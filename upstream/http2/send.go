@@ -19,6 +19,10 @@ func (s *stream) begin(r *upstream.Request, tunnel bool) (rest []byte, err error
 	if c.state != open {
 		return nil, errRetired
 	}
+	if c.next > http2.MaxStream {
+		c.retire()
+		return nil, errRetired
+	}
 	s.id = c.next
 	c.next += 2
 	c.streams[s.id] = s
