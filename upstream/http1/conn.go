@@ -28,7 +28,7 @@ type conn struct {
 	idleSince time.Time
 
 	// State of the current request.
-	upload    *upload // nil when the whole body leaves with the head
+	upload    *upstream.Upload // nil when the whole body leaves with the head
 	body      wire.Body
 	keepAlive bool // the instance accepts another request after the answer
 	enlarge   bool // the answer's body is worth a large buffer

@@ -89,7 +89,7 @@ func (c *conn) awaitHead(r *upstream.Request, a *upstream.Answer, sent time.Time
 		if errors.Is(err, os.ErrDeadlineExceeded) && !c.Interrupted() {
 			// The instance need not answer before it has the whole request.
 			now = time.Now()
-			if last := c.lastUploaded(); now.Sub(last) < r.Answer {
+			if last := c.upload.LastProgress(); now.Sub(last) < r.Answer {
 				now = last
 				continue
 			}
@@ -160,7 +160,7 @@ func (c *conn) explain(a *upstream.Answer, err error) *upstream.Failure {
 	failed := func(k upstream.FailureKind, err error) *upstream.Failure {
 		return &upstream.Failure{Kind: k, Processing: processed, Err: err}
 	}
-	if bodyErr := c.bodyError(); bodyErr != nil {
+	if bodyErr := c.upload.BodyError(); bodyErr != nil {
 		return failed(upstream.FailedBody, bodyErr)
 	}
 	var refused *wire.Error
@@ -208,9 +208,9 @@ func (c *conn) finishUpload() error {
 	if u == nil {
 		return nil
 	}
-	<-u.done
-	if u.err == errNoMore {
-		return io.EOF
+	<-u.Ended
+	if err := u.Err(); err != upstream.ErrNoMore {
+		return err
 	}
-	return u.err
+	return io.EOF
 }

@@ -1,34 +1,13 @@
 package http1
 
 import (
-	"errors"
 	"io"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"serai/upstream"
 	"serai/wire"
 	"serai/wire/socket"
 )
-
-// upload is the part of a request's body that had not arrived with its head. A
-// goroutine streams it, once, while the request waits for the answer.
-type upload struct {
-	body    upstream.RequestBody
-	done    chan struct{}
-	stopped atomic.Bool
-	whole   atomic.Bool   // all of it has arrived; the rest is being written
-	last    socket.Moment // of the last progress
-
-	mu       sync.Mutex
-	finished bool
-	err      error // the body's, or errNoMore
-}
-
-// errNoMore says that the instance accepts no more of the body: its answer, if any,
-// says why.
-var errNoMore = errors.New("the instance takes no more of the body")
 
 // copied is the most of a body that is copied into the buffer after the head; more is
 // written from where it is.
@@ -53,22 +32,13 @@ func appendFirst(r *upstream.Request) (body []byte) {
 
 // stream sends the rest of the body in a goroutine of its own.
 func (c *conn) stream(r *upstream.Request) {
-	u := &upload{body: r.Body, done: make(chan struct{})}
-	u.last.Set(time.Now())
+	u := upstream.NewUpload(r.Body)
 	c.upload = u
 	pipe := c.pipe(r)
-	go func() {
-		defer close(u.done)
+	go u.Run(r.Caller, func() error {
 		defer pipe.Close()
-		err := c.copyContained(r, u, pipe)
-		u.mu.Lock()
-		u.finished, u.err = true, err
-		u.mu.Unlock()
-		u.last.Set(time.Now())
-		if err != nil && err != errNoMore && !u.stopped.Load() {
-			c.Interrupt()
-		}
-	}()
+		return c.copyBody(r, u, pipe)
+	}, c.Interrupt)
 }
 
 // pipe makes the kernel pipe for the rest of a body, nil if it is to be copied.
@@ -82,18 +52,7 @@ func (c *conn) pipe(r *upstream.Request) *socket.Pipe {
 	return socket.NewPipe(r.Head.Size)
 }
 
-// copyContained is copyBody. A panic in it, which may come from the provider of the
-// body, is reported to the Caller.
-func (c *conn) copyContained(r *upstream.Request, u *upload, pipe *socket.Pipe) (err error) {
-	defer func() {
-		if cause := recover(); cause != nil {
-			err = r.Caller.Panicked(cause)
-		}
-	}()
-	return c.copyBody(r, u, pipe)
-}
-
-func (c *conn) copyBody(r *upstream.Request, u *upload, pipe *socket.Pipe) error {
+func (c *conn) copyBody(r *upstream.Request, u *upstream.Upload, pipe *socket.Pipe) error {
 	chunked := r.Head.Framing == wire.Chunked
 	for {
 		var data []byte
@@ -105,13 +64,13 @@ func (c *conn) copyBody(r *upstream.Request, u *upload, pipe *socket.Pipe) error
 		if err != nil && err != io.EOF {
 			return err
 		}
-		u.whole.Store(r.Body.Done())
+		u.SetWhole(r.Body.Done())
 		now := time.Now()
-		u.last.Set(now)
+		u.Progress(now)
 		c.WriteWithin(now, r.Bounds.WriteIdle)
 		if n > len(data) {
 			if pipe.Drain(&c.Conn) != nil {
-				return errNoMore
+				return upstream.ErrNoMore
 			}
 			continue
 		}
@@ -122,7 +81,7 @@ func (c *conn) copyBody(r *upstream.Request, u *upload, pipe *socket.Pipe) error
 			_, werr = c.Write(data)
 		}
 		if werr != nil {
-			return errNoMore
+			return upstream.ErrNoMore
 		}
 		if err == io.EOF {
 			return nil
@@ -166,9 +125,6 @@ func pull(from upstream.RequestBody, pipe *socket.Pipe) (int, error) {
 	return from.(upstream.Spliced).Pull(pipe)
 }
 
-// lastWrite is how long the last bytes of a body may take once it is answered.
-const lastWrite = 100 * time.Millisecond
-
 // stopUpload ends the upload, if it is running, and reports whether the whole body has
 // left. Otherwise the connection cannot be used again.
 func (c *conn) stopUpload() (sent bool) {
@@ -177,55 +133,21 @@ func (c *conn) stopUpload() (sent bool) {
 		return true
 	}
 	c.upload = nil
-	u.mu.Lock()
-	finished := u.finished
-	u.mu.Unlock()
 	switch {
-	case finished:
-	case u.whole.Load():
+	case u.Finished():
+	case u.Whole():
 		// An instance may answer while the last write has not returned yet. If it does
 		// not accept the last bytes, it loses the connection, but the client does not.
 		select {
-		case <-u.done:
-		case <-time.After(lastWrite):
+		case <-u.Ended:
+		case <-time.After(upstream.LastWrite):
 			c.Interrupt()
 		}
 	default:
-		u.stopped.Store(true)
+		u.Stop()
 		c.Close()
-		u.body.Interrupt()
+		u.Body.Interrupt()
 	}
-	<-u.done
-	return u.err == nil
-}
-
-// lastUploaded returns when the upload made progress last.
-func (c *conn) lastUploaded() time.Time {
-	u := c.upload
-	if u == nil {
-		return time.Time{}
-	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	switch {
-	case u.err != nil && u.err != errNoMore:
-		return time.Time{} // there is nothing left to wait for
-	case !u.finished:
-		return time.Now()
-	}
-	return u.last.Time()
-}
-
-// bodyError returns the error of the request's body, nil when there was none.
-func (c *conn) bodyError() error {
-	u := c.upload
-	if u == nil {
-		return nil
-	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.err == errNoMore {
-		return nil
-	}
-	return u.err
+	<-u.Ended
+	return u.Err() == nil
 }

@@ -26,7 +26,6 @@ var (
 	errInterim  = errors.New("the instance sent more 1xx answers than --max-interim allows")
 	errNoTunnel = errors.New("the instance takes no WebSocket over HTTP/2: it does not offer extended CONNECT (RFC 8441)")
 	errBody     = errors.New("the body of the request failed") // the upload knows why
-	errNoMore   = errors.New("the instance takes no more of the body")
 )
 
 // What an answer is refused for beside wire's errors.

@@ -53,7 +53,7 @@ func (s *stream) awaitHead(r *upstream.Request, a *upstream.Answer, sent time.Ti
 		if errors.Is(err, os.ErrDeadlineExceeded) && !s.wasInterrupted() {
 			// The instance need not answer before it has the whole request.
 			now = time.Now()
-			if last := s.lastUploaded(); now.Sub(last) < r.Answer {
+			if last := s.sent().LastProgress(); now.Sub(last) < r.Answer {
 				now = last
 				continue
 			}
@@ -149,7 +149,7 @@ func (s *stream) explain(a *upstream.Answer, err error) *upstream.Failure {
 	failed := func(k upstream.FailureKind, err error) *upstream.Failure {
 		return &upstream.Failure{Kind: k, Processing: known, Err: err}
 	}
-	if bodyErr := s.bodyError(); bodyErr != nil {
+	if bodyErr := s.sent().BodyError(); bodyErr != nil {
 		return failed(upstream.FailedBody, bodyErr)
 	}
 	var refused *wire.Error

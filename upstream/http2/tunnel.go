@@ -51,16 +51,16 @@ func (s *stream) Tunnel() (upstream.Duplex, *upstream.Failure) {
 		return nil, &upstream.Failure{Kind: upstream.FailedTimeout, Processing: upstream.Answered, Err: os.ErrDeadlineExceeded}
 	}
 	s.length, s.bodiless, s.readBy = -1, false, time.Time{}
-	d := &tunnel{stream: s, upload: upload{news: make(chan struct{}, 1)}}
-	s.upload = &d.upload
+	d := &tunnel{stream: s, upload: newUpload(nil)}
+	s.upload = d.upload
 	return d, nil
 }
 
 // tunnel is a stream whose DATA are no message any more.
 type tunnel struct {
 	stream *stream
-	upload upload // of what is written: only its news are used
-	rest   []byte // of the reader's
+	upload *upload // of what is written: only its news are used
+	rest   []byte  // of the reader's
 
 	writeBy time.Duration
 }
@@ -80,7 +80,7 @@ func (d *tunnel) Read(p []byte) (int, error) {
 
 // Write sends p.
 func (d *tunnel) Write(p []byte) (int, error) {
-	err := d.stream.sendAll(&d.upload, p, false, nil, d.writeBy)
+	err := d.stream.sendAll(d.upload, p, false, nil, d.writeBy)
 	if err != nil {
 		return 0, d.why()
 	}
@@ -106,7 +106,7 @@ func (d *tunnel) WriteWithin(now time.Time, by time.Duration) { d.writeBy = time
 
 // CloseWrite ends the stream in this direction.
 func (d *tunnel) CloseWrite() error {
-	if err := d.stream.sendAll(&d.upload, nil, true, nil, 0); err != nil {
+	if err := d.stream.sendAll(d.upload, nil, true, nil, 0); err != nil {
 		return d.why()
 	}
 	return nil

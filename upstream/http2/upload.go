@@ -2,30 +2,20 @@ package http2
 
 import (
 	"io"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"serai/upstream"
 	"serai/wire"
 	"serai/wire/http2"
-	"serai/wire/socket"
 )
 
-// upload is what of a request's body did not leave with its head. A goroutine sends
-// it, once, while the answer is awaited.
+// upload sends DATA as windows allow.
 type upload struct {
-	body    upstream.RequestBody
-	done    chan struct{}
-	news    chan struct{} // there may be a window, or no use in going on
-	stopped atomic.Bool
-	whole   atomic.Bool   // all of it has come; the rest is being sent
-	last    socket.Moment // of the last progress
-
-	mu       sync.Mutex
-	finished bool
-	err      error // the body's, or errNoMore
+	*upstream.Upload               // nil for a tunnel, whose bytes are no body
+	news             chan struct{} // there may be a window, or no use in going on
 }
+
+func newUpload(of *upstream.Upload) *upload { return &upload{of, make(chan struct{}, 1)} }
 
 func (u *upload) tell() {
 	select {
@@ -36,43 +26,27 @@ func (u *upload) tell() {
 
 // stream sends first, and then the rest of the body, from a goroutine of its own.
 func (s *stream) stream(r *upstream.Request, first []byte) {
-	u := &upload{body: r.Body, done: make(chan struct{}), news: make(chan struct{}, 1)}
-	u.last.Set(time.Now())
+	u := newUpload(upstream.NewUpload(r.Body))
 	s.conn.mu.Lock()
 	s.upload = u
 	s.conn.mu.Unlock()
-	go func() {
-		defer close(u.done)
-		err := s.copyContained(r, u, first)
-		u.mu.Lock()
-		u.finished, u.err = true, err
-		u.mu.Unlock()
-		u.last.Set(time.Now())
-		if err != nil && err != errNoMore && !u.stopped.Load() {
-			s.conn.mu.Lock()
-			s.fail(errBody)
-			s.conn.reset(s, http2.Cancel)
-			s.conn.flush()
-			s.conn.mu.Unlock()
-		}
-	}()
+	go u.Run(r.Caller, func() error { return s.copyBody(r, u, first) }, s.failBody)
 }
 
-// copyContained is copyBody. A panic in it, which may be that of whoever brings the
-// body, is the caller's to report.
-func (s *stream) copyContained(r *upstream.Request, u *upload, first []byte) (err error) {
-	defer func() {
-		if cause := recover(); cause != nil {
-			err = r.Caller.Panicked(cause)
-		}
-	}()
-	return s.copyBody(r, u, first)
+// failBody ends the stream since the body of its request has failed.
+func (s *stream) failBody() {
+	c := s.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.fail(errBody)
+	c.reset(s, http2.Cancel)
+	c.flush()
 }
 
 func (s *stream) copyBody(r *upstream.Request, u *upload, data []byte) error {
 	over := r.Complete
 	for {
-		u.whole.Store(over)
+		u.SetWhole(over)
 		var trailers []wire.Field
 		if over && r.Head.Framing == wire.Chunked {
 			trailers = r.Body.Trailers()
@@ -86,7 +60,7 @@ func (s *stream) copyBody(r *upstream.Request, u *upload, data []byte) error {
 			return err
 		}
 		over = err == io.EOF || r.Body.Done()
-		u.last.Set(time.Now())
+		u.Progress(time.Now())
 	}
 }
 
@@ -104,7 +78,7 @@ func (s *stream) sendAll(u *upload, data []byte, end bool, trailers []wire.Field
 	defer func() { c.uploads-- }()
 	for {
 		if s.stopped || s.over {
-			return errNoMore
+			return upstream.ErrNoMore
 		}
 		had := len(data)
 		data = s.appendData(data, end, trailers)
@@ -113,7 +87,9 @@ func (s *stream) sendAll(u *upload, data []byte, end bool, trailers []wire.Field
 			return nil
 		}
 		if len(data) < had {
-			u.last.Set(time.Now())
+			if u.Upload != nil {
+				u.Progress(time.Now())
+			}
 			if idle > 0 {
 				late.Reset(idle)
 			}
@@ -124,7 +100,7 @@ func (s *stream) sendAll(u *upload, data []byte, end bool, trailers []wire.Field
 			select {
 			case <-u.news:
 			case <-late.C:
-				err = errNoMore
+				err = upstream.ErrNoMore
 			}
 		} else {
 			<-u.news
@@ -136,68 +112,40 @@ func (s *stream) sendAll(u *upload, data []byte, end bool, trailers []wire.Field
 	}
 }
 
-// lastWrite is how long the last bytes of a body may take once it is answered.
-const lastWrite = 100 * time.Millisecond
-
 // stopUpload ends the upload, if one is under way. Whole says that all of the answer
 // has come.
 func (s *stream) stopUpload(whole bool) {
 	u := s.upload
-	if u == nil || u.body == nil { // none, or a tunnel's
+	if u == nil || u.Upload == nil { // none, or a tunnel's
 		return
 	}
-	u.mu.Lock()
-	finished := u.finished
-	u.mu.Unlock()
-	if !finished && whole && u.whole.Load() {
-		late := time.NewTimer(lastWrite)
+	finished := u.Finished()
+	if !finished && whole && u.Whole() {
+		late := time.NewTimer(upstream.LastWrite)
 		defer late.Stop()
 		select {
-		case <-u.done:
+		case <-u.Ended:
 			finished = true
 		case <-late.C:
 		}
 	}
 	if !finished {
-		u.stopped.Store(true)
+		u.Stop()
 		s.conn.mu.Lock()
 		s.stopSending()
 		s.conn.mu.Unlock()
-		u.body.Interrupt()
+		u.Body.Interrupt()
 	}
-	<-u.done
+	<-u.Ended
 	s.conn.mu.Lock()
 	s.upload = nil
 	s.conn.mu.Unlock()
 }
 
-// lastUploaded returns when the upload made progress last.
-func (s *stream) lastUploaded() time.Time {
-	u := s.upload
-	if u == nil {
-		return time.Time{}
-	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	switch {
-	case u.err != nil && u.err != errNoMore:
-		return time.Time{} // there is nothing to wait for any more
-	case !u.finished:
-		return time.Now()
-	}
-	return u.last.Time()
-}
-
-// bodyError returns what failed about the request's body, nil when nothing did.
-func (s *stream) bodyError() error {
-	u := s.upload
-	if u == nil {
+// sent returns the upload of the request's body, nil where there is none.
+func (s *stream) sent() *upstream.Upload {
+	if s.upload == nil {
 		return nil
 	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.err == errNoMore {
-		return nil
-	}
-	return u.err
+	return s.upload.Upload
 }

@@ -1,0 +1,118 @@
+package upstream
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"serai/wire/socket"
+)
+
+// ErrNoMore says that the instance accepts no more of the body: its answer, if any,
+// says why.
+var ErrNoMore = errors.New("the instance takes no more of the body")
+
+// LastWrite is how long the last bytes of a body may take once it is answered.
+const LastWrite = 100 * time.Millisecond
+
+// Upload is the part of a request's body that did not leave with its head. A goroutine
+// of the transport sends it, once, while the request waits for the answer. A nil Upload
+// has nothing to send; its methods may be called at the same time.
+type Upload struct {
+	Body RequestBody
+	// Ended is closed when the goroutine has ended.
+	Ended chan struct{}
+
+	stopped atomic.Bool
+	whole   atomic.Bool   // all of it has arrived; the rest is being written
+	last    socket.Moment // of the last progress
+
+	mu       sync.Mutex
+	finished bool
+	err      error // the body's, or ErrNoMore
+}
+
+// NewUpload makes an Upload that begins now.
+func NewUpload(body RequestBody) *Upload {
+	u := &Upload{Body: body, Ended: make(chan struct{})}
+	u.last.Set(time.Now())
+	return u
+}
+
+// Run sends the body with send. If the body fails, and nobody has stopped it, failed is
+// called. A panic, which may come from the provider of the body, is reported to c.
+func (u *Upload) Run(c Caller, send func() error, failed func()) {
+	defer close(u.Ended)
+	err := contained(c, send)
+	u.mu.Lock()
+	u.finished, u.err = true, err
+	u.mu.Unlock()
+	u.last.Set(time.Now())
+	if err != nil && err != ErrNoMore && !u.stopped.Load() {
+		failed()
+	}
+}
+
+func contained(c Caller, send func() error) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = c.Panicked(cause)
+		}
+	}()
+	return send()
+}
+
+// Progress notes that bytes have arrived, or have left.
+func (u *Upload) Progress(now time.Time) { u.last.Set(now) }
+
+// SetWhole notes whether all of the body has arrived, and the rest is being sent.
+func (u *Upload) SetWhole(whole bool) { u.whole.Store(whole) }
+
+// Whole reports what SetWhole has noted.
+func (u *Upload) Whole() bool { return u.whole.Load() }
+
+// Stop notes that the upload is stopped: that it fails then tells nothing.
+func (u *Upload) Stop() { u.stopped.Store(true) }
+
+// Finished reports whether there is nothing more to send.
+func (u *Upload) Finished() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.finished
+}
+
+// LastProgress returns when the upload made progress last: now while it is running.
+func (u *Upload) LastProgress() time.Time {
+	if u == nil {
+		return time.Time{}
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	switch {
+	case u.err != nil && u.err != ErrNoMore:
+		return time.Time{} // there is nothing left to wait for
+	case !u.finished:
+		return time.Now()
+	}
+	return u.last.Time()
+}
+
+// Err returns why the body did not leave as a whole, nil while it may: an error of its
+// own, or ErrNoMore.
+func (u *Upload) Err() error {
+	if u == nil {
+		return nil
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.err
+}
+
+// BodyError returns the error of the body itself, nil when there was none.
+func (u *Upload) BodyError() error {
+	if err := u.Err(); err != ErrNoMore {
+		return err
+	}
+	return nil
+}
