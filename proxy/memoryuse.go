@@ -85,8 +85,8 @@ func (m *MemoryUse) End(by *memory.Client) {
 }
 
 // WaitBegins notes that the client is waited for, and returns for how long it may be
-// at first: newcomers stop at seven eighths of the memory, and those who are waited
-// for must not be what fills it up to there.
+// at first: new connections of those beyond their share stop at thirteen sixteenths of
+// the memory, and requests that are waited for must not be what fills it up to there.
 func (m *MemoryUse) WaitBegins(now time.Time, by *memory.Client) (atMost time.Duration) {
 	if !m.since.Time().IsZero() {
 		return NoLimit

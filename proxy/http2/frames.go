@@ -73,7 +73,7 @@ func (r *frames) Ping(f *http2.Frame, data [8]byte) error {
 		return c.control(1)
 	}
 	// Clients of gRPC measure with a PING for what they were sent.
-	if sent := c.sent; !sent {
+	if !c.sent {
 		if err := c.control(1); err != nil {
 			return err
 		}
