@@ -320,3 +320,31 @@ func TestClientThatSendsNothing(t *testing.T) {
 	}
 	until(t, "the counter", func() bool { return k.engine.Status().Ended["head"] == 1 })
 }
+
+// TestClientThatLeaves: who closes the connection while it is sent something was not slow.
+func TestClientThatLeaves(t *testing.T) {
+	left := make(chan struct{})
+	k := newStack(t, engine.Options{}, func(w http.ResponseWriter, r *http.Request) {
+		b := make([]byte, 64<<10)
+		for r.Context().Err() == nil {
+			if _, err := w.Write(b); err != nil {
+				break
+			}
+		}
+		close(left)
+	})
+	p := k.dial(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30})
+	p.f.WriteWindowUpdate(0, 1<<30)
+	p.get(1, "/")
+	for range 10 {
+		if _, err := p.f.ReadFrame(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.c.Close()
+	<-left
+	until(t, "the end of the stream", func() bool { return k.engine.Status().Streams == 0 })
+	if n := k.engine.Status().Ended["slow"]; n != 0 {
+		t.Errorf("%d connections count as slow", n)
+	}
+}

@@ -1,6 +1,8 @@
 package http2
 
 import (
+	"errors"
+	"os"
 	"runtime"
 	"sync"
 	"time"
@@ -181,7 +183,9 @@ func (c *conn) writeOut() {
 		c.broken = true
 		if c.state < ending {
 			c.state = ending
-			c.engine.ended[CauseSlow].Add(1)
+			if errors.Is(err, os.ErrDeadlineExceeded) { // else the client is gone
+				c.engine.ended[CauseSlow].Add(1)
+			}
 		}
 		c.wire.InterruptReads()
 	}
