@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/encoding/protowire"
+
 	"serai/wire"
 )
 
@@ -130,18 +132,10 @@ func (noBody) Interrupt()             {}
 func healthRequest(service string) []byte {
 	var m []byte
 	if service != "" {
-		m = append(m, 1<<3|2)
-		m = appendVarint(m, uint64(len(service)))
-		m = append(m, service...)
+		m = protowire.AppendTag(m, 1, protowire.BytesType)
+		m = protowire.AppendString(m, service)
 	}
 	return append([]byte{0, 0, 0, byte(len(m) >> 8), byte(len(m))}, m...)
-}
-
-func appendVarint(b []byte, n uint64) []byte {
-	for ; n >= 0x80; n >>= 7 {
-		b = append(b, byte(n)|0x80)
-	}
-	return append(b, byte(n))
 }
 
 // readMessage reads the whole answer of a health check.
@@ -168,20 +162,22 @@ func readMessage(s Stream) (message []byte, err error) {
 	return message[5:], nil
 }
 
+var errNotHealth = errors.New("the answer is not one of grpc.health.v1")
+
 // serving reports whether a HealthCheckResponse says SERVING.
 func serving(m []byte) error {
 	names := [...]string{"UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"}
 	status := uint64(0)
 	for len(m) > 0 {
-		key, rest, ok := varint(m)
-		if !ok || key&7 != 0 {
-			return errors.New("the answer is not one of grpc.health.v1")
+		number, kind, n := protowire.ConsumeTag(m)
+		if n < 0 || kind != protowire.VarintType {
+			return errNotHealth
 		}
-		value, rest, ok := varint(rest)
-		if !ok {
-			return errors.New("the answer is not one of grpc.health.v1")
+		value, more := protowire.ConsumeVarint(m[n:])
+		if more < 0 {
+			return errNotHealth
 		}
-		if m = rest; key>>3 == 1 {
+		if m = m[n+more:]; number == 1 {
 			status = value
 		}
 	}
@@ -189,17 +185,4 @@ func serving(m []byte) error {
 		return nil
 	}
 	return fmt.Errorf("it is %s", names[min(status, uint64(len(names)-1))])
-}
-
-func varint(b []byte) (n uint64, rest []byte, ok bool) {
-	for i, c := range b {
-		if i == 10 {
-			break
-		}
-		n |= uint64(c&0x7f) << (7 * i)
-		if c < 0x80 {
-			return n, b[i+1:], true
-		}
-	}
-	return 0, nil, false
 }
