@@ -25,6 +25,9 @@ func (c *conn) beginData(f *http2.Frame) error {
 	switch {
 	case s == nil || s.gone:
 		c.giveBack(size)
+		if s == nil && c.discard(f.Stream, int64(n), f.Has(http2.FlagEndStream)) {
+			return nil
+		}
 		if s != nil && s.byPeer || s == nil && !c.isUnwanted(f.Stream) {
 			return c.streamFault(nil, f.Stream, http2.StreamClosed)
 		}

@@ -91,6 +91,7 @@ func (r *frames) Reset(id uint32, _ http2.Code) error {
 	if id > c.lastID {
 		return errProtocol("RST_STREAM for a stream that is not open")
 	}
+	delete(c.discarding, id)
 	if s := c.streams[id]; s != nil {
 		s.byPeer = true
 		c.endStream(s, id)

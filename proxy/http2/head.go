@@ -16,11 +16,14 @@ func (c *conn) beginBlock(f *http2.Frame) error {
 	c.mu.Lock()
 	s, last, state, full := c.streams[f.Stream], c.lastID, c.state, c.full()
 	ended := s != nil && s.remoteEnd && (!s.gone || s.byPeer)
+	if s == nil {
+		ended = !c.discard(f.Stream, 0, true) && f.Stream <= last && !c.isUnwanted(f.Stream)
+	}
 	c.mu.Unlock()
 	switch {
 	case f.Stream%2 == 0:
 		return errProtocol("a client's streams have odd numbers")
-	case ended, s == nil && f.Stream <= last && !c.isUnwanted(f.Stream):
+	case ended:
 		return &http2.ConnError{Code: http2.StreamClosed, Detail: "HEADERS for a stream that has ended"}
 	case f.Stream <= last:
 	case state >= closing:
@@ -68,10 +71,10 @@ func (c *conn) opens(id uint32) bool {
 // stream has left the table. C.mu is held.
 func (c *conn) full() bool {
 	most := c.engine.options.MaxStreams
-	if len(c.streams) < most {
+	n := len(c.discarding)
+	if len(c.streams)+n < most {
 		return false
 	}
-	n := 0
 	for _, s := range c.streams {
 		if s.gone || !s.localEnd || !s.remoteEnd {
 			n++

@@ -30,8 +30,13 @@ type reader struct {
 	inWindow  int64   // that is left to the client
 	unwanted  [64]uint32
 	nUnwanted int
-	resets    bucket
-	controls  bucket
+
+	// discarding has the streams that are answered while the client sends, and how many
+	// bytes of the body may still come; guarded by conn.mu.
+	discarding map[uint32]int64
+
+	resets   bucket
+	controls bucket
 }
 
 // maxBlock bounds a block by so many times the head limit: what is beyond the limit is

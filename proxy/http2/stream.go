@@ -159,7 +159,8 @@ func (s *stream) finish(c *conn) {
 		}
 	case !s.localEnd:
 		c.reset(s.id, s.answer.abort())
-	case !s.remoteEnd, s.answer.code != http2.NoError:
+	case s.answer.code == http2.NoError && (s.remoteEnd || s.discards()):
+	default:
 		c.reset(s.id, s.answer.code)
 	}
 	s.localEnd = true

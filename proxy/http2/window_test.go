@@ -208,3 +208,117 @@ func TestPaddedBody(t *testing.T) {
 		t.Errorf("it is answered %q", body)
 	}
 }
+
+// TestRestOfARefusedBody: a small body that nobody wants may come to its end, beyond the
+// window of its stream, too; the stream is not reset, and the connection goes on. A large
+// one, and one of unknown length, are ended.
+func TestRestOfARefusedBody(t *testing.T) {
+	k := newStack(t, engine.Options{StreamWindow: 65535}, func(http.ResponseWriter, *http.Request) { t.Error("it reaches the instance") })
+	for _, c := range []struct {
+		size  int // -1 for unknown
+		reset bool
+	}{{1, false}, {60_000, false}, {200_000, false}, {300_000, true}, {-1, true}} {
+		p := k.dial()
+		fields := []string{":method", "POST", ":scheme", "http", ":authority", "nobody.test", ":path", "/"}
+		if c.size >= 0 {
+			fields = append(fields, "content-length", strconv.Itoa(c.size))
+		}
+		p.f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: p.Block(fields...), EndHeaders: true})
+		ended, reset, window, left := false, false, 65535, max(c.size, 0)
+		for !ended || left > 0 && !reset || c.reset && !reset {
+			for n := min(left, window, 16_000); ended && !reset && n > 0; n = min(left, window, 16_000) {
+				left -= n
+				window -= n
+				if p.f.WriteData(1, left == 0, make([]byte, n)) != nil {
+					t.Fatal("the connection ends")
+				}
+			}
+			if ended && left == 0 && !c.reset {
+				break
+			}
+			f, err := p.f.ReadFrame()
+			if err != nil {
+				t.Fatalf("%d bytes: %v", c.size, err)
+			}
+			switch f := f.(type) {
+			case *http2.WindowUpdateFrame:
+				if f.StreamID == 1 {
+					window += int(f.Increment)
+				}
+			case *http2.RSTStreamFrame:
+				reset = true
+			default:
+				ended = ended || f.Header().StreamID == 1 && f.Header().Flags.Has(http2.FlagDataEndStream)
+			}
+		}
+		p.f.WritePing(false, [8]byte{1})
+		for pong := false; !pong; {
+			f, err := p.f.ReadFrame()
+			if err != nil {
+				t.Fatalf("%d bytes: the connection has ended: %v", c.size, err)
+			}
+			_, late := f.(*http2.RSTStreamFrame)
+			reset = reset || late
+			ping, ok := f.(*http2.PingFrame)
+			pong = ok && ping.IsAck()
+		}
+		if reset != c.reset {
+			t.Errorf("%d bytes: reset is %v", c.size, reset)
+		}
+	}
+}
+
+// TestManyRefusedBodies: as many requests as there may be are refused at once, and all
+// the bodies come; the streams are under way until they have, and none is reset.
+func TestManyRefusedBodies(t *testing.T) {
+	const most = 100
+	k := newStack(t, engine.Options{MaxStreams: most}, func(http.ResponseWriter, *http.Request) { t.Error("it reaches the instance") })
+	p := k.dial()
+	post := func(id uint32) {
+		p.f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, EndHeaders: true, BlockFragment: p.Block(
+			":method", "POST", ":scheme", "http", ":authority", "nobody.test", ":path", "/", "content-length", "10")})
+	}
+	answers := func(n int) (refused int) {
+		for n > 0 {
+			f, err := p.f.ReadFrame()
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch f := f.(type) {
+			case *http2.RSTStreamFrame:
+				if f.ErrCode != http2.ErrCodeRefusedStream {
+					t.Fatalf("stream %d is reset: %v", f.StreamID, f.ErrCode)
+				}
+				refused++
+				n--
+			default:
+				if f.Header().Type == http2.FrameData && f.Header().Flags.Has(http2.FlagDataEndStream) {
+					n--
+				}
+			}
+		}
+		return refused
+	}
+	for i := range uint32(most) {
+		post(1 + 2*i)
+	}
+	if n := answers(most); n != 0 {
+		t.Fatalf("%d are refused", n)
+	}
+	post(1 + 2*most)
+	if answers(1) != 1 {
+		t.Error("one more is taken while all may send")
+	}
+	for i := range uint32(most) {
+		p.f.WriteData(1+2*i, false, make([]byte, 4))
+		p.f.WriteData(1+2*i, true, make([]byte, 6))
+	}
+	post(3 + 2*most)
+	if answers(1) != 0 {
+		t.Error("one is refused when all have sent")
+	}
+	p.f.WriteData(3+2*most, true, make([]byte, 11)) // more than was told
+	if f, err := p.f.ReadFrame(); err != nil || f.Header().Type != http2.FrameRSTStream {
+		t.Errorf("what is too long is answered by %v, %v", f, err)
+	}
+}
