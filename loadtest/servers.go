@@ -31,8 +31,18 @@ type servers struct {
 // nodeCount is how many clients there are where they have networks of their own.
 const nodeCount = 3
 
-// The capabilities that serai has to have for routes.
-const seraiPolicy = `namespace "*" { capabilities = ["read-job"] }`
+// What serai may do, as jobs/serai.policy.hcl says it.
+const seraiPolicy = `
+namespace "*" {
+  capabilities = ["read-job"]
+}
+namespace "default" {
+  capabilities = ["read-job"]
+  variables {
+    path "serai/*" { capabilities = ["read", "list", "write", "destroy"] }
+  }
+}
+`
 
 // startServers runs them, and waits until a job can be run. Without a network
 // there is one client, on the loopback as they are.
