@@ -52,7 +52,8 @@ type Options struct {
 	// MaxHops bounds how often a request may pass serai, 8.
 	MaxHops int
 	// RetryShare bounds the retries of a route by the share of its requests in
-	// flight, 0.2; at least RetryMin of them, 3, are always allowed.
+	// flight, 0.2; at least RetryMin of them, 3, are always allowed, and what one of
+	// several instances has.
 	RetryShare float64
 	RetryMin   int
 	// RequestBodyIdle bounds each wait for more of a request's body, 30s.

@@ -53,8 +53,22 @@ func (p *Proxy) repeat(x *Exchange) bool {
 // takeRetry takes a place in the budget of the route: the requests that are
 // repeated are at most a share of those in flight.
 func (p *Proxy) takeRetry(x *Exchange) bool {
-	most := max(int64(p.options.RetryMin), int64(p.options.RetryShare*float64(x.Route.Stats.Inflight())))
+	most := max(int64(p.options.RetryMin), int64(p.retryShare(x)*float64(x.Route.Stats.Inflight())))
 	return x.Route.Stats.Retrying.Take(1, most)
+}
+
+// retryShare is the share of a route's requests in flight that may be repeated. All that
+// one of several instances has may be: one that dies fails them at once, which is no
+// overload. Half as much is added because instances do not have the same number.
+func (p *Proxy) retryShare(x *Exchange) float64 {
+	n := 1
+	if x.Route.Pool != nil {
+		n = len(x.Route.Pool.Members())
+	}
+	if n < 2 {
+		return p.options.RetryShare
+	}
+	return max(p.options.RetryShare, 1.5/float64(n))
 }
 
 // endRetries gives the place back.

@@ -90,7 +90,7 @@ type serveCommand struct {
 	UpstreamIdle            duration `default:"4s" help:"How long an unused connection to an instance is kept." group:"Limits"`
 	UpstreamMaxIdle         int      `default:"2048" help:"Unused connections that are kept to one instance." group:"Limits"`
 	UpstreamMaxStreams      int      `default:"100" help:"Requests at once on one HTTP/2 connection to an instance, or fewer where the instance allows no more; those beyond have another connection." group:"Limits"`
-	RetryShare              float64  `default:"0.2" help:"Requests of a route that are being repeated, as a share of its requests in flight; 3 always may." group:"Limits"`
+	RetryShare              float64  `default:"0.2" help:"Requests of a route that are being repeated, as a share of its requests in flight; 3 always may, and what one of several instances had when it died." group:"Limits"`
 	MaxHops                 int      `default:"8" help:"How often a request may pass a serai; one more is a loop and is answered 508." group:"Limits"`
 
 	Quotas quotaFlags `embed:""`
