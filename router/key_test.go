@@ -9,6 +9,7 @@ import (
 
 	"serai/discovery"
 	"serai/internal/testdoc"
+	"serai/policy"
 	"serai/router"
 	"serai/upstream"
 )
@@ -69,11 +70,18 @@ func parseOne(t *testing.T, tags []string) router.Definition {
 	return all[0]
 }
 
+// exampleCatalog has what the examples of the keys name.
+func exampleCatalog() *policy.Catalog {
+	return policy.NewCatalog([]*policy.Named{{Name: "admin"}, {Name: "lan"}}, nil, nil)
+}
+
 // routeOf is the route of an instance with these tags.
 func routeOf(t *testing.T, tags []string) *router.Route {
 	t.Helper()
 	table := router.NewRouter()
-	b, err := router.NewBuilder(table, router.Options{Registry: upstream.NewRegistry(upstream.RegistryOptions{})})
+	b, err := router.NewBuilder(table, router.Options{
+		Registry: upstream.NewRegistry(upstream.RegistryOptions{}), Catalog: exampleCatalog(),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"serai/policy"
 	"serai/upstream"
 )
 
@@ -38,6 +39,9 @@ type Options struct {
 	// Reserved are paths that, with everything below them, only the operator's file may
 	// claim.
 	Reserved []string
+	// Catalog has the policies and auths that tags may name, nil for none. With Owners
+	// and Share it can be replaced later: see Builder.Configure.
+	Catalog *policy.Catalog
 	// Quotas bound what the table holds.
 	Quotas Quotas
 	// Linger is how long a route stays after its last instance has gone, 60s by

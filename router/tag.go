@@ -198,22 +198,16 @@ func (g *Grammar) read(r *reading, tag, word, value string, valued bool) *flaw {
 		return &flaw{"the tag has no value", example}
 	case len(tag) > maxTag:
 		return &flaw{fmt.Sprintf("the tag has more than %d bytes", maxTag), "several routes with shorter lists"}
-	case value == "":
-		return &flaw{word + " is empty", example}
-	case !clean(value):
-		return &flaw{"the value contains control characters", example}
-	case r.seen[word]:
+	}
+	if f := k.check(value, example); f != nil {
+		return f
+	}
+	if r.seen[word] {
 		return &flaw{fmt.Sprintf("%s is given twice for this route", word), "one tag " + example}
 	}
-	r.seen[word] = word != "header" && word != "query"
-	if value == k.Default && (value == "off" || value == "none") {
-		return nil // newDefinition has set the default already
-	}
-	f := k.parse(&r.draft, value)
-	if f != nil && f.instead == "" {
-		f.instead = example
-	}
-	return f
+	r.seen[word] = !k.repeated
+	r.note(k, value)
+	return k.read(&r.draft, value, example)
 }
 
 // unknown says what a word that is not a key probably meant.
@@ -265,12 +259,19 @@ func (g *Grammar) finish(r *reading) []Problem {
 	case r.Options.GRPCWeb && !r.Instance.Scheme.HTTP2():
 		f = &flaw{"grpc-web=on needs an instance that speaks HTTP/2", g.tag(r.Name, "scheme") + "grpc, grpcs, h2c or h2"}
 	}
+	if f == nil {
+		f = r.incomplete()
+	}
 	if f != nil {
 		return []Problem{{Route: printable(r.Name), Tag: printable(r.first), Why: f.why, Instead: f.instead}}
 	}
 	r.settle(r.redirectStatus, g.httpsOnly)
 	return nil
 }
+
+// incomplete checks what only all keys of policies together show, of a route's tags or
+// of a policy block.
+func (r *reading) incomplete() *flaw { return nil }
 
 func (p Problem) compare(q Problem) int {
 	return cmpStrings(p.Route, q.Route, p.Tag, q.Tag, p.Why, q.Why)
