@@ -105,7 +105,7 @@ func (c *Catalog) Auth(namespace, name string) (*Auth, error) {
 
 // authOf returns the auth that a policy names.
 func (c *Catalog) authOf(name string) (*Auth, error) {
-	if c == nil || c.auths[name] == nil {
+	if c == nil || c.auths[name] == nil || c.auths[name].Check == nil {
 		return nil, &Missing{Kind: "auth", Name: name}
 	}
 	return c.auths[name], nil

@@ -131,5 +131,6 @@ func parse(ctx context.Context, c *commands, args []string, getenv func(string) 
 	}
 	parsed, err = try(config)
 	c.Serve.namespaceHosts, c.Serve.shares, c.Serve.clientRules = config.namespaceHosts, config.shares, config.clientRules
+	c.Serve.catalog = config.catalog
 	return parsed, err
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"serai/nomad"
+	"serai/policy"
 	"serai/tls"
 )
 
@@ -113,6 +114,7 @@ type serveCommand struct {
 	namespaceHosts map[string][]string
 	shares         map[string][]string
 	clientRules    []tls.ClientRule
+	catalog        *policy.Catalog
 }
 
 // Run runs the ingress until it is told to stop and has drained.
