@@ -1,6 +1,10 @@
 package policy
 
-import "fmt"
+import (
+	"fmt"
+	"reflect"
+	"slices"
+)
 
 // Layer is what one place asks of a route: its own tags, or a named policy. The layers
 // of a route are its tags, then the policies that they name, in that order, then those
@@ -68,6 +72,14 @@ func (c *Catalog) Layers(namespace string, route *OfRoute, instance *OfInstance)
 		}
 	}
 	return layers, all, nil
+}
+
+// SameLayers reports whether two routes have the same policies. Auths are the same only
+// where nothing has made them anew.
+func SameLayers(a, b []Layer) bool {
+	return slices.EqualFunc(a, b, func(a, b Layer) bool {
+		return a.Policy == b.Policy && a.Auth == b.Auth && reflect.DeepEqual(a.Route, b.Route)
+	})
 }
 
 // String tells people where the layer's policies come from, empty for the tags.

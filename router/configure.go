@@ -7,6 +7,7 @@ import (
 
 	"serai/discovery"
 	"serai/policy"
+	"serai/upstream"
 )
 
 // Config is the part of Options that the operator may change while serai runs.
@@ -48,6 +49,7 @@ func (c *compilation) guardAnew(r *Route) *Route {
 	next := *r
 	next.Options = d.Options
 	next.setPolicies(d.layers)
+	next.Pool = upstream.NewPool(nil, r.Pool.Options(), c.room(&next, r))
 	next.guarded = c.owners != nil && strings.HasPrefix(r.Host, "*")
 	return &next
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"serai/policy"
+	"serai/upstream"
 )
 
 // namedKeys are the keys with which a route takes what the operator's file defines.
@@ -185,6 +186,16 @@ func (r *Route) Named() (all []NamedPolicy) {
 		}
 	}
 	return all
+}
+
+// room is where the requests of a route wait: in the room of its last version, unless
+// requests are let in by other policies now. Then those that wait are looked up again,
+// and have to pass these.
+func (c *compilation) room(r, last *Route) *upstream.Room {
+	if last == nil || r.Policies.MayAnswer() && !policy.SameLayers(r.layers, last.layers) {
+		return c.options.Registry.NewRoom(c.key.Namespace)
+	}
+	return last.Pool.Room()
 }
 
 // setPolicies compiles the layers of a route.

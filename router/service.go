@@ -165,16 +165,12 @@ func (c *compilation) route(s routeID, d *demand, last *Route, stats map[string]
 		Options: d.options, Stats: stats[s.name], CreateIndex: d.age, present: d.age, conditions: s.conditions,
 		guarded: c.owners != nil && strings.HasPrefix(s.host, "*"), once: d.once,
 	}
-	var room *upstream.Room
-	if last == nil {
-		room = c.options.Registry.NewRoom(c.key.Namespace)
-	} else {
-		room = last.Pool.Room()
+	if last != nil {
 		r.CreateIndex = min(r.CreateIndex, last.CreateIndex)
 	}
 	r.place = c.agreed.place(r)
 	r.setPolicies(d.layers)
-	r.Pool = c.pool(d, room, shared)
+	r.Pool = c.pool(d, c.room(r, last), shared)
 	return r
 }
 
