@@ -1,7 +1,6 @@
 package router
 
 import (
-	"errors"
 	"slices"
 	"strings"
 
@@ -22,12 +21,16 @@ type Config struct {
 func (b *Builder) Configure(c Config) error {
 	next := b.options
 	next.Catalog, next.Owners, next.Share = c.Catalog, c.Owners, c.Share
-	owners, err := newOwners(next.Owners)
-	if err = errors.Join(err, next.validateShare()); err != nil {
+	if err := next.ValidateHosts(); err != nil {
 		return err
 	}
-	shares, _ := newOwners(next.shares()) // validateShare has tried
+	owners, _ := newOwners(next.Owners)
+	shares, _ := newOwners(next.shares())
 	b.options, b.owners, b.shares = next, owners, shares
+	if !b.started {
+		b.router.current.Store(newTable(owners, next.Reserved...))
+		return nil
+	}
 	u := b.begin()
 	u.anew = true
 	for _, key := range b.everyService() {

@@ -80,12 +80,14 @@ func (o *Options) Validate() error {
 	if o.Class != "" && (!isToken(o.Class) || len(o.Class) > maxRouteLen) {
 		errs = append(errs, fmt.Errorf("class %q is not up to %d letters, digits, dashes and underscores", o.Class, maxRouteLen))
 	}
-	if _, err := newOwners(o.Owners); err != nil {
-		errs = append(errs, err)
-	}
-	errs = append(errs, o.validateShare())
-	errs = append(errs, o.Quotas.validate())
+	errs = append(errs, o.ValidateHosts(), o.Quotas.validate())
 	return errors.Join(errs...)
+}
+
+// ValidateHosts reports what is wrong with Owners and Share.
+func (o *Options) ValidateHosts() error {
+	_, err := newOwners(o.Owners)
+	return errors.Join(err, o.validateShare())
 }
 
 // validateShare reports what is wrong with Share.

@@ -21,8 +21,15 @@ type namedBlocks struct {
 	defaults []policy.Default
 	// places are where names stand that must lead to a block of the same file.
 	places []namedPlace
-	// files are what else the catalog was made from: secrets.
-	files []string
+	// read are the auth blocks by name, as they were read.
+	read map[string]readAuth
+}
+
+// readAuth is an auth block and what it was made from.
+type readAuth struct {
+	text string
+	sums map[string]fileSum // of its files
+	*policy.Auth
 }
 
 // namedPlace is a name in a config file, and which kind of block must have it.
@@ -106,15 +113,38 @@ type authKind func(block *hclsyntax.Block) (check policy.RequestPolicy, files []
 // authKinds are the kinds of auth by the name of their block.
 func authKinds() map[string]authKind { return map[string]authKind{} }
 
-// readAuth reads auth "NAME" { namespaces = [...], KIND { ... } }.
-func (n *namedBlocks) readAuth(block *hclsyntax.Block) (diagnostics hcl.Diagnostics) {
-	auth := &policy.Auth{Name: block.Labels[0]}
-	if !router.ValidName(auth.Name) {
-		return hcl.Diagnostics{problem(block.LabelRanges[0], "Not a name", fmt.Sprintf("%q is not up to 64 letters, digits, dashes and underscores", auth.Name))}
+// readAuth reads auth "NAME" { namespaces = [...], KIND { ... } }. One that is the same
+// as in the last file, and whose files are, too, stays what it is: so a reload forgets
+// nothing of what it has learned.
+func (n *namedBlocks) readAuth(block *hclsyntax.Block, text []byte, last *configFile) (diagnostics hcl.Diagnostics) {
+	name := block.Labels[0]
+	if !router.ValidName(name) {
+		return hcl.Diagnostics{problem(block.LabelRanges[0], "Not a name", fmt.Sprintf("%q is not up to 64 letters, digits, dashes and underscores", name))}
 	}
-	if slices.ContainsFunc(n.auths, func(a *policy.Auth) bool { return a.Name == auth.Name }) {
-		diagnostics = append(diagnostics, problem(block.DefRange(), "Auth given twice", fmt.Sprintf("write one block for auth %q", auth.Name)))
+	if _, twice := n.read[name]; twice {
+		return hcl.Diagnostics{problem(block.DefRange(), "Auth given twice", fmt.Sprintf("write one block for auth %q", name))}
 	}
+	this := readAuth{text: string(block.Range().SliceBytes(text)), Auth: &policy.Auth{Name: name}}
+	if last != nil {
+		if known, ok := last.named.read[name]; ok && known.text == this.text && unchanged(known.sums) {
+			this = known
+		}
+	}
+	if this.Check == nil {
+		var files []string
+		files, diagnostics = parseAuth(this.Auth, block)
+		this.sums = sumFiles(files)
+	}
+	if n.read == nil {
+		n.read = make(map[string]readAuth)
+	}
+	n.read[name] = this
+	n.auths = append(n.auths, this.Auth)
+	return diagnostics
+}
+
+// parseAuth reads an auth block, and returns the files that it has read for it.
+func parseAuth(auth *policy.Auth, block *hclsyntax.Block) (files []string, diagnostics hcl.Diagnostics) {
 	for _, a := range inOrder(block.Body.Attributes) {
 		if a.Name != "namespaces" {
 			diagnostics = append(diagnostics, problem(a.NameRange, "Unknown setting", "an auth has namespaces, and one block"))
@@ -127,21 +157,21 @@ func (n *namedBlocks) readAuth(block *hclsyntax.Block) (diagnostics hcl.Diagnost
 		}
 	}
 	kinds := authKinds()
+	want := "one of: " + strings.Join(slices.Sorted(maps.Keys(kinds)), ", ")
 	if len(block.Body.Blocks) != 1 {
-		diagnostics = append(diagnostics, problem(block.DefRange(), "Wrong auth", "an auth has one block, which is one of: "+strings.Join(slices.Sorted(maps.Keys(kinds)), ", ")))
+		return nil, append(diagnostics, problem(block.DefRange(), "Wrong auth", "an auth has one block, which is "+want))
 	}
-	for _, b := range block.Body.Blocks {
-		read := kinds[b.Type]
-		if read == nil || len(b.Labels) > 0 {
-			diagnostics = append(diagnostics, problem(b.DefRange(), "Unknown kind of auth", "want one of: "+strings.Join(slices.Sorted(maps.Keys(kinds)), ", ")))
-			continue
-		}
-		check, files, wrong := read(b)
-		diagnostics = append(diagnostics, wrong...)
-		auth.Check, n.files = check, append(n.files, files...)
+	b := block.Body.Blocks[0]
+	read := kinds[b.Type]
+	if read == nil || len(b.Labels) > 0 {
+		return nil, append(diagnostics, problem(b.DefRange(), "Unknown kind of auth", "want "+want))
 	}
-	n.auths = append(n.auths, auth)
-	return diagnostics
+	check, files, wrong := read(b)
+	if diagnostics = append(diagnostics, wrong...); check == nil && !diagnostics.HasErrors() {
+		diagnostics = append(diagnostics, problem(b.DefRange(), "Wrong auth", "the block says nothing of who may pass"))
+	}
+	auth.Check = check
+	return files, diagnostics
 }
 
 // readDefaults reads the policies of namespace "PATTERN" { policies = [...] }.

@@ -125,6 +125,10 @@ type configFile struct {
 	namespaces     map[string]bool // that have a block
 	named          namedBlocks
 	catalog        *policy.Catalog
+	blocks         hclsyntax.Blocks
+	// sums are of the files that it was made from, by path: the config file itself, and
+	// those of secrets.
+	sums map[string]fileSum
 }
 
 // flagNames are the flags that a config file may set.
@@ -137,15 +141,23 @@ func flagNames(c *kong.Context) (names []string) {
 	return names
 }
 
-// readConfig reads a config file. Its error tells all that is wrong, with line
-// and column.
-func readConfig(path string, flags []string) (*configFile, error) {
-	file, diagnostics := hclparse.NewParser().ParseHCLFile(path)
+// maxConfig bounds a config file, in bytes.
+const maxConfig = 16 << 20
+
+// readConfig reads a config file, and what it refers to. Its error tells all that is
+// wrong, with line and column; the result then says only which files were read. What has
+// not changed since last, which may be nil, is kept.
+func readConfig(path string, flags []string, last *configFile) (*configFile, error) {
+	text, err := readWhole(path, maxConfig)
+	if err != nil {
+		return nil, fmt.Errorf("config file: %w", err)
+	}
+	file, diagnostics := hclparse.NewParser().ParseHCL(text, path)
 	if diagnostics.HasErrors() {
 		return nil, fmt.Errorf("config file: %w", all(diagnostics))
 	}
-	body := file.Body.(*hclsyntax.Body) // what ParseHCLFile gives
-	c := &configFile{path: path, flags: make(map[string]string), namespaceHosts: make(map[string][]string), shares: make(map[string][]string), namespaces: make(map[string]bool)}
+	body := file.Body.(*hclsyntax.Body) // what ParseHCL gives
+	c := &configFile{path: path, blocks: body.Blocks, sums: map[string]fileSum{path: sumOf(text)}, flags: make(map[string]string), namespaceHosts: make(map[string][]string), shares: make(map[string][]string), namespaces: make(map[string]bool)}
 	for _, a := range body.Attributes {
 		name := strings.ReplaceAll(a.Name, "_", "-")
 		if !slices.Contains(flags, name) {
@@ -166,7 +178,7 @@ func readConfig(path string, flags []string) (*configFile, error) {
 		case block.Type == "policy" && len(block.Labels) == 1:
 			diagnostics = append(diagnostics, c.named.readPolicy(block)...)
 		case block.Type == "auth" && len(block.Labels) == 1:
-			diagnostics = append(diagnostics, c.named.readAuth(block)...)
+			diagnostics = append(diagnostics, c.named.readAuth(block, text, last)...)
 		case block.Type == "client_certificates" && len(block.Labels) == 0:
 			diagnostics = append(diagnostics, c.readClients(block.AsHCLBlock())...)
 		default:
@@ -177,8 +189,11 @@ func readConfig(path string, flags []string) (*configFile, error) {
 	catalog, wrong := c.named.catalog()
 	c.catalog = catalog
 	diagnostics = append(diagnostics, wrong...)
+	for _, a := range c.named.read {
+		maps.Copy(c.sums, a.sums)
+	}
 	if diagnostics = append(diagnostics, c.overruled(body.Blocks)...); diagnostics.HasErrors() {
-		return nil, fmt.Errorf("config file: %w", all(diagnostics))
+		return c, fmt.Errorf("config file: %w", all(diagnostics))
 	}
 	return c, nil
 }
