@@ -43,7 +43,7 @@ func (g *Grammar) ParsePolicy(name string, settings []Setting) (*policy.Named, [
 	}
 	for i, s := range settings {
 		if of := g.group(s.Key); !r.seen[of] {
-			return nil, []SettingProblem{{i, fmt.Sprintf("%s has no effect without %s", s.Key, of), "both, or none of them"}}
+			return nil, []SettingProblem{{i, fmt.Sprintf("%s has no effect without %s", attribute(s.Key), attribute(of)), "both, or none of them"}}
 		}
 	}
 	if f := r.incomplete(); f != nil {
@@ -58,20 +58,20 @@ func (g *Grammar) readSetting(r *reading, s Setting) *flaw {
 	k := g.keys[s.Key]
 	switch {
 	case k == nil:
-		f := &flaw{fmt.Sprintf("%s is not a key", quote(s.Key)), "one of: " + strings.Join(g.policyKeys(), ", ")}
+		f := &flaw{fmt.Sprintf("%s is not a key", quote(attribute(s.Key))), "one of: " + strings.Join(g.policyKeys(), ", ")}
 		if near := g.nearest(s.Key); near != "" && g.keys[near].named != never {
 			f.instead = "did you mean " + attribute(near) + "?"
 		}
 		return f
 	case k.named == never:
-		return &flaw{fmt.Sprintf("%s cannot be set by a policy: %s", s.Key, k.notNamed), "a tag of the route"}
+		return &flaw{fmt.Sprintf("%s cannot be set by a policy: %s", attribute(s.Key), k.notNamed), "a tag of the route"}
 	case len(s.Values) == 0:
-		return &flaw{fmt.Sprintf("%s has no value", s.Key), k.Value}
+		return &flaw{fmt.Sprintf("%s has no value", attribute(s.Key)), k.Value}
 	}
 	values := s.Values
 	if !k.repeated {
 		if len(values) > 1 && !k.isList() {
-			return &flaw{fmt.Sprintf("%s wants one value", s.Key), k.Value}
+			return &flaw{fmt.Sprintf("%s wants one value", attribute(s.Key)), k.Value}
 		}
 		values = []string{strings.Join(values, ",")}
 	}
