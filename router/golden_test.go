@@ -43,6 +43,10 @@ func (a asked) StickyCookie() (_, _ string)  { return "", "" }
 //
 //	# why
 //	set prefix P | set class C | set node N | set https-only | own NAMESPACE HOST,...
+//	policy NAME [PATTERN,...]  a policy of the operator's file, for namespaces
+//	setting KEY = VALUE        of the last policy; several of one key are a list
+//	auth NAME [PATTERN,...]    an auth that lets nobody through
+//	default PATTERN NAME,...   policies of all routes of namespaces
 //	service NAMESPACE/NAME     a service, with one instance
 //	instance ID ADDRESS:PORT   another one of the same service
 //	tag TAG                    of the last instance
@@ -89,6 +93,7 @@ func verdict(t *testing.T, input string) string {
 	var service *discovery.Service
 	var instance *discovery.Instance
 	var requests []request
+	var named operator
 	index := uint64(0)
 	add := func(id, address string) {
 		index++
@@ -118,6 +123,8 @@ func verdict(t *testing.T, input string) string {
 		case "own":
 			namespace, hosts, _ := strings.Cut(rest, " ")
 			o.Owners[namespace] = strings.Split(hosts, ",")
+		case "policy", "setting", "auth", "default":
+			named.line(t, word, rest)
 		case "service":
 			namespace, name, _ := strings.Cut(rest, "/")
 			service = &discovery.Service{Key: discovery.Key{Namespace: namespace, Name: name}}
@@ -153,6 +160,8 @@ func verdict(t *testing.T, input string) string {
 	if len(o.Owners) == 0 {
 		o.Owners = nil
 	}
+	var wrong string
+	o.Catalog, wrong = named.catalog()
 	table := router.NewRouter()
 	b, err := router.NewBuilder(table, o)
 	if err != nil {
@@ -160,7 +169,7 @@ func verdict(t *testing.T, input string) string {
 	}
 	defer b.Close()
 	b.Update(s)
-	return report(table.Current(), requests)
+	return wrong + report(table.Current(), requests)
 }
 
 func report(t *router.Table, requests []request) string {

@@ -47,7 +47,7 @@ type combination uint8
 const (
 	never combination = iota // no policy may give the key
 	adds                     // all of them are applied: each guard, each field
-	once                     // only one may give it, or all the same
+	once                     // only one may give it
 )
 
 // outside says of keys that no policy may give why that is so.

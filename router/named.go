@@ -131,8 +131,8 @@ func (c *compilation) missing(d *Definition, err error) *Problem {
 	return p
 }
 
-// contradicts reports settings that only one may give, and that differ between a
-// route's tags and its policies.
+// contradicts reports settings that only one may give, of a route's tags and its
+// policies. Two equal ones are refused, too: a prefix would be stripped twice.
 func (c *compilation) contradicts(d *Definition, layers []policy.Layer, named []*policy.Named) *Problem {
 	type setting struct{ by, value string }
 	given := make(map[string]setting)
@@ -142,7 +142,7 @@ func (c *compilation) contradicts(d *Definition, layers []policy.Layer, named []
 	for i, p := range named {
 		by := layers[i+1].String()
 		for group, value := range c.grammar.byGroup(p.Once) {
-			if other, twice := given[group]; twice && other.value != value {
+			if other, twice := given[group]; twice {
 				return &Problem{Route: printable(d.Name), Hosts: d.Hosts,
 					Why:     printable(fmt.Sprintf("%s is set by %s (%s) and by %s (%s)", group, other.by, other.value, by, value)),
 					Instead: fmt.Sprintf("%s in one of them", group)}

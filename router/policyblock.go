@@ -95,12 +95,28 @@ func (k *key) isList() bool { return strings.HasSuffix(k.Value, ",...") }
 
 // policyKeys are the attributes that a policy block may have.
 func (g *Grammar) policyKeys() (names []string) {
-	for i := range g.list {
-		if k := &g.list[i]; k.named != never {
-			names = append(names, attribute(k.Name))
-		}
+	for _, k := range PolicyKeys() {
+		names = append(names, attribute(k.Name))
 	}
 	return names
+}
+
+// PolicyKey is a key that a policy block may give.
+type PolicyKey struct {
+	Key
+	// Adds says that the settings of several policies, and of the route's tags, are all
+	// applied. Otherwise only one of them may give the key.
+	Adds bool
+}
+
+// PolicyKeys returns the keys that a policy block may give.
+func PolicyKeys() (list []PolicyKey) {
+	for _, k := range keys() {
+		if k.named != never {
+			list = append(list, PolicyKey{k.Key, k.named == adds})
+		}
+	}
+	return list
 }
 
 // attribute is a key as an attribute in the operator's file.

@@ -93,14 +93,7 @@ func (g *Grammar) Parse(tags []string) ([]Definition, []Problem) {
 			continue
 		}
 		left, value, valued := strings.Cut(rest[1:], "=")
-		name, word := "", left
-		if i := strings.LastIndexByte(left, '.'); i >= 0 {
-			name, word = left[:i], left[i+1:]
-			if name == "" {
-				// PREFIX..KEY names a route with an empty name, not the unnamed one.
-				name = "."
-			}
-		}
+		name, word := splitKey(left)
 		r := routes[name]
 		if r == nil {
 			if len(routes) >= maxRoutes {
@@ -118,7 +111,9 @@ func (g *Grammar) Parse(tags []string) ([]Definition, []Problem) {
 		}
 	}
 	var definitions []Definition
+	strays := len(problems) > 0
 	for _, r := range routes {
+		strays = strays || len(r.Hosts) == 0
 		if len(r.problems) == 0 {
 			r.problems = g.finish(r)
 		}
@@ -130,6 +125,11 @@ func (g *Grammar) Parse(tags []string) ([]Definition, []Problem) {
 			r.problems[i].Hosts = r.Hosts
 		}
 		problems = append(problems, r.problems...)
+	}
+	if strays && len(definitions) > 0 {
+		if p := g.strayGuard(tags, routes); p != nil {
+			definitions, problems = nil, append(problems, *p)
+		}
 	}
 	slices.SortFunc(definitions, func(a, b Definition) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(problems, Problem.compare)
