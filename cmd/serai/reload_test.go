@@ -259,3 +259,23 @@ func TestHangupReadsTheConfigFile(t *testing.T) {
 	}
 	c.counts("applied", 1)
 }
+
+// TestWhoWaitsIsAskedByNewPolicies: a request waits for an instance while its route gets
+// a guard. It is not handed to the instance when that comes.
+func TestWhoWaitsIsAskedByNewPolicies(t *testing.T) {
+	t.Parallel()
+	web := instance(t, "web", "ingress.host=web.test", "ingress.wait=10m")
+	silent := web
+	silent.Port = 1 // nobody listens
+	sim, url, _ := nomadtest.Simulator(t, silent)
+	c := serveConfig(t, url, "")
+	answers := make(chan int, 1)
+	go func() { answers <- c.status("web.test") }()
+	until(t, "a request that waits", func() bool { return strings.Contains(metric(c.admin, "serai_waiting_requests"), " 1\n") })
+	c.write(denies("all") + "namespace \"default\" {\n  policies = [\"all\"]\n}\n")
+	c.counts("applied", 1)
+	sim.Register(web)
+	if status := <-answers; status != 308 {
+		t.Errorf("the request that waited is answered %d", status)
+	}
+}
