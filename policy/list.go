@@ -29,8 +29,8 @@ func RouteLayers(layers []Layer, s *State) *List {
 		o, s := l.Route, l.state(s)
 		_ = s // no policy learns anything yet
 		return []Policy{
+			compileRedirect(o), // no password is asked for over plain HTTP where https is demanded
 			compileAuth(l),
-			compileRedirect(o),
 			compileHSTS(o),
 			compileSticky(o),
 		}
@@ -86,6 +86,7 @@ type List struct {
 	request []RequestPolicy
 	forward []ForwardPolicy
 	answer  []AnswerPolicy
+	owned   []Names // of all Owners
 }
 
 // add adds a policy that is not nil.
@@ -102,6 +103,9 @@ func (l *List) add(p Policy, from string) {
 	}
 	if p, ok := p.(AnswerPolicy); ok {
 		l.answer = append(l.answer, p)
+	}
+	if p, ok := p.(Owner); ok {
+		l.owned = append(l.owned, p.Owns())
 	}
 }
 
@@ -127,6 +131,7 @@ func (l *List) Forward(f *Forward) {
 	if l == nil {
 		return
 	}
+	l.forwardLearned(f)
 	for _, p := range l.forward {
 		p.Forward(f)
 	}
@@ -137,6 +142,7 @@ func (l *List) Answer(a *Answer) {
 	if l == nil {
 		return
 	}
+	l.answerLearned(a)
 	for _, p := range l.answer {
 		p.Answer(a)
 	}

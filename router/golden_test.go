@@ -3,6 +3,7 @@ package router_test
 import (
 	"flag"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"serai/discovery"
+	"serai/policy"
 	"serai/router"
 	"serai/upstream"
 	"serai/wire"
@@ -38,6 +40,14 @@ func (a asked) Received() *wire.RequestHead {
 func (a asked) AppendHost(dst []byte) []byte { return router.AppendHost(dst, a.query.Host) }
 func (a asked) OverHTTPS() bool              { return false }
 func (a asked) StickyCookie() (_, _ string)  { return "", "" }
+func (a asked) ClientAddress() netip.Addr    { return netip.Addr{} }
+func (a asked) Learned() *policy.Learned     { return &policy.Learned{} }
+func (a asked) Wait(f func(<-chan struct{})) { f(nil) }
+func (a asked) AppendForwarded(dst []wire.Field) []wire.Field {
+	return dst
+}
+func (a asked) Looped() bool      { return false }
+func (a asked) FromTrusted() bool { return false }
 
 // A case is a file of lines, then "---", then the verdict:
 //
