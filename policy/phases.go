@@ -27,8 +27,8 @@ type Request interface {
 	// StickyCookie returns the cookie that keeps the client on the instance that got
 	// its request, empty when the client has it.
 	StickyCookie() (name, value string)
-	// ClientAddress is the client's address; behind trusted proxies, what they say.
-	ClientAddress() netip.Addr
+	// ClientAddr is the client's address; behind trusted proxies, what they say.
+	ClientAddr() netip.Addr
 	// Learned is what the policies learn about the request before an instance is
 	// picked, for the phases that follow.
 	Learned() *Learned

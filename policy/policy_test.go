@@ -22,7 +22,7 @@ func (r *request) Received() *wire.RequestHead        { return &r.head }
 func (r *request) AppendHost(dst []byte) []byte       { return append(dst, r.host...) }
 func (r *request) OverHTTPS() bool                    { return r.https }
 func (r *request) StickyCookie() (name, value string) { return r.cookie, r.value }
-func (r *request) ClientAddress() netip.Addr          { return netip.Addr{} }
+func (r *request) ClientAddr() netip.Addr             { return netip.Addr{} }
 func (r *request) Learned() *Learned                  { return &r.learned }
 func (r *request) Wait(f func(gone <-chan struct{}))  { f(nil) }
 func (r *request) AppendForwarded(dst []wire.Field) []wire.Field {

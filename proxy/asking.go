@@ -21,8 +21,8 @@ func (a *asking) reset() {
 	a.maxHops, a.asked = 0, 0
 }
 
-// ClientAddress implements policy.Request.
-func (x *Exchange) ClientAddress() netip.Addr { return x.Client }
+// ClientAddr implements policy.Request.
+func (x *Exchange) ClientAddr() netip.Addr { return x.Client }
 
 // Learned implements policy.Request.
 func (x *Exchange) Learned() *policy.Learned { return &x.learned }

@@ -19,7 +19,22 @@ func namedKeys() []key {
 		also:     []string{"policy", "middlewares", "middleware"},
 		notNamed: "a policy takes no others; a route takes several",
 		route:    func(o *RouteOptions) string { return strings.Join(o.Policies, ",") },
+	}, {
+		Key: Key{Name: "auth", Value: "NAME", Default: "-", Example: "corp",
+			Meaning: "who may pass: an auth of the operator's file, which asks for a password or asks a service: docs/policies.md"},
+		parse: parseAuth,
+		also:  []string{"basic-auth", "basicauth", "forward-auth", "forwardauth", "auth-type", "auth-url", "login", "users"},
+		named: adds,
+		route: func(o *RouteOptions) string { return o.Auth },
 	}}
+}
+
+func parseAuth(d *draft, value string) *flaw {
+	if !ValidName(value) {
+		return &flaw{fmt.Sprintf("%s is not the name of an auth", quote(value)), ""}
+	}
+	d.Options.Auth = value
+	return nil
 }
 
 func parsePolicies(d *draft, value string) *flaw {

@@ -11,6 +11,7 @@ import (
 
 	"serai/discovery"
 	"serai/policy"
+	"serai/policy/auth"
 	"serai/router"
 )
 
@@ -21,6 +22,8 @@ type namedBlocks struct {
 	defaults []policy.Default
 	// places are where names stand that must lead to a block of the same file.
 	places []namedPlace
+	// passwords checks those of all auths, and is never made anew.
+	passwords *auth.Passwords
 	// read are the auth blocks by name, as they were read.
 	read map[string]readAuth
 }
@@ -110,8 +113,17 @@ func (n *namedBlocks) readPolicy(block *hclsyntax.Block) (diagnostics hcl.Diagno
 // from: when one of them changes, all is read again.
 type authKind func(block *hclsyntax.Block) (check policy.RequestPolicy, files []string, diagnostics hcl.Diagnostics)
 
-// authKinds are the kinds of auth by the name of their block.
-func authKinds() map[string]authKind { return map[string]authKind{} }
+// authKinds are the kinds of auth by the name of their block, for an auth of that name.
+func (n *namedBlocks) authKinds(name string) map[string]authKind {
+	return map[string]authKind{
+		"basic": func(b *hclsyntax.Block) (policy.RequestPolicy, []string, hcl.Diagnostics) {
+			return n.readBasic(name, b)
+		},
+		"forward": func(b *hclsyntax.Block) (policy.RequestPolicy, []string, hcl.Diagnostics) {
+			return readForward(name, b)
+		},
+	}
+}
 
 // readAuth reads auth "NAME" { namespaces = [...], KIND { ... } }. One that is the same
 // as in the last file, and whose files are, too, stays what it is: so a reload forgets
@@ -124,6 +136,13 @@ func (n *namedBlocks) readAuth(block *hclsyntax.Block, text []byte, last *config
 	if _, twice := n.read[name]; twice {
 		return hcl.Diagnostics{problem(block.DefRange(), "Auth given twice", fmt.Sprintf("write one block for auth %q", name))}
 	}
+	if n.passwords == nil {
+		if last != nil && last.named.passwords != nil {
+			n.passwords = last.named.passwords
+		} else {
+			n.passwords = auth.NewPasswords()
+		}
+	}
 	this := readAuth{text: string(block.Range().SliceBytes(text)), Auth: &policy.Auth{Name: name}}
 	if last != nil {
 		if known, ok := last.named.read[name]; ok && known.text == this.text && unchanged(known.sums) {
@@ -132,7 +151,7 @@ func (n *namedBlocks) readAuth(block *hclsyntax.Block, text []byte, last *config
 	}
 	if this.Check == nil {
 		var files []string
-		files, diagnostics = parseAuth(this.Auth, block)
+		files, diagnostics = n.parseAuth(this.Auth, block)
 		this.sums = sumFiles(files)
 	}
 	if n.read == nil {
@@ -144,7 +163,7 @@ func (n *namedBlocks) readAuth(block *hclsyntax.Block, text []byte, last *config
 }
 
 // parseAuth reads an auth block, and returns the files that it has read for it.
-func parseAuth(auth *policy.Auth, block *hclsyntax.Block) (files []string, diagnostics hcl.Diagnostics) {
+func (n *namedBlocks) parseAuth(to *policy.Auth, block *hclsyntax.Block) (files []string, diagnostics hcl.Diagnostics) {
 	for _, a := range inOrder(block.Body.Attributes) {
 		if a.Name != "namespaces" {
 			diagnostics = append(diagnostics, problem(a.NameRange, "Unknown setting", "an auth has namespaces, and one block"))
@@ -152,11 +171,11 @@ func parseAuth(auth *policy.Auth, block *hclsyntax.Block) (files []string, diagn
 		}
 		values, wrong := stringsOf(a)
 		if diagnostics = append(diagnostics, wrong...); !wrong.HasErrors() {
-			auth.For, wrong = namespacesOf(a, values)
+			to.For, wrong = namespacesOf(a, values)
 			diagnostics = append(diagnostics, wrong...)
 		}
 	}
-	kinds := authKinds()
+	kinds := n.authKinds(to.Name)
 	want := "one of: " + strings.Join(slices.Sorted(maps.Keys(kinds)), ", ")
 	if len(block.Body.Blocks) != 1 {
 		return nil, append(diagnostics, problem(block.DefRange(), "Wrong auth", "an auth has one block, which is "+want))
@@ -170,7 +189,7 @@ func parseAuth(auth *policy.Auth, block *hclsyntax.Block) (files []string, diagn
 	if diagnostics = append(diagnostics, wrong...); check == nil && !diagnostics.HasErrors() {
 		diagnostics = append(diagnostics, problem(b.DefRange(), "Wrong auth", "the block says nothing of who may pass"))
 	}
-	auth.Check = check
+	to.Check = check
 	return files, diagnostics
 }
 

@@ -169,6 +169,8 @@ func (r *configReloader) note(next *configFile, err error) {
 		r.logger.Error("the config file has an error: what it said before stays", "path", r.current.path, "error", err)
 		return
 	}
+	r.current.closeAuths(next)
+	next.tellWeak(r.logger)
 	r.current = next
 	s.Applied++
 	s.Problem, s.ProblemSince, s.Read = "", time.Time{}, time.Now()

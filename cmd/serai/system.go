@@ -128,6 +128,7 @@ func newSystem(c *serveCommand, env *environment, limit int64, logger *slog.Logg
 	if c.readAgain != nil {
 		s.config = newConfigReloader(c, logger)
 		a.Config = s.config.Status
+		s.file.tellWeak(logger)
 	}
 	a.Certificates = s.certs
 	if s.obtain != nil {
@@ -162,5 +163,8 @@ func (s *system) close() {
 	}
 	if s.client != nil {
 		s.client.CloseIdleConnections()
+	}
+	if s.config != nil {
+		s.config.current.closeAuths(nil)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"serai/policy"
@@ -34,7 +33,7 @@ type Basic struct {
 	challenge wire.Field
 	userField []byte
 	owned     policy.Names
-	users     atomic.Pointer[Users]
+	users     *Users
 	passwords *Passwords
 }
 
@@ -55,22 +54,20 @@ func NewBasic(name string, o BasicOptions, users *Users, all *Passwords) (*Basic
 		return nil, fmt.Errorf("user_field: %q is no field that could have the name; want X-Forwarded-User, or the like", o.UserField)
 	}
 	b := &Basic{
-		name: name, userField: []byte(o.UserField), passwords: all, owned: policy.Names{o.UserField},
+		name: name, userField: []byte(o.UserField), users: users, passwords: all, owned: policy.Names{o.UserField},
 		challenge: wire.Field{Name: []byte("WWW-Authenticate"), Value: []byte(`Basic realm="` + quoted(o.Realm) + `", charset="UTF-8"`)},
 	}
 	if !o.Keep {
 		b.owned = append(b.owned, "Authorization")
 	}
-	b.users.Store(users)
 	return b, nil
 }
 
 // quoted is what stands between the quotes of a quoted-string (RFC 9110 section 5.6.4).
 func quoted(s string) string { return strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) }
 
-// SetUsers has the policy know other users from now on. Who is no longer among them, or has
-// another password, is refused at once.
-func (b *Basic) SetUsers(u *Users) { b.users.Store(u) }
+// Weak counts the users whose hash is weak.
+func (b *Basic) Weak() int { return b.users.Weak }
 
 // Request implements policy.RequestPolicy.
 func (b *Basic) Request(r policy.Request, reply *policy.Reply) (answered bool) {
@@ -84,11 +81,11 @@ func (b *Basic) Request(r policy.Request, reply *policy.Reply) (answered bool) {
 	if !ok {
 		return b.refuse(reply)
 	}
-	users := b.users.Load()
+	users := b.users
 	u := users.byName[string(name)]
 	d := m.of(u, name, password)
 	if !b.passwords.known(d, time.Now()) {
-		q := &question{digest: d, user: u, nobody: u == nil, password: string(password), client: r.ClientAddress()}
+		q := &question{digest: d, user: u, nobody: u == nil, password: string(password), client: r.ClientAddr()}
 		if u == nil {
 			q.user = m.standIn(users, name)
 		}
@@ -164,5 +161,5 @@ func (b *Basic) Owns() policy.Names { return b.owned }
 
 // Explain implements policy.Policy.
 func (b *Basic) Explain() string {
-	return fmt.Sprintf("auth: %s asks for a name and a password; %d users", b.name, b.users.Load().Len())
+	return fmt.Sprintf("auth: %s asks for a name and a password; %d users", b.name, b.users.Len())
 }

@@ -36,7 +36,7 @@ func (a *asked) Received() *wire.RequestHead       { return &a.head }
 func (a *asked) AppendHost(dst []byte) []byte      { return append(dst, a.head.Host...) }
 func (a *asked) OverHTTPS() bool                   { return a.https }
 func (a *asked) StickyCookie() (_, _ string)       { return "", "" }
-func (a *asked) ClientAddress() netip.Addr         { return a.client }
+func (a *asked) ClientAddr() netip.Addr            { return a.client }
 func (a *asked) Learned() *policy.Learned          { return &a.learned }
 func (a *asked) Wait(f func(gone <-chan struct{})) { a.waits++; f(a.gone) }
 func (a *asked) Looped() bool                      { return a.looped }
@@ -157,7 +157,7 @@ func TestBasicOptions(t *testing.T) {
 		{Realm: "a\nb"}, {UserField: "Host"}, {UserField: "X-Forwarded-For"}, {UserField: "X_Forwarded_For"}, {UserField: "Authorization"},
 		{UserField: "Content-Length"}, {UserField: "a b"}, {UserField: "X-Serai-Hops"}, {UserField: "Cookie"}, {UserField: "x-request-id"},
 	} {
-		if _, err := NewBasic("corp", o, b.users.Load(), NewPasswords()); err == nil {
+		if _, err := NewBasic("corp", o, b.users, NewPasswords()); err == nil {
 			t.Errorf("%+v is accepted", o)
 		}
 	}
@@ -280,7 +280,7 @@ var _ htpasswd.EncodedPasswd = (*slow)(nil)
 // withSlow is a Basic whose only user has that hash.
 func withSlow(t *testing.T, s *slow, slots int) *Basic {
 	b := newBasic(t, BasicOptions{}, "ann:"+bcrypted(t, "x"))
-	u := b.users.Load()
+	u := b.users
 	u.all[0].password = s
 	b.passwords.gate.free = slots
 	return b
@@ -314,7 +314,10 @@ func TestVerifiedOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.SetUsers(other)
+	b, err = NewBasic("corp", BasicOptions{}, other, b.passwords) // as when the file is read again
+	if err != nil {
+		t.Fatal(err)
+	}
 	if got := verdict(b, ask(basic("ann", "right"))); got != "401 auth-required" {
 		t.Errorf("the old password: %s", got)
 	}

@@ -130,7 +130,7 @@ var (
 
 // Request implements policy.RequestPolicy.
 func (f *Forward) Request(r policy.Request, reply *policy.Reply) (answered bool) {
-	client := clientOf(r.ClientAddress())
+	client := clientOf(r.ClientAddr())
 	if err := f.begin(client); err != nil {
 		reply.Status, reply.Reason, reply.Detail = 503, "auth-busy", err.Error()
 		if err == errClientAsks {
