@@ -81,16 +81,14 @@ func (b *Basic) Request(r policy.Request, reply *policy.Reply) (answered bool) {
 	if !ok {
 		return b.refuse(reply)
 	}
-	users := b.users
-	u := users.byName[string(name)]
+	u := b.users.byName[string(name)]
 	d := m.of(u, name, password)
 	if !b.passwords.known(d, time.Now()) {
 		q := &question{digest: d, user: u, nobody: u == nil, password: string(password), client: r.ClientAddr()}
 		if u == nil {
-			q.user = m.standIn(users, name)
+			q.user = m.standIn(b.users, name)
 		}
-		var err error
-		r.Wait(func(gone <-chan struct{}) { ok, err = b.passwords.verify(q, gone) })
+		ok, err := b.passwords.waitFor(r, q)
 		if err != nil {
 			return busy(reply, err)
 		}

@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"serai/policy"
 )
 
 const (
@@ -97,6 +99,12 @@ type question struct {
 func (m *mac) standIn(users *Users, name []byte) *user {
 	d := m.of(nil, name, nil)
 	return users.all[binary.BigEndian.Uint64(d[:8])%uint64(len(users.all))]
+}
+
+// waitFor is verify for a request, which waits meanwhile.
+func (p *Passwords) waitFor(r policy.Request, q *question) (ok bool, err error) {
+	r.Wait(func(gone <-chan struct{}) { ok, err = p.verify(q, gone) })
+	return ok, err
 }
 
 // verify computes the hash of the password, or waits for somebody who does so already.
