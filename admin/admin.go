@@ -53,6 +53,8 @@ type Options struct {
 	// Claims returns the state of the record of contested claims; nil when there is
 	// none.
 	Claims func() claims.Status
+	// Config returns the state of the config file; nil when there is none.
+	Config func() ConfigStatus
 	// AccessLogDropped counts lost lines; nil when there is no access log.
 	AccessLogDropped func() uint64
 	// Memory is the limit of client memory, nil for no limit.

@@ -34,6 +34,9 @@ type Readiness struct {
 	// served.
 	Why     []string `json:"why,omitempty"`
 	Sources []Source `json:"sources"`
+	// Config is the state of the config file, absent without one. It says nothing about
+	// readiness.
+	Config *ConfigStatus `json:"config,omitempty"`
 }
 
 // Source is the state of one source of services.
@@ -64,6 +67,10 @@ func (a *Admin) readiness() Readiness {
 				r.Why = append(r.Why, s.Source+": "+says)
 			}
 		}
+	}
+	if a.options.Config != nil {
+		s := a.options.Config()
+		r.Config, r.Why = &s, append(r.Why, s.warnings()...)
 	}
 	return r
 }

@@ -21,9 +21,12 @@ type Route struct {
 	// Route is the route's name, empty for the unnamed one.
 	Route string `json:"route"`
 	Job   string `json:"job,omitempty"`
-	// Options are the values of its tags, with defaults.
-	Options map[string]string `json:"options"`
-	Members []Member          `json:"members"`
+	// Options are the values of its tags, with defaults. Policies are those of the
+	// operator's file that it has, and what all its policies do.
+	Options  map[string]string    `json:"options"`
+	Policies []router.NamedPolicy `json:"policies,omitempty"`
+	Does     []string             `json:"does,omitempty"`
+	Members  []Member             `json:"members"`
 	// Lingers says that the last instance has gone, and that requests wait for the next
 	// one until the route Expires.
 	Lingers bool      `json:"lingers,omitempty"`
@@ -65,8 +68,11 @@ func describe(r *router.Route, words *router.Words) Route {
 	d := Route{
 		Host: r.Host, Path: r.Path, Exact: r.Exact, Priority: r.Priority,
 		Namespace: r.Namespace, Service: r.Service, Route: r.Name, Job: r.Job,
-		Options: words.Route(r.Options), Members: []Member{},
+		Options: words.Route(r.Options), Policies: r.Named(), Members: []Member{},
 		Lingers: r.Lingers(), Expires: r.Expires, CreateIndex: r.CreateIndex,
+	}
+	if d.Policies != nil {
+		d.Does = r.ExplainPolicies()
 	}
 	for _, c := range r.Conditions {
 		d.Conditions = append(d.Conditions, c.String())

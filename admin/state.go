@@ -102,6 +102,9 @@ func (c *state) Collect(out chan<- prometheus.Metric) {
 			counter(out, ended2, n, cause)
 		}
 	}
+	if c.options.Config != nil {
+		collectConfig(out, c.options.Config())
+	}
 	if c.options.AccessLogDropped != nil {
 		counter(out, dropped, c.options.AccessLogDropped())
 	}

@@ -48,10 +48,15 @@ func (l *List) explain(lines []string, in phase) []string {
 	if l == nil {
 		return lines
 	}
-	for _, p := range l.all {
-		if phaseOf(p) == in {
-			lines = append(lines, p.Explain())
+	for i, p := range l.all {
+		if phaseOf(p) != in {
+			continue
 		}
+		line := p.Explain()
+		if from := l.from[i]; from != "" {
+			line += " (" + from + ")"
+		}
+		lines = append(lines, line)
 	}
 	return lines
 }

@@ -9,16 +9,32 @@ type OfRoute struct {
 	HSTS string
 	// Sticky is the name of the sticky cookie, empty for none.
 	Sticky string
+	// Auth is the name of an auth of the operator's file, Policies are names of its
+	// policies: see Catalog.Layers.
+	Auth     string
+	Policies []string
 }
 
-// ForRoute compiles the policies of a route, in the order in which they are applied;
-// nil for none. What the policies learn is kept in s.
-func ForRoute(o *OfRoute, _ *State) *List {
-	return newList(
-		compileRedirect(o),
-		compileHSTS(o),
-		compileSticky(o),
-	)
+// ForRoute compiles what a route's own tags ask for, as RouteLayers does.
+func ForRoute(o *OfRoute, s *State) *List { return RouteLayers([]Layer{{Route: o}}, s) }
+
+// RouteLayers compiles the policies of a route's layers, in the order in which they are
+// applied; nil for none. What the policies learn is kept in s.
+//
+// It runs for each route whenever the route changes, and a named policy may have ten
+// thousand routes: what is large in an OfRoute (a list of networks, a regular
+// expression) is made when its tag is parsed, and only referred to here.
+func RouteLayers(layers []Layer, s *State) *List {
+	return inOrder(layers, func(l *Layer) []Policy {
+		o, s := l.Route, l.state(s)
+		_ = s // no policy learns anything yet
+		return []Policy{
+			compileRedirect(o), // no password is asked for over plain HTTP where https is demanded
+			compileAuth(l),
+			compileHSTS(o),
+			compileSticky(o),
+		}
+	})
 }
 
 // OfInstance is the policy configuration of one instance, for the requests that it
@@ -28,45 +44,69 @@ type OfInstance struct {
 	Strip string
 }
 
-// ForInstance compiles the policies of an instance, which are only applied when a
+// ForInstance compiles what an instance's own tags ask for, as InstanceLayers does.
+func ForInstance(o *OfInstance) *List { return InstanceLayers([]Layer{{Instance: o}}) }
+
+// InstanceLayers compiles the policies of an instance, which are only applied when a
 // request is forwarded, before the policies of the route; nil for none.
-func ForInstance(o *OfInstance) *List {
-	return newList(
-		compileStrip(o),
-	)
+func InstanceLayers(layers []Layer) *List {
+	return inOrder(layers, func(l *Layer) []Policy {
+		o := l.Instance
+		return []Policy{
+			compileStrip(o),
+		}
+	})
 }
 
-// List is the policies of a route or an instance. Never modified. A nil List has
-// none, and costs a request one comparison in each phase.
-type List struct {
-	all     []Policy
-	request []RequestPolicy
-	forward []ForwardPolicy
-	answer  []AnswerPolicy
-}
-
-// newList makes a List of the policies that are not nil; nil when there is none.
-func newList(all ...Policy) *List {
+// inOrder makes a List of the policies of several layers: of each kind of policy those
+// of all layers, before the next kind. Compile returns the policies of one layer, nil
+// where it has none of a kind.
+func inOrder(layers []Layer, compile func(*Layer) []Policy) *List {
+	all := make([][]Policy, len(layers))
+	for i := range layers {
+		all[i] = compile(&layers[i])
+	}
 	l := &List{}
-	for _, p := range all {
-		if p == nil {
-			continue
-		}
-		l.all = append(l.all, p)
-		if p, ok := p.(RequestPolicy); ok {
-			l.request = append(l.request, p)
-		}
-		if p, ok := p.(ForwardPolicy); ok {
-			l.forward = append(l.forward, p)
-		}
-		if p, ok := p.(AnswerPolicy); ok {
-			l.answer = append(l.answer, p)
+	for kind := range all[0] {
+		for i := range layers {
+			l.add(all[i][kind], layers[i].String())
 		}
 	}
 	if len(l.all) == 0 {
 		return nil
 	}
 	return l
+}
+
+// List is the policies of a route or an instance. Never modified. A nil List has
+// none, and costs a request one comparison in each phase.
+type List struct {
+	all     []Policy
+	from    []string // where each of them comes from, empty for the tags
+	request []RequestPolicy
+	forward []ForwardPolicy
+	answer  []AnswerPolicy
+	owned   []Names // of all Owners
+}
+
+// add adds a policy that is not nil.
+func (l *List) add(p Policy, from string) {
+	if p == nil {
+		return
+	}
+	l.all, l.from = append(l.all, p), append(l.from, from)
+	if p, ok := p.(RequestPolicy); ok {
+		l.request = append(l.request, p)
+	}
+	if p, ok := p.(ForwardPolicy); ok {
+		l.forward = append(l.forward, p)
+	}
+	if p, ok := p.(AnswerPolicy); ok {
+		l.answer = append(l.answer, p)
+	}
+	if p, ok := p.(Owner); ok {
+		l.owned = append(l.owned, p.Owns())
+	}
 }
 
 // MayAnswer reports whether some policy may answer a request itself, so that Request
@@ -91,6 +131,7 @@ func (l *List) Forward(f *Forward) {
 	if l == nil {
 		return
 	}
+	l.forwardLearned(f)
 	for _, p := range l.forward {
 		p.Forward(f)
 	}
@@ -101,6 +142,7 @@ func (l *List) Answer(a *Answer) {
 	if l == nil {
 		return
 	}
+	l.answerLearned(a)
 	for _, p := range l.answer {
 		p.Answer(a)
 	}

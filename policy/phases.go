@@ -2,6 +2,7 @@ package policy
 
 import (
 	"bytes"
+	"net/netip"
 
 	"serai/wire"
 )
@@ -26,6 +27,28 @@ type Request interface {
 	// StickyCookie returns the cookie that keeps the client on the instance that got
 	// its request, empty when the client has it.
 	StickyCookie() (name, value string)
+	// ClientAddr is the client's address; behind trusted proxies, what they say.
+	ClientAddr() netip.Addr
+	// Learned is what the policies learn about the request before an instance is
+	// picked, for the phases that follow.
+	Learned() *Learned
+	Asking
+}
+
+// Asking is what a policy needs that asks somebody else before it decides.
+type Asking interface {
+	// Wait calls f, which may take long. The route's timeout does not run meanwhile.
+	// Gone is closed when the client leaves.
+	Wait(f func(gone <-chan struct{}))
+	// AppendForwarded appends the fields of the request that would be sent to an
+	// instance, without any policy: those of the client that go on, the forwarding
+	// fields, and the hops. They are valid until the phase ends.
+	AppendForwarded(dst []wire.Field) []wire.Field
+	// Looped reports whether the request has passed serai too often to be sent
+	// anywhere. It is known once AppendForwarded has been called.
+	Looped() bool
+	// FromTrusted reports whether the request came from a trusted proxy.
+	FromTrusted() bool
 }
 
 // RequestPolicy takes part before an instance is picked.
@@ -36,12 +59,15 @@ type RequestPolicy interface {
 	Request(r Request, reply *Reply) (answered bool)
 }
 
-// Reply is an answer of serai itself.
+// Reply is an answer of serai itself, or of a service that serai has asked.
 type Reply struct {
+	// Status is 0 when the client has left: it gets no answer.
 	Status int
 	// Reason is the short code for the log and X-Serai-Reason. Detail is for people; if
 	// it is empty the answer has no body.
 	Reason, Detail string
+	// Body, unless it is nil, is sent in place of Detail, but not to clients of gRPC.
+	Body []byte
 	// Fields come before the common fields of such answers.
 	Fields []wire.Field
 	// Values has memory for values of Fields.

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -14,12 +15,21 @@ type request struct {
 	host          string
 	https         bool
 	cookie, value string
+	learned       Learned
 }
 
 func (r *request) Received() *wire.RequestHead        { return &r.head }
 func (r *request) AppendHost(dst []byte) []byte       { return append(dst, r.host...) }
 func (r *request) OverHTTPS() bool                    { return r.https }
 func (r *request) StickyCookie() (name, value string) { return r.cookie, r.value }
+func (r *request) ClientAddr() netip.Addr             { return netip.Addr{} }
+func (r *request) Learned() *Learned                  { return &r.learned }
+func (r *request) Wait(f func(gone <-chan struct{}))  { f(nil) }
+func (r *request) AppendForwarded(dst []wire.Field) []wire.Field {
+	return append(dst, r.head.Fields...)
+}
+func (r *request) Looped() bool      { return false }
+func (r *request) FromTrusted() bool { return false }
 
 // lines writes fields as HTTP/1 does.
 func lines(fields []wire.Field) string { return string(wire.AppendFields(nil, fields)) }

@@ -20,7 +20,9 @@ func (p *Proxy) forward(x *Exchange) {
 		return
 	}
 	x.via = p.options.Via
-	x.prepare()
+	if !x.prepared {
+		x.prepare()
+	}
 	if p.looped(x) || p.lastHop(x) {
 		return
 	}
@@ -163,7 +165,7 @@ func (x *Exchange) timeToConnect() time.Duration {
 }
 
 // timeLeft is what is left of the route's timeout, over all attempts; the wait for
-// an instance, and for a small body, does not count.
+// an instance, for a small body, and for whom policies ask, does not count.
 func (x *Exchange) timeLeft() time.Duration {
-	return x.Route.Options.Timeout - (x.Now.Sub(x.Start) - x.Queued - x.Gathered)
+	return x.Route.Options.Timeout - (x.Now.Sub(x.Start) - x.Queued - x.Gathered - x.asked)
 }

@@ -32,6 +32,8 @@ type forwarding struct {
 	answer     upstream.Answer
 	calling    caller
 	web        web
+	prepared   bool // the fields that are not sent on are marked
+	asking
 }
 
 func (f *forwarding) reset() {
@@ -41,7 +43,8 @@ func (f *forwarding) reset() {
 	f.identified, f.requestID = false, [16]byte{}
 	f.upload, f.calling = upload{}, caller{}
 	f.sent, f.answer.Stream = upstream.Request{Scratch: f.sent.Scratch}, nil
-	f.web = web{}
+	f.web, f.prepared = web{}, false
+	f.asking.reset()
 	f.values.Reset()
 }
 
@@ -49,6 +52,7 @@ func (f *forwarding) reset() {
 // connection, those the Connection field names, those we set ourselves, and
 // what looks like them (RFC 9110 section 7.6.1).
 func (x *Exchange) prepare() {
+	x.prepared = true
 	fields := x.Head.Fields
 	for i := range fields {
 		switch f := &fields[i]; f.Kind {
@@ -106,25 +110,38 @@ func (x *Exchange) outgoing(m *upstream.Member) *wire.OutgoingRequest {
 	if x.Upgrading() {
 		out.Upgrade = h.Upgrade
 	}
-	for i := range h.Fields {
-		switch f := &h.Fields[i]; f.Kind {
+	out.Fields = x.appendSent(out.Fields)
+	stripped := x.applyForward(out, m)
+	out.Fields = x.appendMade(out.Fields, stripped)
+	return out
+}
+
+// appendSent appends the fields of the client that are sent on.
+func (x *Exchange) appendSent(dst []wire.Field) []wire.Field {
+	for i := range x.Head.Fields {
+		switch f := &x.Head.Fields[i]; f.Kind {
 		case wire.Dropped:
 		case wire.Forwarded, wire.XForwardedFor, wire.XForwardedHost, wire.XForwardedPort, wire.XForwardedProto, wire.XForwardedPrefix, wire.XRealIP:
 			// Those left are believed; they go into ours.
 		default:
-			out.Fields = append(out.Fields, *f)
+			dst = append(dst, *f)
 		}
 	}
-	stripped := x.applyForward(out, m)
-	out.Fields = x.addForwarded(out.Fields, stripped)
-	out.Fields = append(out.Fields, x.hopsField())
+	return dst
+}
+
+// appendMade appends the fields that serai makes. Stripped is what of the path the
+// instance does not get to see, empty for nothing.
+func (x *Exchange) appendMade(dst []wire.Field, stripped []byte) []wire.Field {
+	dst = x.addForwarded(dst, stripped)
+	dst = append(dst, x.hopsField())
 	if x.via != "" {
-		out.Fields = append(out.Fields, x.viaField(h.Major, h.Minor))
+		dst = append(dst, x.viaField(x.Head.Major, x.Head.Minor))
 	}
 	if !x.identified {
-		out.Fields = append(out.Fields, wire.Field{Name: nameRequestID, Value: x.requestID[:], Kind: wire.XRequestID})
+		dst = append(dst, wire.Field{Name: nameRequestID, Value: x.requestID[:], Kind: wire.XRequestID})
 	}
-	return out
+	return dst
 }
 
 // Upgrading reports whether the request asks for a protocol that is passed on.

@@ -36,20 +36,25 @@ func (x *Exchange) StickyCookie() (name, value string) {
 // applyRequest runs the route's policies before an instance is picked, and answers
 // where one of them does.
 func (p *Proxy) applyRequest(x *Exchange) (answered bool) {
+	x.learned.Reset() // there may have been another route before
 	if !x.Route.Policies.MayAnswer() {
 		return false
 	}
 	reply := &x.phases.reply
 	*reply = policy.Reply{Fields: reply.Fields[:0], Values: &x.values}
+	x.maxHops = p.options.MaxHops
 	if !x.Route.Policies.Request(x, reply) {
 		return false
 	}
-	if reply.Detail != "" {
+	switch {
+	case reply.Status == 0:
+		x.cut(ReasonClientGone)
+	case reply.Detail != "" && (reply.Body == nil || x.ofGRPC()):
 		p.answerWith(x, reply.Status, reply.Reason, reply.Detail, reply.Fields...)
-		return true
+	default:
+		x.Reason = reply.Reason
+		x.send(reply.Status, append(reply.Fields, field("X-Serai-Reason", reply.Reason)), reply.Body)
 	}
-	x.Reason = reply.Reason
-	x.send(reply.Status, append(reply.Fields, field("X-Serai-Reason", reply.Reason)), nil)
 	return true
 }
 

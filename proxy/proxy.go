@@ -247,7 +247,7 @@ func (p *Proxy) Inflight() int { return int(p.inflight.Load()) }
 // the route's room when there is none. A request that has been tried waits for
 // another member that is busy, and is given one that has failed it only when there
 // is no other, or the wait was in vain. It answers 503 and returns nil when there
-// is none at all.
+// is none at all, and whatever they want where other policies answer meanwhile.
 func (p *Proxy) pick(x *Exchange) *upstream.Member {
 	again := x.Retries > 0 && !x.Route.Pool.Another(x, &x.tried)
 	wait := x.Route.Options.Wait
@@ -269,6 +269,9 @@ func (p *Proxy) pick(x *Exchange) *upstream.Member {
 		case err == nil:
 			return m
 		case err == upstream.ErrRoomEnded && p.moved(x):
+			if p.applyRequest(x) {
+				return nil
+			}
 		case err != upstream.ErrClientGone && x.Retries > 0 && !again:
 			again, wait = true, 0
 		default:
@@ -278,20 +281,20 @@ func (p *Proxy) pick(x *Exchange) *upstream.Member {
 	}
 }
 
-// moved looks the route up again when the one that was found is gone. A team
-// that renames a service loses no request by it; to another team no request is
-// handed that was let in by the first one's tags, nor to a route whose own
-// policies would have to be asked first.
+// moved looks the route up again when the one that was found is gone, or lets
+// requests in by other policies: the caller asks these. A team that renames a service
+// loses no request by it; to another team no request is handed that was let in by the
+// first one's tags.
 func (p *Proxy) moved(x *Exchange) bool {
 	route, _ := p.options.Router.Current().Lookup(&x.query)
-	if route == nil || route == x.Route || route.Namespace != x.Route.Namespace || route.Policies.MayAnswer() {
+	if route == nil || route == x.Route || route.Namespace != x.Route.Namespace {
 		return false
 	}
 	if limit := route.Options.MaxBody; limit > 0 && max(x.Head.Size, x.BytesIn) > limit {
 		return false
 	}
 	x.Route.Stats.Move(route.Stats, x.repeats > 0)
-	x.Route = route
+	x.Route, x.upload.policies = route, route.Policies
 	return true
 }
 

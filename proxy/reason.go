@@ -47,6 +47,10 @@ const (
 	ReasonNoHTTP2
 	ReasonUpstreamRefused
 	ReasonNoUpgrade
+	ReasonAuthRequired
+	ReasonAuthDenied
+	ReasonAuthBusy
+	ReasonAuthUnavailable
 )
 
 // ReasonEntry is what the table of reasons has of one.
@@ -98,6 +102,10 @@ var reasons = [...]ReasonEntry{
 	ReasonNoHTTP2:         {"no-http2", 502, "", "the instance does not speak HTTP/2, as its `scheme` says it would, and how that was seen"},
 	ReasonUpstreamRefused: {"upstream-refused", 503, "", "the instance refused the request before it did anything: it is overloaded, or about to stop (REFUSED_STREAM, GOAWAY)"},
 	ReasonNoUpgrade:       {"no-upgrade", 501, "", "a WebSocket to an instance of HTTP/2 that does not offer extended CONNECT (RFC 8441)"},
+	ReasonAuthRequired:    {"auth-required", 401, "", "the route's `auth` wants a name and a password, and there is none that is right"},
+	ReasonAuthDenied:      {"auth-denied", 403, "", "the service that the route's `auth` asks refuses the request; the status, the fields and the body are its own"},
+	ReasonAuthBusy:        {"auth-busy", 429, "", "the client has too many passwords checked, or too many requests that the service of `auth` is asked about; 503 where all clients together have"},
+	ReasonAuthUnavailable: {"auth-unavailable", 503, "", "the service that the route's `auth` asks does not answer, or not in time, or not with an answer of HTTP that is whole: nobody is let in"},
 }
 
 // AllReasons returns the table of reasons, indexed by Reason.

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"serai/policy"
 	"serai/upstream"
 	"serai/wire"
 	"serai/wire/socket"
@@ -15,7 +16,8 @@ import (
 // while the answer is awaited.
 type upload struct {
 	body     Body
-	limit    int64 // of the whole body in bytes, 0 for none
+	limit    int64        // of the whole body in bytes, 0 for none
+	policies *policy.List // of the route
 	begun    bool
 	first    []byte      // what came with the head
 	complete bool        // there is no more
@@ -56,6 +58,7 @@ func (x *Exchange) startUpload() {
 		return
 	}
 	u.begun, u.body, u.limit = true, x.requestBody(), x.Route.Options.MaxBody
+	u.policies = x.Route.Policies
 	if u.body.Ready() {
 		u.first, _ = u.body.Next()
 		x.BytesIn = int64(len(u.first))
@@ -88,8 +91,16 @@ func (u *upload) count(n int, err error) error {
 func (u *upload) Done() bool { return u.body.Done() }
 
 // Trailers returns the request's trailers without those that would frame, route or
-// vouch for the request (RFC 9110 section 6.5.1).
-func (u *upload) Trailers() []wire.Field { return filterTrailers(u.body.Trailers()) }
+// vouch for the request (RFC 9110 section 6.5.1), or look like what a policy says.
+func (u *upload) Trailers() []wire.Field {
+	fields := filterTrailers(u.body.Trailers())
+	for i := range fields {
+		if u.policies.Owns(fields[i].Name) {
+			fields[i].Kind = wire.Dropped
+		}
+	}
+	return fields
+}
 
 func filterTrailers(fields []wire.Field) []wire.Field {
 	for i := range fields {

@@ -22,6 +22,7 @@ func balanceKeys() []key {
 			Meaning: "share of the requests that this instance gets, with every `lb`, for one client as for many; 0 takes no new request"},
 		parse: parseWeight,
 	}, {
+		notNamed: "it is how requests are divided between the instances, which only the team knows",
 		Key: Key{Name: "sticky", Value: "COOKIE", Default: "off", Example: "instance",
 			Meaning: "cookie that binds a client to an instance; its value is opaque (HMAC) and never the address; when the instance is gone, `lb` chooses another"},
 		parse: parseSticky,

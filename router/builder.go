@@ -86,6 +86,8 @@ type update struct {
 	news, ended []Rejection
 	// rooms are the rooms of routes that are gone.
 	rooms []*upstream.Room
+	// anew says that every route has been made anew, by another configuration.
+	anew bool
 }
 
 // Update makes and publishes the table of a snapshot. A service with the same pointer
@@ -203,7 +205,7 @@ func (b *Builder) replace(u *update, key discovery.Key, source *discovery.Servic
 		if was[routeID] != r {
 			u.at(r.Host).add = append(u.at(r.Host).add, r)
 			u.pools = append(u.pools, r.Pool)
-			if len(b.kept) > 0 && key.Name != everyTenant {
+			if len(b.kept) > 0 && key.Name != everyTenant && !(u.anew && r.Lingers()) {
 				b.relieve(u, r)
 			}
 		}

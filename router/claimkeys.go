@@ -28,11 +28,13 @@ func claimKeys() []key {
 		parse: parseMethods,
 		also:  []string{"methods"},
 	}, {
+		repeated: true,
 		Key: Key{Name: "header", Value: "NAME: VALUE", Default: "-",
 			Meaning: "condition: the header has this value (`X-Env: beta`), or is there when only NAME is given; may be repeated"},
 		parse: parseHeader,
 		also:  []string{"headers"},
 	}, {
+		repeated: true,
 		Key: Key{Name: "query", Value: "NAME=VALUE", Default: "-",
 			Meaning: "condition: the query parameter has this value (`v=2`), or is there when only NAME is given; may be repeated"},
 		parse: parseQuery,

@@ -28,6 +28,12 @@ type Definition struct {
 	Options *RouteOptions
 	// Instance are the options that apply to each instance separately.
 	Instance InstanceOptions
+	// once are the tags that no policy of the operator may give in another way, by the
+	// key that they belong to.
+	once map[string]string
+	// layers are the own tags and the policies of the operator that apply, once they
+	// have been looked up.
+	layers []policy.Layer
 }
 
 // RouteOptions are the options of a route for requests, whichever instance gets them.

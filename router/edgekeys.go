@@ -18,6 +18,7 @@ func edgeKeys() []key {
 		also:  []string{"https", "ssl", "cert", "certresolver"},
 		route: func(o *RouteOptions) string { return tlsModes().word(o.TLS) },
 	}, {
+		named: once,
 		Key: Key{Name: "hsts", Value: "VALUE", Default: "-", Example: "max-age=300",
 			Meaning: "Strict-Transport-Security value sent on https answers"},
 		parse: parseHSTS,

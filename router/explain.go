@@ -58,7 +58,7 @@ func (t *Table) Explain(q *Query) Explanation {
 	if winner != nil {
 		x.Winner = winner.ID()
 		x.Ready = printable(winner.Pool.Room().Readiness())
-		x.Policies = winner.explainPolicies()
+		x.Policies = winner.ExplainPolicies()
 	}
 	for _, s := range t.candidates(host) {
 		c := s.route.candidate()
@@ -78,8 +78,8 @@ func (t *Table) Explain(q *Query) Explanation {
 	return x
 }
 
-// explainPolicies says what the policies of a route and of its instances do.
-func (r *Route) explainPolicies() []string {
+// ExplainPolicies says what the policies of a route and of its instances do.
+func (r *Route) ExplainPolicies() []string {
 	members := r.Pool.Members()
 	instances := make([]*policy.List, len(members))
 	for i := range members {

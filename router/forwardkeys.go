@@ -13,12 +13,14 @@ import (
 // which form an instance gets a request.
 func forwardKeys() []key {
 	return []key{{
+		named: once,
 		Key: Key{Name: "strip", Value: "/PREFIX", Default: "-", Example: "/api",
 			Meaning: "prefix that is removed from the path of the request to the instance, and sent as X-Forwarded-Prefix"},
 		parse:  parseStrip,
 		also:   []string{"strip-prefix", "stripprefix", "rewrite"},
 		member: func(m *upstream.Member, _ *upstream.Target) string { return m.Strip },
 	}, {
+		named: once,
 		Key: Key{Name: "redirect", Value: "https or URL", Default: "-", Example: "https://b.example.org{path}?{query}",
 			Meaning: "answers with a redirect to: `https`, or a URL with `{host}`, `{path}`, `{query}`"},
 		parse: parseRedirect,
@@ -30,6 +32,7 @@ func forwardKeys() []key {
 			return o.Redirect.String()
 		},
 	}, {
+		named: once,
 		Key: Key{Name: "redirect-status", Value: "301, 302, 303, 307, 308", Default: "308", Example: "302", With: "redirect=https",
 			Meaning: "status of the redirect"},
 		parse: parseRedirectStatus,

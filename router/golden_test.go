@@ -3,6 +3,7 @@ package router_test
 import (
 	"flag"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"serai/discovery"
+	"serai/policy"
 	"serai/router"
 	"serai/upstream"
 	"serai/wire"
@@ -38,11 +40,23 @@ func (a asked) Received() *wire.RequestHead {
 func (a asked) AppendHost(dst []byte) []byte { return router.AppendHost(dst, a.query.Host) }
 func (a asked) OverHTTPS() bool              { return false }
 func (a asked) StickyCookie() (_, _ string)  { return "", "" }
+func (a asked) ClientAddr() netip.Addr       { return netip.Addr{} }
+func (a asked) Learned() *policy.Learned     { return &policy.Learned{} }
+func (a asked) Wait(f func(<-chan struct{})) { f(nil) }
+func (a asked) AppendForwarded(dst []wire.Field) []wire.Field {
+	return dst
+}
+func (a asked) Looped() bool      { return false }
+func (a asked) FromTrusted() bool { return false }
 
 // A case is a file of lines, then "---", then the verdict:
 //
 //	# why
 //	set prefix P | set class C | set node N | set https-only | own NAMESPACE HOST,...
+//	policy NAME [PATTERN,...]  a policy of the operator's file, for namespaces
+//	setting KEY = VALUE        of the last policy; several of one key are a list
+//	auth NAME [PATTERN,...]    an auth that lets nobody through
+//	default PATTERN NAME,...   policies of all routes of namespaces
 //	service NAMESPACE/NAME     a service, with one instance
 //	instance ID ADDRESS:PORT   another one of the same service
 //	tag TAG                    of the last instance
@@ -89,6 +103,7 @@ func verdict(t *testing.T, input string) string {
 	var service *discovery.Service
 	var instance *discovery.Instance
 	var requests []request
+	var named operator
 	index := uint64(0)
 	add := func(id, address string) {
 		index++
@@ -118,6 +133,8 @@ func verdict(t *testing.T, input string) string {
 		case "own":
 			namespace, hosts, _ := strings.Cut(rest, " ")
 			o.Owners[namespace] = strings.Split(hosts, ",")
+		case "policy", "setting", "auth", "default":
+			named.line(t, word, rest)
 		case "service":
 			namespace, name, _ := strings.Cut(rest, "/")
 			service = &discovery.Service{Key: discovery.Key{Namespace: namespace, Name: name}}
@@ -153,6 +170,8 @@ func verdict(t *testing.T, input string) string {
 	if len(o.Owners) == 0 {
 		o.Owners = nil
 	}
+	var wrong string
+	o.Catalog, wrong = named.catalog()
 	table := router.NewRouter()
 	b, err := router.NewBuilder(table, o)
 	if err != nil {
@@ -160,7 +179,7 @@ func verdict(t *testing.T, input string) string {
 	}
 	defer b.Close()
 	b.Update(s)
-	return report(table.Current(), requests)
+	return wrong + report(table.Current(), requests)
 }
 
 func report(t *router.Table, requests []request) string {

@@ -53,7 +53,7 @@ func (c *compilation) ask(instance *discovery.Instance, address string, d *Defin
 			}
 			x := c.demands[s]
 			if x == nil {
-				x = &demand{conditions: d.Conditions, newest: instance, options: d.Options, age: instance.Created}
+				x = &demand{conditions: d.Conditions, newest: instance, options: d.Options, once: d.once, layers: d.layers, age: instance.Created}
 				c.demands[s] = x
 			}
 			x.add(instance, d, member)
@@ -82,6 +82,6 @@ func (x *demand) add(instance *discovery.Instance, d *Definition, member int) {
 	x.members = append(x.members, member)
 	x.age = min(x.age, instance.Created)
 	if newer(instance, x.newest) {
-		x.newest, x.options = instance, d.Options
+		x.newest, x.options, x.once, x.layers = instance, d.Options, d.once, d.layers
 	}
 }

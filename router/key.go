@@ -33,6 +33,54 @@ type key struct {
 	member func(m *upstream.Member, t *upstream.Target) string
 	// also are words for this key in other ingresses, or common ones.
 	also []string
+	// repeated says that a route may have several such tags.
+	repeated bool
+	// named says how the key combines when it stands in a policy block of the
+	// operator's file; notNamed says why it may not stand there.
+	named    combination
+	notNamed string
+}
+
+// combination says what happens when several of a route's tags and policies give a key.
+type combination uint8
+
+const (
+	never combination = iota // no policy may give the key
+	adds                     // all of them are applied: each guard, each field
+	once                     // only one may give it
+)
+
+// outside says of keys that no policy may give why that is so.
+func outside(why string, list []key) []key {
+	for i := range list {
+		if k := &list[i]; k.named == never && k.notNamed == "" {
+			k.notNamed = why
+		}
+	}
+	return list
+}
+
+// check refuses values that no key takes.
+func (k *key) check(value, example string) *flaw {
+	switch {
+	case value == "":
+		return &flaw{k.Name + " is empty", example}
+	case !clean(value):
+		return &flaw{"the value contains control characters", example}
+	}
+	return nil
+}
+
+// read parses a value into d.
+func (k *key) read(d *draft, value, example string) *flaw {
+	if value == k.Default && (value == "off" || value == "none") {
+		return nil // newDefinition has set the default already
+	}
+	f := k.parse(d, value)
+	if f != nil && f.instead == "" {
+		f.instead = example
+	}
+	return f
 }
 
 // flaw says what is wrong with a tag, and what to write instead. Both are printable
@@ -57,7 +105,15 @@ func Keys() []Key {
 
 // keys is the whole grammar. It is a function so that no caller can change it.
 func keys() []key {
-	return slices.Concat(claimKeys(), forwardKeys(), balanceKeys(), checkKeys(), limitKeys(), edgeKeys())
+	return slices.Concat(
+		outside("it decides which requests the route takes", claimKeys()),
+		outside("it says how the instances are spoken to", forwardKeys()),
+		outside("it says how the requests are divided between the instances", balanceKeys()),
+		outside("it says how the instances are checked", checkKeys()),
+		outside("it is a limit of the route and its instances", limitKeys()),
+		outside("it belongs to the hosts and instances of one service", edgeKeys()),
+		namedKeys(),
+	)
 }
 
 // nearest returns the key that word probably means, empty when none is similar.

@@ -9,6 +9,7 @@ import (
 
 	"serai/discovery"
 	"serai/internal/testdoc"
+	"serai/policy"
 	"serai/router"
 	"serai/upstream"
 )
@@ -69,11 +70,27 @@ func parseOne(t *testing.T, tags []string) router.Definition {
 	return all[0]
 }
 
+// exampleCatalog has what the examples of the keys name.
+func exampleCatalog() *policy.Catalog {
+	return policy.NewCatalog([]*policy.Named{{Name: "admin"}, {Name: "lan"}}, []*policy.Auth{{Name: "corp", Check: nobody{}}}, nil)
+}
+
+// nobody is an auth that lets nobody in.
+type nobody struct{}
+
+func (nobody) Request(_ policy.Request, reply *policy.Reply) (answered bool) {
+	reply.Status, reply.Reason, reply.Detail = 401, "auth-required", "nobody may pass"
+	return true
+}
+func (nobody) Explain() string { return "auth: nobody may pass" }
+
 // routeOf is the route of an instance with these tags.
 func routeOf(t *testing.T, tags []string) *router.Route {
 	t.Helper()
 	table := router.NewRouter()
-	b, err := router.NewBuilder(table, router.Options{Registry: upstream.NewRegistry(upstream.RegistryOptions{})})
+	b, err := router.NewBuilder(table, router.Options{
+		Registry: upstream.NewRegistry(upstream.RegistryOptions{}), Catalog: exampleCatalog(),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"serai/policy"
 	"serai/upstream"
 )
 
@@ -38,6 +39,9 @@ type Options struct {
 	// Reserved are paths that, with everything below them, only the operator's file may
 	// claim.
 	Reserved []string
+	// Catalog has the policies and auths that tags may name, nil for none. With Owners
+	// and Share it can be replaced later: see Builder.Configure.
+	Catalog *policy.Catalog
 	// Quotas bound what the table holds.
 	Quotas Quotas
 	// Linger is how long a route stays after its last instance has gone, 60s by
@@ -76,12 +80,14 @@ func (o *Options) Validate() error {
 	if o.Class != "" && (!isToken(o.Class) || len(o.Class) > maxRouteLen) {
 		errs = append(errs, fmt.Errorf("class %q is not up to %d letters, digits, dashes and underscores", o.Class, maxRouteLen))
 	}
-	if _, err := newOwners(o.Owners); err != nil {
-		errs = append(errs, err)
-	}
-	errs = append(errs, o.validateShare())
-	errs = append(errs, o.Quotas.validate())
+	errs = append(errs, o.ValidateHosts(), o.Quotas.validate())
 	return errors.Join(errs...)
+}
+
+// ValidateHosts reports what is wrong with Owners and Share.
+func (o *Options) ValidateHosts() error {
+	_, err := newOwners(o.Owners)
+	return errors.Join(err, o.validateShare())
 }
 
 // validateShare reports what is wrong with Share.

@@ -11,7 +11,7 @@ func (b *Builder) publish(u *update, index uint64) {
 	last := b.router.Current()
 	next := *last
 	next.Index, next.Built, next.trouble = index, u.now, b.trouble
-	next.refused = u.refused.done()
+	next.refused, next.owners = u.refused.done(), b.owners
 	b.settleHosts(u, last, &next)
 	next.usage = b.usageNow()
 	b.router.current.Store(&next)
@@ -72,7 +72,11 @@ func (b *Builder) settleHosts(u *update, last, next *Table) {
 
 // settle makes the entry of one host.
 func (b *Builder) settle(u *update, host string, old *entry, c *change, wildcard func([]byte) *entry) *entry {
-	made := old.apply(c, b.warden(host, wildcard))
+	base := old
+	if u.anew {
+		base, c = nil, &change{add: c.add} // who holds the host may have changed
+	}
+	made := base.apply(c, b.warden(host, wildcard))
 	u.note(old.rejections(), made.rejections())
 	contests := made.contests()
 	if c, ok := made.contest(host); ok {

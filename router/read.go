@@ -47,6 +47,7 @@ func (c *compilation) readAll(source *discovery.Service) {
 			}
 			p := &parsed{tags: instance.Tags}
 			p.definitions, p.problems = c.grammar.Parse(instance.Tags)
+			c.lookUpPolicies(p)
 			for i := range p.definitions {
 				d := &p.definitions[i]
 				p.claims += len(d.Hosts) * (len(d.Prefixes) + len(d.Exact))

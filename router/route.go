@@ -29,7 +29,8 @@ type Route struct {
 	Priority   int
 	// Options are the options of the newest instance that asks for the route.
 	Options *RouteOptions
-	// Policies are the policies that the Options ask for, nil for none.
+	// Policies are the policies that the Options ask for, and those of the operator's
+	// file that apply: nil for none.
 	Policies *policy.List
 	// Pool holds the instances that ask for the route: none while it lingers.
 	Pool *upstream.Pool
@@ -41,10 +42,12 @@ type Route struct {
 	// Expires is when a lingering route ends; zero when it has instances.
 	Expires time.Time
 
-	conditions string // canonical, for comparison
-	guarded    bool   // may serve only the hosts of its namespace
-	place      int    // agreed by all nodes, from 1; 0 for none
-	present    uint64 // like CreateIndex, of the current instances only
+	conditions string            // canonical, for comparison
+	guarded    bool              // may serve only the hosts of its namespace
+	place      int               // agreed by all nodes, from 1; 0 for none
+	present    uint64            // like CreateIndex, of the current instances only
+	once       map[string]string // see Definition
+	layers     []policy.Layer    // what the Policies are made from
 }
 
 // Lingers reports whether the route's last instance has gone and it waits for

@@ -52,6 +52,8 @@ type demand struct {
 	// newest sets the options.
 	newest  *discovery.Instance
 	options *RouteOptions
+	once    map[string]string
+	layers  []policy.Layer
 	age     uint64
 }
 
@@ -105,7 +107,10 @@ func (b *Builder) compile(u *update, key discovery.Key, last map[routeID]*Route,
 	var left []*Route
 	for routeID, r := range last {
 		if c.demands[routeID] == nil && passed[place{routeID.host, routeID.claim}] != r && !c.meter.short[routeID] {
-			if r = b.linger(u.now, r, present); r != nil {
+			if r = b.linger(u.now, r, present); r != nil && u.anew {
+				r = c.guardAnew(r)
+			}
+			if r != nil {
 				left = append(left, r)
 			}
 		}
@@ -158,18 +163,14 @@ func (c *compilation) route(s routeID, d *demand, last *Route, stats map[string]
 		Namespace: c.key.Namespace, Service: c.key.Name, Job: d.newest.Job, Name: s.name,
 		Host: s.host, Path: s.path, Exact: s.exact, Conditions: d.conditions, Priority: s.priority,
 		Options: d.options, Stats: stats[s.name], CreateIndex: d.age, present: d.age, conditions: s.conditions,
-		guarded: c.owners != nil && strings.HasPrefix(s.host, "*"),
+		guarded: c.owners != nil && strings.HasPrefix(s.host, "*"), once: d.once,
 	}
-	var room *upstream.Room
-	if last == nil {
-		room = c.options.Registry.NewRoom(c.key.Namespace)
-	} else {
-		room = last.Pool.Room()
+	if last != nil {
 		r.CreateIndex = min(r.CreateIndex, last.CreateIndex)
 	}
 	r.place = c.agreed.place(r)
-	r.Policies = policy.ForRoute(&d.options.OfRoute, &r.Stats.Policies)
-	r.Pool = c.pool(d, room, shared)
+	r.setPolicies(d.layers)
+	r.Pool = c.pool(d, c.room(r, last), shared)
 	return r
 }
 
@@ -228,7 +229,7 @@ func (c *compilation) member(instance *discovery.Instance, address string, d *De
 	return upstream.Member{
 		Endpoint: e, Weight: o.Weight, MaxInflight: o.MaxInflight, Canary: o.Canary,
 		Node: instance.Node, Datacenter: instance.Datacenter, Host: host,
-		OfInstance: o.OfInstance, Policies: policy.ForInstance(&o.OfInstance),
+		OfInstance: o.OfInstance, Policies: policy.InstanceLayers(d.layers),
 		Alloc: instance.Alloc, Service: instance.Service, ID: instance.ID,
 	}
 }

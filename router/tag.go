@@ -93,14 +93,7 @@ func (g *Grammar) Parse(tags []string) ([]Definition, []Problem) {
 			continue
 		}
 		left, value, valued := strings.Cut(rest[1:], "=")
-		name, word := "", left
-		if i := strings.LastIndexByte(left, '.'); i >= 0 {
-			name, word = left[:i], left[i+1:]
-			if name == "" {
-				// PREFIX..KEY names a route with an empty name, not the unnamed one.
-				name = "."
-			}
-		}
+		name, word := splitKey(left)
 		r := routes[name]
 		if r == nil {
 			if len(routes) >= maxRoutes {
@@ -118,7 +111,9 @@ func (g *Grammar) Parse(tags []string) ([]Definition, []Problem) {
 		}
 	}
 	var definitions []Definition
+	strays := len(problems) > 0
 	for _, r := range routes {
+		strays = strays || len(r.Hosts) == 0
 		if len(r.problems) == 0 {
 			r.problems = g.finish(r)
 		}
@@ -130,6 +125,11 @@ func (g *Grammar) Parse(tags []string) ([]Definition, []Problem) {
 			r.problems[i].Hosts = r.Hosts
 		}
 		problems = append(problems, r.problems...)
+	}
+	if strays && len(definitions) > 0 {
+		if p := g.strayGuard(tags, routes); p != nil {
+			definitions, problems = nil, append(problems, *p)
+		}
 	}
 	slices.SortFunc(definitions, func(a, b Definition) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(problems, Problem.compare)
@@ -198,22 +198,16 @@ func (g *Grammar) read(r *reading, tag, word, value string, valued bool) *flaw {
 		return &flaw{"the tag has no value", example}
 	case len(tag) > maxTag:
 		return &flaw{fmt.Sprintf("the tag has more than %d bytes", maxTag), "several routes with shorter lists"}
-	case value == "":
-		return &flaw{word + " is empty", example}
-	case !clean(value):
-		return &flaw{"the value contains control characters", example}
-	case r.seen[word]:
+	}
+	if f := k.check(value, example); f != nil {
+		return f
+	}
+	if r.seen[word] {
 		return &flaw{fmt.Sprintf("%s is given twice for this route", word), "one tag " + example}
 	}
-	r.seen[word] = word != "header" && word != "query"
-	if value == k.Default && (value == "off" || value == "none") {
-		return nil // newDefinition has set the default already
-	}
-	f := k.parse(&r.draft, value)
-	if f != nil && f.instead == "" {
-		f.instead = example
-	}
-	return f
+	r.seen[word] = !k.repeated
+	r.note(k, value)
+	return k.read(&r.draft, value, example)
 }
 
 // unknown says what a word that is not a key probably meant.
@@ -265,12 +259,19 @@ func (g *Grammar) finish(r *reading) []Problem {
 	case r.Options.GRPCWeb && !r.Instance.Scheme.HTTP2():
 		f = &flaw{"grpc-web=on needs an instance that speaks HTTP/2", g.tag(r.Name, "scheme") + "grpc, grpcs, h2c or h2"}
 	}
+	if f == nil {
+		f = r.incomplete()
+	}
 	if f != nil {
 		return []Problem{{Route: printable(r.Name), Tag: printable(r.first), Why: f.why, Instead: f.instead}}
 	}
 	r.settle(r.redirectStatus, g.httpsOnly)
 	return nil
 }
+
+// incomplete checks what only all keys of policies together show, of a route's tags or
+// of a policy block.
+func (r *reading) incomplete() *flaw { return nil }
 
 func (p Problem) compare(q Problem) int {
 	return cmpStrings(p.Route, q.Route, p.Tag, q.Tag, p.Why, q.Why)

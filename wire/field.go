@@ -201,6 +201,32 @@ func resembled(name []byte) Kind {
 	return Other
 }
 
+// Resembles reports whether name is own for those who read every byte that is neither a
+// letter nor a digit as a dash, in any case. Own may be in any case, too.
+func Resembles(name []byte, own string) bool {
+	if len(name) != len(own) {
+		return false
+	}
+	for i, b := range name {
+		if plainByte(b) != plainByte(own[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// plainByte is a byte of a name in lower case, and a dash for what is neither a letter
+// nor a digit.
+func plainByte(b byte) byte {
+	switch {
+	case class[b]&classOdd != 0:
+		return '-'
+	case 'A' <= b && b <= 'Z':
+		return b + 'a' - 'A'
+	}
+	return b
+}
+
 // Get returns the value of the first field of that name, which must be
 // lower-case, or nil.
 func Get(fields []Field, lower string) []byte {

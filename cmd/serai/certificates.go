@@ -81,7 +81,7 @@ func (c *serveCommand) validateCertificates() (errs []error) {
 	if c.CertKeyFile != "" && c.ACMEEmail == "" && c.CertStore == "" {
 		errs = append(errs, errors.New("--cert-key-file is set, but no store is in use: set --acme-email or --cert-store"))
 	}
-	if len(c.clientRules) > 0 && !c.hasCertificates() {
+	if len(c.file.clientRules) > 0 && !c.hasCertificates() {
 		errs = append(errs, errors.New("client_certificates are demanded, but there is no certificate to speak TLS with: set --cert-dir or --acme-email"))
 	}
 	return errs
@@ -100,7 +100,7 @@ func (s *system) openCertificates() error {
 		errs = append(errs, err)
 	}
 	var err error
-	s.clients, err = tls.NewClients(s.clientRules)
+	s.clients, err = tls.NewClients(s.file.clientRules)
 	errs = append(errs, err)
 	if s.ACMEEmail != "" || s.CertStore != "" {
 		s.obtain, err = s.newObtainer()

@@ -79,6 +79,10 @@ func (s *system) follow(ctx context.Context, snapshots <-chan *discovery.Snapsho
 		f.agreed = s.claims.Agreed()
 		f.awaitClaims()
 	}
+	var changes <-chan configChange
+	if s.config != nil {
+		changes = s.config.next
+	}
 	expiry := time.NewTimer(time.Hour)
 	defer expiry.Stop()
 	known := false
@@ -101,6 +105,8 @@ func (s *system) follow(ctx context.Context, snapshots <-chan *discovery.Snapsho
 			if a.known {
 				f.withdraw(a)
 			}
+		case c := <-changes:
+			f.configure(c)
 		case <-expiry.C:
 			s.builder.Expire()
 		}
@@ -159,6 +165,15 @@ func (f *follower) update(snapshot *discovery.Snapshot) {
 	if f.obtain != nil {
 		f.obtain.Changed()
 	}
+}
+
+// configure makes all routes anew, as another config file wants them.
+func (f *follower) configure(c configChange) {
+	err := f.builder.Configure(router.Config{Catalog: c.catalog, Owners: c.namespaceHosts, Share: c.shares})
+	if err == nil && f.obtain != nil {
+		f.obtain.Changed()
+	}
+	c.applied <- err
 }
 
 // ask asks Nomad about jobs for whose end somebody waits.

@@ -50,8 +50,8 @@ func (f *logFile) Close() error {
 	return f.file.Close()
 }
 
-// onHangup opens the access log anew on each SIGHUP until ctx ends. The signal
-// never ends the process.
+// onHangup opens the access log anew on each SIGHUP until ctx ends, and has the config
+// file read again. The signal never ends the process.
 func (s *system) onHangup(ctx context.Context) error {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
@@ -59,6 +59,9 @@ func (s *system) onHangup(ctx context.Context) error {
 	for {
 		select {
 		case <-hangup:
+			if s.config != nil {
+				s.config.Ask()
+			}
 			if s.logFile == nil {
 				continue
 			}

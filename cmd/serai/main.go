@@ -105,7 +105,7 @@ func (c *commands) complain(err error, args []string, getenv func(string) string
 // parse reads the command line, then the environment, then the config file
 // that either names: the first one that gives a flag wins.
 func parse(ctx context.Context, c *commands, args []string, getenv func(string) string, stdout, stderr io.Writer) (*kong.Context, error) {
-	try := func(config *configFile) (*kong.Context, error) {
+	try := func(c *commands, config *configFile) (*kong.Context, error) {
 		*c = commands{from: make(origins)}
 		k, err := kong.New(c,
 			kong.Name("serai"),
@@ -121,15 +121,34 @@ func parse(ctx context.Context, c *commands, args []string, getenv func(string) 
 		parsed, err := k.Parse(args)
 		return parsed, c.from.name(err)
 	}
-	parsed, err := try(nil)
+	parsed, err := try(c, nil)
 	if err != nil || parsed.Selected() == nil || c.Serve.Config == "" {
 		return parsed, err
 	}
-	config, err := orStopped(ctx, "read its config file", func() (*configFile, error) { return readConfig(c.Serve.Config, flagNames(parsed)) })
+	path, flags := c.Serve.Config, flagNames(parsed)
+	config, err := orStopped(ctx, "read its config file", func() (*configFile, error) { return readConfig(path, flags, nil) })
+	if err == nil {
+		err = config.checkHosts()
+	}
 	if err != nil {
 		return nil, err
 	}
-	parsed, err = try(config)
-	c.Serve.namespaceHosts, c.Serve.shares, c.Serve.clientRules = config.namespaceHosts, config.shares, config.clientRules
+	parsed, err = try(c, config)
+	c.Serve.file = *config
+	c.Serve.readAgain = func(last *configFile) (*configFile, error) {
+		next, err := readConfig(path, flags, last)
+		if err == nil {
+			err = next.checkHosts()
+		}
+		var again commands
+		if err == nil {
+			_, err = try(&again, next)
+		}
+		if err == nil {
+			again.Serve.file = *next
+			err = again.from.name(again.Serve.validate())
+		}
+		return next, err
+	}
 	return parsed, err
 }

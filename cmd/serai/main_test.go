@@ -435,7 +435,7 @@ namespace "team-a" {
 		t.Fatal(err)
 	}
 	s := c.Serve
-	got := fmt.Sprint(s.HTTP, s.Admin, s.TagPrefix, s.Namespaces, s.MaxHead, s.RetryShare, prefixes(s.TrustedProxies), s.DrainDelay.value(), s.namespaceHosts)
+	got := fmt.Sprint(s.HTTP, s.Admin, s.TagPrefix, s.Namespaces, s.MaxHead, s.RetryShare, prefixes(s.TrustedProxies), s.DrainDelay.value(), s.file.namespaceHosts)
 	want := "line:1 env:2 file [* !secret] 4096 0.5 [10.0.0.0/8 192.168.0.1/32] 3s map[team-a:[*.team-a.example.org]]"
 	if strings.ReplaceAll(got, " ", "") != strings.ReplaceAll(want, " ", "") {
 		t.Errorf("settings %s, want %s", got, want)
@@ -559,7 +559,7 @@ func TestSharesThatHaveAnEffect(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := readConfig(path, nil); err != nil {
+		if _, err := readConfig(path, nil, nil); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

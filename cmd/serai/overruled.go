@@ -9,6 +9,34 @@ import (
 	"serai/router"
 )
 
+// checkHosts tells which block has a host that is none, or that is shared with nobody or
+// twice.
+func (c *configFile) checkHosts() error {
+	var wrong hcl.Diagnostics
+	shares := make(map[string][]string)
+	for _, b := range c.blocks {
+		if len(b.Labels) != 1 {
+			continue
+		}
+		label, o := b.Labels[0], router.Options{}
+		switch b.Type {
+		case "namespace":
+			o.Owners = map[string][]string{label: c.namespaceHosts[label]}
+		case "share":
+			shares[label] = c.shares[label]
+			o.Share = shares
+		}
+		if err := o.ValidateHosts(); err != nil {
+			wrong = append(wrong, problem(b.DefRange(), "Wrong "+b.Type, err.Error()))
+			delete(shares, label)
+		}
+	}
+	if len(wrong) > 0 {
+		return fmt.Errorf("config file: %w", all(wrong))
+	}
+	return nil
+}
+
 // overruled tells of share blocks that a namespace block leaves without effect:
 // what it owns is never shared.
 func (c *configFile) overruled(blocks hclsyntax.Blocks) (diagnostics hcl.Diagnostics) {

@@ -40,6 +40,9 @@ func (s *system) run(ctx context.Context) error {
 		start("access log", s.accessLog.Run)
 	}
 	start("hangup", s.onHangup)
+	if s.config != nil {
+		start("config file", s.config.Run)
+	}
 	if s.CertDir != "" {
 		files := &tls.Files{Dir: s.CertDir, Read: s.awaited(), Logger: s.logger}
 		start("certificate files", func(ctx context.Context) error { return files.Run(ctx, s.certs) })

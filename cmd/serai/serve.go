@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"serai/nomad"
-	"serai/tls"
 )
 
 // serveCommand is `serai serve`: its flags.
@@ -110,9 +109,10 @@ type serveCommand struct {
 	LogLevel  slog.Level `default:"INFO" help:"DEBUG, INFO, WARN or ERROR." placeholder:"LEVEL" group:"Log"`
 	LogFormat string     `default:"text" enum:"text,json" help:"text or json, on standard error." group:"Log"`
 
-	namespaceHosts map[string][]string
-	shares         map[string][]string
-	clientRules    []tls.ClientRule
+	// file is the config file, zero without one; readAgain, nil without one, reads it
+	// again, with all checks that a start makes of it.
+	file      configFile
+	readAgain func(last *configFile) (*configFile, error)
 }
 
 // Run runs the ingress until it is told to stop and has drained.

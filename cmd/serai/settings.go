@@ -16,6 +16,7 @@ import (
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/convert"
 
+	"serai/policy"
 	"serai/tls"
 )
 
@@ -91,14 +92,20 @@ func (s settings) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, 
 func (settings) Validate(*kong.Application) error { return nil }
 
 // configFile is an HCL file: an attribute for each flag, a block for each
-// namespace that owns hosts, one for each host that namespaces share, and one for
-// hosts that demand a certificate of their clients:
+// namespace that owns hosts or has policies, one for each host that namespaces share,
+// one for each policy and auth that tags can name, and one for hosts that demand a
+// certificate of their clients:
 //
 //	http       = ":8080"
 //	namespaces = ["*", "!secret"]
 //
 //	namespace "team-a" {
-//	  hosts = ["*.team-a.example.org"]
+//	  hosts    = ["*.team-a.example.org"]
+//	  policies = ["secure"]
+//	}
+//
+//	policy "secure" {
+//	  hsts = "max-age=31536000"
 //	}
 //
 //	share "www.example.org" {
@@ -115,6 +122,13 @@ type configFile struct {
 	namespaceHosts map[string][]string
 	shares         map[string][]string // namespaces by host
 	clientRules    []tls.ClientRule
+	namespaces     map[string]bool // that have a block
+	named          namedBlocks
+	catalog        *policy.Catalog
+	blocks         hclsyntax.Blocks
+	// sums are of the files that it was made from, by path: the config file itself, and
+	// those of secrets.
+	sums map[string]fileSum
 }
 
 // flagNames are the flags that a config file may set.
@@ -127,15 +141,23 @@ func flagNames(c *kong.Context) (names []string) {
 	return names
 }
 
-// readConfig reads a config file. Its error tells all that is wrong, with line
-// and column.
-func readConfig(path string, flags []string) (*configFile, error) {
-	file, diagnostics := hclparse.NewParser().ParseHCLFile(path)
+// maxConfig bounds a config file, in bytes.
+const maxConfig = 16 << 20
+
+// readConfig reads a config file, and what it refers to. Its error tells all that is
+// wrong, with line and column; the result then says only which files were read. What has
+// not changed since last, which may be nil, is kept.
+func readConfig(path string, flags []string, last *configFile) (*configFile, error) {
+	text, err := readWhole(path, maxConfig)
+	if err != nil {
+		return nil, fmt.Errorf("config file: %w", err)
+	}
+	file, diagnostics := hclparse.NewParser().ParseHCL(text, path)
 	if diagnostics.HasErrors() {
 		return nil, fmt.Errorf("config file: %w", all(diagnostics))
 	}
-	body := file.Body.(*hclsyntax.Body) // what ParseHCLFile gives
-	c := &configFile{path: path, flags: make(map[string]string), namespaceHosts: make(map[string][]string), shares: make(map[string][]string)}
+	body := file.Body.(*hclsyntax.Body) // what ParseHCL gives
+	c := &configFile{path: path, blocks: body.Blocks, sums: map[string]fileSum{path: sumOf(text)}, flags: make(map[string]string), namespaceHosts: make(map[string][]string), shares: make(map[string][]string), namespaces: make(map[string]bool)}
 	for _, a := range body.Attributes {
 		name := strings.ReplaceAll(a.Name, "_", "-")
 		if !slices.Contains(flags, name) {
@@ -153,29 +175,47 @@ func readConfig(path string, flags []string) (*configFile, error) {
 			diagnostics = append(diagnostics, c.readNamespace(block.AsHCLBlock())...)
 		case block.Type == "share" && len(block.Labels) == 1:
 			diagnostics = append(diagnostics, c.readShare(block.AsHCLBlock())...)
+		case block.Type == "policy" && len(block.Labels) == 1:
+			diagnostics = append(diagnostics, c.named.readPolicy(block)...)
+		case block.Type == "auth" && len(block.Labels) == 1:
+			diagnostics = append(diagnostics, c.named.readAuth(block, text, last)...)
 		case block.Type == "client_certificates" && len(block.Labels) == 0:
 			diagnostics = append(diagnostics, c.readClients(block.AsHCLBlock())...)
 		default:
 			diagnostics = append(diagnostics, problem(block.DefRange(), "Unknown block",
-				fmt.Sprintf("%q is no block of a config file, which has namespace \"NAME\" { hosts = [...] }, share \"HOST\" { namespaces = [...] } and client_certificates { hosts = [...], ca_file = \"...\" }", block.Type)))
+				fmt.Sprintf("%q is no block of a config file, which has namespace \"NAME\" { hosts = [...], policies = [...] }, share \"HOST\" { namespaces = [...] }, policy \"NAME\" { ... }, auth \"NAME\" { ... } and client_certificates { hosts = [...], ca_file = \"...\" }", block.Type)))
 		}
 	}
+	catalog, wrong := c.named.catalog()
+	c.catalog = catalog
+	diagnostics = append(diagnostics, wrong...)
+	for _, a := range c.named.read {
+		maps.Copy(c.sums, a.sums)
+	}
 	if diagnostics = append(diagnostics, c.overruled(body.Blocks)...); diagnostics.HasErrors() {
-		return nil, fmt.Errorf("config file: %w", all(diagnostics))
+		return c, fmt.Errorf("config file: %w", all(diagnostics))
 	}
 	return c, nil
 }
 
 func (c *configFile) readNamespace(block *hcl.Block) hcl.Diagnostics {
 	name := block.Labels[0]
-	content, diagnostics := block.Body.Content(&hcl.BodySchema{Attributes: []hcl.AttributeSchema{{Name: "hosts", Required: true}}})
-	if _, twice := c.namespaceHosts[name]; twice {
+	content, diagnostics := block.Body.Content(&hcl.BodySchema{Attributes: []hcl.AttributeSchema{{Name: "hosts"}, {Name: "policies"}}})
+	hosts, policies := content.Attributes["hosts"], content.Attributes["policies"]
+	if c.namespaces[name] {
 		diagnostics = append(diagnostics, problem(block.DefRange, "Namespace given twice", fmt.Sprintf("write one block for namespace %q", name)))
 	}
-	if a := content.Attributes["hosts"]; a != nil {
-		values, wrong := stringsOf(a)
+	c.namespaces[name] = true
+	if hosts == nil && policies == nil && !diagnostics.HasErrors() {
+		diagnostics = append(diagnostics, problem(block.DefRange, "Missing required argument", `a namespace has hosts, policies or both`))
+	}
+	if hosts != nil {
+		values, wrong := stringsOf(hosts)
 		diagnostics = append(diagnostics, wrong...)
 		c.namespaceHosts[name] = values
+	}
+	if policies != nil {
+		diagnostics = append(diagnostics, c.named.readDefaults(name, block.LabelRanges[0], policies)...)
 	}
 	return diagnostics
 }

@@ -70,7 +70,7 @@ func FuzzConfig(f *testing.F) {
 		if err := os.WriteFile(path, text, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		return readConfig(path, []string{"http", "max-head", "namespaces"})
+		return readConfig(path, []string{"http", "max-head", "namespaces"}, nil)
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c, err := read(t, text)
@@ -116,7 +116,7 @@ func FuzzShare(f *testing.F) {
 		if err := os.WriteFile(path, c.written(), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		got, err := readConfig(path, nil)
+		got, err := readConfig(path, nil, nil)
 		if err != nil {
 			t.Fatalf("%q is refused: %v", c.written(), err)
 		}
@@ -126,7 +126,7 @@ func FuzzShare(f *testing.F) {
 		if err := os.WriteFile(path, append(c.written(), c.written()...), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := readConfig(path, nil); err == nil || !strings.Contains(errors.Unwrap(err).Error(), "Host shared twice") {
+		if _, err := readConfig(path, nil, nil); err == nil || !strings.Contains(errors.Unwrap(err).Error(), "Host shared twice") {
 			t.Errorf("two blocks for %q are taken: %v", host, err)
 		}
 	})

@@ -43,6 +43,7 @@ type system struct {
 	shared    bool             // its store is Nomad's
 	admin     *admin.Admin
 	own       ownAddresses
+	config    *configReloader // nil without a config file
 	traffic   []*listener
 	adminPort net.Listener // nil when it is off
 	share     descriptors
@@ -79,8 +80,8 @@ func newSystem(c *serveCommand, env *environment, limit int64, logger *slog.Logg
 	s.registry = upstream.NewRegistry(registry)
 	s.builder, err = router.NewBuilder(s.router, router.Options{
 		Registry: s.registry, Prefix: c.TagPrefix, Class: c.Class, Node: c.Node,
-		Datacenter: cmp.Or(c.Datacenter, env.getenv("NOMAD_DC")), Owners: c.namespaceHosts,
-		Share: c.shares, SharedHosts: c.SharedHosts, Reserved: c.reservedPaths(), Quotas: c.Quotas.limits(),
+		Datacenter: cmp.Or(c.Datacenter, env.getenv("NOMAD_DC")), Owners: c.file.namespaceHosts,
+		Share: c.file.shares, SharedHosts: c.SharedHosts, Reserved: c.reservedPaths(), Quotas: c.Quotas.limits(), Catalog: c.file.catalog,
 		Linger: c.Linger.value(), HTTPSOnly: c.HTTPSOnly, Networks: prefixes(c.UpstreamNetworks), NoLoopback: nodeHasAddress(env.getenv), Own: s.own.name, Nomad: s.own.nomad, Logger: logger,
 	})
 	errs = append(errs, err)
@@ -124,6 +125,11 @@ func newSystem(c *serveCommand, env *environment, limit int64, logger *slog.Logg
 	if s.claims != nil {
 		a.Claims = s.claims.Status
 	}
+	if c.readAgain != nil {
+		s.config = newConfigReloader(c, logger)
+		a.Config = s.config.Status
+		s.file.tellWeak(logger)
+	}
 	a.Certificates = s.certs
 	if s.obtain != nil {
 		a.Obtain = s.obtain
@@ -157,5 +163,8 @@ func (s *system) close() {
 	}
 	if s.client != nil {
 		s.client.CloseIdleConnections()
+	}
+	if s.config != nil {
+		s.config.current.closeAuths(nil)
 	}
 }

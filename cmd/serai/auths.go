@@ -1,0 +1,181 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"serai/policy"
+	"serai/policy/auth"
+)
+
+// blockSettings are the attributes of a block by name. Each is one value, unless it is
+// among those that are lists.
+type blockSettings struct {
+	block       *hclsyntax.Block
+	values      map[string][]string
+	diagnostics hcl.Diagnostics
+}
+
+// readSettings reads the attributes of a block that has no others.
+func readSettings(block *hclsyntax.Block, names, lists []string) *blockSettings {
+	s := &blockSettings{block: block, values: make(map[string][]string)}
+	for _, b := range block.Body.Blocks {
+		s.diagnostics = append(s.diagnostics, problem(b.DefRange(), "Unknown block", block.Type+" has attributes only"))
+	}
+	known := slices.Concat(names, lists)
+	for _, a := range inOrder(block.Body.Attributes) {
+		if !slices.Contains(known, a.Name) {
+			s.diagnostics = append(s.diagnostics, problem(a.NameRange, "Unknown setting", fmt.Sprintf("%s has %s%s", block.Type, strings.Join(known, ", "), nearest(a.Name, known))))
+			continue
+		}
+		values, wrong := stringsOf(a)
+		s.diagnostics = append(s.diagnostics, wrong...)
+		if !wrong.HasErrors() && !slices.Contains(lists, a.Name) && len(values) != 1 {
+			s.wrong(a.Name, "wants one value")
+			continue
+		}
+		s.values[a.Name] = values
+	}
+	return s
+}
+
+// wrong notes what is wrong with an attribute.
+func (s *blockSettings) wrong(name, why string) {
+	at := s.block.DefRange()
+	if a := s.block.Body.Attributes[name]; a != nil {
+		at = a.Expr.Range()
+	}
+	s.diagnostics = append(s.diagnostics, problem(at, "Wrong "+s.block.Type, name+" "+why))
+}
+
+// text returns the one value of an attribute, empty when it is not given.
+func (s *blockSettings) text(name string) string {
+	if v := s.values[name]; len(v) == 1 {
+		return v[0]
+	}
+	return ""
+}
+
+// required is text for what must be given.
+func (s *blockSettings) required(name string) string {
+	v := s.text(name)
+	if v == "" && !s.diagnostics.HasErrors() {
+		s.wrong(name, "is missing")
+	}
+	return v
+}
+
+func (s *blockSettings) flag(name string) bool {
+	v := s.text(name)
+	if v != "" && v != "true" && v != "false" {
+		s.wrong(name, "wants true or false")
+	}
+	return v == "true"
+}
+
+func (s *blockSettings) number(name string) int {
+	v := s.text(name)
+	if v == "" {
+		return 0
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil || n < 1 {
+		s.wrong(name, "wants a number of at least 1")
+	}
+	return n
+}
+
+func (s *blockSettings) duration(name string) time.Duration {
+	v := s.text(name)
+	if v == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(v)
+	if err != nil || d <= 0 {
+		s.wrong(name, "wants a duration such as 500ms, 10s or 2m")
+	}
+	return d
+}
+
+// failed adds an error about the block as a whole, and reports whether there is any.
+func (s *blockSettings) failed(err error) bool {
+	if err != nil && !s.diagnostics.HasErrors() {
+		s.diagnostics = append(s.diagnostics, problem(s.block.DefRange(), "Wrong "+s.block.Type, err.Error()))
+	}
+	return s.diagnostics.HasErrors()
+}
+
+// readBasic reads basic { users_file = FILE, realm = TEXT, user_field = NAME, keep = BOOL }.
+func (n *namedBlocks) readBasic(name string, block *hclsyntax.Block) (policy.RequestPolicy, []string, hcl.Diagnostics) {
+	s := readSettings(block, []string{"users_file", "realm", "user_field", "keep"}, nil)
+	path := s.required("users_file")
+	o := auth.BasicOptions{Realm: s.text("realm"), UserField: s.text("user_field"), Keep: s.flag("keep")}
+	if path == "" {
+		return nil, nil, s.diagnostics
+	}
+	files := []string{path}
+	var users *auth.Users
+	text, err := readWhole(path, maxSecret)
+	if err == nil {
+		if users, err = auth.ReadUsers(bytes.NewReader(text)); err != nil {
+			err = fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	if err != nil {
+		s.wrong("users_file", "cannot be used: "+err.Error())
+		return nil, files, s.diagnostics
+	}
+	b, err := auth.NewBasic(name, o, users, n.passwords)
+	if s.failed(err) {
+		return nil, files, s.diagnostics
+	}
+	return b, files, s.diagnostics
+}
+
+// readForward reads forward { url = URL, copy = [FIELD, ...], trust_forwarded = BOOL,
+// timeout = DURATION, max_inflight = N }.
+func readForward(name string, block *hclsyntax.Block) (policy.RequestPolicy, []string, hcl.Diagnostics) {
+	s := readSettings(block, []string{"url", "trust_forwarded", "timeout", "max_inflight"}, []string{"copy"})
+	o := auth.ForwardOptions{
+		URL: s.required("url"), Copy: s.values["copy"], TrustForwarded: s.flag("trust_forwarded"),
+		Timeout: s.duration("timeout"), MaxInflight: s.number("max_inflight"),
+	}
+	if s.failed(nil) {
+		return nil, nil, s.diagnostics
+	}
+	f, err := auth.NewForward(name, o)
+	if s.failed(err) {
+		return nil, nil, s.diagnostics
+	}
+	return f, nil, s.diagnostics
+}
+
+// closeAuths ends the connections of auths that the next config file, nil for none, does
+// not have any more.
+func (c *configFile) closeAuths(next *configFile) {
+	for _, a := range c.named.auths {
+		if next != nil && slices.Contains(next.named.auths, a) {
+			continue
+		}
+		if f, ok := a.Check.(*auth.Forward); ok {
+			f.Close()
+		}
+	}
+}
+
+// tellWeak warns of passwords that are easily found by whoever reads their file.
+func (c *configFile) tellWeak(logger *slog.Logger) {
+	for _, a := range c.named.auths {
+		if b, ok := a.Check.(*auth.Basic); ok && b.Weak() > 0 {
+			logger.Warn("a file of users has passwords whose hashes are weak (MD5): make them anew with htpasswd -B", "auth", a.Name, "users", b.Weak())
+		}
+	}
+}

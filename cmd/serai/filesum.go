@@ -1,0 +1,74 @@
+package main
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"os"
+	"time"
+)
+
+// fileSum identifies what a file contained, or that it could not be read. The content
+// is compared, not the time of a change: templates are rendered by a rename, volumes are
+// swapped by a link, and both may bring an older time along.
+type fileSum struct {
+	content [sha256.Size]byte
+	missing bool
+}
+
+func sumOf(content []byte) fileSum { return fileSum{content: sha256.Sum256(content)} }
+
+// maxSecret bounds the files that a config file refers to, in bytes.
+const maxSecret = 64 << 20
+
+// sumFile is the sum of a file as it is now.
+func sumFile(path string) fileSum {
+	content, err := readWhole(path, maxSecret)
+	if err != nil {
+		return fileSum{missing: true}
+	}
+	return sumOf(content)
+}
+
+// readWhole reads a file of at most that many bytes.
+func readWhole(path string, most int64) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	content, err := io.ReadAll(io.LimitReader(file, most+1))
+	if err == nil && int64(len(content)) > most {
+		err = fmt.Errorf("%s has more than %d bytes", path, most)
+	}
+	return content, err
+}
+
+// fresh is how long after a change the sum of a file is not believed to be that of what
+// was read of it a moment before.
+const fresh = 2 * time.Second
+
+// sumFiles returns the sums of files that have just been read by somebody else. A file
+// that has changed just now gets a sum that no content has, so that it is read again.
+func sumFiles(paths []string) map[string]fileSum {
+	sums := make(map[string]fileSum, len(paths))
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if err == nil && time.Since(info.ModTime()).Abs() < fresh {
+			sums[path] = fileSum{}
+			continue
+		}
+		sums[path] = sumFile(path)
+	}
+	return sums
+}
+
+// unchanged reports whether all files are as they were.
+func unchanged(sums map[string]fileSum) bool {
+	for path, was := range sums {
+		if sumFile(path) != was {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"serai/admin"
+)
+
+// configEvery is how often the config file, and the files that it refers to, are
+// compared with what was read.
+const configEvery = 2 * time.Second
+
+// configReloader reads the config file again when it, or a file that it refers to, has
+// changed. What it says of policies, auths, namespaces and shares is applied all at once;
+// a file with an error changes nothing.
+type configReloader struct {
+	read   func(last *configFile) (*configFile, error)
+	logger *slog.Logger
+	// asked has an element when the file is to be read again although it may not have
+	// changed; read files go to next, and what came of them comes back.
+	asked chan struct{}
+	next  chan configChange
+
+	started, current *configFile
+	// seen are the sums of what was read last, whether it had an error or not.
+	seen map[string]fileSum
+
+	mu     sync.Mutex
+	status admin.ConfigStatus
+}
+
+// configChange is a config file that is to be applied.
+type configChange struct {
+	*configFile
+	applied chan<- error
+}
+
+func newConfigReloader(c *serveCommand, logger *slog.Logger) *configReloader {
+	file := c.file
+	return &configReloader{
+		read: c.readAgain, logger: logger, asked: make(chan struct{}, 1), next: make(chan configChange),
+		started: &file, current: &file, seen: file.sums,
+		status: admin.ConfigStatus{File: file.path, Read: time.Now()},
+	}
+}
+
+// Status returns the state of the config file.
+func (r *configReloader) Status() admin.ConfigStatus {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.status
+}
+
+// Ask has the file read again now.
+func (r *configReloader) Ask() {
+	select {
+	case r.asked <- struct{}{}:
+	default:
+	}
+}
+
+// Run reads the file again whenever it has changed.
+func (r *configReloader) Run(ctx context.Context) error {
+	tick := time.NewTicker(configEvery)
+	defer tick.Stop()
+	for {
+		asked := false
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		case <-r.asked:
+			asked = true
+		}
+		next, changed, err := r.look(ctx, asked)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if changed && err == nil {
+			err = r.apply(ctx, next)
+		}
+		if changed {
+			r.note(next, err)
+		}
+	}
+}
+
+// looked is what one look found.
+type looked struct {
+	file    *configFile
+	changed bool
+	seen    map[string]fileSum
+	err     error
+}
+
+// hangsAfter is how long a look may take before the log says so.
+const hangsAfter = 10 * time.Second
+
+// look reads the file if it has changed or somebody has asked for it. A look that hangs,
+// because of a FIFO or of a mount whose server is gone, cannot be stopped: its goroutine
+// is left behind when ctx ends.
+func (r *configReloader) look(ctx context.Context, asked bool) (*configFile, bool, error) {
+	done := make(chan looked, 1)
+	last, seen := r.current, r.seen
+	go func() {
+		if !asked && unchanged(seen) {
+			done <- looked{seen: seen}
+			return
+		}
+		now := make(map[string]fileSum, len(seen))
+		for path := range seen {
+			now[path] = sumFile(path)
+		}
+		file, err := r.read(last)
+		switch {
+		case err == nil:
+			now = file.sums
+		case file != nil: // an error may be in a file that it names
+			maps.Copy(now, file.sums)
+		}
+		done <- looked{file, true, now, err}
+	}()
+	hangs := time.NewTimer(hangsAfter)
+	defer hangs.Stop()
+	for {
+		select {
+		case l := <-done:
+			r.seen = l.seen
+			return l.file, l.changed, l.err
+		case <-hangs.C:
+			r.logger.Error("reading the config file hangs: it, or a file of it, is a FIFO, or on a mount whose server does not answer", "path", last.path)
+		case <-ctx.Done():
+			return nil, false, ctx.Err()
+		}
+	}
+}
+
+// apply has the routes made anew.
+func (r *configReloader) apply(ctx context.Context, next *configFile) error {
+	applied := make(chan error, 1)
+	select {
+	case r.next <- configChange{next, applied}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-applied:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// note records and logs what came of a change.
+func (r *configReloader) note(next *configFile, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := &r.status
+	if err != nil {
+		s.Refused++
+		s.Problem, s.ProblemSince = err.Error(), time.Now()
+		r.logger.Error("the config file has an error: what it said before stays", "path", r.current.path, "error", err)
+		return
+	}
+	r.current.closeAuths(next)
+	next.tellWeak(r.logger)
+	r.current = next
+	s.Applied++
+	s.Problem, s.ProblemSince, s.Read = "", time.Time{}, time.Now()
+	r.logger.Info("the config file has been applied", "path", next.path,
+		"policies", len(next.named.policies), "auths", len(next.named.auths), "namespaces", len(next.namespaces), "shares", len(next.shares))
+	waits := next.needsRestart(r.started)
+	if len(waits) > 0 && !slices.Equal(waits, s.Waits) {
+		r.logger.Warn("settings of the config file have changed that take effect only at a restart", "path", next.path, "settings", strings.Join(waits, ","))
+	}
+	s.Waits = waits
+}
+
+// needsRestart returns what differs from the file that serai was started with, and is
+// read only at a start: the flags, and client_certificates.
+func (c *configFile) needsRestart(started *configFile) (names []string) {
+	for name := range maps.Keys(c.flags) {
+		if was, ok := started.flags[name]; !ok || was != c.flags[name] {
+			names = append(names, strings.ReplaceAll(name, "-", "_"))
+		}
+	}
+	for name := range started.flags {
+		if _, ok := c.flags[name]; !ok {
+			names = append(names, strings.ReplaceAll(name, "-", "_"))
+		}
+	}
+	if !reflect.DeepEqual(c.clientRules, started.clientRules) {
+		names = append(names, "client_certificates")
+	}
+	slices.Sort(names)
+	return names
+}

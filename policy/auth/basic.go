@@ -1,0 +1,163 @@
+package auth
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"serai/policy"
+	"serai/wire"
+)
+
+// BasicOptions is a basic block. Zero values mean the defaults named.
+type BasicOptions struct {
+	// Realm is what browsers show, the policy's name by default.
+	Realm string
+	// UserField is the field in which the instance is told the name,
+	// "X-Forwarded-User" by default.
+	UserField string
+	// Keep lets the instance have the Authorization field, too.
+	Keep bool
+}
+
+// maxCredentials bounds a name and a password, in bytes: the time that SHA-crypt takes
+// grows with the square of the length.
+const maxCredentials = 512
+
+// Basic asks for a name and a password (RFC 7617).
+type Basic struct {
+	name      string
+	challenge wire.Field
+	userField []byte
+	owned     policy.Names
+	users     *Users
+	passwords *Passwords
+}
+
+var _ policy.Owner = (*Basic)(nil)
+
+// NewBasic makes the policy of that name.
+func NewBasic(name string, o BasicOptions, users *Users, all *Passwords) (*Basic, error) {
+	if o.Realm == "" {
+		o.Realm = name
+	}
+	if o.UserField == "" {
+		o.UserField = "X-Forwarded-User"
+	}
+	if !printableValue(o.Realm) {
+		return nil, errors.New("the realm contains control characters, or begins or ends with a blank")
+	}
+	if err := settable(o.UserField); err != nil || strings.EqualFold(o.UserField, "authorization") {
+		return nil, fmt.Errorf("user_field: %q is no field that could have the name; want X-Forwarded-User, or the like", o.UserField)
+	}
+	b := &Basic{
+		name: name, userField: []byte(o.UserField), users: users, passwords: all, owned: policy.Names{o.UserField},
+		challenge: wire.Field{Name: []byte("WWW-Authenticate"), Value: []byte(`Basic realm="` + quoted(o.Realm) + `", charset="UTF-8"`)},
+	}
+	if !o.Keep {
+		b.owned = append(b.owned, "Authorization")
+	}
+	return b, nil
+}
+
+// quoted is what stands between the quotes of a quoted-string (RFC 9110 section 5.6.4).
+func quoted(s string) string { return strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) }
+
+// Weak counts the users whose hash is weak.
+func (b *Basic) Weak() int { return b.users.Weak }
+
+// Request implements policy.RequestPolicy.
+func (b *Basic) Request(r policy.Request, reply *policy.Reply) (answered bool) {
+	sent := authorization(r.Received().Fields)
+	if sent == nil {
+		return b.refuse(reply)
+	}
+	m := b.passwords.macs.Get().(*mac)
+	defer b.passwords.macs.Put(m)
+	name, password, ok := m.credentials(sent)
+	if !ok {
+		return b.refuse(reply)
+	}
+	u := b.users.byName[string(name)]
+	d := m.of(u, name, password)
+	if !b.passwords.known(d, time.Now()) {
+		q := &question{digest: d, user: u, nobody: u == nil, password: string(password), client: r.ClientAddr()}
+		if u == nil {
+			q.user = m.standIn(b.users, name)
+		}
+		ok, err := b.passwords.waitFor(r, q)
+		if err != nil {
+			return busy(reply, err)
+		}
+		if !ok {
+			return b.refuse(reply)
+		}
+	}
+	learned := r.Learned()
+	learned.Forget(b.owned)
+	learned.Forward = append(learned.Forward, wire.Field{Name: b.userField, Value: u.name})
+	return false
+}
+
+// refuse asks for a name and a password. It does not tell which of them was wrong.
+func (b *Basic) refuse(reply *policy.Reply) (answered bool) {
+	reply.Status, reply.Reason, reply.Detail = 401, "auth-required", "this needs a user name and a password"
+	reply.Fields = append(reply.Fields, b.challenge)
+	return true
+}
+
+// busy answers that a password could not be checked now.
+func busy(reply *policy.Reply, err error) (answered bool) {
+	switch err {
+	case errGone:
+		reply.Status = 0
+		return true
+	case errClientBusy:
+		reply.Status = 429
+	default:
+		reply.Status = 503
+	}
+	reply.Reason, reply.Detail = "auth-busy", err.Error()
+	return true
+}
+
+// authorization returns the value of the Authorization field; nil when there is none, or
+// are several: an instance could take another one than serai.
+func authorization(fields []wire.Field) (value []byte) {
+	for i := range fields {
+		f := &fields[i]
+		if !wire.Resembles(f.Name, "Authorization") {
+			continue
+		}
+		if value != nil {
+			return nil
+		}
+		value = f.Value
+	}
+	return value
+}
+
+// credentials reads a name and a password, which stay as long as m.
+func (m *mac) credentials(value []byte) (name, password []byte, ok bool) {
+	scheme, encoded, _ := bytes.Cut(value, []byte{' '})
+	encoded = bytes.Trim(encoded, " ")
+	if !wire.EqualFold(scheme, "basic") || len(encoded) > base64.StdEncoding.EncodedLen(maxCredentials) {
+		return nil, nil, false
+	}
+	n, err := base64.StdEncoding.Strict().Decode(m.decoded[:], encoded)
+	if err != nil {
+		return nil, nil, false
+	}
+	return bytes.Cut(m.decoded[:n], []byte{':'})
+}
+
+// Owns implements policy.Owner.
+func (b *Basic) Owns() policy.Names { return b.owned }
+
+// Explain implements policy.Policy.
+func (b *Basic) Explain() string {
+	return fmt.Sprintf("auth: %s asks for a name and a password; %d users", b.name, b.users.Len())
+}

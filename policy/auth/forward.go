@@ -1,0 +1,249 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"serai/policy"
+	"serai/wire"
+)
+
+// ForwardOptions is a forward block. Zero values mean the defaults named.
+type ForwardOptions struct {
+	// URL is asked. Required.
+	URL string
+	// Copy names fields of an answer that lets a request pass, for the instance.
+	Copy []string
+	// TrustForwarded believes what a trusted proxy says of the method, the host and the
+	// URI that the client has asked for.
+	TrustForwarded bool
+	// Timeout bounds a question, 5s; its answer's body is part of it.
+	Timeout time.Duration
+	// MaxInflight bounds the questions under way, 128; one client has a quarter of
+	// them.
+	MaxInflight int
+}
+
+// Forward asks a service for each request whether it may pass.
+type Forward struct {
+	name, host     string
+	url            *url.URL
+	copied         policy.Names
+	trustForwarded bool
+	timeout        time.Duration
+	transport      *http.Transport
+
+	most      int
+	mu        sync.Mutex
+	underWay  int
+	byClient  map[netip.Prefix]int
+	questions atomic.Uint64
+	failures  atomic.Uint64
+}
+
+var _ policy.Owner = (*Forward)(nil)
+
+// NewForward makes the policy of that name. Close ends its connections.
+func NewForward(name string, o ForwardOptions) (*Forward, error) {
+	u, err := url.Parse(o.URL)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Fragment != "":
+		return nil, errors.New("url is not an absolute URL with http or https") // it may contain a secret
+	case u.User != nil:
+		return nil, errors.New("url contains a user or a password: it would be shown where the policy is explained")
+	}
+	for _, name := range o.Copy {
+		if err := settable(name); err != nil {
+			return nil, fmt.Errorf("copy: %w", err)
+		}
+	}
+	if o.Timeout == 0 {
+		o.Timeout = 5 * time.Second
+	}
+	if o.MaxInflight == 0 {
+		o.MaxInflight = 128
+	}
+	if o.Timeout < 0 || o.Timeout > time.Minute {
+		return nil, errors.New("timeout is not between 0 and 1m")
+	}
+	if o.MaxInflight < 1 || o.MaxInflight > 10_000 {
+		return nil, errors.New("max_inflight is not between 1 and 10000")
+	}
+	f := &Forward{
+		name: name, host: u.Host, url: u, copied: slices.Clone(o.Copy), trustForwarded: o.TrustForwarded,
+		timeout: o.Timeout, most: o.MaxInflight, byClient: make(map[netip.Prefix]int),
+	}
+	f.transport = &http.Transport{
+		MaxIdleConnsPerHost: 32, IdleConnTimeout: 30 * time.Second, MaxResponseHeaderBytes: maxAnswer,
+		DisableCompression: true, // the body is for the client, which is not asked what it reads
+		ForceAttemptHTTP2:  false,
+	}
+	return f, nil
+}
+
+// Close ends the connections that are idle, and has the others end after their question.
+func (f *Forward) Close() { f.transport.CloseIdleConnections() }
+
+// Counts returns how many questions were asked, and how many of them had no answer.
+func (f *Forward) Counts() (questions, failures uint64) {
+	return f.questions.Load(), f.failures.Load()
+}
+
+// begin takes a place for a question of a client's.
+func (f *Forward) begin(client netip.Prefix) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.byClient[client] >= max(1, f.most/4):
+		return errClientAsks
+	case f.underWay >= f.most:
+		return errAsks
+	}
+	f.underWay++
+	f.byClient[client]++
+	return nil
+}
+
+func (f *Forward) end(client netip.Prefix) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.underWay--
+	if f.byClient[client]--; f.byClient[client] == 0 {
+		delete(f.byClient, client)
+	}
+}
+
+// Why no question is asked.
+var (
+	errClientAsks = errors.New("too many requests of this client wait for the service that lets them in")
+	errAsks       = errors.New("too many requests wait for the service that lets them in")
+)
+
+// Request implements policy.RequestPolicy.
+func (f *Forward) Request(r policy.Request, reply *policy.Reply) (answered bool) {
+	client := clientOf(r.ClientAddr())
+	if err := f.begin(client); err != nil {
+		reply.Status, reply.Reason, reply.Detail = 503, "auth-busy", err.Error()
+		if err == errClientAsks {
+			reply.Status = 429
+		}
+		return true
+	}
+	defer f.end(client)
+	question := f.question(r)
+	if r.Looped() {
+		reply.Status, reply.Reason, reply.Detail = 508, "loop", "the service that lets requests in leads back to serai"
+		return true
+	}
+	var a *answer
+	var err error
+	f.questions.Add(1)
+	r.Wait(func(gone <-chan struct{}) { a, err = f.ask(question, gone) })
+	switch {
+	case err == errGone:
+		reply.Status = 0
+		return true
+	case err != nil:
+		f.failures.Add(1)
+		reply.Status, reply.Reason, reply.Detail = 503, "auth-unavailable", "the service that lets requests in "+err.Error()
+		return true
+	case !a.passes():
+		a.deny(reply)
+		return true
+	}
+	a.letIn(r.Learned(), f.copied)
+	return false
+}
+
+// ask sends a question and returns the whole answer. Its errors complete a sentence, and
+// tell nothing of the service's address.
+func (f *Forward) ask(question *http.Request, gone <-chan struct{}) (*answer, error) {
+	ctx, cancel := context.WithTimeout(question.Context(), f.timeout)
+	defer cancel()
+	left := false
+	watched := make(chan struct{})
+	done := make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-gone:
+			left = true
+			cancel()
+		case <-done:
+		}
+	}()
+	res, err := f.transport.RoundTrip(question.WithContext(ctx))
+	var a *answer
+	if err == nil {
+		a, err = readAnswer(res)
+	}
+	timedOut := ctx.Err() == context.DeadlineExceeded
+	close(done)
+	<-watched
+	switch {
+	case err == nil:
+		return a, nil
+	case left:
+		return nil, errGone
+	case timedOut:
+		return nil, errors.New("does not answer in time")
+	case errors.Is(err, errAnswer):
+		return nil, err
+	}
+	return nil, errors.New("cannot be reached, or breaks off")
+}
+
+// Owns implements policy.Owner.
+func (f *Forward) Owns() policy.Names { return f.copied }
+
+// Explain implements policy.Policy. The path and the query may contain a secret.
+func (f *Forward) Explain() string {
+	line := fmt.Sprintf("auth: %s asks %s://%s", f.name, f.url.Scheme, f.url.Host)
+	if len(f.copied) > 0 {
+		line += ", and copies " + strings.Join(f.copied, ", ")
+	}
+	return line
+}
+
+// question makes the request to the service: a GET with what the client has sent, as far
+// as it goes on to an instance, and what it has asked for.
+func (f *Forward) question(r policy.Request) *http.Request {
+	asked := r.Received()
+	q := &http.Request{Method: "GET", URL: f.url, Host: f.host, Header: make(http.Header), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
+	var fields [64]wire.Field
+	believes := f.trustForwarded && r.FromTrusted()
+	for _, field := range r.AppendForwarded(fields[:0]) {
+		if goesToService(&field) {
+			name := http.CanonicalHeaderKey(string(field.Name))
+			q.Header[name] = append(q.Header[name], string(field.Value))
+		}
+	}
+	for _, said := range []struct {
+		name, lower string
+		value       []byte
+	}{
+		{"X-Forwarded-Method", "x-forwarded-method", asked.Method},
+		{"X-Forwarded-Uri", "x-forwarded-uri", asked.Target},
+		{"X-Forwarded-Host", "x-forwarded-host", nil},
+	} {
+		if value := wire.Get(asked.Fields, said.lower); believes && len(value) > 0 {
+			said.value = value
+		}
+		if said.value != nil {
+			q.Header[said.name] = []string{string(said.value)}
+		}
+	}
+	if q.Header["User-Agent"] == nil {
+		q.Header["User-Agent"] = []string{""} // none, instead of the library's
+	}
+	return q
+}

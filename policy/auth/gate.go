@@ -1,0 +1,171 @@
+package auth
+
+import (
+	"errors"
+	"net/netip"
+	"runtime"
+	"sync"
+	"time"
+)
+
+// Bounds of a gate.
+const (
+	mostWaiting   = 256             // checks that wait, of all clients
+	clientWaiting = 8               // of one client
+	longestWait   = 5 * time.Second // of each
+)
+
+// Why a gate refuses a check.
+var (
+	errClientBusy = errors.New("too many passwords of this client are being checked")
+	errBusy       = errors.New("too many passwords are being checked")
+	errGone       = errors.New("the client has left")
+)
+
+// gate lets few checks of passwords run at once: each takes a core for a tenth of a
+// second or longer, which the requests of others need as well. Clients that wait for it
+// take turns, so that a flood of wrong passwords makes others wait for one check of each
+// client that takes part in it.
+type gate struct {
+	mu      sync.Mutex
+	free    int // checks that may begin
+	waiting int
+	lines   map[netip.Prefix]*line
+	turns   []*line // those where somebody waits, the next one first
+}
+
+// line is the checks of one client that wait.
+type line struct {
+	client netip.Prefix
+	checks []chan error // each with room for one
+}
+
+// newGate makes a gate that lets half of the cores be used.
+func newGate() *gate {
+	return &gate{free: max(1, runtime.GOMAXPROCS(0)/2), lines: make(map[netip.Prefix]*line)}
+}
+
+// clientOf is what counts as one client: an IPv4 address or an IPv6 /64.
+func clientOf(a netip.Addr) netip.Prefix {
+	bits := 32
+	if a = a.Unmap(); a.Is6() {
+		bits = 64
+	}
+	p, _ := a.Prefix(bits)
+	return p
+}
+
+// enter waits until a check may begin. When it returns nil, leave must be called.
+func (g *gate) enter(client netip.Prefix, gone <-chan struct{}) error {
+	g.mu.Lock()
+	if g.free > 0 {
+		g.free--
+		g.mu.Unlock()
+		return nil
+	}
+	begun, err := g.join(client)
+	g.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	timeout := time.NewTimer(longestWait)
+	defer timeout.Stop()
+	select {
+	case err = <-begun:
+		return err
+	case <-gone:
+		err = errGone
+	case <-timeout.C:
+		err = errBusy
+	}
+	if !g.quit(client, begun) && <-begun == nil {
+		g.leave() // it was let in at this moment
+	}
+	return err
+}
+
+// join adds a check to the line of its client. When all lines together are full, the
+// newest check of the longest one makes room for a client that has fewer. g.mu is held.
+func (g *gate) join(client netip.Prefix) (begun chan error, err error) {
+	l := g.lines[client]
+	if l == nil {
+		l = &line{client: client}
+	}
+	if len(l.checks) >= clientWaiting {
+		return nil, errClientBusy
+	}
+	if g.waiting >= mostWaiting {
+		longest := g.turns[0]
+		for _, other := range g.turns {
+			if len(other.checks) > len(longest.checks) {
+				longest = other
+			}
+		}
+		newest := len(longest.checks) - 1
+		if newest <= len(l.checks) {
+			return nil, errBusy
+		}
+		longest.checks[newest] <- errClientBusy
+		longest.checks = longest.checks[:newest]
+		g.waiting--
+	}
+	begun = make(chan error, 1)
+	if l.checks = append(l.checks, begun); len(l.checks) == 1 {
+		g.lines[client] = l
+		g.turns = append(g.turns, l)
+	}
+	g.waiting++
+	return begun, nil
+}
+
+// quit takes a check out of its line, and reports whether it was there.
+func (g *gate) quit(client netip.Prefix, begun chan error) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	l := g.lines[client]
+	if l == nil {
+		return false
+	}
+	for i, c := range l.checks {
+		if c == begun {
+			l.checks = append(l.checks[:i], l.checks[i+1:]...)
+			g.waiting--
+			g.drop(l)
+			return true
+		}
+	}
+	return false
+}
+
+// drop forgets a line where nobody waits any more. g.mu is held.
+func (g *gate) drop(l *line) {
+	if len(l.checks) > 0 {
+		return
+	}
+	delete(g.lines, l.client)
+	for i, other := range g.turns {
+		if other == l {
+			g.turns = append(g.turns[:i], g.turns[i+1:]...)
+			return
+		}
+	}
+}
+
+// leave ends a check, and lets the next client's begin.
+func (g *gate) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.turns) == 0 {
+		g.free++
+		return
+	}
+	l := g.turns[0]
+	l.checks[0] <- nil
+	l.checks = l.checks[1:]
+	g.waiting--
+	if len(l.checks) > 0 {
+		g.turns = append(g.turns[1:], l)
+	} else {
+		g.drop(l)
+	}
+}

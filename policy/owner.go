@@ -1,0 +1,88 @@
+package policy
+
+import "serai/wire"
+
+// Owner is a policy that sets fields of an instance's request in which the instance
+// believes, such as the name of a user. What the client sends in them, in its head or in
+// its trailers, is removed: some servers merge trailers into the head.
+//
+// What the policy sets, it learns in the request phase: it takes part in no other.
+type Owner interface {
+	RequestPolicy
+	Owns() Names
+}
+
+// Names are names of fields. A client's field is one of them in every spelling that some
+// origin reads as the name: CGI and WSGI make the same variable of X-Forwarded-User and
+// X_Forwarded_User.
+type Names []string
+
+// Has reports whether a client's field is one of them.
+func (n Names) Has(name []byte) bool {
+	for _, own := range n {
+		if wire.Resembles(name, own) {
+			return true
+		}
+	}
+	return false
+}
+
+// Learned is what Owners have learned about one request, for the phases that follow. It
+// is used again for the next request.
+type Learned struct {
+	// Forward are fields for the instance, Answer fields for the client, whoever answers.
+	Forward, Answer []wire.Field
+	// Values has memory for their values, which stay as long as the request.
+	Values wire.Values
+}
+
+// Forget removes what was learned for the instance in fields of these names: of several
+// policies the last one counts.
+func (l *Learned) Forget(names Names) {
+	kept := l.Forward[:0]
+	for _, f := range l.Forward {
+		if !names.Has(f.Name) {
+			kept = append(kept, f)
+		}
+	}
+	l.Forward = kept
+}
+
+// Reset forgets everything.
+func (l *Learned) Reset() {
+	l.Forward, l.Answer = l.Forward[:0], l.Answer[:0]
+	l.Values.Reset()
+}
+
+// Owns reports whether a client's field is one that only a policy of the list may set.
+func (l *List) Owns(name []byte) bool {
+	if l == nil {
+		return false
+	}
+	for _, n := range l.owned {
+		if n.Has(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// forwardLearned puts what Owners have learned in the place of what the client has sent.
+func (l *List) forwardLearned(f *Forward) {
+	if len(l.owned) == 0 {
+		return
+	}
+	for i := range f.Head.Fields {
+		if field := &f.Head.Fields[i]; l.Owns(field.Name) {
+			field.Kind = wire.Dropped
+		}
+	}
+	f.Head.Fields = append(f.Head.Fields, f.Request.Learned().Forward...)
+}
+
+// answerLearned adds what Owners have learned for the client.
+func (l *List) answerLearned(a *Answer) {
+	if len(l.owned) > 0 {
+		a.Head.Fields = append(a.Head.Fields, a.Request.Learned().Answer...)
+	}
+}

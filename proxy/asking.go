@@ -1,0 +1,53 @@
+package proxy
+
+import (
+	"net/netip"
+	"time"
+
+	"serai/policy"
+	"serai/wire"
+)
+
+// asking is what an exchange keeps for policies that ask somebody before an instance is
+// picked.
+type asking struct {
+	learned policy.Learned
+	maxHops int
+	asked   time.Duration // spent in Wait
+}
+
+func (a *asking) reset() {
+	a.learned.Reset()
+	a.maxHops, a.asked = 0, 0
+}
+
+// ClientAddr implements policy.Request.
+func (x *Exchange) ClientAddr() netip.Addr { return x.Client }
+
+// Learned implements policy.Request.
+func (x *Exchange) Learned() *policy.Learned { return &x.learned }
+
+// Wait implements policy.Asking.
+func (x *Exchange) Wait(f func(gone <-chan struct{})) {
+	began := x.Now
+	x.waiting.Set(began)
+	f(x.whenGone())
+	x.waiting.Clear()
+	x.Now = time.Now()
+	x.asked += x.Now.Sub(began)
+}
+
+// AppendForwarded implements policy.Asking.
+func (x *Exchange) AppendForwarded(dst []wire.Field) []wire.Field {
+	if !x.prepared {
+		x.prepare()
+	}
+	dst = x.appendSent(dst)
+	return x.appendMade(dst, nil)
+}
+
+// Looped implements policy.Asking.
+func (x *Exchange) Looped() bool { return x.hops >= x.maxHops }
+
+// FromTrusted implements policy.Asking.
+func (x *Exchange) FromTrusted() bool { return x.believed != nil }
