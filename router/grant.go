@@ -2,9 +2,11 @@ package router
 
 import (
 	"cmp"
+	"reflect"
 	"slices"
 
 	"serai/discovery"
+	"serai/upstream"
 )
 
 // petitioner is what instances of one service and list of tags may differ in where
@@ -14,17 +16,72 @@ type petitioner struct {
 	byHand bool
 }
 
-// grant is what came of one definition: it is the same for all further instances.
-type grant struct {
-	demands  []*demand
-	refusals []*Rejection
-	denied   []*Rejection // for quotas
+// petition is one list of tags with all instances of one petitioner that carry it. What
+// the first of them gets, all get: so a service costs what its instances and its claims
+// cost, not their product.
+type petition struct {
+	newest *discovery.Instance
+	age    uint64 // the lowest Instance.Created
+	grants []grant
 }
 
-// ask adds an instance to what one of its definitions claims.
-func (c *compilation) ask(instance *discovery.Instance, address string, d *Definition, all []Definition) (g grant) {
-	member := -1
+// grant is what came of one definition.
+type grant struct {
+	granted    bool        // at least one claim
+	membership *membership // the members for its claims
+	refusals   []*Rejection
+	denied     []*Rejection // for quotas
+}
+
+// membership is the members of one petition for the definitions with the same options of
+// instances.
+type membership struct {
+	id      int
+	members []*upstream.Member
+	at      []int // which instances of the service they are, in the order of their age
+}
+
+// ask is a petition that asks for one route, with what it asks for.
+type ask struct {
+	petition   *petition
+	options    *RouteOptions
+	membership *membership
+}
+
+// petition makes the petition of a list of tags, without any grant.
+func (c *compilation) petition(p *parsed) *petition {
+	all := &petition{grants: make([]grant, len(p.definitions))}
+	for i := range p.definitions {
+		if at := p.alike(i); at < i {
+			all.grants[i].membership = all.grants[at].membership
+			continue
+		}
+		c.memberships++
+		all.grants[i].membership = &membership{id: c.memberships}
+	}
+	return all
+}
+
+// mostCompared bounds the definitions that each one is compared with.
+const mostCompared = 8
+
+// alike returns the first definition that has the same members as definition i.
+func (p *parsed) alike(i int) int {
+	d := &p.definitions[i]
+	for at := range min(i, mostCompared) {
+		o := &p.definitions[at]
+		if o.Class == d.Class && (d.Instance.Check.Path == "" || hostOfCheck(o, p.definitions) == hostOfCheck(d, p.definitions)) &&
+			reflect.DeepEqual(o.Instance, d.Instance) {
+			return at
+		}
+	}
+	return i
+}
+
+// ask is the petition of the first instance: it gets what the rules and quotas permit.
+func (c *compilation) ask(instance *discovery.Instance, d *Definition, p *petition, g *grant) {
 	refuse := func(r Rejection) { g.refusals = append(g.refusals, c.refuse(instance, r)) }
+	conditions := conditionsKey(d.Conditions)
 	for _, host := range d.Hosts {
 		f, holder := c.owners.refuse(c.key.Namespace, host)
 		if f == nil && !c.owners.covers(host) && !instance.ByHand() {
@@ -34,7 +91,6 @@ func (c *compilation) ask(instance *discovery.Instance, address string, d *Defin
 			refuse(Rejection{Route: d.Name, Hosts: []string{host}, Holder: holder, Why: f.why, Instead: f.instead})
 			continue
 		}
-		conditions := conditionsKey(d.Conditions)
 		for i, path := range slices.Concat(d.Prefixes, d.Exact) {
 			if f := c.reserved(path, instance); f != nil {
 				refuse(Rejection{Route: d.Name, Hosts: []string{host}, Why: f.why, Instead: f.instead})
@@ -47,41 +103,85 @@ func (c *compilation) ask(instance *discovery.Instance, address string, d *Defin
 				}
 				continue
 			}
-			if member < 0 {
-				member = len(c.members)
-				c.members = append(c.members, c.member(instance, address, d, all))
-			}
 			x := c.demands[s]
 			if x == nil {
-				x = &demand{conditions: d.Conditions, newest: instance, options: d.Options, age: instance.Created}
+				x = &demand{conditions: d.Conditions}
 				c.demands[s] = x
 			}
-			x.add(instance, d, member)
-			g.demands = append(g.demands, x)
+			x.asks = append(x.asks, ask{p, d.Options, g.membership})
+			g.granted = true
 		}
-	}
-	return g
-}
-
-// askAgain adds an instance that asks for what another one has asked for.
-func (c *compilation) askAgain(instance *discovery.Instance, address string, d *Definition, all []Definition, g *grant) {
-	if len(g.demands) > 0 {
-		member := len(c.members)
-		c.members = append(c.members, c.member(instance, address, d, all))
-		for _, x := range g.demands {
-			x.add(instance, d, member)
-		}
-	}
-	for _, r := range slices.Concat(g.refusals, g.denied) {
-		r.join(cmp.Or(instance.Alloc, instance.ID))
 	}
 }
 
-// add adds a member, which an instance asks for.
-func (x *demand) add(instance *discovery.Instance, d *Definition, member int) {
-	x.members = append(x.members, member)
-	x.age = min(x.age, instance.Created)
-	if newer(instance, x.newest) {
-		x.newest, x.options = instance, d.Options
+// join adds an instance to what its petition was granted.
+func (c *compilation) join(instance *discovery.Instance, address string, all []Definition, p *petition) {
+	if p.newest == nil || newer(instance, p.newest) {
+		p.newest = instance
 	}
+	if p.age == 0 || instance.Created < p.age {
+		p.age = instance.Created
+	}
+	c.instances++
+	for i := range p.grants {
+		g := &p.grants[i]
+		if n := len(g.membership.at); !g.granted || n > 0 && g.membership.at[n-1] == c.instances {
+			continue // nothing to be a member of, or it is one
+		}
+		g.membership.members = append(g.membership.members, c.member(instance, address, &all[i], all))
+		g.membership.at = append(g.membership.at, c.instances)
+	}
+}
+
+// joinRefused adds an instance to the rejections of its petition.
+func (c *compilation) joinRefused(instance *discovery.Instance, p *petition) {
+	for i := range p.grants {
+		for _, r := range slices.Concat(p.grants[i].refusals, p.grants[i].denied) {
+			r.join(cmp.Or(instance.Alloc, instance.ID))
+		}
+	}
+}
+
+// newest returns the newest instance that asks for the route, and the options that it
+// asks for.
+func (x *demand) newest() (*discovery.Instance, *RouteOptions) {
+	of := &x.asks[0]
+	for i := range x.asks {
+		if a := &x.asks[i]; newer(a.petition.newest, of.petition.newest) {
+			of = a
+		}
+	}
+	return of.petition.newest, of.options
+}
+
+// age returns the age of the oldest instance that asks for the route.
+func (x *demand) age() uint64 {
+	age := x.asks[0].petition.age
+	for i := range x.asks {
+		age = min(age, x.asks[i].petition.age)
+	}
+	return age
+}
+
+// members returns all instances that ask for the route, the oldest first.
+func (x *demand) members() []*upstream.Member {
+	if len(x.asks) == 1 {
+		return x.asks[0].membership.members
+	}
+	type placed struct {
+		at     int
+		member *upstream.Member
+	}
+	var all []placed
+	for _, a := range x.asks {
+		for i, m := range a.membership.members {
+			all = append(all, placed{a.membership.at[i], m})
+		}
+	}
+	slices.SortFunc(all, func(a, b placed) int { return cmp.Compare(a.at, b.at) })
+	members := make([]*upstream.Member, len(all))
+	for i, p := range all {
+		members[i] = p.member
+	}
+	return members
 }

@@ -76,7 +76,7 @@ func (a Agreement) heirPlace(r *Route) int {
 	if !slices.ContainsFunc(all, func(c Claimant) bool { return c.Namespace != all[0].Namespace }) {
 		return 0
 	}
-	return r.place
+	return int(r.place)
 }
 
 // warden decides which namespace holds one host.

@@ -42,7 +42,7 @@ func TestEveryKeyIsWrittenAgain(t *testing.T) {
 			t.Errorf("the example of key %s is its default", k.Name)
 		}
 		route := routeOf(t, tags)
-		member := words.Member(&route.Pool.Members()[0])
+		member := words.Member(route.Pool.Members()[0])
 		shown := words.Route(route.Options)
 		for key, word := range member {
 			shown[key] = word

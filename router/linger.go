@@ -44,7 +44,7 @@ func (b *Builder) linger(now time.Time, r *Route, present map[string]bool) *Rout
 		}
 		return nil
 	}
-	withdrawn := slices.ContainsFunc(r.Pool.Members(), func(m upstream.Member) bool { return present[m.ID] })
+	withdrawn := slices.ContainsFunc(r.Pool.Members(), func(m *upstream.Member) bool { return present[m.ID] })
 	if b.options.Linger < 0 || withdrawn {
 		return nil
 	}

@@ -45,14 +45,10 @@ func (s *service) routesByID() map[routeID]*Route {
 	return routesByID
 }
 
-// demand is the instances that ask for one route, and what they ask for.
+// demand is what asks for one route.
 type demand struct {
 	conditions []Condition
-	members    []int // into compilation.members
-	// newest sets the options.
-	newest  *discovery.Instance
-	options *RouteOptions
-	age     uint64
+	asks       []ask
 }
 
 // compilation is one service whose routes are being made.
@@ -60,11 +56,15 @@ type compilation struct {
 	*Builder
 	key       discovery.Key
 	demands   map[routeID]*demand
-	members   []upstream.Member
 	refusals  map[string]*Rejection
 	endpoints []*upstream.Endpoint
 	meter     meter
 	asked     int // claims, of all lists of different tags
+	// instances and memberships are how many there are so far.
+	instances, memberships int
+	stats                  map[string]*Stats // by route name
+	commons                map[likeness]*Common
+	pools                  map[poolKey]*upstream.Pool
 	// unlingered counts routes that do not linger because of a quota.
 	unlingered uint64
 }
@@ -73,7 +73,10 @@ type compilation struct {
 // has all routes that any of its instances asks for; each instance is a member of the
 // routes of its own tags.
 func (b *Builder) compile(u *update, key discovery.Key, last map[routeID]*Route, source *discovery.Service) *service {
-	c := &compilation{Builder: b, key: key, demands: make(map[routeID]*demand), refusals: make(map[string]*Rejection)}
+	c := &compilation{
+		Builder: b, key: key, demands: make(map[routeID]*demand), refusals: make(map[string]*Rejection),
+		stats: make(map[string]*Stats), commons: make(map[likeness]*Common), pools: make(map[poolKey]*upstream.Pool),
+	}
 	c.meter = meter{allowed: b.allowed(key), short: make(map[routeID]bool), refused: make(map[excess]*Rejection)}
 	next := &service{source: source}
 	if source != nil {
@@ -83,18 +86,16 @@ func (b *Builder) compile(u *update, key discovery.Key, last map[routeID]*Route,
 	if old := b.services[key]; old != nil && (source == nil || old.age < next.age) {
 		next.age = old.age
 	}
-	stats := make(map[string]*Stats)
 	for _, r := range last {
-		stats[r.Name] = r.Stats
+		c.stats[r.Name] = r.Stats
 	}
-	shared := make(map[poolKey]*upstream.Pool)
 	passed := c.renamed(last)
 	for routeID, d := range c.demands {
 		before := last[routeID]
 		if before == nil {
 			before = passed[place{routeID.host, routeID.claim}]
 		}
-		next.routes = append(next.routes, c.route(routeID, d, before, stats, shared))
+		next.routes = append(next.routes, c.route(routeID, d, before))
 	}
 	present := make(map[string]bool)
 	if source != nil {
@@ -150,14 +151,10 @@ func (c *compilation) refuse(instance *discovery.Instance, r Rejection) *Rejecti
 }
 
 // route makes the route of an ID, keeping the state of its last version.
-func (c *compilation) route(s routeID, d *demand, last *Route, stats map[string]*Stats, shared map[poolKey]*upstream.Pool) *Route {
-	if stats[s.name] == nil {
-		stats[s.name] = NewStats()
-	}
+func (c *compilation) route(s routeID, d *demand, last *Route) *Route {
+	age := d.age()
 	r := &Route{
-		Namespace: c.key.Namespace, Service: c.key.Name, Job: d.newest.Job, Name: s.name,
-		Host: s.host, Path: s.path, Exact: s.exact, Conditions: d.conditions, Priority: s.priority,
-		Options: d.options, Stats: stats[s.name], CreateIndex: d.age, present: d.age, conditions: s.conditions,
+		Common: c.common(s, d), Host: s.host, Path: s.path, Exact: s.exact, CreateIndex: age, present: age,
 		guarded: c.owners != nil && strings.HasPrefix(s.host, "*"),
 	}
 	var room *upstream.Room
@@ -167,35 +164,57 @@ func (c *compilation) route(s routeID, d *demand, last *Route, stats map[string]
 		room = last.Pool.Room()
 		r.CreateIndex = min(r.CreateIndex, last.CreateIndex)
 	}
-	r.place = c.agreed.place(r)
-	r.Policies = policy.ForRoute(&d.options.OfRoute, &r.Stats.Policies)
-	r.Pool = c.pool(d, room, shared)
+	r.place = int32(c.agreed.place(r))
+	r.Pool = c.pool(d, r.Options, room)
 	return r
+}
+
+// likeness distinguishes routes that differ in more than their host, path and age.
+type likeness struct {
+	name, conditions string
+	priority         int
+	job              string
+	options          *RouteOptions
+}
+
+// common returns what the route has in common with others.
+func (c *compilation) common(s routeID, d *demand) *Common {
+	newest, options := d.newest()
+	key := likeness{s.name, s.conditions, s.priority, newest.Job, options}
+	if known := c.commons[key]; known != nil {
+		return known
+	}
+	if c.stats[s.name] == nil {
+		c.stats[s.name] = NewStats()
+	}
+	common := &Common{
+		Namespace: c.key.Namespace, Service: c.key.Name, Job: newest.Job, Name: s.name,
+		Conditions: d.conditions, Priority: s.priority, Options: options, Stats: c.stats[s.name], conditions: s.conditions,
+	}
+	common.Policies = policy.ForRoute(&options.OfRoute, &common.Stats.Policies)
+	c.commons[key] = common
+	return common
 }
 
 // poolKey distinguishes pools that differ in more than their room.
 type poolKey struct {
-	members string
-	options upstream.PoolOptions
+	memberships string
+	options     upstream.PoolOptions
 }
 
 // pool returns the pool of a route. Pools with the same members and options share
 // members, weights and the values of sticky cookies.
-func (c *compilation) pool(d *demand, room *upstream.Room, shared map[poolKey]*upstream.Pool) *upstream.Pool {
-	id := make([]byte, 0, len(d.members)*2)
-	for _, m := range d.members {
-		id = binary.AppendUvarint(id, uint64(m))
+func (c *compilation) pool(d *demand, o *RouteOptions, room *upstream.Room) *upstream.Pool {
+	id := make([]byte, 0, len(d.asks)*2)
+	for i := range d.asks {
+		id = binary.AppendUvarint(id, uint64(d.asks[i].membership.id))
 	}
-	key := poolKey{string(id), c.poolOptions(d.options)}
-	if p := shared[key]; p != nil {
+	key := poolKey{string(id), c.poolOptions(o)}
+	if p := c.pools[key]; p != nil {
 		return p.In(room)
 	}
-	members := make([]upstream.Member, len(d.members))
-	for i, m := range d.members {
-		members[i] = c.members[m]
-	}
-	p := upstream.NewPool(members, key.options, room)
-	shared[key] = p
+	p := upstream.NewPool(d.members(), key.options, room)
+	c.pools[key] = p
 	return p
 }
 
@@ -206,7 +225,7 @@ func (c *compilation) poolOptions(o *RouteOptions) upstream.PoolOptions {
 }
 
 // member makes the pool's member for an instance, and acquires its endpoint.
-func (c *compilation) member(instance *discovery.Instance, address string, d *Definition, all []Definition) upstream.Member {
+func (c *compilation) member(instance *discovery.Instance, address string, d *Definition, all []Definition) *upstream.Member {
 	o := &d.Instance
 	host := o.Host
 	if o.HostIsAddress {
@@ -225,7 +244,7 @@ func (c *compilation) member(instance *discovery.Instance, address string, d *De
 	}
 	e := c.options.Registry.Acquire(t)
 	c.endpoints = append(c.endpoints, e)
-	return upstream.Member{
+	return &upstream.Member{
 		Endpoint: e, Weight: o.Weight, MaxInflight: o.MaxInflight, Canary: o.Canary,
 		Node: instance.Node, Datacenter: instance.Datacenter, Host: host,
 		OfInstance: o.OfInstance, Policies: policy.ForInstance(&o.OfInstance),

@@ -157,8 +157,8 @@ func (r *Room) probeWanted() {
 		return
 	}
 	const enough = 8
-	for i := range p.members[:min(enough, len(p.members))] {
-		if e := p.members[i].Endpoint; e.State() == Probing {
+	for _, m := range p.members[:min(enough, len(p.members))] {
+		if e := m.Endpoint; e.State() == Probing {
 			r.registry.prober.ask(e, true)
 		}
 	}
