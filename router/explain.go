@@ -104,10 +104,10 @@ func (t *Table) candidates(host []byte) (all []shadow) {
 			for _, r := range b.live {
 				all = append(all, shadow{route: r})
 			}
-			all = append(all, b.shadowed...)
+			all = append(all, b.shadowed()...)
 		}
 		if e != nil {
-			for _, r := range e.foreign {
+			for _, r := range e.foreign() {
 				all = append(all, shadow{route: r})
 			}
 		}

@@ -91,7 +91,7 @@ func (t *Table) Rejections() []Rejection {
 		for _, s := range e.shadows() {
 			all = append(all, t.disputed(s))
 		}
-		for _, r := range e.foreign {
+		for _, r := range e.foreign() {
 			all = append(all, t.contested(e, r))
 		}
 	}
@@ -113,7 +113,7 @@ func (t *Table) disputed(s shadow) Rejection {
 // nodes may decide differently.
 func (t *Table) contested(e *entry, r *Route) Rejection {
 	rejection := e.disown(r)
-	if t.trouble != "" && !e.recorded && !e.tenants[0].local {
+	if t.trouble != "" && !e.disputed.recorded && !e.tenants()[0].local {
 		rejection.Why += unrecorded(t.trouble)
 	}
 	return rejection
@@ -128,7 +128,7 @@ func (e *entry) rejections() (all []Rejection) {
 	if e == nil {
 		return nil
 	}
-	for _, r := range e.foreign {
+	for _, r := range e.foreign() {
 		all = append(all, e.disown(r))
 	}
 	for _, s := range e.shadows() {
@@ -139,7 +139,7 @@ func (e *entry) rejections() (all []Rejection) {
 
 func (e *entry) shadows() (all []shadow) {
 	for b := range e.buckets() {
-		all = append(all, b.shadowed...)
+		all = append(all, b.shadowed()...)
 	}
 	return all
 }

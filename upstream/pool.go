@@ -4,7 +4,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
-	"sync/atomic"
 	"time"
 )
 
@@ -152,7 +151,7 @@ type search struct {
 	now   time.Time
 	a     Attributes
 	tried *Tried
-	turns *[turnCounters]atomic.Uint64 // of the pool's room
+	room  *Room // the pool's
 	// inLine also takes places that requests wait for: it is this request's turn.
 	inLine bool
 	// ejected also takes ejected members, again also those that were tried.
@@ -168,7 +167,7 @@ func (p *Pool) Pick(now time.Time, a Attributes, tried *Tried, again bool) *Memb
 }
 
 func (p *Pool) pick(s *search, again bool) *Member {
-	s.turns = &p.room.turns
+	s.room = p.room
 	m := p.take(s)
 	if m == nil {
 		s.ejected = true
