@@ -148,7 +148,7 @@ func (b *Builder) changed(s *discovery.Snapshot) (all []arrival) {
 				a.tags += len(i.Tags)
 			}
 			if known != nil { // that each of its instances asks for
-				a.tags += known.usage.claims * len(source.Instances) / claimsOfTag
+				a.tags += known.usage.got[claims] * len(source.Instances) / claimsOfTag
 			}
 			all = append(all, a)
 		}

@@ -28,6 +28,8 @@ type Definition struct {
 	Options *RouteOptions
 	// Instance are the options that apply to each instance separately.
 	Instance InstanceOptions
+
+	size int // of the values of its tags, in bytes
 }
 
 // RouteOptions are the options of a route for requests, whichever instance gets them.

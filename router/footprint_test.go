@@ -24,7 +24,7 @@ func measured(t *testing.T, name string, steps ...[]*discovery.Service) {
 			routes++
 			members += len(r.Pool.Members())
 		}
-		t.Logf("%d routes, %d pairs of route and instance, %d rejections, %.1f MB, %.0f bytes a claim", routes, members, len(x.table.Current().Rejections()), took, took*(1<<20)/float64(max(routes, 1)))
+		t.Logf("%d routes, %d pairs of route and instance, %d rejections, %.1f MB, %.0f bytes a claim, counted as %.1f MB", routes, members, len(x.table.Current().Rejections()), took, took*(1<<20)/float64(max(routes, 1)), float64(x.table.Current().Usage()[3].Used)/(1<<20))
 		if p := os.Getenv("PROFILE"); p != "" {
 			f, _ := os.Create(p + "." + name)
 			pprof.WriteHeapProfile(f)

@@ -27,10 +27,11 @@ type petition struct {
 
 // grant is what came of one definition.
 type grant struct {
-	granted    bool        // at least one claim
-	membership *membership // the members for its claims
-	refusals   []*Rejection
-	denied     []*Rejection // for quotas
+	// asked says that the quotas of the service permit a claim, granted that all do.
+	asked, granted bool
+	membership     *membership // the members for its claims
+	refusals       []*Rejection
+	denied         []*Rejection // for quotas
 }
 
 // membership is the members of one petition for the definitions with the same options of
@@ -39,6 +40,12 @@ type membership struct {
 	id      int
 	members []*upstream.Member
 	at      []int // which instances of the service they are, in the order of their age
+	// asked and granted say whether a definition has been granted a claim: see grant.
+	// Asking is how many instances are members, or would be if it had been.
+	asked, granted bool
+	asking         int
+	last           int             // the instance that was considered last
+	target         upstream.Target // of the instance that is considered
 }
 
 // ask is a petition that asks for one route, with what it asks for.
@@ -97,39 +104,51 @@ func (c *compilation) ask(instance *discovery.Instance, d *Definition, p *petiti
 				continue
 			}
 			s := routeID{d.Name, host, claim{path, i >= len(d.Prefixes), d.Priority, conditions}}
-			if denied := c.fits(instance, d, s); denied != nil {
+			if denied := c.fits(instance, d, s, g); denied != nil {
 				if !slices.Contains(g.denied, denied) {
 					g.denied = append(g.denied, denied)
 				}
 				continue
 			}
+			g.granted, g.membership.granted = true, true
 			x := c.demands[s]
 			if x == nil {
 				x = &demand{conditions: d.Conditions}
 				c.demands[s] = x
+				c.order = append(c.order, s)
 			}
 			x.asks = append(x.asks, ask{p, d.Options, g.membership})
-			g.granted = true
 		}
 	}
 }
 
 // join adds an instance to what its petition was granted.
-func (c *compilation) join(instance *discovery.Instance, address string, all []Definition, p *petition) {
+func (c *compilation) join(instance *discovery.Instance, address string, all []Definition, p *petition, first bool) {
 	if p.newest == nil || newer(instance, p.newest) {
 		p.newest = instance
 	}
 	if p.age == 0 || instance.Created < p.age {
 		p.age = instance.Created
 	}
-	c.instances++
 	for i := range p.grants {
 		g := &p.grants[i]
-		if n := len(g.membership.at); !g.granted || n > 0 && g.membership.at[n-1] == c.instances {
-			continue // nothing to be a member of, or it is one
+		of := g.membership
+		if !g.asked && !g.granted || of.last == c.instances {
+			continue // nothing to be a member of, or considered already
 		}
-		g.membership.members = append(g.membership.members, c.member(instance, address, &all[i], all))
-		g.membership.at = append(g.membership.at, c.instances)
+		of.last = c.instances
+		if first {
+			of.asking = 1 // which was counted with its claims
+		} else {
+			of.target = c.target(instance, address, &all[i], all)
+			if !c.fitsMember(instance, &all[i], of) {
+				continue
+			}
+		}
+		if of.granted {
+			of.members = append(of.members, c.member(instance, address, &all[i], of.target))
+			of.at = append(of.at, c.instances)
+		}
 	}
 }
 
@@ -140,6 +159,11 @@ func (c *compilation) joinRefused(instance *discovery.Instance, p *petition) {
 			r.join(cmp.Or(instance.Alloc, instance.ID))
 		}
 	}
+}
+
+// byHand reports whether an operator's file asks for the route, which has no quota.
+func (x *demand) byHand() bool {
+	return slices.ContainsFunc(x.asks, func(a ask) bool { return a.petition != nil && a.petition.newest.ByHand() })
 }
 
 // newest returns the newest instance that asks for the route, and the options that it

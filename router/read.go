@@ -82,7 +82,10 @@ func (c *compilation) read(instance *discovery.Instance, p *parsed) {
 	}
 	who := petitioner{instance.Job, instance.ByHand()}
 	asked := p.petitions[who]
-	if asked != nil {
+	first := asked == nil
+	c.instances++
+	c.targets = c.targets[:0]
+	if !first {
 		c.joinRefused(instance, asked)
 	} else {
 		if most := maxAskedClaims * c.options.Quotas.Claims.Service; !who.byHand && c.asked > 0 && c.asked+p.claims > most {
@@ -97,10 +100,13 @@ func (c *compilation) read(instance *discovery.Instance, p *parsed) {
 		asked = c.petition(p)
 		p.petitions[who] = asked
 		for i := range p.definitions {
+			asked.grants[i].membership.target = c.target(instance, address, &p.definitions[i], p.definitions)
+		}
+		for i := range p.definitions {
 			if d := &p.definitions[i]; d.Class == c.options.Class {
 				c.ask(instance, d, asked, &asked.grants[i])
 			}
 		}
 	}
-	c.join(instance, address, p.definitions, asked)
+	c.join(instance, address, p.definitions, asked, first)
 }

@@ -53,6 +53,7 @@ type Common struct {
 	Stats *Stats
 
 	conditions string // canonical, for comparison
+	bytes      int    // estimated: see memory.go
 }
 
 // Lingers reports whether the route's last instance has gone and it waits for

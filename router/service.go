@@ -57,7 +57,9 @@ type compilation struct {
 	key       discovery.Key
 	demands   map[routeID]*demand
 	refusals  map[string]*Rejection
+	order     []routeID // demands, also those that a quota refuses, the oldest first
 	endpoints []*upstream.Endpoint
+	targets   []upstream.Target // of the instance that is read
 	meter     meter
 	asked     int // claims, of all lists of different tags
 	// instances and memberships are how many there are so far.
@@ -77,11 +79,16 @@ func (b *Builder) compile(u *update, key discovery.Key, last map[routeID]*Route,
 		Builder: b, key: key, demands: make(map[routeID]*demand), refusals: make(map[string]*Rejection),
 		stats: make(map[string]*Stats), commons: make(map[likeness]*Common), pools: make(map[poolKey]*upstream.Pool),
 	}
-	c.meter = meter{allowed: b.allowed(key), short: make(map[routeID]bool), refused: make(map[excess]*Rejection)}
+	c.meter = meter{quotas: &b.options.Quotas, allowed: b.allowed(key), short: make(map[routeID]*demand), refused: make(map[excess]*Rejection)}
 	next := &service{source: source}
 	if source != nil {
 		c.readAll(source)
+		c.settlePools()
 		next.age = firstIndex(source)
+		if next.age > 0 {
+			c.meter.usage.got[memory] += serviceBytes
+			c.meter.usage.asked[memory] += serviceBytes
+		}
 	}
 	if old := b.services[key]; old != nil && (source == nil || old.age < next.age) {
 		next.age = old.age
@@ -90,8 +97,11 @@ func (b *Builder) compile(u *update, key discovery.Key, last map[routeID]*Route,
 		c.stats[r.Name] = r.Stats
 	}
 	passed := c.renamed(last)
-	for routeID, d := range c.demands {
-		before := last[routeID]
+	for _, routeID := range c.order {
+		d, before := c.demands[routeID], last[routeID]
+		if d == nil {
+			continue // refused
+		}
 		if before == nil {
 			before = passed[place{routeID.host, routeID.claim}]
 		}
@@ -105,7 +115,7 @@ func (b *Builder) compile(u *update, key discovery.Key, last map[routeID]*Route,
 	}
 	var left []*Route
 	for routeID, r := range last {
-		if c.demands[routeID] == nil && passed[place{routeID.host, routeID.claim}] != r && !c.meter.short[routeID] {
+		if c.demands[routeID] == nil && passed[place{routeID.host, routeID.claim}] != r && c.meter.short[routeID] == nil {
 			if r = b.linger(u.now, r, present); r != nil {
 				left = append(left, r)
 			}
@@ -144,10 +154,25 @@ func (c *compilation) refuse(instance *discovery.Instance, r Rejection) *Rejecti
 	r.Namespace, r.Service, r.Job = printable(c.key.Namespace), printable(c.key.Name), printable(instance.Job)
 	id := strings.Join([]string{r.Job, r.Route, r.Tag, r.Why, r.Instead, strings.Join(r.Hosts, ",")}, "\x00")
 	if c.refusals[id] == nil {
-		c.refusals[id] = &r
+		if !instance.ByHand() && !c.mayTell() {
+			id, r = "", Rejection{Namespace: r.Namespace, Service: r.Service, Why: "more of the service is refused than can be told", Instead: "what the other refusals say"}
+		}
+		if c.refusals[id] == nil {
+			c.refusals[id] = &r
+		}
 	}
 	c.refusals[id].join(cmp.Or(instance.Alloc, instance.ID))
 	return c.refusals[id]
+}
+
+// mayTell reports whether one more rejection may be kept, and counts it.
+func (c *compilation) mayTell() bool {
+	if len(c.refusals) >= maxRefusals {
+		return false
+	}
+	need := amount{memory: rejectionBytes}
+	_, ok := c.meter.charge(need, need, false)
+	return ok
 }
 
 // route makes the route of an ID, keeping the state of its last version.
@@ -190,6 +215,7 @@ func (c *compilation) common(s routeID, d *demand) *Common {
 	common := &Common{
 		Namespace: c.key.Namespace, Service: c.key.Name, Job: newest.Job, Name: s.name,
 		Conditions: d.conditions, Priority: s.priority, Options: options, Stats: c.stats[s.name], conditions: s.conditions,
+		bytes: definitionBytes + 2*len(s.conditions),
 	}
 	common.Policies = policy.ForRoute(&options.OfRoute, &common.Stats.Policies)
 	c.commons[key] = common
@@ -202,14 +228,18 @@ type poolKey struct {
 	options     upstream.PoolOptions
 }
 
-// pool returns the pool of a route. Pools with the same members and options share
-// members, weights and the values of sticky cookies.
-func (c *compilation) pool(d *demand, o *RouteOptions, room *upstream.Room) *upstream.Pool {
+func (c *compilation) poolKey(d *demand, o *RouteOptions) poolKey {
 	id := make([]byte, 0, len(d.asks)*2)
 	for i := range d.asks {
 		id = binary.AppendUvarint(id, uint64(d.asks[i].membership.id))
 	}
-	key := poolKey{string(id), c.poolOptions(o)}
+	return poolKey{string(id), c.poolOptions(o)}
+}
+
+// pool returns the pool of a route. Pools with the same members and options share
+// members, weights and the values of sticky cookies.
+func (c *compilation) pool(d *demand, o *RouteOptions, room *upstream.Room) *upstream.Pool {
+	key := c.poolKey(d, o)
 	if p := c.pools[key]; p != nil {
 		return p.In(room)
 	}
@@ -224,13 +254,18 @@ func (c *compilation) poolOptions(o *RouteOptions) upstream.PoolOptions {
 	}
 }
 
-// member makes the pool's member for an instance, and acquires its endpoint.
-func (c *compilation) member(instance *discovery.Instance, address string, d *Definition, all []Definition) *upstream.Member {
-	o := &d.Instance
-	host := o.Host
+// hostFor is the Host header for an instance, empty for the client's.
+func (o *InstanceOptions) hostFor(address string) string {
 	if o.HostIsAddress {
-		host = address
+		return address
 	}
+	return o.Host
+}
+
+// target is what serai connects to for one of an instance's definitions.
+func (c *compilation) target(instance *discovery.Instance, address string, d *Definition, all []Definition) upstream.Target {
+	o := &d.Instance
+	host := o.hostFor(address)
 	t := upstream.Target{
 		Address: address, Instance: cmp.Or(instance.Alloc, instance.ID), Scheme: o.Scheme,
 		TLSName: o.TLSName, TLSInsecure: o.TLSInsecure, ProxyProtocol: o.ProxyProtocol, Check: o.Check,
@@ -242,11 +277,17 @@ func (c *compilation) member(instance *discovery.Instance, address string, d *De
 	if t.Check.Path != "" {
 		t.Check.Host = cmp.Or(host, hostOfCheck(d, all))
 	}
+	return t
+}
+
+// member makes the pools' member for an instance, and acquires its endpoint.
+func (c *compilation) member(instance *discovery.Instance, address string, d *Definition, t upstream.Target) *upstream.Member {
+	o := &d.Instance
 	e := c.options.Registry.Acquire(t)
 	c.endpoints = append(c.endpoints, e)
 	return &upstream.Member{
 		Endpoint: e, Weight: o.Weight, MaxInflight: o.MaxInflight, Canary: o.Canary,
-		Node: instance.Node, Datacenter: instance.Datacenter, Host: host,
+		Node: instance.Node, Datacenter: instance.Datacenter, Host: o.hostFor(address),
 		OfInstance: o.OfInstance, Policies: policy.ForInstance(&o.OfInstance),
 		Alloc: instance.Alloc, Service: instance.Service, ID: instance.ID,
 	}

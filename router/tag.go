@@ -209,6 +209,10 @@ func (g *Grammar) read(r *reading, tag, word, value string, valued bool) *flaw {
 	if value == k.Default && (value == "off" || value == "none") {
 		return nil // newDefinition has set the default already
 	}
+	if len(value) < len(tag)/2 {
+		value = strings.Clone(value) // a route must not keep the blanks around it
+	}
+	r.size += len(value)
 	f := k.parse(&r.draft, value)
 	if f != nil && f.instead == "" {
 		f.instead = example

@@ -1,0 +1,73 @@
+package router
+
+import (
+	"serai/upstream"
+)
+
+// What the parts of a table take, in bytes, estimated so that their sum is not less than
+// what they are seen to take: TestMemoryIsNotUnderestimated. Foreign strings are counted
+// besides.
+const (
+	// claimBytes is for a route with its place in the index, its pool and its room.
+	claimBytes = 400
+	// definitionBytes is for what the routes of one definition have in common.
+	definitionBytes = 1000
+	// memberBytes is for a member, without its endpoint.
+	memberBytes = 250
+	// endpointBytes is for an endpoint, with all by which it is found and probed.
+	endpointBytes = 2500
+	// poolBytes is for members that routes share, pairBytes for each of them in one pool,
+	// and stickyBytes for its cookie.
+	poolBytes   = 450
+	pairBytes   = 16
+	stickyBytes = 200
+	// rejectionBytes is for a rejection, serviceBytes for a service that has none of these.
+	rejectionBytes = 1500
+	serviceBytes   = 600
+)
+
+// lingeringShare is the part of each quota of memory that lingering claims take besides.
+const lingeringShare = 4
+
+// maxRefusals bounds the rejections of one service that are kept.
+const maxRefusals = 500
+
+// strings returns the bytes of a definition's values, some of which are kept twice.
+func (d *Definition) bytes() int { return definitionBytes + 2*d.size }
+
+// bytes is what a route takes, without what it has in common with others.
+func (r *Route) bytes() int { return claimBytes + len(r.Host) + len(r.Path) }
+
+// lingering returns how many of the routes linger, and what they take.
+func lingering(routes []*Route) (n, memory int) {
+	seen := make(map[*Common]bool)
+	for _, r := range routes {
+		if r.Lingers() {
+			n++
+			memory += r.lingeringBytes(seen)
+		}
+	}
+	return n, memory
+}
+
+// lingeringBytes is what a lingering route takes, with what it has in common with others
+// unless that was seen.
+func (r *Route) lingeringBytes(seen map[*Common]bool) int {
+	n := r.bytes()
+	if !seen[r.Common] {
+		seen[r.Common] = true
+		n += poolBytes + r.Common.bytes
+	}
+	return n
+}
+
+// bytesOfMember is what an instance takes for one of its definitions. Targets are those
+// that it has already.
+func bytesOfMember(t *upstream.Target, targets []upstream.Target) int {
+	for i := range targets {
+		if targets[i] == *t {
+			return memberBytes
+		}
+	}
+	return memberBytes + endpointBytes + 4*(len(t.TLSName)+len(t.Check.Path)+len(t.Check.Host))
+}
