@@ -83,7 +83,7 @@ type update struct {
 	refused   *edit[[]Rejection]
 	// news are the refusals that the last table did not have, ended those that the next
 	// one does not have.
-	news, ended []Rejection
+	news, ended noted
 	// rooms are the rooms of routes that are gone.
 	rooms []*upstream.Room
 }

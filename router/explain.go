@@ -202,10 +202,11 @@ func (t *Table) refusedFor(host []byte) (refused []Rejection) {
 		suffix, wild := cutWildcard(pattern)
 		return pattern == string(host) || wild && suffix == string(parent(host)) || pattern == "*"
 	}
-	for _, r := range t.Rejections() {
+	for r := range t.EachRejection {
 		if slices.ContainsFunc(r.Hosts, covers) {
 			refused = append(refused, r)
 		}
 	}
+	slices.SortFunc(refused, Rejection.compare)
 	return refused
 }

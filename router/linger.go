@@ -72,7 +72,7 @@ func (c *compilation) endLingering(routes []*Route, quota string, of scope, has 
 // It lingers when its instances are gone, because in a redeploy the next ones come
 // soon. It ends at once when one of its instances is still registered and no longer
 // makes the claim.
-func (b *Builder) linger(now time.Time, r *Route, present map[string]bool) *Route {
+func (c *compilation) linger(now time.Time, r *Route, present map[string]bool) *Route {
 	if r.Lingers() {
 		if r.Expires.After(now) {
 			return r
@@ -80,13 +80,19 @@ func (b *Builder) linger(now time.Time, r *Route, present map[string]bool) *Rout
 		return nil
 	}
 	withdrawn := slices.ContainsFunc(r.Pool.Members(), func(m *upstream.Member) bool { return present[m.ID] })
-	if b.options.Linger < 0 || withdrawn {
+	if c.options.Linger < 0 || withdrawn {
 		return nil
 	}
 	stays := *r
 	// The tags of which these are parts are kept by nobody else.
 	stays.Host, stays.Path = strings.Clone(r.Host), strings.Clone(r.Path)
-	stays.Expires = now.Add(b.options.Linger)
-	stays.Pool = upstream.NewPool(nil, r.Pool.Options(), r.Pool.Room())
+	stays.Expires = now.Add(c.options.Linger)
+	key := poolKey{"", r.Pool.Options()} // no other pool has no members
+	if empty := c.pools[key]; empty != nil {
+		stays.Pool = empty.In(r.Pool.Room())
+	} else {
+		stays.Pool = upstream.NewPool(nil, key.options, r.Pool.Room())
+		c.pools[key] = stays.Pool
+	}
 	return &stays
 }

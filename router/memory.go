@@ -5,25 +5,25 @@ import (
 )
 
 // What the parts of a table take, in bytes, estimated so that their sum is not less than
-// what they are seen to take: TestMemoryIsNotUnderestimated. Foreign strings are counted
-// besides.
+// what they are seen to take: TestMemoryIsNotUnderestimated. The tags themselves belong to
+// the snapshot; only what is copied of them is counted.
 const (
 	// claimBytes is for a route with its place in the index, its pool and its room.
-	claimBytes = 400
+	claimBytes = 360
 	// definitionBytes is for what the routes of one definition have in common.
-	definitionBytes = 1000
+	definitionBytes = 800
 	// memberBytes is for a member, without its endpoint.
-	memberBytes = 250
+	memberBytes = 200
 	// endpointBytes is for an endpoint, with all by which it is found and probed.
-	endpointBytes = 2500
+	endpointBytes = 2200
 	// poolBytes is for members that routes share, pairBytes for each of them in one pool,
 	// and stickyBytes for its cookie.
-	poolBytes   = 450
+	poolBytes   = 350
 	pairBytes   = 16
 	stickyBytes = 200
 	// rejectionBytes is for a rejection, serviceBytes for a service that has none of these.
-	rejectionBytes = 1500
-	serviceBytes   = 600
+	rejectionBytes = 1300
+	serviceBytes   = 500
 )
 
 // lingeringShare is the part of each quota of memory that lingering claims take besides.
@@ -32,11 +32,9 @@ const lingeringShare = 4
 // maxRefusals bounds the rejections of one service that are kept.
 const maxRefusals = 500
 
-// strings returns the bytes of a definition's values, some of which are kept twice.
-func (d *Definition) bytes() int { return definitionBytes + 2*d.size }
-
-// bytes is what a route takes, without what it has in common with others.
-func (r *Route) bytes() int { return claimBytes + len(r.Host) + len(r.Path) }
+// bytes is what a definition takes without its claims. Names are copied to lower case,
+// conditions for comparison.
+func (d *Definition) bytes() int { return definitionBytes + d.size }
 
 // lingering returns how many of the routes linger, and what they take.
 func lingering(routes []*Route) (n, memory int) {
@@ -53,7 +51,7 @@ func lingering(routes []*Route) (n, memory int) {
 // lingeringBytes is what a lingering route takes, with what it has in common with others
 // unless that was seen.
 func (r *Route) lingeringBytes(seen map[*Common]bool) int {
-	n := r.bytes()
+	n := claimBytes + len(r.Host) + len(r.Path)
 	if !seen[r.Common] {
 		seen[r.Common] = true
 		n += poolBytes + r.Common.bytes

@@ -92,7 +92,7 @@ func (c *compilation) fits(instance *discovery.Instance, d *Definition, s routeI
 
 // amount is what a claim needs for itself.
 func (s *routeID) amount(n int) amount {
-	return amount{claims: 1, conditions: n, memory: claimBytes + len(s.host) + len(s.path)}
+	return amount{claims: 1, conditions: n, memory: claimBytes}
 }
 
 func unless(counted bool, n int) int {

@@ -116,7 +116,7 @@ func (b *Builder) compile(u *update, key discovery.Key, last map[routeID]*Route,
 	var left []*Route
 	for routeID, r := range last {
 		if c.demands[routeID] == nil && passed[place{routeID.host, routeID.claim}] != r && c.meter.short[routeID] == nil {
-			if r = b.linger(u.now, r, present); r != nil {
+			if r = c.linger(u.now, r, present); r != nil {
 				left = append(left, r)
 			}
 		}

@@ -81,22 +81,33 @@ func (t *Table) Routes() []*Route {
 }
 
 // Rejections returns all that was refused, sorted by service. It goes through
-// the whole table.
+// the whole table, and may take more memory than it.
 func (t *Table) Rejections() []Rejection {
-	var all []Rejection
-	for _, r := range t.refused.all() {
-		all = append(all, r...)
+	return slices.SortedFunc(t.EachRejection, Rejection.compare)
+}
+
+// EachRejection iterates over all that was refused, in no particular order. The texts for
+// claims that others hold are made on the way, so that they need not all exist at once.
+func (t *Table) EachRejection(yield func(Rejection) bool) {
+	for _, all := range t.refused.all() {
+		for _, r := range all {
+			if !yield(r) {
+				return
+			}
+		}
 	}
 	for e := range t.entries {
 		for _, s := range e.shadows() {
-			all = append(all, t.disputed(s))
+			if !yield(t.disputed(s)) {
+				return
+			}
 		}
 		for _, r := range e.foreign() {
-			all = append(all, t.contested(e, r))
+			if !yield(t.contested(e, r)) {
+				return
+			}
 		}
 	}
-	slices.SortFunc(all, Rejection.compare)
-	return all
 }
 
 // disputed is the rejection of a shadow. It says so when other nodes may decide
