@@ -85,13 +85,17 @@ func (b *Builder) allot(crowded map[string]bool, all bool) map[discovery.Key]all
 		var gets amount
 		for r := range resources {
 			a[r] = room(b.options.Quotas.limits(r), has[r], taken[r])
-			gets[r] = min(asks[r], a[r].n)
+			// No more than it asks for: otherwise each change of others would change it.
+			a[r].n = min(asks[r], a[r].n)
+			gets[r] = a[r].n
 		}
 		has.add(gets, 1)
 		taken.add(gets, 1)
 		if gets != asks {
 			for r := range resources {
-				a[r].user = largest(pot{key.Namespace, a[r].of, r})
+				if gets[r] < asks[r] {
+					a[r].user = largest(newPot(key.Namespace, a[r].of, r))
+				}
 			}
 			short[key] = a
 		}
@@ -119,6 +123,13 @@ type pot struct {
 	namespace string
 	of        scope
 	what      resource
+}
+
+func newPot(namespace string, of scope, what resource) pot {
+	if of == ofAll {
+		namespace = ""
+	}
+	return pot{namespace, of, what}
 }
 
 // largest names the service or namespace that uses most of a quota.

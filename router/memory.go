@@ -11,19 +11,20 @@ const (
 	// claimBytes is for a route with its place in the index, its pool and its room.
 	claimBytes = 360
 	// definitionBytes is for what the routes of one definition have in common.
-	definitionBytes = 800
+	definitionBytes = 650
 	// memberBytes is for a member, without its endpoint.
-	memberBytes = 200
+	memberBytes = 180
 	// endpointBytes is for an endpoint, with all by which it is found and probed.
-	endpointBytes = 2200
+	endpointBytes = 1950
 	// poolBytes is for members that routes share, pairBytes for each of them in one pool,
 	// and stickyBytes for its cookie.
 	poolBytes   = 350
 	pairBytes   = 16
 	stickyBytes = 200
-	// rejectionBytes is for a rejection, serviceBytes for a service that has none of these.
+	// rejectionBytes is for a rejection, serviceBytes for a service, whatever it gets, with
+	// the rejection that names the quota.
 	rejectionBytes = 1300
-	serviceBytes   = 500
+	serviceBytes   = 1000
 )
 
 // lingeringShare is the part of each quota of memory that lingering claims take besides.

@@ -1,14 +1,18 @@
 package router_test
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"serai/discovery"
 	"serai/router"
+	"serai/upstream"
 )
 
 // hungry is an input that makes a table large: the services of each step replace those of
@@ -60,12 +64,12 @@ func routesWith(i int, tag string) (tags []string) {
 }
 
 // feasts are the inputs that were found to take most, each by another part of a table.
-func feasts() []hungry {
+func feasts(services int) []hungry {
 	one := func(name string, services []*discovery.Service) hungry {
 		return hungry{name, [][]*discovery.Service{services}}
 	}
 	hosts := func(generation int) []*discovery.Service {
-		return several(50, 1, generation, ofMany, func(i, _ int) (tags []string) {
+		return several(40, 1, generation, ofMany, func(i, _ int) (tags []string) {
 			for r := range 10 {
 				tags = append(tags, fmt.Sprintf("ingress.r%d.host=%s", r, hostList(fmt.Sprintf("r%d.n%d.g%d", r, i, generation), 100)))
 			}
@@ -76,11 +80,11 @@ func feasts() []hungry {
 		return []string{"ingress.host=" + hostList(fmt.Sprint(i), 125), "ingress.path=/0,/1,/2,/3,/4,/5,/6,/7"}
 	}
 	return []hungry{
-		one("50000 hosts", hosts(0)),
-		one("50000 paths", several(50, 1, 0, ofMany, paths)),
-		{"half of them linger", [][]*discovery.Service{hosts(0)[:25], hosts(1)[:25]}},
-		one("10000 services", several(10_000, 1, 0, ofOne, func(i, _ int) []string { return []string{fmt.Sprintf("ingress.host=h%d", i)} })),
-		one("10000 instances", several(100, 100, 0, ofOne, func(i, _ int) []string { return []string{fmt.Sprintf("ingress.host=h%d", i)} })),
+		one("40000 hosts", hosts(0)),
+		one("20000 paths", several(20, 1, 0, ofMany, paths)),
+		{"half of them linger", [][]*discovery.Service{hosts(0)[:20], hosts(1)[:20]}},
+		one("services", several(services, 1, 0, ofOne, func(i, _ int) []string { return []string{fmt.Sprintf("ingress.host=h%d", i)} })),
+		one("5000 instances", several(50, 100, 0, ofOne, func(i, _ int) []string { return []string{fmt.Sprintf("ingress.host=h%d", i)} })),
 		one("64 equal routes", several(10, 200, 0, ofOne, func(i, _ int) []string { return routesWith(i, "priority=") })),
 		one("64 weights", several(10, 200, 0, ofOne, func(i, _ int) []string { return routesWith(i, "weight=") })),
 		one("64 checks", several(4, 100, 0, ofOne, func(i, _ int) []string { return routesWith(i, "check=/") })),
@@ -91,7 +95,7 @@ func feasts() []hungry {
 		one("different lists", several(20, 50, 0, ofOne, func(i, instance int) []string {
 			return []string{"ingress.host=" + hostList(fmt.Sprint(i), 100), fmt.Sprintf("ingress.weight=%d", instance+1)}
 		})),
-		one("refusals", several(20, 8, 0, ofOne, func(i, instance int) (tags []string) {
+		one("refusals", several(10, 4, 0, ofOne, func(i, instance int) (tags []string) {
 			for t := range 100 {
 				tags = append(tags, fmt.Sprintf("ingress.r%d.wrong%d=%d %s", t%60, t, instance, strings.Repeat("x", 3000)))
 			}
@@ -103,7 +107,7 @@ func feasts() []hungry {
 // TestMemoryIsNotUnderestimated: the memory that a quota counts is at least what the table
 // takes, whatever it is made of.
 func TestMemoryIsNotUnderestimated(t *testing.T) {
-	for _, f := range feasts() {
+	for _, f := range feasts(5000) {
 		t.Run(f.name, func(t *testing.T) {
 			x := newBuilt(t)
 			empty := heap() - x.before
@@ -132,4 +136,74 @@ func tableMemory(t *router.Table) router.Usage {
 		}
 	}
 	return router.Usage{}
+}
+
+// everyone has all feasts at once, each in namespaces of its own, and one honest service,
+// which came first.
+func everyone(generation int) (all []*discovery.Service) {
+	all = append(all, crowd("honest", "web", 1, 1, func(int) []string { return []string{"ingress.host=honest.example"} }))
+	for f, feast := range feasts(2000) {
+		for _, services := range feast.steps {
+			for i, s := range services[:(len(services)+1)/2] {
+				namespace := fmt.Sprintf("%s-%d-%d", s.Namespace, f, generation%2)
+				one := crowd(namespace, s.Name, len(s.Instances), uint64(2+generation*100_000+i), func(i int) []string { return s.Instances[i].Tags })
+				for i, instance := range one.Instances {
+					instance.Address = s.Instances[i].Address
+				}
+				all = append(all, one)
+			}
+		}
+	}
+	return all
+}
+
+// TestEveryQuotaAtOnce uses up all default quotas with 128 MB: the table, with the one
+// that it replaces, takes no more than 40 MB, and who came first is served.
+func TestEveryQuotaAtOnce(t *testing.T) {
+	const given = 128 << 20 / 10 * 9 / 5 // what serai lets the table take
+	var states []*discovery.Snapshot     // which are not the table's memory
+	for generation := range 2 {
+		states = append(states, snapshotOf(everyone(generation)...))
+	}
+	registry := upstream.NewRegistry(upstream.RegistryOptions{Probe: func(context.Context, *upstream.Endpoint) error { return nil }})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- registry.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	// The prober forgets an endpoint that is gone when it comes to it.
+	idle := func() bool {
+		return !slices.ContainsFunc(registry.Endpoints(), func(e upstream.EndpointStatus) bool { return e.State == upstream.Probing })
+	}
+	x := &built{table: router.NewRouter(), before: heap()}
+	var err error
+	if x.b, err = router.NewBuilder(x.table, router.Options{Registry: registry, Quotas: router.Quotas{Memory: router.Limits{Total: given}}}); err != nil {
+		t.Fatal(err)
+	}
+	defer x.b.Close()
+	most, steps := 0.0, 0
+	for _, state := range states {
+		for more := true; more; steps++ {
+			last := x.table.Current()
+			more = x.b.Step(state)
+			for !idle() {
+				time.Sleep(10 * time.Millisecond)
+			}
+			most = max(most, heap()-x.before)
+			runtime.KeepAlive(last)
+		}
+		if used := tableMemory(x.table.Current()); used.Used > given*5/4 || used.Used < given*3/4 {
+			t.Errorf("the table counts as %d bytes of %d", used.Used, given)
+		}
+	}
+	runtime.KeepAlive(states)
+	t.Logf("%d steps, at most %.1f MB for a table and the one before it", steps, most)
+	if most > 40 {
+		t.Errorf("a table and the one before it take %.1f MB", most)
+	}
+	q := &router.Query{Host: []byte("honest.example"), Method: []byte("GET"), Path: []byte("/")}
+	if r, _ := x.table.Current().Lookup(q); r == nil || r.Namespace != "honest" || len(r.Pool.Members()) != 1 {
+		t.Errorf("the service that came first is not served: %v", r)
+	}
+	x.rejected(t, "table-memory-total", "all namespaces together have their", "bytes of the table", "--max-table-memory-total")
+	x.rejected(t, "table-memory-service", "the service has its", "--max-table-memory-service")
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"unique"
 
 	"serai/discovery"
 )
@@ -202,6 +203,8 @@ func (m *meter) refuse(c *compilation, instance *discovery.Instance, route, host
 		if user := m.allowed[x.what].user; user != "" && x.of != ofService {
 			r.Why += "; most are of " + user
 		}
+		// Thousands of services may be refused with the same words.
+		r.Why, r.Instead, r.Quota = unique.Make(r.Why).Value(), unique.Make(r.Instead).Value(), unique.Make(r.Quota).Value()
 		m.refused[x] = r
 	}
 	if host != "" && len(r.Hosts) < maxAllocs && !slices.Contains(r.Hosts, host) {

@@ -18,14 +18,14 @@ type quotaFlags struct {
 	MaxConditionsTotal      int `default:"50000" help:"Conditions of all namespaces together." group:"Quotas"`
 	MaxTableMemoryService   int `default:"0" placeholder:"BYTES" help:"Bytes of the table that the claims, instances and refusals of one service take, as far as they are estimated; 0 means a quarter of the total." group:"Quotas"`
 	MaxTableMemoryNamespace int `default:"0" placeholder:"BYTES" help:"Such bytes of one namespace; 0 means half of the total." group:"Quotas"`
-	MaxTableMemoryTotal     int `default:"0" placeholder:"BYTES" help:"Such bytes of all namespaces together; 0 means a quarter of the memory (--memory), and no limit where that has none." group:"Quotas"`
+	MaxTableMemoryTotal     int `default:"0" placeholder:"BYTES" help:"Such bytes of all namespaces together; 0 means a fifth of the memory (--memory), and no limit where that has none." group:"Quotas"`
 	MaxLingeringService     int `default:"1000" help:"Claims of one service that wait for its next instance (--linger); what is beyond ends at once." group:"Quotas"`
 	MaxLingeringNamespace   int `default:"5000" help:"Such claims of one namespace." group:"Quotas"`
 	MaxLingeringTotal       int `default:"25000" help:"Such claims of all namespaces together." group:"Quotas"`
 }
 
 // tableShare is the part of all memory that the table may take by default.
-const tableShare = 4
+const tableShare = 5
 
 // limits are the flags as the router takes them. Given is what the process may use, in
 // bytes; 0 when nobody sets a limit.
