@@ -34,7 +34,7 @@ type tally struct {
 	states
 	called bool
 	seen   []*upstream.Endpoint
-	last   *upstream.Member
+	last   *upstream.Pool
 }
 
 // collectEndpoints collects the instances of the current table. A service that is no
@@ -50,12 +50,11 @@ func collectEndpoints(out chan<- prometheus.Metric, table *router.Table, registr
 			byService[o] = t
 		}
 		t.called = t.called || r.Stats.Called()
-		members := r.Pool.Members()
-		if len(members) == 0 || t.last == &members[0] {
-			continue // routes of a service usually share their members
+		if r.Pool.SharesMembers(t.last) {
+			continue // as the routes of a service usually do
 		}
-		t.last = &members[0]
-		for _, m := range members {
+		t.last = r.Pool
+		for _, m := range r.Pool.Members() {
 			if !slices.Contains(t.seen, m.Endpoint) {
 				t.seen = append(t.seen, m.Endpoint)
 				t.states[m.Endpoint.State()]++

@@ -57,7 +57,7 @@ func TestInstances(t *testing.T) {
 		}
 	}
 	for _, r := range n.router.Current().Routes() {
-		r.Pool.End(time.Now(), &r.Pool.Members()[0], upstream.Outcome{FirstByte: 3 * time.Millisecond, Status: 200})
+		r.Pool.End(time.Now(), r.Pool.Members()[0], upstream.Outcome{FirstByte: 3 * time.Millisecond, Status: 200})
 	}
 	if n.read("/instances?service=third", &all); all[0].Requests != 1 || all[0].LatencyMS <= 0 || all[0].LatencyMS > 3 {
 		t.Errorf("a request that took 3 ms: %+v", all[0])

@@ -46,7 +46,7 @@ const maxLines = 1000
 
 // read records the routes of a table and returns all lines of services that exist: they
 // have a route or a rejection.
-func (l *ledger) read(routes []*router.Route, rejections []router.Rejection) []series {
+func (l *ledger) read(routes []*router.Route, refused map[owner]bool) []series {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.reading++
@@ -63,8 +63,8 @@ func (l *ledger) read(routes []*router.Route, rejections []router.Rejection) []s
 		a.reading = l.reading
 		a.add(r)
 	}
-	for i := range rejections {
-		if a := l.services[owner{rejections[i].Namespace, rejections[i].Service}]; a != nil {
+	for o := range refused {
+		if a := l.services[o]; a != nil {
 			a.reading = l.reading
 		}
 	}

@@ -79,7 +79,7 @@ func describe(r *router.Route, words *router.Words) Route {
 	}
 	members := r.Pool.Members()
 	for i := range members {
-		d.Members = append(d.Members, describeMember(&members[i], words))
+		d.Members = append(d.Members, describeMember(members[i], words))
 	}
 	return d
 }

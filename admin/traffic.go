@@ -64,7 +64,7 @@ func (*traffic) Describe(chan<- *prometheus.Desc) {}
 // Collect reads the table.
 func (t *traffic) Collect(out chan<- prometheus.Metric) {
 	table := t.router.Current()
-	all, refusals := table.Routes(), table.Rejections()
+	all, refusals := table.Routes(), countRefusals(table)
 	names, waiting := 0, 0
 	for i, r := range all { // sorted by host
 		if i == 0 || r.Host != all[i-1].Host {
@@ -77,18 +77,33 @@ func (t *traffic) Collect(out chan<- prometheus.Metric) {
 	gauge(out, routes, float64(len(all)))
 	gauge(out, lingering, float64(waiting))
 	gauge(out, hosts, float64(names))
-	gauge(out, rejections, float64(len(refusals)))
+	gauge(out, rejections, float64(refusals.all))
 	gauge(out, tableIndex, float64(table.Index))
-	collectQuotas(out, table.Usage(), refusals)
-	collectSeries(out, t.ledger.read(all, refusals))
+	collectQuotas(out, table.Usage(), refusals.byQuota)
+	collectSeries(out, t.ledger.read(all, refusals.owners))
+}
+
+// refusals counts the rejections of a table.
+type refusals struct {
+	all     int
+	byQuota map[string]int
+	owners  map[owner]bool // services that have one
+}
+
+func countRefusals(table *router.Table) refusals {
+	n := refusals{byQuota: make(map[string]int), owners: make(map[owner]bool)}
+	for r := range table.EachRejection {
+		n.all++
+		n.owners[owner{r.Namespace, r.Service}] = true
+		if r.Quota != "" {
+			n.byQuota[r.Quota]++
+		}
+	}
+	return n
 }
 
 // collectQuotas collects how full the quotas are, and their rejections.
-func collectQuotas(out chan<- prometheus.Metric, all []router.Usage, refusals []router.Rejection) {
-	refused := make(map[string]int)
-	for i := range refusals {
-		refused[refusals[i].Quota]++
-	}
+func collectQuotas(out chan<- prometheus.Metric, all []router.Usage, refused map[string]int) {
 	for i := range all {
 		u := &all[i]
 		gauge(out, quotaUsed, float64(u.Used), u.Quota)

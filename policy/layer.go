@@ -82,6 +82,11 @@ func SameLayers(a, b []Layer) bool {
 	})
 }
 
+// SameForInstances reports whether two layers are the same for an instance that has both.
+func (l Layer) SameForInstances(o Layer) bool {
+	return l.Policy == o.Policy && reflect.DeepEqual(l.Instance, o.Instance)
+}
+
 // String tells people where the layer's policies come from, empty for the tags.
 func (l *Layer) String() string {
 	switch {

@@ -84,7 +84,7 @@ func TestFieldsOfALine(t *testing.T) {
 	endpoint := r.Acquire(upstream.Target{Address: "10.0.0.3:80", Instance: "a"})
 	defer r.Release(endpoint)
 	served := ended(200, "", "/")
-	served.Route, served.Member = &router.Route{Namespace: "shop", Service: "web"}, &upstream.Member{Endpoint: endpoint, Alloc: "alloc"}
+	served.Route, served.Member = &router.Route{Common: &router.Common{Namespace: "shop", Service: "web"}}, &upstream.Member{Endpoint: endpoint, Alloc: "alloc"}
 	lines := logged(t, func(*proxy.AccessLog) {}, nothing, agent, served)
 	if got := lines[1]["user_agent"]; got != `curl/8 "x"` {
 		t.Errorf("the user agent is %v", got)

@@ -21,7 +21,7 @@ func tells(t *testing.T, p *Proxy, peer string, lines string) textproto.MIMEHead
 	if _, err := x.Head.ParseRequest([]byte("GET / HTTP/1.1\r\nHost: a.test\r\n"+lines+"\r\n"), wire.DefaultLimits()); err != nil {
 		return nil
 	}
-	x.Route = &router.Route{Options: &router.RouteOptions{}}
+	x.Route = &router.Route{Common: &router.Common{Options: &router.RouteOptions{}}}
 	p.identifyClient(x)
 	x.prepare()
 	head := wire.AppendRequest(nil, x.outgoing(&upstream.Member{}))

@@ -20,7 +20,7 @@ func told(t *testing.T, p *Proxy, peer string, secure bool, lines ...string) str
 	if _, err := x.Head.ParseRequest([]byte(text), wire.DefaultLimits()); err != nil {
 		t.Fatal(err)
 	}
-	x.Route = &router.Route{Options: &router.RouteOptions{}}
+	x.Route = &router.Route{Common: &router.Common{Options: &router.RouteOptions{}}}
 	p.identifyClient(x)
 	x.prepare()
 	return string(wire.AppendRequest(nil, x.outgoing(&upstream.Member{})))

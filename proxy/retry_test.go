@@ -61,9 +61,9 @@ func TestRetryTable(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := &Proxy{}
 			p.options.setDefaults()
-			x := &Exchange{Retries: c.attempts, Route: &router.Route{
+			x := &Exchange{Retries: c.attempts, Route: &router.Route{Common: &router.Common{
 				Options: &router.RouteOptions{Retries: c.retries, RetryPost: c.retryPost, Timeout: time.Minute}, Stats: router.NewStats(),
-			}}
+			}}}
 			x.Head.Method, x.repeats = []byte(c.method), c.repeats
 			if c.key != "" {
 				f := field("Idempotency-Key", c.key)
@@ -100,7 +100,7 @@ func TestRetryBudget(t *testing.T) {
 	p := &Proxy{}
 	p.options.setDefaults()
 	route := func() *router.Route {
-		return &router.Route{Options: &router.RouteOptions{Retries: 1, Timeout: time.Minute}, Stats: router.NewStats()}
+		return &router.Route{Common: &router.Common{Options: &router.RouteOptions{Retries: 1, Timeout: time.Minute}, Stats: router.NewStats()}}
 	}
 	a, b := route(), route()
 	repeat := func(r *router.Route) (*Exchange, bool) {

@@ -64,7 +64,7 @@ func (b *Builder) awaited(r *Route) bool {
 			continue
 		}
 		for bucket := range e.buckets() {
-			for _, s := range bucket.shadowed {
+			for _, s := range bucket.shadowed() {
 				if s.holder == r && s.route.ready() {
 					return true
 				}
@@ -78,10 +78,10 @@ func (b *Builder) awaited(r *Route) bool {
 // the end of a lingering route that is the last one with which its namespace holds the
 // host.
 func (e *entry) awaits(r *Route) bool {
-	if e == nil || !slices.ContainsFunc(e.foreign, (*Route).ready) {
+	if e == nil || !slices.ContainsFunc(e.foreign(), (*Route).ready) {
 		return false
 	}
-	for _, t := range e.tenants {
+	for _, t := range e.tenants() {
 		if t.namespace == r.Namespace {
 			return !t.instances
 		}

@@ -10,7 +10,12 @@ import (
 // over reports whether a namespace, or all services together, ask for more than the
 // quota.
 func (b *Builder) over(u usage, s scope) bool {
-	return u.askedClaims > b.options.Quotas.Claims.of(s) || u.askedConditions > b.options.Quotas.Conditions.of(s)
+	for r, n := range u.asked {
+		if n > b.options.Quotas.limits(resource(r)).of(s) {
+			return true
+		}
+	}
+	return false
 }
 
 // admit sets what each service may take of the quotas, when one gets less than it asks
@@ -23,8 +28,7 @@ func (b *Builder) admit(u *update) {
 			crowded[namespace] = true
 		}
 	}
-	sum := &b.usedByAll
-	if len(crowded) == 0 && len(b.allowances) == 0 && sum.claims == sum.askedClaims && sum.conditions == sum.askedConditions {
+	if sum := &b.usedByAll; len(crowded) == 0 && len(b.allowances) == 0 && sum.got == sum.asked {
 		return
 	}
 	next := b.allot(crowded, all)
@@ -51,15 +55,15 @@ func (b *Builder) differs(key discovery.Key, next map[discovery.Key]allowances) 
 	if will {
 		return !is || had != gets
 	}
-	return is || s.usage.claims < s.usage.askedClaims || s.usage.conditions < s.usage.askedConditions
+	return is || s.usage.got != s.usage.asked
 }
 
 // allot goes through the services in the order in which they came. The result has those
 // that get less than they ask for.
 func (b *Builder) allot(crowded map[string]bool, all bool) map[discovery.Key]allowances {
 	short := make(map[discovery.Key]allowances)
-	var taken usage
-	of := make(map[string]*usage)
+	var taken amount
+	of := make(map[string]*amount)
 	users := make(map[pot]string) // cached: thousands of services may lack the same quota
 	largest := func(p pot) string {
 		name, known := users[p]
@@ -71,22 +75,28 @@ func (b *Builder) allot(crowded map[string]bool, all bool) map[discovery.Key]all
 	}
 	for namespace, used := range b.used {
 		if !crowded[namespace] {
-			taken.claims += used.askedClaims
-			taken.conditions += used.askedConditions
+			taken.add(used.asked, 1)
 		}
-		of[namespace] = &usage{}
+		of[namespace] = &amount{}
 	}
 	for _, key := range b.byArrival(crowded) {
-		asks, has := b.services[key].usage, of[key.Namespace]
-		a := allowances{
-			room(b.options.Quotas.Claims, has.claims, taken.claims),
-			room(b.options.Quotas.Conditions, has.conditions, taken.conditions),
+		asks, has := b.services[key].usage.asked, of[key.Namespace]
+		var a allowances
+		var gets amount
+		for r := range resources {
+			a[r] = room(b.options.Quotas.limits(r), has[r], taken[r])
+			// No more than it asks for: otherwise each change of others would change it.
+			a[r].n = min(asks[r], a[r].n)
+			gets[r] = a[r].n
 		}
-		gets := usage{claims: min(asks.askedClaims, a.claims.n), conditions: min(asks.askedConditions, a.conditions.n)}
 		has.add(gets, 1)
 		taken.add(gets, 1)
-		if gets.claims < asks.askedClaims || gets.conditions < asks.askedConditions {
-			a.claims.user, a.conditions.user = largest(pot{key.Namespace, a.claims.of}), largest(pot{key.Namespace, a.conditions.of})
+		if gets != asks {
+			for r := range resources {
+				if gets[r] < asks[r] {
+					a[r].user = largest(newPot(key.Namespace, a[r].of, r))
+				}
+			}
 			short[key] = a
 		}
 	}
@@ -97,7 +107,7 @@ func (b *Builder) allot(crowded map[string]bool, all bool) map[discovery.Key]all
 // but last those that the nodes have agreed came too late.
 func (b *Builder) byArrival(of map[string]bool) (keys []discovery.Key) {
 	for key, s := range b.services {
-		if of[key.Namespace] && s.usage.askedClaims > 0 {
+		if of[key.Namespace] && s.usage.asked != (amount{}) {
 			keys = append(keys, key)
 		}
 	}
@@ -112,6 +122,14 @@ func (b *Builder) byArrival(of map[string]bool) (keys []discovery.Key) {
 type pot struct {
 	namespace string
 	of        scope
+	what      resource
+}
+
+func newPot(namespace string, of scope, what resource) pot {
+	if of == ofAll {
+		namespace = ""
+	}
+	return pot{namespace, of, what}
 }
 
 // largest names the service or namespace that uses most of a quota.
@@ -120,14 +138,14 @@ func (b *Builder) largest(p pot) (name string) {
 	switch p.of {
 	case ofNamespace:
 		for k, s := range b.services {
-			if n := s.usage.askedClaims; k.Namespace == p.namespace && (n > most || n == most && k.Name < name) {
+			if n := s.usage.asked[p.what]; k.Namespace == p.namespace && (n > most || n == most && k.Name < name) {
 				most, name = n, k.Name
 			}
 		}
 		return "service " + printable(name)
 	case ofAll:
 		for k, u := range b.used {
-			if n := u.askedClaims; n > most || n == most && k < name {
+			if n := u.asked[p.what]; n > most || n == most && k < name {
 				most, name = n, k
 			}
 		}

@@ -75,9 +75,9 @@ func (b *Builder) arrange(u *update, host string, names map[string]bool, last Ag
 		switch {
 		case place == 0 && r.Lingers() && last.place(r) > 0:
 			b.swap(u, r, nil)
-		case place != r.place:
+		case place != int(r.place):
 			moved := *r
-			moved.place = place
+			moved.place = int32(place)
 			if place == 0 {
 				moved.CreateIndex = r.present
 			}
@@ -158,7 +158,7 @@ func (b *Builder) holdPath(u *update, r *Route) {
 		return
 	}
 	for i, c := range b.agreed[r.contest()] {
-		if i+1 == r.place {
+		if i+1 == int(r.place) {
 			break
 		}
 		if s := b.services[c.Key]; c.Conditions == r.claimant().Conditions && (s == nil || s.source == nil) {
@@ -210,9 +210,10 @@ func (b *Builder) relieve(u *update, r *Route) {
 
 // hold makes a lingering route for a claimant that comes before r.
 func (b *Builder) hold(u *update, r *Route, c Claimant, place int) *Route {
-	held := *r
+	held, common := *r, *r.Common
+	held.Common = &common
 	held.Namespace, held.Service, held.Name, held.Job = c.Namespace, c.Name, "", c.Job
-	held.Stats, held.place, held.Expires = NewStats(), place, u.now.Add(b.options.Linger)
+	held.Stats, held.place, held.Expires = NewStats(), int32(place), u.now.Add(b.options.Linger)
 	held.guarded = b.owners != nil && strings.HasPrefix(r.Host, "*")
 	held.Pool = upstream.NewPool(nil, r.Pool.Options(), b.options.Registry.NewRoom(held.Namespace))
 	if b.services[c.Key] != nil && slices.ContainsFunc(b.services[c.Key].routes, func(o *Route) bool { return o.routeID() == held.routeID() }) {

@@ -83,7 +83,7 @@ type update struct {
 	refused   *edit[[]Rejection]
 	// news are the refusals that the last table did not have, ended those that the next
 	// one does not have.
-	news, ended []Rejection
+	news, ended noted
 	// rooms are the rooms of routes that are gone.
 	rooms []*upstream.Room
 	// anew says that every route has been made anew, by another configuration.
@@ -150,7 +150,7 @@ func (b *Builder) changed(s *discovery.Snapshot) (all []arrival) {
 				a.tags += len(i.Tags)
 			}
 			if known != nil { // that each of its instances asks for
-				a.tags += known.usage.claims * len(source.Instances) / claimsOfTag
+				a.tags += known.usage.got[claims] * len(source.Instances) / claimsOfTag
 			}
 			all = append(all, a)
 		}

@@ -232,7 +232,7 @@ func TestWaitersFollow(t *testing.T) {
 		ID: "two", Service: "web", Namespace: "default", Tags: []string{a}, Address: port.Addr().String(), Port: int(port.Port()),
 	}}}
 	w.builder.Update(&discovery.Snapshot{Services: w.known, Index: w.index})
-	if m := <-got; m != &w.lookup("a.example").Pool.Members()[0] {
+	if m := <-got; m != w.lookup("a.example").Pool.Members()[0] {
 		t.Errorf("the request was given %+v", m)
 	}
 }

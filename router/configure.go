@@ -45,15 +45,30 @@ func (b *Builder) Configure(c Config) error {
 // guardAnew returns a lingering route with the policies that the configuration has for
 // it now, nil when its guard is gone.
 func (c *compilation) guardAnew(r *Route) *Route {
+	common, known := c.anew[r.Common]
+	if !known {
+		common = c.commonAnew(r)
+		c.anew[r.Common] = common
+	}
+	if common == nil {
+		return nil
+	}
+	next := *r
+	next.Common = common
+	next.Pool = upstream.NewPool(nil, r.Pool.Options(), c.room(&next, r))
+	next.guarded = c.owners != nil && strings.HasPrefix(r.Host, "*")
+	return &next
+}
+
+// commonAnew is guardAnew for what a lingering route has in common with others.
+func (c *compilation) commonAnew(r *Route) *Common {
 	d := Definition{Name: r.Name, Hosts: []string{r.Host}, Options: r.Options, once: r.once}
 	if problem := c.takePolicies(&d); problem != nil {
 		return nil
 	}
-	next := *r
+	next := *r.Common
 	next.Options = d.Options
 	next.setPolicies(d.layers)
-	next.Pool = upstream.NewPool(nil, r.Pool.Options(), c.room(&next, r))
-	next.guarded = c.owners != nil && strings.HasPrefix(r.Host, "*")
 	return &next
 }
 

@@ -155,7 +155,7 @@ func (r *Route) tried(o *Route) bool {
 
 // contested is a cheap test for whether there may be a contest.
 func (b *bucket) contested() bool {
-	if len(b.shadowed) > 0 {
+	if b.shadows != nil {
 		return true
 	}
 	for i := 1; i < len(b.live); i++ {

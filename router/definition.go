@@ -34,6 +34,8 @@ type Definition struct {
 	// layers are the own tags and the policies of the operator that apply, once they
 	// have been looked up.
 	layers []policy.Layer
+
+	size int // of the values of its tags, in bytes
 }
 
 // RouteOptions are the options of a route for requests, whichever instance gets them.

@@ -22,14 +22,37 @@ type entry struct {
 	few  bucket
 	many *paths // nil while there are few
 
-	// holding says which namespace holds the host; foreign are claims of other
-	// namespaces. tenants are all namespaces that claim it, the holder first: nil when
-	// there is only one, and the host is not a wildcard.
-	holding *holding
+	// holding says which namespace holds the host. disputed is nil when there is only
+	// one that claims it, and the host is not a wildcard: as for most hosts.
+	holding  *holding
+	disputed *disputed
+}
+
+// disputed is what is known of a host that several namespaces claim, or may claim.
+type disputed struct {
+	// foreign are claims of namespaces that do not hold the host, tenants all
+	// namespaces that claim it, the holder first.
 	foreign []*Route
 	tenants []tenant
 	// recorded says that all nodes share the order of the tenants.
 	recorded bool
+}
+
+// foreign returns the claims of namespaces that do not hold the host.
+func (e *entry) foreign() []*Route {
+	if e == nil || e.disputed == nil {
+		return nil
+	}
+	return e.disputed.foreign
+}
+
+// tenants returns the namespaces that claim the host, the holder first; nil when there is
+// only one and the host is not a wildcard.
+func (e *entry) tenants() []tenant {
+	if e.disputed == nil {
+		return nil
+	}
+	return e.disputed.tenants
 }
 
 // maxFew is the number of routes up to which they are scanned.
@@ -38,8 +61,17 @@ const maxFew = 24
 // bucket has routes in the order in which requests try them.
 type bucket struct {
 	live []*Route
-	// shadowed are claims that an older claim of the same kind holds.
-	shadowed []shadow
+	// shadows are claims that an older claim of the same kind holds; nil for none, which
+	// takes less than an empty slice.
+	shadows *[]shadow
+}
+
+// shadowed returns the claims that an older claim of the same kind holds.
+func (b *bucket) shadowed() []shadow {
+	if b.shadows == nil {
+		return nil
+	}
+	return *b.shadows
 }
 
 // shadow is a route that never takes a request, and the one that does.
@@ -53,16 +85,20 @@ func newBucket(routes []*Route) bucket {
 		return bucket{live: routes}
 	}
 	b := bucket{live: routes[:0]}
+	var shadowed []shadow
 	held := make(map[claim]*Route, len(routes))
 	for _, r := range routes {
 		if holder := held[r.claim()]; holder != nil {
-			b.shadowed = append(b.shadowed, shadow{r, holder})
+			shadowed = append(shadowed, shadow{r, holder})
 			continue
 		}
 		held[r.claim()] = r
 		b.live = append(b.live, r)
 	}
 	clear(routes[len(b.live):])
+	if len(shadowed) > 0 {
+		b.shadows = &shadowed
+	}
 	return b
 }
 
@@ -73,7 +109,7 @@ func (b *bucket) all() iter.Seq[*Route] {
 				return
 			}
 		}
-		for _, s := range b.shadowed {
+		for _, s := range b.shadowed() {
 			if !yield(s.route) {
 				return
 			}
@@ -102,7 +138,7 @@ func (e *entry) all() iter.Seq[*Route] {
 		if e == nil {
 			return
 		}
-		for _, r := range e.foreign {
+		for _, r := range e.foreign() {
 			if !yield(r) {
 				return
 			}

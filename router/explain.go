@@ -104,10 +104,10 @@ func (t *Table) candidates(host []byte) (all []shadow) {
 			for _, r := range b.live {
 				all = append(all, shadow{route: r})
 			}
-			all = append(all, b.shadowed...)
+			all = append(all, b.shadowed()...)
 		}
 		if e != nil {
-			for _, r := range e.foreign {
+			for _, r := range e.foreign() {
 				all = append(all, shadow{route: r})
 			}
 		}
@@ -202,10 +202,11 @@ func (t *Table) refusedFor(host []byte) (refused []Rejection) {
 		suffix, wild := cutWildcard(pattern)
 		return pattern == string(host) || wild && suffix == string(parent(host)) || pattern == "*"
 	}
-	for _, r := range t.Rejections() {
+	for r := range t.EachRejection {
 		if slices.ContainsFunc(r.Hosts, covers) {
 			refused = append(refused, r)
 		}
 	}
+	slices.SortFunc(refused, Rejection.compare)
 	return refused
 }

@@ -2,9 +2,12 @@ package router
 
 import (
 	"cmp"
+	"reflect"
 	"slices"
 
 	"serai/discovery"
+	"serai/policy"
+	"serai/upstream"
 )
 
 // petitioner is what instances of one service and list of tags may differ in where
@@ -14,17 +17,79 @@ type petitioner struct {
 	byHand bool
 }
 
-// grant is what came of one definition: it is the same for all further instances.
-type grant struct {
-	demands  []*demand
-	refusals []*Rejection
-	denied   []*Rejection // for quotas
+// petition is one list of tags with all instances of one petitioner that carry it. What
+// the first of them gets, all get: so a service costs what its instances and its claims
+// cost, not their product.
+type petition struct {
+	newest *discovery.Instance
+	age    uint64 // the lowest Instance.Created
+	grants []grant
 }
 
-// ask adds an instance to what one of its definitions claims.
-func (c *compilation) ask(instance *discovery.Instance, address string, d *Definition, all []Definition) (g grant) {
-	member := -1
+// grant is what came of one definition.
+type grant struct {
+	// asked says that the quotas of the service permit a claim, granted that all do.
+	asked, granted bool
+	membership     *membership // the members for its claims
+	refusals       []*Rejection
+	denied         []*Rejection // for quotas
+}
+
+// membership is the members of one petition for the definitions with the same options of
+// instances.
+type membership struct {
+	id      int
+	members []*upstream.Member
+	at      []int // which instances of the service they are, in the order of their age
+	// asked and granted say whether a definition has been granted a claim: see grant.
+	// Asking is how many instances are members, or would be if it had been.
+	asked, granted bool
+	asking         int
+	last           int             // the instance that was considered last
+	target         upstream.Target // of the instance that is considered
+}
+
+// ask is a petition that asks for one route, with what it asks for.
+type ask struct {
+	petition   *petition
+	definition *Definition
+	membership *membership
+}
+
+// petition makes the petition of a list of tags, without any grant.
+func (c *compilation) petition(p *parsed) *petition {
+	all := &petition{grants: make([]grant, len(p.definitions))}
+	for i := range p.definitions {
+		if at := p.alike(i); at < i {
+			all.grants[i].membership = all.grants[at].membership
+			continue
+		}
+		c.memberships++
+		all.grants[i].membership = &membership{id: c.memberships}
+	}
+	return all
+}
+
+// mostCompared bounds the definitions that each one is compared with.
+const mostCompared = 8
+
+// alike returns the first definition that has the same members as definition i.
+func (p *parsed) alike(i int) int {
+	d := &p.definitions[i]
+	for at := range min(i, mostCompared) {
+		o := &p.definitions[at]
+		if o.Class == d.Class && (d.Instance.Check.Path == "" || hostOfCheck(o, p.definitions) == hostOfCheck(d, p.definitions)) &&
+			reflect.DeepEqual(o.Instance, d.Instance) && slices.EqualFunc(o.layers, d.layers, policy.Layer.SameForInstances) {
+			return at
+		}
+	}
+	return i
+}
+
+// ask is the petition of the first instance: it gets what the rules and quotas permit.
+func (c *compilation) ask(instance *discovery.Instance, d *Definition, p *petition, g *grant) {
 	refuse := func(r Rejection) { g.refusals = append(g.refusals, c.refuse(instance, r)) }
+	conditions := conditionsKey(d.Conditions)
 	for _, host := range d.Hosts {
 		f, holder := c.owners.refuse(c.key.Namespace, host)
 		if f == nil && !c.owners.covers(host) && !instance.ByHand() {
@@ -34,54 +99,113 @@ func (c *compilation) ask(instance *discovery.Instance, address string, d *Defin
 			refuse(Rejection{Route: d.Name, Hosts: []string{host}, Holder: holder, Why: f.why, Instead: f.instead})
 			continue
 		}
-		conditions := conditionsKey(d.Conditions)
 		for i, path := range slices.Concat(d.Prefixes, d.Exact) {
 			if f := c.reserved(path, instance); f != nil {
 				refuse(Rejection{Route: d.Name, Hosts: []string{host}, Why: f.why, Instead: f.instead})
 				continue
 			}
 			s := routeID{d.Name, host, claim{path, i >= len(d.Prefixes), d.Priority, conditions}}
-			if denied := c.fits(instance, d, s); denied != nil {
+			if denied := c.fits(instance, d, s, g); denied != nil {
 				if !slices.Contains(g.denied, denied) {
 					g.denied = append(g.denied, denied)
 				}
 				continue
 			}
-			if member < 0 {
-				member = len(c.members)
-				c.members = append(c.members, c.member(instance, address, d, all))
-			}
+			g.granted, g.membership.granted = true, true
 			x := c.demands[s]
 			if x == nil {
-				x = &demand{conditions: d.Conditions, newest: instance, options: d.Options, once: d.once, layers: d.layers, age: instance.Created}
+				x = &demand{conditions: d.Conditions}
 				c.demands[s] = x
+				c.order = append(c.order, s)
 			}
-			x.add(instance, d, member)
-			g.demands = append(g.demands, x)
+			x.asks = append(x.asks, ask{p, d, g.membership})
 		}
-	}
-	return g
-}
-
-// askAgain adds an instance that asks for what another one has asked for.
-func (c *compilation) askAgain(instance *discovery.Instance, address string, d *Definition, all []Definition, g *grant) {
-	if len(g.demands) > 0 {
-		member := len(c.members)
-		c.members = append(c.members, c.member(instance, address, d, all))
-		for _, x := range g.demands {
-			x.add(instance, d, member)
-		}
-	}
-	for _, r := range slices.Concat(g.refusals, g.denied) {
-		r.join(cmp.Or(instance.Alloc, instance.ID))
 	}
 }
 
-// add adds a member, which an instance asks for.
-func (x *demand) add(instance *discovery.Instance, d *Definition, member int) {
-	x.members = append(x.members, member)
-	x.age = min(x.age, instance.Created)
-	if newer(instance, x.newest) {
-		x.newest, x.options, x.once, x.layers = instance, d.Options, d.once, d.layers
+// join adds an instance to what its petition was granted.
+func (c *compilation) join(instance *discovery.Instance, address string, all []Definition, p *petition, first bool) {
+	if p.newest == nil || newer(instance, p.newest) {
+		p.newest = instance
 	}
+	if p.age == 0 || instance.Created < p.age {
+		p.age = instance.Created
+	}
+	for i := range p.grants {
+		g := &p.grants[i]
+		of := g.membership
+		if !g.asked && !g.granted || of.last == c.instances {
+			continue // nothing to be a member of, or considered already
+		}
+		of.last = c.instances
+		if first {
+			of.asking = 1 // which was counted with its claims
+		} else {
+			of.target = c.target(instance, address, &all[i], all)
+			if !c.fitsMember(instance, &all[i], of) {
+				continue
+			}
+		}
+		if of.granted {
+			of.members = append(of.members, c.member(instance, address, &all[i], of.target))
+			of.at = append(of.at, c.instances)
+		}
+	}
+}
+
+// joinRefused adds an instance to the rejections of its petition.
+func (c *compilation) joinRefused(instance *discovery.Instance, p *petition) {
+	for i := range p.grants {
+		for _, r := range slices.Concat(p.grants[i].refusals, p.grants[i].denied) {
+			r.join(cmp.Or(instance.Alloc, instance.ID))
+		}
+	}
+}
+
+// byHand reports whether an operator's file asks for the route, which has no quota.
+func (x *demand) byHand() bool {
+	return slices.ContainsFunc(x.asks, func(a ask) bool { return a.petition != nil && a.petition.newest.ByHand() })
+}
+
+// newest returns the newest instance that asks for the route, and what it asks for.
+func (x *demand) newest() (*discovery.Instance, *Definition) {
+	of := &x.asks[0]
+	for i := range x.asks {
+		if a := &x.asks[i]; newer(a.petition.newest, of.petition.newest) {
+			of = a
+		}
+	}
+	return of.petition.newest, of.definition
+}
+
+// age returns the age of the oldest instance that asks for the route.
+func (x *demand) age() uint64 {
+	age := x.asks[0].petition.age
+	for i := range x.asks {
+		age = min(age, x.asks[i].petition.age)
+	}
+	return age
+}
+
+// members returns all instances that ask for the route, the oldest first.
+func (x *demand) members() []*upstream.Member {
+	if len(x.asks) == 1 {
+		return x.asks[0].membership.members
+	}
+	type placed struct {
+		at     int
+		member *upstream.Member
+	}
+	var all []placed
+	for _, a := range x.asks {
+		for i, m := range a.membership.members {
+			all = append(all, placed{a.membership.at[i], m})
+		}
+	}
+	slices.SortFunc(all, func(a, b placed) int { return cmp.Compare(a.at, b.at) })
+	members := make([]*upstream.Member, len(all))
+	for i, p := range all {
+		members[i] = p.member
+	}
+	return members
 }

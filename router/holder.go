@@ -76,7 +76,7 @@ func (a Agreement) heirPlace(r *Route) int {
 	if !slices.ContainsFunc(all, func(c Claimant) bool { return c.Namespace != all[0].Namespace }) {
 		return 0
 	}
-	return r.place
+	return int(r.place)
 }
 
 // warden decides which namespace holds one host.
@@ -95,8 +95,8 @@ func (b *Builder) warden(host string, wildcard func(suffix []byte) *entry) *ward
 		return w
 	}
 	if rest := parent([]byte(host)); rest != nil {
-		if e := wildcard(rest); e != nil && len(e.holding.namespaces) == 1 && !e.tenants[0].local {
-			w.above = &e.tenants[0]
+		if e := wildcard(rest); e != nil && len(e.holding.namespaces) == 1 && !e.tenants()[0].local {
+			w.above = &e.tenants()[0]
 		}
 	}
 	return w
@@ -174,18 +174,19 @@ func (w *warden) split(routes []*Route) (own []*Route, e entry) {
 		e.holding = cmp.Or(w.configured(w.host), w.alone(routes[0].Namespace))
 		return routes, e
 	}
-	e.tenants, e.recorded = w.tenants(routes), w.agreed[hostContest(w.host)] != nil
+	d := &disputed{tenants: w.tenants(routes), recorded: w.agreed[hostContest(w.host)] != nil}
+	e.disputed = d
 	if e.holding = w.configured(w.host); e.holding == nil {
-		e.holding = w.first(e.tenants)
+		e.holding = w.first(d.tenants)
 	}
 	for _, r := range routes {
 		if e.holding.admits(r) {
 			own = append(own, r)
 		} else {
-			e.foreign = append(e.foreign, r)
+			d.foreign = append(d.foreign, r)
 		}
 	}
-	slices.SortFunc(e.foreign, (*Route).nearer)
+	slices.SortFunc(d.foreign, (*Route).nearer)
 	return own, e
 }
 
@@ -203,7 +204,7 @@ func (w *warden) unanimous(routes []*Route) bool {
 // simple reports whether a change of a host cannot change its holder, and neither adds
 // nor removes routes of other namespaces.
 func (w *warden) simple(e *entry, c *change) bool {
-	if len(e.tenants) > 0 || e.holding == nil {
+	if e.disputed != nil || e.holding == nil {
 		return false
 	}
 	for _, r := range c.add {
@@ -243,7 +244,7 @@ func (w *warden) alone(namespace string) *holding {
 func (e *entry) disown(r *Route) Rejection {
 	holder := e.holding.String()
 	held := "host " + r.Host
-	if of := e.tenants[0].pattern; of != r.Host {
+	if of := e.tenants()[0].pattern; of != r.Host {
 		held += ", which " + of + " covers,"
 	}
 	namespaces := append(slices.Clone(e.holding.namespaces), r.Namespace)
@@ -264,11 +265,11 @@ func (e *entry) disown(r *Route) Rejection {
 // contest returns the contest of namespaces for the host, if there is one. Claims of
 // the operator's file are not from Nomad and are not recorded.
 func (e *entry) contest(host string) (c Contest, ok bool) {
-	if e == nil || len(e.foreign) == 0 {
+	if len(e.foreign()) == 0 {
 		return c, false
 	}
 	c.Name = hostContest(host)
-	for _, t := range e.tenants {
+	for _, t := range e.tenants() {
 		if !t.local && len(c.Claimants) < maxClaimants {
 			c.Claimants = append(c.Claimants, Claimant{Key: discovery.Key{Namespace: t.namespace, Name: everyTenant}, Instances: t.instances})
 		}

@@ -43,7 +43,7 @@ func TestEveryKeyIsWrittenAgain(t *testing.T) {
 			t.Errorf("the example of key %s is its default", k.Name)
 		}
 		route := routeOf(t, tags)
-		member := words.Member(&route.Pool.Members()[0])
+		member := words.Member(route.Pool.Members()[0])
 		shown := words.Route(route.Options)
 		for key, word := range member {
 			shown[key] = word
@@ -72,17 +72,17 @@ func parseOne(t *testing.T, tags []string) router.Definition {
 
 // exampleCatalog has what the examples of the keys name.
 func exampleCatalog() *policy.Catalog {
-	return policy.NewCatalog([]*policy.Named{{Name: "admin"}, {Name: "lan"}}, []*policy.Auth{{Name: "corp", Check: nobody{}}}, nil)
+	return policy.NewCatalog([]*policy.Named{{Name: "admin"}, {Name: "lan"}}, []*policy.Auth{{Name: "corp", Check: passer{}}}, nil)
 }
 
 // nobody is an auth that lets nobody in.
-type nobody struct{}
+type passer struct{}
 
-func (nobody) Request(_ policy.Request, reply *policy.Reply) (answered bool) {
+func (passer) Request(_ policy.Request, reply *policy.Reply) (answered bool) {
 	reply.Status, reply.Reason, reply.Detail = 401, "auth-required", "nobody may pass"
 	return true
 }
-func (nobody) Explain() string { return "auth: nobody may pass" }
+func (passer) Explain() string { return "auth: nobody may pass" }
 
 // routeOf is the route of an instance with these tags.
 func routeOf(t *testing.T, tags []string) *router.Route {

@@ -4,16 +4,18 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"unique"
 
 	"serai/discovery"
 )
 
 // meter counts what one service uses while it is compiled.
 type meter struct {
+	quotas  *Quotas
 	usage   usage
 	allowed allowances
-	// short are claims within one quota of the service that another quota refuses.
-	short   map[routeID]bool
+	// short are claims within the quotas of the service that another quota refuses.
+	short   map[routeID]*demand
 	refused map[excess]*Rejection
 	// refusing and refusingOf belong to the last refusal.
 	refusing   *discovery.Instance
@@ -22,68 +24,211 @@ type meter struct {
 
 // excess is what is refused of a route because of one quota.
 type excess struct {
-	route, what string
-	of          scope
+	route string
+	what  resource
+	of    scope
 }
 
-// fits counts a claim of an instance for the service, or refuses it.
-func (c *compilation) fits(instance *discovery.Instance, d *Definition, s routeID) (denied *Rejection) {
-	if c.demands[s] != nil || instance.ByHand() {
+// charge counts an amount, or says which quota refuses it. Asked is what of it has not
+// been asked for yet; it is counted unless the quota of the service refuses it. Members
+// leave an eighth of the service's memory to its claims, which came before most of them.
+func (m *meter) charge(asked, needed amount, member bool) (over excess, ok bool) {
+	for r := range resources {
+		limit := m.quotas.limits(r).Service
+		if member {
+			limit -= limit / 8
+		}
+		if asked[r] > 0 && m.usage.asked[r]+asked[r] > limit {
+			return excess{what: r, of: ofService}, false
+		}
+	}
+	m.usage.asked.add(asked, 1)
+	for r := range resources {
+		if needed[r] > 0 && m.usage.got[r]+needed[r] > m.allowed[r].n {
+			return excess{what: r, of: m.allowed[r].of}, false
+		}
+	}
+	m.usage.got.add(needed, 1)
+	return over, true
+}
+
+// fits counts a claim of an instance for the service, or refuses it. With the first
+// claim of a definition, and of its members, these are counted as well.
+func (c *compilation) fits(instance *discovery.Instance, d *Definition, s routeID, g *grant) (denied *Rejection) {
+	if instance.ByHand() {
 		return nil
 	}
-	m, q, n := &c.meter, &c.options.Quotas, len(d.Conditions)
-	refuse := func(what string, limits Limits, of scope, user string) *Rejection {
-		return m.refuse(c, instance, d, s, excess{d.Name, what, of}, limits.of(of), user)
-	}
-	if !m.short[s] {
-		if m.usage.askedClaims >= q.Claims.Service {
-			return refuse("claims", q.Claims, ofService, "")
+	m, of := &c.meter, g.membership
+	var asked, needed amount
+	if c.demands[s] == nil {
+		needed = s.amount(len(d.Conditions))
+		if m.short[s] == nil {
+			asked = needed
 		}
-		if n > 0 && m.usage.askedConditions+n > q.Conditions.Service {
-			return refuse("conditions", q.Conditions, ofService, "")
-		}
-		m.usage.askedClaims++
-		m.usage.askedConditions += n
-		if m.usage.claims < m.allowed.claims.n && (n == 0 || m.usage.conditions+n <= m.allowed.conditions.n) {
-			m.usage.claims++
-			m.usage.conditions += n
-			return nil
-		}
-		m.short[s] = true
 	}
-	if a := m.allowed.claims; m.usage.claims >= a.n {
-		return refuse("claims", q.Claims, a.of, a.user)
+	first := bytesOfMember(&of.target, c.targets)
+	asked[memory] += unless(g.asked, d.bytes()) + unless(of.asked, first)
+	needed[memory] += unless(g.granted, d.bytes()) + unless(of.granted, first)
+	over, ok := m.charge(asked, needed, false)
+	if !ok && over.of == ofService {
+		return m.refuse(c, instance, d.Name, s.host, over)
 	}
-	return refuse("conditions", q.Conditions, m.allowed.conditions.of, m.allowed.conditions.user)
+	if !of.asked {
+		c.targets = append(c.targets, of.target)
+	}
+	g.asked, of.asked = true, true
+	if ok {
+		g.granted, of.granted = true, true
+		return nil
+	}
+	if c.demands[s] == nil {
+		if m.short[s] == nil {
+			m.short[s] = &demand{}
+			c.order = append(c.order, s)
+		}
+		m.short[s].asks = append(m.short[s].asks, ask{definition: d, membership: of})
+	}
+	return m.refuse(c, instance, d.Name, s.host, over)
 }
 
-// refuse records a claim that is over a quota, together with others of its route.
-func (m *meter) refuse(c *compilation, instance *discovery.Instance, d *Definition, s routeID, x excess, limit int, user string) *Rejection {
+// amount is what a claim needs for itself.
+func (s *routeID) amount(n int) amount {
+	return amount{claims: 1, conditions: n, memory: claimBytes}
+}
+
+func unless(counted bool, n int) int {
+	if counted {
+		return 0
+	}
+	return n
+}
+
+// fitsMember counts a further instance for one definition, or refuses it.
+func (c *compilation) fitsMember(instance *discovery.Instance, d *Definition, of *membership) bool {
+	if instance.ByHand() {
+		return true
+	}
+	need := amount{memory: bytesOfMember(&of.target, c.targets)}
+	needed := need
+	if !of.granted {
+		needed = amount{} // it only counts what it would take
+	}
+	over, ok := c.meter.charge(need, needed, true)
+	if !ok {
+		c.meter.refuse(c, instance, d.Name, "", over)
+	}
+	if ok || over.of != ofService {
+		of.asking++
+		c.targets = append(c.targets, of.target)
+	}
+	return ok
+}
+
+// settlePools counts the pools of the routes, in the order in which these were claimed,
+// and refuses routes whose pool is over a quota.
+func (c *compilation) settlePools() {
+	known := make(map[poolKey]bool) // that were asked for
+	has := make(map[poolKey]bool)
+	for _, s := range c.order {
+		d, granted := c.demands[s], true
+		if d == nil {
+			d, granted = c.meter.short[s], false
+		}
+		of := d.asks[0].definition
+		if granted {
+			_, of = d.newest()
+		}
+		key := c.poolKey(d, of.Options)
+		n := d.poolBytes(key.options.Sticky != "")
+		var asked, needed amount
+		asked[memory] = unless(known[key], n)
+		if granted {
+			needed[memory] = unless(has[key], n)
+		}
+		known[key] = true
+		if d.byHand() {
+			continue
+		}
+		over, ok := c.meter.charge(asked, needed, false)
+		if ok {
+			has[key] = has[key] || granted
+			continue
+		}
+		if !granted {
+			continue
+		}
+		claim := s.amount(len(d.conditions))
+		c.meter.usage.got.add(claim, -1)
+		if over.of == ofService {
+			c.meter.usage.asked.add(claim, -1)
+		} else {
+			c.meter.short[s] = d
+		}
+		delete(c.demands, s)
+		newest, _ := d.newest()
+		c.meter.refuse(c, newest, s.name, s.host, over)
+	}
+}
+
+// poolBytes is what the pool of a route takes.
+func (d *demand) poolBytes(sticky bool) int {
+	n := 0
+	for _, a := range d.asks {
+		n += a.membership.asking
+	}
+	pair := pairBytes
+	if len(d.asks) > 1 {
+		pair *= 2
+	}
+	if sticky {
+		pair += stickyBytes
+	}
+	return poolBytes + n*pair
+}
+
+// refuse records something that is over a quota, together with other things of its
+// route: a claim of a host, or a whole instance.
+func (m *meter) refuse(c *compilation, instance *discovery.Instance, route, host string, x excess) *Rejection {
+	x.route = route
+	if m.refused[x] == nil && len(m.refused) >= maxRefusals {
+		x.route = ""
+	}
 	r := m.refused[x]
 	if r == nil {
 		r = &Rejection{
-			Namespace: printable(c.key.Namespace), Service: printable(c.key.Name), Job: printable(instance.Job), Route: d.Name, Quota: x.what + "-" + x.of.String(),
-			Instead: fmt.Sprintf("fewer hosts, paths or conditions; the operator can raise --max-%s-%s", x.what, x.of),
+			Namespace: printable(c.key.Namespace), Service: printable(c.key.Name), Job: printable(instance.Job), Route: x.route, Quota: x.what.String() + "-" + x.of.String(),
+			Instance: host == "", Instead: fmt.Sprintf("%s; the operator can raise --max-%s-%s", x.what.advice(), x.what, x.of),
 		}
-		switch x.of {
-		case ofService:
-			r.Why = fmt.Sprintf("the service has its %d %s: what came later is refused", limit, x.what)
-		case ofNamespace:
-			r.Why = fmt.Sprintf("the namespace has its %d %s: what came later is refused", limit, x.what)
-		default:
-			r.Why = fmt.Sprintf("all namespaces together have their %d %s: what came later is refused", limit, x.what)
-		}
-		if user != "" {
+		r.Why = fmt.Sprintf("%s %d %s: what came later is refused", [...]string{"the service has its", "the namespace has its", "all namespaces together have their"}[x.of], m.quotas.limits(x.what).of(x.of), x.what.unit())
+		if user := m.allowed[x.what].user; user != "" && x.of != ofService {
 			r.Why += "; most are of " + user
 		}
+		// Thousands of services may be refused with the same words.
+		r.Why, r.Instead, r.Quota = unique.Make(r.Why).Value(), unique.Make(r.Instead).Value(), unique.Make(r.Quota).Value()
 		m.refused[x] = r
 	}
-	if len(r.Hosts) < maxAllocs && !slices.Contains(r.Hosts, s.host) {
-		r.Hosts = append(r.Hosts, s.host)
+	if host != "" && len(r.Hosts) < maxAllocs && !slices.Contains(r.Hosts, host) {
+		r.Hosts = append(r.Hosts, host)
 	}
 	if m.refusing != instance || m.refusingOf != x {
 		m.refusing, m.refusingOf = instance, x
 		r.join(cmp.Or(instance.Alloc, instance.ID))
 	}
 	return r
+}
+
+// unit is what is counted, in words.
+func (r resource) unit() string {
+	if r == memory {
+		return "bytes of the table"
+	}
+	return r.String()
+}
+
+// advice is what uses less of the resource.
+func (r resource) advice() string {
+	if r == memory {
+		return "fewer instances, or fewer hosts, paths and different options"
+	}
+	return "fewer hosts, paths or conditions"
 }

@@ -207,13 +207,13 @@ func (r *Route) Named() (all []NamedPolicy) {
 // requests are let in by other policies now. Then those that wait are looked up again,
 // and have to pass these.
 func (c *compilation) room(r, last *Route) *upstream.Room {
-	if last == nil || r.Policies.MayAnswer() && !policy.SameLayers(r.layers, last.layers) {
+	if last == nil || r.Common != last.Common && r.Policies.MayAnswer() && !policy.SameLayers(r.layers, last.layers) {
 		return c.options.Registry.NewRoom(c.key.Namespace)
 	}
 	return last.Pool.Room()
 }
 
 // setPolicies compiles the layers of a route.
-func (r *Route) setPolicies(layers []policy.Layer) {
+func (r *Common) setPolicies(layers []policy.Layer) {
 	r.layers, r.Policies = layers, policy.RouteLayers(layers, &r.Stats.Policies)
 }

@@ -96,7 +96,7 @@ func sameHolder(a, b *entry) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
-	return a.tenants[0] == b.tenants[0] && slices.Equal(a.holding.namespaces, b.holding.namespaces)
+	return a.tenants()[0] == b.tenants()[0] && slices.Equal(a.holding.namespaces, b.holding.namespaces)
 }
 
 // broadKey identifies routes of wildcards and "*". Routes of the operator's file have

@@ -8,9 +8,9 @@ import (
 	"serai/discovery"
 )
 
-// A table takes memory and time that all namespaces share. So the claims of a service,
-// of a namespace and of all together are limited. Claims over a quota are refused, the
-// newest first: what works continues to work.
+// A table takes memory and time that all namespaces share. So what a service, a
+// namespace and all together may have of it is limited. Claims and instances over a quota
+// are refused, the newest first: what works continues to work.
 
 // Limits bound one kind of thing. Zero means the default.
 type Limits struct{ Service, Namespace, Total int }
@@ -20,12 +20,16 @@ type Quotas struct {
 	// Claims are pairs of host and path, Conditions their other requirements on a
 	// request.
 	Claims, Conditions Limits
-	// Lingering are claims without instances that wait for the next one.
+	// Memory is the bytes that claims, instances and rejections take, as far as they are
+	// estimated: see memory.go. By default there is no limit of the total; the other
+	// two are a half and a quarter of it.
+	Memory Limits
+	// Lingering are claims without instances that wait for the next one. They take up to
+	// a quarter of each quota of Memory besides.
 	Lingering Limits
 }
 
-// By default one namespace fills at most a tenth of the memory of a small job: a claim
-// takes about a kilobyte.
+// What the numbers of claims do not bound, such as instances, the quota of memory does.
 var (
 	defaultClaims     = Limits{1000, 10_000, 100_000}
 	defaultConditions = Limits{500, 5000, 50_000}
@@ -33,7 +37,9 @@ var (
 )
 
 func (q *Quotas) setDefaults() {
-	for _, l := range []struct{ set, otherwise *Limits }{{&q.Claims, &defaultClaims}, {&q.Conditions, &defaultConditions}, {&q.Lingering, &defaultLingering}} {
+	total := cmp.Or(q.Memory.Total, math.MaxInt/2)
+	memory := Limits{total / 4, total / 2, total}
+	for _, l := range []struct{ set, otherwise *Limits }{{&q.Claims, &defaultClaims}, {&q.Conditions, &defaultConditions}, {&q.Memory, &memory}, {&q.Lingering, &defaultLingering}} {
 		l.set.Service = cmp.Or(l.set.Service, l.otherwise.Service)
 		l.set.Namespace = cmp.Or(l.set.Namespace, l.otherwise.Namespace)
 		l.set.Total = cmp.Or(l.set.Total, l.otherwise.Total)
@@ -41,7 +47,7 @@ func (q *Quotas) setDefaults() {
 }
 
 func (q *Quotas) validate() error {
-	for _, l := range []Limits{q.Claims, q.Conditions, q.Lingering} {
+	for _, l := range []Limits{q.Claims, q.Conditions, q.Memory, q.Lingering} {
 		if l.Service < 0 || l.Namespace < 0 || l.Total < 0 {
 			return errors.New("a quota is negative")
 		}
@@ -62,23 +68,52 @@ func (s scope) String() string { return [...]string{"service", "namespace", "tot
 
 func (l Limits) of(s scope) int { return [...]int{l.Service, l.Namespace, l.Total}[s] }
 
+// resource is what a quota limits besides what lingers.
+type resource int
+
+const (
+	claims resource = iota
+	conditions
+	memory
+	resources // how many there are
+)
+
+// String is the resource as the flags and rejections write it.
+func (r resource) String() string {
+	return [resources]string{"claims", "conditions", "table-memory"}[r]
+}
+
+// limits returns the limits of a resource.
+func (q *Quotas) limits(r resource) Limits {
+	return [resources]Limits{q.Claims, q.Conditions, q.Memory}[r]
+}
+
+// amount is how much of each resource something needs.
+type amount [resources]int
+
+// add adds another amount, or with -1 subtracts it.
+func (a *amount) add(o amount, sign int) {
+	for r, n := range o {
+		a[r] += sign * n
+	}
+}
+
 // usage is how much of the quotas something uses. Asked is what it would use if only
 // the quota of its service applied.
 type usage struct {
-	claims, conditions           int
-	askedClaims, askedConditions int
-	lingering                    int
+	got, asked      amount
+	lingering       int // claims
+	lingeringMemory int
 }
 
 func (u *usage) add(o usage, sign int) {
-	u.claims += sign * o.claims
-	u.conditions += sign * o.conditions
-	u.askedClaims += sign * o.askedClaims
-	u.askedConditions += sign * o.askedConditions
+	u.got.add(o.got, sign)
+	u.asked.add(o.asked, sign)
 	u.lingering += sign * o.lingering
+	u.lingeringMemory += sign * o.lingeringMemory
 }
 
-// allowance is how much of one thing a service may use, and whose quota limits it.
+// allowance is how much of one resource a service may use, and whose quota limits it.
 type allowance struct {
 	n    int
 	of   scope
@@ -86,7 +121,7 @@ type allowance struct {
 }
 
 // allowances are the allowances of one service.
-type allowances struct{ claims, conditions allowance }
+type allowances [resources]allowance
 
 // room returns what others leave of a quota for a service.
 func room(l Limits, namespace, total int) allowance {
@@ -99,19 +134,23 @@ func room(l Limits, namespace, total int) allowance {
 }
 
 // allowed returns what a service may use: what it was allotted, or what is left. While
-// allowances are being applied, a service without one gets all that it asks for.
-func (b *Builder) allowed(key discovery.Key) allowances {
+// allowances are being applied, a service without one gets what it has asked for, which
+// was counted on.
+func (b *Builder) allowed(key discovery.Key) (all allowances) {
 	if a, ok := b.allowances[key]; ok {
 		return a
 	}
 	if b.allotting {
-		return allowances{allowance{n: math.MaxInt}, allowance{n: math.MaxInt}}
+		for r, n := range b.services[key].usage.asked {
+			all[r].n = n
+		}
+		return all
 	}
 	namespace, total, own := b.used[key.Namespace], b.usedByAll, b.counted[key]
-	return allowances{
-		room(b.options.Quotas.Claims, namespace.claims-own.claims, total.claims-own.claims),
-		room(b.options.Quotas.Conditions, namespace.conditions-own.conditions, total.conditions-own.conditions),
+	for r := range resources {
+		all[r] = room(b.options.Quotas.limits(r), namespace.got[r]-own.got[r], total.got[r]-own.got[r])
 	}
+	return all
 }
 
 // account records what a service uses now, nothing when it is gone.
@@ -119,11 +158,7 @@ func (b *Builder) account(key discovery.Key) {
 	var now usage
 	if s := b.services[key]; s != nil {
 		now = s.usage
-		for _, r := range s.routes {
-			if r.Lingers() {
-				now.lingering++
-			}
-		}
+		now.lingering, now.lingeringMemory = lingering(s.routes)
 	}
 	was := b.counted[key]
 	if now == was {
@@ -144,20 +179,9 @@ func (b *Builder) account(key discovery.Key) {
 	}
 }
 
-// mayLinger returns how many routes of a service may linger.
-func (b *Builder) mayLinger(key discovery.Key) allowance {
-	q := b.options.Quotas.Lingering
-	own := b.counted[key].lingering
-	left := room(q, b.used[key.Namespace].lingering-own, b.usedByAll.lingering-own)
-	if q.Service < left.n {
-		left = allowance{n: q.Service, of: ofService}
-	}
-	return left
-}
-
 // Usage is how much of one quota is used.
 type Usage struct {
-	// Quota is what is limited: claims, conditions or lingering.
+	// Quota is what is limited: claims, conditions, table-memory (in bytes) or lingering.
 	Quota string
 	Used  int
 	// Fullest is the largest share of its quota that a namespace uses.
@@ -174,12 +198,13 @@ func (t *Table) Usage() []Usage { return t.usage }
 func (b *Builder) usageNow() []Usage {
 	q := &b.options.Quotas
 	all := []Usage{
-		{Quota: "claims", Used: b.usedByAll.claims, Limits: q.Claims},
-		{Quota: "conditions", Used: b.usedByAll.conditions, Limits: q.Conditions},
+		{Quota: claims.String(), Used: b.usedByAll.got[claims], Limits: q.Claims},
+		{Quota: conditions.String(), Used: b.usedByAll.got[conditions], Limits: q.Conditions},
 		{Quota: "lingering", Used: b.usedByAll.lingering, Limits: q.Lingering, Refused: b.unlingered},
+		{Quota: memory.String(), Used: b.usedByAll.got[memory] + b.usedByAll.lingeringMemory, Limits: q.Memory},
 	}
 	for _, u := range b.used {
-		for i, n := range []int{u.claims, u.conditions, u.lingering} {
+		for i, n := range []int{u.got[claims], u.got[conditions], u.lingering, u.got[memory]} {
 			all[i].Fullest = math.Max(all[i].Fullest, float64(n)/float64(all[i].Limits.Namespace))
 		}
 	}

@@ -23,9 +23,9 @@ type parsed struct {
 	definitions []Definition
 	problems    []Problem
 	claims      int // that it asks for
-	// grants are what came of each definition, for the instances that differ in
-	// nothing which decides about that.
-	grants map[petitioner][]grant
+	// petitions are those of the instances that differ in nothing which decides about
+	// what they get.
+	petitions map[petitioner]*petition
 }
 
 // readAll reads the tags of all instances, the oldest first, because a quota refuses
@@ -82,27 +82,32 @@ func (c *compilation) read(instance *discovery.Instance, p *parsed) {
 		return
 	}
 	who := petitioner{instance.Job, instance.ByHand()}
-	grants, known := p.grants[who]
-	if !known {
+	asked := p.petitions[who]
+	first := asked == nil
+	c.instances++
+	c.targets = c.targets[:0]
+	if !first {
+		c.joinRefused(instance, asked)
+	} else {
 		if most := maxAskedClaims * c.options.Quotas.Claims.Service; !who.byHand && c.asked > 0 && c.asked+p.claims > most {
 			c.refuse(instance, Rejection{Instance: true, Why: fmt.Sprintf("the instances of the service claim more than %d times a host and path, each list of different tags counted", most),
 				Instead: "the same tags on all instances; the operator can raise --max-claims-service"})
 			return
 		}
 		c.asked += p.claims
-		if p.grants == nil {
-			p.grants = make(map[petitioner][]grant)
+		if p.petitions == nil {
+			p.petitions = make(map[petitioner]*petition)
 		}
-		grants = make([]grant, len(p.definitions))
-		p.grants[who] = grants
-	}
-	for i := range p.definitions {
-		switch d := &p.definitions[i]; {
-		case d.Class != c.options.Class:
-		case known:
-			c.askAgain(instance, address, d, p.definitions, &grants[i])
-		default:
-			grants[i] = c.ask(instance, address, d, p.definitions)
+		asked = c.petition(p)
+		p.petitions[who] = asked
+		for i := range p.definitions {
+			asked.grants[i].membership.target = c.target(instance, address, &p.definitions[i], p.definitions)
+		}
+		for i := range p.definitions {
+			if d := &p.definitions[i]; d.Class == c.options.Class {
+				c.ask(instance, d, asked, &asked.grants[i])
+			}
 		}
 	}
+	c.join(instance, address, p.definitions, asked, first)
 }

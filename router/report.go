@@ -11,13 +11,28 @@ import (
 const (
 	maxReported      = 20
 	maxReportedFirst = 200
+	// maxNoted bounds the rejections of one update that are kept until it is logged, of
+	// which there may be a hundred thousand; those beyond are counted.
+	maxNoted = 2000
 )
 
 // note compares rejections with those of the last table. A rejection has ended only if
 // no other one replaces it: a claim whose holder has changed is still refused.
 func (u *update) note(old, next []Rejection) {
-	news := subtract(next, old)
-	u.news, u.ended = append(u.news, news...), append(u.ended, subtract(old, next)...)
+	u.news.add(subtract(next, old))
+	u.ended.add(subtract(old, next))
+}
+
+// noted is rejections that are to be logged.
+type noted struct {
+	kept []Rejection
+	more int // that are not kept
+}
+
+func (n *noted) add(all []Rejection) {
+	fit := min(len(all), maxNoted-len(n.kept))
+	n.kept = append(n.kept, all[:fit]...)
+	n.more += len(all) - fit
 }
 
 // subtract returns the rejections of all that are not in others.
@@ -47,23 +62,23 @@ func (r *Rejection) identity() string {
 // report logs new rejections and ended ones. At the start that is one line, because
 // every restart would repeat them all.
 func (b *Builder) report(u *update) {
-	slices.SortFunc(u.news, Rejection.compare)
-	slices.SortFunc(u.ended, Rejection.compare)
+	slices.SortFunc(u.news.kept, Rejection.compare)
+	slices.SortFunc(u.ended.kept, Rejection.compare)
 	if !b.complete {
 		b.reportFirst(u.news)
 		return
 	}
 	logger := b.options.Logger
-	for i, r := range u.news {
+	for i, r := range u.news.kept {
 		if i == maxReported {
-			logger.Warn("more refusals are not logged; see /rejections", "refusals", len(u.news)-i)
+			logger.Warn("more refusals are not logged; see /rejections", "refusals", len(u.news.kept)-i+u.news.more)
 			break
 		}
 		logger.Warn("refused", r.attributes()...)
 	}
-	for i, r := range u.ended {
+	for i, r := range u.ended.kept {
 		if i == maxReported {
-			logger.Info("more ends of refusals are not logged; see /rejections", "refusals", len(u.ended)-i)
+			logger.Info("more ends of refusals are not logged; see /rejections", "refusals", len(u.ended.kept)-i+u.ended.more)
 			break
 		}
 		logger.Info("no longer refused", r.attributes()...)
@@ -71,7 +86,8 @@ func (b *Builder) report(u *update) {
 }
 
 // reportFirst logs a summary of the rejections at the start.
-func (b *Builder) reportFirst(all []Rejection) {
+func (b *Builder) reportFirst(news noted) {
+	all := news.kept
 	if len(all) == 0 {
 		return
 	}
@@ -82,7 +98,7 @@ func (b *Builder) reportFirst(all []Rejection) {
 			b.options.Logger.Debug("refused", r.attributes()...)
 		}
 	}
-	b.options.Logger.Warn("refused at the start; see /rejections", "refusals", len(all), "services", len(services), slog.String("first", all[0].String()))
+	b.options.Logger.Warn("refused at the start; see /rejections", "refusals", len(all)+news.more, "services", len(services), slog.String("first", all[0].String()))
 }
 
 // attributes are the fields of the log line, without empty ones.

@@ -11,19 +11,37 @@ import (
 )
 
 // Route is one claim of a service on a host and path, and where its requests go. Never
-// modified once in a Table.
+// modified once in a Table. There may be a hundred thousand, so what many have in common
+// is elsewhere.
 type Route struct {
+	*Common
+	// Host is a name, an address, "*.example.org" or "*".
+	Host string
+	// Path is a whole path when Exact, a prefix otherwise: "/", or without
+	// trailing slash.
+	Path    string
+	Exact   bool
+	guarded bool  // may serve only the hosts of its namespace
+	place   int32 // agreed by all nodes, from 1; 0 for none
+	// Pool holds the instances that ask for the route: none while it lingers.
+	Pool *upstream.Pool
+	// CreateIndex is the age of the claim: the lowest Instance.Created of an instance
+	// that made it, since it was made without a gap longer than Options.Linger.
+	CreateIndex uint64
+	// Expires is when a lingering route ends; zero when it has instances.
+	Expires time.Time
+
+	present uint64 // like CreateIndex, of the current instances only
+}
+
+// Common is what the routes of one definition have in common. Never modified once in a
+// Table.
+type Common struct {
 	Namespace, Service string
 	// Job is the job of the newest instance.
 	Job string
 	// Name is the route's name within the service, empty for the unnamed one.
 	Name string
-	// Host is a name, an address, "*.example.org" or "*".
-	Host string
-	// Path is a whole path when Exact, a prefix otherwise: "/", or without
-	// trailing slash.
-	Path  string
-	Exact bool
 	// Conditions must all be met.
 	Conditions []Condition
 	Priority   int
@@ -32,20 +50,11 @@ type Route struct {
 	// Policies are the policies that the Options ask for, and those of the operator's
 	// file that apply: nil for none.
 	Policies *policy.List
-	// Pool holds the instances that ask for the route: none while it lingers.
-	Pool *upstream.Pool
 	// Stats is shared by the routes with the same name in one service.
 	Stats *Stats
-	// CreateIndex is the age of the claim: the lowest Instance.Created of an instance
-	// that made it, since it was made without a gap longer than Options.Linger.
-	CreateIndex uint64
-	// Expires is when a lingering route ends; zero when it has instances.
-	Expires time.Time
 
 	conditions string            // canonical, for comparison
-	guarded    bool              // may serve only the hosts of its namespace
-	place      int               // agreed by all nodes, from 1; 0 for none
-	present    uint64            // like CreateIndex, of the current instances only
+	bytes      int               // estimated: see memory.go
 	once       map[string]string // see Definition
 	layers     []policy.Layer    // what the Policies are made from
 }
@@ -110,7 +119,7 @@ func (r *Route) older(o *Route) int {
 		case r.place == 0:
 			return math.MaxInt
 		}
-		return r.place
+		return int(r.place)
 	}
 	return cmp.Or(cmp.Compare(rank(r), rank(o)), cmp.Compare(r.CreateIndex, o.CreateIndex),
 		cmpStrings(r.Namespace, o.Namespace, r.Service, o.Service, r.Name, o.Name))

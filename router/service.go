@@ -45,16 +45,10 @@ func (s *service) routesByID() map[routeID]*Route {
 	return routesByID
 }
 
-// demand is the instances that ask for one route, and what they ask for.
+// demand is what asks for one route.
 type demand struct {
 	conditions []Condition
-	members    []int // into compilation.members
-	// newest sets the options.
-	newest  *discovery.Instance
-	options *RouteOptions
-	once    map[string]string
-	layers  []policy.Layer
-	age     uint64
+	asks       []ask
 }
 
 // compilation is one service whose routes are being made.
@@ -62,11 +56,18 @@ type compilation struct {
 	*Builder
 	key       discovery.Key
 	demands   map[routeID]*demand
-	members   []upstream.Member
 	refusals  map[string]*Rejection
+	order     []routeID // demands, also those that a quota refuses, the oldest first
 	endpoints []*upstream.Endpoint
+	targets   []upstream.Target // of the instance that is read
 	meter     meter
 	asked     int // claims, of all lists of different tags
+	// instances and memberships are how many there are so far.
+	instances, memberships int
+	stats                  map[string]*Stats // by route name
+	commons                map[likeness]*Common
+	anew                   map[*Common]*Common // of lingering routes, see guardAnew
+	pools                  map[poolKey]*upstream.Pool
 	// unlingered counts routes that do not linger because of a quota.
 	unlingered uint64
 }
@@ -75,28 +76,37 @@ type compilation struct {
 // has all routes that any of its instances asks for; each instance is a member of the
 // routes of its own tags.
 func (b *Builder) compile(u *update, key discovery.Key, last map[routeID]*Route, source *discovery.Service) *service {
-	c := &compilation{Builder: b, key: key, demands: make(map[routeID]*demand), refusals: make(map[string]*Rejection)}
-	c.meter = meter{allowed: b.allowed(key), short: make(map[routeID]bool), refused: make(map[excess]*Rejection)}
+	c := &compilation{
+		Builder: b, key: key, demands: make(map[routeID]*demand), refusals: make(map[string]*Rejection),
+		stats: make(map[string]*Stats), commons: make(map[likeness]*Common), pools: make(map[poolKey]*upstream.Pool), anew: make(map[*Common]*Common),
+	}
+	c.meter = meter{quotas: &b.options.Quotas, allowed: b.allowed(key), short: make(map[routeID]*demand), refused: make(map[excess]*Rejection)}
 	next := &service{source: source}
 	if source != nil {
 		c.readAll(source)
+		c.settlePools()
 		next.age = firstIndex(source)
+		if next.age > 0 {
+			c.meter.usage.got[memory] += serviceBytes
+			c.meter.usage.asked[memory] += serviceBytes
+		}
 	}
 	if old := b.services[key]; old != nil && (source == nil || old.age < next.age) {
 		next.age = old.age
 	}
-	stats := make(map[string]*Stats)
 	for _, r := range last {
-		stats[r.Name] = r.Stats
+		c.stats[r.Name] = r.Stats
 	}
-	shared := make(map[poolKey]*upstream.Pool)
 	passed := c.renamed(last)
-	for routeID, d := range c.demands {
-		before := last[routeID]
+	for _, routeID := range c.order {
+		d, before := c.demands[routeID], last[routeID]
+		if d == nil {
+			continue // refused
+		}
 		if before == nil {
 			before = passed[place{routeID.host, routeID.claim}]
 		}
-		next.routes = append(next.routes, c.route(routeID, d, before, stats, shared))
+		next.routes = append(next.routes, c.route(routeID, d, before))
 	}
 	present := make(map[string]bool)
 	if source != nil {
@@ -106,8 +116,8 @@ func (b *Builder) compile(u *update, key discovery.Key, last map[routeID]*Route,
 	}
 	var left []*Route
 	for routeID, r := range last {
-		if c.demands[routeID] == nil && passed[place{routeID.host, routeID.claim}] != r && !c.meter.short[routeID] {
-			if r = b.linger(u.now, r, present); r != nil && u.anew {
+		if c.demands[routeID] == nil && passed[place{routeID.host, routeID.claim}] != r && c.meter.short[routeID] == nil {
+			if r = c.linger(u.now, r, present); r != nil && u.anew {
 				r = c.guardAnew(r)
 			}
 			if r != nil {
@@ -148,55 +158,93 @@ func (c *compilation) refuse(instance *discovery.Instance, r Rejection) *Rejecti
 	r.Namespace, r.Service, r.Job = printable(c.key.Namespace), printable(c.key.Name), printable(instance.Job)
 	id := strings.Join([]string{r.Job, r.Route, r.Tag, r.Why, r.Instead, strings.Join(r.Hosts, ",")}, "\x00")
 	if c.refusals[id] == nil {
-		c.refusals[id] = &r
+		if !instance.ByHand() && !c.mayTell() {
+			id, r = "", Rejection{Namespace: r.Namespace, Service: r.Service, Why: "more of the service is refused than can be told", Instead: "what the other refusals say"}
+		}
+		if c.refusals[id] == nil {
+			c.refusals[id] = &r
+		}
 	}
 	c.refusals[id].join(cmp.Or(instance.Alloc, instance.ID))
 	return c.refusals[id]
 }
 
-// route makes the route of an ID, keeping the state of its last version.
-func (c *compilation) route(s routeID, d *demand, last *Route, stats map[string]*Stats, shared map[poolKey]*upstream.Pool) *Route {
-	if stats[s.name] == nil {
-		stats[s.name] = NewStats()
+// mayTell reports whether one more rejection may be kept, and counts it.
+func (c *compilation) mayTell() bool {
+	if len(c.refusals) >= maxRefusals {
+		return false
 	}
+	need := amount{memory: rejectionBytes}
+	_, ok := c.meter.charge(need, need, false)
+	return ok
+}
+
+// route makes the route of an ID, keeping the state of its last version.
+func (c *compilation) route(s routeID, d *demand, last *Route) *Route {
+	age := d.age()
 	r := &Route{
-		Namespace: c.key.Namespace, Service: c.key.Name, Job: d.newest.Job, Name: s.name,
-		Host: s.host, Path: s.path, Exact: s.exact, Conditions: d.conditions, Priority: s.priority,
-		Options: d.options, Stats: stats[s.name], CreateIndex: d.age, present: d.age, conditions: s.conditions,
-		guarded: c.owners != nil && strings.HasPrefix(s.host, "*"), once: d.once,
+		Common: c.common(s, d), Host: s.host, Path: s.path, Exact: s.exact, CreateIndex: age, present: age,
+		guarded: c.owners != nil && strings.HasPrefix(s.host, "*"),
 	}
 	if last != nil {
 		r.CreateIndex = min(r.CreateIndex, last.CreateIndex)
 	}
-	r.place = c.agreed.place(r)
-	r.setPolicies(d.layers)
-	r.Pool = c.pool(d, c.room(r, last), shared)
+	r.place = int32(c.agreed.place(r))
+	r.Pool = c.pool(d, r.Options, c.room(r, last))
 	return r
+}
+
+// likeness distinguishes routes that differ in more than their host, path and age.
+type likeness struct {
+	name, conditions string
+	priority         int
+	job              string
+	options          *RouteOptions
+}
+
+// common returns what the route has in common with others.
+func (c *compilation) common(s routeID, d *demand) *Common {
+	newest, of := d.newest()
+	key := likeness{s.name, s.conditions, s.priority, newest.Job, of.Options}
+	if known := c.commons[key]; known != nil {
+		return known
+	}
+	if c.stats[s.name] == nil {
+		c.stats[s.name] = NewStats()
+	}
+	common := &Common{
+		Namespace: c.key.Namespace, Service: c.key.Name, Job: newest.Job, Name: s.name,
+		Conditions: d.conditions, Priority: s.priority, Options: of.Options, Stats: c.stats[s.name],
+		conditions: s.conditions, once: of.once, bytes: definitionBytes + 2*len(s.conditions),
+	}
+	common.setPolicies(of.layers)
+	c.commons[key] = common
+	return common
 }
 
 // poolKey distinguishes pools that differ in more than their room.
 type poolKey struct {
-	members string
-	options upstream.PoolOptions
+	memberships string
+	options     upstream.PoolOptions
+}
+
+func (c *compilation) poolKey(d *demand, o *RouteOptions) poolKey {
+	id := make([]byte, 0, len(d.asks)*2)
+	for i := range d.asks {
+		id = binary.AppendUvarint(id, uint64(d.asks[i].membership.id))
+	}
+	return poolKey{string(id), c.poolOptions(o)}
 }
 
 // pool returns the pool of a route. Pools with the same members and options share
 // members, weights and the values of sticky cookies.
-func (c *compilation) pool(d *demand, room *upstream.Room, shared map[poolKey]*upstream.Pool) *upstream.Pool {
-	id := make([]byte, 0, len(d.members)*2)
-	for _, m := range d.members {
-		id = binary.AppendUvarint(id, uint64(m))
-	}
-	key := poolKey{string(id), c.poolOptions(d.options)}
-	if p := shared[key]; p != nil {
+func (c *compilation) pool(d *demand, o *RouteOptions, room *upstream.Room) *upstream.Pool {
+	key := c.poolKey(d, o)
+	if p := c.pools[key]; p != nil {
 		return p.In(room)
 	}
-	members := make([]upstream.Member, len(d.members))
-	for i, m := range d.members {
-		members[i] = c.members[m]
-	}
-	p := upstream.NewPool(members, key.options, room)
-	shared[key] = p
+	p := upstream.NewPool(d.members(), key.options, room)
+	c.pools[key] = p
 	return p
 }
 
@@ -206,13 +254,18 @@ func (c *compilation) poolOptions(o *RouteOptions) upstream.PoolOptions {
 	}
 }
 
-// member makes the pool's member for an instance, and acquires its endpoint.
-func (c *compilation) member(instance *discovery.Instance, address string, d *Definition, all []Definition) upstream.Member {
-	o := &d.Instance
-	host := o.Host
+// hostFor is the Host header for an instance, empty for the client's.
+func (o *InstanceOptions) hostFor(address string) string {
 	if o.HostIsAddress {
-		host = address
+		return address
 	}
+	return o.Host
+}
+
+// target is what serai connects to for one of an instance's definitions.
+func (c *compilation) target(instance *discovery.Instance, address string, d *Definition, all []Definition) upstream.Target {
+	o := &d.Instance
+	host := o.hostFor(address)
 	t := upstream.Target{
 		Address: address, Instance: cmp.Or(instance.Alloc, instance.ID), Scheme: o.Scheme,
 		TLSName: o.TLSName, TLSInsecure: o.TLSInsecure, ProxyProtocol: o.ProxyProtocol, Check: o.Check,
@@ -224,11 +277,17 @@ func (c *compilation) member(instance *discovery.Instance, address string, d *De
 	if t.Check.Path != "" {
 		t.Check.Host = cmp.Or(host, hostOfCheck(d, all))
 	}
+	return t
+}
+
+// member makes the pools' member for an instance, and acquires its endpoint.
+func (c *compilation) member(instance *discovery.Instance, address string, d *Definition, t upstream.Target) *upstream.Member {
+	o := &d.Instance
 	e := c.options.Registry.Acquire(t)
 	c.endpoints = append(c.endpoints, e)
-	return upstream.Member{
+	return &upstream.Member{
 		Endpoint: e, Weight: o.Weight, MaxInflight: o.MaxInflight, Canary: o.Canary,
-		Node: instance.Node, Datacenter: instance.Datacenter, Host: host,
+		Node: instance.Node, Datacenter: instance.Datacenter, Host: o.hostFor(address),
 		OfInstance: o.OfInstance, Policies: policy.InstanceLayers(d.layers),
 		Alloc: instance.Alloc, Service: instance.Service, ID: instance.ID,
 	}

@@ -81,22 +81,33 @@ func (t *Table) Routes() []*Route {
 }
 
 // Rejections returns all that was refused, sorted by service. It goes through
-// the whole table.
+// the whole table, and may take more memory than it.
 func (t *Table) Rejections() []Rejection {
-	var all []Rejection
-	for _, r := range t.refused.all() {
-		all = append(all, r...)
+	return slices.SortedFunc(t.EachRejection, Rejection.compare)
+}
+
+// EachRejection iterates over all that was refused, in no particular order. The texts for
+// claims that others hold are made on the way, so that they need not all exist at once.
+func (t *Table) EachRejection(yield func(Rejection) bool) {
+	for _, all := range t.refused.all() {
+		for _, r := range all {
+			if !yield(r) {
+				return
+			}
+		}
 	}
 	for e := range t.entries {
 		for _, s := range e.shadows() {
-			all = append(all, t.disputed(s))
+			if !yield(t.disputed(s)) {
+				return
+			}
 		}
-		for _, r := range e.foreign {
-			all = append(all, t.contested(e, r))
+		for _, r := range e.foreign() {
+			if !yield(t.contested(e, r)) {
+				return
+			}
 		}
 	}
-	slices.SortFunc(all, Rejection.compare)
-	return all
 }
 
 // disputed is the rejection of a shadow. It says so when other nodes may decide
@@ -113,7 +124,7 @@ func (t *Table) disputed(s shadow) Rejection {
 // nodes may decide differently.
 func (t *Table) contested(e *entry, r *Route) Rejection {
 	rejection := e.disown(r)
-	if t.trouble != "" && !e.recorded && !e.tenants[0].local {
+	if t.trouble != "" && !e.disputed.recorded && !e.tenants()[0].local {
 		rejection.Why += unrecorded(t.trouble)
 	}
 	return rejection
@@ -128,7 +139,7 @@ func (e *entry) rejections() (all []Rejection) {
 	if e == nil {
 		return nil
 	}
-	for _, r := range e.foreign {
+	for _, r := range e.foreign() {
 		all = append(all, e.disown(r))
 	}
 	for _, s := range e.shadows() {
@@ -139,7 +150,7 @@ func (e *entry) rejections() (all []Rejection) {
 
 func (e *entry) shadows() (all []shadow) {
 	for b := range e.buckets() {
-		all = append(all, b.shadowed...)
+		all = append(all, b.shadowed()...)
 	}
 	return all
 }

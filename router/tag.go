@@ -206,6 +206,10 @@ func (g *Grammar) read(r *reading, tag, word, value string, valued bool) *flaw {
 		return &flaw{fmt.Sprintf("%s is given twice for this route", word), "one tag " + example}
 	}
 	r.seen[word] = !k.repeated
+	if len(value) < len(tag)/2 {
+		value = strings.Clone(value) // a route must not keep the blanks around it
+	}
+	r.size += len(value)
 	r.note(k, value)
 	return k.read(&r.draft, value, example)
 }

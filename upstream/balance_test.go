@@ -325,7 +325,7 @@ func TestEveryMethod(t *testing.T) {
 		members := weighted(100, 100, 100, 0)
 		members[2].MaxInflight = 1
 		p := ready(t, r, upstream.PoolOptions{Balance: upstream.Balance{Method: upstream.Method(i), Name: "x"}}, members...)
-		full := &p.Members()[2]
+		full := p.Members()[2]
 		taken := make(map[*upstream.Member]int)
 		for client := range 2000 {
 			var tried upstream.Tried
@@ -338,7 +338,7 @@ func TestEveryMethod(t *testing.T) {
 				p.End(time.Now(), m, upstream.Outcome{Status: 200})
 			}
 		}
-		if taken[full] != 1 || taken[&p.Members()[0]] == 0 || taken[&p.Members()[1]] == 0 || taken[&p.Members()[3]] > 0 {
+		if taken[full] != 1 || taken[p.Members()[0]] == 0 || taken[p.Members()[1]] == 0 || taken[p.Members()[3]] > 0 {
 			t.Errorf("%s sends requests to %v; want one to the third, which has one place, and none to the fourth", method.Form(), taken)
 		}
 	}

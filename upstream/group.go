@@ -4,9 +4,9 @@ package upstream
 // built.
 type group struct {
 	members []*Member
-	// weights[i] is the sum of the weights of members 0 to i.
+	equal   bool // all weights are the same
+	// weights[i] is the sum of the weights of members 0 to i, unless all are the same.
 	weights  []int
-	equal    bool // all weights are the same
 	balancer balancer
 	constant bool   // see MethodEntry
 	near     *group // the preferred members, nil when there are none
@@ -21,19 +21,27 @@ const turnCounters = 4
 // turns, the first one with the given index.
 func newGroup(members []*Member, o *PoolOptions, turn int) group {
 	g := group{members: members, equal: true}
-	sum := 0
 	var near []*Member
 	for _, m := range members {
-		sum += m.Weight
-		g.weights = append(g.weights, sum)
 		g.equal = g.equal && m.Weight == members[0].Weight
 		if o.Prefer == PreferNode && m.Node == o.Node && o.Node != "" ||
 			o.Prefer == PreferDatacenter && m.Datacenter == o.Datacenter && o.Datacenter != "" {
 			near = append(near, m)
 		}
 	}
+	if !g.equal {
+		g.weights = make([]int, len(members))
+		sum := 0
+		for i, m := range members {
+			sum += m.Weight
+			g.weights[i] = sum
+		}
+	}
 	method := &methods[o.Balance.Method]
 	g.balancer, g.constant = method.over(members, o.Balance.Name, turn), method.Constant
+	if len(near) == len(members) {
+		near = members
+	}
 	if len(near) > 0 {
 		closer := newGroup(near, &PoolOptions{Balance: o.Balance}, turn+1)
 		g.near = &closer

@@ -159,8 +159,8 @@ func (r *Room) after(ticket uint64) []*waiter {
 // with nil, none are wanted. line.mu is held.
 func (r *Room) wish(p *Pool) {
 	if r.wished != nil {
-		for i := range r.wished.members {
-			s := &r.wished.members[i].Endpoint.wishes
+		for _, m := range r.wished.members {
+			s := &m.Endpoint.wishes
 			s.all = slices.DeleteFunc(s.all, func(w wish) bool { return w.room == r })
 			s.wanted.Store(len(s.all) > 0)
 		}
@@ -168,8 +168,8 @@ func (r *Room) wish(p *Pool) {
 	if r.wished = p; p == nil {
 		return
 	}
-	for i := range p.members {
-		if m := &p.members[i]; m.Weight > 0 {
+	for _, m := range p.members {
+		if m.Weight > 0 {
 			s := &m.Endpoint.wishes
 			s.all = append(s.all, wish{room: r, member: m})
 			s.wanted.Store(true)

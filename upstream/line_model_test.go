@@ -178,12 +178,12 @@ func (m *model) do(s step) {
 // publish gives a room a pool of the endpoints whose bits are set, one of them a
 // canary.
 func (m *model) publish(room, bits, limit, canary, rule int) {
-	var members []upstream.Member
+	var members []*upstream.Member
 	for i, e := range m.endpoints {
 		if bits>>i&1 == 0 {
 			continue
 		}
-		member := upstream.Member{Endpoint: e, ID: strconv.Itoa(i), Weight: 100, MaxInflight: limit}
+		member := &upstream.Member{Endpoint: e, ID: strconv.Itoa(i), Weight: 100, MaxInflight: limit}
 		if i == 1 {
 			member.MaxInflight = (limit + room) % 3
 		}
@@ -265,7 +265,7 @@ func (m *model) ends() error {
 		ok := false
 		switch {
 		case c.err == nil:
-			ok = slices.ContainsFunc(members, func(x upstream.Member) bool { return c.member.Endpoint == x.Endpoint })
+			ok = slices.ContainsFunc(members, func(x *upstream.Member) bool { return c.member.Endpoint == x.Endpoint })
 		case c.err == upstream.ErrClientGone:
 			ok = slices.Contains(m.left, c)
 		case c.err == upstream.ErrWaitTimeout:
@@ -324,9 +324,9 @@ func (m *model) limit(c *client, on *upstream.Endpoint, less int) (highest int) 
 	up := func(x *upstream.Member) bool {
 		return x.Endpoint.State() == upstream.Ready || x.Endpoint.State() == upstream.Ejected
 	}
-	stableUp := slices.ContainsFunc(members, func(x upstream.Member) bool { return x.Canary == nil && up(&x) })
+	stableUp := slices.ContainsFunc(members, func(x *upstream.Member) bool { return x.Canary == nil && up(x) })
 	for i := range members {
-		x := &members[i]
+		x := members[i]
 		if x.Endpoint != on || !up(x) || c.has(on) || x.MaxInflight > 0 && on.Inflight()-less >= x.MaxInflight {
 			continue
 		}

@@ -17,12 +17,12 @@ import (
 // them, each with a limit.
 func places(r *upstream.Registry, n, limit int) ([]*upstream.Endpoint, *upstream.Pool) {
 	var endpoints []*upstream.Endpoint
-	members := make([]upstream.Member, n)
+	members := make([]*upstream.Member, n)
 	for i := range members {
 		e := r.Acquire(upstream.Target{Instance: strconv.Itoa(i)})
 		upstream.SetState(e, upstream.Ready)
 		endpoints = append(endpoints, e)
-		members[i] = upstream.Member{Endpoint: e, ID: strconv.Itoa(i), Weight: 100, MaxInflight: limit}
+		members[i] = &upstream.Member{Endpoint: e, ID: strconv.Itoa(i), Weight: 100, MaxInflight: limit}
 	}
 	p := upstream.NewPool(members, upstream.PoolOptions{}, r.NewRoom(""))
 	r.Publish(p)
@@ -73,7 +73,7 @@ func TestTheLastStableOneGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := upstream.NewRegistry(upstream.RegistryOptions{})
 		endpoints, other := places(r, 2, 1)
-		members := append([]upstream.Member{}, other.Members()...)
+		members := append([]*upstream.Member{}, other.Members()...)
 		members[1].Canary = &upstream.Canary{Percent: 1e-12}
 		p := upstream.NewPool(members, upstream.PoolOptions{}, r.NewRoom(""))
 		r.Publish(p)

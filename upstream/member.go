@@ -7,7 +7,8 @@ import (
 )
 
 // Member is one instance in a Pool: an Endpoint and this route's options for sending
-// requests there. Never modified once in a Pool.
+// requests there. All routes of a service for which the options are equal share it. Never
+// modified once in a Pool.
 type Member struct {
 	Endpoint *Endpoint
 	// Weight is the share of this member, 0 to 1000; 0 takes no new request.
@@ -21,8 +22,6 @@ type Member struct {
 	// Host is the Host header sent: empty preserves the client's, otherwise it is sent
 	// unchanged.
 	Host string
-	// Cookie is the value of the route's sticky cookie for this member; set by NewPool.
-	Cookie string
 	// OfInstance are the policy settings of its tags, Policies the compiled list, nil
 	// for none.
 	policy.OfInstance

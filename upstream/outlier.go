@@ -140,8 +140,7 @@ func (o *outlier) readmit(now time.Time, ejectAfter int, base time.Duration) {
 // e.
 func (p *Pool) mayEject(e *Endpoint) bool {
 	all, out := 0, 0
-	for i := range p.members {
-		m := &p.members[i]
+	for _, m := range p.members {
 		if m.Weight <= 0 {
 			continue
 		}

@@ -26,7 +26,7 @@ func states(p *upstream.Pool) (all []upstream.State) {
 // fail ends n requests on member i, each with o.
 func fail(p *upstream.Pool, i, n int, o upstream.Outcome) {
 	for range n {
-		p.End(time.Now(), &p.Members()[i], o)
+		p.End(time.Now(), p.Members()[i], o)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
-	"sync/atomic"
 	"time"
 )
 
@@ -28,12 +27,15 @@ type Pool struct {
 // options share it; otherwise a service with many claims would need many copies. Never
 // modified once built.
 type spread struct {
-	members  []Member
+	members  []*Member
 	options  PoolOptions
 	stable   group // takes every request that goes to no canary
 	canaries []canaries
-	drawn    bool               // some canary takes a percentage
-	byCookie map[string]*Member // by the sticky cookie's value, nil when the route is not sticky
+	drawn    bool // some canary takes a percentage
+	// cookies are the values of the sticky cookie, byCookie the members with a weight by
+	// these values: nil when the route is not sticky.
+	cookies  map[*Member]string
+	byCookie map[string]*Member
 }
 
 // canaries are the members that share one canary rule.
@@ -43,15 +45,15 @@ type canaries struct {
 }
 
 // NewPool builds a pool over members, whose Endpoints the caller has acquired from one
-// Registry. Requests that find no place wait in room, which outlives the pool.
-func NewPool(members []Member, o PoolOptions, room *Room) *Pool {
+// Registry, and owns the slice from then on. Requests that find no place wait in room,
+// which outlives the pool.
+func NewPool(members []*Member, o PoolOptions, room *Room) *Pool {
 	p := &spread{members: members, options: o}
 	p.nameSticky(room.registry.options.StickyKey)
 	var stable []*Member
 	byRule := make(map[Canary][]*Member)
 	var rules []Canary
-	for i := range members {
-		m := &members[i]
+	for _, m := range members {
 		switch {
 		case m.Weight <= 0:
 		case m.Canary == nil:
@@ -62,6 +64,9 @@ func NewPool(members []Member, o PoolOptions, room *Room) *Pool {
 			}
 			byRule[*m.Canary] = append(byRule[*m.Canary], m)
 		}
+	}
+	if len(stable) == len(members) {
+		stable = members // one slice less in most pools
 	}
 	p.stable = newGroup(stable, &p.options, 0)
 	// Conditions are tested before percentages are drawn.
@@ -101,7 +106,10 @@ func (c *Canary) takes(a Attributes, t *Tried) bool {
 }
 
 // Members returns the members. The slice must not be modified.
-func (p *Pool) Members() []Member { return p.members }
+func (p *Pool) Members() []*Member { return p.members }
+
+// SharesMembers reports whether two pools differ in nothing but their room.
+func (p *Pool) SharesMembers(o *Pool) bool { return o != nil && p.spread == o.spread }
 
 // Room returns the room in which requests of the pool wait.
 func (p *Pool) Room() *Room { return p.room }
@@ -143,7 +151,7 @@ type search struct {
 	now   time.Time
 	a     Attributes
 	tried *Tried
-	turns *[turnCounters]atomic.Uint64 // of the pool's room
+	room  *Room // the pool's
 	// inLine also takes places that requests wait for: it is this request's turn.
 	inLine bool
 	// ejected also takes ejected members, again also those that were tried.
@@ -159,7 +167,7 @@ func (p *Pool) Pick(now time.Time, a Attributes, tried *Tried, again bool) *Memb
 }
 
 func (p *Pool) pick(s *search, again bool) *Member {
-	s.turns = &p.room.turns
+	s.room = p.room
 	m := p.take(s)
 	if m == nil {
 		s.ejected = true
@@ -225,7 +233,7 @@ func (p *Pool) admits(m *Member, q *WaitingRequest) bool {
 	case m.Canary == nil || m.Canary.takes(q.Attributes, q.Tried):
 		return true
 	case m.Canary.Percent > 0:
-		return p.byCookie[m.Cookie] == m && hasCookie(q.Attributes, p.options.Sticky, m.Cookie) || !p.stable.anyUp()
+		return p.sticks(q.Attributes, m) || !p.stable.anyUp()
 	}
 	return false
 }
@@ -234,8 +242,7 @@ func (p *Pool) admits(m *Member, q *WaitingRequest) bool {
 // it, whether or not it has a place.
 func (p *Pool) Another(a Attributes, tried *Tried) bool {
 	q := WaitingRequest{Attributes: a, Tried: tried}
-	for i := range p.members {
-		m := &p.members[i]
+	for _, m := range p.members {
 		if m.Weight > 0 && m.Endpoint.State() == Ready && p.admits(m, &q) {
 			return true
 		}
@@ -245,8 +252,8 @@ func (p *Pool) Another(a Attributes, tried *Tried) bool {
 
 // anyFree reports whether some member has a place now.
 func (p *Pool) anyFree() bool {
-	for i := range p.members {
-		if m := &p.members[i]; m.Weight > 0 && m.free(0) {
+	for _, m := range p.members {
+		if m.Weight > 0 && m.free(0) {
 			return true
 		}
 	}

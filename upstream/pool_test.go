@@ -12,11 +12,10 @@ import (
 
 // ready makes a pool of ready members, one listener for all: instances tell
 // the endpoints apart.
-func ready(t *testing.T, r *upstream.Registry, o upstream.PoolOptions, members ...upstream.Member) *upstream.Pool {
+func ready(t *testing.T, r *upstream.Registry, o upstream.PoolOptions, members ...*upstream.Member) *upstream.Pool {
 	t.Helper()
 	address := listen(t, "127.0.0.1:0").Addr().String()
-	for i := range members {
-		m := &members[i]
+	for i, m := range members {
 		m.ID = strconv.Itoa(i)
 		m.Endpoint = r.Acquire(upstream.Target{Address: address, Instance: m.ID})
 		t.Cleanup(func() { r.Release(m.Endpoint) })
@@ -47,10 +46,10 @@ func share(t *testing.T, p *upstream.Pool, n int, a func(i int) attributes) map[
 
 func anyone(int) attributes { return attributes{ip: "192.0.2.1"} }
 
-func weighted(weights ...int) []upstream.Member {
-	members := make([]upstream.Member, len(weights))
+func weighted(weights ...int) []*upstream.Member {
+	members := make([]*upstream.Member, len(weights))
 	for i, w := range weights {
-		members[i].Weight = w
+		members[i] = &upstream.Member{Weight: w}
 	}
 	return members
 }

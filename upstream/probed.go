@@ -33,7 +33,7 @@ const checksOfAddress = 8
 
 // checked counts the different checks of one namespace at an address.
 type checked struct {
-	refs  map[Target]int // by their question; guarded by Registry.mu
+	refs  map[*probed]int // guarded by Registry.mu
 	count atomic.Int64
 }
 
@@ -75,10 +75,10 @@ func (r *Registry) enlist(e *Endpoint) {
 	}
 	e.probed.refs++
 	if e.checked = r.checked[e.site()]; e.checked == nil {
-		e.checked = &checked{refs: make(map[Target]int)}
+		e.checked = &checked{refs: make(map[*probed]int)}
 		r.checked[e.site()] = e.checked
 	}
-	e.checked.refs[q]++
+	e.checked.refs[e.probed]++
 	e.checked.count.Store(int64(len(e.checked.refs)))
 	if e.rate = r.rates[e.job()]; e.rate == nil {
 		n := r.options.JobProbeRate
@@ -94,9 +94,8 @@ func (r *Registry) strike(e *Endpoint) {
 	if e.probed.refs--; e.probed.refs == 0 {
 		delete(r.probed, e.probed.question)
 	}
-	q := e.probed.question
-	if e.checked.refs[q]--; e.checked.refs[q] == 0 {
-		delete(e.checked.refs, q)
+	if e.checked.refs[e.probed]--; e.checked.refs[e.probed] == 0 {
+		delete(e.checked.refs, e.probed)
 		e.checked.count.Store(int64(len(e.checked.refs)))
 		if len(e.checked.refs) == 0 {
 			delete(r.checked, e.site())

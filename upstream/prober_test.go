@@ -74,7 +74,7 @@ func TestWaitedForStandsInNoLine(t *testing.T) {
 		t.Fatalf("state %v, though another one has the only slot", e.State())
 	}
 	room := r.NewRoom("")
-	r.Publish(upstream.NewPool([]upstream.Member{{Endpoint: e, Weight: 100}}, upstream.PoolOptions{}, room))
+	r.Publish(upstream.NewPool([]*upstream.Member{{Endpoint: e, Weight: 100}}, upstream.PoolOptions{}, room))
 	if _, err := room.Wait(long, request(0, nil)); err != nil || e.State() != upstream.Ready {
 		t.Errorf("waited in vain: %v; state %v", err, e.State())
 	}

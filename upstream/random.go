@@ -13,12 +13,20 @@ func newRandom([]*Member, string, int) balancer { return random{} }
 func (random) pick(g *group, s search) *Member { return g.draw(&s) }
 
 // sum returns the sum of the weights.
-func (g *group) sum() int { return g.weights[len(g.weights)-1] }
+func (g *group) sum() int { return g.sumTo(len(g.members) - 1) }
+
+// sumTo returns the sum of the weights of members 0 to i.
+func (g *group) sumTo(i int) int {
+	if g.equal {
+		return (i + 1) * g.members[0].Weight
+	}
+	return g.weights[i]
+}
 
 // at returns the index of the member to which that unit of weight belongs.
 func (g *group) at(unit int) int {
 	if g.equal {
-		return unit / g.weights[0]
+		return unit / g.members[0].Weight
 	}
 	return sort.SearchInts(g.weights, unit+1)
 }
@@ -49,7 +57,7 @@ func (g *group) drawIndex(s *search) int {
 // it finds none soon.
 func (g *group) another(s *search, i int) *Member {
 	weight := g.members[i].Weight
-	before := g.weights[i] - weight
+	before := g.sumTo(i) - weight
 	for range draws {
 		unit := rand.IntN(g.sum() - weight)
 		if unit >= before {

@@ -19,8 +19,7 @@ func (r *Room) Readiness() string {
 	}
 	ready, more := 0, 0
 	var why []string
-	for i := range p.members {
-		m := &p.members[i]
+	for _, m := range p.members {
 		hindrance := m.hindrance()
 		switch {
 		case hindrance == "":

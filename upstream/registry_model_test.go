@@ -125,9 +125,9 @@ func millisOf(seconds int) time.Duration { return time.Duration(seconds) * time.
 
 // publish makes a pool of all that is held.
 func (m *model) publish(room *Room) {
-	var members []Member
+	var members []*Member
 	for _, h := range m.held {
-		members = append(members, Member{Endpoint: h.Endpoint, Weight: 100})
+		members = append(members, &Member{Endpoint: h.Endpoint, Weight: 100})
 	}
 	m.pool = NewPool(members, PoolOptions{}, room)
 	m.registry.Publish(m.pool)

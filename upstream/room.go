@@ -15,14 +15,27 @@ import (
 type Room struct {
 	registry  *Registry
 	namespace string
-	pool      atomic.Pointer[Pool] // written under line.mu
-	turns     [turnCounters]atomic.Uint64
+	pool      atomic.Pointer[Pool]  // written under line.mu
+	turns     atomic.Pointer[turns] // made by the first request that takes a turn
 
 	// Guarded by the registry's line.mu:
-	inside  int       // requests within Wait: the members are wanted while there are some
 	waiters []*waiter // first in, first out
 	wished  *Pool     // whose members are wanted
+	inside  int32     // requests within Wait: the members are wanted while there are some
 	ended   bool      // its route is gone
+}
+
+// turns counts the turns of groups that choose their members in turn.
+type turns [turnCounters]atomic.Uint64
+
+// take returns the number of the next turn of a counter, from 0.
+func (r *Room) take(counter int) uint64 {
+	t := r.turns.Load()
+	if t == nil {
+		r.turns.CompareAndSwap(nil, &turns{})
+		t = r.turns.Load()
+	}
+	return t[counter].Add(1) - 1
 }
 
 // Why a wait ended without a member.
@@ -157,8 +170,8 @@ func (r *Room) probeWanted() {
 		return
 	}
 	const enough = 8
-	for i := range p.members[:min(enough, len(p.members))] {
-		if e := p.members[i].Endpoint; e.State() == Probing {
+	for _, m := range p.members[:min(enough, len(p.members))] {
+		if e := m.Endpoint; e.State() == Probing {
 			r.registry.prober.ask(e, true)
 		}
 	}

@@ -17,7 +17,7 @@ func TestWaitEndsWhenAMemberBecomesReady(t *testing.T) {
 	address := free(t)
 	e := r.Acquire(upstream.Target{Address: address, Instance: "a"})
 	defer r.Release(e)
-	p := upstream.NewPool([]upstream.Member{{Endpoint: e, Weight: 100}}, upstream.PoolOptions{}, r.NewRoom(""))
+	p := upstream.NewPool([]*upstream.Member{{Endpoint: e, Weight: 100}}, upstream.PoolOptions{}, r.NewRoom(""))
 	r.Publish(p)
 	if m := p.Pick(time.Now(), anyone(0), &upstream.Tried{}, false); m != nil {
 		t.Fatal("a member that nobody listens for was picked")
@@ -55,9 +55,9 @@ func TestWaitOutlivesThePool(t *testing.T) {
 	await(t, "waiter", func() bool { return room.Waiting() == 1 })
 	e := r.Acquire(upstream.Target{Address: listen(t, "127.0.0.1:0").Addr().String(), Instance: "b"})
 	defer r.Release(e)
-	next := upstream.NewPool([]upstream.Member{{Endpoint: e, Weight: 100}}, upstream.PoolOptions{}, room)
+	next := upstream.NewPool([]*upstream.Member{{Endpoint: e, Weight: 100}}, upstream.PoolOptions{}, room)
 	r.Publish(next)
-	if m := <-got; m != &next.Members()[0] || e.Inflight() != 1 {
+	if m := <-got; m != next.Members()[0] || e.Inflight() != 1 {
 		t.Errorf("the waiter was given %+v, %d in flight, want the current pool's member", m, e.Inflight())
 	}
 }

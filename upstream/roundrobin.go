@@ -27,7 +27,7 @@ func newRoundRobin(members []*Member, _ string, turn int) balancer {
 // unavailable member goes to nobody; otherwise the next one would get twice its share.
 func (r *roundRobin) pick(g *group, s search) *Member {
 	for range g.members {
-		turn := s.turns[r.turn].Add(1) - 1
+		turn := s.room.take(r.turn)
 		i := 0
 		switch {
 		case g.equal:

@@ -22,12 +22,12 @@ func (p *spread) nameSticky(secret []byte) {
 	if p.options.Sticky == "" {
 		return
 	}
-	p.byCookie = make(map[string]*Member, len(p.members))
-	for i := range p.members {
-		m := &p.members[i]
-		m.Cookie = stickyValue(secret, p.options.Sticky, &m.Endpoint.target)
+	p.cookies, p.byCookie = make(map[*Member]string, len(p.members)), make(map[string]*Member, len(p.members))
+	for _, m := range p.members {
+		value := stickyValue(secret, p.options.Sticky, &m.Endpoint.target)
+		p.cookies[m] = value
 		if m.Weight > 0 {
-			p.byCookie[m.Cookie] = m
+			p.byCookie[value] = m
 		}
 	}
 }
@@ -68,11 +68,20 @@ func hasCookie(a Attributes, name, value string) bool {
 	return false
 }
 
+// sticks reports whether a cookie of the request selects m.
+func (p *Pool) sticks(a Attributes, m *Member) bool {
+	value, ok := p.cookies[m]
+	return ok && p.byCookie[value] == m && hasCookie(a, p.options.Sticky, value)
+}
+
 // StickyCookie returns the cookie that keeps a client on m: its name and value. Both
 // are empty when the request has it already, or the route is not sticky.
 func (p *Pool) StickyCookie(a Attributes, m *Member) (name, value string) {
-	if p.byCookie == nil || hasCookie(a, p.options.Sticky, m.Cookie) {
+	if p.byCookie == nil {
 		return "", ""
 	}
-	return p.options.Sticky, m.Cookie
+	if value = p.cookies[m]; hasCookie(a, p.options.Sticky, value) {
+		return "", ""
+	}
+	return p.options.Sticky, value
 }

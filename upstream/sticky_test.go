@@ -32,7 +32,7 @@ func TestSticky(t *testing.T) {
 	}
 
 	// Others come and go.
-	var rest []upstream.Member
+	var rest []*upstream.Member
 	for _, m := range p.Members() {
 		if m.ID == first.ID || len(rest) == 0 {
 			rest = append(rest, m)
@@ -49,7 +49,7 @@ func TestSticky(t *testing.T) {
 	if m := p.Pick(time.Now(), client, &tried, false); m == nil || m.ID == first.ID {
 		t.Errorf("after a failed attempt the pick is %v, want another member", m)
 	}
-	var others []upstream.Member
+	var others []*upstream.Member
 	for _, m := range p.Members() {
 		if m.ID != first.ID {
 			others = append(others, m)
@@ -62,7 +62,7 @@ func TestSticky(t *testing.T) {
 	}
 
 	// No client is bound to an instance of weight 0, or by a guessed value.
-	_, zero := p.StickyCookie(anyone(0), &p.Members()[3])
+	_, zero := p.StickyCookie(anyone(0), p.Members()[3])
 	for _, value := range []string{zero, "", "3", "192.0.2.1:80"} {
 		if got := share(t, p, 100, func(int) attributes { return sitting(value) }); got["3"] > 0 {
 			t.Errorf("cookie %q led to an instance of weight 0", value)
@@ -76,8 +76,9 @@ func TestCookiesAreTheSameEverywhere(t *testing.T) {
 	member := func(o upstream.RegistryOptions) string {
 		r := upstream.NewRegistry(o)
 		e := r.Acquire(upstream.Target{Address: "192.0.2.7:80", Instance: "1b9d6bcd"})
-		p := upstream.NewPool([]upstream.Member{{Endpoint: e, Weight: 1}}, upstream.PoolOptions{Sticky: sticky}, r.NewRoom(""))
-		return p.Members()[0].Cookie
+		p := upstream.NewPool([]*upstream.Member{{Endpoint: e, Weight: 1}}, upstream.PoolOptions{Sticky: sticky}, r.NewRoom(""))
+		_, value := p.StickyCookie(anyone(0), p.Members()[0])
+		return value
 	}
 	a, b, c := member(upstream.RegistryOptions{}), member(upstream.RegistryOptions{}), member(upstream.RegistryOptions{StickyKey: []byte("secret")})
 	if strings.Contains(a, "1b9d") || a == "" || a != b || a == c {
@@ -94,7 +95,7 @@ func TestStickyAndCanary(t *testing.T) {
 	members[2].Canary = &upstream.Canary{Header: "x-canary", Value: "1"}
 	members[3].Canary = &upstream.Canary{}
 	p := ready(t, r, upstream.PoolOptions{Sticky: sticky}, members...)
-	cookie := func(i int) string { _, v := p.StickyCookie(anyone(0), &p.Members()[i]); return v }
+	cookie := func(i int) string { _, v := p.StickyCookie(anyone(0), p.Members()[i]); return v }
 	for i, want := range []string{"0", "1"} {
 		if got := share(t, p, 100, func(int) attributes { return sitting(cookie(i)) }); got[want] != 100 {
 			t.Errorf("a client of member %d went to %v", i, got)

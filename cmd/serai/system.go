@@ -81,7 +81,7 @@ func newSystem(c *serveCommand, env *environment, limit int64, logger *slog.Logg
 	s.builder, err = router.NewBuilder(s.router, router.Options{
 		Registry: s.registry, Prefix: c.TagPrefix, Class: c.Class, Node: c.Node,
 		Datacenter: cmp.Or(c.Datacenter, env.getenv("NOMAD_DC")), Owners: c.file.namespaceHosts,
-		Share: c.file.shares, SharedHosts: c.SharedHosts, Reserved: c.reservedPaths(), Quotas: c.Quotas.limits(), Catalog: c.file.catalog,
+		Share: c.file.shares, SharedHosts: c.SharedHosts, Reserved: c.reservedPaths(), Quotas: c.Quotas.limits(limit), Catalog: c.file.catalog,
 		Linger: c.Linger.value(), HTTPSOnly: c.HTTPSOnly, Networks: prefixes(c.UpstreamNetworks), NoLoopback: nodeHasAddress(env.getenv), Own: s.own.name, Nomad: s.own.nomad, Logger: logger,
 	})
 	errs = append(errs, err)

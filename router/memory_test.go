@@ -1,0 +1,209 @@
+package router_test
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"serai/discovery"
+	"serai/router"
+	"serai/upstream"
+)
+
+// hungry is an input that makes a table large: the services of each step replace those of
+// the last one.
+type hungry struct {
+	name  string
+	steps [][]*discovery.Service
+}
+
+// apart gives each instance an address of its own.
+func apart(services []*discovery.Service) []*discovery.Service {
+	a := netip.MustParseAddr("10.1.0.0")
+	for _, s := range services {
+		for _, i := range s.Instances {
+			a = a.Next()
+			i.Address, i.Port = a.String(), 8080
+		}
+	}
+	return services
+}
+
+// hostList writes n hosts as a tag does.
+func hostList(name string, n int) string {
+	var all []string
+	for i := range n {
+		all = append(all, fmt.Sprintf("h%d.%s.example.org", i, name))
+	}
+	return strings.Join(all, ",")
+}
+
+// several makes services, each in the namespace that it names.
+func several(n, instances, generation int, name func(i int) (namespace, service string), tags func(i, instance int) []string) (all []*discovery.Service) {
+	for i := range n {
+		namespace, service := name(i)
+		all = append(all, crowd(namespace, service, instances, uint64(generation*n+i+1), func(instance int) []string { return tags(i, instance) }))
+	}
+	return apart(all)
+}
+
+func ofOne(i int) (namespace, service string)  { return "team", fmt.Sprint("s", i) }
+func ofMany(i int) (namespace, service string) { return fmt.Sprint("n", i), "web" }
+
+// routesWith are 64 routes, each with another value of a tag.
+func routesWith(i int, tag string) (tags []string) {
+	for r := range 64 {
+		tags = append(tags, fmt.Sprintf("ingress.r%d.host=h%d.s%d", r, r, i), fmt.Sprintf("ingress.r%d.%s%d", r, tag, r+1))
+	}
+	return tags
+}
+
+// feasts are the inputs that were found to take most, each by another part of a table.
+func feasts(services int) []hungry {
+	one := func(name string, services []*discovery.Service) hungry {
+		return hungry{name, [][]*discovery.Service{services}}
+	}
+	hosts := func(generation int) []*discovery.Service {
+		return several(40, 1, generation, ofMany, func(i, _ int) (tags []string) {
+			for r := range 10 {
+				tags = append(tags, fmt.Sprintf("ingress.r%d.host=%s", r, hostList(fmt.Sprintf("r%d.n%d.g%d", r, i, generation), 100)))
+			}
+			return tags
+		})
+	}
+	paths := func(i, _ int) []string {
+		return []string{"ingress.host=" + hostList(fmt.Sprint(i), 125), "ingress.path=/0,/1,/2,/3,/4,/5,/6,/7"}
+	}
+	return []hungry{
+		one("40000 hosts", hosts(0)),
+		one("20000 paths", several(20, 1, 0, ofMany, paths)),
+		{"half of them linger", [][]*discovery.Service{hosts(0)[:20], hosts(1)[:20]}},
+		one("services", several(services, 1, 0, ofOne, func(i, _ int) []string { return []string{fmt.Sprintf("ingress.host=h%d", i)} })),
+		one("5000 instances", several(50, 100, 0, ofOne, func(i, _ int) []string { return []string{fmt.Sprintf("ingress.host=h%d", i)} })),
+		one("64 equal routes", several(10, 200, 0, ofOne, func(i, _ int) []string { return routesWith(i, "priority=") })),
+		one("64 weights", several(10, 200, 0, ofOne, func(i, _ int) []string { return routesWith(i, "weight=") })),
+		one("64 checks", several(4, 100, 0, ofOne, func(i, _ int) []string { return routesWith(i, "check=/") })),
+		one("64 cookies", several(4, 200, 0, ofOne, func(i, _ int) []string { return routesWith(i, "sticky=c") })),
+		one("long conditions", several(100, 1, 0, ofMany, func(i, _ int) []string {
+			return []string{"ingress.host=" + hostList(fmt.Sprint(i), 100), "ingress.header=X-A: " + strings.Repeat("a", 4000), "ingress.header=X-B: " + strings.Repeat("b", 4000), "ingress.method=GET"}
+		})),
+		one("different lists", several(20, 50, 0, ofOne, func(i, instance int) []string {
+			return []string{"ingress.host=" + hostList(fmt.Sprint(i), 100), fmt.Sprintf("ingress.weight=%d", instance+1)}
+		})),
+		one("refusals", several(10, 4, 0, ofOne, func(i, instance int) (tags []string) {
+			for t := range 100 {
+				tags = append(tags, fmt.Sprintf("ingress.r%d.wrong%d=%d %s", t%60, t, instance, strings.Repeat("x", 3000)))
+			}
+			return tags
+		})),
+	}
+}
+
+// TestMemoryIsNotUnderestimated: the memory that a quota counts is at least what the table
+// takes, whatever it is made of.
+func TestMemoryIsNotUnderestimated(t *testing.T) {
+	for _, f := range feasts(5000) {
+		t.Run(f.name, func(t *testing.T) {
+			x := newBuilt(t)
+			empty := heap() - x.before
+			for _, services := range f.steps {
+				x.b.Update(snapshotOf(services...))
+			}
+			took, counted := heap()-x.before-empty, float64(tableMemory(x.table.Current()).Used)/(1<<20)
+			routes, pairs := 0, 0
+			for _, r := range x.table.Current().Routes() {
+				routes, pairs = routes+1, pairs+len(r.Pool.Members())
+			}
+			t.Logf("%d routes with %d pairs of route and instance, %d rejections: %.1f MB, %.0f bytes a route, counted as %.1f MB", routes, pairs,
+				len(x.table.Current().Rejections()), took, took*(1<<20)/float64(max(routes, 1)), counted)
+			if took > counted+0.3 {
+				t.Errorf("the table takes %.1f MB, and is counted as %.1f", took, counted)
+			}
+			runtime.KeepAlive(f)
+		})
+	}
+}
+
+func tableMemory(t *router.Table) router.Usage {
+	for _, u := range t.Usage() {
+		if u.Quota == "table-memory" {
+			return u
+		}
+	}
+	return router.Usage{}
+}
+
+// everyone has all feasts at once, each in namespaces of its own, and one honest service,
+// which came first.
+func everyone(generation int) (all []*discovery.Service) {
+	all = append(all, crowd("honest", "web", 1, 1, func(int) []string { return []string{"ingress.host=honest.example"} }))
+	for f, feast := range feasts(2000) {
+		for _, services := range feast.steps {
+			for i, s := range services[:(len(services)+1)/2] {
+				namespace := fmt.Sprintf("%s-%d-%d", s.Namespace, f, generation%2)
+				one := crowd(namespace, s.Name, len(s.Instances), uint64(2+generation*100_000+i), func(i int) []string { return s.Instances[i].Tags })
+				for i, instance := range one.Instances {
+					instance.Address = s.Instances[i].Address
+				}
+				all = append(all, one)
+			}
+		}
+	}
+	return all
+}
+
+// TestEveryQuotaAtOnce uses up all default quotas with 128 MB: the table, with the one
+// that it replaces, takes no more than 40 MB, and who came first is served.
+func TestEveryQuotaAtOnce(t *testing.T) {
+	const given = 128 << 20 / 10 * 9 / 5 // what serai lets the table take
+	var states []*discovery.Snapshot     // which are not the table's memory
+	for generation := range 2 {
+		states = append(states, snapshotOf(everyone(generation)...))
+	}
+	registry := upstream.NewRegistry(upstream.RegistryOptions{Probe: func(context.Context, *upstream.Endpoint) error { return nil }})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- registry.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	// The prober forgets an endpoint that is gone when it comes to it.
+	idle := func() bool {
+		return !slices.ContainsFunc(registry.Endpoints(), func(e upstream.EndpointStatus) bool { return e.State == upstream.Probing })
+	}
+	x := &built{table: router.NewRouter(), before: heap()}
+	var err error
+	if x.b, err = router.NewBuilder(x.table, router.Options{Registry: registry, Quotas: router.Quotas{Memory: router.Limits{Total: given}}}); err != nil {
+		t.Fatal(err)
+	}
+	defer x.b.Close()
+	most, steps := 0.0, 0
+	for _, state := range states {
+		for more := true; more; steps++ {
+			last := x.table.Current()
+			more = x.b.Step(state)
+			for !idle() {
+				time.Sleep(10 * time.Millisecond)
+			}
+			most = max(most, heap()-x.before)
+			runtime.KeepAlive(last)
+		}
+		if used := tableMemory(x.table.Current()); used.Used > given*5/4 || used.Used < given*3/4 {
+			t.Errorf("the table counts as %d bytes of %d", used.Used, given)
+		}
+	}
+	runtime.KeepAlive(states)
+	t.Logf("%d steps, at most %.1f MB for a table and the one before it", steps, most)
+	if most > 40 {
+		t.Errorf("a table and the one before it take %.1f MB", most)
+	}
+	q := &router.Query{Host: []byte("honest.example"), Method: []byte("GET"), Path: []byte("/")}
+	if r, _ := x.table.Current().Lookup(q); r == nil || r.Namespace != "honest" || len(r.Pool.Members()) != 1 {
+		t.Errorf("the service that came first is not served: %v", r)
+	}
+	x.rejected(t, "table-memory-total", "all namespaces together have their", "bytes of the table", "--max-table-memory-total")
+	x.rejected(t, "table-memory-service", "the service has its", "--max-table-memory-service")
+}
