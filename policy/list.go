@@ -1,8 +1,19 @@
 package policy
 
+import "reflect"
+
 // OfRoute is the policy configuration of a route, for all its instances. The zero value
 // has none.
 type OfRoute struct {
+	// Closed says that a guard of the route is refused, so that it must not serve.
+	Closed bool
+	// Allow are the clients that are let through, nil for all; Deny those that are not,
+	// nil for none.
+	Allow, Deny *Addresses
+	// Rate bounds the requests, nil for no bound.
+	Rate *Rate
+	// CORS says which other origins may read answers, nil for no say.
+	CORS *CORS
 	// Redirect answers instead of the instances, nil for none.
 	Redirect *Redirect
 	// HSTS is the Strict-Transport-Security value, empty for none.
@@ -13,8 +24,12 @@ type OfRoute struct {
 
 // ForRoute compiles the policies of a route, in the order in which they are applied;
 // nil for none. What the policies learn is kept in s.
-func ForRoute(o *OfRoute, _ *State) *List {
+func ForRoute(o *OfRoute, s *State) *List {
 	return newList(
+		compileClosed(o),
+		compileAddresses(o),
+		compileRate(o, s),
+		compileCORS(o),
 		compileRedirect(o),
 		compileHSTS(o),
 		compileSticky(o),
@@ -72,6 +87,15 @@ func newList(all ...Policy) *List {
 // MayAnswer reports whether some policy may answer a request itself, so that Request
 // must be called before the request goes on.
 func (l *List) MayAnswer() bool { return l != nil && len(l.request) > 0 }
+
+// AnswersAs reports whether the phase before an instance is picked is the same as that of
+// another list, so that a request has passed both when it has passed one.
+func (l *List) AnswersAs(o *List) bool {
+	if l == o || !l.MayAnswer() {
+		return true
+	}
+	return o != nil && reflect.DeepEqual(l.request, o.request)
+}
 
 // Request runs the phase before an instance is picked, until a policy answers.
 func (l *List) Request(r Request, reply *Reply) (answered bool) {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/agext/levenshtein"
 
+	"serai/policy"
 	"serai/upstream"
 )
 
@@ -31,6 +32,9 @@ type key struct {
 	// unless /routes shows it in a field of its own.
 	route  func(o *RouteOptions) string
 	member func(m *upstream.Member, t *upstream.Target) string
+	// guard says that the key keeps requests away from the route: where the tags of a
+	// route with such a key are refused, the route is closed rather than gone.
+	guard bool
 	// also are words for this key in other ingresses, or common ones.
 	also []string
 }
@@ -43,6 +47,8 @@ type flaw struct{ why, instead string }
 type draft struct {
 	*Definition
 	redirectStatus int
+	rate           policy.Rate
+	cors           policy.CORS
 }
 
 // Keys returns the grammar's keys in the order of its documentation.
@@ -57,7 +63,7 @@ func Keys() []Key {
 
 // keys is the whole grammar. It is a function so that no caller can change it.
 func keys() []key {
-	return slices.Concat(claimKeys(), forwardKeys(), balanceKeys(), checkKeys(), limitKeys(), edgeKeys())
+	return slices.Concat(claimKeys(), forwardKeys(), balanceKeys(), checkKeys(), limitKeys(), edgeKeys(), guardKeys(), corsKeys())
 }
 
 // nearest returns the key that word probably means, empty when none is similar.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"serai/policy"
 	"serai/upstream"
 )
 
@@ -38,6 +39,8 @@ type Options struct {
 	// Reserved are paths that, with everything below them, only the operator's file may
 	// claim.
 	Reserved []string
+	// Rates is what the rate limits of all routes share; one with the defaults when nil.
+	Rates *policy.Rates
 	// Quotas bound what the table holds.
 	Quotas Quotas
 	// Linger is how long a route stays after its last instance has gone, 60s by
@@ -163,6 +166,9 @@ func (o *Options) setDefaults() {
 		o.Prefix = "ingress"
 	}
 	o.Quotas.setDefaults()
+	if o.Rates == nil {
+		o.Rates = policy.NewRates(0)
+	}
 	if o.Linger == 0 {
 		o.Linger = time.Minute
 	}

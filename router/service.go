@@ -152,7 +152,7 @@ func (c *compilation) refuse(instance *discovery.Instance, r Rejection) *Rejecti
 // route makes the route of an ID, keeping the state of its last version.
 func (c *compilation) route(s routeID, d *demand, last *Route, stats map[string]*Stats, shared map[poolKey]*upstream.Pool) *Route {
 	if stats[s.name] == nil {
-		stats[s.name] = NewStats()
+		stats[s.name] = c.newStats()
 	}
 	r := &Route{
 		Namespace: c.key.Namespace, Service: c.key.Name, Job: d.newest.Job, Name: s.name,
@@ -169,8 +169,15 @@ func (c *compilation) route(s routeID, d *demand, last *Route, stats map[string]
 	}
 	r.place = c.agreed.place(r)
 	r.Policies = policy.ForRoute(&d.options.OfRoute, &r.Stats.Policies)
-	r.Pool = c.pool(d, room, shared)
+	r.Pool = c.pool(d, room, shared).Under(r.Policies)
 	return r
+}
+
+// newStats returns the empty Stats of a route.
+func (b *Builder) newStats() *Stats {
+	s := NewStats()
+	s.Policies.Rates = b.options.Rates
+	return s
 }
 
 // poolKey distinguishes pools that differ in more than their room.
