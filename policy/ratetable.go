@@ -29,11 +29,15 @@ type Rates struct {
 	shard int // of that table
 }
 
-// DefaultRateKeys is the usual limit of NewRates: 16 MiB.
-const DefaultRateKeys = 1 << 20
+// DefaultRateKeys is the usual limit of NewRates, RateKeyBytes the memory that each key
+// takes: 16 MiB together.
+const (
+	DefaultRateKeys = 1 << 20
+	RateKeyBytes    = 16
+)
 
-// NewRates makes a Rates for that many keys, such as clients, of 16 bytes each;
-// DefaultRateKeys when it is 0.
+// NewRates makes a Rates for that many keys, such as clients; DefaultRateKeys when it
+// is 0.
 func NewRates(keys int) *Rates {
 	if keys <= 0 {
 		keys = DefaultRateKeys

@@ -42,7 +42,7 @@ type Grammar struct {
 	list      []key
 	keys      map[string]*key
 	claims    map[string]bool // keys that decide which requests a route takes
-	httpsOnly bool // see Options
+	httpsOnly bool            // see Options
 }
 
 // NewGrammar returns the grammar of tags that begin with prefix and a dot.
