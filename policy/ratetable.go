@@ -156,17 +156,16 @@ func (t *rateTable) place(shard *rateShard, key uint64, now int64) (e *rateEntry
 		shard.groups = make([]rateGroupOf, 1) // whatever the limit
 		t.hold(rateGroup)
 	}
-	e, fits := shard.find(key, now)
-	if fits {
-		return e, false
-	}
-	if crowded = !t.grow(shard, now); !crowded {
-		if e, fits = shard.find(key, now); fits {
+	for {
+		e, fits := shard.find(key, now)
+		if fits {
 			return e, false
 		}
+		if !t.grow(shard, now) {
+			t.rates.displaced.Add(1)
+			return e, true
+		}
 	}
-	t.rates.displaced.Add(1)
-	return e, crowded
 }
 
 // find returns the entry of a key or one that is free, which fits; where there is none,
