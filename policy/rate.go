@@ -76,7 +76,7 @@ type rateNote struct {
 
 // Request implements RequestPolicy.
 func (p *rate) Request(r Request, reply *Reply) (answered bool) {
-	v := p.table.take(p.key(r), p.every(), p.Burst)
+	v := p.table.take(p.key(r, reply.Values.Start()), p.every(), p.Burst)
 	r.Notes().rate = rateNote{true, v}
 	if v.ok {
 		return false
@@ -121,7 +121,8 @@ func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.
 // key is the hash of what the request is counted by. Nobody outside knows its seed, so
 // nobody can choose keys that share a group. The rate is a part of it: after a change of
 // the tag clients are counted anew, since what they owe was measured in another rate.
-func (p *rate) key(r Request) uint64 {
+// Scratch is memory that may be overwritten.
+func (p *rate) key(r Request, scratch []byte) uint64 {
 	var h maphash.Hash
 	h.SetSeed(p.table.rates.seed)
 	var of [17]byte
@@ -131,8 +132,7 @@ func (p *rate) key(r Request) uint64 {
 	h.Write(of[:])
 	switch p.By {
 	case RateByHost:
-		var buf [256]byte // for the longest name and address
-		h.Write(r.AppendHost(buf[:0]))
+		h.Write(r.AppendHost(scratch))
 		return h.Sum64()
 	case RateByHeader:
 		h.WriteString(p.Header)

@@ -23,7 +23,7 @@ func (g *Grammar) noteGuard(r *reading, word string, f *flaw) {
 	}
 	switch {
 	case k == nil:
-	case k.guard:
+	case k.Guard:
 		r.guard.there = true
 	case f == nil || !g.claims[k.Name] || !validRouteName(r.Name):
 	case k.Name == "path" || k.Name == "path-exact":

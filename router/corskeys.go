@@ -135,7 +135,8 @@ func parseOrigin(s string) (string, *flaw) {
 	case !validScheme(scheme):
 		return "", &flaw{fmt.Sprintf("origin %s has no valid scheme", quote(s)), example}
 	case strings.ContainsAny(rest, "/?#@"):
-		host := rest[:strings.IndexAny(rest, "/?#@")]
+		host := rest[:strings.IndexAny(rest+"/", "/?#")]
+		host = host[strings.LastIndexByte(host, '@')+1:]
 		return "", &flaw{fmt.Sprintf("origin %s has more than a scheme, a host and a port", quote(s)), printable(scheme + "://" + host)}
 	}
 	host, port := rest, ""

@@ -19,6 +19,9 @@ type Key struct {
 	// Example is a value other than the default, for keys that Words writes; With is a
 	// tag, without prefix, that the key needs to have an effect.
 	Example, With string
+	// Guard says that the key keeps requests away from the route: where the tags of a
+	// route with such a key are refused, the route is closed rather than gone.
+	Guard bool
 }
 
 // key is a Key, with how it is parsed and how it is written: everything about it except
@@ -32,9 +35,6 @@ type key struct {
 	// unless /routes shows it in a field of its own.
 	route  func(o *RouteOptions) string
 	member func(m *upstream.Member, t *upstream.Target) string
-	// guard says that the key keeps requests away from the route: where the tags of a
-	// route with such a key are refused, the route is closed rather than gone.
-	guard bool
 	// also are words for this key in other ingresses, or common ones.
 	also []string
 }
