@@ -3,6 +3,15 @@ package policy
 // OfRoute is the policy configuration of a route, for all its instances. The zero value
 // has none.
 type OfRoute struct {
+	// Closed says that a guard of the route is refused, so that it must not serve.
+	Closed bool
+	// Allow are the clients that are let through, nil for all; Deny those that are not,
+	// nil for none.
+	Allow, Deny *Addresses
+	// Rate bounds the requests, nil for no bound.
+	Rate *Rate
+	// CORS says which other origins may read answers, nil for no say.
+	CORS *CORS
 	// Redirect answers instead of the instances, nil for none.
 	Redirect *Redirect
 	// HSTS is the Strict-Transport-Security value, empty for none.
@@ -27,8 +36,11 @@ func ForRoute(o *OfRoute, s *State) *List { return RouteLayers([]Layer{{Route: o
 func RouteLayers(layers []Layer, s *State) *List {
 	return inOrder(layers, func(l *Layer) []Policy {
 		o, s := l.Route, l.state(s)
-		_ = s // no policy learns anything yet
 		return []Policy{
+			compileClosed(o),
+			compileAddresses(o),
+			compileRate(o, s),
+			compileCORS(o),
 			compileRedirect(o), // no password is asked for over plain HTTP where https is demanded
 			compileAuth(l),
 			compileHSTS(o),

@@ -27,9 +27,13 @@ func (n Names) Has(name []byte) bool {
 	return false
 }
 
-// Learned is what Owners have learned about one request, for the phases that follow. It
-// is used again for the next request.
+// Learned is what policies have learned about one request, for the phases that follow.
+// It is used again for the next request.
 type Learned struct {
+	rate rateNote
+	cors corsNote
+
+	// What Owners have learned:
 	// Forward are fields for the instance, Answer fields for the client, whoever answers.
 	Forward, Answer []wire.Field
 	// Values has memory for their values, which stay as long as the request.
@@ -50,6 +54,7 @@ func (l *Learned) Forget(names Names) {
 
 // Reset forgets everything.
 func (l *Learned) Reset() {
+	l.rate, l.cors = rateNote{}, corsNote{}
 	l.Forward, l.Answer = l.Forward[:0], l.Answer[:0]
 	l.Values.Reset()
 }

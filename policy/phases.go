@@ -24,11 +24,12 @@ type Request interface {
 	// OverHTTPS reports whether the client uses https, to serai or to a trusted proxy
 	// in front of it.
 	OverHTTPS() bool
+	// ClientAddr is the client's address, behind trusted proxies: never IPv4-mapped, and
+	// without a zone. It is not valid when it is not known.
+	ClientAddr() netip.Addr
 	// StickyCookie returns the cookie that keeps the client on the instance that got
 	// its request, empty when the client has it.
 	StickyCookie() (name, value string)
-	// ClientAddr is the client's address; behind trusted proxies, what they say.
-	ClientAddr() netip.Addr
 	// Learned is what the policies learn about the request before an instance is
 	// picked, for the phases that follow.
 	Learned() *Learned
@@ -73,6 +74,9 @@ type Reply struct {
 	// Values has memory for values of Fields.
 	Values *wire.Values
 }
+
+// refuse answers with an error that proxy's table of reasons has.
+func (r *Reply) refuse(e *wire.Error) { r.Status, r.Reason, r.Detail = e.Status, e.Code, e.Detail }
 
 // ForwardPolicy takes part whenever the request is sent to an instance, perhaps several
 // times. Each time begins with what the client has sent.

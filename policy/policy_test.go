@@ -16,13 +16,14 @@ type request struct {
 	https         bool
 	cookie, value string
 	learned       Learned
+	client        netip.Addr
 }
 
 func (r *request) Received() *wire.RequestHead        { return &r.head }
 func (r *request) AppendHost(dst []byte) []byte       { return append(dst, r.host...) }
 func (r *request) OverHTTPS() bool                    { return r.https }
 func (r *request) StickyCookie() (name, value string) { return r.cookie, r.value }
-func (r *request) ClientAddr() netip.Addr             { return netip.Addr{} }
+func (r *request) ClientAddr() netip.Addr             { return r.client }
 func (r *request) Learned() *Learned                  { return &r.learned }
 func (r *request) Wait(f func(gone <-chan struct{}))  { f(nil) }
 func (r *request) AppendForwarded(dst []wire.Field) []wire.Field {

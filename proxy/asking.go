@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"net/netip"
 	"time"
 
 	"serai/policy"
@@ -20,9 +19,6 @@ func (a *asking) reset() {
 	a.learned.Reset()
 	a.maxHops, a.asked = 0, 0
 }
-
-// ClientAddr implements policy.Request.
-func (x *Exchange) ClientAddr() netip.Addr { return x.Client }
 
 // Learned implements policy.Request.
 func (x *Exchange) Learned() *policy.Learned { return &x.learned }

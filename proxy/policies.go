@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"net/netip"
+
 	"serai/policy"
 	"serai/router"
 	"serai/upstream"
@@ -26,6 +28,15 @@ func (x *Exchange) AppendHost(dst []byte) []byte { return router.AppendHost(dst,
 // OverHTTPS reports whether the client speaks https, to us or to a trusted proxy
 // in front of us.
 func (x *Exchange) OverHTTPS() bool { return x.proto == secureHTTP }
+
+// ClientAddr returns the client's address. It is not valid where the peer has none, such
+// as on a unix socket, or where a trusted proxy does not say which address it has.
+func (x *Exchange) ClientAddr() netip.Addr {
+	if x.obscured {
+		return netip.Addr{}
+	}
+	return x.Client.Unmap().WithZone("")
+}
 
 // StickyCookie returns the cookie that keeps the client on its member, empty when
 // the client has it or the route is not sticky.

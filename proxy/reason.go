@@ -3,6 +3,7 @@ package proxy
 import (
 	"cmp"
 
+	"serai/policy"
 	"serai/wire"
 )
 
@@ -51,6 +52,11 @@ const (
 	ReasonAuthDenied
 	ReasonAuthBusy
 	ReasonAuthUnavailable
+	ReasonIPDenied
+	ReasonRateLimited
+	ReasonCORSDenied
+	ReasonCORSPreflight
+	ReasonGuardRefused
 )
 
 // ReasonEntry is what the table of reasons has of one.
@@ -106,6 +112,16 @@ var reasons = [...]ReasonEntry{
 	ReasonAuthDenied:      {"auth-denied", 403, "", "the service that the route's `auth` asks refuses the request; the status, the fields and the body are its own"},
 	ReasonAuthBusy:        {"auth-busy", 429, "", "the client has too many passwords checked, or too many requests that the service of `auth` is asked about; 503 where all clients together have"},
 	ReasonAuthUnavailable: {"auth-unavailable", 503, "", "the service that the route's `auth` asks does not answer, or not in time, or not with an answer of HTTP that is whole: nobody is let in"},
+	ReasonIPDenied:        ofPolicy(policy.ErrIPDenied, "the route's `allow` or `deny` refuses the client's address"),
+	ReasonRateLimited:     ofPolicy(policy.ErrRateLimited, "the client is beyond the route's `rate`. With Retry-After"),
+	ReasonCORSDenied:      ofPolicy(policy.ErrCORSDenied, "a CORS preflight for an origin, a method or a header that the route's `cors` does not allow"),
+	ReasonCORSPreflight:   ofPolicy(policy.CORSPreflight, "a CORS preflight that the route's `cors` allows: no instance is asked"),
+	ReasonGuardRefused:    ofPolicy(policy.ErrGuardRefused, "the route's tags ask for a guard, such as `allow`, and are refused: /rejections says why. It stays closed, so that no other route serves its path"),
+}
+
+// ofPolicy is the entry of a policy's answer.
+func ofPolicy(e *wire.Error, meaning string) ReasonEntry {
+	return ReasonEntry{e.Code, e.Status, e.Detail, meaning}
 }
 
 // AllReasons returns the table of reasons, indexed by Reason.

@@ -213,7 +213,7 @@ func (b *Builder) hold(u *update, r *Route, c Claimant, place int) *Route {
 	held, common := *r, *r.Common
 	held.Common = &common
 	held.Namespace, held.Service, held.Name, held.Job = c.Namespace, c.Name, "", c.Job
-	held.Stats, held.place, held.Expires = NewStats(), int32(place), u.now.Add(b.options.Linger)
+	held.Stats, held.place, held.Expires = b.newStats(), int32(place), u.now.Add(b.options.Linger)
 	held.guarded = b.owners != nil && strings.HasPrefix(r.Host, "*")
 	held.Pool = upstream.NewPool(nil, r.Pool.Options(), b.options.Registry.NewRoom(held.Namespace))
 	if b.services[c.Key] != nil && slices.ContainsFunc(b.services[c.Key].routes, func(o *Route) bool { return o.routeID() == held.routeID() }) {

@@ -40,7 +40,7 @@ func (a asked) Received() *wire.RequestHead {
 func (a asked) AppendHost(dst []byte) []byte { return router.AppendHost(dst, a.query.Host) }
 func (a asked) OverHTTPS() bool              { return false }
 func (a asked) StickyCookie() (_, _ string)  { return "", "" }
-func (a asked) ClientAddr() netip.Addr       { return netip.Addr{} }
+func (a asked) ClientAddr() netip.Addr       { return netip.AddrFrom4([4]byte(attributes{}.ClientIP())) }
 func (a asked) Learned() *policy.Learned     { return &policy.Learned{} }
 func (a asked) Wait(f func(<-chan struct{})) { f(nil) }
 func (a asked) AppendForwarded(dst []wire.Field) []wire.Field {

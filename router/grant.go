@@ -78,7 +78,7 @@ func (p *parsed) alike(i int) int {
 	d := &p.definitions[i]
 	for at := range min(i, mostCompared) {
 		o := &p.definitions[at]
-		if o.Class == d.Class && (d.Instance.Check.Path == "" || hostOfCheck(o, p.definitions) == hostOfCheck(d, p.definitions)) &&
+		if o.Class == d.Class && o.Options.Closed == d.Options.Closed && (d.Instance.Check.Path == "" || hostOfCheck(o, p.definitions) == hostOfCheck(d, p.definitions)) &&
 			reflect.DeepEqual(o.Instance, d.Instance) && slices.EqualFunc(o.layers, d.layers, policy.Layer.SameForInstances) {
 			return at
 		}
@@ -134,7 +134,7 @@ func (c *compilation) join(instance *discovery.Instance, address string, all []D
 	for i := range p.grants {
 		g := &p.grants[i]
 		of := g.membership
-		if !g.asked && !g.granted || of.last == c.instances {
+		if !g.asked && !g.granted || of.last == c.instances || all[i].Options.Closed {
 			continue // nothing to be a member of, or considered already
 		}
 		of.last = c.instances
@@ -167,11 +167,15 @@ func (x *demand) byHand() bool {
 	return slices.ContainsFunc(x.asks, func(a ask) bool { return a.petition != nil && a.petition.newest.ByHand() })
 }
 
-// newest returns the newest instance that asks for the route, and what it asks for.
+// newest returns the newest instance that asks for the route, and what it asks for. One
+// whose tags are refused counts only while no other asks: a mistake in a deploy must
+// neither open nor close what the instances before it have.
 func (x *demand) newest() (*discovery.Instance, *Definition) {
 	of := &x.asks[0]
 	for i := range x.asks {
-		if a := &x.asks[i]; newer(a.petition.newest, of.petition.newest) {
+		a := &x.asks[i]
+		closed, before := a.definition.Options.Closed, of.definition.Options.Closed
+		if closed == before && newer(a.petition.newest, of.petition.newest) || before && !closed {
 			of = a
 		}
 	}

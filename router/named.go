@@ -13,14 +13,14 @@ import (
 // namedKeys are the keys with which a route takes what the operator's file defines.
 func namedKeys() []key {
 	return []key{{
-		Key: Key{Name: "policies", Value: "NAME,...", Default: "-", Example: "admin,lan",
+		Key: Key{Name: "policies", Guard: true, Value: "NAME,...", Default: "-", Example: "admin,lan",
 			Meaning: "policies of the operator's file that the route takes, besides those that every route of its namespace has: docs/policies.md"},
 		parse:    parsePolicies,
 		also:     []string{"policy", "middlewares", "middleware"},
 		notNamed: "a policy takes no others; a route takes several",
 		route:    func(o *RouteOptions) string { return strings.Join(o.Policies, ",") },
 	}, {
-		Key: Key{Name: "auth", Value: "NAME", Default: "-", Example: "corp",
+		Key: Key{Name: "auth", Guard: true, Value: "NAME", Default: "-", Example: "corp",
 			Meaning: "who may pass: an auth of the operator's file, which asks for a password or asks a service: docs/policies.md"},
 		parse: parseAuth,
 		also:  []string{"basic-auth", "basicauth", "forward-auth", "forwardauth", "auth-type", "auth-url", "login", "users"},
@@ -94,6 +94,9 @@ func (c *compilation) lookUpPolicies(p *parsed) {
 		if d.Class == c.options.Class {
 			if problem := c.takePolicies(d); problem != nil {
 				p.problems = append(p.problems, *problem)
+				shut := d.closed()
+				shut.layers = []policy.Layer{{Route: &shut.Options.OfRoute, Instance: &shut.Instance.OfInstance}}
+				kept = append(kept, *shut)
 				continue
 			}
 		}

@@ -210,7 +210,7 @@ func (c *compilation) common(s routeID, d *demand) *Common {
 		return known
 	}
 	if c.stats[s.name] == nil {
-		c.stats[s.name] = NewStats()
+		c.stats[s.name] = c.newStats()
 	}
 	common := &Common{
 		Namespace: c.key.Namespace, Service: c.key.Name, Job: newest.Job, Name: s.name,
@@ -220,6 +220,13 @@ func (c *compilation) common(s routeID, d *demand) *Common {
 	common.setPolicies(of.layers)
 	c.commons[key] = common
 	return common
+}
+
+// newStats returns the empty Stats of a route.
+func (b *Builder) newStats() *Stats {
+	s := NewStats()
+	s.Policies.Rates = b.options.Rates
+	return s
 }
 
 // poolKey distinguishes pools that differ in more than their room.
