@@ -16,6 +16,7 @@ import (
 	"serai/claims"
 	"serai/discovery"
 	"serai/front"
+	"serai/policy"
 	"serai/proxy"
 	"serai/proxy/http2"
 	"serai/router"
@@ -59,6 +60,8 @@ type Options struct {
 	AccessLogDropped func() uint64
 	// Memory is the limit of client memory, nil for no limit.
 	Memory *memory.Budget
+	// Rates describes the rate limits of routes; nil when there are none.
+	Rates func() policy.RateStatus
 	// HTTP2 describes HTTP/2 clients; nil when HTTP/2 is not served.
 	HTTP2 func() http2.Status
 	// Version is shown unchanged.

@@ -55,6 +55,10 @@ var (
 	over2        = desc("serai_http2_connections", "Open client connections that speak HTTP/2.")
 	streams2     = desc("serai_http2_streams", "Requests under way over HTTP/2.")
 	ended2       = desc("serai_http2_limits_total", "HTTP/2 connections that were ended for going beyond a limit or breaking the protocol, and (streams, stalled) single requests that were.", "cause")
+	rateKeys     = desc("serai_rate_keys", "Keys, such as clients, that the rate limits of routes have memory for now.")
+	rateLimit    = desc("serai_rate_keys_limit", "Keys that they may have memory for: --rate-keys, or a sixteenth of the memory.")
+	rateRefused  = desc("serai_rate_refused_total", "Requests that were refused because of a route's rate.")
+	rateCrowded  = desc("serai_rate_displaced_total", "Requests that shared the place of another key, because there was no memory for one more: they may have been refused too early.")
 	dropped      = desc("serai_access_log_dropped_total", "Lines of the access log that were lost.")
 )
 
@@ -104,6 +108,13 @@ func (c *state) Collect(out chan<- prometheus.Metric) {
 	}
 	if c.options.Config != nil {
 		collectConfig(out, c.options.Config())
+	}
+	if c.options.Rates != nil {
+		s := c.options.Rates()
+		gauge(out, rateKeys, float64(s.Keys))
+		gauge(out, rateLimit, float64(s.Limit))
+		counter(out, rateRefused, s.Refused)
+		counter(out, rateCrowded, s.Displaced)
 	}
 	if c.options.AccessLogDropped != nil {
 		counter(out, dropped, c.options.AccessLogDropped())

@@ -3,6 +3,8 @@
 package policy
 
 import (
+	"fmt"
+	"net/netip"
 	"testing"
 
 	"serai/wire"
@@ -31,5 +33,70 @@ func TestAllocNothing(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(100, once); n > 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// TestAllocNothingForGuards: a request that a thousand networks, a rate and CORS let
+// through, and the answer to it; and one that the rate refuses.
+func TestAllocNothingForGuards(t *testing.T) {
+	var networks []string
+	for i := range 1000 {
+		networks = append(networks, fmt.Sprintf("10.%d.%d.0/24", i/256, i%256), fmt.Sprintf("2001:db8:%x::/48", i))
+	}
+	allow, err := ParseAddresses(networks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	byHeader := &Rate{Number: 1, Per: 3600e9, Burst: 1_000_000, By: RateByHeader, Header: "x-key"}
+	origins := []string{"https://b.example.org", "https://*.example.org"}
+	l := ForRoute(&OfRoute{Allow: allow, Deny: addressesOf(t, "10.3.0.1"), Rate: byHeader, CORS: &CORS{Origins: origins, Expose: []string{"x"}, Credentials: true}}, &State{})
+	none := ForRoute(&OfRoute{Rate: &Rate{Number: 1, Per: 3600e9, Burst: 1, By: RateByHost}}, &State{})
+	r := &request{client: netip.MustParseAddr("10.3.200.1"), host: "a.example.org"}
+	r.head.Method, r.head.Fields = []byte("GET"), fieldsOf("Origin: https://a.example.org\nX-Key: one\n")
+	values := &wire.Values{}
+	reply := &Reply{Values: values}
+	a := &Answer{Request: r, Head: &wire.ResponseHead{Status: 200}, Values: values}
+	theirs := fieldsOf("Vary: Accept-Encoding\nAccess-Control-Allow-Origin: *\n")
+	once := func() {
+		values.Reset()
+		r.notes = Notes{}
+		reply.Fields, a.Head.Fields = reply.Fields[:0], append(a.Head.Fields[:0], theirs...)
+		if l.Request(r, reply) {
+			t.Fatal("refused")
+		}
+		l.Answer(a)
+		none.Request(r, reply)
+	}
+	for range 10 {
+		once()
+	}
+	if n := testing.AllocsPerRun(100, once); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// BenchmarkAddresses is a client among 2,000 networks.
+func BenchmarkAddresses(b *testing.B) {
+	var networks []string
+	for i := range 1000 {
+		networks = append(networks, fmt.Sprintf("10.%d.%d.0/25", i/256, i%256), fmt.Sprintf("2001:db8:%x::/48", i))
+	}
+	a, err := ParseAddresses(networks)
+	if err != nil {
+		b.Fatal(err)
+	}
+	client := netip.MustParseAddr("10.3.200.1")
+	for b.Loop() {
+		a.Contains(client)
+	}
+}
+
+// BenchmarkRate is a request among 100,000 clients.
+func BenchmarkRate(b *testing.B) {
+	t := newRateTable(NewRates(0))
+	i := 0
+	for b.Loop() {
+		i++
+		t.take(mixed(i%100_000), 1e6, 100)
 	}
 }

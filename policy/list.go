@@ -3,6 +3,15 @@ package policy
 // OfRoute is the policy configuration of a route, for all its instances. The zero value
 // has none.
 type OfRoute struct {
+	// Closed says that a guard of the route is refused, so that it must not serve.
+	Closed bool
+	// Allow are the clients that are let through, nil for all; Deny those that are not,
+	// nil for none.
+	Allow, Deny *Addresses
+	// Rate bounds the requests, nil for no bound.
+	Rate *Rate
+	// CORS says which other origins may read answers, nil for no say.
+	CORS *CORS
 	// Redirect answers instead of the instances, nil for none.
 	Redirect *Redirect
 	// HSTS is the Strict-Transport-Security value, empty for none.
@@ -27,8 +36,11 @@ func ForRoute(o *OfRoute, s *State) *List { return RouteLayers([]Layer{{Route: o
 func RouteLayers(layers []Layer, s *State) *List {
 	return inOrder(layers, func(l *Layer) []Policy {
 		o, s := l.Route, l.state(s)
-		_ = s // no policy learns anything yet
 		return []Policy{
+			compileClosed(o),
+			compileAddresses(o),
+			compileRate(o, s),
+			compileCORS(o),
 			compileAuth(l),
 			compileRedirect(o),
 			compileHSTS(o),
@@ -66,7 +78,7 @@ func inOrder(layers []Layer, compile func(*Layer) []Policy) *List {
 	for i := range layers {
 		all[i] = compile(&layers[i])
 	}
-	l := &List{}
+	l := &List{layers: layers}
 	for kind := range all[0] {
 		for i := range layers {
 			l.add(all[i][kind], layers[i].String())
@@ -82,6 +94,7 @@ func inOrder(layers []Layer, compile func(*Layer) []Policy) *List {
 // none, and costs a request one comparison in each phase.
 type List struct {
 	all     []Policy
+	layers  []Layer
 	from    []string // where each of them comes from, empty for the tags
 	request []RequestPolicy
 	forward []ForwardPolicy
@@ -108,6 +121,15 @@ func (l *List) add(p Policy, from string) {
 // MayAnswer reports whether some policy may answer a request itself, so that Request
 // must be called before the request goes on.
 func (l *List) MayAnswer() bool { return l != nil && len(l.request) > 0 }
+
+// AnswersAs reports whether the phase before an instance is picked is the same as that of
+// another list, so that a request has passed both when it has passed one.
+func (l *List) AnswersAs(o *List) bool {
+	if l == o || !l.MayAnswer() {
+		return true
+	}
+	return o != nil && sameLayers(l.layers, o.layers)
+}
 
 // Request runs the phase before an instance is picked, until a policy answers.
 func (l *List) Request(r Request, reply *Reply) (answered bool) {

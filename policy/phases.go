@@ -2,6 +2,7 @@ package policy
 
 import (
 	"bytes"
+	"net/netip"
 
 	"serai/wire"
 )
@@ -23,6 +24,11 @@ type Request interface {
 	// OverHTTPS reports whether the client uses https, to serai or to a trusted proxy
 	// in front of it.
 	OverHTTPS() bool
+	// ClientAddr is the client's address, behind trusted proxies: never IPv4-mapped, and
+	// without a zone. It is not valid when it is not known.
+	ClientAddr() netip.Addr
+	// Notes is what policies note in one phase for a later one of the same request.
+	Notes() *Notes
 	// StickyCookie returns the cookie that keeps the client on the instance that got
 	// its request, empty when the client has it.
 	StickyCookie() (name, value string)
@@ -46,6 +52,15 @@ type Reply struct {
 	Fields []wire.Field
 	// Values has memory for values of Fields.
 	Values *wire.Values
+}
+
+// refuse answers with an error that proxy's table of reasons has.
+func (r *Reply) refuse(e *wire.Error) { r.Status, r.Reason, r.Detail = e.Status, e.Code, e.Detail }
+
+// Notes are the notes of all policies about one request. The zero value has none.
+type Notes struct {
+	rate rateNote
+	cors corsNote
 }
 
 // ForwardPolicy takes part whenever the request is sent to an instance, perhaps several

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -14,12 +15,16 @@ type request struct {
 	host          string
 	https         bool
 	cookie, value string
+	client        netip.Addr
+	notes         Notes
 }
 
 func (r *request) Received() *wire.RequestHead        { return &r.head }
 func (r *request) AppendHost(dst []byte) []byte       { return append(dst, r.host...) }
 func (r *request) OverHTTPS() bool                    { return r.https }
 func (r *request) StickyCookie() (name, value string) { return r.cookie, r.value }
+func (r *request) ClientAddr() netip.Addr             { return r.client }
+func (r *request) Notes() *Notes                      { return &r.notes }
 
 // lines writes fields as HTTP/1 does.
 func lines(fields []wire.Field) string { return string(wire.AppendFields(nil, fields)) }

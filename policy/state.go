@@ -6,6 +6,10 @@ import "sync"
 // came, what a service said about them. It outlives tables, like the route's statistics
 // and rooms, and ends with the route. The zero State is empty.
 type State struct {
+	// Rates is what rate limits share with those of other routes. It must be set before
+	// policies are compiled; nil makes one of this State's own.
+	Rates *Rates
+
 	mu   sync.Mutex
 	kept map[string]any
 }
@@ -25,4 +29,12 @@ func Keep[T any](s *State, name string, begin func() *T) *T {
 	kept := begin()
 	s.kept[name] = kept
 	return kept
+}
+
+// rates returns Rates, with the defaults where there are none.
+func (s *State) rates() *Rates {
+	if s.Rates == nil {
+		return NewRates(0)
+	}
+	return s.Rates
 }

@@ -21,11 +21,11 @@ func (p *Proxy) answer(x *Exchange, r Reason) {
 func (p *Proxy) answerWith(x *Exchange, status int, reason, detail string, more ...wire.Field) {
 	x.Reason = reason
 	if x.speaksGRPC() {
-		x.sendGRPC(status, reason, detail)
+		x.sendGRPC(status, reason, detail, more...)
 		return
 	}
 	if x.web.on {
-		x.sendWeb(status, reason, detail)
+		x.sendWeb(status, reason, detail, more...)
 		return
 	}
 	body := make([]byte, 0, 256)
@@ -69,10 +69,15 @@ func (x *Exchange) send(status int, fields []wire.Field, body []byte) {
 	h := wire.ResponseHead{Status: status, Minor: 1, Framing: wire.Length, Size: int64(len(body)), KeepAlive: true}
 	h.Fields = fields
 	x.applyAnswer(&h, true)
-	h.Fields = append(h.Fields, wire.Field{
-		Name: []byte("Content-Length"), Value: strconv.AppendInt(nil, h.Size, 10), Kind: wire.ContentLength,
-	})
-	if string(x.Head.Method) == "HEAD" {
+	if status != 204 { // RFC 9110 section 8.6
+		h.Fields = append(h.Fields, wire.Field{
+			Name: []byte("Content-Length"), Value: strconv.AppendInt(nil, h.Size, 10), Kind: wire.ContentLength,
+		})
+	}
+	switch {
+	case status == 204:
+		h.Framing, body = wire.NoBody, nil
+	case string(x.Head.Method) == "HEAD":
 		h.Framing, h.Declared, body = wire.NoBody, true, nil
 	}
 	x.Status = status

@@ -92,6 +92,7 @@ func (p *Proxy) identifyClient(x *Exchange) {
 			}
 			addr, ok := parseAddr(element)
 			if !ok {
+				x.obscured = true // "unknown", a name, the path of a socket
 				return
 			}
 			x.Client = addr

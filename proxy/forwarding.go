@@ -3,6 +3,7 @@ package proxy
 import (
 	"math/rand/v2"
 
+	"serai/policy"
 	"serai/router"
 	"serai/upstream"
 	"serai/wire"
@@ -12,6 +13,7 @@ import (
 type forwarding struct {
 	query      router.Query
 	believed   *believed // of what the peer says; nil for nothing
+	obscured   bool      // a trusted proxy names its client, but by no address
 	proto      proto     // that the client speaks
 	ip         [16]byte
 	trailing   bool // the client takes trailers
@@ -36,6 +38,7 @@ type forwarding struct {
 
 func (f *forwarding) reset() {
 	f.query, f.believed, f.proto, f.trailing = router.Query{}, nil, 0, false
+	f.obscured, f.phases.notes, f.phases.passed = false, policy.Notes{}, nil
 	f.logged, f.observed, f.picked = false, false, false
 	f.tried, f.repeats, f.hops = upstream.Tried{}, 0, 0
 	f.identified, f.requestID = false, [16]byte{}

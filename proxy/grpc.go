@@ -97,9 +97,10 @@ func grpcStatus(status int) int {
 	return 2 // unknown
 }
 
-// sendGRPC answers with trailers alone.
-func (x *Exchange) sendGRPC(status int, reason, detail string) {
+// sendGRPC answers with trailers alone, and with more fields.
+func (x *Exchange) sendGRPC(status int, reason, detail string, more ...wire.Field) {
 	h := x.grpcRefusal(status, reason, detail)
+	h.Fields = append(h.Fields, more...)
 	x.applyAnswer(h, true)
 	x.Status = status
 	if x.Responder.Head(h) == nil {

@@ -216,9 +216,10 @@ func (x *Exchange) finishWeb(trailers []wire.Field) error {
 }
 
 // sendWeb answers with trailers alone.
-func (x *Exchange) sendWeb(status int, reason, detail string) {
+func (x *Exchange) sendWeb(status int, reason, detail string, more ...wire.Field) {
 	h := x.grpcRefusal(status, reason, detail)
 	trailers := x.webHead(h)
+	h.Fields = append(h.Fields, more...)
 	x.applyAnswer(h, true)
 	x.Status = status
 	if x.Responder.Head(h) == nil {

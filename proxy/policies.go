@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"net/netip"
+
 	"serai/policy"
 	"serai/router"
 	"serai/upstream"
@@ -11,6 +13,8 @@ var _ policy.Request = (*Exchange)(nil)
 
 // phases is what the phases of policies work with.
 type phases struct {
+	notes   policy.Notes
+	passed  *policy.List // the policies that have let the request through
 	reply   policy.Reply
 	forward policy.Forward
 	answer  policy.Answer
@@ -27,6 +31,18 @@ func (x *Exchange) AppendHost(dst []byte) []byte { return router.AppendHost(dst,
 // in front of us.
 func (x *Exchange) OverHTTPS() bool { return x.proto == secureHTTP }
 
+// ClientAddr returns the client's address. It is not valid where the peer has none, such
+// as on a unix socket, or where a trusted proxy does not say which address it has.
+func (x *Exchange) ClientAddr() netip.Addr {
+	if x.obscured {
+		return netip.Addr{}
+	}
+	return x.Client.Unmap().WithZone("")
+}
+
+// Notes returns what policies have noted about the request.
+func (x *Exchange) Notes() *policy.Notes { return &x.phases.notes }
+
 // StickyCookie returns the cookie that keeps the client on its member, empty when
 // the client has it or the route is not sticky.
 func (x *Exchange) StickyCookie() (name, value string) {
@@ -36,12 +52,30 @@ func (x *Exchange) StickyCookie() (name, value string) {
 // applyRequest runs the route's policies before an instance is picked, and answers
 // where one of them does.
 func (p *Proxy) applyRequest(x *Exchange) (answered bool) {
-	if !x.Route.Policies.MayAnswer() {
+	x.phases.passed = x.Route.Policies
+	return p.ask(x, x.Route.Policies)
+}
+
+// applyAgain runs the policies of the route as it is now, after the request has waited:
+// it has been given an instance that may demand what the route did not when the request
+// came. What it has passed already is not asked again.
+func (p *Proxy) applyAgain(x *Exchange) (answered bool) {
+	now := x.Route.Pool.Room().Policies()
+	if now.AnswersAs(x.phases.passed) {
+		return false
+	}
+	x.phases.passed = now
+	return p.ask(x, now)
+}
+
+// ask runs policies that may answer the request.
+func (p *Proxy) ask(x *Exchange, l *policy.List) (answered bool) {
+	if !l.MayAnswer() {
 		return false
 	}
 	reply := &x.phases.reply
 	*reply = policy.Reply{Fields: reply.Fields[:0], Values: &x.values}
-	if !x.Route.Policies.Request(x, reply) {
+	if !l.Request(x, reply) {
 		return false
 	}
 	if reply.Detail != "" {

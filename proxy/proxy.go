@@ -265,6 +265,9 @@ func (p *Proxy) pick(x *Exchange) *upstream.Member {
 		x.Queued += waited
 		wait -= waited
 		switch {
+		case err == nil && p.applyAgain(x):
+			x.Route.Pool.End(x.Now, m, upstream.Outcome{})
+			return nil
 		case err == nil:
 			return m
 		case err == upstream.ErrRoomEnded && p.moved(x):

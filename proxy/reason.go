@@ -3,6 +3,7 @@ package proxy
 import (
 	"cmp"
 
+	"serai/policy"
 	"serai/wire"
 )
 
@@ -47,6 +48,11 @@ const (
 	ReasonNoHTTP2
 	ReasonUpstreamRefused
 	ReasonNoUpgrade
+	ReasonIPDenied
+	ReasonRateLimited
+	ReasonCORSDenied
+	ReasonCORSPreflight
+	ReasonGuardRefused
 )
 
 // ReasonEntry is what the table of reasons has of one.
@@ -98,6 +104,16 @@ var reasons = [...]ReasonEntry{
 	ReasonNoHTTP2:         {"no-http2", 502, "", "the instance does not speak HTTP/2, as its `scheme` says it would, and how that was seen"},
 	ReasonUpstreamRefused: {"upstream-refused", 503, "", "the instance refused the request before it did anything: it is overloaded, or about to stop (REFUSED_STREAM, GOAWAY)"},
 	ReasonNoUpgrade:       {"no-upgrade", 501, "", "a WebSocket to an instance of HTTP/2 that does not offer extended CONNECT (RFC 8441)"},
+	ReasonIPDenied:        ofPolicy(policy.ErrIPDenied, "the route's `allow` or `deny` refuses the client's address"),
+	ReasonRateLimited:     ofPolicy(policy.ErrRateLimited, "the client is beyond the route's `rate`. With Retry-After"),
+	ReasonCORSDenied:      ofPolicy(policy.ErrCORSDenied, "a CORS preflight for an origin, a method or a header that the route's `cors` does not allow"),
+	ReasonCORSPreflight:   ofPolicy(policy.CORSPreflight, "a CORS preflight that the route's `cors` allows: no instance is asked"),
+	ReasonGuardRefused:    ofPolicy(policy.ErrGuardRefused, "the route's tags ask for a guard, such as `allow`, and are refused: /rejections says why. It stays closed, so that no other route serves its path"),
+}
+
+// ofPolicy is the entry of a policy's answer.
+func ofPolicy(e *wire.Error, meaning string) ReasonEntry {
+	return ReasonEntry{e.Code, e.Status, e.Detail, meaning}
 }
 
 // AllReasons returns the table of reasons, indexed by Reason.

@@ -212,7 +212,7 @@ func (b *Builder) relieve(u *update, r *Route) {
 func (b *Builder) hold(u *update, r *Route, c Claimant, place int) *Route {
 	held := *r
 	held.Namespace, held.Service, held.Name, held.Job = c.Namespace, c.Name, "", c.Job
-	held.Stats, held.place, held.Expires = NewStats(), place, u.now.Add(b.options.Linger)
+	held.Stats, held.place, held.Expires = b.newStats(), place, u.now.Add(b.options.Linger)
 	held.guarded = b.owners != nil && strings.HasPrefix(r.Host, "*")
 	held.Pool = upstream.NewPool(nil, r.Pool.Options(), b.options.Registry.NewRoom(held.Namespace))
 	if b.services[c.Key] != nil && slices.ContainsFunc(b.services[c.Key].routes, func(o *Route) bool { return o.routeID() == held.routeID() }) {

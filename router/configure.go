@@ -43,16 +43,16 @@ func (b *Builder) Configure(c Config) error {
 }
 
 // guardAnew returns a lingering route with the policies that the configuration has for
-// it now, nil when its guard is gone.
+// it now, closed when its guard is gone.
 func (c *compilation) guardAnew(r *Route) *Route {
 	d := Definition{Name: r.Name, Hosts: []string{r.Host}, Options: r.Options, once: r.once}
 	if problem := c.takePolicies(&d); problem != nil {
-		return nil
+		d = *d.closed()
+		c.takePolicies(&d)
 	}
 	next := *r
-	next.Options = d.Options
 	next.setPolicies(d.layers)
-	next.Pool = upstream.NewPool(nil, r.Pool.Options(), c.room(&next, r))
+	next.Pool = upstream.NewPool(nil, r.Pool.Options(), r.Pool.Room()).Under(next.Policies)
 	next.guarded = c.owners != nil && strings.HasPrefix(r.Host, "*")
 	return &next
 }

@@ -3,6 +3,7 @@ package router_test
 import (
 	"flag"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"serai/discovery"
+	"serai/policy"
 	"serai/router"
 	"serai/upstream"
 	"serai/wire"
@@ -38,6 +40,8 @@ func (a asked) Received() *wire.RequestHead {
 func (a asked) AppendHost(dst []byte) []byte { return router.AppendHost(dst, a.query.Host) }
 func (a asked) OverHTTPS() bool              { return false }
 func (a asked) StickyCookie() (_, _ string)  { return "", "" }
+func (a asked) ClientAddr() netip.Addr       { return netip.AddrFrom4([4]byte(attributes{}.ClientIP())) }
+func (a asked) Notes() *policy.Notes         { return &policy.Notes{} }
 
 // A case is a file of lines, then "---", then the verdict:
 //

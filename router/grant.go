@@ -47,7 +47,7 @@ func (c *compilation) ask(instance *discovery.Instance, address string, d *Defin
 				}
 				continue
 			}
-			if member < 0 {
+			if member < 0 && !d.Options.Closed {
 				member = len(c.members)
 				c.members = append(c.members, c.member(instance, address, d, all))
 			}
@@ -66,8 +66,11 @@ func (c *compilation) ask(instance *discovery.Instance, address string, d *Defin
 // askAgain adds an instance that asks for what another one has asked for.
 func (c *compilation) askAgain(instance *discovery.Instance, address string, d *Definition, all []Definition, g *grant) {
 	if len(g.demands) > 0 {
-		member := len(c.members)
-		c.members = append(c.members, c.member(instance, address, d, all))
+		member := -1
+		if !d.Options.Closed {
+			member = len(c.members)
+			c.members = append(c.members, c.member(instance, address, d, all))
+		}
 		for _, x := range g.demands {
 			x.add(instance, d, member)
 		}
@@ -77,11 +80,19 @@ func (c *compilation) askAgain(instance *discovery.Instance, address string, d *
 	}
 }
 
-// add adds a member, which an instance asks for.
+// add adds a member, which an instance asks for; -1 for none, where the instance asks for
+// a closed route. That is what the route is only while no other instance asks for it with
+// tags that are right: a mistake in a deploy must neither open nor close what the
+// instances before it have.
 func (x *demand) add(instance *discovery.Instance, d *Definition, member int) {
-	x.members = append(x.members, member)
+	if member >= 0 {
+		x.members = append(x.members, member)
+	}
 	x.age = min(x.age, instance.Created)
-	if newer(instance, x.newest) {
+	if d.Options.Closed && !x.options.Closed {
+		return
+	}
+	if newer(instance, x.newest) || x.options.Closed && !d.Options.Closed {
 		x.newest, x.options, x.once, x.layers = instance, d.Options, d.once, d.layers
 	}
 }

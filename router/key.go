@@ -6,6 +6,7 @@ import (
 
 	"github.com/agext/levenshtein"
 
+	"serai/policy"
 	"serai/upstream"
 )
 
@@ -18,6 +19,9 @@ type Key struct {
 	// Example is a value other than the default, for keys that Words writes; With is a
 	// tag, without prefix, that the key needs to have an effect.
 	Example, With string
+	// Guard says that the key keeps requests away from the route: where the tags of a
+	// route with such a key are refused, the route is closed rather than gone.
+	Guard bool
 }
 
 // key is a Key, with how it is parsed and how it is written: everything about it except
@@ -91,6 +95,8 @@ type flaw struct{ why, instead string }
 type draft struct {
 	*Definition
 	redirectStatus int
+	rate           policy.Rate
+	cors           policy.CORS
 }
 
 // Keys returns the grammar's keys in the order of its documentation.
@@ -112,7 +118,7 @@ func keys() []key {
 		outside("it says how the instances are checked", checkKeys()),
 		outside("it is a limit of the route and its instances", limitKeys()),
 		outside("it belongs to the hosts and instances of one service", edgeKeys()),
-		namedKeys(),
+		guardKeys(), corsKeys(), namedKeys(),
 	)
 }
 

@@ -7,13 +7,12 @@ import (
 	"strings"
 
 	"serai/policy"
-	"serai/upstream"
 )
 
 // namedKeys are the keys with which a route takes what the operator's file defines.
 func namedKeys() []key {
 	return []key{{
-		Key: Key{Name: "policies", Value: "NAME,...", Default: "-", Example: "admin,lan",
+		Key: Key{Name: "policies", Guard: true, Value: "NAME,...", Default: "-", Example: "admin,lan",
 			Meaning: "policies of the operator's file that the route takes, besides those that every route of its namespace has: docs/policies.md"},
 		parse:    parsePolicies,
 		also:     []string{"policy", "middlewares", "middleware"},
@@ -69,26 +68,29 @@ func (g *Grammar) group(name string) string {
 	return name
 }
 
-// lookUpPolicies finds what the definitions take of the operator's file. A definition
-// that names what is not there, or not for its namespace, becomes a problem: a route
-// whose guard is missing is never served.
+// lookUpPolicies finds what the definitions take of the operator's file. A route that
+// names what is not there, or not for its namespace, is closed, as one whose guard is half
+// written.
 func (c *compilation) lookUpPolicies(p *parsed) {
-	kept := p.definitions[:0]
 	for i := range p.definitions {
 		d := &p.definitions[i]
-		if d.Class == c.options.Class {
-			if problem := c.takePolicies(d); problem != nil {
-				p.problems = append(p.problems, *problem)
-				continue
-			}
+		if d.Class != c.options.Class {
+			continue
 		}
-		kept = append(kept, *d)
+		if problem := c.takePolicies(d); problem != nil {
+			p.problems = append(p.problems, *problem)
+			*d = *d.closed()
+			c.takePolicies(d)
+		}
 	}
-	p.definitions = kept
 }
 
 // takePolicies sets the layers of a definition.
 func (c *compilation) takePolicies(d *Definition) *Problem {
+	if d.Options.Closed {
+		d.layers = []policy.Layer{{Route: &d.Options.OfRoute, Instance: &d.Instance.OfInstance}}
+		return nil
+	}
 	layers, named, err := c.options.Catalog.Layers(c.key.Namespace, &d.Options.OfRoute, &d.Instance.OfInstance)
 	if err != nil {
 		return c.missing(d, err)
@@ -186,16 +188,6 @@ func (r *Route) Named() (all []NamedPolicy) {
 		}
 	}
 	return all
-}
-
-// room is where the requests of a route wait: in the room of its last version, unless
-// requests are let in by other policies now. Then those that wait are looked up again,
-// and have to pass these.
-func (c *compilation) room(r, last *Route) *upstream.Room {
-	if last == nil || r.Policies.MayAnswer() && !policy.SameLayers(r.layers, last.layers) {
-		return c.options.Registry.NewRoom(c.key.Namespace)
-	}
-	return last.Pool.Room()
 }
 
 // setPolicies compiles the layers of a route.

@@ -42,6 +42,8 @@ type Options struct {
 	// Catalog has the policies and auths that tags may name, nil for none. With Owners
 	// and Share it can be replaced later: see Builder.Configure.
 	Catalog *policy.Catalog
+	// Rates is what the rate limits of all routes share; one with the defaults when nil.
+	Rates *policy.Rates
 	// Quotas bound what the table holds.
 	Quotas Quotas
 	// Linger is how long a route stays after its last instance has gone, 60s by
@@ -169,6 +171,9 @@ func (o *Options) setDefaults() {
 		o.Prefix = "ingress"
 	}
 	o.Quotas.setDefaults()
+	if o.Rates == nil {
+		o.Rates = policy.NewRates(0)
+	}
 	if o.Linger == 0 {
 		o.Linger = time.Minute
 	}

@@ -13,7 +13,7 @@ func TestEveryKeySaysWhetherAPolicyMayGiveIt(t *testing.T) {
 		shared[k.notNamed]++
 	}
 	parsed := func(k *key, value string) *draft {
-		d := &draft{newDefinition("a"), 308}
+		d := &draft{Definition: newDefinition("a"), redirectStatus: 308}
 		if f := k.parse(d, value); f != nil {
 			t.Fatalf("the example of %s is refused: %s", k.Name, f.why)
 		}

@@ -157,7 +157,7 @@ func (c *compilation) refuse(instance *discovery.Instance, r Rejection) *Rejecti
 // route makes the route of an ID, keeping the state of its last version.
 func (c *compilation) route(s routeID, d *demand, last *Route, stats map[string]*Stats, shared map[poolKey]*upstream.Pool) *Route {
 	if stats[s.name] == nil {
-		stats[s.name] = NewStats()
+		stats[s.name] = c.newStats()
 	}
 	r := &Route{
 		Namespace: c.key.Namespace, Service: c.key.Name, Job: d.newest.Job, Name: s.name,
@@ -165,13 +165,24 @@ func (c *compilation) route(s routeID, d *demand, last *Route, stats map[string]
 		Options: d.options, Stats: stats[s.name], CreateIndex: d.age, present: d.age, conditions: s.conditions,
 		guarded: c.owners != nil && strings.HasPrefix(s.host, "*"), once: d.once,
 	}
-	if last != nil {
+	var room *upstream.Room
+	if last == nil {
+		room = c.options.Registry.NewRoom(c.key.Namespace)
+	} else {
+		room = last.Pool.Room()
 		r.CreateIndex = min(r.CreateIndex, last.CreateIndex)
 	}
 	r.place = c.agreed.place(r)
 	r.setPolicies(d.layers)
-	r.Pool = c.pool(d, c.room(r, last), shared)
+	r.Pool = c.pool(d, room, shared).Under(r.Policies)
 	return r
+}
+
+// newStats returns the empty Stats of a route.
+func (b *Builder) newStats() *Stats {
+	s := NewStats()
+	s.Policies.Rates = b.options.Rates
+	return s
 }
 
 // poolKey distinguishes pools that differ in more than their room.

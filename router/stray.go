@@ -7,11 +7,8 @@ import (
 
 // A guard that is written for a route without host, or in a tag that only looks like one
 // of ours, was meant for another route, and nobody knows for which: ingress.policies=lan
-// beside ingress.web.host=a.example.org. No route of the instance is served then. Of other
+// beside ingress.web.host=a.example.org. All routes of the instance are closed then. Of other
 // keys that is only a rejection of the route that they name.
-
-// guardKeys are the keys that keep clients away.
-func guardKeys() []string { return []string{"policies", "auth", "allow", "deny", "rate"} }
 
 // strayGuard returns the problem of a guard that guards no route, nil when there is none.
 // Routes are those of all tags.
@@ -49,11 +46,12 @@ func (g *Grammar) guardIn(left string) string {
 	})
 	for _, word := range words {
 		word = strings.ToLower(word)
-		near := g.nearest(word)
-		for _, guard := range guardKeys() {
-			if word == guard || near == guard {
-				return guard
-			}
+		k := g.keys[word]
+		if k == nil {
+			k = g.keys[g.nearest(word)]
+		}
+		if k != nil && k.Guard {
+			return k.Name
 		}
 	}
 	return ""

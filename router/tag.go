@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -40,12 +41,16 @@ type Grammar struct {
 	prefix    string
 	list      []key
 	keys      map[string]*key
-	httpsOnly bool // see Options
+	claims    map[string]bool // keys that decide which requests a route takes
+	httpsOnly bool            // see Options
 }
 
 // NewGrammar returns the grammar of tags that begin with prefix and a dot.
 func NewGrammar(prefix string) *Grammar {
-	g := &Grammar{prefix: prefix, list: keys(), keys: make(map[string]*key)}
+	g := &Grammar{prefix: prefix, list: keys(), keys: make(map[string]*key), claims: make(map[string]bool)}
+	for _, k := range claimKeys() {
+		g.claims[k.Name] = true
+	}
 	for i := range g.list {
 		g.keys[g.list[i].Name] = &g.list[i]
 	}
@@ -62,11 +67,13 @@ type reading struct {
 	draft
 	seen     map[string]bool // keys that must not occur again
 	first    string          // its first tag
+	guard    guarding
 	problems []Problem
 }
 
 // Parse reads the tags of one instance. It returns the definitions without errors,
-// sorted by name, and what is wrong with the others.
+// sorted by name, and what is wrong with the others. Of these, those with a guard are
+// among the definitions, closed.
 func (g *Grammar) Parse(tags []string) ([]Definition, []Problem) {
 	var problems []Problem
 	routes := make(map[string]*reading)
@@ -103,10 +110,12 @@ func (g *Grammar) Parse(tags []string) ([]Definition, []Problem) {
 					Instead: "join routes with lists, or split the service",
 				}}
 			}
-			r = &reading{draft: draft{newDefinition(name), 308}, seen: make(map[string]bool), first: tag}
+			r = &reading{draft: draft{Definition: newDefinition(name), redirectStatus: 308}, seen: make(map[string]bool), first: tag}
 			routes[name] = r
 		}
-		if f := g.read(r, tag, word, value, valued); f != nil {
+		f := g.read(r, tag, word, value, valued)
+		g.noteGuard(r, word, f)
+		if f != nil {
 			r.problems = append(r.problems, Problem{Route: printable(name), Tag: printable(tag), Why: f.why, Instead: f.instead})
 		}
 	}
@@ -121,6 +130,9 @@ func (g *Grammar) Parse(tags []string) ([]Definition, []Problem) {
 			definitions = append(definitions, *r.Definition)
 			continue
 		}
+		if r.closes() {
+			definitions = append(definitions, *r.closed())
+		}
 		for i := range r.problems {
 			r.problems[i].Hosts = r.Hosts
 		}
@@ -128,7 +140,10 @@ func (g *Grammar) Parse(tags []string) ([]Definition, []Problem) {
 	}
 	if strays && len(definitions) > 0 {
 		if p := g.strayGuard(tags, routes); p != nil {
-			definitions, problems = nil, append(problems, *p)
+			problems = append(problems, *p)
+			for i := range definitions {
+				definitions[i] = *definitions[i].closed()
+			}
 		}
 	}
 	slices.SortFunc(definitions, func(a, b Definition) int { return strings.Compare(a.Name, b.Name) })
@@ -182,6 +197,9 @@ func (g *Grammar) near(tag string) (Problem, bool) {
 // read reads one tag into r.
 func (g *Grammar) read(r *reading, tag, word, value string, valued bool) *flaw {
 	if !validRouteName(r.Name) {
+		if k := g.keys[word]; g.claims[word] && valued && trim(value) != "" && len(tag) <= maxTag {
+			r.guard.unclear = k.parse(&r.draft, trim(value)) != nil || r.guard.unclear // for the case that it has a guard
+		}
 		return &flaw{
 			fmt.Sprintf("%s is not a route name", quote(r.Name)),
 			fmt.Sprintf("%s.ROUTE.%s=VALUE, where ROUTE has up to %d lower-case letters, digits, dashes and underscores", g.prefix, orKey(g.keys[word]), maxRouteLen),
@@ -253,6 +271,7 @@ func (g *Grammar) finish(r *reading) []Problem {
 	case len(r.Hosts) == 0:
 		f = &flaw{"the route has no host", g.tag(r.Name, "host") + "NAME"}
 	case len(r.Hosts)*(len(r.Prefixes)+len(r.Exact)) > maxClaims:
+		r.guard.unclear = true
 		f = &flaw{fmt.Sprintf("the route claims more than %d pairs of host and path", maxClaims), "several routes with shorter lists"}
 	case r.Instance.Check.GRPC && !r.Instance.Scheme.HTTP2():
 		f = &flaw{"check=grpc needs an instance that speaks HTTP/2", g.tag(r.Name, "scheme") + "grpc, grpcs, h2c or h2"}
@@ -271,7 +290,7 @@ func (g *Grammar) finish(r *reading) []Problem {
 
 // incomplete checks what only all keys of policies together show, of a route's tags or
 // of a policy block.
-func (r *reading) incomplete() *flaw { return nil }
+func (r *reading) incomplete() *flaw { return cmp.Or(r.finishRate(), r.finishCORS(r.seen)) }
 
 func (p Problem) compare(q Problem) int {
 	return cmpStrings(p.Route, q.Route, p.Tag, q.Tag, p.Why, q.Why)

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"serai/policy"
 )
 
 // PoolOptions are a route's options for its pool.
@@ -21,7 +23,8 @@ type PoolOptions struct {
 // Pool is the members one route balances over. Never modified once built.
 type Pool struct {
 	*spread
-	room *Room
+	room     *Room
+	policies *policy.List // of the route
 }
 
 // spread is how requests are distributed over members. Routes with the same members and
@@ -72,12 +75,20 @@ func NewPool(members []Member, o PoolOptions, room *Room) *Pool {
 		p.canaries = append(p.canaries, canaries{rule, newGroup(byRule[rule], &p.options, 2)})
 		p.drawn = p.drawn || rule.drawn()
 	}
-	return &Pool{p, room}
+	return &Pool{p, room, nil}
 }
 
 // In returns a pool with the same members and options for another room, sharing
 // everything else.
-func (p *Pool) In(room *Room) *Pool { return &Pool{p.spread, room} }
+func (p *Pool) In(room *Room) *Pool { return &Pool{p.spread, room, nil} }
+
+// Under returns the pool of a route with these policies.
+func (p *Pool) Under(l *policy.List) *Pool {
+	if l == nil {
+		return p
+	}
+	return &Pool{p.spread, p.room, l}
+}
 
 func boolInt(b bool) int {
 	if b {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"serai/policy"
 )
 
 // Room is where the requests of one route wait while none of its members has a place
@@ -52,6 +54,15 @@ func (r *Room) Waiting() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(r.waiters)
+}
+
+// Policies returns the policies of the route as it is now. Who has waited may get an
+// instance of a newer version of the route than the one that let the request in.
+func (r *Room) Policies() *policy.List {
+	if p := r.pool.Load(); p != nil {
+		return p.policies
+	}
+	return nil
 }
 
 // Wait blocks until a member of the room's current pool has a place for the request and

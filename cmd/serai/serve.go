@@ -91,6 +91,7 @@ type serveCommand struct {
 	UpstreamMaxStreams      int      `default:"100" help:"Requests at once on one HTTP/2 connection to an instance, or fewer where the instance allows no more; those beyond have another connection." group:"Limits"`
 	RetryShare              float64  `default:"0.2" help:"Requests of a route that are being repeated, as a share of its requests in flight; 3 always may." group:"Limits"`
 	MaxHops                 int      `default:"8" help:"How often a request may pass a serai; one more is a loop and is answered 508." group:"Limits"`
+	RateKeys                int      `default:"1048576" help:"Clients, or whatever else rate counts requests by, that all routes with rate together remember, in 16 bytes each; one route remembers a quarter of them. A sixteenth of the memory at most." group:"Limits"`
 
 	Quotas quotaFlags `embed:""`
 
@@ -180,6 +181,9 @@ func (c *serveCommand) validate() error {
 	}
 	if c.MaxHops < 1 {
 		errs = append(errs, fmt.Errorf("--max-hops=%d is not at least 1", c.MaxHops))
+	}
+	if c.RateKeys < 1 {
+		errs = append(errs, fmt.Errorf("--rate-keys=%d is not at least 1", c.RateKeys))
 	}
 	if c.MaxFields < 1 || c.MaxTarget < 1 || c.MaxHead < 1 {
 		errs = append(errs, errors.New("--max-head, --max-fields and --max-target want at least 1"))

@@ -12,6 +12,7 @@ import (
 	"serai/front"
 	"serai/internal/memory"
 	"serai/nomad"
+	"serai/policy"
 	"serai/proxy"
 	"serai/proxy/http2"
 	"serai/router"
@@ -58,10 +59,12 @@ type system struct {
 // settings is reported at once.
 func newSystem(c *serveCommand, env *environment, limit int64, logger *slog.Logger) (s *system, err error) {
 	s = &system{serveCommand: c, env: env, logger: logger, router: router.NewRouter(), first: make(chan struct{}), share: shareDescriptors(descriptorLimit())}
-	waiting := c.MaxWaitingBytes
+	waiting, rateKeys := c.MaxWaitingBytes, int64(c.RateKeys)
 	if limit > 0 {
 		s.memory, waiting = memory.NewBudget(limit/20*clientShare), min(waiting, limit/8)
+		rateKeys = min(rateKeys, limit/16/policy.RateKeyBytes)
 	}
+	rates := policy.NewRates(int(rateKeys))
 	s.open = front.NewClients(s.memory, s.share.clients)
 	defer func() {
 		if err != nil {
@@ -81,7 +84,7 @@ func newSystem(c *serveCommand, env *environment, limit int64, logger *slog.Logg
 	s.builder, err = router.NewBuilder(s.router, router.Options{
 		Registry: s.registry, Prefix: c.TagPrefix, Class: c.Class, Node: c.Node,
 		Datacenter: cmp.Or(c.Datacenter, env.getenv("NOMAD_DC")), Owners: c.file.namespaceHosts,
-		Share: c.file.shares, SharedHosts: c.SharedHosts, Reserved: c.reservedPaths(), Quotas: c.Quotas.limits(), Catalog: c.file.catalog,
+		Share: c.file.shares, SharedHosts: c.SharedHosts, Reserved: c.reservedPaths(), Quotas: c.Quotas.limits(), Catalog: c.file.catalog, Rates: rates,
 		Linger: c.Linger.value(), HTTPSOnly: c.HTTPSOnly, Networks: prefixes(c.UpstreamNetworks), NoLoopback: nodeHasAddress(env.getenv), Own: s.own.name, Nomad: s.own.nomad, Logger: logger,
 	})
 	errs = append(errs, err)
@@ -120,6 +123,7 @@ func newSystem(c *serveCommand, env *environment, limit int64, logger *slog.Logg
 	if s.accessLog != nil {
 		a.AccessLogDropped = s.accessLog.Dropped
 	}
+	a.Rates = rates.Status
 	a.Memory, a.HTTP2 = s.memory, s.engine2.Status
 	a.Clients = func() (open, limit int) { return s.open.Open(), s.share.clients }
 	if s.claims != nil {

@@ -69,6 +69,18 @@ func values() map[string]struct {
 		"max-inflight":    {8, []string{"40", "100"}},
 		"retry-post":      {10, []string{"on"}},
 		"grpc-web":        {5, []string{"off"}}, // on needs an instance that speaks HTTP/2
+		// Guards that let every request of a trial pass.
+		"allow":            {8, []string{"127.0.0.0/8", "127.0.0.1,2001:db8::/32"}},
+		"deny":             {8, []string{"10.0.0.0/8"}},
+		"rate":             {10, []string{"1000000/s", "1000000/h"}},
+		"rate-burst":       {30, []string{"1000000"}},
+		"rate-by":          {50, []string{"client", "host", "header:X-Key"}},
+		"cors":             {10, []string{"*", "https://else.example,https://*.else.example"}},
+		"cors-methods":     {30, []string{"GET,PUT"}},
+		"cors-headers":     {30, []string{"X-Key"}},
+		"cors-expose":      {30, []string{"X-Key"}},
+		"cors-credentials": {20, []string{"false"}},
+		"cors-max-age":     {30, []string{"10m"}},
 	}
 }
 
@@ -117,6 +129,15 @@ func (t *tagDrawer) all() {
 	}
 	if has("sticky") != "" {
 		drop("prefer")
+	}
+	if has("rate") == "" {
+		drop("rate-burst")
+		drop("rate-by")
+	}
+	if has("cors") == "" || has("method") != "" { // a method condition would have to have OPTIONS
+		for _, key := range []string{"cors", "cors-methods", "cors-headers", "cors-expose", "cors-credentials", "cors-max-age"} {
+			drop(key)
+		}
 	}
 	if has("redirect") == "" {
 		drop("redirect-status")
