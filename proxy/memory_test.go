@@ -22,6 +22,7 @@ import (
 type memory struct {
 	proxy      *proxy.Proxy
 	tunnelless bool
+	peerless   bool // the peer has no address
 }
 
 // stream is bytes on their way within memory, one way.
@@ -120,6 +121,9 @@ func (m *memory) open(t *testing.T, r request) client {
 		c.x.Responder = tunnelling{c}
 	}
 	c.x.Peer, c.x.Local = netip.MustParseAddrPort("127.0.0.1:1"), netip.MustParseAddrPort("127.0.0.1:80")
+	if m.peerless {
+		c.x.Peer = netip.AddrPort{}
+	}
 	c.x.Start = time.Now()
 	c.x.Now = c.x.Start
 	go func() {

@@ -14,7 +14,7 @@ import (
 // gets is the same, and so is every byte that reaches the instance: what a route does
 // cannot differ between them.
 func TestEngines(t *testing.T) {
-	for _, c := range suite {
+	for _, c := range slices.Concat(suite, guards) {
 		t.Run(c.name, func(t *testing.T) {
 			seen := make(map[string][]string)
 			for name, start := range engines {

@@ -31,6 +31,9 @@ func TestAllocNothingPerRequest(t *testing.T) {
 			"HTTP/1.1 204 No Content\r\n\r\n", []string{"ingress.path=/api", "ingress.strip=/api", "ingress.header=X-Env: beta", "ingress.lb=hash:ip"}},
 		{"strip, hsts and sticky", "GET /api/x HTTP/1.1\r\nHost: a.test\r\n\r\n",
 			"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", []string{"ingress.strip=/api", "ingress.hsts=max-age=300", "ingress.sticky=stay"}},
+		{"addresses, rate and cors", "GET / HTTP/1.1\r\nHost: a.test\r\nOrigin: https://b.test\r\nCookie: a=b\r\n\r\n",
+			"HTTP/1.1 200 OK\r\nVary: Accept\r\nAccess-Control-Allow-Origin: *\r\nContent-Length: 5\r\n\r\nhello",
+			[]string{"ingress.allow=127.0.0.0/8,2001:db8::/32", "ingress.deny=10.0.0.0/8", "ingress.rate=1000000/s", "ingress.rate-by=host", "ingress.cors=https://a.test,https://b.test", "ingress.cors-credentials=true"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
