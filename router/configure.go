@@ -43,7 +43,7 @@ func (b *Builder) Configure(c Config) error {
 }
 
 // guardAnew returns a lingering route with the policies that the configuration has for
-// it now, nil when its guard is gone.
+// it now, closed when its guard is gone.
 func (c *compilation) guardAnew(r *Route) *Route {
 	common, known := c.anew[r.Common]
 	if !known {
@@ -64,7 +64,8 @@ func (c *compilation) guardAnew(r *Route) *Route {
 func (c *compilation) commonAnew(r *Route) *Common {
 	d := Definition{Name: r.Name, Hosts: []string{r.Host}, Options: r.Options, once: r.once}
 	if problem := c.takePolicies(&d); problem != nil {
-		return nil
+		d = *d.closed()
+		c.takePolicies(&d)
 	}
 	next := *r.Common
 	next.Options = d.Options

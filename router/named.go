@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"serai/policy"
-	"serai/upstream"
 )
 
 // namedKeys are the keys with which a route takes what the operator's file defines.
@@ -84,11 +83,10 @@ func (g *Grammar) group(name string) string {
 	return name
 }
 
-// lookUpPolicies finds what the definitions take of the operator's file. A definition
-// that names what is not there, or not for its namespace, becomes a problem: a route
-// whose guard is missing is never served.
+// lookUpPolicies finds what the definitions take of the operator's file. A route that
+// names what is not there, or not for its namespace, is closed, as one whose guard is half
+// written.
 func (c *compilation) lookUpPolicies(p *parsed) {
-	kept := p.definitions[:0]
 	for i := range p.definitions {
 		d := &p.definitions[i]
 		if d.Class == c.options.Class {
@@ -100,13 +98,15 @@ func (c *compilation) lookUpPolicies(p *parsed) {
 				continue
 			}
 		}
-		kept = append(kept, *d)
 	}
-	p.definitions = kept
 }
 
 // takePolicies sets the layers of a definition.
 func (c *compilation) takePolicies(d *Definition) *Problem {
+	if d.Options.Closed {
+		d.layers = []policy.Layer{{Route: &d.Options.OfRoute, Instance: &d.Instance.OfInstance}}
+		return nil
+	}
 	layers, named, err := c.options.Catalog.Layers(c.key.Namespace, &d.Options.OfRoute, &d.Instance.OfInstance)
 	if err != nil {
 		return c.missing(d, err)

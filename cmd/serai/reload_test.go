@@ -110,8 +110,11 @@ func (c *configured) hammer(host string, must func(status int) bool) (stop func(
 	}
 }
 
-// denies is a policy that lets nobody through.
+// denies is a policy that lets nobody through: all are 403, or redirected.
 func denies(name string, more ...string) string {
+	if len(more) == 0 {
+		return fmt.Sprintf("policy %q {\n  allow = [\"192.0.2.1\"]\n}\n", name)
+	}
 	return fmt.Sprintf("policy %q {\n  redirect = \"/denied\"\n  %s\n}\n", name, strings.Join(more, "\n  "))
 }
 
@@ -119,15 +122,15 @@ func denies(name string, more ...string) string {
 // ask. No request of an open route fails, and at no moment does a guarded one answer.
 func TestReloadWhileRequestsRun(t *testing.T) {
 	t.Parallel()
-	open := instance(t, "open", "ingress.host=open.test")
-	open.Namespace = "public"
+	free := instance(t, "open", "ingress.host=open.test")
+	free.Namespace = "public"
 	sim, url, _ := nomadtest.Simulator(t, instance(t, "guarded", "ingress.host=guarded.test", "ingress.policies=guard"),
 		instance(t, "later", "ingress.host=later.test", "ingress.policies=later"), instance(t, "plain", "ingress.host=plain.test"))
-	sim.CreateNamespace(open.Namespace)
-	sim.Register(open)
+	sim.CreateNamespace(free.Namespace)
+	sim.Register(free)
 	c := serveConfig(t, url, denies("guard"))
 	c.becomes("open.test", 200)
-	c.becomes("guarded.test", 308)
+	c.becomes("guarded.test", 403)
 	answered := func(status int) bool { return status == 200 }
 	refused := func(status int) bool { return status != 200 }
 	hammers := []func() int64{c.hammer("open.test", answered), c.hammer("guarded.test", refused), c.hammer("later.test", refused)}
@@ -142,11 +145,11 @@ func TestReloadWhileRequestsRun(t *testing.T) {
 			t.Errorf("a broken file changed what is in force: later.test is answered %d", s)
 		}
 		c.write(denies("guard") + denies("all") + "namespace \"def*\" {\n  policies = [\"all\"]\n}\n")
-		c.becomes("plain.test", 308) // by the default of its namespace
-		c.becomes("later.test", 404) // its policy is gone, and with it the route
-		c.becomes("guarded.test", 308)
-		c.write(denies("other")) // and so is the guard
-		c.becomes("guarded.test", 404)
+		c.becomes("plain.test", 403) // by the default of its namespace
+		c.becomes("later.test", 503) // its policy is gone, so it is closed
+		c.becomes("guarded.test", 403)
+		c.write(denies("other")) // and so is the guard of this one
+		c.becomes("guarded.test", 503)
 		c.becomes("plain.test", 200)
 	}
 	for i, stop := range hammers {
@@ -154,7 +157,7 @@ func TestReloadWhileRequestsRun(t *testing.T) {
 			t.Errorf("hammer %d has asked nothing", i)
 		}
 	}
-	if log := c.stderr.String(); !strings.Contains(log, ":6,3-19: Wrong policy") || !strings.Contains(log, "did you mean redirect?") {
+	if log := c.stderr.String(); !strings.Contains(log, ":5,3-19: Wrong policy") || !strings.Contains(log, "did you mean redirect?") {
 		t.Error("the log does not say where the file is wrong")
 	}
 }
@@ -275,7 +278,7 @@ func TestWhoWaitsIsAskedByNewPolicies(t *testing.T) {
 	c.write(denies("all") + "namespace \"default\" {\n  policies = [\"all\"]\n}\n")
 	c.counts("applied", 1)
 	sim.Register(web)
-	if status := <-answers; status != 308 {
+	if status := <-answers; status != 403 {
 		t.Errorf("the request that waited is answered %d", status)
 	}
 }
