@@ -74,9 +74,9 @@ func (c *Catalog) Layers(namespace string, route *OfRoute, instance *OfInstance)
 	return layers, all, nil
 }
 
-// sameLayers reports whether two routes have the same policies. Auths are the same only
+// SameLayers reports whether two routes have the same policies. Auths are the same only
 // where nothing has made them anew.
-func sameLayers(a, b []Layer) bool {
+func SameLayers(a, b []Layer) bool {
 	return slices.EqualFunc(a, b, func(a, b Layer) bool {
 		return a.Policy == b.Policy && a.Auth == b.Auth && reflect.DeepEqual(a.Route, b.Route)
 	})

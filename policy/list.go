@@ -78,7 +78,7 @@ func inOrder(layers []Layer, compile func(*Layer) []Policy) *List {
 	for i := range layers {
 		all[i] = compile(&layers[i])
 	}
-	l := &List{layers: layers}
+	l := &List{}
 	for kind := range all[0] {
 		for i := range layers {
 			l.add(all[i][kind], layers[i].String())
@@ -94,7 +94,6 @@ func inOrder(layers []Layer, compile func(*Layer) []Policy) *List {
 // none, and costs a request one comparison in each phase.
 type List struct {
 	all     []Policy
-	layers  []Layer
 	from    []string // where each of them comes from, empty for the tags
 	request []RequestPolicy
 	forward []ForwardPolicy

@@ -13,14 +13,12 @@ import (
 // corsKeys are the keys for scripts of other origins.
 func corsKeys() []key {
 	return []key{{
-		named: once,
 		Key: Key{Name: "cors", Value: "ORIGIN,...", Default: "-", Example: "https://a.example.org,https://*.b.example.org",
 			Meaning: "origins whose scripts may read the answers: `https://a.example.org`, with `*.` for one label, `null`, or `*` for all; preflights are answered here, and Access-Control fields of the instance are replaced ([docs/policies.md](policies.md#cors))"},
 		parse: parseCORS,
 		also:  []string{"cors-origin", "cors-origins", "cors-allow-origin", "access-control-allow-origin", "allow-origin", "enable-cors"},
 		route: ofCORS(func(c *policy.CORS) string { return strings.Join(c.Origins, ",") }),
 	}, {
-		named: once,
 		Key: Key{Name: "cors-methods", Value: "METHOD,...", Default: "GET,HEAD,POST", Example: "GET,PUT", With: "cors=https://a.example.org",
 			Meaning: "methods that a preflight may ask for; `*` for all"},
 		parse: func(d *draft, value string) *flaw {
@@ -43,21 +41,18 @@ func corsKeys() []key {
 			return strings.Join(c.Methods, ",")
 		}),
 	}, {
-		named: once,
 		Key: Key{Name: "cors-headers", Value: "NAME,...", Default: "-", Example: "content-type,x-own", With: "cors=https://a.example.org",
 			Meaning: "request headers that a preflight may ask for; `*` for all but Authorization"},
 		parse: func(d *draft, value string) *flaw { return parseHeaderNames(&d.cors.Headers, value) },
 		also:  []string{"cors-allow-headers", "access-control-allow-headers"},
 		route: ofCORS(func(c *policy.CORS) string { return strings.Join(c.Headers, ",") }),
 	}, {
-		named: once,
 		Key: Key{Name: "cors-expose", Value: "NAME,...", Default: "-", Example: "x-own", With: "cors=https://a.example.org",
 			Meaning: "headers of answers that scripts may read, besides those that they always may; `*` for all"},
 		parse: func(d *draft, value string) *flaw { return parseHeaderNames(&d.cors.Expose, value) },
 		also:  []string{"cors-expose-headers", "access-control-expose-headers"},
 		route: ofCORS(func(c *policy.CORS) string { return strings.Join(c.Expose, ",") }),
 	}, {
-		named: once,
 		Key: Key{Name: "cors-credentials", Value: "true, false", Default: "false", Example: "true", With: "cors=https://a.example.org",
 			Meaning: "`true`: such requests may have cookies, HTTP authentication and client certificates; not with `*` in any of these keys"},
 		parse: func(d *draft, value string) (f *flaw) {
@@ -72,7 +67,6 @@ func corsKeys() []key {
 			return "true"
 		}),
 	}, {
-		named: once,
 		Key: Key{Name: "cors-max-age", Value: "DURATION", Default: "the browser's, 5s", Example: "10m", With: "cors=https://a.example.org",
 			Meaning: "how long browsers may remember the answer to a preflight"},
 		parse: func(d *draft, value string) (f *flaw) {

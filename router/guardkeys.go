@@ -14,21 +14,18 @@ import (
 // client's address, and by how many there are.
 func guardKeys() []key {
 	return []key{{
-		named: adds,
 		Key: Key{Name: "allow", Guard: true, Value: "CIDR,...", Default: "-", Example: "10.0.0.0/8,2001:db8::/32,192.0.2.1",
 			Meaning: "only clients with one of these addresses are let through, which may be networks or single ones; others get 403 ([docs/policies.md](policies.md#allow-and-deny))"},
 		parse: func(d *draft, value string) (f *flaw) { d.Options.Allow, f = parseAddresses(value); return f },
 		also:  []string{"ip-allow", "allowlist", "whitelist", "ip-whitelist", "ipallowlist", "sourcerange", "allow-ip"},
 		route: func(o *RouteOptions) string { return addressesWord(o.Allow) },
 	}, {
-		named: adds,
 		Key: Key{Name: "deny", Guard: true, Value: "CIDR,...", Default: "-", Example: "10.1.0.0/16",
 			Meaning: "clients with these addresses get 403, also where `allow` has them"},
 		parse: func(d *draft, value string) (f *flaw) { d.Options.Deny, f = parseAddresses(value); return f },
 		also:  []string{"ip-deny", "denylist", "blacklist", "block", "deny-ip"},
 		route: func(o *RouteOptions) string { return addressesWord(o.Deny) },
 	}, {
-		named: adds,
 		Key: Key{Name: "rate", Guard: true, Value: "N/s, N/m, N/h", Default: "none", Example: "100/s",
 			Meaning: "requests a second, minute or hour of one client, on each node; more get 429 with Retry-After ([docs/policies.md](policies.md#rate))"},
 		parse: parseRate,
@@ -40,7 +37,6 @@ func guardKeys() []key {
 			return o.Rate.String()
 		},
 	}, {
-		named: adds,
 		Key: Key{Name: "rate-burst", Guard: true, Value: "N", Default: "the number of `rate`", Example: "20", With: "rate=5/m",
 			Meaning: "how many of these requests may come at once"},
 		parse: func(d *draft, value string) (f *flaw) {
@@ -55,7 +51,6 @@ func guardKeys() []key {
 			return strconv.Itoa(o.Rate.Burst)
 		},
 	}, {
-		named: adds,
 		Key: Key{Name: "rate-by", Guard: true, Value: "client, header:NAME, host", Default: "client", Example: "header:x-api-key", With: "rate=5/m",
 			Meaning: "what requests are counted by: the client's address (of IPv6 its /64), the value of a header (or the client where it is missing), or the host that is asked for"},
 		parse: parseRateBy,

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"serai/policy"
+	"serai/upstream"
 )
 
 // namedKeys are the keys with which a route takes what the operator's file defines.
@@ -89,14 +90,13 @@ func (g *Grammar) group(name string) string {
 func (c *compilation) lookUpPolicies(p *parsed) {
 	for i := range p.definitions {
 		d := &p.definitions[i]
-		if d.Class == c.options.Class {
-			if problem := c.takePolicies(d); problem != nil {
-				p.problems = append(p.problems, *problem)
-				shut := d.closed()
-				shut.layers = []policy.Layer{{Route: &shut.Options.OfRoute, Instance: &shut.Instance.OfInstance}}
-				kept = append(kept, *shut)
-				continue
-			}
+		if d.Class != c.options.Class {
+			continue
+		}
+		if problem := c.takePolicies(d); problem != nil {
+			p.problems = append(p.problems, *problem)
+			*d = *d.closed()
+			c.takePolicies(d)
 		}
 	}
 }

@@ -186,11 +186,7 @@ func (c *compilation) route(s routeID, d *demand, last *Route) *Route {
 		Common: c.common(s, d), Host: s.host, Path: s.path, Exact: s.exact, CreateIndex: age, present: age,
 		guarded: c.owners != nil && strings.HasPrefix(s.host, "*"),
 	}
-	var room *upstream.Room
-	if last == nil {
-		room = c.options.Registry.NewRoom(c.key.Namespace)
-	} else {
-		room = last.Pool.Room()
+	if last != nil {
 		r.CreateIndex = min(r.CreateIndex, last.CreateIndex)
 	}
 	r.place = int32(c.agreed.place(r))
