@@ -29,8 +29,9 @@ func RouteLayers(layers []Layer, s *State) *List {
 		o, s := l.Route, l.state(s)
 		_ = s // no policy learns anything yet
 		return []Policy{
-			compileRedirect(o), // no password is asked for over plain HTTP where https is demanded
+			compileToHTTPS(o), // no password is asked for over plain HTTP where https is demanded
 			compileAuth(l),
+			compileRedirect(o),
 			compileHSTS(o),
 			compileSticky(o),
 		}
