@@ -41,8 +41,9 @@ func RouteLayers(layers []Layer, s *State) *List {
 			compileAddresses(o),
 			compileRate(o, s),
 			compileCORS(o),
-			compileRedirect(o), // no password is asked for over plain HTTP where https is demanded
+			compileToHTTPS(o), // no password is asked for over plain HTTP where https is demanded
 			compileAuth(l),
+			compileRedirect(o),
 			compileHSTS(o),
 			compileSticky(o),
 		}

@@ -119,8 +119,17 @@ type redirect struct{ to *Redirect }
 
 var _ RequestPolicy = (*redirect)(nil)
 
+// compileToHTTPS is the redirect to the same URL over https.
+func compileToHTTPS(o *OfRoute) Policy {
+	if o.Redirect == nil || !o.Redirect.HTTPS {
+		return nil
+	}
+	return &redirect{o.Redirect}
+}
+
+// compileRedirect is any other redirect, which may lead where not everybody is to go.
 func compileRedirect(o *OfRoute) Policy {
-	if o.Redirect == nil {
+	if o.Redirect == nil || o.Redirect.HTTPS {
 		return nil
 	}
 	return &redirect{o.Redirect}

@@ -72,17 +72,8 @@ func parseOne(t *testing.T, tags []string) router.Definition {
 
 // exampleCatalog has what the examples of the keys name.
 func exampleCatalog() *policy.Catalog {
-	return policy.NewCatalog([]*policy.Named{{Name: "admin"}, {Name: "lan"}}, []*policy.Auth{{Name: "corp", Check: passer{}}}, nil)
+	return policy.NewCatalog([]*policy.Named{{Name: "admin"}, {Name: "lan"}}, []*policy.Auth{{Name: "corp", Check: nobody("corp")}}, nil)
 }
-
-// nobody is an auth that lets nobody in.
-type passer struct{}
-
-func (passer) Request(_ policy.Request, reply *policy.Reply) (answered bool) {
-	reply.Status, reply.Reason, reply.Detail = 401, "auth-required", "nobody may pass"
-	return true
-}
-func (passer) Explain() string { return "auth: nobody may pass" }
 
 // routeOf is the route of an instance with these tags.
 func routeOf(t *testing.T, tags []string) *router.Route {

@@ -156,21 +156,22 @@ func (w *world) setTags(service string, tags []string) {
 }
 
 // TestPoliciesOfAllPlaces: an auth of the tags, of each named policy and of the default
-// are all asked, before any redirect.
+// are all asked, behind the redirect to https and before any other.
 func TestPoliciesOfAllPlaces(t *testing.T) {
 	named := func(name string) *policy.Named { return &policy.Named{Name: name, Route: policy.OfRoute{Auth: name}} }
 	auth := func(name string) *policy.Auth { return &policy.Auth{Name: name, Check: nobody(name)} }
-	redirect := &policy.Named{Name: "moved", Route: policy.OfRoute{Redirect: &policy.Redirect{Status: 308, HTTPS: true}}}
-	w := newWorldWith(t, router.Options{Catalog: policy.NewCatalog([]*policy.Named{redirect, named("x"), named("y"), named("z")}, []*policy.Auth{auth("x"), auth("y"), auth("z")},
+	secure := &policy.Named{Name: "secure", Route: policy.OfRoute{Redirect: &policy.Redirect{Status: 308, HTTPS: true}}}
+	moved := &policy.Named{Name: "moved", Route: policy.OfRoute{Redirect: &policy.Redirect{Status: 308, Parts: []policy.Part{{Literal: "https://b.example"}}}}}
+	w := newWorldWith(t, router.Options{Catalog: policy.NewCatalog([]*policy.Named{secure, moved, named("x"), named("y"), named("z")}, []*policy.Auth{auth("x"), auth("y"), auth("z")},
 		[]policy.Default{{For: namespaces(t, "def*"), Policies: []string{"z", "x"}}})})
-	w.setTags("web", []string{"ingress.host=a.example", "ingress.policies=moved,y,x,z"})
+	w.setTags("web", []string{"ingress.host=a.example", "ingress.policies=moved,secure,y,x,z"})
 	got := w.lookup("a.example").ExplainPolicies()
-	want := []string{"auth: y lets nobody through (policy y)", "auth: z lets nobody through (policy z, by default)", "auth: x lets nobody through (policy x, by default)",
-		"redirect: plain HTTP is answered 308, with the same URL over https (policy moved)"}
+	want := []string{"redirect: plain HTTP is answered 308, with the same URL over https (policy secure)", "auth: y lets nobody through (policy y)", "auth: z lets nobody through (policy z, by default)", "auth: x lets nobody through (policy x, by default)",
+		"redirect: every request is answered 308, with https://b.example (policy moved)"}
 	if !slices.Equal(got, want) {
 		t.Errorf("the policies are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	if all := fmt.Sprint(w.lookup("a.example").Named()); all != "[{moved false} {y false} {z true} {x true}]" {
+	if all := fmt.Sprint(w.lookup("a.example").Named()); all != "[{moved false} {secure false} {y false} {z true} {x true}]" {
 		t.Errorf("the named policies are %v", all)
 	}
 }

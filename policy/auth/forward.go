@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"serai/policy"
@@ -42,12 +41,10 @@ type Forward struct {
 	timeout        time.Duration
 	transport      *http.Transport
 
-	most      int
-	mu        sync.Mutex
-	underWay  int
-	byClient  map[netip.Prefix]int
-	questions atomic.Uint64
-	failures  atomic.Uint64
+	most     int
+	mu       sync.Mutex
+	underWay int
+	byClient map[netip.Prefix]int
 }
 
 var _ policy.Owner = (*Forward)(nil)
@@ -92,11 +89,6 @@ func NewForward(name string, o ForwardOptions) (*Forward, error) {
 
 // Close ends the connections that are idle, and has the others end after their question.
 func (f *Forward) Close() { f.transport.CloseIdleConnections() }
-
-// Counts returns how many questions were asked, and how many of them had no answer.
-func (f *Forward) Counts() (questions, failures uint64) {
-	return f.questions.Load(), f.failures.Load()
-}
 
 // begin takes a place for a question of a client's.
 func (f *Forward) begin(client netip.Prefix) error {
@@ -146,14 +138,12 @@ func (f *Forward) Request(r policy.Request, reply *policy.Reply) (answered bool)
 	}
 	var a *answer
 	var err error
-	f.questions.Add(1)
 	r.Wait(func(gone <-chan struct{}) { a, err = f.ask(question, gone) })
 	switch {
 	case err == errGone:
 		reply.Status = 0
 		return true
 	case err != nil:
-		f.failures.Add(1)
 		reply.Status, reply.Reason, reply.Detail = 503, "auth-unavailable", "the service that lets requests in "+err.Error()
 		return true
 	case !a.passes():
