@@ -6,7 +6,8 @@ import (
 	"serai/wire"
 )
 
-// Policy is a compiled policy. Never modified. It takes part in at least one phase.
+// Policy is a compiled policy. Never modified. Most take part in a phase or several;
+// one that does not is read by the proxy where it belongs.
 type Policy interface {
 	// Explain describes it in a line: its tag's name, a colon, plain words.
 	Explain() string
@@ -23,6 +24,9 @@ type Request interface {
 	// OverHTTPS reports whether the client uses https, to serai or to a trusted proxy
 	// in front of it.
 	OverHTTPS() bool
+	// AppendPlaceholder appends what p stands for, as it came, nothing where that is not
+	// known.
+	AppendPlaceholder(dst []byte, p Placeholder) []byte
 	// StickyCookie returns the cookie that keeps the client on the instance that got
 	// its request, empty when the client has it.
 	StickyCookie() (name, value string)
@@ -49,7 +53,8 @@ type Reply struct {
 }
 
 // ForwardPolicy takes part whenever the request is sent to an instance, perhaps several
-// times. Each time begins with what the client has sent.
+// times. Each time begins with what the client has sent. Where one refuses the request,
+// those behind it do not take part.
 type ForwardPolicy interface {
 	Policy
 	Forward(f *Forward)
@@ -66,7 +71,16 @@ type Forward struct {
 	Stripped []byte
 	// Values has memory for values of fields, and for a path.
 	Values *wire.Values
+
+	refused string
 }
+
+// Refuse has the request answered with an error, because no valid one can be made of it
+// for the instance. Why is for people.
+func (f *Forward) Refuse(why string) { f.refused = why }
+
+// Refused returns why the request is refused, empty if it is not.
+func (f *Forward) Refused() string { return f.refused }
 
 // SetPath sets another path. The query stays as received.
 func (f *Forward) SetPath(path []byte) {
@@ -77,6 +91,24 @@ func (f *Forward) SetPath(path []byte) {
 		f.Head.Target = f.Values.Keep(append(target, h.Query...))
 	}
 }
+
+// TrailerPolicy takes part in the trailers of requests and answers, which some readers
+// merge into the head.
+type TrailerPolicy interface {
+	Policy
+	// Trailers marks fields of a message that are not to be sent on as Dropped. For
+	// requests it may be called by another goroutine than the other phases.
+	Trailers(m Message, fields []wire.Field)
+}
+
+// Message is one of the two of an exchange.
+type Message uint8
+
+// The messages.
+const (
+	RequestMessage Message = iota
+	AnswerMessage
+)
 
 // AnswerPolicy takes part in every final answer, from an instance or from serai, and in
 // every 101.

@@ -47,6 +47,7 @@ const (
 	ReasonNoHTTP2
 	ReasonUpstreamRefused
 	ReasonNoUpgrade
+	ReasonBadRewrite
 )
 
 // ReasonEntry is what the table of reasons has of one.
@@ -98,6 +99,7 @@ var reasons = [...]ReasonEntry{
 	ReasonNoHTTP2:         {"no-http2", 502, "", "the instance does not speak HTTP/2, as its `scheme` says it would, and how that was seen"},
 	ReasonUpstreamRefused: {"upstream-refused", 503, "", "the instance refused the request before it did anything: it is overloaded, or about to stop (REFUSED_STREAM, GOAWAY)"},
 	ReasonNoUpgrade:       {"no-upgrade", 501, "", "a WebSocket to an instance of HTTP/2 that does not offer extended CONNECT (RFC 8441)"},
+	ReasonBadRewrite:      {"bad-rewrite", 400, "", "the route's `rewrite` or `prepend` makes no valid path of this one: it has dot segments, is too long, or does not begin with a slash"},
 }
 
 // AllReasons returns the table of reasons, indexed by Reason.

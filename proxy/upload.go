@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"serai/policy"
 	"serai/upstream"
 	"serai/wire"
 	"serai/wire/socket"
@@ -15,7 +16,8 @@ import (
 // while the answer is awaited.
 type upload struct {
 	body     Body
-	limit    int64 // of the whole body in bytes, 0 for none
+	policies *policy.List // of the route, for the trailers
+	limit    int64        // of the whole body in bytes, 0 for none
 	begun    bool
 	first    []byte      // what came with the head
 	complete bool        // there is no more
@@ -89,7 +91,11 @@ func (u *upload) Done() bool { return u.body.Done() }
 
 // Trailers returns the request's trailers without those that would frame, route or
 // vouch for the request (RFC 9110 section 6.5.1).
-func (u *upload) Trailers() []wire.Field { return filterTrailers(u.body.Trailers()) }
+func (u *upload) Trailers() []wire.Field {
+	trailers := filterTrailers(u.body.Trailers())
+	u.policies.Trailers(policy.RequestMessage, trailers)
+	return trailers
+}
 
 func filterTrailers(fields []wire.Field) []wire.Field {
 	for i := range fields {

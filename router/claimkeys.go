@@ -30,13 +30,13 @@ func claimKeys() []key {
 	}, {
 		Key: Key{Name: "header", Value: "NAME: VALUE", Default: "-",
 			Meaning: "condition: the header has this value (`X-Env: beta`), or is there when only NAME is given; may be repeated"},
-		parse: parseHeader,
-		also:  []string{"headers"},
+		parse: parseHeader, many: true,
+		also: []string{"headers"},
 	}, {
 		Key: Key{Name: "query", Value: "NAME=VALUE", Default: "-",
 			Meaning: "condition: the query parameter has this value (`v=2`), or is there when only NAME is given; may be repeated"},
-		parse: parseQuery,
-		also:  []string{"queries", "param"},
+		parse: parseQuery, many: true,
+		also: []string{"queries", "param"},
 	}, {
 		Key: Key{Name: "priority", Value: "NUMBER", Default: "0",
 			Meaning: "overrides specificity; higher first"},

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"serai/discovery"
+	"serai/policy"
 	"serai/router"
 	"serai/upstream"
 	"serai/wire"
@@ -35,9 +36,10 @@ type asked struct{ query *router.Query }
 func (a asked) Received() *wire.RequestHead {
 	return &wire.RequestHead{Method: a.query.Method, Path: a.query.Path, Query: a.query.RawQuery}
 }
-func (a asked) AppendHost(dst []byte) []byte { return router.AppendHost(dst, a.query.Host) }
-func (a asked) OverHTTPS() bool              { return false }
-func (a asked) StickyCookie() (_, _ string)  { return "", "" }
+func (a asked) AppendHost(dst []byte) []byte                              { return router.AppendHost(dst, a.query.Host) }
+func (a asked) OverHTTPS() bool                                           { return false }
+func (a asked) AppendPlaceholder(dst []byte, _ policy.Placeholder) []byte { return dst }
+func (a asked) StickyCookie() (_, _ string)                               { return "", "" }
 
 // A case is a file of lines, then "---", then the verdict:
 //

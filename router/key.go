@@ -31,6 +31,9 @@ type key struct {
 	// unless /routes shows it in a field of its own.
 	route  func(o *RouteOptions) string
 	member func(m *upstream.Member, t *upstream.Target) string
+	// many says that a route may have several tags of this key. Its route and member then
+	// write each on a line.
+	many bool
 	// also are words for this key in other ingresses, or common ones.
 	also []string
 }
@@ -57,7 +60,7 @@ func Keys() []Key {
 
 // keys is the whole grammar. It is a function so that no caller can change it.
 func keys() []key {
-	return slices.Concat(claimKeys(), forwardKeys(), balanceKeys(), checkKeys(), limitKeys(), edgeKeys())
+	return slices.Concat(claimKeys(), forwardKeys(), fieldKeys(), balanceKeys(), checkKeys(), limitKeys(), edgeKeys())
 }
 
 // nearest returns the key that word probably means, empty when none is similar.

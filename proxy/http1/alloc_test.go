@@ -31,6 +31,10 @@ func TestAllocNothingPerRequest(t *testing.T) {
 			"HTTP/1.1 204 No Content\r\n\r\n", []string{"ingress.path=/api", "ingress.strip=/api", "ingress.header=X-Env: beta", "ingress.lb=hash:ip"}},
 		{"strip, hsts and sticky", "GET /api/x HTTP/1.1\r\nHost: a.test\r\n\r\n",
 			"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", []string{"ingress.strip=/api", "ingress.hsts=max-age=300", "ingress.sticky=stay"}},
+		{"paths and fields", "GET /v1/api/x?y HTTP/1.1\r\nHost: a.test\r\nX-User: admin\r\nCookie: a=b\r\n\r\n",
+			"HTTP/1.1 200 OK\r\nServer: x\r\nContent-Length: 5\r\n\r\nhello", []string{
+				"ingress.rewrite=^/v1/[0-9]+/(.*)$ /$1", "ingress.prepend=/app", "ingress.request-remove=Cookie", "ingress.response-remove=Server",
+				"ingress.request-set=X-User: {client} {host}{path} {request-id} {sni}", "ingress.request-set=X-Own: 1", "ingress.response-set=X-Request-Id: {request-id}"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
