@@ -34,7 +34,7 @@ func (a attributes) ClientIP() []byte          { return []byte{192, 0, 2, 1} }
 type asked struct{ query *router.Query }
 
 func (a asked) Received() *wire.RequestHead {
-	return &wire.RequestHead{Method: a.query.Method, Path: a.query.Path, Query: a.query.RawQuery}
+	return &wire.RequestHead{Method: a.query.Method, Path: a.query.Path, Query: a.query.RawQuery, HasQuery: len(a.query.RawQuery) > 0}
 }
 func (a asked) AppendHost(dst []byte) []byte                              { return router.AppendHost(dst, a.query.Host) }
 func (a asked) OverHTTPS() bool                                           { return false }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"serai/policy"
 	"serai/router"
 	"serai/upstream"
+	"serai/wire"
 )
 
 // shownApart are the keys that /routes shows in separate fields.
@@ -110,6 +112,42 @@ func TestEveryPolicyIsTold(t *testing.T) {
 				t.Errorf("no key sets %s", name)
 			}
 		}
+	}
+}
+
+// TestExamplesOfPolicies: the tags in docs/policies.md mean what it says, and where it
+// says what becomes of a path, that is so.
+func TestExamplesOfPolicies(t *testing.T) {
+	document, err := os.ReadFile("../docs/policies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wide := regexp.MustCompile(`   +`)
+	tried := 0
+	for line := range strings.Lines(string(document)) {
+		if line = strings.TrimRight(line, "\n"); !strings.HasPrefix(line, "    ingress.") {
+			continue
+		}
+		parts := wide.Split(strings.TrimSpace(line), 2)
+		route := routeOf(t, []string{"ingress.host=a.example.org", parts[0]})
+		if len(parts) == 1 {
+			continue
+		}
+		came, want, _ := strings.Cut(parts[1], "->")
+		want, _, _ = strings.Cut(strings.TrimSpace(want), ",")
+		path, query, _ := strings.Cut(strings.TrimSpace(came), "?")
+		f := &policy.Forward{
+			Request: asked{&router.Query{Path: []byte(path), RawQuery: []byte(query)}},
+			Head:    &wire.OutgoingRequest{}, Path: []byte(path), Values: &wire.Values{},
+		}
+		route.Pool.Members()[0].Policies.Forward(f)
+		if string(f.Head.Target) != want {
+			t.Errorf("%s sends %s, want %s", line, f.Head.Target, want)
+		}
+		tried++
+	}
+	if tried < 4 {
+		t.Errorf("%d examples of paths", tried)
 	}
 }
 
