@@ -30,12 +30,12 @@ func claimKeys() []key {
 	}, {
 		Key: Key{Name: "header", Value: "NAME: VALUE", Default: "-",
 			Meaning: "condition: the header has this value (`X-Env: beta`), or is there when only NAME is given; may be repeated"},
-		parse: parseHeader, many: true,
+		parse: parseHeader, repeated: true,
 		also: []string{"headers"},
 	}, {
 		Key: Key{Name: "query", Value: "NAME=VALUE", Default: "-",
 			Meaning: "condition: the query parameter has this value (`v=2`), or is there when only NAME is given; may be repeated"},
-		parse: parseQuery, many: true,
+		parse: parseQuery, repeated: true,
 		also: []string{"queries", "param"},
 	}, {
 		Key: Key{Name: "priority", Value: "NUMBER", Default: "0",

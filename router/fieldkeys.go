@@ -28,25 +28,25 @@ func fieldKeys() []key {
 	}, {
 		Key: Key{Name: "request-set", Value: "NAME: VALUE", Default: "-", Example: "X-Asked: {host}{path}",
 			Meaning: "field that requests to the instances get, in place of the client's; the value may have `{host}`, `{path}`, `{client}`, `{request-id}`, `{tls-version}`, `{sni}`, and `{{` for a brace; may be repeated"},
-		parse: parseRequestSet, many: true,
+		parse: parseRequestSet, repeated: true,
 		also:  []string{"request-header", "add-request-header", "customrequestheaders", "set-header"},
 		route: func(o *RouteOptions) string { return settingWords(o.RequestSet) },
 	}, {
 		Key: Key{Name: "request-remove", Value: "NAME", Default: "-", Example: "X-Debug",
 			Meaning: "field that the client's requests lose on their way to the instances; may be repeated"},
-		parse: parseRequestRemove, many: true,
+		parse: parseRequestRemove, repeated: true,
 		also:  []string{"remove-request-header", "del-header"},
 		route: func(o *RouteOptions) string { return strings.Join(o.RequestRemove, "\n") },
 	}, {
 		Key: Key{Name: "response-set", Value: "NAME: VALUE", Default: "-", Example: "X-Frame-Options: DENY",
 			Meaning: "field that answers get, in place of the instance's, also answers of serai itself; with the placeholders of `request-set`; may be repeated"},
-		parse: parseResponseSet, many: true,
+		parse: parseResponseSet, repeated: true,
 		also:  []string{"response-header", "add-response-header", "customresponseheaders", "add-header"},
 		route: func(o *RouteOptions) string { return settingWords(o.ResponseSet) },
 	}, {
 		Key: Key{Name: "response-remove", Value: "NAME", Default: "-", Example: "X-Powered-By",
 			Meaning: "field that answers lose on their way to the client; may be repeated"},
-		parse: parseResponseRemove, many: true,
+		parse: parseResponseRemove, repeated: true,
 		also:  []string{"remove-response-header", "hide-header"},
 		route: func(o *RouteOptions) string { return strings.Join(o.ResponseRemove, "\n") },
 	}, {

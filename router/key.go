@@ -31,9 +31,9 @@ type key struct {
 	// unless /routes shows it in a field of its own.
 	route  func(o *RouteOptions) string
 	member func(m *upstream.Member, t *upstream.Target) string
-	// many says that a route may have several tags of this key. Its route and member then
+	// repeated says that a route may have several such tags. Its route and member then
 	// write each on a line.
-	many bool
+	repeated bool
 	// also are words for this key in other ingresses, or common ones.
 	also []string
 }

@@ -125,7 +125,7 @@ func TestExamplesOfPolicies(t *testing.T) {
 	wide := regexp.MustCompile(`   +`)
 	tried := 0
 	for line := range strings.Lines(string(document)) {
-		if line = strings.TrimRight(line, "\n"); !strings.HasPrefix(line, "    ingress.") {
+		if line = strings.TrimRight(line, "\n"); !strings.HasPrefix(line, "ingress.") {
 			continue
 		}
 		parts := wide.Split(strings.TrimSpace(line), 2)

@@ -205,7 +205,7 @@ func (g *Grammar) read(r *reading, tag, word, value string, valued bool) *flaw {
 	case r.seen[word]:
 		return &flaw{fmt.Sprintf("%s is given twice for this route", word), "one tag " + example}
 	}
-	r.seen[word] = !k.many
+	r.seen[word] = !k.repeated
 	if value == k.Default && (value == "off" || value == "none") {
 		return nil // newDefinition has set the default already
 	}
