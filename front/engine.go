@@ -50,10 +50,11 @@ type Peer struct {
 	Remote, Local netip.AddrPort
 	// RemoteText is Remote's address as text: each request tells it to its instance.
 	RemoteText []byte
-	// Secure says that the connection is over TLS. ServerName is for which name
-	// it was opened (SNI), Protocol what ALPN has agreed on, both empty when the
-	// client did not say.
+	// Secure says that the connection is over TLS, TLSVersion which one, as crypto/tls
+	// numbers them. ServerName is for which name it was opened (SNI), Protocol what ALPN
+	// has agreed on, both empty when the client did not say.
 	Secure               bool
+	TLSVersion           uint16
 	ServerName, Protocol string
 	// Shard is the same for connections that tend to share a core.
 	Shard int

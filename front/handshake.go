@@ -35,6 +35,7 @@ func (c *Conn) shakeHands(t *tls.Conn) (how Ending, ok bool) {
 	}
 	state := t.ConnectionState()
 	o.Handshaken(&state, nil)
+	c.TLSVersion = state.Version
 	c.ServerName, c.Protocol = state.ServerName, state.NegotiatedProtocol
 	return Graceful, true
 }

@@ -261,5 +261,15 @@ func (p *cors) Explain() string {
 	if p.Credentials {
 		s += ", and send credentials"
 	}
-	return s + "; they may use " + strings.Join(p.Methods, ", ")
+	s += "; they may use " + strings.Join(p.Methods, ", ")
+	if len(p.Headers) > 0 {
+		s += ", send " + strings.Join(p.Headers, ", ")
+	}
+	if len(p.Expose) > 0 {
+		s += ", read " + strings.Join(p.Expose, ", ")
+	}
+	if p.MaxAge >= 0 {
+		s += "; browsers may remember a preflight for " + p.MaxAge.String()
+	}
+	return s
 }

@@ -9,7 +9,9 @@
 //
 //   - RequestPolicy, before an instance is picked: it may answer the request itself;
 //   - ForwardPolicy, each time the request is about to be sent to an instance: it
-//     changes the head that is sent, never the one that was received;
+//     changes the head that is sent, never the one that was received, or refuses the
+//     request;
+//   - TrailerPolicy, for the trailers of a request or an answer;
 //   - AnswerPolicy, for every final answer, from an instance or from serai, and for
 //     every 101: it changes the answer's head.
 //

@@ -1,5 +1,7 @@
 package policy
 
+import "serai/wire"
+
 // OfRoute is the policy configuration of a route, for all its instances. The zero value
 // has none.
 type OfRoute struct {
@@ -22,6 +24,14 @@ type OfRoute struct {
 	// policies: see Catalog.Layers.
 	Auth     string
 	Policies []string
+	// SameSite says with which requests browsers send it.
+	SameSite SameSite
+	// RequestSet and RequestRemove change the fields of requests, ResponseSet and
+	// ResponseRemove those of answers. No name is in both of a message.
+	RequestSet, ResponseSet       []FieldSetting
+	RequestRemove, ResponseRemove []string
+	// NoAccessLog keeps requests out of the access log.
+	NoAccessLog bool
 }
 
 // ForRoute compiles what a route's own tags ask for, as RouteLayers does.
@@ -44,8 +54,13 @@ func RouteLayers(layers []Layer, s *State) *List {
 			compileToHTTPS(o), // no password is asked for over plain HTTP where https is demanded
 			compileAuth(l),
 			compileRedirect(o),
+			compileFieldRemoval(RequestMessage, o.RequestRemove),
+			compileFieldSettings(RequestMessage, o.RequestSet),
+			compileFieldRemoval(AnswerMessage, o.ResponseRemove),
+			compileFieldSettings(AnswerMessage, o.ResponseSet),
 			compileHSTS(o),
 			compileSticky(o),
+			compileAccessLog(o),
 		}
 	})
 }
@@ -55,6 +70,10 @@ func RouteLayers(layers []Layer, s *State) *List {
 type OfInstance struct {
 	// Strip is the prefix removed from the path, empty for none.
 	Strip string
+	// Rewrite is applied to what Strip leaves, nil for none.
+	Rewrite *Rewrite
+	// Prepend is put before the path that these leave, empty for none.
+	Prepend string
 }
 
 // ForInstance compiles what an instance's own tags ask for, as InstanceLayers does.
@@ -67,6 +86,8 @@ func InstanceLayers(layers []Layer) *List {
 		o := l.Instance
 		return []Policy{
 			compileStrip(o),
+			compileRewrite(o),
+			compilePrepend(o),
 		}
 	})
 }
@@ -99,7 +120,10 @@ type List struct {
 	request []RequestPolicy
 	forward []ForwardPolicy
 	answer  []AnswerPolicy
+	trailer []TrailerPolicy
 	owned   []Names // of all Owners
+	// unlogged says that one of them is against lines in the access log.
+	unlogged bool
 }
 
 // add adds a policy that is not nil.
@@ -117,10 +141,19 @@ func (l *List) add(p Policy, from string) {
 	if p, ok := p.(AnswerPolicy); ok {
 		l.answer = append(l.answer, p)
 	}
+	if p, ok := p.(TrailerPolicy); ok {
+		l.trailer = append(l.trailer, p)
+	}
+	if _, ok := p.(accessLog); ok {
+		l.unlogged = true
+	}
 	if p, ok := p.(Owner); ok {
 		l.owned = append(l.owned, p.Owns())
 	}
 }
+
+// Unlogged reports whether the requests get no lines in the access log.
+func (l *List) Unlogged() bool { return l != nil && l.unlogged }
 
 // MayAnswer reports whether some policy may answer a request itself, so that Request
 // must be called before the request goes on.
@@ -139,14 +172,35 @@ func (l *List) Request(r Request, reply *Reply) (answered bool) {
 	return false
 }
 
-// Forward runs the phase before the request is sent.
+// Forward runs the phase before the request is sent, until a policy refuses it.
 func (l *List) Forward(f *Forward) {
 	if l == nil {
 		return
 	}
 	l.forwardLearned(f)
 	for _, p := range l.forward {
+		if f.refused != "" {
+			return
+		}
 		p.Forward(f)
+	}
+}
+
+// Trailers runs the phase of the trailers. Those of a request lose what only an Owner
+// may set.
+func (l *List) Trailers(m Message, fields []wire.Field) {
+	if l == nil {
+		return
+	}
+	if m == RequestMessage && len(l.owned) > 0 {
+		for i := range fields {
+			if l.Owns(fields[i].Name) {
+				fields[i].Kind = wire.Dropped
+			}
+		}
+	}
+	for _, p := range l.trailer {
+		p.Trailers(m, fields)
 	}
 }
 

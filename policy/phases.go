@@ -7,7 +7,8 @@ import (
 	"serai/wire"
 )
 
-// Policy is a compiled policy. Never modified. It takes part in at least one phase.
+// Policy is a compiled policy. Never modified. Most take part in a phase or several;
+// one that does not is read by the proxy where it belongs.
 type Policy interface {
 	// Explain describes it in a line: its tag's name, a colon, plain words.
 	Explain() string
@@ -27,6 +28,9 @@ type Request interface {
 	// ClientAddr is the client's address, behind trusted proxies: never IPv4-mapped, and
 	// without a zone. It is not valid when it is not known.
 	ClientAddr() netip.Addr
+	// AppendPlaceholder appends what p stands for, as it came, nothing where that is not
+	// known.
+	AppendPlaceholder(dst []byte, p Placeholder) []byte
 	// StickyCookie returns the cookie that keeps the client on the instance that got
 	// its request, empty when the client has it.
 	StickyCookie() (name, value string)
@@ -79,7 +83,8 @@ type Reply struct {
 func (r *Reply) refuse(e *wire.Error) { r.Status, r.Reason, r.Detail = e.Status, e.Code, e.Detail }
 
 // ForwardPolicy takes part whenever the request is sent to an instance, perhaps several
-// times. Each time begins with what the client has sent.
+// times. Each time begins with what the client has sent. Where one refuses the request,
+// those behind it do not take part.
 type ForwardPolicy interface {
 	Policy
 	Forward(f *Forward)
@@ -96,7 +101,16 @@ type Forward struct {
 	Stripped []byte
 	// Values has memory for values of fields, and for a path.
 	Values *wire.Values
+
+	refused string
 }
+
+// Refuse has the request answered with an error, because no valid one can be made of it
+// for the instance. Why is for people.
+func (f *Forward) Refuse(why string) { f.refused = why }
+
+// Refused returns why the request is refused, empty if it is not.
+func (f *Forward) Refused() string { return f.refused }
 
 // SetPath sets another path. The query stays as received.
 func (f *Forward) SetPath(path []byte) {
@@ -107,6 +121,24 @@ func (f *Forward) SetPath(path []byte) {
 		f.Head.Target = f.Values.Keep(append(target, h.Query...))
 	}
 }
+
+// TrailerPolicy takes part in the trailers of requests and answers, which some readers
+// merge into the head.
+type TrailerPolicy interface {
+	Policy
+	// Trailers marks fields of a message that are not to be sent on as Dropped. For
+	// requests it may be called by another goroutine than the other phases.
+	Trailers(m Message, fields []wire.Field)
+}
+
+// Message is one of the two of an exchange.
+type Message uint8
+
+// The messages.
+const (
+	RequestMessage Message = iota
+	AnswerMessage
+)
 
 // AnswerPolicy takes part in every final answer, from an instance or from serai, and in
 // every 101.

@@ -17,11 +17,21 @@ type request struct {
 	cookie, value string
 	learned       Learned
 	client        netip.Addr
+	known         map[Placeholder]string // besides host and path
 }
 
-func (r *request) Received() *wire.RequestHead        { return &r.head }
-func (r *request) AppendHost(dst []byte) []byte       { return append(dst, r.host...) }
-func (r *request) OverHTTPS() bool                    { return r.https }
+func (r *request) Received() *wire.RequestHead  { return &r.head }
+func (r *request) AppendHost(dst []byte) []byte { return append(dst, r.host...) }
+func (r *request) OverHTTPS() bool              { return r.https }
+func (r *request) AppendPlaceholder(dst []byte, p Placeholder) []byte {
+	switch p {
+	case Host:
+		return r.AppendHost(dst)
+	case Path:
+		return append(dst, r.head.Path...)
+	}
+	return append(dst, r.known[p]...)
+}
 func (r *request) StickyCookie() (name, value string) { return r.cookie, r.value }
 func (r *request) ClientAddr() netip.Addr             { return r.client }
 func (r *request) Learned() *Learned                  { return &r.learned }
@@ -137,6 +147,25 @@ func TestSticky(t *testing.T) {
 	}
 }
 
+// TestSameSite: None goes over https alone, where the cookie is Secure.
+func TestSameSite(t *testing.T) {
+	for _, c := range []struct {
+		sameSite SameSite
+		https    bool
+		want     string
+	}{
+		{SameSiteStrict, false, "SameSite=Strict"}, {SameSiteStrict, true, "SameSite=Strict; Secure"},
+		{SameSiteNone, false, "SameSite=Lax"}, {SameSiteNone, true, "SameSite=None; Secure"},
+	} {
+		h := &wire.ResponseHead{}
+		l := ForRoute(&OfRoute{Sticky: "stay", SameSite: c.sameSite}, &State{})
+		l.Answer(&Answer{Request: &request{cookie: "stay", value: "v", https: c.https}, Head: h, Values: &wire.Values{}})
+		if got, want := lines(h.Fields), "Set-Cookie: stay=v; Path=/; HttpOnly; "+c.want+"\r\n"; got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 func TestStrip(t *testing.T) {
 	for path, want := range map[string]string{
 		"/api": "/", "/api/": "/", "/api/x": "/x", "/api//x": "//x", "/api/%2e%2e": "/%2e%2e",
@@ -170,11 +199,12 @@ func TestNothingAskedForIsNil(t *testing.T) {
 	if l != nil || ForInstance(&OfInstance{}) != nil || ForInstance(&OfInstance{Strip: "/"}) != nil {
 		t.Fatal("nothing is compiled to something")
 	}
-	if l.MayAnswer() || l.Request(nil, nil) || len(Explain(l, []*List{nil})) > 0 {
+	if l.Unlogged() || l.MayAnswer() || l.Request(nil, nil) || len(Explain(l, []*List{nil})) > 0 {
 		t.Error("a nil List does something")
 	}
 	l.Forward(nil)
 	l.Answer(nil)
+	l.Trailers(RequestMessage, nil)
 }
 
 // TestExplain: in the order of the phases, with the number of instances if not all have

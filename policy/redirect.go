@@ -18,24 +18,11 @@ type Redirect struct {
 	Parts []Part
 }
 
-// Part is a literal or a placeholder in a redirect's target.
+// Part is a literal or a placeholder in a redirect's target, or in a field's value.
 type Part struct {
 	Literal string
 	Is      Placeholder
 }
-
-// Placeholder stands for a part of the request's URL.
-type Placeholder uint8
-
-// The placeholders.
-const (
-	NoPlaceholder Placeholder = iota // a literal
-	Host
-	Path
-	Query
-)
-
-func (p Placeholder) String() string { return [...]string{"", "{host}", "{path}", "{query}"}[p] }
 
 // String returns the redirect as its tag writes it.
 func (r *Redirect) String() string {
@@ -104,13 +91,18 @@ func appendPath(dst, path []byte) []byte {
 func appendEscaped(dst, s []byte) []byte {
 	const hex = "0123456789ABCDEF"
 	for _, b := range s {
-		if b > ' ' && b < 0x7f && b != '"' && b != '<' && b != '>' && b != '\\' && b != '#' {
+		if inURL(b) {
 			dst = append(dst, b)
 		} else {
 			dst = append(dst, '%', hex[b>>4], hex[b&15])
 		}
 	}
 	return dst
+}
+
+// inURL reports whether a byte may stand in a URL as it is.
+func inURL(b byte) bool {
+	return b > ' ' && b < 0x7f && b != '"' && b != '<' && b != '>' && b != '\\' && b != '#'
 }
 
 // redirect answers with a Redirect. A request that already uses the URL of

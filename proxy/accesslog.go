@@ -179,7 +179,7 @@ func (w *wholeLines) Write(p []byte) (int, error) {
 
 // Log queues a line for x, if it is to have one.
 func (l *AccessLog) Log(x *Exchange) {
-	if x.Check && !l.Checks {
+	if x.Check && !l.Checks || x.Route != nil && x.Route.Policies.Unlogged() {
 		return
 	}
 	if l.sample < 1 && x.Reason == "" && x.Status > 0 && x.Status < 500 && rand.Float64() >= l.sample {

@@ -29,9 +29,11 @@ type Exchange struct {
 	// PeerText is Peer's address as text, which is the same for all requests of a
 	// connection; it is made for each where it is nil.
 	PeerText []byte
-	// Secure says that the request came over TLS, and ServerName for which
-	// name the connection was opened, empty when the client did not say.
+	// Secure says that the request came over TLS, of which TLSVersion is the version,
+	// and ServerName for which name the connection was opened, empty when the client
+	// did not say.
 	Secure     bool
+	TLSVersion uint16
 	ServerName string
 	// Start is when the head was complete. Now is when the exchange last came
 	// back from a wait, so that not everybody asks the clock; the engine makes it

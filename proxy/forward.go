@@ -105,7 +105,13 @@ func (p *Proxy) answerFailure(x *Exchange, f *failure) {
 // the exchange is over, for good or ill.
 func (p *Proxy) attempt(x *Exchange, m *upstream.Member) *failure {
 	a := &x.answer
-	failed := m.Endpoint.Transport().RoundTrip(x.sending(p, m), a)
+	request := x.sending(p, m)
+	if x.unsendable != "" {
+		f := ReasonBadRewrite.failure(x.unsendable)
+		f.final = true
+		return f
+	}
+	failed := m.Endpoint.Transport().RoundTrip(request, a)
 	x.Now = a.Now
 	if a.Connected > 0 {
 		x.Connected = a.Connected
@@ -149,6 +155,7 @@ func (x *Exchange) sending(p *Proxy, m *upstream.Member) *upstream.Request {
 		Host: x.Head.Host, Client: netip.AddrPortFrom(x.Client, x.Peer.Port()), Memory: x.Memory, Fresh: x.Retries > 0,
 		Now: x.Now, Connect: x.timeToConnect(), Answer: x.answerTimeout(), Bounds: &p.bounds, Scratch: r.Scratch,
 	}
+	x.upload.policies = x.Route.Policies
 	x.calling = caller{proxy: p, x: x}
 	r.Caller = &x.calling
 	return r

@@ -35,6 +35,7 @@ type forwarding struct {
 	web        web
 	prepared   bool // the fields that are not sent on are marked
 	asking
+	unsendable string // why the policies have refused to send the request, empty if they have not
 }
 
 func (f *forwarding) reset() {
@@ -42,7 +43,7 @@ func (f *forwarding) reset() {
 	f.obscured = false
 	f.logged, f.observed, f.picked = false, false, false
 	f.tried, f.repeats, f.hops = upstream.Tried{}, 0, 0
-	f.identified, f.requestID = false, [16]byte{}
+	f.identified, f.requestID, f.unsendable = false, [16]byte{}, ""
 	f.upload, f.calling = upload{}, caller{}
 	f.sent, f.answer.Stream = upstream.Request{Scratch: f.sent.Scratch}, nil
 	f.web, f.prepared = web{}, false
@@ -56,6 +57,7 @@ func (f *forwarding) reset() {
 func (x *Exchange) prepare() {
 	x.prepared = true
 	fields := x.Head.Fields
+	identified := false
 	for i := range fields {
 		switch f := &fields[i]; f.Kind {
 		case wire.Other, wire.ContentLength, wire.Cookie, wire.Date, wire.HeadOnly, wire.XSeraiReason:
@@ -76,11 +78,10 @@ func (x *Exchange) prepare() {
 			x.trailing = x.trailing || x.Head.Minor == 1 && wire.HasToken(f.Value, "trailers")
 			f.Kind = wire.Dropped
 		case wire.XRequestID:
-			if x.identified || len(f.Value) == 0 || len(f.Value) > maxRequestID {
+			if identified || !goodID(f.Value) {
 				f.Kind = wire.Dropped
-			} else {
-				x.identified = true
 			}
+			identified = identified || f.Kind != wire.Dropped
 		case wire.XSeraiHops:
 			x.hops = max(x.hops, parseHops(f.Value))
 			f.Kind = wire.Dropped
@@ -92,9 +93,7 @@ func (x *Exchange) prepare() {
 			f.Kind = wire.Dropped
 		}
 	}
-	if !x.identified {
-		x.makeID()
-	}
+	x.ensureID()
 }
 
 // outgoing makes the head of the request as it is sent to m. It is valid until the
@@ -171,13 +170,38 @@ func (x *Exchange) makeID() {
 	}
 }
 
-// id returns the request's ID, empty when it was never forwarded.
+func goodID(value []byte) bool { return len(value) > 0 && len(value) <= maxRequestID }
+
+// broughtID returns the ID that the client has given the request, nil for none.
+func (x *Exchange) broughtID() []byte {
+	for i := range x.Head.Fields {
+		if f := &x.Head.Fields[i]; f.Kind == wire.XRequestID && goodID(f.Value) {
+			return f.Value
+		}
+	}
+	return nil
+}
+
+// id returns the request's ID, empty when it was never forwarded, and no policy has
+// asked for it.
 func (x *Exchange) id() []byte {
 	switch {
 	case x.identified:
-		return x.Header("x-request-id")
+		return x.broughtID()
 	case x.requestID[0] != 0:
 		return x.requestID[:]
 	}
 	return nil
+}
+
+// ensureID returns the request's ID, which it makes if there is none yet.
+func (x *Exchange) ensureID() []byte {
+	id := x.broughtID()
+	if x.identified = id != nil; x.identified {
+		return id
+	}
+	if x.requestID[0] == 0 {
+		x.makeID()
+	}
+	return x.requestID[:]
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"crypto/tls"
 	"net/netip"
 
 	"serai/policy"
@@ -69,8 +70,48 @@ func (p *Proxy) applyRequest(x *Exchange) (answered bool) {
 	return true
 }
 
+// AppendPlaceholder appends what p stands for.
+func (x *Exchange) AppendPlaceholder(dst []byte, p policy.Placeholder) []byte {
+	switch p {
+	case policy.Host:
+		return x.AppendHost(dst)
+	case policy.Path:
+		return append(dst, x.Head.Path...)
+	case policy.Query:
+		return append(dst, x.Head.Query...)
+	case policy.Client:
+		if x.Client.IsValid() {
+			return x.Client.AppendTo(dst)
+		}
+	case policy.RequestID:
+		return append(dst, x.ensureID()...)
+	case policy.TLSVersion:
+		return append(dst, tlsVersion(x.TLSVersion)...)
+	case policy.SNI:
+		return append(dst, x.ServerName...)
+	}
+	return dst
+}
+
+// tlsVersion is a version's name as servers write it in fields and logs; empty without
+// TLS.
+func tlsVersion(version uint16) string {
+	switch version {
+	case tls.VersionTLS13:
+		return "TLSv1.3"
+	case tls.VersionTLS12:
+		return "TLSv1.2"
+	case tls.VersionTLS11:
+		return "TLSv1.1"
+	case tls.VersionTLS10:
+		return "TLSv1"
+	}
+	return ""
+}
+
 // applyForward runs the policies of m and of the route on the head that is sent to
-// m, and returns what they have removed where the path begins.
+// m, and returns what they have removed where the path begins. If one of them has refused
+// the request, the exchange says why: see unsendable.
 func (x *Exchange) applyForward(out *wire.OutgoingRequest, m *upstream.Member) (stripped []byte) {
 	if m.Policies == nil && x.Route.Policies == nil {
 		return nil
@@ -78,7 +119,10 @@ func (x *Exchange) applyForward(out *wire.OutgoingRequest, m *upstream.Member) (
 	f := &x.phases.forward
 	*f = policy.Forward{Request: x, Head: out, Path: x.Head.Path, Values: &x.values}
 	m.Policies.Forward(f)
-	x.Route.Policies.Forward(f)
+	if f.Refused() == "" {
+		x.Route.Policies.Forward(f)
+	}
+	x.unsendable = f.Refused()
 	return f.Stripped
 }
 

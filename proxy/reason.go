@@ -57,6 +57,7 @@ const (
 	ReasonCORSDenied
 	ReasonCORSPreflight
 	ReasonGuardRefused
+	ReasonBadRewrite
 )
 
 // ReasonEntry is what the table of reasons has of one.
@@ -117,6 +118,7 @@ var reasons = [...]ReasonEntry{
 	ReasonCORSDenied:      ofPolicy(policy.ErrCORSDenied, "a CORS preflight for an origin, a method or a header that the route's `cors` does not allow"),
 	ReasonCORSPreflight:   ofPolicy(policy.CORSPreflight, "a CORS preflight that the route's `cors` allows: no instance is asked"),
 	ReasonGuardRefused:    ofPolicy(policy.ErrGuardRefused, "the route's tags ask for a guard, such as `allow`, and are refused: /rejections says why. It stays closed, so that no other route serves its path"),
+	ReasonBadRewrite:      {"bad-rewrite", 400, "", "the route's `rewrite` or `prepend` makes no valid path of this one: it has dot segments, is too long, or does not begin with a slash"},
 }
 
 // ofPolicy is the entry of a policy's answer.

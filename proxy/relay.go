@@ -4,6 +4,7 @@ import (
 	"io"
 	"time"
 
+	"serai/policy"
 	"serai/upstream"
 	"serai/wire"
 	"serai/wire/socket"
@@ -66,6 +67,7 @@ func (p *Proxy) relay(x *Exchange) (whole bool) {
 	}
 	trailers := filterTrailers(body.Trailers())
 	x.noteGRPC(trailers)
+	x.Route.Policies.Trailers(policy.AnswerMessage, trailers)
 	err := error(nil)
 	if x.web.answers {
 		err = x.finishWeb(append(trailers, only...))

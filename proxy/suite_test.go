@@ -13,8 +13,10 @@ import (
 // TestEngines has the same requests made through each engine. What the client
 // gets is the same, and so is every byte that reaches the instance: what a route does
 // cannot differ between them.
-func TestEngines(t *testing.T) {
-	for _, c := range slices.Concat(suite, guards) {
+func TestEngines(t *testing.T) { playAll(t, slices.Concat(suite, guards)) }
+
+func playAll(t *testing.T, scenes []scene) {
+	for _, c := range scenes {
 		t.Run(c.name, func(t *testing.T) {
 			seen := make(map[string][]string)
 			for name, start := range engines {

@@ -16,8 +16,8 @@ import (
 // while the answer is awaited.
 type upload struct {
 	body     Body
+	policies *policy.List // of the route, for the trailers
 	limit    int64        // of the whole body in bytes, 0 for none
-	policies *policy.List // of the route
 	begun    bool
 	first    []byte      // what came with the head
 	complete bool        // there is no more
@@ -91,15 +91,11 @@ func (u *upload) count(n int, err error) error {
 func (u *upload) Done() bool { return u.body.Done() }
 
 // Trailers returns the request's trailers without those that would frame, route or
-// vouch for the request (RFC 9110 section 6.5.1), or look like what a policy says.
+// vouch for the request (RFC 9110 section 6.5.1), or are what a policy removes or says.
 func (u *upload) Trailers() []wire.Field {
-	fields := filterTrailers(u.body.Trailers())
-	for i := range fields {
-		if u.policies.Owns(fields[i].Name) {
-			fields[i].Kind = wire.Dropped
-		}
-	}
-	return fields
+	trailers := filterTrailers(u.body.Trailers())
+	u.policies.Trailers(policy.RequestMessage, trailers)
+	return trailers
 }
 
 func filterTrailers(fields []wire.Field) []wire.Field {

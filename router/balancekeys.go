@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"serai/policy"
 	"serai/upstream"
 )
 
@@ -28,6 +29,18 @@ func balanceKeys() []key {
 		parse: parseSticky,
 		also:  []string{"sticky-cookie", "affinity", "session"},
 		route: func(o *RouteOptions) string { return o.Sticky },
+	}, {
+		notNamed: "it belongs to sticky, which no policy gives",
+		Key: Key{Name: "sticky-same-site", Value: "lax, strict, none", Default: "lax", Example: "strict", With: "sticky=instance",
+			Meaning: "SameSite attribute of the sticky cookie; `none`, for apps in frames of other sites, is only sent over https, where the cookie is Secure; over plain HTTP it is `lax`"},
+		parse: parseSameSite,
+		also:  []string{"samesite", "same-site"},
+		route: func(o *RouteOptions) string {
+			if o.SameSite == policy.SameSiteLax {
+				return ""
+			}
+			return sameSites().word(o.SameSite)
+		},
 	}, {
 		Key: Key{Name: "prefer", Value: "node, datacenter", Default: "off", Example: "node",
 			Meaning: "`lb` chooses among the instances near this serai, while one of them is ready and below `max-inflight`, and they have on average at most twice as many requests in flight as all instances, plus 8"},
@@ -98,6 +111,15 @@ func parseSticky(d *draft, value string) *flaw {
 	}
 	d.Options.Sticky = value
 	return nil
+}
+
+func sameSites() wordList[policy.SameSite] {
+	return wordList[policy.SameSite]{{"lax", policy.SameSiteLax}, {"strict", policy.SameSiteStrict}, {"none", policy.SameSiteNone}}
+}
+
+func parseSameSite(d *draft, value string) (f *flaw) {
+	d.Options.SameSite, f = sameSites().parse(value)
+	return f
 }
 
 func parseCanary(d *draft, value string) *flaw {

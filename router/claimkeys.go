@@ -28,17 +28,15 @@ func claimKeys() []key {
 		parse: parseMethods,
 		also:  []string{"methods"},
 	}, {
-		repeated: true,
 		Key: Key{Name: "header", Value: "NAME: VALUE", Default: "-",
 			Meaning: "condition: the header has this value (`X-Env: beta`), or is there when only NAME is given; may be repeated"},
-		parse: parseHeader,
-		also:  []string{"headers"},
+		parse: parseHeader, repeated: true,
+		also: []string{"headers"},
 	}, {
-		repeated: true,
 		Key: Key{Name: "query", Value: "NAME=VALUE", Default: "-",
 			Meaning: "condition: the query parameter has this value (`v=2`), or is there when only NAME is given; may be repeated"},
-		parse: parseQuery,
-		also:  []string{"queries", "param"},
+		parse: parseQuery, repeated: true,
+		also: []string{"queries", "param"},
 	}, {
 		Key: Key{Name: "priority", Value: "NUMBER", Default: "0",
 			Meaning: "overrides specificity; higher first"},

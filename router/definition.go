@@ -125,6 +125,9 @@ func (d *Definition) settle(redirectStatus int, httpsOnly bool) {
 	if o.Redirect != nil {
 		o.Redirect.Status = redirectStatus
 	}
+	if o.Sticky == "" {
+		o.SameSite = policy.SameSiteLax
+	}
 	if i.Check.Path == "" {
 		i.Check = upstream.Check{}
 	}

@@ -17,7 +17,7 @@ func forwardKeys() []key {
 		Key: Key{Name: "strip", Value: "/PREFIX", Default: "-", Example: "/api",
 			Meaning: "prefix that is removed from the path of the request to the instance, and sent as X-Forwarded-Prefix"},
 		parse:  parseStrip,
-		also:   []string{"strip-prefix", "stripprefix", "rewrite"},
+		also:   []string{"strip-prefix", "stripprefix"},
 		member: func(m *upstream.Member, _ *upstream.Target) string { return m.Strip },
 	}, {
 		named: once,

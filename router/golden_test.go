@@ -35,7 +35,7 @@ func (a attributes) ClientIP() []byte          { return []byte{192, 0, 2, 1} }
 type asked struct{ query *router.Query }
 
 func (a asked) Received() *wire.RequestHead {
-	return &wire.RequestHead{Method: a.query.Method, Path: a.query.Path, Query: a.query.RawQuery}
+	return &wire.RequestHead{Method: a.query.Method, Path: a.query.Path, Query: a.query.RawQuery, HasQuery: len(a.query.RawQuery) > 0}
 }
 func (a asked) AppendHost(dst []byte) []byte { return router.AppendHost(dst, a.query.Host) }
 func (a asked) OverHTTPS() bool              { return false }
@@ -46,8 +46,9 @@ func (a asked) Wait(f func(<-chan struct{})) { f(nil) }
 func (a asked) AppendForwarded(dst []wire.Field) []wire.Field {
 	return dst
 }
-func (a asked) Looped() bool      { return false }
-func (a asked) FromTrusted() bool { return false }
+func (a asked) Looped() bool                                              { return false }
+func (a asked) FromTrusted() bool                                         { return false }
+func (a asked) AppendPlaceholder(dst []byte, _ policy.Placeholder) []byte { return dst }
 
 // A case is a file of lines, then "---", then the verdict:
 //

@@ -64,10 +64,13 @@ func outside(why string, list []key) []key {
 	return list
 }
 
-// combined says of keys how they combine when policies give them, too.
+// combined says how those keys combine, when policies give them, too, that do not say so
+// themselves.
 func combined(how combination, list []key) []key {
 	for i := range list {
-		list[i].named = how
+		if list[i].named == never {
+			list[i].named = how
+		}
 	}
 	return list
 }
@@ -122,6 +125,7 @@ func keys() []key {
 	return slices.Concat(
 		outside("it decides which requests the route takes", claimKeys()),
 		outside("it says how the instances are spoken to", forwardKeys()),
+		combined(adds, fieldKeys()),
 		outside("it says how the requests are divided between the instances", balanceKeys()),
 		outside("it says how the instances are checked", checkKeys()),
 		outside("it is a limit of the route and its instances", limitKeys()),

@@ -2,7 +2,9 @@ package router_test
 
 import (
 	"fmt"
+	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +14,7 @@ import (
 	"serai/policy"
 	"serai/router"
 	"serai/upstream"
+	"serai/wire"
 )
 
 // shownApart are the keys that /routes shows in separate fields.
@@ -52,13 +55,114 @@ func TestEveryKeyIsWrittenAgain(t *testing.T) {
 			t.Errorf("/routes does not show key %s: give its entry route or member", k.Name)
 		}
 		again := []string{"ingress.host=a.example.org"}
-		for key, word := range shown {
-			again = append(again, "ingress."+key+"="+word)
+		for key, words := range shown {
+			for word := range strings.SplitSeq(words, "\n") { // of a key that may be repeated, one a line
+				again = append(again, "ingress."+key+"="+word)
+			}
 		}
 		if got := parseOne(t, again); !reflect.DeepEqual(got.Options, want.Options) || !reflect.DeepEqual(got.Instance, want.Instance) {
 			t.Errorf("%v is shown as %v\n%+v\n%+v, want\n%+v\n%+v", tags, again, got.Options, got.Instance, want.Options, want.Instance)
 		}
 	}
+}
+
+// TestEveryPolicyIsTold: whatever a tag asks of package policy, /explain says it in
+// plain words, and docs/policies.md has its key. Each field of the policies' settings is
+// some key's.
+func TestEveryPolicyIsTold(t *testing.T) {
+	document, err := os.ReadFile("../docs/policies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := make(map[string]bool)
+	changed := func(with, without any) (any bool) {
+		w, o := reflect.ValueOf(with), reflect.ValueOf(without)
+		for i := range w.NumField() {
+			if !reflect.DeepEqual(w.Field(i).Interface(), o.Field(i).Interface()) {
+				asked[w.Type().Name()+"."+w.Type().Field(i).Name], any = true, true
+			}
+		}
+		return any
+	}
+	// What no tag sets: that is made of refused guards, and the names that are looked up
+	// in the operator's file.
+	asked["OfRoute.Closed"], asked["OfRoute.Policies"], asked["OfRoute.Auth"] = true, true, true
+	for _, k := range router.Keys() {
+		if k.Example == "" || k.Name == "policies" || k.Name == "auth" {
+			continue
+		}
+		tags := []string{"ingress.host=a.example.org"}
+		if k.With != "" {
+			tags = append(tags, "ingress."+k.With)
+		}
+		without, explained := parseOne(t, tags), explain(t, tags)
+		tags = append(tags, "ingress."+k.Name+"="+k.Example)
+		with := parseOne(t, tags)
+		route := changed(with.Options.OfRoute, without.Options.OfRoute)
+		if instance := changed(with.Instance.OfInstance, without.Instance.OfInstance); !route && !instance {
+			continue
+		}
+		if lines := explain(t, tags); slices.Equal(lines, explained) {
+			t.Errorf("/explain does not say what %s=%s does: %q", k.Name, k.Example, lines)
+		}
+		if !strings.Contains(string(document), "`"+k.Name+"`") {
+			t.Errorf("docs/policies.md does not have `%s`", k.Name)
+		}
+	}
+	for _, settings := range []any{policy.OfRoute{}, policy.OfInstance{}} {
+		for field := range reflect.TypeOf(settings).Fields() {
+			if name := reflect.TypeOf(settings).Name() + "." + field.Name; !asked[name] {
+				t.Errorf("no key sets %s", name)
+			}
+		}
+	}
+}
+
+// TestExamplesOfPolicies: the tags in docs/policies.md mean what it says, and where it
+// says what becomes of a path, that is so.
+func TestExamplesOfPolicies(t *testing.T) {
+	document, err := os.ReadFile("../docs/policies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wide := regexp.MustCompile(`   +`)
+	tried := 0
+	for line := range strings.Lines(string(document)) {
+		if line = strings.TrimRight(line, "\n"); !strings.HasPrefix(line, "ingress.") {
+			continue
+		}
+		parts := wide.Split(strings.TrimSpace(line), 2)
+		route := routeOf(t, []string{"ingress.host=a.example.org", parts[0]})
+		if len(parts) == 1 {
+			continue
+		}
+		came, want, _ := strings.Cut(parts[1], "->")
+		want, _, _ = strings.Cut(strings.TrimSpace(want), ",")
+		path, query, _ := strings.Cut(strings.TrimSpace(came), "?")
+		f := &policy.Forward{
+			Request: asked{&router.Query{Path: []byte(path), RawQuery: []byte(query)}},
+			Head:    &wire.OutgoingRequest{}, Path: []byte(path), Values: &wire.Values{},
+		}
+		route.Pool.Members()[0].Policies.Forward(f)
+		if string(f.Head.Target) != want {
+			t.Errorf("%s sends %s, want %s", line, f.Head.Target, want)
+		}
+		tried++
+	}
+	if tried < 4 {
+		t.Errorf("%d examples of paths", tried)
+	}
+}
+
+// explain is what /explain says of the policies of a route with these tags.
+func explain(t *testing.T, tags []string) []string {
+	t.Helper()
+	r := routeOf(t, tags)
+	var instances []*policy.List
+	for _, m := range r.Pool.Members() {
+		instances = append(instances, m.Policies)
+	}
+	return policy.Explain(r.Policies, instances)
 }
 
 func parseOne(t *testing.T, tags []string) router.Definition {

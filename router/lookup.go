@@ -1,5 +1,7 @@
 package router
 
+import "serai/internal/urlpath"
+
 // finding is the search for one request's route.
 type finding struct {
 	q    *Query
@@ -158,7 +160,7 @@ func (f *finding) inPaths(p *paths) *Route {
 			continue
 		}
 		b := p.prefix.get(path[:n])
-		if b == nil || n > 0 && climbs(path[n:]) {
+		if b == nil || n > 0 && urlpath.Climbs(path[n:]) {
 			continue
 		}
 		best = f.better(best, f.inBucket(b))

@@ -38,37 +38,44 @@ func values() map[string]struct {
 		values  []string
 	}
 	return map[string]v{
-		"path":            {25, []string{"/api", "/a/b", "/api,/other", "/%7Euser"}},
-		"path-exact":      {8, []string{"/exact", "/exact,/same"}},
-		"method":          {5, []string{"GET,HEAD,POST,PUT,DELETE"}},
-		"header":          {8, []string{"X-Env: beta", "X-Env: a b"}},
-		"query":           {6, []string{"v=2"}},
-		"priority":        {10, []string{"5", "-3", "1000000"}},
-		"class":           {2, []string{"other"}},
-		"strip":           {20, []string{"/api", "/a"}},
-		"redirect":        {6, []string{"https", "https://else.example{path}?{query}"}},
-		"redirect-status": {50, []string{"301", "302", "303", "307", "308"}},
-		"scheme":          {12, []string{"https"}},
-		"tls-verify":      {0, nil}, // with scheme
-		"tls-name":        {0, nil},
-		"upstream-host":   {15, []string{"preserve", "address", "inner.example", "inner.example:8080"}},
-		"lb":              {60, []string{"least", "round-robin", "random", "hash:ip", "hash:header:X-Key", "hash:cookie:key"}},
-		"weight":          {15, []string{"1", "50", "100", "1000"}},
-		"sticky":          {20, []string{"stuck"}},
-		"prefer":          {8, []string{"node", "datacenter"}},
-		"canary":          {0, nil}, // of an instance
-		"check":           {20, []string{"/healthy", "/healthy?deep=1"}},
-		"check-interval":  {10, []string{"200ms", "1s"}},
-		"check-timeout":   {10, []string{"500ms", "2s"}},
-		"check-status":    {10, []string{"200", "200-299"}},
-		"retries":         {40, []string{"0", "1", "2", "3", "10"}},
-		"max-body":        {12, []string{"10", "1000", "65536", "100000"}},
-		"tls":             {8, []string{"auto", "off", "only"}},
-		"hsts":            {15, []string{"max-age=60", "max-age=31536000; includeSubDomains"}},
-		"proxy-protocol":  {8, []string{"v1", "v2"}},
-		"max-inflight":    {8, []string{"40", "100"}},
-		"retry-post":      {10, []string{"on"}},
-		"grpc-web":        {5, []string{"off"}}, // on needs an instance that speaks HTTP/2
+		"path":             {25, []string{"/api", "/a/b", "/api,/other", "/%7Euser"}},
+		"path-exact":       {8, []string{"/exact", "/exact,/same"}},
+		"method":           {5, []string{"GET,HEAD,POST,PUT,DELETE"}},
+		"header":           {8, []string{"X-Env: beta", "X-Env: a b"}},
+		"query":            {6, []string{"v=2"}},
+		"priority":         {10, []string{"5", "-3", "1000000"}},
+		"class":            {2, []string{"other"}},
+		"strip":            {20, []string{"/api", "/a"}},
+		"rewrite":          {10, []string{"^/api/(.*)$ /$1", "^/a/(?P<rest>.*) /${rest}", "/x /y", "[a-z]+$ /$$"}},
+		"prepend":          {10, []string{"/app", "/%7Euser"}},
+		"request-set":      {10, []string{"X-Told: {path}", "X-Told: {{1}"}},
+		"request-remove":   {10, []string{"X-Key", "x-canary"}},
+		"response-set":     {10, []string{"X-Told: {path}", "X-Told: {{1}"}},
+		"response-remove":  {10, []string{hstsField}},
+		"redirect":         {6, []string{"https", "https://else.example{path}?{query}"}},
+		"redirect-status":  {50, []string{"301", "302", "303", "307", "308"}},
+		"scheme":           {12, []string{"https"}},
+		"tls-verify":       {0, nil}, // with scheme
+		"tls-name":         {0, nil},
+		"upstream-host":    {15, []string{"preserve", "address", "inner.example", "inner.example:8080"}},
+		"lb":               {60, []string{"least", "round-robin", "random", "hash:ip", "hash:header:X-Key", "hash:cookie:key"}},
+		"weight":           {15, []string{"1", "50", "100", "1000"}},
+		"sticky":           {20, []string{"stuck"}},
+		"sticky-same-site": {50, []string{"lax", "strict", "none"}},
+		"prefer":           {8, []string{"node", "datacenter"}},
+		"canary":           {0, nil}, // of an instance
+		"check":            {20, []string{"/healthy", "/healthy?deep=1"}},
+		"check-interval":   {10, []string{"200ms", "1s"}},
+		"check-timeout":    {10, []string{"500ms", "2s"}},
+		"check-status":     {10, []string{"200", "200-299"}},
+		"retries":          {40, []string{"0", "1", "2", "3", "10"}},
+		"max-body":         {12, []string{"10", "1000", "65536", "100000"}},
+		"tls":              {8, []string{"auto", "off", "only"}},
+		"hsts":             {15, []string{"max-age=60", "max-age=31536000; includeSubDomains"}},
+		"proxy-protocol":   {8, []string{"v1", "v2"}},
+		"max-inflight":     {8, []string{"40", "100"}},
+		"retry-post":       {10, []string{"on"}},
+		"grpc-web":         {5, []string{"off"}}, // on needs an instance that speaks HTTP/2
 		// Guards that let every request of a trial pass.
 		"allow":            {8, []string{"127.0.0.0/8", "127.0.0.1,2001:db8::/32"}},
 		"deny":             {8, []string{"10.0.0.0/8"}},
@@ -138,6 +145,9 @@ func (t *tagDrawer) all() {
 		for _, key := range []string{"cors", "cors-methods", "cors-headers", "cors-expose", "cors-credentials", "cors-max-age"} {
 			drop(key)
 		}
+	}
+	if has("sticky") == "" {
+		drop("sticky-same-site")
 	}
 	if has("redirect") == "" {
 		drop("redirect-status")

@@ -33,6 +33,12 @@ func (i *instance) judgeHead(a *arrival, h *head) {
 	if prefix, want := h.get("X-Forwarded-Prefix"), r.stripped(q); prefix != want {
 		find("policies", "X-Forwarded-Prefix is %q, want %q", prefix, want)
 	}
+	if name, want := r.set(r.requestSet, q); name != "" && h.get(name) != want {
+		find("policies", "%s is %q, want %q", name, h.get(name), want)
+	}
+	if r.requestRemove != "" && h.get(r.requestRemove) != "" {
+		find("policies", "%s is %q, and to be removed", r.requestRemove, h.get(r.requestRemove))
+	}
 	name, _ := hostname(q.Host)
 	want := name
 	switch r.upstreamHost {

@@ -34,12 +34,15 @@ func (e *episode) judgePolicies(o *outcome) {
 	case o.status != r.redirectStatus || location != r.location(q):
 		find("%d redirects to %q, want %d and %q", o.status, location, r.redirectStatus, r.location(q))
 	}
+	if name, want := r.set(r.responseSet, q); name != "" && o.headFields.get(name) != want {
+		find("%d %s says %s %q, want %q", o.status, o.reason, name, o.headFields.get(name), want)
+	}
 	// What an instance says itself stays where the route says nothing.
 	var want []string
 	switch {
 	case o.client.TLS && r.hsts != "":
 		want = []string{r.hsts}
-	case o.reason != "":
+	case o.reason != "" || r.responseRemove == hstsField:
 	case slices.ContainsFunc(q.Answers, func(a Answer) bool { return a.HSTS }) && o.headFields.get(hstsField) != "":
 		// Which of the answers this was need not be known.
 		want = []string{strings.TrimPrefix(ownHSTS, hstsField+": ")}

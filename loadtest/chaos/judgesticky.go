@@ -17,7 +17,7 @@ func (e *episode) judgeSticky() {
 	}
 	for _, s := range e.Services {
 		if r := e.cluster.rules[s.Name]; r.sticky != "" && !r.refused && s.Flavour != Self {
-			e.judgeCookies(s, r.sticky)
+			e.judgeCookies(s, r)
 		}
 	}
 }
@@ -25,12 +25,14 @@ func (e *episode) judgeSticky() {
 // cookies are the values of a service's instances, as its answers gave them.
 type cookies struct {
 	name  string
+	rules *rules
 	value map[string]string // by instance
 	of    map[string]string // instance by value
 }
 
-func (e *episode) judgeCookies(s *Service, name string) {
-	c := cookies{name: name, value: make(map[string]string), of: make(map[string]string)}
+func (e *episode) judgeCookies(s *Service, r *rules) {
+	name := r.sticky
+	c := cookies{name: name, rules: r, value: make(map[string]string), of: make(map[string]string)}
 	all := e.ordered(s)
 	for _, o := range all {
 		e.learnCookie(&c, o)
@@ -68,7 +70,14 @@ func (e *episode) learnCookie(c *cookies, o *outcome) {
 		find("%s and %s give the same cookie", o.instance, old)
 	}
 	c.value[o.instance], c.of[value] = value, o.instance
-	want := c.name + "=" + value + "; Path=/; HttpOnly; SameSite=Lax"
+	sameSite := "Lax"
+	switch {
+	case c.rules.sameSite == "strict":
+		sameSite = "Strict"
+	case c.rules.sameSite == "none" && o.client.TLS:
+		sameSite = "None"
+	}
+	want := c.name + "=" + value + "; Path=/; HttpOnly; SameSite=" + sameSite
 	if o.client.TLS {
 		want += "; Secure"
 	}

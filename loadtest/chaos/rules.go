@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -14,6 +15,9 @@ type rules struct {
 	hosts, prefixes, exact, methods []string
 	headers, queries                []string
 	strip, upstreamHost, tlsName    string
+	rewrite, prepend, sameSite      string
+	requestSet, requestRemove       string
+	responseSet, responseRemove     string
 	class                           string
 	https, retryPost                bool
 	proxy                           string
@@ -47,6 +51,20 @@ func rulesOf(s *Service) rules {
 			r.queries = append(r.queries, t.Value)
 		case "strip":
 			r.strip = t.Value
+		case "rewrite":
+			r.rewrite = t.Value
+		case "prepend":
+			r.prepend = t.Value
+		case "request-set":
+			r.requestSet = t.Value
+		case "request-remove":
+			r.requestRemove = t.Value
+		case "response-set":
+			r.responseSet = t.Value
+		case "response-remove":
+			r.responseRemove = t.Value
+		case "sticky-same-site":
+			r.sameSite = t.Value
 		case "redirect":
 			r.redirect = t.Value
 		case "redirect-status":
@@ -137,22 +155,31 @@ func (r *rules) takesPath(path string) bool {
 
 // sent is the target that an instance sees.
 func (r *rules) sent(q *Request) string {
-	rest, ok := strings.CutPrefix(q.target(), r.strip)
-	switch {
-	case r.strip == "" || !ok || rest != "" && rest[0] != '/' && rest[0] != '?':
-		return q.target()
-	case rest == "" || rest[0] == '?':
-		return "/" + rest
+	path := strings.TrimPrefix(q.Path, r.stripped(q))
+	if path == "" {
+		path = "/"
 	}
-	return rest
+	if pattern, replacement, ok := strings.Cut(r.rewrite, " "); ok {
+		regex := regexp.MustCompile(pattern)
+		if at := regex.FindStringSubmatchIndex(path); at != nil {
+			path = path[:at[0]] + string(regex.ExpandString(nil, replacement, path, at)) + path[at[1]:]
+		}
+	}
+	return r.prepend + path + strings.TrimPrefix(q.target(), q.Path)
 }
 
 // stripped is what was removed from the target that an instance sees.
 func (r *rules) stripped(q *Request) string {
-	if r.sent(q) == q.target() {
+	if rest, ok := strings.CutPrefix(q.Path, r.strip); r.strip == "" || !ok || rest != "" && rest[0] != '/' {
 		return ""
 	}
 	return r.strip
+}
+
+// set is the name and value of a field that a tag has set, both empty for none.
+func (r *rules) set(tag string, q *Request) (name, value string) {
+	name, value, _ = strings.Cut(tag, ":")
+	return name, strings.NewReplacer("{{", "{", "{path}", q.Path).Replace(strings.TrimSpace(value))
 }
 
 // location is where a request is redirected to.

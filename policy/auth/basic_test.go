@@ -32,15 +32,16 @@ type asked struct {
 	learned policy.Learned
 }
 
-func (a *asked) Received() *wire.RequestHead       { return &a.head }
-func (a *asked) AppendHost(dst []byte) []byte      { return append(dst, a.head.Host...) }
-func (a *asked) OverHTTPS() bool                   { return a.https }
-func (a *asked) StickyCookie() (_, _ string)       { return "", "" }
-func (a *asked) ClientAddr() netip.Addr            { return a.client }
-func (a *asked) Learned() *policy.Learned          { return &a.learned }
-func (a *asked) Wait(f func(gone <-chan struct{})) { a.waits++; f(a.gone) }
-func (a *asked) Looped() bool                      { return a.looped }
-func (a *asked) FromTrusted() bool                 { return a.trusted }
+func (a *asked) Received() *wire.RequestHead                               { return &a.head }
+func (a *asked) AppendHost(dst []byte) []byte                              { return append(dst, a.head.Host...) }
+func (a *asked) OverHTTPS() bool                                           { return a.https }
+func (a *asked) AppendPlaceholder(dst []byte, _ policy.Placeholder) []byte { return dst }
+func (a *asked) StickyCookie() (_, _ string)                               { return "", "" }
+func (a *asked) ClientAddr() netip.Addr                                    { return a.client }
+func (a *asked) Learned() *policy.Learned                                  { return &a.learned }
+func (a *asked) Wait(f func(gone <-chan struct{}))                         { a.waits++; f(a.gone) }
+func (a *asked) Looped() bool                                              { return a.looped }
+func (a *asked) FromTrusted() bool                                         { return a.trusted }
 func (a *asked) AppendForwarded(dst []wire.Field) []wire.Field {
 	return append(append(dst, a.head.Fields...), wire.Field{Name: []byte("X-Serai-Hops"), Value: []byte("1")})
 }

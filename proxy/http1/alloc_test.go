@@ -34,6 +34,10 @@ func TestAllocNothingPerRequest(t *testing.T) {
 		{"addresses, rate and cors", "GET / HTTP/1.1\r\nHost: a.test\r\nOrigin: https://b.test\r\nCookie: a=b\r\n\r\n",
 			"HTTP/1.1 200 OK\r\nVary: Accept\r\nAccess-Control-Allow-Origin: *\r\nContent-Length: 5\r\n\r\nhello",
 			[]string{"ingress.allow=127.0.0.0/8,2001:db8::/32", "ingress.deny=10.0.0.0/8", "ingress.rate=1000000/s", "ingress.rate-by=host", "ingress.cors=https://a.test,https://b.test", "ingress.cors-credentials=true"}},
+		{"paths and fields", "GET /v1/api/x?y HTTP/1.1\r\nHost: a.test\r\nX-User: admin\r\nCookie: a=b\r\n\r\n",
+			"HTTP/1.1 200 OK\r\nServer: x\r\nContent-Length: 5\r\n\r\nhello", []string{
+				"ingress.rewrite=^/v1/[0-9]+/(.*)$ /$1", "ingress.prepend=/app", "ingress.request-remove=Cookie", "ingress.response-remove=Server",
+				"ingress.request-set=X-User: {client} {host}{path} {request-id} {sni}", "ingress.request-set=X-Own: 1", "ingress.response-set=X-Request-Id: {request-id}"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -226,7 +226,7 @@ func (c *conn) begin() *session {
 	s.Reset()
 	p := &c.front.Peer
 	s.Peer, s.PeerText, s.Local = p.Remote, p.RemoteText, p.Local
-	s.Secure, s.ServerName, s.Shard = p.Secure, p.ServerName, p.Shard
+	s.Secure, s.TLSVersion, s.ServerName, s.Shard = p.Secure, p.TLSVersion, p.ServerName, p.Shard
 	s.answer.reset(c)
 	s.Memory = p.Memory
 	s.memoryUse.Begin(p.Memory)

@@ -28,6 +28,9 @@ func TestAllocNothingPerRequest(t *testing.T) {
 	}{
 		{"HTTP/1", playHTTP1, nil, nil},
 		{"h2c", playHTTP2, nil, []string{"ingress.scheme=h2c"}},
+		{"paths and fields", playHTTP2, nil, []string{
+			"ingress.scheme=h2c", "ingress.rewrite=^/v1/(.*)$ /$1", "ingress.prepend=/app", "ingress.request-remove=Cookie", "ingress.response-remove=Server",
+			"ingress.request-set=X-User: {client} {host}{path} {request-id} {tls-version}", "ingress.response-set=X-Request-Id: {request-id}"}},
 		{"gRPC", playHTTP2, append([]byte{0, 0, 0, 0, 100}, make([]byte, 100)...), []string{"ingress.scheme=grpc"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
