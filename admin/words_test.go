@@ -30,6 +30,8 @@ func TestWordsAreTags(t *testing.T) {
 		"host=a.example.org check=/up?x=1 check-interval=90s check-timeout=10m check-status=204",
 		"host=a.example.org wait=0s retries=0 timeout=1h30m body-idle=1h", "host=a.example.org timeout=24h body-idle=10s",
 		"host=a.example.org max-body=1", "host=a.example.org max-body=1536k", "host=a.example.org max-body=2G", "host=a.example.org max-body=3T",
+		"host=a.example.org allow=10.0.0.0/8,::ffff:192.0.2.1 deny=2001:db8::/32", "host=a.example.org rate=5/m", "host=a.example.org rate=1/h rate-burst=7 rate-by=header:X-Key",
+		"host=a.example.org cors=null,https://*.b.example.org:8443 cors-methods=PUT cors-headers=*,Authorization cors-expose=X-A cors-max-age=90s", "host=a.example.org cors=https://A.example.org:443 cors-credentials=true",
 		"host=a.example.org proxy-protocol=v1", "host=a.example.org proxy-protocol=v2 max-inflight=7",
 	} {
 		var list []string

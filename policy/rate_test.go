@@ -67,7 +67,7 @@ func TestRateModel(t *testing.T) {
 				key := rapid.IntRange(0, 20).Draw(t, "key")
 				want := m.take(key, time.Now(), every, burst)
 				v := table.take(uint64(key)*0x9e3779b97f4a7c15+1, every, burst)
-				left := max(0, m.full[key].Sub(time.Now()))
+				left := max(0, time.Until(m.full[key]))
 				if v.ok != want || v.full != left || v.wait != max(0, left+every-every*time.Duration(burst)) {
 					t.Fatalf("key %d: %+v; want %v, and all back in %v", key, v, want, left)
 				}
