@@ -3,7 +3,6 @@ package policy
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"go4.org/netipx"
@@ -165,5 +164,5 @@ func (p *addresses) Explain() string {
 	if p.allow == nil {
 		key = "deny: "
 	}
-	return key + strings.Join(slices.Clip(parts), ", and of the others ")
+	return key + strings.Join(parts, ", and of the others ")
 }
