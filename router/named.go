@@ -134,12 +134,14 @@ func (c *compilation) missing(d *Definition, err error) *Problem {
 	if !errors.As(err, &m) {
 		return p
 	}
-	key, value := "policies", strings.Join(d.Options.Policies, ",")
-	if m.Kind == "auth" {
-		key, value = "auth", d.Options.Auth
-	}
-	if value != "" {
-		p.Tag = printable(c.grammar.tag(d.Name, key) + value)
+	switch {
+	case m.Kind == "policy" && slices.Contains(d.Options.Policies, m.Name):
+		p.Tag = printable(c.grammar.tag(d.Name, "policies") + strings.Join(d.Options.Policies, ","))
+	case m.Kind == "auth" && d.Options.Auth == m.Name:
+		p.Tag = printable(c.grammar.tag(d.Name, "auth") + m.Name)
+	default: // a policy or the namespace names it
+		p.Instead = fmt.Sprintf("the operator can add %s %s to the file of --config", m.Kind, quote(m.Name))
+		return p
 	}
 	if names := c.options.Catalog.Names(m.Kind, c.key.Namespace); len(names) > 0 {
 		p.Instead = printable("one of: " + strings.Join(names, ", "))

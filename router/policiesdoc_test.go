@@ -1,10 +1,12 @@
 package router_test
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
 
+	"serai/internal/testdoc"
 	"serai/router"
 )
 
@@ -38,4 +40,18 @@ func TestPoliciesDocument(t *testing.T) {
 			t.Errorf("the guard %s is not in docs/policies.md", k.Name)
 		}
 	}
+}
+
+// TestPoliciesDocumentHasEveryPolicyKey holds the table of what a policy block may say.
+func TestPoliciesDocumentHasEveryPolicyKey(t *testing.T) {
+	var table strings.Builder
+	table.WriteString("| in a policy block | value | of several policies and tags |\n| --- | --- | --- |\n")
+	for _, k := range router.PolicyKeys() {
+		several := "one"
+		if k.Adds {
+			several = "all"
+		}
+		fmt.Fprintf(&table, "| `%s` | %s | %s |\n", strings.ReplaceAll(k.Name, "-", "_"), k.Value, several)
+	}
+	testdoc.HoldSection(t, "../docs/policies.md", "policy keys", table.String(), *update)
 }

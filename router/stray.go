@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// A guard that is written for a route without host, or in a tag that only looks like one
-// of ours, was meant for another route, and nobody knows for which: ingress.policies=lan
+// A guard of a route for which no tag names a host, or in a tag that only looks like one of
+// ours, was meant for another route, and nobody knows for which: ingress.policies=lan
 // beside ingress.web.host=a.example.org. All routes of the instance are closed then. Of
 // other keys that is only a rejection of the route that they name.
 
@@ -24,7 +24,7 @@ func (g *Grammar) strayGuard(tags []string, routes map[string]*reading) *Problem
 		}
 		left, _, _ := strings.Cut(strings.TrimPrefix(rest, "."), "=")
 		name, word := splitKey(left)
-		if ours && routes[name] != nil && len(routes[name].Hosts) > 0 {
+		if ours && routes[name] != nil && routes[name].hosted {
 			continue
 		}
 		if validRouteName(name) {
@@ -32,7 +32,7 @@ func (g *Grammar) strayGuard(tags []string, routes map[string]*reading) *Problem
 		}
 		if guard := g.guardIn(left); guard != "" {
 			return &Problem{Whole: true, Tag: printable(tag),
-				Why:     fmt.Sprintf("%s stands at no route with a host, so it may be meant for any of them", guard),
+				Why:     fmt.Sprintf("%s stands at no route, since no tag says of which host, so it may be meant for any of them", guard),
 				Instead: fmt.Sprintf("%s, where %s.ROUTE.host=NAME is the route that it is meant for", g.tag("ROUTE", guard)+"VALUE", g.prefix)}
 		}
 	}

@@ -68,6 +68,7 @@ type reading struct {
 	seen     map[string]bool // keys that must not occur again
 	first    string          // its first tag
 	guard    guarding
+	hosted   bool // some tag says of its host
 	problems []Problem
 }
 
@@ -113,6 +114,7 @@ func (g *Grammar) Parse(tags []string) ([]Definition, []Problem) {
 			r = &reading{draft: draft{Definition: newDefinition(name), redirectStatus: 308}, seen: make(map[string]bool), first: tag}
 			routes[name] = r
 		}
+		r.hosted = r.hosted || word == "host"
 		f := g.read(r, tag, word, value, valued)
 		g.noteGuard(r, word, f)
 		if f != nil {
@@ -122,7 +124,7 @@ func (g *Grammar) Parse(tags []string) ([]Definition, []Problem) {
 	var definitions []Definition
 	strays := len(problems) > 0
 	for _, r := range routes {
-		strays = strays || len(r.Hosts) == 0
+		strays = strays || !r.hosted
 		if len(r.problems) == 0 {
 			r.problems = g.finish(r)
 		}

@@ -17,7 +17,7 @@ import (
 
 // serveCommand is `serai serve`: its flags.
 type serveCommand struct {
-	Config string `help:"HCL file: an attribute for each flag, and blocks such as namespace \"NAME\" { hosts = [...] } and share \"HOST\" { namespaces = [...] }." placeholder:"FILE"`
+	Config string `help:"HCL file: an attribute for each flag, and blocks such as namespace \"NAME\" { hosts = [...], policies = [...] }, share \"HOST\" { namespaces = [...] } and policy \"NAME\" { ... }, which are re-read when they change: docs/policies.md." placeholder:"FILE"`
 
 	HTTP  string `name:"http" default:":80" help:"Address of the plain HTTP listener; empty for none." placeholder:"ADDR" group:"Listeners"`
 	HTTPS string `name:"https" default:":443" help:"Address of the HTTPS listener, used when a certificate source is set; empty for none." placeholder:"ADDR" group:"Listeners"`

@@ -213,6 +213,9 @@ func (c *configFile) readNamespace(block *hcl.Block) hcl.Diagnostics {
 		values, wrong := stringsOf(hosts)
 		diagnostics = append(diagnostics, wrong...)
 		c.namespaceHosts[name] = values
+		if strings.ContainsAny(name, `*?[\!`) {
+			diagnostics = append(diagnostics, problem(hosts.Range, "Hosts of a pattern", fmt.Sprintf("no namespace has the name %q, and hosts are of namespaces by name: write a block for each", name)))
+		}
 	}
 	if policies != nil {
 		diagnostics = append(diagnostics, c.named.readDefaults(name, block.LabelRanges[0], policies)...)

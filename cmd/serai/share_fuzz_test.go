@@ -62,6 +62,7 @@ func FuzzConfig(f *testing.F) {
 		"share \"a.test\" {\n namespaces = [null]\n}\n", "share \"${x}\" {\n namespaces = []\n}\n", "share \"a.test\" {\n namespaces = [\"$${x}\", \"%{if true}a%{endif}\"]\n}\n",
 		"share \"a.test\" {\n namespaces = [for x in [\"a\"] : x]\n share \"b.test\" {}\n}\n", "share a {\n namespaces = {a = 1}\n}\n", "share \"a.test\" {\n namespaces = []\n namespaces = []\n}\n",
 		"client_certificates {\n hosts = [\"a.test\"]\n ca_file = \"x\"\n optional = maybe\n}\n", "share \"a\\n\\\"\" {\n namespaces = [\"\\u0000\"]\n}", "share \"a.test\" {\n namespaces = [[\"a\"], \"b\"]\n}\n",
+		"policy \"a\" {\n namespaces = [\"a-*\", \"!a-b\"]\n allow = [\"10.0.0.0/8\"]\n rate = \"5/s\"\n}\nnamespace \"a-*\" {\n policies = [\"a\"]\n}\n", "auth \"a\" {\n basic {}\n}\n",
 	} {
 		f.Add([]byte(text))
 	}
