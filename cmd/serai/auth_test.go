@@ -521,6 +521,41 @@ func TestSlowAuthService(t *testing.T) {
 	}
 }
 
+// TestClientLeavesWhileAsked: the service is left alone when nobody waits for its answer.
+func TestClientLeavesWhileAsked(t *testing.T) {
+	t.Parallel()
+	i := newGuardedInstance(t)
+	asked, left := make(chan struct{}, 2), make(chan struct{}, 2)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		<-r.Context().Done()
+		left <- struct{}{}
+	}))
+	t.Cleanup(s.Close)
+	_, address := serveStatic(t, []nomad.Registration{i.registration("ingress.auth=sso")}, forwardConfig(t, s.URL, `timeout = "1m"`))
+	for name, h := range webClients(t, address) {
+		ctx, leave := context.WithCancel(t.Context())
+		r, err := http.NewRequestWithContext(ctx, "GET", "http://"+authHost+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() {
+			_, err := h.Do(r)
+			done <- err
+		}()
+		<-asked
+		leave()
+		if err := <-done; err == nil {
+			t.Errorf("%s: there is an answer", name)
+		}
+		<-left
+	}
+	if i.count() != 0 {
+		t.Error("a request reached the instance")
+	}
+}
+
 // TestWaitingRequestIsAsked: a request that waits for an instance while its route gets an
 // auth is asked, too.
 func TestWaitingRequestIsAsked(t *testing.T) {
