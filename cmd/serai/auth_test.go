@@ -162,8 +162,9 @@ func do(t *testing.T, h *http.Client, r *http.Request, fields ...string) got {
 		name, value, _ := strings.Cut(line, ": ")
 		r.Header[name] = append(r.Header[name], value)
 	}
-	h.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	res, err := h.Do(r)
+	own := *h
+	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	res, err := own.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
