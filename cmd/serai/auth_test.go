@@ -162,8 +162,9 @@ func do(t *testing.T, h *http.Client, r *http.Request, fields ...string) got {
 		name, value, _ := strings.Cut(line, ": ")
 		r.Header[name] = append(r.Header[name], value)
 	}
-	h.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	res, err := h.Do(r)
+	own := *h
+	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	res, err := own.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -518,6 +519,41 @@ func TestSlowAuthService(t *testing.T) {
 	all.Wait()
 	if denied.Load() != 32 || i.count() != 0 {
 		t.Errorf("%d were denied, %d reached the instance", denied.Load(), i.count())
+	}
+}
+
+// TestClientLeavesWhileAsked: the service is left alone when nobody waits for its answer.
+func TestClientLeavesWhileAsked(t *testing.T) {
+	t.Parallel()
+	i := newGuardedInstance(t)
+	asked, left := make(chan struct{}, 2), make(chan struct{}, 2)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		<-r.Context().Done()
+		left <- struct{}{}
+	}))
+	t.Cleanup(s.Close)
+	_, address := serveStatic(t, []nomad.Registration{i.registration("ingress.auth=sso")}, forwardConfig(t, s.URL, `timeout = "1m"`))
+	for name, h := range webClients(t, address) {
+		ctx, leave := context.WithCancel(t.Context())
+		r, err := http.NewRequestWithContext(ctx, "GET", "http://"+authHost+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() {
+			_, err := h.Do(r)
+			done <- err
+		}()
+		<-asked
+		leave()
+		if err := <-done; err == nil {
+			t.Errorf("%s: there is an answer", name)
+		}
+		<-left
+	}
+	if i.count() != 0 {
+		t.Error("a request reached the instance")
 	}
 }
 

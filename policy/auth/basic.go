@@ -109,14 +109,16 @@ func (b *Basic) refuse(reply *policy.Reply) (answered bool) {
 	return true
 }
 
-// busy answers that a password could not be checked now.
+// busy answers that the policy could not decide now: 429 where only this client has too
+// much under way.
 func busy(reply *policy.Reply, err error) (answered bool) {
 	switch err {
 	case errGone:
 		reply.Status = 0
 		return true
-	case errClientBusy:
+	case errClientBusy, errClientAsks:
 		reply.Status = 429
+		reply.Fields = append(reply.Fields, wire.Field{Name: []byte("Retry-After"), Value: []byte("1")}) // others with 503 have it
 	default:
 		reply.Status = 503
 	}

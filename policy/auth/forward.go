@@ -124,11 +124,7 @@ var (
 func (f *Forward) Request(r policy.Request, reply *policy.Reply) (answered bool) {
 	client := clientOf(r.ClientAddr())
 	if err := f.begin(client); err != nil {
-		reply.Status, reply.Reason, reply.Detail = 503, "auth-busy", err.Error()
-		if err == errClientAsks {
-			reply.Status = 429
-		}
-		return true
+		return busy(reply, err)
 	}
 	defer f.end(client)
 	question := f.question(r)

@@ -24,6 +24,12 @@ func gateOf(slots int) *gate {
 	return g
 }
 
+func waiting(g *gate) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.waiting
+}
+
 // TestFlood: while one client sends as many wrong passwords as it can, another one that
 // comes later waits for one of them.
 func TestFlood(t *testing.T) {
@@ -85,7 +91,7 @@ func TestGateMakesRoom(t *testing.T) {
 			all.Go(func() { results <- g.enter(address(i/clientWaiting), nil) })
 		}
 		synctest.Wait()
-		if n := g.waiting; n != mostWaiting {
+		if n := waiting(g); n != mostWaiting {
 			t.Fatalf("%d wait", n)
 		}
 		if err := g.enter(address(0), nil); err != errClientBusy {
@@ -97,12 +103,12 @@ func TestGateMakesRoom(t *testing.T) {
 		if err := <-results; err != errClientBusy {
 			t.Errorf("who makes room is told %v", err)
 		}
-		if n := g.waiting; n != mostWaiting {
+		if n := waiting(g); n != mostWaiting {
 			t.Errorf("%d wait after that", n)
 		}
 		all.Wait() // nobody leaves: all wait in vain
-		if late != errBusy || g.waiting != 0 || len(g.lines) != 0 || len(g.turns) != 0 {
-			t.Errorf("the late one: %v; %d wait, %d lines, %d turns", late, g.waiting, len(g.lines), len(g.turns))
+		if late != errBusy || waiting(g) != 0 || len(g.lines) != 0 || len(g.turns) != 0 {
+			t.Errorf("the late one: %v; %d wait, %d lines, %d turns", late, waiting(g), len(g.lines), len(g.turns))
 		}
 	})
 }

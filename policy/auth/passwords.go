@@ -156,20 +156,17 @@ func (p *Passwords) run(c *check, q *question, gone <-chan struct{}) {
 	c.ok = q.user.password.MatchesPassword(q.password) && !q.nobody
 }
 
-// remember notes a password that was right. p.mu is held.
+// remember notes a password that was right. When there are too many, one of a few that
+// the map happens to begin with makes room, rather one whose time is over. p.mu is held.
 func (p *Passwords) remember(d digest, now time.Time) {
-	if len(p.verified) >= mostVerified {
-		for other, until := range p.verified {
-			if !now.Before(until) {
-				delete(p.verified, other)
-			}
-		}
-	}
-	for other := range p.verified {
-		if len(p.verified) < mostVerified {
+	looked := 0
+	for other, until := range p.verified {
+		if looked++; len(p.verified) < mostVerified && looked > 16 {
 			break
 		}
-		delete(p.verified, other)
+		if over := !now.Before(until); over || looked > 16 {
+			delete(p.verified, other)
+		}
 	}
 	p.verified[d] = now.Add(verifiedFor)
 }
