@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"serai/discovery"
+	"serai/policy"
 	"serai/upstream"
 )
 
@@ -46,6 +47,7 @@ type membership struct {
 	asking         int
 	last           int             // the instance that was considered last
 	target         upstream.Target // of the instance that is considered
+	policies       *policy.List    // of all members
 }
 
 // ask is a petition that asks for one route, with what it asks for.
@@ -104,7 +106,7 @@ func (c *compilation) ask(instance *discovery.Instance, d *Definition, p *petiti
 				continue
 			}
 			s := routeID{d.Name, host, claim{path, i >= len(d.Prefixes), d.Priority, conditions}}
-			if denied := c.fits(instance, d, s, g); denied != nil {
+			if denied := c.fits(instance, d, s, p, g); denied != nil {
 				if !slices.Contains(g.denied, denied) {
 					g.denied = append(g.denied, denied)
 				}
@@ -112,11 +114,6 @@ func (c *compilation) ask(instance *discovery.Instance, d *Definition, p *petiti
 			}
 			g.granted, g.membership.granted = true, true
 			x := c.demands[s]
-			if x == nil {
-				x = &demand{conditions: d.Conditions}
-				c.demands[s] = x
-				c.order = append(c.order, s)
-			}
 			x.asks = append(x.asks, ask{p, d.Options, g.membership})
 		}
 	}
@@ -146,7 +143,10 @@ func (c *compilation) join(instance *discovery.Instance, address string, all []D
 			}
 		}
 		if of.granted {
-			of.members = append(of.members, c.member(instance, address, &all[i], of.target))
+			if len(of.members) == 0 {
+				of.policies = policy.ForInstance(&all[i].Instance.OfInstance)
+			}
+			of.members = append(of.members, c.member(instance, address, &all[i].Instance, of))
 			of.at = append(of.at, c.instances)
 		}
 	}
@@ -161,24 +161,26 @@ func (c *compilation) joinRefused(instance *discovery.Instance, p *petition) {
 	}
 }
 
+// granted reports whether a petition gets the route.
+func (x *demand) granted() bool { return x != nil && len(x.asks) > 0 }
+
 // byHand reports whether an operator's file asks for the route, which has no quota.
 func (x *demand) byHand() bool {
-	return slices.ContainsFunc(x.asks, func(a ask) bool { return a.petition != nil && a.petition.newest.ByHand() })
+	return slices.ContainsFunc(x.wanted, func(a ask) bool { return a.petition.newest.ByHand() })
 }
 
-// newest returns the newest instance that asks for the route, and the options that it
-// asks for.
-func (x *demand) newest() (*discovery.Instance, *RouteOptions) {
-	of := &x.asks[0]
-	for i := range x.asks {
-		if a := &x.asks[i]; newer(a.petition.newest, of.petition.newest) {
+// newestOf returns the newest instance of petitions, and the options that it asks for.
+func newestOf(asks []ask) (*discovery.Instance, *RouteOptions) {
+	of := &asks[0]
+	for i := range asks {
+		if a := &asks[i]; newer(a.petition.newest, of.petition.newest) {
 			of = a
 		}
 	}
 	return of.petition.newest, of.options
 }
 
-// age returns the age of the oldest instance that asks for the route.
+// age returns the age of the oldest instance that gets the route.
 func (x *demand) age() uint64 {
 	age := x.asks[0].petition.age
 	for i := range x.asks {

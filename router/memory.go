@@ -11,7 +11,7 @@ const (
 	// claimBytes is for a route with its place in the index, its pool and its room.
 	claimBytes = 360
 	// definitionBytes is for what the routes of one definition have in common.
-	definitionBytes = 650
+	definitionBytes = 800
 	// memberBytes is for a member, without its endpoint.
 	memberBytes = 180
 	// endpointBytes is for an endpoint, with all by which it is found and probed.
