@@ -29,7 +29,7 @@ var (
 	lingering  = desc("serai_routes_lingering", "Routes that wait for their next instance.")
 	hosts      = desc("serai_hosts", "Host patterns.")
 	rejections = desc("serai_rejections", "Claims, tags and instances that are refused.")
-	quotaUsed  = desc("serai_quota_used", "How much of a quota all namespaces together use.", "quota")
+	quotaUsed  = desc("serai_quota_used", "How much of a quota all namespaces together use; of table-memory in bytes.", "quota")
 	quotaLimit = desc("serai_quota_limit", "The quotas per service, per namespace and in total (--max-QUOTA-SCOPE).", "quota", "scope")
 	quotaShare = desc("serai_quota_fullest_ratio", "Largest share of its quota that a namespace uses.", "quota")
 	quotaOver  = desc("serai_quota_refusals", "Rejections because a quota is used up.", "quota", "scope")
@@ -112,7 +112,9 @@ func collectQuotas(out chan<- prometheus.Metric, all []router.Usage, refused map
 			scope string
 			limit int
 		}{{"service", u.Limits.Service}, {"namespace", u.Limits.Namespace}, {"total", u.Limits.Total}} {
-			gauge(out, quotaLimit, float64(s.limit), u.Quota, s.scope)
+			if s.limit < router.NoLimit {
+				gauge(out, quotaLimit, float64(s.limit), u.Quota, s.scope)
+			}
 			gauge(out, quotaOver, float64(refused[u.Quota+"-"+s.scope]), u.Quota, s.scope)
 		}
 		if u.Quota == "lingering" {

@@ -181,6 +181,9 @@ func (s *session) heard(ctx context.Context, l line) error {
 	if l.err != nil {
 		return l.err
 	}
+	if l.batch.Lost {
+		s.disproved(ctx, "a line of the event stream was too long to be read")
+	}
 	if l.batch.Index > 0 {
 		if s.course == proving {
 			s.weigh(ctx, &l.batch)

@@ -13,10 +13,13 @@ type Batch struct {
 	Index    uint64
 	Events   []Event
 	Received time.Time
+	// Lost says that the line was longer than Limits.Line and was not read: what changed
+	// is unknown, and Index is 0.
+	Lost bool
 }
 
 // Heartbeat reports whether the line is a heartbeat.
-func (b Batch) Heartbeat() bool { return b.Index == 0 && len(b.Events) == 0 }
+func (b Batch) Heartbeat() bool { return b.Index == 0 && len(b.Events) == 0 && !b.Lost }
 
 // Event says that an instance was registered or changed, or that it is gone.
 type Event struct {

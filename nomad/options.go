@@ -54,7 +54,8 @@ type Limits struct {
 	// Answer is the largest answer in bytes, uncompressed: 64 MiB.
 	Answer int64
 	// Line is the largest line of the event stream in bytes: 16 MiB. One line has all
-	// events of one change, and the death of a node is one change.
+	// events of one change, and the death of a node is one change. A longer one is
+	// skipped: see Batch.Lost.
 	Line int
 	// Request is how long an answer may take to arrive completely, on top of
 	// the time a blocking query asks the agent to wait: 10 s.

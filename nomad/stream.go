@@ -101,7 +101,8 @@ func (s *Stream) expect(d time.Duration) *time.Timer {
 
 // Next waits for the next line. It fails with ErrStreamSilent when three heartbeats are
 // missed, with ErrStreamEnded when the agent ends the stream, with ErrBadAnswer for a
-// line that is not an event, and with ctx's error. After a failure every Next fails.
+// line that is not an event or has no end, and with ctx's error. After a failure every
+// Next fails.
 func (s *Stream) Next() (Batch, error) {
 	if s.err != nil {
 		return Batch{}, s.err
@@ -135,6 +136,10 @@ func (s *Stream) Close() {
 func (s *Stream) read() (Batch, error) {
 	for {
 		line, err := readLine(s.lines, s.client.options.Limits.Line)
+		var long *longLine
+		if errors.As(err, &long) && long.skip(s.lines) {
+			return Batch{Lost: true, Received: time.Now()}, nil
+		}
 		if err != nil {
 			return Batch{}, err
 		}
@@ -167,7 +172,7 @@ func readLine(r *bufio.Reader, limit int) ([]byte, error) {
 		}
 	}
 	if len(long) > limit {
-		return nil, fmt.Errorf("%w: a line of the event stream is longer than %d bytes", ErrBadAnswer, limit)
+		return nil, &longLine{limit: limit, ended: err == nil}
 	}
 	switch {
 	case err == nil:
@@ -176,6 +181,34 @@ func readLine(r *bufio.Reader, limit int) ([]byte, error) {
 		return nil, io.ErrUnexpectedEOF
 	}
 	return nil, err
+}
+
+// longLine is the error for a line that is longer than the limit.
+type longLine struct {
+	limit int
+	ended bool // its newline has been read
+}
+
+func (l *longLine) Error() string {
+	return fmt.Sprintf("%v: a line of the event stream is longer than %d bytes", ErrBadAnswer, l.limit)
+}
+
+func (l *longLine) Unwrap() error { return ErrBadAnswer }
+
+// mostSkipped bounds what is skipped of a line, as a multiple of the limit.
+const mostSkipped = 16
+
+// skip reads the rest of the line, and reports whether its end was found.
+func (l *longLine) skip(r *bufio.Reader) bool {
+	for left := mostSkipped * l.limit; !l.ended && left > 0; {
+		part, err := r.ReadSlice('\n')
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			return false
+		}
+		l.ended = err == nil
+		left -= len(part)
+	}
+	return l.ended
 }
 
 // explain makes an *Error of what ended the stream.

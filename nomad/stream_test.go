@@ -140,9 +140,8 @@ func TestStreamFails(t *testing.T) {
 		"cut in a line":      {lines(abort, "{}\n", `{"Index":9`), nomad.ErrStreamEnded, []string{"unexpected EOF"}},
 		"ends in a line":     {lines(finish, "{}\n", `{"Index":9`), nomad.ErrStreamEnded, []string{"unexpected EOF"}},
 		"cut":                {lines(abort, "{}\n"), nomad.ErrStreamEnded, nil},
-		"huge line":          {lines(stay, "{}\n", event(9, "ServiceRegistration", strings.Repeat("x", 1<<15))), nomad.ErrBadAnswer, []string{"longer than 4096 bytes"}},
 		"endless line":       {lines(stay, "{}\n", `{"Index":9,"Events":[`+strings.Repeat(" ", 1<<20)), nomad.ErrBadAnswer, []string{"longer than 4096 bytes"}},
-		"line beyond limit":  {lines(stay, "{}\n", event(9, "ServiceRegistration", strings.Repeat("x", 4096))), nomad.ErrBadAnswer, []string{"longer than 4096 bytes"}},
+		"line cut in excess": {lines(finish, "{}\n", `{"Index":9,"Events":[`+strings.Repeat(" ", 1<<14)), nomad.ErrBadAnswer, []string{"longer than 4096 bytes"}},
 		"null":               {lines(stay, "{}\nnull\n"), nomad.ErrBadAnswer, []string{`"null"`}},
 		"not JSON":           {lines(stay, "{}\n{]\n"), nomad.ErrBadAnswer, []string{"does not decode"}},
 		"plain text":         {lines(stay, "{}\nevent dropped from buffer\n"), nomad.ErrBadAnswer, []string{"event dropped from buffer"}},
@@ -162,6 +161,25 @@ func TestStreamFails(t *testing.T) {
 			check(t, err, tc.kind, append(tc.says, `subscribe to service events of namespace "default": `)...)
 			if _, again := s.Next(); again != err {
 				t.Errorf("a stream that failed says %v, and then %v", err, again)
+			}
+		})
+	}
+}
+
+// TestLongLineIsSkipped: the stream goes on after a line that is longer than the limit, and
+// says that it was lost.
+func TestLongLineIsSkipped(t *testing.T) {
+	for name, size := range map[string]int{"by little": 4096, "by much": 1 << 15} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			answer := lines(finish, "{}\n", event(9, "ServiceRegistration", strings.Repeat("x", size)), event(10, "ServiceRegistration", "a"))
+			c := connect(t, nomad.Options{Address: serve(t, answer), Limits: nomad.Limits{Line: 4096, FirstLine: testTimeout, Heartbeat: testTimeout}})
+			s := subscribe(t, c, 1)
+			for i, want := range []nomad.Batch{{}, {Lost: true}, {Index: 10}} {
+				b, err := s.Next()
+				if err != nil || b.Lost != want.Lost || b.Index != want.Index || b.Heartbeat() != (i == 0) {
+					t.Errorf("line %d is %+v, %v", i, b, err)
+				}
 			}
 		})
 	}

@@ -18,6 +18,8 @@ type Rewrite struct {
 	anchored bool
 	longest  int // path that the expression is run on, in bytes
 	parts    []rewritten
+	// instructions and ranges are what the expression is compiled to, for its size.
+	instructions, ranges int
 }
 
 // rewritten is a part of a replacement: a literal, or what a group has matched.

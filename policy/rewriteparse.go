@@ -10,11 +10,12 @@ import (
 	"serai/internal/urlpath"
 )
 
-// Bounds of a pattern: its bytes, and the instructions it compiles to, which is what
-// "a{1000}" is large in.
+// Bounds of a pattern: its bytes, the instructions it compiles to, which is what
+// "a{1000}" is large in, and the ranges of characters in these: "\pL" has hundreds.
 const (
 	maxPattern      = 512
 	maxInstructions = 256
+	maxRanges       = 1024
 )
 
 // ParseRewrite reads a regular expression (RE2) and what is put in place of its match, a
@@ -47,11 +48,18 @@ func ParseRewrite(pattern, replacement string) (*Rewrite, error) {
 	if err != nil || len(program.Inst) > maxInstructions {
 		return nil, tooLarge
 	}
+	ranges := 0
+	for i := range program.Inst {
+		ranges += len(program.Inst[i].Rune) / 2
+	}
+	if ranges > maxRanges {
+		return nil, mistake("classes of ASCII, such as [A-Za-z0-9], as paths have no other bytes", "the expression is too large: its classes have more than %d ranges", maxRanges)
+	}
 	regex, err := regexp.Compile(pattern)
 	if err != nil {
 		return nil, mistake("", "the expression is not one of RE2")
 	}
-	r := &Rewrite{pattern: pattern, replacement: replacement, regex: regex, longest: min(maxRewritten, maxWork/len(program.Inst))}
+	r := &Rewrite{pattern: pattern, replacement: replacement, regex: regex, longest: min(maxRewritten, maxWork/len(program.Inst)), instructions: len(program.Inst), ranges: ranges}
 	r.prefix, r.anchored = literalPrefix(tree)
 	if r.parts, err = parseReplacement(replacement, regex, r.anchored); err != nil {
 		return nil, err

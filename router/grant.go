@@ -47,6 +47,7 @@ type membership struct {
 	asking         int
 	last           int             // the instance that was considered last
 	target         upstream.Target // of the instance that is considered
+	policies       *policy.List    // of all members
 }
 
 // ask is a petition that asks for one route, with what it asks for.
@@ -105,7 +106,7 @@ func (c *compilation) ask(instance *discovery.Instance, d *Definition, p *petiti
 				continue
 			}
 			s := routeID{d.Name, host, claim{path, i >= len(d.Prefixes), d.Priority, conditions}}
-			if denied := c.fits(instance, d, s, g); denied != nil {
+			if denied := c.fits(instance, d, s, p, g); denied != nil {
 				if !slices.Contains(g.denied, denied) {
 					g.denied = append(g.denied, denied)
 				}
@@ -113,11 +114,6 @@ func (c *compilation) ask(instance *discovery.Instance, d *Definition, p *petiti
 			}
 			g.granted, g.membership.granted = true, true
 			x := c.demands[s]
-			if x == nil {
-				x = &demand{conditions: d.Conditions}
-				c.demands[s] = x
-				c.order = append(c.order, s)
-			}
 			x.asks = append(x.asks, ask{p, d, g.membership})
 		}
 	}
@@ -147,7 +143,10 @@ func (c *compilation) join(instance *discovery.Instance, address string, all []D
 			}
 		}
 		if of.granted {
-			of.members = append(of.members, c.member(instance, address, &all[i], of.target))
+			if len(of.members) == 0 {
+				of.policies = policy.InstanceLayers(all[i].layers)
+			}
+			of.members = append(of.members, c.member(instance, address, &all[i].Instance, of))
 			of.at = append(of.at, c.instances)
 		}
 	}
@@ -162,18 +161,21 @@ func (c *compilation) joinRefused(instance *discovery.Instance, p *petition) {
 	}
 }
 
+// granted reports whether a petition gets the route.
+func (x *demand) granted() bool { return x != nil && len(x.asks) > 0 }
+
 // byHand reports whether an operator's file asks for the route, which has no quota.
 func (x *demand) byHand() bool {
-	return slices.ContainsFunc(x.asks, func(a ask) bool { return a.petition != nil && a.petition.newest.ByHand() })
+	return slices.ContainsFunc(x.wanted, func(a ask) bool { return a.petition.newest.ByHand() })
 }
 
-// newest returns the newest instance that asks for the route, and what it asks for. One
-// whose tags are refused counts only while no other asks: a mistake in a deploy must
-// neither open nor close what the instances before it have.
-func (x *demand) newest() (*discovery.Instance, *Definition) {
-	of := &x.asks[0]
-	for i := range x.asks {
-		a := &x.asks[i]
+// newestOf returns the newest instance of petitions, and what it asks for. One whose tags
+// are refused counts only while no other asks: a mistake in a deploy must neither open
+// nor close what the instances before it have.
+func newestOf(asks []ask) (*discovery.Instance, *Definition) {
+	of := &asks[0]
+	for i := range asks {
+		a := &asks[i]
 		closed, before := a.definition.Options.Closed, of.definition.Options.Closed
 		if closed == before && newer(a.petition.newest, of.petition.newest) || before && !closed {
 			of = a
@@ -182,7 +184,7 @@ func (x *demand) newest() (*discovery.Instance, *Definition) {
 	return of.petition.newest, of.definition
 }
 
-// age returns the age of the oldest instance that asks for the route.
+// age returns the age of the oldest instance that gets the route.
 func (x *demand) age() uint64 {
 	age := x.asks[0].petition.age
 	for i := range x.asks {

@@ -11,7 +11,7 @@ const (
 	// claimBytes is for a route with its place in the index, its pool and its room.
 	claimBytes = 360
 	// definitionBytes is for what the routes of one definition have in common.
-	definitionBytes = 650
+	definitionBytes = 800
 	// memberBytes is for a member, without its endpoint.
 	memberBytes = 180
 	// endpointBytes is for an endpoint, with all by which it is found and probed.
@@ -35,7 +35,9 @@ const maxRefusals = 500
 
 // bytes is what a definition takes without its claims. Names are copied to lower case,
 // conditions for comparison.
-func (d *Definition) bytes() int { return definitionBytes + d.size }
+func (d *Definition) bytes() int {
+	return definitionBytes + d.size + d.Options.OfRoute.Size() + d.Instance.OfInstance.Size()
+}
 
 // lingering returns how many of the routes linger, and what they take.
 func lingering(routes []*Route) (n, memory int) {

@@ -3,6 +3,7 @@ package router_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"runtime"
 	"slices"
@@ -15,9 +16,9 @@ import (
 	"serai/upstream"
 )
 
-// hungry is an input that makes a table large: the services of each step replace those of
+// input is one that makes a table large: the services of each step replace those of
 // the last one.
-type hungry struct {
+type input struct {
 	name  string
 	steps [][]*discovery.Service
 }
@@ -63,10 +64,18 @@ func routesWith(i int, tag string) (tags []string) {
 	return tags
 }
 
-// feasts are the inputs that were found to take most, each by another part of a table.
-func feasts(services int) []hungry {
-	one := func(name string, services []*discovery.Service) hungry {
-		return hungry{name, [][]*discovery.Service{services}}
+// routesOfRate gives routesWith a rate each.
+func routesOfRate() (tags []string) {
+	for r := range 64 {
+		tags = append(tags, fmt.Sprintf("ingress.r%d.rate=%d/s", r, r+1))
+	}
+	return tags
+}
+
+// inputs are those that were found to take most, each by another part of a table.
+func inputs(services int) []input {
+	one := func(name string, services []*discovery.Service) input {
+		return input{name, [][]*discovery.Service{services}}
 	}
 	hosts := func(generation int) []*discovery.Service {
 		return several(40, 1, generation, ofMany, func(i, _ int) (tags []string) {
@@ -79,7 +88,7 @@ func feasts(services int) []hungry {
 	paths := func(i, _ int) []string {
 		return []string{"ingress.host=" + hostList(fmt.Sprint(i), 125), "ingress.path=/0,/1,/2,/3,/4,/5,/6,/7"}
 	}
-	return []hungry{
+	return []input{
 		one("40000 hosts", hosts(0)),
 		one("20000 paths", several(20, 1, 0, ofMany, paths)),
 		{"half of them linger", [][]*discovery.Service{hosts(0)[:20], hosts(1)[:20]}},
@@ -88,12 +97,36 @@ func feasts(services int) []hungry {
 		one("64 equal routes", several(10, 200, 0, ofOne, func(i, _ int) []string { return routesWith(i, "priority=") })),
 		one("64 weights", several(10, 200, 0, ofOne, func(i, _ int) []string { return routesWith(i, "weight=") })),
 		one("64 checks", several(4, 100, 0, ofOne, func(i, _ int) []string { return routesWith(i, "check=/") })),
+		one("64 policies", several(4, 200, 0, ofOne, func(i, _ int) []string { return routesWith(i, "strip=/") })),
 		one("64 cookies", several(4, 200, 0, ofOne, func(i, _ int) []string { return routesWith(i, "sticky=c") })),
 		one("long conditions", several(100, 1, 0, ofMany, func(i, _ int) []string {
 			return []string{"ingress.host=" + hostList(fmt.Sprint(i), 100), "ingress.header=X-A: " + strings.Repeat("a", 4000), "ingress.header=X-B: " + strings.Repeat("b", 4000), "ingress.method=GET"}
 		})),
 		one("different lists", several(20, 50, 0, ofOne, func(i, instance int) []string {
 			return []string{"ingress.host=" + hostList(fmt.Sprint(i), 100), fmt.Sprintf("ingress.weight=%d", instance+1)}
+		})),
+		one("rewrites", several(10, 4, 0, ofOne, func(i, instance int) []string {
+			return routesWith(i, fmt.Sprintf("rewrite=^/%d/[\\w.-]{90}$ /", instance))
+		})),
+		one("allow lists", several(10, 4, 0, ofOne, func(i, instance int) []string {
+			var list []string
+			for n := range 127 {
+				list = append(list, fmt.Sprintf("10.%d.%d.%d", i, instance, 2*n))
+			}
+			return routesWith(i, "allow="+strings.Join(list, ",")+",10.0.0.")
+		})),
+		one("rates", several(40, 1, 0, ofOne, func(i, _ int) []string { return append(routesWith(i, "priority="), routesOfRate()...) })),
+		one("origins", several(10, 4, 0, ofOne, func(i, instance int) []string {
+			return routesWith(i, fmt.Sprintf("cors=https://a%d.example.org,https://*.b%d.example.org,https://c", instance, instance))
+		})),
+		one("fields", several(10, 4, 0, ofOne, func(i, instance int) (tags []string) {
+			for r := range 8 {
+				tags = append(tags, fmt.Sprintf("ingress.r%d.host=h%d.s%d", r, r, i))
+				for n := range 30 {
+					tags = append(tags, fmt.Sprintf("ingress.r%d.response-set=X-%d: {host}%d{path}", r, n, instance))
+				}
+			}
+			return tags
 		})),
 		one("refusals", several(10, 4, 0, ofOne, func(i, instance int) (tags []string) {
 			for t := range 100 {
@@ -107,7 +140,7 @@ func feasts(services int) []hungry {
 // TestMemoryIsNotUnderestimated: the memory that a quota counts is at least what the table
 // takes, whatever it is made of.
 func TestMemoryIsNotUnderestimated(t *testing.T) {
-	for _, f := range feasts(5000) {
+	for _, f := range inputs(5000) {
 		t.Run(f.name, func(t *testing.T) {
 			x := newBuilt(t)
 			empty := heap() - x.before
@@ -138,14 +171,14 @@ func tableMemory(t *router.Table) router.Usage {
 	return router.Usage{}
 }
 
-// everyone has all feasts at once, each in namespaces of its own, and one honest service,
+// allInputs has all of them at once, each in namespaces of its own, and one honest service,
 // which came first.
-func everyone(generation int) (all []*discovery.Service) {
+func allInputs(generation int) (all []*discovery.Service) {
 	all = append(all, crowd("honest", "web", 1, 1, func(int) []string { return []string{"ingress.host=honest.example"} }))
-	for f, feast := range feasts(2000) {
-		for _, services := range feast.steps {
+	for n, in := range inputs(2000) {
+		for _, services := range in.steps {
 			for i, s := range services[:(len(services)+1)/2] {
-				namespace := fmt.Sprintf("%s-%d-%d", s.Namespace, f, generation%2)
+				namespace := fmt.Sprintf("%s-%d-%d", s.Namespace, n, generation%2)
 				one := crowd(namespace, s.Name, len(s.Instances), uint64(2+generation*100_000+i), func(i int) []string { return s.Instances[i].Tags })
 				for i, instance := range one.Instances {
 					instance.Address = s.Instances[i].Address
@@ -163,7 +196,7 @@ func TestEveryQuotaAtOnce(t *testing.T) {
 	const given = 128 << 20 / 10 * 9 / 5 // what serai lets the table take
 	var states []*discovery.Snapshot     // which are not the table's memory
 	for generation := range 2 {
-		states = append(states, snapshotOf(everyone(generation)...))
+		states = append(states, snapshotOf(allInputs(generation)...))
 	}
 	registry := upstream.NewRegistry(upstream.RegistryOptions{Probe: func(context.Context, *upstream.Endpoint) error { return nil }})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -206,4 +239,56 @@ func TestEveryQuotaAtOnce(t *testing.T) {
 	}
 	x.rejected(t, "table-memory-total", "all namespaces together have their", "bytes of the table", "--max-table-memory-total")
 	x.rejected(t, "table-memory-service", "the service has its", "--max-table-memory-service")
+}
+
+// TestTableMemoryStepByStep: whatever the services do, the quotas of memory hold, no route
+// is made twice, and a builder that saw only the end serves the same.
+func TestTableMemoryStepByStep(t *testing.T) {
+	quotas := router.Quotas{
+		Claims: router.Limits{Service: 8, Namespace: 16, Total: 24},
+		Memory: router.Limits{Service: 14_000, Namespace: 24_000, Total: 36_000},
+	}
+	for seed := range uint64(60) {
+		r := rand.New(rand.NewPCG(seed, 5))
+		o := router.Options{Linger: -1, Quotas: quotas}
+		table, b := build(t, o)
+		known := make(map[discovery.Key]*discovery.Service)
+		refused := make(map[string]bool)
+		for range 40 {
+			key := discovery.Key{Namespace: fmt.Sprint("n", r.IntN(3)), Name: fmt.Sprint("s", r.IntN(4))}
+			delete(known, key)
+			if r.IntN(4) > 0 {
+				age := uint64(1 + 4*(int(key.Namespace[1])%3) + int(key.Name[1])%4)
+				lists := [][]string{{"ingress.host=" + hostList(key.Namespace+key.Name, 1+r.IntN(6))}}
+				lists = append(lists, append(lists[0][:1:1], "ingress.weight=7", "ingress.r.host="+hostList("r"+key.Namespace+key.Name, 1+r.IntN(3)), "ingress.r.check=/c"))
+				known[key] = crowd(key.Namespace, key.Name, 1+r.IntN(6), age, func(i int) []string { return lists[(i+int(age))%2] })
+			}
+			b.Update(&discovery.Snapshot{Services: known})
+			seen := make(map[string]bool)
+			for _, route := range table.Current().Routes() {
+				id := route.ID() + " " + route.Host
+				if seen[id] || len(route.Pool.Members()) == 0 {
+					t.Fatalf("seed %d: %s is there twice, or without an instance", seed, id)
+				}
+				seen[id] = true
+			}
+			for rejection := range table.Current().EachRejection {
+				refused[rejection.Quota] = true
+			}
+			// A service counts even if nothing of it fits.
+			if used := tableMemory(table.Current()).Used; used > 36_000+12*1000 {
+				t.Fatalf("seed %d: %d bytes are used", seed, used)
+			}
+		}
+		fresh, other := build(t, o)
+		other.Update(&discovery.Snapshot{Services: known})
+		if got, want := describe(table.Current()), describe(fresh.Current()); got != want {
+			t.Fatalf("seed %d: step by step\n%s\nat once\n%s", seed, got, want)
+		}
+		if seed == 59 && !(refused["table-memory-service"] && refused["table-memory-namespace"] && refused["table-memory-total"]) {
+			t.Errorf("only these quotas were used up: %v", refused)
+		}
+		b.Close()
+		other.Close()
+	}
 }

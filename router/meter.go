@@ -14,8 +14,6 @@ type meter struct {
 	quotas  *Quotas
 	usage   usage
 	allowed allowances
-	// short are claims within the quotas of the service that another quota refuses.
-	short   map[routeID]*demand
 	refused map[excess]*Rejection
 	// refusing and refusingOf belong to the last refusal.
 	refusing   *discovery.Instance
@@ -54,17 +52,19 @@ func (m *meter) charge(asked, needed amount, member bool) (over excess, ok bool)
 
 // fits counts a claim of an instance for the service, or refuses it. With the first
 // claim of a definition, and of its members, these are counted as well.
-func (c *compilation) fits(instance *discovery.Instance, d *Definition, s routeID, g *grant) (denied *Rejection) {
+func (c *compilation) fits(instance *discovery.Instance, d *Definition, s routeID, p *petition, g *grant) (denied *Rejection) {
 	if instance.ByHand() {
+		c.want(d, s, p, g)
 		return nil
 	}
 	m, of := &c.meter, g.membership
 	var asked, needed amount
-	if c.demands[s] == nil {
+	x := c.demands[s]
+	if !x.granted() {
 		needed = s.amount(len(d.Conditions))
-		if m.short[s] == nil {
-			asked = needed
-		}
+	}
+	if x == nil {
+		asked = s.amount(len(d.Conditions))
 	}
 	first := bytesOfMember(&of.target, c.targets)
 	asked[memory] += unless(g.asked, d.bytes()) + unless(of.asked, first)
@@ -76,19 +76,23 @@ func (c *compilation) fits(instance *discovery.Instance, d *Definition, s routeI
 	if !of.asked {
 		c.targets = append(c.targets, of.target)
 	}
-	g.asked, of.asked = true, true
+	c.want(d, s, p, g)
 	if ok {
-		g.granted, of.granted = true, true
 		return nil
 	}
-	if c.demands[s] == nil {
-		if m.short[s] == nil {
-			m.short[s] = &demand{}
-			c.order = append(c.order, s)
-		}
-		m.short[s].asks = append(m.short[s].asks, ask{definition: d, membership: of})
-	}
 	return m.refuse(c, instance, d.Name, s.host, over)
+}
+
+// want records that a petition asks for a route, within the quotas of the service.
+func (c *compilation) want(d *Definition, s routeID, p *petition, g *grant) {
+	x := c.demands[s]
+	if x == nil {
+		x = &demand{conditions: d.Conditions}
+		c.demands[s] = x
+		c.order = append(c.order, s)
+	}
+	x.wanted = append(x.wanted, ask{p, d, g.membership})
+	g.asked, g.membership.asked = true, true
 }
 
 // amount is what a claim needs for itself.
@@ -127,57 +131,45 @@ func (c *compilation) fitsMember(instance *discovery.Instance, d *Definition, of
 // settlePools counts the pools of the routes, in the order in which these were claimed,
 // and refuses routes whose pool is over a quota.
 func (c *compilation) settlePools() {
-	known := make(map[poolKey]bool) // that were asked for
-	has := make(map[poolKey]bool)
+	asked, got := make(map[poolKey]bool), make(map[poolKey]bool)
+	need := func(asks []ask, counted map[poolKey]bool) (need amount) {
+		if len(asks) > 0 {
+			key := c.poolKey(asks)
+			need[memory] = unless(counted[key], poolMemory(asks, key.options.Sticky != ""))
+			counted[key] = true
+		}
+		return need
+	}
 	for _, s := range c.order {
-		d, granted := c.demands[s], true
-		if d == nil {
-			d, granted = c.meter.short[s], false
-		}
-		of := d.asks[0].definition
-		if granted {
-			_, of = d.newest()
-		}
-		key := c.poolKey(d, of.Options)
-		n := d.poolBytes(key.options.Sticky != "")
-		var asked, needed amount
-		asked[memory] = unless(known[key], n)
-		if granted {
-			needed[memory] = unless(has[key], n)
-		}
-		known[key] = true
+		d := c.demands[s]
 		if d.byHand() {
 			continue
 		}
-		over, ok := c.meter.charge(asked, needed, false)
+		over, ok := c.meter.charge(need(d.wanted, asked), need(d.asks, got), false)
 		if ok {
-			has[key] = has[key] || granted
-			continue
-		}
-		if !granted {
 			continue
 		}
 		claim := s.amount(len(d.conditions))
-		c.meter.usage.got.add(claim, -1)
+		if d.granted() {
+			newest, _ := newestOf(d.asks)
+			c.meter.usage.got.add(claim, -1)
+			c.meter.refuse(c, newest, s.name, s.host, over)
+			d.asks = nil
+		}
 		if over.of == ofService {
 			c.meter.usage.asked.add(claim, -1)
-		} else {
-			c.meter.short[s] = d
+			delete(c.demands, s)
 		}
-		delete(c.demands, s)
-		newest, _ := d.newest()
-		c.meter.refuse(c, newest, s.name, s.host, over)
 	}
 }
 
-// poolBytes is what the pool of a route takes.
-func (d *demand) poolBytes(sticky bool) int {
-	n := 0
-	for _, a := range d.asks {
+// poolMemory is what a pool for these petitions takes.
+func poolMemory(asks []ask, sticky bool) int {
+	n, pair := 0, pairBytes
+	for _, a := range asks {
 		n += a.membership.asking
 	}
-	pair := pairBytes
-	if len(d.asks) > 1 {
+	if len(asks) > 1 {
 		pair *= 2
 	}
 	if sticky {

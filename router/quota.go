@@ -15,6 +15,9 @@ import (
 // Limits bound one kind of thing. Zero means the default.
 type Limits struct{ Service, Namespace, Total int }
 
+// NoLimit is a limit that nothing reaches.
+const NoLimit = math.MaxInt / 2
+
 // Quotas are the limits of a table. Claims of the operator's file are not counted.
 type Quotas struct {
 	// Claims are pairs of host and path, Conditions their other requirements on a
@@ -37,8 +40,10 @@ var (
 )
 
 func (q *Quotas) setDefaults() {
-	total := cmp.Or(q.Memory.Total, math.MaxInt/2)
-	memory := Limits{total / 4, total / 2, total}
+	memory := Limits{NoLimit, NoLimit, NoLimit}
+	if total := q.Memory.Total; total > 0 {
+		memory = Limits{total / 4, total / 2, total}
+	}
 	for _, l := range []struct{ set, otherwise *Limits }{{&q.Claims, &defaultClaims}, {&q.Conditions, &defaultConditions}, {&q.Memory, &memory}, {&q.Lingering, &defaultLingering}} {
 		l.set.Service = cmp.Or(l.set.Service, l.otherwise.Service)
 		l.set.Namespace = cmp.Or(l.set.Namespace, l.otherwise.Namespace)

@@ -12,14 +12,17 @@ func (c *compilation) renamed(last map[routeID]*Route) map[place]*Route {
 	passed := make(map[place]*Route)
 	left := make(map[place]*Route) // by place
 	for s, r := range last {
-		if c.demands[s] == nil {
+		if !c.demands[s].granted() {
 			left[place{s.host, s.claim}] = r
 		}
 	}
 	if len(left) == 0 {
 		return passed
 	}
-	for s := range c.demands {
+	for s, d := range c.demands {
+		if !d.granted() {
+			continue
+		}
 		if r := left[place{s.host, s.claim}]; r != nil && last[s] == nil {
 			passed[place{s.host, s.claim}] = r
 		}

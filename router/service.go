@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"serai/discovery"
-	"serai/policy"
 	"serai/upstream"
 )
 
@@ -48,7 +47,9 @@ func (s *service) routesByID() map[routeID]*Route {
 // demand is what asks for one route.
 type demand struct {
 	conditions []Condition
-	asks       []ask
+	// wanted are the petitions that the quotas of the service permit; asks those that get
+	// the route, none when another quota refuses it.
+	wanted, asks []ask
 }
 
 // compilation is one service whose routes are being made.
@@ -80,16 +81,15 @@ func (b *Builder) compile(u *update, key discovery.Key, last map[routeID]*Route,
 		Builder: b, key: key, demands: make(map[routeID]*demand), refusals: make(map[string]*Rejection),
 		stats: make(map[string]*Stats), commons: make(map[likeness]*Common), pools: make(map[poolKey]*upstream.Pool), anew: make(map[*Common]*Common),
 	}
-	c.meter = meter{quotas: &b.options.Quotas, allowed: b.allowed(key), short: make(map[routeID]*demand), refused: make(map[excess]*Rejection)}
+	c.meter = meter{quotas: &b.options.Quotas, allowed: b.allowed(key), refused: make(map[excess]*Rejection)}
 	next := &service{source: source}
 	if source != nil {
+		next.age = firstIndex(source)
+		if next.age > 0 { // not only in the operator's file
+			c.meter.usage.got[memory], c.meter.usage.asked[memory] = serviceBytes, serviceBytes
+		}
 		c.readAll(source)
 		c.settlePools()
-		next.age = firstIndex(source)
-		if next.age > 0 {
-			c.meter.usage.got[memory] += serviceBytes
-			c.meter.usage.asked[memory] += serviceBytes
-		}
 	}
 	if old := b.services[key]; old != nil && (source == nil || old.age < next.age) {
 		next.age = old.age
@@ -100,7 +100,7 @@ func (b *Builder) compile(u *update, key discovery.Key, last map[routeID]*Route,
 	passed := c.renamed(last)
 	for _, routeID := range c.order {
 		d, before := c.demands[routeID], last[routeID]
-		if d == nil {
+		if !d.granted() {
 			continue // refused
 		}
 		if before == nil {
@@ -108,24 +108,7 @@ func (b *Builder) compile(u *update, key discovery.Key, last map[routeID]*Route,
 		}
 		next.routes = append(next.routes, c.route(routeID, d, before))
 	}
-	present := make(map[string]bool)
-	if source != nil {
-		for _, i := range source.Instances {
-			present[i.ID] = true
-		}
-	}
-	var left []*Route
-	for routeID, r := range last {
-		if c.demands[routeID] == nil && passed[place{routeID.host, routeID.claim}] != r && c.meter.short[routeID] == nil {
-			if r = c.linger(u.now, r, present); r != nil && u.anew {
-				r = c.guardAnew(r)
-			}
-			if r != nil {
-				left = append(left, r)
-			}
-		}
-	}
-	next.routes = append(next.routes, c.bounded(left)...)
+	next.routes = append(next.routes, c.lingering(u, source, last, passed)...)
 	for _, r := range c.refusals {
 		next.refused = append(next.refused, *r)
 	}
@@ -136,6 +119,29 @@ func (b *Builder) compile(u *update, key discovery.Key, last map[routeID]*Route,
 	slices.SortFunc(next.refused, Rejection.compare)
 	next.endpoints = c.endpoints
 	return next
+}
+
+// lingering returns the routes that no instance asks for any more and that stay for a
+// while.
+func (c *compilation) lingering(u *update, source *discovery.Service, last map[routeID]*Route, passed map[place]*Route) []*Route {
+	present := make(map[string]bool)
+	if source != nil {
+		for _, i := range source.Instances {
+			present[i.ID] = true
+		}
+	}
+	var left []*Route
+	for routeID, r := range last {
+		if c.demands[routeID] == nil && passed[place{routeID.host, routeID.claim}] != r {
+			if r = c.linger(u.now, r, present); r != nil && u.anew {
+				r = c.guardAnew(r)
+			}
+			if r != nil {
+				left = append(left, r)
+			}
+		}
+	}
+	return c.bounded(left)
 }
 
 // reserved says why a path may not be claimed, nil when it may.
@@ -190,7 +196,7 @@ func (c *compilation) route(s routeID, d *demand, last *Route) *Route {
 		r.CreateIndex = min(r.CreateIndex, last.CreateIndex)
 	}
 	r.place = int32(c.agreed.place(r))
-	r.Pool = c.pool(d, r.Options, c.room(r, last))
+	r.Pool = c.pool(d, c.room(r, last))
 	return r
 }
 
@@ -204,7 +210,7 @@ type likeness struct {
 
 // common returns what the route has in common with others.
 func (c *compilation) common(s routeID, d *demand) *Common {
-	newest, of := d.newest()
+	newest, of := newestOf(d.asks)
 	key := likeness{s.name, s.conditions, s.priority, newest.Job, of.Options}
 	if known := c.commons[key]; known != nil {
 		return known
@@ -215,7 +221,7 @@ func (c *compilation) common(s routeID, d *demand) *Common {
 	common := &Common{
 		Namespace: c.key.Namespace, Service: c.key.Name, Job: newest.Job, Name: s.name,
 		Conditions: d.conditions, Priority: s.priority, Options: of.Options, Stats: c.stats[s.name],
-		conditions: s.conditions, once: of.once, bytes: definitionBytes + 2*len(s.conditions),
+		conditions: s.conditions, once: of.once, bytes: definitionBytes + 2*len(s.conditions) + of.Options.OfRoute.Size(),
 	}
 	common.setPolicies(of.layers)
 	c.commons[key] = common
@@ -235,18 +241,19 @@ type poolKey struct {
 	options     upstream.PoolOptions
 }
 
-func (c *compilation) poolKey(d *demand, o *RouteOptions) poolKey {
-	id := make([]byte, 0, len(d.asks)*2)
-	for i := range d.asks {
-		id = binary.AppendUvarint(id, uint64(d.asks[i].membership.id))
+func (c *compilation) poolKey(asks []ask) poolKey {
+	id := make([]byte, 0, len(asks)*2)
+	for i := range asks {
+		id = binary.AppendUvarint(id, uint64(asks[i].membership.id))
 	}
-	return poolKey{string(id), c.poolOptions(o)}
+	_, of := newestOf(asks)
+	return poolKey{string(id), c.poolOptions(of.Options)}
 }
 
 // pool returns the pool of a route. Pools with the same members and options share
 // members, weights and the values of sticky cookies.
-func (c *compilation) pool(d *demand, o *RouteOptions, room *upstream.Room) *upstream.Pool {
-	key := c.poolKey(d, o)
+func (c *compilation) pool(d *demand, room *upstream.Room) *upstream.Pool {
+	key := c.poolKey(d.asks)
 	if p := c.pools[key]; p != nil {
 		return p.In(room)
 	}
@@ -259,60 +266,4 @@ func (c *compilation) poolOptions(o *RouteOptions) upstream.PoolOptions {
 	return upstream.PoolOptions{
 		Balance: o.Balance, Prefer: o.Prefer, Node: c.options.Node, Datacenter: c.options.Datacenter, Sticky: o.Sticky,
 	}
-}
-
-// hostFor is the Host header for an instance, empty for the client's.
-func (o *InstanceOptions) hostFor(address string) string {
-	if o.HostIsAddress {
-		return address
-	}
-	return o.Host
-}
-
-// target is what serai connects to for one of an instance's definitions.
-func (c *compilation) target(instance *discovery.Instance, address string, d *Definition, all []Definition) upstream.Target {
-	o := &d.Instance
-	host := o.hostFor(address)
-	t := upstream.Target{
-		Address: address, Instance: cmp.Or(instance.Alloc, instance.ID), Scheme: o.Scheme,
-		TLSName: o.TLSName, TLSInsecure: o.TLSInsecure, ProxyProtocol: o.ProxyProtocol, Check: o.Check,
-		Namespace: instance.Namespace, Job: cmp.Or(instance.Job, instance.Service),
-	}
-	if t.Scheme.Secure() && t.TLSName == "" {
-		t.TLSName = upstream.Hostname(host)
-	}
-	if t.Check.Path != "" {
-		t.Check.Host = cmp.Or(host, hostOfCheck(d, all))
-	}
-	return t
-}
-
-// member makes the pools' member for an instance, and acquires its endpoint.
-func (c *compilation) member(instance *discovery.Instance, address string, d *Definition, t upstream.Target) *upstream.Member {
-	o := &d.Instance
-	e := c.options.Registry.Acquire(t)
-	c.endpoints = append(c.endpoints, e)
-	return &upstream.Member{
-		Endpoint: e, Weight: o.Weight, MaxInflight: o.MaxInflight, Canary: o.Canary,
-		Node: instance.Node, Datacenter: instance.Datacenter, Host: o.hostFor(address),
-		OfInstance: o.OfInstance, Policies: policy.InstanceLayers(d.layers),
-		Alloc: instance.Alloc, Service: instance.Service, ID: instance.ID,
-	}
-}
-
-// hostOfCheck returns the Host that a check sends when upstream-host names none: the
-// first host that is a name, among the instance's routes that have the same check, so
-// that they share it. Empty when there is none.
-func hostOfCheck(d *Definition, all []Definition) string {
-	for i := range all {
-		if all[i].Class != d.Class || all[i].Instance.Check != d.Instance.Check {
-			continue
-		}
-		for _, host := range all[i].Hosts {
-			if !strings.HasPrefix(host, "*") {
-				return host
-			}
-		}
-	}
-	return ""
 }

@@ -42,6 +42,9 @@ func (s *system) newSource() error {
 func (s *system) newNomadSource(namespaces *discovery.Namespaces) (discovery.Source, error) {
 	o := nomad.OptionsFromEnv(s.env.getenv)
 	o.Logger = s.logger
+	if s.limit > 0 { // a line is decoded in about three times its size
+		o.Limits.Line = int(min(16<<20, s.limit/16))
+	}
 	o.OnRequest = func(kind string, err error) { s.admin.NomadRequest(kind, err) }
 	var err error
 	if s.client, err = nomad.NewClient(o); err != nil {

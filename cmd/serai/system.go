@@ -48,8 +48,10 @@ type system struct {
 	traffic   []*listener
 	adminPort net.Listener // nil when it is off
 	share     descriptors
+	limit     int64          // of the memory of this process, in bytes; 0 for none
 	memory    *memory.Budget // of clients, nil for no limit
 	open      *front.Clients // who has connections
+	rates     *policy.Rates  // what the rate limits of all routes share
 
 	first chan struct{}   // closed with the first table
 	reads []chan struct{} // closed when what else a start waits for has been read
@@ -58,49 +60,92 @@ type system struct {
 // newSystem makes all parts and binds the addresses. What is wrong with the
 // settings is reported at once.
 func newSystem(c *serveCommand, env *environment, limit int64, logger *slog.Logger) (s *system, err error) {
-	s = &system{serveCommand: c, env: env, logger: logger, router: router.NewRouter(), first: make(chan struct{}), share: shareDescriptors(descriptorLimit())}
-	waiting, rateKeys := c.MaxWaitingBytes, int64(c.RateKeys)
+	s = &system{
+		serveCommand: c, env: env, logger: logger, limit: limit, router: router.NewRouter(),
+		first: make(chan struct{}), share: shareDescriptors(descriptorLimit()),
+	}
+	rateKeys := int64(c.RateKeys)
 	if limit > 0 {
-		s.memory, waiting = memory.NewBudget(limit/20*clientShare), min(waiting, limit/8)
+		s.memory = memory.NewBudget(limit / 20 * clientShare)
 		rateKeys = min(rateKeys, limit/16/policy.RateKeyBytes)
 	}
-	rates := policy.NewRates(int(rateKeys))
+	s.rates = policy.NewRates(int(rateKeys))
 	s.open = front.NewClients(s.memory, s.share.clients)
 	defer func() {
 		if err != nil {
 			s.close()
 		}
 	}()
-	registry := upstream.RegistryOptions{
+	limits := wire.Limits{Head: c.MaxHead, Fields: c.MaxFields, Target: c.MaxTarget}
+	var ready func() bool // set once admin exists
+	err = errors.Join(
+		s.makeRegistry(),
+		s.makeBuilder(),
+		s.newSource(),
+		s.makeAccessLog(),
+		s.openCertificates(),
+		s.makeProxy(limits, func() bool { return ready() }),
+	)
+	if err != nil {
+		return s, &usageError{err}
+	}
+	if err := s.listen(limits); err != nil {
+		return s, err
+	}
+	if err := s.makeAdmin(); err != nil {
+		return s, err
+	}
+	ready = s.admin.Ready
+	return s, nil
+}
+
+// makeRegistry makes what has the instances.
+func (s *system) makeRegistry() error {
+	c, waiting := s.serveCommand, s.MaxWaitingBytes
+	if s.limit > 0 {
+		waiting = min(waiting, s.limit/8)
+	}
+	key, err := readSecret("sticky-key-file", c.StickyKeyFile)
+	o := upstream.RegistryOptions{
 		ConnectTimeout: c.ConnectTimeout.value(), WriteIdle: c.WriteIdle.value(), IdleTimeout: c.UpstreamIdle.value(), MaxIdle: orNever(c.UpstreamMaxIdle),
 		MaxWaiting: c.MaxWaiting, MaxWaitingBytes: waiting, EjectAfter: orNever(c.EjectAfter), EjectShare: c.EjectShare,
 		EjectTime: c.EjectTime.value(), SlowStart: orNever(c.SlowStart.value()), Probes: c.Probes, ProbeRate: c.ProbeRate, JobProbeRate: c.JobProbeRate,
-		MinCheckInterval: orNever(c.MinCheckInterval.value()), MaxCheckTime: c.MaxCheckTime.value(), MaxConns: s.share.instances, Logger: logger, Transport: transports(c.UpstreamMaxStreams),
+		MinCheckInterval: orNever(c.MinCheckInterval.value()), MaxCheckTime: c.MaxCheckTime.value(), MaxConns: s.share.instances,
+		StickyKey: key, Logger: s.logger, Transport: transports(c.UpstreamMaxStreams),
 	}
-	registry.StickyKey, err = readSecret("sticky-key-file", c.StickyKeyFile)
-	var status func() bool // set once admin exists
-	errs := []error{err, registry.Validate()}
-	s.registry = upstream.NewRegistry(registry)
+	s.registry = upstream.NewRegistry(o)
+	return errors.Join(err, o.Validate())
+}
+
+// makeBuilder makes what makes the tables.
+func (s *system) makeBuilder() (err error) {
+	c := s.serveCommand
 	s.builder, err = router.NewBuilder(s.router, router.Options{
 		Registry: s.registry, Prefix: c.TagPrefix, Class: c.Class, Node: c.Node,
-		Datacenter: cmp.Or(c.Datacenter, env.getenv("NOMAD_DC")), Owners: c.file.namespaceHosts,
-		Share: c.file.shares, SharedHosts: c.SharedHosts, Reserved: c.reservedPaths(), Quotas: c.Quotas.limits(limit), Catalog: c.file.catalog, Rates: rates,
-		Linger: c.Linger.value(), HTTPSOnly: c.HTTPSOnly, Networks: prefixes(c.UpstreamNetworks), NoLoopback: nodeHasAddress(env.getenv), Own: s.own.name, Nomad: s.own.nomad, Logger: logger,
+		Datacenter: cmp.Or(c.Datacenter, s.env.getenv("NOMAD_DC")), Owners: c.file.namespaceHosts,
+		Share: c.file.shares, SharedHosts: c.SharedHosts, Reserved: c.reservedPaths(), Quotas: c.Quotas.limits(s.limit), Catalog: c.file.catalog, Rates: s.rates,
+		Linger: c.Linger.value(), HTTPSOnly: c.HTTPSOnly, Networks: prefixes(c.UpstreamNetworks), NoLoopback: nodeHasAddress(s.env.getenv),
+		Own: s.own.name, Nomad: s.own.nomad, Logger: s.logger,
 	})
-	errs = append(errs, err)
-	errs = append(errs, s.newSource())
-	limits := wire.Limits{Head: c.MaxHead, Fields: c.MaxFields, Target: c.MaxTarget}
+	return err
+}
+
+func (s *system) makeAccessLog() (err error) {
 	s.accessLog, err = s.openAccessLog()
-	errs = append(errs, err)
+	return err
+}
+
+// makeProxy makes what passes requests on. The certificates have been opened.
+func (s *system) makeProxy(limits wire.Limits, ready func() bool) (err error) {
+	c := s.serveCommand
 	o := proxy.Options{
 		Router: s.router, TrustedProxies: prefixes(c.TrustedProxies), TrustedFields: c.TrustedFields, Via: c.Via, ReadyPath: c.ReadyPath,
-		Ready: func() bool { return status() }, Limits: limits, MaxInterim: c.MaxInterim, RetryShare: c.RetryShare, MaxHops: c.MaxHops, Splice: c.Splice,
-		RequestBodyIdle: c.BodyIdle.value(), WriteIdle: c.WriteIdle.value(), TunnelIdle: c.TunnelIdle.value(), Logger: logger,
+		Ready: ready, Limits: limits, MaxInterim: c.MaxInterim, RetryShare: c.RetryShare, MaxHops: c.MaxHops, Splice: c.Splice,
+		RequestBodyIdle: c.BodyIdle.value(), WriteIdle: c.WriteIdle.value(), TunnelIdle: c.TunnelIdle.value(), Logger: s.logger,
 	}
 	if s.accessLog != nil {
 		o.Log = s.accessLog.Log
 	}
-	errs = append(errs, s.openCertificates())
 	if s.certs != nil {
 		o.Shares = func(secure bool, name, host string) bool { return s.certs.Shares(s.clients, secure, name, host) }
 		o.SharesPlain = s.clients != nil
@@ -109,40 +154,36 @@ func newSystem(c *serveCommand, env *environment, limit int64, logger *slog.Logg
 		o.Challenge = s.obtain.AnswerHTTP
 	}
 	s.proxy, err = proxy.New(o)
-	errs = append(errs, err)
-	if err = errors.Join(errs...); err != nil {
-		return s, &usageError{err}
+	return err
+}
+
+// makeAdmin makes what tells about all other parts.
+func (s *system) makeAdmin() (err error) {
+	o := admin.Options{
+		Router: s.router, Registry: s.registry, Proxy: s.proxy, Sources: []admin.Reporter{s.source}, Version: version(), Logger: s.logger,
+		Memory: s.memory, HTTP2: s.engine2.Status, Certificates: s.certs,
+		Clients: func() (open, limit int) { return s.open.Open(), s.share.clients },
 	}
-	if err := s.listen(limits); err != nil {
-		return s, err
-	}
-	a := admin.Options{Router: s.router, Registry: s.registry, Proxy: s.proxy, Sources: []admin.Reporter{s.source}, Version: version(), Logger: logger}
 	for _, l := range s.traffic {
-		a.Listeners = append(a.Listeners, admin.Listener{Name: l.name, Status: l.server.Status})
+		o.Listeners = append(o.Listeners, admin.Listener{Name: l.name, Status: l.server.Status})
 	}
 	if s.accessLog != nil {
-		a.AccessLogDropped = s.accessLog.Dropped
+		o.AccessLogDropped = s.accessLog.Dropped
 	}
-	a.Rates = rates.Status
-	a.Memory, a.HTTP2 = s.memory, s.engine2.Status
-	a.Clients = func() (open, limit int) { return s.open.Open(), s.share.clients }
+	o.Rates = s.rates.Status
 	if s.claims != nil {
-		a.Claims = s.claims.Status
+		o.Claims = s.claims.Status
 	}
-	if c.readAgain != nil {
-		s.config = newConfigReloader(c, logger)
-		a.Config = s.config.Status
-		s.file.tellWeak(logger)
+	if s.readAgain != nil {
+		s.config = newConfigReloader(s.serveCommand, s.logger)
+		o.Config = s.config.Status
+		s.file.tellWeak(s.logger)
 	}
-	a.Certificates = s.certs
 	if s.obtain != nil {
-		a.Obtain = s.obtain
+		o.Obtain = s.obtain
 	}
-	if s.admin, err = admin.New(a); err != nil {
-		return s, err
-	}
-	status = s.admin.Ready
-	return s, nil
+	s.admin, err = admin.New(o)
+	return err
 }
 
 // orNever turns a flag's 0, which switches something off, into what the parts

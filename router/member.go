@@ -1,0 +1,64 @@
+package router
+
+import (
+	"cmp"
+	"strings"
+
+	"serai/discovery"
+	"serai/upstream"
+)
+
+// hostFor is the Host header for an instance, empty for the client's.
+func (o *InstanceOptions) hostFor(address string) string {
+	if o.HostIsAddress {
+		return address
+	}
+	return o.Host
+}
+
+// target is what serai connects to for one of an instance's definitions.
+func (c *compilation) target(instance *discovery.Instance, address string, d *Definition, all []Definition) upstream.Target {
+	o := &d.Instance
+	host := o.hostFor(address)
+	t := upstream.Target{
+		Address: address, Instance: cmp.Or(instance.Alloc, instance.ID), Scheme: o.Scheme,
+		TLSName: o.TLSName, TLSInsecure: o.TLSInsecure, ProxyProtocol: o.ProxyProtocol, Check: o.Check,
+		Namespace: instance.Namespace, Job: cmp.Or(instance.Job, instance.Service),
+	}
+	if t.Scheme.Secure() && t.TLSName == "" {
+		t.TLSName = upstream.Hostname(host)
+	}
+	if t.Check.Path != "" {
+		t.Check.Host = cmp.Or(host, hostOfCheck(d, all))
+	}
+	return t
+}
+
+// member makes the pools' member for an instance, and acquires its endpoint.
+func (c *compilation) member(instance *discovery.Instance, address string, o *InstanceOptions, of *membership) *upstream.Member {
+	e := c.options.Registry.Acquire(of.target)
+	c.endpoints = append(c.endpoints, e)
+	return &upstream.Member{
+		Endpoint: e, Weight: o.Weight, MaxInflight: o.MaxInflight, Canary: o.Canary,
+		Node: instance.Node, Datacenter: instance.Datacenter, Host: o.hostFor(address),
+		OfInstance: o.OfInstance, Policies: of.policies,
+		Alloc: instance.Alloc, Service: instance.Service, ID: instance.ID,
+	}
+}
+
+// hostOfCheck returns the Host that a check sends when upstream-host names none: the
+// first host that is a name, among the instance's routes that have the same check, so
+// that they share it. Empty when there is none.
+func hostOfCheck(d *Definition, all []Definition) string {
+	for i := range all {
+		if all[i].Class != d.Class || all[i].Instance.Check != d.Instance.Check {
+			continue
+		}
+		for _, host := range all[i].Hosts {
+			if !strings.HasPrefix(host, "*") {
+				return host
+			}
+		}
+	}
+	return ""
+}
