@@ -36,6 +36,13 @@ func TestKept(t *testing.T) {
 		{result{tally: tally{Failed: 1, Failures: post}}, true},
 		{result{Strict: true, OnlyPOST: true, tally: tally{Failed: 1, Failures: post}}, true},
 		{result{Strict: true, OnlyPOST: true, tally: tally{Failed: 2, Failures: get}}, false},
+		{result{Strict: true, OnlyPOST: true, tally: tally{Failed: 1, Failures: map[string]int{"call UNAVAILABLE upstream-closed": 1}}}, true},
+		{result{Strict: true, OnlyPOST: true, tally: tally{Failed: 1, Failures: map[string]int{"call UNAVAILABLE no-instance": 1}}}, false},
+		{result{Strict: true, OnlyPOST: true, tally: tally{Failed: 1, Failures: map[string]int{"call UNKNOWN upstream-closed": 1}}}, false},
+		{result{Strict: true, Streams: &streamsTally{Ended: map[string]int{"UNAVAILABLE": 1}}}, true},
+		{result{Strict: true, OnlyPOST: true, Streams: &streamsTally{Wrong: 1}}, false},
+		{result{Strict: true, Streams: &streamsTally{Failed: map[string]int{"UNAVAILABLE": 1}}}, false},
+		{result{Streams: &streamsTally{Wrong: 1}}, true},
 		{result{Strict: true, WithinMS: 100, tally: tally{LongestMS: 100}}, true},
 		{result{Strict: true, WithinMS: 100, tally: tally{LongestMS: 101}}, false},
 	} {
