@@ -26,11 +26,12 @@ type grpcClient struct {
 	again    *resends
 }
 
-// newGRPCClient connects with the first call.
-func newGRPCClient(at entrance, host string) (*grpcClient, error) {
+// newGRPCClient makes so many channels to each of the entrance's addresses. They connect
+// with the first call.
+func newGRPCClient(at entrance, host string, channels int) (*grpcClient, error) {
 	c := &grpcClient{again: new(resends)}
 	secure := credentials.NewTLS(&tls.Config{InsecureSkipVerify: true, ServerName: host})
-	for range connectionsEach {
+	for range channels {
 		for address, over := range map[string]credentials.TransportCredentials{at.plain: insecure.NewCredentials(), at.secure: secure} {
 			if address == "" {
 				continue

@@ -40,7 +40,7 @@ func TestClientsOfHello(t *testing.T) {
 
 func clientsOf(t *testing.T, address string) []asker {
 	t.Helper()
-	calls, err := newGRPCClient(entrance{plain: address}, "web.loadtest")
+	calls, err := newGRPCClient(entrance{plain: address}, "web.loadtest", 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,12 +147,12 @@ func TestStreamsEnd(t *testing.T) {
 				<-s.Context().Done()
 				return s.Context().Err()
 			})
-			calls, err := newGRPCClient(entrance{plain: address}, "web.loadtest")
+			calls, err := newGRPCClient(entrance{plain: address}, "web.loadtest", 1)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer calls.close()
-			s := startStreams(t.Context(), calls.channels, 1)
+			s := startStreams(t.Context(), calls.channels, 1, time.Second)
 			for {
 				s.mu.Lock()
 				messages := s.seen.Messages

@@ -19,6 +19,7 @@ import (
 // streams are calls that instances answer again and again, for as long as nothing
 // ends them. One that ends is opened again at once.
 type streams struct {
+	every   time.Duration // between two messages
 	stop    context.CancelFunc
 	running sync.WaitGroup
 
@@ -46,14 +47,18 @@ type streamsTally struct {
 // kept reports whether streams ended as promised, and could be opened again at once.
 func (t *streamsTally) kept() bool { return t.Wrong == 0 && len(t.Failed) == 0 }
 
+// ended is how many have ended that had brought a message.
+func (t *streamsTally) ended() int { return sum(t.Ended) }
+
+func sum(counts map[string]int) (n int) {
+	for m := range maps.Values(counts) {
+		n += m
+	}
+	return n
+}
+
 func (t *streamsTally) String() string {
-	ended, failed := 0, 0
-	for n := range maps.Values(t.Ended) {
-		ended += n
-	}
-	for n := range maps.Values(t.Failed) {
-		failed += n
-	}
+	ended, failed := t.ended(), sum(t.Failed)
 	s := fmt.Sprintf("%d streams of gRPC: %d ended, %d not as promised, %d opened again, %d in vain, longest silence %d ms", t.Open, ended, t.Wrong, t.Again, failed, t.SilentMS)
 	if ended > 0 {
 		s += "; ended: " + inWords(t.Ended)
@@ -65,9 +70,9 @@ func (t *streamsTally) String() string {
 }
 
 // startStreams opens so many streams and keeps them open until ctx ends.
-func startStreams(ctx context.Context, channels []*grpc.ClientConn, n int) *streams {
+func startStreams(ctx context.Context, channels []*grpc.ClientConn, n int, every time.Duration) *streams {
 	ctx, stop := context.WithCancel(ctx)
-	s := &streams{stop: stop, seen: streamsTally{Open: n, Ended: make(map[string]int), Failed: make(map[string]int)}}
+	s := &streams{every: every, stop: stop, seen: streamsTally{Open: n, Ended: make(map[string]int), Failed: make(map[string]int)}}
 	for i := range n {
 		s.running.Go(func() { s.keep(ctx, channels[i%len(channels)]) })
 	}
@@ -86,7 +91,7 @@ func (s *streams) keep(ctx context.Context, channel *grpc.ClientConn) {
 	last := time.Now()
 	for again := false; ctx.Err() == nil; again = true {
 		begun := false
-		cause, err := readStream(ctx, channel, func() {
+		cause, err := s.read(ctx, channel, func() {
 			now := time.Now()
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -121,16 +126,13 @@ func (s *streams) ended(begun bool, cause string, err error) {
 	}
 }
 
-// streamEvery is the time between two messages, in milliseconds.
-const streamEvery = 200
-
-// readStream opens a stream, reads it to its end, and returns how it ended.
-func readStream(ctx context.Context, channel *grpc.ClientConn, each func()) (cause string, err error) {
+// read opens a stream, reads it to its end, and returns how it ended.
+func (s *streams) read(ctx context.Context, channel *grpc.ClientConn, each func()) (cause string, err error) {
 	stream, err := channel.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, echopb.EchoRepeatProcedure)
 	if err != nil {
 		return causeOf(err, nil), err
 	}
-	if err = stream.SendMsg(&echopb.RepeatRequest{Text: "a message", Every: streamEvery}); err == nil {
+	if err = stream.SendMsg(&echopb.RepeatRequest{Text: "a message", Every: uint32(s.every.Milliseconds())}); err == nil {
 		err = stream.CloseSend()
 	}
 	// Where sending fails, receiving tells why.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"net/http"
+	"time"
 
 	"serai/internal/netns"
 )
@@ -34,11 +35,11 @@ func (s *testbed) startClients(sc *scenario, at entrance, rate int) (end func() 
 		s.load = startLoad(s.ctx, rate, newHTTP1Client(at.plain, name, large))
 		return s.load.end, nil
 	}
-	calls, err := newGRPCClient(at, name)
+	calls, err := newGRPCClient(at, name, connectionsEach)
 	if err != nil {
 		return nil, err
 	}
-	open := startStreams(s.ctx, calls.channels, 5*len(calls.channels))
+	open := startStreams(s.ctx, calls.channels, 5*len(calls.channels), 200*time.Millisecond)
 	s.load = startLoad(s.ctx, rate, calls, newHTTP2Client(at, name, large))
 	return func() result {
 		seen := open.end()
