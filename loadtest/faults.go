@@ -175,7 +175,7 @@ func (c *faultsCommand) perform(st *testbed, s *scenario, nomadURL, token string
 	}
 	time.Sleep(time.Second)
 	r := end()
-	r.Scenario, r.Strict, r.OnlyPOST, r.WithinMS = s.name, !s.shows, s.onlyPOST, s.within.Milliseconds()
+	r.Scenario, r.Strict, r.OnlyPOST, r.OnlyCut, r.WithinMS = s.name, !s.shows, s.onlyPOST, s.onlyCut, s.within.Milliseconds()
 	return r, err
 }
 

@@ -39,6 +39,8 @@ func TestKept(t *testing.T) {
 		{result{Strict: true, OnlyPOST: true, tally: tally{Failed: 1, Failures: map[string]int{"call UNAVAILABLE upstream-closed": 1}}}, true},
 		{result{Strict: true, OnlyPOST: true, tally: tally{Failed: 1, Failures: map[string]int{"call UNAVAILABLE no-instance": 1}}}, false},
 		{result{Strict: true, OnlyPOST: true, tally: tally{Failed: 1, Failures: map[string]int{"call UNKNOWN upstream-closed": 1}}}, false},
+		{result{Strict: true, OnlyCut: true, tally: tally{Failed: 1, Failures: map[string]int{"call UNAVAILABLE the answer was cut": 1}}}, true},
+		{result{Strict: true, OnlyCut: true, tally: tally{Failed: 1, Failures: map[string]int{"call UNAVAILABLE upstream-closed": 1}}}, false},
 		{result{Strict: true, Streams: &streamsTally{Ended: map[string]int{"UNAVAILABLE": 1}}}, true},
 		{result{Strict: true, OnlyPOST: true, Streams: &streamsTally{Wrong: 1}}, false},
 		{result{Strict: true, Streams: &streamsTally{Failed: map[string]int{"UNAVAILABLE": 1}}}, false},

@@ -22,10 +22,11 @@ type result struct {
 	Marks   []mark        `json:"marks,omitempty"`
 	parts   []tally
 	// Strict says that the promise is no failure at all; OnlyPOST that
-	// requests may fail which nobody may repeat; WithinMS is how long a request
-	// may take, 0 where nothing is promised.
+	// requests may fail which nobody may repeat, OnlyCut that answers may be cut that had
+	// begun; WithinMS is how long a request may take, 0 where nothing is promised.
 	Strict   bool  `json:"strict"`
 	OnlyPOST bool  `json:"only_post,omitempty"`
+	OnlyCut  bool  `json:"only_cut,omitempty"`
 	WithinMS int64 `json:"within_ms,omitempty"`
 }
 
@@ -37,22 +38,26 @@ func (r *result) kept() bool {
 	if r.Strict && r.Streams != nil && !r.Streams.kept() {
 		return false
 	}
-	if r.OnlyPOST {
-		for f := range r.Failures {
-			if !strings.HasPrefix(f, "POST ") && !isCallCut(f) {
-				return false
-			}
+	for f := range r.Failures {
+		switch {
+		case r.OnlyPOST && mayHaveBeenRead(f), (r.OnlyPOST || r.OnlyCut) && isCut(f):
+		case r.Strict:
+			return false
 		}
-		return true
 	}
-	return !r.Strict || r.Failed == 0
+	return true
 }
 
-// isCallCut reports whether a failure is a call of gRPC that its instance may have
-// read before it was gone, so that nobody may repeat it.
-func isCallCut(failure string) bool {
-	cause, isCall := strings.CutPrefix(failure, "call UNAVAILABLE ")
-	return isCall && slices.Contains([]string{"upstream-closed", "upstream-lost", "the answer was cut"}, cause)
+// mayHaveBeenRead reports whether a failure is a request that nobody may repeat, since its
+// instance may have read it before it was gone.
+func mayHaveBeenRead(failure string) bool {
+	return strings.HasPrefix(failure, "POST ") || failure == "call UNAVAILABLE upstream-closed" || failure == "call UNAVAILABLE upstream-lost"
+}
+
+// isCut reports whether a failure is an answer that had begun. A call is told so by its
+// status, but grpc-go reads none behind half a message.
+func isCut(failure string) bool {
+	return failure == "call UNAVAILABLE the answer was cut" || failure == "call INTERNAL unexpected EOF" || strings.Contains(failure, " error in the body: ")
 }
 
 func (t *tally) String() string {

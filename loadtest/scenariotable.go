@@ -17,6 +17,7 @@ type scenario struct {
 	nodes    int           // serai behind a balancer; one without a balancer when 0
 	token    string        // of serai, where the simulator wants one
 	onlyPOST bool          // what nobody may repeat may fail
+	onlyCut  bool          // answers that had begun may be cut
 	large    string        // the method of requests with a larger body, PUT
 	shows    bool          // only shown: nothing is promised
 	servers  bool          // needs servers that can be stopped
@@ -69,11 +70,15 @@ func scenariosHTTP2() []scenario {
 		{name: "http2, grpc: rolling deploy of 3, without shutdown_delay", http2: true, count: 3, steps: rollingDeploy},
 		{name: "http2, grpc: rolling deploy of 3, shutdown_delay = 1s", http2: true, count: 3, delay: time.Second, steps: rollingDeploy},
 		{name: "http2, grpc: redeploy with count = 1, a gap of 2 s", http2: true, count: 1, flags: manyWait, steps: redeployTimes(1, 2)},
-		{name: "http2, grpc: kill -9 of one of 3", http2: true, count: 3, onlyPOST: true, steps: killOne},
-		{name: "http2, grpc: kill -9 of one of 3 (retry-post=on)", http2: true, count: 3, tags: []string{"ingress.retry-post=on"}, steps: killOne},
+		{name: "http2, grpc: kill -9 of one of 3", http2: true, count: 3, flags: manyRetries, onlyPOST: true, steps: killOne},
+		{name: "http2, grpc: kill -9 of one of 3 (retry-post=on)", http2: true, count: 3, flags: manyRetries, onlyCut: true, tags: []string{"ingress.retry-post=on"}, steps: killOne},
 		{name: "http2, grpc: one of 3 hangs for 5 s (timeout=1s)", http2: true, count: 3, tags: []string{"ingress.timeout=1s"}, shows: true, once: true, steps: hang},
 		{name: "http2, grpc: serai hands its port over to the next one", http2: true, count: 3, flags: []string{"--reuse-port", "--drain-timeout=2s"}, steps: handOver},
 		{name: "http2, grpc: restart of serai on one of 3 nodes", http2: true, count: 3, nodes: 3, flags: drained, steps: restartTimes(1, 2)},
-		{name: "http2, grpc: the network of one of 3 instances is cut for 10 s", http2: true, count: 3, network: true, long: true, onlyPOST: true, within: cutWithin, steps: cutNetwork},
+		{name: "http2, grpc: the network of one of 3 instances is cut for 10 s", http2: true, count: 3, network: true, flags: manyRetries, long: true, onlyPOST: true, within: cutWithin, steps: cutNetwork},
 	}
 }
+
+// manyRetries lets all requests of one of three instances be repeated at the same time:
+// they share its connections, and fail together.
+var manyRetries = []string{"--retry-share=0.5"}
