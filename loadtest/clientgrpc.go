@@ -78,7 +78,7 @@ func (c *grpcClient) ask(i int) (failure string) {
 func causeOf(err error, trailer metadata.MD) string {
 	s := status.Convert(err)
 	reason := strings.Join(trailer.Get("X-Serai-Reason"), ", ")
-	return fmt.Sprintf("%s %s", codeName(s.Code()), cmp.Or(reason, withoutAddresses(s.Message())))
+	return fmt.Sprintf("%s %s", codeName(s.Code()), cmp.Or(reason, withoutNumbers(s.Message())))
 }
 
 // codeName is a code as the specification of gRPC writes it.

@@ -86,13 +86,13 @@ func (c *http2Client) ask(i int) (failure string) {
 	}
 	a, err := t.RoundTrip(q)
 	if err != nil {
-		return fmt.Sprintf("%s error: %s", method, withoutAddresses(err.Error()))
+		return fmt.Sprintf("%s error: %s", method, withoutNumbers(err.Error()))
 	}
 	defer a.Body.Close()
 	text, err := io.ReadAll(a.Body)
 	switch {
 	case err != nil:
-		return fmt.Sprintf("%s error in the body: %s", method, withoutAddresses(err.Error()))
+		return fmt.Sprintf("%s error in the body: %s", method, withoutNumbers(err.Error()))
 	case a.StatusCode != http.StatusOK:
 		return fmt.Sprintf("%s %d %s", method, a.StatusCode, a.Header.Get("X-Serai-Reason"))
 	case !strings.HasSuffix(string(text), fmt.Sprintf(", %d bytes of body\n", len(sent))):
@@ -101,7 +101,7 @@ func (c *http2Client) ask(i int) (failure string) {
 	return ""
 }
 
-var address = regexp.MustCompile(`\d+\.\d+\.\d+\.\d+(:\d+)?`)
+var numbers = regexp.MustCompile(`\d[\d.:]*`)
 
-// withoutAddresses makes errors comparable that differ in ports only.
-func withoutAddresses(s string) string { return address.ReplaceAllString(s, "ADDRESS") }
+// withoutNumbers makes errors comparable that differ only in addresses and streams.
+func withoutNumbers(s string) string { return numbers.ReplaceAllString(s, "N") }

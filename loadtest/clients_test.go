@@ -152,7 +152,7 @@ func TestStreamsEnd(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer calls.close()
-			s := startStreams(t.Context(), calls.channels, 1, time.Second)
+			s := startStreams(t.Context(), calls.channels, 1, time.Second, "a message")
 			for {
 				s.mu.Lock()
 				messages := s.seen.Messages

@@ -20,6 +20,7 @@ import (
 // ends them. One that ends is opened again at once.
 type streams struct {
 	every   time.Duration // between two messages
+	text    string        // of each
 	stop    context.CancelFunc
 	running sync.WaitGroup
 
@@ -70,9 +71,9 @@ func (t *streamsTally) String() string {
 }
 
 // startStreams opens so many streams and keeps them open until ctx ends.
-func startStreams(ctx context.Context, channels []*grpc.ClientConn, n int, every time.Duration) *streams {
+func startStreams(ctx context.Context, channels []*grpc.ClientConn, n int, every time.Duration, text string) *streams {
 	ctx, stop := context.WithCancel(ctx)
-	s := &streams{every: every, stop: stop, seen: streamsTally{Open: n, Ended: make(map[string]int), Failed: make(map[string]int)}}
+	s := &streams{every: every, text: text, stop: stop, seen: streamsTally{Open: n, Ended: make(map[string]int), Failed: make(map[string]int)}}
 	for i := range n {
 		s.running.Go(func() { s.keep(ctx, channels[i%len(channels)]) })
 	}
@@ -132,7 +133,7 @@ func (s *streams) read(ctx context.Context, channel *grpc.ClientConn, each func(
 	if err != nil {
 		return causeOf(err, nil), err
 	}
-	if err = stream.SendMsg(&echopb.RepeatRequest{Text: "a message", Every: uint32(s.every.Milliseconds())}); err == nil {
+	if err = stream.SendMsg(&echopb.RepeatRequest{Text: s.text, Every: uint32(s.every.Milliseconds())}); err == nil {
 		err = stream.CloseSend()
 	}
 	// Where sending fails, receiving tells why.

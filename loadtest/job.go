@@ -50,7 +50,7 @@ func (j *job) body() any {
 			"Tasks": []m{{
 				"Name": "web", "Driver": "raw_exec", "KillTimeout": 5 * time.Second,
 				"Config":    m{"command": s.command, "args": s.args},
-				"Resources": m{"CPU": 20, "MemoryMB": 20},
+				"Resources": m{"CPU": 20, "MemoryMB": 64},
 				"Services":  []m{{"Name": "web", "Provider": "nomad", "PortLabel": "http", "Tags": s.tags, "CanaryTags": s.canaryTags}},
 			}},
 		}},

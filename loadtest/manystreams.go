@@ -3,14 +3,15 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 )
 
-// manyStreams has many streams open at once, each of which is answered every ten
-// seconds: what each takes, and whether all outlive a minute in which another service is
-// deployed again and again.
+// manyStreams has many streams open at once, each of which brings a message of 1 KiB every
+// ten seconds: what each takes, and whether all outlive a minute in which another service
+// is deployed again and again.
 func manyStreams(a *arena) error {
-	const perConnection, lasts = 100, time.Minute
+	const perConnection, lasts, every, size = 100, time.Minute, 10 * time.Second, 1 << 10
 	n := a.options.Streams
 	before, used := a.rss(), usageOf(a.pid()).cpu
 	calls, err := newGRPCClient(entrance{plain: a.address()}, "web.loadtest", max(1, n/perConnection))
@@ -18,7 +19,7 @@ func manyStreams(a *arena) error {
 		return err
 	}
 	defer calls.close()
-	open := startStreams(a.ctx, calls.channels, n, 10*time.Second)
+	open := startStreams(a.ctx, calls.channels, n, every, strings.Repeat("x", size))
 	defer open.end()
 	if err := open.await(a.ctx, n); err != nil {
 		return err
@@ -34,12 +35,14 @@ func manyStreams(a *arena) error {
 			return err
 		}
 	}
+	rss = a.rss()
 	seen := open.end()
-	a.see("another service was deployed %d times in %v: %v; resident %.1f MiB", deploys, lasts, seen, mib(a.rss()))
+	a.see("another service was deployed %d times in %v: %v; then %.1f KiB each, resident %.1f MiB",
+		deploys, lasts, seen, float64(rss-before)/1024/float64(n), mib(rss))
 	if ended := seen.ended(); ended > 0 || len(seen.Failed) > 0 {
 		a.broken("%d of %d streams ended", ended, n)
 	}
-	if least := n * int(lasts/(10*time.Second)); seen.Messages < least {
+	if least := n * int(lasts/every); seen.Messages < least {
 		a.broken("%d messages came, less than %d", seen.Messages, least)
 	}
 	return nil

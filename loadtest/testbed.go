@@ -39,7 +39,7 @@ func (s *testbed) startClients(sc *scenario, at entrance, rate int) (end func() 
 	if err != nil {
 		return nil, err
 	}
-	open := startStreams(s.ctx, calls.channels, 5*len(calls.channels), 200*time.Millisecond)
+	open := startStreams(s.ctx, calls.channels, 5*len(calls.channels), 200*time.Millisecond, "a message")
 	s.load = startLoad(s.ctx, rate, calls, newHTTP2Client(at, name, large))
 	return func() result {
 		seen := open.end()

@@ -214,6 +214,44 @@ func TestNoHTTP2(t *testing.T) {
 	}
 }
 
+// TestEndedBeforeSettings: an instance that is killed while a connection to it is made
+// has heard nothing of the requests for it. All of them go to another, whatever their method
+// and however few may be repeated.
+func TestEndedBeforeSettings(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var ended atomic.Int32
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			// A probe says nothing.
+			if n, _ := c.Read(make([]byte, 1)); n > 0 {
+				ended.Add(1)
+			}
+			c.Close()
+		}
+	}()
+	good := newInstancePlayed(t, func(f *x.Framer, s uint32) bool { says(f, s, "204"); return true })
+	n := newNode(t, proxy.Options{}, speaksHTTP2(), []string{l.Addr().String(), good}, "ingress.scheme=grpc", "ingress.lb=round-robin", "ingress.retries=0")
+	e := listen1(t, n)
+	for range 4 {
+		k := e.open(t, post(4, "body"))
+		if h := k.head(); h.status != 204 {
+			t.Errorf("answered %d %s", h.status, h.fields.Get("X-Serai-Reason"))
+		}
+		k.rest()
+	}
+	if ended.Load() == 0 {
+		t.Error("the instance that ends was never asked")
+	}
+}
+
 // TestWebSocketOverHTTP2 is refused in so many words where the instance takes none, and
 // joined where it does.
 func TestWebSocketOverHTTP2(t *testing.T) {

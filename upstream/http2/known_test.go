@@ -33,7 +33,7 @@ func TestWhatIsKnown(t *testing.T) {
 		}, upstream.FailedClosed, upstream.Answered, "CANCEL"},
 		"no settings": {nil, upstream.FailedProtocol, upstream.Refused, "does not begin with SETTINGS"},
 		"HTTP/1":      {nil, upstream.FailedProtocol, upstream.Refused, "answers in HTTP/1"},
-		"silence":     {nil, upstream.FailedProtocol, upstream.Refused, "closed the connection before its SETTINGS"},
+		"silence":     {nil, upstream.FailedProtocol, upstream.NotSent, "closed the connection before its SETTINGS"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := playing(t, func(p *peer) {
