@@ -252,6 +252,30 @@ func TestEndedBeforeSettings(t *testing.T) {
 	}
 }
 
+// TestGoneAway: a request that an instance does not begin since it is about to stop goes to
+// another, however few may be repeated: of many that are under way all do.
+func TestGoneAway(t *testing.T) {
+	var asked atomic.Int32
+	leaving := newInstancePlayed(t, func(f *x.Framer, s uint32) bool {
+		asked.Add(1)
+		f.WriteGoAway(0, x.ErrCodeNo, nil)
+		return true
+	})
+	good := newInstancePlayed(t, func(f *x.Framer, s uint32) bool { says(f, s, "204"); return true })
+	n := newNode(t, proxy.Options{}, speaksHTTP2(), []string{leaving, good}, "ingress.scheme=grpc", "ingress.lb=round-robin", "ingress.retries=0")
+	e := listen1(t, n)
+	for range 4 {
+		k := e.open(t, post(4, "body"))
+		if h := k.head(); h.status != 204 {
+			t.Errorf("answered %d %s", h.status, h.fields.Get("X-Serai-Reason"))
+		}
+		k.rest()
+	}
+	if asked.Load() == 0 {
+		t.Error("the instance that leaves was never asked")
+	}
+}
+
 // TestWebSocketOverHTTP2 is refused in so many words where the instance takes none, and
 // joined where it does.
 func TestWebSocketOverHTTP2(t *testing.T) {
