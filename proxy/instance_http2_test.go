@@ -196,6 +196,39 @@ func TestNotBegun(t *testing.T) {
 	}
 }
 
+// TestNotBegunBehindAWindow: so does a request of which a part still waits for the instance's
+// window: all of it is here.
+func TestNotBegunBehindAWindow(t *testing.T) {
+	for name, c := range map[string]struct {
+		method string
+		play   func(f *x.Framer, stream uint32) bool
+	}{
+		"refused":   {"POST", func(f *x.Framer, s uint32) bool { return f.WriteRSTStream(s, x.ErrCodeRefusedStream) == nil }},
+		"gone away": {"POST", func(f *x.Framer, s uint32) bool { f.WriteGoAway(0, x.ErrCodeNo, nil); return true }},
+		"cut":       {"PUT", func(*x.Framer, uint32) bool { return false }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var asked atomic.Int32
+			bad := newInstancePlayed(t, func(f *x.Framer, s uint32) bool { asked.Add(1); return c.play(f, s) }, x.Setting{ID: x.SettingInitialWindowSize, Val: 10})
+			good := newInstancePlayed(t, func(f *x.Framer, s uint32) bool { says(f, s, "204"); return true })
+			n := newNode(t, proxy.Options{}, speaksHTTP2(), []string{bad, good}, "ingress.scheme=h2c", "ingress.lb=round-robin")
+			e := listen1(t, n)
+			for range 4 {
+				q := post(2000, strings.Repeat("x", 2000))
+				q.method = c.method
+				k := e.open(t, q)
+				if h := k.head(); h.status != 204 {
+					t.Errorf("answered %d %s", h.status, h.fields.Get("X-Serai-Reason"))
+				}
+				k.rest()
+			}
+			if asked.Load() == 0 {
+				t.Error("the bad one was never asked")
+			}
+		})
+	}
+}
+
 // TestNoHTTP2 tells the client of an instance that speaks HTTP/1 although its scheme
 // says otherwise; no byte of the request has reached it.
 func TestNoHTTP2(t *testing.T) {
