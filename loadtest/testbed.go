@@ -3,7 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
+	"net"
 	"net/http"
+	"strconv"
 	"time"
 
 	"serai/internal/netns"
@@ -82,13 +84,15 @@ func (s *testbed) startNodes(serai string, sc *scenario, nomadURL, token string)
 	return at, err
 }
 
-// add starts one more instance.
+// add starts one more instance, and waits until it runs: from then on a deploy counts the
+// time for which it has been healthy.
 func (s *testbed) add(tags ...string) error {
 	i, err := s.start("web", tags...)
-	if err == nil {
-		s.instances = append(s.instances, i)
+	if err != nil {
+		return err
 	}
-	return err
+	s.instances = append(s.instances, i)
+	return awaitOpen(s.ctx, net.JoinHostPort(i.reg.Address, strconv.Itoa(i.reg.Port)))
 }
 
 // remove stops the oldest.
