@@ -44,7 +44,7 @@ func realScenariosHTTP2() []scenario {
 		{name: "http2, grpc: rolling deploy of 3, shutdown_delay = 1s", http2: true, count: 3, delay: time.Second, steps: deployAgain},
 		{name: "http2, grpc: redeploy with count = 1, without a canary", http2: true, count: 1, steps: deployAgain},
 		{name: "http2, grpc: kill -9 of one of 3", http2: true, count: 3, flags: manyRetries, onlyPOST: true, steps: killTask},
-		{name: "http2, grpc: kill -9 of one of 3 (retry-post=on)", http2: true, count: 3, flags: manyRetries, onlyCut: true, tags: []string{"ingress.retry-post=on"}, steps: killTask},
+		{name: "http2, grpc: kill -9 of one of 3 (retry-post=on)", http2: true, count: 3, flags: manyRetries, onlyCut: true, tags: []string{"ingress.retry-post=on"}, shows: true, steps: killTask},
 		{name: "http2, grpc: one of 3 hangs for 5 s (timeout=1s)", http2: true, count: 3, tags: []string{"ingress.timeout=1s"}, shows: true, once: true, steps: hangTask},
 		{name: "http2, grpc: restart of serai on one of 3 nodes", http2: true, count: 3, nodes: 3, flags: drained, steps: restartTimes(1, 2)},
 		{name: "http2, grpc: Nomad updates serai's own job on 3 nodes", http2: true, count: 3, network: true, steps: updateNodes},
