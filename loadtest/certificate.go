@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// writeCertificate makes a self-signed one, ECDSA P-256 as most are.
+// writeCertificate makes a self-signed one, ECDSA P-256 as most are, and writes it to
+// those of the setting's files that have a name.
 func writeCertificate(s setting) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -37,6 +38,9 @@ func writeCertificate(s setting) error {
 		return err
 	}
 	for file, text := range map[string][]byte{s.Cert: public, s.Key: secret, s.Pem: append(slices.Clone(public), secret...)} {
+		if file == "" {
+			continue
+		}
 		if err := os.WriteFile(file, text, 0o600); err != nil {
 			return err
 		}

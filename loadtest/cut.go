@@ -41,8 +41,6 @@ func cutNetwork(s *testbed) error {
 var shortClientTimeouts = []string{"--head-timeout=2s", "--body-idle=2s", "--write-idle=2s", "--keep-alive=4s", "--tunnel-idle=4s"}
 
 const (
-	// seraiOnBridge makes a serai of ours reachable for the clients.
-	seraiOnBridge = "--http=" + bridgeHost + ":18080"
 	// longest is the longest of these limits, and what TCP may add to notice.
 	longest = 4 * time.Second
 	strands = 10

@@ -10,7 +10,7 @@ import (
 // The scenarios on a real Nomad: the job is deployed by Nomad itself, tasks get
 // their signals from it, and servers are stopped where the program runs them.
 func realScenarios() []scenario {
-	return []scenario{
+	all := []scenario{
 		{name: "rolling deploy of 3, without shutdown_delay", count: 3, steps: deployAgain},
 		{name: "the same deploy with a POST of 20 KiB in place of a PUT", count: 3, large: http.MethodPost, shows: true, steps: deployAgain},
 		{name: "the same deploy with the Traefik on PATH", count: 3, traefik: true, shows: true, steps: deployAgain},
@@ -24,7 +24,7 @@ func realScenarios() []scenario {
 		{name: "a fourth never answers (timeout=1s)", count: 3, tags: []string{"ingress.timeout=1s"}, shows: true, once: true, steps: joinTask("silent")},
 		{name: "a fourth cuts its answers in half", count: 3, shows: true, once: true, steps: joinTask("half")},
 		{name: "a fourth is 100 times slower", count: 3, shows: true, once: true, steps: joinTask("slow")},
-		{name: "restart of serai on one of 3 nodes, again and again", count: 3, nodes: 3, flags: drained, steps: restartOne},
+		{name: "restart of serai on one of 3 nodes, again and again", count: 3, nodes: 3, flags: drained, steps: restartTimes(5, 2)},
 		{name: "Nomad updates serai's own job on 3 nodes", count: 3, network: true, steps: updateNodes},
 		{name: "the network of one of 3 nodes is cut", count: 3, network: true, around: true, onlyPOST: true, within: cutWithin, steps: cutNode},
 		{name: "the same cut, with the load through all 3 nodes", count: 3, network: true, shows: true, steps: cutNode},
@@ -32,6 +32,24 @@ func realScenarios() []scenario {
 		{name: "serai's token is revoked for 5 s, and replaced", count: 3, servers: true, steps: revokeToken},
 		{name: "the leader of 3 servers is killed", count: 3, servers: true, steps: killLeader},
 		{name: "all servers are stopped for 60 s", count: 3, servers: true, steps: stopServers},
+	}
+	return append(all, realScenariosHTTP2()...)
+}
+
+// realScenariosHTTP2 are those with clients of HTTP/2 and gRPC.
+func realScenariosHTTP2() []scenario {
+	drained := []string{"--drain-delay=1s", "--drain-timeout=2s"}
+	return []scenario{
+		{name: "http2, grpc: rolling deploy of 3, without shutdown_delay", http2: true, count: 3, steps: deployAgain},
+		{name: "http2, grpc: rolling deploy of 3, shutdown_delay = 1s", http2: true, count: 3, delay: time.Second, steps: deployAgain},
+		{name: "http2, grpc: redeploy with count = 1, without a canary", http2: true, count: 1, steps: deployAgain},
+		{name: "http2, grpc: kill -9 of one of 3", http2: true, count: 3, flags: manyRetries, onlyPOST: true, steps: killTask},
+		{name: "http2, grpc: kill -9 of one of 3 (retry-post=on)", http2: true, count: 3, flags: manyRetries, onlyCut: true, tags: []string{"ingress.retry-post=on"}, shows: true, steps: killTask},
+		{name: "http2, grpc: one of 3 hangs for 5 s (timeout=1s)", http2: true, count: 3, tags: []string{"ingress.timeout=1s"}, shows: true, once: true, steps: hangTask},
+		{name: "http2, grpc: restart of serai on one of 3 nodes", http2: true, count: 3, nodes: 3, flags: drained, steps: restartTimes(1, 2)},
+		{name: "http2, grpc: Nomad updates serai's own job on 3 nodes", http2: true, count: 3, network: true, steps: updateNodes},
+		{name: "http2, grpc: the network of one of 3 nodes is cut", http2: true, count: 3, network: true, flags: manyRetries, around: true, onlyPOST: true, within: cutWithin, steps: cutNode},
+		{name: "http2, grpc: the same cut, with the load through all 3 nodes", http2: true, count: 3, network: true, shows: true, steps: cutNode},
 	}
 }
 

@@ -21,6 +21,7 @@ type jobSpec struct {
 	version    int // in its meta: another one replaces all instances
 	count      int
 	tags       []string
+	delay      time.Duration // shutdown_delay
 	canaries   int
 	canaryTags []string
 	command    string
@@ -30,7 +31,7 @@ type jobSpec struct {
 // jobTimeout bounds each wait for Nomad.
 const jobTimeout = 5 * time.Minute
 
-// body is the job as Nomad's API has it: no shutdown_delay, no check, and a
+// body is the job as Nomad's API has it: no check, and a
 // task that has 5 s to end.
 func (j *job) body() any {
 	type m map[string]any
@@ -42,14 +43,14 @@ func (j *job) body() any {
 			"ProgressDeadline": 2 * time.Minute, "Canary": s.canaries,
 		},
 		"TaskGroups": []m{{
-			"Name": "web", "Count": s.count,
+			"Name": "web", "Count": s.count, "ShutdownDelay": s.delay,
 			"Spreads":       []m{{"Attribute": "${node.unique.id}", "Weight": 100}},
 			"Networks":      []m{{"DynamicPorts": []m{{"Label": "http"}}}},
 			"RestartPolicy": m{"Attempts": 1000, "Interval": time.Hour, "Delay": 300 * time.Millisecond, "Mode": "delay"},
 			"Tasks": []m{{
 				"Name": "web", "Driver": "raw_exec", "KillTimeout": 5 * time.Second,
 				"Config":    m{"command": s.command, "args": s.args},
-				"Resources": m{"CPU": 20, "MemoryMB": 20},
+				"Resources": m{"CPU": 20, "MemoryMB": 64},
 				"Services":  []m{{"Name": "web", "Provider": "nomad", "PortLabel": "http", "Tags": s.tags, "CanaryTags": s.canaryTags}},
 			}},
 		}},

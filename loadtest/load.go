@@ -1,35 +1,38 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"fmt"
-	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
-
-	"github.com/valyala/fasthttp"
 )
 
-// load asks for one host at a constant rate, whatever comes back: GET, POST, and
-// a larger body with PUT, on connections that are kept and on new ones, in turn.
+// load has clients ask at a constant rate, whatever comes back.
 type load struct {
-	address, host string
-	large         string // the method with a larger body
-	every         time.Duration
-	http          *fasthttp.HostClient
-	stop          context.CancelFunc
-	running       sync.WaitGroup
+	askers  []asker // take turns
+	every   time.Duration
+	stop    context.CancelFunc
+	running sync.WaitGroup
 
 	mu     sync.Mutex
 	all    tally
+	kinds  []phase // what each of askers saw
 	phases []phase
 	during int     // the phase under way, -1 before the first
 	parts  []tally // by when a request was due
 	marks  []mark
 	since  time.Time
+}
+
+// asker is one kind of client.
+type asker interface {
+	// name says in results which kind it is.
+	name() string
+	// ask sends the i-th request. It returns an empty string for the instance's
+	// own answer, otherwise what kind of request it was and what came.
+	ask(i int) (failure string)
+	// close ends its connections; nothing is asked any more.
+	close()
 }
 
 // part is the resolution of a timeline.
@@ -49,7 +52,7 @@ type tally struct {
 	LongestMS int64          `json:"longest_ms"`
 }
 
-// phase is a part of a scenario.
+// phase is a part of a scenario, or of its clients.
 type phase struct {
 	Name string `json:"name"`
 	tally
@@ -95,19 +98,20 @@ func (l *load) current() int {
 	return l.during
 }
 
-// requests returns how many have been answered, or have failed.
+// requests returns how many requests of each kind have been answered, or have
+// failed.
 func (l *load) requests() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.all.Requests
+	return l.all.Requests / len(l.askers)
 }
 
-// startLoad begins to ask, rate times a second.
-func startLoad(ctx context.Context, address, host, large string, rate int) *load {
+// startLoad begins to ask, rate times a second with each of askers.
+func startLoad(ctx context.Context, rate int, askers ...asker) *load {
 	ctx, stop := context.WithCancel(ctx)
-	l := &load{
-		address: address, host: host, large: large, every: time.Second / time.Duration(rate), stop: stop, since: time.Now(), during: -1,
-		http: &fasthttp.HostClient{Addr: address, MaxConns: 10_000, MaxIdemponentCallAttempts: 1, ReadTimeout: 30 * time.Second},
+	l := &load{askers: askers, every: time.Second / time.Duration(rate*len(askers)), stop: stop, since: time.Now(), during: -1}
+	for _, a := range askers {
+		l.kinds = append(l.kinds, phase{Name: a.name()})
 	}
 	l.running.Go(func() { l.run(ctx) })
 	return l
@@ -125,44 +129,16 @@ func (l *load) run(ctx context.Context) {
 	}
 }
 
-// largeBody is more than an instance reads at once. An instance that closes the
-// connection may have read part of it, so that with POST nobody may repeat it.
-var largeBody = body(20 << 10)
-
 // one sends the i-th request.
 func (l *load) one(i int, due time.Time) {
-	q, a := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
-	defer fasthttp.ReleaseRequest(q)
-	defer fasthttp.ReleaseResponse(a)
-	q.SetRequestURI("http://" + l.host + "/")
-	q.SetHost(l.host)
-	if i%2 == 1 {
-		q.Header.SetMethod(fasthttp.MethodPost)
-		q.SetBodyString("a body")
-		if i%8 >= 4 {
-			q.Header.SetMethod(l.large)
-			q.SetBodyRaw(largeBody)
-		}
-	}
-	if i%4 >= 2 {
-		q.SetConnectionClose()
-	}
+	kind := i % len(l.askers)
 	during := l.current()
-	err := l.http.Do(q, a)
+	what := l.askers[kind].ask(i / len(l.askers))
 	took := time.Since(due)
-	what := ""
-	switch {
-	case err != nil:
-		what = "error: " + err.Error()
-	case a.StatusCode() != 200:
-		what = fmt.Sprintf("%d %s", a.StatusCode(), a.Header.Peek("X-Serai-Reason"))
-	}
-	if what != "" {
-		what = string(q.Header.Method()) + " " + what
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.all.add(took, what)
+	l.kinds[kind].add(took, what)
 	at := int(due.Sub(l.since) / part)
 	for len(l.parts) <= at {
 		l.parts = append(l.parts, tally{})
@@ -177,44 +153,12 @@ func (l *load) one(i int, due time.Time) {
 func (l *load) end() result {
 	l.stop()
 	l.running.Wait()
-	l.http.CloseIdleConnections()
-	return result{tally: l.all, Phases: l.phases, Marks: l.marks, parts: l.parts}
-}
-
-// result is what one scenario showed.
-type result struct {
-	Scenario string `json:"scenario"`
-	tally
-	Phases []phase `json:"phases,omitempty"`
-	Marks  []mark  `json:"marks,omitempty"`
-	parts  []tally
-	// Strict says that the promise is no failure at all; OnlyPOST that
-	// requests may fail which nobody may repeat; WithinMS is how long a request
-	// may take, 0 where nothing is promised.
-	Strict   bool  `json:"strict"`
-	OnlyPOST bool  `json:"only_post,omitempty"`
-	WithinMS int64 `json:"within_ms,omitempty"`
-}
-
-// kept reports whether the promise was kept.
-func (r *result) kept() bool {
-	if r.WithinMS > 0 && r.LongestMS > r.WithinMS {
-		return false
+	for _, a := range l.askers {
+		a.close()
 	}
-	if r.OnlyPOST {
-		return !slices.ContainsFunc(slices.Collect(maps.Keys(r.Failures)), func(f string) bool { return !strings.HasPrefix(f, "POST ") })
+	r := result{tally: l.all, Phases: l.phases, Marks: l.marks, parts: l.parts}
+	if len(l.kinds) > 1 {
+		r.Clients = l.kinds
 	}
-	return !r.Strict || r.Failed == 0
+	return r
 }
-
-func (t *tally) String() string {
-	kinds := slices.SortedFunc(maps.Keys(t.Failures), func(a, b string) int { return cmp.Compare(t.Failures[b], t.Failures[a]) })
-	for i, k := range kinds {
-		kinds[i] = fmt.Sprintf("%d x %s", t.Failures[k], k)
-	}
-	return fmt.Sprintf("%7d requests %5d failed  longest %5d ms  %s", t.Requests, t.Failed, t.LongestMS, strings.Join(kinds, "; "))
-}
-
-func (r *result) String() string { return fmt.Sprintf("%-52s %s", r.Scenario, r.tally.String()) }
-
-func (p *phase) String() string { return fmt.Sprintf("%-50s %s", p.Name, p.tally.String()) }

@@ -2,24 +2,23 @@ package main
 
 import (
 	"fmt"
+	"os"
 
 	"serai/internal/netns"
 )
 
-// The network of one scenario.
-const (
-	bridgeName   = "serai-lt"
-	bridgePrefix = "10.203.17."
-	bridgeHost   = bridgePrefix + "1"
-)
-
-// newNetwork makes it; where that cannot be, a scenario is skipped.
-func newNetwork() (*netns.Network, error) {
-	n, err := netns.New(bridgeName, bridgePrefix)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errSkipped, err)
+// newNetwork makes one, with a name and addresses that no other run uses; where that
+// cannot be, a scenario is skipped.
+func newNetwork() (n *netns.Network, err error) {
+	const networks, attempts = 200, 5
+	for i := range attempts {
+		number := (os.Getpid() + i) % networks
+		n, err = netns.New(fmt.Sprintf("serai-lt%d-", number), fmt.Sprintf("10.203.%d.", 17+number))
+		if err == nil {
+			return n, nil
+		}
 	}
-	return n, nil
+	return nil, fmt.Errorf("%w: %w", errSkipped, err)
 }
 
 // placeOn is where simJobs puts its next instance: in a namespace of its own.

@@ -23,6 +23,7 @@ type simJobs struct {
 	sim    *nomadsim.Sim
 	binary string
 	made   int
+	delay  time.Duration // shutdown_delay: from the deregistration to the signal
 	// place returns where the next instance runs: its address, and what its
 	// command line begins with. Nil means the loopback.
 	place func() (address string, command []string, err error)
@@ -65,9 +66,10 @@ func registration(service, alloc, address string, tags []string) nomad.Registrat
 	}
 }
 
-// stop deregisters an instance and stops it at once: no shutdown_delay.
+// stop deregisters an instance and stops it, after the shutdown_delay.
 func (t *simJobs) stop(i *instance) {
 	t.sim.Deregister(i.reg.Namespace, i.reg.ID)
+	time.Sleep(t.delay)
 	i.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-i.exited:

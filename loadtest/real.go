@@ -16,7 +16,7 @@ func (c *faultsCommand) playReal(ctx context.Context, s scenario, nomad *agent, 
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	st := &testbed{ctx: ctx, rounds: c.Rounds, servers: own, job: newJob(nomad, &s)}
+	st := &testbed{ctx: ctx, rounds: c.Rounds, tags: tagsOf(&s), servers: own, job: newJob(nomad, &s)}
 	defer nomad.stop(st.job.id)
 	if err := st.deployInstances(&s); err != nil {
 		return result{}, err
@@ -42,7 +42,7 @@ func (c *faultsCommand) playNodes(ctx context.Context, s scenario) (result, erro
 		return result{}, err
 	}
 	defer own.end()
-	st := &testbed{ctx: ctx, rounds: c.Rounds, servers: own, network: network, job: newJob(own.agent, &s)}
+	st := &testbed{ctx: ctx, rounds: c.Rounds, tags: tagsOf(&s), servers: own, network: network, job: newJob(own.agent, &s)}
 	defer own.agent.stop(st.job.id)
 	if err := st.deployInstances(&s); err != nil {
 		return result{}, err
@@ -65,6 +65,6 @@ func newJob(nomad *agent, s *scenario) *job {
 // deployInstances runs the job with the scenario's instances.
 func (s *testbed) deployInstances(sc *scenario) error {
 	return s.job.deploy(s.ctx, func(j *jobSpec) {
-		*j = jobSpec{count: sc.count, tags: tagsOf(sc), command: s.job.agent.binary, args: []string{"hello", "--addr=:${NOMAD_PORT_http}"}}
+		*j = jobSpec{count: sc.count, tags: s.tags, delay: sc.delay, command: s.job.agent.binary, args: []string{"hello", "--addr=:${NOMAD_PORT_http}"}}
 	})
 }

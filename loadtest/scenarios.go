@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"syscall"
 	"time"
 
@@ -18,7 +19,7 @@ func rollingDeploy(s *testbed) error {
 	for i := range s.rounds {
 		s.load.mark(fmt.Sprintf("deploy %d", i+1))
 		for range 3 {
-			if err := s.add(s.instances[0].reg.Tags...); err != nil {
+			if err := s.add(s.tags...); err != nil {
 				return err
 			}
 			time.Sleep(healthy)
@@ -32,7 +33,7 @@ func scale(s *testbed) error {
 	for range max(1, s.rounds/5) {
 		s.load.mark("to 10")
 		for range 9 {
-			if err := s.add(host); err != nil {
+			if err := s.add(s.tags...); err != nil {
 				return err
 			}
 			time.Sleep(healthy / 3)
@@ -45,30 +46,34 @@ func scale(s *testbed) error {
 	return nil
 }
 
-func redeployOne(s *testbed) error {
-	for range max(3, s.rounds/2) {
-		s.load.mark("gap")
-		s.remove()
-		time.Sleep(2 * time.Second)
-		if err := s.add(host); err != nil {
-			return err
+// redeployTimes stops the only instance and starts another one, once for so many rounds,
+// but a few times at least.
+func redeployTimes(least, rounds int) func(*testbed) error {
+	return func(s *testbed) error {
+		for range max(least, s.rounds/rounds) {
+			s.load.mark("gap")
+			s.remove()
+			time.Sleep(2 * time.Second)
+			if err := s.add(s.tags...); err != nil {
+				return err
+			}
+			time.Sleep(time.Second)
 		}
-		time.Sleep(time.Second)
+		return nil
 	}
-	return nil
 }
 
 func canary(s *testbed) error {
 	for range max(1, s.rounds/5) {
-		if err := s.add(host, "ingress.canary=10%"); err != nil {
+		if err := s.add(append(slices.Clone(s.tags), "ingress.canary=10%")...); err != nil {
 			return err
 		}
 		time.Sleep(time.Second)
 		s.load.mark("promotion")
-		s.sim.Promote(nomad.DefaultNamespace, s.instances[3].reg.ID, []string{host})
+		s.sim.Promote(nomad.DefaultNamespace, s.instances[3].reg.ID, s.tags)
 		s.remove()
 		for range 2 {
-			if err := s.add(host); err != nil {
+			if err := s.add(s.tags...); err != nil {
 				return err
 			}
 			time.Sleep(healthy)
@@ -82,14 +87,14 @@ func canary(s *testbed) error {
 func blueGreen(s *testbed) error {
 	for range max(1, s.rounds/5) {
 		for range 3 {
-			if err := s.add(host, "ingress.canary=header:X-Canary: 1"); err != nil {
+			if err := s.add(append(slices.Clone(s.tags), "ingress.canary=header:X-Canary: 1")...); err != nil {
 				return err
 			}
 		}
 		time.Sleep(time.Second)
 		s.load.mark("promotion")
 		for _, i := range s.instances[3:] {
-			s.sim.Promote(nomad.DefaultNamespace, i.reg.ID, []string{host})
+			s.sim.Promote(nomad.DefaultNamespace, i.reg.ID, s.tags)
 		}
 		for range 3 {
 			s.remove()
@@ -107,7 +112,7 @@ func killOne(s *testbed) error {
 		victim.kill()
 		time.Sleep(time.Second) // until the node tells
 		s.sim.StopAlloc(victim.reg.AllocID)
-		if err := s.add(host); err != nil {
+		if err := s.add(s.tags...); err != nil {
 			return err
 		}
 		time.Sleep(healthy)
@@ -120,7 +125,7 @@ func streamEnds(s *testbed) error {
 		s.load.mark("end")
 		s.sim.EndStreams()
 		time.Sleep(healthy)
-		if err := s.add(host); err != nil {
+		if err := s.add(s.tags...); err != nil {
 			return err
 		}
 		s.sim.EndStreams()
@@ -136,7 +141,7 @@ func cutOff(s *testbed) error {
 	// What Nomad does meanwhile, serai cannot hear: two instances come, two
 	// go, and connects tell.
 	for range 2 {
-		if err := s.add(host); err != nil {
+		if err := s.add(s.tags...); err != nil {
 			return err
 		}
 		time.Sleep(3 * time.Second)
@@ -157,7 +162,7 @@ func errors500(s *testbed) error {
 	remove()
 	s.load.mark("back")
 	time.Sleep(time.Second)
-	if err := s.add(host); err != nil {
+	if err := s.add(s.tags...); err != nil {
 		return err
 	}
 	time.Sleep(healthy)
@@ -185,7 +190,7 @@ func revoke(s *testbed) error {
 	s.load.mark("revoked")
 	s.sim.DeleteToken("secret")
 	time.Sleep(2 * time.Second)
-	if err := s.add(host); err != nil {
+	if err := s.add(s.tags...); err != nil {
 		return err
 	}
 	time.Sleep(3 * time.Second)

@@ -19,6 +19,7 @@ import (
 // ingress is a serai that can be stopped and started again.
 type ingress struct {
 	address string       // host:port that takes requests
+	secure  string       // the same for TLS, empty without
 	space   *netns.Space // nil for this machine's own network
 	binary  string
 	dir     string // of its own, removed at the end
@@ -28,7 +29,8 @@ type ingress struct {
 }
 
 // startSerai builds serai unless binary is given, and runs it with nomad as
-// its Nomad. Settings are further flags, and NAME=VALUE for the environment.
+// its Nomad. Settings are further flags, and NAME=VALUE for the environment; --https=
+// stands for a listener at a free address, with a certificate.
 func startSerai(ctx context.Context, binary, nomad string, settings ...string) (*ingress, error) {
 	dir, err := os.MkdirTemp("", "loadtest")
 	if err != nil {
@@ -52,12 +54,16 @@ func startSerai(ctx context.Context, binary, nomad string, settings ...string) (
 	i.args = []string{"serve", "--http=" + i.address, "--admin=", "--drain-delay=0s", "--log-level=ERROR"}
 	i.env = append(os.Environ(), "NOMAD_ADDR="+nomad)
 	for _, s := range settings {
-		if strings.HasPrefix(s, "--http=") {
-			continue
-		}
-		if strings.HasPrefix(s, "--") {
+		switch {
+		case strings.HasPrefix(s, "--http="):
+		case s == "--https=":
+			if err := i.listenSecure(); err != nil {
+				os.RemoveAll(dir)
+				return nil, err
+			}
+		case strings.HasPrefix(s, "--"):
 			i.args = append(i.args, s)
-		} else {
+		default:
 			i.env = append(i.env, s)
 		}
 	}
@@ -66,6 +72,16 @@ func startSerai(ctx context.Context, binary, nomad string, settings ...string) (
 		return nil, err
 	}
 	return i, nil
+}
+
+// listenSecure adds a listener with TLS to what will be run.
+func (i *ingress) listenSecure() (err error) {
+	if i.secure, err = freeAddress(); err != nil {
+		return err
+	}
+	i.args = append(i.args, "--https="+i.secure, "--cert-dir="+i.dir)
+	file := filepath.Join(i.dir, "web.loadtest")
+	return writeCertificate(setting{Cert: file + ".crt", Key: file + ".key"})
 }
 
 // needSerai builds serai unless binary names one already, until remove is called.
@@ -97,6 +113,14 @@ func buildSerai(ctx context.Context, dir string) (binary string, err error) {
 
 // start runs the process and waits until it is ready.
 func (i *ingress) start(ctx context.Context) error {
+	if err := i.run(ctx); err != nil {
+		return err
+	}
+	return i.await(ctx, i.address, "/.serai/ready")
+}
+
+// run starts the process.
+func (i *ingress) run(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, i.binary, i.args...)
 	cmd.Env, cmd.Stderr = i.env, os.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
@@ -105,7 +129,7 @@ func (i *ingress) start(ctx context.Context) error {
 		return fmt.Errorf("start serai: %w", err)
 	}
 	i.cmd = cmd
-	return i.await(ctx, i.address, "/.serai/ready")
+	return nil
 }
 
 // end stops the process in order and waits for its end.
@@ -113,10 +137,15 @@ func (i *ingress) end() error {
 	if i.cmd == nil {
 		return nil
 	}
-	i.cmd.Process.Signal(syscall.SIGTERM)
-	err := i.cmd.Wait()
+	err := endProcess(i.cmd)
 	i.cmd = nil
 	return err
+}
+
+// endProcess stops a process in order and waits for its end.
+func endProcess(cmd *exec.Cmd) error {
+	cmd.Process.Signal(syscall.SIGTERM)
+	return cmd.Wait()
 }
 
 // restart stops and starts it, on the same address.

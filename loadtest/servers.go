@@ -108,7 +108,7 @@ func (s *servers) runServers(binary string) error {
 	if s.network != nil {
 		// Half of Nomad's defaults, so that a node is given up soon: a cut shall
 		// be seen before and after.
-		ip, heartbeats = bridgeHost, "  min_heartbeat_ttl = \"5s\"\n  heartbeat_grace = \"5s\"\n"
+		ip, heartbeats = s.network.Host, "  min_heartbeat_ttl = \"5s\"\n  heartbeat_grace = \"5s\"\n"
 	}
 	for i := range 3 {
 		a, err := s.newAgent(fmt.Sprintf("server-%d", i), binary, ip, nil)

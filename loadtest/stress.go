@@ -17,19 +17,21 @@ import (
 // clients without end, clients that are slow on purpose, too few descriptors,
 // and time.
 type stressCommand struct {
-	Binary string        `help:"serai; built when empty." placeholder:"PATH"`
-	Only   []string      `help:"Trials whose name contains one of these." placeholder:"WORD,..."`
-	For    time.Duration `default:"1h" help:"How long the mixed load lasts."`
-	Bytes  int64         `default:"10000000000" help:"Bytes through one connection, each way."`
-	Floods time.Duration `default:"10m" help:"How long all floods last."`
-	Conns  int           `default:"10000" help:"Connections of the trials with many."`
-	JSON   string        `name:"json" help:"Also write what was seen to this file." placeholder:"FILE"`
+	Binary  string        `help:"serai; built when empty." placeholder:"PATH"`
+	Only    []string      `help:"Trials whose name contains one of these." placeholder:"WORD,..."`
+	For     time.Duration `default:"1h" help:"How long the mixed load lasts."`
+	Bytes   int64         `default:"10000000000" help:"Bytes through one connection, each way."`
+	Floods  time.Duration `default:"10m" help:"How long all floods last."`
+	Conns   int           `default:"10000" help:"Connections of the trials with many."`
+	Streams int           `default:"10000" help:"Streams of gRPC at once."`
+	JSON    string        `name:"json" help:"Also write what was seen to this file." placeholder:"FILE"`
 }
 
 // trial is one way to wear serai out.
 type trial struct {
 	name  string
 	flags []string
+	tags  []string // of the instance, besides its host
 	// files bounds the descriptors that serai has, 0 for as many as there are.
 	files int
 	// memory is what serai has, in MiB; 0 for as much as there is.
@@ -45,6 +47,7 @@ func trials() []trial {
 		{name: "slow heads on many connections", run: slowHeads},
 		{name: "256 descriptors", files: 256, run: fewDescriptors},
 		{name: "256 descriptors, without a limit of connections", files: 256, flags: []string{"--max-connections=100000"}, run: fewDescriptors},
+		{name: "many streams of gRPC at once", tags: []string{"ingress.scheme=grpc"}, run: manyStreams},
 		{name: "every flood at once", memory: floodLimit, run: floods},
 		{name: "mixed load", run: mixedLoad},
 	}
@@ -113,7 +116,7 @@ func (c *stressCommand) try(ctx context.Context, t *trial) (finding, error) {
 			i.kill()
 		}
 	}()
-	if err := a.add(host); err != nil {
+	if err := a.add(append([]string{host}, t.tags...)...); err != nil {
 		return a.finding, err
 	}
 	if a.admin, err = freeAddress(); err != nil {

@@ -196,6 +196,39 @@ func TestNotBegun(t *testing.T) {
 	}
 }
 
+// TestNotBegunBehindAWindow: so does a request of which a part still waits for the instance's
+// window: all of it is here.
+func TestNotBegunBehindAWindow(t *testing.T) {
+	for name, c := range map[string]struct {
+		method string
+		play   func(f *x.Framer, stream uint32) bool
+	}{
+		"refused":   {"POST", func(f *x.Framer, s uint32) bool { return f.WriteRSTStream(s, x.ErrCodeRefusedStream) == nil }},
+		"gone away": {"POST", func(f *x.Framer, s uint32) bool { f.WriteGoAway(0, x.ErrCodeNo, nil); return true }},
+		"cut":       {"PUT", func(*x.Framer, uint32) bool { return false }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var asked atomic.Int32
+			bad := newInstancePlayed(t, func(f *x.Framer, s uint32) bool { asked.Add(1); return c.play(f, s) }, x.Setting{ID: x.SettingInitialWindowSize, Val: 10})
+			good := newInstancePlayed(t, func(f *x.Framer, s uint32) bool { says(f, s, "204"); return true })
+			n := newNode(t, proxy.Options{}, speaksHTTP2(), []string{bad, good}, "ingress.scheme=h2c", "ingress.lb=round-robin")
+			e := listen1(t, n)
+			for range 4 {
+				q := post(2000, strings.Repeat("x", 2000))
+				q.method = c.method
+				k := e.open(t, q)
+				if h := k.head(); h.status != 204 {
+					t.Errorf("answered %d %s", h.status, h.fields.Get("X-Serai-Reason"))
+				}
+				k.rest()
+			}
+			if asked.Load() == 0 {
+				t.Error("the bad one was never asked")
+			}
+		})
+	}
+}
+
 // TestNoHTTP2 tells the client of an instance that speaks HTTP/1 although its scheme
 // says otherwise; no byte of the request has reached it.
 func TestNoHTTP2(t *testing.T) {
@@ -211,6 +244,68 @@ func TestNoHTTP2(t *testing.T) {
 	in.ended()
 	if strings.Contains(in.seen.String(), "/a?b=c") {
 		t.Errorf("the instance was sent %q", in.seen.String())
+	}
+}
+
+// TestEndedBeforeSettings: an instance that is killed while a connection to it is made
+// has heard nothing of the requests for it. All of them go to another, whatever their method
+// and however few may be repeated.
+func TestEndedBeforeSettings(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var ended atomic.Int32
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			// A probe says nothing.
+			if n, _ := c.Read(make([]byte, 1)); n > 0 {
+				ended.Add(1)
+			}
+			c.Close()
+		}
+	}()
+	good := newInstancePlayed(t, func(f *x.Framer, s uint32) bool { says(f, s, "204"); return true })
+	n := newNode(t, proxy.Options{}, speaksHTTP2(), []string{l.Addr().String(), good}, "ingress.scheme=grpc", "ingress.lb=round-robin", "ingress.retries=0")
+	e := listen1(t, n)
+	for range 4 {
+		k := e.open(t, post(4, "body"))
+		if h := k.head(); h.status != 204 {
+			t.Errorf("answered %d %s", h.status, h.fields.Get("X-Serai-Reason"))
+		}
+		k.rest()
+	}
+	if ended.Load() == 0 {
+		t.Error("the instance that ends was never asked")
+	}
+}
+
+// TestGoneAway: a request that an instance does not begin since it is about to stop goes to
+// another, however few may be repeated: of many that are under way all do.
+func TestGoneAway(t *testing.T) {
+	var asked atomic.Int32
+	leaving := newInstancePlayed(t, func(f *x.Framer, s uint32) bool {
+		asked.Add(1)
+		f.WriteGoAway(0, x.ErrCodeNo, nil)
+		return true
+	})
+	good := newInstancePlayed(t, func(f *x.Framer, s uint32) bool { says(f, s, "204"); return true })
+	n := newNode(t, proxy.Options{}, speaksHTTP2(), []string{leaving, good}, "ingress.scheme=grpc", "ingress.lb=round-robin", "ingress.retries=0")
+	e := listen1(t, n)
+	for range 4 {
+		k := e.open(t, post(4, "body"))
+		if h := k.head(); h.status != 204 {
+			t.Errorf("answered %d %s", h.status, h.fields.Get("X-Serai-Reason"))
+		}
+		k.rest()
+	}
+	if asked.Load() == 0 {
+		t.Error("the instance that leaves was never asked")
 	}
 }
 

@@ -11,9 +11,9 @@ const maxNotSent = 8
 // mayRetry decides whether the request may be sent again, to another instance
 // where there is one, and takes what that needs of the route's budget.
 //
-// A request of which nothing was sent puts no load on anyone: it is bound
-// neither by the retries tag nor by the budget, or a node that goes down would
-// fail the requests beyond it. One that was refused unprocessed is sent again
+// A request of which nothing was sent, or that an instance has passed over since it is
+// about to stop, puts no load on anyone: it is bound neither by the retries tag nor by the
+// budget, or a node that goes down would fail the requests beyond it. One that was refused unprocessed is sent again
 // whatever its method, but within both: the instance had its work with it. One that an
 // instance may have processed is sent again only if doing it twice is the same as
 // doing it once, or the client or the route says so (RFC 9110 section 9.2.2). None is

@@ -10,11 +10,12 @@ type Processing uint8
 const (
 	// Answered: an answer has begun.
 	Answered Processing = iota
-	// NotSent: not one byte of the request left for the instance.
+	// NotSent: not one byte of the request left for the instance, or one that is about to
+	// stop has passed it over (HTTP/2's GOAWAY, RFC 9113 section 6.8): it had no work with it.
 	NotSent
 	// Refused: the instance was reached and has said, or it is clear, that it did not
 	// begin to process the request: a failed TLS handshake, or HTTP/2's REFUSED_STREAM
-	// and GOAWAY (RFC 9113 section 8.7).
+	// (RFC 9113 section 8.7).
 	Refused
 	// Unknown: bytes of the request left, and no answer came.
 	Unknown

@@ -68,8 +68,9 @@ func newConn(e *Engine, f *front.Conn) *conn {
 	c.decoder = http2.NewBlock(e.options.Limits.Head, maxBlock*e.options.Limits.Head+http2.FrameSize)
 	c.decoder.Room = c.takeBlock
 	c.head.Limits = e.options.Limits
-	c.credit = int64(e.options.ConnWindow) - http2.InitialWindow // to be told with the settings
+	c.credit = int64(e.options.ConnWindow) - http2.InitialWindow
 	c.wire.ShareWrites()
+	c.greet()
 	return c
 }
 
@@ -90,7 +91,9 @@ func (c *conn) Serve() front.Ending {
 		}
 		c.paid = true
 		c.engine.conns.Add(1)
-		c.greet()
+		c.mu.Lock()
+		c.flushSoon()
+		c.mu.Unlock()
 	}
 	how, parked := c.read()
 	if parked {

@@ -1,6 +1,10 @@
 package http2
 
-import "serai/wire/http2"
+import (
+	"time"
+
+	"serai/wire/http2"
+)
 
 // frames is a connection as what is told of its frames. Only the goroutine that reads
 // calls it.
@@ -83,6 +87,11 @@ func (r *frames) Ping(f *http2.Frame, data [8]byte) error {
 	return nil
 }
 
+// oldStream is after how long a stream may be reset without being counted. A second has
+// no more of these than a client may have at once, and they are those of gRPC whose deadline
+// is over while an instance hangs.
+const oldStream = time.Second
+
 // Reset takes RST_STREAM.
 func (r *frames) Reset(id uint32, _ http2.Code) error {
 	c := (*conn)(r)
@@ -93,8 +102,11 @@ func (r *frames) Reset(id uint32, _ http2.Code) error {
 	}
 	delete(c.discarding, id)
 	if s := c.streams[id]; s != nil {
+		old := c.now.Sub(s.Start) >= oldStream
 		s.byPeer = true
-		c.endStream(s, id)
+		if c.endStream(s, id); old {
+			return nil
+		}
 	}
 	return c.countReset()
 }

@@ -101,11 +101,10 @@ func (c *conn) failed(err error) {
 	}
 }
 
-// greet sends the settings.
+// greet makes the settings the first that will be written (RFC 9113 section 3.4): a drain,
+// or the end for want of memory, may come before Serve.
 func (c *conn) greet() {
 	o := &c.engine.options
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.out = http2.AppendSettings(c.out,
 		http2.Setting{ID: http2.MaxConcurrentStreams, Value: uint32(o.MaxStreams)},
 		http2.Setting{ID: http2.InitialWindowSize, Value: uint32(o.StreamWindow)},
@@ -117,7 +116,6 @@ func (c *conn) greet() {
 	}
 	c.credit = 0
 	c.inWindow = int64(o.ConnWindow)
-	c.flushSoon()
 }
 
 // dropBlock gives the memory of a head back that is not whole.

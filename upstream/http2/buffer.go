@@ -1,16 +1,22 @@
 package http2
 
 import (
+	"time"
+
 	"serai/wire/socket"
 )
 
 // A stream may be sent as much as its buffer holds. It begins with a small one, and
-// gets a large one when its body turns out to be worth it, where there is memory.
+// gets a large one when its body turns out to be worth it, where there is memory. A body
+// that brings a little now and then, for hours, is not.
 const (
 	smallWindow = socket.SmallBuffer
 	largeWindow = socket.LargeBuffer
-	// worthIt is how much of a body has come when it is.
-	worthIt = smallWindow / 2
+	// worthIt is how much of a body has come within worthWithin when it is.
+	worthIt     = smallWindow / 2
+	worthWithin = time.Second
+	// restAfter is how long a body is silent before its buffer is given back.
+	restAfter = time.Second
 	// connWindow is what may be under way on a connection. It is given back at once,
 	// so that no slow stream is in the way of others: what is held is bounded
 	// by the windows of the streams.
@@ -21,18 +27,24 @@ const (
 // the connection fills. The bytes that were handed out stay as they are until the
 // next take.
 type buffer struct {
-	ring []byte // nil before the first byte
-	from int    // of the bytes that were handed out, in ring
-	lent int    // how many these are
-	held int    // how many have come behind them
-	old  []byte // has the bytes that were handed out, where the ring has been replaced
-	owed int    // how many these are
+	ring  []byte // nil while there is nothing
+	large bool   // the ring is a large one, or will be
+	from  int    // of the bytes that were handed out, in ring
+	lent  int    // how many these are
+	held  int    // how many have come behind them
+	old   []byte // has the bytes that were handed out, where the ring has been replaced
+	owed  int    // how many these are
 }
 
 // put takes data, which fits: the instance's window is no larger than the ring.
 func (b *buffer) put(data []byte) {
 	if b.ring == nil {
-		b.ring, b.from = socket.GetSmall(), 0
+		b.from = 0
+		if b.large {
+			b.ring = socket.GetLarge()
+		} else {
+			b.ring = socket.GetSmall()
+		}
 	}
 	for len(data) > 0 {
 		at := (b.from + b.lent + b.held) % len(b.ring)
@@ -87,7 +99,16 @@ func (b *buffer) enlarge() {
 	} else {
 		socket.Put(b.ring)
 	}
-	b.ring, b.from, b.lent = large, 0, 0
+	b.ring, b.large, b.from, b.lent = large, true, 0, 0
+}
+
+// rest gives the ring back, if nothing is in it and nobody reads what was: the next byte
+// takes another one.
+func (b *buffer) rest() {
+	if b.lent == 0 && b.held == 0 && b.old == nil {
+		socket.Put(b.ring)
+		b.ring = nil
+	}
 }
 
 // drop gives all memory back.

@@ -164,7 +164,7 @@ func TestGoAwayAlways(t *testing.T) {
 		p.drain()
 	})
 	f := fails(t, e)
-	if f.Kind != upstream.FailedRefused || f.Processing != upstream.Refused || conns.Load() != 4 {
+	if f.Kind != upstream.FailedRefused || f.Processing != upstream.NotSent || conns.Load() != 4 {
 		t.Errorf("failed with %+v after %d connections", f, conns.Load())
 	}
 }

@@ -1,6 +1,8 @@
 package http2
 
 import (
+	"time"
+
 	"serai/internal/memory"
 	"serai/wire/http2"
 )
@@ -54,7 +56,14 @@ func (r *reader) data(id uint32, p []byte) error {
 	s.came += int64(len(p))
 	s.body.put(p)
 	s.tell()
-	if !s.enlarged && s.came > worthIt && (s.length < 0 || s.length > smallWindow) {
+	s.brought = c.heard
+	if s.enlarged || s.length >= 0 && s.length <= smallWindow {
+		return nil
+	}
+	if c.heard.Sub(s.since) > worthWithin {
+		s.since, s.recent = c.heard, 0
+	}
+	if s.recent += len(p); s.recent > worthIt {
 		s.enlarge()
 	}
 	return nil
@@ -71,6 +80,13 @@ func (s *stream) enlarge() {
 	s.body.enlarge()
 	s.conn.reader.bulk = true
 	s.consume(largeWindow - smallWindow)
+}
+
+// rest gives the buffer of a silent stream back. c.mu is held.
+func (s *stream) rest(now time.Time) {
+	if now.Sub(s.brought) >= restAfter {
+		s.body.rest()
+	}
 }
 
 // consume gives the instance n bytes more, as soon as that is worth a frame. c.mu is

@@ -140,7 +140,8 @@ func (t *Transport) dial(r *upstream.Request, client netip.AddrPort, left time.D
 func (Options) settingsTime() time.Duration { return 5 * time.Second }
 
 // useless tells what it means that a connection was made, on which the instance does
-// not speak HTTP/2: no byte of a request has left.
+// not speak HTTP/2: no byte of a request has left. One that says nothing, or is gone, had no
+// work with it either: it is as if it could not be connected to.
 func (t *Transport) useless(r *upstream.Request, err error) *upstream.Failure {
 	if !r.Check {
 		t.endpoint.Unusable(err)
@@ -152,7 +153,7 @@ func (t *Transport) useless(r *upstream.Request, err error) *upstream.Failure {
 	if err != errSettings {
 		err = fmt.Errorf("the instance closed the connection before its SETTINGS: %w", err)
 	}
-	return &upstream.Failure{Kind: upstream.FailedProtocol, Processing: upstream.Refused, Err: err}
+	return &upstream.Failure{Kind: upstream.FailedProtocol, Processing: upstream.NotSent, Err: err}
 }
 
 // dialFailure tells what it means that a connection could not be made: no byte of

@@ -24,7 +24,7 @@ func TestWhatIsKnown(t *testing.T) {
 		"refused":              {func(p *peer, s uint32) { p.WriteRSTStream(s, x.ErrCodeRefusedStream); p.drain() }, upstream.FailedRefused, upstream.Refused, "REFUSED_STREAM"},
 		"reset":                {func(p *peer, s uint32) { p.WriteRSTStream(s, x.ErrCodeCancel); p.drain() }, upstream.FailedClosed, upstream.Unknown, "CANCEL"},
 		"reset without a code": {func(p *peer, s uint32) { p.WriteRSTStream(s, x.ErrCodeNo); p.drain() }, upstream.FailedClosed, upstream.Unknown, "NO_ERROR"},
-		"gone away below":      {func(p *peer, s uint32) { p.WriteGoAway(0, x.ErrCodeNo, nil); p.drain() }, upstream.FailedRefused, upstream.Refused, "GOAWAY"},
+		"gone away below":      {func(p *peer, s uint32) { p.WriteGoAway(0, x.ErrCodeNo, nil); p.drain() }, upstream.FailedRefused, upstream.NotSent, "GOAWAY"},
 		"gone away with it":    {func(p *peer, s uint32) { p.WriteGoAway(s, x.ErrCodeNo, nil) }, upstream.FailedClosed, upstream.Unknown, ""},
 		"reset after a 1xx": {func(p *peer, s uint32) {
 			p.answer(s, false, ":status", "103")
@@ -33,7 +33,7 @@ func TestWhatIsKnown(t *testing.T) {
 		}, upstream.FailedClosed, upstream.Answered, "CANCEL"},
 		"no settings": {nil, upstream.FailedProtocol, upstream.Refused, "does not begin with SETTINGS"},
 		"HTTP/1":      {nil, upstream.FailedProtocol, upstream.Refused, "answers in HTTP/1"},
-		"silence":     {nil, upstream.FailedProtocol, upstream.Refused, "closed the connection before its SETTINGS"},
+		"silence":     {nil, upstream.FailedProtocol, upstream.NotSent, "closed the connection before its SETTINGS"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := playing(t, func(p *peer) {

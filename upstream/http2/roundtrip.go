@@ -192,7 +192,9 @@ func (s *stream) known(a *upstream.Answer, err error) upstream.Processing {
 		return upstream.NotSent // else what is queued may still leave
 	case a.FirstByte > 0 || s.final || s.interims > 0:
 		return upstream.Answered
-	case err == errGoAway, errors.As(err, &reset) && reset.code == http2.RefusedStream:
+	case err == errGoAway:
+		return upstream.NotSent // as good as: who is about to stop has no work with it
+	case errors.As(err, &reset) && reset.code == http2.RefusedStream:
 		return upstream.Refused
 	}
 	return upstream.Unknown

@@ -52,7 +52,10 @@ type stream struct {
 	window    int // that the instance has
 	credit    int // that it is to be given
 	enlarged  bool
-	reserved  int64 // bytes of the memory for large buffers
+	since     time.Time // when the second began in which recent came
+	recent    int
+	brought   time.Time // when some of the body came last
+	reserved  int64     // bytes of the memory for large buffers
 }
 
 var (

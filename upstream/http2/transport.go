@@ -206,6 +206,9 @@ func (c *conn) sweep(now time.Time) {
 	c.checkPath()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	for _, s := range c.streams {
+		s.rest(now)
+	}
 	switch {
 	case c.state == opening || c.state == dead:
 	case c.taken == 0:

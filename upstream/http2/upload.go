@@ -13,9 +13,10 @@ import (
 type upload struct {
 	*upstream.Upload               // nil for a tunnel, whose bytes are no body
 	news             chan struct{} // there may be a window, or no use in going on
+	pulls            bool          // it takes more of the body than what was here at the start
 }
 
-func newUpload(of *upstream.Upload) *upload { return &upload{of, make(chan struct{}, 1)} }
+func newUpload(of *upstream.Upload) *upload { return &upload{Upload: of, news: make(chan struct{}, 1)} }
 
 func (u *upload) tell() {
 	select {
@@ -27,6 +28,7 @@ func (u *upload) tell() {
 // stream sends first, and then the rest of the body, from a goroutine of its own.
 func (s *stream) stream(r *upstream.Request, first []byte) {
 	u := newUpload(upstream.NewUpload(r.Body))
+	u.pulls = !r.Complete
 	s.conn.mu.Lock()
 	s.upload = u
 	s.conn.mu.Unlock()
@@ -134,7 +136,9 @@ func (s *stream) stopUpload(whole bool) {
 		s.conn.mu.Lock()
 		s.stopSending()
 		s.conn.mu.Unlock()
-		u.Body.Interrupt()
+		if u.pulls { // a body that is whole can be sent again
+			u.Body.Interrupt()
+		}
 	}
 	<-u.Ended
 	s.conn.mu.Lock()
