@@ -37,6 +37,7 @@ type Conn struct {
 	held             atomic.Int64   // bytes held for it
 	first            [1]byte        // of fillFromByte
 	shared           bool           // several goroutines write, one after the other
+	closed           atomic.Bool    // by Close
 
 	net.Conn
 }
@@ -48,9 +49,10 @@ func NewConn(c net.Conn) *Conn {
 	return conn
 }
 
-// Init is NewConn for a Conn that is part of something larger.
+// Init is NewConn for a Conn that is part of something larger. It may be called again
+// when the connection before is closed and nobody uses it any more.
 func (c *Conn) Init(nc net.Conn) {
-	c.Conn = nc
+	*c = Conn{Conn: nc, sys: c.sys.again()}
 	switch nc := nc.(type) {
 	case syscall.Conn:
 		c.sys.init(c, nc)
@@ -404,5 +406,8 @@ func (c *Conn) End() error {
 // another goroutine may still be reading into it.
 func (c *Conn) Close() error {
 	c.letGo()
+	if c.closed.Swap(true) {
+		return net.ErrClosed // the net package would allocate an error
+	}
 	return c.Conn.Close()
 }

@@ -53,8 +53,13 @@ func (s *sysConn) init(conn *Conn, c syscall.Conn) {
 		return
 	}
 	s.raw, s.conn = raw, conn
-	s.onRead, s.onWrite = s.readStep, s.writeSome
+	if s.onRead == nil {
+		s.onRead, s.onWrite = s.readStep, s.writeSome
+	}
 }
+
+// again returns what a sysConn in the same place has use for.
+func (s *sysConn) again() sysConn { return sysConn{onRead: s.onRead, onWrite: s.onWrite} }
 
 // wait calls readStep until it is done. Waiting calls hold a lock of the socket: a
 // handler that read from it again would wait for ever.
