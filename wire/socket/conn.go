@@ -30,6 +30,7 @@ type Conn struct {
 	r, w int    // buf[r:w] is unread
 
 	readBy, writeBy  deadline // the current ones
+	writeDue         bool     // writeBy is to be set before a write waits
 	interrupted      atomic.Bool
 	readsInterrupted atomic.Bool    // only reads are interrupted
 	huge             atomic.Bool    // buf is one of the counted huge buffers

@@ -301,12 +301,19 @@ func (s *sysConn) writeOnce(fd uintptr) (int, syscall.Errno) {
 	return int(n), errno
 }
 
+// triesFirst reports whether write tries to write before it takes the socket's lock and
+// waits: only the goroutine writes that runs the handler.
+func (s *sysConn) triesFirst() bool { return s.serving && !(s.conn != nil && s.conn.shared) }
+
 // write writes p, of which the kernel may keep a part until the next write if more is
 // set.
 func (s *sysConn) write(p []byte, more bool) (int, error) {
 	s.out, s.outErr, s.more = p, 0, more
 	var err error
-	if s.conn != nil && s.conn.shared || !s.serving || !s.writeSome(s.fd) {
+	if !s.triesFirst() || !s.writeSome(s.fd) {
+		if s.conn != nil {
+			s.conn.setWriteDeadline()
+		}
 		err = s.raw.Write(s.onWrite)
 	}
 	n := len(p) - len(s.out)
