@@ -61,7 +61,7 @@ func TestAllocPerShortConnection(t *testing.T) {
 			// those of all servers.
 			const n, most = 1000, 9
 			each := float64(most + 1)
-			for tries := 0; tries < 5 && each > most+0.1; tries++ { // the rest of the process may allocate, too
+			for tries := 0; tries < 5 && each > most+0.5; tries++ { // the rest of the process may allocate, too
 				var before, after runtime.MemStats
 				runtime.GC()
 				runtime.ReadMemStats(&before)
@@ -72,7 +72,7 @@ func TestAllocPerShortConnection(t *testing.T) {
 				each = float64(after.Mallocs-before.Mallocs) / n
 				t.Logf("%.2f allocations and %d bytes for each connection", each, (after.TotalAlloc-before.TotalAlloc)/n)
 			}
-			if each > most+0.1 {
+			if each > most+0.5 {
 				t.Errorf("%.2f allocations for each connection, want %d", each, most)
 			}
 		})
