@@ -8,9 +8,8 @@ import (
 
 // accept gives nc to a goroutine of its own, unless a limit is reached.
 func (s *Server) accept(nc net.Conn, shard int, end <-chan struct{}) {
-	c := &Conn{conn: conn{server: s}}
+	c := s.newConn(nc)
 	c.Shard = shard
-	c.Socket.Init(nc)
 	_, c.Secure = nc.(*tls.Conn)
 	if !s.add(c) {
 		s.refused.Add(1)
@@ -60,7 +59,7 @@ func (c *Conn) start(nc net.Conn) {
 	defer c.contain()
 	// Behind the PROXY protocol this waits for the first bytes.
 	c.Remote, c.Local = addrOf(nc.RemoteAddr()), addrOf(nc.LocalAddr())
-	c.RemoteText = c.Remote.Addr().AppendTo(nil)
+	c.RemoteText = c.Remote.Addr().AppendTo(c.text[:0])
 	s := c.server
 	if !s.name(c) {
 		s.refused.Add(1)
@@ -157,13 +156,16 @@ func (s *Server) name(c *Conn) bool {
 	return s.admit(c, c.Remote.Addr())
 }
 
-func (s *Server) remove(c *Conn) {
+// remove closes c and counts it out. Then it is over, but for what watch still does
+// with it.
+func (s *Server) remove(c *Conn) (watched bool) {
 	c.Socket.End()
 	s.dismiss(c)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
 	s.signalEmpty()
+	return c.watched
 }
 
 func addrOf(a net.Addr) netip.AddrPort {

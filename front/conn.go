@@ -30,6 +30,8 @@ type conn struct {
 	own       *client       // of the server's limits, nil while it is not counted
 	shared    *client       // of those of several
 	handshake *list.Element // of handshakes
+	text      [39]byte      // of RemoteText: the longest is eight groups of four digits
+	watched   bool          // watch may hold it; guarded by the server's mu
 
 	mu      sync.Mutex
 	state   state

@@ -51,5 +51,7 @@ func (c *Conn) end(how Ending) {
 		c.Socket.Finish(socket.Lingering{Bytes: lingerBytes, Quiet: lingerQuiet,
 			Longest: c.server.options.WriteIdle, Expected: how == Lingering})
 	}
-	c.server.remove(c)
+	if watched := c.server.remove(c); !watched {
+		c.server.recycle(c, how)
+	}
 }

@@ -96,6 +96,7 @@ type Server struct {
 
 	workers     chan *Conn // to goroutines that wait for a connection
 	idleWorkers atomic.Int64
+	ended       sync.Pool // of *Conn, each for one more connection
 
 	mu        sync.Mutex
 	conns     map[*Conn]struct{}

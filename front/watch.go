@@ -65,6 +65,7 @@ func (s *Server) whose(turn int, to []*Conn) []*Conn {
 	all := s.options.Clients.memory.Tight() // then they are to make room soon
 	for c := range s.conns {
 		if all || c.Shard%watchTurns == turn {
+			c.watched = true
 			to = append(to, c)
 		}
 	}

@@ -20,6 +20,9 @@ type bench struct {
 	faster float64
 	// ws asks for WebSocket messages.
 	ws bool
+	// burst has all connections begin at once, and compares the 99th percentile of the
+	// latencies in the first burstLasts.
+	burst bool
 	// grpc asks for calls of gRPC, h2c for HTTP/2 without TLS.
 	grpc, h2c bool
 }
@@ -29,6 +32,7 @@ func benches() []bench {
 		{name: "small answers, 64 connections", path: "small", ask: ask{conns: 64}, target: 0.9, faster: 5},
 		{name: "small answers, 1000 connections", path: "small", ask: ask{conns: 1000}, target: 1.0},
 		{name: "a connection per request", path: "small", ask: ask{conns: 64, close: true}},
+		{name: "a burst of 1000 clients, small answers", path: "small", ask: ask{conns: 1000}, burst: true, target: 1.0},
 		{name: "64 KiB answers, 64 connections", path: "64k", ask: ask{conns: 64}, target: 1.0, against: "haproxy"},
 		{name: "10 MiB answers, 16 connections", path: "10m", size: 10 << 20, ask: ask{conns: 16}, target: 1.0, against: "haproxy"},
 		{name: "64 KiB uploads, 64 connections", path: "up", ask: ask{conns: 64, body: 64 << 10}, target: 1.0, against: "haproxy"},
@@ -53,6 +57,28 @@ func benches() []bench {
 // can reports whether a proxy of this kind takes part.
 func (b *bench) can(k *peerKind) bool {
 	return (k.secure || !b.secure) && (k.h2 || b.ask.streams == 0) && (k.grpc || !b.grpc && !b.h2c)
+}
+
+// unit is what value returns.
+func (b *bench) unit() string {
+	switch {
+	case b.rate:
+		return "per second"
+	case b.burst:
+		return "us p99"
+	}
+	return "us CPU"
+}
+
+// value is what the proxies are compared by.
+func (b *bench) value(m measured) float64 {
+	switch {
+	case b.rate:
+		return m.Rate
+	case b.burst:
+		return m.P99
+	}
+	return m.CPU
 }
 
 // count returns the number of requests. Answers so large that many of them are

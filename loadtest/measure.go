@@ -91,6 +91,7 @@ type measured struct {
 	CPU    float64 `json:"cpu_us"` // of the proxy, per request
 	RSS    float64 `json:"rss_bytes"`
 	Failed int64   `json:"failed"`
+	P99    float64 `json:"p99_us,omitempty"` // of a burst
 	// Latencies are at parts of Rate, in the order of loads, in the rounds that
 	// measure them.
 	Latencies []latency `json:"latencies,omitempty"`
@@ -111,6 +112,9 @@ type latency struct {
 // measure loads the proxies in turns, and then each one at rates that it can
 // keep, where latencies are asked for.
 func (c *compareCommand) measure(ctx context.Context, group turnGroup, b *bench, latencies bool, r *report) ([]measured, error) {
+	if b.burst {
+		return burst(ctx, group.peers, b)
+	}
 	peers := group.peers
 	generators, before := make([]*generator, len(peers)), make([]usage, len(peers))
 	whole := c.For * time.Duration(len(peers))

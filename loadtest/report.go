@@ -55,14 +55,11 @@ func (r *report) judge() {
 			w.Met = w.Limit == 0 || w.of("serai").Value <= w.Limit
 			continue
 		}
-		w.Unit, w.Limit, w.Met = "us CPU", w.bench.target, true
-		if w.bench.rate {
-			w.Unit = "per second"
-		}
+		w.Unit, w.Limit, w.Met = w.bench.unit(), w.bench.target, true
 		for _, e := range w.Peers {
 			var all []float64
 			for _, m := range e.Rounds {
-				all = append(all, w.value(m))
+				all = append(all, w.bench.value(m))
 			}
 			e.Value = middleHalf(all)
 		}

@@ -8,12 +8,13 @@ import (
 	"testing"
 )
 
-// measurements makes a report of a bench with CPU times, the same in each round.
+// measurements makes a report of a bench with CPU times, the same in each round. Who
+// takes less CPU has more requests a second, and here also a larger P99.
 func measurements(b *bench, rounds int, cpu map[string]float64) *report {
 	r := &report{}
 	for range rounds {
 		for peer, v := range cpu {
-			r.add(b, peer, measured{CPU: v, Rate: 1e6 / v}, nil)
+			r.add(b, peer, measured{CPU: v, Rate: 1e6 / v, P99: 1e3 / v}, nil)
 		}
 	}
 	r.judge()
@@ -34,6 +35,7 @@ func TestTargets(t *testing.T) {
 		"better than one":   {bench{target: 1}, map[string]float64{"serai": 10, "nginx": 8, "haproxy": 16}, 1.25, "nginx", false},
 		"about one of them": {bench{target: 1, against: "haproxy"}, map[string]float64{"serai": 8, "nginx": 4, "haproxy": 16}, 0.5, "haproxy", true},
 		"a rate":            {bench{target: 1, rate: true}, map[string]float64{"serai": 8, "nginx": 4, "haproxy": 16}, 0.5, "nginx", false},
+		"a burst":           {bench{target: 1, burst: true}, map[string]float64{"serai": 8, "nginx": 4, "haproxy": 16}, 2, "haproxy", false},
 		"nothing promised":  {bench{}, map[string]float64{"serai": 20, "nginx": 10, "caddy": 90}, 2, "nginx", true},
 		"serai cannot":      {bench{target: 1}, map[string]float64{"nginx": 10}, 0, "", true},
 	} {
@@ -73,8 +75,8 @@ func TestRatioOfTheSameTurns(t *testing.T) {
 		r.add(b, "traefik", measured{CPU: 80 * slow, Rate: 10 / slow}, &measured{CPU: 20 * slow, Rate: 50 / slow})
 	}
 	r.judge()
-	if w := r.Rows[0]; w.of("serai").Value != 20 || w.Ratio != 0.5 || w.ratioTo(w.of("traefik"), w.value) != 0.25 {
-		t.Errorf("serai %v, ratio %v of nginx, %v of traefik", w.of("serai").Value, w.Ratio, w.ratioTo(w.of("traefik"), w.value))
+	if w := r.Rows[0]; w.of("serai").Value != 20 || w.Ratio != 0.5 || w.ratioTo(w.of("traefik"), w.bench.value) != 0.25 {
+		t.Errorf("serai %v, ratio %v of nginx, %v of traefik", w.of("serai").Value, w.Ratio, w.ratioTo(w.of("traefik"), w.bench.value))
 	}
 	if w := r.Rows[1]; w.Ratio != 5 || !w.Met {
 		t.Errorf("%v times Traefik, met %v", w.Ratio, w.Met)

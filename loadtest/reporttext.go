@@ -82,7 +82,7 @@ func (r *report) printRatios(to io.Writer, peers []string) {
 		for _, name := range peers {
 			text := "-"
 			if w.has(name) {
-				text = fmt.Sprintf("%.2f", w.ratioTo(w.of(name), w.value))
+				text = fmt.Sprintf("%.2f", w.ratioTo(w.of(name), w.bench.value))
 			}
 			cells = append(cells, text)
 		}

@@ -8,7 +8,7 @@ import (
 // row is a scenario.
 type row struct {
 	Name  string   `json:"name"`
-	Unit  string   `json:"unit"` // of Value: "us CPU", "per second" or "bytes"
+	Unit  string   `json:"unit"` // of Value: "us CPU", "us p99", "per second" or "bytes"
 	Peers []*entry `json:"peers"`
 	// Ratio is serai's Value to that of Against, over the middle half of the
 	// rounds.
@@ -46,14 +46,6 @@ func (w *row) has(peer string) bool {
 	return slices.ContainsFunc(w.Peers, func(e *entry) bool { return e.Peer == peer })
 }
 
-// value is what a target is about.
-func (w *row) value(m measured) float64 {
-	if w.bench.rate {
-		return m.Rate
-	}
-	return m.CPU
-}
-
 // throughput returns a row about the requests a second of serai and Traefik in
 // the same scenario.
 func (w *row) throughput(least float64) *row {
@@ -80,7 +72,7 @@ func (w *row) compare() {
 		if e.Peer != "nginx" && e.Peer != "haproxy" || w.bench.against != "" && e.Peer != w.bench.against {
 			continue
 		}
-		ratio := w.ratioTo(e, w.value)
+		ratio := w.ratioTo(e, w.bench.value)
 		if worse := ratio > w.Ratio; w.Against == "" || worse != w.bench.rate {
 			w.Ratio, w.Against = ratio, e.Peer
 		}

@@ -53,7 +53,17 @@ type conn struct {
 	cut     bool     // it has been cut
 }
 
-var _ front.Session = (*conn)(nil)
+var (
+	_ front.Session  = (*conn)(nil)
+	_ front.Reusable = (*conn)(nil)
+)
+
+// Reusable reports whether nobody closes the connection from another goroutine.
+func (c *conn) Reusable() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ended && !c.cut
+}
 
 // session is what a connection needs while it has a request.
 type session struct {

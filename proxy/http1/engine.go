@@ -92,7 +92,12 @@ func NewEngine(p *proxy.Proxy, o Options) (*Engine, error) {
 
 // Open takes a connection over.
 func (e *Engine) Open(c *front.Conn) front.Session {
-	return &conn{engine: e, front: c, wire: &c.Socket}
+	s, again := c.Before().(*conn)
+	if !again || s.engine != e {
+		s = new(conn)
+	}
+	*s = conn{engine: e, front: c, wire: &c.Socket}
+	return s
 }
 
 // Plaintext answers the start of a request line.

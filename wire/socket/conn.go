@@ -30,6 +30,7 @@ type Conn struct {
 	r, w int    // buf[r:w] is unread
 
 	readBy, writeBy  deadline // the current ones
+	writeDue         bool     // writeBy is to be set before a write waits
 	interrupted      atomic.Bool
 	readsInterrupted atomic.Bool    // only reads are interrupted
 	huge             atomic.Bool    // buf is one of the counted huge buffers
@@ -37,6 +38,7 @@ type Conn struct {
 	held             atomic.Int64   // bytes held for it
 	first            [1]byte        // of fillFromByte
 	shared           bool           // several goroutines write, one after the other
+	closed           atomic.Bool    // by Close
 
 	net.Conn
 }
@@ -48,9 +50,10 @@ func NewConn(c net.Conn) *Conn {
 	return conn
 }
 
-// Init is NewConn for a Conn that is part of something larger.
+// Init is NewConn for a Conn that is part of something larger. It may be called again
+// when the connection before is closed and nobody uses it any more.
 func (c *Conn) Init(nc net.Conn) {
-	c.Conn = nc
+	*c = Conn{Conn: nc, sys: c.sys.again()}
 	switch nc := nc.(type) {
 	case syscall.Conn:
 		c.sys.init(c, nc)
@@ -404,5 +407,8 @@ func (c *Conn) End() error {
 // another goroutine may still be reading into it.
 func (c *Conn) Close() error {
 	c.letGo()
+	if c.closed.Swap(true) {
+		return net.ErrClosed // the net package would allocate an error
+	}
 	return c.Conn.Close()
 }

@@ -53,8 +53,13 @@ func (s *sysConn) init(conn *Conn, c syscall.Conn) {
 		return
 	}
 	s.raw, s.conn = raw, conn
-	s.onRead, s.onWrite = s.readStep, s.writeSome
+	if s.onRead == nil {
+		s.onRead, s.onWrite = s.readStep, s.writeSome
+	}
 }
+
+// again returns what a sysConn in the same place has use for.
+func (s *sysConn) again() sysConn { return sysConn{onRead: s.onRead, onWrite: s.onWrite} }
 
 // wait calls readStep until it is done. Waiting calls hold a lock of the socket: a
 // handler that read from it again would wait for ever.
@@ -296,12 +301,19 @@ func (s *sysConn) writeOnce(fd uintptr) (int, syscall.Errno) {
 	return int(n), errno
 }
 
+// triesFirst reports whether write tries to write before it takes the socket's lock and
+// waits: only the goroutine writes that runs the handler.
+func (s *sysConn) triesFirst() bool { return s.serving && !(s.conn != nil && s.conn.shared) }
+
 // write writes p, of which the kernel may keep a part until the next write if more is
 // set.
 func (s *sysConn) write(p []byte, more bool) (int, error) {
 	s.out, s.outErr, s.more = p, 0, more
 	var err error
-	if s.conn != nil && s.conn.shared || !s.serving || !s.writeSome(s.fd) {
+	if !s.triesFirst() || !s.writeSome(s.fd) {
+		if s.conn != nil {
+			s.conn.setWriteDeadline()
+		}
 		err = s.raw.Write(s.onWrite)
 	}
 	n := len(p) - len(s.out)

@@ -13,6 +13,8 @@ import (
 type sysConn struct{}
 
 func (s *sysConn) init(*Conn, syscall.Conn)        {}
+func (s *sysConn) again() sysConn                  { return sysConn{} }
+func (s *sysConn) triesFirst() bool                { return false }
 func (s *sysConn) ok() bool                        { return false }
 func (s *sysConn) rawConn() syscall.RawConn        { return nil }
 func (s *sysConn) read([]byte) (int, error)        { panic("unreachable") }

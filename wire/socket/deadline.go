@@ -36,6 +36,18 @@ func (c *Conn) readBefore(t time.Time) {
 // WriteWithin is ReadWithin for writes.
 func (c *Conn) WriteWithin(now time.Time, d time.Duration) {
 	if c.writeBy.move(now, d, slack(d)) {
+		c.writeDue = true
+	}
+	// What a handler writes is tried first. Most answers leave whole, and need no timer.
+	if c.writeDue && !c.sys.triesFirst() {
+		c.setWriteDeadline()
+	}
+}
+
+// setWriteDeadline sets the deadline of writes, which wait from now on.
+func (c *Conn) setWriteDeadline() {
+	if c.writeDue {
+		c.writeDue = false
 		c.SetWriteDeadline(c.writeBy.time())
 		c.stayInterrupted()
 	}
@@ -103,6 +115,6 @@ func (c *Conn) stayInterrupted() {
 func (c *Conn) Resume() {
 	c.interrupted.Store(false)
 	c.readsInterrupted.Store(false)
-	c.readBy, c.writeBy = 0, 0
+	c.readBy, c.writeBy, c.writeDue = 0, 0, false
 	c.SetDeadline(time.Time{})
 }

@@ -53,41 +53,62 @@ func settled(raw syscall.RawConn) bool {
 // lookAgain is the time between checks whether the peer has acknowledged everything.
 const lookAgain = 50 * time.Millisecond
 
-// linger discards what comes until the peer has closed its side, or a limit of l is
-// reached. The kernel discards, so no buffer is held meanwhile.
-func linger(c *net.TCPConn, raw syscall.RawConn, l Lingering) {
-	left, ended := l.Bytes, false
-	discard := func(fd uintptr) bool {
-		for left > 0 {
-			n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, fd, 0, uintptr(left), unix.MSG_TRUNC, 0, 0)
-			switch {
-			case errno == unix.EINTR:
-				continue
-			case errno == unix.EAGAIN:
-				return false
-			case errno != 0 || n == 0:
-				ended = true
-				return true
-			}
-			left -= int(n)
+// remains is what a peer still sends, which the kernel discards, so that no buffer is
+// held meanwhile. remains are reused, as queues are.
+type remains struct {
+	left    int  // bytes that are discarded at most
+	ended   bool // that many were, or the peer has closed its side
+	discard func(fd uintptr) bool
+	queued  int // bytes that the peer has not acknowledged
+	count   func(fd uintptr)
+}
+
+var remainsPool = sync.Pool{New: func() any {
+	r := new(remains)
+	r.discard = r.discardOnce
+	r.count = func(fd uintptr) { r.queued, _ = unix.IoctlGetInt(int(fd), unix.TIOCOUTQ) }
+	return r
+}}
+
+// discardOnce discards what is here, and reports whether that was the last of it.
+func (r *remains) discardOnce(fd uintptr) bool {
+	for r.left > 0 {
+		n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, fd, 0, uintptr(r.left), unix.MSG_TRUNC, 0, 0)
+		switch {
+		case errno == unix.EINTR:
+			continue
+		case errno == unix.EAGAIN:
+			return false
+		case errno != 0 || n == 0:
+			r.ended = true
+			return true
 		}
-		ended = true
-		return true
+		r.left -= int(n)
 	}
+	r.ended = true
+	return true
+}
+
+// linger discards what comes until the peer has closed its side, or a limit of l is
+// reached.
+func linger(c *net.TCPConn, raw syscall.RawConn, l Lingering) {
+	r := remainsPool.Get().(*remains)
+	defer remainsPool.Put(r)
+	r.left, r.ended = l.Bytes, false
 	began := time.Now()
 	progress, queued := began, -1
 	for wait := lookAgain; ; wait = min(2*wait, l.Quiet) {
 		c.SetReadDeadline(time.Now().Add(wait))
-		if err := raw.Read(discard); ended || !errors.Is(err, os.ErrDeadlineExceeded) {
+		if err := raw.Read(r.discard); r.ended || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return
 		}
-		n := 0
-		raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.TIOCOUTQ) })
+		r.queued = 0
+		raw.Control(r.count)
 		now := time.Now()
-		if queued < 0 || n < queued {
-			progress, queued = now, n // a slow peer still reads what is queued
+		if queued < 0 || r.queued < queued {
+			progress, queued = now, r.queued // a slow peer still reads what is queued
 		}
-		if n == 0 && !l.Expected || now.Sub(progress) >= l.Quiet || now.Sub(began) >= l.Longest {
+		if r.queued == 0 && !l.Expected || now.Sub(progress) >= l.Quiet || now.Sub(began) >= l.Longest {
 			return
 		}
 	}

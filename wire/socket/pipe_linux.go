@@ -84,6 +84,7 @@ func (p *Pipe) fill(c *Conn, most int64) (int, error) {
 // Drain moves the whole content of the pipe to c.
 func (p *Pipe) Drain(c *Conn) error {
 	p.err = nil
+	c.setWriteDeadline()
 	if err := c.sys.raw.Write(p.onDrain); err != nil {
 		return err
 	}

@@ -2,8 +2,10 @@ package socket
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
+	"os"
 	"testing"
 	"time"
 )
@@ -117,5 +119,57 @@ func TestHandlerMustNotRead(t *testing.T) {
 		return false
 	}), time.Second); got != nil || err != errServing {
 		t.Fatalf("%v, and the handler got %v", got, err)
+	}
+}
+
+// TestWriteOfAHandlerEnds although the peer takes nothing, also behind one that left at
+// once, and outside the handler.
+func TestWriteOfAHandlerEnds(t *testing.T) {
+	const d = 50 * time.Millisecond
+	full := make([]byte, 16<<20)
+	for name, write := range map[string]func(near *Conn) error{
+		"large": func(near *Conn) error {
+			near.WriteWithin(time.Now(), d)
+			_, err := near.Write(full)
+			return err
+		},
+		"large after small": func(near *Conn) error {
+			near.WriteWithin(time.Now(), d)
+			if _, err := near.Write([]byte("x")); err != nil {
+				return err
+			}
+			near.WriteWithin(time.Now(), d)
+			_, err := near.Write(full)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			near, far := pair(t)
+			near.SetWriteDeadline(time.Time{})
+			far.Write([]byte("x"))
+			var err error
+			near.Serve(handlerFunc(func() bool {
+				near.Discard(1)
+				err = write(near)
+				return false
+			}), time.Second)
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("in the handler: %v", err)
+			}
+		})
+		t.Run(name+" outside", func(t *testing.T) {
+			near, far := pair(t)
+			near.SetWriteDeadline(time.Time{})
+			far.Write([]byte("x"))
+			near.Serve(handlerFunc(func() bool {
+				near.Discard(1)
+				near.WriteWithin(time.Now(), d)
+				near.Write([]byte("x"))
+				return false
+			}), time.Second)
+			if err := write(near); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("behind the handler: %v", err)
+			}
+		})
 	}
 }
