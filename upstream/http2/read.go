@@ -35,9 +35,11 @@ func (c *conn) read() {
 		c.mu.Lock()
 		if err = c.take(c.Buffered()); err == nil {
 			c.Discard(len(c.Buffered()))
-			c.flush()
+			c.flushSoon()
 			if c.state == dead {
 				err = c.err
+			} else if c.answers > mostAnswers {
+				err = errNoise
 			} else if c.taken == 0 {
 				c.reader.bulk = false
 				c.Release()
@@ -64,16 +66,16 @@ func (c *conn) read() {
 // sayWhy tells the instance what it has done, if it takes that soon. C.mu is held, but
 // not while it waits.
 func (c *conn) sayWhy(code http2.Code) {
-	c.writeIdle = time.Second
+	const most = time.Second
 	c.add(http2.AppendGoAway(c.out, 0, code, ""))
-	c.flush()
+	c.flushSoon()
 	if !c.flushing {
 		return
 	}
 	flushed := make(chan struct{})
 	c.flushed = flushed
 	c.mu.Unlock()
-	late := time.NewTimer(c.writeIdle)
+	late := time.NewTimer(most)
 	defer late.Stop()
 	select {
 	case <-flushed:

@@ -224,7 +224,7 @@ func (c *conn) sweep(now time.Time) {
 func (c *conn) ping(now time.Time) {
 	c.pinged = now
 	c.add(http2.AppendPing(c.out, 0, [8]byte{}))
-	c.flushLater()
+	c.flushSoon()
 }
 
 // closeIdle closes c if it has been idle since before, and reports whether it did.
