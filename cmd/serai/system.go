@@ -71,7 +71,8 @@ func newSystem(c *serveCommand, env *environment, limit int64, logger *slog.Logg
 		ConnectTimeout: c.ConnectTimeout.value(), WriteIdle: c.WriteIdle.value(), IdleTimeout: c.UpstreamIdle.value(), MaxIdle: orNever(c.UpstreamMaxIdle),
 		MaxWaiting: c.MaxWaiting, MaxWaitingBytes: waiting, EjectAfter: orNever(c.EjectAfter), EjectShare: c.EjectShare,
 		EjectTime: c.EjectTime.value(), SlowStart: orNever(c.SlowStart.value()), Probes: c.Probes, ProbeRate: c.ProbeRate, JobProbeRate: c.JobProbeRate,
-		MinCheckInterval: orNever(c.MinCheckInterval.value()), MaxCheckTime: c.MaxCheckTime.value(), MaxConns: s.share.instances, Logger: logger, Transport: transports(c.UpstreamMaxStreams),
+		MinCheckInterval: orNever(c.MinCheckInterval.value()), MaxCheckTime: c.MaxCheckTime.value(), MaxConns: s.share.instances, Logger: logger,
+		Transport: transports(c.UpstreamMaxStreams, func(cause any, address string) { s.proxy.ConnectionPanicked(cause, address) }),
 	}
 	registry.StickyKey, err = readSecret("sticky-key-file", c.StickyKeyFile)
 	var status func() bool // set once admin exists

@@ -55,6 +55,12 @@ func newStack(t testing.TB, o engine.Options, h http.HandlerFunc) *stack {
 // newStackWithin is newStack where clients have so much memory.
 func newStackWithin(t testing.TB, b *memory.Budget, o engine.Options, h http.HandlerFunc) *stack {
 	t.Helper()
+	return newStackOf(t, b, o, func(e *engine.Engine) front.Engine { return e }, h)
+}
+
+// newStackOf is newStackWithin with an engine made of the one for HTTP/2.
+func newStackOf(t testing.TB, b *memory.Budget, o engine.Options, of func(*engine.Engine) front.Engine, h http.HandlerFunc) *stack {
+	t.Helper()
 	web := httptest.NewServer(h)
 	streams := instances2.New(instances2.Options{})
 	registry := upstream.NewRegistry(upstream.RegistryOptions{Transport: func(e *upstream.Endpoint, kept upstream.Keeping) upstream.Transport {
@@ -80,7 +86,7 @@ func newStackWithin(t testing.TB, b *memory.Budget, o engine.Options, h http.Han
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := front.NewServer(front.Options{Engines: map[string]front.Engine{"": e1, front.HTTP2: e2}, Clients: front.NewClients(b, 0)})
+	server, err := front.NewServer(front.Options{Engines: map[string]front.Engine{"": e1, front.HTTP2: of(e2)}, Clients: front.NewClients(b, 0)})
 	if err != nil {
 		t.Fatal(err)
 	}

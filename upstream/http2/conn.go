@@ -84,13 +84,19 @@ func (t *Transport) newConn(nc net.Conn, serverName string, r *upstream.Request)
 
 // begin says the preface, and reads the connection until it ends.
 func (c *conn) begin() {
+	defer c.End()
+	defer c.contain()
+	c.greet()
+	c.read()
+}
+
+func (c *conn) greet() {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.add(append(c.out, http2.Preface...))
 	c.add(appendOurs(c.out, c.limits.Head))
 	c.add(http2.AppendWindowUpdate(c.out, 0, connWindow-http2.InitialWindow))
 	c.flush()
-	c.mu.Unlock()
-	c.read()
 }
 
 // carries reports whether c was opened for what a request for host, by that client,

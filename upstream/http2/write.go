@@ -2,7 +2,6 @@ package http2
 
 import (
 	"runtime"
-	"time"
 
 	"serai/wire/http2"
 )
@@ -41,10 +40,7 @@ func (c *conn) flush() {
 			return
 		}
 		b := c.takeOut()
-		c.mu.Unlock()
-		c.WriteWithin(time.Now(), c.writeIdle)
-		sent, err := c.WriteNow(b)
-		c.mu.Lock()
+		sent, err := c.unlocked(c.WriteNow, b)
 		if err == nil && sent < len(b) {
 			go c.flushRest(b[sent:])
 			return
@@ -68,6 +64,7 @@ func (c *conn) flushSoon() {
 // flushRest writes rest, which is no part of c.out any more, and then until nothing is
 // left.
 func (c *conn) flushRest(rest []byte) {
+	defer c.contain()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for c.state != dead {
@@ -77,10 +74,7 @@ func (c *conn) flushRest(rest []byte) {
 			}
 			rest = c.takeOut()
 		}
-		c.mu.Unlock()
-		c.WriteWithin(time.Now(), c.writeIdle)
-		_, err := c.Write(rest)
-		c.mu.Lock()
+		_, err := c.unlocked(c.Write, rest)
 		c.wrote(rest, err)
 		rest = nil
 	}
