@@ -27,8 +27,8 @@ const (
 type conn struct {
 	server    *Server
 	named     bool          // its client is known
-	own       *client       // of the server's limits, nil while it is not counted
-	shared    *client       // of those of several
+	own       counted       // for the server's limits
+	shared    counted       // for those of several
 	handshake *list.Element // of handshakes
 
 	mu      sync.Mutex

@@ -16,7 +16,7 @@ import (
 // ends with its streams and gives back all that it held; others go on.
 func TestPanicWhileReading(t *testing.T) {
 	b, over, left := memory.NewBudget(32<<20), make(chan struct{}), make(chan struct{}, 8)
-	k := newStackOf(t, b, engine.Options{}, func(e *engine.Engine) front.Engine { return engine.Fragile{Engine: e} }, func(w http.ResponseWriter, r *http.Request) {
+	k := newStackOf(t, front.NewClients(b, 0), engine.Options{}, func(e *engine.Engine) front.Engine { return engine.Fragile{Engine: e} }, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/waits" {
 			return
 		}
