@@ -92,7 +92,7 @@ func outcome2(p *testhttp2.Peer) string {
 				return strings.Join(append(got, "GOAWAY "+f.ErrCode.String()), ", ")
 			}
 		case *http2.RSTStreamFrame:
-			if f.StreamID == 1 {
+			if f.StreamID == 1 && !asked { // else it has ended by itself
 				if f.ErrCode != http2.ErrCodeNo {
 					got = append(got, f.ErrCode.String())
 				}
