@@ -45,7 +45,7 @@ func busy(t testing.TB) *node {
 	n := newNode(t, admin.Options{
 		Sources: []admin.Reporter{source},
 		Listeners: []admin.Listener{{Name: "http", Status: func() front.Status {
-			return front.Status{Conns: 4, Accepted: 40, Refused: 3, AcceptErrors: 2, Handshakes: 5, HandshakesRefused: 6}
+			return front.Status{Conns: 4, Accepted: 40, Refused: 3, Recalled: 7, AcceptErrors: 2, Handshakes: 5, HandshakesRefused: 6}
 		}}},
 		AccessLogDropped: func() uint64 { return 9 },
 	}, router.Options{})
@@ -117,7 +117,7 @@ func TestMetricValues(t *testing.T) {
 		`serai_stream_age_seconds{source="nomad *"} 1200`,
 		`serai_source_events_total{source="nomad *"} 11`, `serai_source_breaks_total{source="nomad *"} 2`, `serai_source_scans_total{source="nomad *"} 5`,
 		`serai_connections{listener="http"} 4`, `serai_connections_accepted_total{listener="http"} 40`,
-		`serai_connections_refused_total{listener="http"} 3`, `serai_accept_errors_total{listener="http"} 2`,
+		`serai_connections_refused_total{listener="http"} 3`, `serai_connections_recalled_total{listener="http"} 7`, `serai_accept_errors_total{listener="http"} 2`,
 		`serai_tls_handshakes_in_flight{listener="http"} 5`, `serai_tls_handshakes_refused_total{listener="http"} 6`,
 		`serai_access_log_dropped_total 9`, `serai_build_info{version="1.2.3"} 1`,
 		`serai_discovery_lag_seconds_count 1`, `serai_table_build_seconds_count 1`,

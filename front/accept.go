@@ -107,27 +107,22 @@ func (s *Server) admit(c *Conn, of netip.Addr) bool {
 	if !c.named {
 		most = 0
 	}
-	own := s.own.admit(key, c.Cost(), most)
-	if own == nil {
+	if s.own.admit(&c.own, key, c.Cost(), most) == nil {
 		return false
 	}
-	shared := s.options.Clients.admit(key, c.Cost(), 0)
+	shared := s.options.Clients.admit(&c.shared, key, c.Cost(), 0)
 	if shared == nil {
-		s.own.dismiss(own, c.Cost())
+		s.own.dismiss(&c.own, c.Cost())
 		return false
 	}
-	c.own, c.shared = own, shared
 	c.Memory = &shared.memory
 	return true
 }
 
 // dismiss counts c out, if it was counted in.
 func (s *Server) dismiss(c *Conn) {
-	if c.shared != nil {
-		s.options.Clients.dismiss(c.shared, c.Cost())
-		s.own.dismiss(c.own, c.Cost())
-		c.own, c.shared = nil, nil
-	}
+	s.options.Clients.dismiss(&c.shared, c.Cost())
+	s.own.dismiss(&c.own, c.Cost())
 }
 
 // What an open connection takes, in bytes: its stack, and under TLS the buffers of

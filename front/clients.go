@@ -28,9 +28,17 @@ type Clients struct {
 	memory *memory.Budget // nil for no limit
 	conns  *quota.Fair    // nil for no limit
 	level  int64          // of connections, for clients beyond their share
+	scarce chan struct{}  // has one when more than level are taken
 
-	mu    sync.Mutex
-	known map[clientKey]*client // those with a connection
+	mu       sync.Mutex
+	known    map[clientKey]*client // those with a connection
+	recalled int64                 // connections that are about to end, to make room
+}
+
+// counted is what a connection counts for in one Clients, whose mu guards it.
+type counted struct {
+	client   *client // nil while it is not counted
+	recalled bool
 }
 
 // client is what one of them has.
@@ -44,7 +52,7 @@ type client struct {
 // NewClients makes a Clients whose connections and requests take of m, and are so
 // many connections at once. A nil m, and zero connections, mean no limit.
 func NewClients(m *memory.Budget, conns int) *Clients {
-	cs := &Clients{memory: m, known: make(map[clientKey]*client)}
+	cs := &Clients{memory: m, known: make(map[clientKey]*client), scarce: make(chan struct{}, 1)}
 	if conns > 0 {
 		cs.conns = quota.NewFair(int64(conns))
 		cs.level = int64(conns - conns/16)
@@ -68,9 +76,12 @@ func (cs *Clients) settle() {
 	}
 }
 
-// admit counts a connection of so many bytes in, and returns its client; nil when
+// tight reports whether so many connections are taken that idle ones are to make room.
+func (cs *Clients) tight() bool { return cs.conns != nil && cs.conns.Taken() > cs.level }
+
+// admit counts a connection of so many bytes in, as k, and returns its client; nil when
 // that has no room for it, or has most connections, if that is not zero.
-func (cs *Clients) admit(key clientKey, bytes int64, most int) *client {
+func (cs *Clients) admit(k *counted, key clientKey, bytes int64, most int) *client {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	c := cs.known[key]
@@ -84,8 +95,9 @@ func (cs *Clients) admit(key clientKey, bytes int64, most int) *client {
 	}
 	c.open++
 	if most == 0 || c.open <= most {
-		if cs.conns == nil || c.conns.Take(1, cs.level) {
+		if cs.takeConn(c) {
 			if c.memory.Take(memory.Connections, bytes) {
+				*k = counted{client: c}
 				return c
 			}
 			cs.give(c)
@@ -95,10 +107,54 @@ func (cs *Clients) admit(key clientKey, bytes int64, most int) *client {
 	return nil
 }
 
-// dismiss counts a connection out that admit has counted in.
-func (cs *Clients) dismiss(c *client, bytes int64) {
+// takeConn takes a connection for c. Who has none may have one of the last, however many
+// share them. Where these are taken, idle ones of others make room for the next.
+func (cs *Clients) takeConn(c *client) bool {
+	if cs.conns == nil {
+		return true
+	}
+	limit := cs.level
+	if c.open == 1 {
+		limit = cs.conns.Size()
+	}
+	ok := c.conns.Take(1, limit)
+	if cs.tight() {
+		select {
+		case cs.scarce <- struct{}{}:
+		default:
+		}
+	}
+	return ok
+}
+
+// recall reports whether k, which is idle, is to end now, so that others come to their
+// share: one of a client beyond its own, and no more than it takes.
+func (cs *Clients) recall(k *counted) bool {
+	if !cs.tight() {
+		return false
+	}
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
+	if k.client == nil || k.recalled || !k.client.conns.Beyond(16) || cs.recalled >= cs.conns.Taken()-cs.level {
+		return false
+	}
+	k.recalled = true
+	cs.recalled++
+	return true
+}
+
+// dismiss counts a connection out, if admit has counted it in.
+func (cs *Clients) dismiss(k *counted, bytes int64) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	c := k.client
+	if c == nil {
+		return
+	}
+	if k.recalled {
+		cs.recalled--
+	}
+	*k = counted{}
 	c.memory.Give(memory.Connections, bytes)
 	cs.give(c)
 	cs.leave(c)

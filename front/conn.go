@@ -27,8 +27,8 @@ const (
 type conn struct {
 	server    *Server
 	named     bool          // its client is known
-	own       *client       // of the server's limits, nil while it is not counted
-	shared    *client       // of those of several
+	own       counted       // for the server's limits
+	shared    counted       // for those of several
 	handshake *list.Element // of handshakes
 	text      [39]byte      // of RemoteText: the longest is eight groups of four digits
 	watched   bool          // watch may hold it; guarded by the server's mu

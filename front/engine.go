@@ -70,5 +70,19 @@ type Conn struct {
 	conn
 }
 
+// MakesRoom reports whether the connection, which is idle and takes so many bytes, is to
+// end, since others need its memory or its place. It does so once.
+func (c *Conn) MakesRoom(bytes int64) bool {
+	s := c.server
+	if c.Memory.Recall(bytes) {
+		return true
+	}
+	if s.own.recall(&c.own) || s.options.Clients.recall(&c.shared) {
+		s.recalled.Add(1)
+		return true
+	}
+	return false
+}
+
 // Retiring reports whether every answer is to be the last of its connection.
 func (c *Conn) Retiring() bool { return c.server.retiring.Load() }

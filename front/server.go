@@ -89,6 +89,7 @@ type Server struct {
 	retiring atomic.Bool // every answer ends its connection
 	accepted atomic.Uint64
 	refused  atomic.Uint64
+	recalled atomic.Uint64 // idle, to make room for others
 	errors   atomic.Uint64 // of accept
 
 	handshakes handshakes
@@ -245,6 +246,7 @@ type Status struct {
 	Conns        int    // open
 	Accepted     uint64 // so far
 	Refused      uint64 // because of a limit
+	Recalled     uint64 // idle, ended to make room for others where there is a limit
 	AcceptErrors uint64
 	// Handshakes are under way; HandshakesRefused were refused, or ended because
 	// they were slow, while as many as may be were.
@@ -257,7 +259,7 @@ func (s *Server) Status() Status {
 	s.mu.Lock()
 	n := len(s.conns)
 	s.mu.Unlock()
-	st := Status{Conns: n, Accepted: s.accepted.Load(), Refused: s.refused.Load(), AcceptErrors: s.errors.Load()}
+	st := Status{Conns: n, Accepted: s.accepted.Load(), Refused: s.refused.Load(), Recalled: s.recalled.Load(), AcceptErrors: s.errors.Load()}
 	st.Handshakes, st.HandshakesRefused = s.handshakes.count()
 	return st
 }

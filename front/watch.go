@@ -9,7 +9,8 @@ const (
 	watchTurns = 3
 )
 
-// watchScarce is between two looks at all connections when memory has become scarce.
+// watchScarce is between two looks at all connections when memory or connections have
+// become scarce.
 const watchScarce = 20 * time.Millisecond
 
 // watch ends what waits in vain, until end is closed: when no listener and no
@@ -17,7 +18,7 @@ const watchScarce = 20 * time.Millisecond
 func (s *Server) watch(end <-chan struct{}) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
-	scarce := s.options.Clients.memory.Scarce()
+	memory := s.options.Clients.memory.Scarce()
 	var some []*Conn
 	var accepted uint64
 	for turn := 0; ; {
@@ -32,7 +33,11 @@ func (s *Server) watch(end <-chan struct{}) {
 			} else {
 				accepted = n
 			}
-		case <-scarce:
+		case <-memory:
+		case <-s.own.scarce:
+		case <-s.options.Clients.scarce:
+		}
+		if now.IsZero() {
 			time.Sleep(watchScarce) // those who were told the last time have time to
 			now = time.Now()
 		}
@@ -58,11 +63,13 @@ func (s *Server) endWorkers() {
 	}
 }
 
-// whose appends the connections whose turn it is, all where memory is scarce.
+// whose appends the connections whose turn it is, all where memory or connections are
+// scarce.
 func (s *Server) whose(turn int, to []*Conn) []*Conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := s.options.Clients.memory.Tight() // then they are to make room soon
+	shared := s.options.Clients
+	all := shared.memory.Tight() || shared.tight() || s.own.tight() // then they are to make room soon
 	for c := range s.conns {
 		if all || c.Shard%watchTurns == turn {
 			c.watched = true

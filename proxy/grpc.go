@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"strconv"
 	"time"
 
@@ -12,17 +11,8 @@ import (
 // Clients of gRPC read its status from trailers, and nothing else of an answer that is
 // serai's own.
 
-// IsGRPC reports whether a request is one of gRPC's.
-func IsGRPC(fields []wire.Field) bool {
-	const grpc = "application/grpc"
-	for i := range fields {
-		if f := &fields[i]; len(f.Name) == len("content-type") && wire.EqualFold(f.Name, "content-type") {
-			rest, ok := bytes.CutPrefix(f.Value, []byte(grpc))
-			return ok && (len(rest) == 0 || rest[0] == '+' || rest[0] == ';')
-		}
-	}
-	return false
-}
+// IsGRPC reports whether a message is one of gRPC's.
+func IsGRPC(fields []wire.Field) bool { return isOf(fields, grpcMedia) }
 
 // speaksGRPC reports whether the client is one of gRPC. That of gRPC-Web is not, although
 // the request is.

@@ -30,22 +30,8 @@ type web struct {
 
 var _ Body = (*web)(nil)
 
-const (
-	grpcWeb     = "application/grpc-web"
-	grpcWebText = "application/grpc-web-text"
-)
-
 // errWebText tells that a body is no base64.
 var errWebText = &wire.Error{Status: 400, Code: "bad-base64", Detail: "the body is to be in base64"}
-
-// cutType cuts a media type from what may follow it: a format, parameters.
-func cutType(value []byte, media string) (rest []byte, ok bool) {
-	if len(value) < len(media) || !wire.EqualFold(value[:len(media)], media) {
-		return nil, false
-	}
-	rest = value[len(media):]
-	return rest, len(rest) == 0 || rest[0] == '+' || rest[0] == ';' || rest[0] == ' '
-}
 
 // beginWeb makes a request of gRPC-Web one of gRPC, where the route says so. It is a POST:
 // to others, a HEAD above all, the body that has the trailers cannot be sent.
@@ -53,23 +39,18 @@ func (x *Exchange) beginWeb() {
 	if !x.Route.Options.GRPCWeb || x.web.on || string(x.Head.Method) != "POST" {
 		return
 	}
-	for i := range x.Head.Fields {
-		f := &x.Head.Fields[i]
-		if !wire.EqualFold(f.Name, "content-type") {
-			continue
-		}
-		rest, ok := cutType(f.Value, grpcWebText)
-		if x.web.textBody = ok; !ok {
-			if rest, ok = cutType(f.Value, grpcWeb); !ok {
-				return
-			}
-		}
-		x.web.on = true
-		f.Value = append([]byte("application/grpc"), rest...)
-	}
-	if !x.web.on {
+	f := contentType(x.Head.Fields)
+	if f == nil {
 		return
 	}
+	rest, ok := cutType(f.Value, grpcWebText)
+	if x.web.textBody = ok; !ok {
+		if rest, ok = cutType(f.Value, grpcWeb); !ok {
+			return
+		}
+	}
+	x.web.on = true
+	f.Value = append([]byte(grpcMedia), rest...)
 	accepted := x.Header("accept")
 	x.web.text = bytes.Contains(accepted, []byte(grpcWebText)) || x.web.textBody && !bytes.Contains(accepted, []byte(grpcWeb))
 	x.trailing = true
@@ -139,12 +120,8 @@ func (x *Exchange) webHead(h *wire.ResponseHead) (trailers []wire.Field) {
 	if !x.web.on || h.Status == 204 || h.Status == 304 { // these have no body
 		return nil
 	}
-	for i := range h.Fields {
-		f := &h.Fields[i]
-		if !wire.EqualFold(f.Name, "content-type") {
-			continue
-		}
-		if rest, ok := cutType(f.Value, "application/grpc"); ok {
+	if f := contentType(h.Fields); f != nil {
+		if rest, ok := cutType(f.Value, grpcMedia); ok {
 			x.web.answers = true
 			f.Value = append([]byte(x.web.media()), rest...)
 		}

@@ -39,6 +39,15 @@ func (p *Proxy) Panicked(cause any, x *Exchange) {
 		"client", x.Client, "stack", string(debug.Stack()))
 }
 
+// ConnectionPanicked logs and counts a panic that was recovered from in what serves all
+// requests of a connection, which has ended with them. It must be called where it was
+// recovered. Who is the client or the instance at the other end.
+func (p *Proxy) ConnectionPanicked(cause any, who string) {
+	p.options.Logger.Error("a connection made serai panic; it was cut with its requests, the others go on: please report this",
+		"cause", fmt.Sprint(cause), "peer", who, "stack", string(debug.Stack()))
+	p.Count(ReasonPanic)
+}
+
 // abandon ends the attempt that was under way, with its upload.
 func (x *Exchange) abandon() {
 	x.waiting.Clear()

@@ -58,18 +58,8 @@ func (p *Proxy) join(x *Exchange, t *tunnel) error {
 	var wg sync.WaitGroup
 	var in, out int64
 	var inErr, outErr error
-	wg.Go(func() {
-		defer func() {
-			if inErr != nil {
-				t.end()
-			}
-		}()
-		defer p.containCopy(x, &inErr)
-		in, inErr = t.copy(t.instance, t.client)
-	})
-	if out, outErr = t.copy(t.client, t.instance); outErr != nil {
-		t.end()
-	}
+	wg.Go(func() { in, inErr = p.copy(x, t, t.instance, t.client) })
+	out, outErr = p.copy(x, t, t.client, t.instance)
 	wg.Wait()
 	x.BytesIn += in
 	x.BytesOut += out
@@ -89,7 +79,19 @@ func broken(err error) bool {
 	return err != nil && err != io.EOF && !errors.Is(err, os.ErrDeadlineExceeded)
 }
 
-// containCopy is contain for the second goroutine of a tunnel.
+// copy copies in one direction, and ends both where that fails or panics: neither may go on
+// when the exchange is over, with what another one uses then.
+func (p *Proxy) copy(x *Exchange, t *tunnel, dst, src upstream.Duplex) (n int64, err error) {
+	defer func() {
+		if err != nil {
+			t.end()
+		}
+	}()
+	defer p.containCopy(x, &err)
+	return t.copy(dst, src)
+}
+
+// containCopy is contain for one direction of a tunnel.
 func (p *Proxy) containCopy(x *Exchange, err *error) {
 	if cause := recover(); cause != nil {
 		p.Panicked(cause, x)

@@ -119,23 +119,28 @@ func (d *Dialer) dial(ctx context.Context, t *Target, client netip.AddrPort, ser
 	if err != nil {
 		return nil, err
 	}
+	ready := false
+	defer func() {
+		if !ready { // it is counted until it is closed
+			c.Close()
+		}
+	}()
 	deadline, _ := ctx.Deadline()
 	c.SetDeadline(deadline)
 	if t.ProxyProtocol != 0 {
 		if err := writeProxyHeader(c, t.ProxyProtocol, client); err != nil {
-			c.Close()
 			return nil, fmt.Errorf("%w %s: send PROXY header: %w", ErrConnect, t.Address, err)
 		}
 	}
 	if t.Scheme.Secure() {
 		tc := tls.Client(c, &tls.Config{ServerName: serverName, InsecureSkipVerify: t.TLSInsecure, RootCAs: d.Roots, NextProtos: protocols})
 		if err := tc.HandshakeContext(ctx); err != nil {
-			c.Close()
 			return nil, handshakeError(t, serverName, err)
 		}
 		c = tc
 	}
 	c.SetDeadline(time.Time{})
+	ready = true
 	return c, nil
 }
 

@@ -47,8 +47,9 @@ func (s *system) newHTTP2(limits wire.Limits) (*http2.Engine, error) {
 }
 
 // transports returns what makes the transport that an endpoint's scheme asks for.
-func transports(maxStreams int) func(*upstream.Endpoint, upstream.Keeping) upstream.Transport {
-	multiplexed := upstreamhttp2.New(upstreamhttp2.Options{Streams: maxStreams})
+// It is told of panics of their goroutines.
+func transports(maxStreams int, panicked func(cause any, address string)) func(*upstream.Endpoint, upstream.Keeping) upstream.Transport {
+	multiplexed := upstreamhttp2.New(upstreamhttp2.Options{Streams: maxStreams, Panicked: panicked})
 	return func(e *upstream.Endpoint, k upstream.Keeping) upstream.Transport {
 		if e.Target().Scheme.HTTP2() {
 			return multiplexed(e, k)

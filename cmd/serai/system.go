@@ -111,7 +111,8 @@ func (s *system) makeRegistry() error {
 		MaxWaiting: c.MaxWaiting, MaxWaitingBytes: waiting, EjectAfter: orNever(c.EjectAfter), EjectShare: c.EjectShare,
 		EjectTime: c.EjectTime.value(), SlowStart: orNever(c.SlowStart.value()), Probes: c.Probes, ProbeRate: c.ProbeRate, JobProbeRate: c.JobProbeRate,
 		MinCheckInterval: orNever(c.MinCheckInterval.value()), MaxCheckTime: c.MaxCheckTime.value(), MaxConns: s.share.instances,
-		StickyKey: key, Logger: s.logger, Transport: transports(c.UpstreamMaxStreams),
+		StickyKey: key, Logger: s.logger,
+		Transport: transports(c.UpstreamMaxStreams, func(cause any, address string) { s.proxy.ConnectionPanicked(cause, address) }),
 	}
 	s.registry = upstream.NewRegistry(o)
 	return errors.Join(err, o.Validate())

@@ -10,7 +10,7 @@ import (
 
 // TestTransports: the scheme says how an instance is spoken to.
 func TestTransports(t *testing.T) {
-	r := upstream.NewRegistry(upstream.RegistryOptions{Transport: transports(0)})
+	r := upstream.NewRegistry(upstream.RegistryOptions{Transport: transports(0, nil)})
 	for scheme, want := range map[upstream.Scheme]bool{
 		upstream.HTTP: false, upstream.HTTPS: false, upstream.H2C: true, upstream.GRPC: true, upstream.H2: true, upstream.GRPCS: true,
 	} {

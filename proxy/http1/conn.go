@@ -346,7 +346,7 @@ func (c *conn) answer(s *session, n int) (again bool) {
 func (c *conn) makeRoom(now time.Time) {
 	by, s := c.front.Memory, c.session
 	if s == nil {
-		if !c.drained && !c.ended && by.Recall(c.front.Cost()) {
+		if !c.drained && !c.ended && c.front.MakesRoom(c.front.Cost()) {
 			c.drain()
 		}
 		return

@@ -128,6 +128,57 @@ func TestOneAddressLeavesConnections(t *testing.T) {
 	}
 }
 
+// TestIdleConnectionsMakeRoom: one address holds all connections that it can get. Fifty
+// others are served, one after the other, and keep theirs: it loses idle ones, as many as
+// the others take, and no request.
+func TestIdleConnectionsMakeRoom(t *testing.T) {
+	const most, others = 64, 50
+	for name, s := range map[string]settings{
+		"of the listener": {front: front.Options{MaxConns: most}},
+		"of all":          {front: front.Options{Clients: front.NewClients(nil, most)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			over, begun := make(chan struct{}), make(chan struct{})
+			instance := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/wait" {
+					close(begun)
+					<-over
+				}
+			}))
+			t.Cleanup(instance.Close)
+			s.server.KeepAlive = long
+			k := newStack(t, s)
+			k.service("web", []string{instance.Listener.Addr().String()}, "ingress.host=web.example.org")
+			k.awaitReady()
+			busy := k.dialFrom("127.0.2.1")
+			busy.send("GET /wait HTTP/1.1", "Host: web.example.org", "")
+			<-begun
+			for open := 1; k.server.Status().Refused == 0; open++ {
+				c := k.dialFrom("127.0.2.1")
+				c.write("GET / HTTP/1.1\r\nHost: web.example.org\r\n\r\n")
+				until(t, "its count", func() bool { st := k.server.Status(); return st.Conns > open || st.Refused > 0 })
+			}
+			alone := k.server.Status()
+			if alone.Recalled > 0 {
+				t.Errorf("%d connections were ended while nobody else came", alone.Recalled)
+			}
+			for i := range others {
+				c := k.dialFrom(fmt.Sprintf("127.0.3.%d", i+1))
+				for range 2 {
+					c.send("GET / HTTP/1.1", "Host: web.example.org", "")
+					c.status("GET", 200, "")
+				}
+				until(t, "room for the next", func() bool { return k.server.Status().Conns <= alone.Conns })
+			}
+			if st := k.server.Status(); st.Recalled != others || st.Refused != 1 {
+				t.Errorf("%d connections were ended for %d others, %d refused", st.Recalled, others, st.Refused)
+			}
+			close(over)
+			busy.status("GET", 200, "")
+		})
+	}
+}
+
 // TestIdleConnectionsGoForOthers: where one address holds all that idle connections may,
 // another comes to as many within its share; the first loses idle ones, and no request.
 func TestIdleConnectionsGoForOthers(t *testing.T) {

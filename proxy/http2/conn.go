@@ -80,7 +80,8 @@ var _ front.Session = (*conn)(nil)
 const settles = time.Second
 
 // Serve serves the connection to its end, or until it is parked.
-func (c *conn) Serve() front.Ending {
+func (c *conn) Serve() (end front.Ending) {
+	defer c.contain(&end)
 	if !c.began {
 		c.began = true
 		if !c.front.Memory.Take(memory.Connections, connCost) {
@@ -99,12 +100,28 @@ func (c *conn) Serve() front.Ending {
 	if parked {
 		return front.Parked
 	}
+	c.over()
+	return how
+}
+
+// over is the end of a connection that has begun.
+func (c *conn) over() {
 	c.finish()
 	if c.paid {
 		c.front.Memory.Give(memory.Connections, connCost)
 		c.engine.conns.Add(-1)
 	}
-	return how
+}
+
+// contain is deferred by Serve: a panic in what reads a connection ends it with its
+// streams. Those in a stream are the stream's.
+func (c *conn) contain(end *front.Ending) {
+	if cause := recover(); cause != nil {
+		c.engine.proxy.ConnectionPanicked(cause, string(c.front.RemoteText))
+		c.lost()
+		c.over()
+		*end = front.Reset
+	}
 }
 
 // read reads until the connection ends, or is to be parked.

@@ -107,8 +107,9 @@ func (c *conn) endBlock(id uint32) error {
 	}
 	c.returnBlock()
 	if s := c.opening; s != nil {
+		err := c.open(s, id)
 		c.opening = nil
-		return c.open(s, id)
+		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -120,9 +120,11 @@ func (c *conn) greet() {
 
 // dropBlock gives the memory of a head back that is not whole.
 func (c *conn) dropBlock() {
-	if c.opening != nil {
-		c.engine.put(c.opening)
+	if s := c.opening; s != nil {
 		c.opening = nil
+		if s.conn == c { // it was not opened
+			c.engine.put(s)
+		}
 	}
 	c.decoder.Drop()
 	c.returnBlock()

@@ -25,8 +25,8 @@ func (c *conn) endStream(s *stream, id uint32) {
 	s.readable.Broadcast()
 	c.room.Broadcast()
 	c.mu.Unlock()
+	defer c.mu.Lock()
 	named{s, id}.cancel(c)
-	c.mu.Lock()
 }
 
 // forget notes that frames of a stream are to be ignored: it was reset, and the client

@@ -55,6 +55,18 @@ func newStack(t testing.TB, o engine.Options, h http.HandlerFunc) *stack {
 // newStackWithin is newStack where clients have so much memory.
 func newStackWithin(t testing.TB, b *memory.Budget, o engine.Options, h http.HandlerFunc) *stack {
 	t.Helper()
+	return newStackFor(t, front.NewClients(b, 0), o, h)
+}
+
+// newStackFor is newStack for these clients.
+func newStackFor(t testing.TB, c *front.Clients, o engine.Options, h http.HandlerFunc) *stack {
+	t.Helper()
+	return newStackOf(t, c, o, func(e *engine.Engine) front.Engine { return e }, h)
+}
+
+// newStackOf is newStackFor with an engine made of the one for HTTP/2.
+func newStackOf(t testing.TB, clients *front.Clients, o engine.Options, of func(*engine.Engine) front.Engine, h http.HandlerFunc) *stack {
+	t.Helper()
 	web := httptest.NewServer(h)
 	streams := instances2.New(instances2.Options{})
 	registry := upstream.NewRegistry(upstream.RegistryOptions{Transport: func(e *upstream.Endpoint, kept upstream.Keeping) upstream.Transport {
@@ -80,7 +92,7 @@ func newStackWithin(t testing.TB, b *memory.Budget, o engine.Options, h http.Han
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := front.NewServer(front.Options{Engines: map[string]front.Engine{"": e1, front.HTTP2: e2}, Clients: front.NewClients(b, 0)})
+	server, err := front.NewServer(front.Options{Engines: map[string]front.Engine{"": e1, front.HTTP2: of(e2)}, Clients: clients})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -76,7 +76,7 @@ func (c *conn) makeRoom(now time.Time) (ends bool) {
 	case c.state >= ending:
 		return false
 	case len(c.streams) == 0:
-		if c.state == serving && by.Recall(all) {
+		if c.state == serving && c.front.MakesRoom(all) {
 			c.drain(now)
 		}
 		return false

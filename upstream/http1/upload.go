@@ -4,6 +4,7 @@ import (
 	"io"
 	"time"
 
+	"serai/internal/memory"
 	"serai/upstream"
 	"serai/wire"
 	"serai/wire/socket"
@@ -76,7 +77,7 @@ func (c *conn) copyBody(r *upstream.Request, u *upstream.Upload, pipe *socket.Pi
 		}
 		var werr error
 		if chunked {
-			werr = c.writeChunks(data, err == io.EOF, r.Body)
+			werr = c.writeChunks(data, err == io.EOF, r)
 		} else {
 			_, werr = c.Write(data)
 		}
@@ -91,16 +92,19 @@ func (c *conn) copyBody(r *upstream.Request, u *upstream.Upload, pipe *socket.Pi
 
 // writeChunks writes data as a chunk, and the end of the body after it if it has been
 // reached. It holds a buffer only during the call: thousands of uploads may have
-// nothing to send.
-func (c *conn) writeChunks(data []byte, last bool, body upstream.RequestBody) error {
+// nothing to send. Where there is no memory for a large one, these are small chunks.
+func (c *conn) writeChunks(data []byte, last bool, r *upstream.Request) error {
 	// A chunk's data is at most a buffer: what does not fit beside its framing goes
-	// into a second chunk.
-	const most, frame = socket.SmallBuffer * 7, 64
-	out := socket.GetSmall
-	if len(data) > socket.SmallBuffer-frame {
-		out = socket.GetLarge
+	// into another chunk.
+	const frame = 64
+	var b []byte
+	most := socket.SmallBuffer - frame
+	if len(data) > most && r.Memory.Take(memory.Buffers, socket.LargeBuffer) {
+		defer r.Memory.Give(memory.Buffers, socket.LargeBuffer)
+		b, most = socket.GetLarge()[:0], socket.LargeBuffer-frame
+	} else {
+		b = socket.GetSmall()[:0]
 	}
-	b := out()[:0]
 	defer func() { socket.Put(b) }()
 	for len(data) > most {
 		b = wire.AppendChunk(b[:0], data[:most])
@@ -111,7 +115,7 @@ func (c *conn) writeChunks(data []byte, last bool, body upstream.RequestBody) er
 	}
 	b = wire.AppendChunk(b[:0], data)
 	if last {
-		b = wire.AppendLastChunk(b, body.Trailers())
+		b = wire.AppendLastChunk(b, r.Body.Trailers())
 	}
 	_, err := c.Write(b)
 	return err

@@ -3,7 +3,6 @@ package http2
 import (
 	"net"
 	"net/netip"
-	"runtime"
 	"sync"
 	"time"
 
@@ -85,13 +84,19 @@ func (t *Transport) newConn(nc net.Conn, serverName string, r *upstream.Request)
 
 // begin says the preface, and reads the connection until it ends.
 func (c *conn) begin() {
+	defer c.End()
+	defer c.contain()
+	c.greet()
+	c.read()
+}
+
+func (c *conn) greet() {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.add(append(c.out, http2.Preface...))
 	c.add(appendOurs(c.out, c.limits.Head))
 	c.add(http2.AppendWindowUpdate(c.out, 0, connWindow-http2.InitialWindow))
 	c.flush()
-	c.mu.Unlock()
-	c.read()
 }
 
 // carries reports whether c was opened for what a request for host, by that client,
@@ -100,12 +105,13 @@ func (c *conn) carries(host []byte, client netip.AddrPort) bool {
 	return c.client == client && (c.serverName == "" || c.transport.named || wire.EqualFold(upstream.Hostname(host), c.serverName))
 }
 
-// promise keeps a stream for a request, and reports whether there is one. A fresh
-// request is not given a connection that has been idle.
+// promise keeps a stream for a request, and reports whether there is one: not where the
+// instance has let much wait that it is to read. A fresh request is not given a connection
+// that has been idle.
 func (c *conn) promise(now time.Time, fresh bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state != open || c.silent || c.taken >= c.most() || c.next > http2.MaxStream {
+	if c.state != open || c.silent || c.taken >= c.most() || c.next > http2.MaxStream || len(c.out) > mostUnread {
 		return false
 	}
 	if c.taken == 0 && (fresh || now.Sub(c.idleSince) >= c.transport.keeping.Timeout) {
@@ -165,87 +171,10 @@ func (c *conn) fail(err error) {
 // held.
 func (c *conn) reset(s *stream, code http2.Code) {
 	const most = 200
-	c.add(http2.AppendRSTStream(c.out, s.id, code))
+	c.answer(http2.AppendRSTStream(c.out, s.id, code))
 	if c.resets++; c.resets >= most {
 		c.retire()
 	}
-}
-
-// flushWithOthers is flush for who has begun a request: those that others are about to
-// begin leave with it. C.mu is held, but not while they do.
-func (c *conn) flushWithOthers() {
-	const enough = 48 << 10
-	if c.flushing {
-		return
-	}
-	if len(c.out) > enough {
-		c.flush()
-		return
-	}
-	c.flushing = true
-	c.mu.Unlock()
-	runtime.Gosched()
-	c.mu.Lock()
-	c.flushing = false
-	c.flush()
-}
-
-// flush writes what there is to write, unless somebody is at it. C.mu is held, but
-// not while it writes.
-func (c *conn) flush() {
-	if c.flushing {
-		return
-	}
-	c.flushing = true
-	const most = 16 // who flushes has a request of its own
-	for n := 0; len(c.out) > 0 && c.state != dead; n++ {
-		if n == most {
-			c.flushing = false
-			c.flushLater()
-			return
-		}
-		b, idle := c.out, c.writeIdle
-		c.answers = 0
-		c.out, c.spare = c.spare[:0], nil
-		c.written += uint64(len(b))
-		c.mu.Unlock()
-		c.WriteWithin(time.Now(), idle)
-		_, err := c.Write(b)
-		c.mu.Lock()
-		if cap(b) <= http2.FrameSize || c.taken > 0 && cap(b) <= 2*mostOut {
-			c.spare = b[:0]
-		}
-		if err != nil {
-			c.fail(err)
-		}
-		c.tellUploads()
-	}
-	c.flushing = false
-	if c.flushed != nil {
-		close(c.flushed)
-		c.flushed = nil
-	}
-}
-
-// flushLater is flush by another goroutine, for who must not wait.
-func (c *conn) flushLater() {
-	go func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.flush()
-	}()
-}
-
-// add appends what append does to what is to be sent. c.mu is held.
-func (c *conn) add(b []byte) {
-	c.appended += uint64(len(b) - len(c.out))
-	c.out = b
-}
-
-// answer is add for what the instance has asked for.
-func (c *conn) answer(b []byte) {
-	c.answers += len(b) - len(c.out)
-	c.add(b)
 }
 
 // tellUploads wakes those that wait to send more. c.mu is held.

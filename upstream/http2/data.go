@@ -18,7 +18,7 @@ func (r *reader) beginData(f *http2.Frame) error {
 		return &http2.ConnError{Code: http2.FlowControlError, Detail: "it sends more than the connection's window"}
 	}
 	if c.credit += f.Length; c.credit >= connWindow/2 {
-		c.add(http2.AppendWindowUpdate(c.out, 0, uint32(c.credit)))
+		c.answer(http2.AppendWindowUpdate(c.out, 0, uint32(c.credit)))
 		c.window, c.credit = c.window+c.credit, 0
 	}
 	s := c.streams[f.Stream]
@@ -100,7 +100,7 @@ func (s *stream) consume(n int) {
 	if s.credit < size/2 || s.gotEnd || s.over {
 		return
 	}
-	s.conn.add(http2.AppendWindowUpdate(s.conn.out, s.id, uint32(s.credit)))
+	s.conn.answer(http2.AppendWindowUpdate(s.conn.out, s.id, uint32(s.credit)))
 	s.window, s.credit = s.window+s.credit, 0
 }
 

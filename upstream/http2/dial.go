@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"serai/upstream"
@@ -53,24 +54,26 @@ func (t *Transport) connect(r *upstream.Request, client netip.AddrPort, began ti
 	}
 	t.dialing = append(t.dialing, d)
 	t.mu.Unlock()
-	c, f := t.dial(r, client, left)
+	var c *conn
+	defer func() { t.dialed(d, c) }() // also if it panics: those who wait look for another one
+	c, d.failure = t.dial(r, client, left)
+	return c, d.failure
+}
+
+// dialed notes that d is over: it has made c, nil where it has not.
+func (t *Transport) dialed(d *dialing, c *conn) {
 	t.mu.Lock()
-	for i := range t.dialing {
-		if t.dialing[i] == d {
-			t.dialing = append(t.dialing[:i], t.dialing[i+1:]...)
-			break
-		}
+	defer t.mu.Unlock()
+	if at := slices.Index(t.dialing, d); at >= 0 {
+		t.dialing = slices.Delete(t.dialing, at, at+1)
 	}
-	if f == nil {
+	if c != nil {
 		t.conns = append(t.conns, c)
 		c.mu.Lock()
 		t.allowed = max(1, c.most())
 		c.mu.Unlock()
 	}
-	t.mu.Unlock()
-	d.failure = f
 	close(d.done)
-	return c, f
 }
 
 // same reports whether a connection for host d is one for a request for host.
@@ -115,9 +118,16 @@ func (t *Transport) dial(r *upstream.Request, client netip.AddrPort, left time.D
 		nc.Close()
 		return nil, t.useless(r, errALPN)
 	}
+	whole := false
+	defer func() {
+		if !whole { // it panics
+			nc.Close()
+		}
+	}()
 	c := t.newConn(nc, name, r)
 	c.client = client
 	c.taken = 1
+	whole = true
 	go c.begin()
 	late := time.NewTimer(min(left, t.options.settingsTime()))
 	defer late.Stop()

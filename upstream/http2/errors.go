@@ -22,6 +22,7 @@ var (
 	errCut      = errors.New("the instance closed the connection")
 	errLost     = errors.New("it does not acknowledge what it is sent")
 	errOver     = errors.New("the connection is of no use any more") // closed by us
+	errPanicked = errors.New("serai panicked, and cut the connection to the instance")
 	errUnwanted = errors.New("the client left")
 	errInterim  = errors.New("the instance sent more 1xx answers than --max-interim allows")
 	errNoTunnel = errors.New("the instance takes no WebSocket over HTTP/2: it does not offer extended CONNECT (RFC 8441)")

@@ -35,6 +35,13 @@ func playing(t *testing.T, play func(p *peer)) *upstream.Endpoint {
 
 func playingWith(t *testing.T, o http2.Options, ro upstream.RegistryOptions, play func(p *peer)) *upstream.Endpoint {
 	t.Helper()
+	ro.Transport = http2.New(o)
+	return endpoint(t, upstream.Target{Address: listenAndPlay(t, play), Scheme: upstream.H2C}, ro)
+}
+
+// listenAndPlay returns the address of the instance.
+func listenAndPlay(t *testing.T, play func(p *peer)) string {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -67,8 +74,6 @@ func playingWith(t *testing.T, o http2.Options, ro upstream.RegistryOptions, pla
 			})
 		}
 	})
-	ro.Transport = http2.New(o)
-	e := endpoint(t, upstream.Target{Address: l.Addr().String(), Scheme: upstream.H2C}, ro)
 	t.Cleanup(func() {
 		l.Close()
 		mu.Lock()
@@ -78,7 +83,7 @@ func playingWith(t *testing.T, o http2.Options, ro upstream.RegistryOptions, pla
 		mu.Unlock()
 		running.Wait()
 	})
-	return e
+	return l.Addr().String()
 }
 
 // request waits for the head of a request, and returns its stream; 0 when the

@@ -25,55 +25,63 @@ func (r *reader) init(c *conn) {
 	r.decoder = http2.NewBlock(c.limits.Head, c.limits.Head+http2.FrameSize)
 }
 
-// read reads until the connection ends, and closes it.
+// read reads until the connection ends.
 func (c *conn) read() {
 	var err error
 	for err == nil {
-		if err = c.Fill(); err != nil {
-			break
+		if err = c.Fill(); err == nil {
+			err = c.takeAll()
 		}
-		c.mu.Lock()
-		if err = c.take(c.Buffered()); err == nil {
-			c.Discard(len(c.Buffered()))
-			c.flush()
-			if c.state == dead {
-				err = c.err
-			} else if c.taken == 0 {
-				c.reader.bulk = false
-				c.Release()
-			} else if c.reader.bulk {
-				c.Enlarge()
-			}
-		}
-		c.mu.Unlock()
 	}
 	if err == io.EOF { // which is how a body ends that is whole
 		err = errCut
 	}
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	var broken *http2.ConnError
 	if errors.As(err, &broken) && c.state != dead {
 		c.sayWhy(broken.Code)
 		err = fmt.Errorf("the instance broke HTTP/2: %w", broken)
 	}
 	c.fail(err)
-	c.mu.Unlock()
-	c.End()
+}
+
+// takeAll takes what has come.
+func (c *conn) takeAll() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.take(c.Buffered()); err != nil {
+		return err
+	}
+	c.Discard(len(c.Buffered()))
+	c.flushSoon()
+	switch {
+	case c.state == dead:
+		return c.err
+	case c.answers > mostAnswers:
+		return errNoise
+	case c.taken == 0:
+		c.reader.bulk = false
+		c.Release()
+	case c.reader.bulk:
+		c.Enlarge()
+	}
+	return nil
 }
 
 // sayWhy tells the instance what it has done, if it takes that soon. C.mu is held, but
 // not while it waits.
 func (c *conn) sayWhy(code http2.Code) {
-	c.writeIdle = time.Second
+	const most = time.Second
 	c.add(http2.AppendGoAway(c.out, 0, code, ""))
-	c.flush()
+	c.flushSoon()
 	if !c.flushing {
 		return
 	}
 	flushed := make(chan struct{})
 	c.flushed = flushed
 	c.mu.Unlock()
-	late := time.NewTimer(c.writeIdle)
+	late := time.NewTimer(most)
 	defer late.Stop()
 	select {
 	case <-flushed:

@@ -6,8 +6,12 @@ import (
 	"serai/wire/http2"
 )
 
-// mostOut is how many bytes may wait to be written before bodies wait, too.
-const mostOut = 64 << 10
+const (
+	// mostOut is how many bytes may wait to be written before bodies wait, too, and
+	// mostUnread before new requests are sent over another connection.
+	mostOut    = 64 << 10
+	mostUnread = 256 << 10
+)
 
 // begin sends the head that is in r.Scratch, with what there is of the body, as far
 // as the windows go. It returns what is left of r.First. Where it fails, nothing was

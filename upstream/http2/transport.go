@@ -16,6 +16,10 @@ type Options struct {
 	// Streams bounds the requests at once on one connection, 100, whatever the instance
 	// allows beyond. Those above it have another connection.
 	Streams int
+	// Panicked is told of a panic of a goroutine that serves a connection, which ends with
+	// its requests. It is called where it was recovered, with the address of the instance.
+	// Nil has the process end.
+	Panicked func(cause any, address string)
 }
 
 // Transport speaks HTTP/2 to one endpoint's instance.
@@ -227,7 +231,7 @@ func (c *conn) sweep(now time.Time) {
 func (c *conn) ping(now time.Time) {
 	c.pinged = now
 	c.add(http2.AppendPing(c.out, 0, [8]byte{}))
-	c.flushLater()
+	c.flushSoon()
 }
 
 // closeIdle closes c if it has been idle since before, and reports whether it did.

@@ -130,7 +130,7 @@ func expected(b []byte) (*told, error) {
 
 // valid reports what is wrong with a setting that the library lets pass in a frame.
 func valid(s x.Setting) error {
-	if s.ID == x.SettingEnableConnectProtocol && s.Val > 1 {
+	if (s.ID == x.SettingEnableConnectProtocol || s.ID == x.SettingID(NoRFC7540Priorities)) && s.Val > 1 {
 		return x.ConnectionError(x.ErrCodeProtocol)
 	}
 	return s.Valid()

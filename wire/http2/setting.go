@@ -49,6 +49,8 @@ func ParseSetting(b []byte) (s Setting, err error) {
 		return s, &ConnError{ProtocolError, "MAX_FRAME_SIZE is out of its range"}
 	case s.ID == EnableConnect && s.Value > 1:
 		return s, &ConnError{ProtocolError, "ENABLE_CONNECT_PROTOCOL is neither 0 nor 1"}
+	case s.ID == NoRFC7540Priorities && s.Value > 1: // RFC 9218 section 2.1
+		return s, &ConnError{ProtocolError, "NO_RFC7540_PRIORITIES is neither 0 nor 1"}
 	}
 	return s, nil
 }

@@ -341,6 +341,15 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
+// WriteNow writes as much of p as leaves without a wait, and returns how much that is.
+// Over TLS it is Write: a record cannot be left in part.
+func (c *Conn) WriteNow(p []byte) (int, error) {
+	if c.sys.ok() {
+		return c.sys.writeNow(p)
+	}
+	return c.Write(p)
+}
+
 // Plain reports whether bytes are sent over the socket unchanged, without TLS.
 func (c *Conn) Plain() bool { return c.sys.ok() }
 

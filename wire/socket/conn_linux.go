@@ -17,6 +17,7 @@ type sysConn struct {
 	raw     syscall.RawConn
 	onRead  func(fd uintptr) bool // readStep
 	onWrite func(fd uintptr) bool // writeSome
+	onTry   func(fd uintptr) bool // tryWrite
 	conn    *Conn                 // whose handler serve calls
 	fd      uintptr               // of the socket, while the handler runs
 
@@ -54,12 +55,12 @@ func (s *sysConn) init(conn *Conn, c syscall.Conn) {
 	}
 	s.raw, s.conn = raw, conn
 	if s.onRead == nil {
-		s.onRead, s.onWrite = s.readStep, s.writeSome
+		s.onRead, s.onWrite, s.onTry = s.readStep, s.writeSome, s.tryWrite
 	}
 }
 
 // again returns what a sysConn in the same place has use for.
-func (s *sysConn) again() sysConn { return sysConn{onRead: s.onRead, onWrite: s.onWrite} }
+func (s *sysConn) again() sysConn { return sysConn{onRead: s.onRead, onWrite: s.onWrite, onTry: s.onTry} }
 
 // wait calls readStep until it is done. Waiting calls hold a lock of the socket: a
 // handler that read from it again would wait for ever.
@@ -304,6 +305,24 @@ func (s *sysConn) writeOnce(fd uintptr) (int, syscall.Errno) {
 // triesFirst reports whether write tries to write before it takes the socket's lock and
 // waits: only the goroutine writes that runs the handler.
 func (s *sysConn) triesFirst() bool { return s.serving && !(s.conn != nil && s.conn.shared) }
+
+// tryWrite is writeSome for who does not wait.
+func (s *sysConn) tryWrite(fd uintptr) bool {
+	s.writeSome(fd)
+	return true
+}
+
+// writeNow writes as much of p as the socket takes at once.
+func (s *sysConn) writeNow(p []byte) (int, error) {
+	s.out, s.outErr, s.more = p, 0, false
+	err := s.raw.Write(s.onTry)
+	n := len(p) - len(s.out)
+	s.out = nil
+	if err == nil && s.outErr != 0 {
+		err = os.NewSyscallError("write", s.outErr)
+	}
+	return n, err
+}
 
 // write writes p, of which the kernel may keep a part until the next write if more is
 // set.
