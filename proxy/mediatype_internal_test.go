@@ -25,7 +25,7 @@ func TestMediaTypes(t *testing.T) {
 			if IsGRPC(fields(name + "-web")) {
 				t.Errorf("a request of %q is gRPC", name+"-web"+c.rest)
 			}
-			x := &Exchange{Route: &router.Route{Options: &router.RouteOptions{GRPCWeb: true}}}
+			x := &Exchange{Route: &router.Route{Common: &router.Common{Options: &router.RouteOptions{GRPCWeb: true}}}}
 			x.Head.Method, x.Head.Fields = []byte("POST"), fields(name+"-web")
 			if x.beginWeb(); x.web.on != c.of {
 				t.Errorf("a request of %q is gRPC-Web: %v", name+"-web"+c.rest, x.web.on)
@@ -41,7 +41,7 @@ func TestMediaTypes(t *testing.T) {
 		}
 	}
 	for _, other := range []string{"text/plain", "application/grpc-web"} {
-		x := &Exchange{Route: &router.Route{Options: &router.RouteOptions{GRPCWeb: true}}}
+		x := &Exchange{Route: &router.Route{Common: &router.Common{Options: &router.RouteOptions{GRPCWeb: true}}}}
 		x.Head.Method, x.Head.Fields = []byte("POST"), []wire.Field{field("content-type", "application/grpc-web"), field("content-type", other)}
 		if x.beginWeb(); x.web.on || IsGRPC(x.Head.Fields) {
 			t.Errorf("a request that says two things is gRPC-Web: %+v", x.web)
