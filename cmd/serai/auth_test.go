@@ -256,7 +256,7 @@ func TestNoPasswordOverPlainHTTP(t *testing.T) {
 	}
 }
 
-// TestAuthIsNeverOpen: a route whose auth is unknown or for others is refused, whatever
+// TestAuthIsNeverOpen: a route whose auth is unknown or for others is closed, whatever
 // else is right about it.
 func TestAuthIsNeverOpen(t *testing.T) {
 	t.Parallel()
@@ -275,7 +275,7 @@ func TestAuthIsNeverOpen(t *testing.T) {
 	_, address := serveStatic(t, append(all, open), config, "--admin="+admin)
 	until(t, "the route without auth", func() bool { status, _ := get(address, authHost, "/"); return status == 200 })
 	for n, value := range values {
-		if status, _ := get(address, fmt.Sprintf("app%d.example.org", n), "/"); status != 404 {
+		if status, _ := get(address, fmt.Sprintf("app%d.example.org", n), "/"); status != 503 {
 			t.Errorf("auth=%q is answered %d", value, status)
 		}
 	}

@@ -60,7 +60,9 @@ func (s *sysConn) init(conn *Conn, c syscall.Conn) {
 }
 
 // again returns what a sysConn in the same place has use for.
-func (s *sysConn) again() sysConn { return sysConn{onRead: s.onRead, onWrite: s.onWrite, onTry: s.onTry} }
+func (s *sysConn) again() sysConn {
+	return sysConn{onRead: s.onRead, onWrite: s.onWrite, onTry: s.onTry}
+}
 
 // wait calls readStep until it is done. Waiting calls hold a lock of the socket: a
 // handler that read from it again would wait for ever.
