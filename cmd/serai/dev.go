@@ -107,6 +107,9 @@ func (t *sampleServices) registerAll() error {
 		{"web", []string{"ingress.host=shop.localhost,shop.example.org"}},
 		{"echo", []string{"ingress.host=grpc.localhost,grpc.example.org", "ingress.scheme=grpc", "ingress.check=grpc"}},
 		{"echo", []string{"ingress.host=grpc.localhost,grpc.example.org", "ingress.scheme=grpc", "ingress.check=grpc"}},
+		{"app", []string{"ingress.host=app.localhost,app.example.org", "ingress.rewrite=^/v1/(.*)$ /api/$1", "ingress.response-set=X-Request-Id: {request-id}"}},
+		{"limited", []string{"ingress.host=limited.localhost,limited.example.org", "ingress.rate=5/m"}},
+		{"staff", []string{"ingress.host=staff.localhost,staff.example.org", "ingress.allow=192.0.2.0/24"}},
 		{"broken", []string{"ingress.host=broken.example.org", "ingress.stripp=/x"}},
 	} {
 		if _, err := t.start(s.name, s.tags...); err != nil {
@@ -170,12 +173,15 @@ func (c *devCommand) explain(w io.Writer, agent string) {
   curl -H 'Host: shop.example.org' %s/api/items    # another service by path, /api stripped
   curl --http2-prior-knowledge -H 'Host: grpc.example.org' %s/    # HTTP/2 on both sides
   grpcurl -plaintext -authority grpc.example.org -d '{"text": "hello"}' %s serai.hello.v1.Echo/Say    # two instances take turns
+  curl -i -H 'Host: app.example.org' %s/v1/users   # a policy: the instance gets /api/users, the answer X-Request-Id
+  curl -i -H 'Host: limited.example.org' %s/       # another one: five a minute, then 429 and Retry-After
+  curl -i -H 'Host: staff.example.org' %s/         # and one more: 403 for all but one network
   curl -i -H 'Host: nobody.example.org' %s/        # 404, with the reason
   curl -s %s/rejections                            # the broken service: why, and what to write
   curl -s '%s/explain?host=shop.example.org&path=/api'
   curl -s %s/routes
   curl -s %s/metrics
-`, agent, traffic, traffic, traffic, traffic, traffic, c.HTTP, traffic, control, control, control, control)
+`, agent, traffic, traffic, traffic, traffic, traffic, c.HTTP, traffic, traffic, traffic, traffic, control, control, control, control)
 	if c.Every > 0 {
 		fmt.Fprintf(w, "\nEvery %v an instance of whoami is replaced, and no request fails:\n\n  while curl -sf -o /dev/null -H 'Host: whoami.example.org' %s/; do :; done\n", c.Every.value(), traffic)
 	}

@@ -162,8 +162,8 @@ func TestDevDoesWhatItPrints(t *testing.T) {
 	until(t, "dev", func() bool { status, _ := get(traffic, "whoami.example.org", "/"); return status == 200 })
 
 	lines := regexp.MustCompile(`(?m)^  curl (?:-\S+ )*(?:'?-?H? ?'Host: (\S+)' )?'?http://(\S+?)(/[^\s']*)'? `).FindAllStringSubmatch(strings.ReplaceAll(p.stdout.String(), "\n", " \n"), -1)
-	if len(lines) != 9 {
-		t.Fatalf("%d curl lines, want 9:\n%s", len(lines), p.stdout.String())
+	if len(lines) != 12 {
+		t.Fatalf("%d curl lines, want 12:\n%s", len(lines), p.stdout.String())
 	}
 	for _, line := range lines {
 		host, address, path := line[1], line[2], line[3]
@@ -171,8 +171,11 @@ func TestDevDoesWhatItPrints(t *testing.T) {
 			host = address
 		}
 		want := 200
-		if host == "nobody.example.org" {
+		switch host {
+		case "nobody.example.org":
 			want = 404
+		case "staff.example.org":
+			want = 403
 		}
 		if status, body := get(address, host, path); status != want {
 			t.Errorf("%s answered %d, want %d: %s", line[0], status, want, body)
@@ -183,6 +186,18 @@ func TestDevDoesWhatItPrints(t *testing.T) {
 	}
 	if _, body := get(traffic, "shop.example.org", "/api/items"); !strings.HasPrefix(body, "api,") || !strings.Contains(body, "GET /items") {
 		t.Errorf("the path did not lead to the api service, stripped: %s", body)
+	}
+	if _, body := get(traffic, "app.example.org", "/v1/users"); !strings.Contains(body, "GET /api/users") {
+		t.Errorf("the path is not another one: %s", body)
+	}
+	for n := 2; n <= 6; n++ { // the first was a line's
+		want := 200
+		if n > 5 {
+			want = 429
+		}
+		if status, _ := get(traffic, "limited.example.org", "/"); status != want {
+			t.Errorf("request %d of five a minute is answered %d", n, status)
+		}
 	}
 	if want := traffic + " " + echo.EchoName + "/Say"; !strings.Contains(p.stdout.String(), "grpcurl -plaintext -authority grpc.example.org -d '{\"text\": \"hello\"}' "+want) {
 		t.Errorf("there is no line for grpcurl:\n%s", p.stdout.String())
