@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"go4.org/netipx"
@@ -24,6 +25,11 @@ type Addresses struct {
 	// its IPv4 address here.
 	written []netip.Prefix
 	set     *netipx.IPSet
+}
+
+// equal reports whether two sets are written alike; nil is none.
+func (a *Addresses) equal(b *Addresses) bool {
+	return a == b || a != nil && b != nil && slices.Equal(a.written, b.written)
 }
 
 // AddressError says what is wrong with an entry, and what to write instead; empty when

@@ -1,6 +1,10 @@
 package policy
 
-import "serai/wire"
+import (
+	"slices"
+
+	"serai/wire"
+)
 
 // OfRoute is the policy configuration of a route, for all its instances. The zero value
 // has none.
@@ -124,6 +128,7 @@ type List struct {
 	owned   []Names // of all Owners
 	// unlogged says that one of them is against lines in the access log.
 	unlogged bool
+	guards   []any // what keeps requests away, to compare
 }
 
 // add adds a policy that is not nil.
@@ -134,6 +139,13 @@ func (l *List) add(p Policy, from string) {
 	l.all, l.from = append(l.all, p), append(l.from, from)
 	if p, ok := p.(RequestPolicy); ok {
 		l.request = append(l.request, p)
+		switch p := p.(type) {
+		case *redirect, *cors:
+		case *rate:
+			l.guards = append(l.guards, p.Rate)
+		default:
+			l.guards = append(l.guards, p)
+		}
 	}
 	if p, ok := p.(ForwardPolicy); ok {
 		l.forward = append(l.forward, p)
@@ -158,6 +170,22 @@ func (l *List) Unlogged() bool { return l != nil && l.unlogged }
 // MayAnswer reports whether some policy may answer a request itself, so that Request
 // must be called before the request goes on.
 func (l *List) MayAnswer() bool { return l != nil && len(l.request) > 0 }
+
+// Guards reports whether some policy keeps requests away: all that may answer but those
+// that redirect, and CORS, which is about browsers.
+func (l *List) Guards() bool { return l != nil && len(l.guards) > 0 }
+
+// SameGuards reports whether what passes the guards of l passes those of o. It is only
+// said of lists with equal guards.
+func (l *List) SameGuards(o *List) bool {
+	return l != nil && slices.EqualFunc(l.guards, o.guards, func(a, b any) bool {
+		if p, ok := a.(*addresses); ok {
+			q, ok := b.(*addresses)
+			return ok && p.allow.equal(q.allow) && p.deny.equal(q.deny)
+		}
+		return a == b
+	})
+}
 
 // Request runs the phase before an instance is picked, until a policy answers.
 func (l *List) Request(r Request, reply *Reply) (answered bool) {

@@ -115,6 +115,8 @@ func (p *Proxy) serveUnrouted(x *Exchange, table *router.Table, miss router.Miss
 		p.answer(x, ReasonNoHost)
 	case miss == router.NoPath:
 		p.answer(x, ReasonNoPath)
+	case miss == router.Disguised:
+		p.answer(x, ReasonDisguisedPath)
 	default:
 		p.answer(x, ReasonNoCondition)
 	}

@@ -47,6 +47,11 @@ func preflight(origin, method string) request {
 
 // guards are the scenes of the policies that keep requests away.
 var guards = []scene{
+	{name: "a guarded path in another spelling", tags: []string{"ingress.admin.host=a.test", "ingress.admin.path=/admin", "ingress.admin.deny=127.0.0.1"}, reason: "disguised-path", play: func(t *testing.T, e engine, i *instance) {
+		r := get()
+		r.target = "/x/..//%61dmin;y/z"
+		refused(t, e.open(t, r), 400, "disguised-path")
+	}},
 	{name: "allowed", tags: []string{"ingress.allow=127.0.0.0/8", "ingress.deny=127.0.0.2"}, play: func(t *testing.T, e engine, i *instance) {
 		asks(t, e, i, get())
 	}},

@@ -42,17 +42,43 @@ func (t *Table) Lookup(q *Query) (*Route, Miss) {
 		return exact.sole, Found
 	}
 	f.begin(exact)
-	r := f.search(exact)
-	if r == nil {
+	r := f.find(exact)
+	switch {
+	case r == nil:
 		return nil, f.miss
+	case t.guards && !urlpath.Plain(q.Path) && f.disguised(exact, r):
+		return nil, Disguised
 	}
-	if r.Lingers() {
+	return r, Found
+}
+
+// find returns the route that takes the request, nil for none; exact is the entry of the
+// host.
+func (f *finding) find(exact *entry) *Route {
+	r := f.search(exact)
+	if r != nil && r.Lingers() {
 		f.of = r
 		if live := f.search(exact); live != nil {
 			r = live
 		}
+		f.of = nil
 	}
-	return r, Found
+	return r
+}
+
+// disguised reports whether the instances of the route may read the path as one for which
+// another route, with a guard, would have taken the request: "/%61dmin" and "//admin" are
+// /admin to many servers. Nobody writes a path so by chance.
+func (f *finding) disguised(exact *entry, r *Route) bool {
+	sent := f.q.Path
+	defer func() { f.q.Path = sent }()
+	for path := range urlpath.Readings(sent) {
+		f.q.Path = path
+		if other := f.find(exact); other != nil && other != r && other.Policies.Guards() && !r.Policies.SameGuards(other.Policies) {
+			return true
+		}
+	}
+	return false
 }
 
 // begin finds the holder of the host.

@@ -24,8 +24,9 @@ const (
 	NoHost                  // no route has the host
 	NoPath                  // routes have the host, none the path
 	NoCondition             // routes have host and path, but their conditions are not met
+	Disguised               // a server may read the path as one that another route guards
 )
 
 func (m Miss) String() string {
-	return [...]string{"found", "no-host", "no-path", "no-condition"}[m]
+	return [...]string{"found", "no-host", "no-path", "no-condition", "disguised-path"}[m]
 }

@@ -306,7 +306,7 @@ func (s *sysConn) writeOnce(fd uintptr) (int, syscall.Errno) {
 
 // triesFirst reports whether write tries to write before it takes the socket's lock and
 // waits: only the goroutine writes that runs the handler.
-func (s *sysConn) triesFirst() bool { return s.serving && !(s.conn != nil && s.conn.shared) }
+func (s *sysConn) triesFirst() bool { return (s.conn == nil || !s.conn.shared) && s.serving }
 
 // tryWrite is writeSome for who does not wait.
 func (s *sysConn) tryWrite(fd uintptr) bool {
