@@ -32,18 +32,12 @@ func (a *Addresses) equal(b *Addresses) bool {
 	return a == b || a != nil && b != nil && slices.Equal(a.written, b.written)
 }
 
-// AddressError says what is wrong with an entry, and what to write instead; empty when
-// there is no suggestion.
-type AddressError struct{ Why, Instead string }
-
-func (e *AddressError) Error() string { return e.Why }
-
 // ParseAddresses reads networks, such as 10.0.0.0/8, and single addresses. Whatever could
 // mean something else than its author thinks is refused: bits behind the length of a
-// network, and a network of all addresses.
+// network, and a network of all addresses. The error is a *Mistake.
 func ParseAddresses(entries []string) (*Addresses, error) {
 	if len(entries) > MaxAddresses {
-		return nil, &AddressError{Why: fmt.Sprintf("the list has more than %d addresses", MaxAddresses), Instead: "larger networks"}
+		return nil, &Mistake{Why: fmt.Sprintf("the list has more than %d addresses", MaxAddresses), Instead: "larger networks"}
 	}
 	a := &Addresses{written: make([]netip.Prefix, 0, len(entries))}
 	var b netipx.IPSetBuilder
@@ -57,7 +51,7 @@ func ParseAddresses(entries []string) (*Addresses, error) {
 	}
 	set, err := b.IPSet()
 	if err != nil {
-		return nil, &AddressError{Why: err.Error()}
+		return nil, &Mistake{Why: err.Error()}
 	}
 	a.set = set
 	return a, nil
@@ -70,25 +64,25 @@ func parseNetwork(entry string) (netip.Prefix, error) {
 		addr, err := netip.ParseAddr(entry)
 		switch {
 		case err != nil:
-			return none, &AddressError{Why: fmt.Sprintf("%q is neither an address nor a network", entry), Instead: "10.0.0.0/8, 2001:db8::/32 or 192.0.2.1"}
+			return none, &Mistake{Why: fmt.Sprintf("%q is neither an address nor a network", entry), Instead: "10.0.0.0/8, 2001:db8::/32 or 192.0.2.1"}
 		case addr.Zone() != "":
-			return none, &AddressError{Why: fmt.Sprintf("address %q has a zone, which means another network on each node", entry), Instead: addr.WithZone("").String()}
+			return none, &Mistake{Why: fmt.Sprintf("address %q has a zone, which means another network on each node", entry), Instead: addr.WithZone("").String()}
 		}
 		addr = addr.Unmap()
 		return netip.PrefixFrom(addr, addr.BitLen()), nil
 	}
 	p, err := netip.ParsePrefix(entry)
 	if err != nil {
-		return none, &AddressError{Why: fmt.Sprintf("%q is neither an address nor a network", entry), Instead: "10.0.0.0/8, 2001:db8::/32 or 192.0.2.1"}
+		return none, &Mistake{Why: fmt.Sprintf("%q is neither an address nor a network", entry), Instead: "10.0.0.0/8, 2001:db8::/32 or 192.0.2.1"}
 	}
 	if addr := p.Addr(); addr.Is4In6() && p.Bits() >= 96 {
 		p = netip.PrefixFrom(addr.Unmap(), p.Bits()-96)
 	}
 	switch {
 	case p.Bits() == 0:
-		return none, &AddressError{Why: fmt.Sprintf("%q is every address", entry), Instead: "smaller networks, or none of this key"}
+		return none, &Mistake{Why: fmt.Sprintf("%q is every address", entry), Instead: "smaller networks, or none of this key"}
 	case p != p.Masked():
-		return none, &AddressError{Why: fmt.Sprintf("%q has bits behind its length", entry), Instead: p.Masked().String() + ", or " + p.Addr().String() + " for the one address"}
+		return none, &Mistake{Why: fmt.Sprintf("%q has bits behind its length", entry), Instead: p.Masked().String() + ", or " + p.Addr().String() + " for the one address"}
 	}
 	return p, nil
 }

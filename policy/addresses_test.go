@@ -107,7 +107,7 @@ func TestAddressesRefused(t *testing.T) {
 		"":                   "10.0.0.0/8, 2001:db8::/32 or 192.0.2.1",
 	} {
 		a, err := ParseAddresses([]string{"192.0.2.0/24", entry})
-		var wrong *AddressError
+		var wrong *Mistake
 		if a != nil || !errors.As(err, &wrong) || wrong.Instead != instead {
 			t.Errorf("%q: %v, %+v, want instead %q", entry, a, err, instead)
 		}

@@ -1,7 +1,6 @@
 package router
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -73,11 +72,7 @@ func parseAddresses(value string) (*policy.Addresses, *flaw) {
 		return nil, f
 	}
 	a, err := policy.ParseAddresses(list)
-	var wrong *policy.AddressError
-	if errors.As(err, &wrong) {
-		return nil, &flaw{printable(wrong.Why), printable(wrong.Instead)}
-	}
-	return a, nil
+	return a, mistaken(err)
 }
 
 func addressesWord(a *policy.Addresses) string {
