@@ -81,6 +81,7 @@ func TestPanicWhileDialing(t *testing.T) {
 // connection ends with its requests, and no other.
 func TestPanicWhileReading(t *testing.T) {
 	var told atomic.Int32
+	first := make(chan struct{})
 	r, e := playingOn(t, http2.Options{Panicked: func(any, string) { told.Add(1) }}, func(p *peer) {
 		p.WriteSettings()
 		if p.nth > 0 {
@@ -89,8 +90,9 @@ func TestPanicWhileReading(t *testing.T) {
 			}
 			return
 		}
-		waits, large := p.request(), p.request()
-		_ = waits
+		p.request() // which is not answered
+		close(first)
+		large := p.request()
 		p.answer(large, false, ":status", "200")
 		p.WriteData(large, false, make([]byte, 8192))
 		for { // what comes within a second decides, so more comes as long as there is a window
@@ -106,9 +108,8 @@ func TestPanicWhileReading(t *testing.T) {
 	broken := &memory.Client{}
 	planted(t, func() { broken.Join(&memory.Budget{}) }) // it panics when it is asked for a large buffer
 	waits := make(chan *upstream.Failure)
-	caller := &asking{held: make(chan upstream.Stream, 1)}
-	go func() { waits <- e.Transport().RoundTrip(request(caller, "GET", "/"), &upstream.Answer{}) }()
-	<-caller.held
+	go func() { waits <- e.Transport().RoundTrip(request(&asking{}, "GET", "/"), &upstream.Answer{}) }()
+	<-first
 	large := request(&asking{}, "GET", "/")
 	large.Memory = broken
 	var a upstream.Answer
