@@ -76,6 +76,8 @@ func values() map[string]struct {
 		"max-inflight":     {8, []string{"40", "100"}},
 		"retry-post":       {10, []string{"on"}},
 		"grpc-web":         {5, []string{"off"}}, // on needs an instance that speaks HTTP/2
+		"policies":         {0, nil},             // of the operator's file, which a trial has not
+		"auth":             {0, nil},
 		// Guards that let every request of a trial pass.
 		"allow":            {8, []string{"127.0.0.0/8", "127.0.0.1,2001:db8::/32"}},
 		"deny":             {8, []string{"10.0.0.0/8"}},

@@ -175,6 +175,9 @@ func (e *episode) allowed(o *outcome) []string {
 	q, s := o.request, o.request.Service
 	r := e.cluster.rules[s.Name]
 	if miss := r.miss(q, o.client.TLS); miss != "" {
+		if r.refused && miss == "no-host" {
+			return []string{miss, "guard-refused"} // with a guard, the route is closed
+		}
 		return []string{miss}
 	}
 	var list []string
@@ -226,10 +229,10 @@ func (e *episode) allowed(o *outcome) []string {
 // saw.
 func (e *episode) judgeCounters(m map[string]float64) {
 	for _, s := range e.Services {
-		if s.Flavour == Self {
+		r := e.cluster.rules[s.Name]
+		if s.Flavour == Self || r.refused { // a closed route counts what it refuses
 			continue
 		}
-		r := e.cluster.rules[s.Name]
 		least, most := 0.0, 0.0
 		classes := make(map[string]float64)
 		for q, o := range e.ledger.outcomes {
