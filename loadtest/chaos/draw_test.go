@@ -58,6 +58,9 @@ func TestEverythingIsDrawn(t *testing.T) {
 	}
 	text := all.String()
 	for _, key := range grammar() {
+		if key.Name == "policies" || key.Name == "auth" {
+			continue // a trial has no file of the operator's that they could name
+		}
 		if !strings.Contains(text, "ingress."+key.Name+"=") {
 			t.Errorf("the key %s is never drawn: give it an example, or values in drawtags.go", key.Name)
 		}
