@@ -184,7 +184,7 @@ func checkLiteral(s string) error {
 			return mistake("only a path; the query stays as it came", "the replacement contains a query or fragment")
 		case b <= ' ' || b >= 0x7f || strings.IndexByte(`"<>\^{|}`+"`", b) >= 0:
 			return mistake("%"+strings.ToUpper(strconv.FormatInt(int64(b)|0x100, 16)[1:])+" in its place", "the replacement contains a byte that no path has")
-		case b == '%' && (i+2 >= len(s) || !isHex(s[i+1]) || !isHex(s[i+2])):
+		case b == '%' && (i+2 >= len(s) || urlpath.Hex(s[i+1]) > 15 || urlpath.Hex(s[i+2]) > 15):
 			return mistake("%25 for the sign itself", "the replacement has a %% that is not followed by two hexadecimal digits")
 		}
 	}
@@ -192,8 +192,4 @@ func checkLiteral(s string) error {
 		return mistake("the path without . and .. segments", "the replacement contains a dot segment")
 	}
 	return nil
-}
-
-func isHex(b byte) bool {
-	return '0' <= b && b <= '9' || 'a' <= b|0x20 && b|0x20 <= 'f'
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"serai/internal/urlpath"
 )
 
 // Condition is a requirement of a route on a request, besides host and path.
@@ -111,9 +113,10 @@ func decodesTo(raw []byte, want string) bool {
 		switch {
 		case b == '+':
 			b = ' '
-		case b == '%' && i+2 < len(raw) && isHex(raw[i+1]) && isHex(raw[i+2]):
-			b = unhex(raw[i+1])<<4 | unhex(raw[i+2])
-			i += 2
+		case b == '%' && i+2 < len(raw):
+			if high, low := urlpath.Hex(raw[i+1]), urlpath.Hex(raw[i+2]); high < 16 && low < 16 {
+				b, i = high<<4|low, i+2
+			}
 		}
 		if n >= len(want) || want[n] != b {
 			return false
@@ -121,13 +124,6 @@ func decodesTo(raw []byte, want string) bool {
 		n++
 	}
 	return n == len(want)
-}
-
-func unhex(b byte) byte {
-	if b <= '9' {
-		return b - '0'
-	}
-	return b | 0x20 - 'a' + 10
 }
 
 // parseMethods reads the method tag.

@@ -68,7 +68,7 @@ func checkPath(s string) *flaw {
 		if b := s[i]; b <= ' ' || b >= 0x7f || strings.IndexByte(`"<>\^{|}`+"`", b) >= 0 {
 			return &flaw{fmt.Sprintf("path %s contains a byte that no request path has", quote(s)), fmt.Sprintf("%%%02X in its place", b)}
 		}
-		if s[i] == '%' && (i+2 >= len(s) || !isHex(s[i+1]) || !isHex(s[i+2])) {
+		if s[i] == '%' && (i+2 >= len(s) || urlpath.Hex(s[i+1]) > 15 || urlpath.Hex(s[i+2]) > 15) {
 			return &flaw{fmt.Sprintf("path %s has a %% that is not followed by two hexadecimal digits", quote(s)), "%25 for the sign itself"}
 		}
 	}
@@ -76,10 +76,6 @@ func checkPath(s string) *flaw {
 		return &flaw{fmt.Sprintf("path %s contains a dot segment", quote(s)), "the path without . and .. segments"}
 	}
 	return nil
-}
-
-func isHex(b byte) bool {
-	return '0' <= b && b <= '9' || 'a' <= b|0x20 && b|0x20 <= 'f'
 }
 
 // takesPath reports whether a claim on path, exact or as a prefix, matches the path of

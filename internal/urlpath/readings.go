@@ -74,7 +74,7 @@ func appendDecoded(dst, path []byte, r reading) []byte {
 	for i := 0; i < len(path); i++ {
 		b := path[i]
 		if b == '%' && r&decoded != 0 && i+2 < len(path) {
-			if high, low := unhex(path[i+1]), unhex(path[i+2]); high < 16 && low < 16 {
+			if high, low := Hex(path[i+1]), Hex(path[i+2]); high < 16 && low < 16 {
 				b, i = high<<4|low, i+2
 			}
 		}
@@ -116,8 +116,8 @@ func appendResolved(dst, path []byte, r reading) []byte {
 	return dst
 }
 
-// unhex returns the value of a hexadecimal digit, 16 for what is none.
-func unhex(b byte) byte {
+// Hex returns the value of a hexadecimal digit, 16 for what is none.
+func Hex(b byte) byte {
 	switch {
 	case '0' <= b && b <= '9':
 		return b - '0'
