@@ -294,7 +294,7 @@ func (p *Proxy) moved(x *Exchange) bool {
 		return false
 	}
 	x.Route.Stats.Move(route.Stats, x.repeats > 0)
-	x.Route, x.upload.policies = route, route.Policies
+	x.Route = route
 	return true
 }
 

@@ -58,7 +58,6 @@ func (x *Exchange) startUpload() {
 		return
 	}
 	u.begun, u.body, u.limit = true, x.requestBody(), x.Route.Options.MaxBody
-	u.policies = x.Route.Policies
 	if u.body.Ready() {
 		u.first, _ = u.body.Next()
 		x.BytesIn = int64(len(u.first))
