@@ -29,20 +29,20 @@ func (p *Proxy) mayRetry(x *Exchange, known upstream.Processing) bool {
 	case upstream.NotSent:
 		return x.Retries < maxNotSent
 	case upstream.Refused:
-		return p.repeat(x)
+		return p.repeat(x, p.options.RetryShare)
 	case upstream.Unknown:
-		return x.repeatable() && p.repeat(x)
+		return x.repeatable() && p.repeat(x, p.shareOfOne(x))
 	}
 	return false
 }
 
 // repeat takes one of the route's retries, the first together with a place in the
 // budget.
-func (p *Proxy) repeat(x *Exchange) bool {
+func (p *Proxy) repeat(x *Exchange, share float64) bool {
 	if x.repeats >= x.Route.Options.Retries {
 		return false
 	}
-	if x.repeats == 0 && !p.takeRetry(x) {
+	if x.repeats == 0 && !p.takeRetry(x, share) {
 		p.Count(ReasonRetryBudget)
 		return false
 	}
@@ -52,15 +52,17 @@ func (p *Proxy) repeat(x *Exchange) bool {
 
 // takeRetry takes a place in the budget of the route: the requests that are
 // repeated are at most a share of those in flight.
-func (p *Proxy) takeRetry(x *Exchange) bool {
-	most := max(int64(p.options.RetryMin), int64(p.retryShare(x)*float64(x.Route.Stats.Inflight())))
+func (p *Proxy) takeRetry(x *Exchange, share float64) bool {
+	most := max(int64(p.options.RetryMin), int64(share*float64(x.Route.Stats.Inflight())))
 	return x.Route.Stats.Retrying.Take(1, most)
 }
 
-// retryShare is the share of a route's requests in flight that may be repeated. All that
-// one of several instances has may be: one that dies fails them at once, which is no
-// overload. Half as much is added because instances do not have the same number.
-func (p *Proxy) retryShare(x *Exchange) float64 {
+// shareOfOne is the share of a route's requests in flight that may be repeated after
+// their connection has ended. All that one of several instances has may be: one that dies
+// fails them at once, which is no overload. Half as much is added because instances do not
+// have the same number. An instance that refuses a request says that it has too many, and
+// is not given that.
+func (p *Proxy) shareOfOne(x *Exchange) float64 {
 	n := 1
 	if x.Route.Pool != nil {
 		n = len(x.Route.Pool.Members())

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -97,6 +98,40 @@ func TestRetryBudgetAtOnce(t *testing.T) {
 		all.Wait()
 		if n := got.Load(); n != 3 {
 			t.Fatalf("%d of six requests were repeated, want 3", n)
+		}
+	}
+}
+
+// TestShareOfOne: what the death of one of several instances gives the budget is for
+// connections that ended, not for requests that instances refuse because they have too
+// many, nor where there is only one.
+func TestShareOfOne(t *testing.T) {
+	registry := upstream.NewRegistry(upstream.RegistryOptions{Transport: func(*upstream.Endpoint, upstream.Keeping) upstream.Transport { return nil }})
+	for _, c := range []struct {
+		instances int
+		known     upstream.Processing
+		want      int
+	}{
+		{1, upstream.Unknown, 20}, {2, upstream.Unknown, 75}, {3, upstream.Unknown, 50}, {10, upstream.Unknown, 20},
+		{1, upstream.Refused, 20}, {2, upstream.Refused, 20}, {3, upstream.Refused, 20},
+	} {
+		p, route := repeatingRoute()
+		members := make([]*upstream.Member, c.instances)
+		for i := range members {
+			members[i] = &upstream.Member{Endpoint: registry.Acquire(upstream.Target{Address: fmt.Sprintf("127.0.0.%d:1", i+1)}), Weight: 1}
+		}
+		route.Pool = upstream.NewPool(members, upstream.PoolOptions{}, registry.NewRoom("default"))
+		for range 100 {
+			route.Stats.Begin()
+		}
+		got := 0
+		for range 100 {
+			if p.mayRetry(repeating(route), c.known) {
+				got++
+			}
+		}
+		if got != c.want {
+			t.Errorf("%d of 100 requests to %d instances are repeated after %v, want %d", got, c.instances, c.known, c.want)
 		}
 	}
 }
