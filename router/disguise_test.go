@@ -1,6 +1,7 @@
 package router_test
 
 import (
+	"strings"
 	"testing"
 
 	"serai/router"
@@ -44,6 +45,14 @@ func TestDisguisedPaths(t *testing.T) {
 		if name, miss := lookup("a.example", path); miss != router.Found || name != want {
 			t.Errorf("%s goes to route %q, want %q: %v", path, name, want, miss)
 		}
+	}
+	for n, want := range map[int]router.Miss{200: router.Found, 300: router.Disguised} {
+		if _, miss := lookup("a.example", strings.Repeat("/%61", n)); miss != want {
+			t.Errorf("%d encoded segments: %v, want %v", n, miss, want)
+		}
+	}
+	if _, miss := lookup("a.example", strings.Repeat("/a", 300)); miss != router.Found {
+		t.Errorf("300 plain segments: %v", miss)
 	}
 	for _, path := range []string{"/%61pi", "//api/x", "/x;y", "/%2e%2e/x"} {
 		if _, miss := lookup("b.example", path); miss != router.Found {

@@ -66,11 +66,18 @@ func (f *finding) find(exact *entry) *Route {
 	return r
 }
 
+// maxSegments bounds the segments of a path that servers may read in several ways, where
+// there are guards: each way costs time for each of them.
+const maxSegments = 256
+
 // disguised reports whether the instances of the route may read the path as one for which
 // another route, with a guard, would have taken the request: "/%61dmin" and "//admin" are
 // /admin to many servers. Nobody writes a path so by chance.
 func (f *finding) disguised(exact *entry, r *Route) bool {
 	sent := f.q.Path
+	if urlpath.Segments(sent) > maxSegments {
+		return true
+	}
 	defer func() { f.q.Path = sent }()
 	for path := range urlpath.Readings(sent) {
 		f.q.Path = path

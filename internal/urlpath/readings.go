@@ -22,10 +22,12 @@ func Plain(path []byte) bool {
 type reading uint8
 
 const (
-	decoded       reading = 1 << iota // %XX is the byte
-	backslashes                       // a backslash is a slash
-	withoutParams                     // what follows a semicolon in a segment is no part of it
+	withoutParams reading = 1 << iota // what follows a semicolon in a segment is no part of it
 	merged                            // several slashes are one
+	decoded                           // %XX is the byte
+	backslashes                       // a backslash is a slash
+
+	bytewise = decoded | backslashes
 )
 
 // Readings returns the paths as which servers may take a path that is not Plain: with or
@@ -36,17 +38,36 @@ func Readings(path []byte) func(yield func([]byte) bool) {
 		var first, second [256]byte
 		plain, resolved := first[:0], second[:0]
 		possible := possibleReadings(path)
-		for r := reading(0); r <= decoded|backslashes|withoutParams|merged; r++ {
+		last := reading(1) // which is not bytewise: nothing is decoded yet
+		for r := reading(0); r <= bytewise|withoutParams|merged; r++ {
 			if r&^possible != 0 {
 				continue
 			}
-			plain = appendDecoded(plain[:0], path, r)
+			if r&bytewise != last {
+				last, plain = r&bytewise, appendDecoded(plain[:0], path, r)
+			}
 			resolved = appendResolved(resolved[:0], plain, r)
 			if !yield(resolved) {
 				return
 			}
 		}
 	}
+}
+
+// Segments bounds the segments that some reading of path has from above.
+func Segments(path []byte) int {
+	n := 1
+	for i, b := range path {
+		switch {
+		case b == '/', b == '\\':
+			n++
+		case b == '%' && i+2 < len(path):
+			if c := Hex(path[i+1])<<4 | Hex(path[i+2])&15; c == '/' || c == '\\' {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // possibleReadings are those that make a difference for a path, or may.
