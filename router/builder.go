@@ -40,7 +40,6 @@ type Builder struct {
 	usedByAll  usage
 	allowances map[discovery.Key]allowances
 	allotting  bool   // new allowances are being applied
-	guards     int    // routes with a guard
 	unlingered uint64 // routes that do not linger because of a quota
 	trouble    string // why an order that is not agreed will not be recorded
 	// started is set with the first snapshot, complete with the first one of all
@@ -219,7 +218,6 @@ func (b *Builder) replace(u *update, key discovery.Key, source *discovery.Servic
 			u.rooms = append(u.rooms, room)
 		}
 	}
-	b.guards += next.guards - old.guards
 	u.endpoints = append(u.endpoints, old.endpoints...)
 	b.unlingered += next.unlingered
 	u.refuse(key, old.refused, next.refused)

@@ -1,6 +1,7 @@
 package router_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -18,6 +19,13 @@ func TestDisguisedPaths(t *testing.T) {
 		"ingress.old.host=a.example", "ingress.old.path=/old", "ingress.old.redirect=https",
 	})
 	w.setTags("alone", []string{"ingress.host=b.example"})
+	w.setTags("free", []string{"ingress.host=d.example", "ingress.x.host=d.example", "ingress.x.path=/x"})
+	w.setTags("wild", []string{"ingress.host=*.w.example", "ingress.x.host=*.w.example", "ingress.x.path=/x", "ingress.x.allow=192.0.2.1"})
+	many := []string{"ingress.host=e.example", "ingress.admin.host=e.example", "ingress.admin.path=/admin", "ingress.admin.allow=192.0.2.1"}
+	for i := range 40 {
+		many = append(many, fmt.Sprintf("ingress.r%d.host=e.example", i), fmt.Sprintf("ingress.r%d.path=/r%d", i, i))
+	}
+	w.setTags("many", many)
 	w.setTags("all", []string{
 		"ingress.host=c.example", "ingress.allow=192.0.2.1",
 		"ingress.api.host=c.example", "ingress.api.path=/api", "ingress.api.allow=192.0.2.1",
@@ -46,10 +54,22 @@ func TestDisguisedPaths(t *testing.T) {
 			t.Errorf("%s goes to route %q, want %q: %v", path, name, want, miss)
 		}
 	}
+	for host, path := range map[string]string{"e.example": "/%61dmin", "y.w.example": "/%78"} {
+		if name, miss := lookup(host, path); miss != router.Disguised {
+			t.Errorf("%s%s goes to route %q: %v", host, path, name, miss)
+		}
+	}
+	w.setTags("many", many[:1])
+	if _, miss := lookup("e.example", "/%61dmin"); miss != router.Found {
+		t.Errorf("when the guard has gone: %v", miss)
+	}
 	for n, want := range map[int]router.Miss{200: router.Found, 300: router.Disguised} {
 		if _, miss := lookup("a.example", strings.Repeat("/%61", n)); miss != want {
 			t.Errorf("%d encoded segments: %v, want %v", n, miss, want)
 		}
+	}
+	if _, miss := lookup("d.example", strings.Repeat("/%61", 300)); miss != router.Found {
+		t.Errorf("300 encoded segments of a host without guards: %v", miss)
 	}
 	if _, miss := lookup("a.example", strings.Repeat("/a", 300)); miss != router.Found {
 		t.Errorf("300 plain segments: %v", miss)

@@ -19,8 +19,9 @@ type entry struct {
 	sole         *Route
 	solePriority int
 
-	few  bucket
-	many *paths // nil while there are few
+	few    bucket
+	guards bool   // one of the few has a guard
+	many   *paths // nil while there are few
 
 	// holding says which namespace holds the host. disputed is nil when there is only
 	// one that claims it, and the host is not a wildcard: as for most hosts.
@@ -127,6 +128,7 @@ type paths struct {
 	// priorities counts the routes of each priority.
 	priorities map[int]int
 	len        int
+	guards     int // routes with a guard
 }
 
 // pathShards is the number of shards of a host with many paths.
@@ -201,10 +203,16 @@ func (e *entry) fill(routes []*Route) {
 		e.many = empty.apply(&change{add: routes})
 		return
 	}
+	e.guards = slices.ContainsFunc(routes, func(r *Route) bool { return r.Policies.Guards() })
 	e.few = newBucket(routes)
 	if len(e.few.live) == 1 && e.few.live[0].unconditional() {
 		e.sole, e.solePriority = e.few.live[0], e.few.live[0].Priority
 	}
+}
+
+// hasGuard reports whether a route of the entry has a guard.
+func (e *entry) hasGuard() bool {
+	return e != nil && (e.guards || e.many != nil && e.many.guards > 0)
 }
 
 // without returns the routes that are not among those removed.
@@ -224,7 +232,7 @@ func without(routes iter.Seq[*Route], remove []*Route) []*Route {
 
 // apply returns the paths after a change.
 func (p *paths) apply(c *change) *paths {
-	next := &paths{lengths: maps.Clone(p.lengths), priorities: maps.Clone(p.priorities), len: p.len + len(c.add) - len(c.remove)}
+	next := &paths{lengths: maps.Clone(p.lengths), priorities: maps.Clone(p.priorities), len: p.len + len(c.add) - len(c.remove), guards: p.guards}
 	if next.lengths == nil {
 		next.lengths, next.priorities = make(map[int]int), make(map[int]int)
 	}
@@ -277,6 +285,9 @@ func (p *paths) count(r *Route, n int) {
 		}
 	}
 	add(p.priorities, r.Priority)
+	if r.Policies.Guards() {
+		p.guards += n
+	}
 	if !r.Exact {
 		add(p.lengths, len(r.pathKey()))
 	}

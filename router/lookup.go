@@ -46,7 +46,7 @@ func (t *Table) Lookup(q *Query) (*Route, Miss) {
 	switch {
 	case r == nil:
 		return nil, f.miss
-	case t.guards && !urlpath.Plain(q.Path) && f.disguised(exact, r):
+	case !urlpath.Plain(q.Path) && f.hasGuard(exact) && f.disguised(exact, r):
 		return nil, Disguised
 	}
 	return r, Found
@@ -64,6 +64,16 @@ func (f *finding) find(exact *entry) *Route {
 		f.of = nil
 	}
 	return r
+}
+
+// hasGuard reports whether a route that the host may lead to has a guard; exact is the
+// entry of the host.
+func (f *finding) hasGuard(exact *entry) bool {
+	if exact.hasGuard() || f.t.any.hasGuard() {
+		return true
+	}
+	rest := parent(f.host)
+	return rest != nil && f.t.wildcards.get(rest).hasGuard()
 }
 
 // maxSegments bounds the segments of a path that servers may read in several ways, where

@@ -11,7 +11,7 @@ func (b *Builder) publish(u *update, index uint64) {
 	last := b.router.Current()
 	next := *last
 	next.Index, next.Built, next.trouble = index, u.now, b.trouble
-	next.refused, next.owners, next.guards = u.refused.done(), b.owners, b.guards > 0
+	next.refused, next.owners = u.refused.done(), b.owners
 	b.settleHosts(u, last, &next)
 	next.usage = b.usageNow()
 	b.router.current.Store(&next)

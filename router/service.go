@@ -18,7 +18,6 @@ type service struct {
 	routes    []*Route
 	refused   []Rejection
 	endpoints []*upstream.Endpoint // acquired, some of them several times
-	guards    int                  // routes with a guard
 	// age is the lowest index of an instance of the service since it was last without
 	// instances.
 	age   uint64
@@ -110,11 +109,6 @@ func (b *Builder) compile(u *update, key discovery.Key, last map[routeID]*Route,
 		next.routes = append(next.routes, c.route(routeID, d, before))
 	}
 	next.routes = append(next.routes, c.lingering(u, source, last, passed)...)
-	for _, r := range next.routes {
-		if r.Policies.Guards() {
-			next.guards++
-		}
-	}
 	for _, r := range c.refusals {
 		next.refused = append(next.refused, *r)
 	}

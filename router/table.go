@@ -23,8 +23,6 @@ type Table struct {
 	broadTop int
 	// broadTops are the same by namespace; "" for the operator's file.
 	broadTops map[string]int
-	// guards says that some route has a guard.
-	guards bool
 
 	owners *owners
 	// reserved are the operator's paths.
