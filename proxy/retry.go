@@ -60,17 +60,14 @@ func (p *Proxy) takeRetry(x *Exchange, share float64) bool {
 // shareOfOne is the share of a route's requests in flight that may be repeated after
 // their connection has ended. All that one of several instances has may be: one that dies
 // fails them at once, which is no overload. Half as much is added because instances do not
-// have the same number. An instance that refuses a request says that it has too many, and
-// is not given that.
+// have the same number. It is not so where all fail, nor where one refuses a request: they
+// have too many already.
 func (p *Proxy) shareOfOne(x *Exchange) float64 {
-	n := 1
-	if x.Route.Pool != nil {
-		n = len(x.Route.Pool.Members())
-	}
-	if n < 2 {
+	pool := x.Route.Pool
+	if pool == nil || x.Member == nil || !pool.OthersAnswer(x.Member.Endpoint) {
 		return p.options.RetryShare
 	}
-	return max(p.options.RetryShare, 1.5/float64(n))
+	return max(p.options.RetryShare, 1.5/float64(len(pool.Members())))
 }
 
 // endRetries gives the place back.

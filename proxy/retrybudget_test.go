@@ -104,16 +104,18 @@ func TestRetryBudgetAtOnce(t *testing.T) {
 
 // TestShareOfOne: what the death of one of several instances gives the budget is for
 // connections that ended, not for requests that instances refuse because they have too
-// many, nor where there is only one.
+// many, nor where there is only one, nor where all fail.
 func TestShareOfOne(t *testing.T) {
 	registry := upstream.NewRegistry(upstream.RegistryOptions{Transport: func(*upstream.Endpoint, upstream.Keeping) upstream.Transport { return nil }})
 	for _, c := range []struct {
 		instances int
 		known     upstream.Processing
+		allFail   bool
 		want      int
 	}{
-		{1, upstream.Unknown, 20}, {2, upstream.Unknown, 75}, {3, upstream.Unknown, 50}, {10, upstream.Unknown, 20},
-		{1, upstream.Refused, 20}, {2, upstream.Refused, 20}, {3, upstream.Refused, 20},
+		{1, upstream.Unknown, false, 20}, {2, upstream.Unknown, false, 75}, {3, upstream.Unknown, false, 50}, {10, upstream.Unknown, false, 20},
+		{1, upstream.Refused, false, 20}, {2, upstream.Refused, false, 20}, {3, upstream.Refused, false, 20},
+		{2, upstream.Unknown, true, 20}, {3, upstream.Unknown, true, 20},
 	} {
 		p, route := repeatingRoute()
 		members := make([]*upstream.Member, c.instances)
@@ -124,9 +126,16 @@ func TestShareOfOne(t *testing.T) {
 		for range 100 {
 			route.Stats.Begin()
 		}
+		if c.allFail {
+			for _, m := range members {
+				route.Pool.End(time.Now(), m, upstream.Outcome{Failure: "closed"})
+			}
+		}
 		got := 0
 		for range 100 {
-			if p.mayRetry(repeating(route), c.known) {
+			x := repeating(route)
+			x.Member = members[0]
+			if p.mayRetry(x, c.known) {
 				got++
 			}
 		}

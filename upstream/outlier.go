@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -150,6 +151,13 @@ func (p *Pool) mayEject(e *Endpoint) bool {
 		}
 	}
 	return 2*out <= all
+}
+
+// OthersAnswer reports whether a member besides e has not failed since it answered last.
+func (p *Pool) OthersAnswer(e *Endpoint) bool {
+	return slices.ContainsFunc(p.members, func(m *Member) bool {
+		return m.Endpoint != e && m.Weight > 0 && m.Endpoint.outlier.failures.Load() == 0
+	})
 }
 
 // Ejections counts ejections.
