@@ -350,6 +350,24 @@ func TestWaitingPassesNoGuard(t *testing.T) {
 	}
 }
 
+// TestWaitingGetsItsCookie: an instance that came while a request waited gives it the
+// cookie that leads back to it.
+func TestWaitingGetsItsCookie(t *testing.T) {
+	d, i := newDeployed(t), newInstance(t)
+	d.deploy(unanswered(t), "ingress.wait=1m", "ingress.sticky=seat")
+	k := (&memory{proxy: d.proxy}).open(t, get())
+	route := d.router.Current().Routes()[0]
+	until(t, "the request to wait", func() bool { return route.Pool.Room().Waiting() == 1 })
+	d.deploy(i.address, "ingress.wait=1m", "ingress.sticky=seat")
+	in := i.next()
+	in.head()
+	in.send(fine)
+	h := answered(t, k, 200, "fine")
+	pool := d.router.Current().Routes()[0].Pool
+	name, value := pool.StickyCookie(&proxy.Exchange{}, pool.Members()[0])
+	carries(t, h, "Set-Cookie", name+"="+value+"; Path=/; HttpOnly; SameSite=Lax")
+}
+
 // TestReasonsOfPolicies: what policies answer with is in the table of reasons.
 func TestReasonsOfPolicies(t *testing.T) {
 	for code, status := range map[string]int{"ip-denied": http.StatusForbidden, "rate-limited": http.StatusTooManyRequests, "cors-denied": http.StatusForbidden, "cors-preflight": http.StatusNoContent, "guard-refused": http.StatusServiceUnavailable} {

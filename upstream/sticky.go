@@ -75,12 +75,17 @@ func (p *Pool) sticks(a Attributes, m *Member) bool {
 }
 
 // StickyCookie returns the cookie that keeps a client on m: its name and value. Both
-// are empty when the request has it already, or the route is not sticky.
+// are empty when the request has it already, or the route is not sticky. A request that
+// waited may have been given a member that came after p was built.
 func (p *Pool) StickyCookie(a Attributes, m *Member) (name, value string) {
 	if p.byCookie == nil {
 		return "", ""
 	}
-	if value = p.cookies[m]; hasCookie(a, p.options.Sticky, value) {
+	value, ok := p.cookies[m]
+	if !ok {
+		value = stickyValue(p.room.registry.options.StickyKey, p.options.Sticky, &m.Endpoint.target)
+	}
+	if hasCookie(a, p.options.Sticky, value) {
 		return "", ""
 	}
 	return p.options.Sticky, value

@@ -114,3 +114,24 @@ func TestStickyAndCanary(t *testing.T) {
 		}
 	}
 }
+
+// TestCookieOfANewMember: a request that waited, and was given a member that its own
+// pool does not have, gets the cookie of that one.
+func TestCookieOfANewMember(t *testing.T) {
+	r := run(t, upstream.RegistryOptions{StickyKey: []byte("secret")})
+	o := upstream.PoolOptions{Sticky: sticky}
+	old := ready(t, r, o, weighted(100)...)
+	members := weighted(100)
+	ready(t, r, o, members...)
+	members[0].Endpoint = r.Acquire(upstream.Target{Address: members[0].Endpoint.Target().Address, Instance: "new"})
+	t.Cleanup(func() { r.Release(members[0].Endpoint) })
+	next := upstream.NewPool(members, o, old.Room())
+	_, want := next.StickyCookie(anyone(0), members[0])
+	name, value := old.StickyCookie(anyone(0), members[0])
+	if name != sticky || value != want || value == "" {
+		t.Errorf("the cookie is %q=%q, want %q=%q", name, value, sticky, want)
+	}
+	if name, _ := old.StickyCookie(sitting(want), members[0]); name != "" {
+		t.Error("the cookie is set again although the client has it")
+	}
+}

@@ -90,8 +90,24 @@ func freeAddress() (string, error) {
 	return "", errors.New("no free port from 10000 to 32000")
 }
 
-// start runs it and waits until it knows the services.
-func (s *process) start(ctx context.Context) error {
+// start runs it and waits until it knows the services. An address that was free may
+// have been taken meanwhile, for a moment, by another program: that is no fault of serai.
+func (s *process) start(ctx context.Context) (err error) {
+	for range 20 {
+		err = s.startOnce(ctx)
+		if err == nil || !strings.Contains(err.Error(), syscall.EADDRINUSE.Error()) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+	return err
+}
+
+func (s *process) startOnce(ctx context.Context) error {
 	cmd := exec.Command(s.binary, s.args...)
 	cmd.Env, cmd.Stderr, cmd.Stdout = s.env, &s.stderr, &s.stderr
 	if err := cmd.Start(); err != nil {
