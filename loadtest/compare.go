@@ -27,6 +27,7 @@ type compareCommand struct {
 	Routes    int           `default:"100000" help:"Routes in the scenario of many."`
 	Idle      int           `default:"10000" help:"Connections in the scenario of idle ones."`
 	Binary    string        `help:"serai; built when empty." placeholder:"PATH"`
+	Before    string        `help:"Another build of serai, which this one is compared with instead of the other proxies: no scenario may be worse by more than 2 %." placeholder:"PATH"`
 	JSON      string        `name:"json" help:"Also write the results to this file." placeholder:"FILE"`
 	HTML      string        `name:"html" help:"Also write a report with charts, self-contained, to this file." placeholder:"FILE"`
 }
@@ -115,17 +116,14 @@ type found struct {
 // find looks for the proxies, and names those that are missing.
 func (c *compareCommand) find(r *report) (all []found) {
 	for _, k := range peerKinds() {
-		if k.name != "serai" && len(c.Peers) > 0 && !slices.Contains(c.Peers, k.name) {
+		if !c.takesPart(&k) {
 			continue
 		}
-		binary := c.Binary
-		if k.name != "serai" {
-			var err error
-			if binary, err = exec.LookPath(k.name); err != nil {
-				r.Missing = append(r.Missing, k.name)
-				fmt.Fprintf(os.Stderr, "%s is not on PATH: skipped\n", k.name)
-				continue
-			}
+		binary := c.binary(&k)
+		if binary == "" {
+			r.Missing = append(r.Missing, k.name)
+			fmt.Fprintf(os.Stderr, "%s is not on PATH: skipped\n", k.name)
+			continue
 		}
 		out, _ := exec.Command(binary, k.version...).CombinedOutput()
 		line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
@@ -133,6 +131,31 @@ func (c *compareCommand) find(r *report) (all []found) {
 		all = append(all, found{k, binary})
 	}
 	return all
+}
+
+// takesPart reports whether a kind of proxy is compared.
+func (c *compareCommand) takesPart(k *peerKind) bool {
+	switch {
+	case k.name == seraiName:
+		return true
+	case k.name == beforeName:
+		return c.Before != ""
+	case len(c.Peers) > 0:
+		return slices.Contains(c.Peers, k.name)
+	}
+	return c.Before == ""
+}
+
+// binary is the file of a proxy, empty where there is none.
+func (c *compareCommand) binary(k *peerKind) string {
+	switch k.name {
+	case seraiName:
+		return c.Binary
+	case beforeName:
+		return c.Before
+	}
+	path, _ := exec.LookPath(k.name)
+	return path
 }
 
 // usable leaves out the proxies that do not forward with our configuration, a
@@ -144,7 +167,7 @@ func usable(ctx context.Context, kinds []found, s setting, r *report) (all []fou
 		case err == nil:
 			p.stop()
 			all = append(all, f)
-		case f.kind.name == "serai" || ctx.Err() != nil:
+		case f.kind.name == seraiName || ctx.Err() != nil:
 			return nil, err
 		default:
 			r.Missing = append(r.Missing, f.kind.name)

@@ -34,7 +34,14 @@ type peerKind struct {
 	h2      bool                   // and HTTP/2 over it
 	grpc    bool                   // and without it, as towards the origin
 	near    bool                   // so near to each other that the difference wants care
+	sniffs  bool                   // knows HTTP/2 without TLS by its first bytes, on the plain port
 }
+
+// The names of the serai that is measured, and of an earlier build beside it.
+const (
+	seraiName  = "serai"
+	beforeName = "before"
+)
 
 // setting is what a configuration is made from.
 type setting struct {
@@ -49,11 +56,15 @@ type setting struct {
 func (s setting) file(name string) string { return filepath.Join(s.Dir, name) }
 
 func peerKinds() []peerKind {
+	serai := peerKind{name: seraiName, near: true, hosts: true, secure: true, h2: true, grpc: true, sniffs: true, version: []string{"version"}, files: []string{"services.json"}, args: func(s setting) []string {
+		return []string{"serve", "--no-nomad", "--services=" + s.file("services.json"), "--http=" + s.Plain, "--https=" + s.Secure,
+			"--cert-dir=" + filepath.Dir(s.Cert), "--admin=", "--drain-delay=0s", "--log-level=ERROR"}
+	}}
+	before := serai
+	before.name = beforeName
 	return []peerKind{
-		{name: "serai", near: true, hosts: true, secure: true, h2: true, grpc: true, version: []string{"version"}, files: []string{"services.json"}, args: func(s setting) []string {
-			return []string{"serve", "--no-nomad", "--services=" + s.file("services.json"), "--http=" + s.Plain, "--https=" + s.Secure,
-				"--cert-dir=" + filepath.Dir(s.Cert), "--admin=", "--drain-delay=0s", "--log-level=ERROR"}
-		}},
+		serai,
+		before,
 		{name: "nginx", near: true, hosts: true, secure: true, h2: true, grpc: true, version: []string{"-v"}, files: []string{"nginx.conf"}, args: func(s setting) []string {
 			return []string{"-p", s.Dir, "-c", s.file("nginx.conf")}
 		}},
@@ -104,7 +115,7 @@ func (p *peer) start(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if p.kind.name == "serai" { // which knows by the first bytes
+	if p.kind.sniffs {
 		p.setting.H2C = p.setting.Plain
 	}
 	for _, name := range p.kind.files {

@@ -37,6 +37,9 @@ func TestTargets(t *testing.T) {
 		"a rate":            {bench{target: 1, rate: true}, map[string]float64{"serai": 8, "nginx": 4, "haproxy": 16}, 0.5, "nginx", false},
 		"a burst":           {bench{target: 1, burst: true}, map[string]float64{"serai": 8, "nginx": 4, "haproxy": 16}, 2, "haproxy", false},
 		"nothing promised":  {bench{}, map[string]float64{"serai": 20, "nginx": 10, "caddy": 90}, 2, "nginx", true},
+		"an earlier build":  {bench{target: 0.9}, map[string]float64{"serai": 10, "before": 9.9, "nginx": 8}, 1 / 0.99, "before", true},
+		"a worse build":     {bench{}, map[string]float64{"serai": 10, "before": 9.7}, 1 / 0.97, "before", false},
+		"a slower build":    {bench{rate: true}, map[string]float64{"serai": 10.3, "before": 10}, 10 / 10.3, "before", false},
 		"serai cannot":      {bench{target: 1}, map[string]float64{"nginx": 10}, 0, "", true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -86,7 +89,9 @@ func TestRatioOfTheSameTurns(t *testing.T) {
 func TestGroups(t *testing.T) {
 	var all []*peer
 	for _, k := range peerKinds() {
-		all = append(all, &peer{kind: &k})
+		if k.name != beforeName {
+			all = append(all, &peer{kind: &k})
+		}
 	}
 	names := func(b bench, round int, peers []*peer) (s string) {
 		for _, g := range b.groups(peers, round) {

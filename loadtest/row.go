@@ -65,7 +65,15 @@ func (w *row) throughput(least float64) *row {
 // compare finds the ratio to the one that the target names, or to the better of
 // nginx and HAProxy.
 func (w *row) compare() {
-	if !w.has("serai") {
+	if !w.has(seraiName) {
+		return
+	}
+	if w.has(beforeName) {
+		w.Against, w.Limit, w.Ratio = beforeName, notWorse, w.ratioTo(w.of(beforeName), w.bench.value)
+		if w.bench.rate {
+			w.Limit = 1 / notWorse
+		}
+		w.judge()
 		return
 	}
 	for _, e := range w.Peers {
@@ -77,9 +85,16 @@ func (w *row) compare() {
 			w.Ratio, w.Against = ratio, e.Peer
 		}
 	}
-	if w.Limit == 0 || w.Against == "" {
-		return
+	if w.Limit > 0 && w.Against != "" {
+		w.judge()
 	}
+}
+
+// notWorse is the ratio to an earlier build up to which it counts as kept.
+const notWorse = 1.02
+
+// judge tells whether the ratio keeps the limit.
+func (w *row) judge() {
 	if w.bench.rate {
 		w.Met = w.Ratio >= w.Limit
 	} else {
