@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"serai/proxy"
+	servertls "serai/tls"
 )
 
 // shakeHands makes the TLS handshake, within its time. Where it reports that it
@@ -36,7 +37,7 @@ func (c *Conn) shakeHands(t *tls.Conn) (how Ending, ok bool) {
 	state := t.ConnectionState()
 	o.Handshaken(&state, nil)
 	c.TLSVersion = state.Version
-	c.ServerName, c.Protocol = state.ServerName, state.NegotiatedProtocol
+	c.ServerName, c.Protocol = servertls.HostName(state.ServerName), state.NegotiatedProtocol
 	return Graceful, true
 }
 

@@ -46,8 +46,9 @@ type Asking interface {
 	// Gone is closed when the client leaves.
 	Wait(f func(gone <-chan struct{}))
 	// AppendForwarded appends the fields of the request that would be sent to an
-	// instance, without any policy: those of the client that go on, the forwarding
-	// fields, and the hops. They are valid until the phase ends.
+	// instance, without any policy: those of the client that go on, but not what only
+	// an Owner of the route may set, the forwarding fields, and the hops. They are valid
+	// until the phase ends.
 	AppendForwarded(dst []wire.Field) []wire.Field
 	// Looped reports whether the request has passed serai too often to be sent
 	// anywhere. It is known once AppendForwarded has been called.

@@ -117,6 +117,8 @@ func (p *Proxy) serveUnrouted(x *Exchange, table *router.Table, miss router.Miss
 		p.answer(x, ReasonNoPath)
 	case miss == router.Disguised:
 		p.answer(x, ReasonDisguisedPath)
+	case miss == router.DisguisedMethod:
+		p.answer(x, ReasonDisguisedMethod)
 	default:
 		p.answer(x, ReasonNoCondition)
 	}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"slices"
 	"time"
 
 	"serai/policy"
@@ -38,8 +39,9 @@ func (x *Exchange) AppendForwarded(dst []wire.Field) []wire.Field {
 	if !x.prepared {
 		x.prepare()
 	}
-	dst = x.appendSent(dst)
-	return x.appendMade(dst, nil)
+	sent := x.appendSent(dst)
+	kept := slices.DeleteFunc(sent[len(dst):], func(f wire.Field) bool { return x.Route.Policies.Owns(f.Name) })
+	return x.appendMade(sent[:len(dst)+len(kept)], nil)
 }
 
 // Looped implements policy.Asking.

@@ -16,6 +16,7 @@ func TestDisguisedPaths(t *testing.T) {
 		"ingress.host=a.example",
 		"ingress.admin.host=a.example", "ingress.admin.path=/admin", "ingress.admin.allow=192.0.2.1",
 		"ingress.login.host=a.example", "ingress.login.path-exact=/x/login", "ingress.login.rate=5/m",
+		"ingress.bare.host=a.example", "ingress.bare.path-exact=/slash", "ingress.bare.allow=192.0.2.1", "ingress.slash.host=a.example", "ingress.slash.path-exact=/slash/",
 		"ingress.old.host=a.example", "ingress.old.path=/old", "ingress.old.redirect=https",
 	})
 	w.setTags("alone", []string{"ingress.host=b.example"})
@@ -41,17 +42,28 @@ func TestDisguisedPaths(t *testing.T) {
 		"/%61dmin", "/%61dmin/x", "/ad%6Din", "//admin", "///admin/x", "/./admin", "/x/../admin", "/../admin", "/x/%2e%2e/admin", "/x/..%2fadmin", "/x%2F..%2Fadmin",
 		`/x\..\admin`, `/\admin`, "/%5cadmin", "/admin;x=y", "/admin;x/z", "/admin%3bx", "/;x/admin", "/x/..;y/admin", "/%2fadmin", "/admin%2Fx", `/admin\x`, "/x/./../%61dmin",
 		"/x//login", "/%78/login", "/x/login;a", "/x/y/../login", "/x%2flogin", "/admin/../admin",
+		// To who resolves no dot segments, or not these.
+		"/admin/../x", "/admin/..%2fx", "/admin/%2e%2e/x", "/admin/..;/x", `/admin/..\x`, "/%61dmin/../x", "/admin;a/../x", "//admin/../../x", "/admin/%2e%2e%2f%2e%2e/x",
+		// To who takes an authority for one, or ends a path at what was encoded.
+		"//x/admin", "///x/admin/y", `/\x/admin`, "//x:80/%61dmin", "//u@x//admin", "//x/x/login", "/admin%00", "/admin%00.css", "/admin%3f", "/admin%3Fx/y", "/admin%23x", "/x/../admin%3f", "/x/login%3fa",
+		"/x/login/", "/x/login//", "/x/%6cogin/", "/x//login/",
 	} {
 		if name, miss := lookup("a.example", path); miss != router.Disguised && name != "admin" {
 			t.Errorf("%s goes to route %q: %v", path, name, miss)
 		}
 	}
 	for path, want := range map[string]string{
-		"/": "", "/admin": "admin", "/admin/%41": "admin", "/admin/a//b": "admin", "/x/login": "login", "/x/login/": "", "/%20": "", "/a;b/c": "", "//x": "",
-		"/%2561dmin": "", "/administration": "", "/%61dministration": "", "/files/%2Fadmin": "", "/%6Fld": "", "/a/../b": "", "/.well-known/x": "", "/x/admin": "",
+		"/": "", "/admin": "admin", "/admin/%41": "admin", "/admin/a//b": "admin", "/x/login": "login", "/slash/": "slash", "/%20": "", "/a;b/c": "", "//x": "",
+		"/%2561dmin": "", "/administration": "", "/%61dministration": "", "/files/%2Fadmin": "", "/%6Fld": "", "/a/../b": "", "/.well-known/x": "", "/x/admin": "", "/x%3fadmin": "", "/x%00": "", "//x/y": "", "/x/login/y": "", "/x/": "", "/adminx%00": "",
 	} {
 		if name, miss := lookup("a.example", path); miss != router.Found || name != want {
 			t.Errorf("%s goes to route %q, want %q: %v", path, name, want, miss)
+		}
+	}
+	long := "/" + strings.Repeat("a;", 5000)
+	for path, want := range map[string]router.Miss{long: router.Found, long + "//%61%00": router.Disguised} {
+		if _, miss := lookup("a.example", path); miss != want {
+			t.Errorf("%.20s... of %d bytes: %v, want %v", path, len(path), miss, want)
 		}
 	}
 	for host, path := range map[string]string{"e.example": "/%61dmin", "y.w.example": "/%78"} {
@@ -80,6 +92,30 @@ func TestDisguisedPaths(t *testing.T) {
 		}
 		if _, miss := lookup("c.example", path); miss != router.Found {
 			t.Errorf("%s of a host whose routes have the same guards: %v", path, miss)
+		}
+	}
+}
+
+// TestDisguisedMethods: a method that some servers read as one whose route has a guard does
+// not lead past it.
+func TestDisguisedMethods(t *testing.T) {
+	w := newWorldWith(t, router.Options{})
+	w.setTags("web", []string{
+		"ingress.host=a.example",
+		"ingress.login.host=a.example", "ingress.login.path=/login", "ingress.login.method=POST,PUT", "ingress.login.rate=5/m",
+		"ingress.put.host=a.example", "ingress.put.path=/files", "ingress.put.method=PUT",
+	})
+	for _, c := range []struct {
+		method, path string
+		want         router.Miss
+	}{
+		{"POST", "/login", router.Found}, {"GET", "/login", router.Found}, {"get", "/login", router.Found}, {"post", "/x", router.Found}, {"put", "/files", router.Found},
+		{"post", "/login", router.DisguisedMethod}, {"Post", "/login/x", router.DisguisedMethod}, {"pUT", "/login", router.DisguisedMethod}, {"post", "/%6cogin", router.DisguisedMethod},
+		{"POST", "/%6cogin", router.Disguised},
+	} {
+		_, miss := w.router.Current().Lookup(&router.Query{Host: []byte("a.example"), Method: []byte(c.method), Path: []byte(c.path), Attributes: attributes{}})
+		if miss != c.want {
+			t.Errorf("%s %s: %v, want %v", c.method, c.path, miss, c.want)
 		}
 	}
 }

@@ -17,6 +17,8 @@ type finding struct {
 	// reserved is set when the path is reserved for the operator and no route claims
 	// the host by name: then only routes of the operator's file count.
 	reserved bool
+	// literal has a dot segment be a segment like any other: see disguised.
+	literal bool
 	// miss is the most specific reason so far.
 	miss Miss
 }
@@ -46,8 +48,11 @@ func (t *Table) Lookup(q *Query) (*Route, Miss) {
 	switch {
 	case r == nil:
 		return nil, f.miss
-	case !urlpath.Plain(q.Path) && f.hasGuard(exact) && f.disguised(exact, r):
-		return nil, Disguised
+	case q.isPlain() || !f.hasGuard(exact):
+		return r, Found
+	}
+	if miss := f.disguised(exact, r); miss != Found {
+		return nil, miss
 	}
 	return r, Found
 }
@@ -74,28 +79,6 @@ func (f *finding) hasGuard(exact *entry) bool {
 	}
 	rest := parent(f.host)
 	return rest != nil && f.t.wildcards.get(rest).hasGuard()
-}
-
-// maxSegments bounds the segments of a path that servers may read in several ways, where
-// there are guards: each way costs time for each of them.
-const maxSegments = 256
-
-// disguised reports whether the instances of the route may read the path as one for which
-// another route, with a guard, would have taken the request: "/%61dmin" and "//admin" are
-// /admin to many servers. Nobody writes a path so by chance.
-func (f *finding) disguised(exact *entry, r *Route) bool {
-	sent := f.q.Path
-	if urlpath.Segments(sent) > maxSegments {
-		return true
-	}
-	defer func() { f.q.Path = sent }()
-	for path := range urlpath.Readings(sent) {
-		f.q.Path = path
-		if other := f.find(exact); other != nil && other != r && other.Policies.Guards() && !r.Policies.SameGuards(other.Policies) {
-			return true
-		}
-	}
-	return false
 }
 
 // begin finds the holder of the host.
@@ -180,7 +163,7 @@ func (f *finding) in(e *entry) *Route {
 		return f.inPaths(e.many)
 	}
 	for _, r := range e.few.live {
-		if takesPath(r.Path, r.Exact, f.q.Path) && f.takes(r) {
+		if f.takesPath(r) && f.takes(r) {
 			return r
 		}
 		f.miss = max(f.miss, NoPath)
@@ -203,7 +186,7 @@ func (f *finding) inPaths(p *paths) *Route {
 			continue
 		}
 		b := p.prefix.get(path[:n])
-		if b == nil || n > 0 && urlpath.Climbs(path[n:]) {
+		if b == nil || n > 0 && !f.literal && urlpath.Climbs(path[n:]) {
 			continue
 		}
 		best = f.better(best, f.inBucket(b))

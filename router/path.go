@@ -93,3 +93,11 @@ func takesPath(path string, exact bool, request []byte) bool {
 	rest := request[len(path):]
 	return len(rest) == 0 || rest[0] == '/' && !urlpath.Climbs(rest)
 }
+
+// takesPath is takesPath for a route, and for the request as it is read now.
+func (f *finding) takesPath(r *Route) bool {
+	if path := f.q.Path; f.literal && !r.Exact && len(path) > len(r.Path) && len(r.Path) > 1 {
+		return string(path[:len(r.Path)]) == r.Path && path[len(r.Path)] == '/'
+	}
+	return takesPath(r.Path, r.Exact, f.q.Path)
+}

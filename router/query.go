@@ -20,13 +20,14 @@ type Miss uint8
 
 // The most specific of these reasons is given.
 const (
-	Found       Miss = iota // a route takes it
-	NoHost                  // no route has the host
-	NoPath                  // routes have the host, none the path
-	NoCondition             // routes have host and path, but their conditions are not met
-	Disguised               // a server may read the path as one that another route guards
+	Found           Miss = iota // a route takes it
+	NoHost                      // no route has the host
+	NoPath                      // routes have the host, none the path
+	NoCondition                 // routes have host and path, but their conditions are not met
+	Disguised                   // a server may read the path as one that another route guards
+	DisguisedMethod             // a server may read the method as one that another route guards
 )
 
 func (m Miss) String() string {
-	return [...]string{"found", "no-host", "no-path", "no-condition", "disguised-path"}[m]
+	return [...]string{"found", "no-host", "no-path", "no-condition", "disguised-path", "disguised-method"}[m]
 }

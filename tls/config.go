@@ -3,6 +3,7 @@ package tls
 import (
 	"crypto/tls"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -53,14 +54,15 @@ func (s *Store) Config(o ConfigOptions) *tls.Config {
 		server.byGroup[g] = c
 	}
 	base.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		if !isName(hello.ServerName) {
+		name := HostName(hello.ServerName)
+		if !isName(name) {
 			s.unknown.Add(1)
 			return nobody, nil
 		}
 		if o.Challenge != nil && slices.Contains(hello.SupportedProtos, ACMEProtocol) {
 			return challengeConfig(o.Challenge(hello.ServerName)), nil
 		}
-		return server.of(o.Clients.group(normal(hello.ServerName))), nil
+		return server.of(o.Clients.group(normal(name))), nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,6 +73,15 @@ func (s *Store) Config(o ConfigOptions) *tls.Config {
 
 // nobody has no certificate, and cannot open any session ticket.
 var nobody = &tls.Config{MinVersion: tls.VersionTLS12, SessionTicketsDisabled: true}
+
+// HostName returns the server name of a connection, which is none where it is an address:
+// those are no names (RFC 6066 section 3), and some clients send them.
+func HostName(sent string) string {
+	if _, err := netip.ParseAddr(sent); err == nil {
+		return ""
+	}
+	return sent
+}
 
 // isName reports whether a server name can be a host name (RFC 6066 section 3). The
 // library accepts any bytes. A port at its end, for one, would be another name here but

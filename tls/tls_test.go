@@ -314,6 +314,27 @@ func TestTicketsAreShared(t *testing.T) {
 	}
 }
 
+// TestAddressIsNoServerName: who sends an address in place of a name is asked for what who
+// sends none is asked for.
+func TestAddressIsNoServerName(t *testing.T) {
+	for sent, want := range map[string]string{"192.0.2.7": "", "::1": "", "2001:db8::7": "", "": "", "192.0.2": "192.0.2", "192.0.2.7.example": "192.0.2.7.example", "a.test": "a.test"} {
+		if got := tls.HostName(sent); got != want {
+			t.Errorf("%q is the name %q, want %q", sent, got, want)
+		}
+	}
+	s := tls.NewStore()
+	config := s.Config(tls.ConfigOptions{Protocols: []string{"http/1.1"}})
+	none, err := config.GetConfigForClient(&stdtls.ClientHelloInfo{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, sent := range []string{"192.0.2.7", "::1"} {
+		if got, err := config.GetConfigForClient(&stdtls.ClientHelloInfo{ServerName: sent}); got != none || err != nil {
+			t.Errorf("%s has other settings: %v", sent, err)
+		}
+	}
+}
+
 // TestUnknownNameIsRefused with the alert that says so.
 func TestUnknownNameIsRefused(t *testing.T) {
 	s := tls.NewStore()

@@ -61,8 +61,9 @@ func (e *Endpoint) Transport() Transport { return e.transport }
 // Inflight returns the number of requests in flight.
 func (e *Endpoint) Inflight() int { return int(e.inflight.Taken()) }
 
-// Wanted reports whether requests wait for a place here.
-func (e *Endpoint) Wanted() bool { return e.wishes.wanted.Load() }
+// Wanted reports whether requests wait for a place here: those that wait because it takes
+// no new requests would not get one when another ends.
+func (e *Endpoint) Wanted() bool { return e.wishes.wanted.Load() && e.up() }
 
 // up reports whether it takes requests if no other endpoint is better.
 func (e *Endpoint) up() bool {

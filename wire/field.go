@@ -72,17 +72,19 @@ const (
 // that it has shown (RFC 9440 section 2.4).
 var vouchedNames = []string{
 	"cf-connecting-ip", "cf-connecting-ipv6", "cf-pseudo-ipv4", "cf-visitor", "client-cert", "client-cert-chain", "client-ip",
-	"fastly-client-ip", "fly-client-ip", "forwarded-for", "front-end-https", "incap-client-ip", "proxy-client-ip", "ssl-client-cert",
-	"ssl-client-issuer-dn", "ssl-client-subject-dn", "ssl-client-verify", "true-client-ip", "wl-proxy-client-ip",
-	"x-appengine-user-ip", "x-arr-clientcert", "x-arr-ssl", "x-azure-clientip", "x-azure-socketip", "x-client-cert", "x-client-ip",
-	"x-cluster-client-ip", "x-envoy-external-address", "x-envoy-internal", "x-forward-for", "x-forwarded", "x-forwarded-by",
-	"x-forwarded-client-cert", "x-forwarded-method", "x-forwarded-path", "x-forwarded-protocol", "x-forwarded-scheme",
-	"x-forwarded-server", "x-forwarded-ssl", "x-forwarded-tls-client-cert", "x-forwarded-tls-client-cert-info", "x-forwarded-uri",
-	"x-host", "x-nf-client-connection-ip", "x-original-for", "x-original-forwarded-for", "x-original-host", "x-original-method",
-	"x-original-prefix", "x-original-proto", "x-original-url", "x-proxied-https", "x-proxyuser-ip", "x-real-port", "x-remote-addr",
-	"x-remote-ip", "x-rewrite-url", "x-scheme", "x-ssl-cert", "x-ssl-client-cert", "x-ssl-client-cn", "x-ssl-client-dn",
-	"x-ssl-client-serial", "x-ssl-client-sha1", "x-ssl-client-subject", "x-ssl-client-verify", "x-ssl-issuer", "x-sucuri-clientip",
-	"x-url-scheme", "x-vercel-forwarded-for",
+	"fastly-client-ip", "fly-client-ip", "forwarded-for", "front-end-https", "incap-client-ip", "proxy-client-ip",
+	"ssl-client-cert", "ssl-client-issuer-dn", "ssl-client-subject-dn", "ssl-client-verify", "true-client-ip",
+	"wl-proxy-client-ip", "x-appengine-user-ip", "x-arr-clientcert", "x-arr-ssl", "x-azure-clientip", "x-azure-socketip",
+	"x-client-cert", "x-client-ip", "x-cluster-client-ip", "x-envoy-external-address", "x-envoy-internal",
+	"x-envoy-original-host", "x-envoy-original-path", "x-forward-for", "x-forwarded", "x-forwarded-by", "x-forwarded-client-cert",
+	"x-forwarded-client-ip", "x-forwarded-ip", "x-forwarded-method", "x-forwarded-path", "x-forwarded-protocol",
+	"x-forwarded-scheme", "x-forwarded-server", "x-forwarded-ssl", "x-forwarded-tls-client-cert",
+	"x-forwarded-tls-client-cert-info", "x-forwarded-uri", "x-host", "x-http-host-override", "x-nf-client-connection-ip",
+	"x-original-for", "x-original-forwarded-for", "x-original-host", "x-original-method", "x-original-path", "x-original-prefix",
+	"x-original-proto", "x-original-uri", "x-original-url", "x-originating-ip", "x-proxied-https", "x-proxyuser-ip",
+	"x-real-port", "x-remote-addr", "x-remote-ip", "x-replaced-path", "x-rewrite-url", "x-scheme", "x-ssl-cert",
+	"x-ssl-client-cert", "x-ssl-client-cn", "x-ssl-client-dn", "x-ssl-client-serial", "x-ssl-client-sha1", "x-ssl-client-subject",
+	"x-ssl-client-verify", "x-ssl-issuer", "x-sucuri-clientip", "x-url-scheme", "x-vercel-forwarded-for",
 }
 
 // VouchedNames returns the names of the fields of kind Vouched, in lower case.

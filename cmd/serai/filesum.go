@@ -72,3 +72,17 @@ func unchanged(sums map[string]fileSum) bool {
 	}
 	return true
 }
+
+// settled reports whether none of the files has been written within the last moment.
+func settled(sums map[string]fileSum, now time.Time) bool {
+	for path := range sums {
+		info, err := os.Stat(path)
+		if err != nil {
+			continue
+		}
+		if age := now.Sub(info.ModTime()); age >= 0 && age < quiet {
+			return false
+		}
+	}
+	return true
+}

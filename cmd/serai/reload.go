@@ -31,10 +31,19 @@ type configReloader struct {
 	started, current *configFile
 	// seen are the sums of what was read last, whether it had an error or not.
 	seen map[string]fileSum
+	// unsettled counts the looks since it was first seen to be written just then.
+	unsettled int
 
 	mu     sync.Mutex
 	status admin.ConfigStatus
 }
+
+// quiet is how long a file has not been written when it is read, and hasty how many looks
+// pass until it is read all the same.
+const (
+	quiet = time.Second
+	hasty = 10
+)
 
 // configChange is a config file that is to be applied.
 type configChange struct {
@@ -94,10 +103,11 @@ func (r *configReloader) Run(ctx context.Context) error {
 
 // looked is what one look found.
 type looked struct {
-	file    *configFile
-	changed bool
-	seen    map[string]fileSum
-	err     error
+	file      *configFile
+	changed   bool
+	unsettled bool // it has changed, and may be written still
+	seen      map[string]fileSum
+	err       error
 }
 
 // hangsAfter is how long a look may take before the log says so.
@@ -109,9 +119,16 @@ const hangsAfter = 10 * time.Second
 func (r *configReloader) look(ctx context.Context, asked bool) (*configFile, bool, error) {
 	done := make(chan looked, 1)
 	last, seen := r.current, r.seen
+	patient := !asked && r.unsettled < hasty
 	go func() {
 		if !asked && unchanged(seen) {
 			done <- looked{seen: seen}
+			return
+		}
+		// Of a file that is written where it stands, a half may be right by itself, and
+		// not have what keeps a route closed.
+		if patient && !settled(seen, time.Now()) {
+			done <- looked{seen: seen, unsettled: true}
 			return
 		}
 		now := make(map[string]fileSum, len(seen))
@@ -125,7 +142,7 @@ func (r *configReloader) look(ctx context.Context, asked bool) (*configFile, boo
 		case file != nil: // an error may be in a file that it names
 			maps.Copy(now, file.sums)
 		}
-		done <- looked{file, true, now, err}
+		done <- looked{file: file, changed: true, seen: now, err: err}
 	}()
 	hangs := time.NewTimer(hangsAfter)
 	defer hangs.Stop()
@@ -133,6 +150,9 @@ func (r *configReloader) look(ctx context.Context, asked bool) (*configFile, boo
 		select {
 		case l := <-done:
 			r.seen = l.seen
+			if r.unsettled++; !l.unsettled {
+				r.unsettled = 0
+			}
 			return l.file, l.changed, l.err
 		case <-hangs.C:
 			r.logger.Error("reading the config file hangs: it, or a file of it, is a FIFO, or on a mount whose server does not answer", "path", last.path)

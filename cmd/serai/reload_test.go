@@ -180,6 +180,8 @@ func TestBrokenConfigIsAWarning(t *testing.T) {
 	}
 	for _, wrong := range []struct{ text, says string }{
 		{"policy \"a\" {\n", ":1,"},
+		{"", "is empty"},
+		{"\n \n", "is empty"},
 		{"htttp = 1", "did you mean"},
 		{"\nlinger = \"soon\"", "linger in"},
 		{"namespace \"a\" {\n  hosts = [\"http://x\"]\n}", ":1,1-14: Wrong namespace"},
@@ -280,5 +282,58 @@ func TestWhoWaitsIsAskedByNewPolicies(t *testing.T) {
 	sim.Register(web)
 	if status := <-answers; status != 403 {
 		t.Errorf("the request that waited is answered %d", status)
+	}
+}
+
+// TestTruncatedConfigOpensNothing: what keeps the routes of a namespace closed stays while the
+// file is empty, as it is between the two steps of who writes it where it stands.
+func TestTruncatedConfigOpensNothing(t *testing.T) {
+	t.Parallel()
+	_, url, _ := nomadtest.Simulator(t, instance(t, "web", "ingress.host=web.test"))
+	text := denies("a") + "namespace \"*\" {\n  policies = [\"a\"]\n}\n"
+	c := serveConfig(t, url, text)
+	c.becomes("web.test", 403)
+	stop := c.hammer("web.test", func(status int) bool { return status == 403 })
+	if err := os.Truncate(c.file, 0); err != nil {
+		t.Fatal(err)
+	}
+	c.counts("refused", 1)
+	if err := os.WriteFile(c.file, []byte(text+denies("b")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.counts("applied", 1)
+	t.Logf("%d requests", stop())
+}
+
+// TestFileThatIsWrittenIsNotRead: who writes a file where it stands has the time to end.
+func TestFileThatIsWrittenIsNotRead(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "a")
+	replaceFile(t, file, "a")
+	written := time.Now()
+	if err := os.Chtimes(file, written, written); err != nil {
+		t.Fatal(err)
+	}
+	sums := map[string]fileSum{file: sumFile(file), filepath.Join(t.TempDir(), "missing"): {missing: true}}
+	for after, want := range map[time.Duration]bool{0: false, quiet / 2: false, quiet: true, time.Hour: true, -time.Hour: true} {
+		if settled(sums, written.Add(after)) != want {
+			t.Errorf("%v after it was written it is settled: %v", after, !want)
+		}
+	}
+	r := &configReloader{seen: map[string]fileSum{file: {}}, read: func(*configFile) (*configFile, error) { return &configFile{sums: sums}, nil }}
+	for n := 0; ; n++ {
+		now := time.Now()
+		if err := os.Chtimes(file, now, now); err != nil { // somebody writes without end
+			t.Fatal(err)
+		}
+		_, changed, err := r.look(t.Context(), false)
+		if err != nil || n > hasty {
+			t.Fatalf("look %d: %v", n, err)
+		}
+		if changed {
+			break // at the latest after so many looks
+		}
+	}
+	if _, changed, _ := r.look(t.Context(), true); !changed {
+		t.Error("who is asked to read it waits")
 	}
 }

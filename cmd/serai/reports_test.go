@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -435,5 +436,35 @@ func TestReportsOfTLS(t *testing.T) {
 				t.Errorf("got %s, want %s", got, c.want)
 			}
 		})
+	}
+}
+
+// TestReportsOfAddressesAsNames: a client that sends an address as the server name, which Go's
+// does not, is served as one that sends none.
+func TestReportsOfAddressesAsNames(t *testing.T) {
+	openssl, err := exec.LookPath("openssl")
+	if err != nil {
+		t.Skip("there is no openssl")
+	}
+	s := newStage(t)
+	s.begin(plainAnswer)
+	dir, issuer := t.TempDir(), authority(t)
+	issuer.write(t, dir, "default", "default.example.org")
+	issuer.write(t, dir, "web.example.org", "web.example.org")
+	secure := testnet.Address(t)
+	serveStatic(t, s.services(), "--https="+secure, "--cert-dir="+dir)
+	until(t, "the HTTPS listener", func() bool {
+		c, err := net.Dial("tcp", secure)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+	for _, name := range []string{"192.0.2.7", "::1"} {
+		c := exec.CommandContext(within(t), openssl, "s_client", "-quiet", "-connect", secure, "-servername", name)
+		c.Stdin = strings.NewReader(crlf(web + "Connection: close\n\n"))
+		if out, err := c.Output(); !strings.HasPrefix(string(out), "HTTP/1.1 200 OK") {
+			t.Errorf("%s: answered %.300q, %v", name, out, err)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -151,6 +152,10 @@ func readConfig(path string, flags []string, last *configFile) (*configFile, err
 	text, err := readWhole(path, maxConfig)
 	if err != nil {
 		return nil, fmt.Errorf("config file: %w", err)
+	}
+	if last != nil && len(bytes.TrimSpace(text)) == 0 {
+		// So it is while a program that has truncated it hangs, or the disk is full.
+		return nil, fmt.Errorf("config file: %s is empty: if nothing is meant, write a comment", path)
 	}
 	file, diagnostics := hclparse.NewParser().ParseHCL(text, path)
 	if diagnostics.HasErrors() {

@@ -1,6 +1,9 @@
 package urlpath
 
-import "bytes"
+import (
+	"bytes"
+	"math/bits"
+)
 
 // Plain reports whether every server reads path as it is written: there are no encoded
 // bytes, backslashes, parameters, empty segments or dot segments in it.
@@ -18,28 +21,33 @@ func Plain(path []byte) bool {
 	return true
 }
 
-// reading is a way in which a server may read a path, besides resolving dot segments.
+// reading is a way in which a server may read a path.
 type reading uint8
 
 const (
 	withoutParams reading = 1 << iota // what follows a semicolon in a segment is no part of it
 	merged                            // several slashes are one
+	literal                           // dot segments are segments like any other
+	authority                         // what follows two slashes is a host
 	decoded                           // %XX is the byte
 	backslashes                       // a backslash is a slash
+	cut                               // it ends where a NUL, a question mark or a fragment was encoded
 
-	bytewise = decoded | backslashes
+	bytewise = decoded | backslashes | cut
+	all      = bytewise | withoutParams | merged | literal | authority
 )
 
-// Readings returns the paths as which servers may take a path that is not Plain: with or
-// without each of the readings that make a difference, and with dot segments resolved.
-// What is encoded twice is decoded once. Each is valid until the next one.
+// Readings returns the paths as which servers may take a path: with or without each of the
+// readings that make a difference. What is encoded twice is decoded once. Each is valid
+// until the next one.
 func Readings(path []byte) func(yield func([]byte) bool) {
 	return func(yield func([]byte) bool) {
 		var first, second [256]byte
 		plain, resolved := first[:0], second[:0]
 		possible := possibleReadings(path)
 		last := reading(1) // which is not bytewise: nothing is decoded yet
-		for r := reading(0); r <= bytewise|withoutParams|merged; r++ {
+		for n := range int(all) + 1 {
+			r := reading(n)
 			if r&^possible != 0 {
 				continue
 			}
@@ -53,6 +61,9 @@ func Readings(path []byte) func(yield func([]byte) bool) {
 		}
 	}
 }
+
+// Count bounds from above how many Readings path has.
+func Count(path []byte) int { return 1 << bits.OnesCount8(uint8(possibleReadings(path))) }
 
 // Segments bounds the segments that some reading of path has from above.
 func Segments(path []byte) int {
@@ -76,7 +87,7 @@ func possibleReadings(path []byte) (r reading) {
 		r |= decoded
 	}
 	has := func(plain byte, encoded string) bool {
-		return bytes.IndexByte(path, plain) >= 0 || r&decoded != 0 && bytes.Contains(path, []byte(encoded))
+		return bytes.IndexByte(path, plain) >= 0 || r&decoded != 0 && contains(path, encoded)
 	}
 	if has('\\', "%5c") || has('\\', "%5C") {
 		r |= backslashes
@@ -84,11 +95,22 @@ func possibleReadings(path []byte) (r reading) {
 	if has(';', "%3b") || has(';', "%3B") {
 		r |= withoutParams
 	}
-	if bytes.Contains(path, []byte("//")) || r&(backslashes|withoutParams) != 0 || bytes.Contains(path, []byte("%2f")) || bytes.Contains(path, []byte("%2F")) {
+	if contains(path, "//") || r&(backslashes|withoutParams) != 0 || contains(path, "%2f") || contains(path, "%2F") {
 		r |= merged
+	}
+	if HasDots(path) {
+		r |= literal
+	}
+	if len(path) > 1 && (path[1] == '/' || path[1] == '\\') {
+		r |= authority // to who parses it as a URL, as Node's new URL(path, base) does
+	}
+	if r&decoded != 0 && (contains(path, "%00") || contains(path, "%23") || contains(path, "%3f") || contains(path, "%3F")) {
+		r |= cut
 	}
 	return r
 }
+
+func contains(path []byte, s string) bool { return bytes.Contains(path, []byte(s)) }
 
 // appendDecoded appends path with what r says of single bytes.
 func appendDecoded(dst, path []byte, r reading) []byte {
@@ -97,6 +119,9 @@ func appendDecoded(dst, path []byte, r reading) []byte {
 		if b == '%' && r&decoded != 0 && i+2 < len(path) {
 			if high, low := Hex(path[i+1]), Hex(path[i+2]); high < 16 && low < 16 {
 				b, i = high<<4|low, i+2
+				if r&cut != 0 && (b == 0 || b == '#' || b == '?') {
+					return dst
+				}
 			}
 		}
 		if b == '\\' && r&backslashes != 0 {
@@ -107,9 +132,12 @@ func appendDecoded(dst, path []byte, r reading) []byte {
 	return dst
 }
 
-// appendResolved appends path with what r says of segments, and without dot segments.
+// appendResolved appends path with what r says of segments.
 func appendResolved(dst, path []byte, r reading) []byte {
 	begin := len(dst)
+	if rest := bytes.TrimLeft(path, "/"); r&authority != 0 && len(path) > len(rest)+1 {
+		path = rest[min(uint(bytes.IndexByte(rest, '/')), uint(len(rest))):]
+	}
 	for len(path) > 0 {
 		path = path[1:] // the slash
 		segment, rest := path, []byte(nil)
@@ -120,12 +148,14 @@ func appendResolved(dst, path []byte, r reading) []byte {
 		if i := bytes.IndexByte(segment, ';'); i >= 0 && r&withoutParams != 0 {
 			segment = segment[:i]
 		}
-		switch dots(segment) {
-		case 1:
-			continue
-		case 2:
-			dst = dst[:max(begin, bytes.LastIndexByte(dst, '/'))]
-			continue
+		if r&literal == 0 {
+			switch dots(segment) {
+			case 1:
+				continue
+			case 2:
+				dst = dst[:max(begin, bytes.LastIndexByte(dst, '/'))]
+				continue
+			}
 		}
 		if len(segment) > 0 || len(rest) == 0 || r&merged == 0 {
 			dst = append(append(dst, '/'), segment...)

@@ -47,6 +47,17 @@ func TestReadings(t *testing.T) {
 		"/%zz":                  "/%zz",
 		"/a%2":                  "/a%2",
 		"/..":                   "/",
+		"/admin/../x":           "/admin/../x",
+		"/admin/..%2fx":         "/admin/..%2fx",
+		"/%61dmin/..;/x":        "/admin/..;/x",
+		"//x/admin":             "/admin",
+		"///u@x:1//admin":       "//admin",
+		`/\x/admin`:             "/admin",
+		"//x":                   "/",
+		"//":                    "//",
+		"/admin%00x":            "/admin",
+		"/admin%3fx/y":          "/admin",
+		"/%61dmin%23":           "/admin",
 	} {
 		var all []string
 		for r := range Readings([]byte(path)) {
@@ -67,8 +78,8 @@ func FuzzReadings(f *testing.F) {
 	f.Fuzz(func(t *testing.T, path []byte) {
 		n := 0
 		for r := range Readings(path) {
-			if n++; n > 16 {
-				t.Fatal("more than 16 readings")
+			if n++; n > 128 {
+				t.Fatal("more than 128 readings")
 			}
 			if len(r) > len(path)+1 || len(r) == 0 || r[0] != '/' {
 				t.Fatalf("%q is read as %q", path, r)
@@ -76,6 +87,9 @@ func FuzzReadings(f *testing.F) {
 			if len(path) > 0 && path[0] == '/' && Plain(path) && !bytes.Equal(path, r) {
 				t.Fatalf("%q is plain and read as %q", path, r)
 			}
+		}
+		if n > Count(path) {
+			t.Fatalf("%q has %d readings, more than %d", path, n, Count(path))
 		}
 	})
 }

@@ -176,7 +176,7 @@ func (e *episode) allowed(o *outcome) []string {
 	r := e.cluster.rules[s.Name]
 	if miss := r.miss(q, o.client.TLS); miss != "" {
 		if r.refused && miss == "no-host" {
-			return []string{miss, "guard-refused"} // with a guard, the route is closed
+			return []string{miss, r.closed(q, o.client.TLS)} // with a guard, the route is closed
 		}
 		return []string{miss}
 	}
@@ -209,7 +209,8 @@ func (e *episode) allowed(o *outcome) []string {
 			list = append(list, endCut)
 		}
 		if shaken {
-			list = append(list, "no-instance", "no-host", "retry-budget")
+			// Who waits for a new instance that nobody has heard of may be too many.
+			list = append(list, "no-instance", "queue-full", "no-host", "retry-budget")
 		}
 	case Shared:
 		list = append(list, asked...) // some are planned

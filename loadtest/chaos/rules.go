@@ -141,6 +141,19 @@ func (r *rules) miss(q *Request, secure bool) string {
 	return ""
 }
 
+// closed is what a request meets where the service is refused and has a guard: its
+// route stays, closed, for the requests that it would take.
+func (r *rules) closed(q *Request, secure bool) string {
+	taken := *r
+	taken.refused = false
+	switch miss := taken.miss(q, secure); miss {
+	case "no-path", "no-condition":
+		return miss
+	default:
+		return "guard-refused"
+	}
+}
+
 func (r *rules) takesPath(path string) bool {
 	if contains(r.exact, path) {
 		return true

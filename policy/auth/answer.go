@@ -31,6 +31,9 @@ type answer struct {
 // is longer than it may be lets nobody in.
 func readAnswer(res *http.Response) (*answer, error) {
 	defer res.Body.Close()
+	if res.ProtoMajor != 1 && res.TLS == nil { // HTTP/2 is spoken where TLS has agreed on it
+		return nil, fmt.Errorf("%w: %s", errAnswer, res.Proto)
+	}
 	if res.StatusCode < 200 || res.StatusCode > 599 || res.StatusCode == http.StatusNotModified {
 		return nil, fmt.Errorf("%w: status %d", errAnswer, res.StatusCode)
 	}

@@ -108,6 +108,35 @@ func TestSlowChunksMakeRoom(t *testing.T) {
 	c.status("GET", 200, "")
 }
 
+// TestWhoWaitsForAnInstanceWantsNoPlace: a stream that says little is left alone where
+// others wait because its instance takes no new requests. Its place would be of no use to
+// them.
+func TestWhoWaitsForAnInstanceWantsNoPlace(t *testing.T) {
+	k, o := narrow(t, settings{server: http1.Options{BodyIdle: 2 * time.Second, MinRate: 1000}}, 4)
+	slow := k.dial()
+	slow.send("POST / HTTP/1.1", "Host: web.example.org", "Transfer-Encoding: chunked", "", "1", "x")
+	p := o.next()
+	p.head()
+	p.read("1\r\nx\r\n")
+	o.port.Close()
+	ask := func() { k.dial().send("GET / HTTP/1.1", "Host: web.example.org", "") }
+	ask() // it may get the connection that was opened to see whether the instance is there
+	until(t, "the first of two requests", func() bool {
+		return k.registry.Endpoints()[0].Inflight == 2 || k.registry.Waiting().Requests == 1
+	})
+	ask()
+	until(t, "a request that waits", func() bool { return k.registry.Waiting().Requests > 0 })
+	for range 30 { // for longer than BodyIdle
+		time.Sleep(100 * time.Millisecond)
+		slow.send("1", "x")
+		p.read("1\r\nx\r\n")
+	}
+	slow.send("0", "")
+	p.read("0\r\n\r\n")
+	p.ok("x")
+	slow.status("POST", 200, "")
+}
+
 // TestAnsweredBodiesMayPause: once the instance answers, the two talk, also where
 // others wait for the place.
 func TestAnsweredBodiesMayPause(t *testing.T) {
@@ -131,7 +160,7 @@ func TestAnsweredBodiesMayPause(t *testing.T) {
 			c.read("2\r\nhi\r\n")
 			other := k.dial()
 			other.send("GET / HTTP/1.1", "Host: web.example.org", "")
-			until(t, "a request that waits", func() bool { return k.registry.Waiting().Requests == 1 })
+			until(t, "a request that waits", func() bool { return k.registry.Waiting().Requests > 0 })
 			for range 40 {
 				time.Sleep(100 * time.Millisecond)
 				c.write(piece)
