@@ -53,6 +53,7 @@ type conn struct {
 	flushed    chan struct{} // is closed when nobody flushes any more; nil when nobody waits for that
 	appended   uint64        // bytes that were ever appended to out
 	written    uint64        // of these, bytes that left it
+	begun      bool          // the heads of requests are in out
 	sendWindow int64
 	resets     int // streams that we have reset
 	uploads    int // that may wait for room or a window
