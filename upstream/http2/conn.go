@@ -157,6 +157,9 @@ func (c *conn) fail(err error) {
 	}
 	was := c.state
 	c.state, c.err = dead, err
+	if n := len(c.streams); n > 0 {
+		c.transport.endpoint.Ended(err, n)
+	}
 	for _, s := range c.streams {
 		s.fail(err)
 	}
