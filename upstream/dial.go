@@ -23,7 +23,8 @@ type Dialer struct {
 	// Timeout bounds connect and TLS handshake together.
 	Timeout time.Duration
 	// WriteIdle is how long an instance may accept nothing of what is sent, before the
-	// connection is closed; 0 leaves it to the system.
+	// connection is closed; 0 leaves it to the system. Where requests share a connection
+	// they end in their own times: one that a busy instance reads late is not to end all.
 	WriteIdle time.Duration
 	// Roots verify https instances; nil means the system's roots.
 	Roots *x509.CertPool
@@ -82,6 +83,12 @@ func (e *Endpoint) Unusable(err error) {
 	problem := err.Error()
 	e.problem.Store(&problem)
 	e.warn(err)
+}
+
+// Ended tells why a connection has ended over which so many requests were under way.
+func (e *Endpoint) Ended(err error, requests int) {
+	e.registry.options.Logger.Debug("a connection to an instance ended with requests under way", "address", e.target.Address,
+		"alloc", e.target.Instance, "requests", requests, "error", err)
 }
 
 // dialFailed records that a connect failed, and how long it took.
@@ -151,7 +158,7 @@ func (d *Dialer) connect(ctx context.Context, t *Target, why purpose) (net.Conn,
 		return nil, ErrNoDescriptor
 	}
 	nd := net.Dialer{Timeout: why.connect}
-	if d.WriteIdle > 0 {
+	if d.WriteIdle > 0 && !t.Scheme.HTTP2() {
 		nd.Control = func(_, _ string, c syscall.RawConn) error { return socket.GiveUpAfter(c, d.WriteIdle) }
 	}
 	c, err := nd.DialContext(ctx, "tcp", t.Address)

@@ -25,6 +25,7 @@ type bodyState struct {
 	unread int
 	handed int // bytes of the first chunk that somebody is reading
 
+	first    int64 // the window that it has begun with
 	inWindow int64 // that is left to the client
 	consumed int64 // of it, to be given back
 	declared int64 // by Content-Length, -1 when it is not
@@ -45,8 +46,9 @@ type bodyState struct {
 
 // chunk is a buffer of which [r:w] is unread.
 type chunk struct {
-	b    []byte
-	r, w int
+	b     []byte
+	r, w  int
+	spill bool // it counts for memory.Streams
 }
 
 func (b *body) reset() {
@@ -99,33 +101,47 @@ func (s *stream) firstMessage(b []byte) int64 {
 		return -1
 	}
 	size := prefix + int64(binary.BigEndian.Uint32(b[1:]))
-	if size > int64(s.engine.options.StreamWindow) {
+	if size > s.mostGathered() {
 		return -1
 	}
 	return size
 }
 
+// mostGathered is how large a body may be that is waited for as a whole.
+func (s *stream) mostGathered() int64 { return min(s.first, int64(s.engine.options.StreamWindow)) }
+
 // addChunk adds a buffer. What is waited for as a whole has it in one.
 func (s *stream) addChunk() bool {
 	whole := max(s.declared, s.message)
-	if len(s.chunks) == 0 && (whole < 0 || whole <= socket.SmallBuffer || whole > socket.LargeBuffer) {
+	small := s.first <= socket.SmallBuffer // then two of them are all there may be
+	if small || len(s.chunks) == 0 && (whole < 0 || whole <= socket.SmallBuffer || whole > socket.LargeBuffer) {
 		s.chunks = append(s.chunks, chunk{b: socket.GetSmall()})
 		return true
 	}
-	if !s.hold(socket.LargeBuffer) {
+	if s.hold(socket.LargeBuffer) {
+		s.chunks = append(s.chunks, chunk{b: socket.GetLarge()})
+		return true
+	}
+	// The client was allowed to send it. Streams that begin from now on are not.
+	if !s.conn.front.Memory.Take(memory.Streams, socket.SmallBuffer) {
 		return false
 	}
-	s.chunks = append(s.chunks, chunk{b: socket.GetLarge()})
+	s.spilled += socket.SmallBuffer
+	s.chunks = append(s.chunks, chunk{b: socket.GetSmall(), spill: true})
 	return true
 }
 
 // dropChunk gives the first buffer back.
 func (s *stream) dropChunk() {
-	b := s.chunks[0].b
+	b, spill := s.chunks[0].b, s.chunks[0].spill
 	s.chunks = s.chunks[:copy(s.chunks, s.chunks[1:])]
-	if len(b) == socket.LargeBuffer {
+	switch {
+	case len(b) == socket.LargeBuffer:
 		s.conn.front.Memory.Give(memory.Buffers, socket.LargeBuffer)
 		s.buffer -= socket.LargeBuffer
+	case spill:
+		s.conn.front.Memory.Give(memory.Streams, socket.SmallBuffer)
+		s.spilled -= socket.SmallBuffer
 	}
 	socket.Put(b)
 }
@@ -140,14 +156,14 @@ func (s *stream) endHanded() {
 	first := &s.chunks[0]
 	switch {
 	case first.r < first.w:
-	case len(s.chunks) > 1, first.w == len(first.b):
+	case len(s.chunks) > 1, first.w == len(first.b), first.spill:
 		s.dropChunk()
 	default:
 		first.r, first.w = 0, 0
 	}
 	c := s.conn
 	c.giveBack(int64(n))
-	if s.consumed += int64(n); !s.remoteEnd && !s.gone && s.consumed >= int64(s.engine.options.StreamWindow)/2 {
+	if s.consumed += int64(n); !s.remoteEnd && !s.gone && s.consumed >= s.first/2 {
 		s.reopen()
 	}
 	c.flushSoon()

@@ -143,11 +143,13 @@ func (r *frames) End(f *http2.Frame) error {
 			return c.endBlock(f.Stream)
 		}
 	case http2.SettingsFrame:
-		if !f.Has(http2.FlagAck) {
-			c.mu.Lock()
+		c.mu.Lock()
+		if f.Has(http2.FlagAck) {
+			c.windowAcked()
+		} else {
 			c.out = http2.AppendHeader(c.out, 0, http2.SettingsFrame, http2.FlagAck, 0)
-			c.mu.Unlock()
 		}
+		c.mu.Unlock()
 	}
 	return nil
 }

@@ -150,7 +150,6 @@ func (c *conn) admit(s *stream) bool {
 // open begins a stream whose head has come.
 func (c *conn) open(s *stream, id uint32) error {
 	s.begin(c.now)
-	s.inWindow = int64(s.engine.options.StreamWindow)
 	err := s.section.Request(&s.Head, !c.ends)
 	if err == nil && !c.admit(s) {
 		err = wire.ErrOverloaded
@@ -163,6 +162,10 @@ func (c *conn) open(s *stream, id uint32) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.window = c.peerWindow
+	s.first, s.inWindow = c.first.size, c.first.size
+	if !c.ends {
+		c.adaptWindow()
+	}
 	s.prioritize()
 	c.streams[id] = s
 	c.updates = min(maxUpdates, c.updates+2) // some clients open the window of each

@@ -76,7 +76,7 @@ func (s *stream) hinders() bool {
 // makeRoom ends the wait for a client that is slow while memory runs low. C.mu is held.
 func (s *stream) makeRoom(now time.Time) {
 	waits := !s.readBy.IsZero()
-	if waits && s.memoryUse.MakeRoom(s.conn.front.Memory, s.buffer > 0, now) {
+	if waits && s.memoryUse.MakeRoom(s.conn.front.Memory, s.buffer+s.spilled > 0, now) {
 		s.bodyErr = errOverloaded
 		s.readable.Broadcast()
 	}

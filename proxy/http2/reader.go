@@ -25,9 +25,10 @@ type reader struct {
 	target    *http2.Section
 	opening   *stream // whose head is being decoded, nil for trailers or nobody's
 
-	into      *stream // whose DATA is coming, nil for nobody's
-	credit    int64   // of the connection's window, to be given back; guarded by conn.mu, as is the next
-	inWindow  int64   // that is left to the client
+	into      *stream     // whose DATA is coming, nil for nobody's
+	credit    int64       // of the connection's window, to be given back; guarded by conn.mu, as is the next
+	inWindow  int64       // that is left to the client
+	first     firstWindow // of a stream
 	unwanted  [64]uint32
 	nUnwanted int
 
@@ -105,9 +106,10 @@ func (c *conn) failed(err error) {
 // or the end for want of memory, may come before Serve.
 func (c *conn) greet() {
 	o := &c.engine.options
+	c.beginWindow()
 	c.out = http2.AppendSettings(c.out,
 		http2.Setting{ID: http2.MaxConcurrentStreams, Value: uint32(o.MaxStreams)},
-		http2.Setting{ID: http2.InitialWindowSize, Value: uint32(o.StreamWindow)},
+		http2.Setting{ID: http2.InitialWindowSize, Value: uint32(c.first.told)},
 		http2.Setting{ID: http2.MaxHeaderListSize, Value: uint32(o.Limits.Head)},
 		http2.Setting{ID: http2.EnableConnect, Value: 1},
 		http2.Setting{ID: http2.NoRFC7540Priorities, Value: 1})

@@ -30,6 +30,7 @@ type stream struct {
 
 	memoryUse proxy.MemoryUse
 	buffer    int64 // bytes of memory that large buffers have
+	spilled   int64 // and small ones, for which there were no large ones
 
 	body
 	answer

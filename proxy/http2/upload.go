@@ -57,7 +57,7 @@ func (b *requestBody) Gather() error {
 	c := s.conn
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s.declared >= 0 && s.declared <= int64(s.engine.options.StreamWindow) && !s.Exchange.Head.Continue {
+	if s.declared >= 0 && s.declared <= s.mostGathered() && !s.Exchange.Head.Continue {
 		s.gather(func() bool { return true })
 	} else {
 		s.gather(func() bool { return int64(s.unread) < s.message })

@@ -53,6 +53,7 @@ type conn struct {
 	flushed    chan struct{} // is closed when nobody flushes any more; nil when nobody waits for that
 	appended   uint64        // bytes that were ever appended to out
 	written    uint64        // of these, bytes that left it
+	begun      bool          // the heads of requests are in out
 	sendWindow int64
 	resets     int // streams that we have reset
 	uploads    int // that may wait for room or a window
@@ -156,6 +157,9 @@ func (c *conn) fail(err error) {
 	}
 	was := c.state
 	c.state, c.err = dead, err
+	if n := len(c.streams); n > 0 {
+		c.transport.endpoint.Ended(err, n)
+	}
 	for _, s := range c.streams {
 		s.fail(err)
 	}

@@ -19,14 +19,16 @@ var (
 	errALPN     = errors.New("the instance does not choose HTTP/2 (ALPN h2) in the TLS handshake")
 	errGoAway   = errors.New("the instance is closing the connection and did not begin the request (GOAWAY)")
 	errRetired  = errors.New("the connection takes no more requests") // nothing was sent
-	errCut      = errors.New("the instance closed the connection")
-	errLost     = errors.New("it does not acknowledge what it is sent")
-	errOver     = errors.New("the connection is of no use any more") // closed by us
-	errPanicked = errors.New("serai panicked, and cut the connection to the instance")
-	errUnwanted = errors.New("the client left")
-	errInterim  = errors.New("the instance sent more 1xx answers than --max-interim allows")
-	errNoTunnel = errors.New("the instance takes no WebSocket over HTTP/2: it does not offer extended CONNECT (RFC 8441)")
-	errBody     = errors.New("the body of the request failed") // the upload knows why
+	// errClosedBefore is for requests of which nothing was sent.
+	errClosedBefore = errors.New("the instance has closed the connection before the request")
+	errCut          = errors.New("the instance closed the connection")
+	errLost         = errors.New("it does not acknowledge what it is sent")
+	errOver         = errors.New("the connection is of no use any more") // closed by us
+	errPanicked     = errors.New("serai panicked, and cut the connection to the instance")
+	errUnwanted     = errors.New("the client left")
+	errInterim      = errors.New("the instance sent more 1xx answers than --max-interim allows")
+	errNoTunnel     = errors.New("the instance takes no WebSocket over HTTP/2: it does not offer extended CONNECT (RFC 8441)")
+	errBody         = errors.New("the body of the request failed") // the upload knows why
 )
 
 // What an answer is refused for beside wire's errors.

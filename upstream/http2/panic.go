@@ -32,7 +32,9 @@ func (c *conn) unlocked(f func([]byte) (int, error), b []byte) (n int, err error
 			c.flushEnds()
 		}
 	}()
-	c.WriteWithin(time.Now(), c.writeIdle)
+	if !c.Plain() { // else who has a request does not wait for it to be written
+		c.WriteWithin(time.Now(), c.writeIdle)
+	}
 	n, err = f(b)
 	over = true
 	return n, err

@@ -188,7 +188,7 @@ func (s *stream) known(a *upstream.Answer, err error) upstream.Processing {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case s.id == 0 || c.written <= s.start && c.state == dead:
+	case s.id == 0 || err == errClosedBefore || c.written <= s.start && c.state == dead:
 		return upstream.NotSent // else what is queued may still leave
 	case a.FirstByte > 0 || s.final || s.interims > 0:
 		return upstream.Answered

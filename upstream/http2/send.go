@@ -47,6 +47,7 @@ func (s *stream) begin(r *upstream.Request, tunnel bool) (rest []byte, err error
 		flags, s.sentEnd = http2.FlagEndStream, true
 	}
 	c.add(http2.AppendBlock(c.out, block, flags, s.id, http2.FrameSize))
+	c.begun = true
 	if !s.sentEnd {
 		rest = s.appendData(r.First, whole, trailers)
 	}

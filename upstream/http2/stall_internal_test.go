@@ -36,7 +36,8 @@ func TestReaderDoesNotWaitToWrite(t *testing.T) {
 					Head:     &wire.OutgoingRequest{Method: []byte("GET"), Target: []byte("/")},
 					Complete: true, Bounds: &upstream.Bounds{Head: wire.DefaultLimits(), WriteIdle: time.Hour}, Scratch: []byte{http2.NoTable, 0x82},
 				}
-				c := (&Transport{}).newConn(near, "", r)
+				e := upstream.NewRegistry(upstream.RegistryOptions{Transport: New(Options{})}).Acquire(upstream.Target{Scheme: upstream.H2C})
+				c := e.Transport().(*Transport).newConn(near, "", r)
 				c.taken = 2
 				go c.begin()
 				f := x.NewFramer(far, far)

@@ -2,11 +2,13 @@ package http2_test
 
 import (
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"serai/internal/memory"
 	"serai/upstream"
+	"serai/upstream/http2"
 	"serai/wire"
 )
 
@@ -42,6 +44,38 @@ func TestInstanceThatReadsNothing(t *testing.T) {
 		if n == most {
 			t.Fatal("all have the same connection")
 		}
+	}
+}
+
+// TestInstanceThatReadsLate: many requests share a connection. One that is read late, by an
+// instance that has much to do, ends none of them, however much of them waits to be read.
+func TestInstanceThatReadsLate(t *testing.T) {
+	for name, size := range map[string]int{"in the socket": 3 << 10, "also here": 60 << 10} {
+		t.Run(name, func(t *testing.T) {
+			const writeIdle, requests = 50 * time.Millisecond, 80
+			e := playingWith(t, http2.Options{}, upstream.RegistryOptions{WriteIdle: writeIdle}, func(p *peer) {
+				p.WriteSettings()
+				time.Sleep(20 * writeIdle)
+				for s := p.request(); s != 0; s = p.request() {
+					p.answer(s, true, ":status", "200")
+				}
+			})
+			var all sync.WaitGroup
+			for range requests {
+				all.Go(func() {
+					r := request(&asking{}, "POST", "/")
+					r.Bounds.WriteIdle = writeIdle
+					r.Head.Fields = []wire.Field{field("x", strings.Repeat("y", size))}
+					var a upstream.Answer
+					if f := e.Transport().RoundTrip(r, &a); f != nil {
+						t.Errorf("failed: kind %d, processing %d: %v", f.Kind, f.Processing, f.Err)
+						return
+					}
+					a.Stream.End(true)
+				})
+			}
+			all.Wait()
+		})
 	}
 }
 

@@ -82,10 +82,22 @@ func (t *Transport) RoundTrip(r *upstream.Request, a *upstream.Answer) *upstream
 		s.failed = true
 		pulled := s.upload != nil && !r.Complete
 		a.Now = s.End(false)
-		if pulled || moves == mostMoves || f.Err != errRetired && f.Err != errGoAway || f.Processing == upstream.Answered {
+		if pulled || moves == mostMoves || !s.moves(f) {
 			return f
 		}
 	}
+}
+
+// moves reports whether the request is begun again on another connection: the instance has
+// not begun it, or closed a connection that it had used before any of the request had left.
+func (s *stream) moves(f *upstream.Failure) bool {
+	switch {
+	case f.Processing == upstream.Answered:
+		return false
+	case f.Err == errRetired, f.Err == errGoAway:
+		return true
+	}
+	return f.Kind == upstream.FailedClosed && f.Processing == upstream.NotSent && s.id > 1
 }
 
 // open finds or makes a connection that has room for the request.

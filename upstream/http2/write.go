@@ -39,13 +39,16 @@ func (c *conn) flush() {
 			go c.flushRest(nil)
 			return
 		}
+		if c.closedByNow() {
+			return
+		}
 		b := c.takeOut()
 		sent, err := c.unlocked(c.WriteNow, b)
 		if err == nil && sent < len(b) {
 			go c.flushRest(b[sent:])
 			return
 		}
-		c.wrote(b, err)
+		c.wrote(b, len(b)-sent, err)
 	}
 	c.flushEnds()
 }
@@ -72,26 +75,49 @@ func (c *conn) flushRest(rest []byte) {
 			if len(c.out) == 0 {
 				break
 			}
+			if c.closedByNow() {
+				return
+			}
 			rest = c.takeOut()
 		}
-		_, err := c.unlocked(c.Write, rest)
-		c.wrote(rest, err)
+		sent, err := c.unlocked(c.Write, rest)
+		c.wrote(rest, len(rest)-sent, err)
 		rest = nil
 	}
 	c.flushEnds()
 }
 
-// takeOut returns what is to be written. c.mu is held, as for the next two.
+// closedByNow reports whether the instance has closed the connection before the requests
+// that are about to leave. Who reads it may learn of that later: what has come before has
+// to be read first. These requests go elsewhere, and nothing is written any more: whoever
+// flushes never ends. c.mu is held, as for the next three.
+func (c *conn) closedByNow() bool {
+	if !c.begun || !c.HungUp() {
+		return false
+	}
+	c.retire()
+	for _, s := range c.streams {
+		if s.start >= c.written {
+			s.fail(errClosedBefore)
+		}
+	}
+	return true
+}
+
+// takeOut returns what is to be written.
 func (c *conn) takeOut() []byte {
 	b := c.out
-	c.answers = 0
+	c.answers, c.begun = 0, false
 	c.out, c.spare = c.spare[:0], nil
 	c.written += uint64(len(b))
 	return b
 }
 
-// wrote notes that b was written, or could not be.
-func (c *conn) wrote(b []byte, err error) {
+// wrote notes that b was written, or could not be but for so many bytes at its end.
+func (c *conn) wrote(b []byte, left int, err error) {
+	if err != nil {
+		c.written -= uint64(left)
+	}
 	if cap(b) <= http2.FrameSize || c.taken > 0 && cap(b) <= 2*mostOut {
 		c.spare = b[:0]
 	}

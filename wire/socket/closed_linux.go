@@ -1,6 +1,12 @@
 package socket
 
-import "time"
+import (
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
 
 // ClosedFor returns how long ago the peer closed the connection with a FIN, as the
 // kernel knows; ok is false when it has not, or when a reset hides it. It reads
@@ -14,4 +20,32 @@ func (c *Conn) ClosedFor() (d time.Duration, ok bool) {
 		return 0, false
 	}
 	return time.Duration(info.Last_ack_recv) * time.Millisecond, true
+}
+
+// look is how HungUp looks at a socket, made once so that no call allocates.
+type look struct {
+	raw  syscall.RawConn // nil where there is none
+	at   func(fd uintptr)
+	seen bool
+}
+
+// HungUp reports whether the peer has closed the connection or its sending side, or has
+// reset it, whatever has come before that and was not read. Another goroutine may read
+// from c meanwhile, but only one at a time may call it.
+func (c *Conn) HungUp() bool {
+	if c.look == nil {
+		l := &look{raw: c.rawConn()}
+		l.at = func(fd uintptr) { l.seen = hungUp(fd) }
+		c.look = l
+	}
+	l := c.look
+	return l.raw != nil && (l.raw.Control(l.at) != nil || l.seen)
+}
+
+// hungUp asks without waiting.
+func hungUp(fd uintptr) bool {
+	asked := unix.PollFd{Fd: int32(fd), Events: unix.POLLRDHUP}
+	var none unix.Timespec
+	n, _, errno := syscall.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&asked)), 1, uintptr(unsafe.Pointer(&none)), 0, 0, 0)
+	return errno == 0 && n > 0
 }

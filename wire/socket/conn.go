@@ -39,6 +39,7 @@ type Conn struct {
 	first            [1]byte        // of fillFromByte
 	shared           bool           // several goroutines write, one after the other
 	closed           atomic.Bool    // by Close
+	look             *look          // of HungUp, nil until it is called
 
 	net.Conn
 }

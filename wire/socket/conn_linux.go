@@ -387,13 +387,14 @@ func (c *Conn) Dead() bool {
 }
 
 // Lost reports whether the network path to the peer seems to be cut: what was written
-// was retransmitted several times without an acknowledgement. It may be called while
+// was retransmitted several times without an acknowledgement, or a peer that accepts no
+// more does not answer when the kernel asks it whether it does. It may be called while
 // another goroutine uses c.
 func (c *Conn) Lost() bool {
 	// With the shortest timeout, 200 ms that double, after 1.4 s of silence.
 	const again = 3
 	info, ok := c.tcpInfo()
-	return ok && info.Unacked > 0 && info.Retransmits >= again
+	return ok && (info.Unacked > 0 && info.Retransmits >= again || info.Probes >= again)
 }
 
 func (c *Conn) tcpInfo() (info unix.TCPInfo, ok bool) {
