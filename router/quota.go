@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"serai/discovery"
+	"serai/internal/quota"
 )
 
 // A table takes memory and time that all namespaces share. So what a service, a
@@ -128,30 +129,17 @@ type allowance struct {
 // allowances are the allowances of one service.
 type allowances [resources]allowance
 
-// spare is the part of the total that is for namespaces with little: a sixteenth, or what
-// one namespace leaves of it by its own quota.
-func (l Limits) spare() int { return max(0, min(l.Total/16, l.Total-l.Namespace)) }
+// spare is the part of the total that is for namespaces with little.
+func (l Limits) spare() int { return quota.Spare(l.Total, l.Namespace) }
 
 // room returns what others leave of a quota for a service.
 func room(l Limits, namespace, total int) allowance {
 	left := allowance{n: l.Namespace - namespace, of: ofNamespace}
-	if all := max(l.Total-l.spare()-total, l.first(namespace, total)); all < left.n {
+	if all := quota.Open(l.Total, l.spare(), total, namespace); all < left.n {
 		left = allowance{n: all, of: ofAll}
 	}
 	left.n = max(left.n, 0)
 	return left
-}
-
-// first is how much a namespace may have of the spare part of the total: up to half of
-// it, as long as there is still as much left as the namespace has. So however many
-// namespaces come after two that took all they could, there is room for their first
-// services.
-func (l Limits) first(namespace, total int) int {
-	spare := l.spare()
-	if spare == 0 {
-		return 0
-	}
-	return min(max(1, spare/2)-namespace, (l.Total-total-namespace+1)/2)
 }
 
 // allowed returns what a service may use: what it was allotted, or what is left. While
