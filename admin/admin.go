@@ -60,6 +60,8 @@ type Options struct {
 	AccessLogDropped func() uint64
 	// Memory is the limit of client memory, nil for no limit.
 	Memory *memory.Budget
+	// Registrations says how much of its limits discovery keeps; nil when it has none.
+	Registrations func() []discovery.StoreStatus
 	// Rates describes the rate limits of routes; nil when there are none.
 	Rates func() policy.RateStatus
 	// HTTP2 describes HTTP/2 clients; nil when HTTP/2 is not served.

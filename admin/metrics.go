@@ -49,7 +49,7 @@ func newMetrics(o *Options) *metrics {
 	})
 	info.Set(1)
 	m.registry.MustRegister(m.lag, m.build, m.nomad, info,
-		newTraffic(o.Router), &state{options: o, metrics: m},
+		newTraffic(o.Router, o.Registrations), &state{options: o, metrics: m},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
+	"serai/discovery"
 	"serai/router"
 )
 
@@ -52,11 +53,14 @@ var statuses = func() (all [router.GRPCStatuses]*dto.LabelPair) {
 
 // traffic collects the routes of the current table and the requests through them.
 type traffic struct {
-	router *router.Router
-	ledger ledger
+	router        *router.Router
+	registrations func() []discovery.StoreStatus // nil for no limits
+	ledger        ledger
 }
 
-func newTraffic(r *router.Router) *traffic { return &traffic{router: r} }
+func newTraffic(r *router.Router, registrations func() []discovery.StoreStatus) *traffic {
+	return &traffic{router: r, registrations: registrations}
+}
 
 // Describe describes nothing, because the metrics change with the services.
 func (*traffic) Describe(chan<- *prometheus.Desc) {}
@@ -79,7 +83,7 @@ func (t *traffic) Collect(out chan<- prometheus.Metric) {
 	gauge(out, hosts, float64(names))
 	gauge(out, rejections, float64(refusals.all))
 	gauge(out, tableIndex, float64(table.Index))
-	collectQuotas(out, table.Usage(), refusals.byQuota)
+	collectQuotas(out, slices.Concat(table.Usage(), registrationUsage(t.registrations)), refusals.byQuota)
 	collectSeries(out, t.ledger.read(all, refusals.owners))
 }
 
@@ -100,6 +104,19 @@ func countRefusals(table *router.Table) refusals {
 		}
 	}
 	return n
+}
+
+// registrationUsage is how full the limits of discovery are, in the words of the table's.
+func registrationUsage(status func() []discovery.StoreStatus) (all []router.Usage) {
+	if status == nil {
+		return nil
+	}
+	orNone := func(limit int) int { return cmp.Or(limit, router.NoLimit) }
+	for _, s := range status() {
+		all = append(all, router.Usage{Quota: s.Quota, Used: s.Used, Fullest: s.Fullest,
+			Limits: router.Limits{Service: router.NoLimit, Namespace: orNone(s.Limits.Namespace), Total: orNone(s.Limits.Total)}})
+	}
+	return all
 }
 
 // collectQuotas collects how full the quotas are, and their rejections.

@@ -53,6 +53,8 @@ type Key struct{ Namespace, Name string }
 type Service struct {
 	Key
 	Instances []*Instance
+	// Refused is what is registered besides, and has no room; nil for nothing.
+	Refused *Refused
 }
 
 // newService sorts instances into a Service.

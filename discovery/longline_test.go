@@ -1,6 +1,7 @@
 package discovery_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -31,4 +32,24 @@ func TestLineTooLong(t *testing.T) {
 	if s := w.status()[0]; s.Breaks > 0 {
 		t.Errorf("a long line broke the stream %d times", s.Breaks)
 	}
+}
+
+// TestAnswerTooLong: a service with more registrations than is read at once is refused
+// alone, at a start and later, and is read when it has become smaller.
+func TestAnswerTooLong(t *testing.T) {
+	a := newAgent(t, nomadsim.Options{Heartbeat: 10 * time.Millisecond})
+	a.Register(reg("web", "1"))
+	for i := range 20 {
+		large := reg("large", fmt.Sprint("l", i))
+		large.Tags = append(large.Tags, strings.Repeat("x", 10_000))
+		a.Register(large)
+	}
+	w := nomadWatch(t, a, discovery.WatcherOptions{Resync: 50 * time.Millisecond,
+		Client: newClient(t, nomad.Options{Address: a.url, Limits: nomad.Limits{Answer: 100_000, Line: 4096}})})
+	w.has("default/web/1")
+	w.until("life", live)
+	for i := 1; i < 20; i++ {
+		a.Deregister("default", fmt.Sprint("l", i))
+	}
+	w.has("default/web/1", "default/large/l0")
 }

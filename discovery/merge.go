@@ -144,5 +144,11 @@ func together(key Key, parts []*Service) *Service {
 			}
 		}
 	}
-	return newService(key, maps.Values(byID))
+	whole := newService(key, maps.Values(byID))
+	for _, p := range parts {
+		if whole.Refused == nil {
+			whole.Refused = p.Refused
+		}
+	}
+	return whole
 }

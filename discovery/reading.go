@@ -49,6 +49,7 @@ const readAgain = 6
 // check starts to list everything, and reads only services that may differ from what is
 // known.
 func (s *session) check(ctx context.Context) {
+	s.fetching = false
 	switch {
 	case s.scanning != nil:
 		return // the end of that reading sets the timer again
@@ -72,7 +73,11 @@ func (s *session) begin(ctx context.Context, next *scan) {
 		next.known[key] = known{at: s.asOf(key)}
 	}
 	for key, service := range s.services {
-		next.known[key] = known{s.asOf(key), true, service.tags()}
+		k := known{s.asOf(key), true, service.tags()}
+		if service.Refused != nil {
+			k.tags = nil // there may be room for the rest now
+		}
+		next.known[key] = k
 	}
 	next.doubtful = make(map[string]bool)
 	for _, f := range s.forbidden {
@@ -97,7 +102,11 @@ func (s *session) step(ctx context.Context, next step) error {
 	case next.end:
 		return s.ended(ctx, next)
 	}
-	s.replace(next.key, next.regs, next.index)
+	if next.tooLong {
+		s.refuse(next.key)
+	} else {
+		s.replace(next.key, next.regs, next.index)
+	}
 	for i := range s.recent[next.key] {
 		s.apply(&s.recent[next.key][i], time.Now())
 	}

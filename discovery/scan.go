@@ -54,6 +54,8 @@ type step struct {
 	key   Key
 	regs  []nomad.Registration
 	index uint64 // of the service's answer; at the end, of the oldest list
+	// tooLong says that the answer was longer than is read.
+	tooLong bool
 	// restored says that Nomad has gone back to an older state, so that known indexes
 	// no longer count.
 	restored bool

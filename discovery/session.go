@@ -46,6 +46,8 @@ type session struct {
 	failed backoff // of scans
 	resync *time.Timer
 	checks int
+	// fetching says that resync is set for registrations that had no room.
+	fetching bool
 }
 
 // line is one message of a stream.
@@ -203,6 +205,7 @@ func (s *session) heard(ctx context.Context, l line) error {
 		}
 		s.apply(e, l.batch.Received)
 	}
+	s.fetchRefused()
 	s.set(func(status *Status) {
 		status.Heard = l.batch.Received
 		status.Index = max(status.Index, l.batch.Index)
@@ -210,6 +213,18 @@ func (s *session) heard(ctx context.Context, l line) error {
 	})
 	s.publish()
 	return nil
+}
+
+// soonAgain is when everything is checked again once there may be room for registrations
+// that had none.
+const soonAgain = 30 * time.Second
+
+// fetchRefused has registrations read soon that had no room, when others have gone.
+func (s *session) fetchRefused() {
+	if s.lacks() && !s.fetching {
+		s.fetching = true
+		s.resync.Reset(around(min(s.options.Resync, soonAgain)))
+	}
 }
 
 // publish sends what has changed, once everything is known.

@@ -19,14 +19,39 @@ type view struct {
 	// changed is when the oldest change became known that is in no snapshot yet.
 	changed time.Time
 	dirty   bool
+
+	// store bounds what is kept. newest are the kept instances of each namespace, hollow
+	// the services of which nothing is kept; buried says that some are not even named.
+	// freed says that something has been given back since lacks was asked.
+	store         *Store
+	newest        map[string]*byAge
+	hollow        map[Key]bool
+	buried, freed bool
 }
 
-func newView(prefix string, from *Snapshot) *view {
-	v := &view{prefix: prefix, services: make(map[Key]*Service), known: make(map[Key]uint64)}
-	if from != nil {
-		maps.Copy(v.services, from.Services)
+// newView makes a view of what a snapshot has, as far as the store has room for it.
+func newView(prefix string, from *Snapshot, store *Store) *view {
+	v := &view{
+		prefix: prefix, services: make(map[Key]*Service), known: make(map[Key]uint64),
+		store: store, newest: make(map[string]*byAge), hollow: make(map[Key]bool),
 	}
+	if from == nil {
+		return v
+	}
+	for key, s := range from.Services {
+		if v.put(key, s.Instances, nil); v.services[key] != nil && v.services[key].Refused == nil {
+			v.services[key] = s // the same pointer
+		}
+	}
+	v.dirty, v.freed = false, false
 	return v
+}
+
+// cached is a snapshot with what of it is kept.
+func (v *view) cached(from *Snapshot) *Snapshot {
+	s := *from
+	s.Services = maps.Clone(v.services)
+	return &s
 }
 
 // snapshot returns what is known now.
@@ -60,12 +85,14 @@ func (v *view) apply(e *nomad.Event, received time.Time) {
 	}
 	v.known[key] = e.Index
 	var instances []*Instance
+	var refused *Refused
 	if old != nil {
-		instances = old.Instances
+		instances, refused = old.Instances, old.Refused
 	}
 	at, found := slices.BinarySearchFunc(instances, instance, byID)
 	switch {
 	case e.Deleted && !found:
+		v.freed = v.freed || refused != nil // it may be one of those
 		return
 	case e.Deleted:
 		instances = slices.Delete(slices.Clone(instances), at, at+1)
@@ -77,7 +104,7 @@ func (v *view) apply(e *nomad.Event, received time.Time) {
 	default:
 		instances = slices.Insert(slices.Clone(instances), at, instance)
 	}
-	v.put(key, instances)
+	v.put(key, instances, refused)
 	if v.changed.IsZero() {
 		v.changed = received
 	}
@@ -87,23 +114,21 @@ func (v *view) apply(e *nomad.Event, received time.Time) {
 func (v *view) replace(key Key, regs []nomad.Registration, index uint64) {
 	v.known[key] = index
 	instances := allFromNomad(regs)
-	if old := v.services[key]; old != nil && slices.EqualFunc(old.Instances, instances, same) {
+	old := v.services[key]
+	if old != nil {
+		for i, next := range instances { // what is the same keeps its place in the store
+			if at, found := slices.BinarySearchFunc(old.Instances, next, byID); found && same(old.Instances[at], next) {
+				instances[i] = old.Instances[at]
+			}
+		}
+	}
+	if old != nil && old.Refused == nil && slices.Equal(old.Instances, instances) {
 		return
 	}
 	if v.services[key] == nil && !anyCarries(instances, v.prefix) {
 		return
 	}
-	v.put(key, instances)
-}
-
-// put sets the instances of a service; none removes it.
-func (v *view) put(key Key, instances []*Instance) {
-	v.dirty = true
-	if len(instances) == 0 {
-		delete(v.services, key)
-		return
-	}
-	v.services[key] = &Service{Key: key, Instances: instances}
+	v.put(key, instances, nil)
 }
 
 // settle ends a reading. In the namespaces that it confirmed, a service that is not
@@ -112,7 +137,7 @@ func (v *view) put(key Key, instances []*Instance) {
 func (v *view) settle(index uint64, confirmed map[string]bool, listed map[Key]bool, full bool) {
 	for key := range v.services {
 		if confirmed[key.Namespace] && !listed[key] && v.known[key] <= index {
-			v.put(key, nil)
+			v.put(key, nil, nil)
 			v.known[key] = index // older events must not bring it back
 		}
 	}

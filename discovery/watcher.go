@@ -32,6 +32,8 @@ type WatcherOptions struct {
 	// Retry is how often a refused event stream is requested again, 3s. Each pause
 	// varies by up to a fifth. Meanwhile lists are followed.
 	Retry time.Duration
+	// Store bounds what is kept, of several Watchers together; nil for no limit.
+	Store *Store
 	// Logger may be nil.
 	Logger *slog.Logger
 }
@@ -62,6 +64,7 @@ func NewWatchers(o WatcherOptions) ([]*Watcher, error) {
 	}
 	o.Home = cmp.Or(o.Home, nomad.DefaultNamespace)
 	o.Prefix = cmp.Or(o.Prefix, "ingress")
+	o.Store = cmp.Or(o.Store, NewStore(Bounds{}))
 	o.Resync = cmp.Or(o.Resync, 10*time.Minute)
 	o.Retry = cmp.Or(o.Retry, 3*time.Second)
 	if o.Logger == nil {
@@ -111,9 +114,10 @@ func (w *Watcher) Run(ctx context.Context, out chan<- *Snapshot) error {
 	defer cancel()
 	box := newMailbox()
 	running.Go(func() { box.run(ctx, out) })
-	k := &knowledge{view: newView(w.options.Prefix, w.options.Initial), box: box}
+	k := &knowledge{view: newView(w.options.Prefix, w.options.Initial, w.options.Store), box: box}
 	if i := w.options.Initial; i != nil {
 		k.origin, k.read, k.any = OriginCache, i.Read, true
+		i = k.cached(i)
 		w.set(func(s *Status) {
 			s.Phase, s.Since, s.Index = Cached, i.Read, i.Index
 			s.count(i.Services)

@@ -161,7 +161,7 @@ func (c *Client) exchange(ctx context.Context, r *request) (http.Header, []byte,
 	case err != nil:
 		return nil, nil, c.unread(ctx, r, res.StatusCode, err)
 	case int64(len(body)) > c.options.Limits.Answer:
-		e := r.fail(ErrBadAnswer, res.StatusCode, fmt.Errorf("the answer is longer than %d bytes", c.options.Limits.Answer))
+		e := r.fail(ErrBadAnswer, res.StatusCode, fmt.Errorf("%w, %d bytes", ErrTooLong, c.options.Limits.Answer))
 		e.Advice = "does NOMAD_ADDR lead to an agent? Then its answer is larger than serai accepts"
 		return nil, nil, e
 	case res.StatusCode < 200 || res.StatusCode > 299:

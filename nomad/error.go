@@ -34,6 +34,8 @@ var (
 	// ErrBadAnswer: the answer is not an agent's: a redirect, a web page, truncated or
 	// wrongly typed JSON, too many bytes.
 	ErrBadAnswer = errors.New("bad answer")
+	// ErrTooLong: the answer is longer than Limits.Answer. It is an ErrBadAnswer, too.
+	ErrTooLong = errors.New("the answer is longer than is read")
 	// ErrStreamRefused: the stream was answered 200 and then ended without a
 	// heartbeat, which is how an agent refuses a subscription.
 	ErrStreamRefused = errors.New("event stream refused")

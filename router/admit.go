@@ -11,7 +11,12 @@ import (
 // quota.
 func (b *Builder) over(u usage, s scope) bool {
 	for r, n := range u.asked {
-		if n > b.options.Quotas.limits(resource(r)).of(s) {
+		l := b.options.Quotas.limits(resource(r))
+		most := l.of(s)
+		if s == ofAll {
+			most -= l.spare()
+		}
+		if n > most {
 			return true
 		}
 	}

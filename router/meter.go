@@ -192,6 +192,9 @@ func (m *meter) refuse(c *compilation, instance *discovery.Instance, route, host
 			Instance: host == "", Instead: fmt.Sprintf("%s; the operator can raise --max-%s-%s", x.what.advice(), x.what, x.of),
 		}
 		r.Why = fmt.Sprintf("%s %d %s: what came later is refused", [...]string{"the service has its", "the namespace has its", "all namespaces together have their"}[x.of], m.quotas.limits(x.what).of(x.of), x.what.unit())
+		if l := m.quotas.limits(x.what); x.of == ofAll && l.spare() > 0 {
+			r.Why += fmt.Sprintf(", but for %d that are for namespaces with few", l.spare())
+		}
 		if user := m.allowed[x.what].user; user != "" && x.of != ofService {
 			r.Why += "; most are of " + user
 		}

@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"serai/discovery"
+	"serai/internal/quota"
 )
 
 // A table takes memory and time that all namespaces share. So what a service, a
@@ -128,10 +129,13 @@ type allowance struct {
 // allowances are the allowances of one service.
 type allowances [resources]allowance
 
+// spare is the part of the total that is for namespaces with little.
+func (l Limits) spare() int { return quota.Spare(l.Total, l.Namespace) }
+
 // room returns what others leave of a quota for a service.
 func room(l Limits, namespace, total int) allowance {
 	left := allowance{n: l.Namespace - namespace, of: ofNamespace}
-	if all := l.Total - total; all < left.n {
+	if all := quota.Open(l.Total, l.spare(), total, namespace); all < left.n {
 		left = allowance{n: all, of: ofAll}
 	}
 	left.n = max(left.n, 0)

@@ -70,7 +70,7 @@ func TestNewestIsRefused(t *testing.T) {
 	w.serves("k/four 1, m/three 8, n/one 10, n/two 5")
 	// What is freed goes to the next ones.
 	w.claims("n/one", hostsOf("one", 3)...)
-	w.serves("k/four 5, m/three 8, n/one 3, n/two 8")
+	w.serves("k/four 4, m/three 8, n/one 3, n/two 8") // the last one is spare
 	for range 2 {
 		w.now = w.now.Add(time.Minute)
 		w.builder.Expire()
@@ -203,5 +203,50 @@ func TestQuotasStepByStep(t *testing.T) {
 		}
 		b.Close()
 		other.Close()
+	}
+}
+
+// TestFirstServicesFit: two namespaces that take all they can, of every total, leave room
+// for the first services of others, and for these to linger.
+func TestFirstServicesFit(t *testing.T) {
+	o := router.Options{Quotas: router.Quotas{
+		Claims:     router.Limits{Service: 100, Namespace: 800, Total: 1600},
+		Conditions: router.Limits{Service: 100, Namespace: 800, Total: 1600},
+		Memory:     router.Limits{Service: 100_000, Namespace: 500_000, Total: 1_000_000},
+		Lingering:  router.Limits{Service: 100, Namespace: 400, Total: 800},
+	}}
+	w := newWorldWith(t, o)
+	greedy := func(generation int) {
+		for _, namespace := range []string{"a", "b"} {
+			for i := range 12 {
+				name := fmt.Sprintf("s%d", i)
+				w.claims(namespace+"/"+name, hostsOf(fmt.Sprintf("g%d-%s-%s", generation, name, namespace), 100, "ingress.method=GET")...)
+			}
+		}
+	}
+	greedy(0)
+	greedy(1) // what was claimed before lingers
+	used := w.router.Current().Usage()
+	for _, u := range used[:3] {
+		if u.Used < u.Limits.Total/2 {
+			t.Errorf("the two have only %d %s", u.Used, u.Quota)
+		}
+	}
+	for i := range 10 { // with 5 kB each, and 62.5 kB are spare
+		name := fmt.Sprintf("n%d/web", i)
+		w.claims(name, hostsOf(fmt.Sprintf("web%d", i), 1, "ingress.method=GET")...)
+		w.wants(fmt.Sprintf("h0.web%d.x/", i), name)
+	}
+	for _, r := range w.router.Current().Rejections() {
+		if r.Namespace != "a" && r.Namespace != "b" {
+			t.Errorf("refused: %v", r)
+		}
+	}
+	w.claims("n0/web")
+	if u := w.router.Current().Usage()[2]; u.Used > u.Limits.Total {
+		t.Errorf("%d linger", u.Used)
+	}
+	if r := w.lookup("h0.web0.x"); r == nil || !r.Lingers() {
+		t.Errorf("the route of a namespace that has only this one does not linger: %v", r)
 	}
 }

@@ -1,8 +1,11 @@
 package router
 
 import (
+	"fmt"
 	"slices"
 	"strings"
+
+	"serai/discovery"
 )
 
 // Rejection is a claim, tag or instance that was refused. All that comes from tags in
@@ -55,6 +58,36 @@ func (r Rejection) compare(o Rejection) int {
 	return cmpStrings(r.Namespace, o.Namespace, r.Service, o.Service, r.Route, o.Route,
 		r.Tag, o.Tag, r.Why, o.Why, strings.Join(r.Hosts, ","), strings.Join(o.Hosts, ","),
 		strings.Join(r.Allocs, ","), strings.Join(o.Allocs, ","))
+}
+
+// notKept is the rejection of the registrations of a service that discovery had no room
+// for, nil when there are none.
+func notKept(source *discovery.Service) *Rejection {
+	if source == nil || source.Refused == nil {
+		return nil
+	}
+	x := source.Refused
+	who := "the namespace has its"
+	if strings.HasSuffix(x.Quota, "-total") {
+		who = "all namespaces together have their"
+	}
+	unit := "registrations"
+	if strings.HasPrefix(x.Quota, "registration-bytes") {
+		unit = "bytes of registrations"
+	}
+	r := &Rejection{
+		Namespace: printable(source.Namespace), Service: printable(source.Name), Job: printable(x.Job), Instance: true, Quota: x.Quota, Instances: x.Instances,
+		Why:     fmt.Sprintf("%s %d %s: what came later, or is larger, is refused", who, x.Limit, unit),
+		Instead: fmt.Sprintf("fewer instances with fewer and shorter tags; the operator can raise --max-%s", x.Quota),
+	}
+	if strings.HasSuffix(x.Quota, "-service") {
+		r.Why = "what Nomad says of all its instances is longer than is read at once; what was known of it stays"
+		r.Instead = "fewer instances with fewer and shorter tags; with more memory (--memory), more is read"
+	}
+	for _, alloc := range x.Allocs {
+		r.Allocs = append(r.Allocs, printable(alloc))
+	}
+	return r
 }
 
 // maxAllocs bounds the allocations that a Rejection lists.

@@ -84,7 +84,9 @@ func (b *Builder) compile(u *update, key discovery.Key, last map[routeID]*Route,
 	c.meter = meter{quotas: &b.options.Quotas, allowed: b.allowed(key), refused: make(map[excess]*Rejection)}
 	next := &service{source: source}
 	if source != nil {
-		next.age = firstIndex(source)
+		if len(source.Instances) > 0 {
+			next.age = firstIndex(source)
+		}
 		if next.age > 0 { // not only in the operator's file
 			c.meter.usage.got[memory], c.meter.usage.asked[memory] = serviceBytes, serviceBytes
 		}
@@ -109,6 +111,9 @@ func (b *Builder) compile(u *update, key discovery.Key, last map[routeID]*Route,
 		next.routes = append(next.routes, c.route(routeID, d, before))
 	}
 	next.routes = append(next.routes, c.lingering(u, source, last, passed)...)
+	if r := notKept(source); r != nil {
+		next.refused = append(next.refused, *r)
+	}
 	for _, r := range c.refusals {
 		next.refused = append(next.refused, *r)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"serai/discovery"
 	"serai/router"
 )
 
@@ -22,6 +23,11 @@ type quotaFlags struct {
 	MaxLingeringService     int `default:"1000" help:"Claims of one service that wait for its next instance (--linger); what is beyond ends at once." group:"Quotas"`
 	MaxLingeringNamespace   int `default:"5000" help:"Such claims of one namespace." group:"Quotas"`
 	MaxLingeringTotal       int `default:"25000" help:"Such claims of all namespaces together." group:"Quotas"`
+
+	MaxRegistrationsNamespace     int `default:"50000" help:"Registrations of one namespace that are kept, whatever their tags make; of what is beyond, the newest is refused, and what is too large." group:"Quotas"`
+	MaxRegistrationsTotal         int `default:"200000" help:"Those of all namespaces together." group:"Quotas"`
+	MaxRegistrationBytesNamespace int `default:"0" placeholder:"BYTES" help:"Bytes that the registrations of one namespace take, with all their tags; 0 means half of the total." group:"Quotas"`
+	MaxRegistrationBytesTotal     int `default:"0" placeholder:"BYTES" help:"Such bytes of all namespaces together; 0 means an eighth of the memory (--memory), and no limit where that has none." group:"Quotas"`
 }
 
 // tableShare is the part of all memory that the table may take by default.
@@ -38,6 +44,19 @@ func (q *quotaFlags) limits(given int64) router.Quotas {
 	}
 }
 
+// registrationShare is the part of all memory that registrations may take by default.
+const registrationShare = 8
+
+// bounds are the flags as discovery takes them. Given is what the process may use, in
+// bytes; 0 when nobody sets a limit.
+func (q *quotaFlags) bounds(given int64) discovery.Bounds {
+	total := cmp.Or(q.MaxRegistrationBytesTotal, int(given/registrationShare))
+	return discovery.Bounds{
+		Registrations: discovery.Bound{Namespace: q.MaxRegistrationsNamespace, Total: q.MaxRegistrationsTotal},
+		Bytes:         discovery.Bound{Namespace: cmp.Or(q.MaxRegistrationBytesNamespace, total/2), Total: total},
+	}
+}
+
 // validate reports quotas that nothing fits in.
 func (q *quotaFlags) validate() error {
 	var errs []error
@@ -46,7 +65,9 @@ func (q *quotaFlags) validate() error {
 		name string
 		router.Limits
 		least int
-	}{{"claims", all.Claims, 1}, {"conditions", all.Conditions, 1}, {"table-memory", all.Memory, 0}, {"lingering", all.Lingering, 1}} {
+	}{{"claims", all.Claims, 1}, {"conditions", all.Conditions, 1}, {"table-memory", all.Memory, 0}, {"lingering", all.Lingering, 1},
+		{"registrations", router.Limits{Service: 1, Namespace: q.MaxRegistrationsNamespace, Total: q.MaxRegistrationsTotal}, 1},
+		{"registration-bytes", router.Limits{Service: 1, Namespace: q.MaxRegistrationBytesNamespace, Total: q.MaxRegistrationBytesTotal}, 0}} {
 		for _, f := range []struct {
 			of    string
 			value int

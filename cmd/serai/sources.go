@@ -44,6 +44,7 @@ func (s *system) newNomadSource(namespaces *discovery.Namespaces) (discovery.Sou
 	o.Logger = s.logger
 	if s.limit > 0 { // a line is decoded in about three times its size
 		o.Limits.Line = int(min(16<<20, s.limit/16))
+		o.Limits.Answer = min(64<<20, s.limit/8)
 	}
 	o.OnRequest = func(kind string, err error) { s.admin.NomadRequest(kind, err) }
 	var err error
@@ -51,8 +52,9 @@ func (s *system) newNomadSource(namespaces *discovery.Namespaces) (discovery.Sou
 		return nil, fmt.Errorf("nomad client: %w", err)
 	}
 	s.own.findAgent(s.client.Address())
+	s.store = discovery.NewStore(s.Quotas.bounds(s.limit))
 	watch := discovery.WatcherOptions{
-		Client: s.client, Namespaces: namespaces, Home: s.env.getenv("NOMAD_NAMESPACE"), Prefix: s.TagPrefix, Logger: s.logger,
+		Client: s.client, Store: s.store, Namespaces: namespaces, Home: s.env.getenv("NOMAD_NAMESPACE"), Prefix: s.TagPrefix, Logger: s.logger,
 	}
 	if s.StateDir != "" {
 		if s.cache, err = discovery.NewCache(s.StateDir, s.logger); err != nil {

@@ -32,6 +32,7 @@ type system struct {
 	builder   *router.Builder
 	source    discovery.Source
 	cache     *discovery.Cache // nil without a state directory
+	store     *discovery.Store // of registrations; nil without Nomad
 	claims    *claims.Keeper   // nil without Nomad
 	client    *nomad.Client    // nil without Nomad
 	proxy     *proxy.Proxy
@@ -172,6 +173,9 @@ func (s *system) makeAdmin() (err error) {
 		o.AccessLogDropped = s.accessLog.Dropped
 	}
 	o.Rates = s.rates.Status
+	if s.store != nil {
+		o.Registrations = s.store.Status
+	}
 	if s.claims != nil {
 		o.Claims = s.claims.Status
 	}
