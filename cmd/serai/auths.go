@@ -158,14 +158,14 @@ func readForward(name string, block *hclsyntax.Block) (policy.RequestPolicy, []s
 	return f, nil, s.diagnostics
 }
 
-// closeAuths ends the connections of auths that the next config file, nil for none, does
+// closeAuths ends the connections of auths, and what they keep, that the next config file, nil for none, does
 // not have any more.
 func (c *configFile) closeAuths(next *configFile) {
 	for _, a := range c.named.auths {
 		if next != nil && slices.Contains(next.named.auths, a) {
 			continue
 		}
-		if f, ok := a.Check.(*auth.Forward); ok {
+		if f, ok := a.Check.(interface{ Close() }); ok {
 			f.Close()
 		}
 	}
