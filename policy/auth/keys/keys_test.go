@@ -1,14 +1,11 @@
 package keys
 
 import (
-	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -17,6 +14,8 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"go.uber.org/goleak"
+
+	"serai/policy/auth/keys/keystest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -34,34 +33,19 @@ var (
 	withoutTests = func(f func(gone <-chan struct{})) error { f(nil); return nil }
 )
 
-func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
+func b64(b []byte) string { return keystest.B64(b) }
 
-// jwkOf is a public key as a document has it, with members added or changed.
-func jwkOf(t testing.TB, public any, more map[string]any) map[string]any {
-	t.Helper()
-	if private, ok := public.(crypto.Signer); ok {
-		public = private.Public()
-	}
-	text, err := jose.JSONWebKey{Key: public}.MarshalJSON()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var members map[string]any
-	if err := json.Unmarshal(text, &members); err != nil {
-		t.Fatal(err)
-	}
-	maps.Copy(members, more)
-	return members
+func jwkOf(t testing.TB, key any, more map[string]any) map[string]any {
+	return keystest.JWK(t, key, more)
 }
 
-func document(t testing.TB, all ...map[string]any) []byte {
-	t.Helper()
-	text, err := json.Marshal(map[string]any{"keys": all})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
+func document(t testing.TB, all ...map[string]any) []byte { return keystest.Document(t, all...) }
+
+func sign(t testing.TB, head, claims, private any) string {
+	return keystest.Sign(t, head, claims, private)
 }
+
+func head(algorithm, id string) map[string]any { return keystest.Head(algorithm, id) }
 
 func setOf(t testing.TB, all ...map[string]any) *Set {
 	t.Helper()
@@ -70,55 +54,6 @@ func setOf(t testing.TB, all ...map[string]any) *Set {
 		t.Fatal(err)
 	}
 	return s
-}
-
-// sign makes a token of a head and claims, which may be texts that are no JSON.
-func sign(t testing.TB, head, claims any, private any) string {
-	t.Helper()
-	text := func(v any) string {
-		if s, ok := v.(string); ok {
-			return b64([]byte(s))
-		}
-		b, err := json.Marshal(v)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b64(b)
-	}
-	input := text(head) + "." + text(claims)
-	return input + "." + b64(signature(t, input, private))
-}
-
-func signature(t testing.TB, input string, private any) []byte {
-	t.Helper()
-	sum := sha256.Sum256([]byte(input))
-	switch k := private.(type) {
-	case *rsa.PrivateKey:
-		s, err := rsa.SignPKCS1v15(rand.Reader, k, crypto.SHA256, sum[:])
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	case *ecdsa.PrivateKey:
-		r, s, err := ecdsa.Sign(rand.Reader, k, sum[:])
-		if err != nil {
-			t.Fatal(err)
-		}
-		size := (k.Curve.Params().BitSize + 7) / 8
-		both := make([]byte, 2*size)
-		r.FillBytes(both[:size])
-		s.FillBytes(both[size:])
-		return both
-	case ed25519.PrivateKey:
-		return ed25519.Sign(k, []byte(input))
-	case []byte:
-		return hmacOf(k, input)
-	}
-	return nil
-}
-
-func head(algorithm, id string) map[string]any {
-	return map[string]any{"alg": algorithm, "kid": id, "typ": "JWT"}
 }
 
 // TestVerify: what is right, and each way to be wrong. The set has a key of each type.
