@@ -24,6 +24,7 @@ func (n *namedBlocks) readJWT(name string, block *hclsyntax.Block) (policy.Reque
 	s := readSettings(withoutTables(block, "claims", "forward"), []string{
 		"issuer", "any_audience", "jwks_url", "jwks_plain", "jwks_file", "ca_file", "timeout", "refresh", "header", "cookie", "realm", "keep", "clock_skew", "max_token", "claims", "forward",
 	}, []string{"audience", "algorithms", "types"})
+	s.block = block
 	o := auth.JWTOptions{
 		Issuer: s.required("issuer"), Audience: s.values["audience"], AnyAudience: s.flag("any_audience"), Types: s.values["types"],
 		Header: s.text("header"), Cookie: s.text("cookie"), Realm: s.text("realm"), Strip: !s.flag("keep") && s.text("keep") != "",
