@@ -18,12 +18,18 @@ import (
 // maxPEM bounds a file of certificates, in bytes.
 const maxPEM = 1 << 20
 
+// The attributes of a jwt block, and those of them that are lists.
+var (
+	jwtSettings = []string{
+		"issuer", "any_audience", "jwks_url", "jwks_plain", "ca_file", "timeout", "refresh", "jwks_file", "claims", "forward", "header", "cookie", "keep", "realm", "clock_skew", "max_token",
+	}
+	jwtLists = []string{"audience", "algorithms", "types"}
+)
+
 // readJWT reads jwt { issuer = TEXT, audience = [TEXT, ...], jwks_url = URL or
 // jwks_file = FILE, claims { NAME = [TEXT, ...] }, forward = { FIELD = CLAIM }, ... }.
 func (n *namedBlocks) readJWT(name string, block *hclsyntax.Block) (policy.RequestPolicy, []string, hcl.Diagnostics) {
-	s := readSettings(withoutTables(block, "claims", "forward"), []string{
-		"issuer", "any_audience", "jwks_url", "jwks_plain", "jwks_file", "ca_file", "timeout", "refresh", "header", "cookie", "realm", "keep", "clock_skew", "max_token", "claims", "forward",
-	}, []string{"audience", "algorithms", "types"})
+	s := readSettings(withoutTables(block, "claims", "forward"), jwtSettings, jwtLists)
 	s.block = block
 	o := auth.JWTOptions{
 		Issuer: s.required("issuer"), Audience: s.values["audience"], AnyAudience: s.flag("any_audience"), Types: s.values["types"],

@@ -11,8 +11,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -659,6 +661,44 @@ func TestWrongJWTBlocks(t *testing.T) {
 		_, err := readConfig(path, nil, nil)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hidden") || strings.Contains(err.Error(), "c2VjcmV0") || !strings.Contains(err.Error(), "serai.hcl:") {
 			t.Errorf("%s\n%v\nwant %q", text, err, want)
+		}
+	}
+}
+
+// TestJWTDocument: the blocks of docs/policies.md are read, its table has each attribute
+// and no other, and its metrics exist.
+func TestJWTDocument(t *testing.T) {
+	text, err := os.ReadFile("../../docs/policies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "### Tokens\n")
+	section, _, _ = strings.Cut(section, "\n### ")
+	var file strings.Builder
+	var told []string
+	for line := range strings.Lines(section) {
+		if code, ok := strings.CutPrefix(line, "    "); ok {
+			file.WriteString(code)
+		}
+		if m := regexp.MustCompile("^\\| `([a-z_]+)` \\| ").FindStringSubmatch(line); m != nil && !strings.HasPrefix(m[1], "serai_") {
+			told = append(told, m[1])
+		}
+	}
+	c, err := readText(t, file.String())
+	if err != nil || len(c.named.auths) != 4 {
+		t.Errorf("%d auths, %v in\n%s", len(c.named.auths), err, file.String())
+	}
+	slices.Sort(told)
+	if has := slices.Sorted(slices.Values(slices.Concat(jwtSettings, jwtLists))); !slices.Equal(told, has) {
+		t.Errorf("the table has %q, the block %q", told, has)
+	}
+	source, err := os.ReadFile("../../admin/tokens.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range regexp.MustCompile("serai_auth_[a-z_]+").FindAllString(section, -1) {
+		if !strings.Contains(string(source), `"`+name+`"`) {
+			t.Errorf("there is no metric %s", name)
 		}
 	}
 }
