@@ -106,4 +106,3 @@ func FuzzClaimValues(f *testing.F) {
 		}
 	})
 }
-

@@ -92,6 +92,7 @@ func TestFloodOfUnknownKeys(t *testing.T) {
 			if _, err := Verify(r, good, defaults, withoutTests); err != nil {
 				t.Fatal(err)
 			}
+			unsigned := sign(t, nil, okClaims, nil) + b64(make([]byte, 64))
 			i.set(i.document, hangs)
 			began, before := time.Now(), i.count()
 			var all sync.WaitGroup
@@ -100,7 +101,8 @@ func TestFloodOfUnknownKeys(t *testing.T) {
 				time.Sleep(10 * time.Minute / 10_000)
 				all.Go(func() {
 					asked := time.Now()
-					switch _, err := Verify(r, sign(t, head("ES256", fmt.Sprint("x", n)), okClaims, otherKey), defaults, withoutTests); err {
+					own := fmt.Sprintf(`{"alg":"ES256","kid":"x%d"}`, n)
+					switch _, err := Verify(r, strings.Replace(unsigned, b64([]byte("null")), b64([]byte(own)), 1), defaults, withoutTests); err {
 					case ErrUnknownKey:
 						refused.Add(1)
 					case ErrUnavailable:
@@ -114,6 +116,9 @@ func TestFloodOfUnknownKeys(t *testing.T) {
 						}
 					}
 				})
+				if n%10 > 0 {
+					continue
+				}
 				asked := time.Now()
 				if _, err := Verify(r, good, defaults, withoutTests); err != nil || time.Since(asked) != 0 {
 					t.Fatalf("a known key: %v, after %v", err, time.Since(asked))
