@@ -56,6 +56,8 @@ type Options struct {
 	Claims func() claims.Status
 	// Config returns the state of the config file; nil when there is none.
 	Config func() ConfigStatus
+	// Tokens describes the tokens and keys of jwt auths; nil where there can be none.
+	Tokens func() TokenStatus
 	// AccessLogDropped counts lost lines; nil when there is no access log.
 	AccessLogDropped func() uint64
 	// Memory is the limit of client memory, nil for no limit.

@@ -72,6 +72,10 @@ func (a *Admin) readiness() Readiness {
 		s := a.options.Config()
 		r.Config, r.Why = &s, append(r.Why, s.warnings()...)
 	}
+	if a.options.Tokens != nil {
+		s := a.options.Tokens()
+		r.Why = append(r.Why, s.warnings()...)
+	}
 	return r
 }
 

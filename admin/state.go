@@ -110,6 +110,9 @@ func (c *state) Collect(out chan<- prometheus.Metric) {
 	if c.options.Config != nil {
 		collectConfig(out, c.options.Config())
 	}
+	if c.options.Tokens != nil {
+		collectTokens(out, c.options.Tokens())
+	}
 	if c.options.Rates != nil {
 		s := c.options.Rates()
 		gauge(out, rateKeys, float64(s.Keys))

@@ -21,9 +21,9 @@ func namedKeys() []key {
 		route:    func(o *RouteOptions) string { return strings.Join(o.Policies, ",") },
 	}, {
 		Key: Key{Name: "auth", Guard: true, Value: "NAME", Default: "-", Example: "corp",
-			Meaning: "who may pass: an auth of the operator's file, which asks for a password or asks a service: docs/policies.md"},
+			Meaning: "who may pass: an auth of the operator's file, which asks for a password or a token, or asks a service: docs/policies.md"},
 		parse: parseAuth,
-		also:  []string{"basic-auth", "basicauth", "forward-auth", "forwardauth", "auth-type", "auth-url", "login", "users"},
+		also:  []string{"basic-auth", "basicauth", "forward-auth", "forwardauth", "auth-type", "auth-url", "login", "users", "jwt", "auth-jwt", "bearer"},
 		named: adds,
 		route: func(o *RouteOptions) string { return o.Auth },
 	}}

@@ -105,10 +105,16 @@ func (s *blockSettings) duration(name string) time.Duration {
 	return d
 }
 
-// failed adds an error about the block as a whole, and reports whether there is any.
+// failed adds an error about the block as a whole, or about the attribute that it begins
+// with, and reports whether there is any.
 func (s *blockSettings) failed(err error) bool {
 	if err != nil && !s.diagnostics.HasErrors() {
-		s.diagnostics = append(s.diagnostics, problem(s.block.DefRange(), "Wrong "+s.block.Type, err.Error()))
+		at, text := s.block.DefRange(), err.Error()
+		name := text[:len(text)-len(strings.TrimLeft(text, "abcdefghijklmnopqrstuvwxyz_"))]
+		if a := s.block.Body.Attributes[name]; a != nil {
+			at = a.Expr.Range()
+		}
+		s.diagnostics = append(s.diagnostics, problem(at, "Wrong "+s.block.Type, text))
 	}
 	return s.diagnostics.HasErrors()
 }
@@ -158,14 +164,14 @@ func readForward(name string, block *hclsyntax.Block) (policy.RequestPolicy, []s
 	return f, nil, s.diagnostics
 }
 
-// closeAuths ends the connections of auths that the next config file, nil for none, does
+// closeAuths ends the connections of auths, and what they keep, that the next config file, nil for none, does
 // not have any more.
 func (c *configFile) closeAuths(next *configFile) {
 	for _, a := range c.named.auths {
 		if next != nil && slices.Contains(next.named.auths, a) {
 			continue
 		}
-		if f, ok := a.Check.(*auth.Forward); ok {
+		if f, ok := a.Check.(interface{ Close() }); ok {
 			f.Close()
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"serai/discovery"
 	"serai/policy"
 	"serai/policy/auth"
+	"serai/policy/auth/keys"
 	"serai/router"
 )
 
@@ -22,8 +23,12 @@ type namedBlocks struct {
 	defaults []policy.Default
 	// places are where names stand that must lead to a block of the same file.
 	places []namedPlace
-	// passwords checks those of all auths, and is never made anew.
+	// passwords checks those of all auths, tokens has what was learned of tokens. They are
+	// never made anew.
 	passwords *auth.Passwords
+	tokens    *auth.Tokens
+	// remotes are where keys of tokens are fetched, also those of the last file.
+	remotes []*keys.Remote
 	// read are the auth blocks by name, as they were read.
 	read map[string]readAuth
 }
@@ -39,6 +44,15 @@ type readAuth struct {
 type namedPlace struct {
 	kind, name string
 	at         hcl.Range
+}
+
+// inherit takes over what outlives a file.
+func (n *namedBlocks) inherit(last *configFile) {
+	if last == nil || last.named.tokens == nil {
+		n.passwords, n.tokens = auth.NewPasswords(), auth.NewTokens()
+		return
+	}
+	n.passwords, n.tokens, n.remotes = last.named.passwords, last.named.tokens, last.named.remotesOf()
 }
 
 // catalog makes the catalog of all blocks, and tells of names that nothing has.
@@ -122,6 +136,9 @@ func (n *namedBlocks) authKinds(name string) map[string]authKind {
 		"forward": func(b *hclsyntax.Block) (policy.RequestPolicy, []string, hcl.Diagnostics) {
 			return readForward(name, b)
 		},
+		"jwt": func(b *hclsyntax.Block) (policy.RequestPolicy, []string, hcl.Diagnostics) {
+			return n.readJWT(name, b)
+		},
 	}
 }
 
@@ -135,13 +152,6 @@ func (n *namedBlocks) readAuth(block *hclsyntax.Block, text []byte, last *config
 	}
 	if _, twice := n.read[name]; twice {
 		return hcl.Diagnostics{problem(block.DefRange(), "Auth given twice", fmt.Sprintf("write one block for auth %q", name))}
-	}
-	if n.passwords == nil {
-		if last != nil && last.named.passwords != nil {
-			n.passwords = last.named.passwords
-		} else {
-			n.passwords = auth.NewPasswords()
-		}
 	}
 	this := readAuth{text: string(block.Range().SliceBytes(text)), Auth: &policy.Auth{Name: name}}
 	if last != nil {

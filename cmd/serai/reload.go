@@ -67,6 +67,14 @@ func (r *configReloader) Status() admin.ConfigStatus {
 	return r.status
 }
 
+// Tokens describes the tokens and keys of the auths that are in force.
+func (r *configReloader) Tokens() admin.TokenStatus {
+	r.mu.Lock()
+	file := r.current
+	r.mu.Unlock()
+	return file.tokenStatus()
+}
+
 // Ask has the file read again now.
 func (r *configReloader) Ask() {
 	select {
@@ -190,7 +198,9 @@ func (r *configReloader) note(next *configFile, err error) {
 		return
 	}
 	r.current.closeAuths(next)
+	next.followKeys()
 	next.tellWeak(r.logger)
+	next.tellIgnored(r.logger)
 	r.current = next
 	s.Applied++
 	s.Problem, s.ProblemSince, s.Read = "", time.Time{}, time.Now()

@@ -42,6 +42,7 @@ func (s *system) run(ctx context.Context) error {
 	start("hangup", s.onHangup)
 	if s.config != nil {
 		start("config file", s.config.Run)
+		start("keys of tokens", func(ctx context.Context) error { return s.file.named.tokens.Followed.Run(ctx, s.logger) })
 	}
 	if s.CertDir != "" {
 		files := &tls.Files{Dir: s.CertDir, Read: s.awaited(), Logger: s.logger}

@@ -92,6 +92,7 @@ type serveCommand struct {
 	RetryShare              float64  `default:"0.2" help:"Requests of a route that are being repeated, as a share of its requests in flight; 3 always may, and what one of several instances had when it died." group:"Limits"`
 	MaxHops                 int      `default:"8" help:"How often a request may pass a serai; one more is a loop and is answered 508." group:"Limits"`
 	RateKeys                int      `default:"1048576" help:"Clients, or whatever else rate counts requests by, that all routes with rate together remember, in 16 bytes each; one route remembers a quarter of them. A sixteenth of the memory at most." group:"Limits"`
+	TokenCache              int64    `default:"8388608" help:"Bytes that the tokens take which jwt auths have verified, and do not verify again until they expire; a 64th of the memory at most. 0 for none." group:"Limits"`
 
 	Quotas quotaFlags `embed:""`
 
@@ -181,6 +182,9 @@ func (c *serveCommand) validate() error {
 	}
 	if c.MaxHops < 1 {
 		errs = append(errs, fmt.Errorf("--max-hops=%d is not at least 1", c.MaxHops))
+	}
+	if c.TokenCache < 0 {
+		errs = append(errs, fmt.Errorf("--token-cache=%d is negative", c.TokenCache))
 	}
 	if c.RateKeys < 1 {
 		errs = append(errs, fmt.Errorf("--rate-keys=%d is not at least 1", c.RateKeys))

@@ -163,6 +163,7 @@ func readConfig(path string, flags []string, last *configFile) (*configFile, err
 	}
 	body := file.Body.(*hclsyntax.Body) // what ParseHCL gives
 	c := &configFile{path: path, blocks: body.Blocks, sums: map[string]fileSum{path: sumOf(text)}, flags: make(map[string]string), namespaceHosts: make(map[string][]string), shares: make(map[string][]string), namespaces: make(map[string]bool)}
+	c.named.inherit(last)
 	for _, a := range body.Attributes {
 		name := strings.ReplaceAll(a.Name, "_", "-")
 		if !slices.Contains(flags, name) {

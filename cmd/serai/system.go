@@ -181,8 +181,15 @@ func (s *system) makeAdmin() (err error) {
 	}
 	if s.readAgain != nil {
 		s.config = newConfigReloader(s.serveCommand, s.logger)
-		o.Config = s.config.Status
+		o.Config, o.Tokens = s.config.Status, s.config.Tokens
+		cached := s.TokenCache
+		if s.limit > 0 {
+			cached = min(cached, s.limit/64)
+		}
+		s.file.named.tokens.SetLimit(cached)
+		s.file.followKeys()
 		s.file.tellWeak(s.logger)
+		s.file.tellIgnored(s.logger)
 	}
 	if s.obtain != nil {
 		o.Obtain = s.obtain

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"serai/policy"
@@ -40,11 +38,7 @@ type Forward struct {
 	trustForwarded bool
 	timeout        time.Duration
 	transport      *http.Transport
-
-	most     int
-	mu       sync.Mutex
-	underWay int
-	byClient map[netip.Prefix]int
+	places
 }
 
 var _ policy.Owner = (*Forward)(nil)
@@ -77,7 +71,7 @@ func NewForward(name string, o ForwardOptions) (*Forward, error) {
 	}
 	f := &Forward{
 		name: name, host: u.Host, url: u, copied: slices.Clone(o.Copy), trustForwarded: o.TrustForwarded,
-		timeout: o.Timeout, most: o.MaxInflight, byClient: make(map[netip.Prefix]int),
+		timeout: o.Timeout, places: places{most: o.MaxInflight},
 	}
 	f.transport = &http.Transport{
 		MaxIdleConnsPerHost: 32, IdleConnTimeout: 30 * time.Second, MaxResponseHeaderBytes: maxAnswer,
@@ -89,30 +83,6 @@ func NewForward(name string, o ForwardOptions) (*Forward, error) {
 
 // Close ends the connections that are idle, and has the others end after their question.
 func (f *Forward) Close() { f.transport.CloseIdleConnections() }
-
-// begin takes a place for a question of a client's.
-func (f *Forward) begin(client netip.Prefix) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	switch {
-	case f.byClient[client] >= max(1, f.most/4):
-		return errClientAsks
-	case f.underWay >= f.most:
-		return errAsks
-	}
-	f.underWay++
-	f.byClient[client]++
-	return nil
-}
-
-func (f *Forward) end(client netip.Prefix) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.underWay--
-	if f.byClient[client]--; f.byClient[client] == 0 {
-		delete(f.byClient, client)
-	}
-}
 
 // Why no question is asked.
 var (
