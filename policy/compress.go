@@ -117,10 +117,10 @@ func (p *compress) notModified(a *Answer, asked *wire.RequestHead) {
 			return
 		}
 	}
-	a.varyBy(nameAcceptEncoding, varyEncoding)
 	if etag != nil && knownAsWeak(asked.Fields, etag.Value) {
 		weaken(a, etag)
 	}
+	a.varyBy(nameAcceptEncoding, varyEncoding)
 }
 
 // knownAsWeak reports whether If-None-Match has a strong ETag in its weak form, and not as
