@@ -30,8 +30,8 @@ const (
 	Streams
 	// Buffers is for large heads and bodies. Eight sixteenths.
 	Buffers
-	// Encoders is for what compresses answers, which is a Spare: nobody takes it beyond eight
-	// sixteenths.
+	// Encoders is for what compresses answers, which is a Spare: nobody takes it beyond eleven
+	// sixteenths, below where clients begin to make room for each other.
 	Encoders
 	parts
 )
@@ -63,7 +63,7 @@ type Budget struct {
 // NewBudget makes a Budget of so many bytes.
 func NewBudget(limit int64) *Budget {
 	return &Budget{all: quota.NewFair(limit), scarce: make(chan struct{}, 1),
-		levels: [parts]int64{Requests: limit / 16 * 14, Connections: limit / 16 * 13, Streams: limit / 16 * 10, Buffers: limit / 16 * 8, Encoders: limit / 16 * 8}}
+		levels: [parts]int64{Requests: limit / 16 * 14, Connections: limit / 16 * 13, Streams: limit / 16 * 10, Buffers: limit / 16 * 8, Encoders: limit / 16 * 11}}
 }
 
 // Limit returns how many bytes there are.

@@ -45,8 +45,8 @@ func TestSpareOfBudget(t *testing.T) {
 	for s.Take(&greedy, 10, s.Limit()) {
 		n += 10
 	}
-	if taken, refused := b.Taken(memory.Encoders); n != 800 || taken != 800 || refused != 1 {
-		t.Errorf("%d taken, counted as %d, refused %d times; want 800, 800, 1", n, taken, refused)
+	if taken, refused := b.Taken(memory.Encoders); n != 1100 || taken != 1100 || refused != 1 {
+		t.Errorf("%d taken, counted as %d, refused %d times; want 1100, 1100, 1", n, taken, refused)
 	}
 	if requests, _ := b.Taken(memory.Requests); requests != 0 {
 		t.Errorf("%d count as taken for requests", requests)
@@ -56,7 +56,7 @@ func TestSpareOfBudget(t *testing.T) {
 		t.Error("room is to be made for it")
 	default:
 	}
-	if !other.Take(memory.Requests, 600) || greedy.RunsOut(0) {
+	if !other.Take(memory.Requests, 300) || greedy.RunsOut(0) {
 		t.Error("it is held against its client, or against another one")
 	}
 	s.Give(&greedy, n)
@@ -85,7 +85,7 @@ func TestSpareIsNeverExceeded(t *testing.T) {
 				sum, has[i] = sum-has[i], 0
 				continue
 			}
-			fits := sum+n+has[i]+n <= limit && sum+n <= size/16*8
+			fits := sum+n+has[i]+n <= limit && sum+n <= size/16*11
 			if got := s.Take(&clients[i], n, limit); got != fits {
 				t.Fatalf("%d more for one who has %d, of %d taken: %v", n, has[i], sum, got)
 			}
