@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"serai/internal/coding"
 	"serai/internal/memory"
 	"sync/atomic"
 	"time"
@@ -66,6 +67,8 @@ type Options struct {
 	Registrations func() []discovery.StoreStatus
 	// Rates describes the rate limits of routes; nil when there are none.
 	Rates func() policy.RateStatus
+	// Compression describes how answers are compressed; nil when they are not.
+	Compression func() coding.Status
 	// HTTP2 describes HTTP/2 clients; nil when HTTP/2 is not served.
 	HTTP2 func() http2.Status
 	// Version is shown unchanged.

@@ -7,6 +7,7 @@ import (
 
 	"serai/discovery"
 	"serai/front"
+	"serai/internal/coding"
 	"serai/internal/memory"
 )
 
@@ -60,6 +61,13 @@ var (
 	rateLimit    = desc("serai_rate_keys_limit", "Keys that they may have memory for: --rate-keys, or a sixteenth of the memory.")
 	rateRefused  = desc("serai_rate_refused_total", "Requests that were refused because of a route's rate.")
 	rateCrowded  = desc("serai_rate_displaced_total", "Requests that shared the place of another key, because there was no memory for one more: they may have been refused too early.")
+	coderMemory  = desc("serai_compression_bytes", "Memory that is taken for compressing answers.")
+	coderLimit   = desc("serai_compression_bytes_limit", "Memory that may be: --max-compression-bytes, or an eighth of the memory.")
+	coded        = desc("serai_compressed_answers_total", "Answers that were compressed and have ended, by coding; gzip-light is gzip that takes little memory.", "coding")
+	codedIn      = desc("serai_compressed_input_bytes_total", "Bytes of their bodies as they came.", "coding")
+	codedOut     = desc("serai_compressed_output_bytes_total", "Bytes of their bodies as they were sent.", "coding")
+	uncoded      = desc("serai_compression_refused_total", "Times that no memory was left for a coding: another one was tried.", "coding")
+	uncompressed = desc("serai_uncompressed_answers_total", "Answers that were sent as they are because no memory was left for any coding that their clients take.")
 	dropped      = desc("serai_access_log_dropped_total", "Lines of the access log that were lost.")
 )
 
@@ -120,6 +128,9 @@ func (c *state) Collect(out chan<- prometheus.Metric) {
 		counter(out, rateRefused, s.Refused)
 		counter(out, rateCrowded, s.Displaced)
 	}
+	if c.options.Compression != nil {
+		collectCompression(out, c.options.Compression())
+	}
 	if c.options.AccessLogDropped != nil {
 		counter(out, dropped, c.options.AccessLogDropped())
 	}
@@ -167,6 +178,18 @@ func collectMemory(out chan<- prometheus.Metric, b *memory.Budget) {
 		taken, refused := b.Taken(p)
 		gauge(out, memoryTaken, float64(taken), p.String())
 		counter(out, noMemory, refused, p.String())
+	}
+}
+
+func collectCompression(out chan<- prometheus.Metric, s coding.Status) {
+	gauge(out, coderMemory, float64(s.Memory))
+	gauge(out, coderLimit, float64(s.Limit))
+	counter(out, uncompressed, s.Uncompressed)
+	for _, k := range s.Kinds {
+		counter(out, coded, k.Bodies, k.Name)
+		counter(out, codedIn, k.In, k.Name)
+		counter(out, codedOut, k.Out, k.Name)
+		counter(out, uncoded, k.Refused, k.Name)
 	}
 }
 

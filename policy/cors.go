@@ -190,7 +190,7 @@ func (p *cors) Answer(a *Answer) {
 	if p.any {
 		a.Add(allowAny)
 	} else {
-		p.vary(a)
+		a.varyBy(nameOrigin, varyOrigin)
 		origin := p.origin(a.Request)
 		if origin == nil {
 			return
@@ -224,25 +224,6 @@ func (p *cors) origin(r Request) (origin []byte) {
 func isAccessControl(name []byte) bool {
 	const prefix = "access-control-"
 	return len(name) > len(prefix) && wire.EqualFold(name[:len(prefix)], prefix)
-}
-
-// vary tells caches that the answer is another one for another origin, also where it has
-// none (RFC 9110 section 12.5.5). What the instance says stays.
-func (p *cors) vary(a *Answer) {
-	for i := range a.Head.Fields {
-		f := &a.Head.Fields[i]
-		if f.Kind == wire.Dropped || !wire.EqualFold(f.Name, "vary") {
-			continue
-		}
-		for list := f.Value; len(list) > 0; {
-			var name []byte
-			name, list, _ = bytes.Cut(list, comma)
-			if name = bytes.TrimSpace(name); wire.EqualFold(name, nameOrigin) || string(name) == "*" {
-				return
-			}
-		}
-	}
-	a.Add(varyOrigin)
 }
 
 // Explain implements Policy.

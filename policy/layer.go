@@ -104,5 +104,5 @@ func (l *Layer) state(s *State) *State {
 	if l.Policy == "" {
 		return s
 	}
-	return Keep(s, "policy "+l.Policy, func() *State { return &State{} })
+	return Keep(s, "policy "+l.Policy, func() *State { return &State{Rates: s.Rates, Encoders: s.Encoders} })
 }

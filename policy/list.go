@@ -3,6 +3,7 @@ package policy
 import (
 	"slices"
 
+	"serai/internal/coding"
 	"serai/wire"
 )
 
@@ -36,6 +37,9 @@ type OfRoute struct {
 	RequestRemove, ResponseRemove []string
 	// NoAccessLog keeps requests out of the access log.
 	NoAccessLog bool
+	// Compress are the codings in which answers are sent to clients that take them, what is
+	// preferred first; none for as they come.
+	Compress []coding.Coding
 }
 
 // ForRoute compiles what a route's own tags ask for, as RouteLayers does.
@@ -65,6 +69,7 @@ func RouteLayers(layers []Layer, s *State) *List {
 			compileHSTS(o),
 			compileSticky(o),
 			compileAccessLog(o),
+			compileCompress(o, s), // last: it describes the body as it is sent
 		}
 	})
 }

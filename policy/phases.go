@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/netip"
 
+	"serai/internal/memory"
 	"serai/wire"
 )
 
@@ -157,6 +158,30 @@ type Answer struct {
 	Own bool
 	// Values has memory for values of fields.
 	Values *wire.Values
+	// Relayed says that the body can be transformed on its way to the client. Memory is who
+	// the memory for that is taken for; nil for no limit.
+	Relayed bool
+	Memory  *memory.Client
+	// Transform is what the body goes through, nil for nothing. A policy that sets it has
+	// changed the head accordingly, framing included. It is the proxy's from then on.
+	Transform Transform
+}
+
+// Transform changes the body of one answer while it passes. One goroutine uses it.
+type Transform interface {
+	// Begin is called first. To takes what the body becomes, which is only valid until to
+	// returns; when to fails, so does what is under way.
+	Begin(to func(p []byte) error)
+	// Write takes the next bytes of the body, which are only valid until it returns, and
+	// may hold some of them back.
+	Write(p []byte) error
+	// Flush has to given all that is held back.
+	Flush() error
+	// Finish has to given the end of the body.
+	Finish() error
+	// End gives back what is held, whether the body has come to its end or not. It is
+	// called once, and last.
+	End()
 }
 
 // Add adds a field after all others.

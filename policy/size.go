@@ -21,7 +21,7 @@ func (o *OfRoute) Size() int {
 	if c := o.CORS; c != nil {
 		n += ruleBytes * (4 + len(c.Origins) + len(c.Methods) + len(c.Headers) + len(c.Expose))
 	}
-	return n + settingBytes*(len(o.RequestSet)+len(o.ResponseSet)) + ruleBytes*(len(o.RequestRemove)+len(o.ResponseRemove)+len(o.Policies))
+	return n + settingBytes*(len(o.RequestSet)+len(o.ResponseSet)) + ruleBytes*(len(o.RequestRemove)+len(o.ResponseRemove)+len(o.Policies)+len(o.Compress))
 }
 
 // Size is what OfRoute.Size is, of an instance.

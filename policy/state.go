@@ -1,6 +1,10 @@
 package policy
 
-import "sync"
+import (
+	"sync"
+
+	"serai/internal/coding"
+)
 
 // State is what the policies of one named route learn from requests: how often clients
 // came, what a service said about them. It outlives tables, like the route's statistics
@@ -9,6 +13,8 @@ type State struct {
 	// Rates is what rate limits share with those of other routes. It must be set before
 	// policies are compiled; nil makes one of this State's own.
 	Rates *Rates
+	// Encoders is what compresses the answers of all routes, as Rates.
+	Encoders *coding.Encoders
 
 	mu   sync.Mutex
 	kept map[string]any
@@ -37,4 +43,12 @@ func (s *State) rates() *Rates {
 		return NewRates(0)
 	}
 	return s.Rates
+}
+
+// encoders returns Encoders, with the defaults where there are none.
+func (s *State) encoders() *coding.Encoders {
+	if s.Encoders == nil {
+		s.Encoders = coding.NewEncoders(0)
+	}
+	return s.Encoders
 }

@@ -16,6 +16,7 @@ import (
 
 	"serai/discovery"
 	"serai/front"
+	"serai/internal/coding"
 	"serai/proxy"
 	engine1 "serai/proxy/http1"
 	"serai/router"
@@ -64,14 +65,21 @@ type node struct {
 	proxy    *proxy.Proxy
 	router   *router.Router
 	registry *upstream.Registry
+	encoders *coding.Encoders
 	stop     func()
 }
 
 // newNode has a service at addresses, and stops with the test.
 func newNode(t *testing.T, o proxy.Options, ro upstream.RegistryOptions, addresses []string, tags ...string) *node {
 	t.Helper()
-	n := &node{registry: upstream.NewRegistry(ro), router: router.NewRouter()}
-	builder, err := router.NewBuilder(n.router, router.Options{Registry: n.registry})
+	return newNodeWithin(t, coding.NewEncoders(0), o, ro, addresses, tags...)
+}
+
+// newNodeWithin is newNode with encoders of its own.
+func newNodeWithin(t *testing.T, encoders *coding.Encoders, o proxy.Options, ro upstream.RegistryOptions, addresses []string, tags ...string) *node {
+	t.Helper()
+	n := &node{registry: upstream.NewRegistry(ro), router: router.NewRouter(), encoders: encoders}
+	builder, err := router.NewBuilder(n.router, router.Options{Registry: n.registry, Encoders: encoders})
 	if err != nil {
 		t.Fatal(err)
 	}

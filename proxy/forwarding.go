@@ -33,6 +33,7 @@ type forwarding struct {
 	answer     upstream.Answer
 	calling    caller
 	web        web
+	transforms transforms
 	prepared   bool // the fields that are not sent on are marked
 	asking
 	unsendable string // why the policies have refused to send the request, empty if they have not
@@ -46,7 +47,7 @@ func (f *forwarding) reset() {
 	f.identified, f.requestID, f.unsendable = false, [16]byte{}, ""
 	f.upload, f.calling = upload{}, caller{}
 	f.sent, f.answer.Stream = upstream.Request{Scratch: f.sent.Scratch}, nil
-	f.web, f.prepared = web{}, false
+	f.web, f.transforms, f.prepared = web{}, transforms{}, false
 	f.asking.reset()
 	f.values.Reset()
 }

@@ -19,6 +19,7 @@ func (p *Proxy) contain(x *Exchange) {
 	}
 	p.Panicked(cause, x)
 	x.abandon()
+	x.endTransform()
 	if x.picked {
 		x.endPick(upstream.Outcome{})
 	}

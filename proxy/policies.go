@@ -136,7 +136,8 @@ func (x *Exchange) applyAnswer(h *wire.ResponseHead, own bool) *wire.ResponseHea
 		return h
 	}
 	a := &x.phases.answer
-	*a = policy.Answer{Request: x, Head: h, Own: own, Values: &x.values}
+	*a = policy.Answer{Request: x, Head: h, Own: own, Values: &x.values, Relayed: x.transforms.relaying, Memory: x.Memory}
 	x.Route.Policies.Answer(a)
+	x.transforms.by, a.Transform = a.Transform, nil
 	return h
 }

@@ -21,7 +21,8 @@ func (p *Proxy) relay(x *Exchange) (whole bool) {
 		x.noteGRPC(h.Fields)
 	}
 	framing, size := h.Framing, h.Size
-	if err := r.Head(x.applyAnswer(h, false)); err != nil {
+	defer x.endTransform()
+	if err := x.relayHead(h); err != nil {
 		x.cut(ReasonClientGone)
 		return false
 	}
@@ -31,7 +32,7 @@ func (p *Proxy) relay(x *Exchange) (whole bool) {
 	idle := p.answerIdle(x)
 	for {
 		if !body.Ready() && !body.Done() {
-			if err := r.Flush(); err != nil {
+			if err := x.relayFlush(); err != nil {
 				x.cut(ReasonClientGone)
 				return false
 			}
@@ -56,8 +57,7 @@ func (p *Proxy) relay(x *Exchange) (whole bool) {
 			client.WriteWithin(time.Now(), p.options.WriteIdle)
 			err = pipe.Drain(client)
 		} else {
-			data = x.web.encode(data)
-			n, err = len(data), r.Write(data)
+			n, err = x.relayBody(x.web.encode(data))
 		}
 		x.BytesOut += int64(n)
 		if err != nil {
@@ -72,7 +72,7 @@ func (p *Proxy) relay(x *Exchange) (whole bool) {
 	if x.web.answers {
 		err = x.finishWeb(append(trailers, only...))
 	} else {
-		err = r.Finish(trailers)
+		err = x.relayEnd(trailers)
 	}
 	if err != nil {
 		x.Reason = ReasonClientGone.Code()
@@ -103,7 +103,7 @@ func pull(body upstream.Stream, pipe *socket.Pipe) (data []byte, n int, err erro
 
 // pipe makes the pipe through which an answer's body goes, nil where it is copied.
 func (p *Proxy) pipe(x *Exchange, f wire.Framing, size int64) *socket.Pipe {
-	if !p.options.Splice || f != wire.Length {
+	if !p.options.Splice || f != wire.Length || x.transforms.by != nil {
 		return nil
 	}
 	from, can := x.answer.Stream.(upstream.Spliced)

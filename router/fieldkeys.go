@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"serai/internal/coding"
 	"serai/policy"
 	"serai/upstream"
 )
@@ -51,6 +52,19 @@ func fieldKeys() []key {
 		parse: parseResponseRemove, repeated: true,
 		also:  []string{"remove-response-header", "hide-header"},
 		route: func(o *RouteOptions) string { return strings.Join(o.ResponseRemove, "\n") },
+	}, {
+		named: once,
+		Key: Key{Name: "compress", Value: "CODING,...", Default: "-", Example: "zstd,gzip",
+			Meaning: "codings in which clients that take them get text of 1 KiB and more: `zstd`, `br`, `gzip`, what is preferred first ([docs/policies.md](policies.md#compress))"},
+		parse: parseCompress,
+		also:  []string{"gzip", "brotli", "compression", "encode", "zstd"},
+		route: func(o *RouteOptions) string {
+			words := make([]string, len(o.Compress))
+			for i, c := range o.Compress {
+				words[i] = c.String()
+			}
+			return strings.Join(words, ",")
+		},
 	}, {
 		named: once,
 		Key: Key{Name: "access-log", Value: "on, off", Default: "on", Example: "off",
@@ -172,4 +186,19 @@ func parseAccessLog(d *draft, value string) *flaw {
 	on, f := wordList[bool]{{"on", true}, {"off", false}}.parse(value)
 	d.Options.NoAccessLog = !on
 	return f
+}
+
+// parseCompress reads the compress tag.
+func parseCompress(d *draft, value string) *flaw {
+	return eachElement(value, "coding", func(word string) *flaw {
+		for _, c := range coding.Codings() {
+			if c.String() == word && !slices.Contains(d.Options.Compress, c) {
+				d.Options.Compress = append(d.Options.Compress, c)
+				return nil
+			} else if c.String() == word {
+				return &flaw{fmt.Sprintf("the coding %s is given twice", word), "each coding once"}
+			}
+		}
+		return &flaw{fmt.Sprintf("%s is not a coding", quote(word)), "some of: zstd, br, gzip"}
+	})
 }

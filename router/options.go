@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"serai/internal/coding"
 	"serai/policy"
 	"serai/upstream"
 )
@@ -44,6 +45,8 @@ type Options struct {
 	Catalog *policy.Catalog
 	// Rates is what the rate limits of all routes share; one with the defaults when nil.
 	Rates *policy.Rates
+	// Encoders is what compresses answers, as Rates.
+	Encoders *coding.Encoders
 	// Quotas bound what the table holds.
 	Quotas Quotas
 	// Linger is how long a route stays after its last instance has gone, 60s by
@@ -173,6 +176,9 @@ func (o *Options) setDefaults() {
 	o.Quotas.setDefaults()
 	if o.Rates == nil {
 		o.Rates = policy.NewRates(0)
+	}
+	if o.Encoders == nil {
+		o.Encoders = coding.NewEncoders(0)
 	}
 	if o.Linger == 0 {
 		o.Linger = time.Minute

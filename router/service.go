@@ -236,7 +236,7 @@ func (c *compilation) common(s routeID, d *demand) *Common {
 // newStats returns the empty Stats of a route.
 func (b *Builder) newStats() *Stats {
 	s := NewStats()
-	s.Policies.Rates = b.options.Rates
+	s.Policies.Rates, s.Policies.Encoders = b.options.Rates, b.options.Encoders
 	return s
 }
 

@@ -93,6 +93,7 @@ type serveCommand struct {
 	MaxHops                 int      `default:"8" help:"How often a request may pass a serai; one more is a loop and is answered 508." group:"Limits"`
 	RateKeys                int      `default:"1048576" help:"Clients, or whatever else rate counts requests by, that all routes with rate together remember, in 16 bytes each; one route remembers a quarter of them. A sixteenth of the memory at most." group:"Limits"`
 	TokenCache              int64    `default:"8388608" help:"Bytes that the tokens take which jwt auths have verified, and do not verify again until they expire; a 64th of the memory at most. 0 for none." group:"Limits"`
+	MaxCompressionBytes     int64    `default:"67108864" help:"Bytes of memory for compressing answers (compress), at most an eighth of the memory: up to 0.85 MiB for each of those that are under way, or 40 KiB once three quarters are taken, with gzip alone. Answers beyond are sent as they are. One client may have as much as is left." group:"Limits"`
 
 	Quotas quotaFlags `embed:""`
 
@@ -179,6 +180,9 @@ func (c *serveCommand) validate() error {
 	}
 	if c.MaxWaitingBytes < 1 {
 		errs = append(errs, fmt.Errorf("--max-waiting-bytes=%d is not at least 1", c.MaxWaitingBytes))
+	}
+	if c.MaxCompressionBytes < 1 {
+		errs = append(errs, fmt.Errorf("--max-compression-bytes=%d is not at least 1", c.MaxCompressionBytes))
 	}
 	if c.MaxHops < 1 {
 		errs = append(errs, fmt.Errorf("--max-hops=%d is not at least 1", c.MaxHops))

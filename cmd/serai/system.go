@@ -10,6 +10,7 @@ import (
 	"serai/claims"
 	"serai/discovery"
 	"serai/front"
+	"serai/internal/coding"
 	"serai/internal/memory"
 	"serai/nomad"
 	"serai/policy"
@@ -53,6 +54,7 @@ type system struct {
 	memory    *memory.Budget // of clients, nil for no limit
 	open      *front.Clients // who has connections
 	rates     *policy.Rates  // what the rate limits of all routes share
+	encoders  *coding.Encoders
 
 	first chan struct{}   // closed with the first table
 	reads []chan struct{} // closed when what else a start waits for has been read
@@ -65,12 +67,14 @@ func newSystem(c *serveCommand, env *environment, limit int64, logger *slog.Logg
 		serveCommand: c, env: env, logger: logger, limit: limit, router: router.NewRouter(),
 		first: make(chan struct{}), share: shareDescriptors(descriptorLimit()),
 	}
-	rateKeys := int64(c.RateKeys)
+	rateKeys, compression := int64(c.RateKeys), c.MaxCompressionBytes
 	if limit > 0 {
+		compression = min(compression, limit/8)
 		s.memory = memory.NewBudget(limit / 20 * clientShare)
 		rateKeys = min(rateKeys, limit/16/policy.RateKeyBytes)
 	}
 	s.rates = policy.NewRates(int(rateKeys))
+	s.encoders = coding.NewEncoders(compression)
 	s.open = front.NewClients(s.memory, s.share.clients)
 	defer func() {
 		if err != nil {
@@ -125,7 +129,7 @@ func (s *system) makeBuilder() (err error) {
 	s.builder, err = router.NewBuilder(s.router, router.Options{
 		Registry: s.registry, Prefix: c.TagPrefix, Class: c.Class, Node: c.Node,
 		Datacenter: cmp.Or(c.Datacenter, s.env.getenv("NOMAD_DC")), Owners: c.file.namespaceHosts,
-		Share: c.file.shares, SharedHosts: c.SharedHosts, Reserved: c.reservedPaths(), Quotas: c.Quotas.limits(s.limit), Catalog: c.file.catalog, Rates: s.rates,
+		Share: c.file.shares, SharedHosts: c.SharedHosts, Reserved: c.reservedPaths(), Quotas: c.Quotas.limits(s.limit), Catalog: c.file.catalog, Rates: s.rates, Encoders: s.encoders,
 		Linger: c.Linger.value(), HTTPSOnly: c.HTTPSOnly, Networks: prefixes(c.UpstreamNetworks), NoLoopback: nodeHasAddress(s.env.getenv),
 		Own: s.own.name, Nomad: s.own.nomad, Logger: s.logger,
 	})
@@ -176,6 +180,7 @@ func (s *system) makeAdmin() (err error) {
 	if s.store != nil {
 		o.Registrations = s.store.Status
 	}
+	o.Compression = s.encoders.Status
 	if s.claims != nil {
 		o.Claims = s.claims.Status
 	}

@@ -30,16 +30,19 @@ const (
 	Streams
 	// Buffers is for large heads and bodies. Eight sixteenths.
 	Buffers
+	// Encoders is for what compresses answers, which is a Spare: nobody takes it beyond eleven
+	// sixteenths, below where clients begin to make room for each other.
+	Encoders
 	parts
 )
 
-var partWords = [parts]string{"requests", "connections", "streams", "buffers"}
+var partWords = [parts]string{"requests", "connections", "streams", "buffers", "encoders"}
 
 // String returns its word in /metrics.
 func (p Part) String() string { return partWords[p] }
 
 // Parts are all of them.
-func Parts() []Part { return []Part{Requests, Connections, Streams, Buffers} }
+func Parts() []Part { return []Part{Requests, Connections, Streams, Buffers, Encoders} }
 
 // Budget counts what clients take of a number of bytes. All methods may be called
 // at the same time.
@@ -60,7 +63,7 @@ type Budget struct {
 // NewBudget makes a Budget of so many bytes.
 func NewBudget(limit int64) *Budget {
 	return &Budget{all: quota.NewFair(limit), scarce: make(chan struct{}, 1),
-		levels: [parts]int64{Requests: limit / 16 * 14, Connections: limit / 16 * 13, Streams: limit / 16 * 10, Buffers: limit / 16 * 8}}
+		levels: [parts]int64{Requests: limit / 16 * 14, Connections: limit / 16 * 13, Streams: limit / 16 * 10, Buffers: limit / 16 * 8, Encoders: limit / 16 * 11}}
 }
 
 // Limit returns how many bytes there are.
@@ -110,6 +113,7 @@ func (b *Budget) Settle() {
 type Client struct {
 	budget *Budget
 	holder quota.Holder
+	spare  atomic.Int64 // bytes that it has of Spares
 }
 
 // Join makes c one of b's clients, if b is not nil, until Leave.

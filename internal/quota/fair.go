@@ -49,6 +49,13 @@ func (f *Fair) Holders() int {
 	return len(f.holders)
 }
 
+// Take takes n for no holder, where no more than limit are taken by all then. What was
+// taken is given back once, with Give.
+func (f *Fair) Take(n, limit int64) bool { return f.taken.Take(n, limit) }
+
+// Give gives n of no holder back.
+func (f *Fair) Give(n int64) { f.taken.Give(n) }
+
 // Settle finds the share anew. It is found as well whenever a sixteenth more is taken
 // than the last time; what is given back is noticed only here.
 func (f *Fair) Settle() {
