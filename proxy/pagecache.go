@@ -60,6 +60,7 @@ type pages struct {
 	proxy   *Proxy
 	logger  *slog.Logger
 	client  memory.Client // takes of the memory of clients
+	fetch   func(pageKey, *router.Route) (*page, error)
 
 	running sync.WaitGroup // fetches
 
@@ -104,6 +105,7 @@ func newPages(p *Proxy, o PageOptions) *pages {
 		options: o, proxy: p, logger: p.options.Logger,
 		known: make(map[pageKey]*pageEntry), used: make(map[string]int64), fetching: make(map[string]int),
 	}
+	s.fetch = s.ask
 	s.client.Join(o.Memory)
 	return s
 }

@@ -14,10 +14,10 @@ import (
 	"serai/wire"
 )
 
-// fetch asks for a page as a client without a name would: through the route, with its
+// ask asks for a page as a client without a name would: through the route, with its
 // policies but for those that answer, and with nothing of the request whose answer shows
 // the page, since others will see it, too.
-func (s *pages) fetch(key pageKey, r *router.Route) (*page, error) {
+func (s *pages) ask(key pageKey, r *router.Route) (*page, error) {
 	got := &pageReader{pages: s, namespace: key.namespace}
 	x := s.request(key, r, got)
 	var late atomic.Bool
