@@ -11,10 +11,11 @@ import (
 // forward sends the request to a member of the route's pool, and to another
 // one as long as that is safe, and relays the answer.
 func (p *Proxy) forward(x *Exchange) {
-	if p.tooLong(x, x.Head.Size) || !p.gather(x) {
+	size := x.Head.Size // as the client has it
+	x.beginWeb()
+	if p.tooLong(x, size) || !p.gather(x) {
 		return
 	}
-	x.beginWeb()
 	x.startUpload()
 	if p.tooLong(x, x.BytesIn) {
 		return

@@ -62,6 +62,7 @@ func (p *Proxy) applyRequest(x *Exchange) (answered bool) {
 		x.admitted = true
 		return false
 	}
+	x.beginWeb() // its client reads refusals as those of gRPC do
 	switch {
 	case reply.Status == 0:
 		x.cut(ReasonClientGone)

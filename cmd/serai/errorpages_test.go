@@ -183,7 +183,10 @@ policy "pages" {
 		t.Errorf("it is explained as %s", body)
 	}
 	c.write(config("/x"))
-	until(t, "no page", func() bool { _, body := get(c.traffic, "app.example.org", "/404"); return strings.HasPrefix(body, "own") })
+	until(t, "no page", func() bool {
+		_, body := get(c.traffic, "app.example.org", "/404")
+		return strings.HasPrefix(body, "own")
+	})
 	if _, body := get(c.admin, "localhost", "/explain?host=app.example.org"); !strings.Contains(body, "not shown now: no route of that service") {
 		t.Errorf("it is explained as %s", body)
 	}
