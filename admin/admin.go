@@ -56,8 +56,9 @@ type Options struct {
 	Claims func() claims.Status
 	// Config returns the state of the config file; nil when there is none.
 	Config func() ConfigStatus
-	// AccessLogDropped counts lost lines; nil when there is no access log.
-	AccessLogDropped func() uint64
+	// AccessLogDropped counts lost lines, AccessLogSkipped those about refused requests
+	// that were left out; nil when there is no access log.
+	AccessLogDropped, AccessLogSkipped func() uint64
 	// Memory is the limit of client memory, nil for no limit.
 	Memory *memory.Budget
 	// Rates describes the rate limits of routes; nil when there are none.

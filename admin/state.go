@@ -70,6 +70,7 @@ var (
 	pageBytes    = desc("serai_error_pages_bytes", "Memory that error pages take.")
 	pageLimit    = desc("serai_error_pages_bytes_limit", "Memory that they may take: --error-pages-memory, or a 32nd of the memory.")
 	dropped      = desc("serai_access_log_dropped_total", "Lines of the access log that were lost.")
+	skippedLines = desc("serai_access_log_skipped_total", "Requests refused by policies that have no line in the access log because of --access-log-refused.")
 )
 
 var phases = [...]discovery.Phase{discovery.Starting, discovery.Cached, discovery.Live, discovery.Polling, discovery.Stale}
@@ -129,6 +130,9 @@ func (c *state) Collect(out chan<- prometheus.Metric) {
 	}
 	if c.options.AccessLogDropped != nil {
 		counter(out, dropped, c.options.AccessLogDropped())
+	}
+	if c.options.AccessLogSkipped != nil {
+		counter(out, skippedLines, c.options.AccessLogSkipped())
 	}
 }
 

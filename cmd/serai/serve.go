@@ -40,7 +40,8 @@ type serveCommand struct {
 	Via               string   `help:"Name that serai gives itself in a Via field of requests and answers; empty sends none, since Via makes some instances stop compressing." placeholder:"NAME" group:"Clients"`
 	ProxyProtocolFrom []cidr   `help:"Peers that may begin with a PROXY protocol header, v1 or v2." placeholder:"CIDR,..." group:"Clients"`
 	AccessLog         string   `default:"off" help:"off, stdout or a file: one JSON line for each request." placeholder:"off|stdout|FILE" group:"Clients"`
-	AccessLogSample   float64  `default:"1" help:"Share of the requests that get a line. Those that ended in a 5xx, or that serai answered itself or cut off, always do." group:"Clients"`
+	AccessLogSample   float64  `default:"1" help:"Share of the requests that get a line. Those that ended in a 5xx, or that serai answered itself or cut off, always do, but for --access-log-refused." group:"Clients"`
+	AccessLogRefused  int      `default:"10" help:"Lines a second about requests that the policies of one route refuse (rate, allow, deny, auth and the like), since clients can be refused as often as they like. The next line tells how many were left out, as not_logged. 0 for no limit." group:"Clients"`
 	AccessLogQuery    string   `default:"on" enum:"on,off,redact" help:"What the access log has of a query: all (on), nothing (off), or the names without their values (redact)." placeholder:"on|off|redact" group:"Clients"`
 	AccessLogChecks   bool     `help:"Log requests for the ready path, too, which load balancers send all day." group:"Clients"`
 	ReadyPath         string   `default:"/.serai/ready" help:"Path that tells load balancers whether to send requests here, where Host is an address, missing, or no service claims it by name." placeholder:"PATH" group:"Clients"`
@@ -148,6 +149,9 @@ func (c *serveCommand) validate() error {
 	}
 	if c.AccessLogSample < 0 || c.AccessLogSample > 1 {
 		errs = append(errs, fmt.Errorf("--access-log-sample=%v is not between 0 and 1", c.AccessLogSample))
+	}
+	if c.AccessLogRefused < 0 {
+		errs = append(errs, fmt.Errorf("--access-log-refused=%d is negative", c.AccessLogRefused))
 	}
 	errs = append(errs, c.Quotas.validate(), c.Over2.validate(), c.ErrorPages.validate())
 	for _, f := range []struct {

@@ -170,7 +170,7 @@ func (s *system) makeAdmin() (err error) {
 		o.Listeners = append(o.Listeners, admin.Listener{Name: l.name, Status: l.server.Status})
 	}
 	if s.accessLog != nil {
-		o.AccessLogDropped = s.accessLog.Dropped
+		o.AccessLogDropped, o.AccessLogSkipped = s.accessLog.Dropped, s.accessLog.Skipped
 	}
 	o.Rates = s.rates.Status
 	if s.claims != nil {
