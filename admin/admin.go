@@ -59,8 +59,9 @@ type Options struct {
 	Config func() ConfigStatus
 	// Tokens describes the tokens and keys of jwt auths; nil where there can be none.
 	Tokens func() TokenStatus
-	// AccessLogDropped counts lost lines; nil when there is no access log.
-	AccessLogDropped func() uint64
+	// AccessLogDropped counts lost lines, AccessLogSkipped those about refused requests
+	// that were left out; nil when there is no access log.
+	AccessLogDropped, AccessLogSkipped func() uint64
 	// Memory is the limit of client memory, nil for no limit.
 	Memory *memory.Budget
 	// Registrations says how much of its limits discovery keeps; nil when it has none.

@@ -26,7 +26,10 @@ type Route struct {
 	Options  map[string]string    `json:"options"`
 	Policies []router.NamedPolicy `json:"policies,omitempty"`
 	Does     []string             `json:"does,omitempty"`
-	Members  []Member             `json:"members"`
+	// Closed says that every request is answered 503 guard-refused: a guard of the route
+	// is refused, or leads nowhere. The rejections say why.
+	Closed  bool     `json:"closed,omitempty"`
+	Members []Member `json:"members"`
 	// Lingers says that the last instance has gone, and that requests wait for the next
 	// one until the route Expires.
 	Lingers bool      `json:"lingers,omitempty"`
@@ -68,7 +71,7 @@ func describe(r *router.Route, words *router.Words) Route {
 	d := Route{
 		Host: r.Host, Path: r.Path, Exact: r.Exact, Priority: r.Priority,
 		Namespace: r.Namespace, Service: r.Service, Route: r.Name, Job: r.Job,
-		Options: words.Route(r.Options), Policies: r.Named(), Members: []Member{},
+		Options: words.Route(r.Options), Policies: r.Named(), Closed: r.Options.Closed, Members: []Member{},
 		Lingers: r.Lingers(), Expires: r.Expires, CreateIndex: r.CreateIndex,
 	}
 	if d.Policies != nil {

@@ -9,6 +9,7 @@ import (
 	"serai/front"
 	"serai/internal/coding"
 	"serai/internal/memory"
+	"serai/proxy"
 )
 
 var (
@@ -68,7 +69,16 @@ var (
 	codedOut     = desc("serai_compressed_output_bytes_total", "Bytes of their bodies as they were sent.", "coding")
 	uncoded      = desc("serai_compression_refused_total", "Times that no memory was left for a coding: another one was tried.", "coding")
 	uncompressed = desc("serai_uncompressed_answers_total", "Answers that were sent as they are because no memory was left for any coding that their clients take.")
+	pagesShown   = desc("serai_error_pages_shown_total", "Answers with errors that had a page of another service as their body.")
+	pagesMissed  = desc("serai_error_pages_missed_total", "Answers with errors that kept their own body because the page could not be had.")
+	pageFetches  = desc("serai_error_page_fetches_total", "Error pages that were asked for.")
+	pageFailures = desc("serai_error_page_failures_total", "Error pages that were asked for and could not be had: the log says why.")
+	pageRefused  = desc("serai_error_page_fetches_refused_total", "Error pages that were not asked for because of --error-page-fetches or --error-pages-memory.")
+	pagesKept    = desc("serai_error_pages", "Error pages that are known, or known not to be had.")
+	pageBytes    = desc("serai_error_pages_bytes", "Memory that error pages take.")
+	pageLimit    = desc("serai_error_pages_bytes_limit", "Memory that they may take: --error-pages-memory, or a 32nd of the memory.")
 	dropped      = desc("serai_access_log_dropped_total", "Lines of the access log that were lost.")
+	skippedLines = desc("serai_access_log_skipped_total", "Requests refused by policies that have no line in the access log because of --access-log-refused.")
 )
 
 var phases = [...]discovery.Phase{discovery.Starting, discovery.Cached, discovery.Live, discovery.Polling, discovery.Stale}
@@ -87,6 +97,7 @@ func (c *state) Collect(out chan<- prometheus.Metric) {
 	for reason, n := range c.options.Proxy.Reasons() {
 		counter(out, answers, n, reason)
 	}
+	collectPages(out, c.options.Proxy.Pages())
 	collectEndpoints(out, c.options.Router.Current(), c.options.Registry)
 	outliers := c.options.Registry.Ejections()
 	counter(out, ejected, outliers.Ejected)
@@ -134,6 +145,20 @@ func (c *state) Collect(out chan<- prometheus.Metric) {
 	if c.options.AccessLogDropped != nil {
 		counter(out, dropped, c.options.AccessLogDropped())
 	}
+	if c.options.AccessLogSkipped != nil {
+		counter(out, skippedLines, c.options.AccessLogSkipped())
+	}
+}
+
+func collectPages(out chan<- prometheus.Metric, s proxy.PageStatus) {
+	counter(out, pagesShown, s.Shown)
+	counter(out, pagesMissed, s.Missed)
+	counter(out, pageFetches, s.Fetched)
+	counter(out, pageFailures, s.Failed)
+	counter(out, pageRefused, s.Refused)
+	gauge(out, pagesKept, float64(s.Pages))
+	gauge(out, pageBytes, float64(s.Bytes))
+	gauge(out, pageLimit, float64(s.Limit))
 }
 
 // collectShares collects the shares of file descriptors, probes, and waiting requests.

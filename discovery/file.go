@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"serai/internal/mayhang"
 	"serai/nomad"
 )
 
@@ -151,29 +152,15 @@ func (r *reading) holds(info os.FileInfo) bool {
 		r.info.ModTime().Equal(info.ModTime()) && r.at.Sub(info.ModTime()) > settled
 }
 
-// slow is how long a read may take before the status reports it.
-const slow = 10 * time.Second
-
-// look reads the file, and returns false when ctx ends first. A read that hangs,
-// because of a FIFO without a writer or a mount whose server is gone, cannot be
-// stopped: its goroutine is left behind.
+// look reads the file, and returns false when ctx ends first. Hung says that the status has
+// reported that the read hangs.
 func (f *File) look(ctx context.Context, last reading) (r reading, hung, ok bool) {
-	read := make(chan reading, 1)
-	go func() { read <- f.read(&last) }()
-	hangs := time.NewTimer(slow)
-	defer hangs.Stop()
-	for {
-		select {
-		case r = <-read:
-			return r, hung, true
-		case <-hangs.C:
-			hung = true
-			f.note(nil, fmt.Errorf("read static services: %s hangs: it is a FIFO, or on a mount whose server does not answer", f.options.Path))
-			f.options.Logger.Error("reading the file of static services hangs", "path", f.options.Path)
-		case <-ctx.Done():
-			return reading{}, hung, false
-		}
-	}
+	r, ok = mayhang.Read(ctx, func() reading { return f.read(&last) }, func() {
+		hung = true
+		f.note(nil, fmt.Errorf("read static services: %s hangs: it is a FIFO, or on a mount whose server does not answer", f.options.Path))
+		f.options.Logger.Error("reading the file of static services hangs", "path", f.options.Path)
+	})
+	return r, hung, ok
 }
 
 // read reads the file, or returns the last reading if the file is unchanged.

@@ -43,6 +43,10 @@ func phaseOf(p Policy) phase {
 	return answering
 }
 
+// discreet is a policy whose settings may be secrets when they are the operator's, such as
+// a token for the instances. Those in tags are known to everybody who may read the job.
+type discreet interface{ explainDiscreetly() string }
+
 // explain appends the descriptions of the policies of a phase.
 func (l *List) explain(lines []string, in phase) []string {
 	if l == nil {
@@ -54,6 +58,9 @@ func (l *List) explain(lines []string, in phase) []string {
 		}
 		line := p.Explain()
 		if from := l.from[i]; from != "" {
+			if p, ok := p.(discreet); ok {
+				line = p.explainDiscreetly()
+			}
 			line += " (" + from + ")"
 		}
 		lines = append(lines, line)

@@ -201,6 +201,17 @@ func (p *fieldSettings) add(fields []wire.Field, r Request, values *wire.Values)
 	return fields
 }
 
+var _ discreet = (*setInRequests)(nil)
+
+// explainDiscreetly implements discreet.
+func (p *setInRequests) explainDiscreetly() string {
+	var names []string
+	for _, s := range p.all {
+		names = append(names, s.Name)
+	}
+	return "request-set: instances get " + strings.Join(names, ", ") + " with values that are not shown, in place of what clients send by these names"
+}
+
 // Explain implements Policy.
 func (p *fieldSettings) Explain() string {
 	var all []string

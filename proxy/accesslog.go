@@ -24,6 +24,9 @@ type AccessLog struct {
 	// Checks has requests for the ready path logged, too, which load balancers
 	// send all day long.
 	Checks bool
+	// Refused bounds the lines a second about requests that the policies of one route
+	// refuse; 0 for no limit. Whoever is refused can ask as often as it likes.
+	Refused int
 	// Logger is told, once a minute at most, of lines that cannot be written, and of
 	// those that found no room in wait. It may be nil.
 	Logger *slog.Logger
@@ -34,6 +37,7 @@ type AccessLog struct {
 	pool    sync.Pool
 	dropped atomic.Uint64 // of which noRoom were never in wait
 	noRoom  atomic.Uint64
+	skipped atomic.Uint64 // because of Refused
 }
 
 // Query says what the access log holds of a target's query.
@@ -65,6 +69,9 @@ func NewAccessLog(w io.Writer, sample float64) *AccessLog {
 
 // Dropped returns how many lines were lost.
 func (l *AccessLog) Dropped() uint64 { return l.dropped.Load() }
+
+// Skipped returns how many requests have no line because of Refused.
+func (l *AccessLog) Skipped() uint64 { return l.skipped.Load() }
 
 // Run writes lines until ctx ends, and then those in wait. A writer that takes
 // too long for them, a pipe that nobody reads, is left behind.
@@ -185,8 +192,16 @@ func (l *AccessLog) Log(x *Exchange) {
 	if l.sample < 1 && x.Reason == "" && x.Status > 0 && x.Status < 500 && rand.Float64() >= l.sample {
 		return
 	}
+	var left uint64
+	if l.Refused > 0 && x.refusedByPolicy() {
+		ok := false
+		if left, ok = x.Route.Stats.Refused.Take(x.Now, l.Refused); !ok {
+			l.skipped.Add(1)
+			return
+		}
+	}
 	line := l.pool.Get().(*[]byte)
-	*line = x.appendLog(*line, l.Query)
+	*line = x.appendLog(*line, l.Query, left)
 	select {
 	case l.lines <- line:
 	default:
@@ -197,9 +212,16 @@ func (l *AccessLog) Log(x *Exchange) {
 	}
 }
 
+// refusedByPolicy reports whether a policy of the route has answered the request with an
+// error.
+func (x *Exchange) refusedByPolicy() bool {
+	return x.Route != nil && !x.admitted && x.Status >= 400 && x.Reason != ""
+}
+
 // appendLog appends x as one line of JSON, with the field names of log/slog.
-// Durations are in seconds. What is not known, or is nothing, has no field.
-func (x *Exchange) appendLog(b []byte, q Query) []byte {
+// Durations are in seconds. What is not known, or is nothing, has no field. Left is how
+// many requests before it, refused as this one, have no line.
+func (x *Exchange) appendLog(b []byte, q Query, left uint64) []byte {
 	b = append(b, `{"time":"`...)
 	b = x.Start.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000Z")
 	b = append(b, `","msg":"request"`...)
@@ -226,6 +248,10 @@ func (x *Exchange) appendLog(b []byte, q Query) []byte {
 		b = strconv.AppendInt(b, int64(status), 10)
 	}
 	b = appendField(b, "reason", x.Reason)
+	if left > 0 {
+		b = append(b, `,"not_logged":`...)
+		b = strconv.AppendUint(b, left, 10)
+	}
 	b = append(b, `,"bytes_in":`...)
 	b = strconv.AppendInt(b, x.BytesIn, 10)
 	b = append(b, `,"bytes_out":`...)

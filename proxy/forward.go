@@ -11,10 +11,11 @@ import (
 // forward sends the request to a member of the route's pool, and to another
 // one as long as that is safe, and relays the answer.
 func (p *Proxy) forward(x *Exchange) {
-	if p.tooLong(x, x.Head.Size) || !p.gather(x) {
+	size := x.Head.Size // as the client has it
+	x.beginWeb()
+	if p.tooLong(x, size) || !p.gather(x) {
 		return
 	}
-	x.beginWeb()
 	x.startUpload()
 	if p.tooLong(x, x.BytesIn) {
 		return
@@ -137,7 +138,13 @@ func (p *Proxy) attempt(x *Exchange, m *upstream.Member) *failure {
 		x.uploaded()
 		return &failure{again: true, reason: ReasonUpstreamRefused.Code()}
 	}
-	whole := p.relay(x)
+	whole := false
+	if shown := p.pageFor(x, a.Head.Status); shown != nil {
+		whole = p.relayPage(x, shown)
+		p.pages.letGo(shown)
+	} else {
+		whole = p.relay(x)
+	}
 	stillThere := x.letGo()
 	x.Now = a.Stream.End(whole && stillThere)
 	x.uploaded()

@@ -35,6 +35,8 @@ type forwarding struct {
 	web        web
 	transforms transforms
 	prepared   bool // the fields that are not sent on are marked
+	admitted   bool // the policies of Route that may answer have let the request pass
+	fetching   bool // it is for a page of serai's own: see pagefetch.go
 	asking
 	unsendable string // why the policies have refused to send the request, empty if they have not
 }
@@ -47,7 +49,7 @@ func (f *forwarding) reset() {
 	f.identified, f.requestID, f.unsendable = false, [16]byte{}, ""
 	f.upload, f.calling = upload{}, caller{}
 	f.sent, f.answer.Stream = upstream.Request{Scratch: f.sent.Scratch}, nil
-	f.web, f.transforms, f.prepared = web{}, transforms{}, false
+	f.web, f.transforms, f.prepared, f.admitted = web{}, transforms{}, false, false
 	f.asking.reset()
 	f.values.Reset()
 }

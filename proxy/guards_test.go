@@ -2,11 +2,11 @@ package proxy_test
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"serai/discovery"
@@ -290,15 +290,23 @@ func newDeployed(t *testing.T) *deployed {
 	return d
 }
 
-// unanswered is an address at which nothing listens.
+// unanswered is an address at which nothing listens, and nobody else can while the test
+// runs.
 func unanswered(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Cleanup(func() { syscall.Close(fd) })
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	name, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(name.(*syscall.SockaddrInet4).Port)).String()
 }
 
 // TestWaitingPassesNoGuard: a request that waits while a deploy gives its route a guard is
@@ -370,7 +378,8 @@ func TestWaitingGetsItsCookie(t *testing.T) {
 
 // TestReasonsOfPolicies: what policies answer with is in the table of reasons.
 func TestReasonsOfPolicies(t *testing.T) {
-	for code, status := range map[string]int{"ip-denied": http.StatusForbidden, "rate-limited": http.StatusTooManyRequests, "cors-denied": http.StatusForbidden, "cors-preflight": http.StatusNoContent, "guard-refused": http.StatusServiceUnavailable} {
+	for code, status := range map[string]int{"ip-denied": http.StatusForbidden, "rate-limited": http.StatusTooManyRequests, "cors-denied": http.StatusForbidden, "cors-preflight": http.StatusNoContent, "guard-refused": http.StatusServiceUnavailable,
+		"auth-required": http.StatusUnauthorized, "auth-denied": http.StatusForbidden, "auth-busy": http.StatusTooManyRequests, "auth-unavailable": http.StatusServiceUnavailable, "loop": http.StatusLoopDetected} {
 		if !slices.ContainsFunc(proxy.AllReasons(), func(r proxy.ReasonEntry) bool {
 			return r.Code == code && r.Status == status && strings.Contains(r.Meaning, " ")
 		}) {

@@ -57,7 +57,7 @@ func (r *reading) closed() *Definition {
 func (d *Definition) closed() *Definition {
 	shut := newDefinition(d.Name)
 	shut.Hosts, shut.Prefixes, shut.Exact, shut.Conditions, shut.Priority, shut.Class = d.Hosts, d.Prefixes, d.Exact, d.Conditions, d.Priority, d.Class
-	shut.Options.TLS, shut.Options.OfRoute = d.Options.TLS, policy.OfRoute{Closed: true}
+	shut.Options.TLS, shut.Options.GRPCWeb, shut.Options.OfRoute = d.Options.TLS, d.Options.GRPCWeb, policy.OfRoute{Closed: true}
 	shut.size = d.size
 	return shut
 }

@@ -18,6 +18,8 @@ import (
 type Stats struct {
 	// Retrying counts the requests that are being retried: see proxy.
 	Retrying quota.Quota
+	// Refused bounds the lines about requests that the route's policies refuse.
+	Refused Lines
 	// Policies is the state of the route's policies.
 	Policies policy.State
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -162,5 +163,60 @@ func TestGRPCWebIsAskedFor(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestGRPCWebIsRefused: clients of gRPC-Web read refusals of policies as those of gRPC do,
+// in what stands for trailers, also before anything else of the request is looked at.
+func TestGRPCWebIsRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		tags   []string
+		size   int
+		code   connect.Code
+		reason string
+	}{
+		"an address":  {[]string{"ingress.deny=127.0.0.0/8"}, 0, connect.CodePermissionDenied, "ip-denied"},
+		"a rate":      {[]string{"ingress.rate=1/h"}, 0, connect.CodeUnavailable, "rate-limited"},
+		"a closed":    {[]string{"ingress.allow=nobody"}, 0, connect.CodeUnavailable, "guard-refused"},
+		"a long body": {[]string{"ingress.max-body=10"}, 1000, connect.CodeResourceExhausted, "body-too-large"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			i := newGRPCInstance(t, "a")
+			_, address := serveStatic(t, []nomad.Registration{i.registration(append(c.tags, "ingress.scheme=grpc", "ingress.grpc-web=on", "ingress.cors=https://a.example.org")...)})
+			for protocol, h := range webClients(t, address) {
+				client := connect.NewClient[message, message](h, "http://"+grpcHost+"/own/Echo", connect.WithGRPCWeb())
+				var err error
+				for range 2 { // the first is within the rate
+					r := connect.NewRequest(&message{Value: make([]byte, c.size)})
+					r.Header().Set("Origin", "https://a.example.org")
+					_, err = client.CallUnary(within(t), r)
+				}
+				var said *connect.Error
+				if !errors.As(err, &said) || said.Code() != c.code || !strings.Contains(said.Message(), "("+c.reason+")") {
+					t.Errorf("over %s: %v", protocol, err)
+				} else if said.Meta().Get("X-Serai-Reason") != c.reason {
+					t.Errorf("over %s: with %v", protocol, said.Meta())
+				}
+				// And by hand, in base64.
+				for _, media := range []string{"application/grpc-web", "application/grpc-web-text"} {
+					r, _ := http.NewRequest("POST", "http://"+grpcHost+"/own/Echo", strings.NewReader(base64.StdEncoding.EncodeToString(make([]byte, 5+c.size))))
+					r.Header.Set("Content-Type", media)
+					res, err := h.Do(r)
+					if err != nil {
+						t.Fatal(err)
+					}
+					body, _ := io.ReadAll(res.Body)
+					res.Body.Close()
+					if strings.HasSuffix(media, "text") {
+						if body, err = base64.StdEncoding.DecodeString(string(body)); err != nil {
+							t.Errorf("over %s, %s: %v", protocol, media, err)
+						}
+					}
+					if res.StatusCode != 200 || res.Header.Get("Content-Type") != media || !strings.HasPrefix(string(body), "\x80") || !strings.Contains(string(body), fmt.Sprintf("grpc-status: %d\r\n", c.code)) {
+						t.Errorf("over %s, %s: %d %v %q", protocol, media, res.StatusCode, res.Header, body)
+					}
+				}
+			}
+		})
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"serai/admin"
+	"serai/internal/mayhang"
 )
 
 // configEvery is how often the config file, and the files that it refers to, are
@@ -118,56 +119,45 @@ type looked struct {
 	err       error
 }
 
-// hangsAfter is how long a look may take before the log says so.
-const hangsAfter = 10 * time.Second
-
-// look reads the file if it has changed or somebody has asked for it. A look that hangs,
-// because of a FIFO or of a mount whose server is gone, cannot be stopped: its goroutine
-// is left behind when ctx ends.
+// look reads the file if it has changed or somebody has asked for it.
 func (r *configReloader) look(ctx context.Context, asked bool) (*configFile, bool, error) {
-	done := make(chan looked, 1)
 	last, seen := r.current, r.seen
 	patient := !asked && r.unsettled < hasty
-	go func() {
-		if !asked && unchanged(seen) {
-			done <- looked{seen: seen}
-			return
-		}
-		// Of a file that is written where it stands, a half may be right by itself, and
-		// not have what keeps a route closed.
-		if patient && !settled(seen, time.Now()) {
-			done <- looked{seen: seen, unsettled: true}
-			return
-		}
-		now := make(map[string]fileSum, len(seen))
-		for path := range seen {
-			now[path] = sumFile(path)
-		}
-		file, err := r.read(last)
-		switch {
-		case err == nil:
-			now = file.sums
-		case file != nil: // an error may be in a file that it names
-			maps.Copy(now, file.sums)
-		}
-		done <- looked{file: file, changed: true, seen: now, err: err}
-	}()
-	hangs := time.NewTimer(hangsAfter)
-	defer hangs.Stop()
-	for {
-		select {
-		case l := <-done:
-			r.seen = l.seen
-			if r.unsettled++; !l.unsettled {
-				r.unsettled = 0
-			}
-			return l.file, l.changed, l.err
-		case <-hangs.C:
-			r.logger.Error("reading the config file hangs: it, or a file of it, is a FIFO, or on a mount whose server does not answer", "path", last.path)
-		case <-ctx.Done():
-			return nil, false, ctx.Err()
-		}
+	l, ok := mayhang.Read(ctx, func() looked { return r.readAgain(last, seen, asked, patient) }, func() {
+		r.logger.Error("reading the config file hangs: it, or a file of it, is a FIFO, or on a mount whose server does not answer", "path", last.path)
+	})
+	if !ok {
+		return nil, false, ctx.Err()
 	}
+	r.seen = l.seen
+	if r.unsettled++; !l.unsettled {
+		r.unsettled = 0
+	}
+	return l.file, l.changed, l.err
+}
+
+// readAgain is what look does; it may hang.
+func (r *configReloader) readAgain(last *configFile, seen map[string]fileSum, asked, patient bool) looked {
+	if !asked && unchanged(seen) {
+		return looked{seen: seen}
+	}
+	// Of a file that is written where it stands, a half may be right by itself, and
+	// not have what keeps a route closed.
+	if patient && !settled(seen, time.Now()) {
+		return looked{seen: seen, unsettled: true}
+	}
+	now := make(map[string]fileSum, len(seen))
+	for path := range seen {
+		now[path] = sumFile(path)
+	}
+	file, err := r.read(last)
+	switch {
+	case err == nil:
+		now = file.sums
+	case file != nil: // an error may be in a file that it names
+		maps.Copy(now, file.sums)
+	}
+	return looked{file: file, changed: true, seen: now, err: err}
 }
 
 // apply has the routes made anew.

@@ -40,7 +40,8 @@ type serveCommand struct {
 	Via               string   `help:"Name that serai gives itself in a Via field of requests and answers; empty sends none, since Via makes some instances stop compressing." placeholder:"NAME" group:"Clients"`
 	ProxyProtocolFrom []cidr   `help:"Peers that may begin with a PROXY protocol header, v1 or v2." placeholder:"CIDR,..." group:"Clients"`
 	AccessLog         string   `default:"off" help:"off, stdout or a file: one JSON line for each request." placeholder:"off|stdout|FILE" group:"Clients"`
-	AccessLogSample   float64  `default:"1" help:"Share of the requests that get a line. Those that ended in a 5xx, or that serai answered itself or cut off, always do." group:"Clients"`
+	AccessLogSample   float64  `default:"1" help:"Share of the requests that get a line. Those that ended in a 5xx, or that serai answered itself or cut off, always do, but for --access-log-refused." group:"Clients"`
+	AccessLogRefused  int      `default:"10" help:"Lines a second about requests that the policies of one route refuse (rate, allow, deny, auth and the like), since clients can be refused as often as they like. The next line tells how many were left out, as not_logged. 0 for no limit." group:"Clients"`
 	AccessLogQuery    string   `default:"on" enum:"on,off,redact" help:"What the access log has of a query: all (on), nothing (off), or the names without their values (redact)." placeholder:"on|off|redact" group:"Clients"`
 	AccessLogChecks   bool     `help:"Log requests for the ready path, too, which load balancers send all day." group:"Clients"`
 	ReadyPath         string   `default:"/.serai/ready" help:"Path that tells load balancers whether to send requests here, where Host is an address, missing, or no service claims it by name." placeholder:"PATH" group:"Clients"`
@@ -94,6 +95,8 @@ type serveCommand struct {
 	RateKeys                int      `default:"1048576" help:"Clients, or whatever else rate counts requests by, that all routes with rate together remember, in 16 bytes each; one route remembers a quarter of them. A sixteenth of the memory at most." group:"Limits"`
 	TokenCache              int64    `default:"8388608" help:"Bytes that the tokens take which jwt auths have verified, and do not verify again until they expire; a 64th of the memory at most. 0 for none." group:"Limits"`
 	MaxCompressionBytes     int64    `default:"67108864" help:"Bytes of memory for compressing answers (compress), at most an eighth of the memory: up to 0.85 MiB for each of those that are under way, or 40 KiB once three quarters are taken, with gzip alone. Answers beyond are sent as they are. One client may have as much as is left." group:"Limits"`
+
+	ErrorPages errorPageFlags `embed:""`
 
 	Quotas quotaFlags `embed:""`
 
@@ -149,7 +152,10 @@ func (c *serveCommand) validate() error {
 	if c.AccessLogSample < 0 || c.AccessLogSample > 1 {
 		errs = append(errs, fmt.Errorf("--access-log-sample=%v is not between 0 and 1", c.AccessLogSample))
 	}
-	errs = append(errs, c.Quotas.validate(), c.Over2.validate())
+	if c.AccessLogRefused < 0 {
+		errs = append(errs, fmt.Errorf("--access-log-refused=%d is negative", c.AccessLogRefused))
+	}
+	errs = append(errs, c.Quotas.validate(), c.Over2.validate(), c.ErrorPages.validate())
 	for _, f := range []struct {
 		name  string
 		value int

@@ -52,12 +52,18 @@ func readAnswer(res *http.Response) (*answer, error) {
 	return &answer{res.StatusCode, res.Header, body}, nil
 }
 
+// refuse answers with an error that proxy's table of reasons has.
+func refuse(reply *policy.Reply, e *wire.Error) {
+	reply.Status, reply.Reason, reply.Detail = e.Status, e.Code, e.Detail
+}
+
 // passes reports whether the request may go on.
 func (a *answer) passes() bool { return a.status < 300 }
 
 // deny makes the answer the client's.
 func (a *answer) deny(reply *policy.Reply) {
-	reply.Status, reply.Reason, reply.Detail, reply.Body = a.status, "auth-denied", "the service that lets requests in refuses this one", a.body
+	refuse(reply, policy.ErrAuthDenied)
+	reply.Status, reply.Body = a.status, a.body
 	if reply.Body == nil {
 		reply.Body = []byte{}
 	}

@@ -104,7 +104,7 @@ func (b *Basic) Request(r policy.Request, reply *policy.Reply) (answered bool) {
 
 // refuse asks for a name and a password. It does not tell which of them was wrong.
 func (b *Basic) refuse(reply *policy.Reply) (answered bool) {
-	reply.Status, reply.Reason, reply.Detail = 401, "auth-required", "this needs a user name and a password"
+	refuse(reply, policy.ErrAuthRequired)
 	reply.Fields = append(reply.Fields, b.challenge)
 	return true
 }
@@ -112,17 +112,18 @@ func (b *Basic) refuse(reply *policy.Reply) (answered bool) {
 // busy answers that the policy could not decide now: 429 where only this client has too
 // much under way.
 func busy(reply *policy.Reply, err error) (answered bool) {
-	switch err {
-	case errGone:
+	if err == errGone {
 		reply.Status = 0
 		return true
+	}
+	refuse(reply, policy.ErrAuthBusy)
+	reply.Detail = err.Error()
+	switch err {
 	case errClientBusy, errClientAsks:
-		reply.Status = 429
 		reply.Fields = append(reply.Fields, wire.Field{Name: []byte("Retry-After"), Value: []byte("1")}) // others with 503 have it
 	default:
 		reply.Status = 503
 	}
-	reply.Reason, reply.Detail = "auth-busy", err.Error()
 	return true
 }
 

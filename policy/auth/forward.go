@@ -99,7 +99,7 @@ func (f *Forward) Request(r policy.Request, reply *policy.Reply) (answered bool)
 	defer f.end(client)
 	question := f.question(r)
 	if r.Looped() {
-		reply.Status, reply.Reason, reply.Detail = 508, "loop", "the service that lets requests in leads back to serai"
+		refuse(reply, policy.ErrAuthLoop)
 		return true
 	}
 	var a *answer
@@ -110,7 +110,8 @@ func (f *Forward) Request(r policy.Request, reply *policy.Reply) (answered bool)
 		reply.Status = 0
 		return true
 	case err != nil:
-		reply.Status, reply.Reason, reply.Detail = 503, "auth-unavailable", "the service that lets requests in "+err.Error()
+		refuse(reply, policy.ErrAuthUnavailable)
+		reply.Detail = "the service that lets requests in " + err.Error()
 		return true
 	case !a.passes():
 		a.deny(reply)
