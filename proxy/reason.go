@@ -52,6 +52,7 @@ const (
 	ReasonAuthDenied
 	ReasonAuthBusy
 	ReasonAuthUnavailable
+	ReasonAuthLogin
 	ReasonIPDenied
 	ReasonRateLimited
 	ReasonCORSDenied
@@ -110,10 +111,11 @@ var reasons = [...]ReasonEntry{
 	ReasonNoHTTP2:         {"no-http2", 502, "", "the instance does not speak HTTP/2, as its `scheme` says it would, and how that was seen"},
 	ReasonUpstreamRefused: {"upstream-refused", 503, "", "the instance refused the request before it did anything: it is overloaded, or about to stop (REFUSED_STREAM, GOAWAY)"},
 	ReasonNoUpgrade:       {"no-upgrade", 501, "", "a WebSocket to an instance of HTTP/2 that does not offer extended CONNECT (RFC 8441)"},
-	ReasonAuthRequired:    {"auth-required", 401, "", "the route's `auth` wants a name and a password, and there is none that is right"},
-	ReasonAuthDenied:      {"auth-denied", 403, "", "the service that the route's `auth` asks refuses the request; the status, the fields and the body are its own"},
-	ReasonAuthBusy:        {"auth-busy", 429, "", "the client has too many passwords checked, or too many requests that the service of `auth` is asked about; 503 where all clients together have"},
-	ReasonAuthUnavailable: {"auth-unavailable", 503, "", "the service that the route's `auth` asks does not answer, or not in time, or not with an answer of HTTP that is whole: nobody is let in"},
+	ReasonAuthRequired:    {"auth-required", 401, "", "the route's `auth` wants a name and a password, and there is none that is right; or a login, and the request is no browser's that goes to a page"},
+	ReasonAuthDenied:      {"auth-denied", 403, "", "the service that the route's `auth` asks refuses the request; the status, the fields and the body are its own. Or a login has failed, or the user is in no group that may come in"},
+	ReasonAuthBusy:        {"auth-busy", 429, "", "the client has too many passwords checked, or too many requests that the service or the provider of `auth` is asked about; 503 where all clients together have"},
+	ReasonAuthUnavailable: {"auth-unavailable", 503, "", "the service or the provider that the route's `auth` asks does not answer, or not in time, or not with an answer of HTTP that is whole: nobody is let in"},
+	ReasonAuthLogin:       {"auth-login", 302, "", "the route's `auth` sends the browser to its provider, or back from there; or answers a logout"},
 	ReasonIPDenied:        ofPolicy(policy.ErrIPDenied, "the route's `allow` or `deny` refuses the client's address"),
 	ReasonRateLimited:     ofPolicy(policy.ErrRateLimited, "the client is beyond the route's `rate`. With Retry-After"),
 	ReasonCORSDenied:      ofPolicy(policy.ErrCORSDenied, "a CORS preflight for an origin, a method or a header that the route's `cors` does not allow"),

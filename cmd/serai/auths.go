@@ -165,7 +165,7 @@ func (c *configFile) closeAuths(next *configFile) {
 		if next != nil && slices.Contains(next.named.auths, a) {
 			continue
 		}
-		if f, ok := a.Check.(*auth.Forward); ok {
+		if f, ok := a.Check.(interface{ Close() }); ok {
 			f.Close()
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"serai/discovery"
 	"serai/policy"
 	"serai/policy/auth"
+	"serai/policy/auth/oidc"
 	"serai/router"
 )
 
@@ -24,6 +25,8 @@ type namedBlocks struct {
 	places []namedPlace
 	// passwords checks those of all auths, and is never made anew.
 	passwords *auth.Passwords
+	// logins is what those with a provider share, and is never made anew.
+	logins *oidc.Shared
 	// read are the auth blocks by name, as they were read.
 	read map[string]readAuth
 }
@@ -121,6 +124,9 @@ func (n *namedBlocks) authKinds(name string) map[string]authKind {
 		},
 		"forward": func(b *hclsyntax.Block) (policy.RequestPolicy, []string, hcl.Diagnostics) {
 			return readForward(name, b)
+		},
+		"oidc": func(b *hclsyntax.Block) (policy.RequestPolicy, []string, hcl.Diagnostics) {
+			return n.readLogin(name, b)
 		},
 	}
 }

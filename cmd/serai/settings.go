@@ -17,6 +17,7 @@ import (
 	"github.com/zclconf/go-cty/cty/convert"
 
 	"serai/policy"
+	"serai/policy/auth/oidc"
 	"serai/tls"
 )
 
@@ -158,6 +159,11 @@ func readConfig(path string, flags []string, last *configFile) (*configFile, err
 	}
 	body := file.Body.(*hclsyntax.Body) // what ParseHCL gives
 	c := &configFile{path: path, blocks: body.Blocks, sums: map[string]fileSum{path: sumOf(text)}, flags: make(map[string]string), namespaceHosts: make(map[string][]string), shares: make(map[string][]string), namespaces: make(map[string]bool)}
+	if last != nil {
+		c.named.logins = last.named.logins
+	} else {
+		c.named.logins = oidc.NewShared()
+	}
 	for _, a := range body.Attributes {
 		name := strings.ReplaceAll(a.Name, "_", "-")
 		if !slices.Contains(flags, name) {
