@@ -17,6 +17,7 @@ import (
 	"serai/discovery"
 	"serai/front"
 	"serai/policy"
+	"serai/policy/auth/oidc"
 	"serai/proxy"
 	"serai/proxy/http2"
 	"serai/router"
@@ -62,6 +63,8 @@ type Options struct {
 	Memory *memory.Budget
 	// Rates describes the rate limits of routes; nil when there are none.
 	Rates func() policy.RateStatus
+	// Logins describes the users who log in at a provider; nil when nobody can.
+	Logins func() oidc.Status
 	// HTTP2 describes HTTP/2 clients; nil when HTTP/2 is not served.
 	HTTP2 func() http2.Status
 	// Version is shown unchanged.

@@ -8,6 +8,7 @@ import (
 	"serai/discovery"
 	"serai/front"
 	"serai/internal/memory"
+	"serai/policy/auth/oidc"
 )
 
 var (
@@ -60,6 +61,10 @@ var (
 	rateLimit    = desc("serai_rate_keys_limit", "Keys that they may have memory for: --rate-keys, or a sixteenth of the memory.")
 	rateRefused  = desc("serai_rate_refused_total", "Requests that were refused because of a route's rate.")
 	rateCrowded  = desc("serai_rate_displaced_total", "Requests that shared the place of another key, because there was no memory for one more: they may have been refused too early.")
+	revoked      = desc("serai_oidc_sessions_revoked", "Sessions that were logged out of on this node and are remembered until they end.")
+	attemptsUsed = desc("serai_oidc_logins_remembered", "Logins that have come back to this node and are remembered, so that none comes back twice.")
+	renewalsKept = desc("serai_oidc_renewals_remembered", "Renewals of sessions that are under way on this node, or ended a moment ago.")
+	loginEvents  = desc("serai_oidc_events_total", "What happened to logins and sessions: login, failed, renewed, not_renewed, logout, limited, forged (a cookie that does not open), displaced (a session that was logged out of and is forgotten too early).", "event")
 	dropped      = desc("serai_access_log_dropped_total", "Lines of the access log that were lost.")
 )
 
@@ -117,8 +122,24 @@ func (c *state) Collect(out chan<- prometheus.Metric) {
 		counter(out, rateRefused, s.Refused)
 		counter(out, rateCrowded, s.Displaced)
 	}
+	if c.options.Logins != nil {
+		collectLogins(out, c.options.Logins())
+	}
 	if c.options.AccessLogDropped != nil {
 		counter(out, dropped, c.options.AccessLogDropped())
+	}
+}
+
+// collectLogins collects what is known of users who log in at a provider.
+func collectLogins(out chan<- prometheus.Metric, s oidc.Status) {
+	gauge(out, revoked, float64(s.Revoked))
+	gauge(out, attemptsUsed, float64(s.Used))
+	gauge(out, renewalsKept, float64(s.Renewals))
+	for event, n := range map[string]uint64{
+		"login": s.Logins, "failed": s.Failures, "renewed": s.Renewed, "not_renewed": s.NotRenewed,
+		"logout": s.Logouts, "limited": s.Limited, "forged": s.Forged, "displaced": s.Displaced,
+	} {
+		counter(out, loginEvents, n, event)
 	}
 }
 

@@ -172,6 +172,9 @@ func (s *system) makeAdmin() (err error) {
 		o.AccessLogDropped = s.accessLog.Dropped
 	}
 	o.Rates = s.rates.Status
+	if s.file.named.logins != nil {
+		o.Logins = s.file.named.logins.Status
+	}
 	if s.claims != nil {
 		o.Claims = s.claims.Status
 	}

@@ -148,11 +148,15 @@ func (p *provider) metadata(gone <-chan struct{}) (*metadata, error) {
 
 // discover asks the provider, for all who wait.
 func (p *provider) discover() (*metadata, error) {
+	defer func() { // also when it panics: nobody is to wait for ever
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		close(p.asking)
+		p.asking = nil
+	}()
 	found, err := p.ask()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	close(p.asking)
-	p.asking = nil
 	if err != nil {
 		pause := min(longestPause, firstPause<<min(p.failures, 10))
 		p.failures++

@@ -79,8 +79,9 @@ func (l *Login) renew(a *asking, s *session) (next *session, err error) {
 		case r == nil:
 			err = errBusy
 		case begin:
+			err = errUnavailable // unless begin returns
+			defer func() { l.shared.end(key, r, next, err) }()
 			next, err = l.begin(a, s, gone)
-			l.shared.end(key, r, next, err)
 		default:
 			select {
 			case <-r.done:
