@@ -83,12 +83,15 @@ func (c *cookies) add(name, value string) {
 // session returns the sealed session, empty when there is none that is whole. The first
 // part says how many there are.
 func (c *cookies) session() string {
-	count, first, ok := strings.Cut(c.chunks[0], ".")
-	n, err := strconv.Atoi(count)
-	if !ok || err != nil || n < 1 || n > mostChunks {
+	first := c.chunks[0]
+	if len(first) < 2 || first[0] < '1' || first[0] > '0'+mostChunks || first[1] != '.' {
 		return ""
 	}
-	return first + strings.Join(c.chunks[1:n], "")
+	n := int(first[0] - '0')
+	if slices.Contains(c.chunks[:n], "") {
+		return ""
+	}
+	return first[2:] + strings.Join(c.chunks[1:n], "")
 }
 
 // oldest returns the keys of the attempts that make room for one more. Keys begin with the

@@ -167,6 +167,7 @@ func (s *store) SetUserinfoFromToken(ctx context.Context, info *oidc.UserInfo, t
 		info.AppendClaims("groups", groups)
 	}
 	if s.unconfirmed[subject] {
+		info.AppendClaims("email_verified", false) // its own field is left out then
 		info.EmailVerified = false
 	}
 	return nil
