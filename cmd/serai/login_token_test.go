@@ -15,6 +15,10 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -312,6 +316,40 @@ func TestLoginBlocks(t *testing.T) {
 		path := strings.TrimPrefix(configOf(t, "auth \"corp\" {\noidc {\n"+text+"}\n}\n"), "--config=")
 		if _, err := readConfig(path, nil, nil); err != nil {
 			t.Errorf("%s\n%v", text, err)
+		}
+	}
+}
+
+// TestLoginRecipes reads the blocks of docs/policies.md.
+func TestLoginRecipes(t *testing.T) {
+	text, err := os.ReadFile("../../docs/policies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, keys := secretFile(t, "secret", "very-secret"), secretFile(t, "keys", newCookieKey())
+	files := regexp.MustCompile(`"/etc/serai/[a-z-]*"`)
+	blocks := 0
+	for block := range strings.SplitSeq(string(text), "\n\n") {
+		if !strings.HasPrefix(block, "    auth \"") || !strings.Contains(block, "      oidc {\n") {
+			continue
+		}
+		blocks++
+		block = files.ReplaceAllStringFunc(block, func(name string) string {
+			if strings.Contains(name, "keys") {
+				return strconv.Quote(keys)
+			}
+			return strconv.Quote(secret)
+		})
+		if _, err := readConfig(strings.TrimPrefix(configOf(t, block+"\n"), "--config="), nil, nil); err != nil {
+			t.Errorf("%s\n%v", block, err)
+		}
+	}
+	if blocks != 3 {
+		t.Errorf("there are %d blocks", blocks)
+	}
+	for _, name := range slices.Concat(loginSettings, loginLists) {
+		if !strings.Contains(string(text), "`"+name+"`") {
+			t.Errorf("%s is not in docs/policies.md", name)
 		}
 	}
 }

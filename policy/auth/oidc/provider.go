@@ -20,7 +20,7 @@ import (
 
 const (
 	// maxAnswer bounds each answer of a provider, in bytes.
-	maxAnswer = 1 << 20
+	maxAnswer = 256 << 10
 	// knownFor is how long a provider's metadata is not asked for again. What is known
 	// stays in use until there is something newer.
 	knownFor = time.Hour
