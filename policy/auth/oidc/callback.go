@@ -60,7 +60,7 @@ func (a *asking) lost(why string) (answered bool) {
 // not come back before.
 func (a *asking) finish(t *attempt, query url.Values) (answered bool) {
 	l := a.l
-	fail := func(err error, why string) bool {
+	fail := func(why string, err error) bool {
 		l.shared.failures.Add(1)
 		if err != nil {
 			return a.unable(err)
@@ -70,21 +70,21 @@ func (a *asking) finish(t *attempt, query url.Values) (answered bool) {
 	// RFC 9207: another provider's answer is not for this one's token endpoint.
 	issuer, says := only(query, "iss")
 	if query.Has("iss") && (!says || issuer != l.o.Issuer) {
-		return fail(nil, "the answer is another provider's")
+		return fail("the answer is another provider's", nil)
 	}
 	if query.Has("error") {
 		return fail(providerError(query.Get("error")))
 	}
 	code, ok := only(query, "code")
 	if !ok || code == "" || len(code) > longestCode {
-		return fail(nil, "the provider's answer has no code")
+		return fail("the provider's answer has no code", nil)
 	}
 	if !l.shared.admit(a.client(), a.now) {
-		return fail(errTooOften, "")
+		return fail("", errTooOften)
 	}
 	leave, err := l.places.enter(a.client())
 	if err != nil {
-		return fail(err, "")
+		return fail("", err)
 	}
 	defer leave()
 	var s *session
@@ -99,15 +99,15 @@ func (a *asking) finish(t *attempt, query url.Values) (answered bool) {
 	})
 	switch {
 	case errors.Is(err, errRefused):
-		return fail(nil, "the provider does not confirm this login: go back to the page that you wanted, and log in again")
+		return fail("the provider does not confirm this login: go back to the page that you wanted, and log in again", nil)
 	case errors.Is(err, errUnknownUser):
-		return fail(nil, err.Error())
+		return fail(err.Error(), nil)
 	case err != nil:
-		return fail(err, "")
+		return fail("", err)
 	}
 	sealed, ok := l.sealSession(s, a.host)
 	if !ok {
-		return fail(nil, "what the provider says of you is too much for a cookie")
+		return fail("what the provider says of you is too much for a cookie", nil)
 	}
 	l.shared.logins.Add(1)
 	a.reply.Fields = append(a.reply.Fields, l.sessionFields(sealed, &a.cookies, a.secure, a.left(s))...)
@@ -117,12 +117,12 @@ func (a *asking) finish(t *attempt, query url.Values) (answered bool) {
 
 // providerError is what an error of the authorization endpoint is answered with (RFC 6749
 // section 4.1.2.1).
-func providerError(code string) (error, string) {
+func providerError(code string) (why string, err error) {
 	if code == "temporarily_unavailable" || code == "server_error" {
-		return errUnavailable, ""
+		return "", errUnavailable
 	}
 	if len(code) > 64 || strings.Trim(code, "abcdefghijklmnopqrstuvwxyz_") != "" {
 		code = "an error"
 	}
-	return nil, "the provider has not let you in: " + code
+	return "the provider has not let you in: " + code, nil
 }

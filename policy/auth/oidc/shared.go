@@ -40,6 +40,7 @@ type Shared struct {
 	order    []string // of renewals, the oldest first
 	clients  map[netip.Prefix]time.Time
 	all      time.Time
+	tidy     time.Time // clients are not looked through before
 
 	logins, failures, renewed, notRenewed, logouts, limited, forged, displaced atomic.Uint64
 }
@@ -107,7 +108,8 @@ func (s *Shared) admit(client netip.Prefix, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	next, known := s.clients[client]
-	if !known && len(s.clients) >= mostClients {
+	if !known && len(s.clients) >= mostClients && !now.Before(s.tidy) {
+		s.tidy = now.Add(time.Second) // it looks at all of them
 		for c, at := range s.clients {
 			if at.Before(now) {
 				delete(s.clients, c)
