@@ -18,6 +18,7 @@ import (
 	"serai/discovery"
 	"serai/front"
 	"serai/policy"
+	"serai/policy/auth/oidc"
 	"serai/proxy"
 	"serai/proxy/http2"
 	"serai/router"
@@ -70,6 +71,8 @@ type Options struct {
 	Rates func() policy.RateStatus
 	// Compression describes how answers are compressed; nil when they are not.
 	Compression func() coding.Status
+	// Logins describes the users who log in at a provider; nil when nobody can.
+	Logins func() oidc.Status
 	// HTTP2 describes HTTP/2 clients; nil when HTTP/2 is not served.
 	HTTP2 func() http2.Status
 	// Version is shown unchanged.

@@ -9,6 +9,7 @@ import (
 	"serai/front"
 	"serai/internal/coding"
 	"serai/internal/memory"
+	"serai/policy/auth/oidc"
 	"serai/proxy"
 )
 
@@ -77,6 +78,10 @@ var (
 	pagesKept    = desc("serai_error_pages", "Error pages that are known, or known not to be had.")
 	pageBytes    = desc("serai_error_pages_bytes", "Memory that error pages take.")
 	pageLimit    = desc("serai_error_pages_bytes_limit", "Memory that they may take: --error-pages-memory, or a 32nd of the memory.")
+	revoked      = desc("serai_oidc_sessions_revoked", "Sessions that were logged out of on this node and are remembered until they end.")
+	attemptsUsed = desc("serai_oidc_logins_remembered", "Logins that have come back to this node and are remembered, so that none comes back twice.")
+	renewalsKept = desc("serai_oidc_renewals_remembered", "Renewals of sessions that are under way on this node, or ended a moment ago.")
+	loginEvents  = desc("serai_oidc_events_total", "What happened to logins and sessions: login, failed, renewed, not_renewed, logout, limited, forged (a cookie that does not open), displaced (a session that was logged out of and is forgotten too early).", "event")
 	dropped      = desc("serai_access_log_dropped_total", "Lines of the access log that were lost.")
 	skippedLines = desc("serai_access_log_skipped_total", "Requests refused by policies that have no line in the access log because of --access-log-refused.")
 )
@@ -142,6 +147,9 @@ func (c *state) Collect(out chan<- prometheus.Metric) {
 	if c.options.Compression != nil {
 		collectCompression(out, c.options.Compression())
 	}
+	if c.options.Logins != nil {
+		collectLogins(out, c.options.Logins())
+	}
 	if c.options.AccessLogDropped != nil {
 		counter(out, dropped, c.options.AccessLogDropped())
 	}
@@ -159,6 +167,19 @@ func collectPages(out chan<- prometheus.Metric, s proxy.PageStatus) {
 	gauge(out, pagesKept, float64(s.Pages))
 	gauge(out, pageBytes, float64(s.Bytes))
 	gauge(out, pageLimit, float64(s.Limit))
+}
+
+// collectLogins collects what is known of users who log in at a provider.
+func collectLogins(out chan<- prometheus.Metric, s oidc.Status) {
+	gauge(out, revoked, float64(s.Revoked))
+	gauge(out, attemptsUsed, float64(s.Used))
+	gauge(out, renewalsKept, float64(s.Renewals))
+	for event, n := range map[string]uint64{
+		"login": s.Logins, "failed": s.Failures, "renewed": s.Renewed, "not_renewed": s.NotRenewed,
+		"logout": s.Logouts, "limited": s.Limited, "forged": s.Forged, "displaced": s.Displaced,
+	} {
+		counter(out, loginEvents, n, event)
+	}
 }
 
 // collectShares collects the shares of file descriptors, probes, and waiting requests.

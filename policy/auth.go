@@ -10,6 +10,7 @@ var (
 	ErrAuthDenied      = &wire.Error{Status: 403, Code: "auth-denied", Detail: "the service that lets requests in refuses this one"}
 	ErrAuthBusy        = &wire.Error{Status: 429, Code: "auth-busy"}
 	ErrAuthUnavailable = &wire.Error{Status: 503, Code: "auth-unavailable"}
+	ErrAuthLogin       = &wire.Error{Status: 302, Code: "auth-login"} // or 200 for a logout
 	ErrAuthLoop        = &wire.Error{Status: 508, Code: "loop", Detail: "the service that lets requests in leads back to serai"}
 )
 

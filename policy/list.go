@@ -134,6 +134,8 @@ type List struct {
 	answer  []AnswerPolicy
 	trailer []TrailerPolicy
 	owned   []Names // of all Owners
+	// answering are the paths of all Answerers.
+	answering []answeredPath
 	// unlogged says that one of them is against lines in the access log.
 	unlogged bool
 	guards   []any   // what keeps requests away, to compare
@@ -174,6 +176,11 @@ func (l *List) add(p Policy, from string) {
 	if p, ok := p.(Owner); ok {
 		l.owned = append(l.owned, p.Owns())
 	}
+	if p, ok := p.(Answerer); ok {
+		for _, path := range p.Answers() {
+			l.answering = append(l.answering, answeredPath{path, p})
+		}
+	}
 }
 
 // Unlogged reports whether the requests get no lines in the access log.
@@ -205,6 +212,11 @@ func sameGuard(a, b any) bool {
 func (l *List) Request(r Request, reply *Reply) (answered bool) {
 	if l == nil {
 		return false
+	}
+	if len(l.answering) > 0 {
+		if p := l.Answering(r.Received().Path); p != nil {
+			return p.Request(r, reply)
+		}
 	}
 	for _, p := range l.request {
 		if p.Request(r, reply) {

@@ -1,6 +1,10 @@
 package policy
 
-import "serai/wire"
+import (
+	"slices"
+
+	"serai/wire"
+)
 
 // Owner is a policy that sets fields of an instance's request in which the instance
 // believes, such as the name of a user. What the client sends in them, in its head or in
@@ -10,6 +14,45 @@ import "serai/wire"
 type Owner interface {
 	RequestPolicy
 	Owns() Names
+}
+
+// Answerer is a policy that answers some paths of each host that it guards a part of,
+// whatever route would take them: where a login comes back to, for example. On these paths
+// it is the only policy that a request meets, and always answers.
+type Answerer interface {
+	RequestPolicy
+	// Answers returns the paths.
+	Answers() []string
+}
+
+// Answering returns the policy of the list that answers a path by itself, nil for none.
+func (l *List) Answering(path []byte) RequestPolicy {
+	if l == nil {
+		return nil
+	}
+	for _, a := range l.answering {
+		if a.path == string(path) {
+			return a.RequestPolicy
+		}
+	}
+	return nil
+}
+
+// AnsweredPaths returns the paths that policies of the list answer by themselves.
+func (l *List) AnsweredPaths() (paths []string) {
+	if l == nil {
+		return nil
+	}
+	for _, a := range l.answering {
+		paths = append(paths, a.path)
+	}
+	return paths
+}
+
+// answeredPath is one of them.
+type answeredPath struct {
+	path string
+	RequestPolicy
 }
 
 // Names are names of fields. A client's field is one of them in every spelling that some
@@ -85,9 +128,32 @@ func (l *List) forwardLearned(f *Forward) {
 	f.Head.Fields = append(f.Head.Fields, f.Request.Learned().Forward...)
 }
 
-// answerLearned adds what Owners have learned for the client.
+// answerLearned adds what Owners have learned for the client. An answer that brings a
+// session is for one client, whatever the instance says of caches.
 func (l *List) answerLearned(a *Answer) {
-	if len(l.owned) > 0 {
-		a.Head.Fields = append(a.Head.Fields, a.Request.Learned().Answer...)
+	if len(l.owned) == 0 {
+		return
+	}
+	learned := a.Request.Learned().Answer
+	if slices.ContainsFunc(learned, func(f wire.Field) bool { return wire.EqualFold(f.Name, "set-cookie") }) {
+		a.keepPrivate()
+	}
+	a.Head.Fields = append(a.Head.Fields, learned...)
+}
+
+// keepPrivate has no cache store the answer that could give it to somebody else. RFC 9213
+// fields would overrule Cache-Control.
+func (a *Answer) keepPrivate() {
+	private := false
+	for i := range a.Head.Fields {
+		switch f := &a.Head.Fields[i]; {
+		case wire.EqualFold(f.Name, "cdn-cache-control"), wire.EqualFold(f.Name, "surrogate-control"):
+			f.Kind = wire.Dropped
+		case wire.EqualFold(f.Name, "cache-control"):
+			private = private || wire.HasToken(f.Value, "no-store") || wire.HasToken(f.Value, "private")
+		}
+	}
+	if !private {
+		a.Set(field("Cache-Control", "private, no-store"))
 	}
 }

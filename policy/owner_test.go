@@ -42,7 +42,7 @@ func TestOwner(t *testing.T) {
 	}
 	a := &Answer{Request: r, Head: &wire.ResponseHead{}, Values: &wire.Values{}}
 	l.Answer(a)
-	if got := lines(a.Head.Fields); got != "Set-Cookie: a=1\r\nSet-Cookie: a=1\r\n" {
+	if got := lines(a.Head.Fields); got != "Cache-Control: private, no-store\r\nSet-Cookie: a=1\r\nSet-Cookie: a=1\r\n" {
 		t.Errorf("the client gets %q", got)
 	}
 	if !l.Owns([]byte("X_User")) || l.Owns([]byte("X-Users")) || (*List)(nil).Owns([]byte("X-User")) {

@@ -3,6 +3,7 @@ package proxy
 import (
 	"math/rand/v2"
 
+	"serai/policy"
 	"serai/router"
 	"serai/upstream"
 	"serai/wire"
@@ -127,6 +128,15 @@ func (x *Exchange) appendSent(dst []wire.Field) []wire.Field {
 		case wire.Dropped:
 		case wire.Forwarded, wire.XForwardedFor, wire.XForwardedHost, wire.XForwardedPort, wire.XForwardedProto, wire.XForwardedPrefix, wire.XRealIP:
 			// Those left are believed; they go into ours.
+		case wire.Cookie:
+			if policy.HasOwnCookie(f.Value) {
+				value := x.values.Keep(policy.AppendForeignCookies(x.values.Start(), f.Value))
+				if len(value) > 0 {
+					dst = append(dst, wire.Field{Name: f.Name, Value: value, Kind: wire.Cookie})
+				}
+				continue
+			}
+			dst = append(dst, *f)
 		default:
 			dst = append(dst, *f)
 		}

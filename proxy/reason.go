@@ -52,6 +52,7 @@ const (
 	ReasonAuthDenied
 	ReasonAuthBusy
 	ReasonAuthUnavailable
+	ReasonAuthLogin
 	ReasonIPDenied
 	ReasonRateLimited
 	ReasonCORSDenied
@@ -111,10 +112,11 @@ var reasons = [...]ReasonEntry{
 	ReasonNoHTTP2:         {"no-http2", 502, "", "the instance does not speak HTTP/2, as its `scheme` says it would, and how that was seen"},
 	ReasonUpstreamRefused: {"upstream-refused", 503, "", "the instance refused the request before it did anything: it is overloaded, or about to stop (REFUSED_STREAM, GOAWAY)"},
 	ReasonNoUpgrade:       {"no-upgrade", 501, "", "a WebSocket to an instance of HTTP/2 that does not offer extended CONNECT (RFC 8441)"},
-	ReasonAuthRequired:    ofPolicy(policy.ErrAuthRequired, "the route's `auth` wants a name and a password, or a token, and there is none that is right; 400 where there are several tokens"),
-	ReasonAuthDenied:      ofPolicy(policy.ErrAuthDenied, "the service that the route's `auth` asks refuses the request; the status, the fields and the body are its own. Or the token lacks a claim that the `auth` demands"),
-	ReasonAuthBusy:        ofPolicy(policy.ErrAuthBusy, "the client has too many passwords checked, too many requests that the service of `auth` is asked about, or too many that wait for keys of tokens; 503 where all clients together have"),
-	ReasonAuthUnavailable: ofPolicy(policy.ErrAuthUnavailable, "the service that the route's `auth` asks does not answer, or not in time, or not with an answer of HTTP that is whole, or the keys of its tokens are not known: nobody is let in"),
+	ReasonAuthRequired:    ofPolicy(policy.ErrAuthRequired, "the route's `auth` wants a name and a password, or a token, and there is none that is right; 400 where there are several tokens. Or it wants a login, and the request is no browser's that goes to a page"),
+	ReasonAuthDenied:      ofPolicy(policy.ErrAuthDenied, "the service that the route's `auth` asks refuses the request; the status, the fields and the body are its own. Or the token lacks a claim that the `auth` demands, a login has failed, or the user is in no group that may come in"),
+	ReasonAuthBusy:        ofPolicy(policy.ErrAuthBusy, "the client has too many passwords checked, too many requests that the service or the provider of `auth` is asked about, or too many that wait for keys of tokens; 503 where all clients together have"),
+	ReasonAuthUnavailable: ofPolicy(policy.ErrAuthUnavailable, "the service or the provider that the route's `auth` asks does not answer, or not in time, or not with an answer of HTTP that is whole, or the keys of its tokens are not known: nobody is let in"),
+	ReasonAuthLogin:       ofPolicy(policy.ErrAuthLogin, "the route's `auth` sends the browser to its provider, or back from there; or answers a logout"),
 	ReasonIPDenied:        ofPolicy(policy.ErrIPDenied, "the route's `allow` or `deny` refuses the client's address"),
 	ReasonRateLimited:     ofPolicy(policy.ErrRateLimited, "the client is beyond the route's `rate`. With Retry-After"),
 	ReasonCORSDenied:      ofPolicy(policy.ErrCORSDenied, "a CORS preflight for an origin, a method or a header that the route's `cors` does not allow"),

@@ -20,8 +20,11 @@ type entry struct {
 	solePriority int
 
 	few    bucket
-	guards bool   // one of the few has a guard
-	many   *paths // nil while there are few
+	guards bool // one of the few has a guard
+	// answered are the paths that a policy of a route answers for the whole host, nil for
+	// most hosts.
+	answered *[]answered
+	many     *paths // nil while there are few
 
 	// holding says which namespace holds the host. disputed is nil when there is only
 	// one that claims it, and the host is not a wildcard: as for most hosts.
@@ -182,7 +185,11 @@ type change struct{ remove, add []*Route }
 // receiver may be nil.
 func (e *entry) apply(c *change, w *warden) *entry {
 	if e != nil && e.many != nil && w.simple(e, c) && e.many.len+len(c.add)-len(c.remove) > maxFew/2 {
-		return &entry{many: e.many.apply(c), holding: e.holding}
+		next := &entry{many: e.many.apply(c), holding: e.holding}
+		if next.many.guards > 0 {
+			next.findAnswered()
+		}
+		return next
 	}
 	var routes []*Route
 	if e != nil {
@@ -193,6 +200,7 @@ func (e *entry) apply(c *change, w *warden) *entry {
 	}
 	own, next := w.split(routes)
 	next.fill(own)
+	next.findAnswered()
 	return &next
 }
 
@@ -208,6 +216,43 @@ func (e *entry) fill(routes []*Route) {
 	if len(e.few.live) == 1 && e.few.live[0].unconditional() {
 		e.sole, e.solePriority = e.few.live[0], e.few.live[0].Priority
 	}
+}
+
+// answered is a path that a policy of a route answers for the whole host.
+type answered struct {
+	path  string
+	route *Route
+}
+
+// findAnswered finds the paths that policies answer by themselves, and a route for each.
+func (e *entry) findAnswered() {
+	var all []answered
+	for b := range e.buckets() {
+		for _, r := range b.live {
+			for _, path := range r.Policies.AnsweredPaths() {
+				if !slices.ContainsFunc(all, func(a answered) bool { return a.path == path }) {
+					all = append(all, answered{path, r})
+				}
+			}
+		}
+	}
+	if len(all) > 0 {
+		e.answered = &all
+	}
+}
+
+// answering returns the route with the policy that answers a path for the whole host, nil
+// for none.
+func (e *entry) answering(path []byte) *Route {
+	if e == nil || e.answered == nil {
+		return nil
+	}
+	for _, a := range *e.answered {
+		if a.path == string(path) {
+			return a.route
+		}
+	}
+	return nil
 }
 
 // hasGuard reports whether a route of the entry has a guard.

@@ -44,6 +44,9 @@ func (t *Table) Lookup(q *Query) (*Route, Miss) {
 		return exact.sole, Found
 	}
 	f.begin(exact)
+	if r := f.answering(exact); r != nil {
+		return r, Found
+	}
 	r := f.find(exact)
 	switch {
 	case r == nil:
@@ -55,6 +58,34 @@ func (t *Table) Lookup(q *Query) (*Route, Miss) {
 		return nil, miss
 	}
 	return r, Found
+}
+
+// answering returns a route whose policy answers the path for the whole host, such as one
+// that only takes another path of it; exact is the entry of the host.
+func (f *finding) answering(exact *entry) *Route {
+	if r := exact.answering(f.q.Path); r != nil && f.mayTake(r) {
+		return r
+	}
+	if f.t.wildcards.len > 0 {
+		if rest := parent(f.host); rest != nil {
+			wildcard := f.t.wildcards.get(rest)
+			if r := wildcard.answering(f.q.Path); r != nil && f.mayTake(r) {
+				return r
+			}
+			if exact == nil && wildcard != nil {
+				f.held = wildcard.holding
+			}
+		}
+	}
+	if r := f.t.any.answering(f.q.Path); r != nil && f.mayTake(r) {
+		return r
+	}
+	return nil
+}
+
+// mayTake reports whether a route may take requests for the host.
+func (f *finding) mayTake(r *Route) bool {
+	return f.held.admits(r) && (!r.guarded || f.t.owners.allow(r.Namespace, f.host))
 }
 
 // find returns the route that takes the request, nil for none; exact is the entry of the
@@ -209,7 +240,7 @@ func (f *finding) inBucket(b *bucket) *Route {
 
 // takes reports whether a route takes the request. Its host and path match.
 func (f *finding) takes(r *Route) bool {
-	if f.reserved && !r.local() || !f.held.admits(r) || r.guarded && !f.t.owners.allow(r.Namespace, f.host) {
+	if f.reserved && !r.local() || !f.mayTake(r) {
 		return false
 	}
 	if f.of != nil && (r.Lingers() || r.Service != f.of.Service || r.Namespace != f.of.Namespace) {

@@ -13,6 +13,7 @@ import (
 	"serai/policy"
 	"serai/policy/auth"
 	"serai/policy/auth/keys"
+	"serai/policy/auth/oidc"
 	"serai/router"
 )
 
@@ -29,6 +30,8 @@ type namedBlocks struct {
 	tokens    *auth.Tokens
 	// remotes are where keys of tokens are fetched, also those of the last file.
 	remotes []*keys.Remote
+	// logins is what those with a provider share, and is never made anew.
+	logins *oidc.Shared
 	// read are the auth blocks by name, as they were read.
 	read map[string]readAuth
 }
@@ -49,10 +52,10 @@ type namedPlace struct {
 // inherit takes over what outlives a file.
 func (n *namedBlocks) inherit(last *configFile) {
 	if last == nil || last.named.tokens == nil {
-		n.passwords, n.tokens = auth.NewPasswords(), auth.NewTokens()
+		n.passwords, n.tokens, n.logins = auth.NewPasswords(), auth.NewTokens(), oidc.NewShared()
 		return
 	}
-	n.passwords, n.tokens, n.remotes = last.named.passwords, last.named.tokens, last.named.remotesOf()
+	n.passwords, n.tokens, n.logins, n.remotes = last.named.passwords, last.named.tokens, last.named.logins, last.named.remotesOf()
 }
 
 // catalog makes the catalog of all blocks, and tells of names that nothing has.
@@ -138,6 +141,9 @@ func (n *namedBlocks) authKinds(name string) map[string]authKind {
 		},
 		"jwt": func(b *hclsyntax.Block) (policy.RequestPolicy, []string, hcl.Diagnostics) {
 			return n.readJWT(name, b)
+		},
+		"oidc": func(b *hclsyntax.Block) (policy.RequestPolicy, []string, hcl.Diagnostics) {
+			return n.readLogin(name, b)
 		},
 	}
 }

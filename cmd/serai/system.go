@@ -182,6 +182,9 @@ func (s *system) makeAdmin() (err error) {
 		o.Registrations = s.store.Status
 	}
 	o.Compression = s.encoders.Status
+	if s.file.named.logins != nil {
+		o.Logins = s.file.named.logins.Status
+	}
 	if s.claims != nil {
 		o.Claims = s.claims.Status
 	}

@@ -19,3 +19,6 @@ func settable(name string) error {
 		return fmt.Errorf("%q is not a field that a policy may set", name)
 	}
 }
+
+// Settable is settable for the packages below this one.
+func Settable(name string) error { return settable(name) }

@@ -169,3 +169,6 @@ func (g *gate) leave() {
 		g.drop(l)
 	}
 }
+
+// ClientOf is clientOf for the packages below this one.
+func ClientOf(a netip.Addr) netip.Prefix { return clientOf(a) }

@@ -1,0 +1,104 @@
+package oidc
+
+import (
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+// attempt is a login under way, as the browser keeps it, sealed. Several tabs have one
+// each.
+type attempt struct {
+	State    string `json:"s"`
+	Nonce    string `json:"n"`
+	Verifier string `json:"v"`
+	// Target is the path and the query that the browser has asked for.
+	Target string `json:"t"`
+	// Redirect is the URL of the callback that the provider was given.
+	Redirect string `json:"r"`
+	Began    int64  `json:"b"`
+}
+
+const (
+	// attemptLives is how long a user may take to log in.
+	attemptLives = 15 * time.Minute
+	// mostAttempts bounds those of one browser: the oldest make room.
+	mostAttempts = 8
+	// longestTarget bounds what a browser is led back to: it lies in a cookie.
+	longestTarget = 1024
+	// keyLength is the length of an attempt's key, which its state begins with: eight
+	// digits of the time, and eight of chance.
+	keyLength   = 16
+	stateLength = keyLength + 22
+)
+
+// newAttempt begins a login.
+func newAttempt(now time.Time, target, redirect string) *attempt {
+	var key [4]byte
+	rand.Read(key[:]) // it never fails
+	return &attempt{
+		State: fmt.Sprintf("%08x", uint32(now.Unix())) + hex.EncodeToString(key[:]) + random(16), Nonce: random(16),
+		Verifier: oauth2.GenerateVerifier(), Target: target, Redirect: redirect, Began: now.Unix(),
+	}
+}
+
+// random returns so many random bytes as text.
+func random(n int) string {
+	b := make([]byte, n)
+	rand.Read(b)
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+func (a *attempt) key() string { return a.State[:keyLength] }
+
+// validState reports whether a state could be one of newAttempt's.
+func validState(s string) bool {
+	return len(s) == stateLength && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") == ""
+}
+
+func (l *Login) sealAttempt(a *attempt, host string) string {
+	text, _ := json.Marshal(a) // strings and a number: it never fails
+	return l.o.Keys.seal(text, l.bound(forAttempt, host))
+}
+
+// openAttempt opens the attempt with that state, nil if the cookie is another one's, or
+// too old.
+func (l *Login) openAttempt(sealed, host, state string, now time.Time) *attempt {
+	text, ok := l.o.Keys.open(sealed, l.bound(forAttempt, host))
+	if !ok {
+		return nil
+	}
+	a := &attempt{}
+	if json.Unmarshal(text, a) != nil || subtle.ConstantTimeCompare([]byte(a.State), []byte(state)) != 1 {
+		return nil
+	}
+	if age := now.Sub(time.Unix(a.Began, 0)); age > attemptLives || age < -longestSkew {
+		return nil
+	}
+	return a
+}
+
+// localTarget reports whether a path with its query leads nowhere but to the host that it
+// is asked of, whichever browser reads it: some take a backslash for a slash, and drop tabs
+// and line ends.
+func localTarget(target string) bool {
+	if len(target) == 0 || target[0] != '/' || len(target) > 1 && (target[1] == '/' || target[1] == '\\') {
+		return false
+	}
+	return visible(target) && !strings.ContainsAny(target, "\\#")
+}
+
+// targetOf is what a browser is led back to after its login.
+func targetOf(target []byte) string {
+	if len(target) > longestTarget || !localTarget(string(target)) {
+		return "/"
+	}
+	return string(target)
+}

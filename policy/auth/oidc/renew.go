@@ -1,0 +1,160 @@
+package oidc
+
+import (
+	"crypto/sha256"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+// renewal is a session that is being renewed, or has just been.
+type renewal struct {
+	done  chan struct{} // closed when it has ended
+	ended bool
+	next  *session // nil when there is none
+	err   error
+	until time.Time // when it is forgotten
+}
+
+// renewed returns the renewal of a session, and whether the caller must do it: one request
+// of a session does, the others wait. Later ones, which were sent with the old cookie, get
+// the same outcome: a refresh token that is used twice looks stolen (RFC 9700 section
+// 4.14.2). It returns nil where nothing can be remembered.
+func (s *Shared) renewal(key string, now time.Time) (r *renewal, begin bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.renewals[key]; r != nil && !(r.ended && now.After(r.until)) {
+		return r, false
+	}
+	for len(s.order) > 0 {
+		oldest := s.renewals[s.order[0]]
+		if oldest != nil && (!oldest.ended || now.Before(oldest.until) && len(s.order) < mostRenewals) {
+			break
+		}
+		delete(s.renewals, s.order[0])
+		s.order = s.order[1:]
+	}
+	if len(s.order) >= mostRenewals {
+		return nil, false
+	}
+	r = &renewal{done: make(chan struct{})}
+	if s.renewals[key] == nil {
+		s.order = append(s.order, key)
+	}
+	s.renewals[key] = r
+	return r, true
+}
+
+// end ends a renewal for all who wait. One that failed because the provider is away is
+// forgotten at once.
+func (s *Shared) end(key string, r *renewal, next *session, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.next, r.err, r.ended = next, err, true
+	if r.until = time.Now().Add(renewedFor); err != nil && err != errRefused {
+		r.until = time.Time{}
+	}
+	switch err {
+	case nil:
+		s.renewed.Add(1)
+	default:
+		s.notRenewed.Add(1)
+	}
+	close(r.done)
+}
+
+// renewalKey stands for a session and its refresh token.
+func (l *Login) renewalKey(s *session) string {
+	sum := sha256.Sum256(boundTo("renewal", l.name, l.o.Issuer, l.o.ClientID, s.ID, s.Refresh))
+	return string(sum[:])
+}
+
+// renew returns the session as the provider has renewed it. The error is errRefused,
+// errBusy, errGone or errUnavailable.
+func (l *Login) renew(a *asking, s *session) (next *session, err error) {
+	key := l.renewalKey(s)
+	a.Wait(func(gone <-chan struct{}) {
+		r, begin := l.shared.renewal(key, a.now)
+		switch {
+		case r == nil:
+			err = errBusy
+		case begin:
+			err = errUnavailable // unless begin returns
+			defer func() { l.shared.end(key, r, next, err) }()
+			next, err = l.begin(a, s, gone)
+		default:
+			select {
+			case <-r.done:
+				next, err = r.next, r.err
+			case <-gone:
+				err = errGone
+			}
+		}
+	})
+	return next, err
+}
+
+// begin asks the provider to renew a session.
+func (l *Login) begin(a *asking, s *session, gone <-chan struct{}) (*session, error) {
+	if l.provider.rests() {
+		return nil, errUnavailable
+	}
+	leave, err := l.places.enter(a.client())
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	m, err := l.provider.metadata(gone)
+	if err == nil {
+		s, err = l.refresh(m, s)
+	}
+	if err == errUnavailable {
+		l.provider.rest()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// refresh uses the refresh token (OpenID Connect Core 1.0 section 12).
+func (l *Login) refresh(m *metadata, s *session) (*session, error) {
+	ctx, cancel := l.provider.context()
+	defer cancel()
+	token, err := l.provider.config(m, "").TokenSource(ctx, &oauth2.Token{RefreshToken: s.Refresh}).Token()
+	if err != nil {
+		return nil, failed(err)
+	}
+	next, now := *s, time.Now()
+	said := claims{}
+	if token.Extra("id_token") != nil {
+		id, claimed, err := l.verify(ctx, m, token)
+		if err != nil {
+			return nil, err
+		}
+		if id.Subject != s.Subject || id.Nonce != "" && id.Nonce != s.ID {
+			return nil, errRefused
+		}
+		said = claimed
+	} else if m.UserInfo == "" {
+		// It says nothing of the user any more, but that the login is still good.
+		if token.RefreshToken != "" {
+			next.Refresh = token.RefreshToken
+		}
+		next.Due = min(now.Add(l.o.Renew).Unix(), next.Ends)
+		return &next, nil
+	}
+	if said, err = l.complete(ctx, m, token, s.Subject, said); err != nil {
+		// The old refresh token may be used up by now: the new one must not be lost.
+		if err == errUnavailable && token.RefreshToken != "" {
+			next.Refresh = token.RefreshToken
+			next.Due = min(now.Add(min(time.Minute, l.o.Renew)).Unix(), next.Ends)
+			return &next, nil
+		}
+		return nil, err
+	}
+	if err := l.fill(&next, said, token, now); err != nil {
+		return nil, errRefused
+	}
+	return &next, nil
+}

@@ -1,0 +1,175 @@
+package oidc
+
+import (
+	"crypto/rand"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Bounds of what a process remembers for all its Logins together.
+const (
+	mostRevoked  = 65_536 // sessions that were logged out of here, a hundred bytes each
+	mostUsed     = 8_192  // attempts that came back here
+	mostRenewals = 2_048  // renewed sessions, each as long as its cookies at most
+	mostClients  = 4_096  // clients that came back from a provider a moment ago
+)
+
+// How often clients may have a provider asked whether a login is right.
+const (
+	clientEvery = time.Second / 10 // one client, and how many at once
+	clientBurst = 100
+	allEvery    = time.Second / 100 // all of them
+	allBurst    = 500
+)
+
+// renewedFor is how long the outcome of a renewal is remembered: requests that were sent
+// with the old cookie come a moment later.
+const renewedFor = time.Minute
+
+// Shared is what a node remembers of sessions, for all Logins of a process, whatever the
+// config file becomes. All of it may be lost: docs/policies.md says what for.
+type Shared struct {
+	node [16]byte // makes this node differ from others
+
+	mu       sync.Mutex
+	revoked  expiring
+	used     expiring
+	renewals map[string]*renewal
+	order    []string // of renewals, the oldest first
+	clients  map[netip.Prefix]time.Time
+	all      time.Time
+	tidy     time.Time // clients are not looked through before
+
+	logins, failures, renewed, notRenewed, logouts, limited, forged, displaced atomic.Uint64
+}
+
+// Status is what Shared has, and has counted.
+type Status struct {
+	// Revoked, Used, Renewals are how many of each are remembered.
+	Revoked, Used, Renewals int
+	// Logins and Failures are users who came back from the provider; Renewed and
+	// NotRenewed are sessions; Logouts are those of users. Limited are requests refused
+	// because of a limit, Forged are cookies that did not open, and Displaced are
+	// sessions that were logged out of and are forgotten before their time.
+	Logins, Failures, Renewed, NotRenewed, Logouts, Limited, Forged, Displaced uint64
+}
+
+// NewShared makes a Shared that remembers nothing.
+func NewShared() *Shared {
+	s := &Shared{
+		revoked: newExpiring(mostRevoked), used: newExpiring(mostUsed),
+		renewals: make(map[string]*renewal), clients: make(map[netip.Prefix]time.Time),
+	}
+	rand.Read(s.node[:]) // it never fails
+	return s
+}
+
+// Status returns what s has.
+func (s *Shared) Status() Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Status{
+		Revoked: s.revoked.len(), Used: s.used.len(), Renewals: len(s.renewals),
+		Logins: s.logins.Load(), Failures: s.failures.Load(), Renewed: s.renewed.Load(), NotRenewed: s.notRenewed.Load(),
+		Logouts: s.logouts.Load(), Limited: s.limited.Load(), Forged: s.forged.Load(), Displaced: s.displaced.Load(),
+	}
+}
+
+// revoke ends a session on this node.
+func (s *Shared) revoke(id string, now, until time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.revoked.add(id, now, until) {
+		s.displaced.Add(1)
+	}
+}
+
+func (s *Shared) isRevoked(id string, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.revoked.has(id, now)
+}
+
+// use notes that an attempt has come back, and reports whether it is the first time.
+func (s *Shared) use(state string, now time.Time) (first bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.used.has(state, now) {
+		return false
+	}
+	s.used.add(state, now, now.Add(attemptLives+longestSkew))
+	return true
+}
+
+// admit reports whether a client may have the provider asked once more.
+func (s *Shared) admit(client netip.Prefix, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next, known := s.clients[client]
+	if !known && len(s.clients) >= mostClients && !now.Before(s.tidy) {
+		s.tidy = now.Add(time.Second) // it looks at all of them
+		for c, at := range s.clients {
+			if at.Before(now) {
+				delete(s.clients, c)
+			}
+		}
+	}
+	// GCRA: next is when all that was taken is given back.
+	if next = later(next, now).Add(clientEvery); next.Sub(now) > clientEvery*clientBurst {
+		return false
+	}
+	all := later(s.all, now).Add(allEvery)
+	if all.Sub(now) > allEvery*allBurst {
+		return false
+	}
+	s.all = all
+	if known || len(s.clients) < mostClients {
+		s.clients[client] = next
+	}
+	return true
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// expiring is a set whose elements end by themselves. When it is full, the oldest goes.
+type expiring struct {
+	most  int
+	until map[string]time.Time
+	order []string
+}
+
+func newExpiring(most int) expiring { return expiring{most: most, until: make(map[string]time.Time)} }
+
+func (e *expiring) len() int { return len(e.until) }
+
+func (e *expiring) has(key string, now time.Time) bool {
+	until, ok := e.until[key]
+	return ok && now.Before(until)
+}
+
+// add adds an element, and reports whether one had to go before its time.
+func (e *expiring) add(key string, now, until time.Time) (displaced bool) {
+	if _, ok := e.until[key]; ok {
+		e.until[key] = until
+		return false
+	}
+	for len(e.order) > 0 {
+		over := !now.Before(e.until[e.order[0]])
+		if !over && len(e.order) < e.most {
+			break
+		}
+		displaced = displaced || !over
+		delete(e.until, e.order[0])
+		e.order = e.order[1:]
+	}
+	e.until[key] = until
+	e.order = append(e.order, key)
+	return displaced
+}
