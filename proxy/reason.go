@@ -113,7 +113,7 @@ var reasons = [...]ReasonEntry{
 	ReasonAuthRequired:    {"auth-required", 401, "", "the route's `auth` wants a name and a password, and there is none that is right"},
 	ReasonAuthDenied:      {"auth-denied", 403, "", "the service that the route's `auth` asks refuses the request; the status, the fields and the body are its own"},
 	ReasonAuthBusy:        {"auth-busy", 429, "", "the client has too many passwords checked, or too many requests that the service of `auth` is asked about; 503 where all clients together have"},
-	ReasonAuthUnavailable: {"auth-unavailable", 503, "", "the service that the route's `auth` asks does not answer, or not in time, or not with an answer of HTTP that is whole: nobody is let in"},
+	ReasonAuthUnavailable: {"auth-unavailable", 503, "", "the service that the route's `auth` asks does not answer, or not in time, or not with an answer of HTTP that is whole; or the Nomad variable with its users has not been read: nobody is let in"},
 	ReasonIPDenied:        ofPolicy(policy.ErrIPDenied, "the route's `allow` or `deny` refuses the client's address"),
 	ReasonRateLimited:     ofPolicy(policy.ErrRateLimited, "the client is beyond the route's `rate`. With Retry-After"),
 	ReasonCORSDenied:      ofPolicy(policy.ErrCORSDenied, "a CORS preflight for an origin, a method or a header that the route's `cors` does not allow"),

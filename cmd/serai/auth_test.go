@@ -593,7 +593,7 @@ func TestAuthBlocks(t *testing.T) {
 	bad := filepath.Join(t.TempDir(), "bad")
 	replaceFile(t, bad, "ann:secret\n")
 	for text, want := range map[string]string{
-		`basic {}`: "users_file is missing",
+		`basic {}`: "users_file or users_variable is missing",
 		`basic { users_file = "/nowhere/users" }`:                              "no such file",
 		`basic { users_file = "` + bad + `" }`:                                 "line 1 has plain text",
 		`basic { users_file = "` + users + `", realms = "x" }`:                 "",

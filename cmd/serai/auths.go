@@ -113,28 +113,27 @@ func (s *blockSettings) failed(err error) bool {
 	return s.diagnostics.HasErrors()
 }
 
-// readBasic reads basic { users_file = FILE, realm = TEXT, user_field = NAME, keep = BOOL }.
+// readBasic reads basic { users_file = FILE or users_variable = PATH, realm = TEXT,
+// user_field = NAME, keep = BOOL }.
 func (n *namedBlocks) readBasic(name string, block *hclsyntax.Block) (policy.RequestPolicy, []string, hcl.Diagnostics) {
-	s := readSettings(block, []string{"users_file", "realm", "user_field", "keep"}, nil)
-	path := s.required("users_file")
-	o := auth.BasicOptions{Realm: s.text("realm"), UserField: s.text("user_field"), Keep: s.flag("keep")}
-	if path == "" {
+	s := readSettings(block, append(secretSettings("users"), "realm", "user_field", "keep"), nil)
+	b, err := auth.NewBasic(name, auth.BasicOptions{Realm: s.text("realm"), UserField: s.text("user_field"), Keep: s.flag("keep")}, nil, n.passwords)
+	if s.failed(err) {
 		return nil, nil, s.diagnostics
 	}
-	files := []string{path}
-	var users *auth.Users
-	text, err := readWhole(path, maxSecret)
-	if err == nil {
-		if users, err = auth.ReadUsers(bytes.NewReader(text)); err != nil {
-			err = fmt.Errorf("%s: %w", path, err)
+	files := n.readSecret(name, s, "users", func(text []byte) (warning string, err error) {
+		if text == nil {
+			b.SetUsers(nil)
+			return "", nil
 		}
-	}
-	if err != nil {
-		s.wrong("users_file", "cannot be used: "+err.Error())
-		return nil, files, s.diagnostics
-	}
-	b, err := auth.NewBasic(name, o, users, n.passwords)
-	if s.failed(err) {
+		users, err := auth.ReadUsers(bytes.NewReader(text))
+		if err != nil {
+			return "", err
+		}
+		b.SetUsers(users)
+		return weakUsers(b), nil
+	})
+	if s.failed(nil) {
 		return nil, files, s.diagnostics
 	}
 	return b, files, s.diagnostics
@@ -171,11 +170,20 @@ func (c *configFile) closeAuths(next *configFile) {
 	}
 }
 
-// tellWeak warns of passwords that are easily found by whoever reads their file.
+// weakUsers warns of passwords that are easily found by whoever reads their hashes; empty
+// when there are none.
+func weakUsers(b *auth.Basic) string {
+	if b.Weak() == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d users have passwords whose hashes are weak (MD5): make them anew with htpasswd -B", b.Weak())
+}
+
+// tellWeak logs weakUsers of all auths.
 func (c *configFile) tellWeak(logger *slog.Logger) {
 	for _, a := range c.named.auths {
 		if b, ok := a.Check.(*auth.Basic); ok && b.Weak() > 0 {
-			logger.Warn("a file of users has passwords whose hashes are weak (MD5): make them anew with htpasswd -B", "auth", a.Name, "users", b.Weak())
+			logger.Warn(weakUsers(b), "auth", a.Name)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"serai/policy"
 	"serai/policy/auth"
 	"serai/router"
+	"serai/secret"
 )
 
 // namedBlocks are the blocks of a config file that make its policy.Catalog.
@@ -24,6 +25,10 @@ type namedBlocks struct {
 	places []namedPlace
 	// passwords checks those of all auths, and is never made anew.
 	passwords *auth.Passwords
+	// secrets has those that are kept in Nomad variables, and is never made anew. Reading
+	// are those of the auth that is being read.
+	secrets *secret.Store
+	reading []*secret.Secret
 	// read are the auth blocks by name, as they were read.
 	read map[string]readAuth
 }
@@ -32,6 +37,8 @@ type namedBlocks struct {
 type readAuth struct {
 	text string
 	sums map[string]fileSum // of its files
+	// secrets are those that it needs from variables.
+	secrets []*secret.Secret
 	*policy.Auth
 }
 
@@ -136,13 +143,6 @@ func (n *namedBlocks) readAuth(block *hclsyntax.Block, text []byte, last *config
 	if _, twice := n.read[name]; twice {
 		return hcl.Diagnostics{problem(block.DefRange(), "Auth given twice", fmt.Sprintf("write one block for auth %q", name))}
 	}
-	if n.passwords == nil {
-		if last != nil && last.named.passwords != nil {
-			n.passwords = last.named.passwords
-		} else {
-			n.passwords = auth.NewPasswords()
-		}
-	}
 	this := readAuth{text: string(block.Range().SliceBytes(text)), Auth: &policy.Auth{Name: name}}
 	if last != nil {
 		if known, ok := last.named.read[name]; ok && known.text == this.text && unchanged(known.sums) {
@@ -152,14 +152,25 @@ func (n *namedBlocks) readAuth(block *hclsyntax.Block, text []byte, last *config
 	if this.Check == nil {
 		var files []string
 		files, diagnostics = n.parseAuth(this.Auth, block)
-		this.sums = sumFiles(files)
+		this.sums, this.secrets, n.reading = sumFiles(files), n.reading, nil
 	}
 	if n.read == nil {
 		n.read = make(map[string]readAuth)
 	}
 	n.read[name] = this
 	n.auths = append(n.auths, this.Auth)
-	return diagnostics
+	return append(diagnostics, n.checkVariables(block.DefRange())...)
+}
+
+// keep takes over what outlives config files.
+func (n *namedBlocks) keep(last *configFile) {
+	switch {
+	case n.passwords != nil:
+	case last != nil && last.named.passwords != nil:
+		n.passwords, n.secrets = last.named.passwords, last.named.secrets
+	default:
+		n.passwords, n.secrets = auth.NewPasswords(), secret.NewStore()
+	}
 }
 
 // parseAuth reads an auth block, and returns the files that it has read for it.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"serai/admin"
+	"serai/secret"
 )
 
 // configEvery is how often the config file, and the files that it refers to, are
@@ -32,6 +33,8 @@ type configReloader struct {
 	// seen are the sums of what was read last, whether it had an error or not.
 	seen map[string]fileSum
 
+	secrets *secret.Store // of all config files
+
 	mu     sync.Mutex
 	status admin.ConfigStatus
 }
@@ -44,9 +47,10 @@ type configChange struct {
 
 func newConfigReloader(c *serveCommand, logger *slog.Logger) *configReloader {
 	file := c.file
+	file.named.keep(nil)
 	return &configReloader{
 		read: c.readAgain, logger: logger, asked: make(chan struct{}, 1), next: make(chan configChange),
-		started: &file, current: &file, seen: file.sums,
+		started: &file, current: &file, seen: file.sums, secrets: file.named.secrets,
 		status: admin.ConfigStatus{File: file.path, Read: time.Now()},
 	}
 }
@@ -55,7 +59,9 @@ func newConfigReloader(c *serveCommand, logger *slog.Logger) *configReloader {
 func (r *configReloader) Status() admin.ConfigStatus {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.status
+	status := r.status
+	status.Secrets = secretStatus(r.secrets)
+	return status
 }
 
 // Ask has the file read again now.
@@ -142,8 +148,29 @@ func (r *configReloader) look(ctx context.Context, asked bool) (*configFile, boo
 	}
 }
 
-// apply has the routes made anew.
-func (r *configReloader) apply(ctx context.Context, next *configFile) error {
+// variablesWait is how long the variables that a changed file names are waited for.
+const variablesWait = 5 * time.Second
+
+// apply has the routes made anew, when the secrets are known that they need now, so that no
+// request meets an auth that does not know yet whom to let in.
+func (r *configReloader) apply(ctx context.Context, next *configFile) (err error) {
+	before := r.current.named.secretsOf()
+	r.secrets.Follow(append(before, next.named.secretsOf()...))
+	defer func() {
+		if err != nil {
+			r.secrets.Follow(before)
+			return
+		}
+		r.secrets.Follow(next.named.secretsOf())
+	}()
+	enough := time.NewTimer(variablesWait)
+	defer enough.Stop()
+	select {
+	case <-r.secrets.Asked():
+	case <-enough.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	applied := make(chan error, 1)
 	select {
 	case r.next <- configChange{next, applied}:

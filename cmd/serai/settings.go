@@ -169,6 +169,7 @@ func readConfig(path string, flags []string, last *configFile) (*configFile, err
 			c.flags[name] = strings.Join(values, ",")
 		}
 	}
+	c.named.keep(last)
 	for _, block := range body.Blocks {
 		switch {
 		case block.Type == "namespace" && len(block.Labels) == 1:

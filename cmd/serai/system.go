@@ -179,6 +179,7 @@ func (s *system) makeAdmin() (err error) {
 		s.config = newConfigReloader(s.serveCommand, s.logger)
 		o.Config = s.config.Status
 		s.file.tellWeak(s.logger)
+		s.file.named.secrets.Follow(s.file.named.secretsOf())
 	}
 	if s.obtain != nil {
 		o.Obtain = s.obtain
