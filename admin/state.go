@@ -8,6 +8,7 @@ import (
 	"serai/discovery"
 	"serai/front"
 	"serai/internal/memory"
+	"serai/proxy"
 )
 
 var (
@@ -60,6 +61,14 @@ var (
 	rateLimit    = desc("serai_rate_keys_limit", "Keys that they may have memory for: --rate-keys, or a sixteenth of the memory.")
 	rateRefused  = desc("serai_rate_refused_total", "Requests that were refused because of a route's rate.")
 	rateCrowded  = desc("serai_rate_displaced_total", "Requests that shared the place of another key, because there was no memory for one more: they may have been refused too early.")
+	pagesShown   = desc("serai_error_pages_shown_total", "Answers with errors that had a page of another service as their body.")
+	pagesMissed  = desc("serai_error_pages_missed_total", "Answers with errors that kept their own body because the page could not be had.")
+	pageFetches  = desc("serai_error_page_fetches_total", "Error pages that were asked for.")
+	pageFailures = desc("serai_error_page_failures_total", "Error pages that were asked for and could not be had: the log says why.")
+	pageRefused  = desc("serai_error_page_fetches_refused_total", "Error pages that were not asked for because of --error-page-fetches or --error-pages-memory.")
+	pagesKept    = desc("serai_error_pages", "Error pages that are known, or known not to be had.")
+	pageBytes    = desc("serai_error_pages_bytes", "Memory that error pages take.")
+	pageLimit    = desc("serai_error_pages_bytes_limit", "Memory that they may take: --error-pages-memory, or a 32nd of the memory.")
 	dropped      = desc("serai_access_log_dropped_total", "Lines of the access log that were lost.")
 )
 
@@ -79,6 +88,7 @@ func (c *state) Collect(out chan<- prometheus.Metric) {
 	for reason, n := range c.options.Proxy.Reasons() {
 		counter(out, answers, n, reason)
 	}
+	collectPages(out, c.options.Proxy.Pages())
 	collectEndpoints(out, c.options.Router.Current(), c.options.Registry)
 	outliers := c.options.Registry.Ejections()
 	counter(out, ejected, outliers.Ejected)
@@ -120,6 +130,17 @@ func (c *state) Collect(out chan<- prometheus.Metric) {
 	if c.options.AccessLogDropped != nil {
 		counter(out, dropped, c.options.AccessLogDropped())
 	}
+}
+
+func collectPages(out chan<- prometheus.Metric, s proxy.PageStatus) {
+	counter(out, pagesShown, s.Shown)
+	counter(out, pagesMissed, s.Missed)
+	counter(out, pageFetches, s.Fetched)
+	counter(out, pageFailures, s.Failed)
+	counter(out, pageRefused, s.Refused)
+	gauge(out, pagesKept, float64(s.Pages))
+	gauge(out, pageBytes, float64(s.Bytes))
+	gauge(out, pageLimit, float64(s.Limit))
 }
 
 // collectShares collects the shares of file descriptors, probes, and waiting requests.

@@ -34,6 +34,8 @@ type OfRoute struct {
 	// ResponseRemove those of answers. No name is in both of a message.
 	RequestSet, ResponseSet       []FieldSetting
 	RequestRemove, ResponseRemove []string
+	// Errors has pages for answers with errors, nil for none.
+	Errors *Errors
 	// NoAccessLog keeps requests out of the access log.
 	NoAccessLog bool
 }
@@ -62,6 +64,7 @@ func RouteLayers(layers []Layer, s *State) *List {
 			compileFieldSettings(RequestMessage, o.RequestSet),
 			compileFieldRemoval(AnswerMessage, o.ResponseRemove),
 			compileFieldSettings(AnswerMessage, o.ResponseSet),
+			compileErrors(o),
 			compileHSTS(o),
 			compileSticky(o),
 			compileAccessLog(o),
@@ -128,7 +131,8 @@ type List struct {
 	owned   []Names // of all Owners
 	// unlogged says that one of them is against lines in the access log.
 	unlogged bool
-	guards   []any // what keeps requests away, to compare
+	guards   []any   // what keeps requests away, to compare
+	errors   *Errors // nil for none
 }
 
 // add adds a policy that is not nil.
@@ -156,8 +160,11 @@ func (l *List) add(p Policy, from string) {
 	if p, ok := p.(TrailerPolicy); ok {
 		l.trailer = append(l.trailer, p)
 	}
-	if _, ok := p.(accessLog); ok {
+	switch p := p.(type) {
+	case accessLog:
 		l.unlogged = true
+	case errorPages:
+		l.errors = p.Errors
 	}
 	if p, ok := p.(Owner); ok {
 		l.owned = append(l.owned, p.Owns())
@@ -178,13 +185,15 @@ func (l *List) Guards() bool { return l != nil && len(l.guards) > 0 }
 // SameGuards reports whether what passes the guards of l passes those of o. It is only
 // said of lists with equal guards.
 func (l *List) SameGuards(o *List) bool {
-	return l != nil && slices.EqualFunc(l.guards, o.guards, func(a, b any) bool {
-		if p, ok := a.(*addresses); ok {
-			q, ok := b.(*addresses)
-			return ok && p.allow.equal(q.allow) && p.deny.equal(q.deny)
-		}
-		return a == b
-	})
+	return l != nil && slices.EqualFunc(l.guards, o.guards, sameGuard)
+}
+
+func sameGuard(a, b any) bool {
+	if p, ok := a.(*addresses); ok {
+		q, ok := b.(*addresses)
+		return ok && p.allow.equal(q.allow) && p.deny.equal(q.deny)
+	}
+	return a == b
 }
 
 // Request runs the phase before an instance is picked, until a policy answers.

@@ -154,6 +154,8 @@ type Answer struct {
 	// Own says that serai itself answers: an error, a redirect. Otherwise it is an
 	// instance's answer.
 	Own bool
+	// Page is what is sent in place of the answer's own body, nil for that.
+	Page *Page
 	// Values has memory for values of fields.
 	Values *wire.Values
 }

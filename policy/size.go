@@ -21,6 +21,9 @@ func (o *OfRoute) Size() int {
 	if c := o.CORS; c != nil {
 		n += ruleBytes * (4 + len(c.Origins) + len(c.Methods) + len(c.Headers) + len(c.Expose))
 	}
+	if o.Errors != nil {
+		n += 2 * settingBytes // with the entry of its service in the table
+	}
 	return n + settingBytes*(len(o.RequestSet)+len(o.ResponseSet)) + ruleBytes*(len(o.RequestRemove)+len(o.ResponseRemove)+len(o.Policies))
 }
 

@@ -28,30 +28,38 @@ func (p *Proxy) answerWith(x *Exchange, status int, reason, detail string, more 
 		x.sendWeb(status, reason, detail, more...)
 		return
 	}
-	body := make([]byte, 0, 256)
-	contentType := "text/plain; charset=utf-8"
+	fields := append(more, field("X-Serai-Reason", reason), field("Cache-Control", "no-store"))
+	if status == 503 {
+		fields = append(fields, field("Retry-After", "1"))
+	}
+	if shown := p.pageFor(x, status); shown != nil {
+		defer p.pages.letGo(shown)
+		h := ownHead(status, fields)
+		x.sendPage(&h, true, shown)
+		return
+	}
+	contentType, body := x.plainBody(status, reason, detail)
+	x.send(status, append(fields, field("Content-Type", contentType)), body)
+}
+
+// plainBody is the body of an answer of serai itself, for people or for programs.
+func (x *Exchange) plainBody(status int, reason, detail string) (contentType string, body []byte) {
+	body = make([]byte, 0, 256)
 	if bytes.Contains(x.Header("accept"), []byte("json")) {
-		contentType = "application/json"
 		body = append(body, `{"status":`...)
 		body = strconv.AppendInt(body, int64(status), 10)
 		body = append(body, `,"reason":`...)
 		body = strconv.AppendQuote(body, reason)
 		body = append(body, `,"detail":`...)
 		body = strconv.AppendQuote(body, detail)
-		body = append(body, "}\n"...)
-	} else {
-		body = strconv.AppendInt(body, int64(status), 10)
-		body = append(body, ' ')
-		body = append(body, detail...)
-		body = append(body, " ("...)
-		body = append(body, reason...)
-		body = append(body, ")\n"...)
+		return "application/json", append(body, "}\n"...)
 	}
-	fields := append(more, field("Content-Type", contentType), field("X-Serai-Reason", reason), field("Cache-Control", "no-store"))
-	if status == 503 {
-		fields = append(fields, field("Retry-After", "1"))
-	}
-	x.send(status, fields, body)
+	body = strconv.AppendInt(body, int64(status), 10)
+	body = append(body, ' ')
+	body = append(body, detail...)
+	body = append(body, " ("...)
+	body = append(body, reason...)
+	return "text/plain; charset=utf-8", append(body, ")\n"...)
 }
 
 // Refusal is the answer to what is no request, which an engine sends by itself; it
@@ -64,34 +72,50 @@ func Refusal(e *wire.Error, where string) (h *wire.ResponseHead, body []byte) {
 	}, body
 }
 
-// send sends a whole answer with that body.
+// send sends a whole answer of serai itself with that body.
 func (x *Exchange) send(status int, fields []wire.Field, body []byte) {
-	h := wire.ResponseHead{Status: status, Minor: 1, Framing: wire.Length, Size: int64(len(body)), KeepAlive: true}
-	h.Fields = fields
-	x.applyAnswer(&h, true)
-	if status != 204 { // RFC 9110 section 8.6
+	h := ownHead(status, fields)
+	x.sendWhole(&h, true, body)
+}
+
+// ownHead is the head of an answer of serai itself.
+func ownHead(status int, fields []wire.Field) wire.ResponseHead {
+	return wire.ResponseHead{Status: status, Minor: 1, KeepAlive: true, Fields: fields}
+}
+
+// sendPiece bounds what of a body is sent at once, in bytes: who reads slowly must read
+// that much in the time that each write has.
+const sendPiece = 16 << 10
+
+// sendWhole sends a head with that body. The error says that the client has left.
+func (x *Exchange) sendWhole(h *wire.ResponseHead, own bool, body []byte) error {
+	h.Framing, h.Size = wire.Length, int64(len(body))
+	x.applyAnswer(h, own)
+	if h.Status != 204 { // RFC 9110 section 8.6
 		h.Fields = append(h.Fields, wire.Field{
 			Name: []byte("Content-Length"), Value: strconv.AppendInt(nil, h.Size, 10), Kind: wire.ContentLength,
 		})
 	}
 	switch {
-	case status == 204:
+	case h.Status == 204:
 		h.Framing, body = wire.NoBody, nil
 	case string(x.Head.Method) == "HEAD":
 		h.Framing, h.Declared, body = wire.NoBody, true, nil
 	}
-	x.Status = status
+	x.Status = h.Status
 	r := x.Responder
-	if err := r.Head(&h); err != nil {
-		return
+	if err := r.Head(h); err != nil {
+		return err
 	}
-	if len(body) > 0 {
-		if err := r.Write(body); err != nil {
-			return
+	for len(body) > 0 {
+		piece := body[:min(len(body), sendPiece)]
+		if err := r.Write(piece); err != nil {
+			return err
 		}
-		x.BytesOut = int64(len(body))
+		x.BytesOut += int64(len(piece))
+		body = body[len(piece):]
 	}
-	r.Finish(nil)
+	return r.Finish(nil)
 }
 
 func field(name, value string) wire.Field {

@@ -137,7 +137,13 @@ func (p *Proxy) attempt(x *Exchange, m *upstream.Member) *failure {
 		x.uploaded()
 		return &failure{again: true, reason: ReasonUpstreamRefused.Code()}
 	}
-	whole := p.relay(x)
+	whole := false
+	if shown := p.pageFor(x, a.Head.Status); shown != nil {
+		whole = p.relayPage(x, shown)
+		p.pages.letGo(shown)
+	} else {
+		whole = p.relay(x)
+	}
 	stillThere := x.letGo()
 	x.Now = a.Stream.End(whole && stillThere)
 	x.uploaded()

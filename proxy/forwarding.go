@@ -34,6 +34,8 @@ type forwarding struct {
 	calling    caller
 	web        web
 	prepared   bool // the fields that are not sent on are marked
+	admitted   bool // the policies of Route that may answer have let the request pass
+	fetching   bool // it is for a page of serai's own: see pagefetch.go
 	asking
 	unsendable string // why the policies have refused to send the request, empty if they have not
 }
@@ -46,7 +48,7 @@ func (f *forwarding) reset() {
 	f.identified, f.requestID, f.unsendable = false, [16]byte{}, ""
 	f.upload, f.calling = upload{}, caller{}
 	f.sent, f.answer.Stream = upstream.Request{Scratch: f.sent.Scratch}, nil
-	f.web, f.prepared = web{}, false
+	f.web, f.prepared, f.admitted = web{}, false, false
 	f.asking.reset()
 	f.values.Reset()
 }

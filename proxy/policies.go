@@ -17,6 +17,7 @@ type phases struct {
 	reply   policy.Reply
 	forward policy.Forward
 	answer  policy.Answer
+	page    *policy.Page // that is sent in place of the answer's own body, nil for that
 }
 
 // Received returns the head as the client sent it. Its fields may be marked as not
@@ -49,13 +50,16 @@ func (x *Exchange) StickyCookie() (name, value string) {
 // where one of them does.
 func (p *Proxy) applyRequest(x *Exchange) (answered bool) {
 	x.learned.Reset() // there may have been another route before
+	x.admitted = false
 	if !x.Route.Policies.MayAnswer() {
+		x.admitted = true
 		return false
 	}
 	reply := &x.phases.reply
 	*reply = policy.Reply{Fields: reply.Fields[:0], Values: &x.values}
 	x.maxHops = p.options.MaxHops
 	if !x.Route.Policies.Request(x, reply) {
+		x.admitted = true
 		return false
 	}
 	switch {
@@ -136,7 +140,7 @@ func (x *Exchange) applyAnswer(h *wire.ResponseHead, own bool) *wire.ResponseHea
 		return h
 	}
 	a := &x.phases.answer
-	*a = policy.Answer{Request: x, Head: h, Own: own, Values: &x.values}
+	*a = policy.Answer{Request: x, Head: h, Own: own, Page: x.phases.page, Values: &x.values}
 	x.Route.Policies.Answer(a)
 	return h
 }

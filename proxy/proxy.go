@@ -66,6 +66,8 @@ type Options struct {
 	// Splice moves bodies of a MiB and more within the kernel where both sides
 	// are plain TCP.
 	Splice bool
+	// Pages bound the error pages.
+	Pages PageOptions
 	// Log gets every ended exchange; nil for none. It must not keep it.
 	Log func(*Exchange)
 	// Logger gets what an operator must know; nil discards it.
@@ -95,6 +97,9 @@ func (o *Options) Validate() error {
 	}
 	if o.MaxInterim < 0 {
 		errs = append(errs, fmt.Errorf("limit of 1xx answers %d is negative", o.MaxInterim))
+	}
+	if err := o.Pages.validate(); err != nil {
+		errs = append(errs, err)
 	}
 	if o.RetryShare < 0 || o.RetryShare > 1 {
 		errs = append(errs, fmt.Errorf("retry share %v is not between 0 and 1", o.RetryShare))
@@ -133,6 +138,7 @@ type Proxy struct {
 	bounds   upstream.Bounds // of all attempts
 	inflight atomic.Int64
 	reasons  sync.Map // string -> *atomic.Uint64
+	pages    *pages
 }
 
 // New makes a Proxy.
@@ -143,7 +149,9 @@ func New(o Options) (*Proxy, error) {
 	o.setDefaults()
 	b, _ := newBelieved(o.TrustedFields) // Validate has tried
 	bounds := upstream.Bounds{Head: o.Limits, Interim: o.MaxInterim, WriteIdle: o.WriteIdle, Splice: o.Splice}
-	return &Proxy{options: o, believed: b, bounds: bounds}, nil
+	p := &Proxy{options: o, believed: b, bounds: bounds}
+	p.pages = newPages(p, o.Pages)
+	return p, nil
 }
 
 // Serve answers one request. When it returns, the answer has been handed to
@@ -286,6 +294,9 @@ func (p *Proxy) pick(x *Exchange) *upstream.Member {
 // loses no request by it; to another team no request is handed that was let in by the
 // first one's tags.
 func (p *Proxy) moved(x *Exchange) bool {
+	if x.fetching {
+		return false
+	}
 	route, _ := p.options.Router.Current().Lookup(&x.query)
 	if route == nil || route == x.Route || route.Namespace != x.Route.Namespace {
 		return false

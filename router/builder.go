@@ -19,6 +19,8 @@ type Builder struct {
 	grammar  *Grammar
 	owners   *owners
 	services map[discovery.Key]*service
+	// paging counts the services whose routes show pages of a service.
+	paging map[discovery.Key]int
 	// expiries is when the first lingering route of a service expires.
 	expiries map[discovery.Key]time.Time
 	// broad counts the routes of wildcards and "*" by namespace and priority.
@@ -62,7 +64,7 @@ func NewBuilder(router *Router, o Options) (*Builder, error) {
 	shares, _ := newOwners(o.shares())
 	b := &Builder{
 		options: o, router: router, grammar: NewGrammar(o.Prefix), owners: owners,
-		services: make(map[discovery.Key]*service), expiries: make(map[discovery.Key]time.Time), broad: make(map[broadKey]int),
+		services: make(map[discovery.Key]*service), paging: make(map[discovery.Key]int), expiries: make(map[discovery.Key]time.Time), broad: make(map[broadKey]int),
 		shares: shares, holdings: make(map[string]*holding), kept: make(map[hostKey][]*Route),
 		counted: make(map[discovery.Key]usage), used: make(map[string]usage),
 		contests: make(map[string][]Contest), asked: make(map[Absence]time.Time), renamed: make(map[Absence]bool),
@@ -86,6 +88,9 @@ type update struct {
 	news, ended noted
 	// rooms are the rooms of routes that are gone.
 	rooms []*upstream.Room
+	// pages are the services whose routes, or whose use as one with error pages, may
+	// have changed.
+	pages map[discovery.Key]bool
 	// anew says that every route has been made anew, by another configuration.
 	anew bool
 }
@@ -178,7 +183,7 @@ func (b *Builder) NextExpiry() (first time.Time) {
 }
 
 func (b *Builder) begin() *update {
-	return &update{now: b.options.Now(), hosts: make(map[string]*change), refused: b.router.Current().refused.edit()}
+	return &update{now: b.options.Now(), hosts: make(map[string]*change), pages: make(map[discovery.Key]bool), refused: b.router.Current().refused.edit()}
 }
 
 func (b *Builder) expire(u *update) {
@@ -219,6 +224,7 @@ func (b *Builder) replace(u *update, key discovery.Key, source *discovery.Servic
 		}
 	}
 	u.endpoints = append(u.endpoints, old.endpoints...)
+	b.notePages(u, key, old.pages, next.pages)
 	b.unlingered += next.unlingered
 	u.refuse(key, old.refused, next.refused)
 	if next.source == nil && len(next.routes) == 0 {

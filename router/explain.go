@@ -59,6 +59,9 @@ func (t *Table) Explain(q *Query) Explanation {
 		x.Winner = winner.ID()
 		x.Ready = printable(winner.Pool.Room().Readiness())
 		x.Policies = winner.ExplainPolicies()
+		if why := t.explainPages(winner); why != "" {
+			x.Policies = append(x.Policies, "errors: its pages are not shown now: "+why)
+		}
 	}
 	for _, s := range t.candidates(host) {
 		c := s.route.candidate()

@@ -108,6 +108,8 @@ type draft struct {
 	redirectStatus int
 	rate           policy.Rate
 	cors           policy.CORS
+	errors         policy.Errors
+	operators      bool // it is a policy block of the operator's file
 }
 
 // Keys returns the grammar's keys in the order of its documentation.
@@ -132,6 +134,7 @@ func keys() []key {
 		outside("it belongs to the hosts and instances of one service", edgeKeys()),
 		combined(adds, guardKeys()),
 		combined(once, corsKeys()),
+		combined(once, errorKeys()),
 		namedKeys(),
 	)
 }

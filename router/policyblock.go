@@ -31,7 +31,7 @@ func (p SettingProblem) String() string {
 // ParsePolicy reads the settings of a policy block with the grammar of the tags. The
 // result is nil when there is a problem.
 func (g *Grammar) ParsePolicy(name string, settings []Setting) (*policy.Named, []SettingProblem) {
-	r := &reading{draft: draft{Definition: newDefinition(""), redirectStatus: 308}, seen: make(map[string]bool)}
+	r := &reading{draft: draft{Definition: newDefinition(""), redirectStatus: 308, operators: true}, seen: make(map[string]bool)}
 	var problems []SettingProblem
 	for i, s := range settings {
 		if f := g.readSetting(r, s); f != nil {

@@ -13,6 +13,7 @@ func (b *Builder) publish(u *update, index uint64) {
 	next.Index, next.Built, next.trouble = index, u.now, b.trouble
 	next.refused, next.owners = u.refused.done(), b.owners
 	b.settleHosts(u, last, &next)
+	next.pages = b.settlePages(u, last.pages)
 	next.usage = b.usageNow()
 	b.router.current.Store(&next)
 	for _, p := range u.pools {

@@ -22,6 +22,8 @@ type service struct {
 	// instances.
 	age   uint64
 	usage usage // without lingering routes
+	// pages are the services that have error pages for its routes, nil for none.
+	pages []discovery.Key
 	// unlingered counts routes that ended with the last change because of a quota.
 	unlingered uint64
 }
@@ -118,6 +120,7 @@ func (b *Builder) compile(u *update, key discovery.Key, last map[routeID]*Route,
 	next.usage, next.unlingered = c.meter.usage, c.unlingered
 	slices.SortFunc(next.refused, Rejection.compare)
 	next.endpoints = c.endpoints
+	next.pages = pagesOf(next.routes)
 	return next
 }
 

@@ -28,6 +28,7 @@ type Table struct {
 	// reserved are the operator's paths.
 	reserved []string
 	refused  *index[[]Rejection] // by namespace/service
+	pages    *index[[]*Route]    // of services that have error pages: see pages.go
 	usage    []Usage
 	// trouble is why no order of claims can be agreed; empty while it can.
 	trouble string
@@ -40,7 +41,7 @@ const hostShards = 1024
 func newTable(o *owners, reserved ...string) *Table {
 	return &Table{
 		hosts: newIndex[*entry](hostShards), wildcards: newIndex[*entry](hostShards / 4),
-		refused: newIndex[[]Rejection](hostShards / 4), owners: o, reserved: reserved, broadTop: lowestPriority,
+		refused: newIndex[[]Rejection](hostShards / 4), pages: newIndex[[]*Route](hostShards / 4), owners: o, reserved: reserved, broadTop: lowestPriority,
 	}
 }
 

@@ -296,7 +296,9 @@ func (g *Grammar) finish(r *reading) []Problem {
 
 // incomplete checks what only all keys of policies together show, of a route's tags or
 // of a policy block.
-func (r *reading) incomplete() *flaw { return cmp.Or(r.finishRate(), r.finishCORS(r.seen)) }
+func (r *reading) incomplete() *flaw {
+	return cmp.Or(r.finishRate(), r.finishCORS(r.seen), r.finishErrors())
+}
 
 func (p Problem) compare(q Problem) int {
 	return cmpStrings(p.Route, q.Route, p.Tag, q.Tag, p.Why, q.Why)

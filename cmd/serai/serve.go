@@ -93,6 +93,8 @@ type serveCommand struct {
 	MaxHops                 int      `default:"8" help:"How often a request may pass a serai; one more is a loop and is answered 508." group:"Limits"`
 	RateKeys                int      `default:"1048576" help:"Clients, or whatever else rate counts requests by, that all routes with rate together remember, in 16 bytes each; one route remembers a quarter of them. A sixteenth of the memory at most." group:"Limits"`
 
+	ErrorPages errorPageFlags `embed:""`
+
 	Quotas quotaFlags `embed:""`
 
 	ProbeRate        int      `default:"2000" help:"Probes a second of instances that are not ready, all together; the first of each is free." group:"Instances"`
@@ -150,7 +152,7 @@ func (c *serveCommand) validate() error {
 	if c.AccessLogSample < 0 || c.AccessLogSample > 1 {
 		errs = append(errs, fmt.Errorf("--access-log-sample=%v is not between 0 and 1", c.AccessLogSample))
 	}
-	errs = append(errs, c.Quotas.validate(), c.Over2.validate())
+	errs = append(errs, c.Quotas.validate(), c.Over2.validate(), c.ErrorPages.validate())
 	for _, f := range []struct {
 		name  string
 		value int

@@ -143,6 +143,7 @@ func (s *system) makeProxy(limits wire.Limits, ready func() bool) (err error) {
 		Router: s.router, TrustedProxies: prefixes(c.TrustedProxies), TrustedFields: c.TrustedFields, Via: c.Via, ReadyPath: c.ReadyPath,
 		Ready: ready, Limits: limits, MaxInterim: c.MaxInterim, RetryShare: c.RetryShare, MaxHops: c.MaxHops, Splice: c.Splice,
 		RequestBodyIdle: c.BodyIdle.value(), WriteIdle: c.WriteIdle.value(), TunnelIdle: c.TunnelIdle.value(), Logger: s.logger,
+		Pages: c.ErrorPages.options(s.limit, s.memory),
 	}
 	if s.accessLog != nil {
 		o.Log = s.accessLog.Log
@@ -210,6 +211,9 @@ func (s *system) close() {
 	}
 	if s.client != nil {
 		s.client.CloseIdleConnections()
+	}
+	if s.proxy != nil {
+		s.proxy.Close()
 	}
 	if s.config != nil {
 		s.config.current.closeAuths(nil)
