@@ -14,6 +14,7 @@ import (
 
 	"serai/policy"
 	"serai/policy/auth"
+	"serai/router"
 )
 
 // blockSettings are the attributes of a block by name. Each is one value, unless it is
@@ -105,6 +106,21 @@ func (s *blockSettings) duration(name string) time.Duration {
 	return d
 }
 
+// service reads NAME or NAMESPACE/NAME, and returns the latter, empty when it is not given.
+func (s *blockSettings) service(name string) string {
+	v := s.text(name)
+	if v == "" {
+		return ""
+	}
+	if !strings.Contains(v, "/") {
+		v = "default/" + v
+	}
+	if namespace, service, _ := strings.Cut(v, "/"); !router.IsServiceName(namespace) || !router.IsServiceName(service) {
+		s.wrong(name, fmt.Sprintf("is %q, and wants the NAME of a service in namespace default, or NAMESPACE/NAME", v))
+	}
+	return v
+}
+
 // failed adds an error about the block as a whole, and reports whether there is any.
 func (s *blockSettings) failed(err error) bool {
 	if err != nil && !s.diagnostics.HasErrors() {
@@ -139,12 +155,21 @@ func (n *namedBlocks) readBasic(name string, block *hclsyntax.Block) (policy.Req
 	return b, files, s.diagnostics
 }
 
-// readForward reads forward { url = URL, copy = [FIELD, ...], trust_forwarded = BOOL,
-// timeout = DURATION, max_inflight = N }.
-func readForward(name string, block *hclsyntax.Block) (policy.RequestPolicy, []string, hcl.Diagnostics) {
-	s := readSettings(block, []string{"url", "trust_forwarded", "timeout", "max_inflight"}, []string{"copy"})
+// readForward reads forward { url = URL or service = NAME and path = PATH, copy = [FIELD, ...],
+// trust_forwarded = BOOL, timeout = DURATION, max_inflight = N }.
+func (n *namedBlocks) readForward(name string, block *hclsyntax.Block) (policy.RequestPolicy, []string, hcl.Diagnostics) {
+	s := readSettings(block, []string{"url", "service", "path", "trust_forwarded", "timeout", "max_inflight"}, []string{"copy"})
+	service := s.service("service")
+	switch {
+	case service == "" && s.text("url") == "":
+		s.required("url or service")
+	case service == "" && s.text("path") != "":
+		s.wrong("path", "is for a service: a url has its own")
+	case service != "" && s.text("url") != "":
+		s.wrong("service", "stands beside url: a block has one of them")
+	}
 	o := auth.ForwardOptions{
-		URL: s.required("url"), Copy: s.values["copy"], TrustForwarded: s.flag("trust_forwarded"),
+		URL: s.text("url"), Service: service, Path: s.text("path"), Ask: n.table.asking(service), Copy: s.values["copy"], TrustForwarded: s.flag("trust_forwarded"),
 		Timeout: s.duration("timeout"), MaxInflight: s.number("max_inflight"),
 	}
 	if s.failed(nil) {

@@ -25,6 +25,8 @@ type namedBlocks struct {
 	places []namedPlace
 	// passwords checks those of all auths, and is never made anew.
 	passwords *auth.Passwords
+	// table is asked for services of the table, and is never made anew either.
+	table *tableServices
 	// secrets has those that are kept in Nomad variables, and is never made anew. Reading
 	// are those of the auth that is being read.
 	secrets *secret.Store
@@ -127,7 +129,7 @@ func (n *namedBlocks) authKinds(name string) map[string]authKind {
 			return n.readBasic(name, b)
 		},
 		"forward": func(b *hclsyntax.Block) (policy.RequestPolicy, []string, hcl.Diagnostics) {
-			return readForward(name, b)
+			return n.readForward(name, b)
 		},
 	}
 }
@@ -167,9 +169,9 @@ func (n *namedBlocks) keep(last *configFile) {
 	switch {
 	case n.passwords != nil:
 	case last != nil && last.named.passwords != nil:
-		n.passwords, n.secrets = last.named.passwords, last.named.secrets
+		n.passwords, n.secrets, n.table = last.named.passwords, last.named.secrets, last.named.table
 	default:
-		n.passwords, n.secrets = auth.NewPasswords(), secret.NewStore()
+		n.passwords, n.secrets, n.table = auth.NewPasswords(), secret.NewStore(), &tableServices{}
 	}
 }
 
@@ -199,6 +201,9 @@ func (n *namedBlocks) parseAuth(to *policy.Auth, block *hclsyntax.Block) (files 
 	check, files, wrong := read(b)
 	if diagnostics = append(diagnostics, wrong...); check == nil && !diagnostics.HasErrors() {
 		diagnostics = append(diagnostics, problem(b.DefRange(), "Wrong auth", "the block says nothing of who may pass"))
+	}
+	if asks, ok := check.(interface{ Service() string }); ok && check != nil {
+		to.Service = asks.Service()
 	}
 	to.Check = check
 	return files, diagnostics

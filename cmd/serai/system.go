@@ -156,6 +156,9 @@ func (s *system) makeProxy(limits wire.Limits, ready func() bool) (err error) {
 		o.Challenge = s.obtain.AnswerHTTP
 	}
 	s.proxy, err = proxy.New(o)
+	if s.readAgain != nil {
+		s.file.named.table.proxy.Store(s.proxy)
+	}
 	return err
 }
 
