@@ -203,3 +203,14 @@ func TestVariableBlocks(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestConfigOfTheJobs: the operator's file among the job files is read.
+func TestConfigOfTheJobs(t *testing.T) {
+	c, err := readConfig("../../jobs/serai.config.hcl", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.named.variables(); len(got) != 1 || got[0] != "serai/auth/staff" {
+		t.Errorf("its variables are %q", got)
+	}
+}
