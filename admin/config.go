@@ -18,7 +18,21 @@ type ConfigStatus struct {
 	Problem      string    `json:"problem,omitempty"`
 	ProblemSince time.Time `json:"problem_since,omitzero"`
 	// Waits are the settings that have changed and take effect at a restart.
-	Waits []string `json:"wait_for_restart,omitempty"`
+	Waits []string `json:"wait_wrongrestart,omitempty"`
+	// Secrets are those that the file keeps in Nomad variables.
+	Secrets []SecretStatus `json:"secrets,omitempty"`
+}
+
+// SecretStatus is the state of a secret that is kept in a Nomad variable.
+type SecretStatus struct {
+	Variable string `json:"variable"`
+	Item     string `json:"item"`
+	For      string `json:"for"`
+	// Problem is why it is not known as it is now, empty when it is. Used says that what
+	// it said before is in force meanwhile; otherwise nobody gets in.
+	Problem      string    `json:"problem,omitempty"`
+	ProblemSince time.Time `json:"problem_since,omitzero"`
+	Used         bool      `json:"used"`
 }
 
 // warnings say what is wrong although requests are served.
@@ -29,12 +43,23 @@ func (s *ConfigStatus) warnings() (why []string) {
 	if len(s.Waits) > 0 {
 		why = append(why, "config file: take effect at a restart: "+strings.Join(s.Waits, ", "))
 	}
+	for _, one := range s.Secrets {
+		if one.Problem == "" {
+			continue
+		}
+		now := "nobody gets in"
+		if one.Used {
+			now = "what it said before is in force"
+		}
+		why = append(why, "config file: "+one.For+": "+now+", since "+one.ProblemSince.UTC().Format(time.RFC3339)+": "+one.Problem)
+	}
 	return why
 }
 
 var (
 	configReads = desc("serai_config_reloads_total", "Changes of the config file, or of files that it refers to, that were applied, or refused because of an error.", "result")
 	configWrong = desc("serai_config_wrong_seconds", "How long the config file has had an error, so that what it said before is in force; 0 while it has none.")
+	secretWrong = desc("serai_secret_wrong_seconds", "How long a secret that a Nomad variable has could not be read or used, so that what it said before is in force, or nobody gets in; 0 while it is known.", "variable", "item")
 	configWaits = desc("serai_config_restart_settings", "Settings of the config file that have changed and take effect at a restart.")
 )
 
@@ -47,4 +72,16 @@ func collectConfig(out chan<- prometheus.Metric, s ConfigStatus) {
 	}
 	gauge(out, configWrong, wrong)
 	gauge(out, configWaits, float64(len(s.Waits)))
+	worst := make(map[[2]string]float64)
+	for _, one := range s.Secrets {
+		wrong := 0.0
+		if one.Problem != "" {
+			wrong = max(0, time.Since(one.ProblemSince).Seconds())
+		}
+		key := [2]string{one.Variable, one.Item} // which several may need
+		worst[key] = max(worst[key], wrong)
+	}
+	for key, seconds := range worst {
+		gauge(out, secretWrong, seconds, key[0], key[1])
+	}
 }

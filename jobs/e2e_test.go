@@ -2,13 +2,18 @@ package jobs_test
 
 import (
 	"crypto/tls"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/crypto/bcrypt"
 
 	"serai/admin"
 	"serai/internal/testnet"
@@ -20,12 +25,16 @@ import (
 // through serai's own system job.
 func TestOnRealNomad(t *testing.T) {
 	c := newCluster(t, false)
-	c.serai("raw_exec", testnet.Ports(t, 2))
+	config, err := filepath.Abs("serai.config.hcl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.serai("raw_exec", testnet.Ports(t, 2), fmt.Sprintf("args=[%q]", "--config="+config))
 
 	t.Run("examples", func(t *testing.T) {
 		c.t = t
 		c.run("namespace", "apply", "team-a")
-		for _, job := range []string{"host-dynamic", "groups", "namespace", "sticky", "path", "broken-tags", "canary", "grpc"} {
+		for _, job := range []string{"host-dynamic", "groups", "namespace", "sticky", "path", "broken-tags", "canary", "grpc", "policies", "auth"} {
 			c.job(job)
 		}
 		c.job("host-static", fmt.Sprintf("port=%d", testnet.Ports(t, 1)[0]))
@@ -35,6 +44,8 @@ func TestOnRealNomad(t *testing.T) {
 			c.reaches(host+".example.org", "/", name)
 		}
 		c.reaches("path.example.org", "/api/items", "api")
+		c.reaches("policies.example.org", "/v1/users", "web")
+		c.login("auth.example.org")
 		if status, _ := c.get("old.example.org", "/x"); status != 308 {
 			t.Errorf("the redirect answered %d", status)
 		}
@@ -312,4 +323,30 @@ func (c *cluster) needDriver(name string) {
 	if d := nodes[0].Drivers[name]; !d.Healthy {
 		c.t.Skipf("the node has no driver %s: %s", name, d.HealthDescription)
 	}
+}
+
+// login makes the user that auth.nomad.hcl proposes, whom nobody knows before.
+func (c *cluster) login(host string) {
+	c.t.Helper()
+	c.until("503 as long as nobody knows the users", func() bool {
+		status, body := c.get(host, "/")
+		return status == 503 && strings.Contains(body, "auth-unavailable")
+	})
+	c.reaches(host, "/public", "web")
+	hash, err := bcrypt.GenerateFromPassword([]byte("secret"), bcrypt.MinCost)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	users := c.path("users")
+	if err := os.WriteFile(users, []byte("ann:"+string(hash)+"\n"), 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+	if out := c.run("var", "put", "serai/auth/staff", "users=@"+users); strings.Contains(out, "Error") {
+		c.t.Fatal(out)
+	}
+	c.until("401 for who has no password", func() bool { status, _ := c.get(host, "/"); return status == 401 })
+	c.until("the instance for who has one", func() bool {
+		status, body := c.get(host, "/", "Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte("ann:secret")))
+		return status == 200 && strings.Contains(body, "X-Forwarded-User: ann")
+	})
 }

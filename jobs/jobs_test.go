@@ -22,6 +22,7 @@ import (
 
 	"serai/discovery"
 	"serai/nomad"
+	"serai/policy"
 	"serai/router"
 	"serai/upstream"
 )
@@ -161,7 +162,10 @@ func registrations(t *testing.T) *discovery.Snapshot {
 func table(t *testing.T) *router.Table {
 	t.Helper()
 	r := router.NewRouter()
-	b, err := router.NewBuilder(r, router.Options{Registry: upstream.NewRegistry(upstream.RegistryOptions{})})
+	b, err := router.NewBuilder(r, router.Options{
+		Registry: upstream.NewRegistry(upstream.RegistryOptions{}),
+		Catalog:  policy.NewCatalog(nil, []*policy.Auth{{Name: "staff", Check: staff{}}}, nil), // as serai.config.hcl has it
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,6 +173,12 @@ func table(t *testing.T) *router.Table {
 	t.Cleanup(b.Close)
 	return r.Current()
 }
+
+// staff stands for the auth of serai.config.hcl.
+type staff struct{}
+
+func (staff) Request(policy.Request, *policy.Reply) bool { return false }
+func (staff) Explain() string                            { return "auth: staff" }
 
 // TestTable compares the routes that all files together make with a golden.
 func TestTable(t *testing.T) {

@@ -7,8 +7,9 @@ namespace "*" {
   capabilities = ["read-job"]
 }
 
-# Certificates, ACME challenges, locks, and who holds a host that several services
-# claim (serai/claims/...), in the namespace that serai runs in.
+# Certificates, ACME challenges, locks, who holds a host that several services
+# claim (serai/claims/...), and secrets that the config file keeps in variables
+# (users_variable = "serai/auth/..."), in the namespace that serai runs in.
 # A block for one namespace shadows that of the glob: read-job stands here again.
 namespace "default" {
   capabilities = ["read-job"]

@@ -23,6 +23,8 @@ type bench struct {
 	// burst has all connections begin at once, and compares the 99th percentile of the
 	// latencies in the first burstLasts.
 	burst bool
+	// rule is the policy that the proxies have for what is asked, nil for none.
+	rule *rule
 	// grpc asks for calls of gRPC, h2c for HTTP/2 without TLS.
 	grpc, h2c bool
 }
@@ -53,6 +55,9 @@ func benches() []bench {
 		{name: "many routes, 64 connections", path: "small", ask: ask{conns: 64}, routes: true},
 	}
 }
+
+// allBenches are all that can be compared.
+func allBenches() []bench { return append(benches(), policyBenches()...) }
 
 // can reports whether a proxy of this kind takes part.
 func (b *bench) can(k *peerKind) bool {
@@ -101,6 +106,9 @@ func (b *bench) askOf(p *peer) ask {
 		a.url = "http://" + p.setting.H2C + "/" + b.path
 	case b.secure:
 		a.url = "https://" + p.setting.Secure + "/" + b.path
+	}
+	if b.rule != nil {
+		a.host = b.rule.host
 	}
 	if b.routes {
 		a.hosts = len(p.setting.Hosts)

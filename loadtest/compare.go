@@ -179,13 +179,15 @@ func usable(ctx context.Context, kinds []found, s setting, r *report) (all []fou
 
 // compare runs all benches. Those with many routes have processes of their own.
 func (c *compareCommand) compare(ctx context.Context, kinds []found, s setting, r *report) error {
-	var few, many []bench
-	for _, b := range benches() {
+	var few, many, rules []bench
+	for _, b := range allBenches() {
 		_, h2load := findH2load()
 		switch {
 		case !wanted(c.Only, b.name):
 		case b.ask.streams > 0 && !b.ask.own && !h2load:
 			fmt.Fprintf(os.Stderr, "h2load is not on PATH: %s is skipped\n", b.name)
+		case b.rule != nil:
+			rules = append(rules, b)
 		case b.routes:
 			many = append(many, b)
 		default:
@@ -200,6 +202,11 @@ func (c *compareCommand) compare(ctx context.Context, kinds []found, s setting, 
 			if err := c.idle(ctx, kinds, s, k, r); err != nil {
 				return err
 			}
+		}
+	}
+	if len(rules) > 0 {
+		if err := c.comparePolicies(ctx, kinds, s, rules, r); err != nil {
+			return err
 		}
 	}
 	if len(many) == 0 {

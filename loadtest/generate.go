@@ -22,6 +22,8 @@ import (
 type generateCommand struct {
 	URL     string        `arg:"" help:"What to ask for."`
 	Host    string        `default:"web.loadtest" help:"Host header."`
+	Field   []string      `help:"Header field to send, NAME: VALUE." sep:"none"`
+	Clients int           `help:"Send this many values of X-Client in turn."`
 	Hosts   int           `help:"Ask for this many hosts in turn, h0.loadtest and so on."`
 	Conns   int           `default:"64" help:"Connections."`
 	For     time.Duration `default:"5s" help:"How long."`
@@ -124,6 +126,13 @@ func (g *generateCommand) ask(ctx context.Context) (seen, error) {
 		}
 		q.UseHostHeader = true
 		q.Header.SetHost(host)
+		for _, line := range g.Field {
+			name, value, _ := strings.Cut(line, ": ")
+			q.Header.Set(name, value)
+		}
+		if g.Clients > 0 {
+			q.Header.Set("X-Client", fmt.Sprint("c", i*7919%int64(g.Clients)))
+		}
 		if g.Body > 0 {
 			q.Header.SetMethod(fasthttp.MethodPost)
 			q.SetBodyRaw(body)

@@ -26,6 +26,7 @@ func (c *compareCommand) measureAll(ctx context.Context, kinds []found, s settin
 		if err := p.settle(ctx); err != nil {
 			return err
 		}
+		p.findUnable(list)
 	}
 	for round := range c.Rounds {
 		for i := range list {
@@ -70,7 +71,7 @@ func (b *bench) groups(peers []*peer, round int) []turnGroup {
 	for n := range peers {
 		p := peers[(n+round)%len(peers)]
 		switch {
-		case !b.can(p.kind):
+		case !b.can(p.kind), p.unable[b.name]:
 		case p.kind.near:
 			near.peers = append(near.peers, p)
 		default:

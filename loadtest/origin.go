@@ -11,7 +11,7 @@ import (
 )
 
 // originCommand answers what the comparison asks for: /small, /64k and /10m by
-// their size, uploads with "ok", and WebSocket messages with themselves. Calls of gRPC have
+// their size, /json with 64 KiB of JSON, uploads with "ok", and WebSocket messages with themselves. Calls of gRPC have
 // an address of their own.
 type originCommand struct {
 	Addr string `arg:"" help:"HOST:PORT to listen on."`
@@ -32,7 +32,7 @@ func (o *originCommand) Run(ctx context.Context) error {
 		return err
 	}
 	bodies := map[string][]byte{"/64k": body(64 << 10), "/10m": body(10 << 20)}
-	small := body(128)
+	small, document := body(128), jsonDocument(64<<10)
 	upgrader := websocket.FastHTTPUpgrader{CheckOrigin: func(*fasthttp.RequestCtx) bool { return true }}
 	server := &fasthttp.Server{
 		StreamRequestBody: true, NoDefaultServerHeader: true, MaxRequestBodySize: 1 << 30,
@@ -44,6 +44,11 @@ func (o *originCommand) Run(ctx context.Context) error {
 			if c.IsPost() {
 				io.Copy(io.Discard, c.RequestBodyStream())
 				c.SetBodyString("ok")
+				return
+			}
+			if string(c.Path()) == "/json" {
+				c.SetContentType("application/json")
+				c.Response.SetBodyRaw(document)
 				return
 			}
 			b, ok := bodies[string(c.Path())]

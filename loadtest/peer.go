@@ -30,6 +30,7 @@ type peerKind struct {
 	files   []string               // of peers, written to its directory
 	args    func(setting) []string // of its command line
 	hosts   bool                   // can be given many routes
+	rules   bool                   // can be given policies
 	secure  bool                   // speaks TLS here
 	h2      bool                   // and HTTP/2 over it
 	grpc    bool                   // and without it, as towards the origin
@@ -51,24 +52,30 @@ type setting struct {
 	Cert, Key, Pem        string // files; Pem has both
 	Hosts                 []string
 	Conns                 int // that the limit of descriptors allows
+	// Policies says that there are hosts with policies, and no others.
+	Policies *policySetting
 }
 
 func (s setting) file(name string) string { return filepath.Join(s.Dir, name) }
 
 func peerKinds() []peerKind {
-	serai := peerKind{name: seraiName, near: true, hosts: true, secure: true, h2: true, grpc: true, sniffs: true, version: []string{"version"}, files: []string{"services.json"}, args: func(s setting) []string {
-		return []string{"serve", "--no-nomad", "--services=" + s.file("services.json"), "--http=" + s.Plain, "--https=" + s.Secure,
-			"--cert-dir=" + filepath.Dir(s.Cert), "--admin=", "--drain-delay=0s", "--log-level=ERROR"}
+	serai := peerKind{name: seraiName, near: true, hosts: true, rules: true, secure: true, h2: true, grpc: true, sniffs: true, version: []string{"version"}, files: []string{"services.json"}, args: func(s setting) []string {
+		var more []string
+		if s.Policies != nil {
+			more = append(more, "--config="+s.Policies.file("serai.hcl"))
+		}
+		return append(append([]string{"serve"}, more...), "--no-nomad", "--services="+s.file("services.json"), "--http="+s.Plain, "--https="+s.Secure,
+			"--cert-dir="+filepath.Dir(s.Cert), "--admin=", "--drain-delay=0s", "--log-level=ERROR")
 	}}
 	before := serai
 	before.name = beforeName
 	return []peerKind{
 		serai,
 		before,
-		{name: "nginx", near: true, hosts: true, secure: true, h2: true, grpc: true, version: []string{"-v"}, files: []string{"nginx.conf"}, args: func(s setting) []string {
+		{name: "nginx", near: true, hosts: true, rules: true, secure: true, h2: true, grpc: true, version: []string{"-v"}, files: []string{"nginx.conf"}, args: func(s setting) []string {
 			return []string{"-p", s.Dir, "-c", s.file("nginx.conf")}
 		}},
-		{name: "haproxy", near: true, hosts: true, secure: true, h2: true, grpc: true, version: []string{"-v"}, files: []string{"haproxy.cfg", "hosts.map"}, args: func(s setting) []string {
+		{name: "haproxy", near: true, hosts: true, rules: true, secure: true, h2: true, grpc: true, version: []string{"-v"}, files: []string{"haproxy.cfg", "hosts.map"}, args: func(s setting) []string {
 			return []string{"-q", "-db", "-f", s.file("haproxy.cfg")}
 		}},
 		{name: "caddy", secure: true, h2: true, version: []string{"version"}, files: []string{"Caddyfile"}, args: func(s setting) []string {
@@ -92,6 +99,7 @@ type peer struct {
 	setting setting
 	cmd     *exec.Cmd
 	output  bytes.Buffer
+	unable  map[string]bool // names of benches in which it does not take part
 }
 
 // startPeer runs a proxy on one core, and waits until it forwards.
@@ -132,6 +140,9 @@ func (p *peer) start(ctx context.Context) (err error) {
 	host := "web.loadtest"
 	if len(p.setting.Hosts) > 0 {
 		host = p.setting.Hosts[0]
+	}
+	if p.setting.Policies != nil {
+		host = plainHost
 	}
 	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		switch a := client.get(host, "/"); {

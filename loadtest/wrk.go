@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,9 +22,12 @@ type ask struct {
 	hosts   int
 	rate    float64
 	lasts   time.Duration
-	own     bool // with our own generator
-	streams int  // at once on each connection, over HTTP/2; 0 for HTTP/1
-	grpc    bool // calls of gRPC
+	own     bool     // with our own generator
+	streams int      // at once on each connection, over HTTP/2; 0 for HTTP/1
+	grpc    bool     // calls of gRPC
+	host    string   // that is asked for, web.loadtest if empty
+	fields  []string // that are sent, each a line
+	clients int      // so many values of X-Client in turn; 0 for no such field
 }
 
 // generator is a process that makes load.
@@ -100,6 +104,15 @@ func newGeneratorFor(ctx context.Context, a ask) (*generator, error) {
 	if a.close {
 		args = append(args, "--close")
 	}
+	if a.host != "" {
+		args = append(args, "--host="+a.host)
+	}
+	for _, line := range a.fields {
+		args = append(args, "--field="+line)
+	}
+	if a.clients > 0 {
+		args = append(args, fmt.Sprintf("--clients=%d", a.clients))
+	}
 	return newGenerator(pinned(ctx, otherCore, self, args...), readSeen), nil
 }
 
@@ -114,7 +127,28 @@ func readSeen(out string) (s seen, err error) {
 // newWrk returns wrk with a script of ours.
 func newWrk(ctx context.Context, wrk string, a ask) (*generator, error) {
 	var lua strings.Builder
-	fmt.Fprintf(&lua, "wrk.headers[%q] = %q\n", "Host", "web.loadtest")
+	fmt.Fprintf(&lua, "wrk.headers[%q] = %q\n", "Host", cmp.Or(a.host, "web.loadtest"))
+	for _, line := range a.fields {
+		name, value, _ := strings.Cut(line, ": ")
+		fmt.Fprintf(&lua, "wrk.headers[%q] = %q\n", name, value)
+	}
+	if a.clients > 0 {
+		// Making a head from a table for each request would cost the core of the origin
+		// more than the origin.
+		fmt.Fprintf(&lua, `local before, after
+local i = math.floor(os.time()) %% %d
+function init()
+  wrk.headers['X-Client'] = '@@@@@@'
+  local whole = wrk.format()
+  local from, to = whole:find('@@@@@@', 1, true)
+  before, after = whole:sub(1, from - 1), whole:sub(to + 1)
+end
+function request()
+  i = (i + 7919) %% %d
+  return before .. 'c' .. i .. after
+end
+`, a.clients, a.clients)
+	}
 	if a.close {
 		fmt.Fprintf(&lua, "wrk.headers[%q] = %q\n", "Connection", "close")
 	}

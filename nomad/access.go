@@ -18,6 +18,9 @@ type Access struct {
 	Variables string
 	// VariablesNamespace is their namespace; empty means DefaultNamespace.
 	VariablesNamespace string
+	// Read are the paths of variables in that namespace that are read, besides those
+	// under Variables.
+	Read []string
 	// Job and JobNamespace name the job of this process (NOMAD_JOB_ID,
 	// NOMAD_NAMESPACE), for the command in the error. Empty means "serai" in
 	// DefaultNamespace.
@@ -33,8 +36,9 @@ type AccessError struct {
 	// WatchServices are the namespaces whose event stream is refused. If only these are
 	// missing, lists still work.
 	WatchServices []string
-	// Variables are the missing capabilities on the prefix.
-	Variables []string
+	// Variables are the missing capabilities on the prefix, Read the paths that may not be
+	// read.
+	Variables, Read []string
 	// Causes are the refusals.
 	Causes []error
 }
@@ -42,6 +46,11 @@ type AccessError struct {
 // NewAccessError is for a refusal in the use of variables as described by a.
 func NewAccessError(a Access, cause error) *AccessError {
 	return &AccessError{access: a, Variables: []string{"read", "list", "write", "destroy"}, Causes: []error{cause}}
+}
+
+// NewReadError is for a refusal to read one variable, by who wants what a describes.
+func NewReadError(a Access, path string, cause error) *AccessError {
+	return &AccessError{access: a, Read: []string{path}, Causes: []error{cause}}
 }
 
 // Unwrap lets errors.Is find the refusals.
@@ -58,6 +67,9 @@ func (e *AccessError) Missing() string {
 	}
 	if len(e.Variables) > 0 {
 		parts = append(parts, fmt.Sprintf("%s of variables under %q", strings.Join(e.Variables, ", "), e.access.Variables))
+	}
+	if len(e.Read) > 0 {
+		parts = append(parts, fmt.Sprintf("read of the variables %s", quoted(e.Read)))
 	}
 	return strings.Join(parts, "; ")
 }
@@ -78,7 +90,9 @@ func (e *AccessError) Policy() string {
 			blocks = append(blocks, ns)
 		}
 	}
-	if a.Variables != "" && !slices.Contains(blocks, orDefault(a.VariablesNamespace)) {
+	read := a.readApart()
+	variables := a.Variables != "" || len(read) > 0
+	if variables && !slices.Contains(blocks, orDefault(a.VariablesNamespace)) {
 		blocks = append(blocks, orDefault(a.VariablesNamespace))
 	}
 	all := slices.Contains(a.Namespaces, AllNamespaces)
@@ -88,12 +102,29 @@ func (e *AccessError) Policy() string {
 		if all || slices.Contains(a.Namespaces, ns) {
 			b.WriteString("  capabilities = [\"read-job\"]\n")
 		}
-		if a.Variables != "" && ns == orDefault(a.VariablesNamespace) {
-			fmt.Fprintf(&b, "  variables {\n    path \"%s/*\" {\n      capabilities = [\"read\", \"list\", \"write\", \"destroy\"]\n    }\n  }\n", a.Variables)
+		if variables && ns == orDefault(a.VariablesNamespace) {
+			b.WriteString("  variables {\n")
+			if a.Variables != "" {
+				fmt.Fprintf(&b, "    path \"%s/*\" {\n      capabilities = [\"read\", \"list\", \"write\", \"destroy\"]\n    }\n", a.Variables)
+			}
+			for _, path := range read {
+				fmt.Fprintf(&b, "    path %q {\n      capabilities = [\"read\"]\n    }\n", path)
+			}
+			b.WriteString("  }\n")
 		}
 		b.WriteString("}\n")
 	}
 	return b.String()
+}
+
+// readApart are the paths of Read that Variables does not cover.
+func (a *Access) readApart() (paths []string) {
+	for _, path := range a.Read {
+		if a.Variables == "" || !strings.HasPrefix(path, a.Variables+"/") {
+			paths = append(paths, path)
+		}
+	}
+	return paths
 }
 
 // Command attaches the Policy to the job.
@@ -126,6 +157,16 @@ func (c *Client) CheckAccess(ctx context.Context, a Access) error {
 	}
 	if a.Variables != "" {
 		if err := c.checkVariables(ctx, a, missing); err != nil {
+			return err
+		}
+	}
+	for _, path := range a.readApart() {
+		_, _, err := c.Variable(ctx, path, Query{Namespace: a.VariablesNamespace, Stale: true})
+		switch {
+		case err == nil, errors.Is(err, ErrNotFound):
+		case errors.Is(err, ErrForbidden):
+			missing.Read, missing.Causes = append(missing.Read, path), append(missing.Causes, err)
+		default:
 			return err
 		}
 	}

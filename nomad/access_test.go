@@ -18,8 +18,8 @@ func TestCheckAccess(t *testing.T) {
 		rules  []nomadsim.Rule
 		access nomad.Access
 		// The missing permissions, and the policy and command; empty when nothing is missing.
-		list, watch, variables []string
-		policy, command        string
+		list, watch, variables, read []string
+		policy, command              string
 	}{
 		"all granted": {
 			rules:  []nomadsim.Rule{{Namespace: "*", Capabilities: readJob, Variables: every}},
@@ -76,6 +76,30 @@ namespace "infra" {
 }
 `, command: "nomad acl policy apply -namespace infra -job serai serai serai.policy.hcl",
 		},
+		"a variable that is only read": {
+			rules:  []nomadsim.Rule{{Namespace: "*", Capabilities: readJob, Variables: every}},
+			access: nomad.Access{Namespaces: []string{"*"}, Variables: "serai", Read: []string{"serai/auth/x", "team/users"}},
+			read:   []string{"team/users"},
+			policy: `namespace "*" {
+  capabilities = ["read-job"]
+}
+namespace "default" {
+  capabilities = ["read-job"]
+  variables {
+    path "serai/*" {
+      capabilities = ["read", "list", "write", "destroy"]
+    }
+    path "team/users" {
+      capabilities = ["read"]
+    }
+  }
+}
+`, command: "nomad acl policy apply -namespace default -job serai serai serai.policy.hcl",
+		},
+		"a variable that may be read": {
+			rules:  []nomadsim.Rule{{Namespace: "*", Capabilities: readJob, Variables: map[string][]string{"serai/auth/x": {"read"}}}},
+			access: nomad.Access{Namespaces: []string{"*"}, Read: []string{"serai/auth/x"}},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -99,8 +123,8 @@ namespace "infra" {
 			if !errors.As(err, &missing) || !errors.Is(err, nomad.ErrForbidden) {
 				t.Fatalf("%v; want an AccessError that is ErrForbidden", err)
 			}
-			if !slices.Equal(missing.ListServices, tc.list) || !slices.Equal(missing.WatchServices, tc.watch) || !slices.Equal(missing.Variables, tc.variables) {
-				t.Errorf("missing %q, %q, %q; want %q, %q, %q", missing.ListServices, missing.WatchServices, missing.Variables, tc.list, tc.watch, tc.variables)
+			if !slices.Equal(missing.ListServices, tc.list) || !slices.Equal(missing.WatchServices, tc.watch) || !slices.Equal(missing.Variables, tc.variables) || !slices.Equal(missing.Read, tc.read) {
+				t.Errorf("missing %q, %q, %q, %q; want %q, %q, %q, %q", missing.ListServices, missing.WatchServices, missing.Variables, missing.Read, tc.list, tc.watch, tc.variables, tc.read)
 			}
 			if got := missing.Policy(); got != tc.policy {
 				t.Errorf("policy:\n%s\nwant:\n%s", got, tc.policy)

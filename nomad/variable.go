@@ -37,6 +37,17 @@ type Variable struct {
 // Source: https://developer.hashicorp.com/nomad/docs/concepts/variables.
 var pathPattern = regexp.MustCompile(`^[a-zA-Z0-9-_~/]{1,128}$`)
 
+// CheckVariablePath reports why Nomad would not accept the path of a variable.
+func CheckVariablePath(path string) error {
+	if !pathPattern.MatchString(path) {
+		return errors.New("nomad does not accept this path; " + advicePath)
+	}
+	return nil
+}
+
+// advicePath says which paths variables have.
+const advicePath = "a path has 1 to 128 of the characters a-z A-Z 0-9 - _ ~ /"
+
 // Variable reads one variable. ErrNotFound means that an agent said it does not exist,
 // and nothing else; Meta then has the index to wait for it, if the agent gave one.
 func (c *Client) Variable(ctx context.Context, path string, q Query) (*Variable, Meta, error) {
@@ -180,7 +191,7 @@ func variableRequest(act, method, namespace, path string) (*request, error) {
 		return r, &Error{Op: r.op, Err: errors.New("a variable is in one namespace"), Advice: "name it"}
 	case !pathPattern.MatchString(path):
 		return r, &Error{Op: r.op, Err: errors.New("nomad does not accept this path"),
-			Advice: "a path has 1 to 128 of the characters a-z A-Z 0-9 - _ ~ /"}
+			Advice: advicePath}
 	}
 	return r, nil
 }

@@ -41,6 +41,8 @@ type Auth struct {
 	// so what it learns is about the auth and not about a route. It may take part in
 	// further phases.
 	Check RequestPolicy
+	// Service is the service of the table that Check asks, as NAMESPACE/NAME; empty for none.
+	Service string
 }
 
 // Default is a namespace block of the config file: policies of all routes of the
@@ -63,6 +65,19 @@ func NewCatalog(policies []*Named, auths []*Auth, defaults []Default) *Catalog {
 		c.auths[a.Name] = a
 	}
 	return c
+}
+
+// Services returns the services of the table that auths ask, each once.
+func (c *Catalog) Services() (names []string) {
+	if c == nil {
+		return nil
+	}
+	for _, a := range c.auths {
+		if a.Service != "" && !slices.Contains(names, a.Service) {
+			names = append(names, a.Service)
+		}
+	}
+	return names
 }
 
 // Missing says that a name leads to nothing that may be used.

@@ -37,7 +37,8 @@ type forwarding struct {
 	transforms transforms
 	prepared   bool // the fields that are not sent on are marked
 	admitted   bool // the policies of Route that may answer have let the request pass
-	fetching   bool // it is for a page of serai's own: see pagefetch.go
+	fetching   bool // it is for a page, or a question, of serai's own: see pagefetch.go, question.go
+	verbatim   bool // its fields are sent as they are
 	asking
 	unsendable string // why the policies have refused to send the request, empty if they have not
 }
@@ -111,6 +112,10 @@ func (x *Exchange) outgoing(m *upstream.Member) *wire.OutgoingRequest {
 	}
 	if m.Host != "" {
 		out.Authority = x.values.Keep(append(x.values.Start(), m.Host...))
+	}
+	if x.verbatim {
+		out.Fields = append(out.Fields, h.Fields...)
+		return out
 	}
 	if x.Upgrading() {
 		out.Upgrade = h.Upgrade

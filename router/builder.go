@@ -21,6 +21,8 @@ type Builder struct {
 	services map[discovery.Key]*service
 	// paging counts the services whose routes show pages of a service.
 	paging map[discovery.Key]int
+	// questioned are the services that auths ask.
+	questioned map[discovery.Key]bool
 	// expiries is when the first lingering route of a service expires.
 	expiries map[discovery.Key]time.Time
 	// broad counts the routes of wildcards and "*" by namespace and priority.
@@ -64,7 +66,7 @@ func NewBuilder(router *Router, o Options) (*Builder, error) {
 	shares, _ := newOwners(o.shares())
 	b := &Builder{
 		options: o, router: router, grammar: NewGrammar(o.Prefix), owners: owners,
-		services: make(map[discovery.Key]*service), paging: make(map[discovery.Key]int), expiries: make(map[discovery.Key]time.Time), broad: make(map[broadKey]int),
+		services: make(map[discovery.Key]*service), paging: make(map[discovery.Key]int), questioned: askedServices(o.Catalog), expiries: make(map[discovery.Key]time.Time), broad: make(map[broadKey]int),
 		shares: shares, holdings: make(map[string]*holding), kept: make(map[hostKey][]*Route),
 		counted: make(map[discovery.Key]usage), used: make(map[string]usage),
 		contests: make(map[string][]Contest), asked: make(map[Absence]time.Time), renamed: make(map[Absence]bool),

@@ -26,7 +26,7 @@ func (b *Builder) Configure(c Config) error {
 	}
 	owners, _ := newOwners(next.Owners)
 	shares, _ := newOwners(next.shares())
-	b.options, b.owners, b.shares = next, owners, shares
+	b.options, b.owners, b.shares, b.questioned = next, owners, shares, askedServices(next.Catalog)
 	if !b.started {
 		b.router.current.Store(newTable(owners, next.Reserved...))
 		return nil

@@ -75,6 +75,9 @@ func parseErrorsService(d *draft, value string) *flaw {
 	return nil
 }
 
+// IsServiceName reports whether s may be the name of a service, or of a namespace.
+func IsServiceName(s string) bool { return isServiceName(s) }
+
 func isServiceName(s string) bool {
 	for i := range len(s) {
 		if !isAlnum(s[i]) && strings.IndexByte("-_.", s[i]) < 0 {

@@ -15,13 +15,13 @@ func guardKeys() []key {
 	return []key{{
 		Key: Key{Name: "allow", Guard: true, Value: "CIDR,...", Default: "-", Example: "10.0.0.0/8,2001:db8::/32,192.0.2.1",
 			Meaning: "only clients with one of these addresses are let through, which may be networks or single ones; others get 403 ([docs/policies.md](policies.md#allow-and-deny))"},
-		parse: func(d *draft, value string) (f *flaw) { d.Options.Allow, f = parseAddresses(value); return f },
+		parse: func(d *draft, value string) (f *flaw) { d.Options.Allow, f = parseAddresses(d, value); return f },
 		also:  []string{"ip-allow", "allowlist", "whitelist", "ip-whitelist", "ipallowlist", "sourcerange", "allow-ip"},
 		route: func(o *RouteOptions) string { return addressesWord(o.Allow) },
 	}, {
 		Key: Key{Name: "deny", Guard: true, Value: "CIDR,...", Default: "-", Example: "10.1.0.0/16",
 			Meaning: "clients with these addresses get 403, also where `allow` has them"},
-		parse: func(d *draft, value string) (f *flaw) { d.Options.Deny, f = parseAddresses(value); return f },
+		parse: func(d *draft, value string) (f *flaw) { d.Options.Deny, f = parseAddresses(d, value); return f },
 		also:  []string{"ip-deny", "denylist", "blacklist", "block", "deny-ip"},
 		route: func(o *RouteOptions) string { return addressesWord(o.Deny) },
 	}, {
@@ -66,9 +66,17 @@ func guardKeys() []key {
 // maxRate bounds the number of rate, and rate-burst.
 const maxRate = 1_000_000
 
-func parseAddresses(value string) (*policy.Addresses, *flaw) {
+// maxNetworks bounds the addresses of one list in the operator's file, which may be those of
+// a country; a tag has room for fewer.
+const maxNetworks = 16384
+
+func parseAddresses(d *draft, value string) (*policy.Addresses, *flaw) {
 	var list []string
-	if f := eachElement(value, "address", func(s string) *flaw { list = append(list, s); return nil }); f != nil {
+	most := maxList
+	if d.operators {
+		most = maxNetworks
+	}
+	if f := eachOf(value, "address", most, func(s string) *flaw { list = append(list, s); return nil }); f != nil {
 		return nil, f
 	}
 	a, err := policy.ParseAddresses(list)

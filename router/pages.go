@@ -10,7 +10,7 @@ import (
 
 // A route may show the pages of another service in place of its errors. A table has the
 // routes of such services by their name, since a page is asked for with no host: whatever
-// host its service has serves for that.
+// host its service has serves for that. So it has those of services that auths ask.
 
 // pagesOf returns the services that have error pages for routes.
 func pagesOf(routes []*Route) (keys []discovery.Key) {
@@ -63,7 +63,7 @@ func (b *Builder) settlePages(u *update, last *index[[]*Route]) *index[[]*Route]
 		name := pagesKey(key)
 		s := b.services[key]
 		switch {
-		case b.paging[key] > 0 && s != nil && len(s.routes) > 0:
+		case (b.paging[key] > 0 || b.questioned[key]) && s != nil && len(s.routes) > 0:
 			routes := slices.Clone(s.routes)
 			slices.SortFunc(routes, func(x, y *Route) int {
 				if c := strings.Compare(x.Host, y.Host); c != 0 {

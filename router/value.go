@@ -12,13 +12,18 @@ import (
 // eachElement calls parse with the elements of a comma-separated list until
 // one has a flaw.
 func eachElement(value, what string, parse func(string) *flaw) *flaw {
+	return eachOf(value, what, maxList, parse)
+}
+
+// eachOf is eachElement for a list of at most that many.
+func eachOf(value, what string, most int, parse func(string) *flaw) *flaw {
 	n := 0
 	for element := range strings.SplitSeq(value, ",") {
 		if element = trim(element); element == "" {
 			return &flaw{fmt.Sprintf("the list has an empty %s", what), ""}
 		}
-		if n++; n > maxList {
-			return &flaw{fmt.Sprintf("the list has more than %d elements", maxList), "several routes with shorter lists"}
+		if n++; n > most {
+			return &flaw{fmt.Sprintf("the list has more than %d elements", most), "several routes with shorter lists"}
 		}
 		if f := parse(element); f != nil {
 			return f

@@ -593,7 +593,7 @@ func TestAuthBlocks(t *testing.T) {
 	bad := filepath.Join(t.TempDir(), "bad")
 	replaceFile(t, bad, "ann:secret\n")
 	for text, want := range map[string]string{
-		`basic {}`: "users_file is missing",
+		`basic {}`: "users_file or users_variable is missing",
 		`basic { users_file = "/nowhere/users" }`:                              "no such file",
 		`basic { users_file = "` + bad + `" }`:                                 "line 1 has plain text",
 		`basic { users_file = "` + users + `", realms = "x" }`:                 "",
@@ -601,7 +601,7 @@ func TestAuthBlocks(t *testing.T) {
 		"basic {\n users_file = [\"a\", \"b\"]\n }":                            "wants one value",
 		"basic {\n users_file = \"" + users + "\"\n keep = \"yes\"\n }":        "keep wants true or false",
 		"basic {\n users_file = \"" + users + "\"\n user_field = \"Host\"\n }": "user_field",
-		`forward {}`: "url is missing",
+		`forward {}`: "url or service is missing",
 		`forward { url = "http://u:secret@a.test" }`:                                             "user or a password",
 		`forward { url = "a.test/secret" }`:                                                      "not an absolute URL",
 		"forward {\n url = \"http://a.test\"\n copy = [\"Host\"]\n }":                            "not a field that a policy may set",

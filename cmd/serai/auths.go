@@ -14,6 +14,7 @@ import (
 
 	"serai/policy"
 	"serai/policy/auth"
+	"serai/router"
 )
 
 // blockSettings are the attributes of a block by name. Each is one value, unless it is
@@ -105,6 +106,21 @@ func (s *blockSettings) duration(name string) time.Duration {
 	return d
 }
 
+// service reads NAME or NAMESPACE/NAME, and returns the latter, empty when it is not given.
+func (s *blockSettings) service(name string) string {
+	v := s.text(name)
+	if v == "" {
+		return ""
+	}
+	if !strings.Contains(v, "/") {
+		v = "default/" + v
+	}
+	if namespace, service, _ := strings.Cut(v, "/"); !router.IsServiceName(namespace) || !router.IsServiceName(service) {
+		s.wrong(name, fmt.Sprintf("is %q, and wants the NAME of a service in namespace default, or NAMESPACE/NAME", v))
+	}
+	return v
+}
+
 // failed adds an error about the block as a whole, or about the attribute that it begins
 // with, and reports whether there is any.
 func (s *blockSettings) failed(err error) bool {
@@ -119,39 +135,47 @@ func (s *blockSettings) failed(err error) bool {
 	return s.diagnostics.HasErrors()
 }
 
-// readBasic reads basic { users_file = FILE, realm = TEXT, user_field = NAME, keep = BOOL }.
+// readBasic reads basic { users_file = FILE or users_variable = PATH, realm = TEXT,
+// user_field = NAME, keep = BOOL }.
 func (n *namedBlocks) readBasic(name string, block *hclsyntax.Block) (policy.RequestPolicy, []string, hcl.Diagnostics) {
-	s := readSettings(block, []string{"users_file", "realm", "user_field", "keep"}, nil)
-	path := s.required("users_file")
-	o := auth.BasicOptions{Realm: s.text("realm"), UserField: s.text("user_field"), Keep: s.flag("keep")}
-	if path == "" {
+	s := readSettings(block, append(secretSettings("users"), "realm", "user_field", "keep"), nil)
+	b, err := auth.NewBasic(name, auth.BasicOptions{Realm: s.text("realm"), UserField: s.text("user_field"), Keep: s.flag("keep")}, nil, n.passwords)
+	if s.failed(err) {
 		return nil, nil, s.diagnostics
 	}
-	files := []string{path}
-	var users *auth.Users
-	text, err := readWhole(path, maxSecret)
-	if err == nil {
-		if users, err = auth.ReadUsers(bytes.NewReader(text)); err != nil {
-			err = fmt.Errorf("%s: %w", path, err)
+	files := n.readSecret(name, s, "users", func(text []byte) (warning string, err error) {
+		if text == nil {
+			b.SetUsers(nil)
+			return "", nil
 		}
-	}
-	if err != nil {
-		s.wrong("users_file", "cannot be used: "+err.Error())
-		return nil, files, s.diagnostics
-	}
-	b, err := auth.NewBasic(name, o, users, n.passwords)
-	if s.failed(err) {
+		users, err := auth.ReadUsers(bytes.NewReader(text))
+		if err != nil {
+			return "", err
+		}
+		b.SetUsers(users)
+		return weakUsers(b), nil
+	})
+	if s.failed(nil) {
 		return nil, files, s.diagnostics
 	}
 	return b, files, s.diagnostics
 }
 
-// readForward reads forward { url = URL, copy = [FIELD, ...], trust_forwarded = BOOL,
-// timeout = DURATION, max_inflight = N }.
-func readForward(name string, block *hclsyntax.Block) (policy.RequestPolicy, []string, hcl.Diagnostics) {
-	s := readSettings(block, []string{"url", "trust_forwarded", "timeout", "max_inflight"}, []string{"copy"})
+// readForward reads forward { url = URL or service = NAME and path = PATH, copy = [FIELD, ...],
+// trust_forwarded = BOOL, timeout = DURATION, max_inflight = N }.
+func (n *namedBlocks) readForward(name string, block *hclsyntax.Block) (policy.RequestPolicy, []string, hcl.Diagnostics) {
+	s := readSettings(block, []string{"url", "service", "path", "trust_forwarded", "timeout", "max_inflight"}, []string{"copy"})
+	service := s.service("service")
+	switch {
+	case service == "" && s.text("url") == "":
+		s.required("url or service")
+	case service == "" && s.text("path") != "":
+		s.wrong("path", "is for a service: a url has its own")
+	case service != "" && s.text("url") != "":
+		s.wrong("service", "stands beside url: a block has one of them")
+	}
 	o := auth.ForwardOptions{
-		URL: s.required("url"), Copy: s.values["copy"], TrustForwarded: s.flag("trust_forwarded"),
+		URL: s.text("url"), Service: service, Path: s.text("path"), Ask: n.table.asking(service), Copy: s.values["copy"], TrustForwarded: s.flag("trust_forwarded"),
 		Timeout: s.duration("timeout"), MaxInflight: s.number("max_inflight"),
 	}
 	if s.failed(nil) {
@@ -177,11 +201,20 @@ func (c *configFile) closeAuths(next *configFile) {
 	}
 }
 
-// tellWeak warns of passwords that are easily found by whoever reads their file.
+// weakUsers warns of passwords that are easily found by whoever reads their hashes; empty
+// when there are none.
+func weakUsers(b *auth.Basic) string {
+	if b.Weak() == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d users have passwords whose hashes are weak (MD5): make them anew with htpasswd -B", b.Weak())
+}
+
+// tellWeak logs weakUsers of all auths.
 func (c *configFile) tellWeak(logger *slog.Logger) {
 	for _, a := range c.named.auths {
 		if b, ok := a.Check.(*auth.Basic); ok && b.Weak() > 0 {
-			logger.Warn("a file of users has passwords whose hashes are weak (MD5): make them anew with htpasswd -B", "auth", a.Name, "users", b.Weak())
+			logger.Warn(weakUsers(b), "auth", a.Name)
 		}
 	}
 }

@@ -33,9 +33,10 @@ func (s *system) newClaims(namespaces *discovery.Namespaces) (err error) {
 // access is what is asked of Nomad.
 func (s *system) access(variables bool) nomad.Access {
 	namespaces, _ := discovery.ParseNamespaces(s.Namespaces)
-	access := nomad.Access{Namespaces: namespaces.Scopes(), Job: s.env.getenv("NOMAD_JOB_ID"), JobNamespace: s.env.getenv("NOMAD_NAMESPACE")}
+	access := nomad.Access{Namespaces: namespaces.Scopes(), Job: s.env.getenv("NOMAD_JOB_ID"), JobNamespace: s.env.getenv("NOMAD_NAMESPACE"), VariablesNamespace: s.env.getenv("NOMAD_NAMESPACE"),
+		Read: s.file.named.variables()}
 	if variables {
-		access.Variables, access.VariablesNamespace = certPrefix, s.env.getenv("NOMAD_NAMESPACE")
+		access.Variables = certPrefix
 	}
 	return access
 }

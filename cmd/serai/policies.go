@@ -15,6 +15,7 @@ import (
 	"serai/policy/auth/keys"
 	"serai/policy/auth/oidc"
 	"serai/router"
+	"serai/secret"
 )
 
 // namedBlocks are the blocks of a config file that make its policy.Catalog.
@@ -32,6 +33,12 @@ type namedBlocks struct {
 	remotes []*keys.Remote
 	// logins is what those with a provider share, and is never made anew.
 	logins *oidc.Shared
+	// table is asked for services of the table, and is never made anew either.
+	table *tableServices
+	// secrets has those that are kept in Nomad variables, and is never made anew. Reading
+	// are those of the auth that is being read.
+	secrets *secret.Store
+	reading []*secret.Secret
 	// read are the auth blocks by name, as they were read.
 	read map[string]readAuth
 }
@@ -40,6 +47,8 @@ type namedBlocks struct {
 type readAuth struct {
 	text string
 	sums map[string]fileSum // of its files
+	// secrets are those that it needs from variables.
+	secrets []*secret.Secret
 	*policy.Auth
 }
 
@@ -51,11 +60,14 @@ type namedPlace struct {
 
 // inherit takes over what outlives a file.
 func (n *namedBlocks) inherit(last *configFile) {
-	if last == nil || last.named.tokens == nil {
+	if last == nil || last.named.passwords == nil {
 		n.passwords, n.tokens, n.logins = auth.NewPasswords(), auth.NewTokens(), oidc.NewShared()
+		n.secrets, n.table = secret.NewStore(), &tableServices{}
 		return
 	}
-	n.passwords, n.tokens, n.logins, n.remotes = last.named.passwords, last.named.tokens, last.named.logins, last.named.remotesOf()
+	before := &last.named
+	n.passwords, n.tokens, n.logins = before.passwords, before.tokens, before.logins
+	n.secrets, n.table, n.remotes = before.secrets, before.table, before.remotesOf()
 }
 
 // catalog makes the catalog of all blocks, and tells of names that nothing has.
@@ -137,7 +149,7 @@ func (n *namedBlocks) authKinds(name string) map[string]authKind {
 			return n.readBasic(name, b)
 		},
 		"forward": func(b *hclsyntax.Block) (policy.RequestPolicy, []string, hcl.Diagnostics) {
-			return readForward(name, b)
+			return n.readForward(name, b)
 		},
 		"jwt": func(b *hclsyntax.Block) (policy.RequestPolicy, []string, hcl.Diagnostics) {
 			return n.readJWT(name, b)
@@ -168,14 +180,14 @@ func (n *namedBlocks) readAuth(block *hclsyntax.Block, text []byte, last *config
 	if this.Check == nil {
 		var files []string
 		files, diagnostics = n.parseAuth(this.Auth, block)
-		this.sums = sumFiles(files)
+		this.sums, this.secrets, n.reading = sumFiles(files), n.reading, nil
 	}
 	if n.read == nil {
 		n.read = make(map[string]readAuth)
 	}
 	n.read[name] = this
 	n.auths = append(n.auths, this.Auth)
-	return diagnostics
+	return append(diagnostics, n.checkVariables(block.DefRange())...)
 }
 
 // parseAuth reads an auth block, and returns the files that it has read for it.
@@ -204,6 +216,9 @@ func (n *namedBlocks) parseAuth(to *policy.Auth, block *hclsyntax.Block) (files 
 	check, files, wrong := read(b)
 	if diagnostics = append(diagnostics, wrong...); check == nil && !diagnostics.HasErrors() {
 		diagnostics = append(diagnostics, problem(b.DefRange(), "Wrong auth", "the block says nothing of who may pass"))
+	}
+	if asks, ok := check.(interface{ Service() string }); ok && check != nil {
+		to.Service = asks.Service()
 	}
 	to.Check = check
 	return files, diagnostics

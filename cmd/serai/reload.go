@@ -12,6 +12,7 @@ import (
 
 	"serai/admin"
 	"serai/internal/mayhang"
+	"serai/secret"
 )
 
 // configEvery is how often the config file, and the files that it refers to, are
@@ -35,6 +36,8 @@ type configReloader struct {
 	// unsettled counts the looks since it was first seen to be written just then.
 	unsettled int
 
+	secrets *secret.Store // of all config files
+
 	mu     sync.Mutex
 	status admin.ConfigStatus
 }
@@ -54,9 +57,10 @@ type configChange struct {
 
 func newConfigReloader(c *serveCommand, logger *slog.Logger) *configReloader {
 	file := c.file
+	file.named.keep(nil)
 	return &configReloader{
 		read: c.readAgain, logger: logger, asked: make(chan struct{}, 1), next: make(chan configChange),
-		started: &file, current: &file, seen: file.sums,
+		started: &file, current: &file, seen: file.sums, secrets: file.named.secrets,
 		status: admin.ConfigStatus{File: file.path, Read: time.Now()},
 	}
 }
@@ -65,7 +69,9 @@ func newConfigReloader(c *serveCommand, logger *slog.Logger) *configReloader {
 func (r *configReloader) Status() admin.ConfigStatus {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.status
+	status := r.status
+	status.Secrets = secretStatus(r.secrets)
+	return status
 }
 
 // Tokens describes the tokens and keys of the auths that are in force.
@@ -160,8 +166,29 @@ func (r *configReloader) readAgain(last *configFile, seen map[string]fileSum, as
 	return looked{file: file, changed: true, seen: now, err: err}
 }
 
-// apply has the routes made anew.
-func (r *configReloader) apply(ctx context.Context, next *configFile) error {
+// variablesWait is how long the variables that a changed file names are waited for.
+const variablesWait = 5 * time.Second
+
+// apply has the routes made anew, when the secrets are known that they need now, so that no
+// request meets an auth that does not know yet whom to let in.
+func (r *configReloader) apply(ctx context.Context, next *configFile) (err error) {
+	before := r.current.named.secretsOf()
+	r.secrets.Follow(append(before, next.named.secretsOf()...))
+	defer func() {
+		if err != nil {
+			r.secrets.Follow(before)
+			return
+		}
+		r.secrets.Follow(next.named.secretsOf())
+	}()
+	enough := time.NewTimer(variablesWait)
+	defer enough.Stop()
+	select {
+	case <-r.secrets.Asked():
+	case <-enough.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	applied := make(chan error, 1)
 	select {
 	case r.next <- configChange{next, applied}:

@@ -43,6 +43,9 @@ func (s *system) run(ctx context.Context) error {
 	if s.config != nil {
 		start("config file", s.config.Run)
 		start("keys of tokens", func(ctx context.Context) error { return s.file.named.tokens.Followed.Run(ctx, s.logger) })
+		if s.client != nil {
+			start("secrets", s.followSecrets)
+		}
 	}
 	if s.CertDir != "" {
 		files := &tls.Files{Dir: s.CertDir, Read: s.awaited(), Logger: s.logger}
@@ -75,8 +78,8 @@ func (s *system) run(ctx context.Context) error {
 	return nil
 }
 
-// awaited returns what is to be called, once or more, when something has been
-// read that a start waits for.
+// awaited returns what is to be called, once or more, when the certificates have been
+// read, which a start waits for.
 func (s *system) awaited() func() {
 	read := make(chan struct{})
 	s.reads = append(s.reads, read)
@@ -86,24 +89,33 @@ func (s *system) awaited() func() {
 // startTimeout is how long a start waits for what it should know before it answers.
 const startTimeout = 5 * time.Second
 
-// await waits until the services and the certificates are known, or long
+// await waits until the services, the certificates and the secrets are known, or long
 // enough.
 func (s *system) await(ctx, parts context.Context) {
 	enough := time.NewTimer(startTimeout)
 	defer enough.Stop()
-	without := "the services are not known yet: answering 503 until they are"
-	for _, known := range append([]chan struct{}{s.first}, s.reads...) {
+	type thing struct {
+		known   <-chan struct{}
+		without string
+	}
+	things := []thing{{s.first, "the services are not known yet: answering 503 until they are"}}
+	for _, read := range s.reads {
+		things = append(things, thing{read, "the certificates are not known yet: refusing names until they are"})
+	}
+	if s.config != nil && s.client != nil {
+		things = append(things, thing{s.file.named.secrets.Asked(), "the users of some auths are not known yet: answering 503 until they are"})
+	}
+	for _, t := range things {
 		select {
-		case <-known:
+		case <-t.known:
 		case <-ctx.Done():
 			return
 		case <-parts.Done():
 			return
 		case <-enough.C:
-			s.logger.Warn(without)
+			s.logger.Warn(t.without)
 			return
 		}
-		without = "the certificates are not known yet: refusing names until they are"
 	}
 }
 

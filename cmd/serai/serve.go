@@ -149,6 +149,9 @@ func (c *serveCommand) validate() error {
 	if c.NoNomad && c.Services == "" {
 		errs = append(errs, errors.New("--no-nomad without --services leaves nothing to route to"))
 	}
+	if paths := c.file.named.variables(); c.NoNomad && len(paths) > 0 {
+		errs = append(errs, fmt.Errorf("--no-nomad: auths of the config file have secrets in Nomad's variables: %s", strings.Join(paths, ", ")))
+	}
 	if c.AccessLogSample < 0 || c.AccessLogSample > 1 {
 		errs = append(errs, fmt.Errorf("--access-log-sample=%v is not between 0 and 1", c.AccessLogSample))
 	}

@@ -161,6 +161,9 @@ func (s *system) makeProxy(limits wire.Limits, ready func() bool) (err error) {
 		o.Challenge = s.obtain.AnswerHTTP
 	}
 	s.proxy, err = proxy.New(o)
+	if s.readAgain != nil {
+		s.file.named.table.proxy.Store(s.proxy)
+	}
 	return err
 }
 
@@ -199,6 +202,7 @@ func (s *system) makeAdmin() (err error) {
 		s.file.followKeys()
 		s.file.tellWeak(s.logger)
 		s.file.tellIgnored(s.logger)
+		s.file.named.secrets.Follow(s.file.named.secretsOf())
 	}
 	if s.obtain != nil {
 		o.Obtain = s.obtain

@@ -14,8 +14,8 @@ import (
 	"serai/wire"
 )
 
-// maxAnswer bounds the head, and the body, of a service's answer, in bytes.
-const maxAnswer = 64 << 10
+// MaxAnswer bounds the head, and the body, of a service's answer, in bytes.
+const MaxAnswer = 64 << 10
 
 // errAnswer is an answer that is of no use, and how.
 var errAnswer = errors.New("answers with something else than an answer")
@@ -42,12 +42,12 @@ func readAnswer(res *http.Response) (*answer, error) {
 			return nil, fmt.Errorf("%w: a field is malformed", errAnswer)
 		}
 	}
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	body, err := io.ReadAll(io.LimitReader(res.Body, MaxAnswer+1))
 	if err != nil {
 		return nil, err
 	}
-	if len(body) > maxAnswer {
-		return nil, fmt.Errorf("%w: more than %d bytes", errAnswer, maxAnswer)
+	if len(body) > MaxAnswer {
+		return nil, fmt.Errorf("%w: more than %d bytes", errAnswer, MaxAnswer)
 	}
 	return &answer{res.StatusCode, res.Header, body}, nil
 }

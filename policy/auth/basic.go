@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"serai/policy"
@@ -33,13 +34,13 @@ type Basic struct {
 	challenge wire.Field
 	userField []byte
 	owned     policy.Names
-	users     *Users
 	passwords *Passwords
+	users     atomic.Pointer[Users] // nil while nobody knows who they are
 }
 
 var _ policy.Owner = (*Basic)(nil)
 
-// NewBasic makes the policy of that name.
+// NewBasic makes the policy of that name. Users may be nil: see SetUsers.
 func NewBasic(name string, o BasicOptions, users *Users, all *Passwords) (*Basic, error) {
 	if o.Realm == "" {
 		o.Realm = name
@@ -54,23 +55,38 @@ func NewBasic(name string, o BasicOptions, users *Users, all *Passwords) (*Basic
 		return nil, fmt.Errorf("user_field: %q is no field that could have the name; want X-Forwarded-User, or the like", o.UserField)
 	}
 	b := &Basic{
-		name: name, userField: []byte(o.UserField), users: users, passwords: all, owned: policy.Names{o.UserField},
+		name: name, userField: []byte(o.UserField), passwords: all, owned: policy.Names{o.UserField},
 		challenge: wire.Field{Name: []byte("WWW-Authenticate"), Value: []byte(`Basic realm="` + quoted(o.Realm) + `", charset="UTF-8"`)},
 	}
 	if !o.Keep {
 		b.owned = append(b.owned, "Authorization")
 	}
+	b.SetUsers(users)
 	return b, nil
 }
 
 // quoted is what stands between the quotes of a quoted-string (RFC 9110 section 5.6.4).
 func quoted(s string) string { return strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) }
 
+// SetUsers lets these users in from now on; nil lets in nobody, because it is not known who
+// they are.
+func (b *Basic) SetUsers(u *Users) { b.users.Store(u) }
+
 // Weak counts the users whose hash is weak.
-func (b *Basic) Weak() int { return b.users.Weak }
+func (b *Basic) Weak() int {
+	if users := b.users.Load(); users != nil {
+		return users.Weak
+	}
+	return 0
+}
 
 // Request implements policy.RequestPolicy.
 func (b *Basic) Request(r policy.Request, reply *policy.Reply) (answered bool) {
+	users := b.users.Load()
+	if users == nil {
+		reply.Status, reply.Reason, reply.Detail = 503, "auth-unavailable", "it is not known who may pass"
+		return true
+	}
 	sent := authorization(r.Received().Fields)
 	if sent == nil {
 		return b.refuse(reply)
@@ -81,12 +97,12 @@ func (b *Basic) Request(r policy.Request, reply *policy.Reply) (answered bool) {
 	if !ok {
 		return b.refuse(reply)
 	}
-	u := b.users.byName[string(name)]
+	u := users.byName[string(name)]
 	d := m.of(u, name, password)
 	if !b.passwords.known(d, time.Now()) {
 		q := &question{digest: d, user: u, nobody: u == nil, password: string(password), client: r.ClientAddr()}
 		if u == nil {
-			q.user = m.standIn(b.users, name)
+			q.user = m.standIn(users, name)
 		}
 		ok, err := b.passwords.waitFor(r, q)
 		if err != nil {
@@ -162,5 +178,9 @@ func (b *Basic) Owns() policy.Names { return b.owned }
 
 // Explain implements policy.Policy.
 func (b *Basic) Explain() string {
-	return fmt.Sprintf("auth: %s asks for a name and a password; %d users", b.name, b.users.Len())
+	users := b.users.Load()
+	if users == nil {
+		return fmt.Sprintf("auth: %s asks for a name and a password; nobody knows its users yet, so nobody gets in", b.name)
+	}
+	return fmt.Sprintf("auth: %s asks for a name and a password; %d users", b.name, users.Len())
 }

@@ -158,7 +158,7 @@ func TestBasicOptions(t *testing.T) {
 		{Realm: "a\nb"}, {UserField: "Host"}, {UserField: "X-Forwarded-For"}, {UserField: "X_Forwarded_For"}, {UserField: "Authorization"},
 		{UserField: "Content-Length"}, {UserField: "a b"}, {UserField: "X-Serai-Hops"}, {UserField: "Cookie"}, {UserField: "x-request-id"},
 	} {
-		if _, err := NewBasic("corp", o, b.users, NewPasswords()); err == nil {
+		if _, err := NewBasic("corp", o, b.users.Load(), NewPasswords()); err == nil {
 			t.Errorf("%+v is accepted", o)
 		}
 	}
@@ -281,7 +281,7 @@ var _ htpasswd.EncodedPasswd = (*slow)(nil)
 // withSlow is a Basic whose only user has that hash.
 func withSlow(t *testing.T, s *slow, slots int) *Basic {
 	b := newBasic(t, BasicOptions{}, "ann:"+bcrypted(t, "x"))
-	u := b.users
+	u := b.users.Load()
 	u.all[0].password = s
 	b.passwords.gate.free = slots
 	return b

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,8 +17,12 @@ import (
 
 // ForwardOptions is a forward block. Zero values mean the defaults named.
 type ForwardOptions struct {
-	// URL is asked. Required.
+	// URL is asked, or Service: one of them is required.
 	URL string
+	// Service is the name of a service of the table, for people, that Path is asked of, "/"
+	// by default; Ask asks it. Its error completes a sentence whose subject is the service.
+	Service, Path string
+	Ask           http.RoundTripper
 	// Copy names fields of an answer that lets a request pass, for the instance.
 	Copy []string
 	// TrustForwarded believes what a trusted proxy says of the method, the host and the
@@ -33,11 +38,12 @@ type ForwardOptions struct {
 // Forward asks a service for each request whether it may pass.
 type Forward struct {
 	name, host     string
+	service        string // empty where a URL is asked
 	url            *url.URL
 	copied         policy.Names
 	trustForwarded bool
 	timeout        time.Duration
-	transport      *http.Transport
+	transport      http.RoundTripper
 	places
 }
 
@@ -45,12 +51,9 @@ var _ policy.Owner = (*Forward)(nil)
 
 // NewForward makes the policy of that name. Close ends its connections.
 func NewForward(name string, o ForwardOptions) (*Forward, error) {
-	u, err := url.Parse(o.URL)
-	switch {
-	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Fragment != "":
-		return nil, errors.New("url is not an absolute URL with http or https") // it may contain a secret
-	case u.User != nil:
-		return nil, errors.New("url contains a user or a password: it would be shown where the policy is explained")
+	u, err := o.target()
+	if err != nil {
+		return nil, err
 	}
 	for _, name := range o.Copy {
 		if err := settable(name); err != nil {
@@ -70,19 +73,49 @@ func NewForward(name string, o ForwardOptions) (*Forward, error) {
 		return nil, errors.New("max_inflight is not between 1 and 10000")
 	}
 	f := &Forward{
-		name: name, host: u.Host, url: u, copied: slices.Clone(o.Copy), trustForwarded: o.TrustForwarded,
+		name: name, host: u.Host, service: o.Service, url: u, copied: slices.Clone(o.Copy), trustForwarded: o.TrustForwarded,
 		timeout: o.Timeout, places: places{most: o.MaxInflight},
 	}
+	if f.transport = o.Ask; o.Service != "" {
+		return f, nil
+	}
 	f.transport = &http.Transport{
-		MaxIdleConnsPerHost: 32, IdleConnTimeout: 30 * time.Second, MaxResponseHeaderBytes: maxAnswer,
+		MaxIdleConnsPerHost: 32, IdleConnTimeout: 30 * time.Second, MaxResponseHeaderBytes: MaxAnswer,
 		DisableCompression: true, // the body is for the client, which is not asked what it reads
 		ForceAttemptHTTP2:  false,
 	}
 	return f, nil
 }
 
+// target returns what is asked.
+func (o *ForwardOptions) target() (*url.URL, error) {
+	if o.Service != "" {
+		u, err := url.ParseRequestURI(cmp.Or(o.Path, "/"))
+		if err != nil || o.URL != "" || u.Host != "" || !strings.HasPrefix(u.Path, "/") || strings.Contains(o.Path, "#") {
+			return nil, errors.New("path is not the path of a URL, with or without a query")
+		}
+		return u, nil
+	}
+	u, err := url.Parse(o.URL)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.Fragment != "":
+		return nil, errors.New("url is not an absolute URL with http or https") // it may contain a secret
+	case u.User != nil:
+		return nil, errors.New("url contains a user or a password: it would be shown where the policy is explained")
+	}
+	return u, nil
+}
+
+// Service is the service of the table that is asked, empty for none.
+func (f *Forward) Service() string { return f.service }
+
 // Close ends the connections that are idle, and has the others end after their question.
-func (f *Forward) Close() { f.transport.CloseIdleConnections() }
+// Those to a service of the table are not its own.
+func (f *Forward) Close() {
+	if own, ok := f.transport.(*http.Transport); ok {
+		own.CloseIdleConnections()
+	}
+}
 
 // Why no question is asked.
 var (
@@ -165,6 +198,9 @@ func (f *Forward) Owns() policy.Names { return f.copied }
 // Explain implements policy.Policy. The path and the query may contain a secret.
 func (f *Forward) Explain() string {
 	line := fmt.Sprintf("auth: %s asks %s://%s", f.name, f.url.Scheme, f.url.Host)
+	if f.service != "" {
+		line = fmt.Sprintf("auth: %s asks the service %s", f.name, f.service)
+	}
 	if len(f.copied) > 0 {
 		line += ", and copies " + strings.Join(f.copied, ", ")
 	}

@@ -8,8 +8,13 @@ import (
 	"net"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"testing"
 
+	"golang.org/x/crypto/bcrypt"
+
+	"serai/policy"
+	"serai/policy/auth"
 	"serai/wire/socket"
 )
 
@@ -38,6 +43,8 @@ func TestAllocNothingPerRequest(t *testing.T) {
 			"HTTP/1.1 200 OK\r\nServer: x\r\nContent-Length: 5\r\n\r\nhello", []string{
 				"ingress.rewrite=^/v1/[0-9]+/(.*)$ /$1", "ingress.prepend=/app", "ingress.request-remove=Cookie", "ingress.response-remove=Server",
 				"ingress.request-set=X-User: {client} {host}{path} {request-id} {sni}", "ingress.request-set=X-Own: 1", "ingress.response-set=X-Request-Id: {request-id}"}},
+		{"a password", "GET / HTTP/1.1\r\nHost: a.test\r\nAuthorization: Basic YW5uOng=\r\nX-Forwarded-User: root\r\n\r\n",
+			"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", []string{"ingress.auth=staff"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -46,7 +53,7 @@ func TestAllocNothingPerRequest(t *testing.T) {
 			}
 			defer l.Close()
 			go answerAll(l, []byte(c.answer))
-			k := newStack(t, settings{})
+			k := newStack(t, settings{catalog: staff(t)})
 			k.service("a", []string{l.Addr().String()}, append([]string{"ingress.host=a.test"}, c.tags...)...)
 			client := k.dial()
 			request, answer := []byte(c.request), make([]byte, 4096)
@@ -85,6 +92,24 @@ func TestAllocNothingPerRequest(t *testing.T) {
 			}
 		})
 	}
+}
+
+// staff is a catalog whose auth lets ann in with the password x.
+func staff(t *testing.T) *policy.Catalog {
+	t.Helper()
+	hash, err := bcrypt.GenerateFromPassword([]byte("x"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	users, err := auth.ReadUsers(strings.NewReader("ann:" + string(hash) + "\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	check, err := auth.NewBasic("staff", auth.BasicOptions{}, users, auth.NewPasswords())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return policy.NewCatalog(nil, []*policy.Auth{{Name: "staff", Check: check}}, nil)
 }
 
 // TestAllocNoBufferPerConnection: connections that end after one request, on

@@ -19,6 +19,7 @@ import (
 
 	"serai/discovery"
 	"serai/front"
+	"serai/policy"
 	"serai/proxy"
 	"serai/proxy/http1"
 	"serai/router"
@@ -53,6 +54,8 @@ type settings struct {
 	front  front.Options
 	proxy  proxy.Options
 	linger time.Duration
+	// catalog is the operator's, nil for none.
+	catalog *policy.Catalog
 	// registry has what all endpoints have in common.
 	registry upstream.RegistryOptions
 	// wrap changes the listener.
@@ -68,7 +71,7 @@ func newStack(t *testing.T, s settings) *stack {
 	}
 	registry := upstream.NewRegistry(s.registry)
 	table := router.NewRouter()
-	builder, err := router.NewBuilder(table, router.Options{Registry: registry, Linger: s.linger})
+	builder, err := router.NewBuilder(table, router.Options{Registry: registry, Linger: s.linger, Catalog: s.catalog})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,31 @@
+package main
+
+import (
+	"errors"
+	"net/http"
+	"sync/atomic"
+
+	"serai/policy/auth"
+	"serai/proxy"
+)
+
+// tableServices has services of the table asked what policies want to know. A config file is
+// read before there is a proxy, which knows the table.
+type tableServices struct{ proxy atomic.Pointer[proxy.Proxy] }
+
+// asking is what asks a service, named NAMESPACE/NAME.
+func (t *tableServices) asking(service string) http.RoundTripper { return serviceTransport{t, service} }
+
+type serviceTransport struct {
+	*tableServices
+	service string
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t serviceTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	p := t.proxy.Load()
+	if p == nil {
+		return nil, errors.New("is not known yet")
+	}
+	return p.Ask(t.service, r, auth.MaxAnswer)
+}

@@ -1,0 +1,158 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	nethttp "net/http"
+	"strings"
+	"time"
+
+	"serai/router"
+	"serai/wire"
+)
+
+// Ask asks a service of the table, named NAMESPACE/NAME, what a policy wants to know: through
+// the pool of the service, and with none of its policies, which are about the requests of
+// clients. The request has no body, and is sent with the fields that it has; Host is the
+// service's own if it has none. Its context ends the question. The answer's body is whole, and
+// of a longer one than most bytes as much as shows that. An error completes a sentence whose
+// subject is the service.
+func (p *Proxy) Ask(service string, r *nethttp.Request, most int) (*nethttp.Response, error) {
+	route := p.options.Router.Current().AskedRoute(service)
+	if route == nil {
+		return nil, errors.New("has no instance")
+	}
+	got := &answerReader{most: most}
+	x := p.question(route, r, got)
+	stop := make(chan struct{})
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		select {
+		case <-r.Context().Done():
+			x.Cancel()
+		case <-stop:
+		}
+	}()
+	route.Stats.Begin()
+	x.observed = true
+	p.carry(x)
+	close(stop)
+	<-stopped
+	if x.observed {
+		x.observe()
+	}
+	switch {
+	case r.Context().Err() != nil:
+		return nil, r.Context().Err()
+	case got.tooLong:
+	case x.Reason != "": // of serai, or of an answer that was cut
+		return nil, fmt.Errorf("cannot be asked: %s", x.Reason)
+	case !got.whole:
+		return nil, errors.New("breaks off")
+	}
+	got.Proto, got.ProtoMajor, got.ProtoMinor = "HTTP/1.1", 1, 1
+	got.Body, got.ContentLength, got.Request = io.NopCloser(bytes.NewReader(got.body)), int64(len(got.body)), r
+	return &got.Response, nil
+}
+
+// carry is forward with the end of a panic.
+func (p *Proxy) carry(x *Exchange) {
+	defer p.contain(x)
+	p.forward(x)
+}
+
+// question makes the exchange of a question.
+func (p *Proxy) question(route *router.Route, r *nethttp.Request, to Responder) *Exchange {
+	host := r.Host
+	if host == "" {
+		host = route.Host
+		if after, ok := strings.CutPrefix(host, "*"); ok {
+			host = "auth" + after
+		}
+	}
+	path, query, has := strings.Cut(r.URL.RequestURI(), "?")
+	x := &Exchange{Body: noBody{}, Responder: to}
+	x.Head = wire.RequestHead{
+		Method: []byte(r.Method), Target: []byte(r.URL.RequestURI()), Path: []byte(path), Query: []byte(query), HasQuery: has,
+		Host: []byte(host), Minor: 1, KeepAlive: true,
+	}
+	for name, values := range r.Header {
+		for _, value := range values {
+			f := field(name, value)
+			f.Kind = wire.KindOf(f.Name)
+			x.Head.Fields = append(x.Head.Fields, f)
+		}
+	}
+	x.Start = time.Now()
+	x.Now = x.Start
+	x.proto = secureHTTP
+	x.fetching, x.verbatim, x.prepared, x.admitted, x.logged = true, true, true, true, true
+	x.Route = bare(route, r)
+	return x
+}
+
+// bare is the route for a question: without its policies, and without a wait for an instance.
+// Who asks knows how long it may take; who did not answer by then has not failed as an
+// instance.
+func bare(r *router.Route, q *nethttp.Request) *router.Route {
+	route, common, options := *r, *r.Common, *r.Common.Options
+	const last = 10 * time.Minute
+	options.Wait, options.Timeout, options.BodyIdle, options.GRPCWeb = 0, last, last, false
+	if end, ok := q.Context().Deadline(); ok {
+		left := 2 * max(time.Until(end), time.Second)
+		options.Timeout, options.BodyIdle = left, left
+	}
+	common.Options, common.Policies, route.Common = &options, nil, &common
+	return &route
+}
+
+// answerReader takes the answer to a question.
+type answerReader struct {
+	nethttp.Response
+	body    []byte
+	most    int
+	tooLong bool
+	whole   bool
+}
+
+var _ Responder = (*answerReader)(nil)
+
+// errAnswerTooLong ends the reading of an answer.
+var errAnswerTooLong = errors.New("the answer is too long")
+
+// Interim implements Responder.
+func (r *answerReader) Interim(*wire.ResponseHead) error { return nil }
+
+// Head implements Responder.
+func (r *answerReader) Head(h *wire.ResponseHead) error {
+	r.StatusCode, r.Header = h.Status, make(nethttp.Header)
+	for i := range h.Fields {
+		if f := &h.Fields[i]; f.Kind != wire.Dropped {
+			name := nethttp.CanonicalHeaderKey(string(f.Name))
+			r.Header[name] = append(r.Header[name], string(f.Value))
+		}
+	}
+	return nil
+}
+
+// Write implements Responder.
+func (r *answerReader) Write(p []byte) error {
+	if len(r.body)+len(p) > r.most {
+		r.body, r.tooLong = append(r.body, p[:r.most+1-len(r.body)]...), true
+		return errAnswerTooLong
+	}
+	r.body = append(r.body, p...)
+	return nil
+}
+
+// Flush implements Responder.
+func (*answerReader) Flush() error { return nil }
+
+// Finish implements Responder.
+func (r *answerReader) Finish([]wire.Field) error { r.whole = true; return nil }
+
+// Abort implements Responder.
+func (r *answerReader) Abort() { r.whole = false }
