@@ -57,7 +57,9 @@ type configChange struct {
 
 func newConfigReloader(c *serveCommand, logger *slog.Logger) *configReloader {
 	file := c.file
-	file.named.keep(nil)
+	if file.named.passwords == nil { // no file was read
+		file.named.inherit(nil)
+	}
 	return &configReloader{
 		read: c.readAgain, logger: logger, asked: make(chan struct{}, 1), next: make(chan configChange),
 		started: &file, current: &file, seen: file.sums, secrets: file.named.secrets,
