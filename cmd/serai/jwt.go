@@ -126,7 +126,7 @@ func (n *namedBlocks) readRemote(s *blockSettings, url string) (keys.Source, []s
 	return remote, files
 }
 
-// remotes are those that the auths fetch keys from.
+// remotesOf returns those that the auths fetch keys from.
 func (n *namedBlocks) remotesOf() (all []*keys.Remote) {
 	for _, a := range n.auths {
 		j, ok := a.Check.(*auth.JWT)
@@ -146,7 +146,9 @@ func (c *configFile) followKeys() {
 	n.tokens.Followed.Set(n.remotesOf())
 	names := make(map[string]bool)
 	for _, a := range n.auths {
-		names[a.Name] = true
+		if _, ok := a.Check.(*auth.JWT); ok {
+			names[a.Name] = true
+		}
 	}
 	n.tokens.Retain(names)
 }
