@@ -143,6 +143,9 @@ func (n *namedBlocks) remotesOf() (all []*keys.Remote) {
 // followKeys has the keys of the file's auths fetched, and no others.
 func (c *configFile) followKeys() {
 	n := &c.named
+	if n.tokens == nil { // a file that nobody has read
+		return
+	}
 	n.tokens.Followed.Set(n.remotesOf())
 	names := make(map[string]bool)
 	for _, a := range n.auths {
