@@ -126,7 +126,7 @@ func (n *namedBlocks) readRemote(s *blockSettings, url string) (keys.Source, []s
 	return remote, files
 }
 
-// remotes are those that the auths fetch keys from.
+// remotesOf returns those that the auths fetch keys from.
 func (n *namedBlocks) remotesOf() (all []*keys.Remote) {
 	for _, a := range n.auths {
 		j, ok := a.Check.(*auth.JWT)
@@ -143,10 +143,15 @@ func (n *namedBlocks) remotesOf() (all []*keys.Remote) {
 // followKeys has the keys of the file's auths fetched, and no others.
 func (c *configFile) followKeys() {
 	n := &c.named
+	if n.tokens == nil { // a file that nobody has read
+		return
+	}
 	n.tokens.Followed.Set(n.remotesOf())
 	names := make(map[string]bool)
 	for _, a := range n.auths {
-		names[a.Name] = true
+		if _, ok := a.Check.(*auth.JWT); ok {
+			names[a.Name] = true
+		}
 	}
 	n.tokens.Retain(names)
 }

@@ -473,14 +473,7 @@ func TestTokenMemory(t *testing.T) {
 	const limit = 1 << 20
 	j.tokens.SetLimit(limit)
 	set, now := j.keys.Current(), time.Now()
-	heap := func() int64 {
-		runtime.GC()
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return int64(m.HeapAlloc)
-	}
-	before := heap()
+	before := heapTaken()
 	for n := range 20_000 {
 		value := []byte(strings.Repeat("x", n%300))
 		v := &verified{by: j.JWT, set: set, until: now.Add(time.Hour), fields: []wire.Field{{Name: j.forward[0].field, Value: value}, {Name: j.forward[1].field, Value: value}}}
@@ -494,7 +487,7 @@ func TestTokenMemory(t *testing.T) {
 			}
 		}
 	}
-	s, took := j.tokens.Status(), heap()-before
+	s, took := j.tokens.Status(), heapTaken()-before
 	t.Logf("%d tokens, %d bytes counted, %d taken", s.Known, s.Bytes, took)
 	if s.Bytes > limit || s.Bytes < limit*3/4 || s.Displaced == 0 || took > s.Bytes {
 		t.Errorf("%+v, %d bytes taken", s, took)
@@ -514,6 +507,34 @@ func TestTokenMemory(t *testing.T) {
 		t.Errorf("without a cache: %q, %q, %+v", a, b, j.tokens.Status())
 	}
 	runtime.KeepAlive(j)
+}
+
+// TestSmallTokenMemory: the same where the instance is told nothing.
+func TestSmallTokenMemory(t *testing.T) {
+	j := newJWT(t, nil)
+	j.tokens.SetLimit(4 << 20)
+	set, now, before := j.keys.Current(), time.Now(), heapTaken()
+	for n := range 20_000 {
+		j.tokens.keep(j.tokens.digest(j.serial, fmt.Append(nil, n)), &verified{by: j.JWT, set: set, until: now.Add(time.Hour)}, now)
+	}
+	s, took := j.tokens.Status(), heapTaken()-before
+	t.Logf("%d tokens, %d bytes counted, %d taken", s.Known, s.Bytes, took)
+	if took > s.Bytes {
+		t.Errorf("%d bytes are taken, %d counted", took, s.Bytes)
+	}
+	d := j.tokens.digest(j.serial, fmt.Append(nil, 19_999))
+	if j.tokens.find(d, set, now) == nil || j.tokens.find(d, &keys.Set{}, now) != nil || j.tokens.find(d, nil, now) != nil {
+		t.Error("a token is known with other keys, or not with its own")
+	}
+	runtime.KeepAlive(j)
+}
+
+func heapTaken() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
 
 // TestAwaiting: who waits for keys that do not come takes no place of others.
