@@ -35,6 +35,7 @@ func TestFloodOfRefusalsInTheLog(t *testing.T) {
 	ask("/limited", 1+many)
 	ask("/denied", 1)
 	ask("/open", 50)
+	until(t, "the last line", func() bool { return n.proxy.Inflight() == 0 })
 	cancel()
 	logging.Wait()
 	lines := make(map[string]int)

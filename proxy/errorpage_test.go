@@ -106,7 +106,12 @@ func errorsOf(statuses string, more ...string) []string {
 // newPlaces has several services, with one instance each.
 func newPlaces(t *testing.T, o proxy.Options, catalog *policy.Catalog, all ...place) *node {
 	t.Helper()
-	n := &node{registry: upstream.NewRegistry(speaksHTTP1()), router: router.NewRouter()}
+	ro := speaksHTTP1()
+	ro.IdleTimeout = long
+	n := &node{registry: upstream.NewRegistry(ro), router: router.NewRouter()}
+	if o.Pages.Timeout == 0 {
+		o.Pages.Timeout = long
+	}
 	b, err := router.NewBuilder(n.router, router.Options{Registry: n.registry, Catalog: catalog})
 	if err != nil {
 		t.Fatal(err)
@@ -246,7 +251,8 @@ func TestErrorPagesOfSerai(t *testing.T) {
 		overEngines(t, func(t *testing.T, start func(*testing.T, *node) engine) {
 			pages := newPageServer(t, sends(aPage("the page")))
 			web := newInstance(t)
-			n := newPlaces(t, proxy.Options{}, nil, place{"web", web.address, errorsOf("502,504", "ingress.timeout=300ms")}, place{"pages", pages.address, []string{"ingress.host=pages.test"}})
+			n := newPlaces(t, proxy.Options{}, nil, place{"web", web.address, errorsOf("502,504")}, place{"slow", web.address, errorsOf("504", "ingress.path=/slow", "ingress.timeout=100ms")},
+				place{"pages", pages.address, []string{"ingress.host=pages.test"}})
 			e := start(t, n)
 			c := e.open(t, post(4, "body"))
 			web.next().Close()
@@ -255,7 +261,9 @@ func TestErrorPagesOfSerai(t *testing.T) {
 			if h.fields["Content-Type"] != nil {
 				t.Errorf("the page, which has no type, gets %v", h.fields)
 			}
-			c = e.open(t, post(4, "body"))
+			slow := post(4, "body")
+			slow.target = "/slow"
+			c = e.open(t, slow)
 			web.next().head()
 			carries(t, answered(t, c, 504, "the page"), "X-Serai-Reason", "upstream-timeout")
 		})
@@ -573,7 +581,7 @@ func TestFloodOfErrors(t *testing.T) {
 		n := newPlaces(t, proxy.Options{Pages: proxy.PageOptions{Keep: time.Hour, Timeout: 100 * time.Millisecond}}, nil,
 			place{"web", unanswered(t), errorsOf("5xx")}, place{"pages", pages.address, []string{"ingress.host=pages.test"}})
 		flood(t, n, 503, "*")
-		until(t, "the end of the fetch", func() bool { return n.proxy.Pages().Failed == 1 })
+		until(t, "the end of the fetch", func() bool { return n.proxy.Pages().Failed >= 1 })
 		// From now on nobody waits: with pages that never come, and a bound that never
 		// ends, the test would not either.
 		flood(t, n, 503, "*")

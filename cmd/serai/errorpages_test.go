@@ -74,7 +74,7 @@ func TestErrorPagesAsReported(t *testing.T) {
 		io.WriteString(w, "the login")
 	}))
 	t.Cleanup(denies.Close)
-	c := serveConfig(t, url, "auth \"sso\" {\n  forward {\n    url = \""+denies.URL+"\"\n  }\n}\n")
+	c := serveConfig(t, url, "auth \"sso\" {\n  forward {\n    url = \""+denies.URL+"\"\n  }\n}\n", "--error-page-timeout=1m")
 	page := func(status int) string { return fmt.Sprintf("%sof /%d.html", strings.Repeat("p", 25*4096), status) }
 	until(t, "the routes", func() bool { return c.status("app.example.org") == 200 })
 
@@ -168,7 +168,7 @@ policy "pages" {
   errors_path = "` + path + `/{status}"
 }`
 	}
-	c := serveConfig(t, url, config("/e"))
+	c := serveConfig(t, url, config("/e"), "--error-page-timeout=1m")
 	until(t, "the page", func() bool {
 		status, body := get(c.traffic, "app.example.org", "/404")
 		return status == 404 && strings.HasSuffix(body, "of /e/404")
