@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -127,8 +128,7 @@ const next2 = 9999
 func TestReportsOverHTTP2(t *testing.T) {
 	o := newRecorder(t, func(r *http.Request) string { return "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok" })
 	_, address := serveStatic(t, []nomad.Registration{o.registration("ingress.host=web.example.org")})
-	for i := range clientReports2 {
-		r := &clientReports2[i]
+	for i, r := range slices.Concat(clientReports2, moreReports2) {
 		t.Run(r.name, func(t *testing.T) {
 			client := fmt.Sprintf("127.3.%d.%d", i/250, 1+i%250)
 			conn := dialFrom(t, client, address)
