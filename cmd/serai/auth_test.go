@@ -618,3 +618,18 @@ func TestAuthBlocks(t *testing.T) {
 		}
 	}
 }
+
+// TestServiceThatClosesItsConnections: a service that ends each connection without saying so
+// refuses nobody by that.
+func TestServiceThatClosesItsConnections(t *testing.T) {
+	t.Parallel()
+	i, verify := newGuardedInstance(t), newStage(t)
+	verify.begin(letsIn + closes)
+	_, address := serveStatic(t, []nomad.Registration{i.registration("ingress.auth=sso")}, forwardConfig(t, "http://"+verify.listener.Addr().String(), ""))
+	h := webClients(t, address)["HTTP/1"]
+	for n := range 100 {
+		if a := request(t, h, "GET", "/"); a.status != 200 || a.body != "for ann" {
+			t.Fatalf("request %d is answered %d %q", n, a.status, a.body)
+		}
+	}
+}

@@ -55,6 +55,12 @@ func (c *Client) run(ctx context.Context, plain, secure string, l *ledger) {
 	defer v.tcp.Close()
 	v.opened = time.Now()
 	v.conn.SetDeadline(v.opened.Add(connTimeout))
+	if c.Announced != "" {
+		if _, err := v.tcp.Write(announcement(c.Announced)); err != nil {
+			v.concludeAll(nil, c.Requests, endOf(err, true), err.Error())
+			return
+		}
+	}
 	if c.TLS {
 		name, _ := hostname(c.Requests[0].Host)
 		t := tls.Client(v.tcp, &tls.Config{InsecureSkipVerify: true, ServerName: name})

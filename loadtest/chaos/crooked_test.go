@@ -42,6 +42,7 @@ const (
 	swaps          plant = "gives the answer to another request"
 	misroutes      plant = "asks another service"
 	otherHost      plant = "sends another Host"
+	misnames       plant = "names another client"
 	dawdles        plant = "waits while there is room"
 	overtakes      plant = "lets later requests go first"
 	fails          plant = "answers 502"
@@ -67,6 +68,7 @@ func (k *crooked) at() (plain, secure string) {
 }
 func (k *crooked) alive() bool                            { return k.plant != dies }
 func (k *crooked) rejections() (map[string]string, error) { return nil, nil }
+func (k *crooked) hangup()                                {}
 func (k *crooked) descriptors() int                       { return 10 }
 func (k *crooked) members() ([]member, error)             { return nil, nil }
 func (k *crooked) said() string                           { return "" }
@@ -186,6 +188,11 @@ func (k *crooked) serve(c net.Conn, r *bufio.Reader) bool {
 	case k.plant == otherHost:
 		q.fields[0][1] = "elsewhere.chaos"
 	}
+	client := loopback
+	if k.plant == misnames {
+		client = announcedAs
+	}
+	q.fields = append(q.fields, [2]string{"X-Real-Ip", client})
 	i := k.pick(q.get("Host"))
 	method, _, _ := strings.Cut(q.first, " ")
 	out := q.bytes(q.body.Len() > 0 || q.get("Content-Length") != "" || q.get("Transfer-Encoding") != "")

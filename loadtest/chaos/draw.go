@@ -46,6 +46,9 @@ func Draw(seed uint64, keys []Key) *Program {
 		}
 	}
 	p.drawFaults(d)
+	for _, c := range p.Clients {
+		c.Believed = p.Trusts
+	}
 	return p
 }
 
@@ -68,6 +71,13 @@ func (p *Program) drawFlags(d dice) {
 	if d.chance(4) {
 		p.Files = d.within(40, 80)
 	}
+	p.Config = d.chance(40)
+	if p.Trusts = d.chance(30); p.Trusts {
+		p.Flags = append(p.Flags, "--trusted-proxies="+loopback)
+	}
+	if p.Announces = d.chance(20); p.Announces {
+		p.Flags = append(p.Flags, "--proxy-protocol-from="+loopback)
+	}
 }
 
 // drawService draws a service, its tags and its instances.
@@ -87,7 +97,7 @@ func (p *Program) drawService(d dice, n int, keys []Key) {
 	if d.chance(35) && flavour != Queue {
 		s.IdleClose = d.milliseconds(2, 400)
 	}
-	t := &tagDrawer{dice: d, service: s, keys: keys}
+	t := &tagDrawer{dice: d, service: s, keys: keys, config: p.Config}
 	host := fmt.Sprintf("%s-%x.chaos", s.Name, p.Seed&0xffff)
 	if d.chance(10) {
 		host = "*." + host
@@ -197,6 +207,11 @@ func (p *Program) drawFaults(d dice) {
 	}
 	if d.chance(20) {
 		add(one(d, FileBroken, FileTouched), nil, d.within(100, 1500))
+	}
+	if p.Config && d.chance(40) {
+		for range d.within(1, 3) {
+			add(one(d, ConfigBroken, ConfigAgain), nil, d.within(50, 500))
+		}
 	}
 	if d.chance(8) {
 		add(one(d, Restart, KillAndStart), nil, 0)

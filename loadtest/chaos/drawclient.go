@@ -31,6 +31,9 @@ func hostFor(d dice, s *Service) string {
 func (p *Program) drawClient(d dice, s *Service, next func() uint64) {
 	c := &Client{Name: fmt.Sprintf("c%d", len(p.Clients)+1), Start: d.milliseconds(0, lasts-300), Abort: -1, TLS: d.chance(20)}
 	p.Clients = append(p.Clients, c)
+	if p.Announces && d.chance(60) {
+		c.Announced = one(d, "v1", "v2")
+	}
 	many := d.within(1, 6)
 	rule := rulesOf(s)
 	largest := 4 << 20
@@ -198,6 +201,7 @@ func (p *Program) drawRequest(d dice, s *Service, rule *rules, id uint64, larges
 		r.Minor, r.Framing, r.Expect, r.Trailer = 1, None, false, false
 		r.Malformed = one(d, "Content-Length: 5\r\nTransfer-Encoding: chunked", "Content-Length: 1\r\nContent-Length: 2", "X Y: 1", "Content-Length: +1", "X: a\rb", "Host: twice.example", " folded: 1", "Transfer-Encoding: gzip, chunked")
 	}
+	p.drawWho(d, rule, r)
 	for i := range d.within(1, 2) {
 		r.Answers = append(r.Answers, p.drawAnswer(d, r, largest, i))
 	}

@@ -12,6 +12,7 @@ type tagDrawer struct {
 	service *Service
 	keys    []Key
 	drawn   int
+	config  bool // there is a config file, of which tags may name an auth and policies
 }
 
 func (t *tagDrawer) add(key, value string) {
@@ -76,12 +77,11 @@ func values() map[string]struct {
 		"max-inflight":     {8, []string{"40", "100"}},
 		"retry-post":       {10, []string{"on"}},
 		"grpc-web":         {5, []string{"off"}}, // on needs an instance that speaks HTTP/2
-		"policies":         {0, nil},             // of the operator's file, which a trial has not
+		"policies":         {0, nil},             // where there is a config file
 		"auth":             {0, nil},
-		// Guards that let every request of a trial pass.
-		"allow":            {8, []string{"127.0.0.0/8", "127.0.0.1,2001:db8::/32"}},
-		"deny":             {8, []string{"10.0.0.0/8"}},
-		"rate":             {10, []string{"1000000/s", "1000000/h"}},
+		"allow":            {8, []string{"127.0.0.0/8", "127.0.0.1,2001:db8::/32", "127.0.0.0/8,203.0.113.0/24", "192.0.2.0/24,203.0.113.7"}},
+		"deny":             {8, []string{"10.0.0.0/8", "192.0.2.0/24", "203.0.113.0/25"}},
+		"rate":             {10, []string{"1000000/s", "1000000/h", "20/h", "5/h"}},
 		"rate-burst":       {30, []string{"1000000"}},
 		"rate-by":          {50, []string{"client", "host", "header:X-Key"}},
 		"cors":             {10, []string{"*", "https://else.example,https://*.else.example"}},
@@ -139,7 +139,15 @@ func (t *tagDrawer) all() {
 	if has("sticky") != "" {
 		drop("prefer")
 	}
-	if has("rate") == "" {
+	if t.config {
+		if t.chance(15) {
+			t.add("auth", authName)
+		}
+		if t.chance(15) {
+			t.add("policies", one(t.dice, "inside", "inside", "outside", "inside,outside"))
+		}
+	}
+	if rate := has("rate"); rate == "" || strings.Contains(rate, "/h") && len(rate) < 6 { // few: their burst is judged
 		drop("rate-burst")
 		drop("rate-by")
 	}

@@ -20,6 +20,8 @@ type proxy interface {
 	// end ends it with a signal, and returns with what error it ended.
 	end(signal syscall.Signal, within time.Duration) error
 	alive() bool
+	// hangup has it read its config file again.
+	hangup()
 	// metrics are nil where there are none.
 	metrics() (map[string]float64, error)
 	// rejections are the refused tags by service.
@@ -55,6 +57,8 @@ type episode struct {
 	// settle is how long the proxy may take to give up what it holds.
 	settle time.Duration
 	mu     sync.Mutex // one restart at a time
+	// One change of the config file at a time.
+	reloading sync.Mutex
 }
 
 // holdings are what a process has open.
@@ -141,6 +145,7 @@ func (e *episode) run(ctx context.Context) error {
 	e.judgeShares()
 	e.judgeSticky()
 	e.judgeWaitingBytes()
+	e.judgeRates()
 	return nil
 }
 

@@ -95,10 +95,31 @@ func (e *episode) hurt(ctx context.Context, f *Fault) error {
 	return nil
 }
 
+// reload has the config file read again, once with a change that concerns nobody and once
+// as it was, or with a mistake in between.
+func (e *episode) reload(ctx context.Context, f *Fault) error {
+	text := goodConfig + "policy \"spare\" {\n  deny = [\"10.0.0.1\"]\n}\n"
+	if f.Kind == ConfigBroken {
+		text = one(newDice(uint64(f.At)), "", "policy \"inside\" {", goodConfig[:len(goodConfig)/2])
+	}
+	e.reloading.Lock()
+	defer e.reloading.Unlock()
+	for _, text := range []string{text, goodConfig} {
+		if err := e.cluster.writeConfig(text); err != nil {
+			return err
+		}
+		e.proxy.hangup()
+		wait(ctx, f.Lasts)
+	}
+	return nil
+}
+
 // trouble makes Nomad or the services file fail.
 func (e *episode) trouble(ctx context.Context, f *Fault) error {
 	var faulty nomadsim.Fault
 	switch f.Kind {
+	case ConfigBroken, ConfigAgain:
+		return e.reload(ctx, f)
 	case FileBroken:
 		if err := os.WriteFile(e.cluster.file(), []byte("[{"), 0o600); err != nil {
 			return err

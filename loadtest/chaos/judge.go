@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // judgeRequests compares what clients saw with what instances did and what the
@@ -21,6 +22,7 @@ func (e *episode) judgeRequests() {
 			e.judgeAnswer(o, l.arrivals[q])
 			e.judgeFailure(o)
 			e.judgePolicies(o)
+			e.judgeCORS(o)
 			e.judgeHalfClose(o, l.arrivals[q])
 			e.judgePace(o, l.arrivals[q])
 		}
@@ -72,7 +74,8 @@ func (e *episode) judgeAnswer(o *outcome, all []*arrival) {
 	if o.body.wrong != "" {
 		find("every byte is the instance's", "%d: %s", o.status, o.body.wrong)
 	}
-	if !o.whole {
+	killed := slices.ContainsFunc(e.Faults, func(f *Fault) bool { return f.Kind == KillAndStart })
+	if !o.whole || killed && q.Minor == 0 { // the kernel closes the connections of who was killed as if all were said
 		return
 	}
 	n := o.body.n
@@ -174,13 +177,13 @@ func (e *episode) lax() bool {
 func (e *episode) allowed(o *outcome) []string {
 	q, s := o.request, o.request.Service
 	r := e.cluster.rules[s.Name]
-	if miss := r.miss(q, o.client.TLS); miss != "" {
+	if miss := r.miss(q, o.client); miss != "" {
 		if r.refused && miss == "no-host" {
-			return []string{miss, r.closed(q, o.client.TLS)} // with a guard, the route is closed
+			return []string{miss, r.closed(q, o.client)} // with a guard, the route is closed
 		}
-		return []string{miss}
+		return r.guarded(miss)
 	}
-	var list []string
+	list := r.guarded("")
 	if r.maxBody > 0 && int64(q.Size) > r.maxBody && q.Framing != None {
 		// A body in chunks may be found too large when its answer has begun.
 		list = append(list, "body-too-large", endCut, endReset)
@@ -188,8 +191,13 @@ func (e *episode) allowed(o *outcome) []string {
 	asked := []string{"upstream-closed", "upstream-cut", "upstream-lost", "connect-failed", "tls-failed"}
 	// Who may not be repeated may fail where connections end.
 	fragile := !q.idempotent() && !r.retryPost || r.retries == 0 || q.Size > 4<<10 || q.Upgrade
-	if s.IdleClose > 0 && fragile {
+	// On a machine that keeps the trial waiting an instance closes a connection that is new,
+	// and a client comes too late with what it has begun.
+	if s.IdleClose > 0 && (fragile || e.ledger.kept() > s.IdleClose) {
 		list = append(list, asked...)
+	}
+	if e.ledger.kept() > 250*time.Millisecond {
+		list = append(list, "head-timeout", "body-timeout", endClosed)
 	}
 	if e.tooSlow(o) {
 		list = append(list, "body-slow")
@@ -201,10 +209,13 @@ func (e *episode) allowed(o *outcome) []string {
 	if saturated {
 		list = append(list, "no-instance", "queue-full")
 	}
-	shaken := slices.ContainsFunc(e.Faults, func(f *Fault) bool { return f.Service == nil })
+	shaken := slices.ContainsFunc(e.Faults, func(f *Fault) bool {
+		return f.Service == nil && f.Kind != ConfigBroken && f.Kind != ConfigAgain
+	})
 	switch s.Flavour {
 	case Deployed:
-		if fragile || shaken {
+		// Each replacement may cost a request one attempt.
+		if fragile || shaken || e.faults(s, Replace) > r.retries {
 			list = append(list, asked...)
 			list = append(list, endCut)
 		}
@@ -214,6 +225,9 @@ func (e *episode) allowed(o *outcome) []string {
 		}
 	case Shared:
 		list = append(list, asked...) // some are planned
+		if e.faults(s, Kill) > 0 {
+			list = append(list, endCut, endReset)
+		}
 	case Wrong, Hurt:
 		list = append(list, asked...)
 		list = append(list, "bad-answer", "no-instance", "queue-full", "upstream-timeout", "retry-budget", endCut, endReset, endClosed)
@@ -224,6 +238,16 @@ func (e *episode) allowed(o *outcome) []string {
 		}
 	}
 	return list
+}
+
+// faults counts the faults of a kind that a service has.
+func (e *episode) faults(s *Service, kind FaultKind) (n int) {
+	for _, f := range e.Faults {
+		if f.Service == s && f.Kind == kind {
+			n++
+		}
+	}
+	return n
 }
 
 // judgeCounters compares the counters of each service with what its clients
@@ -237,15 +261,15 @@ func (e *episode) judgeCounters(m map[string]float64) {
 		least, most := 0.0, 0.0
 		classes := make(map[string]float64)
 		for q, o := range e.ledger.outcomes {
-			miss := r.miss(q, o.client.TLS)
-			if q.Service != s || q.Malformed != "" || miss != "" && miss != "redirect" {
+			miss := r.miss(q, o.client)
+			if q.Service != s || q.Malformed != "" || miss != "" && miss != "redirect" && !isGuard(miss) {
 				continue
 			}
 			if o.headSent {
 				most++
 			}
 			// What the engine refuses by itself is no route's.
-			if o.whole && (o.reason == "" || o.status >= 500 || miss == "redirect") {
+			if o.whole && (o.reason == "" || o.status >= 500 || miss == "redirect" || isGuard(o.reason)) {
 				least++
 				classes[fmt.Sprintf("%dxx", o.status/100)]++
 			}

@@ -16,7 +16,7 @@ func (i *instance) judgeHead(a *arrival, h *head) {
 		find("another's request", "it is for %s", q.Service.Name)
 		return
 	}
-	if miss := r.miss(q, i.ledger.secure[q]); miss != "" {
+	if miss := r.miss(q, i.ledger.clients[q]); miss != "" {
 		find("a request that is no instance's", "serai is to answer it with %s", miss)
 	}
 	if q.Malformed != "" {
@@ -39,6 +39,7 @@ func (i *instance) judgeHead(a *arrival, h *head) {
 	if r.requestRemove != "" && h.get(r.requestRemove) != "" {
 		find("policies", "%s is %q, and to be removed", r.requestRemove, h.get(r.requestRemove))
 	}
+	i.judgeWho(a, h)
 	name, _ := hostname(q.Host)
 	want := name
 	switch r.upstreamHost {

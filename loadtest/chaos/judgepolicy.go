@@ -12,7 +12,7 @@ const ownHSTS = hstsField + ": max-age=1"
 
 // routed are the reasons of serai's own answers to requests that a route has taken.
 var routed = []string{"redirect", "connect-failed", "tls-failed", "upstream-closed", "upstream-lost", "bad-answer", "too-many-interim", "no-instance",
-	"queue-full", "no-descriptor", "upstream-timeout", "body-slow", "body-timeout", "body-too-large"}
+	"queue-full", "no-descriptor", "ip-denied", "rate-limited", "auth-required", "upstream-timeout", "body-slow", "body-timeout", "body-too-large"}
 
 // judgePolicies looks at what policies do to an answer, whoever gave it: what a
 // redirection says, and one Strict-Transport-Security over https.
@@ -22,8 +22,8 @@ func (e *episode) judgePolicies(o *outcome) {
 	if o.status == 0 || o.headFields == nil || q.Malformed != "" || q.Service.Flavour == Self || o.end == endMalformed {
 		return
 	}
-	miss := r.miss(q, o.client.TLS)
-	if o.reason != "" && !slices.Contains(routed, o.reason) || miss != "" && miss != "redirect" {
+	miss := r.miss(q, o.client)
+	if o.reason != "" && !slices.Contains(routed, o.reason) || miss != "" && miss != "redirect" && !isGuard(miss) {
 		return
 	}
 	find := func(format string, args ...any) { e.ledger.find("policies", q.Name, format, args...) }

@@ -86,7 +86,7 @@ const (
 type ledger struct {
 	mu       sync.Mutex
 	requests map[uint64]*Request
-	secure   map[*Request]bool // by TLS
+	clients  map[*Request]*Client
 	arrivals map[*Request][]*arrival
 	outcomes map[*Request]*outcome
 	findings []Finding
@@ -96,11 +96,11 @@ type ledger struct {
 }
 
 func newLedger(p *Program) *ledger {
-	l := &ledger{requests: make(map[uint64]*Request), secure: make(map[*Request]bool), arrivals: make(map[*Request][]*arrival), outcomes: make(map[*Request]*outcome)}
+	l := &ledger{requests: make(map[uint64]*Request), clients: make(map[*Request]*Client), arrivals: make(map[*Request][]*arrival), outcomes: make(map[*Request]*outcome)}
 	for _, c := range p.Clients {
 		for _, r := range c.Requests {
 			l.requests[r.ID] = r
-			l.secure[r] = c.TLS
+			l.clients[r] = c
 		}
 	}
 	return l

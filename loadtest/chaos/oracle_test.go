@@ -77,6 +77,7 @@ func TestOracles(t *testing.T) {
 		swaps:          {plain(1, 2), "no answer of another"},
 		misroutes:      {plain(1), "another's request"},
 		otherHost:      {plain(1), "another host"},
+		misnames:       {plain(1), "who the client is"},
 		dawdles:        {queue(100), "nobody waits while there is room"},
 		overtakes:      {queue(100), "in order"},
 		fails:          {plain(1, 2), "only allowed failures"},
@@ -102,6 +103,60 @@ func TestOracles(t *testing.T) {
 				t.Logf("not found: %q; but %v", want.oracle, found)
 			}
 		})
+	}
+}
+
+// TestGuardOracles has a proxy without guards serve services that have some.
+func TestGuardOracles(t *testing.T) {
+	for tag, oracle := range map[Tag]string{
+		{Key: "auth", Value: authName}:                           "a request that is no instance's",
+		{Key: "policies", Value: "outside"}:                      "a request that is no instance's",
+		{Key: "deny", Value: "127.0.0.0/8"}:                      "a request that is no instance's",
+		{Key: "rate", Value: "5/h"}:                              "rates",
+		{Key: "cors", Value: "https://else.example"}:             "cors",
+		{Key: "allow", Value: "127.0.0.0/8,2001:db8::/32"}:       "",
+		{Key: "rate", Value: "1000000/h"}:                        "",
+		{Key: "cors", Value: "https://*.else.example,https://b"}: "",
+	} {
+		t.Run(tag.String(), func(t *testing.T) {
+			t.Parallel()
+			p := plain(1, 2, 3)
+			for _, s := range p.Services {
+				copied := tag
+				copied.Name = s.Name + ".t2"
+				s.Tags = append(s.Tags, &copied)
+			}
+			for _, c := range p.Clients {
+				for _, q := range c.Requests {
+					q.Fields = []string{"Origin: https://else.example"}
+				}
+			}
+			found, _, err := play(t.Context(), p, plants(honest))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if is := func(f Finding) bool { return f.Oracle == oracle }; oracle == "" && len(found) > 0 || oracle != "" && !slices.ContainsFunc(found, is) {
+				t.Errorf("found %v, want %q", found, oracle)
+			}
+		})
+	}
+}
+
+// TestWhoTheClientIs: behind a trusted proxy the last address that is not one itself, and
+// nobody's word otherwise.
+func TestWhoTheClientIs(t *testing.T) {
+	for _, c := range []struct {
+		client *Client
+		said   string
+		want   string
+	}{
+		{&Client{}, "192.0.2.9", loopback}, {nil, "192.0.2.9", loopback}, {&Client{Announced: "v2", Believed: true}, "192.0.2.9", announcedAs},
+		{&Client{Believed: true}, "192.0.2.9", "192.0.2.9"}, {&Client{Believed: true}, "6.6.6.6, 192.0.2.9", "192.0.2.9"}, {&Client{Believed: true}, "192.0.2.9, " + loopback, "192.0.2.9"},
+		{&Client{Believed: true}, loopback, loopback}, {&Client{Believed: true}, "192.0.2.9, unknown", ""},
+	} {
+		if got := c.client.address(&Request{Fields: []string{"X-Forwarded-For: " + c.said}}); got != c.want {
+			t.Errorf("%+v who says %q is %q, want %q", c.client, c.said, got, c.want)
+		}
 	}
 }
 

@@ -69,6 +69,12 @@ func newProcess(binary string, p *Program, c *cluster, certificates string) (_ *
 	}
 	s.args = append([]string{"serve", "--http=" + s.plain, "--https=" + s.secure, "--admin=" + s.http, "--services=" + c.file(),
 		"--cert-dir=" + certificates, "--node=node-0", "--log-level=WARN"}, p.Flags...)
+	if p.Config {
+		if err := c.writeConfig(goodConfig); err != nil {
+			return nil, err
+		}
+		s.args = append(s.args, "--config="+c.configFile())
+	}
 	if p.Files > 0 {
 		s.binary = "/bin/sh"
 		s.args = append([]string{"-c", fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, p.Files), binary}, s.args...)
@@ -161,6 +167,15 @@ func (s *process) end(signal syscall.Signal, within time.Duration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
+}
+
+// hangup has it read its config file again.
+func (s *process) hangup() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cmd != nil {
+		s.cmd.Process.Signal(syscall.SIGHUP)
+	}
 }
 
 // alive reports whether it runs.

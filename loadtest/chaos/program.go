@@ -8,11 +8,15 @@ type Program struct {
 	Seed uint64
 	// Flags are serai's, beside addresses. Files bounds its descriptors, 0 for
 	// as many as there are.
-	Flags    []string
-	Files    int
-	Services []*Service
-	Clients  []*Client
-	Faults   []*Fault
+	Flags []string
+	Files int
+	// Config is whether serai has a config file, with an auth and two policies; Trusts
+	// whether it trusts what clients say in X-Forwarded-For, and Announces whether they
+	// may be announced by the PROXY protocol.
+	Config, Trusts, Announces bool
+	Services                  []*Service
+	Clients                   []*Client
+	Faults                    []*Fault
 }
 
 // Flavour says what is to be expected of a service.
@@ -63,6 +67,10 @@ type Client struct {
 	Name  string // c1
 	Start time.Duration
 	TLS   bool
+	// Announced is the version of the PROXY protocol in which it is announced, empty for
+	// not. Believed is whether serai trusts it.
+	Announced string
+	Believed  bool
 	// Pipelined clients write all requests without waiting for answers.
 	Pipelined bool
 	// Piece and Pause are how much is written at once, and what passes
@@ -208,6 +216,8 @@ const (
 	NomadEnds    FaultKind = "Nomad ends all streams"
 	FileBroken   FaultKind = "the services file is no JSON"
 	FileTouched  FaultKind = "the services file is written again"
+	ConfigBroken FaultKind = "the config file is wrong"
+	ConfigAgain  FaultKind = "the config file is read again"
 	Restart      FaultKind = "restart serai"
 	KillAndStart FaultKind = "kill serai and start it"
 )

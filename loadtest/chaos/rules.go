@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,6 +25,7 @@ type rules struct {
 	maxBody                         int64
 	maxInflight, retries            int
 	wait, timeout, bodyIdle         time.Duration
+	guards
 }
 
 // rulesOf reads the tags. It is told which are wrong, and so need not know the
@@ -36,6 +38,7 @@ func rulesOf(s *Service) rules {
 			r.refused = true
 			continue
 		}
+		r.readGuard(t)
 		switch list := strings.Split(t.Value, ","); t.Key {
 		case "host":
 			r.hosts = list
@@ -116,7 +119,8 @@ func rulesOf(s *Service) rules {
 
 // miss is the reason for which no instance is to see a request, empty when one
 // is.
-func (r *rules) miss(q *Request, secure bool) string {
+func (r *rules) miss(q *Request, c *Client) string {
+	secure := c != nil && c.TLS
 	switch {
 	case r.refused || r.class != "" || len(r.hosts) == 0:
 		return "no-host"
@@ -135,7 +139,14 @@ func (r *rules) miss(q *Request, secure bool) string {
 			return "no-condition"
 		}
 	}
-	if r.redirect != "" && !(secure && r.redirect == "https") {
+	switch {
+	case !r.letsIn(c.address(q)):
+		return "ip-denied"
+	case r.redirect == "https" && !secure:
+		return "redirect"
+	case r.auth && !slices.Contains(q.Fields, goodLogin):
+		return "auth-required"
+	case r.redirect != "" && r.redirect != "https":
 		return "redirect"
 	}
 	return ""
@@ -143,10 +154,10 @@ func (r *rules) miss(q *Request, secure bool) string {
 
 // closed is what a request meets where the service is refused and has a guard: its
 // route stays, closed, for the requests that it would take.
-func (r *rules) closed(q *Request, secure bool) string {
+func (r *rules) closed(q *Request, c *Client) string {
 	taken := *r
 	taken.refused = false
-	switch miss := taken.miss(q, secure); miss {
+	switch miss := taken.miss(q, c); miss {
 	case "no-path", "no-condition":
 		return miss
 	default:

@@ -24,7 +24,8 @@ func say(all ...remark) (s string) {
 // String tells the program in words.
 func (p *Program) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "serai %s%s\n", strings.Join(p.Flags, " "), say(remark{p.Files > 0, fmt.Sprintf("with %d descriptors", p.Files)}))
+	fmt.Fprintf(&b, "serai %s%s\n", strings.Join(p.Flags, " "), say(
+		remark{p.Files > 0, fmt.Sprintf("with %d descriptors", p.Files)}, remark{p.Config, "with a config file"}))
 	for _, s := range p.Services {
 		b.WriteString(s.String())
 	}
@@ -69,6 +70,7 @@ func (c *Client) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s at %v%s\n", c.Name, c.Start, say(
 		remark{c.TLS, "TLS"},
+		remark{c.Announced != "", "announced by PROXY " + c.Announced},
 		remark{c.Pipelined, "pipelined"},
 		remark{c.Piece > 0 && !c.Trickles, fmt.Sprintf("writes %d bytes each %v", c.Piece, c.Pause)},
 		remark{c.Trickles, fmt.Sprintf("its bodies trickle, %d bytes each %v", c.Piece, c.Pause)},
