@@ -19,6 +19,7 @@ func main() {
 		Discovery discoveryCommand `cmd:"" help:"Time from a registration to the first 200, and from a deregistration to the last request."`
 		Faults    faultsCommand    `cmd:"" help:"Deploys, kills, hangs and outages under a constant load: how many requests fail, and why."`
 		Stress    stressCommand    `cmd:"" help:"Endless bodies, slow clients by the thousand, too few descriptors, an hour of mixed load: what breaks, and what is left over."`
+		Attacks   attacksCommand   `cmd:"" help:"What strangers and tenants have done to serai, one after the other beside a bystander, as the table of docs/security.md."`
 		Scale     scaleCommand     `cmd:"" help:"What many serai ask of Nomad's servers, and how soon they agree."`
 		Chaos     chaosCommand     `cmd:"" help:"Random programs from a seed: tags, clients, instances and faults of every kind, and what they break."`
 		Compare   compareCommand   `cmd:"" help:"serai beside nginx, HAProxy, Caddy, Traefik and Fabio, whichever are on PATH: CPU per request, throughput, latency, memory."`

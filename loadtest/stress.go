@@ -22,6 +22,7 @@ type stressCommand struct {
 	For     time.Duration `default:"1h" help:"How long the mixed load lasts."`
 	Bytes   int64         `default:"10000000000" help:"Bytes through one connection, each way."`
 	Floods  time.Duration `default:"10m" help:"How long all floods last."`
+	Kinds   []string      `help:"Only these floods of strangers; all when empty." placeholder:"NAME,..."`
 	Conns   int           `default:"10000" help:"Connections of the trials with many."`
 	Streams int           `default:"10000" help:"Streams of gRPC at once."`
 	JSON    string        `name:"json" help:"Also write what was seen to this file." placeholder:"FILE"`
@@ -58,6 +59,7 @@ type arena struct {
 	*testbed
 	options *stressCommand
 	admin   string // host:port
+	nomad   string // URL of the simulator
 	finding
 }
 
@@ -110,7 +112,7 @@ func (c *stressCommand) try(ctx context.Context, t *trial) (finding, error) {
 		return finding{}, err
 	}
 	a := &arena{options: c, testbed: &testbed{simJobs: &simJobs{sim: sim.sim, binary: c.Binary}, ctx: ctx}}
-	a.Trial = t.name
+	a.Trial, a.nomad = t.name, url
 	defer func() {
 		for _, i := range a.instances {
 			i.kill()

@@ -16,6 +16,7 @@ import (
 // ask is what one measurement asks for.
 type ask struct {
 	url     string
+	host    string // web.loadtest when empty
 	conns   int
 	close   bool
 	body    int
@@ -99,7 +100,7 @@ func newGeneratorFor(ctx context.Context, a ask) (*generator, error) {
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"generate", a.url, fmt.Sprintf("--conns=%d", a.conns), "--for=" + a.lasts.String(), fmt.Sprintf("--body=%d", a.body),
+	args := []string{"generate", a.url, "--host=" + cmp.Or(a.host, "web.loadtest"), fmt.Sprintf("--conns=%d", a.conns), "--for=" + a.lasts.String(), fmt.Sprintf("--body=%d", a.body),
 		fmt.Sprintf("--hosts=%d", a.hosts), fmt.Sprintf("--rate=%f", a.rate), fmt.Sprintf("--streams=%d", a.streams)}
 	if a.close {
 		args = append(args, "--close")

@@ -44,10 +44,13 @@ func (m *MemoryUse) Begun() bool { return m.taken > 0 }
 
 // Stream takes the memory for a body that is sent on while it comes, and reports
 // whether it was there. A small one of a known length, which would be waited for where
-// there is a large buffer, counts as part of the request.
+// there is a large buffer, counts as part of the request; but beyond twelve sixteenths
+// of the memory, a client beyond its share gets none for it. To connect to an instance
+// for such a body costs many times what a refusal does, and who sends hundreds of them
+// at once keeps others waiting by that alone.
 func (m *MemoryUse) Stream(by *memory.Client, small bool) bool {
 	if small {
-		return m.take(by, streamCost)
+		return !by.RunsOut(12) && m.take(by, streamCost)
 	}
 	if !by.Take(memory.Streams, streamCost) {
 		return false

@@ -194,3 +194,28 @@ func TestBodyWithoutALargeBuffer(t *testing.T) {
 	p.ok("x")
 	c.status("POST", 200, "")
 }
+
+// TestSmallBodyOfALargeClient: where there is no large buffer for a body, it is sent on
+// through a small one; beyond twelve sixteenths of the memory that is refused to a client
+// beyond its share, before the instance hears of it.
+func TestSmallBodyOfALargeClient(t *testing.T) {
+	const all = 4 << 20
+	b := memory.NewBudget(all)
+	k, o := web(t, settings{server: http1.Options{HeadTimeout: long}, front: front.Options{Clients: front.NewClients(b, 0)}})
+	body := strings.Repeat("x", 20_000)
+	post := "POST / HTTP/1.1\r\nHost: web.example.org\r\nContent-Length: 20000\r\n\r\n" + body
+	empty := fill(t, b, memory.Requests, all/16*10)
+	c := k.dial()
+	io.WriteString(c, post)
+	p := o.next()
+	p.head()
+	p.read(body)
+	p.ok("x")
+	c.status("POST", 200, "")
+	empty()
+	until(t, "the memory of the first", func() bool { n, _ := b.Taken(memory.Requests); return n == 0 })
+	defer fill(t, b, memory.Requests, all/16*12+60<<10)()
+	c = k.dial()
+	io.WriteString(c, post)
+	c.status("POST", 503, "overloaded")
+}
