@@ -94,13 +94,17 @@ func (p *Proxy) question(route *router.Route, r *nethttp.Request, to Responder) 
 	return x
 }
 
-// bare is the route for a question: without its policies, and without a wait for an instance.
-// Who asks knows how long it may take; who did not answer by then has not failed as an
-// instance.
+// questionWait is how long a question waits for an instance: a new one is known to be ready by
+// then.
+const questionWait = time.Second
+
+// bare is the route for a question: without its policies, and with a short wait for an
+// instance. Who asks knows how long it may take; who did not answer by then has not failed as
+// an instance.
 func bare(r *router.Route, q *nethttp.Request) *router.Route {
 	route, common, options := *r, *r.Common, *r.Common.Options
 	const last = 10 * time.Minute
-	options.Wait, options.Timeout, options.BodyIdle, options.GRPCWeb = 0, last, last, false
+	options.Wait, options.Timeout, options.BodyIdle, options.GRPCWeb = min(options.Wait, questionWait), last, last, false
 	if end, ok := q.Context().Deadline(); ok {
 		left := 2 * max(time.Until(end), time.Second)
 		options.Timeout, options.BodyIdle = left, left

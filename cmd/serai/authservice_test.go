@@ -135,7 +135,7 @@ func TestAuthServiceComesAndGoes(t *testing.T) {
 	b.CloseClientConnections()
 	b.Listener.Close()
 	reached := i.count()
-	for range 10 {
+	for range 3 {
 		if g := asks(); g.status != 503 || g.fields.Get("X-Serai-Reason") != "auth-unavailable" {
 			t.Fatalf("without any answered %d with %v", g.status, g.fields)
 		}
