@@ -26,7 +26,6 @@ type ask struct {
 	own     bool     // with our own generator
 	streams int      // at once on each connection, over HTTP/2; 0 for HTTP/1
 	grpc    bool     // calls of gRPC
-	host    string   // that is asked for, web.loadtest if empty
 	fields  []string // that are sent, each a line
 	clients int      // so many values of X-Client in turn; 0 for no such field
 }
