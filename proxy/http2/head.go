@@ -163,11 +163,11 @@ func (c *conn) open(s *stream, id uint32) error {
 	defer c.mu.Unlock()
 	s.window = c.peerWindow
 	s.first, s.inWindow = c.first.size, c.first.size
-	if !c.ends {
-		c.adaptWindow()
-	}
 	s.prioritize()
 	c.streams[id] = s
+	if !c.ends {
+		c.adaptWindow() // also of this one
+	}
 	c.updates = min(maxUpdates, c.updates+2) // some clients open the window of each
 	c.engine.open.Add(1)
 	c.start(s)
