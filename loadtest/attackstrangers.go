@@ -16,8 +16,8 @@ func strangersAttacks() []attack {
 		if !a.alive() {
 			return "", fmt.Errorf("serai does not answer")
 		}
-		return fmt.Sprintf("%.0f answers 503 `overloaded`, %.0f connections refused, %.0f MiB resident", a.labelled(`serai_answers_total{reason="overloaded"}`),
-			a.metric("serai_connections_refused_total"), mib(a.rss())), nil
+		return fmt.Sprintf("of %.0f connections %.0f are refused, and %.0f answered by serai, 503 `overloaded` %.0f of them; %.0f MiB resident", a.metric("serai_connections_accepted_total")+a.metric("serai_connections_refused_total"),
+			a.metric("serai_connections_refused_total"), a.metric("serai_answers_total"), a.labelled(`serai_answers_total{reason="overloaded"}`), mib(a.rss())), nil
 	}
 	flood := func(kind string) func(a *arena) (func(), error) {
 		return func(a *arena) (func(), error) { return startHelper(a.ctx, "flood", a.address(), "--kinds="+kind) }
