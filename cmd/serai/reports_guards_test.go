@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"strings"
 	"testing"
 
 	"serai/nomad"
@@ -133,10 +132,3 @@ func (s *stage) runGuarded(t *testing.T, verify *stage, address string, cases []
 		})
 	}
 }
-
-// basic is a login for a host.
-func basicFor(host, name, password string) string {
-	return to(host) + login(name, password) + "\n"
-}
-
-var _ = strings.Repeat
