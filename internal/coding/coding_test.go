@@ -272,7 +272,7 @@ func TestLastingTakesLittle(t *testing.T) {
 
 // TestMemoryOfEncoders: no Encoder takes more than it is counted for.
 func TestMemoryOfEncoders(t *testing.T) {
-	body := text(2<<20, false)
+	body := text(512<<10, false)
 	for _, w := range ways {
 		s := coding.NewEncoders(1 << 30)
 		e, _ := take(t, s, w) // makes tables that all share
