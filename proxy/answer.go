@@ -28,18 +28,23 @@ func (p *Proxy) answerWith(x *Exchange, status int, reason, detail string, more 
 		x.sendWeb(status, reason, detail, more...)
 		return
 	}
-	fields := append(more, field("X-Serai-Reason", reason), field("Cache-Control", "no-store"))
+	contentType, body := x.plainBody(status, reason, detail)
+	shown := p.pageFor(x, status)
+	fields := more
+	if shown == nil {
+		fields = append(fields, field("Content-Type", contentType))
+	}
+	fields = append(fields, field("X-Serai-Reason", reason), field("Cache-Control", "no-store"))
 	if status == 503 {
 		fields = append(fields, field("Retry-After", "1"))
 	}
-	if shown := p.pageFor(x, status); shown != nil {
+	if shown != nil {
 		defer p.pages.letGo(shown)
 		h := ownHead(status, fields)
 		x.sendPage(&h, true, shown)
 		return
 	}
-	contentType, body := x.plainBody(status, reason, detail)
-	x.send(status, append(fields, field("Content-Type", contentType)), body)
+	x.send(status, fields, body)
 }
 
 // plainBody is the body of an answer of serai itself, for people or for programs.
