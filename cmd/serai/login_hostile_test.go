@@ -289,7 +289,6 @@ func TestStatesOfLogins(t *testing.T) {
 	}
 	ann := newBrowser(t, p, h)
 	to := ann.toCallback("/", "ann")
-	state := ann.cookies()[0]
 	refused("another browser", newBrowser(t, p, h), to, 0) // login CSRF: the attacker's own code
 	bob := newBrowser(t, p, h)
 	bobs := bob.toCallback("/", "bob")
@@ -297,7 +296,7 @@ func TestStatesOfLogins(t *testing.T) {
 	refused("another's code", bob, with(bobs, "code", u.Query().Get("code")), 1) // PKCE, at the provider
 	ann = newBrowser(t, p, h)
 	to = ann.toCallback("/", "ann")
-	state = ann.cookies()[0]
+	state := ann.cookies()[0]
 	for _, c := range []struct{ what, to string }{
 		{"no state", with(to, "state", "")},
 		{"another state", with(to, "state", "0123456789abcdef0123456789012345678901")},
