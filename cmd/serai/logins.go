@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -18,7 +19,7 @@ import (
 // The settings of an oidc block.
 var (
 	loginSettings = []string{
-		"issuer", "client_id", "client_secret_file", "cookie_key_file", "ca_file", "user_claim", "groups_claim", "user_field", "email_field", "groups_field",
+		"issuer", "client_id", "client_secret_file", "client_secret_variable", "cookie_key_file", "ca_file", "user_claim", "groups_claim", "user_field", "email_field", "groups_field",
 		"callback_path", "logout_path", "logout_redirect", "lifetime", "renew", "stale", "timeout", "max_inflight", "insecure",
 	}
 	loginLists = []string{"scopes", "groups", "parameters"}
@@ -30,8 +31,8 @@ const (
 	maxAuthorities = 4 << 20
 )
 
-// readLogin reads oidc { issuer = URL, client_id = TEXT, client_secret_file = FILE,
-// cookie_key_file = FILE, ... }.
+// readLogin reads oidc { issuer = URL, client_id = TEXT, client_secret_file = FILE or
+// client_secret_variable = PATH, cookie_key_file = FILE, ... }.
 func (n *namedBlocks) readLogin(name string, block *hclsyntax.Block) (policy.RequestPolicy, []string, hcl.Diagnostics) {
 	s := readSettings(block, loginSettings, loginLists)
 	o := oidc.Options{
@@ -59,13 +60,24 @@ func (n *namedBlocks) readLogin(name string, block *hclsyntax.Block) (policy.Req
 			s.wrong(setting, "cannot be used: "+err.Error())
 		}
 	}
-	s.required("client_secret_file")
-	read("client_secret_file", maxLoginSecret, func(content []byte) error {
-		if o.ClientSecret = string(bytes.TrimSpace(content)); o.ClientSecret == "" {
-			return errors.New("there is no secret in it")
+	var known atomic.Pointer[string] // the client secret
+	o.ClientSecret = func() string {
+		if secret := known.Load(); secret != nil {
+			return *secret
 		}
-		return nil
-	})
+		return ""
+	}
+	files = append(files, n.readSecret(name, s, "client_secret", func(content []byte) (warning string, err error) {
+		secret := string(bytes.TrimSpace(content))
+		switch {
+		case content != nil && secret == "":
+			return "", errors.New("there is no secret in it")
+		case len(secret) > maxLoginSecret:
+			return "", fmt.Errorf("it has more than %d bytes", maxLoginSecret)
+		}
+		known.Store(&secret)
+		return "", nil
+	})...)
 	s.required("cookie_key_file")
 	read("cookie_key_file", maxLoginSecret, func(content []byte) (err error) {
 		o.Keys, err = oidc.ParseKeys(content)

@@ -13,6 +13,7 @@ import (
 	"serai/nomad"
 	"serai/nomad/nomadsim"
 	"serai/nomad/nomadtest"
+	"serai/policy/auth/oidc/oidctest"
 )
 
 // usersIn writes users, each name:password, into a variable.
@@ -212,5 +213,45 @@ func TestConfigOfTheJobs(t *testing.T) {
 	}
 	if got := c.named.variables(); len(got) != 1 || got[0] != "serai/auth/staff" {
 		t.Errorf("its variables are %q", got)
+	}
+}
+
+// TestClientSecretVariable: the secret of a login at a provider is followed; while nobody
+// knows it nobody logs in, and who has logged in stays in.
+func TestClientSecretVariable(t *testing.T) {
+	t.Parallel()
+	_, url, _ := nomadtest.Simulator(t)
+	const path = "serai/auth/corp"
+	i, p := newGuardedInstance(t), oidctest.New(t, callbackURL)
+	file := filepath.Join(t.TempDir(), "services.json")
+	writeServices(t, file, i.registration("ingress.auth=corp"))
+	c := serveConfig(t, url, fmt.Sprintf("auth \"corp\" {\n  oidc {\n    issuer = %q\n    client_id = %q\n    client_secret_variable = %q\n    cookie_key_file = %q\n    ca_file = %q\n  }\n}\n",
+		p.URL, oidctest.ClientID, path, secretFile(t, "keys", newCookieKey()), secretFile(t, "ca.pem", string(p.CA))), "--services="+file, behindProxy)
+	h := webClients(t, c.traffic)["HTTP/1"]
+	visit := func() got { return newBrowser(t, p, h).visit("/", "ann") }
+	closed := func() bool {
+		g := visit()
+		return g.status == 503 && g.fields.Get("X-Serai-Reason") == "auth-unavailable"
+	}
+	until(t, "nobody to log in", closed)
+	putVariable(t, url, path, map[string]string{"client_secret": "wrong"})
+	until(t, "the wrong secret", func() bool {
+		_, ready := get(c.admin, "localhost", "/ready")
+		return !strings.Contains(ready, "nomad has no variable")
+	})
+	if !closed() {
+		t.Error("a wrong secret lets ann log in")
+	}
+	putVariable(t, url, path, map[string]string{"client_secret": oidctest.ClientSecret + "\n"})
+	until(t, "ann to log in", func() bool { return visit().status == 200 })
+	ann := newBrowser(t, p, h)
+	ann.visit("/", "ann")
+	putVariable(t, url, path, nil)
+	until(t, "nobody to log in again", closed)
+	if g := ann.xhr("/"); g.status != 200 {
+		t.Errorf("who had logged in is answered %d", g.status)
+	}
+	if i.count() == 0 {
+		t.Error("no request has reached the instance")
 	}
 }

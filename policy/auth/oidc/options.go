@@ -17,8 +17,10 @@ import (
 type Options struct {
 	// Issuer is the provider's URL, exactly as it names itself. Required.
 	Issuer string
-	// ClientID and ClientSecret are what the provider knows serai by. Required.
-	ClientID, ClientSecret string
+	// ClientID and ClientSecret are what the provider knows serai by. Required. The
+	// secret may change at any time; while it is empty, the provider cannot be asked.
+	ClientID     string
+	ClientSecret func() string
 	// Keys seal cookies. Required.
 	Keys *Keys
 	// Scopes are asked for, profile and email by default; openid always is.
@@ -110,8 +112,8 @@ func (o *Options) check() error {
 		return errors.New("issuer is plain http: whoever is on the way could log in as anybody; use https, or insecure = true where nobody else is")
 	case o.ClientID == "" || !visible(o.ClientID):
 		return errors.New("client_id is empty, or contains blanks or control characters")
-	case o.ClientSecret == "":
-		return errors.New("client_secret_file is empty")
+	case o.ClientSecret == nil:
+		return errors.New("client_secret_file is missing")
 	case o.Keys == nil:
 		return errors.New("cookie_key_file is missing")
 	}

@@ -120,7 +120,11 @@ func (p *provider) context() (context.Context, context.CancelFunc) {
 
 // metadata returns what the provider says of itself, and asks it where that is needed: one
 // request at a time, while the others wait for it or, where something is known, do not.
+// While the client secret is not known, nothing else can be done there either.
 func (p *provider) metadata(gone <-chan struct{}) (*metadata, error) {
+	if p.o.ClientSecret() == "" {
+		return nil, errUnavailable
+	}
 	for {
 		p.mu.Lock()
 		now := time.Now()
@@ -211,7 +215,7 @@ func (p *provider) acceptable(endpoint string) bool {
 
 // config is what the OAuth library needs of a login.
 func (p *provider) config(m *metadata, redirect string) *oauth2.Config {
-	return &oauth2.Config{ClientID: p.o.ClientID, ClientSecret: p.o.ClientSecret, Endpoint: m.endpoint, RedirectURL: redirect, Scopes: p.o.Scopes}
+	return &oauth2.Config{ClientID: p.o.ClientID, ClientSecret: p.o.ClientSecret(), Endpoint: m.endpoint, RedirectURL: redirect, Scopes: p.o.Scopes}
 }
 
 // failed sorts the errors of requests to the provider. Those of the library may contain
@@ -260,7 +264,7 @@ func (p *provider) revoke(m *metadata, token string) {
 	form := url.Values{"token": {token}, "token_type_hint": {"refresh_token"}}
 	if m.endpoint.AuthStyle == oauth2.AuthStyleInParams {
 		form.Set("client_id", p.o.ClientID)
-		form.Set("client_secret", p.o.ClientSecret)
+		form.Set("client_secret", p.o.ClientSecret())
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, m.Revocation, strings.NewReader(form.Encode()))
 	if err != nil {
@@ -268,7 +272,7 @@ func (p *provider) revoke(m *metadata, token string) {
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	if m.endpoint.AuthStyle == oauth2.AuthStyleInHeader {
-		r.SetBasicAuth(url.QueryEscape(p.o.ClientID), url.QueryEscape(p.o.ClientSecret))
+		r.SetBasicAuth(url.QueryEscape(p.o.ClientID), url.QueryEscape(p.o.ClientSecret()))
 	}
 	if res, err := p.client.Do(r); err == nil {
 		io.Copy(io.Discard, res.Body)

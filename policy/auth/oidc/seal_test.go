@@ -26,7 +26,7 @@ func keys(t testing.TB, seeds ...byte) *Keys {
 
 func newLogin(t testing.TB, name string, k *Keys) *Login {
 	t.Helper()
-	l, err := New(name, Options{Issuer: "https://id.example.org", ClientID: "serai", ClientSecret: "s", Keys: k}, NewShared())
+	l, err := New(name, Options{Issuer: "https://id.example.org", ClientID: "serai", ClientSecret: func() string { return "s" }, Keys: k}, NewShared())
 	if err != nil {
 		t.Fatal(err)
 	}
