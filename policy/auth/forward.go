@@ -44,7 +44,7 @@ type Forward struct {
 	trustForwarded bool
 	timeout        time.Duration
 	transport      http.RoundTripper
-	places
+	places         *Places
 }
 
 var _ policy.Owner = (*Forward)(nil)
@@ -74,7 +74,7 @@ func NewForward(name string, o ForwardOptions) (*Forward, error) {
 	}
 	f := &Forward{
 		name: name, host: u.Host, service: o.Service, url: u, copied: slices.Clone(o.Copy), trustForwarded: o.TrustForwarded,
-		timeout: o.Timeout, places: places{most: o.MaxInflight},
+		timeout: o.Timeout, places: NewPlaces(o.MaxInflight, errAsks, errClientAsks),
 	}
 	if f.transport = o.Ask; o.Service != "" {
 		return f, nil
@@ -125,18 +125,17 @@ var (
 
 // Request implements policy.RequestPolicy.
 func (f *Forward) Request(r policy.Request, reply *policy.Reply) (answered bool) {
-	client := clientOf(r.ClientAddr())
-	if err := f.begin(client); err != nil {
+	leave, err := f.places.Enter(clientOf(r.ClientAddr()))
+	if err != nil {
 		return busy(reply, err)
 	}
-	defer f.end(client)
+	defer leave()
 	question := f.question(r)
 	if r.Looped() {
 		refuse(reply, policy.ErrAuthLoop)
 		return true
 	}
 	var a *answer
-	var err error
 	r.Wait(func(gone <-chan struct{}) { a, err = f.ask(question, gone) })
 	switch {
 	case err == errGone:

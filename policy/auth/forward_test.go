@@ -243,8 +243,8 @@ func TestGone(t *testing.T) {
 	if got := verdict(f, a); got != "0 " {
 		t.Errorf("%q", got)
 	}
-	if f.underWay != 0 || len(f.byClient) != 0 {
-		t.Errorf("%d under way, of %d clients", f.underWay, len(f.byClient))
+	if taken, clients := f.places.Taken(); taken != 0 || clients != 0 {
+		t.Errorf("%d under way, of %d clients", taken, clients)
 	}
 }
 
@@ -289,8 +289,8 @@ func TestShares(t *testing.T) {
 	}
 	close(goOn)
 	all.Wait()
-	if passed.Load() != 8 || f.underWay != 0 || len(f.byClient) != 0 {
-		t.Errorf("%d passed, %d under way, %d clients", passed.Load(), f.underWay, len(f.byClient))
+	if taken, clients := f.places.Taken(); passed.Load() != 8 || taken != 0 || clients != 0 {
+		t.Errorf("%d passed, %d under way, %d clients", passed.Load(), taken, clients)
 	}
 }
 

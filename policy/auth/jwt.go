@@ -32,7 +32,7 @@ type JWT struct {
 	set      atomic.Pointer[keys.Set] // of the tokens that are kept
 	closed   atomic.Bool
 	counts   *tokenCounts
-	awaiting places
+	awaiting *Places
 }
 
 type forwardedClaim struct {
@@ -52,7 +52,7 @@ func NewJWT(name string, o JWTOptions, source keys.Source, tokens *Tokens) (*JWT
 	}
 	j := &JWT{
 		name: name, options: o, keys: source, tokens: tokens, serial: tokens.serial.Add(1), counts: tokens.countsOf(name),
-		challenges: challenges(o.Realm), awaiting: places{most: mostAwaiting},
+		challenges: challenges(o.Realm), awaiting: NewPlaces(mostAwaiting, errAsks, errClientAsks),
 	}
 	for _, t := range o.Types {
 		j.types = append(j.types, strings.TrimPrefix(strings.ToLower(t), "application/"))
@@ -172,11 +172,11 @@ func (j *JWT) verify(text string, r policy.Request, now time.Time) (*verified, e
 
 // await waits for keys, where not too many do so already.
 func (j *JWT) await(r policy.Request, f func(gone <-chan struct{})) error {
-	client := clientOf(r.ClientAddr())
-	if err := j.awaiting.begin(client); err != nil {
+	leave, err := j.awaiting.Enter(clientOf(r.ClientAddr()))
+	if err != nil {
 		return err
 	}
-	defer j.awaiting.end(client)
+	defer leave()
 	left := false
 	r.Wait(func(gone <-chan struct{}) {
 		f(gone)

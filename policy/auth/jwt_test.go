@@ -575,8 +575,8 @@ func TestAwaiting(t *testing.T) {
 		mu.Unlock()
 		close(source.end)
 		all.Wait()
-		if got["1 503 auth-unavailable"] != mostAwaiting/4 || got["2 503 auth-unavailable"] != 1 || p.awaiting.underWay != 0 {
-			t.Errorf("at the end: %v, %d wait", got, p.awaiting.underWay)
+		if taken, _ := p.awaiting.Taken(); got["1 503 auth-unavailable"] != mostAwaiting/4 || got["2 503 auth-unavailable"] != 1 || taken != 0 {
+			t.Errorf("at the end: %v, %d wait", got, taken)
 		}
 		gone := from(3)
 		gone.gone = make(chan struct{})

@@ -5,39 +5,50 @@ import (
 	"sync"
 )
 
-// places bounds how many requests wait for a service at once, and how many of one client:
-// a quarter of all.
-type places struct {
-	most     int
+// Places bounds how many requests wait for a service at once, so that a slow one costs
+// those who need it and nobody else. One client has a quarter of them.
+type Places struct {
+	most             int
+	busy, clientBusy error
+
 	mu       sync.Mutex
-	underWay int
+	taken    int
 	byClient map[netip.Prefix]int
 }
 
-// begin takes a place for a request of a client's.
-func (p *places) begin(client netip.Prefix) error {
+// NewPlaces makes so many. Busy is the error where all are taken, clientBusy where the
+// client has its part of them.
+func NewPlaces(most int, busy, clientBusy error) *Places {
+	return &Places{most: most, busy: busy, clientBusy: clientBusy, byClient: make(map[netip.Prefix]int)}
+}
+
+// Enter takes a place for a request of a client's, until leave is called.
+func (p *Places) Enter(client netip.Prefix) (leave func(), err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
 	case p.byClient[client] >= max(1, p.most/4):
-		return errClientAsks
-	case p.underWay >= p.most:
-		return errAsks
+		return nil, p.clientBusy
+	case p.taken >= p.most:
+		return nil, p.busy
 	}
-	if p.byClient == nil {
-		p.byClient = make(map[netip.Prefix]int)
-	}
-	p.underWay++
+	p.taken++
 	p.byClient[client]++
-	return nil
+	return func() { p.leave(client) }, nil
 }
 
-// end gives it back.
-func (p *places) end(client netip.Prefix) {
+func (p *Places) leave(client netip.Prefix) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.underWay--
+	p.taken--
 	if p.byClient[client]--; p.byClient[client] == 0 {
 		delete(p.byClient, client)
 	}
+}
+
+// Taken returns how many places are taken, and by how many clients.
+func (p *Places) Taken() (places, clients int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.taken, len(p.byClient)
 }

@@ -72,23 +72,14 @@ func (s tokenSource) find(fields []wire.Field) (token []byte, o outcome) {
 	return token, tokenVerified
 }
 
-// inCookies finds the token among the cookies, which may stand in several fields (RFC
-// 9113 section 8.2.3).
+// inCookies finds the token among the cookies.
 func (s tokenSource) inCookies(fields []wire.Field) (token []byte, o outcome) {
-	for i := range fields {
-		if fields[i].Kind != wire.Cookie {
-			continue
-		}
-		for rest := fields[i].Value; len(rest) > 0; {
-			var pair []byte
-			pair, rest, _ = bytes.Cut(rest, []byte{';'})
-			name, value, found := bytes.Cut(bytes.Trim(pair, " \t"), []byte{'='})
-			if !found || string(name) != s.cookie {
-				continue
-			}
-			if token != nil { // another page of the domain may have set one of them
-				return nil, tokenTwice
-			}
+	for name, value := range wire.Cookies(fields) {
+		switch {
+		case string(name) != s.cookie:
+		case token != nil: // another page of the domain may have set one of them
+			return nil, tokenTwice
+		default:
 			token = value[:len(value):len(value)]
 		}
 	}

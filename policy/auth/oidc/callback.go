@@ -84,7 +84,7 @@ func (a *asking) finish(t *attempt, query url.Values) (answered bool) {
 	if !l.shared.admit(a.client(), a.now) {
 		return fail("", errTooOften)
 	}
-	leave, err := l.places.enter(a.client())
+	leave, err := l.places.Enter(a.client())
 	if err != nil {
 		return fail("", err)
 	}

@@ -40,17 +40,9 @@ func (l *Login) prefix(secure bool) string {
 // readCookies finds the cookies of this auth. The first of a name counts.
 func (l *Login) readCookies(fields []wire.Field, secure bool) (c cookies) {
 	prefix := []byte(l.prefix(secure))
-	for i := range fields {
-		if fields[i].Kind != wire.Cookie {
-			continue
-		}
-		for rest := fields[i].Value; len(rest) > 0; {
-			var pair []byte
-			pair, rest, _ = bytes.Cut(rest, []byte{';'})
-			name, value, ok := bytes.Cut(bytes.Trim(pair, " \t"), []byte{'='})
-			if name, own := bytes.CutPrefix(name, prefix); ok && own {
-				c.add(string(name), string(value))
-			}
+	for name, value := range wire.Cookies(fields) {
+		if name, own := bytes.CutPrefix(name, prefix); own {
+			c.add(string(name), string(value))
 		}
 	}
 	return c

@@ -24,7 +24,7 @@ type Login struct {
 	userField, emailField, groupsField []byte
 	challenge                          wire.Field
 	provider                           *provider
-	places                             *places
+	places                             *auth.Places
 	shared                             *Shared
 }
 
@@ -40,7 +40,7 @@ func New(name string, o Options, shared *Shared) (*Login, error) {
 		return nil, err
 	}
 	l := &Login{
-		name: name, o: o, shared: shared, places: newPlaces(o.MaxInflight),
+		name: name, o: o, shared: shared, places: auth.NewPlaces(o.MaxInflight, errBusy, errClientBusy),
 		owned:     policy.Names{o.UserField, o.EmailField, o.GroupsField},
 		userField: []byte(o.UserField), emailField: []byte(o.EmailField), groupsField: []byte(o.GroupsField),
 		challenge: wire.Field{Name: []byte("WWW-Authenticate"), Value: []byte(`Cookie realm="` + name + `"`)},
@@ -225,7 +225,7 @@ func (a *asking) begin() (answered bool) {
 		a.reply.Fields = append(a.reply.Fields, l.challenge)
 		return a.refuse(401, policy.ErrAuthRequired.Code, "this needs a login: open the page in a browser, or load it again")
 	}
-	leave, err := l.places.enter(a.client())
+	leave, err := l.places.Enter(a.client())
 	if err != nil {
 		return a.unable(err)
 	}

@@ -64,7 +64,7 @@ func (a *asking) logout() (answered bool) {
 // node can renew a copy of it. It returns what is known of the provider, nil where it is
 // away: that keeps nobody from logging out here.
 func (a *asking) tellProvider(s *session) (m *metadata) {
-	leave, err := a.l.places.enter(a.client())
+	leave, err := a.l.places.Enter(a.client())
 	if err != nil {
 		return nil
 	}

@@ -99,7 +99,7 @@ func (l *Login) begin(a *asking, s *session, gone <-chan struct{}) (*session, er
 	if l.provider.rests() {
 		return nil, errUnavailable
 	}
-	leave, err := l.places.enter(a.client())
+	leave, err := l.places.Enter(a.client())
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"serai/policy/auth"
 )
 
 func client(n int) netip.Prefix {
@@ -114,14 +116,14 @@ func TestAdmit(t *testing.T) {
 // TestPlaces: one client has a quarter, all together no more than there are, and what is
 // left is there again.
 func TestPlaces(t *testing.T) {
-	p := newPlaces(16)
+	p := auth.NewPlaces(16, errBusy, errClientBusy)
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	var leave []func()
 	refused := make(map[error]int)
 	for n := range 400 {
 		all.Go(func() {
-			l, err := p.enter(client(n % 8))
+			l, err := p.Enter(client(n % 8))
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -138,11 +140,11 @@ func TestPlaces(t *testing.T) {
 	for _, l := range leave {
 		l()
 	}
-	if p.taken != 0 || len(p.byClient) != 0 {
-		t.Errorf("%d are taken by %d clients", p.taken, len(p.byClient))
+	if taken, clients := p.Taken(); taken != 0 || clients != 0 {
+		t.Errorf("%d are taken by %d clients", taken, clients)
 	}
 	for n := range 5 {
-		if _, err := p.enter(client(1)); (err != nil) != (n == 4) || err != nil && !errors.Is(err, errClientBusy) {
+		if _, err := p.Enter(client(1)); (err != nil) != (n == 4) || err != nil && !errors.Is(err, errClientBusy) {
 			t.Errorf("place %d of one client: %v", n, err)
 		}
 	}

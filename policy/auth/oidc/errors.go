@@ -1,0 +1,11 @@
+package oidc
+
+import "errors"
+
+// Why the provider is not asked.
+var (
+	errBusy       = errors.New("too many requests wait for the provider")
+	errClientBusy = errors.New("too many requests of this client wait for the provider")
+	errTooOften   = errors.New("this client has come back from the provider too often")
+	errGone       = errors.New("the client has left")
+)
