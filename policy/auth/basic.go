@@ -51,7 +51,7 @@ func NewBasic(name string, o BasicOptions, users *Users, all *Passwords) (*Basic
 	if !printableValue(o.Realm) {
 		return nil, errors.New("the realm contains control characters, or begins or ends with a blank")
 	}
-	if err := settable(o.UserField); err != nil || strings.EqualFold(o.UserField, "authorization") {
+	if err := Settable(o.UserField); err != nil || strings.EqualFold(o.UserField, "authorization") {
 		return nil, fmt.Errorf("user_field: %q is no field that could have the name; want X-Forwarded-User, or the like", o.UserField)
 	}
 	b := &Basic{

@@ -7,9 +7,9 @@ import (
 	"serai/wire"
 )
 
-// settable reports why a policy may not set a field of the instance's request: those that
+// Settable reports why a policy may not set a field of the instance's request: those that
 // frame it, route it or say where it comes from are serai's.
-func settable(name string) error {
+func Settable(name string) error {
 	switch kind := wire.KindOf([]byte(name)); {
 	case name == "" || strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") != "":
 		return fmt.Errorf("%q is not the name of a field; want letters, digits and dashes", name)
@@ -19,6 +19,3 @@ func settable(name string) error {
 		return fmt.Errorf("%q is not a field that a policy may set", name)
 	}
 }
-
-// Settable is settable for the packages below this one.
-func Settable(name string) error { return settable(name) }

@@ -56,7 +56,7 @@ func NewForward(name string, o ForwardOptions) (*Forward, error) {
 		return nil, err
 	}
 	for _, name := range o.Copy {
-		if err := settable(name); err != nil {
+		if err := Settable(name); err != nil {
 			return nil, fmt.Errorf("copy: %w", err)
 		}
 	}
@@ -125,7 +125,7 @@ var (
 
 // Request implements policy.RequestPolicy.
 func (f *Forward) Request(r policy.Request, reply *policy.Reply) (answered bool) {
-	leave, err := f.places.Enter(clientOf(r.ClientAddr()))
+	leave, err := f.places.Enter(ClientOf(r.ClientAddr()))
 	if err != nil {
 		return busy(reply, err)
 	}

@@ -45,8 +45,8 @@ func newGate() *gate {
 	return &gate{free: max(1, runtime.GOMAXPROCS(0)/2), lines: make(map[netip.Prefix]*line)}
 }
 
-// clientOf is what counts as one client: an IPv4 address or an IPv6 /64.
-func clientOf(a netip.Addr) netip.Prefix {
+// ClientOf is what counts as one client: an IPv4 address or an IPv6 /64.
+func ClientOf(a netip.Addr) netip.Prefix {
 	bits := 32
 	if a = a.Unmap(); a.Is6() {
 		bits = 64
@@ -169,6 +169,3 @@ func (g *gate) leave() {
 		g.drop(l)
 	}
 }
-
-// ClientOf is clientOf for the packages below this one.
-func ClientOf(a netip.Addr) netip.Prefix { return clientOf(a) }

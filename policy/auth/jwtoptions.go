@@ -92,7 +92,7 @@ func (o *JWTOptions) check(name string) error {
 
 func (j *JWT) readForward() error {
 	for _, f := range j.options.Forward {
-		if err := settable(f.Field); err != nil {
+		if err := Settable(f.Field); err != nil {
 			return err
 		}
 		if strings.EqualFold(f.Field, "authorization") || strings.EqualFold(f.Field, j.source.header) {

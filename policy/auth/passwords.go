@@ -149,7 +149,7 @@ func (p *Passwords) run(c *check, q *question, gone <-chan struct{}) {
 		p.mu.Unlock()
 		close(c.done)
 	}()
-	if c.err = p.gate.enter(clientOf(q.client), gone); c.err != nil {
+	if c.err = p.gate.enter(ClientOf(q.client), gone); c.err != nil {
 		return
 	}
 	defer p.gate.leave()

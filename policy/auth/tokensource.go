@@ -21,7 +21,7 @@ func newTokenSource(header, cookie string) (s tokenSource, err error) {
 	case strings.EqualFold(header, "authorization"):
 		return s, nil
 	case header != "":
-		if err := settable(header); err != nil {
+		if err := Settable(header); err != nil {
 			return s, err
 		}
 	case cookie != "" && !wire.IsToken(cookie):
