@@ -135,7 +135,7 @@ func TestReportsOverHTTP2(t *testing.T) {
 			conn.SetDeadline(time.Now().Add(long))
 			p := testhttp2.NewPeer(conn, "web.example.org")
 			r.run(p)
-			if got := outcome2(p); got != r.want {
+			if got := outcome2(p); !slices.Contains(strings.Split(r.want, "|"), got) {
 				t.Errorf("%q, want %q", got, r.want)
 			}
 			seen := ""

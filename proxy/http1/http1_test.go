@@ -400,15 +400,20 @@ func TestCutAnswer(t *testing.T) {
 			c.send("GET / HTTP/1.1", "Host: web.example.org", "")
 			in := o.next()
 			in.head()
+			var reading sync.WaitGroup
+			defer reading.Wait()
+			reading.Go(func() { // meanwhile, since it may be more than fits into buffers
+				res, err := http.ReadResponse(c.r, nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if body, err := io.ReadAll(res.Body); err == nil {
+					t.Errorf("a cut answer was read as whole: %d bytes", len(body))
+				}
+			})
 			in.send(lines...)
 			in.Close()
-			res, err := http.ReadResponse(c.r, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if body, err := io.ReadAll(res.Body); err == nil {
-				t.Errorf("a cut answer was read as whole: %q", body)
-			}
 		})
 	}
 }
