@@ -31,7 +31,7 @@ func TestClosedBeforeReuse(t *testing.T) {
 				name += " with another request under way"
 			}
 			t.Run(name, func(t *testing.T) {
-				var mu sync.Mutex
+				var mu sync.Mutex // one at a time writes frames
 				var last *peer
 				var asked atomic.Int32
 				e := playing(t, func(p *peer) {
@@ -41,7 +41,9 @@ func TestClosedBeforeReuse(t *testing.T) {
 					mu.Unlock()
 					for s := p.request(); s != 0; s = p.request() {
 						asked.Add(1)
+						mu.Lock()
 						p.answer(s, !busy || s > 1, ":status", "200")
+						mu.Unlock()
 					}
 				})
 				const rounds = 50
@@ -54,9 +56,8 @@ func TestClosedBeforeReuse(t *testing.T) {
 						first.Stream.End(true)
 					}
 					mu.Lock()
-					p := last
+					end(last)
 					mu.Unlock()
-					end(p)
 					var a upstream.Answer
 					if f := e.Transport().RoundTrip(request(&asking{}, "POST", "/"), &a); f != nil {
 						t.Fatalf("request %d failed: kind %d, processing %d: %v", n, f.Kind, f.Processing, f.Err)
