@@ -90,6 +90,9 @@ func values() map[string]struct {
 		"cors-expose":      {30, []string{"X-Key"}},
 		"cors-credentials": {20, []string{"false"}},
 		"cors-max-age":     {30, []string{"10m"}},
+		"errors":           {10, []string{"418"}}, // which nobody answers: pages are requests that no client sends
+		"errors-service":   {50, []string{"pages"}},
+		"errors-path":      {50, []string{"/{status}.html"}},
 	}
 }
 
@@ -158,6 +161,10 @@ func (t *tagDrawer) all() {
 	}
 	if has("sticky") == "" {
 		drop("sticky-same-site")
+	}
+	if has("errors") == "" {
+		drop("errors-service")
+		drop("errors-path")
 	}
 	if has("redirect") == "" {
 		drop("redirect-status")
