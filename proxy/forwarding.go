@@ -37,7 +37,7 @@ type forwarding struct {
 	transforms transforms
 	prepared   bool // the fields that are not sent on are marked
 	admitted   bool // the policies of Route that may answer have let the request pass
-	fetching   bool // it is for a page, or a question, of serai's own: see pagefetch.go, question.go
+	fetching   bool // it is for a page, or a question, of serai's own: see ownrequest.go
 	verbatim   bool // its fields are sent as they are
 	asking
 	unsendable string // why the policies have refused to send the request, empty if they have not

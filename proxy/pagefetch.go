@@ -2,12 +2,9 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
-	"io"
-	"strings"
-	"sync/atomic"
-	"time"
 
 	"serai/policy"
 	"serai/router"
@@ -20,22 +17,13 @@ import (
 func (s *pages) ask(key pageKey, r *router.Route) (*page, error) {
 	got := &pageReader{pages: s, namespace: key.namespace}
 	x := s.request(key, r, got)
-	var late atomic.Bool
-	timer := time.AfterFunc(s.options.Timeout, func() {
-		late.Store(true)
-		x.Cancel()
-	})
-	defer timer.Stop()
-	x.Route.Stats.Begin()
-	x.observed = true
-	s.forward(x)
-	if x.observed {
-		x.observe()
-	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.options.Timeout)
+	defer cancel()
+	s.proxy.serveOwn(ctx, x)
 	err := got.err
 	switch {
 	case err != nil:
-	case late.Load():
+	case ctx.Err() != nil:
 		err = errors.New("it did not come in time")
 	case !got.whole:
 		err = fmt.Errorf("it did not come as a whole (%s)", x.Reason)
@@ -56,55 +44,21 @@ func (s *pages) ask(key pageKey, r *router.Route) (*page, error) {
 	return &page{Page: got.page, body: body, namespace: key.namespace, users: 1}, nil
 }
 
-// forward is Proxy.forward with the end of a panic.
-func (s *pages) forward(x *Exchange) {
-	defer s.proxy.contain(x)
-	s.proxy.forward(x)
-}
-
 // request makes the exchange that asks for a page.
 func (s *pages) request(key pageKey, r *router.Route, to Responder) *Exchange {
-	path, query, has := strings.Cut(key.target, "?")
-	host := key.host
-	if before, ok := strings.CutPrefix(host, "*"); ok {
-		host = "error-pages" + before
-	}
-	x := &Exchange{Body: noBody{}, Responder: to}
-	x.Head = wire.RequestHead{
-		Method: []byte("GET"), Target: []byte(key.target), Path: []byte(path), Query: []byte(query), HasQuery: has,
-		Host: []byte(host), Minor: 1, KeepAlive: true, Fields: []wire.Field{
-			field("Accept", "text/html, */*;q=0.5"), field("User-Agent", "serai"), {Name: namePage, Value: []byte("1")},
-		},
-	}
-	x.Start = time.Now()
-	x.Now = x.Start
-	x.proto = secureHTTP // so that nobody redirects it to https
-	x.fetching, x.admitted, x.logged = true, true, true
-	x.Route = s.impatient(r)
-	return x
+	return ownRequest(s.impatient(r), "GET", key.host, "error-pages", key.target, []wire.Field{
+		field("Accept", "text/html, */*;q=0.5"), field("User-Agent", "serai"), {Name: namePage, Value: []byte("1")},
+	}, to)
 }
 
 // impatient is the route for a request that is not worth waiting for. The timeout is a
 // last resort: who did not answer in the time for a page has not failed as an instance.
 func (s *pages) impatient(r *router.Route) *router.Route {
-	route, common, options := *r, *r.Common, *r.Common.Options
-	options.Wait, options.Timeout, options.BodyIdle = 0, 2*s.options.Timeout, 2*s.options.Timeout
-	common.Options, route.Common = &options, &common
-	return &route
+	route := changed(r)
+	o := route.Options
+	o.Wait, o.Timeout, o.BodyIdle = 0, 2*s.options.Timeout, 2*s.options.Timeout
+	return route
 }
-
-// noBody is the body of a request that has none.
-type noBody struct{}
-
-var _ Body = noBody{}
-
-func (noBody) Next() ([]byte, error)  { return nil, io.EOF }
-func (noBody) Gather() error          { return nil }
-func (noBody) Holds() int64           { return 1 }
-func (noBody) Ready() bool            { return false }
-func (noBody) Done() bool             { return true }
-func (noBody) Trailers() []wire.Field { return nil }
-func (noBody) Interrupt()             {}
 
 // pageReader takes the answer that is to be a page.
 type pageReader struct {
@@ -114,14 +68,11 @@ type pageReader struct {
 	body      []byte
 	taken     int64 // of the memory of pages
 	passed    int64 // bytes of a body that is no page
-	whole     bool
-	err       error // why it is none
+	ownAnswer
+	err error // why it is none
 }
 
 var _ Responder = (*pageReader)(nil)
-
-// Interim implements Responder.
-func (r *pageReader) Interim(*wire.ResponseHead) error { return nil }
 
 // Head implements Responder. What is no page is read on, up to the size of one, so that
 // its connection can be used again.
@@ -189,12 +140,3 @@ func (r *pageReader) grow(size int) error {
 	r.body = append(make([]byte, 0, size), r.body...)
 	return nil
 }
-
-// Flush implements Responder.
-func (*pageReader) Flush() error { return nil }
-
-// Finish implements Responder.
-func (r *pageReader) Finish([]wire.Field) error { r.whole = true; return nil }
-
-// Abort implements Responder.
-func (r *pageReader) Abort() { r.whole = false }

@@ -2,11 +2,11 @@ package proxy
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	nethttp "net/http"
-	"strings"
 	"time"
 
 	"serai/router"
@@ -26,24 +26,7 @@ func (p *Proxy) Ask(service string, r *nethttp.Request, most int) (*nethttp.Resp
 	}
 	got := &answerReader{most: most}
 	x := p.question(route, r, got)
-	stop := make(chan struct{})
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
-		select {
-		case <-r.Context().Done():
-			x.Cancel()
-		case <-stop:
-		}
-	}()
-	route.Stats.Begin()
-	x.observed = true
-	p.carry(x)
-	close(stop)
-	<-stopped
-	if x.observed {
-		x.observe()
-	}
+	p.serveOwn(r.Context(), x)
 	switch {
 	case r.Context().Err() != nil:
 		return nil, r.Context().Err()
@@ -58,39 +41,18 @@ func (p *Proxy) Ask(service string, r *nethttp.Request, most int) (*nethttp.Resp
 	return &got.Response, nil
 }
 
-// carry is forward with the end of a panic.
-func (p *Proxy) carry(x *Exchange) {
-	defer p.contain(x)
-	p.forward(x)
-}
-
 // question makes the exchange of a question.
 func (p *Proxy) question(route *router.Route, r *nethttp.Request, to Responder) *Exchange {
-	host := r.Host
-	if host == "" {
-		host = route.Host
-		if after, ok := strings.CutPrefix(host, "*"); ok {
-			host = "auth" + after
-		}
-	}
-	path, query, has := strings.Cut(r.URL.RequestURI(), "?")
-	x := &Exchange{Body: noBody{}, Responder: to}
-	x.Head = wire.RequestHead{
-		Method: []byte(r.Method), Target: []byte(r.URL.RequestURI()), Path: []byte(path), Query: []byte(query), HasQuery: has,
-		Host: []byte(host), Minor: 1, KeepAlive: true,
-	}
+	var fields []wire.Field
 	for name, values := range r.Header {
 		for _, value := range values {
 			f := field(name, value)
 			f.Kind = wire.KindOf(f.Name)
-			x.Head.Fields = append(x.Head.Fields, f)
+			fields = append(fields, f)
 		}
 	}
-	x.Start = time.Now()
-	x.Now = x.Start
-	x.proto = secureHTTP
-	x.fetching, x.verbatim, x.prepared, x.admitted, x.logged = true, true, true, true, true
-	x.Route = bare(route, r)
+	x := ownRequest(bare(route, r), r.Method, cmp.Or(r.Host, route.Host), "auth", r.URL.RequestURI(), fields, to)
+	x.verbatim, x.prepared = true, true
 	return x
 }
 
@@ -102,15 +64,16 @@ const questionWait = time.Second
 // instance. Who asks knows how long it may take; who did not answer by then has not failed as
 // an instance.
 func bare(r *router.Route, q *nethttp.Request) *router.Route {
-	route, common, options := *r, *r.Common, *r.Common.Options
+	route := changed(r)
 	const last = 10 * time.Minute
-	options.Wait, options.Timeout, options.BodyIdle, options.GRPCWeb = min(options.Wait, questionWait), last, last, false
+	o := route.Options
+	o.Wait, o.Timeout, o.BodyIdle, o.GRPCWeb = min(o.Wait, questionWait), last, last, false
 	if end, ok := q.Context().Deadline(); ok {
 		left := 2 * max(time.Until(end), time.Second)
-		options.Timeout, options.BodyIdle = left, left
+		o.Timeout, o.BodyIdle = left, left
 	}
-	common.Options, common.Policies, route.Common = &options, nil, &common
-	return &route
+	route.Policies = nil
+	return route
 }
 
 // answerReader takes the answer to a question.
@@ -119,16 +82,13 @@ type answerReader struct {
 	body    []byte
 	most    int
 	tooLong bool
-	whole   bool
+	ownAnswer
 }
 
 var _ Responder = (*answerReader)(nil)
 
 // errAnswerTooLong ends the reading of an answer.
 var errAnswerTooLong = errors.New("the answer is too long")
-
-// Interim implements Responder.
-func (r *answerReader) Interim(*wire.ResponseHead) error { return nil }
 
 // Head implements Responder.
 func (r *answerReader) Head(h *wire.ResponseHead) error {
@@ -151,12 +111,3 @@ func (r *answerReader) Write(p []byte) error {
 	r.body = append(r.body, p...)
 	return nil
 }
-
-// Flush implements Responder.
-func (*answerReader) Flush() error { return nil }
-
-// Finish implements Responder.
-func (r *answerReader) Finish([]wire.Field) error { r.whole = true; return nil }
-
-// Abort implements Responder.
-func (r *answerReader) Abort() { r.whole = false }
