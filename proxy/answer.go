@@ -28,10 +28,11 @@ func (p *Proxy) answerWith(x *Exchange, status int, reason, detail string, more 
 		x.sendWeb(status, reason, detail, more...)
 		return
 	}
-	contentType, body := x.plainBody(status, reason, detail)
 	shown := p.pageFor(x, status)
-	fields := more
+	fields, body := more, []byte(nil)
 	if shown == nil {
+		var contentType string
+		contentType, body = x.plainBody(status, reason, detail)
 		fields = append(fields, field("Content-Type", contentType))
 	}
 	fields = append(fields, field("X-Serai-Reason", reason), field("Cache-Control", "no-store"))

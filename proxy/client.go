@@ -17,33 +17,20 @@ func (x *Exchange) Header(name string) []byte { return wire.Get(x.Head.Fields, n
 // Cookie returns the value of a request cookie, the nth of that name from 0 on, nil
 // when absent (RFC 6265 section 4.2).
 func (x *Exchange) Cookie(name string, nth int) []byte {
-	for i := range x.Head.Fields {
-		f := &x.Head.Fields[i]
-		if f.Kind != wire.Cookie {
+	for named, value := range wire.Cookies(x.Head.Fields) {
+		if string(named) != name {
 			continue
 		}
-		for rest := f.Value; len(rest) > 0; {
-			var pair []byte
-			pair, rest, _ = bytes.Cut(rest, []byte(";"))
-			pair = bytes.TrimLeft(pair, " \t")
-			if len(pair) > len(name) && pair[len(name)] == '=' && string(pair[:len(name)]) == name {
-				if nth > 0 {
-					nth--
-					continue
-				}
-				return cookieValue(pair[len(name)+1:])
-			}
+		if nth == 0 {
+			return unquoted(value)
 		}
+		nth--
 	}
 	return nil
 }
 
-// cookieValue is a cookie's value without blanks behind it and without its quotes;
-// empty, and not nil, where there is none.
-func cookieValue(v []byte) []byte {
-	for len(v) > 0 && (v[len(v)-1] == ' ' || v[len(v)-1] == '\t') {
-		v = v[:len(v)-1]
-	}
+// unquoted is a cookie's value without its quotes; empty, and not nil, where there is none.
+func unquoted(v []byte) []byte {
 	for len(v) > 0 && v[0] == '"' {
 		v = v[1:]
 	}
