@@ -260,10 +260,7 @@ func (b *browser) toCallback(path, user string) string {
 // the code that was made for it, and from this provider.
 func TestStatesOfLogins(t *testing.T) {
 	t.Parallel()
-	i := newGuardedInstance(t)
-	p := oidctest.New(t, callbackURL)
-	_, address := serveStatic(t, []nomad.Registration{i.registration("ingress.auth=corp")}, loginConfig(t, p, ""), behindProxy)
-	h := webClients(t, address)["HTTP/1"]
+	_, p, h := serveLogins(t)
 	asked := func() int { return p.Asked("/oauth/token") }
 	refused := func(what string, b *browser, to string, calls int) {
 		t.Helper()
@@ -366,10 +363,7 @@ func asSet(cookies []*http.Cookie) []*http.Cookie {
 // browser has begun too often is forgotten, the oldest first.
 func TestManyTabs(t *testing.T) {
 	t.Parallel()
-	i := newGuardedInstance(t)
-	p := oidctest.New(t, callbackURL)
-	_, address := serveStatic(t, []nomad.Registration{i.registration("ingress.auth=corp")}, loginConfig(t, p, ""), behindProxy)
-	h := webClients(t, address)["HTTP/1"]
+	_, p, h := serveLogins(t)
 	b := newBrowser(t, p, h)
 	var tabs []string
 	for n := range 5 {

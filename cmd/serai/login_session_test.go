@@ -78,10 +78,7 @@ func TestLogout(t *testing.T) {
 // TestLogoutIsWanted: no other site logs users out.
 func TestLogoutIsWanted(t *testing.T) {
 	t.Parallel()
-	i := newGuardedInstance(t)
-	p := oidctest.New(t, callbackURL)
-	_, address := serveStatic(t, []nomad.Registration{i.registration("ingress.auth=corp")}, loginConfig(t, p, ""), behindProxy)
-	h := webClients(t, address)["HTTP/1"]
+	_, p, h := serveLogins(t)
 	b := newBrowser(t, p, h)
 	b.visit("/", "ann")
 	const path = "https://" + authHost + "/.serai/oidc/corp/logout"

@@ -55,6 +55,14 @@ func loginConfig(t *testing.T, p *oidctest.Provider, more string) string {
 	return configOf(t, loginBlock(t, "corp", p, secretFile(t, "keys", newCookieKey()), more))
 }
 
+// serveLogins runs serai with a guarded instance, its provider, and a client for it.
+func serveLogins(t *testing.T) (*guardedInstance, *oidctest.Provider, *http.Client) {
+	t.Helper()
+	i, p := newGuardedInstance(t), oidctest.New(t, callbackURL)
+	_, address := serveStatic(t, []nomad.Registration{i.registration("ingress.auth=corp")}, loginConfig(t, p, ""), behindProxy)
+	return i, p, webClients(t, address)["HTTP/1"]
+}
+
 // browser is a client with cookies that follows redirects. Whatever is not the provider's
 // is serai's, over https as a proxy in front says.
 type browser struct {
