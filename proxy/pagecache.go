@@ -13,40 +13,6 @@ import (
 	"serai/router"
 )
 
-// PageOptions bound what the error pages of all routes cost. Zero values mean the
-// defaults named.
-type PageOptions struct {
-	// MaxBytes bounds a page, 256 KiB, and MaxMemory all that are kept or sent, 4 MiB: a
-	// namespace has half of it at most, and whose pages have the most make room.
-	MaxBytes, MaxMemory int64
-	// Timeout bounds the time that a page takes, 2s.
-	Timeout time.Duration
-	// Keep is how long a page is shown before it is asked for again, 10s; negative keeps
-	// none.
-	Keep time.Duration
-	// MaxFetches bounds the pages that are asked for at once, 64; those of one namespace
-	// are a quarter.
-	MaxFetches int
-	// Memory has what clients may use, of which pages are a part; nil for no limit.
-	Memory *memory.Budget
-}
-
-func (o *PageOptions) validate() error {
-	if o.MaxBytes < 0 || o.MaxMemory < 0 || o.Timeout < 0 || o.MaxFetches < 0 {
-		return errors.New("a limit of error pages is negative")
-	}
-	return nil
-}
-
-func (o *PageOptions) setDefaults() {
-	setDefault(&o.MaxBytes, 256<<10)
-	setDefault(&o.MaxMemory, 4<<20)
-	setDefault(&o.Timeout, 2*time.Second)
-	setDefault(&o.Keep, 10*time.Second)
-	setDefault(&o.MaxFetches, 64)
-	o.Keep = max(o.Keep, 0)
-}
-
 // staleTimes is how many times as long as it is kept a page, or that there was none, is
 // still good while it is asked for again; so nobody waits for a page that is used.
 const staleTimes = 6
@@ -88,9 +54,6 @@ type pageEntry struct {
 	ended   chan struct{} // closed when the fetch under way ends; nil for none
 }
 
-// entryBytes is what an entry without its page takes.
-const entryBytes = 1 << 10
-
 // page is a page that answers show. Never modified but for users, which pages.mu guards.
 type page struct {
 	policy.Page
@@ -108,28 +71,6 @@ func newPages(p *Proxy, o PageOptions) *pages {
 	s.fetch = s.ask
 	s.client.Join(o.Memory)
 	return s
-}
-
-// PageStatus tells of the error pages.
-type PageStatus struct {
-	// Shown counts answers with a page, Missed those for which it could not be had.
-	Shown, Missed uint64
-	// Fetched and Failed count the pages that were asked for; Refused those that were not
-	// because of MaxFetches or MaxMemory.
-	Fetched, Failed, Refused uint64
-	// Pages are kept now, in Bytes of Limit.
-	Pages        int
-	Bytes, Limit int64
-}
-
-// Pages tells of the error pages.
-func (p *Proxy) Pages() PageStatus {
-	s := p.pages
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	status := s.counts
-	status.Pages, status.Bytes, status.Limit = len(s.known), s.bytes, s.options.MaxMemory
-	return status
 }
 
 // get returns a page, nil if it cannot be had. Many who want it at once cost one fetch;
@@ -183,23 +124,6 @@ func (s *pages) wait(x *Exchange, ended <-chan struct{}) (came bool) {
 	return came
 }
 
-// letGo ends the use of a page.
-func (s *pages) letGo(c *page) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.release(c)
-}
-
-// release is letGo with s.mu held. Nil is no page.
-func (s *pages) release(c *page) {
-	if c == nil {
-		return
-	}
-	if c.users--; c.users == 0 {
-		s.give(c.namespace, int64(len(c.body)))
-	}
-}
-
 // entry returns the entry of a page, which it makes, nil if there is no memory. S.mu is
 // held.
 func (s *pages) entry(key pageKey) *pageEntry {
@@ -212,65 +136,6 @@ func (s *pages) entry(key pageKey) *pageEntry {
 	e := &pageEntry{key: key}
 	s.known[key] = e
 	return e
-}
-
-// take takes memory, and reports whether there is any: pages that are not being sent make
-// room, those of the namespace itself if it has its half, else of the one that has the
-// most. S.mu is held.
-func (s *pages) take(namespace string, n int64) bool {
-	for {
-		from := ""
-		switch own := s.used[namespace]; {
-		case own+n > s.options.MaxMemory/2:
-			from = namespace
-		case s.bytes+n > s.options.MaxMemory:
-			for other, bytes := range s.used {
-				if from == "" || bytes > s.used[from] {
-					from = other
-				}
-			}
-		case !s.client.Take(memory.Buffers, n):
-			return false
-		default:
-			s.used[namespace] += n
-			s.bytes += n
-			return true
-		}
-		if !s.evict(from) {
-			return false
-		}
-	}
-}
-
-// give gives memory back. S.mu is held.
-func (s *pages) give(namespace string, n int64) {
-	s.client.Give(memory.Buffers, n)
-	s.bytes -= n
-	if s.used[namespace] -= n; s.used[namespace] == 0 {
-		delete(s.used, namespace)
-	}
-}
-
-// evict forgets the page of a namespace that was not used for the longest time, and
-// reports whether there is one that nobody needs now. S.mu is held.
-func (s *pages) evict(namespace string) bool {
-	var oldest *pageEntry
-	for _, e := range s.known {
-		if e.key.namespace != namespace || e.ended != nil || e.content != nil && e.content.users > 1 {
-			continue
-		}
-		if oldest == nil || e.used.Before(oldest.used) {
-			oldest = e
-		}
-	}
-	if oldest == nil {
-		return false
-	}
-	delete(s.known, oldest.key)
-	s.release(oldest.content)
-	oldest.content = nil // who has just waited for it may still look
-	s.give(namespace, entryBytes)
-	return true
 }
 
 // begin begins to fetch a page if not too many are being fetched. S.mu is held.
@@ -339,10 +204,6 @@ func (s *pages) warn(args ...any) {
 	s.logger.Warn("an error page cannot be had: the answer has its plain body", append(args, "not_logged", s.untold)...)
 	s.told, s.untold = now, 0
 }
-
-// Close waits for what is under way beside the requests: pages that are being fetched.
-// No request is served any more.
-func (p *Proxy) Close() { p.pages.running.Wait() }
 
 // errNoRoom is why a page was not read to its end.
 var errNoRoom = errors.New("there is no memory for it")

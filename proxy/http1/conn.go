@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"serai/front"
-	"serai/proxy"
 	"serai/wire"
 	"serai/wire/socket"
 )
@@ -57,28 +56,6 @@ var (
 	_ front.Session  = (*conn)(nil)
 	_ front.Reusable = (*conn)(nil)
 )
-
-// Reusable reports whether nobody closes the connection from another goroutine.
-func (c *conn) Reusable() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.ended && !c.cut
-}
-
-// session is what a connection needs while it has a request.
-type session struct {
-	proxy.Exchange
-	body      requestBody
-	answer    answer
-	memoryUse proxy.MemoryUse
-}
-
-func newSession() *session {
-	s := &session{}
-	s.Exchange.Body = &s.body
-	s.Exchange.Responder = &s.answer
-	return s
-}
 
 // Serve serves the connection to its end, or until it is parked.
 func (c *conn) Serve() (end front.Ending) {
@@ -186,114 +163,6 @@ func (c *conn) keepAlive() time.Duration {
 	return c.engine.options.KeepAlive
 }
 
-// Drain makes the connection end with the request under way, at once when
-// there is none and was one.
-func (c *conn) Drain() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.drain()
-}
-
-// drain is Drain. c.mu is held.
-func (c *conn) drain() {
-	c.drained = true
-	switch {
-	case c.session != nil, c.ended:
-	case c.served:
-		c.wire.Interrupt()
-	default:
-		c.wire.SetReadDeadline(time.Now().Add(front.OpenTime))
-	}
-}
-
-// Cut ends the connection whatever is under way: a tunnel by closing both
-// ways, all else by closing the socket and ending the wait for an instance.
-func (c *conn) Cut() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.cutOff()
-}
-
-// cutOff is Cut. c.mu is held.
-func (c *conn) cutOff() {
-	if c.session != nil && c.session.EndTunnel() {
-		return
-	}
-	c.cut = true
-	// Closing waits for a request that is being answered: not for long, for it
-	// gets nothing from its instance any more.
-	if c.session != nil {
-		c.session.Cancel()
-		go c.wire.Abort()
-	} else {
-		go c.wire.Close()
-	}
-}
-
-// begin takes a session for the bytes that have come.
-func (c *conn) begin() *session {
-	s := c.engine.exchanges.Get().(*session)
-	s.Reset()
-	p := &c.front.Peer
-	s.Peer, s.PeerText, s.Local = p.Remote, p.RemoteText, p.Local
-	s.Secure, s.TLSVersion, s.ServerName, s.Shard = p.Secure, p.TLSVersion, p.ServerName, p.Shard
-	s.answer.reset(c)
-	s.Memory = p.Memory
-	s.memoryUse.Begin(p.Memory)
-	c.mu.Lock()
-	c.session, c.served = s, true
-	switch {
-	case c.cut:
-		s.Cancel()
-	case c.drained && c.wire.Interrupted():
-		c.wire.Resume() // it crossed the drain: its answer comes whole
-	}
-	c.mu.Unlock()
-	return s
-}
-
-// end ends the request, and returns how long the connection may wait for another.
-func (c *conn) end(s *session) (wait time.Duration) {
-	c.now = s.Now
-	c.mu.Lock()
-	c.session = nil
-	wait = c.keepAlive()
-	c.mu.Unlock()
-	s.memoryUse.End(c.front.Memory)
-	s.answer.release()
-	s.body.release()
-	c.engine.exchanges.Put(s)
-	return wait
-}
-
-// A fast request pays nothing for the look at clients and paths: only exchanges
-// that have been waiting for longer than this are looked at.
-const watchAfter = 100 * time.Millisecond
-
-// Check ends the exchange under way when it waits and its client has left, or
-// ends its attempt when the instance cannot be reached any more.
-func (c *conn) Check(now time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.makeRoom(now)
-	if c.session == nil {
-		return
-	}
-	if since := c.session.WaitingSince(); since.IsZero() || now.Sub(since) <= watchAfter {
-		return
-	}
-	gone := c.wire.PeerGone
-	if c.session.Sized() {
-		// A client that has only closed its sending side gets the rest.
-		gone = c.wire.Dead
-	}
-	if gone() {
-		c.session.Cancel()
-	} else {
-		c.session.CheckPath()
-	}
-}
-
 // serveOne reads and answers one request, and reports whether the connection
 // can carry another.
 func (c *conn) serveOne(s *session) (again bool) {
@@ -339,22 +208,4 @@ func (c *conn) answer(s *session, n int) (again bool) {
 	again = s.body.discard()
 	s.Now = time.Now()
 	return again
-}
-
-// makeRoom has the connection give back what it holds, where others need it more. c.mu
-// is held.
-func (c *conn) makeRoom(now time.Time) {
-	by, s := c.front.Memory, c.session
-	if s == nil {
-		if !c.drained && !c.ended && c.front.MakesRoom(c.front.Cost()) {
-			c.drain()
-		}
-		return
-	}
-	if s.memoryUse.MakeRoom(by, c.wire.Reserved() > 0, now) {
-		c.wire.InterruptReads()
-	}
-	if !c.cut && s.memoryUse.Recall(by, c.front.Cost()+c.wire.Reserved(), now) {
-		c.cutOff()
-	}
 }
