@@ -112,42 +112,8 @@ func (g *generateCommand) ask(ctx context.Context) (seen, error) {
 		MaxConnWaitTimeout: time.Minute,
 	}
 	body := body(g.Body)
-	one := func(i int64) error {
-		q, a := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
-		defer fasthttp.ReleaseRequest(q)
-		defer fasthttp.ReleaseResponse(a)
-		host := g.Host
-		if g.Hosts > 0 {
-			host = manyHost(int(i*7919) % g.Hosts)
-		}
-		q.SetRequestURI("http://" + address + "/" + path)
-		if secure {
-			q.URI().SetScheme("https")
-		}
-		q.UseHostHeader = true
-		q.Header.SetHost(host)
-		for _, line := range g.Field {
-			name, value, _ := strings.Cut(line, ": ")
-			q.Header.Set(name, value)
-		}
-		if g.Clients > 0 {
-			q.Header.Set("X-Client", fmt.Sprint("c", i*7919%int64(g.Clients)))
-		}
-		if g.Body > 0 {
-			q.Header.SetMethod(fasthttp.MethodPost)
-			q.SetBodyRaw(body)
-		}
-		if g.Close {
-			q.SetConnectionClose()
-		}
-		if err := client.Do(q, a); err != nil {
-			return err
-		}
-		if a.StatusCode() != 200 {
-			return fmt.Errorf("status %d", a.StatusCode())
-		}
-		return a.BodyWriteTo(discard{})
-	}
+	uri := "http://" + address + "/" + path
+	one := func(i int64) error { return g.request(client, uri, secure, body, i) }
 	watch := newStopwatch()
 	var count atomic.Int64
 	var running sync.WaitGroup
@@ -177,6 +143,44 @@ func (g *generateCommand) ask(ctx context.Context) (seen, error) {
 	}
 	running.Wait()
 	return watch.seen(), nil
+}
+
+// request sends the request with a number, and reads the answer.
+func (g *generateCommand) request(client *fasthttp.HostClient, uri string, secure bool, body []byte, i int64) error {
+	q, a := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
+	defer fasthttp.ReleaseRequest(q)
+	defer fasthttp.ReleaseResponse(a)
+	host := g.Host
+	if g.Hosts > 0 {
+		host = manyHost(int(i*7919) % g.Hosts)
+	}
+	q.SetRequestURI(uri)
+	if secure {
+		q.URI().SetScheme("https")
+	}
+	q.UseHostHeader = true
+	q.Header.SetHost(host)
+	for _, line := range g.Field {
+		name, value, _ := strings.Cut(line, ": ")
+		q.Header.Set(name, value)
+	}
+	if g.Clients > 0 {
+		q.Header.Set("X-Client", fmt.Sprint("c", i*7919%int64(g.Clients)))
+	}
+	if g.Body > 0 {
+		q.Header.SetMethod(fasthttp.MethodPost)
+		q.SetBodyRaw(body)
+	}
+	if g.Close {
+		q.SetConnectionClose()
+	}
+	if err := client.Do(q, a); err != nil {
+		return err
+	}
+	if a.StatusCode() != 200 {
+		return fmt.Errorf("status %d", a.StatusCode())
+	}
+	return a.BodyWriteTo(discard{})
 }
 
 // pace is when one of many who take turns sends its next message: at a rate, or at

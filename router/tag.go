@@ -33,50 +33,9 @@ type reading struct {
 // sorted by name, and what is wrong with the others. Of these, those with a guard are
 // among the definitions, closed.
 func (g *Grammar) Parse(tags []string) ([]Definition, []Problem) {
-	var problems []Problem
-	routes := make(map[string]*reading)
-	ours := 0
-	for _, tag := range tags {
-		rest, ok := g.cut(tag)
-		if !ok {
-			if p, near := g.near(tag); near && len(problems) < maxNear {
-				problems = append(problems, p)
-			}
-			continue
-		}
-		if ours++; ours > maxTags {
-			return nil, []Problem{{
-				Whole: true, Tag: printable(tag),
-				Why:     fmt.Sprintf("the instance has more than %d tags of %s", maxTags, g.prefix),
-				Instead: "use fewer routes, or lists such as host=a.example.org,b.example.org",
-			}}
-		}
-		if rest == "" {
-			problems = append(problems, Problem{
-				None: true, Tag: printable(tag), Why: "the tag has no key", Instead: g.prefix + ".host=NAME",
-			})
-			continue
-		}
-		left, value, valued := strings.Cut(rest[1:], "=")
-		name, word := splitKey(left)
-		r := routes[name]
-		if r == nil {
-			if len(routes) >= maxRoutes {
-				return nil, []Problem{{
-					Whole: true, Tag: printable(tag),
-					Why:     fmt.Sprintf("the instance has more than %d routes", maxRoutes),
-					Instead: "join routes with lists, or split the service",
-				}}
-			}
-			r = &reading{draft: draft{Definition: newDefinition(name), redirectStatus: 308}, seen: make(map[string]bool), first: tag}
-			routes[name] = r
-		}
-		r.hosted = r.hosted || word == "host"
-		f := g.read(r, tag, word, value, valued)
-		g.noteGuard(r, word, f)
-		if f != nil {
-			r.problems = append(r.problems, Problem{Route: printable(name), Tag: printable(tag), Why: f.why, Instead: f.instead})
-		}
+	routes, problems, whole := g.readRoutes(tags)
+	if whole != nil {
+		return nil, []Problem{*whole}
 	}
 	var definitions []Definition
 	strays := len(problems) > 0
@@ -108,6 +67,57 @@ func (g *Grammar) Parse(tags []string) ([]Definition, []Problem) {
 	slices.SortFunc(definitions, func(a, b Definition) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(problems, Problem.compare)
 	return definitions, problems
+}
+
+// readRoutes reads the tags into the routes that they name. Problems are those of tags
+// that belong to no route. Whole is why all tags of the instance are refused, nil when
+// they are not.
+func (g *Grammar) readRoutes(tags []string) (routes map[string]*reading, problems []Problem, whole *Problem) {
+	routes = make(map[string]*reading)
+	ours := 0
+	for _, tag := range tags {
+		rest, ok := g.cut(tag)
+		if !ok {
+			if p, near := g.near(tag); near && len(problems) < maxNear {
+				problems = append(problems, p)
+			}
+			continue
+		}
+		if ours++; ours > maxTags {
+			return nil, nil, &Problem{
+				Whole: true, Tag: printable(tag),
+				Why:     fmt.Sprintf("the instance has more than %d tags of %s", maxTags, g.prefix),
+				Instead: "use fewer routes, or lists such as host=a.example.org,b.example.org",
+			}
+		}
+		if rest == "" {
+			problems = append(problems, Problem{
+				None: true, Tag: printable(tag), Why: "the tag has no key", Instead: g.prefix + ".host=NAME",
+			})
+			continue
+		}
+		left, value, valued := strings.Cut(rest[1:], "=")
+		name, word := splitKey(left)
+		r := routes[name]
+		if r == nil {
+			if len(routes) >= maxRoutes {
+				return nil, nil, &Problem{
+					Whole: true, Tag: printable(tag),
+					Why:     fmt.Sprintf("the instance has more than %d routes", maxRoutes),
+					Instead: "join routes with lists, or split the service",
+				}
+			}
+			r = &reading{draft: draft{Definition: newDefinition(name), redirectStatus: 308}, seen: make(map[string]bool), first: tag}
+			routes[name] = r
+		}
+		r.hosted = r.hosted || word == "host"
+		f := g.read(r, tag, word, value, valued)
+		g.noteGuard(r, word, f)
+		if f != nil {
+			r.problems = append(r.problems, Problem{Route: printable(name), Tag: printable(tag), Why: f.why, Instead: f.instead})
+		}
+	}
+	return routes, problems, nil
 }
 
 // read reads one tag into r.
