@@ -9,10 +9,10 @@ import (
 	"unicode/utf8"
 )
 
-// appendLog appends x as one line of JSON, with the field names of log/slog.
-// Durations are in seconds. What is not known, or is nothing, has no field. Left is how
-// many requests before it, refused as this one, have no line.
-func (x *Exchange) appendLog(b []byte, q Query, left uint64) []byte {
+// appendLog appends x as one line of JSON, with the field names of log/slog. Durations
+// are in seconds. A value that is unknown or empty has no field. Skipped is the number
+// of earlier requests that were refused in the same way and have no line.
+func (x *Exchange) appendLog(b []byte, q Query, skipped uint64) []byte {
 	b = append(b, `{"time":"`...)
 	b = x.Start.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000Z")
 	b = append(b, `","msg":"request"`...)
@@ -39,9 +39,9 @@ func (x *Exchange) appendLog(b []byte, q Query, left uint64) []byte {
 		b = strconv.AppendInt(b, int64(status), 10)
 	}
 	b = appendField(b, "reason", x.Reason)
-	if left > 0 {
+	if skipped > 0 {
 		b = append(b, `,"not_logged":`...)
-		b = strconv.AppendUint(b, left, 10)
+		b = strconv.AppendUint(b, skipped, 10)
 	}
 	b = append(b, `,"bytes_in":`...)
 	b = strconv.AppendInt(b, x.BytesIn, 10)
@@ -65,7 +65,7 @@ func (x *Exchange) appendLog(b []byte, q Query, left uint64) []byte {
 	return append(b, "}\n"...)
 }
 
-// protocol returns what the client speaks, nothing where that is not known.
+// protocol returns the client's protocol, empty when it is not known.
 func (x *Exchange) protocol() string {
 	switch h := &x.Head; {
 	case h.Major == 2:
@@ -85,7 +85,7 @@ func appendSeconds(b []byte, name string, d time.Duration) []byte {
 	return strconv.AppendFloat(b, d.Seconds(), 'f', 6, 64)
 }
 
-// appendField appends a string that is not empty.
+// appendField appends a string field, unless the value is empty.
 func appendField[T string | []byte](b []byte, name string, value T) []byte {
 	if len(value) == 0 {
 		return b
@@ -96,8 +96,8 @@ func appendField[T string | []byte](b []byte, name string, value T) []byte {
 	return appendJSON(b, value)
 }
 
-// appendPath appends a request's target with as much of its query as the log may
-// hold: it may carry secrets, such as a token in a link.
+// appendPath appends a request's target, with as much of its query as the log may
+// contain: a query may carry secrets, such as a token in a link.
 func appendPath(b, target []byte, q Query) []byte {
 	path, query, found := bytes.Cut(target, []byte{'?'})
 	if !found || q != QueryOff && q != QueryRedact {
@@ -121,7 +121,7 @@ func appendPath(b, target []byte, q Query) []byte {
 			b = append(b[:at], b[at+1:len(b)-1]...)
 			b = append(b, "=-"...)
 		} else {
-			b = append(b, '-') // which is a value, for all that is known
+			b = append(b, '-') // this may be a value
 		}
 		if len(query) > 0 {
 			b = append(b, '&')
@@ -130,7 +130,7 @@ func appendPath(b, target []byte, q Query) []byte {
 	return append(b, '"')
 }
 
-// appendJSON appends s as a JSON string, shortened where it is too long. Bytes
+// appendJSON appends s as a JSON string, and shortens it when it is too long. Bytes
 // that are not UTF-8 are replaced.
 func appendJSON[T string | []byte](b []byte, s T) []byte {
 	if len(s) > accessValue {
@@ -162,9 +162,9 @@ func appendJSON[T string | []byte](b []byte, s T) []byte {
 	return append(b, '"')
 }
 
-// appendEscaped appends what no terminal and no reader of lines may take for a
-// command or a line's end: U+009B begins an escape sequence, U+0085 and U+2028 end
-// lines, U+202E turns the text around.
+// appendEscaped appends r as an escape sequence, so that no terminal takes it for a
+// command, and no reader of lines for the end of a line: U+009B begins a control
+// sequence, U+0085 and U+2028 end lines, U+202E reverses the direction of text.
 func appendEscaped(b []byte, r rune) []byte {
 	for _, unit := range utf16.AppendRune(nil, r) {
 		b = append(b, '\\', 'u')

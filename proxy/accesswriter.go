@@ -26,9 +26,9 @@ func (l *AccessLog) write(ctx context.Context) {
 	}
 	write := func(line *[]byte) {
 		if w.Available() < len(*line) {
-			flush() // a file that is opened anew must not get the rest of a line
+			flush() // a file that was rotated must not begin with the rest of a line
 		}
-		w.Write(*line) // it fits: no line is longer than the buffer
+		w.Write(*line) // no line is longer than the buffer
 		held++
 		*line = (*line)[:0]
 		l.pool.Put(line)
@@ -50,30 +50,30 @@ func (l *AccessLog) write(ctx context.Context) {
 	}
 }
 
-// losses tells of lines that could not be written: of the first ones at once, of
-// all others once a minute, however often the writer fails and recovers.
+// losses reports lines that could not be written: the first ones at once, all others
+// once a minute, however often the writer fails and recovers.
 type losses struct {
 	lines uint64
-	told  time.Time
+	loggedAt time.Time
 }
 
-// tellLosses is how often they are told.
-const tellLosses = time.Minute
+// lossLogInterval is the time between two such messages.
+const lossLogInterval = time.Minute
 
 func (o *losses) add(logger *slog.Logger, lines uint64, err error) {
 	o.lines += lines
-	if logger == nil || !o.told.IsZero() && time.Since(o.told) < tellLosses {
+	if logger == nil || !o.loggedAt.IsZero() && time.Since(o.loggedAt) < lossLogInterval {
 		return
 	}
 	logger.Error("the access log cannot be written: its lines are lost", "lines", o.lines, "error", err)
-	o.lines, o.told = 0, time.Now()
+	o.lines, o.loggedAt = 0, time.Now()
 }
 
-// wholeLines begins a new line after one that could be written only in part.
+// wholeLines begins a new line after a line of which only a part could be written.
 type wholeLines struct {
 	w      io.Writer
-	within bool   // the last byte that was written was not the end of a line
-	lines  uint64 // that were written to their end
+	within bool // the last write ended within a line
+	lines  uint64 // lines that were written completely
 }
 
 func (w *wholeLines) Write(p []byte) (int, error) {

@@ -134,7 +134,7 @@ func FuzzForwarded(f *testing.F) {
 			names = append(names, "X-Forwarded-Host")
 		}
 		var err error
-		if p.believed, err = newBelieved(names); err != nil {
+		if p.believed, err = newTrustedFields(names); err != nil {
 			t.Fatal(err)
 		}
 		told := tells(t, p, "10.0.0.1:1", lines)
@@ -229,7 +229,7 @@ func FuzzTrustedFields(f *testing.F) {
 			named[name] = true
 			good = good && (slices.Contains(all, name) || name == "x-forwarded-for" || name == "x-forwarded-proto")
 		}
-		b, err := newBelieved(given)
+		b, err := newTrustedFields(given)
 		if (err == nil) != good {
 			t.Fatalf("%q: %v", text, err)
 		}

@@ -12,58 +12,59 @@ import (
 	"serai/wire"
 )
 
-// Options is what a Proxy needs. Zero values mean the defaults named.
+// Options are the options of a Proxy. Zero values mean the defaults given here.
 type Options struct {
 	// Router has the current table. Required.
 	Router *router.Router
-	// TrustedProxies are the peers whose X-Forwarded-For and -Proto are
-	// believed. TrustedFields are further fields of theirs that are sent on: see
+	// TrustedProxies are the peers whose X-Forwarded-For and -Proto are accepted.
+	// TrustedFields are further fields that are accepted from them: see
 	// docs/forwarding.md.
 	TrustedProxies []netip.Prefix
 	TrustedFields  []string
-	// ReadyPath is answered by serai itself where no route takes it, empty
-	// for none. Ready says whether with 200 or with 503.
+	// ReadyPath is answered by serai itself unless a route takes it; empty for none.
+	// Ready decides whether the answer is 200 or 503.
 	ReadyPath string
 	Ready     func() bool
-	// Shares reports whether a request for a host may come over a TLS
-	// connection that was opened for a server name; nil allows all. With
-	// SharesPlain it is asked about plain HTTP, too.
+	// Shares reports whether a TLS connection that was opened for a server name may
+	// carry requests for a host; nil allows all. With SharesPlain it is also called for
+	// plain HTTP.
 	Shares      func(secure bool, serverName, host string) bool
 	SharesPlain bool
 	// Challenge answers a CA's validation of a host at a path; nil for none.
 	Challenge func(host, path string) (answer string, ok bool)
-	// Limits bound the heads of answers; wire.DefaultLimits when zero.
+	// Limits bound the heads of answers; zero means wire.DefaultLimits.
 	Limits wire.Limits
-	// MaxInterim bounds the 1xx answers before the final one, 64.
+	// MaxInterim bounds the number of 1xx answers before the final one, 64.
 	MaxInterim int
-	// Via is the name that serai gives itself in Via fields; empty sends none.
+	// Via is serai's name in Via fields; empty sends none.
 	Via string
 	// MaxHops bounds how often a request may pass serai, 8.
 	MaxHops int
-	// RetryShare bounds the retries of a route by the share of its requests in
-	// flight, 0.2; at least RetryMin of them, 3, are always allowed, and what one of
-	// several instances has.
+	// RetryShare bounds the retries of a route, as a share of its requests in flight,
+	// 0.2. RetryMin retries, 3, are always allowed, and as many as one of several
+	// instances has requests.
 	RetryShare float64
 	RetryMin   int
 	// RequestBodyIdle bounds each wait for more of a request's body, 30s.
 	RequestBodyIdle time.Duration
-	// WriteIdle bounds each wait for the instance to take more, 30s; with Splice
-	// the client's, too.
+	// WriteIdle bounds each wait for the instance to accept more, 30s; with Splice also
+	// for the client.
 	WriteIdle time.Duration
-	// TunnelIdle bounds the silence of a tunnel, 1h.
+	// TunnelIdle bounds how long a tunnel may be silent, 1h.
 	TunnelIdle time.Duration
-	// Splice moves bodies of a MiB and more within the kernel where both sides
-	// are plain TCP.
+	// Splice moves bodies of at least 1 MiB within the kernel if both sides are plain
+	// TCP.
 	Splice bool
 	// Pages bound the error pages.
 	Pages PageOptions
-	// Log gets every ended exchange; nil for none. It must not keep it.
+	// Log is called with every exchange that has ended, and must not keep it; nil for
+	// none.
 	Log func(*Exchange)
 	// Logger gets what an operator must know; nil discards it.
 	Logger *slog.Logger
 }
 
-// Validate reports all that is wrong with the options at once.
+// Validate reports everything that is wrong with the options at once.
 func (o *Options) Validate() error {
 	var errs []error
 	if o.Router == nil {
@@ -72,7 +73,7 @@ func (o *Options) Validate() error {
 	if o.ReadyPath != "" && !strings.HasPrefix(o.ReadyPath, "/") {
 		errs = append(errs, fmt.Errorf("ready path %q does not start with a slash", o.ReadyPath))
 	}
-	if _, err := newBelieved(o.TrustedFields); err != nil {
+	if _, err := newTrustedFields(o.TrustedFields); err != nil {
 		errs = append(errs, err)
 	}
 	if o.Via != "" && !validVia(o.Via) {

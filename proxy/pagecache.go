@@ -13,53 +13,55 @@ import (
 	"serai/router"
 )
 
-// staleTimes is how many times as long as it is kept a page, or that there was none, is
-// still good while it is asked for again; so nobody waits for a page that is used.
-const staleTimes = 6
+// staleFactor times the Keep of a page is how long it may still be shown while a new
+// one is fetched, so that nobody waits for a page that is used often. The same applies
+// to a page that could not be fetched.
+const staleFactor = 6
 
-// failedAgain is how long a page that could not be had is not asked for again.
-const failedAgain = time.Second
+// failedPageRetry is how long a page that could not be fetched is not fetched again.
+const failedPageRetry = time.Second
 
-// pages are the error pages of all routes.
+// pages has the error pages of all routes.
 type pages struct {
 	options PageOptions
 	proxy   *Proxy
 	logger  *slog.Logger
-	client  memory.Client // takes of the memory of clients
+	client  memory.Client // the pages' part of the memory of clients
 	fetch   func(pageKey, *router.Route) (*page, error)
 
-	running sync.WaitGroup // fetches
+	running sync.WaitGroup // fetches that run
 
 	mu       sync.Mutex
 	known    map[pageKey]*pageEntry
 	used     map[string]int64 // bytes by namespace
 	bytes    int64
 	fetching map[string]int // by namespace
-	underWay int
-	told     time.Time // when a page that could not be had was last logged
-	untold   uint64
+	underWay int            // sum of fetching
+	loggedAt time.Time // when a failed fetch was last logged
+	notLogged uint64 // since then
 	counts   PageStatus
 }
 
-// pageKey is where a page is.
+// pageKey identifies a page.
 type pageKey struct{ namespace, service, host, target string }
 
-// pageEntry is what is known of one page.
+// pageEntry is what is known about one page.
 type pageEntry struct {
 	key pageKey
-	// content is nil if the last fetch, which ended at that time, brought none.
+	// content is nil if the last fetch, which ended at that time, failed.
 	content *page
 	at      time.Time
 	used    time.Time
-	ended   chan struct{} // closed when the fetch under way ends; nil for none
+	ended   chan struct{} // closed when the current fetch ends; nil for none
 }
 
-// page is a page that answers show. Never modified but for users, which pages.mu guards.
+// page is a page that answers show. Never modified, except for users, which pages.mu
+// guards.
 type page struct {
 	policy.Page
 	body      []byte
 	namespace string
-	users     int // answers, and the entry that has it
+	users     int // answers that show it, and the entry that has it
 }
 
 func newPages(p *Proxy, o PageOptions) *pages {
@@ -73,8 +75,8 @@ func newPages(p *Proxy, o PageOptions) *pages {
 	return s
 }
 
-// get returns a page, nil if it cannot be had. Many who want it at once cost one fetch;
-// who wants one that is known does not wait.
+// get returns a page, nil if there is none. Many requests for it at once cause one
+// fetch. Nobody waits for a page that is known.
 func (s *pages) get(x *Exchange, r *router.Route, target string) *page {
 	key := pageKey{r.Namespace, r.Service, r.Host, target}
 	s.mu.Lock()
@@ -87,10 +89,10 @@ func (s *pages) get(x *Exchange, r *router.Route, target string) *page {
 	}
 	e.used = x.Now
 	age := x.Now.Sub(e.at)
-	known := !e.at.IsZero() && age < staleTimes*s.options.Keep
+	known := !e.at.IsZero() && age < staleFactor*s.options.Keep
 	fresh := s.options.Keep
 	if e.content == nil {
-		fresh = min(fresh, failedAgain)
+		fresh = min(fresh, failedPageRetry)
 	}
 	if (!known || age >= fresh) && e.ended == nil {
 		s.begin(e, r)
@@ -109,7 +111,7 @@ func (s *pages) get(x *Exchange, r *router.Route, target string) *page {
 	return e.content
 }
 
-// wait waits for the end of a fetch, and reports whether it came.
+// wait waits for the end of a fetch, and reports whether it came in time.
 func (s *pages) wait(x *Exchange, ended <-chan struct{}) (came bool) {
 	late := time.NewTimer(s.options.Timeout)
 	defer late.Stop()
@@ -124,8 +126,8 @@ func (s *pages) wait(x *Exchange, ended <-chan struct{}) (came bool) {
 	return came
 }
 
-// entry returns the entry of a page, which it makes, nil if there is no memory. S.mu is
-// held.
+// entry returns the entry of a page, and makes it if necessary. It is nil if there is
+// no memory. s.mu is held.
 func (s *pages) entry(key pageKey) *pageEntry {
 	if e := s.known[key]; e != nil {
 		return e
@@ -138,7 +140,7 @@ func (s *pages) entry(key pageKey) *pageEntry {
 	return e
 }
 
-// begin begins to fetch a page if not too many are being fetched. S.mu is held.
+// begin starts to fetch a page, unless too many are being fetched. s.mu is held.
 func (s *pages) begin(e *pageEntry, r *router.Route) {
 	of := e.key.namespace
 	if s.underWay >= s.options.MaxFetches || s.fetching[of] >= max(1, s.options.MaxFetches/4) {
@@ -157,7 +159,7 @@ func (s *pages) begin(e *pageEntry, r *router.Route) {
 	})
 }
 
-// settle notes what a fetch has brought. S.mu is held.
+// settle records the result of a fetch. s.mu is held.
 func (s *pages) settle(e *pageEntry, content *page, err error) {
 	of := e.key.namespace
 	s.underWay--
@@ -166,12 +168,12 @@ func (s *pages) settle(e *pageEntry, content *page, err error) {
 	}
 	if err != nil {
 		s.counts.Failed++
-		s.tell(e, err)
+		s.logFailure(e, err)
 	}
 	if same := e.content; content != nil && same != nil && bytes.Equal(content.body, same.body) && bytes.Equal(content.Type, same.Type) && bytes.Equal(content.Language, same.Language) {
-		s.release(content) // so that clients that read slowly hold one copy and not many
+		s.releaseLocked(content) // one copy, however many clients read it slowly
 	} else {
-		s.release(e.content)
+		s.releaseLocked(e.content)
 		e.content = content
 	}
 	e.at = time.Now()
@@ -179,15 +181,15 @@ func (s *pages) settle(e *pageEntry, content *page, err error) {
 	e.ended = nil
 }
 
-// tellPages is the time between two lines about pages that cannot be had.
-const tellPages = 10 * time.Second
+// pageLogInterval is the time between two log lines about failed fetches.
+const pageLogInterval = 10 * time.Second
 
-// tell logs why a page cannot be had, once in a while. S.mu is held.
-func (s *pages) tell(e *pageEntry, err error) {
+// logFailure logs why a page could not be fetched. s.mu is held.
+func (s *pages) logFailure(e *pageEntry, err error) {
 	s.warn("namespace", e.key.namespace, "service", e.key.service, "page", e.key.target, "error", err)
 }
 
-// miss counts, and tells of, a page that nobody can be asked for.
+// miss counts and logs that there is no service to fetch a page from.
 func (s *pages) miss(x *Exchange, e *policy.Errors, why string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -195,20 +197,21 @@ func (s *pages) miss(x *Exchange, e *policy.Errors, why string) {
 	s.warn("namespace", x.Route.Namespace, "service", x.Route.Service, "route", x.Route.Name, "pages", e.Service, "error", why)
 }
 
+// warn logs, at most once in pageLogInterval. s.mu is held.
 func (s *pages) warn(args ...any) {
 	now := time.Now()
-	if !s.told.IsZero() && now.Sub(s.told) < tellPages {
-		s.untold++
+	if !s.loggedAt.IsZero() && now.Sub(s.loggedAt) < pageLogInterval {
+		s.notLogged++
 		return
 	}
-	s.logger.Warn("an error page cannot be had: the answer has its plain body", append(args, "not_logged", s.untold)...)
-	s.told, s.untold = now, 0
+	s.logger.Warn("an error page cannot be had: the answer has its plain body", append(args, "not_logged", s.notLogged)...)
+	s.loggedAt, s.notLogged = now, 0
 }
 
-// errNoRoom is why a page was not read to its end.
+// errNoRoom means that there was no memory for the rest of a page.
 var errNoRoom = errors.New("there is no memory for it")
 
-// errTooLarge says that a page is too large.
+// errTooLarge means that a page is too large.
 func (s *pages) errTooLarge() error {
 	return fmt.Errorf("it has more than %d bytes", s.options.MaxBytes)
 }

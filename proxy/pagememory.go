@@ -2,18 +2,18 @@ package proxy
 
 import "serai/internal/memory"
 
-// entryBytes is what an entry without its page takes.
+// entryBytes is the memory of an entry without its page.
 const entryBytes = 1 << 10
 
-// letGo ends the use of a page.
-func (s *pages) letGo(c *page) {
+// release ends the use of a page.
+func (s *pages) release(c *page) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.release(c)
+	s.releaseLocked(c)
 }
 
-// release is letGo with s.mu held. Nil is no page.
-func (s *pages) release(c *page) {
+// releaseLocked is release with s.mu held. The page may be nil.
+func (s *pages) releaseLocked(c *page) {
 	if c == nil {
 		return
 	}
@@ -22,9 +22,9 @@ func (s *pages) release(c *page) {
 	}
 }
 
-// take takes memory, and reports whether there is any: pages that are not being sent make
-// room, those of the namespace itself if it has its half, else of the one that has the
-// most. S.mu is held.
+// take takes memory, and reports whether there was enough. Pages that are not being
+// sent are dropped to make room: those of the same namespace if it has its half, else
+// those of the namespace that has the most. s.mu is held.
 func (s *pages) take(namespace string, n int64) bool {
 	for {
 		from := ""
@@ -50,7 +50,7 @@ func (s *pages) take(namespace string, n int64) bool {
 	}
 }
 
-// give gives memory back. S.mu is held.
+// give gives memory back. s.mu is held.
 func (s *pages) give(namespace string, n int64) {
 	s.client.Give(memory.Buffers, n)
 	s.bytes -= n
@@ -59,8 +59,8 @@ func (s *pages) give(namespace string, n int64) {
 	}
 }
 
-// evict forgets the page of a namespace that was not used for the longest time, and
-// reports whether there is one that nobody needs now. S.mu is held.
+// evict drops the page of a namespace that was not used for the longest time, and
+// reports whether there was one that nobody needs now. s.mu is held.
 func (s *pages) evict(namespace string) bool {
 	var oldest *pageEntry
 	for _, e := range s.known {
@@ -75,8 +75,8 @@ func (s *pages) evict(namespace string) bool {
 		return false
 	}
 	delete(s.known, oldest.key)
-	s.release(oldest.content)
-	oldest.content = nil // who has just waited for it may still look
+	s.releaseLocked(oldest.content)
+	oldest.content = nil // a request that has just waited for it may still read this
 	s.give(namespace, entryBytes)
 	return true
 }

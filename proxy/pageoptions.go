@@ -7,21 +7,22 @@ import (
 	"serai/internal/memory"
 )
 
-// PageOptions bound what the error pages of all routes cost. Zero values mean the
-// defaults named.
+// PageOptions bound the cost of the error pages of all routes. Zero values mean the
+// defaults given here.
 type PageOptions struct {
-	// MaxBytes bounds a page, 256 KiB, and MaxMemory all that are kept or sent, 4 MiB: a
-	// namespace has half of it at most, and whose pages have the most make room.
+	// MaxBytes bounds a page, 256 KiB, and MaxMemory all pages that are kept or sent, 4
+	// MiB. A namespace may have half of it, and the one that has the most makes room for
+	// others.
 	MaxBytes, MaxMemory int64
-	// Timeout bounds the time that a page takes, 2s.
+	// Timeout bounds a fetch, 2s.
 	Timeout time.Duration
-	// Keep is how long a page is shown before it is asked for again, 10s; negative keeps
+	// Keep is how long a page is shown before it is fetched again, 10s; negative keeps
 	// none.
 	Keep time.Duration
-	// MaxFetches bounds the pages that are asked for at once, 64; those of one namespace
-	// are a quarter.
+	// MaxFetches bounds the fetches at once, 64; a namespace may have a quarter of them.
 	MaxFetches int
-	// Memory has what clients may use, of which pages are a part; nil for no limit.
+	// Memory is the memory that clients share, of which pages use a part; nil means no
+	// limit.
 	Memory *memory.Budget
 }
 
@@ -41,19 +42,19 @@ func (o *PageOptions) setDefaults() {
 	o.Keep = max(o.Keep, 0)
 }
 
-// PageStatus tells of the error pages.
+// PageStatus is the state of the error pages.
 type PageStatus struct {
-	// Shown counts answers with a page, Missed those for which it could not be had.
+	// Shown counts answers with a page, Missed those for which there was none.
 	Shown, Missed uint64
-	// Fetched and Failed count the pages that were asked for; Refused those that were not
-	// because of MaxFetches or MaxMemory.
+	// Fetched counts fetches, Failed those that failed, and Refused those that
+	// MaxFetches or MaxMemory did not allow.
 	Fetched, Failed, Refused uint64
-	// Pages are kept now, in Bytes of Limit.
+	// Pages is the number of pages that are kept. They use Bytes of Limit.
 	Pages        int
 	Bytes, Limit int64
 }
 
-// Pages tells of the error pages.
+// Pages returns the state of the error pages.
 func (p *Proxy) Pages() PageStatus {
 	s := p.pages
 	s.mu.Lock()
@@ -63,6 +64,6 @@ func (p *Proxy) Pages() PageStatus {
 	return status
 }
 
-// Close waits for what is under way beside the requests: pages that are being fetched.
-// No request is served any more.
+// Close waits for fetches of pages that still run. Call it when no request is served
+// any more.
 func (p *Proxy) Close() { p.pages.running.Wait() }

@@ -6,11 +6,11 @@ import (
 	"serai/upstream"
 )
 
-// pick chooses a member for the next attempt and takes a place there, waiting in
-// the route's room when there is none. A request that has been tried waits for
-// another member that is busy, and is given one that has failed it only when there
-// is no other, or the wait was in vain. It answers 503 and returns nil when there
-// is none at all, and whatever they want where other policies answer meanwhile.
+// pick chooses a member for the next attempt and takes a place on it, and waits in the
+// route's room when there is none. A retry waits for another member if all others are
+// busy. It gets a member that has failed it only if there is no other, or none became
+// free in time. pick answers and returns nil when there is no member, or when the
+// policies of another route answer the request meanwhile.
 func (p *Proxy) pick(x *Exchange) *upstream.Member {
 	again := x.Retries > 0 && !x.Route.Pool.Another(x, &x.tried)
 	wait := x.Route.Options.Wait
@@ -44,12 +44,12 @@ func (p *Proxy) pick(x *Exchange) *upstream.Member {
 	}
 }
 
-// moved looks the route up again when the one that was found is gone, or lets
-// requests in by other policies: the caller asks these. A team that renames a service
-// loses no request by it; to another team no request is handed that was let in by the
-// first one's tags.
+// moved looks the route up again after the request's route has ended or got other
+// policies, which the caller then applies. So no request is lost when a team renames a
+// service. A request that the tags of one team have admitted is never passed to another
+// team.
 func (p *Proxy) moved(x *Exchange) bool {
-	if x.fetching {
+	if x.own {
 		return false
 	}
 	route, _ := p.options.Router.Current().Lookup(&x.query)
@@ -64,6 +64,7 @@ func (p *Proxy) moved(x *Exchange) bool {
 	return true
 }
 
+// noInstance answers a request that got no member.
 func (p *Proxy) noInstance(x *Exchange, err error) {
 	reason := ReasonNoInstance
 	switch err {
@@ -73,24 +74,25 @@ func (p *Proxy) noInstance(x *Exchange, err error) {
 	case upstream.ErrRoomFull:
 		reason = ReasonQueueFull
 	}
-	p.tellUnserved(x, reason)
+	p.logUnserved(x, reason)
 	p.answer(x, reason)
 }
 
-// unservedEvery is the time between two lines about one route.
-const unservedEvery = 10 * time.Second
+// unservedLogInterval is the time between two log lines about one route.
+const unservedLogInterval = 10 * time.Second
 
-// tellUnserved logs why a request gets 503, once in a while for each route.
-func (p *Proxy) tellUnserved(x *Exchange, reason Reason) {
+// logUnserved logs why a request gets 503, at most once in unservedLogInterval for each
+// route.
+func (p *Proxy) logUnserved(x *Exchange, reason Reason) {
 	r := x.Route
-	untold, tell := r.Stats.Tell(x.Now, unservedEvery)
-	if !tell {
+	notLogged, now := r.Stats.Tell(x.Now, unservedLogInterval)
+	if !now {
 		return
 	}
 	p.options.Logger.Warn("a request is answered 503", "reason", reason.Code(), "host", printable(x.Head.Host),
 		"namespace", r.Namespace, "service", r.Service, "route", r.Name, "instances", r.Pool.Room().Readiness(),
-		"after", x.Now.Sub(x.Start).Round(time.Millisecond), "not_logged", untold)
+		"after", x.Now.Sub(x.Start).Round(time.Millisecond), "not_logged", notLogged)
 }
 
-// printable bounds what a client wrote; the log escapes it.
+// printable bounds the length of a name that a client sent. The log escapes it.
 func printable(host []byte) string { return string(host[:min(len(host), 255)]) }

@@ -1,11 +1,10 @@
 // Package proxy answers: how does a request get through?
 //
-// The life of a request: an engine parses its head into an Exchange and calls
-// Serve. Serve looks up the route in the current table, answers by itself
-// where the route says so, or picks a member of the route's pool, sends the
-// head with forwarding fields of its own and the body as it comes, tries
-// another member while that is safe, and hands the answer back to the engine
-// as it arrives.
+// The life of a request: an engine parses its head into an Exchange and calls Serve. Serve
+// looks up the route in the current table. Unless it answers the request itself, it picks a
+// member of the route's pool, sends the head with forwarding fields and the body as it
+// arrives, tries another member as long as that is safe, and passes the answer to the
+// engine as it arrives.
 package proxy
 
 import (
@@ -18,12 +17,12 @@ import (
 	"serai/wire"
 )
 
-// Proxy carries requests to instances and answers back. All methods may be
-// called at the same time.
+// Proxy forwards requests to instances and relays their answers. All methods may be
+// called concurrently.
 type Proxy struct {
 	options  Options
-	believed believed
-	bounds   upstream.Bounds // of all attempts
+	trusted  trustedFields
+	bounds   upstream.Bounds // for every attempt
 	inflight atomic.Int64
 	reasons  sync.Map // string -> *atomic.Uint64
 	pages    *pages
@@ -35,27 +34,27 @@ func New(o Options) (*Proxy, error) {
 		return nil, fmt.Errorf("proxy options: %w", err)
 	}
 	o.setDefaults()
-	b, _ := newBelieved(o.TrustedFields) // Validate has tried
+	b, _ := newTrustedFields(o.TrustedFields) // Validate has checked them
 	bounds := upstream.Bounds{Head: o.Limits, Interim: o.MaxInterim, WriteIdle: o.WriteIdle, Splice: o.Splice}
-	p := &Proxy{options: o, believed: b, bounds: bounds}
+	p := &Proxy{options: o, trusted: b, bounds: bounds}
 	p.pages = newPages(p, o.Pages)
 	return p, nil
 }
 
-// Serve answers one request. When it returns, the answer has been handed to
-// the engine whole, or been aborted.
+// Serve answers one request. When it returns, the engine has got the whole answer, or
+// was told to abort it.
 func (p *Proxy) Serve(x *Exchange) {
 	p.inflight.Add(1)
 	defer p.inflight.Add(-1)
 	defer p.contain(x)
 	p.identifyClient(x)
-	// Balancers check an address, or name no host at all.
+	// Load balancers use an address as the host, or none at all.
 	if p.wantsReady(x) && isAddress(x.Head.Host) {
 		p.serveReady(x)
 		p.log(x)
 		return
 	}
-	if p.validated(x) || p.misdirected(x) {
+	if p.answerChallenge(x) || p.misdirected(x) {
 		p.log(x)
 		return
 	}
@@ -68,7 +67,7 @@ func (p *Proxy) Serve(x *Exchange) {
 		p.log(x)
 		return
 	}
-	if route.Host == "*" && p.wantsReady(x) { // no route for any host is to hide it
+	if route.Host == "*" && p.wantsReady(x) { // a route for every host must not hide the ready path
 		p.serveReady(x)
 		p.log(x)
 		return
@@ -83,7 +82,7 @@ func (p *Proxy) Serve(x *Exchange) {
 	p.log(x)
 }
 
-// observe counts the request, which has ended, for its route.
+// observe counts the request, which has ended, in its route's statistics.
 func (x *Exchange) observe() {
 	x.observed = false
 	status, ok := x.GRPCStatus()
@@ -103,7 +102,7 @@ func (p *Proxy) log(x *Exchange) {
 	}
 }
 
-// count counts one answer of serai itself, or one cut answer.
+// count counts an answer of serai itself, or one that was cut off.
 func (p *Proxy) count(reason string) {
 	c, ok := p.reasons.Load(reason)
 	if !ok {
@@ -112,13 +111,13 @@ func (p *Proxy) count(reason string) {
 	c.(*atomic.Uint64).Add(1)
 }
 
-// Count counts what an engine ended before it was a request.
+// Count counts something that an engine ended before it was a request.
 func (p *Proxy) Count(r Reason) { p.count(r.Code()) }
 
-// Refused counts and logs a head that an engine refused and answered. Of x.Head
-// there is what could be parsed.
+// Refused counts and logs a head that an engine has refused and answered. x.Head has
+// what could be parsed of it.
 func (p *Proxy) Refused(x *Exchange, e *wire.Error) {
-	x.Client = x.Peer.Addr() // the fields of such a head are not believed
+	x.Client = x.Peer.Addr() // the fields of such a head are not trusted
 	x.Status, x.Reason = e.Status, e.Code
 	if x.Head.Host == nil {
 		x.Head.Host = x.Header("host")
@@ -126,7 +125,7 @@ func (p *Proxy) Refused(x *Exchange, e *wire.Error) {
 	p.log(x)
 }
 
-// Reasons returns how many requests each short code ended.
+// Reasons returns how many requests ended for each reason, by its code.
 func (p *Proxy) Reasons() map[string]uint64 {
 	counts := make(map[string]uint64)
 	p.reasons.Range(func(reason, c any) bool {
@@ -136,5 +135,5 @@ func (p *Proxy) Reasons() map[string]uint64 {
 	return counts
 }
 
-// Inflight returns the number of requests under way.
+// Inflight returns the number of requests in flight.
 func (p *Proxy) Inflight() int { return int(p.inflight.Load()) }

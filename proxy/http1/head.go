@@ -35,8 +35,8 @@ func (c *conn) readHead(s *session) (int, error) {
 		}
 		had := len(c.wire.Buffered())
 		err = c.wire.FillLine()
-		s.memoryUse.Came(len(c.wire.Buffered()) - had)
-		if err = s.memoryUse.Waited(err); err != nil {
+		s.memoryUse.Received(len(c.wire.Buffered()) - had)
+		if err = s.memoryUse.WaitError(err); err != nil {
 			return 0, err
 		}
 		if short {

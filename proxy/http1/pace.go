@@ -49,8 +49,8 @@ func (b *requestBody) waits(began time.Time) time.Duration {
 func (b *requestBody) waited(began time.Time, n int, err error) error {
 	b.pace.waited(time.Since(began), n, b.conn.engine.options.MinRate)
 	d := &b.conn.session.memoryUse
-	d.Came(n)
-	return d.Waited(err)
+	d.Received(n)
+	return d.WaitError(err)
 }
 
 // lookAgain is how often a client that is too slow, but may be, is looked at.
@@ -119,7 +119,7 @@ func (b *requestBody) Gather() error {
 	err := b.gather()
 	s := b.conn.session
 	switch {
-	case err == wire.ErrOverloaded && !s.memoryUse.Ends():
+	case err == wire.ErrOverloaded && !s.memoryUse.Ending():
 	case err != nil:
 		b.note(0, err)
 		return err

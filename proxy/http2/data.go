@@ -38,7 +38,7 @@ func (c *conn) beginData(f *http2.Frame) error {
 	}
 	s.inWindow -= size
 	s.received += int64(n)
-	s.memoryUse.Came(n)
+	s.memoryUse.Received(n)
 	switch {
 	case s.inWindow < 0:
 		c.giveBack(size)

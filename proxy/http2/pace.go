@@ -37,7 +37,7 @@ func (s *stream) wait(began *time.Time) error {
 	if s.conn.windowUsed() && !s.remoteEnd {
 		*began = now
 		s.memoryUse.WaitEnds()
-		return s.memoryUse.Waited(nil)
+		return s.memoryUse.WaitError(nil)
 	}
 	if o.MinRate > 0 {
 		earned := time.Duration(float64(s.received-had) / float64(o.MinRate) * float64(time.Second))
@@ -47,7 +47,7 @@ func (s *stream) wait(began *time.Time) error {
 	if s.received == had && !s.remoteEnd && (now.Sub(*began) >= idle || now.Sub(from) >= atMost) {
 		err = os.ErrDeadlineExceeded
 	}
-	return s.memoryUse.Waited(err)
+	return s.memoryUse.WaitError(err)
 }
 
 // waitBegins notes that the client is waited for, and returns for how long it may be at
