@@ -6,15 +6,15 @@ import (
 	"serai/front"
 )
 
-// Reusable reports whether nobody closes the connection from another goroutine.
+// Reusable reports whether no other goroutine closes the connection.
 func (c *conn) Reusable() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.ended && !c.cut
 }
 
-// Drain makes the connection end with the request under way, at once when
-// there is none and was one.
+// Drain makes the connection end after the current request. If there is none, it ends
+// at once, or within front.OpenTime when it has had no request yet.
 func (c *conn) Drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -33,8 +33,8 @@ func (c *conn) drain() {
 	}
 }
 
-// Cut ends the connection whatever is under way: a tunnel by closing both
-// ways, all else by closing the socket and ending the wait for an instance.
+// Cut ends the connection at once: a tunnel properly in both directions; otherwise it
+// closes the socket and ends the wait for an instance.
 func (c *conn) Cut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -47,8 +47,8 @@ func (c *conn) cutOff() {
 		return
 	}
 	c.cut = true
-	// Closing waits for a request that is being answered: not for long, for it
-	// gets nothing from its instance any more.
+	// Close waits while a request is being answered, but not for long: the request gets
+	// nothing more from its instance.
 	if c.session != nil {
 		c.session.Cancel()
 		go c.wire.Abort()
@@ -57,12 +57,12 @@ func (c *conn) cutOff() {
 	}
 }
 
-// A fast request pays nothing for the look at clients and paths: only exchanges
-// that have been waiting for longer than this are looked at.
+// watchAfter is how long an exchange must have been waiting before Check looks at its
+// client and its instance, so that fast requests cost nothing.
 const watchAfter = 100 * time.Millisecond
 
-// Check ends the exchange under way when it waits and its client has left, or
-// ends its attempt when the instance cannot be reached any more.
+// Check ends the current exchange if it waits and its client has left, or ends its
+// attempt if the instance cannot be reached any more.
 func (c *conn) Check(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -75,7 +75,7 @@ func (c *conn) Check(now time.Time) {
 	}
 	gone := c.wire.PeerGone
 	if c.session.Sized() {
-		// A client that has only closed its sending side gets the rest.
+		// A client that has only closed its sending side gets the rest of the answer.
 		gone = c.wire.Dead
 	}
 	if gone() {
@@ -85,8 +85,7 @@ func (c *conn) Check(now time.Time) {
 	}
 }
 
-// makeRoom has the connection give back what it holds, where others need it more. c.mu
-// is held.
+// makeRoom makes the connection give memory back if others need it more. c.mu is held.
 func (c *conn) makeRoom(now time.Time) {
 	by, s := c.front.Memory, c.session
 	if s == nil {

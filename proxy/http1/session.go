@@ -21,7 +21,7 @@ func newSession() *session {
 	return s
 }
 
-// begin takes a session for the bytes that have come.
+// begin takes a session for the request whose first bytes have come.
 func (c *conn) begin() *session {
 	s := c.engine.exchanges.Get().(*session)
 	s.Reset()
@@ -37,7 +37,7 @@ func (c *conn) begin() *session {
 	case c.cut:
 		s.Cancel()
 	case c.drained && c.wire.Interrupted():
-		c.wire.Resume() // it crossed the drain: its answer comes whole
+		c.wire.Resume() // it arrived before the drain: it is answered completely
 	}
 	c.mu.Unlock()
 	return s
