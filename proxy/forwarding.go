@@ -90,7 +90,7 @@ func (x *Exchange) prepare() {
 		case wire.XSeraiHops:
 			x.hops = max(x.hops, parseHops(f.Value))
 			f.Kind = wire.Dropped
-		case wire.Forwarded, wire.XForwardedFor, wire.XForwardedHost, wire.XForwardedPort, wire.XForwardedProto, wire.XForwardedPrefix, wire.XRealIP, wire.Vouched:
+		case wire.Forwarded, wire.XForwardedFor, wire.XForwardedHost, wire.XForwardedPort, wire.XForwardedProto, wire.XForwardedPrefix, wire.XRealIP, wire.ProxyOnly:
 			if !x.trusted.has(f) {
 				f.Kind = wire.Dropped
 			}

@@ -91,7 +91,7 @@ func NewEngine(p *proxy.Proxy, o Options) (*Engine, error) {
 
 // Open takes over a connection.
 func (e *Engine) Open(c *front.Conn) front.Session {
-	s, again := c.Before().(*conn)
+	s, again := c.LastSession().(*conn)
 	if !again || s.engine != e {
 		s = new(conn)
 	}
