@@ -18,7 +18,7 @@ type Registry struct {
 
 	mu        sync.Mutex
 	endpoints map[Target]*Endpoint
-	probed    map[Target]*probed // by their question
+	probed    map[Target]*probed // by their key
 	rates     map[job]*jobRate
 	checked   map[site]*checked
 
@@ -104,7 +104,7 @@ func (r *Registry) Acquire(t Target) *Endpoint {
 		e = &Endpoint{target: t, registry: r, dialer: &r.dialer, hash: hashOf(t.Instance, t.Address)}
 		e.transport = r.options.Transport(e, Keeping{Timeout: r.options.IdleTimeout, Most: r.options.MaxIdle})
 		e.since.Store(time.Now().UnixNano())
-		r.enlist(e)
+		r.link(e)
 		r.endpoints[t] = e
 		r.prober.ask(e, false)
 	}
@@ -120,7 +120,7 @@ func (r *Registry) Release(e *Endpoint) {
 	last := e.refs == 0
 	if last {
 		delete(r.endpoints, e.target)
-		r.strike(e)
+		r.unlink(e)
 	}
 	r.mu.Unlock()
 	if last {

@@ -18,23 +18,23 @@ var _ wire.Source = (*Conn)(nil)
 // time may use it, except for Close and Interrupt.
 type Conn struct {
 	sys     sysConn     // reads and writes the socket itself if possible
-	handler Handler     // of Serve
+	handler Handler // set by Serve
 	records *recordConn // below TLS, nil when there is none
 
-	buf  []byte // from the pool, nil while nothing is buffered
+	buf  []byte // from the pool; nil while nothing is buffered
 	r, w int    // buf[r:w] is unread
 
-	readBy, writeBy  deadline // the current ones
-	writeDue         bool     // writeBy is to be set before a write waits
+	readBy, writeBy  deadline // the current deadlines
+	writeDue         bool // writeBy must be set before a write waits
 	interrupted      atomic.Bool
 	readsInterrupted atomic.Bool    // only reads are interrupted
 	huge             atomic.Bool    // buf is one of the counted huge buffers
 	memory           *memory.Client // the client that large buffers count for, nil for no limit
-	held             atomic.Int64   // bytes held for it
-	first            [1]byte        // of fillFromByte
+	held             atomic.Int64 // bytes held of its memory
+	first            [1]byte // used by fillFromByte
 	shared           bool           // several goroutines write, one after the other
-	closed           atomic.Bool    // by Close
-	look             *look          // of HungUp, nil until it is called
+	closed           atomic.Bool // set by Close
+	look             *look // used by HungUp; nil until it is called
 
 	net.Conn
 }
@@ -47,9 +47,9 @@ func NewConn(c net.Conn) *Conn {
 }
 
 // Init is NewConn for a Conn that is part of something larger. It may be called again
-// when the connection before is closed and nobody uses it any more.
+// when the previous connection is closed and nobody uses it any more.
 func (c *Conn) Init(nc net.Conn) {
-	*c = Conn{Conn: nc, sys: c.sys.again()}
+	*c = Conn{Conn: nc, sys: c.sys.reusable()}
 	switch nc := nc.(type) {
 	case syscall.Conn:
 		c.sys.init(c, nc)
@@ -81,8 +81,8 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// WriteNow writes as much of p as leaves without a wait, and returns how much that is.
-// Over TLS it is Write: a record cannot be left in part.
+// WriteNow writes as much of p as it can without waiting, and returns how much that is.
+// With TLS it is Write, since a record cannot be written in part.
 func (c *Conn) WriteNow(p []byte) (int, error) {
 	if c.sys.ok() {
 		return c.sys.writeNow(p)
@@ -155,7 +155,7 @@ func (c *Conn) End() error {
 // Close closes the connection. The buffer is left to the garbage collector, since
 // another goroutine may still be reading into it.
 func (c *Conn) Close() error {
-	c.letGo()
+	c.releaseMemory()
 	if c.closed.Swap(true) {
 		return net.ErrClosed // the net package would allocate an error
 	}

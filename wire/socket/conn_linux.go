@@ -13,13 +13,13 @@ type sysConn struct {
 	onRead  func(fd uintptr) bool // readStep
 	onWrite func(fd uintptr) bool // writeSome
 	onTry   func(fd uintptr) bool // tryWrite
-	conn    *Conn                 // whose handler serve calls
-	fd      uintptr               // of the socket, while the handler runs
+	conn    *Conn // the connection whose handler serve calls
+	fd      uintptr // the socket, while the handler runs
 
 	// State of the current calls, one that reads and one that writes: the functions
 	// passed to raw are made once, so that no call allocates.
 	inStep  step
-	sought  bool // stepServe has looked for a FIN that came with the first bytes
+	finChecked  bool // stepServe has checked for a FIN that came with the first bytes
 	serving bool // the handler is running
 	asked   bool // stepAsk has written
 	stale   bool // stepAsk has written nothing, because the connection is stale
@@ -29,18 +29,18 @@ type sysConn struct {
 	out     []byte
 	outBody []byte // sent after out
 	outErr  syscall.Errno
-	more    bool // follows out soon
+	more    bool // more will follow out soon
 }
 
 // step is what a reading call does once the socket may be readable.
 type step uint8
 
 const (
-	stepRead  step = iota // into in, waiting for something to come
-	stepReady             // into in, what is here
-	stepServe             // into a buffer, taken when there is something, for the handler
-	stepAsk               // write a request over a new connection, then into such a buffer
-	stepReask             // the same over one that was idle
+	stepRead  step = iota // read into in, and wait until something comes
+	stepReady // read into in what is here
+	stepServe // read into a buffer, taken when something is here, for the handler
+	stepAsk // write a request over a new connection, then read into such a buffer
+	stepReask // the same over a connection that was idle
 )
 
 func (s *sysConn) init(conn *Conn, c syscall.Conn) {
@@ -54,8 +54,8 @@ func (s *sysConn) init(conn *Conn, c syscall.Conn) {
 	}
 }
 
-// again returns what a sysConn in the same place has use for.
-func (s *sysConn) again() sysConn {
+// reusable returns the parts that a new sysConn in the same place can reuse.
+func (s *sysConn) reusable() sysConn {
 	return sysConn{onRead: s.onRead, onWrite: s.onWrite, onTry: s.onTry}
 }
 

@@ -49,8 +49,8 @@ func (c *Conn) Fill() error {
 	return err
 }
 
-// FillLine is Fill until a line end has come: a head that comes byte by byte is not
-// worth parsing before.
+// FillLine calls Fill until a line end has come, so that a head that comes byte by byte
+// is not parsed for each byte.
 func (c *Conn) FillLine() error {
 	for {
 		had := len(c.Buffered())
@@ -63,8 +63,8 @@ func (c *Conn) FillLine() error {
 	}
 }
 
-// Enlarge makes the buffer a large one, for a body that is worth it, if there is memory
-// for one.
+// Enlarge makes the buffer a large one, if there is memory for it. It is meant for
+// bodies.
 func (c *Conn) Enlarge() {
 	if len(c.buf) < LargeBuffer && c.hold(LargeBuffer) {
 		Put(c.moveTo(GetLarge()))
@@ -110,7 +110,7 @@ func (c *Conn) Detach() []byte { return c.DetachFor(LargeBuffer) }
 func (c *Conn) DetachFor(n int) []byte {
 	unread := len(c.Buffered())
 	if unread > LargeBuffer {
-		return c.moveTo(getHuge()) // counted already, with the one before
+		return c.moveTo(getHuge()) // it counts in place of the old one
 	}
 	if c.huge.CompareAndSwap(true, false) {
 		returnHuge()
@@ -130,7 +130,7 @@ func (c *Conn) Held() int { return len(c.buf) }
 // Release returns the buffer to its pool when nothing is unread.
 func (c *Conn) Release() {
 	if c.buf != nil && c.r == c.w {
-		c.letGo()
+		c.releaseMemory()
 		Put(c.buf)
 		c.buf, c.r, c.w = nil, 0, 0
 	}
@@ -158,8 +158,8 @@ func (c *Conn) hold(n int64) bool {
 // while another goroutine uses c.
 func (c *Conn) Reserved() int64 { return c.held.Load() }
 
-// letGo returns what the connection holds of the budget and of the huge buffers.
-func (c *Conn) letGo() {
+// releaseMemory gives back the connection's memory of the budget, and its huge buffer.
+func (c *Conn) releaseMemory() {
 	if n := c.held.Swap(0); n > 0 {
 		c.memory.Give(memory.Buffers, n)
 	}

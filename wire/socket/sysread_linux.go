@@ -58,7 +58,7 @@ func (s *sysConn) readReady(p []byte) int {
 // tried in vain before each wait. Here the wait is armed before the read, so that
 // whatever arrives after it ends the wait at once.
 func (s *sysConn) serve() error {
-	s.sought = false
+	s.finChecked = false
 	_, err := s.readResult(s.wait(stepServe))
 	return err
 }
@@ -84,10 +84,10 @@ func (s *sysConn) serveOnce(fd uintptr) bool {
 		// Data that did not fit into a full buffer is no change, and neither is the FIN
 		// of a client that closed its side with what it sent. That FIN is looked for
 		// once, because such a client sends one request.
-		if s.sought && !full {
+		if s.finChecked && !full {
 			break
 		}
-		s.sought = true
+		s.finChecked = true
 	}
 	return false
 }

@@ -45,10 +45,10 @@ func (s *sysConn) writeOnce(fd uintptr) (int, syscall.Errno) {
 }
 
 // triesFirst reports whether write tries to write before it takes the socket's lock and
-// waits: only the goroutine writes that runs the handler.
+// waits. It may do so only if the goroutine that runs the handler is the only writer.
 func (s *sysConn) triesFirst() bool { return (s.conn == nil || !s.conn.shared) && s.serving }
 
-// tryWrite is writeSome for who does not wait.
+// tryWrite is writeSome for callers that do not wait.
 func (s *sysConn) tryWrite(fd uintptr) bool {
 	s.writeSome(fd)
 	return true
