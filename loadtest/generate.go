@@ -17,8 +17,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// generateCommand asks one address from a process of its own, so that it can
-// have a core of its own. It prints what it saw as JSON.
+// generateCommand makes requests from a process of its own, so that it can have a core
+// of its own. It prints what it saw as JSON.
 type generateCommand struct {
 	URL     string        `arg:"" help:"What to ask for."`
 	Host    string        `default:"web.loadtest" help:"Host header."`
@@ -100,8 +100,8 @@ func (s *stopwatch) seen() seen {
 	return r
 }
 
-// ask sends HTTP requests. With a rate, a request's time begins when it was
-// due: one that had to wait for others is not let off (coordinated omission).
+// ask sends HTTP requests. With a rate, the time of a request begins when it was due,
+// even if it was sent late (coordinated omission).
 func (g *generateCommand) ask(ctx context.Context) (seen, error) {
 	address, secure := strings.CutPrefix(g.URL, "https://")
 	address = strings.TrimPrefix(address, "http://")
@@ -183,14 +183,14 @@ func (g *generateCommand) request(client *fasthttp.HostClient, uri string, secur
 	return a.BodyWriteTo(discard{})
 }
 
-// pace is when one of many who take turns sends its next message: at a rate, or at
-// once where there is none.
+// pace is when one of several connections sends its next message: at a rate, or at once
+// without one.
 type pace struct {
 	due   time.Time
 	every time.Duration
 }
 
-// pace returns that of the i-th of so many.
+// pace returns the pace of connection i of that many.
 func (g *generateCommand) pace(i, of int) *pace {
 	p := &pace{due: time.Now()}
 	if g.Rate > 0 {
@@ -200,7 +200,8 @@ func (g *generateCommand) pace(i, of int) *pace {
 	return p
 }
 
-// next waits, and returns when the message is due: that one came late is its own time.
+// next waits, and returns when the message was due. If it is late, that counts as its
+// time.
 func (p *pace) next() time.Time {
 	if p.every == 0 {
 		return time.Now()
@@ -216,7 +217,7 @@ func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
 func manyHost(i int) string { return fmt.Sprintf("h%d.loadtest", i) }
 
-// echo sends WebSocket messages to and fro.
+// echo exchanges WebSocket messages.
 func (g *generateCommand) echo(ctx context.Context) (seen, error) {
 	watch := newStopwatch()
 	var running sync.WaitGroup

@@ -60,8 +60,8 @@ type mixed struct {
 	files                int
 }
 
-// mixedLoad has all visitors come for long while instances change, and looks for
-// what is left of them.
+// mixedLoad runs all visitors for a long time while instances change, and then looks
+// for what is left over.
 func mixedLoad(a *arena) error {
 	for range 2 {
 		if err := a.add(host); err != nil {
@@ -288,7 +288,7 @@ func webSocket(address string) (int, error) {
 	return 1, nil
 }
 
-// leaves sends bytes, reads some of what comes back, and is gone.
+// leaves sends bytes, reads some of the answer, and closes the connection.
 func leaves(sends string, requests, reads int) func(string) (int, error) {
 	return func(address string) (int, error) {
 		c, r, err := connect(address)

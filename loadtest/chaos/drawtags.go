@@ -28,8 +28,8 @@ func (t *tagDrawer) put(tag *Tag) {
 // always are keys that each service gets, or that are drawn by hand.
 var always = []string{"host", "wait", "timeout", "body-idle"}
 
-// values are good values of keys, drawn with a chance of so many of a hundred.
-// A key that is not here is drawn with its example, in one of ten services.
+// values are good values of keys, each with the percentage of services that get the
+// key. A key that is not here is drawn with its example, in one of ten services.
 func values() map[string]struct {
 	percent int
 	values  []string
@@ -140,7 +140,7 @@ func (t *tagDrawer) all() {
 	}
 }
 
-// dropUnfit drops the tags that say nothing without another, or that contradict one.
+// dropUnfit drops tags that mean nothing without another one, or that contradict one.
 func (t *tagDrawer) dropUnfit() {
 	// What is near, and which instance a hash or a turn names, may exclude each
 	// other.

@@ -28,8 +28,8 @@ type rules struct {
 	guards
 }
 
-// rulesOf reads the tags. It is told which are wrong, and so need not know the
-// grammar.
+// rulesOf reads the tags. The program says which ones are wrong, so it need not know
+// the grammar.
 func rulesOf(s *Service) rules {
 	tlsOnly := false
 	r := rules{redirectStatus: 308, weight: 100, lb: "least", wait: 10 * time.Second, timeout: time.Minute, bodyIdle: time.Minute, retries: 1}
@@ -172,8 +172,8 @@ func (r *rules) miss(q *Request, c *Client) string {
 	return ""
 }
 
-// closed is what a request meets where the service is refused and has a guard: its
-// route stays, closed, for the requests that it would take.
+// closed is the answer for a service that is refused and has a guard: its route stays,
+// closed, for the requests that it would take.
 func (r *rules) closed(q *Request, c *Client) string {
 	taken := *r
 	taken.refused = false
