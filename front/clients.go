@@ -27,12 +27,12 @@ func keyOf(a netip.Addr) clientKey {
 type Clients struct {
 	memory *memory.Budget // nil for no limit
 	conns  *quota.Fair    // nil for no limit
-	level  int64 // connections that clients beyond their share may take
-	scarce chan struct{} // has an element when more than level are taken
+	level  int64          // connections that clients beyond their share may take
+	scarce chan struct{}  // has an element when more than level are taken
 
 	mu       sync.Mutex
 	known    map[clientKey]*client // clients with a connection
-	recalled int64 // connections that were told to end, to make room
+	recalled int64                 // connections that were told to end, to make room
 }
 
 // counted is what a connection counts for in one Clients, whose mu guards it.
@@ -44,7 +44,7 @@ type counted struct {
 // client is what one client uses.
 type client struct {
 	key    clientKey
-	open   int // number of connections
+	open   int          // number of connections
 	conns  quota.Holder // share of the connections
 	memory memory.Client
 }

@@ -25,13 +25,13 @@ const (
 
 // conn is the server's part of a Conn.
 type conn struct {
-	server    *Server
-	clientKnown bool // false until a PROXY header names the client
-	own       counted // for the server's limits
-	shared    counted // for the limits of several servers
-	handshake *list.Element // its element of Server.handshakes
-	text      [39]byte // memory of RemoteText: the longest address is eight groups of four digits
-	watched   bool // watch may hold it; guarded by the server's mu
+	server      *Server
+	clientKnown bool          // false until a PROXY header names the client
+	own         counted       // for the server's limits
+	shared      counted       // for the limits of several servers
+	handshake   *list.Element // its element of Server.handshakes
+	text        [39]byte      // memory of RemoteText: the longest address is eight groups of four digits
+	watched     bool          // watch may hold it; guarded by the server's mu
 
 	mu      sync.Mutex
 	state   state

@@ -74,7 +74,7 @@ type handshakes struct {
 
 	mu      sync.Mutex
 	running list.List // of handshake, the oldest first
-	refused uint64 // refused because of the limit, or ended to make room
+	refused uint64    // refused because of the limit, or ended to make room
 }
 
 type handshake struct {

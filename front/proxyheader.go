@@ -14,7 +14,7 @@ type headerConn struct {
 	net.Conn
 	begun bool
 	ahead []byte // bytes that were read but not returned yet
-	err   error // the error after them
+	err   error  // the error after them
 }
 
 // The first bytes of headers, and the longest line of version 1.

@@ -103,10 +103,10 @@ type Server struct {
 	listeners map[net.Listener]struct{}
 	serving   sync.WaitGroup // calls of Serve
 	running   sync.WaitGroup // calls of watch and work
-	unwatched chan struct{} // closed when no listener and no connection is left; nil while watch does not run
-	stopped   bool // Shutdown was called
-	draining  bool // no listener accepts any more
-	empty     chan struct{} // closed when draining and no connection is left
+	unwatched chan struct{}  // closed when no listener and no connection is left; nil while watch does not run
+	stopped   bool           // Shutdown was called
+	draining  bool           // no listener accepts any more
+	empty     chan struct{}  // closed when draining and no connection is left
 }
 
 // NewServer makes a Server.
@@ -242,7 +242,7 @@ func (s *Server) untrack(l net.Listener) {
 
 // Status is the state of a Server at one moment.
 type Status struct {
-	Conns        int // open connections
+	Conns        int    // open connections
 	Accepted     uint64 // since the start
 	Refused      uint64 // because of a limit
 	Recalled     uint64 // idle connections that were ended to make room

@@ -53,7 +53,7 @@ func (l *AccessLog) write(ctx context.Context) {
 // losses reports lines that could not be written: the first ones at once, all others
 // once a minute, however often the writer fails and recovers.
 type losses struct {
-	lines uint64
+	lines    uint64
 	loggedAt time.Time
 }
 
@@ -72,7 +72,7 @@ func (o *losses) add(logger *slog.Logger, lines uint64, err error) {
 // wholeLines begins a new line after a line of which only a part could be written.
 type wholeLines struct {
 	w      io.Writer
-	within bool // the last write ended within a line
+	within bool   // the last write ended within a line
 	lines  uint64 // lines that were written completely
 }
 

@@ -134,7 +134,7 @@ type cancellation struct {
 
 	mu     sync.Mutex
 	stream upstream.Stream // carries the request, nil for none
-	tunnel *tunnel // that the exchange has become, nil for none
+	tunnel *tunnel         // that the exchange has become, nil for none
 	left   bool            // the client has left
 	// sized says that an answer of known length has begun.
 	sized atomic.Bool

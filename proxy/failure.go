@@ -11,7 +11,7 @@ import (
 
 // failure is why an attempt brought no answer, and what that means for the client.
 type failure struct {
-	status int // the answer when there is no further attempt; 0 cuts the connection
+	status int    // the answer when there is no further attempt; 0 cuts the connection
 	reason string // the short code
 	detail string // for people
 	// processed says whether the instance may have processed the request.

@@ -61,7 +61,7 @@ func protoOf(value []byte) proto {
 // trusts no field.
 type trustedFields struct {
 	kinds [1 << 8]bool // by wire.Kind
-	names []string // of fields of kind ProxyOnly
+	names []string     // of fields of kind ProxyOnly
 }
 
 // trustable are the fields, each with a kind of its own, that an operator may trust.

@@ -134,7 +134,7 @@ func FuzzForwarded(f *testing.F) {
 			names = append(names, "X-Forwarded-Host")
 		}
 		var err error
-		if p.believed, err = newTrustedFields(names); err != nil {
+		if p.trusted, err = newTrustedFields(names); err != nil {
 			t.Fatal(err)
 		}
 		told := tells(t, p, "10.0.0.1:1", lines)
@@ -236,7 +236,7 @@ func FuzzTrustedFields(f *testing.F) {
 		if err != nil {
 			return
 		}
-		p := &Proxy{options: Options{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}, believed: b}
+		p := &Proxy{options: Options{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}, trusted: b}
 		for _, name := range all {
 			// A word that serai makes of nothing.
 			line := strings.ToUpper(name) + ": for=vouched\r\n"

@@ -86,7 +86,7 @@ func TestForwardedFields(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := &Proxy{options: Options{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}}
 			var err error
-			if p.believed, err = newTrustedFields(c.fields); err != nil {
+			if p.trusted, err = newTrustedFields(c.fields); err != nil {
 				t.Fatal(err)
 			}
 			head := told(t, p, c.peer, c.secure, c.sent...)

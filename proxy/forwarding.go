@@ -11,34 +11,34 @@ import (
 
 // forwarding is the state of an exchange on its way to an instance.
 type forwarding struct {
-	query      router.Query
-	trusted    *trustedFields // fields of the peer that are trusted; nil for none
-	clientHidden   bool // a trusted proxy names its client, but not by an address
-	proto      proto // of the client
-	ip         [16]byte
+	query         router.Query
+	trusted       *trustedFields // fields of the peer that are trusted; nil for none
+	clientHidden  bool           // a trusted proxy names its client, but not by an address
+	proto         proto          // of the client
+	ip            [16]byte
 	takesTrailers bool // the client accepts trailers
-	tried      upstream.Tried
-	logged     bool // Options.Log was called
-	observed   bool     // the route's statistics count the request as in flight
-	picked     bool     // the request has a place at Member
-	repeats    int // attempts that the retries tag and the budget limit
-	hops       int // how often the request has passed a serai before
-	via        string   // the name that serai gives itself in Via, empty for none
-	identified bool // the client sent an ID
-	requestID  [16]byte // otherwise the ID that serai made
-	request    wire.OutgoingRequest
-	values     wire.Values // of fields that are made for the request and the answer
-	phases     phases
-	upload     upload
-	attempted  upstream.Request // the current attempt
-	answer     upstream.Answer
-	calling    caller
-	web        web
-	transforms transforms
-	prepared   bool // fields that are not sent on are marked
-	admitted   bool // the policies of Route that may answer have admitted the request
-	own        bool // it is a request of serai itself: see ownrequest.go
-	verbatim   bool // the fields are sent unchanged
+	tried         upstream.Tried
+	logged        bool     // Options.Log was called
+	observed      bool     // the route's statistics count the request as in flight
+	picked        bool     // the request has a place at Member
+	repeats       int      // attempts that the retries tag and the budget limit
+	hops          int      // how often the request has passed a serai before
+	via           string   // the name that serai gives itself in Via, empty for none
+	identified    bool     // the client sent an ID
+	requestID     [16]byte // otherwise the ID that serai made
+	request       wire.OutgoingRequest
+	values        wire.Values // of fields that are made for the request and the answer
+	phases        phases
+	upload        upload
+	attempted     upstream.Request // the current attempt
+	answer        upstream.Answer
+	calling       caller
+	web           web
+	transforms    transforms
+	prepared      bool // fields that are not sent on are marked
+	admitted      bool // the policies of Route that may answer have admitted the request
+	own           bool // it is a request of serai itself: see ownrequest.go
+	verbatim      bool // the fields are sent unchanged
 	asking
 	unsendable string // why a policy refused to forward the request, empty for not
 }

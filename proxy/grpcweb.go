@@ -19,11 +19,11 @@ import (
 type web struct {
 	on       bool
 	textBody bool   // the request's body is in base64
-	text     bool // the answer's body will be
-	answers  bool // the instance's answer is gRPC
+	text     bool   // the answer's body will be
+	answers  bool   // the instance's answer is gRPC
 	out      []byte // encoded bytes; reused
 
-	from Body // the body in base64
+	from Body   // the body in base64
 	rest []byte // not decoded yet
 	got  []byte // decoded; reused
 }

@@ -23,12 +23,12 @@ const (
 // goroutine that serves the request calls Begin, Stream and End, the one that waits for
 // the client calls the methods about waits, and any goroutine the rest.
 type MemoryUse struct {
-	taken    int64 // bytes that Begin and Stream have taken, 0 for none
-	streams  atomic.Bool // it has streamCost more, to stream its body
+	taken    int64         // bytes that Begin and Stream have taken, 0 for none
+	streams  atomic.Bool   // it has streamCost more, to stream its body
 	since    socket.Moment // start of the wait for its client, zero for none
-	received atomic.Int64 // bytes that came since then
-	short    bool // the current wait is short, because memory runs out
-	toEnd    atomic.Bool // the request must end, to make room for others
+	received atomic.Int64  // bytes that came since then
+	short    bool          // the current wait is short, because memory runs out
+	toEnd    atomic.Bool   // the request must end, to make room for others
 	writes   socket.Moment // start of the current write to the client, zero for none
 }
 

@@ -31,15 +31,15 @@ type pages struct {
 
 	running sync.WaitGroup // fetches that run
 
-	mu       sync.Mutex
-	known    map[pageKey]*pageEntry
-	used     map[string]int64 // bytes by namespace
-	bytes    int64
-	fetching map[string]int // by namespace
-	underWay int            // sum of fetching
-	loggedAt time.Time // when a failed fetch was last logged
-	notLogged uint64 // since then
-	counts   PageStatus
+	mu        sync.Mutex
+	known     map[pageKey]*pageEntry
+	used      map[string]int64 // bytes by namespace
+	bytes     int64
+	fetching  map[string]int // by namespace
+	underWay  int            // sum of fetching
+	loggedAt  time.Time      // when a failed fetch was last logged
+	notLogged uint64         // since then
+	counts    PageStatus
 }
 
 // pageKey identifies a page.

@@ -7,7 +7,7 @@ import (
 
 // transforms is how the body of an answer is transformed on its way to the client.
 type transforms struct {
-	relaying bool // the current head belongs to a relayed answer
+	relaying bool             // the current head belongs to a relayed answer
 	by       policy.Transform // nil if the body is not transformed
 }
 

@@ -17,10 +17,10 @@ import (
 type upload struct {
 	body     Body
 	policies *policy.List // the route's, for the trailers
-	limit    int64 // bytes of the whole body, 0 for no limit
+	limit    int64        // bytes of the whole body, 0 for no limit
 	begun    bool
-	first    []byte // the part that came with the head
-	complete bool // first is the whole body
+	first    []byte      // the part that came with the head
+	complete bool        // first is the whole body
 	streams  bool        // the rest may be pulled by another goroutine
 	consumed atomic.Bool // some of the rest was pulled, or cannot be pulled any more
 

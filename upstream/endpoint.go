@@ -23,10 +23,10 @@ type Endpoint struct {
 	checked  *checked
 
 	// Only look writes these.
-	failed   int // failed checks in a row
+	failed   int    // failed checks in a row
 	used     uint64 // number of the last probe whose result it has used
-	examined bool // it was probed before; read while it is in a queue
-	reserved bool // a part of its job's rate is reserved for it; set when it leaves the queue
+	examined bool   // it was probed before; read while it is in a queue
+	reserved bool   // a part of its job's rate is reserved for it; set when it leaves the queue
 
 	// Requests write the next fields. The padding keeps them on cache lines of their own,
 	// apart from those that requests only read.
@@ -40,12 +40,12 @@ type Endpoint struct {
 
 	wishes wishes // rooms with requests that wait for a place here
 
-	stateMu   sync.Mutex // held by writers of the next fields
+	stateMu   sync.Mutex             // held by writers of the next fields
 	current   atomic.Uint64          // the phase
 	since     atomic.Int64           // Unix nanoseconds of the last change of state
-	entered   atomic.Uint64 // number of probes begun before that change
+	entered   atomic.Uint64          // number of probes begun before that change
 	cause     atomic.Pointer[string] // why it is not ready, nil when it is
-	suspected atomic.Bool // a connect was given up early: the prober must test it
+	suspected atomic.Bool            // a connect was given up early: the prober must test it
 
 	problem atomic.Pointer[string] // why the last connect failed, nil when it did not
 	warned  atomic.Int64           // Unix nanoseconds of the last warning about a failed connect

@@ -10,9 +10,9 @@ import (
 // part of the rate is reserved for it, until it is known whether it probes or uses
 // another endpoint's result. A nil jobRate has no limit.
 type jobRate struct {
-	limiter *rate.Limiter
+	limiter  *rate.Limiter
 	reserved atomic.Int64 // parts of the rate
-	refs    int // guarded by Registry.mu
+	refs     int          // guarded by Registry.mu
 }
 
 // allows reports whether e may be looked at now. The first probe of each endpoint is

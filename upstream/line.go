@@ -29,7 +29,7 @@ type line struct {
 type waiter struct {
 	WaitingRequest
 	ticket  uint64
-	given   *Member // a place on this member was taken for it
+	given   *Member       // a place on this member was taken for it
 	refused error         // why it will get no place
 	got     chan struct{} // closed once given or refused is set
 }

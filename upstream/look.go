@@ -12,9 +12,9 @@ type class uint8
 
 const (
 	usual  class = iota
-	urgent // requests wait for it: nothing may delay it
-	slow // it has taken a while
-	ending // it was told to end
+	urgent       // requests wait for it: nothing may delay it
+	slow         // it has taken a while
+	ending       // it was told to end
 	classCount
 )
 

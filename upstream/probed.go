@@ -16,7 +16,7 @@ import (
 // the probe was begun, and it counts only once.
 type probed struct {
 	key  Target
-	refs     int // guarded by Registry.mu
+	refs int // guarded by Registry.mu
 
 	mu      sync.Mutex
 	running int    // probes in progress

@@ -19,8 +19,8 @@ import (
 // is free again after slowAfter, when the look has ended or is counted as slow; of the
 // slow ones each namespace and job has its share (see slowed).
 type prober struct {
-	most   int           // limit of normal looks at once, and of urgent ones
-	budget *rate.Limiter // for looks after a failed one
+	most    int           // limit of normal looks at once, and of urgent ones
+	budget  *rate.Limiter // for looks after a failed one
 	changed chan struct{} // a queue or a place has changed
 
 	mu      sync.Mutex

@@ -14,7 +14,7 @@ type turn uint8
 
 const (
 	resting turn = iota // nothing happens until a look is requested
-	waiting // it waits until its pause is over
+	waiting             // it waits until its pause is over
 	queued              // in a queue
 	running             // it is being looked at
 )

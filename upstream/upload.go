@@ -25,7 +25,7 @@ type Upload struct {
 	Ended chan struct{}
 
 	stopped atomic.Bool
-	whole   atomic.Bool // all of it has arrived, and the rest is being sent
+	whole   atomic.Bool   // all of it has arrived, and the rest is being sent
 	last    socket.Moment // time of the last progress
 
 	mu       sync.Mutex

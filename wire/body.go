@@ -37,7 +37,7 @@ type Body struct {
 	extSum  int
 	limits  Limits
 	ready   []byte // found by Ready, not yet returned by Next
-	err     error // final: io.EOF after the proper end
+	err     error  // final: io.EOF after the proper end
 
 	trailers []Field
 }

@@ -12,7 +12,7 @@ const (
 	classTarget             // a byte allowed in a request target
 	classHost               // a byte allowed in a host name or address
 	classHex                // HEXDIG
-	classPunct                // neither a letter nor a digit nor a dash
+	classPunct              // neither a letter nor a digit nor a dash
 )
 
 // class holds the classes of each byte.

@@ -247,7 +247,7 @@ type syntax uint8
 
 const (
 	strict  syntax = iota // requests: two readers must understand them in the same way
-	lenient // answers: RFC 9112 lets a proxy repair some
+	lenient               // answers: RFC 9112 lets a proxy repair some
 )
 
 // parseFields parses lines up to and including the empty line that ends them, and

@@ -15,16 +15,16 @@ type answer struct {
 	conn *conn
 	out  []byte // not yet written, from a pool; nil before the first byte
 
-	minor     uint8 // the request's HTTP/1 minor version
-	keepAlive bool // the client would keep the connection
-	upgrading bool // the client asked for another protocol
-	continued bool // the client was told to send its body
-	started   bool  // bytes have been sent
-	chunked   bool // serai frames the body in chunks
-	close     bool  // the connection ends with this answer
-	closeEndsBody    bool // the end of the connection is the end of the body
-	ended     bool  // the answer is complete
-	failed    bool // the client is gone, or the answer was cut off
+	minor         uint8 // the request's HTTP/1 minor version
+	keepAlive     bool  // the client would keep the connection
+	upgrading     bool  // the client asked for another protocol
+	continued     bool  // the client was told to send its body
+	started       bool  // bytes have been sent
+	chunked       bool  // serai frames the body in chunks
+	close         bool  // the connection ends with this answer
+	closeEndsBody bool  // the end of the connection is the end of the body
+	ended         bool  // the answer is complete
+	failed        bool  // the client is gone, or the answer was cut off
 }
 
 var (

@@ -37,19 +37,19 @@ type conn struct {
 	wire   *socket.Conn // of front
 
 	// Used only by the goroutine that serves the connection.
-	now     time.Time // end of the last request
-	quiet   bool // silent for longer than parkAfter
-	parks   bool // it is parked if it stays silent
-	pending *session // of a request that Handle leaves to serve
-	ending  front.Ending // how to close it
+	now      time.Time    // end of the last request
+	quiet    bool         // silent for longer than parkAfter
+	parks    bool         // it is parked if it stays silent
+	pending  *session     // of a request that Handle leaves to serve
+	ending   front.Ending // how to close it
 	answered bool         // a request was answered
 
 	mu      sync.Mutex
 	session *session // nil while idle
-	served  bool // it has had a request
-	drained bool // it must not wait for another request
-	ended   bool // nothing is read any more
-	cut     bool // Cut was called
+	served  bool     // it has had a request
+	drained bool     // it must not wait for another request
+	ended   bool     // nothing is read any more
+	cut     bool     // Cut was called
 }
 
 var (

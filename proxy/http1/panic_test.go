@@ -32,7 +32,7 @@ func (l panicking) Accept() (net.Conn, error) {
 }
 
 func (c *panickingConn) Read(p []byte) (int, error) {
-	if *c.pending--; *c.pending < 0 {
+	if *c.left--; *c.left < 0 {
 		panic("planted in a read")
 	}
 	return c.Conn.Read(p)

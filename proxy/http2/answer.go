@@ -13,16 +13,16 @@ import (
 
 // answer is what a stream keeps about its answer.
 type answer struct {
-	block   []byte // the encoded head until it is sent, after a byte for NoTable
-	pending bool // block is not sent yet
-	headed  bool // a final head was sent
+	block   []byte     // the encoded head until it is sent, after a byte for NoTable
+	pending bool       // block is not sent yet
+	headed  bool       // a final head was sent
 	code    http2.Code // error code that the stream ends with; NoError for none
-	tunnel  bool // the stream has become a tunnel
-	accept  []byte // the Sec-WebSocket-Accept that the instance must answer
-	trail   []byte // the encoded trailers
+	tunnel  bool       // the stream has become a tunnel
+	accept  []byte     // the Sec-WebSocket-Accept that the instance must answer
+	trail   []byte     // the encoded trailers
 
-	last    int // index in out of the flags of its last DATA frame; -1 for none
-	lastOut uint64 // conn.outs at that time
+	last    int       // index in out of the flags of its last DATA frame; -1 for none
+	lastOut uint64    // conn.outs at that time
 	writeBy time.Time // when a waiting writer must check its deadline
 }
 

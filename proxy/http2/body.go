@@ -21,8 +21,8 @@ type body struct {
 
 // bodyState is the part of a body that is reset for each request.
 type bodyState struct {
-	chunks []chunk
-	unread int
+	chunks  []chunk
+	unread  int
 	reading int // bytes of the first chunk that the caller of Next uses
 
 	first    int64 // the window at the start of the stream
@@ -40,8 +40,8 @@ type bodyState struct {
 	kept        []byte // the bytes of trailers
 
 	late     time.Duration // longer than the minimum rate allows: see proxy/http1
-	answered bool // the final answer has begun
-	readBy   time.Time // when a waiting reader must check its deadline
+	answered bool          // the final answer has begun
+	readBy   time.Time     // when a waiting reader must check its deadline
 }
 
 // chunk is a buffer of which [r:w] was not read yet.

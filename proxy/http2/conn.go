@@ -25,19 +25,19 @@ type conn struct {
 
 	mu       sync.Mutex
 	streams  map[uint32]*stream
-	idle     int // number of goroutines that wait for jobs
-	tasks    int // number of goroutines of this connection
+	idle     int       // number of goroutines that wait for jobs
+	tasks    int       // number of goroutines of this connection
 	ended    sync.Cond // tasks has become 0
 	active   time.Time // when the last stream ended, or the connection began
 	state    state
 	drainAt  time.Time // when the first GOAWAY of a drain was sent
-	lastID   uint32 // highest ID of the client's streams
-	last     uint32 // last stream that GOAWAY streamRef
+	lastID   uint32    // highest ID of the client's streams
+	last     uint32    // last stream that GOAWAY streamRef
 	toldLast bool
 	heard    time.Time // when something was last read
-	looked   bool // PeerGone was called since then
+	looked   bool      // PeerGone was called since then
 	partial  time.Time // since when an incomplete frame or head is here, zero for none
-	large    bool // that head uses memory for a large one
+	large    bool      // that head uses memory for a large one
 
 	writer
 	settings // the client's
@@ -48,10 +48,10 @@ type state uint8
 
 const (
 	serving  state = iota
-	draining // the client was told to open no more streams
-	closing // and which one was the last; the connection ends after its streams
+	draining       // the client was told to open no more streams
+	closing        // and which one was the last; the connection ends after its streams
 	ending         // nothing is read any more
-	cut // and nothing is waited for
+	cut            // and nothing is waited for
 )
 
 // connCost is the memory of a connection beyond what package front counts, in bytes:

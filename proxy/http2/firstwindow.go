@@ -14,10 +14,10 @@ import (
 // but is not refused. It is guarded by conn.mu, and only the goroutine that reads
 // changes it.
 type firstWindow struct {
-	size    int64 // window of streams that begin now
-	announced int64 // in the last SETTINGS
-	announcedAt  time.Time
-	unacked bool // the client has not acknowledged these SETTINGS yet
+	size        int64 // window of streams that begin now
+	announced   int64 // in the last SETTINGS
+	announcedAt time.Time
+	unacked     bool // the client has not acknowledged these SETTINGS yet
 }
 
 // wantedWindow is the window that new streams should have.

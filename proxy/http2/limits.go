@@ -12,13 +12,13 @@ type Cause uint8
 // The causes.
 const (
 	CauseResets   Cause = iota // too many streams were reset or malformed
-	CauseControls // too many frames without content
-	CauseHead // a head that is too long, or took too long
-	CauseSlow // the client accepts nothing
-	CauseProtocol // a protocol error
-	CauseMemory // no memory for the connection
-	CauseStreams // a stream beyond the limit; the connection goes on
-	CauseStalled // a stream whose answer was not accepted; the connection goes on
+	CauseControls              // too many frames without content
+	CauseHead                  // a head that is too long, or took too long
+	CauseSlow                  // the client accepts nothing
+	CauseProtocol              // a protocol error
+	CauseMemory                // no memory for the connection
+	CauseStreams               // a stream beyond the limit; the connection goes on
+	CauseStalled               // a stream whose answer was not accepted; the connection goes on
 	causes
 )
 

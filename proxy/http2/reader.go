@@ -19,18 +19,18 @@ type reader struct {
 	frames  http2.FrameReader
 
 	decoder   http2.Block
-	blockHeld int64 // bytes of memory that the decoder has
-	ends      bool // the stream ends with the block that is coming
+	blockHeld int64         // bytes of memory that the decoder has
+	ends      bool          // the stream ends with the block that is coming
 	head      http2.Section // trailers, and heads that are ignored
 	target    *http2.Section
 	opening   *stream // the stream whose head is coming; nil for trailers or an ignored head
 
-	into      *stream // the stream whose DATA is coming; nil if it is ignored
-	credit    int64 // bytes to be given back to the connection's window; guarded by conn.mu, as the next field
-	inWindow  int64 // bytes that the client may still send
-	first     firstWindow // window of new streams
-	ignored   [64]uint32 // streams whose frames are ignored, the last ones
-	nIgnored  int
+	into     *stream     // the stream whose DATA is coming; nil if it is ignored
+	credit   int64       // bytes to be given back to the connection's window; guarded by conn.mu, as the next field
+	inWindow int64       // bytes that the client may still send
+	first    firstWindow // window of new streams
+	ignored  [64]uint32  // streams whose frames are ignored, the last ones
+	nIgnored int
 
 	// discarding has the answered streams whose body the client still sends, and how
 	// many bytes may still come; guarded by conn.mu.

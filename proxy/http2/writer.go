@@ -14,21 +14,21 @@ import (
 
 // writer is the output of a connection. All of it is guarded by conn.mu.
 type writer struct {
-	out      []byte // frames to be written; any goroutine appends to it
-	spare    []byte // the previous buffer of out
-	flushing bool // a goroutine writes, or is about to
+	out      []byte    // frames to be written; any goroutine appends to it
+	spare    []byte    // the previous buffer of out
+	flushing bool      // a goroutine writes, or is about to
 	broken   bool      // nothing can be written any more
 	cutOff   bool      // the deadline of the last write is set
 	reserved int64     // bytes of memory that large buffers hold
 	room     sync.Cond // signals that out has become shorter, or a window larger
-	waiting  int // number of goroutines that wait for room
+	waiting  int       // number of goroutines that wait for room
 	writes   time.Time // start of the current write, zero for none
-	outs     uint64 // how often out was written
+	outs     uint64    // how often out was written
 
 	window  int64 // bytes of DATA that may be sent on all streams together
 	updates int64 // WINDOW_UPDATEs that the client may send for what it was sent
 
-	prioritized bool // the client has sent a priority
+	prioritized bool   // the client has sent a priority
 	turns       uint64 // the last turn that was given out
 	early       [8]earlyPriority
 	nEarly      int // how many there were
@@ -37,8 +37,8 @@ type writer struct {
 // settings are the client's settings.
 type settings struct {
 	peerWindow int64 // window of new streams
-	frame      int // largest payload of a frame
-	resized    bool // the next block must begin with NoTable
+	frame      int   // largest payload of a frame
+	resized    bool  // the next block must begin with NoTable
 	sent       bool  // something was sent since the last PING
 }
 

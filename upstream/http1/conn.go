@@ -15,7 +15,7 @@ import (
 type conn struct {
 	socket.Conn
 	transport *Transport
-	reused    bool // it was idle before this request
+	reused    bool          // it was idle before this request
 	idled     time.Duration // how long it was idle, 0 for a new connection
 
 	// serverName is the TLS name that the connection was opened for, in lower case;

@@ -10,11 +10,11 @@ import (
 // wait, and nearly all waits are short: so when a wait ends, its timer stays set. When
 // it fires, it moves to the time of the next wait, if there is one.
 type alarm struct {
-	news    chan<- struct{}
-	timer   *time.Timer
-	by      atomic.Int64 // when to wake the goroutine, 0 when it does not wait
+	news  chan<- struct{}
+	timer *time.Timer
+	by    atomic.Int64 // when to wake the goroutine, 0 when it does not wait
 	fires atomic.Int64 // when the timer fires, 0 when it is not set
-	mu      sync.Mutex // held while the timer is set
+	mu    sync.Mutex   // held while the timer is set
 }
 
 // epoch is the time from which alarms count, in nanoseconds.

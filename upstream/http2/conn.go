@@ -19,7 +19,7 @@ const (
 	opening connState = iota // the SETTINGS of the instance have not come
 	open
 	retired // it takes no new stream, and ends after the last one
-	dead // its streams have failed
+	dead    // its streams have failed
 )
 
 // conn is a connection to the instance. One goroutine reads it, and ends with it.
@@ -38,22 +38,22 @@ type conn struct {
 	reader    reader
 	ready     chan struct{} // closed when it is no longer opening
 
-	mu      sync.Mutex
-	state   connState
-	err     error // why it is dead
-	peer    settings
-	streams map[uint32]*stream
-	taken   int // streams that are reserved for requests, or in use
-	next    uint32 // ID of the next stream
-	lostReported bool // the endpoint was told that the path is lost
+	mu           sync.Mutex
+	state        connState
+	err          error // why it is dead
+	peer         settings
+	streams      map[uint32]*stream
+	taken        int    // streams that are reserved for requests, or in use
+	next         uint32 // ID of the next stream
+	lostReported bool   // the endpoint was told that the path is lost
 
 	// Output.
 	out, spare []byte
 	flushing   bool
 	flushed    chan struct{} // closed when nobody flushes any more; nil when nobody waits for that
 	appended   uint64        // bytes that were ever appended to out
-	written    uint64 // of these, bytes that were taken out
-	begun      bool // out has heads of requests
+	written    uint64        // of these, bytes that were taken out
+	begun      bool          // out has heads of requests
 	sendWindow int64
 	resets     int // streams that serai has reset
 	uploads    int // uploads that may wait for room or a window
@@ -62,11 +62,11 @@ type conn struct {
 	window   int // bytes that the instance may send
 	credit   int // bytes to be given back to it
 	noise    noise
-	answers  int // bytes of out that answer frames of the instance
+	answers  int       // bytes of out that answer frames of the instance
 	heard    time.Time // when something last came
 	answered time.Time // when part of an answer last came
 	pinged   time.Time // when the last PING was sent
-	silent   bool // the PING was not answered in time
+	silent   bool      // the PING was not answered in time
 
 	idleSince time.Time
 }

@@ -10,7 +10,7 @@ import (
 type block struct {
 	id     uint32
 	end    bool // the stream ends with it
-	size   int // size of the fields as HTTP/1 would write them
+	size   int  // size of the fields as HTTP/1 would write them
 	status int
 	begun  bool // a regular field has come
 	fields []wire.Field

@@ -18,7 +18,7 @@ type stream struct {
 	conn *conn
 
 	// Used only by the request's goroutine.
-	head   bool // the method is HEAD
+	head   bool           // the method is HEAD
 	memory *memory.Client // the client that large buffers for the answer count for
 	idled  time.Duration
 	alarm  *alarm
@@ -27,7 +27,7 @@ type stream struct {
 	failed bool // it carries no request any more, but may still be interrupted
 
 	id    uint32        // 0 until it begins
-	start uint64 // position of its first byte in the output of the connection
+	start uint64        // position of its first byte in the output of the connection
 	news  chan struct{} // something has come or failed
 
 	sendWindow   int64
@@ -44,8 +44,8 @@ type stream struct {
 	trailers  received
 	headBytes int
 	interims  int
-	final     bool // the final head has come
-	bodiless  bool // the answer has no body, whatever it says
+	final     bool  // the final head has come
+	bodiless  bool  // the answer has no body, whatever it says
 	length    int64 // length of the body, -1 if unknown
 	came      int64
 	body      buffer
@@ -55,7 +55,7 @@ type stream struct {
 	since     time.Time // start of the time in which recent bytes came
 	recent    int
 	brought   time.Time // when part of the body last came
-	reserved  int64 // bytes of memory for large buffers
+	reserved  int64     // bytes of memory for large buffers
 }
 
 var (

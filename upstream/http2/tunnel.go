@@ -60,7 +60,7 @@ func (s *stream) Tunnel() (upstream.Duplex, *upstream.Failure) {
 type tunnel struct {
 	stream *stream
 	upload *upload // for writes; only its news channel is used
-	rest   []byte // bytes that Read has not returned yet
+	rest   []byte  // bytes that Read has not returned yet
 
 	writeBy time.Duration
 }

@@ -11,9 +11,9 @@ import (
 
 // upload sends DATA as windows allow.
 type upload struct {
-	*upstream.Upload // nil for a tunnel, which has no body
+	*upstream.Upload               // nil for a tunnel, which has no body
 	news             chan struct{} // signals that a window may be open, or that the upload must end
-	pulls            bool // it pulls more of the body than the first part
+	pulls            bool          // it pulls more of the body than the first part
 }
 
 func newUpload(of *upstream.Upload) *upload { return &upload{Upload: of, news: make(chan struct{}, 1)} }

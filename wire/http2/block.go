@@ -13,13 +13,13 @@ type Block struct {
 	Room func() bool
 
 	decoder Decoder
-	head    int // limit of a head, in bytes
-	most    int // limit of one block, in bytes
-	size    int // size of the block so far
+	head    int    // limit of a head, in bytes
+	most    int    // limit of one block, in bytes
+	size    int    // size of the block so far
 	rest    []byte // bytes of the last fragments that are not decoded yet
-	again   int // length of rest at which decoding is tried again
-	large   bool // Room has allowed more memory
-	entry   Entry // the entry that is being decoded
+	again   int    // length of rest at which decoding is tried again
+	large   bool   // Room has allowed more memory
+	entry   Entry  // the entry that is being decoded
 }
 
 // Collector gets the fields of a block, in order. It must copy what it keeps.

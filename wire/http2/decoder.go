@@ -12,10 +12,10 @@ const TableSize = 4096
 // with NewDecoder.
 type Decoder struct {
 	table
-	allowed int // the largest table that the peer may choose
-	longest int // the longest string, in bytes
-	begun   bool // a field of the block was decoded
-	updates int // changes of the table's size in this block
+	allowed int    // the largest table that the peer may choose
+	longest int    // the longest string, in bytes
+	begun   bool   // a field of the block was decoded
+	updates int    // changes of the table's size in this block
 	plain   []byte // decoded strings of the current field
 }
 

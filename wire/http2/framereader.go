@@ -37,15 +37,15 @@ type Events interface {
 // SETTINGS.
 type FrameReader struct {
 	frame  Frame
-	begun  bool // the first frame's header has come
-	within bool // the payload is being read
-	left   int // bytes of the payload that are still to come
-	pad    int // bytes of padding at its end
+	begun  bool   // the first frame's header has come
+	within bool   // the payload is being read
+	left   int    // bytes of the payload that are still to come
+	pad    int    // bytes of padding at its end
 	block  uint32 // stream whose block is incomplete, 0 for none
 
 	first [maxFirst]byte // the header, or the start of the payload, which is all of most payloads
-	have  int // bytes in first
-	want  int // how many bytes of the payload first must have
+	have  int            // bytes in first
+	want  int            // how many bytes of the payload first must have
 }
 
 // maxFirst is how much of a payload is kept until it is complete. Only a

@@ -28,7 +28,7 @@ type Section struct {
 	fields  []span
 	pseudo  [UnknownPseudo]span
 	seen    uint16 // a bit for each Pseudo
-	regular bool // a regular field has come
+	regular bool   // a regular field has come
 	cookies int
 	size    int // as RFC 9113 section 6.5.2 counts it
 	large   bool

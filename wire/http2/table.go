@@ -26,7 +26,7 @@ const (
 type Entry struct {
 	Name, Value []byte
 	Pseudo      Pseudo
-	Kind        wire.Kind // of a field that is no pseudo-field
+	Kind        wire.Kind   // of a field that is no pseudo-field
 	Flaw        *wire.Error // why any message with it is refused, nil if none is
 }
 

@@ -18,23 +18,23 @@ var _ wire.Source = (*Conn)(nil)
 // time may use it, except for Close and Interrupt.
 type Conn struct {
 	sys     sysConn     // reads and writes the socket itself if possible
-	handler Handler // set by Serve
+	handler Handler     // set by Serve
 	records *recordConn // below TLS, nil when there is none
 
 	buf  []byte // from the pool; nil while nothing is buffered
 	r, w int    // buf[r:w] is unread
 
 	readBy, writeBy  deadline // the current deadlines
-	writeDue         bool // writeBy must be set before a write waits
+	writeDue         bool     // writeBy must be set before a write waits
 	interrupted      atomic.Bool
 	readsInterrupted atomic.Bool    // only reads are interrupted
 	huge             atomic.Bool    // buf is one of the counted huge buffers
 	memory           *memory.Client // the client that large buffers count for, nil for no limit
-	held             atomic.Int64 // bytes held of its memory
-	first            [1]byte // used by fillFromByte
+	held             atomic.Int64   // bytes held of its memory
+	first            [1]byte        // used by fillFromByte
 	shared           bool           // several goroutines write, one after the other
-	closed           atomic.Bool // set by Close
-	look             *look // used by HungUp; nil until it is called
+	closed           atomic.Bool    // set by Close
+	look             *look          // used by HungUp; nil until it is called
 
 	net.Conn
 }

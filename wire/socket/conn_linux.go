@@ -13,23 +13,23 @@ type sysConn struct {
 	onRead  func(fd uintptr) bool // readStep
 	onWrite func(fd uintptr) bool // writeSome
 	onTry   func(fd uintptr) bool // tryWrite
-	conn    *Conn // the connection whose handler serve calls
-	fd      uintptr // the socket, while the handler runs
+	conn    *Conn                 // the connection whose handler serve calls
+	fd      uintptr               // the socket, while the handler runs
 
 	// State of the current calls, one that reads and one that writes: the functions
 	// passed to raw are made once, so that no call allocates.
-	inStep  step
-	finChecked  bool // stepServe has checked for a FIN that came with the first bytes
-	serving bool // the handler is running
-	asked   bool // stepAsk has written
-	stale   bool // stepAsk has written nothing, because the connection is stale
-	in      []byte
-	inN     int
-	inErr   syscall.Errno
-	out     []byte
-	outBody []byte // sent after out
-	outErr  syscall.Errno
-	more    bool // more will follow out soon
+	inStep     step
+	finChecked bool // stepServe has checked for a FIN that came with the first bytes
+	serving    bool // the handler is running
+	asked      bool // stepAsk has written
+	stale      bool // stepAsk has written nothing, because the connection is stale
+	in         []byte
+	inN        int
+	inErr      syscall.Errno
+	out        []byte
+	outBody    []byte // sent after out
+	outErr     syscall.Errno
+	more       bool // more will follow out soon
 }
 
 // step is what a reading call does once the socket may be readable.
@@ -37,10 +37,10 @@ type step uint8
 
 const (
 	stepRead  step = iota // read into in, and wait until something comes
-	stepReady // read into in what is here
-	stepServe // read into a buffer, taken when something is here, for the handler
-	stepAsk // write a request over a new connection, then read into such a buffer
-	stepReask // the same over a connection that was idle
+	stepReady             // read into in what is here
+	stepServe             // read into a buffer, taken when something is here, for the handler
+	stepAsk               // write a request over a new connection, then read into such a buffer
+	stepReask             // the same over a connection that was idle
 )
 
 func (s *sysConn) init(conn *Conn, c syscall.Conn) {

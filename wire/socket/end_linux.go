@@ -56,7 +56,7 @@ const lookAgain = 50 * time.Millisecond
 // remains is what a peer still sends. The kernel discards it, so that no buffer is held
 // meanwhile. remains are reused, like queues.
 type remains struct {
-	left    int // bytes that may still be discarded
+	left    int  // bytes that may still be discarded
 	ended   bool // all of them were discarded, or the peer has closed its side
 	discard func(fd uintptr) bool
 	queued  int // bytes that the peer has not acknowledged

@@ -11,12 +11,12 @@ import (
 
 // serving is the state of Serve for a connection below TLS.
 type serving struct {
-	reads   reads
-	short   bool // the last read within the wait has left nothing in the socket
-	finChecked  bool // the FIN that may have come with the first record was looked for
-	fd      uintptr
-	err     error
-	onServe func(fd uintptr) bool // serveOnce, made once
+	reads      reads
+	short      bool // the last read within the wait has left nothing in the socket
+	finChecked bool // the FIN that may have come with the first record was looked for
+	fd         uintptr
+	err        error
+	onServe    func(fd uintptr) bool // serveOnce, made once
 }
 
 // serve reads records and passes their content to the handler, for as long as the
