@@ -5,85 +5,44 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"time"
 
 	"serai/internal/atomicfile"
 	"serai/nomad"
 )
 
-// firstRetry and lastRetry bound the pause between attempts to read the record. A
-// permission that is restored should be used within seconds.
-const (
-	firstRetry = time.Second
-	lastRetry  = 10 * time.Second
-)
-
-// maxWait is how long one blocking query lasts. An agent continues it, and counts its
-// connection, after the client has gone.
-const maxWait = time.Minute
-
 // watch reads the record, and again whenever it has changed.
 func (w *work) watch(ctx context.Context, out chan<- reading) {
-	var index, version uint64
-	retry := firstRetry
-	for {
-		r, next, err := w.fetch(ctx, index, version)
-		if ctx.Err() != nil {
-			return
+	variable := nomad.Follower{Client: w.options.Client, Namespace: w.options.Namespace, Path: w.options.Path, Older: w.older}
+	variable.Run(ctx, func(v *nomad.Variable, err error) {
+		r := reading{err: err}
+		if err == nil {
+			r.record = recordOf(v)
 		}
 		select {
-		case out <- reading{r, err}:
+		case out <- r:
 		case <-ctx.Done():
-			return
 		}
-		if err != nil {
-			index = 0 // to see at once when the record is valid again
-			pause(ctx, retry/2+rand.N(retry))
-			retry = min(2*retry, lastRetry)
-			continue
-		}
-		if next == index || index > 0 && r.version == 0 && version == 0 {
-			// The query timed out, there was no variable, or another one has changed.
-			pause(ctx, time.Second/2+rand.N(time.Second))
-		}
-		index, version, retry = next, r.version, firstRetry
-	}
+	})
 }
 
-// fetch reads the record, once it has changed since index. If it looks older than the
-// known version, fetch asks Nomad's leader, and only the leader is believed: in this
-// way a restored state is accepted.
-func (w *work) fetch(ctx context.Context, index, version uint64) (r Record, newIndex uint64, err error) {
-	r, newIndex, err = w.ask(ctx, nomad.Query{Namespace: w.options.Namespace, Index: index, Wait: maxWait, Stale: index > 0})
-	if err == nil && index > 0 && newIndex < max(version, w.written.Load()) {
-		w.written.Store(0)
-		return w.ask(ctx, nomad.Query{Namespace: w.options.Namespace})
+// older reports whether an answer is older than the known version, or than what this node
+// has written.
+func (w *work) older(_ *nomad.Variable, index, version uint64) bool {
+	if index >= max(version, w.written.Load()) {
+		return false
 	}
-	if errors.Is(err, nomad.ErrUnavailable) && index == 0 && version == 0 { // there may be no leader for now
-		return w.ask(ctx, nomad.Query{Namespace: w.options.Namespace, Stale: true})
-	}
-	return r, newIndex, err
+	w.written.Store(0)
+	return true
 }
 
-func (w *work) ask(ctx context.Context, q nomad.Query) (Record, uint64, error) {
-	v, meta, err := w.options.Client.Variable(ctx, w.options.Path, q)
-	switch {
-	case errors.Is(err, nomad.ErrNotFound):
-		return decode(nil, 0), meta.Index, nil
-	case err != nil:
-		return Record{}, 0, err
+// recordOf decodes a variable, which is nil when it does not exist.
+func recordOf(v *nomad.Variable) Record {
+	if v == nil {
+		return decode(nil, 0)
 	}
-	return decode(v.Items, v.ModifyIndex), meta.Index, nil
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
+	return decode(v.Items, v.ModifyIndex)
 }
 
 // fileName is in the state directory.

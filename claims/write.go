@@ -97,9 +97,9 @@ func (w *work) write(ctx context.Context) {
 	if !changed || !w.confirmed || w.readTrouble != "" || w.untilToken() > 0 {
 		return
 	}
-	if fresh, _, err := w.ask(ctx, nomad.Query{Namespace: w.options.Namespace, Stale: true}); err == nil && fresh.version > w.record.version {
+	if fresh, _, err := w.options.Client.Variable(ctx, w.options.Path, nomad.Query{Namespace: w.options.Namespace, Stale: true}); err == nil && fresh.ModifyIndex > w.record.version {
 		// Another node has written. Reading costs less than a conflicting write.
-		w.take(fresh)
+		w.take(recordOf(fresh))
 		w.tell()
 		if next, changed, _ = w.plan(w.record, w.view, time.Now()); !changed {
 			return

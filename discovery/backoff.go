@@ -1,25 +1,12 @@
 package discovery
 
 import (
-	"context"
 	"errors"
 	"math/rand/v2"
 	"time"
 
 	"serai/nomad"
 )
-
-// sleep sleeps for d, or returns ctx's error.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
 
 // fullJitter is a random part of d, so that a thousand nodes that lost the same server
 // do not return at the same moment.

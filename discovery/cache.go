@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"serai/internal/atomicfile"
+	"serai/internal/sleep"
 )
 
 // Cache keeps the last known good snapshot on disk, for a start while Nomad is
@@ -103,10 +104,7 @@ func (c *Cache) Run(ctx context.Context) error {
 		c.flush(&complaint)
 		// A big cluster changes all the time: writing takes at most a tenth of one
 		// processor.
-		select {
-		case <-ctx.Done():
-		case <-time.After(max(time.Second, 10*time.Since(began))):
-		}
+		sleep.For(ctx, max(time.Second, 10*time.Since(began)))
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"serai/internal/sleep"
 	"serai/nomad"
 )
 
@@ -140,7 +141,7 @@ func (s *session) ask(ctx context.Context) {
 		for {
 			regs, meta, err := s.options.Client.Service(ctx, key.Name, nomad.Query{Namespace: key.Namespace})
 			if errors.Is(err, nomad.ErrUnreachable) || errors.Is(err, nomad.ErrUnavailable) {
-				if sleep(ctx, pause.next(err)) != nil {
+				if sleep.For(ctx, pause.next(err)) != nil {
 					return
 				}
 				continue

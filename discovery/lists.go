@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"serai/internal/sleep"
 	"serai/nomad"
 )
 
@@ -133,7 +134,7 @@ func (s *session) holds(namespace string) bool {
 // refused subscription every few seconds, and a list of one namespace while some are
 // forbidden.
 func (s *session) askForStream(ctx, outer context.Context, from uint64, names map[string]bool) {
-	for turn := 0; sleep(ctx, around(s.options.Retry)) == nil; turn++ {
+	for turn := 0; sleep.For(ctx, around(s.options.Retry)) == nil; turn++ {
 		o := s.openSoon(ctx, outer, from)
 		changed := o.err == nil
 		if o.err != nil && o.names != nil {
@@ -198,7 +199,7 @@ func (s *session) allowed(o opening) *opening {
 
 // goRound lists namespaces one after the other.
 func (s *session) goRound(ctx context.Context, scopes []string) {
-	for turn := 0; sleep(ctx, around(time.Second)) == nil; turn++ {
+	for turn := 0; sleep.For(ctx, around(time.Second)) == nil; turn++ {
 		select {
 		case s.lists <- scopes[turn%len(scopes)]:
 		case <-ctx.Done():
@@ -213,7 +214,7 @@ func (s *session) watchList(ctx context.Context, scope string) {
 	for ctx.Err() == nil {
 		_, meta, err := s.options.Client.Services(ctx, q)
 		if err != nil {
-			if sleep(ctx, pause.next(err)) != nil {
+			if sleep.For(ctx, pause.next(err)) != nil {
 				return
 			}
 			q.Index = 1 // whatever was missed
@@ -230,7 +231,7 @@ func (s *session) watchList(ctx context.Context, scope string) {
 			return
 		}
 		// Changes come in groups.
-		if sleep(ctx, 100*time.Millisecond) != nil {
+		if sleep.For(ctx, 100*time.Millisecond) != nil {
 			return
 		}
 	}

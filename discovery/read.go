@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"serai/internal/sleep"
 	"serai/nomad"
 )
 
@@ -85,7 +86,7 @@ func (s *scan) service(ctx context.Context, key Key, index uint64) (step, error)
 	var last error
 	for try := range attempts {
 		if try > 0 {
-			if err := sleep(ctx, fullJitter(100*time.Millisecond<<try)); err != nil {
+			if err := sleep.For(ctx, fullJitter(100*time.Millisecond<<try)); err != nil {
 				return step{}, err
 			}
 		}

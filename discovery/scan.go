@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"serai/internal/sleep"
 	"serai/nomad"
 )
 
@@ -105,7 +106,7 @@ func (s *scan) read(ctx context.Context) step {
 		if time.Now().After(end) {
 			s.restored(ctx)
 			break
-		} else if err := sleep(ctx, 50*time.Millisecond); err != nil {
+		} else if err := sleep.For(ctx, 50*time.Millisecond); err != nil {
 			return step{err: err}
 		}
 		s.askLeader(ctx)
@@ -190,7 +191,7 @@ func (s *scan) changed(ctx context.Context, scope string, at uint64) (bool, erro
 		if !s.streaming || time.Now().After(end) {
 			return true, nil
 		}
-		if err := sleep(ctx, 20*time.Millisecond); err != nil {
+		if err := sleep.For(ctx, 20*time.Millisecond); err != nil {
 			return false, err
 		}
 	}
@@ -216,7 +217,7 @@ func (s *scan) list(ctx context.Context, scope string, l *listing) ([]nomad.Serv
 			case again && time.Now().After(end):
 				s.restored(ctx)
 			case again:
-				if err := sleep(ctx, 50*time.Millisecond); err != nil {
+				if err := sleep.For(ctx, 50*time.Millisecond); err != nil {
 					return nil, 0, err
 				}
 			}

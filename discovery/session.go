@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"serai/internal/sleep"
 	"serai/nomad"
 )
 
@@ -248,7 +249,7 @@ func (s *session) watchNamespaces(ctx context.Context, index uint64) {
 	for ctx.Err() == nil {
 		names, meta, err := s.options.Client.Namespaces(ctx, nomad.Query{Stale: true, Index: index})
 		if err != nil {
-			if sleep(ctx, max(time.Second, pause.next(err))) != nil {
+			if sleep.For(ctx, max(time.Second, pause.next(err))) != nil {
 				return
 			}
 			continue
@@ -287,7 +288,7 @@ func (s *session) named(ctx context.Context, names []string) {
 func (s *session) renew(ctx context.Context, names map[string]bool, after time.Duration) {
 	from := s.mark.from()
 	s.run.Go(func() {
-		if sleep(ctx, after) != nil {
+		if sleep.For(ctx, after) != nil {
 			return
 		}
 		stream, err := s.options.Client.Stream(ctx, s.scope, from)

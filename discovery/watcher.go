@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"serai/internal/sleep"
 	"serai/nomad"
 )
 
@@ -137,7 +138,7 @@ func (w *Watcher) Run(ctx context.Context, out chan<- *Snapshot) error {
 			continue
 		}
 		w.lost(err)
-		if err := sleep(ctx, pause.next(err)); err != nil {
+		if err := sleep.For(ctx, pause.next(err)); err != nil {
 			return err
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"net/netip"
 )
 
-// accept gives nc to a goroutine of its own, unless a limit is reached.
+// accept passes nc to a goroutine, unless a limit is reached.
 func (s *Server) accept(nc net.Conn, shard int, end <-chan struct{}) {
 	c := s.newConn(nc)
 	c.Shard = shard
@@ -32,10 +32,9 @@ func (s *Server) accept(nc net.Conn, shard int, end <-chan struct{}) {
 // maxIdleWorkers bounds the goroutines that wait for a connection.
 const maxIdleWorkers = 64
 
-// work takes one new connection after the other, until end is closed or there is
-// nothing to do (endWorkers). A goroutine
-// that has served one has a stack that has grown, which a new one would have to
-// grow again.
+// work starts one new connection after another, until end is closed or endWorkers ends
+// it. The stack of such a goroutine has grown already; a new goroutine would have to
+// grow its stack again.
 func (s *Server) work(c *Conn, end <-chan struct{}) {
 	for {
 		c.start(c.Socket.Conn)
@@ -43,7 +42,7 @@ func (s *Server) work(c *Conn, end <-chan struct{}) {
 			s.idleWorkers.Add(-1)
 			return
 		}
-		c = nil // it may be gone long before the next one comes
+		c = nil // do not keep it until the next one comes
 		select {
 		case c = <-s.workers:
 		case <-end:
@@ -54,14 +53,14 @@ func (s *Server) work(c *Conn, end <-chan struct{}) {
 	}
 }
 
-// start finds out who is at the other end, and which engine speaks its protocol.
+// start identifies the peer, and selects the engine.
 func (c *Conn) start(nc net.Conn) {
 	defer c.contain()
-	// Behind the PROXY protocol this waits for the first bytes.
+	// With the PROXY protocol this waits for the first bytes.
 	c.Remote, c.Local = addrOf(nc.RemoteAddr()), addrOf(nc.LocalAddr())
 	c.RemoteText = c.Remote.Addr().AppendTo(c.text[:0])
 	s := c.server
-	if !s.name(c) {
+	if !s.admitClient(c) {
 		s.refused.Add(1)
 		s.handshakes.end(c)
 		s.remove(c)
@@ -74,37 +73,38 @@ func (c *Conn) start(nc net.Conn) {
 		c.run()
 		return
 	}
-	how, ok := c.shakeHands(t)
+	how, ok := c.handshakeTLS(t)
 	e := s.options.Engines[c.Protocol]
-	if !ok || e == nil { // a CA that validates a name asks for nothing else (RFC 8737)
+	if !ok || e == nil { // a CA that validates a name needs only the handshake (RFC 8737)
 		c.end(how)
 		return
 	}
 	c.open(e)
-	go c.run() // on a stack that no handshake has grown
+	go c.run() // in a goroutine whose stack no handshake has grown
 }
 
-// add counts c in, and reports whether the limits allow it. Where a header is to
-// name the client, c is the peer's until then.
+// add counts c, and reports whether the limits allow it. If a PROXY header will name
+// the client, c counts for the peer until then.
 func (s *Server) add(c *Conn) bool {
-	peer, named := peerOf(c.Socket.Conn)
+	peer, known := peerOf(c.Socket.Conn)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.draining {
 		return false
 	}
-	if c.named = named; !s.admit(c, addrOf(peer).Addr()) {
+	if c.clientKnown = known; !s.admit(c, addrOf(peer).Addr()) {
 		return false
 	}
 	s.conns[c] = struct{}{}
 	return true
 }
 
-// admit counts c in for a client, and reports whether its limits, and those of all,
-// allow it. A peer that has not named its client yet may be a balancer.
+// admit counts c for a client, and reports whether the limits of this client and of all
+// clients allow it. A peer that has not named its client yet may be a load balancer,
+// and has no limit of its own.
 func (s *Server) admit(c *Conn, of netip.Addr) bool {
 	key, most := keyOf(of), s.options.MaxConnsPerClient
-	if !c.named {
+	if !c.clientKnown {
 		most = 0
 	}
 	if s.own.admit(&c.own, key, c.Cost(), most) == nil {
@@ -119,20 +119,20 @@ func (s *Server) admit(c *Conn, of netip.Addr) bool {
 	return true
 }
 
-// dismiss counts c out, if it was counted in.
+// dismiss undoes admit, if that has counted c.
 func (s *Server) dismiss(c *Conn) {
 	s.options.Clients.dismiss(&c.shared, c.Cost())
 	s.own.dismiss(&c.own, c.Cost())
 }
 
-// What an open connection takes, in bytes: its stack, and under TLS the buffers of
+// The memory of an open connection, in bytes: its stack, and with TLS the buffers of
 // crypto/tls.
 const (
 	plainCost = 6 << 10
 	tlsCost   = 20 << 10
 )
 
-// Cost is what the connection takes for as long as it is open, in bytes.
+// Cost is the memory of the connection as long as it is open, in bytes.
 func (c *Conn) Cost() int64 {
 	if c.Secure {
 		return tlsCost
@@ -140,19 +140,18 @@ func (c *Conn) Cost() int64 {
 	return plainCost
 }
 
-// name counts c for its client, which is known now, and reports whether the limits
-// allow it.
-func (s *Server) name(c *Conn) bool {
-	if c.named {
+// admitClient counts c for its client, which is known now, and reports whether the
+// limits allow it.
+func (s *Server) admitClient(c *Conn) bool {
+	if c.clientKnown {
 		return true
 	}
-	c.named = true
+	c.clientKnown = true
 	s.dismiss(c)
 	return s.admit(c, c.Remote.Addr())
 }
 
-// remove closes c and counts it out. Then it is over, but for what watch still does
-// with it.
+// remove closes c and undoes add. Then c is over, except that watch may still hold it.
 func (s *Server) remove(c *Conn) (watched bool) {
 	c.Socket.End()
 	s.dismiss(c)

@@ -9,8 +9,8 @@ import (
 	"serai/internal/quota"
 )
 
-// clientKey is what connections are counted by: an IPv4 address, or the /64 of
-// an IPv6 one, which one client has to itself.
+// clientKey identifies a client: an IPv4 address, or the /64 of an IPv6 address, which
+// one client usually has for itself.
 type clientKey netip.Prefix
 
 func keyOf(a netip.Addr) clientKey {
@@ -22,17 +22,17 @@ func keyOf(a netip.Addr) clientKey {
 	return clientKey(p)
 }
 
-// Clients counts what each client has of what all share: connections, and memory.
-// Several Servers may have the same one.
+// Clients counts what each client uses of the shared connections and memory. Several
+// Servers may share it.
 type Clients struct {
 	memory *memory.Budget // nil for no limit
 	conns  *quota.Fair    // nil for no limit
-	level  int64          // of connections, for clients beyond their share
-	scarce chan struct{}  // has one when more than level are taken
+	level  int64          // connections that clients beyond their share may take
+	scarce chan struct{}  // has an element when more than level are taken
 
 	mu       sync.Mutex
-	known    map[clientKey]*client // those with a connection
-	recalled int64                 // connections that are about to end, to make room
+	known    map[clientKey]*client // clients with a connection
+	recalled int64                 // connections that were told to end, to make room
 }
 
 // counted is what a connection counts for in one Clients, whose mu guards it.
@@ -41,16 +41,16 @@ type counted struct {
 	recalled bool
 }
 
-// client is what one of them has.
+// client is what one client uses.
 type client struct {
 	key    clientKey
-	open   int          // connections
-	conns  quota.Holder // of them
+	open   int          // number of connections
+	conns  quota.Holder // share of the connections
 	memory memory.Client
 }
 
-// NewClients makes a Clients whose connections and requests take of m, and are so
-// many connections at once. A nil m, and zero connections, mean no limit.
+// NewClients makes a Clients. Its connections and requests use the memory of m, and it
+// allows conns connections at once. A nil m and zero conns mean no limit.
 func NewClients(m *memory.Budget, conns int) *Clients {
 	cs := &Clients{memory: m, known: make(map[clientKey]*client), scarce: make(chan struct{}, 1)}
 	if conns > 0 {
@@ -60,7 +60,7 @@ func NewClients(m *memory.Budget, conns int) *Clients {
 	return cs
 }
 
-// Open returns how many connections there are, 0 where they have no limit.
+// Open returns the number of connections, 0 if they have no limit.
 func (cs *Clients) Open() int {
 	if cs.conns == nil {
 		return 0
@@ -68,7 +68,7 @@ func (cs *Clients) Open() int {
 	return int(cs.conns.Taken())
 }
 
-// Settle finds the shares of all clients anew.
+// settle computes the shares of all clients anew.
 func (cs *Clients) settle() {
 	cs.memory.Settle()
 	if cs.conns != nil {
@@ -76,11 +76,12 @@ func (cs *Clients) settle() {
 	}
 }
 
-// tight reports whether so many connections are taken that idle ones are to make room.
+// tight reports whether so many connections are open that idle ones must make room.
 func (cs *Clients) tight() bool { return cs.conns != nil && cs.conns.Taken() > cs.level }
 
-// admit counts a connection of so many bytes in, as k, and returns its client; nil when
-// that has no room for it, or has most connections, if that is not zero.
+// admit counts a connection that uses that many bytes as k, and returns its client. It
+// returns nil when there is no room for it, or when the client already has most
+// connections, if most is not zero.
 func (cs *Clients) admit(k *counted, key clientKey, bytes int64, most int) *client {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -107,8 +108,9 @@ func (cs *Clients) admit(k *counted, key clientKey, bytes int64, most int) *clie
 	return nil
 }
 
-// takeConn takes a connection for c. Who has none may have one of the last, however many
-// share them. Where these are taken, idle ones of others make room for the next.
+// takeConn takes a connection for c. A client without a connection may take one of the
+// last ones, however many clients share them. When those are being taken, idle
+// connections of others make room.
 func (cs *Clients) takeConn(c *client) bool {
 	if cs.conns == nil {
 		return true
@@ -127,8 +129,8 @@ func (cs *Clients) takeConn(c *client) bool {
 	return ok
 }
 
-// recall reports whether k, which is idle, is to end now, so that others come to their
-// share: one of a client beyond its own, and no more than it takes.
+// recall reports whether k, which is idle, must end now so that others get their share.
+// It chooses connections of clients beyond their share, and no more than necessary.
 func (cs *Clients) recall(k *counted) bool {
 	if !cs.tight() {
 		return false
@@ -143,7 +145,7 @@ func (cs *Clients) recall(k *counted) bool {
 	return true
 }
 
-// dismiss counts a connection out, if admit has counted it in.
+// dismiss undoes admit, if that has counted k.
 func (cs *Clients) dismiss(k *counted, bytes int64) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -166,7 +168,7 @@ func (cs *Clients) give(c *client) {
 	}
 }
 
-// leave forgets c with its last connection. cs.mu is held.
+// leave removes c with its last connection. cs.mu is held.
 func (cs *Clients) leave(c *client) {
 	if c.open--; c.open > 0 {
 		return
@@ -178,17 +180,17 @@ func (cs *Clients) leave(c *client) {
 	}
 }
 
-// peerOf returns the address of the socket below nc, and whether the client's may
-// be another, which a header is to name.
-func peerOf(nc net.Conn) (peer net.Addr, named bool) {
-	named = true
+// peerOf returns the address of the socket below nc. It reports known as false if a
+// PROXY header will name another address for the client.
+func peerOf(nc net.Conn) (peer net.Addr, known bool) {
+	known = true
 	for {
-		if _, ok := nc.(announced); ok {
-			named = false
+		if _, ok := nc.(proxiedConn); ok {
+			known = false
 		}
 		outer, ok := nc.(interface{ NetConn() net.Conn })
 		if !ok {
-			return nc.RemoteAddr(), named
+			return nc.RemoteAddr(), known
 		}
 		nc = outer.NetConn()
 	}

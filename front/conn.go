@@ -10,28 +10,28 @@ import (
 	"serai/proxy"
 )
 
-// state is what a connection is at. It only moves on: accept makes it opening,
-// open makes it serving, and end makes it closing.
+// state is the state of a connection. It only moves forward: accept makes it opening,
+// open serving, and end closing.
 type state uint8
 
 const (
-	// opening: its PROXY header is read, or its handshake made.
+	// opening: the PROXY header is read, or the handshake made.
 	opening state = iota
-	// serving: an engine has it.
+	// serving: an engine serves it.
 	serving
-	// closing: what was written is on its way, and what still comes is discarded.
+	// closing: the last bytes are being sent, and what still comes is discarded.
 	closing
 )
 
-// conn is what the server keeps of a Conn.
+// conn is the server's part of a Conn.
 type conn struct {
-	server    *Server
-	named     bool          // its client is known
-	own       counted       // for the server's limits
-	shared    counted       // for those of several
-	handshake *list.Element // of handshakes
-	text      [39]byte      // of RemoteText: the longest is eight groups of four digits
-	watched   bool          // watch may hold it; guarded by the server's mu
+	server      *Server
+	clientKnown bool          // false until a PROXY header names the client
+	own         counted       // for the server's limits
+	shared      counted       // for the limits of several servers
+	handshake   *list.Element // its element of Server.handshakes
+	text        [39]byte      // memory of RemoteText: the longest address is eight groups of four digits
+	watched     bool          // watch may hold it; guarded by the server's mu
 
 	mu      sync.Mutex
 	state   state
@@ -40,7 +40,7 @@ type conn struct {
 	cutOff  bool
 }
 
-// open gives the connection to an engine.
+// open passes the connection to an engine.
 func (c *Conn) open(e Engine) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -67,11 +67,11 @@ func (c *Conn) run() {
 	}
 }
 
-// OpenTime is how long a connection that has just been accepted may take to bring
-// its request in a drain: its client cannot know.
+// OpenTime is how long, in a drain, a new connection may take to send its first
+// request: its client could not know about the drain.
 const OpenTime = time.Second
 
-// drain makes the connection end with what is under way.
+// drain makes the connection end after the current requests.
 func (c *Conn) drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -84,7 +84,7 @@ func (c *Conn) drain() {
 	}
 }
 
-// cut ends the connection whatever is under way.
+// cut ends the connection at once.
 func (c *Conn) cut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -93,10 +93,10 @@ func (c *Conn) cut() {
 		c.session.Cut()
 		return
 	}
-	go c.Socket.Close() // which may have to wait
+	go c.Socket.Close() // Close may have to wait
 }
 
-// check has the session end what waits in vain.
+// check calls the session's Check.
 func (c *Conn) check(now time.Time) {
 	c.mu.Lock()
 	s := c.session
@@ -107,9 +107,9 @@ func (c *Conn) check(now time.Time) {
 	}
 }
 
-// contain is deferred by every goroutine that has a connection: a panic while it
-// is accepted ends that connection and no other. Engines contain their own, of
-// which they know more.
+// contain is deferred by every goroutine that has a connection: a panic while it is
+// accepted ends this connection and no other. Engines contain their own panics, since
+// they know more about them.
 func (c *Conn) contain() {
 	cause := recover()
 	if cause == nil {

@@ -8,70 +8,69 @@ import (
 	"serai/wire/socket"
 )
 
-// Engine speaks one application protocol. Its methods may be called at the same
-// time.
+// Engine implements one application protocol. Its methods may be called concurrently.
 type Engine interface {
-	// Open takes a connection over, and returns what serves it. It does not wait.
+	// Open takes over a connection, and returns its session. It does not wait.
 	Open(c *Conn) Session
-	// Plaintext returns what tells a client that has begun with first, which is
-	// no TLS record, that the port speaks TLS; nil when first is not how this
-	// protocol begins.
+	// Plaintext returns an answer for a client that speaks without TLS to a port that
+	// expects TLS. First is what the client has sent. It returns nil if this protocol
+	// does not begin like that.
 	Plaintext(first [5]byte) []byte
 }
 
-// Session is one connection in the hands of an engine. Serve is called by one
-// goroutine at a time, the others by any while it runs, and these do not wait.
+// Session is one connection that an engine serves. One goroutine at a time calls Serve.
+// Any goroutine may call the other methods while Serve runs; they do not wait.
 type Session interface {
-	// Serve carries the connection until it is to end, or is Parked, and says how
-	// it is to be closed. It closes nothing itself.
+	// Serve serves the connection until it must end, or is Parked, and says how to close
+	// it. It closes nothing itself.
 	Serve() Ending
-	// Drain makes the connection end with what is under way, and an idle one at
-	// once. Serve may not have been called yet.
+	// Drain makes the connection end after its current requests, and an idle one at
+	// once. It may be called before Serve.
 	Drain()
-	// Cut ends it whatever is under way.
+	// Cut ends the connection at once.
 	Cut()
-	// Check ends what waits in vain: for a client that has left, or behind a path
-	// that is cut. It is called about once a second, and costs nothing where
-	// nothing has waited for long.
+	// Check ends requests that wait in vain: for a client that has left, or for an
+	// instance whose network path is lost. It is called about once a second, and costs
+	// nothing if nothing has been waiting for long.
 	Check(now time.Time)
 }
 
-// HTTP2 is under which name Options.Engines has the engine for clients without TLS that
-// speak HTTP/2 without asking.
+// HTTP2 is the key in Options.Engines of the engine for clients that speak HTTP/2
+// without TLS and without an upgrade.
 const HTTP2 = "h2c"
 
 // TakesPriorKnowledge reports whether a session may end as PriorKnowledge.
 func (c *Conn) TakesPriorKnowledge() bool { return !c.Secure && c.server.options.Engines[HTTP2] != nil }
 
-// Peer is who is at the other end of a connection.
+// Peer describes the other end of a connection.
 type Peer struct {
-	// Remote is the client's address, or a balancer's; behind the PROXY protocol
-	// the one that it names. Local is ours.
+	// Remote is the client's address, or a load balancer's; with the PROXY protocol the
+	// address that its header names. Local is serai's address.
 	Remote, Local netip.AddrPort
-	// RemoteText is Remote's address as text: each request tells it to its instance.
+	// RemoteText is Remote's address as text, which each request passes to its instance.
 	RemoteText []byte
-	// Secure says that the connection is over TLS, TLSVersion which one, as crypto/tls
-	// numbers them. ServerName is for which name it was opened (SNI), Protocol what ALPN
-	// has agreed on, both empty when the client did not say.
+	// Secure says that the connection uses TLS, TLSVersion which version, as crypto/tls
+	// numbers them. ServerName is the name that the client sent (SNI), Protocol the one
+	// that ALPN selected; both are empty if the client sent none.
 	Secure               bool
 	TLSVersion           uint16
 	ServerName, Protocol string
-	// Shard is the same for connections that tend to share a core.
+	// Shard is the same for connections that tend to run on the same core.
 	Shard int
-	// Memory is who memory is taken for; nil for no limit.
+	// Memory is the client that memory counts for; nil means no limit.
 	Memory *memory.Client
 }
 
-// Conn is a client's connection. The engine that has it reads from Socket and
-// writes to it, and leaves closing to the server.
+// Conn is a client's connection. Its engine reads from and writes to Socket, and leaves
+// closing to the server.
 type Conn struct {
 	Socket socket.Conn
 	Peer
 	conn
 }
 
-// MakesRoom reports whether the connection, which is idle and takes so many bytes, is to
-// end, since others need its memory or its place. It does so once.
+// MakesRoom reports whether the connection, which is idle and uses that many bytes,
+// must end because others need its memory or its place. It reports so once.
 func (c *Conn) MakesRoom(bytes int64) bool {
 	s := c.server
 	if c.Memory.Recall(bytes) {
@@ -84,5 +83,5 @@ func (c *Conn) MakesRoom(bytes int64) bool {
 	return false
 }
 
-// Retiring reports whether every answer is to be the last of its connection.
+// Retiring reports whether every answer must be the last one of its connection.
 func (c *Conn) Retiring() bool { return c.server.retiring.Load() }

@@ -12,10 +12,9 @@ import (
 	servertls "serai/tls"
 )
 
-// shakeHands makes the TLS handshake, within its time. Where it reports that it
-// failed, or no engine speaks the protocol, it says how the connection is to be
-// closed.
-func (c *Conn) shakeHands(t *tls.Conn) (how Ending, ok bool) {
+// handshakeTLS makes the TLS handshake, within its time limit. If that fails, how says
+// how to close the connection.
+func (c *Conn) handshakeTLS(t *tls.Conn) (how Ending, ok bool) {
 	o := &c.server.options
 	c.limitHandshake(o.HandshakeTimeout)
 	err := t.Handshake()
@@ -30,19 +29,19 @@ func (c *Conn) shakeHands(t *tls.Conn) (how Ending, ok bool) {
 				how = Lingering
 			}
 		}
-		o.Handshaken(nil, err)
+		o.OnHandshake(nil, err)
 		o.Count(proxy.ReasonTLSHandshake)
 		return how, false
 	}
 	state := t.ConnectionState()
-	o.Handshaken(&state, nil)
+	o.OnHandshake(&state, nil)
 	c.TLSVersion = state.Version
 	c.ServerName, c.Protocol = servertls.HostName(state.ServerName), state.NegotiatedProtocol
 	return Graceful, true
 }
 
-// limitHandshake makes the handshake fail after so long. A deadline does without
-// the goroutine that a context has for each handshake.
+// limitHandshake sets the time limit of the handshake. A context would cost a goroutine
+// for each handshake; a deadline does not.
 func (c *Conn) limitHandshake(most time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -50,13 +49,13 @@ func (c *Conn) limitHandshake(most time.Duration) {
 		most = min(most, OpenTime)
 	}
 	c.Socket.SetDeadline(time.Now().Add(most))
-	if c.Socket.Interrupted() { // it has made room meanwhile
+	if c.Socket.Interrupted() { // it was told meanwhile to make room
 		c.Socket.Interrupt()
 	}
 }
 
-// plaintext returns what the engine whose protocol begins with first has to say
-// on a port that speaks TLS, nil when that is none's.
+// plaintext returns the answer of the engine whose protocol begins with first, nil when
+// there is none.
 func (o *Options) plaintext(first [5]byte) []byte {
 	for _, e := range o.Engines {
 		if answer := e.Plaintext(first); answer != nil {
@@ -66,16 +65,16 @@ func (o *Options) plaintext(first [5]byte) []byte {
 	return nil
 }
 
-// handshakes bounds the TLS handshakes that are under way at once. Whoever opens
-// connections and says nothing could use the bound up for everybody else, at
-// the rate of the bound a handshake's time: so once it is reached, one that takes
-// longer than a client in good faith needs makes room for the next.
+// handshakes bounds the TLS handshakes in progress. A client that opens connections and
+// sends nothing could use up the limit for all others, with as many connections as the
+// limit in each handshake timeout. So once the limit is reached, a handshake that takes
+// longer than an honest client needs makes room for the next one.
 type handshakes struct {
-	limit int // 0 for none
+	limit int // 0 for no limit
 
 	mu      sync.Mutex
-	under   list.List // handshake, the oldest first
-	refused uint64    // because of the limit, or to make room
+	running list.List // of handshake, the oldest first
+	refused uint64    // refused because of the limit, or ended to make room
 }
 
 type handshake struct {
@@ -83,38 +82,38 @@ type handshake struct {
 	began time.Time
 }
 
-// slowHandshake is how long a handshake has for sure: a few round trips around
-// the world, and one packet that is lost.
+// slowHandshake is the time that every handshake gets: enough for a few round trips
+// around the world, and for one lost packet.
 const slowHandshake = 2 * time.Second
 
-// begin counts the handshake of c in, and reports whether it may be made.
+// begin counts the handshake of c, and reports whether it may be made.
 func (h *handshakes) begin(c *Conn) bool {
 	now := time.Now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.limit > 0 && h.under.Len() >= h.limit {
+	if h.limit > 0 && h.running.Len() >= h.limit {
 		h.refused++
-		oldest := h.under.Front().Value.(handshake)
+		oldest := h.running.Front().Value.(handshake)
 		if now.Sub(oldest.began) < slowHandshake {
 			return false
 		}
-		h.under.Remove(oldest.conn.handshake)
+		h.running.Remove(oldest.conn.handshake)
 		oldest.conn.handshake = nil
 		oldest.conn.Socket.Interrupt()
 	}
-	c.handshake = h.under.PushBack(handshake{c, now})
+	c.handshake = h.running.PushBack(handshake{c, now})
 	return true
 }
 
-// end counts it out when it is over, and reports whether it was not made to give
-// way.
+// end undoes begin when the handshake is over, and reports false if the handshake had
+// to make room.
 func (h *handshakes) end(c *Conn) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if c.handshake == nil {
 		return false
 	}
-	h.under.Remove(c.handshake)
+	h.running.Remove(c.handshake)
 	c.handshake = nil
 	return true
 }
@@ -122,5 +121,5 @@ func (h *handshakes) end(c *Conn) bool {
 func (h *handshakes) count() (now int, refused uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.under.Len(), h.refused
+	return h.running.Len(), h.refused
 }

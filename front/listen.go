@@ -14,10 +14,10 @@ import (
 	"serai/wire/socket"
 )
 
-// Listen opens a TCP address. Shared lets another process open it as well;
-// connections of clients that take nothing for writeIdle end.
+// Listen opens a TCP address. Shared lets another process open it, too. Connections
+// whose clients accept nothing for writeIdle are closed.
 func Listen(address string, shared bool, writeIdle time.Duration) (net.Listener, error) {
-	// Connections have the keep-alive of their listener, not one set for each.
+	// Connections inherit keep-alive from their listener, which saves system calls.
 	config := net.ListenConfig{KeepAlive: -1, Control: func(_, _ string, c syscall.RawConn) error {
 		if shared {
 			if err := socket.SetOptions(c, socket.Option{Level: unix.SOL_SOCKET, Name: unix.SO_REUSEPORT, Value: 1}); err != nil {
@@ -33,14 +33,14 @@ func Listen(address string, shared bool, writeIdle time.Duration) (net.Listener,
 	return &port{TCPListener: l.(*net.TCPListener)}, nil
 }
 
-// port is a listener that accepts what has already come before it closes:
-// connections that wait in a closed listener's queue are reset.
+// port is a listener that accepts the connections in its queue before it closes: the
+// kernel resets those that are left in the queue of a closed listener.
 type port struct {
 	*net.TCPListener
 	accepting, closing atomic.Bool
 }
 
-// lastAccepts is how long a listener that is to be closed still accepts.
+// lastAccepts is how long a listener still accepts after Close.
 const lastAccepts = 5 * time.Millisecond
 
 // Accept waits for a connection. The error is net.ErrClosed after Close.
@@ -54,8 +54,8 @@ func (p *port) Accept() (net.Conn, error) {
 	return c, err
 }
 
-// Close makes Accept close the listener soon. Where nobody accepts, and on a
-// second call, it closes at once.
+// Close makes Accept close the listener soon. If Accept was never called, and on a
+// second call, it closes it at once.
 func (p *port) Close() error {
 	if p.accepting.Load() && p.closing.CompareAndSwap(false, true) {
 		return p.SetDeadline(time.Now().Add(lastAccepts))

@@ -5,26 +5,26 @@ import (
 	"net"
 )
 
-// headerConn is a connection that may begin with a PROXY header. It makes of the
-// header what go-proxyproto takes: a line of version 1 that comes in one piece,
-// where a network may have cut it into several, and of version 2 no connection of
-// an unspecified family that is not the peer's own. The protocol lets a receiver
-// wait for the rest of the one (2.1), and take the other as the peer's (2.2).
+// headerConn is a connection that may begin with a PROXY header. It turns the header
+// into a form that go-proxyproto accepts: a line of version 1 must come in one piece,
+// which a network may have split, and a connection of unspecified family in version 2
+// must be LOCAL. The protocol lets a receiver wait for the rest of a header (section
+// 2.1), and use the peer's own addresses for such a connection (section 2.2).
 type headerConn struct {
 	net.Conn
 	begun bool
-	ahead []byte // read, and not handed over
-	err   error  // behind it
+	ahead []byte // bytes that were read but not returned yet
+	err   error  // the error after them
 }
 
-// What a header begins with, and how long a line of version 1 can be.
+// The first bytes of headers, and the longest line of version 1.
 const (
 	v1Begins  = "PROXY "
 	v2Begins  = "\r\n\r\n\x00\r\nQUIT\n"
 	v1Longest = 107
 )
 
-// Read hands over what was read ahead, and then what comes.
+// Read returns the bytes that were read ahead, and then what comes.
 func (c *headerConn) Read(p []byte) (int, error) {
 	if !c.begun {
 		c.begun = true
@@ -42,8 +42,8 @@ func (c *headerConn) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
-// gather reads until the header is whole, or cannot be one, or no more comes. It
-// is the caller who bounds the time.
+// gather reads until the header is complete, or cannot be a header, or no more comes.
+// The caller limits the time.
 func (c *headerConn) gather() {
 	b := make([]byte, 0, 256)
 	for c.err == nil && wantsMore(b) {
@@ -58,7 +58,7 @@ func (c *headerConn) gather() {
 	c.ahead = b
 }
 
-// wantsMore reports whether b is the beginning of a header of which more is needed.
+// wantsMore reports whether b is the beginning of a header that needs more bytes.
 func wantsMore(b []byte) bool {
 	begins := func(with string) bool {
 		n := min(len(b), len(with))

@@ -9,16 +9,16 @@ import (
 	"github.com/pires/go-proxyproto"
 )
 
-// AcceptProxyProtocol lets trusted peers name the client that they speak for, in
-// a header that has to come within timeout.
+// AcceptProxyProtocol lets trusted peers name the client of a connection in a PROXY
+// header, which must come within timeout.
 func AcceptProxyProtocol(l net.Listener, trusted []netip.Prefix, timeout time.Duration) net.Listener {
 	if len(trusted) == 0 {
 		return l
 	}
-	return &announcedListener{&proxyproto.Listener{
+	return &proxiedListener{&proxyproto.Listener{
 		Listener: &headerListener{l, trusted}, ReadHeaderTimeout: timeout,
 		ConnPolicy: func(o proxyproto.ConnPolicyOptions) (proxyproto.Policy, error) {
-			if announces(trusted, o.Upstream) {
+			if isTrusted(trusted, o.Upstream) {
 				return proxyproto.USE, nil
 			}
 			return proxyproto.SKIP, nil
@@ -26,13 +26,13 @@ func AcceptProxyProtocol(l net.Listener, trusted []netip.Prefix, timeout time.Du
 	}}
 }
 
-// announces reports whether a peer may begin with a header.
-func announces(trusted []netip.Prefix, peer net.Addr) bool {
+// isTrusted reports whether a peer may begin with a header.
+func isTrusted(trusted []netip.Prefix, peer net.Addr) bool {
 	a, ok := peer.(*net.TCPAddr)
 	return ok && slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(a.AddrPort().Addr().Unmap()) })
 }
 
-// headerListener makes a headerConn of what comes from those peers.
+// headerListener makes a headerConn of each connection from a trusted peer.
 type headerListener struct {
 	net.Listener
 	trusted []netip.Prefix
@@ -41,33 +41,34 @@ type headerListener struct {
 // Accept waits for the next connection.
 func (l *headerListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
-	if err == nil && announces(l.trusted, c.RemoteAddr()) {
+	if err == nil && isTrusted(l.trusted, c.RemoteAddr()) {
 		return &headerConn{Conn: c}, nil
 	}
 	return c, err
 }
 
-// announcedListener accepts connections that a PROXY header may announce.
-type announcedListener struct{ *proxyproto.Listener }
+// proxiedListener accepts connections that may begin with a PROXY header.
+type proxiedListener struct{ *proxyproto.Listener }
 
-// Accept waits for the next connection, not for its header.
-func (l *announcedListener) Accept() (net.Conn, error) {
+// Accept waits for the next connection, but not for its header.
+func (l *proxiedListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if p, ok := c.(*proxyproto.Conn); ok {
-		return announced{p}, err
+		return proxiedConn{p}, err
 	}
 	return c, err
 }
 
-// announced gives back what proxyproto.Conn hides of its socket: without it a
-// client's half-close would end a tunnel, and its departure not be noticed.
-type announced struct{ *proxyproto.Conn }
+// proxiedConn gives access to the socket that proxyproto.Conn hides. Without it, a
+// client's half-close would end a tunnel, and nobody would notice that a client has
+// left.
+type proxiedConn struct{ *proxyproto.Conn }
 
 // NetConn returns the socket.
-func (c announced) NetConn() net.Conn { return c.Raw().(*headerConn).Conn }
+func (c proxiedConn) NetConn() net.Conn { return c.Raw().(*headerConn).Conn }
 
 // CloseWrite closes the sending side.
-func (c announced) CloseWrite() error {
+func (c proxiedConn) CloseWrite() error {
 	t, ok := c.NetConn().(*net.TCPConn)
 	if !ok {
 		return net.ErrClosed
@@ -75,17 +76,17 @@ func (c announced) CloseWrite() error {
 	return t.CloseWrite()
 }
 
-// RemoteAddr returns the client's address; the socket's where the header has
-// one of another family, such as a Unix socket's, which nobody could be told.
-func (c announced) RemoteAddr() net.Addr {
+// RemoteAddr returns the client's address. It is the socket's if the header names an
+// address of another family, such as a Unix socket's.
+func (c proxiedConn) RemoteAddr() net.Addr {
 	if a, ok := c.Conn.RemoteAddr().(*net.TCPAddr); ok {
 		return a
 	}
 	return c.Raw().RemoteAddr()
 }
 
-// LocalAddr returns the address that the client spoke to, likewise.
-func (c announced) LocalAddr() net.Addr {
+// LocalAddr returns the address that the client connected to, with the same exception.
+func (c proxiedConn) LocalAddr() net.Addr {
 	if a, ok := c.Conn.LocalAddr().(*net.TCPAddr); ok {
 		return a
 	}

@@ -22,7 +22,7 @@ type endings struct {
 func (e *endings) Open(c *front.Conn) front.Session {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.last, e.before = c, c.Before()
+	e.last, e.before = c, c.LastSession()
 	e.remote = [2]string{c.Remote.String(), string(c.RemoteText)}
 	return &ending{c: c, looked: make(chan struct{})}
 }

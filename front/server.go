@@ -1,8 +1,8 @@
-// Package front answers: who is at the door?
+// Package front answers: who connects?
 //
-// A Server accepts connections, holds them to their limits, learns who is at the
-// other end (PROXY protocol, TLS, ALPN), gives each to the engine of its
-// protocol, and drains. That is the same for every protocol, and for TCP routes.
+// A Server accepts connections, enforces limits, identifies the peer (PROXY protocol, TLS,
+// ALPN), passes each connection to the engine of its protocol, and drains. All of this is
+// the same for every protocol.
 package front
 
 import (
@@ -19,35 +19,34 @@ import (
 	"serai/proxy"
 )
 
-// Options is what a Server needs. Zero values mean the defaults named.
+// Options are the options of a Server. Zero values mean the defaults given here.
 type Options struct {
-	// Engines serve the connections, by the protocol that ALPN agrees on (RFC
-	// 7301). The one under "" is required: it has those without TLS, and those
-	// whose client asked for no protocol. A protocol without an engine ends with
-	// its handshake.
+	// Engines are the engines, by the protocol that ALPN selects (RFC 7301). The one for
+	// "" is required: it serves connections without TLS, and clients that use no ALPN. A
+	// connection whose protocol has no engine ends after its handshake.
 	Engines map[string]Engine
-	// HandshakeTimeout bounds a TLS handshake, 10s. WriteIdle bounds how long a
-	// client takes what was written when its connection ends, 30s.
+	// HandshakeTimeout bounds a TLS handshake, 10s. WriteIdle bounds how long a client
+	// may take to read the last bytes when its connection ends, 30s.
 	HandshakeTimeout, WriteIdle time.Duration
-	// MaxHandshakes bounds the TLS handshakes that are under way at once. Zero
-	// means no limit.
+	// MaxHandshakes bounds the TLS handshakes in progress. Zero means no limit.
 	MaxHandshakes int
-	// MaxConns bounds the connections of one Server, MaxConnsPerClient those
-	// of one client, an IPv4 address or the /64 of an IPv6 one. Zero means no limit.
+	// MaxConns bounds the connections of one Server, MaxConnsPerClient those of one
+	// client: an IPv4 address or the /64 of an IPv6 address. Zero means no limit.
 	MaxConns, MaxConnsPerClient int
-	// Clients bounds what the clients of several Servers take together; nil for no
+	// Clients bounds what the clients of several Servers use together; nil means no
 	// limit.
 	Clients *Clients
-	// Handshaken is told of each TLS handshake, its state or its error; nil for
-	// nobody.
-	Handshaken func(*tls.ConnectionState, error)
-	// Count is told why a connection ended that no engine had; nil for nobody.
+	// OnHandshake is called after each TLS handshake with its state or its error; nil
+	// for none.
+	OnHandshake func(*tls.ConnectionState, error)
+	// Count is called with the reason why a connection ended before it had an engine;
+	// nil for none.
 	Count func(proxy.Reason)
 	// Logger gets what an operator must know; nil discards it.
 	Logger *slog.Logger
 }
 
-// Validate reports all that is wrong with the options at once.
+// Validate reports everything that is wrong with the options at once.
 func (o *Options) Validate() error {
 	var errs []error
 	if o.Engines[""] == nil {
@@ -69,8 +68,8 @@ func (o *Options) setDefaults() {
 	if o.WriteIdle == 0 {
 		o.WriteIdle = 30 * time.Second
 	}
-	if o.Handshaken == nil {
-		o.Handshaken = func(*tls.ConnectionState, error) {}
+	if o.OnHandshake == nil {
+		o.OnHandshake = func(*tls.ConnectionState, error) {}
 	}
 	if o.Clients == nil {
 		o.Clients = NewClients(nil, 0)
@@ -83,30 +82,30 @@ func (o *Options) setDefaults() {
 	}
 }
 
-// Server takes the connections of listeners. It can be drained once.
+// Server serves the connections of listeners. It can be drained once.
 type Server struct {
 	options  Options
 	retiring atomic.Bool // every answer ends its connection
 	accepted atomic.Uint64
 	refused  atomic.Uint64
-	recalled atomic.Uint64 // idle, to make room for others
-	errors   atomic.Uint64 // of accept
+	recalled atomic.Uint64 // idle connections that were ended to make room
+	errors   atomic.Uint64 // failed accepts
 
 	handshakes handshakes
-	own        *Clients // of MaxConns
+	own        *Clients // for MaxConns
 
-	workers     chan *Conn // to goroutines that wait for a connection
+	workers     chan *Conn // connections for idle goroutines
 	idleWorkers atomic.Int64
-	ended       sync.Pool // of *Conn, each for one more connection
+	ended       sync.Pool // of *Conn, to be reused
 
 	mu        sync.Mutex
 	conns     map[*Conn]struct{}
 	listeners map[net.Listener]struct{}
-	serving   sync.WaitGroup // Serve, for each listener
-	running   sync.WaitGroup // watch, and work
-	unwatched chan struct{}  // closed when there is nothing left to watch, nil while watch does not run
-	stopped   bool           // Shutdown has been called
-	draining  bool           // and no listener accepts any more
+	serving   sync.WaitGroup // calls of Serve
+	running   sync.WaitGroup // calls of watch and work
+	unwatched chan struct{}  // closed when no listener and no connection is left; nil while watch does not run
+	stopped   bool           // Shutdown was called
+	draining  bool           // no listener accepts any more
 	empty     chan struct{}  // closed when draining and no connection is left
 }
 
@@ -120,9 +119,9 @@ func NewServer(o Options) (*Server, error) {
 		own: NewClients(nil, o.MaxConns), listeners: make(map[net.Listener]struct{}), empty: make(chan struct{})}, nil
 }
 
-// Serve accepts connections from l until ctx ends or Shutdown is called, and
-// then closes l. It returns nil in both cases. Connections go on: see
-// Shutdown. A failed accept is waited out.
+// Serve accepts connections from l until ctx ends or Shutdown is called, and then
+// closes l. It returns nil in both cases. Connections go on: see Shutdown. After a
+// failed accept it waits and tries again.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	end := s.track(l)
 	if end == nil {
@@ -144,8 +143,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
 			return nil
 		default:
-			// Most often no descriptor is left: the connections that there
-			// are go on, and one that ends makes room.
+			// Usually no descriptor is left. The open connections go on, and
+			// each one that ends makes room.
 			if s.errors.Add(1); pause == first {
 				s.options.Logger.Warn("accepting a connection failed; trying again", "listener", l.Addr().String(), "error", err)
 			}
@@ -155,18 +154,18 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 }
 
-// Retire makes every answer from now on the last of its connection, and goes on
-// accepting. Clients then come back over connections that the load balancer
-// makes elsewhere, and the fewer are left when Shutdown closes idle ones, the
-// fewer are closed in the very moment in which a request is on its way.
+// Retire makes every answer from now on the last one of its connection, and goes on
+// accepting. The clients' next connections go where the load balancer sends them. So
+// fewer connections are left when Shutdown closes idle ones, and fewer are closed just
+// when a request is on its way.
 func (s *Server) Retire() { s.retiring.Store(true) }
 
-// Shutdown stops accepting, lets every connection end after the answer that is
-// under way, and closes idle ones. It returns when none is left; when ctx ends
-// first, it closes those that remain and returns ctx's error.
+// Shutdown stops accepting, lets every connection end after its current answer, and
+// closes idle ones. It returns when none is left. When ctx ends first, it cuts the
+// remaining ones and returns ctx's error.
 func (s *Server) Shutdown(ctx context.Context) error {
-	// From here on no answer keeps its connection, so that who sees the
-	// listeners closed never gets one that does.
+	// From here on no answer keeps its connection. So after the listeners are closed, no
+	// client gets an answer that promises to keep its connection.
 	s.Retire()
 	s.mu.Lock()
 	s.stopped = true
@@ -174,7 +173,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		l.Close()
 	}
 	s.mu.Unlock()
-	s.serving.Wait() // they may still accept what had come: it is answered
+	s.serving.Wait() // they still accept and answer what is in their queues
 	s.mu.Lock()
 	s.draining = true
 	for c := range s.conns {
@@ -198,8 +197,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return fmt.Errorf("drain: %d connections were cut: %w", left, context.Cause(ctx))
 }
 
-// signalEmpty ends the watch when nothing is left to watch, and closes empty when
-// the drain is over. s.mu is held.
+// signalEmpty ends watch when nothing is left to watch, and closes empty when the drain
+// is over. s.mu is held.
 func (s *Server) signalEmpty() {
 	if s.unwatched != nil && len(s.conns) == 0 && len(s.listeners) == 0 {
 		close(s.unwatched)
@@ -214,8 +213,8 @@ func (s *Server) signalEmpty() {
 	}
 }
 
-// track counts l in, and returns what is closed when no listener and no connection
-// is left; nil when nothing is accepted any more.
+// track adds l. It returns a channel that is closed when no listener and no connection
+// is left, nil when nothing is accepted any more.
 func (s *Server) track(l net.Listener) (end <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -241,20 +240,20 @@ func (s *Server) untrack(l net.Listener) {
 	s.serving.Done()
 }
 
-// Status is what is known of a Server at one moment.
+// Status is the state of a Server at one moment.
 type Status struct {
-	Conns        int    // open
-	Accepted     uint64 // so far
+	Conns        int    // open connections
+	Accepted     uint64 // since the start
 	Refused      uint64 // because of a limit
-	Recalled     uint64 // idle, ended to make room for others where there is a limit
+	Recalled     uint64 // idle connections that were ended to make room
 	AcceptErrors uint64
-	// Handshakes are under way; HandshakesRefused were refused, or ended because
-	// they were slow, while as many as may be were.
+	// Handshakes are in progress. HandshakesRefused were refused, or ended because they
+	// were slow, while the limit was reached.
 	Handshakes        int
 	HandshakesRefused uint64
 }
 
-// Status returns what is known of the server.
+// Status returns the state of the server.
 func (s *Server) Status() Status {
 	s.mu.Lock()
 	n := len(s.conns)

@@ -2,19 +2,19 @@ package front
 
 import "time"
 
-// Each connection is checked once in watchTurns ticks, so that thousands of
-// event streams cost little.
+// Each connection is checked once in watchTurns ticks, so that thousands of long answers
+// cost little.
 const (
 	watchEvery = 250 * time.Millisecond
 	watchTurns = 3
 )
 
-// watchScarce is between two looks at all connections when memory or connections have
-// become scarce.
+// watchScarce is the time between two checks of all connections when memory or
+// connections are scarce.
 const watchScarce = 20 * time.Millisecond
 
-// watch ends what waits in vain, until end is closed: when no listener and no
-// connection is left.
+// watch checks the connections until end is closed, when no listener and no connection
+// is left.
 func (s *Server) watch(end <-chan struct{}) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
@@ -38,10 +38,10 @@ func (s *Server) watch(end <-chan struct{}) {
 		case <-s.options.Clients.scarce:
 		}
 		if now.IsZero() {
-			time.Sleep(watchScarce) // those who were told the last time have time to
+			time.Sleep(watchScarce) // gives connections that were told to make room time to do so
 			now = time.Now()
 		}
-		some = s.whose(turn%watchTurns, some[:0])
+		some = s.due(turn%watchTurns, some[:0])
 		for _, c := range some {
 			c.check(now)
 		}
@@ -51,8 +51,8 @@ func (s *Server) watch(end <-chan struct{}) {
 	}
 }
 
-// endWorkers ends some of the goroutines that wait for a connection, since none has
-// come for a while: their stacks are for bursts.
+// endWorkers ends some of the idle goroutines, because no connection has come for a
+// while: their stacks are useful only for bursts.
 func (s *Server) endWorkers() {
 	for range maxIdleWorkers / 8 {
 		select {
@@ -63,13 +63,13 @@ func (s *Server) endWorkers() {
 	}
 }
 
-// whose appends the connections whose turn it is, all where memory or connections are
+// due appends the connections whose turn it is, or all when memory or connections are
 // scarce.
-func (s *Server) whose(turn int, to []*Conn) []*Conn {
+func (s *Server) due(turn int, to []*Conn) []*Conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	shared := s.options.Clients
-	all := shared.memory.Tight() || shared.tight() || s.own.tight() // then they are to make room soon
+	all := shared.memory.Tight() || shared.tight() || s.own.tight() // then they must make room soon
 	for c := range s.conns {
 		if all || c.Shard%watchTurns == turn {
 			c.watched = true

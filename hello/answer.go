@@ -12,7 +12,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Answer is what the service tells, as JSON when that is accepted.
+// Answer describes the service and the request, as JSON if the client accepts that.
 type Answer struct {
 	Name   string `json:"name"`
 	Alloc  string `json:"alloc"`
@@ -29,7 +29,7 @@ type Answer struct {
 	Body    int64       `json:"body"` // bytes
 }
 
-// tell answers with who it is and what it received.
+// tell answers with who the service is and what it received.
 func (s *service) tell(c *fasthttp.RequestCtx) {
 	uri := c.URI()
 	a := Answer{
@@ -40,7 +40,7 @@ func (s *service) tell(c *fasthttp.RequestCtx) {
 	if body := c.RequestBodyStream(); body != nil {
 		var err error
 		a.Body, err = io.Copy(io.Discard, body)
-		// fasthttp reads a body that is short of its length as a whole one.
+		// fasthttp does not report a body that is shorter than its length.
 		if length := int64(c.Request.Header.ContentLength()); err == nil && length >= 0 && a.Body != length {
 			err = fmt.Errorf("%d of %d bytes: %w", a.Body, length, io.ErrUnexpectedEOF)
 		}
@@ -93,8 +93,8 @@ func fields(raw []byte) (all [][2]string) {
 	return all
 }
 
-// acceptsJSON tells whether one of the Accept fields names application/json.
-// Wildcards do not: those who send nothing else read text.
+// acceptsJSON reports whether one of the Accept fields names application/json.
+// Wildcards do not count: clients that send nothing else read text.
 func acceptsJSON(accept [][]byte) bool {
 	for _, field := range accept {
 		for part := range strings.SplitSeq(string(field), ",") {

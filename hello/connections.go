@@ -9,13 +9,12 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// connections are those that are open, WebSockets among them: fasthttp forgets
-// a connection that is upgraded, and leaves others open when it has waited
-// long enough.
+// connections are the open connections, including WebSockets: fasthttp forgets a
+// connection that is upgraded, and leaves others open when it has waited long enough.
 type connections struct {
 	mu      sync.Mutex
 	open    map[net.Conn]fasthttp.ConnState
-	serving sync.WaitGroup // one for each in open
+	serving sync.WaitGroup // counts the connections in open
 }
 
 // observe is fasthttp's hook for changes of a connection's state.
@@ -28,14 +27,14 @@ func (cs *connections) observe(c net.Conn, state fasthttp.ConnState) {
 	defer cs.mu.Unlock()
 	if _, known := cs.open[c]; !known {
 		if state != fasthttp.StateNew {
-			return // a WebSocket that ended before its upgrade was told
+			return // a WebSocket that ended before its upgrade was reported
 		}
 		cs.serving.Add(1)
 	}
 	cs.open[c] = state
 }
 
-// remove forgets c; it may be forgotten already.
+// remove forgets c, if it is still known.
 func (cs *connections) remove(c net.Conn) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -45,10 +44,9 @@ func (cs *connections) remove(c net.Conn) {
 	}
 }
 
-// endIdle makes idle connections end without taking a request from any that
-// has just brought one: closing them would, in the moment between the read of a
-// request and its being known. A read that waits fails; one that has ended does
-// not.
+// endIdle makes idle connections end without losing a request. If it closed them, it
+// could lose a request that was just read and is not known yet. A deadline makes only
+// reads fail that still wait.
 func (cs *connections) endIdle() {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -59,9 +57,9 @@ func (cs *connections) endIdle() {
 	}
 }
 
-// wait returns when no connection is open any more. When ctx ends before, it
-// closes those that are left, calls cut, and returns how many of them were
-// in use. No connection may be accepted any more.
+// wait returns when no connection is open any more. When ctx ends first, it closes
+// those that are left, calls cut, and returns how many of them were in use. No
+// connection may be accepted any more.
 func (cs *connections) wait(ctx context.Context, cut func()) (left int) {
 	ended := make(chan struct{})
 	go func() { cs.serving.Wait(); close(ended) }()
@@ -78,7 +76,7 @@ func (cs *connections) wait(ctx context.Context, cut func()) (left int) {
 		c.Close()
 	}
 	cs.mu.Unlock()
-	cut() // only now, so that no answer that is cut looks whole
+	cut() // only now, so that no answer that is cut looks complete
 	<-ended
 	return left
 }

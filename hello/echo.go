@@ -14,12 +14,12 @@ import (
 	"serai/hello/echo"
 )
 
-// echoService is the service of gRPC.
+// echoService is the gRPC service.
 type echoService struct{ *service }
 
 var _ echo.EchoHandler = echoService{}
 
-// handleGRPC adds the services of gRPC: echo, health and reflection.
+// handleGRPC adds the gRPC services: echo, health and reflection.
 func (s *service) handleGRPC(m *http.ServeMux) {
 	m.Handle(echo.NewEchoHandler(echoService{s}, connect.WithReadMaxBytes(maxBody)))
 	m.Handle(grpchealth.NewHandler(grpchealth.NewStaticChecker(echo.EchoName)))
@@ -28,7 +28,7 @@ func (s *service) handleGRPC(m *http.ServeMux) {
 	m.Handle(grpcreflect.NewHandlerV1Alpha(reflector))
 }
 
-// Say answers once, or fails as it is told to.
+// Say answers once, or fails if the request says so.
 func (s echoService) Say(_ context.Context, r *connect.Request[echo.SayRequest]) (*connect.Response[echo.SayResponse], error) {
 	a, err := s.reply(r.Msg)
 	if err != nil {
@@ -48,10 +48,11 @@ func (s echoService) say(text string) *echo.SayResponse {
 	return &echo.SayResponse{Text: text, Name: s.Name, Alloc: s.Alloc, Node: s.Node}
 }
 
-// errStopping ends what would never end: clients may try it again, elsewhere.
+// errStopping ends calls that would never end: clients may try again, with another
+// instance.
 var errStopping = connect.NewError(connect.CodeUnavailable, errors.New("the service stops"))
 
-// Repeat answers as often as it is told to, or until the service stops.
+// Repeat answers as often as the request says, or until the service stops.
 func (s echoService) Repeat(ctx context.Context, r *connect.Request[echo.RepeatRequest], to *connect.ServerStream[echo.SayResponse]) error {
 	every := 100 * time.Millisecond
 	if n := r.Msg.GetEvery(); n > 0 {
@@ -83,14 +84,14 @@ func (s echoService) Repeat(ctx context.Context, r *connect.Request[echo.RepeatR
 	}
 }
 
-// Talk answers each message until the client has said all, or the service stops.
+// Talk answers each message until the client sends no more, or the service stops.
 func (s echoService) Talk(ctx context.Context, with *connect.BidiStream[echo.SayRequest, echo.SayResponse]) error {
 	type message struct {
 		*echo.SayRequest
 		err error
 	}
 	heard := make(chan message)
-	go func() { // ends with the request, of which it reads
+	go func() { // ends with the request, from which it reads
 		for {
 			m, err := with.Receive()
 			select {

@@ -28,27 +28,26 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Options say who the service is. Zero values mean the defaults named.
+// Options describe the service. Zero values mean the defaults given here.
 type Options struct {
 	// Addr is HOST:PORT to listen on; ":8080". Only Run reads it.
 	Addr string
-	// Name is answered; "hello".
+	// Name is part of the answers; "hello".
 	Name string
-	// Alloc and Node are answered; they may be empty.
+	// Alloc and Node are part of the answers; they may be empty.
 	Alloc, Node string
-	// Grace is for how long requests are still taken when ctx has ended: those that
-	// were on their way then; 100ms. A service that closes at once loses them, and
-	// nobody may repeat those that are not idempotent (RFC 9110 section 9.2.2).
+	// Grace is how long requests are still accepted after ctx has ended, because they
+	// may be on their way; 100ms. A service that closes at once loses them, and nobody
+	// may repeat those that are not idempotent (RFC 9110 section 9.2.2).
 	Grace time.Duration
-	// ShutdownTimeout is how long what is in flight may last after that;
-	// 10s. What is left then is cut.
+	// ShutdownTimeout is how long requests in flight may take after that; 10s. What is
+	// left then is cut.
 	ShutdownTimeout time.Duration
-	// Logger gets the start, and what clients do wrong at level debug; nil
-	// discards it.
+	// Logger gets the start, and errors of clients at level debug; nil discards it.
 	Logger *slog.Logger
 }
 
-// Validate reports all that is wrong with the options at once.
+// Validate reports everything that is wrong with the options at once.
 func (o *Options) Validate() error {
 	var errs []error
 	if o.Addr != "" {
@@ -75,7 +74,7 @@ func (o *Options) setDefaults() {
 	}
 }
 
-// Run listens on o.Addr and serves as Serve does.
+// Run listens on o.Addr and calls Serve.
 func Run(ctx context.Context, o Options) error {
 	if err := o.Validate(); err != nil {
 		return fmt.Errorf("options of the sample service: %w", err)
@@ -89,15 +88,14 @@ func Run(ctx context.Context, o Options) error {
 	return Serve(ctx, l, o)
 }
 
-// requestIsKnown is how long after its read a request is known at the latest, so
-// that fasthttp does not take its connection for an idle one.
+// requestIsKnown is the longest time from the read of a request until fasthttp no
+// longer takes its connection for an idle one.
 const requestIsKnown = 20 * time.Millisecond
 
-// Serve serves l, which it closes, until ctx ends, and for o.Grace longer, with
-// answers that close their connections. Then it accepts no more, closes idle
-// connections, ends endless streams and WebSockets, and lets the rest finish
-// within o.ShutdownTimeout. It returns nil when all did, and once nothing of it
-// runs any more.
+// Serve serves l until ctx ends, and for o.Grace longer with answers that close their
+// connections. Then it accepts no more, closes idle connections, ends endless streams
+// and WebSockets, and lets the rest finish within o.ShutdownTimeout. It closes l. It
+// returns when nothing runs any more, nil if everything has finished in time.
 func Serve(ctx context.Context, l net.Listener, o Options) error {
 	if err := o.Validate(); err != nil {
 		l.Close()
@@ -132,7 +130,7 @@ func Serve(ctx context.Context, l net.Listener, o Options) error {
 		l.Close()
 	case <-ctx.Done():
 		time.Sleep(o.Grace)
-		// Not left to the server, which closes nothing before it has begun.
+		// The server would not close it before it has begun to serve.
 		l.Close()
 		<-accepting
 	}
@@ -144,7 +142,7 @@ func Serve(ctx context.Context, l net.Listener, o Options) error {
 	defer cancel()
 	left2 := make(chan int)
 	go func() { left2 <- over2.stop(last) }()
-	server.ShutdownWithContext(last) // its errors are l closed twice, and what conns counts
+	server.ShutdownWithContext(last) // its errors are a second close of l, and what conns counts
 	left := s.conns.wait(last, cut) + <-left2
 	serving.Wait()
 	switch {

@@ -15,12 +15,12 @@ import (
 	"time"
 )
 
-// overHTTP2 answers HTTP/2 without TLS, by prior knowledge: gRPC, and what HTTP/1 is
-// answered but WebSockets.
+// overHTTP2 answers HTTP/2 without TLS, by prior knowledge: gRPC, and the requests of
+// HTTP/1 except WebSockets.
 type overHTTP2 struct {
 	*service
 	server   http.Server
-	running  sync.WaitGroup // one for each request
+	running  sync.WaitGroup // counts the requests
 	inFlight atomic.Int64
 }
 
@@ -54,8 +54,8 @@ func newOverHTTP2(s *service) *overHTTP2 {
 	return h
 }
 
-// stop ends the connections when their requests are over, and returns how many of these
-// were cut when ctx ended.
+// stop ends the connections after their requests, and returns how many requests were
+// cut when ctx ended.
 func (h *overHTTP2) stop(ctx context.Context) (left int) {
 	if h.server.Shutdown(ctx) == nil {
 		return 0
@@ -66,13 +66,13 @@ func (h *overHTTP2) stop(ctx context.Context) (left int) {
 	return left
 }
 
-// tell answers with who it is and what it received.
+// tell answers with who the service is and what it received.
 func (h *overHTTP2) tell(w http.ResponseWriter, r *http.Request) {
 	a := Answer{
 		Name: h.Name, Alloc: h.Alloc, Node: h.Node, Remote: r.RemoteAddr, Protocol: r.Proto, Method: r.Method,
 		Host: r.Host, Path: r.URL.EscapedPath(), Query: r.URL.RawQuery,
 	}
-	for _, name := range slices.Sorted(maps.Keys(r.Header)) { // their order is not kept
+	for _, name := range slices.Sorted(maps.Keys(r.Header)) { // their order was lost
 		for _, value := range r.Header[name] {
 			a.Headers = append(a.Headers, [2]string{name, value})
 		}
@@ -96,7 +96,7 @@ func (h *overHTTP2) tell(w http.ResponseWriter, r *http.Request) {
 	w.Write(text.Bytes())
 }
 
-// echo answers with the body of the request, as it comes.
+// echo answers with the body of the request, as it arrives.
 func (h *overHTTP2) echo(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", r.Header.Get("Content-Type"))
 	if r.ContentLength >= 0 {
@@ -115,7 +115,7 @@ func (h *overHTTP2) echo(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		if err != nil {
-			panic(http.ErrAbortHandler) // what is cut is cut in the answer, too
+			panic(http.ErrAbortHandler) // if the request is cut, the answer is, too
 		}
 	}
 }
@@ -157,7 +157,7 @@ func (h *overHTTP2) events(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// status answers with the status that the path names.
+// status answers with the status in the path.
 func (h *overHTTP2) status(w http.ResponseWriter, r *http.Request) {
 	status, ok := statusIn(r.PathValue("status"))
 	if !ok {

@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// preface is what every connection of HTTP/2 begins with, and no request of HTTP/1
-// (RFC 9113 section 3.4); the rest of it is not needed to tell.
+// preface is the start of every HTTP/2 connection, and of no HTTP/1 request (RFC 9113
+// section 3.4). The rest of the preface is not needed to tell them apart.
 const preface = "PRI * HTTP/2.0"
 
-// entrance gives each connection to the server of the protocol with which it begins.
+// entrance passes each connection to the server of the protocol with which it begins.
 type entrance struct {
 	http1, http2 queue
 
 	mu      sync.Mutex
-	silent  map[net.Conn]bool // of which nothing is known yet
+	silent  map[net.Conn]bool // connections that have sent nothing yet
 	looking sync.WaitGroup
 }
 
@@ -23,7 +23,7 @@ func newEntrance(address net.Addr) *entrance {
 	return &entrance{http1: newQueue(address), http2: newQueue(address), silent: make(map[net.Conn]bool)}
 }
 
-// accept takes the connections of l until that is closed, or fails.
+// accept accepts connections from l until it is closed or fails.
 func (e *entrance) accept(l net.Listener) error {
 	for {
 		c, err := l.Accept()
@@ -38,7 +38,7 @@ func (e *entrance) accept(l net.Listener) error {
 	}
 }
 
-// look reads what c begins with.
+// look reads the first bytes of c, and selects its server.
 func (e *entrance) look(c net.Conn) {
 	defer e.looking.Done()
 	known := &begun{Conn: c}
@@ -52,7 +52,7 @@ func (e *entrance) look(c net.Conn) {
 	e.mu.Lock()
 	delete(e.silent, c)
 	e.mu.Unlock()
-	c.SetReadDeadline(time.Time{}) // it has brought a request while e ended
+	c.SetReadDeadline(time.Time{}) // a request may have come while e ended
 	switch {
 	case len(known.head) == 0:
 		c.Close()
@@ -63,8 +63,8 @@ func (e *entrance) look(c net.Conn) {
 	}
 }
 
-// end ends the connections that have said nothing, and the queues once they have
-// been given all others. No connection may be accepted any more.
+// end ends the connections that have sent nothing, and closes the queues after all
+// others are in them. No connection may be accepted any more.
 func (e *entrance) end() {
 	e.mu.Lock()
 	for c := range e.silent {
@@ -76,7 +76,7 @@ func (e *entrance) end() {
 	e.http2.Close()
 }
 
-// begun is a connection of which the first bytes have been read.
+// begun is a connection whose first bytes were read.
 type begun struct {
 	net.Conn
 	head []byte

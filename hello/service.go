@@ -28,7 +28,7 @@ const (
 // service is one running instance.
 type service struct {
 	Options
-	// stopping ends what would never end, over ends everything.
+	// stopping ends streams that would never end, over ends everything.
 	stopping, over context.Context
 	conns          connections
 	upgrader       websocket.FastHTTPUpgrader
@@ -74,9 +74,9 @@ func (s *service) serve(c *fasthttp.RequestCtx) {
 	}
 }
 
-// echo answers with the body of the request and its framing. A chunked body
-// goes back chunk by chunk, one with a length in blocks of a few KiB. One that
-// is cut off is cut off in the answer too.
+// echo answers with the body of the request and its framing. A chunked body is returned
+// chunk by chunk, one with a length in blocks of a few KiB. If the request is cut off,
+// the answer is, too.
 func (s *service) echo(c *fasthttp.RequestCtx) {
 	c.SetContentTypeBytes(c.Request.Header.ContentType())
 	if body := c.RequestBodyStream(); body != nil {
@@ -84,8 +84,8 @@ func (s *service) echo(c *fasthttp.RequestCtx) {
 	}
 }
 
-// slow waits before it answers: ?wait=2s, at most a minute. fasthttp does not
-// tell when the client leaves, so that it waits to the end then too.
+// slow waits before it answers: ?wait=2s, at most a minute. It waits to the end even if
+// the client leaves, because fasthttp does not report that.
 func (s *service) slow(c *fasthttp.RequestCtx) {
 	wait := duration(c, "wait", 2*time.Second, 0)
 	timer := time.NewTimer(wait)
@@ -97,7 +97,7 @@ func (s *service) slow(c *fasthttp.RequestCtx) {
 	}
 }
 
-// status answers with the status that the path names.
+// status answers with the status in the path.
 func (s *service) status(c *fasthttp.RequestCtx, text string) {
 	status, ok := statusIn(text)
 	if !ok {
@@ -127,19 +127,19 @@ func (zeros) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// statusIn reads a status.
+// statusIn parses a status.
 func statusIn(text string) (status int, ok bool) {
 	status, err := strconv.Atoi(text)
 	return status, err == nil && status >= 200 && status <= 599
 }
 
-// countIn reads a number of bytes.
+// countIn parses a number of bytes.
 func countIn(text string) (n int, ok bool) {
 	n, err := strconv.Atoi(text)
 	return n, err == nil && n >= 0 && n <= maxBytes
 }
 
-// What is answered where they cannot be read.
+// The answers to invalid ones.
 var (
 	badStatus = "want /status/200 to /status/599"
 	badCount  = fmt.Sprintf("want /bytes/0 to /bytes/%d", maxBytes)

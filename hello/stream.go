@@ -10,10 +10,10 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// farewell is how long a WebSocket's client has to answer that we close.
-const farewell = time.Second
+// closeTime is how long a WebSocket's client may take to answer a close.
+const closeTime = time.Second
 
-// events streams server-sent events: ?every=100ms&count=10, without count
+// events streams server-sent events: ?every=100ms&count=10. Without count it goes on
 // until the client leaves or the service stops.
 func (s *service) events(c *fasthttp.RequestCtx) {
 	c.SetContentType("text/event-stream")
@@ -26,13 +26,13 @@ func (s *service) events(c *fasthttp.RequestCtx) {
 // See https://html.spec.whatwg.org/multipage/server-sent-events.html
 type eventStream struct {
 	*service
-	count int // zero is endless
+	count int // zero means endless
 	sent  int
 	tick  *time.Ticker
-	rest  []byte // of the event that is sent
+	rest  []byte // the unsent rest of the current event
 }
 
-// Read waits for the next event, but not for the first.
+// Read waits for the next event. The first one comes at once.
 func (e *eventStream) Read(p []byte) (int, error) {
 	if len(e.rest) == 0 {
 		if err := e.next(nil); err != nil {
@@ -44,8 +44,8 @@ func (e *eventStream) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// next waits for the next event, until the stream is over or the client gone; who
-// cannot know of that says nil.
+// next waits for the next event, until the stream is over or the client is gone. Gone
+// is nil if the caller cannot know that.
 func (e *eventStream) next(gone <-chan struct{}) error {
 	endless := e.count == 0
 	if !endless && e.sent == e.count {
@@ -71,7 +71,7 @@ func (e *eventStream) next(gone <-chan struct{}) error {
 	return nil
 }
 
-// Close is called by fasthttp when the answer has ended.
+// Close is called by fasthttp after the answer.
 func (e *eventStream) Close() error {
 	e.tick.Stop()
 	return nil
@@ -86,12 +86,12 @@ func (s *service) webSocket(c *fasthttp.RequestCtx) {
 		stop := context.AfterFunc(s.stopping, func() {
 			defer close(told)
 			bye := websocket.FormatCloseMessage(websocket.CloseGoingAway, "stopping")
-			conn.WriteControl(websocket.CloseMessage, bye, time.Now().Add(farewell))
-			conn.SetReadDeadline(time.Now().Add(farewell))
+			conn.WriteControl(websocket.CloseMessage, bye, time.Now().Add(closeTime))
+			conn.SetReadDeadline(time.Now().Add(closeTime))
 		})
 		defer func() {
 			if !stop() {
-				<-told // it must not use a connection that is given back
+				<-told // it must not use a connection that was returned
 			}
 		}()
 		conn.SetReadLimit(maxBody)
@@ -102,7 +102,7 @@ func (s *service) webSocket(c *fasthttp.RequestCtx) {
 			}
 		}
 	})
-	if err != nil { // it is answered
+	if err != nil { // Upgrade has answered
 		s.Logger.Debug("no websocket", "client", under.RemoteAddr().String(), "error", err)
 	}
 }

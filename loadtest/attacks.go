@@ -12,28 +12,28 @@ import (
 	"serai/nomad"
 )
 
-// attacksCommand does to a serai of 128 MB, one after the other, what strangers and
-// tenants have done to it, while somebody else asks another service as usual, and prints
-// the table of docs/security.md.
+// attacksCommand runs known attacks of strangers and tenants against a serai with 128
+// MB, one after the other, while a client uses another service as usual. It prints the
+// table of docs/security.md.
 type attacksCommand struct {
 	Binary string   `help:"serai; built when empty." placeholder:"PATH"`
 	Only   []string `help:"Attacks whose name contains one of these." placeholder:"WORD,..."`
 }
 
-// attack is one of them.
+// attack is one attack.
 type attack struct {
 	name, who string
-	what      string // is done
-	before    string // what came of it when it was first done
+	what      string // what is done
+	before    string // what happened when it was first done
 	flags     []string
-	tags      []string // of the service web, which is attacked
-	// begin begins it, and returns what ends it, or nil.
+	tags      []string // tags of the service web, which is attacked
+	// begin starts the attack, and returns a function that ends it, or nil.
 	begin func(a *arena) (stop func(), err error)
-	// outcome says what comes of it, and fails when a promise is broken.
+	// outcome describes the effect, and fails when a promise is broken.
 	outcome func(a *arena) (now string, err error)
 }
 
-// Run does all of them, and fails when one breaks a promise.
+// Run runs all attacks, and fails when one breaks a promise.
 func (c *attacksCommand) Run(ctx context.Context) error {
 	raiseLimit()
 	remove, err := needSerai(ctx, &c.Binary)
@@ -60,7 +60,7 @@ func (c *attacksCommand) Run(ctx context.Context) error {
 	return errors.Join(append(broken, ctx.Err())...)
 }
 
-// run does the attack beside somebody who asks another service.
+// run runs the attack while a client uses another service.
 func (t *attack) run(a *arena) error {
 	bystander, err := a.start("bystander", "ingress.host=bystander.loadtest")
 	if err != nil {
@@ -111,8 +111,7 @@ func (a *arena) register(namespace, service string, n int, address string, port 
 	return id
 }
 
-// until waits for something that is to come, a minute at most, and returns how long it
-// took.
+// until waits for an event, a minute at most, and returns how long it took.
 func (a *arena) until(what string, came func() bool) (time.Duration, error) {
 	began := time.Now()
 	for !came() {
@@ -127,7 +126,7 @@ func (a *arena) until(what string, came func() bool) (time.Duration, error) {
 	return time.Since(began), nil
 }
 
-// adminPage is what the admin listener says.
+// adminPage returns a page of the admin listener.
 func (a *arena) adminPage(path string) string {
 	res, err := http.Get("http://" + a.admin + path)
 	if err != nil {
@@ -138,7 +137,7 @@ func (a *arena) adminPage(path string) string {
 	return string(page)
 }
 
-// refused waits until something of the evil namespace is refused with such words.
+// refused waits until something of the evil namespace is refused with these words.
 func (a *arena) refused(words ...string) error {
 	_, err := a.until("rejection with "+strings.Join(words, ", "), func() bool {
 		page := a.adminPage("/rejections?namespace=" + evil)

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// strangersAttacks need nothing but the listener, or a host that a tenant serves.
+// strangersAttacks need only the listener, or a host that a tenant serves.
 func strangersAttacks() []attack {
 	overloaded := func(a *arena) (string, error) {
 		if !a.alive() {
@@ -65,15 +65,15 @@ func strangersAttacks() []attack {
 	}
 }
 
-// drip sends a beginning, and then a byte a second until that fails.
+// drip sends the beginning of a request, and then a byte a second until that fails.
 func drip(c net.Conn, begin string) {
 	for _, err := io.WriteString(c, begin); err == nil; _, err = io.WriteString(c, "a") {
 		time.Sleep(time.Second)
 	}
 }
 
-// answerWithin sends a request over a connection of its own, and returns the status of
-// the answer that comes within so long; 0 for none.
+// answerWithin sends a request over a new connection, and returns the status of the
+// answer if it comes in time; 0 for none.
 func answerWithin(address, request string, within time.Duration) (status int) {
 	c, err := net.Dial("tcp", address)
 	if err != nil {
@@ -90,7 +90,7 @@ func answerWithin(address, request string, within time.Duration) (status int) {
 	return res.StatusCode
 }
 
-// page sends a request over a connection of its own, and returns all that comes until it
+// page sends a request over a new connection, and returns all bytes that come until it
 // is closed.
 func page(address, request string) string {
 	c, err := net.Dial("tcp", address)

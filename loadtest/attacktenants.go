@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// tenantsAttacks are done by registrations: every job author can do them.
+// tenantsAttacks are made with registrations: every author of a job can make them.
 func tenantsAttacks() []attack {
 	return append(quotaAttacks(), append(probeAttacks(), addressAttacks()...)...)
 }
@@ -37,7 +37,7 @@ func manyConditions(host string, i int) (tags []string) {
 	return tags
 }
 
-// quotaAttacks take tables, and the time to make them.
+// quotaAttacks use up tables, and the time to build them.
 func quotaAttacks() []attack {
 	return []attack{
 		{name: "tags", who: "tenant", what: "three registrations with 282 KB of tags", before: "the process was killed",
@@ -97,7 +97,8 @@ func quotaAttacks() []attack {
 	}
 }
 
-// changeOfAnother registers an instance of somebody else, and says how soon it is served.
+// changeOfAnother registers an instance of another tenant, and says how soon it is
+// served.
 func changeOfAnother(a *arena) (string, error) {
 	i, err := a.start("late", "ingress.host=late.loadtest", "ingress.check=/healthz")
 	if err != nil {
@@ -109,7 +110,7 @@ func changeOfAnother(a *arena) (string, error) {
 	return fmt.Sprintf("another tenant's new instance, with a check, is served after %d ms", took.Milliseconds()), err
 }
 
-// probeAttacks take the time of the prober.
+// probeAttacks use up the time of the prober.
 func probeAttacks() []attack {
 	return []attack{
 		{name: "tarpit", who: "tenant", what: "300 instances with `check-timeout=10m` that never answer", before: "nobody else's checks",
@@ -168,7 +169,7 @@ func portNumber(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
 var specialAddresses = []string{"169.254.169.254", "fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1",
 	"::169.254.169.254", "::ffff:169.254.169.254", "0.0.0.1", "240.0.0.1"}
 
-// addressAttacks are about what a tenant may name: an address, a host, a path.
+// addressAttacks concern what a tenant may name: an address, a host, a path.
 func addressAttacks() []attack {
 	return []attack{
 		{name: "admin", who: "tenant", what: "an instance at `127.0.0.1` and serai's admin port", before: "strangers read metrics and profiles through port 80",

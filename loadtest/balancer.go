@@ -13,15 +13,15 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// balancer is what stands in front of the nodes, as a cloud's network load
-// balancer does: it forwards connections to nodes whose ready path answers 200,
-// and knows nothing of HTTP otherwise.
+// balancer stands in front of the nodes like a cloud's network load balancer: it
+// forwards connections to nodes whose ready path answers 200, and does not understand
+// HTTP otherwise.
 type balancer struct {
 	nodes []*target
 	turn  atomic.Uint64
 }
 
-// target is a node to the balancer.
+// target is a node, for the balancer.
 type target struct {
 	address string
 	ready   atomic.Bool
@@ -64,8 +64,8 @@ func startBalancer(ctx context.Context, nodes []*ingress) (address string, err e
 	return l.Addr().String(), nil
 }
 
-// check asks a node until ctx ends. One that refuses keeps its connections: it
-// may be ending. Those to one that is silent are closed.
+// check checks a node until ctx ends. A node that refuses keeps its connections, since
+// it may be draining. The connections to a node that does not answer are closed.
 func (t *target) check(ctx context.Context) {
 	refused, silent := 0, 0
 	for ctx.Err() == nil {
@@ -104,7 +104,7 @@ func (t *target) ask() (status int, err error) {
 	return a.StatusCode(), err
 }
 
-// isSilence reports whether nobody is there, not even to refuse.
+// isSilence reports whether the node does not answer at all, not even with a refusal.
 func isSilence(err error) bool {
 	var e interface{ Timeout() bool } // fasthttp's are no net.Error
 	return errors.Is(err, syscall.EHOSTUNREACH) || errors.As(err, &e) && e.Timeout()
@@ -118,7 +118,7 @@ func (t *target) closeAll() {
 	}
 }
 
-// dial connects to the node; done takes the connection off the list.
+// dial connects to the node; done removes the connection from the list.
 func (t *target) dial() (c *net.TCPConn, done func(), err error) {
 	to, err := net.DialTimeout("tcp", t.address, balancerWaits)
 	if err != nil {

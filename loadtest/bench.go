@@ -4,26 +4,26 @@ package main
 type bench struct {
 	name   string
 	path   string
-	size   int64 // of its answer in bytes, where that is large
+	size   int64 // size of a large answer in bytes
 	secure bool
 	ask    ask // url and lasts are filled in
 	routes bool
-	// target is the largest ratio of CPU per request to the better of nginx and
-	// HAProxy that keeps the promise; 0 when nothing is promised.
+	// target is the promised ratio of CPU per request to the better of nginx and
+	// HAProxy, at most; 0 when nothing is promised.
 	target float64
-	// against is the one that the target is about, the better of both if empty.
+	// against is the proxy that the target compares with, the better of both if empty.
 	against string
-	// rate makes the target one of requests a second, the smallest ratio.
+	// rate makes the target a ratio of requests a second, at least.
 	rate bool
-	// faster is how many times as many requests a second as Traefik's are
-	// promised; 0 promises nothing.
+	// faster is the promised ratio of requests a second to Traefik's; 0 promises
+	// nothing.
 	faster float64
 	// ws asks for WebSocket messages.
 	ws bool
-	// burst has all connections begin at once, and compares the 99th percentile of the
+	// burst opens all connections at once, and compares the 99th percentile of the
 	// latencies in the first burstLasts.
 	burst bool
-	// rule is the policy that the proxies have for what is asked, nil for none.
+	// rule is the policy that the proxies apply, nil for none.
 	rule *rule
 	// grpc asks for calls of gRPC, h2c for HTTP/2 without TLS.
 	grpc, h2c bool
@@ -59,7 +59,7 @@ func benches() []bench {
 // allBenches are all that can be compared.
 func allBenches() []bench { return append(benches(), policyBenches()...) }
 
-// can reports whether a proxy of this kind takes part.
+// can reports whether a proxy of this kind can run the scenario.
 func (b *bench) can(k *peerKind) bool {
 	return (k.secure || !b.secure) && (k.h2 || b.ask.streams == 0) && (k.grpc || !b.grpc && !b.h2c)
 }
@@ -86,8 +86,8 @@ func (b *bench) value(m measured) float64 {
 	return m.CPU
 }
 
-// count returns the number of requests. Answers so large that many of them are
-// under way at the end count as far as they have come.
+// count returns the number of requests. Of large answers, those that are incomplete at
+// the end count in part.
 func (b *bench) count(s seen) float64 {
 	if b.size > 0 && s.Bytes > 0 {
 		return float64(s.Bytes) / float64(b.size)

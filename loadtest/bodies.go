@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// oneLargeBody sends a body to the instance and has it back, at the same time
-// and over one connection.
+// oneLargeBody sends a body to the instance and gets it back, at the same time and over
+// one connection.
 func oneLargeBody(a *arena) error {
 	peak, stop := a.watchMemory()
 	before := a.rss()
@@ -31,7 +31,7 @@ func oneLargeBody(a *arena) error {
 	return nil
 }
 
-// manyBodies does so with many smaller ones.
+// manyBodies does the same with many smaller ones.
 func manyBodies(a *arena) error {
 	peak, stop := a.watchMemory()
 	before := a.rss()
@@ -59,7 +59,7 @@ func manyBodies(a *arena) error {
 	return nil
 }
 
-// watchMemory notes the most memory that serai has until stop is called.
+// watchMemory records the most memory that serai uses until stop is called.
 func (a *arena) watchMemory() (peak *int64, stop func()) {
 	peak = new(int64)
 	ended, done := make(chan struct{}), make(chan struct{})
@@ -114,7 +114,8 @@ func echoed(address string, seed uint64, n int64) error {
 	return nil
 }
 
-// noise is endless and differs by seed: a random block, with a counter in it.
+// noise is an endless stream that depends on seed: a random block, with a counter in
+// it.
 func noise(seed uint64) io.Reader {
 	b := make([]byte, 256<<10)
 	r := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), 1})

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// burstLasts is the part of a burst that is measured: a proxy has to make the state of all
-// clients then, and they wait for it.
+// burstLasts is the part of a burst that is measured: at its start a proxy must make
+// the state of all clients while they wait.
 const burstLasts = 2 * time.Second
 
 // burst measures one proxy after the other. The generator is a new process for each, all of

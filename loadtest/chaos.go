@@ -9,7 +9,7 @@ import (
 	"serai/router"
 )
 
-// chaosCommand runs programs that a seed draws, of everything that services,
+// chaosCommand runs programs that are drawn from a seed, of everything that services,
 // clients, instances and Nomad may do.
 type chaosCommand struct {
 	Binary  string        `help:"serai; built when empty." placeholder:"PATH"`

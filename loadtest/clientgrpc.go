@@ -19,8 +19,8 @@ import (
 	echopb "serai/hello/echo"
 )
 
-// grpcClient makes unary calls as users of grpc-go do: on channels that stay, with the
-// default service configuration, without waiting for a channel that is broken.
+// grpcClient makes unary calls as users of grpc-go do: on lasting channels, with the
+// default service configuration, without waiting for a broken channel.
 type grpcClient struct {
 	channels []*grpc.ClientConn
 	again    *resends
@@ -74,7 +74,8 @@ func (c *grpcClient) ask(i int) (failure string) {
 	return ""
 }
 
-// causeOf is how a call ended: its status, and why as serai says, or else the message.
+// causeOf is how a call ended: its status, and the reason that serai gives, or else the
+// message.
 func causeOf(err error, trailer metadata.MD) string {
 	s := status.Convert(err)
 	reason := strings.Join(trailer.Get("X-Serai-Reason"), ", ")

@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// entrance is where clients of a scenario connect to.
+// entrance is where the clients of a scenario connect to.
 type entrance struct {
 	plain  string // host:port
 	secure string // with TLS, empty where there is none

@@ -16,8 +16,8 @@ import (
 	echopb "serai/hello/echo"
 )
 
-// streams are calls that instances answer again and again, for as long as nothing
-// ends them. One that ends is opened again at once.
+// streams are calls that instances answer repeatedly until something ends them. A
+// stream that ends is opened again at once.
 type streams struct {
 	every   time.Duration // between two messages
 	text    string        // of each
@@ -28,20 +28,21 @@ type streams struct {
 	seen streamsTally
 }
 
-// streamsTally is what became of streams.
+// streamsTally is what happened to streams.
 type streamsTally struct {
 	Open     int `json:"open"` // at once
 	Messages int `json:"messages"`
-	// Ended counts those that had brought a message, by how they ended, and Failed
-	// those that ended before the first one.
+	// Ended counts streams that ended after a message, by how they ended; Failed those
+	// that ended before their first message.
 	Ended  map[string]int `json:"ended,omitempty"`
 	Failed map[string]int `json:"failed,omitempty"`
-	// Wrong is how many of them did not end as promised: with UNAVAILABLE.
+	// Wrong is how many of these did not end as promised: with UNAVAILABLE.
 	Wrong int `json:"wrong"`
-	// Again is how many brought a message that follow one that had ended.
+	// Again is how many streams were opened after one that had ended, and brought a
+	// message.
 	Again int `json:"opened_again"`
-	// SilentMS is the longest time between two messages, of one stream or of one and
-	// the next.
+	// SilentMS is the longest time between two messages, of one stream or of a stream
+	// and its successor.
 	SilentMS int64 `json:"longest_silence_ms"`
 }
 
@@ -80,14 +81,14 @@ func startStreams(ctx context.Context, channels []*grpc.ClientConn, n int, every
 	return s
 }
 
-// end ends the streams, and returns what became of them.
+// end ends the streams, and returns what happened to them.
 func (s *streams) end() *streamsTally {
 	s.stop()
 	s.running.Wait()
 	return &s.seen
 }
 
-// keep has one stream open after the other.
+// keep keeps one stream open: when it ends, it opens the next one.
 func (s *streams) keep(ctx context.Context, channel *grpc.ClientConn) {
 	last := time.Now()
 	for again := false; ctx.Err() == nil; again = true {

@@ -16,13 +16,13 @@ import (
 	"serai/nomad/nomadsim"
 )
 
-// cluster runs services of one instance or more, each reachable by the host
+// cluster runs services of one or more instances. Each is reached by the host
 // NAME.loadtest.
 type cluster interface {
 	// start runs a service with that many instances.
 	start(ctx context.Context, service string, instances int) error
-	// leave takes an instance out of discovery. It goes on answering, so that
-	// a request that reaches it is seen.
+	// leave removes an instance from discovery. It goes on answering, so that requests
+	// that reach it are seen.
 	leave(ctx context.Context, r nomad.Registration) error
 	// stop ends a service.
 	stop(service string)

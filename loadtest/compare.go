@@ -107,13 +107,13 @@ func (c *compareCommand) Run(ctx context.Context) error {
 	return errors.Join(failed, report.verdict())
 }
 
-// found is a proxy on this machine.
+// found is a proxy that exists on this machine.
 type found struct {
 	kind   peerKind
 	binary string
 }
 
-// find looks for the proxies, and names those that are missing.
+// find looks for the proxies, and names the missing ones.
 func (c *compareCommand) find(r *report) (all []found) {
 	for _, k := range peerKinds() {
 		if !c.takesPart(&k) {
@@ -158,8 +158,8 @@ func (c *compareCommand) binary(k *peerKind) string {
 	return path
 }
 
-// usable leaves out the proxies that do not forward with our configuration, a
-// new version's for instance, and names them.
+// usable leaves out, and names, the proxies that do not forward with our configuration,
+// for example a new version.
 func usable(ctx context.Context, kinds []found, s setting, r *report) (all []found, err error) {
 	for _, f := range kinds {
 		p, err := startPeer(ctx, &f.kind, f.binary, s)

@@ -11,7 +11,7 @@ import (
 	"serai/router"
 )
 
-// keeper is a serai's part in who holds what several services claim.
+// keeper is the part of a serai that decides who holds contested claims.
 type keeper struct {
 	*claims.Keeper
 	latest atomic.Pointer[claims.Agreed]
@@ -54,8 +54,8 @@ func (f *flock) startKeepers(running *sync.WaitGroup, url string) error {
 	return nil
 }
 
-// contest lets all of them see the same contest at once, every second one in
-// the other order: one writes it down, and the others follow.
+// contest shows all of them the same contest at once, every second one in the other
+// order: one writes it down, and the others follow.
 func (f *flock) contest() error {
 	const name = "contested.loadtest /"
 	claimant := func(n int) router.Claimant {

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// memory tells what connections in several states cost.
+// memory measures what connections in several states cost.
 func memory(a *arena) error {
 	const slow = 1000
 	for _, m := range []struct {
@@ -71,9 +71,9 @@ func (cs crowd) Close() error {
 // crowdTimeout bounds how long a crowd may be used.
 const crowdTimeout = 3 * time.Minute
 
-// each does something on every connection each second until it fails, as it does
-// when the crowd is closed. The kernel may keep one waiting for long, and the
-// others are not to wait for it.
+// each calls do for every connection each second until it fails, as it does when the
+// crowd is closed. The kernel may block one call for long, and that must not delay the
+// others.
 func (cs crowd) each(do func(net.Conn) error) {
 	for _, c := range cs {
 		go func() {
@@ -98,9 +98,9 @@ func gather(ctx context.Context, address string, n int, bytes string) (crowd, er
 	})
 }
 
-// arrive opens n connections at a steady pace: what a process needs for those
-// that come at once it can use again for others later. It returns those that
-// came, and the first failure.
+// arrive opens n connections at a steady rate, because a process could reuse memory for
+// later connections that it needs for many at once. It returns the connections, and the
+// first failure.
 func arrive(ctx context.Context, n int, come func(i int) (net.Conn, error)) (crowd, error) {
 	const dialers, arrivals = 50, 2000 // a second
 	all := make(crowd, n)
@@ -124,14 +124,14 @@ func arrive(ctx context.Context, n int, come func(i int) (net.Conn, error)) (cro
 	return slices.DeleteFunc(all, func(c net.Conn) bool { return c == nil }), <-failed
 }
 
-// dialer is the i-th client's: an address of the loopback has not enough ports
-// for all, so that they come from several.
+// dialer is the dialer of the i-th client. One loopback address has not enough ports
+// for all clients, so they use several.
 func dialer(i int) *net.Dialer {
 	return &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 2, byte(1+i%10))}, Timeout: 10 * time.Second}
 }
 
-// smallWindow keeps a client that does not read from taking megabytes all the
-// same.
+// smallWindow keeps a client that does not read from receiving megabytes into its
+// buffers.
 func smallWindow(_, _ string, c syscall.RawConn) (err error) {
 	e := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 256<<10) })
 	return errors.Join(err, e)

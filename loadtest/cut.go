@@ -12,9 +12,9 @@ import (
 	"serai/internal/netns"
 )
 
-// cutWithin is how long a request may take while what it needs vanishes without
-// a word: serai notices within two seconds, may go to another one that is there
-// no more, and this machine has other things to do.
+// cutWithin is how long a request may take while a part of the network is lost: serai
+// notices within two seconds, may try another instance that is lost, too, and this
+// machine has other work.
 const cutWithin = 10 * time.Second
 
 // cutNetwork cuts the first instance off.
@@ -46,9 +46,8 @@ const (
 	strands = 10
 )
 
-// cutClients strands connections in every state in a network that is then cut,
-// in both directions and without a word, and waits until serai has ended them.
-// The load goes on from elsewhere.
+// cutClients leaves connections in every state in a network that is then cut in both
+// directions, and waits until serai has ended them. The load goes on from elsewhere.
 func cutClients(s *testbed) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -98,8 +97,8 @@ func cutClients(s *testbed) error {
 	return nil
 }
 
-// connections counts those from the clients that a process at serai's address
-// still has open, as ss tells.
+// connections counts the connections from the clients that a process at serai's address
+// still has open, according to ss.
 func connections(serai *ingress, clients *netns.Space) (n int) {
 	command := []string{"ss", "-tnpH", "src", serai.address, "dst", clients.Address}
 	if serai.space != nil {
@@ -118,7 +117,7 @@ type strandCommand struct {
 	Addr string `arg:""`
 }
 
-// Run opens them, prints how many, and is silent until it is killed.
+// Run opens them, prints how many, and then does nothing until it is killed.
 func (s *strandCommand) Run(ctx context.Context) error {
 	const head = " HTTP/1.1\r\nHost: web.loadtest\r\n"
 	states := []string{

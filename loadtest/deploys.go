@@ -96,8 +96,8 @@ func deployCanaries(n int, tags ...string) func(*testbed) error {
 	}
 }
 
-// killTask kills one task after the other, again and again; Nomad restarts it before the
-// next one is killed, or requests that are repeated would meet another dying one.
+// killTask kills one task after the other, again and again. Nomad restarts each before
+// the next one is killed; otherwise repeated requests would reach another dying one.
 func killTask(s *testbed) error {
 	for i := range s.rounds {
 		allocs, err := s.job.allocs(s.ctx)
@@ -127,7 +127,7 @@ func hangTask(s *testbed) error {
 	return s.job.signal(s.ctx, allocs[0].ID, "SIGCONT")
 }
 
-// joinTask lets a failing instance join the instances, as a job of its own.
+// joinTask adds a failing instance, as a job of its own.
 func joinTask(kind string) func(*testbed) error {
 	return func(s *testbed) error {
 		self, err := os.Executable()

@@ -13,9 +13,9 @@ import (
 	"serai/nomad"
 )
 
-// discoveryCommand measures how soon serai follows Nomad. The clock starts
-// when the event reaches this program, on a stream of its own: what the agent
-// needs before that is not serai's.
+// discoveryCommand measures how soon serai follows Nomad. The clock starts when the
+// event reaches this program on a stream of its own: the time that the agent needs
+// before that is not serai's.
 type discoveryCommand struct {
 	Nomad  string        `help:"A real agent, http://HOST:PORT, with raw_exec; the simulator when empty." placeholder:"ADDR"`
 	Binary string        `help:"serai; built when empty. A real agent's nodes must have it at this path." placeholder:"PATH"`
@@ -191,8 +191,8 @@ func (m *measurement) ask(ctx context.Context, host string, answers chan<- reply
 	}
 }
 
-// until goes through the answers to the first that is meant. Once a service
-// has answered, every other answer is a failure.
+// until reads answers up to the first one that is meant. Once a service has answered,
+// every other answer is a failure.
 func (m *measurement) until(answers <-chan reply, meant func(reply) bool) (reply, error) {
 	timeout := time.After(time.Minute)
 	known := false

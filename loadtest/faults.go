@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// faultsCommand changes a cluster under a constant load and counts every
-// answer that is not the instance's own 200. The cluster is the simulator with
-// processes for instances, or a real Nomad.
+// faultsCommand changes a cluster under constant load, and counts every answer that is
+// not the instance's own 200. The cluster is the simulator with processes as instances,
+// or a real Nomad.
 type faultsCommand struct {
 	Nomad  string   `help:"A real agent on this machine, http://HOST:PORT, with raw_exec; NOMAD_TOKEN may be needed." placeholder:"ADDR"`
 	Agents string   `help:"A nomad binary: servers and clients are started, as root, so that servers and nodes can fail too." placeholder:"PATH"`
@@ -87,7 +87,7 @@ func (c *faultsCommand) Run(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// ground returns the scenarios, and how to play one.
+// ground returns the scenarios, and a function that plays one.
 func (c *faultsCommand) ground(ctx context.Context) (play func(context.Context, scenario) (result, error), list []scenario, end func(), err error) {
 	end = func() {}
 	var own *servers
@@ -179,8 +179,8 @@ func (c *faultsCommand) perform(st *testbed, s *scenario, nomadURL, token string
 	return r, err
 }
 
-// requestsOfRound is how many requests a scenario sees at least for each of
-// --rounds: its steps are repeated until then.
+// requestsOfRound is the least number of requests of a scenario for each of --rounds:
+// its steps are repeated until then.
 const requestsOfRound = 500
 
 // errSkipped says that this machine lacks what a scenario needs.

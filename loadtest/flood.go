@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// flood is one way in which strangers take memory of serai: connections that begin
-// with the same bytes and go on with a few every three seconds.
+// flood is one way in which strangers use up memory of serai: connections that begin
+// with the same bytes, and send a few more every three seconds.
 type flood struct {
 	name  string
 	conns int
@@ -21,7 +21,7 @@ type flood struct {
 	goOn  func(net.Conn) error
 }
 
-// strangersFloods are those of strangers, in the order in which they begin.
+// strangersFloods are the floods of strangers, in the order in which they begin.
 func strangersFloods() []flood {
 	kilobytes := strings.Repeat("X-Filler: "+strings.Repeat("a", 988)+"\r\n", 60)
 	drip := func(c net.Conn) error {

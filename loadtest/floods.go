@@ -11,9 +11,10 @@ import (
 // job files in jobs/ ask for, in MiB.
 const floodLimit = 128
 
-// floods has strangers and tenants do at once all that takes memory, while others
-// ask as usual, some of them an idle serai beside the one that is attacked: what these
-// see is the machine's part, which attackers, clients and instances share.
+// floods makes strangers and tenants do everything that uses memory at once, while
+// others use serai as usual. Some of those use an idle serai beside the one under
+// attack: what they see is due to the machine, which attackers, clients and instances
+// share.
 func floods(a *arena) error {
 	bystander, err := a.start("bystander", "ingress.host=bystander.loadtest")
 	if err != nil {
@@ -68,8 +69,8 @@ func floods(a *arena) error {
 	return nil
 }
 
-// registerFloods registers what a tenant may: many large tags, many checks with
-// large answers, and a service that never becomes ready.
+// registerFloods registers what a tenant may register: many large tags, many checks
+// with large answers, and a service that never becomes ready.
 func (a *arena) registerFloods() {
 	a.registerLargeTags()
 	a.registerLargeChecks()

@@ -17,8 +17,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// generateCommand asks one address from a process of its own, so that it can
-// have a core of its own. It prints what it saw as JSON.
+// generateCommand makes requests from a process of its own, so that it can have a core
+// of its own. It prints what it saw as JSON.
 type generateCommand struct {
 	URL     string        `arg:"" help:"What to ask for."`
 	Host    string        `default:"web.loadtest" help:"Host header."`
@@ -100,8 +100,8 @@ func (s *stopwatch) seen() seen {
 	return r
 }
 
-// ask sends HTTP requests. With a rate, a request's time begins when it was
-// due: one that had to wait for others is not let off (coordinated omission).
+// ask sends HTTP requests. With a rate, the time of a request begins when it was due,
+// even if it was sent late (coordinated omission).
 func (g *generateCommand) ask(ctx context.Context) (seen, error) {
 	address, secure := strings.CutPrefix(g.URL, "https://")
 	address = strings.TrimPrefix(address, "http://")
@@ -112,42 +112,8 @@ func (g *generateCommand) ask(ctx context.Context) (seen, error) {
 		MaxConnWaitTimeout: time.Minute,
 	}
 	body := body(g.Body)
-	one := func(i int64) error {
-		q, a := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
-		defer fasthttp.ReleaseRequest(q)
-		defer fasthttp.ReleaseResponse(a)
-		host := g.Host
-		if g.Hosts > 0 {
-			host = manyHost(int(i*7919) % g.Hosts)
-		}
-		q.SetRequestURI("http://" + address + "/" + path)
-		if secure {
-			q.URI().SetScheme("https")
-		}
-		q.UseHostHeader = true
-		q.Header.SetHost(host)
-		for _, line := range g.Field {
-			name, value, _ := strings.Cut(line, ": ")
-			q.Header.Set(name, value)
-		}
-		if g.Clients > 0 {
-			q.Header.Set("X-Client", fmt.Sprint("c", i*7919%int64(g.Clients)))
-		}
-		if g.Body > 0 {
-			q.Header.SetMethod(fasthttp.MethodPost)
-			q.SetBodyRaw(body)
-		}
-		if g.Close {
-			q.SetConnectionClose()
-		}
-		if err := client.Do(q, a); err != nil {
-			return err
-		}
-		if a.StatusCode() != 200 {
-			return fmt.Errorf("status %d", a.StatusCode())
-		}
-		return a.BodyWriteTo(discard{})
-	}
+	uri := "http://" + address + "/" + path
+	one := func(i int64) error { return g.request(client, uri, secure, body, i) }
 	watch := newStopwatch()
 	var count atomic.Int64
 	var running sync.WaitGroup
@@ -179,14 +145,52 @@ func (g *generateCommand) ask(ctx context.Context) (seen, error) {
 	return watch.seen(), nil
 }
 
-// pace is when one of many who take turns sends its next message: at a rate, or at
-// once where there is none.
+// request sends the request with a number, and reads the answer.
+func (g *generateCommand) request(client *fasthttp.HostClient, uri string, secure bool, body []byte, i int64) error {
+	q, a := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
+	defer fasthttp.ReleaseRequest(q)
+	defer fasthttp.ReleaseResponse(a)
+	host := g.Host
+	if g.Hosts > 0 {
+		host = manyHost(int(i*7919) % g.Hosts)
+	}
+	q.SetRequestURI(uri)
+	if secure {
+		q.URI().SetScheme("https")
+	}
+	q.UseHostHeader = true
+	q.Header.SetHost(host)
+	for _, line := range g.Field {
+		name, value, _ := strings.Cut(line, ": ")
+		q.Header.Set(name, value)
+	}
+	if g.Clients > 0 {
+		q.Header.Set("X-Client", fmt.Sprint("c", i*7919%int64(g.Clients)))
+	}
+	if g.Body > 0 {
+		q.Header.SetMethod(fasthttp.MethodPost)
+		q.SetBodyRaw(body)
+	}
+	if g.Close {
+		q.SetConnectionClose()
+	}
+	if err := client.Do(q, a); err != nil {
+		return err
+	}
+	if a.StatusCode() != 200 {
+		return fmt.Errorf("status %d", a.StatusCode())
+	}
+	return a.BodyWriteTo(discard{})
+}
+
+// pace is when one of several connections sends its next message: at a rate, or at once
+// without one.
 type pace struct {
 	due   time.Time
 	every time.Duration
 }
 
-// pace returns that of the i-th of so many.
+// pace returns the pace of connection i of that many.
 func (g *generateCommand) pace(i, of int) *pace {
 	p := &pace{due: time.Now()}
 	if g.Rate > 0 {
@@ -196,7 +200,8 @@ func (g *generateCommand) pace(i, of int) *pace {
 	return p
 }
 
-// next waits, and returns when the message is due: that one came late is its own time.
+// next waits, and returns when the message was due. If it is late, that counts as its
+// time.
 func (p *pace) next() time.Time {
 	if p.every == 0 {
 		return time.Now()
@@ -212,7 +217,7 @@ func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
 func manyHost(i int) string { return fmt.Sprintf("h%d.loadtest", i) }
 
-// echo sends WebSocket messages to and fro.
+// echo exchanges WebSocket messages.
 func (g *generateCommand) echo(ctx context.Context) (seen, error) {
 	watch := newStopwatch()
 	var running sync.WaitGroup

@@ -61,7 +61,7 @@ func serveGRPC(address string) (stop func() error, err error) {
 	return s.Close, nil
 }
 
-// talk sends messages to and fro on streams of gRPC.
+// talk exchanges messages on gRPC streams.
 func (g *generateCommand) talk(ctx context.Context) (seen, error) {
 	watch := newStopwatch()
 	var running sync.WaitGroup
@@ -93,7 +93,7 @@ func (g *generateCommand) talk(ctx context.Context) (seen, error) {
 	return watch.seen(), nil
 }
 
-// talkOn does so on one stream, and says when it is open.
+// talkOn exchanges messages on one stream, and calls open when it is open.
 func (g *generateCommand) talkOn(ctx context.Context, t *http.Transport, open func(), p *pace, watch *stopwatch) error {
 	from, to := io.Pipe()
 	defer to.Close()

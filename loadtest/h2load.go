@@ -19,9 +19,9 @@ var (
 	h2loadBytes = regexp.MustCompile(`traffic: .*\((\d+)\) data`)
 )
 
-// newH2load asks over HTTP/2 with h2load, which is of nghttp2 and leaves most of the
-// core to the origin. It does not look at the status of gRPC: a call that has not brought
-// its message has failed.
+// newH2load makes a generator with h2load of nghttp2, which leaves most of the core to
+// the origin. h2load does not check the status of gRPC: a call without its message
+// counts as failed.
 func newH2load(ctx context.Context, h2load string, a ask) (*generator, error) {
 	args := []string{"-t1", fmt.Sprintf("-c%d", a.conns), fmt.Sprintf("-m%d", a.streams), fmt.Sprintf("-D%d", wholeSeconds(a.lasts)), "-H", ":authority: web.loadtest"}
 	var files []string
@@ -99,8 +99,8 @@ func readH2load(out, log string) (s seen, err error) {
 	return s, s.readTimes(log)
 }
 
-// readTimes reads a log of h2load's: start, status and microseconds of each request. It
-// sends one when it is due, unless all streams are taken.
+// readTimes reads h2load's log: start, status and microseconds of each request. h2load
+// sends a request when it is due, unless all streams are in use.
 func (s *seen) readTimes(log string) error {
 	f, err := os.Open(log)
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"os/exec"
 )
 
-// niced lets a command have only the time that others leave: attackers are other
-// machines, and their own work is not to be what clients wait for.
+// niced makes a command use only the CPU time that others leave: attackers are other
+// machines in reality, and their work must not delay clients.
 func niced(cmd *exec.Cmd) *exec.Cmd {
 	if nice, err := exec.LookPath("nice"); err == nil {
 		cmd.Args, cmd.Path = append([]string{nice, "-n", "19"}, cmd.Args...), nice

@@ -19,7 +19,7 @@ import (
 
 const idleName = "memory of an idle connection"
 
-// idleKind is what idle connections speak. Target is in bytes.
+// idleKind is the protocol of idle connections. Target is in bytes.
 type idleKind struct {
 	name       string
 	secure, h2 bool
@@ -30,8 +30,8 @@ func idleKinds() []idleKind {
 	return []idleKind{{target: 6 << 10}, {name: " with TLS", secure: true, target: 20 << 10}, {name: " with HTTP/2 over TLS", secure: true, h2: true, target: 20 << 10}}
 }
 
-// idle measures what a connection costs that has brought one request and is
-// silent now, in a process that has just started.
+// idle measures the memory of a connection that has had one request and is silent now,
+// in a new process.
 func (c *compareCommand) idle(ctx context.Context, kinds []found, s setting, k idleKind, r *report) error {
 	name := idleName + k.name
 	row := r.row(name)
@@ -78,7 +78,7 @@ func (c *compareCommand) idleOf(ctx context.Context, f *found, s setting, k idle
 	return float64(p.usage().rss-before) / float64(c.Idle), float64(before), nil
 }
 
-// once opens a connection and brings one request.
+// once opens a connection and makes one request.
 func once(address string, i int, k idleKind) (net.Conn, error) {
 	d := dialer(i)
 	c, err := d.Dial("tcp", address)
@@ -110,8 +110,8 @@ func once(address string, i int, k idleKind) (net.Conn, error) {
 	return c, nil
 }
 
-// onceH2 brings one request over HTTP/2. Nothing of it is kept: what is measured is not
-// here.
+// onceH2 makes one request over HTTP/2. It keeps no state, because the client is not
+// measured.
 func onceH2(c net.Conn) error {
 	var block bytes.Buffer
 	fields := hpack.NewEncoder(&block)

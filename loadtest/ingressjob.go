@@ -9,8 +9,8 @@ import (
 	"serai/jobs"
 )
 
-// ingressJob is serai as operators run it: our job file, a system job, on each
-// node of a real Nomad.
+// ingressJob is serai as operators run it: our job file, a system job, on each node of
+// a real Nomad.
 type ingressJob struct {
 	job
 	parsed  map[string]any // the job file, as Nomad has it
@@ -20,8 +20,8 @@ type ingressJob struct {
 // ingressPort is what the job file listens on, where nobody says otherwise.
 const ingressPort = "80"
 
-// newIngressJob reads the job file, adds flags, and allows the job what its
-// policy says. It does not run yet.
+// newIngressJob reads the job file, adds flags, and gives the job its policy. It does
+// not start it.
 func newIngressJob(ctx context.Context, nomad *agent, flags []string) (*ingressJob, error) {
 	s := &ingressJob{job: job{agent: nomad, id: "serai"}}
 	request := map[string]any{"JobHCL": jobs.SeraiRawExec, "Variables": fmt.Sprintf("binary = %q", nomad.binary), "Canonicalize": true}
@@ -55,8 +55,8 @@ func at(m map[string]any, lists ...string) map[string]any {
 	return m
 }
 
-// update registers the job with another meta, and waits until its deployment
-// has been through all nodes.
+// update registers the job with another meta, and waits until its deployment has
+// reached all nodes.
 func (s *ingressJob) update(ctx context.Context) error {
 	s.version++
 	s.parsed["Meta"] = map[string]string{"version": fmt.Sprint(s.version)}

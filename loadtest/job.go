@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// job is a service on a real Nomad that is deployed as operators do: by
-// registering its next version.
+// job is a service on a real Nomad. It is deployed as operators do it: by registering
+// its next version.
 type job struct {
 	agent *agent
 	id    string
@@ -91,7 +91,7 @@ func (j *job) promote(ctx context.Context) error {
 	return j.await(ctx, func(now *deployment) bool { return now.ID == d.ID && now.Status == "successful" })
 }
 
-// deployment is what Nomad tells of one.
+// deployment is what Nomad says about a deployment.
 type deployment struct {
 	ID, Status string
 	JobVersion uint64
@@ -117,7 +117,7 @@ func (j *job) await(ctx context.Context, reached func(*deployment) bool) error {
 	return fmt.Errorf("the deployment of %s does not end: it is %q", j.id, d.Status)
 }
 
-// allocation is what Nomad tells of one.
+// allocation is what Nomad says about an allocation.
 type allocation struct{ ID, NodeID, DesiredStatus, ClientStatus string }
 
 // allocs returns the allocations that run.

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// load has clients ask at a constant rate, whatever comes back.
+// load makes clients send requests at a constant rate, whatever the answers are.
 type load struct {
 	askers  []asker // take turns
 	every   time.Duration
@@ -26,10 +26,10 @@ type load struct {
 
 // asker is one kind of client.
 type asker interface {
-	// name says in results which kind it is.
+	// name is the kind of client, in results.
 	name() string
-	// ask sends the i-th request. It returns an empty string for the instance's
-	// own answer, otherwise what kind of request it was and what came.
+	// ask sends the i-th request. It returns an empty string for the instance's own
+	// answer, otherwise the kind of request and what came.
 	ask(i int) (failure string)
 	// close ends its connections; nothing is asked any more.
 	close()
@@ -71,8 +71,8 @@ func (t *tally) add(took time.Duration, failure string) {
 	t.Failures[failure]++
 }
 
-// begin begins a phase: what is sent from now on is counted there as well. Steps
-// that are repeated go on with the phase of that name.
+// begin begins a phase, in which requests from now on are counted, too. Steps that are
+// repeated continue the phase of that name.
 func (l *load) begin(name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -84,7 +84,7 @@ func (l *load) begin(name string) {
 	l.marks = append(l.marks, mark{time.Since(l.since).Seconds(), name})
 }
 
-// mark names a moment.
+// mark adds a mark now.
 func (l *load) mark(what string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -149,7 +149,7 @@ func (l *load) one(i int, due time.Time) {
 	}
 }
 
-// end stops asking, waits for what is under way, and returns what was seen.
+// end stops sending, waits for requests in flight, and returns what was seen.
 func (l *load) end() result {
 	l.stop()
 	l.running.Wait()

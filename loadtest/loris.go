@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// lorisCommand sends heads byte by byte over many connections, each again when
-// it is ended, in a process of its own.
+// lorisCommand sends heads byte by byte over many connections, and again when one is
+// ended, in a process of its own.
 type lorisCommand struct {
 	Addr  string `arg:""`
 	Conns int    `default:"10000"`

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// manyStreams has many streams open at once, each of which brings a message of 1 KiB every
-// ten seconds: what each takes, and whether all outlive a minute in which another service
-// is deployed again and again.
+// manyStreams keeps many streams open, each of which brings a message of 1 KiB every
+// ten seconds. It measures their memory, and whether all survive a minute in which
+// another service is deployed again and again.
 func manyStreams(a *arena) error {
 	const perConnection, lasts, every, size = 100, time.Minute, 10 * time.Second, 1 << 10
 	n := a.options.Streams

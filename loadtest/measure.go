@@ -56,16 +56,15 @@ func (c *compareCommand) measureAll(ctx context.Context, kinds []found, s settin
 	return nil
 }
 
-// turnGroup is proxies that take turns with each other. In a far one serai is
-// the first.
+// turnGroup is a group of proxies that take turns. In a far group serai is the first.
 type turnGroup struct {
 	peers []*peer
 	far   bool
 }
 
-// groups returns those that can be measured: serai with the proxies that are
-// near to it, which the targets are about, and serai with the others. Their
-// order changes from round to round.
+// groups returns the proxies that can be measured in two groups: serai with the proxies
+// near to it, which the targets are about, and serai with the others. Their order
+// changes from round to round.
 func (b *bench) groups(peers []*peer, round int) []turnGroup {
 	near, far := turnGroup{}, turnGroup{far: true}
 	for n := range peers {
@@ -98,8 +97,8 @@ type measured struct {
 	Latencies []latency `json:"latencies,omitempty"`
 }
 
-// loads are the parts of what each proxy can at most at which latencies are
-// measured.
+// loads are the rates at which latencies are measured, as parts of each proxy's
+// maximum.
 var loads = [...]float64{0.5, 0.8}
 
 // latency is how long requests took at a rate.

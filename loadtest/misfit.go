@@ -11,7 +11,7 @@ import (
 	"serai/nomad"
 )
 
-// failing is how an instance that is up fails the requests on one connection.
+// failing is how a running instance fails the requests on one connection.
 type failing func(c net.Conn)
 
 // misfitCommand is such an instance as a process, for jobs on a real Nomad.
@@ -47,7 +47,7 @@ func serveFailing(ctx context.Context, l net.Listener, behave failing) {
 	}
 }
 
-// join lets a failing instance join the instances, and takes it out again.
+// join adds a failing instance, and removes it again.
 func join(behave failing) func(*testbed) error {
 	return func(s *testbed) error {
 		ctx, leave := context.WithCancel(s.ctx)
@@ -65,7 +65,7 @@ func join(behave failing) func(*testbed) error {
 	}
 }
 
-// tellParts tells what clients see in the first seconds and in the next ones.
+// tellParts prints what clients see in the first seconds and in the next ones.
 func tellParts(l *load) {
 	const seconds = 4
 	for i := range 3 {

@@ -47,106 +47,132 @@ type tallied struct {
 	causes                   map[string]int
 }
 
-// mixedLoad has all visitors come for long while instances change, and looks for
-// what is left of them.
+// mixed is the state of a mixed load.
+type mixed struct {
+	*arena
+	mu      sync.Mutex // of counts
+	counts  map[string]*tallied
+	deploys int
+	memory  []int64 // resident, every ten seconds
+
+	// Before the load.
+	requests, goroutines float64
+	files                int
+}
+
+// mixedLoad runs all visitors for a long time while instances change, and then looks
+// for what is left over.
 func mixedLoad(a *arena) error {
 	for range 2 {
 		if err := a.add(host); err != nil {
 			return err
 		}
 	}
-	counts := make(map[string]*tallied)
+	m := &mixed{arena: a, counts: make(map[string]*tallied)}
 	ctx, end := context.WithTimeout(a.ctx, a.options.For)
 	defer end()
 	time.Sleep(2 * time.Second)
-	base := a.metric("serai_requests_total") // those that waited for the start
-	goroutines, files := a.metric("go_goroutines"), a.descriptors()
-	a.see("before: %.0f goroutines, %d descriptors, resident %.1f MiB", goroutines, files, mib(a.rss()))
+	m.requests = a.metric("serai_requests_total") // those that waited for the start
+	m.goroutines, m.files = a.metric("go_goroutines"), a.descriptors()
+	a.see("before: %.0f goroutines, %d descriptors, resident %.1f MiB", m.goroutines, m.files, mib(a.rss()))
+	m.run(ctx)
+	// Idle connections to instances are kept for 4 s and given up within 2.
+	time.Sleep(8 * time.Second)
+	m.judgeVisits()
+	m.judgeRest()
+	return nil
+}
 
-	var mu sync.Mutex
+// run has the visitors come, replaces instances and measures the memory until ctx ends.
+func (m *mixed) run(ctx context.Context) {
 	var running sync.WaitGroup
 	for _, v := range visitors() {
 		t := &tallied{causes: make(map[string]int)}
-		counts[v.name] = t
+		m.counts[v.name] = t
 		running.Go(func() {
 			for ctx.Err() == nil {
-				running.Go(func() {
-					n, err := v.visit(a.address())
-					mu.Lock()
-					defer mu.Unlock()
-					t.visits++
-					t.requests += n
-					if err != nil {
-						t.failed++
-						t.causes[err.Error()]++
-					}
-				})
+				running.Go(func() { m.visit(v, t) })
 				time.Sleep(v.every)
 			}
 		})
 	}
-	deploys := 0
 	running.Go(func() {
 		for ctx.Err() == nil {
-			if a.add(host) == nil {
+			if m.add(host) == nil {
 				time.Sleep(time.Second)
-				a.remove()
-				deploys++
+				m.remove()
+				m.deploys++
 			}
 			time.Sleep(time.Second)
 		}
 	})
-	var memory []int64
 	for minute := 0; ctx.Err() == nil; {
 		select {
 		case <-ctx.Done():
 		case <-time.After(10 * time.Second):
 		}
-		memory = append(memory, a.rss())
-		if len(memory)%6 == 0 {
+		m.memory = append(m.memory, m.rss())
+		if len(m.memory)%6 == 0 {
 			minute++
 			fmt.Printf("  minute %d: %.0f requests, %.0f goroutines, %d descriptors, resident %.1f MiB\n",
-				minute, a.metric("serai_requests_total"), a.metric("go_goroutines"), a.descriptors(), mib(memory[len(memory)-1]))
+				minute, m.metric("serai_requests_total"), m.metric("go_goroutines"), m.descriptors(), mib(m.memory[len(m.memory)-1]))
 		}
 	}
 	running.Wait()
-	// Idle connections to instances are kept for 4 s and given up within 2.
-	time.Sleep(8 * time.Second)
+}
 
+// visit makes one visit and counts it.
+func (m *mixed) visit(v visitor, t *tallied) {
+	n, err := v.visit(m.address())
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t.visits++
+	t.requests += n
+	if err != nil {
+		t.failed++
+		t.causes[err.Error()]++
+	}
+}
+
+// judgeVisits looks for visits that failed, and requests that serai has not counted.
+func (m *mixed) judgeVisits() {
 	sent := 0
 	for _, v := range visitors() {
-		t := counts[v.name]
+		t := m.counts[v.name]
 		sent += t.requests
 		line := fmt.Sprintf("%-24s %7d visits, %8d requests, %d failed", v.name, t.visits, t.requests, t.failed)
 		for cause, n := range t.causes {
 			line += fmt.Sprintf("; %d x %s", n, cause)
 		}
-		a.see("%s", line)
+		m.see("%s", line)
 		if t.failed > 0 {
-			a.broken("%s: %d failed", v.name, t.failed)
+			m.broken("%s: %d failed", v.name, t.failed)
 		}
 	}
-	counted := int(a.metric("serai_requests_total") - base)
-	a.see("%d instances replaced; sent %d requests, counted %d; in flight %.0f", deploys, sent, counted, a.metric("serai_requests_in_flight"))
+	counted := int(m.metric("serai_requests_total") - m.requests)
+	m.see("%d instances replaced; sent %d requests, counted %d; in flight %.0f", m.deploys, sent, counted, m.metric("serai_requests_in_flight"))
 	if counted != sent {
-		a.broken("serai counts %d requests, %d were sent", counted, sent)
+		m.broken("serai counts %d requests, %d were sent", counted, sent)
 	}
-	afterGoroutines, afterFiles := a.metric("go_goroutines"), a.descriptors()
-	third := max(1, len(memory)/3)
-	early, late := middle(memory[:third]), middle(memory[len(memory)-third:])
-	a.see("after: %.0f goroutines, %d descriptors, resident %.1f MiB; median of the first third %.1f MiB, of the last %.1f MiB",
-		afterGoroutines, afterFiles, mib(a.rss()), mib(early), mib(late))
+}
+
+// judgeRest looks for goroutines, descriptors and memory that are left over.
+func (m *mixed) judgeRest() {
+	goroutines, files := m.metric("go_goroutines"), m.descriptors()
+	third := max(1, len(m.memory)/3)
+	early, late := middle(m.memory[:third]), middle(m.memory[len(m.memory)-third:])
+	m.see("after: %.0f goroutines, %d descriptors, resident %.1f MiB; median of the first third %.1f MiB, of the last %.1f MiB",
+		goroutines, files, mib(m.rss()), mib(early), mib(late))
 	// One connection of ours asks for the metrics.
-	if afterGoroutines > goroutines+5 {
-		a.broken("goroutines are left over: %.0f, before %.0f", afterGoroutines, goroutines)
+	if goroutines > m.goroutines+5 {
+		m.broken("goroutines are left over: %.0f, before %.0f", goroutines, m.goroutines)
 	}
-	if afterFiles > files+3 {
-		a.broken("descriptors are left over: %d, before %d", afterFiles, files)
+	if files > m.files+3 {
+		m.broken("descriptors are left over: %d, before %d", files, m.files)
 	}
 	if late > early*13/10 {
-		a.broken("memory grows")
+		m.broken("memory grows")
 	}
-	return nil
 }
 
 func middle(all []int64) int64 { return slices.Sorted(slices.Values(all))[len(all)/2] }
@@ -262,7 +288,7 @@ func webSocket(address string) (int, error) {
 	return 1, nil
 }
 
-// leaves sends bytes, reads some of what comes back, and is gone.
+// leaves sends bytes, reads some of the answer, and closes the connection.
 func leaves(sends string, requests, reads int) func(string) (int, error) {
 	return func(address string) (int, error) {
 		c, r, err := connect(address)

@@ -7,8 +7,8 @@ import (
 	"serai/internal/netns"
 )
 
-// newNetwork makes one, with a name and addresses that no other run uses; where that
-// cannot be, a scenario is skipped.
+// newNetwork makes a network, with a name and addresses that no other run uses. If that
+// is not possible, a scenario is skipped.
 func newNetwork() (n *netns.Network, err error) {
 	const networks, attempts = 200, 5
 	for i := range attempts {

@@ -6,9 +6,8 @@ import (
 	"time"
 )
 
-// updateNodes updates serai's own job, which Nomad rolls over the nodes: each
-// serai drains and ends, and the next one ends when this one has been healthy
-// for a while.
+// updateNodes updates serai's own job, which Nomad rolls over the nodes: each serai
+// drains and ends, and the next one ends after this one has been healthy for a while.
 func updateNodes(s *testbed) error {
 	for i := range max(1, s.rounds/5) {
 		s.load.mark(fmt.Sprintf("update %d", i+1))
@@ -32,9 +31,9 @@ func cutNode(s *testbed) error {
 	return nil
 }
 
-// cutNodeOnce cuts the first node off, with the serai and the instance on it,
-// until Nomad has noticed and replaced what ran there; and waits, when it is
-// back, until serai is there again.
+// cutNodeOnce cuts the first node off, with its serai and its instance, until Nomad has
+// noticed and replaced what ran there. Then it connects the node again and waits until
+// serai runs there.
 func cutNodeOnce(s *testbed) error {
 	client := s.servers.clients[0]
 	node, err := s.node(client)
@@ -101,9 +100,9 @@ func cutNodeOnce(s *testbed) error {
 	return nil
 }
 
-// spread deploys until one of the instances is on a node, and waits until serai
-// gives it its share. After a cut none comes back by itself, and where Nomad
-// puts one is a matter of scores.
+// spread deploys until one of the instances is on a node, and waits until serai gives
+// it its share. After a cut no instance returns by itself, and Nomad's scores decide
+// where one runs.
 func (s *testbed) spread(node nomadNode) error {
 	const deploys = 10
 	for range deploys {

@@ -10,9 +10,9 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// originCommand answers what the comparison asks for: /small, /64k and /10m by
-// their size, /json with 64 KiB of JSON, uploads with "ok", and WebSocket messages with themselves. Calls of gRPC have
-// an address of their own.
+// originCommand is the origin of the comparison: /small, /64k and /10m answer with that
+// size, /json with 64 KiB of JSON, uploads with "ok", and WebSocket messages with
+// themselves. gRPC calls have an address of their own.
 type originCommand struct {
 	Addr string `arg:"" help:"HOST:PORT to listen on."`
 	GRPC string `name:"grpc" help:"HOST:PORT to answer calls of gRPC on, over HTTP/2 without TLS." placeholder:"HOST:PORT"`

@@ -157,8 +157,8 @@ func (p *peer) start(ctx context.Context) (err error) {
 	}
 }
 
-// settle waits until the proxy does nothing any more, a minute at most: what a
-// start with many routes leaves to be done later is no part of a request.
+// settle waits until the proxy is idle, a minute at most: work that a start with many
+// routes leaves for later must not count for requests.
 func (p *peer) settle(ctx context.Context) error {
 	const look, little = 2 * time.Second, 20 * time.Millisecond
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); {

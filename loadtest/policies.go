@@ -30,14 +30,14 @@ import (
 // rule is a policy that is compared.
 type rule struct {
 	host string
-	// needs is the key that serai must know, empty for one that it has had for long.
+	// needs is the key that serai must know, empty for one that old builds have, too.
 	needs string
-	// from is the address that asks without being let in, refused how it is then
-	// answered, as is who sends no fields; 0 where nobody is refused.
+	// from is an address that is not let in, refused the status that it then gets, as do
+	// requests without the fields; 0 if nobody is refused.
 	from    string
 	refused int
-	// marks is a field of an answer to which the rule was applied, as a line; empty where it
-	// shows in none.
+	// marks is a field line of an answer to which the rule was applied; empty if the
+	// answer does not show it.
 	marks string
 }
 
@@ -135,8 +135,8 @@ func (c *compareCommand) comparePolicies(ctx context.Context, kinds []found, s s
 	return c.measureAll(ctx, able, s, list, r)
 }
 
-// findUnable notes the scenarios whose rule the proxy does not apply: a build of serai from
-// before there was the policy, an nginx that lacks a module.
+// findUnable records the scenarios whose rule the proxy does not apply: an old build of
+// serai without the policy, or an nginx that lacks a module.
 func (p *peer) findUnable(list []bench) {
 	p.unable = make(map[string]bool)
 	for i := range list {

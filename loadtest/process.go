@@ -78,7 +78,7 @@ func (t *simJobs) stop(i *instance) {
 	}
 }
 
-// kill ends an instance without a word.
+// kill kills an instance.
 func (i *instance) kill() {
 	i.cmd.Process.Kill()
 	<-i.exited

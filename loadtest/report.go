@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// report is what a comparison showed.
+// report is the result of a comparison.
 type report struct {
 	Machine  string   `json:"machine"`
 	Date     string   `json:"date"`
@@ -34,8 +34,8 @@ func (r *report) row(name string) *row {
 	return w
 }
 
-// add notes a round of a proxy, and of serai beside it if that was another one
-// than in serai's own entry.
+// add adds a round of a proxy, and of serai beside it if that was not the round in
+// serai's own entry.
 func (r *report) add(b *bench, peer string, m measured, beside *measured) {
 	w := r.row(b.name)
 	w.bench = b
@@ -46,8 +46,8 @@ func (r *report) add(b *bench, peer string, m measured, beside *measured) {
 	}
 }
 
-// judge sums up the rounds and compares: round by round, since a machine is faster
-// in one round than in another for all alike.
+// judge sums up the rounds and compares them round by round, because a machine is
+// faster in one round than in another for all proxies alike.
 func (r *report) judge() {
 	for _, w := range r.Rows {
 		slices.SortStableFunc(w.Peers, func(a, b *entry) int { return peerOrder(a.Peer) - peerOrder(b.Peer) })

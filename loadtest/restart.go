@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// drained is how serai is stopped behind a balancer that checks it: long enough
-// for the balancer to notice, and for clients to be sent elsewhere.
+// drained are the flags for a drain behind a balancer that checks serai: long enough
+// for the balancer to notice, and to send clients elsewhere.
 var drained = []string{"--drain-delay=1s", "--drain-timeout=5s"}
 
 // restartTimes stops and starts serai on one of the nodes, so many times for so many

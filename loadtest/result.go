@@ -14,16 +14,16 @@ type result struct {
 	tally
 	// Clients are the kinds of clients, where there are several.
 	Clients []phase `json:"clients,omitempty"`
-	// Again is how many calls grpc-go sent again by itself, since it knew that nobody
-	// had begun them: a client that does not would have seen them fail.
+	// Again is how many calls grpc-go sent again by itself, because it knew that no
+	// server had begun them. Another client would have seen them fail.
 	Again   int64         `json:"sent_again_by_client,omitempty"`
 	Streams *streamsTally `json:"streams,omitempty"`
 	Phases  []phase       `json:"phases,omitempty"`
 	Marks   []mark        `json:"marks,omitempty"`
 	parts   []tally
-	// Strict says that the promise is no failure at all; OnlyPOST that
-	// requests may fail which nobody may repeat, OnlyCut that answers may be cut that had
-	// begun; WithinMS is how long a request may take, 0 where nothing is promised.
+	// Strict promises no failure at all. OnlyPOST allows failures of requests that
+	// nobody may repeat, OnlyCut cut answers that had begun. WithinMS is how long a
+	// request may take, 0 without a promise.
 	Strict   bool  `json:"strict"`
 	OnlyPOST bool  `json:"only_post,omitempty"`
 	OnlyCut  bool  `json:"only_cut,omitempty"`
@@ -48,14 +48,14 @@ func (r *result) kept() bool {
 	return true
 }
 
-// mayHaveBeenRead reports whether a failure is a request that nobody may repeat, since its
-// instance may have read it before it was gone.
+// mayHaveBeenRead reports whether a failed request could not be repeated, because its
+// instance may have read it before it ended.
 func mayHaveBeenRead(failure string) bool {
 	return strings.HasPrefix(failure, "POST ") || failure == "call UNAVAILABLE upstream-closed" || failure == "call UNAVAILABLE upstream-lost"
 }
 
-// isCut reports whether a failure is an answer that had begun. A call is told so by its
-// status, but grpc-go reads none behind half a message.
+// isCut reports whether a failure is an answer that had begun. A gRPC call gets a
+// status, but grpc-go does not read it after half a message.
 func isCut(failure string) bool {
 	return failure == "call UNAVAILABLE the answer was cut" || failure == "call INTERNAL unexpected EOF" || strings.Contains(failure, " error in the body: ")
 }

@@ -93,7 +93,7 @@ func (w *row) compare() {
 // notWorse is the ratio to an earlier build up to which it counts as kept.
 const notWorse = 1.02
 
-// judge tells whether the ratio keeps the limit.
+// judge reports whether the ratio keeps the limit.
 func (w *row) judge() {
 	if w.bench.rate {
 		w.Met = w.Ratio >= w.Limit
@@ -120,8 +120,8 @@ func peerOrder(name string) int {
 	return slices.IndexFunc(peerKinds(), func(k peerKind) bool { return k.name == name })
 }
 
-// middleHalf returns the mean of the middle half: as little moved by a disturbed
-// round as the median, and less by chance.
+// middleHalf returns the mean of the middle half: a disturbed round changes it as
+// little as the median, and chance changes it less.
 func middleHalf(all []float64) float64 {
 	all = slices.Sorted(slices.Values(all))
 	sum, cut := 0.0, len(all)/4

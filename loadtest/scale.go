@@ -15,9 +15,9 @@ import (
 	"serai/nomad/nomadsim"
 )
 
-// scaleCommand shows what many serai ask of Nomad's servers. The servers are
-// the simulator; each watcher is serai's own discovery with connections of its
-// own, all in this process, beside one whole serai whose cost is told.
+// scaleCommand measures what many serai ask of Nomad's servers. The servers are the
+// simulator. Each watcher is serai's own discovery with its own connections, all in
+// this process, beside one whole serai whose cost is measured.
 type scaleCommand struct {
 	Services  int           `default:"1000" help:"Services, each with a route."`
 	Instances int           `default:"10" help:"Instances of each service."`

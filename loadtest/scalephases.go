@@ -80,8 +80,8 @@ func (f *flock) marker(n int) (reg nomad.Registration, knows func(*discovery.Sna
 	}
 }
 
-// streamsLost ends all streams while nothing changes. What was heard last is
-// told again, which shows each serai that it missed nothing.
+// streamsLost ends all streams while nothing changes. The last event is sent again,
+// which shows each serai that it missed nothing.
 func (f *flock) streamsLost() error {
 	reg, knows := f.marker(1)
 	f.sim.Register(reg)

@@ -83,7 +83,7 @@ func canary(s *testbed) error {
 	return nil
 }
 
-// blueGreen puts a whole second set beside the first, and switches.
+// blueGreen starts a second set of instances beside the first, and switches.
 func blueGreen(s *testbed) error {
 	for range max(1, s.rounds/5) {
 		for range 3 {
@@ -184,8 +184,8 @@ func reader(secret string) nomadsim.Token {
 	return nomadsim.Token{Secret: secret, Rules: []nomadsim.Rule{{Namespace: "*", Capabilities: []string{"list-jobs", "read-job"}}}}
 }
 
-// revoke takes serai's token away during a deploy. What goes meanwhile stops as
-// it does everywhere: serai finds out by itself.
+// revoke revokes serai's token during a deploy. Instances stop as usual, and serai must
+// find out by itself.
 func revoke(s *testbed) error {
 	s.load.mark("revoked")
 	s.sim.DeleteToken("secret")
@@ -201,8 +201,8 @@ func revoke(s *testbed) error {
 	return rollingDeployOnce(s)
 }
 
-// noLeader is what clients of three servers see while they elect a leader:
-// streams end, and reads that may not be stale are refused.
+// noLeader is what clients see while three servers elect a leader: streams end, and
+// reads that may not be stale are refused.
 func noLeader(s *testbed) error {
 	s.load.mark("no leader")
 	s.sim.SetLeader(false)

@@ -22,9 +22,8 @@ type scenario struct {
 	shows    bool          // only shown: nothing is promised
 	servers  bool          // needs servers that can be stopped
 	traefik  bool          // in serai's place
-	// network gives each instance a network of its own, that can be cut. On a
-	// real Nomad each of three nodes has one, and Nomad runs serai there, from
-	// our job file.
+	// network gives each instance a network of its own that can be cut. On a real Nomad
+	// each of three nodes has one, and Nomad runs serai there from our job file.
 	network  bool
 	onBridge bool          // the simulator's serai listens there, for clients that have networks
 	around   bool          // the load enters through all nodes but the first
@@ -79,6 +78,7 @@ func scenariosHTTP2() []scenario {
 	}
 }
 
-// manyRetries lets all requests of one of three instances be repeated at the same time:
-// they share its connections, and fail together. On a busy machine one may have most of them.
+// manyRetries lets all requests of one of three instances be repeated at once: they
+// share its connections, and fail together. On a busy machine one instance may have
+// most of them.
 var manyRetries = []string{"--retry-share=1"}

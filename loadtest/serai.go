@@ -192,7 +192,7 @@ func newClient(address string) *client {
 	return &client{&fasthttp.HostClient{Addr: address, MaxConns: 1, MaxIdemponentCallAttempts: 1, ReadTimeout: 30 * time.Second}}
 }
 
-// reply is what one request brought.
+// reply is the answer to one request.
 type reply struct {
 	sent   time.Time
 	came   time.Time // whole

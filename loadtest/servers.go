@@ -16,9 +16,9 @@ import (
 	"serai/internal/netns"
 )
 
-// servers is a Nomad of our own, with ACLs: three servers that can be stopped
-// and started, and clients that run raw_exec. All are on the loopback, or the
-// clients are nodes with a network of their own, which can be cut.
+// servers is a Nomad of our own, with ACLs: three servers that can be stopped and
+// started, and clients that run raw_exec. All are on the loopback, or the clients are
+// nodes with networks of their own, which can be cut.
 type servers struct {
 	agent   *agent // the API, with a token of management
 	dir     string
@@ -268,8 +268,8 @@ func (s *servers) awaitLeader(ctx context.Context) error {
 	})
 }
 
-// end stops everything. Tasks would outlive the clients: they are waited for, and
-// killed where that is in vain.
+// end stops everything. Tasks would outlive the clients: it waits for them, and kills
+// those that do not end.
 func (s *servers) end() {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()

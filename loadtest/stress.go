@@ -13,9 +13,8 @@ import (
 	"time"
 )
 
-// stressCommand puts serai under what wears a proxy out: bodies without end,
-// clients without end, clients that are slow on purpose, too few descriptors,
-// and time.
+// stressCommand loads serai with what wears a proxy out: very large bodies, very many
+// clients, clients that are slow on purpose, too few descriptors, and time.
 type stressCommand struct {
 	Binary  string        `help:"serai; built when empty." placeholder:"PATH"`
 	Only    []string      `help:"Trials whose name contains one of these." placeholder:"WORD,..."`
@@ -28,7 +27,7 @@ type stressCommand struct {
 	JSON    string        `name:"json" help:"Also write what was seen to this file." placeholder:"FILE"`
 }
 
-// trial is one way to wear serai out.
+// trial is one such load.
 type trial struct {
 	name  string
 	flags []string
@@ -171,14 +170,14 @@ func withFiles(binary string, files int) (string, error) {
 	return script.Name(), errors.Join(script.Chmod(0o700), script.Close())
 }
 
-// see tells and keeps one thing that was seen.
+// see prints and records something that was seen.
 func (a *arena) see(format string, args ...any) {
 	line := fmt.Sprintf(format, args...)
 	fmt.Println("  " + line)
 	a.Seen = append(a.Seen, line)
 }
 
-// broken tells and keeps a promise that was not kept.
+// broken prints and records a broken promise.
 func (a *arena) broken(format string, args ...any) {
 	line := fmt.Sprintf(format, args...)
 	fmt.Println("  BROKEN: " + line)

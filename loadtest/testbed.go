@@ -11,7 +11,7 @@ import (
 	"serai/internal/netns"
 )
 
-// testbed is what a scenario acts on: simulated jobs, or a job on a real Nomad.
+// testbed is what a scenario works on: simulated jobs, or a job on a real Nomad.
 type testbed struct {
 	*simJobs
 	job     *job
@@ -84,8 +84,8 @@ func (s *testbed) startNodes(serai string, sc *scenario, nomadURL, token string)
 	return at, err
 }
 
-// add starts one more instance, and waits until it runs: from then on a deploy counts the
-// time for which it has been healthy.
+// add starts one more instance, and waits until it runs: from then on a deploy counts
+// how long it has been healthy.
 func (s *testbed) add(tags ...string) error {
 	i, err := s.start("web", tags...)
 	if err != nil {

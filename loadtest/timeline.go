@@ -21,9 +21,8 @@ var (
 	faint = color.RGBA{R: 0xb0, G: 0xb0, B: 0xb0, A: 0xff}
 )
 
-// drawTimeline writes a picture of r to a file in dir that is named after it:
-// how long the slowest request of each tenth of a second took, those that
-// failed in red, and what was done when.
+// drawTimeline draws r to a file in dir that is named after it: the slowest request of
+// each tenth of a second, failures in red, and when each step happened.
 func drawTimeline(dir string, r *result) error {
 	p := plot.New()
 	p.Title.Text = fmt.Sprintf("%s: %d requests, %d failed (red)", r.Scenario, r.Requests, r.Failed)

@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// turnOf returns how long one of n proxies is under load before the next one is,
-// over so many connections. What disturbs a machine, other machines on the same
-// processor above all, comes and goes within a second and makes the same request
-// cost half as much again: in short turns it meets all proxies alike, and their
-// ratio stays what it is. Shorter ones would measure how caches are filled: each
-// connection has about ten requests in a turn. No connection is silent for as
-// long as a second, after which serai takes it for idle.
+// turnOf returns how long one of n proxies is under load before the next one is, over
+// that many connections. Disturbances of a machine, above all by other machines on the
+// same processor, come and go within a second and make a request cost half as much
+// again. In short turns they affect all proxies alike, and the ratio stays the same.
+// Shorter turns would measure how caches are filled: each connection has about ten
+// requests in a turn. No connection is silent for a second, after which serai would
+// take it for idle.
 func turnOf(n, conns int) time.Duration {
 	const few, turn, longest, silent = 100, 150 * time.Millisecond, 400 * time.Millisecond, 800 * time.Millisecond
 	if conns <= few {
@@ -21,9 +21,9 @@ func turnOf(n, conns int) time.Duration {
 	return min(longest, silent/time.Duration(max(1, n-1)))
 }
 
-// takeTurns runs generators that last as long as whole, in turns so long: their
-// connections stay while others have theirs. It returns what each one saw, with
-// the time in which it was under way as Seconds.
+// takeTurns runs generators in turns; each has run for whole at the end. Their
+// connections stay open while others have their turns. It returns what each one saw,
+// with the time in which it ran as Seconds.
 func takeTurns(ctx context.Context, generators []*generator, whole, turn time.Duration) ([]seen, error) {
 	all := make([]*turnTaker, len(generators))
 	for i, g := range generators {
@@ -47,7 +47,7 @@ func takeTurns(ctx context.Context, generators []*generator, whole, turn time.Du
 	return result, nil
 }
 
-// turnTaker is a generator that is stopped but for its turns.
+// turnTaker is a generator that is stopped except in its turns.
 type turnTaker struct {
 	*generator
 	active time.Duration
@@ -56,7 +56,7 @@ type turnTaker struct {
 
 func (t *turnTaker) signal(s syscall.Signal) { t.cmd.Process.Signal(s) }
 
-// take lets it go for one turn.
+// take runs it for one turn.
 func (t *turnTaker) take(ctx context.Context, turn time.Duration) error {
 	began := time.Now()
 	if t.cmd.Process == nil {
@@ -76,7 +76,7 @@ func (t *turnTaker) take(ctx context.Context, turn time.Duration) error {
 	return nil
 }
 
-// finish lets it go to its end, which is near.
+// finish runs it to its end, which is near.
 func (t *turnTaker) finish() (seen, error) {
 	began := time.Now()
 	t.signal(syscall.SIGCONT)
@@ -87,7 +87,7 @@ func (t *turnTaker) finish() (seen, error) {
 	return s, err
 }
 
-// abandon ends it where it has not come to its end.
+// abandon kills it if it has not ended.
 func (t *turnTaker) abandon() {
 	if t.cmd.Process != nil && !t.ended {
 		t.cmd.Process.Kill()

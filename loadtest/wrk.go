@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// ask is what one measurement asks for.
+// ask is what one measurement requests.
 type ask struct {
 	url     string
 	host    string // web.loadtest when empty
@@ -34,7 +34,7 @@ type ask struct {
 type generator struct {
 	cmd *exec.Cmd
 	out strings.Builder
-	// read makes sense of what it printed.
+	// read parses what it printed.
 	read func(out string) (seen, error)
 	// lasts is how long it makes load, zero for less than a minute.
 	lasts time.Duration
@@ -78,8 +78,8 @@ func generate(ctx context.Context, a ask) (seen, error) {
 	return g.wait()
 }
 
-// generatorFor takes wrk where it can and is there, since it leaves most of the
-// core to the origin; h2load for HTTP/2; else our own generator.
+// generatorFor uses wrk if it is there and can do it, because it leaves most of the
+// core to the origin; h2load for HTTP/2; otherwise our own generator.
 func generatorFor(ctx context.Context, a ask) (*generator, error) {
 	g, err := newGeneratorFor(ctx, a)
 	if err == nil {

@@ -92,33 +92,21 @@ func parseNetwork(entry string) (netip.Prefix, error) {
 func (a *Addresses) Contains(addr netip.Addr) bool { return a.set.Contains(addr) }
 
 // String returns the entries as their tag writes them.
-func (a *Addresses) String() string { return a.first(len(a.written)) }
+func (a *Addresses) String() string { return strings.Join(a.entries(), ",") }
 
-// first returns the first entries, n at most.
-func (a *Addresses) first(n int) string {
-	var b strings.Builder
-	for i, p := range a.written[:min(n, len(a.written))] {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		if p.IsSingleIP() {
-			b.WriteString(p.Addr().String())
-		} else {
-			b.WriteString(p.String())
+// entries returns each entry as a tag writes it.
+func (a *Addresses) entries() []string {
+	all := make([]string, len(a.written))
+	for i, p := range a.written {
+		if all[i] = p.String(); p.IsSingleIP() {
+			all[i] = p.Addr().String()
 		}
 	}
-	return b.String()
+	return all
 }
 
 // explain describes the set in a few words.
-func (a *Addresses) explain() string {
-	const most = 8
-	s := strings.ReplaceAll(a.first(most), ",", ", ")
-	if more := len(a.written) - most; more > 0 {
-		s += fmt.Sprintf(" and %d more", more)
-	}
-	return s
-}
+func (a *Addresses) explain() string { return someOf(a.entries()) }
 
 // addresses lets only some clients through. What is denied is denied, also where it is
 // allowed; and a client whose address is not known is not among those that are.

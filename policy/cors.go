@@ -233,11 +233,7 @@ func (p *cors) Explain() string {
 	case p.any:
 		s += "scripts of every origin may read answers"
 	default:
-		s += "scripts of " + strings.Join(p.Origins[:min(8, len(p.Origins))], ", ")
-		if more := len(p.Origins) - 8; more > 0 {
-			s += " and " + strconv.Itoa(more) + " more"
-		}
-		s += " may read answers"
+		s += "scripts of " + someOf(p.Origins) + " may read answers"
 	}
 	if p.Credentials {
 		s += ", and send credentials"

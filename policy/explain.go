@@ -1,6 +1,9 @@
 package policy
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Explain describes the policies of a route and of its instances, in the order of the
 // phases. A policy of only some of the instances is shown with their number.
@@ -66,4 +69,16 @@ func (l *List) explain(lines []string, in phase) []string {
 		lines = append(lines, line)
 	}
 	return lines
+}
+
+// mostNamed is how many elements of a list a description names.
+const mostNamed = 8
+
+// someOf names the first elements of a list, and says how many more there are.
+func someOf(all []string) string {
+	text := strings.Join(all[:min(mostNamed, len(all))], ", ")
+	if more := len(all) - mostNamed; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }

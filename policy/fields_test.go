@@ -245,7 +245,7 @@ func FuzzFieldSetting(f *testing.F) {
 				t.Fatalf("%q makes %q", s, fields)
 			}
 			switch kind {
-			case wire.Other, wire.Cookie, wire.HeadOnly, wire.Vouched:
+			case wire.Other, wire.Cookie, wire.HeadOnly, wire.ProxyOnly:
 			case wire.XRequestID, wire.Host, wire.Forwarded, wire.XForwardedFor, wire.XForwardedHost, wire.XForwardedPort, wire.XForwardedPrefix, wire.XForwardedProto, wire.XRealIP, wire.Lookalike:
 				if of == RequestMessage {
 					t.Fatalf("%q sets a field of kind %d", s, kind)

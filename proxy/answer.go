@@ -11,13 +11,13 @@ import (
 	"serai/wire"
 )
 
-// answer sends the answer that the table of reasons has.
+// answer sends the answer that the table of reasons defines.
 func (p *Proxy) answer(x *Exchange, r Reason) {
 	p.answerWith(x, reasons[r].Status, r.Code(), reasons[r].Detail)
 }
 
-// answerWith sends an answer of serai itself: a plain body of one line, JSON when
-// the client asks for it. More fields stand before its own.
+// answerWith sends an answer of serai itself: one line of text, or JSON when the client
+// asks for it. The given fields precede serai's own.
 func (p *Proxy) answerWith(x *Exchange, status int, reason, detail string, more ...wire.Field) {
 	x.Reason = reason
 	if x.speaksGRPC() {
@@ -40,7 +40,7 @@ func (p *Proxy) answerWith(x *Exchange, status int, reason, detail string, more 
 		fields = append(fields, field("Retry-After", "1"))
 	}
 	if shown != nil {
-		defer p.pages.letGo(shown)
+		defer p.pages.release(shown)
 		h := ownHead(status, fields)
 		x.sendPage(&h, true, shown)
 		return
@@ -48,7 +48,7 @@ func (p *Proxy) answerWith(x *Exchange, status int, reason, detail string, more 
 	x.send(status, fields, body)
 }
 
-// plainBody is the body of an answer of serai itself, for people or for programs.
+// plainBody returns the body of an answer of serai itself, as text or as JSON.
 func (x *Exchange) plainBody(status int, reason, detail string) (contentType string, body []byte) {
 	body = make([]byte, 0, 256)
 	if bytes.Contains(x.Header("accept"), []byte("json")) {
@@ -68,8 +68,8 @@ func (x *Exchange) plainBody(status int, reason, detail string) (contentType str
 	return "text/plain; charset=utf-8", append(body, ")\n"...)
 }
 
-// Refusal is the answer to what is no request, which an engine sends by itself; it
-// frames the body. Where tells in which line the error is, for people.
+// Refusal is the answer to bytes that are not a valid request. The engine sends it and
+// frames the body. Where tells people which line has the error.
 func Refusal(e *wire.Error, where string) (h *wire.ResponseHead, body []byte) {
 	body = []byte(strconv.Itoa(e.Status) + " " + e.Detail + where + " (" + e.Code + ")\n")
 	return &wire.ResponseHead{
@@ -78,7 +78,7 @@ func Refusal(e *wire.Error, where string) (h *wire.ResponseHead, body []byte) {
 	}, body
 }
 
-// send sends a whole answer of serai itself with that body.
+// send sends a complete answer of serai itself with that body.
 func (x *Exchange) send(status int, fields []wire.Field, body []byte) {
 	h := ownHead(status, fields)
 	x.sendWhole(&h, true, body)
@@ -89,11 +89,11 @@ func ownHead(status int, fields []wire.Field) wire.ResponseHead {
 	return wire.ResponseHead{Status: status, Minor: 1, KeepAlive: true, Fields: fields}
 }
 
-// sendPiece bounds what of a body is sent at once, in bytes: who reads slowly must read
-// that much in the time that each write has.
+// sendPiece bounds how much of a body is written at once, in bytes: a slow client must
+// read that much within the time limit of each write.
 const sendPiece = 16 << 10
 
-// sendWhole sends a head with that body. The error says that the client has left.
+// sendWhole sends a head with that body. An error means that the client has left.
 func (x *Exchange) sendWhole(h *wire.ResponseHead, own bool, body []byte) error {
 	h.Framing, h.Size = wire.Length, int64(len(body))
 	x.applyAnswer(h, own)
@@ -128,7 +128,7 @@ func field(name, value string) wire.Field {
 	return wire.Field{Name: []byte(name), Value: []byte(value)}
 }
 
-// cut ends the exchange without a whole answer.
+// cut ends the exchange without a complete answer.
 func (x *Exchange) cut(r Reason) {
 	x.Reason = r.Code()
 	x.Responder.Abort()
@@ -171,15 +171,15 @@ func (p *Proxy) serveReady(x *Exchange) {
 	x.send(reasons[ReasonNotReady].Status, append(text, field("X-Serai-Reason", x.Reason)), []byte("not ready\n"))
 }
 
-// misdirected answers 421 to a request for a host that the connection is not
-// for: it has not shown the certificate, or not asked for the one of the
-// client, that the host is to have (RFC 9110 section 15.5.20).
+// misdirected answers 421 when the connection must not carry requests for this host:
+// its TLS handshake did not show the host's certificate, or did not ask for the client
+// certificate that the host demands (RFC 9110 section 15.5.20).
 func (p *Proxy) misdirected(x *Exchange) bool {
 	if p.options.Shares == nil || !x.Secure && !p.options.SharesPlain {
 		return false
 	}
-	// A server name has no port: see package tls. A connection without one serves all
-	// hosts where none demands a certificate of its clients.
+	// A server name has no port: see package tls. A connection without a server name may
+	// be used for all hosts, unless some host demands client certificates.
 	switch {
 	case !x.Secure:
 	case x.ServerName == string(upstream.Hostname(x.Head.Host)), x.ServerName == "" && !p.options.SharesPlain:
@@ -196,13 +196,13 @@ func (p *Proxy) misdirected(x *Exchange) bool {
 	return true
 }
 
-// challengePath begins the path at which a CA validates a host (RFC 8555
+// challengePath is the prefix of the path at which a CA validates a host (RFC 8555
 // section 8.3).
 const challengePath = "/.well-known/acme-challenge/"
 
-// validated answers a CA's validation of a host, before any redirect. One that
-// is not ours goes on to the host's own service.
-func (p *Proxy) validated(x *Exchange) bool {
+// answerChallenge answers a CA's validation of a host, before any redirect. A token
+// that serai does not know is left to the host's own service.
+func (p *Proxy) answerChallenge(x *Exchange) bool {
 	if p.options.Challenge == nil || !bytes.HasPrefix(x.Head.Path, []byte(challengePath)) {
 		return false
 	}
@@ -216,7 +216,7 @@ func (p *Proxy) validated(x *Exchange) bool {
 }
 
 // isAddress reports whether host is an IP address, with or without a port, in any
-// spelling that clients use; or nothing, as in HTTP/1.0.
+// spelling that clients use, or is empty, as in HTTP/1.0.
 func isAddress(host []byte) bool {
 	s := string(host)
 	if h, port, ok := strings.Cut(s, ":"); ok && strings.Trim(port, "0123456789") == "" {

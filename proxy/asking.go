@@ -8,12 +8,12 @@ import (
 	"serai/wire"
 )
 
-// asking is what an exchange keeps for policies that ask somebody before an instance is
-// picked.
+// asking is what an exchange keeps for policies that send requests of their own before
+// an instance is picked.
 type asking struct {
 	learned policy.Learned
 	maxHops int
-	asked   time.Duration // spent in Wait
+	asked   time.Duration // time spent in Wait
 }
 
 func (a *asking) reset() {
@@ -48,4 +48,4 @@ func (x *Exchange) AppendForwarded(dst []wire.Field) []wire.Field {
 func (x *Exchange) Looped() bool { return x.hops >= x.maxHops }
 
 // FromTrusted implements policy.Asking.
-func (x *Exchange) FromTrusted() bool { return x.believed != nil }
+func (x *Exchange) FromTrusted() bool { return x.trusted != nil }

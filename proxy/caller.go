@@ -7,28 +7,28 @@ import (
 	"serai/wire"
 )
 
-// caller is the exchange as a transport sees it.
+// caller is what a transport sees of the exchange.
 type caller struct {
 	proxy *Proxy
 	x     *Exchange
-	// panicked says that the goroutine that sent the body did. It is the transport's
-	// until the attempt is over.
+	// panicked says that the goroutine that sent the body has panicked. Only the
+	// transport may use it until the attempt is over.
 	panicked bool
 }
 
 var _ upstream.Caller = (*caller)(nil)
 
-// Hold has the exchange wait for s, for as long as its client is there.
+// Hold makes the exchange wait for s, and reports whether its client is still there.
 func (c *caller) Hold(s upstream.Stream) bool {
 	c.x.upload.streams = !c.x.upload.complete
-	if !c.x.hold(s) {
+	if !c.x.holdStream(s) {
 		return false
 	}
 	c.x.waiting.Set(c.x.Start)
 	return true
 }
 
-// Interim passes a 1xx answer on, to a client that knows such.
+// Interim passes a 1xx answer on, unless the client speaks HTTP/1.0.
 func (c *caller) Interim(h *wire.ResponseHead) error {
 	dropOwn(h)
 	c.x.Now = c.x.answer.Now
@@ -45,5 +45,5 @@ func (c *caller) Panicked(cause any) error {
 	return errPanicked
 }
 
-// errPanicked ends an upload whose goroutine panicked.
+// errPanicked ends an upload after its goroutine has panicked.
 var errPanicked = errors.New("serai panicked while it sent the body")

@@ -10,12 +10,12 @@ import (
 
 var _ upstream.Attributes = (*Exchange)(nil)
 
-// Header returns the first value of a request header, nil when absent. The
-// name must be lower-case.
+// Header returns the first value of a request header, nil when it is absent. The name
+// must be lower-case.
 func (x *Exchange) Header(name string) []byte { return wire.Get(x.Head.Fields, name) }
 
-// Cookie returns the value of a request cookie, the nth of that name from 0 on, nil
-// when absent (RFC 6265 section 4.2).
+// Cookie returns the value of a request cookie, nil when it is absent (RFC 6265 section
+// 4.2). Of several cookies with that name it returns the nth, from 0 on.
 func (x *Exchange) Cookie(name string, nth int) []byte {
 	for named, value := range wire.Cookies(x.Head.Fields) {
 		if string(named) != name {
@@ -29,7 +29,8 @@ func (x *Exchange) Cookie(name string, nth int) []byte {
 	return nil
 }
 
-// unquoted is a cookie's value without its quotes; empty, and not nil, where there is none.
+// unquoted returns a cookie's value without its quotes: empty, and not nil, when
+// nothing is left.
 func unquoted(v []byte) []byte {
 	for len(v) > 0 && v[0] == '"' {
 		v = v[1:]
@@ -50,8 +51,8 @@ func (x *Exchange) ClientIP() []byte {
 	return append(x.ip[:0], a[:]...)
 }
 
-// identifyClient finds the client behind a trusted peer: the last address of
-// X-Forwarded-For that is not itself a trusted proxy's; and what it speaks.
+// identifyClient finds the client behind trusted proxies, which is the last address of
+// X-Forwarded-For that is not a trusted proxy's own, and whether it speaks https.
 func (p *Proxy) identifyClient(x *Exchange) {
 	x.Client = x.Peer.Addr()
 	x.proto = plainHTTP
@@ -61,9 +62,9 @@ func (p *Proxy) identifyClient(x *Exchange) {
 	if !p.trusts(x.Client) {
 		return
 	}
-	x.believed = &p.believed
-	if said := protoOf(x.Header("x-forwarded-proto")); said != 0 {
-		x.proto = said
+	x.trusted = &p.trusted
+	if p := protoOf(x.Header("x-forwarded-proto")); p != 0 {
+		x.proto = p
 	}
 	for i := len(x.Head.Fields) - 1; i >= 0; i-- {
 		f := &x.Head.Fields[i]
@@ -79,7 +80,7 @@ func (p *Proxy) identifyClient(x *Exchange) {
 			}
 			addr, ok := parseAddr(element)
 			if !ok {
-				x.obscured = true // "unknown", a name, the path of a socket
+				x.clientHidden = true // "unknown", a name or the path of a socket
 				return
 			}
 			x.Client = addr
@@ -99,7 +100,7 @@ func (p *Proxy) trusts(a netip.Addr) bool {
 	return false
 }
 
-// parseAddr parses an address, also with a port as some balancers write it.
+// parseAddr parses an address, also with a port, which some balancers add.
 func parseAddr(s []byte) (netip.Addr, bool) {
 	if a, err := netip.ParseAddr(string(s)); err == nil {
 		return a.Unmap().WithZone(""), true

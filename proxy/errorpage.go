@@ -9,14 +9,14 @@ import (
 )
 
 // An answer with an error may show the page of another service in place of its own body.
-// What asks for the page is an exchange as well, of serai itself: see pagefetch.go.
+// serai requests the page with an exchange of its own: see pagefetch.go.
 
-// namePage marks a request for a page, so that no page is asked for in order to answer
-// it, however many serai it passes.
+// namePage is the field that marks a request for a page. The answer to such a request
+// shows no page, however many serai it passes.
 var namePage = []byte("X-Serai-Page")
 
-// pageFor returns the page that the answer with that status shows, nil if it keeps its
-// own body. It may wait for the page. The caller must let it go.
+// pageFor returns the page that an answer with that status shows, nil if the answer
+// keeps its own body. It may wait for the page. The caller must release the page.
 func (p *Proxy) pageFor(x *Exchange, status int) *page {
 	if x.Route == nil {
 		return nil
@@ -40,15 +40,15 @@ func (p *Proxy) pageFor(x *Exchange, status int) *page {
 	return p.pages.get(x, route, string(target))
 }
 
-// showsPages reports whether the client may get to see a page. Programs read no pages:
-// those that speak gRPC or want another protocol, and those that ask for JSON, for whom
-// serai's own answers are JSON, too.
+// showsPages reports whether the client may get a page. Programs read no pages: neither
+// those that speak gRPC or want another protocol, nor those that ask for JSON, which
+// serai's own answers then are.
 func (x *Exchange) showsPages() bool {
-	return !x.fetching && !x.ofGRPC() && !x.Upgrading() && x.Header("x-serai-page") == nil && !bytes.Contains(x.Header("accept"), []byte("json"))
+	return !x.own && !x.ofGRPC() && !x.Upgrading() && x.Header("x-serai-page") == nil && !bytes.Contains(x.Header("accept"), []byte("json"))
 }
 
-// relayPage sends the head of the instance's answer with a page, throws the instance's
-// own body away, and reports whether it has come to its end.
+// relayPage sends the head of the instance's answer with a page, discards the
+// instance's own body, and reports whether that body ended properly.
 func (p *Proxy) relayPage(x *Exchange, shown *page) (whole bool) {
 	h := &x.answer.Head
 	framing, size := h.Framing, h.Size
@@ -68,15 +68,15 @@ func (x *Exchange) sendPage(h *wire.ResponseHead, own bool, shown *page) error {
 	return x.sendWhole(h, own, shown.body)
 }
 
-// What of a body that nobody wants is read, so that its connection can be used again: a
-// small one, if it is here soon. The client has its answer by then, but cannot send
-// another request over HTTP/1 before.
+// An unwanted body is read to its end if it is small and arrives soon, so that its
+// connection can be reused. The client has its answer by then, but can send no other
+// request over HTTP/1 before that.
 const (
 	maxDiscarded = 64 << 10
 	discardTime  = 250 * time.Millisecond
 )
 
-// discard reads the rest of the instance's body, and reports whether it came to its end.
+// discard reads the rest of the instance's body, and reports whether it ended properly.
 func (x *Exchange) discard(framing wire.Framing, size int64) (whole bool) {
 	if framing == wire.UntilEOF || framing == wire.Length && size > maxDiscarded {
 		return false

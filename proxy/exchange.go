@@ -13,9 +13,9 @@ import (
 	"serai/wire/socket"
 )
 
-// Exchange is one request and its answer, the same for every engine. The
-// engine fills the first part and calls Proxy.Serve; Serve fills the second,
-// which the engine only reads. It is used again for the next request.
+// Exchange is one request and its answer, the same for every engine. The engine fills
+// in the first part and calls Proxy.Serve. Serve fills in the second part, which the
+// engine only reads. An Exchange is reused for the next request.
 type Exchange struct {
 	// Head is the request. Its slices stay valid until Serve returns.
 	Head wire.RequestHead
@@ -23,146 +23,140 @@ type Exchange struct {
 	Body Body
 	// Responder takes the answer.
 	Responder Responder
-	// Peer is the other end of the connection: the client, or a trusted
-	// proxy. Local is ours.
+	// Peer is the other end of the connection: the client, or a trusted proxy. Local is
+	// serai's end.
 	Peer, Local netip.AddrPort
 	// PeerText is Peer's address as text, which is the same for all requests of a
-	// connection; it is made for each where it is nil.
+	// connection. If it is nil, it is made for each request.
 	PeerText []byte
-	// Secure says that the request came over TLS, of which TLSVersion is the version,
-	// and ServerName for which name the connection was opened, empty when the client
-	// did not say.
+	// Secure says that the request came over TLS. TLSVersion is the version, and
+	// ServerName the server name of the handshake, empty when the client sent none.
 	Secure     bool
 	TLSVersion uint16
 	ServerName string
-	// Start is when the head was complete. Now is when the exchange last came
-	// back from a wait, so that not everybody asks the clock; the engine makes it
-	// Start.
+	// Start is when the head was complete. Now is when the exchange last returned from a
+	// wait, so that the clock need not be read often. The engine sets it to Start.
 	Start, Now time.Time
-	// Shard is the same for requests that tend to share a core.
+	// Shard is the same for requests that tend to run on the same core.
 	Shard int
-	// Memory is who the request's memory is taken for; nil for no limit.
+	// Memory is the client that the request's memory counts for; nil means no limit.
 	Memory *memory.Client
 
-	// Client is the client's address: the peer's, or what a trusted proxy
-	// said.
+	// Client is the client's address: the peer's, or the one that a trusted proxy names.
 	Client netip.Addr
 	// Route and Member served the request, nil when none did.
 	Route  *router.Route
 	Member *upstream.Member
-	// Status is the answer's, 0 when there was none. Reason is the short code
-	// of an answer of serai itself, or of an answer cut off.
+	// Status is the answer's status, 0 when there was none. Reason is the short code
+	// when serai answered itself or cut the answer off.
 	Status int
 	Reason string
-	// Check says that it asked for the ready path of serai itself.
+	// Check says that the request was for serai's own ready path.
 	Check bool
 	// Retries counts attempts after the first.
 	Retries int
-	// BytesIn and BytesOut count the bodies, in bytes.
+	// BytesIn and BytesOut count the bytes of the two bodies.
 	BytesIn, BytesOut int64
-	// Queued is the time spent waiting for an instance, Connected the time of
-	// the last connect, FirstByte the time from sending the request to the
-	// first byte of the answer.
+	// Queued is the time spent waiting for an instance, Connected the time that the last
+	// connect took, FirstByte the time from sending the request to the first byte of the
+	// answer.
 	Queued, Connected, FirstByte time.Duration
-	// Gathered is the time spent waiting for a small body.
+	// Gathered is the time spent waiting for a small request body.
 	Gathered time.Duration
 	Upgraded bool
-	// grpc is what an answer of gRPC says of how it went, and one; 0 where it says
-	// nothing.
+	// grpc is the gRPC status of the answer plus one; 0 when there is none.
 	grpc uint8
 
 	forwarding
-	attempt
+	cancellation
 }
 
-// Body is the content of a request. wire.Body is one, but for Interrupt. One whose
-// bytes may come over a plain socket is an upstream.Spliced, too.
+// Body is the body of a request. A Body whose bytes may come over a plain socket is
+// also an upstream.Spliced.
 type Body interface {
-	// Next returns the next bytes, valid until the next call; io.EOF after
-	// the clean end.
+	// Next returns the next bytes, which are valid until the next call, and io.EOF after
+	// the proper end.
 	Next() ([]byte, error)
-	// Gather waits until a small body is here as a whole. It returns at once for
-	// any other, and fails as Next does. It is called before Next.
+	// Gather waits until a small body has arrived completely. For any other body it
+	// returns at once. It fails like Next, and is called before Next.
 	Gather() error
-	// Holds returns how many bytes of memory the request takes.
+	// Holds returns how many bytes of memory the request uses.
 	Holds() int64
 	// Ready reports whether Next would return bytes without waiting.
 	Ready() bool
-	// Done reports whether the clean end has been seen.
+	// Done reports whether the body has ended properly.
 	Done() bool
-	// Trailers returns the trailer fields once the end has been seen.
+	// Trailers returns the trailer fields, once the body has ended.
 	Trailers() []wire.Field
-	// Interrupt makes a Next that waits in another goroutine fail, and all
-	// after it.
+	// Interrupt makes a Next that waits in another goroutine fail, and all later ones.
 	Interrupt()
 }
 
-// Responder is how an engine sends an answer. Errors mean that the client can
-// no longer be reached: the exchange is over. It may be a PlainResponder and a
-// Tunneler, too.
+// Responder is how an engine sends an answer. An error means that the client cannot be
+// reached any more, and the exchange is over. A Responder may also be a PlainResponder
+// and a Tunneler.
 type Responder interface {
 	// Interim sends a 1xx answer at once.
 	Interim(h *wire.ResponseHead) error
-	// Head starts the answer. Fields that are Dropped are not sent; the
-	// engine adds framing and connection fields of its own. It may hold the
-	// head back until Flush, but h is not valid any more when Head has returned.
+	// Head starts the answer. Dropped fields are not sent. The engine adds the framing
+	// and connection fields. It may delay the head until Flush, but must not use h after
+	// Head has returned.
 	Head(h *wire.ResponseHead) error
-	// Write sends bytes of the body, or holds them back until Flush. They are not
-	// valid any more when it has returned.
+	// Write sends bytes of the body, or buffers them until Flush. It must not keep p.
 	Write(p []byte) error
-	// Flush sends what is held back.
+	// Flush sends what is buffered.
 	Flush() error
 	// Finish ends the answer.
 	Finish(trailers []wire.Field) error
-	// Abort ends the answer so that the client sees that it was cut.
+	// Abort ends the answer in a way that shows the client that it is incomplete.
 	Abort()
 }
 
-// PlainResponder is a Responder whose answer may go over a plain socket.
+// PlainResponder is a Responder whose answer may be written directly to a plain socket.
 type PlainResponder interface {
-	// Plain returns the client's connection where the body's bytes, once Flush
-	// has been called, may be written to it as they are; nil where not.
+	// Plain returns the client's connection if, after Flush, the bytes of the body may
+	// be written to it unchanged; otherwise nil.
 	Plain() *socket.Conn
 }
 
 // Tunneler is a Responder that can become a tunnel.
 type Tunneler interface {
-	// Tunnel sends h, a 101, in the words of its protocol, and returns the client's
-	// side. The engine reads and writes nothing until Serve has returned; it may end
-	// the tunnel with EndTunnel.
+	// Tunnel sends h, a 101, in the form of its protocol, and returns the client's side.
+	// The engine reads and writes nothing until Serve has returned. It may end the
+	// tunnel with EndTunnel.
 	Tunnel(h *wire.ResponseHead) (upstream.Duplex, error)
 }
 
-// attempt is what another goroutine may ask of the exchange, to end it when
-// the client has left.
-type attempt struct {
-	waiting socket.Moment // since when it waits, zero when it does not
+// cancellation is what other goroutines use to end the exchange when the client has
+// left.
+type cancellation struct {
+	waiting socket.Moment // start of the current wait, zero for none
 
 	mu     sync.Mutex
-	stream upstream.Stream // that carries the request, nil for none
+	stream upstream.Stream // carries the request, nil for none
 	tunnel *tunnel         // that the exchange has become, nil for none
 	left   bool            // the client has left
-	// sized says that an answer whose length is known has begun.
+	// sized says that an answer of known length has begun.
 	sized atomic.Bool
-	gone  chan struct{} // closed when it has; made when somebody waits for it
+	gone  chan struct{} // closed when the client leaves; made for whoever waits
 }
 
-// Wanted reports whether requests wait for a place at the instance that this one
-// is sent to. It may be called by who reads the body.
+// Wanted reports whether other requests wait for a place on the instance that serves
+// this one. The goroutine that reads the body may call it.
 func (x *Exchange) Wanted() bool { return x.Member != nil && x.Member.Endpoint.Wanted() }
 
-// WaitingSince returns since when the exchange has been waiting for an
-// instance or for its answer; zero when it is not.
+// WaitingSince returns when the exchange began to wait for an instance or its answer;
+// zero when it does not wait.
 func (x *Exchange) WaitingSince() time.Time {
 	return x.waiting.Time()
 }
 
-// Sized reports whether an answer of a known length has begun: it will end, and
-// is worth finishing for a client that has closed its sending side.
+// Sized reports whether an answer of known length has begun. It is finished even for a
+// client that has closed its sending side.
 func (x *Exchange) Sized() bool { return x.sized.Load() }
 
-// Cancel ends the exchange's wait because the client has left. It may be
-// called from another goroutine.
+// Cancel ends the exchange's wait because the client has left. Other goroutines may
+// call it.
 func (x *Exchange) Cancel() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -176,8 +170,8 @@ func (x *Exchange) Cancel() {
 	}
 }
 
-// CheckPath ends the attempt under way when the way to its instance is cut. It
-// may be called from another goroutine.
+// CheckPath ends the current attempt if the network path to its instance is lost. Other
+// goroutines may call it.
 func (x *Exchange) CheckPath() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -186,19 +180,20 @@ func (x *Exchange) CheckPath() {
 	}
 }
 
-// hold notes the stream that Cancel is to interrupt, and reports whether the client
+// holdStream records the stream that Cancel interrupts, and reports whether the client
 // is still there.
-func (x *Exchange) hold(s upstream.Stream) bool {
+func (x *Exchange) holdStream(s upstream.Stream) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.stream = s
 	return !x.left
 }
 
-// letGo ends the wait for a stream, and reports whether the client is still there.
-func (x *Exchange) letGo() bool {
+// releaseStream ends the wait for a stream, and reports whether the client is still
+// there.
+func (x *Exchange) releaseStream() bool {
 	x.waiting.Clear()
-	return x.hold(nil)
+	return x.holdStream(nil)
 }
 
 // whenGone returns a channel that is closed when the client leaves.
@@ -214,7 +209,7 @@ func (x *Exchange) whenGone() <-chan struct{} {
 	return gone
 }
 
-// Reset makes the exchange ready for the next request. No other goroutine knows it.
+// Reset prepares the exchange for the next request. No other goroutine may use it.
 func (x *Exchange) Reset() {
 	x.Client, x.Route, x.Member = netip.Addr{}, nil, nil
 	x.Status, x.Reason, x.Check, x.Retries = 0, "", false, 0

@@ -11,40 +11,39 @@ import (
 
 // failure is why an attempt brought no answer, and what that means for the client.
 type failure struct {
-	status int    // what the client is told when there is no further attempt, 0 to cut the connection
-	reason string // its short code
+	status int    // the answer when there is no further attempt; 0 cuts the connection
+	reason string // the short code
 	detail string // for people
-	// processed is what the instance may have done.
+	// processed says whether the instance may have processed the request.
 	processed upstream.Processing
-	// final says that no other instance can help: the client is the one who failed,
-	// or serai itself.
+	// final says that no other instance can help, because the client or serai itself
+	// failed.
 	final bool
-	// blame says that the instance took the request and failed it.
+	// blame says that the instance took the request and failed.
 	blame bool
-	// again says that it has been decided that there is another attempt: the instance
-	// has answered.
+	// again says that there will be another attempt although the instance has answered.
 	again bool
 }
 
 var errClientGone = errors.New("the client left")
 
-// meaning is what one kind of failure means.
+// meaning is what one kind of a transport's failure means.
 type meaning struct {
 	reason       Reason
 	blame, final bool
-	// detail is what the client is told in place of the reason's own words; where it
-	// ends in a blank, what the transport says follows.
+	// detail replaces the reason's own words in the answer. If it ends in a space, the
+	// transport's error follows.
 	detail string
 }
 
-// meanings has what each kind of failure of a transport means.
+// meanings has the meaning of each kind of failure.
 var meanings = [upstream.FailureKinds]meaning{
 	// Another instance would need a descriptor, too.
 	upstream.FailedDescriptor: {reason: ReasonNoDescriptor, final: true},
 	upstream.FailedMemory:     {reason: ReasonOverloaded, final: true},
 	upstream.FailedConnect:    {reason: ReasonConnectFailed},
 	upstream.FailedHandshake:  {reason: ReasonHandshakeFailed, blame: true, detail: "no TLS connection to the instance could be made: "},
-	upstream.FailedBody:       {reason: ReasonClientGone, final: true}, // or what explainBody says
+	upstream.FailedBody:       {reason: ReasonClientGone, final: true}, // unless explainBody sets another reason
 	upstream.FailedCaller:     {reason: ReasonClientGone, final: true},
 	upstream.FailedPath:       {reason: ReasonUpstreamLost, detail: " "},
 	upstream.FailedAnswer:     {reason: ReasonBadAnswer, blame: true, detail: "the instance's answer is malformed: "},
@@ -58,7 +57,7 @@ var meanings = [upstream.FailureKinds]meaning{
 	upstream.FailedUpgrade:    {reason: ReasonNoUpgrade, final: true, detail: " "},
 }
 
-// explain tells what a transport's failure means.
+// explain turns a transport's failure into a failure for the client.
 func (x *Exchange) explain(failed *upstream.Failure) *failure {
 	m := meanings[failed.Kind]
 	f := m.reason.failure(m.detail)
@@ -72,8 +71,7 @@ func (x *Exchange) explain(failed *upstream.Failure) *failure {
 	case upstream.FailedCaller:
 		f.detail = errClientGone.Error()
 	case upstream.FailedHandshake:
-		// A name that the client chose, within a wildcard, is not the instance's
-		// fault.
+		// Within a wildcard the client chose the name: the instance is not to blame.
 		var tls *upstream.HandshakeError
 		if errors.As(failed.Err, &tls) && tls.OfName && strings.HasPrefix(x.Route.Host, "*") {
 			f.blame = false
@@ -82,7 +80,7 @@ func (x *Exchange) explain(failed *upstream.Failure) *failure {
 	return f
 }
 
-// cause puts a transport's error in words that clients may see.
+// cause describes a transport's error in words that clients may see.
 func cause(err error) string {
 	var tls *upstream.HandshakeError
 	var field *wire.FieldError
@@ -98,7 +96,7 @@ func cause(err error) string {
 	return err.Error()
 }
 
-// explainBody tells what a client's fault in the body means for its answer.
+// explainBody sets the answer after the request's body has failed.
 func explainBody(f *failure, err error) {
 	var refused *wire.Error
 	switch {

@@ -8,10 +8,10 @@ import (
 	"serai/wire"
 )
 
-// forward sends the request to a member of the route's pool, and to another
-// one as long as that is safe, and relays the answer.
+// forward sends the request to a member of the route's pool, and to further members as
+// long as that is safe, and relays the answer.
 func (p *Proxy) forward(x *Exchange) {
-	size := x.Head.Size // as the client has it
+	size := x.Head.Size // as the client sent it
 	x.beginWeb()
 	if p.tooLong(x, size) || !p.gather(x) {
 		return
@@ -48,8 +48,8 @@ func (p *Proxy) forward(x *Exchange) {
 	}
 }
 
-// tooLong answers a request whose body is longer than the route allows, and
-// reports whether it is.
+// tooLong answers a request whose body is longer than the route allows, and reports
+// whether it did.
 func (p *Proxy) tooLong(x *Exchange, size int64) bool {
 	limit := x.Route.Options.MaxBody
 	if limit == 0 || size <= limit {
@@ -59,13 +59,13 @@ func (p *Proxy) tooLong(x *Exchange, size int64) bool {
 	return true
 }
 
-// endPick gives the member's place back.
+// endPick gives the place on the member back.
 func (x *Exchange) endPick(o upstream.Outcome) {
 	x.picked = false
 	x.Route.Pool.End(x.Now, x.Member, o)
 }
 
-// outcome is what an attempt tells of its instance.
+// outcome is what an attempt shows about its instance.
 func (x *Exchange) outcome(f *failure) upstream.Outcome {
 	o := upstream.Outcome{FirstByte: x.FirstByte, Status: x.Status}
 	switch {
@@ -85,14 +85,15 @@ func (x *Exchange) outcome(f *failure) upstream.Outcome {
 	return o
 }
 
-// fail tells the client that the request could not be answered.
+// fail answers a request for which no attempt succeeded.
 func (p *Proxy) fail(x *Exchange, f *failure) {
 	p.options.Logger.Debug("request failed", "host", string(x.Head.Host), "route", x.Route.Name,
 		"alloc", x.Member.Alloc, "reason", f.reason, "error", f.detail)
 	p.answerFailure(x, f)
 }
 
-// answerFailure answers what has failed, or cuts it where no answer is left to give.
+// answerFailure sends the answer of a failure, or cuts the connection when the failure
+// has none.
 func (p *Proxy) answerFailure(x *Exchange, f *failure) {
 	if f.status == 0 {
 		x.Reason = f.reason
@@ -102,11 +103,11 @@ func (p *Proxy) answerFailure(x *Exchange, f *failure) {
 	p.answerWith(x, f.status, f.reason, f.detail)
 }
 
-// attempt sends the request to m once and relays the answer. Nil means that
-// the exchange is over, for good or ill.
+// attempt sends the request to m once and relays the answer. Nil means that the
+// exchange is over, whether it succeeded or not.
 func (p *Proxy) attempt(x *Exchange, m *upstream.Member) *failure {
 	a := &x.answer
-	request := x.sending(p, m)
+	request := x.upstreamRequest(p, m)
 	if x.unsendable != "" {
 		f := ReasonBadRewrite.failure(x.unsendable)
 		f.final = true
@@ -122,38 +123,38 @@ func (p *Proxy) attempt(x *Exchange, m *upstream.Member) *failure {
 	}
 	switch {
 	case failed != nil:
-		stillThere := x.letGo()
-		x.uploaded()
-		if !stillThere && failed.Kind > upstream.FailedHandshake { // else nothing was begun
+		stillThere := x.releaseStream()
+		x.endUpload()
+		if !stillThere && failed.Kind > upstream.FailedHandshake { // otherwise the instance got nothing
 			return x.explain(&upstream.Failure{Kind: upstream.FailedCaller, Err: errClientGone})
 		}
 		return x.explain(failed)
 	case a.Head.Status == 101:
-		x.uploaded()
+		x.endUpload()
 		return p.tunnel(x)
 	}
-	if p.triesAgain(x) {
-		whole := x.letGo()
+	if p.retriesUnavailable(x) {
+		whole := x.releaseStream()
 		x.Now = a.Stream.End(whole)
-		x.uploaded()
+		x.endUpload()
 		return &failure{again: true, reason: ReasonUpstreamRefused.Code()}
 	}
 	whole := false
 	if shown := p.pageFor(x, a.Head.Status); shown != nil {
 		whole = p.relayPage(x, shown)
-		p.pages.letGo(shown)
+		p.pages.release(shown)
 	} else {
 		whole = p.relay(x)
 	}
-	stillThere := x.letGo()
+	stillThere := x.releaseStream()
 	x.Now = a.Stream.End(whole && stillThere)
-	x.uploaded()
+	x.endUpload()
 	return nil
 }
 
-// sending makes the request as it is sent to m.
-func (x *Exchange) sending(p *Proxy, m *upstream.Member) *upstream.Request {
-	r := &x.sent
+// upstreamRequest makes the request that is sent to m.
+func (x *Exchange) upstreamRequest(p *Proxy, m *upstream.Member) *upstream.Request {
+	r := &x.attempted
 	if x.Retries > 0 {
 		x.upload.complete = x.upload.body.Done()
 	}
@@ -168,9 +169,8 @@ func (x *Exchange) sending(p *Proxy, m *upstream.Member) *upstream.Request {
 	return r
 }
 
-// timeToConnect is what is left of the route's time to make a connection, all
-// attempts together. The first has it all, and the wait for an instance does not
-// count.
+// timeToConnect is how much of the route's timeout is left for making a connection. The
+// first attempt has all of it; the wait for an instance does not count.
 func (x *Exchange) timeToConnect() time.Duration {
 	if x.Retries == 0 {
 		return x.Route.Options.Timeout
@@ -178,8 +178,8 @@ func (x *Exchange) timeToConnect() time.Duration {
 	return x.timeLeft()
 }
 
-// timeLeft is what is left of the route's timeout, over all attempts; the wait for
-// an instance, for a small body, and for whom policies ask, does not count.
+// timeLeft is what is left of the route's timeout, over all attempts. Waits for an
+// instance, for a small request body, and in policies do not count.
 func (x *Exchange) timeLeft() time.Duration {
 	return x.Route.Options.Timeout - (x.Now.Sub(x.Start) - x.Queued - x.Gathered - x.asked)
 }

@@ -11,13 +11,13 @@ import (
 	"serai/wire"
 )
 
-// What an instance is told of its client (docs/forwarding.md): X-Forwarded-For,
-// -Proto, -Host, -Port, -Prefix, X-Real-Ip and Forwarded (RFC 7239). Of a trusted
-// peer X-Forwarded-For and -Proto are believed. All else is made here, unless the
-// operator names it: balancers add to the first two and pass on whatever a
-// stranger sends in the others.
+// The fields that describe the client to an instance (docs/forwarding.md):
+// X-Forwarded-For, -Proto, -Host, -Port, -Prefix, X-Real-Ip and Forwarded (RFC 7239).
+// serai makes all of them. From a trusted peer it accepts X-Forwarded-For and -Proto, and
+// others only if the operator names them: balancers set the first two, and pass on
+// whatever a stranger sends in the others.
 
-// proto is what a client speaks: to us, or to a trusted proxy in front of us.
+// proto is the protocol of the client, to serai or to a trusted proxy in front of it.
 type proto uint8
 
 const (
@@ -25,10 +25,10 @@ const (
 	secureHTTP
 )
 
-// What they are called. Nobody changes these bytes.
+// The names of the protocols. Never modified.
 var https, http = []byte("https"), []byte("http")
 
-// bytes is its name as fields have it.
+// bytes is the protocol's name in fields.
 func (p proto) bytes() []byte {
 	if p == secureHTTP {
 		return https
@@ -36,7 +36,7 @@ func (p proto) bytes() []byte {
 	return http
 }
 
-// defaultPort is the port of a URL that names none.
+// defaultPort is the port of a URL without one.
 func (p proto) defaultPort() uint16 {
 	if p == secureHTTP {
 		return 443
@@ -44,8 +44,8 @@ func (p proto) defaultPort() uint16 {
 	return 80
 }
 
-// protoOf reads X-Forwarded-Proto. Of a list the first element counts: what the
-// client spoke to the first of several proxies. It is 0 for what says nothing.
+// protoOf reads X-Forwarded-Proto. In a list the first element counts: it is what the
+// client spoke to the first of several proxies. The result is 0 for any other value.
 func protoOf(value []byte) proto {
 	first, _, _ := bytes.Cut(value, []byte(","))
 	switch first = bytes.TrimSpace(first); {
@@ -57,54 +57,54 @@ func protoOf(value []byte) proto {
 	return 0
 }
 
-// believed are the fields of trusted peers that are sent on as they are. Nil
-// believes nothing.
-type believed struct {
+// trustedFields are the fields of trusted peers that are sent on as they are. Nil
+// trusts no field.
+type trustedFields struct {
 	kinds [1 << 8]bool // by wire.Kind
-	names []string     // of Vouched fields
+	names []string     // of fields of kind ProxyOnly
 }
 
-// trustable are the fields of a kind of their own that an operator may name.
+// trustable are the fields, each with a kind of its own, that an operator may trust.
 var trustable = map[string]wire.Kind{
 	"forwarded": wire.Forwarded, "x-forwarded-host": wire.XForwardedHost, "x-forwarded-port": wire.XForwardedPort,
 	"x-forwarded-prefix": wire.XForwardedPrefix, "x-real-ip": wire.XRealIP,
 }
 
-// newBelieved reads the names of fields, in any case.
-func newBelieved(names []string) (b believed, err error) {
+// newTrustedFields reads the names of fields, in any case.
+func newTrustedFields(names []string) (b trustedFields, err error) {
 	b.kinds[wire.XForwardedFor], b.kinds[wire.XForwardedProto] = true, true
-	vouched := wire.VouchedNames()
+	proxyOnly := wire.ProxyOnlyNames()
 	for _, name := range names {
 		name = strings.ToLower(strings.TrimSpace(name))
 		kind, known := trustable[name]
 		switch {
 		case known:
 			b.kinds[kind] = true
-		case slices.Contains(vouched, name):
+		case slices.Contains(proxyOnly, name):
 			b.names = append(b.names, name)
 		case name == "x-forwarded-for" || name == "x-forwarded-proto":
 			// always
 		default:
-			return b, fmt.Errorf("trusted field %q is not one of forwarded, x-forwarded-host, x-forwarded-port, x-forwarded-prefix, x-real-ip, %s", name, strings.Join(vouched, ", "))
+			return b, fmt.Errorf("trusted field %q is not one of forwarded, x-forwarded-host, x-forwarded-port, x-forwarded-prefix, x-real-ip, %s", name, strings.Join(proxyOnly, ", "))
 		}
 	}
 	return b, nil
 }
 
-// field reports whether a field of a peer's is believed.
-func (b *believed) field(f *wire.Field) bool {
+// has reports whether a peer's field is trusted.
+func (b *trustedFields) has(f *wire.Field) bool {
 	if b == nil {
 		return false
 	}
-	if f.Kind != wire.Vouched {
+	if f.Kind != wire.ProxyOnly {
 		return b.kinds[f.Kind]
 	}
 	return slices.ContainsFunc(b.names, func(name string) bool { return wire.EqualFold(f.Name, name) })
 }
 
-// value returns a believed field's value, nil when there is none.
-func (x *Exchange) believedValue(k wire.Kind) []byte {
-	if x.believed == nil {
+// trustedValue returns the value of a trusted field, nil when there is none.
+func (x *Exchange) trustedValue(k wire.Kind) []byte {
+	if x.trusted == nil {
 		return nil
 	}
 	for i := range x.Head.Fields {
@@ -115,9 +115,9 @@ func (x *Exchange) believedValue(k wire.Kind) []byte {
 	return nil
 }
 
-// appendBelievedList appends the values of a believed field, each with a comma.
-func (x *Exchange) appendBelievedList(dst []byte, k wire.Kind) []byte {
-	if x.believed == nil {
+// appendTrustedList appends all values of a trusted field, each followed by a comma.
+func (x *Exchange) appendTrustedList(dst []byte, k wire.Kind) []byte {
+	if x.trusted == nil {
 		return dst
 	}
 	for i := range x.Head.Fields {
@@ -129,7 +129,7 @@ func (x *Exchange) appendBelievedList(dst []byte, k wire.Kind) []byte {
 	return dst
 }
 
-// The names of the fields that are made here. Nobody changes their bytes.
+// The names of the fields that serai makes. Never modified.
 var (
 	nameForwardedFor    = []byte("X-Forwarded-For")
 	nameForwardedProto  = []byte("X-Forwarded-Proto")
@@ -143,8 +143,8 @@ var (
 	nameVia             = []byte("Via")
 )
 
-// addForwarded adds what the instance is told of the client. Stripped is what of
-// the path it does not get to see, empty for nothing.
+// addForwarded adds the fields that describe the client. Stripped is the part of the
+// path that the instance does not see, empty for none.
 func (x *Exchange) addForwarded(fields []wire.Field, stripped []byte) []wire.Field {
 	v := &x.values
 	peer := x.PeerText
@@ -152,45 +152,45 @@ func (x *Exchange) addForwarded(fields []wire.Field, stripped []byte) []wire.Fie
 		peer = v.Keep(x.Peer.Addr().AppendTo(v.Start()))
 	}
 	chain, client := peer, peer
-	if x.believed != nil {
-		chain = v.Keep(append(x.appendBelievedList(v.Start(), wire.XForwardedFor), peer...))
+	if x.trusted != nil {
+		chain = v.Keep(append(x.appendTrustedList(v.Start(), wire.XForwardedFor), peer...))
 	}
 	if x.Client != x.Peer.Addr() {
 		client = v.Keep(x.Client.AppendTo(v.Start()))
 	}
-	port := x.believedValue(wire.XForwardedPort)
+	port := x.trustedValue(wire.XForwardedPort)
 	if port == nil {
 		port = v.Keep(strconv.AppendUint(v.Start(), uint64(x.port()), 10))
 	}
-	if said := x.believedValue(wire.XRealIP); said != nil {
+	if said := x.trustedValue(wire.XRealIP); said != nil {
 		client = said
 	}
 	fields = append(fields,
 		wire.Field{Name: nameForwardedFor, Value: chain, Kind: wire.XForwardedFor},
 		wire.Field{Name: nameForwardedProto, Value: x.proto.bytes(), Kind: wire.XForwardedProto},
-		wire.Field{Name: nameForwardedHost, Value: x.askedHost(), Kind: wire.XForwardedHost},
+		wire.Field{Name: nameForwardedHost, Value: x.requestedHost(), Kind: wire.XForwardedHost},
 		wire.Field{Name: nameForwardedPort, Value: port, Kind: wire.XForwardedPort},
 		wire.Field{Name: nameRealIP, Value: client, Kind: wire.XRealIP},
-		wire.Field{Name: nameForwarded, Value: v.Keep(x.appendStandard(v.Start(), peer)), Kind: wire.Forwarded},
+		wire.Field{Name: nameForwarded, Value: v.Keep(x.appendForwardedValue(v.Start(), peer)), Kind: wire.Forwarded},
 	)
-	if prefix := x.believedValue(wire.XForwardedPrefix); stripped != nil || prefix != nil {
+	if prefix := x.trustedValue(wire.XForwardedPrefix); stripped != nil || prefix != nil {
 		value := v.Keep(append(append(v.Start(), prefix...), stripped...))
 		fields = append(fields, wire.Field{Name: nameForwardedPrefix, Value: value, Kind: wire.XForwardedPrefix})
 	}
 	return fields
 }
 
-// askedHost is the host that the client asked for, as far as it is known.
-func (x *Exchange) askedHost() []byte {
-	if said := x.believedValue(wire.XForwardedHost); said != nil {
+// requestedHost is the host that the client requested, as far as it is known.
+func (x *Exchange) requestedHost() []byte {
+	if said := x.trustedValue(wire.XForwardedHost); said != nil {
 		return said
 	}
 	return x.Head.Host
 }
 
-// port is the port that the client asked, as far as it is known: behind a proxy
-// that speaks something else to us than the client does to it, the usual one of
-// that.
+// port is the port that the client connected to, as far as it is known. If a proxy in
+// front of serai speaks another protocol to the client than to serai, it is the default
+// port of the client's protocol.
 func (x *Exchange) port() uint16 {
 	if x.OverHTTPS() != x.Secure {
 		return x.proto.defaultPort()
@@ -198,19 +198,19 @@ func (x *Exchange) port() uint16 {
 	return x.Local.Port()
 }
 
-// appendStandard appends the value of Forwarded: what is believed of it, or else
-// what a trusted peer's X-Forwarded-For says, converted (RFC 7239 section 7.4),
-// and behind that the peer, whose address as text is given. The first element says
-// what the client spoke and asked for.
-func (x *Exchange) appendStandard(dst, peer []byte) []byte {
+// appendForwardedValue appends the value of Forwarded: the trusted part of it, or else
+// a trusted peer's X-Forwarded-For in its syntax (RFC 7239 section 7.4), and then the
+// peer, whose address is given as text. The first element has the client's protocol and
+// host.
+func (x *Exchange) appendForwardedValue(dst, peer []byte) []byte {
 	before := len(dst)
-	if x.believedValue(wire.Forwarded) != nil {
-		dst = x.appendBelievedList(dst, wire.Forwarded)
-	} else if x.believed != nil {
+	if x.trustedValue(wire.Forwarded) != nil {
+		dst = x.appendTrustedList(dst, wire.Forwarded)
+	} else if x.trusted != nil {
 		dst = x.appendConverted(dst)
 	}
 	if len(dst) == before {
-		return appendElement(dst, x.Peer.Addr(), peer, x.askedHost(), x.proto)
+		return appendElement(dst, x.Peer.Addr(), peer, x.requestedHost(), x.proto)
 	}
 	spoken := plainHTTP
 	if x.Secure {
@@ -235,7 +235,7 @@ func (x *Exchange) appendConverted(dst []byte) []byte {
 			}
 			addr, _ := parseAddr(element)
 			if first {
-				dst = appendElement(dst, addr, nil, x.askedHost(), x.proto)
+				dst = appendElement(dst, addr, nil, x.requestedHost(), x.proto)
 			} else {
 				dst = append(dst, "for="...)
 				dst = appendNode(dst, addr, nil)
@@ -247,8 +247,8 @@ func (x *Exchange) appendConverted(dst []byte) []byte {
 	return dst
 }
 
-// appendElement appends one element of Forwarded. Text is the node's address where it
-// has been made.
+// appendElement appends one element of Forwarded. Text is the node's address as text,
+// if it is known already.
 func appendElement(dst []byte, node netip.Addr, text, host []byte, spoken proto) []byte {
 	dst = append(dst, "for="...)
 	dst = appendNode(dst, node, text)
@@ -263,8 +263,8 @@ func appendElement(dst []byte, node netip.Addr, text, host []byte, spoken proto)
 	return append(dst, spoken.bytes()...)
 }
 
-// appendNode appends an address as RFC 7239 section 6 writes it. Text is the address
-// where it has been made.
+// appendNode appends an address in the syntax of RFC 7239 section 6. Text is the
+// address as text, if it is known already.
 func appendNode(dst []byte, a netip.Addr, text []byte) []byte {
 	if !a.IsValid() {
 		return append(dst, "unknown"...)

@@ -134,7 +134,7 @@ func FuzzForwarded(f *testing.F) {
 			names = append(names, "X-Forwarded-Host")
 		}
 		var err error
-		if p.believed, err = newBelieved(names); err != nil {
+		if p.trusted, err = newTrustedFields(names); err != nil {
 			t.Fatal(err)
 		}
 		told := tells(t, p, "10.0.0.1:1", lines)
@@ -150,7 +150,7 @@ func FuzzForwarded(f *testing.F) {
 				t.Errorf("a stranger is believed: %s is %q, want %q", name, of[name], bare[name])
 			}
 		}
-		for _, name := range wire.VouchedNames() {
+		for _, name := range wire.ProxyOnlyNames() {
 			if v := of.Values(name); v != nil {
 				t.Errorf("a stranger's %s is sent on: %q", name, v)
 			}
@@ -216,7 +216,7 @@ func checkAgreement(t *testing.T, told textproto.MIMEHeader) {
 // no balancer vouches for is not, and nothing is believed that is not named.
 func FuzzTrustedFields(f *testing.F) {
 	all := []string{"forwarded", "x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix", "x-real-ip"}
-	all = append(all, wire.VouchedNames()...)
+	all = append(all, wire.ProxyOnlyNames()...)
 	for _, text := range []string{"", "X-Forwarded-Host", " x-real-ip ,Forwarded", "Host", "X-Forwarded-Ssl\r\nX-Evil", "x-forwarded-for,X-Forwarded-Proto", "Cookie", "X_Forwarded_Host", "x-forwarded-\u212aost", strings.Join(all, ",")} {
 		f.Add(text)
 	}
@@ -229,14 +229,14 @@ func FuzzTrustedFields(f *testing.F) {
 			named[name] = true
 			good = good && (slices.Contains(all, name) || name == "x-forwarded-for" || name == "x-forwarded-proto")
 		}
-		b, err := newBelieved(given)
+		b, err := newTrustedFields(given)
 		if (err == nil) != good {
 			t.Fatalf("%q: %v", text, err)
 		}
 		if err != nil {
 			return
 		}
-		p := &Proxy{options: Options{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}, believed: b}
+		p := &Proxy{options: Options{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}, trusted: b}
 		for _, name := range all {
 			// A word that serai makes of nothing.
 			line := strings.ToUpper(name) + ": for=vouched\r\n"

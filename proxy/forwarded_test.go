@@ -68,7 +68,7 @@ func TestForwardedFields(t *testing.T) {
 		"no protocol":         {peer: balancer, secure: true, sent: []string{"X-Forwarded-Proto: gopher"}, want: []string{"X-Forwarded-Proto: https", "X-Forwarded-Port: 8080"}},
 		"a balancer that begins TLS": {peer: balancer, secure: true, sent: []string{"X-Forwarded-Proto: http"},
 			want: []string{"X-Forwarded-Proto: http", "X-Forwarded-Port: 80"}},
-		"nobody vouched for": {peer: balancer, sent: []string{"X-Forwarded-Proto: https"},
+		"nobody proxyOnly for": {peer: balancer, sent: []string{"X-Forwarded-Proto: https"},
 			want: []string{"X-Forwarded-For: 10.0.0.1", "X-Real-Ip: 10.0.0.1", `Forwarded: for=10.0.0.1;host="a.test";proto=https`}},
 		"garbage, a port, IPv6 and IPv4 in IPv6": {peer: balancer, sent: []string{"X-Forwarded-For: evil;proto=x, 198.51.100.1:99", "X-Forwarded-For: 2001:db8::1,, ::ffff:203.0.113.9"},
 			want: []string{"X-Real-Ip: 203.0.113.9",
@@ -86,7 +86,7 @@ func TestForwardedFields(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := &Proxy{options: Options{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}}
 			var err error
-			if p.believed, err = newBelieved(c.fields); err != nil {
+			if p.trusted, err = newTrustedFields(c.fields); err != nil {
 				t.Fatal(err)
 			}
 			head := told(t, p, c.peer, c.secure, c.sent...)
@@ -111,15 +111,15 @@ func TestVouchedFields(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, list, _ := strings.Cut(string(text), "<!-- vouched -->")
-	list, _, _ = strings.Cut(list, "<!-- /vouched -->")
+	_, list, _ := strings.Cut(string(text), "<!-- proxyOnly -->")
+	list, _, _ = strings.Cut(list, "<!-- /proxyOnly -->")
 	var documented []string
 	for i, word := range strings.Split(list, "`") {
 		if i%2 == 1 {
 			documented = append(documented, strings.ToLower(word))
 		}
 	}
-	names := wire.VouchedNames()
+	names := wire.ProxyOnlyNames()
 	if slices.Sort(names); !slices.Equal(names, documented) {
 		t.Errorf("documented are %v,\nnot %v", documented, names)
 	}
@@ -129,7 +129,7 @@ func TestVouchedFields(t *testing.T) {
 			t.Errorf("the instance is told a stranger's %s", name)
 		}
 	}
-	if _, err := newBelieved([]string{"Host"}); err == nil {
+	if _, err := newTrustedFields([]string{"Host"}); err == nil {
 		t.Error("any field may be trusted")
 	}
 }

@@ -9,56 +9,56 @@ import (
 	"serai/wire"
 )
 
-// forwarding is what an exchange works with on its way to an instance.
+// forwarding is the state of an exchange on its way to an instance.
 type forwarding struct {
-	query      router.Query
-	believed   *believed // of what the peer says; nil for nothing
-	obscured   bool      // a trusted proxy names its client, but by no address
-	proto      proto     // that the client speaks
-	ip         [16]byte
-	trailing   bool // the client takes trailers
-	tried      upstream.Tried
-	logged     bool     // Options.Log has got it, or is getting it
-	observed   bool     // the route's statistics count the request as in flight
-	picked     bool     // the request has a place at Member
-	repeats    int      // attempts that are bound by the retries tag and the budget
-	hops       int      // how many serai the request has passed before this one
-	via        string   // the name that serai gives itself in Via, empty for none
-	identified bool     // the request brought an ID of its own
-	requestID  [16]byte // otherwise the one made for it
-	request    wire.OutgoingRequest
-	values     wire.Values // of the fields that are made for it, and for its answer
-	phases     phases
-	upload     upload
-	sent       upstream.Request // the attempt under way, and what it brings
-	answer     upstream.Answer
-	calling    caller
-	web        web
-	transforms transforms
-	prepared   bool // the fields that are not sent on are marked
-	admitted   bool // the policies of Route that may answer have let the request pass
-	fetching   bool // it is for a page, or a question, of serai's own: see ownrequest.go
-	verbatim   bool // its fields are sent as they are
+	query         router.Query
+	trusted       *trustedFields // fields of the peer that are trusted; nil for none
+	clientHidden  bool           // a trusted proxy names its client, but not by an address
+	proto         proto          // of the client
+	ip            [16]byte
+	takesTrailers bool // the client accepts trailers
+	tried         upstream.Tried
+	logged        bool     // Options.Log was called
+	observed      bool     // the route's statistics count the request as in flight
+	picked        bool     // the request has a place at Member
+	repeats       int      // attempts that the retries tag and the budget limit
+	hops          int      // how often the request has passed a serai before
+	via           string   // the name that serai gives itself in Via, empty for none
+	identified    bool     // the client sent an ID
+	requestID     [16]byte // otherwise the ID that serai made
+	request       wire.OutgoingRequest
+	values        wire.Values // of fields that are made for the request and the answer
+	phases        phases
+	upload        upload
+	attempted     upstream.Request // the current attempt
+	answer        upstream.Answer
+	calling       caller
+	web           web
+	transforms    transforms
+	prepared      bool // fields that are not sent on are marked
+	admitted      bool // the policies of Route that may answer have admitted the request
+	own           bool // it is a request of serai itself: see ownrequest.go
+	verbatim      bool // the fields are sent unchanged
 	asking
-	unsendable string // why the policies have refused to send the request, empty if they have not
+	unsendable string // why a policy refused to forward the request, empty for not
 }
 
 func (f *forwarding) reset() {
-	f.query, f.believed, f.proto, f.trailing = router.Query{}, nil, 0, false
-	f.obscured = false
+	f.query, f.trusted, f.proto, f.takesTrailers = router.Query{}, nil, 0, false
+	f.clientHidden = false
 	f.logged, f.observed, f.picked = false, false, false
 	f.tried, f.repeats, f.hops = upstream.Tried{}, 0, 0
 	f.identified, f.requestID, f.unsendable = false, [16]byte{}, ""
 	f.upload, f.calling = upload{}, caller{}
-	f.sent, f.answer.Stream = upstream.Request{Scratch: f.sent.Scratch}, nil
+	f.attempted, f.answer.Stream = upstream.Request{Scratch: f.attempted.Scratch}, nil
 	f.web, f.transforms, f.prepared, f.admitted = web{}, transforms{}, false, false
 	f.asking.reset()
 	f.values.Reset()
 }
 
-// prepare marks the request fields that are not sent on: those of the
-// connection, those the Connection field names, those we set ourselves, and
-// what looks like them (RFC 9110 section 7.6.1).
+// prepare marks the request fields that are not sent on: those of the connection, those
+// that Connection names, those that serai sets itself, and fields that look like these
+// (RFC 9110 section 7.6.1).
 func (x *Exchange) prepare() {
 	x.prepared = true
 	fields := x.Head.Fields
@@ -78,9 +78,9 @@ func (x *Exchange) prepare() {
 				f.Kind = wire.Dropped
 			}
 		case wire.TE:
-			// RFC 9110 section 10.1.4: codings are between the client and us, but
-			// trailers come from the instance.
-			x.trailing = x.trailing || x.Head.Minor == 1 && wire.HasToken(f.Value, "trailers")
+			// RFC 9110 section 10.1.4: transfer codings concern only the client and
+			// serai, but trailers come from the instance.
+			x.takesTrailers = x.takesTrailers || x.Head.Minor == 1 && wire.HasToken(f.Value, "trailers")
 			f.Kind = wire.Dropped
 		case wire.XRequestID:
 			if identified || !goodID(f.Value) {
@@ -90,8 +90,8 @@ func (x *Exchange) prepare() {
 		case wire.XSeraiHops:
 			x.hops = max(x.hops, parseHops(f.Value))
 			f.Kind = wire.Dropped
-		case wire.Forwarded, wire.XForwardedFor, wire.XForwardedHost, wire.XForwardedPort, wire.XForwardedProto, wire.XForwardedPrefix, wire.XRealIP, wire.Vouched:
-			if !x.believed.field(f) {
+		case wire.Forwarded, wire.XForwardedFor, wire.XForwardedHost, wire.XForwardedPort, wire.XForwardedProto, wire.XForwardedPrefix, wire.XRealIP, wire.ProxyOnly:
+			if !x.trusted.has(f) {
 				f.Kind = wire.Dropped
 			}
 		default: // Host, TransferEncoding, Upgrade, HTTP2Settings, KeepAlive, ProxyConnection, Proxy, Lookalike
@@ -101,14 +101,13 @@ func (x *Exchange) prepare() {
 	x.ensureID()
 }
 
-// outgoing makes the head of the request as it is sent to m. It is valid until the
-// next attempt.
+// outgoing makes the head that is sent to m. It is valid until the next attempt.
 func (x *Exchange) outgoing(m *upstream.Member) *wire.OutgoingRequest {
 	h, out := &x.Head, &x.request
 	x.values.Reset()
 	*out = wire.OutgoingRequest{
 		Method: h.Method, Target: h.Target, Authority: h.Host, Fields: out.Fields[:0],
-		Framing: h.Framing, Size: h.Size, Trailers: x.trailing,
+		Framing: h.Framing, Size: h.Size, Trailers: x.takesTrailers,
 	}
 	if m.Host != "" {
 		out.Authority = x.values.Keep(append(x.values.Start(), m.Host...))
@@ -126,13 +125,13 @@ func (x *Exchange) outgoing(m *upstream.Member) *wire.OutgoingRequest {
 	return out
 }
 
-// appendSent appends the fields of the client that are sent on.
+// appendSent appends the client's fields that are sent on.
 func (x *Exchange) appendSent(dst []wire.Field) []wire.Field {
 	for i := range x.Head.Fields {
 		switch f := &x.Head.Fields[i]; f.Kind {
 		case wire.Dropped:
 		case wire.Forwarded, wire.XForwardedFor, wire.XForwardedHost, wire.XForwardedPort, wire.XForwardedProto, wire.XForwardedPrefix, wire.XRealIP:
-			// Those left are believed; they go into ours.
+			// Those that are left are trusted. They become part of the fields that serai makes.
 		case wire.Cookie:
 			if policy.HasOwnCookie(f.Value) {
 				value := x.values.Keep(policy.AppendForeignCookies(x.values.Start(), f.Value))
@@ -149,8 +148,8 @@ func (x *Exchange) appendSent(dst []wire.Field) []wire.Field {
 	return dst
 }
 
-// appendMade appends the fields that serai makes. Stripped is what of the path the
-// instance does not get to see, empty for nothing.
+// appendMade appends the fields that serai makes. Stripped is the part of the path that
+// the instance does not see, empty for none.
 func (x *Exchange) appendMade(dst []wire.Field, stripped []byte) []wire.Field {
 	dst = x.addForwarded(dst, stripped)
 	dst = append(dst, x.hopsField())
@@ -163,9 +162,9 @@ func (x *Exchange) appendMade(dst []wire.Field, stripped []byte) []wire.Field {
 	return dst
 }
 
-// Upgrading reports whether the request asks for a protocol that is passed on.
-// h2c is not: the instance would speak it to us, and we do not. Nor is any where
-// the engine has no tunnels.
+// Upgrading reports whether the request asks for an upgrade that is passed on. h2c is
+// not: the instance would switch to it, and serai would not understand. No upgrade is
+// passed on if the engine has no tunnels.
 func (x *Exchange) Upgrading() bool {
 	u := x.Head.Upgrade
 	if len(u) == 0 || wire.HasToken(u, "h2c") {
@@ -190,8 +189,8 @@ func (x *Exchange) makeID() {
 
 func goodID(value []byte) bool { return len(value) > 0 && len(value) <= maxRequestID }
 
-// broughtID returns the ID that the client has given the request, nil for none.
-func (x *Exchange) broughtID() []byte {
+// clientID returns the request ID that the client sent, nil for none.
+func (x *Exchange) clientID() []byte {
 	for i := range x.Head.Fields {
 		if f := &x.Head.Fields[i]; f.Kind == wire.XRequestID && goodID(f.Value) {
 			return f.Value
@@ -200,21 +199,21 @@ func (x *Exchange) broughtID() []byte {
 	return nil
 }
 
-// id returns the request's ID, empty when it was never forwarded, and no policy has
-// asked for it.
+// id returns the request's ID. It is empty if the request was never forwarded and no
+// policy has needed the ID.
 func (x *Exchange) id() []byte {
 	switch {
 	case x.identified:
-		return x.broughtID()
+		return x.clientID()
 	case x.requestID[0] != 0:
 		return x.requestID[:]
 	}
 	return nil
 }
 
-// ensureID returns the request's ID, which it makes if there is none yet.
+// ensureID returns the request's ID, and makes one if necessary.
 func (x *Exchange) ensureID() []byte {
-	id := x.broughtID()
+	id := x.clientID()
 	if x.identified = id != nil; x.identified {
 		return id
 	}

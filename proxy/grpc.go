@@ -8,31 +8,31 @@ import (
 	"serai/wire"
 )
 
-// Clients of gRPC read its status from trailers, and nothing else of an answer that is
-// serai's own.
+// gRPC clients read the status from the trailers, and nothing else of serai's own answers.
 
-// IsGRPC reports whether a message is one of gRPC's.
+// IsGRPC reports whether a message belongs to gRPC.
 func IsGRPC(fields []wire.Field) bool { return isOf(fields, grpcMedia) }
 
-// speaksGRPC reports whether the client is one of gRPC. That of gRPC-Web is not, although
-// the request is.
+// speaksGRPC reports whether the client speaks gRPC. A gRPC-Web client does not,
+// although its request is forwarded as gRPC.
 func (x *Exchange) speaksGRPC() bool {
 	return x.Head.Major == 2 && !x.web.on && IsGRPC(x.Head.Fields)
 }
 
-// ofGRPC reports whether the request is one of gRPC, whatever the client speaks.
+// ofGRPC reports whether the request is a gRPC call, from a client of gRPC or gRPC-Web.
 func (x *Exchange) ofGRPC() bool { return x.web.on || x.speaksGRPC() }
 
-// Statuses of gRPC.
+// gRPC statuses.
 const (
 	grpcDeadlineExceeded = 4
 	grpcUnavailable      = 14
-	grpcLast             = 16 // UNAUTHENTICATED, the last one that there is
+	grpcLast             = 16 // UNAUTHENTICATED, the highest
 )
 
-// GRPCCut returns the trailers of an answer of gRPC that is cut, nil for any other: clients
-// may try again, unless it is since their time is over. An answer that has not begun has
-// trailers alone, with the content-type that is the first of these.
+// GRPCCut returns the trailers for a gRPC answer that is cut off, nil for other
+// answers. They let the client try again, unless its deadline has passed. The first one
+// is the content-type for an answer that has not begun, and thus consists of trailers
+// only.
 func (x *Exchange) GRPCCut(begun bool) []wire.Field {
 	if !x.speaksGRPC() {
 		return nil
@@ -51,14 +51,14 @@ func (x *Exchange) GRPCCut(begun bool) []wire.Field {
 
 var grpcType = field("content-type", "application/grpc")
 
-// pastDeadline reports whether the time is over that the client has given. An instance
-// that counts it, too, may end the stream in its own way.
+// pastDeadline reports whether the client's deadline has passed. An instance that
+// measures it, too, may end the stream in its own way.
 func (x *Exchange) pastDeadline() bool {
 	d, ok := grpcTimeout(x.Header("grpc-timeout"))
 	return ok && time.Since(x.Start) >= d
 }
 
-// grpcStatus is the status of gRPC for one of HTTP of serai's own.
+// grpcStatus is the gRPC status for the HTTP status of an answer of serai itself.
 func (x *Exchange) grpcStatus(status int) int {
 	s := grpcStatus(status)
 	if s == grpcUnavailable && x.pastDeadline() {
@@ -87,7 +87,7 @@ func grpcStatus(status int) int {
 	return 2 // unknown
 }
 
-// sendGRPC answers with trailers alone, and with more fields.
+// sendGRPC answers with trailers only, and with these fields.
 func (x *Exchange) sendGRPC(status int, reason, detail string, more ...wire.Field) {
 	h := x.grpcRefusal(status, reason, detail)
 	h.Fields = append(h.Fields, more...)
@@ -98,7 +98,7 @@ func (x *Exchange) sendGRPC(status int, reason, detail string, more ...wire.Fiel
 	}
 }
 
-// GRPCRefusal is Refusal to a client of gRPC, nil to any other: trailers alone.
+// GRPCRefusal is Refusal for a gRPC client: trailers only. It is nil for other clients.
 func (x *Exchange) GRPCRefusal(e *wire.Error) *wire.ResponseHead {
 	if !x.speaksGRPC() {
 		return nil
@@ -114,7 +114,7 @@ func (x *Exchange) grpcRefusal(status int, reason, detail string) *wire.Response
 	}}
 }
 
-// grpcMessage percent-encodes a message as gRPC wants it.
+// grpcMessage percent-encodes a message for grpc-message.
 func grpcMessage(s string) string {
 	const digits = "0123456789ABCDEF"
 	b := make([]byte, 0, len(s))
@@ -128,8 +128,8 @@ func grpcMessage(s string) string {
 	return string(b)
 }
 
-// answerTimeout bounds the wait for an answer: by the route, and by what a client of
-// gRPC has said.
+// answerTimeout bounds the wait for an answer: the route's timeout, and a gRPC client's
+// deadline.
 func (x *Exchange) answerTimeout() time.Duration {
 	route := x.Route.Options.Timeout
 	if !x.ofGRPC() {
@@ -142,9 +142,9 @@ func (x *Exchange) answerTimeout() time.Duration {
 	return route
 }
 
-// answerIdle bounds each wait for more of an answer. A stream of gRPC may have nothing to
-// say for as long as a tunnel, such as one that watches something; whether its instance
-// is there is known from PINGs.
+// answerIdle bounds each wait for more of an answer. A gRPC stream may be silent for as
+// long as a tunnel, for example one that watches something. PINGs show whether its
+// instance is still there.
 func (p *Proxy) answerIdle(x *Exchange) time.Duration {
 	if x.ofGRPC() {
 		return max(x.Route.Options.BodyIdle, p.options.TunnelIdle)
@@ -152,7 +152,7 @@ func (p *Proxy) answerIdle(x *Exchange) time.Duration {
 	return x.Route.Options.BodyIdle
 }
 
-// grpcTimeout reads a grpc-timeout: up to eight digits and a unit.
+// grpcTimeout parses grpc-timeout: up to eight digits and a unit.
 func grpcTimeout(v []byte) (time.Duration, bool) {
 	if len(v) < 2 || len(v) > 9 {
 		return 0, false
@@ -171,8 +171,8 @@ func grpcTimeout(v []byte) (time.Duration, bool) {
 	return time.Duration(n) * unit, true
 }
 
-// noteGRPC notes the status of an answer of gRPC, which stands in its trailers, or
-// in its head where there is nothing else.
+// noteGRPC records the status of a gRPC answer, which is in its trailers, or in its
+// head when there is nothing else.
 func (x *Exchange) noteGRPC(fields []wire.Field) {
 	for i := range fields {
 		if f := &fields[i]; wire.EqualFold(f.Name, "grpc-status") {
@@ -184,15 +184,15 @@ func (x *Exchange) noteGRPC(fields []wire.Field) {
 	}
 }
 
-// triesAgain reports whether the answer, which is that an instance is unavailable and
-// nothing else, is not passed on, but another instance asked: where the route says that
-// its requests may be repeated, and all of the request is here. An upload that goes on
-// could take more of the body until it is stopped.
-func (p *Proxy) triesAgain(x *Exchange) bool {
+// retriesUnavailable reports whether another instance is asked because the answer says
+// only that the instance is unavailable. The route must allow to repeat requests, and
+// the request must have arrived completely: an upload that goes on could take more of
+// the body before it is stopped.
+func (p *Proxy) retriesUnavailable(x *Exchange) bool {
 	h := &x.answer.Head
 	return x.Route.Options.RetryPost && h.Status == 200 && h.Size == 0 && h.Framing != wire.Chunked && x.ofGRPC() && x.upload.complete &&
 		string(wire.Get(h.Fields, "grpc-status")) == "14" && p.mayRetry(x, upstream.Unknown)
 }
 
-// GRPCStatus returns the status of an answer of gRPC, where it has one.
+// GRPCStatus returns the status of a gRPC answer, if it has one.
 func (x *Exchange) GRPCStatus() (status int, ok bool) { return int(x.grpc) - 1, x.grpc > 0 }

@@ -9,32 +9,32 @@ import (
 	"serai/wire"
 )
 
-// gRPC-Web is gRPC for those that see no trailers, such as scripts in browsers: the
-// answer's trailers are one more message behind its body, and both bodies may be in
-// base64. To the instance it is gRPC.
+// gRPC-Web is gRPC for clients that cannot read trailers, such as scripts in browsers: the
+// answer's trailers are a last message in the body, and both bodies may be in base64. The
+// instance gets gRPC.
 //
 // https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-WEB.md
 
-// web is a request of gRPC-Web.
+// web is the state of a gRPC-Web request.
 type web struct {
 	on       bool
 	textBody bool   // the request's body is in base64
-	text     bool   // the answer's is to be
-	answers  bool   // the instance's answer is one of gRPC
-	out      []byte // used again
+	text     bool   // the answer's body will be
+	answers  bool   // the instance's answer is gRPC
+	out      []byte // encoded bytes; reused
 
-	from Body // in base64
-	rest []byte
-	got  []byte
+	from Body   // the body in base64
+	rest []byte // not decoded yet
+	got  []byte // decoded; reused
 }
 
 var _ Body = (*web)(nil)
 
-// errWebText tells that a body is no base64.
+// errWebText means that a body is not valid base64.
 var errWebText = &wire.Error{Status: 400, Code: "bad-base64", Detail: "the body is to be in base64"}
 
-// beginWeb makes a request of gRPC-Web one of gRPC, where the route says so. It is a POST:
-// to others, a HEAD above all, the body that has the trailers cannot be sent.
+// beginWeb turns a gRPC-Web request into a gRPC request, if the route says so. Only
+// POST is translated: an answer to HEAD has no body for the trailers.
 func (x *Exchange) beginWeb() {
 	if !x.Route.Options.GRPCWeb || x.web.on || string(x.Head.Method) != "POST" {
 		return
@@ -53,8 +53,8 @@ func (x *Exchange) beginWeb() {
 	f.Value = append([]byte(grpcMedia), rest...)
 	accepted := x.Header("accept")
 	x.web.text = bytes.Contains(accepted, []byte(grpcWebText)) || x.web.textBody && !bytes.Contains(accepted, []byte(grpcWeb))
-	x.trailing = true
-	if x.web.textBody && x.Head.Framing == wire.Length { // its length will be another
+	x.takesTrailers = true
+	if x.web.textBody && x.Head.Framing == wire.Length { // decoding changes the length
 		x.Head.Framing, x.Head.Size = wire.Chunked, 0
 		for i := range x.Head.Fields {
 			if f := &x.Head.Fields[i]; f.Kind == wire.ContentLength {
@@ -64,7 +64,7 @@ func (x *Exchange) beginWeb() {
 	}
 }
 
-// requestBody is the body as it is sent to the instance.
+// requestBody is the body that is sent to the instance.
 func (x *Exchange) requestBody() Body {
 	if !x.web.textBody {
 		return x.Body
@@ -73,7 +73,7 @@ func (x *Exchange) requestBody() Body {
 	return &x.web
 }
 
-// Next returns the next bytes behind base64, of which each part may end in padding.
+// Next returns the next decoded bytes. Each part of the base64 text may end in padding.
 func (w *web) Next() ([]byte, error) {
 	for {
 		data, err := w.from.Next()
@@ -85,7 +85,7 @@ func (w *web) Next() ([]byte, error) {
 		}
 		w.rest = append(w.rest, data...)
 		whole := len(w.rest) / 4 * 4
-		if bytes.ContainsAny(w.rest, "\r\n") { // which the decoder passes over
+		if bytes.ContainsAny(w.rest, "\r\n") { // which the decoder ignores
 			return nil, errWebText
 		}
 		got := w.got[:0]
@@ -113,9 +113,9 @@ func (w *web) Done() bool             { return w.from.Done() && len(w.rest) == 0
 func (w *web) Trailers() []wire.Field { return w.from.Trailers() }
 func (w *web) Interrupt()             { w.from.Interrupt() }
 
-// webHead makes the head of an instance's answer one of gRPC-Web. One that is not of gRPC
-// passes as it is. What says how the call went is returned, if it is in the head: in the body
-// it can be read whatever a browser lets its scripts see of heads.
+// webHead turns the head of an instance's gRPC answer into one of gRPC-Web. Other
+// answers pass unchanged. It removes the status fields from the head and returns them:
+// scripts in a browser can always read them in the body.
 func (x *Exchange) webHead(h *wire.ResponseHead) (trailers []wire.Field) {
 	if !x.web.on || h.Status == 204 || h.Status == 304 { // these have no body
 		return nil
@@ -138,7 +138,7 @@ func (x *Exchange) webHead(h *wire.ResponseHead) (trailers []wire.Field) {
 		switch {
 		case f.Kind == wire.ContentLength || f.Kind == wire.Trailer:
 			f.Kind = wire.Dropped
-		case saysHow(f.Name):
+		case isStatusField(f.Name):
 			trailers = append(trailers, *f)
 			f.Kind = wire.Dropped
 		}
@@ -146,8 +146,8 @@ func (x *Exchange) webHead(h *wire.ResponseHead) (trailers []wire.Field) {
 	return trailers
 }
 
-// saysHow reports whether a field says how a call went.
-func saysHow(name []byte) bool {
+// isStatusField reports whether a field is part of a call's gRPC status.
+func isStatusField(name []byte) bool {
 	return wire.EqualFold(name, "grpc-status") || wire.EqualFold(name, "grpc-message") || wire.EqualFold(name, "grpc-status-details-bin")
 }
 
@@ -158,8 +158,8 @@ func (w *web) media() string {
 	return grpcWeb
 }
 
-// encode puts bytes of the answer's body as the client reads them. They are valid until
-// the next call.
+// encode returns bytes of the answer's body in the client's encoding. They are valid
+// until the next call.
 func (w *web) encode(p []byte) []byte {
 	if !w.answers || !w.text {
 		return p
@@ -168,7 +168,7 @@ func (w *web) encode(p []byte) []byte {
 	return w.out
 }
 
-// lastMessage is the message that has the trailers.
+// lastMessage is the message with the trailers.
 func (w *web) lastMessage(trailers []wire.Field) []byte {
 	const flag = 0x80
 	b := []byte{flag, 0, 0, 0, 0}
@@ -182,7 +182,7 @@ func (w *web) lastMessage(trailers []wire.Field) []byte {
 	return b
 }
 
-// finishWeb ends an answer of gRPC-Web with its trailers.
+// finishWeb ends a gRPC-Web answer with its trailers.
 func (x *Exchange) finishWeb(trailers []wire.Field) error {
 	last := x.web.encode(x.web.lastMessage(trailers))
 	x.BytesOut += int64(len(last))
@@ -192,7 +192,7 @@ func (x *Exchange) finishWeb(trailers []wire.Field) error {
 	return x.Responder.Finish(nil)
 }
 
-// sendWeb answers with trailers alone.
+// sendWeb answers with trailers only.
 func (x *Exchange) sendWeb(status int, reason, detail string, more ...wire.Field) {
 	h := x.grpcRefusal(status, reason, detail)
 	trailers := x.webHead(h)

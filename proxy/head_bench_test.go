@@ -27,7 +27,7 @@ func BenchmarkForwardHead(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			p := &Proxy{options: Options{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}}
-			p.believed, _ = newBelieved(nil)
+			p.trusted, _ = newTrustedFields(nil)
 			x := &Exchange{Peer: netip.MustParseAddrPort(c.peer), Local: netip.MustParseAddrPort("192.0.2.80:8080")}
 			x.Route = &router.Route{Common: &router.Common{Options: &router.RouteOptions{}}}
 			text, limits := []byte(c.text+"\r\n"), wire.DefaultLimits()
@@ -38,7 +38,7 @@ func BenchmarkForwardHead(b *testing.B) {
 				}
 				p.identifyClient(x)
 				x.prepare()
-				x.sent.Scratch = wire.AppendRequest(x.sent.Scratch[:0], x.outgoing(&c.member))
+				x.attempted.Scratch = wire.AppendRequest(x.attempted.Scratch[:0], x.outgoing(&c.member))
 				x.forwarding.reset()
 			}
 		})

@@ -6,35 +6,35 @@ import (
 	"serai/wire"
 )
 
-// A request that comes back to serai again and again is in a loop: an instance
-// that is serai itself, or a proxy that sends everything there. X-Serai-Hops
-// counts how often a request has passed a serai; what has done so too often is
-// answered 508. A chain of gateways passes a few times, so that the field alone is
-// no loop. Via would tell the same, but makes some instances stop compressing
-// (nginx's gzip_proxied): it is only sent where the operator gives a name for it.
+// A request that returns to serai again and again is in a loop: an instance is serai
+// itself, or a proxy that sends everything to serai. X-Serai-Hops counts how often a
+// request has passed a serai; too many are answered 508. In a chain of gateways a request
+// passes a few, so the field alone does not mean a loop. Via would tell the same, but
+// makes some instances stop compressing (nginx's gzip_proxied), so it is only sent if the
+// operator configures a name for it.
 
-// mostHops bounds what is believed of the field, which a client may send too.
-const mostHops = 1000
+// maxHopsRead bounds the number that is read from the field, which clients may send, too.
+const maxHopsRead = 1000
 
-// parseHops reads the field's value. What is no number counts as none.
+// parseHops parses the field's value. An invalid one counts as 0.
 func parseHops(value []byte) int {
 	n := 0
 	for _, c := range value {
 		if c < '0' || c > '9' {
 			return 0
 		}
-		n = min(n*10+int(c-'0'), mostHops)
+		n = min(n*10+int(c-'0'), maxHopsRead)
 	}
 	return n
 }
 
-// hopsField is the field as sent on.
+// hopsField is the field that is sent on.
 func (x *Exchange) hopsField() wire.Field {
 	value := x.values.Keep(strconv.AppendInt(x.values.Start(), int64(x.hops+1), 10))
 	return wire.Field{Name: nameHops, Value: value, Kind: wire.XSeraiHops}
 }
 
-// looped answers a request that has passed serai too often.
+// looped answers a request that has passed serai too often, and reports whether it did.
 func (p *Proxy) looped(x *Exchange) bool {
 	if x.hops < p.options.MaxHops {
 		return false
@@ -44,9 +44,8 @@ func (p *Proxy) looped(x *Exchange) bool {
 	return true
 }
 
-// lastHop counts Max-Forwards down, and answers the request that is to go no further
-// (RFC 9110 section 7.6.2). It is about OPTIONS and TRACE alone; what is no number
-// is not ours to judge.
+// lastHop decrements Max-Forwards, and answers a request for which it is 0 (RFC 9110
+// section 7.6.2). Only OPTIONS and TRACE have it; an invalid value is passed on.
 func (p *Proxy) lastHop(x *Exchange) bool {
 	trace := string(x.Head.Method) == "TRACE"
 	if !trace && string(x.Head.Method) != "OPTIONS" {
@@ -61,7 +60,7 @@ func (p *Proxy) lastHop(x *Exchange) bool {
 		switch {
 		case err != nil || left < 0:
 		case left > 0:
-			f.Value = strconv.AppendInt(f.Value[:0], int64(left-1), 10) // it has room where the old one was
+			f.Value = strconv.AppendInt(f.Value[:0], int64(left-1), 10) // a smaller number fits in its place
 		case trace:
 			p.answerWith(x, 501, ReasonMaxForwards.Code(), "TRACE is not answered here")
 			return true
@@ -73,8 +72,8 @@ func (p *Proxy) lastHop(x *Exchange) bool {
 	return false
 }
 
-// viaField is a Via field for a message of HTTP/2, or of HTTP/1.minor where major is
-// 0 (RFC 9110 section 7.6.3). It goes behind those that others have set.
+// viaField is a Via field for a message of HTTP/2, or of HTTP/1.minor if major is 0
+// (RFC 9110 section 7.6.3). It follows those that others have set.
 func (x *Exchange) viaField(major, minor uint8) wire.Field {
 	if major == 2 {
 		minor = 0
@@ -83,6 +82,6 @@ func (x *Exchange) viaField(major, minor uint8) wire.Field {
 	return wire.Field{Name: nameVia, Value: x.values.Keep(append(value, x.via...))}
 }
 
-// validVia reports whether a name may stand in Via: a token, as RFC 9110 has it
-// for a pseudonym.
+// validVia reports whether a name may be used in Via: RFC 9110 wants a token as a
+// pseudonym.
 func validVia(name string) bool { return wire.IsToken(name) }

@@ -13,8 +13,8 @@ const (
 	contentField = "content-type"
 )
 
-// contentType returns the field that says of what media type a message is; nil where there
-// is none, or several, of which others may believe another one.
+// contentType returns the field with the media type of a message. It is nil when there
+// is none, or several, of which another reader may choose another one.
 func contentType(fields []wire.Field) (found *wire.Field) {
 	for i := range fields {
 		f := &fields[i]
@@ -29,8 +29,8 @@ func contentType(fields []wire.Field) (found *wire.Field) {
 	return found
 }
 
-// cutType cuts a media type, in any case (RFC 9110 section 8.3.1), from what may follow it:
-// a format, such as +proto, and parameters.
+// cutType cuts a media type, in any case (RFC 9110 section 8.3.1), off a value. The
+// rest may be a format, such as +proto, and parameters.
 func cutType(value []byte, media string) (rest []byte, ok bool) {
 	if len(value) < len(media) || !wire.EqualFold(value[:len(media)], media) {
 		return nil, false
@@ -40,7 +40,7 @@ func cutType(value []byte, media string) (rest []byte, ok bool) {
 	return rest, len(parameters) == 0 || parameters[0] == ';' || rest[0] == '+'
 }
 
-// isOf reports whether a message is of a media type.
+// isOf reports whether a message has a media type.
 func isOf(fields []wire.Field, media string) bool {
 	f := contentType(fields)
 	if f == nil {

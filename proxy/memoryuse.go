@@ -11,43 +11,42 @@ import (
 	"serai/wire/socket"
 )
 
-// What a request takes of the memory, in bytes, beside large buffers: its stack, what
-// an engine keeps of it and small buffers; and as much again where another goroutine
-// streams its body.
+// The memory of a request, in bytes, without large buffers: its stack, the engine's state
+// and small buffers; and as much again if another goroutine streams its body.
 const (
 	RequestCost = 30 << 10
 	streamCost  = 30 << 10
 )
 
-// MemoryUse is what a request takes of the memory that clients share, and for how long
-// it has kept that memory while it waits for its client. Engines have one for each
-// request: the goroutine that carries it calls Begin, Stream and End, the one that waits
-// for the client what has to do with waits, and any the rest.
+// MemoryUse is how much of the memory that clients share a request uses, and how long
+// it has been waiting for its client with it. Engines have one for each request. The
+// goroutine that serves the request calls Begin, Stream and End, the one that waits for
+// the client calls the methods about waits, and any goroutine the rest.
 type MemoryUse struct {
-	taken    int64         // bytes of memory that it has, 0 when there were none
-	streams  atomic.Bool   // it has streamCost more, for a body that is sent on while it comes
-	since    socket.Moment // when its client was first waited for, zero when it is not
-	received atomic.Int64  // bytes since then
-	short    bool          // the wait under way is a short one, since memory runs out
-	toEnd    atomic.Bool   // to make room for others
-	writes   socket.Moment // when the client was last given something to take, zero when it has
+	taken    int64         // bytes that Begin and Stream have taken, 0 for none
+	streams  atomic.Bool   // it has streamCost more, to stream its body
+	since    socket.Moment // start of the wait for its client, zero for none
+	received atomic.Int64  // bytes that came since then
+	short    bool          // the current wait is short, because memory runs out
+	toEnd    atomic.Bool   // the request must end, to make room for others
+	writes   socket.Moment // start of the current write to the client, zero for none
 }
 
-// Begin takes the request's memory, and reports whether it was there.
+// Begin takes the request's memory, and reports whether there was enough.
 func (m *MemoryUse) Begin(by *memory.Client) bool {
 	m.taken, m.short = 0, false
 	return m.take(by, RequestCost)
 }
 
-// Begun reports whether Begin has got it.
+// Begun reports whether Begin has succeeded.
 func (m *MemoryUse) Begun() bool { return m.taken > 0 }
 
-// Stream takes the memory for a body that is sent on while it comes, and reports
-// whether it was there. A small one of a known length, which would be waited for where
-// there is a large buffer, counts as part of the request; but beyond twelve sixteenths
-// of the memory, a client beyond its share gets none for it. To connect to an instance
-// for such a body costs many times what a refusal does, and who sends hundreds of them
-// at once keeps others waiting by that alone.
+// Stream takes the memory to stream a body, and reports whether there was enough. A
+// small body of known length, which a large buffer would take completely, counts as
+// part of the request. But when more than twelve sixteenths of the memory are used, a
+// client beyond its share gets no memory for it: a connection to an instance costs many
+// times what a refusal does, and a client that sends hundreds of such bodies at once
+// would delay all others.
 func (m *MemoryUse) Stream(by *memory.Client, small bool) bool {
 	if small {
 		return !by.RunsOut(12) && m.take(by, streamCost)
@@ -59,7 +58,7 @@ func (m *MemoryUse) Stream(by *memory.Client, small bool) bool {
 	return true
 }
 
-// take takes more of it, and reports whether it was there.
+// take takes more memory, and reports whether there was enough.
 func (m *MemoryUse) take(by *memory.Client, n int64) bool {
 	if !by.Take(memory.Requests, n) {
 		return false
@@ -68,8 +67,9 @@ func (m *MemoryUse) take(by *memory.Client, n int64) bool {
 	return true
 }
 
-// End gives the request's memory back, and makes m ready for the next one. Few
-// requests wait for their client: a load costs less than a store that all cores see.
+// End gives the request's memory back, and prepares m for the next request. Few
+// requests wait for their client, so it loads before it stores: a store makes other
+// cores read the value again.
 func (m *MemoryUse) End(by *memory.Client) {
 	if !m.since.Time().IsZero() {
 		m.WaitEnds()
@@ -87,9 +87,10 @@ func (m *MemoryUse) End(by *memory.Client) {
 	}
 }
 
-// WaitBegins notes that the client is waited for, and returns for how long it may be
-// at first: new connections of those beyond their share stop at thirteen sixteenths of
-// the memory, and requests that are waited for must not be what fills it up to there.
+// WaitBegins records that the request waits for its client, and returns how long the
+// first wait may be. New connections of clients beyond their share are refused from
+// thirteen sixteenths of the memory on, and waiting requests must not fill it up to
+// there.
 func (m *MemoryUse) WaitBegins(now time.Time, by *memory.Client) (atMost time.Duration) {
 	if !m.since.Time().IsZero() {
 		return NoLimit
@@ -107,11 +108,11 @@ func (m *MemoryUse) WaitBegins(now time.Time, by *memory.Client) (atMost time.Du
 	return NoLimit
 }
 
-// Came notes that so many bytes have come from the client.
-func (m *MemoryUse) Came(n int) { m.received.Add(int64(n)) }
+// Received records that n bytes have come from the client.
+func (m *MemoryUse) Received(n int) { m.received.Add(int64(n)) }
 
-// Waited returns what the error of a read that waited for the client means.
-func (m *MemoryUse) Waited(err error) error {
+// WaitError returns what the error of a read means that has waited for the client.
+func (m *MemoryUse) WaitError(err error) error {
 	if err != nil && m.short && errors.Is(err, os.ErrDeadlineExceeded) {
 		m.toEnd.Store(true)
 	}
@@ -125,23 +126,23 @@ func (m *MemoryUse) Waited(err error) error {
 const (
 	// NoLimit is longer than any wait for a client.
 	NoLimit = 1 << 62
-	// shortWait is for what has been sent, but has not come yet. shortestWait is for what
-	// has come, but has not been read yet.
+	// shortWait is for bytes that were sent but are still on their way, shortestWait for
+	// bytes that have come but were not read yet.
 	shortWait    = 50 * time.Millisecond
 	shortestWait = 5 * time.Millisecond
 )
 
-// WaitEnds notes that the client is waited for no longer.
+// WaitEnds records that the request no longer waits for its client.
 func (m *MemoryUse) WaitEnds() { m.since.Clear() }
 
-// While memory runs low, a client that keeps a request waiting for its own bytes has
-// a second, and then as long as it sends so many bytes a second.
+// While memory runs low, a client that keeps a request waiting for its bytes has a second,
+// and after that must send lowMemoryRate bytes a second.
 const (
 	LowMemoryTime = time.Second
 	lowMemoryRate = 16 << 10
 )
 
-// tooSlow reports whether the request is to end where memory runs low.
+// tooSlow reports whether the client is too slow for times of low memory.
 func (m *MemoryUse) tooSlow(now time.Time) bool {
 	since := m.since.Time()
 	if since.IsZero() {
@@ -151,24 +152,25 @@ func (m *MemoryUse) tooSlow(now time.Time) bool {
 	return took > LowMemoryTime && float64(m.received.Load()) < took.Seconds()*lowMemoryRate
 }
 
-// WriteBegins notes that the client is given something to take, and WriteEnds that it has.
+// WriteBegins records that a write to the client begins.
 func (m *MemoryUse) WriteBegins(now time.Time) { m.writes.Set(now) }
 
-// WriteEnds is described with WriteBegins.
+// WriteEnds records that the write has ended.
 func (m *MemoryUse) WriteEnds() { m.writes.Clear() }
 
-// Recall reports whether the connection is to be cut, with the so many bytes that it
-// takes beside its request: others need them more.
+// Recall reports whether the connection must be cut because others need the memory
+// more. Bytes is what it uses without its request.
 func (m *MemoryUse) Recall(by *memory.Client, bytes int64, now time.Time) bool {
 	if since := m.writes.Time(); !since.IsZero() && now.Sub(since) > LowMemoryTime {
-		return by.Recall(bytes + RequestCost) // it waits for its client to take the answer
+		return by.Recall(bytes + RequestCost) // it waits for its client to read the answer
 	}
 	return by.RecallAll(bytes + RequestCost)
 }
 
-// MakeRoom has the request end when memory runs low and its client is slow, and reports
-// whether it did now: what waits for the client is to be woken. Who has a large buffer
-// makes room when large buffers run low.
+// MakeRoom decides that the request must end if memory runs low and its client is slow,
+// and reports whether it decided so now: then the caller wakes the goroutine that waits
+// for the client. Large says that the request has a large buffer; it makes room when
+// memory for these runs low.
 func (m *MemoryUse) MakeRoom(by *memory.Client, large bool, now time.Time) bool {
 	held := memory.Requests
 	switch {
@@ -180,5 +182,5 @@ func (m *MemoryUse) MakeRoom(by *memory.Client, large bool, now time.Time) bool 
 	return by.RunsLow(held) && m.tooSlow(now) && m.toEnd.CompareAndSwap(false, true)
 }
 
-// Ends reports whether the request is to end, to make room for others.
-func (m *MemoryUse) Ends() bool { return m.toEnd.Load() }
+// Ending reports whether the request must end, to make room for others.
+func (m *MemoryUse) Ending() bool { return m.toEnd.Load() }

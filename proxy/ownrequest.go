@@ -10,12 +10,12 @@ import (
 	"serai/wire"
 )
 
-// A request of serai itself, for the page of an error or for a question of a policy, is an
-// exchange as that of a client: it takes an instance of a pool, is repeated and counted as
-// others are. Nobody logs it, no policy answers it, and it leads to no further one.
+// A request of serai itself, for an error page or for a policy, is an exchange like that of
+// a client: it takes an instance of a pool, and is retried and counted like others. It is
+// not logged, no policy answers it, and it never causes another request of serai itself.
 
-// ownRequest makes the exchange of such a request through a route, as the client without a
-// name that asks for this target. A wildcard of the host becomes label.
+// ownRequest makes the exchange of such a request, from a client without a name,
+// through a route. If the host begins with a wildcard, label replaces it.
 func ownRequest(r *router.Route, method, host, label, target string, fields []wire.Field, to Responder) *Exchange {
 	if after, ok := strings.CutPrefix(host, "*"); ok {
 		host = label + after
@@ -28,13 +28,13 @@ func ownRequest(r *router.Route, method, host, label, target string, fields []wi
 	}
 	x.Start = time.Now()
 	x.Now = x.Start
-	x.proto = secureHTTP // so that nobody redirects it to https
-	x.fetching, x.admitted, x.logged = true, true, true
+	x.proto = secureHTTP // so that it is not redirected to https
+	x.own, x.admitted, x.logged = true, true, true
 	x.Route = r
 	return x
 }
 
-// serveOwn has the request of serai itself answered, until ctx ends, and counts it.
+// serveOwn serves a request of serai itself until ctx ends, and counts it.
 func (p *Proxy) serveOwn(ctx context.Context, x *Exchange) {
 	defer context.AfterFunc(ctx, x.Cancel)()
 	x.Route.Stats.Begin()
@@ -45,20 +45,20 @@ func (p *Proxy) serveOwn(ctx context.Context, x *Exchange) {
 	}
 }
 
-// forwardOwn is forward with the end of a panic.
+// forwardOwn is forward, and contains panics.
 func (p *Proxy) forwardOwn(x *Exchange) {
 	defer p.contain(x)
 	p.forward(x)
 }
 
-// changed returns a copy of a route whose options and common parts can be changed.
-func changed(r *router.Route) *router.Route {
+// copyRoute returns a copy of a route whose options and common parts may be changed.
+func copyRoute(r *router.Route) *router.Route {
 	route, common, options := *r, *r.Common, *r.Common.Options
 	common.Options, route.Common = &options, &common
 	return &route
 }
 
-// noBody is the body of a request that has none.
+// noBody is the body of a request without one.
 type noBody struct{}
 
 var _ Body = noBody{}
@@ -71,7 +71,7 @@ func (noBody) Done() bool             { return true }
 func (noBody) Trailers() []wire.Field { return nil }
 func (noBody) Interrupt()             {}
 
-// ownAnswer is what Responders of requests of serai itself have in common.
+// ownAnswer is what the Responders of serai's own requests have in common.
 type ownAnswer struct{ whole bool }
 
 // Interim implements Responder.

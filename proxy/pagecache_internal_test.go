@@ -43,7 +43,7 @@ func (s *pages) wants(namespace, target string) string {
 	if c == nil {
 		return ""
 	}
-	defer s.letGo(c)
+	defer s.release(c)
 	return string(c.body)
 }
 
@@ -215,7 +215,7 @@ func TestPagesModel(t *testing.T) {
 			case 2: // and has been
 				if len(held) > 0 {
 					i := rapid.IntRange(0, len(held)-1).Draw(t, "which")
-					s.letGo(held[i])
+					s.release(held[i])
 					held = append(held[:i], held[i+1:]...)
 				}
 			case 3:
@@ -230,7 +230,7 @@ func TestPagesModel(t *testing.T) {
 			check(t, s, held, limit, budget)
 		}
 		for _, c := range held {
-			s.letGo(c)
+			s.release(c)
 		}
 		for _, namespace := range []string{"a", "b", "c", "new"} {
 			for s.evict(namespace) {

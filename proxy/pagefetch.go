@@ -11,9 +11,9 @@ import (
 	"serai/wire"
 )
 
-// ask asks for a page as a client without a name would: through the route, with its
-// policies but for those that answer, and with nothing of the request whose answer shows
-// the page, since others will see it, too.
+// ask fetches a page like a client without a name: through the route, with its policies
+// except those that answer, and with nothing of the request whose answer shows the
+// page, since others will see it, too.
 func (s *pages) ask(key pageKey, r *router.Route) (*page, error) {
 	got := &pageReader{pages: s, namespace: key.namespace}
 	x := s.request(key, r, got)
@@ -44,38 +44,38 @@ func (s *pages) ask(key pageKey, r *router.Route) (*page, error) {
 	return &page{Page: got.page, body: body, namespace: key.namespace, users: 1}, nil
 }
 
-// request makes the exchange that asks for a page.
+// request makes the exchange that fetches a page.
 func (s *pages) request(key pageKey, r *router.Route, to Responder) *Exchange {
-	return ownRequest(s.impatient(r), "GET", key.host, "error-pages", key.target, []wire.Field{
+	return ownRequest(s.withoutWait(r), "GET", key.host, "error-pages", key.target, []wire.Field{
 		field("Accept", "text/html, */*;q=0.5"), field("User-Agent", "serai"), {Name: namePage, Value: []byte("1")},
 	}, to)
 }
 
-// impatient is the route for a request that is not worth waiting for. The timeout is a
-// last resort: who did not answer in the time for a page has not failed as an instance.
-func (s *pages) impatient(r *router.Route) *router.Route {
-	route := changed(r)
+// withoutWait is the route for a request that must not wait. Its timeout is a last
+// resort: an instance that is slower than the time for a page has not failed.
+func (s *pages) withoutWait(r *router.Route) *router.Route {
+	route := copyRoute(r)
 	o := route.Options
 	o.Wait, o.Timeout, o.BodyIdle = 0, 2*s.options.Timeout, 2*s.options.Timeout
 	return route
 }
 
-// pageReader takes the answer that is to be a page.
+// pageReader reads the answer to a request for a page.
 type pageReader struct {
 	pages     *pages
 	namespace string
 	page      policy.Page
 	body      []byte
-	taken     int64 // of the memory of pages
-	passed    int64 // bytes of a body that is no page
+	taken     int64 // memory that the body takes
+	passed    int64 // bytes read of a body that is not used
 	ownAnswer
-	err error // why it is none
+	err error // why there is no page
 }
 
 var _ Responder = (*pageReader)(nil)
 
-// Head implements Responder. What is no page is read on, up to the size of one, so that
-// its connection can be used again.
+// Head implements Responder. An unusable body is read, too, up to the size of a page,
+// so that its connection can be reused.
 func (r *pageReader) Head(h *wire.ResponseHead) error {
 	if h.Status != 200 {
 		r.err = fmt.Errorf("it is answered with status %d", h.Status)
@@ -126,7 +126,7 @@ func (r *pageReader) Write(p []byte) error {
 	return nil
 }
 
-// grow makes room for a body of so many bytes.
+// grow makes room for a body of that size.
 func (r *pageReader) grow(size int) error {
 	r.pages.mu.Lock()
 	defer r.pages.mu.Unlock()

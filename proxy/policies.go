@@ -12,44 +12,44 @@ import (
 
 var _ policy.Request = (*Exchange)(nil)
 
-// phases is what the phases of policies work with.
+// phases is what the phases of policies work on.
 type phases struct {
 	reply   policy.Reply
 	forward policy.Forward
 	answer  policy.Answer
-	page    *policy.Page // that is sent in place of the answer's own body, nil for that
+	page    *policy.Page // replaces the answer's own body; nil for none
 }
 
-// Received returns the head as the client sent it. Its fields may be marked as not
-// to be sent on.
+// Received returns the head as the client sent it. Some fields may be marked as not to
+// be sent on.
 func (x *Exchange) Received() *wire.RequestHead { return &x.Head }
 
-// AppendHost appends the host that was asked for as routes are looked up by it.
+// AppendHost appends the requested host in the form by which routes are looked up.
 func (x *Exchange) AppendHost(dst []byte) []byte { return router.AppendHost(dst, x.Head.Host) }
 
-// OverHTTPS reports whether the client speaks https, to us or to a trusted proxy
-// in front of us.
+// OverHTTPS reports whether the client uses https, to serai or to a trusted proxy in
+// front of it.
 func (x *Exchange) OverHTTPS() bool { return x.proto == secureHTTP }
 
-// ClientAddr returns the client's address. It is not valid where the peer has none, such
-// as on a unix socket, or where a trusted proxy does not say which address it has.
+// ClientAddr returns the client's address. It is invalid if the peer has none, as on a
+// unix socket, or if a trusted proxy does not name it.
 func (x *Exchange) ClientAddr() netip.Addr {
-	if x.obscured {
+	if x.clientHidden {
 		return netip.Addr{}
 	}
 	return x.Client.Unmap().WithZone("")
 }
 
-// StickyCookie returns the cookie that keeps the client on its member, empty when
-// the client has it or the route is not sticky.
+// StickyCookie returns the cookie that keeps the client on its member. It is empty if
+// the client has it already or the route is not sticky.
 func (x *Exchange) StickyCookie() (name, value string) {
 	return x.Route.Pool.StickyCookie(x, x.Member)
 }
 
-// applyRequest runs the route's policies before an instance is picked, and answers
-// where one of them does.
+// applyRequest applies the policies of the request phase, and reports whether one of
+// them has answered.
 func (p *Proxy) applyRequest(x *Exchange) (answered bool) {
-	x.learned.Reset() // there may have been another route before
+	x.learned.Reset() // the request may have had another route before
 	x.admitted = false
 	if !x.Route.Policies.MayAnswer() {
 		x.admitted = true
@@ -62,7 +62,7 @@ func (p *Proxy) applyRequest(x *Exchange) (answered bool) {
 		x.admitted = true
 		return false
 	}
-	x.beginWeb() // its client reads refusals as those of gRPC do
+	x.beginWeb() // a gRPC-Web client reads refusals like a gRPC client
 	switch {
 	case reply.Status == 0:
 		x.cut(ReasonClientGone)
@@ -75,7 +75,7 @@ func (p *Proxy) applyRequest(x *Exchange) (answered bool) {
 	return true
 }
 
-// AppendPlaceholder appends what p stands for.
+// AppendPlaceholder appends the value of a placeholder.
 func (x *Exchange) AppendPlaceholder(dst []byte, p policy.Placeholder) []byte {
 	switch p {
 	case policy.Host:
@@ -98,7 +98,7 @@ func (x *Exchange) AppendPlaceholder(dst []byte, p policy.Placeholder) []byte {
 	return dst
 }
 
-// tlsVersion is a version's name as servers write it in fields and logs; empty without
+// tlsVersion is the name that servers give a version in fields and logs; empty without
 // TLS.
 func tlsVersion(version uint16) string {
 	switch version {
@@ -114,9 +114,9 @@ func tlsVersion(version uint16) string {
 	return ""
 }
 
-// applyForward runs the policies of m and of the route on the head that is sent to
-// m, and returns what they have removed where the path begins. If one of them has refused
-// the request, the exchange says why: see unsendable.
+// applyForward applies the policies of m and of the route to the head that is sent to
+// m. It returns what they have removed from the start of the path. If one of them
+// refuses the request, unsendable says why.
 func (x *Exchange) applyForward(out *wire.OutgoingRequest, m *upstream.Member) (stripped []byte) {
 	if m.Policies == nil && x.Route.Policies == nil {
 		return nil
@@ -131,8 +131,8 @@ func (x *Exchange) applyForward(out *wire.OutgoingRequest, m *upstream.Member) (
 	return f.Stripped
 }
 
-// applyAnswer finishes the head of an answer before the client gets it: every final
-// one, whoever gives it, and every 101. No head goes to the Responder without it.
+// applyAnswer applies the policies of the answer phase. Every final head and every 101
+// passes it on its way to the Responder.
 func (x *Exchange) applyAnswer(h *wire.ResponseHead, own bool) *wire.ResponseHead {
 	if x.via != "" && !own {
 		h.Fields = append(h.Fields, x.viaField(0, h.Minor))

@@ -13,12 +13,12 @@ import (
 	"serai/wire"
 )
 
-// Ask asks a service of the table, named NAMESPACE/NAME, what a policy wants to know: through
-// the pool of the service, and with none of its policies, which are about the requests of
-// clients. The request has no body, and is sent with the fields that it has; Host is the
-// service's own if it has none. Its context ends the question. The answer's body is whole, and
-// of a longer one than most bytes as much as shows that. An error completes a sentence whose
-// subject is the service.
+// Ask sends a request of a policy to a service of the table, named NAMESPACE/NAME,
+// through the service's pool, and without its policies, which are meant for clients.
+// The request has no body, and only the fields that it comes with. Its host is the
+// service's own if it names none. It ends with its context. The answer's body is
+// complete; of a body with more than most bytes, one byte more than that is returned.
+// An error completes a sentence whose subject is the service.
 func (p *Proxy) Ask(service string, r *nethttp.Request, most int) (*nethttp.Response, error) {
 	route := p.options.Router.Current().AskedRoute(service)
 	if route == nil {
@@ -31,7 +31,7 @@ func (p *Proxy) Ask(service string, r *nethttp.Request, most int) (*nethttp.Resp
 	case r.Context().Err() != nil:
 		return nil, r.Context().Err()
 	case got.tooLong:
-	case x.Reason != "": // of serai, or of an answer that was cut
+	case x.Reason != "": // serai answered itself, or the answer was cut off
 		return nil, fmt.Errorf("cannot be asked: %s", x.Reason)
 	case !got.whole:
 		return nil, errors.New("breaks off")
@@ -41,7 +41,7 @@ func (p *Proxy) Ask(service string, r *nethttp.Request, most int) (*nethttp.Resp
 	return &got.Response, nil
 }
 
-// question makes the exchange of a question.
+// question makes the exchange of such a request.
 func (p *Proxy) question(route *router.Route, r *nethttp.Request, to Responder) *Exchange {
 	var fields []wire.Field
 	for name, values := range r.Header {
@@ -51,20 +51,20 @@ func (p *Proxy) question(route *router.Route, r *nethttp.Request, to Responder) 
 			fields = append(fields, f)
 		}
 	}
-	x := ownRequest(bare(route, r), r.Method, cmp.Or(r.Host, route.Host), "auth", r.URL.RequestURI(), fields, to)
+	x := ownRequest(withoutPolicies(route, r), r.Method, cmp.Or(r.Host, route.Host), "auth", r.URL.RequestURI(), fields, to)
 	x.verbatim, x.prepared = true, true
 	return x
 }
 
-// questionWait is how long a question waits for an instance: a new one is known to be ready by
-// then.
+// questionWait is how long such a request waits for an instance. A new instance is
+// ready within that time.
 const questionWait = time.Second
 
-// bare is the route for a question: without its policies, and with a short wait for an
-// instance. Who asks knows how long it may take; who did not answer by then has not failed as
-// an instance.
-func bare(r *router.Route, q *nethttp.Request) *router.Route {
-	route := changed(r)
+// withoutPolicies is the route for such a request: without policies, and with a short
+// wait for an instance. Its timeout is a last resort: the caller knows how long it
+// waits, and an instance that is slower than that has not failed.
+func withoutPolicies(r *router.Route, q *nethttp.Request) *router.Route {
+	route := copyRoute(r)
 	const last = 10 * time.Minute
 	o := route.Options
 	o.Wait, o.Timeout, o.BodyIdle, o.GRPCWeb = min(o.Wait, questionWait), last, last, false
@@ -76,7 +76,7 @@ func bare(r *router.Route, q *nethttp.Request) *router.Route {
 	return route
 }
 
-// answerReader takes the answer to a question.
+// answerReader reads the answer.
 type answerReader struct {
 	nethttp.Response
 	body    []byte
@@ -87,7 +87,7 @@ type answerReader struct {
 
 var _ Responder = (*answerReader)(nil)
 
-// errAnswerTooLong ends the reading of an answer.
+// errAnswerTooLong ends the read of an answer.
 var errAnswerTooLong = errors.New("the answer is too long")
 
 // Head implements Responder.

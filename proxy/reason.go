@@ -7,9 +7,9 @@ import (
 	"serai/wire"
 )
 
-// Reason is why serai answered in place of an instance, or ended a request without
-// a whole answer: an entry of the table of reasons. What is refused as malformed
-// or too large has the code of its wire.Error instead.
+// Reason is why serai answered instead of an instance, or ended a request without a
+// complete answer: an index into the table of reasons. Malformed or oversized requests
+// have the code of their wire.Error instead.
 type Reason uint8
 
 // All reasons, in the order of their documentation.
@@ -63,14 +63,14 @@ const (
 	ReasonBadRewrite
 )
 
-// ReasonEntry is what the table of reasons has of one.
+// ReasonEntry is the entry of a Reason in the table.
 type ReasonEntry struct {
-	// Code is what X-Serai-Reason, the access log and the metrics say.
+	// Code is the word in X-Serai-Reason, the access log and the metrics.
 	Code string
-	// Status is the answer's; 0 when there is none: then the reason is only in the
-	// log and in the metrics.
+	// Status is the status of the answer. It is 0 if there is no answer: then the reason
+	// appears only in the log and in the metrics.
 	Status int
-	// Detail is what the client is told, where there is nothing more to say.
+	// Detail is what the client is told, unless there is something more specific.
 	Detail string
 	// Meaning is its line of documentation.
 	Meaning string
@@ -127,7 +127,7 @@ var reasons = [...]ReasonEntry{
 	ReasonBadRewrite:      {"bad-rewrite", 400, "", "the route's `rewrite` or `prepend` makes no valid path of this one: it has dot segments, is too long, or does not begin with a slash"},
 }
 
-// ofPolicy is the entry of a policy's answer.
+// ofPolicy is the entry for a policy's answer.
 func ofPolicy(e *wire.Error, meaning string) ReasonEntry {
 	return ReasonEntry{e.Code, e.Status, e.Detail, meaning}
 }
@@ -138,14 +138,14 @@ func AllReasons() []ReasonEntry { return append([]ReasonEntry{}, reasons[:]...) 
 // Code returns the reason's short code.
 func (r Reason) Code() string { return reasons[r].Code }
 
-// Refusal is the reason as an engine answers it to what is no request.
+// Refusal is the reason as an error, for bytes that are not a valid request.
 func (r Reason) Refusal() *wire.Error {
 	e := &reasons[r]
 	return &wire.Error{Status: e.Status, Code: e.Code, Detail: e.Detail}
 }
 
-// failure is the reason as the end of an attempt. The client is told detail, the
-// reason's own words where it is empty.
+// failure is the failure of an attempt for this reason. The client is told detail, or
+// the reason's own words if it is empty.
 func (r Reason) failure(detail string) *failure {
 	e := &reasons[r]
 	return &failure{status: e.Status, reason: e.Code, detail: cmp.Or(detail, e.Detail)}

@@ -10,14 +10,14 @@ import (
 	"serai/wire/socket"
 )
 
-// relay hands the answer to the client as it comes, and reports whether all of it
-// has come.
+// relay passes the answer to the client as it arrives, and reports whether all of it
+// has arrived.
 func (p *Proxy) relay(x *Exchange) (whole bool) {
 	h, body, r := &x.answer.Head, x.answer.Stream, x.Responder
 	dropOwn(h)
 	x.Status = h.Status
-	only := x.webHead(h)
-	if h.Size == 0 && h.Framing != wire.Chunked { // of gRPC, one that has trailers only
+	headTrailers := x.webHead(h)
+	if h.Size == 0 && h.Framing != wire.Chunked { // a gRPC answer without a body has its status here
 		x.noteGRPC(h.Fields)
 	}
 	framing, size := h.Framing, h.Size
@@ -45,7 +45,7 @@ func (p *Proxy) relay(x *Exchange) (whole bool) {
 			break
 		}
 		if err != nil {
-			if x.hold(body) {
+			if x.holdStream(body) {
 				x.cut(ReasonUpstreamCut)
 			} else {
 				x.cut(ReasonClientGone)
@@ -70,7 +70,7 @@ func (p *Proxy) relay(x *Exchange) (whole bool) {
 	x.Route.Policies.Trailers(policy.AnswerMessage, trailers)
 	err := error(nil)
 	if x.web.answers {
-		err = x.finishWeb(append(trailers, only...))
+		err = x.finishWeb(append(trailers, headTrailers...))
 	} else {
 		err = x.relayEnd(trailers)
 	}
@@ -80,7 +80,7 @@ func (p *Proxy) relay(x *Exchange) (whole bool) {
 	return true
 }
 
-// dropOwn drops the fields of an answer that only serai sends.
+// dropOwn drops the fields that only serai may send.
 func dropOwn(h *wire.ResponseHead) {
 	for i := range h.Fields {
 		if h.Fields[i].Kind == wire.XSeraiReason {
@@ -89,8 +89,8 @@ func dropOwn(h *wire.ResponseHead) {
 	}
 }
 
-// pull takes the next bytes of an answer's body: n of them into the pipe, where
-// there is one and they can go there.
+// pull takes the next bytes of an answer's body. If there is a pipe and the bytes can
+// go into it, n of them do.
 func pull(body upstream.Stream, pipe *socket.Pipe) (data []byte, n int, err error) {
 	if pipe != nil {
 		n, err = body.(upstream.Spliced).Pull(pipe)
@@ -101,7 +101,7 @@ func pull(body upstream.Stream, pipe *socket.Pipe) (data []byte, n int, err erro
 	return data, n, err
 }
 
-// pipe makes the pipe through which an answer's body goes, nil where it is copied.
+// pipe makes the pipe for an answer's body, nil if the body is copied.
 func (p *Proxy) pipe(x *Exchange, f wire.Framing, size int64) *socket.Pipe {
 	if !p.options.Splice || f != wire.Length || x.transforms.by != nil {
 		return nil

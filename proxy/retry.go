@@ -5,22 +5,23 @@ import (
 	"serai/wire"
 )
 
-// maxNotSent bounds the attempts of a request of which nothing was sent.
+// maxNotSent bounds the retries of a request of which nothing was sent.
 const maxNotSent = 8
 
-// mayRetry decides whether the request may be sent again, to another instance
-// where there is one, and takes what that needs of the route's budget.
+// mayRetry decides whether the request is sent again, to another instance if there is
+// one, and takes what that needs of the route's budget.
 //
-// A request of which nothing was sent, or that an instance has passed over since it is
-// about to stop, puts no load on anyone: it is bound neither by the retries tag nor by the
-// budget, or a node that goes down would fail the requests beyond it. One that was refused unprocessed is sent again
-// whatever its method, but within both: the instance had its work with it. One that an
-// instance may have processed is sent again only if doing it twice is the same as
-// doing it once, or the client or the route says so (RFC 9110 section 9.2.2). None is
-// once the route's timeout is over.
+// A request of which nothing was sent, or that an instance has not begun because it is
+// about to stop, adds no load: neither the retries tag nor the budget limits it.
+// Otherwise the loss of a node would fail the requests beyond the budget. A request
+// that was refused unprocessed is sent again whatever its method, but within both
+// limits, since the instance had some work with it. A request that an instance may have
+// processed is sent again only if processing it twice does no harm, or if the client or
+// the route says so (RFC 9110 section 9.2.2). No request is sent again after the
+// route's timeout.
 func (p *Proxy) mayRetry(x *Exchange, known upstream.Processing) bool {
 	switch {
-	case x.upload.taken.Load(): // part of the body is gone
+	case x.upload.consumed.Load(): // part of the body was used up
 		return false
 	case x.timeLeft() <= 0:
 		return false
@@ -36,8 +37,8 @@ func (p *Proxy) mayRetry(x *Exchange, known upstream.Processing) bool {
 	return false
 }
 
-// repeat takes one of the route's retries, the first together with a place in the
-// budget.
+// repeat takes one of the request's retries, and with the first one a place in the
+// route's budget.
 func (p *Proxy) repeat(x *Exchange, share float64) bool {
 	if x.repeats >= x.Route.Options.Retries {
 		return false
@@ -50,18 +51,18 @@ func (p *Proxy) repeat(x *Exchange, share float64) bool {
 	return true
 }
 
-// takeRetry takes a place in the budget of the route: the requests that are
-// repeated are at most a share of those in flight.
+// takeRetry takes a place in the route's budget: the requests that are retried are at
+// most a share of those in flight.
 func (p *Proxy) takeRetry(x *Exchange, share float64) bool {
 	most := max(int64(p.options.RetryMin), int64(share*float64(x.Route.Stats.Inflight())))
 	return x.Route.Stats.Retrying.Take(1, most)
 }
 
-// shareOfOne is the share of a route's requests in flight that may be repeated after
-// their connection has ended. All that one of several instances has may be: one that dies
-// fails them at once, which is no overload. Half as much is added because instances do not
-// have the same number. It is not so where all fail, nor where one refuses a request: they
-// have too many already.
+// shareOfOne is the share of a route's requests in flight that may be retried after
+// their connection has ended. It allows all requests of one of several instances: an
+// instance that dies fails them at once, and that is no overload. Half as much is
+// added, because instances do not have equal numbers of requests. It does not apply if
+// all instances fail, or to refused requests: then there is too much load already.
 func (p *Proxy) shareOfOne(x *Exchange) float64 {
 	pool := x.Route.Pool
 	if pool == nil || x.Member == nil || !pool.OthersAnswer(x.Member.Endpoint) {
@@ -70,7 +71,7 @@ func (p *Proxy) shareOfOne(x *Exchange) float64 {
 	return max(p.options.RetryShare, 1.5/float64(len(pool.Members())))
 }
 
-// endRetries gives the place back.
+// endRetries gives the place in the budget back.
 func (x *Exchange) endRetries() {
 	if x.repeats > 0 {
 		x.Route.Stats.Retrying.Give(1)
@@ -79,15 +80,15 @@ func (x *Exchange) endRetries() {
 }
 
 // repeatable reports whether the request may be processed twice: its method is
-// idempotent, its client vouches for it with an Idempotency-Key
-// (draft-ietf-httpapi-idempotency-key-header), or the route says retry-post=on. The
-// method of an upgrade says nothing of the protocol that it begins: "kubectl exec"
-// runs a command with a GET.
+// idempotent, the client sends an Idempotency-Key
+// (draft-ietf-httpapi-idempotency-key-header), or the route has retry-post=on. The
+// method of an upgrade does not count, since it says nothing about the protocol that
+// follows: "kubectl exec" runs a command with a GET.
 func (x *Exchange) repeatable() bool {
 	return idempotent(x.Head.Method) && !x.Upgrading() || x.Route.Options.RetryPost || len(wire.Get(x.Head.Fields, "idempotency-key")) > 0
 }
 
-// idempotent reports whether a method may be repeated (RFC 9110 section 9.2.2).
+// idempotent reports whether a method is idempotent (RFC 9110 section 9.2.2).
 func idempotent(method []byte) bool {
 	switch string(method) {
 	case "GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE":

@@ -85,7 +85,7 @@ func TestRetryTable(t *testing.T) {
 				}{}
 			}
 			if c.streaming {
-				x.upload.taken.Store(true)
+				x.upload.consumed.Store(true)
 			}
 			if again := p.mayRetry(x, c.known); again != c.again {
 				t.Errorf("sent again: %v, want %v", again, c.again)
@@ -138,7 +138,7 @@ func TestRetryBudget(t *testing.T) {
 }
 
 func TestParseHops(t *testing.T) {
-	for value, want := range map[string]int{"": 0, "0": 0, "7": 7, "007": 7, "-1": 0, "1, 2": 0, "99999999999999999999999": mostHops, "x": 0} {
+	for value, want := range map[string]int{"": 0, "0": 0, "7": 7, "007": 7, "-1": 0, "1, 2": 0, "99999999999999999999999": maxHopsRead, "x": 0} {
 		if n := parseHops([]byte(value)); n != want {
 			t.Errorf("%q is %d hops, want %d", value, n, want)
 		}

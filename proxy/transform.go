@@ -5,13 +5,13 @@ import (
 	"serai/wire"
 )
 
-// transforms is how the body of an answer becomes another one on its way to the client.
+// transforms is how the body of an answer is transformed on its way to the client.
 type transforms struct {
-	relaying bool             // what is answered is relayed
-	by       policy.Transform // nil for as it comes
+	relaying bool             // the current head belongs to a relayed answer
+	by       policy.Transform // nil if the body is not transformed
 }
 
-// relayHead begins an answer whose body is relayed, and may be transformed.
+// relayHead begins a relayed answer, whose body may be transformed.
 func (x *Exchange) relayHead(h *wire.ResponseHead) error {
 	x.transforms.relaying = true
 	h = x.applyAnswer(h, false)
@@ -25,7 +25,7 @@ func (x *Exchange) relayHead(h *wire.ResponseHead) error {
 	return x.Responder.Head(h)
 }
 
-// relayBody sends bytes of the body, and returns how many of them count.
+// relayBody sends bytes of the body, and returns how many to add to BytesOut.
 func (x *Exchange) relayBody(p []byte) (n int, err error) {
 	if t := x.transforms.by; t != nil {
 		return 0, t.Write(p)
@@ -33,7 +33,7 @@ func (x *Exchange) relayBody(p []byte) (n int, err error) {
 	return len(p), x.Responder.Write(p)
 }
 
-// relayFlush sends what is held back.
+// relayFlush sends what is buffered.
 func (x *Exchange) relayFlush() error {
 	if t := x.transforms.by; t != nil {
 		if err := t.Flush(); err != nil {
@@ -54,7 +54,7 @@ func (x *Exchange) relayEnd(trailers []wire.Field) error {
 	return x.Responder.Finish(trailers)
 }
 
-// endTransform gives back what a transformation holds, however the answer has ended.
+// endTransform releases what a transformation holds, however the answer has ended.
 func (x *Exchange) endTransform() {
 	if t := x.transforms.by; t != nil {
 		x.transforms = transforms{}

@@ -13,11 +13,11 @@ import (
 	"serai/wire/socket"
 )
 
-// tunnel is an exchange that has become bytes both ways, after a 101.
+// tunnel is an exchange that copies bytes both ways, after a 101.
 type tunnel struct {
 	client, instance upstream.Duplex
 	idle             time.Duration
-	last             socket.Moment // of the last byte, either way
+	last             socket.Moment // when the last byte came, from either side
 	over             atomic.Bool   // both sides are interrupted
 	drained          atomic.Bool   // by EndTunnel
 }
@@ -26,9 +26,9 @@ type tunnel struct {
 func (p *Proxy) tunnel(x *Exchange) *failure {
 	a := &x.answer
 	defer func() { x.Now = a.Stream.End(false) }()
-	// From here on the tunnel sees both sides itself. One may have been given up
-	// just before.
-	if !x.letGo() {
+	// From here on the tunnel notices the end of both sides itself. The client may have
+	// left just before.
+	if !x.releaseStream() {
 		x.cut(ReasonClientGone)
 		return nil
 	}
@@ -48,9 +48,8 @@ func (p *Proxy) tunnel(x *Exchange) *failure {
 	return nil
 }
 
-// join copies both ways until both ends have closed, one fails, or neither has said
-// anything for the tunnel's idle time. The end of one direction is passed on alone:
-// the other may go on.
+// join copies both ways until both sides have closed, one fails, or the tunnel was idle
+// for too long. It passes on the end of one direction alone, since the other may go on.
 func (p *Proxy) join(x *Exchange, t *tunnel) error {
 	t.touch()
 	x.setTunnel(t)
@@ -66,8 +65,7 @@ func (p *Proxy) join(x *Exchange, t *tunnel) error {
 	if t.drained.Load() {
 		return nil
 	}
-	// What ends a tunnel other than its end and its time is not to look like
-	// its end, to neither side.
+	// A failure must not look like a proper end to either side.
 	if broken(outErr) || broken(inErr) {
 		t.client.Abort()
 		t.instance.Abort()
@@ -79,8 +77,8 @@ func broken(err error) bool {
 	return err != nil && err != io.EOF && !errors.Is(err, os.ErrDeadlineExceeded)
 }
 
-// copy copies in one direction, and ends both where that fails or panics: neither may go on
-// when the exchange is over, with what another one uses then.
+// copy copies in one direction, and ends both directions if that fails or panics:
+// neither may go on when the exchange is over, since its objects are reused.
 func (p *Proxy) copy(x *Exchange, t *tunnel, dst, src upstream.Duplex) (n int64, err error) {
 	defer func() {
 		if err != nil {
@@ -100,15 +98,15 @@ func (p *Proxy) containCopy(x *Exchange, err *error) {
 	}
 }
 
-// setTunnel notes the tunnel that EndTunnel is to end, nil for none.
+// setTunnel sets the tunnel that EndTunnel ends, nil for none.
 func (x *Exchange) setTunnel(t *tunnel) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.tunnel = t
 }
 
-// EndTunnel ends the tunnel that the exchange has become, both ways in order, and
-// reports whether there is one. It may be called from another goroutine.
+// EndTunnel ends the exchange's tunnel properly in both directions, and reports whether
+// there was one. Other goroutines may call it.
 func (x *Exchange) EndTunnel() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -127,6 +125,7 @@ func (t *tunnel) end() {
 	t.instance.Interrupt()
 }
 
+// touch records that a byte came just now.
 func (t *tunnel) touch() time.Time {
 	now := time.Now()
 	t.last.Set(now)
@@ -141,7 +140,7 @@ func (t *tunnel) copy(dst, src upstream.Duplex) (n int64, err error) {
 		src.ReadWithin(t.last.Time(), t.idle)
 		got, err := src.Read(b)
 		if errors.Is(err, os.ErrDeadlineExceeded) && !t.over.Load() && time.Since(t.last.Time()) < t.idle {
-			continue // the other direction was busy
+			continue // the other direction was not idle
 		}
 		if got > 0 {
 			dst.WriteWithin(t.touch(), t.idle)

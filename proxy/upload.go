@@ -11,20 +11,20 @@ import (
 	"serai/wire/socket"
 )
 
-// upload is a request's body on its way. What has come with the head is sent
-// with the head and can be sent again; the rest is pulled by the transport, once,
-// while the answer is awaited.
+// upload is a request's body on its way to an instance. The part that came with the
+// head is sent with the head, and can be sent again. The transport pulls the rest once,
+// while it waits for the answer.
 type upload struct {
 	body     Body
-	policies *policy.List // of the route, for the trailers
-	limit    int64        // of the whole body in bytes, 0 for none
+	policies *policy.List // the route's, for the trailers
+	limit    int64        // bytes of the whole body, 0 for no limit
 	begun    bool
-	first    []byte      // what came with the head
-	complete bool        // there is no more
+	first    []byte      // the part that came with the head
+	complete bool        // first is the whole body
 	streams  bool        // the rest may be pulled by another goroutine
-	taken    atomic.Bool // some of the rest was pulled, or can not be any more
+	consumed atomic.Bool // some of the rest was pulled, or cannot be pulled any more
 
-	bytes int64 // that have come; the transport's to count until the attempt is over
+	bytes int64 // bytes that have come; counted by the transport until the attempt is over
 }
 
 var (
@@ -32,9 +32,9 @@ var (
 	_ upstream.Spliced     = (*upload)(nil)
 )
 
-// gather waits for a small body before a place at an instance is taken for it: who
-// sends a byte a second is not to hold one. It answers, and reports false, when
-// the body does not come.
+// gather waits for a small body before a place on an instance is taken, so that a
+// client that sends a byte a second holds none. If the body does not come, it answers
+// and reports false.
 func (p *Proxy) gather(x *Exchange) bool {
 	if x.upload.begun || x.Head.Framing == wire.NoBody {
 		return true
@@ -50,7 +50,7 @@ func (p *Proxy) gather(x *Exchange) bool {
 	return false
 }
 
-// startUpload takes what has come of the body. It does so once, however often
+// startUpload takes the part of the body that has come. It does so once, however often
 // the request is sent.
 func (x *Exchange) startUpload() {
 	u := &x.upload
@@ -66,18 +66,18 @@ func (x *Exchange) startUpload() {
 	u.complete = u.body.Done()
 }
 
-// Next returns the next bytes behind the first, which are gone then; where there are none
-// they stay.
+// Next returns the next bytes after the first part, which becomes invalid if there are
+// any.
 func (u *upload) Next() ([]byte, error) {
 	if u.body.Done() {
 		return nil, io.EOF
 	}
-	u.taken.Store(true)
+	u.consumed.Store(true)
 	data, err := u.body.Next()
 	return data, u.count(len(data), err)
 }
 
-// count counts n bytes, and holds them to the limit.
+// count counts n bytes, and checks the limit.
 func (u *upload) count(n int, err error) error {
 	u.bytes += int64(n)
 	if n > 0 && u.limit > 0 && u.bytes > u.limit {
@@ -86,11 +86,12 @@ func (u *upload) count(n int, err error) error {
 	return err
 }
 
-// Done reports whether the body has come to its end.
+// Done reports whether the body has ended.
 func (u *upload) Done() bool { return u.body.Done() }
 
-// Trailers returns the request's trailers without those that would frame, route or
-// vouch for the request (RFC 9110 section 6.5.1), or are what a policy removes or says.
+// Trailers returns the request's trailers, without those that frame, route or
+// authenticate a request (RFC 9110 section 6.5.1), and those that a policy removes or
+// sets.
 func (u *upload) Trailers() []wire.Field {
 	trailers := filterTrailers(u.body.Trailers())
 	u.policies.Trailers(policy.RequestMessage, trailers)
@@ -106,9 +107,9 @@ func filterTrailers(fields []wire.Field) []wire.Field {
 	return fields
 }
 
-// Interrupt ends the body: nobody wants the rest.
+// Interrupt ends the body, because nobody needs the rest.
 func (u *upload) Interrupt() {
-	u.taken.Store(true)
+	u.consumed.Store(true)
 	u.body.Interrupt()
 }
 
@@ -120,13 +121,13 @@ func (u *upload) Plain() bool {
 
 // Pull moves the next bytes into a pipe.
 func (u *upload) Pull(p *socket.Pipe) (int, error) {
-	u.taken.Store(true)
+	u.consumed.Store(true)
 	n, err := u.body.(upstream.Spliced).Pull(p)
 	return n, u.count(n, err)
 }
 
-// uploaded notes how far the body came. The transport pulls no more.
-func (x *Exchange) uploaded() {
+// endUpload records how much of the body came. The transport pulls no more.
+func (x *Exchange) endUpload() {
 	x.BytesIn = x.upload.bytes
 	if x.calling.panicked {
 		x.Reason = ReasonPanic.Code()

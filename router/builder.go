@@ -1,10 +1,7 @@
 package router
 
 import (
-	"cmp"
 	"fmt"
-	"math"
-	"slices"
 	"time"
 
 	"serai/discovery"
@@ -76,27 +73,6 @@ func NewBuilder(router *Router, o Options) (*Builder, error) {
 	return b, nil
 }
 
-// update is one step from a table to the next.
-type update struct {
-	now time.Time
-	// hosts are the changes, by host pattern.
-	hosts map[string]*change
-	// pools are the new pools, endpoints what the replaced services no longer need.
-	pools     []*upstream.Pool
-	endpoints []*upstream.Endpoint
-	refused   *edit[[]Rejection]
-	// news are the refusals that the last table did not have, ended those that the next
-	// one does not have.
-	news, ended noted
-	// rooms are the rooms of routes that are gone.
-	rooms []*upstream.Room
-	// pages are the services whose routes, or whose use as one with error pages, may
-	// have changed.
-	pages map[discovery.Key]bool
-	// anew says that every route has been made anew, by another configuration.
-	anew bool
-}
-
 // Update makes and publishes the table of a snapshot. A service with the same pointer
 // as in the last snapshot costs one comparison. Endpoints that no table names any more
 // are released once the new table is current.
@@ -145,25 +121,6 @@ func (b *Builder) Step(s *discovery.Snapshot) (more bool) {
 	b.publish(u, index)
 	b.complete = b.complete || !s.Partial && !more
 	return more
-}
-
-// changed returns the services that differ from those of the table: those with few tags
-// first, then in the order in which they came.
-func (b *Builder) changed(s *discovery.Snapshot) (all []arrival) {
-	for key, source := range s.Services {
-		if known := b.services[key]; known == nil || known.source != source {
-			a := arrival{key, firstIndex(source), 0}
-			for _, i := range source.Instances {
-				a.tags += len(i.Tags)
-			}
-			if known != nil { // that each of its instances asks for
-				a.tags += known.usage.got[claims] * len(source.Instances) / claimsOfTag
-			}
-			all = append(all, a)
-		}
-	}
-	slices.SortFunc(all, arrival.compare)
-	return all
 }
 
 // Expire drops the lingering routes that have expired.
@@ -238,57 +195,6 @@ func (b *Builder) replace(u *update, key discovery.Key, source *discovery.Servic
 	}
 	b.services[key] = next
 	b.noteExpiry(key)
-}
-
-// arrival is when the first instance of a service came, and how many tags it has, or
-// what costs as much.
-// Services are compiled in this order, so that it is not random which of them exceeds a
-// quota.
-type arrival struct {
-	discovery.Key
-	index uint64
-	tags  int
-}
-
-func (a arrival) compare(o arrival) int {
-	const many = maxStep / 4
-	return cmp.Or(cmp.Compare(a.tags/many, o.tags/many), cmp.Compare(a.index, o.index), cmpStrings(a.Namespace, o.Namespace, a.Name, o.Name))
-}
-
-func firstIndex(s *discovery.Service) uint64 {
-	first := uint64(math.MaxUint64)
-	for _, i := range s.Instances {
-		first = min(first, i.Created)
-	}
-	return first
-}
-
-// drop notes a route that is gone. A route that came within the same update was never
-// visible.
-func (c *change) drop(r *Route) {
-	if i := slices.Index(c.add, r); i >= 0 {
-		c.add = slices.Delete(c.add, i, i+1)
-		return
-	}
-	c.remove = append(c.remove, r)
-}
-
-func (u *update) at(host string) *change {
-	c := u.hosts[host]
-	if c == nil {
-		c = &change{}
-		u.hosts[host] = c
-	}
-	return c
-}
-
-// refuse replaces the rejections of a service.
-func (u *update) refuse(key discovery.Key, old, next []Rejection) {
-	if len(old)+len(next) == 0 {
-		return
-	}
-	u.refused.set(key.Namespace+"/"+key.Name, next, len(next) > 0)
-	u.note(old, next)
 }
 
 // Close releases what the current table holds. The table must not serve requests any

@@ -2,7 +2,6 @@ package router
 
 import (
 	"iter"
-	"maps"
 	"slices"
 )
 
@@ -61,81 +60,6 @@ func (e *entry) tenants() []tenant {
 
 // maxFew is the number of routes up to which they are scanned.
 const maxFew = 24
-
-// bucket has routes in the order in which requests try them.
-type bucket struct {
-	live []*Route
-	// shadows are claims that an older claim of the same kind holds; nil for none, which
-	// takes less than an empty slice.
-	shadows *[]shadow
-}
-
-// shadowed returns the claims that an older claim of the same kind holds.
-func (b *bucket) shadowed() []shadow {
-	if b.shadows == nil {
-		return nil
-	}
-	return *b.shadows
-}
-
-// shadow is a route that never takes a request, and the one that does.
-type shadow struct{ route, holder *Route }
-
-// newBucket sorts routes, and owns the slice from then on. Of routes with the same
-// claim, the first in order is the oldest: it holds the claim.
-func newBucket(routes []*Route) bucket {
-	slices.SortFunc(routes, (*Route).nearer)
-	if len(routes) <= 1 {
-		return bucket{live: routes}
-	}
-	b := bucket{live: routes[:0]}
-	var shadowed []shadow
-	held := make(map[claim]*Route, len(routes))
-	for _, r := range routes {
-		if holder := held[r.claim()]; holder != nil {
-			shadowed = append(shadowed, shadow{r, holder})
-			continue
-		}
-		held[r.claim()] = r
-		b.live = append(b.live, r)
-	}
-	clear(routes[len(b.live):])
-	if len(shadowed) > 0 {
-		b.shadows = &shadowed
-	}
-	return b
-}
-
-func (b *bucket) all() iter.Seq[*Route] {
-	return func(yield func(*Route) bool) {
-		for _, r := range b.live {
-			if !yield(r) {
-				return
-			}
-		}
-		for _, s := range b.shadowed() {
-			if !yield(s.route) {
-				return
-			}
-		}
-	}
-}
-
-// paths has the routes of one host by path.
-type paths struct {
-	exact, prefix *index[*bucket]
-	// lengths counts the prefixes of each length; order lists the lengths,
-	// longest first. The root has length 0.
-	lengths map[int]int
-	order   []int
-	// priorities counts the routes of each priority.
-	priorities map[int]int
-	len        int
-	guards     int // routes with a guard
-}
-
-// pathShards is the number of shards of a host with many paths.
-const pathShards = 128
 
 // all iterates over the routes of the entry, including those that take no request.
 func (e *entry) all() iter.Seq[*Route] {
@@ -218,48 +142,6 @@ func (e *entry) fill(routes []*Route) {
 	}
 }
 
-// answered is a path that a policy of a route answers for the whole host.
-type answered struct {
-	path  string
-	route *Route
-}
-
-// findAnswered finds the paths that policies answer by themselves, and a route for each.
-func (e *entry) findAnswered() {
-	var all []answered
-	for b := range e.buckets() {
-		for _, r := range b.live {
-			for _, path := range r.Policies.AnsweredPaths() {
-				if !slices.ContainsFunc(all, func(a answered) bool { return a.path == path }) {
-					all = append(all, answered{path, r})
-				}
-			}
-		}
-	}
-	if len(all) > 0 {
-		e.answered = &all
-	}
-}
-
-// answering returns the route with the policy that answers a path for the whole host, nil
-// for none.
-func (e *entry) answering(path []byte) *Route {
-	if e == nil || e.answered == nil {
-		return nil
-	}
-	for _, a := range *e.answered {
-		if a.path == string(path) {
-			return a.route
-		}
-	}
-	return nil
-}
-
-// hasGuard reports whether a route of the entry has a guard.
-func (e *entry) hasGuard() bool {
-	return e != nil && (e.guards || e.many != nil && e.many.guards > 0)
-}
-
 // without returns the routes that are not among those removed.
 func without(routes iter.Seq[*Route], remove []*Route) []*Route {
 	removed := make(map[*Route]bool, len(remove))
@@ -273,80 +155,4 @@ func without(routes iter.Seq[*Route], remove []*Route) []*Route {
 		}
 	}
 	return kept
-}
-
-// apply returns the paths after a change.
-func (p *paths) apply(c *change) *paths {
-	next := &paths{lengths: maps.Clone(p.lengths), priorities: maps.Clone(p.priorities), len: p.len + len(c.add) - len(c.remove), guards: p.guards}
-	if next.lengths == nil {
-		next.lengths, next.priorities = make(map[int]int), make(map[int]int)
-	}
-	type place struct {
-		exact bool
-		path  string
-	}
-	changes := make(map[place]*change)
-	at := func(r *Route) *change {
-		key := place{r.Exact, r.pathKey()}
-		if changes[key] == nil {
-			changes[key] = &change{}
-		}
-		return changes[key]
-	}
-	for _, r := range c.remove {
-		b := at(r)
-		b.remove = append(b.remove, r)
-		next.count(r, -1)
-	}
-	for _, r := range c.add {
-		b := at(r)
-		b.add = append(b.add, r)
-		next.count(r, 1)
-	}
-	exact, prefix := p.exact.edit(), p.prefix.edit()
-	for where, c := range changes {
-		x := prefix
-		if where.exact {
-			x = exact
-		}
-		routes := c.add
-		if old := x.get([]byte(where.path)); old != nil {
-			routes = append(without(old.all(), c.remove), c.add...)
-		}
-		b := newBucket(routes)
-		x.set(where.path, &b, len(routes) > 0)
-	}
-	next.exact, next.prefix = exact.done(), prefix.done()
-	next.order = slices.Sorted(maps.Keys(next.lengths))
-	slices.Reverse(next.order)
-	return next
-}
-
-// count counts a route that is added or removed.
-func (p *paths) count(r *Route, n int) {
-	add := func(m map[int]int, key int) {
-		if m[key] += n; m[key] == 0 {
-			delete(m, key)
-		}
-	}
-	add(p.priorities, r.Priority)
-	if r.Policies.Guards() {
-		p.guards += n
-	}
-	if !r.Exact {
-		add(p.lengths, len(r.pathKey()))
-	}
-}
-
-// unconditional reports whether a route takes every path of its host.
-func (r *Route) unconditional() bool {
-	return r.Path == "/" && !r.Exact && len(r.Conditions) == 0 && !r.guarded && !r.Lingers()
-}
-
-// pathKey is the path, without the slash for the root.
-func (r *Route) pathKey() string {
-	if !r.Exact && r.Path == "/" {
-		return ""
-	}
-	return r.Path
 }

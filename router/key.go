@@ -126,7 +126,7 @@ func Keys() []Key {
 func keys() []key {
 	return slices.Concat(
 		outside("it decides which requests the route takes", claimKeys()),
-		outside("it says how the instances are spoken to", forwardKeys()),
+		outside("it says how the instances are spoken to", slices.Concat(forwardKeys(), instanceKeys())),
 		combined(adds, fieldKeys()),
 		outside("it says how the requests are divided between the instances", balanceKeys()),
 		outside("it says how the instances are checked", checkKeys()),

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"serai/discovery"
 )
 
 // Limits for the tags of one instance. They are far beyond what a service needs, and
@@ -20,47 +18,6 @@ const (
 	maxClaims   = 1024 // similar to ours, in one instance
 	maxNear     = 8    // tags that only look like ours, of one instance
 )
-
-// Problem is one reason why tags of an instance are refused.
-type Problem struct {
-	// Route is the name of the refused route, printable. Whole says that every route of
-	// the instance is refused, None that no route is.
-	Route string
-	Whole bool
-	None  bool
-	// Tag is the tag as written, printable and shortened.
-	Tag string
-	// Why says what is wrong, Instead what to write.
-	Why, Instead string
-	// Hosts are the hosts of the refused route, as far as they could be read.
-	Hosts []string
-}
-
-// Grammar parses tags.
-type Grammar struct {
-	prefix    string
-	list      []key
-	keys      map[string]*key
-	claims    map[string]bool // keys that decide which requests a route takes
-	httpsOnly bool            // see Options
-}
-
-// NewGrammar returns the grammar of tags that begin with prefix and a dot.
-func NewGrammar(prefix string) *Grammar {
-	g := &Grammar{prefix: prefix, list: keys(), keys: make(map[string]*key), claims: make(map[string]bool)}
-	for _, k := range claimKeys() {
-		g.claims[k.Name] = true
-	}
-	for i := range g.list {
-		g.keys[g.list[i].Name] = &g.list[i]
-	}
-	return g
-}
-
-// ParseTags reads the tags of one instance with the grammar of prefix.
-func ParseTags(prefix string, tags []string) ([]Definition, []Problem) {
-	return NewGrammar(prefix).Parse(tags)
-}
 
 // reading is one route whose tags are being parsed.
 type reading struct {
@@ -76,50 +33,9 @@ type reading struct {
 // sorted by name, and what is wrong with the others. Of these, those with a guard are
 // among the definitions, closed.
 func (g *Grammar) Parse(tags []string) ([]Definition, []Problem) {
-	var problems []Problem
-	routes := make(map[string]*reading)
-	ours := 0
-	for _, tag := range tags {
-		rest, ok := g.cut(tag)
-		if !ok {
-			if p, near := g.near(tag); near && len(problems) < maxNear {
-				problems = append(problems, p)
-			}
-			continue
-		}
-		if ours++; ours > maxTags {
-			return nil, []Problem{{
-				Whole: true, Tag: printable(tag),
-				Why:     fmt.Sprintf("the instance has more than %d tags of %s", maxTags, g.prefix),
-				Instead: "use fewer routes, or lists such as host=a.example.org,b.example.org",
-			}}
-		}
-		if rest == "" {
-			problems = append(problems, Problem{
-				None: true, Tag: printable(tag), Why: "the tag has no key", Instead: g.prefix + ".host=NAME",
-			})
-			continue
-		}
-		left, value, valued := strings.Cut(rest[1:], "=")
-		name, word := splitKey(left)
-		r := routes[name]
-		if r == nil {
-			if len(routes) >= maxRoutes {
-				return nil, []Problem{{
-					Whole: true, Tag: printable(tag),
-					Why:     fmt.Sprintf("the instance has more than %d routes", maxRoutes),
-					Instead: "join routes with lists, or split the service",
-				}}
-			}
-			r = &reading{draft: draft{Definition: newDefinition(name), redirectStatus: 308}, seen: make(map[string]bool), first: tag}
-			routes[name] = r
-		}
-		r.hosted = r.hosted || word == "host"
-		f := g.read(r, tag, word, value, valued)
-		g.noteGuard(r, word, f)
-		if f != nil {
-			r.problems = append(r.problems, Problem{Route: printable(name), Tag: printable(tag), Why: f.why, Instead: f.instead})
-		}
+	routes, problems, whole := g.readRoutes(tags)
+	if whole != nil {
+		return nil, []Problem{*whole}
 	}
 	var definitions []Definition
 	strays := len(problems) > 0
@@ -153,47 +69,55 @@ func (g *Grammar) Parse(tags []string) ([]Definition, []Problem) {
 	return definitions, problems
 }
 
-// cut returns what follows the prefix, beginning with the dot; empty when it cannot be
-// a key.
-func (g *Grammar) cut(tag string) (string, bool) {
-	rest, ok := strings.CutPrefix(tag, g.prefix)
-	switch {
-	case !ok:
-		return "", false
-	case rest == "" || rest[0] == '=':
-		return "", true
-	case rest[0] == '.':
-		return rest, true
-	}
-	return "", false
-}
-
-// count returns how many tags begin with the prefix.
-func (g *Grammar) count(tags []string) (n int) {
+// readRoutes reads the tags into the routes that they name. Problems are those of tags
+// that belong to no route. Whole is why all tags of the instance are refused, nil when
+// they are not.
+func (g *Grammar) readRoutes(tags []string) (routes map[string]*reading, problems []Problem, whole *Problem) {
+	routes = make(map[string]*reading)
+	ours := 0
 	for _, tag := range tags {
-		if strings.HasPrefix(tag, g.prefix) {
-			n++
+		rest, ok := g.cut(tag)
+		if !ok {
+			if p, near := g.near(tag); near && len(problems) < maxNear {
+				problems = append(problems, p)
+			}
+			continue
+		}
+		if ours++; ours > maxTags {
+			return nil, nil, &Problem{
+				Whole: true, Tag: printable(tag),
+				Why:     fmt.Sprintf("the instance has more than %d tags of %s", maxTags, g.prefix),
+				Instead: "use fewer routes, or lists such as host=a.example.org,b.example.org",
+			}
+		}
+		if rest == "" {
+			problems = append(problems, Problem{
+				None: true, Tag: printable(tag), Why: "the tag has no key", Instead: g.prefix + ".host=NAME",
+			})
+			continue
+		}
+		left, value, valued := strings.Cut(rest[1:], "=")
+		name, word := splitKey(left)
+		r := routes[name]
+		if r == nil {
+			if len(routes) >= maxRoutes {
+				return nil, nil, &Problem{
+					Whole: true, Tag: printable(tag),
+					Why:     fmt.Sprintf("the instance has more than %d routes", maxRoutes),
+					Instead: "join routes with lists, or split the service",
+				}
+			}
+			r = &reading{draft: draft{Definition: newDefinition(name), redirectStatus: 308}, seen: make(map[string]bool), first: tag}
+			routes[name] = r
+		}
+		r.hosted = r.hosted || word == "host"
+		f := g.read(r, tag, word, value, valued)
+		g.noteGuard(r, word, f)
+		if f != nil {
+			r.problems = append(r.problems, Problem{Route: printable(name), Tag: printable(tag), Why: f.why, Instead: f.instead})
 		}
 	}
-	return n
-}
-
-// near reports a tag that is not ours but was probably meant to be. It exposes nothing,
-// and refuses nothing.
-func (g *Grammar) near(tag string) (Problem, bool) {
-	if !discovery.NearPrefix(tag, g.prefix) {
-		return Problem{}, false
-	}
-	word, rest, _ := strings.Cut(tag, ".")
-	left, value, _ := strings.Cut(rest, "=")
-	left = strings.ToLower(left)
-	if g.keys[left[strings.LastIndexByte(left, '.')+1:]] == nil {
-		return Problem{}, false
-	}
-	return Problem{
-		None: true, Tag: printable(tag), Why: fmt.Sprintf("the tag begins with %s, not %s: it says nothing to serai", quote(word), quote(g.prefix)),
-		Instead: printable(g.prefix + "." + left + "=" + value),
-	}, true
+	return routes, problems, nil
 }
 
 // read reads one tag into r.
@@ -234,42 +158,6 @@ func (g *Grammar) read(r *reading, tag, word, value string, valued bool) *flaw {
 	return k.read(&r.draft, value, example)
 }
 
-// unknown says what a word that is not a key probably meant.
-func (g *Grammar) unknown(route, word, value string, valued bool) *flaw {
-	f := &flaw{fmt.Sprintf("%s is not a key", quote(word)), ""}
-	if word == "" {
-		f.why = "the tag has no key"
-	}
-	joined := g.keys[route+"-"+word]
-	switch near := g.nearest(word); {
-	case route != "" && g.keys[route] != nil && joined != nil:
-		f.instead = fmt.Sprintf("did you mean `%s`? Write %s%s", joined.Name, g.tag("", joined.Name), joined.Value)
-	case near != "":
-		f.instead = fmt.Sprintf("did you mean `%s`? Write %s%s", near, g.tag(route, near), g.keys[near].Value)
-	case validRouteName(word) && word != "" && route == "":
-		f.instead = fmt.Sprintf("%s.KEY=VALUE, or %s.%s.KEY=VALUE when %s is to be a route", g.prefix, g.prefix, word, word)
-	default:
-		f.instead = fmt.Sprintf("%s.KEY=VALUE with one of: %s", g.prefix, g.names())
-	}
-	return f
-}
-
-func (g *Grammar) names() string {
-	names := make([]string, len(g.list))
-	for i := range g.list {
-		names[i] = g.list[i].Name
-	}
-	return strings.Join(names, ", ")
-}
-
-// tag returns a tag up to its value.
-func (g *Grammar) tag(route, key string) string {
-	if route == "" {
-		return g.prefix + "." + key + "="
-	}
-	return g.prefix + "." + route + "." + key + "="
-}
-
 // finish checks what only all tags of a route together show.
 func (g *Grammar) finish(r *reading) []Problem {
 	f := (*flaw)(nil)
@@ -298,40 +186,4 @@ func (g *Grammar) finish(r *reading) []Problem {
 // of a policy block.
 func (r *reading) incomplete() *flaw {
 	return cmp.Or(r.finishRate(), r.finishCORS(r.seen), r.finishErrors())
-}
-
-func (p Problem) compare(q Problem) int {
-	return cmpStrings(p.Route, q.Route, p.Tag, q.Tag, p.Why, q.Why)
-}
-
-// cmpStrings compares pairs of strings in turn.
-func cmpStrings(pairs ...string) int {
-	for i := 0; i < len(pairs); i += 2 {
-		if c := strings.Compare(pairs[i], pairs[i+1]); c != 0 {
-			return c
-		}
-	}
-	return 0
-}
-
-func validRouteName(s string) bool {
-	if len(s) > maxRouteLen {
-		return false
-	}
-	for i := range len(s) {
-		switch b := s[i]; {
-		case 'a' <= b && b <= 'z', '0' <= b && b <= '9':
-		case (b == '-' || b == '_') && i > 0:
-		default:
-			return false
-		}
-	}
-	return true
-}
-
-func orKey(k *key) string {
-	if k == nil {
-		return "KEY"
-	}
-	return k.Name
 }

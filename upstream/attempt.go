@@ -1,23 +1,23 @@
 package upstream
 
 // Processing is what is known about how far a request came at its instance. Retries
-// depend on nothing else.
+// depend only on this.
 type Processing uint8
 
-// Nothing is guessed: a reset, the end of a connection that was idle, or a missing
-// acknowledgement prove nothing. The instance may have read everything and then reset,
-// or only the way back may be cut.
+// Nothing is guessed: a reset, the end of an idle connection, or a missing acknowledgement
+// proves nothing. The instance may have read everything before it reset, or only the way
+// back may be lost.
 const (
 	// Answered: an answer has begun.
 	Answered Processing = iota
-	// NotSent: not one byte of the request left for the instance, or one that is about to
-	// stop has passed it over (HTTP/2's GOAWAY, RFC 9113 section 6.8): it had no work with it.
+	// NotSent: no byte of the request was sent to the instance; or the instance is about to
+	// stop and has not begun it (HTTP/2's GOAWAY, RFC 9113 section 6.8), so that it had no
+	// work with it.
 	NotSent
-	// Refused: the instance was reached and has said, or it is clear, that it did not
-	// begin to process the request: a failed TLS handshake, or HTTP/2's REFUSED_STREAM
-	// (RFC 9113 section 8.7).
+	// Refused: the instance was reached, and certainly did not begin to process the
+	// request: a failed TLS handshake, or HTTP/2's REFUSED_STREAM (RFC 9113 section 8.7).
 	Refused
-	// Unknown: bytes of the request left, and no answer came.
+	// Unknown: bytes of the request were sent, and no answer came.
 	Unknown
 )
 

@@ -21,7 +21,7 @@ const HealthMethod = "/grpc.health.v1.Health/Check"
 // connection of its own.
 func (r *Registry) checkHTTP2(ctx context.Context, e *Endpoint, host string, within, timeout time.Duration) error {
 	k := &e.target.Check
-	q := &question{ctx: ctx, body: noBody{}}
+	q := &checkCaller{ctx: ctx, body: noBody{}}
 	request := &Request{
 		Head: &wire.OutgoingRequest{
 			Method: []byte("GET"), Target: []byte(k.Path), Authority: []byte(host),
@@ -51,8 +51,8 @@ func (r *Registry) checkHTTP2(ctx context.Context, e *Endpoint, host string, wit
 	return fmt.Errorf("check %s of %s: %w", k.Path, e.target.Address, err)
 }
 
-// question is the Caller of a check.
-type question struct {
+// checkCaller is the Caller of a check.
+type checkCaller struct {
 	ctx  context.Context
 	body RequestBody
 	mu   sync.Mutex
@@ -60,15 +60,15 @@ type question struct {
 }
 
 // ask sends the check and evaluates the answer.
-func (q *question) ask(e *Endpoint, r *Request) (err error) {
+func (q *checkCaller) ask(e *Endpoint, r *Request) (err error) {
 	defer context.AfterFunc(q.ctx, q.interrupt)()
 	var a Answer
 	if f := e.transport.RoundTrip(r, &a); f != nil {
-		q.letGo()
+		q.release()
 		return f.Err
 	}
 	defer func() {
-		q.letGo()
+		q.release()
 		a.Stream.End(err == nil)
 	}()
 	k := &e.target.Check
@@ -95,15 +95,15 @@ func (q *question) ask(e *Endpoint, r *Request) (err error) {
 	return serving(message)
 }
 
-// Hold notes the stream, to interrupt it when the check's time is over.
-func (q *question) Hold(s Stream) bool {
+// Hold records the stream that is interrupted when the check's time is over.
+func (q *checkCaller) Hold(s Stream) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.s = s
 	return q.ctx.Err() == nil
 }
 
-func (q *question) interrupt() {
+func (q *checkCaller) interrupt() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.s != nil {
@@ -111,13 +111,13 @@ func (q *question) interrupt() {
 	}
 }
 
-func (q *question) letGo() { q.Hold(nil) }
+func (q *checkCaller) release() { q.Hold(nil) }
 
 // Interim accepts any 1xx answer.
-func (*question) Interim(*wire.ResponseHead) error { return nil }
+func (*checkCaller) Interim(*wire.ResponseHead) error { return nil }
 
 // Panicked passes a panic on, because nothing else would report it.
-func (*question) Panicked(cause any) error { panic(cause) }
+func (*checkCaller) Panicked(cause any) error { panic(cause) }
 
 // noBody is the body of a request that has nothing after its first bytes.
 type noBody struct{}

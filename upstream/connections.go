@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// makeRoom searches in vain at most this often: when all connections are in use there
-// is nothing to close, and there may be thousands of endpoints to search.
+// lookForRoom is the time between two searches of makeRoom after one that found nothing:
+// when all connections are in use there is nothing to close, and there may be thousands of
+// endpoints to search.
 const lookForRoom = 100 * time.Millisecond
 
 // makeRoom closes the oldest idle connections of some endpoint, and reports whether

@@ -22,9 +22,10 @@ import (
 type Dialer struct {
 	// Timeout bounds connect and TLS handshake together.
 	Timeout time.Duration
-	// WriteIdle is how long an instance may accept nothing of what is sent, before the
-	// connection is closed; 0 leaves it to the system. Where requests share a connection
-	// they end in their own times: one that a busy instance reads late is not to end all.
+	// WriteIdle is how long an instance may accept nothing before the connection is
+	// closed; 0 leaves it to the system. It does not apply to HTTP/2, where requests
+	// share a connection and have time limits of their own: a request that a busy
+	// instance reads late must not end all others.
 	WriteIdle time.Duration
 	// Roots verify https instances; nil means the system's roots.
 	Roots *x509.CertPool
@@ -69,7 +70,7 @@ func (e *Endpoint) Dial(ctx context.Context, client netip.AddrPort, host string,
 	return c, name, nil
 }
 
-// DialCheck is Dial for a check, without a client: the connection counts as a probe,
+// DialCheck is Dial for a check, without a client. The connection counts as a probe,
 // and the check reports its failure. Within bounds the TCP connect.
 func (e *Endpoint) DialCheck(ctx context.Context, host string, protocols []string, within time.Duration) (net.Conn, error) {
 	return e.dialer.dial(ctx, &e.target, netip.AddrPort{}, e.target.serverName(host), protocols, purpose{probe: true, connect: within})
@@ -85,7 +86,7 @@ func (e *Endpoint) Unusable(err error) {
 	e.warn(err)
 }
 
-// Ended tells why a connection has ended over which so many requests were under way.
+// Ended logs why a connection has ended that carried that many requests.
 func (e *Endpoint) Ended(err error, requests int) {
 	e.registry.options.Logger.Debug("a connection to an instance ended with requests under way", "address", e.target.Address,
 		"alloc", e.target.Instance, "requests", requests, "error", err)
@@ -102,7 +103,7 @@ func (e *Endpoint) dialFailed(from phase, err error, took time.Duration) {
 	switch {
 	case localFailure(err):
 	case errors.Is(err, context.DeadlineExceeded) && took < e.dialer.Timeout:
-		// A request that had little time left proves nothing: let the prober find out.
+		// The request had little time left, so this proves nothing: let the prober test it.
 		e.suspected.Store(true)
 		e.registry.prober.ask(e, false)
 	default:
@@ -128,7 +129,7 @@ func (d *Dialer) dial(ctx context.Context, t *Target, client netip.AddrPort, ser
 	}
 	ready := false
 	defer func() {
-		if !ready { // it is counted until it is closed
+		if !ready { // closing it also counts it out
 			c.Close()
 		}
 	}()
@@ -196,7 +197,7 @@ func (d *Dialer) lightlyLoaded() bool {
 
 func (d *Dialer) makeRoom() bool { return d.MakeRoom != nil && d.MakeRoom() }
 
-// countedConn is counted until it is closed.
+// countedConn is a connection that counts until it is closed.
 type countedConn struct {
 	*net.TCPConn
 	conns *quota.Quota

@@ -15,7 +15,7 @@ type Endpoint struct {
 	registry *Registry
 	dialer   *Dialer
 	refs     int    // guarded by Registry.mu
-	hash     uint64 // of Target.Instance and Address, the same in every serai
+	hash     uint64 // hash of Target.Instance and Address, the same in every serai
 
 	schedule schedule
 	probed   *probed
@@ -23,12 +23,13 @@ type Endpoint struct {
 	checked  *checked
 
 	// Only look writes these.
-	failed   int    // checks in a row
+	failed   int    // failed checks in a row
 	used     uint64 // number of the last probe whose result it has used
-	examined bool   // it has been probed; read while it is in a queue
-	aside    bool   // a part of its job's rate is reserved; set when it leaves the queue
+	examined bool   // it was probed before; read while it is in a queue
+	reserved bool   // a part of its job's rate is reserved for it; set when it leaves the queue
 
-	// What every request writes is on another cache line than what it only reads.
+	// Requests write the next fields. The padding keeps them on cache lines of their own,
+	// apart from those that requests only read.
 	_        [64]byte
 	inflight quota.Quota
 	latency  latency
@@ -39,12 +40,12 @@ type Endpoint struct {
 
 	wishes wishes // rooms with requests that wait for a place here
 
-	moving    sync.Mutex             // held by writers of these:
+	stateMu   sync.Mutex             // held by writers of the next fields
 	current   atomic.Uint64          // the phase
 	since     atomic.Int64           // Unix nanoseconds of the last change of state
-	entered   atomic.Uint64          // number of probes begun before it
+	entered   atomic.Uint64          // number of probes begun before that change
 	cause     atomic.Pointer[string] // why it is not ready, nil when it is
-	suspected atomic.Bool            // a connect was given up early: the prober is to find out
+	suspected atomic.Bool            // a connect was given up early: the prober must test it
 
 	problem atomic.Pointer[string] // why the last connect failed, nil when it did not
 	warned  atomic.Int64           // Unix nanoseconds of the last warning about a failed connect
@@ -61,8 +62,8 @@ func (e *Endpoint) Transport() Transport { return e.transport }
 // Inflight returns the number of requests in flight.
 func (e *Endpoint) Inflight() int { return int(e.inflight.Taken()) }
 
-// Wanted reports whether requests wait for a place here: those that wait because it takes
-// no new requests would not get one when another ends.
+// Wanted reports whether requests wait for a place that becomes free when another
+// request ends. If the endpoint takes no new requests, they wait for something else.
 func (e *Endpoint) Wanted() bool { return e.wishes.wanted.Load() && e.up() }
 
 // up reports whether it takes requests if no other endpoint is better.
@@ -71,7 +72,7 @@ func (e *Endpoint) up() bool {
 	return s == Ready || s == Ejected
 }
 
-// end ends one request. ToFirstByte is 0 when there was no answer.
+// end ends one request. ToFirstByte is 0 if there was no answer.
 func (e *Endpoint) end(now time.Time, toFirstByte time.Duration) {
 	e.requests.Add(1)
 	if toFirstByte > 0 {
@@ -125,8 +126,8 @@ func (e *Endpoint) Status() EndpointStatus {
 	if p := e.problem.Load(); p != nil {
 		s.Problem = *p
 	}
-	e.moving.Lock()
-	defer e.moving.Unlock()
+	e.stateMu.Lock()
+	defer e.stateMu.Unlock()
 	s.State, s.Since = e.State(), time.Unix(0, e.since.Load())
 	if c := e.cause.Load(); c != nil {
 		s.Cause = *c

@@ -7,8 +7,8 @@ func SetReady(e *Endpoint) { e.move(e.phase(), Ready, "") }
 
 // SetState does what a probe or an ejection would do to e.
 func SetState(e *Endpoint, s State) {
-	e.moving.Lock()
-	defer e.moving.Unlock()
+	e.stateMu.Lock()
+	defer e.stateMu.Unlock()
 	if from := e.phase(); from.state() != s && from.state() != Leaving {
 		e.since.Store(time.Now().UnixNano())
 		e.storeCause("a test said so")

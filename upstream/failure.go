@@ -15,7 +15,7 @@ import (
 // failures on the connection.
 var ErrConnect = errors.New("connect to instance")
 
-// ErrNoDescriptor says that no connection may be made: the open connections to
+// ErrNoDescriptor says that no connection can be made: the open connections to
 // instances use up their share of the process's file descriptors.
 var ErrNoDescriptor = errors.New("no file descriptor is left for a connection to an instance")
 
@@ -70,7 +70,7 @@ func handshakeError(t *Target, name string, err error) error {
 	return &HandshakeError{Address: t.Address, Name: name, Cause: cause, OfName: ofName && t.TLSName == "", Err: err}
 }
 
-// handshakeCause puts the failure into words, and reports whether it depends on the
+// handshakeCause describes the failure in words, and reports whether it depends on the
 // name.
 func handshakeCause(name string, err error) (cause string, ofName bool) {
 	var wrongName x509.HostnameError

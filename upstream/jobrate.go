@@ -10,22 +10,22 @@ import (
 // part of the rate is reserved for it, until it is known whether it probes or uses
 // another endpoint's result. A nil jobRate has no limit.
 type jobRate struct {
-	limiter *rate.Limiter
-	aside   atomic.Int64
-	refs    int // guarded by Registry.mu
+	limiter  *rate.Limiter
+	reserved atomic.Int64 // parts of the rate
+	refs     int          // guarded by Registry.mu
 }
 
 // allows reports whether e may be looked at now. The first probe of each endpoint is
 // free.
 func (j *jobRate) allows(e *Endpoint) bool {
-	return j == nil || !e.examined || j.limiter.Tokens()-float64(j.aside.Load()) >= 1
+	return j == nil || !e.examined || j.limiter.Tokens()-float64(j.reserved.Load()) >= 1
 }
 
 // begin reserves a part for a look at e. The prober's mu is held, since allows.
 func (j *jobRate) begin(e *Endpoint) {
 	if j != nil && e.examined {
-		j.aside.Add(1)
-		e.aside = true
+		j.reserved.Add(1)
+		e.reserved = true
 	}
 }
 
@@ -40,8 +40,8 @@ func (j *jobRate) spend(e *Endpoint) {
 
 // end gives back what was reserved for a look at e, if it still is.
 func (j *jobRate) end(e *Endpoint) {
-	if e.aside {
-		e.aside = false
-		j.aside.Add(-1)
+	if e.reserved {
+		e.reserved = false
+		j.reserved.Add(-1)
 	}
 }

@@ -5,10 +5,10 @@ import "time"
 // State is whether an Endpoint takes new requests.
 type State uint32
 
-// A new Endpoint is Probing until it accepts a connection, or until its check passes;
-// it goes back there when a connect or its check fails. One that accepts requests and
-// fails them is Ejected for a while, and then Probing. It is Leaving once no table
-// names it.
+// A new Endpoint is Probing until it accepts a connection, or until its check passes. It
+// becomes Probing again when a connect or its check fails. An Endpoint that accepts
+// requests and fails them is Ejected for a while, and then Probing. It is Leaving once no
+// table names it.
 const (
 	Probing State = iota
 	Ready
@@ -29,7 +29,7 @@ var moves = [...][]State{
 }
 
 // phase is one stay of an Endpoint in a State. What was begun in one phase, such as a
-// probe, says nothing about the next: every move names the phase that it is to end.
+// probe, says nothing about the next one: every move names the phase that it ends.
 type phase uint64
 
 const stateBits = 2
@@ -47,8 +47,8 @@ func (e *Endpoint) State() State { return e.phase().state() }
 // move ends a phase, and reports whether it did: another move may have come first.
 // Cause is why the endpoint is not ready, empty when it is.
 func (e *Endpoint) move(from phase, to State, cause string) bool {
-	e.moving.Lock()
-	defer e.moving.Unlock()
+	e.stateMu.Lock()
+	defer e.stateMu.Unlock()
 	return e.moveLocked(from, to, cause)
 }
 
@@ -79,8 +79,8 @@ func (e *Endpoint) storeCause(cause string) {
 
 // explain records why the endpoint is still not ready.
 func (e *Endpoint) explain(p phase, cause string) {
-	e.moving.Lock()
-	defer e.moving.Unlock()
+	e.stateMu.Lock()
+	defer e.stateMu.Unlock()
 	if e.phase() == p {
 		e.storeCause(cause)
 	}
@@ -90,8 +90,8 @@ func (e *Endpoint) explain(p phase, cause string) {
 // state that follows: the endpoint is ready, unless it was lost during an ejection that
 // is not over. It is false when something else ended the phase.
 func (e *Endpoint) reached(from phase, now time.Time) (State, bool) {
-	e.moving.Lock()
-	defer e.moving.Unlock()
+	e.stateMu.Lock()
+	defer e.stateMu.Unlock()
 	o := &e.outlier
 	if now.UnixNano() < o.until.Load() {
 		return Ejected, e.moveLocked(from, Ejected, "reached again, within an ejection")
@@ -104,8 +104,8 @@ func (e *Endpoint) reached(from phase, now time.Time) (State, bool) {
 
 // eject ends a ready phase for a time that doubles when it happens again soon.
 func (e *Endpoint) eject(from phase, now time.Time, cause string) (d time.Duration, ok bool) {
-	e.moving.Lock()
-	defer e.moving.Unlock()
+	e.stateMu.Lock()
+	defer e.stateMu.Unlock()
 	if from.state() != Ready || !e.moveLocked(from, Ejected, cause) {
 		return 0, false
 	}

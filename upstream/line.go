@@ -20,7 +20,7 @@ import (
 // request waits, none takes the lock.
 type line struct {
 	mu     sync.Mutex
-	ticket uint64 // of the last arrival
+	ticket uint64 // ticket of the last arrival
 	bytes  waitingBytes
 }
 
@@ -29,9 +29,9 @@ type line struct {
 type waiter struct {
 	WaitingRequest
 	ticket  uint64
-	given   *Member       // whose place was taken for it
+	given   *Member       // a place on this member was taken for it
 	refused error         // why it will get no place
-	got     chan struct{} // closed once it has one of the two
+	got     chan struct{} // closed once given or refused is set
 }
 
 // wish is a member on which requests of a room want a place. Endpoint.wishes are
@@ -64,14 +64,15 @@ func (l *line) give(e *Endpoint) {
 		if w == nil {
 			return
 		}
-		if m.begin() { // otherwise a request took it that came before any waited
+		if m.begin() { // otherwise a request that came before any waited took it
 			room.hand(w, m)
 		}
 	}
 }
 
-// place takes a place for a request with this ticket. It chooses a member as for any
-// request; a place that an earlier request can use is handed to that one.
+// place takes a place for a request with this ticket, on a member chosen as for any
+// request. If an earlier request can use the place, it gives it to that one and tries
+// again.
 func (l *line) place(p *Pool, now time.Time, q *WaitingRequest, ticket uint64) *Member {
 	for {
 		m := p.pick(&search{now: now, a: q.Attributes, tried: q.Tried, inLine: true}, q.Again)
@@ -86,8 +87,8 @@ func (l *line) place(p *Pool, now time.Time, q *WaitingRequest, ticket uint64) *
 	}
 }
 
-// first returns the longest waiter that can use e now, nil when there is none. That
-// many requests on e are not counted.
+// first returns the earliest waiter that can use e now, nil when there is none.
+// Uncounted requests on e are not counted.
 func (s *wishes) first(uncounted int) (room *Room, first *waiter, m *Member) {
 	for i := range s.all {
 		wish := &s.all[i]
@@ -130,7 +131,7 @@ func (l *line) changed(e *Endpoint) {
 func (r *Room) serve(p *Pool) {
 	now := time.Now()
 	for _, w := range slices.Clone(r.waiters) {
-		if w.given != nil { // by the search for another one
+		if w.given != nil { // another search gave it a place
 			continue
 		}
 		m := r.registry.line.place(p, now, &w.WaitingRequest, w.ticket)

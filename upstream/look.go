@@ -12,9 +12,9 @@ type class uint8
 
 const (
 	usual  class = iota
-	urgent       // for requests that wait: nothing may delay it
-	slow         // has taken a while
-	ending       // has been told to end
+	urgent       // requests wait for it: nothing may delay it
+	slow         // it has taken a while
+	ending       // it was told to end
 	classCount
 )
 
@@ -46,7 +46,7 @@ func (p *prober) look(ctx context.Context, l *look, do func(context.Context, *En
 var errRecalled = errors.New("the probe took long, and its place was needed by others")
 
 // slowed makes room for another look in place of one that takes long. If there are too
-// many slow ones, one ends of a job that has more than its share: maybe this one.
+// many slow ones, a look of a job with more than its share is ended: maybe this one.
 func (p *prober) slowed(l *look) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -64,12 +64,12 @@ func (p *prober) slowed(l *look) {
 		p.recalled++
 		last.recall(errRecalled)
 		if last == l {
-			return // it keeps its place until it has ended
+			return // it keeps its place until it ends
 		}
 		p.count(last, ending)
 	}
 	p.count(l, slow)
-	p.tell()
+	p.wake()
 }
 
 // count moves a look to another class.
@@ -97,8 +97,8 @@ func (p *prober) count(l *look, as class) {
 func (p *prober) end(l *look, next plan) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.count(l, classCount) // a slowed that comes too late finds nothing to do
-	p.tell()
+	p.count(l, classCount) // if slowed is called after this, it finds nothing to do
+	p.wake()
 	e, now := l.endpoint, time.Now()
 	s := &e.schedule
 	again := s.again

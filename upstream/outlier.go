@@ -105,7 +105,7 @@ func (p *Pool) eject(now time.Time, e *Endpoint, cause string) {
 }
 
 // begin records an ejection that begins now, and returns how long it lasts. The
-// endpoint's moving is held, as for readmit.
+// endpoint's stateMu is held, as for readmit.
 func (o *outlier) begin(now time.Time, base time.Duration) time.Duration {
 	if o.quiet(now, base) {
 		o.times.Store(0)
@@ -153,7 +153,8 @@ func (p *Pool) mayEject(e *Endpoint) bool {
 	return 2*out <= all
 }
 
-// OthersAnswer reports whether a member besides e has not failed since it answered last.
+// OthersAnswer reports whether a member other than e has not failed since its last
+// answer.
 func (p *Pool) OthersAnswer(e *Endpoint) bool {
 	return slices.ContainsFunc(p.members, func(m *Member) bool {
 		return m.Endpoint != e && m.Weight > 0 && m.Endpoint.outlier.failures.Load() == 0

@@ -117,8 +117,8 @@ func (p *Pool) Room() *Room { return p.room }
 // Options returns the route's options for the pool.
 func (p *Pool) Options() PoolOptions { return p.options }
 
-// Tried are the endpoints on which a request has been tried, which are chosen again
-// only when there is no other, and what was drawn for the request.
+// Tried are the endpoints on which a request was tried, which are chosen again only
+// when there is no other, and the random number that was drawn for the request.
 type Tried struct {
 	endpoints [4]*Endpoint
 	n         int
@@ -151,10 +151,11 @@ type search struct {
 	now   time.Time
 	a     Attributes
 	tried *Tried
-	room  *Room // the pool's
-	// inLine also takes places that requests wait for: it is this request's turn.
+	room  *Room // the pool's room
+	// inLine also takes places that other requests wait for, because it is this
+	// request's turn.
 	inLine bool
-	// ejected also takes ejected members, again also those that were tried.
+	// ejected also takes ejected members, again also members that were tried.
 	ejected, again bool
 }
 

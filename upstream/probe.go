@@ -34,9 +34,9 @@ func probePause(age time.Duration) time.Duration {
 	return min(time.Duration(float64(startPause)*(float64(age)/float64(startTime))), longestPause)
 }
 
-// probeTimeout bounds the connect of such a probe. An address that drops packets would
-// answer the next probe anyway, if it has not answered within the time in which the
-// instance should be detected.
+// probeTimeout bounds the connect of such a probe. An instance that has not answered
+// within the time in which it should be detected will answer the next probe: the
+// address may have dropped the packets of this one.
 func probeTimeout(age, longest time.Duration) time.Duration {
 	return min(max(age/10, startPause), longest)
 }
@@ -59,7 +59,7 @@ func (r *Registry) look(ctx context.Context, e *Endpoint) plan {
 	case Ready:
 		return r.check(ctx, e, p)
 	}
-	return plan{} // the code that moved it meanwhile has asked for another look
+	return plan{} // whatever moved it meanwhile has requested another look
 }
 
 // try probes e, which is not ready.
@@ -99,7 +99,7 @@ func (r *Registry) check(ctx context.Context, e *Endpoint, p phase) plan {
 		return plan{}
 	}
 	fresh := freshFor(e.checkInterval())
-	if suspected { // what was seen before proves nothing
+	if suspected { // earlier results prove nothing
 		fresh = 0
 	}
 	v := r.examine(ctx, e, r.dialer.Timeout, fresh)
@@ -111,7 +111,7 @@ func (r *Registry) check(ctx context.Context, e *Endpoint, p phase) plan {
 		return plan{}
 	case v.err == nil:
 		e.failed = 0
-	case v.tellsNothing(ctx):
+	case v.inconclusive(ctx):
 		if suspected {
 			e.suspected.Store(true)
 			return plan{after: startPause, line: due}
@@ -143,7 +143,7 @@ func (e *Endpoint) checkInterval() time.Duration {
 	if e.failed > 0 {
 		return interval
 	}
-	return max(interval, e.floor())
+	return max(interval, e.minCheckInterval())
 }
 
 // jitter varies d by a tenth, so that the probes of many do not coincide.

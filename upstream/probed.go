@@ -10,13 +10,13 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// probed is what one probe tests. All endpoints for which it would be the same share it
-// and its result: sixty registrations of one address are not probed sixty times. A
-// result does not count for an endpoint that came, or changed its state, after the
-// probe was begun, and it counts only once.
+// probed is what one probe tests. All endpoints for which the probe would be the same
+// share it and its result: sixty registrations of one address are not probed sixty
+// times. A result does not count for an endpoint that came, or changed its state, after
+// the probe was begun, and it counts only once.
 type probed struct {
-	question Target
-	refs     int // guarded by Registry.mu
+	key  Target
+	refs int // guarded by Registry.mu
 
 	mu      sync.Mutex
 	running int    // probes in progress
@@ -26,9 +26,9 @@ type probed struct {
 	waiting []*Endpoint
 }
 
-// checksOfAddress is how many different checks of one namespace an address takes in the
-// shortest pause between two: with more, each is made more seldom. They differ in a
-// path, or in the Host alone, and whoever is there may have nothing to do with them.
+// checksOfAddress is how many different checks of one namespace an address gets per
+// MinCheckInterval. With more, each is made less often. They may differ only in a path
+// or in the Host, and the server at the address may have nothing to do with them.
 const checksOfAddress = 8
 
 // checked counts the different checks of one namespace at an address.
@@ -37,13 +37,14 @@ type checked struct {
 	count atomic.Int64
 }
 
-// site is an address, as one namespace names it: nobody makes another's checks rare.
+// site is an address, as one namespace names it: no namespace makes the checks of
+// another one rarer.
 type site struct{ namespace, address string }
 
 func (e *Endpoint) site() site { return site{e.target.Namespace, e.target.Address} }
 
-// floor is the shortest pause between two checks of e that were good.
-func (e *Endpoint) floor() time.Duration {
+// minCheckInterval is the shortest pause after a successful check of e.
+func (e *Endpoint) minCheckInterval() time.Duration {
 	times := (e.checked.count.Load() + checksOfAddress - 1) / checksOfAddress
 	return e.registry.options.MinCheckInterval * time.Duration(times)
 }
@@ -60,17 +61,17 @@ type probes struct {
 	shared atomic.Uint64 // results that came from another endpoint's probe
 }
 
-// question returns the part of t that a probe depends on.
-func (t Target) question() Target {
+// probeKey is the part of t that a probe depends on.
+func (t Target) probeKey() Target {
 	t.Instance, t.Namespace, t.Job, t.Check.Interval = "", "", "", 0
 	return t
 }
 
-// enlist connects a new endpoint with what it shares with others. r.mu is held.
-func (r *Registry) enlist(e *Endpoint) {
-	q := e.target.question()
+// link connects a new endpoint to what it shares with others. r.mu is held.
+func (r *Registry) link(e *Endpoint) {
+	q := e.target.probeKey()
 	if e.probed = r.probed[q]; e.probed == nil {
-		e.probed = &probed{question: q}
+		e.probed = &probed{key: q}
 		r.probed[q] = e.probed
 	}
 	e.probed.refs++
@@ -89,10 +90,10 @@ func (r *Registry) enlist(e *Endpoint) {
 	e.entered.Store(r.probes.begun.Load())
 }
 
-// strike undoes enlist. r.mu is held.
-func (r *Registry) strike(e *Endpoint) {
+// unlink undoes link. r.mu is held.
+func (r *Registry) unlink(e *Endpoint) {
 	if e.probed.refs--; e.probed.refs == 0 {
-		delete(r.probed, e.probed.question)
+		delete(r.probed, e.probed.key)
 	}
 	if e.checked.refs[e.probed]--; e.checked.refs[e.probed] == 0 {
 		delete(e.checked.refs, e.probed)
@@ -106,9 +107,10 @@ func (r *Registry) strike(e *Endpoint) {
 	}
 }
 
-// examine returns what a probe of e shows: its own, with the connect bounded by within,
-// or the result of another endpoint's probe that is younger than fresh. It returns nil
-// when there is none yet: e is looked at again when the probe in progress has ended.
+// examine returns what a probe of e shows: of a probe of its own, with the connect
+// bounded by within, or of another endpoint's probe that is younger than fresh. It
+// returns nil when there is no result yet: e is looked at again when the current probe
+// has ended.
 func (r *Registry) examine(ctx context.Context, e *Endpoint, within, fresh time.Duration) *result {
 	q := e.probed
 	q.mu.Lock()
@@ -134,7 +136,7 @@ func (r *Registry) examine(ctx context.Context, e *Endpoint, within, fresh time.
 	v.at = time.Now()
 	q.mu.Lock()
 	q.running--
-	if q.number == number && !v.tellsNothing(ctx) {
+	if q.number == number && !v.inconclusive(ctx) {
 		q.result = v
 	}
 	waiting := q.waiting
@@ -146,8 +148,8 @@ func (r *Registry) examine(ctx context.Context, e *Endpoint, within, fresh time.
 	return v
 }
 
-// tellsNothing reports whether the probe ended for a reason that is not the instance's.
-func (v *result) tellsNothing(ctx context.Context) bool {
+// inconclusive reports whether the probe ended for a reason that is not the instance's.
+func (v *result) inconclusive(ctx context.Context) bool {
 	return v.err != nil && (ctx.Err() != nil || errors.Is(v.err, ErrNoDescriptor))
 }
 

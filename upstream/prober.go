@@ -19,9 +19,9 @@ import (
 // is free again after slowAfter, when the look has ended or is counted as slow; of the
 // slow ones each namespace and job has its share (see slowed).
 type prober struct {
-	most   int           // limit of normal looks at once, and of urgent ones
-	budget *rate.Limiter // for looks after a failed one
-	news   chan struct{} // a queue or a place has changed
+	most    int           // limit of normal looks at once, and of urgent ones
+	budget  *rate.Limiter // for looks after a failed one
+	changed chan struct{} // a queue or a place has changed
 
 	mu      sync.Mutex
 	tenants map[string]*tenant
@@ -49,7 +49,7 @@ const (
 // newProber makes a prober that looks at so many endpoints at once, and repeats
 // perSecond failed looks a second.
 func newProber(most, perSecond int) *prober {
-	p := &prober{most: most, news: make(chan struct{}, 1), tenants: make(map[string]*tenant), slow: make(map[job][]*look)}
+	p := &prober{most: most, changed: make(chan struct{}, 1), tenants: make(map[string]*tenant), slow: make(map[job][]*look)}
 	p.budget = rate.NewLimiter(rate.Limit(perSecond), max(1, perSecond/50))
 	return p
 }
@@ -105,7 +105,7 @@ func (p *prober) enqueue(e *Endpoint, l rank, repeat bool) {
 	s.turn, s.line, s.repeat = queued, l, repeat
 	s.ticket++
 	p.tenant(e).lines[l].add(e, s.ticket)
-	p.tell()
+	p.wake()
 }
 
 // tenant returns the namespace of e. p.mu is held.
@@ -126,10 +126,10 @@ func (p *prober) stop(s *schedule) {
 	}
 }
 
-// tell wakes run.
-func (p *prober) tell() {
+// wake wakes run.
+func (p *prober) wake() {
 	select {
-	case p.news <- struct{}{}:
+	case p.changed <- struct{}{}:
 	default:
 	}
 }
@@ -181,14 +181,14 @@ func (p *prober) run(ctx context.Context, look func(context.Context, *Endpoint) 
 		select {
 		case <-ctx.Done():
 			return
-		case <-p.news:
+		case <-p.changed:
 		case <-refill:
 		}
 	}
 }
 
 // next takes the first endpoint for which there is a place, and counts the look. Spent
-// says that endpoints wait only for a rate.
+// says that endpoints wait only because a rate is used up.
 func (p *prober) next() (l *look, spent bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -9,7 +9,7 @@ type rank uint8
 const (
 	nowhere   rank = iota
 	wanted         // requests wait for it: before all others
-	due            // never looked at, or lost, or its check is to be repeated: needs no budget
+	due            // new, or lost, or its check must be repeated: needs no budget
 	starting       // the first of the queues for endpoints whose last look failed
 	lineCount = starting + agesApart
 )

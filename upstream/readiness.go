@@ -9,9 +9,9 @@ import (
 // shownMembers bounds the members that Readiness lists.
 const shownMembers = 8
 
-// Readiness says in words how many instances of the room's current pool take
-// requests, and why the others do not: "0 of 2 ready: 10.0.0.3:23841 connection
-// refused since 10:02:11; ...".
+// Readiness describes how many instances of the room's current pool take requests, and
+// why the others do not: "0 of 2 ready: 10.0.0.3:23841 connection refused since
+// 10:02:11; ...".
 func (r *Room) Readiness() string {
 	p := r.pool.Load()
 	if p == nil || len(p.members) == 0 {
@@ -20,12 +20,12 @@ func (r *Room) Readiness() string {
 	ready, more := 0, 0
 	var why []string
 	for _, m := range p.members {
-		hindrance := m.hindrance()
+		obstacle := m.obstacle()
 		switch {
-		case hindrance == "":
+		case obstacle == "":
 			ready++
 		case len(why) < shownMembers:
-			why = append(why, m.Endpoint.target.Address+" "+hindrance)
+			why = append(why, m.Endpoint.target.Address+" "+obstacle)
 		default:
 			more++
 		}
@@ -40,8 +40,8 @@ func (r *Room) Readiness() string {
 	return text
 }
 
-// hindrance says why m takes no request now, empty when it does.
-func (m *Member) hindrance() string {
+// obstacle says why m takes no request now, empty when it does.
+func (m *Member) obstacle() string {
 	s := m.Endpoint.Status()
 	switch {
 	case m.Weight <= 0:
@@ -62,7 +62,7 @@ func (m *Member) hindrance() string {
 	return cause + " since " + clock(s.Since, time.Now())
 }
 
-// shortCause removes from a cause what the reader knows already.
+// shortCause removes from a cause what the reader already knows.
 func shortCause(cause, address string) string {
 	cause = strings.TrimPrefix(cause, ErrConnect.Error()+": ")
 	cause = strings.TrimPrefix(cause, "dial tcp "+address+": ")

@@ -20,8 +20,8 @@ type Room struct {
 
 	// Guarded by the registry's line.mu:
 	waiters []*waiter // first in, first out
-	wished  *Pool     // whose members are wanted
-	inside  int32     // requests within Wait: the members are wanted while there are some
+	wished  *Pool     // the pool whose members are wanted
+	inside  int32     // requests within Wait; while there are any, the members are wanted
 	ended   bool      // its route is gone
 }
 

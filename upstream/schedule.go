@@ -13,8 +13,8 @@ type plan struct {
 type turn uint8
 
 const (
-	resting turn = iota // nothing is to be done until a look is requested
-	waiting             // until its pause is over
+	resting turn = iota // nothing happens until a look is requested
+	waiting             // it waits until its pause is over
 	queued              // in a queue
 	running             // it is being looked at
 )
@@ -24,7 +24,7 @@ type schedule struct {
 	turn     turn
 	line     rank   // the queue where it is, or will be after its pause
 	repeat   bool   // its last look failed
-	ticket   uint64 // of its place: an entry in a queue with another ticket is void
+	ticket   uint64 // ticket of its place: an entry in a queue with another ticket is void
 	again    bool   // a look was requested while one was running
 	timer    *time.Timer
 	earliest time.Time // requests that wait cause no look before this

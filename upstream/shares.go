@@ -1,11 +1,11 @@
 package upstream
 
-// shares divides one limited resource by namespace and by party within it: a route, a
-// job. No part lies idle: a single party may use all of it. But a party that comes when
-// it is full, and has less than its share, takes from those that have more. With n
-// namespaces that use something each has an n-th part, and so has each party of its
-// namespace's part: however much the others want, that much is always available. Not
-// safe for concurrent use.
+// shares divides one limited resource by namespace, and within that by party: a route
+// or a job. Nothing lies idle: a single party may use all of it. But when it is full, a
+// party that has less than its share takes from those that have more. Of n namespaces
+// that use something, each has an n-th part as its share, and each of its parties an
+// equal part of that. So a party can always get its share, however much the others
+// want. Not safe for concurrent use.
 type shares[P comparable] struct {
 	held       int64
 	namespaces map[string]*portion[P]
@@ -14,7 +14,7 @@ type shares[P comparable] struct {
 // portion is what the parties of one namespace hold.
 type portion[P comparable] struct {
 	held    int64
-	parties map[P]int64 // those that hold something
+	parties map[P]int64 // parties that hold something
 }
 
 // add adds n to a party; a negative n is given back.

@@ -94,10 +94,10 @@ type Bounds struct {
 
 // RequestBody is a request's body for a Transport to pull, also from another goroutine.
 type RequestBody interface {
-	// Next returns the next bytes, valid until the next call; io.EOF after the clean
-	// end. Any other error is the caller's, and ends the attempt with FailedBody.
+	// Next returns the next bytes, which are valid until the next call, and io.EOF after
+	// the proper end. Any other error is the caller's, and ends the attempt with FailedBody.
 	Next() ([]byte, error)
-	// Done reports whether the clean end was reached.
+	// Done reports whether the body has ended properly.
 	Done() bool
 	// Trailers returns the trailer fields, once Done.
 	Trailers() []wire.Field
@@ -145,12 +145,12 @@ type Answer struct {
 // Stream carries one request and its answer. Other goroutines may call Interrupt and
 // CheckPath from Hold on and until End; later calls have no effect.
 type Stream interface {
-	// Next returns the next bytes of the answer's body, at least one, valid until the
-	// next call; io.EOF after the clean end.
+	// Next returns the next bytes of the answer's body, at least one, which are valid until
+	// the next call, and io.EOF after the proper end.
 	Next() ([]byte, error)
 	// Ready reports whether Next would return bytes without waiting.
 	Ready() bool
-	// Done reports whether the clean end was reached.
+	// Done reports whether the body has ended properly.
 	Done() bool
 	// Trailers returns the trailer fields, once Done.
 	Trailers() []wire.Field

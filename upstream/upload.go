@@ -25,12 +25,12 @@ type Upload struct {
 	Ended chan struct{}
 
 	stopped atomic.Bool
-	whole   atomic.Bool   // all of it has arrived; the rest is being written
-	last    socket.Moment // of the last progress
+	whole   atomic.Bool   // all of it has arrived, and the rest is being sent
+	last    socket.Moment // time of the last progress
 
 	mu       sync.Mutex
 	finished bool
-	err      error // the body's, or ErrNoMore
+	err      error // the body's error, or ErrNoMore
 }
 
 // NewUpload makes an Upload that begins now.
@@ -63,16 +63,16 @@ func contained(c Caller, send func() error) (err error) {
 	return send()
 }
 
-// Progress notes that bytes have arrived, or have left.
+// Progress records that bytes have arrived or were sent.
 func (u *Upload) Progress(now time.Time) { u.last.Set(now) }
 
-// SetWhole notes whether all of the body has arrived, and the rest is being sent.
+// SetWhole records whether all of the body has arrived, and the rest is being sent.
 func (u *Upload) SetWhole(whole bool) { u.whole.Store(whole) }
 
-// Whole reports what SetWhole has noted.
+// Whole returns what SetWhole has recorded.
 func (u *Upload) Whole() bool { return u.whole.Load() }
 
-// Stop notes that the upload is stopped: that it fails then tells nothing.
+// Stop records that the upload is stopped, so that its failure means nothing.
 func (u *Upload) Stop() { u.stopped.Store(true) }
 
 // Finished reports whether there is nothing more to send.
@@ -82,7 +82,8 @@ func (u *Upload) Finished() bool {
 	return u.finished
 }
 
-// LastProgress returns when the upload made progress last: now while it is running.
+// LastProgress returns when the upload last made progress. While it is running this is
+// now.
 func (u *Upload) LastProgress() time.Time {
 	if u == nil {
 		return time.Time{}
@@ -91,15 +92,15 @@ func (u *Upload) LastProgress() time.Time {
 	defer u.mu.Unlock()
 	switch {
 	case u.err != nil && u.err != ErrNoMore:
-		return time.Time{} // there is nothing left to wait for
+		return time.Time{} // nothing is left to wait for
 	case !u.finished:
 		return time.Now()
 	}
 	return u.last.Time()
 }
 
-// Err returns why the body did not leave as a whole, nil while it may: an error of its
-// own, or ErrNoMore.
+// Err returns why the body was not sent completely: its own error, or ErrNoMore. It is
+// nil as long as that is still possible.
 func (u *Upload) Err() error {
 	if u == nil {
 		return nil

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// coldest is the least warmth, of a member that has just become ready.
+// coldest is the smallest warmth: that of a member that has just become ready.
 const coldest = 0.1
 
 // warmth is the part of its weight that a member has now: it grows over the registry's

@@ -2,7 +2,7 @@ package wire
 
 import "strconv"
 
-// LastChunk ends a chunked body that has no trailers.
+// LastChunk ends a chunked body without trailers.
 const LastChunk = "0\r\n\r\n"
 
 // AppendField appends one field line.
@@ -13,8 +13,8 @@ func AppendField(dst, name, value []byte) []byte {
 	return append(dst, "\r\n"...)
 }
 
-// AppendFields appends the lines of all fields that are not Dropped, in order
-// and case as they came.
+// AppendFields appends the lines of all fields that are not Dropped, in their order and
+// case.
 func AppendFields(dst []byte, fields []Field) []byte {
 	for i := range fields {
 		if fields[i].Kind != Dropped {

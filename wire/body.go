@@ -11,33 +11,33 @@ type Source interface {
 	Buffered() []byte
 	// Discard marks the first n unread bytes as read. They stay valid.
 	Discard(n int)
-	// Fill reads once, appending to the unread bytes. It fails with
-	// ErrBufferFull where there is no room for more.
+	// Fill reads once, and appends to the unread bytes. It fails with ErrBufferFull if
+	// there is no room for more.
 	Fill() error
-	// EnlargeMore is called for a body that is worth the largest buffer there is.
+	// EnlargeMore is called for a body that is large enough for the largest buffer.
 	EnlargeMore()
 }
 
-// ErrBufferFull says that a Source's buffer is as large as it may be, and all of
-// it is unread.
+// ErrBufferFull means that a Source's buffer has its largest size, and is full of
+// unread bytes.
 var ErrBufferFull = errors.New("read buffer is full")
 
-// largeFrom is from how many bytes on a body is worth a Source's largest buffer.
+// largeFrom is the number of bytes after which a body gets a Source's largest buffer.
 const largeFrom = 1 << 20
 
-// Body decodes the content of one message from a Source. It hands out slices of
-// the source's buffer and copies nothing.
+// Body decodes the body of one message from a Source. It returns slices of the source's
+// buffer and copies nothing.
 type Body struct {
 	source  Source
 	framing Framing
-	left    int64 // bytes to come of the body, or of the chunk
-	passed  int64 // bytes handed out
+	left    int64 // bytes of the body, or of the chunk, that are still to come
+	passed  int64 // bytes that Next has returned
 	phase   chunkPhase
 	syntax  syntax
 	extSum  int
 	limits  Limits
-	ready   []byte // found by Ready, not yet handed out
-	err     error  // final: io.EOF after the clean end
+	ready   []byte // found by Ready, not yet returned by Next
+	err     error  // final: io.EOF after the proper end
 
 	trailers []Field
 }
@@ -51,8 +51,8 @@ const (
 	chunkTrailers
 )
 
-// Reset starts a body of that framing at the unread bytes of c. Size is only
-// used with Length.
+// Reset starts a body with that framing at the unread bytes of c. Size is only used
+// with Length.
 func (b *Body) Reset(c Source, f Framing, size int64, l Limits) {
 	*b = Body{source: c, framing: f, left: size, limits: l, trailers: b.trailers[:0]}
 	if f == NoBody || f == Length && size == 0 {
@@ -60,17 +60,17 @@ func (b *Body) Reset(c Source, f Framing, size int64, l Limits) {
 	}
 }
 
-// ResetAnswer is Reset for the body of an answer, whose chunks may have blanks
-// and zeros that cannot be misread.
+// ResetAnswer is Reset for the body of an answer, whose chunks may have blanks and
+// zeros that cannot be misread.
 func (b *Body) ResetAnswer(c Source, f Framing, size int64, l Limits) {
 	b.Reset(c, f, size, l)
 	b.syntax = lenient
 }
 
-// Next returns the next bytes of the content, at least one, reading once or
-// more when none is buffered. They are valid until the next call. The error is
-// io.EOF after the clean end, an *Error for bad framing, ErrBodyCut when the
-// source ended too early, or the source's own error.
+// Next returns the next bytes of the body, at least one. It reads if none is buffered.
+// They are valid until the next call. The error is io.EOF after the proper end, an
+// *Error for bad framing, ErrBodyCut when the source ended too early, or the source's
+// own error.
 func (b *Body) Next() ([]byte, error) {
 	for {
 		if b.Ready() {
@@ -95,12 +95,12 @@ func (b *Body) fill() error {
 	}
 	err := b.source.Fill()
 	if err == ErrBufferFull {
-		return ErrTrailer // nothing else waits for so much at once
+		return ErrTrailer // only trailers can fill the buffer
 	}
 	return b.ended(err)
 }
 
-// ended returns what the error of a read means for the body.
+// ended returns what a read error means for the body.
 func (b *Body) ended(err error) error {
 	if err == io.EOF && b.framing != UntilEOF {
 		return ErrBodyCut
@@ -108,9 +108,9 @@ func (b *Body) ended(err error) error {
 	return err
 }
 
-// Direct returns how many bytes of the content come next from the source as they
-// are, none of them buffered: a caller may take them past it, and tells with
-// Took how many it did. It is 0 where only Next has them.
+// Direct returns how many bytes of the body come next from the source unchanged, with
+// none of them buffered. A caller may read them past the source, and reports with Took
+// how many it read. It is 0 if only Next can return them.
 func (b *Body) Direct() int64 {
 	if b.framing != Length || b.Ready() || b.err != nil {
 		return 0
@@ -118,8 +118,8 @@ func (b *Body) Direct() int64 {
 	return b.left
 }
 
-// Took notes that n bytes, at most Direct's, were taken past the source, or that
-// this failed. It returns what the error means for the body.
+// Took records that n bytes, at most Direct's, were read past the source, or that this
+// failed. It returns what the error means for the body.
 func (b *Body) Took(n int, err error) error {
 	if err != nil {
 		b.err = b.ended(err)
@@ -143,13 +143,13 @@ func (b *Body) Ready() bool {
 	return b.ready != nil
 }
 
-// Done reports whether the clean end has been seen.
+// Done reports whether the body has ended properly.
 func (b *Body) Done() bool {
 	b.Ready()
 	return b.err == io.EOF
 }
 
-// take takes what is buffered of a plain body.
+// take takes the buffered bytes of a body that is not chunked.
 func (b *Body) take() []byte {
 	data := b.source.Buffered()
 	if len(data) == 0 {
@@ -167,8 +167,8 @@ func (b *Body) take() []byte {
 	return data
 }
 
-// chunk goes on through the buffered bytes until there is data in b.ready, or
-// nothing complete is left (RFC 9112 section 7.1).
+// chunk parses the buffered bytes until there is data in b.ready, or nothing complete
+// is left (RFC 9112 section 7.1).
 func (b *Body) chunk() error {
 	for {
 		buf := b.source.Buffered()
@@ -222,6 +222,6 @@ func (b *Body) chunk() error {
 	}
 }
 
-// Trailers returns the fields after the last chunk. They are complete, and
-// valid until the next read, once Next has returned io.EOF.
+// Trailers returns the fields after the last chunk. Once Next has returned io.EOF they
+// are complete, and valid until the next read.
 func (b *Body) Trailers() []Field { return b.trailers }

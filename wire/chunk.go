@@ -2,19 +2,19 @@ package wire
 
 import "bytes"
 
-// Bounds of a chunked body's own bytes, so that framing cannot be a flood.
+// Bounds of the framing of a chunked body, so that a client cannot flood serai with it.
 const (
-	maxChunkDigits = 15       // of a chunk size
+	maxChunkDigits = 15       // digits of a chunk size
 	maxChunkLine   = 1 << 10  // bytes of one chunk header line
-	maxChunkExtSum = 16 << 10 // of all size lines that are longer than a size
+	maxChunkExtSum = 16 << 10 // bytes of all size lines that have more than a size
 )
 
-// parseChunkLine parses a chunk's size and extensions (RFC 9112 section 7.1).
-// It returns 0 bytes when the line has not come whole.
+// parseChunkLine parses a chunk's size and extensions (RFC 9112 section 7.1). It
+// returns 0 bytes when the line is incomplete.
 //
-// Extensions are ignored, but not their grammar. BWS, and zeros before the
-// size, are what readers disagree about: only an answer may have them, for what
-// becomes of it is framed anew.
+// Extensions are ignored, but must be valid. Readers disagree about bad white space,
+// and about zeros before the size. Only an answer may have them, because serai frames
+// its body anew.
 func parseChunkLine(buf []byte, s syntax) (size int64, n int, err error) {
 	i := 0
 	if s == lenient {
@@ -55,9 +55,9 @@ func parseChunkLine(buf []byte, s syntax) (size int64, n int, err error) {
 	return size, end + 1, nil
 }
 
-// validExtensions reports whether e is *( BWS ";" BWS name [ BWS "=" BWS value ])
-// of RFC 9112 section 7.1.1, in a request without the BWS. In an answer blanks at
-// the end are those with which some servers pad a size.
+// validExtensions reports whether e is *( BWS ";" BWS name [ BWS "=" BWS value ]) of
+// RFC 9112 section 7.1.1, in a request without the BWS. An answer may have blanks at
+// the end, because some servers pad the size with them.
 func validExtensions(e []byte, s syntax) bool {
 	for {
 		if e = skipBlanks(e, s); len(e) == 0 {
@@ -86,7 +86,7 @@ func validExtensions(e []byte, s syntax) bool {
 	}
 }
 
-// skipBlanks skips bad white space where s allows it.
+// skipBlanks skips bad white space if s allows it.
 func skipBlanks(e []byte, s syntax) []byte {
 	for s == lenient && len(e) > 0 && (e[0] == ' ' || e[0] == '\t') {
 		e = e[1:]
@@ -94,7 +94,7 @@ func skipBlanks(e []byte, s syntax) []byte {
 	return e
 }
 
-// tokenLength returns how many bytes at the start of e are a token.
+// tokenLength returns the length of the token at the start of e.
 func tokenLength(e []byte) (n int) {
 	for n < len(e) && class[e[n]]&classToken != 0 {
 		n++
@@ -102,8 +102,8 @@ func tokenLength(e []byte) (n int) {
 	return n
 }
 
-// quotedLength returns how many bytes at the start of e are a quoted-string, 0
-// when it is none (RFC 9110 section 5.6.4).
+// quotedLength returns the length of the quoted-string at the start of e, 0 for none
+// (RFC 9110 section 5.6.4).
 func quotedLength(e []byte) int {
 	if len(e) == 0 || e[0] != '"' {
 		return 0

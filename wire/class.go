@@ -12,7 +12,7 @@ const (
 	classTarget             // a byte allowed in a request target
 	classHost               // a byte allowed in a host name or address
 	classHex                // HEXDIG
-	classOdd                // neither a letter nor a digit nor a dash
+	classPunct              // neither a letter nor a digit nor a dash
 )
 
 // class holds the classes of each byte.
@@ -28,7 +28,7 @@ var class = func() (t [256]byte) {
 	mark("0123456789abcdefABCDEF", classHex)
 	for b := range t {
 		if !strings.Contains(alnum+"-", string(rune(b))) {
-			t[b] |= classOdd
+			t[b] |= classPunct
 		}
 	}
 	for b := 0x21; b < 0x7f; b++ {
@@ -53,8 +53,8 @@ func all(s []byte, c byte) bool {
 	return true
 }
 
-// token returns the length of the token that s begins with, and all classes that its
-// bytes are in.
+// token returns the length of the token at the start of s, and all classes of its
+// bytes.
 func token(s []byte) (n int, classes byte) {
 	for i, b := range s {
 		c := class[b]
@@ -71,13 +71,13 @@ const (
 	highs = 0x8080808080808080
 )
 
-// cleanValue reports whether s holds no control character but HTAB, eight
-// bytes at a time (RFC 9110 section 5.5: VCHAR, obs-text, SP and HTAB).
+// cleanValue reports whether s has no control character except HTAB (RFC 9110 section
+// 5.5: VCHAR, obs-text, SP and HTAB). It checks eight bytes at a time.
 func cleanValue(s []byte) bool {
 	if len(s) < 8 {
 		return cleanBytes(s)
 	}
-	last := s[len(s)-8:] // with some that have been looked at, unless they are just eight
+	last := s[len(s)-8:] // overlaps bytes that were checked, unless there are just eight
 	for ; len(s) > 8; s = s[8:] {
 		if !cleanWord(s) {
 			return false
@@ -104,7 +104,7 @@ func cleanBytes(s []byte) bool {
 	return true
 }
 
-// EqualFold reports whether s is lower, without regard to case. Lower must be ASCII
+// EqualFold reports whether s equals lower, without regard to case. Lower must be ASCII
 // without upper-case letters, and without any of `{|}~.
 func EqualFold(s []byte, lower string) bool {
 	if len(s) != len(lower) {
@@ -118,7 +118,7 @@ func EqualFold(s []byte, lower string) bool {
 		}
 		return true
 	}
-	last := len(s) - 8 // with some that have been compared, unless they are just eight
+	last := len(s) - 8 // overlaps bytes that were compared, unless there are just eight
 	for i := 0; i < last; i += 8 {
 		if !equalWord(binary.LittleEndian.Uint64(s[i:]), word(lower[i:])) {
 			return false
@@ -127,8 +127,8 @@ func EqualFold(s []byte, lower string) bool {
 	return equalWord(binary.LittleEndian.Uint64(s[last:]), word(lower[last:]))
 }
 
-// equalWord is EqualFold for eight bytes at once. Only 0x20 may differ, and only
-// where lower has a letter, which in ASCII has both 0x40 and 0x20.
+// equalWord is EqualFold for eight bytes at once. Only the bit 0x20 may differ, and
+// only where lower has a letter: in ASCII that has both 0x40 and 0x20.
 func equalWord(s, lower uint64) bool {
 	return (s^lower)&^(lower&(ones*0x40)>>1&lower) == 0
 }
@@ -140,8 +140,8 @@ func word(s string) uint64 {
 		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
-// HasToken reports whether the comma-separated list value has the element
-// lower, without regard to case.
+// HasToken reports whether a comma-separated list has the element lower, without regard
+// to case.
 func HasToken(value []byte, lower string) bool {
 	for len(value) > 0 {
 		var element []byte
@@ -153,8 +153,8 @@ func HasToken(value []byte, lower string) bool {
 	return false
 }
 
-// AmongTokens reports whether every element of value is an element of list, without
-// regard to case.
+// AmongTokens reports whether every element of value is also an element of list,
+// without regard to case.
 func AmongTokens(value, list []byte) bool {
 	for len(value) > 0 {
 		var element []byte

@@ -5,9 +5,9 @@ import (
 	"iter"
 )
 
-// Cookies returns the name and the value of each cookie of a request, in the order in which
-// they came (RFC 6265 section 4.2). They may stand in several fields (RFC 9113 section
-// 8.2.3). What has no "=" is none.
+// Cookies returns the name and the value of each cookie of a request, in the order in
+// which they came (RFC 6265 section 4.2). They may be in several fields (RFC 9113
+// section 8.2.3). Parts without "=" are skipped.
 func Cookies(fields []Field) iter.Seq2[[]byte, []byte] {
 	return func(yield func(name, value []byte) bool) {
 		for i := range fields {

@@ -5,12 +5,12 @@ import (
 	"strconv"
 )
 
-// Error is a message that is refused. It is a constant: compare with ==.
+// Error is why a message is refused. Errors are constants: compare with ==.
 type Error struct {
-	// Status is the answer that RFC 9110 or 9112 names for it when it was
-	// found in a request. Found in an answer, it makes a 502.
+	// Status is the answer that RFC 9110 or 9112 names for such a request. If an answer
+	// has the error, the client gets 502.
 	Status int
-	// Code is the short reason, as sent in X-Serai-Reason.
+	// Code is the short code that X-Serai-Reason contains.
 	Code string
 	// Detail says what is wrong, for people.
 	Detail string
@@ -18,8 +18,8 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Code + ": " + e.Detail }
 
-// FieldError says which field line is refused: its number, from 1, and the
-// field's name where the line has one that may be shown. It never tells a value.
+// FieldError says which field line is refused: its number, from 1, and the field's name
+// if it may be shown. It never contains a value.
 type FieldError struct {
 	Err  *Error
 	Line int
@@ -29,15 +29,15 @@ type FieldError struct {
 // maxShownName bounds the name in a FieldError, in bytes.
 const maxShownName = 64
 
-// fieldError makes a FieldError. Name must be a token: it is printable.
+// fieldError makes a FieldError. Name must be a token, so that it is printable.
 func fieldError(err *Error, line int, name []byte) *FieldError {
 	return &FieldError{err, line, string(name[:min(len(name), maxShownName)])}
 }
 
-// Unwrap returns what the line is refused for.
+// Unwrap returns why the line is refused.
 func (e *FieldError) Unwrap() error { return e.Err }
 
-// Where says which line it is, for people.
+// Where tells people which line it is.
 func (e *FieldError) Where() string {
 	where := "field line " + strconv.Itoa(e.Line)
 	if e.Name != "" {
@@ -48,10 +48,10 @@ func (e *FieldError) Where() string {
 
 func (e *FieldError) Error() string { return e.Err.Error() + " (" + e.Where() + ")" }
 
-// ErrIncomplete says that a head has not come whole: read more and parse again.
+// ErrIncomplete means that a head is not complete: read more and parse again.
 var ErrIncomplete = errors.New("head is incomplete")
 
-// What a head is refused for.
+// Why a head is refused.
 var (
 	ErrRequestLine    = &Error{400, "bad-request-line", "the request line is not METHOD SP TARGET SP HTTP/1.x"}
 	ErrMethod         = &Error{400, "bad-method", "the method is not a token"}
@@ -77,11 +77,10 @@ var (
 	ErrExpect         = &Error{417, "bad-expect", "the only expectation served is \"100-continue\""}
 )
 
-// ErrOverloaded says that serai has no memory for more of a head or body. It is
-// the fault of nobody in particular.
+// ErrOverloaded means that serai has no memory for more of a head or body.
 var ErrOverloaded = &Error{503, "overloaded", "no memory is left for this message"}
 
-// What a body is refused for.
+// Why a body is refused.
 var (
 	ErrChunkSize   = &Error{400, "bad-chunk-size", "a chunk size is not a bounded hexadecimal number"}
 	ErrChunkExt    = &Error{400, "bad-chunk-extension", "a chunk extension is too long, or not ;NAME or ;NAME=VALUE"}

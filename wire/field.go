@@ -5,22 +5,22 @@ import (
 	"slices"
 )
 
-// Field is one line of a head or of a trailer section. Both slices point into
-// the buffer it was parsed from.
+// Field is one line of a head or of a trailer section. Both slices point into the
+// buffer it was parsed from.
 type Field struct {
 	Name, Value []byte
 	Kind        Kind
 }
 
-// Kind is what a field means to a proxy, found once while parsing.
+// Kind is what a field means to a proxy. It is found once, while parsing.
 type Kind uint8
 
-// The kinds. Everything that a proxy neither reads nor removes is Other.
+// The kinds. A field that a proxy neither reads nor removes is Other.
 const (
 	Other Kind = iota
-	// Dropped marks a field that is not to be sent on.
+	// Dropped marks a field that is not sent on.
 	Dropped
-	// Lookalike is a name that some origins read as one of the kinds below:
+	// Lookalike is a name that some servers read as one of the kinds below:
 	// X_Forwarded_For, Content.Length.
 	Lookalike
 
@@ -34,10 +34,10 @@ const (
 	Upgrade
 	KeepAlive
 	ProxyConnection
-	HTTP2Settings // of the h2c that is not passed on (RFC 7540 section 3.2.1)
+	HTTP2Settings // of an upgrade to h2c, which is not passed on (RFC 7540 section 3.2.1)
 	Expect
-	// Proxy is a field that nothing defines. CGI makes HTTP_PROXY of it, which
-	// libraries take for the address of a proxy ("httpoxy").
+	// Proxy is an undefined field. CGI makes HTTP_PROXY of it, which libraries take for
+	// the address of a proxy ("httpoxy").
 	Proxy
 
 	// Fields that a proxy sets.
@@ -50,27 +50,26 @@ const (
 	XRealIP
 	XRequestID
 	XSeraiHops
-	// Vouched is a field that frameworks believe to come from a proxy, and that
-	// a stranger must not send: see vouchedNames.
-	Vouched
+	// ProxyOnly is a field that frameworks expect from a proxy, and that a stranger must
+	// not send: see proxyOnlyNames.
+	ProxyOnly
 
 	// Fields that a proxy reads.
 	Cookie
 	Date
 
-	// HeadOnly is a field that is not to stand in a trailer section: see
-	// headOnlyNames.
+	// HeadOnly is a field that must not be in a trailer section: see headOnlyNames.
 	HeadOnly
 
-	// XSeraiReason says why an answer is serai's own: never sent on from an
-	// instance, in no spelling that somebody reads as this one.
+	// XSeraiReason says why serai has answered itself. It is never sent on from an
+	// instance, in any spelling that a reader may take for it.
 	XSeraiReason
 )
 
-// vouchedNames are the fields of kind Vouched: what frameworks, gateways and
-// content networks say of the client, of what it asked for, or of the certificate
-// that it has shown (RFC 9440 section 2.4).
-var vouchedNames = []string{
+// proxyOnlyNames are the fields of kind ProxyOnly: frameworks, gateways and content
+// networks use them to describe the client, what it requested, or its certificate (RFC
+// 9440 section 2.4).
+var proxyOnlyNames = []string{
 	"cf-connecting-ip", "cf-connecting-ipv6", "cf-pseudo-ipv4", "cf-visitor", "client-cert", "client-cert-chain", "client-ip",
 	"fastly-client-ip", "fly-client-ip", "forwarded-for", "front-end-https", "incap-client-ip", "proxy-client-ip",
 	"ssl-client-cert", "ssl-client-issuer-dn", "ssl-client-subject-dn", "ssl-client-verify", "true-client-ip",
@@ -87,24 +86,24 @@ var vouchedNames = []string{
 	"x-ssl-client-verify", "x-ssl-issuer", "x-sucuri-clientip", "x-url-scheme", "x-vercel-forwarded-for",
 }
 
-// VouchedNames returns the names of the fields of kind Vouched, in lower case.
-func VouchedNames() []string { return slices.Clone(vouchedNames) }
+// ProxyOnlyNames returns the names of the fields of kind ProxyOnly, in lower case.
+func ProxyOnlyNames() []string { return slices.Clone(proxyOnlyNames) }
 
-// headOnlyNames are fields that are read before the content: they say what to do
-// with the request, who sends it, or what the content is (RFC 9110 section 6.5.1,
-// and the list of RFC 7230 section 4.1.2). Some servers merge trailers into the
-// head, where these would be what nobody has looked at.
+// headOnlyNames are fields that are read before the body: they say what to do with the
+// request, who sends it, or what the body is (RFC 9110 section 6.5.1, and the list of
+// RFC 7230 section 4.1.2). Some servers merge trailers into the head, where nobody has
+// checked these.
 var headOnlyNames = []string{
 	"age", "authorization", "cache-control", "content-encoding", "content-range", "content-type", "expires", "if-match",
 	"if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "location", "max-forwards", "pragma",
 	"proxy-authenticate", "proxy-authorization", "range", "retry-after", "set-cookie", "vary", "warning", "www-authenticate",
 }
 
-// longestName is the length of the longest name of a kind.
+// longestName is the length of the longest name in the table.
 const longestName = 32
 
-// namedKind is a name in lower case, and where the next one is that has as many
-// letters and ends like it; 0 for none.
+// namedKind is a name in lower case and its kind. Next is the index of the next name
+// with the same length and last letter; 0 for none.
 type namedKind struct {
 	name string
 	kind Kind
@@ -113,9 +112,9 @@ type namedKind struct {
 
 // kindTable finds a kind by its name.
 type kindTable struct {
-	names []namedKind // without the first
-	// first is where the names of a length begin that end with a letter, by its
-	// lowest bits: few names have both in common.
+	names []namedKind // names[0] is unused
+	// first is the index of the first name with a length and a last letter, of which the
+	// lowest bits are used: few names have both in common.
 	first [longestName + 1][32]uint8
 }
 
@@ -139,8 +138,8 @@ var kinds = func() (t kindTable) {
 	} {
 		add(name, kind)
 	}
-	for _, name := range vouchedNames {
-		add(name, Vouched)
+	for _, name := range proxyOnlyNames {
+		add(name, ProxyOnly)
 	}
 	for _, name := range headOnlyNames {
 		add(name, HeadOnly)
@@ -163,33 +162,33 @@ func KindOf(name []byte) Kind {
 	return Other
 }
 
-// InTrailers reports whether a field of kind k may stand in a trailer section.
+// InTrailers reports whether a field of kind k may be in a trailer section.
 func (k Kind) InTrailers() bool { return k == Other || k == Date }
 
-// OnlyTrailers reports whether a list, the value of a Trailer field, names nothing
-// but fields that may stand in a trailer section. Some servers refuse a message for
-// one that may not.
+// OnlyTrailers reports whether a list, the value of a Trailer field, names only fields
+// that may be in a trailer section. Some servers refuse a message that names another
+// one.
 func OnlyTrailers(list []byte) bool {
 	for len(list) > 0 {
 		var name []byte
-		if name, list = nextElement(list); !KindOf(name).InTrailers() || !resembled(name).InTrailers() {
+		if name, list = nextElement(list); !KindOf(name).InTrailers() || !resembledKind(name).InTrailers() {
 			return false
 		}
 	}
 	return true
 }
 
-// resembled returns what a name is for those who read every byte that is neither a
-// letter nor a digit as a dash: Lookalike where that is one of the kinds that a proxy
-// sets or frames by, XSeraiReason where it is that, else Other. CGI and WSGI origins
-// read X_Forwarded_For and X-Forwarded-For as one.
-func resembled(name []byte) Kind {
+// resembledKind returns the kind of a name for readers that take every byte that is
+// neither a letter nor a digit for a dash: Lookalike if that is a kind that a proxy
+// sets or frames by, XSeraiReason if it is that, else Other. CGI and WSGI servers read
+// X_Forwarded_For and X-Forwarded-For as one name.
+func resembledKind(name []byte) Kind {
 	if len(name) > longestName {
 		return Other
 	}
 	var plain [longestName]byte
 	for i, b := range name {
-		if class[b]&classOdd != 0 {
+		if class[b]&classPunct != 0 {
 			b = '-'
 		}
 		plain[i] = b
@@ -203,8 +202,8 @@ func resembled(name []byte) Kind {
 	return Other
 }
 
-// Resembles reports whether name is own for those who read every byte that is neither a
-// letter nor a digit as a dash, in any case. Own may be in any case, too.
+// Resembles reports whether name equals own for readers that take every byte that is
+// neither a letter nor a digit for a dash, and ignore case.
 func Resembles(name []byte, own string) bool {
 	if len(name) != len(own) {
 		return false
@@ -217,11 +216,11 @@ func Resembles(name []byte, own string) bool {
 	return true
 }
 
-// plainByte is a byte of a name in lower case, and a dash for what is neither a letter
-// nor a digit.
+// plainByte is a byte of a name in lower case, and a dash for a byte that is neither a
+// letter nor a digit.
 func plainByte(b byte) byte {
 	switch {
-	case class[b]&classOdd != 0:
+	case class[b]&classPunct != 0:
 		return '-'
 	case 'A' <= b && b <= 'Z':
 		return b + 'a' - 'A'
@@ -229,8 +228,8 @@ func plainByte(b byte) byte {
 	return b
 }
 
-// Get returns the value of the first field of that name, which must be
-// lower-case, or nil.
+// Get returns the value of the first field with that name, which must be lower-case;
+// nil for none.
 func Get(fields []Field, lower string) []byte {
 	for i := range fields {
 		if EqualFold(fields[i].Name, lower) {
@@ -243,17 +242,17 @@ func Get(fields []Field, lower string) []byte {
 	return nil
 }
 
-// syntax says how exactly a message must keep to the grammar.
+// syntax says how strictly a message must follow the grammar.
 type syntax uint8
 
 const (
-	strict  syntax = iota // requests: two readers must not see two messages
-	lenient               // answers, where RFC 9112 has a proxy mend them
+	strict  syntax = iota // requests: two readers must understand them in the same way
+	lenient               // answers: RFC 9112 lets a proxy repair some
 )
 
-// parseFields parses lines up to and with the empty line that ends them, and
-// appends them to fields. It returns the bytes it took. An error about one line
-// is a *FieldError.
+// parseFields parses lines up to and including the empty line that ends them, and
+// appends them to fields. It returns the number of bytes parsed. An error about one
+// line is a *FieldError.
 func parseFields(buf []byte, fields []Field, maxFields int, s syntax) ([]Field, int, error) {
 	pos := 0
 	for n := 1; ; n++ {
@@ -291,8 +290,8 @@ func parseFields(buf []byte, fields []Field, maxFields int, s syntax) ([]Field, 
 			return fields, 0, fieldError(ErrFieldValue, n, name)
 		}
 		kind := KindOf(name)
-		if classes&classOdd != 0 && kind == Other {
-			kind = resembled(name)
+		if classes&classPunct != 0 && kind == Other {
+			kind = resembledKind(name)
 		}
 		fields = append(fields, Field{name, value, kind})
 	}

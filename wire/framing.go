@@ -11,7 +11,7 @@ const (
 	UntilEOF         // an answer that ends with its connection
 )
 
-// maxLengthDigits keeps a Content-Length within an int64.
+// maxLengthDigits ensures that a Content-Length fits into an int64.
 const maxLengthDigits = 18
 
 // framing collects the fields that frame a message.
@@ -20,7 +20,7 @@ type framing struct {
 	size           int64
 }
 
-// ParseLength reads the value of a Content-Length: digits alone (RFC 9110 section
+// ParseLength parses a Content-Length, which must consist of digits (RFC 9110 section
 // 8.6).
 func ParseLength(value []byte) (n int64, ok bool) {
 	if len(value) == 0 || len(value) > maxLengthDigits {
@@ -35,7 +35,7 @@ func ParseLength(value []byte) (n int64, ok bool) {
 	return n, true
 }
 
-// add takes in one field of kind ContentLength or TransferEncoding.
+// add adds a field of kind ContentLength or TransferEncoding.
 func (f *framing) add(field *Field) error {
 	if field.Kind == ContentLength {
 		if f.length {
@@ -63,7 +63,7 @@ func (f *framing) add(field *Field) error {
 	return ErrTransferCoding
 }
 
-// result decides the framing of a message of HTTP/1.minor.
+// result returns the framing of a message of HTTP/1.minor.
 func (f *framing) result(minor uint8) (Framing, int64, error) {
 	switch {
 	case f.coding && f.length:

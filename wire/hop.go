@@ -2,9 +2,10 @@ package wire
 
 import "bytes"
 
-// DropNamed drops the fields that a Connection field names. What frames or
-// routes the message cannot be dropped by naming it, nor what tells of the client:
-// a trusted proxy that passes a stranger's Connection on would lose who that is.
+// DropNamed drops the fields that a Connection field names. It does not drop fields
+// that frame or route the message. It does not drop those that describe the client
+// either: a trusted proxy that passes on a stranger's Connection field would lose who
+// the client is.
 func DropNamed(fields []Field, list []byte) {
 	if EqualFold(list, "keep-alive") || EqualFold(list, "close") {
 		return
@@ -12,8 +13,8 @@ func DropNamed(fields []Field, list []byte) {
 	for i := range fields {
 		switch f := &fields[i]; f.Kind {
 		case Dropped, Connection, ContentLength, TransferEncoding, Host, Trailer, TE, Expect, XRequestID, XSeraiHops:
-		case Forwarded, XForwardedFor, XForwardedHost, XForwardedPort, XForwardedProto, XForwardedPrefix, XRealIP, Vouched: // by who sends them
-		case Upgrade: // decided by itself
+		case Forwarded, XForwardedFor, XForwardedHost, XForwardedPort, XForwardedProto, XForwardedPrefix, XRealIP, ProxyOnly: // decided by whether the peer is trusted
+		case Upgrade: // decided elsewhere
 		default:
 			if hasName(list, f.Name) {
 				f.Kind = Dropped

@@ -5,8 +5,9 @@ import (
 	"net/netip"
 )
 
-// validHost reports whether s is host or host:port of RFC 9112 section 3.2,
-// without what only confuses: no userinfo, percent, comma or other delimiter.
+// validHost reports whether s is host or host:port of RFC 9112 section 3.2, without
+// parts that readers understand differently: no userinfo, percent, comma or other
+// delimiter.
 func validHost(s []byte) bool {
 	if len(s) == 0 || len(s) > 255+6 {
 		return false
@@ -25,8 +26,9 @@ func validHost(s []byte) bool {
 	return true
 }
 
-// validBracket reports whether s is an IPv6 address in brackets and a port. It
-// has no zone, which means something to one host only, and is no IPvFuture.
+// validBracket reports whether s is an IPv6 address in brackets, with or without a
+// port. It must not have a zone, which only one machine understands, and must not be an
+// IPvFuture.
 func validBracket(s []byte) bool {
 	end := bytes.IndexByte(s, ']')
 	if end < 0 {
@@ -43,8 +45,8 @@ func validBracket(s []byte) bool {
 	return err == nil && a.Is6()
 }
 
-// validPort reports whether s is a number of up to five digits that fits 16
-// bits. The empty port is allowed by RFC 3986 section 3.2.3.
+// validPort reports whether s is a number of up to five digits that fits into 16 bits.
+// RFC 3986 section 3.2.3 allows an empty port.
 func validPort(s []byte) bool {
 	if len(s) > 5 {
 		return false

@@ -1,17 +1,17 @@
 package wire
 
-// OutgoingRequest is the head of a request to an instance, as data. Whoever makes
-// it knows no version of HTTP: AppendRequest writes it as HTTP/1.1.
+// OutgoingRequest is the head of a request to an instance, as data. It does not depend
+// on the HTTP version: AppendRequest encodes it as HTTP/1.1.
 type OutgoingRequest struct {
 	Method []byte
 	// Target is the path with its query, or "*".
 	Target []byte
-	// Authority is what the Host field says: host[:port], empty where the client,
-	// of HTTP/1.0, named none.
+	// Authority is the value of Host: host[:port]. It is empty if the client speaks
+	// HTTP/1.0 and sent none.
 	Authority []byte
-	// Fields are sent in order and case as they stand, but for those that are
-	// Dropped. Content-Length is one of them. Host is not, nor are Connection,
-	// Upgrade, TE and Transfer-Encoding: they are said by what follows here.
+	// Fields are sent in their order and case, except those that are Dropped. They
+	// include Content-Length. They do not include Host, Connection, Upgrade, TE and
+	// Transfer-Encoding, which follow from the other members.
 	Fields []Field
 
 	Framing Framing
@@ -19,12 +19,11 @@ type OutgoingRequest struct {
 	Size int64
 	// Upgrade is the protocol that the client asks for, empty for none.
 	Upgrade []byte
-	// Trailers says that the client takes trailers.
+	// Trailers says that the client accepts trailers.
 	Trailers bool
 }
 
-// AppendRequest appends h as HTTP/1.1 writes it, whole with its empty line (RFC
-// 9112 section 3).
+// AppendRequest appends the complete head h as HTTP/1.1 (RFC 9112 section 3).
 func AppendRequest(dst []byte, h *OutgoingRequest) []byte {
 	dst = append(dst, h.Method...)
 	dst = append(dst, ' ')

@@ -2,14 +2,14 @@ package wire
 
 import "bytes"
 
-// What a head of HTTP/2 consists of comes in parts, not as text: a method, a
-// target, an authority and fields. The rules for them are the same.
+// A head of HTTP/2 comes in parts, not as text: a method, a target, an authority and
+// fields. The rules for them are the same as in HTTP/1.
 
-// ErrLengthMismatch says that a Content-Length is not what came.
+// ErrLengthMismatch means that the body does not have the size of Content-Length.
 var ErrLengthMismatch = &Error{400, "length-mismatch", "the body has more or fewer bytes than Content-Length says"}
 
 // LowerKind returns the kind of a field name, and reports whether it is a token in
-// lower case, as HTTP/2 wants it (RFC 9113 section 8.2.1).
+// lower case, as HTTP/2 requires (RFC 9113 section 8.2.1).
 func LowerKind(name []byte) (k Kind, ok bool) {
 	if len(name) == 0 {
 		return Other, false
@@ -22,12 +22,12 @@ func LowerKind(name []byte) (k Kind, ok bool) {
 		odd = odd || class[b]&classHost == 0 || b == '_' || b == '.' || b == '~'
 	}
 	if k = KindOf(name); odd && k == Other {
-		k = resembled(name)
+		k = resembledKind(name)
 	}
 	return k, true
 }
 
-// CleanValue reports whether a field value has no control character but HTAB, and no
+// CleanValue reports whether a field value has no control character except HTAB, and no
 // blank at either end (RFC 9110 section 5.5).
 func CleanValue(v []byte) bool {
 	n := len(v)
@@ -36,9 +36,9 @@ func CleanValue(v []byte) bool {
 
 func isBlank(b byte) bool { return b == ' ' || b == '\t' }
 
-// Assemble interprets a head of which Method, Target, Host and Fields are set, of
-// kinds that LowerKind gave. Body says that the message does not end with its head.
-// It refuses what ParseRequest would refuse.
+// Assemble interprets a head whose Method, Target, Host and Fields are set, with kinds
+// from LowerKind. Body says that the message does not end with its head. It refuses
+// what ParseRequest would refuse.
 func (h *RequestHead) Assemble(l Limits, body bool) error {
 	switch {
 	case len(h.Method) == 0 || !all(h.Method, classToken):

@@ -2,30 +2,29 @@ package wire
 
 import "bytes"
 
-// Limits bound a head. The zero Limits allow nothing: start from
-// DefaultLimits.
+// Limits bound a head. The zero Limits allow nothing: start with DefaultLimits.
 type Limits struct {
 	Head   int // bytes of a whole head
 	Fields int // field lines of a head or of a trailer section
 	Target int // bytes of a request target
 }
 
-// DefaultLimits are the limits that serai starts with.
+// DefaultLimits are serai's default limits.
 func DefaultLimits() Limits { return Limits{Head: 64 << 10, Fields: 128, Target: 16 << 10} }
 
-// RequestHead is a parsed request head. Its slices point into the buffer it
-// was parsed from; it can be used again.
+// RequestHead is a parsed request head. Its slices point into the buffer it was parsed
+// from. It can be reused.
 type RequestHead struct {
 	Method []byte
-	// Target is what is sent on: the origin-form or "*". Path and Query are
-	// its parts; HasQuery tells "/a?" from "/a".
+	// Target is the target that is sent on: the origin-form or "*". Path and Query are
+	// its parts. HasQuery distinguishes "/a?" from "/a".
 	Target, Path, Query []byte
 	HasQuery            bool
-	// Host is the authority of an absolute-form target, or else the Host
-	// field: host[:port] as it came, empty only in HTTP/1.0.
+	// Host is the authority of an absolute-form target, or else the Host field:
+	// host[:port] as it came. It is empty only in HTTP/1.0.
 	Host []byte
-	// Major is 2 for HTTP/2, and 0 for HTTP/1. Minor is the HTTP/1 minor version, 0
-	// or 1; in HTTP/2 it is 1, which has all that HTTP/1.1 has.
+	// Major is 2 for HTTP/2, and 0 for HTTP/1. Minor is the HTTP/1 minor version, 0 or
+	// 1. For HTTP/2 it is 1, because that has all features of HTTP/1.1.
 	Major, Minor uint8
 	Fields       []Field
 
@@ -36,13 +35,13 @@ type RequestHead struct {
 	KeepAlive bool
 	// Continue says that the client waits for a 100 before it sends the body.
 	Continue bool
-	// Upgrade is the protocol asked for, when Connection names Upgrade.
+	// Upgrade is the requested protocol, if Connection names Upgrade.
 	Upgrade []byte
 }
 
-// ParseRequest parses the request head at the start of buf and returns its
-// length in bytes. It returns ErrIncomplete when the head has not come whole,
-// and an *Error when it is refused (RFC 9112 sections 2 to 6).
+// ParseRequest parses the request head at the start of buf, and returns its length in
+// bytes. It returns ErrIncomplete when the head is not complete, and an *Error when it
+// is refused (RFC 9112 sections 2 to 6).
 func (h *RequestHead) ParseRequest(buf []byte, l Limits) (int, error) {
 	*h = RequestHead{Fields: h.Fields[:0]}
 	start := 0
@@ -71,7 +70,7 @@ func (h *RequestHead) ParseRequest(buf []byte, l Limits) (int, error) {
 	return pos, h.interpret()
 }
 
-// tooLarge turns an incomplete head that fills its limit into ErrHeadLarge.
+// tooLarge turns ErrIncomplete into ErrHeadLarge if the head has reached its limit.
 func tooLarge(buf []byte, l Limits, err error) error {
 	if err == ErrIncomplete && len(buf) >= l.Head {
 		return ErrHeadLarge
@@ -79,7 +78,7 @@ func tooLarge(buf []byte, l Limits, err error) error {
 	return err
 }
 
-// parseLine parses the request line and returns its length with its CRLF.
+// parseLine parses the request line, and returns its length with its CRLF.
 func (h *RequestHead) parseLine(buf []byte, l Limits) (int, error) {
 	i := 0
 	for i < len(buf) && class[buf[i]]&classToken != 0 {
@@ -136,7 +135,7 @@ func (h *RequestHead) parseLine(buf []byte, l Limits) (int, error) {
 	return i + 1 + len(version), nil
 }
 
-// interpret reads target, Host, framing and connection options.
+// interpret interprets the target, Host, framing and Connection.
 func (h *RequestHead) interpret() error {
 	if string(h.Method) == "CONNECT" {
 		return ErrConnect
@@ -192,7 +191,7 @@ func (h *RequestHead) interpret() error {
 	if hosts == 1 && !validHost(h.Host) {
 		return ErrHost
 	}
-	// RFC 9112 section 3.2.2: an absolute-form's authority wins wholly.
+	// RFC 9112 section 3.2.2: the authority of an absolute-form replaces Host.
 	if authority != nil {
 		if !validHost(authority) {
 			return ErrHost
@@ -205,7 +204,8 @@ func (h *RequestHead) interpret() error {
 	return nil
 }
 
-// splitTarget finds path and query, and the authority of an absolute-form.
+// splitTarget sets the path and the query, and returns the authority of an
+// absolute-form.
 func (h *RequestHead) splitTarget() (authority []byte, err error) {
 	t := h.Target
 	if t[0] != '/' {
@@ -224,7 +224,7 @@ func (h *RequestHead) splitTarget() (authority []byte, err error) {
 		authority = rest[:end]
 		switch t = rest[end:]; {
 		case len(t) == 0 && string(h.Method) == "OPTIONS":
-			// RFC 9112 section 3.2.4: it is about the server as a whole.
+			// RFC 9112 section 3.2.4: the request is about the server as a whole.
 			h.Target, h.Path = star, star
 			return authority, nil
 		case len(t) == 0:
@@ -244,7 +244,7 @@ func (h *RequestHead) splitTarget() (authority []byte, err error) {
 
 var slash, star = []byte("/"), []byte("*")
 
-// cutScheme returns what follows http:// or https://, or nil.
+// cutScheme returns what follows http:// or https://, nil without it.
 func cutScheme(t []byte) []byte {
 	if i := bytes.IndexByte(t, ':'); i > 0 && len(t) > i+3 && t[i+1] == '/' && t[i+2] == '/' &&
 		(EqualFold(t[:i], "http") || EqualFold(t[:i], "https")) {

@@ -2,8 +2,8 @@ package wire
 
 import "bytes"
 
-// ResponseHead is a parsed answer head. Its slices point into the buffer it
-// was parsed from; it can be used again.
+// ResponseHead is a parsed answer head. Its slices point into the buffer it was parsed
+// from. It can be reused.
 type ResponseHead struct {
 	Status int
 	Reason []byte
@@ -14,17 +14,16 @@ type ResponseHead struct {
 	Framing Framing
 	// Size is the body's length in bytes when Framing is Length.
 	Size int64
-	// Declared says that a Content-Length was sent even though no body
-	// follows (HEAD, 304); Size holds it.
+	// Declared says that a Content-Length was sent although no body follows (HEAD, 304).
+	// Size is its value.
 	Declared bool
 	// KeepAlive says that the connection can be reused after the message.
 	KeepAlive bool
 }
 
-// ParseResponse parses the answer head at the start of buf, which answers a
-// request of that method, and returns its length in bytes. It returns
-// ErrIncomplete when the head has not come whole, and an *Error when it is
-// refused (RFC 9112 sections 4 to 6).
+// ParseResponse parses the answer head at the start of buf, for a request with that
+// method, and returns its length in bytes. It returns ErrIncomplete when the head is
+// not complete, and an *Error when it is refused (RFC 9112 sections 4 to 6).
 func (h *ResponseHead) ParseResponse(buf, method []byte, l Limits) (int, error) {
 	*h = ResponseHead{Fields: h.Fields[:0]}
 	n, err := h.parseLine(buf)
@@ -63,22 +62,22 @@ func (h *ResponseHead) parseLine(buf []byte) (int, error) {
 		}
 		h.Status = h.Status*10 + int(b-'0')
 	}
-	// The blank before an empty reason is often left out.
+	// Many servers omit the blank before an empty reason.
 	if len(line) > 12 {
 		if line[12] != ' ' || !cleanValue(line[13:]) {
 			return 0, ErrStatusLine
 		}
 		h.Reason = line[13:]
 	}
-	// Above 599 no class is defined, but some have codes of their own there (RFC
-	// 9110 section 15), and they mislead nobody about where the answer ends.
+	// Above 599 no class is defined, but some servers use such codes (RFC 9110 section
+	// 15), and they do not change where the answer ends.
 	if h.Status < 100 {
 		return 0, ErrStatusLine
 	}
 	return end + 1, nil
 }
 
-// interpret reads framing and connection options (RFC 9112 section 6.3).
+// interpret interprets the framing and Connection (RFC 9112 section 6.3).
 func (h *ResponseHead) interpret(method []byte) (err error) {
 	var f framing
 	h.KeepAlive = h.Minor == 1
@@ -103,14 +102,14 @@ func (h *ResponseHead) interpret(method []byte) (err error) {
 	}
 	switch {
 	case h.Status < 200 || h.Status == 204:
-		// No field gives it a body (section 6.3), so none can mislead that is not
-		// passed on. An instance that announces one all the same may send it.
+		// It never has a body (section 6.3), so the framing fields are dropped. An
+		// instance that announces a body may still send one, so the connection is not
+		// reused then.
 		h.KeepAlive = h.KeepAlive && err == nil && (h.Framing == NoBody || h.Framing == Length && h.Size == 0)
 		h.Framing, h.Size = NoBody, 0
 		h.dropFraming()
 	case string(method) == "HEAD" || h.Status == 304:
-		// The fields are those of another answer. A length is passed on when it
-		// is one.
+		// The fields describe another answer. A valid length is passed on.
 		h.Declared = err == nil && h.Framing == Length
 		h.Framing = NoBody
 		if !h.Declared {
@@ -126,7 +125,7 @@ func (h *ResponseHead) interpret(method []byte) (err error) {
 	return nil
 }
 
-// dropFraming marks the fields that would frame a body as not to be sent on.
+// dropFraming drops the fields that would frame a body.
 func (h *ResponseHead) dropFraming() {
 	for i := range h.Fields {
 		if k := h.Fields[i].Kind; k == ContentLength || k == TransferEncoding {

@@ -1,29 +1,28 @@
 package wire
 
-// Values is memory for the field values that are made for one message. It is used
-// again for the next one, so that a value costs no allocation. The zero Values is
-// empty and ready.
+// Values is memory for field values that are made for one message. It is reused for the
+// next one, so that a value costs no allocation. The zero Values is empty and ready.
 //
-// A value is appended to what Start returns, and then handed to Keep:
+// Append a value to the result of Start, and pass it to Keep:
 //
 //	port := v.Keep(strconv.AppendUint(v.Start(), 8080, 10))
 type Values struct{ kept []byte }
 
-// Start returns an empty slice to append the next value to. Nothing else may be
-// started before that one is kept.
+// Start returns an empty slice, to which the next value is appended. Keep must be
+// called before Start is called again.
 func (v *Values) Start() []byte { return v.kept[len(v.kept):] }
 
-// Keep returns value, which stays as it is until Reset.
+// Keep returns value, which stays valid until Reset.
 func (v *Values) Keep(value []byte) []byte {
 	if n := len(v.kept) + len(value); n <= cap(v.kept) {
 		v.kept = v.kept[:n]
 	} else {
-		// It has outgrown the memory, and has its own now. What was kept before
-		// stays in the old one.
+		// The value did not fit, and append has given it memory of its own. Earlier
+		// values stay in the old memory.
 		v.kept = make([]byte, 0, 2*n)
 	}
 	return value[:len(value):len(value)]
 }
 
-// Reset takes the memory of all values back.
+// Reset reclaims the memory of all values.
 func (v *Values) Reset() { v.kept = v.kept[:0] }

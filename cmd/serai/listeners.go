@@ -49,7 +49,7 @@ func (s *system) listen(limits wire.Limits) error {
 		Clients: s.open, Count: s.proxy.Count, Logger: s.logger,
 	}
 	if s.certs != nil {
-		o.Handshaken = s.certs.Handshaken
+		o.OnHandshake = s.certs.Handshaken
 	}
 	if o.MaxConns == 0 {
 		if o.MaxConns = s.share.clients; s.HTTP != "" && s.HTTPS != "" && s.certs != nil {

@@ -150,7 +150,7 @@ func (i *instance) upgrade(ctx context.Context, c *originConn, a *arrival, plan 
 	return false
 }
 
-// begin counts the request in flight, and looks whether there are more than
+// begin counts the request in flight, and checks whether there are more than
 // max-inflight allows.
 func (i *instance) begin(a *arrival) {
 	i.mu.Lock()
@@ -183,7 +183,7 @@ func (i *instance) begin(a *arrival) {
 	}
 }
 
-// end counts it no more.
+// end counts it no longer.
 func (i *instance) end(a *arrival) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -193,14 +193,14 @@ func (i *instance) end(a *arrival) {
 	}
 }
 
-// note changes what others may read at the same time.
+// note changes values that other goroutines may read.
 func (i *instance) note(change func()) {
 	i.ledger.mu.Lock()
 	defer i.ledger.mu.Unlock()
 	change()
 }
 
-// wait waits, and reports whether it may go on.
+// wait waits for d, and reports whether ctx has not ended.
 func wait(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return true

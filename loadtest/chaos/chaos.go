@@ -1,11 +1,10 @@
 // Package chaos answers: which fault has nobody thought of?
 //
-// From a seed it draws a program: services and their tags, clients and their
-// requests, instances and their answers, and what goes wrong at which moment.
-// It runs the program against serai, which is a process that it knows nothing
-// of, and compares what clients and instances have seen with what is promised.
-// It is told the outcome of nothing: each byte says by itself whose it is, and
-// each failure must be one that the program allows.
+// From a seed it draws a program: services and their tags, clients and their requests,
+// instances and their answers, and what fails at which moment. It runs the program against
+// serai, which is a process that it treats as a black box, and compares what clients and
+// instances have seen with what is promised. It does not know the outcome in advance: each
+// byte shows by itself whose it is, and each failure must be one that the program allows.
 package chaos
 
 import (
@@ -20,12 +19,12 @@ import (
 	"time"
 )
 
-// Options say what is tried.
+// Options say what is run.
 type Options struct {
 	Binary string // serai
 	// Seed of the first episode. 0 draws one.
 	Seed uint64
-	// Time is how long episodes follow each other, 0 for one episode only.
+	// Time is how long new episodes are started, 0 for one episode only.
 	Time time.Duration
 	// AtOnce is how many episodes run at once.
 	AtOnce int
@@ -38,11 +37,11 @@ type Options struct {
 	Out  io.Writer
 }
 
-// errBroken says that findings were printed.
+// errBroken means that findings were printed.
 var errBroken = errors.New("promises were broken")
 
-// Run runs episodes and prints what they broke. Its error is not nil when that
-// is anything.
+// Run runs episodes and prints the promises they broke. Its error is not nil if there
+// were any.
 func Run(ctx context.Context, o Options) error {
 	if o.Seed == 0 {
 		o.Seed = rand.Uint64N(1e12) + 1

@@ -19,7 +19,7 @@ const connTimeout = 20 * time.Second
 // enough is how long a client goes on sending and reading on one connection.
 const enough = 6 * time.Second
 
-// visit is a client at work.
+// visit is a client that runs.
 type visit struct {
 	*Client
 	ledger *ledger
@@ -99,7 +99,7 @@ func (s *slowReader) Read(p []byte) (int, error) {
 	return s.Reader.Read(p)
 }
 
-// oneByOne sends a request after the answer to the one before.
+// oneByOne sends each request after the answer to the previous one.
 func (v *visit) oneByOne(ctx context.Context) {
 	var before *outcome
 	for i, q := range v.Requests {
@@ -191,7 +191,7 @@ func (v *visit) outcome(q *Request, before *outcome) *outcome {
 	return &outcome{request: q, client: v.Client, before: before, began: time.Now(), body: checked{id: answerOf(q.ID)}}
 }
 
-// concludeAll notes requests that were not sent or not answered.
+// concludeAll records requests that were not sent or not answered.
 func (v *visit) concludeAll(before *outcome, requests []*Request, end, detail string) {
 	for _, q := range requests {
 		o := v.outcome(q, before)
@@ -245,7 +245,7 @@ func (v *visit) read(o *outcome, written <-chan struct{}) {
 	}
 }
 
-// endOf puts an error into a word.
+// endOf returns a word for an error.
 func endOf(err error, nothing bool) string {
 	var timeout net.Error
 	switch {

@@ -79,7 +79,7 @@ func (c *cluster) start(ctx context.Context, s *Service, own int) error {
 	return c.register(i)
 }
 
-// register tells Nomad or the services file of an instance, with tags more.
+// register adds an instance to Nomad or the services file, with more tags.
 func (c *cluster) register(i *instance, more ...string) error {
 	s := i.service
 	address := i.address()
@@ -103,7 +103,8 @@ func (c *cluster) register(i *instance, more ...string) error {
 	return c.writeFile()
 }
 
-// deregister takes the oldest instance of a service, or that of a number, out.
+// take returns the oldest instance of a service, or the one with that number, and
+// removes it if out is set.
 func (c *cluster) take(s *Service, which int, out bool) *instance {
 	c.mu.Lock()
 	defer c.mu.Unlock()

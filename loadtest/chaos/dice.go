@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// dice draws. All that is drawn follows from the seed.
+// dice draws. Everything that is drawn follows from the seed.
 type dice struct{ *rand.Rand }
 
 func newDice(seed uint64) dice { return dice{rand.New(rand.NewPCG(seed, 0x5e4a1))} }

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// lasts is how long an episode's clients begin, in milliseconds.
+// lasts is the time within which the clients of an episode begin, in milliseconds.
 const lasts = 1800
 
 // Key is a key of the tag grammar that serai knows, with a value that it may have.
@@ -52,7 +52,7 @@ func Draw(seed uint64, keys []Key) *Program {
 	return p
 }
 
-// drawFlags draws limits. They are short, so that what is left over is seen.
+// drawFlags draws limits. They are short, so that what is left over shows.
 func (p *Program) drawFlags(d dice) {
 	p.Flags = []string{"--head-timeout=1s", "--body-idle=1s", "--keep-alive=3s", "--write-idle=2s", "--tunnel-idle=2s",
 		"--linger=3s", "--drain-delay=0s", "--drain-timeout=1s", "--upstream-idle=" + d.milliseconds(50, 600).String()}
@@ -133,9 +133,9 @@ func (p *Program) drawService(d dice, n int, keys []Key) {
 	}
 }
 
-// drawQueue draws clients whose requests come in an order that can be judged:
-// each has a connection of its own and is small, and an instance takes the same
-// time for all of them.
+// drawQueue draws clients whose requests come in an order that can be judged: each has
+// a connection of its own and is small, and an instance takes the same time for all of
+// them.
 func (p *Program) drawQueue(d dice, s *Service, next func() uint64) {
 	if r := rulesOf(s); r.wait < time.Second || d.chance(30) {
 		p.drawBurst(d, s, next)
@@ -178,7 +178,7 @@ func (p *Program) drawBurst(d dice, s *Service, next func() uint64) {
 	}
 }
 
-// drawFaults draws what goes wrong, and when.
+// drawFaults draws what fails, and when.
 func (p *Program) drawFaults(d dice) {
 	add := func(kind FaultKind, s *Service, lastsMS int) {
 		f := &Fault{Name: fmt.Sprintf("f%d", len(p.Faults)+1), Kind: kind, At: d.milliseconds(50, lasts-300), Service: s, Lasts: time.Duration(lastsMS) * time.Millisecond}

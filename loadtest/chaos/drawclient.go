@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// hostFor draws a name that a service answers to.
+// hostFor draws a host that a service serves.
 func hostFor(d dice, s *Service) string {
 	host := ""
 	for _, t := range s.Tags {
@@ -107,8 +107,8 @@ func (c *Client) drawEnd(d dice, s *Service) {
 	}
 }
 
-// halfClosed gives a request that is the last of its client's side answers that
-// begin soon, or that have a length and a pause in the middle.
+// halfClosed gives a request after which the client closes its side answers that begin
+// soon, or that have a length and a pause in the middle.
 func (r *Request) halfClosed(d dice) {
 	for i := range r.Answers {
 		a := &r.Answers[i]

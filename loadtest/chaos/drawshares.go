@@ -98,7 +98,7 @@ func (p *Program) drawFloodService(d dice) {
 	p.Flags = append(p.Flags, fmt.Sprintf("--max-waiting-bytes=%d", len(p.Services)*mostInLine*waitingSize))
 }
 
-// drawFlood draws enough clients to fill the pot, all at once.
+// drawFlood draws enough clients to fill all memory for waiting requests at once.
 func (p *Program) drawFlood(d dice, s *Service, next func() uint64) {
 	takes := d.milliseconds(50, 150)
 	for range len(p.Services)*mostInLine*waitingSize/floodSize + 15 {
@@ -109,7 +109,7 @@ func (p *Program) drawFlood(d dice, s *Service, next func() uint64) {
 	}
 }
 
-// trickle has the client send bodies much more slowly than the least rate of 100
+// trickle makes the client send bodies much more slowly than the minimum rate of 100
 // bytes a second, at about that rate, or faster.
 func (c *Client) trickle(d dice) {
 	c.Trickles = true

@@ -28,8 +28,8 @@ func (t *tagDrawer) put(tag *Tag) {
 // always are keys that each service gets, or that are drawn by hand.
 var always = []string{"host", "wait", "timeout", "body-idle"}
 
-// values are good values of keys, drawn with a chance of so many of a hundred.
-// A key that is not here is drawn with its example, in one of ten services.
+// values are good values of keys, each with the percentage of services that get the
+// key. A key that is not here is drawn with its example, in one of ten services.
 func values() map[string]struct {
 	percent int
 	values  []string
@@ -116,31 +116,11 @@ func (t *tagDrawer) all() {
 			t.add(key.Name, key.Example)
 		}
 	}
-	s := t.service
-	has := func(key string) string {
-		for _, tag := range s.Tags {
-			if tag.Key == key {
-				return tag.Value
-			}
-		}
-		return ""
-	}
-	drop := func(key string) {
-		s.Tags = slices.DeleteFunc(s.Tags, func(tag *Tag) bool { return tag.Key == key })
-	}
-	if has("scheme") != "" {
+	if t.has("scheme") != "" {
 		t.add("tls-verify", "false")
 		if t.chance(40) {
 			t.add("tls-name", "inner.example")
 		}
-	}
-	// What is near, and which instance a hash or a turn names, may exclude each
-	// other.
-	if lb := has("lb"); lb != "" && lb != "least" {
-		drop("prefer")
-	}
-	if has("sticky") != "" {
-		drop("prefer")
 	}
 	if t.config {
 		if t.chance(15) {
@@ -150,38 +130,66 @@ func (t *tagDrawer) all() {
 			t.add("policies", one(t.dice, "inside", "inside", "outside", "inside,outside"))
 		}
 	}
-	if rate := has("rate"); rate == "" || strings.Contains(rate, "/h") && len(rate) < 6 { // few: their burst is judged
-		drop("rate-burst")
-		drop("rate-by")
-	}
-	if has("cors") == "" || has("method") != "" { // a method condition would have to have OPTIONS
-		for _, key := range []string{"cors", "cors-methods", "cors-headers", "cors-expose", "cors-credentials", "cors-max-age"} {
-			drop(key)
-		}
-	}
-	if has("sticky") == "" {
-		drop("sticky-same-site")
-	}
-	if has("errors") == "" {
-		drop("errors-service")
-		drop("errors-path")
-	}
-	if has("redirect") == "" {
-		drop("redirect-status")
-	}
-	if strip := has("strip"); strip != "" && !strings.HasPrefix(has("path"), strip) {
-		drop("strip")
-	}
-	if has("check") == "" {
-		drop("check-interval")
-		drop("check-timeout")
-		drop("check-status")
-	}
-	if len(s.Own) > 1 && t.chance(20) {
+	t.dropUnfit()
+	if s := t.service; len(s.Own) > 1 && t.chance(20) {
 		last := len(s.Own) - 1
 		s.Own[last] = []string{"ingress." + one(t.dice, "weight=0", "weight=1", "weight=1000", "canary=10%", "canary=header:X-Canary: 1", "canary=cookie:canary=1")}
 		if strings.Contains(s.Own[last][0], "weight") {
-			drop("weight")
+			t.drop("weight")
 		}
 	}
+}
+
+// dropUnfit drops tags that mean nothing without another one, or that contradict one.
+func (t *tagDrawer) dropUnfit() {
+	// What is near, and which instance a hash or a turn names, may exclude each
+	// other.
+	if lb := t.has("lb"); lb != "" && lb != "least" {
+		t.drop("prefer")
+	}
+	if t.has("sticky") != "" {
+		t.drop("prefer")
+	}
+	if rate := t.has("rate"); rate == "" || strings.Contains(rate, "/h") && len(rate) < 6 { // few: their burst is judged
+		t.drop("rate-burst")
+		t.drop("rate-by")
+	}
+	if t.has("cors") == "" || t.has("method") != "" { // a method condition would have to have OPTIONS
+		for _, key := range []string{"cors", "cors-methods", "cors-headers", "cors-expose", "cors-credentials", "cors-max-age"} {
+			t.drop(key)
+		}
+	}
+	if t.has("sticky") == "" {
+		t.drop("sticky-same-site")
+	}
+	if t.has("errors") == "" {
+		t.drop("errors-service")
+		t.drop("errors-path")
+	}
+	if t.has("redirect") == "" {
+		t.drop("redirect-status")
+	}
+	if strip := t.has("strip"); strip != "" && !strings.HasPrefix(t.has("path"), strip) {
+		t.drop("strip")
+	}
+	if t.has("check") == "" {
+		t.drop("check-interval")
+		t.drop("check-timeout")
+		t.drop("check-status")
+	}
+}
+
+// has returns the value of the first tag with a key, empty when there is none.
+func (t *tagDrawer) has(key string) string {
+	for _, tag := range t.service.Tags {
+		if tag.Key == key {
+			return tag.Value
+		}
+	}
+	return ""
+}
+
+// drop drops the tags with a key.
+func (t *tagDrawer) drop(key string) {
+	t.service.Tags = slices.DeleteFunc(t.service.Tags, func(tag *Tag) bool { return tag.Key == key })
 }

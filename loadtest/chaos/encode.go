@@ -103,8 +103,8 @@ func bodyless(method string, status int) bool {
 	return method == "HEAD" || status == 204 || status == 304 || status < 200
 }
 
-// badFraming reports whether what a malformed head has wrong is a field that
-// frames the body.
+// badFraming reports whether the flaw of a malformed head is a field that frames the
+// body.
 func (a *Answer) badFraming() bool { return a.At%4 < 2 }
 
 // bytes returns the answer as it is sent, with its flaw if that is in the

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// proxy is what an episode tries: serai, or in tests something worse.
+// proxy is what an episode tests: serai, or in tests a faulty one.
 type proxy interface {
 	// at returns the addresses of plain HTTP and of HTTPS.
 	at() (plain, secure string)
@@ -20,14 +20,14 @@ type proxy interface {
 	// end ends it with a signal, and returns with what error it ended.
 	end(signal syscall.Signal, within time.Duration) error
 	alive() bool
-	// hangup has it read its config file again.
+	// hangup makes it read its config file again.
 	hangup()
 	// metrics are nil where there are none.
 	metrics() (map[string]float64, error)
 	// rejections are the refused tags by service.
 	rejections() (map[string]string, error)
 	descriptors() int
-	// members tells how the instances are, nil where it cannot be told.
+	// members returns the state of the instances, nil if it is unknown.
 	members() ([]member, error)
 	said() string
 }
@@ -40,7 +40,7 @@ func (s *process) said() string               { return s.stderr.String() }
 // maker makes the proxy of an episode, which has not been started.
 type maker func(p *Program, c *cluster, dir string) (proxy, error)
 
-// episode is a program under way.
+// episode is a program that runs.
 type episode struct {
 	*Program
 	cluster *cluster
@@ -48,13 +48,13 @@ type episode struct {
 	proxy   proxy
 	// before is what the proxy held when it was ready.
 	before holdings
-	// restarted is whether the proxy was, so that its counters began anew.
+	// restarted says that the proxy was restarted, so that its counters began anew.
 	restarted bool
-	// died is whether it ended by itself, which explains all failures.
+	// died says that it ended by itself, which explains all failures.
 	died bool
-	// looks are what the proxy said of its instances meanwhile.
+	// looks are what the proxy said about its instances meanwhile.
 	looks looks
-	// settle is how long the proxy may take to give up what it holds.
+	// settle is how long the proxy may take to release what it holds.
 	settle time.Duration
 	mu     sync.Mutex // one restart at a time
 	// One change of the config file at a time.
@@ -64,8 +64,8 @@ type episode struct {
 // holdings are what a process has open.
 type holdings struct{ descriptors, goroutines, inflight float64 }
 
-// play runs a program and returns what was broken. Its error says that the
-// trial itself failed.
+// play runs a program and returns the broken promises. Its error means that the trial
+// itself failed.
 func play(ctx context.Context, p *Program, prepare maker) (found []Finding, said string, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -149,7 +149,7 @@ func (e *episode) run(ctx context.Context) error {
 	return nil
 }
 
-// awaitInstances waits until serai knows all instances and has tried them.
+// awaitInstances waits until serai knows all instances and has probed them.
 func (e *episode) awaitInstances(ctx context.Context) {
 	want := 0.0
 	self := false
@@ -173,8 +173,8 @@ func (e *episode) awaitInstances(ctx context.Context) {
 	}
 }
 
-// sample looks how many descriptors the process has while it works. A client's
-// request needs a few; a loop would take all there are.
+// sample checks how many descriptors the process has while it works. A client's request
+// needs a few; a loop would take all there are.
 func (e *episode) sample(over <-chan struct{}) {
 	// A request that comes back passes serai up to nine times (--max-hops).
 	most := int(e.before.descriptors) + 22*len(e.Clients) + 100
@@ -207,8 +207,8 @@ func (e *episode) judgeTags() {
 	}
 }
 
-// holds asks what the proxy has open. A goroutine and a connection are those
-// of the question.
+// holds asks what the proxy has open. One goroutine and one connection belong to this
+// request.
 func (e *episode) holds() holdings {
 	m, err := e.proxy.metrics()
 	if err != nil || m == nil {
@@ -217,8 +217,7 @@ func (e *episode) holds() holdings {
 	return holdings{float64(e.proxy.descriptors()), sum(m, "go_goroutines"), sum(m, "serai_requests_in_flight")}
 }
 
-// judgeEnd looks what is left over, whether counters add up, and how the
-// process ends.
+// judgeEnd checks what is left over, whether counters add up, and how the process ends.
 func (e *episode) judgeEnd() {
 	if !e.proxy.alive() {
 		err := e.proxy.end(syscall.SIGTERM, time.Second)

@@ -10,7 +10,7 @@ import (
 	"serai/nomad/nomadsim"
 )
 
-// fail lets a fault happen at its moment, and ends it.
+// fail makes a fault happen at its moment, and ends it.
 func (e *episode) fail(ctx context.Context, f *Fault) {
 	if !wait(ctx, f.At) {
 		return
@@ -60,7 +60,7 @@ func (e *episode) deploy(ctx context.Context, f *Fault) error {
 	return nil
 }
 
-// hurt does something to an instance that Nomad is not told of at once.
+// hurt does something to an instance that Nomad does not learn at once.
 func (e *episode) hurt(ctx context.Context, f *Fault) error {
 	i := e.cluster.take(f.Service, f.Which, false)
 	if i == nil {
@@ -95,7 +95,7 @@ func (e *episode) hurt(ctx context.Context, f *Fault) error {
 	return nil
 }
 
-// reload has the config file read again, once with a change that concerns nobody and once
+// reload makes serai read the config file again: once with a harmless change and once
 // as it was, or with a mistake in between.
 func (e *episode) reload(ctx context.Context, f *Fault) error {
 	text := goodConfig + "policy \"spare\" {\n  deny = [\"10.0.0.1\"]\n}\n"

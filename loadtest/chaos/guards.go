@@ -68,7 +68,7 @@ func (c *cluster) writeConfig(text string) error {
 	return errors.Join(os.WriteFile(next, []byte(strings.ReplaceAll(text, "USERS", users)), 0o600), os.Rename(next, c.configFile()))
 }
 
-// guards are what a service's tags say of who may pass.
+// guards are what a service's tags say about who may pass.
 type guards struct {
 	allow [][]netip.Prefix // each has to have the client
 	deny  []netip.Prefix
@@ -110,8 +110,8 @@ func prefixes(list string) (all []netip.Prefix) {
 	return all
 }
 
-// letsIn reports whether a client of that address may pass; one whose address is not known
-// may not where there are addresses to compare it with.
+// letsIn reports whether a client with that address may pass. A client of unknown
+// address may not, if addresses are checked.
 func (g *guards) letsIn(client string) bool {
 	a, err := netip.ParseAddr(client)
 	if err != nil {
@@ -134,8 +134,8 @@ func isGuard(reason string) bool {
 	return reason == "ip-denied" || reason == "auth-required" || reason == "rate-limited"
 }
 
-// guarded are the reasons for which a request may be answered by a guard, besides that for
-// which it is to be.
+// guarded are the reasons for which a guard may answer a request, besides the expected
+// one.
 func (g *guards) guarded(miss string) (list []string) {
 	if miss != "" {
 		list = append(list, miss)
@@ -149,8 +149,8 @@ func (g *guards) guarded(miss string) (list []string) {
 	return list
 }
 
-// address is who serai is to take for the client of a request: empty where that is no
-// address.
+// address is the address that serai must take for the client of a request; empty if
+// that is no address.
 func (c *Client) address(q *Request) string {
 	switch {
 	case c == nil:
@@ -186,7 +186,7 @@ func announcement(version string) []byte {
 	return b
 }
 
-// drawWho draws what a request says of who sends it.
+// drawWho draws what a request says about its sender.
 func (p *Program) drawWho(d dice, rule *rules, r *Request) {
 	if p.Trusts && d.chance(35) {
 		r.Fields = slices.DeleteFunc(r.Fields, func(f string) bool { return strings.HasPrefix(f, "X-Forwarded-For") })

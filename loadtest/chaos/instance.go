@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// instance is an origin of the trial itself: it notes every request that it
-// reads, and answers as the request's program says.
+// instance is an origin of the trial itself: it records every request that it reads,
+// and answers as the request's program says.
 type instance struct {
 	service  *Service
 	rules    *rules
@@ -64,7 +64,7 @@ func startInstance(ctx context.Context, s *Service, r *rules, own int, name stri
 	return i, nil
 }
 
-// address is where serai is to find it.
+// address is where serai finds it.
 func (i *instance) address() string {
 	if i.relay != nil {
 		return i.relay.listener.Addr().String()
@@ -154,8 +154,8 @@ func (i *instance) serve(ctx context.Context, c *originConn) {
 	}
 }
 
-// stopOrderly takes no new connection, closes those that are unused and ends
-// the others with their answers.
+// stopOrderly accepts no new connection, closes unused ones, and ends the others with
+// their answers.
 func (i *instance) stopOrderly() {
 	i.leave()
 	i.mu.Lock()
@@ -184,7 +184,7 @@ func (i *instance) kill() {
 	i.resetConns()
 }
 
-// leave notes the end, and takes no connection any more.
+// leave records the end, and accepts no connection any more.
 func (i *instance) leave() {
 	i.mu.Lock()
 	if i.gone.IsZero() {
@@ -212,8 +212,8 @@ func (i *instance) close() {
 	i.running.Wait()
 }
 
-// readProxyHeader reads a header of the PROXY protocol byte for byte: what
-// follows belongs to somebody else.
+// readProxyHeader reads a PROXY header byte for byte, because the next bytes belong to
+// TLS or HTTP.
 func readProxyHeader(c net.Conn, version string) error {
 	if version == "v1" {
 		var line []byte

@@ -54,7 +54,7 @@ func (e *episode) judgeArrivals(o *outcome, all []*arrival) {
 	}
 }
 
-// judgeAnswer looks at what came: whose it is, and whether it is whole.
+// judgeAnswer checks the answer: whose it is, and whether it is complete.
 func (e *episode) judgeAnswer(o *outcome, all []*arrival) {
 	q := o.request
 	find := func(oracle, format string, args ...any) { e.ledger.find(oracle, q.Name, format, args...) }
@@ -91,8 +91,7 @@ func (e *episode) judgeAnswer(o *outcome, all []*arrival) {
 	}
 }
 
-// gives is how many bytes of body a whole answer has, -1 when it is never
-// whole.
+// gives is how many bytes of body a complete answer has, -1 if it is never complete.
 func (a *Answer) gives(q *Request) int64 {
 	switch a.Flaw {
 	case BadChunk:

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// judgeWho compares what an instance is told of the client with who it is.
+// judgeWho compares what an instance is told about the client with who it is.
 func (i *instance) judgeWho(a *arrival, h *head) {
 	q := a.request
 	find := func(format string, args ...any) { i.ledger.find("who the client is", q.Name, format, args...) }
@@ -26,7 +26,7 @@ func (i *instance) judgeWho(a *arrival, h *head) {
 	}
 }
 
-// judgeCORS looks whether an answer says which origin may read it.
+// judgeCORS checks whether an answer says which origin may read it.
 func (e *episode) judgeCORS(o *outcome) {
 	q := o.request
 	r := e.cluster.rules[q.Service.Name]
@@ -53,8 +53,8 @@ func (e *episode) judgeCORS(o *outcome) {
 	}
 }
 
-// judgeRates counts the requests that rates have let through. They get nearly nothing back
-// while an episode lasts.
+// judgeRates counts the requests that rate limits have let through. Almost nothing is
+// given back during an episode.
 func (e *episode) judgeRates() {
 	for _, s := range e.Services {
 		r := e.cluster.rules[s.Name]

@@ -2,12 +2,12 @@ package chaos
 
 import "time"
 
-// inTime is within what of its client's half-close an answer must begin so that it
-// comes whole (docs/http.md).
+// inTime is how soon after its client's half-close an answer must begin so that it is
+// sent completely (docs/http.md).
 const inTime = 100 * time.Millisecond
 
-// judgeHalfClose looks at clients that closed their side behind their last request:
-// an answer that began in time comes whole, and so does every one of known length
+// judgeHalfClose checks clients that closed their side after their last request: an
+// answer that began in time is sent completely, and so is every one of known length
 // that has begun. All others may be given up.
 func (e *episode) judgeHalfClose(o *outcome, all []*arrival) {
 	q, f := o.request, o.request.Service.Flavour

@@ -18,8 +18,8 @@ func earned(n int) time.Duration { return time.Duration(n) * time.Second / least
 // small is how large a body of known length may be that instances get whole.
 const small = 64 << 10
 
-// judgePace looks at bodies that come slowly: who is too slow is told so, nobody
-// else is, and an instance has nothing to do with a small body before it is whole.
+// judgePace checks bodies that come slowly: only clients that are too slow are refused,
+// and an instance gets a small body only when it is complete.
 func (e *episode) judgePace(o *outcome, all []*arrival) {
 	q := o.request
 	if q.Malformed != "" || q.Upgrade || e.cluster.rules[q.Service.Name].refused {
@@ -51,9 +51,9 @@ func (e *episode) judgePace(o *outcome, all []*arrival) {
 	}
 }
 
-// tooSlow reports whether a client may have been slower than the least rate for
-// too long. A body of unknown length may be so slow as long as nobody waits for
-// its place.
+// tooSlow reports whether a client may have been slower than the minimum rate for too
+// long. A body of unknown length may be that slow as long as nobody waits for its
+// place.
 func (e *episode) tooSlow(o *outcome) bool {
 	q := o.request
 	if q.Framing == Chunked && e.cluster.rules[q.Service.Name].maxInflight == 0 {

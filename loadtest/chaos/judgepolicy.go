@@ -7,15 +7,15 @@ import (
 
 const hstsField = "Strict-Transport-Security"
 
-// ownHSTS is what some instances say themselves.
+// ownHSTS is the field that some instances send themselves.
 const ownHSTS = hstsField + ": max-age=1"
 
 // routed are the reasons of serai's own answers to requests that a route has taken.
 var routed = []string{"redirect", "connect-failed", "tls-failed", "upstream-closed", "upstream-lost", "bad-answer", "too-many-interim", "no-instance",
 	"queue-full", "no-descriptor", "ip-denied", "rate-limited", "auth-required", "upstream-timeout", "body-slow", "body-timeout", "body-too-large"}
 
-// judgePolicies looks at what policies do to an answer, whoever gave it: what a
-// redirection says, and one Strict-Transport-Security over https.
+// judgePolicies checks what policies do to an answer of an instance or of serai: what a
+// redirect says, and one Strict-Transport-Security over https.
 func (e *episode) judgePolicies(o *outcome) {
 	q := o.request
 	r := e.cluster.rules[q.Service.Name]

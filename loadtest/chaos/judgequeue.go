@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// margins are what is judged by time with: this machine does other things, too.
+// margins are the tolerances for times, because this machine does other things, too.
 type margins struct {
 	// overtaken is how much later a request must have been sent than one that
 	// it overtakes.
@@ -15,7 +15,7 @@ type margins struct {
 	idled time.Duration
 }
 
-// tooLate is a delay of this process beyond which nothing is judged by time.
+// tooLate is a delay of this process beyond which no times are judged.
 const tooLate = 250 * time.Millisecond
 
 // marginsFor a process that was kept from running for so long.
@@ -23,8 +23,8 @@ func marginsFor(late time.Duration) margins {
 	return margins{overtaken: 150*time.Millisecond + 2*late, idled: 400*time.Millisecond + 2*late}
 }
 
-// judgeQueues looks at the services whose requests are judged by their order:
-// nobody waits while there is room, and none is overtaken.
+// judgeQueues checks services whose requests are judged by their order: none waits
+// while there is room, and none is overtaken.
 func (e *episode) judgeQueues() {
 	if e.lax() || e.ledger.kept() > tooLate {
 		return

@@ -90,9 +90,9 @@ func (e *episode) ordered(s *Service) (list []*outcome) {
 	return list
 }
 
-// calm reports whether no instance had been so slow, as its clients saw it, that
-// lb=least may have passed it over: more than twice as slow as planned and by more
-// than a millisecond, on average over the last few requests before this one.
+// calm reports whether no instance was so slow, as its clients saw it, that lb=least
+// may have avoided it: more than twice as slow as planned and by more than a
+// millisecond, on average over the last few requests before this one.
 func (e *episode) calm(s *Service, before *outcome) bool {
 	ended := e.ordered(s)
 	ended = slices.DeleteFunc(ended, func(o *outcome) bool { return !o.ended.Before(before.began) || o.status != 200 })
@@ -153,7 +153,7 @@ func (t *tally) take(d drawn) {
 	t.requests++
 }
 
-// off tells which instances got more or fewer than chance and so much slack
+// off returns the instances that got more or fewer requests than chance and slack
 // explain.
 func (t *tally) off(slack float64) (list []string) {
 	for name, want := range t.expected {
@@ -166,9 +166,9 @@ func (t *tally) off(slack float64) (list []string) {
 	return list
 }
 
-// judgeKeys looks where lb=hash sends each key: always to the same instance while
-// there are the same instances; when others come or go, only to one that came. The
-// keys are shared out by weight.
+// judgeKeys checks where lb=hash sends each key: always to the same instance while the
+// instances are the same; when instances come or go, only to one that came. The keys
+// are distributed by weight.
 func (e *episode) judgeKeys(s *Service, all []drawn, lb string) {
 	t := newTally(e.weights(s))
 	last := make(map[string]drawn) // by key

@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// judgeSticky looks at the cookies of sticky services: each instance has one value,
-// which does not tell where it is; an answer brings it unless the client has it;
-// who sends it back comes to that instance as long as that is ready.
+// judgeSticky checks the cookies of sticky services. Each instance has one value, which
+// does not reveal its address. An answer sets it unless the client has it. A client
+// that returns it gets that instance as long as it is ready.
 func (e *episode) judgeSticky() {
 	if e.died {
 		return
@@ -52,7 +52,7 @@ func (e *episode) judgeCookies(s *Service, r *rules) {
 	}
 }
 
-// learnCookie notes what an answer gives, and looks at it.
+// learnCookie records the cookie that an answer sets, and checks it.
 func (e *episode) learnCookie(c *cookies, o *outcome) {
 	value := o.givenCookie(c.name)
 	if value == "" {
@@ -89,8 +89,8 @@ func (e *episode) learnCookie(c *cookies, o *outcome) {
 	}
 }
 
-// tells reports whether a cookie's value has where an instance is in it, as text
-// or as bytes, plainly or encoded.
+// tells reports whether a cookie's value contains the address of an instance, as text
+// or as bytes, plain or encoded.
 func tells(value string, i *instance) bool {
 	at := netip.MustParseAddrPort(i.address())
 	ip, port := at.Addr().AsSlice(), at.Port()
@@ -109,7 +109,7 @@ func tells(value string, i *instance) bool {
 	return false
 }
 
-// judgeStay looks whether a request came to the instance that its cookie names.
+// judgeStay checks whether a request came to the instance that its cookie names.
 func (e *episode) judgeStay(s *Service, c *cookies, o *outcome, has string) {
 	named, all := c.of[has], e.ledger.arrivals[o.request]
 	if named == "" || len(all) == 0 || all[0].instance.name == named || e.lax() || !e.staysJudged(s) {

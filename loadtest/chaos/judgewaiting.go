@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// judgeWaitingBytes looks who was refused because those that wait hold too much:
-// not one whose route had less than its share.
+// judgeWaitingBytes checks which requests were refused because waiting requests hold
+// too much: none of a route with less than its share.
 func (e *episode) judgeWaitingBytes() {
 	limit := int64(0)
 	for _, flag := range e.Flags {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Finding is a promise that was seen broken.
+// Finding is a broken promise that was seen.
 type Finding struct {
 	Oracle string // which promise
 	About  string // the part of the program it was seen at, may be empty
@@ -81,8 +81,7 @@ const (
 	endLost      = "lost behind another"
 )
 
-// ledger is what was seen in an episode. All methods may be called at the same
-// time.
+// ledger is what was seen in an episode. All methods may be called concurrently.
 type ledger struct {
 	mu       sync.Mutex
 	requests map[uint64]*Request
@@ -110,7 +109,7 @@ func newLedger(p *Program) *ledger {
 // broken by hundreds of requests.
 const mostFindings = 50
 
-// find notes a broken promise.
+// find records a broken promise.
 func (l *ledger) find(oracle, about, format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -120,7 +119,7 @@ func (l *ledger) find(oracle, about, format string, args ...any) {
 	}
 }
 
-// arrive notes a request that an instance has read the head of.
+// arrive records a request whose head an instance has read.
 func (l *ledger) arrive(a *arrival) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -128,7 +127,7 @@ func (l *ledger) arrive(a *arrival) {
 	l.arrivals[a.request] = append(l.arrivals[a.request], a)
 }
 
-// conclude notes how a request ended for its client.
+// conclude records how a request ended for its client.
 func (l *ledger) conclude(o *outcome) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -149,7 +148,7 @@ func (l *ledger) kept() time.Duration {
 	return l.late
 }
 
-// watchTime notes how late this process runs until done is closed.
+// watchTime records how late this process runs until done is closed.
 func (l *ledger) watchTime(done <-chan struct{}) {
 	const every = 20 * time.Millisecond
 	for {

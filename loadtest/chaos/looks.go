@@ -19,8 +19,8 @@ type look struct {
 	members      map[string][]member // by service
 }
 
-// looks are in the order of time. Zero looks have seen nothing: nothing is judged by
-// them.
+// looks are in the order of time. Zero looks have seen nothing, and nothing is judged
+// by them.
 type looks struct {
 	mu  sync.Mutex
 	all []look
@@ -51,9 +51,9 @@ func (e *episode) watchMembers(over <-chan struct{}) {
 	}
 }
 
-// ready returns the names of a service's instances, if all of them were known and
-// ready from one moment until another. It is sure: a look before and one behind
-// have the same instances, and each has been ready since before the first moment.
+// ready returns the names of a service's instances, if all of them were certainly known
+// and ready between two moments: a look before and one after have the same instances,
+// and each has been ready since before the first moment.
 func (l *looks) ready(service string, from, until time.Time) (names []string, sure bool) {
 	before, behind := -1, -1
 	for i := range l.all {
@@ -85,8 +85,8 @@ func (l *looks) ready(service string, from, until time.Time) (names []string, su
 	return names, true
 }
 
-// was reports whether it is sure that one instance was known and ready from one
-// moment until another, whatever the others were.
+// was reports whether one instance was certainly known and ready between two moments,
+// whatever the others were.
 func (l *looks) was(service, name string, from, until time.Time) bool {
 	before := false
 	for i := range l.all {

@@ -35,7 +35,7 @@ func (h *head) has(name, token string) bool {
 	return false
 }
 
-// errMalformed is in the chain of errors of messages that nobody may send.
+// errMalformed is wrapped by errors of messages that nobody may send.
 var errMalformed = errors.New("malformed")
 
 // readLine reads up to CRLF. Its error is io.EOF only if nothing came.
@@ -62,7 +62,7 @@ func readHead(r *bufio.Reader) (h head, err error) {
 	return h, err
 }
 
-// readFields reads fields and the empty line behind them.
+// readFields reads fields and the empty line after them.
 func readFields(r *bufio.Reader) (fields [][2]string, err error) {
 	for {
 		line, err := readLine(r)
@@ -107,8 +107,7 @@ func (h *head) framing(without Framing) (Framing, int64, error) {
 // taker takes the bytes of a body as they come.
 type taker interface{ take([]byte) }
 
-// readBody reads a body to its end. With an error other than nil it is not
-// whole.
+// readBody reads a body to its end. After an error it is incomplete.
 func readBody(r *bufio.Reader, f Framing, size int64, into taker) (trailer [][2]string, err error) {
 	switch f {
 	case Length:

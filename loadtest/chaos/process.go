@@ -83,7 +83,7 @@ func newProcess(binary string, p *Program, c *cluster, certificates string) (_ *
 	return s, nil
 }
 
-// freeAddress returns one that nobody has, and that the kernel gives to no
+// freeAddress returns an address that nobody uses, and that the kernel gives to no
 // connection meanwhile: below its range of ephemeral ports.
 func freeAddress() (string, error) {
 	for range 100 {
@@ -169,7 +169,7 @@ func (s *process) end(signal syscall.Signal, within time.Duration) error {
 	return s.err
 }
 
-// hangup has it read its config file again.
+// hangup makes it read its config file again.
 func (s *process) hangup() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -19,7 +19,7 @@ type Program struct {
 	Faults                    []*Fault
 }
 
-// Flavour says what is to be expected of a service.
+// Flavour says what is expected of a service.
 type Flavour string
 
 // The flavours.

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// relay carries connections to an instance, and can stop to carry one way or
-// both, without a word.
+// relay forwards connections to an instance, and can stop forwarding in one or both
+// directions without closing them.
 type relay struct {
 	listener net.Listener
 	to       string
@@ -104,7 +104,7 @@ func (r *relay) copy(to, from *net.TCPConn, gate func() chan struct{}) {
 	}
 }
 
-// cut stops one way or both until again is called.
+// cut stops one direction or both until again is called.
 func (r *relay) cut(there, back bool) (again func()) {
 	open := make(chan struct{})
 	r.mu.Lock()

@@ -28,8 +28,8 @@ type rules struct {
 	guards
 }
 
-// rulesOf reads the tags. It is told which are wrong, and so need not know the
-// grammar.
+// rulesOf reads the tags. The program says which ones are wrong, so it need not know
+// the grammar.
 func rulesOf(s *Service) rules {
 	tlsOnly := false
 	r := rules{redirectStatus: 308, weight: 100, lb: "least", wait: 10 * time.Second, timeout: time.Minute, bodyIdle: time.Minute, retries: 1}
@@ -38,75 +38,13 @@ func rulesOf(s *Service) rules {
 			r.refused = true
 			continue
 		}
-		r.readGuard(t)
-		switch list := strings.Split(t.Value, ","); t.Key {
-		case "host":
-			r.hosts = list
-		case "path":
-			r.prefixes = list
-		case "path-exact":
-			r.exact = list
-		case "method":
-			r.methods = list
-		case "header":
-			r.headers = append(r.headers, t.Value)
-		case "query":
-			r.queries = append(r.queries, t.Value)
-		case "strip":
-			r.strip = t.Value
-		case "rewrite":
-			r.rewrite = t.Value
-		case "prepend":
-			r.prepend = t.Value
-		case "request-set":
-			r.requestSet = t.Value
-		case "request-remove":
-			r.requestRemove = t.Value
-		case "response-set":
-			r.responseSet = t.Value
-		case "response-remove":
-			r.responseRemove = t.Value
-		case "sticky-same-site":
-			r.sameSite = t.Value
-		case "redirect":
-			r.redirect = t.Value
-		case "redirect-status":
-			r.redirectStatus, _ = strconv.Atoi(t.Value)
-		case "tls":
+		if t.Key == "tls" {
 			tlsOnly = t.Value == "only"
-		case "hsts":
-			r.hsts = t.Value
-		case "sticky":
-			r.sticky = t.Value
-		case "lb":
-			r.lb = t.Value
-		case "weight":
-			r.weight, _ = strconv.Atoi(t.Value)
-		case "upstream-host":
-			r.upstreamHost = t.Value
-		case "scheme":
-			r.https = t.Value == "https"
-		case "tls-name":
-			r.tlsName = t.Value
-		case "class":
-			r.class = t.Value
-		case "proxy-protocol":
-			r.proxy = t.Value
-		case "max-body":
-			r.maxBody, _ = strconv.ParseInt(t.Value, 10, 64)
-		case "max-inflight":
-			r.maxInflight, _ = strconv.Atoi(t.Value)
-		case "retries":
-			r.retries, _ = strconv.Atoi(t.Value)
-		case "wait":
-			r.wait, _ = time.ParseDuration(t.Value)
-		case "timeout":
-			r.timeout, _ = time.ParseDuration(t.Value)
-		case "body-idle":
-			r.bodyIdle, _ = time.ParseDuration(t.Value)
-		case "retry-post":
-			r.retryPost = t.Value == "on"
 		}
+		r.readGuard(t)
+		r.readMatch(t)
+		r.readChange(t)
+		r.readInstance(t)
 	}
 	if tlsOnly && r.redirect == "" {
 		r.redirect = "https"
@@ -115,6 +53,88 @@ func rulesOf(s *Service) rules {
 		r.prefixes = []string{"/"}
 	}
 	return r
+}
+
+// readMatch reads a tag that says which requests the route takes, or where it redirects them.
+func (r *rules) readMatch(t *Tag) {
+	switch list := strings.Split(t.Value, ","); t.Key {
+	case "host":
+		r.hosts = list
+	case "path":
+		r.prefixes = list
+	case "path-exact":
+		r.exact = list
+	case "method":
+		r.methods = list
+	case "header":
+		r.headers = append(r.headers, t.Value)
+	case "query":
+		r.queries = append(r.queries, t.Value)
+	case "class":
+		r.class = t.Value
+	case "redirect":
+		r.redirect = t.Value
+	case "redirect-status":
+		r.redirectStatus, _ = strconv.Atoi(t.Value)
+	}
+}
+
+// readChange reads a tag that changes the request or the answer.
+func (r *rules) readChange(t *Tag) {
+	switch t.Key {
+	case "strip":
+		r.strip = t.Value
+	case "rewrite":
+		r.rewrite = t.Value
+	case "prepend":
+		r.prepend = t.Value
+	case "upstream-host":
+		r.upstreamHost = t.Value
+	case "request-set":
+		r.requestSet = t.Value
+	case "request-remove":
+		r.requestRemove = t.Value
+	case "response-set":
+		r.responseSet = t.Value
+	case "response-remove":
+		r.responseRemove = t.Value
+	case "hsts":
+		r.hsts = t.Value
+	case "sticky":
+		r.sticky = t.Value
+	case "sticky-same-site":
+		r.sameSite = t.Value
+	}
+}
+
+// readInstance reads a tag about how instances are chosen and spoken to, or a limit.
+func (r *rules) readInstance(t *Tag) {
+	switch t.Key {
+	case "lb":
+		r.lb = t.Value
+	case "weight":
+		r.weight, _ = strconv.Atoi(t.Value)
+	case "scheme":
+		r.https = t.Value == "https"
+	case "tls-name":
+		r.tlsName = t.Value
+	case "proxy-protocol":
+		r.proxy = t.Value
+	case "max-body":
+		r.maxBody, _ = strconv.ParseInt(t.Value, 10, 64)
+	case "max-inflight":
+		r.maxInflight, _ = strconv.Atoi(t.Value)
+	case "retries":
+		r.retries, _ = strconv.Atoi(t.Value)
+	case "wait":
+		r.wait, _ = time.ParseDuration(t.Value)
+	case "timeout":
+		r.timeout, _ = time.ParseDuration(t.Value)
+	case "body-idle":
+		r.bodyIdle, _ = time.ParseDuration(t.Value)
+	case "retry-post":
+		r.retryPost = t.Value == "on"
+	}
 }
 
 // miss is the reason for which no instance is to see a request, empty when one
@@ -152,8 +172,8 @@ func (r *rules) miss(q *Request, c *Client) string {
 	return ""
 }
 
-// closed is what a request meets where the service is refused and has a guard: its
-// route stays, closed, for the requests that it would take.
+// closed is the answer for a service that is refused and has a guard: its route stays,
+// closed, for the requests that it would take.
 func (r *rules) closed(q *Request, c *Client) string {
 	taken := *r
 	taken.refused = false

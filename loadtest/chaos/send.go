@@ -46,7 +46,7 @@ func (v *visit) write(ctx context.Context, p []byte, piece int) bool {
 	return true
 }
 
-// behind does what comes behind the last request.
+// behind does what follows the last request.
 func (v *visit) behind(ctx context.Context) {
 	if v.Extra != "" && wait(ctx, v.ExtraAfter) {
 		io.WriteString(v.conn, v.Extra)

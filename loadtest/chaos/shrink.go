@@ -10,8 +10,8 @@ import (
 // does not fail.
 const tries = 3
 
-// shrink leaves parts of a failing program out as long as it breaks the same
-// promise, and returns the names of those that it can do without.
+// shrink removes parts of a failing program as long as it breaks the same promise, and
+// returns the names of the removed parts.
 func shrink(ctx context.Context, p *Program, oracle string, within time.Duration, prepare maker, tell func(format string, args ...any)) []string {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()

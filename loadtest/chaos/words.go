@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// remark is something to be said, if it is so.
+// remark is text that is printed if it applies.
 type remark struct {
 	is   bool
 	text string
 }
 
-// say joins the remarks that are so.
+// say joins the remarks that apply.
 func say(all ...remark) (s string) {
 	for _, r := range all {
 		if r.is {

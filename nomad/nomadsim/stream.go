@@ -1,6 +1,7 @@
 package nomadsim
 
 import (
+	"context"
 	"maps"
 	"net/http"
 	"slices"
@@ -65,16 +66,20 @@ func (s *Sim) stream(w http.ResponseWriter, r *http.Request) {
 
 	s.counter.streams.Add(1)
 	defer s.counter.streams.Add(-1)
-
 	send := func(line []byte) bool {
 		_, err := w.Write(line)
 		return err == nil && flusher.Flush() == nil
 	}
+	s.sendEvents(r.Context(), at, newFilter(namespaces, topics), sub.ended, send)
+}
+
+// sendEvents sends the batches from at on, and heartbeats, until the client leaves, the
+// subscription has ended, or the client is too slow.
+func (s *Sim) sendEvents(ctx context.Context, at *batch, f *filter, ended <-chan struct{}, send func(line []byte) bool) {
 	heartbeat := []byte("{}\n")
 	if !send(heartbeat) {
 		return
 	}
-	f := newFilter(namespaces, topics)
 	if line := at.line(f); line != nil && !send(line) {
 		return
 	}
@@ -82,9 +87,9 @@ func (s *Sim) stream(w http.ResponseWriter, r *http.Request) {
 	defer tick.Stop()
 	for {
 		select {
-		case <-r.Context().Done():
+		case <-ctx.Done():
 			return
-		case <-sub.ended:
+		case <-ended:
 			return
 		case <-tick.C:
 			if !send(heartbeat) {

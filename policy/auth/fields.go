@@ -13,7 +13,7 @@ func Settable(name string) error {
 	switch kind := wire.KindOf([]byte(name)); {
 	case name == "" || strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") != "":
 		return fmt.Errorf("%q is not the name of a field; want letters, digits and dashes", name)
-	case kind == wire.Other, kind == wire.Vouched, strings.EqualFold(name, "authorization"):
+	case kind == wire.Other, kind == wire.ProxyOnly, strings.EqualFold(name, "authorization"):
 		return nil
 	default:
 		return fmt.Errorf("%q is not a field that a policy may set", name)

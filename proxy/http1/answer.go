@@ -10,21 +10,21 @@ import (
 	"serai/wire/socket"
 )
 
-// answer writes one answer. Small answers leave in one write.
+// answer writes one answer. A small answer leaves in one write.
 type answer struct {
 	conn *conn
 	out  []byte // not yet written, from a pool; nil before the first byte
 
-	minor     uint8 // of the request
-	keepAlive bool  // the client would go on
-	upgrading bool  // it asked for another protocol
-	continued bool  // it has been told to send its body
-	started   bool  // bytes have been sent
-	chunked   bool  // the body is framed in chunks by us
-	close     bool  // the connection ends with this answer
-	endsIt    bool  // and nothing else tells the client that it is whole
-	ended     bool  // the answer is complete
-	failed    bool  // the client is gone, or was cut off
+	minor         uint8 // the request's HTTP/1 minor version
+	keepAlive     bool  // the client would keep the connection
+	upgrading     bool  // the client asked for another protocol
+	continued     bool  // the client was told to send its body
+	started       bool  // bytes have been sent
+	chunked       bool  // serai frames the body in chunks
+	close         bool  // the connection ends with this answer
+	closeEndsBody bool  // the end of the connection is the end of the body
+	ended         bool  // the answer is complete
+	failed        bool  // the client is gone, or the answer was cut off
 }
 
 var (
@@ -54,11 +54,11 @@ func (a *answer) Interim(h *wire.ResponseHead) error {
 
 // Head starts the answer (RFC 9112 section 6).
 func (a *answer) Head(h *wire.ResponseHead) error {
-	// What comes behind the request for a protocol that was refused may be meant
-	// for it: it is not read as a request. Nor is what follows a body that the
-	// connection does not come to the end of: the client is told before it sends
-	// another request (RFC 9110 section 10.1.1).
-	a.close = !a.keepAlive || a.upgrading || a.conn.front.Retiring() || !a.conn.session.body.ends(a.continued)
+	// After a refused upgrade, the bytes that follow may belong to the other protocol, so
+	// they are not read as a request. If the body will not be read to its end, no other
+	// request can follow on this connection, and the client is told so now (RFC 9110
+	// section 10.1.1).
+	a.close = !a.keepAlive || a.upgrading || a.conn.front.Retiring() || !a.conn.session.body.endsSoon(a.continued)
 	if s := a.conn.session; s.Exchange.Head.Framing != wire.NoBody {
 		s.body.pace.answered.Store(true)
 		if s.body.converses() {
@@ -80,12 +80,11 @@ func (a *answer) Head(h *wire.ResponseHead) error {
 		a.out = append(a.out, "\r\n"...)
 	}
 	if h.Framing == wire.Chunked || h.Framing == wire.UntilEOF {
-		// A client of HTTP/1.0 knows no chunks: the end of the connection is
-		// the end of its answer.
+		// HTTP/1.0 has no chunks: the end of the connection ends the answer.
 		if a.chunked = a.minor == 1; a.chunked {
 			a.out = append(a.out, "Transfer-Encoding: chunked\r\n"...)
 		} else {
-			a.close, a.endsIt = true, true
+			a.close, a.closeEndsBody = true, true
 		}
 	}
 	switch {
@@ -101,7 +100,7 @@ func (a *answer) Head(h *wire.ResponseHead) error {
 	return nil
 }
 
-// Write sends bytes of the body, or holds them back until Flush.
+// Write sends bytes of the body, or buffers them until Flush.
 func (a *answer) Write(p []byte) error {
 	if a.chunked {
 		a.out = wire.AppendChunkLine(a.out, len(p))
@@ -125,7 +124,7 @@ func (a *answer) Write(p []byte) error {
 	return nil
 }
 
-// Flush sends what is held back.
+// Flush sends what is buffered.
 func (a *answer) Flush() error {
 	if len(a.out) == 0 {
 		return nil
@@ -135,8 +134,8 @@ func (a *answer) Flush() error {
 	return err
 }
 
-// Plain returns the client's connection where the body's bytes may be written to
-// it as they are.
+// Plain returns the client's connection if the body's bytes may be written to it
+// unchanged.
 func (a *answer) Plain() *socket.Conn {
 	if a.chunked || !a.conn.wire.Plain() {
 		return nil
@@ -145,18 +144,17 @@ func (a *answer) Plain() *socket.Conn {
 }
 
 func (a *answer) send(p []byte) error {
-	// The first write comes right after what it answers; later ones may have had
-	// to wait for each other.
+	// Now is still current for the first write; later writes may have had to wait.
 	now := a.conn.session.Now
 	if a.started {
 		now = time.Now()
 	}
 	a.started = true
 	a.conn.wire.WriteWithin(now, a.conn.engine.options.WriteIdle)
-	taking := &a.conn.session.memoryUse
-	taking.WriteBegins(now)
+	use := &a.conn.session.memoryUse
+	use.WriteBegins(now)
 	_, err := a.conn.wire.Write(p)
-	taking.WriteEnds()
+	use.WriteEnds()
 	if err != nil {
 		a.failed = true
 		return err
@@ -173,15 +171,16 @@ func (a *answer) Finish(trailers []wire.Field) error {
 	return a.Flush()
 }
 
-// Abort makes the connection end here. Bytes held back are not sent: a client
-// must not take a part for the whole.
+// Abort makes the connection end here. Buffered bytes are not sent, so that the client
+// does not take a part for the whole.
 func (a *answer) Abort() {
 	a.failed = true
 	a.out = a.out[:0]
 }
 
-// statusLine begins a head. A request that waits for its answer has no buffer
-// for it yet: with many of them each would use one that is no longer cached.
+// statusLine begins a head. It takes the buffer only now: if many requests that wait
+// for their answers held one, each buffer would have left the CPU's cache when it is
+// used.
 func (a *answer) statusLine(status int, reason []byte) {
 	if a.out == nil {
 		a.out = socket.GetSmall()[:0]

@@ -1,8 +1,7 @@
 // Package http1 answers: how does HTTP/1 reach the proxy?
 //
-// It is a thin engine of package front: it parses heads into Exchanges, writes
-// answers, and keeps the time. Everything that is not HTTP/1's own is package
-// proxy's.
+// It is a thin engine of package front: it parses heads into Exchanges, writes answers, and
+// enforces time limits. Everything that does not depend on HTTP/1 is in package proxy.
 package http1
 
 import (
@@ -17,20 +16,20 @@ import (
 	"serai/wire/socket"
 )
 
-// Options is what an Engine needs. Zero values mean the defaults named.
+// Options are the options of an Engine. Zero values mean the defaults given here.
 type Options struct {
-	// Limits bound request heads; wire.DefaultLimits when zero.
+	// Limits bound request heads; zero means wire.DefaultLimits.
 	Limits wire.Limits
-	// HeadTimeout bounds a head from its first byte, 10s. BodyIdle bounds each
-	// wait for more of a body, 30s. KeepAlive bounds the wait for a request,
-	// 75s. WriteIdle bounds each wait for the client to take more, 30s.
+	// HeadTimeout bounds the time for a head from its first byte, 10s. BodyIdle bounds
+	// each wait for more of a body, 30s. KeepAlive bounds the wait for a request, 75s.
+	// WriteIdle bounds each wait for the client to accept more, 30s.
 	HeadTimeout, BodyIdle, KeepAlive, WriteIdle time.Duration
-	// MinRate is how many bytes of a body the client is to send a second, 100, on
-	// average over BodyIdle; negative for none.
+	// MinRate is how many bytes of a body a client must send per second, 100, on average
+	// over BodyIdle; negative for no minimum.
 	MinRate int
 }
 
-// Validate reports all that is wrong with the options at once.
+// Validate reports everything that is wrong with the options at once.
 func (o *Options) Validate() error {
 	var errs []error
 	for _, d := range []struct {
@@ -79,7 +78,7 @@ type Engine struct {
 
 var _ front.Engine = (*Engine)(nil)
 
-// NewEngine makes an Engine that hands its requests to p.
+// NewEngine makes an Engine that passes its requests to p.
 func NewEngine(p *proxy.Proxy, o Options) (*Engine, error) {
 	if err := o.Validate(); err != nil {
 		return nil, fmt.Errorf("http1 options: %w", err)
@@ -90,9 +89,9 @@ func NewEngine(p *proxy.Proxy, o Options) (*Engine, error) {
 	return e, nil
 }
 
-// Open takes a connection over.
+// Open takes over a connection.
 func (e *Engine) Open(c *front.Conn) front.Session {
-	s, again := c.Before().(*conn)
+	s, again := c.LastSession().(*conn)
 	if !again || s.engine != e {
 		s = new(conn)
 	}
@@ -100,7 +99,7 @@ func (e *Engine) Open(c *front.Conn) front.Session {
 	return s
 }
 
-// Plaintext answers the start of a request line.
+// Plaintext answers the start of a request line, sent to a port that speaks TLS.
 func (e *Engine) Plaintext(first [5]byte) []byte {
 	switch string(first[:]) {
 	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "PATCH", "DELET":

@@ -35,8 +35,8 @@ func (c *conn) readHead(s *session) (int, error) {
 		}
 		had := len(c.wire.Buffered())
 		err = c.wire.FillLine()
-		s.memoryUse.Came(len(c.wire.Buffered()) - had)
-		if err = s.memoryUse.Waited(err); err != nil {
+		s.memoryUse.Received(len(c.wire.Buffered()) - had)
+		if err = s.memoryUse.WaitError(err); err != nil {
 			return 0, err
 		}
 		if short {
@@ -46,20 +46,21 @@ func (c *conn) readHead(s *session) (int, error) {
 	}
 }
 
-// beginsHTTP2 reports whether the client has begun with the preface of HTTP/2, and may.
+// beginsHTTP2 reports whether the client has sent the HTTP/2 preface, and may use
+// HTTP/2 without ALPN.
 func (c *conn) beginsHTTP2(s *session) bool {
-	return !c.asked && c.front.TakesPriorKnowledge() && bytes.HasPrefix(c.wire.Buffered(), []byte("PRI * HTTP/2.0\r\n"))
+	return !c.answered && c.front.TakesPriorKnowledge() && bytes.HasPrefix(c.wire.Buffered(), []byte("PRI * HTTP/2.0\r\n"))
 }
 
-// refuse answers what is no request, and closes: nobody can tell where the
-// next one would begin.
+// refuse answers bytes that are not a valid request, and closes the connection: nobody
+// can tell where the next request would begin.
 func (c *conn) refuse(s *session, err error) {
 	var e *wire.Error
 	switch {
 	case errors.As(err, &e):
 	case errors.Is(err, os.ErrDeadlineExceeded) && bytes.HasPrefix([]byte("\r\n"), c.wire.Buffered()):
-		// Old clients send a line end behind a body (RFC 9112 section 2.2). It begins
-		// no request: an answer would be taken for that to the next one.
+		// Old clients send a line end after a body (RFC 9112 section 2.2). It is not the
+		// start of a request: the client would take an answer for that to its next one.
 		return
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		e = proxy.ReasonHeadTimeout.Refusal()
@@ -69,7 +70,7 @@ func (c *conn) refuse(s *session, err error) {
 		c.ending = front.AtOnce // the client left in the middle of a head
 		return
 	}
-	// What was parsed may be in a buffer that has been given back since.
+	// The fields that were parsed may be in a buffer that was released meanwhile.
 	s.Head.ParseRequest(c.wire.Buffered(), c.engine.options.Limits)
 	s.Start = time.Now()
 	s.Now = s.Start
@@ -78,7 +79,7 @@ func (c *conn) refuse(s *session, err error) {
 	c.engine.proxy.Refused(&s.Exchange, e)
 }
 
-// where tells in which line of a head an error is, for people.
+// where tells people which line of a head has the error.
 func where(err error) string {
 	var field *wire.FieldError
 	if errors.As(err, &field) {
@@ -87,7 +88,7 @@ func where(err error) string {
 	return ""
 }
 
-// refuse answers what is no request.
+// refuse writes the answer to bytes that are not a valid request.
 func (a *answer) refuse(e *wire.Error, where string) {
 	h, body := proxy.Refusal(e, where)
 	a.statusLine(h.Status, h.Reason)

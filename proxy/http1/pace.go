@@ -11,13 +11,13 @@ import (
 	"serai/wire/socket"
 )
 
-// pace is how fast the client sends a body. What counts is the time in which the
-// client was waited for: while the instance takes nothing, so that nobody reads,
-// none passes.
+// pace is how fast the client sends a body. Only time in which serai waits for the
+// client counts: while the instance accepts nothing, nobody reads, and no time is
+// counted.
 type pace struct {
-	// late is for how long the client has been waited for beyond what the bytes
-	// that came account for at the least rate; never below zero, so that nobody
-	// earns a long pause by a fast beginning.
+	// late is how much longer serai has waited for the client than the minimum rate
+	// allows for the bytes that came. It is never negative, so that a fast start does
+	// not allow a long pause later.
 	late time.Duration
 	// answered says that the final answer has begun.
 	answered atomic.Bool
@@ -25,7 +25,7 @@ type pace struct {
 
 var errBodySlow = proxy.ReasonBodySlow.Refusal()
 
-// waited notes that n bytes came after a wait that took so long, at a least rate in
+// waited counts n bytes that came after a wait of that length. Rate is the minimum, in
 // bytes a second.
 func (p *pace) waited(took time.Duration, n, rate int) {
 	if rate > 0 {
@@ -34,9 +34,9 @@ func (p *pace) waited(took time.Duration, n, rate int) {
 	}
 }
 
-// waits notes that the client is waited for, from then on, and returns for how long
-// at most.
-func (b *requestBody) waits(began time.Time) time.Duration {
+// beginWait records that a wait for the client begins, and returns how long it may
+// last.
+func (b *requestBody) beginWait(began time.Time) time.Duration {
 	o := &b.conn.engine.options
 	if b.converses() {
 		return o.BodyIdle
@@ -44,26 +44,26 @@ func (b *requestBody) waits(began time.Time) time.Duration {
 	return min(o.BodyIdle, b.conn.session.memoryUse.WaitBegins(began, b.conn.front.Memory))
 }
 
-// waited notes that n bytes came after a wait that began then, and returns what its
-// error means: memory may be needed by others.
-func (b *requestBody) waited(began time.Time, n int, err error) error {
+// endWait records that n bytes came after a wait that began then, and returns what its
+// error means: others may need the memory.
+func (b *requestBody) endWait(began time.Time, n int, err error) error {
 	b.pace.waited(time.Since(began), n, b.conn.engine.options.MinRate)
-	d := &b.conn.session.memoryUse
-	d.Came(n)
-	return d.Waited(err)
+	use := &b.conn.session.memoryUse
+	use.Received(n)
+	return use.WaitError(err)
 }
 
-// lookAgain is how often a client that is too slow, but may be, is looked at.
+// lookAgain is the time between looks at a client that is too slow and may be.
 const lookAgain = time.Second
 
-// crawl reads once from a client that is late, and returns how many bytes came.
-func (b *requestBody) crawl() (n int, err error) {
+// readLate reads once from a client that is late, and returns how many bytes came.
+func (b *requestBody) readLate() (n int, err error) {
 	w, o := b.conn.wire, &b.conn.engine.options
 	began, had := time.Now(), len(w.Buffered())
-	b.waits(began)
+	b.beginWait(began)
 	for now := began; ; now = time.Now() {
 		left := o.BodyIdle - b.pace.late
-		if left <= 0 && b.hinders() {
+		if left <= 0 && b.rateApplies() {
 			return 0, errBodySlow
 		}
 		if left <= 0 {
@@ -73,53 +73,53 @@ func (b *requestBody) crawl() (n int, err error) {
 		n = len(w.Buffered())
 		err = w.Fill()
 		n = len(w.Buffered()) - n
-		err = b.waited(now, n, err)
+		err = b.endWait(now, n, err)
 		if n = len(w.Buffered()) - had; !errors.Is(err, os.ErrDeadlineExceeded) || b.interrupted.Load() || w.Interrupted() || time.Since(began) >= o.BodyIdle {
 			return n, err
 		}
 	}
 }
 
-// hinders reports whether a body that comes slowly is in anybody's way. One of
-// unknown length may be a stream that has nothing to say: it is left alone until
-// a request waits for its place.
-func (b *requestBody) hinders() bool {
+// rateApplies reports whether the client must keep to the minimum rate. A body of
+// unknown length may be a stream that has nothing to send, so it is ended only when
+// another request waits for its place.
+func (b *requestBody) rateApplies() bool {
 	s := b.conn.session
 	return !b.pace.answered.Load() && (s.Head.Framing == wire.Length || s.Wanted())
 }
 
-// converses reports whether client and instance talk with each other, so that a pause
-// is nobody's fault. A body of a known length is no talk: its client had it all when
-// the request began, whatever the instance answers meanwhile.
+// converses reports whether client and instance exchange messages, so that a pause is
+// normal. A body of known length is no conversation: the client had all of it when the
+// request began, whatever the instance has answered meanwhile.
 func (b *requestBody) converses() bool {
 	return b.pace.answered.Load() && b.conn.session.Head.Framing != wire.Length
 }
 
-// await prepares a read that may have to wait, which begins then. It fails when
-// the client is too slow; any other error is left to the read.
+// await prepares a read that may have to wait. It fails if the client is too slow; all
+// other errors are left to the read.
 func (b *requestBody) await() (began time.Time, err error) {
 	if b.pace.late > 0 {
-		_, err = b.crawl()
+		_, err = b.readLate()
 		if err == errBodySlow || err == wire.ErrOverloaded || errors.Is(err, os.ErrDeadlineExceeded) {
 			b.note(0, err)
 			return began, err
 		}
 	}
 	began = time.Now()
-	b.conn.wire.ReadWithin(began, b.waits(began))
+	b.conn.wire.ReadWithin(began, b.beginWait(began))
 	return began, nil
 }
 
-// Gather waits until a body that fits a large buffer is here: it leaves in one
-// write then, needs no goroutine, may go over an idle connection and be repeated,
-// and takes no place at an instance before. It is not waited for when the client
-// asks whether to send it, nor beyond a small buffer where there is no memory for a
-// large one. What is not here then is streamed, if there is memory for that.
+// Gather waits until a body that fits into a large buffer is complete. Then it is sent
+// in one write, needs no goroutine, may use an idle connection, can be sent again, and
+// holds no place on an instance before. It does not wait when the client asks whether
+// to send the body, nor for more than a small buffer if there is no memory for a large
+// one. What has not come then is streamed, if there is memory for that.
 func (b *requestBody) Gather() error {
 	err := b.gather()
 	s := b.conn.session
 	switch {
-	case err == wire.ErrOverloaded && !s.memoryUse.Ends():
+	case err == wire.ErrOverloaded && !s.memoryUse.Ending():
 	case err != nil:
 		b.note(0, err)
 		return err
@@ -133,7 +133,7 @@ func (b *requestBody) Gather() error {
 	return nil
 }
 
-// gather reads what Gather waits for.
+// gather reads the body for Gather.
 func (b *requestBody) gather() error {
 	w := b.conn.wire
 	for len(w.Buffered()) < b.gathers && w.FillReady() {
@@ -141,12 +141,12 @@ func (b *requestBody) gather() error {
 	for len(w.Buffered()) < b.gathers {
 		var err error
 		if b.pace.late > 0 {
-			_, err = b.crawl()
+			_, err = b.readLate()
 		} else {
 			began, had := time.Now(), len(w.Buffered())
-			w.ReadWithin(began, b.waits(began))
+			w.ReadWithin(began, b.beginWait(began))
 			err = w.Fill()
-			err = b.waited(began, len(w.Buffered())-had, err)
+			err = b.endWait(began, len(w.Buffered())-had, err)
 		}
 		if err != nil {
 			return err

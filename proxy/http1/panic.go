@@ -5,9 +5,9 @@ import (
 	"serai/proxy"
 )
 
-// contain is deferred by Serve: a panic in this engine ends that connection and
-// no other. Those while a request is carried are the proxy's, which knows what to
-// give back.
+// contain is deferred by Serve: a panic in this engine ends this connection and no
+// other. Panics while a request is forwarded are contained by the proxy, which knows
+// what to release.
 func (c *conn) contain(end *front.Ending) {
 	cause := recover()
 	if cause == nil {
@@ -15,7 +15,7 @@ func (c *conn) contain(end *front.Ending) {
 	}
 	c.mu.Lock()
 	s := c.session
-	c.session, c.ended = nil, true // and not used again
+	c.session, c.ended = nil, true // the session is not reused
 	c.mu.Unlock()
 	if s != nil {
 		s.memoryUse.End(c.front.Memory)

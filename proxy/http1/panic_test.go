@@ -45,7 +45,7 @@ func TestPanicOfTheEngine(t *testing.T) {
 		"at the first byte": {wrap: func(l net.Listener) net.Listener { return panicking{l, 0} }},
 		"in a head":         {wrap: func(l net.Listener) net.Listener { return panicking{l, 1} }},
 		"behind a part":     {wrap: func(l net.Listener) net.Listener { return panicking{l, 2} }},
-		"in a handshake":    {wrap: overTLS(t), front: front.Options{Handshaken: func(*tls.ConnectionState, error) { panic("planted in a handshake") }}},
+		"in a handshake":    {wrap: overTLS(t), front: front.Options{OnHandshake: func(*tls.ConnectionState, error) { panic("planted in a handshake") }}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var mu sync.Mutex

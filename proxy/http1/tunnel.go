@@ -10,13 +10,13 @@ import (
 
 var _ proxy.Tunneler = (*answer)(nil)
 
-// Tunnel sends the 101 and gives both directions of the connection away. The
-// connection ends with the tunnel.
+// Tunnel sends the 101 and returns the client's side. The connection ends with the
+// tunnel.
 func (a *answer) Tunnel(h *wire.ResponseHead) (upstream.Duplex, error) {
 	c := a.conn
 	a.close, a.ended = true, true
-	// The request is logged when the tunnel has ended: its head must outlive
-	// the buffer that the tunnel gives back. With a body it has one of its own.
+	// The request is logged after the tunnel has ended, so its head must not be in the
+	// buffer that the tunnel releases. With a body it already has a buffer of its own.
 	if c.session.body.head == nil {
 		c.session.body.head = c.wire.Detach()
 	}
@@ -35,5 +35,5 @@ type clientSide struct {
 	conn *conn
 }
 
-// Abort has the connection end with a reset.
+// Abort makes the connection end with a reset.
 func (s clientSide) Abort() { s.conn.ending = front.Reset }

@@ -11,26 +11,26 @@ import (
 	"serai/wire/http2"
 )
 
-// answer is what a stream keeps of its answer.
+// answer is what a stream keeps about its answer.
 type answer struct {
-	block   []byte     // of the head, until it is sent, behind a byte for NoTable
-	pending bool       // it is to be sent
-	headed  bool       // a final head was
-	code    http2.Code // that the stream ends with, where it does not end well
-	tunnel  bool       // it has become one
-	accept  []byte     // what the instance has to say to a WebSocket
-	trail   []byte     // block of trailers
+	block   []byte     // the encoded head until it is sent, after a byte for NoTable
+	pending bool       // block is not sent yet
+	headed  bool       // a final head was sent
+	code    http2.Code // error code that the stream ends with; NoError for none
+	tunnel  bool       // the stream has become a tunnel
+	accept  []byte     // the Sec-WebSocket-Accept that the instance must answer
+	trail   []byte     // the encoded trailers
 
-	last    int       // where the flags of its last DATA are in what is to be written
-	lastOut uint64    // and in which
-	writeBy time.Time // when who waits is to look again
+	last    int       // index in out of the flags of its last DATA frame; -1 for none
+	lastOut uint64    // conn.outs at that time
+	writeBy time.Time // when a waiting writer must check its deadline
 }
 
 func (a *answer) reset() {
 	*a = answer{block: a.block[:0], accept: a.accept[:0], trail: a.trail[:0], last: -1}
 }
 
-// abort is the code of an answer that does not come to its end.
+// abort is the code for an answer that does not end properly.
 func (a *answer) abort() http2.Code {
 	if a.code == http2.NoError {
 		return http2.InternalError
@@ -50,7 +50,7 @@ func (r *responder) stream() *stream { return (*stream)(r) }
 
 var errGone = errors.New("the client takes no more of this stream")
 
-// usable returns an error where nothing can be sent any more. C.mu is held.
+// usable returns an error if nothing can be sent any more. c.mu is held.
 func (s *stream) usable() error {
 	if s.gone || s.conn.broken || s.localEnd {
 		return errGone
@@ -73,7 +73,7 @@ func (r *responder) Interim(h *wire.ResponseHead) error {
 	return s.usable()
 }
 
-// Head starts the answer. It is held back, since it may be all of it.
+// Head starts the answer. It buffers the head, since it may be the whole answer.
 func (r *responder) Head(h *wire.ResponseHead) error {
 	s := r.stream()
 	c := s.conn
@@ -91,7 +91,7 @@ func (r *responder) Head(h *wire.ResponseHead) error {
 	return s.usable()
 }
 
-// encode makes the block of a head.
+// encode encodes a head into block.
 func (s *stream) encode(h *wire.ResponseHead, status int) {
 	b := append(s.block[:0], http2.NoTable)
 	b = http2.AppendStatus(b, status)
@@ -114,11 +114,11 @@ func (s *stream) encode(h *wire.ResponseHead, status int) {
 	s.block = b
 }
 
-// dateIndex is the entry of date in the static table.
+// dateIndex is the index of date in the static table.
 const dateIndex = 33
 
-// appendBlock appends the block as HEADERS. C.mu is held, and let go where there is no
-// room.
+// appendBlock appends the block as HEADERS. c.mu is held, and released while there is
+// no room.
 func (s *stream) appendBlock(f http2.Flags) {
 	c := s.conn
 	for !c.fits(len(s.block)) && !c.broken {
@@ -145,7 +145,7 @@ func (s *stream) appendBlock(f http2.Flags) {
 	}
 }
 
-// sendHead sends the head that was held back. C.mu is held.
+// sendHead appends the buffered head. c.mu is held.
 func (s *stream) sendHead(f http2.Flags) {
 	if s.pending {
 		s.pending, s.headed = false, true
@@ -153,7 +153,7 @@ func (s *stream) sendHead(f http2.Flags) {
 	}
 }
 
-// Write sends bytes of the body, or holds them back until Flush.
+// Write sends bytes of the body, or buffers them until Flush.
 func (r *responder) Write(p []byte) error {
 	return r.write(p, r.engine.options.WriteIdle)
 }
@@ -166,7 +166,7 @@ func (r *responder) write(p []byte, within time.Duration) error {
 	return s.send(p, within)
 }
 
-// Flush sends what is held back.
+// Flush sends what is buffered.
 func (r *responder) Flush() error {
 	s := r.stream()
 	c := s.conn
@@ -180,7 +180,8 @@ func (r *responder) Flush() error {
 	return s.usable()
 }
 
-// Finish ends the answer. It is written when the stream ends, at once.
+// Finish ends the answer. The end is written when the stream's goroutine finishes,
+// which is at once.
 func (r *responder) Finish(trailers []wire.Field) error {
 	s := r.stream()
 	c := s.conn
@@ -202,8 +203,8 @@ func (r *responder) Finish(trailers []wire.Field) error {
 	return nil
 }
 
-// endLocal ends the stream's sending side: with the last frame, if that is still here.
-// C.mu is held.
+// endLocal ends the stream's sending side: with its last frame, if that was not written
+// yet. c.mu is held.
 func (s *stream) endLocal() {
 	c := s.conn
 	switch {
@@ -218,8 +219,9 @@ func (s *stream) endLocal() {
 	s.localEnd = true
 }
 
-// Abort ends the answer so that the client sees that it was cut. A client of gRPC is
-// told so in its own words, also where the answer has not begun: that serai ends, say.
+// Abort ends the answer in a way that shows the client that it is incomplete. A gRPC
+// client gets trailers that say so, also if the answer has not begun, for example
+// because serai stops.
 func (r *responder) Abort() {
 	s := r.stream()
 	c := s.conn

@@ -12,43 +12,43 @@ import (
 	"serai/wire/socket"
 )
 
-// body is a request's body: what has come and nobody has read. It is guarded by
-// conn.mu.
+// body is the part of a request's body that has come and was not read yet. It is
+// guarded by conn.mu.
 type body struct {
 	readable sync.Cond
 	bodyState
 }
 
-// bodyState is all of it that each request has anew.
+// bodyState is the part of a body that is reset for each request.
 type bodyState struct {
-	chunks []chunk
-	unread int
-	handed int // bytes of the first chunk that somebody is reading
+	chunks  []chunk
+	unread  int
+	reading int // bytes of the first chunk that the caller of Next uses
 
-	first    int64 // the window that it has begun with
-	inWindow int64 // that is left to the client
-	consumed int64 // of it, to be given back
-	declared int64 // by Content-Length, -1 when it is not
+	first    int64 // the window at the start of the stream
+	inWindow int64 // bytes that the client may still send
+	consumed int64 // bytes that were read but not given back to the window
+	declared int64 // Content-Length, -1 for none
 	received int64
-	message  int64 // size of the first message of gRPC, with its prefix; -1 once nobody waits for it
+	message  int64 // size of the first gRPC message with its prefix; -1 when nobody waits for it
 
 	bodyErr     error
 	interrupted bool
-	connects    bool // what comes is the tunnel's: there is no body
+	connects    bool // an extended CONNECT: DATA belongs to the tunnel, there is no body
 	grpc        bool // the client speaks gRPC
 	trailers    []wire.Field
-	kept        []byte // their bytes
+	kept        []byte // the bytes of trailers
 
-	late     time.Duration // as in proxy/http1: beyond what the least rate allows
-	answered bool          // the final answer has begun: a pause is nobody's fault
-	readBy   time.Time     // when who waits is to look again
+	late     time.Duration // longer than the minimum rate allows: see proxy/http1
+	answered bool          // the final answer has begun
+	readBy   time.Time     // when a waiting reader must check its deadline
 }
 
-// chunk is a buffer of which [r:w] is unread.
+// chunk is a buffer of which [r:w] was not read yet.
 type chunk struct {
 	b     []byte
 	r, w  int
-	spill bool // it counts for memory.Streams
+	spill bool // it is counted as memory.Streams
 }
 
 func (b *body) reset() {
@@ -64,14 +64,14 @@ func (s *stream) declare() {
 	}
 }
 
-// keep copies p to memory that is the stream's.
+// keep copies p to memory of the stream.
 func (b *body) keep(p []byte) []byte {
 	start := len(b.kept)
 	b.kept = append(b.kept, p...)
 	return b.kept[start:len(b.kept):len(b.kept)]
 }
 
-// store keeps what has come, and reports whether there is memory for it.
+// store keeps bytes that have come, and reports whether there was memory for them.
 func (s *stream) store(b []byte) bool {
 	if s.message == 0 {
 		s.message = s.firstMessage(b)
@@ -93,10 +93,10 @@ func (s *stream) store(b []byte) bool {
 	return true
 }
 
-// firstMessage returns the size of the message of gRPC that begins with b; -1 where it is none
-// that is waited for.
+// firstMessage returns the size of the gRPC message that begins with b; -1 if the proxy
+// does not wait for it.
 func (s *stream) firstMessage(b []byte) int64 {
-	const prefix = 5 // whether it is compressed, and its length
+	const prefix = 5 // a flag for compression, and the length
 	if s.declared >= 0 || len(b) < prefix || !s.grpc {
 		return -1
 	}
@@ -107,13 +107,14 @@ func (s *stream) firstMessage(b []byte) int64 {
 	return size
 }
 
-// mostGathered is how large a body may be that is waited for as a whole.
+// mostGathered is the size up to which a body or message is waited for completely.
 func (s *stream) mostGathered() int64 { return min(s.first, int64(s.engine.options.StreamWindow)) }
 
-// addChunk adds a buffer. What is waited for as a whole has it in one.
+// addChunk adds a buffer. A body that is waited for completely gets one buffer for all
+// of it.
 func (s *stream) addChunk() bool {
 	whole := max(s.declared, s.message)
-	small := s.first <= socket.SmallBuffer // then two of them are all there may be
+	small := s.first <= socket.SmallBuffer // two small buffers are enough for all
 	if small || len(s.chunks) == 0 && (whole < 0 || whole <= socket.SmallBuffer || whole > socket.LargeBuffer) {
 		s.chunks = append(s.chunks, chunk{b: socket.GetSmall()})
 		return true
@@ -122,7 +123,8 @@ func (s *stream) addChunk() bool {
 		s.chunks = append(s.chunks, chunk{b: socket.GetLarge()})
 		return true
 	}
-	// The client was allowed to send it. Streams that begin from now on are not.
+	// The client was allowed to send this much. Streams that begin from now on get a
+	// smaller window.
 	if !s.conn.front.Memory.Take(memory.Streams, socket.SmallBuffer) {
 		return false
 	}
@@ -131,7 +133,7 @@ func (s *stream) addChunk() bool {
 	return true
 }
 
-// dropChunk gives the first buffer back.
+// dropChunk releases the first buffer.
 func (s *stream) dropChunk() {
 	b, spill := s.chunks[0].b, s.chunks[0].spill
 	s.chunks = s.chunks[:copy(s.chunks, s.chunks[1:])]
@@ -146,13 +148,14 @@ func (s *stream) dropChunk() {
 	socket.Put(b)
 }
 
-// taken ends the reading of what was handed out, and gives its window back.
-func (s *stream) endHanded() {
-	n := s.handed
+// endRead ends the use of the bytes that beginRead returned, and reopens the windows by
+// as much.
+func (s *stream) endRead() {
+	n := s.reading
 	if n == 0 {
 		return
 	}
-	s.handed = 0
+	s.reading = 0
 	first := &s.chunks[0]
 	switch {
 	case first.r < first.w:
@@ -169,28 +172,28 @@ func (s *stream) endHanded() {
 	c.flushSoon()
 }
 
-// reopen gives the stream's window back, as far as it is consumed. C.mu is held.
+// reopen reopens the stream's window by the bytes that were read. c.mu is held.
 func (s *stream) reopen() {
 	s.inWindow += s.consumed
 	s.conn.out = http2.AppendWindowUpdate(s.conn.out, s.id, uint32(s.consumed))
 	s.consumed = 0
 }
 
-// hand hands out what is unread in the first buffer.
-func (s *stream) hand() []byte {
+// beginRead returns the unread bytes of the first buffer.
+func (s *stream) beginRead() []byte {
 	first := &s.chunks[0]
 	b := first.b[first.r:first.w:first.w]
-	first.r, s.handed = first.w, len(b)
+	first.r, s.reading = first.w, len(b)
 	s.unread -= len(b)
 	return b
 }
 
-// release gives all buffers back.
+// release releases all buffers.
 func (b *body) release(s *stream) {
-	if n := s.unread + s.handed; n > 0 {
+	if n := s.unread + s.reading; n > 0 {
 		s.conn.giveBack(int64(n))
 	}
-	s.unread, s.handed = 0, 0
+	s.unread, s.reading = 0, 0
 	for len(s.chunks) > 0 {
 		s.dropChunk()
 	}

@@ -19,43 +19,43 @@ type conn struct {
 	front  *front.Conn
 	wire   *socket.Conn // of front
 
-	reader // of the goroutine that serves it
+	reader // used by the goroutine that serves the connection
 
-	jobs chan *stream // to goroutines that wait for a stream
+	jobs chan *stream // streams for idle goroutines
 
 	mu       sync.Mutex
 	streams  map[uint32]*stream
-	idle     int       // goroutines that wait for jobs
-	tasks    int       // goroutines of this connection
+	idle     int       // number of goroutines that wait for jobs
+	tasks    int       // number of goroutines of this connection
 	ended    sync.Cond // tasks has become 0
 	active   time.Time // when the last stream ended, or the connection began
 	state    state
-	drainAt  time.Time // when the first GOAWAY of a drain went
-	lastID   uint32    // of the client's streams
-	last     uint32    // that the client was told is the last one it will have answered
+	drainAt  time.Time // when the first GOAWAY of a drain was sent
+	lastID   uint32    // highest ID of the client's streams
+	last     uint32    // last stream that GOAWAY streamRef
 	toldLast bool
-	heard    time.Time // when something was read last
-	looked   bool      // nothing has come since PeerGone was asked
-	partial  time.Time // since when a frame or head is here in part, zero for none
-	large    bool      // that head has taken memory for large ones
+	heard    time.Time // when something was last read
+	looked   bool      // PeerGone was called since then
+	partial  time.Time // since when an incomplete frame or head is here, zero for none
+	large    bool      // that head uses memory for a large one
 
 	writer
-	settings // of the client
+	settings // the client's
 }
 
-// state is what a connection is at. It only moves on.
+// state is the state of a connection. It only moves forward.
 type state uint8
 
 const (
 	serving  state = iota
-	draining       // the client has been told to open no more streams
-	closing        // and which was the last; the connection ends with those there are
+	draining       // the client was told to open no more streams
+	closing        // and which one was the last; the connection ends after its streams
 	ending         // nothing is read any more
 	cut            // and nothing is waited for
 )
 
-// connCost is what a connection takes beside what package front counts, in bytes:
-// what is to be written, the table of fields, and itself.
+// connCost is the memory of a connection beyond what package front counts, in bytes:
+// frames to be written, the field tables, and the connection itself.
 const connCost = socket.SmallBuffer + 2*http2.TableSize
 
 func newConn(e *Engine, f *front.Conn) *conn {
@@ -76,10 +76,11 @@ func newConn(e *Engine, f *front.Conn) *conn {
 
 var _ front.Session = (*conn)(nil)
 
-// settles is how long a connection is silent before it moves to another stack.
-const settles = time.Second
+// parkAfter is how long a connection is silent before it is parked, and then served by
+// a goroutine with a small stack.
+const parkAfter = time.Second
 
-// Serve serves the connection to its end, or until it is parked.
+// Serve serves the connection until it ends or is parked.
 func (c *conn) Serve() (end front.Ending) {
 	defer c.contain(&end)
 	if !c.began {
@@ -90,7 +91,7 @@ func (c *conn) Serve() (end front.Ending) {
 			c.finish()
 			return front.Lingering
 		}
-		c.paid = true
+		c.counted = true
 		c.engine.conns.Add(1)
 		c.mu.Lock()
 		c.flushSoon()
@@ -100,37 +101,37 @@ func (c *conn) Serve() (end front.Ending) {
 	if parked {
 		return front.Parked
 	}
-	c.over()
+	c.end()
 	return how
 }
 
-// over is the end of a connection that has begun.
-func (c *conn) over() {
+// end ends a connection that has begun.
+func (c *conn) end() {
 	c.finish()
-	if c.paid {
+	if c.counted {
 		c.front.Memory.Give(memory.Connections, connCost)
 		c.engine.conns.Add(-1)
 	}
 }
 
-// contain is deferred by Serve: a panic in what reads a connection ends it with its
-// streams. Those in a stream are the stream's.
+// contain is deferred by Serve: a panic in the goroutine that reads the connection ends
+// it and its streams. Panics in a stream's goroutine are contained there.
 func (c *conn) contain(end *front.Ending) {
 	if cause := recover(); cause != nil {
 		c.engine.proxy.ConnectionPanicked(cause, string(c.front.RemoteText))
-		c.lost()
-		c.over()
+		c.clientLost()
+		c.end()
 		*end = front.Reset
 	}
 }
 
-// read reads until the connection ends, or is to be parked.
+// read reads until the connection ends or should be parked.
 func (c *conn) read() (how front.Ending, parked bool) {
 	for {
-		if c.settled {
+		if c.quiet {
 			c.wire.ReadWithin(time.Now(), 0)
 		} else {
-			c.wire.ReadAbout(time.Now(), settles)
+			c.wire.ReadAbout(time.Now(), parkAfter)
 		}
 		if c.isEnding() {
 			c.wire.InterruptReads()
@@ -139,18 +140,18 @@ func (c *conn) read() (how front.Ending, parked bool) {
 		switch {
 		case c.isEnding():
 			if c.isBroken() {
-				c.cancelAll(true) // nobody can be told of their end
+				c.cancelAll(true) // nothing can be sent any more
 			}
 			return front.Lingering, false
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			c.mu.Lock()
 			parked = len(c.streams) == 0
 			c.mu.Unlock()
-			if c.settled = true; parked {
+			if c.quiet = true; parked {
 				return 0, true
 			}
 		case err != nil:
-			c.lost() // the client has left
+			c.clientLost() // the client has left
 			return front.AtOnce, false
 		default:
 			return front.Lingering, false
@@ -170,8 +171,8 @@ func (c *conn) isBroken() bool {
 	return c.broken
 }
 
-// lost ends all streams since the client cannot be reached any more.
-func (c *conn) lost() {
+// clientLost ends all streams because the client cannot be reached any more.
+func (c *conn) clientLost() {
 	c.mu.Lock()
 	c.broken = true
 	c.state = max(c.state, ending)
@@ -179,7 +180,7 @@ func (c *conn) lost() {
 	c.cancelAll(true)
 }
 
-// fail ends the connection since the client has done what it may not.
+// fail ends the connection because the client has broken a rule or exceeded a limit.
 func (c *conn) fail(why Cause, code http2.Code, detail string) {
 	c.mu.Lock()
 	if c.state < ending {
@@ -195,10 +196,10 @@ func (c *conn) fail(why Cause, code http2.Code, detail string) {
 	c.cancelAll(true)
 }
 
-// lastWrite bounds how long the last frames to a client may take that is cut off.
+// lastWrite bounds the time for the last frames to a client that is cut off.
 const lastWrite = time.Second
 
-// finish ends all goroutines of the connection, and writes what is left.
+// finish waits for all goroutines of the connection, and writes what is left.
 func (c *conn) finish() {
 	c.mu.Lock()
 	c.state = max(c.state, ending)
@@ -214,7 +215,7 @@ func (c *conn) finish() {
 	c.dropBlock()
 }
 
-// cancelAll ends all streams: those whose client is gone without another frame.
+// cancelAll ends all streams. If the client is gone, they send no other frame.
 func (c *conn) cancelAll(gone bool) {
 	for _, s := range c.all() {
 		s.cancel(c)
@@ -231,17 +232,17 @@ func (c *conn) cancelAll(gone bool) {
 	c.room.Broadcast()
 }
 
-// named is a stream that may have become another one since.
-type named struct {
+// streamRef refers to a stream that may meanwhile have been reused for another one.
+type streamRef struct {
 	*stream
 	id uint32
 }
 
-// cancel ends the stream's exchange, if it is still that one.
-func (s named) cancel(c *conn) { s.do(c, (*proxy.Exchange).Cancel) }
+// cancel cancels the exchange, unless the stream was reused.
+func (s streamRef) cancel(c *conn) { s.do(c, (*proxy.Exchange).Cancel) }
 
-// do calls f with the stream's exchange, if it is still that one.
-func (s named) do(c *conn, f func(*proxy.Exchange)) {
+// do calls f with the exchange, unless the stream was reused.
+func (s streamRef) do(c *conn, f func(*proxy.Exchange)) {
 	s.alive.Lock()
 	defer s.alive.Unlock()
 	if s.lives == s.id && s.owner == c {
@@ -249,12 +250,12 @@ func (s named) do(c *conn, f func(*proxy.Exchange)) {
 	}
 }
 
-func (c *conn) all() []named {
+func (c *conn) all() []streamRef {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	all := make([]named, 0, len(c.streams))
+	all := make([]streamRef, 0, len(c.streams))
 	for id, s := range c.streams {
-		all = append(all, named{s, id})
+		all = append(all, streamRef{s, id})
 	}
 	return all
 }

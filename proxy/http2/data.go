@@ -4,7 +4,7 @@ import (
 	"serai/wire/http2"
 )
 
-// beginData takes the header of DATA.
+// beginData handles the header of a DATA frame.
 func (c *conn) beginData(f *http2.Frame) error {
 	n := f.Content
 	c.into = nil
@@ -28,7 +28,7 @@ func (c *conn) beginData(f *http2.Frame) error {
 		if s == nil && c.discard(f.Stream, int64(n), f.Has(http2.FlagEndStream)) {
 			return nil
 		}
-		if s != nil && s.byPeer || s == nil && !c.isUnwanted(f.Stream) {
+		if s != nil && s.byPeer || s == nil && !c.isIgnored(f.Stream) {
 			return c.streamFault(nil, f.Stream, http2.StreamClosed)
 		}
 		return nil
@@ -38,7 +38,7 @@ func (c *conn) beginData(f *http2.Frame) error {
 	}
 	s.inWindow -= size
 	s.received += int64(n)
-	s.memoryUse.Came(n)
+	s.memoryUse.Received(n)
 	switch {
 	case s.inWindow < 0:
 		c.giveBack(size)
@@ -48,15 +48,15 @@ func (c *conn) beginData(f *http2.Frame) error {
 		return c.streamFault(s, f.Stream, http2.ProtocolError)
 	}
 	c.giveBack(size - int64(n))
-	s.consumed += size - int64(n) // of the padding, told with the rest
+	s.consumed += size - int64(n) // padding is given back together with the rest
 	if s.inWindow < smallWindow && s.consumed > 0 && !f.Has(http2.FlagEndStream) {
-		s.reopen() // or the client cannot send what is waited for
+		s.reopen() // otherwise the client could not send what serai waits for
 	}
 	c.into = s
 	return nil
 }
 
-// data takes of the payload of DATA.
+// data handles a part of the payload of a DATA frame.
 func (c *conn) data(f *http2.Frame, b []byte) {
 	if c.into == nil {
 		return
@@ -71,7 +71,7 @@ func (c *conn) data(f *http2.Frame, b []byte) {
 	s.readable.Broadcast()
 }
 
-// endData ends a DATA frame.
+// endData handles the end of a DATA frame.
 func (c *conn) endData(f *http2.Frame) error {
 	if !f.Has(http2.FlagEndStream) || c.into == nil {
 		return nil

@@ -4,12 +4,13 @@ import (
 	"serai/wire/http2"
 )
 
-// maxDiscard is how much of a request's body that nobody wants is let come, in bytes, as
-// over HTTP/1: some clients do not read an answer whose stream is reset while they send.
+// maxDiscard is how many bytes of an unwanted request body the client may still send,
+// as over HTTP/1: some clients do not read an answer whose stream is reset while they
+// send.
 const maxDiscard = 256 << 10
 
-// discards lets the rest of a body come whose request is answered, where that is known to
-// be small, and reports whether it does. C.mu is held.
+// discards lets the client send the rest of the body of an answered request, if that is
+// known to be small, and reports whether it does. c.mu is held.
 func (s *stream) discards() bool {
 	rest := s.declared - s.received
 	if s.declared < 0 || rest > maxDiscard || s.bodyErr != nil {
@@ -26,8 +27,8 @@ func (s *stream) discards() bool {
 	return true
 }
 
-// discard takes n bytes of a body that nobody wants, the last ones or not, and reports
-// whether the client may send them. C.mu is held.
+// discard counts n bytes of an unwanted body, and reports whether the client may send
+// them. Last says that the body ends with them. c.mu is held.
 func (c *conn) discard(id uint32, n int64, last bool) bool {
 	rest, ok := c.discarding[id]
 	switch {

@@ -7,8 +7,8 @@ import (
 	"serai/wire/http2"
 )
 
-// Drain tells the client to open no more streams here, and ends the connection with
-// those that there are (RFC 9113 section 6.8).
+// Drain tells the client to open no more streams on this connection, which then ends
+// after its current streams (RFC 9113 section 6.8).
 func (c *conn) Drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -26,10 +26,11 @@ func (c *conn) drain(now time.Time) {
 	c.flushSoon()
 }
 
-// drainPing is what comes back once the client has seen the GOAWAY before it.
+// drainPing is the PING after the first GOAWAY. Its acknowledgement shows that the
+// client has seen the GOAWAY.
 var drainPing = [8]byte{'s', 'e', 'r', 'a', 'i', 'e', 'n', 'd'}
 
-// drained tells which stream was the last. C.mu is held.
+// drained tells the client which stream was the last one. c.mu is held.
 func (c *conn) drained() {
 	if c.state == draining {
 		c.state = closing
@@ -39,8 +40,8 @@ func (c *conn) drained() {
 	c.mayEnd()
 }
 
-// goAway says which stream was the last, never a higher one than before (RFC 9113 section
-// 6.8). C.mu is held.
+// goAway sends a GOAWAY that names the last stream, never a higher one than before (RFC
+// 9113 section 6.8). c.mu is held.
 func (c *conn) goAway(code http2.Code, detail string) {
 	if !c.toldLast {
 		c.toldLast, c.last = true, c.lastID
@@ -48,7 +49,7 @@ func (c *conn) goAway(code http2.Code, detail string) {
 	c.out = http2.AppendGoAway(c.out, c.last, code, detail)
 }
 
-// mayEnd ends the connection when a drain waits for nothing more. C.mu is held.
+// mayEnd ends the connection if it is drained and has no streams. c.mu is held.
 func (c *conn) mayEnd() {
 	if c.state == closing && len(c.streams) == 0 {
 		c.state = ending
@@ -56,7 +57,7 @@ func (c *conn) mayEnd() {
 	}
 }
 
-// Cut ends the connection whatever is under way.
+// Cut ends the connection at once.
 func (c *conn) Cut() {
 	c.mu.Lock()
 	if c.state < ending {

@@ -1,10 +1,9 @@
 // Package http2 answers: how does HTTP/2 reach the proxy?
 //
-// It is an engine of package front as proxy/http1 is. One goroutine reads a connection,
-// decodes and owns what the protocol has to keep; it never waits for an instance or
-// for the client to take something. Each stream has a goroutine that carries its
-// Exchange. Whoever has frames appends them to what is to be written, and one of them
-// writes it all.
+// It is an engine of package front, like proxy/http1. One goroutine reads a connection,
+// decodes its frames, and never waits for an instance, nor for the client to accept
+// anything. Each stream has a goroutine that serves its Exchange. A goroutine that has
+// frames appends them to the output, and one of them writes everything.
 package http2
 
 import (
@@ -21,29 +20,29 @@ import (
 	"serai/wire/socket"
 )
 
-// Options is what an Engine needs. Zero values mean the defaults named.
+// Options are the options of an Engine. Zero values mean the defaults given here.
 type Options struct {
-	// Limits bound request heads, as in HTTP/1; wire.DefaultLimits when zero.
+	// Limits bound request heads, as in HTTP/1; zero means wire.DefaultLimits.
 	Limits wire.Limits
-	// HeadTimeout bounds a head, and any frame but DATA, from its first byte, 10s.
-	// BodyIdle, KeepAlive, WriteIdle and MinRate are those of HTTP/1.
+	// HeadTimeout bounds the time for a head, and for any frame but DATA, from its first
+	// byte, 10s. BodyIdle, KeepAlive, WriteIdle and MinRate are those of HTTP/1.
 	HeadTimeout, BodyIdle, KeepAlive, WriteIdle time.Duration
 	MinRate                                     int
-	// MaxStreams bounds the requests under way on one connection, 128.
+	// MaxStreams bounds the requests in flight on one connection, 128.
 	MaxStreams int
-	// StreamWindow is how many bytes of a request's body are taken before somebody
-	// has read them, 65536 and at most that; ConnWindow those of all requests of a
-	// connection, 1 MiB.
+	// StreamWindow is how many bytes of a request's body may come before they are read,
+	// 65536 and at most that. ConnWindow is the same for all requests of a connection, 1
+	// MiB.
 	StreamWindow, ConnWindow int
 	// StreamIdle bounds the silence of a client whose answer has begun, 1h.
 	StreamIdle time.Duration
-	// Resets is how many streams of a connection may end a second by a reset or as
-	// malformed, 50, and Controls how many frames may come that carry nothing, 100;
-	// both on average over ten seconds.
+	// Resets is how many streams of a connection may end per second by a reset or
+	// because they are malformed, 50. Controls is how many frames without content may
+	// come per second, 100. Both are averages over ten seconds.
 	Resets, Controls int
 }
 
-// Validate reports all that is wrong with the options at once.
+// Validate reports everything that is wrong with the options at once.
 func (o *Options) Validate() error {
 	var errs []error
 	if o.HeadTimeout < 0 || o.BodyIdle < 0 || o.KeepAlive < 0 || o.WriteIdle < 0 || o.StreamIdle < 0 {
@@ -90,10 +89,10 @@ func setDefault[T comparable](v *T, d T) {
 	}
 }
 
-// Status is what is known of an engine at one moment.
+// Status is the state of an engine at one moment.
 type Status struct {
 	Conns, Streams int
-	// Ended counts the connections, and streams, that went beyond a limit.
+	// Ended counts the connections and streams that exceeded a limit.
 	Ended map[string]uint64
 }
 
@@ -109,7 +108,7 @@ type Engine struct {
 
 var _ front.Engine = (*Engine)(nil)
 
-// NewEngine makes an Engine that hands its requests to p.
+// NewEngine makes an Engine that passes its requests to p.
 func NewEngine(p *proxy.Proxy, o Options) (*Engine, error) {
 	if err := o.Validate(); err != nil {
 		return nil, fmt.Errorf("http2 options: %w", err)
@@ -120,13 +119,13 @@ func NewEngine(p *proxy.Proxy, o Options) (*Engine, error) {
 	return e, nil
 }
 
-// Open takes a connection over.
+// Open takes over a connection.
 func (e *Engine) Open(c *front.Conn) front.Session { return newConn(e, c) }
 
-// Plaintext has nothing to say: who begins with the preface does not read text.
+// Plaintext returns nothing: a client that speaks HTTP/2 does not read text.
 func (e *Engine) Plaintext([5]byte) []byte { return nil }
 
-// Status returns what is known of the engine.
+// Status returns the state of the engine.
 func (e *Engine) Status() Status {
 	s := Status{Conns: int(e.conns.Load()), Streams: int(e.open.Load()), Ended: make(map[string]uint64)}
 	for c := range causes {

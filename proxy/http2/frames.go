@@ -6,13 +6,13 @@ import (
 	"serai/wire/http2"
 )
 
-// frames is a connection as what is told of its frames. Only the goroutine that reads
+// frames is a connection as the receiver of its frames. Only the goroutine that reads
 // calls it.
 type frames conn
 
 var _ http2.Events = (*frames)(nil)
 
-// Begin takes a frame's header.
+// Begin handles the header of a frame.
 func (r *frames) Begin(f *http2.Frame) error {
 	c := (*conn)(r)
 	switch f.Type {
@@ -33,23 +33,23 @@ func (r *frames) Begin(f *http2.Frame) error {
 			return errProtocol("a stream depends on itself")
 		}
 		return c.control(1)
-	case http2.RSTStream, http2.Ping, http2.WindowUpdate: // which tell more
+	case http2.RSTStream, http2.Ping, http2.WindowUpdate: // counted by their methods below
 	default:
 		return c.control(1)
 	}
 	return nil
 }
 
-// Data takes bytes of a body.
+// Data handles bytes of a body.
 func (r *frames) Data(f *http2.Frame, p []byte) error {
 	(*conn)(r).data(f, p)
 	return nil
 }
 
-// Fragment takes a part of a head, or of trailers.
+// Fragment handles a part of a head or of trailers.
 func (r *frames) Fragment(_ *http2.Frame, p []byte) error { return (*conn)(r).fragment(p, false) }
 
-// Setting takes one of the client's settings.
+// Setting handles one of the client's settings.
 func (r *frames) Setting(s http2.Setting) error {
 	c := (*conn)(r)
 	c.mu.Lock()
@@ -58,7 +58,7 @@ func (r *frames) Setting(s http2.Setting) error {
 	case http2.HeaderTableSize:
 		c.resized = true
 	case http2.MaxFrameSize:
-		c.frame = http2.FrameSize // larger ones would hold others up
+		c.frame = http2.FrameSize // larger frames would delay other streams
 	case http2.InitialWindowSize:
 		return c.resizeWindows(int64(s.Value))
 	}
@@ -76,7 +76,7 @@ func (r *frames) Ping(f *http2.Frame, data [8]byte) error {
 		}
 		return c.control(1)
 	}
-	// Clients of gRPC measure with a PING for what they were sent.
+	// gRPC clients send a PING after data, to measure the bandwidth. That one is free.
 	if !c.sent {
 		if err := c.control(1); err != nil {
 			return err
@@ -87,12 +87,12 @@ func (r *frames) Ping(f *http2.Frame, data [8]byte) error {
 	return nil
 }
 
-// oldStream is after how long a stream may be reset without being counted. A second has
-// no more of these than a client may have at once, and they are those of gRPC whose deadline
-// is over while an instance hangs.
+// oldStream is the age from which on the reset of a stream is not counted. There can be
+// no more of these per second than the client may have streams at once. They are for
+// example gRPC calls whose deadline has passed while an instance hangs.
 const oldStream = time.Second
 
-// Reset takes RST_STREAM.
+// Reset handles RST_STREAM.
 func (r *frames) Reset(id uint32, _ http2.Code) error {
 	c := (*conn)(r)
 	c.mu.Lock()
@@ -111,10 +111,10 @@ func (r *frames) Reset(id uint32, _ http2.Code) error {
 	return c.countReset()
 }
 
-// Window takes WINDOW_UPDATE.
+// Window handles WINDOW_UPDATE.
 func (r *frames) Window(id, more uint32) error { return (*conn)(r).windowUpdate(id, more) }
 
-// GoAway ends the connection with the streams that there are.
+// GoAway ends the connection after its current streams.
 func (r *frames) GoAway(uint32, http2.Code) error {
 	c := (*conn)(r)
 	c.mu.Lock()
@@ -126,13 +126,13 @@ func (r *frames) GoAway(uint32, http2.Code) error {
 	return nil
 }
 
-// Reprioritize takes PRIORITY_UPDATE.
+// Reprioritize handles PRIORITY_UPDATE.
 func (r *frames) Reprioritize(id uint32, value []byte) error {
 	(*conn)(r).reprioritize(id, value)
 	return nil
 }
 
-// End ends a frame.
+// End handles the end of a frame.
 func (r *frames) End(f *http2.Frame) error {
 	c := (*conn)(r)
 	switch f.Type {

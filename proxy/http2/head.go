@@ -7,7 +7,7 @@ import (
 	"serai/wire/http2"
 )
 
-// beginBlock takes the header of HEADERS: a new stream, or the trailers of one.
+// beginBlock handles the header of HEADERS: a new stream, or the trailers of one.
 func (c *conn) beginBlock(f *http2.Frame) error {
 	itself := f.Has(http2.FlagPriority) && f.Parent == f.Stream
 	c.ends = f.Has(http2.FlagEndStream)
@@ -17,7 +17,7 @@ func (c *conn) beginBlock(f *http2.Frame) error {
 	s, last, state, full := c.streams[f.Stream], c.lastID, c.state, c.full()
 	ended := s != nil && s.remoteEnd && (!s.gone || s.byPeer)
 	if s == nil {
-		ended = !c.discard(f.Stream, 0, true) && f.Stream <= last && !c.isUnwanted(f.Stream)
+		ended = !c.discard(f.Stream, 0, true) && f.Stream <= last && !c.isIgnored(f.Stream)
 	}
 	c.mu.Unlock()
 	switch {
@@ -27,8 +27,8 @@ func (c *conn) beginBlock(f *http2.Frame) error {
 		return &http2.ConnError{Code: http2.StreamClosed, Detail: "HEADERS for a stream that has ended"}
 	case f.Stream <= last:
 	case state >= closing:
-		// It is behind the last one: the client opens it elsewhere.
-		c.unwantedStream(f.Stream)
+		// It follows the last stream: the client opens it on another connection.
+		c.ignoreStream(f.Stream)
 	case itself || full:
 		code := http2.RefusedStream
 		if itself {
@@ -36,7 +36,7 @@ func (c *conn) beginBlock(f *http2.Frame) error {
 		} else {
 			c.engine.ended[CauseStreams].Add(1)
 		}
-		c.unwantedStream(f.Stream)
+		c.ignoreStream(f.Stream)
 		c.mu.Lock()
 		c.reset(f.Stream, code)
 		c.mu.Unlock()
@@ -45,7 +45,7 @@ func (c *conn) beginBlock(f *http2.Frame) error {
 		}
 	default:
 		if !c.opens(f.Stream) {
-			c.unwantedStream(f.Stream)
+			c.ignoreStream(f.Stream)
 			break
 		}
 		c.opening = c.engine.get(c, f.Stream)
@@ -54,8 +54,8 @@ func (c *conn) beginBlock(f *http2.Frame) error {
 	return nil
 }
 
-// opens notes a stream that is opened, unless the client has been told meanwhile that an
-// earlier one was the last: it opens this one elsewhere.
+// opens records that a stream is opened, unless the client was told meanwhile that an
+// earlier one was the last: then it opens this one on another connection.
 func (c *conn) opens(id uint32) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -66,9 +66,9 @@ func (c *conn) opens(id uint32) bool {
 	return true
 }
 
-// full reports whether the client has as many requests under way as it may. One whose
-// both sides have ended is over to the client, which may have seen the end before the
-// stream has left the table. C.mu is held.
+// full reports whether the client has as many requests in flight as it may. A stream
+// that both sides have ended does not count, although it may still be in the table: the
+// client may have seen its end already. c.mu is held.
 func (c *conn) full() bool {
 	most := c.engine.options.MaxStreams
 	n := len(c.discarding)
@@ -83,24 +83,24 @@ func (c *conn) full() bool {
 	return n >= most
 }
 
-// unwantedStream notes a stream that is not opened.
-func (c *conn) unwantedStream(id uint32) {
+// ignoreStream records a stream that is not opened.
+func (c *conn) ignoreStream(id uint32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.lastID = max(c.lastID, id)
-	c.forget(id)
+	c.ignore(id)
 }
 
 // fragment decodes a part of a block.
 func (c *conn) fragment(p []byte, last bool) error {
 	err := c.decoder.Take(p, last, c.target)
 	if err == http2.ErrHeadLong {
-		return errCalm(CauseHead, "a head is longer than it may be")
+		return errLimit(CauseHead, "a head is longer than it may be")
 	}
 	return err
 }
 
-// endBlock takes the head or the trailers of a stream, which are here whole.
+// endBlock handles the head or the trailers of a stream, which are complete.
 func (c *conn) endBlock(id uint32) error {
 	if err := c.fragment(nil, true); err != nil {
 		return err
@@ -114,7 +114,7 @@ func (c *conn) endBlock(id uint32) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.streams[id]
-	if s == nil || s.gone || s.remoteEnd { // nobody wants it any more
+	if s == nil || s.gone || s.remoteEnd { // nobody needs it any more
 		return nil
 	}
 	if !c.ends {
@@ -127,7 +127,7 @@ func (c *conn) endBlock(id uint32) error {
 	case s.declared >= 0 && s.received != s.declared:
 		return c.streamFault(s, id, http2.ProtocolError)
 	}
-	// The section is used again for the next head.
+	// The section is reused for the next head.
 	for i := range fields {
 		fields[i].Name, fields[i].Value = s.keep(fields[i].Name), s.keep(fields[i].Value)
 	}
@@ -136,9 +136,9 @@ func (c *conn) endBlock(id uint32) error {
 	return nil
 }
 
-// admit takes memory for a request. Beside others of its connection it stops where a
-// connection would, which it needs for itself in HTTP/1: what is left then is for those
-// who have nothing under way.
+// admit takes memory for a request. If the connection has other requests, it stops at
+// the threshold for new connections, which the request would need for itself in HTTP/1:
+// the rest is for clients that have no request in flight.
 func (c *conn) admit(s *stream) bool {
 	by := c.front.Memory
 	c.mu.Lock()
@@ -147,7 +147,7 @@ func (c *conn) admit(s *stream) bool {
 	return (first || !by.RunsOut(13)) && s.memoryUse.Begin(by)
 }
 
-// open begins a stream whose head has come.
+// open begins a stream whose head is complete.
 func (c *conn) open(s *stream, id uint32) error {
 	s.begin(c.now)
 	err := s.section.Request(&s.Head, !c.ends)
@@ -166,9 +166,9 @@ func (c *conn) open(s *stream, id uint32) error {
 	s.prioritize()
 	c.streams[id] = s
 	if !c.ends {
-		c.adaptWindow() // also of this one
+		c.adaptWindow() // also the window of this stream
 	}
-	c.updates = min(maxUpdates, c.updates+2) // some clients open the window of each
+	c.updates = min(maxUpdates, c.updates+2) // some clients open the window of each stream
 	c.engine.open.Add(1)
 	c.start(s)
 	if s.refused != nil && s.refused.Status != 503 {

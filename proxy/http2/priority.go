@@ -6,15 +6,15 @@ import (
 	"serai/wire"
 )
 
-// priority is where a stream stands among those of its connection that have DATA to be
-// sent (RFC 9218).
+// priority decides when a stream may send DATA, among the streams of its connection
+// (RFC 9218).
 type priority struct {
 	urgency uint8
-	// alone says that it is sent as a whole, before others of its urgency that came
-	// later. Others take turns, also where the client has said nothing: streams may
-	// have no end, and clients of gRPC know nothing of priorities.
+	// alone says that it is sent completely before streams of its urgency that came
+	// later. Other streams take turns. They also do so by default: a stream may never
+	// end, and gRPC clients know nothing of priorities.
 	alone bool
-	turn  uint64 // the lower goes first; of those that take turns it moves on with each frame
+	turn  uint64 // the lowest goes first; it grows with each frame of a stream that takes turns
 }
 
 const (
@@ -22,7 +22,7 @@ const (
 	defaultUrgency = 3
 )
 
-// before reports whether DATA of p goes before that of q.
+// before reports whether p may send before q.
 func (p *priority) before(q *priority) bool {
 	if p.urgency != q.urgency {
 		return p.urgency < q.urgency
@@ -30,8 +30,8 @@ func (p *priority) before(q *priority) bool {
 	return p.turn < q.turn
 }
 
-// set sets it to a Priority Field Value (RFC 9218 section 4): u=5, i. What it does not say
-// is as by default, and what makes no sense is ignored.
+// set sets p to a Priority Field Value (RFC 9218 section 4), such as "u=5, i". Missing
+// parts have their default, and invalid ones are ignored.
 func (p *priority) set(value []byte) {
 	p.urgency, p.alone = defaultUrgency, true
 	for member := range bytes.SplitSeq(value, []byte{','}) {
@@ -47,8 +47,8 @@ func (p *priority) set(value []byte) {
 	}
 }
 
-// prioritize finds out about the stream's priority: what a PRIORITY_UPDATE has said goes
-// before what the head says (RFC 9218 section 7). C.mu is held.
+// prioritize sets the stream's priority. A PRIORITY_UPDATE takes precedence over the
+// head (RFC 9218 section 7). c.mu is held.
 func (s *stream) prioritize() {
 	c := s.conn
 	s.priority = priority{urgency: defaultUrgency, turn: c.nextTurn()}
@@ -71,13 +71,14 @@ func (c *conn) nextTurn() uint64 {
 	return c.turns
 }
 
-// earlyPriority is one of a stream that is not open yet.
+// earlyPriority is the priority of a stream that is not open yet.
 type earlyPriority struct {
 	stream uint32
 	priority
 }
 
-// reprioritize takes PRIORITY_UPDATE. Of streams to be the last few are kept.
+// reprioritize handles PRIORITY_UPDATE. For streams that are not open yet, the last few
+// are kept.
 func (c *conn) reprioritize(id uint32, value []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -102,7 +103,7 @@ func (c *conn) reprioritize(id uint32, value []byte) {
 	c.nEarly++
 }
 
-// yields reports whether another stream that could send goes before s. C.mu is held.
+// yields reports whether another stream that can send goes before s. c.mu is held.
 func (s *stream) yields() bool {
 	c := s.conn
 	if !c.prioritized || c.waiting == 0 {
@@ -116,13 +117,13 @@ func (s *stream) yields() bool {
 	return false
 }
 
-// tookTurn notes that a frame of s has been sent, or may not be for now. C.mu is held.
+// tookTurn records that s has sent a frame, or cannot send now. c.mu is held.
 func (s *stream) tookTurn() {
 	c := s.conn
 	if !s.alone {
 		s.turn = c.nextTurn()
 	}
 	if c.prioritized && c.waiting > 0 {
-		c.room.Broadcast() // whoever has waited for this one
+		c.room.Broadcast() // streams that waited for this one
 	}
 }

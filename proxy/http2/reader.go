@@ -8,45 +8,45 @@ import (
 	"serai/wire/http2"
 )
 
-// reader is what the goroutine that reads a connection keeps.
+// reader is the state of the goroutine that reads a connection.
 type reader struct {
-	began   bool // Serve has been called
-	paid    bool // for its memory
-	settled bool // it has been silent for a while
+	began   bool // Serve was called
+	counted bool // its memory was taken
+	quiet   bool // silent for longer than parkAfter
 	now     time.Time
 
-	preface int // bytes of it that have come
+	preface int // bytes of the preface that have come
 	frames  http2.FrameReader
 
 	decoder   http2.Block
-	blockHeld int64         // bytes of memory that it has
-	ends      bool          // the stream whose block is coming, with that
-	head      http2.Section // of trailers, and of heads that nobody wants
+	blockHeld int64         // bytes of memory that the decoder has
+	ends      bool          // the stream ends with the block that is coming
+	head      http2.Section // trailers, and heads that are ignored
 	target    *http2.Section
-	opening   *stream // whose head is being decoded, nil for trailers or nobody's
+	opening   *stream // the stream whose head is coming; nil for trailers or an ignored head
 
-	into      *stream     // whose DATA is coming, nil for nobody's
-	credit    int64       // of the connection's window, to be given back; guarded by conn.mu, as is the next
-	inWindow  int64       // that is left to the client
-	first     firstWindow // of a stream
-	unwanted  [64]uint32
-	nUnwanted int
+	into     *stream     // the stream whose DATA is coming; nil if it is ignored
+	credit   int64       // bytes to be given back to the connection's window; guarded by conn.mu, as the next field
+	inWindow int64       // bytes that the client may still send
+	first    firstWindow // window of new streams
+	ignored  [64]uint32  // streams whose frames are ignored, the last ones
+	nIgnored int
 
-	// discarding has the streams that are answered while the client sends, and how many
-	// bytes of the body may still come; guarded by conn.mu.
+	// discarding has the answered streams whose body the client still sends, and how
+	// many bytes may still come; guarded by conn.mu.
 	discarding map[uint32]int64
 
 	resets   bucket
 	controls bucket
 }
 
-// maxBlock bounds a block by so many times the head limit: what is beyond the limit is
-// decoded for the sake of the table alone.
+// maxBlock bounds a block, as a multiple of the head limit: what exceeds the head limit
+// is decoded only to keep the table in step.
 const maxBlock = 4
 
-// Handle takes all that has come. It is called within the wait for more.
+// Handle handles all bytes that have come. It is called within the wait for more.
 func (c *conn) Handle() (more bool) {
-	c.now, c.settled = time.Now(), false
+	c.now, c.quiet = time.Now(), false
 	b := c.wire.Buffered()
 	err := c.take(b)
 	c.wire.Discard(len(b))
@@ -61,7 +61,7 @@ func (c *conn) Handle() (more bool) {
 	c.large = c.blockHeld > 0 || c.opening != nil && c.opening.section.Large()
 	if err == nil && len(c.out) > outSize+maxControls {
 		c.mu.Unlock()
-		err = errCalm(CauseControls, "answers to frames are not read")
+		err = errLimit(CauseControls, "answers to frames are not read")
 		c.mu.Lock()
 	}
 	c.flushSoon()
@@ -72,12 +72,12 @@ func (c *conn) Handle() (more bool) {
 		return false
 	}
 	if more {
-		c.wire.ReadAbout(c.now, settles)
+		c.wire.ReadAbout(c.now, parkAfter)
 	}
 	return more
 }
 
-// take takes what has come.
+// take parses bytes that have come.
 func (c *conn) take(b []byte) error {
 	if c.preface < len(http2.Preface) {
 		n := min(len(b), len(http2.Preface)-c.preface)
@@ -90,9 +90,9 @@ func (c *conn) take(b []byte) error {
 	return c.frames.Take(b, (*frames)(c))
 }
 
-// failed ends the connection for a fault of the client's.
+// failed ends the connection because of an error that the client has caused.
 func (c *conn) failed(err error) {
-	var limit *calm
+	var limit *limitError
 	var fault *http2.ConnError
 	switch {
 	case errors.As(err, &limit):
@@ -102,14 +102,14 @@ func (c *conn) failed(err error) {
 	}
 }
 
-// greet makes the settings the first that will be written (RFC 9113 section 3.4): a drain,
-// or the end for want of memory, may come before Serve.
+// greet appends the settings before anything else is written (RFC 9113 section 3.4): a
+// drain, or a refusal for lack of memory, may come before Serve.
 func (c *conn) greet() {
 	o := &c.engine.options
 	c.beginWindow()
 	c.out = http2.AppendSettings(c.out,
 		http2.Setting{ID: http2.MaxConcurrentStreams, Value: uint32(o.MaxStreams)},
-		http2.Setting{ID: http2.InitialWindowSize, Value: uint32(c.first.told)},
+		http2.Setting{ID: http2.InitialWindowSize, Value: uint32(c.first.announced)},
 		http2.Setting{ID: http2.MaxHeaderListSize, Value: uint32(o.Limits.Head)},
 		http2.Setting{ID: http2.EnableConnect, Value: 1},
 		http2.Setting{ID: http2.NoRFC7540Priorities, Value: 1})
@@ -120,7 +120,7 @@ func (c *conn) greet() {
 	c.inWindow = int64(o.ConnWindow)
 }
 
-// dropBlock gives the memory of a head back that is not whole.
+// dropBlock releases the memory of an incomplete head.
 func (c *conn) dropBlock() {
 	if s := c.opening; s != nil {
 		c.opening = nil
@@ -132,7 +132,7 @@ func (c *conn) dropBlock() {
 	c.returnBlock()
 }
 
-// takeBlock takes memory for a block of which much is not decoded yet.
+// takeBlock takes memory for a block of which a large part is not decoded yet.
 func (c *conn) takeBlock() bool {
 	n := int64(c.decoder.MaxKept())
 	if !c.front.Memory.Take(memory.Buffers, n) {
@@ -142,7 +142,7 @@ func (c *conn) takeBlock() bool {
 	return true
 }
 
-// returnBlock gives it back where it is not needed any more.
+// returnBlock gives that memory back when it is not needed any more.
 func (c *conn) returnBlock() {
 	if c.blockHeld > 0 && !c.decoder.Large() {
 		c.front.Memory.Give(memory.Buffers, c.blockHeld)

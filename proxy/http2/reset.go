@@ -4,16 +4,15 @@ import (
 	"serai/wire/http2"
 )
 
-// streamFault ends one stream for a fault of the client's. C.mu is held, and let go
-// meanwhile. S is nil for one that is not open.
+// streamFault ends one stream because of an error that the client has caused. s is nil
+// if it is not open. c.mu is held, and released meanwhile.
 func (c *conn) streamFault(s *stream, id uint32, code http2.Code) error {
 	c.reset(id, code)
 	c.endStream(s, id)
 	return c.countReset()
 }
 
-// endStream has the exchange of a stream end that is not to be carried on. C.mu is
-// held, and let go meanwhile.
+// endStream cancels the exchange of a stream. c.mu is held, and released meanwhile.
 func (c *conn) endStream(s *stream, id uint32) {
 	if s == nil || s.gone {
 		return
@@ -26,18 +25,18 @@ func (c *conn) endStream(s *stream, id uint32) {
 	c.room.Broadcast()
 	c.mu.Unlock()
 	defer c.mu.Lock()
-	named{s, id}.cancel(c)
+	streamRef{s, id}.cancel(c)
 }
 
-// forget notes that frames of a stream are to be ignored: it was reset, and the client
-// may not know. C.mu is held.
-func (c *conn) forget(id uint32) {
-	c.unwanted[c.nUnwanted%len(c.unwanted)] = id
-	c.nUnwanted++
+// ignore records that frames of a stream are ignored: it was reset, and the client may
+// not know yet. c.mu is held.
+func (c *conn) ignore(id uint32) {
+	c.ignored[c.nIgnored%len(c.ignored)] = id
+	c.nIgnored++
 }
 
-func (c *conn) isUnwanted(id uint32) bool {
-	for _, u := range c.unwanted {
+func (c *conn) isIgnored(id uint32) bool {
+	for _, u := range c.ignored {
 		if u == id {
 			return true
 		}

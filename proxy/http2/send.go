@@ -6,8 +6,8 @@ import (
 	"serai/wire/http2"
 )
 
-// send sends DATA as windows, room and other streams allow. C.mu is held, and let go in
-// waits.
+// send sends DATA as the windows, the room in out and other streams allow. c.mu is
+// held, and released while it waits.
 func (s *stream) send(p []byte, within time.Duration) error {
 	c := s.conn
 	var by time.Time
@@ -27,7 +27,7 @@ func (s *stream) send(p []byte, within time.Duration) error {
 			continue
 		}
 		now := time.Now()
-		if by.IsZero() || yields { // which is not the client's fault
+		if by.IsZero() || yields { // this wait is not the client's fault
 			by = now.Add(within)
 		}
 		if now.After(by) || s.interrupted && s.tunnel {
@@ -42,8 +42,8 @@ func (s *stream) send(p []byte, within time.Duration) error {
 	return nil
 }
 
-// appendData appends a frame with as much of p as may be sent now, and returns how much
-// that is. C.mu is held.
+// appendData appends a frame with as much of p as may be sent now, and returns the
+// number of bytes. c.mu is held.
 func (s *stream) appendData(p []byte) int {
 	c := s.conn
 	n := int(min(int64(min(len(p), c.frame)), s.window, c.window))
@@ -69,7 +69,7 @@ func (s *stream) appendData(p []byte) int {
 	return n
 }
 
-// stalled ends a stream of which the client takes nothing. C.mu is held.
+// stalled ends a stream of which the client accepts nothing. c.mu is held.
 func (s *stream) stalled() error {
 	c := s.conn
 	if s.interrupted && s.tunnel {

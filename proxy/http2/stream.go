@@ -12,25 +12,24 @@ import (
 	"serai/wire/http2"
 )
 
-// stream is one request and its answer. It is used again for others, also of other
-// connections.
+// stream is one request and its answer. It is reused, also by other connections.
 type stream struct {
 	proxy.Exchange
 	engine  *Engine
 	conn    *conn
 	id      uint32
 	section http2.Section
-	refused *wire.Error // the head was
+	refused *wire.Error // why the head was refused, nil if it was not
 
-	// Who is about to end the exchange from outside holds alive, and looks whether it
-	// is still that of the stream it means.
+	// A goroutine that ends the exchange from outside holds alive, and checks with lives
+	// and owner that the exchange still belongs to the stream that it means.
 	alive sync.Mutex
-	lives uint32
+	lives uint32 // the ID while the exchange runs, 0 otherwise
 	owner *conn
 
 	memoryUse proxy.MemoryUse
-	buffer    int64 // bytes of memory that large buffers have
-	spilled   int64 // and small ones, for which there were no large ones
+	buffer    int64 // bytes of large buffers
+	spilled   int64 // bytes of small buffers in place of large ones
 
 	body
 	answer
@@ -41,7 +40,7 @@ type stream struct {
 	remoteEnd bool // the client sends no more
 	localEnd  bool // nothing more is sent
 	window    int64
-	waits     bool // with DATA to be sent
+	waits     bool // it waits to send DATA
 	priority
 }
 
@@ -58,7 +57,7 @@ func newStream(e *Engine) *stream {
 	return s
 }
 
-// get takes a stream for a head that has begun to come.
+// get takes a stream from the pool, for a head that has begun to come.
 func (e *Engine) get(c *conn, id uint32) *stream {
 	s := e.streams.Get().(*stream)
 	s.conn, s.id = c, id
@@ -70,14 +69,14 @@ func (e *Engine) get(c *conn, id uint32) *stream {
 	return s
 }
 
-// put gives it back.
+// put returns a stream to the pool.
 func (e *Engine) put(s *stream) {
 	s.returnMemory()
 	s.conn = nil
 	e.streams.Put(s)
 }
 
-// returnMemory gives all memory back that it has taken.
+// returnMemory gives back all memory that the stream has taken.
 func (s *stream) returnMemory() {
 	b := s.conn.front.Memory
 	s.memoryUse.End(b)
@@ -87,10 +86,10 @@ func (s *stream) returnMemory() {
 	}
 }
 
-// largeHead takes memory for a head that is larger than most.
+// largeHead takes memory for a head that is larger than usual.
 func (s *stream) largeHead() bool { return s.hold(2 * int64(s.engine.options.Limits.Head)) }
 
-// hold takes n bytes for large buffers.
+// hold takes n bytes of memory for large buffers.
 func (s *stream) hold(n int64) bool {
 	if !s.conn.front.Memory.Take(memory.Buffers, n) {
 		return false
@@ -99,7 +98,7 @@ func (s *stream) hold(n int64) bool {
 	return true
 }
 
-// begin makes the exchange ready for the head that has come.
+// begin prepares the exchange for the head that has come.
 func (s *stream) begin(now time.Time) {
 	s.Exchange.Reset()
 	p := &s.conn.front.Peer
@@ -112,7 +111,7 @@ func (s *stream) begin(now time.Time) {
 	s.alive.Unlock()
 }
 
-// serve carries the exchange, and gives the stream back.
+// serve serves the exchange, and returns the stream to the pool.
 func (s *stream) serve() {
 	c := s.conn
 	defer s.contain(c, s.id)
@@ -127,7 +126,7 @@ func (s *stream) serve() {
 	s.finish(c)
 }
 
-// refuse answers what is no request.
+// refuse answers a request that is not valid.
 func (s *stream) refuse() {
 	h, body := proxy.Refusal(s.refused, "")
 	if trailers := s.GRPCRefusal(s.refused); trailers != nil {
@@ -135,7 +134,7 @@ func (s *stream) refuse() {
 	}
 	r := (*responder)(s)
 	if r.Head(h) == nil && len(body) > 0 && string(s.Head.Method) != "HEAD" {
-		r.write(body, lastWrite) // of which it has not taken any memory
+		r.write(body, lastWrite) // the request has taken no memory
 	}
 	s.answer.code = http2.ProtocolError
 	if s.refused.Status == 503 || s.refused.Status == 431 {
@@ -145,7 +144,7 @@ func (s *stream) refuse() {
 	s.engine.proxy.Refused(&s.Exchange, s.refused)
 }
 
-// finish ends the stream on the wire, and takes it from the connection.
+// finish ends the stream on the wire, and removes it from the connection.
 func (s *stream) finish(c *conn) {
 	s.alive.Lock()
 	s.lives, s.owner = 0, nil
@@ -182,8 +181,8 @@ func (s *stream) finish(c *conn) {
 	c.mu.Unlock()
 }
 
-// contain ends a stream in which serai itself failed. The proxy contains what happens
-// while it carries a request.
+// contain ends a stream in which serai has panicked. The proxy contains panics while it
+// serves a request.
 func (s *stream) contain(c *conn, id uint32) {
 	cause := recover()
 	if cause == nil {
@@ -195,7 +194,7 @@ func (s *stream) contain(c *conn, id uint32) {
 	defer c.mu.Unlock()
 	if c.streams[id] == s {
 		s.body.release(s)
-		s.returnMemory() // it is not used again
+		s.returnMemory() // the stream is not reused
 		delete(c.streams, id)
 		s.engine.open.Add(-1)
 		c.reset(id, http2.InternalError)

@@ -14,15 +14,15 @@ import (
 	"serai/wire/http2"
 )
 
-// An extended CONNECT (RFC 8441) is an Upgrade towards the instance. For a WebSocket
-// that has a key, which HTTP/2 does without.
+// An extended CONNECT (RFC 8441) becomes an Upgrade towards the instance. For a WebSocket
+// that needs a key, which HTTP/2 does not have.
 
-// websocketGUID is what an answer to a key is made with (RFC 6455 section 1.3).
+// websocketGUID is part of the answer to a key (RFC 6455 section 1.3).
 const websocketGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 var nameKey = []byte("Sec-WebSocket-Key")
 
-// beginWebSocket adds the key.
+// beginWebSocket adds a key.
 func (s *stream) beginWebSocket() {
 	var random [16]byte
 	rand.Read(random[:])
@@ -40,7 +40,7 @@ func (s *stream) beginWebSocket() {
 
 var errAccept = errors.New("the instance's Sec-WebSocket-Accept is not for this request")
 
-// Tunnel answers a CONNECT, and gives both directions of the stream away.
+// Tunnel answers a CONNECT, and returns the client's side of the tunnel.
 func (r *responder) Tunnel(h *wire.ResponseHead) (upstream.Duplex, error) {
 	s := r.stream()
 	if len(s.accept) > 0 && string(wire.Get(h.Fields, "sec-websocket-accept")) != string(s.accept) {
@@ -70,7 +70,7 @@ func (r *responder) Tunnel(h *wire.ResponseHead) (upstream.Duplex, error) {
 type clientSide struct {
 	s       *stream
 	readBy  time.Time     // guarded by conn.mu
-	writing time.Duration // of the one who writes
+	writing time.Duration // used by the goroutine that writes
 }
 
 var _ upstream.Duplex = (*clientSide)(nil)
@@ -92,8 +92,8 @@ func (d *clientSide) Read(p []byte) (int, error) {
 			n := copy(p, first.b[first.r:first.w])
 			first.r += n
 			s.unread -= n
-			s.handed = n
-			s.endHanded()
+			s.reading = n
+			s.endRead()
 			return n, nil
 		case s.remoteEnd:
 			return 0, io.EOF
@@ -141,7 +141,7 @@ func (d *clientSide) CloseWrite() error {
 	return nil
 }
 
-// Interrupt makes reads and writes that wait fail.
+// Interrupt makes waiting reads and writes fail.
 func (d *clientSide) Interrupt() {
 	s := d.s
 	c := s.conn
@@ -152,7 +152,7 @@ func (d *clientSide) Interrupt() {
 	c.room.Broadcast()
 }
 
-// Abort has the client see that the tunnel was cut.
+// Abort makes the stream end in a way that shows the client that the tunnel was cut.
 func (d *clientSide) Abort() {
 	d.s.conn.mu.Lock()
 	defer d.s.conn.mu.Unlock()

@@ -17,13 +17,13 @@ var _ proxy.Body = (*requestBody)(nil)
 
 func (b *requestBody) stream() *stream { return (*stream)(b) }
 
-// Next returns the next bytes, within the time that a body has.
+// Next returns the next bytes, within the time limits of a body.
 func (b *requestBody) Next() ([]byte, error) {
 	s := b.stream()
 	c := s.conn
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s.endHanded()
+	s.endRead()
 	var began time.Time
 	for {
 		switch {
@@ -34,7 +34,7 @@ func (b *requestBody) Next() ([]byte, error) {
 		case s.interrupted:
 			return nil, os.ErrDeadlineExceeded
 		case s.unread > 0:
-			return s.hand(), nil
+			return s.beginRead(), nil
 		case s.remoteEnd:
 			s.memoryUse.WaitEnds()
 			return nil, io.EOF
@@ -49,9 +49,9 @@ func (b *requestBody) Next() ([]byte, error) {
 	}
 }
 
-// Gather waits until a small body is here: see proxy/http1. Of gRPC it waits for the first
-// message, if that has begun: an instance can do nothing with a part of it, and a call that
-// the instance does not begin can be sent to another one.
+// Gather waits until a small body is complete: see proxy/http1. For gRPC it waits for
+// the first message, if that has begun: an instance can do nothing with a part of it,
+// and a call that the instance has not begun can be sent to another one.
 func (b *requestBody) Gather() error {
 	s := b.stream()
 	c := s.conn
@@ -76,7 +76,8 @@ func (b *requestBody) Gather() error {
 	return nil
 }
 
-// gather waits while there is more to come and more says that it is wanted. C.mu is held.
+// gather waits while more bytes can come and more reports that they are needed. c.mu is
+// held.
 func (s *stream) gather(more func() bool) {
 	began := time.Now()
 	for more() && s.gathers() {
@@ -90,16 +91,16 @@ func (s *stream) gather(more func() bool) {
 	}
 }
 
-// gathers reports whether there is more to wait for. Where the connection's window is used
-// up, bodies that are here in part would keep each other from coming. C.mu is held.
+// gathers reports whether to wait for more. If the connection's window is used up,
+// incomplete bodies would keep each other from coming. c.mu is held.
 func (s *stream) gathers() bool {
 	return !s.remoteEnd && s.bodyErr == nil && !s.interrupted && !s.conn.windowUsed()
 }
 
-// requestSize is about what a request takes that waits, beside its buffers.
+// requestSize is about the memory of a waiting request without its buffers.
 const requestSize = 6 << 10
 
-// Holds returns how many bytes of memory the request takes.
+// Holds returns how many bytes of memory the request uses.
 func (b *requestBody) Holds() int64 {
 	s := b.stream()
 	s.conn.mu.Lock()
@@ -119,7 +120,7 @@ func (b *requestBody) Ready() bool {
 	return s.unread > 0 && s.bodyErr == nil && !s.interrupted && !s.connects
 }
 
-// Done reports whether the clean end has been seen.
+// Done reports whether the body has ended properly.
 func (b *requestBody) Done() bool {
 	s := b.stream()
 	s.conn.mu.Lock()
@@ -127,10 +128,10 @@ func (b *requestBody) Done() bool {
 	return s.connects || s.remoteEnd && s.unread == 0 && s.bodyErr == nil
 }
 
-// Trailers returns the trailer fields once the end has been seen.
+// Trailers returns the trailer fields, once the body has ended.
 func (b *requestBody) Trailers() []wire.Field { return b.trailers }
 
-// Interrupt makes a Next that waits fail.
+// Interrupt makes a waiting Next fail.
 func (b *requestBody) Interrupt() {
 	s := b.stream()
 	s.conn.mu.Lock()

@@ -8,15 +8,16 @@ import (
 	"serai/wire/http2"
 )
 
-// Requests that have waited for longer than this are looked at.
+// watchAfter is how long a request must have been waiting before Check looks at its
+// instance.
 const watchAfter = 100 * time.Millisecond
 
-// Check ends what waits in vain.
+// Check ends what has waited for too long, or cannot succeed.
 func (c *conn) Check(now time.Time) {
 	o := &c.engine.options
 	c.mu.Lock()
 	silent := now.Sub(c.heard)
-	look := silent > settles && !c.looked
+	look := silent > parkAfter && !c.looked
 	c.looked = c.looked || look
 	switch {
 	case c.state >= ending:
@@ -26,7 +27,7 @@ func (c *conn) Check(now time.Time) {
 		c.fail(CauseHead, http2.EnhanceYourCalm, "a frame or head did not come in time")
 		c.wire.InterruptReads()
 		return
-	case c.state == draining && now.Sub(c.drainAt) > settles:
+	case c.state == draining && now.Sub(c.drainAt) > parkAfter:
 		c.drained()
 	case c.state == serving && len(c.streams) == 0 && now.Sub(c.active) > o.KeepAlive:
 		c.drain(now)
@@ -48,7 +49,7 @@ func (c *conn) Check(now time.Time) {
 	}
 	if look && c.wire.PeerGone() {
 		c.wire.InterruptReads()
-		c.lost()
+		c.clientLost()
 		return
 	}
 	if some {
@@ -56,7 +57,7 @@ func (c *conn) Check(now time.Time) {
 	}
 }
 
-// headTime is how long a head, or a frame other than DATA, may take. C.mu is held.
+// headTime is how long a head, or a frame other than DATA, may take. c.mu is held.
 func (c *conn) headTime() time.Duration {
 	o, held := &c.engine.options, memory.Connections
 	if c.large {
@@ -68,8 +69,8 @@ func (c *conn) headTime() time.Duration {
 	return o.HeadTimeout
 }
 
-// makeRoom has the connection give back what it holds, where others need it more, and
-// reports whether it is to end at once. C.mu is held.
+// makeRoom makes the connection give memory back if others need it more, and reports
+// whether the connection must end at once. c.mu is held.
 func (c *conn) makeRoom(now time.Time) (ends bool) {
 	by, all := c.front.Memory, c.front.Cost()+connCost+c.reserved
 	switch {
@@ -85,12 +86,12 @@ func (c *conn) makeRoom(now time.Time) (ends bool) {
 		all += proxy.RequestCost + s.buffer + s.spilled
 	}
 	if !c.writes.IsZero() && now.Sub(c.writes) > proxy.LowMemoryTime {
-		return by.Recall(all) // it waits for its client to take answers
+		return by.Recall(all) // it waits for its client to read answers
 	}
 	return by.RecallAll(all)
 }
 
-// checkStreams ends the attempts whose way is cut.
+// checkStreams ends the attempts whose network path is lost.
 func (c *conn) checkStreams(now time.Time) {
 	for _, s := range c.all() {
 		s.do(c, func(x *proxy.Exchange) {

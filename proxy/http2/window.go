@@ -4,7 +4,7 @@ import (
 	"serai/wire/http2"
 )
 
-// windowUpdate takes WINDOW_UPDATE: of the connection, stream 0, or of a stream.
+// windowUpdate handles WINDOW_UPDATE, for the connection (stream 0) or for a stream.
 func (c *conn) windowUpdate(id, n uint32) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -19,8 +19,8 @@ func (c *conn) windowUpdate(id, n uint32) error {
 	default:
 		w = &s.window
 	}
-	// Who takes a few bytes at a time has each of them sent in a frame of its own, and
-	// who opens windows more often than it is sent something has no use for it.
+	// A client that accepts a few bytes at a time would get many small frames, and a client
+	// needs no more updates than it gets data: both are counted.
 	if *w < smallWindow && n < smallWindow || c.updates == 0 {
 		if err := c.control(1); err != nil {
 			return err
@@ -44,17 +44,18 @@ func (c *conn) windowUpdate(id, n uint32) error {
 	return c.streamFault(s, id, http2.FlowControlError)
 }
 
+// smallWindow is the size below which a window counts as used up.
 const smallWindow = 1024
 
-// maxUpdates bounds how often a client may open windows later than it could.
+// maxUpdates bounds how many WINDOW_UPDATEs a client may save up.
 const maxUpdates = 4096
 
-// updatesOf returns how often a client may open windows for n bytes of DATA: that of the
-// stream and that of the connection, some for every kilobyte.
+// updatesOf returns how many WINDOW_UPDATEs a client may send for n bytes of DATA: for
+// the stream and for the connection, and some for every kilobyte.
 func updatesOf(n int) int64 { return 2 + int64(n)>>9 }
 
-// resizeWindows changes what each stream may send at first, and those that there are by
-// as much (RFC 9113 section 6.9.2). C.mu is held.
+// resizeWindows changes the initial window of streams, and the windows of all current
+// streams by the difference (RFC 9113 section 6.9.2). c.mu is held.
 func (c *conn) resizeWindows(size int64) error {
 	change := size - c.peerWindow
 	c.peerWindow = size
@@ -67,12 +68,12 @@ func (c *conn) resizeWindows(size int64) error {
 	return nil
 }
 
-// windowUsed reports whether the client can send no more of any body, but for a few
-// bytes: all requests of the connection share its window. C.mu is held.
+// windowUsed reports whether the client can send no more than a few bytes of any body:
+// all requests of the connection share its window. c.mu is held.
 func (c *conn) windowUsed() bool { return c.inWindow < smallWindow }
 
-// useWindow takes n bytes of the connection's window, and tells those who wait for a body
-// where it is used up then. C.mu is held.
+// useWindow takes n bytes of the connection's window, and wakes the goroutines that
+// wait for a body if it is then used up. c.mu is held.
 func (c *conn) useWindow(n int64) error {
 	before := c.windowUsed()
 	if c.inWindow -= n; c.inWindow < 0 {
@@ -86,8 +87,8 @@ func (c *conn) useWindow(n int64) error {
 	return nil
 }
 
-// giveBack gives n bytes of the connection's window back: many at once, unless the client
-// waits for them. C.mu is held.
+// giveBack gives n bytes back to the connection's window: in large steps, unless the
+// client waits for them. c.mu is held.
 func (c *conn) giveBack(n int64) {
 	c.credit += n
 	if c.credit >= int64(c.engine.options.ConnWindow)/2 || c.credit >= http2.InitialWindow/2 || c.windowUsed() && c.credit >= smallWindow {

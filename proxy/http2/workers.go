@@ -1,6 +1,6 @@
 package http2
 
-// start has a stream served. C.mu is held.
+// start has a goroutine serve the stream. c.mu is held.
 func (c *conn) start(s *stream) {
 	select {
 	case c.jobs <- s:
@@ -10,10 +10,10 @@ func (c *conn) start(s *stream) {
 	}
 }
 
-// maxIdle bounds the goroutines of a connection that wait for a stream.
+// maxIdle bounds the idle goroutines of a connection.
 const maxIdle = 16
 
-// work serves one stream after the other.
+// work serves one stream after another.
 func (c *conn) work(s *stream) {
 	defer c.endTask()
 	for s != nil {
@@ -34,8 +34,8 @@ func (c *conn) work(s *stream) {
 	}
 }
 
-// endWorkers ends the goroutines that wait for a stream: the stacks are for bursts.
-// C.mu is held.
+// endWorkers ends the idle goroutines, whose stacks are useful only for bursts. c.mu is
+// held.
 func (c *conn) endWorkers() {
 	for range c.idle {
 		select {
@@ -46,7 +46,7 @@ func (c *conn) endWorkers() {
 	}
 }
 
-// endTask counts a goroutine out.
+// endTask records the end of a goroutine.
 func (c *conn) endTask() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

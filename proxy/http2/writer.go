@@ -12,42 +12,42 @@ import (
 	"serai/wire/socket"
 )
 
-// writer is what a connection has to write. All of it is guarded by conn.mu.
+// writer is the output of a connection. All of it is guarded by conn.mu.
 type writer struct {
-	out      []byte    // frames to be written, appended by everybody
-	spare    []byte    // the buffer that out was before
-	flushing bool      // somebody writes, or is about to
+	out      []byte    // frames to be written; any goroutine appends to it
+	spare    []byte    // the previous buffer of out
+	flushing bool      // a goroutine writes, or is about to
 	broken   bool      // nothing can be written any more
 	cutOff   bool      // the deadline of the last write is set
 	reserved int64     // bytes of memory that large buffers hold
-	room     sync.Cond // out has become shorter, or a window larger
-	waiting  int       // streams that wait for it
-	writes   time.Time // since when the client is given something to take, zero when it is not
-	outs     uint64    // how often out has been written
+	room     sync.Cond // signals that out has become shorter, or a window larger
+	waiting  int       // number of goroutines that wait for room
+	writes   time.Time // start of the current write, zero for none
+	outs     uint64    // how often out was written
 
-	window  int64 // that the client leaves for DATA of all streams
-	updates int64 // how often the client may open a window for what it was sent
+	window  int64 // bytes of DATA that may be sent on all streams together
+	updates int64 // WINDOW_UPDATEs that the client may send for what it was sent
 
-	prioritized bool   // the client has said which stream goes first
-	turns       uint64 // of streams, so far
+	prioritized bool   // the client has sent a priority
+	turns       uint64 // the last turn that was given out
 	early       [8]earlyPriority
-	nEarly      int // that there have been
+	nEarly      int // how many there were
 }
 
-// settings are what the client has said.
+// settings are the client's settings.
 type settings struct {
-	peerWindow int64 // for each new stream
-	frame      int   // largest payload
-	resized    bool  // the next block is to begin with NoTable
+	peerWindow int64 // window of new streams
+	frame      int   // largest payload of a frame
+	resized    bool  // the next block must begin with NoTable
 	sent       bool  // something was sent since the last PING
 }
 
-// Bounds of what waits to be written, in bytes: of all, beyond which streams wait, and
-// of answers to what the client sends without reading them.
+// Bounds of the output, in bytes: outSize, beyond which streams wait, and maxControls for
+// answers to frames of a client that does not read them.
 const (
 	outSize     = socket.LargeBuffer
 	maxControls = 16 << 10
-	// Below this a flush lets others add to it first.
+	// A flush of less than this yields first, so that other goroutines can add frames.
 	yieldBelow = 48 << 10
 )
 
@@ -56,12 +56,12 @@ func (c *conn) space() int {
 	if c.out == nil {
 		c.takeOut()
 	}
-	// What others may not wait with can have made it larger than it is to be.
+	// Frames that must not wait may have made it larger than outSize.
 	return max(0, min(cap(c.out), outSize)-len(c.out))
 }
 
-// fits reports whether a head of n bytes may be appended to out: alone, or where it fits
-// a buffer for which there is memory.
+// fits reports whether a head of n bytes may be appended to out: it may if out is
+// empty, or if it fits into the buffer.
 func (c *conn) fits(n int) bool {
 	if len(c.out) == 0 {
 		return true
@@ -72,7 +72,7 @@ func (c *conn) fits(n int) bool {
 	return len(c.out) <= outSize/2 && len(c.out)+n+http2.HeaderSize <= cap(c.out)
 }
 
-// takeOut makes out a buffer.
+// takeOut gives out a buffer.
 func (c *conn) takeOut() {
 	if c.spare != nil {
 		c.out, c.spare = c.spare[:0], nil
@@ -81,8 +81,8 @@ func (c *conn) takeOut() {
 	c.out = socket.GetSmall()[:0]
 }
 
-// enlarge makes out a large buffer, if there is memory for it and for the one that is
-// being written meanwhile.
+// enlarge gives out a large buffer, if there is memory for two: one is filled while the
+// other one is written.
 func (c *conn) enlarge() {
 	if cap(c.out) >= outSize {
 		return
@@ -98,13 +98,13 @@ func (c *conn) enlarge() {
 	c.out = large
 }
 
-// release gives the buffers back when nothing is to be written.
+// release releases the buffers when nothing is left to write.
 func (c *conn) release() {
 	if len(c.out) > 0 && !c.broken {
 		return
 	}
 	if len(c.out) > 0 {
-		c.outs++ // it will not be written, and nobody may look for its frames in what follows
+		c.outs++ // it is dropped, and its frames must not be looked for in the next one
 	}
 	socket.Put(c.out)
 	socket.Put(c.spare)
@@ -115,8 +115,8 @@ func (c *conn) release() {
 	}
 }
 
-// flush has what is in out written: by this goroutine unless another one does. C.mu
-// is held, and let go meanwhile.
+// flush has out written, by this goroutine unless another one is writing. c.mu is held,
+// and released meanwhile.
 func (c *conn) flush(yield bool) {
 	if c.flushing || len(c.out) == 0 || c.broken {
 		return
@@ -129,7 +129,7 @@ func (c *conn) flush(yield bool) {
 	}
 	c.writeOut()
 	if len(c.out) > 0 && !c.broken {
-		// A stream writes once: what others have added is not to hold it.
+		// A stream writes once. It must not be delayed by what others have added.
 		c.tasks++
 		go c.flushRest()
 		return
@@ -138,7 +138,7 @@ func (c *conn) flush(yield bool) {
 	c.release()
 }
 
-// flushSoon is flush for those who may not wait. C.mu is held.
+// flushSoon is flush for a goroutine that must not wait. c.mu is held.
 func (c *conn) flushSoon() {
 	if c.flushing || len(c.out) == 0 || c.broken || c.state >= ending {
 		return
@@ -160,7 +160,7 @@ func (c *conn) flushRest() {
 	c.release()
 }
 
-// writeOut writes out once. C.mu is held, and let go meanwhile.
+// writeOut writes out once. c.mu is held, and released meanwhile.
 func (c *conn) writeOut() {
 	b := c.out
 	c.out = nil
@@ -183,7 +183,7 @@ func (c *conn) writeOut() {
 		c.broken = true
 		if c.state < ending {
 			c.state = ending
-			if errors.Is(err, os.ErrDeadlineExceeded) { // else the client is gone
+			if errors.Is(err, os.ErrDeadlineExceeded) { // otherwise the client is gone
 				c.engine.ended[CauseSlow].Add(1)
 			}
 		}
@@ -197,5 +197,5 @@ func (c *conn) writeOut() {
 // reset sends RST_STREAM. C.mu is held.
 func (c *conn) reset(id uint32, code http2.Code) {
 	c.out = http2.AppendRSTStream(c.out, id, code)
-	c.forget(id)
+	c.ignore(id)
 }

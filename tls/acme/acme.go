@@ -20,6 +20,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"serai/internal/sleep"
 	"serai/tls"
 	"serai/tls/certstore"
 )
@@ -257,7 +258,7 @@ func (i *Issuer) Run(ctx context.Context) error {
 			return ctx.Err()
 		}
 		i.options.Logger.Error("no leader can be chosen: no certificate is ordered here", "error", err)
-		pause(ctx, 10*time.Second)
+		sleep.For(ctx, 10*time.Second)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/crypto/acme"
 	"golang.org/x/crypto/acme/autocert"
 
+	"serai/internal/sleep"
 	"serai/tls"
 	"serai/tls/certstore"
 )
@@ -102,7 +103,7 @@ func (a *Autocert) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 		case <-a.wake:
-			pause(ctx, 50*time.Millisecond)
+			sleep.For(ctx, 50*time.Millisecond)
 		case <-time.After(time.Minute / 4):
 		}
 	}

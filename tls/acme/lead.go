@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"serai/internal/sleep"
 	"serai/tls"
 )
 
@@ -50,7 +51,7 @@ func (i *Issuer) lead(ctx context.Context) {
 		case <-ctx.Done():
 		case <-i.wake:
 			// Changes come in groups: the leader uses at most a tenth of a core.
-			pause(ctx, min(max(50*time.Millisecond, 10*took), 2*time.Second))
+			sleep.For(ctx, min(max(50*time.Millisecond, 10*took), 2*time.Second))
 		case <-time.After(time.Until(next)):
 		}
 	}

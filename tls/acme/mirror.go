@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"serai/internal/sleep"
 	"serai/tls"
 	"serai/tls/certstore"
 )
@@ -94,20 +95,13 @@ func (m *mirror) run(ctx context.Context) {
 			if next == index && time.Since(asked) < time.Second {
 				wait = time.Second
 			}
-			pause(ctx, wait)
+			sleep.For(ctx, wait)
 			index, wait = next, 0
 			continue
 		}
 		// What has changed meanwhile is read after the next list.
 		wait = min(max(2*wait, time.Second), 30*time.Second)
-		pause(ctx, wait/2+rand.N(wait/2))
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
+		sleep.For(ctx, wait/2+rand.N(wait/2))
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/mholt/acmez/v3/acme"
 
+	"serai/internal/sleep"
 	"serai/tls/certstore"
 )
 
@@ -23,7 +24,7 @@ func (l *leader) order(ctx context.Context, t *task) (orders int, issued bool) {
 	if err != nil {
 		l.options.Logger.Warn("no certificate can be ordered while the store cannot be read", "host", t.Name, "error", err)
 		l.count("store-failed")
-		pause(ctx, 5*time.Second)
+		sleep.For(ctx, 5*time.Second)
 		return 0, false
 	}
 	reason := t.reason
@@ -66,7 +67,7 @@ func ordersMade(s *site, err error) int {
 func (l *leader) done(ctx context.Context, s *site) {
 	// The copy in memory must be the new one before the next walk.
 	for l.mirror.refresh(ctx, s.path) != nil && ctx.Err() == nil {
-		pause(ctx, time.Second)
+		sleep.For(ctx, time.Second)
 	}
 	l.mu.Lock()
 	l.obtained[s.host] = time.Now()

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/mholt/acmez/v3/acme"
+
+	"serai/internal/sleep"
 )
 
 // Peer is a serai that may receive a CA's validations.
@@ -92,7 +94,7 @@ func (l *leader) awaitPeers(ctx context.Context, host string) bool {
 			l.peers.listed = time.Now()
 			return ctx.Err() == nil
 		}
-		pause(ctx, wait)
+		sleep.For(ctx, wait)
 	}
 	return false
 }
@@ -222,5 +224,5 @@ func (w *peerWait) end(ctx context.Context) {
 	if err := w.engine.storage.Delete(removing, w.engine.tokenKey(w.host)); err != nil {
 		w.options.Logger.Warn("cannot remove a token from the store before the next order", "host", w.host, "error", err)
 	}
-	pause(ctx, answerKept)
+	sleep.For(ctx, answerKept)
 }

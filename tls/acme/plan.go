@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"serai/internal/sleep"
 )
 
 // plan is the result of the leader's last walk. Immutable.
@@ -75,7 +77,7 @@ func (l *leader) loadBudget(ctx context.Context) {
 		if err = l.budget.load(ctx, l.options.Store); err == nil || ctx.Err() != nil {
 			return
 		}
-		pause(ctx, time.Second)
+		sleep.For(ctx, time.Second)
 	}
 	l.options.Logger.Warn("cannot read what earlier leaders have ordered: the CA's limits may be exceeded", "error", err)
 }
@@ -84,7 +86,7 @@ func (l *leader) loadBudget(ctx context.Context) {
 func (l *leader) keepBudget(ctx context.Context) {
 	var complaint string
 	for ended := false; !ended; {
-		pause(ctx, saveBudget)
+		sleep.For(ctx, saveBudget)
 		ended = ctx.Err() != nil
 		writing, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveBudget)
 		err := l.budget.save(writing, l.options.Store)

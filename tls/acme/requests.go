@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"serai/internal/sleep"
 	"serai/tls/certstore"
 )
 
@@ -21,7 +22,7 @@ func (l *leader) followRequests(ctx context.Context) {
 	for ctx.Err() == nil {
 		entries, next, err := l.options.Store.List(ctx, requests, index)
 		if err != nil {
-			pause(ctx, 5*time.Second)
+			sleep.For(ctx, 5*time.Second)
 			continue
 		}
 		index = next
@@ -108,7 +109,7 @@ func Renew(ctx context.Context, store certstore.Store, host string, timeout time
 	}
 	asked(leader)
 	for end := time.Now().Add(timeout); timeout > 0; {
-		pause(ctx, lookForAnswer)
+		sleep.For(ctx, lookForAnswer)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/caddyserver/certmagic"
 
+	"serai/internal/sleep"
 	"serai/tls/certstore"
 )
 
@@ -119,7 +120,7 @@ func (s *storage) put(ctx context.Context, site *site, items map[string]string) 
 		if errors.Is(err, certstore.ErrConflict) || ctx.Err() != nil {
 			return err
 		}
-		if pause(ctx, time.Second); ctx.Err() != nil {
+		if sleep.For(ctx, time.Second); ctx.Err() != nil {
 			return err
 		}
 	}
@@ -140,7 +141,7 @@ func (s *storage) storeOther(ctx context.Context, key, value string) error {
 		if !errors.Is(err, certstore.ErrConflict) || ctx.Err() != nil {
 			return err
 		}
-		pause(ctx, 100*time.Millisecond)
+		sleep.For(ctx, 100*time.Millisecond)
 	}
 }
 

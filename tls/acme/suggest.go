@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"serai/internal/sleep"
 	"serai/tls"
 )
 
@@ -45,9 +46,9 @@ func (l *leader) askCA(ctx context.Context) {
 			if time.Until(at) < time.Minute {
 				l.look()
 			}
-			pause(ctx, 200*time.Millisecond)
+			sleep.For(ctx, 200*time.Millisecond)
 		}
-		pause(ctx, 5*time.Second)
+		sleep.For(ctx, 5*time.Second)
 	}
 }
 

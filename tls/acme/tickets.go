@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"serai/internal/sleep"
 	"serai/tls"
 	"serai/tls/certstore"
 )
@@ -65,7 +66,7 @@ func (i *Issuer) turnTickets(ctx context.Context) {
 			wait = 10 * time.Minute
 		}
 		// Not all at once: after the first write the others need none.
-		pause(ctx, wait+mathrand.N(wait/20+1))
+		sleep.For(ctx, wait+mathrand.N(wait/20+1))
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"strings"
 	"time"
+
+	"serai/internal/sleep"
 )
 
 // keptFor is how long an expired certificate of a host that no route wants stays in the
@@ -15,7 +17,7 @@ const keptFor = 30 * 24 * time.Hour
 func (l *leader) tidy(ctx context.Context) {
 	tokens := make(map[string]uint64)
 	for ctx.Err() == nil {
-		pause(ctx, 10*time.Minute)
+		sleep.For(ctx, 10*time.Minute)
 		tokens = l.tidyTokens(ctx, tokens)
 		for host, paths := range l.mirror.hosts() {
 			for _, path := range paths {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"serai/internal/sleep"
 	"serai/nomad"
 )
 
@@ -141,7 +142,7 @@ func (v *Variables) Lead(ctx context.Context, name string, lead func(context.Con
 		held, err := l.acquire(ctx)
 		if err != nil {
 			l.complain(ctx, err)
-			pause(ctx, wait/2+rand.N(wait))
+			sleep.For(ctx, wait/2+rand.N(wait))
 			wait = min(2*wait, longestWait)
 			continue
 		}
@@ -204,7 +205,7 @@ func (l *lease) acquire(ctx context.Context) (nomad.Lock, error) {
 			}
 			if freed := next != index && now == term; freed {
 				// All wake up: the first one takes it, and the others see that.
-				if pause(ctx, rand.N(l.TTL/20)); ctx.Err() != nil {
+				if sleep.For(ctx, rand.N(l.TTL/20)); ctx.Err() != nil {
 					return nomad.Lock{}, ctx.Err()
 				}
 				if _, now, err = l.seen(ctx, 0); err != nil || now == term {
@@ -226,7 +227,7 @@ func (l *lease) seen(ctx context.Context, index uint64) (newIndex uint64, term s
 	switch {
 	case errors.Is(err, nomad.ErrNotFound):
 		if index != 0 {
-			pause(ctx, l.TTL/10) // no change to wait for was returned
+			sleep.For(ctx, l.TTL/10) // no change to wait for was returned
 		}
 		return 0, "", nil
 	case err != nil:
@@ -262,7 +263,7 @@ func (l *lease) renew(ctx context.Context, lock nomad.Lock, until time.Time) {
 		if refused || time.Until(until) < 2*l.TTL/3 {
 			wait = l.TTL / 20
 		}
-		if pause(ctx, wait); ctx.Err() != nil {
+		if sleep.For(ctx, wait); ctx.Err() != nil {
 			return
 		}
 		began := time.Now()
@@ -291,12 +292,5 @@ func (l *lease) renew(ctx context.Context, lock nomad.Lock, until time.Time) {
 			continue
 		}
 		refused, until, l.complaint = false, began.Add(l.TTL), ""
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
 	}
 }

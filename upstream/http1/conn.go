@@ -10,28 +10,28 @@ import (
 	"serai/wire/socket"
 )
 
-// conn is a connection to the instance. While idle it belongs to its transport; while
-// it carries a request, to that request, until End.
+// conn is a connection to the instance. While it is idle it belongs to its transport.
+// While it carries a request it belongs to that request, until End.
 type conn struct {
 	socket.Conn
 	transport *Transport
-	reused    bool          // it has been idle
-	idled     time.Duration // for how long, 0 for a new one
+	reused    bool          // it was idle before this request
+	idled     time.Duration // how long it was idle, 0 for a new connection
 
-	// serverName is the TLS name that it was opened for, in lower case; empty without
-	// TLS.
+	// serverName is the TLS name that the connection was opened for, in lower case;
+	// empty without TLS.
 	serverName string
-	// announced is how long the instance says that it keeps an idle connection, less
-	// what a request needs to arrive; 0 when it says nothing, negative when it keeps
-	// none.
+	// announced is how long the instance keeps an idle connection, as it says, less the
+	// time that a request needs to arrive. It is 0 if the instance says nothing,
+	// negative if it keeps none.
 	announced time.Duration
 	idleSince time.Time
 
 	// State of the current request.
-	upload    *upstream.Upload // nil when the whole body leaves with the head
+	upload    *upstream.Upload // nil if the whole body is sent with the head
 	body      wire.Body
 	keepAlive bool // the instance accepts another request after the answer
-	enlarge   bool // the answer's body is worth a large buffer
+	enlarge   bool // the answer's body should get a large buffer
 	lost      atomic.Bool
 }
 

@@ -17,9 +17,10 @@ const searched = 128
 // nil. The caller must check that it is open before writing to it, as
 // socket.Conn.Request does: the instance may have closed it.
 //
-// It has been idle for less than the time after which the instance closes idle
-// connections, if known, and less than the Keeping's Timeout: a close that crosses a
-// request on its way costs a retry, or fails a request that must not be retried.
+// The connection was idle for less than the time after which the instance closes idle
+// connections, if known, and less than the Keeping's Timeout. If the instance closed it
+// while a request is on its way, that would cost a retry, or fail a request that must
+// not be retried.
 func (t *Transport) get(now time.Time, host []byte) *conn {
 	t.mu.Lock()
 	limit := t.usable(now)
@@ -59,9 +60,9 @@ func (t *Transport) put(c *conn, now time.Time) {
 	t.mu.Unlock()
 }
 
-// announce reads an answer's Keep-Alive field, such as "timeout=5, max=100": the
-// seconds for which the instance keeps an idle connection. A value that is not a number
-// is ignored.
+// announce parses an answer's Keep-Alive field, such as "timeout=5, max=100": the
+// seconds for which the instance keeps an idle connection. It ignores a value that is
+// not a number.
 func (c *conn) announce(value []byte) {
 	for len(value) > 0 {
 		var one []byte
@@ -83,8 +84,8 @@ func (c *conn) announce(value []byte) {
 	}
 }
 
-// nineTenths of a timeout is for how long a connection is used: the rest is for a
-// request to arrive.
+// nineTenths is the part of a timeout during which a connection is used. The rest
+// leaves time for a request to arrive.
 func nineTenths(d time.Duration) time.Duration { return d - d/10 }
 
 // stale closes c, which the instance has closed, and learns from it and from others
@@ -113,8 +114,8 @@ func (c *conn) closing(now time.Time) (age time.Duration, at time.Time, ok bool)
 	return at.Sub(c.idleSince), at, ok
 }
 
-// closedIdle goes through the idle connections, the oldest first, up to one that is
-// open, and returns the closes of the others. t.mu is held.
+// closedIdle checks the idle connections, the oldest first, up to one that is open, and
+// returns the closes of the others. t.mu is held.
 func (t *Transport) closedIdle(now time.Time) (closed []closing) {
 	for _, c := range t.idle {
 		age, at, ok := c.closing(now)
@@ -137,8 +138,8 @@ func (t *Transport) usable(now time.Time) time.Duration {
 }
 
 // Sweep closes the idle connections that will not be used any more, and learns from
-// those that the instance has closed. The oldest may stay a bit, unused, to test
-// whether what was learned still holds.
+// those that the instance has closed. The oldest one may stay a bit longer, unused, to
+// test whether what was learned still holds.
 func (t *Transport) Sweep(now time.Time) {
 	t.mu.Lock()
 	if len(t.idle) == 0 {

@@ -7,8 +7,8 @@ import "time"
 // of every age, and a single close may have any cause.
 type observedTimeout struct {
 	after time.Duration // 0 when nothing is known
-	seen  time.Time     // when that was seen last
-	first closing       // that a second one must agree with
+	seen  time.Time     // when it was last seen
+	first closing       // a first close, with which a second one must agree
 }
 
 const (

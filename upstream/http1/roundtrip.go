@@ -116,9 +116,9 @@ func (c *conn) begin(r *upstream.Request, a *upstream.Answer) {
 	c.enlarge = h.Framing != wire.NoBody && (h.Framing != wire.Length || h.Size > socket.SmallBuffer)
 }
 
-// switches reports whether a 101 is for one of the protocols that were asked for (RFC
-// 9110 section 7.8). With a 101 that names none, or another, the client might read one
-// protocol while the instance sends another.
+// switches reports whether a 101 selects one of the requested protocols (RFC 9110
+// section 7.8). If a 101 selects none or another, client and instance might speak
+// different protocols.
 func switches(h *wire.ResponseHead, asked []byte) bool {
 	chosen := wire.Get(h.Fields, "upgrade")
 	return len(asked) > 0 && len(chosen) > 0 && wire.AmongTokens(chosen, asked)
@@ -201,8 +201,8 @@ func (c *conn) unanswered(p upstream.Processing) *upstream.Failure {
 	return &upstream.Failure{Kind: upstream.FailedPath, Processing: p, Err: err}
 }
 
-// finishUpload waits until the whole request is sent: the other protocol begins after
-// it (RFC 9110 section 7.8). Each wait within the upload is bounded.
+// finishUpload waits until the whole request is sent, because the other protocol begins
+// after it (RFC 9110 section 7.8). Each wait within the upload is bounded.
 func (c *conn) finishUpload() error {
 	u := c.upload
 	if u == nil {

@@ -15,8 +15,8 @@ import (
 type Transport struct {
 	endpoint    *upstream.Endpoint
 	keeping     upstream.Keeping
-	named       bool // one TLS name for all requests
-	tellsClient bool // each connection is for one client, by the PROXY protocol
+	named       bool // all requests use one TLS name
+	tellsClient bool // each connection is for one client, because of the PROXY protocol
 
 	mu       sync.Mutex
 	idle     []*conn // by idleSince, the newest last
@@ -59,8 +59,8 @@ func (t *Transport) RoundTrip(r *upstream.Request, a *upstream.Answer) *upstream
 }
 
 // connect takes an idle connection, or opens one. A request whose body has not arrived
-// yet gets a new one: it could not be sent again if the instance closed an idle one at
-// this very moment.
+// completely gets a new one: it could not be sent again if the instance closed an idle
+// one just now.
 func (t *Transport) connect(r *upstream.Request, a *upstream.Answer) (*conn, *upstream.Failure) {
 	if !r.Fresh && r.Complete && !t.tellsClient && len(r.Head.Upgrade) == 0 {
 		if c := t.get(a.Now, r.Host); c != nil {
@@ -83,7 +83,7 @@ func (t *Transport) connect(r *upstream.Request, a *upstream.Answer) (*conn, *up
 	return t.newConn(nc, name), nil
 }
 
-// dialFailure is the Failure for a failed connect: no byte of the request has left.
+// dialFailure is the Failure for a failed connect: no byte of the request was sent.
 func dialFailure(err error) *upstream.Failure {
 	f := &upstream.Failure{Kind: upstream.FailedConnect, Processing: upstream.NotSent, Err: err}
 	switch {

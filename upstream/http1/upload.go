@@ -10,8 +10,8 @@ import (
 	"serai/wire/socket"
 )
 
-// copied is the most of a body that is copied into the buffer after the head; more is
-// written from where it is.
+// copied is the size up to which a body is copied into the buffer after the head; a
+// larger one is written from where it is.
 const copied = 2 << 10
 
 // appendFirst appends the part of the body that has arrived to the head in r.Scratch,
@@ -42,7 +42,7 @@ func (c *conn) stream(r *upstream.Request) {
 	}, c.Interrupt)
 }
 
-// pipe makes the kernel pipe for the rest of a body, nil if it is to be copied.
+// pipe makes the kernel pipe for the rest of a body, nil if the body is copied.
 func (c *conn) pipe(r *upstream.Request) *socket.Pipe {
 	if !r.Bounds.Splice || r.Head.Framing != wire.Length || !c.Plain() {
 		return nil
@@ -90,9 +90,9 @@ func (c *conn) copyBody(r *upstream.Request, u *upstream.Upload, pipe *socket.Pi
 	}
 }
 
-// writeChunks writes data as a chunk, and the end of the body after it if it has been
-// reached. It holds a buffer only during the call: thousands of uploads may have
-// nothing to send. Where there is no memory for a large one, these are small chunks.
+// writeChunks writes data as a chunk, and then the end of the body if last is set. It
+// holds a buffer only during the call, since thousands of uploads may have nothing to
+// send. Without memory for a large buffer it writes small chunks.
 func (c *conn) writeChunks(data []byte, last bool, r *upstream.Request) error {
 	// A chunk's data is at most a buffer: what does not fit beside its framing goes
 	// into another chunk.
@@ -129,8 +129,8 @@ func pull(from upstream.RequestBody, pipe *socket.Pipe) (int, error) {
 	return from.(upstream.Spliced).Pull(pipe)
 }
 
-// stopUpload ends the upload, if it is running, and reports whether the whole body has
-// left. Otherwise the connection cannot be used again.
+// stopUpload ends the upload, if it is running, and reports whether the whole body was
+// sent. Otherwise the connection cannot be reused.
 func (c *conn) stopUpload() (sent bool) {
 	u := c.upload
 	if u == nil {

@@ -6,37 +6,36 @@ import (
 	"serai/wire/socket"
 )
 
-// A stream may be sent as much as its buffer holds. It begins with a small one, and
-// gets a large one when its body turns out to be worth it, where there is memory. A body
-// that brings a little now and then, for hours, is not.
+// The instance may send as much on a stream as its buffer holds. A stream begins with a
+// small buffer, and gets a large one when much of its body comes at once and there is
+// memory. A body of which a little comes now and then, for hours, keeps the small one.
 const (
 	smallWindow = socket.SmallBuffer
 	largeWindow = socket.LargeBuffer
-	// worthIt is how much of a body has come within worthWithin when it is.
+	// A body gets a large buffer when more than worthIt bytes come within worthWithin.
 	worthIt     = smallWindow / 2
 	worthWithin = time.Second
-	// restAfter is how long a body is silent before its buffer is given back.
+	// restAfter is how long a body is silent before its buffer is released.
 	restAfter = time.Second
-	// connWindow is what may be under way on a connection. It is given back at once,
-	// so that no slow stream is in the way of others: what is held is bounded
-	// by the windows of the streams.
+	// connWindow is the window of a connection. It is reopened at once, so that a slow
+	// stream does not stop others: the windows of the streams bound the memory.
 	connWindow = 1 << 20
 )
 
-// buffer is what has come of a body and was not read yet: a ring, which the reader of
-// the connection fills. The bytes that were handed out stay as they are until the
+// buffer is the part of a body that has come and was not read yet: a ring, which the
+// reader of the connection fills. The bytes that take returned stay valid until the
 // next take.
 type buffer struct {
-	ring  []byte // nil while there is nothing
+	ring  []byte // nil while it is empty
 	large bool   // the ring is a large one, or will be
-	from  int    // of the bytes that were handed out, in ring
-	lent  int    // how many these are
-	held  int    // how many have come behind them
-	old   []byte // has the bytes that were handed out, where the ring has been replaced
-	owed  int    // how many these are
+	from  int    // start of the bytes that take returned, in ring
+	lent  int    // number of these bytes
+	held  int    // number of bytes that have come after them
+	old   []byte // the replaced ring, if take has returned bytes of it
+	owed  int    // number of these bytes
 }
 
-// put takes data, which fits: the instance's window is no larger than the ring.
+// put adds data. It fits, because the instance's window is no larger than the ring.
 func (b *buffer) put(data []byte) {
 	if b.ring == nil {
 		b.from = 0
@@ -61,8 +60,8 @@ func (b *buffer) put(data []byte) {
 	}
 }
 
-// take takes back what it has handed out, hands out the next bytes, and returns how
-// many it took back.
+// take frees the bytes that it returned before, and returns the next ones. Free is the
+// number of bytes it has freed.
 func (b *buffer) take() (data []byte, free int) {
 	free = b.giveBack()
 	if b.held == 0 {
@@ -87,7 +86,7 @@ func (b *buffer) giveBack() (free int) {
 	return free
 }
 
-// enlarge makes the ring a large one.
+// enlarge replaces the ring by a large one.
 func (b *buffer) enlarge() {
 	large := socket.GetLarge()
 	start := b.from + b.lent
@@ -102,7 +101,7 @@ func (b *buffer) enlarge() {
 	b.ring, b.large, b.from, b.lent = large, true, 0, 0
 }
 
-// rest gives the ring back, if nothing is in it and nobody reads what was: the next byte
+// rest releases the ring if it is empty and nobody uses bytes of it. The next byte
 // takes another one.
 func (b *buffer) rest() {
 	if b.lent == 0 && b.held == 0 && b.old == nil {
@@ -111,7 +110,7 @@ func (b *buffer) rest() {
 	}
 }
 
-// drop gives all memory back.
+// drop releases all memory.
 func (b *buffer) drop() {
 	socket.Put(b.old)
 	socket.Put(b.ring)

@@ -12,61 +12,61 @@ import (
 	"serai/wire/socket"
 )
 
-// connState is what a connection is good for.
+// connState is the state of a connection.
 type connState uint8
 
 const (
-	opening connState = iota // its SETTINGS have not come
+	opening connState = iota // the SETTINGS of the instance have not come
 	open
-	retired // it takes no new stream, and ends with the last one
+	retired // it takes no new stream, and ends after the last one
 	dead    // its streams have failed
 )
 
-// conn is a connection to the instance. One goroutine reads it, which ends with it.
+// conn is a connection to the instance. One goroutine reads it, and ends with it.
 type conn struct {
 	socket.Conn
 	transport *Transport
-	// serverName and client are what it was opened for: in lower case, empty without
-	// TLS; zero without the PROXY protocol.
+	// serverName and client are the TLS name, in lower case, and the client that it was
+	// opened for; empty without TLS, and zero without the PROXY protocol.
 	serverName string
 	client     netip.AddrPort
-	// alone says that it is for one request.
+	// alone says that it is for one request only.
 	alone     bool
 	limits    wire.Limits
 	interims  int
 	writeIdle time.Duration
 	reader    reader
-	ready     chan struct{} // closed when it is not opening any more
+	ready     chan struct{} // closed when it is no longer opening
 
-	mu      sync.Mutex
-	state   connState
-	err     error // why it is dead
-	peer    settings
-	streams map[uint32]*stream
-	taken   int    // streams that were promised to requests, or are under way
-	next    uint32 // ID of the next stream
-	told    bool   // the endpoint knows that the way is cut
+	mu           sync.Mutex
+	state        connState
+	err          error // why it is dead
+	peer         settings
+	streams      map[uint32]*stream
+	taken        int    // streams that are reserved for requests, or in use
+	next         uint32 // ID of the next stream
+	lostReported bool   // the endpoint was told that the path is lost
 
-	// What is sent.
+	// Output.
 	out, spare []byte
 	flushing   bool
-	flushed    chan struct{} // is closed when nobody flushes any more; nil when nobody waits for that
+	flushed    chan struct{} // closed when nobody flushes any more; nil when nobody waits for that
 	appended   uint64        // bytes that were ever appended to out
-	written    uint64        // of these, bytes that left it
-	begun      bool          // the heads of requests are in out
+	written    uint64        // of these, bytes that were taken out
+	begun      bool          // out has heads of requests
 	sendWindow int64
-	resets     int // streams that we have reset
-	uploads    int // that may wait for room or a window
+	resets     int // streams that serai has reset
+	uploads    int // uploads that may wait for room or a window
 
-	// What comes.
-	window   int // that the instance has
-	credit   int // that it is to be given
+	// Input.
+	window   int // bytes that the instance may send
+	credit   int // bytes to be given back to it
 	noise    noise
 	answers  int       // bytes of out that answer frames of the instance
-	heard    time.Time // when something came last
-	answered time.Time // when that was of an answer
-	pinged   time.Time // when the instance was last asked whether it is there
-	silent   bool      // it has not said so in time
+	heard    time.Time // when something last came
+	answered time.Time // when part of an answer last came
+	pinged   time.Time // when the last PING was sent
+	silent   bool      // the PING was not answered in time
 
 	idleSince time.Time
 }
@@ -83,7 +83,7 @@ func (t *Transport) newConn(nc net.Conn, serverName string, r *upstream.Request)
 	return c
 }
 
-// begin says the preface, and reads the connection until it ends.
+// begin sends the preface, and reads the connection until it ends.
 func (c *conn) begin() {
 	defer c.End()
 	defer c.contain()
@@ -95,21 +95,20 @@ func (c *conn) greet() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.add(append(c.out, http2.Preface...))
-	c.add(appendOurs(c.out, c.limits.Head))
+	c.add(appendSettings(c.out, c.limits.Head))
 	c.add(http2.AppendWindowUpdate(c.out, 0, connWindow-http2.InitialWindow))
 	c.flush()
 }
 
-// carries reports whether c was opened for what a request for host, by that client,
-// needs.
+// carries reports whether c can carry a request for host by that client.
 func (c *conn) carries(host []byte, client netip.AddrPort) bool {
 	return c.client == client && (c.serverName == "" || c.transport.named || wire.EqualFold(upstream.Hostname(host), c.serverName))
 }
 
-// promise keeps a stream for a request, and reports whether there is one: not where the
-// instance has let much wait that it is to read. A fresh request is not given a connection
-// that has been idle.
-func (c *conn) promise(now time.Time, fresh bool) bool {
+// reserve reserves a stream for a request, and reports whether there was one. It
+// refuses if the instance leaves much unread. A fresh request gets no connection that
+// was idle.
+func (c *conn) reserve(now time.Time, fresh bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.state != open || c.silent || c.taken >= c.most() || c.next > http2.MaxStream || len(c.out) > mostUnread {
@@ -122,16 +121,16 @@ func (c *conn) promise(now time.Time, fresh bool) bool {
 	return true
 }
 
-// most is how many streams there may be at once. c.mu is held.
+// most is the largest number of streams at once. c.mu is held.
 func (c *conn) most() int { return int(min(uint32(c.transport.options.Streams), c.peer.maxStreams)) }
 
-// giveBack ends a promise. c.mu is held.
+// giveBack gives a reserved stream back. c.mu is held.
 func (c *conn) giveBack(now time.Time) {
 	if c.taken--; c.taken > 0 {
 		return
 	}
 	c.idleSince = now
-	if len(c.out) == 0 && max(cap(c.out), cap(c.spare)) > http2.FrameSize { // for a crowd, which is gone
+	if len(c.out) == 0 && max(cap(c.out), cap(c.spare)) > http2.FrameSize { // large buffers are for many requests, which are gone
 		c.out, c.spare = nil, nil
 	}
 	if c.alone || c.state == retired || c.transport.keeping.Most < 0 || c.transport.endpoint.State() == upstream.Leaving {
@@ -139,7 +138,7 @@ func (c *conn) giveBack(now time.Time) {
 	}
 }
 
-// retire has c take no new stream. c.mu is held.
+// retire makes c take no new stream. c.mu is held.
 func (c *conn) retire() {
 	if c.state == open {
 		c.state = retired
@@ -149,8 +148,7 @@ func (c *conn) retire() {
 	}
 }
 
-// fail ends the connection and all of its streams. Its reader closes it. c.mu is
-// held.
+// fail ends the connection and all its streams. Its reader closes it. c.mu is held.
 func (c *conn) fail(err error) {
 	if c.state == dead {
 		return
@@ -169,10 +167,10 @@ func (c *conn) fail(err error) {
 	c.Interrupt()
 }
 
-// reset ends a stream of which the instance may still think that it is under way.
-// An instance may count how many of them are reset, and end the connection of who
-// does so too often: clients that leave are not to do this to others. c.mu is
-// held.
+// reset resets a stream that the instance may still consider open. An instance may
+// count resets, and close the connection if there are too many. So after some resets
+// the connection takes no new streams: clients that leave must not cause that for
+// others. c.mu is held.
 func (c *conn) reset(s *stream, code http2.Code) {
 	const most = 200
 	c.answer(http2.AppendRSTStream(c.out, s.id, code))
@@ -181,12 +179,12 @@ func (c *conn) reset(s *stream, code http2.Code) {
 	}
 }
 
-// tellUploads wakes those that wait to send more. c.mu is held.
-func (c *conn) tellUploads() {
+// wakeUploads wakes uploads that wait to send more. c.mu is held.
+func (c *conn) wakeUploads() {
 	if c.uploads == 0 {
 		return
 	}
 	for _, s := range c.streams {
-		s.tellUpload()
+		s.wakeUpload()
 	}
 }

@@ -34,18 +34,18 @@ func (r *reader) beginData(f *http2.Frame) error {
 		c.refuse(s, errFlowControl, http2.FlowControlError)
 	default:
 		s.window -= f.Length
-		s.consume(f.Length - f.Content) // padding, and what says how much it is
+		s.consume(f.Length - f.Content) // padding and its length
 	}
 	return nil
 }
 
-// data takes bytes of a stream's body.
+// data handles bytes of a stream's body.
 func (r *reader) data(id uint32, p []byte) error {
 	c := r.conn
 	s := c.streams[id]
 	switch {
 	case s == nil:
-		return nil // nobody wants them
+		return nil // nobody needs them
 	case s.bodiless:
 		c.refuse(s, errUnasked, http2.ProtocolError)
 		return nil
@@ -55,7 +55,7 @@ func (r *reader) data(id uint32, p []byte) error {
 	}
 	s.came += int64(len(p))
 	s.body.put(p)
-	s.tell()
+	s.wake()
 	s.brought = c.heard
 	if s.enlarged || s.length >= 0 && s.length <= smallWindow {
 		return nil
@@ -69,8 +69,8 @@ func (r *reader) data(id uint32, p []byte) error {
 	return nil
 }
 
-// enlarge gives the instance a larger window, once, where there is memory for what it
-// may send then. c.mu is held.
+// enlarge gives the instance a larger window, once, if there is memory for what it may
+// then send. c.mu is held.
 func (s *stream) enlarge() {
 	s.enlarged = true
 	if !s.memory.Take(memory.Buffers, largeWindow) {
@@ -82,15 +82,15 @@ func (s *stream) enlarge() {
 	s.consume(largeWindow - smallWindow)
 }
 
-// rest gives the buffer of a silent stream back. c.mu is held.
+// rest releases the buffer of a silent stream. c.mu is held.
 func (s *stream) rest(now time.Time) {
 	if now.Sub(s.brought) >= restAfter {
 		s.body.rest()
 	}
 }
 
-// consume gives the instance n bytes more, as soon as that is worth a frame. c.mu is
-// held.
+// consume reopens the stream's window by n bytes, as soon as it is worth a frame. c.mu
+// is held.
 func (s *stream) consume(n int) {
 	s.credit += n
 	size := smallWindow
@@ -104,7 +104,7 @@ func (s *stream) consume(n int) {
 	s.window, s.credit = s.window+s.credit, 0
 }
 
-// ended notes that the instance has ended a stream. c.mu is held.
+// ended handles the end of a stream, sent by the instance. c.mu is held.
 func (c *conn) ended(id uint32) {
 	s := c.streams[id]
 	if s == nil || s.gotEnd {
@@ -120,7 +120,7 @@ func (c *conn) ended(id uint32) {
 	}
 	s.gotEnd = true
 	s.closeIfOver()
-	s.tell()
+	s.wake()
 }
 
 // refuse ends a stream whose answer is not accepted. c.mu is held.
@@ -133,10 +133,10 @@ func (c *conn) refuse(s *stream, err error, code http2.Code) {
 func (c *conn) wasReset(id uint32, code http2.Code) error {
 	s := c.streams[id]
 	if s == nil {
-		return nil // counted as noise already
+		return nil // already counted by noisy
 	}
 	if s.gotEnd && code == http2.NoError {
-		// It has answered, and wants no more of the request (RFC 9113 section 8.1).
+		// It has answered, and does not need the rest of the request (RFC 9113 section 8.1).
 		s.stopSending()
 		s.close()
 		return nil
@@ -145,13 +145,14 @@ func (c *conn) wasReset(id uint32, code http2.Code) error {
 	return nil
 }
 
-// mayHave gives the connection, stream 0, or a stream more of a window. c.mu is held.
-func (c *conn) mayHave(id uint32, n int64) error {
+// windowUpdate handles WINDOW_UPDATE for the connection (stream 0) or a stream. c.mu is
+// held.
+func (c *conn) windowUpdate(id uint32, n int64) error {
 	if id == 0 {
 		if c.sendWindow += n; n == 0 || c.sendWindow > http2.MaxWindow {
 			return &http2.ConnError{Code: http2.FlowControlError, Detail: "the connection's window is 0 more, or larger than windows may be"}
 		}
-		c.tellUploads()
+		c.wakeUploads()
 		return nil
 	}
 	s := c.streams[id]
@@ -162,12 +163,12 @@ func (c *conn) mayHave(id uint32, n int64) error {
 		c.refuse(s, errFlowControl, http2.FlowControlError)
 		return nil
 	}
-	s.tellUpload()
+	s.wakeUpload()
 	return nil
 }
 
-// goneAway takes a GOAWAY: the streams above last were not processed, and no new ones
-// are taken (RFC 9113 section 6.8). c.mu is held.
+// goneAway handles GOAWAY: streams above last were not processed, and no new ones are
+// accepted (RFC 9113 section 6.8). c.mu is held.
 func (c *conn) goneAway(last uint32) {
 	c.retire()
 	for id, s := range c.streams {
@@ -177,8 +178,8 @@ func (c *conn) goneAway(last uint32) {
 	}
 }
 
-// settled acknowledges the instance's settings. c.mu is held.
-func (c *conn) settled() {
+// settingsCame acknowledges the instance's settings. c.mu is held.
+func (c *conn) settingsCame() {
 	c.answer(http2.AppendHeader(c.out, 0, http2.SettingsFrame, http2.FlagAck, 0))
 	if c.state == opening {
 		c.state = open

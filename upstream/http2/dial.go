@@ -16,17 +16,18 @@ import (
 )
 
 // dialing is a connection that is being made. As many requests wait for it as it will
-// have streams: a crowd makes as many connections as it needs, and no more.
+// have streams, so that many requests at once make as many connections as they need,
+// and no more.
 type dialing struct {
-	host    string // without TLS, or with one name for all, empty
+	host    string // empty without TLS, or if all requests use one name
 	client  netip.AddrPort
 	waiting int
-	done    chan struct{} // closed when it is made, or failed
+	done    chan struct{} // closed when it is made or has failed
 	failure *upstream.Failure
 }
 
-// connect makes a connection, with a stream promised, or waits for one that is being
-// made: then it returns neither, and the caller looks for one.
+// connect makes a connection, with a stream reserved. Or it waits for one that is being
+// made and returns nothing; then the caller looks for it.
 func (t *Transport) connect(r *upstream.Request, client netip.AddrPort, began time.Time) (*conn, *upstream.Failure) {
 	left := r.Connect - time.Since(began)
 	if left <= 0 {
@@ -36,7 +37,7 @@ func (t *Transport) connect(r *upstream.Request, client netip.AddrPort, began ti
 		return t.dial(r, client, left)
 	}
 	t.mu.Lock()
-	// One may have been made since it was looked for.
+	// A connection may have been made since the caller looked for one.
 	if c := t.find(time.Now(), r, client); c != nil {
 		t.mu.Unlock()
 		return c, nil
@@ -55,12 +56,12 @@ func (t *Transport) connect(r *upstream.Request, client netip.AddrPort, began ti
 	t.dialing = append(t.dialing, d)
 	t.mu.Unlock()
 	var c *conn
-	defer func() { t.dialed(d, c) }() // also if it panics: those who wait look for another one
+	defer func() { t.dialed(d, c) }() // also after a panic: then waiting requests look for another one
 	c, d.failure = t.dial(r, client, left)
 	return c, d.failure
 }
 
-// dialed notes that d is over: it has made c, nil where it has not.
+// dialed records the end of d, with the connection c, nil if it failed.
 func (t *Transport) dialed(d *dialing, c *conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -76,13 +77,13 @@ func (t *Transport) dialed(d *dialing, c *conn) {
 	close(d.done)
 }
 
-// same reports whether a connection for host d is one for a request for host.
+// same reports whether a connection for host d can carry a request for host.
 func (t *Transport) same(d string, host []byte) bool {
 	return !t.scheme.Secure() || t.named || string(upstream.Hostname(host)) == upstream.Hostname(d) || wire.EqualFold(upstream.Hostname(host), upstream.Hostname(d))
 }
 
-// wait waits until the connection is made. It fails as that does, but where time was
-// short for whoever makes it.
+// wait waits until the connection is made. It returns the failure of the dial, unless
+// the dialing request had too little time left.
 func (d *dialing) wait(left time.Duration) *upstream.Failure {
 	late := time.NewTimer(left)
 	defer late.Stop()
@@ -97,8 +98,8 @@ func (d *dialing) wait(left time.Duration) *upstream.Failure {
 	return d.failure
 }
 
-// dial makes a connection and waits until the instance has shown, with its SETTINGS,
-// that it speaks HTTP/2: before that nothing of a request leaves.
+// dial makes a connection, and waits for the instance's SETTINGS, which show that it
+// speaks HTTP/2. Nothing of a request is sent before that.
 func (t *Transport) dial(r *upstream.Request, client netip.AddrPort, left time.Duration) (*conn, *upstream.Failure) {
 	ctx, cancel := context.WithTimeout(context.Background(), left)
 	defer cancel()
@@ -116,11 +117,11 @@ func (t *Transport) dial(r *upstream.Request, client netip.AddrPort, left time.D
 	}
 	if secure, ok := nc.(*tls.Conn); ok && secure.ConnectionState().NegotiatedProtocol != "h2" {
 		nc.Close()
-		return nil, t.useless(r, errALPN)
+		return nil, t.unusable(r, errALPN)
 	}
 	whole := false
 	defer func() {
-		if !whole { // it panics
+		if !whole { // after a panic
 			nc.Close()
 		}
 	}()
@@ -143,16 +144,16 @@ func (t *Transport) dial(r *upstream.Request, client netip.AddrPort, left time.D
 	if c.state == open || c.state == retired {
 		return c, nil
 	}
-	return nil, t.useless(r, c.err)
+	return nil, t.unusable(r, c.err)
 }
 
 // settingsTime bounds the wait for an instance's SETTINGS.
 func (Options) settingsTime() time.Duration { return 5 * time.Second }
 
-// useless tells what it means that a connection was made, on which the instance does
-// not speak HTTP/2: no byte of a request has left. One that says nothing, or is gone, had no
-// work with it either: it is as if it could not be connected to.
-func (t *Transport) useless(r *upstream.Request, err error) *upstream.Failure {
+// unusable returns the Failure for a connection on which the instance does not speak
+// HTTP/2: no byte of a request was sent. If the instance sent nothing, or has closed
+// the connection, it had no work either, as if it could not be connected to.
+func (t *Transport) unusable(r *upstream.Request, err error) *upstream.Failure {
 	if !r.Check {
 		t.endpoint.Unusable(err)
 	}
@@ -166,8 +167,8 @@ func (t *Transport) useless(r *upstream.Request, err error) *upstream.Failure {
 	return &upstream.Failure{Kind: upstream.FailedProtocol, Processing: upstream.NotSent, Err: err}
 }
 
-// dialFailure tells what it means that a connection could not be made: no byte of
-// the request has left.
+// dialFailure returns the Failure for a failed connect: no byte of the request was
+// sent.
 func dialFailure(err error) *upstream.Failure {
 	f := &upstream.Failure{Kind: upstream.FailedConnect, Processing: upstream.NotSent, Err: err}
 	var handshake *upstream.HandshakeError

@@ -6,10 +6,9 @@ import (
 	"serai/wire/http2"
 )
 
-// Requests are written without a dynamic table: most of what differs between two of
-// them is long and never the same again, and a table would have to be kept in step
-// with the order of all requests of the connection. So a head can be encoded
-// before it is known which connection takes it.
+// Requests are encoded without a dynamic table. Most of what differs between two requests
+// is long and never repeated, and a table would have to follow the order of all requests
+// of a connection. Without it a head can be encoded before its connection is chosen.
 
 var (
 	methodConnect  = []byte("CONNECT")
@@ -18,9 +17,9 @@ var (
 	plain, overTLS = []byte("http"), []byte("https")
 )
 
-// appendHead appends a request's head as a block of fields (RFC 9113 section 8.3.1).
-// A tunnel is asked for with extended CONNECT (RFC 8441 section 4), for which
-// what the WebSocket handshake of HTTP/1 needs to be told from others has no use.
+// appendHead appends a request's head as a header block (RFC 9113 section 8.3.1). A
+// tunnel is requested with extended CONNECT (RFC 8441 section 4), which needs no
+// Sec-WebSocket-Key.
 func appendHead(dst []byte, h *wire.OutgoingRequest, scheme upstream.Scheme, tunnel bool) []byte {
 	if tunnel {
 		dst = http2.AppendPseudo(dst, http2.Method, methodConnect)
@@ -44,7 +43,7 @@ func appendHead(dst []byte, h *wire.OutgoingRequest, scheme upstream.Scheme, tun
 		}
 		dst = http2.AppendField(dst, f)
 	}
-	// A gRPC server wants to be told that nobody on the way drops trailers.
+	// gRPC servers require it, to know that no proxy on the way drops trailers.
 	if h.Trailers || scheme.GRPC() {
 		dst = http2.AppendField(dst, &teTrailers)
 	}

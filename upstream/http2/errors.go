@@ -7,7 +7,7 @@ import (
 	"serai/wire/http2"
 )
 
-// resetError says that the instance has reset a stream.
+// resetError means that the instance has reset a stream.
 type resetError struct{ code http2.Code }
 
 func (e *resetError) Error() string { return "the instance reset the stream: " + e.code.String() }
@@ -23,7 +23,7 @@ var (
 	errClosedBefore = errors.New("the instance has closed the connection before the request")
 	errCut          = errors.New("the instance closed the connection")
 	errLost         = errors.New("it does not acknowledge what it is sent")
-	errOver         = errors.New("the connection is of no use any more") // closed by us
+	errOver         = errors.New("the connection is of no use any more") // closed by serai
 	errPanicked     = errors.New("serai panicked, and cut the connection to the instance")
 	errUnwanted     = errors.New("the client left")
 	errInterim      = errors.New("the instance sent more 1xx answers than --max-interim allows")
@@ -31,7 +31,7 @@ var (
 	errBody         = errors.New("the body of the request failed") // the upload knows why
 )
 
-// What an answer is refused for beside wire's errors.
+// Why an answer is refused, besides wire's errors.
 var (
 	errPseudo      = &wire.Error{Status: 502, Code: "bad-pseudo-field", Detail: "an answer has :status once, before all other fields, and no other field that begins with a colon"}
 	errConnField   = &wire.Error{Status: 502, Code: "connection-field", Detail: "HTTP/2 has no fields of the connection"}

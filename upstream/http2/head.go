@@ -5,24 +5,23 @@ import (
 	"serai/wire/http2"
 )
 
-// block is a block of fields as it comes: a head, interim or final, or trailers. It
-// is decoded to its end, whatever is wrong with it, since later ones build
-// on it.
+// block is a header block that is being read: a head, interim or final, or trailers. It
+// is decoded to its end, even if it is faulty, because later blocks depend on it.
 type block struct {
 	id     uint32
 	end    bool // the stream ends with it
-	size   int  // of the fields, as HTTP/1 would write them
+	size   int  // size of the fields as HTTP/1 would write them
 	status int
-	begun  bool // a field that is no pseudo-field has come
+	begun  bool // a regular field has come
 	fields []wire.Field
 	values wire.Values
 	err    error // why it is refused
 }
 
-// received is a head that a stream has got, and nobody has looked at.
+// received is a head that a stream has got and that was not returned yet.
 type received struct {
 	status   int
-	from, to int // its fields, among those of the stream
+	from, to int // its fields are these of the stream's fields
 }
 
 // beginBlock begins the block of a HEADERS frame.
@@ -37,17 +36,17 @@ func (r *reader) beginBlock(f *http2.Frame) error {
 	return nil
 }
 
-// fields is a reader as what collects the fields of a block.
+// fields is a reader as the Collector of a block.
 type fields reader
 
-// Add takes a decoded field.
+// Add adds a decoded field.
 func (f *fields) Add(e *http2.Entry) {
 	if b := &f.block; b.err == nil {
 		b.err = b.add(e, f.conn.limits)
 	}
 }
 
-// add takes a field in, or says what is wrong with it (RFC 9113 section 8.2).
+// add adds a field, or returns what is wrong with it (RFC 9113 section 8.2).
 func (b *block) add(e *http2.Entry, l wire.Limits) error {
 	if b.size += len(e.Name) + len(e.Value) + len(": \r\n"); b.size > l.Head {
 		return wire.ErrHeadLarge
@@ -85,8 +84,8 @@ func (b *block) add(e *http2.Entry, l wire.Limits) error {
 
 func (b *block) keep(p []byte) []byte { return b.values.Keep(append(b.values.Start(), p...)) }
 
-// ofConnection reports whether a kind of field has no place in HTTP/2 (RFC 9113
-// section 8.2.2).
+// ofConnection reports whether HTTP/2 does not allow a kind of field (RFC 9113 section
+// 8.2.2).
 func ofConnection(k wire.Kind) bool {
 	switch k {
 	case wire.Connection, wire.ProxyConnection, wire.KeepAlive, wire.TransferEncoding, wire.Upgrade:
@@ -95,7 +94,7 @@ func ofConnection(k wire.Kind) bool {
 	return false
 }
 
-// parseStatus reads a :status: three digits (RFC 9113 section 8.3.2).
+// parseStatus parses a :status: three digits (RFC 9113 section 8.3.2).
 func parseStatus(value []byte) (status int, ok bool) {
 	if len(value) != 3 {
 		return 0, false
@@ -109,7 +108,7 @@ func parseStatus(value []byte) (status int, ok bool) {
 	return status, status >= 100
 }
 
-// endBlock gives the block to its stream, if that is still under way.
+// endBlock passes the block to its stream, if that is still open.
 func (r *reader) endBlock() error {
 	if err := r.decoder.Take(nil, true, (*fields)(r)); err != nil {
 		return err
@@ -127,10 +126,10 @@ func (r *reader) endBlock() error {
 	return nil
 }
 
-// takeBlock takes a head or the trailers. c.mu is held.
+// takeBlock handles a head or the trailers. c.mu is held.
 func (s *stream) takeBlock(b *block) error {
 	switch {
-	case s.gotEnd: // who still takes a body has no more to say
+	case s.gotEnd: // the stream has ended already
 		return errOrder
 	case b.err != nil:
 		return b.err
@@ -164,12 +163,12 @@ func (s *stream) takeBlock(b *block) error {
 	s.copyFields(b)
 	h.to = len(s.fields)
 	s.heads = append(s.heads, h)
-	s.tell()
+	s.wake()
 	return nil
 }
 
-// copyFields keeps the fields of b with the stream: those of the first head, which is
-// nearly always the only one, as they are.
+// copyFields gives the fields of b to the stream: those of the first head, which is
+// nearly always the only one, without copying.
 func (s *stream) copyFields(b *block) {
 	if len(s.fields) == 0 {
 		s.fields, b.fields = b.fields, s.fields
@@ -183,7 +182,7 @@ func (s *stream) copyFields(b *block) {
 
 func (s *stream) keep(v []byte) []byte { return s.values.Keep(append(s.values.Start(), v...)) }
 
-// expect learns from a final head what body follows it.
+// expect learns from a final head which body follows it.
 func (s *stream) expect(b *block) error {
 	var lengthErr error
 	s.length = -1
@@ -205,8 +204,8 @@ func (s *stream) expect(b *block) error {
 	if !s.bodiless {
 		return lengthErr
 	}
-	// The fields are those of another answer: a length is passed on where it is one,
-	// but not with a 204, which has none.
+	// The fields describe another answer: a valid length is passed on, but not with a
+	// 204, which must not have one.
 	if lengthErr != nil || b.status == 204 {
 		s.length = -1
 		for i := range b.fields {

@@ -6,9 +6,9 @@ import (
 	"serai/wire/http2"
 )
 
-// noise counts frames that bring nothing: SETTINGS, PING, WINDOW_UPDATE, empty ones,
-// those of streams that are over. There is a use for some of each; who sends
-// nothing else makes us work for nobody.
+// noise counts frames without content: SETTINGS, PING, WINDOW_UPDATE, empty frames, and
+// frames of streams that are over. Some of each are useful, but an instance that sends
+// nothing else causes work for nothing.
 type noise struct {
 	since  time.Time
 	frames int
@@ -16,16 +16,15 @@ type noise struct {
 
 const (
 	noiseTime = 10 * time.Second
-	noiseMost = 10_000 // in that time, which is a thousand a second
-	// mostAnswers bounds, in bytes, what an instance that reads nothing can have us keep
-	// for it: answers to its frames, windows that it uses without having been told of them,
-	// streams that are reset. There is as much again that is being written.
+	noiseMost = 10_000 // in noiseTime: a thousand a second
+	// mostAnswers bounds, in bytes, what serai keeps for an instance that reads nothing:
+	// answers to its frames, window updates, resets. As much again is being written.
 	mostAnswers = 256 << 10
 )
 
 var errNoise = &http2.ConnError{Code: http2.EnhanceYourCalm, Detail: "it sends too many frames that bring nothing"}
 
-// noisy counts a frame that brings nothing. c.mu is held.
+// noisy counts a frame without content. c.mu is held.
 func (c *conn) noisy() error {
 	if c.heard.Sub(c.noise.since) > noiseTime {
 		c.noise = noise{since: c.heard}
@@ -36,8 +35,9 @@ func (c *conn) noisy() error {
 	return nil
 }
 
-// useful notes that so many bytes of bodies are sent. Servers give them back in windows
-// of the stream and of the connection, some for every few kilobytes. c.mu is held.
+// useful records that n bytes of bodies are sent. Servers answer them with window
+// updates for the stream and the connection, some for every few kilobytes. c.mu is
+// held.
 func (c *conn) useful(n int) {
 	c.noise.frames = max(0, c.noise.frames-2-n>>9)
 }

@@ -2,26 +2,26 @@ package http2
 
 import "time"
 
-// A panic in what the requests of a connection share is a fault of ours that must not
-// take the node: the connection ends, with its requests, and gives back what it held. One
-// in the goroutine of a request is contained by whose request it is.
+// A panic in code that the requests of a connection share is a bug that must not stop the
+// node: the connection ends with its requests, and releases what it held. A panic in the
+// goroutine of a request is contained by the request's owner.
 
 // contain is deferred by the goroutines of a connection. c.mu is not held.
 func (c *conn) contain() {
-	told := c.transport.options.Panicked
-	if told == nil {
+	report := c.transport.options.Panicked
+	if report == nil {
 		return
 	}
 	if cause := recover(); cause != nil {
-		told(cause, c.transport.endpoint.Target().Address)
+		report(cause, c.transport.endpoint.Target().Address)
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.fail(errPanicked)
 	}
 }
 
-// unlocked writes to the connection with f, without c.mu, which is held. Who panics
-// meanwhile flushes no more: nobody would.
+// unlocked writes to the connection with f while c.mu, which is held, is released. If f
+// panics, flushing ends here, because nobody else would end it.
 func (c *conn) unlocked(f func([]byte) (int, error), b []byte) (n int, err error) {
 	over := false
 	c.mu.Unlock()
@@ -32,7 +32,7 @@ func (c *conn) unlocked(f func([]byte) (int, error), b []byte) (n int, err error
 			c.flushEnds()
 		}
 	}()
-	if !c.Plain() { // else who has a request does not wait for it to be written
+	if !c.Plain() { // on a plain socket, no request waits until it is written
 		c.WriteWithin(time.Now(), c.writeIdle)
 	}
 	n, err = f(b)

@@ -10,11 +10,11 @@ import (
 	"serai/wire/http2"
 )
 
-// reader takes what an instance sends. Only the goroutine that reads the connection uses
-// it, and holds c.mu.
+// reader handles what an instance sends. Only the goroutine that reads the connection
+// uses it, with c.mu held.
 type reader struct {
 	conn    *conn
-	bulk    bool // a large buffer is worth it
+	bulk    bool // a large read buffer is useful
 	frames  http2.FrameReader
 	decoder http2.Block
 	block   block
@@ -33,7 +33,7 @@ func (c *conn) read() {
 			err = c.takeAll()
 		}
 	}
-	if err == io.EOF { // which is how a body ends that is whole
+	if err == io.EOF { // callers take io.EOF for the proper end of a body
 		err = errCut
 	}
 	c.mu.Lock()
@@ -46,7 +46,7 @@ func (c *conn) read() {
 	c.fail(err)
 }
 
-// takeAll takes what has come.
+// takeAll parses the bytes that have come.
 func (c *conn) takeAll() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -69,8 +69,8 @@ func (c *conn) takeAll() error {
 	return nil
 }
 
-// sayWhy tells the instance what it has done, if it takes that soon. C.mu is held, but
-// not while it waits.
+// sayWhy tells the instance what it has done wrong, and waits until that is written,
+// but not long. c.mu is held, and released while it waits.
 func (c *conn) sayWhy(code http2.Code) {
 	const most = time.Second
 	c.add(http2.AppendGoAway(c.out, 0, code, ""))
@@ -90,7 +90,7 @@ func (c *conn) sayWhy(code http2.Code) {
 	c.mu.Lock()
 }
 
-// take takes bytes that have come.
+// take parses bytes that have come.
 func (c *conn) take(b []byte) error {
 	c.heard, c.silent = time.Now(), false
 	err := c.reader.frames.Take(b, &c.reader)
@@ -100,7 +100,7 @@ func (c *conn) take(b []byte) error {
 	return err
 }
 
-// notHTTP2 says what else an instance seems to speak.
+// notHTTP2 says what other protocol an instance seems to speak.
 func notHTTP2(b []byte) error {
 	switch {
 	case bytes.HasPrefix(b, []byte("HTTP/1.")[:min(len(b), 7)]):
@@ -113,7 +113,7 @@ func notHTTP2(b []byte) error {
 
 var _ http2.Events = (*reader)(nil)
 
-// Begin looks at a frame's head.
+// Begin handles the header of a frame.
 func (r *reader) Begin(f *http2.Frame) error {
 	c := r.conn
 	switch f.Type {
@@ -133,15 +133,15 @@ func (r *reader) Begin(f *http2.Frame) error {
 	return c.noisy()
 }
 
-// Data takes bytes of a body.
+// Data handles bytes of a body.
 func (r *reader) Data(f *http2.Frame, p []byte) error { return r.data(f.Stream, p) }
 
-// Fragment takes a part of a block.
+// Fragment handles a part of a header block.
 func (r *reader) Fragment(_ *http2.Frame, p []byte) error {
 	return r.decoder.Take(p, false, (*fields)(r))
 }
 
-// Setting takes one of the instance's settings.
+// Setting handles one of the instance's settings.
 func (r *reader) Setting(s http2.Setting) error {
 	if err := r.conn.noisy(); err != nil {
 		return err
@@ -157,13 +157,13 @@ func (r *reader) Ping(f *http2.Frame, data [8]byte) error {
 	return nil
 }
 
-// Reset takes RST_STREAM.
+// Reset handles RST_STREAM.
 func (r *reader) Reset(stream uint32, code http2.Code) error { return r.conn.wasReset(stream, code) }
 
-// Window takes WINDOW_UPDATE.
-func (r *reader) Window(stream, more uint32) error { return r.conn.mayHave(stream, int64(more)) }
+// Window handles WINDOW_UPDATE.
+func (r *reader) Window(stream, more uint32) error { return r.conn.windowUpdate(stream, int64(more)) }
 
-// GoAway takes GOAWAY.
+// GoAway handles GOAWAY.
 func (r *reader) GoAway(last uint32, _ http2.Code) error {
 	r.conn.goneAway(last)
 	return nil
@@ -172,7 +172,7 @@ func (r *reader) GoAway(last uint32, _ http2.Code) error {
 // Reprioritize is never called: see Begin.
 func (r *reader) Reprioritize(uint32, []byte) error { return nil }
 
-// End ends a frame.
+// End handles the end of a frame.
 func (r *reader) End(f *http2.Frame) error {
 	switch f.Type {
 	case http2.Data:
@@ -185,7 +185,7 @@ func (r *reader) End(f *http2.Frame) error {
 		}
 	case http2.SettingsFrame:
 		if !f.Has(http2.FlagAck) {
-			r.conn.settled()
+			r.conn.settingsCame()
 		}
 	}
 	return nil

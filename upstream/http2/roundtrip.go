@@ -37,14 +37,14 @@ func (s *stream) roundTrip(r *upstream.Request, a *upstream.Answer, tunnel bool)
 	return nil
 }
 
-// tunnels reports whether the instance takes extended CONNECT.
+// tunnels reports whether the instance supports extended CONNECT.
 func (c *conn) tunnels() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.peer.tunnels
 }
 
-// awaitHead waits for the final answer's head and hands 1xx answers on.
+// awaitHead waits for the final answer's head, and passes 1xx answers on.
 func (s *stream) awaitHead(r *upstream.Request, a *upstream.Answer, sent time.Time) error {
 	now := sent
 	for {
@@ -110,7 +110,7 @@ func (s *stream) nextHead(a *upstream.Answer) error {
 	case s.length >= 0:
 		a.Head.Framing, a.Head.Size = wire.Length, s.length
 	case s.gotEnd && s.body.held == 0 && s.trailers.from == s.trailers.to:
-		// It is empty, and that can be said.
+		// The body is empty, and its length is known.
 		a.Head.Framing = wire.Length
 		a.Head.Fields = append(a.Head.Fields, wire.Field{Name: []byte("Content-Length"), Value: []byte("0"), Kind: wire.ContentLength})
 	default:
@@ -119,9 +119,9 @@ func (s *stream) nextHead(a *upstream.Answer) error {
 	return nil
 }
 
-// finishHead drops what does not go on from a final head. An answer that announces
-// trailers, to a client that takes them, has no length: in HTTP/1 it cannot have
-// both.
+// finishHead drops fields of a final head that are not passed on. An answer that
+// announces trailers, to a client that accepts them, has no length: in HTTP/1 it cannot
+// have both.
 func finishHead(r *upstream.Request, a *upstream.Answer) {
 	if a.Head.Framing == wire.Length && r.Head.Trailers && wire.Get(a.Head.Fields, "trailer") != nil {
 		a.Head.Framing, a.Head.Size = wire.Chunked, 0
@@ -143,7 +143,7 @@ func finishHead(r *upstream.Request, a *upstream.Answer) {
 	}
 }
 
-// explain tells what it means that no answer came.
+// explain turns an error into a Failure.
 func (s *stream) explain(a *upstream.Answer, err error) *upstream.Failure {
 	known := s.known(a, err)
 	failed := func(k upstream.FailureKind, err error) *upstream.Failure {
@@ -159,7 +159,7 @@ func (s *stream) explain(a *upstream.Answer, err error) *upstream.Failure {
 	case err == errUnwanted:
 		return failed(upstream.FailedCaller, err)
 	case errors.Is(err, errLost):
-		s.conn.tellLost()
+		s.conn.reportLost()
 		return failed(upstream.FailedPath, err)
 	case err == errInterim:
 		return failed(upstream.FailedInterim, err)
@@ -172,7 +172,7 @@ func (s *stream) explain(a *upstream.Answer, err error) *upstream.Failure {
 	case errors.Is(err, os.ErrDeadlineExceeded) && !s.conn.isDead():
 		return failed(upstream.FailedTimeout, os.ErrDeadlineExceeded)
 	case s.idled >= shortestIdle && known == upstream.Unknown && !errors.As(err, &reset):
-		// As in HTTP/1: it may close what has been idle while a request is on its way.
+		// As in HTTP/1: the instance may close an idle connection while a request is on its way.
 		return failed(upstream.FailedIdle, err)
 	}
 	return failed(upstream.FailedClosed, err)
@@ -181,7 +181,7 @@ func (s *stream) explain(a *upstream.Answer, err error) *upstream.Failure {
 // shortestIdle is less than any server's timeout of idle connections.
 const shortestIdle = 250 * time.Millisecond
 
-// known tells how far a request came that got no answer.
+// known returns how far a request came that got no answer.
 func (s *stream) known(a *upstream.Answer, err error) upstream.Processing {
 	var reset *resetError
 	c := s.conn
@@ -189,11 +189,11 @@ func (s *stream) known(a *upstream.Answer, err error) upstream.Processing {
 	defer c.mu.Unlock()
 	switch {
 	case s.id == 0 || err == errClosedBefore || c.written <= s.start && c.state == dead:
-		return upstream.NotSent // else what is queued may still leave
+		return upstream.NotSent // otherwise queued bytes may still be sent
 	case a.FirstByte > 0 || s.final || s.interims > 0:
 		return upstream.Answered
 	case err == errGoAway:
-		return upstream.NotSent // as good as: who is about to stop has no work with it
+		return upstream.NotSent // an instance that is about to stop had no work with it
 	case errors.As(err, &reset) && reset.code == http2.RefusedStream:
 		return upstream.Refused
 	}
@@ -206,19 +206,18 @@ func (c *conn) isDead() bool {
 	return c.state == dead
 }
 
-// tellLost tells the endpoint that the way is cut: once for all streams.
-func (c *conn) tellLost() {
+// reportLost tells the endpoint that the network path is lost, once for all streams.
+func (c *conn) reportLost() {
 	c.mu.Lock()
-	told := c.told
-	c.told = true
+	reported := c.lostReported
+	c.lostReported = true
 	c.mu.Unlock()
-	if !told {
+	if !reported {
 		c.transport.endpoint.Unreachable(fmt.Errorf("%w: %w", upstream.ErrConnect, errLost))
 	}
 }
 
-// checkPath ends the connection where the instance does not acknowledge what it is
-// sent.
+// checkPath ends the connection if the instance does not acknowledge what it is sent.
 func (c *conn) checkPath() {
 	if c.Lost() {
 		c.mu.Lock()

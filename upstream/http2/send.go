@@ -7,15 +7,14 @@ import (
 )
 
 const (
-	// mostOut is how many bytes may wait to be written before bodies wait, too, and
-	// mostUnread before new requests are sent over another connection.
+	// mostOut is how many bytes may be in out before bodies wait, and mostUnread before new
+	// requests use another connection.
 	mostOut    = 64 << 10
 	mostUnread = 256 << 10
 )
 
-// begin sends the head that is in r.Scratch, with what there is of the body, as far
-// as the windows go. It returns what is left of r.First. Where it fails, nothing was
-// sent.
+// begin sends the head that is in r.Scratch, with as much of the body as has come and
+// the windows allow. It returns the rest of r.First. If it fails, nothing was sent.
 func (s *stream) begin(r *upstream.Request, tunnel bool) (rest []byte, err error) {
 	c := s.conn
 	c.mu.Lock()
@@ -55,9 +54,9 @@ func (s *stream) begin(r *upstream.Request, tunnel bool) (rest []byte, err error
 	return rest, nil
 }
 
-// appendData appends as much of p as the windows allow, and returns the rest. Behind
-// the last byte the stream ends if end says so, with trailers where there are some.
-// c.mu is held.
+// appendData appends as much of p as the windows allow, and returns the rest. If end is
+// set, the stream ends after the last byte, with trailers if there are any. c.mu is
+// held.
 func (s *stream) appendData(p []byte, end bool, trailers []wire.Field) (rest []byte) {
 	c := s.conn
 	ends := end && !anySent(trailers)

@@ -2,15 +2,15 @@ package http2
 
 import "serai/wire/http2"
 
-// settings are those of the instance.
+// settings are the instance's settings.
 type settings struct {
 	maxStreams uint32
-	// window is what each new stream may send at first.
+	// window is the initial window of each new stream.
 	window int64
-	// tunnels says that it takes extended CONNECT.
+	// tunnels says that the instance supports extended CONNECT.
 	tunnels bool
-	// tableSize is set when it has changed what its decoder keeps: the next
-	// block has to say that we keep nothing (RFC 7541 section 4.2).
+	// tableSize says that the instance has changed the size of its table: the next block
+	// must begin with NoTable (RFC 7541 section 4.2).
 	tableSize bool
 }
 
@@ -18,16 +18,16 @@ func firstSettings() settings {
 	return settings{maxStreams: 1<<32 - 1, window: http2.InitialWindow, tableSize: true}
 }
 
-// appendOurs appends our settings: nothing is pushed, our encoder and decoder need
-// no more than the usual table, and each stream begins with a small buffer.
-func appendOurs(dst []byte, maxHead int) []byte {
+// appendSettings appends serai's settings: no push, tables of the default size, and a
+// small initial window for each stream.
+func appendSettings(dst []byte, maxHead int) []byte {
 	return http2.AppendSettings(dst,
 		http2.Setting{ID: http2.EnablePush, Value: 0},
 		http2.Setting{ID: http2.InitialWindowSize, Value: smallWindow},
 		http2.Setting{ID: http2.MaxHeaderListSize, Value: uint32(maxHead)})
 }
 
-// set takes one of the instance's settings. c.mu is held.
+// set applies one of the instance's settings. c.mu is held.
 func (c *conn) set(s http2.Setting) error {
 	p := &c.peer
 	switch s.ID {
@@ -46,7 +46,7 @@ func (c *conn) set(s http2.Setting) error {
 			if s.sendWindow += change; s.sendWindow > http2.MaxWindow {
 				return &http2.ConnError{Code: http2.FlowControlError, Detail: "a window is larger than windows may be"}
 			}
-			s.tellUpload()
+			s.wakeUpload()
 		}
 	case http2.EnableConnect:
 		if p.tunnels && s.Value == 0 {

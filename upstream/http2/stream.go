@@ -13,49 +13,49 @@ import (
 )
 
 // stream carries one request and its answer. All of it is guarded by the lock of its
-// connection, but for what only the request's own goroutine uses.
+// connection, except what only the request's own goroutine uses.
 type stream struct {
 	conn *conn
 
-	// Of the request's goroutine alone.
+	// Used only by the request's goroutine.
 	head   bool           // the method is HEAD
-	memory *memory.Client // who large buffers for the answer are taken for
+	memory *memory.Client // the client that large buffers for the answer count for
 	idled  time.Duration
 	alarm  *alarm
 	readBy time.Time
 	upload *upload
-	failed bool // it carries nothing any more, but may still be interrupted
+	failed bool // it carries no request any more, but may still be interrupted
 
 	id    uint32        // 0 until it begins
-	start uint64        // where its first byte stands among all that were sent on the connection
-	news  chan struct{} // something has come, or has failed
+	start uint64        // position of its first byte in the output of the connection
+	news  chan struct{} // something has come or failed
 
 	sendWindow   int64
 	sentEnd      bool
-	stopped      bool // nothing more is sent
-	gotEnd, over bool // over: the connection has forgotten it
+	stopped      bool // it sends no more
+	gotEnd, over bool // over: it is no longer in conn.streams
 	err          error
 	interrupted  bool
 
-	// What has come.
+	// Input.
 	heads     []received
-	fields    []wire.Field // of all heads and the trailers
+	fields    []wire.Field // fields of all heads and the trailers
 	values    wire.Values
 	trailers  received
 	headBytes int
 	interims  int
 	final     bool  // the final head has come
-	bodiless  bool  // it has no body, whatever it says
-	length    int64 // of the body, -1 when it is not told
+	bodiless  bool  // the answer has no body, whatever it says
+	length    int64 // length of the body, -1 if unknown
 	came      int64
 	body      buffer
-	window    int // that the instance has
-	credit    int // that it is to be given
+	window    int // bytes that the instance may send
+	credit    int // bytes to be given back to it
 	enlarged  bool
-	since     time.Time // when the second began in which recent came
+	since     time.Time // start of the time in which recent bytes came
 	recent    int
-	brought   time.Time // when some of the body came last
-	reserved  int64     // bytes of the memory for large buffers
+	brought   time.Time // when part of the body last came
+	reserved  int64     // bytes of memory for large buffers
 }
 
 var (
@@ -75,7 +75,7 @@ func (c *conn) newStream() *stream {
 	return s
 }
 
-// recycle makes s a stream for another request. Nobody knows it any more.
+// recycle returns s to the pool. No other goroutine may use it any more.
 func (s *stream) recycle() {
 	select {
 	case <-s.news:
@@ -86,37 +86,37 @@ func (s *stream) recycle() {
 	streams.Put(s)
 }
 
-// tell wakes the request's goroutine. c.mu is held, as for all that follow.
-func (s *stream) tell() {
+// wake wakes the request's goroutine. c.mu is held, as for the next methods.
+func (s *stream) wake() {
 	select {
 	case s.news <- struct{}{}:
 	default:
 	}
 }
 
-func (s *stream) tellUpload() {
+func (s *stream) wakeUpload() {
 	if u := s.upload; u != nil {
-		u.tell()
+		u.wake()
 	}
 }
 
-// fail ends the stream for a reason: what has come can still be read.
+// fail ends the stream with an error. What has come can still be read.
 func (s *stream) fail(err error) {
 	if s.err == nil && !s.over {
 		s.err = err
 	}
 	s.stopSending()
 	s.close()
-	s.tell()
+	s.wake()
 }
 
-// stopSending has the upload send no more.
+// stopSending makes the upload send no more.
 func (s *stream) stopSending() {
 	s.stopped = true
-	s.tellUpload()
+	s.wakeUpload()
 }
 
-// close has the connection forget the stream.
+// close removes the stream from the connection.
 func (s *stream) close() {
 	if !s.over && s.id != 0 {
 		s.over = true
@@ -130,7 +130,7 @@ func (s *stream) closeIfOver() {
 	}
 }
 
-// wait waits for news until readBy. The lock is not held meanwhile.
+// wait waits for a signal until readBy. It releases the lock meanwhile.
 func (s *stream) wait() error {
 	c := s.conn
 	if s.interrupted {
@@ -140,7 +140,7 @@ func (s *stream) wait() error {
 		return os.ErrDeadlineExceeded
 	}
 	c.mu.Unlock()
-	<-s.news // perhaps none: the alarm, or one of the past
+	<-s.news // possibly the alarm, or an old signal
 	s.alarm.end()
 	c.mu.Lock()
 	if s.interrupted {
@@ -149,8 +149,8 @@ func (s *stream) wait() error {
 	return nil
 }
 
-// Next returns the next bytes of the answer's body. The instance may send as many as
-// were read.
+// Next returns the next bytes of the answer's body. It reopens the window by as many
+// bytes as were read.
 func (s *stream) Next() ([]byte, error) {
 	c := s.conn
 	c.mu.Lock()
@@ -166,7 +166,7 @@ func (s *stream) Next() ([]byte, error) {
 			return nil, os.ErrDeadlineExceeded
 		case len(data) > 0:
 			return data, nil
-		case s.body.held > 0: // they came while the lock was not held
+		case s.body.held > 0: // they came while the lock was released
 			continue
 		case s.bodiless, s.gotEnd:
 			return nil, io.EOF
@@ -179,21 +179,21 @@ func (s *stream) Next() ([]byte, error) {
 	}
 }
 
-// Ready reports whether there are bytes that have come.
+// Ready reports whether Next would return bytes without waiting.
 func (s *stream) Ready() bool {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
 	return s.body.held > 0
 }
 
-// Done reports whether the body has ended, and was read.
+// Done reports whether the body has ended and was read.
 func (s *stream) Done() bool {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
 	return s.bodiless || s.gotEnd && s.body.held == 0
 }
 
-// Trailers returns the fields behind the body.
+// Trailers returns the fields after the body.
 func (s *stream) Trailers() []wire.Field {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
@@ -208,20 +208,19 @@ func (s *stream) ReadWithin(now time.Time, d time.Duration) {
 	}
 }
 
-// Interrupt makes what waits fail.
+// Interrupt makes waiting calls fail.
 func (s *stream) Interrupt() {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
 	s.interrupted = true
 	s.stopSending()
-	s.tell()
+	s.wake()
 }
 
-// CheckPath ends the connection where the instance does not acknowledge what it is
-// sent.
+// CheckPath ends the connection if the instance does not acknowledge what it is sent.
 func (s *stream) CheckPath() { s.conn.checkPath() }
 
-// End ends the stream. Where the instance thinks that it goes on, it is told.
+// End ends the stream. If it is still open for the instance, End resets it.
 func (s *stream) End(whole bool) time.Time {
 	s.stopUpload(whole)
 	c := s.conn

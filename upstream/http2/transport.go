@@ -11,14 +11,14 @@ import (
 	"serai/upstream"
 )
 
-// Options are the same for all endpoints. Zero values mean the defaults named.
+// Options are the same for all endpoints. Zero values mean the defaults given here.
 type Options struct {
-	// Streams bounds the requests at once on one connection, 100, whatever the instance
-	// allows beyond. Those above it have another connection.
+	// Streams bounds the streams at once on one connection, 100, even if the instance
+	// allows more. Further requests use another connection.
 	Streams int
-	// Panicked is told of a panic of a goroutine that serves a connection, which ends with
-	// its requests. It is called where it was recovered, with the address of the instance.
-	// Nil has the process end.
+	// Panicked is called with a panic of a goroutine that serves a connection, which
+	// ends with its requests, and with the address of the instance. It is called where
+	// the panic was recovered. With nil, panics end the process.
 	Panicked func(cause any, address string)
 }
 
@@ -28,18 +28,18 @@ type Transport struct {
 	keeping     upstream.Keeping
 	options     Options
 	scheme      upstream.Scheme
-	named       bool // one TLS name is for all requests
-	tellsClient bool // each connection is for one client, by the PROXY protocol
+	named       bool // all requests use one TLS name
+	tellsClient bool // each connection is for one client, because of the PROXY protocol
 
 	mu      sync.Mutex
-	conns   []*conn // the oldest first; those that are dead are dropped now and then
+	conns   []*conn // the oldest first; dead ones are dropped now and then
 	dialing []*dialing
-	allowed int // streams that the instance allowed at last on a connection
+	allowed int // streams that the instance last allowed on a connection
 }
 
 var _ upstream.Transport = (*Transport)(nil)
 
-// New returns what makes transports with these options.
+// New returns a function that makes transports with these options.
 func New(o Options) func(*upstream.Endpoint, upstream.Keeping) upstream.Transport {
 	if o.Streams == 0 {
 		o.Streams = 100
@@ -53,13 +53,12 @@ func New(o Options) func(*upstream.Endpoint, upstream.Keeping) upstream.Transpor
 	}
 }
 
-// mostMoves bounds how often a request is begun again on another connection, since
-// the instance has not begun it on the one before.
+// mostMoves bounds how often a request moves to another connection because the instance
+// has not begun it on the previous one.
 const mostMoves = 3
 
-// RoundTrip sends a request and waits for the head of its final answer. A connection
-// that was about to end costs the request nothing: the instance has said that it did
-// not begin it.
+// RoundTrip sends a request and waits for the head of its final answer. If the instance
+// ends a connection without beginning the request, RoundTrip sends it over another one.
 func (t *Transport) RoundTrip(r *upstream.Request, a *upstream.Answer) *upstream.Failure {
 	a.Stream, a.Now, a.Connected, a.FirstByte = nil, r.Now, 0, 0
 	tunnel := wantsTunnel(r.Head)
@@ -78,7 +77,7 @@ func (t *Transport) RoundTrip(r *upstream.Request, a *upstream.Answer) *upstream
 			a.Stream = s
 			return nil
 		}
-		// Whose request it was may interrupt it until it knows that this is over.
+		// The caller may interrupt the stream until RoundTrip returns.
 		s.failed = true
 		pulled := s.upload != nil && !r.Complete
 		a.Now = s.End(false)
@@ -88,8 +87,8 @@ func (t *Transport) RoundTrip(r *upstream.Request, a *upstream.Answer) *upstream
 	}
 }
 
-// moves reports whether the request is begun again on another connection: the instance has
-// not begun it, or closed a connection that it had used before any of the request had left.
+// moves reports whether the request moves to another connection: the instance has not
+// begun it, or has closed a used connection before any of the request was sent.
 func (s *stream) moves(f *upstream.Failure) bool {
 	switch {
 	case f.Processing == upstream.Answered:
@@ -100,7 +99,7 @@ func (s *stream) moves(f *upstream.Failure) bool {
 	return f.Kind == upstream.FailedClosed && f.Processing == upstream.NotSent && s.id > 1
 }
 
-// open finds or makes a connection that has room for the request.
+// open finds or makes a connection with room for the request.
 func (t *Transport) open(r *upstream.Request, a *upstream.Answer) (*stream, *upstream.Failure) {
 	client := netip.AddrPort{}
 	if t.tellsClient && !r.Check {
@@ -129,7 +128,7 @@ func (t *Transport) open(r *upstream.Request, a *upstream.Answer) (*stream, *ups
 	}
 }
 
-// get returns a connection that has room, with a stream promised, or nil.
+// get returns a connection with a stream reserved, nil for none.
 func (t *Transport) get(now time.Time, r *upstream.Request, client netip.AddrPort) *conn {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -139,15 +138,15 @@ func (t *Transport) get(now time.Time, r *upstream.Request, client netip.AddrPor
 // find is get with t.mu held.
 func (t *Transport) find(now time.Time, r *upstream.Request, client netip.AddrPort) *conn {
 	for _, c := range t.conns {
-		if c.carries(r.Host, client) && c.promise(now, r.Fresh) {
+		if c.carries(r.Host, client) && c.reserve(now, r.Fresh) {
 			return c
 		}
 	}
 	return nil
 }
 
-// idle returns for how long c had been idle when the stream that is its only one was
-// promised; 0 when there are others.
+// idle returns how long c was idle when its only stream was reserved; 0 when there are
+// other streams.
 func (c *conn) idle(now time.Time) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -158,11 +157,11 @@ func (c *conn) idle(now time.Time) time.Duration {
 }
 
 // Keep closes a connection that a probe has made: it would have to wait for the
-// instance's SETTINGS before it is of use.
+// instance's SETTINGS before it could be used.
 func (t *Transport) Keep(c net.Conn) { c.Close() }
 
-// Sweep closes connections that have been idle for too long, and asks instances that
-// have been silent for long whether they are there.
+// Sweep closes connections that have been idle for too long, and sends PINGs to
+// instances that have been silent for long.
 func (t *Transport) Sweep(now time.Time) {
 	for _, c := range t.live() {
 		c.sweep(now)
@@ -180,7 +179,7 @@ func (t *Transport) live() []*conn {
 	return slices.Clone(t.conns)
 }
 
-// CloseIdle closes so many at most of the connections that have been idle since
+// CloseIdle closes at most that many of the connections that have been idle since
 // before, the oldest first, and returns how many it closed.
 func (t *Transport) CloseIdle(before time.Time, most int) (closed int) {
 	for _, c := range t.live() {
@@ -194,7 +193,7 @@ func (t *Transport) CloseIdle(before time.Time, most int) (closed int) {
 	return closed
 }
 
-// Status returns what is known of the connections.
+// Status describes the connections.
 func (t *Transport) Status() upstream.TransportStatus {
 	var s upstream.TransportStatus
 	for _, c := range t.live() {
@@ -208,13 +207,13 @@ func (t *Transport) Status() upstream.TransportStatus {
 }
 
 const (
-	// An instance that has been silent for so long while streams are under way is asked
-	// whether it is there: what it is sent shows a cut way, which then is not
-	// acknowledged. One that does not answer gets no new requests over this connection;
-	// a process that is busy may still answer those that it has.
+	// An instance that is silent for this long while it has streams is sent a PING. If the
+	// network path is lost, the PING is not acknowledged. An instance that does not answer
+	// gets no new requests over this connection; if it is only busy, it may still answer
+	// those that it has.
 	silence = 15 * time.Second
-	// pause is between two such questions without a word from the instance: servers of
-	// gRPC end connections that ask more often than every five minutes.
+	// pause is the time between two PINGs without an answer from the instance: gRPC servers
+	// close connections that ping more often than every five minutes.
 	pause = 5*time.Minute + 15*time.Second
 )
 
@@ -239,7 +238,7 @@ func (c *conn) sweep(now time.Time) {
 	}
 }
 
-// ping asks whether the instance is there. c.mu is held.
+// ping sends a PING. c.mu is held.
 func (c *conn) ping(now time.Time) {
 	c.pinged = now
 	c.add(http2.AppendPing(c.out, 0, [8]byte{}))

@@ -18,15 +18,15 @@ const (
 	webSocketID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 )
 
-// wantsTunnel reports whether the request is for a WebSocket. Other protocols are not
-// asked for over HTTP/2: the instance goes on as if they had not been (RFC 9110
-// section 7.8).
+// wantsTunnel reports whether the request is for a WebSocket. Other upgrades are not
+// passed on over HTTP/2, and the instance answers as if they were not requested (RFC
+// 9110 section 7.8).
 func wantsTunnel(h *wire.OutgoingRequest) bool {
 	return string(h.Method) == "GET" && wire.EqualFold(h.Upgrade, "websocket") && h.Framing == wire.NoBody
 }
 
-// accept makes of the answer to an extended CONNECT the 101 that a client of HTTP/1
-// waits for (RFC 8441 section 5, RFC 6455 section 4.2.2).
+// accept turns the answer to an extended CONNECT into the 101 that a client of HTTP/1
+// expects (RFC 8441 section 5, RFC 6455 section 4.2.2).
 func (s *stream) accept(r *upstream.Request, a *upstream.Answer) {
 	h := &a.Head
 	h.Status, h.Framing, h.Size, h.Declared = 101, wire.NoBody, 0, false
@@ -42,7 +42,7 @@ func (s *stream) accept(r *upstream.Request, a *upstream.Answer) {
 	}
 }
 
-// Tunnel returns the stream as bytes both ways.
+// Tunnel returns the stream as bytes in both directions.
 func (s *stream) Tunnel() (upstream.Duplex, *upstream.Failure) {
 	c := s.conn
 	c.mu.Lock()
@@ -56,11 +56,11 @@ func (s *stream) Tunnel() (upstream.Duplex, *upstream.Failure) {
 	return d, nil
 }
 
-// tunnel is a stream whose DATA are no message any more.
+// tunnel is a stream whose DATA is no message but bytes of another protocol.
 type tunnel struct {
 	stream *stream
-	upload *upload // of what is written: only its news are used
-	rest   []byte  // of the reader's
+	upload *upload // for writes; only its news channel is used
+	rest   []byte  // bytes that Read has not returned yet
 
 	writeBy time.Duration
 }
@@ -87,7 +87,7 @@ func (d *tunnel) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// why tells why nothing more can be sent.
+// why returns why nothing more can be sent.
 func (d *tunnel) why() error {
 	s := d.stream
 	s.conn.mu.Lock()
@@ -104,7 +104,7 @@ func (d *tunnel) why() error {
 func (d *tunnel) ReadWithin(now time.Time, by time.Duration)  { d.stream.ReadWithin(now, by) }
 func (d *tunnel) WriteWithin(now time.Time, by time.Duration) { d.writeBy = time.Until(now.Add(by)) }
 
-// CloseWrite ends the stream in this direction.
+// CloseWrite ends this direction of the stream.
 func (d *tunnel) CloseWrite() error {
 	if err := d.stream.sendAll(d.upload, nil, true, nil, 0); err != nil {
 		return d.why()
@@ -114,7 +114,7 @@ func (d *tunnel) CloseWrite() error {
 
 func (d *tunnel) Interrupt() { d.stream.Interrupt() }
 
-// Abort has the instance see that the tunnel was cut.
+// Abort shows the instance that the tunnel was cut.
 func (d *tunnel) Abort() {
 	s := d.stream
 	s.conn.mu.Lock()

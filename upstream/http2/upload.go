@@ -11,21 +11,21 @@ import (
 
 // upload sends DATA as windows allow.
 type upload struct {
-	*upstream.Upload               // nil for a tunnel, whose bytes are no body
-	news             chan struct{} // there may be a window, or no use in going on
-	pulls            bool          // it takes more of the body than what was here at the start
+	*upstream.Upload               // nil for a tunnel, which has no body
+	news             chan struct{} // signals that a window may be open, or that the upload must end
+	pulls            bool          // it pulls more of the body than the first part
 }
 
 func newUpload(of *upstream.Upload) *upload { return &upload{Upload: of, news: make(chan struct{}, 1)} }
 
-func (u *upload) tell() {
+func (u *upload) wake() {
 	select {
 	case u.news <- struct{}{}:
 	default:
 	}
 }
 
-// stream sends first, and then the rest of the body, from a goroutine of its own.
+// stream sends first, and then the rest of the body, in a goroutine of its own.
 func (s *stream) stream(r *upstream.Request, first []byte) {
 	u := newUpload(upstream.NewUpload(r.Body))
 	u.pulls = !r.Complete
@@ -35,7 +35,7 @@ func (s *stream) stream(r *upstream.Request, first []byte) {
 	go u.Run(r.Caller, func() error { return s.copyBody(r, u, first) }, s.failBody)
 }
 
-// failBody ends the stream since the body of its request has failed.
+// failBody ends the stream because the body of its request has failed.
 func (s *stream) failBody() {
 	c := s.conn
 	c.mu.Lock()
@@ -114,11 +114,11 @@ func (s *stream) sendAll(u *upload, data []byte, end bool, trailers []wire.Field
 	}
 }
 
-// stopUpload ends the upload, if one is under way. Whole says that all of the answer
-// has come.
+// stopUpload ends the upload, if it is running. Whole says that the whole answer has
+// come.
 func (s *stream) stopUpload(whole bool) {
 	u := s.upload
-	if u == nil || u.Upload == nil { // none, or a tunnel's
+	if u == nil || u.Upload == nil { // none, or one of a tunnel
 		return
 	}
 	finished := u.Finished()
@@ -136,7 +136,7 @@ func (s *stream) stopUpload(whole bool) {
 		s.conn.mu.Lock()
 		s.stopSending()
 		s.conn.mu.Unlock()
-		if u.pulls { // a body that is whole can be sent again
+		if u.pulls { // a complete body can be sent again
 			u.Body.Interrupt()
 		}
 	}
@@ -146,7 +146,7 @@ func (s *stream) stopUpload(whole bool) {
 	s.conn.mu.Unlock()
 }
 
-// sent returns the upload of the request's body, nil where there is none.
+// sent returns the upload of the request's body, nil if there is none.
 func (s *stream) sent() *upstream.Upload {
 	if s.upload == nil {
 		return nil

@@ -6,8 +6,8 @@ import (
 	"serai/wire/http2"
 )
 
-// flushWithOthers is flush for who has begun a request: those that others are about to
-// begin leave with it. C.mu is held, but not while they do.
+// flushWithOthers is flush for a new request. It first yields, so that other new
+// requests are written together with it. c.mu is held, and released meanwhile.
 func (c *conn) flushWithOthers() {
 	const enough = 48 << 10
 	if c.flushing {
@@ -25,9 +25,10 @@ func (c *conn) flushWithOthers() {
 	c.flush()
 }
 
-// flush writes what there is to write, unless somebody is at it. It does not wait for an
-// instance that reads slowly, but over TLS: who flushes has a request of its own, with a
-// time of its own. C.mu is held, but not while it writes.
+// flush writes the output, unless another goroutine is doing so. Except with TLS, it
+// does not wait for an instance that reads slowly: the goroutine that flushes has a
+// request of its own, with its own time limit. c.mu is held, and released while it
+// writes.
 func (c *conn) flush() {
 	if c.flushing {
 		return
@@ -53,9 +54,9 @@ func (c *conn) flush() {
 	c.flushEnds()
 }
 
-// flushSoon is flush by another goroutine, for who must not wait at all: the one that
-// reads above all. An instance may read nothing before it has said what it has to say.
-// c.mu is held.
+// flushSoon makes another goroutine flush, for callers that must not wait at all, above
+// all the one that reads: an instance may read nothing before it has sent what it has
+// to send. c.mu is held.
 func (c *conn) flushSoon() {
 	if c.flushing || len(c.out) == 0 || c.state == dead {
 		return
@@ -64,8 +65,7 @@ func (c *conn) flushSoon() {
 	go c.flushRest(nil)
 }
 
-// flushRest writes rest, which is no part of c.out any more, and then until nothing is
-// left.
+// flushRest writes rest, which is no longer in c.out, and then all of the output.
 func (c *conn) flushRest(rest []byte) {
 	defer c.contain()
 	c.mu.Lock()
@@ -87,10 +87,10 @@ func (c *conn) flushRest(rest []byte) {
 	c.flushEnds()
 }
 
-// closedByNow reports whether the instance has closed the connection before the requests
-// that are about to leave. Who reads it may learn of that later: what has come before has
-// to be read first. These requests go elsewhere, and nothing is written any more: whoever
-// flushes never ends. c.mu is held, as for the next three.
+// closedByNow reports whether the instance has closed the connection before the
+// requests in the output are sent. The reader may learn of that later, because it must
+// first read what came before. These requests use another connection, and nothing is
+// written any more: flushing does not end. c.mu is held, as for the next three.
 func (c *conn) closedByNow() bool {
 	if !c.begun || !c.HungUp() {
 		return false
@@ -104,7 +104,7 @@ func (c *conn) closedByNow() bool {
 	return true
 }
 
-// takeOut returns what is to be written.
+// takeOut takes the output.
 func (c *conn) takeOut() []byte {
 	b := c.out
 	c.answers, c.begun = 0, false
@@ -113,7 +113,7 @@ func (c *conn) takeOut() []byte {
 	return b
 }
 
-// wrote notes that b was written, or could not be but for so many bytes at its end.
+// wrote records that b was written, except for left bytes at its end.
 func (c *conn) wrote(b []byte, left int, err error) {
 	if err != nil {
 		c.written -= uint64(left)
@@ -124,9 +124,10 @@ func (c *conn) wrote(b []byte, left int, err error) {
 	if err != nil {
 		c.fail(err)
 	}
-	c.tellUploads()
+	c.wakeUploads()
 }
 
+// flushEnds records that this goroutine has finished to flush.
 func (c *conn) flushEnds() {
 	c.flushing = false
 	if c.flushed != nil {
@@ -135,14 +136,14 @@ func (c *conn) flushEnds() {
 	}
 }
 
-// add appends what append does to what is to be sent. c.mu is held.
+// add sets the output to b, to which bytes were appended. c.mu is held.
 func (c *conn) add(b []byte) {
 	c.appended += uint64(len(b) - len(c.out))
 	c.out = b
 }
 
-// answer is add for what the instance has us say: it may ask for ever more, and never
-// read it (mostAnswers).
+// answer is add for frames that answer the instance's frames. Their size is limited
+// (mostAnswers), because an instance may ask again and again and never read.
 func (c *conn) answer(b []byte) {
 	c.answers += len(b) - len(c.out)
 	c.add(b)

@@ -1,36 +1,37 @@
 package http2
 
-// ErrHeadLong says that there is more of a head than it may have, or than there is
-// memory for.
+// ErrHeadLong means that a head is longer than the limit, or than the memory for it.
 var ErrHeadLong error = &ConnError{EnhanceYourCalm, "a head, or one of its fields, is longer than it may be"}
 
-// Block decodes the blocks of a connection, one after the other, from fragments as
-// frames bring them. A block is decoded to its end whatever is wrong with it, since
-// later ones build on it.
+// Block decodes the header blocks of a connection, one after another, from the
+// fragments that frames bring. It decodes each block to its end, even a faulty one,
+// because later blocks depend on it.
 type Block struct {
-	// Room is asked before more than InlineSize bytes are kept that are no whole field
-	// yet; nil allows all. Whoever gave room has it back when Large is false.
+	// Room is called before more than InlineSize bytes of incomplete fields are kept,
+	// and allows it; nil allows it always. The memory may be taken back when Large is
+	// false.
 	Room func() bool
 
 	decoder Decoder
-	head    int    // bytes of the longest head
-	most    int    // bytes of one block
-	size    int    // of the block so far
-	rest    []byte // of the last fragments: what is not decoded yet
-	again   int    // how long rest has to be until it is tried again
-	large   bool
-	entry   Entry // being decoded
+	head    int    // limit of a head, in bytes
+	most    int    // limit of one block, in bytes
+	size    int    // size of the block so far
+	rest    []byte // bytes of the last fragments that are not decoded yet
+	again   int    // length of rest at which decoding is tried again
+	large   bool   // Room has allowed more memory
+	entry   Entry  // the entry that is being decoded
 }
 
-// Collector takes the fields of a block, in order. It copies what it keeps.
+// Collector gets the fields of a block, in order. It must copy what it keeps.
 type Collector interface{ Add(*Entry) }
 
-// NewBlock makes a Block for heads of so many bytes, whose blocks have at most so many.
+// NewBlock makes a Block for heads of at most head bytes, in blocks of at most most
+// bytes.
 func NewBlock(head, most int) Block {
 	return Block{decoder: NewDecoder(TableSize, head), head: head, most: most}
 }
 
-// Take decodes a fragment, and gives each field to c. Last says that the block ends
+// Take decodes a fragment, and passes each field to c. Last says that the block ends
 // with it. An error ends the connection.
 func (k *Block) Take(fragment []byte, last bool, c Collector) error {
 	if k.size += len(fragment); k.size > k.most {
@@ -41,7 +42,7 @@ func (k *Block) Take(fragment []byte, last bool, c Collector) error {
 		if err := k.keep(fragment); err != nil {
 			return err
 		}
-		// A long field that comes in small pieces is not decoded for each of them.
+		// Do not try to decode a long field again for every small piece of it.
 		if len(k.rest) < k.again && !last {
 			return nil
 		}
@@ -67,7 +68,7 @@ func (k *Block) Take(fragment []byte, last bool, c Collector) error {
 	return k.keep(b)
 }
 
-// decode decodes whole fields, and returns the bytes behind them.
+// decode decodes complete fields, and returns the bytes after them.
 func (k *Block) decode(b []byte, c Collector) ([]byte, error) {
 	for len(b) > 0 {
 		n, found, err := k.decoder.Next(b, &k.entry)
@@ -84,7 +85,7 @@ func (k *Block) decode(b []byte, c Collector) ([]byte, error) {
 	return b, nil
 }
 
-// keep keeps bytes that are no whole field.
+// keep keeps bytes of an incomplete field.
 func (k *Block) keep(b []byte) error {
 	n := len(k.rest) + len(b)
 	if n > 2*k.head+FrameSize {
@@ -100,11 +101,11 @@ func (k *Block) keep(b []byte) error {
 	return nil
 }
 
-// MaxKept returns how many bytes are kept of a block at most.
+// MaxKept returns how many bytes of a block are kept at most.
 func (k *Block) MaxKept() int { return 2*k.head + FrameSize }
 
-// Large reports whether Room was given.
+// Large reports whether Room has allowed more memory.
 func (k *Block) Large() bool { return k.large }
 
-// Drop forgets the block under way, and gives its memory back.
+// Drop drops the current block and its memory.
 func (k *Block) Drop() { k.rest, k.size, k.again, k.large = nil, 0, 0, false }

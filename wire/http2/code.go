@@ -36,8 +36,7 @@ func (c Code) String() string {
 	return "code " + strconv.FormatUint(uint64(c), 10)
 }
 
-// ConnError is a fault of the peer's that ends the connection (RFC 9113 section
-// 5.4.1).
+// ConnError is an error of the peer that ends the connection (RFC 9113 section 5.4.1).
 type ConnError struct {
 	Code   Code
 	Detail string // for people

@@ -4,23 +4,23 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// TableSize is the size of the dynamic table that peers may use if nobody says
-// otherwise, in bytes (RFC 9113 section 6.5.2).
+// TableSize is the default size of a peer's dynamic table, in bytes (RFC 9113 section
+// 6.5.2).
 const TableSize = 4096
 
-// Decoder decodes the header blocks of one connection, in order (RFC 7541). It is
-// ready with NewDecoder.
+// Decoder decodes the header blocks of one connection, in order (RFC 7541). Make it
+// with NewDecoder.
 type Decoder struct {
 	table
-	allowed int  // the largest size that the peer may choose
-	longest int  // string, in bytes
-	begun   bool // a field of the block has been decoded
-	updates int  // of the table's size in this block
-	plain   []byte
+	allowed int    // the largest table that the peer may choose
+	longest int    // the longest string, in bytes
+	begun   bool   // a field of the block was decoded
+	updates int    // changes of the table's size in this block
+	plain   []byte // decoded strings of the current field
 }
 
-// NewDecoder makes a Decoder whose table may have so many bytes, and that refuses
-// strings that are longer than longest.
+// NewDecoder makes a Decoder with a table of at most table bytes. It refuses strings
+// longer than longest.
 func NewDecoder(table, longest int) Decoder {
 	d := Decoder{allowed: table, longest: longest}
 	d.most = table
@@ -32,10 +32,9 @@ func compressionError(detail string) error { return &ConnError{CompressionError,
 // End ends a block.
 func (d *Decoder) End() { d.begun, d.updates = false, 0 }
 
-// Next decodes what the rest b of a block begins with, and returns how many bytes
-// that are: 0 when it is not here whole. Found is false when it is no field, but for
-// the table. The entry's bytes are valid until the next call, and those of b as long
-// as b is.
+// Next decodes the next part of a block, of which b is the rest, and returns its
+// length: 0 when it is incomplete. Found is false if it only changes the table. The
+// entry is valid until the next call, or as long as b, where it points into b.
 func (d *Decoder) Next(b []byte, e *Entry) (n int, found bool, err error) {
 	if len(b) == 0 {
 		return 0, false, nil
@@ -73,7 +72,7 @@ func (d *Decoder) resized(b []byte) (n int, err error) {
 	if n == 0 || err != nil {
 		return 0, err
 	}
-	// The lowest size and the last one are all that an encoder has to tell (section
+	// An encoder needs at most two changes: the smallest size, and the last one (section
 	// 4.2).
 	if d.updates++; d.begun || d.updates > 2 {
 		return 0, compressionError("the table's size changes within a block, or too often")
@@ -95,7 +94,7 @@ func (d *Decoder) lookup(i uint64) *Entry {
 	return d.at(i - uint64(len(static)) + 1)
 }
 
-// literal decodes a field whose value, and perhaps name, is written out.
+// literal decodes a field whose value, and perhaps name, is a string.
 func (d *Decoder) literal(b []byte, prefix int, e *Entry) (n int, err error) {
 	i, n, err := integer(b, prefix)
 	if n == 0 || err != nil {
@@ -108,12 +107,12 @@ func (d *Decoder) literal(b []byte, prefix int, e *Entry) (n int, err error) {
 			return 0, compressionError("an index is beyond the tables")
 		}
 		*e = *known
-		if i >= uint64(len(static)) { // the table moves its bytes when it takes the new field
+		if i >= uint64(len(static)) { // adding the new field moves the bytes of the table
 			d.plain = append(d.plain, known.Name...)
 			e.Name = d.plain
 		}
 		if e.Flaw != nil && e.Pseudo == NoPseudo {
-			e.classifyName() // the flaw may be the old value's
+			e.classifyName() // the flaw may be in the old value
 		} else {
 			e.Flaw = nil
 		}
@@ -136,8 +135,8 @@ func (d *Decoder) literal(b []byte, prefix int, e *Entry) (n int, err error) {
 	return n + m, nil
 }
 
-// text decodes a string (RFC 7541 section 5.2). Where it is coded, its bytes are in
-// d.plain, behind those of the name.
+// text decodes a string (RFC 7541 section 5.2). If it is Huffman-coded, its bytes are
+// appended to d.plain.
 func (d *Decoder) text(b []byte) (s []byte, n int, err error) {
 	if len(b) == 0 {
 		return nil, 0, nil
@@ -158,7 +157,7 @@ func (d *Decoder) text(b []byte) (s []byte, n int, err error) {
 		return raw, n, nil
 	}
 	start := len(d.plain)
-	// Nothing is shorter than five bits: if it grew, the name would move.
+	// A code has at least five bits. Make room now: growing later would move the name.
 	if most := start + len(raw)*8/5 + 1; most > cap(d.plain) {
 		d.plain = append(make([]byte, 0, 2*most), d.plain...)
 	}
@@ -171,14 +170,14 @@ func (d *Decoder) text(b []byte) (s []byte, n int, err error) {
 	return s, n, nil
 }
 
-// Free gives the memory of strings back that a usual head does not need.
+// Free releases string memory that a usual head does not need.
 func (d *Decoder) Free() {
 	if cap(d.plain) > 1024 {
 		d.plain = nil
 	}
 }
 
-// plainText is a Decoder to which decoded bytes are written.
+// plainText is a Decoder as an io.Writer that appends to plain.
 type plainText Decoder
 
 func (p *plainText) Write(b []byte) (int, error) {
@@ -186,8 +185,8 @@ func (p *plainText) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// integer decodes an integer with a prefix of so many bits (RFC 7541 section 5.1). N
-// is 0 when it is not here whole.
+// integer decodes an integer with a prefix of that many bits (RFC 7541 section 5.1). n
+// is 0 when it is incomplete.
 func integer(b []byte, prefix int) (v uint64, n int, err error) {
 	mask := uint64(1)<<prefix - 1
 	v = uint64(b[0]) & mask
@@ -195,7 +194,7 @@ func integer(b []byte, prefix int) (v uint64, n int, err error) {
 		return v, 1, nil
 	}
 	for i := 1; i < len(b); i++ {
-		if i > 5 { // no size or index that makes sense is longer
+		if i > 5 { // no sensible size or index is longer
 			return 0, 0, compressionError("an integer is too large")
 		}
 		v += uint64(b[i]&0x7f) << (7 * (i - 1))

@@ -6,17 +6,17 @@ import (
 	"serai/wire"
 )
 
-// What is encoded uses the static table alone, as nginx does: nothing is remembered
-// from message to message, so that no lock orders the messages of a connection, and
-// none of one stream's secrets can be guessed from the length of another's. No string
-// is Huffman coded: that costs more than the bytes are worth within a data centre.
+// The encoder uses only the static table, like nginx, and keeps no state between messages.
+// So no lock has to order the messages of a connection, and a secret of one stream cannot
+// be guessed from the length of another stream's message. Strings are not Huffman-coded:
+// within a data centre that costs more than the bytes are worth.
 
-// NoTable begins the first block of a connection, and the first after a peer has
-// changed the size of the table: there is none (RFC 7541 section 4.2).
+// NoTable begins the first block of a connection, and the first one after the peer has
+// changed the size of the table: it sets the size to zero (RFC 7541 section 4.2).
 const NoTable = 0x20
 
-// AppendInteger appends v with a prefix of so many bits, the first byte's other bits
-// being those of first (RFC 7541 section 5.1).
+// AppendInteger appends v with a prefix of that many bits (RFC 7541 section 5.1). The
+// other bits of the first byte are those of first.
 func AppendInteger(dst []byte, first byte, prefix int, v uint64) []byte {
 	mask := uint64(1)<<prefix - 1
 	if v < mask {
@@ -47,11 +47,11 @@ func AppendStatus(dst []byte, status int) []byte {
 	return append(append(dst, byte(len(text))), text...)
 }
 
-// statusIndex is the first entry of :status in the static table.
+// statusIndex is the index of the first :status in the static table.
 const statusIndex = 8
 
-// AppendField appends a field with its name in lower case, never to be indexed by
-// anybody where it carries a secret.
+// AppendField appends a field with its name in lower case. A field with a secret is
+// marked as never to be indexed.
 func AppendField(dst []byte, f *wire.Field) []byte {
 	first := byte(0)
 	if f.Kind == wire.Cookie || len(f.Name) == len("set-cookie") && wire.EqualFold(f.Name, "set-cookie") ||
@@ -83,7 +83,7 @@ func AppendFields(dst []byte, fields []wire.Field) []byte {
 	return dst
 }
 
-// pseudoIndex has the first entry of each pseudo-field of a request in the static
+// pseudoIndex has the first index of each pseudo-field of a request in the static
 // table.
 var pseudoIndex = [...]byte{Authority: 1, Method: 2, Path: 4, Scheme: 6}
 
@@ -93,7 +93,7 @@ func AppendPseudo(dst []byte, p Pseudo, value []byte) []byte {
 	case p == Protocol:
 		dst = append(append(dst, 0, byte(len(":protocol"))), ":protocol"...)
 	case p != Authority:
-		// Each has two values of its own there.
+		// The static table has two values of each.
 		for i := pseudoIndex[p]; i < pseudoIndex[p]+2; i++ {
 			if string(static[i].Value) == string(value) {
 				return append(dst, 0x80|i)

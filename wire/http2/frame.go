@@ -2,17 +2,17 @@ package http2
 
 import "encoding/binary"
 
-// Preface is what a client begins with (RFC 9113 section 3.4).
+// Preface is the start of a client's connection (RFC 9113 section 3.4).
 const Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-// Sizes in bytes: of a frame's header, and the largest payload that everybody takes
-// (RFC 9113 sections 4.1 and 4.2).
+// Sizes in bytes: a frame's header, and the largest payload that every peer accepts (RFC
+// 9113 sections 4.1 and 4.2).
 const (
 	HeaderSize = 9
 	FrameSize  = 16384
 )
 
-// Windows (RFC 9113 section 6.9): what they are at first, and can be at most.
+// Windows (RFC 9113 section 6.9): the initial and the largest size.
 const (
 	InitialWindow = 65535
 	MaxWindow     = 1<<31 - 1
@@ -51,9 +51,9 @@ const (
 	FlagPriority   Flags = 0x20
 )
 
-// Header is what a frame begins with.
+// Header is the header of a frame.
 type Header struct {
-	Length int // of the payload, in bytes
+	Length int // length of the payload in bytes
 	Type   Type
 	Flags  Flags
 	Stream uint32
@@ -62,8 +62,8 @@ type Header struct {
 // Has reports whether a flag is set.
 func (h *Header) Has(f Flags) bool { return h.Flags&f != 0 }
 
-// ParseHeader reads a header from the first HeaderSize bytes of b. The reserved bit is
-// ignored.
+// ParseHeader parses a header from the first HeaderSize bytes of b. It ignores the
+// reserved bit.
 func ParseHeader(b []byte) Header {
 	_ = b[HeaderSize-1]
 	return Header{
@@ -78,22 +78,22 @@ func AppendHeader(dst []byte, length int, t Type, f Flags, stream uint32) []byte
 		byte(stream>>24), byte(stream>>16), byte(stream>>8), byte(stream))
 }
 
-// AppendRSTStream appends a whole RST_STREAM.
+// AppendRSTStream appends a complete RST_STREAM.
 func AppendRSTStream(dst []byte, stream uint32, c Code) []byte {
 	return binary.BigEndian.AppendUint32(AppendHeader(dst, 4, RSTStream, 0, stream), uint32(c))
 }
 
-// AppendWindowUpdate appends a whole WINDOW_UPDATE; stream 0 is the connection.
+// AppendWindowUpdate appends a complete WINDOW_UPDATE; stream 0 is the connection.
 func AppendWindowUpdate(dst []byte, stream, increment uint32) []byte {
 	return binary.BigEndian.AppendUint32(AppendHeader(dst, 4, WindowUpdate, 0, stream), increment)
 }
 
-// AppendPing appends a whole PING.
+// AppendPing appends a complete PING.
 func AppendPing(dst []byte, f Flags, data [8]byte) []byte {
 	return append(AppendHeader(dst, 8, Ping, f, 0), data[:]...)
 }
 
-// AppendGoAway appends a whole GOAWAY. Detail is for people.
+// AppendGoAway appends a complete GOAWAY. Detail is for people.
 func AppendGoAway(dst []byte, last uint32, c Code, detail string) []byte {
 	dst = AppendHeader(dst, 8+len(detail), GoAway, 0, 0)
 	dst = binary.BigEndian.AppendUint32(dst, last)
@@ -101,8 +101,8 @@ func AppendGoAway(dst []byte, last uint32, c Code, detail string) []byte {
 	return append(dst, detail...)
 }
 
-// AppendBlock appends a header block as HEADERS, and as many CONTINUATIONs as frames
-// of that size make necessary.
+// AppendBlock appends a header block as HEADERS and as many CONTINUATIONs as the frame
+// size requires.
 func AppendBlock(dst, block []byte, f Flags, stream uint32, frameSize int) []byte {
 	t := Headers
 	for {

@@ -2,60 +2,61 @@ package http2
 
 import "encoding/binary"
 
-// Frame is a frame that is coming.
+// Frame is a frame that is being read.
 type Frame struct {
 	Header
 	Content int    // bytes of the payload that are neither padding nor priority
-	Parent  uint32 // the stream that this one depends on, where there is a priority
+	Parent  uint32 // the stream that this one depends on, if the frame has a priority
 }
 
-// Events is told what comes in frames, in order. What it is given is valid during the
-// call. An error of its own is returned by Take.
+// Events receives the contents of frames, in order. Its arguments are valid only during
+// the call. Take returns its errors.
 type Events interface {
-	// Begin is called for each frame that may be, before all else of it.
+	// Begin is called first for each valid frame.
 	Begin(f *Frame) error
-	// Data has bytes of a DATA frame, none of them padding, and Fragment those of
-	// HEADERS or CONTINUATION.
+	// Data gets bytes of a DATA frame without padding, Fragment bytes of HEADERS or
+	// CONTINUATION.
 	Data(f *Frame, p []byte) error
 	Fragment(f *Frame, p []byte) error
-	// Setting is called for each entry of SETTINGS, the others once for each frame.
+	// Setting is called for each entry of SETTINGS, the next ones once for each frame.
 	Setting(s Setting) error
 	Ping(f *Frame, data [8]byte) error
 	Reset(stream uint32, c Code) error
 	Window(stream, more uint32) error
 	GoAway(last uint32, c Code) error
-	// Reprioritize has the Priority Field Value of PRIORITY_UPDATE (RFC 9218 section
-	// 7.1), but not one that is longer than makes sense.
+	// Reprioritize gets the Priority Field Value of PRIORITY_UPDATE (RFC 9218 section
+	// 7.1), unless it is too long to be useful.
 	Reprioritize(stream uint32, value []byte) error
-	// End is called when a frame has come to its end.
+	// End is called at the end of a frame.
 	End(f *Frame) error
 }
 
-// FrameReader takes the frames of a connection apart as their bytes come, and refuses
-// what is wrong with a frame whatever its stream is at: no frame needs a buffer of its
-// own. The zero FrameReader is ready for the first frame, which has to be SETTINGS.
+// FrameReader parses the frames of a connection as their bytes come, so that no frame
+// needs a buffer of its own. It refuses frames that are invalid whatever the state of
+// their stream. The zero FrameReader is ready for the first frame, which must be
+// SETTINGS.
 type FrameReader struct {
 	frame  Frame
 	begun  bool   // the first frame's header has come
-	within bool   // the payload is coming
-	left   int    // bytes of it that are still to come
-	pad    int    // bytes at its end that say nothing
-	block  uint32 // stream whose block is not whole, 0 for none
+	within bool   // the payload is being read
+	left   int    // bytes of the payload that are still to come
+	pad    int    // bytes of padding at its end
+	block  uint32 // stream whose block is incomplete, 0 for none
 
-	first [maxFirst]byte // the header, or what the payload begins with: all of most
-	have  int            // bytes of first
-	want  int            // how many the payload begins with
+	first [maxFirst]byte // the header, or the start of the payload, which is all of most payloads
+	have  int            // bytes in first
+	want  int            // how many bytes of the payload first must have
 }
 
-// maxFirst is how much of a payload is kept until it is whole. Only a PRIORITY_UPDATE
-// is longer than the 8 bytes of a PING.
+// maxFirst is how much of a payload is kept until it is complete. Only a
+// PRIORITY_UPDATE is longer than the 8 bytes of a PING.
 const maxFirst = 64
 
-// ErrFirstFrame says that a peer does not begin with SETTINGS (RFC 9113 section 3.4).
+// ErrFirstFrame means that a peer's first frame is not SETTINGS (RFC 9113 section 3.4).
 var ErrFirstFrame error = &ConnError{ProtocolError, "the first frame is not SETTINGS"}
 
-// Take takes bytes that have come, and tells to what they are. An error ends the
-// connection, and the reader with it.
+// Take parses bytes that have come, and passes their contents to to. An error ends the
+// connection, and the reader cannot be used any more.
 func (r *FrameReader) Take(b []byte, to Events) error {
 	for len(b) > 0 {
 		var n int
@@ -79,8 +80,8 @@ func (r *FrameReader) Take(b []byte, to Events) error {
 	return nil
 }
 
-// Midway reports whether a block of fields, or a frame other than DATA, has come in
-// part.
+// Midway reports whether an incomplete header block, or an incomplete frame other than
+// DATA, has come.
 func (r *FrameReader) Midway() bool {
 	return r.block > 0 || r.have > 0 && !r.within || r.within && r.frame.Type != Data
 }
@@ -88,7 +89,7 @@ func (r *FrameReader) Midway() bool {
 // Seen returns what has come of the first frame's header.
 func (r *FrameReader) Seen() []byte { return r.first[:r.have] }
 
-// header takes bytes of a frame's header, and returns how many.
+// header parses bytes of a frame's header, and returns how many.
 func (r *FrameReader) header(b []byte, to Events) (n int, err error) {
 	n = copy(r.first[r.have:HeaderSize], b)
 	r.have += n
@@ -106,19 +107,19 @@ func (r *FrameReader) header(b []byte, to Events) (n int, err error) {
 		return n, err
 	}
 	if r.want > 0 && (f.Type == Data || f.Type == Headers || f.Type == Priority) {
-		return n, nil // the beginning is told of with what they begin with
+		return n, nil // lead calls Begin when the start of the payload is here
 	}
 	return n, to.Begin(f)
 }
 
-// maySettle reports whether bytes may be those that a first SETTINGS begins with.
-// Others are known before they are as long as a header: a TLS alert is shorter.
+// maySettle reports whether bytes may be the start of a first SETTINGS. Other protocols
+// are recognized before a complete header has come: a TLS alert is shorter.
 func maySettle(b []byte) bool {
 	return b[0] == 0 && (len(b) < 4 || Type(b[3]) == SettingsFrame) && (len(b) < 5 || Flags(b[4])&FlagAck == 0)
 }
 
-// rules is what is known of types: the least and the most bytes of a payload, and
-// whether a frame may be of a stream, and of the connection.
+// rules has for each type the smallest and the largest payload, and whether the frame
+// may be for a stream or for the connection.
 var rules = [...]struct {
 	least, most      int
 	ofStream, ofConn bool
@@ -128,7 +129,7 @@ var rules = [...]struct {
 	Priority:       {5, 5, true, false},
 	RSTStream:      {4, 4, true, false},
 	SettingsFrame:  {0, FrameSize, false, true},
-	PushPromise:    {0, FrameSize, true, true}, // but see check
+	PushPromise:    {0, FrameSize, true, true}, // check refuses it
 	Ping:           {8, 8, false, true},
 	GoAway:         {8, FrameSize, false, true},
 	WindowUpdate:   {4, 4, true, true},
@@ -136,7 +137,7 @@ var rules = [...]struct {
 	PriorityUpdate: {4, FrameSize, false, true},
 }
 
-// check checks a frame by its header, and sets what its payload begins with.
+// check checks a frame's header, and sets how many bytes first must have.
 func (r *FrameReader) check() error {
 	f := &r.frame
 	switch {
@@ -151,7 +152,7 @@ func (r *FrameReader) check() error {
 	}
 	r.want = 0
 	if int(f.Type) >= len(rules) || rules[f.Type].most == 0 {
-		return nil // of a type that is not known
+		return nil // an unknown type
 	}
 	rule := &rules[f.Type]
 	switch {
@@ -186,7 +187,7 @@ func (r *FrameReader) check() error {
 
 var errFrameLength error = &ConnError{FrameSizeError, "a frame has not the length of its type"}
 
-// payload takes bytes of the payload, and returns how many.
+// payload parses bytes of the payload, and returns how many.
 func (r *FrameReader) payload(p []byte, to Events) (n int, err error) {
 	if r.have < r.want {
 		n = copy(r.first[r.have:r.want], p)
@@ -209,7 +210,7 @@ func (r *FrameReader) payload(p []byte, to Events) (n int, err error) {
 	return n, err
 }
 
-// prefix takes what a payload begins with.
+// prefix handles the start of a payload, which is complete.
 func (r *FrameReader) prefix(to Events) error {
 	f, b := &r.frame, r.first[:]
 	word := binary.BigEndian.Uint32
@@ -220,7 +221,7 @@ func (r *FrameReader) prefix(to Events) error {
 		f.Parent = word(b) & MaxStream
 		return to.Begin(f)
 	case SettingsFrame:
-		r.have = 0 // for the next one
+		r.have = 0 // for the next setting
 		s, err := ParseSetting(b)
 		if err != nil {
 			return err
@@ -246,7 +247,7 @@ func (r *FrameReader) prefix(to Events) error {
 	return nil
 }
 
-// lead takes what DATA and HEADERS may begin with: the length of the padding, and the
+// lead handles what DATA and HEADERS may begin with: the length of the padding, and the
 // priority.
 func (r *FrameReader) lead(to Events) error {
 	f, b := &r.frame, r.first[:r.want]

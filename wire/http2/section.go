@@ -6,7 +6,7 @@ import (
 	"serai/wire"
 )
 
-// What a head is refused for beside what HTTP/1 refuses (RFC 9113 section 8).
+// Why a head is refused, besides the errors of HTTP/1 (RFC 9113 section 8).
 var (
 	ErrPseudo     = &wire.Error{Status: 400, Code: "bad-pseudo-field", Detail: "a pseudo-field is unknown, repeated, missing, empty or behind other fields"}
 	ErrConnection = &wire.Error{Status: 400, Code: "connection-field", Detail: "a field of the connection has no place in HTTP/2"}
@@ -17,25 +17,26 @@ var (
 )
 
 // Section collects the fields of one head, or of trailers. The zero Section has no
-// limits: set them first. It is used again after Reset.
+// limits: set them first. Reset prepares it for reuse.
 type Section struct {
 	Limits wire.Limits
-	// Room is asked before more than InlineSize bytes are kept; nil allows all.
+	// Room is called before more than InlineSize bytes are kept, and allows it; nil
+	// allows it always.
 	Room func() bool
 
 	data    []byte // names and values
 	fields  []span
 	pseudo  [UnknownPseudo]span
 	seen    uint16 // a bit for each Pseudo
-	regular bool   // a field that is none has come
+	regular bool   // a regular field has come
 	cookies int
 	size    int // as RFC 9113 section 6.5.2 counts it
 	large   bool
-	flaw    *wire.Error // the first
+	flaw    *wire.Error // the first flaw
 	tooMuch *wire.Error
 }
 
-// InlineSize is how many bytes of a head are kept without asking for Room.
+// InlineSize is how many bytes of a head are kept without a call of Room.
 const InlineSize = 8 << 10
 
 // span is a field within data.
@@ -44,7 +45,7 @@ type span struct {
 	kind               wire.Kind
 }
 
-// Reset makes the section ready for the next head.
+// Reset prepares the section for the next head.
 func (s *Section) Reset() {
 	if cap(s.data) > InlineSize {
 		s.data = nil
@@ -52,14 +53,14 @@ func (s *Section) Reset() {
 	*s = Section{Limits: s.Limits, Room: s.Room, data: s.data[:0], fields: s.fields[:0]}
 }
 
-// Size returns how many bytes of memory its fields take.
+// Size returns how many bytes of memory the fields use.
 func (s *Section) Size() int { return cap(s.data) }
 
-// Large reports whether Room was given.
+// Large reports whether Room has allowed more memory.
 func (s *Section) Large() bool { return s.large }
 
-// Add takes a copy of a field. What is wrong with it is told at the end, since the
-// block has to be decoded to its end in any case.
+// Add copies a field. An error is reported at the end, since the block must be decoded
+// to its end in any case.
 func (s *Section) Add(e *Entry) {
 	s.size += e.size()
 	switch {
@@ -107,7 +108,7 @@ func (s *Section) Add(e *Entry) {
 	}
 }
 
-// check finds what is wrong with a field where it stands.
+// check returns what is wrong with a field at this position.
 func (s *Section) check(e *Entry) *wire.Error {
 	if e.Pseudo != NoPseudo {
 		bit := uint16(1) << e.Pseudo
@@ -139,9 +140,9 @@ func (s *Section) valueOf(p Pseudo) []byte {
 	return s.data[f.middle:f.end:f.end]
 }
 
-// Request makes h of the section. Body says that the request does not end with its
-// head. An extended CONNECT (RFC 8441) becomes a GET with an Upgrade. H is valid until
-// Reset; when it is refused it has what could be read.
+// Request makes h from the section. Body says that the request does not end with its
+// head. An extended CONNECT (RFC 8441) becomes a GET with an Upgrade. h is valid until
+// Reset. If it is refused, it has what could be read.
 func (s *Section) Request(h *wire.RequestHead, body bool) error {
 	*h = wire.RequestHead{Major: 2, Minor: 1, Fields: h.Fields[:0]}
 	h.Method, h.Target, h.Host = s.valueOf(Method), s.valueOf(Path), s.valueOf(Authority)
@@ -169,15 +170,14 @@ func (s *Section) Request(h *wire.RequestHead, body bool) error {
 		return err
 	}
 	if connects {
-		// What follows is the tunnel's.
+		// The DATA that follows belongs to the tunnel.
 		h.Upgrade, h.Method = s.valueOf(Protocol), get
 		return h.Assemble(s.Limits, false)
 	}
 	if err := h.Assemble(s.Limits, body); err != nil {
 		return err
 	}
-	// Some servers refuse a method that has a body without a length (RFC 9110
-	// section 8.6).
+	// Some servers refuse these methods without a Content-Length (RFC 9110 section 8.6).
 	if h.Framing == wire.NoBody && hasContent(h.Method) {
 		h.Framing = wire.Length
 		h.Fields = append(h.Fields, wire.Field{Name: nameLength, Value: zero, Kind: wire.ContentLength})
@@ -195,7 +195,7 @@ func hasContent(method []byte) bool {
 	return false
 }
 
-// host holds :authority against Host (RFC 9113 section 8.3.1).
+// host compares :authority with Host (RFC 9113 section 8.3.1).
 func (s *Section) host(h *wire.RequestHead) error {
 	hosts := 0
 	for i := range h.Fields {
@@ -216,8 +216,8 @@ func (s *Section) host(h *wire.RequestHead) error {
 	return nil
 }
 
-// appendFields makes the fields, with all cookies in the first one's place (RFC 9113
-// section 8.2.3).
+// appendFields makes the fields, with all cookies joined at the place of the first one
+// (RFC 9113 section 8.2.3).
 func (s *Section) appendFields(h *wire.RequestHead) {
 	joined := -1
 	if s.cookies > 1 {
@@ -245,8 +245,7 @@ func (s *Section) appendFields(h *wire.RequestHead) {
 	}
 }
 
-// Trailers appends the fields of a trailer section to dst. They are valid until
-// Reset.
+// Trailers appends the fields of a trailer section to dst. They are valid until Reset.
 func (s *Section) Trailers(dst []wire.Field) ([]wire.Field, error) {
 	if s.flaw != nil || s.tooMuch != nil || s.seen != 0 {
 		return dst, wire.ErrTrailer

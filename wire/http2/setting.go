@@ -2,7 +2,7 @@ package http2
 
 import "encoding/binary"
 
-// SettingID is what a setting is about (RFC 9113 section 6.5.2).
+// SettingID identifies a setting (RFC 9113 section 6.5.2).
 type SettingID uint16
 
 // The settings.
@@ -20,13 +20,13 @@ const (
 // SettingSize is the size of one setting in a frame, in bytes.
 const SettingSize = 6
 
-// Setting is one of a SETTINGS frame.
+// Setting is one entry of a SETTINGS frame.
 type Setting struct {
 	ID    SettingID
 	Value uint32
 }
 
-// AppendSettings appends a whole SETTINGS frame.
+// AppendSettings appends a complete SETTINGS frame.
 func AppendSettings(dst []byte, settings ...Setting) []byte {
 	dst = AppendHeader(dst, len(settings)*SettingSize, SettingsFrame, 0, 0)
 	for _, s := range settings {
@@ -36,7 +36,7 @@ func AppendSettings(dst []byte, settings ...Setting) []byte {
 	return dst
 }
 
-// ParseSetting reads a setting from the first SettingSize bytes of b, and refuses
+// ParseSetting parses a setting from the first SettingSize bytes of b, and refuses
 // values that no peer may send.
 func ParseSetting(b []byte) (s Setting, err error) {
 	s = Setting{SettingID(binary.BigEndian.Uint16(b)), binary.BigEndian.Uint32(b[2:])}

@@ -21,21 +21,21 @@ const (
 	UnknownPseudo
 )
 
-// Entry is a field as it was decoded, with what is known of it. It is checked once,
-// when it enters a table.
+// Entry is a decoded field and what is known about it. It is checked once, when it
+// enters a table.
 type Entry struct {
 	Name, Value []byte
 	Pseudo      Pseudo
-	Kind        wire.Kind   // where it is no pseudo-field
-	Flaw        *wire.Error // what it is refused for in any message, nil for nothing
+	Kind        wire.Kind   // of a field that is no pseudo-field
+	Flaw        *wire.Error // why any message with it is refused, nil if none is
 }
 
-// size is what an entry counts in a table (RFC 7541 section 4.1).
+// size is the size of an entry in a table (RFC 7541 section 4.1).
 func (e *Entry) size() int { return len(e.Name) + len(e.Value) + overhead }
 
 const overhead = 32
 
-// nameName finds out what a name means.
+// classifyName sets the kind of the name.
 func (e *Entry) classifyName() {
 	e.Flaw, e.Kind, e.Pseudo = nil, wire.Other, NoPseudo
 	if len(e.Name) > 0 && e.Name[0] == ':' {
@@ -49,7 +49,7 @@ func (e *Entry) classifyName() {
 	}
 }
 
-// classifyValue finds out whether the value may be sent on.
+// classifyValue checks whether the value may be sent on.
 func (e *Entry) classifyValue() {
 	if e.Flaw == nil && !wire.CleanValue(e.Value) {
 		e.Flaw = wire.ErrFieldValue
@@ -74,9 +74,9 @@ func pseudoOf(name []byte) Pseudo {
 	return UnknownPseudo
 }
 
-// static is the table of RFC 7541 appendix A, from 1. It never changes.
+// static is the table of RFC 7541 appendix A, with indexes from 1. It never changes.
 var static = func() (t [62]Entry) {
-	// The library has the table, but shows it only to who decodes.
+	// The library has the table, but does not export it; its decoder shows it.
 	d := hpack.NewDecoder(0, nil)
 	for i := 1; i < len(t); i++ {
 		f, err := d.DecodeFull([]byte{0x80 | byte(i)})
@@ -91,18 +91,18 @@ var static = func() (t [62]Entry) {
 	return t
 }()
 
-// table is a dynamic table: the entries, the newest last, and their bytes, one behind
-// the other. It takes no memory before the first entry.
+// table is a dynamic table: a ring of entries, and their bytes in order. It uses no
+// memory before the first entry.
 type table struct {
-	entries []Entry // a ring, of which n from first on are used
+	entries []Entry // a ring of which n entries are used, starting with first
 	first   int
 	n       int
 	bytes   []byte
-	size    int // as the RFC counts it
+	size    int // as RFC 7541 counts it
 	most    int
 }
 
-// at returns entry i, from 1, the newest; nil where there is none.
+// at returns the entry with index i, where 1 is the newest; nil when there is none.
 func (t *table) at(i uint64) *Entry {
 	if i == 0 || i > uint64(t.n) {
 		return nil
@@ -110,13 +110,13 @@ func (t *table) at(i uint64) *Entry {
 	return &t.entries[(t.first+t.n-int(i))%len(t.entries)]
 }
 
-// resize makes most the largest size, and drops what is beyond.
+// resize sets the largest size to most, and evicts entries beyond it.
 func (t *table) resize(most int) {
 	t.most = most
 	t.evict(0)
 }
 
-// evict makes room for so many bytes.
+// evict makes room for that many bytes.
 func (t *table) evict(room int) {
 	for t.n > 0 && t.size+room > t.most {
 		e := &t.entries[t.first]
@@ -127,7 +127,7 @@ func (t *table) evict(room int) {
 	}
 }
 
-// add adds a copy of e, whose bytes are not those of the table.
+// add adds a copy of e, whose bytes must not be those of the table.
 func (t *table) add(e *Entry) {
 	size := e.size()
 	if size > t.most {
@@ -162,9 +162,9 @@ func (t *table) grow() {
 	t.entries, t.first = more, 0
 }
 
-// compact makes room for need more bytes. The bytes of entries are in their order, so
-// that what is behind the oldest one's start is all that is used: it moves to the front,
-// or to memory that is twice as large where that would have to be done again soon.
+// compact makes room for need more bytes. The bytes of the entries are in order, so
+// only those from the start of the oldest entry on are used. They move to the front, or
+// to memory of twice the size if that would soon be necessary again.
 func (t *table) compact(need int) {
 	used := 0
 	for i := range t.n {

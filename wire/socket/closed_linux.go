@@ -22,9 +22,9 @@ func (c *Conn) ClosedFor() (d time.Duration, ok bool) {
 	return time.Duration(info.Last_ack_recv) * time.Millisecond, true
 }
 
-// look is how HungUp looks at a socket, made once so that no call allocates.
+// look is the state of HungUp, made once so that no call allocates.
 type look struct {
-	raw  syscall.RawConn // nil where there is none
+	raw  syscall.RawConn // nil if there is none
 	at   func(fd uintptr)
 	seen bool
 }
@@ -42,7 +42,7 @@ func (c *Conn) HungUp() bool {
 	return l.raw != nil && (l.raw.Control(l.at) != nil || l.seen)
 }
 
-// hungUp asks without waiting.
+// hungUp checks without waiting.
 func hungUp(fd uintptr) bool {
 	asked := unix.PollFd{Fd: int32(fd), Events: unix.POLLRDHUP}
 	var none unix.Timespec

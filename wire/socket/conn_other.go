@@ -13,7 +13,7 @@ import (
 type sysConn struct{}
 
 func (s *sysConn) init(*Conn, syscall.Conn)        {}
-func (s *sysConn) again() sysConn                  { return sysConn{} }
+func (s *sysConn) reusable() sysConn               { return sysConn{} }
 func (s *sysConn) triesFirst() bool                { return false }
 func (s *sysConn) ok() bool                        { return false }
 func (s *sysConn) rawConn() syscall.RawConn        { return nil }

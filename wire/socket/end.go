@@ -52,7 +52,7 @@ func (c *Conn) Abort() {
 		return
 	}
 	socket.SetLinger(0)
-	c.letGo()
+	c.releaseMemory()
 	socket.Close()
 }
 

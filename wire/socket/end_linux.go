@@ -53,11 +53,11 @@ func settled(raw syscall.RawConn) bool {
 // lookAgain is the time between checks whether the peer has acknowledged everything.
 const lookAgain = 50 * time.Millisecond
 
-// remains is what a peer still sends, which the kernel discards, so that no buffer is
-// held meanwhile. remains are reused, as queues are.
+// remains is what a peer still sends. The kernel discards it, so that no buffer is held
+// meanwhile. remains are reused, like queues.
 type remains struct {
-	left    int  // bytes that are discarded at most
-	ended   bool // that many were, or the peer has closed its side
+	left    int  // bytes that may still be discarded
+	ended   bool // all of them were discarded, or the peer has closed its side
 	discard func(fd uintptr) bool
 	queued  int // bytes that the peer has not acknowledged
 	count   func(fd uintptr)
@@ -70,7 +70,8 @@ var remainsPool = sync.Pool{New: func() any {
 	return r
 }}
 
-// discardOnce discards what is here, and reports whether that was the last of it.
+// discardOnce discards what is here, and reports whether nothing more will be
+// discarded.
 func (r *remains) discardOnce(fd uintptr) bool {
 	for r.left > 0 {
 		n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, fd, 0, uintptr(r.left), unix.MSG_TRUNC, 0, 0)

@@ -15,7 +15,7 @@ import (
 type Pipe struct {
 	r, w int
 	held int // bytes in the pipe
-	// unfit says that the system does not splice these sockets.
+	// unfit says that the system cannot splice these sockets.
 	unfit bool
 
 	// State of the current call; the functions are made once.
@@ -123,7 +123,7 @@ func (p *Pipe) drainOnce(fd uintptr) bool {
 	return true
 }
 
-// spliceOnce calls splice. Done is false when it would have had to wait.
+// spliceOnce calls splice. Done is false if it would have to wait.
 func spliceOnce(from, to, most int) (n int, done bool, err error) {
 	for {
 		n, err := unix.Splice(from, nil, to, nil, most, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)

@@ -113,10 +113,11 @@ func (r *recordConn) read(p []byte) (int, error) {
 	return r.sys.read(p)
 }
 
-// recordSize is the most that a record carries.
+// recordSize is the largest content of a record.
 const recordSize = 16 << 10
 
-// oneSegment is what the kernel makes one segment of, with what records add to it.
+// oneSegment is the most that the kernel sends as one segment, including what records
+// add.
 const oneSegment = 64000
 
 // announce says that n bytes are about to be written. crypto/tls writes each record

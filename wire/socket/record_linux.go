@@ -11,12 +11,12 @@ import (
 
 // serving is the state of Serve for a connection below TLS.
 type serving struct {
-	reads   reads
-	short   bool // the last read within the wait has left nothing in the socket
-	sought  bool // the FIN that may have come with the first record was looked for
-	fd      uintptr
-	err     error
-	onServe func(fd uintptr) bool // serveOnce, made once
+	reads      reads
+	short      bool // the last read within the wait has left nothing in the socket
+	finChecked bool // the FIN that may have come with the first record was looked for
+	fd         uintptr
+	err        error
+	onServe    func(fd uintptr) bool // serveOnce, made once
 }
 
 // serve reads records and passes their content to the handler, for as long as the
@@ -26,7 +26,7 @@ func (r *recordConn) serve(c *Conn, rest time.Duration) error {
 		r.onServe = r.serveOnce
 	}
 	r.await(c, rest)
-	r.sought, r.err = false, nil
+	r.finChecked, r.err = false, nil
 	err := r.sys.raw.Read(r.onServe)
 	r.conn = nil
 	return cmp.Or(err, r.err)
@@ -75,10 +75,10 @@ func (r *recordConn) content() (n int, err error) {
 // comes ends the wait, so it is looked for only once: see sysConn.serveOnce.
 func (r *recordConn) readHere(p []byte) (int, error) {
 	if r.short {
-		if r.sought {
+		if r.finChecked {
 			return 0, errNotYet
 		}
-		r.sought = true
+		r.finChecked = true
 	}
 	for {
 		n, errno := transfer(unix.SYS_RECVFROM, r.fd, p, 0)

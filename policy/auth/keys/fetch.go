@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"serai/internal/boundedhttp"
 )
 
 // RemoteOptions say where keys are fetched. Zero values mean the defaults named.
@@ -80,15 +82,8 @@ func newClient(o *RemoteOptions) (*http.Client, error) {
 			return nil, errors.New("ca_file has no certificate in PEM")
 		}
 	}
-	return &http.Client{
-		Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: 64 << 10},
-		CheckRedirect: func(next *http.Request, via []*http.Request) error {
-			if next.URL.Scheme != via[0].URL.Scheme || next.URL.Host != via[0].URL.Host || len(via) > maxRedirects {
-				return errors.New("redirects to another server, or too often")
-			}
-			return nil
-		},
-	}, nil
+	t := &http.Transport{TLSClientConfig: config, DisableKeepAlives: true, DisableCompression: true}
+	return boundedhttp.NewClient(t, boundedhttp.Bounds{Body: MaxDocument, Redirects: maxRedirects}), nil
 }
 
 // fetch gets the keys. Its error tells the server, and nothing else of the URL.
@@ -124,7 +119,7 @@ func (r *Remote) get(ctx context.Context) (*Set, error) {
 	if res.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("answers %d", res.StatusCode)
 	}
-	document, err := io.ReadAll(io.LimitReader(res.Body, MaxDocument+1))
+	document, err := io.ReadAll(res.Body)
 	if err != nil {
 		return nil, err
 	}

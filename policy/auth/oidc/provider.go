@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -16,6 +15,8 @@ import (
 
 	oidclib "github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
+
+	"serai/internal/boundedhttp"
 )
 
 const (
@@ -72,44 +73,15 @@ type metadataJSON struct {
 
 func newProvider(o *Options) *provider {
 	t := &http.Transport{
-		MaxIdleConnsPerHost: 8, IdleConnTimeout: 30 * time.Second, MaxResponseHeaderBytes: 64 << 10, ForceAttemptHTTP2: true,
+		MaxIdleConnsPerHost: 8, IdleConnTimeout: 30 * time.Second, ForceAttemptHTTP2: true,
 		TLSClientConfig: &tls.Config{RootCAs: o.Roots},
 	}
-	return &provider{o: o, client: &http.Client{
-		Transport: bounded{t}, Timeout: o.Timeout,
-		// A redirect could lead a secret, or serai, to where the operator has not said.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	p := &provider{o: o, client: boundedhttp.NewClient(t, boundedhttp.Bounds{Body: maxAnswer})}
+	p.client.Timeout = o.Timeout
+	return p
 }
 
-func (p *provider) close() { p.client.Transport.(bounded).CloseIdleConnections() }
-
-// bounded is a transport whose answers have a bound.
-type bounded struct{ *http.Transport }
-
-// RoundTrip implements http.RoundTripper.
-func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
-	res, err := b.Transport.RoundTrip(r)
-	if err == nil {
-		res.Body = &boundedBody{res.Body, maxAnswer}
-	}
-	return res, err
-}
-
-type boundedBody struct {
-	io.ReadCloser
-	left int64
-}
-
-// Read implements io.Reader.
-func (b *boundedBody) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		return 0, fmt.Errorf("an answer has more than %d bytes", maxAnswer)
-	}
-	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
-	b.left -= int64(n)
-	return n, err
-}
+func (p *provider) close() { p.client.CloseIdleConnections() }
 
 // context is for requests to the provider. They go on when a browser leaves, because their
 // outcome counts all the same: a code, or a refresh token, is used up. They end with the
