@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"serai/wire/socket"
 )
 
 // Registry holds every Endpoint that a table names, and makes the Rooms.
@@ -24,7 +26,7 @@ type Registry struct {
 
 	probes probes
 
-	noRoom atomic.Int64 // Unix nanoseconds of when makeRoom found nothing
+	noRoom socket.Moment // when makeRoom found nothing
 
 	ejections struct{ ejected, notEjected atomic.Uint64 }
 
@@ -103,7 +105,7 @@ func (r *Registry) Acquire(t Target) *Endpoint {
 	if e == nil {
 		e = &Endpoint{target: t, registry: r, dialer: &r.dialer, hash: hashOf(t.Instance, t.Address)}
 		e.transport = r.options.Transport(e, Keeping{Timeout: r.options.IdleTimeout, Most: r.options.MaxIdle})
-		e.since.Store(time.Now().UnixNano())
+		e.since.Set(time.Now())
 		r.link(e)
 		r.endpoints[t] = e
 		r.prober.ask(e, false)

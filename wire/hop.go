@@ -2,6 +2,20 @@ package wire
 
 import "bytes"
 
+// options counts those of a message's Connection fields. The name of each field is
+// compared with each of them: without a bound that would take longer than all the rest.
+type options int
+
+// add counts those of one field, of at most so many.
+func (n *options) add(list []byte, most int) error {
+	if *n += options(bytes.Count(list, comma) + 1); int(*n) > most {
+		return ErrOptionCount
+	}
+	return nil
+}
+
+var comma = []byte(",")
+
 // DropNamed drops the fields that a Connection field names. It does not drop fields
 // that frame or route the message. It does not drop those that describe the client
 // either: a trusted proxy that passes on a stranger's Connection field would lose who
@@ -27,8 +41,7 @@ func DropNamed(fields []Field, list []byte) {
 func hasName(list, name []byte) bool {
 	for len(list) > 0 {
 		var element []byte
-		element, list, _ = bytes.Cut(list, []byte(","))
-		if bytes.EqualFold(bytes.Trim(element, " \t"), name) {
+		if element, list = nextElement(list); bytes.EqualFold(element, name) {
 			return true
 		}
 	}

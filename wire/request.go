@@ -67,7 +67,7 @@ func (h *RequestHead) ParseRequest(buf []byte, l Limits) (int, error) {
 	if pos > l.Head {
 		return 0, ErrHeadLarge
 	}
-	return pos, h.interpret()
+	return pos, h.interpret(l)
 }
 
 // tooLarge turns ErrIncomplete into ErrHeadLarge if the head has reached its limit.
@@ -136,7 +136,7 @@ func (h *RequestHead) parseLine(buf []byte, l Limits) (int, error) {
 }
 
 // interpret interprets the target, Host, framing and Connection.
-func (h *RequestHead) interpret() error {
+func (h *RequestHead) interpret(l Limits) error {
 	if string(h.Method) == "CONNECT" {
 		return ErrConnect
 	}
@@ -147,6 +147,7 @@ func (h *RequestHead) interpret() error {
 	var (
 		f         framing
 		hosts     int
+		named     options
 		upgrade   []byte
 		upgrading bool
 	)
@@ -163,6 +164,9 @@ func (h *RequestHead) interpret() error {
 				return err
 			}
 		case Connection:
+			if err := named.add(field.Value, l.Fields); err != nil {
+				return err
+			}
 			switch {
 			case HasToken(field.Value, "close"):
 				h.KeepAlive = false

@@ -8,15 +8,20 @@ package wire
 //	port := v.Keep(strconv.AppendUint(v.Start(), 8080, 10))
 type Values struct{ kept []byte }
 
+// mostKept bounds the memory that is kept for further messages, in bytes: values beyond
+// have their own, which ends with their message.
+const mostKept = 8 << 10
+
 // Start returns an empty slice, to which the next value is appended. Keep must be
 // called before Start is called again.
 func (v *Values) Start() []byte { return v.kept[len(v.kept):] }
 
 // Keep returns value, which stays valid until Reset.
 func (v *Values) Keep(value []byte) []byte {
-	if n := len(v.kept) + len(value); n <= cap(v.kept) {
+	switch n := len(v.kept) + len(value); {
+	case n <= cap(v.kept):
 		v.kept = v.kept[:n]
-	} else {
+	case n <= mostKept/2:
 		// The value did not fit, and append has given it memory of its own. Earlier
 		// values stay in the old memory.
 		v.kept = make([]byte, 0, 2*n)

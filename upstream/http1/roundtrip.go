@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -111,9 +112,27 @@ func (c *conn) awaitHead(r *upstream.Request, a *upstream.Answer, sent time.Time
 func (c *conn) begin(r *upstream.Request, a *upstream.Answer) {
 	h := &a.Head
 	c.announce(dropHop(h))
-	c.keepAlive = h.KeepAlive && h.Status != 101
+	c.keepAlive = h.KeepAlive && !unexpected(r.Head)
 	c.body.ResetAnswer(&c.Conn, h.Framing, h.Size, r.Bounds.Head)
 	c.enlarge = h.Framing != wire.NoBody && (h.Framing != wire.Length || h.Size > socket.SmallBuffer)
+}
+
+// unexpected reports whether it is not known what the instance makes of a request, so that
+// the next one on its connection could be read as a part of this one: one for another
+// protocol, whatever is answered, or one with a body where none is expected (RFC 9110
+// section 9.3.1).
+func unexpected(h *wire.OutgoingRequest) bool {
+	if len(h.Upgrade) > 0 {
+		return true
+	}
+	if h.Framing == wire.NoBody || h.Framing == wire.Length && h.Size == 0 {
+		return false
+	}
+	switch string(h.Method) {
+	case "GET", "HEAD", "DELETE", "TRACE":
+		return true
+	}
+	return false
 }
 
 // switches reports whether a 101 selects one of the requested protocols (RFC 9110
@@ -121,7 +140,8 @@ func (c *conn) begin(r *upstream.Request, a *upstream.Answer) {
 // different protocols.
 func switches(h *wire.ResponseHead, asked []byte) bool {
 	chosen := wire.Get(h.Fields, "upgrade")
-	return len(asked) > 0 && len(chosen) > 0 && wire.AmongTokens(chosen, asked)
+	const most = 8 // protocols above each other; each is looked for among those that were asked for
+	return len(asked) > 0 && len(chosen) > 0 && bytes.Count(chosen, []byte(",")) < most && wire.AmongTokens(chosen, asked)
 }
 
 // dropHop marks the hop-by-hop fields of an answer (RFC 9110 section 7.6.1), and
