@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"serai/policy"
 	"serai/router"
 	"serai/upstream"
 	"serai/wire"
@@ -66,6 +67,8 @@ type Options struct {
 	// Splice moves bodies of a MiB and more within the kernel where both sides
 	// are plain TCP.
 	Splice bool
+	// PolicyLimits bound what policies make of messages; nil for the defaults.
+	PolicyLimits *policy.Limits
 	// Pages bound the error pages.
 	Pages PageOptions
 	// Log gets every ended exchange; nil for none. It must not keep it.
