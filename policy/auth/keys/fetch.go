@@ -27,6 +27,11 @@ type RemoteOptions struct {
 	// Refresh is how often the keys are fetched, 5m. One that is withdrawn is accepted
 	// for that long.
 	Refresh time.Duration
+	// AskedEvery is how often a token with an unknown key may have the keys fetched, 1m:
+	// anybody can make one.
+	AskedEvery time.Duration
+	// MaxDocument bounds the document, in bytes; DefaultDocument.
+	MaxDocument int64
 }
 
 // Bounds of RemoteOptions.
@@ -52,6 +57,12 @@ func (o *RemoteOptions) check() (*url.URL, error) {
 	}
 	if o.Refresh == 0 {
 		o.Refresh = 5 * time.Minute
+	}
+	if o.AskedEvery == 0 {
+		o.AskedEvery = time.Minute
+	}
+	if o.MaxDocument == 0 {
+		o.MaxDocument = DefaultDocument
 	}
 	if o.Timeout < 0 || o.Timeout > maxTimeout {
 		return nil, fmt.Errorf("timeout is not between 0 and %s", maxTimeout)
@@ -124,9 +135,12 @@ func (r *Remote) get(ctx context.Context) (*Set, error) {
 	if res.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("answers %d", res.StatusCode)
 	}
-	document, err := io.ReadAll(io.LimitReader(res.Body, MaxDocument+1))
+	document, err := io.ReadAll(io.LimitReader(res.Body, r.options.MaxDocument+1))
 	if err != nil {
 		return nil, err
+	}
+	if int64(len(document)) > r.options.MaxDocument {
+		return nil, fmt.Errorf("the document has more than %d bytes", r.options.MaxDocument)
 	}
 	return ParseSet(document, false)
 }
