@@ -149,11 +149,12 @@ func TestReloadWhileTheIssuerIsAway(t *testing.T) {
 // for the CAs of the system.
 func TestEmptyAuthorities(t *testing.T) {
 	i, p := newTokenIssuer(t), oidctest.New(t, callbackURL)
-	empty := secretFile(t, "empty", "\n")
 	for _, block := range []string{i.block(""), loginBlock(t, "corp", p, secretFile(t, "keys", newCookieKey()), "")} {
-		_, err := readText(t, withAuthorities(block, empty))
-		if err == nil || !strings.Contains(err.Error(), "ca_file cannot be used: there is no certificate in it") {
-			t.Errorf("%s: %v", block, err)
+		for _, content := range []string{"", "\n"} {
+			_, err := readText(t, withAuthorities(block, secretFile(t, "empty", content)))
+			if err == nil || !strings.Contains(err.Error(), "ca_file cannot be used: there is no certificate in it") {
+				t.Errorf("%q in %s: %v", content, block, err)
+			}
 		}
 	}
 }
