@@ -1,36 +1,42 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 
-	"serai/internal/testnet"
 	"serai/nomad"
 	"serai/policy/auth/oidc/oidctest"
 )
 
-// reloaded is a serai whose config file is written again and again.
+// reloaded is a serai whose config file is written again and again, up to rounds times.
 type reloaded struct {
-	t              *testing.T
-	path           string
-	address, admin string
-	applied        int
+	t             *testing.T
+	path, address string
+	round         int
 }
+
+const rounds = 6
 
 func serveReloaded(t *testing.T, text string, flags []string, regs ...nomad.Registration) *reloaded {
 	t.Helper()
-	config, admin := configOf(t, text), testnet.Address(t)
-	_, address := serveStatic(t, regs, append([]string{config, "--admin=" + admin}, flags...)...)
-	return &reloaded{t: t, path: strings.TrimPrefix(config, "--config="), address: address, admin: admin}
+	marks := instance(t, "marks")
+	for n := range rounds {
+		marks.Tags = append(marks.Tags, fmt.Sprintf("ingress.r%d.host=r%d.test", n, n), fmt.Sprintf("ingress.r%d.policies=r%d", n, n))
+	}
+	config := configOf(t, text)
+	_, address := serveStatic(t, append(regs, marks), append([]string{config}, flags...)...)
+	return &reloaded{t: t, path: strings.TrimPrefix(config, "--config="), address: address}
 }
 
-// write writes another file, and waits until it is in force.
+// write writes another file, and waits until it is in force: it has a policy that no file had
+// before it.
 func (r *reloaded) write(text string) {
 	r.t.Helper()
-	r.applied++
-	replaceFile(r.t, r.path, text)
-	(&configured{t: r.t, admin: r.admin}).counts("applied", r.applied)
+	replaceFile(r.t, r.path, text+denies(fmt.Sprintf("r%d", r.round)))
+	(&configured{t: r.t, traffic: r.address}).becomes(fmt.Sprintf("r%d.test", r.round), 403)
+	r.round++
 }
 
 // withAuthorities has a block name another file of CAs.

@@ -108,7 +108,9 @@ func TestPolicyFlagsWhileItRuns(t *testing.T) {
 	counted(`serai_auth_passwords_computed_total{result="wrong"}`, 2)
 	counted("serai_auth_passwords_known_limit", 1)
 	c.write(config("b"))
-	c.counts("applied", 1)
+	until(t, "the other realm", func() bool {
+		return strings.Contains(request(t, clients["HTTP/1"], "GET", "/in").fields.Get("WWW-Authenticate"), `"b"`)
+	})
 	check()
 	counted(`serai_auth_passwords_refused_total{limit="length"}`, 4)
 	if status, _ := get(c.admin, "localhost", "/ready"); status != http.StatusOK {
