@@ -58,6 +58,11 @@ type Options struct {
 	Claims func() claims.Status
 	// Config returns the state of the config file; nil when there is none.
 	Config func() ConfigStatus
+	// Auths describes what auths share, and each; nil where there can be none.
+	Auths func() AuthStatus
+	// FieldsOmitted counts fields that were left out because of their length; nil where they
+	// are not counted.
+	FieldsOmitted func() uint64
 	// Tokens describes the tokens and keys of jwt auths; nil where there can be none.
 	Tokens func() TokenStatus
 	// AccessLogDropped counts lost lines, AccessLogSkipped those about refused requests

@@ -17,8 +17,12 @@ type ConfigStatus struct {
 	// Problem is why the file as it is now is not in force, empty when it is.
 	Problem      string    `json:"problem,omitempty"`
 	ProblemSince time.Time `json:"problem_since,omitzero"`
+	// Hangs is the file whose read does not come back, the config file or one that it refers
+	// to, so that no change is seen; empty for none. HangsSince is when the read began.
+	Hangs      string    `json:"hangs,omitempty"`
+	HangsSince time.Time `json:"hangs_since,omitzero"`
 	// Waits are the settings that have changed and take effect at a restart.
-	Waits []string `json:"wait_wrongrestart,omitempty"`
+	Waits []string `json:"wait_for_restart,omitempty"`
 	// Secrets are those that the file keeps in Nomad variables.
 	Secrets []SecretStatus `json:"secrets,omitempty"`
 }
@@ -40,6 +44,9 @@ func (s *ConfigStatus) warnings() (why []string) {
 	if s.Problem != "" {
 		why = append(why, "config file: what it said before is in force, since "+s.ProblemSince.UTC().Format(time.RFC3339)+": "+s.Problem)
 	}
+	if s.Hangs != "" {
+		why = append(why, "config file: no change is seen since "+s.HangsSince.UTC().Format(time.RFC3339)+": a read of "+s.Hangs+" hangs: it is a FIFO, or on a mount whose server does not answer")
+	}
 	if len(s.Waits) > 0 {
 		why = append(why, "config file: take effect at a restart: "+strings.Join(s.Waits, ", "))
 	}
@@ -59,6 +66,7 @@ func (s *ConfigStatus) warnings() (why []string) {
 var (
 	configReads = desc("serai_config_reloads_total", "Changes of the config file, or of files that it refers to, that were applied, or refused because of an error.", "result")
 	configWrong = desc("serai_config_wrong_seconds", "How long the config file has had an error, so that what it said before is in force; 0 while it has none.")
+	configHangs = desc("serai_config_hangs_seconds", "How long a read of the config file, or of a file that it refers to, has not come back, so that no change is seen; 0 while all do.")
 	secretWrong = desc("serai_secret_wrong_seconds", "How long a secret that a Nomad variable has could not be read or used, so that what it said before is in force, or nobody gets in; 0 while it is known.", "variable", "item")
 	configWaits = desc("serai_config_restart_settings", "Settings of the config file that have changed and take effect at a restart.")
 )
@@ -71,6 +79,11 @@ func collectConfig(out chan<- prometheus.Metric, s ConfigStatus) {
 		wrong = max(0, time.Since(s.ProblemSince).Seconds())
 	}
 	gauge(out, configWrong, wrong)
+	hangs := 0.0
+	if s.Hangs != "" {
+		hangs = max(0, time.Since(s.HangsSince).Seconds())
+	}
+	gauge(out, configHangs, hangs)
 	gauge(out, configWaits, float64(len(s.Waits)))
 	worst := make(map[[2]string]float64)
 	for _, one := range s.Secrets {

@@ -81,7 +81,7 @@ var (
 	revoked      = desc("serai_oidc_sessions_revoked", "Sessions that were logged out of on this node and are remembered until they end.")
 	attemptsUsed = desc("serai_oidc_logins_remembered", "Logins that have come back to this node and are remembered, so that none comes back twice.")
 	renewalsKept = desc("serai_oidc_renewals_remembered", "Renewals of sessions that are under way on this node, or ended a moment ago.")
-	loginEvents  = desc("serai_oidc_events_total", "What happened to logins and sessions: login, failed, renewed, not_renewed, logout, limited, forged (a cookie that does not open), displaced (a session that was logged out of and is forgotten too early).", "event")
+	loginEvents  = desc("serai_oidc_events_total", "What happened to logins and sessions: login, failed, renewed, not_renewed, logout, limited, forged (a cookie that does not open), displaced (a session that was logged out of and is forgotten too early), displaced_login (a login that has come back and is forgotten too early), too_large (a session that does not fit into cookies).", "event")
 	dropped      = desc("serai_access_log_dropped_total", "Lines of the access log that were lost.")
 	skippedLines = desc("serai_access_log_skipped_total", "Requests refused by policies that have no line in the access log because of --access-log-refused.")
 )
@@ -134,6 +134,12 @@ func (c *state) Collect(out chan<- prometheus.Metric) {
 	if c.options.Config != nil {
 		collectConfig(out, c.options.Config())
 	}
+	if c.options.Auths != nil {
+		collectAuths(out, c.options.Auths())
+	}
+	if c.options.FieldsOmitted != nil {
+		counter(out, fieldsOmitted, c.options.FieldsOmitted())
+	}
 	if c.options.Tokens != nil {
 		collectTokens(out, c.options.Tokens())
 	}
@@ -176,7 +182,7 @@ func collectLogins(out chan<- prometheus.Metric, s oidc.Status) {
 	gauge(out, renewalsKept, float64(s.Renewals))
 	for event, n := range map[string]uint64{
 		"login": s.Logins, "failed": s.Failures, "renewed": s.Renewed, "not_renewed": s.NotRenewed,
-		"logout": s.Logouts, "limited": s.Limited, "forged": s.Forged, "displaced": s.Displaced,
+		"logout": s.Logouts, "limited": s.Limited, "forged": s.Forged, "displaced": s.Displaced, "displaced_login": s.DisplacedLogins, "too_large": s.TooLarge,
 	} {
 		counter(out, loginEvents, n, event)
 	}

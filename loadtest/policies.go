@@ -36,6 +36,8 @@ type rule struct {
 	// requests without the fields; 0 if nobody is refused.
 	from    string
 	refused int
+	// lacking are the proxies that cannot apply it.
+	lacking []string
 	// marks is a field line of an answer to which the rule was applied; empty if the
 	// answer does not show it.
 	marks string
@@ -63,6 +65,8 @@ func policyBenches() []bench {
 		{name: "policies: passwords", path: "small", ask: ask{conns: 64, fields: []string{login}}, target: 1.0, rule: &rule{host: "basic.loadtest", refused: 401}},
 		{name: "policies: gzip of 64 KiB of JSON", path: "json", ask: ask{conns: 64, fields: []string{"Accept-Encoding: gzip"}}, target: 1.0,
 			rule: &rule{host: "gzip.loadtest", needs: "compress", marks: "Content-Encoding: gzip"}},
+		{name: "policies: zstd of 64 KiB of JSON", path: "json", ask: ask{conns: 64, fields: []string{"Accept-Encoding: zstd"}},
+			rule: &rule{host: "zstd.loadtest", needs: "compress", marks: "Content-Encoding: zstd", lacking: []string{"nginx", "haproxy"}}},
 	}
 	return slices.DeleteFunc(all, func(b bench) bool { return !known(b.rule.needs) })
 }

@@ -14,10 +14,6 @@ import (
 // ErrIPDenied is the answer to a client whose address a route's allow or deny refuses.
 var ErrIPDenied = &wire.Error{Status: 403, Code: "ip-denied", Detail: "this address may not use this route"}
 
-// MaxAddresses bounds the entries of one Addresses: a sorted search among them takes
-// fifteen steps, and they have less than two MiB.
-const MaxAddresses = 1 << 14
-
 // Addresses is a set of networks and single addresses. Never modified, and shared by all
 // routes of a definition.
 type Addresses struct {
@@ -34,11 +30,8 @@ func (a *Addresses) equal(b *Addresses) bool {
 
 // ParseAddresses reads networks, such as 10.0.0.0/8, and single addresses. Whatever could
 // mean something else than its author thinks is refused: bits behind the length of a
-// network, and a network of all addresses. The error is a *Mistake.
+// network, and a network of all addresses. Who reads the list bounds it. The error is a *Mistake.
 func ParseAddresses(entries []string) (*Addresses, error) {
-	if len(entries) > MaxAddresses {
-		return nil, &Mistake{Why: fmt.Sprintf("the list has more than %d addresses", MaxAddresses), Instead: "larger networks"}
-	}
 	a := &Addresses{written: make([]netip.Prefix, 0, len(entries))}
 	var b netipx.IPSetBuilder
 	for _, entry := range entries {

@@ -15,11 +15,6 @@ type FieldSetting struct {
 // String returns the setting as its tag writes it.
 func (s FieldSetting) String() string { return s.Name + ": " + s.Value.String() }
 
-// maxMade bounds what all placeholders of a message's fields together are replaced by,
-// in bytes: a value beyond it is left out. Most servers refuse heads that are much
-// larger.
-const maxMade = 8 << 10
-
 // fieldRemoval removes fields of a message.
 type fieldRemoval struct {
 	of    Message
@@ -156,13 +151,13 @@ func compileFieldSettings(of Message, settings []FieldSetting) Policy {
 // Forward implements ForwardPolicy.
 func (p *setInRequests) Forward(f *Forward) {
 	p.drop(f.Head.Fields)
-	f.Head.Fields = p.add(f.Head.Fields, f.Request, f.Values)
+	f.Head.Fields = p.add(f.Head.Fields, f.Request, f.Values, f.Limits)
 }
 
 // Answer implements AnswerPolicy.
 func (p *setInAnswers) Answer(a *Answer) {
 	p.drop(a.Head.Fields)
-	a.Head.Fields = p.add(a.Head.Fields, a.Request, a.Values)
+	a.Head.Fields = p.add(a.Head.Fields, a.Request, a.Values, a.Limits)
 }
 
 // Trailers implements TrailerPolicy: the head alone has the field.
@@ -183,13 +178,16 @@ func (p *fieldSettings) drop(fields []wire.Field) {
 }
 
 // add appends the fields. One whose value is empty, or too long, is left out.
-func (p *fieldSettings) add(fields []wire.Field, r Request, values *wire.Values) []wire.Field {
-	left := maxMade
+func (p *fieldSettings) add(fields []wire.Field, r Request, values *wire.Values, limits *Limits) []wire.Field {
+	left := limits.mostMade()
 	for i := range p.all {
 		s := &p.all[i]
 		f := s.field
 		if s.made {
 			value, ok := s.Value.appendValue(values.Start(), r, left)
+			if !ok {
+				limits.omit()
+			}
 			if !ok || len(value) == 0 {
 				continue
 			}

@@ -144,7 +144,7 @@ func TestMadeFieldsAreBounded(t *testing.T) {
 	head := &wire.OutgoingRequest{}
 	values := &wire.Values{}
 	ForRoute(&OfRoute{RequestSet: settings(t, RequestMessage, all...)}, &State{}).Forward(&Forward{Request: r, Head: head, Values: values})
-	if n := len(lines(head.Fields)); len(head.Fields) != 2 || n > maxMade+100 || string(head.Fields[1].Value) != string(r.head.Path) {
+	if n := len(lines(head.Fields)); len(head.Fields) != 2 || n > DefaultMade+100 || string(head.Fields[1].Value) != string(r.head.Path) {
 		t.Errorf("%d fields of %d bytes", len(head.Fields), n)
 	}
 }
@@ -241,7 +241,7 @@ func FuzzFieldSetting(f *testing.F) {
 			}
 			got := &fields[0]
 			kind, ok := wire.LowerKind([]byte(strings.ToLower(string(got.Name))))
-			if len(fields) > 1 || !wire.CleanValue(got.Value) || !ok || len(got.Value) > len(s)+maxMade {
+			if len(fields) > 1 || !wire.CleanValue(got.Value) || !ok || len(got.Value) > len(s)+DefaultMade {
 				t.Fatalf("%q makes %q", s, fields)
 			}
 			switch kind {

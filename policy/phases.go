@@ -103,6 +103,8 @@ type Forward struct {
 	Stripped []byte
 	// Values has memory for values of fields, and for a path.
 	Values *wire.Values
+	// Limits bound what policies make of the request, nil for the defaults.
+	Limits *Limits
 
 	refused string
 }
@@ -158,8 +160,9 @@ type Answer struct {
 	Own bool
 	// Page is what is sent in place of the answer's own body, nil for that.
 	Page *Page
-	// Values has memory for values of fields.
+	// Values has memory for values of fields, and Limits, nil for the defaults, bound them.
 	Values *wire.Values
+	Limits *Limits
 	// Relayed says that the body can be transformed on its way to the client. Memory is who
 	// the memory for that is taken for; nil for no limit.
 	Relayed bool

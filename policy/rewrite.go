@@ -16,7 +16,7 @@ type Rewrite struct {
 	// begins where the path does.
 	prefix   []byte
 	anchored bool
-	longest  int // path that the expression is run on, in bytes
+	longest  int // path that the expression may be run on for its size, in bytes
 	parts    []rewritten
 	// instructions and ranges are what the expression is compiled to, for its size.
 	instructions, ranges int
@@ -28,13 +28,9 @@ type rewritten struct {
 	group   int
 }
 
-// maxRewritten bounds a path that is rewritten, before and after, in bytes. RE2 takes
-// time in proportion to a path and to the steps of an expression: maxWork bounds their
-// product, so that no request costs much more than ten milliseconds.
-const (
-	maxRewritten = 4 << 10
-	maxWork      = 512 << 10
-)
+// maxWork bounds the product of a path's bytes and an expression's steps, to which the time is
+// in proportion that RE2 takes: so no request costs much more than ten milliseconds.
+const maxWork = 512 << 10
 
 // String returns the rewrite as its tag writes it.
 func (r *Rewrite) String() string {
@@ -73,7 +69,8 @@ func (p *rewrite) Forward(f *Forward) {
 	if len(path) == 0 || path[0] != '/' || !p.mayMatch(path) { // the "*" of OPTIONS is no path
 		return
 	}
-	if len(path) > p.longest {
+	most := f.Limits.longestPath()
+	if len(path) > min(p.longest, most) {
 		f.Refuse("the path is too long to be rewritten")
 		return
 	}
@@ -87,13 +84,13 @@ func (p *rewrite) Forward(f *Forward) {
 		if at := 2 * part.group; at > 0 && groups[at] >= 0 {
 			to = append(to, path[groups[at]:groups[at+1]]...)
 		}
-		if len(to) > maxRewritten {
+		if len(to) > most {
 			break
 		}
 	}
 	to = append(to, path[groups[1]:]...)
 	switch {
-	case len(to) > maxRewritten:
+	case len(to) > most:
 		f.Refuse("the path that the route makes of this one is too long")
 	case !isPath(to):
 		f.Refuse("what the route makes of this path is no path")

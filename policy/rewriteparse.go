@@ -59,7 +59,7 @@ func ParseRewrite(pattern, replacement string) (*Rewrite, error) {
 	if err != nil {
 		return nil, mistake("", "the expression is not one of RE2")
 	}
-	r := &Rewrite{pattern: pattern, replacement: replacement, regex: regex, longest: min(maxRewritten, maxWork/len(program.Inst)), instructions: len(program.Inst), ranges: ranges}
+	r := &Rewrite{pattern: pattern, replacement: replacement, regex: regex, longest: maxWork / len(program.Inst), instructions: len(program.Inst), ranges: ranges}
 	r.prefix, r.anchored = literalPrefix(tree)
 	if r.parts, err = parseReplacement(replacement, regex, r.anchored); err != nil {
 		return nil, err

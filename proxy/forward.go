@@ -20,7 +20,7 @@ func (p *Proxy) forward(x *Exchange) {
 	if p.tooLong(x, x.BytesIn) {
 		return
 	}
-	x.via = p.options.Via
+	x.via, x.phases.limits = p.options.Via, p.options.PolicyLimits // also of requests of serai itself
 	if !x.prepared {
 		x.prepare()
 	}

@@ -111,8 +111,8 @@ func TestVouchedFields(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, list, _ := strings.Cut(string(text), "<!-- proxyOnly -->")
-	list, _, _ = strings.Cut(list, "<!-- /proxyOnly -->")
+	_, list, _ := strings.Cut(string(text), "<!-- vouched -->")
+	list, _, _ = strings.Cut(list, "<!-- /vouched -->")
 	var documented []string
 	for i, word := range strings.Split(list, "`") {
 		if i%2 == 1 {

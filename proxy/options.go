@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"serai/policy"
 	"serai/router"
 	"serai/wire"
 )
@@ -55,6 +56,8 @@ type Options struct {
 	// Splice moves bodies of at least 1 MiB within the kernel if both sides are plain
 	// TCP.
 	Splice bool
+	// PolicyLimits bound what policies make of messages; nil for the defaults.
+	PolicyLimits *policy.Limits
 	// Pages bound the error pages.
 	Pages PageOptions
 	// Log is called with every exchange that has ended, and must not keep it; nil for

@@ -18,6 +18,7 @@ type phases struct {
 	forward policy.Forward
 	answer  policy.Answer
 	page    *policy.Page // replaces the answer's own body; nil for none
+	limits  *policy.Limits
 }
 
 // Received returns the head as the client sent it. Some fields may be marked as not to
@@ -50,6 +51,7 @@ func (x *Exchange) StickyCookie() (name, value string) {
 // them has answered.
 func (p *Proxy) applyRequest(x *Exchange) (answered bool) {
 	x.learned.Reset() // the request may have had another route before
+	x.phases.limits = p.options.PolicyLimits
 	x.admitted = false
 	if !x.Route.Policies.MayAnswer() {
 		x.admitted = true
@@ -122,7 +124,7 @@ func (x *Exchange) applyForward(out *wire.OutgoingRequest, m *upstream.Member) (
 		return nil
 	}
 	f := &x.phases.forward
-	*f = policy.Forward{Request: x, Head: out, Path: x.Head.Path, Values: &x.values}
+	*f = policy.Forward{Request: x, Head: out, Path: x.Head.Path, Values: &x.values, Limits: x.phases.limits}
 	m.Policies.Forward(f)
 	if f.Refused() == "" {
 		x.Route.Policies.Forward(f)
@@ -141,7 +143,7 @@ func (x *Exchange) applyAnswer(h *wire.ResponseHead, own bool) *wire.ResponseHea
 		return h
 	}
 	a := &x.phases.answer
-	*a = policy.Answer{Request: x, Head: h, Own: own, Page: x.phases.page, Values: &x.values, Relayed: x.transforms.relaying, Memory: x.Memory}
+	*a = policy.Answer{Request: x, Head: h, Own: own, Page: x.phases.page, Values: &x.values, Limits: x.phases.limits, Relayed: x.transforms.relaying, Memory: x.Memory}
 	x.Route.Policies.Answer(a)
 	x.transforms.by, a.Transform = a.Transform, nil
 	return h

@@ -14,6 +14,7 @@ type Grammar struct {
 	keys      map[string]*key
 	claims    map[string]bool // keys that decide which requests a route takes
 	httpsOnly bool            // see Options
+	networks  int             // see SetNetworks
 }
 
 // NewGrammar returns the grammar of tags that begin with prefix and a dot.

@@ -66,15 +66,11 @@ func guardKeys() []key {
 // maxRate bounds the number of rate, and rate-burst.
 const maxRate = 1_000_000
 
-// maxNetworks bounds the addresses of one list in the operator's file, which may be those of
-// a country; a tag has room for fewer.
-const maxNetworks = 16384
-
 func parseAddresses(d *draft, value string) (*policy.Addresses, *flaw) {
 	var list []string
 	most := maxList
 	if d.operators {
-		most = maxNetworks
+		most = d.networks
 	}
 	if f := eachOf(value, "address", most, func(s string) *flaw { list = append(list, s); return nil }); f != nil {
 		return nil, f

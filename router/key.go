@@ -110,6 +110,7 @@ type draft struct {
 	cors           policy.CORS
 	errors         policy.Errors
 	operators      bool // it is a policy block of the operator's file
+	networks       int  // addresses of one list of such a block, at most
 }
 
 // Keys returns the grammar's keys in the order of its documentation.

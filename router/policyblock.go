@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -28,10 +29,17 @@ func (p SettingProblem) String() string {
 	return p.Why + "; instead: " + p.Instead
 }
 
+// defaultNetworks bounds the addresses of one list in the operator's file, which may be those of
+// a country; a tag has room for fewer.
+const defaultNetworks = 16384
+
+// SetNetworks bounds the addresses of one list of a policy block; 0 means the default, 16,384.
+func (g *Grammar) SetNetworks(most int) { g.networks = most }
+
 // ParsePolicy reads the settings of a policy block with the grammar of the tags. The
 // result is nil when there is a problem.
 func (g *Grammar) ParsePolicy(name string, settings []Setting) (*policy.Named, []SettingProblem) {
-	r := &reading{draft: draft{Definition: newDefinition(""), redirectStatus: 308, operators: true}, seen: make(map[string]bool)}
+	r := &reading{draft: draft{Definition: newDefinition(""), redirectStatus: 308, operators: true, networks: cmp.Or(g.networks, defaultNetworks)}, seen: make(map[string]bool)}
 	var problems []SettingProblem
 	for i, s := range settings {
 		if f := g.readSetting(r, s); f != nil {

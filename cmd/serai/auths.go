@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 
+	"serai/admin"
 	"serai/policy"
 	"serai/policy/auth"
 	"serai/router"
@@ -175,8 +176,8 @@ func (n *namedBlocks) readForward(name string, block *hclsyntax.Block) (policy.R
 		s.wrong("service", "stands beside url: a block has one of them")
 	}
 	o := auth.ForwardOptions{
-		URL: s.text("url"), Service: service, Path: s.text("path"), Ask: n.table.asking(service), Copy: s.values["copy"], TrustForwarded: s.flag("trust_forwarded"),
-		Timeout: s.duration("timeout"), MaxInflight: s.number("max_inflight"),
+		URL: s.text("url"), Service: service, Path: s.text("path"), Ask: n.table.asking(service, n.limits.AuthAnswer), Copy: s.values["copy"], TrustForwarded: s.flag("trust_forwarded"),
+		Timeout: s.duration("timeout"), MaxInflight: s.number("max_inflight"), MaxAnswer: n.limits.AuthAnswer, Questions: n.questions,
 	}
 	if s.failed(nil) {
 		return nil, nil, s.diagnostics
@@ -186,6 +187,21 @@ func (n *namedBlocks) readForward(name string, block *hclsyntax.Block) (policy.R
 		return nil, nil, s.diagnostics
 	}
 	return f, nil, s.diagnostics
+}
+
+// authStatus describes the file's auths, and what they share.
+func (c *configFile) authStatus() admin.AuthStatus {
+	s := admin.AuthStatus{Passwords: c.named.passwords.Status(), Questions: c.named.questions.Status()}
+	for _, a := range c.named.auths {
+		if w, ok := a.Check.(interface{ Waiting() (now, most int) }); ok {
+			now, most := w.Waiting()
+			s.Waiting = append(s.Waiting, admin.AuthWaiting{Auth: a.Name, Now: now, Most: most})
+		}
+	}
+	for _, p := range c.named.providersOf() {
+		s.TooLong += p.TooLong()
+	}
+	return s
 }
 
 // closeAuths ends the connections of auths, and what they keep, that the next config file, nil for none, does

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 	"time"
 )
 
@@ -18,20 +20,28 @@ type fileSum struct {
 
 func sumOf(content []byte) fileSum { return fileSum{content: sha256.Sum256(content)} }
 
-// maxSecret bounds the files that a config file refers to, in bytes.
+// maxSecret bounds the files that a config file refers to, in bytes, where no flag does.
 const maxSecret = 64 << 20
 
-// sumFile is the sum of a file as it is now.
-func sumFile(path string) fileSum {
-	content, err := readWhole(path, maxSecret)
-	if err != nil {
-		return fileSum{missing: true}
-	}
-	return sumOf(content)
+// fileReader reads files, one after the other. A read may hang, so it can be asked which one
+// it is at.
+type fileReader struct {
+	at           atomic.Pointer[string]
+	config, most int64 // bytes of the config file, and of those that it refers to; 0 for the defaults
 }
 
-// readWhole reads a file of at most that many bytes.
-func readWhole(path string, most int64) ([]byte, error) {
+// reading is the file that is being read, empty for none.
+func (f *fileReader) reading() string {
+	if at := f.at.Load(); at != nil {
+		return *at
+	}
+	return ""
+}
+
+// whole reads a file of at most that many bytes.
+func (f *fileReader) whole(path string, most int64) ([]byte, error) {
+	f.at.Store(&path)
+	defer f.at.Store(nil)
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -44,13 +54,22 @@ func readWhole(path string, most int64) ([]byte, error) {
 	return content, err
 }
 
+// sum is the sum of a file as it is now.
+func (f *fileReader) sum(path string) fileSum {
+	content, err := f.whole(path, max(f.config, cmp.Or(f.most, maxSecret)))
+	if err != nil {
+		return fileSum{missing: true}
+	}
+	return sumOf(content)
+}
+
 // fresh is how long after a change the sum of a file is not believed to be that of what
 // was read of it a moment before.
 const fresh = 2 * time.Second
 
-// sumFiles returns the sums of files that have just been read by somebody else. A file
-// that has changed just now gets a sum that no content has, so that it is read again.
-func sumFiles(paths []string) map[string]fileSum {
+// sums returns the sums of files that have just been read by somebody else. A file that has
+// changed just now gets a sum that no content has, so that it is read again.
+func (f *fileReader) sums(paths []string) map[string]fileSum {
 	sums := make(map[string]fileSum, len(paths))
 	for _, path := range paths {
 		info, err := os.Stat(path)
@@ -58,15 +77,15 @@ func sumFiles(paths []string) map[string]fileSum {
 			sums[path] = fileSum{}
 			continue
 		}
-		sums[path] = sumFile(path)
+		sums[path] = f.sum(path)
 	}
 	return sums
 }
 
 // unchanged reports whether all files are as they were.
-func unchanged(sums map[string]fileSum) bool {
+func (f *fileReader) unchanged(sums map[string]fileSum) bool {
 	for path, was := range sums {
-		if sumFile(path) != was {
+		if f.sum(path) != was {
 			return false
 		}
 	}

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -77,7 +80,7 @@ func (n *namedBlocks) readKeys(s *blockSettings, secret bool) (source keys.Sourc
 				s.wrong(name, "has no effect without jwks_url")
 			}
 		}
-		set, err := readKeyFile(path, secret)
+		set, err := n.readKeyFile(path, secret)
 		if err != nil {
 			s.wrong("jwks_file", "cannot be used: "+err.Error())
 		}
@@ -86,8 +89,8 @@ func (n *namedBlocks) readKeys(s *blockSettings, secret bool) (source keys.Sourc
 	return nil, nil
 }
 
-func readKeyFile(path string, secret bool) (*keys.Set, error) {
-	text, err := readWhole(path, keys.MaxDocument)
+func (n *namedBlocks) readKeyFile(path string, secret bool) (*keys.Set, error) {
+	text, err := n.files.whole(path, cmp.Or(n.limits.KeySet, keys.DefaultDocument))
 	if err != nil {
 		return nil, err
 	}
@@ -104,11 +107,14 @@ func readKeyFile(path string, secret bool) (*keys.Set, error) {
 // readRemote reads where keys are fetched. One that is fetched from already keeps what
 // it knows.
 func (n *namedBlocks) readRemote(s *blockSettings, url string) (keys.Source, []string) {
-	o := keys.RemoteOptions{URL: url, Plain: s.flag("jwks_plain"), Timeout: s.duration("timeout"), Refresh: s.duration("refresh")}
+	o := keys.RemoteOptions{URL: url, Plain: s.flag("jwks_plain"), Timeout: s.duration("timeout"), Refresh: s.duration("refresh"), AskedEvery: n.limits.UnknownKey.value(), MaxDocument: n.limits.KeySet}
 	var files []string
 	if path := s.text("ca_file"); path != "" {
 		files = append(files, path)
-		text, err := readWhole(path, maxPEM)
+		text, err := n.files.whole(path, maxPEM)
+		if err == nil && len(bytes.TrimSpace(text)) == 0 { // which would stand for those of the system
+			err = errors.New("there is no certificate in it (PEM)")
+		}
 		if err != nil {
 			s.wrong("ca_file", "cannot be used: "+err.Error())
 			return nil, files
@@ -121,6 +127,9 @@ func (n *namedBlocks) readRemote(s *blockSettings, url string) (keys.Source, []s
 	}
 	if i := slices.IndexFunc(n.remotes, remote.Same); i >= 0 {
 		return n.remotes[i], files
+	}
+	for _, known := range n.remotes {
+		remote.Continue(known)
 	}
 	n.remotes = append(n.remotes, remote)
 	return remote, files
@@ -140,20 +149,25 @@ func (n *namedBlocks) remotesOf() (all []*keys.Remote) {
 	return all
 }
 
-// followKeys has the keys of the file's auths fetched, and no others.
+// followKeys has the keys of the file's auths fetched, and no others, and counts what became of
+// these auths alone.
 func (c *configFile) followKeys() {
 	n := &c.named
 	if n.tokens == nil { // a file that nobody has read
 		return
 	}
 	n.tokens.Followed.Set(n.remotesOf())
-	names := make(map[string]bool)
+	tokens, questions := make(map[string]bool), make(map[string]bool)
 	for _, a := range n.auths {
-		if _, ok := a.Check.(*auth.JWT); ok {
-			names[a.Name] = true
+		switch a.Check.(type) {
+		case *auth.JWT:
+			tokens[a.Name] = true
+		case *auth.Forward:
+			questions[a.Name] = true
 		}
 	}
-	n.tokens.Retain(names)
+	n.tokens.Retain(tokens)
+	n.questions.Retain(questions)
 }
 
 // tokenStatus describes the tokens and keys of the file's auths.

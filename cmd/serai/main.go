@@ -125,8 +125,13 @@ func parse(ctx context.Context, c *commands, args []string, getenv func(string) 
 	if err != nil || parsed.Selected() == nil || c.Serve.Config == "" {
 		return parsed, err
 	}
-	path, flags := c.Serve.Config, flagNames(parsed)
-	config, err := orStopped(ctx, "read its config file", func() (*configFile, error) { return readConfig(path, flags, nil) })
+	reader := configReader{path: c.Serve.Config, flags: flagNames(parsed), most: c.Serve.Policies.MaxConfig}
+	reader.limits = func(file *configFile) policyFlags {
+		var with commands
+		try(&with, file) // what is wrong with the flags is told below
+		return with.Serve.Policies
+	}
+	config, err := orStopped(ctx, "read its config file", func() (*configFile, error) { return reader.read(nil) })
 	if err == nil {
 		err = config.checkHosts()
 	}
@@ -135,8 +140,9 @@ func parse(ctx context.Context, c *commands, args []string, getenv func(string) 
 	}
 	parsed, err = try(c, config)
 	c.Serve.file = *config
+	reader.limits = func(*configFile) policyFlags { return c.Serve.Policies }
 	c.Serve.readAgain = func(last *configFile) (*configFile, error) {
-		next, err := readConfig(path, flags, last)
+		next, err := reader.read(last)
 		if err == nil {
 			err = next.checkHosts()
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -25,20 +26,26 @@ type namedBlocks struct {
 	defaults []policy.Default
 	// places are where names stand that must lead to a block of the same file.
 	places []namedPlace
-	// passwords checks those of all auths, tokens has what was learned of tokens. They are
-	// never made anew.
+	limits policyFlags
+	// passwords checks those of all auths, tokens has what was learned of tokens, questions
+	// counts those to services. They are never made anew.
 	passwords *auth.Passwords
 	tokens    *auth.Tokens
+	questions *auth.Questions
 	// remotes are where keys of tokens are fetched, also those of the last file.
 	remotes []*keys.Remote
-	// logins is what those with a provider share, and is never made anew.
-	logins *oidc.Shared
+	// logins is what those with a provider share, and is never made anew. Providers are
+	// those, also of the last file.
+	logins    *oidc.Shared
+	providers []*oidc.Provider
 	// table is asked for services of the table, and is never made anew either.
 	table *tableServices
 	// secrets has those that are kept in Nomad variables, and is never made anew. Reading
 	// are those of the auth that is being read.
 	secrets *secret.Store
 	reading []*secret.Secret
+	// files reads all files, and is never made anew.
+	files *fileReader
 	// read are the auth blocks by name, as they were read.
 	read map[string]readAuth
 }
@@ -58,16 +65,30 @@ type namedPlace struct {
 	at         hcl.Range
 }
 
+// filesOf is what reads the files of the config file that follows one, nil for none.
+func filesOf(last *configFile) *fileReader {
+	if last == nil || last.named.files == nil {
+		return &fileReader{}
+	}
+	return last.named.files
+}
+
 // inherit takes over what outlives a file.
-func (n *namedBlocks) inherit(last *configFile) {
+func (n *namedBlocks) inherit(last *configFile, files *fileReader) {
+	n.files = files
+	n.files.most = cmp.Or(n.limits.MaxConfigFiles, maxSecret)
 	if last == nil || last.named.passwords == nil {
-		n.passwords, n.tokens, n.logins = auth.NewPasswords(), auth.NewTokens(), oidc.NewShared()
+		n.passwords, n.tokens, n.logins, n.questions = auth.NewPasswords(), auth.NewTokens(), oidc.NewShared(), &auth.Questions{}
+		n.passwords.SetLimits(n.limits.passwords())
+		n.tokens.SetLimits(n.limits.tokens())
+		n.logins.SetLimits(n.limits.logins())
 		n.secrets, n.table = secret.NewStore(), &tableServices{}
 		return
 	}
 	before := &last.named
 	n.passwords, n.tokens, n.logins = before.passwords, before.tokens, before.logins
-	n.secrets, n.table, n.remotes = before.secrets, before.table, before.remotesOf()
+	n.secrets, n.table, n.questions = before.secrets, before.table, before.questions
+	n.remotes, n.providers = before.remotesOf(), before.providersOf()
 }
 
 // catalog makes the catalog of all blocks, and tells of names that nothing has.
@@ -114,7 +135,9 @@ func (n *namedBlocks) readPolicy(block *hclsyntax.Block) (diagnostics hcl.Diagno
 			settings, attributes = append(settings, router.Setting{Key: strings.ReplaceAll(a.Name, "_", "-"), Values: values}), append(attributes, a)
 		}
 	}
-	p, problems := router.NewGrammar("ingress").ParsePolicy(name, settings)
+	grammar := router.NewGrammar("ingress")
+	grammar.SetNetworks(n.limits.Networks)
+	p, problems := grammar.ParsePolicy(name, settings)
 	for _, wrong := range problems {
 		at := block.DefRange()
 		if wrong.Setting >= 0 {
@@ -173,14 +196,14 @@ func (n *namedBlocks) readAuth(block *hclsyntax.Block, text []byte, last *config
 	}
 	this := readAuth{text: string(block.Range().SliceBytes(text)), Auth: &policy.Auth{Name: name}}
 	if last != nil {
-		if known, ok := last.named.read[name]; ok && known.text == this.text && unchanged(known.sums) {
+		if known, ok := last.named.read[name]; ok && known.text == this.text && n.files.unchanged(known.sums) {
 			this = known
 		}
 	}
 	if this.Check == nil {
 		var files []string
 		files, diagnostics = n.parseAuth(this.Auth, block)
-		this.sums, this.secrets, n.reading = sumFiles(files), n.reading, nil
+		this.sums, this.secrets, n.reading = n.files.sums(files), n.reading, nil
 	}
 	if n.read == nil {
 		n.read = make(map[string]readAuth)

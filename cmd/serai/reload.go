@@ -37,6 +37,7 @@ type configReloader struct {
 	unsettled int
 
 	secrets *secret.Store // of all config files
+	files   *fileReader   // likewise
 
 	mu     sync.Mutex
 	status admin.ConfigStatus
@@ -58,11 +59,11 @@ type configChange struct {
 func newConfigReloader(c *serveCommand, logger *slog.Logger) *configReloader {
 	file := c.file
 	if file.named.passwords == nil { // no file was read
-		file.named.inherit(nil)
+		file.named.inherit(nil, &fileReader{})
 	}
 	return &configReloader{
 		read: c.readAgain, logger: logger, asked: make(chan struct{}, 1), next: make(chan configChange),
-		started: &file, current: &file, seen: file.sums, secrets: file.named.secrets,
+		started: &file, current: &file, seen: file.sums, secrets: file.named.secrets, files: file.named.files,
 		status: admin.ConfigStatus{File: file.path, Read: time.Now()},
 	}
 }
@@ -82,6 +83,14 @@ func (r *configReloader) Tokens() admin.TokenStatus {
 	file := r.current
 	r.mu.Unlock()
 	return file.tokenStatus()
+}
+
+// Auths describes the auths that are in force.
+func (r *configReloader) Auths() admin.AuthStatus {
+	r.mu.Lock()
+	file := r.current
+	r.mu.Unlock()
+	return file.authStatus()
 }
 
 // Ask has the file read again now.
@@ -129,14 +138,13 @@ type looked struct {
 
 // look reads the file if it has changed or somebody has asked for it.
 func (r *configReloader) look(ctx context.Context, asked bool) (*configFile, bool, error) {
-	last, seen := r.current, r.seen
+	last, seen, began := r.current, r.seen, time.Now()
 	patient := !asked && r.unsettled < hasty
-	l, ok := mayhang.Read(ctx, func() looked { return r.readAgain(last, seen, asked, patient) }, func() {
-		r.logger.Error("reading the config file hangs: it, or a file of it, is a FIFO, or on a mount whose server does not answer", "path", last.path)
-	})
+	l, ok := mayhang.Read(ctx, func() looked { return r.readAgain(last, seen, asked, patient) }, func() { r.hangs(began) })
 	if !ok {
 		return nil, false, ctx.Err()
 	}
+	r.hangsNoMore()
 	r.seen = l.seen
 	if r.unsettled++; !l.unsettled {
 		r.unsettled = 0
@@ -144,9 +152,31 @@ func (r *configReloader) look(ctx context.Context, asked bool) (*configFile, boo
 	return l.file, l.changed, l.err
 }
 
+// hangs notes that a read which began then does not come back.
+func (r *configReloader) hangs(began time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := &r.status
+	if s.Hangs = r.files.reading(); s.Hangs == "" {
+		s.Hangs = s.File
+	}
+	s.HangsSince = began
+	r.logger.Error("a read for the config file hangs: the file is a FIFO, or on a mount whose server does not answer; until it comes back, no change is seen",
+		"path", s.File, "hangs", s.Hangs)
+}
+
+func (r *configReloader) hangsNoMore() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s := &r.status; s.Hangs != "" {
+		r.logger.Info("the read for the config file has come back", "path", s.File, "hung", s.Hangs)
+		s.Hangs, s.HangsSince = "", time.Time{}
+	}
+}
+
 // readAgain is what look does; it may hang.
 func (r *configReloader) readAgain(last *configFile, seen map[string]fileSum, asked, patient bool) looked {
-	if !asked && unchanged(seen) {
+	if !asked && r.files.unchanged(seen) {
 		return looked{seen: seen}
 	}
 	// Of a file that is written where it stands, a half may be right by itself, and
@@ -156,7 +186,7 @@ func (r *configReloader) readAgain(last *configFile, seen map[string]fileSum, as
 	}
 	now := make(map[string]fileSum, len(seen))
 	for path := range seen {
-		now[path] = sumFile(path)
+		now[path] = r.files.sum(path)
 	}
 	file, err := r.read(last)
 	switch {

@@ -313,13 +313,13 @@ func TestFileThatIsWrittenIsNotRead(t *testing.T) {
 	if err := os.Chtimes(file, written, written); err != nil {
 		t.Fatal(err)
 	}
-	sums := map[string]fileSum{file: sumFile(file), filepath.Join(t.TempDir(), "missing"): {missing: true}}
+	sums := map[string]fileSum{file: new(fileReader).sum(file), filepath.Join(t.TempDir(), "missing"): {missing: true}}
 	for after, want := range map[time.Duration]bool{0: false, quiet / 2: false, quiet: true, time.Hour: true, -time.Hour: true} {
 		if settled(sums, written.Add(after)) != want {
 			t.Errorf("%v after it was written it is settled: %v", after, !want)
 		}
 	}
-	r := &configReloader{seen: map[string]fileSum{file: {}}, read: func(*configFile) (*configFile, error) { return &configFile{sums: sums}, nil }}
+	r := &configReloader{files: &fileReader{}, seen: map[string]fileSum{file: {}}, read: func(*configFile) (*configFile, error) { return &configFile{sums: sums}, nil }}
 	for n := 0; ; n++ {
 		now := time.Now()
 		if err := os.Chtimes(file, now, now); err != nil { // somebody writes without end

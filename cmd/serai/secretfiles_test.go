@@ -71,14 +71,15 @@ func TestUnchangedAuthStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	const text = "auth \"a\" {\n  magic {}\n}\n"
+	var files fileReader
 	known := &policy.Auth{Name: "a", Check: passes{}}
-	last := &configFile{named: namedBlocks{read: map[string]readAuth{"a": {text: text[:len(text)-1], sums: map[string]fileSum{secret: sumFile(secret)}, Auth: known}}}}
+	last := &configFile{named: namedBlocks{read: map[string]readAuth{"a": {text: text[:len(text)-1], sums: map[string]fileSum{secret: files.sum(secret)}, Auth: known}}}}
 	again := func(text string) (*policy.Auth, bool) {
 		file, wrong := hclparse.NewParser().ParseHCL([]byte(text), "x.hcl")
 		if wrong.HasErrors() {
 			t.Fatal(wrong)
 		}
-		var n namedBlocks
+		n := namedBlocks{files: &files}
 		wrong = n.readAuth(file.Body.(*hclsyntax.Body).Blocks[0], []byte(text), last)
 		return n.read["a"].Auth, wrong.HasErrors()
 	}
@@ -112,27 +113,28 @@ func TestFreshFilesAreReadAgain(t *testing.T) {
 	if err := os.WriteFile(path, []byte("a"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if unchanged(sumFiles([]string{path})) {
+	var files fileReader
+	if files.unchanged(files.sums([]string{path})) {
 		t.Error("a file that has just changed is believed")
 	}
 	old := time.Now().Add(-time.Hour)
 	if err := os.Chtimes(path, old, old); err != nil {
 		t.Fatal(err)
 	}
-	if !unchanged(sumFiles([]string{path})) {
+	if !files.unchanged(files.sums([]string{path})) {
 		t.Error("an old file is read again")
 	}
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	missing := sumFiles([]string{path})
-	if !unchanged(missing) {
+	missing := files.sums([]string{path})
+	if !files.unchanged(missing) {
 		t.Error("a missing file is read again")
 	}
 	if err := os.WriteFile(path, []byte("a"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if unchanged(missing) {
+	if files.unchanged(missing) {
 		t.Error("a file that has come is not seen")
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -19,8 +20,8 @@ import (
 // file. A variable is watched, and what is wrong with it is told while serai runs: see
 // package secret.
 
-// maxVariables bounds the variables that a config file names: watching each keeps one of the
-// connections of which an agent grants a client a hundred.
+// maxVariables bounds the variables that a config file names where no flag does: watching each
+// keeps one of the connections of which an agent grants a client a hundred.
 const maxVariables = 32
 
 // secretSettings are the attributes with which a block has a secret.
@@ -36,7 +37,7 @@ func (n *namedBlocks) readSecret(auth string, s *blockSettings, name string, use
 	case file != "" && path != "":
 		s.wrong(of[1], "stands beside "+of[0]+": a block has one of them")
 	case file != "":
-		text, err := readWhole(file, maxSecret)
+		text, err := n.files.whole(file, n.files.most)
 		if err == nil {
 			if _, err = use(text); err != nil {
 				err = fmt.Errorf("%s: %w", filepath.Clean(file), err)
@@ -68,11 +69,11 @@ func (n *namedBlocks) secretsOf() (all []*secret.Secret) {
 
 // checkVariables reports variables that are too many.
 func (n *namedBlocks) checkVariables(at hcl.Range) hcl.Diagnostics {
-	paths := n.variables()
-	if len(paths) <= maxVariables {
+	paths, most := n.variables(), cmp.Or(n.limits.Variables, maxVariables)
+	if len(paths) <= most {
 		return nil
 	}
-	return hcl.Diagnostics{problem(at, "Too many variables", fmt.Sprintf("auths name %d variables, and at most %d can be watched: put several secrets into one, as its items", len(paths), maxVariables))}
+	return hcl.Diagnostics{problem(at, "Too many variables", fmt.Sprintf("auths name %d variables, and at most %d can be watched: put several secrets into one, as its items", len(paths), most))}
 }
 
 // variables are the paths of the variables that auths name.

@@ -97,6 +97,7 @@ type serveCommand struct {
 	MaxCompressionBytes     int64    `default:"67108864" help:"Bytes of memory for compressing answers (compress), at most an eighth of the memory: up to 0.85 MiB for each of those that are under way, or 40 KiB once three quarters are taken, with gzip alone. Answers beyond are sent as they are. One client may have as much as is left." group:"Limits"`
 
 	ErrorPages errorPageFlags `embed:""`
+	Policies   policyFlags    `embed:""`
 
 	Quotas quotaFlags `embed:""`
 
@@ -158,7 +159,7 @@ func (c *serveCommand) validate() error {
 	if c.AccessLogRefused < 0 {
 		errs = append(errs, fmt.Errorf("--access-log-refused=%d is negative", c.AccessLogRefused))
 	}
-	errs = append(errs, c.Quotas.validate(), c.Over2.validate(), c.ErrorPages.validate())
+	errs = append(errs, c.Quotas.validate(), c.Over2.validate(), c.ErrorPages.validate(), c.Policies.validate())
 	for _, f := range []struct {
 		name  string
 		value int

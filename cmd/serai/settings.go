@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -135,21 +136,36 @@ type configFile struct {
 // flagNames are the flags that a config file may set.
 func flagNames(c *kong.Context) (names []string) {
 	for _, f := range c.Selected().Flags {
-		if f.Name != "config" {
+		if f.Name != "config" && f.Name != "max-config-bytes" {
 			names = append(names, f.Name)
 		}
 	}
 	return names
 }
 
-// maxConfig bounds a config file, in bytes.
-const maxConfig = 16 << 20
-
 // readConfig reads a config file, and what it refers to. Its error tells all that is
 // wrong, with line and column; the result then says only which files were read. What has
 // not changed since last, which may be nil, is kept.
 func readConfig(path string, flags []string, last *configFile) (*configFile, error) {
-	text, err := readWhole(path, maxConfig)
+	return configReader{path: path, flags: flags}.read(last)
+}
+
+// configReader reads a config file.
+type configReader struct {
+	path  string
+	flags []string // that it may set
+	most  int64    // bytes; 0 for the default
+	// limits are what bounds the rest, as the flags say that the file sets; nil for the
+	// defaults.
+	limits func(*configFile) policyFlags
+}
+
+func (r configReader) read(last *configFile) (*configFile, error) {
+	path, flags := r.path, r.flags
+	c := &configFile{path: path, flags: make(map[string]string), namespaceHosts: make(map[string][]string), shares: make(map[string][]string), namespaces: make(map[string]bool)}
+	files := filesOf(last)
+	files.config = r.most
+	text, err := files.whole(path, cmp.Or(r.most, defaultConfig))
 	if err != nil {
 		return nil, fmt.Errorf("config file: %w", err)
 	}
@@ -162,8 +178,7 @@ func readConfig(path string, flags []string, last *configFile) (*configFile, err
 		return nil, fmt.Errorf("config file: %w", all(diagnostics))
 	}
 	body := file.Body.(*hclsyntax.Body) // what ParseHCL gives
-	c := &configFile{path: path, blocks: body.Blocks, sums: map[string]fileSum{path: sumOf(text)}, flags: make(map[string]string), namespaceHosts: make(map[string][]string), shares: make(map[string][]string), namespaces: make(map[string]bool)}
-	c.named.inherit(last)
+	c.blocks, c.sums = body.Blocks, map[string]fileSum{path: sumOf(text)}
 	for _, a := range body.Attributes {
 		name := strings.ReplaceAll(a.Name, "_", "-")
 		if !slices.Contains(flags, name) {
@@ -175,6 +190,10 @@ func readConfig(path string, flags []string, last *configFile) (*configFile, err
 			c.flags[name] = strings.Join(values, ",")
 		}
 	}
+	if r.limits != nil {
+		c.named.limits = r.limits(c)
+	}
+	c.named.inherit(last, files)
 	for _, block := range body.Blocks {
 		switch {
 		case block.Type == "namespace" && len(block.Labels) == 1:

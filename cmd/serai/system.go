@@ -55,6 +55,8 @@ type system struct {
 	open      *front.Clients // who has connections
 	rates     *policy.Rates  // what the rate limits of all routes share
 	encoders  *coding.Encoders
+	// policyLimits bound what policies make of messages.
+	policyLimits *policy.Limits
 
 	first chan struct{}   // closed with the first table
 	reads []chan struct{} // closed when what else a start waits for has been read
@@ -75,6 +77,7 @@ func newSystem(c *serveCommand, env *environment, limit int64, logger *slog.Logg
 	}
 	s.rates = policy.NewRates(int(rateKeys))
 	s.encoders = coding.NewEncoders(compression)
+	s.policyLimits = policy.NewLimits(c.Policies.Rewrite, c.Policies.Made)
 	s.open = front.NewClients(s.memory, s.share.clients)
 	defer func() {
 		if err != nil {
@@ -148,7 +151,7 @@ func (s *system) makeProxy(limits wire.Limits, ready func() bool) (err error) {
 		Router: s.router, TrustedProxies: prefixes(c.TrustedProxies), TrustedFields: c.TrustedFields, Via: c.Via, ReadyPath: c.ReadyPath,
 		Ready: ready, Limits: limits, MaxInterim: c.MaxInterim, RetryShare: c.RetryShare, MaxHops: c.MaxHops, Splice: c.Splice,
 		RequestBodyIdle: c.BodyIdle.value(), WriteIdle: c.WriteIdle.value(), TunnelIdle: c.TunnelIdle.value(), Logger: s.logger,
-		Pages: c.ErrorPages.options(s.limit, s.memory),
+		Pages: c.ErrorPages.options(s.limit, s.memory), PolicyLimits: s.policyLimits,
 	}
 	if s.accessLog != nil {
 		o.Log = s.accessLog.Log
@@ -180,7 +183,7 @@ func (s *system) makeAdmin() (err error) {
 	if s.accessLog != nil {
 		o.AccessLogDropped, o.AccessLogSkipped = s.accessLog.Dropped, s.accessLog.Skipped
 	}
-	o.Rates = s.rates.Status
+	o.Rates, o.FieldsOmitted = s.rates.Status, s.policyLimits.Omitted
 	if s.store != nil {
 		o.Registrations = s.store.Status
 	}
@@ -193,7 +196,7 @@ func (s *system) makeAdmin() (err error) {
 	}
 	if s.readAgain != nil {
 		s.config = newConfigReloader(s.serveCommand, s.logger)
-		o.Config, o.Tokens = s.config.Status, s.config.Tokens
+		o.Config, o.Tokens, o.Auths = s.config.Status, s.config.Tokens, s.config.Auths
 		cached := s.TokenCache
 		if s.limit > 0 {
 			cached = min(cached, s.limit/64)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"sync/atomic"
@@ -13,12 +14,16 @@ import (
 // read before there is a proxy, which knows the table.
 type tableServices struct{ proxy atomic.Pointer[proxy.Proxy] }
 
-// asking is what asks a service, named NAMESPACE/NAME.
-func (t *tableServices) asking(service string) http.RoundTripper { return serviceTransport{t, service} }
+// asking is what asks a service, named NAMESPACE/NAME, for answers of at most that many bytes;
+// 0 for the default.
+func (t *tableServices) asking(service string, most int) http.RoundTripper {
+	return serviceTransport{t, service, cmp.Or(most, auth.DefaultAnswer)}
+}
 
 type serviceTransport struct {
 	*tableServices
 	service string
+	most    int
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -27,5 +32,5 @@ func (t serviceTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if p == nil {
 		return nil, errors.New("is not known yet")
 	}
-	return p.Ask(t.service, r, auth.MaxAnswer)
+	return p.Ask(t.service, r, t.most)
 }

@@ -21,12 +21,14 @@ type Bounds struct {
 	// and host. With 0 a redirect is returned like any other answer: it could lead a
 	// secret, or serai, to where the operator has not said.
 	Redirects int
+	// TooLarge is called once for each answer whose body is larger; nil for nothing.
+	TooLarge func()
 }
 
 // NewClient makes a client with these bounds. It owns the transport from then on.
 func NewClient(t *http.Transport, b Bounds) *http.Client {
 	t.MaxResponseHeaderBytes = maxHead
-	return &http.Client{Transport: &transport{t, b.Body}, CheckRedirect: b.checkRedirect}
+	return &http.Client{Transport: &transport{t, b}, CheckRedirect: b.checkRedirect}
 }
 
 func (b Bounds) checkRedirect(next *http.Request, via []*http.Request) error {
@@ -42,22 +44,23 @@ func (b Bounds) checkRedirect(next *http.Request, via []*http.Request) error {
 // transport bounds the bodies of the answers.
 type transport struct {
 	*http.Transport
-	most int64
+	Bounds
 }
 
 // RoundTrip implements http.RoundTripper.
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	res, err := t.Transport.RoundTrip(r)
 	if err == nil {
-		res.Body = &body{res.Body, t.most, t.most}
+		res.Body = &body{res.Body, &t.Bounds, t.Body}
 	}
 	return res, err
 }
 
-// body is the body of an answer, which may have most bytes.
+// body is the body of an answer.
 type body struct {
 	io.ReadCloser
-	left, most int64
+	bounds *Bounds
+	left   int64
 }
 
 // Read implements io.Reader.
@@ -68,9 +71,14 @@ func (b *body) Read(p []byte) (int, error) {
 	// One byte more than is left shows whether the body ends there.
 	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left+1)])
 	if b.left -= int64(n); b.left < 0 {
+		if b.bounds.TooLarge != nil {
+			b.bounds.TooLarge()
+		}
 		return n - 1, b.tooLarge()
 	}
 	return n, err
 }
 
-func (b *body) tooLarge() error { return fmt.Errorf("the document has more than %d bytes", b.most) }
+func (b *body) tooLarge() error {
+	return fmt.Errorf("the document has more than %d bytes", b.bounds.Body)
+}

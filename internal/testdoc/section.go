@@ -43,3 +43,21 @@ func cut(t *testing.T, path, name string) (before, section, after string) {
 	}
 	return before + open, section, end + after
 }
+
+// HoldFile fails when a file does not contain want. With update it rewrites the file.
+func HoldFile(t *testing.T, path, want string, update bool) {
+	t.Helper()
+	if update {
+		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(text) != want {
+		t.Errorf("%s does not have this (-update rewrites it):\n%s", path, want)
+	}
+}

@@ -14,11 +14,14 @@ import (
 	"serai/wire"
 )
 
-// MaxAnswer bounds the head, and the body, of a service's answer, in bytes.
-const MaxAnswer = 64 << 10
+// DefaultAnswer bounds the head, and the body, of a service's answer, in bytes.
+const DefaultAnswer = 64 << 10
 
-// errAnswer is an answer that is of no use, and how.
-var errAnswer = errors.New("answers with something else than an answer")
+// errAnswer is an answer that is of no use, and how; errAnswerLong one that is too long.
+var (
+	errAnswer     = errors.New("answers with something else than an answer")
+	errAnswerLong = fmt.Errorf("%w: it is too long", errAnswer)
+)
 
 // answer is what a service says of a request.
 type answer struct {
@@ -29,7 +32,7 @@ type answer struct {
 
 // readAnswer reads an answer to its end, so that its connection can be used again; what
 // is longer than it may be lets nobody in.
-func readAnswer(res *http.Response) (*answer, error) {
+func readAnswer(res *http.Response, most int) (*answer, error) {
 	defer res.Body.Close()
 	if res.ProtoMajor != 1 && res.TLS == nil { // HTTP/2 is spoken where TLS has agreed on it
 		return nil, fmt.Errorf("%w: %s", errAnswer, res.Proto)
@@ -42,12 +45,12 @@ func readAnswer(res *http.Response) (*answer, error) {
 			return nil, fmt.Errorf("%w: a field is malformed", errAnswer)
 		}
 	}
-	body, err := io.ReadAll(io.LimitReader(res.Body, MaxAnswer+1))
+	body, err := io.ReadAll(io.LimitReader(res.Body, int64(most)+1))
 	if err != nil {
 		return nil, err
 	}
-	if len(body) > MaxAnswer {
-		return nil, fmt.Errorf("%w: more than %d bytes", errAnswer, MaxAnswer)
+	if len(body) > most {
+		return nil, fmt.Errorf("%w: more than %d bytes", errAnswerLong, most)
 	}
 	return &answer{res.StatusCode, res.Header, body}, nil
 }

@@ -24,10 +24,6 @@ type BasicOptions struct {
 	Keep bool
 }
 
-// maxCredentials bounds a name and a password, in bytes: the time that SHA-crypt takes
-// grows with the square of the length.
-const maxCredentials = 512
-
 // Basic asks for a name and a password (RFC 7617).
 type Basic struct {
 	name      string
@@ -93,7 +89,7 @@ func (b *Basic) Request(r policy.Request, reply *policy.Reply) (answered bool) {
 	}
 	m := b.passwords.macs.Get().(*mac)
 	defer b.passwords.macs.Put(m)
-	name, password, ok := m.credentials(sent)
+	name, password, ok := b.passwords.credentials(m, sent)
 	if !ok {
 		return b.refuse(reply)
 	}
@@ -160,13 +156,17 @@ func authorization(fields []wire.Field) (value []byte) {
 }
 
 // credentials reads a name and a password, which stay as long as m.
-func (m *mac) credentials(value []byte) (name, password []byte, ok bool) {
+func (p *Passwords) credentials(m *mac, value []byte) (name, password []byte, ok bool) {
 	scheme, encoded, _ := bytes.Cut(value, []byte{' '})
 	encoded = bytes.Trim(encoded, " ")
-	if !wire.EqualFold(scheme, "basic") || len(encoded) > base64.StdEncoding.EncodedLen(maxCredentials) {
+	if !wire.EqualFold(scheme, "basic") {
 		return nil, nil, false
 	}
-	n, err := base64.StdEncoding.Strict().Decode(m.decoded[:], encoded)
+	if len(encoded) > base64.StdEncoding.EncodedLen(p.limits.Credentials) {
+		p.counts.long.Add(1)
+		return nil, nil, false
+	}
+	n, err := base64.StdEncoding.Strict().Decode(m.decoded, encoded)
 	if err != nil {
 		return nil, nil, false
 	}

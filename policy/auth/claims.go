@@ -112,12 +112,6 @@ func (c *requiredClaim) has(v any) bool {
 	return ok && slices.Contains(c.Values, text)
 }
 
-// Bounds of what the instance is told of one token, in bytes.
-const (
-	maxClaimValue  = 4 << 10
-	maxClaimValues = 8 << 10
-)
-
 // claimValue makes the value of a field of a claim. One that is missing, null, empty or
 // an object makes an empty one.
 func claimValue(v any) string {

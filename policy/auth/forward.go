@@ -33,6 +33,10 @@ type ForwardOptions struct {
 	// MaxInflight bounds the questions under way, 128; one client has a quarter of
 	// them.
 	MaxInflight int
+	// MaxAnswer bounds the head, and the body, of an answer, in bytes; DefaultAnswer.
+	MaxAnswer int
+	// Questions counts; nil counts where nobody sees it.
+	Questions *Questions
 }
 
 // Forward asks a service for each request whether it may pass.
@@ -45,6 +49,8 @@ type Forward struct {
 	timeout        time.Duration
 	transport      http.RoundTripper
 	places         *Places
+	maxAnswer      int
+	counts         *questionCounts
 }
 
 var _ policy.Owner = (*Forward)(nil)
@@ -66,6 +72,7 @@ func NewForward(name string, o ForwardOptions) (*Forward, error) {
 	if o.MaxInflight == 0 {
 		o.MaxInflight = 128
 	}
+	setDefault(&o.MaxAnswer, DefaultAnswer)
 	if o.Timeout < 0 || o.Timeout > time.Minute {
 		return nil, errors.New("timeout is not between 0 and 1m")
 	}
@@ -75,12 +82,13 @@ func NewForward(name string, o ForwardOptions) (*Forward, error) {
 	f := &Forward{
 		name: name, host: u.Host, service: o.Service, url: u, copied: slices.Clone(o.Copy), trustForwarded: o.TrustForwarded,
 		timeout: o.Timeout, places: NewPlaces(o.MaxInflight, errAsks, errClientAsks),
+		maxAnswer: o.MaxAnswer, counts: o.Questions.countsOf(name),
 	}
 	if f.transport = o.Ask; o.Service != "" {
 		return f, nil
 	}
 	f.transport = &http.Transport{
-		MaxIdleConnsPerHost: 32, IdleConnTimeout: 30 * time.Second, MaxResponseHeaderBytes: MaxAnswer,
+		MaxIdleConnsPerHost: 32, IdleConnTimeout: 30 * time.Second, MaxResponseHeaderBytes: int64(o.MaxAnswer),
 		DisableCompression: true, // the body is for the client, which is not asked what it reads
 		ForceAttemptHTTP2:  false,
 	}
@@ -127,11 +135,17 @@ var (
 func (f *Forward) Request(r policy.Request, reply *policy.Reply) (answered bool) {
 	leave, err := f.places.Enter(ClientOf(r.ClientAddr()))
 	if err != nil {
+		if err == errClientAsks {
+			f.counts[questionClientBusy].Add(1)
+		} else {
+			f.counts[questionBusy].Add(1)
+		}
 		return busy(reply, err)
 	}
 	defer leave()
 	question := f.question(r)
 	if r.Looped() {
+		f.counts[questionLooped].Add(1)
 		refuse(reply, policy.ErrAuthLoop)
 		return true
 	}
@@ -139,16 +153,20 @@ func (f *Forward) Request(r policy.Request, reply *policy.Reply) (answered bool)
 	r.Wait(func(gone <-chan struct{}) { a, err = f.ask(question, gone) })
 	switch {
 	case err == errGone:
+		f.counts[questionLeft].Add(1)
 		reply.Status = 0
 		return true
 	case err != nil:
+		f.counts[resultOf(err)].Add(1)
 		refuse(reply, policy.ErrAuthUnavailable)
 		reply.Detail = "the service that lets requests in " + err.Error()
 		return true
 	case !a.passes():
+		f.counts[questionDenied].Add(1)
 		a.deny(reply)
 		return true
 	}
+	f.counts[questionPassed].Add(1)
 	a.letIn(r.Learned(), f.copied)
 	return false
 }
@@ -173,7 +191,7 @@ func (f *Forward) ask(question *http.Request, gone <-chan struct{}) (*answer, er
 	res, err := f.transport.RoundTrip(question.WithContext(ctx))
 	var a *answer
 	if err == nil {
-		a, err = readAnswer(res)
+		a, err = readAnswer(res, f.maxAnswer)
 	}
 	timedOut := ctx.Err() == context.DeadlineExceeded
 	close(done)
@@ -184,11 +202,31 @@ func (f *Forward) ask(question *http.Request, gone <-chan struct{}) (*answer, er
 	case left:
 		return nil, errGone
 	case timedOut:
-		return nil, errors.New("does not answer in time")
+		return nil, errQuestionLate
 	case errors.Is(err, errAnswer):
 		return nil, err
+	case strings.Contains(err.Error(), "response headers exceeded"): // the library has no other way to tell
+		return nil, fmt.Errorf("%w: a head of more than %d bytes", errAnswerLong, f.maxAnswer)
 	}
 	return nil, errors.New("cannot be reached, or breaks off")
+}
+
+// Waiting returns how many questions are under way, and how many may be.
+func (f *Forward) Waiting() (now, most int) { return f.places.Now() }
+
+var errQuestionLate = errors.New("does not answer in time")
+
+// resultOf is what an error of ask is counted as.
+func resultOf(err error) questionResult {
+	switch {
+	case err == errQuestionLate:
+		return questionLate
+	case errors.Is(err, errAnswerLong):
+		return questionTooLong
+	case errors.Is(err, errAnswer):
+		return questionUnusable
+	}
+	return questionUnreachable
 }
 
 // Owns implements policy.Owner.

@@ -178,7 +178,7 @@ func TestGarbage(t *testing.T) {
 		"a long body":           head + "Content-Length: 1000000\r\n\r\n" + strings.Repeat("x", 1000000),
 		"an endless body":       head + "\r\n" + "forever",
 		"an endless head":       head + "X: forever",
-		"a huge head":           head + "X: " + strings.Repeat("x", 2*MaxAnswer) + "\r\n\r\n",
+		"a huge head":           head + "X: " + strings.Repeat("x", 2*DefaultAnswer) + "\r\n\r\n",
 		"two lengths":           head + "Content-Length: 1\r\nContent-Length: 2\r\n\r\nab",
 		"a bad chunk":           head + "Transfer-Encoding: chunked\r\n\r\nzz\r\n",
 		"a control character":   head + "Remote-User: a\x01b\r\nContent-Length: 0\r\n\r\n",

@@ -3,22 +3,16 @@ package auth
 import (
 	"errors"
 	"net/netip"
-	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
-)
-
-// Bounds of a gate.
-const (
-	mostWaiting   = 256             // checks that wait, of all clients
-	clientWaiting = 8               // of one client
-	longestWait   = 5 * time.Second // of each
 )
 
 // Why a gate refuses a check.
 var (
 	errClientBusy = errors.New("too many passwords of this client are being checked")
 	errBusy       = errors.New("too many passwords are being checked")
+	errTooLate    = errors.New("the check has waited for too long")
 	errGone       = errors.New("the client has left")
 )
 
@@ -27,6 +21,9 @@ var (
 // take turns, so that a flood of wrong passwords makes others wait for one check of each
 // client that takes part in it.
 type gate struct {
+	limits *PasswordLimits
+	counts gateCounts
+
 	mu      sync.Mutex
 	free    int // checks that may begin
 	waiting int
@@ -34,15 +31,19 @@ type gate struct {
 	turns   []*line // those where somebody waits, the next one first
 }
 
+// gateCounts count the checks that a gate has refused: for one client's limit, for that of all,
+// and because they have waited for too long.
+type gateCounts struct{ client, all, late atomic.Uint64 }
+
 // line is the checks of one client that wait.
 type line struct {
 	client netip.Prefix
 	checks []chan error // each with room for one
 }
 
-// newGate makes a gate that lets half of the cores be used.
-func newGate() *gate {
-	return &gate{free: max(1, runtime.GOMAXPROCS(0)/2), lines: make(map[netip.Prefix]*line)}
+// newGate makes a gate with these limits.
+func newGate(l *PasswordLimits) *gate {
+	return &gate{limits: l, free: l.Checks, lines: make(map[netip.Prefix]*line)}
 }
 
 // ClientOf is what counts as one client: an IPv4 address or an IPv6 /64.
@@ -57,6 +58,20 @@ func ClientOf(a netip.Addr) netip.Prefix {
 
 // enter waits until a check may begin. When it returns nil, leave must be called.
 func (g *gate) enter(client netip.Prefix, gone <-chan struct{}) error {
+	err := g.wait(client, gone)
+	switch err {
+	case errClientBusy:
+		g.counts.client.Add(1)
+	case errBusy:
+		g.counts.all.Add(1)
+	case errTooLate:
+		g.counts.late.Add(1)
+		err = errBusy
+	}
+	return err
+}
+
+func (g *gate) wait(client netip.Prefix, gone <-chan struct{}) error {
 	g.mu.Lock()
 	if g.free > 0 {
 		g.free--
@@ -68,7 +83,7 @@ func (g *gate) enter(client netip.Prefix, gone <-chan struct{}) error {
 	if err != nil {
 		return err
 	}
-	timeout := time.NewTimer(longestWait)
+	timeout := time.NewTimer(g.limits.Wait)
 	defer timeout.Stop()
 	select {
 	case err = <-begun:
@@ -76,7 +91,7 @@ func (g *gate) enter(client netip.Prefix, gone <-chan struct{}) error {
 	case <-gone:
 		err = errGone
 	case <-timeout.C:
-		err = errBusy
+		err = errTooLate
 	}
 	if !g.quit(client, begun) && <-begun == nil {
 		g.leave() // it was let in at this moment
@@ -91,10 +106,10 @@ func (g *gate) join(client netip.Prefix) (begun chan error, err error) {
 	if l == nil {
 		l = &line{client: client}
 	}
-	if len(l.checks) >= clientWaiting {
+	if len(l.checks) >= g.limits.ClientWaiting {
 		return nil, errClientBusy
 	}
-	if g.waiting >= mostWaiting {
+	if g.waiting >= g.limits.Waiting {
 		longest := g.turns[0]
 		for _, other := range g.turns {
 			if len(other.checks) > len(longest.checks) {

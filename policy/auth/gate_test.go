@@ -19,7 +19,9 @@ func address(n int) netip.Prefix {
 }
 
 func gateOf(slots int) *gate {
-	g := newGate()
+	var l PasswordLimits
+	l.setDefaults()
+	g := newGate(&l)
 	g.free = slots
 	return g
 }
@@ -85,17 +87,17 @@ func TestFlood(t *testing.T) {
 func TestGateMakesRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := gateOf(0)
-		results := make(chan error, mostWaiting)
+		results := make(chan error, 256)
 		var all sync.WaitGroup
-		for i := range mostWaiting {
-			all.Go(func() { results <- g.enter(address(i/clientWaiting), nil) })
+		for i := range 256 {
+			all.Go(func() { results <- g.enter(address(i/8), nil) })
 		}
 		synctest.Wait()
-		if n := waiting(g); n != mostWaiting {
+		if n := waiting(g); n != 256 {
 			t.Fatalf("%d wait", n)
 		}
 		if err := g.enter(address(0), nil); err != errClientBusy {
-			t.Errorf("one more of a client with %d: %v", clientWaiting, err)
+			t.Errorf("one more of a client with %d: %v", 8, err)
 		}
 		var late error
 		all.Go(func() { late = g.enter(address(9999), nil) })
@@ -103,7 +105,7 @@ func TestGateMakesRoom(t *testing.T) {
 		if err := <-results; err != errClientBusy {
 			t.Errorf("who makes room is told %v", err)
 		}
-		if n := waiting(g); n != mostWaiting {
+		if n := waiting(g); n != 256 {
 			t.Errorf("%d wait after that", n)
 		}
 		all.Wait() // nobody leaves: all wait in vain

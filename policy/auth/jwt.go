@@ -52,7 +52,7 @@ func NewJWT(name string, o JWTOptions, source keys.Source, tokens *Tokens) (*JWT
 	}
 	j := &JWT{
 		name: name, options: o, keys: source, tokens: tokens, serial: tokens.serial.Add(1), counts: tokens.countsOf(name),
-		challenges: challenges(o.Realm), awaiting: NewPlaces(mostAwaiting, errAsks, errClientAsks),
+		challenges: challenges(o.Realm), awaiting: NewPlaces(tokens.limits.Waiting, errAsks, errClientAsks),
 	}
 	for _, t := range o.Types {
 		j.types = append(j.types, strings.TrimPrefix(strings.ToLower(t), "application/"))
@@ -82,6 +82,9 @@ func NewJWT(name string, o JWTOptions, source keys.Source, tokens *Tokens) (*JWT
 	}
 	return j, nil
 }
+
+// Waiting returns how many requests wait for keys, and how many may.
+func (j *JWT) Waiting() (now, most int) { return j.awaiting.Now() }
 
 // Keys returns where its keys come from.
 func (j *JWT) Keys() keys.Source { return j.keys }
@@ -265,13 +268,13 @@ func numericDate(v any) (t time.Time, ok bool) {
 
 // fields makes the fields that tell the instance claims.
 func (j *JWT) fields(claims map[string]any) (fields []wire.Field, err error) {
-	all := 0
+	all, most := 0, j.tokens.limits.Forwarded
 	for _, f := range j.forward {
 		value := claimValue(f.path.in(claims))
 		if value == "" {
 			continue
 		}
-		if all += len(value); len(value) > maxClaimValue || all > maxClaimValues {
+		if all += len(value); len(value) > most/2 || all > most {
 			return nil, tokenError(tokenUnsendable)
 		}
 		fields = append(fields, wire.Field{Name: f.field, Value: []byte(value)})

@@ -48,9 +48,6 @@ const (
 	maxMaxToken  = 64 << 10
 	maxClockSkew = 5 * time.Minute
 	mostClaims   = 32
-	// mostAwaiting bounds the requests that wait for keys of one auth; a quarter of them
-	// may be one client's.
-	mostAwaiting = 256
 )
 
 // check fills in the defaults.

@@ -13,13 +13,6 @@ import (
 	"serai/policy"
 )
 
-const (
-	// verifiedFor is how long a password that was right is not checked again.
-	verifiedFor = time.Minute
-	// mostVerified bounds the passwords that are remembered, a hundred bytes each.
-	mostVerified = 8192
-)
-
 // digest stands for a user's line of the file and a password, without telling them: it is
 // made with a key of the process. When the line changes, it is another one.
 type digest [sha256.Size]byte
@@ -28,8 +21,10 @@ type digest [sha256.Size]byte
 // remembered for a while, so that its hash is not computed again for each request: not when
 // a file is read again either.
 type Passwords struct {
-	gate *gate
-	macs sync.Pool // of *mac
+	limits PasswordLimits
+	counts passwordCounts
+	gate   *gate
+	macs   sync.Pool // of *mac
 
 	mu       sync.Mutex
 	verified map[digest]time.Time // until when
@@ -40,7 +35,7 @@ type Passwords struct {
 type mac struct {
 	hash.Hash
 	sum     []byte
-	decoded [maxCredentials + 3]byte // what a client has sent
+	decoded []byte // what a client has sent
 }
 
 // check is a check under way, which all who ask for the same wait for.
@@ -50,12 +45,15 @@ type check struct {
 	err  error
 }
 
-// NewPasswords makes a Passwords that remembers none.
+// NewPasswords makes a Passwords that remembers none, with the default limits.
 func NewPasswords() *Passwords {
 	key := make([]byte, sha256.Size)
 	rand.Read(key) // it never fails
-	p := &Passwords{gate: newGate(), verified: make(map[digest]time.Time), checks: make(map[digest]*check)}
-	p.macs.New = func() any { return &mac{Hash: hmac.New(sha256.New, key)} }
+	p := &Passwords{verified: make(map[digest]time.Time), checks: make(map[digest]*check)}
+	p.SetLimits(PasswordLimits{})
+	p.macs.New = func() any {
+		return &mac{Hash: hmac.New(sha256.New, key), decoded: make([]byte, p.limits.Credentials+3)}
+	}
 	return p
 }
 
@@ -153,20 +151,34 @@ func (p *Passwords) run(c *check, q *question, gone <-chan struct{}) {
 		return
 	}
 	defer p.gate.leave()
-	c.ok = q.user.password.MatchesPassword(q.password) && !q.nobody
+	if c.ok = q.user.password.MatchesPassword(q.password) && !q.nobody; c.ok {
+		p.counts.right.Add(1)
+	} else {
+		p.counts.wrong.Add(1)
+	}
 }
 
 // remember notes a password that was right. When there are too many, one of a few that
 // the map happens to begin with makes room, rather one whose time is over. p.mu is held.
 func (p *Passwords) remember(d digest, now time.Time) {
+	if p.limits.Known < 0 || p.limits.KnownFor < 0 {
+		return
+	}
 	looked := 0
 	for other, until := range p.verified {
-		if looked++; len(p.verified) < mostVerified && looked > 16 {
+		if looked++; looked > 16 {
 			break
 		}
-		if over := !now.Before(until); over || looked > 16 {
+		if !now.Before(until) {
 			delete(p.verified, other)
 		}
 	}
-	p.verified[d] = now.Add(verifiedFor)
+	for other := range p.verified {
+		if len(p.verified) < p.limits.Known {
+			break
+		}
+		delete(p.verified, other)
+		p.counts.displaced.Add(1)
+	}
+	p.verified[d] = now.Add(p.limits.KnownFor)
 }

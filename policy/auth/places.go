@@ -46,6 +46,13 @@ func (p *Places) leave(client netip.Prefix) {
 	}
 }
 
+// Now returns how many places are taken, and how many there are.
+func (p *Places) Now() (taken, most int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.taken, p.most
+}
+
 // Taken returns how many places are taken, and by how many clients.
 func (p *Places) Taken() (places, clients int) {
 	p.mu.Lock()

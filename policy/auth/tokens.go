@@ -24,6 +24,7 @@ type Tokens struct {
 	// Followed are the remotes whose keys are fetched.
 	Followed keys.Followed
 
+	limits TokenLimits
 	key    []byte
 	macs   sync.Pool // of *tokenMac
 	serial atomic.Uint64
@@ -66,10 +67,32 @@ type tokenMac struct {
 	sum []byte
 }
 
-// NewTokens makes a Tokens that keeps none until SetLimit.
+// TokenLimits bound what tokens take beside the memory for those that are kept. Zero values
+// mean the defaults named.
+type TokenLimits struct {
+	// Waiting requests of one auth wait for keys, 256; a quarter of them may be one client's.
+	Waiting int
+	// Forwarded are the bytes of all claims of a token that an instance is told, 8192; one
+	// claim has half of them.
+	Forwarded int
+}
+
+func (l *TokenLimits) setDefaults() {
+	setDefault(&l.Waiting, 256)
+	setDefault(&l.Forwarded, 8<<10)
+}
+
+// SetLimits replaces the default limits. It must be called before an auth is made.
+func (t *Tokens) SetLimits(l TokenLimits) {
+	l.setDefaults()
+	t.limits = l
+}
+
+// NewTokens makes a Tokens with the default limits, that keeps no token until SetLimit.
 func NewTokens() *Tokens {
 	t := &Tokens{key: make([]byte, sha256.Size), counts: make(map[string]*tokenCounts)}
 	rand.Read(t.key) // it never fails
+	t.limits.setDefaults()
 	t.macs.New = func() any { return &tokenMac{Hash: hmac.New(sha256.New, t.key)} }
 	return t
 }

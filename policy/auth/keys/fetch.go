@@ -29,6 +29,11 @@ type RemoteOptions struct {
 	// Refresh is how often the keys are fetched, 5m. One that is withdrawn is accepted
 	// for that long.
 	Refresh time.Duration
+	// AskedEvery is how often a token with an unknown key may have the keys fetched, 1m:
+	// anybody can make one.
+	AskedEvery time.Duration
+	// MaxDocument bounds the document, in bytes; DefaultDocument.
+	MaxDocument int64
 }
 
 // Bounds of RemoteOptions.
@@ -54,6 +59,12 @@ func (o *RemoteOptions) check() (*url.URL, error) {
 	}
 	if o.Refresh == 0 {
 		o.Refresh = 5 * time.Minute
+	}
+	if o.AskedEvery == 0 {
+		o.AskedEvery = time.Minute
+	}
+	if o.MaxDocument == 0 {
+		o.MaxDocument = DefaultDocument
 	}
 	if o.Timeout < 0 || o.Timeout > maxTimeout {
 		return nil, fmt.Errorf("timeout is not between 0 and %s", maxTimeout)
@@ -83,7 +94,7 @@ func newClient(o *RemoteOptions) (*http.Client, error) {
 		}
 	}
 	t := &http.Transport{TLSClientConfig: config, DisableKeepAlives: true, DisableCompression: true}
-	return boundedhttp.NewClient(t, boundedhttp.Bounds{Body: MaxDocument, Redirects: maxRedirects}), nil
+	return boundedhttp.NewClient(t, boundedhttp.Bounds{Body: o.MaxDocument, Redirects: maxRedirects}), nil
 }
 
 // fetch gets the keys. Its error tells the server, and nothing else of the URL.

@@ -256,7 +256,7 @@ func TestUselessKeys(t *testing.T) {
 	for name, text := range map[string]string{
 		"nothing": "", "no JSON": "<html>", "a list": "[]", "no keys": "{}", "null": `{"keys":null}`, "a text": `{"keys":"x"}`, "keys of no kind": `{"keys":[1]}`, "none": `{"keys":[]}`,
 		"Keys": strings.Replace(string(document(t, good)), "keys", "Keys", 1), "keys twice": `{"keys":[],` + string(document(t, good))[1:], "more": string(document(t, good)) + "{}",
-		"long": string(document(t, good)) + strings.Repeat(" ", MaxDocument), "many": `{"keys":[` + strings.Repeat("{},", 200) + "{}]}", "deep": `{"keys":[{"a":` + strings.Repeat("[", 99) + strings.Repeat("]", 99) + "}]}",
+		"many": `{"keys":[` + strings.Repeat("{},", 200) + "{}]}", "deep": `{"keys":[{"a":` + strings.Repeat("[", 99) + strings.Repeat("]", 99) + "}]}",
 	} {
 		if _, err := ParseSet([]byte(text), false); err == nil {
 			t.Errorf("%s is taken", name)

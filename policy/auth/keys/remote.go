@@ -12,9 +12,6 @@ import (
 )
 
 const (
-	// askedEvery is how often a token with an unknown key may have the keys fetched:
-	// anybody can make one.
-	askedEvery = time.Minute
 	// firstRetry is the pause after a fetch that failed while no key is known. It is
 	// doubled each time, up to a minute, which is what it is when keys are known.
 	firstRetry, lastRetry = time.Second, time.Minute
@@ -67,6 +64,21 @@ func NewRemote(o RemoteOptions) (*Remote, error) {
 // Same reports whether another Remote has the same options.
 func (r *Remote) Same(o *Remote) bool { return r.options == o.options }
 
+// Continue has r, which nobody uses yet, know what o knows, if both fetch the same document
+// and believe the same certificates: keys do not depend on how often, or how long, somebody
+// asks for them.
+func (r *Remote) Continue(o *Remote) {
+	if r.options.URL != o.options.URL || r.options.CA != o.options.CA || o.set.Load() == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	r.set.Store(o.set.Load())
+	r.status = o.status
+}
+
 // Server is the scheme and the host that keys are fetched from.
 func (r *Remote) Server() string { return r.url.Scheme + "://" + r.url.Host }
 
@@ -81,7 +93,7 @@ func (r *Remote) Status() RemoteStatus {
 func (r *Remote) Current() *Set { return r.set.Load() }
 
 // Newer waits for a fetch that is under way or due. It asks for one where there has been
-// none for a minute.
+// none for AskedEvery.
 func (r *Remote) Newer(than *Set, wait Wait) (*Set, error) {
 	r.mu.Lock()
 	if set := r.set.Load(); set != than {
@@ -91,7 +103,7 @@ func (r *Remote) Newer(than *Set, wait Wait) (*Set, error) {
 	ended := r.ended
 	switch {
 	case r.fetching, r.begun.IsZero():
-	case than != nil && time.Since(r.begun) >= askedEvery:
+	case than != nil && time.Since(r.begun) >= r.options.AskedEvery:
 		select {
 		case r.asked <- struct{}{}:
 		default:

@@ -13,13 +13,15 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// Bounds of a document.
+// DefaultDocument bounds a document, in bytes, for who reads it.
+const DefaultDocument = 256 << 10
+
+// Bounds of what is in a document.
 const (
-	MaxDocument = 256 << 10 // bytes
-	mostKeys    = 128
-	maxKeyID    = 256  // bytes of a kid
-	minRSA      = 2048 // bits, RFC 7518 section 3.3; the library bounds them at 4096
-	minSecret   = 32   // bytes, RFC 7518 section 3.2; HS384 and HS512 need more
+	mostKeys  = 128
+	maxKeyID  = 256  // bytes of a kid
+	minRSA    = 2048 // bits, RFC 7518 section 3.3; the library bounds them at 4096
+	minSecret = 32   // bytes, RFC 7518 section 3.2; HS384 and HS512 need more
 )
 
 // Set is the keys of one document that tokens may be signed with. Never modified.
@@ -61,9 +63,6 @@ var errPrivate = errors.New("is a private key")
 // else only public keys. Keys of no use are left out, as RFC 7517 section 5 wants it; a
 // document without any key of use is an error.
 func ParseSet(document []byte, secret bool) (*Set, error) {
-	if len(document) > MaxDocument {
-		return nil, fmt.Errorf("the document has more than %d bytes", MaxDocument)
-	}
 	var all struct {
 		Keys []jsontext.Value `json:"keys"`
 	}

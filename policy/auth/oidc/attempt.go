@@ -27,8 +27,6 @@ type attempt struct {
 }
 
 const (
-	// attemptLives is how long a user may take to log in.
-	attemptLives = 15 * time.Minute
 	// mostAttempts bounds those of one browser: the oldest make room.
 	mostAttempts = 8
 	// longestTarget bounds what a browser is led back to: it lies in a cookie.
@@ -65,13 +63,13 @@ func validState(s string) bool {
 
 func (l *Login) sealAttempt(a *attempt, host string) string {
 	text, _ := json.Marshal(a) // strings and a number: it never fails
-	return l.o.Keys.seal(text, l.bound(forAttempt, host))
+	return l.o.Keys().seal(text, l.bound(forAttempt, host))
 }
 
 // openAttempt opens the attempt with that state, nil if the cookie is another one's, or
 // too old.
 func (l *Login) openAttempt(sealed, host, state string, now time.Time) *attempt {
-	text, ok := l.o.Keys.open(sealed, l.bound(forAttempt, host))
+	text, ok := l.o.Keys().open(sealed, l.bound(forAttempt, host))
 	if !ok {
 		return nil
 	}
@@ -79,7 +77,7 @@ func (l *Login) openAttempt(sealed, host, state string, now time.Time) *attempt 
 	if json.Unmarshal(text, a) != nil || subtle.ConstantTimeCompare([]byte(a.State), []byte(state)) != 1 {
 		return nil
 	}
-	if age := now.Sub(time.Unix(a.Began, 0)); age > attemptLives || age < -longestSkew {
+	if age := now.Sub(time.Unix(a.Began, 0)); age > l.shared.limits.LoginTime || age < -longestSkew {
 		return nil
 	}
 	return a

@@ -109,6 +109,7 @@ func (a *asking) finish(t *attempt, query url.Values) (answered bool) {
 	}
 	sealed, ok := l.sealSession(s, a.host)
 	if !ok {
+		l.shared.tooLarge.Add(1)
 		return fail("what the provider says of you is too much for a cookie", nil)
 	}
 	l.shared.logins.Add(1)

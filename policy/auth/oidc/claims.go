@@ -57,9 +57,13 @@ func (l *Login) verify(ctx context.Context, m *metadata, token *oauth2.Token) (*
 	if !ok {
 		return nil, nil, errUnavailable
 	}
-	id, err := m.verifier.Verify(ctx, raw)
-	if err != nil {
-		return nil, nil, refusedUnlessAway(ctx)
+	away := false // its keys
+	id, err := m.verifier.Verify(context.WithValue(ctx, keysAway{}, &away), raw)
+	switch {
+	case err != nil && (away || ctx.Err() != nil):
+		return nil, nil, errUnavailable
+	case err != nil:
+		return nil, nil, errRefused
 	}
 	said, err := readClaims(id.Claims)
 	if err != nil {
@@ -77,14 +81,6 @@ func (l *Login) verify(ctx context.Context, m *metadata, token *oauth2.Token) (*
 		return nil, nil, errRefused
 	}
 	return id, said, nil
-}
-
-// refusedUnlessAway is the error of a check that may have needed the provider's keys.
-func refusedUnlessAway(ctx context.Context) error {
-	if ctx.Err() != nil {
-		return errUnavailable
-	}
-	return errRefused
 }
 
 // complete adds what the provider says elsewhere: by section 5.4, claims of scopes are

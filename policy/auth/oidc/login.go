@@ -45,9 +45,18 @@ func New(name string, o Options, shared *Shared) (*Login, error) {
 		userField: []byte(o.UserField), emailField: []byte(o.EmailField), groupsField: []byte(o.GroupsField),
 		challenge: wire.Field{Name: []byte("WWW-Authenticate"), Value: []byte(`Cookie realm="` + name + `"`)},
 	}
-	l.provider = newProvider(&l.o)
+	if o.Provider == nil {
+		var err error
+		if o.Provider, err = NewProvider(ProviderOptions{Issuer: o.Issuer, Insecure: o.Insecure}); err != nil {
+			return nil, err
+		}
+	}
+	l.provider = &provider{Provider: o.Provider, o: &l.o}
 	return l, nil
 }
+
+// Provider is where users log in.
+func (l *Login) Provider() *Provider { return l.provider.Provider }
 
 // Close ends the connections that are idle.
 func (l *Login) Close() { l.provider.close() }
@@ -58,11 +67,17 @@ func (l *Login) Owns() policy.Names { return l.owned }
 // Answers implements policy.Answerer.
 func (l *Login) Answers() []string { return []string{l.o.CallbackPath, l.o.LogoutPath} }
 
+// Waiting returns how many requests wait for the provider, and how many may.
+func (l *Login) Waiting() (now, most int) { return l.places.Now() }
+
 // Explain implements policy.Policy.
 func (l *Login) Explain() string {
 	line := fmt.Sprintf("auth: %s wants a login at %s", l.name, l.o.Issuer)
 	if len(l.o.Groups) > 0 {
 		line += ", and one of the groups " + strings.Join(l.o.Groups, ", ")
+	}
+	if l.o.Keys() == nil {
+		line += "; nobody knows the key of its cookies yet, so nobody gets in"
 	}
 	return line
 }
@@ -92,6 +107,9 @@ func (l *Login) Request(r policy.Request, reply *policy.Reply) (answered bool) {
 		return a.refuse(wire.ErrHostMissing.Status, wire.ErrHostMissing.Code, "a login needs a host")
 	case !a.secure && !l.o.Insecure:
 		return a.refuse(403, policy.ErrAuthDenied.Code, "this needs https: a login over plain http would be anybody's")
+	}
+	if l.o.Keys() == nil {
+		return a.unable(errNoKeys)
 	}
 	a.origin = originOf(string(head.Host), a.secure)
 	a.cookies = l.readCookies(head.Fields, a.secure)
@@ -162,6 +180,8 @@ func (a *asking) session() (*session, error) {
 		if sealed, ok := l.sealSession(next, a.host); ok {
 			learned := a.Learned()
 			learned.Answer = append(learned.Answer, l.sessionFields(sealed, &a.cookies, a.secure, a.left(next))...)
+		} else {
+			l.shared.tooLarge.Add(1)
 		}
 		return next, nil
 	case err == errGone:
@@ -172,6 +192,9 @@ func (a *asking) session() (*session, error) {
 		}
 		return nil, nil
 	case late < l.o.Stale: // the provider is away, or busy
+		if err == errBusy || err == errClientBusy {
+			l.shared.limited.Add(1)
+		}
 		return s, nil
 	}
 	return nil, err
@@ -244,7 +267,7 @@ func (a *asking) begin() (answered bool) {
 	for _, key := range a.cookies.oldest() {
 		a.reply.Fields = append(a.reply.Fields, setCookie(l.attemptName(a.secure, key), "", a.secure, 0))
 	}
-	a.reply.Fields = append(a.reply.Fields, setCookie(l.attemptName(a.secure, t.key()), l.sealAttempt(t, a.host), a.secure, attemptLives))
+	a.reply.Fields = append(a.reply.Fields, setCookie(l.attemptName(a.secure, t.key()), l.sealAttempt(t, a.host), a.secure, l.shared.limits.LoginTime))
 	return a.redirect(l.provider.config(m, t.Redirect).AuthCodeURL(t.State, options...))
 }
 

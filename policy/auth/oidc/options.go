@@ -1,7 +1,6 @@
 package oidc
 
 import (
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/url"
@@ -21,8 +20,9 @@ type Options struct {
 	// secret may change at any time; while it is empty, the provider cannot be asked.
 	ClientID     string
 	ClientSecret func() string
-	// Keys seal cookies. Required.
-	Keys *Keys
+	// Keys seal cookies. Required. They may change at any time; while they are nil, nobody
+	// gets in.
+	Keys func() *Keys
 	// Scopes are asked for, profile and email by default; openid always is.
 	Scopes []string
 	// Parameters are more of the authorization request, each NAME=VALUE.
@@ -47,8 +47,9 @@ type Options struct {
 	Timeout time.Duration
 	// MaxInflight bounds those under way, 64; one client has a quarter of them.
 	MaxInflight int
-	// Roots are the CAs of the provider; nil for those of the system.
-	Roots *x509.CertPool
+	// Provider is the provider, which other Logins may have, too; nil for one that only
+	// this Login has, with a certificate that the system's CAs have signed.
+	Provider *Provider
 	// Insecure allows plain HTTP, to the provider and from browsers.
 	Insecure bool
 }
@@ -113,9 +114,9 @@ func (o *Options) check() error {
 	case o.ClientID == "" || !visible(o.ClientID):
 		return errors.New("client_id is empty, or contains blanks or control characters")
 	case o.ClientSecret == nil:
-		return errors.New("client_secret_file is missing")
+		return errors.New("client_secret_file or client_secret_variable is missing")
 	case o.Keys == nil:
-		return errors.New("cookie_key_file is missing")
+		return errors.New("cookie_key_file or cookie_key_variable is missing")
 	}
 	for _, scope := range o.Scopes {
 		if !visible(scope) || strings.ContainsAny(scope, `"\`) { // RFC 6749 section 3.3

@@ -2,10 +2,8 @@ package oidc
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"slices"
@@ -15,19 +13,6 @@ import (
 
 	oidclib "github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
-
-	"serai/internal/boundedhttp"
-)
-
-const (
-	// maxAnswer bounds each answer of a provider, in bytes.
-	maxAnswer = 256 << 10
-	// knownFor is how long a provider's metadata is not asked for again. What is known
-	// stays in use until there is something newer.
-	knownFor = time.Hour
-	// firstPause and longestPause bound the time between two attempts to get it.
-	firstPause   = time.Second
-	longestPause = 30 * time.Second
 )
 
 var (
@@ -37,152 +22,45 @@ var (
 	errRefused = errors.New("the provider refuses it")
 )
 
-// provider is an OpenID provider, which is asked when somebody needs it: a serai that
-// starts while it is away serves all else, and finds it later.
+// provider is a Provider as one Login uses it.
 type provider struct {
-	o      *Options
-	client *http.Client
+	*Provider
+	o *Options
 
-	mu       sync.Mutex
-	known    *metadata     // nil until it has answered
-	since    time.Time     // when it has
-	asking   chan struct{} // closed when who asks has its answer; nil while nobody does
-	failures int
-	again    time.Time // not to be asked before, after a failure
+	mu    sync.Mutex
+	known *metadata // made of what was discovered last; nil for nothing
 	// resting is until when no session is renewed, after a failure.
 	resting time.Time
 }
 
-// metadata is what a provider says of itself (OpenID Connect Discovery 1.0 section 3).
+// metadata is what a provider says of itself, and what checks the tokens that it makes for
+// this Login.
 type metadata struct {
-	provider *oidclib.Provider
+	*discovered
 	verifier *oidclib.IDTokenVerifier
-	endpoint oauth2.Endpoint
-	metadataJSON
 }
 
-type metadataJSON struct {
-	JWKS       string   `json:"jwks_uri"`
-	UserInfo   string   `json:"userinfo_endpoint"`
-	EndSession string   `json:"end_session_endpoint"`
-	Revocation string   `json:"revocation_endpoint"`
-	Methods    []string `json:"token_endpoint_auth_methods_supported"`
-	// SaysIssuer is whether the callback has iss (RFC 9207).
-	SaysIssuer bool `json:"authorization_response_iss_parameter_supported"`
-}
-
-func newProvider(o *Options) *provider {
-	t := &http.Transport{
-		MaxIdleConnsPerHost: 8, IdleConnTimeout: 30 * time.Second, ForceAttemptHTTP2: true,
-		TLSClientConfig: &tls.Config{RootCAs: o.Roots},
-	}
-	p := &provider{o: o, client: boundedhttp.NewClient(t, boundedhttp.Bounds{Body: maxAnswer})}
-	p.client.Timeout = o.Timeout
-	return p
-}
-
-func (p *provider) close() { p.client.CloseIdleConnections() }
-
-// context is for requests to the provider. They go on when a browser leaves, because their
-// outcome counts all the same: a code, or a refresh token, is used up. They end with the
-// timeout.
+// context is for requests to the provider.
 func (p *provider) context() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(oidclib.ClientContext(context.Background(), p.client), p.o.Timeout)
+	return p.Provider.context(p.o.Timeout)
 }
 
-// metadata returns what the provider says of itself, and asks it where that is needed: one
-// request at a time, while the others wait for it or, where something is known, do not.
-// While the client secret is not known, nothing else can be done there either.
+// metadata returns what the provider says of itself. While the client secret is not known,
+// nothing else can be done there either.
 func (p *provider) metadata(gone <-chan struct{}) (*metadata, error) {
 	if p.o.ClientSecret() == "" {
 		return nil, errUnavailable
 	}
-	for {
-		p.mu.Lock()
-		now := time.Now()
-		switch {
-		case p.known != nil && (now.Sub(p.since) < knownFor || p.asking != nil || now.Before(p.again)):
-			defer p.mu.Unlock()
-			return p.known, nil
-		case p.asking == nil && now.Before(p.again):
-			p.mu.Unlock()
-			return nil, errUnavailable
-		case p.asking == nil:
-			p.asking = make(chan struct{})
-			p.mu.Unlock()
-			return p.discover()
-		}
-		asking := p.asking
-		p.mu.Unlock()
-		select {
-		case <-asking:
-		case <-gone:
-			return nil, errUnavailable
-		}
+	found, err := p.find(gone, p.o.Timeout)
+	if err != nil {
+		return nil, err
 	}
-}
-
-// discover asks the provider, for all who wait.
-func (p *provider) discover() (*metadata, error) {
-	defer func() { // also when it panics: nobody is to wait for ever
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		close(p.asking)
-		p.asking = nil
-	}()
-	found, err := p.ask()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err != nil {
-		pause := min(longestPause, firstPause<<min(p.failures, 10))
-		p.failures++
-		p.again = time.Now().Add(pause/2 + rand.N(pause/2+1))
-		if p.known != nil {
-			return p.known, nil
-		}
-		return nil, errUnavailable
+	if p.known == nil || p.known.discovered != found {
+		p.known = &metadata{found, found.newVerifier(p.o.Issuer, p.o.ClientID)}
 	}
-	p.known, p.since, p.failures = found, time.Now(), 0
-	return found, nil
-}
-
-func (p *provider) ask() (*metadata, error) {
-	ctx, cancel := p.context()
-	defer cancel()
-	found, err := oidclib.NewProvider(ctx, p.o.Issuer)
-	if err != nil {
-		return nil, err
-	}
-	m := &metadata{provider: found, endpoint: found.Endpoint()}
-	if err := found.Claims(&m.metadataJSON); err != nil {
-		return nil, err
-	}
-	for _, endpoint := range []string{m.endpoint.AuthURL, m.endpoint.TokenURL, m.JWKS} {
-		if !p.acceptable(endpoint) {
-			return nil, errors.New("an endpoint is missing, or not with https")
-		}
-	}
-	for _, endpoint := range []*string{&m.UserInfo, &m.EndSession, &m.Revocation} {
-		if !p.acceptable(*endpoint) {
-			*endpoint = ""
-		}
-	}
-	// Nothing is tried out: a code that was sent in the wrong way could be used up.
-	m.endpoint.AuthStyle = oauth2.AuthStyleInHeader
-	if len(m.Methods) > 0 && !slices.Contains(m.Methods, "client_secret_basic") {
-		m.endpoint.AuthStyle = oauth2.AuthStyleInParams
-	}
-	m.verifier = found.VerifierContext(oidclib.ClientContext(context.Background(), p.client), &oidclib.Config{
-		ClientID: p.o.ClientID,
-		Now:      func() time.Time { return time.Now().Add(-longestSkew) }, // for exp
-	})
-	return m, nil
-}
-
-// acceptable reports whether serai, or a browser, may be sent to an endpoint.
-func (p *provider) acceptable(endpoint string) bool {
-	u, err := url.Parse(endpoint)
-	return err == nil && visible(endpoint) && (u.Scheme == "https" || u.Scheme == "http" && p.o.Insecure) && u.Host != "" && u.User == nil && u.Fragment == ""
+	return p.known, nil
 }
 
 // config is what the OAuth library needs of a login.

@@ -28,13 +28,13 @@ func (s *Shared) renewal(key string, now time.Time) (r *renewal, begin bool) {
 	}
 	for len(s.order) > 0 {
 		oldest := s.renewals[s.order[0]]
-		if oldest != nil && (!oldest.ended || now.Before(oldest.until) && len(s.order) < mostRenewals) {
+		if oldest != nil && (!oldest.ended || now.Before(oldest.until) && len(s.order) < s.limits.Renewals) {
 			break
 		}
 		delete(s.renewals, s.order[0])
 		s.order = s.order[1:]
 	}
-	if len(s.order) >= mostRenewals {
+	if len(s.order) >= s.limits.Renewals {
 		return nil, false
 	}
 	r = &renewal{done: make(chan struct{})}
@@ -130,7 +130,7 @@ func (l *Login) refresh(m *metadata, s *session) (*session, error) {
 	if token.Extra("id_token") != nil {
 		id, claimed, err := l.verify(ctx, m, token)
 		if err != nil {
-			return nil, err
+			return l.unconfirmed(s, token, now, err)
 		}
 		if id.Subject != s.Subject || id.Nonce != "" && id.Nonce != s.ID {
 			return nil, errRefused
@@ -145,16 +145,23 @@ func (l *Login) refresh(m *metadata, s *session) (*session, error) {
 		return &next, nil
 	}
 	if said, err = l.complete(ctx, m, token, s.Subject, said); err != nil {
-		// The old refresh token may be used up by now: the new one must not be lost.
-		if err == errUnavailable && token.RefreshToken != "" {
-			next.Refresh = token.RefreshToken
-			next.Due = min(now.Add(min(time.Minute, l.o.Renew)).Unix(), next.Ends)
-			return &next, nil
-		}
-		return nil, err
+		return l.unconfirmed(s, token, now, err)
 	}
 	if err := l.fill(&next, said, token, now); err != nil {
 		return nil, errRefused
 	}
+	return &next, nil
+}
+
+// unconfirmed returns what becomes of a session when the provider has taken its refresh
+// token, and then does not say of whom, or with which keys. The old token may be used up by
+// now: the new one must not be lost.
+func (l *Login) unconfirmed(s *session, token *oauth2.Token, now time.Time, err error) (*session, error) {
+	if err != errUnavailable || token.RefreshToken == "" {
+		return nil, err
+	}
+	next := *s
+	next.Refresh = token.RefreshToken
+	next.Due = min(now.Add(min(time.Minute, l.o.Renew)).Unix(), next.Ends)
 	return &next, nil
 }

@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"crypto/cipher"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"golang.org/x/crypto/chacha20poly1305"
 )
@@ -16,9 +19,20 @@ import (
 // mostKeys bounds the keys of a file: each is tried for a cookie that none opens.
 const mostKeys = 8
 
+// settling is how long keys that have changed go on sealing with the one that did so before,
+// where that is still among them: nodes learn of a change one after the other, and none is to
+// meet a cookie that it cannot open yet.
+const settling = time.Minute
+
 // Keys seal what browsers keep, and open it. The first seals; the others open what was
-// sealed before the keys were changed. Never modified.
-type Keys struct{ aeads []cipher.AEAD }
+// sealed before the keys were changed. Nil opens nothing. Never modified.
+type Keys struct {
+	aeads []cipher.AEAD
+	sums  [][sha256.Size]byte // of the keys
+	// before is the place of the key that seals until that moment in place of the first.
+	before int
+	until  time.Time
+}
 
 // ParseKeys reads a key file: 32 bytes as they are, or lines of 32 bytes each in base64 or
 // hexadecimal. Its error tells nothing that stands in the file.
@@ -68,8 +82,31 @@ func (k *Keys) add(key []byte) error {
 	if err != nil {
 		return err
 	}
-	k.aeads = append(k.aeads, a)
+	k.aeads, k.sums = append(k.aeads, a), append(k.sums, sha256.Sum256(key))
 	return nil
+}
+
+// After returns k for use after other keys, nil for none: for a while it seals with the key
+// that they have sealed with, if that is still one of k's.
+func (k *Keys) After(last *Keys, now time.Time) *Keys {
+	if last == nil {
+		return k
+	}
+	at := slices.Index(k.sums, last.sums[last.sealer(now)])
+	if at < 1 {
+		return k
+	}
+	next := *k
+	next.before, next.until = at, now.Add(settling)
+	return &next
+}
+
+// sealer is the place of the key that seals.
+func (k *Keys) sealer(now time.Time) int {
+	if now.Before(k.until) {
+		return k.before
+	}
+	return 0
 }
 
 // purpose is what something was sealed for.
@@ -94,9 +131,12 @@ func boundTo(p purpose, parts ...string) (aad []byte) {
 // seal encrypts text, so that it can be opened in the same context only. Its nonce is
 // random, and with 24 bytes large enough for that.
 func (k *Keys) seal(text, context []byte) string {
+	if k == nil { // they were there when the request came
+		return ""
+	}
 	nonce := make([]byte, chacha20poly1305.NonceSizeX, chacha20poly1305.NonceSizeX+len(text)+chacha20poly1305.Overhead)
 	rand.Read(nonce) // it never fails
-	return base64.RawURLEncoding.EncodeToString(k.aeads[0].Seal(nonce, nonce, text, context))
+	return base64.RawURLEncoding.EncodeToString(k.aeads[k.sealer(time.Now())].Seal(nonce, nonce, text, context))
 }
 
 // sealedLength is the length of what seal returns for so many bytes.
@@ -106,6 +146,9 @@ func sealedLength(text int) int {
 
 // open decrypts what seal has made. It fails for all else.
 func (k *Keys) open(sealed string, context []byte) (text []byte, ok bool) {
+	if k == nil {
+		return nil, false
+	}
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(sealed)
 	if err != nil || len(raw) < chacha20poly1305.NonceSizeX+chacha20poly1305.Overhead {
 		return nil, false

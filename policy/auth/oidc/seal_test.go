@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,7 +28,7 @@ func keys(t testing.TB, seeds ...byte) *Keys {
 
 func newLogin(t testing.TB, name string, k *Keys) *Login {
 	t.Helper()
-	l, err := New(name, Options{Issuer: "https://id.example.org", ClientID: "serai", ClientSecret: func() string { return "s" }, Keys: k}, NewShared())
+	l, err := New(name, Options{Issuer: "https://id.example.org", ClientID: "serai", ClientSecret: func() string { return "s" }, Keys: func() *Keys { return k }}, NewShared())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +90,7 @@ func TestSealedIsBound(t *testing.T) {
 	if l.openAttempt(attempt, "a.test", newAttempt(time.Now(), "/", "").State, time.Now()) != nil {
 		t.Error("it opens for another state")
 	}
-	for _, late := range []time.Duration{attemptLives + 2*time.Second, -2 * time.Hour} {
+	for _, late := range []time.Duration{15*time.Minute + 2*time.Second, -2 * time.Hour} {
 		if l.openAttempt(attempt, "a.test", a.State, time.Now().Add(late)) != nil {
 			t.Errorf("it opens %v later", late)
 		}
@@ -154,5 +155,63 @@ func TestLargeSessions(t *testing.T) {
 		if got := l.openSession(c.session(), "a.test"); got == nil || got.Refresh != s.Refresh {
 			t.Errorf("%d KB do not come back", size)
 		}
+	}
+}
+
+// TestKeysThatFollow: keys that have changed seal with the key of before for a while, where it
+// is still among them, and open what either has sealed.
+func TestKeysThatFollow(t *testing.T) {
+	begun := time.Now()
+	first := keys(t, 1)
+	for name, c := range map[string]struct {
+		next  *Keys
+		after time.Duration
+		seals byte // the key that opens it
+	}{
+		"added in front":          {keys(t, 2, 1), 0, 1},
+		"a moment before the end": {keys(t, 2, 1), settling - 1, 1},
+		"at the end":              {keys(t, 2, 1), settling, 2},
+		"added behind":            {keys(t, 1, 2), 0, 1},
+		"the old one is gone":     {keys(t, 2), 0, 2},
+		"the same":                {keys(t, 1), 0, 1},
+		"the last of three":       {keys(t, 3, 2, 1), 0, 1},
+	} {
+		next := c.next.After(first, begun)
+		if next.sealer(begun.Add(c.after)) != sealerOf(t, c.next, c.seals) {
+			t.Errorf("%s: it seals with the key in place %d", name, next.sealer(begun.Add(c.after)))
+		}
+	}
+	if k := keys(t, 2, 1); k.After(nil, begun) != k {
+		t.Error("the first keys of all wait")
+	}
+	// Twice within that while: the key that seals is the one that seals already.
+	second := keys(t, 2, 1).After(first, begun)
+	third := keys(t, 3, 2, 1).After(second, begun.Add(settling/2))
+	if third.sealer(begun.Add(settling/2)) != 2 || third.sealer(begun.Add(settling*3/2)) != 0 {
+		t.Error("keys that change twice do not seal with the one of before")
+	}
+	l := newLogin(t, "corp", first)
+	sealed, ok := l.sealSession(&session{ID: "i", User: "ann", Ends: 1}, "a.test")
+	if !ok || newLogin(t, "corp", third).openSession(sealed, "a.test") == nil {
+		t.Error("what the oldest key has sealed does not open")
+	}
+}
+
+// sealerOf is the place of a key among others.
+func sealerOf(t *testing.T, k *Keys, seed byte) int {
+	return slices.Index(k.sums, keys(t, seed).sums[0])
+}
+
+// TestNoKeys: nobody knows the keys any more while a request runs: nothing opens, and nothing
+// is sealed.
+func TestNoKeys(t *testing.T) {
+	l := newLogin(t, "corp", keys(t, 1))
+	sealed, _ := l.sealSession(&session{ID: "i", User: "ann", Ends: 1}, "a.test")
+	l.o.Keys = func() *Keys { return nil }
+	if _, ok := l.sealSession(&session{ID: "i", User: "ann", Ends: 1}, "a.test"); ok || l.openSession(sealed, "a.test") != nil {
+		t.Error("without keys a session is sealed or opens")
+	}
+	if s := l.sealAttempt(newAttempt(time.Now(), "/", "https://a.test/"), "a.test"); s != "" {
+		t.Error("without keys an attempt is sealed")
 	}
 }

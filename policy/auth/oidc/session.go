@@ -86,12 +86,13 @@ func (l *Login) sealSession(s *session, host string) (sealed string, ok bool) {
 	if err != nil || sealedLength(len(text)) > mostSealed {
 		return "", false
 	}
-	return l.o.Keys.seal(text, l.bound(forSession, host)), true
+	sealed = l.o.Keys().seal(text, l.bound(forSession, host))
+	return sealed, sealed != ""
 }
 
 // openSession opens what sealSession has made for the host, nil for all else.
 func (l *Login) openSession(sealed, host string) *session {
-	text, ok := l.o.Keys.open(sealed, l.bound(forSession, host))
+	text, ok := l.o.Keys().open(sealed, l.bound(forSession, host))
 	if !ok {
 		return nil
 	}

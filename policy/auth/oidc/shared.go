@@ -8,20 +8,47 @@ import (
 	"time"
 )
 
-// Bounds of what a process remembers for all its Logins together.
-const (
-	mostRevoked  = 65_536 // sessions that were logged out of here, a hundred bytes each
-	mostUsed     = 8_192  // attempts that came back here
-	mostRenewals = 2_048  // renewed sessions, each as long as its cookies at most
-	mostClients  = 4_096  // clients that came back from a provider a moment ago
-)
+// Limits bound what a process remembers for all its Logins together, and what clients may have
+// their providers asked. Zero values mean the defaults named.
+type Limits struct {
+	// Revoked are sessions that were logged out of here, 65,536, a hundred bytes each.
+	Revoked int
+	// Used are logins that came back here, 8,192.
+	Used int
+	// Renewals are sessions that are renewed, or were a moment ago, 2,048, each as long as
+	// its cookies at most.
+	Renewals int
+	// Clients are those that came back from a provider a moment ago, 4,096.
+	Clients int
+	// ClientRate is how often in a second one client may have a provider asked whether a
+	// login is right, 10, and ten times as often at once; Rate is for all, 100, and five
+	// times as often at once.
+	ClientRate, Rate int
+	// LoginTime is how long a user may take to log in, 15m.
+	LoginTime time.Duration
+}
 
-// How often clients may have a provider asked whether a login is right.
+func (l *Limits) setDefaults() {
+	set := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	set(&l.Revoked, 65_536)
+	set(&l.Used, 8_192)
+	set(&l.Renewals, 2_048)
+	set(&l.Clients, 4_096)
+	set(&l.ClientRate, 10)
+	set(&l.Rate, 100)
+	if l.LoginTime == 0 {
+		l.LoginTime = 15 * time.Minute
+	}
+}
+
+// What may be asked at once, in seconds of the rate.
 const (
-	clientEvery = time.Second / 10 // one client, and how many at once
-	clientBurst = 100
-	allEvery    = time.Second / 100 // all of them
-	allBurst    = 500
+	clientBurst = 10
+	allBurst    = 5
 )
 
 // renewedFor is how long the outcome of a renewal is remembered: requests that were sent
@@ -31,7 +58,8 @@ const renewedFor = time.Minute
 // Shared is what a node remembers of sessions, for all Logins of a process, whatever the
 // config file becomes. All of it may be lost: docs/policies.md says what for.
 type Shared struct {
-	node [16]byte // makes this node differ from others
+	node   [16]byte // makes this node differ from others
+	limits Limits
 
 	mu       sync.Mutex
 	revoked  expiring
@@ -43,6 +71,9 @@ type Shared struct {
 	tidy     time.Time // clients are not looked through before
 
 	logins, failures, renewed, notRenewed, logouts, limited, forged, displaced atomic.Uint64
+	// displacedLogins could come back twice, and sessions that were too large fit into no
+	// cookies.
+	displacedLogins, tooLarge atomic.Uint64
 }
 
 // Status is what Shared has, and has counted.
@@ -54,16 +85,24 @@ type Status struct {
 	// because of a limit, Forged are cookies that did not open, and Displaced are
 	// sessions that were logged out of and are forgotten before their time.
 	Logins, Failures, Renewed, NotRenewed, Logouts, Limited, Forged, Displaced uint64
+	// DisplacedLogins are logins that are forgotten before their time, so that they could come
+	// back twice. TooLarge are sessions that do not fit into cookies.
+	DisplacedLogins, TooLarge uint64
 }
 
-// NewShared makes a Shared that remembers nothing.
+// NewShared makes a Shared that remembers nothing, with the default limits.
 func NewShared() *Shared {
-	s := &Shared{
-		revoked: newExpiring(mostRevoked), used: newExpiring(mostUsed),
-		renewals: make(map[string]*renewal), clients: make(map[netip.Prefix]time.Time),
-	}
+	s := &Shared{renewals: make(map[string]*renewal), clients: make(map[netip.Prefix]time.Time)}
+	s.SetLimits(Limits{})
 	rand.Read(s.node[:]) // it never fails
 	return s
+}
+
+// SetLimits replaces the default limits. It must be called before the first request.
+func (s *Shared) SetLimits(l Limits) {
+	l.setDefaults()
+	s.limits = l
+	s.revoked, s.used = newExpiring(l.Revoked), newExpiring(l.Used)
 }
 
 // Status returns what s has.
@@ -74,6 +113,7 @@ func (s *Shared) Status() Status {
 		Revoked: s.revoked.len(), Used: s.used.len(), Renewals: len(s.renewals),
 		Logins: s.logins.Load(), Failures: s.failures.Load(), Renewed: s.renewed.Load(), NotRenewed: s.notRenewed.Load(),
 		Logouts: s.logouts.Load(), Limited: s.limited.Load(), Forged: s.forged.Load(), Displaced: s.displaced.Load(),
+		DisplacedLogins: s.displacedLogins.Load(), TooLarge: s.tooLarge.Load(),
 	}
 }
 
@@ -99,7 +139,9 @@ func (s *Shared) use(state string, now time.Time) (first bool) {
 	if s.used.has(state, now) {
 		return false
 	}
-	s.used.add(state, now, now.Add(attemptLives+longestSkew))
+	if s.used.add(state, now, now.Add(s.limits.LoginTime+longestSkew)) {
+		s.displacedLogins.Add(1)
+	}
 	return true
 }
 
@@ -108,7 +150,7 @@ func (s *Shared) admit(client netip.Prefix, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	next, known := s.clients[client]
-	if !known && len(s.clients) >= mostClients && !now.Before(s.tidy) {
+	if !known && len(s.clients) >= s.limits.Clients && !now.Before(s.tidy) {
 		s.tidy = now.Add(time.Second) // it looks at all of them
 		for c, at := range s.clients {
 			if at.Before(now) {
@@ -117,15 +159,15 @@ func (s *Shared) admit(client netip.Prefix, now time.Time) bool {
 		}
 	}
 	// GCRA: next is when all that was taken is given back.
-	if next = later(next, now).Add(clientEvery); next.Sub(now) > clientEvery*clientBurst {
+	if next = later(next, now).Add(time.Second / time.Duration(s.limits.ClientRate)); next.Sub(now) > clientBurst*time.Second {
 		return false
 	}
-	all := later(s.all, now).Add(allEvery)
-	if all.Sub(now) > allEvery*allBurst {
+	all := later(s.all, now).Add(time.Second / time.Duration(s.limits.Rate))
+	if all.Sub(now) > allBurst*time.Second {
 		return false
 	}
 	s.all = all
-	if known || len(s.clients) < mostClients {
+	if known || len(s.clients) < s.limits.Clients {
 		s.clients[client] = next
 	}
 	return true

@@ -23,18 +23,18 @@ func client(n int) netip.Prefix {
 // was remembered last still is.
 func TestSharedIsBounded(t *testing.T) {
 	s, now := NewShared(), time.Now()
-	for n := range 2 * mostRevoked {
+	for n := range 2 * s.limits.Revoked {
 		s.revoke(fmt.Sprint("session", n), now, now.Add(time.Hour))
 		if !s.isRevoked(fmt.Sprint("session", n), now) {
 			t.Fatalf("session %d is forgotten at once", n)
 		}
 	}
-	for n := range 2 * mostUsed {
+	for n := range 2 * s.limits.Used {
 		if !s.use(fmt.Sprint("state", n), now) || s.use(fmt.Sprint("state", n), now) {
 			t.Fatalf("state %d counts more than once", n)
 		}
 	}
-	for n := range 2 * mostRenewals {
+	for n := range 2 * s.limits.Renewals {
 		key := fmt.Sprint("renewal", n)
 		r, begin := s.renewal(key, now)
 		if r == nil || !begin {
@@ -42,11 +42,11 @@ func TestSharedIsBounded(t *testing.T) {
 		}
 		s.end(key, r, &session{}, nil)
 	}
-	for n := range 2 * mostClients {
+	for n := range 2 * s.limits.Clients {
 		s.admit(client(n), now)
 	}
 	got := s.Status()
-	if got.Revoked != mostRevoked || got.Used != mostUsed || got.Renewals != mostRenewals || len(s.clients) > mostClients || got.Displaced != mostRevoked {
+	if got.Revoked != s.limits.Revoked || got.Used != s.limits.Used || got.Renewals != s.limits.Renewals || len(s.clients) > s.limits.Clients || got.Displaced != uint64(s.limits.Revoked) {
 		t.Errorf("there are %+v, and %d clients", got, len(s.clients))
 	}
 	if len(s.order) != len(s.renewals) || len(s.revoked.order) != s.revoked.len() || len(s.used.order) != s.used.len() {
@@ -64,7 +64,7 @@ func TestSharedIsBounded(t *testing.T) {
 // TestRenewalsUnderWayStay: they are not displaced, so that nobody waits for ever.
 func TestRenewalsUnderWayStay(t *testing.T) {
 	s, now := NewShared(), time.Now()
-	for n := range mostRenewals {
+	for n := range s.limits.Renewals {
 		if _, begin := s.renewal(fmt.Sprint(n), now); !begin {
 			t.Fatalf("renewal %d does not begin", n)
 		}
@@ -94,17 +94,17 @@ func TestAdmit(t *testing.T) {
 		}
 		return n
 	}
-	if n := count(client(1), 1000); n != clientBurst {
+	if n := count(client(1), 1000); n != 100 {
 		t.Errorf("one client is admitted %d times", n)
 	}
 	if n := count(client(2), 10); n != 10 {
 		t.Errorf("another is admitted %d times", n)
 	}
-	total := clientBurst + 10
+	total := 100 + 10
 	for n := range 100 {
 		total += count(client(10+n), 10)
 	}
-	if total != allBurst {
+	if total != 500 {
 		t.Errorf("all are admitted %d times", total)
 	}
 	now = now.Add(time.Second)
