@@ -84,6 +84,14 @@ func (r *configReloader) Tokens() admin.TokenStatus {
 	return file.tokenStatus()
 }
 
+// LoginProblems says what is wrong with the providers of the auths that are in force.
+func (r *configReloader) LoginProblems() []string {
+	r.mu.Lock()
+	file := r.current
+	r.mu.Unlock()
+	return file.loginProblems()
+}
+
 // Ask has the file read again now.
 func (r *configReloader) Ask() {
 	select {

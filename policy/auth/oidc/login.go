@@ -45,7 +45,7 @@ func New(name string, o Options, shared *Shared) (*Login, error) {
 		userField: []byte(o.UserField), emailField: []byte(o.EmailField), groupsField: []byte(o.GroupsField),
 		challenge: wire.Field{Name: []byte("WWW-Authenticate"), Value: []byte(`Cookie realm="` + name + `"`)},
 	}
-	l.provider = newProvider(&l.o)
+	l.provider = newProvider(name, &l.o, shared)
 	return l, nil
 }
 

@@ -50,6 +50,8 @@ type provider struct {
 	again    time.Time // not to be asked before, after a failure
 	// resting is until when no session is renewed, after a failure.
 	resting time.Time
+
+	problems problems // has its own lock
 }
 
 // metadata is what a provider says of itself (OpenID Connect Discovery 1.0 section 3).
@@ -70,12 +72,12 @@ type metadataJSON struct {
 	SaysIssuer bool `json:"authorization_response_iss_parameter_supported"`
 }
 
-func newProvider(o *Options) *provider {
+func newProvider(name string, o *Options, shared *Shared) *provider {
 	t := &http.Transport{
 		MaxIdleConnsPerHost: 8, IdleConnTimeout: 30 * time.Second, MaxResponseHeaderBytes: 64 << 10, ForceAttemptHTTP2: true,
 		TLSClientConfig: &tls.Config{RootCAs: o.Roots},
 	}
-	return &provider{o: o, client: &http.Client{
+	return &provider{o: o, problems: problems{auth: name, shared: shared}, client: &http.Client{
 		Transport: bounded{t}, Timeout: o.Timeout,
 		// A redirect could lead a secret, or serai, to where the operator has not said.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -159,6 +161,7 @@ func (p *provider) discover() (*metadata, error) {
 		p.asking = nil
 	}()
 	found, err := p.ask()
+	p.problems.note(partMetadata, err)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err != nil {
@@ -218,20 +221,18 @@ func (p *provider) config(m *metadata, redirect string) *oauth2.Config {
 	return &oauth2.Config{ClientID: p.o.ClientID, ClientSecret: p.o.ClientSecret(), Endpoint: m.endpoint, RedirectURL: redirect, Scopes: p.o.Scopes}
 }
 
-// failed sorts the errors of requests to the provider. Those of the library may contain
-// what it has answered.
-func failed(err error) error {
+// failed sorts the errors of requests to the token endpoint, and notes those that are no
+// user's. Those of the library may contain what it has answered.
+func (p *provider) failed(err error) error {
 	var answered *oauth2.RetrieveError
-	if !errors.As(err, &answered) || answered.Response == nil {
-		return errUnavailable
+	if errors.As(err, &answered) && answered.Response != nil {
+		status, code := answered.Response.StatusCode, answered.ErrorCode
+		if status < 500 && (code == "invalid_grant" || status == http.StatusBadRequest && code != "" && !slices.Contains(oursToMend, code)) {
+			p.problems.note(partToken, nil)
+			return errRefused
+		}
 	}
-	status, code := answered.Response.StatusCode, answered.ErrorCode
-	switch {
-	case status >= 500:
-		return errUnavailable
-	case code == "invalid_grant", status == http.StatusBadRequest && code != "" && !slices.Contains(oursToMend, code):
-		return errRefused
-	}
+	p.problems.note(partToken, err)
 	return errUnavailable
 }
 

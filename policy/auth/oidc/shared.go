@@ -2,6 +2,7 @@ package oidc
 
 import (
 	"crypto/rand"
+	"log/slog"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -31,7 +32,8 @@ const renewedFor = time.Minute
 // Shared is what a node remembers of sessions, for all Logins of a process, whatever the
 // config file becomes. All of it may be lost: docs/policies.md says what for.
 type Shared struct {
-	node [16]byte // makes this node differ from others
+	node   [16]byte // makes this node differ from others
+	logger atomic.Pointer[slog.Logger]
 
 	mu       sync.Mutex
 	revoked  expiring
@@ -65,6 +67,9 @@ func NewShared() *Shared {
 	rand.Read(s.node[:]) // it never fails
 	return s
 }
+
+// Log has problems with providers logged, of all Logins.
+func (s *Shared) Log(logger *slog.Logger) { s.logger.Store(logger) }
 
 // Status returns what s has.
 func (s *Shared) Status() Status {
