@@ -126,20 +126,29 @@ func (a *authelia) login(t *testing.T, h *http.Client, user string) (cookie stri
 	if portal.Host != a.address || portal.Query().Get("flow") != "openid_connect" {
 		t.Fatalf("Authelia sends the browser to %s", portal)
 	}
-	body := fmt.Sprintf(`{"username": %q, "password": "pw", "keepMeLoggedIn": false, "flow": "openid_connect", "flowID": %q}`, user, portal.Query().Get("flow_id"))
-	res, err := own.Post("https://"+a.address+"/api/firstfactor", "application/json", strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
+	// post asks Authelia as its pages do, and returns where these go on to.
+	post := func(path, body string) string {
+		res, err := own.Post("https://"+a.address+path, "application/json", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		var said struct {
+			Status string
+			Data   struct {
+				Redirect string `json:"redirect"`
+				URI      string `json:"redirect_uri"`
+			}
+		}
+		if err := json.NewDecoder(res.Body).Decode(&said); err != nil || said.Status != "OK" {
+			t.Fatalf("%s: %s, %+v, %v", path, res.Status, said, err)
+		}
+		return said.Data.Redirect + said.Data.URI
 	}
-	defer res.Body.Close()
-	var said struct {
-		Status string
-		Data   struct{ Redirect string }
+	next := to(post("/api/firstfactor", fmt.Sprintf(`{"username": %q, "password": "pw", "keepMeLoggedIn": false, "flow": "openid_connect", "flowID": %q}`, user, portal.Query().Get("flow_id"))))
+	if strings.HasPrefix(next.Path, "/consent/") { // it asks the user about refresh tokens
+		next = to(post("/api/oidc/consent", fmt.Sprintf(`{"flow_id": %q, "client_id": %q, "consent": true, "pre_configure": false, "claims": []}`, next.Query().Get("flow_id"), oidctest.ClientID)))
 	}
-	if err := json.NewDecoder(res.Body).Decode(&said); err != nil || said.Status != "OK" {
-		t.Fatalf("the login of %s: %s, %+v, %v", user, res.Status, said, err)
-	}
-	next := to(said.Data.Redirect)
 	for range 5 {
 		if strings.HasPrefix(next.String(), callbackURL) {
 			break

@@ -106,7 +106,6 @@ identity_providers:
         client_name: 'serai'
         client_secret: '$plaintext$%s'
         authorization_policy: 'one_factor'
-        consent_mode: 'implicit'
         redirect_uris: ['%s']
         scopes: ['openid', 'profile', 'email', 'groups', 'offline_access']
         grant_types: ['authorization_code', 'refresh_token']
