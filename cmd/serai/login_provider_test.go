@@ -54,7 +54,7 @@ func TestOperatorIsToldOfTheProvider(t *testing.T) {
 			}
 		}, "401 Unauthorized, invalid_client: Client authentication failed"},
 		"a token endpoint that fails": {token, func(*oidctest.Provider) http.HandlerFunc {
-			return func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "very-secret", 502) }
+			return func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "very-secret", http.StatusBadGateway) }
 		}, "502 Bad Gateway, an answer that is none of OAuth"},
 		"no ID token": {token, func(*oidctest.Provider) http.HandlerFunc {
 			return func(w http.ResponseWriter, _ *http.Request) {
@@ -75,7 +75,7 @@ func TestOperatorIsToldOfTheProvider(t *testing.T) {
 				t.Fatalf("answered %d %s", a.status, a.body)
 			}
 			status, ready := get(admin, "localhost", "/ready")
-			if status != 200 || !strings.Contains(ready, "auth corp: the provider is of no use: ") || !strings.Contains(ready, c.want) {
+			if status != 200 || !strings.Contains(ready, "auth corp: something is wrong at its provider: ") || !strings.Contains(ready, c.want) {
 				t.Errorf("/ready is %d, and does not say %q:\n%s", status, c.want, ready)
 			}
 			for what, text := range map[string]string{"the user": a.body, "/ready": ready} {

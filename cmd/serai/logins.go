@@ -127,7 +127,7 @@ func (c *configFile) loginProblems() (why []string) {
 	for _, a := range c.named.auths {
 		if l, ok := a.Check.(*oidc.Login); ok {
 			for _, problem := range l.Problems() {
-				why = append(why, fmt.Sprintf("auth %s: the provider is of no use: %s", a.Name, problem))
+				why = append(why, fmt.Sprintf("auth %s: something is wrong at its provider: %s", a.Name, problem))
 			}
 		}
 	}

@@ -54,7 +54,7 @@ func (p *problems) note(of part, err error) {
 	if err == nil {
 		delete(p.of, of)
 		if known {
-			p.tell("the provider that users log in at can be used again", "was", string(of)+": "+was.text)
+			p.tell("the provider that users log in at answers well again", "was", string(of)+": "+was.text)
 		}
 		return
 	}
@@ -64,7 +64,7 @@ func (p *problems) note(of part, err error) {
 	text := inOneLine(err)
 	p.of[of] = problem{text, time.Now()}
 	if text != was.text {
-		p.tell("the provider that users log in at is of no use", "error", string(of)+": "+text)
+		p.tell("something is wrong at the provider that users log in at", "error", string(of)+": "+text)
 	}
 }
 
