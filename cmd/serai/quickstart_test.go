@@ -40,7 +40,7 @@ func TestLoginStepByStep(t *testing.T) {
 		switch line = strings.TrimSuffix(line, "\n"); {
 		case strings.HasPrefix(line, "serai serve "):
 			serve = strings.Fields(strings.TrimSuffix(strings.TrimPrefix(line, "serai "), " &"))
-		case strings.HasPrefix(line, "serai hello "), strings.HasPrefix(line, "sleep "):
+		case strings.HasPrefix(line, "serai hello "), strings.HasPrefix(line, "sleep "), strings.HasPrefix(line, "kill "):
 		case strings.HasPrefix(line, "curl "):
 			curls = append(curls, line)
 		default:
@@ -66,7 +66,7 @@ func TestLoginStepByStep(t *testing.T) {
 	replaceFile(t, config, strings.Replace(string(text), `"users"`, strconv.Quote(filepath.Join(dir, "users")), 1))
 	start(t, nil, serve...)
 	until(t, "readiness", func() bool { status, _ := get(admin, "localhost", "/ready"); return status == 200 })
-	form := regexp.MustCompile(`^curl (?:-i )?(?:-H 'Host: ([a-z.]+)' )?(?:-u (\w+):(\w+) )?'?(http://[^ ']+)'? +# (.*)$`)
+	form := regexp.MustCompile(`^curl -si? (?:-H 'Host: ([a-z.]+)' )?(?:-u (\w+):(\w+) )?'?(http://[^ ']+)'? +# (.*)$`)
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: long}
 	if len(curls) != 4 {
 		t.Errorf("there are %d requests", len(curls))
