@@ -52,7 +52,10 @@ func TestAuthelia(t *testing.T) {
 	i := newGuardedInstance(t)
 	_, address := serveStatic(t, []nomad.Registration{i.registration("ingress.auth=sso"), a.registration()}, configOf(t, autheliaBlock("/api/authz/forward-auth")), behindProxy)
 	for name, h := range webClients(t, address) {
-		t.Run(name, func(t *testing.T) { testAuthelia(t, i, h) })
+		t.Run(name, func(t *testing.T) {
+			testStrangersAtAuthelia(t, i, h)
+			testUsersOfAuthelia(t, i, h)
+		})
 	}
 	testAutheliaUpgrade(t, i, address)
 	h := webClients(t, address)["HTTP/1"]
@@ -64,7 +67,8 @@ func TestAuthelia(t *testing.T) {
 	}
 }
 
-func testAuthelia(t *testing.T, i *guardedInstance, h *http.Client) {
+// testStrangersAtAuthelia: who has no session is sent to the portal, or told so.
+func testStrangersAtAuthelia(t *testing.T, i *guardedInstance, h *http.Client) {
 	reached := i.count()
 	portal := func(method, path string) string {
 		return "https://" + portalHost + "/?rd=https%3A%2F%2F" + authHost + path + "&rm=" + method
@@ -112,7 +116,10 @@ func testAuthelia(t *testing.T, i *guardedInstance, h *http.Client) {
 	if g := request(t, h, "GET", "/public/x", overHTTPS, "Remote-User: root", "remote_groups: admins"); g.status != 200 || g.body != "for " {
 		t.Errorf("what everybody may see: answered %d %q", g.status, g.body)
 	}
+}
 
+// testUsersOfAuthelia: who has one, or a password, gets what its rules say.
+func testUsersOfAuthelia(t *testing.T, i *guardedInstance, h *http.Client) {
 	cookie, back := signIn(t, h, "ann", "https://"+authHost+"/x?y=z")
 	if back != "https://"+authHost+"/x?y=z" {
 		t.Errorf("after the login the browser goes to %q", back)

@@ -12,19 +12,20 @@ import (
 	"serai/policy/auth/oidc/oidctest"
 )
 
-// TestTokensOfProviders: the recipes of docs/policies.md with ID tokens, answers and
-// callbacks as the documents of providers show them. The provider itself stands in for
-// them: none of these programs runs here.
-func TestTokensOfProviders(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct {
-		block    string
-		claims   map[string]any
-		answer   map[string]any // beside what all have
-		callback url.Values
-		refused  bool
-		fields   map[string]string // what the instance is told
-	}{
+// providerCase is what a provider says, and what comes of it.
+type providerCase struct {
+	block    string
+	claims   map[string]any
+	answer   map[string]any // beside what all have
+	callback url.Values
+	refused  bool
+	fields   map[string]string // what the instance is told
+}
+
+// providerCases are the recipes of docs/policies.md, with tokens, answers and callbacks as
+// the documents of the providers show them.
+func providerCases() map[string]providerCase {
+	return map[string]providerCase{
 		"Keycloak, groups": {
 			block:    "    groups = [\"/staff\"]\n    logout_redirect = \"/\"\n",
 			claims:   map[string]any{"typ": "ID", "azp": oidctest.ClientID, "sid": "1f2e", "acr": "1", "auth_time": 1, "jti": "x", "email_verified": false, "preferred_username": "ann", "groups": []string{"/staff", "/dev"}},
@@ -89,7 +90,14 @@ func TestTokensOfProviders(t *testing.T) {
 			answer: map[string]any{"token_type": "Bearer", "expires_in": 7200, "scope": "openid profile email", "created_at": 1},
 			fields: map[string]string{"X-Forwarded-Groups": "team/staff"},
 		},
-	} {
+	}
+}
+
+// TestTokensOfProviders: each recipe lets in whom it should, and tells the instance who it
+// is. The test's own provider stands in for them: none of these programs runs here.
+func TestTokensOfProviders(t *testing.T) {
+	t.Parallel()
+	for name, c := range providerCases() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			i, p := newGuardedInstance(t), oidctest.New(t, callbackURL)

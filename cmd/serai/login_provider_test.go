@@ -15,10 +15,14 @@ import (
 	"serai/policy/auth/oidc/oidctest"
 )
 
-// TestOperatorIsToldOfTheProvider: why nobody can log in stands in /ready, and not in what
-// users see; it is gone when the provider is of use again.
-func TestOperatorIsToldOfTheProvider(t *testing.T) {
-	t.Parallel()
+// providerFault is how a provider answers a path, and what the operator is told of it.
+type providerFault struct {
+	path  string
+	fault func(p *oidctest.Provider) http.HandlerFunc
+	want  string
+}
+
+func providerFaults() map[string]providerFault {
 	metadata := func(p *oidctest.Provider, change func(m map[string]any)) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			m := map[string]any{
@@ -31,11 +35,7 @@ func TestOperatorIsToldOfTheProvider(t *testing.T) {
 		}
 	}
 	const discovery, token = "/.well-known/openid-configuration", "/oauth/token"
-	for name, c := range map[string]struct {
-		path  string
-		fault func(p *oidctest.Provider) http.HandlerFunc
-		want  string
-	}{
+	return map[string]providerFault{
 		"another issuer": {discovery, func(p *oidctest.Provider) http.HandlerFunc {
 			return metadata(p, func(m map[string]any) { m["issuer"] = p.URL + "/" })
 		}, "did not match the issuer"},
@@ -62,7 +62,14 @@ func TestOperatorIsToldOfTheProvider(t *testing.T) {
 				io.WriteString(w, `{"access_token":"very-secret","token_type":"bearer"}`)
 			}
 		}, "there is none in the answer of its token endpoint"},
-	} {
+	}
+}
+
+// TestOperatorIsToldOfTheProvider: why nobody can log in stands in /ready, and not in what
+// users see; it is gone when the provider is of use again.
+func TestOperatorIsToldOfTheProvider(t *testing.T) {
+	t.Parallel()
+	for name, c := range providerFaults() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := oidctest.New(t, callbackURL)
