@@ -78,18 +78,6 @@ func providerCases() map[string]providerCase {
 			claims: map[string]any{"token_use": "id", "cognito:groups": []string{"staff"}, "cognito:username": "ann", "email_verified": true, "origin_jti": "x", "event_id": "y"},
 			fields: map[string]string{"X-Forwarded-User": "ann", "X-Forwarded-Groups": "staff"},
 		},
-		"Okta": {
-			block:  "    groups = [\"staff\"]\n    scopes = [\"profile\", \"email\", \"groups\", \"offline_access\"]\n",
-			claims: map[string]any{"ver": 1, "jti": "ID.x", "amr": []string{"pwd"}, "idp": "00o", "auth_time": 1, "preferred_username": "ann@example.org", "groups": []string{"Everyone", "staff"}},
-			answer: map[string]any{"token_type": "Bearer", "expires_in": 3600, "scope": "openid groups offline_access", "refresh_token": "r"},
-			fields: map[string]string{"X-Forwarded-Groups": "Everyone,staff"},
-		},
-		"GitLab": {
-			block:  "    groups_claim = \"groups_direct\"\n    groups = [\"team/staff\"]\n",
-			claims: map[string]any{"auth_time": 1, "sub_legacy": "x", "groups_direct": []string{"team/staff"}, "email_verified": true},
-			answer: map[string]any{"token_type": "Bearer", "expires_in": 7200, "scope": "openid profile email", "created_at": 1},
-			fields: map[string]string{"X-Forwarded-Groups": "team/staff"},
-		},
 	}
 }
 
