@@ -42,7 +42,7 @@ func providerFaults() map[string]providerFault {
 		"no provider": {discovery, func(*oidctest.Provider) http.HandlerFunc { return http.NotFound }, "it answers 404 Not Found"},
 		"a page": {discovery, func(*oidctest.Provider) http.HandlerFunc {
 			return func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>\n<b>very-secret</b>") }
-		}, "its metadata, at "},
+		}, "its metadata, since "},
 		"no endpoint": {discovery, func(p *oidctest.Provider) http.HandlerFunc {
 			return metadata(p, func(m map[string]any) { delete(m, "token_endpoint") })
 		}, "an endpoint is missing, or not with https"},

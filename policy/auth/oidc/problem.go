@@ -42,8 +42,8 @@ type problems struct {
 }
 
 type problem struct {
-	text string
-	at   time.Time
+	text  string
+	since time.Time
 }
 
 // note remembers what became of a part: nil ends its problem.
@@ -61,9 +61,8 @@ func (p *problems) note(of part, err error) {
 	if p.of == nil {
 		p.of = make(map[part]problem)
 	}
-	text := inOneLine(err)
-	p.of[of] = problem{text, time.Now()}
-	if text != was.text {
+	if text := inOneLine(err); text != was.text {
+		p.of[of] = problem{text, time.Now()}
 		p.tell("something is wrong at the provider that users log in at", "error", string(of)+": "+text)
 	}
 }
@@ -82,7 +81,7 @@ func (p *problems) all() (why []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for of, what := range p.of {
-		why = append(why, fmt.Sprintf("%s, at %s: %s", of, what.at.UTC().Format(time.RFC3339), what.text))
+		why = append(why, fmt.Sprintf("%s, since %s: %s", of, what.since.UTC().Format(time.RFC3339), what.text))
 	}
 	slices.Sort(why)
 	return why
