@@ -78,6 +78,8 @@ type Options struct {
 	Compression func() coding.Status
 	// Logins describes the users who log in at a provider; nil when nobody can.
 	Logins func() oidc.Status
+	// LoginProblems says what keeps users from that, nil where there can be nothing.
+	LoginProblems func() []string
 	// HTTP2 describes HTTP/2 clients; nil when HTTP/2 is not served.
 	HTTP2 func() http2.Status
 	// Version is shown unchanged.

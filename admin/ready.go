@@ -76,6 +76,9 @@ func (a *Admin) readiness() Readiness {
 		s := a.options.Tokens()
 		r.Why = append(r.Why, s.warnings()...)
 	}
+	if a.options.LoginProblems != nil {
+		r.Why = append(r.Why, a.options.LoginProblems()...)
+	}
 	return r
 }
 

@@ -346,7 +346,7 @@ func TestLoginRecipes(t *testing.T) {
 			t.Errorf("%s\n%v", block, err)
 		}
 	}
-	if blocks != 3 {
+	if blocks != 4 {
 		t.Errorf("there are %d blocks", blocks)
 	}
 	for _, name := range slices.Concat(loginSettings, loginLists) {

@@ -169,6 +169,18 @@ func (n *namedBlocks) answeredTwice(l *oidc.Login) (string, bool) {
 	return "", false
 }
 
+// loginProblems says what is wrong with the providers of the file's auths.
+func (c *configFile) loginProblems() (why []string) {
+	for _, a := range c.named.auths {
+		if l, ok := a.Check.(*oidc.Login); ok {
+			for _, problem := range l.Problems() {
+				why = append(why, fmt.Sprintf("auth %s: something is wrong at its provider: %s", a.Name, problem))
+			}
+		}
+	}
+	return why
+}
+
 // blame notes an error that begins with the name of a setting, where that stands.
 func (s *blockSettings) blame(err error) {
 	name, why, _ := strings.Cut(err.Error(), " ")

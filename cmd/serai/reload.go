@@ -77,21 +77,21 @@ func (r *configReloader) Status() admin.ConfigStatus {
 	return status
 }
 
-// Tokens describes the tokens and keys of the auths that are in force.
-func (r *configReloader) Tokens() admin.TokenStatus {
+// inForce is the file that is in force.
+func (r *configReloader) inForce() *configFile {
 	r.mu.Lock()
-	file := r.current
-	r.mu.Unlock()
-	return file.tokenStatus()
+	defer r.mu.Unlock()
+	return r.current
 }
 
+// Tokens describes the tokens and keys of the auths that are in force.
+func (r *configReloader) Tokens() admin.TokenStatus { return r.inForce().tokenStatus() }
+
 // Auths describes the auths that are in force.
-func (r *configReloader) Auths() admin.AuthStatus {
-	r.mu.Lock()
-	file := r.current
-	r.mu.Unlock()
-	return file.authStatus()
-}
+func (r *configReloader) Auths() admin.AuthStatus { return r.inForce().authStatus() }
+
+// LoginProblems says what is wrong with the providers of the auths that are in force.
+func (r *configReloader) LoginProblems() []string { return r.inForce().loginProblems() }
 
 // Ask has the file read again now.
 func (r *configReloader) Ask() {

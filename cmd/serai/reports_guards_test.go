@@ -4,8 +4,13 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 
+	"golang.org/x/net/http2"
+
+	"serai/internal/testhttp2"
 	"serai/nomad"
 )
 
@@ -130,5 +135,51 @@ func (s *stage) runGuarded(t *testing.T, verify *stage, address string, cases []
 				t.Logf("client: %q", all)
 			}
 		})
+	}
+}
+
+// TestTunnelOfHTTP2BehindAuth: a WebSocket over HTTP/2 is asked with CONNECT (RFC 8441). For
+// the service it is the GET that it would be over HTTP/1: its rules for methods count.
+func TestTunnelOfHTTP2BehindAuth(t *testing.T) {
+	t.Parallel()
+	i := newGuardedInstance(t)
+	asked := make(chan http.Header, 10)
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.Header
+		if r.Header.Get("Cookie") != "a=1; session=ann" {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		w.Header().Set("Remote-User", "ann")
+	}))
+	t.Cleanup(service.Close)
+	_, address := serveStatic(t, []nomad.Registration{i.registration("ingress.auth=sso")}, forwardConfig(t, service.URL, ""))
+	conn := dialFrom(t, "127.0.0.1", address)
+	p := testhttp2.NewPeer(conn, authHost)
+	tunnel := func(id uint32, more ...string) string {
+		all := append([]string{":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":authority", authHost, ":path", "/ws", "sec-websocket-version", "13", "remote-user", "root"}, more...)
+		if err := p.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: p.Block(all...), EndHeaders: true}); err != nil {
+			t.Fatal(err)
+		}
+		a, err := p.Answer(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.Status
+	}
+	if status := tunnel(1); status != "403" || i.count() != 0 {
+		t.Errorf("answered %s, %d requests have reached the instance", status, i.count())
+	}
+	if h := <-asked; h.Get("X-Forwarded-Method") != "GET" || h.Get("X-Forwarded-Uri") != "/ws" || h.Get("X-Forwarded-Host") != authHost || h.Get("Upgrade") != "" {
+		t.Errorf("the service is asked with %v", h)
+	}
+	// Clients of HTTP/2 send cookies one by one.
+	tunnel(3, "cookie", "a=1", "cookie", "session=ann")
+	if h := <-asked; h.Get("X-Forwarded-Method") != "GET" {
+		t.Errorf("the service is asked with %v", h)
+	}
+	until(t, "the instance", func() bool { return i.count() == 1 })
+	if got := i.last()["Remote-User"]; len(got) != 1 || got[0] != "ann" {
+		t.Errorf("the instance is told %q", got)
 	}
 }

@@ -190,13 +190,14 @@ func (s *system) makeAdmin() (err error) {
 	o.Compression = s.encoders.Status
 	if s.file.named.logins != nil {
 		o.Logins = s.file.named.logins.Status
+		s.file.named.logins.Log(s.logger)
 	}
 	if s.claims != nil {
 		o.Claims = s.claims.Status
 	}
 	if s.readAgain != nil {
 		s.config = newConfigReloader(s.serveCommand, s.logger)
-		o.Config, o.Tokens, o.Auths = s.config.Status, s.config.Tokens, s.config.Auths
+		o.Config, o.Tokens, o.Auths, o.LoginProblems = s.config.Status, s.config.Tokens, s.config.Auths, s.config.LoginProblems
 		cached := s.TokenCache
 		if s.limit > 0 {
 			cached = min(cached, s.limit/64)

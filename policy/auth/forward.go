@@ -272,8 +272,22 @@ func (f *Forward) question(r policy.Request) *http.Request {
 			q.Header[said.name] = []string{string(said.value)}
 		}
 	}
+	if host := q.Header["X-Forwarded-Host"]; len(host) == 1 {
+		host[0] = plainHost(host[0])
+	}
 	if q.Header["User-Agent"] == nil {
 		q.Header["User-Agent"] = []string{""} // none, instead of the library's
 	}
 	return q
+}
+
+// plainHost is a host, perhaps with a port, spelled as routes are looked up: in lower case
+// and without the dot of a complete name. A service that has rules for app.example.org must
+// not take APP.example.org. for another host than serai does.
+func plainHost(host string) string {
+	end := len(host)
+	if colon := strings.LastIndexByte(host, ':'); colon > strings.LastIndexByte(host, ']') {
+		end = colon
+	}
+	return strings.TrimSuffix(strings.ToLower(host[:end]), ".") + host[end:]
 }

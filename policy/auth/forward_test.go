@@ -109,6 +109,18 @@ func TestQuestion(t *testing.T) {
 	}
 }
 
+// TestPlainHost: a host has one spelling, whatever a client has made of it.
+func TestPlainHost(t *testing.T) {
+	for host, want := range map[string]string{
+		"app.example.org": "app.example.org", "APP.Example.org": "app.example.org", "app.example.org.": "app.example.org", "App.example.org.:8443": "app.example.org:8443",
+		"[2001:DB8::1]": "[2001:db8::1]", "[2001:DB8::1]:80": "[2001:db8::1]:80", "192.0.2.1:80": "192.0.2.1:80", "": "", ".": "", ":80": ":80", "app.example.org:": "app.example.org:",
+	} {
+		if got := plainHost(host); got != want {
+			t.Errorf("%q is spelled %q, want %q", host, got, want)
+		}
+	}
+}
+
 // TestTrustForwarded: only a trusted proxy's word counts, and only where the block says so.
 func TestTrustForwarded(t *testing.T) {
 	var got atomic.Value

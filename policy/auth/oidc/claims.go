@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -31,8 +32,9 @@ func (l *Login) login(m *metadata, a *attempt, code string) (*session, error) {
 	defer cancel()
 	token, err := l.provider.config(m, a.Redirect).Exchange(ctx, code, oauth2.VerifierOption(a.Verifier))
 	if err != nil {
-		return nil, failed(err)
+		return nil, l.provider.failed(err)
 	}
+	l.provider.problems.note(partToken, nil)
 	id, said, err := l.verify(ctx, m, token)
 	if err != nil {
 		return nil, err
@@ -55,10 +57,12 @@ func (l *Login) login(m *metadata, a *attempt, code string) (*session, error) {
 func (l *Login) verify(ctx context.Context, m *metadata, token *oauth2.Token) (*oidclib.IDToken, claims, error) {
 	raw, ok := token.Extra("id_token").(string)
 	if !ok {
+		l.provider.problems.note(partIDToken, errors.New("there is none in the answer of its token endpoint: it may not know the scope openid"))
 		return nil, nil, errUnavailable
 	}
 	away := false // its keys
 	id, err := m.verifier.Verify(context.WithValue(ctx, keysAway{}, &away), raw)
+	l.provider.problems.note(partIDToken, err)
 	switch {
 	case err != nil && (away || ctx.Err() != nil):
 		return nil, nil, errUnavailable
@@ -90,7 +94,13 @@ func (l *Login) complete(ctx context.Context, m *metadata, token *oauth2.Token, 
 		return said, nil
 	}
 	info, err := m.provider.UserInfo(ctx, oauth2.StaticTokenSource(token))
+	l.provider.problems.note(partUserInfo, err)
 	if err != nil {
+		// Some give access tokens that are good elsewhere only. What the ID token does not
+		// say, nobody is told then.
+		if status := statusOf(err); (status == http.StatusUnauthorized || status == http.StatusForbidden) && said.find(l.o.UserClaim) != nil {
+			return said, nil
+		}
 		return nil, errUnavailable
 	}
 	more, err := readClaims(info.Claims)

@@ -60,6 +60,7 @@ type Provider struct {
 	since    time.Time     // when it has
 	asking   chan struct{} // closed when who asks has its answer; nil while nobody does
 	failures int
+	failure  error     // of the last attempt
 	again    time.Time // not to be asked before, after a failure
 	tooLong  uint64    // answers
 }
@@ -158,6 +159,13 @@ func (p *Provider) find(gone <-chan struct{}, timeout time.Duration) (*discovere
 	}
 }
 
+// lastFailure is what went wrong when the provider was last asked, nil for nothing.
+func (p *Provider) lastFailure() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.failure
+}
+
 // discover asks the provider, for all who wait.
 func (p *Provider) discover(timeout time.Duration) (*discovered, error) {
 	defer func() { // also when it panics: nobody is to wait for ever
@@ -169,6 +177,7 @@ func (p *Provider) discover(timeout time.Duration) (*discovered, error) {
 	found, err := p.ask(timeout)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.failure = err
 	if err != nil {
 		pause := min(longestPause, firstPause<<min(p.failures, 10))
 		p.failures++

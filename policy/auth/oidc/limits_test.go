@@ -15,7 +15,7 @@ func TestLimits(t *testing.T) {
 		s.revoke(fmt.Sprint(n), now, now.Add(time.Hour))
 		s.use(fmt.Sprint(n), now)
 		if r, begin := s.renewal(fmt.Sprint(n), now); begin {
-			s.end(fmt.Sprint(n), r, &session{}, nil)
+			s.end(fmt.Sprint(n), r, &session{}, &session{Refresh: "another"}, nil)
 		}
 	}
 	if got := s.Status(); got.Revoked != 3 || got.Displaced != 7 || got.Used != 4 || got.DisplacedLogins != 6 || got.Renewals != 5 {

@@ -51,7 +51,7 @@ func New(name string, o Options, shared *Shared) (*Login, error) {
 			return nil, err
 		}
 	}
-	l.provider = &provider{Provider: o.Provider, o: &l.o}
+	l.provider = &provider{Provider: o.Provider, o: &l.o, problems: problems{auth: name, shared: shared}}
 	return l, nil
 }
 

@@ -1,9 +1,12 @@
 package oidc
 
 import (
+	"cmp"
 	"net/url"
 	"strings"
 	"time"
+
+	"golang.org/x/oauth2"
 
 	"serai/policy"
 	"serai/wire"
@@ -47,9 +50,9 @@ func (a *asking) logout() (answered bool) {
 	for key := range a.cookies.attempts {
 		a.reply.Fields = append(a.reply.Fields, setCookie(l.attemptName(a.secure, key), "", a.secure, 0))
 	}
-	m := a.tellProvider(s)
+	m, hint := a.tellProvider(s)
 	if m != nil && m.EndSession != "" {
-		return a.redirect(a.endSession(m))
+		return a.redirect(a.endSession(m, hint))
 	}
 	if to := a.afterLogout(); to != "" {
 		return a.redirect(to)
@@ -62,19 +65,45 @@ func (a *asking) logout() (answered bool) {
 
 // tellProvider has the refresh token of a session, which may be nil, revoked, so that no
 // node can renew a copy of it. It returns what is known of the provider, nil where it is
-// away: that keeps nobody from logging out here.
-func (a *asking) tellProvider(s *session) (m *metadata) {
+// away, which keeps nobody from logging out here; and an ID token for its end of session.
+func (a *asking) tellProvider(s *session) (m *metadata, hint string) {
 	leave, err := a.l.places.Enter(a.client())
 	if err != nil {
-		return nil
+		return nil, ""
 	}
 	defer leave()
 	a.Wait(func(gone <-chan struct{}) {
-		if m, err = a.l.provider.metadata(gone); err == nil && s != nil {
-			a.l.provider.revoke(m, s.Refresh)
+		if m, err = a.l.provider.metadata(gone); err == nil && s != nil && s.Refresh != "" {
+			var token string
+			token, hint = a.l.lastTokens(m, s)
+			a.l.provider.revoke(m, token)
 		}
 	})
-	return m
+	return m, hint
+}
+
+// longestHint bounds the ID token in the URL of an end of session: servers take URLs of 8
+// KiB or more.
+const longestHint = 4096
+
+// lastTokens uses the refresh token of a session once more, and returns the one that is
+// good by then, and an ID token. So none has to lie in the cookie for hours, which each
+// request would carry.
+func (l *Login) lastTokens(m *metadata, s *session) (refresh, hint string) {
+	if m.EndSession == "" || l.provider.rests() {
+		return s.Refresh, ""
+	}
+	ctx, cancel := l.provider.context()
+	defer cancel()
+	token, err := l.provider.config(m, "").TokenSource(ctx, &oauth2.Token{RefreshToken: s.Refresh}).Token()
+	if err != nil {
+		l.provider.failed(err) // for the operator: the user is logged out all the same
+		return s.Refresh, ""
+	}
+	if hint, _ = token.Extra("id_token").(string); len(hint) > longestHint {
+		hint = ""
+	}
+	return cmp.Or(token.RefreshToken, s.Refresh), hint
 }
 
 // wanted reports whether the user, or a page of this host, has asked: else any page could
@@ -103,15 +132,18 @@ func (a *asking) afterLogout() string {
 }
 
 // endSession is where the provider ends its own session (OpenID Connect RP-Initiated
-// Logout 1.0 section 2). It is told the client instead of an ID token, which would have to
-// lie in the cookie: some providers ask the user then.
-func (a *asking) endSession(m *metadata) string {
+// Logout 1.0 section 2). It is told the client, and with an ID token the session: without
+// one, some providers ask the user first, and others do not send the browser back.
+func (a *asking) endSession(m *metadata, hint string) string {
 	u, err := url.Parse(m.EndSession)
 	if err != nil {
 		return a.origin + "/"
 	}
 	query := u.Query()
 	query.Set("client_id", a.l.o.ClientID)
+	if hint != "" {
+		query.Set("id_token_hint", hint)
+	}
 	if to := a.afterLogout(); to != "" {
 		query.Set("post_logout_redirect_uri", to)
 	}

@@ -31,6 +31,8 @@ type provider struct {
 	known *metadata // made of what was discovered last; nil for nothing
 	// resting is until when no session is renewed, after a failure.
 	resting time.Time
+
+	problems problems // has its own lock
 }
 
 // metadata is what a provider says of itself, and what checks the tokens that it makes for
@@ -52,6 +54,7 @@ func (p *provider) metadata(gone <-chan struct{}) (*metadata, error) {
 		return nil, errUnavailable
 	}
 	found, err := p.find(gone, p.o.Timeout)
+	p.problems.note(partMetadata, p.lastFailure())
 	if err != nil {
 		return nil, err
 	}
@@ -68,20 +71,18 @@ func (p *provider) config(m *metadata, redirect string) *oauth2.Config {
 	return &oauth2.Config{ClientID: p.o.ClientID, ClientSecret: p.o.ClientSecret(), Endpoint: m.endpoint, RedirectURL: redirect, Scopes: p.o.Scopes}
 }
 
-// failed sorts the errors of requests to the provider. Those of the library may contain
-// what it has answered.
-func failed(err error) error {
+// failed sorts the errors of requests to the token endpoint, and notes those that are no
+// user's. Those of the library may contain what it has answered.
+func (p *provider) failed(err error) error {
 	var answered *oauth2.RetrieveError
-	if !errors.As(err, &answered) || answered.Response == nil {
-		return errUnavailable
+	if errors.As(err, &answered) && answered.Response != nil {
+		status, code := answered.Response.StatusCode, answered.ErrorCode
+		if status < 500 && (code == "invalid_grant" || status == http.StatusBadRequest && code != "" && !slices.Contains(oursToMend, code)) {
+			p.problems.note(partToken, nil)
+			return errRefused
+		}
 	}
-	status, code := answered.Response.StatusCode, answered.ErrorCode
-	switch {
-	case status >= 500:
-		return errUnavailable
-	case code == "invalid_grant", status == http.StatusBadRequest && code != "" && !slices.Contains(oursToMend, code):
-		return errRefused
-	}
+	p.problems.note(partToken, err)
 	return errUnavailable
 }
 

@@ -45,14 +45,18 @@ func (s *Shared) renewal(key string, now time.Time) (r *renewal, begin bool) {
 	return r, true
 }
 
-// end ends a renewal for all who wait. One that failed because the provider is away is
-// forgotten at once.
-func (s *Shared) end(key string, r *renewal, next *session, err error) {
+// end ends a renewal of a session for all who wait. One that failed because the provider
+// is away is forgotten at once. Where the refresh token stays good, the next renewal has
+// the same key: it is not to get the outcome of this one.
+func (s *Shared) end(key string, r *renewal, was, next *session, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r.next, r.err, r.ended = next, err, true
 	if r.until = time.Now().Add(renewedFor); err != nil && err != errRefused {
 		r.until = time.Time{}
+	}
+	if next != nil && next.Refresh == was.Refresh && r.until.After(next.due()) {
+		r.until = next.due()
 	}
 	switch err {
 	case nil:
@@ -80,7 +84,7 @@ func (l *Login) renew(a *asking, s *session) (next *session, err error) {
 			err = errBusy
 		case begin:
 			err = errUnavailable // unless begin returns
-			defer func() { l.shared.end(key, r, next, err) }()
+			defer func() { l.shared.end(key, r, s, next, err) }()
 			next, err = l.begin(a, s, gone)
 		default:
 			select {
@@ -123,8 +127,9 @@ func (l *Login) refresh(m *metadata, s *session) (*session, error) {
 	defer cancel()
 	token, err := l.provider.config(m, "").TokenSource(ctx, &oauth2.Token{RefreshToken: s.Refresh}).Token()
 	if err != nil {
-		return nil, failed(err)
+		return nil, l.provider.failed(err)
 	}
+	l.provider.problems.note(partToken, nil)
 	next, now := *s, time.Now()
 	said := claims{}
 	if token.Extra("id_token") != nil {

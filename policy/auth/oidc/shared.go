@@ -2,6 +2,7 @@ package oidc
 
 import (
 	"crypto/rand"
+	"log/slog"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -60,6 +61,7 @@ const renewedFor = time.Minute
 type Shared struct {
 	node   [16]byte // makes this node differ from others
 	limits Limits
+	logger atomic.Pointer[slog.Logger]
 
 	mu       sync.Mutex
 	revoked  expiring
@@ -104,6 +106,9 @@ func (s *Shared) SetLimits(l Limits) {
 	s.limits = l
 	s.revoked, s.used = newExpiring(l.Revoked), newExpiring(l.Used)
 }
+
+// Log has problems with providers logged, of all Logins.
+func (s *Shared) Log(logger *slog.Logger) { s.logger.Store(logger) }
 
 // Status returns what s has.
 func (s *Shared) Status() Status {

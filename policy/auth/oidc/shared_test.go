@@ -40,7 +40,7 @@ func TestSharedIsBounded(t *testing.T) {
 		if r == nil || !begin {
 			t.Fatalf("renewal %d does not begin", n)
 		}
-		s.end(key, r, &session{}, nil)
+		s.end(key, r, &session{}, &session{Refresh: "another"}, nil)
 	}
 	for n := range 2 * s.limits.Clients {
 		s.admit(client(n), now)
@@ -76,7 +76,7 @@ func TestRenewalsUnderWayStay(t *testing.T) {
 	if begin {
 		t.Fatal("a session is renewed twice at once")
 	}
-	s.end("0", r, nil, errUnavailable)
+	s.end("0", r, &session{}, nil, errUnavailable)
 	if _, begin := s.renewal("0", now.Add(time.Second)); !begin {
 		t.Error("a renewal that failed because the provider was away is not tried again")
 	}
