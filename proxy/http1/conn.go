@@ -141,7 +141,11 @@ func (c *conn) Handle() (more bool) {
 	c.quiet = false
 	s := c.begin()
 	n, err := s.Head.ParseRequest(c.wire.Buffered(), c.engine.options.Limits)
-	if err != nil || !s.memoryUse.Begun() || s.Head.Framing != wire.NoBody || s.Head.Upgrade != nil {
+	whole := err == nil && s.memoryUse.Begun()
+	if !whole || s.Head.Framing != wire.NoBody || s.Head.Upgrade != nil {
+		if whole {
+			s.parsed = n
+		}
 		c.pending = s
 		return false
 	}
@@ -165,6 +169,10 @@ func (c *conn) keepAlive() time.Duration {
 // serveOne reads and answers one request, and reports whether the connection can carry
 // another one.
 func (c *conn) serveOne(s *session) (again bool) {
+	if n := s.parsed; n > 0 {
+		s.parsed = 0
+		return c.answer(s, n)
+	}
 	n, err := c.readHead(s)
 	if err == wire.ErrVersion && c.beginsHTTP2(s) {
 		c.ending = front.PriorKnowledge

@@ -20,6 +20,7 @@ type sysConn struct {
 	// passed to raw are made once, so that no call allocates.
 	inStep     step
 	finChecked bool // stepServe has checked for a FIN that came with the first bytes
+	larger     bool // what came for the handler last time did not fit into a tiny buffer
 	serving    bool // the handler is running
 	asked      bool // stepAsk has written
 	stale      bool // stepAsk has written nothing, because the connection is stale

@@ -21,9 +21,14 @@ func (s *sysConn) readOnce(fd uintptr) bool {
 	}
 }
 
-// readIdleOnce takes a buffer, and returns it when there is nothing to read.
-func (s *sysConn) readIdleOnce(fd uintptr, get func() []byte) bool {
-	s.in = get()
+// readIdleOnce takes a buffer, a small or a tiny one, and returns it when there is
+// nothing to read.
+func (s *sysConn) readIdleOnce(fd uintptr, small bool) bool {
+	if small {
+		s.in = GetSmall()
+	} else {
+		s.in = getTiny()
+	}
 	if s.readOnce(fd) {
 		return true
 	}
@@ -64,7 +69,7 @@ func (s *sysConn) serve() error {
 }
 
 func (s *sysConn) serveOnce(fd uintptr) bool {
-	for s.readIdleOnce(fd, getTiny) {
+	for s.readIdleOnce(fd, s.larger) {
 		b, n := s.in, s.inN
 		s.in = nil
 		if s.inErr != 0 || n == 0 {
@@ -72,9 +77,10 @@ func (s *sysConn) serveOnce(fd uintptr) bool {
 			return true
 		}
 		full := n == len(b)
-		if full {
+		if full && n == TinyBuffer {
 			b, n = s.readOn(fd, b)
 		}
+		s.larger = n >= TinyBuffer
 		s.serving, s.fd = true, fd
 		more := s.conn.handle(b, n)
 		s.serving = false
@@ -147,7 +153,7 @@ func (s *sysConn) rest() (head, body []byte) {
 
 func (s *sysConn) askOnce(fd uintptr) bool {
 	if s.asked {
-		return s.readIdleOnce(fd, GetSmall)
+		return s.readIdleOnce(fd, true)
 	}
 	s.asked = true
 	if s.inStep == stepReask && !silent(fd) {
@@ -159,7 +165,7 @@ func (s *sysConn) askOnce(fd uintptr) bool {
 	}
 	// Wait for the answer. A connection that was not checked is new: its peer has sent
 	// nothing yet, but may have closed it.
-	return s.inStep == stepAsk && s.readIdleOnce(fd, GetSmall)
+	return s.inStep == stepAsk && s.readIdleOnce(fd, true)
 }
 
 // silent reports whether there is nothing to read on fd, not even a FIN.
