@@ -68,7 +68,7 @@ func TestForwardedFields(t *testing.T) {
 		"no protocol":         {peer: balancer, secure: true, sent: []string{"X-Forwarded-Proto: gopher"}, want: []string{"X-Forwarded-Proto: https", "X-Forwarded-Port: 8080"}},
 		"a balancer that begins TLS": {peer: balancer, secure: true, sent: []string{"X-Forwarded-Proto: http"},
 			want: []string{"X-Forwarded-Proto: http", "X-Forwarded-Port: 80"}},
-		"nobody proxyOnly for": {peer: balancer, sent: []string{"X-Forwarded-Proto: https"},
+		"nobody vouched for": {peer: balancer, sent: []string{"X-Forwarded-Proto: https"},
 			want: []string{"X-Forwarded-For: 10.0.0.1", "X-Real-Ip: 10.0.0.1", `Forwarded: for=10.0.0.1;host="a.test";proto=https`}},
 		"garbage, a port, IPv6 and IPv4 in IPv6": {peer: balancer, sent: []string{"X-Forwarded-For: evil;proto=x, 198.51.100.1:99", "X-Forwarded-For: 2001:db8::1,, ::ffff:203.0.113.9"},
 			want: []string{"X-Real-Ip: 203.0.113.9",

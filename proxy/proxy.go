@@ -48,15 +48,28 @@ func (p *Proxy) Serve(x *Exchange) {
 	defer p.inflight.Add(-1)
 	defer p.contain(x)
 	p.identifyClient(x)
+	if route := p.route(x); route != nil {
+		x.Route = route
+		route.Stats.Begin()
+		x.observed = true
+		if !p.applyRequest(x) {
+			p.forward(x)
+		}
+		x.observe()
+	}
+	p.log(x)
+}
+
+// route looks the route up. If there is none, or if serai answers the request without
+// one, it does that and returns nil.
+func (p *Proxy) route(x *Exchange) *router.Route {
 	// Load balancers use an address as the host, or none at all.
 	if p.wantsReady(x) && isAddress(x.Head.Host) {
 		p.serveReady(x)
-		p.log(x)
-		return
+		return nil
 	}
 	if p.answerChallenge(x) || p.misdirected(x) {
-		p.log(x)
-		return
+		return nil
 	}
 	table := p.options.Router.Current()
 	query := &x.query
@@ -64,22 +77,13 @@ func (p *Proxy) Serve(x *Exchange) {
 	route, miss := table.Lookup(query)
 	if route == nil {
 		p.serveUnrouted(x, table, miss)
-		p.log(x)
-		return
+		return nil
 	}
 	if route.Host == "*" && p.wantsReady(x) { // a route for every host must not hide the ready path
 		p.serveReady(x)
-		p.log(x)
-		return
+		return nil
 	}
-	x.Route = route
-	route.Stats.Begin()
-	x.observed = true
-	if !p.applyRequest(x) {
-		p.forward(x)
-	}
-	x.observe()
-	p.log(x)
+	return route
 }
 
 // observe counts the request, which has ended, in its route's statistics.

@@ -22,12 +22,11 @@ func (s *Sim) Save() *State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	state := &State{
-		namespaces: maps.Clone(s.namespaces.names), table: s.services.index, index: s.index,
+		namespaces: maps.Clone(s.namespaces.names), table: s.services.changed, index: s.index,
 		jobs: s.jobs.clone(), variables: s.variables.clone(),
 	}
 	for _, r := range s.services.latest {
 		state.regs = append(state.regs, r)
-		state.table = max(state.table, r.ModifyIndex) // including what is not committed yet
 	}
 	return state
 }
@@ -45,7 +44,7 @@ func (s *Sim) Restore(state *State, anew bool) {
 		s.services.latest[instanceKey{r.Namespace, r.ID}] = r
 		s.services.put([]*nomad.Registration{r}, r.ModifyIndex)
 	}
-	s.services.index = state.table
+	s.services.changed, s.services.index = state.table, state.table
 	s.namespaces.names, s.namespaces.index = maps.Clone(state.namespaces), state.index
 	s.jobs, s.variables = state.jobs.clone(), state.variables.clone()
 	if anew {

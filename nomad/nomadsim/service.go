@@ -12,6 +12,7 @@ import (
 // state while a commit is pending.
 type serviceTable struct {
 	latest    map[instanceKey]*nomad.Registration
+	changed   uint64                         // index of the last change of latest
 	committed map[string]map[string]*service // by namespace and name
 	index     uint64                         // of the last committed change
 	scopes    map[string]uint64              // the same, by namespace
@@ -39,7 +40,7 @@ func (t *serviceTable) init() {
 	t.committed = map[string]map[string]*service{}
 	t.scopes = map[string]uint64{}
 	t.lists = map[string]encodedList{}
-	t.index = 1
+	t.changed, t.index = 1, 1
 }
 
 // Register adds or changes instances in one change and returns its index. Empty fields
@@ -56,6 +57,7 @@ func (s *Sim) Register(regs ...nomad.Registration) uint64 {
 		changed[i] = s.upsert(regs[i], index)
 		s.deriveJob(changed[i])
 	}
+	s.services.changed = index
 	s.publish(typeRegistration, changed, index)
 	s.commit(func() { s.services.put(changed, index) })
 	return index
@@ -73,6 +75,7 @@ func (s *Sim) Load(regs ...nomad.Registration) uint64 {
 		changed[i] = s.upsert(regs[i], index)
 		s.deriveJob(changed[i])
 	}
+	s.services.changed = index
 	s.commit(func() { s.services.put(changed, index) })
 	return index
 }
@@ -191,6 +194,7 @@ func (s *Sim) remove(eventType string, match func(*nomad.Registration) bool) uin
 	slices.SortFunc(gone, func(a, b *nomad.Registration) int { return strings.Compare(a.ID, b.ID) })
 	s.index++
 	index := s.index
+	s.services.changed = index
 	s.publish(eventType, gone, index)
 	s.commit(func() { s.services.drop(gone, index) })
 	return index

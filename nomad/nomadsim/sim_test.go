@@ -137,6 +137,24 @@ func TestPublishBeforeCommit(t *testing.T) {
 	}
 }
 
+// TestSaveBeforeCommit: a state that is saved between a change's event and its commit
+// has the change and its index.
+func TestSaveBeforeCommit(t *testing.T) {
+	for name, change := range map[string]func(*nomadsim.Sim) uint64{
+		"an instance comes": func(s *nomadsim.Sim) uint64 { return s.Register(instance("a", 2)) },
+		"an instance ends":  func(s *nomadsim.Sim) uint64 { return s.StopAlloc("alloc-a-1") },
+	} {
+		sim, cl := simulator(t, nomadsim.Options{CommitDelay: time.Hour})
+		sim.Register(instance("a", 1))
+		sim.Advance(time.Hour)
+		at := change(sim)
+		sim.Restore(sim.Save(), false)
+		if _, meta, err := cl.Services(testContext(t), nomad.Query{}); err != nil || meta.Index != at {
+			t.Errorf("%s: the list has the index %d, %v; want %d", name, meta.Index, err, at)
+		}
+	}
+}
+
 // TestDeathsAreTyped: deletions have the type of the change that removed the instances.
 // Source: nomad/state/events.go.
 func TestDeathsAreTyped(t *testing.T) {
