@@ -10,8 +10,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"serai/internal/agentapi"
@@ -88,8 +90,11 @@ func (r *request) fail(kind error, status int, err error) *Error {
 	return &Error{Op: r.op, Path: r.path, Status: status, Kind: kind, Err: err, token: &r.token}
 }
 
-// errTooLate is the cause of a context that ended by the client's own limit.
-var errTooLate = errors.New("no complete answer in time")
+// Causes of a context that the client itself has ended.
+var (
+	errTooLate = errors.New("no complete answer in time")
+	errBroken  = errors.New("the connection broke while the agent waited")
+)
 
 // do sends r and calls read with a 2xx answer. Any other outcome is an *Error. The request
 // counts as a success only if read returns nil.
@@ -109,14 +114,22 @@ func (c *Client) do(ctx context.Context, r *request, read func(http.Header, []by
 
 // exchange sends r and returns the header and the whole body of a 2xx answer.
 func (c *Client) exchange(ctx context.Context, r *request) (http.Header, []byte, error) {
-	limit := c.options.Limits.Request + r.wait
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w (%v)", errTooLate, limit))
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if r.wait > 0 {
+		ctx = httptrace.WithClientTrace(ctx, onlyOnce(func() { cancel(errBroken) }))
+	}
+	tooLate := func(limit time.Duration) (stop func() bool) {
+		return time.AfterFunc(limit, func() { cancel(fmt.Errorf("%w (%v)", errTooLate, limit)) }).Stop
+	}
+	stop := tooLate(c.options.Limits.Request + r.wait)
 	res, err := c.send(ctx, r)
+	stop()
 	if err != nil {
 		return nil, nil, err
 	}
 	defer res.Body.Close()
+	defer tooLate(c.options.Limits.Request)() // an agent that has begun waits no more
 	body, err := io.ReadAll(io.LimitReader(res.Body, c.options.Limits.Answer+1))
 	switch {
 	case err != nil:
@@ -132,6 +145,18 @@ func (c *Client) exchange(ctx context.Context, r *request) (http.Header, []byte,
 		return nil, nil, e
 	}
 	return res.Header, body, nil
+}
+
+// onlyOnce calls again when a request is sent a second time, which net/http does where a
+// connection that was used before breaks. The agent may have restarted meanwhile, and wait for
+// an index that it will not reach for long.
+func onlyOnce(again func()) *httptrace.ClientTrace {
+	var sent atomic.Bool
+	return &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {
+		if sent.Swap(true) {
+			again()
+		}
+	}}
 }
 
 // send sends r and returns the answer, whose body the caller must close.
@@ -185,7 +210,10 @@ func (c *Client) failed(ctx context.Context, r *request, err error) *Error {
 	}
 	e := r.fail(ErrUnreachable, 0, err)
 	if ctx.Err() != nil {
-		if e.Err = context.Cause(ctx); !errors.Is(e.Err, errTooLate) {
+		switch e.Err = context.Cause(ctx); {
+		case errors.Is(e.Err, errBroken):
+			return e
+		case !errors.Is(e.Err, errTooLate):
 			e.Kind = nil // the caller ended it
 			return e
 		}
