@@ -79,16 +79,31 @@ func (r *consulRun) gone(f *followed, missing []*Instance, meta *consul.Meta, su
 // ownService is the service that Consul's servers register themselves as.
 const ownService = "consul"
 
-// anchor finds out whether an answer to a request without a token may lack something: then
-// agents never say so. Where anonymous requests have lost their rights, Consul's own service
-// is gone for them, too.
-func (r *consulRun) anchor(ctx context.Context, meta *consul.Meta) error {
-	if !meta.Denies || !r.options.Client.Anonymous() {
-		return nil
+// lookUp asks for a service. Agents never say of an answer to a request without a token that
+// it lacks something. Where anonymous requests have lost their rights, Consul's own service is
+// gone for them, too: so what the leader lists for them counts only if they may see that one
+// before and after it. Denies says that this is known to be necessary.
+func (r *consulRun) lookUp(ctx context.Context, name string, q consul.Query, denies bool) ([]consul.Entry, consul.Meta, error) {
+	client, hidden := r.options.Client, false
+	check := func() error {
+		servers, _, err := client.Service(ctx, ownService, consul.Query{})
+		hidden = hidden || len(servers) == 0
+		return err
 	}
-	servers, _, err := r.options.Client.Service(ctx, ownService, consul.Query{})
-	meta.Filtered = meta.Filtered || err == nil && len(servers) == 0
-	return err
+	if q.Stale || !client.Anonymous() || !denies {
+		entries, meta, err := client.Service(ctx, name, q)
+		meta.Filtered = meta.Filtered || meta.Denies && client.Anonymous()
+		return entries, meta, err
+	}
+	if err := check(); err != nil {
+		return nil, consul.Meta{}, err
+	}
+	entries, meta, err := client.Service(ctx, name, q)
+	if err == nil {
+		err = check()
+	}
+	meta.Filtered = meta.Filtered || hidden
+	return entries, meta, err
 }
 
 // holding reports whether nothing is removed for now.

@@ -29,6 +29,7 @@ type consulRun struct {
 	reading  int         // being read
 	watching int         // services that have a query of their own
 	catalog  uint64      // the index of the list of services, 0 before it has been read
+	denies   bool        // as that list said: see consul.Meta
 	pause    backoff     // of that list
 
 	// troubles are what cannot be followed, by what is asked: the name of a service, or one
@@ -197,7 +198,7 @@ func (r *consulRun) list(names map[string][]string, meta consul.Meta) {
 		r.hold(meta.Index, r.catalog)
 	}
 	changed := r.catalog != meta.Index
-	r.catalog = meta.Index
+	r.catalog, r.denies = meta.Index, meta.Denies
 	for name, tags := range names {
 		if carries(tags, r.prefix) {
 			r.follow(name)
@@ -279,13 +280,10 @@ func (r *consulRun) drain() {
 func (r *consulRun) ask(f *followed, q consul.Query, after time.Duration) {
 	ctx, stop := context.WithCancel(r.asks)
 	f.asking, f.stop = true, stop
-	surely := !q.Stale
+	surely, denies := !q.Stale, r.denies
 	r.do(ctx, after, func(ctx context.Context) func() {
 		began := time.Now()
-		entries, meta, err := r.options.Client.Service(ctx, f.name, q)
-		if err == nil && surely {
-			err = r.anchor(ctx, &meta)
-		}
+		entries, meta, err := r.lookUp(ctx, f.name, q, denies)
 		received := time.Now()
 		return func() {
 			again := f.again
