@@ -50,13 +50,14 @@ func (e *AccessError) Error() string {
 // CheckAccess lists the services, and returns nil, an *AccessError, or another error (no
 // agent, token refused), which says nothing about rights.
 func (c *Client) CheckAccess(ctx context.Context) error {
-	_, meta, err := c.Services(ctx, Query{})
+	names, meta, err := c.Services(ctx, Query{})
+	_, own := names[OwnService]
 	switch {
 	case errors.Is(err, ErrForbidden):
 		return &AccessError{Cause: err}
 	case err != nil:
 		return err
-	case meta.Filtered:
+	case meta.Filtered, meta.Denies && !own && c.Anonymous():
 		return &AccessError{Hidden: true}
 	}
 	return nil

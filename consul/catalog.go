@@ -60,6 +60,9 @@ type Check struct {
 	ServiceName string
 }
 
+// OwnService is the service that Consul's servers register themselves as.
+const OwnService = "consul"
+
 // The states of a Check.
 const (
 	Passing  = "passing"

@@ -76,9 +76,6 @@ func (r *consulRun) gone(f *followed, missing []*Instance, meta *consul.Meta, su
 	return true
 }
 
-// ownService is the service that Consul's servers register themselves as.
-const ownService = "consul"
-
 // lookUp asks for a service. Agents never say of an answer to a request without a token that
 // it lacks something. Where anonymous requests have lost their rights, Consul's own service is
 // gone for them, too: so what the leader lists for them counts only if they may see that one
@@ -86,7 +83,7 @@ const ownService = "consul"
 func (r *consulRun) lookUp(ctx context.Context, name string, q consul.Query, denies bool) ([]consul.Entry, consul.Meta, error) {
 	client, hidden := r.options.Client, false
 	check := func() error {
-		servers, _, err := client.Service(ctx, ownService, consul.Query{})
+		servers, _, err := client.Service(ctx, consul.OwnService, consul.Query{})
 		hidden = hidden || len(servers) == 0
 		return err
 	}

@@ -71,10 +71,10 @@ func TestConsul(t *testing.T) {
 		until(t, host, func() bool { status, _ := get(traffic, host, "/"); return status == 200 })
 	}
 	putConsul(t, a.URL, "", web, consul.Critical)
-	until(t, "an answer that says why", func() bool {
-		status, body := get(traffic, "consul.example.org", "/")
-		return status == 503 && strings.Contains(body, "critical in Consul")
-	})
+	until(t, "503 while it is critical", func() bool { status, _ := get(traffic, "consul.example.org", "/"); return status == 503 })
+	if _, body := get(admin, "localhost", "/explain?host=consul.example.org"); !strings.Contains(body, "is critical in Consul") {
+		t.Errorf("/explain does not tell why: %s", body)
+	}
 	putConsul(t, a.URL, "", web, consul.Passing)
 	until(t, "the instance, well again", func() bool { status, _ := get(traffic, "consul.example.org", "/"); return status == 200 })
 	if got := metric(admin, `serai_consul_requests_total{kind="services",outcome="ok"}`); got == "" {
