@@ -29,9 +29,9 @@ type consulAgent interface {
 	let(token string, read bool)
 }
 
-// consuls make agents, real ones where there is a binary. A token that
+// consuls make agents: simulated ones, and real ones where there is a binary. A token that
 // is not empty is that of the management, and demands rights of all others.
-var consuls = map[string]func(t *testing.T, token string) consulAgent{"a real agent": newRealConsul}
+var consuls = map[string]func(t *testing.T, token string) consulAgent{"simulator": newSimulatedConsul, "a real agent": newRealConsul}
 
 // realConsul is a real agent.
 type realConsul struct {

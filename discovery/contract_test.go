@@ -32,7 +32,7 @@ type place interface {
 func TestSourceContract(t *testing.T) {
 	t.Parallel()
 	for name, open := range map[string]func(*testing.T) place{
-		"nomad": newNomadPlace, "nomad, kept on disk": newKeptPlace, "file": newFilePlace, "consul, a real agent": newRealConsulPlace,
+		"nomad": newNomadPlace, "nomad, kept on disk": newKeptPlace, "file": newFilePlace, "consul": newConsulPlace, "consul, a real agent": newRealConsulPlace,
 	} {
 		t.Run(name, func(t *testing.T) {
 			for rule, hold := range map[string]func(*testing.T, place){
