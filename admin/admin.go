@@ -149,5 +149,10 @@ func (a *Admin) NomadRequest(kind string, err error) {
 	a.metrics.nomad.WithLabelValues(label(kind), outcome(err)).Inc()
 }
 
+// ConsulRequest counts a request made to Consul. It is a consul.Options.OnRequest.
+func (a *Admin) ConsulRequest(kind string, err error) {
+	a.metrics.consul.WithLabelValues(label(kind), outcome(err)).Inc()
+}
+
 // Drain makes Ready false from now on.
 func (a *Admin) Drain() { a.draining.Store(true) }

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"serai/consul"
 	"serai/discovery"
 	"serai/nomad"
 )
@@ -23,6 +24,7 @@ type metrics struct {
 	lag      prometheus.Histogram
 	build    prometheus.Histogram
 	nomad    *prometheus.CounterVec
+	consul   *prometheus.CounterVec
 	started  time.Time
 	// complete is the time from started to the first complete table, 0 before.
 	complete atomic.Int64
@@ -42,13 +44,16 @@ func newMetrics(o *Options) *metrics {
 		nomad: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "serai_nomad_requests_total", Help: "Requests made to Nomad, by kind and outcome.",
 		}, []string{"kind", "outcome"}),
+		consul: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "serai_consul_requests_total", Help: "Requests made to Consul, by kind and outcome.",
+		}, []string{"kind", "outcome"}),
 	}
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "serai_build_info", Help: "Always 1; the version is a label.",
 		ConstLabels: prometheus.Labels{"version": label(o.Version)},
 	})
 	info.Set(1)
-	m.registry.MustRegister(m.lag, m.build, m.nomad, info,
+	m.registry.MustRegister(m.lag, m.build, m.nomad, m.consul, info,
 		newTraffic(o.Router, o.Registrations), &state{options: o, metrics: m},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -88,8 +93,9 @@ func outcome(err error) string {
 	}{
 		{nomad.ErrTokenRefused, "token-refused"}, {nomad.ErrForbidden, "forbidden"}, {nomad.ErrStreamRefused, "refused"},
 		{nomad.ErrStreamSilent, "silent"}, {nomad.ErrStreamEnded, "ended"}, {nomad.ErrUnavailable, "unavailable"},
+		{consul.ErrTokenRefused, "token-refused"}, {consul.ErrForbidden, "forbidden"}, {consul.ErrUnavailable, "unavailable"}, {consul.ErrBadAnswer, "bad-answer"},
 		{nomad.ErrBadAnswer, "bad-answer"}, {nomad.ErrNotFound, "not-found"}, {nomad.ErrConflict, "conflict"},
-		{context.Canceled, "canceled"}, {nomad.ErrUnreachable, "unreachable"},
+		{context.Canceled, "canceled"}, {nomad.ErrUnreachable, "unreachable"}, {consul.ErrUnreachable, "unreachable"},
 	} {
 		if errors.Is(err, o.err) {
 			return o.name

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"serai/admin"
+	"serai/consul"
 	"serai/discovery"
 	"serai/front"
 	"serai/nomad"
@@ -53,6 +54,7 @@ func busy(t testing.TB) *node {
 	call(n.stats("web"), 200)
 	n.proxy.Count(proxy.ReasonPanic)
 	n.admin.NomadRequest(nomad.KindServices, nil)
+	n.admin.ConsulRequest(consul.KindServices, nil)
 	return n
 }
 

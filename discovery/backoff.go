@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"serai/consul"
 	"serai/nomad"
 )
 
@@ -30,11 +31,11 @@ func (b *backoff) next(err error) time.Duration {
 	const first = 50 * time.Millisecond
 	limit := 2 * time.Second
 	switch {
-	case errors.Is(err, nomad.ErrUnreachable), errors.Is(err, nomad.ErrStreamEnded):
+	case errors.Is(err, nomad.ErrUnreachable), errors.Is(err, nomad.ErrStreamEnded), errors.Is(err, consul.ErrUnreachable):
 		limit = 400 * time.Millisecond
-	case errors.Is(err, nomad.ErrUnavailable):
+	case errors.Is(err, nomad.ErrUnavailable), errors.Is(err, consul.ErrUnavailable):
 		limit = 800 * time.Millisecond
-	case errors.Is(err, nomad.ErrForbidden), errors.Is(err, nomad.ErrTokenRefused):
+	case errors.Is(err, nomad.ErrForbidden), errors.Is(err, nomad.ErrTokenRefused), errors.Is(err, consul.ErrForbidden), errors.Is(err, consul.ErrTokenRefused):
 		// A permission that was removed by mistake is soon restored, and until then
 		// serai does not know what was deployed meanwhile.
 		if limit = 800 * time.Millisecond; b.failures >= hasty {

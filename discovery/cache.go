@@ -22,18 +22,22 @@ import (
 	"serai/internal/sleep"
 )
 
-// Cache keeps the last known good snapshot on disk, for a start while Nomad is
-// unreachable. It has what Nomad said, with all tags, and no secret.
+// Cache keeps the last known good snapshot of a source on disk, for a start while that is
+// unreachable. It has what the source said, with all tags, and no secret.
 type Cache struct {
 	path   string
+	of     string // the source
 	logger *slog.Logger
 	mu     sync.Mutex
 	newest *Snapshot
 	wake   chan struct{}
 }
 
-// cacheName is the file in the state directory.
-const cacheName = "services.json"
+// The files in the state directory.
+const (
+	cacheName       = "services.json"
+	consulCacheName = "services-consul.json"
+)
 
 // cacheVersion is the version of the format; other versions are not read.
 const cacheVersion = 1
@@ -41,20 +45,30 @@ const cacheVersion = 1
 // maxCache bounds what is read from disk, in bytes.
 const maxCache = 1 << 30
 
-// NewCache keeps the cache in dir, which it creates if it is missing. It refuses a
-// directory to which others can write.
+// NewCache keeps the cache of Nomad's services in dir, which it creates if it is missing.
+// It refuses a directory to which others can write.
 func NewCache(dir string, logger *slog.Logger) (*Cache, error) {
+	return newCache("nomad", dir, cacheName, logger)
+}
+
+// NewConsulCache is NewCache for Consul's services.
+func NewConsulCache(dir string, logger *slog.Logger) (*Cache, error) {
+	return newCache("consul", dir, consulCacheName, logger)
+}
+
+func newCache(of, dir, name string, logger *slog.Logger) (*Cache, error) {
 	if err := atomicfile.Directory(dir); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	return &Cache{path: filepath.Join(dir, cacheName), logger: logger, wake: make(chan struct{}, 1)}, nil
+	return &Cache{path: filepath.Join(dir, name), of: of, logger: logger, wake: make(chan struct{}, 1)}, nil
 }
 
 // Load returns the cached snapshot, nil when there is none. It leaves out services of
-// namespaces that are not watched now, and services without a tag of prefix.
+// namespaces that are not watched now (all are if namespaces is nil), and services without
+// a tag of prefix.
 func (c *Cache) Load(namespaces *Namespaces, prefix string) (*Snapshot, error) {
 	file, err := os.Open(c.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -69,7 +83,7 @@ func (c *Cache) Load(namespaces *Namespaces, prefix string) (*Snapshot, error) {
 		return nil, fmt.Errorf("the cached services in %s are not used: %w", c.path, err)
 	}
 	instances = slices.DeleteFunc(instances, func(i *Instance) bool {
-		return i.ID == "" || i.Service == "" || !namespaces.Match(i.Namespace)
+		return i.ID == "" || i.Service == "" || namespaces != nil && !namespaces.Match(i.Namespace)
 	})
 	s.Services = group(instances, prefix)
 	return s, nil
@@ -122,7 +136,7 @@ func (c *Cache) flush(complaint *string) {
 		*complaint = ""
 	case err.Error() != *complaint:
 		*complaint = err.Error()
-		c.logger.Error("the last known services cannot be saved: a restart while nomad is unreachable would begin with nothing", "error", err)
+		c.logger.Error("the last known services cannot be saved: a restart while their source is unreachable would begin with nothing", "source", c.of, "error", err)
 	}
 }
 

@@ -24,12 +24,16 @@ type place interface {
 	away(t *testing.T) (back func())
 	// ordered says that registrations have positions in an order.
 	ordered() bool
+	// told is an instance as the source tells it.
+	told(i discovery.Instance) discovery.Instance
 }
 
 // TestSourceContract checks the contract of Source for every source.
 func TestSourceContract(t *testing.T) {
 	t.Parallel()
-	for name, open := range map[string]func(*testing.T) place{"nomad": newNomadPlace, "nomad, kept on disk": newKeptPlace, "file": newFilePlace} {
+	for name, open := range map[string]func(*testing.T) place{
+		"nomad": newNomadPlace, "nomad, kept on disk": newKeptPlace, "file": newFilePlace, "consul": newConsulPlace, "consul, a real agent": newRealConsulPlace,
+	} {
 		t.Run(name, func(t *testing.T) {
 			for rule, hold := range map[string]func(*testing.T, place){
 				"a place without instances is known": emptyIsKnown, "all is told": allIsTold, "every change is told": everyChange,
@@ -70,11 +74,27 @@ func plain(s *discovery.Snapshot) map[discovery.Key][]discovery.Instance {
 	return all
 }
 
+// followPlace runs a source of a place.
+func followPlace(t *testing.T, p place) *watch {
+	w := follow(t, p.source(t))
+	w.told = p.told
+	return w
+}
+
+// key is the key of an instance's service in the place's snapshots.
+func key(p place, i discovery.Instance) discovery.Key {
+	i = p.told(i)
+	return i.Key()
+}
+
 // shows waits until the newest snapshot has exactly these, sorted by ID.
 func (w *watch) shows(want ...discovery.Instance) *discovery.Snapshot {
 	w.t.Helper()
 	byKey := make(map[discovery.Key][]discovery.Instance)
 	for _, i := range want {
+		if w.told != nil {
+			i = w.told(i)
+		}
 		byKey[i.Key()] = append(byKey[i.Key()], bare(i))
 	}
 	deadline := time.After(long)
@@ -95,7 +115,7 @@ func (w *watch) shows(want ...discovery.Instance) *discovery.Snapshot {
 
 func emptyIsKnown(t *testing.T, p place) {
 	p.set(t)
-	w := follow(t, p.source(t))
+	w := followPlace(t, p)
 	if s := w.shows(); s.Partial || s.Origin != discovery.OriginLive || s.Read.IsZero() {
 		t.Errorf("the snapshot of nothing is %+v", s)
 	}
@@ -107,7 +127,7 @@ func allIsTold(t *testing.T, p place) {
 	odd := instance("odd", "4", ours)
 	odd.Address, odd.Port = "", 0
 	p.set(t, two, instance("plain", "5", "ingress-b.host=c.example.org"), near, one, odd)
-	w := follow(t, p.source(t))
+	w := followPlace(t, p)
 	w.shows(one, two, near, odd)
 	if s := w.until("life", live); s.Source == "" || s.Services != 3 || s.Instances != 4 {
 		t.Errorf("status %+v", s)
@@ -117,8 +137,8 @@ func allIsTold(t *testing.T, p place) {
 func everyChange(t *testing.T, p place) {
 	stays := instance("stays", "0", ours)
 	p.set(t, stays)
-	w := follow(t, p.source(t))
-	first := w.shows(stays).Services[stays.Key()]
+	w := followPlace(t, p)
+	first := w.shows(stays).Services[key(p, stays)]
 	one, two := instance("web", "1", ours), instance("web", "2", ours)
 	changed, moved, withdrawn := one, one, one
 	changed.Tags = []string{ours, "ingress.path=/x"}
@@ -133,7 +153,7 @@ func everyChange(t *testing.T, p place) {
 		now = append(now, stays)
 		p.set(t, now...)
 		s := w.shows(now...)
-		if s.Services[stays.Key()] != first {
+		if s.Services[key(p, stays)] != first {
 			t.Errorf("with %v a service that did not change has a new pointer", now)
 		}
 		all = append(all, sent{s, plain(s)})
@@ -148,7 +168,7 @@ func everyChange(t *testing.T, p place) {
 func silence(t *testing.T, p place) {
 	one, two := instance("web", "1", ours), instance("web", "2", ours)
 	p.set(t, one)
-	w := follow(t, p.source(t))
+	w := followPlace(t, p)
 	w.shows(one)
 	w.until("life", live)
 	back := p.away(t)
@@ -159,14 +179,15 @@ func silence(t *testing.T, p place) {
 	p.set(t, one, two)
 	w.shows(one, two)
 	w.until("life", live)
-	w.neverWithout("default/web/1")
+	one = p.told(one)
+	w.neverWithout(one.Namespace + "/web/" + one.ID)
 }
 
 func awayAtFirst(t *testing.T, p place) {
 	one := instance("web", "1", ours)
 	p.set(t, one)
 	back := p.away(t)
-	w := follow(t, p.source(t))
+	w := followPlace(t, p)
 	if s := w.until("a try", func(s discovery.Status) bool { return s.Problem != "" }); s.Ready() {
 		t.Errorf("status of a place that nobody has read: %+v", s)
 	}
@@ -193,7 +214,7 @@ func slowReceiver(t *testing.T, p place) {
 	for deadline := time.After(long); ; {
 		select {
 		case s := <-out:
-			if !reflect.DeepEqual(plain(s), map[discovery.Key][]discovery.Instance{last.Key(): {last}}) {
+			if !reflect.DeepEqual(plain(s), map[discovery.Key][]discovery.Instance{key(p, last): {p.told(last)}}) {
 				continue
 			}
 		case <-deadline:
@@ -228,13 +249,13 @@ func blockedSend(t *testing.T, p place) {
 func order(t *testing.T, p place) {
 	old, young := instance("web", "1", ours), instance("web", "2", ours)
 	p.set(t, old)
-	w := follow(t, p.source(t))
+	w := followPlace(t, p)
 	w.shows(old)
 	p.set(t, old, young)
-	before := w.shows(old, young).Services[old.Key()].Instances
+	before := w.shows(old, young).Services[key(p, old)].Instances
 	old.Tags = []string{"ingress.host=b.example.org"}
 	p.set(t, old, young)
-	after := w.shows(old, young).Services[old.Key()].Instances
+	after := w.shows(old, young).Services[key(p, old)].Instances
 	if !p.ordered() {
 		for _, i := range slices.Concat(before, after) {
 			if i.Created != 0 || i.Modified != 0 || !i.ByHand() {

@@ -96,6 +96,7 @@ type watch struct {
 	all     []*discovery.Snapshot
 	changed chan struct{}
 	stop    func()
+	told    func(discovery.Instance) discovery.Instance // nil for no difference
 }
 
 func follow(t *testing.T, s discovery.Source) *watch {

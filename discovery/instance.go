@@ -31,10 +31,16 @@ type Instance struct {
 	// Created and Modified are the positions of its registration, and of the last
 	// change of it, in the order in which its source made all of them: the indexes of
 	// Nomad, or of Consul's catalog. Higher is later, and 0 means that the source has
-	// no such order, as with a file. Between two sources they cannot be compared; they
-	// are the same on every node.
+	// no such order, as with a file. They are the same on every node. Those of Consul are
+	// beyond all of Nomad's (see consulOrder): of two sources, Nomad is the older one.
 	Created  uint64 `json:"CreateIndex"`
 	Modified uint64 `json:"ModifyIndex"`
+	// Weight is the share that the source gives it, in hundredths of what its tags say; 0
+	// means that it gives none.
+	Weight int `json:"Weight,omitempty"`
+	// Unfit says why it takes no requests for now, as far as the source knows, such as
+	// `critical in Consul`; empty when it may. It keeps its claims.
+	Unfit string `json:"Unfit,omitempty"`
 }
 
 // Key names the instance's service.
@@ -93,7 +99,7 @@ func keep(next, old map[Key]*Service) {
 func same(a, b *Instance) bool {
 	return a.ID == b.ID && a.Address == b.Address && a.Port == b.Port && a.Alloc == b.Alloc &&
 		a.Node == b.Node && a.Datacenter == b.Datacenter && a.Job == b.Job &&
-		a.Created == b.Created && slices.Equal(a.Tags, b.Tags)
+		a.Created == b.Created && a.Weight == b.Weight && a.Unfit == b.Unfit && slices.Equal(a.Tags, b.Tags)
 }
 
 // carries reports whether a tag begins with our prefix, or nearly so: see NearPrefix.

@@ -23,8 +23,9 @@ func newNomadPlace(t *testing.T) place {
 	return &nomadPlace{newAgent(t, nomadsim.Options{}), make(map[string]discovery.Instance)}
 }
 
-func (p *nomadPlace) ordered() bool                   { return true }
-func (p *nomadPlace) away(t *testing.T) (back func()) { return p.agent.away(t) }
+func (p *nomadPlace) ordered() bool                                { return true }
+func (p *nomadPlace) away(t *testing.T) (back func())              { return p.agent.away(t) }
+func (p *nomadPlace) told(i discovery.Instance) discovery.Instance { return i }
 
 func (p *nomadPlace) source(t *testing.T) discovery.Source {
 	all, err := discovery.NewWatchers(discovery.WatcherOptions{Client: newClient(t, nomad.Options{Address: p.agent.url})})
@@ -71,7 +72,8 @@ func newFilePlace(t *testing.T) place {
 	return &filePlace{filepath.Join(t.TempDir(), "services.json")}
 }
 
-func (p *filePlace) ordered() bool { return false }
+func (p *filePlace) ordered() bool                                { return false }
+func (p *filePlace) told(i discovery.Instance) discovery.Instance { return i }
 
 func (p *filePlace) source(t *testing.T) discovery.Source {
 	f, err := discovery.NewFile(discovery.FileOptions{Path: p.path, Every: time.Millisecond})

@@ -1,6 +1,6 @@
 // Package discovery answers: which instances exist now?
 //
-// A Source watches one place where instances are registered (Nomad, a file) and sends
+// A Source watches one place where instances are registered (Nomad, Consul, a file) and sends
 // immutable Snapshots; Merge makes one Source of several. This package does not know
 // the meaning of tags: that is package router's question.
 package discovery
@@ -73,4 +73,5 @@ type Source interface {
 var (
 	_ Source = (*Watcher)(nil)
 	_ Source = (*File)(nil)
+	_ Source = (*Consul)(nil)
 )

@@ -66,7 +66,7 @@ const (
 )
 
 func sizeOf(i *Instance) size {
-	n := instanceBytes + len(i.ID) + len(i.Namespace) + len(i.Service) + len(i.Job) + len(i.Alloc) + len(i.Node) + len(i.Datacenter) + len(i.Address)
+	n := instanceBytes + len(i.ID) + len(i.Namespace) + len(i.Service) + len(i.Job) + len(i.Alloc) + len(i.Node) + len(i.Datacenter) + len(i.Address) + len(i.Unfit)
 	for _, t := range i.Tags {
 		n += tagBytes + len(t)
 	}

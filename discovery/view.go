@@ -113,7 +113,12 @@ func (v *view) apply(e *nomad.Event, received time.Time) {
 // replace applies the instances of a service as of index.
 func (v *view) replace(key Key, regs []nomad.Registration, index uint64) {
 	v.known[key] = index
-	instances := allFromNomad(regs)
+	v.update(key, allFromNomad(regs))
+}
+
+// update sets the instances of a service, sorted by ID, if it is one of ours and they are
+// not what is known.
+func (v *view) update(key Key, instances []*Instance) {
 	old := v.services[key]
 	if old != nil {
 		for i, next := range instances { // what is the same keeps its place in the store

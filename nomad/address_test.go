@@ -38,8 +38,8 @@ func TestParseAddress(t *testing.T) {
 	} {
 		a, err := parseAddress(in)
 		if want.says == "" {
-			if err != nil || a.base.String() != want.base || a.socket != want.socket {
-				t.Errorf("%q: %q, %q, %v; want %+v", in, a.base.String(), a.socket, err, want)
+			if err != nil || a.Base.String() != want.base || a.Socket != want.socket {
+				t.Errorf("%q: %q, %q, %v; want %+v", in, a.Base.String(), a.Socket, err, want)
 			}
 			continue
 		}

@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"serai/internal/agentapi"
 )
 
 // The kinds of request that Options.OnRequest is called with.
@@ -33,8 +35,8 @@ const (
 // own and never retries: that is for the caller to decide.
 type Client struct {
 	options Options
-	address address
-	token   *tokenSource
+	address agentapi.Address
+	token   *agentapi.Token
 	http    *http.Client
 	logger  *slog.Logger
 }
@@ -61,7 +63,7 @@ func NewClient(o Options) (*Client, error) {
 	return &Client{
 		options: o,
 		address: a,
-		token:   &tokenSource{file: o.TokenFile, fixed: strings.TrimSpace(o.Token)},
+		token:   &agentapi.Token{File: o.TokenFile, Fixed: strings.TrimSpace(o.Token), Variable: "NOMAD_TOKEN"},
 		http: &http.Client{
 			Transport: tr,
 			// A redirect would carry the token to a stranger.
@@ -72,12 +74,7 @@ func NewClient(o Options) (*Client, error) {
 }
 
 // Address is the client's address of the agent, for logs: a URL or unix:///PATH.
-func (c *Client) Address() string {
-	if c.address.socket != "" {
-		return "unix://" + c.address.socket
-	}
-	return c.address.base.String()
-}
+func (c *Client) Address() string { return c.address.String() }
 
 // CloseIdleConnections closes connections that carry no request.
 func (c *Client) CloseIdleConnections() { c.http.CloseIdleConnections() }
@@ -172,7 +169,7 @@ func (c *Client) exchange(ctx context.Context, r *request) (http.Header, []byte,
 
 // send sends r and returns the answer, whose body the caller must close.
 func (c *Client) send(ctx context.Context, r *request, encoding string) (*http.Response, error) {
-	u := c.address.base.String() + r.path
+	u := c.address.Base.String() + r.path
 	if c.options.Region != "" {
 		r.params.Set("region", c.options.Region)
 	}
@@ -199,10 +196,10 @@ func (c *Client) send(ctx context.Context, r *request, encoding string) (*http.R
 	if encoding != "" {
 		req.Header.Set("Accept-Encoding", encoding)
 	}
-	r.token = c.token.token()
-	if !plausible(r.token) {
+	r.token = c.token.Now()
+	if !agentapi.Plausible(r.token) {
 		e := r.fail(ErrTokenRefused, 0, errors.New("the token holds characters that no token has"))
-		e.Advice = "look at " + c.token.origin()
+		e.Advice = "look at " + c.token.Origin()
 		return nil, e
 	}
 	if r.token != "" {
@@ -258,8 +255,8 @@ func (c *Client) failed(ctx context.Context, r *request, err error) *Error {
 		if s, ok := strings.CutPrefix(err.Error(), "net/http: HTTP/1.x transport connection broken: "); ok {
 			e.Err = errors.New(s)
 		}
-	} else if c.address.socket != "" {
-		e.Advice = fmt.Sprintf("is the Task API socket %s mounted in this task, and its agent running?", c.address.socket)
+	} else if c.address.Socket != "" {
+		e.Advice = fmt.Sprintf("is the Task API socket %s mounted in this task, and its agent running?", c.address.Socket)
 	} else {
 		e.Advice = fmt.Sprintf("is an agent running at %s? NOMAD_ADDR says where to look", c.Address())
 	}

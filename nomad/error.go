@@ -1,14 +1,14 @@
 package nomad
 
 import (
-	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"strings"
-	"unicode"
+
+	"serai/internal/agentapi"
 )
 
 // Kinds of errors, for errors.Is. An *Error is at most one of them.
@@ -91,7 +91,7 @@ func (e *Error) Error() string {
 		if !strings.HasSuffix(b.String(), ": ") {
 			b.WriteString(": ")
 		}
-		b.WriteString(shorten(redact(e.Err.Error(), e.token), maxCause))
+		b.WriteString(agentapi.Shorten(redact(e.Err.Error(), e.token), maxCause))
 	}
 	if e.Advice != "" {
 		b.WriteString("; ")
@@ -193,51 +193,14 @@ const (
 	adviceHTTPS    = "the agent speaks TLS: write https:// in NOMAD_ADDR"
 )
 
-// How many bytes an error shows of an unexpected answer, and of a cause, which may
-// quote one.
-const (
-	maxExcerpt = 200
-	maxCause   = 500
-)
+// maxCause is how many bytes an error shows of a cause, which may quote an answer.
+const maxCause = 500
 
-// excerpt makes the beginning of an answer fit for a log line: short, printable, and
-// without the token if the answer contains it.
-func excerpt(b []byte, token string) string {
-	// Check the whole answer: a cut must not leave half of the token.
-	if token != "" && bytes.Contains(b, []byte(token)) {
-		b = bytes.ReplaceAll(b, []byte(token), []byte(hidden))
-	}
-	return shorten(string(b[:min(len(b), 16*maxExcerpt)]), maxExcerpt)
-}
-
-// shorten makes s printable, one line, and at most limit bytes and dots long.
-func shorten(s string, limit int) string {
-	s = strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t' || r == '\r':
-			return ' '
-		case r == unicode.ReplacementChar || !unicode.IsPrint(r):
-			return '.'
-		}
-		return r
-	}, s)
-	s = strings.Join(strings.Fields(s), " ")
-	if len(s) > limit {
-		cut := limit
-		for cut > 0 && s[cut]&0xC0 == 0x80 {
-			cut--
-		}
-		s = s[:cut] + "..."
-	}
-	return s
-}
-
-// hidden replaces a token.
-const hidden = "[token]"
+func excerpt(b []byte, token string) string { return agentapi.Excerpt(b, token) }
 
 func redact(s string, token *string) string {
-	if token == nil || *token == "" {
+	if token == nil {
 		return s
 	}
-	return strings.ReplaceAll(s, *token, hidden)
+	return agentapi.Redact(s, *token)
 }

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/hashicorp/nomad/api"
+
+	"serai/internal/agentapi"
 )
 
 // fuzzToken must not appear in errors.
@@ -279,20 +281,20 @@ func FuzzAddress(f *testing.F) {
 			}
 			return
 		}
-		if a.base.User != nil || a.base.RawQuery != "" || a.base.Hostname() == "" {
+		if a.Base.User != nil || a.Base.RawQuery != "" || a.Base.Hostname() == "" {
 			t.Errorf("%q was taken as %+v", s, a)
 		}
-		req, err := http.NewRequest(http.MethodGet, a.base.String()+"/v1/services", nil)
+		req, err := http.NewRequest(http.MethodGet, a.Base.String()+"/v1/services", nil)
 		if err != nil {
 			t.Fatalf("%q: %v", s, err)
 		}
 		if !strings.HasSuffix(req.URL.Path, "/v1/services") {
 			t.Errorf("%q asks for %q", s, req.URL)
 		}
-		if a.socket == "" {
-			again, err := parseAddress(a.base.String())
-			if err != nil || again.base.String() != a.base.String() {
-				t.Errorf("%q is %q, and that is %q, %v", s, a.base.String(), again.base.String(), err)
+		if a.Socket == "" {
+			again, err := parseAddress(a.Base.String())
+			if err != nil || again.Base.String() != a.Base.String() {
+				t.Errorf("%q is %q, and that is %q, %v", s, a.Base.String(), again.Base.String(), err)
 			}
 		}
 	})
@@ -304,7 +306,7 @@ func FuzzShorten(f *testing.F) {
 	f.Add(bytes.Repeat([]byte("ä"), 300))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s := excerpt(b, fuzzToken)
-		if len(s) > maxExcerpt+len("...") || strings.Contains(s, fuzzToken) || strings.ContainsAny(s, "\n\r\t\x00") || strings.Contains(s, "  ") {
+		if len(s) > agentapi.MaxExcerpt+len("...") || strings.Contains(s, fuzzToken) || strings.ContainsAny(s, "\n\r\t\x00") || strings.Contains(s, "  ") {
 			t.Errorf("%q gave %q", b, s)
 		}
 	})

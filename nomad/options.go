@@ -1,14 +1,15 @@
 package nomad
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"os"
-	"strconv"
 	"strings"
 	"time"
+
+	"serai/internal/agentapi"
 )
 
 // DefaultAddress is the default address of an agent.
@@ -136,53 +137,6 @@ func (o Options) Validate() error {
 	return errors.Join(errs...)
 }
 
-// address is a parsed Options.Address.
-type address struct {
-	// base is the URL to which request paths are joined; its host is "nomad" for a
-	// socket.
-	base   url.URL
-	socket string
-}
-
-func parseAddress(s string) (address, error) {
-	if s == "" {
-		s = DefaultAddress
-	}
-	refuse := func(why string) (address, error) {
-		return address{}, fmt.Errorf("nomad address %q: %s; want http://HOST:PORT, https://HOST:PORT or unix:///PATH", redactAddress(s), why)
-	}
-	u, err := url.Parse(s)
-	if err != nil {
-		return refuse("it is not a URL")
-	}
-	switch {
-	case u.User != nil:
-		return refuse("it carries a user name, which would reach the logs")
-	case u.RawQuery != "" || u.Fragment != "":
-		return refuse("it carries a query or a fragment")
-	case u.Scheme == "unix":
-		path := u.Host + u.Path
-		if path == "" {
-			return refuse("the socket's path is empty")
-		}
-		return address{base: url.URL{Scheme: "http", Host: "nomad"}, socket: path}, nil
-	case u.Scheme != "http" && u.Scheme != "https":
-		return refuse("its scheme is neither http, https nor unix")
-	case u.Hostname() == "":
-		return refuse("the host is empty")
-	}
-	if p := u.Port(); p != "" {
-		if n, err := strconv.Atoi(p); err != nil || n < 1 || n > 65535 {
-			return refuse("its port is not between 1 and 65535")
-		}
-	}
-	return address{base: url.URL{Scheme: u.Scheme, Host: u.Host, Path: strings.TrimRight(u.Path, "/")}}, nil
-}
-
-// redactAddress hides what is before an @, which may be a password.
-func redactAddress(s string) string {
-	if i := strings.LastIndexByte(s, '@'); i >= 0 {
-		return "..." + s[i:]
-	}
-	return s
+func parseAddress(s string) (agentapi.Address, error) {
+	return agentapi.ParseAddress("nomad", cmp.Or(s, DefaultAddress))
 }

@@ -32,8 +32,12 @@ var metadata = prefixes("fd00:ec2::/32", "fd20:ce::254/128", "fd00:c1::a9fe:a9fe
 // nat64 is the prefix behind which translators reach IPv4 (RFC 6052).
 var nat64 = netip.MustParsePrefix("64:ff9b::/96")
 
-// nomadPorts are the ports of Nomad's agents: HTTP, RPC, Serf.
-var nomadPorts = []int{4646, 4647, 4648}
+// nomadPorts are the ports of Nomad's agents: HTTP, RPC, Serf. consulPorts are those of
+// Consul's: RPC, Serf, HTTP, HTTPS, gRPC, DNS.
+var (
+	nomadPorts  = []int{4646, 4647, 4648}
+	consulPorts = []int{8300, 8301, 8302, 8500, 8501, 8502, 8503, 8600}
+)
 
 func prefixes(all ...string) []netip.Prefix {
 	list := make([]netip.Prefix, len(all))
@@ -103,6 +107,8 @@ func (c *compilation) place(instance *discovery.Instance, address netip.AddrPort
 		return &flaw{fmt.Sprintf("address %s is the loopback of another node", ip), "an address that other nodes reach"}
 	case ip.IsLoopback() && placed && o.NoLoopback && len(o.Networks) == 0:
 		return &flaw{fmt.Sprintf("address %s is the loopback of whichever node a request enters", ip), "an address that other nodes reach; the operator can allow it with --upstream-networks"}
+	case placed && (o.Consul != nil && o.Consul(reached) || instance.Namespace == discovery.ConsulNamespace && slices.Contains(consulPorts, int(address.Port()))):
+		return &flaw{fmt.Sprintf("port %d is one of Consul's own", address.Port()), "the port of the service; an operator who wants to publish Consul puts it into the file of --services"}
 	case placed && (slices.Contains(nomadPorts, int(address.Port())) || o.Nomad(reached)):
 		return &flaw{fmt.Sprintf("port %d is one of Nomad's own", address.Port()), "the port of the service; an operator who wants to publish Nomad puts it into the file of --services"}
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"serai/discovery"
 	"serai/policy"
 )
 
@@ -196,7 +197,12 @@ func (t *Table) lost(s shadow, winner *Route, q *Query, host []byte) string {
 	case len(r.Conditions) != len(winner.Conditions):
 		return fmt.Sprintf("%d condition(s) are fewer than %d", len(r.Conditions), len(winner.Conditions))
 	}
-	return fmt.Sprintf("its claim is newer: index %d, after %d", r.CreateIndex, winner.CreateIndex)
+	index, ofConsul := discovery.Position(r.CreateIndex)
+	first, winnersToo := discovery.Position(winner.CreateIndex)
+	if ofConsul != winnersToo && first > 0 {
+		return "it is registered in Consul, and the other in Nomad, whose claims come first where nobody has recorded another order"
+	}
+	return fmt.Sprintf("its claim is newer: index %d, after %d", index, first)
 }
 
 // refusedFor returns the rejections for a host, or for a pattern that covers it.

@@ -39,11 +39,25 @@ func (c *compilation) member(instance *discovery.Instance, address string, o *In
 	e := c.options.Registry.Acquire(of.target)
 	c.endpoints = append(c.endpoints, e)
 	return &upstream.Member{
-		Endpoint: e, Weight: o.Weight, MaxInflight: o.MaxInflight, Canary: o.Canary,
+		Endpoint: e, Weight: weightOf(instance, o), Unfit: instance.Unfit, MaxInflight: o.MaxInflight, Canary: o.Canary,
 		Node: instance.Node, Datacenter: instance.Datacenter, Host: o.hostFor(address),
 		OfInstance: o.OfInstance, Policies: of.policies,
 		Alloc: instance.Alloc, Service: instance.Service, ID: instance.ID,
 	}
+}
+
+// maxWeight is the largest weight of a member.
+const maxWeight = 1000
+
+// weightOf is the share of an instance, as its tags and its source say together.
+func weightOf(instance *discovery.Instance, o *InstanceOptions) int {
+	switch {
+	case instance.Unfit != "" || o.Weight == 0:
+		return 0
+	case instance.Weight == 0:
+		return o.Weight
+	}
+	return min(max(o.Weight*instance.Weight/100, 1), maxWeight)
 }
 
 // hostOfCheck returns the Host that a check sends when upstream-host names none: the

@@ -67,6 +67,8 @@ type Options struct {
 	// Nomad reports whether Nomad's agent answers at an address, at a port other
 	// than its usual ones. Nil knows of none.
 	Nomad func(netip.AddrPort) bool
+	// Consul is the same for Consul's agent.
+	Consul func(netip.AddrPort) bool
 	// Now is the clock, time.Now by default.
 	Now func() time.Time
 	// Logger gets each rejection once; nil discards them.

@@ -13,6 +13,9 @@ type Member struct {
 	Endpoint *Endpoint
 	// Weight is the share of this member, 0 to 1000; 0 takes no new request.
 	Weight int
+	// Unfit says why its source takes it for unable to serve; empty when it does not. It
+	// takes no new request, and its weight is 0.
+	Unfit string
 	// MaxInflight bounds the requests in flight; 0 means no limit.
 	MaxInflight int
 	// Canary is nil unless the member takes only part of the requests.

@@ -44,6 +44,8 @@ func (r *Room) Readiness() string {
 func (m *Member) obstacle() string {
 	s := m.Endpoint.Status()
 	switch {
+	case m.Unfit != "":
+		return "is " + m.Unfit
 	case m.Weight <= 0:
 		return "has weight 0"
 	case s.State == Ready && m.MaxInflight > 0 && s.Inflight >= m.MaxInflight:

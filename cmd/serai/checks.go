@@ -65,10 +65,18 @@ func (s *system) tellAccess(ctx context.Context, access nomad.Access, err error)
 	}
 }
 
+// missingRight is an error that says what is missing, and how it is given.
+type missingRight interface {
+	error
+	Missing() string
+	Policy() string
+	Command() string
+}
+
 // tellPolicy logs a right that is missing, and the policy that gives it: within
 // the line, or behind it where people copy it, which one line of text would not
 // allow.
-func (s *system) tellPolicy(message string, missing *nomad.AccessError, about ...any) {
+func (s *system) tellPolicy(message string, missing missingRight, about ...any) {
 	about = append(about, "missing", missing.Missing())
 	if s.LogFormat == "json" {
 		s.logger.Warn(message+": attach the policy", append(about, "policy", missing.Policy(), "command", missing.Command())...)

@@ -22,12 +22,20 @@ func (s *system) newClaims(namespaces *discovery.Namespaces) (err error) {
 	}
 	s.claims, err = claims.New(claims.Options{
 		Client: s.client, Namespace: s.env.getenv("NOMAD_NAMESPACE"), Path: certPrefix + "/" + certstore.Path(parts...),
-		Watched: namespaces.Match, Linger: s.Linger.value(), StateDir: s.StateDir, Logger: s.logger,
+		Watched: func(namespace string) bool { return s.watches(namespaces, namespace) }, Linger: s.Linger.value(), StateDir: s.StateDir, Logger: s.logger,
 		Refused: func(err error) {
 			s.tellPolicy("nomad does not let serai write down who holds a contested host", nomad.NewAccessError(s.access(true), err))
 		},
 	})
 	return err
+}
+
+// watches reports whether the services of a namespace are known here.
+func (s *system) watches(namespaces *discovery.Namespaces, namespace string) bool {
+	if namespace == discovery.ConsulNamespace {
+		return s.Consul.given
+	}
+	return namespaces.Match(namespace)
 }
 
 // access is what is asked of Nomad.

@@ -15,7 +15,8 @@ import (
 // registered there would make a loop, or publish the admin address.
 type ownAddresses struct {
 	listeners []ownListener
-	agent     agentAddress
+	// agent is Nomad's, consulAgent is Consul's.
+	agent, consulAgent agentAddress
 
 	mu         sync.Mutex
 	interfaces map[netip.Addr]bool
@@ -52,20 +53,20 @@ func (o *ownAddresses) name(a netip.AddrPort) string {
 	return ""
 }
 
-// agentAddress is where NOMAD_ADDR says that Nomad's agent is. The zero value is
-// nowhere: a socket.
+// agentAddress is where NOMAD_ADDR says that Nomad's agent is, or --consul that Consul's
+// is. The zero value is nowhere: a socket.
 type agentAddress struct {
 	host netip.Addr // not valid for a name
 	here bool       // on this machine
 	port uint16
 }
 
-// findAgent reads the address of a client. Names are not resolved, but for those of
-// this machine.
-func (o *ownAddresses) findAgent(address string) {
+// agentAt reads the address of a client. Names are not resolved, but for those of this
+// machine.
+func agentAt(address string) (a agentAddress) {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme == "unix" {
-		return
+		return a
 	}
 	port := u.Port()
 	if port == "" {
@@ -73,20 +74,23 @@ func (o *ownAddresses) findAgent(address string) {
 	}
 	n, _ := strconv.ParseUint(port, 10, 16) // which the client has checked
 	host, err := netip.ParseAddr(u.Hostname())
-	a := agentAddress{port: uint16(n)}
+	a.port = uint16(n)
 	if err == nil {
 		a.host = host.Unmap().WithZone("")
 	} else {
 		name, _ := os.Hostname()
 		a.here = strings.EqualFold(u.Hostname(), "localhost") || strings.EqualFold(u.Hostname(), name)
 	}
-	o.agent = a
+	return a
 }
 
-// nomad reports whether Nomad's agent answers at a. One of this machine that is
-// reached over one of its addresses may listen on all of them.
-func (o *ownAddresses) nomad(a netip.AddrPort) bool {
-	g := o.agent
+// nomad reports whether Nomad's agent answers at a, consul whether Consul's does.
+func (o *ownAddresses) nomad(a netip.AddrPort) bool  { return o.answers(o.agent, a) }
+func (o *ownAddresses) consul(a netip.AddrPort) bool { return o.answers(o.consulAgent, a) }
+
+// answers reports whether an agent answers at a. One of this machine that is reached over
+// one of its addresses may listen on all of them.
+func (o *ownAddresses) answers(g agentAddress, a netip.AddrPort) bool {
 	if a.Port() != g.port || g.port == 0 {
 		return false
 	}

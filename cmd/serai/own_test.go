@@ -51,7 +51,7 @@ func TestAgentsAddress(t *testing.T) {
 		{"", "", "127.0.0.1:0"},
 	} {
 		var own ownAddresses
-		own.findAgent(c.agent)
+		own.agent = agentAt(c.agent)
 		for _, a := range strings.Fields(c.there) {
 			if !own.nomad(netip.MustParseAddrPort(a)) {
 				t.Errorf("the agent at %s is not known to be at %s", c.agent, a)

@@ -30,8 +30,8 @@ func (s *system) run(ctx context.Context) error {
 	}()
 
 	start("endpoints", s.registry.Run)
-	if s.cache != nil {
-		start("cache", s.cache.Run)
+	for _, c := range s.caches {
+		start("cache", c.Run)
 	}
 	if s.claims != nil {
 		start("claims", s.claims.Run)
@@ -61,6 +61,7 @@ func (s *system) run(ctx context.Context) error {
 		start("admin", s.serveAdmin)
 	}
 	start("checks", s.checkNomad)
+	start("checks of consul", s.checkConsul)
 
 	// Until the services and the certificates are known, connections wait in
 	// the kernel: a restart answers nothing wrong.

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"serai/consul"
 	"serai/nomad"
 )
 
@@ -147,8 +148,21 @@ func (c *serveCommand) validate() error {
 	if c.HTTP == "" && (c.HTTPS == "" || !c.hasCertificates()) {
 		errs = append(errs, errors.New("no listener: set --http, or --https and --cert-dir or --acme-email"))
 	}
-	if c.NoNomad && c.Services == "" {
-		errs = append(errs, errors.New("--no-nomad without --services leaves nothing to route to"))
+	if c.NoNomad && c.Services == "" && !c.Consul.given {
+		errs = append(errs, errors.New("--no-nomad without --services and --consul leaves nothing to route to"))
+	}
+	if !c.Consul.given {
+		for _, f := range []struct {
+			name  string
+			given bool
+		}{{"consul-address", c.ConsulAddress != ""}, {"consul-datacenter", c.ConsulDatacenter != ""}, {"consul-warning", c.ConsulWarning}} {
+			if f.given {
+				errs = append(errs, fmt.Errorf("--%s without --consul says nothing", f.name))
+			}
+		}
+	}
+	if c.ConsulWatches < 1 {
+		errs = append(errs, fmt.Errorf("--consul-watches=%d is not at least 1", c.ConsulWatches))
 	}
 	if paths := c.file.named.variables(); c.NoNomad && len(paths) > 0 {
 		errs = append(errs, fmt.Errorf("--no-nomad: auths of the config file have secrets in Nomad's variables: %s", strings.Join(paths, ", ")))
@@ -237,9 +251,15 @@ func (c *serveCommand) tellStart(env *environment, logger *slog.Logger) {
 			address = client.Address()
 		}
 	}
+	inConsul := ""
+	if c.Consul.given {
+		if client, err := consul.NewClient(consul.OptionsFromEnv(env.getenv, c.Consul.address)); err == nil {
+			inConsul = client.Address()
+		}
+	}
 	for _, a := range []struct{ name, value string }{
 		{"host", host}, {"node", c.Node}, {"datacenter", cmp.Or(c.Datacenter, env.getenv("NOMAD_DC"))}, {"region", env.getenv("NOMAD_REGION")},
-		{"namespace", env.getenv("NOMAD_NAMESPACE")}, {"alloc", env.getenv("NOMAD_ALLOC_ID")}, {"nomad", address}, {"services", c.Services},
+		{"namespace", env.getenv("NOMAD_NAMESPACE")}, {"alloc", env.getenv("NOMAD_ALLOC_ID")}, {"nomad", address}, {"consul", inConsul}, {"services", c.Services},
 	} {
 		if a.value != "" {
 			about = append(about, a.name, a.value)

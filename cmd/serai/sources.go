@@ -10,8 +10,14 @@ import (
 // sourceFlags say where instances are registered.
 type sourceFlags struct {
 	Services   string   `help:"Static instances besides Nomad's: a JSON array of Nomad ServiceRegistration objects, re-read when it changes." placeholder:"FILE" group:"Discovery"`
-	NoNomad    bool     `name:"no-nomad" help:"Static instances only." group:"Discovery"`
+	NoNomad    bool     `name:"no-nomad" help:"Without Nomad: static instances, or what is in Consul, only." group:"Discovery"`
 	Namespaces []string `default:"*" help:"Namespaces that are watched: names, globs, and !name for those that are not." placeholder:"NAME,..." group:"Discovery"`
+
+	Consul           consulFlag `help:"Services in Consul, besides Nomad's: the address of an agent; without a value, what CONSUL_HTTP_ADDR says, or 127.0.0.1:8500. Token, TLS and the rest are read from Consul's own variables: docs/consul.md." placeholder:"ADDR" group:"Discovery"`
+	ConsulAddress    string     `help:"Name of the tagged address at which instances in Consul are reached, such as wan; where one has none of that name, and when empty, the service's own address, or else its node's." placeholder:"NAME" group:"Discovery"`
+	ConsulDatacenter string     `help:"Consul datacenter whose services are read; the agent's own when empty." placeholder:"NAME" group:"Discovery"`
+	ConsulWarning    bool       `help:"Let instances with a warning in Consul take requests, with the weight that Consul gives them for it." group:"Discovery"`
+	ConsulWatches    int        `default:"128" help:"Services in Consul that are waited for with a query each, of the 200 connections that an agent takes from one client (limits.http_max_conns_per_client); those beyond are read again whenever anything in the catalog changes." group:"Discovery"`
 }
 
 // newSource makes what learns the services, of all places that the flags name.
@@ -21,8 +27,18 @@ func (s *system) newSource() error {
 		return err
 	}
 	var sources []discovery.Source
+	if !s.NoNomad || s.Consul.given {
+		s.store = discovery.NewStore(s.Quotas.bounds(s.limit))
+	}
 	if !s.NoNomad {
 		source, err := s.newNomadSource(namespaces)
+		if err != nil {
+			return err
+		}
+		sources = append(sources, source)
+	}
+	if s.Consul.given {
+		source, err := s.newConsulSource()
 		if err != nil {
 			return err
 		}
@@ -51,18 +67,16 @@ func (s *system) newNomadSource(namespaces *discovery.Namespaces) (discovery.Sou
 	if s.client, err = nomad.NewClient(o); err != nil {
 		return nil, fmt.Errorf("nomad client: %w", err)
 	}
-	s.own.findAgent(s.client.Address())
-	s.store = discovery.NewStore(s.Quotas.bounds(s.limit))
+	s.own.agent = agentAt(s.client.Address())
 	watch := discovery.WatcherOptions{
 		Client: s.client, Store: s.store, Namespaces: namespaces, Home: s.env.getenv("NOMAD_NAMESPACE"), Prefix: s.TagPrefix, Logger: s.logger,
 	}
+	var cache *discovery.Cache
 	if s.StateDir != "" {
-		if s.cache, err = discovery.NewCache(s.StateDir, s.logger); err != nil {
+		if cache, err = discovery.NewCache(s.StateDir, s.logger); err != nil {
 			return nil, err
 		}
-		if watch.Initial, err = s.cache.Load(namespaces, s.TagPrefix); err != nil {
-			s.logger.Warn("starting without the last known services", "error", err)
-		}
+		watch.Initial = s.lastKnown(cache, namespaces)
 	}
 	if err := s.newClaims(namespaces); err != nil {
 		return nil, err
@@ -75,9 +89,24 @@ func (s *system) newNomadSource(namespaces *discovery.Namespaces) (discovery.Sou
 	for _, w := range watchers {
 		all = append(all, w)
 	}
-	one := discovery.Merge(all...)
-	if s.cache != nil {
-		one = s.cache.Keep(one)
+	return kept(cache, discovery.Merge(all...)), nil
+}
+
+// lastKnown reads what a cache has from an earlier run, nil for nothing, and has it written
+// from now on.
+func (s *system) lastKnown(cache *discovery.Cache, namespaces *discovery.Namespaces) *discovery.Snapshot {
+	s.caches = append(s.caches, cache)
+	initial, err := cache.Load(namespaces, s.TagPrefix)
+	if err != nil {
+		s.logger.Warn("starting without the last known services", "error", err)
 	}
-	return one, nil
+	return initial
+}
+
+// kept is a source whose snapshots a cache keeps, if there is one.
+func kept(cache *discovery.Cache, source discovery.Source) discovery.Source {
+	if cache == nil {
+		return source
+	}
+	return cache.Keep(source)
 }

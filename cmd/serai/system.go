@@ -8,6 +8,7 @@ import (
 
 	"serai/admin"
 	"serai/claims"
+	"serai/consul"
 	"serai/discovery"
 	"serai/front"
 	"serai/internal/coding"
@@ -32,10 +33,11 @@ type system struct {
 	router    *router.Router
 	builder   *router.Builder
 	source    discovery.Source
-	cache     *discovery.Cache // nil without a state directory
-	store     *discovery.Store // of registrations; nil without Nomad
-	claims    *claims.Keeper   // nil without Nomad
-	client    *nomad.Client    // nil without Nomad
+	caches    []*discovery.Cache // of sources; none without a state directory
+	store     *discovery.Store   // of registrations; nil without Nomad and Consul
+	claims    *claims.Keeper     // nil without Nomad
+	client    *nomad.Client      // nil without Nomad
+	consul    *consul.Client     // nil without Consul
 	proxy     *proxy.Proxy
 	engine2   *http2.Engine    // of clients over HTTP/2
 	accessLog *proxy.AccessLog // nil when it is off
@@ -134,7 +136,7 @@ func (s *system) makeBuilder() (err error) {
 		Datacenter: cmp.Or(c.Datacenter, s.env.getenv("NOMAD_DC")), Owners: c.file.namespaceHosts,
 		Share: c.file.shares, SharedHosts: c.SharedHosts, Reserved: c.reservedPaths(), Quotas: c.Quotas.limits(s.limit), Catalog: c.file.catalog, Rates: s.rates, Encoders: s.encoders,
 		Linger: c.Linger.value(), HTTPSOnly: c.HTTPSOnly, Networks: prefixes(c.UpstreamNetworks), NoLoopback: nodeHasAddress(s.env.getenv),
-		Own: s.own.name, Nomad: s.own.nomad, Logger: s.logger,
+		Own: s.own.name, Nomad: s.own.nomad, Consul: s.own.consul, Logger: s.logger,
 	})
 	return err
 }
@@ -237,6 +239,9 @@ func (s *system) close() {
 	}
 	if s.client != nil {
 		s.client.CloseIdleConnections()
+	}
+	if s.consul != nil {
+		s.consul.CloseIdleConnections()
 	}
 	if s.proxy != nil {
 		s.proxy.Close()

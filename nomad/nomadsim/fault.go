@@ -1,68 +1,34 @@
 package nomadsim
 
 import (
-	"bytes"
-	"compress/gzip"
-	"io"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
+
+	"serai/internal/faulty"
 )
 
 // Fault answers a request instead of the agent, or lets next answer and changes the
 // answer.
-type Fault func(w http.ResponseWriter, r *http.Request, next http.Handler)
-
-type faults struct {
-	mu   sync.Mutex
-	list []*injected
-}
-
-type injected struct {
-	kind  string
-	fault Fault
-}
+type Fault = faulty.Fault
 
 // Inject applies a fault to requests of a kind (nomad.KindServices and so on; "" is
 // all), until remove is called. Of several the last one counts.
-func (s *Sim) Inject(kind string, f Fault) (remove func()) {
-	in := &injected{kind, f}
-	s.faults.mu.Lock()
-	defer s.faults.mu.Unlock()
-	s.faults.list = append(s.faults.list, in)
-	return func() {
-		s.faults.mu.Lock()
-		defer s.faults.mu.Unlock()
-		s.faults.list = slices.DeleteFunc(s.faults.list, func(i *injected) bool { return i == in })
-	}
-}
+func (s *Sim) Inject(kind string, f Fault) (remove func()) { return s.faults.Inject(kind, f) }
 
-func (f *faults) find(kind string) Fault {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, in := range slices.Backward(f.list) {
-		if in.kind == "" || in.kind == kind {
-			return in.fault
-		}
-	}
-	return nil
-}
+// Partition stops (or resumes) all bytes on the connections that Run serves, without
+// closing any, like an unplugged cable. New connections are accepted, as by a kernel,
+// and stay silent.
+func (s *Sim) Partition(cut bool) { s.net.Partition(cut) }
+
+// Disconnect closes every connection that Run serves, as if the agent had crashed and
+// restarted.
+func (s *Sim) Disconnect() { s.net.Disconnect() }
 
 // Times applies a fault to n requests and then lets requests through.
-func Times(n int, f Fault) Fault {
-	var seen atomic.Int64
-	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		if seen.Add(1) > int64(n) {
-			next.ServeHTTP(w, r)
-			return
-		}
-		f(w, r, next)
-	}
-}
+func Times(n int, f Fault) Fault { return faulty.Times(n, f) }
 
 // Status answers with a status and a text, like the agent's errors.
 func Status(status int, text string) Fault {
@@ -77,11 +43,15 @@ func Forbidden() Fault { return Status(http.StatusForbidden, "Permission denied"
 
 // Body answers 200 with a body of the given type and an index.
 func Body(contentType string, index uint64, body string) Fault {
-	return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-		w.Header().Set("Content-Type", contentType)
-		w.Header().Set("X-Nomad-Index", strconv.FormatUint(index, 10))
-		w.Header().Set("X-Nomad-KnownLeader", "true")
-		io.WriteString(w, body)
+	return faulty.Answer(http.StatusOK, head(contentType, index), body)
+}
+
+// head is that of an answer at an index.
+func head(contentType string, index uint64) http.Header {
+	return http.Header{
+		"Content-Type":        {contentType},
+		"X-Nomad-Index":       {strconv.FormatUint(index, 10)},
+		"X-Nomad-Knownleader": {"true"},
 	}
 }
 
@@ -92,94 +62,22 @@ func Empty(index uint64) Fault { return Body("application/json", index, "[]") }
 func WebPage() Fault { return Body("text/html", 7, "<!DOCTYPE html><title>Welcome</title>") }
 
 // Redirect sends the client elsewhere.
-func Redirect(url string) Fault {
-	return func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
-		http.Redirect(w, r, url, http.StatusTemporaryRedirect)
-	}
-}
+func Redirect(url string) Fault { return faulty.Redirect(url) }
 
 // Truncated sends the first half of the real answer and closes the connection.
-func Truncated() Fault {
-	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		rec := httptest.NewRecorder()
-		next.ServeHTTP(rec, r)
-		for k, v := range rec.Header() {
-			w.Header()[k] = v
-		}
-		w.Header().Set("Content-Length", strconv.Itoa(rec.Body.Len()))
-		w.WriteHeader(rec.Code)
-		w.Write(rec.Body.Bytes()[:rec.Body.Len()/2])
-		http.NewResponseController(w).Flush()
-		panic(http.ErrAbortHandler)
-	}
-}
+func Truncated() Fault { return faulty.Truncated() }
 
 // Slow waits before the real answer, or until the client leaves.
-func Slow(d time.Duration) Fault {
-	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		takeBody(r)
-		t := time.NewTimer(d)
-		defer t.Stop()
-		select {
-		case <-t.C:
-			next.ServeHTTP(w, r)
-		case <-r.Context().Done():
-		}
-	}
-}
+func Slow(d time.Duration) Fault { return faulty.Slow(d) }
 
 // Silent sends the head of a 200 and then nothing until the client leaves.
-func Silent() Fault {
-	return func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
-		takeBody(r)
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(http.StatusOK)
-		http.NewResponseController(w).Flush()
-		<-r.Context().Done()
-	}
-}
-
-// takeBody reads a request's body into memory, because a server detects that its client
-// has left only after the body was read.
-func takeBody(r *http.Request) {
-	b, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
-	if err == nil {
-		r.Body = io.NopCloser(bytes.NewReader(b))
-	}
-}
+func Silent() Fault { return faulty.Silent() }
 
 // Endless answers 200 and n bytes of a JSON list, or as many as it can write.
-func Endless(n int64) Fault {
-	return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("X-Nomad-Index", "7")
-		io.WriteString(w, "[")
-		io.CopyN(w, spaces{}, n)
-		io.WriteString(w, "]")
-	}
-}
+func Endless(n int64) Fault { return faulty.Endless(head("application/json", 7), n) }
 
 // Bomb is Endless in a few compressed bytes.
-func Bomb(n int64) Fault {
-	return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Content-Encoding", "gzip")
-		w.Header().Set("X-Nomad-Index", "7")
-		z := gzip.NewWriter(w)
-		defer z.Close()
-		io.CopyN(z, spaces{}, n)
-	}
-}
-
-// spaces is an endless reader of blanks.
-type spaces struct{}
-
-func (spaces) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = ' '
-	}
-	return len(p), nil
-}
+func Bomb(n int64) Fault { return faulty.Bomb(head("application/json", 7), n) }
 
 // Lagging is a cluster whose followers do not advance: queries that any server may
 // answer get the answer of the first time. The leader answers with the current state,

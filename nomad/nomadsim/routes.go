@@ -51,7 +51,7 @@ func (s *Sim) guard(kind string, h http.HandlerFunc) http.Handler {
 				h(w, r)
 			})
 		}
-		if f := s.faults.find(kind); f != nil {
+		if f := s.faults.Find(kind); f != nil {
 			f(w, r, final)
 			return
 		}

@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"serai/internal/faulty"
 	"serai/nomad"
 )
 
@@ -74,9 +75,9 @@ const (
 type Sim struct {
 	options Options
 	handler http.Handler
-	faults  faults
+	faults  faulty.Faults
 	counter counter
-	net     partition
+	net     *faulty.Network
 
 	mu     sync.Mutex    // guards all below
 	index  uint64        // of the last change, committed or not
@@ -124,7 +125,7 @@ func New(o Options) *Sim {
 	s.variables.init()
 	s.access.init(o.ACL)
 	s.namespaces.init(s.index, nomad.DefaultNamespace)
-	s.net.init()
+	s.net = faulty.NewNetwork()
 	s.handler = s.routes()
 	return s
 }
@@ -153,7 +154,7 @@ func (s *Sim) Run(ctx context.Context, l net.Listener) error {
 		// Handlers end with ctx; this waits for them, which Close would not.
 		server.Shutdown(context.Background())
 	}()
-	err := server.Serve(s.net.listen(l))
+	err := server.Serve(s.net.Listen(l))
 	asked := ctx.Err() != nil
 	cancel()
 	<-stopped

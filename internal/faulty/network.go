@@ -1,68 +1,67 @@
-package nomadsim
+package faulty
 
 import (
 	"net"
 	"sync"
 )
 
-// partition is the network between the agent and its clients, for connections that Run
-// serves.
-type partition struct {
+// Network is the network between an agent and its clients.
+type Network struct {
 	mu     sync.Mutex
 	healed chan struct{} // closed while bytes flow
 	conns  map[*conn]struct{}
 }
 
-func (p *partition) init() {
-	p.healed = make(chan struct{})
-	close(p.healed)
-	p.conns = map[*conn]struct{}{}
+// NewNetwork returns a network on which bytes flow.
+func NewNetwork() *Network {
+	n := &Network{healed: make(chan struct{}), conns: map[*conn]struct{}{}}
+	close(n.healed)
+	return n
 }
 
-// Partition stops (or resumes) all bytes on the connections that Run serves, without
+// Partition stops (or resumes) all bytes on the connections of its listeners, without
 // closing any, like an unplugged cable. New connections are accepted, as by a kernel,
 // and stay silent.
-func (s *Sim) Partition(cut bool) {
-	p := &s.net
-	p.mu.Lock()
-	defer p.mu.Unlock()
+func (n *Network) Partition(cut bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	select {
-	case <-p.healed:
+	case <-n.healed:
 		if cut {
-			p.healed = make(chan struct{})
+			n.healed = make(chan struct{})
 		}
 	default:
 		if !cut {
-			close(p.healed)
+			close(n.healed)
 		}
 	}
 }
 
-// Disconnect closes every connection that Run serves, as if the agent had crashed and
-// restarted.
-func (s *Sim) Disconnect() {
-	s.net.mu.Lock()
-	conns := make([]*conn, 0, len(s.net.conns))
-	for c := range s.net.conns {
+// Disconnect closes every connection, as if the agent had crashed and restarted.
+func (n *Network) Disconnect() {
+	n.mu.Lock()
+	conns := make([]*conn, 0, len(n.conns))
+	for c := range n.conns {
 		conns = append(conns, c)
 	}
-	s.net.mu.Unlock()
+	n.mu.Unlock()
 	for _, c := range conns {
 		c.Close()
 	}
 }
 
-func (p *partition) open() <-chan struct{} {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.healed
+func (n *Network) open() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.healed
 }
 
-func (p *partition) listen(l net.Listener) net.Listener { return &listener{l, p} }
+// Listen returns l with this network before it.
+func (n *Network) Listen(l net.Listener) net.Listener { return &listener{l, n} }
 
 type listener struct {
 	net.Listener
-	net *partition
+	net *Network
 }
 
 func (l *listener) Accept() (net.Conn, error) {
@@ -80,7 +79,7 @@ func (l *listener) Accept() (net.Conn, error) {
 // conn is a connection whose bytes wait while the network is cut.
 type conn struct {
 	net.Conn
-	net    *partition
+	net    *Network
 	once   sync.Once
 	closed chan struct{}
 }

@@ -1,0 +1,171 @@
+package consul
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// Entry is one instance of a service as /v1/health/service lists it, with all its checks
+// and those of its node. Never modified once read.
+// Source: https://developer.hashicorp.com/consul/api-docs/health.
+type Entry struct {
+	Node    Node
+	Service Service
+	Checks  []Check
+}
+
+// Node is where an instance runs.
+type Node struct {
+	Node            string // its name
+	Address         string
+	Datacenter      string
+	TaggedAddresses map[string]string
+}
+
+// Service is an instance without its health. ID is unique on its node only. An empty
+// Address means that of the node.
+type Service struct {
+	ID              string
+	Service         string
+	Kind            string // empty for what is no proxy or gateway
+	Tags            []string
+	Meta            map[string]string
+	Address         string
+	Port            int
+	TaggedAddresses map[string]Address
+	Weights         Weights
+	CreateIndex     uint64
+	ModifyIndex     uint64
+}
+
+// Address is an address of a service that has a name.
+type Address struct {
+	Address string
+	Port    int
+}
+
+// Weights are the shares of an instance. Consul's default is 1 for both.
+type Weights struct{ Passing, Warning int }
+
+// Check is what is known of the health of a service, or, without a ServiceID, of a node.
+type Check struct {
+	Node        string
+	CheckID     string
+	Status      string
+	ServiceID   string
+	ServiceName string
+}
+
+// OwnService is the service that Consul's servers register themselves as.
+const OwnService = "consul"
+
+// The states of a Check.
+const (
+	Passing  = "passing"
+	Warning  = "warning"
+	Critical = "critical"
+)
+
+// Checks by which Consul marks maintenance: of a node, and of a service, whose ID follows.
+const (
+	nodeMaintenance    = "_node_maintenance"
+	serviceMaintenance = "_service_maintenance:"
+)
+
+// Maintenance reports whether the check says that somebody has taken the node or service
+// out of service.
+func (c *Check) Maintenance() bool {
+	return c.CheckID == nodeMaintenance || strings.HasPrefix(c.CheckID, serviceMaintenance)
+}
+
+// Services lists the names of all services with the tags that any of their instances has.
+// Source: https://developer.hashicorp.com/consul/api-docs/catalog#list-services.
+func (c *Client) Services(ctx context.Context, q Query) (map[string][]string, Meta, error) {
+	r := &request{kind: KindServices, op: "list the services", path: "/v1/catalog/services", params: url.Values{}}
+	c.query(r, q)
+	var names map[string][]string
+	var meta Meta
+	err := c.do(ctx, r, func(header http.Header, body []byte) (err error) {
+		if meta, err = readMeta(r, header, len(body)); err != nil {
+			return err
+		}
+		return c.decode(r, body, &names)
+	})
+	if err != nil {
+		return nil, Meta{}, err
+	}
+	return names, meta, nil
+}
+
+// Service lists the instances of one service with their health, in no order. A service
+// that does not exist has none.
+// Source: https://developer.hashicorp.com/consul/api-docs/health#list-service-instances-for-service.
+func (c *Client) Service(ctx context.Context, name string, q Query) ([]Entry, Meta, error) {
+	r := &request{kind: KindService, op: fmt.Sprintf("read service %q", name), path: "/v1/health/service/" + url.PathEscape(name), params: url.Values{}}
+	if name == "" || name == "." || name == ".." {
+		return nil, Meta{}, &Error{Op: r.op, Err: fmt.Errorf("%q cannot be a service's name", name)}
+	}
+	c.query(r, q)
+	var entries []Entry
+	var meta Meta
+	err := c.do(ctx, r, func(header http.Header, body []byte) (err error) {
+		if meta, err = readMeta(r, header, len(body)); err != nil {
+			return err
+		}
+		if err = c.decode(r, body, &entries); err != nil {
+			return err
+		}
+		for i := range entries {
+			if e := &entries[i]; e.Service.Service != name || e.Service.ID == "" || e.Node.Node == "" {
+				return insane(r, "it has an instance with service %q, ID %q and node %q", e.Service.Service, e.Service.ID, e.Node.Node)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, Meta{}, err
+	}
+	return entries, meta, nil
+}
+
+// Checks lists all checks that are in a state.
+// Source: https://developer.hashicorp.com/consul/api-docs/health#list-checks-in-state.
+func (c *Client) Checks(ctx context.Context, state string, q Query) ([]Check, Meta, error) {
+	r := &request{kind: KindChecks, op: "list the checks that are " + state, path: "/v1/health/state/" + url.PathEscape(state), params: url.Values{}}
+	c.query(r, q)
+	var checks []Check
+	var meta Meta
+	err := c.do(ctx, r, func(header http.Header, body []byte) (err error) {
+		if meta, err = readMeta(r, header, len(body)); err != nil {
+			return err
+		}
+		return c.decode(r, body, &checks)
+	})
+	if err != nil {
+		return nil, Meta{}, err
+	}
+	return checks, meta, nil
+}
+
+// Leader returns nil when the agent answers and its servers have a leader.
+// Source: https://developer.hashicorp.com/consul/api-docs/status#get-raft-leader.
+func (c *Client) Leader(ctx context.Context) error {
+	r := &request{kind: KindLeader, op: "ask who leads", path: "/v1/status/leader", params: url.Values{}}
+	c.query(r, Query{})
+	return c.do(ctx, r, func(_ http.Header, body []byte) error {
+		var leader string
+		if err := c.decode(r, body, &leader); err != nil {
+			return err
+		}
+		if leader == "" {
+			e := r.fail(ErrUnavailable, http.StatusOK, errors.New("there is none"))
+			e.Advice = adviceNoLeader
+			return e
+		}
+		return nil
+	})
+}

@@ -1,0 +1,150 @@
+package consulsim
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// healthService is GET /v1/health/service/NAME.
+func (s *Sim) healthService(w http.ResponseWriter, r *http.Request) {
+	name := rest(r, "health/service/")
+	s.health(w, r, name, func() (uint64, []entry) {
+		return s.catalog.serviceIndex(name, s.catalog.exists(name), true), s.catalog.entries(name)
+	})
+}
+
+// healthConnect is GET /v1/health/connect/NAME.
+func (s *Sim) healthConnect(w http.ResponseWriter, r *http.Request) {
+	name := rest(r, "health/connect/")
+	s.health(w, r, name, func() (uint64, []entry) {
+		all := s.catalog.proxies(name)
+		if len(all) == 0 {
+			return s.catalog.serviceIndex(name, false, true), all
+		}
+		index := uint64(0)
+		for _, e := range all {
+			index = max(index, s.catalog.serviceIndex(e.Service.Service, true, true))
+		}
+		return index, all
+	})
+}
+
+func (s *Sim) health(w http.ResponseWriter, r *http.Request, name string, list func() (uint64, []entry)) {
+	q, ok := s.parseQuery(w, r, "ns", "partition")
+	if !ok {
+		return
+	}
+	if name == "" {
+		refuse(w, http.StatusBadRequest, "Missing service name")
+		return
+	}
+	passing, ok := parsePassing(w, r)
+	if !ok {
+		return
+	}
+	f, ok := parseFilter(w, q, []entry{})
+	if !ok {
+		return
+	}
+	q.streamed = q.index > 0 && q.near == ""
+	tags := r.URL.Query()["tag"]
+	s.answerList(w, r, q, func() view {
+		index, all := list()
+		return view{index, index, func(a *authorizer) (any, bool, error) {
+			kept, hidden := visible(all, a.readsEntry)
+			kept, err := apply(f, kept)
+			kept = slices.DeleteFunc(kept, func(e entry) bool {
+				return !q.matchesNode(e.Node) || !hasTags(e.Service.Tags, tags) || passing && !e.passing()
+			})
+			nearFirst(q.near, s.options.Node, kept, func(e entry) string { return e.Node.Node })
+			return kept, hidden, err
+		}}
+	})
+}
+
+func (e entry) passing() bool {
+	return !slices.ContainsFunc(e.Checks, func(c *Check) bool { return c.Status != Passing })
+}
+
+// parsePassing reads ?passing, which is true without a value.
+func parsePassing(w http.ResponseWriter, r *http.Request) (passing, ok bool) {
+	p := r.URL.Query()
+	if !p.Has("passing") {
+		return false, true
+	}
+	if p.Get("passing") == "" {
+		return true, true
+	}
+	passing, err := strconv.ParseBool(p.Get("passing"))
+	if err != nil {
+		refuse(w, http.StatusBadRequest, "Invalid value for ?passing")
+		return false, false
+	}
+	return passing, true
+}
+
+// hasTags reports whether all wanted tags are there, whatever their case.
+func hasTags(tags, wanted []string) bool {
+	for _, want := range wanted {
+		if !slices.ContainsFunc(tags, func(t string) bool { return strings.EqualFold(t, want) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// healthState is GET /v1/health/state/STATE.
+func (s *Sim) healthState(w http.ResponseWriter, r *http.Request) {
+	state := rest(r, "health/state/")
+	s.checks(w, r, state, "Missing check state", func(c *Check) bool { return state == "any" || c.Status == state })
+}
+
+// healthChecks is GET /v1/health/checks/SERVICE.
+func (s *Sim) healthChecks(w http.ResponseWriter, r *http.Request) {
+	name := rest(r, "health/checks/")
+	s.checks(w, r, name, "Missing service name", func(c *Check) bool { return c.ServiceName != "" && key(c.ServiceName) == key(name) })
+}
+
+// healthNode is GET /v1/health/node/NODE.
+func (s *Sim) healthNode(w http.ResponseWriter, r *http.Request) {
+	name := rest(r, "health/node/")
+	s.checks(w, r, name, "Missing node name", func(c *Check) bool { return key(c.Node) == key(name) })
+}
+
+// checks answers a list of checks.
+func (s *Sim) checks(w http.ResponseWriter, r *http.Request, what, missing string, wanted func(*Check) bool) {
+	q, ok := s.parseQuery(w, r, "ns", "partition")
+	q.early = true
+	if !ok {
+		return
+	}
+	if what == "" {
+		refuse(w, http.StatusBadRequest, "%s", missing)
+		return
+	}
+	f, ok := parseFilter(w, q, []*Check{})
+	if !ok {
+		return
+	}
+	s.answerList(w, r, q, func() view {
+		return view{s.catalog.checksTable.index, s.catalog.checksTable.changed, func(a *authorizer) (any, bool, error) {
+			all := []*Check{}
+			for _, e := range s.catalog.sortedNodes() {
+				if !q.matchesNode(e.node) {
+					continue
+				}
+				for _, c := range e.sortedChecks() {
+					if wanted(c) {
+						all = append(all, c)
+					}
+				}
+			}
+			kept, hidden := visible(all, a.readsCheck)
+			kept, err := apply(f, kept)
+			nearFirst(q.near, s.options.Node, kept, func(c *Check) string { return c.Node })
+			return kept, hidden, err
+		}}
+	})
+}

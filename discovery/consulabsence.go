@@ -1,0 +1,151 @@
+package discovery
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"serai/consul"
+)
+
+// apply sets the instances of a service as an answer has them. What it lacks is removed
+// only if that is certain.
+func (r *consulRun) apply(f *followed, listed []*Instance, meta *consul.Meta, surely bool, received time.Time) {
+	was := r.dirty
+	missing := r.missing(f.key, listed)
+	if len(missing) > 0 && !r.gone(f, missing, meta, surely) {
+		listed = slices.Concat(listed, missing)
+		slices.SortFunc(listed, byID)
+	} else {
+		f.held = f.held && !surely
+		if r.hidden[f.name] {
+			delete(r.hidden, f.name)
+			r.tell()
+		}
+	}
+	r.update(f.key, listed)
+	if r.dirty && !was && r.complete {
+		r.changed = received
+		r.set(func(s *Status) { s.Events++ })
+	}
+}
+
+// missing are the known instances that are not among the listed ones.
+func (r *consulRun) missing(key Key, listed []*Instance) (missing []*Instance) {
+	known := r.services[key]
+	if known == nil {
+		return nil
+	}
+	for _, i := range known.Instances {
+		if _, found := slices.BinarySearchFunc(listed, i, byID); !found {
+			missing = append(missing, i)
+		}
+	}
+	return missing
+}
+
+// gone reports whether instances that an answer lacks are gone. An agent answers 200 with a
+// shorter list, or an empty one, also where the token may not read them, where its copy is
+// behind, and where the servers began with nothing. So it is certain only when the leader
+// says so, without having left anything out, as of an index that is beyond what it says is
+// gone.
+func (r *consulRun) gone(f *followed, missing []*Instance, meta *consul.Meta, surely bool) bool {
+	newest := uint64(0)
+	for _, i := range missing {
+		index, _ := Position(i.Modified)
+		newest = max(newest, index)
+	}
+	switch {
+	case r.holding():
+		return false
+	case !surely:
+		r.enqueue(f, true)
+		return false
+	case meta.Filtered:
+		if !r.hidden[f.name] {
+			r.hidden[f.name] = true
+			r.options.Logger.Warn("the token may not read all of a service any more; what is known of it stays", "service", f.name)
+			r.tell()
+		}
+		return false
+	case meta.Index <= newest && !f.held:
+		r.hold(meta.Index, newest)
+		return false
+	}
+	return true
+}
+
+// lookUp asks for a service. Agents never say of an answer to a request without a token that
+// it lacks something. Where anonymous requests have lost their rights, Consul's own service is
+// gone for them, too: so what the leader lists for them counts only if they may see that one
+// before and after it. Denies says that this is known to be necessary.
+func (r *consulRun) lookUp(ctx context.Context, name string, q consul.Query, denies bool) ([]consul.Entry, consul.Meta, error) {
+	client, hidden := r.options.Client, false
+	check := func() error {
+		servers, _, err := client.Service(ctx, consul.OwnService, consul.Query{})
+		hidden = hidden || len(servers) == 0
+		return err
+	}
+	if q.Stale || !client.Anonymous() || !denies {
+		entries, meta, err := client.Service(ctx, name, q)
+		meta.Filtered = meta.Filtered || meta.Denies && client.Anonymous()
+		return entries, meta, err
+	}
+	if err := check(); err != nil {
+		return nil, consul.Meta{}, err
+	}
+	entries, meta, err := client.Service(ctx, name, q)
+	if err == nil {
+		err = check()
+	}
+	meta.Filtered = meta.Filtered || hidden
+	return entries, meta, err
+}
+
+// holding reports whether nothing is removed for now.
+func (r *consulRun) holding() bool { return !r.held.IsZero() }
+
+// hold has nothing removed for a while: Consul's index is lower than it was, so its servers
+// were restored, or began with nothing, and the agents take minutes to register again what
+// runs on their nodes.
+func (r *consulRun) hold(index, was uint64) {
+	if !r.holding() {
+		r.options.Logger.Warn("consul's index went back: it was restored or began with nothing; for a while nothing is removed", "index", index, "was", was, "for", r.options.Hold)
+		r.do(r.ctx, r.options.Hold, func(context.Context) func() { return r.endHold })
+	}
+	r.held = time.Now().Add(r.options.Hold)
+	r.wentBack = fmt.Sprintf("the index went back from %d to %d: Consul was restored or began with nothing; what was registered before stays at least until %s",
+		was, index, r.held.UTC().Format(time.RFC3339))
+	r.tell()
+}
+
+// endHold ends a hold once its time is over and something is registered again, and reads
+// everything.
+func (r *consulRun) endHold() {
+	left := time.Until(r.held)
+	if left <= 0 && !r.anyListed() {
+		left = r.options.Hold
+	}
+	if left > 0 {
+		r.do(r.ctx, left, func(context.Context) func() { return r.endHold })
+		return
+	}
+	r.held, r.wentBack = time.Time{}, ""
+	r.options.Logger.Info("what consul does not list is removed again")
+	for _, f := range r.followed {
+		f.surely, f.held = true, true
+	}
+	r.again()
+	r.tell()
+}
+
+// anyListed reports whether the catalog lists a service of ours.
+func (r *consulRun) anyListed() bool {
+	for _, f := range r.followed {
+		if f.listed {
+			return true
+		}
+	}
+	return false
+}

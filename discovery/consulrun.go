@@ -1,0 +1,356 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"serai/consul"
+	"serai/internal/sleep"
+)
+
+// consulRun is what Run of a Consul source knows. Only its loop uses it: each request is
+// made by a goroutine of its own, which sends what is to be done with the answer.
+type consulRun struct {
+	*Consul
+	*view
+	box     *mailbox
+	ctx     context.Context
+	running *sync.WaitGroup
+	results chan result
+
+	// asks are the requests under way, which end has given up.
+	asks context.Context
+	end  context.CancelFunc
+
+	followed map[string]*followed
+	queue    []*followed // to be read
+	reading  int         // being read
+	watching int         // services that have a query of their own
+	catalog  uint64      // the index of the list of services, 0 before it has been read
+	denies   bool        // as that list said: see consul.Meta
+	pause    backoff     // of that list
+
+	// troubles are what cannot be followed, by what is asked: the name of a service, or one
+	// of those below, which are no names.
+	troubles map[string]error
+	// complete says that everything has been read; unread is how many services have not.
+	complete bool
+	unread   int
+	read     time.Time
+
+	// held is until when nothing is removed, zero while the index has not gone back; wentBack
+	// tells that. hidden are services of which the token may not read all.
+	held     time.Time
+	wentBack string
+	hidden   map[string]bool
+
+	// sampling are the states whose checks are followed, samples the last lists of them.
+	sampling map[string]bool
+	samples  map[string]map[spot]bool
+	fetching bool // what had no room is soon read again
+}
+
+// What is asked besides services.
+const (
+	theAgent   = "the agent"
+	theCatalog = "the catalog"
+)
+
+// result is what is to be done after a request of a context.
+type result struct {
+	ctx  context.Context
+	then func()
+}
+
+// followed is one service that carries our tags, or did.
+type followed struct {
+	name string
+	key  Key
+	// listed says that the catalog's list has it with our tags.
+	listed bool
+	// known says that it has been read, or cannot be.
+	known bool
+	// index is that of the last answer, for the next query.
+	index uint64
+	// watched says that it has a query of its own. Asking says that a request is under way,
+	// which stop ends; reading that this is none that waits; again that something may have
+	// changed since it began.
+	watched, asking, reading, again bool
+	stop                            context.CancelFunc
+	// queued says that it is in the queue, and surely that only the leader is to be believed.
+	queued, surely bool
+	// held says that its instances may have been registered before the index went back, and
+	// that the time for which they stay is over.
+	held  bool
+	pause backoff
+}
+
+// maxReads is how many services are read at once.
+const maxReads = 16
+
+// do makes a request after a pause, unless all are given up first.
+func (r *consulRun) do(ctx context.Context, after time.Duration, request func(ctx context.Context) (then func())) {
+	r.running.Go(func() {
+		if after > 0 && sleep.For(ctx, after) != nil {
+			return
+		}
+		then := request(ctx)
+		select {
+		case r.results <- result{ctx, then}:
+		case <-ctx.Done():
+		}
+	})
+}
+
+// begin asks for everything: what was served before is known, and what the catalog lists.
+func (r *consulRun) begin() {
+	r.asks, r.end = context.WithCancel(r.ctx)
+	if i := r.options.Initial; i != nil {
+		r.read = i.Read
+		i = r.cached(i)
+		r.set(func(s *Status) {
+			s.Phase, s.Since = Cached, i.Read
+			s.count(i.Services)
+		})
+		r.box.put(i)
+	}
+	for key := range r.services {
+		r.follow(key.Name)
+	}
+	r.askCatalog(0, 0)
+	r.ping(r.options.Ping)
+}
+
+// again gives up all requests, which nobody may answer any more, and asks for everything.
+func (r *consulRun) again() {
+	r.end()
+	r.asks, r.end = context.WithCancel(r.ctx)
+	r.queue, r.reading = nil, 0
+	clear(r.sampling)
+	for _, f := range r.followed {
+		f.asking, f.reading, f.again, f.queued = false, false, false, false
+		r.enqueue(f, f.surely)
+	}
+	r.askCatalog(0, 0)
+}
+
+// ping asks the agent now and then whether it still answers: a query that waits would not
+// show it.
+func (r *consulRun) ping(after time.Duration) {
+	r.do(r.ctx, after, func(ctx context.Context) func() {
+		err := r.options.Client.Leader(ctx)
+		return func() {
+			was := r.troubles[theAgent]
+			if err != nil {
+				r.trouble(theAgent, err)
+				r.ping(around(min(r.options.Ping, time.Second)))
+				return
+			}
+			r.well(theAgent)
+			r.set(func(s *Status) { s.Heard = time.Now() })
+			if was != nil {
+				r.again()
+			}
+			r.ping(around(r.options.Ping))
+		}
+	})
+}
+
+// askCatalog asks for the list of services once it is beyond an index.
+func (r *consulRun) askCatalog(index uint64, after time.Duration) {
+	r.do(r.asks, after, func(ctx context.Context) func() {
+		began := time.Now()
+		names, meta, err := r.options.Client.Services(ctx, consul.Query{Index: index, Wait: around(r.options.Wait)})
+		return func() {
+			if err != nil {
+				r.trouble(theCatalog, err)
+				r.askCatalog(0, r.pause.next(err))
+				return
+			}
+			r.pause.reset()
+			r.well(theCatalog)
+			r.list(names, meta)
+			r.askCatalog(meta.Index, pace(index, &meta, began))
+		}
+	})
+}
+
+// The most that is read of one list, in bytes a second, on average.
+const bytesPerSecond = 1 << 20
+
+// pace is the pause after an answer: a list that changes all the time costs no more than a
+// share of the network and of the agent, and an agent that does not wait does not make us
+// ask in a circle.
+func pace(index uint64, meta *consul.Meta, began time.Time) time.Duration {
+	pause := time.Duration(meta.Size) * time.Second / bytesPerSecond
+	if meta.Index == index && time.Since(began) < time.Second {
+		pause = max(pause, time.Second)
+	}
+	return pause
+}
+
+// list applies the list of services: it says which are to be followed, and never that one is
+// gone.
+func (r *consulRun) list(names map[string][]string, meta consul.Meta) {
+	if r.catalog > meta.Index {
+		r.hold(meta.Index, r.catalog)
+	}
+	changed := r.catalog != meta.Index
+	r.catalog, r.denies = meta.Index, meta.Denies
+	for name, tags := range names {
+		if carries(tags, r.prefix) {
+			r.follow(name)
+		}
+	}
+	for name, f := range r.followed {
+		f.listed = carries(names[name], r.prefix)
+		if changed && f.known && !f.watched {
+			r.enqueue(f, true)
+		}
+		r.leave(f)
+	}
+	r.set(func(s *Status) { s.Index, s.Heard, s.Scans = meta.Index, time.Now(), s.Scans+1 })
+	r.settle()
+}
+
+// follow begins to follow a service.
+func (r *consulRun) follow(name string) {
+	if r.followed[name] != nil {
+		return
+	}
+	f := &followed{name: name, key: Key{ConsulNamespace, name}, listed: true}
+	r.followed[name] = f
+	r.unread++
+	r.enqueue(f, false)
+}
+
+// leave ends following a service that is neither listed nor known.
+func (r *consulRun) leave(f *followed) {
+	if f.listed || !f.known || r.services[f.key] != nil {
+		return
+	}
+	delete(r.followed, f.name)
+	delete(r.hidden, f.name)
+	r.well(f.name)
+	r.queue = slices.DeleteFunc(r.queue, func(o *followed) bool { return o == f })
+	if f.watched {
+		r.watching--
+	}
+	r.giveUp(f)
+}
+
+// giveUp ends the request about a service that is under way.
+func (r *consulRun) giveUp(f *followed) {
+	if !f.asking {
+		return
+	}
+	f.stop()
+	if f.reading {
+		r.reading--
+	}
+	f.asking, f.reading, f.again = false, false, false
+}
+
+// enqueue has a service read; surely, as the leader knows it.
+func (r *consulRun) enqueue(f *followed, surely bool) {
+	f.surely = f.surely || surely
+	switch {
+	case f.asking:
+		f.again = true
+	case !f.queued:
+		f.queued = true
+		r.queue = append(r.queue, f)
+	}
+}
+
+// drain reads what is in the queue, some at a time, while the agent answers.
+func (r *consulRun) drain() {
+	for len(r.queue) > 0 && r.reading < maxReads && r.troubles[theAgent] == nil && !errors.Is(r.troubles[theCatalog], consul.ErrUnreachable) {
+		f := r.queue[0]
+		r.queue = r.queue[1:]
+		f.queued, f.reading = false, true
+		r.reading++
+		r.ask(f, consul.Query{Stale: !f.surely}, 0)
+	}
+}
+
+// ask asks for a service.
+func (r *consulRun) ask(f *followed, q consul.Query, after time.Duration) {
+	ctx, stop := context.WithCancel(r.asks)
+	f.asking, f.stop = true, stop
+	surely, denies := !q.Stale, r.denies
+	r.do(ctx, after, func(ctx context.Context) func() {
+		began := time.Now()
+		entries, meta, err := r.lookUp(ctx, f.name, q, denies)
+		received := time.Now()
+		return func() {
+			again := f.again
+			r.giveUp(f) // it has ended
+			if err != nil {
+				r.failed(f, err)
+				return
+			}
+			f.pause.reset()
+			r.well(f.name)
+			f.index, f.surely = meta.Index, false
+			r.apply(f, r.options.instances(entries), &meta, surely, received)
+			r.nowKnown(f)
+			if again {
+				r.enqueue(f, true)
+			}
+			r.next(f, pace(q.Index, &meta, began))
+		}
+	})
+}
+
+// next waits for the next change of a service, unless it is to be read at once, or has no
+// query of its own.
+func (r *consulRun) next(f *followed, after time.Duration) {
+	r.leave(f)
+	switch {
+	case r.followed[f.name] != f || f.queued:
+		return
+	case !f.watched && r.watching < r.options.Watches:
+		f.watched = true
+		r.watching++
+	case !f.watched:
+		r.sample()
+		return
+	}
+	r.ask(f, consul.Query{Index: f.index, Wait: around(r.options.Wait), Stale: true}, after)
+}
+
+// triesAtStart is how often a service is asked for in vain until the start of all others does
+// not wait for it.
+const triesAtStart = 8
+
+// failed notes that a service cannot be read, and has it read again after a while.
+func (r *consulRun) failed(f *followed, err error) {
+	r.trouble(f.name, err)
+	if errors.Is(err, consul.ErrTooLong) {
+		r.refuse(f.key)
+	}
+	pause := f.pause.next(err)
+	if errors.Is(err, consul.ErrBadAnswer) || errors.Is(err, consul.ErrForbidden) || f.pause.failures >= triesAtStart {
+		r.nowKnown(f)
+	}
+	r.do(r.asks, pause, func(context.Context) func() {
+		return func() {
+			if r.followed[f.name] == f {
+				r.enqueue(f, f.surely)
+			}
+		}
+	})
+}
+
+// nowKnown notes that a service has been read for the first time.
+func (r *consulRun) nowKnown(f *followed) {
+	if !f.known {
+		f.known = true
+		r.unread--
+	}
+	r.settle()
+}

@@ -1,0 +1,75 @@
+package discovery
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"serai/consul"
+)
+
+// spot is a service on a node, or the node itself, when id is empty.
+type spot struct{ node, id string }
+
+// sample begins to follow which checks are not passing, while some services have no query
+// of their own. Those lists are short, and tell of each change of health; all others show
+// in the list of services.
+func (r *consulRun) sample() {
+	for _, state := range []string{consul.Critical, consul.Warning} {
+		if !r.sampling[state] {
+			r.sampling[state] = true
+			r.askChecks(state, 0, 0)
+		}
+	}
+}
+
+func (r *consulRun) askChecks(state string, index uint64, after time.Duration) {
+	r.do(r.asks, after, func(ctx context.Context) func() {
+		began := time.Now()
+		checks, meta, err := r.options.Client.Checks(ctx, state, consul.Query{Index: index, Wait: around(r.options.Wait)})
+		return func() {
+			of := "the " + state + " checks"
+			if err != nil {
+				r.trouble(of, err)
+				r.askChecks(state, 0, r.pause.next(err))
+				return
+			}
+			r.well(of)
+			if len(r.followed) <= r.watching {
+				delete(r.sampling, state)
+				return
+			}
+			r.sampled(state, checks)
+			r.askChecks(state, meta.Index, pace(index, &meta, began))
+		}
+	})
+}
+
+// sampled has those services read of which the list of checks says something else than what
+// is known, or than it said before.
+func (r *consulRun) sampled(state string, checks []consul.Check) {
+	before, now := r.samples[state], make(map[spot]bool)
+	for i := range checks {
+		now[spot{checks[i].Node, checks[i].ServiceID}] = true
+	}
+	r.samples[state] = now
+	counts := state == consul.Critical || !r.options.Warning
+	for _, f := range r.followed {
+		s := r.services[f.key]
+		if f.watched || s == nil {
+			continue
+		}
+		for _, i := range s.Instances {
+			at, on := spot{i.Node, strings.TrimPrefix(i.ID, i.Node+"/")}, spot{i.Node, ""}
+			bad := now[at] || now[on]
+			if bad != (before[at] || before[on]) || counts && bad && i.Unfit == "" {
+				r.enqueue(f, true)
+				break
+			}
+			if i.Unfit == inConsul(state) && !bad {
+				r.enqueue(f, true)
+				break
+			}
+		}
+	}
+}
