@@ -17,6 +17,9 @@ type catalog struct {
 	// the last change of its instances, of their checks and of their nodes.
 	nodesTable, servicesTable, checksTable table
 	names                                  map[string]uint64
+	// changes is when the instances of a service last changed in fact. Where one gets
+	// another name, the index of the old name stays.
+	changes map[string]uint64
 	// virtual are the addresses of services in the mesh, by key of the name.
 	virtual map[string]string
 	// free are those that were given back.
@@ -48,7 +51,7 @@ func (c *catalog) init() {
 	*c = catalog{
 		nodes:  map[string]*nodeEntry{},
 		byName: map[string]map[instanceKey]*Service{},
-		names:  map[string]uint64{}, virtual: map[string]string{},
+		names:  map[string]uint64{}, changes: map[string]uint64{}, virtual: map[string]string{},
 	}
 }
 
@@ -86,7 +89,7 @@ func (c *catalog) putService(e *nodeEntry, sv Service, index uint64) {
 		}
 		// Under another name it is another service. Consul does not raise the index of
 		// the old one.
-		c.forget(old, id)
+		c.forget(old, id, index)
 	}
 	sv.ModifyIndex = index
 	e.services[id.id] = &sv
@@ -95,7 +98,7 @@ func (c *catalog) putService(e *nodeEntry, sv Service, index uint64) {
 		c.byName[name] = map[instanceKey]*Service{}
 	}
 	c.byName[name][id] = &sv
-	c.names[name] = index
+	c.touch(name, index)
 	c.servicesTable.change(index)
 	c.nodesTable.index = index
 }
@@ -152,7 +155,7 @@ func (c *catalog) putCheck(e *nodeEntry, ch Check, index uint64) bool {
 	e.checks[key(ch.CheckID)] = &ch
 	c.checksTable.change(index)
 	if ch.ServiceID != "" {
-		c.names[key(ch.ServiceName)] = index
+		c.touch(key(ch.ServiceName), index)
 	} else {
 		c.touchNode(e, index)
 	}
@@ -172,7 +175,7 @@ func (c *catalog) dropService(e *nodeEntry, id string, index uint64) bool {
 	delete(e.services, key(id))
 	c.servicesTable.change(index)
 	c.nodesTable.index, c.checksTable.index = index, index
-	c.forget(sv, instanceKey{key(e.node.Node), key(id)})
+	c.forget(sv, instanceKey{key(e.node.Node), key(id)}, index)
 	name := key(sv.Service)
 	if len(c.byName[name]) > 0 {
 		c.names[name] = index
@@ -185,8 +188,9 @@ func (c *catalog) dropService(e *nodeEntry, id string, index uint64) bool {
 }
 
 // forget removes an instance from those of its name.
-func (c *catalog) forget(sv *Service, id instanceKey) {
+func (c *catalog) forget(sv *Service, id instanceKey, index uint64) {
 	name := key(sv.Service)
+	c.changes[name] = index
 	delete(c.byName[name], id)
 	if len(c.byName[name]) == 0 {
 		delete(c.byName, name)
@@ -201,7 +205,7 @@ func (c *catalog) dropCheck(e *nodeEntry, id string, index uint64) bool {
 	delete(e.checks, key(id))
 	c.checksTable.change(index)
 	if ch.ServiceID != "" {
-		c.names[key(ch.ServiceName)] = index
+		c.touch(key(ch.ServiceName), index)
 		return true
 	}
 	c.touchNode(e, index)
@@ -228,8 +232,16 @@ func (c *catalog) dropNode(name string, index uint64) bool {
 // touchNode raises the indexes of the services on a node, whose entries contain it.
 func (c *catalog) touchNode(e *nodeEntry, index uint64) {
 	for _, sv := range e.services {
-		c.names[key(sv.Service)] = index
+		c.touch(key(sv.Service), index)
 	}
+}
+
+// touch raises the index of a service.
+func (c *catalog) touch(name string, index uint64) { c.names[name], c.changes[name] = index, index }
+
+// changed is when anything has changed.
+func (c *catalog) changed() uint64 {
+	return max(c.nodesTable.changed, c.servicesTable.changed, c.checksTable.changed)
 }
 
 // serviceIndex is the index of a service. exists says whether it has instances, as far as

@@ -113,9 +113,9 @@ type view struct {
 }
 
 type encodedAnswer struct {
-	index  uint64
-	body   []byte
-	hidden bool
+	index, changed uint64
+	body           []byte
+	hidden         bool
 }
 
 // answerList runs a possibly blocking query. look is called with s.mu held, again after
@@ -230,14 +230,14 @@ func (s *Sim) awaitLeader(r *http.Request, stale bool) bool {
 // encode reads and encodes an answer, once per change for everyone who asks the same.
 // s.mu must be held.
 func (s *Sim) encode(q query, v view, a *authorizer) (encodedAnswer, error) {
-	if found, ok := s.encoded[q.key]; ok && found.index == v.index {
+	if found, ok := s.encoded[q.key]; ok && found.index == v.index && found.changed == v.changed {
 		return found, nil
 	}
 	answer, hidden, err := v.read(a)
 	if err != nil {
 		return encodedAnswer{}, err
 	}
-	found := encodedAnswer{v.index, marshal(answer), hidden}
+	found := encodedAnswer{v.index, v.changed, marshal(answer), hidden}
 	if len(s.encoded) > 50_000 {
 		clear(s.encoded)
 	}
