@@ -131,6 +131,7 @@ func (c *catalog) freeVirtual(name string) {
 	if address, ok := c.virtual[name]; ok {
 		delete(c.virtual, name)
 		c.free = append(c.free, address)
+		slices.Sort(c.free)
 	}
 }
 
@@ -150,6 +151,9 @@ func (c *catalog) putCheck(e *nodeEntry, ch Check, index uint64) bool {
 		if reflect.DeepEqual(ch, *old) {
 			return true
 		}
+		if key(old.ServiceID) != key(ch.ServiceID) {
+			c.move(e, old, index)
+		}
 	}
 	ch.ModifyIndex = index
 	e.checks[key(ch.CheckID)] = &ch
@@ -160,6 +164,16 @@ func (c *catalog) putCheck(e *nodeEntry, ch Check, index uint64) bool {
 		c.touchNode(e, index)
 	}
 	return true
+}
+
+// move notes that a check is no more one of what it was of, whose index stays.
+func (c *catalog) move(e *nodeEntry, old *Check, index uint64) {
+	c.changes[key(old.ServiceName)] = index
+	for _, sv := range e.services {
+		if old.ServiceID == "" {
+			c.changes[key(sv.Service)] = index
+		}
+	}
 }
 
 func (c *catalog) dropService(e *nodeEntry, id string, index uint64) bool {

@@ -56,9 +56,12 @@ func (s *Sim) health(w http.ResponseWriter, r *http.Request, name string, list f
 			kept, hidden := visible(all, a.readsEntry)
 			kept, err := apply(f, kept)
 			kept = slices.DeleteFunc(kept, func(e entry) bool {
-				return !q.matchesNode(e.Node) || !hasTags(e.Service.Tags, tags) || passing && !e.passing()
+				return !q.matchesNode(e.Node) || !hasTags(e.Service.Tags, tags)
 			})
 			nearFirst(q.near, s.options.Node, kept, func(e entry) string { return e.Node.Node })
+			if passing {
+				kept = onlyPassing(kept)
+			}
 			return kept, hidden, err
 		}
 		return v
@@ -67,6 +70,21 @@ func (s *Sim) health(w http.ResponseWriter, r *http.Request, name string, list f
 
 func (e entry) passing() bool {
 	return !slices.ContainsFunc(e.Checks, func(c *Check) bool { return c.Status != Passing })
+}
+
+// onlyPassing keeps the entries that pass. The last one takes the place of one that does
+// not, as on the agent.
+func onlyPassing(all []entry) []entry {
+	for i := 0; i < len(all); {
+		if all[i].passing() {
+			i++
+			continue
+		}
+		last := len(all) - 1
+		all[i] = all[last]
+		all = all[:last]
+	}
+	return all
 }
 
 // parsePassing reads ?passing, which is true without a value.
