@@ -143,7 +143,7 @@ func (s *Stats) Called() bool { return s.shards.Load() != nil || s.inflight.Load
 // every; untold is the number of lines left out since the last one.
 func (s *Stats) Tell(now time.Time, every time.Duration) (untold uint64, tell bool) {
 	last := s.told.Load()
-	if last != 0 && now.UnixNano()-last < int64(every) || !s.told.CompareAndSwap(last, now.UnixNano()) {
+	if age := now.UnixNano() - last; last != 0 && age >= 0 && age < int64(every) || !s.told.CompareAndSwap(last, now.UnixNano()) {
 		s.untold.Add(1)
 		return 0, false
 	}

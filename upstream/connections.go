@@ -13,7 +13,7 @@ const lookForRoom = 100 * time.Millisecond
 // there were any.
 func (r *Registry) makeRoom() bool {
 	now := time.Now()
-	if last := r.noRoom.Load(); now.UnixNano()-last < int64(lookForRoom) {
+	if now.Sub(r.noRoom.Time()) < lookForRoom {
 		return false
 	}
 	const some = 8
@@ -29,7 +29,7 @@ func (r *Registry) makeRoom() bool {
 	if idle != nil && idle.transport.CloseIdle(now.Add(time.Hour), some) > 0 {
 		return true
 	}
-	r.noRoom.Store(now.UnixNano())
+	r.noRoom.Set(now)
 	return false
 }
 

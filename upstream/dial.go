@@ -113,8 +113,7 @@ func (e *Endpoint) dialFailed(from phase, err error, took time.Duration) {
 // warn logs a failed handshake now and then: clients may cause thousands of them.
 func (e *Endpoint) warn(err error) {
 	const pause = time.Minute
-	now, last := time.Now().UnixNano(), e.warned.Load()
-	if now-last > int64(pause) && e.warned.CompareAndSwap(last, now) {
+	if e.warned.Again(time.Now(), pause) {
 		e.registry.options.Logger.Warn("connection to an instance failed", "address", e.target.Address, "alloc", e.target.Instance, "error", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"serai/internal/quota"
+	"serai/wire/socket"
 )
 
 // Endpoint is one address and all that is known about it. It is made by a Registry and
@@ -41,13 +42,13 @@ type Endpoint struct {
 
 	moving    sync.Mutex             // held by writers of these:
 	current   atomic.Uint64          // the phase
-	since     atomic.Int64           // Unix nanoseconds of the last change of state
+	since     socket.Moment          // of the last change of state
 	entered   atomic.Uint64          // number of probes begun before it
 	cause     atomic.Pointer[string] // why it is not ready, nil when it is
 	suspected atomic.Bool            // a connect was given up early: the prober is to find out
 
 	problem atomic.Pointer[string] // why the last connect failed, nil when it did not
-	warned  atomic.Int64           // Unix nanoseconds of the last warning about a failed connect
+	warned  socket.Moment          // of the last warning about a failed connect
 
 	transport Transport // owned by the endpoint
 }
@@ -127,7 +128,7 @@ func (e *Endpoint) Status() EndpointStatus {
 	}
 	e.moving.Lock()
 	defer e.moving.Unlock()
-	s.State, s.Since = e.State(), time.Unix(0, e.since.Load())
+	s.State, s.Since = e.State(), e.since.Time()
 	if c := e.cause.Load(); c != nil {
 		s.Cause = *c
 	}

@@ -10,7 +10,7 @@ func SetState(e *Endpoint, s State) {
 	e.moving.Lock()
 	defer e.moving.Unlock()
 	if from := e.phase(); from.state() != s && from.state() != Leaving {
-		e.since.Store(time.Now().UnixNano())
+		e.since.Set(time.Now())
 		e.storeCause("a test said so")
 		e.entered.Store(e.registry.probes.begun.Load())
 		e.current.Store(uint64(from.next(s)))
@@ -19,7 +19,7 @@ func SetState(e *Endpoint, s State) {
 }
 
 // SetReadySince makes e look as if it had become ready then.
-func SetReadySince(e *Endpoint, at time.Time) { e.since.Store(at.UnixNano()) }
+func SetReadySince(e *Endpoint, at time.Time) { e.since.Set(at) }
 
 // LeftOver returns what a registry without requests must not have: bytes held by
 // waiting requests, and rooms that want a place on one of the endpoints.

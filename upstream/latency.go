@@ -3,14 +3,16 @@ package upstream
 import (
 	"sync/atomic"
 	"time"
+
+	"serai/wire/socket"
 )
 
 // latency is a moving average of the time to the first byte. It halves for each
 // halfLife without a sample, so that an instance that was slow once is tried again.
 // Lost updates do no harm, so it takes no lock.
 type latency struct {
-	average atomic.Int64 // nanoseconds
-	at      atomic.Int64 // Unix nanoseconds of the last sample
+	average atomic.Int64  // nanoseconds
+	at      socket.Moment // of the last sample
 }
 
 const (
@@ -25,14 +27,11 @@ func (l *latency) observe(now time.Time, d time.Duration) {
 		old = int64(d)
 	}
 	l.average.Store(old + (int64(d)-old)>>sampleShift)
-	l.at.Store(now.UnixNano())
+	l.at.Set(now)
 }
 
 // value returns the average at now; 0 when nothing is known.
 func (l *latency) value(now time.Time) time.Duration {
-	age := now.UnixNano() - l.at.Load()
-	if age < 0 {
-		age = 0
-	}
-	return time.Duration(l.average.Load() >> min(uint(age/int64(halfLife)), 63))
+	age := max(now.Sub(l.at.Time()), 0) // another goroutine may be ahead
+	return time.Duration(l.average.Load() >> min(uint(age/halfLife), 63))
 }

@@ -58,7 +58,7 @@ func (e *Endpoint) moveLocked(from phase, to State, cause string) bool {
 	}
 	for _, s := range moves[from.state()] {
 		if s == to {
-			e.since.Store(time.Now().UnixNano())
+			e.since.Set(time.Now())
 			e.storeCause(cause)
 			e.entered.Store(e.registry.probes.begun.Load())
 			e.current.Store(uint64(from.next(to)))
@@ -93,7 +93,7 @@ func (e *Endpoint) reached(from phase, now time.Time) (State, bool) {
 	e.moving.Lock()
 	defer e.moving.Unlock()
 	o := &e.outlier
-	if now.UnixNano() < o.until.Load() {
+	if now.Before(o.until.Time()) {
 		return Ejected, e.moveLocked(from, Ejected, "reached again, within an ejection")
 	}
 	if e.phase() == from {

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"serai/wire/socket"
 )
 
 // Outcome is how a request ended on an instance, as far as it says something about the
@@ -26,12 +28,12 @@ type outlier struct {
 	failures atomic.Int32 // in a row
 
 	// The share of 5xx answers, counted in windows of outlierWindow.
-	window  atomic.Int64 // Unix nanoseconds of its start
+	window  socket.Moment // its start
 	answers atomic.Int32
 	errors  atomic.Int32
 
-	until atomic.Int64 // Unix nanoseconds of the end of the last ejection
-	times atomic.Int32 // ejections without a long quiet time between them
+	until socket.Moment // the end of the last ejection
+	times atomic.Int32  // ejections without a long quiet time between them
 	// unproven says that no good answer has come since the last ejection.
 	unproven atomic.Bool
 }
@@ -70,7 +72,7 @@ func (p *Pool) End(now time.Time, m *Member, o Outcome) {
 // tooManyErrors counts one answer and reports whether the share of 5xx among the
 // window's answers is above a limit.
 func (o *outlier) tooManyErrors(now time.Time, status int, share float64) bool {
-	if start := o.window.Load(); now.UnixNano()-start > int64(outlierWindow) && o.window.CompareAndSwap(start, now.UnixNano()) {
+	if o.window.Again(now, outlierWindow) {
 		o.answers.Store(0)
 		o.errors.Store(0)
 	}
@@ -111,7 +113,7 @@ func (o *outlier) begin(now time.Time, base time.Duration) time.Duration {
 		o.times.Store(0)
 	}
 	d := base << min(o.times.Load(), maxDoublings)
-	o.until.Store(now.Add(d).UnixNano())
+	o.until.Set(now.Add(d))
 	o.times.Add(1)
 	o.unproven.Store(true)
 	o.errors.Store(0)
@@ -122,7 +124,7 @@ func (o *outlier) begin(now time.Time, base time.Duration) time.Duration {
 // quiet reports whether the last ejection ended so long ago that it is forgotten: twice
 // what the next one would last.
 func (o *outlier) quiet(now time.Time, base time.Duration) bool {
-	return now.UnixNano()-o.until.Load() > 2*int64(base<<min(o.times.Load(), maxDoublings))
+	return now.Sub(o.until.Time()) > 2*(base<<min(o.times.Load(), maxDoublings))
 }
 
 // readmit prepares an endpoint that a probe reached: after an ejection the next failure

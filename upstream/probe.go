@@ -64,7 +64,7 @@ func (r *Registry) look(ctx context.Context, e *Endpoint) plan {
 
 // try probes e, which is not ready.
 func (r *Registry) try(ctx context.Context, e *Endpoint, p phase) plan {
-	age := func() time.Duration { return time.Duration(time.Now().UnixNano() - e.since.Load()) }
+	age := func() time.Duration { return time.Since(e.since.Time()) }
 	v := r.examine(ctx, e, probeTimeout(age(), r.dialer.Timeout), freshFor(probePause(age())))
 	switch {
 	case v == nil:
@@ -87,7 +87,7 @@ func (r *Registry) try(ctx context.Context, e *Endpoint, p phase) plan {
 
 // ejectedFor is the plan for an ejected endpoint whose time is not over.
 func (e *Endpoint) ejectedFor() (plan, bool) {
-	rest := time.Until(time.Unix(0, e.outlier.until.Load()))
+	rest := time.Until(e.outlier.until.Time())
 	return plan{after: rest, line: due}, rest > 0
 }
 

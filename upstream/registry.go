@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"serai/wire/socket"
 )
 
 // RegistryOptions are the options of all endpoints. Zero values mean the defaults given
@@ -158,7 +160,7 @@ type Registry struct {
 
 	probes probes
 
-	noRoom atomic.Int64 // Unix nanoseconds of when makeRoom found nothing
+	noRoom socket.Moment // when makeRoom found nothing
 
 	ejections struct{ ejected, notEjected atomic.Uint64 }
 
@@ -246,7 +248,7 @@ func (r *Registry) Acquire(t Target) *Endpoint {
 	if e == nil {
 		e = &Endpoint{target: t, registry: r, dialer: &r.dialer, hash: hashOf(t.Instance, t.Address)}
 		e.transport = r.options.Transport(e, Keeping{Timeout: r.options.IdleTimeout, Most: r.options.MaxIdle})
-		e.since.Store(time.Now().UnixNano())
+		e.since.Set(time.Now())
 		r.enlist(e)
 		r.endpoints[t] = e
 		r.prober.ask(e, false)

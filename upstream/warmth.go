@@ -14,7 +14,7 @@ const coldest = 0.1
 func (m *Member) warmth(now time.Time) float64 {
 	e := m.Endpoint
 	over := e.registry.options.SlowStart
-	age := time.Duration(now.UnixNano() - e.since.Load())
+	age := now.Sub(e.since.Time())
 	if age >= over {
 		return 1
 	}

@@ -24,5 +24,12 @@ func (m *Moment) Clear() {
 	}
 }
 
+// Again sets it to now, and reports true, if it was set longer than pause ago, or never.
+// Of several who ask at once one is told so.
+func (m *Moment) Again(now time.Time, pause time.Duration) bool {
+	last := m.ns.Load()
+	return (last == 0 || since(now)-deadline(last) > deadline(pause)) && m.ns.CompareAndSwap(last, int64(since(now)))
+}
+
 // Time returns the time.
 func (m *Moment) Time() time.Time { return deadline(m.ns.Load()).time() }
