@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -40,4 +41,21 @@ func FuzzPROXYHeader(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestWhoMayAnnounce: an address has a zone where the network is a link, and its prefix
+// has none.
+func TestWhoMayAnnounce(t *testing.T) {
+	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fe80::/10"), netip.MustParsePrefix("2001:db8::1/128")}
+	for peer, want := range map[string]bool{
+		"10.1.2.3:4": true, "[::ffff:10.1.2.3]:4": true, "[fe80::1%eth0]:4": true, "[fe80::1]:4": true, "[2001:db8::1]:4": true,
+		"11.1.2.3:4": false, "[2001:db8::2]:4": false, "[fec0::1%eth0]:4": false,
+	} {
+		if a := net.TCPAddrFromAddrPort(netip.MustParseAddrPort(peer)); announces(trusted, a) != want {
+			t.Errorf("%s may announce a client: %v", peer, !want)
+		}
+	}
+	if announces(trusted, &net.UnixAddr{Name: "/a"}) {
+		t.Error("a path may")
+	}
 }

@@ -28,8 +28,8 @@ func AcceptProxyProtocol(l net.Listener, trusted []netip.Prefix, timeout time.Du
 
 // announces reports whether a peer may begin with a header.
 func announces(trusted []netip.Prefix, peer net.Addr) bool {
-	a, ok := peer.(*net.TCPAddr)
-	return ok && slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(a.AddrPort().Addr().Unmap()) })
+	a := addrOf(peer).Addr() // without a zone: no prefix contains an address that has one
+	return slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 // headerListener makes a headerConn of what comes from those peers.
