@@ -281,9 +281,10 @@ func wantedHosts(t *router.Table) (hosts []acme.Host) {
 
 // tlsOptions are those of the HTTPS listener.
 func (s *system) tlsOptions() tls.ConfigOptions {
-	o := tls.ConfigOptions{Protocols: []string{"http/1.1"}, MinVersion: cryptotls.VersionTLS12, Clients: s.clients}
+	// A client of HTTP/1.0 may offer nothing else, as curl 7.88 to 8.4 does with --http1.0.
+	o := tls.ConfigOptions{Protocols: []string{"http/1.1", "http/1.0"}, MinVersion: cryptotls.VersionTLS12, Clients: s.clients}
 	if s.HTTP2 == "on" {
-		o.Protocols = []string{"h2", "http/1.1"}
+		o.Protocols = slices.Insert(o.Protocols, 0, "h2")
 	}
 	if s.TLSMinVersion == "1.3" {
 		o.MinVersion = cryptotls.VersionTLS13

@@ -32,7 +32,7 @@ func (s *system) listen(limits wire.Limits) error {
 	if err != nil {
 		return &usageError{err}
 	}
-	engines := map[string]front.Engine{"": engine, "http/1.1": engine}
+	engines := map[string]front.Engine{"": engine, "http/1.1": engine, "http/1.0": engine}
 	if s.engine2, err = s.newHTTP2(limits); err != nil {
 		return &usageError{err}
 	}

@@ -413,6 +413,7 @@ func TestReportsOfTLS(t *testing.T) {
 		{name: "TLS 1.1", server: "web.example.org", config: &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, want: "protocol version"},
 		{name: "CBC alone", server: "web.example.org", config: &tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA}}, want: "handshake failure"},
 		{name: "ALPN HTTP/1.1 and unknown", server: "web.example.org", host: "web.example.org", config: &tls.Config{NextProtos: []string{"http/1.1", "spdy/3"}}, want: "200, end"},
+		{name: "ALPN HTTP/1.0 alone", server: "web.example.org", host: "web.example.org", config: &tls.Config{NextProtos: []string{"http/1.0"}}, want: "200, end"},
 		{name: "ALPN of a CA", server: "web.example.org", config: &tls.Config{NextProtos: []string{"acme-tls/1"}}, want: "no application protocol"},
 		{name: "ALPN unknown", server: "web.example.org", config: &tls.Config{NextProtos: []string{"spdy/3"}}, want: "no application protocol"},
 	} {
