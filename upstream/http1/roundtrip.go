@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -111,7 +112,9 @@ func (c *conn) awaitHead(r *upstream.Request, a *upstream.Answer, sent time.Time
 func (c *conn) begin(r *upstream.Request, a *upstream.Answer) {
 	h := &a.Head
 	c.announce(dropHop(h))
-	c.keepAlive = h.KeepAlive && h.Status != 101
+	// Of a request for another protocol nobody knows what the instance makes, whatever it
+	// answers.
+	c.keepAlive = h.KeepAlive && len(r.Head.Upgrade) == 0
 	c.body.ResetAnswer(&c.Conn, h.Framing, h.Size, r.Bounds.Head)
 	c.enlarge = h.Framing != wire.NoBody && (h.Framing != wire.Length || h.Size > socket.SmallBuffer)
 }
@@ -121,7 +124,8 @@ func (c *conn) begin(r *upstream.Request, a *upstream.Answer) {
 // protocol while the instance sends another.
 func switches(h *wire.ResponseHead, asked []byte) bool {
 	chosen := wire.Get(h.Fields, "upgrade")
-	return len(asked) > 0 && len(chosen) > 0 && wire.AmongTokens(chosen, asked)
+	const most = 8 // protocols above each other; each is looked for among those that were asked for
+	return len(asked) > 0 && len(chosen) > 0 && bytes.Count(chosen, []byte(",")) < most && wire.AmongTokens(chosen, asked)
 }
 
 // dropHop marks the hop-by-hop fields of an answer (RFC 9110 section 7.6.1), and
