@@ -66,6 +66,7 @@ var (
 	ErrFold           = &Error{400, "obs-fold", "a field is folded over two lines"}
 	ErrHeadLarge      = &Error{431, "head-too-large", "the head has more bytes than the limit"}
 	ErrFieldCount     = &Error{431, "too-many-fields", "the head has more fields than the limit"}
+	ErrOptionCount    = &Error{431, "too-many-options", "Connection has more options than a head may have fields"}
 	ErrHost           = &Error{400, "bad-host", "Host is not one valid host[:port]"}
 	ErrHostMissing    = &Error{400, "host-missing", "an HTTP/1.1 request needs exactly one Host field"}
 	ErrContentLength  = &Error{400, "bad-content-length", "Content-Length is not one decimal number"}

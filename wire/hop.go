@@ -2,6 +2,20 @@ package wire
 
 import "bytes"
 
+// options counts those of a message's Connection fields. The name of each field is
+// compared with each of them: without a bound that would take longer than all the rest.
+type options int
+
+// add counts those of one field, of at most so many.
+func (n *options) add(list []byte, most int) error {
+	if *n += options(bytes.Count(list, comma) + 1); int(*n) > most {
+		return ErrOptionCount
+	}
+	return nil
+}
+
+var comma = []byte(",")
+
 // DropNamed drops the fields that a Connection field names. What frames or
 // routes the message cannot be dropped by naming it, nor what tells of the client:
 // a trusted proxy that passes a stranger's Connection on would lose who that is.
@@ -26,8 +40,7 @@ func DropNamed(fields []Field, list []byte) {
 func hasName(list, name []byte) bool {
 	for len(list) > 0 {
 		var element []byte
-		element, list, _ = bytes.Cut(list, []byte(","))
-		if bytes.EqualFold(bytes.Trim(element, " \t"), name) {
+		if element, list = nextElement(list); bytes.EqualFold(element, name) {
 			return true
 		}
 	}

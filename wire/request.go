@@ -68,7 +68,7 @@ func (h *RequestHead) ParseRequest(buf []byte, l Limits) (int, error) {
 	if pos > l.Head {
 		return 0, ErrHeadLarge
 	}
-	return pos, h.interpret()
+	return pos, h.interpret(l)
 }
 
 // tooLarge turns an incomplete head that fills its limit into ErrHeadLarge.
@@ -137,7 +137,7 @@ func (h *RequestHead) parseLine(buf []byte, l Limits) (int, error) {
 }
 
 // interpret reads target, Host, framing and connection options.
-func (h *RequestHead) interpret() error {
+func (h *RequestHead) interpret(l Limits) error {
 	if string(h.Method) == "CONNECT" {
 		return ErrConnect
 	}
@@ -148,6 +148,7 @@ func (h *RequestHead) interpret() error {
 	var (
 		f         framing
 		hosts     int
+		named     options
 		upgrade   []byte
 		upgrading bool
 	)
@@ -164,6 +165,9 @@ func (h *RequestHead) interpret() error {
 				return err
 			}
 		case Connection:
+			if err := named.add(field.Value, l.Fields); err != nil {
+				return err
+			}
 			switch {
 			case HasToken(field.Value, "close"):
 				h.KeepAlive = false

@@ -39,7 +39,7 @@ func (h *ResponseHead) ParseResponse(buf, method []byte, l Limits) (int, error) 
 	if n += used; n > l.Head {
 		return 0, ErrHeadLarge
 	}
-	return n, h.interpret(method)
+	return n, h.interpret(method, l)
 }
 
 // parseLine parses the status line and returns its length with its CRLF.
@@ -79,8 +79,9 @@ func (h *ResponseHead) parseLine(buf []byte) (int, error) {
 }
 
 // interpret reads framing and connection options (RFC 9112 section 6.3).
-func (h *ResponseHead) interpret(method []byte) (err error) {
+func (h *ResponseHead) interpret(method []byte, l Limits) (err error) {
 	var f framing
+	var named options
 	h.KeepAlive = h.Minor == 1
 	for i := range h.Fields {
 		field := &h.Fields[i]
@@ -90,6 +91,9 @@ func (h *ResponseHead) interpret(method []byte) (err error) {
 				err = e
 			}
 		case Connection:
+			if err := named.add(field.Value, l.Fields); err != nil {
+				return err
+			}
 			switch {
 			case HasToken(field.Value, "close"):
 				h.KeepAlive = false
