@@ -131,6 +131,14 @@ func (b *Body) Took(n int, err error) error {
 	return nil
 }
 
+// Resume has Next go on where a read has failed that may succeed now. Nothing of a body of
+// framing Length is lost by that.
+func (b *Body) Resume() {
+	if b.err != io.EOF && b.err != ErrBodyCut {
+		b.err = nil
+	}
+}
+
 // Ready reports whether Next would return bytes without reading.
 func (b *Body) Ready() bool {
 	if b.ready == nil && b.err == nil {
@@ -167,8 +175,13 @@ func (b *Body) take() []byte {
 	return data
 }
 
-// chunk goes on through the buffered bytes until there is data in b.ready, or
-// nothing complete is left (RFC 9112 section 7.1).
+// maxMoved is the most of a chunk, in bytes, that is moved up to the data of the chunk
+// before, so that both are handed out at once. To send many small ones on one by one
+// would cost a thousand times what it costs the peer to send them together.
+const maxMoved = 2 << 10
+
+// chunk goes on through the buffered bytes until there is data in b.ready, and no small
+// chunk behind it, or nothing complete is left (RFC 9112 section 7.1).
 func (b *Body) chunk() error {
 	for {
 		buf := b.source.Buffered()
@@ -177,6 +190,9 @@ func (b *Body) chunk() error {
 			size, n, err := parseChunkLine(buf, b.syntax)
 			if n == 0 || err != nil {
 				return err
+			}
+			if b.ready != nil && (size == 0 || min(size, int64(len(buf)-n)) > maxMoved) {
+				return nil
 			}
 			if n > maxChunkDigits+len("\r\n") {
 				if b.extSum += n; b.extSum > maxChunkExtSum {
@@ -191,12 +207,17 @@ func (b *Body) chunk() error {
 			if len(buf) == 0 {
 				return nil
 			}
-			b.ready = buf[:min(int64(len(buf)), b.left)]
-			b.source.Discard(len(b.ready))
-			if b.left -= int64(len(b.ready)); b.left == 0 {
-				b.phase = chunkEnd
+			data := buf[:min(int64(len(buf)), b.left)]
+			b.source.Discard(len(data))
+			if b.ready == nil {
+				b.ready = data
+			} else {
+				b.ready = append(b.ready, data...) // within the buffer, over the line between them
 			}
-			return nil
+			if b.left -= int64(len(data)); b.left > 0 {
+				return nil
+			}
+			b.phase = chunkEnd
 		case chunkEnd:
 			if len(buf) > 0 && buf[0] != '\r' || len(buf) > 1 && buf[1] != '\n' {
 				return ErrChunkEnd
