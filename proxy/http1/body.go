@@ -153,8 +153,9 @@ func (b *requestBody) discard() bool {
 	if b.interrupted.Load() {
 		b.conn.wire.Resume()
 		b.interrupted.Store(false)
-		b.Body.Reset(b.conn.wire, wire.Length, b.left.Load(), b.conn.engine.options.Limits)
+		b.Body.Resume()
 	}
+	b.pace.answered.Store(false) // the answer is whole, and the least rate holds again
 	for {
 		switch _, err := b.Next(); err {
 		case nil:

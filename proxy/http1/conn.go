@@ -342,7 +342,7 @@ func (c *conn) answer(s *session, n int) (again bool) {
 		}
 		return false
 	}
-	if s.body.Done() {
+	if s.body.Done() && !s.body.interrupted.Load() {
 		return true
 	}
 	again = s.body.discard()

@@ -80,6 +80,23 @@ func TestSlowBodiesAreEnded(t *testing.T) {
 	}
 }
 
+// TestSlowRestsAreEnded: what is left of a body behind a whole answer is read for the sake
+// of the connection, but not for ever.
+func TestSlowRestsAreEnded(t *testing.T) {
+	k, _ := web(t, settings{server: http1.Options{BodyIdle: 2 * time.Second, MinRate: 1000}})
+	c := k.dial()
+	c.send("POST / HTTP/1.1", "Host: nobody.example.org", "Content-Length: 200000", "", "x")
+	if res, _ := c.answer("POST"); res.StatusCode != 404 || res.Close {
+		t.Fatalf("answered %s, close %v", res.Status, res.Close)
+	}
+	done := make(chan struct{})
+	var slow sync.WaitGroup
+	slow.Go(func() { c.trickle(20*time.Millisecond, "x", done) })
+	c.ended()
+	close(done)
+	slow.Wait()
+}
+
 // TestSlowChunksMakeRoom: a stream that says little is left alone until its place
 // is wanted.
 func TestSlowChunksMakeRoom(t *testing.T) {
