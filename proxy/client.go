@@ -99,13 +99,19 @@ func (p *Proxy) trusts(a netip.Addr) bool {
 	return false
 }
 
-// parseAddr parses an address, also with a port as some balancers write it.
+// parseAddr parses an address, also with a port, or in the brackets of one, as some
+// balancers write it.
 func parseAddr(s []byte) (netip.Addr, bool) {
 	if a, err := netip.ParseAddr(string(s)); err == nil {
 		return a.Unmap().WithZone(""), true
 	}
 	if a, err := netip.ParseAddrPort(string(s)); err == nil {
 		return a.Addr().Unmap().WithZone(""), true
+	}
+	if n := len(s); n > 2 && s[0] == '[' && s[n-1] == ']' {
+		if a, err := netip.ParseAddr(string(s[1 : n-1])); err == nil && a.Is6() {
+			return a.Unmap().WithZone(""), true
+		}
 	}
 	return netip.Addr{}, false
 }

@@ -219,32 +219,49 @@ func (x *Exchange) appendStandard(dst, peer []byte) []byte {
 	return appendElement(dst, x.Peer.Addr(), peer, x.Head.Host, spoken)
 }
 
-// appendConverted appends an element for each address in X-Forwarded-For.
+// maxConverted bounds the addresses that are converted. A stranger may write thousands, of
+// two bytes each, and each of them would become six times as long.
+const maxConverted = 100
+
+// appendConverted appends an element for each address in X-Forwarded-For, the last ones
+// where there are too many: those are what trusted proxies have written.
 func (x *Exchange) appendConverted(dst []byte) []byte {
+	left := 0
+	for range x.forwardedFor {
+		left++
+	}
 	first := true
-	for i := range x.Head.Fields {
-		f := &x.Head.Fields[i]
-		if f.Kind != wire.XForwardedFor {
+	for element := range x.forwardedFor {
+		if left--; left >= maxConverted {
 			continue
 		}
-		for list := f.Value; len(list) > 0; {
-			var element []byte
-			element, list, _ = bytes.Cut(list, []byte(","))
-			if element = bytes.TrimSpace(element); len(element) == 0 {
-				continue
-			}
-			addr, _ := parseAddr(element)
-			if first {
-				dst = appendElement(dst, addr, nil, x.askedHost(), x.proto)
-			} else {
-				dst = append(dst, "for="...)
-				dst = appendNode(dst, addr, nil)
-			}
-			dst = append(dst, ", "...)
-			first = false
+		addr, _ := parseAddr(element)
+		if first {
+			dst = appendElement(dst, addr, nil, x.askedHost(), x.proto)
+		} else {
+			dst = append(dst, "for="...)
+			dst = appendNode(dst, addr, nil)
 		}
+		dst = append(dst, ", "...)
+		first = false
 	}
 	return dst
+}
+
+// forwardedFor goes through the elements of X-Forwarded-For in their order.
+func (x *Exchange) forwardedFor(yield func(element []byte) bool) {
+	for i := range x.Head.Fields {
+		if x.Head.Fields[i].Kind != wire.XForwardedFor {
+			continue
+		}
+		for list := x.Head.Fields[i].Value; len(list) > 0; {
+			var element []byte
+			element, list, _ = bytes.Cut(list, []byte(","))
+			if element = bytes.TrimSpace(element); len(element) > 0 && !yield(element) {
+				return
+			}
+		}
+	}
 }
 
 // appendElement appends one element of Forwarded. Text is the node's address where it

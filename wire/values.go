@@ -9,15 +9,20 @@ package wire
 //	port := v.Keep(strconv.AppendUint(v.Start(), 8080, 10))
 type Values struct{ kept []byte }
 
+// mostKept bounds the memory that is kept for further messages, in bytes: values beyond
+// have their own, which ends with their message.
+const mostKept = 8 << 10
+
 // Start returns an empty slice to append the next value to. Nothing else may be
 // started before that one is kept.
 func (v *Values) Start() []byte { return v.kept[len(v.kept):] }
 
 // Keep returns value, which stays as it is until Reset.
 func (v *Values) Keep(value []byte) []byte {
-	if n := len(v.kept) + len(value); n <= cap(v.kept) {
+	switch n := len(v.kept) + len(value); {
+	case n <= cap(v.kept):
 		v.kept = v.kept[:n]
-	} else {
+	case n <= mostKept/2:
 		// It has outgrown the memory, and has its own now. What was kept before
 		// stays in the old one.
 		v.kept = make([]byte, 0, 2*n)
