@@ -57,11 +57,11 @@ func (p *Proxy) lastHop(x *Exchange) bool {
 		if !wire.EqualFold(f.Name, "max-forwards") {
 			continue
 		}
-		left, err := strconv.Atoi(string(f.Value))
+		left, ok := wire.ParseLength(f.Value) // digits alone, as there
 		switch {
-		case err != nil || left < 0:
+		case !ok:
 		case left > 0:
-			f.Value = strconv.AppendInt(f.Value[:0], int64(left-1), 10) // it has room where the old one was
+			f.Value = strconv.AppendInt(f.Value[:0], left-1, 10) // it has room where the old one was
 		case trace:
 			p.answerWith(x, 501, ReasonMaxForwards.Code(), "TRACE is not answered here")
 			return true
