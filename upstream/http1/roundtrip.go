@@ -112,11 +112,27 @@ func (c *conn) awaitHead(r *upstream.Request, a *upstream.Answer, sent time.Time
 func (c *conn) begin(r *upstream.Request, a *upstream.Answer) {
 	h := &a.Head
 	c.announce(dropHop(h))
-	// Of a request for another protocol nobody knows what the instance makes, whatever it
-	// answers.
-	c.keepAlive = h.KeepAlive && len(r.Head.Upgrade) == 0
+	c.keepAlive = h.KeepAlive && !unexpected(r.Head)
 	c.body.ResetAnswer(&c.Conn, h.Framing, h.Size, r.Bounds.Head)
 	c.enlarge = h.Framing != wire.NoBody && (h.Framing != wire.Length || h.Size > socket.SmallBuffer)
+}
+
+// unexpected reports whether it is not known what the instance makes of a request, so that
+// the next one on its connection could be read as a part of this one: one for another
+// protocol, whatever is answered, or one with a body where none is expected (RFC 9110
+// section 9.3.1).
+func unexpected(h *wire.OutgoingRequest) bool {
+	if len(h.Upgrade) > 0 {
+		return true
+	}
+	if h.Framing == wire.NoBody || h.Framing == wire.Length && h.Size == 0 {
+		return false
+	}
+	switch string(h.Method) {
+	case "GET", "HEAD", "DELETE", "TRACE":
+		return true
+	}
+	return false
 }
 
 // switches reports whether a 101 is for one of the protocols that were asked for (RFC

@@ -193,6 +193,40 @@ func TestStaleCostsNothing(t *testing.T) {
 	ask()
 }
 
+// TestWhatKeepsItsConnection: a request of which nobody knows what the instance makes has the
+// last word on its connection, or a part of it could become the beginning of the next one.
+func TestWhatKeepsItsConnection(t *testing.T) {
+	for name, c := range map[string]struct {
+		method, body, upgrade string
+		kept                  bool
+	}{
+		"GET": {method: "GET", kept: true}, "HEAD": {method: "HEAD", kept: true}, "DELETE": {method: "DELETE", kept: true},
+		"POST with a body": {method: "POST", body: "abc", kept: true}, "OPTIONS with a body": {method: "OPTIONS", body: "abc", kept: true},
+		"PROPFIND with a body": {method: "PROPFIND", body: "abc", kept: true}, "GET with nothing for a body": {method: "GET", body: "-", kept: true},
+		"GET with a body": {method: "GET", body: "abc"}, "HEAD with a body": {method: "HEAD", body: "abc"},
+		"DELETE with a body": {method: "DELETE", body: "abc"}, "TRACE with a body": {method: "TRACE", body: "abc"},
+		"GET for a protocol": {method: "GET", upgrade: "websocket"}, "POST for a protocol": {method: "POST", body: "abc", upgrade: "tcp"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := listening(t, says("HTTP/1.1 204 No Content\r\n\r\n"))
+			tr := e.Transport().(*Transport)
+			r, a := request(&asking{}), &upstream.Answer{}
+			r.Head.Method, r.Head.Upgrade = []byte(c.method), []byte(c.upgrade)
+			if c.body != "" {
+				r.First = []byte(strings.Trim(c.body, "-"))
+				r.Head.Framing, r.Head.Size = wire.Length, int64(len(r.First))
+			}
+			if f := tr.RoundTrip(r, a); f != nil {
+				t.Fatal(f)
+			}
+			a.Stream.End(true)
+			if n := tr.Status().Idle; (n == 1) != c.kept {
+				t.Errorf("%d idle connections, kept %v", n, c.kept)
+			}
+		})
+	}
+}
+
 // TestUploadEndsWithTheAttempt: whatever ends an attempt, the body is not used
 // afterwards.
 func TestUploadEndsWithTheAttempt(t *testing.T) {
