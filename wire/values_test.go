@@ -31,3 +31,18 @@ func TestValues(t *testing.T) {
 		t.Errorf("an empty value is %q", empty)
 	}
 }
+
+// TestLargeValuesAreNotKept: the memory of one message with large values is not that of all
+// that follow.
+func TestLargeValuesAreNotKept(t *testing.T) {
+	var v Values
+	first := v.Keep(append(v.Start(), "first"...))
+	large := v.Keep(append(v.Start(), make([]byte, 1<<20)...))
+	last := v.Keep(append(v.Start(), "last"...))
+	if string(first) != "first" || len(large) != 1<<20 || large[0] != 0 || string(last) != "last" {
+		t.Errorf("%q, %d bytes, %q", first, len(large), last)
+	}
+	if v.Reset(); cap(v.kept) > mostKept {
+		t.Errorf("%d bytes are kept", cap(v.kept))
+	}
+}
