@@ -26,6 +26,7 @@ type conn struct {
 	// none.
 	announced time.Duration
 	idleSince time.Time
+	rests     time.Duration // for how long it is left alone when it becomes idle
 
 	// State of the current request.
 	upload    *upstream.Upload // nil when the whole body leaves with the head

@@ -113,6 +113,9 @@ func (c *conn) begin(r *upstream.Request, a *upstream.Answer) {
 	h := &a.Head
 	c.announce(dropHop(h))
 	c.keepAlive = h.KeepAlive && !unexpected(r.Head)
+	if c.rests = 0; h.Declared || string(r.Head.Method) == "HEAD" {
+		c.rests = lateBody
+	}
 	c.body.ResetAnswer(&c.Conn, h.Framing, h.Size, r.Bounds.Head)
 	c.enlarge = h.Framing != wire.NoBody && (h.Framing != wire.Length || h.Size > socket.SmallBuffer)
 }
