@@ -132,7 +132,7 @@ func unexpected(h *wire.OutgoingRequest) bool {
 		return false
 	}
 	switch string(h.Method) {
-	case "GET", "HEAD", "DELETE", "TRACE":
+	case "GET", "HEAD", "DELETE", "OPTIONS", "TRACE":
 		return true
 	}
 	return false
