@@ -239,6 +239,7 @@ func TestReports(t *testing.T) {
 	t.Run("hosts", func(t *testing.T) { s.run(t, address, hostReports) })
 	t.Run("connections", func(t *testing.T) { s.run(t, address, connectionReports) })
 	t.Run("routes", func(t *testing.T) { s.run(t, address, routeReports) })
+	t.Run("more", func(t *testing.T) { s.run(t, address, moreReports) })
 }
 
 func (s *stage) services() []nomad.Registration {

@@ -26,6 +26,7 @@ type conn struct {
 	// negative if it keeps none.
 	announced time.Duration
 	idleSince time.Time
+	rests     time.Duration // for how long it is left alone when it becomes idle
 
 	// State of the current request.
 	upload    *upstream.Upload // nil if the whole body is sent with the head

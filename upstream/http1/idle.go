@@ -13,6 +13,15 @@ import (
 // name.
 const searched = 128
 
+// Some instances send a body behind an answer that has none, to HEAD for one, and a moment
+// later than its head. To whoever used the connection meanwhile it would be the answer. So a
+// connection rests for a while after an answer that tells of a body, unless so many rest
+// already that requests would need many connections more.
+const (
+	lateBody    = 100 * time.Millisecond
+	mostResting = 32
+)
+
 // get returns an idle connection with the TLS name that a request for host needs, or
 // nil. The caller must check that it is open before writing to it, as
 // socket.Conn.Request does: the instance may have closed it.
@@ -24,6 +33,7 @@ const searched = 128
 func (t *Transport) get(now time.Time, host []byte) *conn {
 	t.mu.Lock()
 	limit := t.usable(now)
+	resting := 0
 	for i := len(t.idle) - 1; i >= 0 && i >= len(t.idle)-searched; i-- {
 		c := t.idle[i]
 		age := now.Sub(c.idleSince)
@@ -31,6 +41,10 @@ func (t *Transport) get(now time.Time, host []byte) *conn {
 			break // the ones before it are older
 		}
 		if !c.carries(host) || c.announced != 0 && age >= c.announced {
+			continue
+		}
+		if age < c.rests && resting < mostResting {
+			resting++
 			continue
 		}
 		last := len(t.idle) - 1

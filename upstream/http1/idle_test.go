@@ -84,3 +84,40 @@ func TestIdleConnections(t *testing.T) {
 		t.Error("a connection was reused after its idle time")
 	}
 }
+
+// TestLateBody: the next request does not go over the connection of a HEAD at once, for a body
+// may follow all the same; but not everything waits for that.
+func TestLateBody(t *testing.T) {
+	const head = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
+	e := listening(t, says(head))
+	tr := e.Transport().(*Transport)
+	ask := func(method string) *conn {
+		t.Helper()
+		r, a := request(&asking{}), &upstream.Answer{}
+		r.Head.Method = []byte(method)
+		if f := tr.RoundTrip(r, a); f != nil {
+			t.Fatal(f)
+		}
+		a.Stream.End(true)
+		return a.Stream.(*conn)
+	}
+	first := ask("HEAD")
+	now := first.idleSince
+	for age, want := range map[time.Duration]bool{0: false, lateBody / 2: false, lateBody: true} {
+		got := tr.get(now.Add(age), nil)
+		if (got == first) != want {
+			t.Errorf("after %v it is used: %v", age, !want)
+		}
+		if got != nil {
+			tr.put(got, now)
+		}
+	}
+	for range mostResting {
+		tr.idle = append(tr.idle, &conn{transport: tr, idleSince: now, rests: lateBody})
+	}
+	if tr.get(now, nil) != first {
+		t.Error("too many rest")
+	}
+	tr.idle = nil
+	first.Close()
+}

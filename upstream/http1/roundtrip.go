@@ -113,6 +113,9 @@ func (c *conn) begin(r *upstream.Request, a *upstream.Answer) {
 	h := &a.Head
 	c.announce(dropHop(h))
 	c.keepAlive = h.KeepAlive && !unexpected(r.Head)
+	if c.rests = 0; h.Declared || string(r.Head.Method) == "HEAD" {
+		c.rests = lateBody
+	}
 	c.body.ResetAnswer(&c.Conn, h.Framing, h.Size, r.Bounds.Head)
 	c.enlarge = h.Framing != wire.NoBody && (h.Framing != wire.Length || h.Size > socket.SmallBuffer)
 }
@@ -129,7 +132,7 @@ func unexpected(h *wire.OutgoingRequest) bool {
 		return false
 	}
 	switch string(h.Method) {
-	case "GET", "HEAD", "DELETE", "TRACE":
+	case "GET", "HEAD", "DELETE", "OPTIONS", "TRACE":
 		return true
 	}
 	return false
