@@ -18,7 +18,7 @@ type ConfigStatus struct {
 	Problem      string    `json:"problem,omitempty"`
 	ProblemSince time.Time `json:"problem_since,omitzero"`
 	// Waits are the settings that have changed and take effect at a restart.
-	Waits []string `json:"wait_wrongrestart,omitempty"`
+	Waits []string `json:"wait_for_restart,omitempty"`
 	// Secrets are those that the file keeps in Nomad variables.
 	Secrets []SecretStatus `json:"secrets,omitempty"`
 }

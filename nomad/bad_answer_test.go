@@ -124,6 +124,7 @@ var badAnswers = []badAnswer{
 		says: []string{"unknown or expired"}},
 	{name: "429", serve: fault(nomadsim.Status(429, "Too Many Requests")), kind: nomad.ErrUnavailable,
 		says: []string{"answered 429", "http_max_conns_per_client"}},
+	{name: "an unknown region", serve: fault(nomadsim.Status(500, "No path to region")), kind: nomad.ErrUnavailable, says: []string{"NOMAD_REGION names a region"}},
 	{name: "500", serve: fault(nomadsim.Status(500, "rpc error: EOF")), kind: nomad.ErrUnavailable,
 		says: []string{`answered 500 "rpc error: EOF"`, "log"}},
 	{name: "no leader", serve: fault(nomadsim.NoLeader()), kind: nomad.ErrUnavailable, says: []string{"electing a leader"}},

@@ -128,6 +128,8 @@ func kindOf(status int, body string) (advice string, kind error) {
 		return "the agent limits requests: raise limits.http_max_conns_per_client or wait", ErrUnavailable
 	case strings.Contains(body, "No cluster leader"), strings.Contains(body, "Not ready to serve consistent reads"):
 		return adviceNoLeader, ErrUnavailable
+	case strings.Contains(body, "No path to region"):
+		return "NOMAD_REGION names a region that these servers do not know", ErrUnavailable
 	case status >= 500:
 		return "the agent's log says why", ErrUnavailable
 	case status < 300:

@@ -1,6 +1,7 @@
 package nomad
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -13,8 +14,9 @@ type tokenSource struct {
 	file  string
 	fixed string
 
-	mu   sync.Mutex
-	last string // the last content that could be read; guarded by mu
+	mu      sync.Mutex
+	last    string // the last content that could be read; guarded by mu
+	problem error  // why it has never been read; guarded by mu
 }
 
 // token returns the token, or "" when there is none.
@@ -26,15 +28,27 @@ func (t *tokenSource) token() string {
 	defer t.mu.Unlock()
 	// Nomad replaces the file; if it is missing or empty for a moment, requests must
 	// not become anonymous.
-	if b, err := os.ReadFile(t.file); err == nil {
-		if s := strings.TrimSpace(string(b)); s != "" {
-			t.last = s
-		}
+	b, err := os.ReadFile(t.file)
+	switch s := strings.TrimSpace(string(b)); {
+	case err == nil && s != "":
+		t.last, t.problem = s, nil
+	case t.last != "":
+	case err != nil:
+		t.problem = err
+	default:
+		t.problem = fmt.Errorf("%s is empty", t.file)
 	}
 	if t.last == "" {
 		return t.fixed
 	}
 	return t.last
+}
+
+// unread is why the token file has never been read, nil where it has, or there is none.
+func (t *tokenSource) unread() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.problem
 }
 
 // origin says where the token comes from, for an invalid token.

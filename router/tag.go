@@ -118,6 +118,7 @@ func (g *Grammar) Parse(tags []string) ([]Definition, []Problem) {
 		f := g.read(r, tag, word, value, valued)
 		g.noteGuard(r, word, f)
 		if f != nil {
+			f = f.orUnknownVariable(tag)
 			r.problems = append(r.problems, Problem{Route: printable(name), Tag: printable(tag), Why: f.why, Instead: f.instead})
 		}
 	}
@@ -151,6 +152,20 @@ func (g *Grammar) Parse(tags []string) ([]Definition, []Problem) {
 	slices.SortFunc(definitions, func(a, b Definition) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(problems, Problem.compare)
 	return definitions, problems
+}
+
+// orUnknownVariable is the flaw of a tag in which Nomad has left ${NAME} as it stands: that
+// is what is wrong.
+func (f *flaw) orUnknownVariable(tag string) *flaw {
+	_, rest, found := strings.Cut(tag, "${")
+	name, _, closed := strings.Cut(rest, "}")
+	if !found || !closed {
+		return f
+	}
+	return &flaw{
+		fmt.Sprintf("%s; Nomad has not replaced %s, since it knows no such variable where the instance runs", f.why, quote("${"+name+"}")),
+		"a variable that is there, such as ${NOMAD_META_x} with meta { x = \"...\" } in the job, or no variable",
+	}
 }
 
 // cut returns what follows the prefix, beginning with the dot; empty when it cannot be
