@@ -18,8 +18,10 @@ type Refused struct {
 	Quota string
 	Limit int
 	// Cause is why the service cannot be read, empty where a limit is the cause. How many
-	// instances there are is not known either.
-	Cause string
+	// instances there are is not known either. Unaskable says that no request can ask for
+	// a service of that name.
+	Cause     string
+	Unaskable bool
 }
 
 const (

@@ -109,7 +109,7 @@ func (s *scan) service(ctx context.Context, key Key, index uint64) (step, error)
 			return step{key: key, regs: regs, index: meta.Index}, nil
 		case err == nil:
 			last = fmt.Errorf("read service %q in namespace %q: every answer is as of index %d, want %d", key.Name, key.Namespace, meta.Index, index)
-		case errors.Is(err, nomad.ErrForbidden), errors.Is(err, nomad.ErrTokenRefused):
+		case errors.Is(err, nomad.ErrForbidden), errors.Is(err, nomad.ErrTokenRefused), errors.Is(err, nomad.ErrUnaskable):
 			return step{}, err
 		case errors.Is(err, nomad.ErrTooLong): // which keeps no other service from being read
 			return step{key: key, tooLong: true}, nil

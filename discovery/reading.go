@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -137,7 +138,7 @@ func (s *session) ended(ctx context.Context, next step) error {
 	full := scanned.streaming && !scanned.partial && !scanned.trusting
 	again := s.vanished(scanned, &next)
 	for key, err := range next.unread {
-		s.refuse(key, &Refused{Instances: 1, Cause: err.Error()})
+		s.refuse(key, &Refused{Instances: 1, Cause: err.Error(), Unaskable: errors.Is(err, nomad.ErrUnaskable)})
 	}
 	s.settle(next.index, next.confirmed, next.listed, full)
 	s.allowOnly(scanned, next)

@@ -16,8 +16,10 @@ import (
 type unreadable struct {
 	mu     sync.Mutex
 	causes map[Key]error
-	read   int // how many could be read
-	row    int // how many could not since the last one that could
+	read   int   // how many could be read
+	failed int   // how many could not, without those whose names nobody can ask for
+	row    int   // how many of these since the last one that could
+	last   error // why the last of these could not
 }
 
 // mostUnreadable is how many services may fail where no more than that could be read, and
@@ -43,9 +45,14 @@ func (u *unreadable) note(ctx context.Context, key Key, err error) error {
 		u.causes = make(map[Key]error)
 	}
 	u.causes[key] = err
+	if errors.Is(err, nomad.ErrUnaskable) {
+		return nil // of which a job may register as many as it likes
+	}
+	u.failed++
 	u.row++
+	u.last = err
 	silent := errors.Is(err, nomad.ErrUnreachable) || errors.Is(err, nomad.ErrUnavailable)
-	if n := len(u.causes); n > mostUnreadable && (n > u.read || silent && u.row > mostUnreadable) {
+	if u.failed > mostUnreadable && (u.failed > u.read || silent && u.row > mostUnreadable) {
 		return err
 	}
 	return nil
@@ -55,10 +62,8 @@ func (u *unreadable) note(ctx context.Context, key Key, err error) error {
 func (u *unreadable) all(must bool) (map[Key]error, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if must && u.read == 0 {
-		for _, err := range u.causes {
-			return nil, err
-		}
+	if must && u.read == 0 && u.failed > 0 {
+		return nil, u.last
 	}
 	return u.causes, nil
 }

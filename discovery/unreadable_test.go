@@ -85,14 +85,26 @@ func TestServiceThatCannotBeRead(t *testing.T) {
 // where a job is registered.
 func TestNameThatCannotBeAsked(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"a/b", "..", "."} {
+	long := strings.Repeat("n", 1<<20)
+	for name, odd := range map[string][]string{"a slash": {"a/b"}, "two dots": {".."}, "a dot": {"."}, "a megabyte": {long}, "many": nil} {
+		for i := range 50 {
+			if name == "many" {
+				odd = append(odd, fmt.Sprint("a/", i))
+			}
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			a := newAgent(t, nomadsim.Options{})
-			a.Load(reg(name, "0"), reg("well", "1"))
+			for i, name := range odd {
+				a.Load(reg(name, fmt.Sprint("odd", i)))
+			}
 			w := nomadWatch(t, a, discovery.WatcherOptions{})
+			w.until("life", live) // also where nothing else is registered
+			a.Register(reg("well", "1"))
 			w.has("default/well/1")
-			w.until("life", live)
+			again := nomadWatch(t, a, discovery.WatcherOptions{})
+			again.has("default/well/1")
+			again.until("life", live)
 		})
 	}
 }

@@ -25,6 +25,8 @@ var (
 	// ErrNotFound: an agent said that a variable or job does not exist. A 404 from
 	// anything else is ErrBadAnswer.
 	ErrNotFound = errors.New("not found")
+	// ErrUnaskable: the API has no path for a service of that name; nothing was sent.
+	ErrUnaskable = errors.New("no request can ask for a service of that name")
 	// ErrConflict: a check-and-set or a lock met a newer version or another
 	// holder.
 	ErrConflict = errors.New("conflict")
