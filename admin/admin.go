@@ -68,6 +68,8 @@ type Options struct {
 	// AccessLogDropped counts lost lines, AccessLogSkipped those about refused requests
 	// that were left out; nil when there is no access log.
 	AccessLogDropped, AccessLogSkipped func() uint64
+	// LogDropped counts lost lines of serai's own log; nil when they are not counted.
+	LogDropped func() uint64
 	// Memory is the limit of client memory, nil for no limit.
 	Memory *memory.Budget
 	// Registrations says how much of its limits discovery keeps; nil when it has none.

@@ -21,6 +21,14 @@ func (a *Admin) serveExplain(w http.ResponseWriter, r *http.Request) {
 		refuse(w, "host is missing; want ?host=NAME, and &path=/PATH, &method=GET, &query=a=1, &header=NAME:VALUE where they matter")
 		return
 	}
+	if name, rest, _ := strings.Cut(host, "://"); strings.Contains(host, "/") {
+		if rest == "" {
+			rest = name
+		}
+		name, rest, _ = strings.Cut(rest, "/")
+		refuse(w, fmt.Sprintf("host %q is a URL or has a path; want ?host=%s&path=/%s", host, name, rest))
+		return
+	}
 	if path[0] != '/' {
 		refuse(w, fmt.Sprintf("path %q does not start with a slash", path))
 		return

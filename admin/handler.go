@@ -47,6 +47,9 @@ func (a *Admin) Handler() http.Handler {
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", boundProfile(pprof.Trace))
 	mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) { text(w, index.String()) })
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "there is no such page; these are:\n\n"+index.String(), http.StatusNotFound)
+	})
 	return guard(mux)
 }
 

@@ -48,7 +48,7 @@ func busy(t testing.TB) *node {
 		Listeners: []admin.Listener{{Name: "http", Status: func() front.Status {
 			return front.Status{Conns: 4, Accepted: 40, Refused: 3, Recalled: 7, AcceptErrors: 2, Handshakes: 5, HandshakesRefused: 6}
 		}}},
-		AccessLogDropped: func() uint64 { return 9 }, AccessLogSkipped: func() uint64 { return 8 },
+		LogDropped: func() uint64 { return 12 }, AccessLogDropped: func() uint64 { return 9 }, AccessLogSkipped: func() uint64 { return 8 },
 	}, router.Options{})
 	n.set("web", instance("ingress.host=web.example.org,www.example.org", "ingress.x.host=x.example.org", "ingress.x.nothing=1"))
 	call(n.stats("web"), 200)
@@ -121,7 +121,7 @@ func TestMetricValues(t *testing.T) {
 		`serai_connections{listener="http"} 4`, `serai_connections_accepted_total{listener="http"} 40`,
 		`serai_connections_refused_total{listener="http"} 3`, `serai_connections_recalled_total{listener="http"} 7`, `serai_accept_errors_total{listener="http"} 2`,
 		`serai_tls_handshakes_in_flight{listener="http"} 5`, `serai_tls_handshakes_refused_total{listener="http"} 6`,
-		`serai_access_log_dropped_total 9`, `serai_build_info{version="1.2.3"} 1`,
+		`serai_access_log_dropped_total 9`, `serai_log_dropped_total 12`, `serai_build_info{version="1.2.3"} 1`,
 		`serai_discovery_lag_seconds_count 1`, `serai_table_build_seconds_count 1`,
 		`serai_nomad_requests_total{kind="services",outcome="ok"} 1`, `serai_first_complete_seconds `,
 	} {

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"net/http"
-	"strings"
 	"time"
 
 	"serai/router"
@@ -56,7 +55,10 @@ func (a *Admin) serveRoutes(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	s, host := selected(q), strings.ToLower(strings.TrimSuffix(q.Get("host"), "."))
+	s, host := selected(q), q.Get("host")
+	if normal := router.AppendHost(nil, []byte(host)); len(normal) > 0 {
+		host = string(normal)
+	}
 	words := router.NewWords()
 	answerList(w, func(yield func(Route) bool) {
 		for _, r := range a.options.Router.Current().Routes() {

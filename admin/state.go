@@ -82,6 +82,7 @@ var (
 	attemptsUsed = desc("serai_oidc_logins_remembered", "Logins that have come back to this node and are remembered, so that none comes back twice.")
 	renewalsKept = desc("serai_oidc_renewals_remembered", "Renewals of sessions that are under way on this node, or ended a moment ago.")
 	loginEvents  = desc("serai_oidc_events_total", "What happened to logins and sessions: login, failed, renewed, not_renewed, logout, limited, forged (a cookie that does not open), displaced (a session that was logged out of and is forgotten too early), displaced_login (a login that has come back and is forgotten too early), too_large (a session that does not fit into cookies).", "event")
+	ownDropped   = desc("serai_log_dropped_total", "Lines of serai's own log that were lost, because standard error took them too slowly.")
 	dropped      = desc("serai_access_log_dropped_total", "Lines of the access log that were lost.")
 	skippedLines = desc("serai_access_log_skipped_total", "Requests refused by policies that have no line in the access log because of --access-log-refused.")
 )
@@ -155,6 +156,9 @@ func (c *state) Collect(out chan<- prometheus.Metric) {
 	}
 	if c.options.Logins != nil {
 		collectLogins(out, c.options.Logins())
+	}
+	if c.options.LogDropped != nil {
+		counter(out, ownDropped, c.options.LogDropped())
 	}
 	if c.options.AccessLogDropped != nil {
 		counter(out, dropped, c.options.AccessLogDropped())

@@ -331,7 +331,7 @@ const triesAtStart = 8
 func (r *consulRun) failed(f *followed, err error) {
 	r.trouble(f.name, err)
 	if errors.Is(err, consul.ErrTooLong) {
-		r.refuse(f.key)
+		r.refuse(f.key, &Refused{Instances: 1, Quota: unreadQuota})
 	}
 	pause := f.pause.next(err)
 	if errors.Is(err, consul.ErrBadAnswer) || errors.Is(err, consul.ErrForbidden) || f.pause.failures >= triesAtStart {

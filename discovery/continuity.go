@@ -236,6 +236,9 @@ func (s *session) proved(ctx context.Context) {
 	s.read = time.Now()
 	s.up(Live, s.services, nil)
 	s.resync.Reset(around(s.options.Resync))
+	if s.incomplete() {
+		s.resync.Reset(around(min(s.options.Resync, soonAgain)))
+	}
 }
 
 // disproved reads everything.

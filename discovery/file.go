@@ -200,7 +200,7 @@ func (f *File) parse(content []byte) (map[Key]*Service, error) {
 // Each instance is allocated separately, so that one that is kept does not keep the
 // others in memory.
 func parseInstances(content []byte) ([]*Instance, error) {
-	content = bytes.TrimSpace(content)
+	content = bytes.TrimSpace(bytes.TrimPrefix(content, []byte("\xef\xbb\xbf"))) // some editors put a mark of UTF-8 first
 	if len(content) == 0 || content[0] != '[' {
 		return nil, errors.New("want a JSON array of service registrations, as `nomad service info -json` prints")
 	}

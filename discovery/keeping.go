@@ -8,7 +8,7 @@ import (
 )
 
 // Refused is what is not kept of a service's registrations, because of a limit of the
-// Store.
+// Store, or because they cannot be read.
 type Refused struct {
 	Instances int
 	Job       string
@@ -17,6 +17,11 @@ type Refused struct {
 	// one of registration-bytes-service it is not known how many there are.
 	Quota string
 	Limit int
+	// Cause is why the service cannot be read, empty where a limit is the cause. How many
+	// instances there are is not known either. Unaskable says that no request can ask for
+	// a service of that name.
+	Cause     string
+	Unaskable bool
 }
 
 const (
@@ -86,17 +91,16 @@ func (v *view) put(key Key, instances []*Instance, before *Refused) {
 	v.bury(key, next)
 }
 
-// refuse notes that the registrations of a service are more than is read at once. What is
-// known of it stays.
-func (v *view) refuse(key Key) {
-	next := &Service{Key: key}
+// refuse notes why the registrations of a service have not been read: they are more than
+// is read at once, or cannot be read. What is known of it stays.
+func (v *view) refuse(key Key, why *Refused) {
+	next := &Service{Key: key, Refused: why}
 	if old := v.services[key]; old != nil {
-		if old.Refused != nil && old.Refused.Quota == unreadQuota {
+		if old.Refused != nil && old.Refused.Quota == why.Quota && old.Refused.Cause == why.Cause {
 			return
 		}
 		next.Instances = old.Instances
 	}
-	next.Refused = &Refused{Instances: 1, Quota: unreadQuota}
 	v.services[key], v.dirty = next, true
 	v.bury(key, next)
 }

@@ -54,11 +54,11 @@ func (s *scan) readSome(ctx context.Context, order []Key, index uint64, readers 
 					return
 				}
 				next, err := s.service(ctx, key, max(index, s.known[key].at))
-				if err != nil {
-					cancel(err)
+				if err == nil && !s.send(ctx, next) {
 					return
 				}
-				if !s.send(ctx, next) {
+				if err = s.unread.note(ctx, key, err); err != nil {
+					cancel(err)
 					return
 				}
 			}
@@ -77,27 +77,40 @@ feed:
 	return context.Cause(ctx)
 }
 
-// attempts is how often one service is read before the scan gives up.
-const attempts = 5
+// attempts is how often one service is read before it counts as one that cannot be read,
+// and enough the time after which it is not tried again.
+const (
+	attempts = 5
+	enough   = 5 * time.Second
+)
 
 // service reads one service as of at least index. A server that lags gets some time. If
-// the list is older than an event, the leader is asked.
+// the list is older than an event, the leader is asked. One that could not be read the
+// last time is tried once.
 func (s *scan) service(ctx context.Context, key Key, index uint64) (step, error) {
 	var last error
-	for try := range attempts {
+	tries := attempts
+	if s.known[key].unread {
+		tries = 1
+	}
+	began := time.Now()
+	for try := range tries {
 		if try > 0 {
+			if time.Since(began) > enough {
+				break
+			}
 			if err := sleep.For(ctx, fullJitter(100*time.Millisecond<<try)); err != nil {
 				return step{}, err
 			}
 		}
-		q := nomad.Query{Namespace: key.Namespace, Stale: !s.leaderOnly && try < attempts/2}
+		q := nomad.Query{Namespace: key.Namespace, Stale: !s.leaderOnly && try < tries/2}
 		regs, meta, err := s.watcher.options.Client.Service(ctx, key.Name, q)
 		switch {
 		case err == nil && meta.Index >= index:
 			return step{key: key, regs: regs, index: meta.Index}, nil
 		case err == nil:
 			last = fmt.Errorf("read service %q in namespace %q: every answer is as of index %d, want %d", key.Name, key.Namespace, meta.Index, index)
-		case errors.Is(err, nomad.ErrForbidden), errors.Is(err, nomad.ErrTokenRefused):
+		case errors.Is(err, nomad.ErrForbidden), errors.Is(err, nomad.ErrTokenRefused), errors.Is(err, nomad.ErrUnaskable):
 			return step{}, err
 		case errors.Is(err, nomad.ErrTooLong): // which keeps no other service from being read
 			return step{key: key, tooLong: true}, nil

@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -73,9 +74,10 @@ func (s *session) begin(ctx context.Context, next *scan) {
 		next.known[key] = known{at: s.asOf(key)}
 	}
 	for key, service := range s.services {
-		k := known{s.asOf(key), true, service.tags()}
+		k := known{at: s.asOf(key), served: true, tags: service.tags()}
 		if service.Refused != nil {
 			k.tags = nil // there may be room for the rest now
+			k.unread = service.Refused.Cause != ""
 		}
 		next.known[key] = k
 	}
@@ -103,7 +105,7 @@ func (s *session) step(ctx context.Context, next step) error {
 		return s.ended(ctx, next)
 	}
 	if next.tooLong {
-		s.refuse(next.key)
+		s.refuse(next.key, &Refused{Instances: 1, Quota: unreadQuota})
 	} else {
 		s.replace(next.key, next.regs, next.index)
 	}
@@ -135,6 +137,9 @@ func (s *session) ended(ctx context.Context, next step) error {
 	// A trusting scan does not wait for events that the stream will still send.
 	full := scanned.streaming && !scanned.partial && !scanned.trusting
 	again := s.vanished(scanned, &next)
+	for key, err := range next.unread {
+		s.refuse(key, &Refused{Instances: 1, Cause: err.Error(), Unaskable: errors.Is(err, nomad.ErrUnaskable)})
+	}
 	s.settle(next.index, next.confirmed, next.listed, full)
 	s.allowOnly(scanned, next)
 	if scanned.streaming {
@@ -166,6 +171,11 @@ func (s *session) ended(ctx context.Context, next step) error {
 	if next.unsure || again || scanned.streaming && scanned.partial {
 		// The server that streams may not have known the namespace.
 		s.resync.Reset(around(min(s.options.Resync, 10*time.Second)))
+	}
+	if s.unwell++; len(next.unread) == 0 {
+		s.unwell = 0
+	} else {
+		s.resync.Reset(s.unreadAgain())
 	}
 	if full {
 		s.wanted.namespaces = s.unlisted(next)
@@ -231,8 +241,7 @@ func (s *session) notRead(scanned *scan, err error) error {
 	if s.stream == nil || !s.any {
 		return err
 	}
-	s.options.Logger.Warn("services cannot be read again; events are still received", "error", err)
-	s.set(func(status *Status) { status.Problem = err.Error() })
+	s.trouble("services cannot be read again; events are still received", err)
 	if !scanned.check {
 		s.mark, s.course = mark{}, unread
 	}

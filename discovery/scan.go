@@ -38,8 +38,9 @@ type scan struct {
 	// yet answer with the higher indexes of the old state.
 	leaderOnly bool
 	// cold reads many at once, because nothing is served yet.
-	cold  bool
-	steps chan step
+	cold   bool
+	steps  chan step
+	unread unreadable
 }
 
 // known is what a scan needs to know of a service: the index that an answer must reach,
@@ -48,6 +49,7 @@ type known struct {
 	at     uint64
 	served bool
 	tags   []string
+	unread bool // it could not be read the last time
 }
 
 // step is what a scan sends: one service, or its end.
@@ -68,7 +70,9 @@ type step struct {
 	// unheard says that nothing was read, because the list is newer than everything
 	// that the stream has reported.
 	unheard bool
-	err     error
+	// unread are the services that could not be read, and why.
+	unread map[Key]error
+	err    error
 }
 
 // listing is the result of the lists of a scan.
@@ -145,7 +149,11 @@ func (s *scan) read(ctx context.Context) step {
 	if err := s.readAll(ctx, order, index); err != nil {
 		return step{err: err}
 	}
-	return step{index: index, listing: l, unsure: unsure}
+	failed, err := s.unread.all(!s.partial && !s.check)
+	if err != nil {
+		return step{err: err}
+	}
+	return step{index: index, listing: l, unsure: unsure, unread: failed}
 }
 
 // nowhere is a namespace that does not exist: its list costs the leader nothing, and
@@ -245,7 +253,8 @@ func (s *scan) list(ctx context.Context, scope string, l *listing) ([]nomad.Serv
 func (s *scan) restored(ctx context.Context) {
 	s.send(ctx, step{restored: true})
 	for key, k := range s.known {
-		s.known[key] = known{0, k.served, k.tags}
+		k.at = 0
+		s.known[key] = k
 	}
 	s.unchanged, s.check, s.trusting, s.leaderOnly = nil, false, false, true
 }

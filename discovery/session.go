@@ -49,6 +49,7 @@ type session struct {
 	checks int
 	// fetching says that resync is set for registrations that had no room.
 	fetching bool
+	unwell   int // scans in a row with services that could not be read
 }
 
 // line is one message of a stream.
@@ -309,7 +310,6 @@ func (s *session) reopened(ctx context.Context, o opening) {
 		s.adopt(ctx, o)
 		return
 	}
-	s.options.Logger.Warn("cannot subscribe to a new namespace yet", "error", o.err)
-	s.set(func(status *Status) { status.Problem = o.err.Error() })
+	s.trouble("cannot subscribe to a new namespace yet", o.err)
 	s.renew(ctx, o.names, around(5*time.Second))
 }

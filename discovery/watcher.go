@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -172,7 +173,7 @@ func (w *Watcher) lost(err error) {
 	now := time.Now()
 	known := false
 	w.set(func(s *Status) {
-		known = s.Problem == err.Error()
+		known = alike(s.Problem, err.Error())
 		s.Problem = err.Error()
 		s.Breaks++
 		switch s.Phase {
@@ -185,6 +186,30 @@ func (w *Watcher) lost(err error) {
 	})
 	if !known {
 		w.options.Logger.Warn("nomad cannot be followed; the known services stay", "source", "nomad "+w.scope, "error", err)
+	}
+}
+
+// alike reports whether two problems are the same but for numbers, such as the port that a
+// connection came from: then it is told once.
+func alike(a, b string) bool {
+	digit := func(r rune) rune {
+		if '0' <= r && r <= '9' {
+			return -1
+		}
+		return r
+	}
+	return strings.Map(digit, a) == strings.Map(digit, b)
+}
+
+// trouble notes a problem although changes are received. Only the first time is logged.
+func (w *Watcher) trouble(message string, err error) {
+	known := false
+	w.set(func(s *Status) {
+		known = alike(s.Problem, err.Error())
+		s.Problem = err.Error()
+	})
+	if !known {
+		w.options.Logger.Warn(message, "source", "nomad "+w.scope, "error", err)
 	}
 }
 

@@ -124,6 +124,7 @@ var badAnswers = []badAnswer{
 		says: []string{"unknown or expired"}},
 	{name: "429", serve: fault(nomadsim.Status(429, "Too Many Requests")), kind: nomad.ErrUnavailable,
 		says: []string{"answered 429", "http_max_conns_per_client"}},
+	{name: "an unknown region", serve: fault(nomadsim.Status(500, "No path to region")), kind: nomad.ErrUnavailable, says: []string{"NOMAD_REGION names a region"}},
 	{name: "500", serve: fault(nomadsim.Status(500, "rpc error: EOF")), kind: nomad.ErrUnavailable,
 		says: []string{`answered 500 "rpc error: EOF"`, "log"}},
 	{name: "no leader", serve: fault(nomadsim.NoLeader()), kind: nomad.ErrUnavailable, says: []string{"electing a leader"}},
@@ -351,7 +352,7 @@ func TestBadRequests(t *testing.T) {
 	}))})
 	for _, name := range []string{"", ".", "..", "a/b", "../vars"} {
 		_, _, err := c.Service(ctx, name, nomad.Query{})
-		check(t, err, nil, fmt.Sprintf("read service %q", name), "cannot be a service's name")
+		check(t, err, nomad.ErrUnaskable, fmt.Sprintf("read service %.20q", name))
 	}
 	_, _, err := c.Service(ctx, "shop", nomad.Query{Namespace: nomad.AllNamespaces})
 	check(t, err, nil, "one namespace", "name it")

@@ -25,6 +25,8 @@ var (
 	// ErrNotFound: an agent said that a variable or job does not exist. A 404 from
 	// anything else is ErrBadAnswer.
 	ErrNotFound = errors.New("not found")
+	// ErrUnaskable: the API has no path for a service of that name; nothing was sent.
+	ErrUnaskable = errors.New("no request can ask for a service of that name")
 	// ErrConflict: a check-and-set or a lock met a newer version or another
 	// holder.
 	ErrConflict = errors.New("conflict")
@@ -128,6 +130,8 @@ func kindOf(status int, body string) (advice string, kind error) {
 		return "the agent limits requests: raise limits.http_max_conns_per_client or wait", ErrUnavailable
 	case strings.Contains(body, "No cluster leader"), strings.Contains(body, "Not ready to serve consistent reads"):
 		return adviceNoLeader, ErrUnavailable
+	case strings.Contains(body, "No path to region"):
+		return "NOMAD_REGION names a region that these servers do not know", ErrUnavailable
 	case status >= 500:
 		return "the agent's log says why", ErrUnavailable
 	case status < 300:

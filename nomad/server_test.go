@@ -25,7 +25,7 @@ const secret = "8f1c2f6e-secret-0123456789abcdef"
 // kinds are all kinds that errors.Is can find in an error of the package.
 var kinds = []error{
 	nomad.ErrUnreachable, nomad.ErrTokenRefused, nomad.ErrForbidden, nomad.ErrNotFound, nomad.ErrConflict, nomad.ErrUnavailable,
-	nomad.ErrBadAnswer, nomad.ErrStreamRefused, nomad.ErrStreamSilent, nomad.ErrStreamEnded,
+	nomad.ErrBadAnswer, nomad.ErrUnaskable, nomad.ErrStreamRefused, nomad.ErrStreamSilent, nomad.ErrStreamEnded,
 }
 
 // check fails the test unless err is of this kind and no other (nil: of none), is one

@@ -100,8 +100,8 @@ func (c *Client) decodeServices(r *request, q Query, body []byte) ([]ServiceStub
 func (c *Client) Service(ctx context.Context, name string, q Query) ([]Registration, Meta, error) {
 	r := &request{kind: KindService, op: fmt.Sprintf("read service %q in namespace %q", name, orDefault(q.Namespace)),
 		method: http.MethodGet, path: "/v1/service/" + url.PathEscape(name), params: url.Values{}}
-	if name == "" || name == "." || name == ".." || strings.Contains(name, "/") {
-		return nil, Meta{}, &Error{Op: r.op, Err: fmt.Errorf("%q cannot be a service's name", name)}
+	if !askable(name) {
+		return nil, Meta{}, &Error{Op: r.op, Kind: ErrUnaskable, Advice: "a name of letters, digits and dashes"}
 	}
 	if q.Namespace == AllNamespaces {
 		return nil, Meta{}, &Error{Op: r.op, Err: fmt.Errorf("a service is read in one namespace"), Advice: "name it"}
@@ -120,6 +120,14 @@ func (c *Client) Service(ctx context.Context, name string, q Query) ([]Registrat
 		return nil, Meta{}, err
 	}
 	return regs, meta, nil
+}
+
+// askable reports whether a request can ask for a service. Nomad registers a service under
+// any name that a variable has, as in name = "${NOMAD_META_x}", but its API has no path for
+// some.
+func askable(name string) bool {
+	const longest = 16 << 10 // of the megabyte that a head may have, escaped
+	return name != "" && name != "." && name != ".." && !strings.Contains(name, "/") && len(name) <= longest
 }
 
 func (c *Client) decodeService(r *request, name string, q Query, body []byte) ([]Registration, error) {

@@ -68,6 +68,41 @@ func TestTokenFile(t *testing.T) {
 	}
 }
 
+// TestTokenFileThatCannotBeRead: a refusal says so, and not that a policy is missing.
+func TestTokenFileThatCannotBeRead(t *testing.T) {
+	url := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Nomad-Token") != "" {
+			http.Error(w, "Permission denied", 403)
+			return
+		}
+		http.Error(w, "", 401)
+	}))
+	dir := t.TempDir()
+	empty := filepath.Join(dir, "empty")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{filepath.Join(dir, "none"), dir, empty} {
+		c, err := nomad.NewClient(nomad.Options{Address: url, TokenFile: file})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.Leader(testContext(t))
+		c.CloseIdleConnections()
+		check(t, err, nomad.ErrTokenRefused, "ask for the leader", "the token file cannot be read", file)
+	}
+	file := filepath.Join(dir, "token")
+	if err := os.WriteFile(file, []byte("a.b.c"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := connect(t, nomad.Options{Address: url, TokenFile: file})
+	for range 2 { // the second time from memory
+		_, err := c.Leader(testContext(t))
+		check(t, err, nomad.ErrForbidden, "ask for the leader", "lacks a capability")
+		os.Remove(file)
+	}
+}
+
 // TestNoTokenInErrors echoes the token into every part of an answer that an error may
 // quote. check makes sure that no error contains it.
 func TestNoTokenInErrors(t *testing.T) {

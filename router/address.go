@@ -1,9 +1,11 @@
 package router
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"serai/discovery"
 )
@@ -63,6 +65,8 @@ func usable(ip netip.Addr) bool {
 	return !ip.IsMulticast() && !within(reserved, ip) && (ip.Is4() || within(unicast, ip) && !isatap(ip))
 }
 
+var errNotBare = errors.New("brackets that are not around an IPv6 address")
+
 // address returns the address to connect to, or why there is none.
 func (c *compilation) address(instance *discovery.Instance) (string, *flaw) {
 	if instance.Port < 1 || instance.Port > 65535 {
@@ -75,6 +79,12 @@ func (c *compilation) address(instance *discovery.Instance) (string, *flaw) {
 				`or, where no network block is wanted, address = "${attr.unique.network.ip-address}" beside the number`, instance.Port)}
 	}
 	ip, err := netip.ParseAddr(instance.Address)
+	if inner, ok := strings.CutPrefix(instance.Address, "["); ok {
+		// As IPv6 addresses are written in URLs, and copied into service blocks.
+		if ip, err = netip.ParseAddr(strings.TrimSuffix(inner, "]")); err == nil && (ip.Is4() || !strings.HasSuffix(inner, "]")) {
+			err = errNotBare
+		}
+	}
 	if err != nil || ip.Zone() != "" {
 		return "", &flaw{fmt.Sprintf("address %s is not an IP address", quote(instance.Address)), "an IP address; serai does not resolve names"}
 	}

@@ -33,8 +33,8 @@ func parseHostPattern(s string) (string, *flaw) {
 	if strings.Contains(s, "://") || strings.Contains(s, "/") {
 		return "", &flaw{fmt.Sprintf("host %s is a URL or has a path", quote(s)), "only the name in host; its path in path"}
 	}
-	if name, _, ok := strings.Cut(s, ":"); ok {
-		return "", &flaw{fmt.Sprintf("host %s has a port", quote(s)), fmt.Sprintf("host=%s, which answers on every port", printable(name))}
+	if strings.Contains(s, ":") {
+		return "", colonInHost(s)
 	}
 	// Check before lower-casing: U+212A (Kelvin sign) would become a k.
 	if !isASCII(s) {
@@ -47,12 +47,36 @@ func parseHostPattern(s string) (string, *flaw) {
 		return "", &flaw{fmt.Sprintf("host %s has a star that is not its whole first label", quote(s)), "*.example.org for exactly one label, or * for any host"}
 	case !validHostName(label) || len(name) > maxHost:
 		return "", &flaw{fmt.Sprintf("host %s is not a host name", quote(s)), "letters, digits, dashes and underscores in labels of up to 63, joined by dots"}
-	case !wild && endsInNumber(label):
+	case wild && endsInNumber(label):
+		return "", &flaw{fmt.Sprintf("host %s stands for no name, and of an address every number counts", quote(s)), "each address by itself, or * for any host"}
+	case endsInNumber(label):
 		// A client would take it for an IPv4 address (WHATWG URL, "ends in a number"),
 		// which it is not.
 		return "", &flaw{fmt.Sprintf("host %s is neither a name nor an address", quote(s)), "a name or a whole IP address"}
 	}
 	return name, nil
+}
+
+// colonInHost says what is wrong with a host that has a colon and is no address.
+func colonInHost(s string) *flaw {
+	name, _, _ := strings.Cut(s, ":")
+	if at := strings.LastIndex(s, "]:"); at > 0 {
+		name = s[:at+1]
+	}
+	bare := strings.Trim(name, "[]")
+	a, err := netip.ParseAddr(strings.Trim(s, "[]"))
+	switch {
+	case err == nil: // parseHostPattern takes all but this
+		return &flaw{fmt.Sprintf("host %s has a zone, which no client sends", quote(s)), "host=" + hostOfAddr(a.WithZone(""))}
+	case strings.Count(s[len(name):], ":") == 1 && (validHostName(bare) || isAddr(bare) || bare == "*"):
+		return &flaw{fmt.Sprintf("host %s has a port", quote(s)), fmt.Sprintf("host=%s, which answers on every port", printable(name))}
+	}
+	return &flaw{fmt.Sprintf("host %s is neither a name nor an address", quote(s)), "a name or a whole IP address"}
+}
+
+func isAddr(s string) bool {
+	_, err := netip.ParseAddr(s)
+	return err == nil
 }
 
 // hostOfAddr returns an address in the form of a Host field.
@@ -87,6 +111,9 @@ func validHostName(s string) bool {
 
 func endsInNumber(s string) bool {
 	last := s[strings.LastIndexByte(s, '.')+1:]
+	if hex, ok := strings.CutPrefix(last, "0x"); ok {
+		return strings.Trim(hex, "0123456789abcdef") == ""
+	}
 	return strings.Trim(last, "0123456789") == ""
 }
 

@@ -100,6 +100,9 @@ func parseUpstreamHost(d *draft, value string) *flaw {
 		d.Instance.HostIsAddress = true
 		return nil
 	}
+	if strings.Contains(value, "/") {
+		return &flaw{fmt.Sprintf("%s is a URL or has a path", quote(value)), "only the host, with its port where it has one"}
+	}
 	host, port := value, ""
 	if i := strings.LastIndexByte(value, ':'); i >= 0 && i > strings.LastIndexByte(value, ']') {
 		host, port = value[:i], value[i:]

@@ -84,11 +84,22 @@ func notKept(source *discovery.Service) *Rejection {
 		r.Why = "what Nomad says of all its instances is longer than is read at once; what was known of it stays"
 		r.Instead = "fewer instances with fewer and shorter tags; with more memory (--memory), more is read"
 	}
+	if x.Cause != "" {
+		r.Why = "Nomad lists the service, and it cannot be read, so what was known of it stays: " + printableUpTo(x.Cause, maxCause)
+		r.Instead = fmt.Sprintf("nothing, if that passes: serai reads it again and again. Else see what nomad service info -namespace %s %s says, and the log of Nomad's servers", quote(source.Namespace), quote(source.Name))
+		if x.Unaskable {
+			r.Why = "no request can ask Nomad for a service of this name, so it is served only where its registration was seen to come"
+			r.Instead = "a name of letters, digits and dashes; look at what the variables of name = \"${...}\" contain"
+		}
+	}
 	for _, alloc := range x.Allocs {
 		r.Allocs = append(r.Allocs, printable(alloc))
 	}
 	return r
 }
+
+// maxCause bounds what is repeated of an error about Nomad, in bytes.
+const maxCause = 600
 
 // maxAllocs bounds the allocations that a Rejection lists.
 const maxAllocs = 8

@@ -69,6 +69,20 @@ func (g *Grammar) Parse(tags []string) ([]Definition, []Problem) {
 	return definitions, problems
 }
 
+// orUnknownVariable is the flaw of a tag in which Nomad has left ${NAME} as it stands: that
+// is what is wrong.
+func (f *flaw) orUnknownVariable(tag string) *flaw {
+	_, rest, found := strings.Cut(tag, "${")
+	name, _, closed := strings.Cut(rest, "}")
+	if !found || !closed {
+		return f
+	}
+	return &flaw{
+		fmt.Sprintf("%s; Nomad has not replaced %s, since it knows no such variable where the instance runs", f.why, quote("${"+name+"}")),
+		"a variable that is there, such as ${NOMAD_META_x} with meta { x = \"...\" } in the job, or no variable",
+	}
+}
+
 // readRoutes reads the tags into the routes that they name. Problems are those of tags
 // that belong to no route. Whole is why all tags of the instance are refused, nil when
 // they are not.
@@ -114,6 +128,7 @@ func (g *Grammar) readRoutes(tags []string) (routes map[string]*reading, problem
 		f := g.read(r, tag, word, value, valued)
 		g.noteGuard(r, word, f)
 		if f != nil {
+			f = f.orUnknownVariable(tag)
 			r.problems = append(r.problems, Problem{Route: printable(name), Tag: printable(tag), Why: f.why, Instead: f.instead})
 		}
 	}

@@ -7,10 +7,13 @@ const maxEcho = 200
 
 // printable makes foreign bytes safe to show in a terminal or a page: what is not
 // printable ASCII is escaped, what is long is cut.
-func printable(s string) string {
-	cut := len(s) > maxEcho
+func printable(s string) string { return printableUpTo(s, maxEcho) }
+
+// printableUpTo is printable with another bound, in bytes.
+func printableUpTo(s string, most int) string {
+	cut := len(s) > most
 	if cut {
-		s = s[:maxEcho]
+		s = s[:most]
 	}
 	plain := !cut
 	for i := range len(s) {

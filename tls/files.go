@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -185,6 +186,11 @@ func stampOf(paths ...string) (string, error) {
 			return "", fmt.Errorf("read %s: %w", path, err)
 		}
 		fmt.Fprintf(&b, "%d/%d ", info.ModTime().UnixNano(), info.Size())
+		// What brings its time along, a volume, an image or rsync, may also have the
+		// same size: but it is another file, or its inode was changed now.
+		if s, ok := info.Sys().(*syscall.Stat_t); ok {
+			fmt.Fprintf(&b, "%d/%d/%d.%d ", s.Dev, s.Ino, s.Ctim.Sec, s.Ctim.Nsec)
+		}
 	}
 	return b.String(), nil
 }

@@ -180,6 +180,35 @@ func TestFilesAreFollowed(t *testing.T) {
 	write(t, dir, "a", nil, secondKey)
 	await("second certificate", func() bool { return serial("a.test") != old })
 
+	// A volume or an image may bring other files of the same size, with their old time.
+	long := time.Now().Add(-10 * time.Hour)
+	for _, name := range []string{"a.crt", "a.key"} {
+		if err := os.Chtimes(filepath.Join(dir, name), long, long); err != nil {
+			t.Fatal(err)
+		}
+	}
+	third, thirdKey := pair(t, nextYear, "a.test")
+	for len(third) != len(second) || len(thirdKey) != len(secondKey) {
+		third, thirdKey = pair(t, nextYear, "a.test")
+	}
+	old = serial("a.test")
+	stamp := time.Now()
+	for end := stamp.Add(time.Minute); time.Since(stamp) < 100*time.Millisecond && time.Now().Before(end); time.Sleep(time.Millisecond) {
+	} // until the files have been read with that time
+	for name, text := range map[string][]byte{"a.key": thirdKey, "a.crt": third} {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file+".new", text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(file+".new", long, long); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(file+".new", file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await("a certificate of the same time and size", func() bool { return serial("a.test") != old })
+
 	fallback, fallbackKey := pair(t, nextYear, "fallback.test")
 	if serial("unknown.test") != "" {
 		t.Fatal("an unknown name got a certificate without a default one")

@@ -16,7 +16,7 @@ func (s *system) openAccessLog() (*proxy.AccessLog, error) {
 	}
 	file, err := openLogFile(s.AccessLog)
 	if err != nil {
-		return nil, fmt.Errorf("access log: %w", err)
+		return nil, fmt.Errorf("the access log of --access-log: %w", err)
 	}
 	s.logFile = file
 	return s.newAccessLog(file), nil

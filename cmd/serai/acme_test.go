@@ -31,7 +31,7 @@ type node struct {
 	http, https, admin string
 	cmd                *exec.Cmd
 	output             *buffer
-	stdout             io.Writer // output when nil
+	stdout, stderr     io.Writer // output when nil
 	ended              chan struct{}
 }
 
@@ -79,6 +79,9 @@ func (n *node) run(env []string, args ...string) {
 	n.cmd.Stdout, n.cmd.Stderr = n.output, n.output
 	if n.stdout != nil {
 		n.cmd.Stdout = n.stdout
+	}
+	if n.stderr != nil {
+		n.cmd.Stderr = n.stderr
 	}
 	if err := n.cmd.Start(); err != nil {
 		n.t.Fatal(err)

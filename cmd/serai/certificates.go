@@ -96,8 +96,9 @@ func (s *system) openCertificates() error {
 	s.certs = tls.NewStore()
 	var errs []error
 	if s.CertDir != "" {
-		_, err := os.ReadDir(s.CertDir)
-		errs = append(errs, err)
+		if _, err := os.ReadDir(s.CertDir); err != nil {
+			errs = append(errs, fmt.Errorf("--cert-dir=%s: %w", s.CertDir, err))
+		}
 	}
 	var err error
 	s.clients, err = tls.NewClients(s.file.clientRules)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,7 +28,7 @@ type certsCommand struct {
 
 type certsListCommand struct {
 	CertDir string `help:"Directory of NAME.crt and NAME.key pairs to list." placeholder:"DIR" xor:"from"`
-	Admin   string `default:"127.0.0.1:8081" help:"Admin address of the serai to ask." placeholder:"ADDR" xor:"from"`
+	Admin   string `help:"Admin address of the serai to ask, 127.0.0.1:8081 by default." placeholder:"ADDR" xor:"from"` // a default would count as given
 }
 
 // Run prints one line for each certificate; what cannot be read is the error.
@@ -37,7 +38,7 @@ func (c certsListCommand) Run(ctx context.Context, env *environment) error {
 		err := (&tls.Files{Dir: c.CertDir}).Load(store)
 		return errors.Join(err, printCertificates(env.stdout, &admin.Certificates{Certificates: store.Current().Status()}))
 	}
-	known, err := askCertificates(ctx, c.Admin)
+	known, err := askCertificates(ctx, cmp.Or(c.Admin, "127.0.0.1:8081"))
 	if err != nil {
 		return err
 	}

@@ -17,11 +17,11 @@ import (
 
 // devCommand is `serai dev`.
 type devCommand struct {
-	HTTP     string     `name:"http" default:"127.0.0.1:8080" help:"Address of the ingress." placeholder:"ADDR"`
-	Admin    string     `default:"127.0.0.1:8081" help:"Address of health, metrics and the rest." placeholder:"ADDR"`
-	Nomad    string     `default:"127.0.0.1:0" help:"Address of the Nomad simulator." placeholder:"ADDR"`
-	Every    duration   `default:"5s" help:"How often an instance of whoami is replaced; 0s for never."`
-	LogLevel slog.Level `default:"WARN" help:"DEBUG, INFO, WARN or ERROR." placeholder:"LEVEL"`
+	HTTP     string   `name:"http" default:"127.0.0.1:8080" help:"Address of the ingress." placeholder:"ADDR"`
+	Admin    string   `default:"127.0.0.1:8081" help:"Address of health, metrics and the rest." placeholder:"ADDR"`
+	Nomad    string   `default:"127.0.0.1:0" help:"Address of the Nomad simulator." placeholder:"ADDR"`
+	Every    duration `default:"5s" help:"How often an instance of whoami is replaced; 0s for never."`
+	LogLevel logLevel `default:"WARN" help:"DEBUG, INFO, WARN or ERROR." placeholder:"LEVEL"`
 }
 
 // Run runs the simulator, sample services on free ports of the loopback, and
@@ -60,7 +60,7 @@ func (c *devCommand) Run(ctx context.Context, env *environment) error {
 // Nomad.
 func (c *devCommand) ingress(env *environment, agent string) (*system, error) {
 	var all commands
-	_, err := parse(context.Background(), &all, []string{"serve", "--http=" + c.HTTP, "--admin=" + c.Admin, "--drain-delay=0s", "--drain-timeout=5s", "--log-level=" + c.LogLevel.String()},
+	_, err := parse(context.Background(), &all, []string{"serve", "--http=" + c.HTTP, "--admin=" + c.Admin, "--drain-delay=0s", "--drain-timeout=5s", "--log-level=" + slog.Level(c.LogLevel).String()},
 		func(string) string { return "" }, io.Discard, io.Discard)
 	if err != nil {
 		return nil, err
@@ -72,7 +72,7 @@ func (c *devCommand) ingress(env *environment, agent string) (*system, error) {
 		}
 		return ""
 	}
-	return newSystem(&all.Serve, &simulated, 0, all.Serve.logger(&simulated))
+	return newSystem(&all.Serve, &simulated, 0, all.Serve.logger(simulated.stderr))
 }
 
 // sampleServices is the sample services.

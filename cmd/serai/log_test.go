@@ -212,6 +212,17 @@ func TestErrorsNameTheirOrigin(t *testing.T) {
 	}
 }
 
+// TestUnknownSettingsInTheEnvironment: a variable that only looks like a setting is told of.
+func TestUnknownSettingsInTheEnvironment(t *testing.T) {
+	flags := []string{"namespaces", "http", "https", "tag-prefix", "acme-email"}
+	environ := []string{"PATH=/bin", "SERAI_HTTP=:80", "SERAI_CONFIG=x", "SERAI_TAG_PREFIX=a", "SERAI_NAMESPACE=team", "SERAI_TAG-PREFIX=b", "SERAI_http=:80", "SERAI_FROBNICATE=1",
+		"SERAI_TEST_AS_MAIN=1", "SERAIHTTP=1", "SERAI_=", "NOMAD_ADDR=x"}
+	want := []string{`"SERAI_"`, `"SERAI_FROBNICATE"`, `"SERAI_NAMESPACE": did you mean "SERAI_NAMESPACES"?`, `"SERAI_TAG-PREFIX": did you mean "SERAI_TAG_PREFIX"?`, `"SERAI_http": did you mean "SERAI_HTTP"?`}
+	if got := unknownSettings(environ, flags); !slices.Equal(got, want) {
+		t.Errorf("unknown settings %q, want %q", got, want)
+	}
+}
+
 // TestAccessLogFlags: what the flags say reaches the log.
 func TestAccessLogFlags(t *testing.T) {
 	_, url, _ := nomadtest.Simulator(t, instance(t, "web", "ingress.host=web.example.org"))

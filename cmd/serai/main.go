@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -83,6 +84,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 			c.complain(err, args, getenv, stderr)
 		}
 	}()
+	if len(args) > 0 && args[0] == "help" { // as with other commands
+		args = append(slices.Clone(args[1:]), "--help")
+	}
 	parsed, err := parse(ctx, &c, args, getenv, stdout, stderr)
 	if err != nil {
 		return &usageError{err}
@@ -119,6 +123,9 @@ func parse(ctx context.Context, c *commands, args []string, getenv func(string) 
 			return nil, err
 		}
 		parsed, err := k.Parse(args)
+		if err == nil && parsed.Selected() != nil {
+			c.Serve.flags = flagNames(parsed)
+		}
 		return parsed, c.from.name(err)
 	}
 	parsed, err := try(c, nil)

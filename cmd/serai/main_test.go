@@ -495,12 +495,24 @@ func TestBadInput(t *testing.T) {
 		{"memory beyond 64 bits", nil, []string{"serve", "--memory=17592186044417"}, "is more than 1048576 MiB"},
 		{"no bytes to wait with", nil, []string{"serve", "--max-waiting-bytes=0"}, "--max-waiting-bytes=0 is not at least 1"},
 		{"bad share", nil, []string{"serve", "--retry-share=7"}, "retry share 7 is not between 0 and 1"},
-		{"bad log level", nil, []string{"serve", "--log-level=loud"}, "log-level"},
+		{"bad log level", nil, []string{"serve", "--log-level=loud"}, `--log-level: "loud" is not DEBUG, INFO, WARN or ERROR`},
+		{"namespaces that are empty", nil, []string{"serve", "--namespaces="}, "--namespaces names none"},
 		{"bad prefix", nil, []string{"serve", "--tag-prefix=a=b"}, `tag prefix "a=b"`},
 		{"bad class", nil, []string{"serve", "--class=a b"}, `class "a b"`},
 		{"bad namespace", nil, []string{"serve", "--namespaces=[a"}, `namespace pattern "[a"`},
 		{"no namespace left", nil, []string{"serve", "--namespaces=a,!a"}, "leave none to watch"},
 		{"bad ready path", nil, []string{"serve", "--ready-path=ready"}, `ready path "ready" does not start with a slash`},
+		{"a port without its colon", nil, []string{"serve", "--http=8080"}, "--http=8080 is no address to listen on: want :8080"},
+		{"a port without its colon in the environment", env{"SERAI_HTTP": "8080"}, []string{"serve"}, "SERAI_HTTP=8080 is no address to listen on: want :8080"},
+		{"an address without a port", nil, []string{"serve", "--http=127.0.0.1"}, "want 127.0.0.1:PORT"},
+		{"IPv6 without brackets", nil, []string{"serve", "--http=::1:8080"}, "want [::1]:8080, where 8080 is the port"},
+		{"IPv6 without a port", nil, []string{"serve", "--http=fd00::abcd"}, "want [fd00::abcd]:PORT"},
+		{"brackets without a port", nil, []string{"serve", "--http=[::1]"}, "want [::1]:PORT"},
+		{"a name without a port", nil, []string{"serve", "--http=localhost"}, "want HOST:PORT or :PORT"},
+		{"a URL to listen on", nil, []string{"serve", "--http=http://127.0.0.1:80"}, "want HOST:PORT or :PORT"},
+		{"a port beyond all", nil, []string{"serve", "--http=:99999"}, "want a port from 1 to 65535"},
+		{"a colon alone", nil, []string{"serve", "--http=:"}, "want a port from 1 to 65535"},
+		{"an admin port without its colon", nil, []string{"serve", "--http=127.0.0.1:0", "--admin=8081"}, "--admin=8081 is no address to listen on: want :8081"},
 		{"no listener", nil, []string{"serve", "--http="}, "no listener"},
 		{"nothing to route", nil, []string{"serve", "--no-nomad"}, "leaves nothing to route to"},
 		{"an address of Consul that is none", nil, []string{"serve", "--consul=ftp://consul"}, "its scheme is neither http, https nor unix"},
@@ -524,7 +536,7 @@ func TestBadInput(t *testing.T) {
 		{"client certificates of a CA that is not there", nil, []string{"serve", "--cert-dir=" + dir, "--config=" + file("client_certificates {\n hosts = [\"a.test\"]\n ca_file = \"none\"\n}\n")}, "client certificates of a.test"},
 		{"client certificates of no host", nil, []string{"serve", "--cert-dir=" + dir, "--config=" + file("client_certificates {\n ca_file = \"none\"\n}\n")}, "hosts"},
 		{"a renewal without a store", nil, []string{"certs", "renew", "a.test", "--cert-store=file"}, "--state-dir"},
-		{"certificates that are not there", nil, []string{"serve", "--cert-dir=" + filepath.Join(dir, "none")}, "no such file"},
+		{"certificates that are not there", nil, []string{"serve", "--cert-dir=" + filepath.Join(dir, "none")}, "--cert-dir=" + filepath.Join(dir, "none") + ": open"},
 		{"access log that cannot be written", nil, []string{"serve", "--access-log=" + filepath.Join(dir, "none", "log")}, "access log"},
 		{"state directory that cannot be made", nil, []string{"serve", "--state-dir=/dev/null/x"}, "state directory"},
 		{"bad Nomad address", env{"NOMAD_ADDR": "ftp://nomad"}, []string{"serve"}, "ftp://nomad"},
@@ -594,10 +606,22 @@ func TestPortTaken(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "set --http") {
 		t.Errorf("error %v, want one that names the flag", err)
 	}
+	err = run(context.Background(), []string{"serve", "--http=192.0.2.1:0"}, func(string) string { return "" }, io.Discard, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "--http wants an address that this machine has now") || strings.Contains(err.Error(), "free") {
+		t.Errorf("error %v, want one that does not speak of an address that is taken", err)
+	}
+}
+
+// TestCertsOfADirectory are listed without any serai.
+func TestCertsOfADirectory(t *testing.T) {
+	var out bytes.Buffer
+	if err := run(t.Context(), []string{"certs", "list", "--cert-dir=" + selfSigned(t)}, func(string) string { return "" }, &out, io.Discard); err != nil || !strings.Contains(out.String(), "default.crt") {
+		t.Errorf("serai certs list --cert-dir: %v\n%s", err, out.String())
+	}
 }
 
 func TestHelpAndVersion(t *testing.T) {
-	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"version"}} {
+	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"help"}, {"help", "serve"}, {"version"}} {
 		var out bytes.Buffer
 		if err := run(context.Background(), args, func(string) string { return "" }, &out, io.Discard); err != nil || !strings.Contains(out.String(), "serai") {
 			t.Errorf("serai %s: %v\n%s", args, err, out.String())

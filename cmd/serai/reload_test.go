@@ -202,6 +202,7 @@ func TestBrokenConfigIsAWarning(t *testing.T) {
 	ready("config file:", false)
 	c.write("http = \"127.0.0.1:1\"\n" + denies("b"))
 	ready("config file: take effect at a restart: http", true)
+	ready(`"wait_for_restart": [`, true)
 	c.write(denies("b"))
 	ready("config file:", false)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -114,9 +115,10 @@ type serveCommand struct {
 	Splice           bool     `help:"Move bodies of a MiB and more within the kernel (splice) where both sides are plain TCP. Dearer than copying over the loopback; worth a try behind network cards." group:"Instances"`
 	StickyKeyFile    string   `help:"Secret that goes into sticky cookies, the same on all nodes; without it they depend on the random IDs of allocations alone." placeholder:"FILE" group:"Instances"`
 
-	LogLevel  slog.Level `default:"INFO" help:"DEBUG, INFO, WARN or ERROR." placeholder:"LEVEL" group:"Log"`
-	LogFormat string     `default:"text" enum:"text,json" help:"text or json, on standard error." group:"Log"`
+	LogLevel  logLevel `default:"INFO" help:"DEBUG, INFO, WARN or ERROR." placeholder:"LEVEL" group:"Log"`
+	LogFormat string   `default:"text" enum:"text,json" help:"text or json, on standard error." group:"Log"`
 
+	flags []string // their names
 	// file is the config file, zero without one; readAgain, nil without one, reads it
 	// again, with all checks that a start makes of it.
 	file      configFile
@@ -130,7 +132,13 @@ func (c *serveCommand) Run(ctx context.Context, env *environment) error {
 	}
 	limit := memoryLimit(c.Memory, env.getenv)
 	boundMemory(limit)
-	logger := c.logger(env)
+	stderr := env.stderr
+	log := newLogWriter(stderr, func(lost uint64) {
+		c.logger(stderr).Error("standard error took lines too slowly: some of this log are lost", "lines", lost)
+	})
+	defer log.close()
+	env = &environment{getenv: env.getenv, stdout: env.stdout, stderr: log}
+	logger := c.logger(log)
 	s, err := orStopped(ctx, "read its files", func() (*system, error) {
 		c.tellStart(env, logger) // which reads Nomad's certificates
 		return newSystem(c, env, limit, logger)
@@ -163,6 +171,9 @@ func (c *serveCommand) validate() error {
 	}
 	if c.ConsulWatches < 1 {
 		errs = append(errs, fmt.Errorf("--consul-watches=%d is not at least 1", c.ConsulWatches))
+	}
+	if len(c.Namespaces) == 0 {
+		errs = append(errs, errors.New("--namespaces names none: leave it out to watch all"))
 	}
 	if paths := c.file.named.variables(); c.NoNomad && len(paths) > 0 {
 		errs = append(errs, fmt.Errorf("--no-nomad: auths of the config file have secrets in Nomad's variables: %s", strings.Join(paths, ", ")))
@@ -225,17 +236,17 @@ func (c *serveCommand) validate() error {
 
 // logger makes the log. Durations are text in both formats: JSON would have
 // them as a number of nanoseconds.
-func (c *serveCommand) logger(env *environment) *slog.Logger {
-	o := &slog.HandlerOptions{Level: c.LogLevel, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+func (c *serveCommand) logger(to io.Writer) *slog.Logger {
+	o := &slog.HandlerOptions{Level: slog.Level(c.LogLevel), ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Value.Kind() == slog.KindDuration {
 			a.Value = slog.StringValue(a.Value.Duration().String())
 		}
 		return a
 	}}
 	if c.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(env.stderr, o))
+		return slog.New(slog.NewJSONHandler(to, o))
 	}
-	return slog.New(slog.NewTextHandler(env.stderr, o))
+	return slog.New(slog.NewTextHandler(to, o))
 }
 
 // tellStart logs which serai this is, before anything can go wrong. What Nomad
@@ -266,6 +277,20 @@ func (c *serveCommand) tellStart(env *environment, logger *slog.Logger) {
 		}
 	}
 	logger.Info("serai starts", about...)
+	if unknown := unknownSettings(os.Environ(), c.flags); len(unknown) > 0 {
+		logger.Warn("variables of the environment look like settings of serai, and are none: they do nothing", "variables", strings.Join(unknown, ", "))
+	}
+}
+
+// logLevel is a flag that takes DEBUG, INFO, WARN or ERROR, in any case.
+type logLevel slog.Level
+
+// UnmarshalText reads a level, also with an offset: INFO+2.
+func (l *logLevel) UnmarshalText(text []byte) error {
+	if err := (*slog.Level)(l).UnmarshalText(text); err != nil {
+		return fmt.Errorf("%q is not DEBUG, INFO, WARN or ERROR", text)
+	}
+	return nil
 }
 
 // duration is a flag that may not be negative.

@@ -90,6 +90,30 @@ func (s settings) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, 
 	return nil, nil
 }
 
+// unknownSettings returns the variables of an environment that look like settings and are none,
+// each with what was probably meant: nobody reads them, and whoever set one believes
+// otherwise. Those of the tests are not meant.
+func unknownSettings(environ, flags []string) (all []string) {
+	for _, entry := range environ {
+		variable, _, _ := strings.Cut(entry, "=")
+		word, ours := strings.CutPrefix(variable, "SERAI_")
+		if !ours || strings.HasPrefix(word, "TEST_") {
+			continue
+		}
+		name := strings.ToLower(strings.ReplaceAll(word, "_", "-"))
+		if name == "config" || slices.Contains(flags, name) && envName(name) == variable {
+			continue
+		}
+		known := make([]string, len(flags))
+		for i, flag := range flags {
+			known[i] = envName(flag)
+		}
+		all = append(all, fmt.Sprintf("%q%s", variable, nearest(envName(name), known)))
+	}
+	slices.Sort(all)
+	return all
+}
+
 // Validate has nothing to say: values are checked where they are used.
 func (settings) Validate(*kong.Application) error { return nil }
 

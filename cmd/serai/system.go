@@ -185,6 +185,9 @@ func (s *system) makeAdmin() (err error) {
 	if s.accessLog != nil {
 		o.AccessLogDropped, o.AccessLogSkipped = s.accessLog.Dropped, s.accessLog.Skipped
 	}
+	if log, ok := s.env.stderr.(*logWriter); ok {
+		o.LogDropped = log.Lost
+	}
 	o.Rates, o.FieldsOmitted = s.rates.Status, s.policyLimits.Omitted
 	if s.store != nil {
 		o.Registrations = s.store.Status

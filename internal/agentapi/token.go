@@ -1,6 +1,7 @@
 package agentapi
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -15,8 +16,9 @@ type Token struct {
 	// Variable is where Fixed comes from, for errors.
 	Variable string
 
-	mu   sync.Mutex
-	last string // the last content that could be read; guarded by mu
+	mu      sync.Mutex
+	last    string // the last content that could be read; guarded by mu
+	problem error  // why it has never been read; guarded by mu
 }
 
 // Now returns the token, or "" when there is none.
@@ -28,15 +30,27 @@ func (t *Token) Now() string {
 	defer t.mu.Unlock()
 	// Whoever renews it replaces the file; if it is missing or empty for a moment,
 	// requests must not become anonymous.
-	if b, err := os.ReadFile(t.File); err == nil {
-		if s := strings.TrimSpace(string(b)); s != "" {
-			t.last = s
-		}
+	b, err := os.ReadFile(t.File)
+	switch s := strings.TrimSpace(string(b)); {
+	case err == nil && s != "":
+		t.last, t.problem = s, nil
+	case t.last != "":
+	case err != nil:
+		t.problem = err
+	default:
+		t.problem = fmt.Errorf("%s is empty", t.File)
 	}
 	if t.last == "" {
 		return t.Fixed
 	}
 	return t.last
+}
+
+// Unread is why the token file has never been read, nil where it has, or there is none.
+func (t *Token) Unread() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.problem
 }
 
 // Origin says where the token comes from, for an invalid token.
