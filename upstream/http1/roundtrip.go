@@ -111,7 +111,9 @@ func (c *conn) awaitHead(r *upstream.Request, a *upstream.Answer, sent time.Time
 func (c *conn) begin(r *upstream.Request, a *upstream.Answer) {
 	h := &a.Head
 	c.announce(dropHop(h))
-	c.keepAlive = h.KeepAlive && h.Status != 101
+	// Of an instance that was asked to switch and has not, nobody knows whether it has taken a
+	// body for one: its next answer may be to that.
+	c.keepAlive = h.KeepAlive && len(r.Head.Upgrade) == 0
 	c.body.ResetAnswer(&c.Conn, h.Framing, h.Size, r.Bounds.Head)
 	c.enlarge = h.Framing != wire.NoBody && (h.Framing != wire.Length || h.Size > socket.SmallBuffer)
 }
