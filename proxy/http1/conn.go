@@ -108,7 +108,7 @@ func (c *conn) serve() (parked bool) {
 	wait := c.keepAlive()
 	c.mu.Unlock()
 	for c.await(wait) {
-		err := c.wire.Serve(c, c.engine.options.HeadTimeout)
+		err := c.serveWire()
 		switch {
 		case err == nil:
 		case c.wire.Interrupted() && c.crossed():
@@ -131,6 +131,16 @@ func (c *conn) serve() (parked bool) {
 		}
 	}
 	return false
+}
+
+// serveWire takes requests for as long as they are no more than heads.
+func (c *conn) serveWire() error {
+	if c.settled {
+		if err := c.wire.Await(); err != nil {
+			return err
+		}
+	}
+	return c.wire.Serve(c, c.engine.options.HeadTimeout)
 }
 
 // crossed reports whether a request had come when a drain ended the wait for

@@ -135,7 +135,7 @@ func (c *conn) read() (how front.Ending, parked bool) {
 		if c.isEnding() {
 			c.wire.InterruptReads()
 		}
-		err := c.wire.Serve(c, c.engine.options.HeadTimeout)
+		err := c.serveWire()
 		switch {
 		case c.isEnding():
 			if c.isBroken() {
@@ -156,6 +156,16 @@ func (c *conn) read() (how front.Ending, parked bool) {
 			return front.Lingering, false
 		}
 	}
+}
+
+// serveWire takes what comes for as long as the connection goes on.
+func (c *conn) serveWire() error {
+	if c.settled {
+		if err := c.wire.Await(); err != nil {
+			return err
+		}
+	}
+	return c.wire.Serve(c, c.engine.options.HeadTimeout)
 }
 
 func (c *conn) isEnding() bool {

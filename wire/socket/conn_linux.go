@@ -44,6 +44,7 @@ const (
 	stepRead  step = iota // into in, waiting for something to come
 	stepReady             // into in, what is here
 	stepServe             // into a buffer, taken when there is something, for the handler
+	stepAwait             // nothing, but see that something is here
 	stepAsk               // write a request over a new connection, then into such a buffer
 	stepReask             // the same over one that was idle
 )
@@ -86,6 +87,8 @@ func (s *sysConn) readStep(fd uintptr) bool {
 		return true
 	case stepServe:
 		return s.serveOnce(fd)
+	case stepAwait:
+		return !silent(fd)
 	}
 	return s.askOnce(fd)
 }
@@ -149,6 +152,9 @@ func (s *sysConn) serve() error {
 	_, err := s.readResult(s.wait(stepServe))
 	return err
 }
+
+// await waits until there is something to read, be it the end.
+func (s *sysConn) await() error { return s.wait(stepAwait) }
 
 func (s *sysConn) serveOnce(fd uintptr) bool {
 	for s.readIdleOnce(fd, getTiny) {
