@@ -44,7 +44,7 @@ func (p *Proxy) pageFor(x *Exchange, status int) *page {
 // those that speak gRPC or want another protocol, and those that ask for JSON, for whom
 // serai's own answers are JSON, too.
 func (x *Exchange) showsPages() bool {
-	return !x.fetching && !x.ofGRPC() && !x.Upgrading() && x.Header("x-serai-page") == nil && !bytes.Contains(x.Header("accept"), []byte("json"))
+	return !x.fetching && !x.ofGRPC() && !x.asksWeb() && !x.Upgrading() && x.Header("x-serai-page") == nil && !bytes.Contains(x.Header("accept"), []byte("json"))
 }
 
 // relayPage sends the head of the instance's answer with a page, throws the instance's

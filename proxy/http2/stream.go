@@ -129,10 +129,7 @@ func (s *stream) serve() {
 
 // refuse answers what is no request.
 func (s *stream) refuse() {
-	h, body := proxy.Refusal(s.refused, "")
-	if trailers := s.GRPCRefusal(s.refused); trailers != nil {
-		h, body = trailers, nil
-	}
+	h, body := s.Refusal(s.refused, "")
 	r := (*responder)(s)
 	if r.Head(h) == nil && len(body) > 0 && string(s.Head.Method) != "HEAD" {
 		r.write(body, lastWrite) // of which it has not taken any memory
