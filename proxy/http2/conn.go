@@ -67,7 +67,6 @@ func newConn(e *Engine, f *front.Conn) *conn {
 	c.peerWindow, c.window, c.frame = http2.InitialWindow, http2.InitialWindow, http2.FrameSize
 	c.decoder = http2.NewBlock(e.options.Limits.Head, maxBlock*e.options.Limits.Head+http2.FrameSize)
 	c.decoder.Room = c.takeBlock
-	c.head.Limits = e.options.Limits
 	c.credit = int64(e.options.ConnWindow) - http2.InitialWindow
 	c.wire.ShareWrites()
 	c.greet()

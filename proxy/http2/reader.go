@@ -18,18 +18,19 @@ type reader struct {
 	preface int // bytes of it that have come
 	frames  http2.FrameReader
 
-	decoder   http2.Block
-	blockHeld int64         // bytes of memory that it has
-	ends      bool          // the stream whose block is coming, with that
-	head      http2.Section // of trailers, and of heads that nobody wants
-	target    *http2.Section
-	opening   *stream // whose head is being decoded, nil for trailers or nobody's
+	decoder    http2.Block
+	blockHeld  int64           // bytes of memory that it has
+	ends       bool            // the stream whose block is coming, with that
+	trailersOf uint32          // the stream whose trailers are coming, 0 for nobody's
+	target     http2.Collector // of the block that is coming
+	opening    *stream         // whose head it is, nil for trailers or nobody's
+	trailers   *http2.Section  // the last ones, nil until there are any
 
 	into      *stream     // whose DATA is coming, nil for nobody's
 	credit    int64       // of the connection's window, to be given back; guarded by conn.mu, as is the next
 	inWindow  int64       // that is left to the client
 	first     firstWindow // of a stream
-	unwanted  [64]uint32
+	unwanted  *[64]uint32 // streams, nil until there are any
 	nUnwanted int
 
 	// discarding has the streams that are answered while the client sends, and how many

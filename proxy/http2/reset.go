@@ -1,6 +1,8 @@
 package http2
 
 import (
+	"slices"
+
 	"serai/wire/http2"
 )
 
@@ -32,15 +34,13 @@ func (c *conn) endStream(s *stream, id uint32) {
 // forget notes that frames of a stream are to be ignored: it was reset, and the client
 // may not know. C.mu is held.
 func (c *conn) forget(id uint32) {
+	if c.unwanted == nil {
+		c.unwanted = new([64]uint32)
+	}
 	c.unwanted[c.nUnwanted%len(c.unwanted)] = id
 	c.nUnwanted++
 }
 
 func (c *conn) isUnwanted(id uint32) bool {
-	for _, u := range c.unwanted {
-		if u == id {
-			return true
-		}
-	}
-	return false
+	return c.unwanted != nil && slices.Contains(c.unwanted[:], id)
 }

@@ -28,10 +28,10 @@ type writer struct {
 	window  int64 // that the client leaves for DATA of all streams
 	updates int64 // how often the client may open a window for what it was sent
 
-	prioritized bool   // the client has said which stream goes first
-	turns       uint64 // of streams, so far
-	early       [8]earlyPriority
-	nEarly      int // that there have been
+	prioritized bool              // the client has said which stream goes first
+	turns       uint64            // of streams, so far
+	early       *[8]earlyPriority // nil until there are any
+	nEarly      int               // that there have been
 }
 
 // settings are what the client has said.

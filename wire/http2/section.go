@@ -262,7 +262,10 @@ func (s *Section) field(i int) wire.Field {
 // Trailers appends the fields of a trailer section to dst. They are valid until
 // Reset.
 func (s *Section) Trailers(dst []wire.Field) ([]wire.Field, error) {
-	if s.flaw != nil || s.tooMuch != nil || s.seen != 0 {
+	switch {
+	case s.tooMuch == wire.ErrOverloaded:
+		return dst, s.tooMuch
+	case s.flaw != nil, s.tooMuch != nil, s.seen != 0:
 		return dst, wire.ErrTrailer
 	}
 	for i := range s.fields {
