@@ -24,7 +24,7 @@ func (p *Proxy) answerWith(x *Exchange, status int, reason, detail string, more 
 		x.sendGRPC(status, reason, detail, more...)
 		return
 	}
-	if x.web.on {
+	if x.readsWeb() {
 		x.sendWeb(status, reason, detail, more...)
 		return
 	}
@@ -69,8 +69,18 @@ func (x *Exchange) plainBody(status int, reason, detail string) (contentType str
 }
 
 // Refusal is the answer to bytes that are not a valid request. The engine sends it and
-// frames the body. Where tells people which line has the error.
-func Refusal(e *wire.Error, where string) (h *wire.ResponseHead, body []byte) {
+// frames the body. Where tells people which line has the error. A client of gRPC or
+// gRPC-Web, as far as the head could be read, gets an answer that it understands.
+func (x *Exchange) Refusal(e *wire.Error, where string) (h *wire.ResponseHead, body []byte) {
+	switch {
+	case x.speaksGRPC():
+		return x.grpcRefusal(e.Status, e.Code, e.Detail), nil
+	case x.readsWeb():
+		h = x.grpcRefusal(e.Status, e.Code, e.Detail)
+		body = x.web.encode(x.web.lastMessage(x.webHead(h)))
+		h.Framing, h.Size = wire.Length, int64(len(body))
+		return h, body
+	}
 	body = []byte(strconv.Itoa(e.Status) + " " + e.Detail + where + " (" + e.Code + ")\n")
 	return &wire.ResponseHead{
 		Status: e.Status, Minor: 1, Framing: wire.Length, Size: int64(len(body)),

@@ -44,7 +44,7 @@ func (p *Proxy) pageFor(x *Exchange, status int) *page {
 // those that speak gRPC or want another protocol, nor those that ask for JSON, which
 // serai's own answers then are.
 func (x *Exchange) showsPages() bool {
-	return !x.own && !x.ofGRPC() && !x.Upgrading() && x.Header("x-serai-page") == nil && !bytes.Contains(x.Header("accept"), []byte("json"))
+	return !x.own && !x.ofGRPC() && !x.asksWeb() && !x.Upgrading() && x.Header("x-serai-page") == nil && !bytes.Contains(x.Header("accept"), []byte("json"))
 }
 
 // relayPage sends the head of the instance's answer with a page, discards the

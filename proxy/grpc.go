@@ -98,14 +98,7 @@ func (x *Exchange) sendGRPC(status int, reason, detail string, more ...wire.Fiel
 	}
 }
 
-// GRPCRefusal is Refusal for a gRPC client: trailers only. It is nil for other clients.
-func (x *Exchange) GRPCRefusal(e *wire.Error) *wire.ResponseHead {
-	if !x.speaksGRPC() {
-		return nil
-	}
-	return x.grpcRefusal(e.Status, e.Code, e.Detail)
-}
-
+// grpcRefusal is a refusal with trailers alone.
 func (x *Exchange) grpcRefusal(status int, reason, detail string) *wire.ResponseHead {
 	code := x.grpcStatus(status)
 	x.grpc = uint8(code) + 1

@@ -33,26 +33,66 @@ var _ Body = (*web)(nil)
 // errWebText means that a body is not valid base64.
 var errWebText = &wire.Error{Status: 400, Code: "bad-base64", Detail: "the body is to be in base64"}
 
-// beginWeb turns a gRPC-Web request into a gRPC request, if the route says so. Only
-// POST is translated: an answer to HEAD has no body for the trailers.
+// webType returns the field that makes the request one of gRPC-Web, nil for any other
+// request, what follows its media type, and whether the body is in base64. Only POST is
+// gRPC-Web: an answer to HEAD has no body for the trailers.
+func (x *Exchange) webType() (f *wire.Field, rest []byte, text bool) {
+	if string(x.Head.Method) != "POST" {
+		return nil, nil, false
+	}
+	if f = contentType(x.Head.Fields); f == nil {
+		return nil, nil, false
+	}
+	if rest, text = cutType(f.Value, grpcWebText); text {
+		return f, rest, true
+	}
+	rest, ok := cutType(f.Value, grpcWeb)
+	if !ok {
+		return nil, nil, false
+	}
+	return f, rest, false
+}
+
+// readsWeb reports whether the client reads gRPC-Web. From then on what serai itself
+// answers is gRPC-Web, also if the route does not translate it or there is no route:
+// clients accept no other answer to a call.
+func (x *Exchange) readsWeb() bool {
+	if x.web.on {
+		return true
+	}
+	f, _, text := x.webType()
+	if f == nil {
+		return false
+	}
+	x.web.on = true
+	x.web.chooseText(x.Header("accept"), text)
+	return true
+}
+
+// asksWeb is readsWeb without that effect.
+func (x *Exchange) asksWeb() bool {
+	f, _, _ := x.webType()
+	return x.web.on || f != nil
+}
+
+// chooseText decides whether the answer is in base64: by the Accept field, or else as
+// the request is.
+func (w *web) chooseText(accepted []byte, request bool) {
+	w.text = bytes.Contains(accepted, []byte(grpcWebText)) || request && !bytes.Contains(accepted, []byte(grpcWeb))
+}
+
+// beginWeb turns a gRPC-Web request into a gRPC request, if the route says so.
 func (x *Exchange) beginWeb() {
-	if !x.Route.Options.GRPCWeb || x.web.on || string(x.Head.Method) != "POST" {
+	if !x.Route.Options.GRPCWeb || x.web.on {
 		return
 	}
-	f := contentType(x.Head.Fields)
+	f, rest, text := x.webType()
 	if f == nil {
 		return
 	}
-	rest, ok := cutType(f.Value, grpcWebText)
-	if x.web.textBody = ok; !ok {
-		if rest, ok = cutType(f.Value, grpcWeb); !ok {
-			return
-		}
-	}
-	x.web.on = true
+	x.web.on, x.web.textBody = true, text
 	f.Value = append([]byte(grpcMedia), rest...)
-	accepted := x.Header("accept")
-	x.web.text = bytes.Contains(accepted, []byte(grpcWebText)) || x.web.textBody && !bytes.Contains(accepted, []byte(grpcWeb))
+	x.web.chooseText(x.Header("accept"), text)
 	x.takesTrailers = true
 	if x.web.textBody && x.Head.Framing == wire.Length { // decoding changes the length
 		x.Head.Framing, x.Head.Size = wire.Chunked, 0

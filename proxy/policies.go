@@ -64,11 +64,10 @@ func (p *Proxy) applyRequest(x *Exchange) (answered bool) {
 		x.admitted = true
 		return false
 	}
-	x.beginWeb() // a gRPC-Web client reads refusals like a gRPC client
 	switch {
 	case reply.Status == 0:
 		x.cut(ReasonClientGone)
-	case reply.Detail != "" && (reply.Body == nil || x.ofGRPC()):
+	case reply.Detail != "" && (reply.Body == nil || x.ofGRPC() || x.readsWeb()):
 		p.answerWith(x, reply.Status, reply.Reason, reply.Detail, reply.Fields...)
 	default:
 		x.Reason = reply.Reason

@@ -220,3 +220,69 @@ func TestGRPCWebIsRefused(t *testing.T) {
 		})
 	}
 }
+
+// TestGRPCWebIsAnsweredEverywhere: clients of gRPC-Web read serai's own answers whatever the route
+// says, and where there is none: to them anything else is an unknown error. Who says it by
+// another method, or says two things, is not one.
+func TestGRPCWebIsAnsweredEverywhere(t *testing.T) {
+	gone, shut := newGRPCInstance(t, "gone"), newGRPCInstance(t, "shut")
+	gone.server.Stop()
+	_, address := serveStatic(t, []nomad.Registration{
+		registered(fmt.Sprint("127.0.0.1:", gone.port), "gone.example.org", "ingress.path=/own", "ingress.scheme=grpc", "ingress.wait=0s"),
+		registered(fmt.Sprint("127.0.0.1:", shut.port), "shut.example.org", "ingress.scheme=grpc", "ingress.deny=127.0.0.0/8"),
+	})
+	for _, c := range []struct {
+		name, host, path string
+		code             connect.Code
+		reason           string
+	}{
+		{"an unknown host", "nobody.example.org", "/own/Who", connect.CodeUnimplemented, "no-host"},
+		{"an unknown path", "gone.example.org", "/other/Who", connect.CodeUnimplemented, "no-path"},
+		{"no instance", "gone.example.org", "/own/Who", connect.CodeUnavailable, "no-instance"},
+		{"a policy", "shut.example.org", "/own/Who", connect.CodePermissionDenied, "ip-denied"},
+		{"no request", "shut.example.org:65536", "/own/Who", connect.CodeInternal, "bad-host"},
+	} {
+		for protocol, h := range webClients(t, address) {
+			t.Run(c.name+" over "+protocol, func(t *testing.T) {
+				_, err := connect.NewClient[message, message](h, "http://"+c.host+c.path, connect.WithGRPCWeb()).CallUnary(within(t), connect.NewRequest(new(message)))
+				var said *connect.Error
+				if !errors.As(err, &said) || said.Code() != c.code || !strings.Contains(said.Message(), "("+c.reason+")") || said.Meta().Get("X-Serai-Reason") != c.reason {
+					t.Errorf("connect is told %v", err)
+				}
+				for _, as := range []struct {
+					method, media, accept string
+					web, text             bool
+				}{
+					{"POST", "application/grpc-web", "", true, false}, {"POST", "application/grpc-web-text+proto", "", true, true},
+					{"POST", "Application/Grpc-Web+proto; x=y", "application/grpc-web-text", true, true}, {"POST", "application/grpc-web-text", "application/grpc-web", true, false},
+					{"PUT", "application/grpc-web", "", false, false}, {"POST", "application/grpc-webx", "", false, false}, {"POST", "text/plain", "application/grpc-web", false, false},
+				} {
+					r, err := http.NewRequestWithContext(within(t), as.method, "http://"+c.host+c.path, strings.NewReader("AAAAAAA="))
+					if err != nil {
+						t.Fatal(err)
+					}
+					r.Header.Set("Content-Type", as.media)
+					if as.accept != "" {
+						r.Header.Set("Accept", as.accept)
+					}
+					res, err := h.Do(r)
+					if err != nil {
+						t.Fatal(err)
+					}
+					body, err := io.ReadAll(res.Body)
+					res.Body.Close()
+					if err != nil {
+						t.Fatal(err)
+					}
+					got := string(body)
+					if as.text {
+						got = decodeParts(t, got)
+					}
+					if is := res.StatusCode == 200 && strings.HasPrefix(got, "\x80\x00\x00") && strings.Contains(got, fmt.Sprintf("grpc-status: %d\r\n", c.code)); is != as.web || res.Header.Get("X-Serai-Reason") != c.reason {
+						t.Errorf("%+v is answered %d %v %q", as, res.StatusCode, res.Header, got)
+					}
+				}
+			})
+		}
+	}
+}

@@ -26,8 +26,11 @@ type report2 struct {
 	open bool
 	// send sends something else in place of these.
 	send func(p *testhttp2.Peer)
-	// want is how stream 1 ends, and whether the connection goes on. Seen is what the
-	// instance is to have got, parts between |, "-" for nothing; behind "!" what it is not.
+	// stream is the one that counts, 1 unless it says another.
+	stream uint32
+	// want is how it ends, and whether the connection goes on; between | what may be instead.
+	// Seen is what the instance is to have got, parts between |, "-" for nothing; behind "!"
+	// what it is not.
 	want, seen string
 }
 
@@ -74,8 +77,8 @@ func (r *report2) run(p *testhttp2.Peer) {
 	}
 }
 
-// outcome2 reads how stream 1 ends, and whether the next request is answered.
-func outcome2(p *testhttp2.Peer) string {
+// outcome2 reads how a stream ends, and whether the next request is answered.
+func outcome2(p *testhttp2.Peer, stream uint32) string {
 	var got []string
 	asked := false
 	for {
@@ -93,7 +96,7 @@ func outcome2(p *testhttp2.Peer) string {
 				return strings.Join(append(got, "GOAWAY "+f.ErrCode.String()), ", ")
 			}
 		case *http2.RSTStreamFrame:
-			if f.StreamID == 1 && !asked { // else it has ended by itself
+			if f.StreamID == stream && !asked { // else it has ended by itself
 				if f.ErrCode != http2.ErrCodeNo {
 					got = append(got, f.ErrCode.String())
 				}
@@ -103,17 +106,20 @@ func outcome2(p *testhttp2.Peer) string {
 			if f.StreamID == next2 {
 				return strings.Join(append(got, "on"), ", ")
 			}
-			if s := f.PseudoValue("status"); s != "" && f.StreamID == 1 {
+			if s := f.PseudoValue("status"); s != "" && f.StreamID == stream {
 				for _, field := range f.RegularFields() {
-					if field.Name == "x-serai-reason" {
+					switch field.Name {
+					case "x-serai-reason":
 						s += " " + field.Value
+					case "grpc-status":
+						s += " grpc " + field.Value
 					}
 				}
 				got = append(got, s)
 			}
-			ended = f.StreamEnded() && f.StreamID == 1
+			ended = f.StreamEnded() && f.StreamID == stream
 		case *http2.DataFrame:
-			ended = f.StreamEnded() && f.StreamID == 1
+			ended = f.StreamEnded() && f.StreamID == stream
 		}
 		if ended && !asked {
 			asked = true
@@ -128,14 +134,14 @@ const next2 = 9999
 func TestReportsOverHTTP2(t *testing.T) {
 	o := newRecorder(t, func(r *http.Request) string { return "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok" })
 	_, address := serveStatic(t, []nomad.Registration{o.registration("ingress.host=web.example.org")})
-	for i, r := range slices.Concat(clientReports2, moreReports2) {
+	for i, r := range slices.Concat(clientReports2, moreReports2, latestReports2) {
 		t.Run(r.name, func(t *testing.T) {
 			client := fmt.Sprintf("127.3.%d.%d", i/250, 1+i%250)
 			conn := dialFrom(t, client, address)
 			conn.SetDeadline(time.Now().Add(long))
 			p := testhttp2.NewPeer(conn, "web.example.org")
 			r.run(p)
-			if got := outcome2(p); !slices.Contains(strings.Split(r.want, "|"), got) {
+			if got := outcome2(p, max(r.stream, 1)); !slices.Contains(strings.Split(r.want, "|"), got) {
 				t.Errorf("%q, want %q", got, r.want)
 			}
 			seen := ""

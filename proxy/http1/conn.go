@@ -84,7 +84,7 @@ func (c *conn) serve() (parked bool) {
 	wait := c.keepAlive()
 	c.mu.Unlock()
 	for c.expectRequest(wait) {
-		err := c.wire.Serve(c, c.engine.options.HeadTimeout)
+		err := c.serveWire()
 		switch {
 		case err == nil:
 		case c.wire.Interrupted() && c.requestArrived():
@@ -107,6 +107,16 @@ func (c *conn) serve() (parked bool) {
 		}
 	}
 	return false
+}
+
+// serveWire takes requests for as long as they consist of a head only.
+func (c *conn) serveWire() error {
+	if c.quiet {
+		if err := c.wire.Await(); err != nil {
+			return err
+		}
+	}
+	return c.wire.Serve(c, c.engine.options.HeadTimeout)
 }
 
 // requestArrived reports whether a request had arrived when a drain interrupted the

@@ -90,7 +90,7 @@ func where(err error) string {
 
 // refuse writes the answer to bytes that are not a valid request.
 func (a *answer) refuse(e *wire.Error, where string) {
-	h, body := proxy.Refusal(e, where)
+	h, body := a.conn.session.Refusal(e, where)
 	a.statusLine(h.Status, h.Reason)
 	a.out = wire.AppendFields(a.out, h.Fields)
 	a.out = append(a.out, "Connection: close\r\nContent-Length: "...)

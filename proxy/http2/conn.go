@@ -67,7 +67,6 @@ func newConn(e *Engine, f *front.Conn) *conn {
 	c.peerWindow, c.window, c.frame = http2.InitialWindow, http2.InitialWindow, http2.FrameSize
 	c.decoder = http2.NewBlock(e.options.Limits.Head, maxBlock*e.options.Limits.Head+http2.FrameSize)
 	c.decoder.Room = c.takeBlock
-	c.head.Limits = e.options.Limits
 	c.credit = int64(e.options.ConnWindow) - http2.InitialWindow
 	c.wire.ShareWrites()
 	c.greet()
@@ -136,7 +135,7 @@ func (c *conn) read() (how front.Ending, parked bool) {
 		if c.isEnding() {
 			c.wire.InterruptReads()
 		}
-		err := c.wire.Serve(c, c.engine.options.HeadTimeout)
+		err := c.serveWire()
 		switch {
 		case c.isEnding():
 			if c.isBroken() {
@@ -157,6 +156,16 @@ func (c *conn) read() (how front.Ending, parked bool) {
 			return front.Lingering, false
 		}
 	}
+}
+
+// serveWire takes what comes for as long as the connection goes on.
+func (c *conn) serveWire() error {
+	if c.quiet {
+		if err := c.wire.Await(); err != nil {
+			return err
+		}
+	}
+	return c.wire.Serve(c, c.engine.options.HeadTimeout)
 }
 
 func (c *conn) isEnding() bool {

@@ -11,8 +11,7 @@ import (
 func (c *conn) beginBlock(f *http2.Frame) error {
 	itself := f.Has(http2.FlagPriority) && f.Parent == f.Stream
 	c.ends = f.Has(http2.FlagEndStream)
-	c.target, c.opening = &c.head, nil
-	c.head.Reset()
+	c.target, c.opening = nobodys{}, nil
 	c.mu.Lock()
 	s, last, state, full := c.streams[f.Stream], c.lastID, c.state, c.full()
 	ended := s != nil && s.remoteEnd && (!s.gone || s.byPeer)
@@ -26,6 +25,9 @@ func (c *conn) beginBlock(f *http2.Frame) error {
 	case ended:
 		return &http2.ConnError{Code: http2.StreamClosed, Detail: "HEADERS for a stream that has ended"}
 	case f.Stream <= last:
+		if s != nil && !s.gone {
+			c.beginTrailers(f.Stream)
+		}
 	case state >= closing:
 		// It follows the last stream: the client opens it on another connection.
 		c.ignoreStream(f.Stream)
@@ -111,6 +113,10 @@ func (c *conn) endBlock(id uint32) error {
 		c.opening = nil
 		return err
 	}
+	if c.trailers == nil || c.trailersOf != id { // nobody wants it
+		return nil
+	}
+	defer c.endTrailers()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.streams[id]
@@ -120,7 +126,7 @@ func (c *conn) endBlock(id uint32) error {
 	if !c.ends {
 		return c.streamFault(s, id, http2.ProtocolError)
 	}
-	fields, err := c.head.Trailers(s.trailers[:0])
+	fields, err := c.trailers.Trailers(s.trailers[:0])
 	switch {
 	case err != nil:
 		s.bodyErr = err

@@ -52,10 +52,12 @@ func (p *priority) set(value []byte) {
 func (s *stream) prioritize() {
 	c := s.conn
 	s.priority = priority{urgency: defaultUrgency, turn: c.nextTurn()}
-	for i := range c.early {
-		if e := &c.early[i]; e.stream == s.id {
-			s.urgency, s.alone = e.urgency, e.alone
-			return
+	if c.early != nil {
+		for i := range c.early {
+			if e := &c.early[i]; e.stream == s.id {
+				s.urgency, s.alone = e.urgency, e.alone
+				return
+			}
 		}
 	}
 	for i := range s.Head.Fields {
@@ -90,6 +92,9 @@ func (c *conn) reprioritize(id uint32, value []byte) {
 	}
 	if id <= c.lastID || id%2 == 0 {
 		return
+	}
+	if c.early == nil {
+		c.early = new([8]earlyPriority)
 	}
 	at := &c.early[c.nEarly%len(c.early)]
 	for i := range c.early {

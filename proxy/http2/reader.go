@@ -18,18 +18,19 @@ type reader struct {
 	preface int // bytes of the preface that have come
 	frames  http2.FrameReader
 
-	decoder   http2.Block
-	blockHeld int64         // bytes of memory that the decoder has
-	ends      bool          // the stream ends with the block that is coming
-	head      http2.Section // trailers, and heads that are ignored
-	target    *http2.Section
-	opening   *stream // the stream whose head is coming; nil for trailers or an ignored head
+	decoder    http2.Block
+	blockHeld  int64           // bytes of memory that the decoder has
+	ends       bool            // the stream ends with the block that is coming
+	trailersOf uint32          // the stream whose trailers are coming, 0 for an ignored one
+	target     http2.Collector // of the block that is coming
+	opening    *stream         // the stream whose head is coming; nil for trailers or an ignored head
+	trailers   *http2.Section  // the last trailers, nil until there are any
 
 	into     *stream     // the stream whose DATA is coming; nil if it is ignored
 	credit   int64       // bytes to be given back to the connection's window; guarded by conn.mu, as the next field
 	inWindow int64       // bytes that the client may still send
 	first    firstWindow // window of new streams
-	ignored  [64]uint32  // streams whose frames are ignored, the last ones
+	ignored  *[64]uint32 // streams whose frames are ignored, the last ones; nil until there are any
 	nIgnored int
 
 	// discarding has the answered streams whose body the client still sends, and how

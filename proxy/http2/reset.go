@@ -1,6 +1,8 @@
 package http2
 
 import (
+	"slices"
+
 	"serai/wire/http2"
 )
 
@@ -31,15 +33,13 @@ func (c *conn) endStream(s *stream, id uint32) {
 // ignore records that frames of a stream are ignored: it was reset, and the client may
 // not know yet. c.mu is held.
 func (c *conn) ignore(id uint32) {
+	if c.ignored == nil {
+		c.ignored = new([64]uint32)
+	}
 	c.ignored[c.nIgnored%len(c.ignored)] = id
 	c.nIgnored++
 }
 
 func (c *conn) isIgnored(id uint32) bool {
-	for _, u := range c.ignored {
-		if u == id {
-			return true
-		}
-	}
-	return false
+	return c.ignored != nil && slices.Contains(c.ignored[:], id)
 }

@@ -128,10 +128,7 @@ func (s *stream) serve() {
 
 // refuse answers a request that is not valid.
 func (s *stream) refuse() {
-	h, body := proxy.Refusal(s.refused, "")
-	if trailers := s.GRPCRefusal(s.refused); trailers != nil {
-		h, body = trailers, nil
-	}
+	h, body := s.Refusal(s.refused, "")
 	r := (*responder)(s)
 	if r.Head(h) == nil && len(body) > 0 && string(s.Head.Method) != "HEAD" {
 		r.write(body, lastWrite) // the request has taken no memory

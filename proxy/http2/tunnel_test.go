@@ -44,6 +44,20 @@ func TestWebSocket(t *testing.T) {
 			rw.WriteString("HELLO")
 			rw.Flush()
 		}},
+		{"a length of its own", "200", "HELLO", 0, func(w http.ResponseWriter, r *http.Request) { // nghttp2 1347, Jetty 15074
+			c, rw, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer c.Close()
+			rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\nSec-WebSocket-Accept: " + accept(r) + "\r\n\r\n")
+			rw.Flush()
+			b := make([]byte, 5)
+			rw.Read(b)
+			rw.WriteString("HELLO")
+			rw.Flush()
+		}},
 		{"another's answer", "", "", http2.ErrCodeConnect, func(w http.ResponseWriter, r *http.Request) {
 			c, rw, err := w.(http.Hijacker).Hijack()
 			if err != nil {

@@ -28,10 +28,10 @@ type writer struct {
 	window  int64 // bytes of DATA that may be sent on all streams together
 	updates int64 // WINDOW_UPDATEs that the client may send for what it was sent
 
-	prioritized bool   // the client has sent a priority
-	turns       uint64 // the last turn that was given out
-	early       [8]earlyPriority
-	nEarly      int // how many there were
+	prioritized bool              // the client has sent a priority
+	turns       uint64            // the last turn that was given out
+	early       *[8]earlyPriority // nil until there are any
+	nEarly      int               // how many there were
 }
 
 // settings are the client's settings.

@@ -271,3 +271,31 @@ func TestUploadEndsWithTheAttempt(t *testing.T) {
 		}
 	})
 }
+
+// TestRefusedUpgradeKeepsNothing: what an instance that does not switch has made of a body
+// that came with the question is not known. What it answers later may be to that
+// (CVE-2026-58055), so that no other request gets the connection.
+func TestRefusedUpgradeKeepsNothing(t *testing.T) {
+	for protocol, want := range map[string]int{"": 1, "websocket": 0} {
+		over := make(chan struct{})
+		e := listening(t, func(c net.Conn, _ *bufio.Reader) {
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+			<-over
+		})
+		r := request(&asking{})
+		r.Head.Upgrade = []byte(protocol)
+		var a upstream.Answer
+		if f := e.Transport().RoundTrip(r, &a); f != nil {
+			t.Fatalf("failed with %+v", f)
+		}
+		a.Stream.ReadWithin(time.Now(), long)
+		if data, err := a.Stream.Next(); string(data) != "ok" || err != nil {
+			t.Errorf("answered %q, %v", data, err)
+		}
+		a.Stream.End(true)
+		if n := e.Transport().Status().Idle; n != want {
+			t.Errorf("of a request with Upgrade %q %d connections are kept, want %d", protocol, n, want)
+		}
+		close(over)
+	}
+}

@@ -26,11 +26,12 @@ type Section struct {
 
 	data    []byte // names and values
 	fields  []span
+	cookie  []byte // the values of all cookies, joined: a crumb is no field of its own
 	pseudo  [UnknownPseudo]span
 	seen    uint16 // a bit for each Pseudo
 	regular bool   // a regular field has come
-	cookies int
-	size    int // as RFC 9113 section 6.5.2 counts it
+	cookies int    // crumbs
+	size    int    // as RFC 9113 section 6.5.2 counts it
 	large   bool
 	flaw    *wire.Error // the first flaw
 	tooMuch *wire.Error
@@ -47,14 +48,14 @@ type span struct {
 
 // Reset prepares the section for the next head.
 func (s *Section) Reset() {
-	if cap(s.data) > InlineSize {
-		s.data = nil
+	if s.Size() > InlineSize {
+		s.data, s.cookie = nil, nil
 	}
-	*s = Section{Limits: s.Limits, Room: s.Room, data: s.data[:0], fields: s.fields[:0]}
+	*s = Section{Limits: s.Limits, Room: s.Room, data: s.data[:0], fields: s.fields[:0], cookie: s.cookie[:0]}
 }
 
 // Size returns how many bytes of memory the fields use.
-func (s *Section) Size() int { return cap(s.data) }
+func (s *Section) Size() int { return cap(s.data) + cap(s.cookie) }
 
 // Large reports whether Room has allowed more memory.
 func (s *Section) Large() bool { return s.large }
@@ -76,30 +77,39 @@ func (s *Section) Add(e *Entry) {
 	if s.flaw = s.check(e); s.flaw != nil {
 		return
 	}
-	if e.Pseudo == NoPseudo {
-		if e.Kind == wire.Cookie {
-			s.cookies++
-		}
-		if e.Kind != wire.Cookie || s.cookies == 1 {
-			if len(s.fields)-max(0, s.cookies-1) >= s.Limits.Fields {
-				s.tooMuch = wire.ErrFieldCount
-				return
-			}
-		}
+	crumb := e.Pseudo == NoPseudo && e.Kind == wire.Cookie
+	if crumb {
+		s.cookies++
 	}
-	if len(s.data)+len(e.Name)+len(e.Value) > InlineSize && !s.large {
+	further := crumb && s.cookies > 1
+	if e.Pseudo == NoPseudo && !further && len(s.fields) >= s.Limits.Fields {
+		s.tooMuch = wire.ErrFieldCount
+		return
+	}
+	if len(s.data)+len(s.cookie)+len(e.Name)+len(e.Value) > InlineSize && !s.large {
 		if s.Room != nil && !s.Room() {
 			s.tooMuch = wire.ErrOverloaded
 			return
 		}
 		s.large = true
 	}
+	if crumb {
+		if len(s.cookie) > 0 {
+			s.cookie = append(s.cookie, "; "...)
+		}
+		s.cookie = append(s.cookie, e.Value...)
+		if further {
+			return
+		}
+	}
 	f := span{start: len(s.data), kind: e.Kind}
 	if e.Pseudo == NoPseudo {
 		s.data = append(s.data, e.Name...)
 	}
 	f.middle = len(s.data)
-	s.data = append(s.data, e.Value...)
+	if !crumb {
+		s.data = append(s.data, e.Value...)
+	}
 	f.end = len(s.data)
 	if e.Pseudo == NoPseudo {
 		s.fields = append(s.fields, f)
@@ -172,7 +182,9 @@ func (s *Section) Request(h *wire.RequestHead, body bool) error {
 	if connects {
 		// The DATA that follows belongs to the tunnel.
 		h.Upgrade, h.Method = s.valueOf(Protocol), get
-		return h.Assemble(s.Limits, false)
+		err := h.Assemble(s.Limits, false)
+		dropLength(h)
+		return err
 	}
 	if err := h.Assemble(s.Limits, body); err != nil {
 		return err
@@ -183,6 +195,20 @@ func (s *Section) Request(h *wire.RequestHead, body bool) error {
 		h.Fields = append(h.Fields, wire.Field{Name: nameLength, Value: zero, Kind: wire.ContentLength})
 	}
 	return nil
+}
+
+// dropLength drops a length of 0, of a head that a tunnel follows: it is no body's (RFC
+// 9110 section 9.3.6).
+func dropLength(h *wire.RequestHead) {
+	if h.Framing != wire.Length {
+		return
+	}
+	h.Framing = wire.NoBody
+	for i := range h.Fields {
+		if f := &h.Fields[i]; f.Kind == wire.ContentLength {
+			f.Kind = wire.Dropped
+		}
+	}
 }
 
 var get, nameLength, zero = []byte("GET"), []byte("content-length"), []byte("0")
@@ -219,40 +245,30 @@ func (s *Section) host(h *wire.RequestHead) error {
 // appendFields makes the fields, with all cookies joined at the place of the first one
 // (RFC 9113 section 8.2.3).
 func (s *Section) appendFields(h *wire.RequestHead) {
-	joined := -1
-	if s.cookies > 1 {
-		start := len(s.data)
-		for _, f := range s.fields {
-			if f.kind == wire.Cookie {
-				if len(s.data) > start {
-					s.data = append(s.data, "; "...)
-				}
-				s.data = append(s.data, s.data[f.middle:f.end]...)
-			}
-		}
-		joined = start
-	}
 	for i := range s.fields {
-		f := &s.fields[i]
-		value := s.data[f.middle:f.end:f.end]
-		if f.kind == wire.Cookie && s.cookies > 1 {
-			if joined < 0 {
-				continue
-			}
-			value, joined = s.data[joined:len(s.data):len(s.data)], -1
-		}
-		h.Fields = append(h.Fields, wire.Field{Name: s.data[f.start:f.middle:f.middle], Value: value, Kind: f.kind})
+		h.Fields = append(h.Fields, s.field(i))
 	}
+}
+
+func (s *Section) field(i int) wire.Field {
+	f := &s.fields[i]
+	value := s.data[f.middle:f.end:f.end]
+	if f.kind == wire.Cookie {
+		value = s.cookie[:len(s.cookie):len(s.cookie)]
+	}
+	return wire.Field{Name: s.data[f.start:f.middle:f.middle], Value: value, Kind: f.kind}
 }
 
 // Trailers appends the fields of a trailer section to dst. They are valid until Reset.
 func (s *Section) Trailers(dst []wire.Field) ([]wire.Field, error) {
-	if s.flaw != nil || s.tooMuch != nil || s.seen != 0 {
+	switch {
+	case s.tooMuch == wire.ErrOverloaded:
+		return dst, s.tooMuch
+	case s.flaw != nil, s.tooMuch != nil, s.seen != 0:
 		return dst, wire.ErrTrailer
 	}
 	for i := range s.fields {
-		f := &s.fields[i]
-		dst = append(dst, wire.Field{Name: s.data[f.start:f.middle:f.middle], Value: s.data[f.middle:f.end:f.end], Kind: f.kind})
+		dst = append(dst, s.field(i))
 	}
 	return dst, nil
 }

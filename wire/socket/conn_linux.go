@@ -40,6 +40,7 @@ const (
 	stepRead  step = iota // read into in, and wait until something comes
 	stepReady             // read into in what is here
 	stepServe             // read into a buffer, taken when something is here, for the handler
+	stepAwait             // wait until something is here
 	stepAsk               // write a request over a new connection, then read into such a buffer
 	stepReask             // the same over a connection that was idle
 )
@@ -82,6 +83,8 @@ func (s *sysConn) readStep(fd uintptr) bool {
 		return true
 	case stepServe:
 		return s.serveOnce(fd)
+	case stepAwait:
+		return !silent(fd)
 	}
 	return s.askOnce(fd)
 }

@@ -22,6 +22,7 @@ func (s *sysConn) write([]byte, bool) (int, error) { panic("unreachable") }
 func (s *sysConn) writeNow([]byte) (int, error)    { panic("unreachable") }
 func (s *sysConn) serve() error                    { panic("unreachable") }
 func (s *sysConn) readReady([]byte) int            { panic("unreachable") }
+func (s *sysConn) await() error                    { panic("unreachable") }
 func (s *sysConn) rest() (head, body []byte)       { panic("unreachable") }
 func (s *sysConn) request(head, body []byte, idle bool) ([]byte, int, bool, error) {
 	panic("unreachable")

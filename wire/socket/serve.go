@@ -39,6 +39,17 @@ func (c *Conn) Serve(h Handler, rest time.Duration) error {
 	return nil
 }
 
+// Await waits until something has come on a connection that has been silent, with
+// nothing buffered, and leaves it to Serve. A read through TLS needs a stack of twice the
+// size or more, which a goroutine keeps for as long as it waits. Serve alone is cheaper
+// if something is expected soon.
+func (c *Conn) Await() error {
+	if c.records == nil || !c.records.sys.ok() || c.records.inside() {
+		return nil
+	}
+	return c.records.sys.await()
+}
+
 // handle passes the n bytes in b to the handler.
 func (c *Conn) handle(b []byte, n int) (more bool) {
 	c.buf, c.r, c.w = b, 0, n

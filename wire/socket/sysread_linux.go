@@ -68,6 +68,9 @@ func (s *sysConn) serve() error {
 	return err
 }
 
+// await waits until there is something to read, or the end has come.
+func (s *sysConn) await() error { return s.wait(stepAwait) }
+
 func (s *sysConn) serveOnce(fd uintptr) bool {
 	for s.readIdleOnce(fd, s.larger) {
 		b, n := s.in, s.inN
