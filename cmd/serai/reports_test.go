@@ -62,6 +62,7 @@ type stage struct {
 	mu     sync.Mutex
 	answer string
 	seen   []string
+	cut    int // requests that did not come whole, since begin
 }
 
 func newStage(t *testing.T) *stage {
@@ -95,7 +96,7 @@ func (s *stage) registration(name string, tags ...string) nomad.Registration {
 func (s *stage) begin(answer string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.answer, s.seen = answer, nil
+	s.answer, s.seen, s.cut = answer, nil, 0
 }
 
 // end returns what was sent in the case.
@@ -103,6 +104,13 @@ func (s *stage) end() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return strings.Join(s.seen, "")
+}
+
+// cuts returns how many requests of the case did not come whole.
+func (s *stage) cuts() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cut
 }
 
 func (s *stage) serve(c net.Conn) {
@@ -124,6 +132,9 @@ func (s *stage) serve(c net.Conn) {
 			s.seen = append(s.seen, string(notes.seen))
 			answer = s.answer
 		}
+		if err != nil {
+			s.cut++
+		}
 		s.mu.Unlock()
 		notes.seen = nil
 		if err != nil {
@@ -133,6 +144,11 @@ func (s *stage) serve(c net.Conn) {
 		if _, err := io.WriteString(c, crlf(answer)); err != nil || closing {
 			return
 		}
+		// What was not waited for is no request of a later case.
+		if _, err := io.Copy(io.Discard, q.Body); err != nil {
+			return
+		}
+		notes.seen = nil
 	}
 }
 
@@ -205,6 +221,10 @@ func (s *stage) run(t *testing.T, address string, cases []report) {
 			conn := dialFrom(t, "127.0.0.1", address)
 			io.WriteString(conn, sent)
 			got, all := outcome(t, conn, sent)
+			if strings.Contains(c.want, "400 bad-chunk") || strings.Contains(c.want, "400 bad-trailer") {
+				// The instance sees such a request end later, and not in the next case.
+				until(t, "its end at the instance", func() bool { return s.cuts() > 0 })
+			}
 			seen := s.end()
 			if got != c.want {
 				t.Errorf("got %s, want %s", got, c.want)
