@@ -220,7 +220,7 @@ func (c *Client) failed(ctx context.Context, r *request, err error) *Error {
 		e.Advice = fmt.Sprintf("is the agent at %s overloaded or behind a broken network?", c.Address())
 		return e
 	}
-	e.Kind, e.Advice = kindOfFailure(err)
+	e.Advice, e.Kind = kindOfFailure(err)
 	if e.Advice == "" {
 		e.Advice = fmt.Sprintf("is an agent running at %s? --consul or CONSUL_HTTP_ADDR says where to look", c.Address())
 	}

@@ -130,7 +130,7 @@ func kindOf(status int, body string) (advice string, kind error) {
 }
 
 // kindOfFailure classifies a failure without a complete answer. The advice may be empty.
-func kindOfFailure(err error) (kind error, advice string) {
+func kindOfFailure(err error) (advice string, kind error) {
 	var (
 		authority x509.UnknownAuthorityError
 		hostname  x509.HostnameError
@@ -141,25 +141,25 @@ func kindOfFailure(err error) (kind error, advice string) {
 	text := err.Error() // net/http has no types for some
 	switch {
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return ErrBadAnswer, "the answer was cut short: if that stays so, the address leads to a proxy that cuts it, or to no agent"
+		return "the answer was cut short: if that stays so, the address leads to a proxy that cuts it, or to no agent", ErrBadAnswer
 	case errors.As(err, &authority):
-		return ErrUnreachable, "its certificate is of an authority that is not trusted here: CONSUL_CACERT must name the file of its CA"
+		return "its certificate is of an authority that is not trusted here: CONSUL_CACERT must name the file of its CA", ErrUnreachable
 	case errors.As(err, &hostname):
-		return ErrUnreachable, "its certificate is for another name: set CONSUL_TLS_SERVER_NAME to one that it has (often server.DATACENTER.consul or localhost)"
+		return "its certificate is for another name: set CONSUL_TLS_SERVER_NAME to one that it has (often server.DATACENTER.consul or localhost)", ErrUnreachable
 	case errors.As(err, &invalid):
-		return ErrUnreachable, "renew the agent's certificate, or set this machine's clock"
+		return "renew the agent's certificate, or set this machine's clock", ErrUnreachable
 	case strings.Contains(text, "remote error: tls:"):
-		return ErrUnreachable, "the agent refuses our certificate: CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY must name one that its CA signed"
+		return "the agent refuses our certificate: CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY must name one that its CA signed", ErrUnreachable
 	case strings.Contains(text, "server gave HTTP response to HTTPS client"):
-		return ErrUnreachable, "the agent does not speak TLS: write http:// in --consul"
+		return "the agent does not speak TLS: write http:// in --consul", ErrUnreachable
 	case errors.As(err, &record):
-		return ErrBadAnswer, "what listens there does not speak TLS: " + adviceStranger
+		return "what listens there does not speak TLS: " + adviceStranger, ErrBadAnswer
 	case errors.As(err, &dns):
-		return ErrUnreachable, "the host of the agent's address does not resolve: is it spelt right?"
+		return "the host of the agent's address does not resolve: is it spelt right?", ErrUnreachable
 	case strings.Contains(text, `malformed HTTP response "\x15\x03`):
-		return ErrBadAnswer, adviceHTTPS
+		return adviceHTTPS, ErrBadAnswer
 	case strings.Contains(text, "malformed"), strings.Contains(text, "transport connection broken"), strings.Contains(text, "server response headers exceeded"):
-		return ErrBadAnswer, adviceStranger
+		return adviceStranger, ErrBadAnswer
 	}
-	return ErrUnreachable, ""
+	return "", ErrUnreachable
 }

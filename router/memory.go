@@ -13,7 +13,7 @@ const (
 	// definitionBytes is for what the routes of one definition have in common.
 	definitionBytes = 800
 	// memberBytes is for a member, without its endpoint.
-	memberBytes = 180
+	memberBytes = 196
 	// endpointBytes is for an endpoint, with all by which it is found and probed.
 	endpointBytes = 1950
 	// poolBytes is for members that routes share, pairBytes for each of them in one pool,
