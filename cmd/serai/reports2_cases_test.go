@@ -123,7 +123,8 @@ var clientReports2 = []report2{
 
 	// Its body.
 	{name: "length and no body", head: []string{"content-length", "5"}, want: "400 length-mismatch, on", seen: "-"},
-	{name: "length 0 and a body", head: []string{":method", "POST", "content-length", "0"}, body: "GET /evil HTTP/1.1\r\n\r\n", want: "PROTOCOL_ERROR, on"},
+	{name: "length 0 and a body", head: []string{":method", "POST", "content-length", "0"}, body: "GET /evil HTTP/1.1\r\n\r\n",
+		want: "PROTOCOL_ERROR, on|200, PROTOCOL_ERROR, on", seen: "!evil"}, // its head was a whole request: it is answered, or not yet
 	{name: "length too small", head: []string{":method", "POST", "content-length", "2"}, body: "abc", want: "PROTOCOL_ERROR, on"},
 	{name: "length too large", head: []string{":method", "POST", "content-length", "4"}, body: "abc", want: "PROTOCOL_ERROR, on", seen: "-"},
 	{name: "length with a sign", head: []string{":method", "POST", "content-length", "+3"}, body: "abc", want: "400 bad-content-length, on", seen: "-"},

@@ -25,6 +25,7 @@ type crooked struct {
 	conns  map[net.Conn]bool
 	turn   int
 	count  int    // requests so far
+	served int    // connections that have ended
 	swap   []byte // the answer before, of whomever
 	counts map[string]float64
 }
@@ -84,13 +85,22 @@ func (k *crooked) start(context.Context) error {
 			k.conns[c] = true
 			k.mu.Unlock()
 			k.running.Go(func() {
-				defer c.Close()
+				defer k.left(c)
 				for r := bufio.NewReader(c); k.serve(c, r); {
 				}
 			})
 		}
 	})
 	return nil
+}
+
+// left closes a connection that is served no longer.
+func (k *crooked) left(c net.Conn) {
+	c.Close()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.conns, c)
+	k.served++
 }
 
 func (k *crooked) end(syscall.Signal, time.Duration) error {
@@ -112,6 +122,9 @@ func (k *crooked) metrics() (map[string]float64, error) {
 		m[label] = n
 	}
 	switch k.plant {
+	case completes:
+		// What clients left behind may not even have been accepted yet: it is judged once each was served.
+		m["serai_requests_in_flight"] = float64(max(0, len(k.cluster.program.Clients)-k.served))
 	case miscounts:
 		clear(k.counts)
 	case keepsSome:

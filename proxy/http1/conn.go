@@ -71,6 +71,7 @@ type session struct {
 	body      requestBody
 	answer    answer
 	memoryUse proxy.MemoryUse
+	parsed    int // the length of the head that Handle has left to serve, 0 for none
 }
 
 func newSession() *session {
@@ -175,7 +176,11 @@ func (c *conn) Handle() (more bool) {
 	c.settled = false
 	s := c.begin()
 	n, err := s.Head.ParseRequest(c.wire.Buffered(), c.engine.options.Limits)
-	if err != nil || !s.memoryUse.Begun() || s.Head.Framing != wire.NoBody || s.Head.Upgrade != nil {
+	whole := err == nil && s.memoryUse.Begun()
+	if !whole || s.Head.Framing != wire.NoBody || s.Head.Upgrade != nil {
+		if whole {
+			s.parsed = n
+		}
 		c.left = s
 		return false
 	}
@@ -307,6 +312,10 @@ func (c *conn) Check(now time.Time) {
 // serveOne reads and answers one request, and reports whether the connection
 // can carry another.
 func (c *conn) serveOne(s *session) (again bool) {
+	if n := s.parsed; n > 0 {
+		s.parsed = 0
+		return c.answer(s, n)
+	}
 	n, err := c.readHead(s)
 	if err == wire.ErrVersion && c.beginsHTTP2(s) {
 		c.ending = front.PriorKnowledge

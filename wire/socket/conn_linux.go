@@ -25,6 +25,7 @@ type sysConn struct {
 	// passed to raw are made once, so that no call allocates.
 	inStep  step
 	sought  bool // stepServe has looked for a FIN that came with the first bytes
+	larger  bool // what came for the handler last time did not fit into a tiny buffer
 	serving bool // the handler is running
 	asked   bool // stepAsk has written
 	stale   bool // stepAsk has written nothing, because the connection is stale
@@ -111,9 +112,14 @@ func (s *sysConn) readOnce(fd uintptr) bool {
 	}
 }
 
-// readIdleOnce takes a buffer, and returns it when there is nothing to read.
-func (s *sysConn) readIdleOnce(fd uintptr, get func() []byte) bool {
-	s.in = get()
+// readIdleOnce takes a buffer, a small or a tiny one, and returns it when there is
+// nothing to read.
+func (s *sysConn) readIdleOnce(fd uintptr, small bool) bool {
+	if small {
+		s.in = GetSmall()
+	} else {
+		s.in = getTiny()
+	}
 	if s.readOnce(fd) {
 		return true
 	}
@@ -157,7 +163,7 @@ func (s *sysConn) serve() error {
 func (s *sysConn) await() error { return s.wait(stepAwait) }
 
 func (s *sysConn) serveOnce(fd uintptr) bool {
-	for s.readIdleOnce(fd, getTiny) {
+	for s.readIdleOnce(fd, s.larger) {
 		b, n := s.in, s.inN
 		s.in = nil
 		if s.inErr != 0 || n == 0 {
@@ -165,9 +171,10 @@ func (s *sysConn) serveOnce(fd uintptr) bool {
 			return true
 		}
 		full := n == len(b)
-		if full {
+		if full && n == TinyBuffer {
 			b, n = s.readOn(fd, b)
 		}
+		s.larger = n >= TinyBuffer
 		s.serving, s.fd = true, fd
 		more := s.conn.handle(b, n)
 		s.serving = false
@@ -240,7 +247,7 @@ func (s *sysConn) rest() (head, body []byte) {
 
 func (s *sysConn) askOnce(fd uintptr) bool {
 	if s.asked {
-		return s.readIdleOnce(fd, GetSmall)
+		return s.readIdleOnce(fd, true)
 	}
 	s.asked = true
 	if s.inStep == stepReask && !silent(fd) {
@@ -252,7 +259,7 @@ func (s *sysConn) askOnce(fd uintptr) bool {
 	}
 	// Wait for the answer. A connection that was not checked is new: its peer has sent
 	// nothing yet, but may have closed it.
-	return s.inStep == stepAsk && s.readIdleOnce(fd, GetSmall)
+	return s.inStep == stepAsk && s.readIdleOnce(fd, true)
 }
 
 // silent reports whether there is nothing to read on fd, not even a FIN.
