@@ -213,7 +213,7 @@ func TestGrpcurl(t *testing.T) {
 				{name: "a large message", flags: []string{"-d", "@"}, input: `{"text": "` + strings.Repeat("x", 900_000) + `"}`, what: []string{echoes + "/Say"}, want: []string{strings.Repeat("x", 900_000)}},
 				{name: "metadata", flags: []string{"-v", "-H", "own-plain: a", "-H", "own-bin: AP8=", "-d", `{"text": "x"}`}, what: []string{echoes + "/Say"}, want: []string{"Response trailers received"}},
 				{name: "health", flags: []string{"-d", `{"service": "` + echoes + `"}`}, what: []string{"grpc.health.v1.Health/Check"}, want: []string{`"SERVING"`}},
-				{name: "its time is over", flags: []string{"-max-time", "2", "-d", `{"text": "again"}`}, what: []string{echoes + "/Repeat"}, status: 64 + 4, want: []string{"DeadlineExceeded"}},
+				{name: "its time is over", flags: []string{"-max-time", "6", "-d", `{"text": "again"}`}, what: []string{echoes + "/Repeat"}, status: 64 + 4, want: []string{"DeadlineExceeded"}},
 				{name: "no such method", what: []string{echoes + "/Nothing"}, status: 1, want: []string{"does not include a method"}},
 			} {
 				t.Run(c.name, func(t *testing.T) {
@@ -282,8 +282,8 @@ func TestGhz(t *testing.T) {
 			method, data string
 			calls        int
 		}{
-			{"Say", `{"text": "hello"}`, 2000}, {"Repeat", `{"text": "again", "count": 10, "every": 1}`, 100},
-			{"Talk", `[{"text": "a"}, {"text": "b"}, {"text": "c"}]`, 100},
+			{"Say", `{"text": "hello"}`, 400}, {"Repeat", `{"text": "again", "count": 10, "every": 1}`, 40},
+			{"Talk", `[{"text": "a"}, {"text": "b"}, {"text": "c"}]`, 40},
 		} {
 			t.Run(way+" "+c.method, func(t *testing.T) {
 				args := []string{"--call=serai.hello.v1.Echo." + c.method, "-d", c.data, fmt.Sprint("-n", c.calls), "-c20", "--connections=4", "-Ojson", "--authority=" + grpcHost}

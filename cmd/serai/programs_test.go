@@ -53,7 +53,7 @@ type ran struct {
 // runProgram runs a program to its end.
 func runProgram(t *testing.T, input, path string, args ...string) ran {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), long)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*long) // it does many things, one after the other
 	defer cancel()
 	run := exec.CommandContext(ctx, path, args...)
 	run.WaitDelay = time.Second
