@@ -17,6 +17,9 @@ type catalog struct {
 	// the last change of its instances, of their checks and of their nodes.
 	nodesTable, servicesTable, checksTable table
 	names                                  map[string]uint64
+	// changes is when the instances of a service last changed in fact. Where one gets
+	// another name, the index of the old name stays.
+	changes map[string]uint64
 	// virtual are the addresses of services in the mesh, by key of the name.
 	virtual map[string]string
 	// free are those that were given back.
@@ -48,7 +51,7 @@ func (c *catalog) init() {
 	*c = catalog{
 		nodes:  map[string]*nodeEntry{},
 		byName: map[string]map[instanceKey]*Service{},
-		names:  map[string]uint64{}, virtual: map[string]string{},
+		names:  map[string]uint64{}, changes: map[string]uint64{}, virtual: map[string]string{},
 	}
 }
 
@@ -86,7 +89,7 @@ func (c *catalog) putService(e *nodeEntry, sv Service, index uint64) {
 		}
 		// Under another name it is another service. Consul does not raise the index of
 		// the old one.
-		c.forget(old, id)
+		c.forget(old, id, index)
 	}
 	sv.ModifyIndex = index
 	e.services[id.id] = &sv
@@ -95,7 +98,7 @@ func (c *catalog) putService(e *nodeEntry, sv Service, index uint64) {
 		c.byName[name] = map[instanceKey]*Service{}
 	}
 	c.byName[name][id] = &sv
-	c.names[name] = index
+	c.touch(name, index)
 	c.servicesTable.change(index)
 	c.nodesTable.index = index
 }
@@ -128,6 +131,7 @@ func (c *catalog) freeVirtual(name string) {
 	if address, ok := c.virtual[name]; ok {
 		delete(c.virtual, name)
 		c.free = append(c.free, address)
+		slices.Sort(c.free)
 	}
 }
 
@@ -147,16 +151,29 @@ func (c *catalog) putCheck(e *nodeEntry, ch Check, index uint64) bool {
 		if reflect.DeepEqual(ch, *old) {
 			return true
 		}
+		if key(old.ServiceID) != key(ch.ServiceID) {
+			c.move(e, old, index)
+		}
 	}
 	ch.ModifyIndex = index
 	e.checks[key(ch.CheckID)] = &ch
 	c.checksTable.change(index)
 	if ch.ServiceID != "" {
-		c.names[key(ch.ServiceName)] = index
+		c.touch(key(ch.ServiceName), index)
 	} else {
 		c.touchNode(e, index)
 	}
 	return true
+}
+
+// move notes that a check is no more one of what it was of, whose index stays.
+func (c *catalog) move(e *nodeEntry, old *Check, index uint64) {
+	c.changes[key(old.ServiceName)] = index
+	for _, sv := range e.services {
+		if old.ServiceID == "" {
+			c.changes[key(sv.Service)] = index
+		}
+	}
 }
 
 func (c *catalog) dropService(e *nodeEntry, id string, index uint64) bool {
@@ -172,7 +189,7 @@ func (c *catalog) dropService(e *nodeEntry, id string, index uint64) bool {
 	delete(e.services, key(id))
 	c.servicesTable.change(index)
 	c.nodesTable.index, c.checksTable.index = index, index
-	c.forget(sv, instanceKey{key(e.node.Node), key(id)})
+	c.forget(sv, instanceKey{key(e.node.Node), key(id)}, index)
 	name := key(sv.Service)
 	if len(c.byName[name]) > 0 {
 		c.names[name] = index
@@ -185,8 +202,9 @@ func (c *catalog) dropService(e *nodeEntry, id string, index uint64) bool {
 }
 
 // forget removes an instance from those of its name.
-func (c *catalog) forget(sv *Service, id instanceKey) {
+func (c *catalog) forget(sv *Service, id instanceKey, index uint64) {
 	name := key(sv.Service)
+	c.changes[name] = index
 	delete(c.byName[name], id)
 	if len(c.byName[name]) == 0 {
 		delete(c.byName, name)
@@ -201,7 +219,7 @@ func (c *catalog) dropCheck(e *nodeEntry, id string, index uint64) bool {
 	delete(e.checks, key(id))
 	c.checksTable.change(index)
 	if ch.ServiceID != "" {
-		c.names[key(ch.ServiceName)] = index
+		c.touch(key(ch.ServiceName), index)
 		return true
 	}
 	c.touchNode(e, index)
@@ -228,8 +246,16 @@ func (c *catalog) dropNode(name string, index uint64) bool {
 // touchNode raises the indexes of the services on a node, whose entries contain it.
 func (c *catalog) touchNode(e *nodeEntry, index uint64) {
 	for _, sv := range e.services {
-		c.names[key(sv.Service)] = index
+		c.touch(key(sv.Service), index)
 	}
+}
+
+// touch raises the index of a service.
+func (c *catalog) touch(name string, index uint64) { c.names[name], c.changes[name] = index, index }
+
+// changed is when anything has changed.
+func (c *catalog) changed() uint64 {
+	return max(c.nodesTable.changed, c.servicesTable.changed, c.checksTable.changed)
 }
 
 // serviceIndex is the index of a service. exists says whether it has instances, as far as
@@ -250,79 +276,3 @@ func (c *catalog) serviceIndex(name string, exists, checks bool) uint64 {
 
 // exists reports whether a service has instances.
 func (c *catalog) exists(name string) bool { return len(c.byName[key(name)]) > 0 }
-
-// entry is an instance in its context.
-type entry struct {
-	Node    *Node
-	Service *Service
-	Checks  []*Check
-}
-
-// entries lists the instances of a service in Consul's order: by node, then ID.
-func (c *catalog) entries(name string) []entry {
-	var all []entry
-	for id, sv := range c.byName[key(name)] {
-		all = append(all, c.entry(c.nodes[id.node], sv))
-	}
-	sortEntries(all)
-	return all
-}
-
-// proxies lists what a client in the mesh connects to: the sidecars of a service, and
-// its instances that need none.
-func (c *catalog) proxies(name string) []entry {
-	var all []entry
-	for _, ids := range c.byName {
-		for id, sv := range ids {
-			if sv.Kind == "connect-proxy" && key(sv.Proxy.DestinationServiceName) == key(name) || sv.Connect.Native && key(sv.Service) == key(name) {
-				all = append(all, c.entry(c.nodes[id.node], sv))
-			}
-		}
-	}
-	sortEntries(all)
-	return all
-}
-
-func sortEntries(all []entry) {
-	slices.SortFunc(all, func(a, b entry) int {
-		if o := strings.Compare(key(a.Node.Node), key(b.Node.Node)); o != 0 {
-			return o
-		}
-		return strings.Compare(key(a.Service.ID), key(b.Service.ID))
-	})
-}
-
-// entry has the checks of the node first, then those of the service.
-func (c *catalog) entry(e *nodeEntry, sv *Service) entry {
-	found := entry{Node: e.node, Service: sv, Checks: []*Check{}}
-	var own []*Check
-	for _, ch := range e.sortedChecks() {
-		switch {
-		case ch.ServiceID == "":
-			found.Checks = append(found.Checks, ch)
-		case key(ch.ServiceID) == key(sv.ID):
-			own = append(own, ch)
-		}
-	}
-	found.Checks = append(found.Checks, own...)
-	return found
-}
-
-func (e *nodeEntry) sortedChecks() []*Check {
-	all := make([]*Check, 0, len(e.checks))
-	for _, ch := range e.checks {
-		all = append(all, ch)
-	}
-	slices.SortFunc(all, func(a, b *Check) int { return strings.Compare(key(a.CheckID), key(b.CheckID)) })
-	return all
-}
-
-// sortedNodes are all nodes in Consul's order.
-func (c *catalog) sortedNodes() []*nodeEntry {
-	all := make([]*nodeEntry, 0, len(c.nodes))
-	for _, e := range c.nodes {
-		all = append(all, e)
-	}
-	slices.SortFunc(all, func(a, b *nodeEntry) int { return strings.Compare(key(a.node.Node), key(b.node.Node)) })
-	return all
-}

@@ -47,21 +47,21 @@ func (e entry) serviceNode() serviceNode {
 // catalogService is GET /v1/catalog/service/NAME.
 func (s *Sim) catalogService(w http.ResponseWriter, r *http.Request) {
 	name := rest(r, "catalog/service/")
-	s.instances(w, r, name, func() (uint64, []entry) {
-		return s.catalog.serviceIndex(name, s.catalog.exists(name), false), s.catalog.entries(name)
+	s.instances(w, r, name, func() (view, []entry) {
+		return view{index: s.catalog.serviceIndex(name, s.catalog.exists(name), false), changed: s.catalog.changes[key(name)]}, s.catalog.entries(name)
 	})
 }
 
 // catalogConnect is GET /v1/catalog/connect/NAME.
 func (s *Sim) catalogConnect(w http.ResponseWriter, r *http.Request) {
 	name := rest(r, "catalog/connect/")
-	s.instances(w, r, name, func() (uint64, []entry) {
+	s.instances(w, r, name, func() (view, []entry) {
 		all := s.catalog.proxies(name)
-		return s.catalog.serviceIndex(name, len(all) > 0, false), all
+		return view{index: s.catalog.serviceIndex(name, len(all) > 0, false), changed: s.catalog.changed()}, all
 	})
 }
 
-func (s *Sim) instances(w http.ResponseWriter, r *http.Request, name string, list func() (uint64, []entry)) {
+func (s *Sim) instances(w http.ResponseWriter, r *http.Request, name string, list func() (view, []entry)) {
 	q, ok := s.parseQuery(w, r, "ns", "partition")
 	q.early = true
 	if !ok {
@@ -77,8 +77,8 @@ func (s *Sim) instances(w http.ResponseWriter, r *http.Request, name string, lis
 	}
 	tags := r.URL.Query()["tag"]
 	s.answerList(w, r, q, func() view {
-		index, all := list()
-		return view{index, index, func(a *authorizer) (any, bool, error) {
+		v, all := list()
+		v.read = func(a *authorizer) (any, bool, error) {
 			entries, hidden := visible(all, a.readsEntry)
 			kept := []serviceNode{}
 			for _, e := range entries {
@@ -89,7 +89,8 @@ func (s *Sim) instances(w http.ResponseWriter, r *http.Request, name string, lis
 			kept, err := apply(f, kept)
 			nearFirst(q.near, s.options.Node, kept, func(n serviceNode) string { return n.Node })
 			return kept, hidden, err
-		}}
+		}
+		return v
 	})
 }
 

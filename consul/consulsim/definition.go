@@ -2,7 +2,6 @@ package consulsim
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"reflect"
@@ -121,15 +120,15 @@ func (c *CheckDefinition) validate() error {
 	alias := c.AliasService != "" || c.AliasNode != ""
 	switch {
 	case c.Interval > 0 && c.TTL > 0:
-		return errors.New("Interval and TTL cannot both be specified")
+		return refusal("Interval and TTL cannot both be specified")
 	case repeated && c.Interval <= 0:
-		return errors.New("Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks")
+		return refusal("Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks")
 	case repeated && alias:
-		return errors.New("Interval cannot be set for Alias checks")
+		return refusal("Interval cannot be set for Alias checks")
 	case alias && c.TTL > 0:
-		return errors.New("TTL must be not be set for Alias checks")
+		return refusal("TTL must be not be set for Alias checks")
 	case !repeated && !alias && c.TTL <= 0:
-		return errors.New("TTL must be > 0 for TTL checks")
+		return refusal("TTL must be > 0 for TTL checks")
 	}
 	return nil
 }
@@ -139,9 +138,9 @@ func validWeights(w *Weights) error {
 	case w == nil:
 		return nil
 	case w.Passing < 1:
-		return errors.New("Passing must be greater than 0")
+		return refusal("Passing must be greater than 0")
 	case w.Warning < 0:
-		return errors.New("Warning must be greater or equal than 0")
+		return refusal("Warning must be greater or equal than 0")
 	}
 	return nil
 }
@@ -152,7 +151,7 @@ var metaKey = regexp.MustCompile(`^[a-zA-Z0-9_-]+$`)
 func validMeta(meta map[string]string) error {
 	for k, v := range meta {
 		if !metaKey.MatchString(k) {
-			return fmt.Errorf("Couldn't load metadata pair ('%s', '%s'): Key contains invalid characters", k, v)
+			return refusal(fmt.Sprintf("Couldn't load metadata pair ('%s', '%s'): Key contains invalid characters", k, v))
 		}
 	}
 	return nil

@@ -10,28 +10,28 @@ import (
 // healthService is GET /v1/health/service/NAME.
 func (s *Sim) healthService(w http.ResponseWriter, r *http.Request) {
 	name := rest(r, "health/service/")
-	s.health(w, r, name, func() (uint64, []entry) {
-		return s.catalog.serviceIndex(name, s.catalog.exists(name), true), s.catalog.entries(name)
+	s.health(w, r, name, func() (view, []entry) {
+		return view{index: s.catalog.serviceIndex(name, s.catalog.exists(name), true), changed: s.catalog.changes[key(name)]}, s.catalog.entries(name)
 	})
 }
 
 // healthConnect is GET /v1/health/connect/NAME.
 func (s *Sim) healthConnect(w http.ResponseWriter, r *http.Request) {
 	name := rest(r, "health/connect/")
-	s.health(w, r, name, func() (uint64, []entry) {
+	s.health(w, r, name, func() (view, []entry) {
 		all := s.catalog.proxies(name)
 		if len(all) == 0 {
-			return s.catalog.serviceIndex(name, false, true), all
+			return view{index: s.catalog.serviceIndex(name, false, true), changed: s.catalog.changed()}, all
 		}
 		index := uint64(0)
 		for _, e := range all {
 			index = max(index, s.catalog.serviceIndex(e.Service.Service, true, true))
 		}
-		return index, all
+		return view{index: index, changed: s.catalog.changed()}, all
 	})
 }
 
-func (s *Sim) health(w http.ResponseWriter, r *http.Request, name string, list func() (uint64, []entry)) {
+func (s *Sim) health(w http.ResponseWriter, r *http.Request, name string, list func() (view, []entry)) {
 	q, ok := s.parseQuery(w, r, "ns", "partition")
 	if !ok {
 		return
@@ -51,21 +51,40 @@ func (s *Sim) health(w http.ResponseWriter, r *http.Request, name string, list f
 	q.streamed = q.index > 0 && q.near == ""
 	tags := r.URL.Query()["tag"]
 	s.answerList(w, r, q, func() view {
-		index, all := list()
-		return view{index, index, func(a *authorizer) (any, bool, error) {
+		v, all := list()
+		v.read = func(a *authorizer) (any, bool, error) {
 			kept, hidden := visible(all, a.readsEntry)
 			kept, err := apply(f, kept)
 			kept = slices.DeleteFunc(kept, func(e entry) bool {
-				return !q.matchesNode(e.Node) || !hasTags(e.Service.Tags, tags) || passing && !e.passing()
+				return !q.matchesNode(e.Node) || !hasTags(e.Service.Tags, tags)
 			})
 			nearFirst(q.near, s.options.Node, kept, func(e entry) string { return e.Node.Node })
+			if passing {
+				kept = onlyPassing(kept)
+			}
 			return kept, hidden, err
-		}}
+		}
+		return v
 	})
 }
 
 func (e entry) passing() bool {
 	return !slices.ContainsFunc(e.Checks, func(c *Check) bool { return c.Status != Passing })
+}
+
+// onlyPassing keeps the entries that pass. The last one takes the place of one that does
+// not, as on the agent.
+func onlyPassing(all []entry) []entry {
+	for i := 0; i < len(all); {
+		if all[i].passing() {
+			i++
+			continue
+		}
+		last := len(all) - 1
+		all[i] = all[last]
+		all = all[:last]
+	}
+	return all
 }
 
 // parsePassing reads ?passing, which is true without a value.

@@ -3,7 +3,6 @@ package consulsim
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 )
@@ -53,12 +52,12 @@ func (s *Sim) FailNode(name string, failed bool) {
 func (s *Sim) register(reg Registration) error {
 	switch {
 	case reg.Node == "":
-		return errors.New("Must provide node")
+		return refusal("Must provide node")
 	case reg.Address == "" && !reg.SkipNodeUpdate:
-		return errors.New("Must provide address if SkipNodeUpdate is not set")
+		return refusal("Must provide address if SkipNodeUpdate is not set")
 	}
 	if reg.Datacenter != "" && reg.Datacenter != Datacenter {
-		return errors.New("No path to datacenter")
+		return refusal("No path to datacenter")
 	}
 	sv := reg.Service
 	if sv != nil {
@@ -68,10 +67,10 @@ func (s *Sim) register(reg Registration) error {
 			sv.ID = sv.Service
 		}
 		if sv.Service == "" {
-			return errors.New("Must provide service name (Service.Service) when service ID is provided")
+			return refusal("Must provide service name (Service.Service) when service ID is provided")
 		}
 		if err := validMeta(sv.Meta); err != nil {
-			return fmt.Errorf("failed inserting service: Invalid Service Meta for node %s and serviceID %s: %v", reg.Node, sv.ID, err)
+			return refusal(fmt.Sprintf("failed inserting service: Invalid Service Meta for node %s and serviceID %s: %v", reg.Node, sv.ID, err))
 		}
 		complete(sv)
 	}
@@ -85,7 +84,7 @@ func (s *Sim) register(reg Registration) error {
 		if c.ServiceID == "" || sv != nil && key(sv.ID) == key(c.ServiceID) || e != nil && e.services[key(c.ServiceID)] != nil {
 			continue
 		}
-		return fmt.Errorf("Unknown service ID '%s' for check ID '%s'", c.ServiceID, cmp.Or(c.CheckID, c.Name))
+		return refusal(fmt.Sprintf("Unknown service ID '%s' for check ID '%s'", c.ServiceID, cmp.Or(c.CheckID, c.Name)))
 	}
 	if e == nil || !reg.SkipNodeUpdate {
 		e = s.catalog.putNode(Node{
@@ -119,7 +118,7 @@ func (s *Sim) registerCheck(e *nodeEntry, c Check, index uint64) {
 
 func (s *Sim) deregister(d Deregistration) error {
 	if d.Node == "" {
-		return errors.New("Must provide node")
+		return refusal("Must provide node")
 	}
 	index := s.next()
 	e := s.catalog.nodes[key(d.Node)]

@@ -34,7 +34,7 @@ func (s *Sim) Restore(state *State) {
 func (c *catalog) clone() catalog {
 	n := *c
 	n.names, n.virtual = maps.Clone(c.names), maps.Clone(c.virtual)
-	n.free = slices.Clone(c.free)
+	n.changes, n.free = maps.Clone(c.changes), slices.Clone(c.free)
 	n.nodes = make(map[string]*nodeEntry, len(c.nodes))
 	for k, e := range c.nodes {
 		n.nodes[k] = &nodeEntry{e.node, maps.Clone(e.services), maps.Clone(e.checks)}

@@ -86,6 +86,11 @@ func only(h http.HandlerFunc, methods ...string) http.HandlerFunc {
 	}
 }
 
+// refusal is an error in Consul's own words.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
 // refuse answers like the agent: the reason as plain text, without a newline.
 func refuse(w http.ResponseWriter, status int, format string, args ...any) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
