@@ -200,6 +200,27 @@ func contractAntiEntropy(t *testing.T, c cluster) {
 	api.eventually(t, "/v1/health/service/foreign", "the end of what the agent does not know", contains("[]"))
 }
 
+// contractNear asks for the nearest first. A real agent knows after half a minute how far
+// its own node is from itself; of nodes without an agent nobody knows it.
+func contractNear(t *testing.T, c cluster) {
+	api := callerOf(t, c, "")
+	api.put(t, register, webTTL)
+	api.put(t, "/v1/catalog/register", `{"Node": "a-node", "Address": "10.0.0.2", "Service": {"Service": "web"}}`)
+	first := func(node string) func(answer) bool {
+		return func(a answer) bool {
+			all := instances(t, a)
+			return len(all) == 2 && all[0].Node.Node == node
+		}
+	}
+	api.eventually(t, healthWeb, "the order of names", first("a-node"))
+	for _, near := range []string{"_agent", "node1"} {
+		api.eventually(t, healthWeb+"?near="+near, "the own node first", first("node1"))
+	}
+	if a := api.get(t, healthWeb+"?near=a-node"); !first("a-node")(a) {
+		t.Errorf("near another node: %s", a.body)
+	}
+}
+
 // contractRestart restarts an agent that forgets everything: it says that nothing is
 // there, in the same words as if that were true, and counts from the start.
 func contractRestart(t *testing.T, c cluster) {

@@ -216,6 +216,7 @@ func contract(t *testing.T, start func(t *testing.T) cluster) {
 		"anti-entropy": contractAntiEntropy,
 		"restart":      contractRestart,
 		"restore":      contractRestore,
+		"near":         contractNear,
 	} {
 		t.Run(name, func(t *testing.T) { part(t, start(t)) })
 	}

@@ -1,6 +1,7 @@
 package consulsim_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -23,8 +24,7 @@ func newRealCluster(t *testing.T, token string) *realCluster {
 		t.Skip("a real agent takes seconds for each part: not with -short")
 	}
 	c := &realCluster{consulagent.New(t, consulagent.Config{NodeID: nodeID, Token: token}), token}
-	c.agent.Start(t)
-	c.agent.AwaitLeader(t)
+	c.restart(t)
 	return c
 }
 
@@ -57,10 +57,26 @@ func (c *realCluster) deleteToken(t *testing.T, token consulsim.Token) {
 	callerOf(t, c, c.root).must(t, "DELETE", "/v1/acl/token/"+token.Accessor, "")
 }
 
+// restart begins anew. Usually the leader registers the agent's node before the agent adds
+// to it; where it was the other way round, which the indexes show, it is tried again.
 func (c *realCluster) restart(t *testing.T) {
-	c.agent.Kill()
-	c.agent.Start(t)
-	c.agent.AwaitLeader(t)
+	t.Helper()
+	for {
+		c.agent.Kill()
+		c.agent.Start(t)
+		c.agent.AwaitLeader(t)
+		var all []struct {
+			Node   struct{ ModifyIndex uint64 }
+			Checks []struct{ ModifyIndex uint64 }
+		}
+		a := callerOf(t, c, c.root).get(t, "/v1/health/service/consul")
+		if err := json.Unmarshal([]byte(a.body), &all); err != nil {
+			t.Fatal(err)
+		}
+		if len(all) == 1 && len(all[0].Checks) == 1 && all[0].Node.ModifyIndex > all[0].Checks[0].ModifyIndex {
+			return
+		}
+	}
 }
 
 func (c *realCluster) save(t *testing.T) (restore func()) {

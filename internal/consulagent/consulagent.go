@@ -154,9 +154,10 @@ func (a *Agent) Start(t testing.TB) {
 func (a *Agent) AwaitLeader(t testing.TB) {
 	t.Helper()
 	a.await(t, "/v1/status/leader", func(body string) bool { return len(body) > len(`""`) })
-	// The node's tagged addresses are what the agent itself adds, after the leader.
-	a.await(t, "/v1/catalog/nodes", func(body string) bool {
-		return strings.Contains(body, `"`+a.config.Node+`"`) && strings.Contains(body, `"lan_ipv4"`)
+	// The leader registers the servers and their health, and each agent adds the tagged
+	// addresses of its node.
+	a.await(t, "/v1/health/service/consul", func(body string) bool {
+		return strings.Contains(body, `"`+a.config.Node+`"`) && strings.Contains(body, `"lan_ipv4"`) && strings.Contains(body, `"serfHealth"`)
 	})
 }
 
