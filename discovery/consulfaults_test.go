@@ -106,7 +106,8 @@ func TestConsulLosesItsLeader(t *testing.T) {
 // once it has not come back for a while; what the snapshot brings back is there.
 func TestConsulRestored(t *testing.T) {
 	t.Parallel()
-	a, w := faultyConsul(t, discovery.ConsulOptions{Ping: 50 * time.Millisecond, Hold: 10 * time.Millisecond})
+	// A query that is sent right after the restore, with an index of before, ends with its wait.
+	a, w := faultyConsul(t, discovery.ConsulOptions{Ping: 50 * time.Millisecond, Hold: 10 * time.Millisecond, Wait: 500 * time.Millisecond})
 	c := consulCatalog{t: t, url: a.url}
 	one, two, three := inConsul("web", "n1", "1"), inConsul("web", "n1", "2"), inConsul("web", "n1", "3")
 	c.register("n1", web("2"), consul.Passing)
