@@ -1,0 +1,167 @@
+package discovery_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"serai/consul"
+	"serai/consul/consulsim"
+	"serai/discovery"
+)
+
+// consulFaults are those that a simulated agent has and a real one cannot be made to have,
+// and hostile answers. Some are told as a problem, all leave what is known.
+var consulFaults = map[string]consulsim.Fault{
+	"no leader":                       consulsim.NoLeader(),
+	"an unknown token":                consulsim.Forbidden(),
+	"a right that is missing":         consulsim.Status(403, "Permission denied: token with AccessorID 'x' lacks permission 'service:read' on \"web\""),
+	"too many connections":            consulsim.Status(429, "Your IP is issuing too many concurrent connections, please rate limit your calls\n"),
+	"an overloaded server":            consulsim.Status(503, "rpc error making call: rate limit reached"),
+	"a proxy whose agent is away":     consulsim.Status(502, "<html>Bad Gateway</html>"),
+	"a web page":                      consulsim.WebPage(),
+	"a redirect":                      consulsim.Redirect("http://127.0.0.1:1/"),
+	"a cut answer":                    consulsim.Truncated(),
+	"a silent answer":                 consulsim.Silent(),
+	"a slow answer":                   consulsim.Slow(time.Hour),
+	"a giant":                         consulsim.Endless(1 << 40),
+	"a bomb":                          consulsim.Bomb(1 << 32),
+	"deep JSON":                       consulsim.Deep(1 << 20),
+	"deep JSON that does not end":     consulsim.Body("application/json", 1<<40, strings.Repeat(`[{"Node":`, 1<<18)),
+	"a number":                        consulsim.Body("application/json", 1<<40, "7"),
+	"a list where a map is due":       consulsim.Body("application/json", 1<<40, `[[]]`),
+	"text for numbers":                consulsim.Body("application/json", 1<<40, `[{"Node": {"Node": "n1"}, "Service": {"ID": "1", "Service": "web", "Port": "80"}}]`),
+	"numbers for text":                consulsim.Body("application/json", 1<<40, `[{"Node": {"Node": 1}, "Service": {"ID": 1, "Service": 2}}]`),
+	"another service":                 consulsim.Body("application/json", 1<<40, `[{"Node": {"Node": "n1"}, "Service": {"ID": "1", "Service": "other"}}]`),
+	"an instance without an ID":       consulsim.Body("application/json", 1<<40, `[{"Node": {"Node": "n1"}, "Service": {"Service": "web"}}]`),
+	"no service":                      consulsim.Body("application/json", 1<<40, `[{"Node": {"Node": "n1"}}]`),
+	"nulls":                           consulsim.Body("application/json", 1<<40, `[null]`),
+	"two answers":                     consulsim.Body("application/json", 1<<40, `[][]`),
+	"half of a character":             consulsim.Body("application/json", 1<<40, "[\"\xc3"),
+	"no index":                        consulsim.At(0),
+	"an index beyond all numbers":     consulsim.At(1<<64 - 1),
+	"nothing of what is waited for":   consulsim.Unloaded(),
+	"an empty list of an old cluster": consulsim.Empty(3, false),
+	"an empty list, with a token":     consulsim.Empty(1<<40, true),
+}
+
+// TestConsulFaults: what an agent answers in each fault removes nothing, is told, and is
+// over when the fault is.
+func TestConsulFaults(t *testing.T) {
+	t.Parallel()
+	for name, fault := range consulFaults {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a, w := faultyConsul(t, discovery.ConsulOptions{Ping: 50 * time.Millisecond, Hold: 100 * time.Millisecond})
+			one, two := inConsul("web", "n1", "1"), inConsul("web", "n1", "2")
+			var met atomic.Int64
+			remove := a.Inject("", func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+				met.Add(1)
+				fault(rw, r, next)
+			})
+			a.Disconnect() // all ask again
+			if _, err := a.Register(consulsim.Registration{Node: "n1", Address: nodeAddress, Service: &consulsim.Service{ID: "other", Service: "other"}}); err != nil {
+				t.Fatal(err)
+			}
+			w.until("the fault", func(s discovery.Status) bool { return met.Load() > 0 && (s.Problem != "" || len(s.Forbidden) > 0) })
+			remove()
+			a.Disconnect() // and once more: some would wait for an answer for long
+			consulCatalog{t: t, url: a.url}.register("n1", web("2"), consul.Passing)
+			w.has(one, two)
+			w.until("life", func(s discovery.Status) bool { return live(s) && s.Problem == "" && len(s.Forbidden) == 0 })
+			w.neverWithout(one)
+		})
+	}
+}
+
+// faultyConsul follows a simulated agent with one instance.
+func faultyConsul(t *testing.T, o discovery.ConsulOptions) (*simulatedConsul, *watch) {
+	t.Helper()
+	a := newSimulatedConsul(t, "").(*simulatedConsul)
+	consulCatalog{t: t, url: a.url}.register("n1", web("1"), consul.Passing)
+	o.Client = newConsulClient(t, consul.Options{Address: a.url, Limits: consul.Limits{Request: 2 * time.Second, Answer: 1 << 20}})
+	w := followConsul(t, a.url, o)
+	w.has(inConsul("web", "n1", "1"))
+	w.until("life", live)
+	return a, w
+}
+
+// TestConsulLosesItsLeader: what can be read stale goes on, and what cannot is told.
+func TestConsulLosesItsLeader(t *testing.T) {
+	t.Parallel()
+	a, w := faultyConsul(t, discovery.ConsulOptions{Ping: 50 * time.Millisecond})
+	a.SetLeader(false)
+	w.until("the loss", func(s discovery.Status) bool { return s.Problem != "" })
+	a.SetLeader(true)
+	consulCatalog{t: t, url: a.url}.register("n1", web("2"), consul.Passing)
+	w.has(inConsul("web", "n1", "1"), inConsul("web", "n1", "2"))
+	w.until("life", func(s discovery.Status) bool { return live(s) && s.Problem == "" })
+	w.neverWithout(inConsul("web", "n1", "1"))
+}
+
+// TestConsulRestored: a snapshot from before an instance was registered removes it only
+// once it has not come back for a while; what the snapshot brings back is there.
+func TestConsulRestored(t *testing.T) {
+	t.Parallel()
+	// A query that is sent right after the restore, with an index of before, ends with its wait.
+	a, w := faultyConsul(t, discovery.ConsulOptions{Ping: 50 * time.Millisecond, Hold: 10 * time.Millisecond, Wait: 500 * time.Millisecond})
+	c := consulCatalog{t: t, url: a.url}
+	one, two, three := inConsul("web", "n1", "1"), inConsul("web", "n1", "2"), inConsul("web", "n1", "3")
+	c.register("n1", web("2"), consul.Passing)
+	w.has(one, two)
+	state := a.Save()
+	c.deregister("n1", "2")
+	c.register("n1", web("3"), consul.Passing)
+	w.has(one, three)
+	a.Restore(state)
+	w.has(one, two)
+	w.neverWithout(one)
+}
+
+// TestConsulAntiEntropy: what an agent has registered while it reached no server comes, and
+// what it has deregistered goes, once it does.
+func TestConsulAntiEntropy(t *testing.T) {
+	t.Parallel()
+	a, w := faultyConsul(t, discovery.ConsulOptions{})
+	c := consulCatalog{t: t, url: a.url}
+	one := inConsul("web", "n1", "1")
+	register := func(id string) {
+		c.put("/v1/agent/service/register", map[string]any{"ID": id, "Name": "web", "Tags": []string{ours}, "Address": "10.0.0.1", "Port": 80})
+	}
+	register("2")
+	w.has(one, inConsul("web", "node1", "2"))
+	a.HoldSync(true)
+	register("3")
+	c.put("/v1/agent/service/deregister/2", nil)
+	a.HoldSync(false)
+	w.has(one, inConsul("web", "node1", "3"))
+	// Somebody else removed it: the agent registers it again.
+	c.deregister("node1", "3")
+	w.has(one)
+	a.Sync()
+	w.has(one, inConsul("web", "node1", "3"))
+	w.neverWithout(one)
+}
+
+// TestConsulLimitsConnections: an agent that accepts fewer connections than there are
+// services is followed all the same.
+func TestConsulLimitsConnections(t *testing.T) {
+	t.Parallel()
+	a := &simulatedConsul{Sim: consulsim.New(consulsim.Options{MaxConns: 16}), t: t}
+	var all []string
+	for n := range 40 {
+		name := fmt.Sprint("s", n)
+		reg := consulsim.Registration{Node: "n1", Address: nodeAddress, Service: &consulsim.Service{ID: name, Service: name, Tags: []string{ours}, Port: 80}}
+		if _, err := a.Register(reg); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, inConsul(name, "n1", name))
+	}
+	a.start()
+	t.Cleanup(func() { a.stop() })
+	w := followConsul(t, a.url, discovery.ConsulOptions{Watches: 8, Ping: 50 * time.Millisecond})
+	w.has(all...)
+}
