@@ -72,10 +72,10 @@ func TestTokenFile(t *testing.T) {
 func TestTokenFileThatCannotBeRead(t *testing.T) {
 	url := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("X-Nomad-Token") != "" {
-			http.Error(w, "Permission denied", 403)
+			http.Error(w, "Permission denied", http.StatusForbidden)
 			return
 		}
-		http.Error(w, "", 401)
+		http.Error(w, "", http.StatusUnauthorized)
 	}))
 	dir := t.TempDir()
 	empty := filepath.Join(dir, "empty")
