@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -188,9 +187,7 @@ func stampOf(paths ...string) (string, error) {
 		fmt.Fprintf(&b, "%d/%d ", info.ModTime().UnixNano(), info.Size())
 		// What brings its time along, a volume, an image or rsync, may also have the
 		// same size: but it is another file, or its inode was changed now.
-		if s, ok := info.Sys().(*syscall.Stat_t); ok {
-			fmt.Fprintf(&b, "%d/%d/%d.%d ", s.Dev, s.Ino, s.Ctim.Sec, s.Ctim.Nsec)
-		}
+		b.WriteString(inodeStamp(info))
 	}
 	return b.String(), nil
 }
