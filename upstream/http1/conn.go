@@ -31,7 +31,8 @@ type conn struct {
 	// State of the current request.
 	upload    *upstream.Upload // nil if the whole body is sent with the head
 	body      wire.Body
-	keepAlive bool // the instance accepts another request after the answer
+	keepAlive bool // the connection can carry another request after the answer
+	spent     bool // whatever the instance says, it carries no other: see unexpected
 	enlarge   bool // the answer's body should get a large buffer
 	lost      atomic.Bool
 }
@@ -88,9 +89,13 @@ func (c *conn) CheckPath() {
 func (c *conn) End(whole bool) time.Time {
 	sent := c.stopUpload()
 	now := time.Now()
-	if whole && sent && c.keepAlive && len(c.Buffered()) == 0 && !c.Interrupted() {
+	switch quiet := len(c.Buffered()) == 0 && !c.Interrupted(); {
+	case whole && sent && c.keepAlive && quiet:
 		c.transport.put(c, now)
-	} else {
+	case whole && sent && c.spent && quiet:
+		// Any client can have this done as often as it likes.
+		c.EndFree()
+	default:
 		c.Conn.End()
 	}
 	return now

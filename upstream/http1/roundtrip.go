@@ -26,7 +26,7 @@ var (
 
 // roundTrip sends the request and reads up to the head of its final answer.
 func (c *conn) roundTrip(r *upstream.Request, a *upstream.Answer) *upstream.Failure {
-	c.upload, c.keepAlive, c.enlarge = nil, false, false
+	c.upload, c.keepAlive, c.spent, c.enlarge = nil, false, false, false
 	c.LimitMemory(r.Memory)
 	r.Scratch = wire.AppendRequest(r.Scratch[:0], r.Head)
 	body := appendFirst(r)
@@ -112,7 +112,8 @@ func (c *conn) awaitHead(r *upstream.Request, a *upstream.Answer, sent time.Time
 func (c *conn) begin(r *upstream.Request, a *upstream.Answer) {
 	h := &a.Head
 	c.announce(dropHop(h))
-	c.keepAlive = h.KeepAlive && !unexpected(r.Head)
+	c.spent = unexpected(r.Head)
+	c.keepAlive = h.KeepAlive && !c.spent
 	if c.rests = 0; h.Declared || string(r.Head.Method) == "HEAD" {
 		c.rests = lateBody
 	}

@@ -2,9 +2,11 @@ package http1
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -222,6 +224,45 @@ func TestWhatKeepsItsConnection(t *testing.T) {
 			a.Stream.End(true)
 			if n := tr.Status().Idle; (n == 1) != c.kept {
 				t.Errorf("%d idle connections, kept %v", n, c.kept)
+			}
+		})
+	}
+}
+
+// TestSpentConnectionFreesItsPort: a client can have a connection to an instance closed with
+// each request. If each kept its local port for a minute, none would be left to others.
+func TestSpentConnectionFreesItsPort(t *testing.T) {
+	for name, c := range map[string]struct {
+		method, body, upgrade, answer string
+		reset                         bool
+	}{
+		"GET with a body":              {method: "GET", body: "abc", answer: "Content-Length: 2", reset: true},
+		"upgrade that is refused":      {method: "GET", upgrade: "websocket", answer: "Content-Length: 2", reset: true},
+		"the same, and a close":        {method: "GET", body: "abc", answer: "Content-Length: 2\r\nConnection: close", reset: true},
+		"POST, and the instance's end": {method: "POST", body: "abc", answer: "Content-Length: 2\r\nConnection: close"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ended := make(chan error, 1)
+			e := listening(t, func(conn net.Conn, r *bufio.Reader) {
+				io.CopyN(io.Discard, r, int64(len(c.body)))
+				io.WriteString(conn, "HTTP/1.1 200 OK\r\n"+c.answer+"\r\n\r\nok")
+				_, err := r.ReadByte()
+				ended <- err
+			})
+			r, a := request(&asking{}), &upstream.Answer{}
+			r.Head.Method, r.Head.Upgrade = []byte(c.method), []byte(c.upgrade)
+			if r.First = []byte(c.body); c.body != "" {
+				r.Head.Framing, r.Head.Size = wire.Length, int64(len(r.First))
+			}
+			if f := e.Transport().RoundTrip(r, a); f != nil {
+				t.Fatal(f)
+			}
+			if b, err := a.Stream.Next(); string(b) != "ok" || err != nil {
+				t.Fatalf("%q, %v", b, err)
+			}
+			a.Stream.End(true)
+			if err := <-ended; errors.Is(err, syscall.ECONNRESET) != c.reset {
+				t.Errorf("the instance reads %v, a reset %v", err, c.reset)
 			}
 		})
 	}
