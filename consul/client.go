@@ -1,9 +1,7 @@
 package consul
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -87,7 +85,8 @@ type request struct {
 
 // fail makes an error of r. Kind and err may be nil.
 func (r *request) fail(kind error, status int, err error) *Error {
-	return &Error{Op: r.op, Path: r.path, Status: status, Kind: kind, Err: err, token: &r.token}
+	e := &Error{Op: r.op, Path: r.path, Status: status, Kind: kind, Err: err}
+	return e.Hiding(&r.token)
 }
 
 // Causes of a context that the client itself has ended.
@@ -227,22 +226,15 @@ func (c *Client) failed(ctx context.Context, r *request, err error) *Error {
 	return e
 }
 
-// decode reads a JSON answer into out. A null is refused: it never means "none".
+// decode reads a JSON answer into out.
 func (c *Client) decode(r *request, body []byte, out any) error {
-	t := bytes.TrimSpace(body)
-	err := json.Unmarshal(body, out)
-	switch {
-	case len(t) == 0:
-		err = errors.New("the answer is empty")
-	case bytes.Equal(t, []byte("null")):
-		err = errors.New("the answer is null")
-	}
+	err := agentapi.Decode(body, out)
 	if err == nil {
 		return nil
 	}
 	e := r.fail(ErrBadAnswer, http.StatusOK, err)
 	e.Body, e.Advice = excerpt(body, r.token), adviceStranger
-	if len(t) > 0 && t[0] == '<' {
+	if agentapi.IsPage(body) {
 		e.Advice = "that is a web page: CONSUL_HTTP_ADDR must be the agent's own address"
 	}
 	return e

@@ -93,7 +93,8 @@ type request struct {
 
 // fail makes an error of r. Kind and err may be nil.
 func (r *request) fail(kind error, status int, err error) *Error {
-	return &Error{Op: r.op, Method: r.method, Path: r.path, Status: status, Kind: kind, Err: err, token: &r.token}
+	e := &Error{Op: r.op, Method: r.method, Path: r.path, Status: status, Kind: kind, Err: err}
+	return e.Hiding(&r.token)
 }
 
 // query sets the parameters of a Query.
@@ -279,27 +280,18 @@ func (c *Client) refused(r *request, status int, body []byte) *Error {
 	return e
 }
 
-// decode reads a JSON answer into out, which is a pointer to a slice or struct. A null
-// is refused: it never means "none".
+// decode reads a JSON answer into out, which is a pointer to a slice or struct.
 func (c *Client) decode(r *request, body []byte, out any) error {
-	bad := func(err error) error {
-		e := r.fail(ErrBadAnswer, http.StatusOK, err)
-		e.Body, e.Advice = excerpt(body, r.token), adviceStranger
-		if t := bytes.TrimSpace(body); len(t) > 0 && t[0] == '<' {
-			e.Advice = "that is a web page: NOMAD_ADDR must be the agent's own address"
-		}
-		return e
+	err := agentapi.Decode(body, out)
+	if err == nil {
+		return nil
 	}
-	if len(bytes.TrimSpace(body)) == 0 {
-		return bad(errors.New("the answer is empty"))
+	e := r.fail(ErrBadAnswer, http.StatusOK, err)
+	e.Body, e.Advice = excerpt(body, r.token), adviceStranger
+	if agentapi.IsPage(body) {
+		e.Advice = "that is a web page: NOMAD_ADDR must be the agent's own address"
 	}
-	if bytes.Equal(bytes.TrimSpace(body), []byte("null")) {
-		return bad(errors.New("the answer is null"))
-	}
-	if err := json.Unmarshal(body, out); err != nil {
-		return bad(err)
-	}
-	return nil
+	return e
 }
 
 // insane is the error of an answer that decodes but cannot be true.

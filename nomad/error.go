@@ -1,11 +1,7 @@
 package nomad
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"fmt"
-	"net"
 	"strings"
 
 	"serai/internal/agentapi"
@@ -50,70 +46,7 @@ var (
 
 // Error is a failed request: what was tried, what came back, what is to blame and what
 // to do. It never contains a token.
-type Error struct {
-	// Op is what the request does: `list services in namespace "shop"`.
-	Op string
-	// Method and Path are the ones sent, without the query.
-	Method, Path string
-	// Status is the HTTP status, 0 when there was no answer.
-	Status int
-	// Body is the beginning of the answer, made printable.
-	Body string
-	// Kind is one of the Err variables of this package. It is nil when the caller's
-	// context ended, and for other statuses.
-	Kind error
-	// Err is the cause below, if any: a context's error, a dial error.
-	Err error
-	// Advice says what to do about it.
-	Advice string
-
-	token *string // that was sent; nil or empty for none
-}
-
-// Error is one sentence: the request, what happened, what to do.
-func (e *Error) Error() string {
-	var b strings.Builder
-	b.WriteString(e.Op)
-	b.WriteString(": ")
-	switch {
-	case e.Status != 0 && (e.Status < 200 || e.Status > 299):
-		fmt.Fprintf(&b, "%s %s answered %d", e.Method, e.Path, e.Status)
-		if e.Body != "" {
-			fmt.Fprintf(&b, " %q", e.Body)
-		}
-	case e.Kind != nil:
-		if !errors.Is(e.Err, e.Kind) { // which then says so
-			b.WriteString(e.Kind.Error())
-		}
-		if e.Status != 0 && e.Body != "" {
-			fmt.Fprintf(&b, ": %s %s answered %q", e.Method, e.Path, e.Body)
-		}
-	}
-	if e.Err != nil {
-		if !strings.HasSuffix(b.String(), ": ") {
-			b.WriteString(": ")
-		}
-		b.WriteString(agentapi.Shorten(redact(e.Err.Error(), e.token), maxCause))
-	}
-	if e.Advice != "" {
-		b.WriteString("; ")
-		b.WriteString(e.Advice)
-	}
-	// Text from an agent can be in any part of this.
-	return redact(b.String(), e.token)
-}
-
-// Unwrap lets errors.Is find the kind and the cause.
-func (e *Error) Unwrap() []error {
-	var errs []error
-	if e.Kind != nil {
-		errs = append(errs, e.Kind)
-	}
-	if e.Err != nil {
-		errs = append(errs, e.Err)
-	}
-	return errs
-}
+type Error = agentapi.Error
 
 // kindOf classifies an answer with an error status.
 func kindOf(status int, body string) (advice string, kind error) {
@@ -154,37 +87,27 @@ func mentionsToken(body string) bool {
 		strings.Contains(body, "ACL token is invalid")
 }
 
-// kindOfFailure classifies a failure without a complete answer, if the cause shows more
+// kindOfFailure says what a failure without a complete answer is, if the cause shows more
 // than that nobody answered. Otherwise the kind is nil.
 func kindOfFailure(err error) (advice string, kind error) {
-	var (
-		authority x509.UnknownAuthorityError
-		hostname  x509.HostnameError
-		invalid   x509.CertificateInvalidError
-		record    tls.RecordHeaderError
-		dns       *net.DNSError
-	)
-	// net/http has no types for these.
-	text := err.Error()
-	switch {
-	case errors.As(err, &authority):
+	switch agentapi.FailureOf(err) {
+	case agentapi.UnknownAuthority:
 		return "its certificate is of an authority that is not trusted here: NOMAD_CACERT must name the file of its CA", ErrUnreachable
-	case errors.As(err, &hostname):
+	case agentapi.WrongName:
 		return "its certificate is for another name: set NOMAD_TLS_SERVER_NAME to one that it has (often server.REGION.nomad or client.REGION.nomad)", ErrUnreachable
-	case errors.As(err, &invalid):
+	case agentapi.InvalidCertificate:
 		return "renew the agent's certificate, or set this machine's clock", ErrUnreachable
-	case strings.Contains(text, "remote error: tls:"):
+	case agentapi.CertificateRefused:
 		return "the agent refuses our certificate: NOMAD_CLIENT_CERT and NOMAD_CLIENT_KEY must name one that its CA signed", ErrUnreachable
-	case strings.Contains(text, "server gave HTTP response to HTTPS client"):
+	case agentapi.SpeaksHTTP:
 		return "the agent does not speak TLS: write http:// in NOMAD_ADDR", ErrUnreachable
-	case errors.As(err, &record):
+	case agentapi.NoTLS:
 		return "what listens there does not speak TLS: " + adviceStranger, ErrBadAnswer
-	case errors.As(err, &dns):
+	case agentapi.Unresolved:
 		return "the host of NOMAD_ADDR does not resolve: is it spelt right?", ErrUnreachable
-	case strings.Contains(text, `malformed HTTP response "\x15\x03`):
+	case agentapi.SpeaksTLS:
 		return adviceHTTPS, ErrBadAnswer
-	case strings.Contains(text, "malformed"), strings.Contains(text, "transport connection broken"),
-		strings.Contains(text, "server response headers exceeded"):
+	case agentapi.NoHTTP:
 		return adviceStranger, ErrBadAnswer
 	}
 	return "", nil
@@ -197,14 +120,4 @@ const (
 	adviceHTTPS    = "the agent speaks TLS: write https:// in NOMAD_ADDR"
 )
 
-// maxCause is how many bytes an error shows of a cause, which may quote an answer.
-const maxCause = 500
-
 func excerpt(b []byte, token string) string { return agentapi.Excerpt(b, token) }
-
-func redact(s string, token *string) string {
-	if token == nil {
-		return s
-	}
-	return agentapi.Redact(s, *token)
-}
