@@ -1,9 +1,9 @@
 package consulsim
 
 import (
-	"maps"
-	"sync"
 	"sync/atomic"
+
+	"serai/internal/faulty"
 )
 
 // Counts say how many requests the agent got.
@@ -16,23 +16,11 @@ type Counts struct {
 }
 
 type counter struct {
-	mu       sync.Mutex
-	requests map[string]int
-	blocked  atomic.Int64
-}
-
-func (c *counter) add(kind string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.requests == nil {
-		c.requests = map[string]int{}
-	}
-	c.requests[kind]++
+	faulty.Counter
+	blocked atomic.Int64
 }
 
 // Counts returns the counts so far.
 func (s *Sim) Counts() Counts {
-	s.counter.mu.Lock()
-	defer s.counter.mu.Unlock()
-	return Counts{Requests: maps.Clone(s.counter.requests), Blocked: int(s.counter.blocked.Load())}
+	return Counts{Requests: s.counter.Counts(), Blocked: int(s.counter.blocked.Load())}
 }

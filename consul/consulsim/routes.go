@@ -59,7 +59,7 @@ func noAPI(w http.ResponseWriter, _ *http.Request) {
 // guard counts the request and applies the fault of its kind if there is one.
 func (s *Sim) guard(kind string, h http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.counter.add(kind)
+		s.counter.Add(kind)
 		w.Header().Set("Vary", "Accept-Encoding")
 		w.Header().Set("X-Consul-Default-Acl-Policy", s.defaultPolicy())
 		if f := s.faults.Find(kind); f != nil {

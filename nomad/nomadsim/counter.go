@@ -1,9 +1,9 @@
 package nomadsim
 
 import (
-	"maps"
-	"sync"
 	"sync/atomic"
+
+	"serai/internal/faulty"
 )
 
 // Counts say how many requests the agent got.
@@ -16,28 +16,11 @@ type Counts struct {
 }
 
 type counter struct {
-	mu       sync.Mutex
-	requests map[string]int
-	streams  atomic.Int64
-	blocked  atomic.Int64
-}
-
-func (c *counter) add(kind string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.requests == nil {
-		c.requests = map[string]int{}
-	}
-	c.requests[kind]++
+	faulty.Counter
+	streams, blocked atomic.Int64
 }
 
 // Counts returns the counts so far.
 func (s *Sim) Counts() Counts {
-	s.counter.mu.Lock()
-	defer s.counter.mu.Unlock()
-	return Counts{
-		Requests: maps.Clone(s.counter.requests),
-		Streams:  int(s.counter.streams.Load()),
-		Blocked:  int(s.counter.blocked.Load()),
-	}
+	return Counts{Requests: s.counter.Counts(), Streams: int(s.counter.streams.Load()), Blocked: int(s.counter.blocked.Load())}
 }

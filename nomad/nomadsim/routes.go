@@ -40,7 +40,7 @@ func (s *Sim) guard(kind string, h http.HandlerFunc) http.Handler {
 		if kind == nomad.KindVariable && strings.Contains(r.URL.RawQuery, "lock-") {
 			kind = nomad.KindLock
 		}
-		s.counter.add(kind)
+		s.counter.Add(kind)
 		final := http.Handler(h)
 		if s.options.RequireToken {
 			final = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -11,7 +11,6 @@ package nomadsim
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -137,31 +136,10 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.Serv
 // stream has ended. Its error is nil when ctx ended it. The agent's state outlives Run:
 // another Run with a new listener on the same address is a restart.
 func (s *Sim) Run(ctx context.Context, l net.Listener) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	server := &http.Server{
-		Handler:           s,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ReadHeaderTimeout: 30 * time.Second,
-		ErrorLog:          slog.NewLogLogger(s.options.Logger.Handler(), slog.LevelDebug),
-	}
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
-		<-ctx.Done()
-		l.Close()
-		s.Disconnect()
-		// Handlers end with ctx; this waits for them, which Close would not.
-		server.Shutdown(context.Background())
-	}()
-	err := server.Serve(s.net.Listen(l))
-	asked := ctx.Err() != nil
-	cancel()
-	<-stopped
-	if asked || errors.Is(err, http.ErrServerClosed) {
-		return nil
-	}
-	return err
+	return s.net.Serve(ctx, l, &http.Server{
+		Handler:  s,
+		ErrorLog: slog.NewLogLogger(s.options.Logger.Handler(), slog.LevelDebug),
+	})
 }
 
 // Index is the index of the last change of anything.
