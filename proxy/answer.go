@@ -141,6 +141,9 @@ func field(name, value string) wire.Field {
 // cut ends the exchange without a complete answer.
 func (x *Exchange) cut(r Reason) {
 	x.Reason = r.Code()
+	if r == ReasonUpstreamCut && x.endCutWeb() {
+		return
+	}
 	x.Responder.Abort()
 }
 

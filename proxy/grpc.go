@@ -37,16 +37,20 @@ func (x *Exchange) GRPCCut(begun bool) []wire.Field {
 	if !x.speaksGRPC() {
 		return nil
 	}
+	if begun {
+		return x.cutTrailers()
+	}
+	return append([]wire.Field{grpcType}, x.cutTrailers()...)
+}
+
+// cutTrailers are the trailers for an answer that is cut off.
+func (x *Exchange) cutTrailers() []wire.Field {
 	status, message := grpcUnavailable, "the answer was cut"
 	if x.pastDeadline() {
 		status, message = grpcDeadlineExceeded, "the answer was cut since its time was over"
 	}
 	x.grpc = uint8(status) + 1
-	fields := []wire.Field{grpcType, field("grpc-status", strconv.Itoa(status)), field("grpc-message", message)}
-	if begun {
-		return fields[1:]
-	}
-	return fields
+	return []wire.Field{field("grpc-status", strconv.Itoa(status)), field("grpc-message", message)}
 }
 
 var grpcType = field("content-type", "application/grpc")

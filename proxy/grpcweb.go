@@ -18,9 +18,10 @@ import (
 // web is the state of a gRPC-Web request.
 type web struct {
 	on       bool
-	textBody bool   // the request's body is in base64
-	text     bool   // the answer's body will be
-	answers  bool   // the instance's answer is gRPC
+	textBody bool // the request's body is in base64
+	text     bool // the answer's body will be
+	answers  bool // the instance's answer is gRPC
+	passed   messages
 	out      []byte // encoded bytes; reused
 
 	from Body   // the body in base64
@@ -201,7 +202,11 @@ func (w *web) media() string {
 // encode returns bytes of the answer's body in the client's encoding. They are valid
 // until the next call.
 func (w *web) encode(p []byte) []byte {
-	if !w.answers || !w.text {
+	if !w.answers {
+		return p
+	}
+	w.passed.pass(p)
+	if !w.text {
 		return p
 	}
 	w.out = base64.StdEncoding.AppendEncode(w.out[:0], p)
@@ -230,6 +235,27 @@ func (x *Exchange) finishWeb(trailers []wire.Field) error {
 		return err
 	}
 	return x.Responder.Finish(nil)
+}
+
+// WebCut returns the last bytes of a gRPC-Web answer that is cut off: the trailers of
+// GRPCCut, as a message. It returns nil for other answers, and where an incomplete
+// message has begun: these bytes would be taken for a part of it.
+func (x *Exchange) WebCut() []byte {
+	if !x.web.answers || !x.web.passed.between() {
+		return nil
+	}
+	return x.web.encode(x.web.lastMessage(x.cutTrailers()))
+}
+
+// endCutWeb ends a gRPC-Web answer that the instance has cut off so that the client can
+// read what has happened, and reports whether that is possible.
+func (x *Exchange) endCutWeb() bool {
+	last := x.WebCut()
+	if last == nil || x.Responder.Write(last) != nil {
+		return false
+	}
+	x.BytesOut += int64(len(last))
+	return x.Responder.Finish(nil) == nil
 }
 
 // sendWeb answers with trailers only.

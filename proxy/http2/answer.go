@@ -221,16 +221,24 @@ func (s *stream) endLocal() {
 
 // Abort ends the answer in a way that shows the client that it is incomplete. A gRPC
 // client gets trailers that say so, also if the answer has not begun, for example
-// because serai stops.
+// because serai stops, and a gRPC-Web client gets them as a message.
 func (r *responder) Abort() {
 	s := r.stream()
 	c := s.conn
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s.pending = false
 	if s.usable() != nil || s.code != http2.NoError {
+		s.pending = false
 		return
 	}
+	if last := s.Exchange.WebCut(); last != nil {
+		s.sendHead(0)
+		if s.appendData(last) == len(last) { // it does not wait for the client
+			s.endLocal()
+		}
+		return
+	}
+	s.pending = false
 	trailers := s.Exchange.GRPCCut(s.headed)
 	if trailers == nil {
 		return
