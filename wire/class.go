@@ -110,7 +110,12 @@ func EqualFold(s []byte, lower string) bool {
 	if len(s) != len(lower) {
 		return false
 	}
-	if len(s) < 8 {
+	switch {
+	case len(s) >= 8:
+	case len(s) >= 4:
+		last := len(s) - 4 // overlaps bytes that were compared, as below
+		return equalWord(half(s), half(lower)) && equalWord(half(s[last:]), half(lower[last:]))
+	default:
 		for i, b := range s {
 			if !equalWord(uint64(b), uint64(lower[i])) {
 				return false
@@ -131,6 +136,12 @@ func EqualFold(s []byte, lower string) bool {
 // only where lower has a letter: in ASCII that has both 0x40 and 0x20.
 func equalWord(s, lower uint64) bool {
 	return (s^lower)&^(lower&(ones*0x40)>>1&lower) == 0
+}
+
+// half returns the first four bytes of s as a number.
+func half[T []byte | string](s T) uint64 {
+	_ = s[3]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24
 }
 
 // word returns the first eight bytes of s as a number.

@@ -24,10 +24,22 @@ import (
 	"serai/nomad"
 )
 
-// chromiumPage fetches many things at once, from its own host and from one that the certificate of
-// the connection names, too, talks over a WebSocket, and tells what came of it.
+// chromiumPage has 200 small files, scripts and styles, fetches many things at once, from its own
+// host and from one that the certificate of the connection names, too, talks over a WebSocket, and
+// tells what came of it.
 const chromiumPage = `<!doctype html><meta charset=utf-8><script>
 const other = "https://b.example.org:" + location.port;
+performance.setResourceTimingBufferSize(1000);
+const loaded = {};
+function file(i) {
+	return new Promise((done, failed) => {
+		const e = document.createElement(i % 2 ? "script" : "link");
+		e.onload = done;
+		e.onerror = () => failed("file " + i);
+		if (i % 2) e.src = "/f/" + i + ".js"; else { e.rel = "stylesheet"; e.href = "/f/" + i + ".css"; }
+		document.head.append(e);
+	});
+}
 async function text(url) { const r = await fetch(url, {credentials: "include"}); return r.status + " " + await r.text(); }
 function talk() {
 	return new Promise((done, failed) => {
@@ -38,13 +50,15 @@ function talk() {
 	});
 }
 async function all() {
+	await Promise.all(Array.from({length: 200}, (_, i) => file(i)));
+	const files = Object.keys(loaded).length + document.styleSheets.length;
 	const texts = await Promise.all(Array.from({length: 100}, (_, i) => text("/n/" + i)));
 	const sent = await (await fetch("/length", {method: "POST", body: new Blob([new Uint8Array(300000)])})).text();
 	const elsewhere = await Promise.all(Array.from({length: 5}, (_, i) => text(other + "/n/" + i)));
 	const talked = await talk();
 	const over = {};
-	for (const e of performance.getEntriesByType("resource")) if (e.name.includes("/n/")) over[e.nextHopProtocol] = (over[e.nextHopProtocol] || 0) + 1;
-	return {wrong: texts.concat(elsewhere).filter((t, i) => t != "200 it is " + (i % 100)).length, sent, talked, over};
+	for (const e of performance.getEntriesByType("resource")) if (e.name.includes("/n/") || e.name.includes("/f/")) over[e.nextHopProtocol] = (over[e.nextHopProtocol] || 0) + 1;
+	return {wrong: texts.concat(elsewhere).filter((t, i) => t != "200 it is " + (i % 100)).length, sent, talked, over, files};
 }
 all().catch(e => ({failed: String(e)})).then(seen => fetch("/seen", {method: "POST", body: JSON.stringify(seen)}));
 </script>`
@@ -55,10 +69,11 @@ type seenByChromium struct {
 	Wrong  int            `json:"wrong"`
 	Sent   string         `json:"sent"`
 	Talked int            `json:"talked"`
+	Files  int            `json:"files"`
 	Over   map[string]int `json:"over"`
 }
 
-// TestChromium has a browser ask over HTTP/2: many requests at once, an upload, a WebSocket
+// TestChromium has a browser ask over HTTP/2: a page of 200 small files, many requests at once, an upload, a WebSocket
 // over HTTP/2 (RFC 8441), and another host, for which it makes a connection of its own: that the
 // first one would be answered 421 is in TestHTTP2.
 func TestChromium(t *testing.T) {
@@ -78,6 +93,16 @@ func TestChromium(t *testing.T) {
 		w.Header().Set("Access-Control-Allow-Credentials", "true")
 		w.Header().Set("Timing-Allow-Origin", "*")
 		fmt.Fprint(w, "it is ", r.PathValue("n"))
+	})
+	m.HandleFunc("/f/{name}", func(w http.ResponseWriter, r *http.Request) {
+		name, script := strings.CutSuffix(r.PathValue("name"), ".js")
+		w.Header().Set("Content-Type", "text/css")
+		content := "body { color: red }"
+		if script {
+			w.Header().Set("Content-Type", "text/javascript")
+			content = "loaded[" + name + "] = true"
+		}
+		fmt.Fprint(w, content)
 	})
 	m.HandleFunc("/length", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.ContentLength) })
 	m.HandleFunc("/ws", func(w http.ResponseWriter, r *http.Request) {
@@ -136,7 +161,10 @@ func TestChromium(t *testing.T) {
 	if seen.Failed != "" || seen.Wrong != 0 || seen.Sent != "300000" || seen.Talked != len([]rune("grüße "))+100000 {
 		t.Errorf("it has seen %+v", seen)
 	}
-	if seen.Over["h2"] != 105 {
+	if seen.Files != 200 {
+		t.Errorf("it has loaded %d files of its page", seen.Files)
+	}
+	if seen.Over["h2"] != 305 {
 		t.Errorf("its requests went over %v", seen.Over)
 	}
 	until(t, "the WebSocket's line of the access log", func() bool { return logLines(t, log, `"path":"/ws"`) != "" })

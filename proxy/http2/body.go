@@ -149,7 +149,7 @@ func (s *stream) dropChunk() {
 }
 
 // endRead ends the use of the bytes that beginRead returned, and reopens the windows by
-// as much.
+// as much. The caller flushes that. c.mu is held.
 func (s *stream) endRead() {
 	n := s.reading
 	if n == 0 {
@@ -169,7 +169,6 @@ func (s *stream) endRead() {
 	if s.consumed += int64(n); !s.remoteEnd && !s.gone && s.consumed >= s.first/2 {
 		s.reopen()
 	}
-	c.flushSoon()
 }
 
 // reopen reopens the stream's window by the bytes that were read. c.mu is held.

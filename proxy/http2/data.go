@@ -4,6 +4,14 @@ import (
 	"serai/wire/http2"
 )
 
+// A DATA frame of a byte costs nearly as much as one of hundreds. No message of gRPC, and
+// none of a WebSocket's client, is shorter than tinyData. Of shorter frames tinyEach are
+// counted as one that carries nothing: some programs write a small body byte by byte.
+const (
+	tinyData = 5
+	tinyEach = 256
+)
+
 // beginData handles the header of a DATA frame.
 func (c *conn) beginData(f *http2.Frame) error {
 	n := f.Content
@@ -11,6 +19,12 @@ func (c *conn) beginData(f *http2.Frame) error {
 	if n == 0 && !f.Has(http2.FlagEndStream) || f.Length > 2*n+1 && f.Has(http2.FlagPadded) {
 		if err := c.control(1); err != nil {
 			return err
+		}
+	} else if n < tinyData && !f.Has(http2.FlagEndStream) {
+		if c.tiny++; c.tiny%tinyEach == 0 {
+			if err := c.control(1); err != nil {
+				return err
+			}
 		}
 	}
 	c.mu.Lock()

@@ -10,9 +10,10 @@ import (
 
 // reader is the state of the goroutine that reads a connection.
 type reader struct {
-	began   bool // Serve was called
-	counted bool // its memory was taken
-	quiet   bool // silent for longer than parkAfter
+	began   bool   // Serve was called
+	counted bool   // its memory was taken
+	quiet   bool   // silent for longer than parkAfter
+	tiny    uint32 // DATA frames of fewer than tinyData bytes
 	now     time.Time
 
 	preface int // bytes of the preface that have come

@@ -94,6 +94,7 @@ func (d *clientSide) Read(p []byte) (int, error) {
 			s.unread -= n
 			s.reading = n
 			s.endRead()
+			c.flushSoon()
 			return n, nil
 		case s.remoteEnd:
 			return 0, io.EOF

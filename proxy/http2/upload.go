@@ -24,6 +24,9 @@ func (b *requestBody) Next() ([]byte, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.endRead()
+	// It writes that itself, since it will wait for this client in any case: another goroutine
+	// would need a large stack each time.
+	c.flush(false)
 	var began time.Time
 	for {
 		switch {

@@ -43,7 +43,8 @@ func (t *Transport) get(now time.Time, host []byte) *conn {
 		if !c.carries(host) || c.announced != 0 && age >= c.announced {
 			continue
 		}
-		if age < c.rests && resting < mostResting {
+		// Age is negative where it became idle after the request had come.
+		if c.rests > 0 && age < c.rests && resting < mostResting {
 			resting++
 			continue
 		}

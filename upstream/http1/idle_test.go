@@ -120,4 +120,11 @@ func TestLateBody(t *testing.T) {
 	}
 	tr.idle = nil
 	first.Close()
+	// Requests that came together have one time, and what became idle since then is the first choice.
+	old, fresh := &conn{transport: tr, idleSince: now}, &conn{transport: tr, idleSince: now.Add(time.Millisecond)}
+	tr.idle = append(tr.idle, old, fresh)
+	if tr.get(now, nil) != fresh {
+		t.Error("what became idle behind the request's arrival is not used")
+	}
+	tr.idle = nil
 }

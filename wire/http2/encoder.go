@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"encoding/binary"
 	"strconv"
 
 	"serai/wire"
@@ -58,16 +59,11 @@ func AppendField(dst []byte, f *wire.Field) []byte {
 		len(f.Name) == len("authorization") && wire.EqualFold(f.Name, "authorization") {
 		first = 0x10
 	}
-	if i := staticName(f.Name); i > 0 {
+	if i := staticIndex(f); i > 0 {
 		dst = AppendInteger(dst, first, 4, uint64(i))
 	} else {
 		dst = AppendInteger(append(dst, first), 0, 7, uint64(len(f.Name)))
-		for _, b := range f.Name {
-			if b >= 'A' && b <= 'Z' {
-				b |= 0x20
-			}
-			dst = append(dst, b)
-		}
+		dst = appendLower(dst, f.Name)
 	}
 	dst = AppendInteger(dst, 0, 7, uint64(len(f.Value)))
 	return append(dst, f.Value...)
@@ -105,6 +101,45 @@ func AppendPseudo(dst []byte, p Pseudo, value []byte) []byte {
 	}
 	dst = AppendInteger(dst, 0, 7, uint64(len(value)))
 	return append(dst, value...)
+}
+
+// appendLower appends a name, which is ASCII, in lower case: eight bytes at a time.
+func appendLower(dst, name []byte) []byte {
+	const ones = 0x0101010101010101
+	start := len(dst)
+	dst = append(dst, name...)
+	rest := dst[start:]
+	for ; len(rest) >= 8; rest = rest[8:] {
+		v := binary.LittleEndian.Uint64(rest)
+		// The highest bit of a byte becomes set from 'A' on in the first sum, and only behind 'Z'
+		// in the second one.
+		upper := (v + (0x80-'A')*ones) &^ (v + (0x80-'Z'-1)*ones) & (0x80 * ones)
+		binary.LittleEndian.PutUint64(rest, v|upper>>2)
+	}
+	for i, b := range rest {
+		if b >= 'A' && b <= 'Z' {
+			rest[i] = b | 0x20
+		}
+	}
+	return dst
+}
+
+// kindIndex has the index in the static table of kinds whose name need not be read again;
+// none for those that are not in it.
+var kindIndex = [...]int8{
+	wire.ContentLength: 28, wire.Cookie: 32, wire.Date: 33, wire.TE: none,
+	wire.Forwarded: none, wire.XForwardedFor: none, wire.XForwardedHost: none, wire.XForwardedPort: none, wire.XForwardedPrefix: none,
+	wire.XForwardedProto: none, wire.XRealIP: none, wire.XRequestID: none, wire.XSeraiHops: none,
+}
+
+const none = -1
+
+// staticIndex returns the index of the field's name in the static table, 0 for none.
+func staticIndex(f *wire.Field) int {
+	if int(f.Kind) < len(kindIndex) && kindIndex[f.Kind] != 0 {
+		return max(int(kindIndex[f.Kind]), 0)
+	}
+	return staticName(f.Name)
 }
 
 // staticNames are the names of the static table by length, with their first index.

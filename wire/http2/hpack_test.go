@@ -87,6 +87,27 @@ func TestEncoder(t *testing.T) {
 			t.Errorf("the fields are %v", got)
 		}
 	}
+	for kind, i := range kindIndex {
+		if i > 0 && static[i].Kind != wire.Kind(kind) {
+			t.Errorf("kind %d is said to be %s", kind, static[i].Name)
+		}
+		for k := range static {
+			if i == none && static[k].Kind == wire.Kind(kind) {
+				t.Errorf("kind %d is said to have no index", kind)
+			}
+		}
+	}
+	for n := range 20 {
+		for b := range byte(0x80) {
+			for at := range n {
+				name := bytes.Repeat([]byte("x"), n)
+				name[at] = b
+				if got, want := appendLower([]byte("begin"), name), "begin"+string(bytes.ToLower(name)); string(got) != want {
+					t.Errorf("%q is %q in lower case", name, got)
+				}
+			}
+		}
+	}
 	for p, name := range map[Pseudo]string{Method: ":method", Scheme: ":scheme", Path: ":path", Authority: ":authority", Protocol: ":protocol"} {
 		for _, value := range []string{"v", "", "GET", "POST", "/", "/index.html", "http", "https"} {
 			got, err := d.DecodeFull(AppendPseudo(nil, p, []byte(value)))

@@ -173,7 +173,7 @@ func (s *Section) Request(h *wire.RequestHead, body bool) error {
 		return wire.ErrConnect
 	case !s.has(Method) || !s.has(Scheme) || !s.has(Path) || len(h.Method) == 0 || len(h.Target) == 0:
 		return ErrPseudo
-	case !wire.EqualFold(s.valueOf(Scheme), "https") && !wire.EqualFold(s.valueOf(Scheme), "http"):
+	case !isScheme(s.valueOf(Scheme)):
 		return ErrScheme
 	}
 	if err := s.host(h); err != nil {
@@ -195,6 +195,14 @@ func (s *Section) Request(h *wire.RequestHead, body bool) error {
 		h.Fields = append(h.Fields, wire.Field{Name: nameLength, Value: zero, Kind: wire.ContentLength})
 	}
 	return nil
+}
+
+func isScheme(v []byte) bool {
+	switch string(v) {
+	case "https", "http":
+		return true
+	}
+	return wire.EqualFold(v, "https") || wire.EqualFold(v, "http")
 }
 
 // dropLength drops a length of 0, of a head that a tunnel follows: it is no body's (RFC
