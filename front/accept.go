@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/netip"
+	"strconv"
 )
 
 // accept passes nc to a goroutine, unless a limit is reached.
@@ -59,6 +60,7 @@ func (c *Conn) start(nc net.Conn) {
 	// With the PROXY protocol this waits for the first bytes.
 	c.Remote, c.Local = addrOf(nc.RemoteAddr()), addrOf(nc.LocalAddr())
 	c.RemoteText = c.Remote.Addr().AppendTo(c.text[:0])
+	c.PortText = strconv.AppendUint(c.portText[:0], uint64(c.Local.Port()), 10)
 	s := c.server
 	if !s.admitClient(c) {
 		s.refused.Add(1)

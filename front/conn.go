@@ -31,6 +31,7 @@ type conn struct {
 	shared      counted       // for the limits of several servers
 	handshake   *list.Element // its element of Server.handshakes
 	text        [39]byte      // memory of RemoteText: the longest address is eight groups of four digits
+	portText    [5]byte       // memory of PortText
 	watched     bool          // watch may hold it; guarded by the server's mu
 
 	mu      sync.Mutex

@@ -47,8 +47,9 @@ type Peer struct {
 	// Remote is the client's address, or a load balancer's; with the PROXY protocol the
 	// address that its header names. Local is serai's address.
 	Remote, Local netip.AddrPort
-	// RemoteText is Remote's address as text, which each request passes to its instance.
-	RemoteText []byte
+	// RemoteText is Remote's address as text, and PortText Local's port, which each request
+	// passes to its instance.
+	RemoteText, PortText []byte
 	// Secure says that the connection uses TLS, TLSVersion which version, as crypto/tls
 	// numbers them. ServerName is the name that the client sent (SNI), Protocol the one
 	// that ALPN selected; both are empty if the client sent none.

@@ -21,11 +21,7 @@ var _ upstream.Caller = (*caller)(nil)
 // Hold makes the exchange wait for s, and reports whether its client is still there.
 func (c *caller) Hold(s upstream.Stream) bool {
 	c.x.upload.streams = !c.x.upload.complete
-	if !c.x.holdStream(s) {
-		return false
-	}
-	c.x.waiting.Set(c.x.Start)
-	return true
+	return c.x.holdStream(s)
 }
 
 // Interim passes a 1xx answer on, unless the client speaks HTTP/1.0.

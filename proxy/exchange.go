@@ -27,8 +27,8 @@ type Exchange struct {
 	// serai's end.
 	Peer, Local netip.AddrPort
 	// PeerText is Peer's address as text, which is the same for all requests of a
-	// connection. If it is nil, it is made for each request.
-	PeerText []byte
+	// connection, as is PortText, Local's port. What is nil is made for each request.
+	PeerText, PortText []byte
 	// Secure says that the request came over TLS. TLSVersion is the version, and
 	// ServerName the server name of the handshake, empty when the client sent none.
 	Secure     bool
@@ -130,13 +130,15 @@ type Tunneler interface {
 // cancellation is what other goroutines use to end the exchange when the client has
 // left.
 type cancellation struct {
-	waiting socket.Moment // start of the current wait, zero for none
+	// waiting is the start of the current wait; zero for none, and for the wait for the head
+	// of the stream's answer, which began with the request: most requests have no other.
+	waiting socket.Moment
 
 	mu     sync.Mutex
 	stream upstream.Stream // carries the request, nil for none
 	tunnel *tunnel         // that the exchange has become, nil for none
 	left   bool            // the client has left
-	// sized says that an answer of known length has begun.
+	// sized says that an answer of known length has begun whose rest is still to come.
 	sized atomic.Bool
 	gone  chan struct{} // closed when the client leaves; made for whoever waits
 }
@@ -148,11 +150,16 @@ func (x *Exchange) Wanted() bool { return x.Member != nil && x.Member.Endpoint.W
 // WaitingSince returns when the exchange began to wait for an instance or its answer;
 // zero when it does not wait.
 func (x *Exchange) WaitingSince() time.Time {
-	return x.waiting.Time()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if since := x.waiting.Time(); !since.IsZero() || x.stream == nil {
+		return since
+	}
+	return x.Start
 }
 
-// Sized reports whether an answer of known length has begun. It is finished even for a
-// client that has closed its sending side.
+// Sized reports whether an answer of known length has begun whose rest is still to come. It
+// is finished even for a client that has closed its sending side.
 func (x *Exchange) Sized() bool { return x.sized.Load() }
 
 // Cancel ends the exchange's wait because the client has left. Other goroutines may
@@ -184,9 +191,10 @@ func (x *Exchange) CheckPath() {
 // is still there.
 func (x *Exchange) holdStream(s upstream.Stream) bool {
 	x.mu.Lock()
-	defer x.mu.Unlock()
 	x.stream = s
-	return !x.left
+	left := x.left
+	x.mu.Unlock()
+	return !left
 }
 
 // releaseStream ends the wait for a stream, and reports whether the client is still
@@ -217,7 +225,9 @@ func (x *Exchange) Reset() {
 	x.Queued, x.Connected, x.FirstByte, x.Gathered, x.Upgraded = 0, 0, 0, 0, false
 	x.grpc = 0
 	x.waiting.Clear()
-	x.sized.Store(false)
+	if x.sized.Load() {
+		x.sized.Store(false)
+	}
 	x.stream, x.tunnel, x.left, x.gone = nil, nil, false, nil
 	x.forwarding.reset()
 }

@@ -2,11 +2,8 @@ package proxy
 
 import (
 	"bytes"
-	"fmt"
 	"net/netip"
-	"slices"
 	"strconv"
-	"strings"
 
 	"serai/wire"
 )
@@ -55,51 +52,6 @@ func protoOf(value []byte) proto {
 		return plainHTTP
 	}
 	return 0
-}
-
-// trustedFields are the fields of trusted peers that are sent on as they are. Nil
-// trusts no field.
-type trustedFields struct {
-	kinds [1 << 8]bool // by wire.Kind
-	names []string     // of fields of kind ProxyOnly
-}
-
-// trustable are the fields, each with a kind of its own, that an operator may trust.
-var trustable = map[string]wire.Kind{
-	"forwarded": wire.Forwarded, "x-forwarded-host": wire.XForwardedHost, "x-forwarded-port": wire.XForwardedPort,
-	"x-forwarded-prefix": wire.XForwardedPrefix, "x-real-ip": wire.XRealIP,
-}
-
-// newTrustedFields reads the names of fields, in any case.
-func newTrustedFields(names []string) (b trustedFields, err error) {
-	b.kinds[wire.XForwardedFor], b.kinds[wire.XForwardedProto] = true, true
-	proxyOnly := wire.ProxyOnlyNames()
-	for _, name := range names {
-		name = strings.ToLower(strings.TrimSpace(name))
-		kind, known := trustable[name]
-		switch {
-		case known:
-			b.kinds[kind] = true
-		case slices.Contains(proxyOnly, name):
-			b.names = append(b.names, name)
-		case name == "x-forwarded-for" || name == "x-forwarded-proto":
-			// always
-		default:
-			return b, fmt.Errorf("trusted field %q is not one of forwarded, x-forwarded-host, x-forwarded-port, x-forwarded-prefix, x-real-ip, %s", name, strings.Join(proxyOnly, ", "))
-		}
-	}
-	return b, nil
-}
-
-// has reports whether a peer's field is trusted.
-func (b *trustedFields) has(f *wire.Field) bool {
-	if b == nil {
-		return false
-	}
-	if f.Kind != wire.ProxyOnly {
-		return b.kinds[f.Kind]
-	}
-	return slices.ContainsFunc(b.names, func(name string) bool { return wire.EqualFold(f.Name, name) })
 }
 
 // trustedValue returns the value of a trusted field, nil when there is none.
@@ -159,7 +111,11 @@ func (x *Exchange) addForwarded(fields []wire.Field, stripped []byte) []wire.Fie
 		client = v.Keep(x.Client.AppendTo(v.Start()))
 	}
 	port := x.trustedValue(wire.XForwardedPort)
-	if port == nil {
+	switch {
+	case port != nil:
+	case x.PortText != nil && x.OverHTTPS() == x.Secure:
+		port = x.PortText
+	default:
 		port = v.Keep(strconv.AppendUint(v.Start(), uint64(x.port()), 10))
 	}
 	if said := x.trustedValue(wire.XRealIP); said != nil {
@@ -270,14 +226,24 @@ func appendElement(dst []byte, node netip.Addr, text, host []byte, spoken proto)
 	dst = append(dst, "for="...)
 	dst = appendNode(dst, node, text)
 	dst = append(dst, ";host=\""...)
-	for _, b := range host {
-		if b == '"' || b == '\\' { // a trusted peer's X-Forwarded-Host may be anything
+	dst = appendInQuotes(dst, host)
+	dst = append(dst, "\";proto="...)
+	return append(dst, spoken.bytes()...)
+}
+
+// appendInQuotes appends the inside of a quoted string (RFC 9110 section 5.6.4). Only a
+// trusted peer's X-Forwarded-Host may need a backslash: it may be anything.
+func appendInQuotes(dst, s []byte) []byte {
+	if bytes.IndexByte(s, '"') < 0 && bytes.IndexByte(s, '\\') < 0 {
+		return append(dst, s...)
+	}
+	for _, b := range s {
+		if b == '"' || b == '\\' {
 			dst = append(dst, '\\')
 		}
 		dst = append(dst, b)
 	}
-	dst = append(dst, "\";proto="...)
-	return append(dst, spoken.bytes()...)
+	return dst
 }
 
 // appendNode appends an address in the syntax of RFC 7239 section 6. Text is the

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"encoding/binary"
 	"math/rand/v2"
 
 	"serai/policy"
@@ -43,14 +44,15 @@ type forwarding struct {
 	unsendable string // why a policy refused to forward the request, empty for not
 }
 
+// reset prepares for the next request. Query, request, attempted and the parts of phases are
+// made anew before each use.
 func (f *forwarding) reset() {
-	f.query, f.trusted, f.proto, f.takesTrailers = router.Query{}, nil, 0, false
+	f.trusted, f.proto, f.takesTrailers = nil, 0, false
 	f.clientHidden = false
 	f.logged, f.observed, f.picked = false, false, false
 	f.tried, f.repeats, f.hops = upstream.Tried{}, 0, 0
 	f.identified, f.requestID, f.unsendable = false, [16]byte{}, ""
-	f.upload, f.calling = upload{}, caller{}
-	f.attempted, f.answer.Stream = upstream.Request{Scratch: f.attempted.Scratch}, nil
+	f.upload, f.calling, f.answer.Stream = upload{}, caller{}, nil
 	f.web, f.transforms, f.prepared, f.admitted = web{}, transforms{}, false, false
 	f.asking.reset()
 	f.values.Reset()
@@ -179,12 +181,21 @@ const maxRequestID = 128
 
 // makeID makes a request ID: 16 hexadecimal digits.
 func (x *Exchange) makeID() {
-	const digits = "0123456789abcdef"
 	random := rand.Uint64()
-	for i := range x.requestID {
-		x.requestID[i] = digits[random&15]
-		random >>= 4
-	}
+	binary.NativeEndian.PutUint64(x.requestID[:8], hexDigits(random&nibbles))
+	binary.NativeEndian.PutUint64(x.requestID[8:], hexDigits(random>>4&nibbles))
+}
+
+const (
+	ones    = 0x0101010101010101
+	nibbles = 0x0f * ones
+)
+
+// hexDigits returns the digits for eight numbers below 16, in a byte each, all at once: only
+// one of 10 or more becomes 16 or more when 6 is added.
+func hexDigits(numbers uint64) uint64 {
+	letters := (numbers + 6*ones) >> 4 & ones
+	return numbers + '0'*ones + letters*('a'-'0'-10)
 }
 
 func goodID(value []byte) bool { return len(value) > 0 && len(value) <= maxRequestID }

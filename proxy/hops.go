@@ -28,8 +28,14 @@ func parseHops(value []byte) int {
 	return n
 }
 
+// firstHop is the value for a request that has passed no serai before. Never modified.
+var firstHop = []byte("1")
+
 // hopsField is the field that is sent on.
 func (x *Exchange) hopsField() wire.Field {
+	if x.hops == 0 {
+		return wire.Field{Name: nameHops, Value: firstHop, Kind: wire.XSeraiHops}
+	}
 	value := x.values.Keep(strconv.AppendInt(x.values.Start(), int64(x.hops+1), 10))
 	return wire.Field{Name: nameHops, Value: value, Kind: wire.XSeraiHops}
 }

@@ -26,7 +26,9 @@ func (p *Proxy) relay(x *Exchange) (whole bool) {
 		x.cut(ReasonClientGone)
 		return false
 	}
-	x.sized.Store(framing == wire.Length)
+	if framing == wire.Length && !body.Done() { // what is here is sent in any case
+		x.sized.Store(true)
+	}
 	pipe := p.pipe(x, framing, size)
 	defer pipe.Close()
 	idle := p.answerIdle(x)

@@ -1,6 +1,8 @@
 package router
 
 import (
+	"math"
+	"math/bits"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -32,8 +34,15 @@ type Stats struct {
 }
 
 // DurationBounds are the upper bounds in seconds of the buckets of a duration
-// histogram; one more bucket counts all that is longer.
+// histogram; one more bucket counts all that is longer. durationBounds has them as durations.
 var DurationBounds = [...]float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
+
+var durationBounds = func() (bounds [len(DurationBounds)]time.Duration) {
+	for i, seconds := range DurationBounds {
+		bounds[i] = time.Duration(math.Round(seconds * float64(time.Second)))
+	}
+	return bounds
+}()
 
 type statsShard struct {
 	classes  [6]atomic.Uint64 // by status/100; 0 counts requests without an answer
@@ -109,15 +118,16 @@ func (s *Stats) Observe(shard int, o *Observation) {
 	}
 }
 
-// shardOf returns one of the shards, which are allocated when there are none.
+// shardOf returns one of the shards, which are allocated when there are none: one for
+// each core, up to eight, and a power of two, since a division costs as much as a counter.
 func shardOf[T any](all *atomic.Pointer[[]T], shard int) *T {
 	shards := all.Load()
 	if shards == nil {
-		made := make([]T, min(runtime.GOMAXPROCS(0), 8))
+		made := make([]T, 1<<bits.Len(uint(min(runtime.GOMAXPROCS(0), 8)-1)))
 		all.CompareAndSwap(nil, &made)
 		shards = all.Load()
 	}
-	return &(*shards)[uint(shard)%uint(len(*shards))]
+	return &(*shards)[uint(shard)&uint(len(*shards)-1)]
 }
 
 func add(c *atomic.Uint64, n int64) {
@@ -127,9 +137,8 @@ func add(c *atomic.Uint64, n int64) {
 }
 
 func durationBucket(d time.Duration) int {
-	s := d.Seconds()
-	for i, bound := range DurationBounds {
-		if s <= bound {
+	for i, bound := range durationBounds {
+		if d <= bound {
 			return i
 		}
 	}

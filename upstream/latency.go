@@ -27,7 +27,7 @@ func (l *latency) observe(now time.Time, d time.Duration) {
 		old = int64(d)
 	}
 	l.average.Store(old + (int64(d)-old)>>sampleShift)
-	l.at.Set(now)
+	l.at.Again(now, 10*time.Millisecond) // much less than a halfLife
 }
 
 // value returns the average at now; 0 when nothing is known.

@@ -37,7 +37,8 @@ type Body struct {
 	extSum  int
 	limits  Limits
 	ready   []byte // found by Ready, not yet returned by Next
-	err     error  // final: io.EOF after the proper end
+	err     error  // final, set by end: io.EOF after the proper end
+	whole   bool   // err is io.EOF
 
 	trailers []Field
 }
@@ -56,9 +57,12 @@ const (
 func (b *Body) Reset(c Source, f Framing, size int64, l Limits) {
 	*b = Body{source: c, framing: f, left: size, limits: l, trailers: b.trailers[:0]}
 	if f == NoBody || f == Length && size == 0 {
-		b.err = io.EOF
+		b.end(io.EOF)
 	}
 }
+
+// end ends the body. Whether that was its proper end is asked several times for each request.
+func (b *Body) end(err error) { b.err, b.whole = err, err == io.EOF }
 
 // ResetAnswer is Reset for the body of an answer, whose chunks may have blanks and
 // zeros that cannot be misread.
@@ -83,7 +87,7 @@ func (b *Body) Next() ([]byte, error) {
 			return nil, b.err
 		}
 		if err := b.fill(); err != nil {
-			b.err = err
+			b.end(err)
 			return nil, err
 		}
 	}
@@ -122,11 +126,11 @@ func (b *Body) Direct() int64 {
 // failed. It returns what the error means for the body.
 func (b *Body) Took(n int, err error) error {
 	if err != nil {
-		b.err = b.ended(err)
+		b.end(b.ended(err))
 		return b.err
 	}
 	if b.left -= int64(n); b.left == 0 && n > 0 {
-		b.err = io.EOF
+		b.end(io.EOF)
 	}
 	return nil
 }
@@ -134,7 +138,7 @@ func (b *Body) Took(n int, err error) error {
 // Resume has Next go on where a read has failed that may succeed now. Nothing of a body of
 // framing Length is lost by that.
 func (b *Body) Resume() {
-	if b.err != io.EOF && b.err != ErrBodyCut {
+	if !b.whole && b.err != ErrBodyCut {
 		b.err = nil
 	}
 }
@@ -143,7 +147,9 @@ func (b *Body) Resume() {
 func (b *Body) Ready() bool {
 	if b.ready == nil && b.err == nil {
 		if b.framing == Chunked {
-			b.err = b.chunk()
+			if err := b.chunk(); err != nil {
+				b.end(err)
+			}
 		} else {
 			b.ready = b.take()
 		}
@@ -154,7 +160,7 @@ func (b *Body) Ready() bool {
 // Done reports whether the body has ended properly.
 func (b *Body) Done() bool {
 	b.Ready()
-	return b.err == io.EOF
+	return b.whole
 }
 
 // take takes the buffered bytes of a body that is not chunked.
@@ -169,7 +175,7 @@ func (b *Body) take() []byte {
 	b.source.Discard(len(data))
 	if b.framing == Length {
 		if b.left -= int64(len(data)); b.left == 0 {
-			b.err = io.EOF
+			b.end(io.EOF)
 		}
 	}
 	return data

@@ -77,22 +77,21 @@ func cleanValue(s []byte) bool {
 	if len(s) < 8 {
 		return cleanBytes(s)
 	}
-	last := s[len(s)-8:] // overlaps bytes that were checked, unless there are just eight
-	for ; len(s) > 8; s = s[8:] {
-		if !cleanWord(s) {
-			return false
-		}
+	suspect := controls(s[len(s)-8:]) // overlaps bytes that follow, unless there are just eight
+	for rest := s; len(rest) > 8; rest = rest[8:] {
+		suspect |= controls(rest)
 	}
-	return cleanWord(last)
+	return suspect == 0 || cleanBytes(s)
 }
 
-// cleanWord is cleanValue for the first eight bytes of s.
-func cleanWord(s []byte) bool {
+// controls is not 0 if one of the first eight bytes of s is a control character, HTAB
+// among them.
+func controls(s []byte) uint64 {
 	w := binary.LittleEndian.Uint64(s)
-	low := (w - ones*0x20) &^ w & highs // a byte below 0x20
+	low := (w - ones*0x20) &^ w // a byte below 0x20
 	del := w ^ ones*0x7f
-	del = (del - ones) &^ del & highs // a byte equal to 0x7f
-	return low|del == 0 || cleanBytes(s[:8])
+	del = (del - ones) &^ del // a byte equal to 0x7f
+	return (low | del) & highs
 }
 
 func cleanBytes(s []byte) bool {
@@ -113,8 +112,8 @@ func EqualFold(s []byte, lower string) bool {
 	switch {
 	case len(s) >= 8:
 	case len(s) >= 4:
-		last := len(s) - 4 // overlaps bytes that were compared, as below
-		return equalWord(half(s), half(lower)) && equalWord(half(s[last:]), half(lower[last:]))
+		last := len(s) - 4 // overlaps the first four, unless there are eight
+		return equalWord(halfWord(s)|halfWord(s[last:])<<32, halfWord(lower)|halfWord(lower[last:])<<32)
 	default:
 		for i, b := range s {
 			if !equalWord(uint64(b), uint64(lower[i])) {
@@ -138,8 +137,8 @@ func equalWord(s, lower uint64) bool {
 	return (s^lower)&^(lower&(ones*0x40)>>1&lower) == 0
 }
 
-// half returns the first four bytes of s as a number.
-func half[T []byte | string](s T) uint64 {
+// halfWord returns the first four bytes of s as a number.
+func halfWord[T []byte | string](s T) uint64 {
 	_ = s[3]
 	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24
 }
@@ -193,8 +192,12 @@ func nextElement(list []byte) (element, rest []byte) {
 	return trim(list), nil
 }
 
-// trim removes optional white space, SP and HTAB, at both ends.
+// trim removes optional white space, SP and HTAB, at both ends. Most values have one blank
+// before them.
 func trim(s []byte) []byte {
+	if len(s) > 1 && s[0] == ' ' && s[1] > ' ' && s[len(s)-1] > ' ' {
+		return s[1:]
+	}
 	for len(s) > 0 && (s[0] == ' ' || s[0] == '\t') {
 		s = s[1:]
 	}

@@ -13,7 +13,7 @@ func TestEqualFold(t *testing.T) {
 	for _, l := range lower {
 		for b := range 256 {
 			want := byte(b) == byte(l) || l >= 'a' && l <= 'z' && byte(b) == byte(l)-0x20
-			for _, around := range []string{"", "a", "ab", "abc", "x-forwarded", "sixteen-letters-"} {
+			for _, around := range []string{"", "a", "ab", "abc", "abcd", "x-forwarded", "sixteen-letters-"} {
 				s := append([]byte(strings.ToUpper(around)), byte(b))
 				s = append(s, around...)
 				if got := EqualFold(s, around+string(l)+around); got != want {

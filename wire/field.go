@@ -1,9 +1,6 @@
 package wire
 
-import (
-	"bytes"
-	"slices"
-)
+import "slices"
 
 // Field is one line of a head or of a trailer section. Both slices point into the
 // buffer it was parsed from.
@@ -99,6 +96,16 @@ var headOnlyNames = []string{
 	"proxy-authenticate", "proxy-authorization", "range", "retry-after", "set-cookie", "vary", "warning", "www-authenticate",
 }
 
+// commonNames are fields of kind Other that most requests or answers have: what is in the
+// table need not be checked byte by byte.
+var commonNames = []string{
+	"accept", "accept-encoding", "accept-language", "dnt", "origin", "priority", "referer", "sec-ch-ua", "sec-ch-ua-mobile",
+	"sec-ch-ua-platform", "sec-fetch-dest", "sec-fetch-mode", "sec-fetch-site", "sec-fetch-user", "upgrade-insecure-requests",
+	"user-agent", "x-requested-with",
+	"accept-ranges", "access-control-allow-origin", "alt-svc", "content-disposition", "content-language", "etag", "last-modified",
+	"link", "server", "strict-transport-security", "x-content-type-options", "x-frame-options", "x-powered-by",
+}
+
 // longestName is the length of the longest name in the table.
 const longestName = 32
 
@@ -144,22 +151,31 @@ var kinds = func() (t kindTable) {
 	for _, name := range headOnlyNames {
 		add(name, HeadOnly)
 	}
+	for _, name := range commonNames {
+		add(name, Other)
+	}
 	return t
 }()
 
 // KindOf returns the kind of a field name.
 func KindOf(name []byte) Kind {
+	kind, _ := find(name)
+	return kind
+}
+
+// find returns the kind of a field name, and reports whether the table has it.
+func find(name []byte) (kind Kind, known bool) {
 	if len(name) == 0 || len(name) > longestName {
-		return Other
+		return Other, false
 	}
 	for i := kinds.first[len(name)][name[len(name)-1]%32]; i != 0; {
 		n := &kinds.names[i]
 		if EqualFold(name, n.name) {
-			return n.kind
+			return n.kind, true
 		}
 		i = n.next
 	}
-	return Other
+	return Other, false
 }
 
 // InTrailers reports whether a field of kind k may be in a trailer section.
@@ -240,59 +256,4 @@ func Get(fields []Field, lower string) []byte {
 		}
 	}
 	return nil
-}
-
-// syntax says how strictly a message must follow the grammar.
-type syntax uint8
-
-const (
-	strict  syntax = iota // requests: two readers must understand them in the same way
-	lenient               // answers: RFC 9112 lets a proxy repair some
-)
-
-// parseFields parses lines up to and including the empty line that ends them, and
-// appends them to fields. It returns the number of bytes parsed. An error about one
-// line is a *FieldError.
-func parseFields(buf []byte, fields []Field, maxFields int, s syntax) ([]Field, int, error) {
-	pos := 0
-	for n := 1; ; n++ {
-		line := buf[pos:]
-		end := bytes.IndexByte(line, '\n')
-		if end < 0 {
-			return fields, 0, ErrIncomplete
-		}
-		if end == 0 || line[end-1] != '\r' {
-			return fields, 0, fieldError(ErrLineEnd, n, nil)
-		}
-		pos += end + 1
-		if end == 1 {
-			return fields, pos, nil
-		}
-		if len(fields) == maxFields {
-			return fields, 0, ErrFieldCount
-		}
-		line = line[:end-1]
-
-		colon, classes := token(line)
-		name := line[:colon]
-		if s == lenient && colon > 0 && colon < len(line) && line[colon] != ':' {
-			// RFC 9112 section 5.1: a proxy removes blanks before the colon.
-			colon = len(line) - len(skipBlanks(line[colon:], s))
-		}
-		if len(name) == 0 || colon == len(line) || line[colon] != ':' {
-			if line[0] == ' ' || line[0] == '\t' {
-				return fields, 0, fieldError(ErrFold, n, nil)
-			}
-			return fields, 0, fieldError(ErrFieldName, n, nil)
-		}
-		value := trim(line[colon+1:])
-		if !cleanValue(value) {
-			return fields, 0, fieldError(ErrFieldValue, n, name)
-		}
-		kind := KindOf(name)
-		if classes&classPunct != 0 && kind == Other {
-			kind = resembledKind(name)
-		}
-		fields = append(fields, Field{name, value, kind})
-	}
 }

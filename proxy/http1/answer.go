@@ -2,7 +2,6 @@ package http1
 
 import (
 	"net/http"
-	"strconv"
 	"time"
 
 	"serai/proxy"
@@ -151,10 +150,13 @@ func (a *answer) send(p []byte) error {
 	}
 	a.started = true
 	a.conn.wire.WriteWithin(now, a.conn.engine.options.WriteIdle)
-	use := &a.conn.session.memoryUse
-	use.WriteBegins(now)
-	_, err := a.conn.wire.Write(p)
-	use.WriteEnds()
+	n, err := a.conn.wire.WriteFirst(p)
+	if n < len(p) && err == nil {
+		use := &a.conn.session.memoryUse
+		use.WriteBegins(now)
+		_, err = a.conn.wire.Write(p[n:])
+		use.WriteEnds()
+	}
 	if err != nil {
 		a.failed = true
 		return err
@@ -186,8 +188,7 @@ func (a *answer) statusLine(status int, reason []byte) {
 		a.out = socket.GetSmall()[:0]
 	}
 	a.out = append(a.out, "HTTP/1.1 "...)
-	a.out = strconv.AppendInt(a.out, int64(status), 10)
-	a.out = append(a.out, ' ')
+	a.out = append(a.out, byte('0'+status/100), byte('0'+status/10%10), byte('0'+status%10), ' ') // always three digits
 	if reason == nil {
 		a.out = append(a.out, http.StatusText(status)...)
 	} else {

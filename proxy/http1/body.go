@@ -115,7 +115,9 @@ func (b *requestBody) Pull(p *socket.Pipe) (int, error) {
 func (b *requestBody) note(n int, err error) {
 	switch left := b.left.Load(); {
 	case b.Body.Done():
-		b.left.Store(0)
+		if left != 0 {
+			b.left.Store(0)
+		}
 		b.conn.session.memoryUse.WaitEnds()
 	case err != nil && !b.interrupted.Load():
 		b.left.Store(unknownSize)
@@ -127,6 +129,9 @@ func (b *requestBody) note(n int, err error) {
 // endsSoon reports whether the body will be read to its end: it is here completely, or
 // the rest is known to be small and on its way.
 func (b *requestBody) endsSoon(continued bool) bool {
+	if b.conn.session.Head.Framing == wire.NoBody {
+		return true
+	}
 	if !b.conn.session.Uploading() {
 		for b.Body.Ready() { // reads what is here, without waiting
 			data, err := b.Body.Next()

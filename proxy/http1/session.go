@@ -27,7 +27,7 @@ func (c *conn) begin() *session {
 	s := c.engine.exchanges.Get().(*session)
 	s.Reset()
 	p := &c.front.Peer
-	s.Peer, s.PeerText, s.Local = p.Remote, p.RemoteText, p.Local
+	s.Peer, s.PeerText, s.Local, s.PortText = p.Remote, p.RemoteText, p.Local, p.PortText
 	s.Secure, s.TLSVersion, s.ServerName, s.Shard = p.Secure, p.TLSVersion, p.ServerName, p.Shard
 	s.answer.reset(c)
 	s.Memory = p.Memory

@@ -102,7 +102,8 @@ func (s *stream) hold(n int64) bool {
 func (s *stream) begin(now time.Time) {
 	s.Exchange.Reset()
 	p := &s.conn.front.Peer
-	s.Peer, s.PeerText, s.Local, s.Secure, s.TLSVersion, s.ServerName = p.Remote, p.RemoteText, p.Local, p.Secure, p.TLSVersion, p.ServerName
+	s.Peer, s.PeerText, s.Local, s.PortText = p.Remote, p.RemoteText, p.Local, p.PortText
+	s.Secure, s.TLSVersion, s.ServerName = p.Secure, p.TLSVersion, p.ServerName
 	s.Memory = p.Memory
 	s.Shard = p.Shard + int(s.id>>1)
 	s.Start, s.Now = now, now

@@ -81,6 +81,15 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
+// WriteFirst is WriteNow for the goroutine that runs the handler of a plain socket: it needs
+// no lock. For any other it writes nothing.
+func (c *Conn) WriteFirst(p []byte) (int, error) {
+	if c.sys.ok() && c.sys.triesFirst() {
+		return c.sys.writeFirst(p)
+	}
+	return 0, nil
+}
+
 // WriteNow writes as much of p as it can without waiting, and returns how much that is.
 // With TLS it is Write, since a record cannot be written in part.
 func (c *Conn) WriteNow(p []byte) (int, error) {

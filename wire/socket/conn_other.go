@@ -19,6 +19,7 @@ func (s *sysConn) ok() bool                        { return false }
 func (s *sysConn) rawConn() syscall.RawConn        { return nil }
 func (s *sysConn) read([]byte) (int, error)        { panic("unreachable") }
 func (s *sysConn) write([]byte, bool) (int, error) { panic("unreachable") }
+func (s *sysConn) writeFirst([]byte) (int, error)  { panic("unreachable") }
 func (s *sysConn) writeNow([]byte) (int, error)    { panic("unreachable") }
 func (s *sysConn) serve() error                    { panic("unreachable") }
 func (s *sysConn) readReady([]byte) int            { panic("unreachable") }

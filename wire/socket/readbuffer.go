@@ -158,12 +158,13 @@ func (c *Conn) hold(n int64) bool {
 // while another goroutine uses c.
 func (c *Conn) Reserved() int64 { return c.held.Load() }
 
-// releaseMemory gives back the connection's memory of the budget, and its huge buffer.
+// releaseMemory gives back the connection's memory of the budget, and its huge buffer. Most
+// connections have neither, so it loads before it stores: see Moment.Clear.
 func (c *Conn) releaseMemory() {
-	if n := c.held.Swap(0); n > 0 {
-		c.memory.Give(memory.Buffers, n)
+	if c.held.Load() > 0 {
+		c.memory.Give(memory.Buffers, c.held.Swap(0))
 	}
-	if c.huge.CompareAndSwap(true, false) {
+	if c.huge.Load() && c.huge.CompareAndSwap(true, false) {
 		returnHuge()
 	}
 }

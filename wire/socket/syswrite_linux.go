@@ -54,10 +54,22 @@ func (s *sysConn) tryWrite(fd uintptr) bool {
 	return true
 }
 
+// writeFirst writes as much of p as the socket takes at once, if triesFirst.
+func (s *sysConn) writeFirst(p []byte) (int, error) {
+	s.out, s.outErr, s.more = p, 0, false
+	s.writeSome(s.fd)
+	return s.wrote(p, nil)
+}
+
 // writeNow writes as much of p as the socket takes at once.
 func (s *sysConn) writeNow(p []byte) (int, error) {
 	s.out, s.outErr, s.more = p, 0, false
-	err := s.raw.Write(s.onTry)
+	return s.wrote(p, s.raw.Write(s.onTry))
+}
+
+// wrote returns how much of p was written, and what the socket, or waiting for it, has
+// failed with.
+func (s *sysConn) wrote(p []byte, err error) (int, error) {
 	n := len(p) - len(s.out)
 	s.out = nil
 	if err == nil && s.outErr != 0 {
@@ -77,10 +89,5 @@ func (s *sysConn) write(p []byte, more bool) (int, error) {
 		}
 		err = s.raw.Write(s.onWrite)
 	}
-	n := len(p) - len(s.out)
-	s.out = nil
-	if err == nil && s.outErr != 0 {
-		err = os.NewSyscallError("write", s.outErr)
-	}
-	return n, err
+	return s.wrote(p, err)
 }
