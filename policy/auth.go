@@ -11,6 +11,7 @@ var (
 	ErrAuthBusy        = &wire.Error{Status: 429, Code: "auth-busy"}
 	ErrAuthUnavailable = &wire.Error{Status: 503, Code: "auth-unavailable"}
 	ErrAuthLogin       = &wire.Error{Status: 302, Code: "auth-login"} // or 200 for a logout
+	ErrAuthPath        = &wire.Error{Status: 400, Code: "disguised-path", Detail: "the path has dot segments, which the service that lets requests in may read otherwise than the instance"}
 	ErrAuthLoop        = &wire.Error{Status: 508, Code: "loop", Detail: "the service that lets requests in leads back to serai"}
 )
 

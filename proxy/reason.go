@@ -122,7 +122,7 @@ var reasons = [...]ReasonEntry{
 	ReasonCORSDenied:      ofPolicy(policy.ErrCORSDenied, "a CORS preflight for an origin, a method or a header that the route's `cors` does not allow"),
 	ReasonCORSPreflight:   ofPolicy(policy.CORSPreflight, "a CORS preflight that the route's `cors` allows: no instance is asked"),
 	ReasonGuardRefused:    ofPolicy(policy.ErrGuardRefused, "the route's tags ask for a guard, such as `allow`, and are refused: /rejections says why. It stays closed, so that no other route serves its path"),
-	ReasonDisguisedPath:   {"disguised-path", 400, "the path can be read as another one, which a guarded route takes", "an instance may read the path as one that another route guards: `/%61dmin`, `//admin`, `/admin/../x` where `/admin` has `allow`, `deny`, `rate` or `auth`"},
+	ReasonDisguisedPath:   {"disguised-path", 400, "the path can be read as another one, which a guarded route takes", "an instance may read the path as one that another route guards: `/%61dmin`, `//admin`, `/admin/../x` where `/admin` has `allow`, `deny`, `rate` or `auth`. Or it has dot segments, and the route's `auth` asks a service, which may read them otherwise than the instance"},
 	ReasonDisguisedMethod: {"disguised-method", 400, "the method can be read as another one, which a guarded route takes", "an instance may read the method as one that another route guards: `post` where a route with the condition `method=POST` has `allow`, `deny`, `rate` or `auth`"},
 	ReasonBadRewrite:      {"bad-rewrite", 400, "", "the route's `rewrite` or `prepend` makes no valid path of this one: it has dot segments, is too long, or does not begin with a slash"},
 }

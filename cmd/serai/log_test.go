@@ -156,7 +156,7 @@ func TestJSONThroughout(t *testing.T) {
 
 	var output buffer
 	err := run(t.Context(), []string{"serve", "--log-format=json", "--retry-share=7"}, func(string) string { return "" }, io.Discard, &output)
-	if all := jsonLines(t, output.String()); err == nil || !strings.Contains(fmt.Sprint(line(all, "serai ends")["error"]), "retry share 7") {
+	if all := jsonLines(t, output.String()); err == nil || !strings.Contains(fmt.Sprint(line(all, "serai ends")["error"]), "--retry-share=7 is not") {
 		t.Errorf("the last error is told as %s", output.String())
 	}
 	output = buffer{}
@@ -195,8 +195,8 @@ func TestErrorsNameTheirOrigin(t *testing.T) {
 		{"SERAI_MAX_WAITING_BYTES", "0", nil, "SERAI_MAX_WAITING_BYTES=0 is not at least 1", "--max-waiting-bytes"},
 		{"SERAI_ACME_ENGINE", "x", nil, "SERAI_ACME_ENGINE must be one of", "--acme-engine"},
 		{"SERAI_STICKY_KEY_FILE", "/dev/null/none", nil, "SERAI_STICKY_KEY_FILE=/dev/null/none", "--sticky-key-file"},
-		{"SERAI_RETRY_SHARE", "7", nil, "SERAI_RETRY_SHARE", "SERAI_HTTP"},
-		{"SERAI_RETRY_SHARE", "0.5", []string{"--retry-share=7"}, "retry share 7", "SERAI_RETRY_SHARE"},
+		{"SERAI_RETRY_SHARE", "7", nil, "SERAI_RETRY_SHARE=7 is not between 0 and 1", "--retry-share"},
+		{"SERAI_RETRY_SHARE", "0.5", []string{"--retry-share=7"}, "--retry-share=7 is not", "SERAI_RETRY_SHARE"},
 		{"SERAI_CONFIG", file, nil, "access_log_sample in " + file + "=2 is not between 0 and 1", "--access-log-sample"},
 	} {
 		err := run(t.Context(), append([]string{"serve", "--admin="}, c.args...), func(n string) string {

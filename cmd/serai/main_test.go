@@ -494,7 +494,7 @@ func TestBadInput(t *testing.T) {
 		{"memory in bytes", nil, []string{"serve", "--memory=134217728"}, "--memory=134217728 is more than 1048576 MiB"},
 		{"memory beyond 64 bits", nil, []string{"serve", "--memory=17592186044417"}, "is more than 1048576 MiB"},
 		{"no bytes to wait with", nil, []string{"serve", "--max-waiting-bytes=0"}, "--max-waiting-bytes=0 is not at least 1"},
-		{"bad share", nil, []string{"serve", "--retry-share=7"}, "retry share 7 is not between 0 and 1"},
+		{"bad share", nil, []string{"serve", "--retry-share=7"}, "--retry-share=7 is not between 0 and 1"},
 		{"bad log level", nil, []string{"serve", "--log-level=loud"}, `--log-level: "loud" is not DEBUG, INFO, WARN or ERROR`},
 		{"namespaces that are empty", nil, []string{"serve", "--namespaces="}, "--namespaces names none"},
 		{"bad prefix", nil, []string{"serve", "--tag-prefix=a=b"}, `tag prefix "a=b"`},

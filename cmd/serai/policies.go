@@ -135,6 +135,9 @@ func (n *namedBlocks) readPolicy(block *hclsyntax.Block) (diagnostics hcl.Diagno
 			settings, attributes = append(settings, router.Setting{Key: strings.ReplaceAll(a.Name, "_", "-"), Values: values}), append(attributes, a)
 		}
 	}
+	if len(settings) == 0 && !diagnostics.HasErrors() {
+		diagnostics = append(diagnostics, problem(block.DefRange(), "Empty policy", fmt.Sprintf("policy %q asks for nothing, and a route that names it as its guard would be open; give it a key, such as allow, or leave it out", name)))
+	}
 	grammar := router.NewGrammar("ingress")
 	grammar.SetNetworks(n.limits.Networks)
 	p, problems := grammar.ParsePolicy(name, settings)

@@ -61,6 +61,8 @@ func TestWrongPolicies(t *testing.T) {
 		"a list of one":            {"policy \"a\" {\n  hsts = [\"max-age=1\", \"max-age=2\"]\n}", "hsts wants one value"},
 		"a claim":                  {"policy \"a\" {\n  host = \"a.test\"\n}", "host cannot be set by a policy"},
 		"a policy of policies":     {"policy \"a\" {\n  policies = [\"b\"]\n}", "policies cannot be set by a policy"},
+		"empty":                    {"policy \"a\" {}", ":1,1-11: Empty policy"},
+		"empty, but for whose":     {"policy \"a\" {\n  namespaces = [\"b\"]\n}", ":1,1-11: Empty policy"},
 		"twice":                    {"policy \"a\" {}\npolicy \"a\" {}", ":2,1-11: Policy given twice"},
 		"a block":                  {"policy \"a\" {\n  allow {}\n}", ":2,3-8: Unknown block"},
 		"no name":                  {"policy {}", ":1,1-7: Unknown block"},

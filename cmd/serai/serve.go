@@ -178,13 +178,10 @@ func (c *serveCommand) validate() error {
 	if paths := c.file.named.variables(); c.NoNomad && len(paths) > 0 {
 		errs = append(errs, fmt.Errorf("--no-nomad: auths of the config file have secrets in Nomad's variables: %s", strings.Join(paths, ", ")))
 	}
-	if c.AccessLogSample < 0 || c.AccessLogSample > 1 {
-		errs = append(errs, fmt.Errorf("--access-log-sample=%v is not between 0 and 1", c.AccessLogSample))
-	}
 	if c.AccessLogRefused < 0 {
 		errs = append(errs, fmt.Errorf("--access-log-refused=%d is negative", c.AccessLogRefused))
 	}
-	errs = append(errs, c.Quotas.validate(), c.Over2.validate(), c.ErrorPages.validate(), c.Policies.validate())
+	errs = append(errs, c.validateShares(), c.Quotas.validate(), c.Over2.validate(), c.ErrorPages.validate(), c.Policies.validate())
 	for _, f := range []struct {
 		name  string
 		value int
@@ -201,7 +198,7 @@ func (c *serveCommand) validate() error {
 		value int
 	}{
 		{"max-connections", c.MaxConnections}, {"max-connections-per-client", c.MaxConnectionsPerClient}, {"max-handshakes", c.MaxHandshakes},
-		{"min-rate", c.MinRate}, {"eject-after", c.EjectAfter}, {"upstream-max-idle", c.UpstreamMaxIdle}, {"upstream-max-streams", c.UpstreamMaxStreams},
+		{"min-rate", c.MinRate}, {"max-waiting", c.MaxWaiting}, {"max-interim", c.MaxInterim}, {"eject-after", c.EjectAfter}, {"upstream-max-idle", c.UpstreamMaxIdle}, {"upstream-max-streams", c.UpstreamMaxStreams},
 	} {
 		if f.value < 0 {
 			errs = append(errs, fmt.Errorf("--%s=%d is negative", f.name, f.value))

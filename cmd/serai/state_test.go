@@ -49,3 +49,16 @@ func TestWrongLimits(t *testing.T) {
 		}
 	}
 }
+
+// TestWrongNumbersNameTheirFlag: whoever writes one is told which, before anything starts.
+func TestWrongNumbersNameTheirFlag(t *testing.T) {
+	for _, flag := range []string{
+		"--retry-share=7", "--retry-share=-0.1", "--retry-share=NaN", "--eject-share=1", "--eject-share=-1", "--eject-share=NaN", "--access-log-sample=1.5", "--access-log-sample=NaN",
+		"--max-waiting=-1", "--max-interim=-1", "--max-hops=0", "--rate-keys=0", "--password-checks=-1",
+	} {
+		err := run(t.Context(), []string{"serve", "--no-nomad", "--services=none.json", "--http=127.0.0.1:0", "--admin=", flag}, func(string) string { return "" }, io.Discard, io.Discard)
+		if err == nil || !strings.Contains(err.Error(), flag) {
+			t.Errorf("%s: %v", flag, err)
+		}
+	}
+}

@@ -117,7 +117,7 @@ func goesToService(f *wire.Field) bool {
 		return false
 	case wire.HeadOnly:
 		// Authorization is for the service, conditions and ranges are not.
-		return wire.EqualFold(f.Name, "authorization") || wire.EqualFold(f.Name, "proxy-authorization")
+		return wire.EqualFold(f.Name, "authorization")
 	}
 	return !wire.EqualFold(f.Name, "accept-encoding") && !wire.EqualFold(f.Name, "content-encoding")
 }

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"serai/policy"
-	"serai/wire"
 )
 
 // ForwardOptions is a forward block. Zero values mean the defaults named.
@@ -42,6 +41,7 @@ type ForwardOptions struct {
 // Forward asks a service for each request whether it may pass.
 type Forward struct {
 	name, host     string
+	owned          policy.Names
 	service        string // empty where a URL is asked
 	url            *url.URL
 	copied         policy.Names
@@ -81,7 +81,7 @@ func NewForward(name string, o ForwardOptions) (*Forward, error) {
 	}
 	f := &Forward{
 		name: name, host: u.Host, service: o.Service, url: u, copied: slices.Clone(o.Copy), trustForwarded: o.TrustForwarded,
-		timeout: o.Timeout, places: NewPlaces(o.MaxInflight, errAsks, errClientAsks),
+		owned: append(slices.Clone(o.Copy), proxyAuthorization), timeout: o.Timeout, places: NewPlaces(o.MaxInflight, errAsks, errClientAsks),
 		maxAnswer: o.MaxAnswer, counts: o.Questions.countsOf(name),
 	}
 	if f.transport = o.Ask; o.Service != "" {
@@ -133,6 +133,10 @@ var (
 
 // Request implements policy.RequestPolicy.
 func (f *Forward) Request(r policy.Request, reply *policy.Reply) (answered bool) {
+	if f.leads(r) {
+		refuse(reply, policy.ErrAuthPath)
+		return true
+	}
 	leave, err := f.places.Enter(ClientOf(r.ClientAddr()))
 	if err != nil {
 		if err == errClientAsks {
@@ -229,8 +233,9 @@ func resultOf(err error) questionResult {
 	return questionUnreachable
 }
 
-// Owns implements policy.Owner.
-func (f *Forward) Owns() policy.Names { return f.copied }
+// Owns implements policy.Owner. Credentials for a proxy are for the service, which stands
+// for the proxy that has asked for them (RFC 9110 section 11.7.2): no instance gets them.
+func (f *Forward) Owns() policy.Names { return f.owned }
 
 // Explain implements policy.Policy. The path and the query may contain a secret.
 func (f *Forward) Explain() string {
@@ -242,52 +247,4 @@ func (f *Forward) Explain() string {
 		line += ", and copies " + strings.Join(f.copied, ", ")
 	}
 	return line
-}
-
-// question makes the request to the service: a GET with what the client has sent, as far
-// as it goes on to an instance, and what it has asked for.
-func (f *Forward) question(r policy.Request) *http.Request {
-	asked := r.Received()
-	q := &http.Request{Method: "GET", URL: f.url, Host: f.host, Header: make(http.Header), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
-	var fields [64]wire.Field
-	believes := f.trustForwarded && r.FromTrusted()
-	for _, field := range r.AppendForwarded(fields[:0]) {
-		if goesToService(&field) {
-			name := http.CanonicalHeaderKey(string(field.Name))
-			q.Header[name] = append(q.Header[name], string(field.Value))
-		}
-	}
-	for _, said := range []struct {
-		name, lower string
-		value       []byte
-	}{
-		{"X-Forwarded-Method", "x-forwarded-method", asked.Method},
-		{"X-Forwarded-Uri", "x-forwarded-uri", asked.Target},
-		{"X-Forwarded-Host", "x-forwarded-host", nil},
-	} {
-		if value := wire.Get(asked.Fields, said.lower); believes && len(value) > 0 {
-			said.value = value
-		}
-		if said.value != nil {
-			q.Header[said.name] = []string{string(said.value)}
-		}
-	}
-	if host := q.Header["X-Forwarded-Host"]; len(host) == 1 {
-		host[0] = plainHost(host[0])
-	}
-	if q.Header["User-Agent"] == nil {
-		q.Header["User-Agent"] = []string{""} // none, instead of the library's
-	}
-	return q
-}
-
-// plainHost is a host, perhaps with a port, spelled as routes are looked up: in lower case
-// and without the dot of a complete name. A service that has rules for app.example.org must
-// not take APP.example.org. for another host than serai does.
-func plainHost(host string) string {
-	end := len(host)
-	if colon := strings.LastIndexByte(host, ':'); colon > strings.LastIndexByte(host, ']') {
-		end = colon
-	}
-	return strings.TrimSuffix(strings.ToLower(host[:end]), ".") + host[end:]
 }

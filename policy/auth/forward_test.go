@@ -109,6 +109,39 @@ func TestQuestion(t *testing.T) {
 	}
 }
 
+// TestAmbiguousPath: where a path leads may depend on who reads its dot segments. The service
+// is not asked then, and nobody gets in.
+func TestAmbiguousPath(t *testing.T) {
+	var questions atomic.Int32
+	url := service(t, func(http.ResponseWriter, *http.Request) { questions.Add(1) })
+	f := newForward(t, ForwardOptions{URL: url, TrustForwarded: true})
+	for _, path := range []string{
+		"/public/../admin", "/public/..%2fadmin", "/public/%2e%2e/admin", "/public%2F..%2fadmin", "/public/..;/admin", "/public/..;x=y/admin", `/public/..\admin`, "/public/.%2E%5cadmin",
+		"/a/./b", "/..", "/a/..", "/a/.", "/public/..%00/admin", "/public/..%3b/admin", "/public/..%20/admin", "//..//admin",
+	} {
+		a := ask()
+		a.head.Target, a.head.Path = []byte(path+"?x"), []byte(path)
+		if v := verdict(f, a); v != "400 disguised-path" {
+			t.Errorf("%s: %s", path, v)
+		}
+		a = ask("X-Forwarded-Uri: " + path)
+		a.trusted, a.head.Path = true, []byte("/a")
+		if v := verdict(f, a); v != "400 disguised-path" {
+			t.Errorf("said by a trusted proxy, %s: %s", path, v)
+		}
+	}
+	if n := questions.Load(); n != 0 {
+		t.Errorf("the service was asked %d times", n)
+	}
+	for _, path := range []string{"/", "*", "/a.b", "/...", "/..a", "/a..", "/.well-known/x", "/a%2Fb", "//a", "/%61", "/a;..", "/a%252e%252e/b", "/x%3f..", "/a/b;c/d"} {
+		a := ask("X-Forwarded-Uri: /a?x=/../y")
+		a.trusted, a.head.Path = true, []byte(path)
+		if v := verdict(f, a); v != "pass " {
+			t.Errorf("%s: %s", path, v)
+		}
+	}
+}
+
 // TestPlainHost: a host has one spelling, whatever a client has made of it.
 func TestPlainHost(t *testing.T) {
 	for host, want := range map[string]string{
@@ -137,6 +170,12 @@ func TestTrustForwarded(t *testing.T) {
 		if v := verdict(f, a); v != "pass " || got.Load() != c.want {
 			t.Errorf("%+v: %q, the service was told %q", c, v, got.Load())
 		}
+	}
+	// A proxy that adds its own field to a stranger's has said nothing.
+	a := ask("X-Forwarded-Uri: /public", "X-Forwarded-Method: OPTIONS", "X-Forwarded-Uri: /said", "X-Forwarded-Method: PUT")
+	a.trusted = true
+	if v := verdict(newForward(t, ForwardOptions{URL: url, TrustForwarded: true}), a); v != "pass " || got.Load() != "GET /a?b" {
+		t.Errorf("said twice: %q, the service was told %q", v, got.Load())
 	}
 }
 
