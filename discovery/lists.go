@@ -76,13 +76,15 @@ func (s *session) listable(ctx context.Context, names map[string]bool) ([]string
 	var scopes []string
 	if s.scope == nomad.AllNamespaces {
 		byName = s.candidates(names)
-		stubs, _, err := client.Services(ctx, nomad.Query{Namespace: s.scope, Stale: true})
+		seen := make(map[string]bool)
+		_, err := client.EachService(ctx, nomad.Query{Namespace: s.scope, Stale: true}, func(stub nomad.ServiceStub) error {
+			seen[stub.Namespace] = true
+			return nil
+		})
 		switch {
 		case err == nil:
 			scopes = append(scopes, s.scope)
-			for _, stub := range stubs {
-				delete(byName, stub.Namespace)
-			}
+			maps.DeleteFunc(byName, func(name string, _ bool) bool { return seen[name] })
 		case !errors.Is(err, nomad.ErrForbidden):
 			return nil, err
 		}
@@ -92,13 +94,17 @@ func (s *session) listable(ctx context.Context, names map[string]bool) ([]string
 		if err := pace.Wait(ctx); err != nil {
 			return nil, err
 		}
-		stubs, _, err := client.Services(ctx, nomad.Query{Namespace: name, Stale: true})
+		some := false
+		_, err := client.EachService(ctx, nomad.Query{Namespace: name, Stale: true}, func(nomad.ServiceStub) error {
+			some = true
+			return nil
+		})
 		switch {
 		case errors.Is(err, nomad.ErrForbidden):
 			s.forbid(name, err)
 		case err != nil:
 			return nil, err
-		case len(stubs) > 0 || len(scopes) == 0 || scopes[0] != nomad.AllNamespaces || s.holds(name):
+		case some || len(scopes) == 0 || scopes[0] != nomad.AllNamespaces || s.holds(name):
 			scopes = append(scopes, name)
 		}
 	}
@@ -185,7 +191,7 @@ func (s *session) mayReadAgain(ctx context.Context, turn int) bool {
 	if len(forbidden) == 0 {
 		return false
 	}
-	_, _, err := s.options.Client.Services(ctx, nomad.Query{Namespace: forbidden[turn%len(forbidden)].Namespace, Stale: true})
+	_, err := s.options.Client.EachService(ctx, nomad.Query{Namespace: forbidden[turn%len(forbidden)].Namespace, Stale: true}, uncared)
 	return err == nil
 }
 
@@ -212,7 +218,7 @@ func (s *session) watchList(ctx context.Context, scope string) {
 	var pause backoff
 	q := nomad.Query{Namespace: scope, Stale: true, Index: 1}
 	for ctx.Err() == nil {
-		_, meta, err := s.options.Client.Services(ctx, q)
+		meta, err := s.options.Client.EachService(ctx, q, uncared)
 		if err != nil {
 			if sleep.For(ctx, pause.next(err)) != nil {
 				return

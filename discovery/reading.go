@@ -134,6 +134,9 @@ func (s *session) ended(ctx context.Context, next step) error {
 	}
 	s.failed.reset()
 	s.pause.reset()
+	for namespace, n := range next.left {
+		s.options.Logger.Warn("a namespace has more services than are kept; some are not read", "namespace", namespace, "services", n)
+	}
 	// A trusting scan does not wait for events that the stream will still send.
 	full := scanned.streaming && !scanned.partial && !scanned.trusting
 	again := s.vanished(scanned, &next)

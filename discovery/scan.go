@@ -3,7 +3,6 @@ package discovery
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"time"
 
@@ -83,6 +82,9 @@ type listing struct {
 	confirmed map[string]bool
 	forbidden map[string]error
 	indexes   map[string]uint64 // by scope
+	// left is how many services of a namespace were left out, because it has more than are
+	// kept. Then it counts as listed in part.
+	left map[string]int
 }
 
 func (s *scan) run(ctx context.Context) {
@@ -102,7 +104,7 @@ func (s *scan) send(ctx context.Context, next step) bool {
 
 // read lists and reads. It returns the last step.
 func (s *scan) read(ctx context.Context) step {
-	l := listing{listed: make(map[Key]bool), confirmed: make(map[string]bool), forbidden: make(map[string]error), indexes: make(map[string]uint64)}
+	l := listing{listed: make(map[Key]bool), confirmed: make(map[string]bool), forbidden: make(map[string]error), indexes: make(map[string]uint64), left: make(map[string]int)}
 	var order []Key
 	var index uint64
 	unsure := s.streaming && !s.askLeader(ctx)
@@ -116,7 +118,7 @@ func (s *scan) read(ctx context.Context) step {
 		s.askLeader(ctx)
 	}
 	for i, scope := range s.scopes {
-		stubs, at, err := s.list(ctx, scope, &l)
+		rows, at, err := s.list(ctx, scope, &l)
 		if err != nil {
 			return step{err: err}
 		}
@@ -134,17 +136,18 @@ func (s *scan) read(ctx context.Context) step {
 		if changed && s.check && scope == nomad.AllNamespaces {
 			return step{unheard: true}
 		}
-		for _, stub := range stubs {
-			key := Key{stub.Namespace, stub.ServiceName}
-			k := s.known[key]
-			if !s.watcher.matches(stub.Namespace) || !k.served && !carries(stub.Tags, s.watcher.options.Prefix) || l.listed[key] {
+		for _, row := range rows {
+			if l.listed[row.Key] {
 				continue
 			}
-			l.listed[key] = true
-			if changed || !k.served || s.doubtful[key.Namespace] || !slices.Equal(k.tags, sortedSet(stub.Tags)) {
-				order = append(order, key)
+			l.listed[row.Key] = true
+			if changed || row.differs || s.doubtful[row.Namespace] {
+				order = append(order, row.Key)
 			}
 		}
+	}
+	for namespace := range l.left {
+		delete(l.confirmed, namespace)
 	}
 	if err := s.readAll(ctx, order, index); err != nil {
 		return step{err: err}
@@ -164,7 +167,7 @@ const nowhere = "serai-asks-for-the-index"
 // report, because it happened earlier, may also be unknown to a server that lags.
 func (s *scan) askLeader(ctx context.Context) bool {
 	client := s.watcher.options.Client
-	_, meta, err := client.Services(ctx, nomad.Query{Namespace: nowhere})
+	meta, err := client.EachService(ctx, nomad.Query{Namespace: nowhere}, uncared)
 	if errors.Is(err, nomad.ErrForbidden) {
 		// This token may read only what its policies name.
 		namespace := s.watcher.scope
@@ -206,49 +209,6 @@ func (s *scan) changed(ctx context.Context, scope string, at uint64) (bool, erro
 	return false, nil
 }
 
-// list reads the names of one scope. Any server may answer; but when the answer would
-// remove something that is served, or is older than what is known, the leader is asked.
-// A list of all namespaces omits forbidden ones: a namespace in which something is
-// missing is listed by name.
-func (s *scan) list(ctx context.Context, scope string, l *listing) ([]nomad.ServiceStub, uint64, error) {
-	stubs, at, err := s.ask(ctx, scope, nomad.Query{Namespace: scope, Stale: !s.leaderOnly}, l)
-	if err != nil || l.forbidden[scope] != nil {
-		return nil, 0, err
-	}
-	if at < s.least || s.older(scope, at) || len(s.missing(scope, stubs)) > 0 {
-		end := time.Now().Add(commit)
-		for again := true; again; {
-			if stubs, at, err = s.ask(ctx, scope, nomad.Query{Namespace: scope}, l); err != nil || l.forbidden[scope] != nil {
-				return nil, 0, err
-			}
-			switch again = s.older(scope, at); {
-			case again && time.Now().After(end):
-				s.restored(ctx)
-			case again:
-				if err := sleep.For(ctx, 50*time.Millisecond); err != nil {
-					return nil, 0, err
-				}
-			}
-		}
-	}
-	if scope != nomad.AllNamespaces {
-		l.confirmed[scope] = true
-		return stubs, at, nil
-	}
-	for _, namespace := range s.missing(scope, stubs) {
-		some, index, err := s.ask(ctx, namespace, nomad.Query{Namespace: namespace}, l)
-		if err != nil {
-			return nil, 0, err
-		}
-		stubs = slices.DeleteFunc(stubs, func(stub nomad.ServiceStub) bool { return stub.Namespace == namespace })
-		if l.forbidden[namespace] == nil {
-			l.confirmed[namespace] = true
-			stubs, at = append(stubs, some...), min(at, index)
-		}
-	}
-	return stubs, at, nil
-}
-
 // restored goes on without using anything that is known.
 func (s *scan) restored(ctx context.Context) {
 	s.send(ctx, step{restored: true})
@@ -259,16 +219,6 @@ func (s *scan) restored(ctx context.Context) {
 	s.unchanged, s.check, s.trusting, s.leaderOnly = nil, false, false, true
 }
 
-// ask lists one scope. A forbidden namespace is noted, and is not an error.
-func (s *scan) ask(ctx context.Context, scope string, q nomad.Query, l *listing) ([]nomad.ServiceStub, uint64, error) {
-	stubs, meta, err := s.watcher.options.Client.Services(ctx, q)
-	if errors.Is(err, nomad.ErrForbidden) && scope != nomad.AllNamespaces && s.watcher.scope != scope {
-		l.forbidden[scope] = err
-		return nil, 0, nil
-	}
-	return stubs, meta.Index, err
-}
-
 // older reports whether a list is older than a known service.
 func (s *scan) older(scope string, index uint64) bool {
 	for key, k := range s.known {
@@ -277,21 +227,6 @@ func (s *scan) older(scope string, index uint64) bool {
 		}
 	}
 	return false
-}
-
-// missing are the namespaces in which a list lacks a service that is served.
-func (s *scan) missing(scope string, stubs []nomad.ServiceStub) (namespaces []string) {
-	has := make(map[Key]bool, len(stubs))
-	for _, stub := range stubs {
-		has[Key{stub.Namespace, stub.ServiceName}] = true
-	}
-	lacks := make(map[string]bool)
-	for key, k := range s.known {
-		if (scope == nomad.AllNamespaces || scope == key.Namespace) && k.served && !has[key] {
-			lacks[key.Namespace] = true
-		}
-	}
-	return slices.Sorted(maps.Keys(lacks))
 }
 
 // sortedSet returns the tags sorted, each once, as in a list of services.

@@ -99,6 +99,12 @@ func (s *Store) take(namespace string, n size) (over excess, ok bool) {
 	return excess{}, true
 }
 
+// rows returns an empty Store with the same bounds, for what one list keeps of its rows. A
+// namespace that has more rows than it takes has far more registrations than are kept.
+func (s *Store) rows() *Store {
+	return &Store{bounds: s.bounds, namespaces: make(map[string]size)}
+}
+
 // give counts a registration out.
 func (s *Store) give(namespace string, n size) {
 	s.mu.Lock()

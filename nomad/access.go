@@ -182,7 +182,7 @@ func refusedAccess(err error) bool {
 }
 
 func (c *Client) checkNamespace(ctx context.Context, ns string, missing *AccessError) error {
-	_, _, err := c.Services(ctx, Query{Namespace: ns, Stale: true})
+	_, err := c.EachService(ctx, Query{Namespace: ns, Stale: true}, func(ServiceStub) error { return nil })
 	switch {
 	case err == nil:
 	case refusedAccess(err):

@@ -142,32 +142,6 @@ func (c *Client) report(ctx context.Context, kind string, err error) {
 	}
 }
 
-// exchange sends r and returns the header and the whole body of a 2xx answer, and those
-// of a 409 with its error.
-func (c *Client) exchange(ctx context.Context, r *request) (http.Header, []byte, error) {
-	limit := c.options.Limits.Request + r.wait
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w (%v)", errTooLate, limit))
-	defer cancel()
-
-	res, err := c.send(ctx, r, "")
-	if err != nil {
-		return nil, nil, err
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, c.options.Limits.Answer+1))
-	switch {
-	case err != nil:
-		return nil, nil, c.unread(ctx, r, res.StatusCode, err)
-	case int64(len(body)) > c.options.Limits.Answer:
-		e := r.fail(ErrBadAnswer, res.StatusCode, fmt.Errorf("%w, %d bytes", ErrTooLong, c.options.Limits.Answer))
-		e.Advice = "does NOMAD_ADDR lead to an agent? Then its answer is larger than serai accepts"
-		return nil, nil, e
-	case res.StatusCode < 200 || res.StatusCode > 299:
-		return res.Header, body, c.refused(r, res.StatusCode, body)
-	}
-	return res.Header, body, nil
-}
-
 // send sends r and returns the answer, whose body the caller must close.
 func (c *Client) send(ctx context.Context, r *request, encoding string) (*http.Response, error) {
 	u := c.address.Base.String() + r.path
@@ -261,42 +235,5 @@ func (c *Client) failed(ctx context.Context, r *request, err error) *Error {
 	} else {
 		e.Advice = fmt.Sprintf("is an agent running at %s? NOMAD_ADDR says where to look", c.Address())
 	}
-	return e
-}
-
-// refused is the error of an answer with an error status.
-func (c *Client) refused(r *request, status int, body []byte) *Error {
-	e := r.fail(nil, status, nil)
-	e.Body = excerpt(body, r.token)
-	e.Advice, e.Kind = kindOf(status, e.Body)
-	if err := c.token.Unread(); err != nil && (e.Kind == ErrTokenRefused || e.Kind == ErrForbidden) {
-		e.Advice = fmt.Sprintf("the token file cannot be read (%v): it must be readable by the user that serai runs as", err)
-	}
-	if t := bytes.TrimSpace(body); e.Kind == ErrConflict && len(t) > 0 && t[0] == '{' {
-		// The body is the current variable, with its secrets: for the caller, not for
-		// the log.
-		e.Body = ""
-	}
-	return e
-}
-
-// decode reads a JSON answer into out, which is a pointer to a slice or struct.
-func (c *Client) decode(r *request, body []byte, out any) error {
-	err := agentapi.Decode(body, out)
-	if err == nil {
-		return nil
-	}
-	e := r.fail(ErrBadAnswer, http.StatusOK, err)
-	e.Body, e.Advice = excerpt(body, r.token), adviceStranger
-	if agentapi.IsPage(body) {
-		e.Advice = "that is a web page: NOMAD_ADDR must be the agent's own address"
-	}
-	return e
-}
-
-// insane is the error of an answer that decodes but cannot be true.
-func insane(r *request, format string, args ...any) *Error {
-	e := r.fail(ErrBadAnswer, http.StatusOK, fmt.Errorf(format, args...))
-	e.Advice = adviceStranger
 	return e
 }

@@ -36,7 +36,9 @@ type Registration struct {
 type ServiceStub struct {
 	Namespace   string
 	ServiceName string
-	Tags        []string
+	// Tags are not all where Cut is set: there are very many, or one is very long.
+	Tags []string
+	Cut  bool
 }
 
 // Query says how a list is read. The zero Query reads at once, from the

@@ -1,12 +1,15 @@
 package nomad
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
+
+	"serai/internal/agentapi"
 )
 
 // AllNamespaces as Query.Namespace lists every namespace in which the token
@@ -23,25 +26,58 @@ func orDefault(namespace string) string {
 	return namespace
 }
 
-// Services lists the services of q.Namespace (AllNamespaces: of all that the token may
-// read) with the union of their instances' tags, in no order. An empty list without an
-// error really is empty: the empty list at index 0, with which an agent refuses
-// AllNamespaces, is ErrForbidden.
-// Source: https://developer.hashicorp.com/nomad/api-docs/services#list-services.
+// Services is EachService for lists that are known to be short: it returns the services in
+// no order, or ErrTooLong where they would take more than Limits.Answer.
 func (c *Client) Services(ctx context.Context, q Query) ([]ServiceStub, Meta, error) {
+	const texts = 16 // bytes of a string beside its text
+	var stubs []ServiceStub
+	left := c.options.Limits.Answer
+	meta, err := c.EachService(ctx, q, func(stub ServiceStub) error {
+		for _, tag := range stub.Tags {
+			left -= int64(texts + len(tag))
+		}
+		if left -= int64(5*texts + len(stub.Namespace) + len(stub.ServiceName)); left < 0 {
+			return fmt.Errorf("%w, %d bytes", ErrTooLong, c.options.Limits.Answer)
+		}
+		stubs = append(stubs, stub)
+		return nil
+	})
+	if err != nil {
+		return nil, Meta{}, err
+	}
+	if stubs == nil {
+		stubs = []ServiceStub{}
+	}
+	return stubs, meta, nil
+}
+
+// EachService lists the services of q.Namespace (AllNamespaces: of all that the token may
+// read) with the union of their instances' tags, in no order, and calls each with one after
+// the other as they arrive. So it needs memory for one, however long the list is. An error
+// of each ends it. After an error what each was called with means nothing.
+//
+// A list without services and without an error really is empty: the empty list at index 0,
+// with which an agent refuses AllNamespaces, is ErrForbidden.
+// Source: https://developer.hashicorp.com/nomad/api-docs/services#list-services.
+func (c *Client) EachService(ctx context.Context, q Query, each func(ServiceStub) error) (Meta, error) {
 	r := &request{kind: KindServices, op: fmt.Sprintf("list services in namespace %q", orDefault(q.Namespace)),
 		method: http.MethodGet, path: "/v1/services", params: url.Values{}}
 	r.query(q)
-	var stubs []ServiceStub
 	var meta Meta
-	err := c.do(ctx, r, func(header http.Header, body []byte) (err error) {
+	err := c.doInParts(ctx, r, func(header http.Header, a *agentapi.Reader) (err error) {
 		if meta, err = readMeta(r, header); err != nil {
-			return err
+			a.Begin()
+			return cmp.Or(a.Broken(), err) // of an answer that does not come its head says nothing
 		}
-		if stubs, err = c.decodeServices(r, q, body); err != nil || meta.Index != 0 {
+		any := false
+		err = readServices(a, r, q, func(stub ServiceStub) error {
+			any = true
+			return each(stub)
+		})
+		switch {
+		case err != nil || meta.Index != 0:
 			return err
-		}
-		if len(stubs) > 0 {
+		case any:
 			return insane(r, "the list has services but index 0")
 		}
 		e := r.fail(ErrForbidden, http.StatusOK,
@@ -51,46 +87,9 @@ func (c *Client) Services(ctx context.Context, q Query) ([]ServiceStub, Meta, er
 		return e
 	})
 	if err != nil {
-		return nil, Meta{}, err
+		return Meta{}, err
 	}
-	return stubs, meta, nil
-}
-
-// servicesAnswer is one namespace of /v1/services.
-type servicesAnswer struct {
-	Namespace string
-	Services  []struct {
-		ServiceName string
-		Tags        []string
-	}
-}
-
-func (c *Client) decodeServices(r *request, q Query, body []byte) ([]ServiceStub, error) {
-	var answer []servicesAnswer
-	if err := c.decode(r, body, &answer); err != nil {
-		return nil, err
-	}
-	n := 0
-	for i := range answer {
-		n += len(answer[i].Services)
-	}
-	stubs := make([]ServiceStub, 0, n)
-	for _, ns := range answer {
-		if ns.Namespace == "" || q.Namespace != AllNamespaces && ns.Namespace != orDefault(q.Namespace) {
-			return nil, insane(r, "the list has namespace %q", ns.Namespace)
-		}
-		// An agent lists a namespace only because of its services.
-		if ns.Services == nil {
-			return nil, insane(r, "the list has namespace %q without its services", ns.Namespace)
-		}
-		for _, s := range ns.Services {
-			if s.ServiceName == "" {
-				return nil, insane(r, "a service of namespace %q has no name", ns.Namespace)
-			}
-			stubs = append(stubs, ServiceStub{Namespace: ns.Namespace, ServiceName: s.ServiceName, Tags: s.Tags})
-		}
-	}
-	return stubs, nil
+	return meta, nil
 }
 
 // Service lists the instances of one service, in no order. A service that

@@ -12,11 +12,25 @@ const MaxExcerpt = 200
 // Excerpt makes the beginning of an answer fit for a log line: short, printable, and
 // without the token if the answer contains it.
 func Excerpt(b []byte, token string) string {
-	// Check the whole answer: a cut must not leave half of the token.
+	// Check the whole answer: a cut must not leave half of the token, nor that of a Reader.
+	cut := len(b) >= maxBegin
 	if token != "" && bytes.Contains(b, []byte(token)) {
 		b = bytes.ReplaceAll(b, []byte(token), []byte(hidden))
 	}
+	if cut {
+		b = withoutHalf(b, token)
+	}
 	return Shorten(string(b[:min(len(b), 16*MaxExcerpt)]), MaxExcerpt)
+}
+
+// withoutHalf returns b without the beginning of a token at its end.
+func withoutHalf(b []byte, token string) []byte {
+	for n := min(len(token), len(b)); n > 0; n-- {
+		if rest, ok := bytes.CutSuffix(b, []byte(token[:n])); ok {
+			return rest
+		}
+	}
+	return b
 }
 
 // Shorten makes s printable, one line, and at most limit bytes and dots long.
