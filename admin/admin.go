@@ -9,14 +9,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"serai/internal/coding"
-	"serai/internal/memory"
 	"sync/atomic"
 	"time"
 
 	"serai/claims"
 	"serai/discovery"
 	"serai/front"
+	"serai/internal/coding"
+	"serai/internal/history"
+	"serai/internal/memory"
+	"serai/internal/quota"
 	"serai/policy"
 	"serai/policy/auth/oidc"
 	"serai/proxy"
@@ -84,8 +86,12 @@ type Options struct {
 	LoginProblems func() []string
 	// HTTP2 describes HTTP/2 clients; nil when HTTP/2 is not served.
 	HTTP2 func() http2.Status
-	// Version is shown unchanged.
-	Version string
+	// History has the last decisions; nil when they are not kept.
+	History *history.Ring
+	// Version is shown unchanged, and so is Name, which identifies this serai among others.
+	Version, Name string
+	// MaxFollowers bounds the requests that follow answers, 16 if zero.
+	MaxFollowers int
 	// Logger gets errors while metrics are read; nil discards them.
 	Logger *slog.Logger
 }
@@ -120,6 +126,10 @@ type Admin struct {
 	published atomic.Bool
 	draining  atomic.Bool
 	metrics   *metrics
+	pulse     pulse
+	// followers follow answers; others were refused.
+	followers        quota.Quota
+	followersRefused atomic.Uint64
 }
 
 // New makes an Admin.
@@ -131,7 +141,11 @@ func New(o Options) (*Admin, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	a := &Admin{options: o}
+	if o.MaxFollowers == 0 {
+		a.options.MaxFollowers = maxFollowers
+	}
 	a.metrics = newMetrics(&a.options)
+	a.metrics.registry.MustRegister(ownMetrics{a})
 	return a, nil
 }
 

@@ -33,17 +33,22 @@ type Certificates struct {
 const askLeader = 2 * time.Second
 
 func (a *Admin) serveCertificates(w http.ResponseWriter, r *http.Request) {
+	answer(w, http.StatusOK, a.certificates(r.Context()))
+}
+
+// certificates describes the certificates. When ctx has ended, the leader's name is not read.
+func (a *Admin) certificates(ctx context.Context) Certificates {
 	c := Certificates{Certificates: []tls.Status{}}
 	if a.options.Certificates != nil {
 		c.Certificates = a.options.Certificates.Current().Status()
 	}
 	if a.options.Obtain != nil {
-		ctx, cancel := context.WithTimeout(r.Context(), askLeader)
+		ctx, cancel := context.WithTimeout(ctx, askLeader)
 		defer cancel()
 		status := a.options.Obtain.Status(ctx)
 		c.Obtained = &status
 	}
-	answer(w, http.StatusOK, c)
+	return c
 }
 
 var (

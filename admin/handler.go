@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -38,9 +39,9 @@ func (a *Admin) Handler() http.Handler {
 	mux := http.NewServeMux()
 	var index strings.Builder
 	fmt.Fprintf(&index, "serai %s\n\n", a.options.Version)
-	for _, p := range a.pages() {
+	for _, p := range slices.Concat(a.pages(), a.api()) {
 		mux.HandleFunc(p.path, p.serve)
-		fmt.Fprintf(&index, "%-14s %s\n", p.path, p.what)
+		fmt.Fprintf(&index, "%-20s %s\n", p.path, p.what)
 	}
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("/debug/pprof/profile", boundProfile(pprof.Profile))

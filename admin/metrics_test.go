@@ -18,6 +18,7 @@ import (
 	"serai/consul"
 	"serai/discovery"
 	"serai/front"
+	"serai/internal/history"
 	"serai/nomad"
 	"serai/proxy"
 	"serai/router"
@@ -48,7 +49,7 @@ func busy(t testing.TB) *node {
 		Listeners: []admin.Listener{{Name: "http", Status: func() front.Status {
 			return front.Status{Conns: 4, Accepted: 40, Refused: 3, Recalled: 7, AcceptErrors: 2, Handshakes: 5, HandshakesRefused: 6}
 		}}},
-		LogDropped: func() uint64 { return 12 }, AccessLogDropped: func() uint64 { return 9 }, AccessLogSkipped: func() uint64 { return 8 },
+		History: history.NewRing(0), LogDropped: func() uint64 { return 12 }, AccessLogDropped: func() uint64 { return 9 }, AccessLogSkipped: func() uint64 { return 8 },
 	}, router.Options{})
 	n.set("web", instance("ingress.host=web.example.org,www.example.org", "ingress.x.host=x.example.org", "ingress.x.nothing=1"))
 	call(n.stats("web"), 200)

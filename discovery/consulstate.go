@@ -3,9 +3,12 @@ package discovery
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"time"
+
+	"serai/internal/history"
 )
 
 // settle notes when everything is known.
@@ -58,7 +61,7 @@ func (r *consulRun) fetchRefused() {
 func (r *consulRun) trouble(of string, err error) {
 	if old := r.troubles[of]; old == nil || old.Error() != err.Error() {
 		if len(r.troubles) == 0 {
-			r.options.Logger.Warn("consul cannot be followed; the known services stay", "asked", of, "error", err)
+			history.Tell(r.options.Logger, slog.LevelWarn, history.SourceLost, "consul cannot be followed; the known services stay", "source", "consul", "asked", of, "error", err)
 		}
 		r.troubles[of] = err
 		r.set(func(s *Status) { s.Breaks++ })
@@ -96,7 +99,7 @@ func (r *consulRun) tell() {
 			s.Since = s.Heard
 		}
 		if s.Phase == Live {
-			r.options.Logger.Info("consul is followed", "was", string(was), "services", len(r.services))
+			history.Tell(r.options.Logger, slog.LevelInfo, history.SourceBack, "consul is followed", "source", "consul", "was", string(was), "services", len(r.services))
 		}
 	})
 	r.set(func(s *Status) {

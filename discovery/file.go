@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"serai/internal/history"
 	"serai/internal/mayhang"
 	"serai/nomad"
 )
@@ -103,7 +104,7 @@ func (f *File) Run(ctx context.Context, out chan<- *Snapshot) error {
 			complaint = ""
 		case err.Error() != complaint:
 			complaint = err.Error()
-			f.options.Logger.Error("static services cannot be read; the last ones stay", "error", err)
+			history.Tell(f.options.Logger, slog.LevelError, history.SourceLost, "static services cannot be read; the last ones stay", "source", "file "+f.options.Path, "error", err)
 			f.note(services, err)
 		}
 		select {
@@ -128,6 +129,9 @@ func (f *File) note(services map[Key]*Service, err error) {
 	s.Problem = ""
 	s.Read = time.Now()
 	if s.Phase != Live {
+		if s.Phase == Stale {
+			history.Tell(f.options.Logger, slog.LevelInfo, history.SourceBack, "static services are read again", "source", s.Source)
+		}
 		s.Phase, s.Since = Live, s.Read
 	}
 	s.count(services)
@@ -158,7 +162,7 @@ func (f *File) look(ctx context.Context, last reading) (r reading, hung, ok bool
 	r, ok = mayhang.Read(ctx, func() reading { return f.read(&last) }, func() {
 		hung = true
 		f.note(nil, fmt.Errorf("read static services: %s hangs: it is a FIFO, or on a mount whose server does not answer", f.options.Path))
-		f.options.Logger.Error("reading the file of static services hangs", "path", f.options.Path)
+		history.Tell(f.options.Logger, slog.LevelError, history.SourceLost, "reading the file of static services hangs", "source", "file "+f.options.Path, "path", f.options.Path)
 	})
 	return r, hung, ok
 }

@@ -1,9 +1,11 @@
 package discovery
 
 import (
+	"log/slog"
 	"slices"
 	"time"
 
+	"serai/internal/history"
 	"serai/nomad"
 )
 
@@ -16,7 +18,7 @@ func (s *session) forbid(namespace string, err error) {
 	if slices.ContainsFunc(s.forbidden, func(f Forbidden) bool { return f.Namespace == namespace }) {
 		return
 	}
-	s.options.Logger.Warn("no permission any more to read a namespace; what is known of it stays", "namespace", namespace, "error", err)
+	history.Tell(s.options.Logger, slog.LevelWarn, history.SourceLost, "no permission any more to read a namespace; what is known of it stays", "source", "nomad "+s.scope, "namespace", namespace, "error", err)
 	s.forbidden = append(slices.Clone(s.forbidden), Forbidden{namespace, time.Now(), err.Error()})
 	s.set(func(status *Status) { status.Forbidden = s.forbidden })
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"serai/internal/history"
 	"serai/internal/sleep"
 	"serai/nomad"
 )
@@ -185,7 +186,7 @@ func (w *Watcher) lost(err error) {
 		}
 	})
 	if !known {
-		w.options.Logger.Warn("nomad cannot be followed; the known services stay", "source", "nomad "+w.scope, "error", err)
+		history.Tell(w.options.Logger, slog.LevelWarn, history.SourceLost, "nomad cannot be followed; the known services stay", "source", "nomad "+w.scope, "error", err)
 	}
 }
 
@@ -230,7 +231,7 @@ func (w *Watcher) up(phase Phase, services map[Key]*Service, problem error) {
 		s.count(services)
 	})
 	if was != phase {
-		w.options.Logger.Info("nomad is followed", "source", "nomad "+w.scope, "phase", string(phase), "was", string(was), "for", time.Since(since).Round(time.Millisecond), "services", len(services))
+		history.Tell(w.options.Logger, slog.LevelInfo, history.SourceBack, "nomad is followed", "source", "nomad "+w.scope, "phase", string(phase), "was", string(was), "for", time.Since(since).Round(time.Millisecond), "services", len(services))
 	}
 }
 

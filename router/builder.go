@@ -119,7 +119,10 @@ func (b *Builder) Step(s *discovery.Snapshot) (more bool) {
 		index = max(s.Index, index)
 	}
 	b.publish(u, index)
-	b.complete = b.complete || !s.Partial && !more
+	if !b.complete && !s.Partial && !more {
+		b.complete = true
+		b.reportStart()
+	}
 	return more
 }
 
@@ -164,6 +167,9 @@ func (b *Builder) replace(u *update, key discovery.Key, source *discovery.Servic
 	next := b.compile(u, key, was, source)
 	is := next.routesByID()
 	rooms := make(map[*upstream.Room]bool, len(is))
+	if b.complete {
+		u.noteMoves(key, was, is)
+	}
 	for routeID, r := range is {
 		rooms[r.Pool.Room()] = true
 		if was[routeID] != r {

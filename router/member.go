@@ -36,7 +36,7 @@ func (c *compilation) target(instance *discovery.Instance, address string, d *De
 
 // member makes the pools' member for an instance, and acquires its endpoint.
 func (c *compilation) member(instance *discovery.Instance, address string, o *InstanceOptions, of *membership) *upstream.Member {
-	e := c.options.Registry.Acquire(of.target)
+	e := c.options.Registry.AcquireFor(of.target, instance.Service)
 	c.endpoints = append(c.endpoints, e)
 	return &upstream.Member{
 		Endpoint: e, Weight: weightOf(instance, o), Unfit: instance.Unfit, MaxInflight: o.MaxInflight, Canary: o.Canary,

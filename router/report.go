@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+
+	"serai/internal/history"
 )
 
 // Limits for the log lines of one update: rejections that are logged one by one,
@@ -70,19 +72,34 @@ func (b *Builder) report(u *update) {
 	}
 	logger := b.options.Logger
 	for i, r := range u.news.kept {
+		level := slog.LevelWarn
 		if i == maxReported {
 			logger.Warn("more refusals are not logged; see /rejections", "refusals", len(u.news.kept)-i+u.news.more)
-			break
 		}
-		logger.Warn("refused", r.attributes()...)
+		if i >= maxReported {
+			level = slog.LevelDebug
+		}
+		history.Tell(logger, level, r.kind(), "refused", r.attributes()...)
 	}
 	for i, r := range u.ended.kept {
+		level := slog.LevelInfo
 		if i == maxReported {
 			logger.Info("more ends of refusals are not logged; see /rejections", "refusals", len(u.ended.kept)-i+u.ended.more)
-			break
 		}
-		logger.Info("no longer refused", r.attributes()...)
+		if i >= maxReported {
+			level = slog.LevelDebug
+		}
+		history.Tell(logger, level, history.RejectionEnded, "no longer refused", r.attributes()...)
 	}
+	b.reportMoves(u)
+}
+
+// kind is what the history calls the rejection.
+func (r Rejection) kind() history.Kind {
+	if r.Holder != "" {
+		return history.RouteContested
+	}
+	return history.Rejected
 }
 
 // reportFirst logs a summary of the rejections at the start.
@@ -98,7 +115,7 @@ func (b *Builder) reportFirst(news noted) {
 			b.options.Logger.Debug("refused", r.attributes()...)
 		}
 	}
-	b.options.Logger.Warn("refused at the start; see /rejections", "refusals", len(all)+news.more, "services", len(services), slog.String("first", all[0].String()))
+	history.Tell(b.options.Logger, slog.LevelWarn, history.Rejected, "refused at the start; see /rejections", "refusals", len(all)+news.more, "services", len(services), slog.String("first", all[0].String()))
 }
 
 // attributes are the fields of the log line, without empty ones.

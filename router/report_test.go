@@ -52,7 +52,18 @@ func (r *reporter) set(name string, tags ...string) {
 func (r *reporter) publish(partial bool) string {
 	r.log.Reset()
 	r.builder.Update(&discovery.Snapshot{Services: r.known, Index: r.index, Partial: partial})
-	return r.log.String()
+	return withoutMoves(r.log.String())
+}
+
+// withoutMoves leaves out the lines about routes that come and go.
+func withoutMoves(log string) string {
+	var rest strings.Builder
+	for line := range strings.Lines(log) {
+		if !strings.Contains(line, "event=route-") || strings.Contains(line, "event=route-contested") {
+			rest.WriteString(line)
+		}
+	}
+	return rest.String()
 }
 
 func (r *reporter) want(when, log string, lines int, parts ...string) {

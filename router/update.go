@@ -20,6 +20,8 @@ type update struct {
 	// news are the refusals that the last table did not have, ended those that the next
 	// one does not have.
 	news, ended noted
+	// moved are the routes that came, went, or began or ceased to wait for an instance.
+	moved map[movedID]*move
 	// rooms are the rooms of routes that are gone.
 	rooms []*upstream.Room
 	// pages are the services whose routes, or whose use as one with error pages, may

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"serai/internal/history"
 )
 
 // Files reads certificates from a directory of NAME.crt and NAME.key pairs in PEM, and
@@ -57,13 +59,13 @@ func (f *Files) Run(ctx context.Context, s *Store) error {
 		changed, err := f.scan(good, stamps)
 		if changed {
 			publish(s, good)
-			logger.Info("certificates read", "dir", f.Dir, "certificates", len(good))
+			history.Tell(logger, slog.LevelInfo, history.CertificatesRead, "certificates read", "dir", f.Dir, "certificates", len(good))
 		}
 		if err == nil {
 			failed = ""
 		} else if failed != err.Error() { // once for each new problem
 			failed = err.Error()
-			logger.Error("certificates cannot be read; the last good ones are kept", "dir", f.Dir, "error", err)
+			history.Tell(logger, slog.LevelError, history.CertificatesRefused, "certificates cannot be read; the last good ones are kept", "dir", f.Dir, "error", err)
 		}
 		if f.Read != nil {
 			f.Read()

@@ -13,6 +13,7 @@ import (
 // shared by all pools that name its Target. All methods may be called concurrently.
 type Endpoint struct {
 	target   Target
+	service  string // that it was first acquired for
 	registry *Registry
 	dialer   *Dialer
 	refs     int    // guarded by Registry.mu

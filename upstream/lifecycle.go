@@ -1,6 +1,11 @@
 package upstream
 
-import "time"
+import (
+	"log/slog"
+	"time"
+
+	"serai/internal/history"
+)
 
 // State is whether an Endpoint takes new requests.
 type State uint32
@@ -35,6 +40,9 @@ type phase uint64
 const stateBits = 2
 
 func (p phase) state() State { return State(p & (1<<stateBits - 1)) }
+
+// first reports whether p is the first phase of an Endpoint.
+func (p phase) first() bool { return p>>stateBits == 0 }
 
 // next is the phase that follows p.
 func (p phase) next(s State) phase { return (p>>stateBits+1)<<stateBits | phase(s) }
@@ -124,7 +132,7 @@ func (e *Endpoint) lost(from phase, err error) {
 	if !e.move(from, Probing, err.Error()) {
 		return
 	}
-	e.registry.logState(e, "instance is unreachable", err)
+	e.registry.tell(e, slog.LevelDebug, history.InstanceLost, "instance is unreachable", "error", err)
 	e.closeIdle(time.Now().Add(time.Hour))
 	e.registry.prober.ask(e, false)
 }

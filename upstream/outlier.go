@@ -2,10 +2,12 @@ package upstream
 
 import (
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync/atomic"
 	"time"
 
+	"serai/internal/history"
 	"serai/wire/socket"
 )
 
@@ -100,8 +102,7 @@ func (p *Pool) eject(now time.Time, e *Endpoint, cause string) {
 		return
 	}
 	r.ejections.ejected.Add(1)
-	r.options.Logger.Warn("instance is ejected", "address", e.target.Address, "alloc", e.target.Instance,
-		"for", d.Round(time.Second), "cause", cause)
+	r.tell(e, slog.LevelWarn, history.InstanceEjected, "instance is ejected", "for", d.Round(time.Second), "cause", cause)
 	e.closeIdle(now.Add(time.Hour))
 	r.prober.ask(e, false)
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/netip"
 	"time"
 
+	"serai/internal/history"
 	"serai/wire"
 	"serai/wire/socket"
 )
@@ -122,7 +124,7 @@ func (r *Registry) check(ctx context.Context, e *Endpoint, p phase) plan {
 		}
 	default:
 		if e.failed++; e.failed >= failedChecks && e.move(p, Probing, v.err.Error()) {
-			r.logState(e, "instance fails its check", v.err)
+			r.tell(e, slog.LevelDebug, history.InstanceLost, "instance fails its check", "error", v.err)
 			return plan{after: shortestPause, line: due}
 		}
 	}

@@ -3,10 +3,12 @@ package upstream
 import (
 	"context"
 	"hash/fnv"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"serai/internal/history"
 	"serai/wire/socket"
 )
 
@@ -96,14 +98,24 @@ func (r *Registry) Endpoints() []EndpointStatus {
 	return status
 }
 
+// EachState calls f with the state of every endpoint that a table names.
+func (r *Registry) EachState(f func(State)) {
+	for _, e := range r.all() {
+		f(e.State())
+	}
+}
+
 // Acquire returns the Endpoint of t, making it when it is new. Each Acquire
 // needs one Release.
-func (r *Registry) Acquire(t Target) *Endpoint {
+func (r *Registry) Acquire(t Target) *Endpoint { return r.AcquireFor(t, "") }
+
+// AcquireFor is Acquire for a service, whose name the log has.
+func (r *Registry) AcquireFor(t Target, service string) *Endpoint {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := r.endpoints[t]
 	if e == nil {
-		e = &Endpoint{target: t, registry: r, dialer: &r.dialer, hash: hashOf(t.Instance, t.Address)}
+		e = &Endpoint{target: t, service: service, registry: r, dialer: &r.dialer, hash: hashOf(t.Instance, t.Address)}
 		e.transport = r.options.Transport(e, Keeping{Timeout: r.options.IdleTimeout, Most: r.options.MaxIdle})
 		e.since.Set(time.Now())
 		r.link(e)
@@ -127,6 +139,7 @@ func (r *Registry) Release(e *Endpoint) {
 	r.mu.Unlock()
 	if last {
 		e.leave()
+		r.tell(e, slog.LevelDebug, history.InstanceGone, "instance is gone")
 		r.prober.forget(e)
 		e.closeIdle(time.Now().Add(time.Hour))
 	}
@@ -147,17 +160,31 @@ func (r *Registry) Publish(p *Pool) {
 // reached ends a probing phase of e, in which a probe has succeeded, and hands places
 // to the requests that wait.
 func (r *Registry) reached(e *Endpoint, from phase) {
-	if s, ok := e.reached(from, time.Now()); ok && s == Ready {
-		r.logState(e, "instance is ready", nil)
+	s, ok := e.reached(from, time.Now())
+	switch {
+	case !ok || s != Ready:
+	case from.first():
+		r.tell(e, slog.LevelDebug, history.InstanceReady, "instance is ready")
+	default:
+		r.tell(e, slog.LevelDebug, history.InstanceReadmitted, "instance is ready again")
 	}
 }
 
-func (r *Registry) logState(e *Endpoint, message string, err error) {
-	attrs := []any{"address", e.target.Address, "alloc", e.target.Instance}
-	if err != nil {
-		attrs = append(attrs, "error", err)
+// tell logs what was decided about e.
+func (r *Registry) tell(e *Endpoint, level slog.Level, kind history.Kind, message string, args ...any) {
+	history.Tell(r.options.Logger, level, kind, message, append(e.fields(), args...)...)
+}
+
+// fields name the endpoint in the log.
+func (e *Endpoint) fields() []any {
+	fields := []any{"address", e.target.Address, "alloc", e.target.Instance}
+	if e.target.Namespace != "" {
+		fields = append(fields, "namespace", e.target.Namespace)
 	}
-	r.options.Logger.Debug(message, attrs...)
+	if e.service != "" {
+		fields = append(fields, "service", e.service)
+	}
+	return fields
 }
 
 // hashOf hashes strings in the same way in every serai.

@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"time"
 
 	"serai/claims"
 	"serai/discovery"
+	"serai/internal/history"
 	"serai/nomad"
 	"serai/router"
 	"serai/tls/certstore"
@@ -208,7 +210,7 @@ func (f *follower) ask() {
 // withdraw ends what a job does not claim any more.
 func (f *follower) withdraw(a answer) {
 	for _, r := range f.builder.Withdraw(a.Absence, a.offers) {
-		f.logger.Info("a route does not wait for its next instance: its job does not want one",
+		history.Tell(f.logger, slog.LevelInfo, history.RouteWithdrawn, "a route does not wait for its next instance: its job does not want one",
 			"namespace", r.Namespace, "service", r.Service, "route", r.Name, "job", a.Job, "host", r.Host)
 	}
 }

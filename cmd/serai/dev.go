@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"serai/hello"
+	"serai/internal/history"
 	"serai/nomad"
 	"serai/nomad/nomadsim"
 )
@@ -72,7 +73,7 @@ func (c *devCommand) ingress(env *environment, agent string) (*system, error) {
 		}
 		return ""
 	}
-	return newSystem(&all.Serve, &simulated, 0, all.Serve.logger(simulated.stderr))
+	return newSystem(&all.Serve, &simulated, 0, history.Logger(all.Serve.logger(simulated.stderr), history.NewRing(all.Serve.AdminFlags.MaxEvents)))
 }
 
 // sampleServices is the sample services.

@@ -44,10 +44,18 @@ func holdSignals() {
 
 // commands is the command line.
 type commands struct {
-	Serve   serveCommand   `cmd:"" help:"Run the ingress."`
-	Dev     devCommand     `cmd:"" help:"Run the main job on this machine with nothing installed: a Nomad simulator, sample services and the ingress."`
-	Hello   helloCommand   `cmd:"" help:"Run the sample service: it answers with its allocation and what it received."`
-	Certs   certsCommand   `cmd:"" help:"List and renew certificates."`
+	Serve      serveCommand      `cmd:"" help:"Run the ingress."`
+	Dev        devCommand        `cmd:"" help:"Run the main job on this machine with nothing installed: a Nomad simulator, sample services and the ingress."`
+	Hello      helloCommand      `cmd:"" help:"Run the sample service: it answers with its allocation and what it received."`
+	Certs      certsCommand      `cmd:"" help:"List and renew certificates."`
+	Status     statusCommand     `cmd:"" help:"Print the state of a running serai in brief."`
+	Routes     routesCommand     `cmd:"" help:"List routes with their traffic."`
+	Instances  instancesCommand  `cmd:"" help:"List instances and their state."`
+	Rejections rejectionsCommand `cmd:"" help:"List what was refused, why, and what to write instead."`
+	Events     eventsCommand     `cmd:"" help:"List what serai has decided: what happened at 03:12."`
+	Explain    explainCommand    `cmd:"" help:"Say which route takes a request, and why others do not."`
+	Top        topCommand        `cmd:"" help:"Print the busiest routes again and again."`
+
 	Version versionCommand `cmd:"" help:"Print the version."`
 
 	from origins
@@ -84,6 +92,12 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 			c.complain(err, args, getenv, stderr)
 		}
 	}()
+	args = slices.Clone(args)
+	for i, a := range args {
+		if a == "-json" { // as Nomad's commands have it
+			args[i] = "--json"
+		}
+	}
 	if len(args) > 0 && args[0] == "help" { // as with other commands
 		args = append(slices.Clone(args[1:]), "--help")
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"serai/admin"
+	"serai/internal/history"
 	"serai/internal/mayhang"
 	"serai/secret"
 )
@@ -243,7 +244,7 @@ func (r *configReloader) note(next *configFile, err error) {
 	if err != nil {
 		s.Refused++
 		s.Problem, s.ProblemSince = err.Error(), time.Now()
-		r.logger.Error("the config file has an error: what it said before stays", "path", r.current.path, "error", err)
+		history.Tell(r.logger, slog.LevelError, history.ConfigRefused, "the config file has an error: what it said before stays", "path", r.current.path, "error", err)
 		return
 	}
 	r.current.closeAuths(next)
@@ -253,7 +254,7 @@ func (r *configReloader) note(next *configFile, err error) {
 	r.current = next
 	s.Applied++
 	s.Problem, s.ProblemSince, s.Read = "", time.Time{}, time.Now()
-	r.logger.Info("the config file has been applied", "path", next.path,
+	history.Tell(r.logger, slog.LevelInfo, history.ConfigApplied, "the config file has been applied", "path", next.path,
 		"policies", len(next.named.policies), "auths", len(next.named.auths), "namespaces", len(next.namespaces), "shares", len(next.shares))
 	waits := next.needsRestart(r.started)
 	if len(waits) > 0 && !slices.Equal(waits, s.Waits) {

@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
 	"serai/discovery"
+	"serai/internal/history"
 	"serai/tls"
 )
 
@@ -59,6 +61,7 @@ func (s *system) run(ctx context.Context) error {
 	start("routes", func(ctx context.Context) error { return s.follow(ctx, snapshots) })
 	if s.adminPort != nil {
 		start("admin", s.serveAdmin)
+		start("traffic of the admin", s.admin.Run)
 	}
 	start("checks", s.checkNomad)
 	start("checks of consul", s.checkConsul)
@@ -123,7 +126,7 @@ func (s *system) await(ctx, parts context.Context) {
 // drain lets load balancers notice, then lets requests end.
 func (s *system) drain(parts context.Context) {
 	s.admin.Drain()
-	s.logger.Info("stopping: not ready any more, still serving", "drain-delay", s.DrainDelay.value())
+	history.Tell(s.logger, slog.LevelInfo, history.Draining, "stopping: not ready any more, still serving", "drain-delay", s.DrainDelay.value())
 	pause := func(d time.Duration) {
 		select {
 		case <-time.After(d):
@@ -143,10 +146,10 @@ func (s *system) drain(parts context.Context) {
 	for _, l := range s.traffic {
 		servers.Go(func() {
 			if err := l.server.Shutdown(ctx); err != nil {
-				s.logger.Warn("requests were cut", "listener", l.name, "error", err)
+				history.Tell(s.logger, slog.LevelWarn, history.Drained, "requests were cut", "listener", l.name, "error", err)
 			}
 		})
 	}
 	servers.Wait()
-	s.logger.Info("stopped")
+	history.Tell(s.logger, slog.LevelInfo, history.Drained, "stopped")
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"serai/consul"
+	"serai/internal/history"
 	"serai/nomad"
 )
 
@@ -118,6 +119,8 @@ type serveCommand struct {
 	LogLevel  logLevel `default:"INFO" help:"DEBUG, INFO, WARN or ERROR." placeholder:"LEVEL" group:"Log"`
 	LogFormat string   `default:"text" enum:"text,json" help:"text or json, on standard error." group:"Log"`
 
+	AdminFlags adminFlags `embed:""`
+
 	flags []string // their names
 	// file is the config file, zero without one; readAgain, nil without one, reads it
 	// again, with all checks that a start makes of it.
@@ -138,7 +141,7 @@ func (c *serveCommand) Run(ctx context.Context, env *environment) error {
 	})
 	defer log.close()
 	env = &environment{getenv: env.getenv, stdout: env.stdout, stderr: log}
-	logger := c.logger(log)
+	logger := history.Logger(c.logger(log), history.NewRing(c.AdminFlags.MaxEvents))
 	s, err := orStopped(ctx, "read its files", func() (*system, error) {
 		c.tellStart(env, logger) // which reads Nomad's certificates
 		return newSystem(c, env, limit, logger)
@@ -181,7 +184,7 @@ func (c *serveCommand) validate() error {
 	if c.AccessLogRefused < 0 {
 		errs = append(errs, fmt.Errorf("--access-log-refused=%d is negative", c.AccessLogRefused))
 	}
-	errs = append(errs, c.validateShares(), c.Quotas.validate(), c.Over2.validate(), c.ErrorPages.validate(), c.Policies.validate())
+	errs = append(errs, c.validateShares(), c.Quotas.validate(), c.Over2.validate(), c.ErrorPages.validate(), c.Policies.validate(), c.AdminFlags.validate())
 	for _, f := range []struct {
 		name  string
 		value int
@@ -273,7 +276,7 @@ func (c *serveCommand) tellStart(env *environment, logger *slog.Logger) {
 			about = append(about, a.name, a.value)
 		}
 	}
-	logger.Info("serai starts", about...)
+	history.Tell(logger, slog.LevelInfo, history.Started, "serai starts", about...)
 	if unknown := unknownSettings(os.Environ(), c.flags); len(unknown) > 0 {
 		logger.Warn("variables of the environment look like settings of serai, and are none: they do nothing", "variables", strings.Join(unknown, ", "))
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"os"
 
 	"serai/admin"
 	"serai/claims"
@@ -12,6 +13,7 @@ import (
 	"serai/discovery"
 	"serai/front"
 	"serai/internal/coding"
+	"serai/internal/history"
 	"serai/internal/memory"
 	"serai/nomad"
 	"serai/policy"
@@ -176,9 +178,11 @@ func (s *system) makeProxy(limits wire.Limits, ready func() bool) (err error) {
 func (s *system) makeAdmin() (err error) {
 	o := admin.Options{
 		Router: s.router, Registry: s.registry, Proxy: s.proxy, Sources: []admin.Reporter{s.source}, Version: version(), Logger: s.logger,
-		Memory: s.memory, HTTP2: s.engine2.Status, Certificates: s.certs,
+		Memory: s.memory, HTTP2: s.engine2.Status, Certificates: s.certs, History: history.RingOf(s.logger),
 		Clients: func() (open, limit int) { return s.open.Open(), s.share.clients },
 	}
+	o.Name, _ = os.Hostname()
+	o.MaxFollowers = min(s.AdminFlags.MaxFollowers, max(1, s.share.admin/2))
 	for _, l := range s.traffic {
 		o.Listeners = append(o.Listeners, admin.Listener{Name: l.name, Status: l.server.Status})
 	}

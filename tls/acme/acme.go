@@ -20,6 +20,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"serai/internal/history"
 	"serai/internal/sleep"
 	"serai/tls"
 	"serai/tls/certstore"
@@ -257,7 +258,7 @@ func (i *Issuer) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		i.options.Logger.Error("no leader can be chosen: no certificate is ordered here", "error", err)
+		history.Tell(i.options.Logger, slog.LevelError, history.LeaderLost, "no leader can be chosen: no certificate is ordered here", "error", err)
 		sleep.For(ctx, 10*time.Second)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/crypto/acme"
 	"golang.org/x/crypto/acme/autocert"
 
+	"serai/internal/history"
 	"serai/internal/sleep"
 	"serai/tls"
 	"serai/tls/certstore"
@@ -152,16 +154,20 @@ func (a *Autocert) fetch(host string) {
 		f.Next = f.Last.Add(a.options.retryAfter(f.Attempts))
 		a.failed[host] = f
 		a.orders["failed"]++
-		a.options.Logger.Error("no certificate was obtained", "host", host, "attempts", f.Attempts, "next", f.Next.UTC().Format(time.RFC3339), "error", f.Error)
+		history.Tell(a.options.Logger, slog.LevelError, history.CertificateFailed, "no certificate was obtained", "host", host, "attempts", f.Attempts, "next", f.Next.UTC().Format(time.RFC3339), "error", f.Error)
 		return
 	}
 	delete(a.failed, host)
-	if old := a.certs[host]; old != nil && old.Leaf.Equal(got.Leaf) {
-		return
+	kind := history.CertificateObtained
+	if old := a.certs[host]; old != nil {
+		if old.Leaf.Equal(got.Leaf) {
+			return
+		}
+		kind = history.CertificateRenewed
 	}
 	a.orders["ok"]++
 	a.certs[host] = &tls.Certificate{Certificate: *got, Names: []string{host}, Source: "autocert"}
-	a.options.Logger.Info("certificate obtained", "host", host, "expires", got.Leaf.NotAfter.UTC().Format(time.RFC3339))
+	history.Tell(a.options.Logger, slog.LevelInfo, kind, "certificate obtained", "host", host, "expires", got.Leaf.NotAfter.UTC().Format(time.RFC3339))
 	var all []*tls.Certificate
 	for _, c := range a.certs {
 		all = append(all, c)

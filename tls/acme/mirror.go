@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"serai/internal/history"
 	"serai/internal/sleep"
 	"serai/tls"
 	"serai/tls/certstore"
@@ -119,9 +120,9 @@ func (m *mirror) say(err error) {
 	m.mu.Unlock()
 	switch {
 	case err != nil && before != err.Error():
-		m.logger.Error("the certificate store cannot be read; the known certificates are still served", "error", err)
+		history.Tell(m.logger, slog.LevelError, history.SourceLost, "the certificate store cannot be read; the known certificates are still served", "source", "certificate store", "error", err)
 	case err == nil && before != "":
-		m.logger.Info("the certificate store can be read again")
+		history.Tell(m.logger, slog.LevelInfo, history.SourceBack, "the certificate store can be read again", "source", "certificate store")
 	}
 }
 

@@ -3,11 +3,13 @@ package acme
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 
 	"github.com/mholt/acmez/v3/acme"
 
+	"serai/internal/history"
 	"serai/internal/sleep"
 	"serai/tls/certstore"
 )
@@ -38,14 +40,18 @@ func (l *leader) order(ctx context.Context, t *task) (orders int, issued bool) {
 		}
 		reason = again.reason
 	}
-	l.options.Logger.Info("ordering a certificate", "host", t.Name, "namespace", t.Namespace, "reason", reason, "ca", l.options.Directory)
+	history.Tell(l.options.Logger, slog.LevelInfo, history.CertificateOrdered, "ordering a certificate", "host", t.Name, "namespace", t.Namespace, "reason", reason, "ca", l.options.Directory)
 	began := time.Now()
 	if err := l.engine.order(ctx, s, l.mirror.failureOf(t.Name).unnamed()); err != nil {
 		l.failed(ctx, t, s, err)
 		return ordersMade(s, err), false
 	}
 	l.count("ok")
-	l.options.Logger.Info("certificate obtained", "host", t.Name, "reason", reason, "took", time.Since(began).Round(time.Millisecond))
+	kind := history.CertificateObtained
+	if t.replaces {
+		kind = history.CertificateRenewed
+	}
+	history.Tell(l.options.Logger, slog.LevelInfo, kind, "certificate obtained", "host", t.Name, "namespace", t.Namespace, "reason", reason, "took", time.Since(began).Round(time.Millisecond))
 	l.mu.Lock()
 	delete(l.paused, t.Namespace)
 	l.mu.Unlock()
@@ -127,7 +133,7 @@ func (l *leader) failed(ctx context.Context, t *task, s *site, err error) {
 	f.Spent = time.Time(failures.take(spent(f.Spent), s.validations, f.Last))
 	// Another try may fail as many times as there are kinds of validation.
 	f.Next = latest(f.Last.Add(l.retryIn(t, f.Attempts, result)), failures.at(spent(f.Spent), t.cost, 0, f.Last))
-	l.options.Logger.Error("no certificate was obtained", "host", s.host, "attempts", f.Attempts, "next", f.Next.UTC().Format(time.RFC3339), "error", f.Error)
+	history.Tell(l.options.Logger, slog.LevelError, history.CertificateFailed, "no certificate was obtained", "host", s.host, "namespace", t.Namespace, "attempts", f.Attempts, "next", f.Next.UTC().Format(time.RFC3339), "error", f.Error)
 	l.keep(ctx, f)
 	l.answer(ctx, s.host)
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
+	"serai/internal/history"
 	"serai/internal/sleep"
 	"serai/tls/certstore"
 )
@@ -62,7 +64,7 @@ func (l *leader) take(ctx context.Context, r *certstore.Record) {
 		refusal = e.problem
 	}
 	if refusal != "" {
-		l.options.Logger.Warn("a requested renewal is refused", "host", host, "reason", refusal)
+		history.Tell(l.options.Logger, slog.LevelWarn, history.CertificateFailed, "a requested renewal is refused", "host", host, "reason", refusal)
 		l.keep(ctx, &Failure{Host: host, Error: refusal, Attempts: 1, Last: time.Now(), Next: time.Now()})
 		l.answer(ctx, host)
 	}

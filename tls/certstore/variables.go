@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"serai/internal/history"
 	"serai/internal/sleep"
 	"serai/nomad"
 )
@@ -147,10 +148,10 @@ func (v *Variables) Lead(ctx context.Context, name string, lead func(context.Con
 			continue
 		}
 		l.complaint, wait = "", time.Second
-		logger.Info("this serai orders certificates now", "leader", name)
+		history.Tell(logger, slog.LevelInfo, history.LeaderGained, "this serai orders certificates now", "leader", name)
 		l.hold(ctx, held, lead)
 		if ctx.Err() == nil {
-			logger.Warn("this serai does not order certificates any more: the lock in Nomad was lost")
+			history.Tell(logger, slog.LevelWarn, history.LeaderLost, "this serai does not order certificates any more: the lock in Nomad was lost")
 		}
 	}
 	return ctx.Err()

@@ -1,0 +1,107 @@
+package admin
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"strconv"
+)
+
+// api are the paths of the stable interface. What they answer is described in docs/api.md,
+// and changed only by adding.
+func (a *Admin) api() []page {
+	return []page{
+		{"/api/v1/status", "version, readiness, traffic and counts; ?follow=1 for server-sent events, as with all of /api/v1 but explain", a.followable(a.apiStatus())},
+		{"/api/v1/traffic", "requests, errors and latency of the last ten minutes", a.followable(a.apiTraffic())},
+		{"/api/v1/routes", "routes with their traffic; ?q= ?host= ?path= ?namespace= ?service= ?route= select; ?sort=rate|errors|latency; ?limit= ?offset=", a.followable(a.apiRoutes())},
+		{"/api/v1/instances", "instances; ?q= ?namespace= ?service= ?state= select; ?limit= ?offset=", a.followable(a.apiInstances())},
+		{"/api/v1/rejections", "what was refused; ?q= ?namespace= ?service= select; ?limit= ?offset=", a.followable(a.apiRejections())},
+		{"/api/v1/certificates", "as /certificates", a.followable(a.apiCertificates())},
+		{"/api/v1/events", "what serai has decided: ?since=ID or a time, ?event= ?namespace= ?service= ?q= select, ?limit=, ?follow=1", a.serveEvents},
+		{"/api/v1/explain", "as /explain", a.serveExplain},
+	}
+}
+
+// List is one page of a list.
+type List[T any] struct {
+	Items []T `json:"items"`
+	// Total is how many there are, of which Items are those from Offset on. Next is the
+	// offset of the following page, absent on the last one.
+	Total  int `json:"total"`
+	Offset int `json:"offset"`
+	Next   int `json:"next,omitempty"`
+}
+
+// The number of items of one page.
+const (
+	defaultItems = 100
+	maxItems     = 1000
+)
+
+// window is the part of a list that a request asks for.
+type window struct{ offset, limit int }
+
+// windowOf reads ?limit= and ?offset=.
+func windowOf(q values) (w window, err error) {
+	if w.limit, err = q.number("limit", defaultItems, 1, maxItems); err == nil {
+		w.offset, err = q.number("offset", 0, 0, 1<<31)
+	}
+	return w, err
+}
+
+// number reads a number, or returns what it is when it is not given.
+func (q values) number(name string, absent, least, most int) (int, error) {
+	text := q.Get(name)
+	if text == "" {
+		return absent, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < least || n > most {
+		return 0, fmt.Errorf("%s=%q is not a number from %d to %d", name, text, least, most)
+	}
+	return n, nil
+}
+
+// pageOf returns the part of all that w asks for, each made by describe.
+func pageOf[T, U any](all []T, w window, describe func(T) U) List[U] {
+	from := min(w.offset, len(all))
+	to := min(from+cmp.Or(w.limit, defaultItems), len(all))
+	l := List[U]{Items: make([]U, 0, to-from), Total: len(all), Offset: from}
+	for _, v := range all[from:to] {
+		l.Items = append(l.Items, describe(v))
+	}
+	if to < len(all) {
+		l.Next = to
+	}
+	return l
+}
+
+// query is what makes an answer of a request's query. Its names are those that it knows.
+type query struct {
+	names  []string
+	answer func(*http.Request, values) (any, error)
+}
+
+// followable serves an answer, or with ?follow=1 each that differs from the last one, as
+// server-sent events.
+func (a *Admin) followable(of query) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		q, ok := parameters(w, r, append(of.names[:len(of.names):len(of.names)], "follow")...)
+		if !ok {
+			return
+		}
+		v, err := of.answer(r, values{q})
+		if err != nil {
+			refuse(w, err.Error())
+			return
+		}
+		if !follows(r) {
+			answer(w, http.StatusOK, v)
+			return
+		}
+		a.stream(w, r, func() any {
+			v, _ := of.answer(r, values{q}) // it had no error before
+			return v
+		})
+	}
+}

@@ -1,0 +1,146 @@
+package admin
+
+import (
+	"cmp"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	"serai/router"
+)
+
+// RouteTraffic is a Route with the traffic that it has.
+type RouteTraffic struct {
+	Route
+	// Traffic is that of all routes of the service with the same name.
+	Traffic Traffic `json:"traffic"`
+}
+
+// Traffic counts the requests of a route.
+type Traffic struct {
+	// Requests and Errors, which are answers of 5xx, count since the start.
+	Requests uint64 `json:"requests"`
+	Errors   uint64 `json:"errors"`
+	Inflight int64  `json:"in_flight"`
+	Rate
+}
+
+func trafficOf(s *router.Stats, rates map[*router.Stats]Rate) Traffic {
+	c, flying := countsOf(s)
+	return Traffic{Requests: c.requests, Errors: c.errors, Inflight: flying, Rate: rates[s]}
+}
+
+// matching reports whether one of the texts contains what ?q= says, in any case.
+func matching(q string, texts ...string) bool {
+	if q == "" {
+		return true
+	}
+	return slices.ContainsFunc(texts, func(s string) bool { return strings.Contains(strings.ToLower(s), q) })
+}
+
+func (a *Admin) apiRoutes() query {
+	return query{[]string{"q", "host", "path", "namespace", "service", "route", "sort", "limit", "offset"}, func(_ *http.Request, q values) (any, error) {
+		return a.routesOf(q)
+	}}
+}
+
+// routesOf returns the routes that a query selects.
+func (a *Admin) routesOf(q values) (List[RouteTraffic], error) {
+	w, err := windowOf(q)
+	if err != nil {
+		return List[RouteTraffic]{}, err
+	}
+	rates := a.pulse.all()
+	selected := a.selectRoutes(q)
+	// A route that is not called has no place among the busiest: the order stays that of hosts.
+	by := func(value func(Rate) float64) {
+		slices.SortStableFunc(selected, func(a, b *router.Route) int { return cmp.Compare(value(rates[b.Stats]), value(rates[a.Stats])) })
+	}
+	switch q.Get("sort") {
+	case "", "host":
+	case "rate":
+		by(func(r Rate) float64 { return r.Requests })
+	case "errors":
+		by(func(r Rate) float64 { return r.Errors })
+	case "latency":
+		by(func(r Rate) float64 { return r.P99 })
+	default:
+		return List[RouteTraffic]{}, errors.New("sort is host, rate, errors or latency")
+	}
+	words := router.NewWords()
+	return pageOf(selected, w, func(r *router.Route) RouteTraffic {
+		return RouteTraffic{describe(r, words), trafficOf(r.Stats, rates)}
+	}), nil
+}
+
+// selectRoutes returns the routes that a query selects, sorted by host.
+func (a *Admin) selectRoutes(q values) []*router.Route {
+	s, host, text := selected(q.Values), q.Get("host"), strings.ToLower(q.Get("q"))
+	if normal := router.AppendHost(nil, []byte(host)); len(normal) > 0 {
+		host = string(normal)
+	}
+	return slices.DeleteFunc(a.options.Router.Current().Routes(), func(r *router.Route) bool {
+		return !s.takes(r.Namespace, r.Service) || host != "" && host != r.Host || q.Has("route") && q.Get("route") != r.Name ||
+			q.Has("path") && q.Get("path") != r.Path || !matching(text, r.Host+r.Path, r.Service, r.Namespace)
+	})
+}
+
+func (a *Admin) apiInstances() query {
+	return query{[]string{"q", "namespace", "service", "state", "limit", "offset"}, func(_ *http.Request, q values) (any, error) {
+		return a.instancesOf(q)
+	}}
+}
+
+// instancesOf returns the instances that a query selects.
+func (a *Admin) instancesOf(q values) (List[*Instance], error) {
+	w, err := windowOf(q)
+	text, state := strings.ToLower(q.Get("q")), q.Get("state")
+	if err == nil && state != "" && !slices.Contains(stateNames, state) {
+		err = errors.New("state is " + strings.Join(stateNames, ", "))
+	}
+	if err != nil {
+		return List[*Instance]{}, err
+	}
+	all := slices.DeleteFunc(a.instances(selected(q.Values)), func(i *Instance) bool {
+		return state != "" && state != i.State || !matching(text, i.Service, i.Namespace, i.Address, i.Alloc, i.Node)
+	})
+	return pageOf(all, w, func(i *Instance) *Instance { return i }), nil
+}
+
+// stateNames are the states of instances.
+var stateNames = []string{"ready", "probing", "ejected", "leaving"}
+
+func (a *Admin) apiRejections() query {
+	return query{[]string{"q", "namespace", "service", "limit", "offset"}, func(_ *http.Request, q values) (any, error) {
+		return a.rejectionsOf(q)
+	}}
+}
+
+// rejectionsOf returns the rejections that a query selects.
+func (a *Admin) rejectionsOf(q values) (List[router.Rejection], error) {
+	w, err := windowOf(q)
+	if err != nil {
+		return List[router.Rejection]{}, err
+	}
+	s, text := selected(q.Values), strings.ToLower(q.Get("q"))
+	all := slices.DeleteFunc(a.options.Router.Current().Rejections(), func(r router.Rejection) bool {
+		return !s.takes(r.Namespace, r.Service) || !matching(text, r.Namespace+"/"+r.Service, r.Job, r.Tag, r.Why, strings.Join(r.Hosts, " "))
+	})
+	return pageOf(all, w, func(r router.Rejection) router.Rejection { return r }), nil
+}
+
+func (a *Admin) apiCertificates() query {
+	return query{nil, func(r *http.Request, _ values) (any, error) { return a.certificates(r.Context()), nil }}
+}
+
+func (a *Admin) apiTraffic() query {
+	return query{nil, func(*http.Request, values) (any, error) { return a.traffic(), nil }}
+}
+
+// RecentTraffic is the traffic of the last ten minutes.
+type RecentTraffic struct {
+	Samples []Sample `json:"samples"`
+}
+
+func (a *Admin) traffic() RecentTraffic { return RecentTraffic{a.pulse.recent()} }

@@ -1,0 +1,192 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"serai/internal/history"
+)
+
+// Events is the answer of /api/v1/events: the oldest first.
+type Events struct {
+	Items []*history.Event `json:"items"`
+	// Last is the ID of the newest event of all: ?since=LAST asks for what follows.
+	Last int64 `json:"last"`
+}
+
+// eventQuery selects events.
+type eventQuery struct {
+	selection
+	since int64
+	limit int // the newest ones; 0 for all
+	kind  history.Kind
+	text  string
+}
+
+func eventQueryOf(r *http.Request, q values) (e eventQuery, err error) {
+	e.selection, e.kind, e.text = selected(q.Values), history.Kind(q.Get("event")), strings.ToLower(q.Get("q"))
+	if e.kind != "" && !slices.Contains(history.Kinds(), e.kind) {
+		return e, fmt.Errorf("event=%q is none; they are: %s", e.kind, join(history.Kinds()))
+	}
+	if e.limit, err = q.number("limit", 0, 1, history.MaxSize); err != nil {
+		return e, err
+	}
+	// A browser that connects again says what it has seen.
+	since := q.Get("since")
+	if id := r.Header.Get("Last-Event-ID"); id != "" {
+		since = id
+	}
+	if since == "" {
+		return e, nil
+	}
+	if e.since, err = strconv.ParseInt(since, 10, 64); err == nil {
+		return e, nil
+	}
+	at, err := time.Parse(time.RFC3339, since)
+	if err != nil {
+		return e, fmt.Errorf("since=%q is neither the ID of an event nor a time such as 2026-01-31T03:12:00Z", since)
+	}
+	e.since = at.UnixMicro() - 1
+	return e, nil
+}
+
+func join(kinds []history.Kind) string {
+	all := make([]string, len(kinds))
+	for i, k := range kinds {
+		all[i] = string(k)
+	}
+	return strings.Join(all, ", ")
+}
+
+// of selects from events.
+func (q *eventQuery) of(all []*history.Event) []*history.Event {
+	all = slices.DeleteFunc(all, func(e *history.Event) bool {
+		return !q.takes(e.Namespace, e.Service) || q.kind != "" && q.kind != e.Kind ||
+			!matching(q.text, string(e.Kind), e.Namespace, e.Service, e.Host, e.Address, e.Alloc, e.Source, e.Message, e.Why)
+	})
+	if q.limit > 0 && len(all) > q.limit {
+		all = all[len(all)-q.limit:]
+	}
+	return all
+}
+
+func (a *Admin) serveEvents(w http.ResponseWriter, r *http.Request) {
+	parsed, ok := parameters(w, r, "since", "event", "namespace", "service", "q", "limit", "follow")
+	if !ok {
+		return
+	}
+	q, err := eventQueryOf(r, values{parsed})
+	if err != nil {
+		refuse(w, err.Error())
+		return
+	}
+	if a.options.History == nil {
+		answer(w, http.StatusOK, Events{Items: []*history.Event{}})
+		return
+	}
+	if follows(r) {
+		a.followEvents(w, r, q)
+		return
+	}
+	answer(w, http.StatusOK, a.events(q))
+}
+
+// events returns the events that a query selects.
+func (a *Admin) events(q eventQuery) Events {
+	all, _ := a.options.History.Since(q.since)
+	e := Events{Last: q.since, Items: []*history.Event{}}
+	if len(all) > 0 {
+		e.Last = all[len(all)-1].ID
+	}
+	e.Items = append(e.Items, q.of(all)...)
+	return e
+}
+
+// followEvents sends the events that a query selects, and then each new one.
+func (a *Admin) followEvents(w http.ResponseWriter, r *http.Request, q eventQuery) {
+	flush, end, ok := a.begin(w)
+	if !ok {
+		return
+	}
+	defer end()
+	for {
+		all, next := a.options.History.Since(q.since)
+		if len(all) > 0 {
+			q.since = all[len(all)-1].ID
+		}
+		for _, e := range q.of(all) {
+			writeEvent(w, e)
+		}
+		q.limit = 0
+		if flush() != nil || !waitFor(r.Context(), w, next) {
+			return
+		}
+	}
+}
+
+// writeEvent writes an event as server-sent events have it.
+func writeEvent(w io.Writer, e *history.Event) {
+	text, err := json.Marshal(e) // has no line feed
+	if err != nil {              // our type cannot fail
+		return
+	}
+	fmt.Fprintf(w, "id: %d\ndata: %s\n\n", e.ID, text)
+}
+
+// waitFor waits for something to happen, and says now and then that it waits. It is false
+// when the client has left.
+func waitFor(ctx context.Context, w http.ResponseWriter, what <-chan struct{}) bool {
+	beat := time.NewTicker(heartbeat)
+	defer beat.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-what:
+			return true
+		case <-beat.C:
+			fmt.Fprint(w, ":\n\n")
+			if http.NewResponseController(w).Flush() != nil {
+				return false
+			}
+		}
+	}
+}
+
+var (
+	decisions       = desc("serai_decisions_total", "What serai has decided, by kind: see /api/v1/events.", "event")
+	decisionsLost   = desc("serai_decisions_forgotten_total", "Decisions that are not remembered any more, because others needed the room.")
+	decisionsLimit  = desc("serai_decisions_limit", "Decisions that are remembered: --max-events.")
+	followersNow    = desc("serai_admin_followers", "Pages and commands that follow the admin's answers.")
+	followersTurned = desc("serai_admin_followers_refused_total", "Those that were refused because of --max-followers.")
+)
+
+// ownMetrics collects what the admin itself has.
+type ownMetrics struct{ *Admin }
+
+// Collect implements prometheus.Collector.
+func (a ownMetrics) Collect(out chan<- prometheus.Metric) {
+	gauge(out, followersNow, float64(a.followers.Taken()))
+	counter(out, followersTurned, a.followersRefused.Load())
+	if a.options.History == nil {
+		return
+	}
+	s := a.options.History.Status()
+	for kind, n := range s.Counts {
+		counter(out, decisions, n, string(kind))
+	}
+	counter(out, decisionsLost, s.Forgotten)
+	gauge(out, decisionsLimit, float64(s.Size))
+}
+
+// Describe describes nothing: see Collect.
+func (ownMetrics) Describe(chan<- *prometheus.Desc) {}

@@ -1,0 +1,133 @@
+package admin
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"serai/upstream"
+)
+
+// Status is the answer of /api/v1/status.
+type Status struct {
+	Version string `json:"version"`
+	// Name identifies this serai among others: the name of its host.
+	Name    string    `json:"name,omitempty"`
+	Started time.Time `json:"started"`
+	// Readiness is the answer of /ready.
+	Readiness Readiness `json:"readiness"`
+	// Traffic is the last sample of /api/v1/traffic.
+	Traffic Sample `json:"traffic"`
+	Counts  Counts `json:"counts"`
+	// Instances counts instances by state.
+	Instances map[string]int `json:"instances"`
+	// Listeners are the traffic listeners by name.
+	Listeners map[string]ListenerStatus `json:"listeners"`
+	// Certificates is absent when there are none.
+	Certificates *CertificateSummary `json:"certificates,omitempty"`
+	Events       EventCounts         `json:"events"`
+}
+
+// Counts are the sizes of lists.
+type Counts struct {
+	Routes     int `json:"routes"`
+	Lingering  int `json:"lingering"` // routes that wait for their next instance
+	Hosts      int `json:"hosts"`
+	Rejections int `json:"rejections"`
+}
+
+// ListenerStatus describes one traffic listener.
+type ListenerStatus struct {
+	Connections int    `json:"connections"`
+	Accepted    uint64 `json:"accepted"`
+	Refused     uint64 `json:"refused"`
+}
+
+// CertificateSummary is what matters of all certificates.
+type CertificateSummary struct {
+	Count int `json:"count"`
+	// First is when the first of them expires.
+	First time.Time `json:"first_expiry,omitzero"`
+	// Leading says that this serai orders certificates; Missing are hosts that want one
+	// and have none, Failing those whose last order failed. All are absent when none are
+	// obtained.
+	Leading *bool `json:"leading,omitempty"`
+	Missing *int  `json:"missing,omitempty"`
+	Failing *int  `json:"failing,omitempty"`
+}
+
+// EventCounts says how many decisions are remembered.
+type EventCounts struct {
+	Kept      int    `json:"kept"`
+	Limit     int    `json:"limit"`
+	Forgotten uint64 `json:"forgotten"`
+}
+
+func (a *Admin) apiStatus() query {
+	return query{nil, func(*http.Request, values) (any, error) { return a.status(), nil }}
+}
+
+// status describes everything in brief.
+func (a *Admin) status() Status {
+	s := Status{
+		Version: a.options.Version, Name: a.options.Name, Started: a.metrics.started.UTC().Truncate(time.Second), Readiness: a.readiness(), Traffic: a.pulse.now(),
+		Instances: make(map[string]int), Listeners: make(map[string]ListenerStatus), Certificates: a.certificateSummary(),
+	}
+	table := a.options.Router.Current()
+	last := ""
+	for _, r := range table.Routes() { // sorted by host
+		s.Counts.Routes++
+		if r.Lingers() {
+			s.Counts.Lingering++
+		}
+		if r.Host != last {
+			s.Counts.Hosts++
+			last = r.Host
+		}
+	}
+	for range table.EachRejection {
+		s.Counts.Rejections++
+	}
+	for _, state := range stateNames {
+		s.Instances[state] = 0
+	}
+	a.options.Registry.EachState(func(state upstream.State) { s.Instances[state.String()]++ })
+	for _, l := range a.options.Listeners {
+		of := l.Status()
+		s.Listeners[l.Name] = ListenerStatus{of.Conns, of.Accepted, of.Refused}
+	}
+	if ring := a.options.History; ring != nil {
+		of := ring.Status()
+		s.Events = EventCounts{of.Kept, of.Size, of.Forgotten}
+	}
+	return s
+}
+
+// certificateSummary is nil when there are no certificates.
+func (a *Admin) certificateSummary() *CertificateSummary {
+	if a.options.Certificates == nil {
+		return nil
+	}
+	ended, end := context.WithCancel(context.Background())
+	end() // the leader's name is not read from the store
+	c := a.certificates(ended)
+	s := &CertificateSummary{Count: len(c.Certificates)}
+	for _, one := range c.Certificates {
+		if s.First.IsZero() || one.NotAfter.Before(s.First) {
+			s.First = one.NotAfter
+		}
+	}
+	if o := c.Obtained; o != nil {
+		missing, failing := 0, 0
+		for _, h := range o.Hosts {
+			if h.Expires == nil {
+				missing++
+			}
+			if h.Error != "" {
+				failing++
+			}
+		}
+		s.Leading, s.Missing, s.Failing = &o.Leading, &missing, &failing
+	}
+	return s
+}
