@@ -33,6 +33,8 @@ type Route struct {
 	// one until the route Expires.
 	Lingers bool      `json:"lingers,omitempty"`
 	Expires time.Time `json:"expires,omitzero"`
+	// DefaultHost says that no tag names the host: it is by --default-host.
+	DefaultHost bool `json:"default_host,omitempty"`
 	// CreateIndex is the age of the claim.
 	CreateIndex uint64 `json:"create_index"`
 }
@@ -74,7 +76,7 @@ func describe(r *router.Route, words *router.Words) Route {
 		Host: r.Host, Path: r.Path, Exact: r.Exact, Priority: r.Priority,
 		Namespace: r.Namespace, Service: r.Service, Route: r.Name, Job: r.Job,
 		Options: words.Route(r.Options), Policies: r.Named(), Closed: r.Options.Closed, Members: []Member{},
-		Lingers: r.Lingers(), Expires: r.Expires, CreateIndex: r.CreateIndex,
+		Lingers: r.Lingers(), Expires: r.Expires, CreateIndex: r.CreateIndex, DefaultHost: r.DefaultHost,
 	}
 	if d.Policies != nil {
 		d.Does = r.ExplainPolicies()

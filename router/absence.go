@@ -180,19 +180,19 @@ func (b *Builder) end(routes []*Route) {
 // the claim of r.
 func (b *Builder) offered(r *Route, offers []Offer, fits func(name string) bool) bool {
 	for _, o := range offers {
-		if fits(o.Service) && b.claims(o.Tags, r) {
+		if fits(o.Service) && b.claims(o, r) {
 			return true
 		}
 	}
 	return false
 }
 
-// claims reports whether an instance with these tags would make the claim of r.
-func (b *Builder) claims(tags []string, r *Route) bool {
-	if slices.ContainsFunc(tags, interpolated) {
+// claims reports whether an instance of an offer would make the claim of r.
+func (b *Builder) claims(o Offer, r *Route) bool {
+	if slices.ContainsFunc(o.Tags, interpolated) {
 		return true // only the instance knows what Nomad will put there
 	}
-	definitions, _ := b.grammar.Parse(tags)
+	definitions, _ := b.grammar.parse(o.Tags, b.defaultHost.defaultOf(r, o.Service))
 	for _, d := range definitions {
 		if d.Class != b.options.Class || d.Priority != r.Priority || conditionsKey(d.Conditions) != r.conditions ||
 			!slices.Contains(d.Hosts, r.Host) {

@@ -11,11 +11,13 @@ import (
 // Builder makes each Table from the last one, changing only what belongs to the
 // services that changed. Its methods must not be called concurrently.
 type Builder struct {
-	options  Options
-	router   *Router
-	grammar  *Grammar
-	owners   *owners
-	services map[discovery.Key]*service
+	options Options
+	router  *Router
+	grammar *Grammar
+	// defaultHost is nil where services without a host have none.
+	defaultHost *hostTemplate
+	owners      *owners
+	services    map[discovery.Key]*service
 	// paging counts the services whose routes show pages of a service.
 	paging map[discovery.Key]int
 	// questioned are the services that auths ask.
@@ -69,6 +71,9 @@ func NewBuilder(router *Router, o Options) (*Builder, error) {
 		contests: make(map[string][]Contest), asked: make(map[Absence]time.Time), renamed: make(map[Absence]bool),
 	}
 	b.grammar.httpsOnly = o.HTTPSOnly
+	if o.DefaultHost != "" {
+		b.defaultHost, _ = newHostTemplate(o.DefaultHost) // Validate has tried
+	}
 	router.current.Store(newTable(owners, o.Reserved...))
 	return b, nil
 }

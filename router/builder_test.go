@@ -426,6 +426,9 @@ func FuzzTags(f *testing.F) {
 	f.Add("ingress.host=a.example\ningress.path=/x")
 	f.Add("ingress.r.host=*\ningress.r.canary=10%\ningress.r.redirect=https://{host}{path}")
 	f.Add("ingress.host=[::1]\ningress.check=/h\ningress.check-status=200-299\ningress.max-body=1GiB")
+	f.Add("ingress.enable=true")
+	f.Add("ingress.enable=false\ningress.stripp=/x\ningress.host=a.example")
+	f.Add("ingress.a.enable=true\ningress.a.host=a.example\ningress.b.enable=false\ningress.b.allow=10.0.0.0/8")
 	f.Fuzz(func(t *testing.T, text string) {
 		definitions, problems := router.ParseTags("ingress", strings.Split(text, "\n"))
 		for _, p := range problems {

@@ -56,7 +56,7 @@ func (r *reading) closed() *Definition {
 // closed returns a definition that takes the same requests and answers none.
 func (d *Definition) closed() *Definition {
 	shut := newDefinition(d.Name)
-	shut.Hosts, shut.Prefixes, shut.Exact, shut.Conditions, shut.Priority, shut.Class = d.Hosts, d.Prefixes, d.Exact, d.Conditions, d.Priority, d.Class
+	shut.Hosts, shut.DefaultHost, shut.Prefixes, shut.Exact, shut.Conditions, shut.Priority, shut.Class = d.Hosts, d.DefaultHost, d.Prefixes, d.Exact, d.Conditions, d.Priority, d.Class
 	shut.Options.TLS, shut.Options.GRPCWeb, shut.Options.OfRoute = d.Options.TLS, d.Options.GRPCWeb, policy.OfRoute{Closed: true}
 	shut.size = d.size
 	return shut

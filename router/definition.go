@@ -15,6 +15,8 @@ type Definition struct {
 	// Hosts are host patterns in lower case: a name, an IP address (IPv6 in
 	// brackets), "*.example.org" for exactly one more label, or "*".
 	Hosts []string
+	// DefaultHost says that no tag names a host: Hosts is what Options.DefaultHost gives.
+	DefaultHost bool
 	// Prefixes are path prefixes, without trailing slash except "/" itself.
 	// Exact are exact paths. At least one of both is given.
 	Prefixes, Exact []string

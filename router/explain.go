@@ -42,8 +42,10 @@ type Candidate struct {
 	Conditions []string `json:"conditions,omitempty"`
 	Priority   int      `json:"priority"`
 	Index      uint64   `json:"create_index"`
-	Wins       bool     `json:"wins,omitempty"`
-	Why        string   `json:"why"`
+	// DefaultHost says that no tag names the host.
+	DefaultHost bool   `json:"default_host,omitempty"`
+	Wins        bool   `json:"wins,omitempty"`
+	Why         string `json:"why"`
 }
 
 // maxCandidates bounds an Explanation. The winner is always among them.
@@ -139,7 +141,7 @@ func (t *Table) holding(host []byte) *holding {
 }
 
 func (r *Route) candidate() Candidate {
-	c := Candidate{Route: printable(r.ID()), Host: r.Host, Path: r.Path, Exact: r.Exact, Priority: r.Priority, Index: r.CreateIndex}
+	c := Candidate{Route: printable(r.ID()), Host: r.Host, Path: r.Path, Exact: r.Exact, Priority: r.Priority, Index: r.CreateIndex, DefaultHost: r.DefaultHost}
 	for _, condition := range r.Conditions {
 		c.Conditions = append(c.Conditions, printable(condition.String()))
 	}
@@ -148,7 +150,11 @@ func (r *Route) candidate() Candidate {
 
 // reason says which requests a route takes.
 func (r *Route) reason() string {
-	s := "host " + r.Host + ", path " + r.match()
+	s := "host " + r.Host
+	if r.DefaultHost {
+		s += ", the service's default host"
+	}
+	s += ", path " + r.match()
 	if r.Priority != 0 {
 		s += fmt.Sprintf(", priority %d", r.Priority)
 	}

@@ -53,7 +53,7 @@ func (a asked) AppendPlaceholder(dst []byte, _ policy.Placeholder) []byte { retu
 // A case is a file of lines, then "---", then the verdict:
 //
 //	# why
-//	set prefix P | set class C | set node N | set https-only | own NAMESPACE HOST,...
+//	set prefix P | set class C | set node N | set https-only | set default-host TEMPLATE | own NAMESPACE HOST,...
 //	policy NAME [PATTERN,...]  a policy of the operator's file, for namespaces
 //	setting KEY = VALUE        of the last policy; several of one key are a list
 //	auth NAME [PATTERN,...]    an auth that lets nobody through
@@ -61,6 +61,7 @@ func (a asked) AppendPlaceholder(dst []byte, _ policy.Placeholder) []byte { retu
 //	service NAMESPACE/NAME     a service, with one instance
 //	instance ID ADDRESS:PORT   another one of the same service
 //	tag TAG                    of the last instance
+//	datacenter NAME | job NAME | consul    where it runs, what started it, its source
 //	get HOST PATH              or post; "with NAME: VALUE" adds a header to it
 //	explain                    the last request
 //
@@ -130,7 +131,7 @@ func verdict(t *testing.T, input string) string {
 				o.HTTPSOnly = true
 				break
 			}
-			*map[string]*string{"prefix": &o.Prefix, "class": &o.Class, "node": &o.Node}[name] = value
+			*map[string]*string{"prefix": &o.Prefix, "class": &o.Class, "node": &o.Node, "default-host": &o.DefaultHost}[name] = value
 		case "own":
 			namespace, hosts, _ := strings.Cut(rest, " ")
 			o.Owners[namespace] = strings.Split(hosts, ",")
@@ -144,6 +145,12 @@ func verdict(t *testing.T, input string) string {
 		case "instance":
 			id, address, _ := strings.Cut(rest, " ")
 			add(id, address)
+		case "datacenter":
+			instance.Datacenter = rest
+		case "job":
+			instance.Job = rest
+		case "consul":
+			instance.Created += 1 << 52
 		case "tag":
 			if strings.HasPrefix(rest, `"`) {
 				if unquoted, err := strconv.Unquote(rest); err == nil {

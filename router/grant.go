@@ -89,7 +89,7 @@ func (p *parsed) alike(i int) int {
 
 // ask is the petition of the first instance: it gets what the rules and quotas permit.
 func (c *compilation) ask(instance *discovery.Instance, d *Definition, p *petition, g *grant) {
-	refuse := func(r Rejection) { g.refusals = append(g.refusals, c.refuse(instance, r)) }
+	refuse := func(r Rejection) { g.refusals = append(g.refusals, c.refuse(instance, r.ofDefault(d.DefaultHost))) }
 	conditions := conditionsKey(d.Conditions)
 	for _, host := range d.Hosts {
 		f, holder := c.owners.refuse(c.key.Namespace, host)

@@ -259,7 +259,7 @@ func (e *entry) disown(r *Route) Rejection {
 	for _, m := range r.Pool.Members() {
 		rejection.join(m.Alloc)
 	}
-	return rejection
+	return rejection.ofDefault(r.DefaultHost)
 }
 
 // contest returns the contest of namespaces for the host, if there is one. Claims of

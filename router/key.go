@@ -106,6 +106,7 @@ type flaw struct{ why, instead string }
 type draft struct {
 	*Definition
 	redirectStatus int
+	enable         switched
 	rate           policy.Rate
 	cors           policy.CORS
 	errors         policy.Errors
@@ -127,6 +128,7 @@ func Keys() []Key {
 func keys() []key {
 	return slices.Concat(
 		outside("it decides which requests the route takes", claimKeys()),
+		outside("it says whether a service takes part", enableKeys()),
 		outside("it says how the instances are spoken to", slices.Concat(forwardKeys(), instanceKeys())),
 		combined(adds, fieldKeys()),
 		outside("it says how the requests are divided between the instances", balanceKeys()),

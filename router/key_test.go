@@ -18,7 +18,7 @@ import (
 )
 
 // shownApart are the keys that /routes shows in separate fields.
-var shownApart = []string{"host", "path", "path-exact", "method", "header", "query", "priority", "class", "weight", "canary"}
+var shownApart = []string{"host", "path", "path-exact", "method", "header", "query", "priority", "class", "enable", "weight", "canary"}
 
 // TestEveryKeyIsWrittenAgain: /routes shows what a tag asks for in words that mean the
 // same as a tag.

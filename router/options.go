@@ -21,6 +21,10 @@ type Options struct {
 	Registry *upstream.Registry
 	// Prefix is the prefix of our tags, "ingress" by default.
 	Prefix string
+	// DefaultHost is the host of services whose tags name none, such as
+	// {service}.example.org: names in braces stand for what the instance is (service,
+	// namespace, job, datacenter, source). Empty means that they have none.
+	DefaultHost string
 	// Class is the ingress class that is served: only routes with the same class tag,
 	// and only routes without the tag when it is empty.
 	Class string
@@ -86,6 +90,9 @@ func (o *Options) Validate() error {
 	}
 	if o.Class != "" && (!isToken(o.Class) || len(o.Class) > maxRouteLen) {
 		errs = append(errs, fmt.Errorf("class %q is not up to %d letters, digits, dashes and underscores", o.Class, maxRouteLen))
+	}
+	if err := CheckDefaultHost(o.DefaultHost); err != nil {
+		errs = append(errs, fmt.Errorf("default host %q: %w", o.DefaultHost, err))
 	}
 	errs = append(errs, o.ValidateHosts(), o.Quotas.validate())
 	return errors.Join(errs...)

@@ -15,6 +15,8 @@ type Problem struct {
 	Why, Instead string
 	// Hosts are the hosts of the refused route, as far as they could be read.
 	Hosts []string
+	// DefaultHost says that these are the default host.
+	DefaultHost bool
 }
 
 func (p Problem) compare(q Problem) int {

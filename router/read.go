@@ -20,6 +20,7 @@ const maxAskedClaims = 8
 // parsed is the result of parsing one list of tags.
 type parsed struct {
 	tags        []string
+	fallback    fallback // of the instances, which have different ones where it says so
 	definitions []Definition
 	problems    []Problem
 	claims      int // that it asks for
@@ -35,8 +36,8 @@ func (c *compilation) readAll(source *discovery.Service) {
 	slices.SortStableFunc(instances, func(a, b *discovery.Instance) int { return cmp.Compare(a.Created, b.Created) })
 	known, seed, read := make(map[uint64][]*parsed), maphash.MakeSeed(), 0
 	for _, instance := range instances {
-		hash := hashTags(seed, instance.Tags)
-		at := slices.IndexFunc(known[hash], func(p *parsed) bool { return slices.Equal(p.tags, instance.Tags) })
+		hash, of := hashTags(seed, instance.Tags), c.defaultHost.of(instance)
+		at := slices.IndexFunc(known[hash], func(p *parsed) bool { return p.fallback == of && slices.Equal(p.tags, instance.Tags) })
 		if at < 0 {
 			if n := c.grammar.count(instance.Tags); read > 0 && read+n > maxServiceTags {
 				c.refuse(instance, Rejection{Instance: true, Why: fmt.Sprintf("the instances of the service carry more than %d different tags of %s", maxServiceTags, c.grammar.prefix),
@@ -45,8 +46,8 @@ func (c *compilation) readAll(source *discovery.Service) {
 			} else {
 				read += n
 			}
-			p := &parsed{tags: instance.Tags}
-			p.definitions, p.problems = c.grammar.Parse(instance.Tags)
+			p := &parsed{tags: instance.Tags, fallback: of}
+			p.definitions, p.problems = c.grammar.parse(instance.Tags, of)
 			c.lookUpPolicies(p)
 			for i := range p.definitions {
 				d := &p.definitions[i]
@@ -71,7 +72,7 @@ func hashTags(seed maphash.Seed, tags []string) uint64 {
 // read applies the definitions of an instance.
 func (c *compilation) read(instance *discovery.Instance, p *parsed) {
 	for _, p := range p.problems {
-		c.refuse(instance, Rejection{Route: p.Route, Instance: p.Whole, Hosts: p.Hosts, Tag: p.Tag, Why: p.Why, Instead: p.Instead})
+		c.refuse(instance, Rejection{Route: p.Route, Instance: p.Whole, Hosts: p.Hosts, Tag: p.Tag, Why: p.Why, Instead: p.Instead, DefaultHost: p.DefaultHost})
 	}
 	if len(p.definitions) == 0 {
 		return

@@ -24,6 +24,9 @@ type Rejection struct {
 	Instances int      `json:"instances"`
 	// Hosts are the hosts that are not served for this reason.
 	Hosts []string `json:"hosts,omitempty"`
+	// DefaultHost says that no tag names them: the operator gives them to services without
+	// a host.
+	DefaultHost bool `json:"default_host,omitempty"`
 	// Tag is the tag as written, escaped and shortened; empty when no single tag is the
 	// cause.
 	Tag string `json:"tag,omitempty"`

@@ -19,10 +19,13 @@ type Route struct {
 	Host string
 	// Path is a whole path when Exact, a prefix otherwise: "/", or without
 	// trailing slash.
-	Path    string
-	Exact   bool
-	guarded bool  // may serve only the hosts of its namespace
-	place   int32 // agreed by all nodes, from 1; 0 for none
+	Path  string
+	Exact bool
+	// DefaultHost says that no tag of the newest instance names the host: see
+	// Options.DefaultHost.
+	DefaultHost bool
+	guarded     bool  // may serve only the hosts of its namespace
+	place       int32 // agreed by all nodes, from 1; 0 for none
 	// Pool holds the instances that ask for the route: none while it lingers.
 	Pool *upstream.Pool
 	// CreateIndex is the age of the claim: the lowest Instance.Created of an instance

@@ -196,8 +196,9 @@ func (c *compilation) mayTell() bool {
 // route makes the route of an ID, keeping the state of its last version.
 func (c *compilation) route(s routeID, d *demand, last *Route) *Route {
 	age := d.age()
+	_, newest := newestOf(d.asks)
 	r := &Route{
-		Common: c.common(s, d), Host: s.host, Path: s.path, Exact: s.exact, CreateIndex: age, present: age,
+		Common: c.common(s, d), Host: s.host, Path: s.path, Exact: s.exact, DefaultHost: newest.DefaultHost, CreateIndex: age, present: age,
 		guarded: c.owners != nil && strings.HasPrefix(s.host, "*"),
 	}
 	if last != nil {

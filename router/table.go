@@ -191,7 +191,7 @@ func (s shadow) rejection() Rejection {
 	for _, m := range r.Pool.Members() {
 		rejection.join(m.Alloc)
 	}
-	return rejection
+	return rejection.ofDefault(r.DefaultHost)
 }
 
 // HostStatus is one host pattern of a table.

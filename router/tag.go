@@ -22,27 +22,38 @@ const (
 // reading is one route whose tags are being parsed.
 type reading struct {
 	draft
-	seen     map[string]bool // keys that must not occur again
-	first    string          // its first tag
-	guard    guarding
-	hosted   bool // some tag says of its host
-	problems []Problem
+	seen   map[string]bool // keys that must not occur again
+	first  string          // its first tag
+	guard  guarding
+	hosted bool // some tag says of its host, or it has the default host
+	// takesDefault says that it has the default host, if there is one.
+	takesDefault bool
+	problems     []Problem
 }
 
 // Parse reads the tags of one instance. It returns the definitions without errors,
 // sorted by name, and what is wrong with the others. Of these, those with a guard are
 // among the definitions, closed.
 func (g *Grammar) Parse(tags []string) ([]Definition, []Problem) {
+	return g.parse(tags, fallback{})
+}
+
+// parse is Parse of an instance with a default host.
+func (g *Grammar) parse(tags []string, of fallback) ([]Definition, []Problem) {
 	routes, problems, whole := g.readRoutes(tags)
 	if whole != nil {
 		return nil, []Problem{*whole}
 	}
+	if switchedOff(routes) {
+		return nil, nil
+	}
+	giveHosts(routes, of)
 	var definitions []Definition
 	strays := len(problems) > 0
 	for _, r := range routes {
 		strays = strays || !r.hosted
 		if len(r.problems) == 0 {
-			r.problems = g.finish(r)
+			r.problems = g.finish(r, of)
 		}
 		if len(r.problems) == 0 {
 			definitions = append(definitions, *r.Definition)
@@ -52,7 +63,7 @@ func (g *Grammar) Parse(tags []string) ([]Definition, []Problem) {
 			definitions = append(definitions, *r.closed())
 		}
 		for i := range r.problems {
-			r.problems[i].Hosts = r.Hosts
+			r.problems[i].Hosts, r.problems[i].DefaultHost = r.Hosts, r.DefaultHost
 		}
 		problems = append(problems, r.problems...)
 	}
@@ -129,6 +140,10 @@ func (g *Grammar) readRoutes(tags []string) (routes map[string]*reading, problem
 		g.noteGuard(r, word, f)
 		if f != nil {
 			f = f.orUnknownVariable(tag)
+			if name == "" && word == enableKey {
+				// It may have been meant to switch the instance off.
+				return nil, nil, &Problem{Whole: true, Tag: printable(tag), Why: f.why, Instead: f.instead}
+			}
 			r.problems = append(r.problems, Problem{Route: printable(name), Tag: printable(tag), Why: f.why, Instead: f.instead})
 		}
 	}
@@ -174,11 +189,11 @@ func (g *Grammar) read(r *reading, tag, word, value string, valued bool) *flaw {
 }
 
 // finish checks what only all tags of a route together show.
-func (g *Grammar) finish(r *reading) []Problem {
+func (g *Grammar) finish(r *reading, of fallback) []Problem {
 	f := (*flaw)(nil)
 	switch {
 	case len(r.Hosts) == 0:
-		f = &flaw{"the route has no host", g.tag(r.Name, "host") + "NAME"}
+		f = g.hostless(r, of)
 	case len(r.Hosts)*(len(r.Prefixes)+len(r.Exact)) > maxClaims:
 		r.guard.unclear = true
 		f = &flaw{fmt.Sprintf("the route claims more than %d pairs of host and path", maxClaims), "several routes with shorter lists"}

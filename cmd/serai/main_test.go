@@ -497,6 +497,8 @@ func TestBadInput(t *testing.T) {
 		{"bad share", nil, []string{"serve", "--retry-share=7"}, "--retry-share=7 is not between 0 and 1"},
 		{"bad log level", nil, []string{"serve", "--log-level=loud"}, `--log-level: "loud" is not DEBUG, INFO, WARN or ERROR`},
 		{"namespaces that are empty", nil, []string{"serve", "--namespaces="}, "--namespaces names none"},
+		{"bad default host", nil, []string{"serve", "--default-host={servcie}.example.org"}, `--default-host="{servcie}.example.org": {servcie} stands for nothing; did you mean {service}?`},
+		{"bad default host in the environment", env{"SERAI_DEFAULT_HOST": "www.example.org"}, []string{"serve"}, `SERAI_DEFAULT_HOST="www.example.org": all services would have the same host`},
 		{"bad prefix", nil, []string{"serve", "--tag-prefix=a=b"}, `tag prefix "a=b"`},
 		{"bad class", nil, []string{"serve", "--class=a b"}, `class "a b"`},
 		{"bad namespace", nil, []string{"serve", "--namespaces=[a"}, `namespace pattern "[a"`},

@@ -16,6 +16,7 @@ import (
 	"serai/consul"
 	"serai/internal/history"
 	"serai/nomad"
+	"serai/router"
 )
 
 // serveCommand is `serai serve`: its flags.
@@ -30,6 +31,7 @@ type serveCommand struct {
 
 	sourceFlags
 	Class            string   `help:"Ingress class: only routes whose class tag is the same are served." placeholder:"NAME" group:"Discovery"`
+	DefaultHost      string   `help:"Host of services whose tags name none, such as {service}.example.org: {service}, {namespace}, {job}, {datacenter} and {source} stand for those of the instance. A service takes part with the tag enable=true, or with any other tag of ours; docs/tags.md. Empty for none." placeholder:"TEMPLATE" group:"Discovery"`
 	TagPrefix        string   `default:"ingress" help:"What our tags begin with." placeholder:"WORD" group:"Discovery"`
 	StateDir         string   `help:"Directory where the last known services and certificates are kept, for a start while Nomad is away; with --cert-store=file, all that belongs to certificates." placeholder:"DIR" group:"Discovery"`
 	UpstreamNetworks []cidr   `help:"Networks that instances may be in; when empty, all but loopback addresses in a cluster whose nodes have others. Metadata services, serai and Nomad themselves are never in them." placeholder:"CIDR,..." group:"Discovery"`
@@ -174,6 +176,9 @@ func (c *serveCommand) validate() error {
 	}
 	if c.ConsulWatches < 1 {
 		errs = append(errs, fmt.Errorf("--consul-watches=%d is not at least 1", c.ConsulWatches))
+	}
+	if err := router.CheckDefaultHost(c.DefaultHost); err != nil {
+		errs = append(errs, fmt.Errorf("--default-host=%q: %w", c.DefaultHost, err))
 	}
 	if len(c.Namespaces) == 0 {
 		errs = append(errs, errors.New("--namespaces names none: leave it out to watch all"))
