@@ -19,6 +19,7 @@ import (
 	"serai/internal/history"
 	"serai/internal/memory"
 	"serai/internal/quota"
+	"serai/mesh"
 	"serai/policy"
 	"serai/policy/auth/oidc"
 	"serai/proxy"
@@ -58,6 +59,8 @@ type Options struct {
 	// Claims returns the state of the record of contested claims; nil when there is
 	// none.
 	Claims func() claims.Status
+	// Mesh returns serai's place in Consul's mesh; nil when it has none.
+	Mesh func() mesh.Status
 	// Config returns the state of the config file; nil when there is none.
 	Config func() ConfigStatus
 	// Auths describes what auths share, and each; nil where there can be none.

@@ -68,6 +68,9 @@ func (a *Admin) readiness() Readiness {
 			}
 		}
 	}
+	if a.options.Mesh != nil {
+		r.Why = append(r.Why, a.options.Mesh().Problems...)
+	}
 	if a.options.Config != nil {
 		s := a.options.Config()
 		r.Config, r.Why = &s, append(r.Why, s.warnings()...)

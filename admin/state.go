@@ -121,6 +121,9 @@ func (c *state) Collect(out chan<- prometheus.Metric) {
 	}
 	collectShares(c.options, out)
 	collectCertificates(c.options, out)
+	if c.options.Mesh != nil {
+		collectMesh(out, c.options.Mesh())
+	}
 	if c.options.Claims != nil {
 		collectClaims(out, c.options.Claims())
 	}

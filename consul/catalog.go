@@ -38,9 +38,18 @@ type Service struct {
 	Port            int
 	TaggedAddresses map[string]Address
 	Weights         Weights
+	Proxy           Proxy
+	Connect         struct{ Native bool } // Native says that it speaks the mesh's TLS itself
 	CreateIndex     uint64
 	ModifyIndex     uint64
 }
+
+// The kind of a Service that is a sidecar.
+const Sidecar = "connect-proxy"
+
+// Proxy says what a sidecar stands for: a service, and where it is for one instance, that
+// one, which runs on the same node.
+type Proxy struct{ DestinationServiceName, DestinationServiceID string }
 
 // Address is an address of a service that has a name.
 type Address struct {
@@ -106,6 +115,27 @@ func (c *Client) Services(ctx context.Context, q Query) (map[string][]string, Me
 // Source: https://developer.hashicorp.com/consul/api-docs/health#list-service-instances-for-service.
 func (c *Client) Service(ctx context.Context, name string, q Query) ([]Entry, Meta, error) {
 	r := &request{kind: KindService, op: fmt.Sprintf("read service %q", name), path: "/v1/health/service/" + url.PathEscape(name), params: url.Values{}}
+	return c.entries(ctx, r, name, q, func(s *Service) string { return s.Service })
+}
+
+// Sidecars lists what is connected to for one service in Consul's mesh, as Service does:
+// its sidecars, instances that need none, and gateways that lead to it.
+// Source: https://developer.hashicorp.com/consul/api-docs/health#list-service-instances-for-mesh-enabled-service.
+func (c *Client) Sidecars(ctx context.Context, name string, q Query) ([]Entry, Meta, error) {
+	r := &request{kind: KindSidecars, op: fmt.Sprintf("read the sidecars of service %q", name), path: "/v1/health/connect/" + url.PathEscape(name), params: url.Values{}}
+	return c.entries(ctx, r, name, q, func(s *Service) string {
+		switch s.Kind {
+		case Sidecar:
+			return s.Proxy.DestinationServiceName
+		case "":
+			return s.Service
+		}
+		return name // a gateway may have any name
+	})
+}
+
+// entries reads a list of instances, each of which is of the service.
+func (c *Client) entries(ctx context.Context, r *request, name string, q Query, of func(*Service) string) ([]Entry, Meta, error) {
 	if name == "" || name == "." || name == ".." {
 		return nil, Meta{}, &Error{Op: r.op, Err: fmt.Errorf("%q cannot be a service's name", name)}
 	}
@@ -120,8 +150,8 @@ func (c *Client) Service(ctx context.Context, name string, q Query) ([]Entry, Me
 			return err
 		}
 		for i := range entries {
-			if e := &entries[i]; e.Service.Service != name || e.Service.ID == "" || e.Node.Node == "" {
-				return insane(r, "it has an instance with service %q, ID %q and node %q", e.Service.Service, e.Service.ID, e.Node.Node)
+			if e := &entries[i]; of(&e.Service) != name || e.Service.ID == "" || e.Node.Node == "" {
+				return insane(r, "it has an instance of service %q with ID %q and node %q", of(&e.Service), e.Service.ID, e.Node.Node)
 			}
 		}
 		return nil

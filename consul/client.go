@@ -23,6 +23,12 @@ const (
 	KindService  = "service"
 	KindChecks   = "checks"
 	KindLeader   = "leader"
+	// KindSidecars are lists of what is connected to in Consul's mesh; KindLeaf, KindRoots and
+	// KindIntention are about serai's own place in it.
+	KindSidecars  = "sidecars"
+	KindLeaf      = "leaf"
+	KindRoots     = "roots"
+	KindIntention = "intention"
 )
 
 // Client talks to one agent. It is safe for concurrent use, starts no goroutine of its own

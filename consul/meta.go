@@ -30,6 +30,11 @@ func (c *Client) query(r *request, q Query) {
 	if q.Index == 0 {
 		return
 	}
+	r.block(q)
+}
+
+// block makes r a blocking query.
+func (r *request) block(q Query) {
 	r.params.Set("index", strconv.FormatUint(q.Index, 10))
 	r.wait = defaultWait
 	if q.Wait > 0 {

@@ -108,6 +108,9 @@ func (c *Consul) Run(ctx context.Context, out chan<- *Snapshot) error {
 				continue // of requests that were given up
 			}
 			res.then()
+			if r.dirty {
+				r.settleAlone()
+			}
 			r.drain()
 			r.publish()
 		}

@@ -13,8 +13,13 @@ import (
 // only if that is certain.
 func (r *consulRun) apply(f *followed, listed []*Instance, meta *consul.Meta, surely bool, received time.Time) {
 	was := r.dirty
-	missing := r.missing(f.key, listed)
+	missing := slices.Concat(r.missing(f.key, listed), r.lostSidecars(f.key, listed))
 	if len(missing) > 0 && !r.gone(f, missing, meta, surely) {
+		slices.SortFunc(missing, byID)
+		listed = slices.DeleteFunc(listed, func(i *Instance) bool {
+			_, stays := slices.BinarySearchFunc(missing, i, byID)
+			return stays
+		})
 		listed = slices.Concat(listed, missing)
 		slices.SortFunc(listed, byID)
 	} else {
@@ -80,7 +85,7 @@ func (r *consulRun) gone(f *followed, missing []*Instance, meta *consul.Meta, su
 // it lacks something. Where anonymous requests have lost their rights, Consul's own service is
 // gone for them, too: so what the leader lists for them counts only if they may see that one
 // before and after it. Denies says that this is known to be necessary.
-func (r *consulRun) lookUp(ctx context.Context, name string, q consul.Query, denies bool) ([]consul.Entry, consul.Meta, error) {
+func (r *consulRun) lookUp(ctx context.Context, list consulReading, name string, q consul.Query, denies bool) ([]consul.Entry, consul.Meta, error) {
 	client, hidden := r.options.Client, false
 	check := func() error {
 		servers, _, err := client.Service(ctx, consul.OwnService, consul.Query{})
@@ -88,14 +93,14 @@ func (r *consulRun) lookUp(ctx context.Context, name string, q consul.Query, den
 		return err
 	}
 	if q.Stale || !client.Anonymous() || !denies {
-		entries, meta, err := client.Service(ctx, name, q)
+		entries, meta, err := list(ctx, name, q)
 		meta.Filtered = meta.Filtered || meta.Denies && client.Anonymous()
 		return entries, meta, err
 	}
 	if err := check(); err != nil {
 		return nil, consul.Meta{}, err
 	}
-	entries, meta, err := client.Service(ctx, name, q)
+	entries, meta, err := list(ctx, name, q)
 	if err == nil {
 		err = check()
 	}

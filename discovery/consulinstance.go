@@ -23,16 +23,25 @@ func Position(at uint64) (index uint64, ofConsul bool) {
 	return at &^ consulOrder, at >= consulOrder
 }
 
-// instances makes Instances of a service's entries, sorted by ID. Proxies and gateways of
-// Consul's mesh are none: what they expect is TLS with a certificate of the mesh.
-func (o *ConsulOptions) instances(entries []consul.Entry) []*Instance {
+// instances makes Instances of what is listed of a service, sorted by ID. Gateways of
+// Consul's mesh are none, and sidecars only if they are alone.
+func (o *ConsulOptions) instances(l *consulListing, alone bool) []*Instance {
 	var all []*Instance
 	var shares []int
-	for i := range entries {
-		if entries[i].Service.Kind != "" {
+	for i := range l.entries {
+		e := &l.entries[i]
+		if e.Service.Kind != "" && !(e.Service.Kind == consul.Sidecar && alone) {
 			continue
 		}
-		instance, share := o.instance(&entries[i])
+		instance, share := o.instance(e)
+		if e.Service.Kind == consul.Sidecar {
+			instance.Sidecar = o.sidecar(e, e.Service.Proxy.DestinationServiceName)
+			instance.Sidecar.Only, instance.Sidecar.Unfit = true, ""
+		} else {
+			var modified uint64
+			instance.Sidecar, modified = o.sidecarOf(e, l.sidecars)
+			instance.Modified = max(instance.Modified, consulOrder+modified)
+		}
 		all, shares = append(all, instance), append(shares, share)
 	}
 	weigh(all, shares)

@@ -35,9 +35,10 @@ func TestConsulInstances(t *testing.T) {
 	unfit := func(why string) []Instance { return with(func(i *Instance) { i.Unfit = why }) }
 	const alloc = "2d9d3a5c-0b1f-4f0b-9a3e-3f2b8a1c7d55"
 	for name, c := range map[string]struct {
-		options ConsulOptions
-		entries []consul.Entry
-		want    []Instance
+		options           ConsulOptions
+		entries, sidecars []consul.Entry
+		alone             bool
+		want              []Instance
 	}{
 		"no checks":             {entries: []consul.Entry{entryOf("1")}, want: []Instance{plain}},
 		"passing":               {entries: []consul.Entry{entryOf("1", "passing", "passing")}, want: []Instance{plain}},
@@ -77,7 +78,7 @@ func TestConsulInstances(t *testing.T) {
 	} {
 		c.options.Prefix = "ingress"
 		var got []Instance
-		for _, i := range c.options.instances(c.entries) {
+		for _, i := range c.options.instances(&consulListing{entries: c.entries, sidecars: c.sidecars}, c.alone) {
 			got = append(got, *i)
 		}
 		if !reflect.DeepEqual(got, c.want) {
@@ -113,7 +114,7 @@ func TestConsulWeights(t *testing.T) {
 		}
 		o := ConsulOptions{Prefix: "ingress", Warning: true}
 		var got []int
-		for _, i := range o.instances(entries) {
+		for _, i := range o.instances(&consulListing{entries: entries}, false) {
 			got = append(got, i.Weight)
 		}
 		if !reflect.DeepEqual(got, c.want) {

@@ -179,7 +179,11 @@ type consulService struct {
 	Port            int
 	TaggedAddresses map[string]consul.Address `json:",omitempty"`
 	Weights         *consul.Weights           `json:",omitempty"`
+	Proxy           *consul.Proxy             `json:",omitempty"`
+	Connect         *connectNative            `json:",omitempty"`
 }
+
+type connectNative struct{ Native bool }
 
 type consulCheck struct {
 	Node, CheckID, Name, Status, ServiceID string

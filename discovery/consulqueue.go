@@ -30,18 +30,24 @@ func (r *consulRun) drain() {
 		r.queue = r.queue[1:]
 		f.queued, f.reading = false, true
 		r.reading++
-		r.ask(f, consul.Query{Stale: !f.surely}, 0)
+		r.ask(f, nil, consul.Query{Stale: !f.surely}, 0)
 	}
 }
 
-// ask asks for a service.
-func (r *consulRun) ask(f *followed, q consul.Query, after time.Duration) {
+// ask asks for a service; after last, once what is listed of it is not as that any more.
+func (r *consulRun) ask(f *followed, last *consulListing, q consul.Query, after time.Duration) {
 	ctx, stop := context.WithCancel(r.asks)
 	f.asking, f.stop = true, stop
 	surely, denies := !q.Stale, r.denies
 	r.do(ctx, after, func(ctx context.Context) func() {
 		began := time.Now()
-		entries, meta, err := r.lookUp(ctx, f.name, q, denies)
+		var now consulListing
+		var err error
+		if last == nil {
+			now, err = r.readListing(ctx, f.name, q, denies)
+		} else {
+			now, err = r.awaitListing(ctx, f.name, *last, q, denies)
+		}
 		received := time.Now()
 		return func() {
 			again := f.again
@@ -52,32 +58,61 @@ func (r *consulRun) ask(f *followed, q consul.Query, after time.Duration) {
 			}
 			f.pause.reset()
 			r.well(f.name)
-			f.index, f.surely = meta.Index, false
-			r.apply(f, r.options.instances(entries), &meta, surely, received)
+			f.surely = false
+			f.standsFor = standsFor(now.entries)
+			f.alone = r.alone(f.standsFor)
+			meta := now.joint()
+			r.apply(f, r.options.instances(&now, f.alone), &meta, surely, received)
 			r.nowKnown(f)
 			if again {
 				r.enqueue(f, true)
 			}
-			r.next(f, pace(q.Index, &meta, began))
+			r.next(f, now, now.pause(last != nil, last, began))
 		}
 	})
 }
 
 // next waits for the next change of a service, unless it is to be read at once, or has no
 // query of its own.
-func (r *consulRun) next(f *followed, after time.Duration) {
+func (r *consulRun) next(f *followed, now consulListing, after time.Duration) {
 	r.leave(f)
-	switch {
-	case r.followed[f.name] != f || f.queued:
+	if r.followed[f.name] != f || f.queued {
 		return
-	case !f.watched && r.watching < r.options.Watches:
-		f.watched = true
-		r.watching++
-	case !f.watched:
+	}
+	if !r.watch(f, now.meshed) {
 		r.sample()
 		return
 	}
-	r.ask(f, consul.Query{Index: f.index, Wait: around(r.options.Wait), Stale: true}, after)
+	if !now.meshed {
+		now = consulListing{meta: now.meta} // the rest need not be kept
+	}
+	r.ask(f, &now, consul.Query{Wait: around(r.options.Wait), Stale: true}, after)
+}
+
+// watch takes the queries with which a service is waited for: two where its sidecars are as
+// well. It reports whether there are so many.
+func (r *consulRun) watch(f *followed, meshed bool) bool {
+	need := 1
+	if meshed {
+		need = 2
+	}
+	r.unwatch(f)
+	if r.spent+need > r.options.Watches {
+		return false
+	}
+	f.watched, f.queries = true, need
+	r.watching++
+	r.spent += need
+	return true
+}
+
+// unwatch gives them back.
+func (r *consulRun) unwatch(f *followed) {
+	if f.watched {
+		r.watching--
+		r.spent -= f.queries
+	}
+	f.watched, f.queries = false, 0
 }
 
 // triesAtStart is how often a service is asked for in vain until the start of all others does

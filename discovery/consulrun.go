@@ -28,6 +28,7 @@ type consulRun struct {
 	queue    []*followed // to be read
 	reading  int         // being read
 	watching int         // services that have a query of their own
+	spent    int         // queries of these
 	catalog  uint64      // the index of the list of services, 0 before it has been read
 	denies   bool        // as that list said: see consul.Meta
 	pause    backoff     // of that list
@@ -72,12 +73,15 @@ type followed struct {
 	listed bool
 	// known says that it has been read, or cannot be.
 	known bool
-	// index is that of the last answer, for the next query.
-	index uint64
-	// watched says that it has a query of its own. Asking says that a request is under way,
+	// standsFor is the service whose sidecars it is, empty when it is none of that kind; alone
+	// says that they are the only way to it.
+	standsFor string
+	alone     bool
+	// watched says that it has a query of its own, or two: queries. Asking says that a request is under way,
 	// which stop ends; reading that this is none that waits; again that something may have
 	// changed since it began.
 	watched, asking, reading, again bool
+	queries                         int
 	stop                            context.CancelFunc
 	// queued says that it is in the queue, and surely that only the leader is to be believed.
 	queued, surely bool
@@ -208,6 +212,7 @@ func (r *consulRun) list(names map[string][]string, meta consul.Meta) {
 		}
 		r.leave(f)
 	}
+	r.settleAlone()
 	r.set(func(s *Status) { s.Index, s.Heard, s.Scans = meta.Index, time.Now(), s.Scans+1 })
 	r.settle()
 }
@@ -232,9 +237,7 @@ func (r *consulRun) leave(f *followed) {
 	delete(r.hidden, f.name)
 	r.well(f.name)
 	r.queue = slices.DeleteFunc(r.queue, func(o *followed) bool { return o == f })
-	if f.watched {
-		r.watching--
-	}
+	r.unwatch(f)
 	r.giveUp(f)
 }
 

@@ -61,6 +61,10 @@ func (r *consulRun) sampled(state string, checks []consul.Check) {
 		}
 		for _, i := range s.Instances {
 			at, on := spot{i.Node, strings.TrimPrefix(i.ID, i.Node+"/")}, spot{i.Node, ""}
+			if side := (spot{i.Node, sidecarID(i)}); side.id != "" && now[side] != before[side] {
+				r.enqueue(f, true)
+				break
+			}
 			bad := now[at] || now[on]
 			if bad != (before[at] || before[on]) || counts && bad && i.Unfit == "" {
 				r.enqueue(f, true)
@@ -72,4 +76,12 @@ func (r *consulRun) sampled(state string, checks []consul.Check) {
 			}
 		}
 	}
+}
+
+// sidecarID is the ID of an instance's sidecar, empty for none.
+func sidecarID(i *Instance) string {
+	if i.Sidecar == nil {
+		return ""
+	}
+	return i.Sidecar.ID
 }

@@ -41,6 +41,9 @@ type Instance struct {
 	// Unfit says why it takes no requests for now, as far as the source knows, such as
 	// `critical in Consul`; empty when it may. It keeps its claims.
 	Unfit string `json:"Unfit,omitempty"`
+	// Sidecar is how it is reached in Consul's mesh, nil when it is not. Then Address and
+	// Port may lead nowhere.
+	Sidecar *Sidecar `json:"Sidecar,omitempty"`
 }
 
 // Key names the instance's service.
@@ -99,7 +102,7 @@ func keep(next, old map[Key]*Service) {
 func same(a, b *Instance) bool {
 	return a.ID == b.ID && a.Address == b.Address && a.Port == b.Port && a.Alloc == b.Alloc &&
 		a.Node == b.Node && a.Datacenter == b.Datacenter && a.Job == b.Job &&
-		a.Created == b.Created && a.Weight == b.Weight && a.Unfit == b.Unfit && slices.Equal(a.Tags, b.Tags)
+		a.Created == b.Created && a.Weight == b.Weight && a.Unfit == b.Unfit && sameSidecar(a.Sidecar, b.Sidecar) && slices.Equal(a.Tags, b.Tags)
 }
 
 // carries reports whether a tag begins with our prefix, or nearly so: see NearPrefix.

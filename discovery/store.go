@@ -62,11 +62,15 @@ func (s *size) add(o size, sign int) {
 // own.
 const (
 	instanceBytes = 400
+	sidecarBytes  = 100
 	tagBytes      = 16
 )
 
 func sizeOf(i *Instance) size {
 	n := instanceBytes + len(i.ID) + len(i.Namespace) + len(i.Service) + len(i.Job) + len(i.Alloc) + len(i.Node) + len(i.Datacenter) + len(i.Address) + len(i.Unfit)
+	if c := i.Sidecar; c != nil {
+		n += sidecarBytes + len(c.ID) + len(c.Address) + len(c.Service) + len(c.Datacenter) + len(c.Unfit)
+	}
 	for _, t := range i.Tags {
 		n += tagBytes + len(t)
 	}

@@ -54,6 +54,8 @@ var meanings = [upstream.FailureKinds]meaning{
 	upstream.FailedIdle:       {reason: ReasonUpstreamClosed},
 	upstream.FailedProtocol:   {reason: ReasonNoHTTP2, blame: true, detail: " "},
 	upstream.FailedRefused:    {reason: ReasonUpstreamRefused, detail: " "},
+	upstream.FailedIdentity:   {reason: ReasonNoIdentity, final: true},
+	upstream.FailedDenied:     {reason: ReasonConnectDenied, blame: true, detail: "the instance's sidecar does not let serai in: "},
 	upstream.FailedUpgrade:    {reason: ReasonNoUpgrade, final: true, detail: " "},
 }
 
@@ -85,7 +87,10 @@ func cause(err error) string {
 	var tls *upstream.HandshakeError
 	var field *wire.FieldError
 	var refused *wire.Error
+	var denied *upstream.DeniedError
 	switch {
+	case errors.As(err, &denied):
+		return denied.Why
 	case errors.As(err, &tls):
 		return tls.Cause
 	case errors.As(err, &field):

@@ -73,6 +73,13 @@ func (p *Proxy) noInstance(x *Exchange, err error) {
 		return
 	case upstream.ErrRoomFull:
 		reason = ReasonQueueFull
+	default:
+		switch room := x.Route.Pool.Room(); {
+		case room.NoIdentity():
+			reason = ReasonNoIdentity
+		case room.Refused():
+			reason = ReasonConnectDenied
+		}
 	}
 	p.logUnserved(x, reason)
 	p.answer(x, reason)

@@ -61,6 +61,8 @@ const (
 	ReasonDisguisedPath
 	ReasonDisguisedMethod
 	ReasonBadRewrite
+	ReasonNoIdentity
+	ReasonConnectDenied
 )
 
 // ReasonEntry is the entry of a Reason in the table.
@@ -125,6 +127,8 @@ var reasons = [...]ReasonEntry{
 	ReasonDisguisedPath:   {"disguised-path", 400, "the path can be read as another one, which a guarded route takes", "an instance may read the path as one that another route guards: `/%61dmin`, `//admin`, `/admin/../x` where `/admin` has `allow`, `deny`, `rate` or `auth`. Or it has dot segments, and the route's `auth` asks a service, which may read them otherwise than the instance"},
 	ReasonDisguisedMethod: {"disguised-method", 400, "the method can be read as another one, which a guarded route takes", "an instance may read the method as one that another route guards: `post` where a route with the condition `method=POST` has `allow`, `deny`, `rate` or `auth`"},
 	ReasonBadRewrite:      {"bad-rewrite", 400, "", "the route's `rewrite` or `prepend` makes no valid path of this one: it has dot segments, is too long, or does not begin with a slash"},
+	ReasonNoIdentity:      {"connect-no-identity", 503, "serai has no valid certificate of Consul's mesh: its /ready says why", "the instance is in Consul's mesh, where serai has no valid certificate, or does not know whom to trust: nothing is sent. /ready and the log say why, and what to do: [docs/consul.md](docs/consul.md#connect)"},
+	ReasonConnectDenied:   {"connect-denied", 503, "the instance's sidecar does not let serai in", "the instance's sidecar in Consul's mesh does not let serai in: mostly an intention denies it"},
 }
 
 // ofPolicy is the entry for a policy's answer.

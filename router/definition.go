@@ -74,10 +74,22 @@ const (
 	TLSOnly                // as TLSAuto, and plain HTTP is redirected
 )
 
+// Connect says whether an instance is reached in Consul's mesh.
+type Connect uint8
+
+// The values of the connect tag.
+const (
+	ConnectAuto Connect = iota // if it is not reached in another way
+	ConnectOn
+	ConnectOff
+)
+
 // InstanceOptions are the options for sending requests to the instance that carries the
 // tags.
 type InstanceOptions struct {
 	Scheme upstream.Scheme
+	// Connect says whether the instance is reached in Consul's mesh.
+	Connect Connect
 	// TLSName and TLSInsecure are zero unless the Scheme uses TLS.
 	TLSName     string
 	TLSInsecure bool

@@ -120,7 +120,7 @@ func (c *compilation) ask(instance *discovery.Instance, d *Definition, p *petiti
 }
 
 // join adds an instance to what its petition was granted.
-func (c *compilation) join(instance *discovery.Instance, address string, all []Definition, p *petition, first bool) {
+func (c *compilation) join(instance *discovery.Instance, at reach, all []Definition, p *petition, first bool) {
 	if p.newest == nil || newer(instance, p.newest) {
 		p.newest = instance
 	}
@@ -137,7 +137,7 @@ func (c *compilation) join(instance *discovery.Instance, address string, all []D
 		if first {
 			of.asking = 1 // which was counted with its claims
 		} else {
-			of.target = c.target(instance, address, &all[i], all)
+			of.target = c.target(instance, at, &all[i], all)
 			if !c.fitsMember(instance, &all[i], of) {
 				continue
 			}
@@ -146,7 +146,7 @@ func (c *compilation) join(instance *discovery.Instance, address string, all []D
 			if len(of.members) == 0 {
 				of.policies = policy.InstanceLayers(all[i].layers)
 			}
-			of.members = append(of.members, c.member(instance, address, &all[i].Instance, of))
+			of.members = append(of.members, c.member(instance, &all[i].Instance, of))
 			of.at = append(of.at, c.instances)
 		}
 	}

@@ -21,7 +21,7 @@ func instanceKeys() []key {
 			}
 			return schemes().word(t.Scheme)
 		},
-	}, {
+	}, connectKey(), {
 		Key: Key{Name: "grpc-web", Value: "on, off", Default: "off", Example: "on", With: "scheme=grpc",
 			Meaning: "`on`: gRPC-Web requests, binary or in base64, over HTTP/1 or HTTP/2, are translated to gRPC for the instance; for HTTP/2 schemes"},
 		parse: parseGRPCWeb,

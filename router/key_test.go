@@ -193,6 +193,7 @@ func routeOf(t *testing.T, tags []string) *router.Route {
 	key := discovery.Key{Namespace: "default", Name: "web"}
 	b.Update(&discovery.Snapshot{Services: map[discovery.Key]*discovery.Service{key: {Key: key, Instances: []*discovery.Instance{{
 		ID: "1", Namespace: "default", Service: "web", Address: "10.0.0.1", Port: 80, Tags: tags, Created: 1, Modified: 1,
+		Sidecar: &discovery.Sidecar{ID: "1-sidecar", Address: "10.0.0.1", Port: 21000, Service: "web", Datacenter: "dc1"},
 	}}}}})
 	routes := table.Current().Routes()
 	if len(routes) != 1 || len(routes[0].Pool.Members()) != 1 {

@@ -17,12 +17,16 @@ func (o *InstanceOptions) hostFor(address string) string {
 }
 
 // target is what serai connects to for one of an instance's definitions.
-func (c *compilation) target(instance *discovery.Instance, address string, d *Definition, all []Definition) upstream.Target {
+func (c *compilation) target(instance *discovery.Instance, at reach, d *Definition, all []Definition) upstream.Target {
 	o := &d.Instance
+	address, peer := at.itself, upstream.Peer{}
+	if o.meshed(instance) {
+		address, peer = at.inMesh, peerOf(instance)
+	}
 	host := o.hostFor(address)
 	t := upstream.Target{
 		Address: address, Instance: cmp.Or(instance.Alloc, instance.ID), Scheme: o.Scheme,
-		TLSName: o.TLSName, TLSInsecure: o.TLSInsecure, ProxyProtocol: o.ProxyProtocol, Check: o.Check,
+		TLSName: o.TLSName, TLSInsecure: o.TLSInsecure, ProxyProtocol: o.ProxyProtocol, Check: o.Check, Peer: peer,
 		Namespace: instance.Namespace, Job: cmp.Or(instance.Job, instance.Service),
 	}
 	if t.Scheme.Secure() && t.TLSName == "" {
@@ -35,12 +39,12 @@ func (c *compilation) target(instance *discovery.Instance, address string, d *De
 }
 
 // member makes the pools' member for an instance, and acquires its endpoint.
-func (c *compilation) member(instance *discovery.Instance, address string, o *InstanceOptions, of *membership) *upstream.Member {
+func (c *compilation) member(instance *discovery.Instance, o *InstanceOptions, of *membership) *upstream.Member {
 	e := c.options.Registry.AcquireFor(of.target, instance.Service)
 	c.endpoints = append(c.endpoints, e)
 	return &upstream.Member{
-		Endpoint: e, Weight: weightOf(instance, o), Unfit: instance.Unfit, MaxInflight: o.MaxInflight, Canary: o.Canary,
-		Node: instance.Node, Datacenter: instance.Datacenter, Host: o.hostFor(address),
+		Endpoint: e, Weight: weightOf(instance, o), Unfit: o.unfit(instance), MaxInflight: o.MaxInflight, Canary: o.Canary,
+		Node: instance.Node, Datacenter: instance.Datacenter, Host: o.hostFor(of.target.Address),
 		OfInstance: o.OfInstance, Policies: of.policies,
 		Alloc: instance.Alloc, Service: instance.Service, ID: instance.ID,
 	}
@@ -52,7 +56,7 @@ const maxWeight = 1000
 // weightOf is the share of an instance, as its tags and its source say together.
 func weightOf(instance *discovery.Instance, o *InstanceOptions) int {
 	switch {
-	case instance.Unfit != "" || o.Weight == 0:
+	case o.unfit(instance) != "" || o.Weight == 0:
 		return 0
 	case instance.Weight == 0:
 		return o.Weight

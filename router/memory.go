@@ -70,5 +70,5 @@ func bytesOfMember(t *upstream.Target, targets []upstream.Target) int {
 			return memberBytes
 		}
 	}
-	return memberBytes + endpointBytes + 4*(len(t.TLSName)+len(t.Check.Path)+len(t.Check.Host))
+	return memberBytes + endpointBytes + 4*(len(t.TLSName)+len(t.Peer.Service)+len(t.Peer.Datacenter)+len(t.Check.Path)+len(t.Check.Host))
 }

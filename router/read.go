@@ -77,7 +77,7 @@ func (c *compilation) read(instance *discovery.Instance, p *parsed) {
 	if len(p.definitions) == 0 {
 		return
 	}
-	address, f := c.address(instance)
+	at, f := c.reach(instance, p.definitions)
 	if f != nil {
 		c.refuse(instance, Rejection{Instance: true, Why: f.why, Instead: f.instead})
 		return
@@ -102,7 +102,7 @@ func (c *compilation) read(instance *discovery.Instance, p *parsed) {
 		asked = c.petition(p)
 		p.petitions[who] = asked
 		for i := range p.definitions {
-			asked.grants[i].membership.target = c.target(instance, address, &p.definitions[i], p.definitions)
+			asked.grants[i].membership.target = c.target(instance, at, &p.definitions[i], p.definitions)
 		}
 		for i := range p.definitions {
 			if d := &p.definitions[i]; d.Class == c.options.Class {
@@ -110,5 +110,5 @@ func (c *compilation) read(instance *discovery.Instance, p *parsed) {
 			}
 		}
 	}
-	c.join(instance, address, p.definitions, asked, first)
+	c.join(instance, at, p.definitions, asked, first)
 }

@@ -56,6 +56,8 @@ const (
 	FailedProtocol                      // the instance does not speak the protocol of its Target: Err says how
 	FailedRefused                       // the instance refused the request unprocessed: it is overloaded, or about to stop
 	FailedUpgrade                       // the instance does not support this kind of upgrade: Err says why
+	FailedIdentity                      // serai has no valid certificate of Consul's mesh: ErrNoIdentity
+	FailedDenied                        // the instance's sidecar in Consul's mesh does not let serai in: Err is a DeniedError
 
 	FailureKinds // the number of kinds
 )

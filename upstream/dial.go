@@ -29,6 +29,8 @@ type Dialer struct {
 	WriteIdle time.Duration
 	// Roots verify https instances; nil means the system's roots.
 	Roots *x509.CertPool
+	// Mesh is serai's place in Consul's mesh; nil where there is none.
+	Mesh Mesh
 	// MaxConns bounds the connections to all instances together, of which an eighth is
 	// only for probes; 0 means no limit.
 	MaxConns int
@@ -54,8 +56,8 @@ type purpose struct {
 // the whole. It returns the TLS name that the connection was opened for, empty without
 // TLS.
 //
-// It fails with ErrNoDescriptor, ErrConnect or a HandshakeError: in each case
-// no byte of the request has left.
+// It fails with ErrNoDescriptor, ErrConnect, ErrNoIdentity, or a HandshakeError or
+// DeniedError: in each case no byte of the request has left.
 func (e *Endpoint) Dial(ctx context.Context, client netip.AddrPort, host string, protocols []string) (c net.Conn, name string, err error) {
 	began, from := time.Now(), e.phase()
 	name = e.target.serverName(host)
@@ -122,18 +124,33 @@ func (e *Endpoint) warn(err error) {
 func (d *Dialer) dial(ctx context.Context, t *Target, client netip.AddrPort, serverName string, protocols []string, why purpose) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.Timeout)
 	defer cancel()
-	c, err := d.connect(ctx, t, why)
+	var mesh *tls.Config
+	if t.Peer != (Peer{}) {
+		var err error
+		if mesh, err = d.meshConfig(t, protocols); err != nil {
+			return nil, err
+		}
+	}
+	tcp, err := d.connect(ctx, t, why)
 	if err != nil {
 		return nil, err
 	}
 	ready := false
 	defer func() {
 		if !ready { // closing it also counts it out
-			c.Close()
+			tcp.Close()
 		}
 	}()
+	c := tcp
 	deadline, _ := ctx.Deadline()
 	c.SetDeadline(deadline)
+	if mesh != nil {
+		tc := tls.Client(c, mesh)
+		if err := tc.HandshakeContext(ctx); err != nil {
+			return nil, d.meshError(t, mesh.ServerName, err)
+		}
+		c = tc
+	}
 	if t.ProxyProtocol != 0 {
 		if err := writeProxyHeader(c, t.ProxyProtocol, client); err != nil {
 			return nil, fmt.Errorf("%w %s: send PROXY header: %w", ErrConnect, t.Address, err)

@@ -49,6 +49,7 @@ type Endpoint struct {
 	cause     atomic.Pointer[string] // why it is not ready, nil when it is
 	suspected atomic.Bool            // a connect was given up early: the prober must test it
 
+	lacks   atomic.Uint32          // what its last probe has lacked in Consul's mesh, a lack
 	problem atomic.Pointer[string] // why the last connect failed, nil when it did not
 	warned  socket.Moment          // of the last warning about a failed connect
 

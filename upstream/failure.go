@@ -34,6 +34,8 @@ type HandshakeError struct {
 	// OfName says that the name may be the cause: another name might have got another
 	// certificate.
 	OfName bool
+	// Peer is whom serai expected in Consul's mesh; zero outside of it.
+	Peer Peer
 	// Err is the library's error.
 	Err error
 }
@@ -41,7 +43,10 @@ type HandshakeError struct {
 // Error also says what to do about it.
 func (e *HandshakeError) Error() string {
 	instead := "give the name with tls-name or upstream-host, or trust any certificate with tls-verify=false"
-	if e.NoProtocol() {
+	switch {
+	case e.Peer != (Peer{}):
+		instead = "is it the sidecar of service " + e.Peer.Service + " that listens there, and does the mesh's authority trust it?"
+	case e.NoProtocol():
 		instead = "give another scheme"
 	}
 	return fmt.Sprintf("%v %s as %q: %s: %v; %s", ErrHandshake, e.Address, e.Name, e.Cause, e.Err, instead)

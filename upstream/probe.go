@@ -76,6 +76,7 @@ func (r *Registry) try(ctx context.Context, e *Endpoint, p phase) plan {
 		if context.Cause(ctx) == errRecalled {
 			cause = errRecalled
 		}
+		e.lacks.Store(uint32(lacking(v.err)))
 		e.explain(p, cause.Error())
 		return plan{after: v.rest(probePause(age())), line: repeats(age())}
 	}
@@ -158,6 +159,9 @@ func (r *Registry) probeOnce(ctx context.Context, e *Endpoint, within time.Durat
 	if e.target.Check.Path != "" {
 		return r.probeHTTP(ctx, e, within)
 	}
+	if e.target.Peer != (Peer{}) {
+		return r.probePeer(ctx, e, within)
+	}
 	c, err := r.dialer.connect(ctx, &e.target, purpose{probe: true, connect: within})
 	if err != nil {
 		return err
@@ -188,6 +192,9 @@ func (r *Registry) probeHTTP(ctx context.Context, e *Endpoint, within time.Durat
 	status, err := r.ask(ctx, e, host, within)
 	if err == nil && (status < check.StatusMin || status > check.StatusMax) {
 		err = fmt.Errorf("status %d is not within %d-%d", status, check.StatusMin, check.StatusMax)
+	}
+	if denied, _ := e.Denied(err); denied != nil {
+		err = denied
 	}
 	if err != nil {
 		scheme := "http"

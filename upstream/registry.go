@@ -40,7 +40,7 @@ type Registry struct {
 func NewRegistry(o RegistryOptions) *Registry {
 	o.setDefaults()
 	r := &Registry{
-		options: o, dialer: Dialer{Timeout: o.ConnectTimeout, WriteIdle: o.WriteIdle, Roots: o.Roots, MaxConns: o.MaxConns},
+		options: o, dialer: Dialer{Timeout: o.ConnectTimeout, WriteIdle: o.WriteIdle, Roots: o.Roots, Mesh: o.Mesh, MaxConns: o.MaxConns},
 		prober: newProber(o.probesAtOnce(), o.ProbeRate), endpoints: make(map[Target]*Endpoint),
 		probed: make(map[Target]*probed), rates: make(map[job]*jobRate), checked: make(map[site]*checked),
 	}

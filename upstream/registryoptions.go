@@ -60,6 +60,8 @@ type RegistryOptions struct {
 	StickyKey []byte
 	// Roots verify https instances; nil means the system's roots.
 	Roots *x509.CertPool
+	// Mesh is serai's place in Consul's mesh; nil where there is none.
+	Mesh Mesh
 	// Logger gets changes of state; nil discards them.
 	Logger *slog.Logger
 }

@@ -63,6 +63,9 @@ type Target struct {
 	// request or of the check. TLSInsecure accepts any certificate. Both only with TLS.
 	TLSName     string
 	TLSInsecure bool
+	// Peer is whom serai expects there in Consul's mesh, whatever the Scheme, which is spoken
+	// within the mesh's TLS; zero outside of the mesh.
+	Peer Peer
 	// ProxyProtocol is the version of the PROXY protocol header that is sent: 0, 1 or
 	// 2.
 	ProxyProtocol uint8

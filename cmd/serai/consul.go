@@ -10,6 +10,7 @@ import (
 
 	"serai/consul"
 	"serai/discovery"
+	"serai/mesh"
 )
 
 // consulFlag is a flag that may have an address for a value, and need not.
@@ -42,8 +43,11 @@ func (f *consulFlag) Decode(ctx *kong.DecodeContext) error {
 	return nil
 }
 
-// newConsulSource makes what learns the services in Consul.
-func (s *system) newConsulSource() (discovery.Source, error) {
+// makeConsul makes the client of Consul's agent, and serai's place in Consul's mesh.
+func (s *system) makeConsul() error {
+	if !s.Consul.given {
+		return nil
+	}
 	o := consul.OptionsFromEnv(s.env.getenv, s.Consul.address)
 	o.Datacenter, o.Logger = s.ConsulDatacenter, s.logger
 	o.Limits.Connections = s.ConsulWatches
@@ -53,9 +57,15 @@ func (s *system) newConsulSource() (discovery.Source, error) {
 	o.OnRequest = func(kind string, err error) { s.admin.ConsulRequest(kind, err) }
 	var err error
 	if s.consul, err = consul.NewClient(o); err != nil {
-		return nil, fmt.Errorf("consul client: %w", err)
+		return fmt.Errorf("consul client: %w", err)
 	}
 	s.own.consulAgent = agentAt(s.consul.Address())
+	s.mesh, err = mesh.New(mesh.Options{Client: s.consul, Service: s.ConsulService, Logger: s.logger})
+	return err
+}
+
+// newConsulSource makes what learns the services in Consul.
+func (s *system) newConsulSource() (_ discovery.Source, err error) {
 	follow := discovery.ConsulOptions{
 		Client: s.consul, Prefix: s.TagPrefix, Address: s.ConsulAddress, Warning: s.ConsulWarning, Watches: s.ConsulWatches,
 		Store: s.store, Logger: s.logger,

@@ -65,6 +65,9 @@ func (s *system) run(ctx context.Context) error {
 	}
 	start("checks", s.checkNomad)
 	start("checks of consul", s.checkConsul)
+	if s.mesh != nil {
+		start("consul's mesh", s.mesh.Run)
+	}
 
 	// Until the services and the certificates are known, connections wait in
 	// the kernel: a restart answers nothing wrong.

@@ -17,6 +17,7 @@ type sourceFlags struct {
 	ConsulAddress    string     `help:"Name of the tagged address at which instances in Consul are reached, such as wan; where one has none of that name, and when empty, the service's own address, or else its node's." placeholder:"NAME" group:"Discovery"`
 	ConsulDatacenter string     `help:"Consul datacenter whose services are read; the agent's own when empty." placeholder:"NAME" group:"Discovery"`
 	ConsulWarning    bool       `help:"Let instances with a warning in Consul take requests, with the weight that Consul gives them for it." group:"Discovery"`
+	ConsulService    string     `default:"serai" help:"Name of serai in Consul's mesh, for which the agent issues its certificate (the token needs service:write of it), and which intentions allow or deny: docs/consul.md#connect." placeholder:"NAME" group:"Discovery"`
 	ConsulWatches    int        `default:"128" help:"Services in Consul that are waited for with a query each, of the 200 connections that an agent takes from one client (limits.http_max_conns_per_client); those beyond are read again whenever anything in the catalog changes." group:"Discovery"`
 }
 

@@ -15,6 +15,7 @@ import (
 	"serai/internal/coding"
 	"serai/internal/history"
 	"serai/internal/memory"
+	"serai/mesh"
 	"serai/nomad"
 	"serai/policy"
 	"serai/proxy"
@@ -40,6 +41,7 @@ type system struct {
 	claims    *claims.Keeper     // nil without Nomad
 	client    *nomad.Client      // nil without Nomad
 	consul    *consul.Client     // nil without Consul
+	mesh      *mesh.Mesh         // nil without Consul
 	proxy     *proxy.Proxy
 	engine2   *http2.Engine    // of clients over HTTP/2
 	accessLog *proxy.AccessLog // nil when it is off
@@ -91,6 +93,7 @@ func newSystem(c *serveCommand, env *environment, limit int64, logger *slog.Logg
 	limits := wire.Limits{Head: c.MaxHead, Fields: c.MaxFields, Target: c.MaxTarget}
 	var ready func() bool // set once admin exists
 	err = errors.Join(
+		s.makeConsul(),
 		s.makeRegistry(),
 		s.makeBuilder(),
 		s.newSource(),
@@ -125,6 +128,9 @@ func (s *system) makeRegistry() error {
 		MinCheckInterval: orNever(c.MinCheckInterval.value()), MaxCheckTime: c.MaxCheckTime.value(), MaxConns: s.share.instances,
 		StickyKey: key, Logger: s.logger,
 		Transport: transports(c.UpstreamMaxStreams, func(cause any, address string) { s.proxy.ConnectionPanicked(cause, address) }),
+	}
+	if s.mesh != nil {
+		o.Mesh = s.mesh
 	}
 	s.registry = upstream.NewRegistry(o)
 	return errors.Join(err, o.Validate())
@@ -200,6 +206,9 @@ func (s *system) makeAdmin() (err error) {
 	if s.file.named.logins != nil {
 		o.Logins = s.file.named.logins.Status
 		s.file.named.logins.Log(s.logger)
+	}
+	if s.mesh != nil {
+		o.Mesh = s.mesh.Status
 	}
 	if s.claims != nil {
 		o.Claims = s.claims.Status

@@ -34,6 +34,8 @@ type cluster interface {
 	// sync hastens the agent's comparison of what it has with the catalog, which a real
 	// one does once a minute.
 	sync()
+	// rotate makes a new root of the mesh the active one.
+	rotate(t *testing.T)
 	// serverPort is the port of the service "consul".
 	serverPort() int
 }
@@ -217,6 +219,8 @@ func contract(t *testing.T, start func(t *testing.T) cluster) {
 		"restart":      contractRestart,
 		"restore":      contractRestore,
 		"near":         contractNear,
+		"mesh":         contractMesh,
+		"intentions":   contractIntentions,
 	} {
 		t.Run(name, func(t *testing.T) { part(t, start(t)) })
 	}
@@ -228,6 +232,7 @@ func guardedContract(t *testing.T, start func(t *testing.T) cluster) {
 	for name, part := range map[string]func(t *testing.T, c cluster){
 		"token deleted while waiting": contractTokenDeleted,
 		"right lost while waiting":    contractRightLost,
+		"rights in the mesh":          contractMeshRights,
 	} {
 		t.Run(name, func(t *testing.T) { part(t, start(t)) })
 	}

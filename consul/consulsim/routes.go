@@ -44,6 +44,10 @@ func (s *Sim) routes() http.Handler {
 	handle("status/leader", s.statusLeader, get)
 	handle("status/peers", s.statusPeers, get)
 	handle("acl/token/self", s.tokenSelf, get)
+	handle("agent/connect/ca/roots", s.meshRoots, get)
+	handle("agent/connect/ca/leaf/", s.meshLeaf, get)
+	handle("connect/intentions/check", s.intentionCheck, get)
+	handle("connect/intentions/exact", s.intentionExact, put, http.MethodDelete)
 	mux.HandleFunc("/v1/", func(w http.ResponseWriter, _ *http.Request) {
 		refuse(w, http.StatusNotFound, "Invalid URL path: not a recognized HTTP API endpoint")
 	})

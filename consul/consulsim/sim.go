@@ -7,7 +7,8 @@
 // real agent, so that what tests show here is true there. In addition it can fail on
 // request in every way that was seen.
 //
-// It runs no checks but TTLs, and no proxies: tests decide what is healthy.
+// It runs no checks but TTLs, and sidecars only where a test asks for one: tests decide what
+// is healthy.
 package consulsim
 
 import (
@@ -74,6 +75,7 @@ type Sim struct {
 	catalog catalog
 	local   local
 	access  accessTable
+	mesh    mesh
 	encoded map[string]encodedAnswer
 	resets  int // number of times that the state was replaced
 }
@@ -112,6 +114,7 @@ func (s *Sim) begin() {
 	s.catalog.putService(e, server, index)
 	s.catalog.putCheck(e, serfHealth(), index)
 	s.catalog.putNode(own, s.next())
+	s.mesh.init(s.index)
 }
 
 // next is the index of a new write.

@@ -203,6 +203,8 @@ func (c *conn) explain(a *upstream.Answer, err error) *upstream.Failure {
 		return failed(upstream.FailedSwitch, err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return c.unanswered(processed)
+	case c.transport.meshed && !c.reused && processed == upstream.Unknown:
+		return c.refused(err)
 	case c.idled >= shortestIdle && processed == upstream.Unknown:
 		// An instance that closes connections which have been idle for too long may do
 		// so while a request is on its way: that is not its fault, but it cannot be

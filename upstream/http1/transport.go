@@ -17,6 +17,7 @@ type Transport struct {
 	keeping     upstream.Keeping
 	named       bool // all requests use one TLS name
 	tellsClient bool // each connection is for one client, because of the PROXY protocol
+	meshed      bool // connections are within Consul's mesh
 
 	mu       sync.Mutex
 	idle     []*conn // by idleSince, the newest last
@@ -28,7 +29,7 @@ var _ upstream.Transport = (*Transport)(nil)
 // New makes the transport of e, for RegistryOptions.Transport.
 func New(e *upstream.Endpoint, k upstream.Keeping) upstream.Transport {
 	target := e.Target()
-	return &Transport{endpoint: e, keeping: k, named: target.TLSName != "", tellsClient: target.ProxyProtocol != 0}
+	return &Transport{endpoint: e, keeping: k, named: target.TLSName != "", tellsClient: target.ProxyProtocol != 0, meshed: target.Peer != (upstream.Peer{})}
 }
 
 // RoundTrip sends a request and waits for the head of its final answer. If idle
@@ -91,6 +92,10 @@ func dialFailure(err error) *upstream.Failure {
 		f.Kind = upstream.FailedDescriptor
 	case errors.Is(err, upstream.ErrHandshake):
 		f.Kind, f.Processing = upstream.FailedHandshake, upstream.Refused
+	case errors.Is(err, upstream.ErrNoIdentity):
+		f.Kind = upstream.FailedIdentity
+	case errors.Is(err, upstream.ErrDenied):
+		f.Kind, f.Processing = upstream.FailedDenied, upstream.Refused
 	}
 	return f
 }

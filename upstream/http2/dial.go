@@ -115,7 +115,7 @@ func (t *Transport) dial(r *upstream.Request, client netip.AddrPort, left time.D
 	if err != nil {
 		return nil, dialFailure(err)
 	}
-	if secure, ok := nc.(*tls.Conn); ok && secure.ConnectionState().NegotiatedProtocol != "h2" {
+	if secure, ok := nc.(*tls.Conn); ok && t.scheme.Secure() && secure.ConnectionState().NegotiatedProtocol != "h2" {
 		nc.Close()
 		return nil, t.unusable(r, errALPN)
 	}
@@ -154,6 +154,9 @@ func (Options) settingsTime() time.Duration { return 5 * time.Second }
 // HTTP/2: no byte of a request was sent. If the instance sent nothing, or has closed
 // the connection, it had no work either, as if it could not be connected to.
 func (t *Transport) unusable(r *upstream.Request, err error) *upstream.Failure {
+	if denied, _ := t.endpoint.Denied(err); denied != nil {
+		return &upstream.Failure{Kind: upstream.FailedDenied, Processing: upstream.Refused, Err: denied}
+	}
 	if !r.Check {
 		t.endpoint.Unusable(err)
 	}
@@ -179,6 +182,10 @@ func dialFailure(err error) *upstream.Failure {
 		f.Kind = upstream.FailedDescriptor
 	case errors.Is(err, upstream.ErrHandshake):
 		f.Kind, f.Processing = upstream.FailedHandshake, upstream.Refused
+	case errors.Is(err, upstream.ErrNoIdentity):
+		f.Kind = upstream.FailedIdentity
+	case errors.Is(err, upstream.ErrDenied):
+		f.Kind, f.Processing = upstream.FailedDenied, upstream.Refused
 	}
 	return f
 }
