@@ -443,19 +443,24 @@ func (c *cluster) stopJobs() {
 	c.until("end of all tasks", func() bool { return c.running("") == 0 })
 }
 
-// removeDir removes what the agent has left: directories of tasks, which are
-// mounted until it collects them, hours later.
+// removeDir removes what the agent has left.
 func (c *cluster) removeDir() {
+	unmountBelow(c.dir)
+	if err := os.RemoveAll(c.dir); err != nil {
+		c.t.Errorf("something is left: %v", err)
+	}
+}
+
+// unmountBelow unmounts directories of tasks, which are mounted until an agent collects
+// them, hours later.
+func unmountBelow(dir string) {
 	mounts, _ := os.ReadFile("/proc/self/mounts")
 	lines := strings.Split(string(mounts), "\n")
 	slices.Reverse(lines) // the inner ones first
 	for _, line := range lines {
-		if fields := strings.Fields(line); len(fields) > 1 && strings.HasPrefix(fields[1], c.dir+"/") {
+		if fields := strings.Fields(line); len(fields) > 1 && strings.HasPrefix(fields[1], dir+"/") {
 			exec.Command("umount", fields[1]).Run()
 		}
-	}
-	if err := os.RemoveAll(c.dir); err != nil {
-		c.t.Errorf("something is left: %v", err)
 	}
 }
 

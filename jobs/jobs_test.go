@@ -137,20 +137,32 @@ func registrations(t *testing.T) *discovery.Snapshot {
 			namespace = nomad.DefaultNamespace
 		}
 		for _, b := range blocks(f.job.Body, "service") {
-			if p := f.text1(t, b, "provider"); p != "nomad" {
-				t.Errorf("%s: the provider of service %s is %q, want nomad", f.name, f.text1(t, b, "name"), p)
+			meshed := len(blocks(b.Body, "connect")) > 0 // which only Consul has
+			want := "nomad"
+			if meshed {
+				want = "consul"
+			}
+			if p := f.text1(t, b, "provider"); p != want {
+				t.Errorf("%s: the provider of service %s is %q, want %s", f.name, f.text1(t, b, "name"), p, want)
 			}
 			key := discovery.Key{Namespace: namespace, Name: f.text1(t, b, "name")}
+			if meshed {
+				key.Namespace = discovery.ConsulNamespace
+			}
 			service := &discovery.Service{Key: key}
 			for i, tags := range [][]string{f.list(t, b, "tags"), f.list(t, b, "canary_tags")} {
 				if i > 0 && tags == nil {
 					continue
 				}
 				index++
-				service.Instances = append(service.Instances, &discovery.Instance{
-					ID: fmt.Sprintf("%s-%d", key.Name, i), Service: key.Name, Namespace: namespace, Job: f.job.Labels[0],
+				instance := &discovery.Instance{
+					ID: fmt.Sprintf("%s-%d", key.Name, i), Service: key.Name, Namespace: key.Namespace, Job: f.job.Labels[0],
 					Alloc: fmt.Sprintf("alloc-%d", index), Tags: tags, Address: "10.0.0.1", Port: 20000 + int(index), Created: index, Modified: index,
-				})
+				}
+				if meshed {
+					instance.Sidecar = &discovery.Sidecar{ID: instance.ID + "-sidecar-proxy", Address: "10.0.0.1", Port: 21000, Service: key.Name, Datacenter: "dc1"}
+				}
+				service.Instances = append(service.Instances, instance)
 			}
 			s.Services[key] = service
 		}

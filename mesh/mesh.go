@@ -72,7 +72,7 @@ func New(o Options) (*Mesh, error) {
 	}
 	m := &Mesh{
 		options: o, wanted: make(chan struct{}), verdicts: make(map[upstream.Peer]*verdict), asks: make(chan upstream.Peer, 16),
-		leaf: newFollowed("certificate"), roots: newFollowed("roots"),
+		leaf: newFollowed("certificate"), roots: newFollowed("list of roots"),
 	}
 	m.want = sync.OnceFunc(func() { close(m.wanted) })
 	m.known.Store(&identity{})
@@ -114,9 +114,9 @@ func (m *Mesh) readLeaf(ctx context.Context, q consul.Query) (consul.Meta, error
 	if err != nil {
 		return meta, fmt.Errorf("read the certificate that Consul has issued for service %q: %w", m.options.Service, err)
 	}
-	m.learn(m.leaf, string(c.Certificate[0]), "serai's certificate in Consul's mesh", func(i *identity) {
+	m.learn(m.leaf, string(c.Certificate[0]), func(i *identity) {
 		i.certificate, i.uri, i.from, i.until = &c, uri.String(), c.Leaf.NotBefore, c.Leaf.NotAfter
-	})
+	}, func(i *identity) []any { return []any{"uri", i.uri, "until", i.until} })
 	return meta, nil
 }
 
@@ -143,14 +143,16 @@ func (m *Mesh) readRoots(ctx context.Context, q consul.Query) (consul.Meta, erro
 	if next.roots == 0 {
 		return meta, fmt.Errorf("read the roots of Consul's mesh: none of %d is a certificate that is valid now", len(roots.Roots))
 	}
-	m.learn(m.roots, all, "roots of Consul's mesh", func(i *identity) {
+	m.learn(m.roots, all, func(i *identity) {
 		i.pool, i.domain, i.roots, i.rootsFrom, i.rootsUntil = next.pool, next.domain, next.roots, next.rootsFrom, next.rootsUntil
+	}, func(i *identity) []any {
+		return []any{"trust_domain", i.domain, "roots", i.roots, "until", i.rootsUntil}
 	})
 	return meta, nil
 }
 
-// learn publishes what has been read, if it is new.
-func (m *Mesh) learn(f *followed, content, what string, change func(*identity)) {
+// learn publishes what has been read, if it is new, and logs what is told of it.
+func (m *Mesh) learn(f *followed, content string, change func(*identity), told func(*identity) []any) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if f.content == content {
@@ -161,5 +163,5 @@ func (m *Mesh) learn(f *followed, content, what string, change func(*identity)) 
 	change(&next)
 	m.known.Store(&next)
 	f.changes.Add(1)
-	m.options.Logger.Info(what+": new", "uri", next.uri, "until", next.until, "trust_domain", next.domain, "roots", next.roots)
+	m.options.Logger.Info("the "+f.what+" of consul's mesh is new", told(&next)...)
 }

@@ -62,6 +62,7 @@ func (a asked) AppendPlaceholder(dst []byte, _ policy.Placeholder) []byte { retu
 //	instance ID ADDRESS:PORT   another one of the same service
 //	tag TAG                    of the last instance
 //	datacenter NAME | job NAME | consul    where it runs, what started it, its source
+//	sidecar ADDRESS:PORT [only]  of the last instance, in Consul's mesh
 //	get HOST PATH              or post; "with NAME: VALUE" adds a header to it
 //	explain                    the last request
 //
@@ -151,6 +152,10 @@ func verdict(t *testing.T, input string) string {
 			instance.Job = rest
 		case "consul":
 			instance.Created += 1 << 52
+		case "sidecar":
+			address, only, _ := strings.Cut(rest, " ")
+			side := netip.MustParseAddrPort(address)
+			instance.Sidecar = &discovery.Sidecar{ID: instance.ID + "-sidecar", Address: side.Addr().String(), Port: int(side.Port()), Service: service.Name, Datacenter: "dc1", Only: only == "only"}
 		case "tag":
 			if strings.HasPrefix(rest, `"`) {
 				if unquoted, err := strconv.Unquote(rest); err == nil {
@@ -200,6 +205,9 @@ func report(t *router.Table, requests []request) string {
 			fmt.Fprintf(&out, "%s => %s", r.line, route)
 			for _, m := range route.Pool.Members() {
 				fmt.Fprintf(&out, ", %s", m.ID)
+				if target := m.Endpoint.Target(); target.Peer != (upstream.Peer{}) {
+					fmt.Fprintf(&out, " in the mesh at %s as %s", target.Address, target.Peer.Service)
+				}
 			}
 			if route.Options.Redirect != nil {
 				fmt.Fprintf(&out, ", %d %s", route.Options.Redirect.Status, route.Options.Redirect.AppendLocation(nil, asked{&r.query}))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -58,6 +59,15 @@ func TestConnect(t *testing.T) {
 				return strings.HasPrefix(said, "503 ") && strings.Contains(said, "connect-denied") && strings.Contains(said, "an intention denies serai to connect to "+service)
 			})
 		}
+		// A request whose body is streamed is told the same, though it was written to a sidecar
+		// that reads nothing of it.
+		until(t, "the denial of a POST", func() bool {
+			status, said := post(traffic, hosts["web"], 1<<20)
+			if status != 503 || !strings.Contains(said, "connect-denied") {
+				t.Logf("a POST is answered %d %s", status, said)
+			}
+			return status == 503 && strings.Contains(said, "connect-denied")
+		})
 		until(t, "the reason in /instances", func() bool {
 			_, body := get(admin, "localhost", "/instances")
 			return strings.Contains(body, "an intention denies serai to connect to web")
@@ -70,6 +80,25 @@ func TestConnect(t *testing.T) {
 			t.Errorf("the metrics tell the ends %q, want two", got)
 		}
 	})
+}
+
+// post sends a body of that many bytes, and returns what is answered.
+func post(traffic, host string, size int) (int, string) {
+	r, err := http.NewRequest(http.MethodPost, "http://"+traffic+"/", bytes.NewReader(make([]byte, size)))
+	if err != nil {
+		return 0, err.Error()
+	}
+	r.Host, r.Close = host, true
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		return 0, err.Error()
+	}
+	return res.StatusCode, string(body)
 }
 
 // TestConnectRotation: no request fails while roots and certificates are renewed, though each

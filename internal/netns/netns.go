@@ -95,6 +95,9 @@ func (s *Space) Command(args ...string) []string {
 	return append([]string{"ip", "netns", "exec", s.name}, args...)
 }
 
+// Name is that of the namespace, for commands that enter it.
+func (s *Space) Name() string { return s.name }
+
 // Cut takes the port out of the bridge: packets are dropped silently in both
 // directions.
 func (s *Space) Cut() error { return ip("link set " + s.port + " nomaster") }
