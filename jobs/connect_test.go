@@ -51,7 +51,12 @@ func TestConnectOnRealNomad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &meshNode{t: t, dir: t.TempDir(), space: space}
+	// Sockets lie below it, whose paths must be short.
+	dir, err := os.MkdirTemp("", "serai")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &meshNode{t: t, dir: dir, space: space}
 	t.Cleanup(n.end)
 	n.route()
 	consul, nomad := net.JoinHostPort(space.Address, "8500"), net.JoinHostPort(space.Address, "4646")
@@ -219,6 +224,9 @@ func (n *meshNode) end() {
 	}
 	n.left.End()
 	unmountBelow(n.dir)
+	if err := os.RemoveAll(n.dir); err != nil {
+		n.t.Errorf("something is left: %v", err)
+	}
 }
 
 func (n *meshNode) until(what string, holds func() bool) {

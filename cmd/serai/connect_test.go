@@ -62,7 +62,7 @@ func TestConnect(t *testing.T) {
 		// A request whose body is streamed is told the same, though it was written to a sidecar
 		// that reads nothing of it.
 		until(t, "the denial of a POST", func() bool {
-			status, said := post(traffic, hosts["web"], 1<<20)
+			status, said := sendBody(traffic, hosts["web"], 1<<20)
 			if status != 503 || !strings.Contains(said, "connect-denied") {
 				t.Logf("a POST is answered %d %s", status, said)
 			}
@@ -82,8 +82,8 @@ func TestConnect(t *testing.T) {
 	})
 }
 
-// post sends a body of that many bytes, and returns what is answered.
-func post(traffic, host string, size int) (int, string) {
+// sendBody sends a body of that many bytes, and returns what is answered.
+func sendBody(traffic, host string, size int) (int, string) {
 	r, err := http.NewRequest(http.MethodPost, "http://"+traffic+"/", bytes.NewReader(make([]byte, size)))
 	if err != nil {
 		return 0, err.Error()
