@@ -149,11 +149,11 @@ func (s *stream) dropChunk() {
 }
 
 // endRead ends the use of the bytes that beginRead returned, and reopens the windows by
-// as much. The caller flushes that. c.mu is held.
-func (s *stream) endRead() {
+// as much. It reports whether the client is told so; the caller flushes that. c.mu is held.
+func (s *stream) endRead() (told bool) {
 	n := s.reading
 	if n == 0 {
-		return
+		return false
 	}
 	s.reading = 0
 	first := &s.chunks[0]
@@ -165,10 +165,12 @@ func (s *stream) endRead() {
 		first.r, first.w = 0, 0
 	}
 	c := s.conn
+	had := len(c.out)
 	c.giveBack(int64(n))
 	if s.consumed += int64(n); !s.remoteEnd && !s.gone && s.consumed >= s.first/2 {
 		s.reopen()
 	}
+	return len(c.out) > had
 }
 
 // reopen reopens the stream's window by the bytes that were read. c.mu is held.

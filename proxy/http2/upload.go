@@ -23,10 +23,13 @@ func (b *requestBody) Next() ([]byte, error) {
 	c := s.conn
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s.endRead()
-	// It writes that itself, since it will wait for this client in any case: another goroutine
-	// would need a large stack each time.
-	c.flush(false)
+	if had := len(c.out); s.endRead() && had == 0 {
+		// It writes that itself, since it will wait for this client in any case: another goroutine
+		// would need a large stack each time.
+		c.flush(false)
+	} else {
+		c.flushSoon()
+	}
 	var began time.Time
 	for {
 		switch {
