@@ -50,8 +50,8 @@ func (e *AccessError) Error() string {
 // CheckAccess lists the services, and returns nil, an *AccessError, or another error (no
 // agent, token refused), which says nothing about rights.
 func (c *Client) CheckAccess(ctx context.Context) error {
-	names, meta, err := c.Services(ctx, Query{})
-	_, own := names[OwnService]
+	own := false
+	meta, err := c.EachService(ctx, Query{}, func(name string, _ []string, _ bool) { own = own || name == OwnService })
 	switch {
 	case errors.Is(err, ErrForbidden):
 		return &AccessError{Cause: err}

@@ -3,6 +3,7 @@ package consul
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -73,6 +74,8 @@ func TestBadAnswers(t *testing.T) {
 	}
 }
 
+func uncared(string, []string, bool) {}
+
 func newTestClient(t testing.TB, o Options) *Client {
 	t.Helper()
 	c, err := NewClient(o)
@@ -91,16 +94,16 @@ func TestNoAnswer(t *testing.T) {
 	}
 	defer l.Close()
 	silent := newTestClient(t, Options{Address: l.Addr().String(), Limits: Limits{Request: 10 * time.Millisecond}})
-	if _, _, err := silent.Services(t.Context(), Query{}); !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "overloaded") {
+	if _, err := silent.EachService(t.Context(), Query{}, uncared); !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "overloaded") {
 		t.Errorf("somebody who says nothing: %v", err)
 	}
 	l.Close()
-	if _, _, err := silent.Services(t.Context(), Query{}); !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "is an agent running at http://127.0.0.1:") {
+	if _, err := silent.EachService(t.Context(), Query{}, uncared); !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "is an agent running at http://127.0.0.1:") {
 		t.Errorf("nobody there: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, _, err := silent.Services(ctx, Query{}); !errors.Is(err, context.Canceled) || errors.Is(err, ErrUnreachable) {
+	if _, err := silent.EachService(ctx, Query{}, uncared); !errors.Is(err, context.Canceled) || errors.Is(err, ErrUnreachable) {
 		t.Errorf("a caller who has left: %v", err)
 	}
 }
@@ -124,7 +127,8 @@ func TestRequests(t *testing.T) {
 	}))
 	defer s.Close()
 	c := newTestClient(t, Options{Address: s.URL, Token: "t", Datacenter: "dc2"})
-	names, meta, err := c.Services(t.Context(), Query{Index: 7, Wait: time.Minute, Stale: true})
+	names := make(map[string][]string)
+	meta, err := c.EachService(t.Context(), Query{Index: 7, Wait: time.Minute, Stale: true}, func(name string, tags []string, _ bool) { names[name] = tags })
 	if err != nil || len(names) != 1 || !meta.Filtered || meta.Index != 1 || !meta.Denies {
 		t.Errorf("%v %+v %v", names, meta, err)
 	}
@@ -136,7 +140,7 @@ func TestRequests(t *testing.T) {
 	if _, _, err := c.Service(t.Context(), "a/b c", Query{}); err != nil || got != "/v1/health/service/a%2Fb%20c?dc=dc2 t" {
 		t.Errorf("asked %s, %v", got, err)
 	}
-	if _, _, err := c.Checks(t.Context(), Critical, Query{}); err != nil || got != "/v1/health/state/critical?dc=dc2 t" {
+	if _, err := c.EachCheck(t.Context(), Critical, Query{}, func(string, string) {}); err != nil || got != "/v1/health/state/critical?dc=dc2 t" {
 		t.Errorf("asked %s, %v", got, err)
 	}
 	if err := c.Leader(t.Context()); err != nil {
@@ -184,9 +188,13 @@ func FuzzAnswers(f *testing.F) {
 		if err == nil && meta.Index == 0 {
 			t.Error("index 0 would be asked for ever")
 		}
-		_, _, err = c.Services(t.Context(), Query{})
+		names, want := make(map[string][]string), map[string][]string(nil)
+		_, err = c.EachService(t.Context(), Query{}, func(name string, tags []string, _ bool) { names[name] = tags })
 		bearable(err)
-		_, _, err = c.Checks(t.Context(), Warning, Query{})
+		if wrong := json.Unmarshal(body, &want); err == nil && (wrong != nil || len(names) != len(want)) {
+			t.Errorf("%q gave %q; want %q, %v", body, names, want, wrong)
+		}
+		_, err = c.EachCheck(t.Context(), Warning, Query{}, func(string, string) {})
 		bearable(err)
 		bearable(c.Leader(t.Context()))
 	})

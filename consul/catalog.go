@@ -1,12 +1,15 @@
 package consul
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
+
+	"serai/internal/agentapi"
 )
 
 // Entry is one instance of a service as /v1/health/service lists it, with all its checks
@@ -91,23 +94,52 @@ func (c *Check) Maintenance() bool {
 	return c.CheckID == nodeMaintenance || strings.HasPrefix(c.CheckID, serviceMaintenance)
 }
 
-// Services lists the names of all services with the tags that any of their instances has.
+// maxRow is how many bytes of tags are kept of one service of a list.
+const maxRow = 1 << 20
+
+// EachService calls each with the name of one service after the other, as they arrive, and
+// the tags that any of its instances has. Cut says that these are not all: there are very
+// many, or one is very long. It needs memory for one service, however long the list is. After
+// an error what each was called with means nothing. Services with names that are longer than
+// a request can be are left out.
 // Source: https://developer.hashicorp.com/consul/api-docs/catalog#list-services.
-func (c *Client) Services(ctx context.Context, q Query) (map[string][]string, Meta, error) {
+func (c *Client) EachService(ctx context.Context, q Query, each func(name string, tags []string, cut bool)) (Meta, error) {
 	r := &request{kind: KindServices, op: "list the services", path: "/v1/catalog/services", params: url.Values{}}
 	c.query(r, q)
-	var names map[string][]string
-	var meta Meta
-	err := c.do(ctx, r, func(header http.Header, body []byte) (err error) {
-		if meta, err = readMeta(r, header, len(body)); err != nil {
+	return c.list(ctx, r, func(a *agentapi.Reader) (bool, error) {
+		return a.Object(func(name string) error {
+			tags, cut, err := a.Texts(maxRow)
+			if err == nil && len(name) < agentapi.MaxText {
+				each(name, tags, cut)
+			}
 			return err
+		})
+	})
+}
+
+// list reads an answer that is not null in parts.
+func (c *Client) list(ctx context.Context, r *request, read func(*agentapi.Reader) (some bool, err error)) (Meta, error) {
+	var meta Meta
+	err := c.doInParts(ctx, r, func(header http.Header, a *agentapi.Reader) (err error) {
+		if meta, err = readMeta(r, header, 0); err != nil {
+			a.Begin()
+			return cmp.Or(a.Broken(), err) // of an answer that does not come its head says nothing
 		}
-		return c.decode(r, body, &names)
+		some, err := read(a)
+		switch {
+		case err != nil:
+			return err
+		case !some:
+			return errors.New("the answer is null")
+		}
+		err = a.End()
+		meta.Size = int(a.Size())
+		return err
 	})
 	if err != nil {
-		return nil, Meta{}, err
+		return Meta{}, err
 	}
-	return names, meta, nil
+	return meta, nil
 }
 
 // Service lists the instances of one service with their health, in no order. A service
@@ -162,23 +194,33 @@ func (c *Client) entries(ctx context.Context, r *request, name string, q Query, 
 	return entries, meta, nil
 }
 
-// Checks lists all checks that are in a state.
+// EachCheck calls each with one check after the other that is in a state, as they arrive: with
+// its node and the ID of its service, which is empty for a check of the node. After an error
+// what each was called with means nothing.
 // Source: https://developer.hashicorp.com/consul/api-docs/health#list-checks-in-state.
-func (c *Client) Checks(ctx context.Context, state string, q Query) ([]Check, Meta, error) {
+func (c *Client) EachCheck(ctx context.Context, state string, q Query, each func(node, service string)) (Meta, error) {
 	r := &request{kind: KindChecks, op: "list the checks that are " + state, path: "/v1/health/state/" + url.PathEscape(state), params: url.Values{}}
 	c.query(r, q)
-	var checks []Check
-	var meta Meta
-	err := c.do(ctx, r, func(header http.Header, body []byte) (err error) {
-		if meta, err = readMeta(r, header, len(body)); err != nil {
+	return c.list(ctx, r, func(a *agentapi.Reader) (bool, error) {
+		return a.Array(func() error {
+			var node, service string
+			_, err := a.Object(func(field string) (err error) {
+				switch {
+				case strings.EqualFold(field, "Node"):
+					node, err = a.Text()
+				case strings.EqualFold(field, "ServiceID"):
+					service, err = a.Text()
+				default:
+					err = a.Skip()
+				}
+				return err
+			})
+			if err == nil {
+				each(node, service)
+			}
 			return err
-		}
-		return c.decode(r, body, &checks)
+		})
 	})
-	if err != nil {
-		return nil, Meta{}, err
-	}
-	return checks, meta, nil
 }
 
 // Leader returns nil when the agent answers and its servers have a leader.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -101,57 +100,6 @@ var (
 	errBroken  = errors.New("the connection broke while the agent waited")
 )
 
-// do sends r and calls read with a 2xx answer. Any other outcome is an *Error. The request
-// counts as a success only if read returns nil.
-func (c *Client) do(ctx context.Context, r *request, read func(http.Header, []byte) error) error {
-	header, body, err := c.exchange(ctx, r)
-	if err == nil {
-		err = read(header, body)
-	}
-	if c.options.OnRequest != nil {
-		c.options.OnRequest(r.kind, err)
-	}
-	if err != nil {
-		c.logger.DebugContext(ctx, "consul request failed", "kind", r.kind, "error", err)
-	}
-	return err
-}
-
-// exchange sends r and returns the header and the whole body of a 2xx answer.
-func (c *Client) exchange(ctx context.Context, r *request) (http.Header, []byte, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	if r.wait > 0 {
-		ctx = httptrace.WithClientTrace(ctx, onlyOnce(func() { cancel(errBroken) }))
-	}
-	tooLate := func(limit time.Duration) (stop func() bool) {
-		return time.AfterFunc(limit, func() { cancel(fmt.Errorf("%w (%v)", errTooLate, limit)) }).Stop
-	}
-	stop := tooLate(c.options.Limits.Request + r.wait)
-	res, err := c.send(ctx, r)
-	stop()
-	if err != nil {
-		return nil, nil, err
-	}
-	defer res.Body.Close()
-	defer tooLate(c.options.Limits.Request)() // an agent that has begun waits no more
-	body, err := io.ReadAll(io.LimitReader(res.Body, c.options.Limits.Answer+1))
-	switch {
-	case err != nil:
-		return nil, nil, c.unread(ctx, r, res.StatusCode, err)
-	case int64(len(body)) > c.options.Limits.Answer:
-		e := r.fail(ErrBadAnswer, res.StatusCode, fmt.Errorf("%w, %d bytes", ErrTooLong, c.options.Limits.Answer))
-		e.Advice = "does CONSUL_HTTP_ADDR lead to an agent? Then its answer is larger than serai accepts"
-		return nil, nil, e
-	case res.StatusCode < 200 || res.StatusCode > 299:
-		e := r.fail(nil, res.StatusCode, nil)
-		e.Body = excerpt(body, r.token)
-		e.Advice, e.Kind = kindOf(res.StatusCode, e.Body)
-		return nil, nil, e
-	}
-	return res.Header, body, nil
-}
-
 // onlyOnce calls again when a request is sent a second time, which net/http does where a
 // connection that was used before breaks. The agent may have restarted meanwhile, and wait for
 // an index that it will not reach for long.
@@ -231,26 +179,3 @@ func (c *Client) failed(ctx context.Context, r *request, err error) *Error {
 	}
 	return e
 }
-
-// decode reads a JSON answer into out.
-func (c *Client) decode(r *request, body []byte, out any) error {
-	err := agentapi.Decode(body, out)
-	if err == nil {
-		return nil
-	}
-	e := r.fail(ErrBadAnswer, http.StatusOK, err)
-	e.Body, e.Advice = excerpt(body, r.token), adviceStranger
-	if agentapi.IsPage(body) {
-		e.Advice = "that is a web page: CONSUL_HTTP_ADDR must be the agent's own address"
-	}
-	return e
-}
-
-// insane is the error of an answer that decodes but cannot be true.
-func insane(r *request, format string, args ...any) *Error {
-	e := r.fail(ErrBadAnswer, http.StatusOK, fmt.Errorf(format, args...))
-	e.Advice = adviceStranger
-	return e
-}
-
-func excerpt(b []byte, token string) string { return agentapi.Excerpt(b, token) }

@@ -27,10 +27,10 @@ func TestBrokenWait(t *testing.T) {
 	}))
 	defer s.Close()
 	c := newTestClient(t, Options{Address: s.URL})
-	if _, _, err := c.Services(t.Context(), Query{}); err != nil { // opens a connection, which is used again
+	if _, err := c.EachService(t.Context(), Query{}, uncared); err != nil { // opens a connection, which is used again
 		t.Fatal(err)
 	}
-	if _, _, err := c.Services(t.Context(), Query{Index: 7}); !errors.Is(err, ErrUnreachable) {
+	if _, err := c.EachService(t.Context(), Query{Index: 7}, uncared); !errors.Is(err, ErrUnreachable) {
 		t.Errorf("%v", err)
 	}
 }
@@ -45,7 +45,7 @@ func TestHeadWithoutBody(t *testing.T) {
 	}))
 	defer s.Close()
 	c := newTestClient(t, Options{Address: s.URL, Limits: Limits{Request: 50 * time.Millisecond}})
-	if _, _, err := c.Services(t.Context(), Query{Index: 7}); !errors.Is(err, ErrUnreachable) {
+	if _, err := c.EachService(t.Context(), Query{Index: 7}, uncared); !errors.Is(err, ErrUnreachable) {
 		t.Errorf("%v", err)
 	}
 }

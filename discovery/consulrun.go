@@ -163,7 +163,12 @@ func (r *consulRun) ping(after time.Duration) {
 func (r *consulRun) askCatalog(index uint64, after time.Duration) {
 	r.do(r.asks, after, func(ctx context.Context) func() {
 		began := time.Now()
-		names, meta, err := r.options.Client.Services(ctx, consul.Query{Index: index, Wait: around(r.options.Wait)})
+		ours, full := make(map[string]bool), r.options.Store.rows()
+		meta, err := r.options.Client.EachService(ctx, consul.Query{Index: index, Wait: around(r.options.Wait)}, func(name string, tags []string, cut bool) {
+			if cut || carries(tags, r.prefix) {
+				_, ours[name] = full.take(ConsulNamespace, size{1, rowBytes + len(name)})
+			}
+		})
 		return func() {
 			if err != nil {
 				r.trouble(theCatalog, err)
@@ -172,7 +177,7 @@ func (r *consulRun) askCatalog(index uint64, after time.Duration) {
 			}
 			r.pause.reset()
 			r.well(theCatalog)
-			r.list(names, meta)
+			r.list(ours, meta)
 			r.askCatalog(meta.Index, pace(index, &meta, began))
 		}
 	})
@@ -192,21 +197,21 @@ func pace(index uint64, meta *consul.Meta, began time.Time) time.Duration {
 	return pause
 }
 
-// list applies the list of services: it says which are to be followed, and never that one is
-// gone.
-func (r *consulRun) list(names map[string][]string, meta consul.Meta) {
+// list applies the list of services, of which those are ours that carry our tags, as many as
+// are kept: it says which are to be followed, and never that one is gone.
+func (r *consulRun) list(ours map[string]bool, meta consul.Meta) {
 	if r.catalog > meta.Index {
 		r.hold(meta.Index, r.catalog)
 	}
 	changed := r.catalog != meta.Index
 	r.catalog, r.denies = meta.Index, meta.Denies
-	for name, tags := range names {
-		if carries(tags, r.prefix) {
+	for name, room := range ours {
+		if room {
 			r.follow(name)
 		}
 	}
 	for name, f := range r.followed {
-		f.listed = carries(names[name], r.prefix)
+		f.listed = ours[name]
 		if changed && f.known && !f.watched {
 			r.enqueue(f, true)
 		}

@@ -26,7 +26,12 @@ func (r *consulRun) sample() {
 func (r *consulRun) askChecks(state string, index uint64, after time.Duration) {
 	r.do(r.asks, after, func(ctx context.Context) func() {
 		began := time.Now()
-		checks, meta, err := r.options.Client.Checks(ctx, state, consul.Query{Index: index, Wait: around(r.options.Wait)})
+		spots, full := make(map[spot]bool), r.options.Store.rows()
+		meta, err := r.options.Client.EachCheck(ctx, state, consul.Query{Index: index, Wait: around(r.options.Wait)}, func(node, service string) {
+			if _, room := full.take(ConsulNamespace, size{1, rowBytes + len(node) + len(service)}); room {
+				spots[spot{node, service}] = true
+			}
+		})
 		return func() {
 			of := "the " + state + " checks"
 			if err != nil {
@@ -39,7 +44,7 @@ func (r *consulRun) askChecks(state string, index uint64, after time.Duration) {
 				delete(r.sampling, state)
 				return
 			}
-			r.sampled(state, checks)
+			r.sampled(state, spots)
 			r.askChecks(state, meta.Index, pace(index, &meta, began))
 		}
 	})
@@ -47,11 +52,8 @@ func (r *consulRun) askChecks(state string, index uint64, after time.Duration) {
 
 // sampled has those services read of which the list of checks says something else than what
 // is known, or than it said before.
-func (r *consulRun) sampled(state string, checks []consul.Check) {
-	before, now := r.samples[state], make(map[spot]bool)
-	for i := range checks {
-		now[spot{checks[i].Node, checks[i].ServiceID}] = true
-	}
+func (r *consulRun) sampled(state string, now map[spot]bool) {
+	before := r.samples[state]
 	r.samples[state] = now
 	counts := state == consul.Critical || !r.options.Warning
 	for _, f := range r.followed {

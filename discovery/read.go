@@ -53,8 +53,8 @@ func (s *scan) readSome(ctx context.Context, order []Key, index uint64, readers 
 				if err := pace.Wait(ctx); err != nil {
 					return
 				}
-				next, err := s.service(ctx, key, max(index, s.known[key].at))
-				if err == nil && !s.send(ctx, next) {
+				ok, err := s.readOne(ctx, key, max(index, s.known[key].at))
+				if err == nil && !ok {
 					return
 				}
 				if err = s.unread.note(ctx, key, err); err != nil {
@@ -77,6 +77,26 @@ feed:
 	return context.Cause(ctx)
 }
 
+// usualAnswer is how many bytes of a service are read beside those of others. Services with
+// more are read one at a time, each until it has been applied: so many read at once cost no
+// more memory than one.
+const usualAnswer = 256 << 10
+
+// readOne reads one service, and reports whether it could be sent.
+func (s *scan) readOne(ctx context.Context, key Key, index uint64) (ok bool, err error) {
+	next, err := s.service(ctx, key, index, usualAnswer)
+	if err == nil && next.tooLong {
+		select {
+		case s.large <- struct{}{}:
+			defer func() { <-s.large }()
+		case <-ctx.Done():
+			return false, context.Cause(ctx)
+		}
+		next, err = s.service(ctx, key, index, 0)
+	}
+	return err == nil && s.send(ctx, next), err
+}
+
 // attempts is how often one service is read before it counts as one that cannot be read,
 // and enough the time after which it is not tried again.
 const (
@@ -86,8 +106,8 @@ const (
 
 // service reads one service as of at least index. A server that lags gets some time. If
 // the list is older than an event, the leader is asked. One that could not be read the
-// last time is tried once.
-func (s *scan) service(ctx context.Context, key Key, index uint64) (step, error) {
+// last time is tried once. Most is how many bytes are read, 0 as many as of any answer.
+func (s *scan) service(ctx context.Context, key Key, index uint64, most int64) (step, error) {
 	var last error
 	tries := attempts
 	if s.known[key].unread {
@@ -103,7 +123,7 @@ func (s *scan) service(ctx context.Context, key Key, index uint64) (step, error)
 				return step{}, err
 			}
 		}
-		q := nomad.Query{Namespace: key.Namespace, Stale: !s.leaderOnly && try < tries/2}
+		q := nomad.Query{Namespace: key.Namespace, Stale: !s.leaderOnly && try < tries/2, Most: most}
 		regs, meta, err := s.watcher.options.Client.Service(ctx, key.Name, q)
 		switch {
 		case err == nil && meta.Index >= index:

@@ -67,7 +67,7 @@ func (s *session) check(ctx context.Context) {
 }
 
 func (s *session) begin(ctx context.Context, next *scan) {
-	next.watcher, next.cold, next.steps = s.Watcher, !s.any, make(chan step)
+	next.watcher, next.cold, next.steps, next.large = s.Watcher, !s.any, make(chan step), make(chan struct{}, 1)
 	next.streaming, next.heard = s.stream != nil, s.heardAt.Load
 	next.known = make(map[Key]known, len(s.services))
 	for key := range s.view.known {
@@ -109,8 +109,8 @@ func (s *session) step(ctx context.Context, next step) error {
 	} else {
 		s.replace(next.key, next.regs, next.index)
 	}
-	for i := range s.recent[next.key] {
-		s.apply(&s.recent[next.key][i], time.Now())
+	for _, e := range s.recent.of(next.key) {
+		s.apply(e, time.Now())
 	}
 	s.publish()
 	return nil
@@ -120,7 +120,7 @@ func (s *session) step(ctx context.Context, next step) error {
 func (s *session) ended(ctx context.Context, next step) error {
 	scanned := s.scanning
 	s.scanning = nil
-	clear(s.recent)
+	s.readLost()
 	switch {
 	case next.err != nil:
 		return s.notRead(scanned, next.err)
@@ -185,6 +185,19 @@ func (s *session) ended(ctx context.Context, next step) error {
 	}
 	s.goOn(ctx)
 	return nil
+}
+
+// readLost has namespaces read again of which there were too many events while something was
+// read.
+func (s *session) readLost() {
+	for namespace := range s.recent.lost {
+		s.options.Logger.Warn("a namespace changes faster than it can be read; it is read again", "namespace", namespace)
+		if s.wanted.namespaces == nil {
+			s.wanted.namespaces = make(map[string]bool)
+		}
+		s.wanted.namespaces[namespace] = true
+	}
+	s.recent = newRecent(s.options.Store)
 }
 
 // unlisted are the namespaces of services that are in no list, although nothing newer

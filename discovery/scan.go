@@ -39,6 +39,7 @@ type scan struct {
 	// cold reads many at once, because nothing is served yet.
 	cold   bool
 	steps  chan step
+	large  chan struct{} // holds one, while a service is read with more than usualAnswer
 	unread unreadable
 }
 

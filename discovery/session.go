@@ -41,12 +41,11 @@ type session struct {
 	lists   chan string // a scope whose list has changed
 
 	scanning *scan
-	wanted   wanted // what must be read after scanning
-	// recent are the events since the scan began: what it reads may be older.
-	recent map[Key][]nomad.Event
-	failed backoff // of scans
-	resync *time.Timer
-	checks int
+	wanted   wanted  // what must be read after scanning
+	recent   *recent // while something is read
+	failed   backoff // of scans
+	resync   *time.Timer
+	checks   int
 	// fetching says that resync is set for registrations that had no room.
 	fetching bool
 	unwell   int // scans in a row with services that could not be read
@@ -90,7 +89,7 @@ func (s *session) watch(outer context.Context, given *opening) (*opening, error)
 	defer cancel()
 	s.lines, s.lists, s.answers = make(chan line), make(chan string), make(chan answer)
 	s.spaces, s.opened = make(chan []string), make(chan opening)
-	s.recent = make(map[Key][]nomad.Event)
+	s.recent = newRecent(s.options.Store)
 	s.scopes = []string{s.scope}
 	s.heardAt.Store(s.mark.at())
 	s.resync = time.NewTimer(around(s.options.Resync))
@@ -202,8 +201,7 @@ func (s *session) heard(ctx context.Context, l line) error {
 			continue
 		}
 		if s.scanning != nil {
-			key := Key{e.Registration.Namespace, e.Registration.ServiceName}
-			s.recent[key] = append(s.recent[key], *e)
+			s.recent.add(e)
 		}
 		s.apply(e, l.batch.Received)
 	}

@@ -2,6 +2,7 @@ package nomad
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,22 +27,37 @@ func (c *Client) inParts(ctx context.Context, r *request, res *http.Response, re
 		_, err := c.whole(ctx, r, res)
 		return err
 	}
-	a := agentapi.NewReader(res.Body)
+	var a *agentapi.Reader
+	if r.most > 0 {
+		a = agentapi.NewReader(&limited{res.Body, r.most, r.most}, int(r.most))
+	} else {
+		a = agentapi.NewReader(res.Body, agentapi.MaxText)
+	}
 	err := read(res.Header, a)
 	if known := (*Error)(nil); err == nil || errors.As(err, &known) {
 		return err
 	}
 	switch broken := a.Broken(); {
-	case errors.Is(err, ErrTooLong), errors.Is(broken, agentapi.ErrGap):
-		return c.tooLong(r, res.StatusCode, err)
+	case errors.Is(err, ErrTooLong), errors.Is(broken, ErrTooLong), errors.Is(broken, agentapi.ErrGap):
+		return c.tooLong(r, res.StatusCode, cmp.Or(broken, err))
 	case broken != nil:
 		return c.unread(ctx, r, res.StatusCode, broken)
-	case len(bytes.TrimSpace(a.Begin())) == 0:
-		err = errors.New("the answer is empty")
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		err = errors.New("unexpected end of JSON input")
 	}
-	return c.undecoded(r, a.Begin(), err)
+	return c.undecoded(r, a.Begin(), a.Why(err))
+}
+
+// limited reads so many bytes, and is ErrTooLong where more follow.
+type limited struct {
+	io.Reader
+	left, most int64
+}
+
+func (l *limited) Read(p []byte) (int, error) {
+	n, err := l.Reader.Read(p)
+	if l.left -= int64(n); l.left < 0 {
+		return 0, fmt.Errorf("%w, %d bytes", ErrTooLong, l.most)
+	}
+	return n, err
 }
 
 // exchange sends r and returns the header and the whole body of a 2xx answer, and those

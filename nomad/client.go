@@ -88,6 +88,7 @@ type request struct {
 	params url.Values
 	body   any // nil, or encoded as JSON
 	wait   time.Duration
+	most   int64  // bytes of an answer that is read in parts; 0 for any number, of which texts are cut
 	token  string // the token that was sent, set by send: no error may show it
 }
 

@@ -51,4 +51,7 @@ type Query struct {
 	Wait  time.Duration
 	// Stale lets any server answer, not only the leader.
 	Stale bool
+	// Most is how many bytes of a service are read; beyond, it is ErrTooLong. Zero means
+	// Limits.Answer.
+	Most int64
 }

@@ -74,7 +74,7 @@ func (l *serviceList) service(namespace string) error {
 		case strings.EqualFold(field, "ServiceName"):
 			stub.ServiceName, err = l.Text()
 		case strings.EqualFold(field, "Tags"):
-			stub.Tags, stub.Cut, err = l.tags()
+			stub.Tags, stub.Cut, err = l.Texts(maxRow)
 		default:
 			err = l.Skip()
 		}
@@ -87,22 +87,4 @@ func (l *serviceList) service(namespace string) error {
 		return insane(l.r, "a service of namespace %q has no name", namespace)
 	}
 	return l.each(stub)
-}
-
-func (l *serviceList) tags() (tags []string, cut bool, err error) {
-	size := 0
-	_, err = l.Array(func() error {
-		tag, err := l.Text()
-		if err != nil {
-			return err
-		}
-		if size += len(tag); size > maxRow || len(tag) >= agentapi.MaxText {
-			cut = true
-		}
-		if size <= maxRow {
-			tags = append(tags, tag)
-		}
-		return nil
-	})
-	return tags, cut, err
 }

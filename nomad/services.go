@@ -106,13 +106,15 @@ func (c *Client) Service(ctx context.Context, name string, q Query) ([]Registrat
 		return nil, Meta{}, &Error{Op: r.op, Err: fmt.Errorf("a service is read in one namespace"), Advice: "name it"}
 	}
 	r.query(q)
+	r.most = min(cmp.Or(q.Most, c.options.Limits.Answer), c.options.Limits.Answer)
 	var regs []Registration
 	var meta Meta
-	err := c.do(ctx, r, func(header http.Header, body []byte) (err error) {
+	err := c.doInParts(ctx, r, func(header http.Header, a *agentapi.Reader) (err error) {
 		if meta, err = readMeta(r, header); err != nil {
-			return err
+			a.Begin()
+			return cmp.Or(a.Broken(), err)
 		}
-		regs, err = c.decodeService(r, name, q, body)
+		regs, err = readService(a, r, name, q)
 		return err
 	})
 	if err != nil {
@@ -129,21 +131,30 @@ func askable(name string) bool {
 	return name != "" && name != "." && name != ".." && !strings.Contains(name, "/") && len(name) <= longest
 }
 
-func (c *Client) decodeService(r *request, name string, q Query, body []byte) ([]Registration, error) {
-	var regs []Registration
-	if err := c.decode(r, body, &regs); err != nil {
-		return nil, err
-	}
-	for i := range regs {
-		reg := &regs[i]
-		if err := checkRegistration(reg); err != nil {
-			return nil, insane(r, "%w", err)
+// readService reads an answer of /v1/service/:name, one registration after the other.
+func readService(a *agentapi.Reader, r *request, name string, q Query) ([]Registration, error) {
+	regs := []Registration{}
+	some, err := a.Array(func() error {
+		var reg Registration
+		if err := a.Value(&reg); err != nil {
+			return err
+		}
+		if err := checkRegistration(&reg); err != nil {
+			return insane(r, "%w", err)
 		}
 		if reg.ServiceName != name || reg.Namespace != orDefault(q.Namespace) {
-			return nil, insane(r, "the answer has service %q of namespace %q", reg.ServiceName, reg.Namespace)
+			return insane(r, "the answer has service %q of namespace %q", reg.ServiceName, reg.Namespace)
 		}
+		regs = append(regs, reg)
+		return nil
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case !some:
+		return nil, errors.New("the answer is null")
 	}
-	return regs, nil
+	return regs, a.End()
 }
 
 // checkRegistration refuses a registration that cannot be identified. This package does

@@ -1,6 +1,8 @@
 package agentapi
 
 import (
+	"bytes"
+	"encoding/json"
 	"encoding/json/jsontext"
 	"errors"
 	"io"
@@ -9,16 +11,18 @@ import (
 // maxBegin is how much is kept of the beginning of an answer, for an error.
 const maxBegin = 4 << 10
 
-// Reader reads a JSON answer part by part as it arrives. It needs memory for one text of
-// MaxText bytes, however long the answer is; the rest is for the caller to bound.
+// Reader reads a JSON answer part by part as it arrives. It needs memory for one text, of
+// MaxText bytes where its caller says so, however long the answer is; the rest is for the
+// caller to bound.
 type Reader struct {
 	clip clip
 	json *jsontext.Decoder
 }
 
-// NewReader makes a Reader of an answer's body. The caller closes the body.
-func NewReader(body io.Reader) *Reader {
-	r := &Reader{clip: clip{from: body, max: MaxText}}
+// NewReader makes a Reader of an answer's body, of which texts are cut off at so many bytes,
+// such as MaxText. The caller closes the body.
+func NewReader(body io.Reader, maxText int) *Reader {
+	r := &Reader{clip: clip{from: body, max: maxText}}
 	r.json = jsontext.NewDecoder(&r.clip, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	return r
 }
@@ -87,7 +91,7 @@ func (r *Reader) group(begin, end jsontext.Kind, each func() error) (some bool, 
 	return err == nil, err
 }
 
-// Text reads a text of MaxText bytes at most; see there. A null is an empty one.
+// Text reads a text, as much of it as NewReader says. A null is an empty one.
 func (r *Reader) Text() (string, error) {
 	t, err := r.json.ReadToken()
 	switch {
@@ -101,6 +105,32 @@ func (r *Reader) Text() (string, error) {
 	return t.String(), nil
 }
 
+// Texts reads a list of texts, of which it keeps so many bytes at most. Cut says that it has
+// not kept all: there are more, or one is longer than is read.
+func (r *Reader) Texts(most int) (texts []string, cut bool, err error) {
+	size := 0
+	_, err = r.Array(func() error {
+		text, err := r.Text()
+		if size += len(text); size > most || len(text) >= r.clip.max {
+			cut = true
+		}
+		if err == nil && size <= most {
+			texts = append(texts, text)
+		}
+		return err
+	})
+	return texts, cut, err
+}
+
+// Value reads whatever comes next into out, as encoding/json does.
+func (r *Reader) Value(out any) error {
+	text, err := r.json.ReadValue()
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, out)
+}
+
 // Skip reads whatever comes next, of any depth that jsontext takes.
 func (r *Reader) Skip() error { return r.json.SkipValue() }
 
@@ -112,6 +142,17 @@ func (r *Reader) End() error {
 		return nil
 	case err == nil:
 		return errors.New("more follows the answer's end")
+	}
+	return err
+}
+
+// Why says in other words why an answer could not be read that is not one of JSON.
+func (r *Reader) Why(err error) error {
+	switch {
+	case len(bytes.TrimSpace(r.Begin())) == 0:
+		return errors.New("the answer is empty")
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("unexpected end of JSON input")
 	}
 	return err
 }

@@ -13,8 +13,7 @@ import (
 
 // texts reads a list of texts, of which no more than so many bytes each.
 func texts(body io.Reader, most int) (list []string, some bool, err error) {
-	r := NewReader(body)
-	r.clip.max = most
+	r := NewReader(body, most)
 	some, err = r.Array(func() error {
 		text, err := r.Text()
 		list = append(list, text)
@@ -61,7 +60,7 @@ func FuzzReader(f *testing.F) {
 				t.Errorf("%q was cut to %q", want[i], got[i])
 			}
 		}
-		r := NewReader(bytes.NewReader(body))
+		r := NewReader(bytes.NewReader(body), MaxText)
 		err = r.Skip()
 		if err == nil {
 			err = r.End()
@@ -88,7 +87,7 @@ func TestReaderIsBounded(t *testing.T) {
 	} {
 		const length = 4 << 20
 		end := errors.New("the end of the test")
-		r := NewReader(io.MultiReader(strings.NewReader(c.begin+strings.Repeat(c.more, length/len(c.more))), iotest.ErrReader(end)))
+		r := NewReader(io.MultiReader(strings.NewReader(c.begin+strings.Repeat(c.more, length/len(c.more))), iotest.ErrReader(end)), MaxText)
 		err := r.Skip()
 		want := c.err
 		if want == nil {
@@ -114,7 +113,7 @@ func BenchmarkReader(b *testing.B) {
 	b.SetBytes(int64(list.Len()))
 	b.ReportAllocs()
 	for b.Loop() {
-		r := NewReader(bytes.NewReader(list.Bytes()))
+		r := NewReader(bytes.NewReader(list.Bytes()), MaxText)
 		if err := r.Skip(); err != nil {
 			b.Fatal(err)
 		}

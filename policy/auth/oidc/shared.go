@@ -167,15 +167,33 @@ func (s *Shared) admit(client netip.Prefix, now time.Time) bool {
 	if next = later(next, now).Add(time.Second / time.Duration(s.limits.ClientRate)); next.Sub(now) > clientBurst*time.Second {
 		return false
 	}
+	network := networkOf(client)
+	half := later(s.clients[network], now).Add(time.Second / time.Duration(max(s.limits.ClientRate, s.limits.Rate/2)))
 	all := later(s.all, now).Add(time.Second / time.Duration(s.limits.Rate))
-	if all.Sub(now) > allBurst*time.Second {
+	if all.Sub(now) > allBurst*time.Second || half.Sub(now) > allBurst*time.Second {
 		return false
 	}
 	s.all = all
-	if known || len(s.clients) < s.limits.Clients {
-		s.clients[client] = next
+	for p, until := range map[netip.Prefix]time.Time{client: next, network: half} {
+		if _, known := s.clients[p]; known || len(s.clients) < s.limits.Clients {
+			s.clients[p] = until
+		}
 	}
 	return true
+}
+
+// networkOf is what one stranger may have many addresses of: a /24 of IPv4, a /48 of IPv6.
+// One network has no more than half of what all have together: the other half is for everybody
+// else.
+func networkOf(client netip.Prefix) netip.Prefix {
+	bits := 48
+	if client.Addr().Is4() {
+		bits = 24
+	}
+	if client.Bits() <= bits { // not an address of a client
+		return client
+	}
+	return netip.PrefixFrom(client.Addr(), bits).Masked()
 }
 
 func later(a, b time.Time) time.Time {

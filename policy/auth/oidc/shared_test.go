@@ -12,10 +12,11 @@ import (
 	"serai/policy/auth"
 )
 
+// client is one of many, each in a network of its own.
 func client(n int) netip.Prefix {
 	var a [16]byte
 	a[0] = 0x20
-	binary.BigEndian.PutUint32(a[4:], uint32(n))
+	binary.BigEndian.PutUint32(a[2:], uint32(n))
 	return netip.PrefixFrom(netip.AddrFrom16(a), 64)
 }
 
@@ -110,6 +111,39 @@ func TestAdmit(t *testing.T) {
 	now = now.Add(time.Second)
 	if n := count(client(1), 1000); n != 10 {
 		t.Errorf("a second later one client is admitted %d times", n)
+	}
+}
+
+// TestOneNetworkLeavesHalf: a stranger with very many addresses of one network keeps nobody
+// else from logging in.
+func TestOneNetworkLeavesHalf(t *testing.T) {
+	for name, stranger := range map[string]func(n int) netip.Prefix{
+		"IPv6": func(n int) netip.Prefix {
+			return netip.PrefixFrom(netip.MustParseAddr(fmt.Sprintf("2001:db8:0:%x::", n)), 64)
+		},
+		"IPv4": func(n int) netip.Prefix { return netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(n)}), 32) },
+	} {
+		s, now := NewShared(), time.Now()
+		stolen, honest := 0, 0
+		for second := range 20 {
+			for n := range 10_000 {
+				if s.admit(stranger(n%256), now) {
+					stolen++
+				}
+			}
+			for n := range 20 {
+				if s.admit(client(n), now) {
+					honest++
+				}
+			}
+			now = now.Add(time.Second)
+			if len(s.clients) > s.limits.Clients {
+				t.Fatalf("%s: second %d: %d clients", name, second, len(s.clients))
+			}
+		}
+		if honest != 400 || stolen < 1000 || stolen > 1300 {
+			t.Errorf("%s: one network is admitted %d times, others %d of 400 times", name, stolen, honest)
+		}
 	}
 }
 
