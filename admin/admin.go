@@ -1,7 +1,7 @@
 // Package admin answers: is serai healthy, and what does it know?
 //
 // It serves health, readiness, metrics, and the state of the router and of the
-// endpoints, for people, load balancers and scrapers. It changes nothing, and answers
+// endpoints, for people, load balancers and scrapers. It changes nothing but the level of the log, and answers
 // only requests whose Host is an IP address or localhost.
 package admin
 
@@ -84,6 +84,14 @@ type Options struct {
 	LoginProblems func() []string
 	// HTTP2 describes HTTP/2 clients; nil when HTTP/2 is not served.
 	HTTP2 func() http2.Status
+	// LastStopCut is how many requests the serai before this one cut off when it stopped;
+	// nil when that is not known.
+	LastStopCut *int
+	// MetricsRoutes bounds the routes that have series of their own at /metrics; 0 means
+	// 20,000.
+	MetricsRoutes int
+	// LogLevel is the level of the log, which may be changed; nil where it may not.
+	LogLevel *slog.LevelVar
 	// Version is shown unchanged.
 	Version string
 	// Logger gets errors while metrics are read; nil discards them.
@@ -101,6 +109,9 @@ func (o *Options) Validate() error {
 	}
 	if o.Proxy == nil {
 		errs = append(errs, errors.New("proxy is missing"))
+	}
+	if o.MetricsRoutes < 0 {
+		errs = append(errs, fmt.Errorf("routes with series of their own: %d is negative", o.MetricsRoutes))
 	}
 	names := make(map[string]bool)
 	for _, l := range o.Listeners {
@@ -131,7 +142,7 @@ func New(o Options) (*Admin, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	a := &Admin{options: o}
-	a.metrics = newMetrics(&a.options)
+	a.metrics = newMetrics(&a.options, &a.draining)
 	return a, nil
 }
 

@@ -31,13 +31,9 @@ type Stats struct {
 	untold atomic.Uint64
 }
 
-// DurationBounds are the upper bounds in seconds of the buckets of a duration
-// histogram; one more bucket counts all that is longer.
-var DurationBounds = [...]float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
-
 type statsShard struct {
 	classes  [6]atomic.Uint64 // by status/100; 0 counts requests without an answer
-	buckets  [len(DurationBounds) + 1]atomic.Uint64
+	buckets  [narrowBuckets]atomic.Uint64
 	nanos    atomic.Uint64
 	in, out  atomic.Uint64
 	retries  atomic.Uint64
@@ -95,7 +91,7 @@ func (s *Stats) Observe(shard int, o *Observation) {
 	// Codes above 599 count as 5xx (RFC 9110 section 15).
 	class := min(o.Status/100, len(c.classes)-1)
 	c.classes[class].Add(1)
-	c.buckets[durationBucket(o.Duration)].Add(1)
+	c.buckets[narrowBucket(o.Duration)].Add(1)
 	c.nanos.Add(uint64(o.Duration))
 	// Most requests have none of these: an addition costs more than a test.
 	add(&c.in, o.BytesIn)
@@ -126,16 +122,6 @@ func add(c *atomic.Uint64, n int64) {
 	}
 }
 
-func durationBucket(d time.Duration) int {
-	s := d.Seconds()
-	for i, bound := range DurationBounds {
-		if s <= bound {
-			return i
-		}
-	}
-	return len(DurationBounds)
-}
-
 // Called reports whether a request has ended, or is in flight.
 func (s *Stats) Called() bool { return s.shards.Load() != nil || s.inflight.Load() > 0 }
 
@@ -159,6 +145,8 @@ type StatsSnapshot struct {
 	BytesIn, BytesOut uint64
 	Retries, Upgrades uint64
 	GRPC              [GRPCStatuses]uint64 // by status
+
+	narrow [narrowBuckets]uint64 // Buckets in more detail: see Native
 }
 
 // Requests returns the number of finished requests.
@@ -182,7 +170,9 @@ func (s *Stats) Snapshot() (sum StatsSnapshot) {
 			sum.Classes[j] += c.classes[j].Load()
 		}
 		for j := range c.buckets {
-			sum.Buckets[j] += c.buckets[j].Load()
+			if n := c.buckets[j].Load(); n > 0 {
+				sum.count(j, n)
+			}
 		}
 		sum.Duration += time.Duration(c.nanos.Load())
 		sum.BytesIn += c.in.Load()

@@ -34,21 +34,22 @@ func main() {
 }
 
 // holdSignals is called before anything else: until then a SIGHUP, which asks for a
-// new access log, ends the process. onHangup takes over. So does a write to
+// new access log, or a SIGUSR1 ends the process. onHangup and onToggle take over. So does a write to
 // standard output or error that nobody reads any more, for as long as SIGPIPE is
 // not ignored.
 func holdSignals() {
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGUSR1)
 	signal.Ignore(syscall.SIGPIPE)
 }
 
 // commands is the command line.
 type commands struct {
-	Serve   serveCommand   `cmd:"" help:"Run the ingress."`
-	Dev     devCommand     `cmd:"" help:"Run the main job on this machine with nothing installed: a Nomad simulator, sample services and the ingress."`
-	Hello   helloCommand   `cmd:"" help:"Run the sample service: it answers with its allocation and what it received."`
-	Certs   certsCommand   `cmd:"" help:"List and renew certificates."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Serve    serveCommand    `cmd:"" help:"Run the ingress."`
+	Dev      devCommand      `cmd:"" help:"Run the main job on this machine with nothing installed: a Nomad simulator, sample services and the ingress."`
+	Hello    helloCommand    `cmd:"" help:"Run the sample service: it answers with its allocation and what it received."`
+	Certs    certsCommand    `cmd:"" help:"List and renew certificates."`
+	LogLevel logLevelCommand `cmd:"" help:"Print or set the level of a running serai's log."`
+	Version  versionCommand  `cmd:"" help:"Print the version."`
 
 	from origins
 }
