@@ -1,7 +1,7 @@
 // Package admin answers: is serai healthy, and what does it know?
 //
 // It serves health, readiness, metrics, and the state of the router and of the
-// endpoints, for people, load balancers and scrapers. It changes nothing, and answers
+// endpoints, for people, load balancers and scrapers. It changes nothing but the level of the log, and answers
 // only requests whose Host is an IP address or localhost.
 package admin
 
@@ -91,6 +91,14 @@ type Options struct {
 	HTTP2 func() http2.Status
 	// History has the last decisions; nil when they are not kept.
 	History *history.Ring
+	// LastStopCut is how many requests the serai before this one cut off when it stopped;
+	// nil when that is not known.
+	LastStopCut *int
+	// MetricsRoutes bounds the routes that have series of their own at /metrics; 0 means
+	// 20,000.
+	MetricsRoutes int
+	// LogLevel is the level of the log, which may be changed; nil where it may not.
+	LogLevel *slog.LevelVar
 	// Version is shown unchanged, and so is Name, which identifies this serai among others.
 	Version, Name string
 	// MaxFollowers bounds the requests that follow answers, 16 if zero.
@@ -110,6 +118,9 @@ func (o *Options) Validate() error {
 	}
 	if o.Proxy == nil {
 		errs = append(errs, errors.New("proxy is missing"))
+	}
+	if o.MetricsRoutes < 0 {
+		errs = append(errs, fmt.Errorf("routes with series of their own: %d is negative", o.MetricsRoutes))
 	}
 	names := make(map[string]bool)
 	for _, l := range o.Listeners {
@@ -147,7 +158,7 @@ func New(o Options) (*Admin, error) {
 	if o.MaxFollowers == 0 {
 		a.options.MaxFollowers = maxFollowers
 	}
-	a.metrics = newMetrics(&a.options)
+	a.metrics = newMetrics(&a.options, &a.draining)
 	a.metrics.registry.MustRegister(ownMetrics{a})
 	return a, nil
 }

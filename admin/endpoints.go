@@ -38,8 +38,8 @@ type tally struct {
 }
 
 // collectEndpoints collects the instances of the current table. A service that is no
-// longer in it has no series.
-func collectEndpoints(out chan<- prometheus.Metric, table *router.Table, registry *upstream.Registry) {
+// longer in it has no series. Of the services that have been called, most have their own.
+func collectEndpoints(out chan<- prometheus.Metric, table *router.Table, registry *upstream.Registry, most int) {
 	byService := make(map[owner]*tally)
 	used := make(map[upstream.Target]bool)
 	for _, r := range table.Routes() {
@@ -68,7 +68,7 @@ func collectEndpoints(out chan<- prometheus.Metric, table *router.Table, registr
 			rest[e.State]++
 		}
 	}
-	quiet := 0
+	quiet, busy := 0, 0
 	for _, o := range slices.SortedFunc(maps.Keys(byService), func(a, b owner) int {
 		return cmp.Or(strings.Compare(a.namespace, b.namespace), strings.Compare(a.service, b.service))
 	}) {
@@ -79,6 +79,9 @@ func collectEndpoints(out chan<- prometheus.Metric, table *router.Table, registr
 				continue
 			}
 			quiet++
+		} else if busy++; busy > most {
+			rest.add(&t.states)
+			continue
 		}
 		tellStates(out, o, &t.states)
 	}

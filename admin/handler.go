@@ -20,7 +20,7 @@ type page struct {
 
 // pages are the paths that the index lists.
 func (a *Admin) pages() []page {
-	return []page{
+	all := []page{
 		{"/health", "200 while the process runs", health},
 		{"/ready", "200 while requests should come here, 503 otherwise; the state of each source of services", a.serveReady},
 		{"/metrics", "for Prometheus", a.metrics.handler(a.options.Logger).ServeHTTP},
@@ -31,6 +31,10 @@ func (a *Admin) pages() []page {
 		{"/explain", "which route wins, and why others lose: ?host=&path=&method=&query=&header=NAME:VALUE", a.serveExplain},
 		{"/debug/pprof/", "profiles", boundProfile(pprof.Index)},
 	}
+	if a.options.LogLevel != nil {
+		all = append(all, page{logLevelPath, "the level of the log; PUT from this machine sets it", a.serveLogLevel})
+	}
+	return all
 }
 
 // Handler serves everything. Requests must use an IP address or localhost, and GET or
@@ -51,7 +55,14 @@ func (a *Admin) Handler() http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "there is no such page; these are:\n\n"+index.String(), http.StatusNotFound)
 	})
-	return guard(mux)
+	rest := guard(mux)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut && r.URL.Path == logLevelPath {
+			a.putLogLevel(w, r)
+			return
+		}
+		rest.ServeHTTP(w, r)
+	})
 }
 
 // longestProfile bounds how long a profile or trace may be taken: each slows down every
@@ -78,17 +89,25 @@ func text(w http.ResponseWriter, s string) {
 	fmt.Fprint(w, s)
 }
 
-// guard refuses methods that might change something, requests that came through an
-// ingress, and requests for a name: a web page whose own name resolves to our address
-// (DNS rebinding) would read everything through an operator's browser.
+// guard is readOnly, and refuses requests for a name: a web page whose own name resolves to
+// our address (DNS rebinding) would read everything through an operator's browser.
 func guard(next http.Handler) http.Handler {
+	next = readOnly(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		w.Header().Set("Cache-Control", "no-store")
 		if !ownHost(r.Host) {
+			noSniff(w)
 			http.Error(w, "serai's admin does not answer to this name: ask by IP address, or as localhost", http.StatusForbidden)
 			return
 		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// readOnly refuses methods that might change something, and requests that came through an
+// ingress.
+func readOnly(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		noSniff(w)
 		// A request that serai has forwarded comes from a stranger, through a service
 		// whose instance is this address.
 		if r.Header.Get("X-Serai-Hops") != "" {
@@ -102,6 +121,11 @@ func guard(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+func noSniff(w http.ResponseWriter) {
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Cache-Control", "no-store")
 }
 
 // ownHost reports whether a Host field is an address, localhost or empty: no stranger

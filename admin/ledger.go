@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 
+	"serai/internal/quota"
 	"serai/router"
 )
 
@@ -13,10 +14,16 @@ import (
 //
 // Its keys are label values, so that two names with equal labels make one series, and
 // not a scrape that fails.
+//
+// A route that was called has a line, as long as there are lines left for its namespace.
+// Routes beyond that share the line of their namespace, whose service and route are
+// empty: sums over a namespace stay right, whatever one team registers and strangers call.
 type ledger struct {
-	mu       sync.Mutex
-	reading  uint64
-	services map[owner]*account
+	mu         sync.Mutex
+	reading    uint64
+	lines      *quota.Fair
+	services   map[owner]*account
+	namespaces map[string]*remainder
 }
 
 // owner is a service.
@@ -34,54 +41,112 @@ type line struct {
 	stats []*router.Stats
 }
 
+// remainder is the line of a namespace, of the routes that have none of their own.
+type remainder struct {
+	quota.Holder                          // of the lines that its routes have
+	stats        map[*router.Stats]uint64 // with the last reading that had their route
+	ended        router.StatsSnapshot     // of those that have gone
+	used         bool
+}
+
 // series is one line that will be read.
 type series struct {
 	owner
 	route string
 	stats []*router.Stats
+	ended *router.StatsSnapshot // to be added, nil for none
 }
 
 // maxLines bounds the route names that are kept for one service.
 const maxLines = 1000
 
+// defaultMetricsRoutes is the default of Options.MetricsRoutes.
+const defaultMetricsRoutes = 20_000
+
+// newLedger makes a ledger of so many lines. A namespace gets three quarters of them
+// while no other wants them.
+func newLedger(lines int) *ledger {
+	return &ledger{lines: quota.NewFair(int64(lines)), services: make(map[owner]*account), namespaces: make(map[string]*remainder)}
+}
+
+// ledgerStatus is how many lines are used, and how many routes have none.
+type ledgerStatus struct{ lines, limit, summed int }
+
 // read records the routes of a table and returns all lines of services that exist: they
 // have a route or a rejection.
-func (l *ledger) read(routes []*router.Route, refused map[owner]bool) []series {
+func (l *ledger) read(routes []*router.Route, refused map[owner]bool) ([]series, ledgerStatus) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.reading++
-	if l.services == nil {
-		l.services = make(map[owner]*account)
-	}
 	for _, r := range routes {
 		o := owner{label(r.Namespace), label(r.Service)}
 		a := l.services[o]
 		if a == nil {
+			if !r.Stats.Called() {
+				continue
+			}
 			a = &account{}
 			l.services[o] = a
 		}
-		a.reading = l.reading
-		a.add(r)
+		if a.reading = l.reading; r.Stats.Called() {
+			l.add(o.namespace, a, r)
+		}
 	}
 	for o := range refused {
 		if a := l.services[o]; a != nil {
 			a.reading = l.reading
 		}
 	}
+	return l.collect()
+}
+
+// collect returns all lines, and forgets services and routes that have gone. l.mu is held.
+func (l *ledger) collect() ([]series, ledgerStatus) {
 	all := make([]series, 0, len(l.services))
 	for o, a := range l.services {
 		if a.reading != l.reading {
 			delete(l.services, o)
+			l.namespaces[o.namespace].Give(int64(len(a.lines)))
 			continue
 		}
+		l.namespaces[o.namespace].used = true
 		for _, line := range a.lines {
-			all = append(all, series{o, line.route, line.stats})
+			all = append(all, series{owner: o, route: line.route, stats: line.stats})
 		}
 	}
-	return all
+	s := ledgerStatus{lines: int(l.lines.Taken()), limit: int(l.lines.Size())}
+	for name, n := range l.namespaces {
+		n.forget(l.reading)
+		s.summed += len(n.stats)
+		if len(n.stats) > 0 || n.ended.Requests() > 0 {
+			rest := series{owner: owner{namespace: name}, ended: &n.ended}
+			for stats := range n.stats {
+				rest.stats = append(rest.stats, stats)
+			}
+			all = append(all, rest)
+		}
+		if !n.used && len(n.stats) == 0 {
+			n.Leave()
+			delete(l.namespaces, name)
+		}
+		n.used = false
+	}
+	l.lines.Settle()
+	return all, s
 }
 
-func (a *account) add(r *router.Route) {
+// add gives a route that was called a line. l.mu is held.
+func (l *ledger) add(namespace string, a *account, r *router.Route) {
+	n := l.namespaces[namespace]
+	if n == nil {
+		n = &remainder{stats: make(map[*router.Stats]uint64)}
+		n.Join(l.lines)
+		l.namespaces[namespace] = n
+	}
+	if _, summed := n.stats[r.Stats]; summed { // it stays there, or the sum would decrease
+		n.stats[r.Stats] = l.reading
+		return
+	}
 	for _, line := range a.lines {
 		if line.route == r.Name {
 			if !slices.Contains(line.stats, r.Stats) {
@@ -90,31 +155,32 @@ func (a *account) add(r *router.Route) {
 			return
 		}
 	}
-	if len(a.lines) < maxLines {
+	if len(a.lines) < maxLines && n.Take(1, l.lines.Size()*3/4) {
 		a.lines = append(a.lines, &line{r.Name, []*router.Stats{r.Stats}})
+		return
+	}
+	n.stats[r.Stats] = l.reading
+}
+
+// forget keeps of routes that have gone only what they have counted.
+func (n *remainder) forget(reading uint64) {
+	for stats, last := range n.stats {
+		if last != reading && stats.Inflight() == 0 {
+			sum := stats.Snapshot()
+			n.ended.Add(&sum)
+			delete(n.stats, stats)
+		}
 	}
 }
 
 // snapshot sums the counters of the line.
-func (s *series) snapshot() router.StatsSnapshot {
-	sum := s.stats[0].Snapshot()
-	for _, stats := range s.stats[1:] {
+func (s *series) snapshot() (sum router.StatsSnapshot) {
+	for _, stats := range s.stats {
 		n := stats.Snapshot()
-		sum.Inflight += n.Inflight
-		for i := range n.Classes {
-			sum.Classes[i] += n.Classes[i]
-		}
-		for i := range n.Buckets {
-			sum.Buckets[i] += n.Buckets[i]
-		}
-		sum.Duration += n.Duration
-		sum.BytesIn += n.BytesIn
-		sum.BytesOut += n.BytesOut
-		sum.Retries += n.Retries
-		sum.Upgrades += n.Upgrades
-		for i := range n.GRPC {
-			sum.GRPC[i] += n.GRPC[i]
-		}
+		sum.Add(&n)
+	}
+	if s.ended != nil {
+		sum.Add(s.ended)
 	}
 	return sum
 }

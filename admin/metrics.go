@@ -30,16 +30,18 @@ type metrics struct {
 	complete atomic.Int64
 }
 
-func newMetrics(o *Options) *metrics {
+func newMetrics(o *Options, draining *atomic.Bool) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(), started: time.Now(),
 		lag: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "serai_discovery_lag_seconds", Help: "Time from when a change became known until the table contains it.",
-			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5},
+			Buckets:                     []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5},
+			NativeHistogramBucketFactor: nativeFactor, NativeHistogramMaxBucketNumber: nativeBuckets,
 		}),
 		build: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "serai_table_build_seconds", Help: "Time to make and publish a table.",
-			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .25, 1},
+			Buckets:                     []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .25, 1},
+			NativeHistogramBucketFactor: nativeFactor, NativeHistogramMaxBucketNumber: nativeBuckets,
 		}),
 		nomad: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "serai_nomad_requests_total", Help: "Requests made to Nomad, by kind and outcome.",
@@ -54,10 +56,17 @@ func newMetrics(o *Options) *metrics {
 	})
 	info.Set(1)
 	m.registry.MustRegister(m.lag, m.build, m.nomad, m.consul, info,
-		newTraffic(o.Router, o.Registrations), &state{options: o, metrics: m},
+		newTraffic(o), &state{options: o, metrics: m, draining: draining},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
+
+// nativeFactor is how much a bucket of the native histograms of tables is longer than the
+// one before, nativeBuckets how many there are before they become longer.
+const (
+	nativeFactor  = 1.1
+	nativeBuckets = 100
+)
 
 // maxScrapes bounds concurrent scrapes: with many services each of them needs much
 // memory.

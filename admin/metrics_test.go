@@ -44,8 +44,9 @@ func busy(t testing.TB) *node {
 		Services: 3, Instances: 7, Events: 11, Breaks: 2, Scans: 5, Continued: 1,
 		Forbidden: []discovery.Forbidden{{Namespace: "team-b", Since: time.Now().Add(-time.Minute), Problem: "permission denied"}},
 	}, discovery.Status{Source: "file a", Phase: discovery.Live, Since: time.Now()})
+	cut := 3
 	n := newNode(t, admin.Options{
-		Sources: []admin.Reporter{source},
+		Sources: []admin.Reporter{source}, LastStopCut: &cut,
 		Listeners: []admin.Listener{{Name: "http", Status: func() front.Status {
 			return front.Status{Conns: 4, Accepted: 40, Refused: 3, Recalled: 7, AcceptErrors: 2, Handshakes: 5, HandshakesRefused: 6}
 		}}},
@@ -125,6 +126,7 @@ func TestMetricValues(t *testing.T) {
 		`serai_access_log_dropped_total 9`, `serai_log_dropped_total 12`, `serai_build_info{version="1.2.3"} 1`,
 		`serai_discovery_lag_seconds_count 1`, `serai_table_build_seconds_count 1`,
 		`serai_nomad_requests_total{kind="services",outcome="ok"} 1`, `serai_first_complete_seconds `,
+		`serai_draining 0`, `serai_last_stop_cut_requests 3`,
 	} {
 		if !strings.Contains(body, "\n"+want) {
 			t.Errorf("no %s", want)

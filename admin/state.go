@@ -1,6 +1,8 @@
 package admin
 
 import (
+	"cmp"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,6 +30,9 @@ var (
 	heldLimit  = desc("serai_waiting_bytes_limit", "Bytes that waiting requests may hold: --max-waiting-bytes.")
 	displaced  = desc("serai_waiting_displaced_total", "Waiting requests answered queue-full because another route or namespace had less than its share.")
 	complete   = desc("serai_first_complete_seconds", "Time from the start to the first complete table; absent before.")
+
+	draining  = desc("serai_draining", "1 while serai stops: it serves requests, and wants none.")
+	cutAtStop = desc("serai_last_stop_cut_requests", "Requests that the serai before this one cut off when it stopped, because --drain-timeout was over; absent when that is not known, as without --state-dir.")
 
 	phase     = desc("serai_source_phase", "1 for the current phase of a source of services.", "source", "phase")
 	stale     = desc("serai_source_stale_seconds", "Time since a source was last followed; 0 while it is.", "source")
@@ -91,8 +96,9 @@ var phases = [...]discovery.Phase{discovery.Starting, discovery.Cached, discover
 
 // state collects the state of all parts except the routes.
 type state struct {
-	options *Options
-	metrics *metrics
+	options  *Options
+	metrics  *metrics
+	draining *atomic.Bool
 }
 
 // Describe describes nothing, because the metrics depend on the parts.
@@ -104,12 +110,16 @@ func (c *state) Collect(out chan<- prometheus.Metric) {
 		counter(out, answers, n, reason)
 	}
 	collectPages(out, c.options.Proxy.Pages())
-	collectEndpoints(out, c.options.Router.Current(), c.options.Registry)
+	collectEndpoints(out, c.options.Router.Current(), c.options.Registry, cmp.Or(c.options.MetricsRoutes, defaultMetricsRoutes))
 	outliers := c.options.Registry.Ejections()
 	counter(out, ejected, outliers.Ejected)
 	counter(out, notEjected, outliers.Suppressed)
 	if d := c.metrics.complete.Load(); d > 0 {
 		gauge(out, complete, time.Duration(d).Seconds())
+	}
+	gauge(out, draining, oneIf(c.draining.Load()))
+	if n := c.options.LastStopCut; n != nil {
+		gauge(out, cutAtStop, float64(*n))
 	}
 	for _, source := range c.options.Sources {
 		for _, s := range source.Status() {
@@ -254,11 +264,7 @@ func collectCompression(out chan<- prometheus.Metric, s coding.Status) {
 
 func collectSource(out chan<- prometheus.Metric, s *discovery.Status) {
 	for _, p := range phases {
-		is := 0.0
-		if p == s.Phase {
-			is = 1
-		}
-		gauge(out, phase, is, s.Source, string(p))
+		gauge(out, phase, oneIf(p == s.Phase), s.Source, string(p))
 	}
 	silent := 0.0
 	if s.Phase == discovery.Stale || s.Phase == discovery.Cached {

@@ -36,6 +36,10 @@ var (
 	quotaOver  = desc("serai_quota_refusals", "Rejections because a quota is used up.", "quota", "scope")
 	quotaEnded = desc("serai_quota_unlingered_total", "Claims that did not wait for their next instance because a quota was used up.")
 	tableIndex = desc("serai_table_index", "Nomad index of the current table.")
+
+	ownSeries      = desc("serai_metrics_routes", "Routes that were called and have series of their own here.")
+	ownSeriesLimit = desc("serai_metrics_routes_limit", "Routes that may have: --metrics-routes.")
+	summedRoutes   = desc("serai_metrics_routes_summed", "Routes that were called and share the series of their namespace, whose service is empty, because of --metrics-routes.")
 )
 
 // classes are the values of label class, by status/100.
@@ -55,11 +59,11 @@ var statuses = func() (all [router.GRPCStatuses]*dto.LabelPair) {
 type traffic struct {
 	router        *router.Router
 	registrations func() []discovery.StoreStatus // nil for no limits
-	ledger        ledger
+	ledger        *ledger
 }
 
-func newTraffic(r *router.Router, registrations func() []discovery.StoreStatus) *traffic {
-	return &traffic{router: r, registrations: registrations}
+func newTraffic(o *Options) *traffic {
+	return &traffic{router: o.Router, registrations: o.Registrations, ledger: newLedger(cmp.Or(o.MetricsRoutes, defaultMetricsRoutes))}
 }
 
 // Describe describes nothing, because the metrics change with the services.
@@ -84,7 +88,11 @@ func (t *traffic) Collect(out chan<- prometheus.Metric) {
 	gauge(out, rejections, float64(refusals.all))
 	gauge(out, tableIndex, float64(table.Index))
 	collectQuotas(out, slices.Concat(table.Usage(), registrationUsage(t.registrations)), refusals.byQuota)
-	collectSeries(out, t.ledger.read(all, refusals.owners))
+	lines, s := t.ledger.read(all, refusals.owners)
+	gauge(out, ownSeries, float64(s.lines))
+	gauge(out, ownSeriesLimit, float64(s.limit))
+	gauge(out, summedRoutes, float64(s.summed))
+	collectSeries(out, lines)
 }
 
 // refusals counts the rejections of a table.
@@ -202,24 +210,4 @@ func collectGRPC(out chan<- prometheus.Metric, list []called) {
 func count(n uint64) *dto.Counter {
 	v := float64(n)
 	return &dto.Counter{Value: &v}
-}
-
-// histogram returns the durations. Their count is the sum of the buckets, because the
-// classes were read at another moment, while requests ended.
-func histogram(n *router.StatsSnapshot) *dto.Histogram {
-	sum, h := n.Duration.Seconds(), &dto.Histogram{}
-	buckets := make([]dto.Bucket, len(router.DurationBounds))
-	counts := make([]uint64, len(n.Buckets))
-	total := uint64(0)
-	h.Bucket = make([]*dto.Bucket, len(buckets))
-	for i, c := range n.Buckets {
-		total += c
-		counts[i] = total
-		if i < len(buckets) {
-			buckets[i].CumulativeCount, buckets[i].UpperBound = &counts[i], &router.DurationBounds[i]
-			h.Bucket[i] = &buckets[i]
-		}
-	}
-	h.SampleCount, h.SampleSum = &total, &sum
-	return h
 }

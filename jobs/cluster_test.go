@@ -396,9 +396,10 @@ func (c *cluster) job(name string, vars ...string) {
 // it is ready.
 func (c *cluster) serai(driver string, ports []int, vars ...string) {
 	c.t.Helper()
-	admin := testnet.Ports(c.t, 1)[0]
+	aside := testnet.Ports(c.t, 2)
+	admin := aside[0]
 	c.traffic, c.admin = fmt.Sprintf("http://127.0.0.1:%d", ports[0]), fmt.Sprintf("127.0.0.1:%d", admin)
-	vars = append(vars, fmt.Sprintf("http_port=%d", ports[0]), fmt.Sprintf("https_port=%d", ports[1]), fmt.Sprintf("admin_port=%d", admin))
+	vars = append(vars, fmt.Sprintf("http_port=%d", ports[0]), fmt.Sprintf("https_port=%d", ports[1]), fmt.Sprintf("admin_port=%d", admin), fmt.Sprintf("metrics_port=%d", aside[1]))
 	c.job("serai."+driver, vars...)
 	c.until("ready serai", func() bool { status, _ := c.get("127.0.0.1", "/.serai/ready"); return status == 200 })
 }

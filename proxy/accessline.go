@@ -110,23 +110,12 @@ func appendPath(b, target []byte, q Query) []byte {
 		return b
 	}
 	b = append(b[:len(b)-1], '?') // in place of the quote
-	start := len(b)
-	for len(query) > 0 && len(b)-start < accessValue {
-		var pair []byte
-		pair, query, _ = bytes.Cut(query, []byte{'&'})
-		if name, _, valued := bytes.Cut(pair, []byte{'='}); valued {
-			// The name as JSON, without its quotes.
-			at := len(b)
-			b = appendJSON(b, name)
-			b = append(b[:at], b[at+1:len(b)-1]...)
-			b = append(b, "=-"...)
-		} else {
-			b = append(b, '-') // this may be a value
-		}
-		if len(query) > 0 {
-			b = append(b, '&')
-		}
-	}
+	b = appendNames(b, query, func(b, name []byte) []byte {
+		// As JSON, without its quotes.
+		at := len(b)
+		b = appendJSON(b, name)
+		return append(b[:at], b[at+1:len(b)-1]...)
+	})
 	return append(b, '"')
 }
 

@@ -10,9 +10,11 @@ import (
 	"time"
 )
 
-// AccessLog writes one JSON line for each exchange, in a goroutine of its own. If the
+// AccessLog writes one line for each exchange, in a goroutine of its own. If the
 // writer is slow or fails, lines are lost, but no request waits.
 type AccessLog struct {
+	// Format is how a line is written; FormatJSON when empty.
+	Format Format
 	// Query says how much of a target's query is logged; QueryOn when empty.
 	Query Query
 	// Checks also logs requests for the ready path, which load balancers send all day
@@ -114,7 +116,11 @@ func (l *AccessLog) Log(x *Exchange) {
 		}
 	}
 	line := l.pool.Get().(*[]byte)
-	*line = x.appendLog(*line, l.Query, skipped)
+	if l.Format == FormatCombined {
+		*line = x.appendCombined(*line, l.Query)
+	} else {
+		*line = x.appendLog(*line, l.Query, skipped)
+	}
 	select {
 	case l.lines <- line:
 	default:

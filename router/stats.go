@@ -1,7 +1,6 @@
 package router
 
 import (
-	"math"
 	"math/bits"
 	"runtime"
 	"sync/atomic"
@@ -33,20 +32,9 @@ type Stats struct {
 	untold atomic.Uint64
 }
 
-// DurationBounds are the upper bounds in seconds of the buckets of a duration
-// histogram; one more bucket counts all that is longer. durationBounds has them as durations.
-var DurationBounds = [...]float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
-
-var durationBounds = func() (bounds [len(DurationBounds)]time.Duration) {
-	for i, seconds := range DurationBounds {
-		bounds[i] = time.Duration(math.Round(seconds * float64(time.Second)))
-	}
-	return bounds
-}()
-
 type statsShard struct {
 	classes  [6]atomic.Uint64 // by status/100; 0 counts requests without an answer
-	buckets  [len(DurationBounds) + 1]atomic.Uint64
+	buckets  [narrowBuckets]atomic.Uint64
 	nanos    atomic.Uint64
 	in, out  atomic.Uint64
 	retries  atomic.Uint64
@@ -104,7 +92,7 @@ func (s *Stats) Observe(shard int, o *Observation) {
 	// Codes above 599 count as 5xx (RFC 9110 section 15).
 	class := min(o.Status/100, len(c.classes)-1)
 	c.classes[class].Add(1)
-	c.buckets[durationBucket(o.Duration)].Add(1)
+	c.buckets[narrowBucket(o.Duration)].Add(1)
 	c.nanos.Add(uint64(o.Duration))
 	// Most requests have none of these: an addition costs more than a test.
 	add(&c.in, o.BytesIn)
@@ -136,15 +124,6 @@ func add(c *atomic.Uint64, n int64) {
 	}
 }
 
-func durationBucket(d time.Duration) int {
-	for i, bound := range durationBounds {
-		if d <= bound {
-			return i
-		}
-	}
-	return len(DurationBounds)
-}
-
 // Called reports whether a request has ended, or is in flight.
 func (s *Stats) Called() bool { return s.shards.Load() != nil || s.inflight.Load() > 0 }
 
@@ -168,6 +147,8 @@ type StatsSnapshot struct {
 	BytesIn, BytesOut uint64
 	Retries, Upgrades uint64
 	GRPC              [GRPCStatuses]uint64 // by status
+
+	narrow [narrowBuckets]uint64 // Buckets in more detail: see Native
 }
 
 // Requests returns the number of finished requests.
@@ -191,7 +172,9 @@ func (s *Stats) Snapshot() (sum StatsSnapshot) {
 			sum.Classes[j] += c.classes[j].Load()
 		}
 		for j := range c.buckets {
-			sum.Buckets[j] += c.buckets[j].Load()
+			if n := c.buckets[j].Load(); n > 0 {
+				sum.count(j, n)
+			}
 		}
 		sum.Duration += time.Duration(c.nanos.Load())
 		sum.BytesIn += c.in.Load()

@@ -25,6 +25,6 @@ func (s *system) openAccessLog() (*proxy.AccessLog, error) {
 func (s *system) newAccessLog(w io.Writer) *proxy.AccessLog {
 	l := proxy.NewAccessLog(w, s.AccessLogSample)
 	l.Query, l.Checks, l.Logger = proxy.Query(s.AccessLogQuery), s.AccessLogChecks, s.logger
-	l.Refused = s.AccessLogRefused
+	l.Refused, l.Format = s.AccessLogRefused, proxy.Format(s.AccessLogFormat)
 	return l
 }

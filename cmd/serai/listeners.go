@@ -85,26 +85,45 @@ func (s *system) listen(limits wire.Limits) error {
 			return err
 		}
 	}
-	if s.Admin == "" {
-		return nil
-	}
-	if s.adminPort, err = bind(s.Admin, "admin", s.ReusePort, s.WriteIdle.value()); err == nil {
-		s.own.add("admin", s.adminPort)
-		s.adminPort = netutil.LimitListener(s.adminPort, s.share.admin)
+	if s.adminPort, err = s.listenAside("admin", s.Admin); err == nil {
+		s.metricsPort, err = s.listenAside("metrics", s.Metrics)
 	}
 	return err
 }
 
+// listenAside binds the address of a listener that takes no requests of clients; nil for
+// an empty one.
+func (s *system) listenAside(name, address string) (net.Listener, error) {
+	if address == "" {
+		return nil, nil
+	}
+	port, err := bind(address, name, s.ReusePort, s.WriteIdle.value())
+	if err != nil {
+		return nil, err
+	}
+	s.own.add(name, port)
+	return netutil.LimitListener(port, s.share.admin), nil
+}
+
 // serveAdmin serves health, metrics and the rest to the very end.
 func (s *system) serveAdmin(ctx context.Context) error {
+	return s.serveAside(ctx, "admin", s.adminPort, s.admin.Handler())
+}
+
+// serveMetrics serves metrics alone, to the very end.
+func (s *system) serveMetrics(ctx context.Context) error {
+	return s.serveAside(ctx, "metrics", s.metricsPort, s.admin.MetricsHandler())
+}
+
+func (s *system) serveAside(ctx context.Context, name string, port net.Listener, handler http.Handler) error {
 	server := &http.Server{
-		Handler: s.admin.Handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+		Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 	}
-	s.logger.Info("listening", "listener", "admin", "address", s.adminPort.Addr().String())
+	s.logger.Info("listening", "listener", name, "address", port.Addr().String())
 	ended := context.AfterFunc(ctx, func() { server.Close() })
 	defer ended()
-	if err := server.Serve(s.adminPort); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(port); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil

@@ -34,11 +34,11 @@ func main() {
 }
 
 // holdSignals is called before anything else: until then a SIGHUP, which asks for a
-// new access log, ends the process. onHangup takes over. So does a write to
+// new access log, or a SIGUSR1 ends the process. onHangup and onToggle take over. So does a write to
 // standard output or error that nobody reads any more, for as long as SIGPIPE is
 // not ignored.
 func holdSignals() {
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGUSR1)
 	signal.Ignore(syscall.SIGPIPE)
 }
 
@@ -55,6 +55,7 @@ type commands struct {
 	Events     eventsCommand     `cmd:"" help:"List what serai has decided: what happened at 03:12."`
 	Explain    explainCommand    `cmd:"" help:"Say which route takes a request, and why others do not."`
 	Top        topCommand        `cmd:"" help:"Print the busiest routes again and again."`
+	LogLevel   logLevelCommand   `cmd:"" help:"Print or set the level of a running serai's log."`
 
 	Version versionCommand `cmd:"" help:"Print the version."`
 

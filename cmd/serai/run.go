@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"serai/discovery"
@@ -42,6 +43,7 @@ func (s *system) run(ctx context.Context) error {
 		start("access log", s.accessLog.Run)
 	}
 	start("hangup", s.onHangup)
+	start("log level", s.onToggle)
 	if s.config != nil {
 		start("config file", s.config.Run)
 		start("keys of tokens", func(ctx context.Context) error { return s.file.named.tokens.Followed.Run(ctx, s.logger) })
@@ -62,6 +64,9 @@ func (s *system) run(ctx context.Context) error {
 	if s.adminPort != nil {
 		start("admin", s.serveAdmin)
 		start("traffic of the admin", s.admin.Run)
+	}
+	if s.metricsPort != nil {
+		start("metrics", s.serveMetrics)
 	}
 	start("checks", s.checkNomad)
 	start("checks of consul", s.checkConsul)
@@ -143,8 +148,14 @@ func (s *system) drain(parts context.Context) {
 		l.server.Retire()
 	}
 	pause(s.DrainDelay.value() / 2)
-	ctx, cancel := context.WithTimeout(context.Background(), s.DrainTimeout.value())
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	var cut atomic.Int64
+	// They are counted before they are cut off.
+	defer time.AfterFunc(s.DrainTimeout.value(), func() {
+		cut.Store(int64(s.proxy.Inflight()))
+		cancel(context.DeadlineExceeded)
+	}).Stop()
 	var servers sync.WaitGroup
 	for _, l := range s.traffic {
 		servers.Go(func() {
@@ -154,5 +165,6 @@ func (s *system) drain(parts context.Context) {
 		})
 	}
 	servers.Wait()
+	s.writeLastStop(int(cut.Load()))
 	history.Tell(s.logger, slog.LevelInfo, history.Drained, "stopped")
 }

@@ -27,7 +27,8 @@ type serveCommand struct {
 	HTTPS string `name:"https" default:":443" help:"Address of the HTTPS listener, used when a certificate source is set; empty for none." placeholder:"ADDR" group:"Listeners"`
 	Admin string `default:"127.0.0.1:8081" help:"Address of health, metrics and the rest; empty for none. Whoever reaches it reads everything but secrets." placeholder:"ADDR" group:"Listeners"`
 
-	ReusePort bool `help:"Let another serai listen on the same addresses, which takes over when this one stops (SO_REUSEPORT)." group:"Listeners"`
+	Metrics   string `help:"Address of a listener for /metrics and /health alone, which a Prometheus elsewhere may scrape; empty for none." placeholder:"ADDR" group:"Listeners"`
+	ReusePort bool   `help:"Let another serai listen on the same addresses, which takes over when this one stops (SO_REUSEPORT)." group:"Listeners"`
 
 	sourceFlags
 	Class            string   `help:"Ingress class: only routes whose class tag is the same are served." placeholder:"NAME" group:"Discovery"`
@@ -44,7 +45,8 @@ type serveCommand struct {
 	TrustedFields     []string `help:"Further fields of trusted proxies that are sent on, such as X-Forwarded-Host; without it they are made anew or dropped, since balancers pass on what strangers send: docs/forwarding.md." placeholder:"NAME,..." group:"Clients"`
 	Via               string   `help:"Name that serai gives itself in a Via field of requests and answers; empty sends none, since Via makes some instances stop compressing." placeholder:"NAME" group:"Clients"`
 	ProxyProtocolFrom []cidr   `help:"Peers that may begin with a PROXY protocol header, v1 or v2." placeholder:"CIDR,..." group:"Clients"`
-	AccessLog         string   `default:"off" help:"off, stdout or a file: one JSON line for each request." placeholder:"off|stdout|FILE" group:"Clients"`
+	AccessLog         string   `default:"off" help:"off, stdout or a file: one line for each request." placeholder:"off|stdout|FILE" group:"Clients"`
+	AccessLogFormat   string   `default:"json" enum:"json,combined" help:"json, with all that is known, or combined, the format of Apache and nginx." placeholder:"json|combined" group:"Clients"`
 	AccessLogSample   float64  `default:"1" help:"Share of the requests that get a line. Those that ended in a 5xx, or that serai answered itself or cut off, always do, but for --access-log-refused." group:"Clients"`
 	AccessLogRefused  int      `default:"10" help:"Lines a second about requests that the policies of one route refuse (rate, allow, deny, auth and the like), since clients can be refused as often as they like. The next line tells how many were left out, as not_logged. 0 for no limit." group:"Clients"`
 	AccessLogQuery    string   `default:"on" enum:"on,off,redact" help:"What the access log has of a query: all (on), nothing (off), or the names without their values (redact)." placeholder:"on|off|redact" group:"Clients"`
@@ -101,6 +103,8 @@ type serveCommand struct {
 	TokenCache              int64    `default:"8388608" help:"Bytes that the tokens take which jwt auths have verified, and do not verify again until they expire; a 64th of the memory at most. 0 for none." group:"Limits"`
 	MaxCompressionBytes     int64    `default:"67108864" help:"Bytes of memory for compressing answers (compress), at most an eighth of the memory: up to 0.85 MiB for each of those that are under way, or 40 KiB once three quarters are taken, with gzip alone. Answers beyond are sent as they are. One client may have as much as is left." group:"Limits"`
 
+	MetricsRoutes int `default:"20000" help:"Routes that have series of their own at /metrics, of those that were called; the rest shares one of its namespace. A namespace has three quarters of them at most." group:"Limits"`
+
 	ErrorPages errorPageFlags `embed:""`
 	Policies   policyFlags    `embed:""`
 
@@ -118,12 +122,13 @@ type serveCommand struct {
 	Splice           bool     `help:"Move bodies of a MiB and more within the kernel (splice) where both sides are plain TCP. Dearer than copying over the loopback; worth a try behind network cards." group:"Instances"`
 	StickyKeyFile    string   `help:"Secret that goes into sticky cookies, the same on all nodes; without it they depend on the random IDs of allocations alone." placeholder:"FILE" group:"Instances"`
 
-	LogLevel  logLevel `default:"INFO" help:"DEBUG, INFO, WARN or ERROR." placeholder:"LEVEL" group:"Log"`
+	LogLevel  logLevel `default:"INFO" help:"DEBUG, INFO, WARN or ERROR. SIGUSR1 changes it to DEBUG and back, serai log-level to any, while serai runs." placeholder:"LEVEL" group:"Log"`
 	LogFormat string   `default:"text" enum:"text,json" help:"text or json, on standard error." group:"Log"`
 
 	AdminFlags adminFlags `embed:""`
 
-	flags []string // their names
+	flags []string       // their names
+	level *slog.LevelVar // of the log, as it is now; made by logger
 	// file is the config file, zero without one; readAgain, nil without one, reads it
 	// again, with all checks that a start makes of it.
 	file      configFile
@@ -233,6 +238,9 @@ func (c *serveCommand) validate() error {
 	if c.RateKeys < 1 {
 		errs = append(errs, fmt.Errorf("--rate-keys=%d is not at least 1", c.RateKeys))
 	}
+	if c.MetricsRoutes < 1 {
+		errs = append(errs, fmt.Errorf("--metrics-routes=%d is not at least 1", c.MetricsRoutes))
+	}
 	if c.MaxFields < 1 || c.MaxTarget < 1 || c.MaxHead < 1 {
 		errs = append(errs, errors.New("--max-head, --max-fields and --max-target want at least 1"))
 	}
@@ -242,7 +250,11 @@ func (c *serveCommand) validate() error {
 // logger makes the log. Durations are text in both formats: JSON would have
 // them as a number of nanoseconds.
 func (c *serveCommand) logger(to io.Writer) *slog.Logger {
-	o := &slog.HandlerOptions{Level: slog.Level(c.LogLevel), ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+	if c.level == nil {
+		c.level = new(slog.LevelVar)
+		c.level.Set(slog.Level(c.LogLevel))
+	}
+	o := &slog.HandlerOptions{Level: c.level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Value.Kind() == slog.KindDuration {
 			a.Value = slog.StringValue(a.Value.Duration().String())
 		}

@@ -32,35 +32,36 @@ type system struct {
 	env    *environment
 	logger *slog.Logger
 
-	registry  *upstream.Registry
-	router    *router.Router
-	builder   *router.Builder
-	source    discovery.Source
-	caches    []*discovery.Cache // of sources; none without a state directory
-	store     *discovery.Store   // of registrations; nil without Nomad and Consul
-	claims    *claims.Keeper     // nil without Nomad
-	client    *nomad.Client      // nil without Nomad
-	consul    *consul.Client     // nil without Consul
-	mesh      *mesh.Mesh         // nil without Consul
-	proxy     *proxy.Proxy
-	engine2   *http2.Engine    // of clients over HTTP/2
-	accessLog *proxy.AccessLog // nil when it is off
-	logFile   *logFile         // nil when the access log is no file
-	certs     *tls.Store       // nil without a certificate source
-	clients   *tls.Clients     // nil when no host demands certificates of clients
-	obtain    obtainer         // nil when no certificate is obtained
-	shared    bool             // its store is Nomad's
-	admin     *admin.Admin
-	own       ownAddresses
-	config    *configReloader // nil without a config file
-	traffic   []*listener
-	adminPort net.Listener // nil when it is off
-	share     descriptors
-	limit     int64          // of the memory of this process, in bytes; 0 for none
-	memory    *memory.Budget // of clients, nil for no limit
-	open      *front.Clients // who has connections
-	rates     *policy.Rates  // what the rate limits of all routes share
-	encoders  *coding.Encoders
+	registry    *upstream.Registry
+	router      *router.Router
+	builder     *router.Builder
+	source      discovery.Source
+	caches      []*discovery.Cache // of sources; none without a state directory
+	store       *discovery.Store   // of registrations; nil without Nomad and Consul
+	claims      *claims.Keeper     // nil without Nomad
+	client      *nomad.Client      // nil without Nomad
+	consul      *consul.Client     // nil without Consul
+	mesh        *mesh.Mesh         // nil without Consul
+	proxy       *proxy.Proxy
+	engine2     *http2.Engine    // of clients over HTTP/2
+	accessLog   *proxy.AccessLog // nil when it is off
+	logFile     *logFile         // nil when the access log is no file
+	certs       *tls.Store       // nil without a certificate source
+	clients     *tls.Clients     // nil when no host demands certificates of clients
+	obtain      obtainer         // nil when no certificate is obtained
+	shared      bool             // its store is Nomad's
+	admin       *admin.Admin
+	own         ownAddresses
+	config      *configReloader // nil without a config file
+	traffic     []*listener
+	adminPort   net.Listener // nil when it is off, as metricsPort
+	metricsPort net.Listener
+	share       descriptors
+	limit       int64          // of the memory of this process, in bytes; 0 for none
+	memory      *memory.Budget // of clients, nil for no limit
+	open        *front.Clients // who has connections
+	rates       *policy.Rates  // what the rate limits of all routes share
+	encoders    *coding.Encoders
 	// policyLimits bound what policies make of messages.
 	policyLimits *policy.Limits
 
@@ -183,7 +184,7 @@ func (s *system) makeProxy(limits wire.Limits, ready func() bool) (err error) {
 // makeAdmin makes what tells about all other parts.
 func (s *system) makeAdmin() (err error) {
 	o := admin.Options{
-		Router: s.router, Registry: s.registry, Proxy: s.proxy, Sources: []admin.Reporter{s.source}, Version: version(), Logger: s.logger,
+		Router: s.router, Registry: s.registry, Proxy: s.proxy, Sources: []admin.Reporter{s.source}, Version: version(), Logger: s.logger, MetricsRoutes: s.MetricsRoutes, LogLevel: s.level,
 		Memory: s.memory, HTTP2: s.engine2.Status, Certificates: s.certs, History: history.RingOf(s.logger),
 		Clients: func() (open, limit int) { return s.open.Open(), s.share.clients },
 	}
@@ -229,6 +230,9 @@ func (s *system) makeAdmin() (err error) {
 	if s.obtain != nil {
 		o.Obtain = s.obtain
 	}
+	if last := s.readLastStop(); last != nil {
+		o.LastStopCut = &last.Cut
+	}
 	s.admin, err = admin.New(o)
 	return err
 }
@@ -249,6 +253,9 @@ func (s *system) close() {
 	}
 	if s.adminPort != nil {
 		s.adminPort.Close()
+	}
+	if s.metricsPort != nil {
+		s.metricsPort.Close()
 	}
 	if s.logFile != nil {
 		s.logFile.Close()
