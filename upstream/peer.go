@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"time"
 )
@@ -73,8 +74,8 @@ func (e *Endpoint) Denied(err error) (denied *DeniedError, unprocessed bool) {
 	if errors.As(err, &denied) { // as the dialer has seen it
 		return denied, true
 	}
-	if err == nil {
-		return nil, false
+	if timeout := net.Error(nil); err == nil || errors.As(err, &timeout) && timeout.Timeout() {
+		return nil, false // it has not ended
 	}
 	refused := alertsAboutCertificates[remoteAlert(err)]
 	why := e.dialer.denies(peer)

@@ -190,11 +190,11 @@ func (r *Registry) probeHTTP(ctx context.Context, e *Endpoint, within time.Durat
 		return r.checkHTTP2(ctx, e, host, within, timeout)
 	}
 	status, err := r.ask(ctx, e, host, within)
-	if err == nil && (status < check.StatusMin || status > check.StatusMax) {
-		err = fmt.Errorf("status %d is not within %d-%d", status, check.StatusMin, check.StatusMax)
-	}
 	if denied, _ := e.Denied(err); denied != nil {
 		err = denied
+	}
+	if err == nil && (status < check.StatusMin || status > check.StatusMax) {
+		err = fmt.Errorf("status %d is not within %d-%d", status, check.StatusMin, check.StatusMax)
 	}
 	if err != nil {
 		scheme := "http"

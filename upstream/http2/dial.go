@@ -154,13 +154,15 @@ func (Options) settingsTime() time.Duration { return 5 * time.Second }
 // HTTP/2: no byte of a request was sent. If the instance sent nothing, or has closed
 // the connection, it had no work either, as if it could not be connected to.
 func (t *Transport) unusable(r *upstream.Request, err error) *upstream.Failure {
-	if denied, _ := t.endpoint.Denied(err); denied != nil {
-		return &upstream.Failure{Kind: upstream.FailedDenied, Processing: upstream.Refused, Err: denied}
-	}
 	if !r.Check {
 		t.endpoint.Unusable(err)
 	}
 	var broken *http2.ConnError
+	if spoke := errors.Is(err, errNotHTTP2) || errors.As(err, &broken) || err == errALPN || err == errSettings; !spoke {
+		if denied, _ := t.endpoint.Denied(err); denied != nil {
+			return &upstream.Failure{Kind: upstream.FailedDenied, Processing: upstream.Refused, Err: denied}
+		}
+	}
 	if errors.Is(err, errNotHTTP2) || errors.As(err, &broken) || err == errALPN {
 		return &upstream.Failure{Kind: upstream.FailedProtocol, Processing: upstream.Refused, Err: err}
 	}
