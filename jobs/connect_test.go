@@ -223,6 +223,11 @@ func (n *meshNode) end() {
 		n.ended[i]()
 	}
 	n.left.End()
+	// The networks of allocations, if Nomad had no time left for them.
+	allocs, _ := filepath.Glob(filepath.Join(n.dir, "nomad/alloc/*"))
+	for _, path := range allocs {
+		exec.Command("ip", "netns", "delete", filepath.Base(path)).Run()
+	}
 	unmountBelow(n.dir)
 	if err := os.RemoveAll(n.dir); err != nil {
 		n.t.Errorf("something is left: %v", err)
