@@ -137,7 +137,8 @@ func (o *Options) Validate() error {
 // Admin answers requests for the state. All methods may be called concurrently.
 type Admin struct {
 	options   Options
-	published atomic.Bool
+	published atomic.Bool // with what all sources know
+	partly    atomic.Bool // with what some know
 	draining  atomic.Bool
 	metrics   *metrics
 	pulse     pulse
@@ -168,6 +169,7 @@ func (a *Admin) Published(s *discovery.Snapshot, took time.Duration) {
 	a.metrics.published(s, took)
 	// A source's status is ahead of the table that has its services: with several
 	// sources only a whole snapshot shows that the table has all of them.
+	a.partly.Store(true)
 	if !s.Partial {
 		a.published.Store(true)
 	}

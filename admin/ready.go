@@ -3,25 +3,47 @@ package admin
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"serai/discovery"
 )
 
 // Ready reports whether requests should come here: there is a table, every source has
-// sent all that it knows (or knew), and serai is not stopping.
+// sent all that it knows (or knew), and serai is not stopping. A source that cannot be asked
+// is not waited for when another one has been read: see awayGrace.
 func (a *Admin) Ready() bool {
-	if a.draining.Load() || !a.published.Load() {
+	if a.draining.Load() {
 		return false
 	}
+	ready, _ := a.known()
+	return ready
+}
+
+// awayGrace is how long a start waits for a source that nothing can be asked of, while
+// another one is known: Nomad without Consul, or the reverse. After a reboot both come soon;
+// later, what is known should be served rather than nothing.
+const awayGrace = 15 * time.Second
+
+// known reports whether enough is known to serve requests, and without which sources.
+func (a *Admin) known() (ready bool, without []string) {
+	some := false
 	for _, source := range a.options.Sources {
 		for _, s := range source.Status() {
-			if !s.Ready() {
-				return false
+			switch {
+			case s.Ready():
+				some = some || !s.Static
+			case s.Away && time.Since(s.Since) >= awayGrace:
+				without = append(without, s.Source)
+			default:
+				return false, nil
 			}
 		}
 	}
-	return true
+	if len(without) > 0 {
+		return some && a.partly.Load(), without
+	}
+	return a.published.Load(), nil
 }
 
 // Readiness is the answer of /ready.
@@ -48,20 +70,22 @@ type Source struct {
 
 // readiness returns Ready with its reasons.
 func (a *Admin) readiness() Readiness {
-	r := Readiness{Ready: true, Draining: a.draining.Load(), Sources: []Source{}}
+	known, without := a.known()
+	r := Readiness{Ready: known, Draining: a.draining.Load(), Sources: []Source{}}
 	if r.Draining {
 		r.Ready = false
 		r.Why = append(r.Why, "stopping: requests are still served, and should go elsewhere")
 	}
-	if !a.published.Load() {
-		r.Ready = false
+	switch {
+	case known && len(without) > 0:
+		r.Why = append(r.Why, fmt.Sprintf("ready without %s: requests for hosts that are not known are answered 503", strings.Join(without, ", ")))
+	case !a.published.Load():
 		r.Why = append(r.Why, "no complete table has been made yet")
 	}
 	for _, source := range a.options.Sources {
 		for _, s := range source.Status() {
 			says := inWords(&s)
 			r.Sources = append(r.Sources, Source{s, says})
-			r.Ready = r.Ready && s.Ready()
 			r.FromCache = r.FromCache || s.Phase == discovery.Cached
 			if s.Phase != discovery.Live || s.Problem != "" || len(s.Forbidden) > 0 {
 				r.Why = append(r.Why, s.Source+": "+says)

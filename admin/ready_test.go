@@ -31,6 +31,11 @@ func TestReady(t *testing.T) {
 			[]string{`event stream refused; namespace \"team-b\" is stale since 2026-01-02T03:04:05Z: permission denied`, `"namespace": "team-b"`}},
 		{"stale", []discovery.Status{{Source: "nomad *", Phase: discovery.Stale, Since: since, Problem: "nomad agent unreachable"}}, true, false, []string{`stale since 2026-01-02T03:04:05Z: nomad agent unreachable`, `"phase": "stale"`, `"since": "2026-01-02T03:04:05Z"`}},
 		{"one of two", []discovery.Status{live, {Source: "file a", Phase: discovery.Starting}}, false, false, []string{`file a: starting`, `nomad *`}},
+		{"consul is away", []discovery.Status{live, {Source: "consul", Phase: discovery.Starting, Since: since, Problem: "consul agent unreachable", Away: true}}, true, false,
+			[]string{`ready without consul: requests for hosts that are not known are answered 503`, `consul: starting: nothing has been read yet: consul agent unreachable`}},
+		{"consul is away since a moment", []discovery.Status{live, {Source: "consul", Phase: discovery.Starting, Since: time.Now().Add(time.Hour), Problem: "consul agent unreachable", Away: true}}, false, false, []string{`consul: starting`}},
+		{"consul refuses one service", []discovery.Status{live, {Source: "consul", Phase: discovery.Starting, Since: since, Problem: "1 of 2 services cannot be followed"}}, false, false, []string{`consul: starting`}},
+		{"all are away", []discovery.Status{{Source: "file a", Phase: discovery.Live, Static: true}, {Source: "nomad *", Phase: discovery.Starting, Since: since, Problem: "no agent answers", Away: true}}, false, false, []string{`nomad *: starting`}},
 		{"none", nil, true, false, []string{`"sources": []`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -52,6 +52,10 @@ func (e *AccessError) Error() string {
 func (c *Client) CheckAccess(ctx context.Context) error {
 	own := false
 	meta, err := c.EachService(ctx, Query{}, func(name string, _ []string, _ bool) { own = own || name == OwnService })
+	if advice := c.token.Advice(); advice != "" && (err == nil && meta.Denies || errors.Is(err, ErrForbidden)) {
+		// No policy is missing: requests carry no token.
+		return &Error{Op: "check what consul lets us do", Kind: ErrTokenRefused, Err: errors.New("no token was sent"), Advice: advice}
+	}
 	switch {
 	case errors.Is(err, ErrForbidden):
 		return &AccessError{Cause: err}

@@ -89,6 +89,9 @@ func (c *Client) whole(ctx context.Context, r *request, res *http.Response) ([]b
 		e := r.fail(nil, res.StatusCode, nil)
 		e.Body = excerpt(body, r.token)
 		e.Advice, e.Kind = kindOf(res.StatusCode, e.Body)
+		if advice := c.token.Advice(); advice != "" && (e.Kind == ErrTokenRefused || e.Kind == ErrForbidden) {
+			e.Advice = advice
+		}
 		return nil, e
 	}
 	return body, nil

@@ -98,6 +98,7 @@ func TestNoAnswer(t *testing.T) {
 		t.Errorf("somebody who says nothing: %v", err)
 	}
 	l.Close()
+	silent = newTestClient(t, Options{Address: l.Addr().String()})
 	if _, err := silent.EachService(t.Context(), Query{}, uncared); !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "is an agent running at http://127.0.0.1:") {
 		t.Errorf("nobody there: %v", err)
 	}

@@ -29,8 +29,9 @@ type ConsulOptions struct {
 	// 200 connections of one client. What is beyond is read again when anything in the
 	// catalog changes.
 	Watches int
-	// Wait is how long the agent holds a query for which there is nothing new, 5m. Each wait
-	// varies by up to a fifth.
+	// Wait is how long the agent holds a query for which there is nothing new; 0 means
+	// from 1m to 5m, by what it costs. Each wait varies by up to
+	// a fifth.
 	Wait time.Duration
 	// Ping is how often the agent is asked whether it still answers, 15s, give or take a
 	// fifth.
@@ -63,7 +64,6 @@ func NewConsul(o ConsulOptions) (*Consul, error) {
 	}
 	o.Prefix = cmp.Or(o.Prefix, "ingress")
 	o.Watches = cmp.Or(o.Watches, 128)
-	o.Wait = cmp.Or(o.Wait, 5*time.Minute)
 	o.Ping = cmp.Or(o.Ping, 15*time.Second)
 	o.Hold = cmp.Or(o.Hold, 10*time.Minute)
 	o.Store = cmp.Or(o.Store, NewStore(Bounds{}))

@@ -86,7 +86,7 @@ func (r *consulRun) next(f *followed, now consulListing, after time.Duration) {
 	if !now.meshed {
 		now = consulListing{meta: now.meta} // the rest need not be kept
 	}
-	r.ask(f, &now, consul.Query{Wait: around(r.options.Wait), Stale: true}, after)
+	r.ask(f, &now, consul.Query{Wait: r.wait(r.spent, forEachQuery), Stale: true}, after)
 }
 
 // watch takes the queries with which a service is waited for: two where its sidecars are as
@@ -113,6 +113,25 @@ func (r *consulRun) unwatch(f *followed) {
 		r.spent -= f.queries
 	}
 	f.watched, f.queries = false, 0
+}
+
+// What a wait costs, when it ends with nothing new: a query for a service costs the agent a
+// millisecond or less, a list costs the servers a hundred bytes for each service in it.
+const (
+	forEachQuery  = time.Second / 2
+	forEachListed = 30 * time.Millisecond
+	bytesListed   = 100
+)
+
+// wait is how long a query waits of which there are n, or whose list has n services. An agent,
+// or a proxy before it, may have lost one that waits, and the connection does not show it; so
+// the wait is short where that costs little.
+func (r *consulRun) wait(n int, each time.Duration) time.Duration {
+	const shortest, longest = time.Minute, 5 * time.Minute
+	if r.options.Wait > 0 {
+		return around(r.options.Wait)
+	}
+	return around(min(max(shortest, time.Duration(n)*each), longest))
 }
 
 // triesAtStart is how often a service is asked for in vain until the start of all others does

@@ -29,6 +29,7 @@ type consulRun struct {
 	reading  int         // being read
 	watching int         // services that have a query of their own
 	spent    int         // queries of these
+	listed   int         // services in the catalog, by its size, also those of others
 	catalog  uint64      // the index of the list of services, 0 before it has been read
 	denies   bool        // as that list said: see consul.Meta
 	pause    backoff     // of that list
@@ -161,10 +162,11 @@ func (r *consulRun) ping(after time.Duration) {
 
 // askCatalog asks for the list of services once it is beyond an index.
 func (r *consulRun) askCatalog(index uint64, after time.Duration) {
+	q := consul.Query{Index: index, Wait: r.wait(r.listed, forEachListed)}
 	r.do(r.asks, after, func(ctx context.Context) func() {
 		began := time.Now()
 		ours, full := make(map[string]bool), r.options.Store.rows()
-		meta, err := r.options.Client.EachService(ctx, consul.Query{Index: index, Wait: around(r.options.Wait)}, func(name string, tags []string, cut bool) {
+		meta, err := r.options.Client.EachService(ctx, q, func(name string, tags []string, cut bool) {
 			if cut || carries(tags, r.prefix) {
 				_, ours[name] = full.take(ConsulNamespace, size{1, rowBytes + len(name)})
 			}
@@ -204,6 +206,7 @@ func (r *consulRun) list(ours map[string]bool, meta consul.Meta) {
 		r.hold(meta.Index, r.catalog)
 	}
 	changed := r.catalog != meta.Index
+	r.listed = int(meta.Size / bytesListed)
 	r.catalog, r.denies = meta.Index, meta.Denies
 	for name, room := range ours {
 		if room {

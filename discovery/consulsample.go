@@ -24,10 +24,11 @@ func (r *consulRun) sample() {
 }
 
 func (r *consulRun) askChecks(state string, index uint64, after time.Duration) {
+	q := consul.Query{Index: index, Wait: r.wait(r.listed, forEachListed)}
 	r.do(r.asks, after, func(ctx context.Context) func() {
 		began := time.Now()
 		spots, full := make(map[spot]bool), r.options.Store.rows()
-		meta, err := r.options.Client.EachCheck(ctx, state, consul.Query{Index: index, Wait: around(r.options.Wait)}, func(node, service string) {
+		meta, err := r.options.Client.EachCheck(ctx, state, q, func(node, service string) {
 			if _, room := full.take(ConsulNamespace, size{1, rowBytes + len(node) + len(service)}); room {
 				spots[spot{node, service}] = true
 			}

@@ -83,6 +83,7 @@ func (r *consulRun) tell() {
 	r.set(func(s *Status) {
 		was, now := s.Phase, time.Now()
 		s.Problem = problem
+		s.Away = !r.complete && (r.troubles[theAgent] != nil || r.troubles[theCatalog] != nil)
 		s.Read = r.read
 		switch {
 		case !r.complete: // starting, or cached

@@ -54,7 +54,7 @@ func NewFile(o FileOptions) (*File, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &File{options: o, status: Status{Source: "file " + o.Path, Phase: Starting, Since: time.Now()}}, nil
+	return &File{options: o, status: Status{Source: "file " + o.Path, Phase: Starting, Since: time.Now(), Static: true}}, nil
 }
 
 // Status returns the state of the source.

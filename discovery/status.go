@@ -26,6 +26,10 @@ type Status struct {
 	Since time.Time `json:"since"`
 	// Problem is what is wrong, with what to do about it; empty when nothing is.
 	Problem string `json:"problem,omitempty"`
+	// Away says of a source that is starting that nothing can be asked of it: the Problem
+	// says why. Static says that the operator wrote it.
+	Away   bool `json:"away,omitempty"`
+	Static bool `json:"static,omitempty"`
 	// Read is when everything was last read completely.
 	Read time.Time `json:"read,omitzero"`
 	// Heard is when the stream last sent anything.

@@ -176,6 +176,7 @@ func (w *Watcher) lost(err error) {
 	w.set(func(s *Status) {
 		known = alike(s.Problem, err.Error())
 		s.Problem = err.Error()
+		s.Away = s.Phase == Starting
 		s.Breaks++
 		switch s.Phase {
 		case Live, Polling:
@@ -223,7 +224,7 @@ func (w *Watcher) up(phase Phase, services map[Key]*Service, problem error) {
 		if s.Phase != phase {
 			s.Phase, s.Since = phase, time.Now()
 		}
-		s.Problem = ""
+		s.Problem, s.Away = "", false
 		if problem != nil {
 			s.Problem = problem.Error()
 		}

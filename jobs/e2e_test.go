@@ -29,17 +29,17 @@ func TestOnRealNomad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.serai("raw_exec", testnet.Ports(t, 2), fmt.Sprintf("args=[%q]", "--config="+config))
+	c.serai("raw_exec", testnet.Ports(t, 2), fmt.Sprintf("args=[%q, %q]", "--config="+config, "--default-host={service}.example.org"))
 
 	t.Run("examples", func(t *testing.T) {
 		c.t = t
 		c.run("namespace", "apply", "team-a")
-		for _, job := range []string{"host-dynamic", "groups", "namespace", "sticky", "path", "broken-tags", "canary", "grpc", "policies", "auth"} {
+		for _, job := range []string{"host-dynamic", "groups", "namespace", "sticky", "path", "broken-tags", "canary", "grpc", "policies", "auth", "default-host"} {
 			c.job(job)
 		}
 		c.job("host-static", fmt.Sprintf("port=%d", testnet.Ports(t, 1)[0]))
 		for host, name := range map[string]string{
-			"dynamic": "web", "static": "web", "groups": "front", "shop.team-a": "web", "sticky": "web", "path": "web", "fine": "web", "canary": "version-1", "grpc": "echo",
+			"dynamic": "web", "static": "web", "groups": "front", "shop.team-a": "web", "sticky": "web", "path": "web", "fine": "web", "canary": "version-1", "grpc": "echo", "default-host": "web",
 		} {
 			c.reaches(host+".example.org", "/", name)
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/zclconf/go-cty/cty/function"
 	"github.com/zclconf/go-cty/cty/function/stdlib"
 
+	"serai/consul"
 	"serai/discovery"
 	"serai/nomad"
 	"serai/policy"
@@ -139,14 +140,14 @@ func registrations(t *testing.T) *discovery.Snapshot {
 		for _, b := range blocks(f.job.Body, "service") {
 			meshed := len(blocks(b.Body, "connect")) > 0 // which only Consul has
 			want := "nomad"
-			if meshed {
+			if meshed || f.name == "consul.nomad.hcl" {
 				want = "consul"
 			}
 			if p := f.text1(t, b, "provider"); p != want {
 				t.Errorf("%s: the provider of service %s is %q, want %s", f.name, f.text1(t, b, "name"), p, want)
 			}
 			key := discovery.Key{Namespace: namespace, Name: f.text1(t, b, "name")}
-			if meshed {
+			if want == "consul" {
 				key.Namespace = discovery.ConsulNamespace
 			}
 			service := &discovery.Service{Key: key}
@@ -175,8 +176,8 @@ func table(t *testing.T) *router.Table {
 	t.Helper()
 	r := router.NewRouter()
 	b, err := router.NewBuilder(r, router.Options{
-		Registry: upstream.NewRegistry(upstream.RegistryOptions{}),
-		Catalog:  policy.NewCatalog(nil, []*policy.Auth{{Name: "staff", Check: staff{}}}, nil), // as serai.config.hcl has it
+		Registry: upstream.NewRegistry(upstream.RegistryOptions{}), DefaultHost: "{service}.example.org",
+		Catalog: policy.NewCatalog(nil, []*policy.Auth{{Name: "staff", Check: staff{}}}, nil), // as serai.config.hcl has it
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -389,8 +390,8 @@ func TestSystemJobs(t *testing.T) {
 			t.Errorf("%s: kill_timeout %v does not hold the drain of %v", f.name, kill, drain)
 		}
 	}
-	if found != 3 {
-		t.Errorf("%d jobs of serai itself, want docker, exec and raw_exec", found)
+	if found != 4 {
+		t.Errorf("%d jobs of serai itself, want docker, exec, raw_exec and consul", found)
 	}
 }
 
@@ -405,6 +406,48 @@ func flagOf(t *testing.T, args []string, name string) time.Duration {
 		t.Error(err)
 	}
 	return d
+}
+
+// TestDialects holds the example in Consul to what it says of itself: it is the one in Nomad
+// with another provider and another function in the template. Serai's own job with Consul is
+// its job with raw_exec, with more.
+func TestDialects(t *testing.T) {
+	body := func(name string) string {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(string(text), "\n\nvariable")
+		return rest
+	}
+	nomad := strings.NewReplacer("groups-", "consul-", "groups.example", "consul.example", `job "groups"`, `job "consul"`).Replace(body("groups.nomad.hcl"))
+	if inConsul := inDialectOfConsul(nomad); inConsul == nomad || inConsul != body("consul.nomad.hcl") {
+		t.Errorf("consul.nomad.hcl is not groups.nomad.hcl in Consul:\n%s", body("consul.nomad.hcl"))
+	}
+	rest := strings.Split(body("serai.consul.nomad.hcl"), "\n")
+	for _, line := range strings.Split(body("serai.raw_exec.nomad.hcl"), "\n") {
+		at := slices.Index(rest, line)
+		if at < 0 {
+			t.Fatalf("serai.consul.nomad.hcl lacks %q of serai.raw_exec.nomad.hcl, or has it elsewhere", line)
+		}
+		rest = rest[at+1:]
+	}
+}
+
+// inDialectOfConsul is a job file whose services are in Consul.
+func inDialectOfConsul(text string) string {
+	return strings.NewReplacer(`provider = "nomad"`, `provider = "consul"`, "range nomadService ", "range service ").Replace(text)
+}
+
+// TestConsulPolicy holds the policy for Consul to what serai asks for when a right is missing.
+func TestConsulPolicy(t *testing.T) {
+	text, err := os.ReadFile("serai.consul.policy.hcl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (&consul.AccessError{}).Policy(); strings.ReplaceAll(string(text), "}\n\nnode", "}\nnode") != string(text[:strings.Index(string(text), "service_prefix")])+want {
+		t.Errorf("serai.consul.policy.hcl is not what serai asks for:\n%s", want)
+	}
 }
 
 // TestPolicy holds the policy to what serai does: it reads services of all

@@ -109,8 +109,8 @@ func (c *Client) refused(r *request, status int, body []byte) *Error {
 	e := r.fail(nil, status, nil)
 	e.Body = excerpt(body, r.token)
 	e.Advice, e.Kind = kindOf(status, e.Body)
-	if err := c.token.Unread(); err != nil && (e.Kind == ErrTokenRefused || e.Kind == ErrForbidden) {
-		e.Advice = fmt.Sprintf("the token file cannot be read (%v): it must be readable by the user that serai runs as", err)
+	if advice := c.token.Advice(); advice != "" && (e.Kind == ErrTokenRefused || e.Kind == ErrForbidden) {
+		e.Advice = advice
 	}
 	if t := bytes.TrimSpace(body); e.Kind == ErrConflict && len(t) > 0 && t[0] == '{' {
 		// The body is the current variable, with its secrets: for the caller, not for

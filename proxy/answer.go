@@ -152,7 +152,7 @@ func (p *Proxy) serveUnrouted(x *Exchange, table *router.Table, miss router.Miss
 	switch {
 	case miss == router.NoHost && p.wantsReady(x):
 		p.serveReady(x)
-	case table.Built.IsZero():
+	case table.Built.IsZero(), table.Partial && (miss == router.NoHost || miss == router.NoPath || miss == router.NoCondition):
 		p.answer(x, ReasonStarting)
 	case miss == router.NoHost:
 		p.answer(x, ReasonNoHost)

@@ -49,6 +49,7 @@ type Builder struct {
 	// sources, informed with the first agreement, reserved once snapshot and agreement
 	// have been combined.
 	started, complete, informed, reserved bool
+	partial                               bool // of the last snapshot, as long as none was complete
 	// asked is when Nomad was asked about an absence; renamed are absences whose jobs
 	// go on under another service name.
 	asked   map[Absence]time.Time
@@ -123,6 +124,7 @@ func (b *Builder) Step(s *discovery.Snapshot) (more bool) {
 	if !more {
 		index = max(s.Index, index)
 	}
+	b.partial = s.Partial && !b.complete
 	b.publish(u, index)
 	if !b.complete && !s.Partial && !more {
 		b.complete = true

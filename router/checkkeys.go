@@ -80,6 +80,9 @@ func parseCheck(d *draft, value string) *flaw {
 	if kind, service, _ := strings.Cut(value, ":"); kind == "grpc" {
 		return parseGRPCCheck(d, value, service)
 	}
+	if value == "nomad" { // docs/decisions/0015
+		return &flaw{"Nomad tells nobody of a change of its checks, so serai does not know their results", `check=/PATH, which serai requests itself; or provider = "consul" in the service block, whose checks count`}
+	}
 	path, _, _ := strings.Cut(value, "?")
 	if path == "" {
 		path = value

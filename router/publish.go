@@ -11,6 +11,7 @@ func (b *Builder) publish(u *update, index uint64) {
 	last := b.router.Current()
 	next := *last
 	next.Index, next.Built, next.trouble = index, u.now, b.trouble
+	next.Partial = b.partial
 	next.refused, next.owners = u.refused.done(), b.owners
 	b.settleHosts(u, last, &next)
 	next.pages = b.settlePages(u, last.pages)

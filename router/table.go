@@ -14,6 +14,8 @@ type Table struct {
 	Index uint64
 	// Built is when it was made.
 	Built time.Time
+	// Partial says that a source has not sent anything yet: what no route takes may be its.
+	Partial bool
 
 	// hosts has exact hosts; wildcards what follows "*."; any "*".
 	hosts, wildcards *index[*entry]

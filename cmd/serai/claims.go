@@ -103,7 +103,7 @@ func (s *system) follow(ctx context.Context, snapshots <-chan *discovery.Snapsho
 			return ctx.Err()
 		case snapshot := <-snapshots:
 			f.update(snapshot)
-			if !known {
+			if !known && !snapshot.Partial {
 				known = true
 				close(s.first)
 			}

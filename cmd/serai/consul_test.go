@@ -2,13 +2,16 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
 
 	"serai/consul"
+	"serai/consul/consulsim"
 	"serai/internal/consulagent"
 	"serai/internal/testnet"
 	"serai/nomad"
@@ -96,6 +99,55 @@ func TestConsul(t *testing.T) {
 	}
 	_, traffic, _ = serve()
 	reached()
+}
+
+// TestConsulAwayAtStart: a start that cannot ask Consul serves what Nomad has, says 503 and not
+// 404 to other hosts, and is ready after a while; all is well when Consul comes.
+func TestConsulAwayAtStart(t *testing.T) {
+	t.Parallel()
+	_, nomadURL, _ := nomadtest.Simulator(t, instance(t, "mine", "ingress.host=nomad.example.org"))
+	port, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := port.Addr().String()
+	port.Close()
+	traffic, admin := testnet.Address(t), testnet.Address(t)
+	start(t, map[string]string{"NOMAD_ADDR": nomadURL}, "serve", "--consul="+at, "--http="+traffic, "--admin="+admin, "--drain-delay=0s")
+	until(t, "the service in Nomad", func() bool { status, _ := get(traffic, "nomad.example.org", "/"); return status == 200 })
+	if status, body := get(admin, "localhost", "/ready"); status != 503 || !strings.Contains(body, "consul: starting") {
+		t.Errorf("/ready answered %d at once: %s", status, body)
+	}
+	unknown := func() (int, string) { return get(traffic, "consul.example.org", "/") }
+	if status, body := unknown(); status != 503 || !strings.Contains(body, "starting") {
+		t.Errorf("a host that Consul may have is answered %d %s", status, body)
+	}
+	until(t, "readiness without Consul", func() bool {
+		status, body := get(admin, "localhost", "/ready")
+		return status == 200 && strings.Contains(body, "ready without consul")
+	})
+	if status, _ := get(traffic, "127.0.0.1", "/.serai/ready"); status != 200 {
+		t.Errorf("the ready path answered %d", status)
+	}
+	if status, body := unknown(); status != 503 {
+		t.Errorf("a host that Consul may have is answered %d %s", status, body)
+	}
+	if port, err = net.Listen("tcp", at); err != nil {
+		t.Skipf("somebody has taken the port of the agent meanwhile: %v", err)
+	}
+	sim := consulsim.New(consulsim.Options{})
+	web := instance(t, "web", "ingress.host=consul.example.org")
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { sim.Run(ctx, port); close(ended) }()
+	t.Cleanup(func() { stop(); <-ended })
+	putConsul(t, "http://"+at, "", web, consul.Passing)
+	until(t, "the service in Consul", func() bool { status, _ := unknown(); return status == 200 })
+	until(t, "404 for what nobody has", func() bool { status, _ := get(traffic, "nobody.example.org", "/"); return status == 404 })
+	until(t, "readiness without a remark", func() bool {
+		status, body := get(admin, "localhost", "/ready")
+		return status == 200 && !strings.Contains(body, "ready without")
+	})
 }
 
 // TestConsulAlone: without Nomad, and with no more than Consul's own variables; a right that

@@ -110,7 +110,7 @@ func (s *system) await(ctx, parts context.Context) {
 		known   <-chan struct{}
 		without string
 	}
-	things := []thing{{s.first, "the services are not known yet: answering 503 until they are"}}
+	things := []thing{{s.first, "not all services are known yet: answering 503 for unknown hosts until they are"}}
 	for _, read := range s.reads {
 		things = append(things, thing{read, "the certificates are not known yet: refusing names until they are"})
 	}

@@ -53,6 +53,16 @@ func (t *Token) Unread() error {
 	return t.problem
 }
 
+// Advice is what to do about a refusal because the file has never been read; empty where
+// that is not the reason.
+func (t *Token) Advice() string {
+	err := t.Unread()
+	if err == nil {
+		return ""
+	}
+	return fmt.Sprintf("the token file cannot be read (%v): it must be readable by the user that serai runs as", err)
+}
+
 // Origin says where the token comes from, for an invalid token.
 func (t *Token) Origin() string {
 	if t.File != "" {

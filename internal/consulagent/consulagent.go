@@ -191,6 +191,27 @@ func (a *Agent) get(path string) (status int, body string, err error) {
 	return resp.StatusCode, string(b), err
 }
 
+// Put sends a JSON body with the management token, if there is one.
+func (a *Agent) Put(t testing.TB, path string, body any) (status int, answer string) {
+	t.Helper()
+	b, err := json.Marshal(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, a.URL+path, bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("X-Consul-Token", a.config.Token)
+	resp, err := a.client.Do(r)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer resp.Body.Close()
+	text, _ := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(text)
+}
+
 // Kill ends the agent as kill -9 does. It may be started again.
 func (a *Agent) Kill() {
 	if a.cmd == nil {

@@ -1,0 +1,86 @@
+# Services in Consul: as groups.nomad.hcl, but for the provider and the function
+# of the template. The front finds the instances of the back in Consul, and so
+# does the ingress find the front, with --consul.
+#
+#   curl -H 'Host: consul.example.org' http://ANY-NODE/
+
+variable "binary" {
+  type    = string
+  default = "/usr/local/bin/serai"
+}
+
+job "consul" {
+  group "front" {
+    network {
+      port "http" {}
+    }
+
+    service {
+      name     = "consul-front"
+      provider = "consul"
+      port     = "http"
+      tags     = ["ingress.host=consul.example.org"]
+    }
+
+    task "front" {
+      driver = "raw_exec"
+
+      config {
+        command = var.binary
+        args    = ["hello", "--addr=:${NOMAD_PORT_http}", "--name=front, with back at ${BACK}"]
+      }
+
+      # It is rendered again when instances of the back come and go, and restarts
+      # the task: requests wait at serai for that moment. A program that reads its
+      # configuration again is better off with change_mode = "signal".
+      template {
+        destination = "local/back.env"
+        env         = true
+        change_mode = "restart"
+        data        = <<-EOT
+          BACK={{ range service "consul-back" }}{{ .Address }}:{{ .Port }} {{ end }}
+        EOT
+
+        # Instances that start together make one restart.
+        wait {
+          min = "2s"
+          max = "10s"
+        }
+      }
+
+      resources {
+        cpu    = 50
+        memory = 64
+      }
+    }
+  }
+
+  group "back" {
+    count = 2
+
+    network {
+      port "http" {}
+    }
+
+    # No tag of ours: never reachable from outside.
+    service {
+      name     = "consul-back"
+      provider = "consul"
+      port     = "http"
+    }
+
+    task "back" {
+      driver = "raw_exec"
+
+      config {
+        command = var.binary
+        args    = ["hello", "--addr=:${NOMAD_PORT_http}"]
+      }
+
+      resources {
+        cpu    = 50
+        memory = 64
+      }
+    }
+  }
+}
