@@ -28,6 +28,12 @@ variable "admin_port" {
   default = 8081
 }
 
+# Where Prometheus finds /metrics, on the node's address: docs/observability.
+variable "metrics_port" {
+  type    = number
+  default = 9464
+}
+
 # The agent of Consul on each node.
 variable "consul" {
   type    = string
@@ -83,6 +89,9 @@ job "serai" {
       port "admin" {
         static = var.admin_port
       }
+      port "metrics" {
+        static = var.metrics_port
+      }
     }
 
     # What is known of the services outlives a restart of the task, and with
@@ -113,6 +122,13 @@ job "serai" {
       }
     }
 
+    # For the service discovery of Prometheus (nomad_sd_configs).
+    service {
+      name     = "serai-metrics"
+      provider = "nomad"
+      port     = "metrics"
+    }
+
     task "serai" {
       driver = "raw_exec"
 
@@ -122,9 +138,10 @@ job "serai" {
           "serve",
           "--http=:${NOMAD_PORT_http}",
           "--https=:${NOMAD_PORT_https}",
-          # Whoever reaches it reads all but secrets. A Prometheus elsewhere needs
-          # ${NOMAD_IP_admin} in place of the loopback address.
+          # Whoever reaches it reads all but secrets.
           "--admin=127.0.0.1:${NOMAD_PORT_admin}",
+          # Has /metrics and /health alone.
+          "--metrics=${NOMAD_ADDR_metrics}",
           "--state-dir=${NOMAD_ALLOC_DIR}/data/raw_exec",
           "--node=${node.unique.id}",
           "--consul=${var.consul}",

@@ -10,10 +10,12 @@ import (
 const (
 	// claimBytes is for a route with its place in the index, its pool and its room.
 	claimBytes = 360
+	// lingeringBytes is what a route takes besides while it lingers.
+	lingeringBytes = 24
 	// definitionBytes is for what the routes of one definition have in common.
 	definitionBytes = 800
 	// memberBytes is for a member, without its endpoint.
-	memberBytes = 196
+	memberBytes = 228
 	// endpointBytes is for an endpoint, with all by which it is found and probed.
 	endpointBytes = 1950
 	// poolBytes is for members that routes share, pairBytes for each of them in one pool,
@@ -54,7 +56,7 @@ func lingering(routes []*Route) (n, memory int) {
 // lingeringBytes is what a lingering route takes, with what it has in common with others
 // unless that was seen.
 func (r *Route) lingeringBytes(seen map[*Common]bool) int {
-	n := claimBytes + len(r.Host) + len(r.Path)
+	n := claimBytes + lingeringBytes + len(r.Host) + len(r.Path)
 	if !seen[r.Common] {
 		seen[r.Common] = true
 		n += poolBytes + r.Common.bytes

@@ -74,6 +74,7 @@ func values() map[string]struct {
 		"tls":              {8, []string{"auto", "off", "only"}},
 		"hsts":             {15, []string{"max-age=60", "max-age=31536000; includeSubDomains"}},
 		"proxy-protocol":   {8, []string{"v1", "v2"}},
+		"enable":           {6, []string{"true"}}, // which false takes out, as no host does
 		"connect":          {4, []string{"off"}}, // without Consul nothing else leads anywhere
 		"max-inflight":     {8, []string{"40", "100"}},
 		"retry-post":       {10, []string{"on"}},
