@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"serai/admin/ui"
 	"serai/claims"
 	"serai/discovery"
 	"serai/front"
@@ -142,6 +143,7 @@ type Admin struct {
 	draining  atomic.Bool
 	metrics   *metrics
 	pulse     pulse
+	ui        *ui.Pages
 	// followers follow answers; others were refused.
 	followers        quota.Quota
 	followersRefused atomic.Uint64
@@ -155,7 +157,11 @@ func New(o Options) (*Admin, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	a := &Admin{options: o}
+	pages, err := ui.New()
+	if err != nil {
+		return nil, fmt.Errorf("admin: %w", err)
+	}
+	a := &Admin{options: o, ui: pages}
 	if o.MaxFollowers == 0 {
 		a.options.MaxFollowers = maxFollowers
 	}

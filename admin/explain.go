@@ -2,8 +2,10 @@ package admin
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"serai/router"
@@ -16,22 +18,29 @@ func (a *Admin) serveExplain(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
+	x, err := a.explanation(q)
+	if err != nil {
+		refuse(w, err.Error())
+		return
+	}
+	answer(w, http.StatusOK, x)
+}
+
+// explanation explains the request that a query describes. An error is about the query.
+func (a *Admin) explanation(q url.Values) (x router.Explanation, err error) {
 	host, path, query := q.Get("host"), cmp.Or(q.Get("path"), "/"), q.Get("query")
 	if host == "" {
-		refuse(w, "host is missing; want ?host=NAME, and &path=/PATH, &method=GET, &query=a=1, &header=NAME:VALUE where they matter")
-		return
+		return x, errors.New("host is missing; want ?host=NAME, and &path=/PATH, &method=GET, &query=a=1, &header=NAME:VALUE where they matter")
 	}
 	if name, rest, _ := strings.Cut(host, "://"); strings.Contains(host, "/") {
 		if rest == "" {
 			rest = name
 		}
 		name, rest, _ = strings.Cut(rest, "/")
-		refuse(w, fmt.Sprintf("host %q is a URL or has a path; want ?host=%s&path=/%s", host, name, rest))
-		return
+		return x, fmt.Errorf("host %q is a URL or has a path; want ?host=%s&path=/%s", host, name, rest)
 	}
 	if path[0] != '/' {
-		refuse(w, fmt.Sprintf("path %q does not start with a slash", path))
-		return
+		return x, fmt.Errorf("path %q does not start with a slash", path)
 	}
 	// A path may have been copied with its query.
 	if p, rest, found := strings.Cut(path, "?"); found && query == "" {
@@ -39,12 +48,11 @@ func (a *Admin) serveExplain(w http.ResponseWriter, r *http.Request) {
 	}
 	headers, err := parseHeaders(q["header"])
 	if err != nil {
-		refuse(w, err.Error())
-		return
+		return x, err
 	}
-	answer(w, http.StatusOK, a.options.Router.Current().Explain(&router.Query{
+	return a.options.Router.Current().Explain(&router.Query{
 		Host: []byte(host), Method: []byte(cmp.Or(q.Get("method"), "GET")), Path: []byte(path), RawQuery: []byte(query), Attributes: headers,
-	}))
+	}), nil
 }
 
 // headers are the header fields of the request in question.

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"serai/admin/ui"
 )
 
 // page is one path of the admin listener.
@@ -29,6 +31,7 @@ func (a *Admin) pages() []page {
 		{"/rejections", "what was refused, why, and what to write instead; ?namespace= ?service= select", a.serveRejections},
 		{"/certificates", "certificates: names, issuer, expiry, next renewal, failures, and which serai orders them", a.serveCertificates},
 		{"/explain", "which route wins, and why others lose: ?host=&path=&method=&query=&header=NAME:VALUE", a.serveExplain},
+		{"/ui/overview", "the dashboard, which a browser gets at / too", nil},
 		{"/debug/pprof/", "profiles", boundProfile(pprof.Index)},
 	}
 	if a.options.LogLevel != nil {
@@ -44,14 +47,24 @@ func (a *Admin) Handler() http.Handler {
 	var index strings.Builder
 	fmt.Fprintf(&index, "serai %s\n\n", a.options.Version)
 	for _, p := range slices.Concat(a.pages(), a.api()) {
-		mux.HandleFunc(p.path, p.serve)
+		if p.serve != nil {
+			mux.HandleFunc(p.path, p.serve)
+		}
 		fmt.Fprintf(&index, "%-20s %s\n", p.path, p.what)
 	}
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("/debug/pprof/profile", boundProfile(pprof.Profile))
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", boundProfile(pprof.Trace))
-	mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) { text(w, index.String()) })
+	(&dashboard{a, a.ui}).register(mux)
+	// A browser gets the dashboard, anything else the index.
+	mux.HandleFunc("/{$}", func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.Header.Get("Accept"), "text/html") {
+			http.Redirect(w, r, "/ui/overview", http.StatusFound)
+			return
+		}
+		text(w, index.String())
+	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "there is no such page; these are:\n\n"+index.String(), http.StatusNotFound)
 	})
@@ -94,6 +107,8 @@ func text(w http.ResponseWriter, s string) {
 func guard(next http.Handler) http.Handler {
 	next = readOnly(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Security-Policy", ui.Security)
+		w.Header().Set("Referrer-Policy", "no-referrer")
 		if !ownHost(r.Host) {
 			noSniff(w)
 			http.Error(w, "serai's admin does not answer to this name: ask by IP address, or as localhost", http.StatusForbidden)

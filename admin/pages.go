@@ -1,0 +1,224 @@
+package admin
+
+import (
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"serai/admin/ui"
+	"serai/internal/history"
+	"serai/router"
+)
+
+// dashboard serves the pages. What they show is what the API answers.
+type dashboard struct {
+	*Admin
+	pages *ui.Pages
+}
+
+// shows makes what a page shows. An error is about the query.
+type shows func(*http.Request, values) (any, error)
+
+// register adds the pages to a mux.
+func (d *dashboard) register(mux *http.ServeMux) {
+	for name, of := range map[string]struct {
+		title string
+		data  shows
+	}{
+		"overview": {"Overview", d.overview}, "routes": {"Routes", d.routes}, "route": {"Route", d.route}, "instances": {"Instances", d.instanceList},
+		"rejections": {"Rejections", d.rejections}, "events": {"Events", d.eventList}, "explain": {"Explain", d.explain},
+		"certificates": {"Certificates", func(r *http.Request, _ values) (any, error) { return d.certificates(r.Context()), nil }},
+	} {
+		mux.HandleFunc("/ui/"+name, d.page(name, of.title, of.data))
+	}
+	mux.Handle("/ui/static/", ui.Static("/ui/static/"))
+	mux.HandleFunc("/ui/{$}", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/ui/overview", http.StatusFound) })
+}
+
+// page serves one page, or with ?follow=1 its changes.
+func (d *dashboard) page(name, title string, data shows) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		q, err := url.ParseQuery(r.URL.RawQuery)
+		if err != nil {
+			http.Error(w, "the query cannot be read: "+err.Error(), http.StatusBadRequest)
+			return
+		}
+		q.Del("follow")
+		make := func() *ui.Page {
+			p := &ui.Page{Name: name, Title: title, Serai: d.options.Name, Version: d.options.Version, Query: q}
+			if name == "route" && q.Get("host") != "" {
+				p.Title = q.Get("host") + q.Get("path")
+			}
+			v, err := data(r, values{q})
+			if p.Data = v; err != nil {
+				p.Problem = err.Error()
+			}
+			return p
+		}
+		if follows(r) {
+			d.stream(w, r, func() any {
+				part, err := d.pages.Part(make())
+				if err != nil {
+					d.options.Logger.Error("a page cannot be shown", "page", name, "error", err)
+				}
+				return part
+			})
+			return
+		}
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		if err := d.pages.Whole(w, make()); err != nil {
+			d.options.Logger.Error("a page cannot be shown", "page", name, "error", err)
+			http.Error(w, "this page cannot be shown: the log says why", http.StatusInternalServerError)
+		}
+	}
+}
+
+// overview is the first page.
+func (d *dashboard) overview(*http.Request, values) (any, error) {
+	v := struct {
+		Status                     Status
+		State                      string
+		Requests, Errors, P50, P99 []float64
+		Events                     []*history.Event
+	}{Status: d.status(), State: "ready", Events: d.newest(eventQuery{limit: 12})}
+	switch {
+	case v.Status.Readiness.Draining:
+		v.State = "draining"
+	case !v.Status.Readiness.Ready:
+		v.State = "not ready"
+	}
+	for _, s := range d.pulse.recent() {
+		v.Requests, v.Errors = append(v.Requests, s.Rate.Requests), append(v.Errors, s.Rate.Errors)
+		v.P50, v.P99 = append(v.P50, s.P50), append(v.P99, s.P99)
+	}
+	return v, nil
+}
+
+// newest returns events, the newest first.
+func (d *dashboard) newest(q eventQuery) []*history.Event {
+	if d.options.History == nil {
+		return nil
+	}
+	all := d.events(q).Items
+	slices.Reverse(all)
+	return all
+}
+
+// listed is one page of a list, with what leads to the others.
+type listed[T any] struct {
+	List   List[T]
+	Sort   string
+	Sorts  []string
+	Paging paging
+}
+
+// paging is what the links between the pages of a list need.
+type paging struct {
+	Page *ui.Page
+	List struct{ Offset, End, Total, Next, Before int }
+}
+
+func newListed[T any](l List[T], q values, sort string, sorts ...string) *listed[T] {
+	p := paging{Page: &ui.Page{Query: q.Values}}
+	w, _ := windowOf(q)
+	p.List.Offset, p.List.End, p.List.Total, p.List.Next, p.List.Before = l.Offset, l.Offset+len(l.Items), l.Total, l.Next, max(0, l.Offset-max(1, w.limit))
+	return &listed[T]{l, sort, sorts, p}
+}
+
+// shownRoute is a route with how many of its instances are ready.
+type shownRoute struct {
+	RouteTraffic
+	Ready int
+}
+
+func (d *dashboard) routes(_ *http.Request, q values) (any, error) {
+	l, err := d.routesOf(q)
+	shown := List[shownRoute]{Total: l.Total, Offset: l.Offset, Next: l.Next}
+	for _, r := range l.Items {
+		s := shownRoute{RouteTraffic: r}
+		for _, m := range r.Members {
+			if m.State == "ready" {
+				s.Ready++
+			}
+		}
+		shown.Items = append(shown.Items, s)
+	}
+	sort := q.Get("sort")
+	if sort == "" {
+		sort = "host"
+	}
+	return newListed(shown, q, sort, "host", "rate", "errors", "latency"), err
+}
+
+// pooled is an instance of a route.
+type pooled struct {
+	*Instance
+	Weight int
+	Canary string
+}
+
+func (d *dashboard) route(_ *http.Request, q values) (any, error) {
+	type routed struct {
+		RouteTraffic
+		Pool []pooled
+	}
+	var v struct {
+		Routes []routed
+		Events []*history.Event
+	}
+	words, rates := router.NewWords(), d.pulse.all()
+	for _, r := range d.selectRoutes(q) {
+		one := routed{RouteTraffic: RouteTraffic{describe(r, words), trafficOf(r.Stats, rates)}}
+		for i, m := range r.Pool.Members() {
+			instance := newInstance(m.Endpoint.Status())
+			instance.Alloc = m.Alloc
+			one.Pool = append(one.Pool, pooled{instance, m.Weight, one.Members[i].Canary})
+		}
+		v.Routes = append(v.Routes, one)
+		if len(v.Routes) == 16 {
+			break // conditions alone distinguish them
+		}
+	}
+	v.Events = d.newest(eventQuery{selection: selected(q.Values), limit: 12})
+	return v, nil
+}
+
+func (d *dashboard) instanceList(_ *http.Request, q values) (any, error) {
+	l, err := d.instancesOf(q)
+	state := q.Get("state")
+	if state == "" {
+		state = "all"
+	}
+	return newListed(l, q, state, append([]string{"all"}, stateNames...)...), err
+}
+
+func (d *dashboard) rejections(_ *http.Request, q values) (any, error) {
+	l, err := d.rejectionsOf(q)
+	return newListed(l, q, ""), err
+}
+
+func (d *dashboard) eventList(r *http.Request, q values) (any, error) {
+	e, err := eventQueryOf(r, q)
+	if err != nil {
+		return nil, err
+	}
+	if e.limit == 0 {
+		e.limit = 500
+	}
+	return d.newest(e), nil
+}
+
+// explain shows an explanation once there is a host.
+func (d *dashboard) explain(_ *http.Request, q values) (any, error) {
+	if q.Get("host") == "" {
+		return nil, nil
+	}
+	asked := maps.Clone(q.Values)
+	maps.DeleteFunc(asked, func(_ string, v []string) bool { return len(v) == 0 || v[0] == "" })
+	x, err := d.explanation(asked)
+	if err != nil {
+		return nil, err
+	}
+	return x, nil
+}
