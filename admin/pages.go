@@ -116,13 +116,13 @@ type listed[T any] struct {
 // paging is what the links between the pages of a list need.
 type paging struct {
 	Page *ui.Page
-	List struct{ Offset, End, Total, Next, Before int }
+	List struct{ First, Offset, End, Total, Next, Before int }
 }
 
 func newListed[T any](l List[T], q values, sort string, sorts ...string) *listed[T] {
 	p := paging{Page: &ui.Page{Query: q.Values}}
 	w, _ := windowOf(q)
-	p.List.Offset, p.List.End, p.List.Total, p.List.Next, p.List.Before = l.Offset, l.Offset+len(l.Items), l.Total, l.Next, max(0, l.Offset-max(1, w.limit))
+	p.List.First, p.List.Offset, p.List.End, p.List.Total, p.List.Next, p.List.Before = l.Offset+1, l.Offset, l.Offset+len(l.Items), l.Total, l.Next, max(0, l.Offset-max(1, w.limit))
 	return &listed[T]{l, sort, sorts, p}
 }
 
