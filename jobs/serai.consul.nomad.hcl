@@ -2,6 +2,9 @@
 # serai.raw_exec.nomad.hcl with what Consul needs; the other drivers take the same.
 #
 #   nomad job run -var binary=/usr/local/bin/serai serai.consul.nomad.hcl
+#
+# Nomad takes this file, but it has not been seen to work in a cluster whose
+# Consul has ACLs: see docs/consul.md.
 
 variable "binary" {
   type    = string

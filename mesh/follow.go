@@ -37,10 +37,10 @@ func (f *followed) refresh() {
 }
 
 // trouble is why it cannot be read, nil when it can.
-func (f *followed) trouble() (error, time.Time) {
+func (f *followed) trouble() (since time.Time, problem error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.problem, f.since
+	return f.since, f.problem
 }
 
 const (

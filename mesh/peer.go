@@ -37,7 +37,7 @@ func (m *Mesh) Config(to upstream.Peer) (*tls.Config, error) {
 // lacks says what is missing for a connection, empty when nothing is.
 func (m *Mesh) lacks(known *identity, now time.Time) string {
 	because := func(f *followed) string {
-		if err, _ := f.trouble(); err != nil {
+		if _, err := f.trouble(); err != nil {
 			return ": " + err.Error()
 		}
 		return ""

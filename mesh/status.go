@@ -43,7 +43,7 @@ func (m *Mesh) Status() Status {
 		*followed
 		from, until time.Time
 	}{{m.leaf, known.from, known.until}, {m.roots, known.rootsFrom, known.rootsUntil}} {
-		err, since := f.trouble()
+		since, err := f.trouble()
 		switch {
 		case err != nil:
 			s.Problems = append(s.Problems, fmt.Sprintf("the %s of Consul's mesh cannot be renewed since %s, and ends at %s: %v",

@@ -194,6 +194,16 @@ func TestDashboard(t *testing.T) {
 			}
 		}
 	}
+	// An ejection is shown when it happens, and so is its end.
+	browse(t, tab, "instances of a service", chromedp.Navigate(home+"ui/instances?service=shop"), chromedp.WaitVisible("#live.on"))
+	ejected := func() string { return evaluate(t, tab, `String(document.querySelectorAll("main .state.ejected").length)`) }
+	if got := ejected(); got != "0" {
+		t.Errorf("%s instances are ejected at first", got)
+	}
+	s.flaky.set(true)
+	until(t, "an ejected instance on the page", func() bool { return ejected() == "1" })
+	s.flaky.set(false)
+	until(t, "its return on the page", func() bool { return ejected() == "0" })
 	seen.mu.Lock()
 	defer seen.mu.Unlock()
 	if len(seen.complaints) > 0 {
