@@ -196,7 +196,9 @@ func TestDashboard(t *testing.T) {
 	}
 	// An ejection is shown when it happens, and so is its end.
 	browse(t, tab, "instances of a service", chromedp.Navigate(home+"ui/instances?service=shop"), chromedp.WaitVisible("#live.on"))
-	ejected := func() string { return evaluate(t, tab, `String(document.querySelectorAll("main .state.ejected").length)`) }
+	ejected := func() string {
+		return evaluate(t, tab, `String(document.querySelectorAll("main .state.ejected").length)`)
+	}
 	if got := ejected(); got != "0" {
 		t.Errorf("%s instances are ejected at first", got)
 	}

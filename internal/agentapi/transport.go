@@ -3,32 +3,15 @@ package agentapi
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"strings"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // silence is after how long a connection ends whose other end acknowledges nothing. A query
 // may wait on it for minutes, for an answer that the network has lost.
 const silence = 30 * time.Second
-
-// boundSilence does that for what was sent; keep-alives do for a connection at rest.
-func boundSilence(network, _ string, c syscall.RawConn) error {
-	if !strings.HasPrefix(network, "tcp") {
-		return nil
-	}
-	var err error
-	failed := c.Control(func(fd uintptr) {
-		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(silence.Milliseconds()))
-	})
-	return errors.Join(failed, err)
-}
 
 // NewTransport returns a transport for one agent, which keeps that many connections. It
 // uses no proxy: the agent is on this machine or in this network. The caller sets up TLS.

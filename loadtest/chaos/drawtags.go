@@ -75,7 +75,7 @@ func values() map[string]struct {
 		"hsts":             {15, []string{"max-age=60", "max-age=31536000; includeSubDomains"}},
 		"proxy-protocol":   {8, []string{"v1", "v2"}},
 		"enable":           {6, []string{"true"}}, // which false takes out, as no host does
-		"connect":          {4, []string{"off"}}, // without Consul nothing else leads anywhere
+		"connect":          {4, []string{"off"}},  // without Consul nothing else leads anywhere
 		"max-inflight":     {8, []string{"40", "100"}},
 		"retry-post":       {10, []string{"on"}},
 		"grpc-web":         {5, []string{"off"}}, // on needs an instance that speaks HTTP/2
