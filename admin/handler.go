@@ -114,6 +114,11 @@ func guard(next http.Handler) http.Handler {
 			http.Error(w, "serai's admin does not answer to this name: ask by IP address, or as localhost", http.StatusForbidden)
 			return
 		}
+		if r.Header.Get("Sec-Fetch-Site") == "cross-site" && r.Header.Get("Sec-Fetch-Mode") != "navigate" {
+			noSniff(w)
+			http.Error(w, "serai's admin is not read by pages of other sites", http.StatusForbidden)
+			return
+		}
 		next.ServeHTTP(w, r)
 	})
 }

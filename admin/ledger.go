@@ -119,7 +119,8 @@ func (l *ledger) collect() ([]series, ledgerStatus) {
 		n.forget(l.reading)
 		s.summed += len(n.stats)
 		if len(n.stats) > 0 || n.ended.Requests() > 0 {
-			rest := series{owner: owner{namespace: name}, ended: &n.ended}
+			ended := n.ended // which another scrape may add to while this one is summed
+			rest := series{owner: owner{namespace: name}, ended: &ended}
 			for stats := range n.stats {
 				rest.stats = append(rest.stats, stats)
 			}

@@ -200,3 +200,17 @@ func FuzzAnswers(f *testing.F) {
 		bearable(c.Leader(t.Context()))
 	})
 }
+
+// TestNamesInAnotherCase: Consul finds names in any case. What another one has registered so
+// neither counts as the service's nor keeps the service from being read.
+func TestNamesInAnotherCase(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Consul-Index", "7")
+		io.WriteString(w, `[{"Node":{"Node":"n"},"Service":{"ID":"1","Service":"web"}},{"Node":{"Node":"n"},"Service":{"ID":"2","Service":"WEB"}}]`)
+	}))
+	defer s.Close()
+	entries, _, err := newTestClient(t, Options{Address: s.URL}).Service(t.Context(), "web", Query{})
+	if err != nil || len(entries) != 1 || entries[0].Service.ID != "1" {
+		t.Errorf("web has %d instances: %v", len(entries), err)
+	}
+}

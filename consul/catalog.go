@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"serai/internal/agentapi"
@@ -181,6 +182,11 @@ func (c *Client) entries(ctx context.Context, r *request, name string, q Query, 
 		if err = c.decode(r, body, &entries); err != nil {
 			return err
 		}
+		// Consul finds names in any case; services whose names differ in case are others.
+		entries = slices.DeleteFunc(entries, func(e Entry) bool {
+			found := of(&e.Service)
+			return found != name && strings.EqualFold(found, name)
+		})
 		for i := range entries {
 			if e := &entries[i]; of(&e.Service) != name || e.Service.ID == "" || e.Node.Node == "" {
 				return insane(r, "it has an instance of service %q with ID %q and node %q", of(&e.Service), e.Service.ID, e.Node.Node)

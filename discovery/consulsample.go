@@ -64,9 +64,12 @@ func (r *consulRun) sampled(state string, now map[spot]bool) {
 		}
 		for _, i := range s.Instances {
 			at, on := spot{i.Node, strings.TrimPrefix(i.ID, i.Node+"/")}, spot{i.Node, ""}
-			if side := (spot{i.Node, sidecarID(i)}); side.id != "" && now[side] != before[side] {
-				r.enqueue(f, true)
-				break
+			if side := (spot{i.Node, sidecarID(i)}); side.id != "" && !i.Sidecar.Only {
+				bad := now[side] || now[on]
+				if bad != (before[side] || before[on]) || counts && bad && i.Sidecar.Unfit == "" || i.Sidecar.Unfit == inConsul(state) && !bad {
+					r.enqueue(f, true)
+					break
+				}
 			}
 			bad := now[at] || now[on]
 			if bad != (before[at] || before[on]) || counts && bad && i.Unfit == "" {

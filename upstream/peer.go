@@ -77,7 +77,8 @@ func (e *Endpoint) Denied(err error) (denied *DeniedError, unprocessed bool) {
 	if timeout := net.Error(nil); err == nil || errors.As(err, &timeout) && timeout.Timeout() {
 		return nil, false // it has not ended
 	}
-	refused := alertsAboutCertificates[remoteAlert(err)]
+	// Where the instance speaks TLS itself, inside the sidecar's, the alert may be its own.
+	refused := !e.target.Scheme.Secure() && alertsAboutCertificates[remoteAlert(err)]
 	why := e.dialer.denies(peer)
 	switch {
 	case refused && why == "":

@@ -208,6 +208,9 @@ func (c *statusCommand) Run(ctx context.Context, env *environment) error {
 		if k := s.Certificates; k != nil && k.Count > 0 {
 			line("certificates", "%d, the first expires in %d days", k.Count, int(time.Until(k.First).Hours()/24))
 		}
+		if state != "ready" {
+			return fmt.Errorf("serai is %s", state)
+		}
 		return nil
 	})
 }

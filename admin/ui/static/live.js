@@ -85,5 +85,12 @@
 
 	addEventListener("pagehide", () => source && source.close());
 	addEventListener("pageshow", e => e.persisted && follow());
-	follow();
+	// A browser opens six connections to a server: pages that nobody sees must not hold them.
+	document.addEventListener("visibilitychange", () => {
+		if (!document.hidden) return follow();
+		clearTimeout(timer);
+		if (source) source.close();
+		tell("off", "paused while hidden");
+	});
+	if (!document.hidden) follow();
 })();
