@@ -258,7 +258,7 @@ func (s *session) notRead(scanned *scan, err error) error {
 		return err
 	}
 	s.trouble("services cannot be read again; events are still received", err)
-	if !scanned.check {
+	if !scanned.check || len(s.wanted.namespaces) > 0 { // whose events were left out
 		s.mark, s.course = mark{}, unread
 	}
 	s.wanted = wanted{}
