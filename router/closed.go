@@ -1,6 +1,11 @@
 package router
 
-import "serai/policy"
+import (
+	"maps"
+	"slices"
+
+	"serai/policy"
+)
 
 // A route with a guard whose tags are refused is closed: it takes the requests that its
 // tags name, and answers none of them. If it were left out, another route with a shorter
@@ -51,6 +56,16 @@ func (r *reading) closed() *Definition {
 	}
 	d.settle(r.redirectStatus, false)
 	return d
+}
+
+// closedRoutes returns the closed definitions of those routes that have a guard, by name.
+func closedRoutes(routes map[string]*reading) (definitions []Definition) {
+	for _, name := range slices.Sorted(maps.Keys(routes)) {
+		if r := routes[name]; r.closes() {
+			definitions = append(definitions, *r.closed())
+		}
+	}
+	return definitions
 }
 
 // closed returns a definition that takes the same requests and answers none.

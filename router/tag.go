@@ -42,7 +42,7 @@ func (g *Grammar) Parse(tags []string) ([]Definition, []Problem) {
 func (g *Grammar) parse(tags []string, of fallback) ([]Definition, []Problem) {
 	routes, problems, whole := g.readRoutes(tags)
 	if whole != nil {
-		return nil, []Problem{*whole}
+		return closedRoutes(routes), []Problem{*whole}
 	}
 	if switchedOff(routes) {
 		return nil, nil
@@ -96,7 +96,7 @@ func (f *flaw) orUnknownVariable(tag string) *flaw {
 
 // readRoutes reads the tags into the routes that they name. Problems are those of tags
 // that belong to no route. Whole is why all tags of the instance are refused, nil when
-// they are not.
+// they are not; then the routes are those that were read, none where there are too many.
 func (g *Grammar) readRoutes(tags []string) (routes map[string]*reading, problems []Problem, whole *Problem) {
 	routes = make(map[string]*reading)
 	ours := 0
@@ -142,12 +142,13 @@ func (g *Grammar) readRoutes(tags []string) (routes map[string]*reading, problem
 			f = f.orUnknownVariable(tag)
 			if name == "" && word == enableKey {
 				// It may have been meant to switch the instance off.
-				return nil, nil, &Problem{Whole: true, Tag: printable(tag), Why: f.why, Instead: f.instead}
+				whole = &Problem{Whole: true, Tag: printable(tag), Why: f.why, Instead: f.instead}
+				continue
 			}
 			r.problems = append(r.problems, Problem{Route: printable(name), Tag: printable(tag), Why: f.why, Instead: f.instead})
 		}
 	}
-	return routes, problems, nil
+	return routes, problems, whole
 }
 
 // read reads one tag into r.
