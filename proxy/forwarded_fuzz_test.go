@@ -95,10 +95,14 @@ func parseForwarded(s string) (all []forwardedElement, err error) {
 }
 
 // nodeOf is how Forwarded is to call an element of X-Forwarded-For (RFC 7239 section
-// 7.4): an address without its port and zone, or unknown.
+// 7.4): an address without its port, brackets and zone, or unknown.
 func nodeOf(element string) string {
 	a, err := netip.ParseAddr(element)
 	if err != nil {
+		// With a port, which may be missing behind brackets.
+		if strings.HasPrefix(element, "[") && strings.HasSuffix(element, "]") {
+			element += ":0"
+		}
 		p, portErr := netip.ParseAddrPort(element)
 		if a, err = p.Addr(), portErr; err != nil {
 			return "unknown"
@@ -118,7 +122,7 @@ func FuzzForwarded(f *testing.F) {
 		"", "X-Forwarded-For: 203.0.113.9", "X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-For: 2001:db8::1, ::ffff:10.0.0.2", "X-Forwarded-Proto: https,http",
 		"X-Forwarded-For: evil\";for=6.6.6.6, [::1]:80,, 1.2.3.4:99,", "X-Forwarded-For: fe80::1%\"eth0\";proto=x", "X-Forwarded-Host: evil\", for=6.6.6.6;x=\"",
 		"X-Forwarded-Host: a\\", "Forwarded: for=6.6.6.6;proto=https", "X-Real-Ip: 6.6.6.6\r\nX-Forwarded-Port: 1\r\nX-Forwarded-Prefix: /evil\r\nX-Forwarded-Ssl: on",
-		"X-Forwarded-For: unknown, _secret", "X-Forwarded-For: 1.2.3.4\tx", "Connection: X-Forwarded-For\r\nX-Forwarded-For: 6.6.6.6", "X-Forwarded-Proto: WSS \r\nX-Forwarded-Proto: http",
+		"X-Forwarded-For: unknown, _secret", "X-Forwarded-For: x, [::], [2001:db8::1], [fe80::1%eth0], [1.2.3.4], []", "X-Forwarded-For: 1.2.3.4\tx", "Connection: X-Forwarded-For\r\nX-Forwarded-For: 6.6.6.6", "X-Forwarded-Proto: WSS \r\nX-Forwarded-Proto: http",
 	} {
 		f.Add(lines, false)
 		f.Add(lines, true)

@@ -145,6 +145,9 @@ func (e *episode) judgeFailure(o *outcome) {
 		return
 	}
 	allowed := e.allowed(o)
+	if e.endedSlowly(o) {
+		return
+	}
 	if b := o.before; b != nil && o.status == 0 && !slices.Contains(allowed, failed) {
 		e.ledger.find("an answer says that the connection ends", q.Name, "%s behind %s, whose answer of %d %s did not say so", failed, b.request.Name, b.status, b.reason)
 		return

@@ -62,6 +62,14 @@ func (e *episode) tooSlow(o *outcome) bool {
 	return q.Framing != None && e.late(o)
 }
 
+// endedSlowly reports whether a request has found its connection closed because the body
+// of the one before it came too slowly, whose answer was there already and could not say so.
+func (e *episode) endedSlowly(o *outcome) bool {
+	b := o.before
+	return b != nil && b.whole && o.status == 0 && (o.end == endClosed || o.end == endReset) &&
+		b.request.Framing != None && e.late(b)
+}
+
 // late reports whether serai may have waited for a client for --body-idle beyond
 // the least rate.
 func (e *episode) late(o *outcome) bool {

@@ -270,6 +270,29 @@ func TestPaceJudge(t *testing.T) {
 	}
 }
 
+// TestSlowEndJudge: a connection that ends behind a whole answer which did not say so, as it
+// does where that answer came early and its request's body comes too slowly.
+func TestSlowEndJudge(t *testing.T) {
+	for name, c := range map[string]struct {
+		late   int // ms, of the request before
+		oracle string
+	}{
+		"the body before came in time":    {0, "an answer says that the connection ends"},
+		"the body before came too slowly": {1500, ""},
+	} {
+		n := see(t, Tame, "host=s1.chaos")
+		before := n.ask(0, func(q *Request, _ *Client, o *outcome, _ *arrival) {
+			q.Method, q.Framing, q.Size = "POST", Length, 33
+			o.late = time.Duration(c.late) * time.Millisecond
+		})
+		o := n.ask(0, func(_ *Request, _ *Client, o *outcome, _ *arrival) {
+			o.before, o.status, o.whole, o.reason, o.end = before, 0, false, "", endClosed
+		})
+		n.judgeFailure(o)
+		n.want(t, name, c.oracle)
+	}
+}
+
 // TestWaitingBytesJudge: queue-full for who has less than its share, or more.
 func TestWaitingBytesJudge(t *testing.T) {
 	for name, c := range map[string]struct {
