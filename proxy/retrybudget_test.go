@@ -24,7 +24,7 @@ func repeating(r *router.Route) *Exchange {
 func repeatingRoute() (*Proxy, *router.Route) {
 	p := &Proxy{}
 	p.options.setDefaults()
-	return p, &router.Route{Common: &router.Common{Options: &router.RouteOptions{Retries: 2, Timeout: time.Minute}, Stats: router.NewStats()}}
+	return p, &router.Route{Common: &router.Common{Options: &router.RouteOptions{Retries: 2, Timeout: time.Minute}, Stats: router.NewStats(nil)}}
 }
 
 // TestRetryBudgetModel: of the requests in flight no more are being repeated than

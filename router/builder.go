@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"serai/discovery"
+	"serai/internal/quota"
 	"serai/upstream"
 )
 
@@ -18,6 +19,8 @@ type Builder struct {
 	defaultHost *hostTemplate
 	owners      *owners
 	services    map[discovery.Key]*service
+	// wideStats counts the Stats with a shard for each core.
+	wideStats quota.Quota
 	// paging counts the services whose routes show pages of a service.
 	paging map[discovery.Key]int
 	// questioned are the services that auths ask.

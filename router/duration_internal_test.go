@@ -18,7 +18,7 @@ func TestNarrowBuckets(t *testing.T) {
 		all = append(all, time.Duration(math.Exp2(rand.Float64()*45)))
 	}
 	for _, d := range all {
-		s := NewStats()
+		s := NewStats(nil)
 		s.Begin()
 		s.Observe(0, &Observation{Status: 200, Duration: d})
 		n := s.Snapshot()

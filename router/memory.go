@@ -12,8 +12,9 @@ const (
 	claimBytes = 360
 	// lingeringBytes is what a route takes besides while it lingers.
 	lingeringBytes = 24
-	// definitionBytes is for what the routes of one definition have in common.
-	definitionBytes = 800
+	// definitionBytes is for what the routes of one definition have in common, with the
+	// counters that a request makes.
+	definitionBytes = 1900
 	// memberBytes is for a member, without its endpoint.
 	memberBytes = 228
 	// endpointBytes is for an endpoint, with all by which it is found and probed.

@@ -239,7 +239,7 @@ func (c *compilation) common(s routeID, d *demand) *Common {
 
 // newStats returns the empty Stats of a route.
 func (b *Builder) newStats() *Stats {
-	s := NewStats()
+	s := NewStats(&b.wideStats)
 	s.Policies.Rates, s.Policies.Encoders = b.options.Rates, b.options.Encoders
 	return s
 }

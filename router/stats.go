@@ -14,8 +14,8 @@ import (
 // share. It outlives tables: the Builder gives the same Stats to the routes with the
 // same namespace, service and route name, and drops it with the last of them.
 //
-// The counters are sharded, so that cores do not contend for a cache line, and
-// allocated at the first request, so that an unused route costs nothing.
+// The counters are allocated at the first request, so that an unused route costs nothing,
+// and sharded once there are many requests, so that cores do not contend for a cache line.
 type Stats struct {
 	// Retrying counts the requests that are being retried: see proxy.
 	Retrying quota.Quota
@@ -25,8 +25,8 @@ type Stats struct {
 	Policies policy.State
 
 	inflight atomic.Int64
-	shards   atomic.Pointer[[]statsShard]
-	grpc     atomic.Pointer[[]grpcShard] // allocated at the first answer of gRPC
+	shards   atomic.Pointer[[]*statsShard] // one, or one for each core; the first one stays
+	wide     *quota.Quota                  // of the Stats that have more than one, nil for none
 
 	told   atomic.Int64 // Unix nanoseconds of the last Tell
 	untold atomic.Uint64
@@ -39,17 +39,15 @@ type statsShard struct {
 	in, out  atomic.Uint64
 	retries  atomic.Uint64
 	upgrades atomic.Uint64
+	grpc     atomic.Pointer[grpcShard] // allocated at the first answer of gRPC
 	_        [64]byte
 }
 
 // GRPCStatuses is how many statuses gRPC has.
 const GRPCStatuses = 17
 
-// grpcShard counts answers of gRPC.
-type grpcShard struct {
-	statuses [GRPCStatuses]atomic.Uint64
-	_        [64]byte
-}
+// grpcShard counts answers of gRPC by their status.
+type grpcShard [GRPCStatuses]atomic.Uint64
 
 // Observation is one finished request.
 type Observation struct {
@@ -64,8 +62,10 @@ type Observation struct {
 	IsGRPC bool
 }
 
-// NewStats returns empty counters.
-func NewStats() *Stats { return &Stats{} }
+// NewStats returns empty counters. Wide counts those that have one shard for each core, of
+// which there are a limited number: many routes with a few requests each must not take the
+// memory of all.
+func NewStats(wide *quota.Quota) *Stats { return &Stats{wide: wide} }
 
 // Begin counts a request as in flight until Observe.
 func (s *Stats) Begin() { s.inflight.Add(1) }
@@ -88,10 +88,12 @@ func (s *Stats) Move(to *Stats, repeated bool) {
 // one core.
 func (s *Stats) Observe(shard int, o *Observation) {
 	s.inflight.Add(-1)
-	c := shardOf(&s.shards, shard)
+	c := s.shard(shard)
 	// Codes above 599 count as 5xx (RFC 9110 section 15).
 	class := min(o.Status/100, len(c.classes)-1)
-	c.classes[class].Add(1)
+	if c.classes[class].Add(1)%widenEvery == 0 {
+		s.widen()
+	}
 	c.buckets[narrowBucket(o.Duration)].Add(1)
 	c.nanos.Add(uint64(o.Duration))
 	// Most requests have none of these: an addition costs more than a test.
@@ -102,20 +104,54 @@ func (s *Stats) Observe(shard int, o *Observation) {
 		c.upgrades.Add(1)
 	}
 	if o.IsGRPC {
-		shardOf(&s.grpc, shard).statuses[o.GRPC].Add(1)
+		made(&c.grpc)[o.GRPC].Add(1)
 	}
 }
 
-// shardOf returns one of the shards, which are allocated when there are none: one for
-// each core, up to eight, and a power of two, since a division costs as much as a counter.
-func shardOf[T any](all *atomic.Pointer[[]T], shard int) *T {
-	shards := all.Load()
+// shard returns one of the shards, and makes the first one when there are none.
+func (s *Stats) shard(any int) *statsShard {
+	shards := s.shards.Load()
 	if shards == nil {
-		made := make([]T, 1<<bits.Len(uint(min(runtime.GOMAXPROCS(0), 8)-1)))
-		all.CompareAndSwap(nil, &made)
-		shards = all.Load()
+		s.shards.CompareAndSwap(nil, &[]*statsShard{new(statsShard)})
+		shards = s.shards.Load()
 	}
-	return &(*shards)[uint(shard)&uint(len(*shards)-1)]
+	return (*shards)[uint(any)&uint(len(*shards)-1)]
+}
+
+// made returns what p points to, and allocates it when that is nothing.
+func made[T any](p *atomic.Pointer[T]) *T {
+	if p.Load() == nil {
+		p.CompareAndSwap(nil, new(T))
+	}
+	return p.Load()
+}
+
+const (
+	// widenEvery is after how many answers of one class a route whose cores share one shard
+	// tries to get more.
+	widenEvery = 1 << 10
+	// mostWide bounds the Stats with more than one shard: about 4 MB on eight cores.
+	mostWide = 512
+)
+
+// widen makes one shard for each core, up to eight, and a power of two, since a division
+// costs as much as a counter. The first shard goes on, with what others are counting in it.
+func (s *Stats) widen() {
+	cores := bits.Len(uint(min(runtime.GOMAXPROCS(0), 8) - 1))
+	one := s.shards.Load()
+	if len(*one) > 1 || cores == 0 || s.wide == nil || !s.wide.Take(1, mostWide) {
+		return
+	}
+	all := make([]*statsShard, 1<<cores)
+	all[0] = (*one)[0]
+	for i := range all[1:] {
+		all[i+1] = new(statsShard)
+	}
+	if !s.shards.CompareAndSwap(one, &all) {
+		s.wide.Give(1)
+		return
+	}
+	runtime.AddCleanup(s, func(wide *quota.Quota) { wide.Give(1) }, s.wide)
 }
 
 func add(c *atomic.Uint64, n int64) {
@@ -167,7 +203,7 @@ func (s *Stats) Snapshot() (sum StatsSnapshot) {
 		return sum
 	}
 	for i := range *shards {
-		c := &(*shards)[i]
+		c := (*shards)[i]
 		for j := range c.classes {
 			sum.Classes[j] += c.classes[j].Load()
 		}
@@ -181,11 +217,9 @@ func (s *Stats) Snapshot() (sum StatsSnapshot) {
 		sum.BytesOut += c.out.Load()
 		sum.Retries += c.retries.Load()
 		sum.Upgrades += c.upgrades.Load()
-	}
-	if shards := s.grpc.Load(); shards != nil {
-		for i := range *shards {
+		if by := c.grpc.Load(); by != nil {
 			for j := range sum.GRPC {
-				sum.GRPC[j] += (*shards)[i].statuses[j].Load()
+				sum.GRPC[j] += by[j].Load()
 			}
 		}
 	}
