@@ -219,7 +219,7 @@ func (e *episode) allowed(o *outcome) []string {
 		// Each replacement may cost a request one attempt.
 		if fragile || shaken || e.faults(s, Replace) > r.retries {
 			list = append(list, asked...)
-			list = append(list, endCut)
+			list = append(list, endCut, endReset) // which of them a client sees is a matter of how far it has read
 		}
 		if shaken {
 			// Who waits for a new instance that nobody has heard of may be too many.
