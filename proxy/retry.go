@@ -60,15 +60,16 @@ func (p *Proxy) takeRetry(x *Exchange, share float64) bool {
 
 // shareOfOne is the share of a route's requests in flight that may be retried after
 // their connection has ended. It allows all requests of one of several instances: an
-// instance that dies fails them at once, and that is no overload. Half as much is
-// added, because instances do not have equal numbers of requests. It does not apply if
-// all instances fail, or to refused requests: then there is too much load already.
+// instance that dies fails them at once, and that is no overload. It may have three times
+// its part, because one that hangs for a moment before it dies collects requests while the
+// others answer theirs. It does not apply if all instances fail, or to refused requests:
+// then there is too much load already.
 func (p *Proxy) shareOfOne(x *Exchange) float64 {
 	pool := x.Route.Pool
 	if pool == nil || x.Member == nil || !pool.OthersAnswer(x.Member.Endpoint) {
 		return p.options.RetryShare
 	}
-	return max(p.options.RetryShare, 1.5/float64(len(pool.Members())))
+	return max(p.options.RetryShare, min(1, 3/float64(len(pool.Members()))))
 }
 
 // endRetries gives the place in the budget back.

@@ -113,7 +113,8 @@ func TestShareOfOne(t *testing.T) {
 		allFail   bool
 		want      int
 	}{
-		{1, upstream.Unknown, false, 20}, {2, upstream.Unknown, false, 75}, {3, upstream.Unknown, false, 50}, {10, upstream.Unknown, false, 20},
+		{1, upstream.Unknown, false, 20}, {2, upstream.Unknown, false, 100}, {3, upstream.Unknown, false, 100}, {10, upstream.Unknown, false, 30},
+		{20, upstream.Unknown, false, 20},
 		{1, upstream.Refused, false, 20}, {2, upstream.Refused, false, 20}, {3, upstream.Refused, false, 20},
 		{2, upstream.Unknown, true, 20}, {3, upstream.Unknown, true, 20},
 	} {

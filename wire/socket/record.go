@@ -48,6 +48,8 @@ type recordConn struct {
 
 	// coming counts the records that the write under way still has to make.
 	coming atomic.Int32
+	// torn is the error of the write that failed. It is used only by Write.
+	torn error
 
 	serving
 }
@@ -127,15 +129,25 @@ func (r *recordConn) announce(n int) { r.coming.Store(int32((n + recordSize - 1)
 
 // Write writes all of p. crypto/tls makes sure that calls are not concurrent. A record
 // that it writes on its own meanwhile counts too: then the last ones are not held back.
-func (r *recordConn) Write(p []byte) (int, error) {
+//
+// After a write that failed nothing more is written: crypto/tls would still send
+// close_notify when it closes, behind a record that the peer has in part or not at all. The
+// peer would take that for bytes changed on their way (bad_record_mac).
+func (r *recordConn) Write(p []byte) (n int, err error) {
+	if r.torn != nil {
+		return 0, r.torn
+	}
 	if r.sys.ok() {
 		left := r.coming.Load()
 		if left > 0 {
 			r.coming.Add(-1)
 		}
-		return r.sys.write(p, left > 1)
+		n, err = r.sys.write(p, left > 1)
+	} else {
+		n, err = r.Conn.Write(p)
 	}
-	return r.Conn.Write(p)
+	r.torn = err
+	return n, err
 }
 
 // fillReady reads what has come into p, and returns how much that is.

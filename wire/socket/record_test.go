@@ -140,3 +140,30 @@ func TestRecordsLeave(t *testing.T) {
 		t.Errorf("%d times the last record was held back", held)
 	}
 }
+
+// TestTornRecord: a client that does not read what it is sent, and whose connection ends
+// therefore, sees an end, and no record that seems to have been changed on its way.
+func TestTornRecord(t *testing.T) {
+	for _, size := range []int{100, recordSize} { // the last one is not begun, or cut short
+		near, client, _ := overTLS(t)
+		near.SetWriteDeadline(time.Now().Add(time.Second))
+		var err error
+		for err == nil { // until nothing more goes in
+			_, err = near.Write(make([]byte, size))
+			near.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("the write fails with %v", err)
+		}
+		finished := make(chan struct{})
+		go func() {
+			defer close(finished)
+			near.Finish(Lingering{Bytes: 1 << 20, Quiet: 10 * time.Second, Longest: 20 * time.Second})
+		}()
+		_, err = io.Copy(io.Discard, client)
+		if local := (*net.OpError)(nil); errors.As(err, &local) && local.Op == "local error" {
+			t.Errorf("records of %d bytes: the client reads its end as %v", size, err)
+		}
+		<-finished
+	}
+}
