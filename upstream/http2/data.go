@@ -149,9 +149,10 @@ func (c *conn) wasReset(id uint32, code http2.Code) error {
 // held.
 func (c *conn) windowUpdate(id uint32, n int64) error {
 	if id == 0 {
-		if c.sendWindow += n; n == 0 || c.sendWindow > http2.MaxWindow {
+		if n == 0 || c.sendWindow+n > http2.MaxWindow {
 			return &http2.ConnError{Code: http2.FlowControlError, Detail: "the connection's window is 0 more, or larger than windows may be"}
 		}
+		c.sendWindow += n
 		c.wakeUploads()
 		return nil
 	}
@@ -159,10 +160,11 @@ func (c *conn) windowUpdate(id uint32, n int64) error {
 	if s == nil {
 		return nil
 	}
-	if s.sendWindow += n; n == 0 || s.sendWindow > http2.MaxWindow {
+	if n == 0 || s.sendWindow+n > http2.MaxWindow {
 		c.refuse(s, errFlowControl, http2.FlowControlError)
 		return nil
 	}
+	s.sendWindow += n
 	s.wakeUpload()
 	return nil
 }

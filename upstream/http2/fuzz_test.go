@@ -24,6 +24,7 @@ func FuzzFrames(f *testing.F) {
 	f.Add([]byte{0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 7, 0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8}, 2)
 	f.Add([]byte{0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 1, 0, 0, 4, 8, 0, 0, 0, 0, 0, 0, 0, 0, 1}, 5)
 	f.Add(append(bytes.Clone(head), 0, 0, 6, 0, 9, 0, 0, 0, 1, 2, 'x', 'y', 'z', 0, 0), 4)
+	f.Add([]byte("\x00\x00\x04\x080\x00\x00\x00\x000000\x00\x00\x04\x080\x00\x00\x00\x00X000"), 5) // a window above the largest
 	f.Fuzz(func(t *testing.T, sent []byte, piece int) {
 		r := upstream.NewRegistry(upstream.RegistryOptions{Transport: New(Options{})})
 		e := r.Acquire(upstream.Target{Address: "192.0.2.1:80", Instance: "a", Scheme: upstream.H2C})
