@@ -3,6 +3,9 @@ module programs
 
 go 1.27.0
 
+// That of serai's go.mod: what .ci/run builds is what the tests find then.
+toolchain go1.27.4
+
 tool (
 	github.com/bojand/ghz/cmd/ghz
 	github.com/fullstorydev/grpcurl/cmd/grpcurl
