@@ -44,6 +44,11 @@ type OfRoute struct {
 	Compress []coding.Coding
 }
 
+// Guards reports whether it keeps requests away, by itself: see List.Guards.
+func (o *OfRoute) Guards() bool {
+	return o.Closed || o.Allow != nil || o.Deny != nil || o.Rate != nil || o.Auth != ""
+}
+
 // ForRoute compiles what a route's own tags ask for, as RouteLayers does.
 func ForRoute(o *OfRoute, s *State) *List { return RouteLayers([]Layer{{Route: o}}, s) }
 

@@ -40,9 +40,7 @@ func (g *Grammar) noteGuard(r *reading, word string, f *flaw) {
 
 // closes reports whether the route, whose tags are refused, is to be closed.
 func (r *reading) closes() bool {
-	paths := len(r.Prefixes) + len(r.Exact)
-	return r.guard.there && !r.guard.unclear && len(r.Hosts) > 0 && (paths > 0 || !r.guard.cut) &&
-		len(r.Hosts)*max(1, paths) <= maxClaims
+	return r.guard.there && !r.guard.unclear && len(r.Hosts) > 0 && (len(r.Prefixes)+len(r.Exact) > 0 || !r.guard.cut)
 }
 
 // refusedRoute is the name of a closed route whose own name is none.
@@ -58,14 +56,29 @@ func (r *reading) closed() *Definition {
 	return d
 }
 
-// closedRoutes returns the closed definitions of those routes that have a guard, by name.
-func closedRoutes(routes map[string]*reading) (definitions []Definition) {
-	for _, name := range slices.Sorted(maps.Keys(routes)) {
-		if r := routes[name]; r.closes() {
-			definitions = append(definitions, *r.closed())
-		}
+// refusedWhole returns what becomes of an instance all of whose tags are refused: its routes
+// with a guard are closed, and all of them where a guard stands at none. They have as many
+// claims together as those of another instance may have.
+func (g *Grammar) refusedWhole(tags []string, routes map[string]*reading, why Problem) (definitions []Definition, problems []Problem) {
+	problems = []Problem{why}
+	stray := g.strayGuard(tags, routes)
+	if stray != nil {
+		problems = append(problems, *stray)
 	}
-	return definitions
+	left := maxRoutes * maxClaims
+	for _, name := range slices.Sorted(maps.Keys(routes)) {
+		r := routes[name]
+		r.guard.there = r.guard.there || stray != nil
+		if !r.closes() {
+			continue
+		}
+		d := r.closed()
+		if left -= d.claims(); left < 0 {
+			break
+		}
+		definitions = append(definitions, *d)
+	}
+	return definitions, problems
 }
 
 // closed returns a definition that takes the same requests and answers none.
@@ -74,5 +87,18 @@ func (d *Definition) closed() *Definition {
 	shut.Hosts, shut.DefaultHost, shut.Prefixes, shut.Exact, shut.Conditions, shut.Priority, shut.Class = d.Hosts, d.DefaultHost, d.Prefixes, d.Exact, d.Conditions, d.Priority, d.Class
 	shut.Options.TLS, shut.Options.GRPCWeb, shut.Options.OfRoute = d.Options.TLS, d.Options.GRPCWeb, policy.OfRoute{Closed: true}
 	shut.size = d.size
+	// One that claims too much is closed as far as a route may claim.
+	paths := maxClaims / max(1, len(d.Hosts))
+	shut.Prefixes = shut.Prefixes[:min(len(shut.Prefixes), paths)]
+	shut.Exact = shut.Exact[:min(len(shut.Exact), paths-len(shut.Prefixes))]
 	return shut
+}
+
+// claims is how many pairs of host and path the definition claims.
+func (d *Definition) claims() int { return len(d.Hosts) * (len(d.Prefixes) + len(d.Exact)) }
+
+// guards reports whether requests for the definition must pass a guard, of its tags or of a
+// policy. Its policies have been looked up.
+func (d *Definition) guards() bool {
+	return slices.ContainsFunc(d.layers, func(l policy.Layer) bool { return l.Route.Guards() })
 }

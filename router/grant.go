@@ -2,6 +2,7 @@ package router
 
 import (
 	"cmp"
+	"fmt"
 	"reflect"
 	"slices"
 
@@ -24,6 +25,9 @@ type petition struct {
 	newest *discovery.Instance
 	age    uint64 // the lowest Instance.Created
 	grants []grant
+	// unguarded is why a definition with a guard does not get all its claims, nil when it
+	// does: then none without a guard gets any.
+	unguarded *Rejection
 }
 
 // grant is what came of one definition.
@@ -214,4 +218,10 @@ func (x *demand) members() []*upstream.Member {
 		members[i] = p.member
 	}
 	return members
+}
+
+// leftOpen is the rejection of the definitions without a guard, for p.unguarded.
+func (p *petition) leftOpen() Rejection {
+	return Rejection{Instance: true, Quota: p.unguarded.Quota, Instead: p.unguarded.Instead,
+		Why: fmt.Sprintf("route %s has a guard and no room for all its claims, so the routes without a guard are not served: they could take its requests", quote(p.unguarded.Route))}
 }

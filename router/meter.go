@@ -69,6 +69,10 @@ func (c *compilation) fits(instance *discovery.Instance, d *Definition, s routeI
 	first := bytesOfMember(&of.target, c.targets)
 	asked[memory] += unless(g.asked, d.bytes()) + unless(of.asked, first)
 	needed[memory] += unless(g.granted, d.bytes()) + unless(of.granted, first)
+	unguarded := p.unguarded != nil && !d.guards()
+	if unguarded {
+		needed = amount{} // it only counts what it would take
+	}
 	over, ok := m.charge(asked, needed, false)
 	if !ok && over.of == ofService {
 		return m.refuse(c, instance, d.Name, s.host, over)
@@ -77,7 +81,10 @@ func (c *compilation) fits(instance *discovery.Instance, d *Definition, s routeI
 		c.targets = append(c.targets, of.target)
 	}
 	c.want(d, s, p, g)
-	if ok {
+	switch {
+	case unguarded:
+		return c.refuse(instance, p.leftOpen())
+	case ok:
 		return nil
 	}
 	return m.refuse(c, instance, d.Name, s.host, over)
@@ -153,12 +160,39 @@ func (c *compilation) settlePools() {
 		if d.granted() {
 			newest, _ := newestOf(d.asks)
 			c.meter.usage.got.add(claim, -1)
-			c.meter.refuse(c, newest, s.name, s.host, over)
+			denied := c.meter.refuse(c, newest, s.name, s.host, over)
+			for _, a := range d.asks {
+				if a.definition.guards() && a.petition.unguarded == nil {
+					a.petition.unguarded = denied
+				}
+			}
 			d.asks = nil
 		}
 		if over.of == ofService {
 			c.meter.usage.asked.add(claim, -1)
 			delete(c.demands, s)
+		}
+	}
+	c.dropUnguarded()
+}
+
+// dropUnguarded takes routes without a guard from petitions of which one with a guard has just
+// been refused.
+func (c *compilation) dropUnguarded() {
+	for _, s := range c.order {
+		d := c.demands[s]
+		if !d.granted() {
+			continue
+		}
+		d.asks = slices.DeleteFunc(d.asks, func(a ask) bool {
+			drops := a.petition.unguarded != nil && !a.definition.guards()
+			if drops {
+				c.refuse(a.petition.newest, a.petition.leftOpen())
+			}
+			return drops
+		})
+		if !d.granted() {
+			c.meter.usage.got.add(s.amount(len(d.conditions)), -1)
 		}
 	}
 }

@@ -24,6 +24,8 @@ type parsed struct {
 	definitions []Definition
 	problems    []Problem
 	claims      int // that it asks for
+	// shut has the definitions with a guard, closed: see closedOnes.
+	shut *parsed
 	// petitions are those of the instances that differ in nothing which decides about
 	// what they get.
 	petitions map[petitioner]*petition
@@ -49,13 +51,17 @@ func (c *compilation) readAll(source *discovery.Service) {
 			p := &parsed{tags: instance.Tags, fallback: of}
 			p.definitions, p.problems = c.grammar.parse(instance.Tags, of)
 			c.lookUpPolicies(p)
-			for i := range p.definitions {
-				d := &p.definitions[i]
-				p.claims += len(d.Hosts) * (len(d.Prefixes) + len(d.Exact))
-			}
+			p.count()
 			at, known[hash] = len(known[hash]), append(known[hash], p)
 		}
 		c.read(instance, known[hash][at])
+	}
+}
+
+// count counts the claims.
+func (p *parsed) count() {
+	for i := range p.definitions {
+		p.claims += p.definitions[i].claims()
 	}
 }
 
@@ -80,7 +86,9 @@ func (c *compilation) read(instance *discovery.Instance, p *parsed) {
 	at, f := c.reach(instance, p.definitions)
 	if f != nil {
 		c.refuse(instance, Rejection{Instance: true, Why: f.why, Instead: f.instead})
-		return
+		if p = c.closedOnes(p); len(p.definitions) == 0 {
+			return
+		}
 	}
 	who := petitioner{instance.Job, instance.ByHand()}
 	asked := p.petitions[who]
@@ -104,11 +112,43 @@ func (c *compilation) read(instance *discovery.Instance, p *parsed) {
 		for i := range p.definitions {
 			asked.grants[i].membership.target = c.target(instance, at, &p.definitions[i], p.definitions)
 		}
+		c.askAll(instance, p, asked)
+	}
+	c.join(instance, at, p.definitions, asked, first)
+}
+
+// closedOnes returns what an instance that cannot be reached has of p: its definitions with a
+// guard, closed. They keep their requests from other services, until other instances serve
+// them.
+func (c *compilation) closedOnes(p *parsed) *parsed {
+	if p.shut != nil {
+		return p.shut
+	}
+	p.shut = &parsed{tags: p.tags, fallback: p.fallback}
+	for i := range p.definitions {
+		if d := &p.definitions[i]; d.Class == c.options.Class && d.guards() {
+			d = d.closed()
+			c.takePolicies(d)
+			p.shut.definitions = append(p.shut.definitions, *d)
+		}
+	}
+	p.shut.count()
+	return p.shut
+}
+
+// askAll asks for the definitions of a petition, first for those with a guard: where a quota
+// leaves no room for one, it leaves none for the others, which could take its requests.
+func (c *compilation) askAll(instance *discovery.Instance, p *parsed, asked *petition) {
+	for _, guarded := range []bool{true, false} {
 		for i := range p.definitions {
-			if d := &p.definitions[i]; d.Class == c.options.Class {
-				c.ask(instance, d, asked, &asked.grants[i])
+			d, g := &p.definitions[i], &asked.grants[i]
+			if d.Class != c.options.Class || d.guards() != guarded {
+				continue
+			}
+			c.ask(instance, d, asked, g)
+			if guarded && asked.unguarded == nil && len(g.denied) > 0 {
+				asked.unguarded = g.denied[0]
 			}
 		}
 	}
-	c.join(instance, at, p.definitions, asked, first)
 }

@@ -41,13 +41,13 @@ func (g *Grammar) Parse(tags []string) ([]Definition, []Problem) {
 // parse is Parse of an instance with a default host.
 func (g *Grammar) parse(tags []string, of fallback) ([]Definition, []Problem) {
 	routes, problems, whole := g.readRoutes(tags)
-	if whole != nil {
-		return closedRoutes(routes), []Problem{*whole}
-	}
-	if switchedOff(routes) {
+	if whole == nil && switchedOff(routes) {
 		return nil, nil
 	}
 	giveHosts(routes, of)
+	if whole != nil {
+		return g.refusedWhole(tags, routes, *whole)
+	}
 	var definitions []Definition
 	strays := len(problems) > 0
 	for _, r := range routes {
@@ -96,10 +96,12 @@ func (f *flaw) orUnknownVariable(tag string) *flaw {
 
 // readRoutes reads the tags into the routes that they name. Problems are those of tags
 // that belong to no route. Whole is why all tags of the instance are refused, nil when
-// they are not; then the routes are those that were read, none where there are too many.
+// they are not. Those that are too many are read as well, up to maxServiceTags, for the
+// guards among them.
 func (g *Grammar) readRoutes(tags []string) (routes map[string]*reading, problems []Problem, whole *Problem) {
 	routes = make(map[string]*reading)
 	ours := 0
+	var tooMany, unclear *Problem
 	for _, tag := range tags {
 		rest, ok := g.cut(tag)
 		if !ok {
@@ -108,8 +110,11 @@ func (g *Grammar) readRoutes(tags []string) (routes map[string]*reading, problem
 			}
 			continue
 		}
-		if ours++; ours > maxTags {
-			return nil, nil, &Problem{
+		if ours++; ours > maxServiceTags {
+			break
+		}
+		if ours > maxTags && tooMany == nil {
+			tooMany = &Problem{
 				Whole: true, Tag: printable(tag),
 				Why:     fmt.Sprintf("the instance has more than %d tags of %s", maxTags, g.prefix),
 				Instead: "use fewer routes, or lists such as host=a.example.org,b.example.org",
@@ -125,8 +130,8 @@ func (g *Grammar) readRoutes(tags []string) (routes map[string]*reading, problem
 		name, word := splitKey(left)
 		r := routes[name]
 		if r == nil {
-			if len(routes) >= maxRoutes {
-				return nil, nil, &Problem{
+			if len(routes) >= maxRoutes && tooMany == nil {
+				tooMany = &Problem{
 					Whole: true, Tag: printable(tag),
 					Why:     fmt.Sprintf("the instance has more than %d routes", maxRoutes),
 					Instead: "join routes with lists, or split the service",
@@ -142,13 +147,16 @@ func (g *Grammar) readRoutes(tags []string) (routes map[string]*reading, problem
 			f = f.orUnknownVariable(tag)
 			if name == "" && word == enableKey {
 				// It may have been meant to switch the instance off.
-				whole = &Problem{Whole: true, Tag: printable(tag), Why: f.why, Instead: f.instead}
+				unclear = &Problem{Whole: true, Tag: printable(tag), Why: f.why, Instead: f.instead}
 				continue
 			}
 			r.problems = append(r.problems, Problem{Route: printable(name), Tag: printable(tag), Why: f.why, Instead: f.instead})
 		}
 	}
-	return routes, problems, whole
+	if unclear == nil && switchedOff(routes) {
+		return routes, problems, nil // however many tags it has
+	}
+	return routes, problems, cmp.Or(unclear, tooMany)
 }
 
 // read reads one tag into r.
@@ -196,7 +204,6 @@ func (g *Grammar) finish(r *reading, of fallback) []Problem {
 	case len(r.Hosts) == 0:
 		f = g.hostless(r, of)
 	case len(r.Hosts)*(len(r.Prefixes)+len(r.Exact)) > maxClaims:
-		r.guard.unclear = true
 		f = &flaw{fmt.Sprintf("the route claims more than %d pairs of host and path", maxClaims), "several routes with shorter lists"}
 	case r.Instance.Check.GRPC && !r.Instance.Scheme.HTTP2():
 		f = &flaw{"check=grpc needs an instance that speaks HTTP/2", g.tag(r.Name, "scheme") + "grpc, grpcs, h2c or h2"}

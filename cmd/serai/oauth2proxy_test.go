@@ -6,9 +6,8 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"os/exec"
-	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,28 +15,15 @@ import (
 
 	"serai/internal/testnet"
 	"serai/nomad"
+	"serai/policy/auth/oidc/oidctest"
 )
 
-// oauth2Proxy runs the real oauth2-proxy, whose only user is ann with the password pw, and
-// which sends others to a provider if provider is set, until stop is called.
-func oauth2Proxy(t *testing.T, provider bool) (address string, stop func()) {
+// oauth2Proxy runs the real oauth2-proxy with more settings, until stop is called.
+func oauth2Proxy(t *testing.T, binary string, settings ...string) (address string, stop func()) {
 	t.Helper()
-	binary := os.Getenv("OAUTH2_PROXY_BIN")
-	if binary == "" {
-		t.Skip("no oauth2-proxy: put the path of one into OAUTH2_PROXY_BIN (go install github.com/oauth2-proxy/oauth2-proxy/v7@latest)")
-	}
-	hash, err := bcrypt.GenerateFromPassword([]byte("pw"), bcrypt.MinCost)
-	if err != nil {
-		t.Fatal(err)
-	}
-	users := filepath.Join(t.TempDir(), "users")
-	if err := os.WriteFile(users, []byte("ann:"+string(hash)+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	address = testnet.Address(t)
-	cmd := exec.Command(binary, "--http-address="+address, "--reverse-proxy=true", "--upstream=static://202", "--set-xauthrequest=true",
-		"--provider=github", "--client-id=x", "--client-secret=y", "--cookie-secret=0123456789abcdef0123456789abcdef", "--cookie-secure=false",
-		"--email-domain=*", "--htpasswd-file="+users, fmt.Sprintf("--skip-provider-button=%v", provider))
+	cmd := exec.Command(binary, append([]string{"--http-address=" + address, "--reverse-proxy=true", "--upstream=static://202", "--set-xauthrequest=true",
+		"--cookie-secret=0123456789abcdef0123456789abcdef", "--email-domain=*"}, settings...)...)
 	var output buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := cmd.Start(); err != nil {
@@ -71,19 +57,25 @@ func oauth2Proxy(t *testing.T, provider bool) (address string, stop func()) {
 // service of the table, whose own route lets all sign in.
 func TestOAuth2Proxy(t *testing.T) {
 	t.Parallel()
+	binary := goProgram(t, "oauth2-proxy") // once: it takes a minute to build
+	t.Run("login", func(t *testing.T) {
+		t.Parallel()
+		testLoginsByOAuth2Proxy(t, binary)
+	})
 	for _, asked := range []string{"url", "service"} {
 		for _, provider := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, provider %v", asked, provider), func(t *testing.T) {
 				t.Parallel()
-				testOAuth2Proxy(t, asked, provider)
+				testOAuth2Proxy(t, binary, asked, provider)
 			})
 		}
 	}
 }
 
-func testOAuth2Proxy(t *testing.T, asked string, provider bool) {
-	proxy, stop := oauth2Proxy(t, provider)
-	i := newGuardedInstance(t)
+// behindOAuth2Proxy is the recipe of docs/policies.md: the instance, oauth2-proxy's own paths on
+// its host, and the auth that asks it.
+func behindOAuth2Proxy(t *testing.T, i *guardedInstance, proxy, asked string) (regs []nomad.Registration, config string) {
+	t.Helper()
 	at := netip.MustParseAddrPort(proxy)
 	own := nomad.Registration{ID: "o2p", ServiceName: "oauth2-proxy", Address: at.Addr().String(), Port: int(at.Port()),
 		Tags: []string{"ingress.host=" + authHost, "ingress.path=/oauth2"}}
@@ -91,8 +83,20 @@ func testOAuth2Proxy(t *testing.T, asked string, provider bool) {
 	if asked == "service" {
 		whom = `service = "oauth2-proxy"`
 	}
-	_, address := serveStatic(t, []nomad.Registration{i.registration("ingress.auth=sso"), own},
-		configOf(t, "auth \"sso\" {\n  forward {\n    "+whom+"\n    copy = [\"X-Auth-Request-User\", \"X-Auth-Request-Email\", \"X-Auth-Request-Groups\"]\n  }\n}\n"))
+	return []nomad.Registration{i.registration("ingress.auth=sso"), own},
+		configOf(t, "auth \"sso\" {\n  forward {\n    "+whom+"\n    copy = [\"X-Auth-Request-User\", \"X-Auth-Request-Email\", \"X-Auth-Request-Groups\"]\n  }\n}\n")
+}
+
+func testOAuth2Proxy(t *testing.T, binary, asked string, provider bool) {
+	hash, err := bcrypt.GenerateFromPassword([]byte("pw"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy, stop := oauth2Proxy(t, binary, "--provider=github", "--client-id=x", "--client-secret=y", "--cookie-secure=false",
+		"--htpasswd-file="+secretFile(t, "users", "ann:"+string(hash)+"\n"), fmt.Sprintf("--skip-provider-button=%v", provider))
+	i := newGuardedInstance(t)
+	regs, config := behindOAuth2Proxy(t, i, proxy, asked)
+	_, address := serveStatic(t, regs, config)
 	h := webClients(t, address)["HTTP/1"]
 	if provider {
 		g := request(t, h, "GET", "/x?y=z")
@@ -134,5 +138,70 @@ func testOAuth2Proxy(t *testing.T, asked string, provider bool) {
 	stop()
 	if g := request(t, h, "GET", "/x", "Cookie: "+cookie); g.status != 503 || g.fields.Get("X-Serai-Reason") != "auth-unavailable" || i.count() != reached {
 		t.Errorf("without oauth2-proxy answered %d with %v", g.status, g.fields)
+	}
+}
+
+// testLoginsByOAuth2Proxy: the same with an OpenID provider. A browser logs in there, comes back
+// to the page that it wanted, and the instance is told who it is, over both engines.
+func testLoginsByOAuth2Proxy(t *testing.T, binary string) {
+	p := oidctest.New(t, "https://"+authHost+"/oauth2/callback")
+	proxy, _ := oauth2Proxy(t, binary, "--provider=oidc", "--oidc-issuer-url="+p.URL, "--provider-ca-file="+secretFile(t, "ca.pem", string(p.CA)),
+		"--client-id="+oidctest.ClientID, "--client-secret="+oidctest.ClientSecret, "--redirect-url=https://"+authHost+"/oauth2/callback",
+		"--code-challenge-method=S256", "--scope=openid profile email", "--skip-provider-button=true", "--skip-auth-route=^/public/")
+	for _, asked := range []string{"url", "service"} {
+		i := newGuardedInstance(t)
+		regs, config := behindOAuth2Proxy(t, i, proxy, asked)
+		_, address := serveStatic(t, regs, config, behindProxy)
+		for engine, h := range webClients(t, address) {
+			t.Run(asked+", "+engine, func(t *testing.T) { testLoginByOAuth2Proxy(t, i, p, h) })
+		}
+	}
+}
+
+func testLoginByOAuth2Proxy(t *testing.T, i *guardedInstance, p *oidctest.Provider, h *http.Client) {
+	// No stranger gets in, whatever it says of the request that oauth2-proxy judges.
+	before := i.count()
+	for _, fields := range [][]string{
+		nil, {"Cookie: _oauth2_proxy=forged"}, {"X-Auth-Request-User: root", "X-Auth-Request-Email: root@example.org"}, {"X-Forwarded-Uri: /public/x"}, {"X_Forwarded_Uri: /public/x"},
+		{"X-Original-Url: /public/x", "X-Original-Uri: /public/x", "X-Auth-Request-Redirect: /public/x"}, {"X-Forwarded-Method: OPTIONS"}, {"X-Forwarded-Host: evil.example"},
+	} {
+		g := request(t, h, "GET", "/x?y=z", append(fields, overHTTPS, acceptsHTML)...)
+		to, err := url.Parse(g.fields.Get("Location"))
+		if err != nil || g.status != 302 || !strings.HasPrefix(to.String(), p.URL+"/authorize?") || to.Query().Get("redirect_uri") != "https://"+authHost+"/oauth2/callback" || g.fields.Get("X-Serai-Reason") != "auth-denied" {
+			t.Errorf("%q: answered %d to %q", fields, g.status, g.fields.Get("Location"))
+		}
+	}
+	if n := i.count() - before; n != 0 {
+		t.Fatalf("%d strangers have reached the instance", n)
+	}
+	if g := request(t, h, "GET", "/public/x", overHTTPS, "X-Auth-Request-User: root"); g.status != 200 || i.last()["X-Auth-Request-User"] != nil {
+		t.Errorf("what oauth2-proxy lets everybody see is answered %d; the instance is told %v", g.status, i.last())
+	}
+	b := newBrowser(t, p, h)
+	b.fields = http.Header{"X-Auth-Request-User": {"root"}, "x_auth_request_groups": {"admins"}}
+	a := b.visit("/deep/link?a=b&c=%2F", "ann")
+	if a.status != 200 || b.at() != "https://"+authHost+"/deep/link?a=b&c=%2F" {
+		t.Fatalf("at %s: answered %d %s; visited %q", b.at(), a.status, a.body, b.visited)
+	}
+	seen := i.last()
+	for field, want := range map[string]string{"X-Auth-Request-User": "id-ann", "X-Auth-Request-Email": "ann@example.org", "X-Auth-Request-Groups": "dev,ops"} {
+		if !slices.Equal(seen[field], []string{want}) {
+			t.Errorf("the instance is told %s: %q, want %q", field, seen[field], want)
+		}
+	}
+	for name := range seen {
+		if strings.Contains(name, "_") {
+			t.Errorf("the instance gets the client's %s", name)
+		}
+	}
+	thief := b.copy(h)
+	if a := thief.xhr("/"); a.status != 200 {
+		t.Errorf("a copy of the cookie is answered %d", a.status)
+	}
+	if a := b.follow("GET", "https://"+authHost+"/oauth2/sign_out?rd=https%3A%2F%2Fevil.example%2F", nil); strings.Contains(b.at(), "evil.example") {
+		t.Errorf("the logout ends at %s with %d", b.at(), a.status)
+	}
+	if a := b.xhr("/"); a.status != 302 && a.status != 401 && a.status != 403 {
+		t.Errorf("after the logout answered %d", a.status)
 	}
 }

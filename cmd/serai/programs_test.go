@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"os"
 	"os/exec"
+	"regexp"
 	"testing"
 	"time"
 )
@@ -37,6 +39,23 @@ func goProgram(t *testing.T, name string) string {
 		t.Skipf("not run: there is no %s in PATH, and it cannot be built: %v, %s", name, err, lastLine(why.Bytes()))
 	}
 	return string(bytes.TrimSpace(path))
+}
+
+// TestProgramsHaveOurToolchain: with another one, what was built before the tests would be built
+// again by them.
+func TestProgramsHaveOurToolchain(t *testing.T) {
+	line := regexp.MustCompile(`(?m)^toolchain .*$`)
+	var toolchains []string
+	for _, file := range []string{"../../go.mod", "testdata/programs/go.mod"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		toolchains = append(toolchains, line.FindString(string(text)))
+	}
+	if toolchains[0] == "" || toolchains[0] != toolchains[1] {
+		t.Errorf("serai has %q, the programs %q", toolchains[0], toolchains[1])
+	}
 }
 
 func lastLine(b []byte) []byte {

@@ -1,11 +1,11 @@
 package oidc
 
 import (
-	"bytes"
 	"context"
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -13,6 +13,8 @@ import (
 
 	oidclib "github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
+
+	"serai/policy/auth/keys"
 )
 
 const (
@@ -120,14 +122,17 @@ func (l *Login) enough(said claims) bool {
 
 // fill sets what a provider's answer says of the user.
 func (l *Login) fill(s *session, said claims, token *oauth2.Token, now time.Time) error {
+	// An address that its owner has not confirmed may be anybody's, and names nobody. Some say
+	// so as text.
+	if confirmed := said["email_verified"]; confirmed == false || confirmed == "false" {
+		delete(said, "email")
+	}
 	user, _ := said.find(l.o.UserClaim).(string)
 	if !fieldValue(user) || len(user) > longestClaim {
 		return errUnknownUser
 	}
 	s.User, s.Email, s.Groups = user, "", said.texts(l.o.GroupsClaim)
-	// An address that its owner has not confirmed may be anybody's. Some say so as text.
-	confirmed := said["email_verified"]
-	if email, _ := said["email"].(string); fieldValue(email) && len(email) <= longestClaim && confirmed != false && confirmed != "false" {
+	if email, _ := said["email"].(string); fieldValue(email) && len(email) <= longestClaim {
 		s.Email = email
 	}
 	if token.RefreshToken != "" {
@@ -140,19 +145,30 @@ func (l *Login) fill(s *session, said claims, token *oauth2.Token, now time.Time
 // errUnknownUser is that the provider does not name a user as the operator wants.
 var errUnknownUser = errors.New("the provider names no user in the claim that the operator has chosen")
 
-// readClaims reads claims with numbers as they came.
-func readClaims(from func(any) error) (said claims, err error) {
+// readClaims reads claims with numbers as they came. It refuses what two readers could read
+// in two ways: a name that comes twice, also in another case where the library takes both
+// for the same.
+func readClaims(from func(any) error) (claims, error) {
 	var raw json.RawMessage
-	if err = from(&raw); err != nil {
+	if err := from(&raw); err != nil {
 		return nil, err
 	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.UseNumber()
-	if err = d.Decode(&said); err == nil && said == nil {
-		err = errors.New("no claims")
+	said, err := keys.ParseObject(raw)
+	if err != nil {
+		return nil, err
 	}
-	return said, err
+	for name := range said {
+		for _, read := range readByLibrary {
+			if name != read && strings.EqualFold(name, read) {
+				return nil, fmt.Errorf("the claim %s is there in another case", read)
+			}
+		}
+	}
+	return said, nil
 }
+
+// readByLibrary are the claims that the library reads by itself, without regard to case.
+var readByLibrary = []string{"iss", "sub", "aud", "exp", "iat", "nbf", "nonce", "at_hash"}
 
 // find returns a claim by its name or, where none has it, by a path with dots:
 // realm_access.roles.

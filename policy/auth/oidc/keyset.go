@@ -2,8 +2,11 @@ package oidc
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	oidclib "github.com/coreos/go-oidc/v3/oidc"
@@ -25,7 +28,28 @@ func (k keySet) VerifySignature(ctx context.Context, token string) ([]byte, erro
 	if away, ok := ctx.Value(keysAway{}).(*bool); ok && errors.Unwrap(err) != nil {
 		*away = true
 	}
+	if err == nil && weaklySigned(token) {
+		return nil, errors.New("the key that the token is signed with is weak: RSA wants at least 2048 bits")
+	}
 	return payload, err
+}
+
+// minRSA is the least length of a modulus, in bytes (RFC 7518 section 3.3).
+const minRSA = 2048 / 8
+
+// weaklySigned reports whether a token, whose signature is right, was signed with an RSA key
+// that is too short: its signature is as long as its modulus (RFC 8017 section 8).
+func weaklySigned(token string) bool {
+	head, signature := token[:strings.IndexByte(token, '.')], token[strings.LastIndexByte(token, '.')+1:]
+	var said struct {
+		Algorithm string `json:"alg"`
+	}
+	text, err := base64.RawURLEncoding.DecodeString(head)
+	if err == nil {
+		err = json.Unmarshal(text, &said)
+	}
+	rsa := strings.HasPrefix(said.Algorithm, "RS") || strings.HasPrefix(said.Algorithm, "PS")
+	return err != nil || rsa && base64.RawURLEncoding.DecodedLen(len(signature)) < minRSA
 }
 
 // signatures are the algorithms of ID tokens: with keys that only the provider has.

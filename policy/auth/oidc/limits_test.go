@@ -45,7 +45,7 @@ func TestLimits(t *testing.T) {
 
 // TestLoginTime: a login that has taken longer does not open.
 func TestLoginTime(t *testing.T) {
-	l := newLogin(t, "corp", keys(t, 1))
+	l := newLogin(t, "corp", keysOf(t, 1))
 	l.shared.SetLimits(Limits{LoginTime: time.Minute})
 	now := time.Now()
 	a := newAttempt(now, "/", "https://a.test/")

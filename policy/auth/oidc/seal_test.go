@@ -13,7 +13,7 @@ import (
 	"serai/wire"
 )
 
-func keys(t testing.TB, seeds ...byte) *Keys {
+func keysOf(t testing.TB, seeds ...byte) *Keys {
 	t.Helper()
 	var lines []string
 	for _, seed := range seeds {
@@ -56,15 +56,15 @@ func TestParseKeys(t *testing.T) {
 
 // TestSealedIsBound: what is sealed opens with one of the keys, and in its own context only.
 func TestSealedIsBound(t *testing.T) {
-	l := newLogin(t, "corp", keys(t, 1))
+	l := newLogin(t, "corp", keysOf(t, 1))
 	sealed, ok := l.sealSession(&session{ID: "i", User: "ann", Ends: 1}, "a.test")
 	if !ok || l.openSession(sealed, "a.test") == nil {
 		t.Fatal("a session does not open")
 	}
-	if newLogin(t, "corp", keys(t, 2, 3, 1)).openSession(sealed, "a.test") == nil {
+	if newLogin(t, "corp", keysOf(t, 2, 3, 1)).openSession(sealed, "a.test") == nil {
 		t.Error("with the key in the last place it does not open")
 	}
-	for name, other := range map[string]*Login{"another key": newLogin(t, "corp", keys(t, 2)), "another auth": newLogin(t, "cor", keys(t, 1))} {
+	for name, other := range map[string]*Login{"another key": newLogin(t, "corp", keysOf(t, 2)), "another auth": newLogin(t, "cor", keysOf(t, 1))} {
 		if other.openSession(sealed, "a.test") != nil {
 			t.Errorf("%s opens it", name)
 		}
@@ -73,7 +73,7 @@ func TestSealedIsBound(t *testing.T) {
 		t.Error("it opens on another host")
 	}
 	for _, change := range []func(*Login){func(l *Login) { l.o.Issuer += "/" }, func(l *Login) { l.o.ClientID = "other" }} {
-		other := newLogin(t, "corp", keys(t, 1))
+		other := newLogin(t, "corp", keysOf(t, 1))
 		change(other)
 		if other.openSession(sealed, "a.test") != nil {
 			t.Error("it opens for another provider or client")
@@ -133,7 +133,7 @@ func FuzzLocalTarget(f *testing.F) {
 
 // TestLargeSessions: what fits into the cookies comes back from them; more does not.
 func TestLargeSessions(t *testing.T) {
-	l := newLogin(t, "corp", keys(t, 1))
+	l := newLogin(t, "corp", keysOf(t, 1))
 	for size := range 12 {
 		s := &session{ID: "i", User: "ann", Refresh: strings.Repeat("r", 1000*size), Ends: 1}
 		sealed, ok := l.sealSession(s, "a.test")
@@ -162,31 +162,31 @@ func TestLargeSessions(t *testing.T) {
 // is still among them, and open what either has sealed.
 func TestKeysThatFollow(t *testing.T) {
 	begun := time.Now()
-	first := keys(t, 1)
+	first := keysOf(t, 1)
 	for name, c := range map[string]struct {
 		next  *Keys
 		after time.Duration
 		seals byte // the key that opens it
 	}{
-		"added in front":          {keys(t, 2, 1), 0, 1},
-		"a moment before the end": {keys(t, 2, 1), settling - 1, 1},
-		"at the end":              {keys(t, 2, 1), settling, 2},
-		"added behind":            {keys(t, 1, 2), 0, 1},
-		"the old one is gone":     {keys(t, 2), 0, 2},
-		"the same":                {keys(t, 1), 0, 1},
-		"the last of three":       {keys(t, 3, 2, 1), 0, 1},
+		"added in front":          {keysOf(t, 2, 1), 0, 1},
+		"a moment before the end": {keysOf(t, 2, 1), settling - 1, 1},
+		"at the end":              {keysOf(t, 2, 1), settling, 2},
+		"added behind":            {keysOf(t, 1, 2), 0, 1},
+		"the old one is gone":     {keysOf(t, 2), 0, 2},
+		"the same":                {keysOf(t, 1), 0, 1},
+		"the last of three":       {keysOf(t, 3, 2, 1), 0, 1},
 	} {
 		next := c.next.After(first, begun)
 		if next.sealer(begun.Add(c.after)) != sealerOf(t, c.next, c.seals) {
 			t.Errorf("%s: it seals with the key in place %d", name, next.sealer(begun.Add(c.after)))
 		}
 	}
-	if k := keys(t, 2, 1); k.After(nil, begun) != k {
+	if k := keysOf(t, 2, 1); k.After(nil, begun) != k {
 		t.Error("the first keys of all wait")
 	}
 	// Twice within that while: the key that seals is the one that seals already.
-	second := keys(t, 2, 1).After(first, begun)
-	third := keys(t, 3, 2, 1).After(second, begun.Add(settling/2))
+	second := keysOf(t, 2, 1).After(first, begun)
+	third := keysOf(t, 3, 2, 1).After(second, begun.Add(settling/2))
 	if third.sealer(begun.Add(settling/2)) != 2 || third.sealer(begun.Add(settling*3/2)) != 0 {
 		t.Error("keys that change twice do not seal with the one of before")
 	}
@@ -199,13 +199,13 @@ func TestKeysThatFollow(t *testing.T) {
 
 // sealerOf is the place of a key among others.
 func sealerOf(t *testing.T, k *Keys, seed byte) int {
-	return slices.Index(k.sums, keys(t, seed).sums[0])
+	return slices.Index(k.sums, keysOf(t, seed).sums[0])
 }
 
 // TestNoKeys: nobody knows the keys any more while a request runs: nothing opens, and nothing
 // is sealed.
 func TestNoKeys(t *testing.T) {
-	l := newLogin(t, "corp", keys(t, 1))
+	l := newLogin(t, "corp", keysOf(t, 1))
 	sealed, _ := l.sealSession(&session{ID: "i", User: "ann", Ends: 1}, "a.test")
 	l.o.Keys = func() *Keys { return nil }
 	if _, ok := l.sealSession(&session{ID: "i", User: "ann", Ends: 1}, "a.test"); ok || l.openSession(sealed, "a.test") != nil {

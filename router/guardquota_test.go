@@ -1,0 +1,88 @@
+package router_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"serai/router"
+)
+
+// closedAt reports what a path of a host leads to: "open", "guarded", "closed" or "nothing".
+func (w *world) at(host, path string) string {
+	q := &router.Query{Host: []byte(host), Method: []byte("GET"), Path: []byte(path), Attributes: attributes{}}
+	switch route, _ := w.router.Current().Lookup(q); {
+	case route == nil:
+		return "nothing"
+	case route.Options.Closed:
+		return "closed"
+	case route.Policies.Guards():
+		return "guarded"
+	}
+	return "open"
+}
+
+// TestQuotasLeaveNoGuardOut: where a quota has no room for all claims of a service, those with
+// a guard come first, whatever their routes are called; where these do not fit either, no other
+// route of the same tags takes their requests.
+func TestQuotasLeaveNoGuardOut(t *testing.T) {
+	w := newWorldWith(t, small) // ten claims of a service, fifteen of a namespace
+	tags := func(open int) []string {
+		tags := []string{"ingress.z.host=a.x", "ingress.z.path=/admin", "ingress.z.allow=10.0.0.0/8", "ingress.a.host=a.x"}
+		for n := range open {
+			tags = append(tags, fmt.Sprintf("ingress.b%02d.host=a.x", n), fmt.Sprintf("ingress.b%02d.path=/%d", n, n))
+		}
+		return tags
+	}
+	w.claims("n/one", tags(30)...)
+	for path, want := range map[string]string{"/admin/x": "guarded", "/": "open", "/0": "open", "/29": "open"} {
+		if got := w.at("a.x", path); got != want {
+			t.Errorf("%s is %s, want %s", path, got, want)
+		}
+	}
+	w.serves("n/one 10")
+	w.refuses("n/one", "has its 10 claims")
+
+	// The guard of a later service finds no room in its namespace.
+	w.claims("n/two", "ingress.host=b.x,b2.x,b3.x,b4.x,b5.x", "ingress.path=/p")
+	w.serves("n/one 10, n/two 5")
+	w.claims("n/three", "ingress.host=c.x", "ingress.admin.host=c.x", "ingress.admin.path=/admin", "ingress.admin.rate=5/m")
+	if got := w.at("c.x", "/admin"); got != "nothing" {
+		t.Errorf("/admin is %s", got)
+	}
+	w.refuses("n/three", "the namespace has its 15 claims")
+	w.refuses("n/three", "route \"admin\" has a guard and no room")
+	// Once there is room, all is as the tags say.
+	w.claims("n/two", "ingress.host=b.x")
+	for path, want := range map[string]string{"/admin": "guarded", "/": "open"} {
+		if got := w.at("c.x", path); got != want {
+			t.Errorf("with room, %s is %s, want %s", path, got, want)
+		}
+	}
+}
+
+// TestNoRoomForGuards: whatever the memory of a service is, and whichever part of its claims,
+// instances and pools finds no room in it, what has a guard is never open.
+func TestNoRoomForGuards(t *testing.T) {
+	seen := make(map[string]int)
+	instances := []string{"old,ingress.host=a.x"}
+	for n := range 20 {
+		instances = append(instances, fmt.Sprintf("new%d,ingress.host=a.x,ingress.z.host=a.x,ingress.z.path=/admin,ingress.z.allow=10.0.0.0/8", n))
+	}
+	for memory := 200; memory < 24_000; memory += 50 {
+		w := newWorldWith(t, router.Options{Quotas: router.Quotas{Memory: router.Limits{Service: memory, Namespace: 1 << 20, Total: 1 << 20}}})
+		w.set("one", instances...)
+		admin := w.at("a.x", "/admin")
+		if seen[admin]++; admin != "open" {
+			continue
+		}
+		for _, m := range w.lookup("a.x").Pool.Members() {
+			if strings.HasPrefix(m.ID, "new") {
+				t.Fatalf("with %d bytes, /admin of %s is open", memory, m.ID)
+			}
+		}
+	}
+	if seen["guarded"] == 0 || seen["nothing"]+seen["open"] == 0 {
+		t.Errorf("it is always the same: %v", seen)
+	}
+}
