@@ -232,7 +232,7 @@ func TestFirstServicesFit(t *testing.T) {
 			t.Errorf("the two have only %d %s", u.Used, u.Quota)
 		}
 	}
-	for i := range 10 { // with 5 kB each, and 62.5 kB are spare
+	for i := range 9 { // with 6.5 kB each, and 62.5 kB are spare
 		name := fmt.Sprintf("n%d/web", i)
 		w.claims(name, hostsOf(fmt.Sprintf("web%d", i), 1, "ingress.method=GET")...)
 		w.wants(fmt.Sprintf("h0.web%d.x/", i), name)
