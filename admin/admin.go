@@ -27,6 +27,7 @@ import (
 	"serai/proxy/http2"
 	"serai/router"
 	"serai/tls"
+	"serai/tracing"
 	"serai/upstream"
 )
 
@@ -98,6 +99,10 @@ type Options struct {
 	// MetricsRoutes bounds the routes that have series of their own at /metrics; 0 means
 	// 20,000.
 	MetricsRoutes int
+	// Traces says what became of traces, and Exemplars returns some that stand for the
+	// durations at /metrics; nil when nothing is traced.
+	Traces    func() tracing.Status
+	Exemplars func() []tracing.Exemplar
 	// LogLevel is the level of the log, which may be changed; nil where it may not.
 	LogLevel *slog.LevelVar
 	// Version is shown unchanged, and so is Name, which identifies this serai among others.

@@ -26,13 +26,17 @@ type metrics struct {
 	nomad    *prometheus.CounterVec
 	consul   *prometheus.CounterVec
 	started  time.Time
+	// openMetrics also offers the text format of OpenMetrics, the only one with exemplars. It
+	// writes bounds of buckets in another way (le="1.0"), so that a Prometheus before 3.0
+	// begins new series: it is offered only where there are exemplars.
+	openMetrics bool
 	// complete is the time from started to the first complete table, 0 before.
 	complete atomic.Int64
 }
 
 func newMetrics(o *Options, draining *atomic.Bool) *metrics {
 	m := &metrics{
-		registry: prometheus.NewRegistry(), started: time.Now(),
+		registry: prometheus.NewRegistry(), started: time.Now(), openMetrics: o.Exemplars != nil,
 		lag: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "serai_discovery_lag_seconds", Help: "Time from when a change became known until the table contains it.",
 			Buckets:                     []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5},
@@ -77,6 +81,7 @@ func (m *metrics) handler(logger *slog.Logger) http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
 		ErrorLog:      slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 		ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: maxScrapes,
+		EnableOpenMetrics: m.openMetrics,
 	})
 }
 

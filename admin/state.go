@@ -88,6 +88,11 @@ var (
 	renewalsKept = desc("serai_oidc_renewals_remembered", "Renewals of sessions that are under way on this node, or ended a moment ago.")
 	loginEvents  = desc("serai_oidc_events_total", "What happened to logins and sessions: login, failed, renewed, not_renewed, logout, limited, forged (a cookie that does not open), displaced (a session that was logged out of and is forgotten too early), displaced_login (a login that has come back and is forgotten too early), too_large (a session that does not fit into cookies).", "event")
 	ownDropped   = desc("serai_log_dropped_total", "Lines of serai's own log that were lost, because standard error took them too slowly.")
+	spansSent    = desc("serai_trace_spans_exported_total", "Spans of traces that the collector of --otlp has taken.")
+	spansLost    = desc("serai_trace_spans_dropped_total", "Spans that were lost, by why: queue-full (the collector is too slow, or away), refused (it was not reached, or did not take them).", "why")
+	traceBytes   = desc("serai_trace_queue_bytes", "Bytes of traces that wait for the collector.")
+	traceLimit   = desc("serai_trace_queue_bytes_limit", "Bytes of traces that may: --trace-memory, or a 64th of the memory.")
+	errorsLeft   = desc("serai_trace_errors_skipped_total", "Requests that failed and were not traced because of --trace-errors.")
 	dropped      = desc("serai_access_log_dropped_total", "Lines of the access log that were lost.")
 	skippedLines = desc("serai_access_log_skipped_total", "Requests refused by policies that have no line in the access log because of --access-log-refused.")
 )
@@ -169,6 +174,9 @@ func (c *state) Collect(out chan<- prometheus.Metric) {
 	}
 	if c.options.Logins != nil {
 		collectLogins(out, c.options.Logins())
+	}
+	if c.options.Traces != nil {
+		collectTraces(out, c.options.Traces())
 	}
 	if c.options.LogDropped != nil {
 		counter(out, ownDropped, c.options.LogDropped())

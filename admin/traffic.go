@@ -11,6 +11,7 @@ import (
 
 	"serai/discovery"
 	"serai/router"
+	"serai/tracing"
 )
 
 var (
@@ -60,10 +61,11 @@ type traffic struct {
 	router        *router.Router
 	registrations func() []discovery.StoreStatus // nil for no limits
 	ledger        *ledger
+	exemplars     func() []tracing.Exemplar // nil for none
 }
 
 func newTraffic(o *Options) *traffic {
-	return &traffic{router: o.Router, registrations: o.Registrations, ledger: newLedger(cmp.Or(o.MetricsRoutes, defaultMetricsRoutes))}
+	return &traffic{router: o.Router, registrations: o.Registrations, ledger: newLedger(cmp.Or(o.MetricsRoutes, defaultMetricsRoutes)), exemplars: o.Exemplars}
 }
 
 // Describe describes nothing, because the metrics change with the services.
@@ -92,7 +94,11 @@ func (t *traffic) Collect(out chan<- prometheus.Metric) {
 	gauge(out, ownSeries, float64(s.lines))
 	gauge(out, ownSeriesLimit, float64(s.limit))
 	gauge(out, summedRoutes, float64(s.summed))
-	collectSeries(out, lines)
+	var exemplars map[seriesKey]*ofBuckets
+	if t.exemplars != nil {
+		exemplars = byRoute(t.exemplars())
+	}
+	collectSeries(out, lines, exemplars)
 }
 
 // refusals counts the rejections of a table.
@@ -152,6 +158,7 @@ func collectQuotas(out chan<- prometheus.Metric, all []router.Usage, refused map
 type called struct {
 	router.StatsSnapshot
 	labels []*dto.LabelPair // sorted by name
+	traces *ofBuckets       // nil for none
 }
 
 // collectSeries collects the routes. Routes that were not called are left out: most
@@ -159,7 +166,7 @@ type called struct {
 //
 // All are sent in the order in which the library sorts them, which saves it half of the
 // work with ten thousand routes.
-func collectSeries(out chan<- prometheus.Metric, all []series) {
+func collectSeries(out chan<- prometheus.Metric, all []series, exemplars map[seriesKey]*ofBuckets) {
 	slices.SortFunc(all, func(a, b series) int {
 		return cmp.Or(strings.Compare(a.namespace, b.namespace), strings.Compare(a.route, b.route), strings.Compare(a.service, b.service))
 	})
@@ -167,7 +174,7 @@ func collectSeries(out chan<- prometheus.Metric, all []series) {
 	for i := range all {
 		s := &all[i]
 		if n := s.snapshot(); n.Requests() > 0 || n.Inflight > 0 {
-			list = append(list, called{n, []*dto.LabelPair{pair("namespace", s.namespace), pair("route", s.route), pair("service", s.service)}})
+			list = append(list, called{n, []*dto.LabelPair{pair("namespace", s.namespace), pair("route", s.route), pair("service", s.service)}, exemplars[seriesKey{s.namespace, s.service, s.route}]})
 		}
 	}
 	for class, label := range classes {
@@ -187,7 +194,10 @@ func collectSeries(out chan<- prometheus.Metric, all []series) {
 			out <- m
 		}
 	}
-	each(durations, func(c *called, m *sample) { m.histogram = histogram(&c.StatsSnapshot) })
+	each(durations, func(c *called, m *sample) {
+		m.histogram = histogram(&c.StatsSnapshot)
+		addExemplars(m.histogram, c.traces)
+	})
 	each(inflight, func(c *called, m *sample) { v := float64(c.Inflight); m.gauge = &dto.Gauge{Value: &v} })
 	each(bytesIn, func(c *called, m *sample) { m.counter = count(c.BytesIn) })
 	each(bytesOut, func(c *called, m *sample) { m.counter = count(c.BytesOut) })

@@ -37,8 +37,8 @@ type OfRoute struct {
 	RequestRemove, ResponseRemove []string
 	// Errors has pages for answers with errors, nil for none.
 	Errors *Errors
-	// NoAccessLog keeps requests out of the access log.
-	NoAccessLog bool
+	// NoAccessLog keeps requests out of the access log, NoTrace out of traces.
+	NoAccessLog, NoTrace bool
 	// Compress are the codings in which answers are sent to clients that take them, what is
 	// preferred first; none for as they come.
 	Compress []coding.Coding
@@ -77,6 +77,7 @@ func RouteLayers(layers []Layer, s *State) *List {
 			compileHSTS(o),
 			compileSticky(o),
 			compileAccessLog(o),
+			compileTrace(o),
 			compileCompress(o, s), // last: it describes the body as it is sent
 		}
 	})
@@ -141,10 +142,11 @@ type List struct {
 	owned   []Names // of all Owners
 	// answering are the paths of all Answerers.
 	answering []answeredPath
-	// unlogged says that one of them is against lines in the access log.
-	unlogged bool
-	guards   []any   // what keeps requests away, to compare
-	errors   *Errors // nil for none
+	// unlogged says that one of them is against lines in the access log, untraced that one
+	// is against traces.
+	unlogged, untraced bool
+	guards             []any   // what keeps requests away, to compare
+	errors             *Errors // nil for none
 }
 
 // add adds a policy that is not nil.
@@ -175,6 +177,8 @@ func (l *List) add(p Policy, from string) {
 	switch p := p.(type) {
 	case accessLog:
 		l.unlogged = true
+	case noTrace:
+		l.untraced = true
 	case errorPages:
 		l.errors = p.Errors
 	}
@@ -187,6 +191,9 @@ func (l *List) add(p Policy, from string) {
 		}
 	}
 }
+
+// Untraced reports whether the requests are not traced.
+func (l *List) Untraced() bool { return l != nil && l.untraced }
 
 // Unlogged reports whether the requests get no lines in the access log.
 func (l *List) Unlogged() bool { return l != nil && l.unlogged }

@@ -14,9 +14,10 @@ const (
 	RequestID  // what X-Request-Id says
 	TLSVersion // of the connection to serai, such as TLSv1.3
 	SNI        // the server name that the client asked for when it connected
+	TraceID    // of the request's trace, empty for none
 	numPlaceholders
 )
 
 func (p Placeholder) String() string {
-	return [...]string{"", "{host}", "{path}", "{query}", "{client}", "{request-id}", "{tls-version}", "{sni}"}[p]
+	return [...]string{"", "{host}", "{path}", "{query}", "{client}", "{request-id}", "{tls-version}", "{sni}", "{trace-id}"}[p]
 }

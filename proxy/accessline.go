@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"encoding/hex"
 	"strconv"
 	"time"
 	"unicode"
@@ -17,6 +18,10 @@ func (x *Exchange) appendLog(b []byte, q Query, skipped uint64) []byte {
 	b = x.Start.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000Z")
 	b = append(b, `","msg":"request"`...)
 	b = appendField(b, "request_id", x.id())
+	if id, ok := x.TraceID(); ok {
+		b = append(b, `,"trace_id":"`...)
+		b = append(hex.AppendEncode(b, id[:]), '"')
+	}
 	if x.Client.IsValid() {
 		b = append(b, `,"client":"`...)
 		b = append(x.Client.AppendTo(b), '"')

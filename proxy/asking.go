@@ -32,6 +32,9 @@ func (x *Exchange) Wait(f func(gone <-chan struct{})) {
 	x.waiting.Clear()
 	x.Now = time.Now()
 	x.asked += x.Now.Sub(began)
+	if x.trace != nil {
+		x.trace.waited(WaitPolicy, began, x.Now)
+	}
 }
 
 // AppendForwarded implements policy.Asking.

@@ -34,7 +34,13 @@ func (p *Proxy) forward(x *Exchange) {
 			return
 		}
 		x.Member, x.picked = m, true
+		if x.trace != nil {
+			x.trace.beginAttempt(x, m)
+		}
 		f := p.attempt(x, m)
+		if x.trace != nil {
+			x.trace.endAttempt(x, f)
+		}
 		x.endPick(x.outcome(f))
 		if f == nil {
 			return

@@ -41,6 +41,8 @@ type forwarding struct {
 	own           bool // it is a request of serai itself: see ownrequest.go
 	verbatim      bool // the fields are sent unchanged
 	asking
+	trace      *Trace // nil for a request that is not traced
+	keptTrace  *Trace // memory for the next one; nil for none
 	unsendable string // why a policy refused to forward the request, empty for not
 }
 
@@ -127,7 +129,8 @@ func (x *Exchange) outgoing(m *upstream.Member) *wire.OutgoingRequest {
 	return out
 }
 
-// appendSent appends the client's fields that are sent on.
+// appendSent appends the client's fields that are sent on, with the place in the trace as
+// it is now.
 func (x *Exchange) appendSent(dst []wire.Field) []wire.Field {
 	for i := range x.Head.Fields {
 		switch f := &x.Head.Fields[i]; f.Kind {
@@ -146,6 +149,9 @@ func (x *Exchange) appendSent(dst []wire.Field) []wire.Field {
 		default:
 			dst = append(dst, *f)
 		}
+	}
+	if x.trace != nil {
+		dst = x.appendTraceFields(dst)
 	}
 	return dst
 }

@@ -60,6 +60,8 @@ type Options struct {
 	PolicyLimits *policy.Limits
 	// Pages bound the error pages.
 	Pages PageOptions
+	// Tracing traces requests; nil traces none, and leaves the fields of traces alone.
+	Tracing *Tracing
 	// Log is called with every exchange that has ended, and must not keep it; nil for
 	// none.
 	Log func(*Exchange)

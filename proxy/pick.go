@@ -27,6 +27,9 @@ func (p *Proxy) pick(x *Exchange) *upstream.Member {
 		x.Now = time.Now()
 		waited := x.Now.Sub(began)
 		x.Queued += waited
+		if x.trace != nil {
+			x.trace.waited(WaitInstance, began, x.Now)
+		}
 		wait -= waited
 		switch {
 		case err == nil:

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"crypto/tls"
+	"encoding/hex"
 	"net/netip"
 
 	"serai/policy"
@@ -91,6 +92,10 @@ func (x *Exchange) AppendPlaceholder(dst []byte, p policy.Placeholder) []byte {
 		}
 	case policy.RequestID:
 		return append(dst, x.ensureID()...)
+	case policy.TraceID:
+		if id, ok := x.TraceID(); ok {
+			return hex.AppendEncode(dst, id[:])
+		}
 	case policy.TLSVersion:
 		return append(dst, tlsVersion(x.TLSVersion)...)
 	case policy.SNI:

@@ -48,6 +48,9 @@ func (p *Proxy) Serve(x *Exchange) {
 	defer p.inflight.Add(-1)
 	defer p.contain(x)
 	p.identifyClient(x)
+	if p.options.Tracing != nil {
+		p.options.Tracing.begin(x, true)
+	}
 	if route := p.route(x); route != nil {
 		x.Route = route
 		route.Stats.Begin()
@@ -104,6 +107,9 @@ func (p *Proxy) log(x *Exchange) {
 	if p.options.Log != nil {
 		p.options.Log(x)
 	}
+	if x.trace != nil {
+		p.options.Tracing.end(x)
+	}
 }
 
 // count counts an answer of serai itself, or one that was cut off.
@@ -122,6 +128,9 @@ func (p *Proxy) Count(r Reason) { p.count(r.Code()) }
 // what could be parsed of it.
 func (p *Proxy) Refused(x *Exchange, e *wire.Error) {
 	x.Client = x.Peer.Addr() // the fields of such a head are not trusted
+	if p.options.Tracing != nil {
+		p.options.Tracing.begin(x, false)
+	}
 	x.Status, x.Reason = e.Status, e.Code
 	if x.Head.Host == nil {
 		x.Head.Host = x.Header("host")

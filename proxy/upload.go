@@ -43,6 +43,9 @@ func (p *Proxy) gather(x *Exchange) bool {
 	err := x.Body.Gather()
 	x.Now = time.Now()
 	x.Gathered = x.Now.Sub(began)
+	if x.trace != nil {
+		x.trace.waited(WaitBody, began, x.Now)
+	}
 	if err == nil {
 		return true
 	}

@@ -30,7 +30,7 @@ func fieldKeys() []key {
 		member: func(m *upstream.Member, _ *upstream.Target) string { return m.Prepend },
 	}, {
 		Key: Key{Name: "request-set", Value: "NAME: VALUE", Default: "-", Example: "X-Asked: {host}{path}",
-			Meaning: "field that requests to the instances get, in place of the client's; the value may have `{host}`, `{path}`, `{client}`, `{request-id}`, `{tls-version}`, `{sni}`, and `{{` for a brace; may be repeated"},
+			Meaning: "field that requests to the instances get, in place of the client's; the value may have `{host}`, `{path}`, `{client}`, `{request-id}`, `{tls-version}`, `{sni}`, `{trace-id}`, and `{{` for a brace; may be repeated"},
 		parse: parseRequestSet, repeated: true,
 		also:  []string{"request-header", "add-request-header", "customrequestheaders", "set-header"},
 		route: func(o *RouteOptions) string { return settingWords(o.RequestSet) },
@@ -73,6 +73,18 @@ func fieldKeys() []key {
 		also:  []string{"accesslog", "log"},
 		route: func(o *RouteOptions) string {
 			if !o.NoAccessLog {
+				return ""
+			}
+			return "off"
+		},
+	}, {
+		named: once,
+		Key: Key{Name: "trace", Value: "on, off", Default: "on", Example: "off",
+			Meaning: "`off`: requests of this route are not traced, where serai traces (`--otlp`)"},
+		parse: parseTrace,
+		also:  []string{"tracing", "otel", "traces"},
+		route: func(o *RouteOptions) string {
+			if !o.NoTrace {
 				return ""
 			}
 			return "off"
@@ -185,6 +197,13 @@ func settingWords(settings []policy.FieldSetting) string {
 func parseAccessLog(d *draft, value string) *flaw {
 	on, f := wordList[bool]{{"on", true}, {"off", false}}.parse(value)
 	d.Options.NoAccessLog = !on
+	return f
+}
+
+// parseTrace reads the trace tag.
+func parseTrace(d *draft, value string) *flaw {
+	on, f := wordList[bool]{{"on", true}, {"off", false}}.parse(value)
+	d.Options.NoTrace = !on
 	return f
 }
 

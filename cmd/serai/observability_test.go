@@ -49,7 +49,7 @@ func observed(t *testing.T, flags ...string) (p *process, traffic, admin, metric
 	secure := testnet.Address(t)
 	p = start(t, map[string]string{"NOMAD_ADDR": url}, append([]string{"serve", "--config=" + config, "--http=" + traffic, "--https=" + secure, "--admin=" + admin,
 		"--metrics=" + metrics, "--cert-dir=" + selfSigned(t), "--state-dir=" + filepath.Join(dir, "state"), "--memory=256", "--access-log=" + filepath.Join(dir, "log"),
-		"--acme-email=ops@example.org", "--acme-directory=https://127.0.0.1:1/", "--cert-store=file", "--acme-peers=", "--linger=0s"}, flags...)...)
+		"--acme-email=ops@example.org", "--acme-directory=https://127.0.0.1:1/", "--cert-store=file", "--acme-peers=", "--linger=0s", "--otlp=http://127.0.0.1:1"}, flags...)...)
 	until(t, "an answer", func() bool { status, _ := get(traffic, "web.example.org", "/"); return status == 200 })
 	until(t, "a TLS handshake", func() bool {
 		c, err := tls.Dial("tcp", secure, &tls.Config{InsecureSkipVerify: true})

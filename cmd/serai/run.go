@@ -42,6 +42,9 @@ func (s *system) run(ctx context.Context) error {
 	if s.accessLog != nil {
 		start("access log", s.accessLog.Run)
 	}
+	if s.traces != nil {
+		start("traces", s.traces.Run)
+	}
 	start("hangup", s.onHangup)
 	start("log level", s.onToggle)
 	if s.config != nil {

@@ -110,6 +110,8 @@ type serveCommand struct {
 
 	Quotas quotaFlags `embed:""`
 
+	Trace traceFlags `embed:""`
+
 	ProbeRate        int      `default:"2000" help:"Probes a second of instances that are not ready, all together; the first of each is free." group:"Instances"`
 	Probes           int      `default:"256" help:"Probes under way at once, as many that requests wait for, and four times as many that take longer than 100ms; less where an eighth of the connections to instances is less. Namespaces and jobs have equal shares: who has more makes room." group:"Instances"`
 	JobProbeRate     int      `default:"500" help:"Probes a second of the instances of one job, checks among them; the first of each is free." group:"Instances"`
@@ -194,7 +196,7 @@ func (c *serveCommand) validate() error {
 	if c.AccessLogRefused < 0 {
 		errs = append(errs, fmt.Errorf("--access-log-refused=%d is negative", c.AccessLogRefused))
 	}
-	errs = append(errs, c.validateShares(), c.Quotas.validate(), c.Over2.validate(), c.ErrorPages.validate(), c.Policies.validate(), c.AdminFlags.validate())
+	errs = append(errs, c.validateShares(), c.Quotas.validate(), c.Over2.validate(), c.ErrorPages.validate(), c.Policies.validate(), c.Trace.validate(), c.AdminFlags.validate())
 	for _, f := range []struct {
 		name  string
 		value int

@@ -22,6 +22,7 @@ import (
 	"serai/proxy/http2"
 	"serai/router"
 	"serai/tls"
+	"serai/tracing"
 	"serai/upstream"
 	"serai/wire"
 )
@@ -57,10 +58,12 @@ type system struct {
 	adminPort   net.Listener // nil when it is off, as metricsPort
 	metricsPort net.Listener
 	share       descriptors
-	limit       int64          // of the memory of this process, in bytes; 0 for none
-	memory      *memory.Budget // of clients, nil for no limit
-	open        *front.Clients // who has connections
-	rates       *policy.Rates  // what the rate limits of all routes share
+	limit       int64             // of the memory of this process, in bytes; 0 for none
+	memory      *memory.Budget    // of clients, nil for no limit
+	open        *front.Clients    // who has connections
+	traces      *tracing.Exporter // nil when nothing is traced, as tracing
+	tracing     *proxy.Tracing
+	rates       *policy.Rates // what the rate limits of all routes share
 	encoders    *coding.Encoders
 	// policyLimits bound what policies make of messages.
 	policyLimits *policy.Limits
@@ -99,6 +102,7 @@ func newSystem(c *serveCommand, env *environment, limit int64, logger *slog.Logg
 		s.makeBuilder(),
 		s.newSource(),
 		s.makeAccessLog(),
+		s.makeTracing(),
 		s.openCertificates(),
 		s.makeProxy(limits, func() bool { return ready() }),
 	)
@@ -162,7 +166,7 @@ func (s *system) makeProxy(limits wire.Limits, ready func() bool) (err error) {
 		Router: s.router, TrustedProxies: prefixes(c.TrustedProxies), TrustedFields: c.TrustedFields, Via: c.Via, ReadyPath: c.ReadyPath,
 		Ready: ready, Limits: limits, MaxInterim: c.MaxInterim, RetryShare: c.RetryShare, MaxHops: c.MaxHops, Splice: c.Splice,
 		RequestBodyIdle: c.BodyIdle.value(), WriteIdle: c.WriteIdle.value(), TunnelIdle: c.TunnelIdle.value(), Logger: s.logger,
-		Pages: c.ErrorPages.options(s.limit, s.memory), PolicyLimits: s.policyLimits,
+		Pages: c.ErrorPages.options(s.limit, s.memory), PolicyLimits: s.policyLimits, Tracing: s.tracing,
 	}
 	if s.accessLog != nil {
 		o.Log = s.accessLog.Log
@@ -226,6 +230,9 @@ func (s *system) makeAdmin() (err error) {
 		s.file.tellWeak(s.logger)
 		s.file.tellIgnored(s.logger)
 		s.file.named.secrets.Follow(s.file.named.secretsOf())
+	}
+	if s.traces != nil {
+		o.Traces, o.Exemplars = s.traceStatus, s.traces.Exemplars
 	}
 	if s.obtain != nil {
 		o.Obtain = s.obtain

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/textproto"
+	"os"
+
+	"golang.org/x/net/http/httpguts"
+
+	"serai/proxy"
+	"serai/tracing"
+)
+
+// traceFlags are the flags of tracing.
+type traceFlags struct {
+	OTLP         string  `name:"otlp" help:"Collector that gets traces of requests, by OTLP over HTTP, such as http://127.0.0.1:4318; env takes it from OTEL_EXPORTER_OTLP_ENDPOINT. Empty traces nothing: docs/observability." placeholder:"URL|env" group:"Tracing"`
+	Headers      string  `name:"otlp-headers-file" help:"File of fields that the collector wants, such as a key: NAME: VALUE, one a line; OTEL_EXPORTER_OTLP_HEADERS when empty." placeholder:"FILE" group:"Tracing"`
+	CA           string  `name:"otlp-ca-file" help:"PEM file of the roots that verify the collector; OTEL_EXPORTER_OTLP_CERTIFICATE, or the system's, when empty." placeholder:"FILE" group:"Tracing"`
+	Cert         string  `name:"otlp-cert-file" help:"PEM file of serai's own certificate for the collector; OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and _KEY, or none, when empty." placeholder:"FILE" group:"Tracing"`
+	Key          string  `name:"otlp-key-file" help:"And that of its private key." placeholder:"FILE" group:"Tracing"`
+	TraceShare   float64 `default:"0.01" help:"Share of the requests that are traced, where no traceparent that is believed says whether. With --otlp=env, OTEL_TRACES_SAMPLER takes precedence." group:"Tracing"`
+	TraceParents string  `default:"trusted" enum:"trusted,all,none" help:"Whose traceparent says whether a request is traced: that of --trusted-proxies, everybody's, or nobody's. Any valid one is continued." placeholder:"trusted|all|none" group:"Tracing"`
+	TraceErrors  int     `default:"100" help:"Requests a second that are traced because they failed (5xx, or cut off), beyond the share; 0 for none." group:"Tracing"`
+	TraceMemory  int64   `default:"4194304" help:"Bytes of traces that wait for the collector, a 64th of the memory at most; those beyond are lost, and no request waits." group:"Tracing"`
+}
+
+// parents are the words of --trace-parents.
+var parents = map[string]proxy.TraceParents{"trusted": proxy.TrustedParents, "all": proxy.AllParents, "none": proxy.NoParents}
+
+// validate reports all that is wrong with the flags.
+func (f *traceFlags) validate() error {
+	var errs []error
+	if !(f.TraceShare >= 0 && f.TraceShare <= 1) {
+		errs = append(errs, fmt.Errorf("--trace-share=%v is not between 0 and 1", f.TraceShare))
+	}
+	if f.TraceErrors < 0 {
+		errs = append(errs, fmt.Errorf("--trace-errors=%d is negative", f.TraceErrors))
+	}
+	if f.TraceMemory < 1 {
+		errs = append(errs, fmt.Errorf("--trace-memory=%d is not at least 1", f.TraceMemory))
+	}
+	if (f.Cert == "") != (f.Key == "") {
+		errs = append(errs, errors.New("--otlp-cert-file and --otlp-key-file go together"))
+	}
+	for _, file := range []struct{ name, path string }{
+		{"otlp-headers-file", f.Headers}, {"otlp-ca-file", f.CA}, {"otlp-cert-file", f.Cert},
+	} {
+		if file.path != "" && f.OTLP == "" {
+			errs = append(errs, fmt.Errorf("--%s without --otlp says nothing", file.name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// makeTracing makes what gets traces; nothing without --otlp.
+func (s *system) makeTracing() error {
+	f := &s.Trace
+	if f.OTLP == "" || s.env.getenv("OTEL_SDK_DISABLED") == "true" {
+		return nil
+	}
+	o := tracing.Options{URL: f.OTLP, Memory: f.TraceMemory, Version: version(), Node: s.Node, Instance: s.env.getenv("NOMAD_ALLOC_ID"), Getenv: s.env.getenv, Logger: s.logger}
+	if s.limit > 0 {
+		o.Memory = min(o.Memory, s.limit/64)
+	}
+	share, believed, err := f.TraceShare, parents[f.TraceParents], error(nil)
+	if o.URL == "env" {
+		o.URL = ""
+		if share, believed, err = tracing.Sampler(s.env.getenv, share, believed); err != nil {
+			return err
+		}
+	}
+	if o.Headers, err = readFields("otlp-headers-file", f.Headers); err != nil {
+		return err
+	}
+	if o.TLS, err = f.tls(); err != nil {
+		return err
+	}
+	if s.traces, err = tracing.NewExporter(o); err != nil {
+		return fmt.Errorf("--otlp: %w", err)
+	}
+	s.tracing = &proxy.Tracing{Share: share, Parents: believed, Errors: f.TraceErrors, Record: s.traces.Record}
+	return nil
+}
+
+// tls is how the flags have a collector reached; nil when they do not say.
+func (f *traceFlags) tls() (*tls.Config, error) {
+	if f.CA == "" && f.Cert == "" {
+		return nil, nil
+	}
+	c := &tls.Config{}
+	if f.CA != "" {
+		pem, err := os.ReadFile(f.CA)
+		if c.RootCAs = x509.NewCertPool(); err == nil && !c.RootCAs.AppendCertsFromPEM(pem) {
+			err = errors.New("it has no certificate")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("--otlp-ca-file=%s: %w", f.CA, err)
+		}
+	}
+	if f.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(f.Cert, f.Key)
+		if err != nil {
+			return nil, fmt.Errorf("--otlp-cert-file=%s with --otlp-key-file=%s: %w", f.Cert, f.Key, err)
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
+}
+
+// readFields reads a file of fields, nil when none is named. Its errors do not have the
+// values, which may be secrets.
+func readFields(flag, path string) (map[string]string, error) {
+	if path == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("--%s=%s: %w", flag, path, err)
+	}
+	fields, number := make(map[string]string), 0
+	for line := range bytes.Lines(text) {
+		number++
+		if line = bytes.TrimSpace(line); len(line) == 0 || line[0] == '#' {
+			continue
+		}
+		name, value, found := bytes.Cut(line, []byte{':'})
+		v := textproto.TrimString(string(value))
+		if !found || !httpguts.ValidHeaderFieldName(string(name)) || !httpguts.ValidHeaderFieldValue(v) {
+			return nil, fmt.Errorf("--%s=%s: line %d is not NAME: VALUE", flag, path, number)
+		}
+		fields[string(name)] = v
+	}
+	return fields, nil
+}
+
+// traceStatus is what became of traces.
+func (s *system) traceStatus() tracing.Status {
+	status := s.traces.Status()
+	status.ErrorsLeft = s.tracing.ErrorsLeft()
+	return status
+}

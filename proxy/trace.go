@@ -1,0 +1,255 @@
+package proxy
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"serai/router"
+	"serai/upstream"
+	"serai/wire"
+)
+
+// Tracing is how requests are traced. A Tracing is used by one Proxy.
+type Tracing struct {
+	// Share of the requests that are recorded, 0 to 1, where nobody that is believed has
+	// decided.
+	Share float64
+	// Parents are the clients whose traceparent decides it. The trace of any other valid
+	// traceparent is continued, too.
+	Parents TraceParents
+	// Errors is how many requests that failed are recorded in a second, whatever the share.
+	Errors int
+	// Record takes a trace that is recorded, and owns it. It must not wait.
+	Record func(*Trace)
+
+	errors router.Lines
+	left   atomic.Uint64
+}
+
+// TraceParents are clients who may decide whether a request is recorded.
+type TraceParents uint8
+
+// TrustedParents are the trusted proxies, AllParents all clients, NoParents none.
+const (
+	TrustedParents TraceParents = iota
+	AllParents
+	NoParents
+)
+
+// Trace is what is known of one request: the span of serai itself, and of what it did. It
+// is filled in while the request is served, and handed to Tracing.Record at its end, or used
+// for the next request of the Exchange.
+type Trace struct {
+	ID   TraceID
+	Span SpanID
+	// Parent is the span that the client has named, zero for none. State is its tracestate.
+	Parent SpanID
+	State  []byte
+	// Sampled says that the request was to be recorded from its beginning, and that the
+	// instance was told so.
+	Sampled bool
+
+	Begun, Ended time.Time
+	Waits        []TraceWait
+	Attempts     []TraceAttempt
+
+	// Request is filled in when the trace is recorded.
+	Request TraceRequest
+
+	asked  byte // the client's flags
+	random bool
+}
+
+// TraceWait is a wait before an instance was asked. What is one of the Wait constants.
+type TraceWait struct {
+	What         string
+	Begun, Ended time.Time
+}
+
+// What a request waits for.
+const (
+	WaitBody     = "wait for the request body"
+	WaitPolicy   = "ask for a policy"
+	WaitInstance = "wait for an instance"
+)
+
+// TraceAttempt is one request to an instance. Connected is how long the connect took, 0 for
+// none; FirstByte is the time from sending the request to the first byte of the answer, 0 if
+// none came. Reason is why it failed, empty when it did not.
+type TraceAttempt struct {
+	Span                   SpanID
+	Address, Alloc, Scheme string
+	HTTP2                  bool
+	Begun, Ended           time.Time
+	Connected, FirstByte   time.Duration
+	Status                 int
+	Reason                 string
+
+	member *upstream.Member
+}
+
+// Bounds of what one trace holds. Of further attempts the last one is kept, of further waits
+// none.
+const (
+	maxTraceAttempts = 16
+	maxTraceWaits    = 16
+)
+
+// begin begins the trace of a request. Where its head is not valid, its fields count for
+// nothing.
+func (t *Tracing) begin(x *Exchange, valid bool) {
+	r := x.keptTrace
+	if r == nil {
+		r = &Trace{Attempts: make([]TraceAttempt, 0, 1)}
+	}
+	x.trace, x.keptTrace = r, nil
+	r.Span, r.Parent, r.State, r.Begun = newSpanID(), SpanID{}, r.State[:0], x.Start
+	r.asked, r.random = 0, false
+	believed := false
+	if valid {
+		var p traceParent
+		if p, r.State, valid = x.takeTraceFields(r.State); valid {
+			r.ID, r.Parent, r.asked, r.random = p.id, p.span, p.flags, p.flags&flagRandom != 0
+			believed = t.Parents == AllParents || t.Parents == TrustedParents && x.trusted != nil
+		}
+	}
+	if !valid {
+		r.ID = newTraceID()
+	}
+	if believed {
+		r.Sampled = r.asked&flagSampled != 0
+	} else {
+		r.Sampled = rand.Float64() < t.Share
+	}
+}
+
+// traced reports whether the request is traced by its route, if it has one.
+func (x *Exchange) traced() bool { return x.Route == nil || !x.Route.Policies.Untraced() }
+
+// TraceID returns the ID of the request's trace, and whether it has one.
+func (x *Exchange) TraceID() (id TraceID, ok bool) {
+	if x.trace == nil || !x.traced() {
+		return id, false
+	}
+	return x.trace.ID, true
+}
+
+// appendTraceFields appends the fields for whoever is asked next. A route that is not traced
+// passes the client's on.
+func (x *Exchange) appendTraceFields(dst []wire.Field) []wire.Field {
+	r := x.trace
+	p := traceParent{id: r.ID, span: r.Span}
+	if r.random {
+		p.flags |= flagRandom
+	}
+	if r.Sampled {
+		p.flags |= flagSampled
+	}
+	if !x.traced() {
+		if r.Parent == (SpanID{}) {
+			return dst
+		}
+		p.span, p.flags = r.Parent, r.asked
+	} else if n := len(r.Attempts); n > 0 {
+		p.span = r.Attempts[n-1].Span
+	}
+	dst = append(dst, wire.Field{Name: nameTraceParent, Value: x.values.Keep(p.append(x.values.Start()))})
+	if len(r.State) > 0 {
+		dst = append(dst, wire.Field{Name: nameTraceState, Value: r.State})
+	}
+	return dst
+}
+
+// beginAttempt records that the request is sent to m.
+func (r *Trace) beginAttempt(x *Exchange, m *upstream.Member) {
+	x.answer.Connected, x.answer.FirstByte = 0, 0 // also where nothing is sent
+	if n := len(r.Attempts); n == maxTraceAttempts {
+		r.Attempts = r.Attempts[:n-1]
+	}
+	r.Attempts = append(r.Attempts, TraceAttempt{Span: newSpanID(), member: m, Begun: x.Now})
+}
+
+// endAttempt records what became of it.
+func (r *Trace) endAttempt(x *Exchange, f *failure) {
+	a := &r.Attempts[len(r.Attempts)-1]
+	a.Ended, a.Connected, a.FirstByte = x.Now, x.answer.Connected, x.answer.FirstByte
+	switch {
+	case f == nil:
+		a.Status, a.Reason = x.Status, x.Reason
+	case f.again:
+		a.Status = x.answer.Head.Status
+		fallthrough
+	default:
+		a.Reason = f.reason
+	}
+}
+
+// waited records a wait.
+func (r *Trace) waited(what string, begun, ended time.Time) {
+	if len(r.Waits) < maxTraceWaits {
+		r.Waits = append(r.Waits, TraceWait{what, begun, ended})
+	}
+}
+
+// end records the trace if it was sampled or the request has failed, and otherwise forgets it.
+func (t *Tracing) end(x *Exchange) {
+	r := x.trace
+	x.trace = nil
+	if x.recorded(t, r) {
+		x.describe(r)
+		t.Record(r)
+		return
+	}
+	clear(r.Attempts) // it keeps no instance of an old table
+	r.Attempts, r.Waits = r.Attempts[:0], r.Waits[:0]
+	x.keptTrace = r
+}
+
+// recorded decides whether a trace that has ended is recorded.
+func (x *Exchange) recorded(t *Tracing, r *Trace) bool {
+	switch {
+	case x.Check || !x.traced():
+		return false
+	case r.Sampled:
+		return true
+	case t.Errors == 0 || !x.failed():
+		return false
+	}
+	_, ok := t.errors.Take(x.Now, t.Errors)
+	if !ok {
+		t.left.Add(1)
+	}
+	return ok
+}
+
+// ErrorsLeft returns how many requests that failed were not recorded because of Errors.
+func (t *Tracing) ErrorsLeft() uint64 { return t.left.Load() }
+
+// failed reports whether serai or an instance failed the request. Of the statuses of gRPC,
+// those count that OpenTelemetry takes for errors of a server.
+func (x *Exchange) failed() bool {
+	switch status, _ := x.GRPCStatus(); status {
+	case 2, 4, 12, 13, 14, 15: // unknown, too late, not implemented, internal, unavailable, data lost
+		return true
+	}
+	return x.Status >= 500 || x.Reason == ReasonUpstreamCut.Code() || x.Reason == ReasonPanic.Code()
+}
+
+func newTraceID() (id TraceID) {
+	for id == (TraceID{}) {
+		putRandom(id[:8])
+		putRandom(id[8:])
+	}
+	return id
+}
+
+func newSpanID() (id SpanID) {
+	for id == (SpanID{}) {
+		putRandom(id[:])
+	}
+	return id
+}
+
+func putRandom(b []byte) { binary.NativeEndian.PutUint64(b, rand.Uint64()) }

@@ -1,0 +1,158 @@
+package proxy
+
+import (
+	"bytes"
+	"encoding/hex"
+
+	"serai/wire"
+)
+
+// TraceID and SpanID are those of W3C Trace Context; zero is not valid.
+type (
+	TraceID [16]byte
+	SpanID  [8]byte
+)
+
+// Bits of the flags of a traceparent: whether it is recorded, and whether its ID is random.
+const (
+	flagSampled = 1
+	flagRandom  = 2
+)
+
+// traceParent is a field traceparent (https://www.w3.org/TR/trace-context/#traceparent-header).
+type traceParent struct {
+	id    TraceID
+	span  SpanID
+	flags byte
+}
+
+// traceParentSize is the length of version 00, and the least one of later versions.
+const traceParentSize = 55
+
+// parseTraceParent reads a field. A later version may have more after its flags.
+func parseTraceParent(v []byte) (p traceParent, ok bool) {
+	var version, flags [1]byte
+	switch {
+	case len(v) < traceParentSize || v[2] != '-' || v[35] != '-' || v[52] != '-':
+		return p, false
+	case !lowerHex(version[:], v[:2]) || version[0] == 0xff || !lowerHex(p.id[:], v[3:35]) || !lowerHex(p.span[:], v[36:52]) || !lowerHex(flags[:], v[53:55]):
+		return p, false
+	case version[0] == 0 && len(v) != traceParentSize || len(v) > traceParentSize && v[55] != '-':
+		return p, false
+	}
+	p.flags = flags[0] & (flagSampled | flagRandom) // the others must be zero
+	return p, p.id != TraceID{} && p.span != SpanID{}
+}
+
+// lowerHex decodes lower-case digits alone.
+func lowerHex(dst, src []byte) bool {
+	for _, c := range src {
+		if c >= 'A' && c <= 'F' {
+			return false
+		}
+	}
+	n, err := hex.Decode(dst, src)
+	return err == nil && n == len(dst)
+}
+
+// append appends the field in version 00.
+func (p *traceParent) append(b []byte) []byte {
+	b = append(b, "00-"...)
+	b = hex.AppendEncode(b, p.id[:])
+	b = append(b, '-')
+	b = hex.AppendEncode(b, p.span[:])
+	return append(b, '-', '0', '0'+p.flags)
+}
+
+// Bounds of tracestate (https://www.w3.org/TR/trace-context/#tracestate-limits), in bytes
+// and in members.
+const (
+	maxTraceState        = 512
+	maxTraceStateMembers = 32
+)
+
+// traceState collects the members of a tracestate from its fields. Full says that one did
+// not fit: it is left out, with all that follow.
+type traceState struct {
+	list    []byte
+	members int
+	full    bool
+}
+
+// add adds the members of a field. It reports false where the whole state must be
+// discarded: a member is malformed, or there are too many.
+func (s *traceState) add(list []byte) bool {
+	for member := range bytes.SplitSeq(list, []byte{','}) {
+		if member = bytes.Trim(member, " \t"); len(member) == 0 {
+			continue // an empty member is allowed
+		}
+		if s.members++; s.members > maxTraceStateMembers || !validMember(member) {
+			return false
+		}
+		if s.full = s.full || len(s.list)+1+len(member) > maxTraceState; s.full {
+			continue
+		}
+		if len(s.list) > 0 {
+			s.list = append(s.list, ',')
+		}
+		s.list = append(s.list, member...)
+	}
+	return true
+}
+
+// validMember reports whether a member has a key and a value of the characters that the
+// specification allows.
+func validMember(m []byte) bool {
+	key, value, found := bytes.Cut(m, []byte{'='})
+	if !found || len(key) == 0 || len(key) > 256 || len(value) == 0 || len(value) > 256 {
+		return false
+	}
+	for i, c := range key {
+		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || i > 0 && bytes.IndexByte([]byte("_-*/@"), c) >= 0) {
+			return false
+		}
+	}
+	for _, c := range value {
+		if c < 0x20 || c > 0x7e || c == '=' {
+			return false
+		}
+	}
+	return true
+}
+
+var (
+	nameTraceParent = []byte("traceparent")
+	nameTraceState  = []byte("tracestate")
+)
+
+func isTraceParent(f *wire.Field) bool {
+	return len(f.Name) == len(nameTraceParent) && wire.EqualFold(f.Name, "traceparent")
+}
+
+func isTraceState(f *wire.Field) bool {
+	return len(f.Name) == len(nameTraceState) && wire.EqualFold(f.Name, "tracestate")
+}
+
+// takeTraceFields takes the client's fields: whatever goes on is made anew. There must be
+// one traceparent, and only with it the tracestate counts, which is written to list.
+func (x *Exchange) takeTraceFields(list []byte) (p traceParent, _ []byte, ok bool) {
+	state, valid, parents := traceState{list: list[:0]}, true, 0
+	for i := range x.Head.Fields {
+		switch f := &x.Head.Fields[i]; {
+		case isTraceParent(f):
+			f.Kind = wire.Dropped
+			parents++
+			p, ok = parseTraceParent(f.Value)
+		case isTraceState(f):
+			f.Kind = wire.Dropped
+			valid = valid && state.add(f.Value)
+		}
+	}
+	if ok = ok && parents == 1; !ok {
+		p = traceParent{}
+	}
+	if !ok || !valid {
+		state.list = state.list[:0]
+	}
+	return p, state.list, ok
+}
