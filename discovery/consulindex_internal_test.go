@@ -2,10 +2,13 @@ package discovery
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"serai/consul"
 )
@@ -138,5 +141,49 @@ func TestConsulSamples(t *testing.T) {
 		if f.queued != c.read {
 			t.Errorf("%s: is read %v, want %v", name, f.queued, c.read)
 		}
+	}
+}
+
+// TestConsulAllAreReadAtARate: that something has changed somewhere has all services read that
+// have no query of their own, in turn and at a rate, however often something changes; what is
+// known to have changed comes first.
+func TestConsulAllAreReadAtARate(t *testing.T) {
+	r := runOf(t, ConsulOptions{})
+	r.pace = rate.NewLimiter(rate.Every(time.Hour), 5)
+	ours := make(map[string]bool)
+	for n := range 20 {
+		f := &followed{name: fmt.Sprint("s", n), key: Key{ConsulNamespace, fmt.Sprint("s", n)}, listed: true, known: true}
+		r.followed[f.name], ours[f.name] = f, true
+	}
+	asked := make(map[string]int)
+	turn := func() {
+		r.drain()
+		for _, f := range r.followed {
+			if f.reading {
+				asked[f.name]++
+				r.giveUp(f) // as if it had been read
+			}
+		}
+	}
+	for index := range uint64(10) {
+		r.list(ours, consul.Meta{Index: 10 + index})
+		turn()
+	}
+	if len(asked) != 5 {
+		t.Errorf("%d services have been read, and %d wait: %v", len(asked), len(r.all), asked)
+	}
+	late := r.all[len(r.all)-1]
+	was := asked[late.name]
+	r.enqueue(late, true)
+	if turn(); asked[late.name] != was+1 {
+		t.Error("a service that has changed waits for all others")
+	}
+	r.pace.SetLimit(rate.Inf)
+	r.paused = false
+	for len(r.all) > 0 {
+		turn()
+	}
+	if len(asked) != 20 || asked[late.name] != was+1 {
+		t.Errorf("read are %v", asked)
 	}
 }

@@ -23,12 +23,17 @@ func (r *consulRun) enqueue(f *followed, surely bool) {
 	}
 }
 
-// drain reads what is in the queue, some at a time, while the agent answers.
+// drain reads what is in the queue, some at a time, while the agent answers, and then what is
+// to be looked at again.
 func (r *consulRun) drain() {
-	for len(r.queue) > 0 && r.reading < maxReads && r.troubles[theAgent] == nil && !errors.Is(r.troubles[theCatalog], consul.ErrUnreachable) {
-		f := r.queue[0]
-		r.queue = r.queue[1:]
-		f.queued, f.reading = false, true
+	for r.reading < maxReads && r.troubles[theAgent] == nil && !errors.Is(r.troubles[theCatalog], consul.ErrUnreachable) {
+		var f *followed
+		if len(r.queue) > 0 {
+			f, r.queue = r.queue[0], r.queue[1:]
+		} else if f = r.nextOfAll(); f == nil {
+			return
+		}
+		f.queued, f.later, f.reading = false, false, true
 		r.reading++
 		r.ask(f, nil, consul.Query{Stale: !f.surely}, 0)
 	}

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"serai/consul"
 	"serai/internal/sleep"
 )
@@ -27,6 +29,9 @@ type consulRun struct {
 	followed map[string]*followed
 	sidecars map[*followed]bool // those that stand for another service
 	queue    []*followed        // to be read
+	all      []*followed        // to be read after these, at a rate, since something has changed somewhere
+	pace     *rate.Limiter      // of that
+	paused   bool               // until the rate permits another one
 	reading  int                // being read
 	large    chan struct{}      // holds one, while a service is read with more than usualAnswer
 	watching int                // services that have a query of their own
@@ -59,7 +64,7 @@ type consulRun struct {
 func (c *Consul) newRun(ctx context.Context, running *sync.WaitGroup) *consulRun {
 	return &consulRun{
 		Consul: c, view: newView(c.options.Prefix, c.options.Initial, c.options.Store), box: newMailbox(),
-		ctx: ctx, running: running, results: make(chan result), large: make(chan struct{}, 1),
+		ctx: ctx, running: running, results: make(chan result), large: make(chan struct{}, 1), pace: rate.NewLimiter(allRate, allAtOnce),
 		followed: make(map[string]*followed), sidecars: make(map[*followed]bool), troubles: make(map[string]error),
 		sampling: make(map[string]bool), samples: make(map[string]map[spot]bool), hidden: make(map[string]bool),
 	}
@@ -97,8 +102,9 @@ type followed struct {
 	watched, asking, reading, again bool
 	queries                         int
 	stop                            context.CancelFunc
-	// queued says that it is in the queue, and surely that only the leader is to be believed.
-	queued, surely bool
+	// queued says that it is in the queue, later that it is among all that are read after it,
+	// and surely that only the leader is to be believed.
+	queued, later, surely bool
 	// held says that its instances may have been registered before the index went back, and
 	// that the time for which they stay is over.
 	held  bool
@@ -146,10 +152,10 @@ func (r *consulRun) begin() {
 func (r *consulRun) again() {
 	r.end()
 	r.asks, r.end = context.WithCancel(r.ctx)
-	r.queue, r.reading = nil, 0
+	r.queue, r.all, r.reading, r.paused = nil, nil, 0, false
 	clear(r.sampling)
 	for _, f := range r.followed {
-		f.asking, f.reading, f.again, f.queued = false, false, false, false
+		f.asking, f.reading, f.again, f.queued, f.later = false, false, false, false, false
 		r.enqueue(f, f.surely)
 	}
 	r.askCatalog(0, 0)
@@ -233,7 +239,7 @@ func (r *consulRun) list(ours map[string]bool, meta consul.Meta) {
 	for name, f := range r.followed {
 		f.listed = ours[name]
 		if changed && f.known && !f.watched {
-			r.enqueue(f, true)
+			r.lookAgain(f)
 		}
 		r.leave(f)
 	}
