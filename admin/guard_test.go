@@ -52,6 +52,41 @@ func TestRebinding(t *testing.T) {
 	}
 }
 
+// TestOtherSites: a page of another site does not read through an operator's browser, nor may it
+// have it work; a link from there leads to a page as usual, and so do tools, which send no such
+// field.
+func TestOtherSites(t *testing.T) {
+	n := newNode(t, admin.Options{}, router.Options{})
+	for _, c := range []struct {
+		site, mode string
+		want       int
+	}{
+		{"", "", 200}, {"none", "navigate", 200}, {"same-origin", "cors", 200}, {"same-origin", "no-cors", 200},
+		{"cross-site", "navigate", 200}, {"cross-site", "no-cors", 403}, {"cross-site", "cors", 403}, {"cross-site", "websocket", 403}, {"cross-site", "", 403},
+		{"same-site", "no-cors", 403}, {"same-site", "cors", 403}, {"same-site", "navigate", 200},
+	} {
+		for _, path := range []string{"/", "/metrics", "/api/v1/status", "/ui/overview", "/debug/pprof/"} {
+			r, err := http.NewRequest("GET", n.url+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Sec-Fetch-Site", c.site)
+			r.Header.Set("Sec-Fetch-Mode", c.mode)
+			res, err := http.DefaultClient.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(res.Body)
+			if res.Body.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if res.StatusCode != c.want || c.want == 403 && !strings.Contains(string(body), "other sites") {
+				t.Errorf("%s, %q %q: %d %s", path, c.site, c.mode, res.StatusCode, body)
+			}
+		}
+	}
+}
+
 // TestNoHost answers HTTP/1.0 probes, which have no Host.
 func TestNoHost(t *testing.T) {
 	n := newNode(t, admin.Options{}, router.Options{})

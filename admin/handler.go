@@ -114,13 +114,24 @@ func guard(next http.Handler) http.Handler {
 			http.Error(w, "serai's admin does not answer to this name: ask by IP address, or as localhost", http.StatusForbidden)
 			return
 		}
-		if r.Header.Get("Sec-Fetch-Site") == "cross-site" && r.Header.Get("Sec-Fetch-Mode") != "navigate" {
+		if !ownPage(r) {
 			noSniff(w)
 			http.Error(w, "serai's admin is not read by pages of other sites", http.StatusForbidden)
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// ownPage reports whether a request is not one of a page of another site, or of another port of
+// this one, at which a tenant's may be: browsers tell (https://www.w3.org/TR/fetch-metadata/). A
+// link from there may lead here.
+func ownPage(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "", "none", "same-origin":
+		return true
+	}
+	return r.Header.Get("Sec-Fetch-Mode") == "navigate"
 }
 
 // readOnly refuses methods that might change something, and requests that came through an

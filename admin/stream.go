@@ -71,12 +71,17 @@ func (a *Admin) stream(w http.ResponseWriter, r *http.Request, now func() any) {
 		if flush() != nil {
 			return
 		}
-		// Of a large cluster an answer costs milliseconds: a stream takes at most a fiftieth
-		// of one processor, unless an answer takes longer than a third of a second.
 		select {
 		case <-r.Context().Done():
 			return
-		case <-time.After(min(heartbeat, max(followEvery, 50*took))):
+		case <-time.After(followPause(took)):
 		}
 	}
+}
+
+// followPause is the pause after an answer that has taken so long to make. Of a large cluster it
+// costs milliseconds: a stream takes at most a fiftieth of one processor, unless an answer takes
+// longer than a third of a second.
+func followPause(took time.Duration) time.Duration {
+	return min(heartbeat, max(followEvery, 50*took))
 }

@@ -79,12 +79,16 @@ func (c *Client) answered(ctx context.Context, r *request, read func(context.Con
 
 // whole reads the body of an answer. One with an error status is an error, too.
 func (c *Client) whole(ctx context.Context, r *request, res *http.Response) ([]byte, error) {
-	body, err := io.ReadAll(io.LimitReader(res.Body, c.options.Limits.Answer+1))
+	most := c.options.Limits.Answer
+	if r.most > 0 {
+		most = min(most, r.most)
+	}
+	body, err := io.ReadAll(io.LimitReader(res.Body, most+1))
 	switch {
 	case err != nil:
 		return nil, c.unread(ctx, r, res.StatusCode, err)
-	case int64(len(body)) > c.options.Limits.Answer:
-		return nil, c.tooLong(r, res.StatusCode, fmt.Errorf("%w, %d bytes", ErrTooLong, c.options.Limits.Answer))
+	case int64(len(body)) > most:
+		return nil, c.tooLong(r, res.StatusCode, fmt.Errorf("%w, %d bytes", ErrTooLong, most))
 	case res.StatusCode < 200 || res.StatusCode > 299:
 		e := r.fail(nil, res.StatusCode, nil)
 		e.Body = excerpt(body, r.token)

@@ -173,6 +173,7 @@ func (c *Client) entries(ctx context.Context, r *request, name string, q Query, 
 		return nil, Meta{}, &Error{Op: r.op, Err: fmt.Errorf("%q cannot be a service's name", name)}
 	}
 	c.query(r, q)
+	r.most = q.Most
 	var entries []Entry
 	var meta Meta
 	err := c.do(ctx, r, func(header http.Header, body []byte) (err error) {

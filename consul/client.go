@@ -85,6 +85,7 @@ type request struct {
 	path   string // escaped
 	params url.Values
 	wait   time.Duration
+	most   int64  // bytes of the answer, 0 for the usual limit
 	token  string // the token that was sent, set by send: no error may show it
 }
 

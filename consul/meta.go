@@ -14,6 +14,9 @@ type Query struct {
 	Wait  time.Duration
 	// Stale lets any server answer, not only the leader.
 	Stale bool
+	// Most is how many bytes of a service's instances are read; beyond, it is ErrTooLong. Zero
+	// means Limits.Answer.
+	Most int64
 }
 
 // defaultWait is how long an agent holds a blocking query that does not say.

@@ -92,11 +92,7 @@ func (c *Consul) Run(ctx context.Context, out chan<- *Snapshot) error {
 	defer running.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r := &consulRun{
-		Consul: c, view: newView(c.options.Prefix, c.options.Initial, c.options.Store), box: newMailbox(),
-		ctx: ctx, running: &running, results: make(chan result),
-		followed: make(map[string]*followed), troubles: make(map[string]error), sampling: make(map[string]bool), samples: make(map[string]map[spot]bool), hidden: make(map[string]bool),
-	}
+	r := c.newRun(ctx, &running)
 	running.Go(func() { r.box.run(ctx, out) })
 	r.begin()
 	for {

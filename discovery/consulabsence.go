@@ -5,22 +5,23 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"serai/consul"
 )
 
 // apply sets the instances of a service as an answer has them. What it lacks is removed
 // only if that is certain.
-func (r *consulRun) apply(f *followed, listed []*Instance, meta *consul.Meta, surely bool, received time.Time) {
-	was := r.dirty
-	missing := slices.Concat(r.missing(f.key, listed), r.lostSidecars(f.key, listed))
-	if len(missing) > 0 && !r.gone(f, missing, meta, surely) {
-		slices.SortFunc(missing, byID)
+func (r *consulRun) apply(f *followed, l *consulListing, surely bool, received time.Time) {
+	was, listed := r.dirty, r.options.instances(l, f.alone)
+	if r.yield(f, listed) {
+		return
+	}
+	missing, lost := r.missing(f.key, listed), r.lostSidecars(f.key, listed)
+	if stay := slices.Concat(missing, lost); len(stay) > 0 && !r.gone(f, missing, lost, l, surely) {
+		slices.SortFunc(stay, byID)
 		listed = slices.DeleteFunc(listed, func(i *Instance) bool {
-			_, stays := slices.BinarySearchFunc(missing, i, byID)
+			_, stays := slices.BinarySearchFunc(stay, i, byID)
 			return stays
 		})
-		listed = slices.Concat(listed, missing)
+		listed = slices.Concat(listed, stay)
 		slices.SortFunc(listed, byID)
 	} else {
 		f.held = f.held && !surely
@@ -50,16 +51,19 @@ func (r *consulRun) missing(key Key, listed []*Instance) (missing []*Instance) {
 	return missing
 }
 
-// gone reports whether instances that an answer lacks are gone. An agent answers 200 with a
-// shorter list, or an empty one, also where the token may not read them, where its copy is
-// behind, and where the servers began with nothing. So it is certain only when the leader
-// says so, without having left anything out, as of an index that is beyond what it says is
-// gone.
-func (r *consulRun) gone(f *followed, missing []*Instance, meta *consul.Meta, surely bool) bool {
-	newest := uint64(0)
+// gone reports whether instances that an answer lacks are gone, and the sidecars of lost ones.
+// An agent answers 200 with a shorter list, or an empty one, also where the token may not read
+// them, where its copy is behind, and where the servers began with nothing. So it is certain
+// only when the leader says so, without having left anything out, as of an index of that list
+// that is beyond what it says is gone.
+func (r *consulRun) gone(f *followed, missing, lost []*Instance, l *consulListing, surely bool) bool {
+	var newest, newestSidecar uint64
 	for _, i := range missing {
 		index, _ := Position(i.Modified)
 		newest = max(newest, index)
+	}
+	for _, i := range lost {
+		newestSidecar = max(newestSidecar, i.Sidecar.Modified)
 	}
 	switch {
 	case r.holding():
@@ -67,45 +71,21 @@ func (r *consulRun) gone(f *followed, missing []*Instance, meta *consul.Meta, su
 	case !surely:
 		r.enqueue(f, true)
 		return false
-	case meta.Filtered:
+	case l.joint().Filtered:
 		if !r.hidden[f.name] {
 			r.hidden[f.name] = true
 			r.options.Logger.Warn("the token may not read all of a service any more; what is known of it stays", "service", f.name)
 			r.tell()
 		}
 		return false
-	case meta.Index <= newest && !f.held:
-		r.hold(meta.Index, newest)
+	case len(missing) > 0 && l.meta.Index <= newest && !f.held:
+		r.hold(l.meta.Index, newest)
+		return false
+	case len(lost) > 0 && l.ofSidecars.Index <= newestSidecar && !f.held:
+		r.hold(l.ofSidecars.Index, newestSidecar)
 		return false
 	}
 	return true
-}
-
-// lookUp asks for a service. Agents never say of an answer to a request without a token that
-// it lacks something. Where anonymous requests have lost their rights, Consul's own service is
-// gone for them, too: so what the leader lists for them counts only if they may see that one
-// before and after it. Denies says that this is known to be necessary.
-func (r *consulRun) lookUp(ctx context.Context, list consulReading, name string, q consul.Query, denies bool) ([]consul.Entry, consul.Meta, error) {
-	client, hidden := r.options.Client, false
-	check := func() error {
-		servers, _, err := client.Service(ctx, consul.OwnService, consul.Query{})
-		hidden = hidden || len(servers) == 0
-		return err
-	}
-	if q.Stale || !client.Anonymous() || !denies {
-		entries, meta, err := list(ctx, name, q)
-		meta.Filtered = meta.Filtered || meta.Denies && client.Anonymous()
-		return entries, meta, err
-	}
-	if err := check(); err != nil {
-		return nil, consul.Meta{}, err
-	}
-	entries, meta, err := list(ctx, name, q)
-	if err == nil {
-		err = check()
-	}
-	meta.Filtered = meta.Filtered || hidden
-	return entries, meta, err
 }
 
 // holding reports whether nothing is removed for now.

@@ -58,15 +58,20 @@ func TestConsulFaults(t *testing.T) {
 			a, w := faultyConsul(t, discovery.ConsulOptions{Ping: 50 * time.Millisecond, Hold: 100 * time.Millisecond})
 			one, two := inConsul("web", "n1", "1"), inConsul("web", "n1", "2")
 			var met atomic.Int64
+			untold := name == "nothing of what is waited for" // whose truth is asked for at once
 			remove := a.Inject("", func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
-				met.Add(1)
+				if !untold || strings.HasPrefix(r.URL.Path, "/v1/health/service/") && r.URL.Query().Has("index") {
+					met.Add(1)
+				}
 				fault(rw, r, next)
 			})
 			a.Disconnect() // all ask again
 			if _, err := a.Register(consulsim.Registration{Node: "n1", Address: nodeAddress, Service: &consulsim.Service{ID: "other", Service: "other"}}); err != nil {
 				t.Fatal(err)
 			}
-			w.until("the fault", func(s discovery.Status) bool { return met.Load() > 0 && (s.Problem != "" || len(s.Forbidden) > 0) })
+			w.until("the fault", func(s discovery.Status) bool {
+				return met.Load() > 0 && (untold || s.Problem != "" || len(s.Forbidden) > 0)
+			})
 			remove()
 			a.Disconnect() // and once more: some would wait for an answer for long
 			consulCatalog{t: t, url: a.url}.register("n1", web("2"), consul.Passing)
@@ -164,4 +169,19 @@ func TestConsulLimitsConnections(t *testing.T) {
 	t.Cleanup(func() { a.stop() })
 	w := followConsul(t, a.url, discovery.ConsulOptions{Watches: 8, Ping: 50 * time.Millisecond})
 	w.has(all...)
+}
+
+// TestConsulNoCircle: an agent that does not wait, and whose index goes back and forth, is not
+// asked again and again.
+func TestConsulNoCircle(t *testing.T) {
+	t.Parallel()
+	a, w := faultyConsul(t, discovery.ConsulOptions{})
+	defer a.Inject("health/service", consulsim.Unloaded())()
+	a.Disconnect() // all ask again
+	before := a.Counts().Requests["health/service"]
+	time.Sleep(3 * time.Second)
+	if n := a.Counts().Requests["health/service"] - before; n > 40 {
+		t.Errorf("%d requests in three seconds", n)
+	}
+	w.neverWithout(inConsul("web", "n1", "1"))
 }

@@ -38,9 +38,7 @@ func (o *ConsulOptions) instances(l *consulListing, alone bool) []*Instance {
 			instance.Sidecar = o.sidecar(e, e.Service.Proxy.DestinationServiceName)
 			instance.Sidecar.Only, instance.Sidecar.Unfit = true, ""
 		} else {
-			var modified uint64
-			instance.Sidecar, modified = o.sidecarOf(e, l.sidecars)
-			instance.Modified = max(instance.Modified, consulOrder+modified)
+			instance.Sidecar = o.sidecarOf(e, l.sidecars)
 		}
 		all, shares = append(all, instance), append(shares, share)
 	}

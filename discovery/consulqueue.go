@@ -23,12 +23,17 @@ func (r *consulRun) enqueue(f *followed, surely bool) {
 	}
 }
 
-// drain reads what is in the queue, some at a time, while the agent answers.
+// drain reads what is in the queue, some at a time, while the agent answers, and then what is
+// to be looked at again.
 func (r *consulRun) drain() {
-	for len(r.queue) > 0 && r.reading < maxReads && r.troubles[theAgent] == nil && !errors.Is(r.troubles[theCatalog], consul.ErrUnreachable) {
-		f := r.queue[0]
-		r.queue = r.queue[1:]
-		f.queued, f.reading = false, true
+	for r.reading < maxReads && r.troubles[theAgent] == nil && !errors.Is(r.troubles[theCatalog], consul.ErrUnreachable) {
+		var f *followed
+		if len(r.queue) > 0 {
+			f, r.queue = r.queue[0], r.queue[1:]
+		} else if f = r.nextOfAll(); f == nil {
+			return
+		}
+		f.queued, f.later, f.reading = false, false, true
 		r.reading++
 		r.ask(f, nil, consul.Query{Stale: !f.surely}, 0)
 	}
@@ -41,12 +46,13 @@ func (r *consulRun) ask(f *followed, last *consulListing, q consul.Query, after 
 	surely, denies := !q.Stale, r.denies
 	r.do(ctx, after, func(ctx context.Context) func() {
 		began := time.Now()
+		reading := &consulReading{consulRun: r, ctx: ctx, name: f.name, denies: denies}
 		var now consulListing
 		var err error
 		if last == nil {
-			now, err = r.readListing(ctx, f.name, q, denies)
+			now, err = reading.now(q)
 		} else {
-			now, err = r.awaitListing(ctx, f.name, *last, q, denies)
+			now, err = reading.next(last, q)
 		}
 		received := time.Now()
 		return func() {
@@ -59,15 +65,21 @@ func (r *consulRun) ask(f *followed, last *consulListing, q consul.Query, after 
 			f.pause.reset()
 			r.well(f.name)
 			f.surely = false
-			f.standsFor = standsFor(now.entries)
-			f.alone = r.alone(f.standsFor)
-			meta := now.joint()
-			r.apply(f, r.options.instances(&now, f.alone), &meta, surely, received)
+			r.stand(f, standsFor(now.entries))
+			r.apply(f, &now, surely, received)
+			r.arrived(f)
 			r.nowKnown(f)
 			if again {
 				r.enqueue(f, true)
 			}
-			r.next(f, now, now.pause(last != nil, last, began))
+			pause := now.pause(last, began)
+			if last != nil {
+				f.slow = pause
+			} else {
+				pause, f.slow = max(pause, f.slow), 0
+			}
+			now.entries, now.sidecars = nil, nil
+			r.next(f, now, pause)
 		}
 	})
 }
@@ -82,9 +94,6 @@ func (r *consulRun) next(f *followed, now consulListing, after time.Duration) {
 	if !r.watch(f, now.meshed) {
 		r.sample()
 		return
-	}
-	if !now.meshed {
-		now = consulListing{meta: now.meta} // the rest need not be kept
 	}
 	r.ask(f, &now, consul.Query{Wait: r.wait(r.spent, forEachQuery), Stale: true}, after)
 }
@@ -141,6 +150,7 @@ const triesAtStart = 8
 // failed notes that a service cannot be read, and has it read again after a while.
 func (r *consulRun) failed(f *followed, err error) {
 	r.trouble(f.name, err)
+	r.arrived(f)
 	if errors.Is(err, consul.ErrTooLong) {
 		r.refuse(f.key, &Refused{Instances: 1, Quota: unreadQuota})
 	}

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"serai/consul"
 	"serai/internal/sleep"
 )
@@ -25,14 +27,19 @@ type consulRun struct {
 	end  context.CancelFunc
 
 	followed map[string]*followed
-	queue    []*followed // to be read
-	reading  int         // being read
-	watching int         // services that have a query of their own
-	spent    int         // queries of these
-	listed   int         // services in the catalog, by its size, also those of others
-	catalog  uint64      // the index of the list of services, 0 before it has been read
-	denies   bool        // as that list said: see consul.Meta
-	pause    backoff     // of that list
+	sidecars map[*followed]bool // those that stand for another service
+	queue    []*followed        // to be read
+	all      []*followed        // to be read after these, at a rate, since something has changed somewhere
+	pace     *rate.Limiter      // of that
+	paused   bool               // until the rate permits another one
+	reading  int                // being read
+	large    chan struct{}      // holds one, while a service is read with more than usualAnswer
+	watching int                // services that have a query of their own
+	spent    int                // queries of these
+	listed   int                // services in the catalog, by its size, also those of others
+	catalog  uint64             // the index of the list of services, 0 before it has been read
+	denies   bool               // as that list said: see consul.Meta
+	pause    backoff            // of that list
 
 	// troubles are what cannot be followed, by what is asked: the name of a service, or one
 	// of those below, which are no names.
@@ -52,6 +59,15 @@ type consulRun struct {
 	sampling map[string]bool
 	samples  map[string]map[spot]bool
 	fetching bool // what had no room is soon read again
+}
+
+func (c *Consul) newRun(ctx context.Context, running *sync.WaitGroup) *consulRun {
+	return &consulRun{
+		Consul: c, view: newView(c.options.Prefix, c.options.Initial, c.options.Store), box: newMailbox(),
+		ctx: ctx, running: running, results: make(chan result), large: make(chan struct{}, 1), pace: rate.NewLimiter(allRate, allAtOnce),
+		followed: make(map[string]*followed), sidecars: make(map[*followed]bool), troubles: make(map[string]error),
+		sampling: make(map[string]bool), samples: make(map[string]map[spot]bool), hidden: make(map[string]bool),
+	}
 }
 
 // What is asked besides services.
@@ -78,18 +94,24 @@ type followed struct {
 	// says that they are the only way to it.
 	standsFor string
 	alone     bool
+	// yields says that it stays as it is known until its sidecars have been read, which are awaited.
+	yields, awaited bool
 	// watched says that it has a query of its own, or two: queries. Asking says that a request is under way,
 	// which stop ends; reading that this is none that waits; again that something may have
 	// changed since it began.
 	watched, asking, reading, again bool
 	queries                         int
 	stop                            context.CancelFunc
-	// queued says that it is in the queue, and surely that only the leader is to be believed.
-	queued, surely bool
+	// queued says that it is in the queue, later that it is among all that are read after it,
+	// and surely that only the leader is to be believed.
+	queued, later, surely bool
 	// held says that its instances may have been registered before the index went back, and
 	// that the time for which they stay is over.
 	held  bool
 	pause backoff
+	// slow is the pause after a wait that has told nothing newer, also where the leader has been
+	// asked since.
+	slow time.Duration
 }
 
 // do makes a request after a pause, unless all are given up first.
@@ -118,8 +140,9 @@ func (r *consulRun) begin() {
 		})
 		r.box.put(i)
 	}
-	for key := range r.services {
+	for key, s := range r.services {
 		r.follow(key.Name)
+		r.followed[key.Name].alone = slices.ContainsFunc(s.Instances, func(i *Instance) bool { return i.Sidecar != nil && i.Sidecar.Only && i.Sidecar.ID != "" })
 	}
 	r.askCatalog(0, 0)
 	r.ping(r.options.Ping)
@@ -129,10 +152,10 @@ func (r *consulRun) begin() {
 func (r *consulRun) again() {
 	r.end()
 	r.asks, r.end = context.WithCancel(r.ctx)
-	r.queue, r.reading = nil, 0
+	r.queue, r.all, r.reading, r.paused = nil, nil, 0, false
 	clear(r.sampling)
 	for _, f := range r.followed {
-		f.asking, f.reading, f.again, f.queued = false, false, false, false
+		f.asking, f.reading, f.again, f.queued, f.later = false, false, false, false, false
 		r.enqueue(f, f.surely)
 	}
 	r.askCatalog(0, 0)
@@ -189,11 +212,11 @@ func (r *consulRun) askCatalog(index uint64, after time.Duration) {
 const bytesPerSecond = 1 << 20
 
 // pace is the pause after an answer: a list that changes all the time costs no more than a
-// share of the network and of the agent, and an agent that does not wait does not make us
-// ask in a circle.
+// share of the network and of the agent, and an agent that does not wait, or answers as of an
+// older index, does not make us ask in a circle.
 func pace(index uint64, meta *consul.Meta, began time.Time) time.Duration {
 	pause := time.Duration(meta.Size) * time.Second / bytesPerSecond
-	if meta.Index == index && time.Since(began) < time.Second {
+	if meta.Index <= index && time.Since(began) < time.Second {
 		pause = max(pause, time.Second)
 	}
 	return pause
@@ -216,7 +239,7 @@ func (r *consulRun) list(ours map[string]bool, meta consul.Meta) {
 	for name, f := range r.followed {
 		f.listed = ours[name]
 		if changed && f.known && !f.watched {
-			r.enqueue(f, true)
+			r.lookAgain(f)
 		}
 		r.leave(f)
 	}
@@ -242,7 +265,9 @@ func (r *consulRun) leave(f *followed) {
 		return
 	}
 	delete(r.followed, f.name)
+	delete(r.sidecars, f)
 	delete(r.hidden, f.name)
+	r.arrived(f)
 	r.well(f.name)
 	r.queue = slices.DeleteFunc(r.queue, func(o *followed) bool { return o == f })
 	r.unwatch(f)

@@ -91,3 +91,45 @@ func sidecarID(i *Instance) string {
 	}
 	return i.Sidecar.ID
 }
+
+// How many services without a query of their own are read a second, and at once, when the list
+// of services shows that something has changed somewhere: each is a request to the leader, of
+// every serai.
+const (
+	allRate   = 100
+	allAtOnce = 1000
+)
+
+// lookAgain has a service read in its turn, since it may have changed.
+func (r *consulRun) lookAgain(f *followed) {
+	f.surely = true
+	switch {
+	case f.asking:
+		f.again = true
+	case !f.queued && !f.later:
+		f.later = true
+		r.all = append(r.all, f)
+	}
+}
+
+// nextOfAll is the next service whose turn it is, nil when there is none, or none yet.
+func (r *consulRun) nextOfAll() *followed {
+	for len(r.all) > 0 {
+		f := r.all[0]
+		if !f.later || r.followed[f.name] != f {
+			r.all = r.all[1:] // it has been read, or is gone
+			continue
+		}
+		if r.paused {
+			return nil
+		}
+		if !r.pace.Allow() {
+			r.paused = true
+			r.do(r.asks, time.Second/allRate, func(context.Context) func() { return func() { r.paused = false } })
+			return nil
+		}
+		r.all = r.all[1:]
+		return f
+	}
+	return nil
+}

@@ -1,7 +1,6 @@
 package discovery
 
 import (
-	"context"
 	"slices"
 	"strings"
 	"time"
@@ -23,14 +22,23 @@ type Sidecar struct {
 	Only bool `json:"Only,omitempty"`
 	// Unfit says why it takes no connections for now, as Consul knows; empty when it may.
 	Unfit string `json:"Unfit,omitempty"`
+	// Modified is Consul's index of the last change of the sidecar's registration.
+	Modified uint64 `json:"ModifyIndex,omitempty"`
 }
 
+// sameSidecar reports whether two have the same content, whenever they were last changed.
 func sameSidecar(a, b *Sidecar) bool {
-	return a == b || a != nil && b != nil && *a == *b
+	if a == nil || b == nil {
+		return a == b
+	}
+	x, y := *a, *b
+	x.Modified, y.Modified = 0, 0
+	return x == y
 }
 
 // consulListing is what Consul lists of a service: its instances, and where one of them is to be
-// reached through its sidecar, those.
+// reached through its sidecar, those. It takes much memory: what is kept of it while the next
+// one is awaited is only what the lists say about themselves.
 type consulListing struct {
 	entries, sidecars []consul.Entry
 	meta, ofSidecars  consul.Meta
@@ -46,81 +54,10 @@ func (l *consulListing) joint() consul.Meta {
 	return m
 }
 
-// readListing reads what Consul lists of a service now.
-func (r *consulRun) readListing(ctx context.Context, name string, q consul.Query, denies bool) (l consulListing, err error) {
-	if l.entries, l.meta, err = r.lookUp(ctx, r.options.Client.Service, name, q, denies); err != nil {
-		return l, err
-	}
-	return l, r.readSidecars(ctx, &l, name, q, denies)
-}
-
-// readSidecars reads the sidecars of a service, if one of its instances wants that.
-func (r *consulRun) readSidecars(ctx context.Context, l *consulListing, name string, q consul.Query, denies bool) (err error) {
-	if !r.meshed(l.entries) {
-		return nil
-	}
-	l.meshed = true
-	l.sidecars, l.ofSidecars, err = r.lookUp(ctx, r.options.Client.Sidecars, name, q, denies)
-	return err
-}
-
-// awaitListing waits until one of the lists changes.
-func (r *consulRun) awaitListing(ctx context.Context, name string, last consulListing, q consul.Query, denies bool) (consulListing, error) {
-	if !last.meshed {
-		q.Index = last.meta.Index
-		next := consulListing{}
-		var err error
-		if next.entries, next.meta, err = r.lookUp(ctx, r.options.Client.Service, name, q, denies); err != nil {
-			return next, err
-		}
-		return next, r.readSidecars(ctx, &next, name, consul.Query{Stale: true}, denies)
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	type answer struct {
-		sidecars bool
-		entries  []consul.Entry
-		meta     consul.Meta
-		err      error
-	}
-	answers := make(chan answer, 2)
-	ask := func(sidecars bool, read consulReading, index uint64) {
-		r.running.Go(func() {
-			q := q
-			q.Index = index
-			entries, meta, err := r.lookUp(ctx, read, name, q, denies)
-			answers <- answer{sidecars, entries, meta, err}
-		})
-	}
-	ask(false, r.options.Client.Service, last.meta.Index)
-	ask(true, r.options.Client.Sidecars, last.ofSidecars.Index)
-	a, next := <-answers, last
-	switch {
-	case a.err != nil:
-		return next, a.err
-	case a.sidecars:
-		next.sidecars, next.ofSidecars = a.entries, a.meta
-	default:
-		next.entries, next.meta = a.entries, a.meta
-		if !r.meshed(next.entries) {
-			next.meshed, next.sidecars, next.ofSidecars = false, nil, consul.Meta{}
-		}
-	}
-	return next, nil
-}
-
 // meshed reports whether one of the instances is to be reached through its sidecar.
 func (r *consulRun) meshed(entries []consul.Entry) bool {
 	return slices.ContainsFunc(entries, func(e consul.Entry) bool { return wantsSidecar(&e.Service, r.prefix) })
 }
-
-// moved reports whether an answer has another index than the last one.
-func (l *consulListing) moved(last *consulListing) bool {
-	return l.meta.Index != last.meta.Index || l.ofSidecars.Index != last.ofSidecars.Index
-}
-
-// consulReading is a method of a Client that lists instances.
-type consulReading func(ctx context.Context, name string, q consul.Query) ([]consul.Entry, consul.Meta, error)
 
 // wantsSidecar reports whether the tags of a service ask for its sidecar.
 func wantsSidecar(s *consul.Service, prefix string) bool {
@@ -141,17 +78,16 @@ func asksForMesh(tags []string, prefix string) bool {
 	return false
 }
 
-// sidecarOf is how an instance is reached in the mesh, nil when it is not, or need not be,
-// and the index of the last change of that.
-func (o *ConsulOptions) sidecarOf(e *consul.Entry, sidecars []consul.Entry) (side *Sidecar, modified uint64) {
+// sidecarOf is how an instance is reached in the mesh, nil when it is not, or need not be.
+func (o *ConsulOptions) sidecarOf(e *consul.Entry, sidecars []consul.Entry) *Sidecar {
 	s := &e.Service
 	if s.Connect.Native {
-		side = o.sidecar(e, s.Service)
+		side := o.sidecar(e, s.Service)
 		side.ID, side.Only, side.Unfit = "", true, ""
-		return side, 0
+		return side
 	}
 	if !wantsSidecar(s, o.Prefix) {
-		return nil, 0
+		return nil
 	}
 	var best *consul.Entry
 	for i := range sidecars {
@@ -166,9 +102,9 @@ func (o *ConsulOptions) sidecarOf(e *consul.Entry, sidecars []consul.Entry) (sid
 		}
 	}
 	if best == nil {
-		return nil, 0
+		return nil
 	}
-	return o.sidecar(best, s.Service), best.Service.ModifyIndex
+	return o.sidecar(best, s.Service)
 }
 
 func own(sidecar *consul.Entry, s *consul.Service) bool {
@@ -178,51 +114,12 @@ func own(sidecar *consul.Entry, s *consul.Service) bool {
 // sidecar is what an entry of Consul's list is for others: the identity of a service at its
 // address.
 func (o *ConsulOptions) sidecar(e *consul.Entry, service string) *Sidecar {
-	side := &Sidecar{ID: e.Service.ID, Service: service, Datacenter: e.Node.Datacenter}
+	side := &Sidecar{ID: e.Service.ID, Service: service, Datacenter: e.Node.Datacenter, Modified: e.Service.ModifyIndex}
 	side.Address, side.Port = o.addressOf(e)
 	if state := worst(e.Checks); state != consul.Passing && !(state == consul.Warning && o.Warning) {
 		side.Unfit = inConsul(state)
 	}
 	return side
-}
-
-// standsFor is the service that a sidecar in a list stands for, empty when there is none.
-func standsFor(entries []consul.Entry) string {
-	for i := range entries {
-		if entries[i].Service.Kind == consul.Sidecar {
-			return entries[i].Service.Proxy.DestinationServiceName
-		}
-	}
-	return ""
-}
-
-// alone reports whether a sidecar that carries our tags is the only way to a service: Consul
-// copies the tags of a service to its sidecar, so a service with our tags speaks for itself.
-func (r *consulRun) alone(service string) bool {
-	f := r.followed[service]
-	switch known := r.services[Key{ConsulNamespace, service}]; {
-	case service == "":
-		return false
-	case f == nil:
-		return true
-	default:
-		return !f.listed && (known == nil || !anyCarries(known.Instances, r.prefix))
-	}
-}
-
-// settleAlone has those sidecars come and go whose service has gone or come.
-func (r *consulRun) settleAlone() {
-	for _, f := range r.followed {
-		if f.standsFor == "" || f.alone == r.alone(f.standsFor) {
-			continue
-		}
-		if f.alone = !f.alone; f.alone {
-			r.giveUp(f) // which may wait for another change
-			r.enqueue(f, false)
-		} else {
-			r.update(f.key, nil)
-		}
-	}
 }
 
 // lostSidecars are the known instances that were reached through a sidecar which is not
@@ -244,11 +141,12 @@ func (r *consulRun) lostSidecars(key Key, listed []*Instance) (lost []*Instance)
 	return lost
 }
 
-// pause is the pause after an answer: see pace.
-func (l *consulListing) pause(waited bool, last *consulListing, began time.Time) time.Duration {
+// pause is the pause after an answer: see pace. Last is what was known when the wait began, nil
+// without one.
+func (l *consulListing) pause(last *consulListing, began time.Time) time.Duration {
 	m := l.joint()
 	index := uint64(0)
-	if waited && !l.moved(last) {
+	if last != nil && l.meta.Index <= last.meta.Index && l.ofSidecars.Index <= last.ofSidecars.Index {
 		index = m.Index
 	}
 	return pace(index, &m, began)

@@ -19,6 +19,7 @@ type simulatedConsul struct {
 	t    *testing.T
 	url  string
 	stop func()
+	wrap func(net.Listener) net.Listener // nil for none
 }
 
 func newSimulatedConsul(t *testing.T, token string) consulAgent {
@@ -49,6 +50,9 @@ func (a *simulatedConsul) start() {
 		a.t.Fatal(err)
 	}
 	a.url = "http://" + l.Addr().String()
+	if a.wrap != nil {
+		l = a.wrap(l)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {

@@ -235,9 +235,9 @@ func (s *session) proved(ctx context.Context) {
 	s.mark.names = s.names
 	s.read = time.Now()
 	s.up(Live, s.services, nil)
-	s.resync.Reset(around(s.options.Resync))
+	s.checkIn(around(s.options.Resync))
 	if s.incomplete() {
-		s.resync.Reset(around(min(s.options.Resync, soonAgain)))
+		s.checkWithin(around(min(s.options.Resync, soonAgain)))
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 
 // wanted is what must be read after the current reading.
 type wanted struct {
-	all        bool
+	all, check bool
 	namespaces map[string]bool
 }
 
@@ -50,10 +50,10 @@ const readAgain = 6
 // check starts to list everything, and reads only services that may differ from what is
 // known.
 func (s *session) check(ctx context.Context) {
-	s.fetching = false
+	s.fetching, s.due = false, time.Time{}
 	switch {
 	case s.scanning != nil:
-		return // the end of that reading sets the timer again
+		s.wanted.check = true
 	case s.stream == nil:
 		s.begin(ctx, &scan{scopes: slices.Clone(s.scopes), unchanged: s.polledAt()})
 	case !s.mark.whole:
@@ -85,6 +85,7 @@ func (s *session) begin(ctx context.Context, next *scan) {
 	for _, f := range s.forbidden {
 		next.doubtful[f.Namespace] = true
 	}
+	maps.Copy(next.doubtful, s.missed)
 	s.scanning = next
 	s.run.Go(func() { next.run(ctx) })
 }
@@ -120,7 +121,7 @@ func (s *session) step(ctx context.Context, next step) error {
 func (s *session) ended(ctx context.Context, next step) error {
 	scanned := s.scanning
 	s.scanning = nil
-	s.readLost()
+	s.noteLost(scanned, next.err == nil && !next.unheard)
 	switch {
 	case next.err != nil:
 		return s.notRead(scanned, next.err)
@@ -170,34 +171,23 @@ func (s *session) ended(ctx context.Context, next step) error {
 	} else if s.course == following {
 		s.up(Live, s.services, nil)
 	}
-	s.resync.Reset(around(s.options.Resync))
+	if !scanned.partial {
+		s.checkIn(around(s.options.Resync))
+	}
 	if next.unsure || again || scanned.streaming && scanned.partial {
 		// The server that streams may not have known the namespace.
-		s.resync.Reset(around(min(s.options.Resync, 10*time.Second)))
+		s.checkWithin(around(min(s.options.Resync, 10*time.Second)))
 	}
 	if s.unwell++; len(next.unread) == 0 {
 		s.unwell = 0
 	} else {
-		s.resync.Reset(s.unreadAgain())
+		s.checkWithin(s.unreadAgain())
 	}
 	if full {
 		s.wanted.namespaces = s.unlisted(next)
 	}
 	s.goOn(ctx)
 	return nil
-}
-
-// readLost has namespaces read again of which there were too many events while something was
-// read.
-func (s *session) readLost() {
-	for namespace := range s.recent.lost {
-		s.options.Logger.Warn("a namespace changes faster than it can be read; it is read again", "namespace", namespace)
-		if s.wanted.namespaces == nil {
-			s.wanted.namespaces = make(map[string]bool)
-		}
-		s.wanted.namespaces[namespace] = true
-	}
-	s.recent = newRecent(s.options.Store)
 }
 
 // unlisted are the namespaces of services that are in no list, although nothing newer
@@ -223,6 +213,9 @@ func (s *session) goOn(ctx context.Context) {
 	switch {
 	case w.all:
 		s.scan(ctx)
+	case w.check:
+		s.wanted.namespaces = w.namespaces
+		s.check(ctx)
 	case len(w.namespaces) > 0:
 		s.look(ctx, slices.Sorted(maps.Keys(w.namespaces)))
 	}
@@ -262,6 +255,6 @@ func (s *session) notRead(scanned *scan, err error) error {
 		s.mark, s.course = mark{}, unread
 	}
 	s.wanted = wanted{}
-	s.resync.Reset(s.failed.next(err))
+	s.checkWithin(s.failed.next(err))
 	return nil
 }

@@ -45,6 +45,8 @@ type session struct {
 	recent   *recent // while something is read
 	failed   backoff // of scans
 	resync   *time.Timer
+	due      time.Time        // when it ends, zero once it has
+	again    <-chan time.Time // ends the pause before lost namespaces are read
 	checks   int
 	// fetching says that resync is set for registrations that had no room.
 	fetching bool
@@ -92,8 +94,10 @@ func (s *session) watch(outer context.Context, given *opening) (*opening, error)
 	s.recent = newRecent(s.options.Store)
 	s.scopes = []string{s.scope}
 	s.heardAt.Store(s.mark.at())
-	s.resync = time.NewTimer(around(s.options.Resync))
+	s.resync = time.NewTimer(s.options.Resync)
 	defer s.resync.Stop()
+	s.checkIn(around(s.options.Resync))
+	s.readLostSoon()
 	if given == nil {
 		open := func() opening { return s.open(ctx, s.mark.from()) }
 		if s.any {
@@ -172,6 +176,8 @@ func (s *session) loop(ctx context.Context) (*opening, error) {
 			s.reopened(ctx, o)
 		case <-s.resync.C:
 			s.check(ctx)
+		case <-s.again:
+			s.readLost(ctx)
 		}
 	}
 }
@@ -223,7 +229,7 @@ const soonAgain = 30 * time.Second
 func (s *session) fetchRefused() {
 	if s.lacks() && !s.fetching {
 		s.fetching = true
-		s.resync.Reset(around(min(s.options.Resync, soonAgain)))
+		s.checkWithin(around(min(s.options.Resync, soonAgain)))
 	}
 }
 

@@ -117,7 +117,7 @@ func (w *Watcher) Run(ctx context.Context, out chan<- *Snapshot) error {
 	defer cancel()
 	box := newMailbox()
 	running.Go(func() { box.run(ctx, out) })
-	k := &knowledge{view: newView(w.options.Prefix, w.options.Initial, w.options.Store), box: box}
+	k := &knowledge{view: newView(w.options.Prefix, w.options.Initial, w.options.Store), box: box, missed: make(map[string]bool)}
 	if i := w.options.Initial; i != nil {
 		k.origin, k.read, k.any = OriginCache, i.Read, true
 		i = k.cached(i)
@@ -159,6 +159,10 @@ type knowledge struct {
 	// stream; forbidden are the namespaces that may not be read, by name.
 	polled    map[string]uint64
 	forbidden []Forbidden
+	// missed are the namespaces of which events were left out while something was read, and
+	// which have not been read since; losses is how many scans in a row left some out.
+	missed map[string]bool
+	losses int
 	// unavailable counts streams in a row that an agent failed to open.
 	unavailable int
 }

@@ -66,7 +66,7 @@ func (m *Mesh) judge(ctx context.Context) {
 			case err != nil:
 				m.options.Logger.Debug("whether an intention denies serai is not known", "service", to.Service, "error", err)
 			case !allowed:
-				why = fmt.Sprintf("an intention denies %s to connect to %s: `consul intention create -allow %[1]s %[2]s` allows it", m.options.Service, to.Service)
+				why = fmt.Sprintf("an intention denies %s to connect to %s, or decides about its requests, which Consul does not tell apart: `consul intention create -allow %[1]s %[2]s` allows it", m.options.Service, to.Service)
 			default:
 				m.leaf.refresh()
 			}

@@ -31,22 +31,36 @@ func (o *InstanceOptions) meshed(instance *discovery.Instance) bool {
 	return o.Connect == ConnectOn || o.Connect == ConnectAuto && instance.Sidecar != nil && instance.Sidecar.Only
 }
 
-// reach is where an instance is reached: in Consul's mesh, or else itself. Each is empty when
-// no definition needs it.
-type reach struct{ itself, inMesh string }
+// reach is where an instance is reached: itself, or in Consul's mesh.
+type reach struct{ itself, inMesh way }
 
-// reach returns where the definitions of an instance reach it, or why one cannot.
-func (c *compilation) reach(instance *discovery.Instance, all []Definition) (at reach, f *flaw) {
+// way is an address to connect to, or why there is none. It is zero where no definition
+// needs it.
+type way struct {
+	address string
+	flaw    *flaw
+}
+
+// reach returns where the definitions of an instance reach it.
+func (c *compilation) reach(instance *discovery.Instance, all []Definition) (at reach) {
 	for i := range all {
-		switch meshed := all[i].Instance.meshed(instance); {
-		case f != nil:
-		case meshed && at.inMesh == "":
-			at.inMesh, f = c.sidecarAddress(instance)
-		case !meshed && at.itself == "":
-			at.itself, f = c.address(instance)
+		switch d := &all[i]; {
+		case d.Options.Closed: // which reaches nothing
+		case d.Instance.meshed(instance) && at.inMesh == (way{}):
+			at.inMesh.address, at.inMesh.flaw = c.sidecarAddress(instance)
+		case !d.Instance.meshed(instance) && at.itself == (way{}):
+			at.itself.address, at.itself.flaw = c.address(instance)
 		}
 	}
-	return at, f
+	return at
+}
+
+// of is where a definition reaches its instance.
+func (at *reach) of(d *Definition, instance *discovery.Instance) *way {
+	if d.Instance.meshed(instance) {
+		return &at.inMesh
+	}
+	return &at.itself
 }
 
 // sidecarAddress returns the address to connect to in Consul's mesh, or why there is none.

@@ -19,9 +19,9 @@ func (o *InstanceOptions) hostFor(address string) string {
 // target is what serai connects to for one of an instance's definitions.
 func (c *compilation) target(instance *discovery.Instance, at reach, d *Definition, all []Definition) upstream.Target {
 	o := &d.Instance
-	address, peer := at.itself, upstream.Peer{}
-	if o.meshed(instance) {
-		address, peer = at.inMesh, peerOf(instance)
+	address, peer := at.of(d, instance).address, upstream.Peer{}
+	if o.meshed(instance) && !d.Options.Closed {
+		peer = peerOf(instance)
 	}
 	host := o.hostFor(address)
 	t := upstream.Target{

@@ -24,11 +24,11 @@ type parsed struct {
 	definitions []Definition
 	problems    []Problem
 	claims      int // that it asks for
-	// shut has the definitions with a guard, closed: see closedOnes.
-	shut *parsed
 	// petitions are those of the instances that differ in nothing which decides about
 	// what they get.
 	petitions map[petitioner]*petition
+	// within are what of it remains for instances that some definitions cannot reach.
+	within map[lacking]*parsed
 }
 
 // readAll reads the tags of all instances, the oldest first, because a quota refuses
@@ -83,12 +83,9 @@ func (c *compilation) read(instance *discovery.Instance, p *parsed) {
 	if len(p.definitions) == 0 {
 		return
 	}
-	at, f := c.reach(instance, p.definitions)
-	if f != nil {
-		c.refuse(instance, Rejection{Instance: true, Why: f.why, Instead: f.instead})
-		if p = c.closedOnes(p); len(p.definitions) == 0 {
-			return
-		}
+	at := c.reach(instance, p.definitions)
+	if p = c.reached(instance, p, &at); len(p.definitions) == 0 {
+		return
 	}
 	who := petitioner{instance.Job, instance.ByHand()}
 	asked := p.petitions[who]
@@ -115,25 +112,6 @@ func (c *compilation) read(instance *discovery.Instance, p *parsed) {
 		c.askAll(instance, p, asked)
 	}
 	c.join(instance, at, p.definitions, asked, first)
-}
-
-// closedOnes returns what an instance that cannot be reached has of p: its definitions with a
-// guard, closed. They keep their requests from other services, until other instances serve
-// them.
-func (c *compilation) closedOnes(p *parsed) *parsed {
-	if p.shut != nil {
-		return p.shut
-	}
-	p.shut = &parsed{tags: p.tags, fallback: p.fallback}
-	for i := range p.definitions {
-		if d := &p.definitions[i]; d.Class == c.options.Class && d.guards() {
-			d = d.closed()
-			c.takePolicies(d)
-			p.shut.definitions = append(p.shut.definitions, *d)
-		}
-	}
-	p.shut.count()
-	return p.shut
 }
 
 // askAll asks for the definitions of a petition, first for those with a guard: where a quota

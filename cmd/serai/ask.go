@@ -66,12 +66,16 @@ func (a *asking) ask(ctx context.Context, env *environment, path string, q url.V
 		return err
 	}
 	defer body.Close()
+	text := io.LimitReader(body, maxAnswer)
 	if a.JSON {
-		_, err := io.Copy(env.stdout, io.LimitReader(body, maxAnswer))
-		return err
+		text = io.TeeReader(text, env.stdout)
 	}
-	if err := json.NewDecoder(io.LimitReader(body, maxAnswer)).Decode(v); err != nil {
+	if err := json.NewDecoder(text).Decode(v); err != nil {
 		return fmt.Errorf("serai at %s answers what is not its API: %w", a.Admin, err)
+	}
+	if a.JSON {
+		_, err := io.Copy(io.Discard, text)
+		return err
 	}
 	return print(env.stdout)
 }

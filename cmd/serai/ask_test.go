@@ -4,7 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"sync"
@@ -69,6 +73,30 @@ func TestAskingCommands(t *testing.T) {
 	if _, err := says(t, "events", "--since=yesterday", "--admin="+admin); err == nil || !strings.Contains(err.Error(), "neither the ID of an event nor a time") {
 		t.Errorf("a bad time: %v", err)
 	}
+}
+
+// TestStatusFails: serai status fails where serai takes no requests, and prints all it knows,
+// for people and for programs.
+func TestStatusFails(t *testing.T) {
+	for state, c := range map[string]struct{ answer, want string }{
+		"ready":                       {`{"version": "1", "readiness": {"ready": true}}`, ""},
+		"not ready":                   {`{"version": "1", "readiness": {"ready": false, "why": ["nomad *: starting"]}}`, "serai is not ready"},
+		"draining":                    {`{"version": "1", "readiness": {"ready": false, "draining": true}}`, "serai is draining"},
+		"draining, and ready as well": {`{"version": "1", "readiness": {"ready": true, "draining": true}}`, "serai is draining"},
+	} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, c.answer) }))
+		for _, flag := range []string{"", "-json"} {
+			out, err := says(t, append(strings.Fields("status "+flag), "--admin="+s.Listener.Addr().String())...)
+			if got := fmt.Sprint(err); c.want == "" && err != nil || c.want != "" && got != c.want {
+				t.Errorf("%s %s: %v", state, flag, err)
+			}
+			if want := strings.Split(state, ",")[0]; flag == "" && !strings.Contains(out, want) || flag != "" && out != c.answer {
+				t.Errorf("%s %s prints %q", state, flag, out)
+			}
+		}
+		s.Close()
+	}
+	http.DefaultClient.CloseIdleConnections()
 }
 
 // lockedBuffer is written and read by two goroutines.

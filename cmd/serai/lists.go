@@ -180,19 +180,21 @@ type statusCommand struct{ asking }
 // Run prints the state in brief. It fails while serai is not ready.
 func (c *statusCommand) Run(ctx context.Context, env *environment) error {
 	var s admin.Status
-	return c.ask(ctx, env, "status", nil, &s, func(out io.Writer) error {
-		state := "ready"
+	state := func() string {
 		switch {
 		case s.Readiness.Draining:
-			state = "draining"
+			return "draining"
 		case !s.Readiness.Ready:
-			state = "not ready"
+			return "not ready"
 		}
+		return "ready"
+	}
+	err := c.ask(ctx, env, "status", nil, &s, func(out io.Writer) error {
 		line := func(name, format string, args ...any) {
 			fmt.Fprintf(out, "%-13s %s\n", name, shown(fmt.Sprintf(format, args...)))
 		}
 		line("serai", "%s on %s, for %s", s.Version, s.Name, ago(s.Started))
-		line("state", "%s", state)
+		line("state", "%s", state())
 		for _, why := range s.Readiness.Why {
 			line("", "%s", why)
 		}
@@ -208,9 +210,10 @@ func (c *statusCommand) Run(ctx context.Context, env *environment) error {
 		if k := s.Certificates; k != nil && k.Count > 0 {
 			line("certificates", "%d, the first expires in %d days", k.Count, int(time.Until(k.First).Hours()/24))
 		}
-		if state != "ready" {
-			return fmt.Errorf("serai is %s", state)
-		}
 		return nil
 	})
+	if err == nil && state() != "ready" {
+		return fmt.Errorf("serai is %s", state())
+	}
+	return err
 }

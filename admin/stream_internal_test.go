@@ -1,0 +1,51 @@
+package admin
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// slowClient takes its time for each part of an answer.
+type slowClient struct {
+	http.ResponseWriter
+	takes time.Duration
+}
+
+func (c slowClient) FlushError() error { time.Sleep(c.takes); return nil }
+
+// TestFollowersAreNotLeftInSilence: who follows an answer hears of it at the latest after the
+// heartbeat's time, however long it takes to make, and the client's own slowness costs it nothing.
+func TestFollowersAreNotLeftInSilence(t *testing.T) {
+	for name, c := range map[string]struct{ makes, takes, pause time.Duration }{
+		"made at once":            {0, 0, followEvery},
+		"made in 100 ms":          {100 * time.Millisecond, 0, 5 * time.Second},
+		"made in 10 s":            {10 * time.Second, 0, heartbeat},
+		"read slowly":             {0, 20 * time.Second, followEvery},
+		"made and read in 100 ms": {100 * time.Millisecond, 100 * time.Millisecond, 5 * time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			a := &Admin{options: Options{MaxFollowers: 1}}
+			var began []time.Time
+			a.stream(slowClient{httptest.NewRecorder(), c.takes}, httptest.NewRequest("GET", "/", nil).WithContext(ctx), func() any {
+				began = append(began, time.Now())
+				if len(began) == 3 {
+					cancel()
+				}
+				time.Sleep(c.makes)
+				return len(began)
+			})
+			want := c.makes + c.takes + c.pause
+			if got := began[2].Sub(began[1]); got != want {
+				t.Errorf("%s: the next answer is made after %v, want %v", name, got, want)
+			}
+			if a.followers.Taken() != 0 {
+				t.Errorf("%s: it still has its place", name)
+			}
+		})
+	}
+}
