@@ -86,6 +86,9 @@ func (f *jobFile) value(t *testing.T, e hclsyntax.Expression) cty.Value {
 		case root == "var":
 		case root == "node":
 			known[root] = cty.ObjectVal(map[string]cty.Value{"unique": cty.ObjectVal(map[string]cty.Value{"id": cty.StringVal("NODE")})})
+		case root == "attr":
+			consul := cty.ObjectVal(map[string]cty.Value{"name": cty.StringVal("NODE-IN-CONSUL")})
+			known[root] = cty.ObjectVal(map[string]cty.Value{"unique": cty.ObjectVal(map[string]cty.Value{"consul": consul})})
 		case strings.HasPrefix(root, "NOMAD_"):
 			known[root] = cty.StringVal(root)
 		default:
