@@ -12,20 +12,31 @@ type Query struct {
 	// after Wait (about 5 minutes when zero).
 	Index uint64
 	Wait  time.Duration
-	// Stale lets any server answer, not only the leader.
+	// Stale lets any server answer, not only the leader. Without it, and without an Index, the
+	// leader answers once it has made sure that it is still one, and has read its log: a server
+	// that has started anew may lead before that, and lists what was long ago (Consul's
+	// consistency mode "consistent").
 	Stale bool
 }
 
 // defaultWait is how long an agent holds a blocking query that does not say.
 const defaultWait = 5 * time.Minute
 
-// query sets the parameters of a Query.
-func (c *Client) query(r *request, q Query) {
+// datacenter names the one that is asked about.
+func (c *Client) datacenter(r *request) {
 	if c.options.Datacenter != "" {
 		r.params.Set("dc", c.options.Datacenter)
 	}
-	if q.Stale {
+}
+
+// query sets the parameters of a Query.
+func (c *Client) query(r *request, q Query) {
+	c.datacenter(r)
+	switch {
+	case q.Stale:
 		r.params.Set("stale", "")
+	case q.Index == 0:
+		r.params.Set("consistent", "")
 	}
 	if q.Index == 0 {
 		return

@@ -62,6 +62,13 @@ func (r *consulRun) ask(f *followed, last *consulListing, q consul.Query, after 
 			f.standsFor = standsFor(now.entries)
 			f.alone = r.alone(f.standsFor)
 			meta := now.joint()
+			if !surely && meta.Index < f.index {
+				// A server that has not read its log yet lists what has gone. Or Consul
+				// was restored: then the leader says so.
+				r.enqueue(f, true)
+				return
+			}
+			f.index = meta.Index
 			r.apply(f, r.options.instances(&now, f.alone), &meta, surely, received)
 			r.nowKnown(f)
 			if again {

@@ -90,6 +90,8 @@ type followed struct {
 	// that the time for which they stay is over.
 	held  bool
 	pause backoff
+	// index is that of the last answer that was believed.
+	index uint64
 }
 
 // do makes a request after a pause, unless all are given up first.
@@ -179,6 +181,10 @@ func (r *consulRun) askCatalog(index uint64, after time.Duration) {
 			}
 			r.pause.reset()
 			r.well(theCatalog)
+			if meta.Index < index { // of a leader that has not read its log, or restored
+				r.askCatalog(0, 0)
+				return
+			}
 			r.list(ours, meta)
 			r.askCatalog(meta.Index, pace(index, &meta, began))
 		}
