@@ -12,11 +12,11 @@ type Query struct {
 	// after Wait (about 5 minutes when zero).
 	Index uint64
 	Wait  time.Duration
-	// Stale lets any server answer, not only the leader. Without it, and without an Index, the
-	// leader answers once it has made sure that it is still one, and has read its log: a server
-	// that has started anew may lead before that, and lists what was long ago (Consul's
-	// consistency mode "consistent").
+	// Stale lets any server answer, not only the leader.
 	Stale bool
+	// Consistent has the leader answer once it has made sure that it is still one, and has read
+	// its log: a server that has started anew may lead before that, and lists what was long ago.
+	Consistent bool
 }
 
 // defaultWait is how long an agent holds a blocking query that does not say.
@@ -35,7 +35,7 @@ func (c *Client) query(r *request, q Query) {
 	switch {
 	case q.Stale:
 		r.params.Set("stale", "")
-	case q.Index == 0:
+	case q.Consistent:
 		r.params.Set("consistent", "")
 	}
 	if q.Index == 0 {

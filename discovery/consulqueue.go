@@ -30,7 +30,7 @@ func (r *consulRun) drain() {
 		r.queue = r.queue[1:]
 		f.queued, f.reading = false, true
 		r.reading++
-		r.ask(f, nil, consul.Query{Stale: !f.surely}, 0)
+		r.ask(f, nil, consul.Query{Stale: !f.surely, Consistent: f.surely}, 0)
 	}
 }
 
