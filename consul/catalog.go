@@ -234,7 +234,7 @@ func (c *Client) EachCheck(ctx context.Context, state string, q Query, each func
 // Source: https://developer.hashicorp.com/consul/api-docs/status#get-raft-leader.
 func (c *Client) Leader(ctx context.Context) error {
 	r := &request{kind: KindLeader, op: "ask who leads", path: "/v1/status/leader", params: url.Values{}}
-	c.query(r, Query{})
+	c.datacenter(r)
 	return c.do(ctx, r, func(_ http.Header, body []byte) error {
 		var leader string
 		if err := c.decode(r, body, &leader); err != nil {

@@ -92,7 +92,7 @@ func (c *Client) Roots(ctx context.Context, q Query) (Roots, Meta, error) {
 func (c *Client) Intended(ctx context.Context, source, destination string) (bool, error) {
 	r := &request{kind: KindIntention, op: fmt.Sprintf("ask whether %q may connect to %q", source, destination), path: "/v1/connect/intentions/check",
 		params: url.Values{"source": {source}, "destination": {destination}}}
-	c.query(r, Query{})
+	c.datacenter(r)
 	var answer struct{ Allowed *bool }
 	err := c.do(ctx, r, func(_ http.Header, body []byte) error {
 		if err := c.decode(r, body, &answer); err != nil {

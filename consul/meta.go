@@ -17,18 +17,29 @@ type Query struct {
 	// Most is how many bytes of a service's instances are read; beyond, it is ErrTooLong. Zero
 	// means Limits.Answer.
 	Most int64
+	// Consistent has the leader answer once it has made sure that it is still one, and has read
+	// its log: a server that has started anew may lead before that, and lists what was long ago.
+	Consistent bool
 }
 
 // defaultWait is how long an agent holds a blocking query that does not say.
 const defaultWait = 5 * time.Minute
 
-// query sets the parameters of a Query.
-func (c *Client) query(r *request, q Query) {
+// datacenter names the one that is asked about.
+func (c *Client) datacenter(r *request) {
 	if c.options.Datacenter != "" {
 		r.params.Set("dc", c.options.Datacenter)
 	}
-	if q.Stale {
+}
+
+// query sets the parameters of a Query.
+func (c *Client) query(r *request, q Query) {
+	c.datacenter(r)
+	switch {
+	case q.Stale:
 		r.params.Set("stale", "")
+	case q.Consistent:
+		r.params.Set("consistent", "")
 	}
 	if q.Index == 0 {
 		return

@@ -3,6 +3,7 @@ package discovery_test
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -124,6 +125,47 @@ func TestConsulRestored(t *testing.T) {
 	a.Restore(state)
 	w.has(one, two)
 	w.neverWithout(one)
+}
+
+// TestConsulServerIsBehind: what has gone does not come back from a server that has started anew
+// and has not read its log yet, whether or not it leads, nor is Consul taken for restored then.
+func TestConsulServerIsBehind(t *testing.T) {
+	t.Parallel()
+	a, w := faultyConsul(t, discovery.ConsulOptions{Ping: 50 * time.Millisecond})
+	c := consulCatalog{t: t, url: a.url}
+	one, three, four := inConsul("web", "n1", "1"), inConsul("web", "n1", "3"), inConsul("web", "n1", "4")
+	c.register("n1", web("2"), consul.Passing)
+	w.has(one, inConsul("web", "n1", "2"))
+	state := a.Save()
+	c.deregister("n1", "2")
+	c.register("n1", web("3"), consul.Passing)
+	w.has(one, three)
+	seen := w.count()
+	var services, instances atomic.Int64
+	behind := consulsim.Behind(state)
+	remove := a.Inject("", func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		switch {
+		case strings.HasPrefix(r.URL.Path, "/v1/catalog/services"):
+			services.Add(1)
+		case strings.HasPrefix(r.URL.Path, "/v1/health/service/web"):
+			instances.Add(1)
+		}
+		behind(rw, r, next)
+	})
+	a.Disconnect()
+	w.until("answers of it", func(discovery.Status) bool { return services.Load() > 5 && instances.Load() > 5 })
+	remove()
+	c.register("n1", web("4"), consul.Passing)
+	w.has(one, three, four)
+	s := w.until("life", func(s discovery.Status) bool { return live(s) && s.Problem == "" })
+	if strings.Contains(s.Problem, "went back") {
+		t.Errorf("Consul is taken for restored: %s", s.Problem)
+	}
+	for _, ids := range w.since(seen) {
+		if slices.Contains(ids, inConsul("web", "n1", "2")) {
+			t.Errorf("what has gone came back: %v", ids)
+		}
+	}
 }
 
 // TestConsulAntiEntropy: what an agent has registered while it reached no server comes, and

@@ -35,7 +35,7 @@ func (r *consulRun) drain() {
 		}
 		f.queued, f.later, f.reading = false, false, true
 		r.reading++
-		r.ask(f, nil, consul.Query{Stale: !f.surely}, 0)
+		r.ask(f, nil, consul.Query{Stale: !f.surely, Consistent: f.surely}, 0)
 	}
 }
 
@@ -65,6 +65,19 @@ func (r *consulRun) ask(f *followed, last *consulListing, q consul.Query, after 
 			f.pause.reset()
 			r.well(f.name)
 			f.surely = false
+			if !surely && f.behind(&now) {
+				// A server that has not read its log yet lists what has gone. Or Consul
+				// was restored: then the leader says so.
+				if last != nil {
+					f.slow = now.pause(last, began)
+				}
+				r.enqueue(f, true)
+				return
+			}
+			f.index = now.meta.Index
+			if now.meshed {
+				f.indexOfSidecars = now.ofSidecars.Index
+			}
 			r.stand(f, standsFor(now.entries))
 			r.apply(f, &now, surely, received)
 			r.arrived(f)
@@ -82,6 +95,11 @@ func (r *consulRun) ask(f *followed, last *consulListing, q consul.Query, after 
 			r.next(f, now, pause)
 		}
 	})
+}
+
+// behind reports whether one of the lists is older than the one that was believed last.
+func (f *followed) behind(l *consulListing) bool {
+	return l.meta.Index < f.index || l.meshed && l.ofSidecars.Index < f.indexOfSidecars
 }
 
 // next waits for the next change of a service, unless it is to be read at once, or has no

@@ -38,6 +38,7 @@ type consulRun struct {
 	spent    int                // queries of these
 	listed   int                // services in the catalog, by its size, also those of others
 	catalog  uint64             // the index of the list of services, 0 before it has been read
+	doubted  bool               // that index went back, which may be a leader that has not read its log
 	denies   bool               // as that list said: see consul.Meta
 	pause    backoff            // of that list
 
@@ -112,6 +113,8 @@ type followed struct {
 	// slow is the pause after a wait that has told nothing newer, also where the leader has been
 	// asked since.
 	slow time.Duration
+	// index and indexOfSidecars are those of the last answers that were believed.
+	index, indexOfSidecars uint64
 }
 
 // do makes a request after a pause, unless all are given up first.
@@ -185,7 +188,7 @@ func (r *consulRun) ping(after time.Duration) {
 
 // askCatalog asks for the list of services once it is beyond an index.
 func (r *consulRun) askCatalog(index uint64, after time.Duration) {
-	q := consul.Query{Index: index, Wait: r.wait(r.listed, forEachListed)}
+	q := consul.Query{Index: index, Wait: r.wait(r.listed, forEachListed), Consistent: index == 0 && r.doubted}
 	r.do(r.asks, after, func(ctx context.Context) func() {
 		began := time.Now()
 		ours, full := make(map[string]bool), r.options.Store.rows()
@@ -202,6 +205,11 @@ func (r *consulRun) askCatalog(index uint64, after time.Duration) {
 			}
 			r.pause.reset()
 			r.well(theCatalog)
+			r.doubted = !q.Consistent && meta.Index < r.catalog
+			if r.doubted {
+				r.askCatalog(0, pace(meta.Index, &meta, began))
+				return
+			}
 			r.list(ours, meta)
 			r.askCatalog(meta.Index, pace(index, &meta, began))
 		}

@@ -204,7 +204,23 @@ func (w *watch) until(what string, holds func(discovery.Status) bool) discovery.
 
 func live(s discovery.Status) bool { return s.Phase == discovery.Live }
 
-// neverEmpty fails when a snapshot has lost an instance.
+// count is how many snapshots there were, and since the IDs of those after as many.
+func (w *watch) count() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.all)
+}
+
+func (w *watch) since(n int) (all [][]string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range w.all[n:] {
+		all = append(all, ids(s))
+	}
+	return all
+}
+
+// neverWithout fails when a snapshot lacks an instance.
 func (w *watch) neverWithout(id string) {
 	w.t.Helper()
 	w.mu.Lock()

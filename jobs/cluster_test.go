@@ -46,6 +46,7 @@ type cluster struct {
 	admin   string
 	agents  []*agent
 	left    nomadagent.Processes // of agents that have ended
+	consul  string               // the block of all agents about Consul, empty for none
 	network *netns.Network       // of the nodes; nil for one on the loopback
 }
 
@@ -71,15 +72,27 @@ func newCluster(t *testing.T, acl bool) *cluster { return newClusterOn(t, acl, 0
 // newClusterOn does so on nodes with a network of their own each; on one with that
 // of this machine when there are none.
 func newClusterOn(t *testing.T, acl bool, nodes int) *cluster {
+	needNomad(t)
 	c := &cluster{t: t, nomad: findNomad()}
+	c.begin(acl, nodes)
+	return c
+}
+
+// needNomad skips where no cluster can be.
+func needNomad(t *testing.T) {
 	switch {
 	case testing.Short():
 		t.Skip("a real agent takes minutes: not with -short")
-	case c.nomad == "":
+	case findNomad() == "":
 		t.Skip("no real agent: put nomad on PATH, or its path into NOMAD_BIN")
 	case os.Getuid() != 0:
 		t.Skip("a real client needs root")
 	}
+}
+
+// begin builds serai and starts the agents.
+func (c *cluster) begin(acl bool, nodes int) {
+	t := c.t
 	// Sockets lie below it, whose paths must be short.
 	dir, err := os.MkdirTemp("", "serai")
 	if err != nil {
@@ -128,7 +141,6 @@ func newClusterOn(t *testing.T, acl bool, nodes int) *cluster {
 		}
 		return ready == max(1, nodes)
 	})
-	return c
 }
 
 func (c *cluster) path(name string) string { return filepath.Join(c.dir, name) }
@@ -167,7 +179,7 @@ server {
 limits {
   http_max_conns_per_client = 1000
 }
-`)
+`+c.consul)
 	c.address = "http://" + net.JoinHostPort(server.IP, server.HTTP)
 	for i := range clients {
 		c.writeAgent(&clients[i], fmt.Sprintf(`
@@ -197,7 +209,7 @@ plugin "docker" {
     }
   }
 }
-`, net.JoinHostPort(server.IP, server.RPC), cniPath(), device, c.pauseImage()))
+`, net.JoinHostPort(server.IP, server.RPC), cniPath(), device, c.pauseImage())+c.consul)
 	}
 }
 
@@ -378,8 +390,14 @@ func (c *cluster) job(name string, vars ...string) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	c.jobOf(name+".nomad.hcl", string(text), vars...)
+}
+
+// jobOf does so with the file at a path, which has that text.
+func (c *cluster) jobOf(path, text string, vars ...string) {
+	c.t.Helper()
 	for variable, value := range map[string]string{"binary": c.binary, "image": c.image()} {
-		if strings.Contains(string(text), fmt.Sprintf("variable %q", variable)) {
+		if strings.Contains(text, fmt.Sprintf("variable %q", variable)) {
 			vars = append([]string{variable + "=" + value}, vars...)
 		}
 	}
@@ -387,8 +405,8 @@ func (c *cluster) job(name string, vars ...string) {
 	for _, v := range vars {
 		args = append(args, "-var", v)
 	}
-	if out := c.run(append(args, name+".nomad.hcl")...); !strings.Contains(out, "registration successful") {
-		c.t.Fatalf("run %s: %s", name, out)
+	if out := c.run(append(args, path)...); !strings.Contains(out, "registration successful") {
+		c.t.Fatalf("run %s: %s", path, out)
 	}
 }
 

@@ -1,6 +1,7 @@
-# Services in Consul: as groups.nomad.hcl, but for the provider and the function
-# of the template. The front finds the instances of the back in Consul, and so
-# does the ingress find the front, with --consul.
+# Services in Consul: as groups.nomad.hcl, but for the provider, the function of
+# the template, and the block that gives the template a token where Consul has
+# ACLs. The front finds the instances of the back in Consul, and so does the
+# ingress find the front, with --consul.
 #
 #   curl -H 'Host: consul.example.org' http://ANY-NODE/
 
@@ -29,6 +30,11 @@ job "consul" {
         command = var.binary
         args    = ["hello", "--addr=:${NOMAD_PORT_http}", "--name=front, with back at ${BACK}"]
       }
+
+      # Has Nomad log the task in at Consul, where the servers' consul block has a
+      # task_identity: templates ask with that token, and without one with a token
+      # that Consul refuses. Without ACLs it does nothing.
+      consul {}
 
       # It is rendered again when instances of the back come and go, and restarts
       # the task: requests wait at serai for that moment. A program that reads its

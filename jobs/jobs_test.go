@@ -86,6 +86,9 @@ func (f *jobFile) value(t *testing.T, e hclsyntax.Expression) cty.Value {
 		case root == "var":
 		case root == "node":
 			known[root] = cty.ObjectVal(map[string]cty.Value{"unique": cty.ObjectVal(map[string]cty.Value{"id": cty.StringVal("NODE")})})
+		case root == "attr":
+			consul := cty.ObjectVal(map[string]cty.Value{"name": cty.StringVal("NODE-IN-CONSUL")})
+			known[root] = cty.ObjectVal(map[string]cty.Value{"unique": cty.ObjectVal(map[string]cty.Value{"consul": consul})})
 		case strings.HasPrefix(root, "NOMAD_"):
 			known[root] = cty.StringVal(root)
 		default:
@@ -421,7 +424,9 @@ func TestDialects(t *testing.T) {
 		return rest
 	}
 	nomad := strings.NewReplacer("groups-", "consul-", "groups.example", "consul.example", `job "groups"`, `job "consul"`).Replace(body("groups.nomad.hcl"))
-	if inConsul := inDialectOfConsul(nomad); inConsul == nomad || inConsul != body("consul.nomad.hcl") {
+	before, token, _ := strings.Cut(body("consul.nomad.hcl"), "      # Has Nomad log the task in")
+	_, after, found := strings.Cut(token, "consul {}\n\n")
+	if inConsul := inDialectOfConsul(nomad); inConsul == nomad || !found || inConsul != before+after {
 		t.Errorf("consul.nomad.hcl is not groups.nomad.hcl in Consul:\n%s", body("consul.nomad.hcl"))
 	}
 	rest := strings.Split(body("serai.consul.nomad.hcl"), "\n")

@@ -3,8 +3,8 @@
 #
 #   nomad job run -var binary=/usr/local/bin/serai serai.consul.nomad.hcl
 #
-# Nomad takes this file, but it has not been seen to work in a cluster whose
-# Consul has ACLs: see docs/consul.md.
+# A test of this folder runs it on a real Nomad and a real Consul, without ACLs,
+# with the token of the task's identity, and with one in a variable.
 
 variable "binary" {
   type    = string
@@ -148,6 +148,7 @@ job "serai" {
           "--state-dir=${NOMAD_ALLOC_DIR}/data/raw_exec",
           "--node=${node.unique.id}",
           "--consul=${var.consul}",
+          "--consul-node=${attr.unique.consul.name}",
           "--drain-delay=12s",
           "--drain-timeout=15s",
         ], var.args)

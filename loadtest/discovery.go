@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,10 +19,11 @@ import (
 // before that is not serai's.
 type discoveryCommand struct {
 	Nomad  string        `help:"A real agent, http://HOST:PORT, with raw_exec; the simulator when empty." placeholder:"ADDR"`
+	Consul string        `help:"A real agent of Consul instead, http://HOST:PORT; its token is that of CONSUL_HTTP_TOKEN. The targets are 50ms and 200ms there, unless --p50 and --p99 are given." placeholder:"ADDR"`
 	Binary string        `help:"serai; built when empty. A real agent's nodes must have it at this path." placeholder:"PATH"`
 	Jobs   int           `default:"50" help:"Services that are started and stopped."`
-	P50    time.Duration `default:"25ms" help:"Target of the median, registration to first 200."`
-	P99    time.Duration `default:"100ms" help:"Target of the 99th percentile."`
+	P50    time.Duration `help:"Target of the median, registration to first 200: 25ms."`
+	P99    time.Duration `help:"Target of the 99th percentile: 100ms."`
 	Late   time.Duration `default:"10ms" help:"Target: after a deregistration no request goes there later than this."`
 }
 
@@ -29,6 +31,11 @@ type discoveryCommand struct {
 func (c *discoveryCommand) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if c.Consul != "" {
+		c.P50, c.P99 = cmp.Or(c.P50, 50*time.Millisecond), cmp.Or(c.P99, 200*time.Millisecond)
+		return c.runInConsul(ctx)
+	}
+	c.P50, c.P99 = cmp.Or(c.P50, 25*time.Millisecond), cmp.Or(c.P99, 100*time.Millisecond)
 	var services cluster
 	address := c.Nomad
 	if c.Nomad == "" {
@@ -230,23 +237,33 @@ func untilOpen(ctx context.Context, r nomad.Registration) (time.Time, error) {
 
 // report prints the distributions and judges them.
 func (c *discoveryCommand) report(m *measurement) error {
-	var missed []error
-	line := func(what string, got, want time.Duration) {
-		verdict := "met"
-		if got > want {
-			verdict = "missed"
-			missed = append(missed, fmt.Errorf("%s is %v, want at most %v", what, got, want))
-		}
-		fmt.Printf("%-48s %10v   target %8v   %s\n", what, got.Round(10*time.Microsecond), want, verdict)
+	var j judged
+	j.line("registration to first 200, median", percentile(m.first200, 50), c.P50)
+	j.line("registration to first 200, 99th percentile", percentile(m.first200, 99), c.P99)
+	j.line("deregistration to last request, largest", percentile(m.last, 100), c.Late)
+	return j.requests(len(m.first200), m)
+}
+
+// judged has the targets that were missed.
+type judged []error
+
+// line prints what was measured beside its target.
+func (j *judged) line(what string, got, want time.Duration) {
+	verdict := "met"
+	if got > want {
+		verdict = "missed"
+		*j = append(*j, fmt.Errorf("%s is %v, want at most %v", what, got, want))
 	}
-	line("registration to first 200, median", percentile(m.first200, 50), c.P50)
-	line("registration to first 200, 99th percentile", percentile(m.first200, 99), c.P99)
-	line("deregistration to last request, largest", percentile(m.last, 100), c.Late)
-	fmt.Printf("%d services, %d requests, %d failed after the first 200\n", len(m.first200), m.requests, m.failed)
+	fmt.Printf("%-56s %10v   target %8v   %s\n", what, got.Round(10*time.Microsecond), want, verdict)
+}
+
+// requests prints how many failed, and returns all that was missed.
+func (j *judged) requests(services int, m *measurement) error {
+	fmt.Printf("%d services, %d requests, %d failed after the first 200\n", services, m.requests, m.failed)
 	if m.failed > 0 {
-		missed = append(missed, fmt.Errorf("%d requests failed", m.failed))
+		*j = append(*j, fmt.Errorf("%d requests failed", m.failed))
 	}
-	return errors.Join(missed...)
+	return errors.Join(*j...)
 }
 
 // percentile returns the smallest value that p percent are not above.

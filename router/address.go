@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -96,6 +97,24 @@ func (c *compilation) address(instance *discovery.Instance) (string, *flaw) {
 	return address.String(), nil
 }
 
+// elsewhere reports whether an instance is known to run on another node.
+func (o *Options) elsewhere(instance *discovery.Instance) bool {
+	here := o.Node
+	if instance.Namespace == discovery.ConsulNamespace {
+		here = cmp.Or(o.ConsulNode, o.Node) // which no node of Consul has for its name
+	}
+	return here != "" && instance.Node != here
+}
+
+// reachable is what to write in place of a loopback.
+func (o *Options) reachable(instance *discovery.Instance) string {
+	const advice = "an address that other nodes reach"
+	if instance.Namespace == discovery.ConsulNamespace && o.ConsulNode == "" {
+		return advice + "; if it runs on serai's own node, the operator tells serai that node's name in Consul (--consul-node)"
+	}
+	return advice
+}
+
 // place says why an instance may not be at an address, nil when it may.
 func (c *compilation) place(instance *discovery.Instance, address netip.AddrPort) *flaw {
 	ip := address.Addr()
@@ -113,8 +132,8 @@ func (c *compilation) place(instance *discovery.Instance, address netip.AddrPort
 		return &flaw{fmt.Sprintf("address %s is not one that a service can have", ip), "a unicast address that is the same machine for every node"}
 	case len(o.Networks) > 0 && !within(o.Networks, ip):
 		return &flaw{fmt.Sprintf("address %s is in none of the networks that the operator allows for instances", ip), "an address within one of them (--upstream-networks)"}
-	case ip.IsLoopback() && placed && o.Node != "" && instance.Node != o.Node:
-		return &flaw{fmt.Sprintf("address %s is the loopback of another node", ip), "an address that other nodes reach"}
+	case ip.IsLoopback() && placed && o.elsewhere(instance):
+		return &flaw{fmt.Sprintf("address %s is the loopback of another node", ip), o.reachable(instance)}
 	case ip.IsLoopback() && placed && o.NoLoopback && len(o.Networks) == 0:
 		return &flaw{fmt.Sprintf("address %s is the loopback of whichever node a request enters", ip), "an address that other nodes reach; the operator can allow it with --upstream-networks"}
 	case placed && (o.Consul != nil && o.Consul(reached) || instance.Namespace == discovery.ConsulNamespace && slices.Contains(consulPorts, int(address.Port()))):

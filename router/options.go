@@ -29,8 +29,9 @@ type Options struct {
 	// and only routes without the tag when it is empty.
 	Class string
 	// Node and Datacenter say where this serai runs, for the prefer tag; empty when
-	// unknown. Node is a node ID as in registrations.
-	Node, Datacenter string
+	// unknown. Node is a node ID as in registrations, ConsulNode the name that the same
+	// node has in Consul. What is at the loopback of another node is refused.
+	Node, ConsulNode, Datacenter string
 	// Owners are the host patterns that a namespace owns: no other namespace may claim
 	// them, and it may claim no others. "*.example.org" covers all names below
 	// example.org at any depth, "*" all names; the longest pattern decides. Namespaces

@@ -273,6 +273,6 @@ func (c *compilation) pool(d *demand, room *upstream.Room) *upstream.Pool {
 
 func (c *compilation) poolOptions(o *RouteOptions) upstream.PoolOptions {
 	return upstream.PoolOptions{
-		Balance: o.Balance, Prefer: o.Prefer, Node: c.options.Node, Datacenter: c.options.Datacenter, Sticky: o.Sticky,
+		Balance: o.Balance, Prefer: o.Prefer, Node: c.options.Node, ConsulNode: c.options.ConsulNode, Datacenter: c.options.Datacenter, Sticky: o.Sticky,
 	}
 }

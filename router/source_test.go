@@ -78,6 +78,44 @@ func TestUnfitKeepsItsClaims(t *testing.T) {
 	}
 }
 
+// TestNodeInConsul: a node has a name in Consul, which is not its ID in Nomad. What is
+// registered at the loopback of that node is reached, and near; what is at that of another
+// one is neither, nor is it where the name is not known.
+func TestNodeInConsul(t *testing.T) {
+	for _, c := range []struct {
+		options router.Options
+		taken   bool
+		advice  string
+	}{
+		{router.Options{Node: "id-1", ConsulNode: "n1"}, true, ""},
+		{router.Options{ConsulNode: "n1"}, true, ""},
+		{router.Options{}, true, ""},
+		{router.Options{Node: "id-1", ConsulNode: "n2"}, false, "an address that other nodes reach"},
+		{router.Options{ConsulNode: "n2"}, false, "an address that other nodes reach"},
+		{router.Options{Node: "n1", ConsulNode: "n2"}, false, "an address that other nodes reach"},
+		{router.Options{Node: "id-1"}, false, "--consul-node"},
+	} {
+		w := newWorldWith(t, c.options)
+		i := ofConsul("web", "n1/one", 5, a)
+		i.Address = "127.0.0.1"
+		w.setInstances(i)
+		if taken := w.lookup("a.example") != nil; taken != c.taken {
+			t.Errorf("Node %q, ConsulNode %q: an instance at the loopback of n1 is reached: %v", c.options.Node, c.options.ConsulNode, taken)
+		}
+		if r := w.router.Current().Rejections(); !c.taken && (len(r) != 1 || !strings.Contains(r[0].Instead, c.advice)) {
+			t.Errorf("Node %q, ConsulNode %q: refused is %v", c.options.Node, c.options.ConsulNode, r)
+		}
+	}
+	// A node of Consul cannot pass for that of Nomad with its name.
+	w := newWorldWith(t, router.Options{Node: "id-1", ConsulNode: "n1"})
+	i := ofConsul("web", "id-1/one", 5, a)
+	i.Node, i.Address = "id-1", "127.0.0.1"
+	w.setInstances(i)
+	if w.lookup("a.example") != nil {
+		t.Error("a node of Consul with the ID of Nomad's is taken for this one")
+	}
+}
+
 // TestWeightOfTheSource: tags and source both count.
 func TestWeightOfTheSource(t *testing.T) {
 	for _, c := range []struct {

@@ -24,7 +24,7 @@ func newGroup(members []*Member, o *PoolOptions, turn int) group {
 	var near []*Member
 	for _, m := range members {
 		g.equal = g.equal && m.Weight == members[0].Weight
-		if o.Prefer == PreferNode && m.Node == o.Node && o.Node != "" ||
+		if o.Prefer == PreferNode && m.Node != "" && (m.Node == o.Node || m.Node == o.ConsulNode) ||
 			o.Prefer == PreferDatacenter && m.Datacenter == o.Datacenter && o.Datacenter != "" {
 			near = append(near, m)
 		}

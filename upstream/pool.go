@@ -11,8 +11,9 @@ import (
 type PoolOptions struct {
 	Balance Balance
 	Prefer  Prefer
-	// Node and Datacenter say where this serai runs; empty when unknown.
-	Node, Datacenter string
+	// Node, ConsulNode and Datacenter say where this serai runs; empty when unknown. The
+	// node has an ID in Nomad and a name in Consul.
+	Node, ConsulNode, Datacenter string
 	// Sticky is the name of the sticky cookie, empty for none.
 	Sticky string
 }

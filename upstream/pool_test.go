@@ -160,6 +160,13 @@ func TestPreferNear(t *testing.T) {
 	r := run(t, upstream.RegistryOptions{})
 	members := weighted(100, 100, 100)
 	members[1].Node = "here"
+	// Where Nomad has another name for the node than Consul, either counts.
+	for _, o := range []upstream.PoolOptions{{ConsulNode: "here"}, {Node: "id", ConsulNode: "here"}, {Node: "here", ConsulNode: "there"}} {
+		o.Prefer = upstream.PreferNode
+		if got := share(t, ready(t, r, o, members...), 100, anyone); got["1"] != 100 {
+			t.Errorf("%+v: the near member got %d of 100", o, got["1"])
+		}
+	}
 	p := ready(t, r, upstream.PoolOptions{Prefer: upstream.PreferNode, Node: "here"}, members...)
 	if got := share(t, p, 100, anyone); got["1"] != 100 {
 		t.Errorf("the near member got %d of 100", got["1"])

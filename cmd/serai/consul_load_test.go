@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -286,25 +285,13 @@ func TestConsulUnderLoad(t *testing.T) {
 	})
 	part("the token is revoked and restored", func() {
 		l.revoke()
+		// A query that waits is not ended by that: it is noticed with the next one, which
+		// another registration brings about.
+		noticed, _ := l.run("other", "other.example.org")
+		l.put(noticed, consul.Passing)
 		stale()
 		l.grant()
 		live()
-	})
-	t.Run("from passing to the first answer", func(t *testing.T) {
-		l.t = t
-		var took []time.Duration
-		for i := range 40 {
-			host := fmt.Sprintf("new%d.example.org", i)
-			r, _ := l.run(fmt.Sprint("new", i), host)
-			l.put(r, consul.Critical)
-			until(l.t, "503 from what is not passing", func() bool { status, _ := get(l.traffic, host, "/"); return status != 404 })
-			l.put(r, consul.Passing)
-			at := time.Now()
-			until(l.t, "200", func() bool { status, _ := get(l.traffic, host, "/"); return status == 200 })
-			took = append(took, time.Since(at))
-		}
-		slices.Sort(took)
-		t.Logf("median %v, nine tenths %v, longest %v", took[len(took)/2], took[len(took)*9/10], took[len(took)-1])
 	})
 }
 

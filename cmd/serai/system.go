@@ -145,7 +145,7 @@ func (s *system) makeRegistry() error {
 func (s *system) makeBuilder() (err error) {
 	c := s.serveCommand
 	s.builder, err = router.NewBuilder(s.router, router.Options{
-		Registry: s.registry, Prefix: c.TagPrefix, DefaultHost: c.DefaultHost, Class: c.Class, Node: c.Node,
+		Registry: s.registry, Prefix: c.TagPrefix, DefaultHost: c.DefaultHost, Class: c.Class, Node: c.Node, ConsulNode: c.ConsulNode,
 		Datacenter: cmp.Or(c.Datacenter, s.env.getenv("NOMAD_DC")), Owners: c.file.namespaceHosts,
 		Share: c.file.shares, SharedHosts: c.SharedHosts, Reserved: c.reservedPaths(), Quotas: c.Quotas.limits(s.limit), Catalog: c.file.catalog, Rates: s.rates, Encoders: s.encoders,
 		Linger: c.Linger.value(), HTTPSOnly: c.HTTPSOnly, Networks: prefixes(c.UpstreamNetworks), NoLoopback: nodeHasAddress(s.env.getenv),

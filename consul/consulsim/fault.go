@@ -93,6 +93,24 @@ func Unloaded() Fault {
 	}
 }
 
+// Behind answers as a server does that has started anew and has read its log up to a state:
+// also as the leader, before it knows what else it had. Consistent reads it refuses.
+func Behind(state *State) Fault {
+	old := New(Options{})
+	old.Restore(state)
+	return func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		p := r.URL.Query()
+		if p.Has("consistent") {
+			refuse(w, http.StatusInternalServerError, "rpc error: Not ready to serve consistent reads")
+			return
+		}
+		p.Del("index")
+		r = r.Clone(r.Context())
+		r.URL.RawQuery = p.Encode()
+		old.ServeHTTP(w, r)
+	}
+}
+
 // At answers the truth, at another index: 0 is none at all.
 func At(index uint64) Fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
