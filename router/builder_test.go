@@ -427,6 +427,7 @@ func FuzzTags(f *testing.F) {
 	f.Add("ingress.r.host=*\ningress.r.canary=10%\ningress.r.redirect=https://{host}{path}")
 	f.Add("ingress.host=[::1]\ningress.check=/h\ningress.check-status=200-299\ningress.max-body=1GiB")
 	f.Add("ingress.enable=true")
+	f.Add("ingress.host=A\ningres.Allow=")
 	f.Add("ingress.enable=false\ningress.stripp=/x\ningress.host=a.example")
 	f.Add("ingress.a.enable=true\ningress.a.host=a.example\ningress.b.enable=false\ningress.b.allow=10.0.0.0/8")
 	f.Fuzz(func(t *testing.T, text string) {
@@ -443,19 +444,24 @@ func FuzzTags(f *testing.F) {
 				t.Fatalf("a problem without reason or advice: %+v", p)
 			}
 		}
-		names := make(map[string]bool)
+		names, open := make(map[string]bool), make(map[string]bool)
 		for _, d := range definitions {
 			if names[d.Name] || len(d.Hosts) == 0 || len(d.Prefixes)+len(d.Exact) == 0 {
 				t.Fatalf("definition %+v", d)
 			}
-			names[d.Name] = true
+			names[d.Name], open[d.Name] = true, !d.Options.Closed
 		}
 		for _, p := range problems {
-			if names[p.Route] && !p.None {
-				t.Fatalf("route %q is both defined and refused: %+v", p.Route, p)
+			if open[p.Route] && !p.None || p.Whole && len(open) > 0 && !closed(definitions) {
+				t.Fatalf("route %q is both served and refused: %+v", p.Route, p)
 			}
 		}
 	})
+}
+
+// closed reports whether no request gets through to any of the routes.
+func closed(all []router.Definition) bool {
+	return !slices.ContainsFunc(all, func(d router.Definition) bool { return !d.Options.Closed })
 }
 
 func FuzzLookup(f *testing.F) {
