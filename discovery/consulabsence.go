@@ -96,6 +96,7 @@ func (r *consulRun) holding() bool { return !r.held.IsZero() }
 // runs on their nodes.
 func (r *consulRun) hold(index, was uint64) {
 	if !r.holding() {
+		r.relisted = false
 		r.options.Logger.Warn("consul's index went back: it was restored or began with nothing; for a while nothing is removed", "index", index, "was", was, "for", r.options.Hold)
 		r.do(r.ctx, r.options.Hold, func(context.Context) func() { return r.endHold })
 	}
@@ -105,11 +106,11 @@ func (r *consulRun) hold(index, was uint64) {
 	r.tell()
 }
 
-// endHold ends a hold once its time is over and something is registered again, and reads
-// everything.
+// endHold ends a hold once its time is over and something is registered again, as a list says
+// that was read since it began, and reads everything.
 func (r *consulRun) endHold() {
 	left := time.Until(r.held)
-	if left <= 0 && !r.anyListed() {
+	if left <= 0 && !(r.relisted && r.anyListed()) {
 		left = r.options.Hold
 	}
 	if left > 0 {

@@ -19,6 +19,9 @@ func standsFor(entries []consul.Entry) string {
 
 // stand notes whose sidecars the instances of a service are, empty for nobody's.
 func (r *consulRun) stand(f *followed, service string) {
+	if f.standsFor != service {
+		r.arrived(f) // who has waited for it waits no more
+	}
 	if f.standsFor = service; service == "" {
 		delete(r.sidecars, f)
 	} else {

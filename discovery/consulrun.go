@@ -38,6 +38,7 @@ type consulRun struct {
 	spent    int                // queries of these
 	listed   int                // services in the catalog, by its size, also those of others
 	catalog  uint64             // the index of the list of services, 0 before it has been read
+	relisted bool               // that list was read since a hold began
 	doubted  bool               // that index went back, which may be a leader that has not read its log
 	denies   bool               // as that list said: see consul.Meta
 	pause    backoff            // of that list
@@ -236,6 +237,7 @@ func (r *consulRun) list(ours map[string]bool, meta consul.Meta) {
 	if r.catalog > meta.Index {
 		r.hold(meta.Index, r.catalog)
 	}
+	r.relisted = true
 	changed := r.catalog != meta.Index
 	r.listed = int(meta.Size / bytesListed)
 	r.catalog, r.denies = meta.Index, meta.Denies
