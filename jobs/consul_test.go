@@ -92,7 +92,8 @@ func TestOnRealConsul(t *testing.T) {
 			})
 			t.Run("deploys", func(t *testing.T) {
 				c.t = t
-				c.deploysInConsul()
+				c.scales()
+				c.promotes(c.jobInConsul)
 			})
 			t.Run("consul is killed and begins with nothing", func(t *testing.T) {
 				c.t = t
@@ -111,56 +112,14 @@ func TestOnRealConsul(t *testing.T) {
 
 // examplesInConsul runs them and reaches each.
 func (c *cluster) examplesInConsul() {
-	c.run("namespace", "apply", "team-a")
 	c.job("consul")
-	for _, job := range []string{"host-dynamic", "namespace", "sticky", "path", "broken-tags", "canary", "grpc", "policies", "auth", "default-host"} {
-		c.jobInConsul(job)
-	}
-	c.jobInConsul("host-static", fmt.Sprintf("port=%d", testnet.Ports(c.t, 1)[0]))
-	for host, name := range map[string]string{
-		"dynamic": "web", "static": "web", "consul": "front", "shop.team-a": "web", "sticky": "web", "path": "web", "fine": "web", "canary": "version-1", "grpc": "echo", "default-host": "web",
-	} {
-		c.reaches(host+".example.org", "/", name)
-	}
-	c.reaches("path.example.org", "/api/items", "api")
-	c.reaches("policies.example.org", "/v1/users", "web")
-	c.login("auth.example.org")
-	if status, _ := c.get("typo.example.org", "/"); status != 404 {
-		c.t.Errorf("a refused route answered %d", status)
-	}
-	c.until("two instances by gRPC", func() bool { return len(c.say("grpc.example.org", "echo", 20)) == 2 })
-	// Two addresses, each with its port.
-	c.until("the front's knowledge of the back", func() bool {
-		_, body := c.get("consul.example.org", "/")
-		first, _, _ := strings.Cut(body, ", allocation")
-		return strings.Count(first, ":") == 2
-	})
+	c.examples(c.jobInConsul)
+	c.reachesFront("consul.example.org")
 	for _, alloc := range c.allocations("serai") {
 		if log := c.run("alloc", "logs", "-stderr", alloc.ID); !strings.Contains(log, "consul lets serai read all services") {
 			c.t.Errorf("serai does not say that Consul lets it read all services:\n%s", log)
 		}
 	}
-}
-
-// deploysInConsul scales and updates under load.
-func (c *cluster) deploysInConsul() {
-	c.underLoad("dynamic.example.org", func() {
-		for _, n := range []int{5, 1, 3} {
-			c.scale("host-dynamic", n)
-		}
-	})
-	c.underLoad("canary.example.org", func() {
-		c.jobInConsul("canary", "version=2")
-		c.until("an asked-for canary", func() bool {
-			_, body := c.get("canary.example.org", "/", "X-Canary", "1")
-			return strings.HasPrefix(body, "version-2,")
-		})
-		c.until("a promotion", func() bool { return !strings.Contains(c.run("job", "promote", "-detach", "canary"), "Error") })
-		c.until("the new version", func() bool {
-			_, body := c.get("canary.example.org", "/")
-			return strings.HasPrefix(body, "version-2,")
-		})
-	})
 }
 
 // TestConsulTokenInAVariable runs serai's job with Consul where its token is in a variable, as

@@ -33,27 +33,13 @@ func TestOnRealNomad(t *testing.T) {
 
 	t.Run("examples", func(t *testing.T) {
 		c.t = t
-		c.run("namespace", "apply", "team-a")
-		for _, job := range []string{"host-dynamic", "groups", "namespace", "sticky", "path", "broken-tags", "canary", "grpc", "policies", "auth", "default-host"} {
-			c.job(job)
-		}
-		c.job("host-static", fmt.Sprintf("port=%d", testnet.Ports(t, 1)[0]))
-		for host, name := range map[string]string{
-			"dynamic": "web", "static": "web", "groups": "front", "shop.team-a": "web", "sticky": "web", "path": "web", "fine": "web", "canary": "version-1", "grpc": "echo", "default-host": "web",
-		} {
-			c.reaches(host+".example.org", "/", name)
-		}
-		c.reaches("path.example.org", "/api/items", "api")
-		c.reaches("policies.example.org", "/v1/users", "web")
-		c.login("auth.example.org")
+		c.job("groups")
+		c.examples(c.job)
 		if status, _ := c.get("old.example.org", "/x"); status != 308 {
 			t.Errorf("the redirect answered %d", status)
 		}
 		if status, body := c.get("nobody.example.org", "/"); status != 404 || !strings.Contains(body, "no-host") {
 			t.Errorf("an unknown host answered %d %s", status, body)
-		}
-		if status, _ := c.get("typo.example.org", "/"); status != 404 {
-			t.Errorf("a refused route answered %d", status)
 		}
 		seen := make(map[string]bool)
 		c.until("three instances", func() bool {
@@ -62,13 +48,7 @@ func TestOnRealNomad(t *testing.T) {
 			seen[first] = true
 			return len(seen) == 3
 		})
-		c.until("two instances by gRPC", func() bool { return len(c.say("grpc.example.org", "echo", 20)) == 2 })
-		// Two addresses, each with its port.
-		c.until("the front's knowledge of the back", func() bool {
-			_, body := c.get("groups.example.org", "/")
-			first, _, _ := strings.Cut(body, ", allocation")
-			return strings.Count(first, ":") == 2
-		})
+		c.reachesFront("groups.example.org")
 	})
 
 	t.Run("docker", func(t *testing.T) {
@@ -106,31 +86,12 @@ func TestOnRealNomad(t *testing.T) {
 
 	t.Run("canary", func(t *testing.T) {
 		c.t = t
-		c.underLoad("canary.example.org", func() {
-			c.job("canary", "version=2")
-			c.until("an asked-for canary", func() bool {
-				_, body := c.get("canary.example.org", "/", "X-Canary", "1")
-				return strings.HasPrefix(body, "version-2,")
-			})
-			c.until("a promotion", func() bool { return !strings.Contains(c.run("job", "promote", "-detach", "canary"), "Error") })
-			c.until("only the new version", func() bool {
-				for range 20 {
-					if _, body := c.get("canary.example.org", "/"); !strings.HasPrefix(body, "version-2,") {
-						return false
-					}
-				}
-				return true
-			})
-		})
+		c.promotes(c.job)
 	})
 
 	t.Run("scale", func(t *testing.T) {
 		c.t = t
-		c.underLoad("dynamic.example.org", func() {
-			for _, n := range []int{5, 1, 3} {
-				c.scale("host-dynamic", n)
-			}
-		})
+		c.scales()
 	})
 
 	t.Run("load", func(t *testing.T) {

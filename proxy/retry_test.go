@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"serai/internal/quota"
 	"serai/router"
 	"serai/upstream"
 	"serai/wire"
@@ -62,7 +63,7 @@ func TestRetryTable(t *testing.T) {
 			p := &Proxy{}
 			p.options.setDefaults()
 			x := &Exchange{Retries: c.attempts, Route: &router.Route{Common: &router.Common{
-				Options: &router.RouteOptions{Retries: c.retries, RetryPost: c.retryPost, Timeout: time.Minute}, Stats: router.NewStats(nil),
+				Options: &router.RouteOptions{Retries: c.retries, RetryPost: c.retryPost, Timeout: time.Minute}, Stats: router.NewStats(new(quota.Quota)),
 			}}}
 			x.Head.Method, x.repeats = []byte(c.method), c.repeats
 			if c.key != "" {
@@ -100,7 +101,7 @@ func TestRetryBudget(t *testing.T) {
 	p := &Proxy{}
 	p.options.setDefaults()
 	route := func() *router.Route {
-		return &router.Route{Common: &router.Common{Options: &router.RouteOptions{Retries: 1, Timeout: time.Minute}, Stats: router.NewStats(nil)}}
+		return &router.Route{Common: &router.Common{Options: &router.RouteOptions{Retries: 1, Timeout: time.Minute}, Stats: router.NewStats(new(quota.Quota))}}
 	}
 	a, b := route(), route()
 	repeat := func(r *router.Route) (*Exchange, bool) {

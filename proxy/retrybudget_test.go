@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"serai/internal/quota"
 	"serai/router"
 	"serai/upstream"
 )
@@ -24,7 +25,7 @@ func repeating(r *router.Route) *Exchange {
 func repeatingRoute() (*Proxy, *router.Route) {
 	p := &Proxy{}
 	p.options.setDefaults()
-	return p, &router.Route{Common: &router.Common{Options: &router.RouteOptions{Retries: 2, Timeout: time.Minute}, Stats: router.NewStats(nil)}}
+	return p, &router.Route{Common: &router.Common{Options: &router.RouteOptions{Retries: 2, Timeout: time.Minute}, Stats: router.NewStats(new(quota.Quota))}}
 }
 
 // TestRetryBudgetModel: of the requests in flight no more are being repeated than

@@ -7,8 +7,8 @@ import (
 	"serai/policy"
 )
 
-// A route with a guard that is refused, for its tags or since it reaches no instance, is closed: it takes the requests that its
-// tags name, and answers none of them. If it were left out, another route with a shorter
+// A route with a guard that is refused, for its tags or since it reaches no instance, is
+// closed: it takes the requests that its tags name, and answers none of them. If it were left out, another route with a shorter
 // path could take them, often one of the same instance, and they would pass no guard.
 
 // guarding is what is known of the guards of a route whose tags are being parsed.

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"serai/internal/quota"
 )
 
 // TestNarrowBuckets compares the buckets of many durations with what both histograms
@@ -18,7 +20,7 @@ func TestNarrowBuckets(t *testing.T) {
 		all = append(all, time.Duration(math.Exp2(rand.Float64()*45)))
 	}
 	for _, d := range all {
-		s := NewStats(nil)
+		s := NewStats(new(quota.Quota))
 		s.Begin()
 		s.Observe(0, &Observation{Status: 200, Duration: d})
 		n := s.Snapshot()

@@ -26,7 +26,7 @@ type Stats struct {
 
 	inflight atomic.Int64
 	shards   atomic.Pointer[[]*statsShard] // one, or one for each core; the first one stays
-	wide     *quota.Quota                  // of the Stats that have more than one, nil for none
+	wide     *quota.Quota                  // of the Stats that have more than one
 
 	told   atomic.Int64 // Unix nanoseconds of the last Tell
 	untold atomic.Uint64
@@ -139,7 +139,7 @@ const (
 func (s *Stats) widen() {
 	cores := bits.Len(uint(min(runtime.GOMAXPROCS(0), 8) - 1))
 	one := s.shards.Load()
-	if len(*one) > 1 || cores == 0 || s.wide == nil || !s.wide.Take(1, mostWide) {
+	if len(*one) > 1 || cores == 0 || !s.wide.Take(1, mostWide) {
 		return
 	}
 	all := make([]*statsShard, 1<<cores)

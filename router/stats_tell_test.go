@@ -4,12 +4,13 @@ import (
 	"testing"
 	"time"
 
+	"serai/internal/quota"
 	"serai/router"
 )
 
 // TestTell: Tell reports only once in a while, and how many reports were left out.
 func TestTell(t *testing.T) {
-	s, now := router.NewStats(nil), time.Unix(1000, 0)
+	s, now := router.NewStats(new(quota.Quota)), time.Unix(1000, 0)
 	tell := func(after time.Duration) (uint64, bool) { return s.Tell(now.Add(after), 10*time.Second) }
 	if n, ok := tell(0); !ok || n != 0 {
 		t.Errorf("the first one: %d, %v", n, ok)

@@ -74,11 +74,12 @@ func (givenIDs) NewSpanID(ctx context.Context, _ trace.TraceID) (id trace.SpanID
 
 // make returns the spans of some traces.
 func (m *spanMaker) make(batch []*proxy.Trace) []sdk.ReadOnlySpan {
-	m.made = nil
 	for _, t := range batch {
 		m.request(t)
 	}
-	return m.made
+	made := m.made
+	m.made = nil // the budget of traces counts them only until they have been sent
+	return made
 }
 
 // request makes the spans of one request: its own, and one for each wait and attempt.

@@ -231,13 +231,11 @@ func TestUnconfirmedAddressIsNoName(t *testing.T) {
 func TestMixUp(t *testing.T) {
 	t.Parallel()
 	i, p := newGuardedInstance(t), oidctest.New(t, callbackURL)
-	p.Fail("/.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(map[string]any{
-			"issuer": p.URL, "authorization_endpoint": p.URL + "/authorize", "token_endpoint": p.URL + "/oauth/token", "jwks_uri": p.URL + "/keys",
-			"id_token_signing_alg_values_supported": []string{"RS256", "HS256", "none"}, "authorization_response_iss_parameter_supported": true,
-		})
-	})
+	p.Fail(metadataPath, describes(p, func(m map[string]any) {
+		delete(m, "userinfo_endpoint")
+		m["id_token_signing_alg_values_supported"] = []string{"RS256", "HS256", "none"}
+		m["authorization_response_iss_parameter_supported"] = true
+	}))
 	_, address := serveStatic(t, []nomad.Registration{i.registration("ingress.auth=corp")}, loginConfig(t, p, ""), behindProxy)
 	h := newTokens(t, p)
 	h.answer = func(nonce string) (int, string, string) { return idToken(right(h, nonce)) }

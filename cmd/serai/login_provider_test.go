@@ -22,29 +22,34 @@ type providerFault struct {
 	want  string
 }
 
-func providerFaults() map[string]providerFault {
-	metadata := func(p *oidctest.Provider, change func(m map[string]any)) http.HandlerFunc {
-		return func(w http.ResponseWriter, r *http.Request) {
-			m := map[string]any{
-				"issuer": p.URL, "authorization_endpoint": p.URL + "/authorize", "token_endpoint": p.URL + "/oauth/token", "jwks_uri": p.URL + "/keys",
-				"userinfo_endpoint": p.URL + "/userinfo", "id_token_signing_alg_values_supported": []string{"RS256"},
-			}
-			change(m)
-			w.Header().Set("Content-Type", "application/json")
-			json.NewEncoder(w).Encode(m)
+// metadataPath is where a provider describes itself.
+const metadataPath = "/.well-known/openid-configuration"
+
+// describes answers with what the provider says of itself, after a change.
+func describes(p *oidctest.Provider, change func(m map[string]any)) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		m := map[string]any{
+			"issuer": p.URL, "authorization_endpoint": p.URL + "/authorize", "token_endpoint": p.URL + "/oauth/token", "jwks_uri": p.URL + "/keys",
+			"userinfo_endpoint": p.URL + "/userinfo", "id_token_signing_alg_values_supported": []string{"RS256"},
 		}
+		change(m)
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(m)
 	}
-	const discovery, token = "/.well-known/openid-configuration", "/oauth/token"
+}
+
+func providerFaults() map[string]providerFault {
+	const token = "/oauth/token"
 	return map[string]providerFault{
-		"another issuer": {discovery, func(p *oidctest.Provider) http.HandlerFunc {
-			return metadata(p, func(m map[string]any) { m["issuer"] = p.URL + "/" })
+		"another issuer": {metadataPath, func(p *oidctest.Provider) http.HandlerFunc {
+			return describes(p, func(m map[string]any) { m["issuer"] = p.URL + "/" })
 		}, "did not match the issuer"},
-		"no provider": {discovery, func(*oidctest.Provider) http.HandlerFunc { return http.NotFound }, "it answers 404 Not Found"},
-		"a page": {discovery, func(*oidctest.Provider) http.HandlerFunc {
+		"no provider": {metadataPath, func(*oidctest.Provider) http.HandlerFunc { return http.NotFound }, "it answers 404 Not Found"},
+		"a page": {metadataPath, func(*oidctest.Provider) http.HandlerFunc {
 			return func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>\n<b>very-secret</b>") }
 		}, "its metadata, since "},
-		"no endpoint": {discovery, func(p *oidctest.Provider) http.HandlerFunc {
-			return metadata(p, func(m map[string]any) { delete(m, "token_endpoint") })
+		"no endpoint": {metadataPath, func(p *oidctest.Provider) http.HandlerFunc {
+			return describes(p, func(m map[string]any) { delete(m, "token_endpoint") })
 		}, "an endpoint is missing, or not with https"},
 		"a wrong secret": {token, func(*oidctest.Provider) http.HandlerFunc {
 			return func(w http.ResponseWriter, _ *http.Request) {
@@ -140,13 +145,10 @@ func TestUserInfoThatRefuses(t *testing.T) {
 func TestEndpointWithAQuery(t *testing.T) {
 	t.Parallel()
 	i, p := newGuardedInstance(t), oidctest.New(t, callbackURL)
-	p.Fail("/.well-known/openid-configuration", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(map[string]any{
-			"issuer": p.URL, "authorization_endpoint": p.URL + "/authorize?p=sign_in", "token_endpoint": p.URL + "/oauth/token?p=sign_in", "jwks_uri": p.URL + "/keys",
-			"userinfo_endpoint": p.URL + "/userinfo", "end_session_endpoint": p.URL + "/end_session?p=sign_in", "id_token_signing_alg_values_supported": []string{"RS256"},
-		})
-	})
+	p.Fail(metadataPath, describes(p, func(m map[string]any) {
+		m["authorization_endpoint"], m["token_endpoint"] = p.URL+"/authorize?p=sign_in", p.URL+"/oauth/token?p=sign_in"
+		m["end_session_endpoint"] = p.URL + "/end_session?p=sign_in"
+	}))
 	end := newEndOfSession(p)
 	_, address := serveStatic(t, []nomad.Registration{i.registration("ingress.auth=corp", "ingress.upstream-host=internal.example")}, loginConfig(t, p, ""), behindProxy)
 	b := newBrowser(t, p, webClients(t, address)["HTTP/1"])

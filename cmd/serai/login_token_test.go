@@ -236,15 +236,7 @@ func TestHostileMetadata(t *testing.T) {
 		"too long":              func(p *oidctest.Provider, m map[string]any) { m["more"] = strings.Repeat("x", 2<<20) },
 	} {
 		p := oidctest.New(t, callbackURL)
-		p.Fail("/.well-known/openid-configuration", func(w http.ResponseWriter, r *http.Request) {
-			m := map[string]any{
-				"issuer": p.URL, "authorization_endpoint": p.URL + "/authorize", "token_endpoint": p.URL + "/oauth/token", "jwks_uri": p.URL + "/keys",
-				"id_token_signing_alg_values_supported": []string{"RS256"},
-			}
-			change(p, m)
-			w.Header().Set("Content-Type", "application/json")
-			json.NewEncoder(w).Encode(m)
-		})
+		p.Fail(metadataPath, describes(p, func(m map[string]any) { change(p, m) }))
 		_, address := serveStatic(t, []nomad.Registration{i.registration("ingress.auth=corp")}, loginConfig(t, p, ""), behindProxy)
 		b := newBrowser(t, p, webClients(t, address)["HTTP/1"])
 		if a := b.send(b.navigation("GET", "https://"+authHost+"/", nil)); a.status != 503 || a.fields.Get("Location") != "" {

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/textproto"
@@ -93,11 +92,8 @@ func (f *traceFlags) tls() (*tls.Config, error) {
 	}
 	c := &tls.Config{}
 	if f.CA != "" {
-		pem, err := os.ReadFile(f.CA)
-		if c.RootCAs = x509.NewCertPool(); err == nil && !c.RootCAs.AppendCertsFromPEM(pem) {
-			err = errors.New("it has no certificate")
-		}
-		if err != nil {
+		var err error
+		if c.RootCAs, err = readRoots(f.CA); err != nil {
 			return nil, fmt.Errorf("--otlp-ca-file=%s: %w", f.CA, err)
 		}
 	}

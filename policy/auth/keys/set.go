@@ -16,12 +16,15 @@ import (
 // DefaultDocument bounds a document, in bytes, for who reads it.
 const DefaultDocument = 256 << 10
 
+// MinRSA is the least length of an RSA modulus, in bits (RFC 7518 section 3.3). The library
+// bounds them at 4096.
+const MinRSA = 2048
+
 // Bounds of what is in a document.
 const (
 	mostKeys  = 128
-	maxKeyID  = 256  // bytes of a kid
-	minRSA    = 2048 // bits, RFC 7518 section 3.3; the library bounds them at 4096
-	minSecret = 32   // bytes, RFC 7518 section 3.2; HS384 and HS512 need more
+	maxKeyID  = 256 // bytes of a kid
+	minSecret = 32  // bytes, RFC 7518 section 3.2; HS384 and HS512 need more
 )
 
 // Set is the keys of one document that tokens may be signed with. Never modified.
@@ -125,8 +128,8 @@ func parseKey(text []byte, secret bool) (*key, error) {
 	}
 	switch public := parsed.Key.(type) {
 	case *rsa.PublicKey:
-		if public.N.BitLen() < minRSA || public.E < 3 || public.E%2 == 0 {
-			return nil, fmt.Errorf("is weak: RSA wants at least %d bits", minRSA)
+		if public.N.BitLen() < MinRSA || public.E < 3 || public.E%2 == 0 {
+			return nil, fmt.Errorf("is weak: RSA wants at least %d bits", MinRSA)
 		}
 	case []byte:
 		if len(public) < minSecret {

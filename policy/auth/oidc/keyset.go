@@ -5,11 +5,14 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	oidclib "github.com/coreos/go-oidc/v3/oidc"
+
+	"serai/policy/auth/keys"
 )
 
 // keySet is the keys that a provider signs with. They are fetched when a token has one that
@@ -29,13 +32,10 @@ func (k keySet) VerifySignature(ctx context.Context, token string) ([]byte, erro
 		*away = true
 	}
 	if err == nil && weaklySigned(token) {
-		return nil, errors.New("the key that the token is signed with is weak: RSA wants at least 2048 bits")
+		return nil, fmt.Errorf("the key that the token is signed with is weak: RSA wants at least %d bits", keys.MinRSA)
 	}
 	return payload, err
 }
-
-// minRSA is the least length of a modulus, in bytes (RFC 7518 section 3.3).
-const minRSA = 2048 / 8
 
 // weaklySigned reports whether a token, whose signature is right, was signed with an RSA key
 // that is too short: its signature is as long as its modulus (RFC 8017 section 8).
@@ -49,7 +49,7 @@ func weaklySigned(token string) bool {
 		err = json.Unmarshal(text, &said)
 	}
 	rsa := strings.HasPrefix(said.Algorithm, "RS") || strings.HasPrefix(said.Algorithm, "PS")
-	return err != nil || rsa && base64.RawURLEncoding.DecodedLen(len(signature)) < minRSA
+	return err != nil || rsa && base64.RawURLEncoding.DecodedLen(len(signature)) < keys.MinRSA/8
 }
 
 // signatures are the algorithms of ID tokens: with keys that only the provider has.
