@@ -94,7 +94,7 @@ func (f *traceFlags) tls() (*tls.Config, error) {
 	if f.CA != "" {
 		var err error
 		if c.RootCAs, err = readRoots(f.CA); err != nil {
-			return nil, fmt.Errorf("--otlp-ca-file=%s: %w", f.CA, err)
+			return nil, fmt.Errorf("--otlp-ca-file: %w", err)
 		}
 	}
 	if f.Cert != "" {
