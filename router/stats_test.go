@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -77,5 +78,26 @@ func TestStatsOfManyRoutes(t *testing.T) {
 	}
 	if got := wide.Taken(); got != int64(len(all)) {
 		t.Errorf("%d of %d got a shard for each core later", got, len(all))
+	}
+}
+
+// BenchmarkObserve counts requests of one route on all cores: with a shard for each, and where
+// other routes have taken all of these.
+func BenchmarkObserve(b *testing.B) {
+	for name, taken := range map[string]int64{"a shard for each core": 0, "others have them": 512} {
+		b.Run(name, func(b *testing.B) {
+			var wide quota.Quota
+			wide.Add(taken)
+			s := router.NewStats(&wide)
+			for range 2000 {
+				count(s, 0)
+			}
+			var cores atomic.Int64
+			b.RunParallel(func(pb *testing.PB) {
+				for core := int(cores.Add(1)); pb.Next(); {
+					count(s, core)
+				}
+			})
+		})
 	}
 }
