@@ -62,6 +62,12 @@ func (b *requestBody) reset(c *conn, h *wire.RequestHead) {
 	b.Body.Reset(c.wire, h.Framing, h.Size, c.engine.options.Limits)
 }
 
+// here reports whether the request has come with its whole body.
+func (b *requestBody) here() bool {
+	size := b.left.Load()
+	return size != unknownSize && size <= int64(len(b.conn.wire.Buffered()))
+}
+
 // requestSize is about the memory of a waiting request without its buffers: its session
 // and the stack of its goroutine.
 const requestSize = 6 << 10

@@ -144,22 +144,24 @@ func (c *conn) expectRequest(wait time.Duration) bool {
 	return wait > 0
 }
 
-// Handle answers a request that has come if it consists of a head only, and reports
-// whether the connection waits for another one. Requests that need to read from the
-// connection are left to serve.
+// Handle answers a request that has come with its whole body, and reports whether the
+// connection waits for another one. Requests that need to wait for more are left to
+// serve.
 func (c *conn) Handle() (more bool) {
 	c.quiet = false
 	s := c.begin()
 	n, err := s.Head.ParseRequest(c.wire.Buffered(), c.engine.options.Limits)
-	whole := err == nil && s.memoryUse.Begun()
-	if !whole || s.Head.Framing != wire.NoBody || s.Head.Upgrade != nil {
-		if whole {
-			s.parsed = n
-		}
+	if err != nil || !s.memoryUse.Begun() {
 		c.pending = s
 		return false
 	}
-	more = c.answer(s, n)
+	c.receive(s, n)
+	if s.Head.Upgrade != nil || !s.body.here() {
+		s.received = true
+		c.pending = s
+		return false
+	}
+	more = c.answer(s)
 	wait := c.end(s)
 	return more && c.expectRequest(wait)
 }
@@ -179,9 +181,9 @@ func (c *conn) keepAlive() time.Duration {
 // serveOne reads and answers one request, and reports whether the connection can carry
 // another one.
 func (c *conn) serveOne(s *session) (again bool) {
-	if n := s.parsed; n > 0 {
-		s.parsed = 0
-		return c.answer(s, n)
+	if s.received {
+		s.received = false
+		return c.answer(s)
 	}
 	n, err := c.readHead(s)
 	if err == wire.ErrVersion && c.beginsHTTP2(s) {
@@ -192,17 +194,22 @@ func (c *conn) serveOne(s *session) (again bool) {
 		c.refuse(s, err)
 		return false
 	}
-	return c.answer(s, n)
+	c.receive(s, n)
+	return c.answer(s)
 }
 
-// answer passes the request whose head is the first n unread bytes to the proxy, and
-// reports whether the connection can carry another one.
-func (c *conn) answer(s *session, n int) (again bool) {
+// receive begins the request whose head is the first n unread bytes.
+func (c *conn) receive(s *session, n int) {
 	c.wire.Discard(n)
-	h := &s.Head
 	s.Start = time.Now()
 	s.Now = s.Start
-	s.body.reset(c, h)
+	s.body.reset(c, &s.Head)
+}
+
+// answer passes the request to the proxy, and reports whether the connection can carry
+// another one.
+func (c *conn) answer(s *session) (again bool) {
+	h := &s.Head
 	s.answer.begin(&s.Exchange)
 	c.answered = true
 	c.engine.proxy.Serve(&s.Exchange)

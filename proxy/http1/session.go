@@ -12,7 +12,7 @@ type session struct {
 	body      requestBody
 	answer    answer
 	memoryUse proxy.MemoryUse
-	parsed    int // the length of the head that Handle has left to serve, 0 for none
+	received  bool // Handle has left to serve a request whose head is parsed
 }
 
 func newSession() *session {
