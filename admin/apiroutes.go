@@ -102,10 +102,10 @@ func (a *Admin) instancesOf(q values) (List[*Instance], error) {
 	if err != nil {
 		return List[*Instance]{}, err
 	}
-	all := slices.DeleteFunc(a.instances(selected(q.Values)), func(i *Instance) bool {
-		return state != "" && state != i.State || !matching(text, i.Service, i.Namespace, i.Address, i.Alloc, i.Node)
+	all := slices.DeleteFunc(a.instances(selected(q.Values)), func(i *instance) bool {
+		return state != "" && state != i.endpoint.State().String() || !matching(text, i.service, i.namespace, i.address, i.alloc, i.node)
 	})
-	return pageOf(all, w, func(i *Instance) *Instance { return i }), nil
+	return pageOf(all, w, (*instance).describe), nil
 }
 
 // stateNames are the states of instances.

@@ -41,7 +41,8 @@ type tally struct {
 // longer in it has no series. Of the services that have been called, most have their own.
 func collectEndpoints(out chan<- prometheus.Metric, table *router.Table, registry *upstream.Registry, most int) {
 	byService := make(map[owner]*tally)
-	used := make(map[upstream.Target]bool)
+	all := registry.All()
+	used := make(map[*upstream.Endpoint]bool, len(all))
 	for _, r := range table.Routes() {
 		o := owner{label(r.Namespace), label(r.Service)}
 		t := byService[o]
@@ -58,14 +59,14 @@ func collectEndpoints(out chan<- prometheus.Metric, table *router.Table, registr
 			if !slices.Contains(t.seen, m.Endpoint) {
 				t.seen = append(t.seen, m.Endpoint)
 				t.states[m.Endpoint.State()]++
-				used[m.Endpoint.Target()] = true
+				used[m.Endpoint] = true
 			}
 		}
 	}
 	var rest states
-	for _, e := range registry.Endpoints() {
-		if !used[e.Target] {
-			rest[e.State]++
+	for _, e := range all {
+		if !used[e] {
+			rest[e.State()]++
 		}
 	}
 	quiet, busy := 0, 0

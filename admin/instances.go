@@ -43,20 +43,38 @@ func (a *Admin) serveInstances(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	list := a.instances(selected(q))
-	answerList(w, slices.Values(list))
+	answerList(w, func(yield func(*Instance) bool) {
+		for _, i := range a.instances(selected(q)) {
+			if !yield(i.describe()) {
+				return
+			}
+		}
+	})
+}
+
+// instance is an Instance before it is described: of many thousands most are not asked for.
+type instance struct {
+	endpoint                            *upstream.Endpoint
+	namespace, service, id, alloc, node string
+	address                             string
+	routes                              []string
 }
 
 // instances returns the members of all routes, and the endpoints that no route
 // uses, sorted by service and address.
-func (a *Admin) instances(s selection) []*Instance {
+func (a *Admin) instances(s selection) []*instance {
 	type identity struct {
 		endpoint               *upstream.Endpoint
 		namespace, service, id string
 	}
-	byIdentity := make(map[identity]*Instance)
-	used := make(map[upstream.Target]bool)
-	var list []*Instance
+	all := a.options.Registry.All()
+	most := len(all)
+	if s != (selection{}) {
+		most = 0 // few, as a rule
+	}
+	byIdentity := make(map[identity]*instance, most)
+	used := make(map[*upstream.Endpoint]bool, most)
+	list := make([]*instance, 0, most)
 	for _, r := range a.options.Router.Current().Routes() {
 		if !s.takes(r.Namespace, r.Service) {
 			continue
@@ -65,28 +83,32 @@ func (a *Admin) instances(s selection) []*Instance {
 			key := identity{m.Endpoint, r.Namespace, r.Service, m.ID}
 			i := byIdentity[key]
 			if i == nil {
-				i = newInstance(m.Endpoint.Status())
-				i.Namespace, i.Service, i.ID, i.Alloc, i.Node = r.Namespace, r.Service, m.ID, m.Alloc, m.Node
-				byIdentity[key], used[m.Endpoint.Target()] = i, true
+				i = &instance{m.Endpoint, r.Namespace, r.Service, m.ID, m.Alloc, m.Node, m.Endpoint.Target().Address, nil}
+				byIdentity[key], used[m.Endpoint] = i, true
 				list = append(list, i)
 			}
-			i.Routes = append(i.Routes, r.Host+r.Path)
+			i.routes = append(i.routes, r.Host+r.Path)
 		}
 	}
 	if s == (selection{}) {
-		for _, e := range a.options.Registry.Endpoints() {
-			if !used[e.Target] {
-				i := newInstance(e)
-				i.ID, i.Routes = e.Target.Instance, []string{}
-				list = append(list, i)
+		for _, e := range all {
+			if !used[e] {
+				list = append(list, &instance{endpoint: e, id: e.Target().Instance, address: e.Target().Address, routes: []string{}})
 			}
 		}
 	}
-	slices.SortFunc(list, func(a, b *Instance) int {
-		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Service, b.Service),
-			strings.Compare(a.Address, b.Address), strings.Compare(a.ID, b.ID))
+	slices.SortFunc(list, func(a, b *instance) int {
+		return cmp.Or(strings.Compare(a.namespace, b.namespace), strings.Compare(a.service, b.service),
+			strings.Compare(a.address, b.address), strings.Compare(a.id, b.id))
 	})
 	return list
+}
+
+// describe looks at the instance's state.
+func (i *instance) describe() *Instance {
+	d := newInstance(i.endpoint.Status())
+	d.Namespace, d.Service, d.ID, d.Alloc, d.Node, d.Routes = i.namespace, i.service, i.id, i.alloc, i.node, i.routes
+	return d
 }
 
 func newInstance(s upstream.EndpointStatus) *Instance {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"net/http"
 	"time"
-
-	"serai/upstream"
 )
 
 // Status is the answer of /api/v1/status.
@@ -91,7 +89,9 @@ func (a *Admin) status() Status {
 	for _, state := range stateNames {
 		s.Instances[state] = 0
 	}
-	a.options.Registry.EachState(func(state upstream.State) { s.Instances[state.String()]++ })
+	for _, e := range a.options.Registry.All() {
+		s.Instances[e.State().String()]++
+	}
 	for _, l := range a.options.Listeners {
 		of := l.Status()
 		s.Listeners[l.Name] = ListenerStatus{of.Conns, of.Accepted, of.Refused}

@@ -65,7 +65,7 @@ func (r *Registry) Run(ctx context.Context) error {
 			r.closeIdle(time.Now().Add(time.Hour))
 			return ctx.Err()
 		case now := <-tick.C:
-			for _, e := range r.all() {
+			for _, e := range r.All() {
 				e.transport.Sweep(now)
 			}
 		}
@@ -73,12 +73,13 @@ func (r *Registry) Run(ctx context.Context) error {
 }
 
 func (r *Registry) closeIdle(before time.Time) {
-	for _, e := range r.all() {
+	for _, e := range r.All() {
 		e.closeIdle(before)
 	}
 }
 
-func (r *Registry) all() []*Endpoint {
+// All returns every endpoint that a table names, in no order.
+func (r *Registry) All() []*Endpoint {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	all := make([]*Endpoint, 0, len(r.endpoints))
@@ -90,19 +91,12 @@ func (r *Registry) all() []*Endpoint {
 
 // Endpoints returns the state of every endpoint that a table names.
 func (r *Registry) Endpoints() []EndpointStatus {
-	all := r.all()
+	all := r.All()
 	status := make([]EndpointStatus, len(all))
 	for i, e := range all {
 		status[i] = e.Status()
 	}
 	return status
-}
-
-// EachState calls f with the state of every endpoint that a table names.
-func (r *Registry) EachState(f func(State)) {
-	for _, e := range r.all() {
-		f(e.State())
-	}
 }
 
 // Acquire returns the Endpoint of t, making it when it is new. Each Acquire

@@ -127,7 +127,21 @@ func Static(prefix string) http.Handler {
 
 var functions = template.FuncMap{
 	"ago": ago, "until": until, "when": when, "rate": rate, "millis": millis, "line": line, "area": area, "clock": clock, "join": strings.Join, "short": short, "largest": largest, "number": number,
-	"link": link, "share": share,
+	"link": link, "share": share, "pasted": pasted,
+}
+
+// pasted returns what of an advice can be pasted into a job file, a tag or a value; empty
+// when it is words for people.
+func pasted(advice string) string {
+	if _, tag, ok := strings.Cut(advice, "Write "); ok {
+		advice = tag
+	}
+	advice, _, _ = strings.Cut(advice, "; ")
+	first, _, more := strings.Cut(advice, " ")
+	if name, _, isTag := strings.Cut(first, "="); more && !(isTag && strings.Contains(name, ".")) {
+		return ""
+	}
+	return advice
 }
 
 // link makes a URL of a path and pairs of names and values.
