@@ -31,6 +31,22 @@ func TestDrawAgain(t *testing.T) {
 	}
 }
 
+// TestAnswersEnd wants an end for each answer: one without a length or chunks, on a
+// connection that stays open, has none unless it has no body at all.
+func TestAnswersEnd(t *testing.T) {
+	for seed := range uint64(500) {
+		for _, c := range Draw(seed, grammar()).Clients {
+			for _, r := range c.Requests {
+				for _, a := range r.Answers {
+					if a.Framing == None && !r.Upgrade && !bodyless(r.Method, a.Status) {
+						t.Fatalf("seed %d: an answer that does not end\n%s", seed, r)
+					}
+				}
+			}
+		}
+	}
+}
+
 // TestEverythingIsDrawn wants each key of the grammar, each flavour, fault,
 // flaw and framing in a few hundred programs.
 func TestEverythingIsDrawn(t *testing.T) {

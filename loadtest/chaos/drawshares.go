@@ -126,12 +126,12 @@ func (c *Client) trickle(d dice) {
 // trickled gives a request a body that takes a trickling client about 3.2 s.
 func (r *Request) trickled(d dice, c *Client) {
 	r.Method, r.Framing, r.Minor = one(d, "POST", "PUT"), one(d, Length, Length, Chunked), 1
-	r.Upgrade, r.Malformed, r.Expect, r.Trailer = false, "", false, false
+	if r.Upgrade {
+		r.Upgrade, r.Empty, r.Answers = false, false, []Answer{{Status: 200, Framing: Length, Size: 10}}
+	}
+	r.Malformed, r.Expect, r.Trailer = "", false, false
 	r.Size = c.Piece * int(3200*time.Millisecond/c.Pause)
 	r.Chunk = max(r.Size/4, 1)
-	if len(r.Answers) > 0 && r.Answers[0].Status == 101 {
-		r.Answers = []Answer{{Status: 200, Framing: Length, Size: 10}}
-	}
 	for i := range r.Answers {
 		r.Answers[i].Early = false
 	}

@@ -27,10 +27,11 @@ type process struct {
 	stderr              tail
 	client              *http.Client
 
-	mu     sync.Mutex
-	cmd    *exec.Cmd
-	exited chan struct{} // closed when cmd has ended
-	err    error         // of its end
+	mu      sync.Mutex
+	cmd     *exec.Cmd
+	exited  chan struct{} // closed when cmd has ended
+	answers bool          // its admin address has answered since its start
+	err     error         // of its end
 }
 
 // tail keeps the first and the last of what is written.
@@ -121,7 +122,7 @@ func (s *process) startOnce(ctx context.Context) error {
 	}
 	exited := make(chan struct{})
 	s.mu.Lock()
-	s.cmd, s.exited = cmd, exited
+	s.cmd, s.exited, s.answers = cmd, exited, false
 	s.mu.Unlock()
 	go func() {
 		err := cmd.Wait()
@@ -133,6 +134,9 @@ func (s *process) startOnce(ctx context.Context) error {
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
 		if res, err := s.client.Get("http://" + s.http + "/ready"); err == nil {
 			res.Body.Close()
+			s.mu.Lock()
+			s.answers = true
+			s.mu.Unlock()
 			if res.StatusCode == 200 {
 				return nil
 			}
@@ -169,11 +173,12 @@ func (s *process) end(signal syscall.Signal, within time.Duration) error {
 	return s.err
 }
 
-// hangup makes it read its config file again.
+// hangup makes it read its config file again. Before its first lines of code a program
+// cannot keep the signal from ending it, so until it answers it gets none.
 func (s *process) hangup() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.cmd != nil {
+	if s.cmd != nil && s.answers {
 		s.cmd.Process.Signal(syscall.SIGHUP)
 	}
 }
