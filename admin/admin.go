@@ -109,6 +109,11 @@ type Options struct {
 	Version, Name string
 	// MaxFollowers bounds the requests that follow answers, 16 if zero.
 	MaxFollowers int
+	// Access says who may read all of this.
+	Access Access
+	// MadeRoom counts connections to the admin that were ended so that others have room;
+	// nil where they are not counted.
+	MadeRoom func() uint64
 	// Logger gets errors while metrics are read; nil discards them.
 	Logger *slog.Logger
 }
@@ -152,6 +157,7 @@ type Admin struct {
 	// followers follow answers; others were refused.
 	followers        quota.Quota
 	followersRefused atomic.Uint64
+	denied           [denialCount]atomic.Uint64
 }
 
 // New makes an Admin.

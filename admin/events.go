@@ -167,6 +167,8 @@ var (
 	decisionsLost   = desc("serai_decisions_forgotten_total", "Decisions that are not remembered any more, because others needed the room.")
 	decisionsLimit  = desc("serai_decisions_limit", "Decisions that are remembered: --max-events.")
 	followersNow    = desc("serai_admin_followers", "Pages and commands that follow the admin's answers.")
+	requestsRefused = desc("serai_admin_refused_total", "Requests to the admin that had not the token or the certificate which it asks for.", "reason")
+	madeRoom        = desc("serai_admin_connections_recalled_total", "Connections to the admin and to --metrics without a request that were ended to make room for others.")
 	followersTurned = desc("serai_admin_followers_refused_total", "Those that were refused because of --max-followers.")
 )
 
@@ -177,6 +179,12 @@ type ownMetrics struct{ *Admin }
 func (a ownMetrics) Collect(out chan<- prometheus.Metric) {
 	gauge(out, followersNow, float64(a.followers.Taken()))
 	counter(out, followersTurned, a.followersRefused.Load())
+	for why, d := range denials {
+		counter(out, requestsRefused, a.denied[why].Load(), d.reason)
+	}
+	if a.options.MadeRoom != nil {
+		counter(out, madeRoom, a.options.MadeRoom())
+	}
 	if a.options.History == nil {
 		return
 	}

@@ -32,16 +32,16 @@ func (a *Admin) pages() []page {
 		{"/certificates", "certificates: names, issuer, expiry, next renewal, failures, and which serai orders them", a.serveCertificates},
 		{"/explain", "which route wins, and why others lose: ?host=&path=&method=&query=&header=NAME:VALUE", a.serveExplain},
 		{"/ui/overview", "the dashboard, which a browser gets at / too", nil},
-		{"/debug/pprof/", "profiles", boundProfile(pprof.Index)},
+		{"/debug/pprof/", "profiles, for who is on this machine", a.profiled(boundProfile(pprof.Index))},
 	}
 	if a.options.LogLevel != nil {
-		all = append(all, page{logLevelPath, "the level of the log; PUT from this machine sets it", a.serveLogLevel})
+		all = append(all, page{logLevelPath, "the level of the log; PUT sets it: serai log-level", a.serveLogLevel})
 	}
 	return all
 }
 
-// Handler serves everything. Requests must use an IP address or localhost, and GET or
-// HEAD.
+// Handler serves everything, to whom Options.Access lets in. Requests must use an IP address,
+// localhost or a name of the certificate, and GET or HEAD.
 func (a *Admin) Handler() http.Handler {
 	mux := http.NewServeMux()
 	var index strings.Builder
@@ -52,10 +52,10 @@ func (a *Admin) Handler() http.Handler {
 		}
 		fmt.Fprintf(&index, "%-20s %s\n", p.path, p.what)
 	}
-	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("/debug/pprof/profile", boundProfile(pprof.Profile))
-	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("/debug/pprof/trace", boundProfile(pprof.Trace))
+	mux.HandleFunc("/debug/pprof/cmdline", a.profiled(pprof.Cmdline))
+	mux.HandleFunc("/debug/pprof/profile", a.profiled(boundProfile(pprof.Profile)))
+	mux.HandleFunc("/debug/pprof/symbol", a.profiled(pprof.Symbol))
+	mux.HandleFunc("/debug/pprof/trace", a.profiled(boundProfile(pprof.Trace)))
 	(&dashboard{a, a.ui}).register(mux)
 	// A browser gets the dashboard, anything else the index.
 	mux.HandleFunc("/{$}", func(w http.ResponseWriter, r *http.Request) {
@@ -68,10 +68,11 @@ func (a *Admin) Handler() http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "there is no such page; these are:\n\n"+index.String(), http.StatusNotFound)
 	})
-	rest := guard(mux)
+	rest, level := a.guard(a.admitted(mux)), a.admitted(http.HandlerFunc(a.putLogLevel))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPut && r.URL.Path == logLevelPath {
-			a.putLogLevel(w, r)
+			noSniff(w)
+			level.ServeHTTP(w, r)
 			return
 		}
 		rest.ServeHTTP(w, r)
@@ -104,14 +105,14 @@ func text(w http.ResponseWriter, s string) {
 
 // guard is readOnly, and refuses requests for a name: a web page whose own name resolves to
 // our address (DNS rebinding) would read everything through an operator's browser.
-func guard(next http.Handler) http.Handler {
+func (a *Admin) guard(next http.Handler) http.Handler {
 	next = readOnly(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Security-Policy", ui.Security)
 		w.Header().Set("Referrer-Policy", "no-referrer")
-		if !ownHost(r.Host) {
+		if !a.ownHost(r) {
 			noSniff(w)
-			http.Error(w, "serai's admin does not answer to this name: ask by IP address, or as localhost", http.StatusForbidden)
+			http.Error(w, "serai's admin does not answer to this name: ask by IP address, or as localhost; over TLS by a name of its certificate, too", http.StatusForbidden)
 			return
 		}
 		if !ownPage(r) {
@@ -157,6 +158,19 @@ func readOnly(next http.Handler) http.Handler {
 func noSniff(w http.ResponseWriter) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")
+}
+
+// ownHost reports whether a request is for us: for an address, or over TLS for a name that our
+// certificate has, which no stranger can show for a name of theirs.
+func (a *Admin) ownHost(r *http.Request) bool {
+	if ownHost(r.Host) {
+		return true
+	}
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	return r.TLS != nil && a.options.Access.OwnName != nil && a.options.Access.OwnName(host)
 }
 
 // ownHost reports whether a Host field is an address, localhost or empty: no stranger

@@ -129,6 +129,15 @@ func inWords(s *discovery.Status) string {
 	return says
 }
 
+// serveReadyBrief answers who may not know more: a load balancer needs the status alone.
+func (a *Admin) serveReadyBrief(w http.ResponseWriter) {
+	status := http.StatusOK
+	if !a.Ready() {
+		status = http.StatusServiceUnavailable
+	}
+	answer(w, status, map[string]bool{"ready": status == http.StatusOK, "draining": a.draining.Load()})
+}
+
 func (a *Admin) serveReady(w http.ResponseWriter, _ *http.Request) {
 	r := a.readiness()
 	status := http.StatusOK

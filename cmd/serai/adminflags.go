@@ -1,23 +1,65 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"serai/internal/history"
+	"serai/nomad"
 )
 
 // adminFlags are about what the admin address serves, and to whom.
 type adminFlags struct {
+	Cert      string `name:"admin-cert-file" help:"PEM file of the certificate with which the admin address speaks TLS; plain HTTP when empty. Like the next four it is read again when it changes: docs/security.md#the-admin-address." placeholder:"FILE" group:"Admin"`
+	Key       string `name:"admin-key-file" help:"And that of its private key." placeholder:"FILE" group:"Admin"`
+	ClientCA  string `name:"admin-client-ca-file" help:"PEM file of the CAs of which one must have signed the certificate of who asks the admin address for more than /health and /ready; empty asks for none." placeholder:"FILE" group:"Admin"`
+	TokenFile string `name:"admin-token-file" help:"File of tokens, one a line, of which who asks the admin address for more than /health and /ready must have one; with --admin-client-ca-file both. Empty asks for none." placeholder:"FILE" group:"Admin"`
+	TokenPath string `name:"admin-token-variable" help:"Nomad variable whose item admin_token has them instead, in serai's namespace." placeholder:"PATH" group:"Admin"`
+	Pprof     bool   `name:"admin-pprof" help:"Let other machines take profiles at the admin address, too." group:"Admin"`
+
 	MaxEvents    int `name:"max-events" default:"1000" help:"Decisions (routes that come and go, ejections, refusals, certificates and the like) that are remembered for /api/v1/events. The namespace that has most of them forgets first." group:"Limits"`
 	MaxFollowers int `default:"16" help:"Pages of the dashboard and commands that follow what changes (server-sent events) at once, at most half of the admin's connections; 503 beyond." group:"Limits"`
 }
 
-func (f *adminFlags) validate() error {
+// validate reports all that is wrong with the flags.
+func (c *serveCommand) validateAdmin() error {
+	f := &c.AdminFlags
+	var errs []error
 	if f.MaxEvents < 1 || f.MaxEvents > history.MaxSize {
-		return fmt.Errorf("--max-events=%d is not between 1 and %d", f.MaxEvents, history.MaxSize)
+		errs = append(errs, fmt.Errorf("--max-events=%d is not between 1 and %d", f.MaxEvents, history.MaxSize))
 	}
 	if f.MaxFollowers < 1 {
-		return fmt.Errorf("--max-followers=%d is not at least 1", f.MaxFollowers)
+		errs = append(errs, fmt.Errorf("--max-followers=%d is not at least 1", f.MaxFollowers))
 	}
-	return nil
+	if (f.Cert == "") != (f.Key == "") {
+		errs = append(errs, errors.New("--admin-cert-file and --admin-key-file go together"))
+	}
+	if f.ClientCA != "" && f.Cert == "" {
+		errs = append(errs, errors.New("--admin-client-ca-file without --admin-cert-file: clients show certificates over TLS alone"))
+	}
+	if f.TokenFile != "" && f.TokenPath != "" {
+		errs = append(errs, errors.New("--admin-token-file stands beside --admin-token-variable: set one of them"))
+	}
+	if f.TokenPath != "" {
+		if err := nomad.CheckVariablePath(f.TokenPath); err != nil {
+			errs = append(errs, fmt.Errorf("--admin-token-variable=%s is not the path of a variable: %w", f.TokenPath, err))
+		}
+		if c.NoNomad {
+			errs = append(errs, errors.New("--admin-token-variable needs Nomad: leave --no-nomad out, or set --admin-token-file"))
+		}
+	}
+	if c.Admin == "" {
+		for _, one := range []struct {
+			name  string
+			given bool
+		}{
+			{"admin-cert-file", f.Cert != ""}, {"admin-client-ca-file", f.ClientCA != ""}, {"admin-token-file", f.TokenFile != ""},
+			{"admin-token-variable", f.TokenPath != ""}, {"admin-pprof", f.Pprof},
+		} {
+			if one.given {
+				errs = append(errs, fmt.Errorf("--%s says nothing where --admin is empty", one.name))
+			}
+		}
+	}
+	return errors.Join(errs...)
 }

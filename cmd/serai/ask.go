@@ -2,12 +2,11 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -16,8 +15,8 @@ import (
 
 // asking are the flags of commands that ask a running serai.
 type asking struct {
-	Admin string `default:"127.0.0.1:8081" help:"Admin address of the serai to ask." placeholder:"ADDR"`
-	JSON  bool   `name:"json" help:"Print what the API answers, for programs: docs/api.md. Also -json."`
+	reaching
+	JSON bool `name:"json" help:"Print what the API answers, for programs: docs/api.md. Also -json."`
 }
 
 // askTime bounds an answer that is not followed, and maxAnswer its bytes.
@@ -27,21 +26,10 @@ const (
 )
 
 // get asks for a path of the API. The body is to be closed.
-func (a *asking) get(ctx context.Context, path string, q url.Values) (io.ReadCloser, error) {
-	address := a.Admin
-	fail := func(err error) (io.ReadCloser, error) {
-		return nil, fmt.Errorf("ask serai at %s: %w; --admin names its admin address", address, err)
-	}
-	if host, port, err := net.SplitHostPort(address); err == nil && host == "" {
-		address = net.JoinHostPort("127.0.0.1", port)
-	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/api/v1/"+path+"?"+q.Encode(), nil)
+func (a *asking) get(ctx context.Context, env *environment, path string, q url.Values) (io.ReadCloser, error) {
+	res, err := a.send(ctx, env, http.MethodGet, "/api/v1/"+path+"?"+q.Encode(), nil)
 	if err != nil {
-		return fail(err)
-	}
-	res, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return fail(err)
+		return nil, err
 	}
 	if res.StatusCode == http.StatusOK {
 		return res.Body, nil
@@ -50,10 +38,12 @@ func (a *asking) get(ctx context.Context, path string, q url.Values) (io.ReadClo
 	var told struct {
 		Error string `json:"error"`
 	}
-	if json.NewDecoder(io.LimitReader(res.Body, 64<<10)).Decode(&told) != nil || told.Error == "" {
-		told.Error = res.Status
+	text, _ := io.ReadAll(io.LimitReader(res.Body, 64<<10))
+	if json.Unmarshal(text, &told) == nil && told.Error != "" {
+		return nil, fmt.Errorf("ask serai at %s: %s", a.Admin, shown(told.Error))
 	}
-	return fail(errors.New(shown(told.Error)))
+	res.Body = io.NopCloser(bytes.NewReader(text))
+	return nil, a.refused(res)
 }
 
 // ask asks, and prints the answer as it is with --json; else it reads it into v and prints
@@ -61,7 +51,7 @@ func (a *asking) get(ctx context.Context, path string, q url.Values) (io.ReadClo
 func (a *asking) ask(ctx context.Context, env *environment, path string, q url.Values, v any, print func(io.Writer) error) error {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	body, err := a.get(ctx, path, q)
+	body, err := a.get(ctx, env, path, q)
 	if err != nil {
 		return err
 	}
@@ -81,9 +71,9 @@ func (a *asking) ask(ctx context.Context, env *environment, path string, q url.V
 }
 
 // follow calls each with what a path of the API sends, until ctx ends.
-func (a *asking) follow(ctx context.Context, path string, q url.Values, each func(data []byte) error) error {
+func (a *asking) follow(ctx context.Context, env *environment, path string, q url.Values, each func(data []byte) error) error {
 	q.Set("follow", "1")
-	body, err := a.get(ctx, path, q)
+	body, err := a.get(ctx, env, path, q)
 	if err != nil {
 		return err
 	}

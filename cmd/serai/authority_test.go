@@ -52,10 +52,16 @@ func newKey(t *testing.T) *ecdsa.PrivateKey {
 // issue makes a certificate for names, of clients and of servers.
 func (i *issuer) issue(t *testing.T, names ...string) tls.Certificate {
 	t.Helper()
+	return i.issueUntil(t, time.Now().Add(time.Hour), names...)
+}
+
+// issueUntil makes one that expires then.
+func (i *issuer) issueUntil(t *testing.T, end time.Time, names ...string) tls.Certificate {
+	t.Helper()
 	key := newKey(t)
 	serial, _ := rand.Int(rand.Reader, big.NewInt(1<<62))
 	template := &x509.Certificate{
-		SerialNumber: serial, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		SerialNumber: serial, NotBefore: end.Add(-2 * time.Hour), NotAfter: end,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
 	}
 	for _, name := range names {
@@ -75,7 +81,11 @@ func (i *issuer) issue(t *testing.T, names ...string) tls.Certificate {
 // write makes a pair of files of a certificate for names.
 func (i *issuer) write(t *testing.T, dir, name string, names ...string) {
 	t.Helper()
-	c := i.issue(t, names...)
+	writePair(t, dir, name, i.issue(t, names...))
+}
+
+func writePair(t *testing.T, dir, name string, c tls.Certificate) {
+	t.Helper()
 	key, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
 	if err != nil {
 		t.Fatal(err)

@@ -1,15 +1,12 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"net/http"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -27,51 +24,29 @@ type certsCommand struct {
 }
 
 type certsListCommand struct {
-	CertDir string `help:"Directory of NAME.crt and NAME.key pairs to list." placeholder:"DIR" xor:"from"`
-	Admin   string `help:"Admin address of the serai to ask, 127.0.0.1:8081 by default." placeholder:"ADDR" xor:"from"` // a default would count as given
+	asking
+	CertDir string `help:"Directory of NAME.crt and NAME.key pairs to list, instead of asking a serai." placeholder:"DIR"`
 }
 
 // Run prints one line for each certificate; what cannot be read is the error.
 func (c certsListCommand) Run(ctx context.Context, env *environment) error {
-	if c.CertDir != "" {
-		store := tls.NewStore()
-		err := (&tls.Files{Dir: c.CertDir}).Load(store)
-		return errors.Join(err, printCertificates(env.stdout, &admin.Certificates{Certificates: store.Current().Status()}))
-	}
-	known, err := askCertificates(ctx, cmp.Or(c.Admin, "127.0.0.1:8081"))
-	if err != nil {
-		return err
-	}
-	return printCertificates(env.stdout, known)
-}
-
-// askCertificates asks a serai what it serves.
-func askCertificates(ctx context.Context, address string) (*admin.Certificates, error) {
-	fail := func(err error) (*admin.Certificates, error) {
-		return nil, fmt.Errorf("ask serai at %s for its certificates: %w; name its --admin address, or list files with --cert-dir", address, err)
-	}
-	if host, port, err := net.SplitHostPort(address); err == nil && host == "" {
-		address = net.JoinHostPort("127.0.0.1", port)
-	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/certificates", nil)
-	if err != nil {
-		return fail(err)
-	}
-	res, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return fail(err)
-	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return fail(errors.New(res.Status))
-	}
 	var known admin.Certificates
-	if err := json.NewDecoder(io.LimitReader(res.Body, 64<<20)).Decode(&known); err != nil {
-		return fail(err)
+	print := func(out io.Writer) error { return printCertificates(out, &known) }
+	if c.CertDir == "" {
+		return c.ask(ctx, env, "certificates", nil, &known, print)
 	}
-	return &known, nil
+	if c.Admin != defaultAdmin {
+		return &usageError{errors.New("--cert-dir and --admin can't be used together: list files, or ask a serai")}
+	}
+	store := tls.NewStore()
+	err := (&tls.Files{Dir: c.CertDir}).Load(store)
+	known.Certificates = store.Current().Status()
+	if c.JSON {
+		text, wrong := json.MarshalIndent(&known, "", "  ")
+		fmt.Fprintf(env.stdout, "%s\n", text)
+		return errors.Join(err, wrong)
+	}
+	return errors.Join(err, print(env.stdout))
 }
 
 func printCertificates(out io.Writer, known *admin.Certificates) error {

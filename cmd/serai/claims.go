@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -45,6 +46,9 @@ func (s *system) access(variables bool) nomad.Access {
 	namespaces, _ := discovery.ParseNamespaces(s.Namespaces)
 	access := nomad.Access{Namespaces: namespaces.Scopes(), Job: s.env.getenv("NOMAD_JOB_ID"), JobNamespace: s.env.getenv("NOMAD_NAMESPACE"), VariablesNamespace: s.env.getenv("NOMAD_NAMESPACE"),
 		Read: s.file.named.variables()}
+	if path := s.AdminFlags.TokenPath; path != "" && !slices.Contains(access.Read, path) {
+		access.Read = append(access.Read, path)
+	}
 	if variables {
 		access.Variables = certPrefix
 	}

@@ -51,7 +51,7 @@ func (c *eventsCommand) Run(ctx context.Context, env *environment) error {
 			return nil
 		})
 	}
-	return c.follow(ctx, "events", q, func(data []byte) error {
+	return c.follow(ctx, env, "events", q, func(data []byte) error {
 		if c.JSON {
 			_, err := fmt.Fprintf(env.stdout, "%s\n", data)
 			return err

@@ -8,8 +8,6 @@ import (
 	"net/http"
 	"time"
 
-	"golang.org/x/net/netutil"
-
 	"serai/front"
 	"serai/proxy/http1"
 	"serai/wire"
@@ -102,12 +100,13 @@ func (s *system) listenAside(name, address string) (net.Listener, error) {
 		return nil, err
 	}
 	s.own.add(name, port)
-	return netutil.LimitListener(port, s.share.admin), nil
+	return newCrowd(port, s.share.admin, s.WriteIdle.value(), &s.madeRoom), nil
 }
 
 // serveAdmin serves health, metrics and the rest to the very end.
 func (s *system) serveAdmin(ctx context.Context) error {
-	return s.serveAside(ctx, "admin", s.adminPort, s.admin.Handler())
+	s.adminAccess.warnOpen(s.adminPort.Addr(), s.logger)
+	return s.serveAside(ctx, "admin", s.adminAccess.listen(s.adminPort), s.admin.Handler())
 }
 
 // serveMetrics serves metrics alone, to the very end.
@@ -117,7 +116,7 @@ func (s *system) serveMetrics(ctx context.Context) error {
 
 func (s *system) serveAside(ctx context.Context, name string, port net.Listener, handler http.Handler) error {
 	server := &http.Server{
-		Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+		Handler: counted(handler), ConnContext: keepAside, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 	}
 	s.logger.Info("listening", "listener", name, "address", port.Addr().String())

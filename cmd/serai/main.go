@@ -139,7 +139,7 @@ func parse(ctx context.Context, c *commands, args []string, getenv func(string) 
 		}
 		parsed, err := k.Parse(args)
 		if err == nil && parsed.Selected() != nil {
-			c.Serve.flags = flagNames(parsed)
+			c.Serve.flags, c.Serve.asking = flagNames(parsed), askingFlags(k.Model.Node)
 		}
 		return parsed, c.from.name(err)
 	}

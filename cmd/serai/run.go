@@ -66,6 +66,10 @@ func (s *system) run(ctx context.Context) error {
 	start("routes", func(ctx context.Context) error { return s.follow(ctx, snapshots) })
 	if s.adminPort != nil {
 		start("admin", s.serveAdmin)
+		start("files of the admin", s.followAdmin)
+		if s.adminAccess.secrets != nil {
+			start("token of the admin", s.followAdminToken)
+		}
 		start("traffic of the admin", s.admin.Run)
 	}
 	if s.metricsPort != nil {

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,7 +26,7 @@ type serveCommand struct {
 
 	HTTP  string `name:"http" default:":80" help:"Address of the plain HTTP listener; empty for none." placeholder:"ADDR" group:"Listeners"`
 	HTTPS string `name:"https" default:":443" help:"Address of the HTTPS listener, used when a certificate source is set; empty for none." placeholder:"ADDR" group:"Listeners"`
-	Admin string `default:"127.0.0.1:8081" help:"Address of health, metrics and the rest; empty for none. Whoever reaches it reads everything but secrets." placeholder:"ADDR" group:"Listeners"`
+	Admin string `default:"127.0.0.1:8081" help:"Address of health, metrics and the rest; empty for none. Whoever reaches it reads everything but secrets, unless --admin-token-file or --admin-client-ca-file asks who they are." placeholder:"ADDR" group:"Listeners"`
 
 	Metrics   string `help:"Address of a listener for /metrics and /health alone, which a Prometheus elsewhere may scrape; empty for none." placeholder:"ADDR" group:"Listeners"`
 	ReusePort bool   `help:"Let another serai listen on the same addresses, which takes over when this one stops (SO_REUSEPORT)." group:"Listeners"`
@@ -129,8 +130,9 @@ type serveCommand struct {
 
 	AdminFlags adminFlags `embed:""`
 
-	flags []string       // their names
-	level *slog.LevelVar // of the log, as it is now; made by logger
+	flags  []string       // their names
+	asking []string       // those of commands that ask a serai
+	level  *slog.LevelVar // of the log, as it is now; made by logger
 	// file is the config file, zero without one; readAgain, nil without one, reads it
 	// again, with all checks that a start makes of it.
 	file      configFile
@@ -196,7 +198,7 @@ func (c *serveCommand) validate() error {
 	if c.AccessLogRefused < 0 {
 		errs = append(errs, fmt.Errorf("--access-log-refused=%d is negative", c.AccessLogRefused))
 	}
-	errs = append(errs, c.validateShares(), c.Quotas.validate(), c.Over2.validate(), c.ErrorPages.validate(), c.Policies.validate(), c.Trace.validate(), c.AdminFlags.validate())
+	errs = append(errs, c.validateShares(), c.Quotas.validate(), c.Over2.validate(), c.ErrorPages.validate(), c.Policies.validate(), c.Trace.validate(), c.validateAdmin())
 	for _, f := range []struct {
 		name  string
 		value int
@@ -296,7 +298,7 @@ func (c *serveCommand) tellStart(env *environment, logger *slog.Logger) {
 		}
 	}
 	history.Tell(logger, slog.LevelInfo, history.Started, "serai starts", about...)
-	if unknown := unknownSettings(os.Environ(), c.flags); len(unknown) > 0 {
+	if unknown := unknownSettings(os.Environ(), slices.Concat(c.flags, c.asking)); len(unknown) > 0 {
 		logger.Warn("variables of the environment look like settings of serai, and are none: they do nothing", "variables", strings.Join(unknown, ", "))
 	}
 }

@@ -101,7 +101,7 @@ func unknownSettings(environ, flags []string) (all []string) {
 			continue
 		}
 		name := strings.ToLower(strings.ReplaceAll(word, "_", "-"))
-		if name == "config" || slices.Contains(flags, name) && envName(name) == variable {
+		if name == "config" || variable == tokenVariable || slices.Contains(flags, name) && envName(name) == variable {
 			continue
 		}
 		known := make([]string, len(flags))
@@ -163,6 +163,20 @@ func flagNames(c *kong.Context) (names []string) {
 		if f.Name != "config" && f.Name != "max-config-bytes" {
 			names = append(names, f.Name)
 		}
+	}
+	return names
+}
+
+// askingFlags are the flags with which other commands than serve reach a serai: in its
+// environment they are no mistake.
+func askingFlags(n *kong.Node) (names []string) {
+	for _, child := range n.Children {
+		for _, f := range child.Flags {
+			if strings.HasPrefix(f.Name, "admin-") {
+				names = append(names, f.Name)
+			}
+		}
+		names = append(names, askingFlags(child)...)
 	}
 	return names
 }

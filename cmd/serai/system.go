@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync/atomic"
 
 	"serai/admin"
 	"serai/claims"
@@ -55,8 +56,10 @@ type system struct {
 	own         ownAddresses
 	config      *configReloader // nil without a config file
 	traffic     []*listener
+	adminAccess *adminAccess
 	adminPort   net.Listener // nil when it is off, as metricsPort
 	metricsPort net.Listener
+	madeRoom    atomic.Uint64 // connections of both that were ended
 	share       descriptors
 	limit       int64             // of the memory of this process, in bytes; 0 for none
 	memory      *memory.Budget    // of clients, nil for no limit
@@ -103,6 +106,7 @@ func newSystem(c *serveCommand, env *environment, limit int64, logger *slog.Logg
 		s.newSource(),
 		s.makeAccessLog(),
 		s.makeTracing(),
+		s.makeAdminAccess(),
 		s.openCertificates(),
 		s.makeProxy(limits, func() bool { return ready() }),
 	)
@@ -185,10 +189,16 @@ func (s *system) makeProxy(limits wire.Limits, ready func() bool) (err error) {
 	return err
 }
 
+func (s *system) makeAdminAccess() (err error) {
+	s.adminAccess, err = newAdminAccess(&s.AdminFlags)
+	return err
+}
+
 // makeAdmin makes what tells about all other parts.
 func (s *system) makeAdmin() (err error) {
 	o := admin.Options{
 		Router: s.router, Registry: s.registry, Proxy: s.proxy, Sources: []admin.Reporter{s.source}, Version: version(), Logger: s.logger, MetricsRoutes: s.MetricsRoutes, LogLevel: s.level,
+		Access: s.adminAccess.options(), MadeRoom: s.madeRoom.Load,
 		Memory: s.memory, HTTP2: s.engine2.Status, Certificates: s.certs, History: history.RingOf(s.logger),
 		Clients: func() (open, limit int) { return s.open.Open(), s.share.clients },
 	}

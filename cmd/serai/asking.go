@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+
+	"serai/admin"
+)
+
+// reaching are the flags that say where a serai's admin is, and how it is reached.
+type reaching struct {
+	Admin      string `default:"127.0.0.1:8081" help:"Admin address of the serai to ask: ADDR, or https://ADDR where it speaks TLS." placeholder:"ADDR|URL"`
+	TokenFile  string `name:"admin-token-file" help:"File whose first line is the token that it wants; without one, SERAI_ADMIN_TOKEN in the environment." placeholder:"FILE"`
+	CA         string `name:"admin-ca-file" help:"PEM file of the roots that verify its certificate; the system's when empty." placeholder:"FILE"`
+	ServerName string `name:"admin-server-name" help:"Name that its certificate has, where that is not the one in --admin." placeholder:"NAME"`
+	Cert       string `name:"admin-client-cert-file" help:"PEM file of the certificate that it wants of its clients." placeholder:"FILE"`
+	Key        string `name:"admin-client-key-file" help:"And that of its private key." placeholder:"FILE"`
+}
+
+// defaultAdmin is where the admin is when no flag says, as the tag of reaching.Admin has it.
+const defaultAdmin = "127.0.0.1:8081"
+
+// tokenVariable is the variable of the environment that has the token where no file does.
+const tokenVariable = "SERAI_ADMIN_TOKEN"
+
+// base is the URL that paths are appended to.
+func (a *reaching) base() (*url.URL, error) {
+	text := a.Admin
+	if !strings.Contains(text, "://") {
+		text = "http://" + text
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
+		return nil, &usageError{fmt.Errorf("--admin=%s is neither ADDR nor https://ADDR", a.Admin)}
+	}
+	if host, port, err := net.SplitHostPort(u.Host); err == nil && host == "" {
+		u.Host = net.JoinHostPort("127.0.0.1", port)
+	}
+	u.Path = ""
+	return u, nil
+}
+
+// token is what is sent, empty for none.
+func (a *reaching) token(getenv func(string) string) (string, error) {
+	text, from := []byte(getenv(tokenVariable)), tokenVariable
+	if a.TokenFile != "" {
+		from = "--admin-token-file=" + a.TokenFile
+		var err error
+		if text, err = os.ReadFile(a.TokenFile); err != nil {
+			return "", &usageError{fmt.Errorf("--admin-token-file: %w", err)}
+		}
+	}
+	if len(text) == 0 && a.TokenFile == "" {
+		return "", nil
+	}
+	all, err := admin.ParseTokens(text)
+	if err != nil {
+		return "", &usageError{fmt.Errorf("%s: %w", from, err)}
+	}
+	return all[0], nil
+}
+
+// transport is how the admin is reached.
+func (a *reaching) transport() (*http.Transport, error) {
+	c := &tls.Config{ServerName: a.ServerName}
+	if a.CA != "" {
+		var err error
+		if c.RootCAs, err = readRoots(a.CA); err != nil {
+			return nil, &usageError{fmt.Errorf("--admin-ca-file: %w", err)}
+		}
+	}
+	switch {
+	case (a.Cert == "") != (a.Key == ""):
+		return nil, &usageError{errors.New("--admin-client-cert-file and --admin-client-key-file go together")}
+	case a.Cert != "":
+		pair, err := tls.LoadX509KeyPair(a.Cert, a.Key)
+		if err != nil {
+			return nil, &usageError{fmt.Errorf("--admin-client-cert-file=%s with --admin-client-key-file=%s: %w", a.Cert, a.Key, err)}
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: c, DisableKeepAlives: true}, nil
+}
+
+// send makes a request of the admin. The body of the answer is to be closed. An error says where
+// it went, and what to do.
+func (a *reaching) send(ctx context.Context, env *environment, method, path string, body io.Reader) (*http.Response, error) {
+	u, err := a.base()
+	if err != nil {
+		return nil, err
+	}
+	transport, err := a.transport()
+	if err != nil {
+		return nil, err
+	}
+	token, err := a.token(env.getenv)
+	if err != nil {
+		return nil, err
+	}
+	r, err := http.NewRequestWithContext(ctx, method, u.String()+path, body)
+	if err != nil {
+		return nil, a.fails(err)
+	}
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	// A redirect could lead the token elsewhere.
+	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	res, err := client.Do(r)
+	if err != nil {
+		return nil, a.fails(err)
+	}
+	return res, nil
+}
+
+// fails says what to do about an error.
+func (a *reaching) fails(err error) error {
+	var asked *url.Error
+	if errors.As(err, &asked) {
+		err = asked.Err // the address is told below
+	}
+	var unknown x509.UnknownAuthorityError
+	var name x509.HostnameError
+	advice := "--admin names its admin address"
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		err = fmt.Errorf("no answer within %v", askTime)
+	case errors.As(err, &unknown):
+		advice = "--admin-ca-file names the roots that verify its certificate"
+	case errors.As(err, &name):
+		advice = "--admin-server-name says which name its certificate has"
+	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
+		advice = "it speaks no TLS: write --admin without https://"
+	}
+	return fmt.Errorf("ask serai at %s: %w; %s", a.Admin, err, advice)
+}
+
+// refused is the error of an answer that is not 200, of which it reads the body.
+func (a *reaching) refused(res *http.Response) error {
+	text, _ := io.ReadAll(io.LimitReader(res.Body, 64<<10))
+	says := strings.TrimSpace(string(text))
+	switch {
+	case strings.Contains(says, "Client sent an HTTP request to an HTTPS server"):
+		return fmt.Errorf("ask serai at %s: it speaks TLS: write --admin=https://%s", a.Admin, strings.TrimPrefix(a.Admin, "http://"))
+	case res.StatusCode == http.StatusUnauthorized || res.StatusCode == http.StatusForbidden || res.StatusCode == http.StatusBadRequest:
+		return fmt.Errorf("ask serai at %s: %s: %s", a.Admin, res.Status, shown(firstLine(says)))
+	}
+	return fmt.Errorf("ask serai at %s: %s; is that serai's admin address? --admin names it", a.Admin, res.Status)
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
+}
