@@ -64,6 +64,17 @@ func (f *File) Status() []Status {
 	return []Status{f.status}
 }
 
+// Check reads the file once, and returns how many services with our tags it has, or what is wrong
+// with it.
+func (f *File) Check() (services int, err error) {
+	r := f.read(&reading{})
+	if r.err != nil {
+		return 0, r.err
+	}
+	all, err := f.parse(r.content)
+	return len(all), err
+}
+
 // Run reads the file, and again whenever its content changes.
 func (f *File) Run(ctx context.Context, out chan<- *Snapshot) error {
 	tick := time.NewTicker(f.options.Every)

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"serai/admin"
@@ -163,15 +164,23 @@ func (s *system) followAdminToken(ctx context.Context) error {
 // warnOpen tells at the start what others than this machine may read of the admin, and over
 // the network.
 func (a *adminAccess) warnOpen(at net.Addr, logger *slog.Logger) {
-	address, err := netip.ParseAddrPort(at.String())
-	if err == nil && address.Addr().Unmap().IsLoopback() {
-		return
+	if message, do := a.open(at.String()); message != "" {
+		logger.Warn(message, "address", at.String(), "do", do)
 	}
+}
+
+// open says what others than this machine may read of an admin at an address, and what to do;
+// nothing where they may not.
+func (a *adminAccess) open(address string) (message, do string) {
+	host, _, err := net.SplitHostPort(address)
+	ip, wrong := netip.ParseAddr(host)
 	switch {
+	case err != nil || strings.EqualFold(host, "localhost") || wrong == nil && ip.Unmap().IsLoopback():
 	case a.tokens == nil && a.flags.ClientCA == "":
-		logger.Warn("the admin address can be reached from other machines, and asks nobody who they are: whoever reaches it reads routes, addresses and decisions",
-			"address", at.String(), "do", "set --admin-token-file with --admin-cert-file, or --admin-client-ca-file, or --admin=127.0.0.1:8081; a Prometheus elsewhere needs --metrics alone")
+		return "the admin address can be reached from other machines, and asks nobody who they are: whoever reaches it reads routes, addresses and decisions",
+			"set --admin-token-file with --admin-cert-file, or --admin-client-ca-file, or --admin=127.0.0.1:8081; a Prometheus elsewhere needs --metrics alone"
 	case a.flags.Cert == "":
-		logger.Warn("the admin's tokens cross the network in plain text: whoever listens there can use them", "address", at.String(), "do", "set --admin-cert-file and --admin-key-file")
+		return "the admin's tokens cross the network in plain text: whoever listens there can use them", "set --admin-cert-file and --admin-key-file"
 	}
+	return "", ""
 }

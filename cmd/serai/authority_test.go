@@ -55,13 +55,20 @@ func (i *issuer) issue(t *testing.T, names ...string) tls.Certificate {
 	return i.issueUntil(t, time.Now().Add(time.Hour), names...)
 }
 
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
 // issueUntil makes one that expires then.
 func (i *issuer) issueUntil(t *testing.T, end time.Time, names ...string) tls.Certificate {
 	t.Helper()
 	key := newKey(t)
 	serial, _ := rand.Int(rand.Reader, big.NewInt(1<<62))
 	template := &x509.Certificate{
-		SerialNumber: serial, NotBefore: end.Add(-2 * time.Hour), NotAfter: end,
+		SerialNumber: serial, NotBefore: earlier(end, time.Now()).Add(-time.Hour), NotAfter: end,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
 	}
 	for _, name := range names {

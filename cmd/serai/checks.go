@@ -88,21 +88,33 @@ func (s *system) tellPolicy(message string, missing missingRight, about ...any) 
 
 // checkKillTimeout warns when Nomad would kill us before we have drained.
 func (s *system) checkKillTimeout(ctx context.Context) {
-	job := s.env.getenv("NOMAD_JOB_ID")
-	if job == "" {
-		return
-	}
-	needed := s.DrainDelay.value() + s.DrainTimeout.value()
-	given, err := s.client.KillTimeout(ctx, nomad.Task{
-		Namespace: s.env.getenv("NOMAD_NAMESPACE"), Job: job,
-		Group: s.env.getenv("NOMAD_GROUP_NAME"), Name: s.env.getenv("NOMAD_TASK_NAME"),
-	})
+	given, needed, err := s.killTimeout(ctx)
 	switch {
+	case errors.Is(err, errNoJob):
 	case err != nil:
 		s.logger.Debug("the job's kill_timeout is not known", "error", err)
 	case given < needed:
 		s.logger.Warn("nomad kills serai before it has drained: requests in flight will be cut",
 			"kill_timeout", given, "needed", needed,
-			"do", "raise kill_timeout in serai's task (and max_kill_timeout of the agents, 30s by default), or lower --drain-delay and --drain-timeout")
+			"do", raiseKillTimeout)
 	}
+}
+
+// raiseKillTimeout is what to do about it.
+const raiseKillTimeout = "raise kill_timeout in serai's task (and max_kill_timeout of the agents, 30s by default), or lower --drain-delay and --drain-timeout"
+
+// errNoJob says that this is no task of Nomad's.
+var errNoJob = errors.New("not a task of nomad's")
+
+// killTimeout is how much time Nomad gives us to drain, and how much we need.
+func (s *system) killTimeout(ctx context.Context) (given, needed time.Duration, err error) {
+	job := s.env.getenv("NOMAD_JOB_ID")
+	if job == "" {
+		return 0, 0, errNoJob
+	}
+	given, err = s.client.KillTimeout(ctx, nomad.Task{
+		Namespace: s.env.getenv("NOMAD_NAMESPACE"), Job: job,
+		Group: s.env.getenv("NOMAD_GROUP_NAME"), Name: s.env.getenv("NOMAD_TASK_NAME"),
+	})
+	return given, s.DrainDelay.value() + s.DrainTimeout.value(), err
 }

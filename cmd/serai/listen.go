@@ -21,18 +21,23 @@ func bind(address, flag string, shared bool, writeIdle time.Duration) (net.Liste
 		return nil, &usageError{err}
 	}
 	l, err := front.Listen(address, shared, writeIdle)
+	return l, bindError(err, address, flag)
+}
+
+// bindError says what to do about an address that could not be opened, nil for nil.
+func bindError(err error, address, flag string) error {
 	var dns *net.DNSError
 	switch {
 	case errors.Is(err, os.ErrPermission):
-		return nil, fmt.Errorf("listen on %s: %w; ports below 1024 need root, the capability net_bind_service, or the sysctl net.ipv4.ip_unprivileged_port_start; or set --%s", address, err, flag)
+		return fmt.Errorf("listen on %s: %w; ports below 1024 need root, the capability net_bind_service, or the sysctl net.ipv4.ip_unprivileged_port_start; or set --%s", address, err, flag)
 	case errors.As(err, &dns):
-		return nil, fmt.Errorf("listen on %s: %w; --%s wants an address of this machine, or only a port, for all of them", address, err, flag)
+		return fmt.Errorf("listen on %s: %w; --%s wants an address of this machine, or only a port, for all of them", address, err, flag)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return nil, fmt.Errorf("listen on %s: %w; --%s wants an address that this machine has now, or only a port, for all of them", address, err, flag)
+		return fmt.Errorf("listen on %s: %w; --%s wants an address that this machine has now, or only a port, for all of them", address, err, flag)
 	case err != nil:
-		return nil, fmt.Errorf("listen on %s: %w; free the address or set --%s", address, err, flag)
+		return fmt.Errorf("listen on %s: %w; free the address or set --%s", address, err, flag)
 	}
-	return l, nil
+	return nil
 }
 
 // checkListen says what is wrong with the form of an address to listen on, and how to

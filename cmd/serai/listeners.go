@@ -59,34 +59,43 @@ func (s *system) listen(limits wire.Limits) error {
 		if err != nil {
 			return &usageError{err}
 		}
-		port, err := bind(address, name, s.ReusePort, s.WriteIdle.value())
+		port, err := s.openPort(name, address)
 		if err != nil {
 			return err
 		}
-		s.own.add(name, port)
 		s.traffic = append(s.traffic, &listener{name, server, wrap(port)})
 		return nil
 	}
 	announced := func(l net.Listener) net.Listener {
 		return front.AcceptProxyProtocol(l, prefixes(s.ProxyProtocolFrom), s.HeadTimeout.value())
 	}
+	var errs []error
 	if s.HTTP != "" {
-		if err := add("http", s.HTTP, announced); err != nil {
-			return err
-		}
+		errs = append(errs, add("http", s.HTTP, announced))
 	}
 	if s.HTTPS != "" && s.certs != nil {
-		err := add("https", s.HTTPS, func(l net.Listener) net.Listener {
+		errs = append(errs, add("https", s.HTTPS, func(l net.Listener) net.Listener {
 			return socket.NewTLSListener(announced(l), s.certs.Config(s.tlsOptions()))
-		})
-		if err != nil {
-			return err
-		}
+		}))
 	}
-	if s.adminPort, err = s.listenAside("admin", s.Admin); err == nil {
-		s.metricsPort, err = s.listenAside("metrics", s.Metrics)
+	s.adminPort, err = s.listenAside("admin", s.Admin)
+	errs = append(errs, err)
+	s.metricsPort, err = s.listenAside("metrics", s.Metrics)
+	return errors.Join(append(errs, err)...)
+}
+
+// openPort opens the address of a listener.
+func (s *system) openPort(name, address string) (net.Listener, error) {
+	s.bound = append(s.bound, name)
+	if s.bind != nil {
+		return boundNowhere{}, s.bind(address, name)
 	}
-	return err
+	port, err := bind(address, name, s.ReusePort, s.WriteIdle.value())
+	if err != nil {
+		return nil, err
+	}
+	s.own.add(name, port)
+	return port, nil
 }
 
 // listenAside binds the address of a listener that takes no requests of clients; nil for
@@ -95,11 +104,10 @@ func (s *system) listenAside(name, address string) (net.Listener, error) {
 	if address == "" {
 		return nil, nil
 	}
-	port, err := bind(address, name, s.ReusePort, s.WriteIdle.value())
+	port, err := s.openPort(name, address)
 	if err != nil {
 		return nil, err
 	}
-	s.own.add(name, port)
 	return newCrowd(port, s.share.admin, s.WriteIdle.value(), &s.madeRoom), nil
 }
 

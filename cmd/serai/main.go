@@ -47,6 +47,7 @@ type commands struct {
 	Serve      serveCommand      `cmd:"" help:"Run the ingress."`
 	Dev        devCommand        `cmd:"" help:"Run the main job on this machine with nothing installed: a Nomad simulator, sample services and the ingress."`
 	Hello      helloCommand      `cmd:"" help:"Run the sample service: it answers with its allocation and what it received."`
+	Check      checkCommand      `cmd:"" help:"Say what is wrong with the flags, files, rights and ports of serai serve, without serving."`
 	Certs      certsCommand      `cmd:"" help:"List and renew certificates."`
 	Status     statusCommand     `cmd:"" help:"Print the state of a running serai in brief."`
 	Routes     routesCommand     `cmd:"" help:"List routes with their traffic."`
@@ -104,6 +105,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	}
 	parsed, err := parse(ctx, &c, args, getenv, stdout, stderr)
 	if err != nil {
+		if len(args) > 0 && args[0] == "check" {
+			checkUsage(err, stdout, slices.Contains(args, "--json"))
+		}
 		return &usageError{err}
 	}
 	parsed.BindTo(ctx, (*context.Context)(nil))
@@ -139,19 +143,21 @@ func parse(ctx context.Context, c *commands, args []string, getenv func(string) 
 		}
 		parsed, err := k.Parse(args)
 		if err == nil && parsed.Selected() != nil {
-			c.Serve.flags, c.Serve.asking = flagNames(parsed), askingFlags(k.Model.Node)
+			serve := c.serving(parsed)
+			serve.flags, serve.asking, serve.from = flagNames(parsed), askingFlags(k.Model.Node), c.from
 		}
 		return parsed, c.from.name(err)
 	}
 	parsed, err := try(c, nil)
-	if err != nil || parsed.Selected() == nil || c.Serve.Config == "" {
+	if err != nil || parsed.Selected() == nil || c.serving(parsed).Config == "" {
 		return parsed, err
 	}
-	reader := configReader{path: c.Serve.Config, flags: flagNames(parsed), most: c.Serve.Policies.MaxConfig}
+	serve := c.serving(parsed)
+	reader := configReader{path: serve.Config, flags: flagNames(parsed), most: serve.Policies.MaxConfig}
 	reader.limits = func(file *configFile) policyFlags {
 		var with commands
 		try(&with, file) // what is wrong with the flags is told below
-		return with.Serve.Policies
+		return with.serving(parsed).Policies
 	}
 	config, err := orStopped(ctx, "read its config file", func() (*configFile, error) { return reader.read(nil) })
 	if err == nil {
@@ -161,9 +167,9 @@ func parse(ctx context.Context, c *commands, args []string, getenv func(string) 
 		return nil, err
 	}
 	parsed, err = try(c, config)
-	c.Serve.file = *config
-	reader.limits = func(*configFile) policyFlags { return c.Serve.Policies }
-	c.Serve.readAgain = func(last *configFile) (*configFile, error) {
+	serve.file = *config
+	reader.limits = func(*configFile) policyFlags { return serve.Policies }
+	serve.readAgain = func(last *configFile) (*configFile, error) {
 		next, err := reader.read(last)
 		if err == nil {
 			err = next.checkHosts()
@@ -179,4 +185,12 @@ func parse(ctx context.Context, c *commands, args []string, getenv func(string) 
 		return next, err
 	}
 	return parsed, err
+}
+
+// serving are the flags of serai serve that a command line gives, to serve or to check.
+func (c *commands) serving(parsed *kong.Context) *serveCommand {
+	if parsed.Selected().Name == "check" {
+		return &c.Check.Serve
+	}
+	return &c.Serve
 }

@@ -574,6 +574,21 @@ func TestBadInput(t *testing.T) {
 			if !errors.As(err, &usage) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want one of usage with %q", err, c.want)
 			}
+			if len(c.args) == 0 || c.args[0] != "serve" {
+				return
+			}
+			var out bytes.Buffer
+			err = run(ctx, append([]string{"check", "-json"}, c.args[1:]...), func(n string) string { return c.env[n] }, &out, io.Discard)
+			if !errors.As(err, &usage) {
+				t.Errorf("check: error %v, want one of usage", err)
+			}
+			said, found := checked(t, out.String()), false
+			for _, f := range said.Findings {
+				found = found || f.Level == wrong && strings.Contains(f.Part+": "+f.What, c.want)
+			}
+			if !found || said.Errors == 0 {
+				t.Errorf("check says %+v, without %q", said, c.want)
+			}
 		})
 	}
 }

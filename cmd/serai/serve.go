@@ -132,6 +132,7 @@ type serveCommand struct {
 
 	flags  []string       // their names
 	asking []string       // those of commands that ask a serai
+	from   origins        // of flags that the command line did not give
 	level  *slog.LevelVar // of the log, as it is now; made by logger
 	// file is the config file, zero without one; readAgain, nil without one, reads it
 	// again, with all checks that a start makes of it.
@@ -298,7 +299,12 @@ func (c *serveCommand) tellStart(env *environment, logger *slog.Logger) {
 		}
 	}
 	history.Tell(logger, slog.LevelInfo, history.Started, "serai starts", about...)
-	if unknown := unknownSettings(os.Environ(), slices.Concat(c.flags, c.asking)); len(unknown) > 0 {
+	c.warnUnknown(os.Environ(), logger)
+}
+
+// warnUnknown tells of variables that nobody reads.
+func (c *serveCommand) warnUnknown(environ []string, logger *slog.Logger) {
+	if unknown := unknownSettings(environ, slices.Concat(c.flags, c.asking)); len(unknown) > 0 {
 		logger.Warn("variables of the environment look like settings of serai, and are none: they do nothing", "variables", strings.Join(unknown, ", "))
 	}
 }

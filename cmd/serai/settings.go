@@ -44,19 +44,23 @@ func (o origins) name(err error) error {
 	if err == nil || len(o) == 0 {
 		return err
 	}
-	named := false
-	text := flagWord.ReplaceAllStringFunc(err.Error(), func(flag string) string {
-		if origin, ok := o[flag[2:]]; ok {
-			named = true
-			return origin
-		}
-		return flag
-	})
+	text := o.words(err.Error())
+	named := text != err.Error()
 	var usage *usageError
 	if !named && errors.As(err, &usage) {
 		text += " (set elsewhere than on the command line: " + strings.Join(slices.Sorted(maps.Values(o)), ", ") + ")"
 	}
 	return &namedError{err, text}
+}
+
+// words makes a text speak of what was written.
+func (o origins) words(text string) string {
+	return flagWord.ReplaceAllStringFunc(text, func(flag string) string {
+		if origin, ok := o[flag[2:]]; ok {
+			return origin
+		}
+		return flag
+	})
 }
 
 // namedError is an error in other words.
@@ -160,7 +164,7 @@ type configFile struct {
 // flagNames are the flags that a config file may set.
 func flagNames(c *kong.Context) (names []string) {
 	for _, f := range c.Selected().Flags {
-		if f.Name != "config" && f.Name != "max-config-bytes" {
+		if f.Name != "config" && f.Name != "max-config-bytes" && f.Name != "json" && f.Name != "skip" {
 			names = append(names, f.Name)
 		}
 	}

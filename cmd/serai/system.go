@@ -60,14 +60,17 @@ type system struct {
 	adminPort   net.Listener // nil when it is off, as metricsPort
 	metricsPort net.Listener
 	madeRoom    atomic.Uint64 // connections of both that were ended
-	share       descriptors
-	limit       int64             // of the memory of this process, in bytes; 0 for none
-	memory      *memory.Budget    // of clients, nil for no limit
-	open        *front.Clients    // who has connections
-	traces      *tracing.Exporter // nil when nothing is traced, as tracing
-	tracing     *proxy.Tracing
-	rates       *policy.Rates // what the rate limits of all routes share
-	encoders    *coding.Encoders
+	bound       []string      // the listeners, by their flags
+	// bind tries an address for one of them, where none is to be opened; nil opens it.
+	bind     func(address, flag string) error
+	share    descriptors
+	limit    int64             // of the memory of this process, in bytes; 0 for none
+	memory   *memory.Budget    // of clients, nil for no limit
+	open     *front.Clients    // who has connections
+	traces   *tracing.Exporter // nil when nothing is traced, as tracing
+	tracing  *proxy.Tracing
+	rates    *policy.Rates // what the rate limits of all routes share
+	encoders *coding.Encoders
 	// policyLimits bound what policies make of messages.
 	policyLimits *policy.Limits
 
@@ -77,7 +80,27 @@ type system struct {
 
 // newSystem makes all parts and binds the addresses. What is wrong with the
 // settings is reported at once.
-func newSystem(c *serveCommand, env *environment, limit int64, logger *slog.Logger) (s *system, err error) {
+func newSystem(c *serveCommand, env *environment, limit int64, logger *slog.Logger) (*system, error) {
+	s, err := prepare(c, env, limit, logger)
+	if err != nil {
+		return s, err
+	}
+	if err = s.listen(s.limits()); err == nil {
+		err = s.makeAdmin()
+	}
+	if err != nil {
+		s.close()
+	}
+	return s, err
+}
+
+// limits are those of heads.
+func (s *system) limits() wire.Limits {
+	return wire.Limits{Head: s.MaxHead, Fields: s.MaxFields, Target: s.MaxTarget}
+}
+
+// prepare makes the parts that serve, and binds no address.
+func prepare(c *serveCommand, env *environment, limit int64, logger *slog.Logger) (s *system, err error) {
 	s = &system{
 		serveCommand: c, env: env, logger: logger, limit: limit, router: router.NewRouter(),
 		first: make(chan struct{}), share: shareDescriptors(descriptorLimit()),
@@ -97,8 +120,6 @@ func newSystem(c *serveCommand, env *environment, limit int64, logger *slog.Logg
 			s.close()
 		}
 	}()
-	limits := wire.Limits{Head: c.MaxHead, Fields: c.MaxFields, Target: c.MaxTarget}
-	var ready func() bool // set once admin exists
 	err = errors.Join(
 		s.makeConsul(),
 		s.makeRegistry(),
@@ -108,18 +129,11 @@ func newSystem(c *serveCommand, env *environment, limit int64, logger *slog.Logg
 		s.makeTracing(),
 		s.makeAdminAccess(),
 		s.openCertificates(),
-		s.makeProxy(limits, func() bool { return ready() }),
+		s.makeProxy(s.limits(), func() bool { return s.admin.Ready() }), // which is there before anybody asks
 	)
 	if err != nil {
 		return s, &usageError{err}
 	}
-	if err := s.listen(limits); err != nil {
-		return s, err
-	}
-	if err := s.makeAdmin(); err != nil {
-		return s, err
-	}
-	ready = s.admin.Ready
 	return s, nil
 }
 
@@ -247,7 +261,9 @@ func (s *system) makeAdmin() (err error) {
 	if s.obtain != nil {
 		o.Obtain = s.obtain
 	}
-	if last := s.readLastStop(); last != nil {
+	if s.bind != nil {
+		// A serai that runs here may have it still to read.
+	} else if last := s.readLastStop(); last != nil {
 		o.LastStopCut = &last.Cut
 	}
 	s.admin, err = admin.New(o)
