@@ -58,7 +58,10 @@ type commands struct {
 	Top        topCommand        `cmd:"" help:"Print the busiest routes again and again."`
 	LogLevel   logLevelCommand   `cmd:"" help:"Print or set the level of a running serai's log."`
 
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Completion completionCommand `cmd:"" help:"Print the script that completes serai's command line in a shell."`
+	Complete   completeCommand   `cmd:"" hidden:"" help:"Print what could follow a command line; asked by the scripts."`
+	Man        manCommand        `cmd:"" help:"Print the manual page."`
+	Version    versionCommand    `cmd:"" help:"Print the version."`
 
 	from origins
 }
