@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -70,27 +71,74 @@ func (a *asking) ask(ctx context.Context, env *environment, path string, q url.V
 	return print(env.stdout)
 }
 
-// follow calls each with what a path of the API sends, until ctx ends.
-func (a *asking) follow(ctx context.Context, env *environment, path string, q url.Values, each func(data []byte) error) error {
+const (
+	// askAgain is the pause before a serai that has ended an answer is asked again, and
+	// silence after which it counts as gone: it says something every 15 seconds.
+	askAgain = time.Second
+	silence  = 45 * time.Second
+)
+
+// follow calls each with what a path of the API sends, until ctx ends. A serai that stops, or is
+// replaced, is asked again until it is back, which standard error says; since is then the ID
+// behind which it goes on. Each returns the ID of what it has got.
+func (a *asking) follow(ctx context.Context, env *environment, path string, q url.Values, each func(data []byte) (id int64, err error)) error {
 	q.Set("follow", "1")
-	body, err := a.get(ctx, env, path, q)
-	if err != nil {
-		return err
+	for begun, told := false, false; ; {
+		body, err := a.get(ctx, env, path, q)
+		if err == nil {
+			if told {
+				fmt.Fprintf(env.stderr, "serai at %s is back\n", a.Admin)
+			}
+			begun, told = true, false
+			err = a.read(ctx, body, q, each)
+			var ended *endedError
+			if err != nil && !errors.As(err, &ended) {
+				return err
+			}
+		}
+		var away *awayError
+		switch {
+		case ctx.Err() != nil:
+			return nil // Ctrl-C is how it ends
+		case err != nil && (!begun || !errors.As(err, new(*endedError)) && !errors.As(err, &away)):
+			return err
+		case !told:
+			told = true
+			fmt.Fprintf(env.stderr, "%v; asking again until it is back\n", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(askAgain):
+		}
 	}
+}
+
+// endedError says that an answer that is followed has ended.
+type endedError struct{ error }
+
+func (e *endedError) Unwrap() error { return e.error }
+
+// read reads what is followed, to its end or until it is silent for too long.
+func (a *asking) read(ctx context.Context, body io.ReadCloser, q url.Values, each func(data []byte) (int64, error)) error {
 	defer body.Close()
+	defer context.AfterFunc(ctx, func() { body.Close() })()
+	silent := time.AfterFunc(silence, func() { body.Close() })
+	defer silent.Stop()
 	lines := bufio.NewReaderSize(body, 64<<10)
 	for {
 		line, err := lines.ReadString('\n')
-		if ctx.Err() != nil {
-			return nil // Ctrl-C is how it ends
-		}
 		if err != nil {
-			return fmt.Errorf("serai at %s has ended the answer: %w", a.Admin, err)
+			return &endedError{fmt.Errorf("serai at %s has ended the answer: %w", a.Admin, err)}
 		}
+		silent.Reset(silence)
 		if data, ok := strings.CutPrefix(line, "data: "); ok {
-			if err := each([]byte(strings.TrimSuffix(data, "\n"))); err != nil {
+			id, err := each([]byte(strings.TrimSuffix(data, "\n")))
+			if err != nil {
 				return err
 			}
+			q.Set("since", fmt.Sprint(id))
+			q.Del("limit")
 		}
 	}
 }

@@ -88,7 +88,10 @@ func (a *reaching) transport() (*http.Transport, error) {
 		}
 		c.Certificates = []tls.Certificate{pair}
 	}
-	return &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: c, DisableKeepAlives: true}, nil
+	return &http.Transport{
+		Proxy: http.ProxyFromEnvironment, TLSClientConfig: c, DisableKeepAlives: true,
+		DialContext: (&net.Dialer{Timeout: askTime}).DialContext, TLSHandshakeTimeout: askTime, ResponseHeaderTimeout: askTime,
+	}, nil
 }
 
 // send makes a request of the admin. The body of the answer is to be closed. An error says where
@@ -141,8 +144,13 @@ func (a *reaching) fails(err error) error {
 	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		advice = "it speaks no TLS: write --admin without https://"
 	}
-	return fmt.Errorf("ask serai at %s: %w; %s", a.Admin, err, advice)
+	return &awayError{fmt.Errorf("ask serai at %s: %w; %s", a.Admin, err, advice)}
 }
+
+// awayError says that nobody has answered.
+type awayError struct{ error }
+
+func (e *awayError) Unwrap() error { return e.error }
 
 // refused is the error of an answer that is not 200, of which it reads the body.
 func (a *reaching) refused(res *http.Response) error {

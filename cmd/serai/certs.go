@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"serai/admin"
@@ -19,7 +19,7 @@ import (
 
 // certsCommand is `serai certs`.
 type certsCommand struct {
-	List  certsListCommand  `cmd:"" help:"List the certificates that a serai serves, or those of a directory."`
+	List  certsListCommand  `cmd:"" default:"withargs" help:"List the certificates that a serai serves, or those of a directory."`
 	Renew certsRenewCommand `cmd:"" help:"Renew the certificate of a host now, whatever its age, and wait until that is done."`
 }
 
@@ -49,38 +49,64 @@ func (c certsListCommand) Run(ctx context.Context, env *environment) error {
 	return errors.Join(err, print(env.stdout))
 }
 
+// printCertificates prints what a serai serves, what expires first above, and what it obtains.
 func printCertificates(out io.Writer, known *admin.Certificates) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "SOURCE\tNAMES\tDAYS LEFT\tEXPIRES\tISSUER")
-	for _, s := range known.Certificates {
-		days := int(time.Until(s.NotAfter).Hours() / 24)
-		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\n", s.Source, strings.Join(s.Names, ","), days, s.NotAfter.Format(time.DateOnly), s.Issuer)
+	t := newTable(out, "NAMES", "LEFT", "EXPIRES", "ISSUER", "SOURCE")
+	all := slices.SortedStableFunc(slices.Values(known.Certificates), func(a, b tls.Status) int { return a.NotAfter.Compare(b.NotAfter) })
+	for _, s := range all {
+		t.add(strings.Join(s.Names, ","), left(s.NotAfter), s.NotAfter.UTC().Format("2006-01-02 15:04Z"), s.Issuer, s.Source)
 	}
-	if o := known.Obtained; o != nil {
-		fmt.Fprintf(w, "\nHOST\tNEXT\tFAILED\tERROR\n")
-		for _, h := range o.Hosts {
-			next := "now"
-			if h.Next != nil {
-				next = h.Next.UTC().Format(time.RFC3339)
-			}
-			fmt.Fprintf(w, "%s\t%s\t%d\t%s\n", h.Host, next, h.Attempts, h.Error)
+	if err := t.print(out, "no certificate: set --cert-dir or --acme-email of serai serve"); err != nil {
+		return err
+	}
+	o := known.Obtained
+	if o == nil {
+		return nil
+	}
+	fmt.Fprintln(out)
+	t = newTable(out, "HOST", "NEXT", "FAILED", "ERROR OR WAITS FOR")
+	for _, h := range o.Hosts {
+		next, why := "now", h.Error
+		if h.Next != nil {
+			next = h.Next.UTC().Format("2006-01-02 15:04Z")
 		}
-		fmt.Fprintf(w, "\nOrdered by: %s\n", o.Leader)
-		if o.Waiting != nil {
-			fmt.Fprintf(w, "Orders wait since %s, and until %s at most, for %d serai that do not answer validations yet:\n",
-				o.Waiting.Since.UTC().Format(time.RFC3339), o.Waiting.Until.UTC().Format(time.RFC3339), o.Waiting.Count)
-			if o.Waiting.Problem != "" {
-				fmt.Fprintf(w, "  which serai there are is not known: %s\n", o.Waiting.Problem)
-			}
-			for _, p := range o.Waiting.Peers {
-				fmt.Fprintf(w, "  %s: %s\n", p.Address, p.Error)
-			}
+		if why == "" {
+			why = h.Held
 		}
-		if o.Problem != "" {
-			fmt.Fprintf(w, "The store cannot be read since %s: %s\n", o.Since.UTC().Format(time.RFC3339), o.Problem)
+		t.add(h.Host, next, fmt.Sprint(h.Attempts), why)
+	}
+	if err := t.print(out, "no host wants a certificate"); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "\nOrdered by: %s\n", shown(o.Leader))
+	if o.Waiting != nil {
+		fmt.Fprintf(out, "Orders wait since %s, and until %s at most, for %d serai that do not answer validations yet:\n",
+			o.Waiting.Since.UTC().Format(time.RFC3339), o.Waiting.Until.UTC().Format(time.RFC3339), o.Waiting.Count)
+		if o.Waiting.Problem != "" {
+			fmt.Fprintf(out, "  which serai there are is not known: %s\n", shown(o.Waiting.Problem))
+		}
+		for _, p := range o.Waiting.Peers {
+			fmt.Fprintf(out, "  %s: %s\n", shown(p.Address), shown(p.Error))
 		}
 	}
-	return w.Flush()
+	if o.Problem != "" {
+		fmt.Fprintf(out, "The store cannot be read since %s: %s\n", o.Since.UTC().Format(time.RFC3339), shown(o.Problem))
+	}
+	return nil
+}
+
+// left is how long a certificate is still valid.
+func left(until time.Time) string {
+	switch d := time.Until(until); {
+	case d <= 0:
+		return "expired"
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", d/time.Minute)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	default:
+		return fmt.Sprintf("%dd", d/(24*time.Hour))
+	}
 }
 
 type certsRenewCommand struct {

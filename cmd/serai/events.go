@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,17 +53,17 @@ func (c *eventsCommand) Run(ctx context.Context, env *environment) error {
 			return nil
 		})
 	}
-	return c.follow(ctx, env, "events", q, func(data []byte) error {
-		if c.JSON {
-			_, err := fmt.Fprintf(env.stdout, "%s\n", data)
-			return err
-		}
+	return c.follow(ctx, env, "events", q, func(data []byte) (int64, error) {
 		var e history.Event
 		if err := json.Unmarshal(data, &e); err != nil {
-			return fmt.Errorf("serai at %s sends what is not an event: %w", c.Admin, err)
+			return 0, fmt.Errorf("serai at %s sends what is not an event: %w", c.Admin, err)
+		}
+		if c.JSON {
+			_, err := fmt.Fprintf(env.stdout, "%s\n", data)
+			return e.ID, err
 		}
 		_, err := fmt.Fprintln(env.stdout, fit(eventLine(&e), widthOf(env.stdout)))
-		return err
+		return e.ID, err
 	})
 }
 
@@ -69,12 +71,18 @@ func (c *eventsCommand) Run(ctx context.Context, env *environment) error {
 func eventLine(e *history.Event) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s  %-19s  ", e.Time.Local().Format("2006-01-02 15:04:05"), e.Kind)
-	if who := aboutWhom(&e.Subject); who != "" {
+	who := aboutWhom(&e.Subject)
+	if who != "" {
 		b.WriteString(who + ": ")
 	}
 	b.WriteString(e.Message)
 	if e.Why != "" {
 		b.WriteString(": " + e.Why)
+	}
+	if who == "" { // it is about several, or about serai itself
+		for _, name := range slices.Sorted(maps.Keys(e.Details)) {
+			b.WriteString(" " + name + "=" + e.Details[name])
+		}
 	}
 	if e.Times > 1 {
 		fmt.Fprintf(&b, " (%d times since %s)", e.Times, e.First.Local().Format("15:04:05"))

@@ -26,6 +26,14 @@ func more(out io.Writer, total, next int) {
 	}
 }
 
+// none says why a page has nothing, or what is given for an empty list.
+func (p *paging) none(total int, empty string) string {
+	if total > 0 {
+		return fmt.Sprintf("no more: there are %d, and --offset=%d leaves them out", total, p.Offset)
+	}
+	return empty
+}
+
 // routesCommand is `serai routes`.
 type routesCommand struct {
 	asking
@@ -42,7 +50,7 @@ func (c *routesCommand) Run(ctx context.Context, env *environment) error {
 	q.Set("sort", c.Sort)
 	var l admin.List[admin.RouteTraffic]
 	return c.ask(ctx, env, "routes", q, &l, func(out io.Writer) error {
-		err := routeTable(out, l.Items).print(out, "no route: see serai rejections")
+		err := routeTable(out, l.Items).print(out, c.none(l.Total, "no route: see serai rejections"))
 		more(out, l.Total, l.Next)
 		return err
 	})
@@ -87,8 +95,13 @@ func rate(v float64) string {
 }
 
 func millis(v float64) string {
-	if v == 0 {
+	switch {
+	case v == 0:
 		return "-"
+	case v >= 10_000:
+		return fmt.Sprintf("%.0fs", v/1000)
+	case v >= 1000:
+		return fmt.Sprintf("%.1fs", v/1000)
 	}
 	return fmt.Sprintf("%.1fms", v)
 }
@@ -115,7 +128,7 @@ func (c *instancesCommand) Run(ctx context.Context, env *environment) error {
 		for _, i := range l.Items {
 			t.add(i.Namespace+"/"+i.Service, i.Address, short(i.Alloc), i.State, ago(i.Since), fmt.Sprint(i.Inflight), fmt.Sprint(i.Requests), i.Cause)
 		}
-		err := t.print(out, "no instance")
+		err := t.print(out, c.none(l.Total, "no instance"))
 		more(out, l.Total, l.Next)
 		return err
 	})
@@ -154,7 +167,7 @@ func (c *rejectionsCommand) Run(ctx context.Context, env *environment) error {
 			printRejection(out, &r)
 		}
 		if len(l.Items) == 0 {
-			fmt.Fprintln(out, "nothing is refused")
+			fmt.Fprintln(out, c.none(l.Total, "nothing is refused"))
 		}
 		more(out, l.Total, l.Next)
 		return nil
@@ -201,14 +214,17 @@ func (c *statusCommand) Run(ctx context.Context, env *environment) error {
 		for _, source := range s.Readiness.Sources {
 			line("source", "%s: %s; %d services, %d instances", source.Source, source.Says, source.Services, source.Instances)
 		}
-		line("traffic", "%s requests/s, %s errors/s, p50 %s, p99 %s, %d in flight", rate(s.Traffic.Requests), rate(s.Traffic.Errors), millis(s.Traffic.P50), millis(s.Traffic.P99), s.Traffic.Inflight)
+		line("traffic", "%.1f requests/s, %.1f errors/s, p50 %s, p99 %s, %d in flight", s.Traffic.Requests, s.Traffic.Errors, millis(s.Traffic.P50), millis(s.Traffic.P99), s.Traffic.Inflight)
 		line("routes", "%d for %d hosts, %d without an instance; %d rejections", s.Counts.Routes, s.Counts.Hosts, s.Counts.Lingering, s.Counts.Rejections)
 		line("instances", "%d ready, %d probing, %d ejected", s.Instances["ready"], s.Instances["probing"], s.Instances["ejected"])
 		for _, name := range slices.Sorted(maps.Keys(s.Listeners)) {
 			line("listener", "%s: %d connections", name, s.Listeners[name].Connections)
 		}
 		if k := s.Certificates; k != nil && k.Count > 0 {
-			line("certificates", "%d, the first expires in %d days", k.Count, int(time.Until(k.First).Hours()/24))
+			line("certificates", "%d, the first expires at %s (%s)", k.Count, k.First.UTC().Format("2006-01-02 15:04Z"), left(k.First))
+		}
+		if k := s.Certificates; k != nil && k.Failing != nil && *k.Missing+*k.Failing > 0 {
+			line("", "%d hosts have none yet, orders of %d fail: serai certs list", *k.Missing, *k.Failing)
 		}
 		return nil
 	})

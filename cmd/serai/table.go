@@ -81,15 +81,18 @@ func shown(s string) string {
 	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
 }
 
-// widthOf is the width of a terminal, 0 when out is none.
-func widthOf(out io.Writer) int {
+// widthOf is the width of a terminal in columns, 0 when out is none; heightOf its height in rows.
+func widthOf(out io.Writer) int  { return int(sizeOf(out).Col) }
+func heightOf(out io.Writer) int { return int(sizeOf(out).Row) }
+
+func sizeOf(out io.Writer) unix.Winsize {
 	f, ok := out.(*os.File)
 	if !ok {
-		return 0
+		return unix.Winsize{}
 	}
 	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
 	if err != nil {
-		return 0
+		return unix.Winsize{}
 	}
-	return int(size.Col)
+	return *size
 }

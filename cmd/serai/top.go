@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -19,22 +20,33 @@ type topCommand struct {
 	Once  bool     `help:"Print it once."`
 }
 
-// Run prints the busiest routes again and again.
+// Run prints the busiest routes again and again. A serai that has answered once may be away for
+// a while: it is asked again.
 func (c *topCommand) Run(ctx context.Context, env *environment) error {
-	terminal := widthOf(env.stdout) > 0
-	for {
+	clears := widthOf(env.stdout) > 0 && !c.Once && !c.JSON
+	for begun := false; ; {
+		limit := c.Limit
+		if rows := heightOf(env.stdout); clears && rows > 0 {
+			limit = max(1, min(limit, rows-3)) // two lines above, and the cursor
+		}
 		var l admin.List[admin.RouteTraffic]
-		q := url.Values{"sort": {c.Sort}, "limit": {fmt.Sprint(c.Limit)}}
+		q := url.Values{"sort": {c.Sort}, "limit": {fmt.Sprint(limit)}}
 		err := c.ask(ctx, env, "routes", q, &l, func(out io.Writer) error {
-			if terminal && !c.Once {
+			if clears {
 				fmt.Fprint(out, "\x1b[H\x1b[2J")
 			}
 			fmt.Fprintf(out, "%s  %d routes, by %s\n", time.Now().Format(time.TimeOnly), l.Total, c.Sort)
-			return routeTable(out, l.Items).print(out, "no route")
+			return routeTable(out, l.Items).print(out, "no route: see serai rejections")
 		})
-		if err != nil || c.Once {
+		switch {
+		case ctx.Err() != nil:
+			return nil // Ctrl-C is how it ends
+		case err != nil && begun && errors.As(err, new(*awayError)):
+			fmt.Fprintf(env.stderr, "%s  %v\n", time.Now().Format(time.TimeOnly), err)
+		case err != nil || c.Once:
 			return err
 		}
+		begun = true
 		select {
 		case <-ctx.Done():
 			return nil
