@@ -11,19 +11,16 @@ import (
 // only if that is certain.
 func (r *consulRun) apply(f *followed, l *consulListing, surely bool, received time.Time) {
 	was, listed := r.dirty, r.options.instances(l, f.alone)
-	if r.yield(f, listed) {
+	missing, lost := r.missing(f.key, listed), r.lostSidecars(f.key, listed)
+	stay, tagged := slices.Concat(missing, lost), anyCarries(listed, r.prefix)
+	certain := len(stay) == 0 || r.gone(f, missing, lost, l, surely)
+	if !certain {
+		listed = staying(listed, stay)
+	}
+	if r.yield(f, tagged, listed) {
 		return
 	}
-	missing, lost := r.missing(f.key, listed), r.lostSidecars(f.key, listed)
-	if stay := slices.Concat(missing, lost); len(stay) > 0 && !r.gone(f, missing, lost, l, surely) {
-		slices.SortFunc(stay, byID)
-		listed = slices.DeleteFunc(listed, func(i *Instance) bool {
-			_, stays := slices.BinarySearchFunc(stay, i, byID)
-			return stays
-		})
-		listed = slices.Concat(listed, stay)
-		slices.SortFunc(listed, byID)
-	} else {
+	if certain {
 		f.held = f.held && !surely
 		if r.hidden[f.name] {
 			delete(r.hidden, f.name)
@@ -35,6 +32,18 @@ func (r *consulRun) apply(f *followed, l *consulListing, surely bool, received t
 		r.changed = received
 		r.set(func(s *Status) { s.Events++ })
 	}
+}
+
+// staying are the listed instances with those that stay as they are known, sorted by ID.
+func staying(listed, stay []*Instance) []*Instance {
+	slices.SortFunc(stay, byID)
+	listed = slices.DeleteFunc(listed, func(i *Instance) bool {
+		_, stays := slices.BinarySearchFunc(stay, i, byID)
+		return stays
+	})
+	listed = slices.Concat(listed, stay)
+	slices.SortFunc(listed, byID)
+	return listed
 }
 
 // missing are the known instances that are not among the listed ones.

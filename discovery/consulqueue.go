@@ -74,14 +74,7 @@ func (r *consulRun) ask(f *followed, last *consulListing, q consul.Query, after 
 				r.enqueue(f, true)
 				return
 			}
-			f.index = now.meta.Index
-			if now.meshed {
-				f.indexOfSidecars = now.ofSidecars.Index
-			}
-			r.stand(f, standsFor(now.entries))
-			r.apply(f, &now, surely, received)
-			r.arrived(f)
-			r.nowKnown(f)
+			r.believe(f, &now, surely, received)
 			if again {
 				r.enqueue(f, true)
 			}
@@ -95,6 +88,18 @@ func (r *consulRun) ask(f *followed, last *consulListing, q consul.Query, after 
 			r.next(f, now, pause)
 		}
 	})
+}
+
+// believe has what is listed of a service known.
+func (r *consulRun) believe(f *followed, l *consulListing, surely bool, received time.Time) {
+	f.index = l.meta.Index
+	if l.meshed {
+		f.indexOfSidecars = l.ofSidecars.Index
+	}
+	r.stand(f, standsFor(l.entries))
+	r.apply(f, l, surely, received)
+	r.arrived(f)
+	r.nowKnown(f)
 }
 
 // behind reports whether one of the lists is older than the one that was believed last.
