@@ -66,14 +66,12 @@ func (r *consulRun) missing(key Key, listed []*Instance) (missing []*Instance) {
 // only when the leader says so, without having left anything out, as of an index of that list
 // that is beyond what it says is gone.
 func (r *consulRun) gone(f *followed, missing, lost []*Instance, l *consulListing, surely bool) bool {
-	var newest, newestSidecar uint64
+	var newest uint64
 	for _, i := range missing {
 		index, _ := Position(i.Modified)
 		newest = max(newest, index)
 	}
-	for _, i := range lost {
-		newestSidecar = max(newestSidecar, i.Sidecar.Modified)
-	}
+	forgotten := slices.IndexFunc(lost, func(i *Instance) bool { return l.asOf(i.Sidecar) <= i.Sidecar.Modified })
 	switch {
 	case r.holding():
 		return false
@@ -90,8 +88,8 @@ func (r *consulRun) gone(f *followed, missing, lost []*Instance, l *consulListin
 	case len(missing) > 0 && l.meta.Index <= newest && !f.held:
 		r.hold(l.meta.Index, newest)
 		return false
-	case len(lost) > 0 && l.ofSidecars.Index <= newestSidecar && !f.held:
-		r.hold(l.ofSidecars.Index, newestSidecar)
+	case forgotten >= 0 && !f.held:
+		r.hold(l.asOf(lost[forgotten].Sidecar), lost[forgotten].Sidecar.Modified)
 		return false
 	}
 	return true

@@ -61,6 +61,10 @@ func TestConsulIndexesOfTwoLists(t *testing.T) {
 	list := func(index, sidecars uint64, entries, sides []consul.Entry) *consulListing {
 		return &consulListing{entries: entries, sidecars: sides, meta: consul.Meta{Index: index}, ofSidecars: consul.Meta{Index: sidecars}, meshed: sidecars > 0}
 	}
+	others := func(l *consulListing, index uint64) *consulListing {
+		l.others = map[string]uint64{"web-sidecar-proxy": index}
+		return l
+	}
 	one, two := meshedEntry("1", 10), meshedEntry("2", 11)
 	for name, c := range map[string]struct {
 		next  *consulListing
@@ -72,6 +76,8 @@ func TestConsulIndexesOfTwoLists(t *testing.T) {
 		"gone, and nobody is in the mesh any more":         {list(20, 0, []consul.Entry{entryOf("1")}, nil), false, []string{"n1/1"}, false},
 		"a sidecar that has gone":                          {list(11, 31, []consul.Entry{one, two}, []consul.Entry{sidecarEntry("1", 12)}), false, []string{"n1/1", "n1/2"}, true},
 		"gone at an index that is no newer":                {list(11, 31, []consul.Entry{one}, []consul.Entry{sidecarEntry("1", 12)}), true, []string{"n1/1", "n1/2"}, false},
+		"a sidecar whose service has a list of its own":    {others(list(11, 29, []consul.Entry{one, two}, []consul.Entry{sidecarEntry("1", 12)}), 31), false, []string{"n1/1", "n1/2"}, true},
+		"one of which that list is no newer":               {others(list(11, 31, []consul.Entry{one, two}, []consul.Entry{sidecarEntry("1", 12)}), 30), true, []string{"n1/1", "n1/2"}, false},
 		"a sidecar that has gone at one that is no newer":  {list(40, 30, []consul.Entry{one, two}, []consul.Entry{sidecarEntry("1", 12)}), true, []string{"n1/1", "n1/2"}, false},
 	} {
 		r := runOf(t, ConsulOptions{})

@@ -43,10 +43,10 @@ func (r *consulRun) drain() {
 func (r *consulRun) ask(f *followed, last *consulListing, q consul.Query, after time.Duration) {
 	ctx, stop := context.WithCancel(r.asks)
 	f.asking, f.stop = true, stop
-	surely, denies := !q.Stale, r.denies
+	surely, denies, known := !q.Stale, r.denies, r.services[f.key]
 	r.do(ctx, after, func(ctx context.Context) func() {
 		began := time.Now()
-		reading := &consulReading{consulRun: r, ctx: ctx, name: f.name, denies: denies}
+		reading := &consulReading{consulRun: r, ctx: ctx, name: f.name, denies: denies, known: known}
 		var now consulListing
 		var err error
 		if last == nil {
