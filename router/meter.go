@@ -53,8 +53,11 @@ func (m *meter) charge(asked, needed amount, member bool) (over excess, ok bool)
 // fits counts a claim of an instance for the service, or refuses it. With the first
 // claim of a definition, and of its members, these are counted as well.
 func (c *compilation) fits(instance *discovery.Instance, d *Definition, s routeID, p *petition, g *grant) (denied *Rejection) {
+	unguarded := p.unguarded != nil && !d.guards()
 	if instance.ByHand() {
-		c.want(d, s, p, g)
+		if c.want(d, s, p, g); unguarded {
+			return c.refuse(instance, p.leftOpen())
+		}
 		return nil
 	}
 	m, of := &c.meter, g.membership
@@ -69,7 +72,6 @@ func (c *compilation) fits(instance *discovery.Instance, d *Definition, s routeI
 	first := bytesOfMember(&of.target, c.targets)
 	asked[memory] += unless(g.asked, d.bytes()) + unless(of.asked, first)
 	needed[memory] += unless(g.granted, d.bytes()) + unless(of.granted, first)
-	unguarded := p.unguarded != nil && !d.guards()
 	if unguarded {
 		needed = amount{} // it only counts what it would take
 	}
