@@ -193,3 +193,50 @@ func TestConsulAllAreReadAtARate(t *testing.T) {
 		t.Errorf("read are %v", asked)
 	}
 }
+
+// TestConsulAllHaveTheirTurn: services that change all the time do not keep those from being read
+// that may have changed, nor the other way round.
+func TestConsulAllHaveTheirTurn(t *testing.T) {
+	r := runOf(t, ConsulOptions{})
+	r.pace = rate.NewLimiter(rate.Inf, 1)
+	var all []*followed
+	for n := range 120 {
+		f := &followed{name: fmt.Sprint("s", n), key: Key{ConsulNamespace, fmt.Sprint("s", n)}, listed: true, known: true}
+		r.followed[f.name] = f
+		if all = append(all, f); n >= 20 {
+			r.lookAgain(f)
+		}
+	}
+	asked, changes := make(map[*followed]int), 0
+	for range 100 {
+		for _, f := range append(all[:20:20], all[119]) {
+			r.enqueue(f, true)
+		}
+		r.drain()
+		for _, f := range all {
+			if f.reading && f.queued {
+				t.Fatalf("%s is read, and is to be read", f.name)
+			}
+		}
+		if r.reading > maxReads {
+			t.Fatalf("%d services are read at once", r.reading)
+		}
+		for _, f := range all {
+			if f.reading {
+				asked[f]++
+				r.giveUp(f) // as if it had been read
+			}
+		}
+	}
+	for n, f := range all {
+		switch {
+		case n < 20 || n == 119:
+			changes += asked[f]
+		case asked[f] != 1:
+			t.Errorf("%s, which may have changed, has been read %d times", f.name, asked[f])
+		}
+	}
+	if changes < 1000 {
+		t.Errorf("services that change have been read %d times", changes)
+	}
+}

@@ -23,20 +23,33 @@ func (r *consulRun) enqueue(f *followed, surely bool) {
 	}
 }
 
-// drain reads what is in the queue, some at a time, while the agent answers, and then what is
-// to be looked at again.
+// drain reads what is in the queue, some at a time, while the agent answers, and what is to be
+// looked at again.
 func (r *consulRun) drain() {
 	for r.reading < maxReads && r.troubles[theAgent] == nil && !errors.Is(r.troubles[theCatalog], consul.ErrUnreachable) {
-		var f *followed
-		if len(r.queue) > 0 {
-			f, r.queue = r.queue[0], r.queue[1:]
-		} else if f = r.nextOfAll(); f == nil {
+		f := r.nextToRead()
+		if f == nil {
 			return
 		}
 		f.queued, f.later, f.reading = false, false, true
 		r.reading++
 		r.ask(f, nil, consul.Query{Stale: !f.surely, Consistent: f.surely}, 0)
 	}
+}
+
+// inTurn is how many services are read that are known to have changed until one has its turn that
+// may have.
+const inTurn = 4
+
+// nextToRead is the next service that is to be read, nil for none, or none yet.
+func (r *consulRun) nextToRead() (f *followed) {
+	if r.turn++; len(r.queue) == 0 || r.turn%inTurn == 0 {
+		f = r.nextOfAll()
+	}
+	if f == nil && len(r.queue) > 0 {
+		f, r.queue = r.queue[0], r.queue[1:]
+	}
+	return f
 }
 
 // ask asks for a service; after last, once what is listed of it is not as that any more.

@@ -29,7 +29,8 @@ type consulRun struct {
 	followed map[string]*followed
 	sidecars map[*followed]bool // those that stand for another service
 	queue    []*followed        // to be read
-	all      []*followed        // to be read after these, at a rate, since something has changed somewhere
+	all      []*followed        // to be read besides, at a rate, since something has changed somewhere
+	turn     int                // counts what is read of both
 	pace     *rate.Limiter      // of that
 	paused   bool               // until the rate permits another one
 	reading  int                // being read
