@@ -22,7 +22,7 @@ func (r *consulRun) apply(f *followed, l *consulListing, surely bool, received t
 	}
 	if certain {
 		f.held = f.held && !surely
-		if r.hidden[f.name] {
+		if r.hidden[f.name] && (surely || f.listed) {
 			delete(r.hidden, f.name)
 			r.tell()
 		}

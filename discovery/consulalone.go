@@ -58,17 +58,12 @@ func (r *consulRun) settleAlone() {
 			continue
 		}
 		if f.alone = !f.alone; f.alone {
-			r.readNow(f)
+			r.giveUp(f)
+			r.enqueue(f, false)
 		} else {
 			r.update(f.key, nil)
 		}
 	}
-}
-
-// readNow has a service read that may be waiting for another change.
-func (r *consulRun) readNow(f *followed) {
-	r.giveUp(f)
-	r.enqueue(f, false)
 }
 
 // yield reports whether a service stays as it is known for now: it is about to lose its tags, and
@@ -106,7 +101,6 @@ func (r *consulRun) arrived(sidecar *followed) {
 	}
 	sidecar.awaited = false
 	if f := r.followed[sidecar.standsFor]; f != nil {
-		r.giveUp(f)
-		r.enqueue(f, true)
+		r.readSurely(f)
 	}
 }

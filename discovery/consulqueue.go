@@ -23,6 +23,14 @@ func (r *consulRun) enqueue(f *followed, surely bool) {
 	}
 }
 
+// readSurely has a service read, as the leader knows it, that may be waiting for another change.
+func (r *consulRun) readSurely(f *followed) {
+	if !f.reading {
+		r.giveUp(f)
+	}
+	r.enqueue(f, true)
+}
+
 // drain reads what is in the queue, some at a time, while the agent answers, and what is to be
 // looked at again.
 func (r *consulRun) drain() {

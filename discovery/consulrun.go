@@ -248,8 +248,12 @@ func (r *consulRun) list(ours map[string]bool, meta consul.Meta) {
 		}
 	}
 	for name, f := range r.followed {
+		was := f.listed
 		f.listed = ours[name]
-		if changed && f.known && !f.watched {
+		switch {
+		case was != f.listed && f.watched && (was || r.hidden[name]):
+			r.readSurely(f) // an agent may wait on, and know of a service what it may not tell us any more
+		case changed && f.known && !f.watched:
 			r.lookAgain(f)
 		}
 		r.leave(f)
