@@ -3,6 +3,7 @@ package discovery
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"serai/consul"
@@ -166,6 +167,21 @@ func (r *consulRun) unwatch(f *followed) {
 		r.spent -= f.queries
 	}
 	f.watched, f.queries = false, 0
+}
+
+// leave ends following a service that is neither listed nor known.
+func (r *consulRun) leave(f *followed) {
+	if f.listed || !f.known || r.services[f.key] != nil {
+		return
+	}
+	delete(r.followed, f.name)
+	delete(r.sidecars, f)
+	delete(r.hidden, f.name)
+	r.arrived(f)
+	r.well(f.name)
+	r.queue = slices.DeleteFunc(r.queue, func(o *followed) bool { return o == f })
+	r.unwatch(f)
+	r.giveUp(f)
 }
 
 // What a wait costs, when it ends with nothing new: a query for a service costs the agent a

@@ -274,21 +274,6 @@ func (r *consulRun) follow(name string) {
 	r.enqueue(f, false)
 }
 
-// leave ends following a service that is neither listed nor known.
-func (r *consulRun) leave(f *followed) {
-	if f.listed || !f.known || r.services[f.key] != nil {
-		return
-	}
-	delete(r.followed, f.name)
-	delete(r.sidecars, f)
-	delete(r.hidden, f.name)
-	r.arrived(f)
-	r.well(f.name)
-	r.queue = slices.DeleteFunc(r.queue, func(o *followed) bool { return o == f })
-	r.unwatch(f)
-	r.giveUp(f)
-}
-
 // giveUp ends the request about a service that is under way.
 func (r *consulRun) giveUp(f *followed) {
 	if !f.asking {
