@@ -11,21 +11,18 @@ import (
 // only if that is certain.
 func (r *consulRun) apply(f *followed, l *consulListing, surely bool, received time.Time) {
 	was, listed := r.dirty, r.options.instances(l, f.alone)
-	if r.yield(f, listed) {
+	missing, lost := r.missing(f.key, listed), r.lostSidecars(f.key, listed)
+	stay, tagged := slices.Concat(missing, lost), anyCarries(listed, r.prefix)
+	certain := len(stay) == 0 || r.gone(f, missing, lost, l, surely)
+	if !certain {
+		listed = staying(listed, stay)
+	}
+	if r.yield(f, tagged, listed) {
 		return
 	}
-	missing, lost := r.missing(f.key, listed), r.lostSidecars(f.key, listed)
-	if stay := slices.Concat(missing, lost); len(stay) > 0 && !r.gone(f, missing, lost, l, surely) {
-		slices.SortFunc(stay, byID)
-		listed = slices.DeleteFunc(listed, func(i *Instance) bool {
-			_, stays := slices.BinarySearchFunc(stay, i, byID)
-			return stays
-		})
-		listed = slices.Concat(listed, stay)
-		slices.SortFunc(listed, byID)
-	} else {
+	if certain {
 		f.held = f.held && !surely
-		if r.hidden[f.name] {
+		if r.hidden[f.name] && (surely || f.listed) {
 			delete(r.hidden, f.name)
 			r.tell()
 		}
@@ -35,6 +32,18 @@ func (r *consulRun) apply(f *followed, l *consulListing, surely bool, received t
 		r.changed = received
 		r.set(func(s *Status) { s.Events++ })
 	}
+}
+
+// staying are the listed instances with those that stay as they are known, sorted by ID.
+func staying(listed, stay []*Instance) []*Instance {
+	slices.SortFunc(stay, byID)
+	listed = slices.DeleteFunc(listed, func(i *Instance) bool {
+		_, stays := slices.BinarySearchFunc(stay, i, byID)
+		return stays
+	})
+	listed = slices.Concat(listed, stay)
+	slices.SortFunc(listed, byID)
+	return listed
 }
 
 // missing are the known instances that are not among the listed ones.
@@ -57,14 +66,12 @@ func (r *consulRun) missing(key Key, listed []*Instance) (missing []*Instance) {
 // only when the leader says so, without having left anything out, as of an index of that list
 // that is beyond what it says is gone.
 func (r *consulRun) gone(f *followed, missing, lost []*Instance, l *consulListing, surely bool) bool {
-	var newest, newestSidecar uint64
+	var newest uint64
 	for _, i := range missing {
 		index, _ := Position(i.Modified)
 		newest = max(newest, index)
 	}
-	for _, i := range lost {
-		newestSidecar = max(newestSidecar, i.Sidecar.Modified)
-	}
+	forgotten := slices.IndexFunc(lost, func(i *Instance) bool { return l.asOf(i.Sidecar) <= i.Sidecar.Modified })
 	switch {
 	case r.holding():
 		return false
@@ -81,8 +88,8 @@ func (r *consulRun) gone(f *followed, missing, lost []*Instance, l *consulListin
 	case len(missing) > 0 && l.meta.Index <= newest && !f.held:
 		r.hold(l.meta.Index, newest)
 		return false
-	case len(lost) > 0 && l.ofSidecars.Index <= newestSidecar && !f.held:
-		r.hold(l.ofSidecars.Index, newestSidecar)
+	case forgotten >= 0 && !f.held:
+		r.hold(l.asOf(lost[forgotten].Sidecar), lost[forgotten].Sidecar.Modified)
 		return false
 	}
 	return true

@@ -58,24 +58,25 @@ func (r *consulRun) settleAlone() {
 			continue
 		}
 		if f.alone = !f.alone; f.alone {
-			r.readNow(f)
+			r.giveUp(f)
+			r.enqueue(f, false)
 		} else {
 			r.update(f.key, nil)
 		}
 	}
 }
 
-// readNow has a service read that may be waiting for another change.
-func (r *consulRun) readNow(f *followed) {
-	r.giveUp(f)
-	r.enqueue(f, false)
-}
-
-// yield reports whether a service stays as it is known for now: it has lost its tags, and
-// there are sidecars with tags of ours, which are to be read first.
-func (r *consulRun) yield(f *followed, listed []*Instance) bool {
-	if !r.speaks(f) || anyCarries(listed, r.prefix) {
+// yield reports whether a service stays as it is known for now: it is about to lose its tags, and
+// there are sidecars with tags of ours, which are to be read first. From then on these are the
+// way to it, until it is listed with tags again: so they do not come and go while it is asked for
+// once more, nor where it stays after all. Tagged says that it is listed with tags; next is what
+// would be known of it, which may have those of instances that stay although they are not listed.
+func (r *consulRun) yield(f *followed, tagged bool, next []*Instance) bool {
+	if tagged || !r.speaks(f) {
 		f.yields = false
+		return false
+	}
+	if anyCarries(next, r.prefix) {
 		return false
 	}
 	waits := false
@@ -86,7 +87,8 @@ func (r *consulRun) yield(f *followed, listed []*Instance) bool {
 		s.awaited = s.awaited || !f.yields && !s.alone && s.listed
 		waits = waits || s.awaited
 	}
-	if f.yields = waits; waits {
+	if waits {
+		f.yields = true
 		r.settleAlone()
 	}
 	return waits
@@ -99,6 +101,6 @@ func (r *consulRun) arrived(sidecar *followed) {
 	}
 	sidecar.awaited = false
 	if f := r.followed[sidecar.standsFor]; f != nil {
-		r.readNow(f)
+		r.readSurely(f)
 	}
 }

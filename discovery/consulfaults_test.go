@@ -227,3 +227,42 @@ func TestConsulNoCircle(t *testing.T) {
 	}
 	w.neverWithout(inConsul("web", "n1", "1"))
 }
+
+// TestConsulHiddenFromTheList: an agent goes on to answer queries for a service from what it
+// follows already, after requests without a token have lost their rights. That the service is not
+// listed any more shows it, and goes on to.
+func TestConsulHiddenFromTheList(t *testing.T) {
+	t.Parallel()
+	a, w := faultyConsul(t, discovery.ConsulOptions{Wait: 100 * time.Millisecond})
+	one, two := inConsul("web", "n1", "1"), inConsul("web", "n1", "2")
+	var waits, hidden atomic.Int64
+	remove := a.Inject("", func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		p := r.URL.Query()
+		switch {
+		case strings.HasPrefix(r.URL.Path, "/v1/health/") && p.Has("index"):
+			waits.Add(1)
+			rw.Header().Set("X-Consul-Default-ACL-Policy", "deny")
+			next.ServeHTTP(rw, r)
+		case strings.HasPrefix(r.URL.Path, "/v1/status/") || r.Method != http.MethodGet:
+			next.ServeHTTP(rw, r)
+		default:
+			hidden.Add(1)
+			rw.Header().Set("X-Consul-Default-ACL-Policy", "deny")
+			consulsim.Empty(a.Index(), false)(rw, r, next)
+		}
+	})
+	told := func(s discovery.Status) bool { return len(s.Forbidden) > 0 }
+	consulCatalog{t: t, url: a.url}.register("n2", consulService{ID: "o", Service: "other"}, consul.Passing)
+	w.until("the missing right", told)
+	before, lists := waits.Load(), hidden.Load()
+	w.until("more answers", func(discovery.Status) bool { return waits.Load() > before+5 && hidden.Load() > lists })
+	if s := w.status()[0]; !told(s) {
+		t.Errorf("a right is still missing: %+v", s)
+	}
+	consulCatalog{t: t, url: a.url}.register("n1", web("2"), consul.Passing)
+	w.has(one, two)
+	remove()
+	w.until("the right", func(s discovery.Status) bool { return !told(s) })
+	w.has(one, two)
+	w.neverWithout(one)
+}

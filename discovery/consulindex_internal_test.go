@@ -61,6 +61,10 @@ func TestConsulIndexesOfTwoLists(t *testing.T) {
 	list := func(index, sidecars uint64, entries, sides []consul.Entry) *consulListing {
 		return &consulListing{entries: entries, sidecars: sides, meta: consul.Meta{Index: index}, ofSidecars: consul.Meta{Index: sidecars}, meshed: sidecars > 0}
 	}
+	others := func(l *consulListing, index uint64) *consulListing {
+		l.others = map[string]uint64{"web-sidecar-proxy": index}
+		return l
+	}
 	one, two := meshedEntry("1", 10), meshedEntry("2", 11)
 	for name, c := range map[string]struct {
 		next  *consulListing
@@ -72,6 +76,8 @@ func TestConsulIndexesOfTwoLists(t *testing.T) {
 		"gone, and nobody is in the mesh any more":         {list(20, 0, []consul.Entry{entryOf("1")}, nil), false, []string{"n1/1"}, false},
 		"a sidecar that has gone":                          {list(11, 31, []consul.Entry{one, two}, []consul.Entry{sidecarEntry("1", 12)}), false, []string{"n1/1", "n1/2"}, true},
 		"gone at an index that is no newer":                {list(11, 31, []consul.Entry{one}, []consul.Entry{sidecarEntry("1", 12)}), true, []string{"n1/1", "n1/2"}, false},
+		"a sidecar whose service has a list of its own":    {others(list(11, 29, []consul.Entry{one, two}, []consul.Entry{sidecarEntry("1", 12)}), 31), false, []string{"n1/1", "n1/2"}, true},
+		"one of which that list is no newer":               {others(list(11, 31, []consul.Entry{one, two}, []consul.Entry{sidecarEntry("1", 12)}), 30), true, []string{"n1/1", "n1/2"}, false},
 		"a sidecar that has gone at one that is no newer":  {list(40, 30, []consul.Entry{one, two}, []consul.Entry{sidecarEntry("1", 12)}), true, []string{"n1/1", "n1/2"}, false},
 	} {
 		r := runOf(t, ConsulOptions{})
@@ -185,5 +191,52 @@ func TestConsulAllAreReadAtARate(t *testing.T) {
 	}
 	if len(asked) != 20 || asked[late.name] != was+1 {
 		t.Errorf("read are %v", asked)
+	}
+}
+
+// TestConsulAllHaveTheirTurn: services that change all the time do not keep those from being read
+// that may have changed, nor the other way round.
+func TestConsulAllHaveTheirTurn(t *testing.T) {
+	r := runOf(t, ConsulOptions{})
+	r.pace = rate.NewLimiter(rate.Inf, 1)
+	var all []*followed
+	for n := range 120 {
+		f := &followed{name: fmt.Sprint("s", n), key: Key{ConsulNamespace, fmt.Sprint("s", n)}, listed: true, known: true}
+		r.followed[f.name] = f
+		if all = append(all, f); n >= 20 {
+			r.lookAgain(f)
+		}
+	}
+	asked, changes := make(map[*followed]int), 0
+	for range 100 {
+		for _, f := range append(all[:20:20], all[119]) {
+			r.enqueue(f, true)
+		}
+		r.drain()
+		for _, f := range all {
+			if f.reading && f.queued {
+				t.Fatalf("%s is read, and is to be read", f.name)
+			}
+		}
+		if r.reading > maxReads {
+			t.Fatalf("%d services are read at once", r.reading)
+		}
+		for _, f := range all {
+			if f.reading {
+				asked[f]++
+				r.giveUp(f) // as if it had been read
+			}
+		}
+	}
+	for n, f := range all {
+		switch {
+		case n < 20 || n == 119:
+			changes += asked[f]
+		case asked[f] != 1:
+			t.Errorf("%s, which may have changed, has been read %d times", f.name, asked[f])
+		}
+	}
+	if changes < 1000 {
+		t.Errorf("services that change have been read %d times", changes)
 	}
 }

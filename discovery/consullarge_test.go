@@ -66,8 +66,8 @@ func largeConsul(t *testing.T, services, size int, meshed bool) *large {
 		now := a.now.Add(1)
 		for most := a.most.Load(); now > most && !a.most.CompareAndSwap(most, now); most = a.most.Load() {
 		}
-		for range 100 { // in which others may be read as well
-			if time.Sleep(3 * time.Millisecond); a.now.Load() > 3 {
+		for range 100 { // in which others may be read as well, until it is not wanted any more
+			if time.Sleep(3 * time.Millisecond); a.now.Load() > 3 || r.Context().Err() != nil {
 				break
 			}
 		}

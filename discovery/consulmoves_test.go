@@ -1,13 +1,17 @@
 package discovery_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"serai/consul"
+	"serai/consul/consulsim"
 	"serai/discovery"
 )
 
@@ -104,5 +108,47 @@ func TestConsulTagsMove(t *testing.T) {
 			w.has(append(c.then, inConsul("other", "n2", "o"))...)
 			w.alwaysOurs()
 		})
+	}
+}
+
+// TestConsulSidecarOfAHiddenService: a sidecar to which the tags of its service have been copied
+// does not come and go while the token may not read the service, nor does it come at all.
+func TestConsulSidecarOfAHiddenService(t *testing.T) {
+	t.Parallel()
+	a := newSimulatedConsul(t, "").(*simulatedConsul)
+	c := consulCatalog{t: t, url: a.url}
+	c.register("n1", web("1"), consul.Passing)
+	c.register("n1", sidecarOf("1", 21000, ours), consul.Passing)
+	w := followConsul(t, a.url, discovery.ConsulOptions{Ping: 50 * time.Millisecond, Wait: 500 * time.Millisecond})
+	has := []string{inConsul("web", "n1", "1")}
+	w.has(has...)
+	w.until("life", live)
+	var surely atomic.Int64
+	remove := a.Inject("health/service", func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+		if !strings.HasSuffix(r.URL.Path, "/web") {
+			next.ServeHTTP(rw, r)
+			return
+		}
+		consulsim.Empty(a.Index(), true)(rw, r, next)
+		if r.URL.Query().Has("consistent") {
+			surely.Add(1)
+		}
+	})
+	for n := range 4 {
+		before := surely.Load()
+		a.Disconnect() // all ask again
+		w.until("the missing right", func(s discovery.Status) bool { return len(s.Forbidden) > 0 && surely.Load() > before })
+		name := fmt.Sprint("other", n)
+		c.register("n2", consulService{ID: name, Service: name, Tags: []string{"ingress.host=" + name}, Address: "10.0.0.2", Port: 80}, consul.Passing)
+		has = append(has, inConsul(name, "n2", name))
+		w.has(has...)
+	}
+	remove()
+	a.Disconnect()
+	w.until("the right", func(s discovery.Status) bool { return len(s.Forbidden) == 0 })
+	for _, ids := range w.since(0) {
+		if slices.Contains(ids, inConsul("web-sidecar-proxy", "n1", "web1-sidecar-proxy")) {
+			t.Fatalf("the sidecar came: %v", ids)
+		}
 	}
 }

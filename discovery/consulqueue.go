@@ -3,6 +3,7 @@ package discovery
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"serai/consul"
@@ -23,14 +24,20 @@ func (r *consulRun) enqueue(f *followed, surely bool) {
 	}
 }
 
-// drain reads what is in the queue, some at a time, while the agent answers, and then what is
-// to be looked at again.
+// readSurely has a service read, as the leader knows it, that may be waiting for another change.
+func (r *consulRun) readSurely(f *followed) {
+	if !f.reading {
+		r.giveUp(f)
+	}
+	r.enqueue(f, true)
+}
+
+// drain reads what is in the queue, some at a time, while the agent answers, and what is to be
+// looked at again.
 func (r *consulRun) drain() {
 	for r.reading < maxReads && r.troubles[theAgent] == nil && !errors.Is(r.troubles[theCatalog], consul.ErrUnreachable) {
-		var f *followed
-		if len(r.queue) > 0 {
-			f, r.queue = r.queue[0], r.queue[1:]
-		} else if f = r.nextOfAll(); f == nil {
+		f := r.nextToRead()
+		if f == nil {
 			return
 		}
 		f.queued, f.later, f.reading = false, false, true
@@ -39,14 +46,29 @@ func (r *consulRun) drain() {
 	}
 }
 
+// inTurn is how many services are read that are known to have changed until one has its turn that
+// may have.
+const inTurn = 4
+
+// nextToRead is the next service that is to be read, nil for none, or none yet.
+func (r *consulRun) nextToRead() (f *followed) {
+	if r.turn++; len(r.queue) == 0 || r.turn%inTurn == 0 {
+		f = r.nextOfAll()
+	}
+	if f == nil && len(r.queue) > 0 {
+		f, r.queue = r.queue[0], r.queue[1:]
+	}
+	return f
+}
+
 // ask asks for a service; after last, once what is listed of it is not as that any more.
 func (r *consulRun) ask(f *followed, last *consulListing, q consul.Query, after time.Duration) {
 	ctx, stop := context.WithCancel(r.asks)
 	f.asking, f.stop = true, stop
-	surely, denies := !q.Stale, r.denies
+	surely, denies, known := !q.Stale, r.denies, r.services[f.key]
 	r.do(ctx, after, func(ctx context.Context) func() {
 		began := time.Now()
-		reading := &consulReading{consulRun: r, ctx: ctx, name: f.name, denies: denies}
+		reading := &consulReading{consulRun: r, ctx: ctx, name: f.name, denies: denies, known: known}
 		var now consulListing
 		var err error
 		if last == nil {
@@ -74,14 +96,7 @@ func (r *consulRun) ask(f *followed, last *consulListing, q consul.Query, after 
 				r.enqueue(f, true)
 				return
 			}
-			f.index = now.meta.Index
-			if now.meshed {
-				f.indexOfSidecars = now.ofSidecars.Index
-			}
-			r.stand(f, standsFor(now.entries))
-			r.apply(f, &now, surely, received)
-			r.arrived(f)
-			r.nowKnown(f)
+			r.believe(f, &now, surely, received)
 			if again {
 				r.enqueue(f, true)
 			}
@@ -95,6 +110,18 @@ func (r *consulRun) ask(f *followed, last *consulListing, q consul.Query, after 
 			r.next(f, now, pause)
 		}
 	})
+}
+
+// believe has what is listed of a service known.
+func (r *consulRun) believe(f *followed, l *consulListing, surely bool, received time.Time) {
+	f.index = l.meta.Index
+	if l.meshed {
+		f.indexOfSidecars = l.ofSidecars.Index
+	}
+	r.stand(f, standsFor(l.entries))
+	r.apply(f, l, surely, received)
+	r.arrived(f)
+	r.nowKnown(f)
 }
 
 // behind reports whether one of the lists is older than the one that was believed last.
@@ -140,6 +167,21 @@ func (r *consulRun) unwatch(f *followed) {
 		r.spent -= f.queries
 	}
 	f.watched, f.queries = false, 0
+}
+
+// leave ends following a service that is neither listed nor known.
+func (r *consulRun) leave(f *followed) {
+	if f.listed || !f.known || r.services[f.key] != nil {
+		return
+	}
+	delete(r.followed, f.name)
+	delete(r.sidecars, f)
+	delete(r.hidden, f.name)
+	r.arrived(f)
+	r.well(f.name)
+	r.queue = slices.DeleteFunc(r.queue, func(o *followed) bool { return o == f })
+	r.unwatch(f)
+	r.giveUp(f)
 }
 
 // What a wait costs, when it ends with nothing new: a query for a service costs the agent a

@@ -15,6 +15,8 @@ type consulReading struct {
 	name string
 	// denies says that Consul denies by default: see lookUp.
 	denies bool
+	// known is what is known of the service, nil for nothing.
+	known *Service
 
 	mu    sync.Mutex
 	large bool // this is the one that may read more than usualAnswer
@@ -25,10 +27,42 @@ type consulList func(ctx context.Context, name string, q consul.Query) ([]consul
 
 // now reads what is listed now.
 func (r *consulReading) now(q consul.Query) (l consulListing, err error) {
-	if l.entries, l.meta, err = r.lookUp(r.ctx, r.options.Client.Service, q); err != nil {
+	if l.entries, l.meta, err = r.lookUp(r.ctx, r.options.Client.Service, r.name, q); err != nil {
 		return l, err
 	}
-	return l, r.readSidecars(&l, q)
+	if err = r.readSidecars(&l, q); err == nil && q.Consistent {
+		err = r.readOthers(&l, q)
+	}
+	return l, err
+}
+
+// maxOthers bounds what readOthers asks for.
+const maxOthers = 16
+
+// readOthers looks up how new the services are as which those sidecars were registered that are
+// not listed any more, where none of that service is.
+func (r *consulReading) readOthers(l *consulListing, q consul.Query) error {
+	if r.known == nil || !l.meshed {
+		return nil
+	}
+	there := make(map[string]bool)
+	for i := range l.sidecars {
+		there[l.sidecars[i].Service.Service] = true
+	}
+	l.others = make(map[string]uint64)
+	for _, i := range r.known.Instances {
+		if i.Sidecar == nil || i.Sidecar.Name == "" || there[i.Sidecar.Name] || len(l.others) == maxOthers {
+			continue
+		}
+		there[i.Sidecar.Name] = true
+		_, meta, err := r.lookUp(r.ctx, r.options.Client.Service, i.Sidecar.Name, q)
+		if err != nil {
+			return err
+		}
+		l.others[i.Sidecar.Name] = meta.Index
+		l.ofSidecars.Filtered = l.ofSidecars.Filtered || meta.Filtered
+	}
+	return nil
 }
 
 // readSidecars reads the sidecars of a service, if one of its instances wants that.
@@ -37,7 +71,7 @@ func (r *consulReading) readSidecars(l *consulListing, q consul.Query) (err erro
 		return nil
 	}
 	l.meshed = true
-	l.sidecars, l.ofSidecars, err = r.lookUp(r.ctx, r.options.Client.Sidecars, q)
+	l.sidecars, l.ofSidecars, err = r.lookUp(r.ctx, r.options.Client.Sidecars, r.name, q)
 	return err
 }
 
@@ -47,7 +81,7 @@ func (r *consulReading) next(last *consulListing, q consul.Query) (next consulLi
 	now := consul.Query{Stale: true}
 	if !last.meshed {
 		q.Index = last.meta.Index
-		if next.entries, next.meta, err = r.lookUp(r.ctx, r.options.Client.Service, q); err != nil {
+		if next.entries, next.meta, err = r.lookUp(r.ctx, r.options.Client.Service, r.name, q); err != nil {
 			return next, err
 		}
 		return next, r.readSidecars(&next, now)
@@ -65,7 +99,7 @@ func (r *consulReading) next(last *consulListing, q consul.Query) (next consulLi
 		r.running.Go(func() {
 			q := q
 			q.Index = index
-			entries, meta, err := r.lookUp(ctx, list, q)
+			entries, meta, err := r.lookUp(ctx, list, r.name, q)
 			answers <- answer{sidecars, entries, meta, err}
 		})
 	}
@@ -80,7 +114,7 @@ func (r *consulReading) next(last *consulListing, q consul.Query) (next consulLi
 		next.entries, next.meta = a.entries, a.meta
 		return next, r.readSidecars(&next, now)
 	}
-	next.entries, next.meta, err = r.lookUp(r.ctx, r.options.Client.Service, now)
+	next.entries, next.meta, err = r.lookUp(r.ctx, r.options.Client.Service, r.name, now)
 	if err == nil && r.meshed(next.entries) {
 		next.meshed, next.sidecars, next.ofSidecars = true, a.entries, a.meta
 	}
@@ -91,7 +125,7 @@ func (r *consulReading) next(last *consulListing, q consul.Query) (next consulLi
 // lacks something. Where anonymous requests have lost their rights, Consul's own service is gone
 // for them, too: so what the leader lists for them counts only if they may see that one before
 // and after it. Denies says that this is known to be necessary.
-func (r *consulReading) lookUp(ctx context.Context, list consulList, q consul.Query) ([]consul.Entry, consul.Meta, error) {
+func (r *consulReading) lookUp(ctx context.Context, list consulList, name string, q consul.Query) ([]consul.Entry, consul.Meta, error) {
 	client, hidden := r.options.Client, false
 	check := func() error {
 		servers, _, err := client.Service(ctx, consul.OwnService, consul.Query{})
@@ -99,14 +133,14 @@ func (r *consulReading) lookUp(ctx context.Context, list consulList, q consul.Qu
 		return err
 	}
 	if q.Stale || !client.Anonymous() || !r.denies {
-		entries, meta, err := r.list(ctx, list, q)
+		entries, meta, err := r.list(ctx, list, name, q)
 		meta.Filtered = meta.Filtered || meta.Denies && client.Anonymous()
 		return entries, meta, err
 	}
 	if err := check(); err != nil {
 		return nil, consul.Meta{}, err
 	}
-	entries, meta, err := r.list(ctx, list, q)
+	entries, meta, err := r.list(ctx, list, name, q)
 	if err == nil {
 		err = check()
 	}
@@ -116,9 +150,9 @@ func (r *consulReading) lookUp(ctx context.Context, list consulList, q consul.Qu
 
 // list reads a list. One of more than usualAnswer is read only when no other one is: then it is
 // read at once, whatever was waited for.
-func (r *consulReading) list(ctx context.Context, list consulList, q consul.Query) ([]consul.Entry, consul.Meta, error) {
+func (r *consulReading) list(ctx context.Context, list consulList, name string, q consul.Query) ([]consul.Entry, consul.Meta, error) {
 	q.Most = usualAnswer
-	entries, meta, err := list(ctx, r.name, q)
+	entries, meta, err := list(ctx, name, q)
 	if !errors.Is(err, consul.ErrTooLong) {
 		return entries, meta, err
 	}
@@ -126,7 +160,7 @@ func (r *consulReading) list(ctx context.Context, list consulList, q consul.Quer
 		return nil, consul.Meta{}, err
 	}
 	q.Most, q.Index = 0, 0
-	return list(ctx, r.name, q)
+	return list(ctx, name, q)
 }
 
 // readAlone waits until this is the one that may read more, until it has been applied.

@@ -29,7 +29,8 @@ type consulRun struct {
 	followed map[string]*followed
 	sidecars map[*followed]bool // those that stand for another service
 	queue    []*followed        // to be read
-	all      []*followed        // to be read after these, at a rate, since something has changed somewhere
+	all      []*followed        // to be read besides, at a rate, since something has changed somewhere
+	turn     int                // counts what is read of both
 	pace     *rate.Limiter      // of that
 	paused   bool               // until the rate permits another one
 	reading  int                // being read
@@ -247,8 +248,12 @@ func (r *consulRun) list(ours map[string]bool, meta consul.Meta) {
 		}
 	}
 	for name, f := range r.followed {
+		was := f.listed
 		f.listed = ours[name]
-		if changed && f.known && !f.watched {
+		switch {
+		case was != f.listed && f.watched && (was || r.hidden[name]):
+			r.readSurely(f) // an agent may wait on, and know of a service what it may not tell us any more
+		case changed && f.known && !f.watched:
 			r.lookAgain(f)
 		}
 		r.leave(f)
@@ -267,21 +272,6 @@ func (r *consulRun) follow(name string) {
 	r.followed[name] = f
 	r.unread++
 	r.enqueue(f, false)
-}
-
-// leave ends following a service that is neither listed nor known.
-func (r *consulRun) leave(f *followed) {
-	if f.listed || !f.known || r.services[f.key] != nil {
-		return
-	}
-	delete(r.followed, f.name)
-	delete(r.sidecars, f)
-	delete(r.hidden, f.name)
-	r.arrived(f)
-	r.well(f.name)
-	r.queue = slices.DeleteFunc(r.queue, func(o *followed) bool { return o == f })
-	r.unwatch(f)
-	r.giveUp(f)
 }
 
 // giveUp ends the request about a service that is under way.

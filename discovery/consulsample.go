@@ -116,8 +116,9 @@ func (r *consulRun) lookAgain(f *followed) {
 func (r *consulRun) nextOfAll() *followed {
 	for len(r.all) > 0 {
 		f := r.all[0]
-		if !f.later || r.followed[f.name] != f {
-			r.all = r.all[1:] // it has been read, or is gone
+		if !f.later || f.queued || r.followed[f.name] != f {
+			f.later = false
+			r.all = r.all[1:] // it has been read, will be, or is gone
 			continue
 		}
 		if r.paused {

@@ -12,7 +12,9 @@ import (
 // or itself where it needs none. Never modified.
 type Sidecar struct {
 	// ID is that of the sidecar on the instance's node, empty where the instance needs none.
-	ID      string `json:"ID,omitempty"`
+	ID string `json:"ID,omitempty"`
+	// Name is the service as which the sidecar is registered, empty where it is not known.
+	Name    string `json:"Name,omitempty"`
 	Address string `json:"Address"`
 	Port    int    `json:"Port"`
 	// Service and Datacenter are the identity that it proves.
@@ -43,6 +45,17 @@ type consulListing struct {
 	entries, sidecars []consul.Entry
 	meta, ofSidecars  consul.Meta
 	meshed            bool // the sidecars have been read
+	// others are how new the services are of which the sidecars were that have left the list: it is
+	// only as new as those that are left. They are looked up only where that decides.
+	others map[string]uint64
+}
+
+// asOf is the index as of which a sidecar is not listed.
+func (l *consulListing) asOf(s *Sidecar) uint64 {
+	if index, known := l.others[s.Name]; known {
+		return index
+	}
+	return l.ofSidecars.Index
 }
 
 // joint is what both lists say about themselves.
@@ -83,7 +96,7 @@ func (o *ConsulOptions) sidecarOf(e *consul.Entry, sidecars []consul.Entry) *Sid
 	s := &e.Service
 	if s.Connect.Native {
 		side := o.sidecar(e, s.Service)
-		side.ID, side.Only, side.Unfit = "", true, ""
+		side.ID, side.Name, side.Only, side.Unfit = "", "", true, ""
 		return side
 	}
 	if !wantsSidecar(s, o.Prefix) {
@@ -114,7 +127,7 @@ func own(sidecar *consul.Entry, s *consul.Service) bool {
 // sidecar is what an entry of Consul's list is for others: the identity of a service at its
 // address.
 func (o *ConsulOptions) sidecar(e *consul.Entry, service string) *Sidecar {
-	side := &Sidecar{ID: e.Service.ID, Service: service, Datacenter: e.Node.Datacenter, Modified: e.Service.ModifyIndex}
+	side := &Sidecar{ID: e.Service.ID, Name: e.Service.Service, Service: service, Datacenter: e.Node.Datacenter, Modified: e.Service.ModifyIndex}
 	side.Address, side.Port = o.addressOf(e)
 	if state := worst(e.Checks); state != consul.Passing && !(state == consul.Warning && o.Warning) {
 		side.Unfit = inConsul(state)

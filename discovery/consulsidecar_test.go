@@ -135,3 +135,50 @@ func TestConsulSidecarAlone(t *testing.T) {
 		w.sidecar(inConsul("native", "n2", "n"), " 10.0.0.1:8443 as native only")
 	})
 }
+
+// TestConsulSidecarsOfTwoNames: where the sidecars of one service have names of their own, the
+// list of them is only as new as those that are left. That one has gone, or stands for another
+// service now, does not mean that Consul has forgotten something.
+func TestConsulSidecarsOfTwoNames(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(c consulCatalog, newest consulService){
+		"gone": func(c consulCatalog, newest consulService) { c.deregister("n2", newest.ID) },
+		"of another": func(c consulCatalog, newest consulService) {
+			newest.Proxy = &consul.Proxy{DestinationServiceName: "other"}
+			c.register("n2", newest, consul.Passing)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			onConsuls(t, "", func(t *testing.T, a consulAgent) {
+				c := consulCatalog{t: t, url: a.address()}
+				meshed := func(id string) consulService {
+					s := web(id)
+					s.Tags = append(s.Tags, "ingress.connect=on")
+					return s
+				}
+				side := func(id, name string) consulService {
+					s := sidecarOf(id, 21000)
+					s.Service = name
+					return s
+				}
+				c.register("n1", meshed("1"), consul.Passing)
+				c.register("n2", meshed("2"), consul.Passing)
+				c.register("n1", side("1", "a-proxy"), consul.Passing)
+				c.register("n2", side("2", "b-proxy"), consul.Passing)
+				// Consul does not end a wait for a list whose index gets lower.
+				w := followConsul(t, a.address(), discovery.ConsulOptions{Wait: 500 * time.Millisecond})
+				one, two := inConsul("web", "n1", "1"), inConsul("web", "n2", "2")
+				w.sidecar(one, "web1-sidecar-proxy 10.0.0.1:21000 as web")
+				w.sidecar(two, "web2-sidecar-proxy 10.0.0.1:21000 as web")
+				change(c, side("2", "b-proxy"))
+				w.sidecar(two, "")
+				w.sidecar(one, "web1-sidecar-proxy 10.0.0.1:21000 as web")
+				// And the last one.
+				c.deregister("n1", "web1-sidecar-proxy")
+				w.sidecar(one, "")
+				w.until("life", func(s discovery.Status) bool { return live(s) && s.Problem == "" })
+			})
+		})
+	}
+}

@@ -15,7 +15,7 @@ import (
 	"serai/nomad/nomadsim"
 )
 
-// scaleCommand measures what many serai ask of Nomad's servers. The servers are the
+// scaleCommand measures what many serai ask of Nomad's servers, or Consul's. The servers are a
 // simulator. Each watcher is serai's own discovery with its own connections, all in
 // this process, beside one whole serai whose cost is measured.
 type scaleCommand struct {
@@ -24,6 +24,10 @@ type scaleCommand struct {
 	Watchers  int           `default:"100" help:"How many serai watch. All of them and the simulator share this machine."`
 	For       time.Duration `default:"30s" help:"How long the steady state is watched, and for how long there are changes."`
 	Changes   int           `default:"100" help:"Changes a second."`
+	Consul    bool          `help:"The services are in Consul, of which only some are serai's."`
+	Ours      int           `default:"4" help:"With --consul: how many carry tags of serai. Each watcher waits for each with a query of its own, which takes two open files here."`
+	Times     int           `default:"10" help:"With --consul: how many changes of each kind."`
+	Watches   int           `default:"128" help:"With --consul: serai's --consul-watches."`
 	Binary    string        `help:"serai; built when empty." placeholder:"PATH"`
 	JSON      string        `name:"json" help:"Also write the results to this file." placeholder:"FILE"`
 }
@@ -48,9 +52,11 @@ type scaled struct {
 // flock is the watchers and what they watch.
 type flock struct {
 	*scaleCommand
-	ctx   context.Context
-	sim   *nomadsim.Sim
-	serai *ingress
+	ctx context.Context
+	sim *nomadsim.Sim
+	// counts are the requests that the servers got so far, by kind.
+	counts func() map[string]int
+	serai  *ingress
 	// instances is the address of all of them: one process that is ready.
 	instances string
 	all       []*follower
@@ -60,8 +66,8 @@ type flock struct {
 
 // follower notes what one watcher knows.
 type follower struct {
-	watchers []*discovery.Watcher
-	latest   atomic.Pointer[discovery.Snapshot]
+	source discovery.Source
+	latest atomic.Pointer[discovery.Snapshot]
 }
 
 // Run starts everything, and goes through the phases.
@@ -69,19 +75,20 @@ func (c *scaleCommand) Run(ctx context.Context) error {
 	raiseLimit()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if c.Consul {
+		return c.runInConsul(ctx)
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
 	f := &flock{scaleCommand: c, ctx: ctx, sim: nomadsim.New(nomadsim.Options{})}
+	f.counts = func() map[string]int { return f.sim.Counts().Requests }
 	go f.sim.Run(ctx, l)
 	url := "http://" + l.Addr().String()
-	ready, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	if err := f.serveInstances(); err != nil {
 		return err
 	}
-	f.instances = ready.Addr().String()
-	go hello.Serve(ctx, ready, hello.Options{Name: "ready"})
 	var regs []nomad.Registration
 	for i := range c.Services {
 		for j := range c.Instances {
@@ -127,6 +134,17 @@ func (c *scaleCommand) Run(ctx context.Context) error {
 	return f.write()
 }
 
+// serveInstances starts what all instances are.
+func (f *flock) serveInstances() error {
+	ready, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	f.instances = ready.Addr().String()
+	go hello.Serve(f.ctx, ready, hello.Options{Name: "ready"})
+	return nil
+}
+
 func (f *flock) registration(service, instance int) nomad.Registration {
 	name := fmt.Sprintf("service-%d", service)
 	alloc := fmt.Sprintf("%08x-%04x-4000-8000-000000000000", service, instance)
@@ -139,15 +157,24 @@ func (f *flock) follow(running *sync.WaitGroup, url string) error {
 	if err != nil {
 		return err
 	}
-	w := &follower{}
-	if w.watchers, err = discovery.NewWatchers(discovery.WatcherOptions{Client: client}); err != nil {
+	watchers, err := discovery.NewWatchers(discovery.WatcherOptions{Client: client})
+	if err != nil {
 		return err
 	}
+	var sources []discovery.Source
+	for _, w := range watchers {
+		sources = append(sources, w)
+	}
+	f.run(running, discovery.Merge(sources...))
+	return nil
+}
+
+// run starts a watcher.
+func (f *flock) run(running *sync.WaitGroup, source discovery.Source) {
+	w := &follower{source: source}
 	f.all = append(f.all, w)
 	snapshots := make(chan *discovery.Snapshot)
-	for _, watcher := range w.watchers {
-		running.Go(func() { watcher.Run(f.ctx, snapshots) })
-	}
+	running.Go(func() { source.Run(f.ctx, snapshots) })
 	running.Go(func() {
 		for {
 			select {
@@ -158,7 +185,6 @@ func (f *flock) follow(running *sync.WaitGroup, url string) error {
 			}
 		}
 	})
-	return nil
 }
 
 // await waits until all watchers know something.

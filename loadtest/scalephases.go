@@ -13,7 +13,7 @@ import (
 
 // phase runs one, and tells what it cost.
 func (f *flock) phase(name string, run func() error) error {
-	before, usedBefore := f.sim.Counts(), usageOf(f.serai.cmd.Process.Pid)
+	before, usedBefore := f.counts(), usageOf(f.serai.cmd.Process.Pid)
 	began := time.Now()
 	ctx, stop := context.WithCancel(f.ctx)
 	peak := make(chan int)
@@ -29,8 +29,8 @@ func (f *flock) phase(name string, run func() error) error {
 	s.Seconds = time.Since(began).Seconds()
 	s.Requests = make(map[string]int)
 	total := 0
-	for kind, n := range f.sim.Counts().Requests {
-		if n -= before.Requests[kind]; n > 0 {
+	for kind, n := range f.counts() {
+		if n -= before[kind]; n > 0 {
 			s.Requests[kind] = n
 			total += n
 		}
@@ -52,7 +52,7 @@ func (f *flock) phase(name string, run func() error) error {
 // busiest returns the most requests in one second until ctx ends.
 func (f *flock) busiest(ctx context.Context) (most int) {
 	total := func() (n int) {
-		for _, k := range f.sim.Counts().Requests {
+		for _, k := range f.counts() {
 			n += k
 		}
 		return n

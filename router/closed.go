@@ -87,7 +87,8 @@ func (d *Definition) closed() *Definition {
 	shut.Hosts, shut.DefaultHost, shut.Prefixes, shut.Exact, shut.Conditions, shut.Priority, shut.Class = d.Hosts, d.DefaultHost, d.Prefixes, d.Exact, d.Conditions, d.Priority, d.Class
 	shut.Options.TLS, shut.Options.GRPCWeb, shut.Options.OfRoute = d.Options.TLS, d.Options.GRPCWeb, policy.OfRoute{Closed: true}
 	shut.size = d.size
-	// One that claims too much is closed as far as a route may claim.
+	// One that claims too much is closed as far as a route may claim: see askAll.
+	shut.cut = d.cut || d.claims() > maxClaims
 	paths := maxClaims / max(1, len(d.Hosts))
 	shut.Prefixes = shut.Prefixes[:min(len(shut.Prefixes), paths)]
 	shut.Exact = shut.Exact[:min(len(shut.Exact), paths-len(shut.Prefixes))]

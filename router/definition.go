@@ -36,6 +36,8 @@ type Definition struct {
 	// layers are the own tags and the policies of the operator that apply, once they
 	// have been looked up.
 	layers []policy.Layer
+	// cut says that it is closed, and claims less than its tags do, which is too much.
+	cut bool
 
 	size int // of the values of its tags, in bytes
 }

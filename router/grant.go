@@ -35,8 +35,10 @@ type grant struct {
 	// asked says that the quotas of the service permit a claim, granted that all do.
 	asked, granted bool
 	membership     *membership // the members for its claims
-	refusals       []*Rejection
-	denied         []*Rejection // for quotas
+	// routes is how many routes it gets, bytes what was counted for its definition.
+	routes, bytes int
+	refusals      []*Rejection
+	denied        []*Rejection // for quotas
 }
 
 // membership is the members of one petition for the definitions with the same options of
@@ -59,6 +61,7 @@ type ask struct {
 	petition   *petition
 	definition *Definition
 	membership *membership
+	grant      *grant
 }
 
 // petition makes the petition of a list of tags, without any grant.
@@ -117,8 +120,9 @@ func (c *compilation) ask(instance *discovery.Instance, d *Definition, p *petiti
 				continue
 			}
 			g.granted, g.membership.granted = true, true
+			g.routes++
 			x := c.demands[s]
-			x.asks = append(x.asks, ask{p, d, g.membership})
+			x.asks = append(x.asks, ask{p, d, g.membership, g})
 		}
 	}
 }

@@ -5,7 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"serai/discovery"
 	"serai/router"
+	"serai/upstream"
 )
 
 // closedAt reports what a path of a host leads to: "open", "guarded", "closed" or "nothing".
@@ -84,5 +86,62 @@ func TestNoRoomForGuards(t *testing.T) {
 	}
 	if seen["guarded"] == 0 || seen["nothing"]+seen["open"] == 0 {
 		t.Errorf("it is always the same: %v", seen)
+	}
+}
+
+// TestGuardsBeyondARoute: of a guarded route with more claims than a route may have, no claim is
+// open at another route of its instance, whoever registered it and however many claims the
+// operator permits.
+func TestGuardsBeyondARoute(t *testing.T) {
+	list := func(n int, format string) string {
+		all := make([]string, n)
+		for i := range all {
+			all[i] = fmt.Sprintf(format, i)
+		}
+		return strings.Join(all, ",")
+	}
+	for _, c := range []struct {
+		hosts, paths, exact int
+		open                bool // what the tags do not guard
+	}{{8, 128, 0, true}, {16, 64, 64, false}, {99, 11, 0, false}, {128, 0, 9, false}, {128, 128, 128, false}} {
+		for _, created := range []uint64{0, 1} { // of the operator's file, or not
+			table := router.NewRouter()
+			b, err := router.NewBuilder(table, router.Options{
+				Registry: upstream.NewRegistry(upstream.RegistryOptions{}),
+				Quotas:   router.Quotas{Claims: router.Limits{Service: 1 << 20, Namespace: 1 << 20, Total: 1 << 20}},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer b.Close()
+			tags := []string{"ingress.host=h0.x", "ingress.admin.allow=10.0.0.0/8", "ingress.admin.host=" + list(c.hosts, "h%d.x")}
+			if c.paths > 0 {
+				tags = append(tags, "ingress.admin.path="+list(c.paths, "/p%d"))
+			}
+			if c.exact > 0 {
+				tags = append(tags, "ingress.admin.path-exact="+list(c.exact, "/e%d"))
+			}
+			key := discovery.Key{Namespace: "default", Name: "web"}
+			b.Update(&discovery.Snapshot{Services: map[discovery.Key]*discovery.Service{key: {Key: key, Instances: []*discovery.Instance{{
+				ID: "1", Namespace: "default", Service: "web", Address: "10.0.0.1", Port: 80, Tags: tags, Created: created, Modified: created,
+			}}}}})
+			at := func(path string) *router.Route {
+				route, _ := table.Current().Lookup(&router.Query{Host: []byte("h0.x"), Method: []byte("GET"), Path: []byte(path), Attributes: attributes{}})
+				return route
+			}
+			for n := range max(c.paths, c.exact) {
+				for _, kind := range []string{"p", "e"} {
+					if kind == "p" && n >= c.paths || kind == "e" && n >= c.exact {
+						continue
+					}
+					if path := fmt.Sprint("/", kind, n); at(path) != nil && !at(path).Policies.Guards() {
+						t.Errorf("%+v, created at %d: %s is open", c, created, path)
+					}
+				}
+			}
+			if open := at("/other") != nil; open != c.open {
+				t.Errorf("%+v, created at %d: what is not guarded is open %v", c, created, open)
+			}
+		}
 	}
 }

@@ -53,8 +53,11 @@ func (m *meter) charge(asked, needed amount, member bool) (over excess, ok bool)
 // fits counts a claim of an instance for the service, or refuses it. With the first
 // claim of a definition, and of its members, these are counted as well.
 func (c *compilation) fits(instance *discovery.Instance, d *Definition, s routeID, p *petition, g *grant) (denied *Rejection) {
+	unguarded := p.unguarded != nil && !d.guards()
 	if instance.ByHand() {
-		c.want(d, s, p, g)
+		if c.want(d, s, p, g); unguarded {
+			return c.refuse(instance, p.leftOpen())
+		}
 		return nil
 	}
 	m, of := &c.meter, g.membership
@@ -69,7 +72,6 @@ func (c *compilation) fits(instance *discovery.Instance, d *Definition, s routeI
 	first := bytesOfMember(&of.target, c.targets)
 	asked[memory] += unless(g.asked, d.bytes()) + unless(of.asked, first)
 	needed[memory] += unless(g.granted, d.bytes()) + unless(of.granted, first)
-	unguarded := p.unguarded != nil && !d.guards()
 	if unguarded {
 		needed = amount{} // it only counts what it would take
 	}
@@ -85,6 +87,7 @@ func (c *compilation) fits(instance *discovery.Instance, d *Definition, s routeI
 	case unguarded:
 		return c.refuse(instance, p.leftOpen())
 	case ok:
+		g.bytes += unless(g.granted, d.bytes())
 		return nil
 	}
 	return m.refuse(c, instance, d.Name, s.host, over)
@@ -98,7 +101,7 @@ func (c *compilation) want(d *Definition, s routeID, p *petition, g *grant) {
 		c.demands[s] = x
 		c.order = append(c.order, s)
 	}
-	x.wanted = append(x.wanted, ask{p, d, g.membership})
+	x.wanted = append(x.wanted, ask{p, d, g.membership, g})
 	g.asked, g.membership.asked = true, true
 }
 
@@ -135,65 +138,96 @@ func (c *compilation) fitsMember(instance *discovery.Instance, d *Definition, of
 	return ok
 }
 
-// settlePools counts the pools of the routes, in the order in which these were claimed,
-// and refuses routes whose pool is over a quota.
+// settlePools counts the pools of the routes, in the order in which these were claimed, and
+// refuses routes whose pool is over a quota; and counts them anew where others go with these.
 func (c *compilation) settlePools() {
-	asked, got := make(map[poolKey]bool), make(map[poolKey]bool)
-	need := func(asks []ask, counted map[poolKey]bool) (need amount) {
-		if len(asks) > 0 {
-			key := c.poolKey(asks)
-			need[memory] = unless(counted[key], poolMemory(asks, key.options.Sticky != ""))
-			counted[key] = true
+	asked := make(map[poolKey]bool)
+	for {
+		pools := c.countPools(asked)
+		if !c.dropUnguarded() {
+			return
 		}
-		return need
+		c.meter.usage.got[memory] -= pools
+	}
+}
+
+// countPools counts the pools, and returns their bytes. Asked are those that have been asked for.
+func (c *compilation) countPools(asked map[poolKey]bool) (bytes int) {
+	got := make(map[poolKey]bool)
+	need := func(asks []ask, counted map[poolKey]bool) (need amount, key poolKey) {
+		if len(asks) > 0 {
+			key = c.poolKey(asks)
+			need[memory] = unless(counted[key], poolMemory(asks, key.options.Sticky != ""))
+		}
+		return need, key
 	}
 	for _, s := range c.order {
 		d := c.demands[s]
-		if d.byHand() {
+		if d == nil || d.byHand() {
 			continue
 		}
-		over, ok := c.meter.charge(need(d.wanted, asked), need(d.asks, got), false)
+		wanted, wants := need(d.wanted, asked)
+		needed, needs := need(d.asks, got)
+		over, ok := c.meter.charge(wanted, needed, false)
+		asked[wants] = asked[wants] || ok || over.of != ofService
 		if ok {
+			got[needs] = got[needs] || len(d.asks) > 0
+			bytes += needed[memory]
 			continue
 		}
-		claim := s.amount(len(d.conditions))
 		if d.granted() {
 			newest, _ := newestOf(d.asks)
-			c.meter.usage.got.add(claim, -1)
 			denied := c.meter.refuse(c, newest, s.name, s.host, over)
 			for _, a := range d.asks {
 				if a.definition.guards() && a.petition.unguarded == nil {
 					a.petition.unguarded = denied
 				}
 			}
-			d.asks = nil
+			c.withdraw(s, func(*ask) bool { return true })
 		}
 		if over.of == ofService {
-			c.meter.usage.asked.add(claim, -1)
+			c.meter.usage.asked.add(s.amount(len(d.conditions)), -1)
 			delete(c.demands, s)
 		}
 	}
-	c.dropUnguarded()
+	return bytes
 }
 
 // dropUnguarded takes routes without a guard from petitions of which one with a guard has just
-// been refused.
-func (c *compilation) dropUnguarded() {
+// been refused, and reports whether there were any.
+func (c *compilation) dropUnguarded() (dropped bool) {
 	for _, s := range c.order {
-		d := c.demands[s]
-		if !d.granted() {
-			continue
-		}
-		d.asks = slices.DeleteFunc(d.asks, func(a ask) bool {
-			drops := a.petition.unguarded != nil && !a.definition.guards()
-			if drops {
-				c.refuse(a.petition.newest, a.petition.leftOpen())
+		c.withdraw(s, func(a *ask) bool {
+			if a.petition.unguarded == nil || a.definition.guards() {
+				return false
 			}
-			return drops
+			c.refuse(a.petition.newest, a.petition.leftOpen())
+			dropped = true
+			return true
 		})
-		if !d.granted() {
-			c.meter.usage.got.add(s.amount(len(d.conditions)), -1)
+	}
+	return dropped
+}
+
+// withdraw takes some petitions from a route, and counts out what was counted for them but for
+// their instances, which are kept.
+func (c *compilation) withdraw(s routeID, from func(*ask) bool) {
+	d := c.demands[s]
+	if !d.granted() {
+		return
+	}
+	byHand := d.byHand()
+	d.asks = slices.DeleteFunc(d.asks, func(a ask) bool {
+		if !from(&a) {
+			return false
 		}
+		if a.grant.routes--; a.grant.routes == 0 {
+			c.meter.usage.got[memory] -= a.grant.bytes
+		}
+		return true
+	})
+	if !d.granted() && !byHand {
+		c.meter.usage.got.add(s.amount(len(d.conditions)), -1)
 	}
 }
 

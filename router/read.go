@@ -114,8 +114,9 @@ func (c *compilation) read(instance *discovery.Instance, p *parsed) {
 	c.join(instance, at, p.definitions, asked, first)
 }
 
-// askAll asks for the definitions of a petition, first for those with a guard: where a quota
-// leaves no room for one, it leaves none for the others, which could take its requests.
+// askAll asks for the definitions of a petition, first for those with a guard: where a quota, or
+// what a route may claim, leaves no room for one, it leaves none for the others, which could take
+// its requests.
 func (c *compilation) askAll(instance *discovery.Instance, p *parsed, asked *petition) {
 	for _, guarded := range []bool{true, false} {
 		for i := range p.definitions {
@@ -124,8 +125,12 @@ func (c *compilation) askAll(instance *discovery.Instance, p *parsed, asked *pet
 				continue
 			}
 			c.ask(instance, d, asked, g)
-			if guarded && asked.unguarded == nil && len(g.denied) > 0 {
+			switch {
+			case !guarded || asked.unguarded != nil:
+			case len(g.denied) > 0:
 				asked.unguarded = g.denied[0]
+			case d.cut:
+				asked.unguarded = &Rejection{Route: d.Name, Instead: tooManyClaims().instead}
 			}
 		}
 	}

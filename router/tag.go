@@ -204,7 +204,7 @@ func (g *Grammar) finish(r *reading, of fallback) []Problem {
 	case len(r.Hosts) == 0:
 		f = g.hostless(r, of)
 	case len(r.Hosts)*(len(r.Prefixes)+len(r.Exact)) > maxClaims:
-		f = &flaw{fmt.Sprintf("the route claims more than %d pairs of host and path", maxClaims), "several routes with shorter lists"}
+		f = tooManyClaims()
 	case r.Instance.Check.GRPC && !r.Instance.Scheme.HTTP2():
 		f = &flaw{"check=grpc needs an instance that speaks HTTP/2", g.tag(r.Name, "scheme") + "grpc, grpcs, h2c or h2"}
 	case r.Options.GRPCWeb && !r.Instance.Scheme.HTTP2():
@@ -218,6 +218,10 @@ func (g *Grammar) finish(r *reading, of fallback) []Problem {
 	}
 	r.settle(r.redirectStatus, g.httpsOnly)
 	return nil
+}
+
+func tooManyClaims() *flaw {
+	return &flaw{fmt.Sprintf("the route claims more than %d pairs of host and path", maxClaims), "several routes with shorter lists"}
 }
 
 // incomplete checks what only all keys of policies together show, of a route's tags or

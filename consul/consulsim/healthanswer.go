@@ -10,28 +10,31 @@ import (
 // healthService is GET /v1/health/service/NAME.
 func (s *Sim) healthService(w http.ResponseWriter, r *http.Request) {
 	name := rest(r, "health/service/")
-	s.health(w, r, name, func() (view, []entry) {
-		return view{index: s.catalog.serviceIndex(name, s.catalog.exists(name), true), changed: s.catalog.changes[key(name)]}, s.catalog.entries(name)
+	s.health(w, r, name, func() (view, func() []entry) {
+		return view{index: s.catalog.serviceIndex(name, s.catalog.exists(name), true), changed: s.catalog.changes[key(name)]},
+			func() []entry { return s.catalog.entries(name) }
 	})
 }
 
 // healthConnect is GET /v1/health/connect/NAME.
 func (s *Sim) healthConnect(w http.ResponseWriter, r *http.Request) {
 	name := rest(r, "health/connect/")
-	s.health(w, r, name, func() (view, []entry) {
+	s.health(w, r, name, func() (view, func() []entry) {
 		all := s.catalog.proxies(name)
+		list := func() []entry { return all }
 		if len(all) == 0 {
-			return view{index: s.catalog.serviceIndex(name, false, true), changed: s.catalog.changed()}, all
+			return view{index: s.catalog.serviceIndex(name, false, true), changed: s.catalog.changed()}, list
 		}
 		index := uint64(0)
 		for _, e := range all {
 			index = max(index, s.catalog.serviceIndex(e.Service.Service, true, true))
 		}
-		return view{index: index, changed: s.catalog.changed()}, all
+		return view{index: index, changed: s.catalog.changed()}, list
 	})
 }
 
-func (s *Sim) health(w http.ResponseWriter, r *http.Request, name string, list func() (view, []entry)) {
+// health answers a list of instances, which is made only when it is due.
+func (s *Sim) health(w http.ResponseWriter, r *http.Request, name string, list func() (view, func() []entry)) {
 	q, ok := s.parseQuery(w, r, "ns", "partition")
 	if !ok {
 		return
@@ -53,7 +56,7 @@ func (s *Sim) health(w http.ResponseWriter, r *http.Request, name string, list f
 	s.answerList(w, r, q, func() view {
 		v, all := list()
 		v.read = func(a *authorizer) (any, bool, error) {
-			kept, hidden := visible(all, a.readsEntry)
+			kept, hidden := visible(all(), a.readsEntry)
 			kept, err := apply(f, kept)
 			kept = slices.DeleteFunc(kept, func(e entry) bool {
 				return !q.matchesNode(e.Node) || !hasTags(e.Service.Tags, tags)
