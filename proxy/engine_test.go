@@ -66,6 +66,7 @@ type node struct {
 	router   *router.Router
 	registry *upstream.Registry
 	encoders *coding.Encoders
+	clients  *front.Clients // nil for a memory without end
 	stop     func()
 }
 
@@ -135,7 +136,7 @@ func listen1(t *testing.T, n *node) overHTTP1 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := front.NewServer(front.Options{Engines: map[string]front.Engine{"": e}})
+	server, err := front.NewServer(front.Options{Engines: map[string]front.Engine{"": e}, Clients: n.clients})
 	if err != nil {
 		t.Fatal(err)
 	}

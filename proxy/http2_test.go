@@ -34,7 +34,7 @@ func listen2(t *testing.T, n *node) overHTTP2 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := front.NewServer(front.Options{Engines: map[string]front.Engine{"": e1, front.HTTP2: e2}})
+	server, err := front.NewServer(front.Options{Engines: map[string]front.Engine{"": e1, front.HTTP2: e2}, Clients: n.clients})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,9 +14,12 @@ import (
 // The memory of a request, in bytes, without large buffers: its stack, the engine's state
 // and small buffers; and as much again if another goroutine streams its body.
 const (
-	RequestCost = 30 << 10
+	requestCost = 30 << 10
 	streamCost  = 30 << 10
 )
+
+// RequestCost returns the memory of each request, in bytes, without large buffers.
+func (p *Proxy) RequestCost() int64 { return p.requestCost }
 
 // MemoryUse is how much of the memory that clients share a request uses, and how long
 // it has been waiting for its client with it. Engines have one for each request. The
@@ -32,10 +35,11 @@ type MemoryUse struct {
 	writes   socket.Moment // start of the current write to the client, zero for none
 }
 
-// Begin takes the request's memory, and reports whether there was enough.
-func (m *MemoryUse) Begin(by *memory.Client) bool {
+// Begin takes the request's memory, which is Proxy.RequestCost, and reports whether there
+// was enough.
+func (m *MemoryUse) Begin(by *memory.Client, cost int64) bool {
 	m.taken, m.short = 0, false
-	return m.take(by, RequestCost)
+	return m.take(by, cost)
 }
 
 // Begun reports whether Begin has succeeded.
@@ -159,12 +163,12 @@ func (m *MemoryUse) WriteBegins(now time.Time) { m.writes.Set(now) }
 func (m *MemoryUse) WriteEnds() { m.writes.Clear() }
 
 // Recall reports whether the connection must be cut because others need the memory
-// more. Bytes is what it uses without its request.
+// more. Bytes is what it uses with its request.
 func (m *MemoryUse) Recall(by *memory.Client, bytes int64, now time.Time) bool {
 	if since := m.writes.Time(); !since.IsZero() && now.Sub(since) > LowMemoryTime {
-		return by.Recall(bytes + RequestCost) // it waits for its client to read the answer
+		return by.Recall(bytes) // it waits for its client to read the answer
 	}
-	return by.RecallAll(bytes + RequestCost)
+	return by.RecallAll(bytes)
 }
 
 // MakeRoom decides that the request must end if memory runs low and its client is slow,

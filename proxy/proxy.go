@@ -20,12 +20,13 @@ import (
 // Proxy forwards requests to instances and relays their answers. All methods may be
 // called concurrently.
 type Proxy struct {
-	options  Options
-	trusted  trustedFields
-	bounds   upstream.Bounds // for every attempt
-	inflight atomic.Int64
-	reasons  sync.Map // string -> *atomic.Uint64
-	pages    *pages
+	requestCost int64 // what RequestCost returns
+	options     Options
+	trusted     trustedFields
+	bounds      upstream.Bounds // for every attempt
+	inflight    atomic.Int64
+	reasons     sync.Map // string -> *atomic.Uint64
+	pages       *pages
 }
 
 // New makes a Proxy.
@@ -36,7 +37,10 @@ func New(o Options) (*Proxy, error) {
 	o.setDefaults()
 	b, _ := newTrustedFields(o.TrustedFields) // Validate has checked them
 	bounds := upstream.Bounds{Head: o.Limits, Interim: o.MaxInterim, WriteIdle: o.WriteIdle, Splice: o.Splice}
-	p := &Proxy{options: o, trusted: b, bounds: bounds}
+	p := &Proxy{options: o, trusted: b, bounds: bounds, requestCost: requestCost}
+	if o.Tracing != nil {
+		p.requestCost += traceCost
+	}
 	p.pages = newPages(p, o.Pages)
 	return p, nil
 }

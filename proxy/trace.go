@@ -75,7 +75,7 @@ const (
 	WaitInstance = "wait for an instance"
 )
 
-// TraceAttempt is one request to an instance. Connected is how long the connect took, 0 for
+// TraceAttempt is one request to an instance, Resend how many there were before it. Connected is how long the connect took, 0 for
 // none; FirstByte is the time from sending the request to the first byte of the answer, 0 if
 // none came. Reason is why it failed, empty when it did not.
 type TraceAttempt struct {
@@ -84,17 +84,19 @@ type TraceAttempt struct {
 	HTTP2                  bool
 	Begun, Ended           time.Time
 	Connected, FirstByte   time.Duration
-	Status                 int
+	Resend, Status         int
 	Reason                 string
 
 	member *upstream.Member
 }
 
 // Bounds of what one trace holds. Of further attempts the last one is kept, of further waits
-// none.
+// none. So no trace takes more than traceCost, in bytes, while its request is served: it is
+// part of what the request takes of the memory that clients share.
 const (
 	maxTraceAttempts = 16
 	maxTraceWaits    = 16
+	traceCost        = 6 << 10
 )
 
 // begin begins the trace of a request. Where its head is not valid, its fields count for
@@ -168,7 +170,7 @@ func (r *Trace) beginAttempt(x *Exchange, m *upstream.Member) {
 	if n := len(r.Attempts); n == maxTraceAttempts {
 		r.Attempts = r.Attempts[:n-1]
 	}
-	r.Attempts = append(r.Attempts, TraceAttempt{Span: newSpanID(), member: m, Begun: x.Now})
+	r.Attempts = append(r.Attempts, TraceAttempt{Span: newSpanID(), Resend: x.Retries, member: m, Begun: x.Now})
 }
 
 // endAttempt records what became of it.

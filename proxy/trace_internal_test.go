@@ -4,6 +4,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
+
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 
 	"serai/upstream"
 	"serai/wire"
@@ -40,15 +44,29 @@ func TestTraceAllocatesNothing(t *testing.T) {
 func TestManyAttempts(t *testing.T) {
 	tracing := &Tracing{Share: 1, Record: func(*Trace) {}}
 	x := &Exchange{}
+	x.Head.Fields = []wire.Field{
+		{Name: []byte("Traceparent"), Value: []byte("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")},
+		{Name: []byte("Tracestate"), Value: []byte(strings.Repeat("a="+strings.Repeat("x", 15)+",", 31))},
+	}
 	tracing.begin(x, true)
 	r := x.trace
 	for range 100 {
 		r.waited(WaitInstance, x.Now, x.Now)
 		r.beginAttempt(x, &upstream.Member{})
 		r.endAttempt(x, &failure{reason: "x"})
+		x.Retries++
 	}
 	if len(r.Attempts) != maxTraceAttempts || len(r.Waits) != maxTraceWaits {
 		t.Errorf("%d attempts and %d waits", len(r.Attempts), len(r.Waits))
+	}
+	for i, a := range r.Attempts {
+		if want := i; a.Resend != want && i < maxTraceAttempts-1 || i == maxTraceAttempts-1 && a.Resend != 99 {
+			t.Errorf("attempt %d has %d before it", i, a.Resend)
+		}
+	}
+	bytes := int(unsafe.Sizeof(*r)) + cap(r.State) + cap(r.Attempts)*int(unsafe.Sizeof(r.Attempts[0])) + cap(r.Waits)*int(unsafe.Sizeof(r.Waits[0]))
+	if bytes > traceCost || len(r.State) < maxTraceState-16 {
+		t.Errorf("it takes %d bytes, %d of them for the state, and counts as %d", bytes, len(r.State), traceCost)
 	}
 }
 
@@ -76,6 +94,33 @@ func FuzzTraceFields(f *testing.F) {
 			if got.Kind != wire.Dropped {
 				t.Errorf("%s goes on as it came", got.Name)
 			}
+		}
+	})
+}
+
+// FuzzTraceParent compares the parser with OpenTelemetry's own: what one of them takes, the
+// other takes for the same trace. serai alone takes a version 00 with flags that nobody has
+// defined, which it ignores, as the specification wants, and OpenTelemetry alone one with an
+// empty part behind the flags, which version 00 does not have.
+func FuzzTraceParent(f *testing.F) {
+	const ids = "-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-"
+	for _, v := range []string{"00" + ids + "01", "00" + ids + "ff", "00" + ids + "01-", "cc" + ids + "03-more", "cc" + ids + "03more", "ff" + ids + "01", "0" + ids + "01", "00" + strings.ToUpper(ids) + "01",
+		"00-00000000000000000000000000000000-00f067aa0ba902b7-01", "00" + ids, "", " 00" + ids + "01", "00" + ids + "0\x00"} {
+		f.Add(v)
+	}
+	f.Fuzz(func(t *testing.T, v string) {
+		p, ok := parseTraceParent([]byte(v))
+		theirs := trace.SpanContextFromContext(propagation.TraceContext{}.Extract(t.Context(), propagation.MapCarrier{"traceparent": v}))
+		odd := ok && strings.HasPrefix(v, "00-") && v[53:55] > "03"
+		longer := !ok && strings.HasPrefix(v, "00-") && len(v) == traceParentSize+1 && v[traceParentSize] == '-'
+		if ok != theirs.IsValid() && !(odd && !theirs.IsValid()) && !longer {
+			t.Fatalf("%q is taken: %v, by OpenTelemetry: %v", v, ok, theirs.IsValid())
+		}
+		if ok && !odd && (p.id != TraceID(theirs.TraceID()) || p.span != SpanID(theirs.SpanID()) || p.flags != byte(theirs.TraceFlags())) {
+			t.Errorf("%q is %+v, by OpenTelemetry %+v", v, p, theirs)
+		}
+		if again, sound := parseTraceParent(p.append(nil)); ok && (!sound || again != p) {
+			t.Errorf("%q is sent on as %s, which is %+v", v, p.append(nil), again)
 		}
 	})
 }

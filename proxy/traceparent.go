@@ -133,6 +133,15 @@ func isTraceState(f *wire.Field) bool {
 	return len(f.Name) == len(nameTraceState) && wire.EqualFold(f.Name, "tracestate")
 }
 
+// dropTraceFields marks them in trailers as not to be sent on.
+func dropTraceFields(trailers []wire.Field) {
+	for i := range trailers {
+		if f := &trailers[i]; isTraceParent(f) || isTraceState(f) {
+			f.Kind = wire.Dropped
+		}
+	}
+}
+
 // takeTraceFields takes the client's fields: whatever goes on is made anew. There must be
 // one traceparent, and only with it the tracestate counts, which is written to list.
 func (x *Exchange) takeTraceFields(list []byte) (p traceParent, _ []byte, ok bool) {

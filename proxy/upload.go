@@ -17,6 +17,7 @@ import (
 type upload struct {
 	body     Body
 	policies *policy.List // the route's, for the trailers
+	traced   bool         // the fields of the trace are serai's
 	limit    int64        // bytes of the whole body, 0 for no limit
 	begun    bool
 	first    []byte      // the part that came with the head
@@ -61,6 +62,7 @@ func (x *Exchange) startUpload() {
 		return
 	}
 	u.begun, u.body, u.limit = true, x.requestBody(), x.Route.Options.MaxBody
+	u.traced = x.trace != nil
 	if u.body.Ready() {
 		u.first, _ = u.body.Next()
 		x.BytesIn = int64(len(u.first))
@@ -93,10 +95,14 @@ func (u *upload) count(n int, err error) error {
 func (u *upload) Done() bool { return u.body.Done() }
 
 // Trailers returns the request's trailers, without those that frame, route or
-// authenticate a request (RFC 9110 section 6.5.1), and those that a policy removes or
-// sets.
+// authenticate a request (RFC 9110 section 6.5.1), those that a policy removes or sets,
+// and those that name a trace where serai says in the head which it is: some servers merge
+// trailers into the head.
 func (u *upload) Trailers() []wire.Field {
 	trailers := filterTrailers(u.body.Trailers())
+	if u.traced {
+		dropTraceFields(trailers)
+	}
 	u.policies.Trailers(policy.RequestMessage, trailers)
 	return trailers
 }

@@ -120,7 +120,7 @@ func attemptAttributes(t *proxy.Trace, i int, method string) []attribute.KeyValu
 	}
 	a.text(semconv.NetworkProtocolVersionKey, version)
 	a.number(semconv.HTTPResponseStatusCodeKey, int64(x.Status))
-	a.number(semconv.HTTPRequestResendCountKey, int64(i))
+	a.number(semconv.HTTPRequestResendCountKey, int64(x.Resend))
 	errorType := x.Reason
 	if x.Status >= 400 {
 		errorType = cmp.Or(errorType, strconv.Itoa(x.Status))

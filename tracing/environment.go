@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"serai/proxy"
 )
@@ -17,6 +18,10 @@ import (
 // variables is the beginning of the names of OpenTelemetry's variables. Those for traces
 // alone take precedence.
 const variables = "OTEL_EXPORTER_OTLP_"
+
+// maxTimeout bounds the variable for the time of one request, in milliseconds: an hour. No
+// batch is tried for as long.
+const maxTimeout = 3_600_000
 
 // value returns what the environment says, and the name of the variable that says it.
 func value(getenv func(string) string, name string) (v, from string) {
@@ -28,9 +33,19 @@ func value(getenv func(string) string, name string) (v, from string) {
 	return "", ""
 }
 
-// checkEnvironment reports everything that is wrong with what the environment says. The
-// library, which reads it, tells nobody, and goes on without.
-func checkEnvironment(o *Options) error {
+// environment is what serai itself takes of the variables.
+type environment struct {
+	tls     *tls.Config // nil for the system's roots
+	timeout time.Duration
+}
+
+// defaultTimeout is OpenTelemetry's, for one request.
+const defaultTimeout = 10 * time.Second
+
+// readEnvironment reads the variables, and reports everything that is wrong with them. The
+// library, which reads the others, tells nobody, and goes on without.
+func readEnvironment(o *Options) (read environment, _ error) {
+	read.timeout = defaultTimeout
 	var errs []error
 	check := func(name string, check func(string) error) {
 		v, from := value(o.Getenv, name)
@@ -46,20 +61,22 @@ func checkEnvironment(o *Options) error {
 			errs = append(errs, errors.New("neither OTEL_EXPORTER_OTLP_ENDPOINT nor OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is set"))
 		}
 		check("ENDPOINT", func(v string) error { _, err := collectorURL(v); return err })
-		check("PROTOCOL", func(v string) error {
-			if v != "http/protobuf" && v != "http/json" {
-				return fmt.Errorf("serai does not speak %q: want http/protobuf or http/json", v)
-			}
-			return nil
-		})
 	}
+	check("PROTOCOL", func(v string) error {
+		if v != "http/protobuf" && v != "http/json" {
+			return fmt.Errorf("serai does not speak %q: want http/protobuf or http/json, and the collector's port for them, usually 4318", v)
+		}
+		return nil
+	})
 	if o.Headers == nil {
 		check("HEADERS", checkHeaders)
 	}
 	check("TIMEOUT", func(v string) error {
-		if ms, err := strconv.Atoi(v); err != nil || ms <= 0 {
-			return fmt.Errorf("%q is no number of milliseconds", v)
+		ms, err := strconv.Atoi(v)
+		if err != nil || ms <= 0 || ms > maxTimeout {
+			return fmt.Errorf("%q is no number of milliseconds from 1 to %d", v, maxTimeout)
 		}
+		read.timeout = time.Duration(ms) * time.Millisecond
 		return nil
 	})
 	check("COMPRESSION", func(v string) error {
@@ -69,14 +86,20 @@ func checkEnvironment(o *Options) error {
 		return nil
 	})
 	if o.TLS == nil {
-		check("CERTIFICATE", checkRoots)
+		c := &tls.Config{}
+		check("CERTIFICATE", func(file string) (err error) {
+			c.RootCAs, err = readRoots(file)
+			read.tls = c
+			return err
+		})
 		check("CLIENT_CERTIFICATE", func(certificate string) error {
 			key, _ := value(o.Getenv, "CLIENT_KEY")
-			_, err := tls.LoadX509KeyPair(certificate, key)
+			pair, err := tls.LoadX509KeyPair(certificate, key)
+			c.Certificates, read.tls = []tls.Certificate{pair}, c
 			return err
 		})
 	}
-	return errors.Join(errs...)
+	return read, errors.Join(errs...)
 }
 
 // checkHeaders checks a list of NAME=VALUE. Its errors do not have the values, which are
@@ -91,12 +114,13 @@ func checkHeaders(list string) error {
 	return nil
 }
 
-func checkRoots(file string) error {
+func readRoots(file string) (*x509.CertPool, error) {
 	pem, err := os.ReadFile(file)
-	if err == nil && !x509.NewCertPool().AppendCertsFromPEM(pem) {
+	roots := x509.NewCertPool()
+	if err == nil && !roots.AppendCertsFromPEM(pem) {
 		err = fmt.Errorf("%s has no certificate", file)
 	}
-	return err
+	return roots, err
 }
 
 // Sampler returns what OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG say; the given values

@@ -7,7 +7,9 @@ package tracing
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -43,6 +45,7 @@ type Status struct {
 type Exporter struct {
 	options Options
 	client  *otlptrace.Exporter
+	to      *collector
 	spans   *spanMaker
 	queue   chan *proxy.Trace
 	bytes   quota.Quota // of the queue and of the batch that is being sent
@@ -50,12 +53,13 @@ type Exporter struct {
 	exported, full, failed atomic.Uint64
 	failing                bool      // the last batch was not taken
 	complained             time.Time // the last line about that
+	warned, panicked       time.Time // the last ones about spans that were rejected, and a panic
 	exemplars              exemplars
 }
 
 // NewExporter makes an Exporter, which connects to nothing before Run.
 func NewExporter(o Options) (*Exporter, error) {
-	client, err := o.client()
+	client, to, err := o.client()
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +67,7 @@ func NewExporter(o Options) (*Exporter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Exporter{options: o, client: client, spans: newSpanMaker(about, o.Version), queue: make(chan *proxy.Trace, queueTraces)}, nil
+	return &Exporter{options: o, client: client, to: to, spans: newSpanMaker(about, o.Version), queue: make(chan *proxy.Trace, queueTraces)}, nil
 }
 
 // Record takes a trace, if there is room for it. It never waits.
@@ -109,6 +113,7 @@ func (e *Exporter) Run(ctx context.Context) error {
 		e.options.Logger.Warn("the collector has not taken the last traces", "traces", n)
 	}
 	e.client.Shutdown(lasting)
+	e.to.bounded.CloseIdleConnections()
 	return ctx.Err()
 }
 
@@ -142,43 +147,88 @@ func (e *Exporter) gather(ctx context.Context) (batch []*proxy.Trace) {
 	return batch
 }
 
-// export sends a batch, within exportTime. Traces that the collector does not take are lost.
+// export sends a batch, within exportTime. Spans that the collector does not take are lost.
 func (e *Exporter) export(ctx context.Context, batch []*proxy.Trace) {
 	if len(batch) == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, exportTime)
 	defer cancel()
-	var n int64
+	var bytes int64
+	spans := 0
 	for _, t := range batch {
-		n += t.Bytes()
+		bytes, spans = bytes+t.Bytes(), spans+t.Spans()
 	}
-	defer e.bytes.Give(n)
-	spans := e.spans.make(batch)
-	if err := e.client.ExportSpans(ctx, spans); err != nil {
-		e.failed.Add(uint64(len(spans)))
-		e.complain(len(spans), err)
+	defer e.bytes.Give(bytes)
+	if err := e.send(ctx, batch); err != nil {
+		e.failed.Add(uint64(spans))
+		e.complain(spans, err)
 		return
 	}
-	e.exported.Add(uint64(len(spans)))
-	if e.failing {
+	rejected, message := e.to.rejected(spans)
+	e.failed.Add(uint64(rejected))
+	e.exported.Add(uint64(spans - rejected))
+	if e.failing && rejected < spans {
 		e.failing, e.complained = false, time.Time{}
 		e.options.Logger.Info("the collector takes traces again")
+	}
+	if (rejected > 0 || message != "") && due(&e.warned) {
+		e.options.Logger.Warn("the collector says that something was wrong with traces", "spans", spans, "rejected", rejected, "message", shorten(message))
+	}
+	if rejected > 0 {
+		return // nobody knows which
 	}
 	for _, t := range batch {
 		e.exemplars.note(t)
 	}
 }
 
+// send makes spans of a batch and sends them. A panic costs the batch alone: nothing else
+// depends on what is used here, and requests must not end for what is told of them.
+func (e *Exporter) send(ctx context.Context, batch []*proxy.Trace) (err error) {
+	defer func() {
+		cause := recover()
+		if cause == nil {
+			return
+		}
+		e.spans.made = nil
+		err = errPanicked
+		if e.options.Panicked != nil {
+			e.options.Panicked()
+		}
+		if due(&e.panicked) {
+			e.options.Logger.Error("traces made serai panic; they are lost, and everything else goes on: please report this",
+				"cause", fmt.Sprint(cause), "stack", string(debug.Stack()))
+		}
+	}()
+	e.to.partial = nil
+	return e.client.ExportSpans(ctx, e.spans.make(batch))
+}
+
+var errPanicked = errors.New("serai panicked")
+
+// due reports whether a line may be logged, of which the last one was at that time.
+func due(last *time.Time) bool {
+	now := time.Now()
+	if now.Sub(*last) < complainEvery {
+		return false
+	}
+	*last = now
+	return true
+}
+
 // maxComplaint bounds what a line of the log has of the collector's own words, in bytes.
 const maxComplaint = 500
 
+func shorten(text string) string { return valid(text[:min(len(text), maxComplaint)]) }
+
 func (e *Exporter) complain(spans int, err error) {
-	now := time.Now()
-	if e.failing = true; now.Sub(e.complained) < complainEvery {
+	if err == errPanicked {
+		return // it has its own line
+	}
+	if e.failing = true; !due(&e.complained) {
 		return
 	}
-	e.complained = now
 	e.options.Logger.Warn("the collector does not take traces: they are lost until it does; no request waits for it",
-		"spans", spans, "error", fmt.Sprintf("%.*s", maxComplaint, err.Error()))
+		"spans", spans, "error", shorten(err.Error()))
 }

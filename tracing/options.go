@@ -37,22 +37,24 @@ type Options struct {
 	Getenv func(string) string
 	// Logger gets what the collector refuses, at most once a minute. Required.
 	Logger *slog.Logger
+	// Panicked is called for each batch of traces that made serai panic, to count it; nil for
+	// nothing.
+	Panicked func()
 }
 
 // defaultMemory is the default of Options.Memory.
 const defaultMemory = 4 << 20
 
-// maxAnswer bounds the answers of a collector, in bytes.
-const maxAnswer = 64 << 10
-
-// client makes the library's exporter.
-func (o *Options) client() (*otlptrace.Exporter, error) {
+// client makes the library's exporter, and its way to the collector.
+func (o *Options) client() (*otlptrace.Exporter, *collector, error) {
 	o.Memory = cmp.Or(o.Memory, defaultMemory)
-	if err := checkEnvironment(o); err != nil {
-		return nil, err
+	read, err := readEnvironment(o)
+	if err != nil {
+		return nil, nil, err
 	}
+	to := newCollector(cmp.Or(o.TLS, read.tls), read.timeout)
 	options := []otlptracehttp.Option{
-		otlptracehttp.WithMaxResponseSize(maxAnswer),
+		otlptracehttp.WithHTTPClient(to.client()),
 		// Retries are few: what waits for them takes the place of newer traces.
 		otlptracehttp.WithRetry(otlptracehttp.RetryConfig{
 			Enabled: true, InitialInterval: time.Second, MaxInterval: 4 * time.Second, MaxElapsedTime: exportTime / 2,
@@ -66,10 +68,10 @@ func (o *Options) client() (*otlptrace.Exporter, error) {
 	} else {
 		u, err := collectorURL(o.URL)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if u.Scheme == "http" && o.TLS != nil {
-			return nil, errors.New("the URL begins with http, and certificates are given: want https")
+			return nil, nil, errors.New("the URL begins with http, and certificates are given: want https")
 		}
 		if strings.Trim(u.Path, "/") == "" {
 			u.Path = "/v1/traces"
@@ -79,11 +81,9 @@ func (o *Options) client() (*otlptrace.Exporter, error) {
 	if o.Headers != nil {
 		options = append(options, otlptracehttp.WithHeaders(o.Headers))
 	}
-	if o.TLS != nil {
-		options = append(options, otlptracehttp.WithTLSClientConfig(o.TLS))
-	}
 	// It connects to nothing, but finds what does not fit together.
-	return otlptracehttp.New(context.Background(), options...)
+	client, err := otlptracehttp.New(context.Background(), options...)
+	return client, to, err
 }
 
 // resource says who sends the spans. What the environment says comes last, and wins.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/textproto"
 	"os"
+	"strings"
 
 	"golang.org/x/net/http/httpguts"
 
@@ -16,7 +17,7 @@ import (
 
 // traceFlags are the flags of tracing.
 type traceFlags struct {
-	OTLP         string  `name:"otlp" help:"Collector that gets traces of requests, by OTLP over HTTP, such as http://127.0.0.1:4318; env takes it from OTEL_EXPORTER_OTLP_ENDPOINT. Empty traces nothing: docs/observability." placeholder:"URL|env" group:"Tracing"`
+	OTLP         string  `name:"otlp" help:"Collector that gets traces of requests, by OTLP over HTTP (http/protobuf), such as http://127.0.0.1:4318; env takes it from OTEL_EXPORTER_OTLP_ENDPOINT. Empty traces nothing: docs/observability." placeholder:"URL|env" group:"Tracing"`
 	Headers      string  `name:"otlp-headers-file" help:"File of fields that the collector wants, such as a key: NAME: VALUE, one a line; OTEL_EXPORTER_OTLP_HEADERS when empty." placeholder:"FILE" group:"Tracing"`
 	CA           string  `name:"otlp-ca-file" help:"PEM file of the roots that verify the collector; OTEL_EXPORTER_OTLP_CERTIFICATE, or the system's, when empty." placeholder:"FILE" group:"Tracing"`
 	Cert         string  `name:"otlp-cert-file" help:"PEM file of serai's own certificate for the collector; OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and _KEY, or none, when empty." placeholder:"FILE" group:"Tracing"`
@@ -58,10 +59,11 @@ func (f *traceFlags) validate() error {
 // makeTracing makes what gets traces; nothing without --otlp.
 func (s *system) makeTracing() error {
 	f := &s.Trace
-	if f.OTLP == "" || s.env.getenv("OTEL_SDK_DISABLED") == "true" {
+	if f.OTLP == "" || strings.EqualFold(s.env.getenv("OTEL_SDK_DISABLED"), "true") {
 		return nil
 	}
-	o := tracing.Options{URL: f.OTLP, Memory: f.TraceMemory, Version: version(), Node: s.Node, Instance: s.env.getenv("NOMAD_ALLOC_ID"), Getenv: s.env.getenv, Logger: s.logger}
+	o := tracing.Options{URL: f.OTLP, Memory: f.TraceMemory, Version: version(), Node: s.Node, Instance: s.env.getenv("NOMAD_ALLOC_ID"), Getenv: s.env.getenv, Logger: s.logger,
+		Panicked: func() { s.proxy.Count(proxy.ReasonPanic) }}
 	if s.limit > 0 {
 		o.Memory = min(o.Memory, s.limit/64)
 	}

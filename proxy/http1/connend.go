@@ -97,7 +97,7 @@ func (c *conn) makeRoom(now time.Time) {
 	if s.memoryUse.MakeRoom(by, c.wire.Reserved() > 0, now) {
 		c.wire.InterruptReads()
 	}
-	if !c.cut && s.memoryUse.Recall(by, c.front.Cost()+c.wire.Reserved(), now) {
+	if !c.cut && s.memoryUse.Recall(by, c.front.Cost()+c.wire.Reserved()+c.engine.proxy.RequestCost(), now) {
 		c.cutOff()
 	}
 }

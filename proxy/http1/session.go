@@ -31,7 +31,7 @@ func (c *conn) begin() *session {
 	s.Secure, s.TLSVersion, s.ServerName, s.Shard = p.Secure, p.TLSVersion, p.ServerName, p.Shard
 	s.answer.reset(c)
 	s.Memory = p.Memory
-	s.memoryUse.Begin(p.Memory)
+	s.memoryUse.Begin(p.Memory, c.engine.proxy.RequestCost())
 	c.mu.Lock()
 	c.session, c.served = s, true
 	switch {

@@ -150,7 +150,7 @@ func (c *conn) admit(s *stream) bool {
 	c.mu.Lock()
 	first := len(c.streams) == 0
 	c.mu.Unlock()
-	return (first || !by.RunsOut(13)) && s.memoryUse.Begin(by)
+	return (first || !by.RunsOut(13)) && s.memoryUse.Begin(by, c.engine.proxy.RequestCost())
 }
 
 // open begins a stream whose head is complete.

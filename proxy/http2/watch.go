@@ -83,7 +83,7 @@ func (c *conn) makeRoom(now time.Time) (ends bool) {
 		return false
 	}
 	for _, s := range c.streams {
-		all += proxy.RequestCost + s.buffer + s.spilled
+		all += c.engine.proxy.RequestCost() + s.buffer + s.spilled
 	}
 	if !c.writes.IsZero() && now.Sub(c.writes) > proxy.LowMemoryTime {
 		return by.Recall(all) // it waits for its client to read answers
