@@ -43,8 +43,8 @@ func alerts(address string) (firing []string) {
 }
 
 // runPrometheus runs one that scrapes an address five times a second, with our rules, whose
-// alerts need not last: a test has no minutes.
-func runPrometheus(t *testing.T, program, target string) (address string) {
+// alerts need not last: a test has no minutes. Features are those that it enables.
+func runPrometheus(t *testing.T, program, target, features string) (address string) {
 	t.Helper()
 	dir := t.TempDir()
 	rules, err := os.ReadFile(observability + "serai.rules.yml")
@@ -61,7 +61,7 @@ func runPrometheus(t *testing.T, program, target string) (address string) {
 	}
 	address = testnet.Address(t)
 	c := exec.Command(program, "--config.file="+filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(dir, "data"),
-		"--web.listen-address="+address, "--enable-feature=native-histograms", "--log.level=warn")
+		"--web.listen-address="+address, "--enable-feature="+features, "--log.level=warn")
 	var out buffer
 	c.Stdout, c.Stderr = &out, &out
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -125,7 +125,7 @@ func TestObservabilityOutage(t *testing.T) {
 		until(t, fmt.Sprint("an answer ", want), func() bool { status, _ := get(traffic, "shop.example.org", "/"); return status == want })
 	}
 	ask(200)
-	prometheus := runPrometheus(t, program, metrics)
+	prometheus := runPrometheus(t, program, metrics, "native-histograms")
 	fire := func(want ...string) {
 		t.Helper()
 		var got []string

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	collectorpb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	commonpb "go.opentelemetry.io/proto/otlp/common/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 
@@ -33,8 +34,15 @@ type collector struct {
 
 func newCollector(t *testing.T) *collector {
 	t.Helper()
+	c := unstartedCollector(t)
+	c.Start()
+	t.Cleanup(c.Close)
+	return c
+}
+
+func unstartedCollector(t *testing.T) *collector {
 	c := &collector{}
-	c.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	c.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		var m collectorpb.ExportTraceServiceRequest
 		if err == nil {
@@ -52,7 +60,6 @@ func newCollector(t *testing.T) *collector {
 			}
 		}
 	}))
-	t.Cleanup(c.Close)
 	return c
 }
 
@@ -72,8 +79,13 @@ func (c *collector) trace(id string) (all []*tracepb.Span) {
 func attributesOf(s *tracepb.Span) map[string]string {
 	all := make(map[string]string)
 	for _, a := range s.Attributes {
-		if all[a.Key] = a.Value.GetStringValue(); all[a.Key] == "" {
-			all[a.Key] = fmt.Sprint(a.Value.GetIntValue())
+		switch v := a.Value.Value.(type) {
+		case *commonpb.AnyValue_StringValue:
+			all[a.Key] = v.StringValue
+		case *commonpb.AnyValue_IntValue:
+			all[a.Key] = fmt.Sprint(v.IntValue)
+		default:
+			all[a.Key] = fmt.Sprint(a.Value.GetBoolValue())
 		}
 	}
 	return all
@@ -293,6 +305,7 @@ func TestTraceFlags(t *testing.T) {
 		{nil, "--otlp=env", "OTEL_EXPORTER_OTLP_ENDPOINT"},
 		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_TRACES_SAMPLER": "jaeger_remote"}, "--otlp=env", "jaeger_remote"},
 		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "--otlp=env", "OTEL_EXPORTER_OTLP_PROTOCOL"},
+		{map[string]string{"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "--otlp=http://127.0.0.1:1", "want http/protobuf"},
 		{map[string]string{"OTEL_EXPORTER_OTLP_CERTIFICATE": "/nonexistent"}, "--otlp=https://127.0.0.1:1", "OTEL_EXPORTER_OTLP_CERTIFICATE"},
 		{map[string]string{"OTEL_EXPORTER_OTLP_HEADERS": "hunter2"}, "--otlp=http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_HEADERS"},
 		{nil, "--trace-share=NaN", "--trace-share"},
