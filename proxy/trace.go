@@ -107,7 +107,7 @@ func (t *Tracing) begin(x *Exchange, valid bool) {
 		r = &Trace{Attempts: make([]TraceAttempt, 0, 1)}
 	}
 	x.trace, x.keptTrace = r, nil
-	r.Span, r.Parent, r.State, r.Begun = newSpanID(), SpanID{}, r.State[:0], x.Start
+	r.Span, r.Parent, r.State, r.Begun = SpanID{}, SpanID{}, r.State[:0], x.Start
 	r.asked, r.random = 0, false
 	believed := false
 	if valid {
@@ -117,14 +117,27 @@ func (t *Tracing) begin(x *Exchange, valid bool) {
 			believed = t.Parents == AllParents || t.Parents == TrustedParents && x.trusted != nil
 		}
 	}
-	if !valid {
-		r.ID = newTraceID()
-	}
-	if believed {
+	switch {
+	case believed:
 		r.Sampled = r.asked&flagSampled != 0
-	} else {
-		r.Sampled = rand.Float64() < t.Share
+	case valid: // whoever chose its ID must not choose this
+		r.Sampled = t.takes(rand.Uint64())
+	default:
+		r.ID = newTraceID()
+		r.Sampled = t.takes(binary.NativeEndian.Uint64(r.ID[8:]))
 	}
+}
+
+// takes decides by a random number whether a request belongs to the share.
+func (t *Tracing) takes(random uint64) bool { return float64(random>>11)/(1<<53) < t.Share }
+
+// spanID returns the ID of serai's own span, which is made when somebody is told: most
+// requests never need it.
+func (r *Trace) spanID() SpanID {
+	if r.Span == (SpanID{}) {
+		r.Span = newSpanID()
+	}
+	return r.Span
 }
 
 // traced reports whether the request is traced by its route, if it has one.
@@ -142,7 +155,7 @@ func (x *Exchange) TraceID() (id TraceID, ok bool) {
 // passes the client's on.
 func (x *Exchange) appendTraceFields(dst []wire.Field) []wire.Field {
 	r := x.trace
-	p := traceParent{id: r.ID, span: r.Span}
+	p := traceParent{id: r.ID}
 	if r.random {
 		p.flags |= flagRandom
 	}
@@ -156,6 +169,8 @@ func (x *Exchange) appendTraceFields(dst []wire.Field) []wire.Field {
 		p.span, p.flags = r.Parent, r.asked
 	} else if n := len(r.Attempts); n > 0 {
 		p.span = r.Attempts[n-1].Span
+	} else {
+		p.span = r.spanID()
 	}
 	dst = append(dst, wire.Field{Name: nameTraceParent, Value: x.values.Keep(p.append(x.values.Start()))})
 	if len(r.State) > 0 {

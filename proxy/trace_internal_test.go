@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"encoding/hex"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -123,4 +125,29 @@ func FuzzTraceParent(f *testing.F) {
 			t.Errorf("%q is sent on as %s, which is %+v", v, p.append(nil), again)
 		}
 	})
+}
+
+// TestAppendHex: the digits are those of the standard library, of every byte in every place.
+func TestAppendHex(t *testing.T) {
+	var id TraceID
+	for place := range id {
+		for b := range 256 {
+			id[place] = byte(b)
+			if got, want := string(appendHex([]byte("x"), id[:])), "x"+hex.EncodeToString(id[:]); got != want {
+				t.Fatalf("%s, want %s", got, want)
+			}
+		}
+	}
+}
+
+// TestTakes: none of the requests belong to a share of 0, all of them to 1.
+func TestTakes(t *testing.T) {
+	for _, random := range []uint64{0, 1, 1 << 11, 1 << 63, math.MaxUint64} {
+		if (&Tracing{Share: 0}).takes(random) || !(&Tracing{Share: 1}).takes(random) {
+			t.Errorf("wrong for %d", random)
+		}
+	}
+	if half := (&Tracing{Share: 0.5}); !half.takes(1<<63-1) || half.takes(1<<63) {
+		t.Error("half is not half")
+	}
 }

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 
 	"serai/wire"
@@ -58,10 +59,23 @@ func lowerHex(dst, src []byte) bool {
 // append appends the field in version 00.
 func (p *traceParent) append(b []byte) []byte {
 	b = append(b, "00-"...)
-	b = hex.AppendEncode(b, p.id[:])
+	b = appendHex(b, p.id[:])
 	b = append(b, '-')
-	b = hex.AppendEncode(b, p.span[:])
+	b = appendHex(b, p.span[:])
 	return append(b, '-', '0', '0'+p.flags)
+}
+
+// appendHex appends the digits of some bytes, whose number is a multiple of four. Each request
+// has 48 digits, which one by one would be a third of what tracing costs it.
+func appendHex(dst, src []byte) []byte {
+	for ; len(src) >= 4; src = src[4:] {
+		n := uint64(binary.BigEndian.Uint32(src))
+		n = (n | n<<16) & 0x0000ffff0000ffff
+		n = (n | n<<8) & 0x00ff00ff00ff00ff
+		n = (n | n<<4) & nibbles
+		dst = binary.BigEndian.AppendUint64(dst, hexDigits(n))
+	}
+	return dst
 }
 
 // Bounds of tracestate (https://www.w3.org/TR/trace-context/#tracestate-limits), in bytes

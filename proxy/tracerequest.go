@@ -37,7 +37,7 @@ const maxTraceValue = 512
 
 // describe fills in what is known at the end of the request.
 func (x *Exchange) describe(r *Trace) {
-	r.Ended = x.Now
+	r.Ended, r.Span = x.Now, r.spanID()
 	for i := range r.Attempts {
 		a := &r.Attempts[i]
 		target := a.member.Endpoint.Target()

@@ -45,15 +45,15 @@ func methodOf(method string) (known, name, original string) {
 	return "_OTHER", "HTTP", method
 }
 
-// requestAttributes are those of the span of a request.
-func requestAttributes(t *proxy.Trace, method string) []attribute.KeyValue {
+// requestAttributes are those of the span of a request, until the next one's are made.
+func (m *spanMaker) requestAttributes(t *proxy.Trace, method string) []attribute.KeyValue {
 	q := &t.Request
 	_, _, original := methodOf(q.Method)
 	scheme := "http"
 	if q.Secure {
 		scheme = "https"
 	}
-	a := make(attributes, 0, 32)
+	a := m.about[:0]
 	a.text(semconv.HTTPRequestMethodKey, method)
 	a.text(semconv.HTTPRequestMethodOriginalKey, original)
 	a.text(semconv.URLSchemeKey, scheme)
@@ -100,14 +100,15 @@ func requestAttributes(t *proxy.Trace, method string) []attribute.KeyValue {
 	if n := len(t.Attempts); n > 0 {
 		a.text("serai.alloc", t.Attempts[n-1].Alloc)
 	}
+	m.about = a
 	return a
 }
 
-// attemptAttributes are those of the span of an attempt.
-func attemptAttributes(t *proxy.Trace, i int, method string) []attribute.KeyValue {
+// attemptAttributes are those of the span of an attempt, until the next one's are made.
+func (m *spanMaker) attemptAttributes(t *proxy.Trace, i int, method string) []attribute.KeyValue {
 	x := &t.Attempts[i]
 	_, _, original := methodOf(t.Request.Method)
-	a := make(attributes, 0, 12)
+	a := m.about[:0]
 	a.text(semconv.HTTPRequestMethodKey, method)
 	a.text(semconv.HTTPRequestMethodOriginalKey, original)
 	host, port := splitPort(x.Address)
@@ -127,6 +128,7 @@ func attemptAttributes(t *proxy.Trace, i int, method string) []attribute.KeyValu
 	}
 	a.text(semconv.ErrorTypeKey, errorType)
 	a.text("serai.alloc", x.Alloc)
+	m.about = a
 	return a
 }
 

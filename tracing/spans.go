@@ -21,6 +21,7 @@ import (
 type spanMaker struct {
 	tracer trace.Tracer
 	made   []sdk.ReadOnlySpan
+	about  attributes // of one span; the tracer copies them
 }
 
 func newSpanMaker(about *resource.Resource, version string) *spanMaker {
@@ -96,7 +97,7 @@ func (m *spanMaker) request(t *proxy.Trace) {
 	if q.Routed {
 		name += " " + q.RoutePath
 	}
-	ctx, span := m.start(ctx, name, trace.SpanKindServer, t.Begun, requestAttributes(t, method))
+	ctx, span := m.start(ctx, name, trace.SpanKindServer, t.Begun, m.requestAttributes(t, method))
 	for _, w := range t.Waits {
 		m.step(ctx, w.What, w.Begun, w.Ended)
 	}
@@ -114,7 +115,7 @@ func (m *spanMaker) attempt(ctx context.Context, t *proxy.Trace, i int) {
 	a := &t.Attempts[i]
 	method, name, _ := methodOf(t.Request.Method)
 	ctx = context.WithValue(ctx, givenKey{}, given{span: trace.SpanID(a.Span)})
-	ctx, span := m.start(ctx, name, trace.SpanKindClient, a.Begun, attemptAttributes(t, i, method))
+	ctx, span := m.start(ctx, name, trace.SpanKindClient, a.Begun, m.attemptAttributes(t, i, method))
 	sent := a.Begun
 	if a.Connected > 0 {
 		sent = sent.Add(a.Connected)
