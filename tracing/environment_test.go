@@ -77,9 +77,9 @@ func TestReached(t *testing.T) {
 		"TLS":              {secure: true, variables: map[string]string{"OTEL_EXPORTER_OTLP_CERTIFICATE": "ROOTS"}, kind: "application/x-protobuf"},
 		"TLS on both ends": {secure: true, client: tls.RequireAnyClientCert, variables: map[string]string{"OTEL_EXPORTER_OTLP_CERTIFICATE": "ROOTS", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE": certificate, "OTEL_EXPORTER_OTLP_CLIENT_KEY": key}, kind: "application/x-protobuf"},
 		// The refusal of TLS 1.3 may come as an alert, or as a connection that has ended.
-		"no client":        {secure: true, client: tls.RequireAnyClientCert, variables: map[string]string{"OTEL_EXPORTER_OTLP_CERTIFICATE": "ROOTS"}, fails: "does not take traces"},
-		"no roots":         {secure: true, fails: "certificate signed by unknown authority"},
-		"other roots":      {secure: true, variables: map[string]string{"OTEL_EXPORTER_OTLP_CERTIFICATE": certificate}, fails: "certificate signed by unknown authority"},
+		"no client":   {secure: true, client: tls.RequireAnyClientCert, variables: map[string]string{"OTEL_EXPORTER_OTLP_CERTIFICATE": "ROOTS"}, fails: "does not take traces"},
+		"no roots":    {secure: true, fails: "certificate signed by unknown authority"},
+		"other roots": {secure: true, variables: map[string]string{"OTEL_EXPORTER_OTLP_CERTIFICATE": certificate}, fails: "certificate signed by unknown authority"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := &receiver{}
