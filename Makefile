@@ -6,9 +6,10 @@ GO      ?= go
 IMAGE   ?= serai:dev
 FUZZ    ?= 10s
 CHAOS   ?= 1m
+ARCH    ?= amd64
 PACKAGES = ./...
 
-.PHONY: help dev test race check fmt vet lint fuzz allocs bench chaos dist image jobs clean
+.PHONY: help dev test race check fmt vet lint fuzz allocs bench chaos dist release image jobs clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,8 +47,11 @@ bench: ## all benchmarks once
 chaos: ## random programs of requests and faults from a fresh seed, for CHAOS (1m)
 	$(GO) run ./loadtest chaos --time=$(CHAOS)
 
-dist: ## the static binary dist/serai
-	$(GO) build -trimpath -ldflags '-s -w' -o dist/serai ./cmd/serai
+dist: ## the static binary dist/serai, for Linux; ARCH=arm64 for other nodes
+	GOOS=linux GOARCH=$(ARCH) $(GO) build -trimpath -ldflags '-s -w' -o dist/serai ./cmd/serai
+
+release: ## binaries, .deb, .rpm, images, lists of modules and checksums of the last commit, in dist/release
+	packaging/release dist/release
 
 image: dist ## the image serai:dev, from nothing but dist/serai
 	docker build -t $(IMAGE) .

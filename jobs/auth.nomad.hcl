@@ -4,7 +4,7 @@
 #
 #   htpasswd -cbB users ann secret
 #   nomad var put serai/auth/staff users=@users
-#   nomad job run -var 'args=["--config=/etc/serai/serai.hcl"]' serai.raw_exec.nomad.hcl
+#   nomad job run -var-file=serai.vars.hcl -var "config=$(cat serai.config.hcl)" serai.raw_exec.nomad.hcl
 #
 # Without a password it answers 401, and 503 as long as nobody knows the users. The instance
 # gets the name in X-Forwarded-User.

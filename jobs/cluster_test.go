@@ -402,6 +402,9 @@ func (c *cluster) jobOf(path, text string, vars ...string) {
 		}
 	}
 	args := []string{"job", "run", "-detach"}
+	if strings.HasPrefix(path, "serai.") {
+		args = append(args, "-var-file="+varFile)
+	}
 	for _, v := range vars {
 		args = append(args, "-var", v)
 	}

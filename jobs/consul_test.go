@@ -133,10 +133,10 @@ func TestConsulTokenInAVariable(t *testing.T) {
 	const secret = "5a3e0c5e-6b0b-4f0b-9a3e-3f2b8a1c7d56"
 	c.putConsul(a, "/v1/acl/policy", map[string]any{"Name": "serai", "Rules": string(policy)})
 	c.putConsul(a, "/v1/acl/token", map[string]any{"SecretID": secret, "Policies": []map[string]string{{"Name": "serai"}}})
-	if out := c.run("var", "put", "nomad/jobs/serai/consul", "token="+secret); strings.Contains(out, "Error") {
+	if out := c.run("var", "put", "nomad/jobs/serai/serai", "token="+secret); strings.Contains(out, "Error") {
 		t.Fatal(out)
 	}
-	c.serai("consul", testnet.Ports(t, 2), "consul="+a.URL, "token_variable=nomad/jobs/serai/consul")
+	c.serai("consul", testnet.Ports(t, 2), "consul="+a.URL, "token_variable=nomad/jobs/serai/serai")
 	c.jobInConsul("host-dynamic")
 	c.reaches("dynamic.example.org", "/", "web")
 }

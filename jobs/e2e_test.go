@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,11 +24,11 @@ import (
 // through serai's own system job.
 func TestOnRealNomad(t *testing.T) {
 	c := newCluster(t, false)
-	config, err := filepath.Abs("serai.config.hcl")
+	config, err := os.ReadFile("serai.config.hcl")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.serai("raw_exec", testnet.Ports(t, 2), fmt.Sprintf("args=[%q, %q]", "--config="+config, "--default-host={service}.example.org"))
+	c.serai("raw_exec", testnet.Ports(t, 2), "config="+string(config), fmt.Sprintf("args=[%q]", "--default-host={service}.example.org"))
 
 	t.Run("examples", func(t *testing.T) {
 		c.t = t

@@ -30,10 +30,14 @@ import (
 
 var update = flag.Bool("update", false, "rewrite testdata/table.golden")
 
+// varFile has the variables of serai's own jobs that have no default.
+const varFile = "serai.vars.hcl"
+
 // jobFile is a parsed job file with its variables at their defaults.
 type jobFile struct {
 	name string
 	text string
+	file *hclsyntax.Body
 	job  *hclsyntax.Block
 	vars map[string]cty.Value
 }
@@ -44,6 +48,11 @@ func files(t *testing.T) []jobFile {
 	if err != nil || len(paths) == 0 {
 		t.Fatalf("no job files: %v", err)
 	}
+	variables, diagnostics := hclparse.NewParser().ParseHCLFile(varFile)
+	if diagnostics.HasErrors() {
+		t.Fatal(diagnostics)
+	}
+	given := variables.Body.(*hclsyntax.Body).Attributes
 	var all []jobFile
 	for _, path := range paths {
 		text, err := os.ReadFile(path)
@@ -54,11 +63,18 @@ func files(t *testing.T) []jobFile {
 		if diagnostics.HasErrors() {
 			t.Fatal(diagnostics)
 		}
-		f := jobFile{name: path, text: string(text), vars: make(map[string]cty.Value)}
-		for _, b := range file.Body.(*hclsyntax.Body).Blocks {
+		f := jobFile{name: path, text: string(text), file: file.Body.(*hclsyntax.Body), vars: make(map[string]cty.Value)}
+		for _, b := range f.file.Blocks {
 			switch b.Type {
 			case "variable":
-				v, diagnostics := b.Body.Attributes["default"].Expr.Value(nil)
+				value, ok := b.Body.Attributes["default"]
+				if !ok {
+					value, ok = given[b.Labels[0]]
+				}
+				if !ok {
+					t.Fatalf("%s: neither a default nor %s has a value for %s", path, varFile, b.Labels[0])
+				}
+				v, diagnostics := value.Expr.Value(nil)
 				if diagnostics.HasErrors() {
 					t.Fatal(diagnostics)
 				}
@@ -322,7 +338,11 @@ func TestNomadTakesTheFiles(t *testing.T) {
 		t.Skip("no nomad to ask: put it on PATH, or its path into NOMAD_BIN")
 	}
 	for _, f := range files(t) {
-		cmd := exec.Command(bin, "job", "validate", f.name)
+		args := []string{"job", "validate"}
+		if _, ok := f.vars["args"]; ok {
+			args = append(args, "-var-file="+varFile)
+		}
+		cmd := exec.Command(bin, append(args, f.name)...)
 		cmd.Env = append(os.Environ(), "NOMAD_ADDR=http://127.0.0.1:1", "NOMAD_CLI_NO_COLOR=1") // where no agent is
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("nomad job validate %s: %v\n%s", f.name, err, out)
@@ -348,8 +368,10 @@ func TestFilesAreExplained(t *testing.T) {
 			t.Errorf("README.md does not name %s", f.name)
 		}
 	}
-	if !strings.Contains(string(readme), "](serai.policy.hcl)") {
-		t.Error("README.md does not name serai.policy.hcl")
+	for _, name := range []string{"serai.policy.hcl", varFile} {
+		if !strings.Contains(string(readme), "]("+name+")") {
+			t.Errorf("README.md does not name %s", name)
+		}
 	}
 }
 
@@ -363,6 +385,12 @@ func TestSystemJobs(t *testing.T) {
 		found++
 		if kind := f.text1(t, f.job, "type"); kind != "system" {
 			t.Errorf("%s: type %q, want system", f.name, kind)
+		}
+		for _, b := range f.file.Blocks {
+			// What is planned without the var-file must fail, and not drop ACME.
+			if b.Type == "variable" && b.Labels[0] == "args" && b.Body.Attributes["default"] != nil {
+				t.Errorf("%s: the flags have a default", f.name)
+			}
 		}
 		ports := make(map[string]string)
 		for _, p := range blocks(f.job.Body, "port") {

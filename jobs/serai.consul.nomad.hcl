@@ -1,7 +1,7 @@
 # serai as a system job that reaches services in Consul, beside Nomad's. It is
 # serai.raw_exec.nomad.hcl with what Consul needs; the other drivers take the same.
 #
-#   nomad job run -var binary=/usr/local/bin/serai serai.consul.nomad.hcl
+#   nomad job run -var-file=serai.vars.hcl -var binary=/usr/local/bin/serai serai.consul.nomad.hcl
 #
 # A test of this folder runs it on a real Nomad and a real Consul, without ACLs,
 # with the token of the task's identity, and with one in a variable.
@@ -26,6 +26,12 @@ variable "https_port" {
   default = 443
 }
 
+# The admin's address and port. Whoever reaches it reads all but secrets.
+variable "admin_address" {
+  type    = string
+  default = "127.0.0.1"
+}
+
 variable "admin_port" {
   type    = number
   default = 8081
@@ -47,18 +53,31 @@ variable "consul" {
 # whose Nomad has no identities for Consul:
 #   consul acl policy create -name serai -rules @serai.consul.policy.hcl
 #   consul acl token create -description serai -policy-name serai
-#   nomad var put nomad/jobs/serai/consul token=SECRET-ID
-#   nomad job run -var token_variable=nomad/jobs/serai/consul ...
+#   nomad var put nomad/jobs/serai/serai token=SECRET-ID
+#   nomad job run -var-file=serai.vars.hcl -var token_variable=nomad/jobs/serai/serai ...
 variable "token_variable" {
   type    = string
   default = ""
 }
 
-# Further flags. Certificates for all hosts, on all nodes:
-#   -var 'args=["--acme-email=ops@example.org", "--https-only"]'
+# Further flags. Without a default, so that a plan or a run that forgets the
+# var-file fails, and does not take flags away: serai.vars.hcl has them.
 variable "args" {
-  type    = list(string)
-  default = []
+  type = list(string)
+}
+
+# The config file (docs/policies.md), which --config names when this is not empty.
+variable "config" {
+  type    = string
+  default = ""
+}
+
+# Further files by their names, for flags such as
+# "--sticky-key-file=$${NOMAD_SECRETS_DIR}/sticky-key". Both may have secrets from
+# Nomad's Variables: {{ with nomadVar "nomad/jobs/serai" }}{{ .sticky }}{{ end }}
+variable "files" {
+  type    = map(string)
+  default = {}
 }
 
 job "serai" {
@@ -141,8 +160,7 @@ job "serai" {
           "serve",
           "--http=:${NOMAD_PORT_http}",
           "--https=:${NOMAD_PORT_https}",
-          # Whoever reaches it reads all but secrets.
-          "--admin=127.0.0.1:${NOMAD_PORT_admin}",
+          "--admin=${var.admin_address}:${NOMAD_PORT_admin}",
           # Has /metrics and /health alone.
           "--metrics=${NOMAD_ADDR_metrics}",
           "--state-dir=${NOMAD_ALLOC_DIR}/data/raw_exec",
@@ -151,7 +169,20 @@ job "serai" {
           "--consul-node=${attr.unique.consul.name}",
           "--drain-delay=12s",
           "--drain-timeout=15s",
-        ], var.args)
+        ], var.config == "" ? [] : ["--config=${NOMAD_SECRETS_DIR}/serai.hcl"], var.args)
+      }
+
+      dynamic "template" {
+        for_each = { for name, text in merge({ "serai.hcl" = var.config }, var.files) : name => text if text != "" }
+
+        content {
+          data        = template.value
+          destination = "${NOMAD_SECRETS_DIR}/${template.key}"
+          # serai follows the config file and what it names. Another flag's file is
+          # read at the start: nomad job restart serai.
+          change_mode = "noop"
+          perms       = "0600"
+        }
       }
 
       # The Task API and this identity are all that serai needs to talk to

@@ -1,6 +1,6 @@
 # serai as a system job with the exec driver: no container runtime is needed.
 #
-#   nomad job run -var binary=https://example.org/serai serai.exec.nomad.hcl
+#   nomad job run -var-file=serai.vars.hcl -var binary=https://example.org/serai serai.exec.nomad.hcl
 
 # A URL from which the static binary is fetched.
 variable "binary" {
@@ -23,6 +23,12 @@ variable "https_port" {
   default = 443
 }
 
+# The admin's address and port. Whoever reaches it reads all but secrets.
+variable "admin_address" {
+  type    = string
+  default = "127.0.0.1"
+}
+
 variable "admin_port" {
   type    = number
   default = 8081
@@ -34,11 +40,24 @@ variable "metrics_port" {
   default = 9464
 }
 
-# Further flags. Certificates for all hosts, on all nodes:
-#   -var 'args=["--acme-email=ops@example.org", "--https-only"]'
+# Further flags. Without a default, so that a plan or a run that forgets the
+# var-file fails, and does not take flags away: serai.vars.hcl has them.
 variable "args" {
-  type    = list(string)
-  default = []
+  type = list(string)
+}
+
+# The config file (docs/policies.md), which --config names when this is not empty.
+variable "config" {
+  type    = string
+  default = ""
+}
+
+# Further files by their names, for flags such as
+# "--sticky-key-file=$${NOMAD_SECRETS_DIR}/sticky-key". Both may have secrets from
+# Nomad's Variables: {{ with nomadVar "nomad/jobs/serai" }}{{ .sticky }}{{ end }}
+variable "files" {
+  type    = map(string)
+  default = {}
 }
 
 job "serai" {
@@ -121,15 +140,14 @@ job "serai" {
           "serve",
           "--http=:${NOMAD_PORT_http}",
           "--https=:${NOMAD_PORT_https}",
-          # Whoever reaches it reads all but secrets.
-          "--admin=127.0.0.1:${NOMAD_PORT_admin}",
+          "--admin=${var.admin_address}:${NOMAD_PORT_admin}",
           # Has /metrics and /health alone.
           "--metrics=${NOMAD_ADDR_metrics}",
           "--state-dir=${NOMAD_ALLOC_DIR}/data/exec",
           "--node=${node.unique.id}",
           "--drain-delay=12s",
           "--drain-timeout=15s",
-        ], var.args)
+        ], var.config == "" ? [] : ["--config=${NOMAD_SECRETS_DIR}/serai.hcl"], var.args)
         # The user is nobody, unless the agent says otherwise. Of the capabilities
         # that tasks have by default, only to bind ports below 1024 is left.
         cap_drop = ["all"]
@@ -143,6 +161,22 @@ job "serai" {
         # options {
         #   checksum = "sha256:..."
         # }
+      }
+
+      dynamic "template" {
+        for_each = { for name, text in merge({ "serai.hcl" = var.config }, var.files) : name => text if text != "" }
+
+        content {
+          data        = template.value
+          destination = "${NOMAD_SECRETS_DIR}/${template.key}"
+          # serai follows the config file and what it names. Another flag's file is
+          # read at the start: nomad job restart serai.
+          change_mode = "noop"
+          # Of nobody, the user of exec unless the agent says otherwise.
+          perms = "0400"
+          uid   = 65534
+          gid   = 65534
+        }
       }
 
       # The Task API and this identity are all that serai needs to talk to

@@ -24,7 +24,7 @@ const ingressPort = "80"
 // not start it.
 func newIngressJob(ctx context.Context, nomad *agent, flags []string) (*ingressJob, error) {
 	s := &ingressJob{job: job{agent: nomad, id: "serai"}}
-	request := map[string]any{"JobHCL": jobs.SeraiRawExec, "Variables": fmt.Sprintf("binary = %q", nomad.binary), "Canonicalize": true}
+	request := map[string]any{"JobHCL": jobs.SeraiRawExec, "Variables": fmt.Sprintf("binary = %q\nargs = []", nomad.binary), "Canonicalize": true}
 	if err := nomad.call(ctx, http.MethodPost, "/v1/jobs/parse", request, &s.parsed); err != nil {
 		return nil, err
 	}

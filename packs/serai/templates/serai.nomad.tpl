@@ -1,0 +1,175 @@
+[[- $driver := var "driver" . -]]
+[[- $files := merge (var "files" .) (dict "serai.hcl" (var "config" .)) -]]
+# serai as a system job. A test holds it to the job files in jobs/, which have the same
+# for each driver.
+job "serai" {
+  type        = "system"
+  datacenters = [[ var "datacenters" . | toJson ]]
+  priority    = 90
+
+  # One node after the other, and the next one only when this one is ready: the
+  # load balancer always has the others.
+  update {
+    max_parallel     = 1
+    health_check     = "checks"
+    min_healthy_time = "10s"
+    healthy_deadline = "5m"
+    auto_revert      = true
+    # Versions of Nomad that know no deployments of system jobs heed max_parallel
+    # and this alone: longer than kill_timeout.
+    stagger = "45s"
+  }
+
+  group "serai" {
+    network {
+      mode = "host"
+      port "http" {
+        static = [[ var "http_port" . ]]
+      }
+      port "https" {
+        static = [[ var "https_port" . ]]
+      }
+      # Reserved, so that no other job takes it while serai restarts.
+      port "admin" {
+        static = [[ var "admin_port" . ]]
+      }
+      port "metrics" {
+        static = [[ var "metrics_port" . ]]
+      }
+    }
+
+    # What is known of the services outlives a restart of the task, and with
+    # sticky an update of the job, in the folder of --state-dir. It is one for each
+    # driver, because their users differ and keep it to themselves.
+    ephemeral_disk {
+      sticky = true
+      size   = 110
+    }
+
+    restart {
+      attempts = 10
+      interval = "5m"
+      delay    = "2s"
+      mode     = "delay"
+    }
+
+    service {
+      name     = "serai"
+      provider = "nomad"
+      port     = "http"
+
+      check {
+        type     = "http"
+        path     = "/.serai/ready"
+        interval = "5s"
+        timeout  = "2s"
+      }
+    }
+
+    # For the service discovery of Prometheus (nomad_sd_configs).
+    service {
+      name     = "serai-metrics"
+      provider = "nomad"
+      port     = "metrics"
+    }
+
+    task "serai" {
+      driver = [[ $driver | toJson ]]
+[[- if eq $driver "docker" ]]
+
+      # Docker gives the capability below to root alone: the image's own user
+      # could bind port 80 only in a network of its own, which would hide the
+      # clients' addresses, or with net.ipv4.ip_unprivileged_port_start=80 on the
+      # node.
+      user = "0:0"
+[[- end ]]
+
+      config {
+[[- if eq $driver "docker" ]]
+        image        = [[ var "image" . | toJson ]]
+        network_mode = "host"
+[[- else if eq $driver "exec" ]]
+        command = "local/serai"
+[[- else ]]
+        command = [[ var "binary" . | toJson ]]
+[[- end ]]
+        args = concat([
+          "serve",
+          "--http=:${NOMAD_PORT_http}",
+          "--https=:${NOMAD_PORT_https}",
+          "--admin=[[ var "admin_address" . ]]:${NOMAD_PORT_admin}",
+          # Has /metrics and /health alone.
+          "--metrics=${NOMAD_ADDR_metrics}",
+          "--state-dir=${NOMAD_ALLOC_DIR}/data/[[ $driver ]]",
+          "--node=${node.unique.id}",
+          "--drain-delay=12s",
+          "--drain-timeout=15s",
+[[- if ne (var "config" .) "" ]]
+          "--config=${NOMAD_SECRETS_DIR}/serai.hcl",
+[[- end ]]
+        ], [[ var "args" . | toJson ]])
+[[- if eq $driver "docker" ]]
+        # Of all that root may do, only to bind ports below 1024 is left.
+        cap_drop        = ["all"]
+        cap_add         = ["net_bind_service"]
+        security_opt    = ["no-new-privileges"]
+        readonly_rootfs = true
+[[- else if eq $driver "exec" ]]
+        # The user is nobody, unless the agent says otherwise. Of the capabilities
+        # that tasks have by default, only to bind ports below 1024 is left.
+        cap_drop = ["all"]
+        cap_add  = ["net_bind_service"]
+      }
+
+      artifact {
+        source      = [[ var "binary" . | toJson ]]
+        destination = "local/serai"
+        mode        = "file"
+[[- end ]]
+      }
+
+[[- range $name, $text := $files ]]
+[[- if ne $text "" ]]
+      template {
+        data        = [[ $text | replace "${" "$${" | replace "%{" "%%{" | toJson ]]
+        destination = "${NOMAD_SECRETS_DIR}/[[ $name ]]"
+        # serai follows the config file and what it names. Another flag's file is
+        # read at the start: nomad job restart serai.
+        change_mode = "noop"
+[[- if eq $driver "exec" ]]
+        # Of nobody, the user of exec unless the agent says otherwise.
+        perms = "0400"
+        uid   = 65534
+        gid   = 65534
+[[- else ]]
+        perms = "0600"
+[[- end ]]
+      }
+
+[[- end ]]
+[[- end ]]
+
+      # The Task API and this identity are all that serai needs to talk to
+      # Nomad.
+      identity {
+        env  = true
+        file = true
+      }
+
+      # Holds drain-delay and drain-timeout, with three seconds to spare. An agent
+      # silently allows no more than its max_kill_timeout, 30s unless it is raised:
+      # the defaults of serai, 10s and 20s, would leave nothing. The delay is
+      # longer than two health checks of a load balancer, 5s apart; the rest is
+      # for requests in flight. Raise max_kill_timeout, this and --drain-timeout
+      # where downloads take longer.
+      kill_signal  = "SIGTERM"
+      kill_timeout = "30s"
+
+      resources {
+        cpu        = 500
+        memory     = 128
+        memory_max = 1024
+      }
+    }
+  }
+}
