@@ -23,8 +23,7 @@ import (
 type adminAccess struct {
 	flags  *adminFlags
 	tokens *admin.Tokens // nil when none is asked for
-	// spoken is how TLS is spoken; nil in it where it is not. Each change makes a new one, so
-	// that no session of before is resumed.
+	// spoken is how TLS is spoken; nil in it where it is not. Each change makes a new one.
 	spoken   atomic.Pointer[spokenTLS]
 	pair     atomic.Pointer[cryptotls.Certificate] // read last, of which spoken is made
 	cas      atomic.Pointer[x509.CertPool]
@@ -101,7 +100,8 @@ func (a *adminAccess) speak() {
 	if pair == nil {
 		return // which is read next
 	}
-	s := &spokenTLS{&cryptotls.Config{Certificates: []cryptotls.Certificate{*pair}, MinVersion: cryptotls.VersionTLS12, NextProtos: []string{"http/1.1"}}, pair.Leaf}
+	s := &spokenTLS{&cryptotls.Config{Certificates: []cryptotls.Certificate{*pair}, MinVersion: cryptotls.VersionTLS12, NextProtos: []string{"http/1.1", "http/1.0"},
+		SessionTicketsDisabled: true}, pair.Leaf} // no session of before is resumed
 	if pool := a.cas.Load(); pool != nil {
 		// Who shows none gets as far as /health: package admin refuses the rest.
 		s.config.ClientCAs, s.config.ClientAuth = pool, cryptotls.VerifyClientCertIfGiven

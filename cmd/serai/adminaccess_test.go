@@ -329,6 +329,9 @@ func TestAskingAClosedAdmin(t *testing.T) {
 		{[]string{"--admin=https://" + c.metrics}, "it speaks no TLS: write --admin without https://"},
 		{[]string{"--admin=" + url, "--admin-client-cert-file=" + c.file("operator.crt")}, "go together"},
 		{[]string{"--admin=" + url, "--admin-token-file=" + c.file("none")}, "--admin-token-file: open"},
+		{[]string{"--admin=" + c.n.admin, "--admin-ca-file=" + c.file("ca.pem"), "--admin-token-file=" + c.file("token")}, "write --admin=https://" + c.n.admin},
+		{[]string{"--admin=192.0.2.1:8081", "--admin-token-file=" + c.file("token")}, "would be sent in plain text: write https://192.0.2.1:8081"},
+		{[]string{"--admin=serai.example:8081", "--admin-token-file=" + c.file("token")}, "would be sent in plain text"},
 		{[]string{"--admin=ftp://x"}, "neither ADDR nor https://ADDR"},
 		{[]string{"--admin=" + url + "/ui"}, "neither ADDR nor https://ADDR"},
 	} {

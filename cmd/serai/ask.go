@@ -57,15 +57,15 @@ func (a *asking) ask(ctx context.Context, env *environment, path string, q url.V
 		return err
 	}
 	defer body.Close()
-	text := io.LimitReader(body, maxAnswer)
-	if a.JSON {
-		text = io.TeeReader(text, env.stdout)
+	text, err := io.ReadAll(io.LimitReader(body, maxAnswer))
+	if err == nil {
+		err = json.Unmarshal(text, v)
 	}
-	if err := json.NewDecoder(text).Decode(v); err != nil {
-		return fmt.Errorf("serai at %s answers what is not its API: %w", a.Admin, err)
+	if err != nil {
+		return fmt.Errorf("serai at %s answers what is not its API: %w", a.Admin, &shownError{err})
 	}
 	if a.JSON {
-		_, err := io.Copy(io.Discard, text)
+		_, err := env.stdout.Write(text)
 		return err
 	}
 	return print(env.stdout)

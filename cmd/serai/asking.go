@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"strings"
@@ -46,7 +47,20 @@ func (a *reaching) base() (*url.URL, error) {
 		u.Host = net.JoinHostPort("127.0.0.1", port)
 	}
 	u.Path = ""
+	if u.Scheme == "http" && (a.CA != "" || a.ServerName != "" || a.Cert != "") {
+		return nil, &usageError{fmt.Errorf("--admin=%s is asked without TLS, which --admin-ca-file, --admin-server-name and --admin-client-cert-file are for: write --admin=https://%s", a.Admin, u.Host)}
+	}
 	return u, nil
+}
+
+// exposes reports whether a token for u would go through the network in plain text, although
+// --admin does not say that it may.
+func (a *reaching) exposes(u *url.URL) bool {
+	if strings.Contains(a.Admin, "://") || u.Hostname() == "localhost" {
+		return false
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return err != nil || !ip.IsLoopback()
 }
 
 // token is what is sent, empty for none.
@@ -109,6 +123,13 @@ func (a *reaching) send(ctx context.Context, env *environment, method, path stri
 	if err != nil {
 		return nil, err
 	}
+	switch {
+	case token == "":
+	case a.exposes(u):
+		return nil, &usageError{fmt.Errorf("a token for --admin=%s would be sent in plain text: write https://%s, or http://%s if the network may see it", a.Admin, u.Host, u.Host)}
+	case u.Scheme == "http":
+		transport.Proxy = nil // which would read the token
+	}
 	r, err := http.NewRequestWithContext(ctx, method, u.String()+path, body)
 	if err != nil {
 		return nil, a.fails(err)
@@ -144,8 +165,14 @@ func (a *reaching) fails(err error) error {
 	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		advice = "it speaks no TLS: write --admin without https://"
 	}
-	return &awayError{fmt.Errorf("ask serai at %s: %w; %s", a.Admin, err, advice)}
+	return &awayError{fmt.Errorf("ask serai at %s: %w; %s", a.Admin, &shownError{err}, advice)}
 }
+
+// shownError is an error whose text may have foreign bytes, such as names of a certificate.
+type shownError struct{ error }
+
+func (e *shownError) Error() string { return shown(e.error.Error()) }
+func (e *shownError) Unwrap() error { return e.error }
 
 // awayError says that nobody has answered.
 type awayError struct{ error }
@@ -160,9 +187,9 @@ func (a *reaching) refused(res *http.Response) error {
 	case strings.Contains(says, "Client sent an HTTP request to an HTTPS server"):
 		return fmt.Errorf("ask serai at %s: it speaks TLS: write --admin=https://%s", a.Admin, strings.TrimPrefix(a.Admin, "http://"))
 	case res.StatusCode == http.StatusUnauthorized || res.StatusCode == http.StatusForbidden || res.StatusCode == http.StatusBadRequest:
-		return fmt.Errorf("ask serai at %s: %s: %s", a.Admin, res.Status, shown(firstLine(says)))
+		return fmt.Errorf("ask serai at %s: %s: %s", a.Admin, shown(res.Status), shown(firstLine(says)))
 	}
-	return fmt.Errorf("ask serai at %s: %s; is that serai's admin address? --admin names it", a.Admin, res.Status)
+	return fmt.Errorf("ask serai at %s: %s; is that serai's admin address? --admin names it", a.Admin, shown(res.Status))
 }
 
 func firstLine(s string) string {

@@ -99,11 +99,12 @@ func (c *checkCommand) flags(ctx context.Context, env *environment, f *findings)
 
 // ports says which addresses could not be listened on, and returns what makes no sense in them.
 func (c *checkCommand) ports(s *system, f *findings) error {
-	s.bind = func(address, flag string) (err error) {
+	ports := &binder{shared: s.ReusePort}
+	s.bind = func(address, flag string) error {
 		if c.skips("ports") {
 			return checkListen(address, flag)
 		}
-		return tryBind(address, flag, s.ReusePort)
+		return ports.try(address, flag)
 	}
 	err := s.listen(s.limits())
 	var usage *usageError

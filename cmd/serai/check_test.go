@@ -70,7 +70,7 @@ func TestCheck(t *testing.T) {
 		return name
 	}
 	free := func() string { return testnet.Address(t) }
-	known := []string{"NOMAD_ADDR=" + url}
+	known, twice := []string{"NOMAD_ADDR=" + url}, free()
 	half := certs("half", time.Now().Add(time.Hour))
 	if err := os.Remove(filepath.Join(half, "shop.key")); err != nil {
 		t.Fatal(err)
@@ -81,30 +81,31 @@ func TestCheck(t *testing.T) {
 		status int
 		says   []string // of lines, each "LEVEL PART: what it has"
 	}{
-		"all is well":         {known, nil, 0, []string{"ok flags", "ok ports: can be listened on: --http, --admin", "ok nomad: lets serai do all"}},
-		"with certificates":   {known, []string{"--https=" + free(), "--cert-dir=" + certs("good", time.Now().Add(30*24*time.Hour))}, 0, []string{"ok ports: --https", "ok certificates: valid: 1"}},
-		"one expires soon":    {known, []string{"--https=" + free(), "--cert-dir=" + certs("soon", time.Now().Add(time.Hour))}, 0, []string{"warning certificates: (shop.example.org) expires at"}},
-		"one has expired":     {known, []string{"--https=" + free(), "--cert-dir=" + certs("old", time.Now().Add(-time.Hour))}, 1, []string{"error certificates: has expired at"}},
-		"one without its key": {known, []string{"--https=" + free(), "--cert-dir=" + half}, 1, []string{"error certificates: shop.key: there is no such file"}},
-		"a port is taken":     {known, []string{"--metrics=" + taken.Addr().String()}, 1, []string{"error ports: address already in use; free the address or set --metrics"}},
-		"two ports are taken": {known, []string{"--metrics=" + taken.Addr().String(), "--http=" + taken.Addr().String()}, 1, []string{"error ports: set --metrics", "error ports: set --http"}},
-		"ports are skipped":   {known, []string{"--metrics=" + taken.Addr().String(), "--skip=ports"}, 0, []string{"ok nomad"}},
-		"an odd address":      {known, []string{"--http=80"}, 2, []string{"error ports: want :80"}},
-		"no such address":     {known, []string{"--http=192.0.2.1:80"}, 1, []string{"error ports: wants an address that this machine has now"}},
-		"nobody is nomad":     {[]string{"NOMAD_ADDR=http://" + free()}, nil, 1, []string{"error nomad: NOMAD_ADDR says where to look"}},
-		"nomad is skipped":    {[]string{"NOMAD_ADDR=http://" + free()}, []string{"--skip=nomad,consul"}, 0, []string{"ok ports"}},
-		"nomad forbids":       {[]string{"NOMAD_ADDR=" + forbidding.URL}, nil, 1, []string{"error nomad: attach the policy that follows"}},
-		"nobody is consul":    {known, []string{"--consul=" + free()}, 1, []string{"error consul: unreachable"}},
-		"consul forbids":      {known, []string{"--consul=" + strings.TrimPrefix(forbidding.URL, "http://")}, 1, []string{"error consul: attach the policy that follows"}},
-		"static services":     {nil, []string{"--no-nomad", "--services=" + write("good.json", `[{"ServiceName": "a", "Tags": ["ingress.host=a.example.org"]}, {"ServiceName": "b"}]`)}, 0, []string{"ok services: our tags: 1"}},
-		"bad static services": {nil, []string{"--no-nomad", "--services=" + write("bad.json", `[{]`)}, 1, []string{"error services: bad.json"}},
-		"an open admin":       {known, []string{"--admin=:" + strings.Split(free(), ":")[1]}, 0, []string{"warning admin: asks nobody who they are; set --admin-token-file"}},
-		"no token file":       {known, []string{"--admin-token-file=" + filepath.Join(dir, "none")}, 2, []string{"error flags: --admin-token-file: open"}},
-		"an unknown variable": {append([]string{"SERAI_MAX_HAED=1"}, known...), nil, 0, []string{`warning start: "SERAI_MAX_HAED": did you mean "SERAI_MAX_HEAD"?`}},
-		"a wrong variable":    {append([]string{"SERAI_MAX_HOPS=0"}, known...), nil, 2, []string{"error flags: SERAI_MAX_HOPS=0 is not at least 1"}},
-		"a config file":       {known, []string{"--config=" + write("good.hcl", "max_hops = 3\n")}, 0, []string{"ok config file: good.hcl is understood"}},
-		"two mistakes in it":  {known, []string{"--config=" + write("bad.hcl", "max_hosp = 3\nhtttp = \":80\"\n")}, 2, []string{"error config file: bad.hcl:1,1-9: Unknown setting", "error config file: bad.hcl:2,1-6"}},
-		"its own flags in it": {known, []string{"--config=" + write("own.hcl", "skip = \"ports\"\n")}, 2, []string{`error config file: "skip" is not a flag of serai serve`}},
+		"all is well":               {known, nil, 0, []string{"ok flags", "ok ports: can be listened on: --http, --admin", "ok nomad: lets serai do all"}},
+		"with certificates":         {known, []string{"--https=" + free(), "--cert-dir=" + certs("good", time.Now().Add(30*24*time.Hour))}, 0, []string{"ok ports: --https", "ok certificates: valid: 1"}},
+		"one expires soon":          {known, []string{"--https=" + free(), "--cert-dir=" + certs("soon", time.Now().Add(time.Hour))}, 0, []string{"warning certificates: (shop.example.org) expires at"}},
+		"one has expired":           {known, []string{"--https=" + free(), "--cert-dir=" + certs("old", time.Now().Add(-time.Hour))}, 1, []string{"error certificates: has expired at"}},
+		"one without its key":       {known, []string{"--https=" + free(), "--cert-dir=" + half}, 1, []string{"error certificates: shop.key: there is no such file"}},
+		"a port is taken":           {known, []string{"--metrics=" + taken.Addr().String()}, 1, []string{"error ports: address already in use; free the address or set --metrics"}},
+		"two ports are taken":       {known, []string{"--metrics=" + taken.Addr().String(), "--http=" + taken.Addr().String()}, 1, []string{"error ports: set --metrics", "error ports: set --http"}},
+		"one port is meant for two": {known, []string{"--metrics=" + twice, "--http=0.0.0.0:" + strings.Split(twice, ":")[1]}, 1, []string{"error ports: address already in use"}},
+		"ports are skipped":         {known, []string{"--metrics=" + taken.Addr().String(), "--skip=ports"}, 0, []string{"ok nomad"}},
+		"an odd address":            {known, []string{"--http=80"}, 2, []string{"error ports: want :80"}},
+		"no such address":           {known, []string{"--http=192.0.2.1:80"}, 1, []string{"error ports: wants an address that this machine has now"}},
+		"nobody is nomad":           {[]string{"NOMAD_ADDR=http://" + free()}, nil, 1, []string{"error nomad: NOMAD_ADDR says where to look"}},
+		"nomad is skipped":          {[]string{"NOMAD_ADDR=http://" + free()}, []string{"--skip=nomad,consul"}, 0, []string{"ok ports"}},
+		"nomad forbids":             {[]string{"NOMAD_ADDR=" + forbidding.URL}, nil, 1, []string{"error nomad: attach the policy that follows"}},
+		"nobody is consul":          {known, []string{"--consul=" + free()}, 1, []string{"error consul: unreachable"}},
+		"consul forbids":            {known, []string{"--consul=" + strings.TrimPrefix(forbidding.URL, "http://")}, 1, []string{"error consul: attach the policy that follows"}},
+		"static services":           {nil, []string{"--no-nomad", "--services=" + write("good.json", `[{"ServiceName": "a", "Tags": ["ingress.host=a.example.org"]}, {"ServiceName": "b"}]`)}, 0, []string{"ok services: our tags: 1"}},
+		"bad static services":       {nil, []string{"--no-nomad", "--services=" + write("bad.json", `[{]`)}, 1, []string{"error services: bad.json"}},
+		"an open admin":             {known, []string{"--admin=:" + strings.Split(free(), ":")[1]}, 0, []string{"warning admin: asks nobody who they are; set --admin-token-file"}},
+		"no token file":             {known, []string{"--admin-token-file=" + filepath.Join(dir, "none")}, 2, []string{"error flags: --admin-token-file: open"}},
+		"an unknown variable":       {append([]string{"SERAI_MAX_HAED=1"}, known...), nil, 0, []string{`warning start: "SERAI_MAX_HAED": did you mean "SERAI_MAX_HEAD"?`}},
+		"a wrong variable":          {append([]string{"SERAI_MAX_HOPS=0"}, known...), nil, 2, []string{"error flags: SERAI_MAX_HOPS=0 is not at least 1"}},
+		"a config file":             {known, []string{"--config=" + write("good.hcl", "max_hops = 3\n")}, 0, []string{"ok config file: good.hcl is understood"}},
+		"two mistakes in it":        {known, []string{"--config=" + write("bad.hcl", "max_hosp = 3\nhtttp = \":80\"\n")}, 2, []string{"error config file: bad.hcl:1,1-9: Unknown setting", "error config file: bad.hcl:2,1-6"}},
+		"its own flags in it":       {known, []string{"--config=" + write("own.hcl", "skip = \"ports\"\n")}, 2, []string{`error config file: "skip" is not a flag of serai serve`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -38,7 +39,11 @@ func (c logLevelCommand) Run(ctx context.Context, env *environment) error {
 	case res.StatusCode != http.StatusOK:
 		return c.refused(res)
 	}
-	_, err = io.Copy(env.stdout, io.LimitReader(res.Body, 4096))
+	answer, err := io.ReadAll(io.LimitReader(res.Body, 4096))
+	if err != nil {
+		return c.fails(err)
+	}
+	_, err = fmt.Fprintln(env.stdout, shown(strings.TrimSpace(string(answer))))
 	return err
 }
 

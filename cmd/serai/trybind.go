@@ -6,27 +6,50 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
 
-// tryBind says why an address could not be listened on, in the words of bind. It does not listen:
-// with --reuse-port the kernel would give it connections of a serai that runs.
-func tryBind(address, flag string, shared bool) error {
+// binder says why addresses could not be listened on.
+type binder struct {
+	shared bool // with --reuse-port
+	had    []netip.AddrPort
+}
+
+// try says why an address could not be listened on, beside those before, in the words of
+// bind. It does not listen: with --reuse-port the kernel would give it connections of a serai
+// that runs.
+func (b *binder) try(address, flag string) error {
 	if err := checkListen(address, flag); err != nil {
 		return &usageError{err}
 	}
-	at, err := net.ResolveTCPAddr("tcp", address)
-	if err == nil {
-		err = bindOnly(at.AddrPort(), shared)
+	resolved, err := net.ResolveTCPAddr("tcp", address)
+	if err != nil {
+		return bindError(err, address, flag)
 	}
+	at := resolved.AddrPort()
+	if !b.shared && slices.ContainsFunc(b.had, func(o netip.AddrPort) bool { return overlap(o, at) }) {
+		err = os.NewSyscallError("bind", unix.EADDRINUSE)
+	} else {
+		err = bindOnly(at, b.shared)
+	}
+	b.had = append(b.had, at)
 	return bindError(err, address, flag)
 }
 
+// overlap reports whether one process cannot listen on both.
+func overlap(a, b netip.AddrPort) bool {
+	return a.Port() != 0 && a.Port() == b.Port() && (everywhere(a.Addr()) || everywhere(b.Addr()) || a.Addr().Unmap() == b.Addr().Unmap())
+}
+
+// everywhere reports whether a is all of this machine, of both families as the net package has it.
+func everywhere(a netip.Addr) bool { return !a.IsValid() || a.IsUnspecified() }
+
 // bindOnly binds a socket, and closes it. An address that is not valid is all of this machine.
 func bindOnly(at netip.AddrPort, shared bool) error {
-	family, dual := unix.AF_INET6, !at.Addr().IsValid() || at.Addr() == netip.IPv6Unspecified()
-	if at.Addr().Unmap().Is4() {
+	family, dual := unix.AF_INET6, everywhere(at.Addr())
+	if at.Addr().Unmap().Is4() && !dual {
 		family = unix.AF_INET
 	}
 	fd, err := unix.Socket(family, unix.SOCK_STREAM, 0)
@@ -62,7 +85,7 @@ func bindOnly(at netip.AddrPort, shared bool) error {
 			}
 		}
 		v6 := &unix.SockaddrInet6{Port: int(at.Port())}
-		if at.Addr().IsValid() {
+		if !dual {
 			v6.Addr = at.Addr().As16()
 		}
 		if zone := at.Addr().Zone(); zone != "" {
