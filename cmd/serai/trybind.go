@@ -44,7 +44,7 @@ func overlap(a, b netip.AddrPort) bool {
 }
 
 // everywhere reports whether a is all of this machine, of both families as the net package has it.
-func everywhere(a netip.Addr) bool { return !a.IsValid() || a.IsUnspecified() }
+func everywhere(a netip.Addr) bool { return !a.IsValid() || a.Unmap().IsUnspecified() }
 
 // bindOnly binds a socket, and closes it. An address that is not valid is all of this machine.
 func bindOnly(at netip.AddrPort, shared bool) error {
