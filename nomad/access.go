@@ -56,6 +56,14 @@ func NewReadError(a Access, path string, cause error) *AccessError {
 // Unwrap lets errors.Is find the refusals.
 func (e *AccessError) Unwrap() []error { return e.Causes }
 
+// For returns e with the policy that grants a, of which only a part was checked: whoever
+// applies the policy of a part takes the rest away.
+func (e *AccessError) For(a Access) *AccessError {
+	whole := *e
+	whole.access = a
+	return &whole
+}
+
 // Missing names what is missing.
 func (e *AccessError) Missing() string {
 	var parts []string

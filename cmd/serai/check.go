@@ -193,7 +193,7 @@ func (c *checkCommand) nomad(ctx context.Context, s *system, f *findings) {
 	var missing *nomad.AccessError
 	switch {
 	case errors.As(err, &missing):
-		f.missing("nomad", s.client.Address(), missing)
+		f.missing("nomad", s.client.Address(), missing.For(s.access(true)))
 	case err != nil:
 		f.wrong("nomad", err)
 		return

@@ -61,7 +61,7 @@ func (s *system) tellAccess(ctx context.Context, access nomad.Access, err error)
 	case !errors.As(err, &missing):
 		s.logger.Warn("what nomad lets serai do is not known", append(about, "wanted", rights, "error", err)...)
 	default:
-		s.tellPolicy("nomad does not let serai do all that it should", missing, append(about, "wanted", rights)...)
+		s.tellPolicy("nomad does not let serai do all that it should", missing.For(s.access(true)), append(about, "wanted", rights)...)
 	}
 }
 

@@ -407,7 +407,7 @@ func TestMissingPolicy(t *testing.T) {
 	sim.PutToken(nomadsim.Token{Secret: "s"})
 	p := start(t, map[string]string{"NOMAD_ADDR": url, "NOMAD_TOKEN": "s"}, "serve", "--http="+testnet.Address(t), "--admin=", "--drain-delay=0s")
 	until(t, "the policy", func() bool {
-		return strings.Contains(p.stderr.String(), `capabilities = ["read-job"]`) && strings.Contains(p.stderr.String(), "nomad acl policy apply")
+		return strings.Contains(p.stderr.String(), `capabilities = ["read-job"]`) && strings.Contains(p.stderr.String(), "  variables {") && strings.Contains(p.stderr.String(), "nomad acl policy apply")
 	})
 }
 
