@@ -170,9 +170,9 @@ func TestAttempts(t *testing.T) {
 			if ended := s.ended; c.status == 200 != (ended == 1) {
 				t.Errorf("%d answers were read to their end", ended)
 			}
-			for _, e := range n.registry.Endpoints() {
-				if e.Inflight != 0 {
-					t.Errorf("a place at %s is not given back", e.Target.Address)
+			for _, e := range n.registry.All() {
+				if e.Inflight() != 0 {
+					t.Errorf("a place at %s is not given back", e.Target().Address)
 				}
 			}
 		})
@@ -228,7 +228,7 @@ func TestFailures(t *testing.T) {
 			if got != c.want {
 				t.Errorf("got  %s\nwant %s", got, c.want)
 			}
-			blamed := slices.ContainsFunc(n.registry.Endpoints(), func(e upstream.EndpointStatus) bool { return e.State == upstream.Ejected })
+			blamed := slices.ContainsFunc(n.registry.All(), func(e *upstream.Endpoint) bool { return e.State() == upstream.Ejected })
 			if blamed != c.blamed {
 				t.Errorf("an instance was blamed: %v, want %v", blamed, c.blamed)
 			}

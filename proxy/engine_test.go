@@ -106,7 +106,7 @@ func newNodeWithin(t *testing.T, encoders *coding.Encoders, o proxy.Options, ro 
 	t.Cleanup(n.stop)
 	builder.Update(&discovery.Snapshot{Index: 1, Services: map[discovery.Key]*discovery.Service{key: s}})
 	until(t, "ready instances", func() bool {
-		return !slices.ContainsFunc(n.registry.Endpoints(), func(e upstream.EndpointStatus) bool { return e.State != upstream.Ready })
+		return !slices.ContainsFunc(n.registry.All(), func(e *upstream.Endpoint) bool { return e.State() != upstream.Ready })
 	})
 	return n
 }

@@ -149,8 +149,8 @@ func newPlaces(t *testing.T, o proxy.Options, catalog *policy.Catalog, all ...pl
 	t.Cleanup(n.stop)
 	b.Update(&discovery.Snapshot{Index: 1, Services: services})
 	until(t, "ready instances", func() bool {
-		return !slices.ContainsFunc(n.registry.Endpoints(), func(e upstream.EndpointStatus) bool {
-			return e.State != upstream.Ready && !dead[e.Target.Address]
+		return !slices.ContainsFunc(n.registry.All(), func(e *upstream.Endpoint) bool {
+			return e.State() != upstream.Ready && !dead[e.Target().Address]
 		})
 	})
 	return n

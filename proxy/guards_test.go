@@ -350,7 +350,7 @@ func TestWaitingPassesNoGuard(t *testing.T) {
 				k.rest()
 			}
 			until(t, "the place to be free", func() bool {
-				return d.proxy.Inflight() == 0 && !slices.ContainsFunc(d.registry.Endpoints(), func(e upstream.EndpointStatus) bool { return e.Inflight > 0 })
+				return d.proxy.Inflight() == 0 && !slices.ContainsFunc(d.registry.All(), func(e *upstream.Endpoint) bool { return e.Inflight() > 0 })
 			})
 			if c.status != 200 && len(i.recorded()) > 0 {
 				t.Error("the instance was asked")

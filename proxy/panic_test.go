@@ -143,7 +143,7 @@ func TestPanicCutsOneRequest(t *testing.T) {
 			t.Errorf("after %s: status %d, reason %q", place, x.Status, x.Reason)
 		}
 		route := table.Current().Routes()[0]
-		if e, r := registry.Endpoints()[0].Inflight, route.Stats.Inflight(); e != 0 || r != 0 || p.Inflight() != 0 {
+		if e, r := registry.All()[0].Inflight(), route.Stats.Inflight(); e != 0 || r != 0 || p.Inflight() != 0 {
 			t.Errorf("after %s: %d in flight at the instance, %d of the route, %d in all", place, e, r, p.Inflight())
 		}
 	}

@@ -135,7 +135,7 @@ func TestLingeringEnds(t *testing.T) {
 	if r := w.lookup("a.example"); r != nil {
 		t.Errorf("the route is still there: %+v", r)
 	}
-	if left := w.registry.Endpoints(); len(left) > 0 {
+	if left := w.registry.All(); len(left) > 0 {
 		t.Errorf("endpoints are left: %+v", left)
 	}
 }

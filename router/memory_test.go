@@ -218,7 +218,7 @@ func TestEveryQuotaAtOnce(t *testing.T) {
 	defer func() { cancel(); <-done }()
 	// The prober forgets an endpoint that is gone when it comes to it.
 	idle := func() bool {
-		return !slices.ContainsFunc(registry.Endpoints(), func(e upstream.EndpointStatus) bool { return e.State == upstream.Probing })
+		return !slices.ContainsFunc(registry.All(), func(e *upstream.Endpoint) bool { return e.State() == upstream.Probing })
 	}
 	x := &built{table: router.NewRouter(), before: heap()}
 	var err error

@@ -68,7 +68,7 @@ func TestSharedAndReleased(t *testing.T) {
 	if e.Status().Idle != 0 {
 		t.Error("kept a connection to an endpoint that left")
 	}
-	if n := len(r.Endpoints()); n != 0 {
+	if n := len(r.All()); n != 0 {
 		t.Errorf("%d endpoints left", n)
 	}
 }

@@ -56,7 +56,8 @@ func TestFailuresInARowEject(t *testing.T) {
 	if e := r.Ejections(); e.Ejected != 2 || e.Suppressed == 0 {
 		t.Errorf("counted %+v, want 2 ejected and some spared", e)
 	}
-	for _, s := range r.Endpoints() {
+	for _, e := range r.All() {
+		s := e.Status()
 		if (s.State == upstream.Ejected) != (s.Cause != "") {
 			t.Errorf("instance %s is %v because %q", s.Target.Instance, s.State, s.Cause)
 		}

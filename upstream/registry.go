@@ -89,16 +89,6 @@ func (r *Registry) All() []*Endpoint {
 	return all
 }
 
-// Endpoints returns the state of every endpoint that a table names.
-func (r *Registry) Endpoints() []EndpointStatus {
-	all := r.All()
-	status := make([]EndpointStatus, len(all))
-	for i, e := range all {
-		status[i] = e.Status()
-	}
-	return status
-}
-
 // Acquire returns the Endpoint of t, making it when it is new. Each Acquire
 // needs one Release.
 func (r *Registry) Acquire(t Target) *Endpoint { return r.AcquireFor(t, "") }

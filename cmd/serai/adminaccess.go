@@ -9,12 +9,10 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync/atomic"
 
 	"serai/admin"
-	"serai/nomad"
 	"serai/secret"
 )
 
@@ -144,21 +142,6 @@ func (a *adminAccess) verify(chain []*x509.Certificate) error {
 // followAdmin follows the files and the variable until ctx ends.
 func (s *system) followAdmin(ctx context.Context) error {
 	return followFiles(ctx, s.adminAccess.followed, s.logger)
-}
-
-// followAdminToken follows the variable with tokens until ctx ends.
-func (s *system) followAdminToken(ctx context.Context) error {
-	path := s.AdminFlags.TokenPath
-	return s.adminAccess.secrets.Run(ctx, secret.Options{
-		Client: s.client, Namespace: s.env.getenv("NOMAD_NAMESPACE"), Logger: s.logger,
-		Refused: func(_ string, err error) {
-			access := s.access(true) // the whole policy, of which this is one right
-			if !slices.Contains(access.Read, path) {
-				access.Read = append(access.Read, path)
-			}
-			s.tellPolicy("nomad does not let serai read a secret", nomad.NewReadError(access, path, err))
-		},
-	})
 }
 
 // warnOpen tells at the start what others than this machine may read of the admin, and over

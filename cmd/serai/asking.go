@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -85,23 +84,14 @@ func (a *reaching) token(getenv func(string) string) (string, error) {
 
 // transport is how the admin is reached.
 func (a *reaching) transport() (*http.Transport, error) {
-	c := &tls.Config{ServerName: a.ServerName}
-	if a.CA != "" {
-		var err error
-		if c.RootCAs, err = readRoots(a.CA); err != nil {
-			return nil, &usageError{fmt.Errorf("--admin-ca-file: %w", err)}
-		}
-	}
-	switch {
-	case (a.Cert == "") != (a.Key == ""):
+	if (a.Cert == "") != (a.Key == "") {
 		return nil, &usageError{errors.New("--admin-client-cert-file and --admin-client-key-file go together")}
-	case a.Cert != "":
-		pair, err := tls.LoadX509KeyPair(a.Cert, a.Key)
-		if err != nil {
-			return nil, &usageError{fmt.Errorf("--admin-client-cert-file=%s with --admin-client-key-file=%s: %w", a.Cert, a.Key, err)}
-		}
-		c.Certificates = []tls.Certificate{pair}
 	}
+	c, err := clientTLS(fileFlag{"admin-ca-file", a.CA}, fileFlag{"admin-client-cert-file", a.Cert}, fileFlag{"admin-client-key-file", a.Key})
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	c.ServerName = a.ServerName
 	return &http.Transport{
 		Proxy: http.ProxyFromEnvironment, TLSClientConfig: c, DisableKeepAlives: true,
 		DialContext: (&net.Dialer{Timeout: askTime}).DialContext, TLSHandshakeTimeout: askTime, ResponseHeaderTimeout: askTime,

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,7 +42,7 @@ const expirySoon = 7 * 24 * time.Hour
 // Run checks, and fails if something is wrong.
 func (c *checkCommand) Run(ctx context.Context, env *environment) error {
 	f := &findings{from: c.Serve.from}
-	usage := c.flags(ctx, env, f)
+	usage := c.all(ctx, env, f)
 	if err := f.print(env.stdout, c.JSON); err != nil {
 		return err
 	}
@@ -56,16 +57,11 @@ func (c *checkCommand) Run(ctx context.Context, env *environment) error {
 
 // skips reports whether a part is left out.
 func (c *checkCommand) skips(part string) bool {
-	for _, s := range c.Skip {
-		if s == part {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(c.Skip, part)
 }
 
-// flags checks everything, and returns the error of usage that keeps the rest from being checked.
-func (c *checkCommand) flags(ctx context.Context, env *environment, f *findings) error {
+// all checks everything, and returns the error of usage that keeps the rest from being checked.
+func (c *checkCommand) all(ctx context.Context, env *environment, f *findings) error {
 	serve := &c.Serve
 	if err := serve.validate(); err != nil {
 		f.wrong("flags", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"serai/internal/mayhang"
@@ -64,21 +65,12 @@ func (f *followedFiles) look() (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	settled := same(sums, f.seen)
+	settled := slices.Equal(sums, f.seen)
 	f.seen = sums
-	if changed = settled && !same(sums, f.tried); changed {
+	if changed = settled && !slices.Equal(sums, f.tried); changed {
 		f.tried, f.refusal = sums, f.use(contents)
 	}
 	return changed, f.refusal
-}
-
-func same(a, b []fileSum) bool {
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
 }
 
 // followFiles looks at all of them every two seconds until ctx ends.

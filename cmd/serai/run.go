@@ -51,7 +51,7 @@ func (s *system) run(ctx context.Context) error {
 		start("config file", s.config.Run)
 		start("keys of tokens", func(ctx context.Context) error { return s.file.named.tokens.Followed.Run(ctx, s.logger) })
 		if s.client != nil {
-			start("secrets", s.followSecrets)
+			start("secrets", func(ctx context.Context) error { return s.followSecrets(ctx, s.file.named.secrets) })
 		}
 	}
 	if s.CertDir != "" {
@@ -68,7 +68,7 @@ func (s *system) run(ctx context.Context) error {
 		start("admin", s.serveAdmin)
 		start("files of the admin", s.followAdmin)
 		if s.adminAccess.secrets != nil {
-			start("token of the admin", s.followAdminToken)
+			start("token of the admin", func(ctx context.Context) error { return s.followSecrets(ctx, s.adminAccess.secrets) })
 		}
 		start("traffic of the admin", s.admin.Run)
 	}

@@ -93,9 +93,9 @@ func secretStatus(store *secret.Store) (all []admin.SecretStatus) {
 	return all
 }
 
-// followSecrets watches the variables until ctx ends.
-func (s *system) followSecrets(ctx context.Context) error {
-	return s.file.named.secrets.Run(ctx, secret.Options{
+// followSecrets watches the variables of a store until ctx ends.
+func (s *system) followSecrets(ctx context.Context, of *secret.Store) error {
+	return of.Run(ctx, secret.Options{
 		Client: s.client, Namespace: s.env.getenv("NOMAD_NAMESPACE"), Logger: s.logger,
 		Refused: func(path string, err error) {
 			access := s.access(true)                 // the whole policy, of which this is one right

@@ -261,10 +261,10 @@ func (s *system) makeAdmin() (err error) {
 	if s.obtain != nil {
 		o.Obtain = s.obtain
 	}
-	if s.bind != nil {
-		// A serai that runs here may have it still to read.
-	} else if last := s.readLastStop(); last != nil {
-		o.LastStopCut = &last.Cut
+	if s.bind == nil { // otherwise a serai that runs here may have it still to read
+		if last := s.readLastStop(); last != nil {
+			o.LastStopCut = &last.Cut
+		}
 	}
 	s.admin, err = admin.New(o)
 	return err

@@ -92,21 +92,7 @@ func (f *traceFlags) tls() (*tls.Config, error) {
 	if f.CA == "" && f.Cert == "" {
 		return nil, nil
 	}
-	c := &tls.Config{}
-	if f.CA != "" {
-		var err error
-		if c.RootCAs, err = readRoots(f.CA); err != nil {
-			return nil, fmt.Errorf("--otlp-ca-file: %w", err)
-		}
-	}
-	if f.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(f.Cert, f.Key)
-		if err != nil {
-			return nil, fmt.Errorf("--otlp-cert-file=%s with --otlp-key-file=%s: %w", f.Cert, f.Key, err)
-		}
-		c.Certificates = []tls.Certificate{pair}
-	}
-	return c, nil
+	return clientTLS(fileFlag{"otlp-ca-file", f.CA}, fileFlag{"otlp-cert-file", f.Cert}, fileFlag{"otlp-key-file", f.Key})
 }
 
 // readFields reads a file of fields, nil when none is named. Its errors do not have the

@@ -62,8 +62,8 @@ func TestEjection(t *testing.T) {
 		t.Errorf("%d of 100 requests failed, want the five that it takes", failed)
 	}
 	states := make(map[string]upstream.State)
-	for _, e := range k.registry.Endpoints() {
-		states[e.Target.Address] = e.State
+	for _, e := range k.registry.All() {
+		states[e.Target().Address] = e.State()
 	}
 	if states[bad.address] != upstream.Ejected || states[good.address] != upstream.Ready {
 		t.Errorf("states %v", states)

@@ -767,7 +767,7 @@ func TestDrain(t *testing.T) {
 	in.ok("x")
 	idle.status("GET", 200, "")
 	// The client has its answer a moment before the connection is free again.
-	until(t, "an idle connection", func() bool { return k.registry.Endpoints()[0].Idle == 1 })
+	until(t, "an idle connection", func() bool { return k.registry.All()[0].Status().Idle == 1 })
 	busy.send("GET /busy HTTP/1.1", "Host: web.example.org", "")
 	in.head()
 	ended := make(chan error, 1)

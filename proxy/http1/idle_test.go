@@ -119,7 +119,7 @@ func learns(t *testing.T, after time.Duration) error {
 	k := newStack(t, settings{})
 	k.service("web", []string{i.address}, "ingress.host=web.example.org")
 	k.awaitReady()
-	learned := func() time.Duration { return k.registry.Endpoints()[0].ClosesIdle }
+	learned := func() time.Duration { return k.registry.All()[0].Status().ClosesIdle }
 	for end := time.Now().Add(long / 2); learned() == 0 && time.Now().Before(end); time.Sleep(after * 6 / 5) {
 		together(k, 3)
 	}
@@ -166,7 +166,7 @@ func TestKeepAliveTimeoutIsHeeded(t *testing.T) {
 			k.awaitReady()
 			together(k, 1)
 			if c.again { // the client has its answer a moment before the connection is free
-				until(t, "an idle connection", func() bool { return k.registry.Endpoints()[0].Idle == 1 })
+				until(t, "an idle connection", func() bool { return k.registry.All()[0].Status().Idle == 1 })
 			}
 			time.Sleep(c.pause)
 			together(k, 1)
@@ -194,7 +194,7 @@ func TestAReloadTeachesNothing(t *testing.T) {
 		}
 		time.Sleep(1200 * time.Millisecond) // a sweep
 	}
-	if got := k.registry.Endpoints()[0].ClosesIdle; got != 0 {
+	if got := k.registry.All()[0].Status().ClosesIdle; got != 0 {
 		t.Errorf("learned %v of an instance that never closes idle connections by age", got)
 	}
 }

@@ -119,7 +119,7 @@ func TestServerNameOfInstances(t *testing.T) {
 			p := k.dial()
 			p.send("GET / HTTP/1.1", "Host: web.example.org", "")
 			if res, body := p.answer("GET"); res.StatusCode != 200 || !strings.HasPrefix(body, c.want) {
-				t.Errorf("answer %s %q, want %q; instances %+v", res.Status, body, c.want, k.registry.Endpoints())
+				t.Errorf("answer %s %q, want %q; instances %+v", res.Status, body, c.want, k.states())
 			}
 		})
 	}
@@ -183,7 +183,7 @@ func TestNamesOfClientsEjectNobody(t *testing.T) {
 			c.status("POST", 502, "tls-failed")
 		}
 		out := 0
-		for _, e := range k.registry.Endpoints() {
+		for _, e := range k.states() {
 			if e.State == upstream.Ejected {
 				out++
 				if !strings.Contains(e.Cause, "not for b.example.org") {
@@ -262,8 +262,8 @@ func TestHostOfChecks(t *testing.T) {
 		k := newStack(t, settings{})
 		k.service("web", []string{"127.0.0.1:9"}, c.tags...)
 		var got []string
-		for _, e := range k.registry.Endpoints() {
-			got = append(got, e.Target.Check.Host)
+		for _, e := range k.registry.All() {
+			got = append(got, e.Target().Check.Host)
 		}
 		if strings.Join(got, " ") != strings.Join(c.want, " ") {
 			t.Errorf("%s: hosts of checks %q, want %q", name, got, c.want)

@@ -137,7 +137,7 @@ func TestNoMemoryForARequest(t *testing.T) {
 	p.ok("x")
 	first.status("GET", 200, "")
 	// The client has its answer a moment before the connection is free again.
-	until(t, "an idle connection", func() bool { return k.registry.Endpoints()[0].Idle == 1 })
+	until(t, "an idle connection", func() bool { return k.registry.All()[0].Status().Idle == 1 })
 	empty()
 	third := k.dial()
 	third.send("GET / HTTP/1.1", "Host: web.example.org", "")

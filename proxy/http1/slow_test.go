@@ -139,7 +139,7 @@ func TestWhoWaitsForAnInstanceWantsNoPlace(t *testing.T) {
 	ask := func() { k.dial().send("GET / HTTP/1.1", "Host: web.example.org", "") }
 	ask() // it may get the connection that was opened to see whether the instance is there
 	until(t, "the first of two requests", func() bool {
-		return k.registry.Endpoints()[0].Inflight == 2 || k.registry.Waiting().Requests == 1
+		return k.registry.All()[0].Inflight() == 2 || k.registry.Waiting().Requests == 1
 	})
 	ask()
 	until(t, "a request that waits", func() bool { return k.registry.Waiting().Requests > 0 })

@@ -147,8 +147,16 @@ func (k *stack) service(name string, addresses []string, tags ...string) {
 func (k *stack) awaitReady() {
 	k.t.Helper()
 	until(k.t, "ready instances", func() bool {
-		return !slices.ContainsFunc(k.registry.Endpoints(), func(e upstream.EndpointStatus) bool { return e.State != upstream.Ready })
+		return !slices.ContainsFunc(k.registry.All(), func(e *upstream.Endpoint) bool { return e.State() != upstream.Ready })
 	})
+}
+
+// states are those of all instances.
+func (k *stack) states() (all []upstream.EndpointStatus) {
+	for _, e := range k.registry.All() {
+		all = append(all, e.Status())
+	}
+	return all
 }
 
 // origin is an instance that a test writes by hand.

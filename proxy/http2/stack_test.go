@@ -132,8 +132,8 @@ func (k *stack) point(address string, tags ...string) {
 		ID: address, Service: "web", Namespace: "default", Alloc: address, Address: a.Addr().String(), Port: int(a.Port()), Tags: append([]string{"ingress.host=a.test"}, tags...),
 	}}}}})
 	until(k.t, "a ready instance", func() bool {
-		all := k.registry.Endpoints()
-		return len(all) == 1 && all[0].State == upstream.Ready
+		all := k.registry.All()
+		return len(all) == 1 && all[0].State() == upstream.Ready
 	})
 }
 

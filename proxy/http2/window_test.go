@@ -92,7 +92,7 @@ func TestWaitingBodiesKeepNobodyOut(t *testing.T) {
 		b, _ := io.ReadAll(r.Body)
 		io.WriteString(w, strconv.Itoa(len(b)))
 	})
-	k.point(k.registry.Endpoints()[0].Target.Address, "ingress.max-inflight=1", "ingress.wait=60s")
+	k.point(k.registry.All()[0].Target().Address, "ingress.max-inflight=1", "ingress.wait=60s")
 	p := k.dial()
 	p.get(1, "/hold") // has the only place
 	waiting := bytes.Repeat([]byte("x"), 16_000)
