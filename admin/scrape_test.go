@@ -124,7 +124,7 @@ func large(b *testing.B, services int) *node {
 // service has been called.
 func BenchmarkLarge(b *testing.B) {
 	n := large(b, 10_000)
-	for _, path := range []string{"/metrics", "/routes", "/instances", "/rejections", "/ready"} {
+	for _, path := range []string{"/metrics", "/routes", "/instances", "/rejections", "/ready", "/api/v1/instances", "/ui/overview", "/ui/routes", "/ui/routes?limit=1000", "/ui/instances"} {
 		for _, encoding := range []string{"identity", "gzip"} {
 			if encoding == "gzip" && path != "/metrics" {
 				continue
