@@ -45,6 +45,7 @@ var accidental = []struct{ what, instead string }{
 
 // TestAPIDocument asks a running serai everything, and compares its answers with the document.
 func TestAPIDocument(t *testing.T) {
+	t.Parallel()
 	admin, secure, dir := testnet.Address(t), testnet.Address(t), t.TempDir()
 	authority(t).write(t, dir, "default", "shop.example.org")
 	web := instance(t, "web", "ingress.host=shop.example.org", "ingress.admin.host=shop.example.org", "ingress.admin.path=/admin", "ingress.admin.striip=/admin")

@@ -77,6 +77,7 @@ type seenByChromium struct {
 // over HTTP/2 (RFC 8441), and another host, for which it makes a connection of its own: that the
 // first one would be answered 421 is in TestHTTP2.
 func TestChromium(t *testing.T) {
+	t.Parallel()
 	browser, err := exec.LookPath("chromium")
 	if err != nil {
 		t.Skip("not run: there is no chromium in PATH")

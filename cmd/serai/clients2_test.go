@@ -58,6 +58,7 @@ func randomFile(t *testing.T, size int) (path, content string) {
 // TestCurl speaks HTTP/2 over TLS and by prior knowledge, with an instance of HTTP/1 and
 // one of HTTP/2.
 func TestCurl(t *testing.T) {
+	t.Parallel()
 	curl := program(t, "curl")
 	if !strings.Contains(runProgram(t, "", curl, "--version").out, "HTTP2") {
 		t.Skip("not run: this curl does not speak HTTP/2")
@@ -144,6 +145,7 @@ func TestCurl(t *testing.T) {
 
 // TestNghttp: the client of nghttp2, which says what few others do.
 func TestNghttp(t *testing.T) {
+	t.Parallel()
 	nghttp := program(t, "nghttp")
 	const one, two = "one.example.org", "two.example.org"
 	s := serveForPrograms(t, []string{one, two}, instance(t, "one", "ingress.host="+one), instance(t, "two", "ingress.host="+two, "ingress.scheme=h2c"))
@@ -189,6 +191,7 @@ func TestNghttp(t *testing.T) {
 
 // TestGrpcurl asks the sample service, of which it learns by reflection.
 func TestGrpcurl(t *testing.T) {
+	t.Parallel()
 	grpcurl := goProgram(t, "grpcurl")
 	const echoes = "serai.hello.v1.Echo"
 	s := serveForPrograms(t, []string{grpcHost}, instance(t, "echo", "ingress.host="+grpcHost, "ingress.scheme=grpc", "ingress.check=grpc"))
@@ -244,6 +247,7 @@ func TestGrpcurl(t *testing.T) {
 
 // TestGrpcurlLines runs the lines that the README, the job and serai dev have for gRPC.
 func TestGrpcurlLines(t *testing.T) {
+	t.Parallel()
 	grpcurl, curl := goProgram(t, "grpcurl"), program(t, "curl")
 	traffic := testnet.Address(t)
 	p := start(t, nil, "dev", "--http="+traffic, "--admin="+testnet.Address(t), "--every=0s")
@@ -275,6 +279,7 @@ func TestGrpcurlLines(t *testing.T) {
 
 // TestGhz asks many times, at once and in streams.
 func TestGhz(t *testing.T) {
+	t.Parallel()
 	ghz := goProgram(t, "ghz")
 	s := serveForPrograms(t, []string{grpcHost}, instance(t, "a", "ingress.host="+grpcHost, "ingress.scheme=grpc"))
 	for way, at := range map[string][]string{"h2c": {"--insecure", s.plain}, "TLS": {"--cacert=" + s.root, "--cname=" + grpcHost, s.secure}} {

@@ -164,6 +164,7 @@ func (s *shownSerai) traffic() {
 // TestDashboard drives every page in a real browser, at the widths of a telephone and of a
 // desk, light and dark: it complains of nothing, asks nobody else, and can be read.
 func TestDashboard(t *testing.T) {
+	t.Parallel()
 	tab := chromium(t, "127.0.0.1:1")
 	s := newShownSerai(t)
 	s.traffic()

@@ -17,6 +17,7 @@ import (
 // TestGRPCStreamsEnd: when an instance is gone, or serai drains, streams end with a status
 // that clients try again, and a new stream goes elsewhere.
 func TestGRPCStreamsEnd(t *testing.T) {
+	t.Parallel()
 	open := func(t *testing.T, ctx context.Context, c *grpc.ClientConn, i *grpcInstance, late string) grpc.ClientStream {
 		t.Helper()
 		s := openStream(t, metadata.NewOutgoingContext(ctx, metadata.Pairs("hang-name", "x", "hang-late", late)), c, "/own/Hang")

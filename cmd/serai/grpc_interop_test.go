@@ -109,6 +109,7 @@ func TestGRPCMetadata(t *testing.T) {
 
 // TestGRPCMessages pass as they are, whatever their size, one way after the other and both at once.
 func TestGRPCMessages(t *testing.T) {
+	t.Parallel()
 	sizes := []int{0, 1, 5, 8 << 10, 16<<10 - 5, 16 << 10, 16<<10 + 1, 64 << 10, 1 << 20, 5 << 20}
 	for _, w := range grpcWays {
 		for _, compressor := range []string{"identity", "gzip"} {

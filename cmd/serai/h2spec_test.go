@@ -11,6 +11,7 @@ import (
 // one, on both ports. What does not begin with the preface is HTTP/1 on the plain port, and
 // answered 400 there: h2spec, which wants the connection closed, cannot read that.
 func TestH2spec(t *testing.T) {
+	t.Parallel()
 	h2spec := goProgram(t, "h2spec")
 	const host = "localhost"
 	s := serveForPrograms(t, []string{host}, instance(t, "one", "ingress.host="+host))

@@ -22,6 +22,7 @@ import (
 // listener, one connection after the other. Each of them ends as it should and is counted,
 // another client is answered all the time, and what serai takes stays small.
 func TestHTTP2Attacks(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("it takes half a minute")
 	}

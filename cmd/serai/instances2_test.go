@@ -248,6 +248,7 @@ func nodeInstance(t *testing.T, args ...string) string {
 
 // TestNodeInstance has node answer over HTTP/2, with and without TLS.
 func TestNodeInstance(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	authority(t).write(t, dir, "own", "node.example.org")
 	_, address := serveStatic(t, []nomad.Registration{

@@ -460,6 +460,7 @@ namespace "team-a" {
 // TestBadInput: each gets an error of usage that says what is wrong, and
 // nothing is started.
 func TestBadInput(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	file := func(text string) string {
 		f, err := os.CreateTemp(dir, "*.hcl")

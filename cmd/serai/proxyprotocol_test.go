@@ -153,6 +153,7 @@ func tcp(s string) *net.TCPAddr {
 
 // TestProxyProtocol: who may announce a client, and what is made of it.
 func TestProxyProtocol(t *testing.T) {
+	t.Parallel()
 	certs, secure := selfSigned(t), testnet.Address(t)
 	p, plain := serveStatic(t, []nomad.Registration{instance(t, "web", "ingress.host=web.example.org")},
 		"--proxy-protocol-from=127.0.0.1", "--head-timeout=1s", "--access-log=stdout", "--https="+secure, "--cert-dir="+certs)

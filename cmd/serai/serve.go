@@ -1,22 +1,14 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net/netip"
-	"os"
-	"runtime"
-	"slices"
 	"strings"
-	"time"
 
-	"serai/consul"
 	"serai/internal/history"
-	"serai/nomad"
 	"serai/router"
 )
 
@@ -269,103 +261,4 @@ func (c *serveCommand) logger(to io.Writer) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(to, o))
 	}
 	return slog.New(slog.NewTextHandler(to, o))
-}
-
-// tellStart logs which serai this is, before anything can go wrong. What Nomad
-// says of itself and of our rights follows when it has been asked: see
-// checkNomad.
-func (c *serveCommand) tellStart(env *environment, logger *slog.Logger) {
-	about := []any{"version", version(), "go", runtime.Version()}
-	host, _ := os.Hostname()
-	address := ""
-	if !c.NoNomad {
-		// One that is refused may carry a password.
-		if client, err := nomad.NewClient(nomad.OptionsFromEnv(env.getenv)); err == nil {
-			address = client.Address()
-		}
-	}
-	inConsul := ""
-	if c.Consul.given {
-		if client, err := consul.NewClient(consul.OptionsFromEnv(env.getenv, c.Consul.address)); err == nil {
-			inConsul = client.Address()
-		}
-	}
-	for _, a := range []struct{ name, value string }{
-		{"host", host}, {"node", c.Node}, {"datacenter", cmp.Or(c.Datacenter, env.getenv("NOMAD_DC"))}, {"region", env.getenv("NOMAD_REGION")},
-		{"namespace", env.getenv("NOMAD_NAMESPACE")}, {"alloc", env.getenv("NOMAD_ALLOC_ID")}, {"nomad", address}, {"consul", inConsul}, {"services", c.Services},
-	} {
-		if a.value != "" {
-			about = append(about, a.name, a.value)
-		}
-	}
-	history.Tell(logger, slog.LevelInfo, history.Started, "serai starts", about...)
-	c.warnUnknown(os.Environ(), logger)
-}
-
-// warnUnknown tells of variables that nobody reads.
-func (c *serveCommand) warnUnknown(environ []string, logger *slog.Logger) {
-	if unknown := unknownSettings(environ, slices.Concat(c.flags, c.asking)); len(unknown) > 0 {
-		logger.Warn("variables of the environment look like settings of serai, and are none: they do nothing", "variables", strings.Join(unknown, ", "))
-	}
-}
-
-// logLevel is a flag that takes DEBUG, INFO, WARN or ERROR, in any case.
-type logLevel slog.Level
-
-// UnmarshalText reads a level, also with an offset: INFO+2.
-func (l *logLevel) UnmarshalText(text []byte) error {
-	if err := (*slog.Level)(l).UnmarshalText(text); err != nil {
-		return fmt.Errorf("%q is not DEBUG, INFO, WARN or ERROR", text)
-	}
-	return nil
-}
-
-// duration is a flag that may not be negative.
-type duration time.Duration
-
-// UnmarshalText reads 500ms, 10s, 2m.
-func (d *duration) UnmarshalText(text []byte) error {
-	v, err := time.ParseDuration(string(text))
-	if err != nil {
-		return fmt.Errorf("%q is not a duration such as 500ms, 10s or 2m", text)
-	}
-	if v < 0 {
-		return fmt.Errorf("%v is negative", v)
-	}
-	*d = duration(v)
-	return nil
-}
-
-func (d duration) value() time.Duration { return time.Duration(d) }
-
-// cidr is a flag that takes 10.0.0.0/8, and 10.0.0.1 for one address.
-type cidr netip.Prefix
-
-// UnmarshalText reads an address or a prefix.
-func (c *cidr) UnmarshalText(text []byte) error {
-	// A zone may contain anything: fe80::%eth0/10 is not one address.
-	if a, err := netip.ParseAddr(string(text)); err == nil && !strings.Contains(a.Zone(), "/") {
-		a = a.Unmap()
-		*c = cidr(netip.PrefixFrom(a, a.BitLen()))
-		return nil
-	}
-	p, err := netip.ParsePrefix(string(text))
-	if err != nil {
-		return fmt.Errorf("%q is not an address or CIDR such as 10.0.0.0/8", text)
-	}
-	// Addresses are compared as IPv4 where they are: ::ffff:10.0.0.0/104 is
-	// 10.0.0.0/8.
-	if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 {
-		p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
-	}
-	*c = cidr(p.Masked())
-	return nil
-}
-
-func prefixes(list []cidr) []netip.Prefix {
-	all := make([]netip.Prefix, len(list))
-	for i, c := range list {
-		all[i] = netip.Prefix(c)
-	}
-	return all
 }

@@ -9,9 +9,10 @@ import (
 	"testing"
 )
 
-// The ports are below the kernel's range for outgoing connections, which could take one
-// between a test's check of it and its use.
-const lowest, highest = 10000, 32000
+// The ports are below the kernel's range for outgoing connections, and below the one from
+// which Nomad gives ports to its jobs: either could take one between a test's check of it
+// and its use.
+const lowest, highest = 10000, 20000
 
 var (
 	mu    sync.Mutex
