@@ -17,14 +17,14 @@ import (
 // Listen opens a TCP address. Shared lets another process open it, too. Connections
 // whose clients accept nothing for writeIdle are closed.
 func Listen(address string, shared bool, writeIdle time.Duration) (net.Listener, error) {
-	// Connections inherit keep-alive from their listener, which saves system calls.
+	// Connections inherit options from their listener, which saves system calls.
 	config := net.ListenConfig{KeepAlive: -1, Control: func(_, _ string, c syscall.RawConn) error {
 		if shared {
 			if err := socket.SetOptions(c, socket.Option{Level: unix.SOL_SOCKET, Name: unix.SO_REUSEPORT, Value: 1}); err != nil {
 				return err
 			}
 		}
-		return errors.Join(socket.GiveUpAfter(c, writeIdle), socket.ProbeSilent(c))
+		return errors.Join(socket.GiveUpAfter(c, writeIdle), socket.ProbeSilent(c), socket.BoundUnsent(c))
 	}}
 	l, err := config.Listen(context.Background(), "tcp", address)
 	if err != nil {
