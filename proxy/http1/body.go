@@ -50,6 +50,7 @@ func (b *requestBody) reset(c *conn, h *wire.RequestHead) {
 	default:
 		b.left.Store(unknownSize)
 	}
+	c.wire.ExpectWhole(h.Framing == wire.Length && h.Size > socket.SmallBuffer && h.Size <= socket.LargeBuffer)
 	switch {
 	case h.Framing == wire.Chunked || h.Framing == wire.Length && h.Size > socket.LargeBuffer:
 		b.head = c.wire.Detach()

@@ -8,12 +8,14 @@ import (
 
 // Buffer sizes in bytes. A tiny one has room for most requests without a body, of which
 // thousands may be waiting for their answers; a small one for nearly every head and
-// small body; a large one for the largest head, and bodies are copied through it; a
-// huge one saves a fifth of the cost of a body of many megabytes.
+// small body; a large one for the largest head, and bodies are copied through it; a whole
+// one for a head and a body that fits into a large one, which are read at once; a huge one
+// saves a fifth of the cost of a body of many megabytes.
 const (
 	TinyBuffer  = 2 << 10
 	SmallBuffer = 8 << 10
 	LargeBuffer = 64 << 10
+	WholeBuffer = LargeBuffer + SmallBuffer
 	HugeBuffer  = 256 << 10
 )
 
@@ -38,6 +40,7 @@ var (
 	tinyBuffers  = sync.Pool{New: func() any { return new([TinyBuffer]byte) }}
 	smallBuffers = sync.Pool{New: func() any { return new([SmallBuffer]byte) }}
 	largeBuffers = sync.Pool{New: func() any { return new([LargeBuffer]byte) }}
+	wholeBuffers = sync.Pool{New: func() any { return new([WholeBuffer]byte) }}
 	hugeBuffers  = sync.Pool{New: func() any { return new([HugeBuffer]byte) }}
 )
 
@@ -51,6 +54,9 @@ func GetSmall() []byte { return smallBuffers.Get().(*[SmallBuffer]byte)[:] }
 // GetLarge takes a buffer of LargeBuffer bytes.
 func GetLarge() []byte { return largeBuffers.Get().(*[LargeBuffer]byte)[:] }
 
+// getWhole takes a buffer of WholeBuffer bytes.
+func getWhole() []byte { return wholeBuffers.Get().(*[WholeBuffer]byte)[:] }
+
 // getHuge takes a buffer of HugeBuffer bytes. It is counted by takeHuge.
 func getHuge() []byte { return hugeBuffers.Get().(*[HugeBuffer]byte)[:] }
 
@@ -63,6 +69,8 @@ func Put(b []byte) {
 		smallBuffers.Put((*[SmallBuffer]byte)(b[:SmallBuffer]))
 	case LargeBuffer:
 		largeBuffers.Put((*[LargeBuffer]byte)(b[:LargeBuffer]))
+	case WholeBuffer:
+		wholeBuffers.Put((*[WholeBuffer]byte)(b[:WholeBuffer]))
 	case HugeBuffer:
 		hugeBuffers.Put((*[HugeBuffer]byte)(b[:HugeBuffer]))
 	}

@@ -33,6 +33,7 @@ type Conn struct {
 	held             atomic.Int64   // bytes held of its memory
 	first            [1]byte        // used by fillFromByte
 	shared           bool           // several goroutines write, one after the other
+	whole            bool           // set by ExpectWhole
 	closed           atomic.Bool    // set by Close
 	look             *look          // used by HungUp; nil until it is called
 

@@ -109,19 +109,44 @@ func (c *Conn) Detach() []byte { return c.DetachFor(LargeBuffer) }
 // a large one. Without memory for that it is a small one, if the unread bytes fit.
 func (c *Conn) DetachFor(n int) []byte {
 	unread := len(c.Buffered())
-	if unread > LargeBuffer {
+	if unread > LargeBuffer && c.huge.Load() {
 		return c.moveTo(getHuge()) // it counts in place of the old one
 	}
 	if c.huge.CompareAndSwap(true, false) {
 		returnHuge()
 	}
+	room := int64(LargeBuffer)
+	if len(c.buf) > SmallBuffer { // the old one is held as long as the new one
+		room += int64(len(c.buf))
+	}
 	switch n = max(n, unread); {
 	case n <= TinyBuffer:
 		return c.moveTo(getTiny())
-	case n <= SmallBuffer, unread <= SmallBuffer && !c.hold(max(c.held.Load(), LargeBuffer)):
+	case n <= SmallBuffer, !c.hold(max(c.held.Load(), room)) && unread <= SmallBuffer:
 		return c.moveTo(GetSmall())
+	case n > LargeBuffer:
+		return c.moveTo(getWhole())
 	}
 	return c.moveTo(GetLarge())
+}
+
+// ExpectWhole says whether the next request is expected to have a body that fits into a
+// large buffer: then Serve reads it together with its head, if there is memory for that.
+func (c *Conn) ExpectWhole(expected bool) { c.whole = expected }
+
+// holdsWhole reports whether the next read is one with a whole buffer, for which it holds
+// the memory then.
+func (c *Conn) holdsWhole() bool {
+	return c.whole && !c.memory.RunsLow(memory.Buffers) && c.hold(WholeBuffer)
+}
+
+// shrink moves what has come to a small buffer, since it was less than expected.
+func (c *Conn) shrink(came []byte) []byte {
+	b := GetSmall()
+	move(b, came)
+	Put(came)
+	c.releaseMemory()
+	return b
 }
 
 // Held returns the size of the read buffer, 0 when there is none.

@@ -21,20 +21,30 @@ func (s *sysConn) readOnce(fd uintptr) bool {
 	}
 }
 
-// readIdleOnce takes a buffer, a small or a tiny one, and returns it when there is
-// nothing to read.
-func (s *sysConn) readIdleOnce(fd uintptr, small bool) bool {
-	if small {
-		s.in = GetSmall()
-	} else {
-		s.in = getTiny()
-	}
+// readIdleOnce reads into b, which it returns when there is nothing to read.
+func (s *sysConn) readIdleOnce(fd uintptr, b []byte) bool {
+	s.in = b
 	if s.readOnce(fd) {
 		return true
 	}
-	Put(s.in)
+	Put(b)
 	s.in = nil
 	return false
+}
+
+// readForHandler is readIdleOnce with a buffer for what is expected.
+func (s *sysConn) readForHandler(fd uintptr) bool {
+	switch {
+	case s.conn.holdsWhole():
+		if s.readIdleOnce(fd, getWhole()) {
+			return true
+		}
+		s.conn.releaseMemory()
+		return false
+	case s.larger:
+		return s.readIdleOnce(fd, GetSmall())
+	}
+	return s.readIdleOnce(fd, getTiny())
 }
 
 func (s *sysConn) read(p []byte) (int, error) {
@@ -72,16 +82,20 @@ func (s *sysConn) serve() error {
 func (s *sysConn) await() error { return s.wait(stepAwait) }
 
 func (s *sysConn) serveOnce(fd uintptr) bool {
-	for s.readIdleOnce(fd, s.larger) {
+	for s.readForHandler(fd) {
 		b, n := s.in, s.inN
 		s.in = nil
 		if s.inErr != 0 || n == 0 {
 			Put(b)
+			s.conn.releaseMemory()
 			return true
 		}
 		full := n == len(b)
 		if full && n == TinyBuffer {
 			b, n = s.readOn(fd, b)
+		}
+		if len(b) == WholeBuffer && n <= SmallBuffer {
+			b = s.conn.shrink(b[:n])
 		}
 		s.larger = n >= TinyBuffer
 		s.serving, s.fd = true, fd
@@ -156,7 +170,7 @@ func (s *sysConn) rest() (head, body []byte) {
 
 func (s *sysConn) askOnce(fd uintptr) bool {
 	if s.asked {
-		return s.readIdleOnce(fd, true)
+		return s.readIdleOnce(fd, GetSmall())
 	}
 	s.asked = true
 	if s.inStep == stepReask && !silent(fd) {
@@ -168,7 +182,7 @@ func (s *sysConn) askOnce(fd uintptr) bool {
 	}
 	// Wait for the answer. A connection that was not checked is new: its peer has sent
 	// nothing yet, but may have closed it.
-	return s.inStep == stepAsk && s.readIdleOnce(fd, true)
+	return s.inStep == stepAsk && s.readIdleOnce(fd, GetSmall())
 }
 
 // silent reports whether there is nothing to read on fd, not even a FIN.
