@@ -2,12 +2,17 @@ package front_test
 
 import (
 	"errors"
+	"io"
 	"net"
 	"os"
+	"syscall"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"serai/front"
+	"serai/wire/socket"
 )
 
 // TestUnsentIsBounded: a client that reads nothing has little more than its own window sent to
@@ -47,4 +52,47 @@ func TestUnsentIsBounded(t *testing.T) {
 		t.Errorf("%d bytes are taken for a client that reads nothing, more than %d", taken, most)
 	}
 	t.Log(taken)
+}
+
+// TestFastReadersAreNotBounded: a client that has read so much may have all that the kernel
+// takes, which needs fewer writes.
+func TestFastReadersAreNotBounded(t *testing.T) {
+	l, err := front.Listen("127.0.0.1:0", false, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	nc, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := socket.NewConn(nc)
+	defer c.Close()
+	bound := func() (n int) {
+		raw, err := nc.(syscall.Conn).SyscallConn()
+		if err == nil {
+			raw.Control(func(fd uintptr) { n, err = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT) })
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if got := bound(); got != 128<<10 {
+		t.Errorf("at first %d bytes may wait", got)
+	}
+	go io.Copy(io.Discard, client)
+	for range 8 {
+		if _, err := c.Write(make([]byte, 64<<10)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := bound(); got != 0 {
+		t.Errorf("after half a MiB %d bytes may wait, want no bound", got)
+	}
 }

@@ -174,12 +174,10 @@ func (d *Dialer) connect(ctx context.Context, t *Target, why purpose) (net.Conn,
 		d.refused.Add(1)
 		return nil, ErrNoDescriptor
 	}
-	nd := net.Dialer{Timeout: why.connect, Control: func(_, _ string, c syscall.RawConn) error {
-		if d.WriteIdle == 0 || t.Scheme.HTTP2() {
-			return socket.BoundUnsent(c)
-		}
-		return errors.Join(socket.GiveUpAfter(c, d.WriteIdle), socket.BoundUnsent(c))
-	}}
+	nd := net.Dialer{Timeout: why.connect}
+	if d.WriteIdle > 0 && !t.Scheme.HTTP2() {
+		nd.Control = func(_, _ string, c syscall.RawConn) error { return socket.GiveUpAfter(c, d.WriteIdle) }
+	}
 	c, err := nd.DialContext(ctx, "tcp", t.Address)
 	if noDescriptor(err) && d.makeRoom() {
 		c, err = nd.DialContext(ctx, "tcp", t.Address)

@@ -34,6 +34,7 @@ type Conn struct {
 	first            [1]byte        // used by fillFromByte
 	shared           bool           // several goroutines write, one after the other
 	whole            bool           // set by ExpectWhole
+	bulk             int            // see wrote
 	closed           atomic.Bool    // set by Close
 	look             *look          // used by HungUp; nil until it is called
 
@@ -74,8 +75,11 @@ func (c *Conn) Read(p []byte) (int, error) {
 // Write writes all of p.
 func (c *Conn) Write(p []byte) (int, error) {
 	if c.sys.ok() {
-		return c.sys.write(p, false)
+		n, err := c.sys.write(p, false)
+		c.wrote(n)
+		return n, err
 	}
+	c.wrote(len(p))
 	if c.records != nil && len(p) > recordSize && len(p) <= oneSegment {
 		c.records.announce(len(p))
 	}
@@ -86,7 +90,9 @@ func (c *Conn) Write(p []byte) (int, error) {
 // no lock. For any other it writes nothing.
 func (c *Conn) WriteFirst(p []byte) (int, error) {
 	if c.sys.ok() && c.sys.triesFirst() {
-		return c.sys.writeFirst(p)
+		n, err := c.sys.writeFirst(p)
+		c.wrote(n)
+		return n, err
 	}
 	return 0, nil
 }

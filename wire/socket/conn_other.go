@@ -50,3 +50,5 @@ func ProbeSilent(c syscall.RawConn) error {
 
 // BoundUnsent leaves it to the system here.
 func BoundUnsent(syscall.RawConn) error { return nil }
+
+func freeUnsent(syscall.RawConn) error { return nil }

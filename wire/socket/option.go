@@ -4,6 +4,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"serai/internal/memory"
 )
 
 // Option is a socket option with an integer value (socket(7), tcp(7)).
@@ -22,4 +24,27 @@ func SetOptions(c syscall.RawConn, options ...Option) error {
 		return e
 	}
 	return err
+}
+
+// A peer that has taken so many bytes in large writes reads fast enough to be worth as much as
+// the kernel takes for it. All but what BoundUnsent leaves, and the peer's first window, it has
+// read by then.
+const (
+	largeWrite = 16 << 10
+	fastAfter  = 512 << 10
+	fast       = -1 // in bulk
+)
+
+// wrote counts n bytes of a write, and ends BoundUnsent for a peer that reads fast, unless
+// memory runs low: to fast peers less would be written at a time, at a tenth more CPU and above.
+func (c *Conn) wrote(n int) {
+	if n < largeWrite || c.bulk == fast {
+		return
+	}
+	if c.bulk += n; c.bulk >= fastAfter && !c.memory.RunsLow(memory.Buffers) {
+		c.bulk = fast
+		if raw := c.rawConn(); raw != nil {
+			freeUnsent(raw) // where it fails, the bound stays
+		}
+	}
 }

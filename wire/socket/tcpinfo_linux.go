@@ -89,9 +89,15 @@ func ProbeSilent(c syscall.RawConn) error {
 const unsent = 128 << 10
 
 // BoundUnsent makes a socket, and the sockets that it accepts as a listener, take no more
-// while that many bytes wait for the peer's window (TCP_NOTSENT_LOWAT, tcp(7)). Otherwise the
-// kernel takes up to 4 MiB for each peer that reads slowly: memory that nobody counts, and
-// work that is done at once for somebody who needs it in minutes.
+// while that many bytes wait for the peer's window (TCP_NOTSENT_LOWAT, tcp(7)), until a Conn
+// finds that the peer reads fast. Otherwise the kernel takes up to 4 MiB for each peer that
+// reads slowly: memory that nobody counts, and work that is done at once for somebody who needs
+// it in minutes.
 func BoundUnsent(c syscall.RawConn) error {
 	return SetOptions(c, Option{unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsent})
+}
+
+// freeUnsent ends BoundUnsent for a socket.
+func freeUnsent(c syscall.RawConn) error {
+	return SetOptions(c, Option{unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, 0})
 }
