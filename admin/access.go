@@ -157,9 +157,18 @@ func (a *Admin) profiled(next http.HandlerFunc) http.HandlerFunc {
 			http.Error(w, "profiles are for who is on this machine, unless --admin-pprof is set", http.StatusForbidden)
 			return
 		}
+		if !a.profiles.Take(1, maxProfiles) {
+			a.profilesRefused.Add(1)
+			http.Error(w, fmt.Sprintf("%d profiles are taken already: try again", maxProfiles), http.StatusServiceUnavailable)
+			return
+		}
+		defer a.profiles.Give(1)
 		next(w, r)
 	}
 }
+
+// maxProfiles bounds those that are taken at once: one of all goroutines may have 64 MiB.
+const maxProfiles = 4
 
 // Tokens are the tokens of which a request must have one. None is kept, only their SHA-256
 // sums. The zero value knows none, and lets nobody in. All methods may be called concurrently.

@@ -109,6 +109,9 @@ type Options struct {
 	Version, Name string
 	// MaxFollowers bounds the requests that follow answers, 16 if zero.
 	MaxFollowers int
+	// MaxMemory bounds the bytes that answers hold until they are sent, 32 MiB if zero. They are part
+	// of Memory.
+	MaxMemory int64
 	// Access says who may read all of this.
 	Access Access
 	// MadeRoom counts connections to the admin that were ended so that others have room;
@@ -129,6 +132,9 @@ func (o *Options) Validate() error {
 	}
 	if o.Proxy == nil {
 		errs = append(errs, errors.New("proxy is missing"))
+	}
+	if o.MaxMemory < 0 {
+		errs = append(errs, fmt.Errorf("memory of answers: %d is negative", o.MaxMemory))
 	}
 	if o.MetricsRoutes < 0 {
 		errs = append(errs, fmt.Errorf("routes with series of their own: %d is negative", o.MetricsRoutes))
@@ -157,6 +163,11 @@ type Admin struct {
 	// followers follow answers; others were refused.
 	followers        quota.Quota
 	followersRefused atomic.Uint64
+	followed         followedAnswers
+	profiles         quota.Quota // that are being taken; others were refused
+	profilesRefused  atomic.Uint64
+	gate             *gate
+	listed           atomic.Pointer[listing] // the last one that was asked for; nil for none
 	denied           [denialCount]atomic.Uint64
 }
 
@@ -172,7 +183,7 @@ func New(o Options) (*Admin, error) {
 	if err != nil {
 		return nil, fmt.Errorf("admin: %w", err)
 	}
-	a := &Admin{options: o, ui: pages}
+	a := &Admin{options: o, ui: pages, gate: newGate(o.MaxMemory, o.Memory)}
 	if o.MaxFollowers == 0 {
 		a.options.MaxFollowers = maxFollowers
 	}

@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -20,29 +19,79 @@ func answer(w http.ResponseWriter, status int, v any) {
 	w.Write(append(marshal(v, ""), '\n'))
 }
 
-// answerList writes an array, one element after the other: ten thousand services at
-// once would take much memory.
-func answerList[T any](w http.ResponseWriter, list iter.Seq[T]) {
+// serve answers with what of returns, when its turn has come and there is room for it. An error is
+// about the query.
+func (a *Admin) serve(w http.ResponseWriter, r *http.Request, of func() (any, error)) {
+	var wrong error
+	text, ok := admit(a.gate, w, r, func() (text []byte, _ int64) {
+		var v any
+		if v, wrong = of(); wrong == nil {
+			text = append(marshal(v, ""), '\n')
+		}
+		return text, int64(cap(text))
+	})
+	if !ok {
+		return
+	}
+	if wrong != nil {
+		refuse(w, wrong.Error())
+		return
+	}
 	w.Header().Set("Content-Type", "application/json")
-	buf := bufio.NewWriterSize(w, 32<<10)
-	defer buf.Flush()
+	w.Write(text)
+}
+
+const (
+	// pieceBytes is how much of a list is made at a time, entryBytes what a route or an instance in it may keep in
+	// memory until the list has been sent: it may have gone from the table.
+	pieceBytes = 32 << 10
+	entryBytes = 256
+)
+
+// serveList writes an array piece by piece: ten thousand services at once would take
+// much memory. What makes it returns how many bytes it holds until its end.
+func serveList[T any](a *Admin, w http.ResponseWriter, r *http.Request, of func() (int, iter.Seq[T])) {
+	list, ok := admit(a.gate, w, r, func() (iter.Seq[T], int64) {
+		holds, list := of()
+		return list, 2*pieceBytes + int64(holds)
+	})
+	if !ok {
+		return
+	}
+	t := turn{gate: a.gate}
+	defer t.leave()
+	if !t.enter(r.Context()) {
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	buf := make([]byte, 0, 2*pieceBytes)
 	separator := "[\n  "
 	for v := range list {
-		buf.WriteString(separator)
-		if _, err := buf.Write(marshal(v, "  ")); err != nil {
-			return // the client has gone
-		}
+		buf = append(append(buf, separator...), marshal(v, "  ")...)
 		separator = ",\n  "
+		if len(buf) < pieceBytes {
+			continue
+		}
+		t.leave() // nobody else waits for this client
+		if _, err := w.Write(buf); err != nil || !t.enter(r.Context()) {
+			return
+		}
+		buf = buf[:0]
 	}
+	t.leave()
 	if separator[0] == '[' {
-		buf.WriteString("[]\n")
+		buf = append(buf, "[]\n"...)
 	} else {
-		buf.WriteString("\n]\n")
+		buf = append(buf, "\n]\n"...)
 	}
+	w.Write(buf)
 }
 
 // marshal returns v as readable, indented JSON.
 func marshal(v any, prefix string) []byte {
+	if list, ok := v.(itemized); ok && prefix == "" {
+		return list.marshal()
+	}
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
@@ -51,6 +100,18 @@ func marshal(v any, prefix string) []byte {
 		return fmt.Appendf(nil, "%q", err.Error())
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}
+
+// compact returns v as JSON in one line.
+func compact(v any) []byte {
+	if list, ok := v.(itemized); ok {
+		return list.compact()
+	}
+	text, err := json.Marshal(v)
+	if err != nil { // our types cannot fail
+		return fmt.Appendf(nil, "%q", err.Error())
+	}
+	return text
 }
 
 // refuse answers 400 and says what is wrong.

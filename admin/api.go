@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+
+	"serai/internal/pace"
 )
 
 // api are the paths of the stable interface. What they answer is described in docs/api.md,
@@ -30,6 +32,52 @@ type List[T any] struct {
 	Total  int `json:"total"`
 	Offset int `json:"offset"`
 	Next   int `json:"next,omitempty"`
+}
+
+// itemized is a List of whatever.
+type itemized interface {
+	marshal() []byte
+	compact() []byte
+}
+
+// marshal returns the same as package json would, but gives the processor up now and then.
+func (l List[T]) marshal() []byte {
+	text := []byte("{\n  \"items\": [")
+	var p pace.Pace
+	for i := range l.Items {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = append(append(text, "\n    "...), marshal(l.Items[i], "    ")...)
+		p.Step()
+	}
+	if len(l.Items) > 0 {
+		text = append(text, "\n  "...)
+	}
+	return append(append(text, "],"...), marshal(l.rest(), "")[1:]...)
+}
+
+// compact returns it in one line.
+func (l List[T]) compact() []byte {
+	text := []byte(`{"items":[`)
+	var p pace.Pace
+	for i := range l.Items {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = append(text, compact(l.Items[i])...)
+		p.Step()
+	}
+	return append(append(text, "],"...), compact(l.rest())[1:]...)
+}
+
+// rest is a List without its items.
+func (l *List[T]) rest() any {
+	return struct {
+		Total  int `json:"total"`
+		Offset int `json:"offset"`
+		Next   int `json:"next,omitempty"`
+	}{l.Total, l.Offset, l.Next}
 }
 
 // The number of items of one page.
@@ -67,8 +115,10 @@ func pageOf[T, U any](all []T, w window, describe func(T) U) List[U] {
 	from := min(w.offset, len(all))
 	to := min(from+cmp.Or(w.limit, defaultItems), len(all))
 	l := List[U]{Items: make([]U, 0, to-from), Total: len(all), Offset: from}
+	var p pace.Pace
 	for _, v := range all[from:to] {
 		l.Items = append(l.Items, describe(v))
+		p.Step()
 	}
 	if to < len(all) {
 		l.Next = to
@@ -80,6 +130,17 @@ func pageOf[T, U any](all []T, w window, describe func(T) U) List[U] {
 type query struct {
 	names  []string
 	answer func(*http.Request, values) (any, error)
+	// prepare, where there is one, is called before it is the answer's turn, for what may wait for others, and
+	// returns the rest.
+	prepare func(*http.Request) func() (any, error)
+}
+
+// of returns what makes the answer of a request, when it is its turn.
+func (q *query) of(r *http.Request, v values) func() (any, error) {
+	if q.prepare != nil {
+		return q.prepare(r)
+	}
+	return func() (any, error) { return q.answer(r, v) }
 }
 
 // followable serves an answer, or with ?follow=1 each that differs from the last one, as
@@ -90,18 +151,26 @@ func (a *Admin) followable(of query) http.HandlerFunc {
 		if !ok {
 			return
 		}
-		v, err := of.answer(r, values{q})
-		if err != nil {
-			refuse(w, err.Error())
-			return
-		}
 		if !follows(r) {
-			answer(w, http.StatusOK, v)
+			a.serve(w, r, of.of(r, values{q}))
 			return
 		}
-		a.stream(w, r, func() any {
-			v, _ := of.answer(r, values{q}) // it had no error before
-			return v
+		q.Del("follow")
+		var wrong error
+		first := of.of(r, values{q})
+		if !a.gate.alone(r.Context(), func() { _, wrong = first() }) {
+			return
+		}
+		if wrong != nil {
+			refuse(w, wrong.Error())
+			return
+		}
+		a.stream(w, r, r.URL.Path+"?"+q.Encode(), func() func() []byte {
+			make := of.of(r, values{q})
+			return func() []byte {
+				v, _ := make() // it had no error before
+				return compact(v)
+			}
 		})
 	}
 }

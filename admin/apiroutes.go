@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"serai/internal/pace"
 	"serai/router"
 )
 
@@ -40,7 +41,7 @@ func matching(q string, texts ...string) bool {
 }
 
 func (a *Admin) apiRoutes() query {
-	return query{[]string{"q", "host", "path", "namespace", "service", "route", "sort", "limit", "offset"}, func(_ *http.Request, q values) (any, error) {
+	return query{names: []string{"q", "host", "path", "namespace", "service", "route", "sort", "limit", "offset"}, answer: func(_ *http.Request, q values) (any, error) {
 		return a.routesOf(q)
 	}}
 }
@@ -53,9 +54,13 @@ func (a *Admin) routesOf(q values) (List[RouteTraffic], error) {
 	}
 	rates := a.pulse.all()
 	selected := a.selectRoutes(q)
+	var p pace.Pace
 	// A route that is not called has no place among the busiest: the order stays that of hosts.
 	by := func(value func(Rate) float64) {
-		slices.SortStableFunc(selected, func(a, b *router.Route) int { return cmp.Compare(value(rates[b.Stats]), value(rates[a.Stats])) })
+		slices.SortStableFunc(selected, func(a, b *router.Route) int {
+			p.Step()
+			return cmp.Compare(value(rates[b.Stats]), value(rates[a.Stats]))
+		})
 	}
 	switch q.Get("sort") {
 	case "", "host":
@@ -80,14 +85,20 @@ func (a *Admin) selectRoutes(q values) []*router.Route {
 	if normal := router.AppendHost(nil, []byte(host)); len(normal) > 0 {
 		host = string(normal)
 	}
-	return slices.DeleteFunc(a.options.Router.Current().Routes(), func(r *router.Route) bool {
-		return !s.takes(r.Namespace, r.Service) || host != "" && host != r.Host || q.Has("route") && q.Get("route") != r.Name ||
-			q.Has("path") && q.Get("path") != r.Path || !matching(text, r.Host+r.Path, r.Service, r.Namespace)
-	})
+	all := a.options.Router.Current().Routes()
+	chosen := make([]*router.Route, 0, len(all))
+	var p pace.Pace
+	for _, r := range all {
+		if p.Step(); s.takes(r.Namespace, r.Service) && (host == "" || host == r.Host) && (!q.Has("route") || q.Get("route") == r.Name) &&
+			(!q.Has("path") || q.Get("path") == r.Path) && matching(text, r.Host+r.Path, r.Service, r.Namespace) {
+			chosen = append(chosen, r)
+		}
+	}
+	return chosen
 }
 
 func (a *Admin) apiInstances() query {
-	return query{[]string{"q", "namespace", "service", "state", "limit", "offset"}, func(_ *http.Request, q values) (any, error) {
+	return query{names: []string{"q", "namespace", "service", "state", "limit", "offset"}, answer: func(_ *http.Request, q values) (any, error) {
 		return a.instancesOf(q)
 	}}
 }
@@ -102,9 +113,13 @@ func (a *Admin) instancesOf(q values) (List[*Instance], error) {
 	if err != nil {
 		return List[*Instance]{}, err
 	}
-	all := slices.DeleteFunc(a.instances(selected(q.Values)), func(i *instance) bool {
-		return state != "" && state != i.endpoint.State().String() || !matching(text, i.service, i.namespace, i.address, i.alloc, i.node)
-	})
+	var p pace.Pace
+	var all []*instance
+	for i := range a.instances(selected(q.Values)) {
+		if p.Step(); (state == "" || state == i.endpoint.State().String()) && matching(text, i.service, i.namespace, i.address, i.alloc, i.node) {
+			all = append(all, i)
+		}
+	}
 	return pageOf(all, w, (*instance).describe), nil
 }
 
@@ -112,7 +127,7 @@ func (a *Admin) instancesOf(q values) (List[*Instance], error) {
 var stateNames = []string{"ready", "probing", "ejected", "leaving"}
 
 func (a *Admin) apiRejections() query {
-	return query{[]string{"q", "namespace", "service", "limit", "offset"}, func(_ *http.Request, q values) (any, error) {
+	return query{names: []string{"q", "namespace", "service", "limit", "offset"}, answer: func(_ *http.Request, q values) (any, error) {
 		return a.rejectionsOf(q)
 	}}
 }
@@ -124,18 +139,20 @@ func (a *Admin) rejectionsOf(q values) (List[router.Rejection], error) {
 		return List[router.Rejection]{}, err
 	}
 	s, text := selected(q.Values), strings.ToLower(q.Get("q"))
+	var p pace.Pace
 	all := slices.DeleteFunc(a.options.Router.Current().Rejections(), func(r router.Rejection) bool {
+		p.Step()
 		return !s.takes(r.Namespace, r.Service) || !matching(text, r.Namespace+"/"+r.Service, r.Job, r.Tag, r.Why, strings.Join(r.Hosts, " "))
 	})
 	return pageOf(all, w, func(r router.Rejection) router.Rejection { return r }), nil
 }
 
 func (a *Admin) apiCertificates() query {
-	return query{nil, func(r *http.Request, _ values) (any, error) { return a.certificates(r.Context()), nil }}
+	return query{prepare: a.certificatesOf}
 }
 
 func (a *Admin) apiTraffic() query {
-	return query{nil, func(*http.Request, values) (any, error) { return a.traffic(), nil }}
+	return query{answer: func(*http.Request, values) (any, error) { return a.traffic(), nil }}
 }
 
 // RecentTraffic is the traffic of the last ten minutes.

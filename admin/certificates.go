@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"strings"
@@ -33,19 +34,37 @@ type Certificates struct {
 const askLeader = 2 * time.Second
 
 func (a *Admin) serveCertificates(w http.ResponseWriter, r *http.Request) {
-	answer(w, http.StatusOK, a.certificates(r.Context()))
+	a.serve(w, r, a.certificatesOf(r))
 }
 
-// certificates describes the certificates. When ctx has ended, the leader's name is not read.
-func (a *Admin) certificates(ctx context.Context) Certificates {
+// certificatesOf asks the store who orders, and returns what describes the certificates.
+func (a *Admin) certificatesOf(r *http.Request) func() (any, error) {
+	var leader, problem string
+	if a.options.Obtain != nil {
+		ctx, cancel := context.WithTimeout(r.Context(), askLeader)
+		defer cancel()
+		s := a.options.Obtain.Status(ctx)
+		leader, problem = s.Leader, s.Problem
+	}
+	return func() (any, error) {
+		c := a.certificates()
+		if s := c.Obtained; s != nil {
+			s.Leader, s.Problem = leader, cmp.Or(s.Problem, problem)
+		}
+		return c, nil
+	}
+}
+
+// certificates describes the certificates, but for the leader's name, which is not read.
+func (a *Admin) certificates() Certificates {
 	c := Certificates{Certificates: []tls.Status{}}
 	if a.options.Certificates != nil {
 		c.Certificates = a.options.Certificates.Current().Status()
 	}
 	if a.options.Obtain != nil {
-		ctx, cancel := context.WithTimeout(ctx, askLeader)
-		defer cancel()
-		status := a.options.Obtain.Status(ctx)
+		ended, end := context.WithCancel(context.Background())
+		end()
+		status := a.options.Obtain.Status(ended)
 		c.Obtained = &status
 	}
 	return c

@@ -97,7 +97,7 @@ func (a *Admin) serveEvents(w http.ResponseWriter, r *http.Request) {
 		a.followEvents(w, r, q)
 		return
 	}
-	answer(w, http.StatusOK, a.events(q))
+	a.serve(w, r, func() (any, error) { return a.events(q), nil })
 }
 
 // events returns the events that a query selects.
@@ -168,7 +168,12 @@ var (
 	decisionsLimit  = desc("serai_decisions_limit", "Decisions that are remembered: --max-events.")
 	followersNow    = desc("serai_admin_followers", "Pages and commands that follow the admin's answers.")
 	requestsRefused = desc("serai_admin_refused_total", "Requests to the admin that had not the token or the certificate which it asks for.", "reason")
-	madeRoom        = desc("serai_admin_connections_recalled_total", "Connections to the admin and to --metrics without a request that were ended to make room for others.")
+	madeRoom        = desc("serai_admin_connections_recalled_total", "Connections to the admin and to --metrics, without a request or with an answer that was not read, that were ended to make room for others.")
+	answersHold     = desc("serai_admin_answers_bytes", "Memory that answers of the admin and of --metrics hold until they are sent.")
+	answersMay      = desc("serai_admin_answers_bytes_limit", "Memory that they may: --admin-memory, or a sixteenth of the memory.")
+	answersRefused  = desc("serai_admin_answers_refused_total", "Answers that were not given, because others left no room for them.")
+	answersEnded    = desc("serai_admin_answers_ended_total", "Answers that were ended because their clients did not read them, while others needed room.")
+	profilesRefused = desc("serai_admin_profiles_refused_total", "Profiles that were not taken, because too many others were.")
 	followersTurned = desc("serai_admin_followers_refused_total", "Those that were refused because of --max-followers.")
 )
 
@@ -179,6 +184,11 @@ type ownMetrics struct{ *Admin }
 func (a ownMetrics) Collect(out chan<- prometheus.Metric) {
 	gauge(out, followersNow, float64(a.followers.Taken()))
 	counter(out, followersTurned, a.followersRefused.Load())
+	gauge(out, answersHold, float64(a.gate.taken()))
+	gauge(out, answersMay, float64(a.gate.limit))
+	counter(out, answersRefused, a.gate.refused.Load())
+	counter(out, answersEnded, a.gate.ended.Load())
+	counter(out, profilesRefused, a.profilesRefused.Load())
 	for why, d := range denials {
 		counter(out, requestsRefused, a.denied[why].Load(), d.reason)
 	}

@@ -18,12 +18,7 @@ func (a *Admin) serveExplain(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	x, err := a.explanation(q)
-	if err != nil {
-		refuse(w, err.Error())
-		return
-	}
-	answer(w, http.StatusOK, x)
+	a.serve(w, r, func() (any, error) { return a.explanation(q) })
 }
 
 // explanation explains the request that a query describes. An error is about the query.

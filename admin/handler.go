@@ -25,7 +25,7 @@ func (a *Admin) pages() []page {
 	all := []page{
 		{"/health", "200 while the process runs", health},
 		{"/ready", "200 while requests should come here, 503 otherwise; the state of each source of services", a.serveReady},
-		{"/metrics", "for Prometheus", a.metrics.handler(a.options.Logger).ServeHTTP},
+		{"/metrics", "for Prometheus", a.serveMetrics},
 		{"/routes", "all routes in the order in which they are tried; ?host= ?namespace= ?service= select", a.serveRoutes},
 		{"/instances", "all instances and their state; ?namespace= ?service= select", a.serveInstances},
 		{"/rejections", "what was refused, why, and what to write instead; ?namespace= ?service= select", a.serveRejections},
@@ -68,7 +68,7 @@ func (a *Admin) Handler() http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "there is no such page; these are:\n\n"+index.String(), http.StatusNotFound)
 	})
-	rest, level := a.guard(a.admitted(mux)), a.admitted(http.HandlerFunc(a.putLogLevel))
+	rest, level := a.guard(a.admitted(a.gate.through(mux))), a.admitted(http.HandlerFunc(a.putLogLevel))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPut && r.URL.Path == logLevelPath {
 			noSniff(w)

@@ -2,11 +2,14 @@ package admin
 
 import (
 	"cmp"
+	"iter"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
 
+	"serai/internal/pace"
+	"serai/router"
 	"serai/upstream"
 )
 
@@ -43,10 +46,13 @@ func (a *Admin) serveInstances(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	answerList(w, func(yield func(*Instance) bool) {
-		for _, i := range a.instances(selected(q)) {
-			if !yield(i.describe()) {
-				return
+	serveList(a, w, r, func() (int, iter.Seq[*Instance]) {
+		all := slices.Collect(a.instances(selected(q)))
+		return entryBytes * len(all), func(yield func(*Instance) bool) {
+			for _, i := range all {
+				if !yield(i.describe()) {
+					return
+				}
 			}
 		}
 	})
@@ -60,48 +66,95 @@ type instance struct {
 	routes                              []string
 }
 
-// instances returns the members of all routes, and the endpoints that no route
-// uses, sorted by service and address.
-func (a *Admin) instances(s selection) []*instance {
+// listing is the instances of a table's routes, which are looked at again and again while a page is followed.
+type listing struct {
+	table *router.Table
+	list  []*instance // sorted by service and address
+	used  map[*upstream.Endpoint]struct{}
+	asked time.Time
+}
+
+// listingKept is how long a listing that nobody asks for is kept: it takes megabytes of a
+// large cluster.
+const listingKept = 30 * time.Second
+
+// instances iterates over the members of all routes, and the endpoints that no route
+// uses, sorted by service and address. It is called by whoever has the gate's turn.
+func (a *Admin) instances(s selection) iter.Seq[*instance] {
+	table := a.options.Router.Current()
+	l := a.listed.Load()
+	if l == nil || l.table != table {
+		l = newListing(table)
+	}
+	l = &listing{l.table, l.list, l.used, time.Now()}
+	a.listed.Store(l)
+	var unused []*instance
+	if s == (selection{}) {
+		unused = l.unused(a.options.Registry.All())
+	}
+	return func(yield func(*instance) bool) {
+		for _, list := range [][]*instance{unused, l.list} { // those of no service are the first
+			for _, i := range list {
+				if s.takes(i.namespace, i.service) && !yield(i) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// forgetListing gives the memory back that a listing takes, when nobody has asked for it lately.
+func (a *Admin) forgetListing() {
+	if l := a.listed.Load(); l != nil && time.Since(l.asked) > listingKept {
+		a.listed.CompareAndSwap(l, nil)
+	}
+}
+
+func newListing(table *router.Table) *listing {
 	type identity struct {
 		endpoint               *upstream.Endpoint
 		namespace, service, id string
 	}
-	all := a.options.Registry.All()
-	most := len(all)
-	if s != (selection{}) {
-		most = 0 // few, as a rule
-	}
-	byIdentity := make(map[identity]*instance, most)
-	used := make(map[*upstream.Endpoint]bool, most)
-	list := make([]*instance, 0, most)
-	for _, r := range a.options.Router.Current().Routes() {
-		if !s.takes(r.Namespace, r.Service) {
-			continue
-		}
+	l := &listing{table: table, used: make(map[*upstream.Endpoint]struct{})}
+	byIdentity := make(map[identity]*instance)
+	var p pace.Pace
+	for _, r := range table.Routes() {
 		for _, m := range r.Pool.Members() {
+			p.Step()
 			key := identity{m.Endpoint, r.Namespace, r.Service, m.ID}
 			i := byIdentity[key]
 			if i == nil {
 				i = &instance{m.Endpoint, r.Namespace, r.Service, m.ID, m.Alloc, m.Node, m.Endpoint.Target().Address, nil}
-				byIdentity[key], used[m.Endpoint] = i, true
-				list = append(list, i)
+				byIdentity[key], l.used[m.Endpoint] = i, struct{}{}
+				l.list = append(l.list, i)
 			}
 			i.routes = append(i.routes, r.Host+r.Path)
 		}
 	}
-	if s == (selection{}) {
-		for _, e := range all {
-			if !used[e] {
-				list = append(list, &instance{endpoint: e, id: e.Target().Instance, address: e.Target().Address, routes: []string{}})
-			}
+	sortInstances(l.list)
+	return l
+}
+
+// unused returns those of all endpoints that no route uses.
+func (l *listing) unused(all []*upstream.Endpoint) (list []*instance) {
+	var p pace.Pace
+	for _, e := range all {
+		p.Step()
+		if _, used := l.used[e]; !used {
+			list = append(list, &instance{endpoint: e, id: e.Target().Instance, address: e.Target().Address, routes: []string{}})
 		}
 	}
+	sortInstances(list)
+	return list
+}
+
+func sortInstances(list []*instance) {
+	var p pace.Pace
 	slices.SortFunc(list, func(a, b *instance) int {
+		p.Step()
 		return cmp.Or(strings.Compare(a.namespace, b.namespace), strings.Compare(a.service, b.service),
 			strings.Compare(a.address, b.address), strings.Compare(a.id, b.id))
 	})
-	return list
 }
 
 // describe looks at the instance's state.

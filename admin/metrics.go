@@ -72,16 +72,11 @@ const (
 	nativeBuckets = 100
 )
 
-// maxScrapes bounds concurrent scrapes: with many services each of them needs much
-// memory.
-const maxScrapes = 4
-
-// handler serves the metrics. One that cannot be read does not affect the others.
-func (m *metrics) handler(logger *slog.Logger) http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
+// handler serves what was gathered. What could not be read does not affect the rest.
+func (m *metrics) handler(g prometheus.Gatherer, logger *slog.Logger) http.Handler {
+	return promhttp.HandlerFor(g, promhttp.HandlerOpts{
 		ErrorLog:      slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
-		ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: maxScrapes,
-		EnableOpenMetrics: m.openMetrics,
+		ErrorHandling: promhttp.ContinueOnError, EnableOpenMetrics: m.openMetrics,
 	})
 }
 

@@ -17,18 +17,16 @@ type dashboard struct {
 	pages *ui.Pages
 }
 
-// shows makes what a page shows. An error is about the query.
-type shows func(*http.Request, values) (any, error)
-
 // register adds the pages to a mux.
 func (d *dashboard) register(mux *http.ServeMux) {
 	for name, of := range map[string]struct {
 		title string
-		data  shows
+		data  query
 	}{
-		"overview": {"Overview", d.overview}, "routes": {"Routes", d.routes}, "route": {"Route", d.route}, "instances": {"Instances", d.instanceList},
-		"rejections": {"Rejections", d.rejections}, "events": {"Events", d.eventList}, "explain": {"Explain", d.explain},
-		"certificates": {"Certificates", func(r *http.Request, _ values) (any, error) { return d.certificates(r.Context()), nil }},
+		"overview": {"Overview", query{answer: d.overview}}, "routes": {"Routes", query{answer: d.routes}}, "route": {"Route", query{answer: d.route}},
+		"instances": {"Instances", query{answer: d.instanceList}}, "rejections": {"Rejections", query{answer: d.rejections}},
+		"events": {"Events", query{answer: d.eventList}}, "explain": {"Explain", query{answer: d.explain}},
+		"certificates": {"Certificates", d.apiCertificates()},
 	} {
 		mux.HandleFunc("/ui/"+name, d.page(name, of.title, of.data))
 	}
@@ -37,7 +35,7 @@ func (d *dashboard) register(mux *http.ServeMux) {
 }
 
 // page serves one page, or with ?follow=1 its changes.
-func (d *dashboard) page(name, title string, data shows) http.HandlerFunc {
+func (d *dashboard) page(name, title string, data query) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		q, err := url.ParseQuery(r.URL.RawQuery)
 		if err != nil {
@@ -45,31 +43,40 @@ func (d *dashboard) page(name, title string, data shows) http.HandlerFunc {
 			return
 		}
 		q.Del("follow")
-		make := func() *ui.Page {
-			p := &ui.Page{Name: name, Title: title, Serai: d.options.Name, Version: d.options.Version, Query: q}
-			if name == "route" && q.Get("host") != "" {
-				p.Title = q.Get("host") + q.Get("path")
-			}
-			v, err := data(r, values{q})
-			if p.Data = v; err != nil {
-				p.Problem = err.Error()
-			}
-			return p
-		}
-		if follows(r) {
-			d.stream(w, r, func() any {
-				part, err := d.pages.Part(make())
+		// prepare returns what makes the page when its turn has come.
+		prepare := func(render func(*ui.Page) ([]byte, error)) func() []byte {
+			content := data.of(r, values{q})
+			return func() []byte {
+				p := &ui.Page{Name: name, Title: title, Serai: d.options.Name, Version: d.options.Version, Query: q}
+				if name == "route" && q.Get("host") != "" {
+					p.Title = q.Get("host") + q.Get("path")
+				}
+				v, err := content()
+				if p.Data = v; err != nil {
+					p.Problem = err.Error()
+				}
+				text, err := render(p)
 				if err != nil {
 					d.options.Logger.Error("a page cannot be shown", "page", name, "error", err)
 				}
-				return part
+				return text
+			}
+		}
+		if follows(r) {
+			d.stream(w, r, r.URL.Path+"?"+q.Encode(), func() func() []byte {
+				part := prepare(d.pages.Part)
+				return func() []byte { return compact(string(part())) }
 			})
 			return
 		}
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		if err := d.pages.Whole(w, make()); err != nil {
-			d.options.Logger.Error("a page cannot be shown", "page", name, "error", err)
+		makes := prepare(d.pages.Whole)
+		switch text, ok := admit(d.gate, w, r, func() ([]byte, int64) { text := makes(); return text, int64(cap(text)) }); {
+		case !ok:
+		case text == nil:
 			http.Error(w, "this page cannot be shown: the log says why", http.StatusInternalServerError)
+		default:
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			w.Write(text)
 		}
 	}
 }

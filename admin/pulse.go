@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"serai/internal/pace"
 	"serai/router"
 )
 
@@ -72,6 +73,7 @@ func (a *Admin) Run(ctx context.Context) error {
 	for {
 		began := time.Now()
 		a.pulse.measure(began, a.options.Router.Current().Routes())
+		a.forgetListing()
 		// Of a hundred thousand routes this takes long: at most a half percent of one processor.
 		select {
 		case <-ctx.Done():
@@ -90,8 +92,9 @@ func (p *pulse) measure(now time.Time, routes []*router.Route) {
 	seen := make(map[*router.Stats]bool)
 	var all counts
 	inflight := int64(0)
+	var step pace.Pace
 	for _, r := range routes {
-		if !r.Stats.Called() || seen[r.Stats] {
+		if step.Step(); !r.Stats.Called() || seen[r.Stats] {
 			continue
 		}
 		seen[r.Stats] = true

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"iter"
 	"net/http"
 	"time"
 
@@ -61,11 +62,13 @@ func (a *Admin) serveRoutes(w http.ResponseWriter, r *http.Request) {
 	if normal := router.AppendHost(nil, []byte(host)); len(normal) > 0 {
 		host = string(normal)
 	}
-	words := router.NewWords()
-	answerList(w, func(yield func(Route) bool) {
-		for _, r := range a.options.Router.Current().Routes() {
-			if s.takes(r.Namespace, r.Service) && (host == "" || host == r.Host) && !yield(describe(r, words)) {
-				return
+	serveList(a, w, r, func() (int, iter.Seq[Route]) {
+		all, words := a.options.Router.Current().Routes(), router.NewWords()
+		return entryBytes * len(all), func(yield func(Route) bool) {
+			for _, r := range all {
+				if s.takes(r.Namespace, r.Service) && (host == "" || host == r.Host) && !yield(describe(r, words)) {
+					return
+				}
 			}
 		}
 	})
@@ -108,11 +111,17 @@ func (a *Admin) serveRejections(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s := selected(q)
-	answerList(w, func(yield func(router.Rejection) bool) {
-		for _, r := range a.options.Router.Current().Rejections() {
-			if s.takes(r.Namespace, r.Service) && !yield(r) {
-				return
+	serveList(a, w, r, func() (int, iter.Seq[router.Rejection]) {
+		all := a.options.Router.Current().Rejections()
+		return rejectionBytes * len(all), func(yield func(router.Rejection) bool) {
+			for _, r := range all {
+				if s.takes(r.Namespace, r.Service) && !yield(r) {
+					return
+				}
 			}
 		}
 	})
 }
+
+// rejectionBytes is about what a rejection takes, with its texts.
+const rejectionBytes = 1 << 10

@@ -1,9 +1,10 @@
 package admin
 
 import (
-	"context"
 	"net/http"
 	"time"
+
+	"serai/internal/pace"
 )
 
 // Status is the answer of /api/v1/status.
@@ -62,7 +63,7 @@ type EventCounts struct {
 }
 
 func (a *Admin) apiStatus() query {
-	return query{nil, func(*http.Request, values) (any, error) { return a.status(), nil }}
+	return query{answer: func(*http.Request, values) (any, error) { return a.status(), nil }}
 }
 
 // status describes everything in brief.
@@ -73,7 +74,9 @@ func (a *Admin) status() Status {
 	}
 	table := a.options.Router.Current()
 	last := ""
+	var p pace.Pace
 	for _, r := range table.Routes() { // sorted by host
+		p.Step()
 		s.Counts.Routes++
 		if r.Lingers() {
 			s.Counts.Lingering++
@@ -84,12 +87,14 @@ func (a *Admin) status() Status {
 		}
 	}
 	for range table.EachRejection {
+		p.Step()
 		s.Counts.Rejections++
 	}
 	for _, state := range stateNames {
 		s.Instances[state] = 0
 	}
 	for _, e := range a.options.Registry.All() {
+		p.Step()
 		s.Instances[e.State().String()]++
 	}
 	for _, l := range a.options.Listeners {
@@ -108,9 +113,7 @@ func (a *Admin) certificateSummary() *CertificateSummary {
 	if a.options.Certificates == nil {
 		return nil
 	}
-	ended, end := context.WithCancel(context.Background())
-	end() // the leader's name is not read from the store
-	c := a.certificates(ended)
+	c := a.certificates()
 	s := &CertificateSummary{Count: len(c.Certificates)}
 	for _, one := range c.Certificates {
 		if s.First.IsZero() || one.NotAfter.Before(s.First) {

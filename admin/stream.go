@@ -1,8 +1,6 @@
 package admin
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -44,37 +42,37 @@ func (a *Admin) begin(w http.ResponseWriter) (flush func() error, end func(), ok
 	return http.NewResponseController(w).Flush, func() { a.followers.Give(1) }, true
 }
 
-// stream sends an answer whenever it has changed, until the client leaves.
-func (a *Admin) stream(w http.ResponseWriter, r *http.Request, now func() any) {
+// stream sends an answer whenever it has changed, until the client leaves. All who follow the one
+// with this key are sent the same. Prepare returns what makes it when its turn has come.
+func (a *Admin) stream(w http.ResponseWriter, r *http.Request, key string, prepare func() func() []byte) {
 	flush, end, ok := a.begin(w)
 	if !ok {
 		return
 	}
 	defer end()
-	var last []byte
+	f := a.followed.join(key, a.gate)
+	defer a.followed.leave(key)
+	s, last := w.(*sending), uint64(0)
 	sent := time.Now()
 	for {
-		began := time.Now()
-		text, err := json.Marshal(now())
-		took := time.Since(began) // the client's slowness costs nothing
-		if err != nil {           // our types cannot fail
-			return
-		}
+		text, sum, pause := f.now(r.Context(), prepare)
 		switch {
-		case !bytes.Equal(text, last):
+		case text != nil && sum != last && s.take(int64(len(text))):
 			fmt.Fprintf(w, "data: %s\n\n", text)
-			last, sent = text, time.Now()
+			last, sent = sum, time.Now()
 		case time.Since(sent) > heartbeat:
 			fmt.Fprint(w, ":\n\n")
 			sent = time.Now()
 		}
-		if flush() != nil {
+		err := flush()
+		s.give()
+		if err != nil {
 			return
 		}
 		select {
 		case <-r.Context().Done():
 			return
-		case <-time.After(followPause(took)):
+		case <-time.After(pause):
 		}
 	}
 }

@@ -29,16 +29,19 @@ func TestFollowersAreNotLeftInSilence(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
-			a := &Admin{options: Options{MaxFollowers: 1}}
+			a := &Admin{options: Options{MaxFollowers: 1}, gate: newGate(0, nil)}
 			var began []time.Time
-			a.stream(slowClient{httptest.NewRecorder(), c.takes}, httptest.NewRequest("GET", "/", nil).WithContext(ctx), func() any {
+			make := func() []byte {
 				began = append(began, time.Now())
 				if len(began) == 3 {
 					cancel()
 				}
 				time.Sleep(c.makes)
-				return len(began)
-			})
+				return []byte{'0' + byte(len(began))}
+			}
+			a.gate.through(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				a.stream(w, r, "key", func() func() []byte { return make })
+			})).ServeHTTP(slowClient{httptest.NewRecorder(), c.takes}, httptest.NewRequest("GET", "/", nil).WithContext(ctx))
 			want := c.makes + c.takes + c.pause
 			if got := began[2].Sub(began[1]); got != want {
 				t.Errorf("%s: the next answer is made after %v, want %v", name, got, want)

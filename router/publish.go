@@ -3,6 +3,7 @@ package router
 import (
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // publish makes the next table current, hands its pools to the waiting requests, and
@@ -11,7 +12,7 @@ func (b *Builder) publish(u *update, index uint64) {
 	last := b.router.Current()
 	next := *last
 	next.Index, next.Built, next.trouble = index, u.now, b.trouble
-	next.Partial = b.partial
+	next.Partial, next.sorted = b.partial, new(atomic.Pointer[[]*Route])
 	next.refused, next.owners = u.refused.done(), b.owners
 	b.settleHosts(u, last, &next)
 	next.pages = b.settlePages(u, last.pages)

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"serai/internal/pace"
 )
 
 // Table has all routes at one moment, and what was refused on the way. Immutable; the
@@ -32,6 +34,8 @@ type Table struct {
 	refused  *index[[]Rejection] // by namespace/service
 	pages    *index[[]*Route]    // of services that have error pages: see pages.go
 	usage    []Usage
+	// sorted has what Routes has returned, nil before.
+	sorted *atomic.Pointer[[]*Route]
 	// trouble is why no order of claims can be agreed; empty while it can.
 	trouble string
 }
@@ -42,7 +46,8 @@ const hostShards = 1024
 
 func newTable(o *owners, reserved ...string) *Table {
 	return &Table{
-		hosts: newIndex[*entry](hostShards), wildcards: newIndex[*entry](hostShards / 4),
+		sorted: new(atomic.Pointer[[]*Route]),
+		hosts:  newIndex[*entry](hostShards), wildcards: newIndex[*entry](hostShards / 4),
 		refused: newIndex[[]Rejection](hostShards / 4), pages: newIndex[[]*Route](hostShards / 4), owners: o, reserved: reserved, broadTop: lowestPriority,
 	}
 }
@@ -65,21 +70,27 @@ func (t *Table) entries(yield func(*entry) bool) {
 }
 
 // Routes returns all routes that can take a request, sorted by host, and for
-// each host in the order that requests try them. It goes through the whole
-// table: it is for people, not for requests.
+// each host in the order that requests try them. It is not to be modified. The first call goes through the whole
+// table: it is for people, not for requests, and gives the processor up now and then.
 func (t *Table) Routes() []*Route {
+	if sorted := t.sorted.Load(); sorted != nil {
+		return *sorted
+	}
 	var routes []*Route
 	for e := range t.entries {
 		for b := range e.buckets() {
 			routes = append(routes, b.live...)
 		}
 	}
+	var p pace.Pace
 	slices.SortFunc(routes, func(a, b *Route) int {
+		p.Step()
 		if c := strings.Compare(a.Host, b.Host); c != 0 {
 			return c
 		}
 		return a.nearer(b)
 	})
+	t.sorted.Store(&routes)
 	return routes
 }
 

@@ -10,12 +10,13 @@ import (
 	"embed"
 	"fmt"
 	"html/template"
-	"io"
 	"io/fs"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
+
+	"serai/internal/pace"
 )
 
 //go:embed pages static
@@ -93,27 +94,36 @@ func (p *Page) With(name string, value any) string {
 	return "?" + q.Encode()
 }
 
-// Whole writes a page.
-func (p *Pages) Whole(w io.Writer, page *Page) error { return p.render(w, "frame", page) }
+// Whole returns a page.
+func (p *Pages) Whole(page *Page) ([]byte, error) { return p.render("frame", page) }
 
 // Part returns the part of a page that changes.
-func (p *Pages) Part(page *Page) (string, error) {
-	var b strings.Builder
-	err := p.render(&b, "main", page)
-	return b.String(), err
-}
+func (p *Pages) Part(page *Page) ([]byte, error) { return p.render("main", page) }
 
-func (p *Pages) render(w io.Writer, what string, page *Page) error {
+// render makes a page, which is whole, or an error.
+func (p *Pages) render(what string, page *Page) ([]byte, error) {
 	t := p.templates[page.Name]
 	if t == nil {
-		return fmt.Errorf("there is no page %q", page.Name)
+		return nil, fmt.Errorf("there is no page %q", page.Name)
 	}
-	var b bytes.Buffer // a page is whole, or an error
-	if err := t.ExecuteTemplate(&b, what, page); err != nil {
-		return err
+	var b pacedBuffer
+	err := t.ExecuteTemplate(&b, what, page)
+	if err != nil {
+		return nil, err
 	}
-	_, err := b.WriteTo(w)
-	return err
+	return b.Bytes(), nil
+}
+
+// pacedBuffer gives the processor up now and then: a long page is not to delay requests.
+type pacedBuffer struct {
+	bytes.Buffer
+	pace pace.Pace
+}
+
+// Write appends to the buffer.
+func (b *pacedBuffer) Write(p []byte) (int, error) {
+	b.pace.Step()
+	return b.Buffer.Write(p)
 }
 
 // Static serves the style, the script and the icon below a prefix.

@@ -17,8 +17,9 @@ type adminFlags struct {
 	TokenPath string `name:"admin-token-variable" help:"Nomad variable whose item admin_token has them instead, in serai's namespace." placeholder:"PATH" group:"Admin"`
 	Pprof     bool   `name:"admin-pprof" help:"Let other machines take profiles at the admin address, too." group:"Admin"`
 
-	MaxEvents    int `name:"max-events" default:"1000" help:"Decisions (routes that come and go, ejections, refusals, certificates and the like) that are remembered for /api/v1/events. The namespace that has most of them forgets first." group:"Limits"`
-	MaxFollowers int `default:"16" help:"Pages of the dashboard and commands that follow what changes (server-sent events) at once, at most half of the admin's connections; 503 beyond." group:"Limits"`
+	MaxEvents    int   `name:"max-events" default:"1000" help:"Decisions (routes that come and go, ejections, refusals, certificates and the like) that are remembered for /api/v1/events. The namespace that has most of them forgets first." group:"Limits"`
+	MaxFollowers int   `default:"16" help:"Pages of the dashboard and commands that follow what changes (server-sent events) at once, at most half of the admin's connections; 503 beyond." group:"Limits"`
+	Memory       int64 `name:"admin-memory" default:"33554432" help:"Bytes of memory that answers of the admin address take until they are sent, a sixteenth of the memory at most. Beyond, one that its client has not read from for a second ends, and new ones wait for up to five seconds; then 503." group:"Limits"`
 }
 
 // validate reports all that is wrong with the flags.
@@ -30,6 +31,9 @@ func (c *serveCommand) validateAdmin() error {
 	}
 	if f.MaxFollowers < 1 {
 		errs = append(errs, fmt.Errorf("--max-followers=%d is not at least 1", f.MaxFollowers))
+	}
+	if f.Memory < 1 {
+		errs = append(errs, fmt.Errorf("--admin-memory=%d is not at least 1", f.Memory))
 	}
 	if (f.Cert == "") != (f.Key == "") {
 		errs = append(errs, errors.New("--admin-cert-file and --admin-key-file go together"))

@@ -10,8 +10,9 @@ import (
 )
 
 // crowd bounds the connections of a listener that takes no requests of clients. Where there
-// are too many, the one that has been without a request for longest ends: so nobody keeps
-// others out with connections that say nothing, or that begin a request and never end it.
+// are too many, the one that has been without a request for longest ends, and when all have one, the one that has
+// not read of its answer for longest: so nobody keeps others out with connections that say nothing,
+// or that begin a request and never end it, or whose answers they do not read.
 type crowd struct {
 	net.Listener
 	most      int
@@ -28,11 +29,14 @@ type crowd struct {
 type aside struct {
 	net.Conn
 	crowd *crowd
-	// serving says that a request is being answered, since when there was none: guarded by
-	// crowd.mu.
-	serving bool
-	since   time.Time
+	// serving says that a request is being answered, since when there was none, or writing when its client was
+	// to read last; zero when it has. Guarded by crowd.mu.
+	serving        bool
+	since, writing time.Time
 }
+
+// readWithin is how long a client may read nothing of its answer, when others need the connection.
+const readWithin = time.Second
 
 func newCrowd(l net.Listener, most int, writeIdle time.Duration, ended *atomic.Uint64) *crowd {
 	c := &crowd{Listener: l, most: most, writeIdle: writeIdle, ended: ended, open: make(map[*aside]struct{})}
@@ -49,13 +53,16 @@ func (c *crowd) Accept() (net.Conn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for len(c.open) >= c.most && !c.over {
-		if oldest := c.oldest(); oldest != nil {
+		oldest, next := c.oldest(time.Now())
+		if oldest != nil {
 			delete(c.open, oldest)
 			c.ended.Add(1)
 			oldest.Conn.Close()
 			continue
 		}
+		again := time.AfterFunc(next, c.room.Signal)
 		c.room.Wait()
+		again.Stop()
 	}
 	if c.over {
 		conn.Close()
@@ -66,14 +73,24 @@ func (c *crowd) Accept() (net.Conn, error) {
 	return a, nil
 }
 
-// oldest is the connection that has been without a request for longest, nil when all have one.
-func (c *crowd) oldest() (oldest *aside) {
+// oldest is the connection that is to make room, nil for none yet: then it may be another one after a time.
+func (c *crowd) oldest(now time.Time) (oldest *aside, next time.Duration) {
+	var unread *aside
 	for a := range c.open {
-		if !a.serving && (oldest == nil || a.since.Before(oldest.since)) {
+		switch {
+		case !a.serving && (oldest == nil || a.since.Before(oldest.since)):
 			oldest = a
+		case a.serving && !a.writing.IsZero() && (unread == nil || a.writing.Before(unread.writing)):
+			unread = a
 		}
 	}
-	return oldest
+	if oldest != nil || unread == nil {
+		return oldest, readWithin
+	}
+	if next = readWithin - now.Sub(unread.writing); next > 0 {
+		return nil, next
+	}
+	return unread, 0
 }
 
 // Close ends the listener.
@@ -99,8 +116,11 @@ const asideWrite = 64 << 10
 
 // Write writes in parts, each of which the reader must take in time.
 func (a *aside) Write(p []byte) (n int, err error) {
+	defer a.waits(time.Time{})
 	for first := true; first || n < len(p) && err == nil; first = false {
-		if err = a.SetWriteDeadline(time.Now().Add(a.crowd.writeIdle)); err != nil {
+		now := time.Now()
+		a.waits(now)
+		if err = a.SetWriteDeadline(now.Add(a.crowd.writeIdle)); err != nil {
 			return n, err
 		}
 		var wrote int
@@ -108,6 +128,13 @@ func (a *aside) Write(p []byte) (n int, err error) {
 		n += wrote
 	}
 	return n, err
+}
+
+// waits notes since when the client is waited for.
+func (a *aside) waits(since time.Time) {
+	a.crowd.mu.Lock()
+	a.writing = since
+	a.crowd.mu.Unlock()
 }
 
 // has notes that a request is being answered, or that it has been.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"os/signal"
 	"sync"
@@ -11,13 +12,14 @@ import (
 // logFile is a file that is opened anew on SIGHUP, once whoever rotates logs
 // has moved it away. Its methods may be called at the same time.
 type logFile struct {
-	path string
-	mu   sync.Mutex
-	file *os.File
+	path  string
+	asked chan struct{} // to open it anew
+	mu    sync.Mutex
+	file  *os.File
 }
 
 func openLogFile(path string) (*logFile, error) {
-	f := &logFile{path: path}
+	f := &logFile{path: path, asked: make(chan struct{}, 1)}
 	return f, f.reopen()
 }
 
@@ -43,14 +45,30 @@ func (f *logFile) Write(p []byte) (int, error) {
 	return f.file.Write(p)
 }
 
-// Close closes the file.
+// Close closes the file. While a write hangs, that is left to the end of the process.
 func (f *logFile) Close() error {
-	f.mu.Lock()
+	if !f.mu.TryLock() {
+		return nil
+	}
 	defer f.mu.Unlock()
 	return f.file.Close()
 }
 
-// onHangup opens the access log anew on each SIGHUP until ctx ends, and has the config
+// Run opens the file anew whenever that is asked for, until ctx ends. It may hang.
+func (f *logFile) Run(ctx context.Context, logger *slog.Logger) error {
+	for {
+		select {
+		case <-f.asked:
+			if err := f.reopen(); err != nil {
+				logger.Warn("the access log cannot be opened anew: lines still go to the old file", "error", err)
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// onHangup has the access log opened anew on each SIGHUP until ctx ends, and the config
 // file read again. The signal never ends the process.
 func (s *system) onHangup(ctx context.Context) error {
 	hangup := make(chan os.Signal, 1)
@@ -65,8 +83,9 @@ func (s *system) onHangup(ctx context.Context) error {
 			if s.logFile == nil {
 				continue
 			}
-			if err := s.logFile.reopen(); err != nil {
-				s.logger.Warn("the access log cannot be opened anew: lines still go to the old file", "error", err)
+			select {
+			case s.logFile.asked <- struct{}{}:
+			default: // it will be, after what hangs now
 			}
 		case <-ctx.Done():
 			return ctx.Err()

@@ -46,6 +46,9 @@ func (s *system) run(ctx context.Context) error {
 		start("traces", s.traces.Run)
 	}
 	start("hangup", s.onHangup)
+	if s.logFile != nil {
+		start("access log's file", func(ctx context.Context) error { return s.logFile.Run(ctx, s.logger) })
+	}
 	start("log level", s.onToggle)
 	if s.config != nil {
 		start("config file", s.config.Run)
@@ -93,7 +96,8 @@ func (s *system) run(ctx context.Context) error {
 	case <-parts.Done():
 		return context.Cause(parts)
 	}
-	s.drain(parts)
+	cut := s.drain(parts)
+	running.start("record of the stop", func() { s.writeLastStop(cut) }) // which may hang
 	return nil
 }
 
@@ -138,8 +142,8 @@ func (s *system) await(ctx, parts context.Context) {
 	}
 }
 
-// drain lets load balancers notice, then lets requests end.
-func (s *system) drain(parts context.Context) {
+// drain lets load balancers notice, then lets requests end, and returns how many it cut off.
+func (s *system) drain(parts context.Context) (cutOff int) {
 	s.admin.Drain()
 	history.Tell(s.logger, slog.LevelInfo, history.Draining, "stopping: not ready any more, still serving", "drain-delay", s.DrainDelay.value())
 	pause := func(d time.Duration) {
@@ -172,6 +176,6 @@ func (s *system) drain(parts context.Context) {
 		})
 	}
 	servers.Wait()
-	s.writeLastStop(int(cut.Load()))
 	history.Tell(s.logger, slog.LevelInfo, history.Drained, "stopped")
+	return int(cut.Load())
 }

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -55,6 +57,108 @@ func TestStopWhileAFileHangs(t *testing.T) {
 				until(t, "the start", func() bool { return strings.Contains(n.output.String(), "serai starts") })
 			} else {
 				read()
+			}
+			n.kill(syscall.SIGTERM)
+		})
+	}
+}
+
+// TestAccessLogThatHangs: a FIFO that is read no more, to which lines are being written, keeps no SIGHUP from having the config file read, nor
+// serai from ending.
+func TestAccessLogThatHangs(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path, config := filepath.Join(dir, "access.log"), filepath.Join(dir, "serai.hcl")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	if err := os.WriteFile(config, []byte("# nothing yet\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n := bare(t)
+	n.run(nil, "--no-nomad", "--services="+servicesFile(t, "a.example.org"), "--access-log="+path, "--config="+config)
+	until(t, "serai to be ready", func() bool { status, _ := get(n.admin, "", "/ready"); return status == 200 })
+	for range 300 { // more than a pipe takes
+		get(n.http, "nobody.example.org", "/"+strings.Repeat("x", 1000))
+	}
+	if err := os.WriteFile(config, []byte("wrong {"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	admin := n.admin
+	refused := func() (n int) {
+		fmt.Sscan(strings.TrimPrefix(metric(admin, `serai_config_reloads_total{result="refused"} `), `serai_config_reloads_total{result="refused"} `), &n)
+		return n
+	}
+	until(t, "the error to be seen", func() bool { return refused() > 0 })
+	for range 3 { // with each it is read again, although nothing has changed
+		before := refused()
+		n.cmd.Process.Signal(syscall.SIGHUP)
+		until(t, "the config file to be read", func() bool { return refused() > before })
+	}
+	n.kill(syscall.SIGTERM)
+}
+
+// TestStopWhileAMountHangs: a mount whose server is stopped keeps neither requests from being answered, nor SIGHUP
+// from being survived, nor serai from ending, whatever of it lies there.
+func TestStopWhileAMountHangs(t *testing.T) {
+	t.Parallel()
+	bindfs, err := exec.LookPath("bindfs")
+	if err != nil {
+		t.Skip("bindfs is not installed (Debian: apt-get install bindfs): nothing of this test was run")
+	}
+	for name, flags := range map[string]string{
+		"services": "--services=MOUNT/services.json", "config": "--config=MOUNT/serai.hcl", "state": "--state-dir=MOUNT/state",
+		"certificates": "--cert-dir=MOUNT/certs", "tokens": "--admin-token-file=MOUNT/tokens",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			behind, mount := t.TempDir(), t.TempDir()
+			services := servicesFile(t, "a.example.org")
+			text, err := os.ReadFile(services)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, text := range map[string][]byte{"services.json": text, "serai.hcl": []byte("# nothing yet\n"), "tokens": []byte(strings.Repeat("t", 32))} {
+				if err := os.WriteFile(filepath.Join(behind, name), text, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, name := range []string{"state", "certs"} {
+				if err := os.Mkdir(filepath.Join(behind, name), 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
+			server := exec.Command(bindfs, "-f", behind, mount)
+			if err := server.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer func() {
+				server.Process.Signal(syscall.SIGCONT)
+				exec.Command("fusermount", "-u", "-z", mount).Run()
+				server.Process.Kill()
+				server.Wait()
+			}()
+			until(t, "the mount", func() bool { _, err := os.Stat(filepath.Join(mount, "services.json")); return err == nil })
+			n := bare(t)
+			args := []string{"--no-nomad", strings.ReplaceAll(flags, "MOUNT", mount)}
+			if name != "services" {
+				args = append(args, "--services="+services)
+			}
+			n.run(nil, args...)
+			served := func() bool { status, _ := get(n.http, "a.example.org", "/"); return status == 200 }
+			until(t, "serai to serve", served)
+			server.Process.Signal(syscall.SIGSTOP)
+			if name == "services" || name == "config" {
+				until(t, "the read to hang", func() bool { return strings.Contains(n.output.String(), "hangs") })
+			}
+			n.cmd.Process.Signal(syscall.SIGHUP)
+			if status, _ := get(n.admin, "", "/health"); status != 200 || !served() {
+				t.Error("while it hangs, requests are not answered")
 			}
 			n.kill(syscall.SIGTERM)
 		})

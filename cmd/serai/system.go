@@ -218,6 +218,9 @@ func (s *system) makeAdmin() (err error) {
 	}
 	o.Name, _ = os.Hostname()
 	o.MaxFollowers = min(s.AdminFlags.MaxFollowers, max(1, s.share.admin/2))
+	if o.MaxMemory = s.AdminFlags.Memory; s.limit > 0 {
+		o.MaxMemory = min(o.MaxMemory, s.limit/16)
+	}
 	for _, l := range s.traffic {
 		o.Listeners = append(o.Listeners, admin.Listener{Name: l.name, Status: l.server.Status})
 	}
