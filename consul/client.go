@@ -22,6 +22,7 @@ const (
 	KindService  = "service"
 	KindChecks   = "checks"
 	KindLeader   = "leader"
+	KindNode     = "node"
 	// KindSidecars are lists of what is connected to in Consul's mesh; KindLeaf, KindRoots and
 	// KindIntention are about serai's own place in it.
 	KindSidecars  = "sidecars"

@@ -64,14 +64,17 @@ func (r *consulRun) missing(key Key, listed []*Instance) (missing []*Instance) {
 // An agent answers 200 with a shorter list, or an empty one, also where the token may not read
 // them, where its copy is behind, and where the servers began with nothing. So it is certain
 // only when the leader says so, without having left anything out, as of an index of that list
-// that is beyond what it says is gone.
+// that is beyond what it says is gone, or lists it as another service since.
 func (r *consulRun) gone(f *followed, missing, lost []*Instance, l *consulListing, surely bool) bool {
 	var newest uint64
 	for _, i := range missing {
-		index, _ := Position(i.Modified)
-		newest = max(newest, index)
+		if index, _ := Position(i.Modified); l.moved[i.ID] <= index {
+			newest = max(newest, index)
+		}
 	}
-	forgotten := slices.IndexFunc(lost, func(i *Instance) bool { return l.asOf(i.Sidecar) <= i.Sidecar.Modified })
+	forgotten := slices.IndexFunc(lost, func(i *Instance) bool {
+		return max(l.asOf(i.Sidecar), l.moved[instanceID(i.Node, i.Sidecar.ID)]) <= i.Sidecar.Modified
+	})
 	switch {
 	case r.holding():
 		return false

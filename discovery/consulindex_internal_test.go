@@ -65,6 +65,10 @@ func TestConsulIndexesOfTwoLists(t *testing.T) {
 		l.others = map[string]uint64{"web-sidecar-proxy": index}
 		return l
 	}
+	moved := func(l *consulListing, id string, index uint64) *consulListing {
+		l.moved = map[string]uint64{"n1/" + id: index}
+		return l
+	}
 	one, two := meshedEntry("1", 10), meshedEntry("2", 11)
 	for name, c := range map[string]struct {
 		next  *consulListing
@@ -76,6 +80,10 @@ func TestConsulIndexesOfTwoLists(t *testing.T) {
 		"gone, and nobody is in the mesh any more":         {list(20, 0, []consul.Entry{entryOf("1")}, nil), false, []string{"n1/1"}, false},
 		"a sidecar that has gone":                          {list(11, 31, []consul.Entry{one, two}, []consul.Entry{sidecarEntry("1", 12)}), false, []string{"n1/1", "n1/2"}, true},
 		"gone at an index that is no newer":                {list(11, 31, []consul.Entry{one}, []consul.Entry{sidecarEntry("1", 12)}), true, []string{"n1/1", "n1/2"}, false},
+		"that of another service since":                    {moved(list(11, 31, []consul.Entry{one}, []consul.Entry{sidecarEntry("1", 12)}), "2", 12), false, []string{"n1/1"}, false},
+		"that of another service, as long as it is known":  {moved(list(11, 31, []consul.Entry{one}, []consul.Entry{sidecarEntry("1", 12)}), "2", 11), true, []string{"n1/1", "n1/2"}, false},
+		"another one is that of another service":           {moved(list(11, 31, []consul.Entry{one}, []consul.Entry{sidecarEntry("1", 12)}), "3", 40), true, []string{"n1/1", "n1/2"}, false},
+		"a sidecar that is another service since":          {moved(list(40, 30, []consul.Entry{one, two}, []consul.Entry{sidecarEntry("1", 12)}), "2-sidecar-proxy", 31), false, []string{"n1/1", "n1/2"}, true},
 		"a sidecar whose service has a list of its own":    {others(list(11, 29, []consul.Entry{one, two}, []consul.Entry{sidecarEntry("1", 12)}), 31), false, []string{"n1/1", "n1/2"}, true},
 		"one of which that list is no newer":               {others(list(11, 31, []consul.Entry{one, two}, []consul.Entry{sidecarEntry("1", 12)}), 30), true, []string{"n1/1", "n1/2"}, false},
 		"a sidecar that has gone at one that is no newer":  {list(40, 30, []consul.Entry{one, two}, []consul.Entry{sidecarEntry("1", 12)}), true, []string{"n1/1", "n1/2"}, false},

@@ -51,8 +51,7 @@ func (o *ConsulOptions) instances(l *consulListing, alone bool) []*Instance {
 func (o *ConsulOptions) instance(e *consul.Entry) (i *Instance, share int) {
 	s := &e.Service
 	i = &Instance{
-		// An ID of Consul is unique on its node only.
-		ID: e.Node.Node + "/" + s.ID, Namespace: ConsulNamespace, Service: s.Service, Alloc: allocOf(s.ID), Node: e.Node.Node,
+		ID: instanceID(e.Node.Node, s.ID), Namespace: ConsulNamespace, Service: s.Service, Alloc: allocOf(s.ID), Node: e.Node.Node,
 		Datacenter: e.Node.Datacenter, Tags: tagsOf(s, o.Prefix), Created: consulOrder + s.CreateIndex, Modified: consulOrder + s.ModifyIndex,
 	}
 	i.Address, i.Port = o.addressOf(e)
@@ -68,6 +67,9 @@ func (o *ConsulOptions) instance(e *consul.Entry) (i *Instance, share int) {
 	}
 	return i, max(share, 1)
 }
+
+// instanceID is the ID of an Instance: one of Consul is unique on its node only.
+func instanceID(node, id string) string { return node + "/" + id }
 
 // inConsul is a state as an Instance has it.
 func inConsul(state string) string { return state + " in Consul" }

@@ -65,10 +65,10 @@ func (r *consulRun) nextToRead() (f *followed) {
 func (r *consulRun) ask(f *followed, last *consulListing, q consul.Query, after time.Duration) {
 	ctx, stop := context.WithCancel(r.asks)
 	f.asking, f.stop = true, stop
-	surely, denies, known := !q.Stale, r.denies, r.services[f.key]
+	surely, denies, holds, known := !q.Stale, r.denies, r.holding(), r.services[f.key]
 	r.do(ctx, after, func(ctx context.Context) func() {
 		began := time.Now()
-		reading := &consulReading{consulRun: r, ctx: ctx, name: f.name, denies: denies, known: known}
+		reading := &consulReading{consulRun: r, ctx: ctx, name: f.name, denies: denies, holds: holds, known: known}
 		var now consulListing
 		var err error
 		if last == nil {

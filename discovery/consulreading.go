@@ -15,6 +15,8 @@ type consulReading struct {
 	name string
 	// denies says that Consul denies by default: see lookUp.
 	denies bool
+	// holds says that nothing is removed for now: see hold.
+	holds bool
 	// known is what is known of the service, nil for nothing.
 	known *Service
 
@@ -32,6 +34,9 @@ func (r *consulReading) now(q consul.Query) (l consulListing, err error) {
 	}
 	if err = r.readSidecars(&l, q); err == nil && q.Consistent {
 		err = r.readOthers(&l, q)
+	}
+	if err == nil && q.Consistent {
+		err = r.readMoved(&l, q)
 	}
 	return l, err
 }

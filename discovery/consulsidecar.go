@@ -48,6 +48,9 @@ type consulListing struct {
 	// others are how new the services are of which the sidecars were that have left the list: it is
 	// only as new as those that are left. They are looked up only where that decides.
 	others map[string]uint64
+	// moved are the indexes as of which what has left the lists is registered as another service,
+	// by its node and ID: see readMoved.
+	moved map[string]uint64
 }
 
 // asOf is the index as of which a sidecar is not listed.

@@ -62,18 +62,19 @@ func (g *Grammar) count(tags []string) (n int) {
 // near reports a tag that is not ours but was probably meant to be. It exposes nothing,
 // and refuses nothing.
 func (g *Grammar) near(tag string) (Problem, bool) {
-	if !discovery.NearPrefix(tag, g.prefix) {
+	word, rest, near := discovery.SplitNear(tag, g.prefix)
+	left, value, _ := strings.Cut(rest, "=")
+	left = strings.TrimSpace(strings.ToLower(left))
+	if !near || word != g.prefix && g.keys[left[strings.LastIndexByte(left, '.')+1:]] == nil {
 		return Problem{}, false
 	}
-	word, rest, _ := strings.Cut(tag, ".")
-	left, value, _ := strings.Cut(rest, "=")
-	left = strings.ToLower(left)
-	if g.keys[left[strings.LastIndexByte(left, '.')+1:]] == nil {
-		return Problem{}, false
+	begins, should := word, g.prefix
+	if word == g.prefix { // what is wrong is around it
+		begins, should = tag[:len(tag)-len(rest)], g.prefix+"."
 	}
 	return Problem{
-		None: true, Tag: printable(tag), Why: fmt.Sprintf("the tag begins with %s, not %s: it says nothing to serai", quote(word), quote(g.prefix)),
-		Instead: printable(g.prefix + "." + left + "=" + value),
+		None: true, Tag: printable(tag), Why: fmt.Sprintf("the tag begins with %s, not %s: it says nothing to serai", quote(begins), quote(should)),
+		Instead: printable(g.prefix + "." + left + "=" + strings.Trim(strings.TrimSpace(value), "\"'`")),
 	}, true
 }
 

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
+
+	"serai/discovery"
 )
 
 // A guard of a route for which no tag names a host, or in a tag that only looks like one of
@@ -20,7 +22,7 @@ func (g *Grammar) strayGuard(tags []string, routes map[string]*reading) *Problem
 			if _, near := g.near(tag); !near {
 				continue
 			}
-			_, rest, _ = strings.Cut(tag, ".")
+			_, rest, _ = discovery.SplitNear(tag, g.prefix)
 		}
 		left, _, _ := strings.Cut(strings.TrimPrefix(rest, "."), "=")
 		name, word := splitKey(left)

@@ -33,6 +33,7 @@ func (s *Sim) routes() http.Handler {
 	handle("catalog/deregister", s.catalogDeregister, put)
 	handle("catalog/datacenters", s.catalogDatacenters, get)
 	handle("catalog/nodes", s.catalogNodes, get)
+	handle("catalog/node/", s.catalogNode, get)
 	handle("catalog/services", s.catalogServices, get)
 	handle("catalog/service/", s.catalogService, get)
 	handle("catalog/connect/", s.catalogConnect, get)

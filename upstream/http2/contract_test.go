@@ -105,6 +105,40 @@ func TestRequests(t *testing.T) {
 	}
 }
 
+// TestTrailersBehindALength: HTTP/2 sends trailers also behind a body whose length is declared,
+// which HTTP/1 cannot.
+func TestTrailersBehindALength(t *testing.T) {
+	echo := func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%d %q %v %v", r.ContentLength, body, r.Trailer, err)
+	}
+	for name, streams := range map[string]bool{"all at once": false, "in pieces": true} {
+		t.Run(name, func(t *testing.T) {
+			over(t, echo, func(t *testing.T, e *upstream.Endpoint) {
+				r := request(&asking{}, "POST", "/")
+				b := newRest()
+				b.trailers = []wire.Field{{Name: []byte("X-Sum"), Value: []byte("7")}}
+				if r.Body, r.First = b, []byte("body"); streams {
+					r.Complete, r.First = false, []byte("bo")
+					b.pieces <- "dy"
+				}
+				close(b.pieces)
+				r.Head.Framing, r.Head.Size = wire.Length, 4
+				r.Head.Fields = []wire.Field{
+					{Name: []byte("Content-Length"), Value: []byte("4"), Kind: wire.ContentLength}, {Name: []byte("Trailer"), Value: []byte("X-Sum"), Kind: wire.Trailer},
+				}
+				want := `4 "body" map[] <nil>`
+				if e.Target().Scheme == upstream.H2C {
+					want = `4 "body" map[X-Sum:[7]] <nil>`
+				}
+				if got := roundTrip(t, e, r); got.body != want {
+					t.Errorf("the instance saw %s, want %s", got.body, want)
+				}
+			})
+		})
+	}
+}
+
 // TestLargeBodies: megabytes both ways at once, on many streams.
 func TestLargeBodies(t *testing.T) {
 	echo := func(w http.ResponseWriter, r *http.Request) {

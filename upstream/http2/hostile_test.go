@@ -74,7 +74,7 @@ func TestMalformedAnswers(t *testing.T) {
 				if got.err == nil || !strings.Contains(got.err.Error(), c.code) {
 					t.Fatalf("answered %+v", got)
 				}
-			} else if f.Kind != upstream.FailedAnswer || f.Processing == upstream.NotSent || !strings.Contains(f.Err.Error(), c.code) {
+			} else if f.Kind != upstream.FailedAnswer || f.Processing != upstream.Answered || !strings.Contains(f.Err.Error(), c.code) {
 				t.Errorf("failed with %+v, want %s", f, c.code)
 			}
 			if got := roundTrip(t, e, request(&asking{}, "GET", "/")); got.head.Status != 200 {

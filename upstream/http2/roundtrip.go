@@ -184,14 +184,15 @@ const shortestIdle = 250 * time.Millisecond
 // known returns how far a request came that got no answer.
 func (s *stream) known(a *upstream.Answer, err error) upstream.Processing {
 	var reset *resetError
+	var refused *wire.Error
 	c := s.conn
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case s.id == 0 || err == errClosedBefore || c.written <= s.start && c.state == dead:
 		return upstream.NotSent // otherwise queued bytes may still be sent
-	case a.FirstByte > 0 || s.final || s.interims > 0:
-		return upstream.Answered
+	case a.FirstByte > 0 || s.final || s.interims > 0, errors.As(err, &refused):
+		return upstream.Answered // also with a head that is refused
 	case err == errGoAway:
 		return upstream.NotSent // an instance that is about to stop had no work with it
 	case errors.As(err, &reset) && reset.code == http2.RefusedStream:

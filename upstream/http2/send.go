@@ -37,7 +37,7 @@ func (s *stream) begin(r *upstream.Request, tunnel bool) (rest []byte, err error
 		block = block[1:]
 	}
 	var trailers []wire.Field
-	if r.Complete && r.Head.Framing == wire.Chunked {
+	if r.Complete && r.Head.Framing != wire.NoBody {
 		trailers = r.Body.Trailers()
 	}
 	whole := r.Complete && !tunnel

@@ -50,7 +50,7 @@ func (s *stream) copyBody(r *upstream.Request, u *upload, data []byte) error {
 	for {
 		u.SetWhole(over)
 		var trailers []wire.Field
-		if over && r.Head.Framing == wire.Chunked {
+		if over {
 			trailers = r.Body.Trailers()
 		}
 		if err := s.sendAll(u, data, over, trailers, r.Bounds.WriteIdle); err != nil || over {
