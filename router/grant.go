@@ -25,9 +25,10 @@ type petition struct {
 	newest *discovery.Instance
 	age    uint64 // the lowest Instance.Created
 	grants []grant
-	// unguarded is why a definition with a guard does not get all its claims, nil when it
-	// does: then none without a guard gets any.
+	// unguarded is why a definition with a guard does not get all its claims, nil when all
+	// do. Lacking are those that do not: see yields.
 	unguarded *Rejection
+	lacking   []*Definition
 }
 
 // grant is what came of one definition.
@@ -110,6 +111,9 @@ func (c *compilation) ask(instance *discovery.Instance, d *Definition, p *petiti
 		for i, path := range slices.Concat(d.Prefixes, d.Exact) {
 			if f := c.reserved(path, instance); f != nil {
 				refuse(Rejection{Route: d.Name, Hosts: []string{host}, Why: f.why, Instead: f.instead})
+				if d.guards() {
+					p.lack(d, &Rejection{Route: d.Name, Instead: f.instead})
+				}
 				continue
 			}
 			s := routeID{d.Name, host, claim{path, i >= len(d.Prefixes), d.Priority, conditions}}
@@ -224,8 +228,38 @@ func (x *demand) members() []*upstream.Member {
 	return members
 }
 
-// leftOpen is the rejection of the definitions without a guard, for p.unguarded.
+// lack notes that a definition with a guard does not get all its claims, and why.
+func (p *petition) lack(d *Definition, why *Rejection) {
+	if p.unguarded == nil {
+		p.unguarded = why
+	}
+	if !slices.Contains(p.lacking, d) {
+		p.lacking = append(p.lacking, d)
+	}
+}
+
+// yields reports whether a definition gets no claim because one with a guard does not get all of
+// its own: it could take what that one guards. It does so without a guard; and with another one,
+// for a host that both have.
+func (p *petition) yields(d *Definition) bool {
+	switch {
+	case p.unguarded == nil || d.Options.Closed:
+		return false
+	case !d.guards():
+		return true
+	}
+	return slices.ContainsFunc(p.lacking, func(of *Definition) bool {
+		return d != of && !d.sameGuards(of) && slices.ContainsFunc(of.Hosts, d.has)
+	})
+}
+
+// has reports whether a definition takes requests for a host, by its name or by a wider pattern.
+func (d *Definition) has(host string) bool {
+	return slices.Contains(d.Hosts, host) || slices.ContainsFunc(wider(host), func(w string) bool { return slices.Contains(d.Hosts, w) })
+}
+
+// leftOpen is the rejection of the definitions that yield, for p.unguarded.
 func (p *petition) leftOpen() Rejection {
 	return Rejection{Instance: true, Quota: p.unguarded.Quota, Instead: p.unguarded.Instead,
-		Why: fmt.Sprintf("route %s has a guard and no room for all its claims, so the routes without a guard are not served: they could take its requests", quote(p.unguarded.Route))}
+		Why: fmt.Sprintf("route %s has a guard and does not get all its claims, so the instance's routes without this guard are not served: they could take its requests", quote(p.unguarded.Route))}
 }

@@ -53,7 +53,7 @@ func (m *meter) charge(asked, needed amount, member bool) (over excess, ok bool)
 // fits counts a claim of an instance for the service, or refuses it. With the first
 // claim of a definition, and of its members, these are counted as well.
 func (c *compilation) fits(instance *discovery.Instance, d *Definition, s routeID, p *petition, g *grant) (denied *Rejection) {
-	unguarded := p.unguarded != nil && !d.guards()
+	unguarded := p.yields(d)
 	if instance.ByHand() {
 		if c.want(d, s, p, g); unguarded {
 			return c.refuse(instance, p.leftOpen())
@@ -179,8 +179,8 @@ func (c *compilation) countPools(asked map[poolKey]bool) (bytes int) {
 			newest, _ := newestOf(d.asks)
 			denied := c.meter.refuse(c, newest, s.name, s.host, over)
 			for _, a := range d.asks {
-				if a.definition.guards() && a.petition.unguarded == nil {
-					a.petition.unguarded = denied
+				if a.definition.guards() {
+					a.petition.lack(a.definition, denied)
 				}
 			}
 			c.withdraw(s, func(*ask) bool { return true })
@@ -193,12 +193,12 @@ func (c *compilation) countPools(asked map[poolKey]bool) (bytes int) {
 	return bytes
 }
 
-// dropUnguarded takes routes without a guard from petitions of which one with a guard has just
-// been refused, and reports whether there were any.
+// dropUnguarded takes routes from petitions that yield to one with a guard that has been refused,
+// and reports whether there were any.
 func (c *compilation) dropUnguarded() (dropped bool) {
 	for _, s := range c.order {
 		c.withdraw(s, func(a *ask) bool {
-			if a.petition.unguarded == nil || a.definition.guards() {
+			if !a.petition.yields(a.definition) {
 				return false
 			}
 			c.refuse(a.petition.newest, a.petition.leftOpen())
