@@ -36,6 +36,8 @@ type grant struct {
 	// asked says that the quotas of the service permit a claim, granted that all do.
 	asked, granted bool
 	membership     *membership // the members for its claims
+	// yields says that it gets no claim because another one lacks some: see petition.yields.
+	yields bool
 	// routes is how many routes it gets, bytes what was counted for its definition.
 	routes, bytes int
 	refusals      []*Rejection
@@ -99,6 +101,7 @@ func (p *parsed) alike(i int) int {
 func (c *compilation) ask(instance *discovery.Instance, d *Definition, p *petition, g *grant) {
 	refuse := func(r Rejection) { g.refusals = append(g.refusals, c.refuse(instance, r.ofDefault(d.DefaultHost))) }
 	conditions := conditionsKey(d.Conditions)
+	g.yields = p.yields(d)
 	for _, host := range d.Hosts {
 		f, holder := c.owners.refuse(c.key.Namespace, host)
 		if f == nil && !c.owners.covers(host) && !instance.ByHand() {
@@ -249,17 +252,34 @@ func (p *petition) yields(d *Definition) bool {
 		return true
 	}
 	return slices.ContainsFunc(p.lacking, func(of *Definition) bool {
-		return d != of && !d.sameGuards(of) && slices.ContainsFunc(of.Hosts, d.has)
+		return d != of && slices.ContainsFunc(of.Hosts, setOf(d.Hosts).covers) && !d.sameGuards(of)
 	})
-}
-
-// has reports whether a definition takes requests for a host, by its name or by a wider pattern.
-func (d *Definition) has(host string) bool {
-	return slices.Contains(d.Hosts, host) || slices.ContainsFunc(wider(host), func(w string) bool { return slices.Contains(d.Hosts, w) })
 }
 
 // leftOpen is the rejection of the definitions that yield, for p.unguarded.
 func (p *petition) leftOpen() Rejection {
 	return Rejection{Instance: true, Quota: p.unguarded.Quota, Instead: p.unguarded.Instead,
 		Why: fmt.Sprintf("route %s has a guard and does not get all its claims, so the instance's routes without this guard are not served: they could take its requests", quote(p.unguarded.Route))}
+}
+
+// dropUnguarded takes routes from petitions that yield to one with a guard that has been refused,
+// and reports whether there were any.
+func (c *compilation) dropUnguarded() (dropped bool) {
+	known := make(map[*grant]bool) // of each, which may have a thousand claims
+	for _, s := range c.order {
+		c.withdraw(s, func(a *ask) bool {
+			yields, ok := known[a.grant]
+			if !ok && a.petition.unguarded != nil {
+				yields = a.petition.yields(a.definition)
+				known[a.grant] = yields
+			}
+			if !yields {
+				return false
+			}
+			c.refuse(a.petition.newest, a.petition.leftOpen())
+			dropped = true
+			return true
+		})
+	}
+	return dropped
 }

@@ -22,15 +22,15 @@ func settleGuards(all []Definition) (rest []Definition, problems []Problem) {
 		if !u.guarded() {
 			continue
 		}
+		claims := u.claimed()
 		var next []Definition
 		for j := range rest {
 			d := &rest[j]
-			left, leaves := d.leave(u)
-			if !leaves {
+			if !d.leaves(u, claims) {
 				next = append(next, *d)
 				continue
 			}
-			next = append(next, left...)
+			next = append(next, d.without(claims)...)
 			problems = append(problems, Problem{
 				Route: printable(d.Name), Hosts: d.Hosts, DefaultHost: d.DefaultHost,
 				Why:     fmt.Sprintf("route %s has a guard for a host and path that this one claims, too, so this one does not serve them", quote(u.Name)),
@@ -46,9 +46,13 @@ func settleGuards(all []Definition) (rest []Definition, problems []Problem) {
 func closeContradicting(all []Definition) (problems []Problem) {
 	shut := make(map[int]int)
 	for i := range all {
+		u := &all[i]
+		if !u.guarded() || u.Options.Closed {
+			continue
+		}
+		claims := u.claimed()
 		for j := range all {
-			u, d := &all[i], &all[j]
-			if i != j && u.guarded() && d.guarded() && !u.Options.Closed && !d.Options.Closed && !u.sameGuards(d) && u.meets(d) {
+			if d := &all[j]; i != j && d.guarded() && !d.Options.Closed && d.meets(u, claims) && !d.sameGuards(u) {
 				shut[i] = j
 			}
 		}
@@ -86,43 +90,49 @@ func (d *Definition) alikeClaims(u *Definition) bool {
 	return d.Class == u.Class && d.Priority == u.Priority && (u.loose || conditionsKey(d.Conditions) == conditionsKey(u.Conditions))
 }
 
-// meets reports whether two definitions have a claim in common.
-func (d *Definition) meets(u *Definition) bool {
-	return d.alikeClaims(u) && len(common(d.Hosts, u.Hosts)) > 0 && len(common(d.Prefixes, u.Prefixes))+len(common(d.Exact, u.Exact)) > 0
+// claimed are the hosts and paths of a definition, which claims all pairs of them.
+type claimed struct{ hosts, prefixes, exact hostSet }
+
+func (d *Definition) claimed() claimed {
+	return claimed{setOf(d.Hosts), setOf(d.Prefixes), setOf(d.Exact)}
 }
 
-// leave returns what is left of a definition without the claims of another route, which has a
-// guard, and whether it has to leave any.
-func (d *Definition) leave(u *Definition) (rest []Definition, leaves bool) {
-	if d.Name == u.Name || d.Options.Closed || d.guarded() && !u.Options.Closed || !d.meets(u) {
-		return nil, false
-	}
+// meets reports whether a definition has a claim in common with another one, which claims these.
+func (d *Definition) meets(u *Definition, c claimed) bool {
+	return d.alikeClaims(u) && anyIn(c.hosts, d.Hosts) && (anyIn(c.prefixes, d.Prefixes) || anyIn(c.exact, d.Exact))
+}
+
+// leaves reports whether a definition leaves claims to another route, which has a guard.
+func (d *Definition) leaves(u *Definition, c claimed) bool {
+	return d.Name != u.Name && !d.Options.Closed && (!d.guarded() || u.Options.Closed) && d.meets(u, c)
+}
+
+// without returns what is left of a definition without these claims.
+func (d *Definition) without(c claimed) (rest []Definition) {
 	elsewhere, here := *d, *d
-	elsewhere.Hosts, here.Hosts = except(d.Hosts, u.Hosts), common(d.Hosts, u.Hosts)
-	here.Prefixes, here.Exact = except(d.Prefixes, u.Prefixes), except(d.Exact, u.Exact)
+	here.Hosts, elsewhere.Hosts = parted(d.Hosts, c.hosts)
+	_, here.Prefixes = parted(d.Prefixes, c.prefixes)
+	_, here.Exact = parted(d.Exact, c.exact)
 	for _, part := range []Definition{elsewhere, here} {
 		if part.claims() > 0 {
 			rest = append(rest, part)
 		}
 	}
-	return rest, true
+	return rest
 }
 
-// common returns the elements of list that are in others, except the rest.
-func common(list, others []string) (all []string) {
-	for _, s := range list {
-		if slices.Contains(others, s) {
-			all = append(all, s)
-		}
-	}
-	return all
+func anyIn(set hostSet, list []string) bool {
+	return slices.ContainsFunc(list, func(s string) bool { return set[s] })
 }
 
-func except(list, others []string) (all []string) {
+// parted divides a list into what is in a set and what is not.
+func parted(list []string, set hostSet) (in, out []string) {
 	for _, s := range list {
-		if !slices.Contains(others, s) {
-			all = append(all, s)
+		if set[s] {
+			in = append(in, s)
+		} else {
+			out = append(out, s)
 		}
 	}
-	return all
+	return in, out
 }

@@ -25,8 +25,16 @@ func closeUnclear(all []Definition, unclear []*reading) (rest []Definition, prob
 	if len(unclear) == 0 {
 		return all, nil
 	}
+	byClass := make(map[string]*hidden)
+	for i := range all {
+		d := &all[i]
+		if byClass[d.Class] == nil {
+			byClass[d.Class] = hiddenFrom(d.Class, unclear)
+		}
+		rest = append(rest, byClass[d.Class].split(d)...)
+	}
 	for _, r := range unclear {
-		if slices.ContainsFunc(all, func(d Definition) bool { return len(hiddenFor(&d, r).of(&d)) > 0 }) {
+		if slices.ContainsFunc(all, func(d Definition) bool { return d.Name != r.Name && r.mayBeOf(d.Class) }) {
 			problems = append(problems, Problem{
 				Route: printable(r.Name), Hosts: r.Hosts, DefaultHost: r.DefaultHost,
 				Why:     "it has a guard, and it is not known which requests it takes, so what other routes of the instance would serve of its hosts is closed",
@@ -34,28 +42,24 @@ func closeUnclear(all []Definition, unclear []*reading) (rest []Definition, prob
 			})
 		}
 	}
-	byClass := make(map[string]*hidden)
-	for i := range all {
-		d := &all[i]
-		if byClass[d.Class] == nil {
-			byClass[d.Class] = hiddenFor(d, unclear...)
-		}
-		rest = append(rest, byClass[d.Class].split(d)...)
-	}
 	return rest, problems
 }
 
+// mayBeOf reports whether the route may be of a class.
+func (r *reading) mayBeOf(class string) bool { return r.guard.lost.class || r.Class == class }
+
 // hidden is what unclear routes may take.
 type hidden struct {
-	all   bool           // whatever the host is
-	hosts map[string]int // with the highest priority that one may have there
+	all    bool           // whatever the host is
+	hosts  map[string]int // with the highest priority that one may have there
+	sorted []string       // these hosts
 }
 
-// hiddenFor returns what unclear routes may take of the class of a definition.
-func hiddenFor(d *Definition, unclear ...*reading) *hidden {
+// hiddenFrom returns what unclear routes may take from those of a class.
+func hiddenFrom(class string, unclear []*reading) *hidden {
 	h := &hidden{hosts: make(map[string]int)}
 	for _, r := range unclear {
-		if !r.guard.lost.class && r.Class != d.Class {
+		if !r.mayBeOf(class) {
 			continue
 		}
 		priority := r.Priority
@@ -69,26 +73,39 @@ func hiddenFor(d *Definition, unclear ...*reading) *hidden {
 			}
 		}
 	}
+	h.sorted = slices.Sorted(maps.Keys(h.hosts))
 	return h
 }
 
-// of returns the hosts at which a definition would serve what is hidden: its own, and
+// split returns a definition without what is hidden, which is closed: at its own hosts, and at
 // narrower ones.
-func (h *hidden) of(d *Definition) (hosts []string) {
+func (h *hidden) split(d *Definition) (parts []Definition) {
 	if d.Options.Closed {
-		return nil
+		return []Definition{*d}
 	}
+	shut, open := *d, *d
+	shut.Hosts, open.Hosts = nil, nil
 	for _, host := range d.Hosts {
 		if h.takes(host, d.Priority) {
-			hosts = append(hosts, host)
+			shut.Hosts = append(shut.Hosts, host)
+		} else {
+			open.Hosts = append(open.Hosts, host)
 		}
 	}
-	for _, host := range slices.Sorted(maps.Keys(h.hosts)) {
-		if h.hosts[host] >= d.Priority && !slices.Contains(d.Hosts, host) && d.has(host) {
-			hosts = append(hosts, host)
+	if own := setOf(d.Hosts); own.hasWide() {
+		for _, host := range h.sorted {
+			if h.hosts[host] >= d.Priority && !own[host] && own.covers(host) {
+				shut.Hosts = append(shut.Hosts, host)
+			}
 		}
 	}
-	return hosts
+	if len(shut.Hosts) > 0 {
+		parts = append(parts, *shut.closed())
+	}
+	if len(open.Hosts) > 0 {
+		parts = append(parts, open)
+	}
+	return parts
 }
 
 // takes reports whether an unclear route may take requests for a host from a route that has
@@ -103,6 +120,32 @@ func (h *hidden) takes(host string, priority int) bool {
 	})
 }
 
+// hostSet is a set of host patterns.
+type hostSet map[string]bool
+
+func setOf(list []string) hostSet {
+	set := make(hostSet, len(list))
+	for _, s := range list {
+		set[s] = true
+	}
+	return set
+}
+
+// hasWide reports whether one of the patterns stands for several names.
+func (s hostSet) hasWide() bool {
+	for host := range s {
+		if strings.HasPrefix(host, "*") {
+			return true
+		}
+	}
+	return false
+}
+
+// covers reports whether a route with these hosts takes requests for a host.
+func (s hostSet) covers(host string) bool {
+	return s[host] || slices.ContainsFunc(wider(host), func(w string) bool { return s[w] })
+}
+
 // wider returns the patterns that stand for a host besides others.
 func wider(host string) []string {
 	if host == "*" {
@@ -112,19 +155,4 @@ func wider(host string) []string {
 		return []string{"*." + rest, "*"}
 	}
 	return []string{"*"}
-}
-
-// split returns a definition without what is hidden, which is closed.
-func (h *hidden) split(d *Definition) []Definition {
-	hosts := h.of(d)
-	if len(hosts) == 0 {
-		return []Definition{*d}
-	}
-	shut, open := *d, *d
-	shut.Hosts, open.Hosts = hosts, except(d.Hosts, hosts)
-	parts := []Definition{*shut.closed()}
-	if len(open.Hosts) > 0 {
-		parts = append(parts, open)
-	}
-	return parts
 }
