@@ -4,7 +4,7 @@ import "serai/wire"
 
 // ErrGuardRefused is the answer of a route whose tags ask for a guard, such as allow, and
 // are refused.
-var ErrGuardRefused = &wire.Error{Status: 503, Code: "guard-refused", Detail: "this route has a guard whose tags are refused, so it is closed"}
+var ErrGuardRefused = &wire.Error{Status: 503, Code: "guard-refused", Detail: "a guard of this route, or of one beside it, has tags that are refused, so it is closed"}
 
 // closed answers every request of a route whose guard is not known. Without it, a route
 // with a shorter path would take them, perhaps to the same instance, and without a guard.
@@ -27,5 +27,5 @@ func (closed) Request(_ Request, reply *Reply) (answered bool) {
 
 // Explain implements Policy.
 func (closed) Explain() string {
-	return "closed: every request is answered 503, since a guard of the route is refused: see its rejection"
+	return "closed: every request is answered 503, since a guard of the route, or of one beside it, is refused: see the rejections of its service"
 }

@@ -10,7 +10,7 @@ import (
 // OfRoute is the policy configuration of a route, for all its instances. The zero value
 // has none.
 type OfRoute struct {
-	// Closed says that a guard of the route is refused, so that it must not serve.
+	// Closed says that a guard of the route, or of one beside it, is refused, so that it must not serve.
 	Closed bool
 	// Allow are the clients that are let through, nil for all; Deny those that are not,
 	// nil for none.

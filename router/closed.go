@@ -3,6 +3,7 @@ package router
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"serai/policy"
 )
@@ -15,40 +16,66 @@ import (
 type guarding struct {
 	// there says that one of its tags is a guard, or looks like a misspelled one.
 	there bool
-	// unclear says that it is not known which requests the route would take, so that
-	// nothing can be closed. Cut says so of its paths: those that were read are closed.
-	unclear, cut bool
+	// lost is what of its claim cannot be read, so that it is not known which requests the
+	// route would take.
+	lost lost
+	// unknown says that one of its tags has a key that resembles none, and which may have been
+	// a path if there is no other.
+	unknown bool
+}
+
+// lost are parts of a route's claim that cannot be read. Of hosts and paths some may have been.
+type lost struct{ hosts, paths, conditions, class, priority bool }
+
+// note notes that the tag of a key that belongs to the claim cannot be read.
+func (l *lost) note(key string) {
+	switch key {
+	case "host":
+		l.hosts = true
+	case "path", "path-exact":
+		l.paths = true
+	case "class":
+		l.class = true
+	case "priority":
+		l.priority = true
+	default:
+		l.conditions = true
+	}
 }
 
 // noteGuard notes what a tag means for that. Flaw is what is wrong with the tag.
-func (g *Grammar) noteGuard(r *reading, word string, f *flaw) {
+func (g *Grammar) noteGuard(r *reading, word, value string, f *flaw) {
 	k := g.keys[word]
 	if k == nil {
 		k = g.keys[g.nearest(word)]
 	}
 	switch {
 	case k == nil:
+		r.guard.unknown = true
+		r.guard.lost.paths = r.guard.lost.paths || strings.HasPrefix(trim(value), "/")
 	case k.Guard:
 		r.guard.there = true
-	case f == nil || !g.claims[k.Name] || !validRouteName(r.Name):
-	case k.Name == "path" || k.Name == "path-exact":
-		r.guard.cut = true
-	case k.Name != "host":
-		r.guard.unclear = true
+	case f != nil && g.claims[k.Name]:
+		r.guard.lost.note(k.Name)
 	}
 }
 
 // closes reports whether the route, whose tags are refused, is to be closed.
 func (r *reading) closes() bool {
-	return r.guard.there && !r.guard.unclear && len(r.Hosts) > 0 && (len(r.Prefixes)+len(r.Exact) > 0 || !r.guard.cut)
+	l := r.guard.lost
+	return r.guard.there && !l.class && !l.priority && len(r.Hosts) > 0 && (len(r.Prefixes)+len(r.Exact) > 0 || !l.paths)
 }
 
 // refusedRoute is the name of a closed route whose own name is none.
 const refusedRoute = "refused"
 
-// closed returns the definition of the closed route.
+// closed returns the definition of the closed route. If a condition cannot be read, it takes
+// all requests for its paths.
 func (r *reading) closed() *Definition {
 	d := r.Definition.closed()
+	if r.guard.lost.conditions {
+		d.Conditions, d.loose = nil, true
+	}
 	if !validRouteName(d.Name) {
 		d.Name = refusedRoute
 	}

@@ -38,6 +38,8 @@ type Definition struct {
 	layers []policy.Layer
 	// cut says that it is closed, and claims less than its tags do, which is too much.
 	cut bool
+	// loose says that it is closed, whatever its conditions are, which cannot be read.
+	loose bool
 
 	size int // of the values of its tags, in bytes
 }

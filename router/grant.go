@@ -25,9 +25,10 @@ type petition struct {
 	newest *discovery.Instance
 	age    uint64 // the lowest Instance.Created
 	grants []grant
-	// unguarded is why a definition with a guard does not get all its claims, nil when it
-	// does: then none without a guard gets any.
+	// unguarded is why a definition with a guard does not get all its claims, nil when all
+	// do. Lacking are those that do not: see yields.
 	unguarded *Rejection
+	lacking   []*Definition
 }
 
 // grant is what came of one definition.
@@ -35,6 +36,8 @@ type grant struct {
 	// asked says that the quotas of the service permit a claim, granted that all do.
 	asked, granted bool
 	membership     *membership // the members for its claims
+	// yields says that it gets no claim because another one lacks some: see petition.yields.
+	yields bool
 	// routes is how many routes it gets, bytes what was counted for its definition.
 	routes, bytes int
 	refusals      []*Rejection
@@ -98,6 +101,7 @@ func (p *parsed) alike(i int) int {
 func (c *compilation) ask(instance *discovery.Instance, d *Definition, p *petition, g *grant) {
 	refuse := func(r Rejection) { g.refusals = append(g.refusals, c.refuse(instance, r.ofDefault(d.DefaultHost))) }
 	conditions := conditionsKey(d.Conditions)
+	g.yields = p.yields(d)
 	for _, host := range d.Hosts {
 		f, holder := c.owners.refuse(c.key.Namespace, host)
 		if f == nil && !c.owners.covers(host) && !instance.ByHand() {
@@ -110,6 +114,9 @@ func (c *compilation) ask(instance *discovery.Instance, d *Definition, p *petiti
 		for i, path := range slices.Concat(d.Prefixes, d.Exact) {
 			if f := c.reserved(path, instance); f != nil {
 				refuse(Rejection{Route: d.Name, Hosts: []string{host}, Why: f.why, Instead: f.instead})
+				if d.guards() {
+					p.lack(d, &Rejection{Route: d.Name, Instead: f.instead})
+				}
 				continue
 			}
 			s := routeID{d.Name, host, claim{path, i >= len(d.Prefixes), d.Priority, conditions}}
@@ -224,8 +231,55 @@ func (x *demand) members() []*upstream.Member {
 	return members
 }
 
-// leftOpen is the rejection of the definitions without a guard, for p.unguarded.
+// lack notes that a definition with a guard does not get all its claims, and why.
+func (p *petition) lack(d *Definition, why *Rejection) {
+	if p.unguarded == nil {
+		p.unguarded = why
+	}
+	if !slices.Contains(p.lacking, d) {
+		p.lacking = append(p.lacking, d)
+	}
+}
+
+// yields reports whether a definition gets no claim because one with a guard does not get all of
+// its own: it could take what that one guards. It does so without a guard; and with another one,
+// for a host that both have.
+func (p *petition) yields(d *Definition) bool {
+	switch {
+	case p.unguarded == nil || d.Options.Closed:
+		return false
+	case !d.guards():
+		return true
+	}
+	return slices.ContainsFunc(p.lacking, func(of *Definition) bool {
+		return d != of && slices.ContainsFunc(of.Hosts, setOf(d.Hosts).covers) && !d.sameGuards(of)
+	})
+}
+
+// leftOpen is the rejection of the definitions that yield, for p.unguarded.
 func (p *petition) leftOpen() Rejection {
 	return Rejection{Instance: true, Quota: p.unguarded.Quota, Instead: p.unguarded.Instead,
-		Why: fmt.Sprintf("route %s has a guard and no room for all its claims, so the routes without a guard are not served: they could take its requests", quote(p.unguarded.Route))}
+		Why: fmt.Sprintf("route %s has a guard and does not get all its claims, so the instance's routes without this guard are not served: they could take its requests", quote(p.unguarded.Route))}
+}
+
+// dropUnguarded takes routes from petitions that yield to one with a guard that has been refused,
+// and reports whether there were any.
+func (c *compilation) dropUnguarded() (dropped bool) {
+	known := make(map[*grant]bool) // of each, which may have a thousand claims
+	for _, s := range c.order {
+		c.withdraw(s, func(a *ask) bool {
+			yields, ok := known[a.grant]
+			if !ok && a.petition.unguarded != nil {
+				yields = a.petition.yields(a.definition)
+				known[a.grant] = yields
+			}
+			if !yields {
+				return false
+			}
+			c.refuse(a.petition.newest, a.petition.leftOpen())
+			dropped = true
+			return true
+		})
+	}
+	return dropped
 }

@@ -16,7 +16,7 @@ func guardKeys() []key {
 		Key: Key{Name: "allow", Guard: true, Value: "CIDR,...", Default: "-", Example: "10.0.0.0/8,2001:db8::/32,192.0.2.1",
 			Meaning: "only clients with one of these addresses are let through, which may be networks or single ones; others get 403 ([docs/policies.md](policies.md#allow-and-deny))"},
 		parse: func(d *draft, value string) (f *flaw) { d.Options.Allow, f = parseAddresses(d, value); return f },
-		also:  []string{"ip-allow", "allowlist", "whitelist", "ip-whitelist", "ipallowlist", "sourcerange", "allow-ip"},
+		also:  []string{"ip-allow", "allowlist", "whitelist", "ip-whitelist", "ipallowlist", "sourcerange", "allow-ip", "acl", "restrict", "ip-restriction", "ip-filter"},
 		route: func(o *RouteOptions) string { return addressesWord(o.Allow) },
 	}, {
 		Key: Key{Name: "deny", Guard: true, Value: "CIDR,...", Default: "-", Example: "10.1.0.0/16",
@@ -28,7 +28,7 @@ func guardKeys() []key {
 		Key: Key{Name: "rate", Guard: true, Value: "N/s, N/m, N/h", Default: "none", Example: "100/s",
 			Meaning: "requests a second, minute or hour of one client, on each node; more get 429 with Retry-After ([docs/policies.md](policies.md#rate))"},
 		parse: parseRate,
-		also:  []string{"rate-limit", "ratelimit", "limit-rps", "requests-per-second"},
+		also:  []string{"rate-limit", "ratelimit", "limit-rps", "requests-per-second", "throttle"},
 		route: func(o *RouteOptions) string {
 			if o.Rate == nil {
 				return ""

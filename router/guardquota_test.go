@@ -53,7 +53,7 @@ func TestQuotasLeaveNoGuardOut(t *testing.T) {
 		t.Errorf("/admin is %s", got)
 	}
 	w.refuses("n/three", "the namespace has its 15 claims")
-	w.refuses("n/three", "route \"admin\" has a guard and no room")
+	w.refuses("n/three", "route \"admin\" has a guard and does not get all its claims")
 	// Once there is room, all is as the tags say.
 	w.claims("n/two", "ingress.host=b.x")
 	for path, want := range map[string]string{"/admin": "guarded", "/": "open"} {
@@ -144,4 +144,61 @@ func TestGuardsBeyondARoute(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestNoRoomForOneGuard: where a quota has room for one guarded route of an instance and none for
+// another, the requests of that one do not pass the other guard instead; and other hosts go on.
+func TestNoRoomForOneGuard(t *testing.T) {
+	w := newWorldWith(t, small) // fifteen claims of a namespace
+	w.claims("n/one", "ingress.host=a.x,b.x,c.x,d.x,e.x,f.x,g.x,h.x,i.x,j.x")
+	w.claims("n/two", "ingress.host=k.x,l.x,m.x")
+	tags := []string{"ingress.a.host=z.x", "ingress.a.rate=5/m", "ingress.b.host=y.x", "ingress.b.rate=5/m", "ingress.c.host=z.x", "ingress.c.path=/admin", "ingress.c.allow=10.0.0.0/8"}
+	w.claims("n/three", tags...) // two of three have room
+	for at, want := range map[string]string{"z.x /admin": "nothing", "z.x /": "nothing", "y.x /": "guarded"} {
+		host, path, _ := strings.Cut(at, " ")
+		if got := w.at(host, path); got != want {
+			t.Errorf("%s is %s, want %s", at, got, want)
+		}
+	}
+	w.refuses("n/three", `route "c" has a guard and does not get all its claims`)
+	w.claims("n/two", "ingress.host=k.x")
+	for at, want := range map[string]string{"z.x /admin": "guarded", "z.x /": "guarded", "y.x /": "guarded"} {
+		host, path, _ := strings.Cut(at, " ")
+		if got := w.at(host, path); got != want {
+			t.Errorf("with room, %s is %s, want %s", at, got, want)
+		}
+	}
+	// Whichever part of its claims, instances and pools finds no room in the memory.
+	seen := make(map[string]int)
+	for memory := 200; memory < 16_000; memory += 50 {
+		w := newWorldWith(t, router.Options{Quotas: router.Quotas{Memory: router.Limits{Service: memory, Namespace: 1 << 20, Total: 1 << 20}}})
+		var instances []string
+		for n := range 10 {
+			instances = append(instances, fmt.Sprintf("i%d,", n)+strings.Join(tags, ","))
+		}
+		w.set("one", instances...)
+		route, _ := w.router.Current().Lookup(&router.Query{Host: []byte("z.x"), Method: []byte("GET"), Path: []byte("/admin"), Attributes: attributes{}})
+		switch {
+		case route == nil:
+			seen["nothing"]++
+		case route.Options.Allow != nil:
+			seen["guarded"]++
+		default:
+			t.Fatalf("with %d bytes, /admin goes to %v", memory, route)
+		}
+	}
+	if seen["guarded"] == 0 || seen["nothing"] == 0 {
+		t.Errorf("it is always the same: %v", seen)
+	}
+}
+
+// TestGuardsOfTheOperatorsPaths: a guard for a path that only the operator may claim is refused,
+// and the instance's open routes do not serve the path.
+func TestGuardsOfTheOperatorsPaths(t *testing.T) {
+	w := newWorldWith(t, router.Options{Reserved: []string{"/.well-known/acme-challenge"}})
+	w.claims("n/one", "ingress.host=a.x", "ingress.b.host=a.x", "ingress.b.path=/.well-known/acme-challenge/x", "ingress.b.allow=10.0.0.0/8")
+	if got := w.at("a.x", "/.well-known/acme-challenge/x"); got != "nothing" {
+		t.Errorf("it is %s", got)
+	}
+	w.refuses("n/one", `route "b" has a guard and does not get all its claims`)
 }

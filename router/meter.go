@@ -53,9 +53,8 @@ func (m *meter) charge(asked, needed amount, member bool) (over excess, ok bool)
 // fits counts a claim of an instance for the service, or refuses it. With the first
 // claim of a definition, and of its members, these are counted as well.
 func (c *compilation) fits(instance *discovery.Instance, d *Definition, s routeID, p *petition, g *grant) (denied *Rejection) {
-	unguarded := p.unguarded != nil && !d.guards()
 	if instance.ByHand() {
-		if c.want(d, s, p, g); unguarded {
+		if c.want(d, s, p, g); g.yields {
 			return c.refuse(instance, p.leftOpen())
 		}
 		return nil
@@ -72,7 +71,7 @@ func (c *compilation) fits(instance *discovery.Instance, d *Definition, s routeI
 	first := bytesOfMember(&of.target, c.targets)
 	asked[memory] += unless(g.asked, d.bytes()) + unless(of.asked, first)
 	needed[memory] += unless(g.granted, d.bytes()) + unless(of.granted, first)
-	if unguarded {
+	if g.yields {
 		needed = amount{} // it only counts what it would take
 	}
 	over, ok := m.charge(asked, needed, false)
@@ -84,7 +83,7 @@ func (c *compilation) fits(instance *discovery.Instance, d *Definition, s routeI
 	}
 	c.want(d, s, p, g)
 	switch {
-	case unguarded:
+	case g.yields:
 		return c.refuse(instance, p.leftOpen())
 	case ok:
 		g.bytes += unless(g.granted, d.bytes())
@@ -179,8 +178,8 @@ func (c *compilation) countPools(asked map[poolKey]bool) (bytes int) {
 			newest, _ := newestOf(d.asks)
 			denied := c.meter.refuse(c, newest, s.name, s.host, over)
 			for _, a := range d.asks {
-				if a.definition.guards() && a.petition.unguarded == nil {
-					a.petition.unguarded = denied
+				if a.definition.guards() {
+					a.petition.lack(a.definition, denied)
 				}
 			}
 			c.withdraw(s, func(*ask) bool { return true })
@@ -191,22 +190,6 @@ func (c *compilation) countPools(asked map[poolKey]bool) (bytes int) {
 		}
 	}
 	return bytes
-}
-
-// dropUnguarded takes routes without a guard from petitions of which one with a guard has just
-// been refused, and reports whether there were any.
-func (c *compilation) dropUnguarded() (dropped bool) {
-	for _, s := range c.order {
-		c.withdraw(s, func(a *ask) bool {
-			if a.petition.unguarded == nil || a.definition.guards() {
-				return false
-			}
-			c.refuse(a.petition.newest, a.petition.leftOpen())
-			dropped = true
-			return true
-		})
-	}
-	return dropped
 }
 
 // withdraw takes some petitions from a route, and counts out what was counted for them but for

@@ -23,7 +23,7 @@ func namedKeys() []key {
 		Key: Key{Name: "auth", Guard: true, Value: "NAME", Default: "-", Example: "corp",
 			Meaning: "who may pass: an auth of the operator's file, which asks for a password or a token, or asks a service: docs/policies.md"},
 		parse: parseAuth,
-		also:  []string{"basic-auth", "basicauth", "forward-auth", "forwardauth", "auth-type", "auth-url", "login", "users", "jwt", "auth-jwt", "bearer"},
+		also:  []string{"basic-auth", "basicauth", "forward-auth", "forwardauth", "auth-type", "auth-url", "login", "users", "jwt", "auth-jwt", "bearer", "oidc", "oauth", "oauth2", "sso", "digest-auth", "htpasswd", "password"},
 		named: adds,
 		route: func(o *RouteOptions) string { return o.Auth },
 	}}

@@ -126,11 +126,11 @@ func (c *compilation) askAll(instance *discovery.Instance, p *parsed, asked *pet
 			}
 			c.ask(instance, d, asked, g)
 			switch {
-			case !guarded || asked.unguarded != nil:
+			case !guarded:
 			case len(g.denied) > 0:
-				asked.unguarded = g.denied[0]
+				asked.lack(d, g.denied[0])
 			case d.cut:
-				asked.unguarded = &Rejection{Route: d.Name, Instead: tooManyClaims().instead}
+				asked.lack(d, &Rejection{Route: d.Name, Instead: tooManyClaims().instead})
 			}
 		}
 	}

@@ -113,7 +113,8 @@ func (r *Route) nearer(o *Route) int {
 }
 
 // older orders claims: first claims of files, which the operator writes, then claims
-// with an agreed position, then the others by age; ties by name.
+// with an agreed position, then the others by age. Of one service those with a guard come first,
+// since no name may decide whether a request has to pass it; other ties are broken by name.
 func (r *Route) older(o *Route) int {
 	rank := func(r *Route) int {
 		switch {
@@ -125,7 +126,8 @@ func (r *Route) older(o *Route) int {
 		return int(r.place)
 	}
 	return cmp.Or(cmp.Compare(rank(r), rank(o)), cmp.Compare(r.CreateIndex, o.CreateIndex),
-		cmpStrings(r.Namespace, o.Namespace, r.Service, o.Service, r.Name, o.Name))
+		cmpStrings(r.Namespace, o.Namespace, r.Service, o.Service),
+		cmp.Compare(boolInt(o.Policies.Guards()), boolInt(r.Policies.Guards())), strings.Compare(r.Name, o.Name))
 }
 
 func boolInt(b bool) int {

@@ -49,6 +49,7 @@ func (g *Grammar) parse(tags []string, of fallback) ([]Definition, []Problem) {
 		return g.refusedWhole(tags, routes, *whole)
 	}
 	var definitions []Definition
+	var unclear []*reading
 	strays := len(problems) > 0
 	for _, r := range routes {
 		strays = strays || !r.hosted
@@ -62,11 +63,19 @@ func (g *Grammar) parse(tags []string, of fallback) ([]Definition, []Problem) {
 		if r.closes() {
 			definitions = append(definitions, *r.closed())
 		}
+		if r.unclear() {
+			unclear = append(unclear, r)
+		}
 		for i := range r.problems {
 			r.problems[i].Hosts, r.problems[i].DefaultHost = r.Hosts, r.DefaultHost
 		}
 		problems = append(problems, r.problems...)
 	}
+	slices.SortFunc(definitions, func(a, b Definition) int { return strings.Compare(a.Name, b.Name) })
+	definitions, more := settleGuards(definitions)
+	problems = append(problems, more...)
+	definitions, more = closeUnclear(definitions, unclear)
+	problems = append(problems, more...)
 	if strays && len(definitions) > 0 {
 		if p := g.strayGuard(tags, routes); p != nil {
 			for i := range definitions {
@@ -75,7 +84,6 @@ func (g *Grammar) parse(tags []string, of fallback) ([]Definition, []Problem) {
 			problems = append(problems, *p)
 		}
 	}
-	slices.SortFunc(definitions, func(a, b Definition) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(problems, Problem.compare)
 	return definitions, problems
 }
@@ -142,7 +150,11 @@ func (g *Grammar) readRoutes(tags []string) (routes map[string]*reading, problem
 		}
 		r.hosted = r.hosted || word == "host"
 		f := g.read(r, tag, word, value, valued)
-		g.noteGuard(r, word, f)
+		if validRouteName(name) {
+			g.noteGuard(r, word, value, f)
+		} else {
+			g.noteGuard(r, word, value, g.readClaim(r, tag, word, value, valued))
+		}
 		if f != nil {
 			f = f.orUnknownVariable(tag)
 			if name == "" && word == enableKey {
@@ -162,9 +174,6 @@ func (g *Grammar) readRoutes(tags []string) (routes map[string]*reading, problem
 // read reads one tag into r.
 func (g *Grammar) read(r *reading, tag, word, value string, valued bool) *flaw {
 	if !validRouteName(r.Name) {
-		if k := g.keys[word]; g.claims[word] && valued && trim(value) != "" && len(tag) <= maxTag {
-			r.guard.unclear = k.parse(&r.draft, trim(value)) != nil || r.guard.unclear // for the case that it has a guard
-		}
 		return &flaw{
 			fmt.Sprintf("%s is not a route name", quote(r.Name)),
 			fmt.Sprintf("%s.ROUTE.%s=VALUE, where ROUTE has up to %d lower-case letters, digits, dashes and underscores", g.prefix, orKey(g.keys[word]), maxRouteLen),
@@ -195,6 +204,19 @@ func (g *Grammar) read(r *reading, tag, word, value string, valued bool) *flaw {
 	r.size += len(value)
 	r.note(k, value)
 	return k.read(&r.draft, value, example)
+}
+
+// readClaim reads a tag of a route whose name is none, if it says which requests the route takes,
+// for the case that it has a guard.
+func (g *Grammar) readClaim(r *reading, tag, word, value string, valued bool) *flaw {
+	k := g.keys[word]
+	switch {
+	case k == nil || !valued || len(tag) > maxTag || k.check(trim(value), "") != nil:
+		return &flaw{}
+	case g.claims[word]:
+		return k.parse(&r.draft, trim(value))
+	}
+	return nil
 }
 
 // finish checks what only all tags of a route together show.

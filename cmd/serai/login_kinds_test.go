@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"testing"
 
@@ -18,8 +20,11 @@ type providerCase struct {
 	claims   map[string]any
 	answer   map[string]any // beside what all have
 	callback url.Values
-	refused  bool
-	fields   map[string]string // what the instance is told
+	// elsewhere says that it has its endpoints on other hosts than its issuer, and what else
+	// Google's discovery document has.
+	elsewhere bool
+	refused   bool
+	fields    map[string]string // what the instance is told
 }
 
 // providerCases are the recipes of docs/policies.md, with tokens, answers and callbacks as
@@ -43,11 +48,12 @@ func providerCases() map[string]providerCase {
 			block: "    groups = [\"staff\"]\n", claims: map[string]any{"typ": "ID", "azp": oidctest.ClientID, "groups": nil, "sub": "ann"}, refused: true,
 		},
 		"Google": {
-			block:    "    groups_claim = \"hd\"\n    groups = [\"example.org\"]\n",
-			claims:   map[string]any{"azp": oidctest.ClientID, "hd": "example.org", "email_verified": true, "groups": nil},
-			answer:   map[string]any{"expires_in": 3599, "scope": "openid https://www.googleapis.com/auth/userinfo.email", "token_type": "Bearer"},
-			callback: url.Values{"scope": {"email openid"}, "authuser": {"0"}, "hd": {"example.org"}, "prompt": {"consent"}},
-			fields:   map[string]string{"X-Forwarded-User": "mallory", "X-Forwarded-Groups": "example.org", "X-Forwarded-Email": "m@example.org"},
+			elsewhere: true,
+			block:     "    groups_claim = \"hd\"\n    groups = [\"example.org\"]\n",
+			claims:    map[string]any{"azp": oidctest.ClientID, "hd": "example.org", "email_verified": true, "groups": nil},
+			answer:    map[string]any{"expires_in": 3599, "scope": "openid https://www.googleapis.com/auth/userinfo.email", "token_type": "Bearer"},
+			callback:  url.Values{"scope": {"email openid"}, "authuser": {"0"}, "hd": {"example.org"}, "prompt": {"consent"}},
+			fields:    map[string]string{"X-Forwarded-User": "mallory", "X-Forwarded-Groups": "example.org", "X-Forwarded-Email": "m@example.org"},
 		},
 		"Google, an account of nobody's organization": {
 			block: "    groups_claim = \"hd\"\n    groups = [\"example.org\"]\n", claims: map[string]any{"azp": oidctest.ClientID, "email_verified": true, "email": "m@example.org", "sub": "ann"}, refused: true,
@@ -90,6 +96,9 @@ func TestTokensOfProviders(t *testing.T) {
 			t.Parallel()
 			i, p := newGuardedInstance(t), oidctest.New(t, callbackURL)
 			_, address := serveStatic(t, []nomad.Registration{i.registration("ingress.auth=corp")}, loginConfig(t, p, c.block), behindProxy)
+			if c.elsewhere {
+				p.Fail(metadataPath, describes(p, likeGoogle(t, p)))
+			}
 			h := newTokens(t, p)
 			p.Fail("/userinfo", func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Content-Type", "application/json")
@@ -134,5 +143,32 @@ func TestTokensOfProviders(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// likeGoogle describes a provider with the fields of Google's discovery document, whose endpoints are
+// on several hosts, and which has no end of session.
+func likeGoogle(t *testing.T, p *oidctest.Provider) func(m map[string]any) {
+	t.Helper()
+	at, err := url.Parse(p.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(at)
+	elsewhere := httptest.NewTLSServer(proxy)
+	proxy.Transport = elsewhere.Client().Transport
+	t.Cleanup(elsewhere.Close)
+	return func(m map[string]any) {
+		m["device_authorization_endpoint"] = elsewhere.URL + "/device/code"
+		m["token_endpoint"], m["userinfo_endpoint"] = elsewhere.URL+"/oauth/token", elsewhere.URL+"/userinfo"
+		m["revocation_endpoint"], m["jwks_uri"] = elsewhere.URL+"/revoke", elsewhere.URL+"/keys"
+		m["response_types_supported"] = []string{"code", "token", "id_token", "code token", "code id_token", "token id_token", "code token id_token", "none"}
+		m["response_modes_supported"] = []string{"query", "fragment", "form_post"}
+		m["subject_types_supported"] = []string{"public"}
+		m["scopes_supported"] = []string{"openid", "email", "profile"}
+		m["token_endpoint_auth_methods_supported"] = []string{"client_secret_post", "client_secret_basic"}
+		m["claims_supported"] = []string{"aud", "email", "email_verified", "exp", "family_name", "given_name", "iat", "iss", "name", "picture", "sub"}
+		m["code_challenge_methods_supported"] = []string{"plain", "S256"}
+		m["grant_types_supported"] = []string{"authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code", "urn:ietf:params:oauth:grant-type:jwt-bearer"}
 	}
 }

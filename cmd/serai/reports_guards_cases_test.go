@@ -8,7 +8,7 @@ import (
 
 func guardReports() map[string][]guardReport {
 	return map[string][]guardReport{
-		"passwords": passwordReports(), "services": serviceReports(), "lists": listReports(), "cors": corsReports(), "paths": pathReports(), "fields": fieldChangeReports(), "redirects": redirectReports(),
+		"passwords": passwordReports(), "services": serviceReports(), "lists": listReports(), "cors": corsReports(), "paths": pathReports(), "fields": fieldChangeReports(), "redirects": redirectReports(), "2026": guardReportsOf2026(),
 	}
 }
 

@@ -45,6 +45,7 @@ func (s *stage) guardedServices() []nomad.Registration {
 		{"ingress.host=any.example.org", "ingress.rewrite=^(.*)$ /x$1"},
 		{"ingress.host=loose.example.org", "ingress.rewrite=^/p/(.*)$ /$1"},
 		{"ingress.host=prepend.example.org", "ingress.prepend=/app"},
+		{"ingress.host=glued.example.org", "ingress.path=/api", "ingress.rewrite=^/api(.*)$ /$1"},
 		{"ingress.host=set.example.org", "ingress.request-set=X-User: {client} {host} {path}", "ingress.request-remove=X-Debug", "ingress.response-set=X-Path: {path}", "ingress.response-remove=Server"},
 		{"ingress.host=to.example.org", "ingress.redirect=https://new.example.org{path}?{query}"},
 		{"ingress.host=same.example.org,*.same.example.org", "ingress.redirect=https://{host}:8443{path}"},

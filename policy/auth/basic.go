@@ -182,5 +182,8 @@ func (b *Basic) Explain() string {
 	if users == nil {
 		return fmt.Sprintf("auth: %s asks for a name and a password; nobody knows its users yet, so nobody gets in", b.name)
 	}
+	if users.Len() == 1 {
+		return fmt.Sprintf("auth: %s asks for a name and a password; one user", b.name)
+	}
 	return fmt.Sprintf("auth: %s asks for a name and a password; %d users", b.name, users.Len())
 }
