@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,12 +29,13 @@ type compareCommand struct {
 	Idle      int           `default:"10000" help:"Connections in the scenario of idle ones."`
 	Binary    string        `help:"serai; built when empty." placeholder:"PATH"`
 	Before    string        `help:"Another build of serai, which this one is compared with instead of the other proxies: no scenario may be worse by more than 2 %." placeholder:"PATH"`
+	Traces    *float64      `help:"A share of requests, such as 0.01: serai traces it to a collector, and is compared with itself without tracing (or --before) instead of the other proxies: no more than 2 % of CPU." placeholder:"SHARE"`
 	JSON      string        `name:"json" help:"Also write the results to this file." placeholder:"FILE"`
 	HTML      string        `name:"html" help:"Also write a report with charts, self-contained, to this file." placeholder:"FILE"`
 }
 
 // Run measures, prints, and fails when a target is missed.
-func (c *compareCommand) Run(ctx context.Context) error {
+func (c *compareCommand) Run(ctx context.Context) (err error) {
 	if c.Quick {
 		// Shorter ones would measure how connections begin, and fewer rounds
 		// what the machine's neighbours do in a few minutes.
@@ -61,6 +63,11 @@ func (c *compareCommand) Run(ctx context.Context) error {
 			return err
 		}
 	}
+	end, err := c.collectTraces(&s)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, end()) }()
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -139,11 +146,11 @@ func (c *compareCommand) takesPart(k *peerKind) bool {
 	case k.name == seraiName:
 		return true
 	case k.name == beforeName:
-		return c.Before != ""
+		return c.Before != "" || c.Traces != nil
 	case len(c.Peers) > 0:
 		return slices.Contains(c.Peers, k.name)
 	}
-	return c.Before == ""
+	return c.Before == "" && c.Traces == nil
 }
 
 // binary is the file of a proxy, empty where there is none.
@@ -152,7 +159,7 @@ func (c *compareCommand) binary(k *peerKind) string {
 	case seraiName:
 		return c.Binary
 	case beforeName:
-		return c.Before
+		return cmp.Or(c.Before, c.Binary)
 	}
 	path, _ := exec.LookPath(k.name)
 	return path

@@ -54,6 +54,9 @@ type setting struct {
 	Conns                 int // that the limit of descriptors allows
 	// Policies says that there are hosts with policies, and no others.
 	Policies *policySetting
+	// Collector is host:port of what takes serai's traces, of a share of Traces; empty for none.
+	Collector string
+	Traces    float64
 }
 
 func (s setting) file(name string) string { return filepath.Join(s.Dir, name) }
@@ -69,6 +72,14 @@ func peerKinds() []peerKind {
 	}}
 	before := serai
 	before.name = beforeName
+	untraced := serai.args
+	serai.args = func(s setting) []string {
+		args := untraced(s)
+		if s.Collector != "" {
+			args = append(args, "--otlp=http://"+s.Collector, fmt.Sprintf("--trace-share=%v", s.Traces))
+		}
+		return args
+	}
 	return []peerKind{
 		serai,
 		before,

@@ -51,15 +51,19 @@ type Trace struct {
 	// instance was told so.
 	Sampled bool
 
+	asked  byte // the client's flags
+	random bool
+
 	Begun, Ended time.Time
 	Waits        []TraceWait
 	Attempts     []TraceAttempt
 
+	// first is the place of the first attempt: with many connections what each request writes
+	// is not in the processor's cache, and as few lines of it as can be are to be fetched.
+	first [1]TraceAttempt
+
 	// Request is filled in when the trace is recorded.
 	Request TraceRequest
-
-	asked  byte // the client's flags
-	random bool
 }
 
 // TraceWait is a wait before an instance was asked. What is one of the Wait constants.
@@ -104,13 +108,14 @@ const (
 func (t *Tracing) begin(x *Exchange, valid bool) {
 	r := x.keptTrace
 	if r == nil {
-		r = &Trace{Attempts: make([]TraceAttempt, 0, 1)}
+		r = &Trace{}
+		r.Attempts = r.first[:0]
 	}
 	x.trace, x.keptTrace = r, nil
 	r.Span, r.Parent, r.State, r.Begun = SpanID{}, SpanID{}, r.State[:0], x.Start
 	r.asked, r.random = 0, false
 	believed := false
-	if valid {
+	if valid = valid && x.namesTrace(); valid {
 		var p traceParent
 		if p, r.State, valid = x.takeTraceFields(r.State); valid {
 			r.ID, r.Parent, r.asked, r.random = p.id, p.span, p.flags, p.flags&flagRandom != 0
@@ -219,7 +224,9 @@ func (t *Tracing) end(x *Exchange) {
 		t.Record(r)
 		return
 	}
-	clear(r.Attempts) // it keeps no instance of an old table
+	for i := range r.Attempts {
+		r.Attempts[i].member = nil // it keeps no instance of an old table
+	}
 	r.Attempts, r.Waits = r.Attempts[:0], r.Waits[:0]
 	x.keptTrace = r
 }

@@ -127,15 +127,23 @@ func FuzzTraceParent(f *testing.F) {
 	})
 }
 
-// TestAppendHex: the digits are those of the standard library, of every byte in every place.
-func TestAppendHex(t *testing.T) {
-	var id TraceID
-	for place := range id {
-		for b := range 256 {
-			id[place] = byte(b)
-			if got, want := string(appendHex([]byte("x"), id[:])), "x"+hex.EncodeToString(id[:]); got != want {
-				t.Fatalf("%s, want %s", got, want)
-			}
+// TestTraceParentDigits: they are those of the standard library, of every byte in every place.
+func TestTraceParentDigits(t *testing.T) {
+	p := traceParent{flags: flagSampled}
+	check := func() {
+		want := "x00-" + hex.EncodeToString(p.id[:]) + "-" + hex.EncodeToString(p.span[:]) + "-01"
+		if got := string(p.append([]byte("x"))); got != want {
+			t.Fatalf("%s, want %s", got, want)
+		}
+	}
+	for b := range 256 {
+		for place := range p.id {
+			p.id[place] = byte(b)
+			check()
+		}
+		for place := range p.span {
+			p.span[place] = byte(b)
+			check()
 		}
 	}
 }

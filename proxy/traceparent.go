@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
+	"slices"
 
 	"serai/wire"
 )
@@ -56,26 +57,29 @@ func lowerHex(dst, src []byte) bool {
 	return err == nil && n == len(dst)
 }
 
-// append appends the field in version 00.
+// append appends the field in version 00. It does without loops and checks of bounds: it is
+// made for each request, recorded or not.
 func (p *traceParent) append(b []byte) []byte {
-	b = append(b, "00-"...)
-	b = appendHex(b, p.id[:])
-	b = append(b, '-')
-	b = appendHex(b, p.span[:])
-	return append(b, '-', '0', '0'+p.flags)
+	n := len(b)
+	b = slices.Grow(b, traceParentSize)[:n+traceParentSize]
+	f := (*[traceParentSize]byte)(b[n:])
+	f[0], f[1], f[2], f[35], f[52], f[53], f[54] = '0', '0', '-', '-', '-', '0', '0'+p.flags
+	putHex((*[8]byte)(f[3:]), (*[4]byte)(p.id[0:]))
+	putHex((*[8]byte)(f[11:]), (*[4]byte)(p.id[4:]))
+	putHex((*[8]byte)(f[19:]), (*[4]byte)(p.id[8:]))
+	putHex((*[8]byte)(f[27:]), (*[4]byte)(p.id[12:]))
+	putHex((*[8]byte)(f[36:]), (*[4]byte)(p.span[0:]))
+	putHex((*[8]byte)(f[44:]), (*[4]byte)(p.span[4:]))
+	return b
 }
 
-// appendHex appends the digits of some bytes, whose number is a multiple of four. Each request
-// has 48 digits, which one by one would be a third of what tracing costs it.
-func appendHex(dst, src []byte) []byte {
-	for ; len(src) >= 4; src = src[4:] {
-		n := uint64(binary.BigEndian.Uint32(src))
-		n = (n | n<<16) & 0x0000ffff0000ffff
-		n = (n | n<<8) & 0x00ff00ff00ff00ff
-		n = (n | n<<4) & nibbles
-		dst = binary.BigEndian.AppendUint64(dst, hexDigits(n))
-	}
-	return dst
+// putHex writes the digits of four bytes, all at once.
+func putHex(dst *[8]byte, src *[4]byte) {
+	n := uint64(binary.BigEndian.Uint32(src[:]))
+	n = (n | n<<16) & 0x0000ffff0000ffff
+	n = (n | n<<8) & 0x00ff00ff00ff00ff
+	n = (n | n<<4) & nibbles
+	binary.BigEndian.PutUint64(dst[:], hexDigits(n))
 }
 
 // Bounds of tracestate (https://www.w3.org/TR/trace-context/#tracestate-limits), in bytes
@@ -145,6 +149,18 @@ func isTraceParent(f *wire.Field) bool {
 
 func isTraceState(f *wire.Field) bool {
 	return len(f.Name) == len(nameTraceState) && wire.EqualFold(f.Name, "tracestate")
+}
+
+// namesTrace reports whether the client may have sent one of the fields: few have, and the
+// first look at a name says so of nearly all others.
+func (x *Exchange) namesTrace() bool {
+	for i := range x.Head.Fields {
+		name := x.Head.Fields[i].Name
+		if (len(name) == len("traceparent") || len(name) == len("tracestate")) && name[0]|0x20 == 't' {
+			return true
+		}
+	}
+	return false
 }
 
 // dropTraceFields marks them in trailers as not to be sent on.

@@ -3,9 +3,12 @@ package tracing
 import (
 	"bytes"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -29,13 +32,14 @@ const (
 // that exports uses it.
 type collector struct {
 	bounded *http.Client
-	timeout time.Duration                          // of one request
+	timeout time.Duration // of one request
+	logger  *slog.Logger
 	partial *collectorpb.ExportTracePartialSuccess // of the last answer; nil for none
 }
 
 // newCollector makes one that connects to nothing yet. Nil is the TLS of the system's roots.
-func newCollector(c *tls.Config, timeout time.Duration) *collector {
-	return &collector{timeout: timeout, bounded: boundedhttp.NewClient(&http.Transport{
+func newCollector(c *tls.Config, timeout time.Duration, logger *slog.Logger) *collector {
+	return &collector{timeout: timeout, logger: logger, bounded: boundedhttp.NewClient(&http.Transport{
 		Proxy: http.ProxyFromEnvironment, TLSClientConfig: c, ForceAttemptHTTP2: true,
 		TLSHandshakeTimeout: timeout, IdleConnTimeout: 90 * time.Second,
 	}, boundedhttp.Bounds{Body: maxAnswer})}
@@ -50,7 +54,7 @@ func (c *collector) client() *http.Client {
 func (c *collector) RoundTrip(r *http.Request) (*http.Response, error) {
 	res, err := c.bounded.Transport.RoundTrip(r)
 	if err != nil {
-		return nil, err
+		return nil, c.unreached(err)
 	}
 	switch to := res.Header.Get("Location"); {
 	case res.StatusCode/100 == 2:
@@ -65,6 +69,25 @@ func (c *collector) RoundTrip(r *http.Request) (*http.Response, error) {
 	// A longer one would be taken for an answer that cannot be read, and not be tried again.
 	res.Body = cut{io.LimitReader(res.Body, maxRefusal), res.Body}
 	return res, nil
+}
+
+// unreached is the error of a request of which nothing was sent: nobody listens, or the name
+// is not known. The library tries again what is temporary, within the time of its retries: a
+// collector that is being restarted is back by then.
+type unreached struct{ error }
+
+// Temporary says so to package net/url, which the library asks.
+func (unreached) Temporary() bool { return true }
+func (u unreached) Unwrap() error { return u.error }
+
+// unreached marks the error of a connect.
+func (c *collector) unreached(err error) error {
+	var op *net.OpError
+	if !errors.As(err, &op) || op.Op != "dial" {
+		return err
+	}
+	c.logger.Debug("the collector cannot be reached: the same traces are tried again for some seconds", "error", err)
+	return unreached{err}
 }
 
 // cut is the beginning of a body.

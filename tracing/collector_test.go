@@ -3,10 +3,14 @@ package tracing_test
 import (
 	"fmt"
 	"io"
+	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	collectorpb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
@@ -157,6 +161,48 @@ func TestTriedAgain(t *testing.T) {
 				t.Errorf("the log does not say how it was refused: %s", text)
 			}
 		})
+	}
+}
+
+// TestRestarted: while nobody listens at the collector's port, a batch is tried again; what is
+// there by then gets it, and nothing is lost or told.
+func TestRestarted(t *testing.T) {
+	// A port that is bound is nobody else's, and refuses connects as long as nobody listens.
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := os.NewFile(uintptr(fd), "collector")
+	defer file.Close()
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	at, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := &lines{}
+	e := run(t, tracing.Options{URL: fmt.Sprintf("http://127.0.0.1:%d", at.(*syscall.SockaddrInet4).Port),
+		Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	e.Record(newTrace(1))
+	until(t, "a connect that is refused", func() bool { return strings.Contains(log.text(), "connection refused") })
+	if err := syscall.Listen(fd, 16); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.FileListener(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &receiver{}
+	s := &httptest.Server{Listener: l, Config: &http.Server{Handler: c}}
+	s.Start()
+	defer s.Close()
+	if got := e.settled(t, spansOfTrace); got.Exported != spansOfTrace || got.Failed != 0 {
+		t.Errorf("counted %+v", got)
+	}
+	e.stop()
+	if text := log.text(); strings.Contains(text, "level=WARN") {
+		t.Errorf("logged %s", text)
 	}
 }
 

@@ -3,15 +3,14 @@ package tracing
 import (
 	"cmp"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"time"
 
+	"serai/internal/boundedhttp"
 	"serai/proxy"
 )
 
@@ -88,7 +87,7 @@ func readEnvironment(o *Options) (read environment, _ error) {
 	if o.TLS == nil {
 		c := &tls.Config{}
 		check("CERTIFICATE", func(file string) (err error) {
-			c.RootCAs, err = readRoots(file)
+			c.RootCAs, err = boundedhttp.ReadRoots(file)
 			read.tls = c
 			return err
 		})
@@ -112,15 +111,6 @@ func checkHeaders(list string) error {
 		}
 	}
 	return nil
-}
-
-func readRoots(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
-	roots := x509.NewCertPool()
-	if err == nil && !roots.AppendCertsFromPEM(pem) {
-		err = fmt.Errorf("%s has no certificate", file)
-	}
-	return roots, err
 }
 
 // Sampler returns what OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG say; the given values

@@ -1,7 +1,7 @@
 // Package tracing answers: who is told how long each step of a request took?
 //
-// It makes spans of the proxy's traces with OpenTelemetry's SDK, and sends them to a
-// collector as OTLP over HTTP. A collector that is slow or away costs spans, which are
+// It makes spans of the proxy's traces, and sends them to a collector as OTLP over HTTP, with
+// OpenTelemetry's own client. A collector that is slow or away costs spans, which are
 // counted, and never a request.
 package tracing
 
@@ -44,7 +44,7 @@ type Status struct {
 // Exporter sends traces. All methods may be called concurrently.
 type Exporter struct {
 	options Options
-	client  *otlptrace.Exporter
+	client  otlptrace.Client
 	to      *collector
 	spans   *spanMaker
 	queue   chan *proxy.Trace
@@ -67,7 +67,10 @@ func NewExporter(o Options) (*Exporter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Exporter{options: o, client: client, to: to, spans: newSpanMaker(about, o.Version), queue: make(chan *proxy.Trace, queueTraces)}, nil
+	spans := newSpanMaker(about, o.Version)
+	protocol, _ := value(o.Getenv, "PROTOCOL")
+	spans.typed = protocol == "http/json"
+	return &Exporter{options: o, client: client, to: to, spans: spans, queue: make(chan *proxy.Trace, queueTraces)}, nil
 }
 
 // Record takes a trace, if there is room for it. It never waits.
@@ -112,7 +115,7 @@ func (e *Exporter) Run(ctx context.Context) error {
 	if n := len(e.queue); n > 0 {
 		e.options.Logger.Warn("the collector has not taken the last traces", "traces", n)
 	}
-	e.client.Shutdown(lasting)
+	e.client.Stop(lasting)
 	e.to.bounded.CloseIdleConnections()
 	return ctx.Err()
 }
@@ -191,7 +194,6 @@ func (e *Exporter) send(ctx context.Context, batch []*proxy.Trace) (err error) {
 		if cause == nil {
 			return
 		}
-		e.spans.made = nil
 		err = errPanicked
 		if e.options.Panicked != nil {
 			e.options.Panicked()
@@ -202,7 +204,11 @@ func (e *Exporter) send(ctx context.Context, batch []*proxy.Trace) (err error) {
 		}
 	}()
 	e.to.partial = nil
-	return e.client.ExportSpans(ctx, e.spans.make(batch))
+	spans, err := e.spans.make(batch)
+	if err != nil {
+		return err
+	}
+	return e.client.UploadTraces(ctx, spans)
 }
 
 var errPanicked = errors.New("serai panicked")

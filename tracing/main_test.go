@@ -153,7 +153,9 @@ func run(t *testing.T, o tracing.Options) *running {
 	if o.Getenv == nil {
 		o.Getenv = func(string) string { return "" }
 	}
-	o.Logger = slog.New(slog.NewTextHandler(r.log, nil))
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.NewTextHandler(r.log, nil))
+	}
 	var err error
 	if r.Exporter, err = tracing.NewExporter(o); err != nil {
 		t.Fatal(err)

@@ -45,14 +45,14 @@ type Options struct {
 // defaultMemory is the default of Options.Memory.
 const defaultMemory = 4 << 20
 
-// client makes the library's exporter, and its way to the collector.
-func (o *Options) client() (*otlptrace.Exporter, *collector, error) {
+// client makes the library's client, and its way to the collector.
+func (o *Options) client() (otlptrace.Client, *collector, error) {
 	o.Memory = cmp.Or(o.Memory, defaultMemory)
 	read, err := readEnvironment(o)
 	if err != nil {
 		return nil, nil, err
 	}
-	to := newCollector(cmp.Or(o.TLS, read.tls), read.timeout)
+	to := newCollector(cmp.Or(o.TLS, read.tls), read.timeout, o.Logger)
 	options := []otlptracehttp.Option{
 		otlptracehttp.WithHTTPClient(to.client()),
 		// Retries are few: what waits for them takes the place of newer traces.
@@ -81,9 +81,9 @@ func (o *Options) client() (*otlptrace.Exporter, *collector, error) {
 	if o.Headers != nil {
 		options = append(options, otlptracehttp.WithHeaders(o.Headers))
 	}
+	client := otlptracehttp.NewClient(options...)
 	// It connects to nothing, but finds what does not fit together.
-	client, err := otlptracehttp.New(context.Background(), options...)
-	return client, to, err
+	return client, to, client.Start(context.Background())
 }
 
 // resource says who sends the spans. What the environment says comes last, and wins.

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 
 	"serai/proxy"
@@ -45,7 +44,7 @@ func TestPanic(t *testing.T) {
 			if name == "making" {
 				client.uploads = 1
 			}
-			e.client = otlptrace.NewUnstarted(client)
+			e.client = client
 			ctx, cancel := context.WithCancel(context.Background())
 			var running sync.WaitGroup
 			running.Go(func() { e.Run(ctx) })

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	cryptotls "crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"math"
@@ -17,6 +16,7 @@ import (
 
 	"serai/admin"
 	"serai/internal/atomicfile"
+	"serai/internal/boundedhttp"
 	"serai/nomad"
 	"serai/router"
 	"serai/tls"
@@ -123,7 +123,7 @@ func (s *system) newObtainer() (obtainer, error) {
 	}
 	var err error
 	if s.ACMECARoot != "" {
-		if o.CARoots, err = readRoots(s.ACMECARoot); err != nil {
+		if o.CARoots, err = boundedhttp.ReadRoots(s.ACMECARoot); err != nil {
 			return nil, fmt.Errorf("--acme-ca-root: %w", err)
 		}
 	}
@@ -238,18 +238,6 @@ func newSealer(file string) (*certstore.Sealer, error) {
 		return nil, err
 	}
 	return certstore.NewSealer(secret)
-}
-
-func readRoots(file string) (*x509.CertPool, error) {
-	content, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(content) {
-		return nil, fmt.Errorf("read %s: it has no certificate in PEM", file)
-	}
-	return pool, nil
 }
 
 // leaderName tells which serai this is.

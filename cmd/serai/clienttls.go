@@ -3,6 +3,8 @@ package main
 import (
 	"crypto/tls"
 	"fmt"
+
+	"serai/internal/boundedhttp"
 )
 
 // fileFlag is a flag that names a file: its name, and the path that was given, empty for none.
@@ -14,7 +16,7 @@ func clientTLS(roots, cert, key fileFlag) (*tls.Config, error) {
 	c := &tls.Config{}
 	if roots.path != "" {
 		var err error
-		if c.RootCAs, err = readRoots(roots.path); err != nil {
+		if c.RootCAs, err = boundedhttp.ReadRoots(roots.path); err != nil {
 			return nil, fmt.Errorf("--%s: %w", roots.name, err)
 		}
 	}
