@@ -120,7 +120,11 @@ func (a *Admin) instancesOf(q values) (List[*Instance], error) {
 			all = append(all, i)
 		}
 	}
-	return pageOf(all, w, (*instance).describe), nil
+	page := pageOf(all, w, (*instance).describe)
+	if state != "" { // one that has changed since it was selected is not listed with another state
+		page.Items = slices.DeleteFunc(page.Items, func(i *Instance) bool { return i.State != state })
+	}
+	return page, nil
 }
 
 // stateNames are the states of instances.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,7 +65,7 @@ func newOperator(t *testing.T, acl bool) *operator {
 		"http://node1.example.org", c.traffic, "node1.example.org node2.example.org", "127.0.0.1",
 		"/usr/local/bin/serai \"$@\"", filepath.Join(bin, "serai")+" \"$@\" --admin="+c.admin,
 		"/usr/local/bin", bin, "127.0.0.1:8081", c.admin, " serai.vars.hcl", " "+vars, "=serai.vars.hcl", "="+vars,
-		"serai:dev", c.image(),
+		"jobs/ingress.nomad.hcl", c.path("ingress.nomad.hcl"), "serai:dev", c.image(),
 	)
 	o.env = append(os.Environ(),
 		"PATH="+tools+":"+os.Getenv("PATH"), "NOMAD_ADDR="+c.address, "NOMAD_TOKEN="+c.token, "NOMAD_CLI_NO_COLOR=1", "NODES=127.0.0.1",
@@ -207,6 +208,19 @@ func TestFirstHourWithRawExec(t *testing.T) {
 			o.follows("docs/upgrading.md", step.name)
 			o.until("serai of the "+step.name, func() bool { return o.runs(filepath.Join("bin", step.binary)) && o.instances("host-dynamic") == 3 })
 			o.reaches("dynamic.example.org", "/", "web")
+		}
+	})
+	t.Run("rename of the job", func(t *testing.T) {
+		o.t = t
+		o.run("acl", "policy", "apply", "-namespace", "default", "-job", "serai", "serai", "jobs/serai.policy.hcl") // which was taken away above
+		o.follows("docs/upgrading.md", "rename")
+		o.until("serai by its new name alone", func() bool {
+			running := func(a allocation) bool { return a.ClientStatus == "running" }
+			return slices.ContainsFunc(o.allocations("ingress"), running) && !slices.ContainsFunc(o.allocations("serai"), running) && o.instances("host-dynamic") == 3
+		})
+		o.reaches("dynamic.example.org", "/", "web")
+		if out, err := o.types("serai status --admin=" + o.admin); err != nil || !strings.Contains(out, "state         ready") {
+			t.Errorf("serai status: %v %s", err, out)
 		}
 	})
 }

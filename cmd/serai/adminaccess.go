@@ -101,8 +101,9 @@ func (a *adminAccess) speak() {
 	s := &spokenTLS{&cryptotls.Config{Certificates: []cryptotls.Certificate{*pair}, MinVersion: cryptotls.VersionTLS12, NextProtos: []string{"http/1.1", "http/1.0"},
 		SessionTicketsDisabled: true}, pair.Leaf} // no session of before is resumed
 	if pool := a.cas.Load(); pool != nil {
-		// Who shows none gets as far as /health: package admin refuses the rest.
-		s.config.ClientCAs, s.config.ClientAuth = pool, cryptotls.VerifyClientCertIfGiven
+		// Package admin verifies it, for each request anew: who shows none, or a foreign one,
+		// gets as far as /health, is told why, and is counted.
+		s.config.ClientCAs, s.config.ClientAuth = pool, cryptotls.RequestClientCert
 	}
 	a.spoken.Store(s)
 }

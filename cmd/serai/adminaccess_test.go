@@ -142,8 +142,11 @@ func TestAdminAccess(t *testing.T) {
 		"readiness":                  {&operator, "/ready", []string{right}, 200, `"sources"`},
 		"nothing":                    {nil, "/api/v1/status", nil, 403, "wants a certificate"},
 		"no certificate":             {nil, "/api/v1/status", []string{right}, 403, "wants a certificate"},
-		"a foreign certificate":      {&foreign, "/health", []string{right}, 0, ""},
-		"an expired certificate":     {&expired, "/health", []string{right}, 0, ""},
+		"a foreign certificate":      {&foreign, "/api/v1/status", []string{right}, 403, "does not know the client's certificate"},
+		"an expired certificate":     {&expired, "/api/v1/status", []string{right}, 403, "or it has expired"},
+		"foreign, for health":        {&foreign, "/health", nil, 200, "ok\n"},
+		"expired, for readiness":     {&expired, "/ready", []string{right}, 200, "{\n  \"draining\": false,\n  \"ready\": true\n}\n"},
+		"foreign, for the dashboard": {&foreign, "/", []string{right}, 403, "does not know the client's certificate"},
 		"no token":                   {&operator, "/api/v1/status", nil, 401, "wants a token"},
 		"a wrong token":              {&operator, "/api/v1/status", []string{wrong}, 401, "does not know this token"},
 		"the beginning of the token": {&operator, "/api/v1/status", []string{right[:len(right)-1]}, 401, "does not know this token"},
@@ -183,7 +186,7 @@ func TestAdminAccess(t *testing.T) {
 		t.Errorf("plain HTTP is answered %d %s", status, body)
 	}
 	_, body := get(c.metrics, "any.example.org", "/metrics")
-	for _, want := range []string{`serai_admin_refused_total{reason="no-certificate"} 2`, `serai_admin_refused_total{reason="wrong-token"} 5`, `serai_admin_refused_total{reason="no-token"} 8`} {
+	for _, want := range []string{`serai_admin_refused_total{reason="no-certificate"} 2`, `serai_admin_refused_total{reason="wrong-certificate"} 3`, `serai_admin_refused_total{reason="wrong-token"} 5`, `serai_admin_refused_total{reason="no-token"} 8`} {
 		if !strings.Contains(body, want+"\n") {
 			t.Errorf("%s is not among the metrics, which --metrics has without a token", want)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -49,6 +50,13 @@ func TestAskingCommands(t *testing.T) {
 		{"top --once", []string{"1 routes, by rate", "REQ/S"}},
 	} {
 		out, err := says(t, append(strings.Fields(c.args), "--admin="+admin)...)
+		nothing := c.args == "explain nothing.example.org"
+		if nothing {
+			if !errors.Is(err, errNone) {
+				t.Errorf("%s ends with %v", c.args, err)
+			}
+			err = nil
+		}
 		for _, part := range c.parts {
 			if err != nil || !strings.Contains(out, part) {
 				t.Errorf("%s says (%v)\n%s\nwithout %q", c.args, err, out, part)
@@ -63,9 +71,17 @@ func TestAskingCommands(t *testing.T) {
 			continue
 		}
 		out, err = says(t, append(strings.Fields(c.args), "-json", "--admin="+admin)...)
-		if err != nil || !json.Valid([]byte(out)) {
+		if nothing != errors.Is(err, errNone) || !nothing && err != nil || !json.Valid([]byte(out)) {
 			t.Errorf("%s -json says %v\n%s", c.args, err, out)
 		}
+	}
+	for args, want := range map[string]int{"explain shop.example.org": 0, "explain nothing.example.org": 3, "explain /": 2, "explain -json nothing.example.org": 3} {
+		if r := seraiProgram(t, nil, append(strings.Fields(args), "--admin="+admin)...); r.status != want || (r.err == "") != (want != 2) {
+			t.Errorf("%s ends with %d, want %d, and says %q", args, r.status, want, r.err)
+		}
+	}
+	if r := seraiProgram(t, nil, "explain", "shop.example.org", "--admin="+testnet.Address(t)); r.status != 1 {
+		t.Errorf("explain where nobody listens ends with %d", r.status)
 	}
 	if _, err := says(t, "routes", "--admin="+testnet.Address(t)); err == nil || !strings.Contains(err.Error(), "--admin names its admin address") {
 		t.Errorf("where nobody listens: %v", err)

@@ -29,7 +29,7 @@ type checkCommand struct {
 // Help is what the help says below the flags.
 func (checkCommand) Help() string {
 	return "It takes the flags, variables and config file of serai serve, and says what a start with them would find wrong: one line for each finding, with whose it is and what to do. " +
-		"It serves nothing and opens no port; like a start, it makes the state directory and the file of the access log. " +
+		"It serves nothing, opens no port, and leaves no file. Run it as the user that serai has: what another user may read and write is not what serai may. " +
 		"Exit code: 0 nothing is wrong, or warnings alone; 1 something would not work; 2 flags, variables or the config file make no sense."
 }
 
@@ -69,6 +69,7 @@ func (c *checkCommand) all(ctx context.Context, env *environment, f *findings) e
 	}
 	logger := slog.New(&findingHandler{findings: f})
 	serve.warnUnknown(os.Environ(), logger)
+	defer c.places(f)()
 	quiet := *env
 	quiet.stderr = io.Discard // what is told there is a finding
 	s, err := orStopped(ctx, "read its files", func() (*system, error) {

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,11 +34,17 @@ func checked(t *testing.T, text string) (c checks) {
 // checkProgram runs serai check as a program of its own.
 func checkProgram(t *testing.T, env []string, args ...string) ran {
 	t.Helper()
+	return seraiProgram(t, env, append([]string{"check"}, args...)...)
+}
+
+// seraiProgram runs serai as a program of its own, with an environment that has nothing else.
+func seraiProgram(t *testing.T, env []string, args ...string) ran {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return runProgram(t, "", "/usr/bin/env", append(append([]string{"-i", asMain + "=1"}, env...), append([]string{self, "check"}, args...)...)...)
+	return runProgram(t, "", "/usr/bin/env", append(append([]string{"-i", asMain + "=1"}, env...), append([]string{self}, args...)...)...)
 }
 
 // TestCheck runs serai check beside what it is to find.
@@ -190,5 +197,63 @@ func TestCheckBesideServe(t *testing.T) {
 	}
 	if text, err := os.ReadFile(last); err != nil || string(text) != `{"cut": 3}` {
 		t.Errorf("what the last stop has written is %q, %v", text, err)
+	}
+}
+
+// TestCheckLeavesNothing: neither the state directory nor the file of the access log is there
+// behind a check that was not before, and what is there stays as it is. What belongs to another
+// user is told.
+func TestCheckLeavesNothing(t *testing.T) {
+	t.Parallel()
+	tree := func(dir string) (all []string) {
+		filepath.WalkDir(dir, func(path string, _ os.DirEntry, _ error) error { all = append(all, path); return nil })
+		return all
+	}
+	services := filepath.Join(t.TempDir(), "services.json")
+	if err := os.WriteFile(services, []byte("[]"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check := func(dir string, args ...string) ran {
+		return checkProgram(t, nil, append([]string{"--no-nomad", "--services=" + services, "--http=" + testnet.Address(t), "--https=" + testnet.Address(t), "--admin=" + testnet.Address(t),
+			"--acme-email=a@example.org", "--cert-store=file", "--state-dir=" + filepath.Join(dir, "lib", "serai"), "--access-log=" + filepath.Join(dir, "access.log")}, args...)...)
+	}
+	for name, prepare := range map[string]func(dir string){
+		"nothing is there": func(string) {},
+		"all is there": func(dir string) {
+			if err := os.MkdirAll(filepath.Join(dir, "lib", "serai", "certificates"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, "access.log"), []byte("a line\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		dir := t.TempDir()
+		prepare(dir)
+		before := tree(dir)
+		if r := check(dir); r.status != 0 || strings.Contains(r.out, "belongs to user") {
+			t.Errorf("%s: it ends with %d: %s%s", name, r.status, r.out, r.err)
+		}
+		if after := tree(dir); !slices.Equal(before, after) {
+			t.Errorf("%s: there was %v, and is %v", name, before, after)
+		}
+	}
+	// A directory that does not exist cannot get a file.
+	dir := t.TempDir()
+	if r := check(dir, "--access-log="+filepath.Join(dir, "none", "access.log")); r.status != 1 || !strings.Contains(r.out, "the access log of --access-log: open "+filepath.Join(dir, "none", "access.log")) {
+		t.Errorf("it ends with %d: %s", r.status, r.out)
+	}
+	if os.Geteuid() != 0 {
+		return // and cannot give anything to others
+	}
+	log := filepath.Join(dir, "access.log")
+	if err := os.WriteFile(log, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(log, 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	if r := check(dir); r.status != 0 || !strings.Contains(r.out, "--access-log="+log+" belongs to user ") || !strings.Contains(r.out, "runuser -u ") {
+		t.Errorf("it ends with %d: %s", r.status, r.out)
 	}
 }

@@ -18,6 +18,11 @@ type explainCommand struct {
 	Header  []string `short:"H" sep:"none" help:"A header field of the request; may be given several times." placeholder:"NAME:VALUE"`
 }
 
+// Help is what the help says below the flags.
+func (explainCommand) Help() string {
+	return "Exit code: 0 a route takes the request, also where none of its instances is ready; 3 none does; 1 serai could not be asked; 2 the arguments make no sense."
+}
+
 // query is what is asked for.
 func (c *explainCommand) query() (url.Values, error) {
 	text := c.Request
@@ -49,7 +54,7 @@ func (c *explainCommand) Run(ctx context.Context, env *environment) error {
 		return err
 	}
 	var x router.Explanation
-	return c.ask(ctx, env, "explain", q, &x, func(out io.Writer) error {
+	err = c.ask(ctx, env, "explain", q, &x, func(out io.Writer) error {
 		line := func(name, text string) { fmt.Fprintf(out, "%-9s %s\n", name, shown(text)) }
 		line("request", c.Method+" "+x.Host+x.Path)
 		if x.Winner == "" {
@@ -85,4 +90,8 @@ func (c *explainCommand) Run(ctx context.Context, env *environment) error {
 		}
 		return nil
 	})
+	if err == nil && x.Winner == "" {
+		return errNone
+	}
+	return err
 }

@@ -27,8 +27,11 @@ func main() {
 		return
 	}
 	var usage *usageError
-	if errors.As(err, &usage) {
+	switch {
+	case errors.As(err, &usage):
 		os.Exit(2)
+	case errors.Is(err, errNone):
+		os.Exit(3)
 	}
 	os.Exit(1)
 }
@@ -78,6 +81,10 @@ type usageError struct{ error }
 
 func (e *usageError) Unwrap() error { return e.error }
 
+// errNone ends a command that was answered, by nothing. What there is to say it has printed; a
+// script sees it by the exit code.
+var errNone = errors.New("nothing was found")
+
 // exit is what kong's way of ending the process is turned into.
 type exit int
 
@@ -93,7 +100,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		default:
 			panic(cause) // the stack of the first one is printed too
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, errNone) {
 			c.complain(err, args, getenv, stderr)
 		}
 	}()

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"syscall"
+)
+
+// places finds what is wrong with the places that a start writes to, and has the check leave
+// nothing there: what it makes would be its own user's, and serai may run as another.
+// Clear takes away what was made since.
+func (c *checkCommand) places(f *findings) (clear func()) {
+	var absent []string
+	if dir := c.Serve.StateDir; dir != "" {
+		c.othersPlace(f, "--state-dir", dir)
+		for _, name := range []string{"", "certificates", "autocert"} {
+			absent = append(absent, absentParts(filepath.Join(dir, name))...)
+		}
+	}
+	switch log := c.Serve.AccessLog; log {
+	case "", "off", "stdout":
+	default:
+		if !c.othersPlace(f, "--access-log", log) {
+			// An empty file could be that of a serai that starts now: none is made, and none
+			// is removed.
+			if err := mayMake(log); err != nil {
+				f.wrong("flags", fmt.Errorf("the access log of --access-log: %w", err))
+			}
+			c.Serve.AccessLog = os.DevNull
+		}
+	}
+	// What is below another is longer. Directories that are not empty stay.
+	slices.SortFunc(absent, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
+	return func() {
+		for _, dir := range slices.Compact(absent) {
+			os.Remove(dir)
+		}
+	}
+}
+
+// absentParts returns a path and the directories above it, as far as they do not exist.
+func absentParts(path string) (all []string) {
+	for path = filepath.Clean(path); ; path = filepath.Dir(path) {
+		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+			return all
+		}
+		all = append(all, path)
+	}
+}
+
+// mayMake says why a file could not be made.
+func mayMake(path string) error {
+	file, err := os.CreateTemp(filepath.Dir(path), ".check-*")
+	if err != nil {
+		return &fs.PathError{Op: "open", Path: path, Err: errors.Unwrap(err)}
+	}
+	file.Close()
+	return os.Remove(file.Name())
+}
+
+// othersPlace reports whether a place exists, and warns where it is not this user's: what the
+// check finds there may not be what serai does.
+func (c *checkCommand) othersPlace(f *findings, flag, path string) (exists bool) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	if owner, ok := info.Sys().(*syscall.Stat_t); ok && int(owner.Uid) != os.Geteuid() {
+		who := userName(int(owner.Uid))
+		f.add(finding{Level: warned, Part: "start", What: fmt.Sprintf("%s=%s belongs to user %s, and this check runs as user %s, for whom its findings hold", flag, path, who, userName(os.Geteuid())),
+			Do: "run it as the user that serai has, such as: runuser -u " + who + " -- serai check"})
+	}
+	return true
+}
+
+// userName is a user's name, or number where it has none here.
+func userName(id int) string {
+	u, err := user.LookupId(strconv.Itoa(id))
+	if err != nil {
+		return strconv.Itoa(id)
+	}
+	return u.Username
+}
