@@ -146,11 +146,12 @@ func parse(ctx context.Context, c *commands, args []string, getenv func(string) 
 			kong.Writers(stdout, stderr),
 			kong.Exit(func(code int) { panic(exit(code)) }),
 			kong.Resolvers(settings{getenv, config, c.from}),
-			kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
+			kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}), kong.ValueFormatter(withDefault),
 		)
 		if err != nil {
 			return nil, err
 		}
+		tidyPlaceholders(k.Model.Node)
 		parsed, err := k.Parse(args)
 		if err == nil && parsed.Selected() != nil {
 			serve := c.serving(parsed)
@@ -195,6 +196,28 @@ func parse(ctx context.Context, c *commands, args []string, getenv func(string) 
 		return next, err
 	}
 	return parsed, err
+}
+
+// withDefault is a flag's help with its default, which kong shows only in the place of a
+// placeholder.
+func withDefault(v *kong.Value) string {
+	help := kong.DefaultHelpValueFormatter(v)
+	if v.Flag != nil && v.Flag.PlaceHolder != "" && v.HasDefault && v.Default != "" {
+		help += " Default: " + v.Default + "."
+	}
+	return help
+}
+
+// tidyPlaceholders takes the dots away that kong itself writes behind those of lists.
+func tidyPlaceholders(n *kong.Node) {
+	for _, f := range n.Flags {
+		if f.IsSlice() {
+			f.PlaceHolder = strings.TrimSuffix(f.PlaceHolder, ",...")
+		}
+	}
+	for _, child := range n.Children {
+		tidyPlaceholders(child)
+	}
 }
 
 // serving are the flags of serai serve that a command line gives, to serve or to check.

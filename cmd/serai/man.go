@@ -138,7 +138,10 @@ func flagText(f *kong.Flag) string {
 		text += "[=" + f.PlaceHolder + "]"
 	case f.IsBool():
 	case f.PlaceHolder != "":
-		text += "=" + f.PlaceHolder
+		text += "=" + strings.TrimSuffix(f.PlaceHolder, ",...")
+		if f.IsSlice() && f.Tag.Sep != -1 {
+			text += ",..."
+		}
 	default:
 		text += "=VALUE"
 	}

@@ -132,6 +132,13 @@ type serveCommand struct {
 	readAgain func(last *configFile) (*configFile, error)
 }
 
+// Help is what the help says below the summary.
+func (serveCommand) Help() string {
+	return "Each flag can also be set by a variable of the environment, SERAI_ and its name in upper case with _ for -, and in the config file by its name with _ for -: " +
+		"--max-head is SERAI_MAX_HEAD and max_head. The command line counts before the environment, and that before the file. " +
+		"SIGTERM stops serai after a drain; SIGHUP opens the access log again and reads the config file; SIGUSR1 changes the log's level to DEBUG and back."
+}
+
 // Run runs the ingress until it is told to stop and has drained.
 func (c *serveCommand) Run(ctx context.Context, env *environment) error {
 	if err := c.validate(); err != nil {
