@@ -1,5 +1,5 @@
-// Package packaging_test makes a release twice, and has its Debian package installed, started, updated
-// and removed.
+// Package packaging_test makes a release twice, and has its packages installed, started, updated
+// and removed, also under systemd.
 package packaging_test
 
 import (
@@ -66,7 +66,9 @@ func TestRelease(t *testing.T) {
 	}
 	first := release(t, "v1.0.0")
 	t.Run("twice", func(t *testing.T) { isReproducible(t, first, release(t, "v1.0.0")) })
-	t.Run("Debian package in a clean root", func(t *testing.T) { isInstalled(t, first) })
+	next := release(t, "v1.1.0")
+	t.Run("Debian package in a clean root", func(t *testing.T) { isInstalled(t, first, next) })
+	t.Run("packages under systemd", func(t *testing.T) { isRun(t, first, next) })
 }
 
 // isReproducible compares two releases of one commit. The version is that of the tag, in the binary, the packages,
@@ -200,15 +202,30 @@ func checkImage(t *testing.T, path string) {
 }
 
 // isInstalled installs, starts, updates, rolls back and removes a package: packaging/try-deb.
-func isInstalled(t *testing.T, old string) {
+func isInstalled(t *testing.T, old, next string) {
 	t.Helper()
 	need(t, "debootstrap", "dpkg-deb", "unshare", "nsenter", "setpriv", "curl")
 	if os.Getuid() != 0 {
 		t.Skip("a root of its own needs root")
 	}
-	next := release(t, "v1.1.0")
 	out := run(t, ".", nil, "./try-deb", filepath.Join(old, "serai_1.0.0_linux_amd64.deb"), filepath.Join(next, "serai_1.1.0_linux_amd64.deb"))
 	for _, want := range []string{"installed and started: 1.0.0", "updated and started: 1.1.0", "rolled back and started: 1.0.0", "removed and purged"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+}
+
+// isRun has a systemd that runs start, restart, update and stop the packages: packaging/try-unit.
+func isRun(t *testing.T, old, next string) {
+	t.Helper()
+	need(t, "debootstrap", "systemd-nspawn", "nsenter")
+	if os.Getuid() != 0 {
+		t.Skip("a container needs root")
+	}
+	out := run(t, ".", nil, "./try-unit", filepath.Join(old, "serai_1.0.0_linux_amd64.deb"), filepath.Join(next, "serai_1.1.0_linux_amd64.deb"), filepath.Join(next, "serai_1.1.0_linux_amd64.rpm"))
+	for _, want := range []string{"deb: installed, enabled and started by systemd", "deb: reloaded, killed, and started again by systemd", "deb: updated and restarted", "deb: stopped and purged",
+		"rpm: installed, enabled and started by systemd", "rpm: updated and restarted", "rpm: stopped and removed"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
