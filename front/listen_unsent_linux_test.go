@@ -83,7 +83,7 @@ func TestFastReadersAreNotBounded(t *testing.T) {
 		}
 		return n
 	}
-	if got := bound(); got != 128<<10 {
+	if got := bound(); got != 64<<10 {
 		t.Errorf("at first %d bytes may wait", got)
 	}
 	go io.Copy(io.Discard, client)

@@ -84,9 +84,9 @@ func ProbeSilent(c syscall.RawConn) error {
 		Option{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 9})
 }
 
-// unsent is how many bytes a socket keeps that it cannot send yet: twice what keeps a fast
-// peer busy between two writes.
-const unsent = 128 << 10
+// unsent is how many bytes a socket keeps that it cannot send yet: a large buffer, beside the
+// peer's window.
+const unsent = 64 << 10
 
 // BoundUnsent makes a socket, and the sockets that it accepts as a listener, take no more
 // while that many bytes wait for the peer's window (TCP_NOTSENT_LOWAT, tcp(7)), until a Conn
