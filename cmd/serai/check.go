@@ -69,7 +69,8 @@ func (c *checkCommand) all(ctx context.Context, env *environment, f *findings) e
 	}
 	logger := slog.New(&findingHandler{findings: f})
 	serve.warnUnknown(os.Environ(), logger)
-	defer c.places(f)()
+	clear, unusable := c.places(f)
+	defer clear()
 	quiet := *env
 	quiet.stderr = io.Discard // what is told there is a finding
 	s, err := orStopped(ctx, "read its files", func() (*system, error) {
@@ -91,7 +92,7 @@ func (c *checkCommand) all(ctx context.Context, env *environment, f *findings) e
 	c.services(s, f)
 	c.nomad(ctx, s, f)
 	c.consul(ctx, s, f)
-	return nil
+	return unusable
 }
 
 // ports says which addresses could not be listened on, and returns what makes no sense in them.

@@ -240,7 +240,7 @@ func TestCheckLeavesNothing(t *testing.T) {
 	}
 	// A directory that does not exist cannot get a file.
 	dir := t.TempDir()
-	if r := check(dir, "--access-log="+filepath.Join(dir, "none", "access.log")); r.status != 1 || !strings.Contains(r.out, "the access log of --access-log: open "+filepath.Join(dir, "none", "access.log")) {
+	if r := check(dir, "--access-log="+filepath.Join(dir, "none", "access.log")); r.status != 2 || !strings.Contains(r.out, "the access log of --access-log: open "+filepath.Join(dir, "none", "access.log")) {
 		t.Errorf("it ends with %d: %s", r.status, r.out)
 	}
 	if os.Geteuid() != 0 {

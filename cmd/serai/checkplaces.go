@@ -15,8 +15,8 @@ import (
 
 // places finds what is wrong with the places that a start writes to, and has the check leave
 // nothing there: what it makes would be its own user's, and serai may run as another.
-// Clear takes away what was made since.
-func (c *checkCommand) places(f *findings) (clear func()) {
+// Clear takes away what was made since. The error is one of usage.
+func (c *checkCommand) places(f *findings) (clear func(), err error) {
 	var absent []string
 	if dir := c.Serve.StateDir; dir != "" {
 		c.othersPlace(f, "--state-dir", dir)
@@ -30,8 +30,9 @@ func (c *checkCommand) places(f *findings) (clear func()) {
 		if !c.othersPlace(f, "--access-log", log) {
 			// An empty file could be that of a serai that starts now: none is made, and none
 			// is removed.
-			if err := mayMake(log); err != nil {
-				f.wrong("flags", fmt.Errorf("the access log of --access-log: %w", err))
+			if err = mayMake(log); err != nil {
+				err = fmt.Errorf("the access log of --access-log: %w", err)
+				f.wrong("flags", err)
 			}
 			c.Serve.AccessLog = os.DevNull
 		}
@@ -42,7 +43,7 @@ func (c *checkCommand) places(f *findings) (clear func()) {
 		for _, dir := range slices.Compact(absent) {
 			os.Remove(dir)
 		}
-	}
+	}, err
 }
 
 // absentParts returns a path and the directories above it, as far as they do not exist.
