@@ -125,10 +125,11 @@ func (a *Admin) admitted(next http.Handler) http.Handler {
 		if follows(r) {
 			ctx, cancel := context.WithCancel(r.Context())
 			defer cancel()
+			asked := r
 			go func() {
 				tick := time.NewTicker(again)
 				defer tick.Stop()
-				for access.denies(r) == admits {
+				for access.denies(asked) == admits {
 					select {
 					case <-ctx.Done():
 						return

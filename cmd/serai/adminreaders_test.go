@@ -86,7 +86,7 @@ func TestAdminReaders(t *testing.T) {
 	answered("/routes")
 	most := n.resident(t, "VmHWM")
 	t.Logf("%d KiB were resident at most, of %d before", most, before)
-	if most > before+32<<10 {
+	if most > before+memoryFactor*32<<10 {
 		t.Errorf("%d KiB were resident, of %d before", most, before)
 	}
 }
