@@ -9,24 +9,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestConnectionsHaveTheOptionsOfTheirListener: what is set once on a listener
-// holds for each connection.
-func TestConnectionsHaveTheOptionsOfTheirListener(t *testing.T) {
+// accepted returns a client's connection, and what a listener has accepted of it.
+func accepted(t *testing.T) (client, c net.Conn) {
+	t.Helper()
 	l, err := Listen("127.0.0.1:0", false, 30*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	client, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
+	if client, err = net.Dial("tcp", l.Addr().String()); err != nil {
 		t.Fatal(err)
 	}
-	defer client.Close()
-	c, err := l.Accept()
-	if err != nil {
+	t.Cleanup(func() { client.Close() })
+	if c, err = l.Accept(); err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	t.Cleanup(func() { c.Close() })
+	return client, c
+}
+
+// TestConnectionsHaveTheOptionsOfTheirListener: what is set once on a listener
+// holds for each connection.
+func TestConnectionsHaveTheOptionsOfTheirListener(t *testing.T) {
+	_, c := accepted(t)
 	raw, err := c.(syscall.Conn).SyscallConn()
 	if err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-package front_test
+package front
 
 import (
 	"errors"
@@ -11,31 +11,16 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"serai/front"
 	"serai/wire/socket"
 )
 
 // TestUnsentIsBounded: a client that reads nothing has little more than its own window sent to
 // it. The kernel would take 4 MiB for each.
 func TestUnsentIsBounded(t *testing.T) {
-	l, err := front.Listen("127.0.0.1:0", false, time.Minute)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	client, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
+	client, c := accepted(t)
 	if err := client.(*net.TCPConn).SetReadBuffer(16 << 10); err != nil {
 		t.Fatal(err)
 	}
-	c, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
 	taken := 0
 	for piece := make([]byte, 64<<10); ; {
 		c.SetWriteDeadline(time.Now().Add(time.Second))
@@ -57,22 +42,8 @@ func TestUnsentIsBounded(t *testing.T) {
 // TestFastReadersAreNotBounded: a client that has read so much may have all that the kernel
 // takes, which needs fewer writes.
 func TestFastReadersAreNotBounded(t *testing.T) {
-	l, err := front.Listen("127.0.0.1:0", false, time.Minute)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	client, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	nc, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
+	client, nc := accepted(t)
 	c := socket.NewConn(nc)
-	defer c.Close()
 	bound := func() (n int) {
 		raw, err := nc.(syscall.Conn).SyscallConn()
 		if err == nil {
