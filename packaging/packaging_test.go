@@ -219,6 +219,9 @@ func isInstalled(t *testing.T, old, next string) {
 // isRun has a systemd that runs start, restart, update and stop the packages: packaging/try-unit.
 func isRun(t *testing.T, old, next string) {
 	t.Helper()
+	if os.Getenv("SERAI_TEST_SYSTEMD") == "" {
+		t.Skip("not run: SERAI_TEST_SYSTEMD is not set; a systemd boots in a container only where the machine's control groups let it")
+	}
 	need(t, "debootstrap", "systemd-nspawn", "nsenter")
 	if os.Getuid() != 0 {
 		t.Skip("a container needs root")
