@@ -44,6 +44,7 @@ func TestUnsentIsBounded(t *testing.T) {
 func TestFastReadersAreNotBounded(t *testing.T) {
 	client, nc := accepted(t)
 	c := socket.NewConn(nc)
+	c.FreeWhenFast()
 	bound := func() (n int) {
 		raw, err := nc.(syscall.Conn).SyscallConn()
 		if err == nil {

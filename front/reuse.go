@@ -21,6 +21,7 @@ func (s *Server) newConn(nc net.Conn) *Conn {
 	}
 	c.Peer = Peer{}
 	c.Socket.Init(nc)
+	c.Socket.FreeWhenFast() // as Listen bounds it
 	c.clientKnown, c.state = false, opening
 	return c
 }

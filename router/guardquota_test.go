@@ -10,10 +10,14 @@ import (
 	"serai/upstream"
 )
 
-// closedAt reports what a path of a host leads to: "open", "guarded", "closed" or "nothing".
+// at reports what a path of a host leads to: "open", "guarded", "closed" or "nothing".
 func (w *world) at(host, path string) string {
-	q := &router.Query{Host: []byte(host), Method: []byte("GET"), Path: []byte(path), Attributes: attributes{}}
-	switch route, _ := w.router.Current().Lookup(q); {
+	return leadsTo(w.router.Current(), &router.Query{Host: []byte(host), Method: []byte("GET"), Path: []byte(path), Attributes: attributes{}})
+}
+
+// leadsTo says in the same words what a request leads to.
+func leadsTo(table *router.Table, q *router.Query) string {
+	switch route, _ := table.Lookup(q); {
 	case route == nil:
 		return "nothing"
 	case route.Options.Closed:

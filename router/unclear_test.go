@@ -72,16 +72,7 @@ func TestNoUnclearGuardIsOpen(t *testing.T) {
 				}
 				table := tableOf(t, list)
 				at := func(host, path string) string {
-					q := &router.Query{Host: []byte(host), Method: []byte("GET"), Path: []byte(path), RawQuery: []byte("v=2"), Attributes: attributes{"x-env": "beta"}}
-					switch route, _ := table.Lookup(q); {
-					case route == nil:
-						return "nothing"
-					case route.Options.Closed:
-						return "closed"
-					case route.Policies.Guards():
-						return "guarded"
-					}
-					return "open"
+					return leadsTo(table, &router.Query{Host: []byte(host), Method: []byte("GET"), Path: []byte(path), RawQuery: []byte("v=2"), Attributes: attributes{"x-env": "beta"}})
 				}
 				for _, path := range []string{"/admin", "/admin/x", "/secret"} {
 					if got := at("a.example", path); got == "open" {

@@ -34,7 +34,8 @@ type Conn struct {
 	first            [1]byte        // used by fillFromByte
 	shared           bool           // several goroutines write, one after the other
 	whole            bool           // set by ExpectWhole
-	bulk             int            // see wrote
+	bounded          bool           // BoundUnsent holds; see FreeWhenFast
+	bulk             int            // bytes of large writes while it does
 	closed           atomic.Bool    // set by Close
 	look             *look          // used by HungUp; nil until it is called
 
@@ -73,28 +74,27 @@ func (c *Conn) Read(p []byte) (int, error) {
 }
 
 // Write writes all of p.
-func (c *Conn) Write(p []byte) (int, error) {
+func (c *Conn) Write(p []byte) (n int, err error) {
 	if c.sys.ok() {
-		n, err := c.sys.write(p, false)
-		c.wrote(n)
-		return n, err
+		n, err = c.sys.write(p, false)
+	} else {
+		if c.records != nil && len(p) > recordSize && len(p) <= oneSegment {
+			c.records.announce(len(p))
+		}
+		n, err = c.Conn.Write(p)
 	}
-	c.wrote(len(p))
-	if c.records != nil && len(p) > recordSize && len(p) <= oneSegment {
-		c.records.announce(len(p))
-	}
-	return c.Conn.Write(p)
+	c.noteWrite(n)
+	return n, err
 }
 
 // WriteFirst is WriteNow for the goroutine that runs the handler of a plain socket: it needs
 // no lock. For any other it writes nothing.
-func (c *Conn) WriteFirst(p []byte) (int, error) {
+func (c *Conn) WriteFirst(p []byte) (n int, err error) {
 	if c.sys.ok() && c.sys.triesFirst() {
-		n, err := c.sys.writeFirst(p)
-		c.wrote(n)
-		return n, err
+		n, err = c.sys.writeFirst(p)
+		c.noteWrite(n)
 	}
-	return 0, nil
+	return n, err
 }
 
 // WriteNow writes as much of p as it can without waiting, and returns how much that is.

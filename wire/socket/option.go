@@ -32,17 +32,20 @@ func SetOptions(c syscall.RawConn, options ...Option) error {
 const (
 	largeWrite = 16 << 10
 	fastAfter  = 512 << 10
-	fast       = -1 // in bulk
 )
 
-// wrote counts n bytes of a write, and ends BoundUnsent for a peer that reads fast, unless
-// memory runs low: to fast peers less would be written at a time, at a tenth more CPU and above.
-func (c *Conn) wrote(n int) {
-	if n < largeWrite || c.bulk == fast {
+// FreeWhenFast says that BoundUnsent holds for the connection, and has that end when its peer has
+// shown to read fast.
+func (c *Conn) FreeWhenFast() { c.bounded = true }
+
+// noteWrite counts n bytes of a write for FreeWhenFast, unless memory runs low: to fast peers less
+// would be written at a time, at a tenth more CPU and above.
+func (c *Conn) noteWrite(n int) {
+	if !c.bounded || n < largeWrite {
 		return
 	}
 	if c.bulk += n; c.bulk >= fastAfter && !c.memory.RunsLow(memory.Buffers) {
-		c.bulk = fast
+		c.bounded = false
 		if raw := c.rawConn(); raw != nil {
 			freeUnsent(raw) // where it fails, the bound stays
 		}

@@ -84,10 +84,12 @@ func (p *Pipe) fill(c *Conn, most int64) (int, error) {
 // Drain moves the whole content of the pipe to c.
 func (p *Pipe) Drain(c *Conn) error {
 	p.err = nil
+	n := p.held
 	c.setWriteDeadline()
 	if err := c.sys.raw.Write(p.onDrain); err != nil {
 		return err
 	}
+	c.noteWrite(n - p.held)
 	return p.err
 }
 
