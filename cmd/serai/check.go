@@ -81,7 +81,9 @@ func (c *checkCommand) all(ctx context.Context, env *environment, f *findings) e
 		return err
 	}
 	defer s.close()
-	f.ok("flags", "flags, variables and the files that they name are understood")
+	if unusable == nil {
+		f.ok("flags", "flags, variables and the files that they name are understood")
+	}
 	if serve.Config != "" {
 		f.ok("config file", serve.Config+" is understood")
 	}
