@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"serai/internal/freeport"
 	"serai/internal/netns"
 )
 
@@ -177,12 +177,8 @@ func (i *ingress) await(ctx context.Context, host, path string) error {
 }
 
 func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	port, err := freeport.Take()
+	return freeport.Address(port), err
 }
 
 // client is one connection's worth of requests.

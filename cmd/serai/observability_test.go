@@ -56,7 +56,8 @@ func observed(t *testing.T, flags ...string) (p *process, traffic, admin, metric
 		if err == nil {
 			c.Close()
 		}
-		return err == nil
+		// The client may know of the end of a handshake before serai does.
+		return err == nil && metric(metrics, "serai_tls_handshakes_total{") != ""
 	})
 	return p, traffic, admin, metrics
 }

@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,6 +15,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"serai/internal/freeport"
 )
 
 // process is a serai, watched from outside.
@@ -84,17 +84,10 @@ func newProcess(binary string, p *Program, c *cluster, certificates string) (_ *
 	return s, nil
 }
 
-// freeAddress returns an address that nobody uses, and that the kernel gives to no
-// connection meanwhile: below its range of ephemeral ports.
+// freeAddress returns an address that nobody uses, and that nobody else is given.
 func freeAddress() (string, error) {
-	for range 100 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(22_000)))
-		if err == nil {
-			defer l.Close()
-			return l.Addr().String(), nil
-		}
-	}
-	return "", errors.New("no free port from 10000 to 32000")
+	port, err := freeport.Take()
+	return freeport.Address(port), err
 }
 
 // start runs it and waits until it knows the services. An address that was free may

@@ -1,5 +1,5 @@
 //go:build !linux
 
-package testnet
+package freeport
 
 func reserve(int) bool { return true }
