@@ -32,15 +32,31 @@ type Stats struct {
 	untold atomic.Uint64
 }
 
+// statsShard has what nearly every request writes at its beginning, so that the processor
+// fetches few lines of memory for a route that it has not seen for a while.
 type statsShard struct {
 	classes  [6]atomic.Uint64 // by status/100; 0 counts requests without an answer
-	buckets  [narrowBuckets]atomic.Uint64
 	nanos    atomic.Uint64
 	in, out  atomic.Uint64
 	retries  atomic.Uint64
 	upgrades atomic.Uint64
 	grpc     atomic.Pointer[grpcShard] // allocated at the first answer of gRPC
+	buckets  [narrowBuckets]atomic.Uint64
 	_        [64]byte
+}
+
+// firstShard is a list of one shard, in one piece of memory.
+type firstShard struct {
+	all   []*statsShard
+	list  [1]*statsShard
+	shard statsShard
+}
+
+func newFirstShard() *[]*statsShard {
+	f := &firstShard{}
+	f.list[0] = &f.shard
+	f.all = f.list[:]
+	return &f.all
 }
 
 // GRPCStatuses is how many statuses gRPC has.
@@ -112,7 +128,7 @@ func (s *Stats) Observe(shard int, o *Observation) {
 func (s *Stats) shard(any int) *statsShard {
 	shards := s.shards.Load()
 	if shards == nil {
-		s.shards.CompareAndSwap(nil, &[]*statsShard{new(statsShard)})
+		s.shards.CompareAndSwap(nil, newFirstShard())
 		shards = s.shards.Load()
 	}
 	return (*shards)[uint(any)&uint(len(*shards)-1)]

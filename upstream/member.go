@@ -13,24 +13,24 @@ type Member struct {
 	Endpoint *Endpoint
 	// Weight is the share of this member, 0 to 1000; 0 takes no new request.
 	Weight int
-	// Unfit says why its source takes it for unable to serve; empty when it does not. It
-	// takes no new request, and its weight is 0.
-	Unfit string
 	// MaxInflight bounds the requests in flight; 0 means no limit.
 	MaxInflight int
 	// Canary is nil unless the member takes only part of the requests.
 	Canary *Canary
-	// Node and Datacenter say where it runs, for Prefer.
-	Node, Datacenter string
+	// Policies are compiled from OfInstance, nil for none.
+	Policies *policy.List
 	// Host is the Host header sent: empty preserves the client's, otherwise it is sent
 	// unchanged.
 	Host string
-	// OfInstance are the policy settings of its tags, Policies the compiled list, nil
-	// for none.
-	policy.OfInstance
-	Policies *policy.List
+	// Unfit says why its source takes it for unable to serve; empty when it does not. It
+	// takes no new request, and its weight is 0.
+	Unfit string
+	// Node and Datacenter say where it runs, for Prefer.
+	Node, Datacenter string
 	// Alloc, Service and ID name the instance in logs and in /instances.
 	Alloc, Service, ID string
+	// OfInstance are the policy settings of its tags.
+	policy.OfInstance
 }
 
 // Canary says which requests a member takes. Exactly one of Percent and

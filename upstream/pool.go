@@ -26,10 +26,9 @@ type Pool struct {
 
 // spread is how requests are distributed over members. Routes with the same members and
 // options share it; otherwise a service with many claims would need many copies. Never
-// modified once built.
+// modified once built. What most requests read is at its beginning: of a route that has had
+// no request for a while the processor fetches few lines of memory.
 type spread struct {
-	members  []*Member
-	options  PoolOptions
 	stable   group // takes every request that goes to no canary
 	canaries []canaries
 	drawn    bool // some canary takes a percentage
@@ -37,6 +36,16 @@ type spread struct {
 	// these values: nil when the route is not sticky.
 	cookies  map[*Member]string
 	byCookie map[string]*Member
+	members  []*Member
+	options  PoolOptions
+}
+
+// first is the first pool of a spread, in one piece of memory with it, and with the list of
+// its members where there is only one.
+type first struct {
+	pool   Pool
+	spread spread
+	sole   [1]*Member
 }
 
 // canaries are the members that share one canary rule.
@@ -49,7 +58,13 @@ type canaries struct {
 // Registry, and owns the slice from then on. Requests that find no place wait in room,
 // which outlives the pool.
 func NewPool(members []*Member, o PoolOptions, room *Room) *Pool {
-	p := &spread{members: members, options: o}
+	f := &first{}
+	p := &f.spread
+	if len(members) == 1 {
+		f.sole[0] = members[0]
+		members = f.sole[:]
+	}
+	p.members, p.options = members, o
 	p.nameSticky(room.registry.options.StickyKey)
 	var stable []*Member
 	byRule := make(map[Canary][]*Member)
@@ -78,7 +93,8 @@ func NewPool(members []*Member, o PoolOptions, room *Room) *Pool {
 		p.canaries = append(p.canaries, canaries{rule, newGroup(byRule[rule], &p.options, 2)})
 		p.drawn = p.drawn || rule.drawn()
 	}
-	return &Pool{p, room}
+	f.pool = Pool{p, room}
+	return &f.pool
 }
 
 // In returns a pool with the same members and options for another room, sharing
