@@ -1,12 +1,12 @@
-# Behind a login: a name and a password, which serai asks for. The tag only names the auth;
-# who may pass stands in the operator's file (serai.config.hcl), and the users in a Nomad
-# variable, which is followed:
+# Behind a login: serai asks for a name and a password. The tag names an auth block of the
+# operator's config file (serai.config.hcl). The users are in a Nomad variable, and a change
+# of it takes effect within seconds:
 #
 #   htpasswd -cbB users ann secret
 #   nomad var put serai/auth/staff users=@users
 #   nomad job run -var-file=serai.vars.hcl -var "config=$(cat serai.config.hcl)" serai.raw_exec.nomad.hcl
 #
-# Without a password it answers 401, and 503 as long as nobody knows the users. The instance
+# Without a password serai answers 401, and 503 until it has read the users. The instance
 # gets the name in X-Forwarded-User.
 #
 #   curl -H 'Host: auth.example.org' -H 'Authorization: Basic YW5uOnNlY3JldA==' http://ANY-NODE/

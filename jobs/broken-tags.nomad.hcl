@@ -1,4 +1,4 @@
-# What happens to a mistake: the route that it belongs to is refused, the others
+# A mistake in a tag: serai refuses the route that the tag belongs to, the others
 # work, and /rejections says why and what to write instead.
 #
 #   curl -H 'Host: fine.example.org' http://ANY-NODE/

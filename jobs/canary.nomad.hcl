@@ -1,5 +1,5 @@
-# A canary takes a tenth of the requests, and all that ask for it, until it is
-# promoted: canary_tags replace tags as long as an instance is a canary.
+# Until it is promoted, a canary gets a tenth of the requests, and all requests with
+# the header X-Canary: 1. canary_tags replace tags as long as an instance is a canary.
 #
 #   curl -H 'Host: canary.example.org' http://ANY-NODE/
 #   curl -H 'Host: canary.example.org' -H 'X-Canary: 1' http://ANY-NODE/

@@ -1,6 +1,6 @@
 # A service in Consul's mesh: each allocation has a network of its own (CNI), and only its
-# sidecar is reached from outside, with TLS in which both sides prove who they are. serai
-# needs --consul, and a token that may write the service serai: docs/consul.md.
+# sidecar is reached from outside, with mutual TLS. serai needs --consul, and a token that
+# may write the service serai: docs/consul.md.
 #
 #   curl -H 'Host: connect.example.org' http://ANY-NODE/
 #

@@ -1,7 +1,7 @@
-# Services in Consul: as groups.nomad.hcl, but for the provider, the function of
+# Services in Consul: like groups.nomad.hcl, except for the provider, the function in
 # the template, and the block that gives the template a token where Consul has
-# ACLs. The front finds the instances of the back in Consul, and so does the
-# ingress find the front, with --consul.
+# ACLs. The front finds the instances of the back in Consul; with --consul, serai
+# finds the front there, too.
 #
 #   curl -H 'Host: consul.example.org' http://ANY-NODE/
 
@@ -31,14 +31,14 @@ job "consul" {
         args    = ["hello", "--addr=:${NOMAD_PORT_http}", "--name=front, with back at ${BACK}"]
       }
 
-      # Has Nomad log the task in at Consul, where the servers' consul block has a
-      # task_identity: templates ask with that token, and without one with a token
-      # that Consul refuses. Without ACLs it does nothing.
+      # Has Nomad log the task in at Consul, if the servers' consul block has a
+      # task_identity. Templates then use that token; without this block they use one
+      # that Consul refuses. Without ACLs it has no effect.
       consul {}
 
-      # It is rendered again when instances of the back come and go, and restarts
-      # the task: requests wait at serai for that moment. A program that reads its
-      # configuration again is better off with change_mode = "signal".
+      # When instances of the back come and go, Nomad renders this again and restarts
+      # the task; requests wait at serai meanwhile. If your program can reload its
+      # configuration, use change_mode = "signal".
       template {
         destination = "local/back.env"
         env         = true
@@ -47,7 +47,7 @@ job "consul" {
           BACK={{ range service "consul-back" }}{{ .Address }}:{{ .Port }} {{ end }}
         EOT
 
-        # Instances that start together make one restart.
+        # Instances that start together cause only one restart.
         wait {
           min = "2s"
           max = "10s"
@@ -68,7 +68,7 @@ job "consul" {
       port "http" {}
     }
 
-    # No tag of ours: never reachable from outside.
+    # No ingress tag: never reachable from outside.
     service {
       name     = "consul-back"
       provider = "consul"

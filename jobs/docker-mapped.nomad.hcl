@@ -1,4 +1,4 @@
-# Docker, port 8080 of the container mapped to a port of the host.
+# Docker: port 8080 of the container is mapped to a port of the host.
 #
 #   curl -H 'Host: mapped.example.org' http://ANY-NODE/
 

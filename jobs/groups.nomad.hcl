@@ -1,5 +1,5 @@
 # Several groups with services of their own. The front finds the instances of the
-# back with a nomadService template, and names them when it answers; the ingress
+# back with a nomadService template, and names them when it answers; serai
 # needs only the front's tags.
 #
 #   curl -H 'Host: groups.example.org' http://ANY-NODE/
@@ -30,9 +30,9 @@ job "groups" {
         args    = ["hello", "--addr=:${NOMAD_PORT_http}", "--name=front, with back at ${BACK}"]
       }
 
-      # It is rendered again when instances of the back come and go, and restarts
-      # the task: requests wait at serai for that moment. A program that reads its
-      # configuration again is better off with change_mode = "signal".
+      # When instances of the back come and go, Nomad renders this again and restarts
+      # the task; requests wait at serai meanwhile. If your program can reload its
+      # configuration, use change_mode = "signal".
       template {
         destination = "local/back.env"
         env         = true
@@ -41,7 +41,7 @@ job "groups" {
           BACK={{ range nomadService "groups-back" }}{{ .Address }}:{{ .Port }} {{ end }}
         EOT
 
-        # Instances that start together make one restart.
+        # Instances that start together cause only one restart.
         wait {
           min = "2s"
           max = "10s"
@@ -62,7 +62,7 @@ job "groups" {
       port "http" {}
     }
 
-    # No tag of ours: never reachable from outside.
+    # No ingress tag: never reachable from outside.
     service {
       name     = "groups-back"
       provider = "nomad"

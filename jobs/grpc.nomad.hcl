@@ -1,5 +1,5 @@
-# gRPC, without TLS towards the instances: each call goes to the next of them, whoever's connection it came over. They are asked with
-# grpc.health.v1 whether they take calls.
+# gRPC, without TLS towards the instances: each call goes to the next instance, whatever
+# connection it came over. serai checks the instances with grpc.health.v1.
 #
 #   grpcurl -plaintext -authority grpc.example.org -d '{"text": "hello"}' ANY-NODE:80 serai.hello.v1.Echo/Say
 #   curl --http2-prior-knowledge -H 'Host: grpc.example.org' http://ANY-NODE/

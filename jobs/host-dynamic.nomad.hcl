@@ -1,4 +1,4 @@
-# Host network, a port that Nomad chooses. Three instances take turns.
+# Host network, a port that Nomad chooses, three instances.
 #
 #   curl -H 'Host: dynamic.example.org' http://ANY-NODE/
 

@@ -5,8 +5,8 @@
 #   nomad job run -var binary=/usr/local/bin/loadtest -var host=dynamic.example.org loadtest.nomad.hcl
 #   nomad alloc logs -job loadtest    # one line of JSON from each generator
 #
-# Each generator keeps to its rate whatever comes back, and counts a request's
-# time from the moment in which it was due.
+# Each generator keeps its rate even if answers are slow, and measures a request's
+# time from the moment when it was due.
 
 variable "binary" {
   type    = string
@@ -51,7 +51,7 @@ job "loadtest" {
   group "generators" {
     count = var.generators
 
-    # On nodes of their own as far as there are any.
+    # Each on another node, as far as there are enough.
     spread {
       attribute = "${node.unique.id}"
     }

@@ -1,5 +1,5 @@
-# A service in another namespace. serai watches all of them unless --namespaces
-# says otherwise, and its config file may give each one the hosts that it owns:
+# A service in another namespace. serai watches all namespaces unless --namespaces
+# says otherwise, and its config file may say which hosts each one owns:
 #
 #   namespace "team-a" {
 #     hosts = ["*.team-a.example.org"]

@@ -1,4 +1,5 @@
-# Two services share a host: the path decides, and is stripped for the second.
+# Two services share a host: the path decides which one gets the request. For the
+# second, serai removes the prefix /api.
 #
 #   curl -H 'Host: path.example.org' http://ANY-NODE/
 #   curl -H 'Host: path.example.org' http://ANY-NODE/api/items

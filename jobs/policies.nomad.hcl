@@ -1,11 +1,11 @@
-# Policies: a rate for each client, an address list, and other paths and fields than
-# the service's own. docs/policies.md has all of them.
+# Policies: a rate limit for each client, an allowlist of addresses, changed paths and
+# header fields. docs/policies.md has all of them.
 #
 #   curl -H 'Host: policies.example.org' http://ANY-NODE/
 #   curl -H 'Host: policies.example.org' http://ANY-NODE/v1/users
 #
-# The second is /api/users to the service, and both answers have X-Request-Id. From the
-# 21st request of one moment on, a client gets 429 with Retry-After.
+# The service gets the second as /api/users, and both answers have X-Request-Id. If a client
+# sends more than 20 requests at once, the others get 429 with Retry-After.
 
 variable "binary" {
   type    = string
@@ -31,7 +31,7 @@ job "policies" {
         "ingress.response-set=X-Request-Id: {request-id}",
         "ingress.response-remove=Server",
 
-        # Closed to everybody but private networks.
+        # Only for private networks.
         "ingress.admin.host=policies.example.org",
         "ingress.admin.path=/admin",
         "ingress.admin.allow=10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fd00::/8",

@@ -1,4 +1,4 @@
-# What serai may do in Consul, with ACLs on: it reads services and nodes, and writes
+# What serai may do in Consul, if ACLs are on: read services and nodes, and write
 # nothing.
 #
 #   consul acl policy create -name serai -rules @serai.consul.policy.hcl

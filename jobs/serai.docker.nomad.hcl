@@ -22,7 +22,7 @@ variable "https_port" {
   default = 443
 }
 
-# The admin's address and port. Whoever reaches it reads all but secrets.
+# The admin's address and port. Whoever reaches it can read everything but secrets.
 variable "admin_address" {
   type    = string
   default = "127.0.0.1"
@@ -39,21 +39,21 @@ variable "metrics_port" {
   default = 9464
 }
 
-# Further flags. Without a default, so that a plan or a run that forgets the
-# var-file fails, and does not take flags away: serai.vars.hcl has them.
+# Further flags: serai.vars.hcl has them. There is no default, so that a plan or a
+# run without the var-file fails instead of removing flags.
 variable "args" {
   type = list(string)
 }
 
-# The config file (docs/policies.md), which --config names when this is not empty.
+# The text of the config file (docs/policies.md). If it is not empty, the job sets --config.
 variable "config" {
   type    = string
   default = ""
 }
 
-# Further files by their names, for flags such as
-# "--sticky-key-file=$${NOMAD_SECRETS_DIR}/sticky-key". Both may have secrets from
-# Nomad's Variables: {{ with nomadVar "nomad/jobs/serai" }}{{ .sticky }}{{ end }}
+# Further files, by name, for flags such as
+# "--sticky-key-file=$${NOMAD_SECRETS_DIR}/sticky-key". They and config may take secrets from
+# Nomad Variables: {{ with nomadVar "nomad/jobs/serai" }}{{ .sticky }}{{ end }}
 variable "files" {
   type    = map(string)
   default = {}
@@ -64,16 +64,16 @@ job "serai" {
   datacenters = var.datacenters
   priority    = 90
 
-  # One node after the other, and the next one only when this one is ready: the
-  # load balancer always has the others.
+  # One node after the other, the next one only when this one is ready: the load
+  # balancer always has the others.
   update {
     max_parallel     = 1
     health_check     = "checks"
     min_healthy_time = "10s"
     healthy_deadline = "5m"
     auto_revert      = true
-    # Versions of Nomad that know no deployments of system jobs heed max_parallel
-    # and this alone: longer than kill_timeout.
+    # Versions of Nomad without deployments of system jobs use only max_parallel
+    # and this, which must be longer than kill_timeout.
     stagger = "45s"
   }
 
@@ -95,9 +95,9 @@ job "serai" {
       }
     }
 
-    # What is known of the services outlives a restart of the task, and with
-    # sticky an update of the job, in the folder of --state-dir. It is one for each
-    # driver, because their users differ and keep it to themselves.
+    # The folder of --state-dir: what serai knows of the services survives a restart
+    # of the task, and, with sticky, an update of the job. Each driver has its own,
+    # because each runs as another user, who alone may read it.
     ephemeral_disk {
       sticky = true
       size   = 110
@@ -133,10 +133,9 @@ job "serai" {
     task "serai" {
       driver = "docker"
 
-      # Docker gives the capability below to root alone: the image's own user
-      # could bind port 80 only in a network of its own, which would hide the
-      # clients' addresses, or with net.ipv4.ip_unprivileged_port_start=80 on the
-      # node.
+      # Docker gives the capability below only to root. The image's own user could
+      # bind port 80 only in a container network, which would hide the clients'
+      # addresses, or with net.ipv4.ip_unprivileged_port_start=80 on the node.
       user = "0:0"
 
       config {
@@ -147,14 +146,14 @@ job "serai" {
           "--http=:${NOMAD_PORT_http}",
           "--https=:${NOMAD_PORT_https}",
           "--admin=${var.admin_address}:${NOMAD_PORT_admin}",
-          # Has /metrics and /health alone.
+          # Serves only /metrics and /health.
           "--metrics=${NOMAD_ADDR_metrics}",
           "--state-dir=${NOMAD_ALLOC_DIR}/data/docker",
           "--node=${node.unique.id}",
           "--drain-delay=12s",
           "--drain-timeout=15s",
         ], var.config == "" ? [] : ["--config=${NOMAD_SECRETS_DIR}/serai.hcl"], var.args)
-        # Of all that root may do, only to bind ports below 1024 is left.
+        # Of root's capabilities, only binding ports below 1024 is left.
         cap_drop        = ["all"]
         cap_add         = ["net_bind_service"]
         security_opt    = ["no-new-privileges"]
@@ -167,8 +166,9 @@ job "serai" {
         content {
           data        = template.value
           destination = "${NOMAD_SECRETS_DIR}/${template.key}"
-          # serai follows the config file and what it names. Another flag's file is
-          # read at the start: nomad job restart serai.
+          # serai reads the config file, and the files it names, again when they
+          # change. Files such as the one of --sticky-key-file are read only at the
+          # start: nomad job restart serai.
           change_mode = "noop"
           perms       = "0600"
         }
@@ -181,12 +181,12 @@ job "serai" {
         file = true
       }
 
-      # Holds drain-delay and drain-timeout, with three seconds to spare. An agent
-      # silently allows no more than its max_kill_timeout, 30s unless it is raised:
-      # the defaults of serai, 10s and 20s, would leave nothing. The delay is
+      # Long enough for drain-delay and drain-timeout, with three seconds to spare.
+      # An agent silently allows no more than its max_kill_timeout, 30s by default:
+      # serai's own defaults, 10s and 20s, would leave nothing to spare. The delay is
       # longer than two health checks of a load balancer, 5s apart; the rest is
-      # for requests in flight. Raise max_kill_timeout, this and --drain-timeout
-      # where downloads take longer.
+      # for requests in flight. If downloads take longer, raise max_kill_timeout,
+      # this and --drain-timeout.
       kill_signal  = "SIGTERM"
       kill_timeout = "30s"
 

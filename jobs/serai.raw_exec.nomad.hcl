@@ -23,7 +23,7 @@ variable "https_port" {
   default = 443
 }
 
-# The admin's address and port. Whoever reaches it reads all but secrets.
+# The admin's address and port. Whoever reaches it can read everything but secrets.
 variable "admin_address" {
   type    = string
   default = "127.0.0.1"
@@ -40,21 +40,21 @@ variable "metrics_port" {
   default = 9464
 }
 
-# Further flags. Without a default, so that a plan or a run that forgets the
-# var-file fails, and does not take flags away: serai.vars.hcl has them.
+# Further flags: serai.vars.hcl has them. There is no default, so that a plan or a
+# run without the var-file fails instead of removing flags.
 variable "args" {
   type = list(string)
 }
 
-# The config file (docs/policies.md), which --config names when this is not empty.
+# The text of the config file (docs/policies.md). If it is not empty, the job sets --config.
 variable "config" {
   type    = string
   default = ""
 }
 
-# Further files by their names, for flags such as
-# "--sticky-key-file=$${NOMAD_SECRETS_DIR}/sticky-key". Both may have secrets from
-# Nomad's Variables: {{ with nomadVar "nomad/jobs/serai" }}{{ .sticky }}{{ end }}
+# Further files, by name, for flags such as
+# "--sticky-key-file=$${NOMAD_SECRETS_DIR}/sticky-key". They and config may take secrets from
+# Nomad Variables: {{ with nomadVar "nomad/jobs/serai" }}{{ .sticky }}{{ end }}
 variable "files" {
   type    = map(string)
   default = {}
@@ -65,16 +65,16 @@ job "serai" {
   datacenters = var.datacenters
   priority    = 90
 
-  # One node after the other, and the next one only when this one is ready: the
-  # load balancer always has the others.
+  # One node after the other, the next one only when this one is ready: the load
+  # balancer always has the others.
   update {
     max_parallel     = 1
     health_check     = "checks"
     min_healthy_time = "10s"
     healthy_deadline = "5m"
     auto_revert      = true
-    # Versions of Nomad that know no deployments of system jobs heed max_parallel
-    # and this alone: longer than kill_timeout.
+    # Versions of Nomad without deployments of system jobs use only max_parallel
+    # and this, which must be longer than kill_timeout.
     stagger = "45s"
   }
 
@@ -96,9 +96,9 @@ job "serai" {
       }
     }
 
-    # What is known of the services outlives a restart of the task, and with
-    # sticky an update of the job, in the folder of --state-dir. It is one for each
-    # driver, because their users differ and keep it to themselves.
+    # The folder of --state-dir: what serai knows of the services survives a restart
+    # of the task, and, with sticky, an update of the job. Each driver has its own,
+    # because each runs as another user, who alone may read it.
     ephemeral_disk {
       sticky = true
       size   = 110
@@ -141,7 +141,7 @@ job "serai" {
           "--http=:${NOMAD_PORT_http}",
           "--https=:${NOMAD_PORT_https}",
           "--admin=${var.admin_address}:${NOMAD_PORT_admin}",
-          # Has /metrics and /health alone.
+          # Serves only /metrics and /health.
           "--metrics=${NOMAD_ADDR_metrics}",
           "--state-dir=${NOMAD_ALLOC_DIR}/data/raw_exec",
           "--node=${node.unique.id}",
@@ -156,8 +156,9 @@ job "serai" {
         content {
           data        = template.value
           destination = "${NOMAD_SECRETS_DIR}/${template.key}"
-          # serai follows the config file and what it names. Another flag's file is
-          # read at the start: nomad job restart serai.
+          # serai reads the config file, and the files it names, again when they
+          # change. Files such as the one of --sticky-key-file are read only at the
+          # start: nomad job restart serai.
           change_mode = "noop"
           perms       = "0600"
         }
@@ -170,12 +171,12 @@ job "serai" {
         file = true
       }
 
-      # Holds drain-delay and drain-timeout, with three seconds to spare. An agent
-      # silently allows no more than its max_kill_timeout, 30s unless it is raised:
-      # the defaults of serai, 10s and 20s, would leave nothing. The delay is
+      # Long enough for drain-delay and drain-timeout, with three seconds to spare.
+      # An agent silently allows no more than its max_kill_timeout, 30s by default:
+      # serai's own defaults, 10s and 20s, would leave nothing to spare. The delay is
       # longer than two health checks of a load balancer, 5s apart; the rest is
-      # for requests in flight. Raise max_kill_timeout, this and --drain-timeout
-      # where downloads take longer.
+      # for requests in flight. If downloads take longer, raise max_kill_timeout,
+      # this and --drain-timeout.
       kill_signal  = "SIGTERM"
       kill_timeout = "30s"
 

@@ -1,12 +1,11 @@
-# What is the same at every run of serai's own job. Keep your copy in version
-# control, and give it to every plan and run; the file of the job needs no change:
+# Your settings for serai's own job. Keep your copy in version control, and give it
+# to every plan and run; the job file itself needs no change:
 #
 #   nomad job plan -var-file=serai.vars.hcl serai.docker.nomad.hcl
 #   nomad job run -var-file=serai.vars.hcl serai.docker.nomad.hcl
 
 # For docker the image, otherwise the binary: its path on the nodes, for exec a URL.
-# A tag or a name for each version makes an update, and the way back, a change of
-# this line.
+# With the version in the name, an update or a rollback is a change of this line.
 #   image  = "registry.example.org/serai:1.0.0"
 #   binary = "/usr/local/bin/serai"
 

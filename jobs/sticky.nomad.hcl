@@ -1,6 +1,5 @@
-# Requests of one client go to one instance: by a cookie of serai's (sticky, see
-# the README for whether this version sets it), or by a hash of a cookie of the
-# application's.
+# Requests of one client go to one instance: by a cookie that serai sets (sticky),
+# or by a hash of a cookie of the application (lb=hash:cookie:NAME).
 #
 #   curl -H 'Host: sticky.example.org' -H 'Cookie: session=abc' http://ANY-NODE/
 

@@ -5,7 +5,7 @@ variable "driver" {
 }
 
 variable "image" {
-  description = "The image, for docker. A tag for each version makes an update a change of this line."
+  description = "The image, for docker. With the version in its tag, an update or a rollback is a change of this line."
   type        = string
   default     = "serai:dev"
 }
@@ -17,24 +17,24 @@ variable "binary" {
 }
 
 variable "args" {
-  description = "Flags, such as [\"--acme-email=ops@example.org\"]. Without a default, so that a run that forgets the var-file takes no flags away."
+  description = "Flags, such as [\"--acme-email=ops@example.org\"]. There is no default, so that a run without the var-file fails instead of removing flags."
   type        = list(string)
 }
 
 variable "config" {
-  description = "The text of the config file, or nothing. It is a template of the job: secrets may come from Nomad's Variables."
+  description = "The text of the config file, or nothing. It is a template of the job: secrets may come from Nomad Variables."
   type        = string
   default     = ""
 }
 
 variable "files" {
-  description = "Further files by their names, below $${NOMAD_SECRETS_DIR}, as templates of the job."
+  description = "Further files by name, below $${NOMAD_SECRETS_DIR}, as templates of the job."
   type        = map(string)
   default     = {}
 }
 
 variable "datacenters" {
-  description = "Where it runs."
+  description = "The datacenters where serai runs."
   type        = list(string)
   default     = ["*"]
 }
@@ -52,13 +52,13 @@ variable "https_port" {
 }
 
 variable "admin_address" {
-  description = "Where the admin listens. Whoever reaches it reads all but secrets."
+  description = "The admin listener's address. Whoever reaches it can read everything but secrets."
   type        = string
   default     = "127.0.0.1"
 }
 
 variable "admin_port" {
-  description = "The admin's port."
+  description = "The admin listener's port."
   type        = number
   default     = 8081
 }

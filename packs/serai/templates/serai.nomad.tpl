@@ -7,16 +7,16 @@ job "serai" {
   datacenters = [[ var "datacenters" . | toJson ]]
   priority    = 90
 
-  # One node after the other, and the next one only when this one is ready: the
-  # load balancer always has the others.
+  # One node after the other, the next one only when this one is ready: the load
+  # balancer always has the others.
   update {
     max_parallel     = 1
     health_check     = "checks"
     min_healthy_time = "10s"
     healthy_deadline = "5m"
     auto_revert      = true
-    # Versions of Nomad that know no deployments of system jobs heed max_parallel
-    # and this alone: longer than kill_timeout.
+    # Versions of Nomad without deployments of system jobs use only max_parallel
+    # and this, which must be longer than kill_timeout.
     stagger = "45s"
   }
 
@@ -38,9 +38,9 @@ job "serai" {
       }
     }
 
-    # What is known of the services outlives a restart of the task, and with
-    # sticky an update of the job, in the folder of --state-dir. It is one for each
-    # driver, because their users differ and keep it to themselves.
+    # The folder of --state-dir: what serai knows of the services survives a restart
+    # of the task, and, with sticky, an update of the job. Each driver has its own,
+    # because each runs as another user, who alone may read it.
     ephemeral_disk {
       sticky = true
       size   = 110
@@ -77,10 +77,9 @@ job "serai" {
       driver = [[ $driver | toJson ]]
 [[- if eq $driver "docker" ]]
 
-      # Docker gives the capability below to root alone: the image's own user
-      # could bind port 80 only in a network of its own, which would hide the
-      # clients' addresses, or with net.ipv4.ip_unprivileged_port_start=80 on the
-      # node.
+      # Docker gives the capability below only to root. The image's own user could
+      # bind port 80 only in a container network, which would hide the clients'
+      # addresses, or with net.ipv4.ip_unprivileged_port_start=80 on the node.
       user = "0:0"
 [[- end ]]
 
@@ -98,7 +97,7 @@ job "serai" {
           "--http=:${NOMAD_PORT_http}",
           "--https=:${NOMAD_PORT_https}",
           "--admin=[[ var "admin_address" . ]]:${NOMAD_PORT_admin}",
-          # Has /metrics and /health alone.
+          # Serves only /metrics and /health.
           "--metrics=${NOMAD_ADDR_metrics}",
           "--state-dir=${NOMAD_ALLOC_DIR}/data/[[ $driver ]]",
           "--node=${node.unique.id}",
@@ -109,14 +108,14 @@ job "serai" {
 [[- end ]]
         ], [[ var "args" . | toJson ]])
 [[- if eq $driver "docker" ]]
-        # Of all that root may do, only to bind ports below 1024 is left.
+        # Of root's capabilities, only binding ports below 1024 is left.
         cap_drop        = ["all"]
         cap_add         = ["net_bind_service"]
         security_opt    = ["no-new-privileges"]
         readonly_rootfs = true
 [[- else if eq $driver "exec" ]]
         # The user is nobody, unless the agent says otherwise. Of the capabilities
-        # that tasks have by default, only to bind ports below 1024 is left.
+        # that tasks have by default, only binding ports below 1024 is left.
         cap_drop = ["all"]
         cap_add  = ["net_bind_service"]
       }
@@ -133,11 +132,12 @@ job "serai" {
       template {
         data        = [[ $text | replace "${" "$${" | replace "%{" "%%{" | toJson ]]
         destination = "${NOMAD_SECRETS_DIR}/[[ $name ]]"
-        # serai follows the config file and what it names. Another flag's file is
-        # read at the start: nomad job restart serai.
+        # serai reads the config file, and the files it names, again when they
+        # change. Files such as the one of --sticky-key-file are read only at the
+        # start: nomad job restart serai.
         change_mode = "noop"
 [[- if eq $driver "exec" ]]
-        # Of nobody, the user of exec unless the agent says otherwise.
+        # Owned by nobody, the user of exec unless the agent says otherwise.
         perms = "0400"
         uid   = 65534
         gid   = 65534
@@ -156,12 +156,12 @@ job "serai" {
         file = true
       }
 
-      # Holds drain-delay and drain-timeout, with three seconds to spare. An agent
-      # silently allows no more than its max_kill_timeout, 30s unless it is raised:
-      # the defaults of serai, 10s and 20s, would leave nothing. The delay is
+      # Long enough for drain-delay and drain-timeout, with three seconds to spare.
+      # An agent silently allows no more than its max_kill_timeout, 30s by default:
+      # serai's own defaults, 10s and 20s, would leave nothing to spare. The delay is
       # longer than two health checks of a load balancer, 5s apart; the rest is
-      # for requests in flight. Raise max_kill_timeout, this and --drain-timeout
-      # where downloads take longer.
+      # for requests in flight. If downloads take longer, raise max_kill_timeout,
+      # this and --drain-timeout.
       kill_signal  = "SIGTERM"
       kill_timeout = "30s"
 
