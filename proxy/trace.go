@@ -3,6 +3,7 @@ package proxy
 import (
 	"encoding/binary"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,11 +22,13 @@ type Tracing struct {
 	Parents TraceParents
 	// Errors is how many requests that failed are recorded in a second, whatever the share.
 	Errors int
-	// Record takes a trace that is recorded, and owns it. It must not wait.
+	// Record takes a trace that is recorded, and owns it until Trace.Release. It must not
+	// wait.
 	Record func(*Trace)
 
-	errors router.Lines
-	left   atomic.Uint64
+	errors   router.Lines
+	left     atomic.Uint64
+	released sync.Pool // of traces that were recorded, for further requests
 }
 
 // TraceParents are clients who may decide whether a request is recorded.
@@ -62,8 +65,35 @@ type Trace struct {
 	// is not in the processor's cache, and as few lines of it as can be are to be fetched.
 	first [1]TraceAttempt
 
+	// ids makes IDs: they are no secret, and a request that is not recorded pays for them, too.
+	ids rand.PCG
+
 	// Request is filled in when the trace is recorded.
 	Request TraceRequest
+
+	home *Tracing
+}
+
+func (t *Tracing) newTrace() *Trace {
+	if r, ok := t.released.Get().(*Trace); ok {
+		return r
+	}
+	r := &Trace{home: t}
+	r.ids.Seed(rand.Uint64(), rand.Uint64())
+	r.Attempts = r.first[:0]
+	return r
+}
+
+// Release says that a trace that was recorded is not used any more: its memory is for another
+// request.
+func (r *Trace) Release() {
+	if r.home == nil {
+		return
+	}
+	clear(r.Attempts)
+	clear(r.Waits)
+	r.Attempts, r.Waits, r.Request = r.Attempts[:0], r.Waits[:0], TraceRequest{}
+	r.home.released.Put(r)
 }
 
 // TraceWait is a wait before an instance was asked. What is one of the Wait constants.
@@ -108,8 +138,7 @@ const (
 func (t *Tracing) begin(x *Exchange, valid bool) {
 	r := x.keptTrace
 	if r == nil {
-		r = &Trace{}
-		r.Attempts = r.first[:0]
+		r = t.newTrace()
 	}
 	x.trace, x.keptTrace = r, nil
 	r.Span, r.Parent, r.State, r.Begun = SpanID{}, SpanID{}, r.State[:0], x.Start
@@ -126,9 +155,9 @@ func (t *Tracing) begin(x *Exchange, valid bool) {
 	case believed:
 		r.Sampled = r.asked&flagSampled != 0
 	case valid: // whoever chose its ID must not choose this
-		r.Sampled = t.takes(rand.Uint64())
+		r.Sampled = t.takes(r.ids.Uint64())
 	default:
-		r.ID = newTraceID()
+		r.newID()
 		r.Sampled = t.takes(binary.NativeEndian.Uint64(r.ID[8:]))
 	}
 }
@@ -140,7 +169,7 @@ func (t *Tracing) takes(random uint64) bool { return float64(random>>11)/(1<<53)
 // requests never need it.
 func (r *Trace) spanID() SpanID {
 	if r.Span == (SpanID{}) {
-		r.Span = newSpanID()
+		r.Span = r.newSpanID()
 	}
 	return r.Span
 }
@@ -187,10 +216,21 @@ func (x *Exchange) appendTraceFields(dst []wire.Field) []wire.Field {
 // beginAttempt records that the request is sent to m.
 func (r *Trace) beginAttempt(x *Exchange, m *upstream.Member) {
 	x.answer.Connected, x.answer.FirstByte = 0, 0 // also where nothing is sent
-	if n := len(r.Attempts); n == maxTraceAttempts {
-		r.Attempts = r.Attempts[:n-1]
+	n := len(r.Attempts)
+	if n == maxTraceAttempts {
+		n--
 	}
-	r.Attempts = append(r.Attempts, TraceAttempt{Span: newSpanID(), Resend: x.Retries, member: m, Begun: x.Now})
+	if n < cap(r.Attempts) {
+		r.Attempts = r.Attempts[:n+1] // what describe fills in is empty
+	} else {
+		r.Attempts = append(r.Attempts, TraceAttempt{})
+	}
+	a := &r.Attempts[n]
+	if a.Span = SpanID(r.ID[:8]); n > 0 || r.Parent != (SpanID{}) {
+		a.Span = r.newSpanID()
+	} // otherwise the trace is serai's own and has no other span yet: half of its ID will do
+	a.Resend, a.member, a.Begun, a.Ended = x.Retries, m, x.Now, time.Time{}
+	a.Status, a.Reason, a.Connected, a.FirstByte = 0, "", 0, 0
 }
 
 // endAttempt records what became of it.
@@ -234,12 +274,12 @@ func (t *Tracing) end(x *Exchange) {
 // recorded decides whether a trace that has ended is recorded.
 func (x *Exchange) recorded(t *Tracing, r *Trace) bool {
 	switch {
+	case !r.Sampled && (t.Errors == 0 || !x.failed()): // nearly all
+		return false
 	case x.Check || !x.traced():
 		return false
 	case r.Sampled:
 		return true
-	case t.Errors == 0 || !x.failed():
-		return false
 	}
 	_, ok := t.errors.Take(x.Now, t.Errors)
 	if !ok {
@@ -254,26 +294,29 @@ func (t *Tracing) ErrorsLeft() uint64 { return t.left.Load() }
 // failed reports whether serai or an instance failed the request. Of the statuses of gRPC,
 // those count that OpenTelemetry takes for errors of a server.
 func (x *Exchange) failed() bool {
-	switch status, _ := x.GRPCStatus(); status {
-	case 2, 4, 12, 13, 14, 15: // unknown, too late, not implemented, internal, unavailable, data lost
-		return true
+	if status, ok := x.GRPCStatus(); ok {
+		switch status {
+		case 2, 4, 12, 13, 14, 15: // unknown, too late, not implemented, internal, unavailable, data lost
+			return true
+		}
 	}
-	return x.Status >= 500 || x.Reason == ReasonUpstreamCut.Code() || x.Reason == ReasonPanic.Code()
+	return x.Status >= 500 || x.Reason != "" && (x.Reason == ReasonUpstreamCut.Code() || x.Reason == ReasonPanic.Code())
 }
 
-func newTraceID() (id TraceID) {
-	for id == (TraceID{}) {
-		putRandom(id[:8])
-		putRandom(id[8:])
-	}
+func (r *Trace) newID() {
+	binary.NativeEndian.PutUint64(r.ID[:8], r.notZero())
+	binary.NativeEndian.PutUint64(r.ID[8:], r.ids.Uint64())
+}
+
+func (r *Trace) newSpanID() (id SpanID) {
+	binary.NativeEndian.PutUint64(id[:], r.notZero())
 	return id
 }
 
-func newSpanID() (id SpanID) {
-	for id == (SpanID{}) {
-		putRandom(id[:])
+// notZero returns a random number, since an ID of zeros is not valid.
+func (r *Trace) notZero() (n uint64) {
+	for n == 0 {
+		n = r.ids.Uint64()
 	}
-	return id
+	return n
 }
-
-func putRandom(b []byte) { binary.NativeEndian.PutUint64(b, rand.Uint64()) }

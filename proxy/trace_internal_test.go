@@ -145,6 +145,8 @@ func TestTraceParentDigits(t *testing.T) {
 			p.span[place] = byte(b)
 			check()
 		}
+		p.span = SpanID(p.id[:8])
+		check()
 	}
 }
 
@@ -157,5 +159,45 @@ func TestTakes(t *testing.T) {
 	}
 	if half := (&Tracing{Share: 0.5}); !half.takes(1<<63-1) || half.takes(1<<63) {
 		t.Error("half is not half")
+	}
+}
+
+// TestTraceIDs: each trace has an ID and spans of its own, whether its memory was used before,
+// and the first span of a continued trace is not taken from its ID, which others know.
+func TestTraceIDs(t *testing.T) {
+	var recorded []*Trace
+	tracing := &Tracing{Share: 1, Record: func(r *Trace) { recorded = append(recorded, r) }}
+	seen := make(map[SpanID]bool)
+	note := func(id SpanID) {
+		t.Helper()
+		if id == (SpanID{}) || seen[id] {
+			t.Fatalf("the ID %x was there before", id)
+		}
+		seen[id] = true
+	}
+	exchanges := make([]Exchange, 4)
+	for n := range 1000 {
+		x := &exchanges[n%len(exchanges)]
+		x.Status = 200
+		tracing.begin(x, false)
+		r := x.trace
+		half := SpanID(r.ID[8:])
+		note(half)
+		if n%3 == 0 {
+			r.Parent = SpanID{1}
+			note(SpanID(r.ID[:8]))
+		}
+		for range 1 + n%2 {
+			r.beginAttempt(x, &upstream.Member{Endpoint: &upstream.Endpoint{}})
+			note(r.Attempts[len(r.Attempts)-1].Span)
+		}
+		tracing.end(x)
+		if len(recorded) != n+1 {
+			t.Fatalf("%d of %d are recorded", len(recorded), n+1)
+		}
+		note(recorded[n].Span)
+		if n%5 > 0 { // the others are still with the exporter
+			recorded[n].Release()
+		}
 	}
 }

@@ -68,6 +68,10 @@ func (p *traceParent) append(b []byte) []byte {
 	putHex((*[8]byte)(f[11:]), (*[4]byte)(p.id[4:]))
 	putHex((*[8]byte)(f[19:]), (*[4]byte)(p.id[8:]))
 	putHex((*[8]byte)(f[27:]), (*[4]byte)(p.id[12:]))
+	if p.span == SpanID(p.id[:8]) { // see Trace.beginAttempt
+		*(*[16]byte)(f[36:]) = [16]byte(f[3:])
+		return b
+	}
 	putHex((*[8]byte)(f[36:]), (*[4]byte)(p.span[0:]))
 	putHex((*[8]byte)(f[44:]), (*[4]byte)(p.span[4:]))
 	return b

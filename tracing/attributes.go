@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"google.golang.org/genproto/googleapis/rpc/code"
@@ -17,7 +18,12 @@ import (
 // log for what only serai has. Queries are left out, because they may have secrets.
 
 // valid returns text that Protobuf takes: one byte that is not UTF-8 would lose a whole batch.
-func valid(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
+func valid(text string) string {
+	if utf8.ValidString(text) {
+		return text // nearly all, and many times as fast
+	}
+	return strings.ToValidUTF8(text, "\uFFFD")
+}
 
 // methodOf returns a request's method as OpenTelemetry writes it, the name of a span, and the
 // method as it came if that is another one.

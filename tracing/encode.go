@@ -43,25 +43,43 @@ const tagSize = 1
 type fields []byte
 
 func (f *fields) bytes(field protowire.Number, value []byte) {
-	*f = protowire.AppendBytes(protowire.AppendTag(*f, field, protowire.BytesType), value)
+	f.begin(field, len(value))
+	*f = append(*f, value...)
 }
 
 func (f *fields) text(field protowire.Number, value string) {
 	if value != "" {
-		*f = protowire.AppendString(protowire.AppendTag(*f, field, protowire.BytesType), value)
+		f.begin(field, len(value))
+		*f = append(*f, value...)
 	}
 }
 
 func (f *fields) varint(field protowire.Number, value uint64) {
-	*f = protowire.AppendVarint(protowire.AppendTag(*f, field, protowire.VarintType), value)
+	f.tag(field, protowire.VarintType)
+	f.number(value)
 }
 
 func (f *fields) fixed64(field protowire.Number, value uint64) {
-	*f = protowire.AppendFixed64(protowire.AppendTag(*f, field, protowire.Fixed64Type), value)
+	f.tag(field, protowire.Fixed64Type)
+	*f = protowire.AppendFixed64(*f, value)
 }
 
 func (f *fields) fixed32(field protowire.Number, value uint32) {
-	*f = protowire.AppendFixed32(protowire.AppendTag(*f, field, protowire.Fixed32Type), value)
+	f.tag(field, protowire.Fixed32Type)
+	*f = protowire.AppendFixed32(*f, value)
+}
+
+func (f *fields) tag(field protowire.Number, t protowire.Type) {
+	f.number(protowire.EncodeTag(field, t))
+}
+
+// number appends a number, most of which take one byte.
+func (f *fields) number(n uint64) {
+	if n < 0x80 {
+		*f = append(*f, byte(n))
+		return
+	}
+	*f = protowire.AppendVarint(*f, n)
 }
 
 // failed is the status of a span that failed.
@@ -77,7 +95,8 @@ func (f *fields) failed(reason string) {
 
 // begin begins a message of that many bytes.
 func (f *fields) begin(field protowire.Number, size int) {
-	*f = protowire.AppendVarint(protowire.AppendTag(*f, field, protowire.BytesType), uint64(size))
+	f.tag(field, protowire.BytesType)
+	f.number(uint64(size))
 }
 
 // attribute begins an attribute, whose value has that many bytes with its tag.

@@ -47,8 +47,9 @@ type Exporter struct {
 	client  otlptrace.Client
 	to      *collector
 	spans   *spanMaker
-	queue   chan *proxy.Trace
-	bytes   quota.Quota // of the queue and of the batch that is being sent
+	queue   *queue
+	batch   []*proxy.Trace // memory for the next one
+	bytes   quota.Quota    // of the queue and of the batch that is being sent
 
 	exported, full, failed atomic.Uint64
 	failing                bool      // the last batch was not taken
@@ -70,21 +71,20 @@ func NewExporter(o Options) (*Exporter, error) {
 	spans := newSpanMaker(about, o.Version)
 	protocol, _ := value(o.Getenv, "PROTOCOL")
 	spans.typed = protocol == "http/json"
-	return &Exporter{options: o, client: client, to: to, spans: spans, queue: make(chan *proxy.Trace, queueTraces)}, nil
+	return &Exporter{options: o, client: client, to: to, spans: spans, queue: newQueue()}, nil
 }
 
 // Record takes a trace, if there is room for it. It never waits.
 func (e *Exporter) Record(t *proxy.Trace) {
-	n := t.Bytes()
+	n, spans := t.Bytes(), t.Spans()
 	if e.bytes.Take(n, e.options.Memory) {
-		select {
-		case e.queue <- t:
+		if e.queue.put(t) {
 			return
-		default:
-			e.bytes.Give(n)
 		}
+		e.bytes.Give(n)
 	}
-	e.full.Add(uint64(t.Spans()))
+	e.full.Add(uint64(spans))
+	t.Release()
 }
 
 // Status returns what was exported and lost.
@@ -107,12 +107,15 @@ func (e *Exporter) Run(ctx context.Context) error {
 		time.AfterFunc(lastExport, end)
 	})()
 	for ctx.Err() == nil {
-		e.export(lasting, e.gather(ctx))
+		e.queue.await(ctx)
+		for n := e.queue.len(); n > 0 && lasting.Err() == nil; {
+			n -= e.exportNext(lasting)
+		}
 	}
-	for lasting.Err() == nil && len(e.queue) > 0 {
-		e.export(lasting, e.gather(ctx))
+	for lasting.Err() == nil && e.queue.len() > 0 {
+		e.exportNext(lasting)
 	}
-	if n := len(e.queue); n > 0 {
+	if n := e.queue.len(); n > 0 {
 		e.options.Logger.Warn("the collector has not taken the last traces", "traces", n)
 	}
 	e.client.Stop(lasting)
@@ -120,34 +123,16 @@ func (e *Exporter) Run(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// gather returns traces that wait: it waits for the first, and then a moment for more, and
-// for nothing any more when ctx has ended.
-func (e *Exporter) gather(ctx context.Context) (batch []*proxy.Trace) {
-	var enough <-chan time.Time
-	for spans := 0; len(batch) < batchTraces && spans < batchSpans; {
-		select {
-		case t := <-e.queue:
-			batch, spans = append(batch, t), spans+t.Spans()
-			continue
-		default:
-		}
-		if ctx.Err() != nil {
-			return batch
-		}
-		if len(batch) > 0 && enough == nil {
-			timer := time.NewTimer(batchTime)
-			defer timer.Stop()
-			enough = timer.C
-		}
-		select {
-		case t := <-e.queue:
-			batch, spans = append(batch, t), spans+t.Spans()
-		case <-enough:
-			return batch
-		case <-ctx.Done():
-		}
+// exportNext sends the next batch, if something waits, and returns how many traces it had.
+func (e *Exporter) exportNext(ctx context.Context) int {
+	e.batch = e.queue.take(e.batch[:0])
+	e.export(ctx, e.batch)
+	for _, t := range e.batch {
+		t.Release()
 	}
-	return batch
+	n := len(e.batch)
+	clear(e.batch)
+	return n
 }
 
 // export sends a batch, within exportTime. Spans that the collector does not take are lost.
