@@ -3,6 +3,7 @@ package admin
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -28,6 +29,32 @@ type Certificates struct {
 	// Obtained describes the certificates that serai obtains, null when it obtains
 	// none.
 	Obtained *acme.Status `json:"obtained"`
+}
+
+// WhyNone says in one line why there is no certificate, and where to look; empty when there is one.
+func (c Certificates) WhyNone() string {
+	o := c.Obtained
+	switch {
+	case len(c.Certificates) > 0:
+		return ""
+	case o == nil:
+		return "no certificate: set --cert-dir or --acme-email of serai serve"
+	case o.Directory == "":
+		return "no certificate: the certificate store has none, and this serai orders none, as --acme-email is not set"
+	case len(o.Hosts) == 0:
+		return "no certificate: ACME is on, but no route has a host to order one for; patterns, routes with tls=off and hosts outside --acme-hosts get none"
+	}
+	failed, failure := 0, ""
+	for _, h := range o.Hosts {
+		if h.Error == "" {
+			continue
+		}
+		if failed++; failed == 1 {
+			failure = fmt.Sprintf(" (%s: %s)", h.Host, h.Error)
+		}
+	}
+	return fmt.Sprintf("no certificate yet: ACME is on; hosts that wait for one: %d, of which the last order failed: %d%s; see the hosts below, and serai events",
+		len(o.Hosts), failed, failure)
 }
 
 // askLeader bounds the time for reading the leader's name.

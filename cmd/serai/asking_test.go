@@ -16,6 +16,7 @@ import (
 	"serai/internal/testnet"
 	"serai/nomad"
 	"serai/tls"
+	"serai/tls/acme"
 )
 
 // TestEventsFollowThroughARestart: serai events -f goes on with the serai that follows the one that
@@ -121,6 +122,46 @@ func TestTopGoesOn(t *testing.T) {
 	}
 }
 
+// TestCertsListBeforeTheFirst says why there is no certificate where ACME is on: not that it is off.
+func TestCertsListBeforeTheFirst(t *testing.T) {
+	for name, test := range map[string]struct {
+		obtained *acme.Status
+		want     string
+	}{
+		"no ACME":      {nil, "no certificate: set --cert-dir or --acme-email of serai serve"},
+		"only a store": {&acme.Status{}, "no certificate: the certificate store has none, and this serai orders none, as --acme-email is not set"},
+		"no host":      {&acme.Status{Directory: "https://ca.test/"}, "no certificate: ACME is on, but no route has a host to order one for;"},
+		"not yet": {&acme.Status{Directory: "https://ca.test/", Hosts: []acme.HostStatus{{Host: "a.example.org"}, {Host: "b.example.org"}}},
+			"no certificate yet: ACME is on; hosts that wait for one: 2, of which the last order failed: 0; see the hosts below, and serai events"},
+		"failed": {&acme.Status{Directory: "https://ca.test/", Hosts: []acme.HostStatus{{Host: "a.example.org"}, {Host: "b.example.org", Error: "refused\x1b[2J"}}},
+			`no certificate yet: ACME is on; hosts that wait for one: 2, of which the last order failed: 1 (b.example.org: refused\x1b[2J); see the hosts below, and serai events`},
+	} {
+		known := &admin.Certificates{Obtained: test.obtained}
+		var out buffer
+		if err := printCertificates(&out, known, known.WhyNone()); err != nil || !strings.HasPrefix(out.String(), test.want) || strings.Contains(out.String(), "\x1b") {
+			t.Errorf("%s: it prints %q, %v; want %q", name, out.String(), err, test.want)
+		}
+	}
+}
+
+// TestCertsListOfAnUnreachableCA: the terminal, serai status and the dashboard say that orders fail, and which.
+func TestCertsListOfAnUnreachableCA(t *testing.T) {
+	at := testnet.Address(t)
+	serveStatic(t, []nomad.Registration{instance(t, "web", "ingress.host=web.example.org")}, "--admin="+at, "--https=127.0.0.1:0",
+		"--acme-email=ops@example.org", "--acme-directory=https://127.0.0.1:1/dir", "--cert-store=file", "--state-dir="+t.TempDir(), "--acme-peers=")
+	const failed = "hosts that wait for one: 1, of which the last order failed: 1 (web.example.org: "
+	until(t, "a failed order", func() bool {
+		out, err := says(t, "certs", "list", "--admin="+at)
+		return err == nil && strings.HasPrefix(out, "no certificate yet: ACME is on; "+failed) && strings.Contains(out, "\nHOST ")
+	})
+	if out, err := says(t, "status", "--admin="+at); err != nil || !strings.Contains(out, "certificates  hosts that wait for one: 1, hosts whose last order failed: 1; see serai certs list\n") {
+		t.Errorf("serai status says %q, %v", out, err)
+	}
+	if _, page := get(at, "localhost", "/ui/certificates"); !strings.Contains(page, failed) {
+		t.Errorf("the dashboard says %s", page)
+	}
+}
+
 // TestCertsList prints what expires first above, and nothing that moves the cursor of a terminal.
 func TestCertsList(t *testing.T) {
 	now := time.Now()
@@ -130,7 +171,7 @@ func TestCertsList(t *testing.T) {
 		{Names: []string{"d.example.org"}, Issuer: "CN=CA", NotAfter: now.Add(30*time.Hour + time.Minute), Source: "/certs/d.crt"},
 	}}
 	var out buffer
-	if err := printCertificates(&out, known); err != nil {
+	if err := printCertificates(&out, known, known.WhyNone()); err != nil {
 		t.Fatal(err)
 	}
 	var firsts []string
@@ -142,6 +183,9 @@ func TestCertsList(t *testing.T) {
 	}
 	at := testnet.Address(t)
 	serveStatic(t, []nomad.Registration{instance(t, "web", "ingress.host=web.example.org")}, "--admin="+at)
+	if out, err := says(t, "certs", "--cert-dir="+t.TempDir()); err != nil || !strings.HasPrefix(out, "no certificate: --cert-dir has no pair") {
+		t.Errorf("of an empty directory: %q, %v", out, err)
+	}
 	for _, args := range [][]string{{"certs"}, {"certs", "list"}} {
 		if out, err := says(t, append(args, "--admin="+at)...); err != nil || !strings.HasPrefix(out, "no certificate: set --cert-dir") {
 			t.Errorf("%v without HTTPS: %q, %v", args, out, err)

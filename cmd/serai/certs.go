@@ -31,7 +31,7 @@ type certsListCommand struct {
 // Run prints one line for each certificate; what cannot be read is the error.
 func (c certsListCommand) Run(ctx context.Context, env *environment) error {
 	var known admin.Certificates
-	print := func(out io.Writer) error { return printCertificates(out, &known) }
+	print := func(out io.Writer) error { return printCertificates(out, &known, known.WhyNone()) }
 	if c.CertDir == "" {
 		return c.ask(ctx, env, "certificates", nil, &known, print)
 	}
@@ -46,17 +46,18 @@ func (c certsListCommand) Run(ctx context.Context, env *environment) error {
 		fmt.Fprintf(env.stdout, "%s\n", text)
 		return errors.Join(err, wrong)
 	}
-	return errors.Join(err, print(env.stdout))
+	return errors.Join(err, printCertificates(env.stdout, &known, "no certificate: --cert-dir has no pair NAME.crt and NAME.key that can be used"))
 }
 
-// printCertificates prints what a serai serves, what expires first above, and what it obtains.
-func printCertificates(out io.Writer, known *admin.Certificates) error {
+// printCertificates prints what a serai serves, what expires first above, or why it serves none,
+// and what it obtains.
+func printCertificates(out io.Writer, known *admin.Certificates, whyNone string) error {
 	t := newTable(out, "NAMES", "LEFT", "EXPIRES", "ISSUER", "SOURCE")
 	all := slices.SortedStableFunc(slices.Values(known.Certificates), func(a, b tls.Status) int { return a.NotAfter.Compare(b.NotAfter) })
 	for _, s := range all {
 		t.add(strings.Join(s.Names, ","), left(s.NotAfter), s.NotAfter.UTC().Format("2006-01-02 15:04Z"), s.Issuer, s.Source)
 	}
-	if err := t.print(out, "no certificate: set --cert-dir or --acme-email of serai serve"); err != nil {
+	if err := t.print(out, shown(whyNone)); err != nil {
 		return err
 	}
 	o := known.Obtained
@@ -75,7 +76,7 @@ func printCertificates(out io.Writer, known *admin.Certificates) error {
 		}
 		t.add(h.Host, next, fmt.Sprint(h.Attempts), why)
 	}
-	if err := t.print(out, "no host wants a certificate"); err != nil {
+	if err := t.print(out, "no host to order a certificate for"); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "\nOrdered by: %s\n", shown(o.Leader))
@@ -93,6 +94,20 @@ func printCertificates(out io.Writer, known *admin.Certificates) error {
 		fmt.Fprintf(out, "The store cannot be read since %s: %s\n", o.Since.UTC().Format(time.RFC3339), shown(o.Problem))
 	}
 	return nil
+}
+
+// certificatesInWords are the lines that serai status has about certificates.
+func certificatesInWords(k *admin.CertificateSummary) (lines []string) {
+	if k == nil {
+		return nil
+	}
+	if k.Count > 0 {
+		lines = append(lines, fmt.Sprintf("%d, the first expires at %s (%s)", k.Count, k.First.UTC().Format("2006-01-02 15:04Z"), left(k.First)))
+	}
+	if k.Failing != nil && *k.Missing+*k.Failing > 0 {
+		lines = append(lines, fmt.Sprintf("hosts that wait for one: %d, hosts whose last order failed: %d; see serai certs list", *k.Missing, *k.Failing))
+	}
+	return lines
 }
 
 // left is how long a certificate is still valid.

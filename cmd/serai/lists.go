@@ -220,11 +220,8 @@ func (c *statusCommand) Run(ctx context.Context, env *environment) error {
 		for _, name := range slices.Sorted(maps.Keys(s.Listeners)) {
 			line("listener", "%s: %d connections", name, s.Listeners[name].Connections)
 		}
-		if k := s.Certificates; k != nil && k.Count > 0 {
-			line("certificates", "%d, the first expires at %s (%s)", k.Count, k.First.UTC().Format("2006-01-02 15:04Z"), left(k.First))
-		}
-		if k := s.Certificates; k != nil && k.Failing != nil && *k.Missing+*k.Failing > 0 {
-			line("", "%d hosts have none yet, orders of %d fail: serai certs list", *k.Missing, *k.Failing)
+		for _, text := range certificatesInWords(s.Certificates) {
+			line("certificates", "%s", text)
 		}
 		return nil
 	})
