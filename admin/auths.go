@@ -24,18 +24,18 @@ type AuthWaiting struct {
 }
 
 var (
-	passwordsKnown     = desc("serai_auth_passwords_known", "Passwords that were right and are not computed again for --password-cache-time.")
-	passwordsLimit     = desc("serai_auth_passwords_known_limit", "Passwords that may be: --password-cache.")
-	passwordsDisplaced = desc("serai_auth_passwords_displaced_total", "Passwords that made room for others before their time, and are computed again.")
-	passwordsComputed  = desc("serai_auth_passwords_computed_total", "Passwords that were computed, by result.", "result")
-	passwordsRefused   = desc("serai_auth_passwords_refused_total", "Passwords that were not computed, by the limit: length (--max-password-bytes), client (--password-client-waiting), all (--password-waiting), time (--password-wait).", "limit")
-	passwordsWaiting   = desc("serai_auth_passwords_waiting", "Passwords that wait to be computed.")
-	passwordsMost      = desc("serai_auth_passwords_waiting_limit", "Passwords that may wait: --password-waiting.")
-	questions          = desc("serai_auth_questions_total", "Requests to routes with a forward auth, by what became of the question: passed, denied, unreachable, late, unusable (no answer of HTTP), too-long (--max-auth-answer-bytes), busy and client-busy (max_inflight), loop, client-gone.", "auth", "result")
-	authWaiting        = desc("serai_auth_waiting", "Requests that wait for what an auth asks: a service, a provider, or keys.", "auth")
-	authMost           = desc("serai_auth_waiting_limit", "Requests that may wait for it: max_inflight, or --key-waiting. One client has a quarter.", "auth")
-	oidcTooLong        = desc("serai_oidc_answers_too_long_total", "Answers of OpenID providers that were longer than --max-oidc-answer-bytes.")
-	fieldsOmitted      = desc("serai_made_fields_omitted_total", "Fields of request-set and response-set that were left out because their values were longer than --max-made-bytes.")
+	passwordsKnown     = desc("serai_auth_passwords_known", "Correct passwords in the cache: not computed again for --password-cache-time.")
+	passwordsLimit     = desc("serai_auth_passwords_known_limit", "Limit of serai_auth_passwords_known: --password-cache.")
+	passwordsDisplaced = desc("serai_auth_passwords_displaced_total", "Correct passwords removed from the cache before --password-cache-time to make room: their next use is computed again.")
+	passwordsComputed  = desc("serai_auth_passwords_computed_total", "Password hashes that were computed, by result: right or wrong.", "result")
+	passwordsRefused   = desc("serai_auth_passwords_refused_total", "Requests refused without computing their password, by limit: length (--max-password-bytes), client (--password-client-waiting), all (--password-waiting), time (--password-wait).", "limit")
+	passwordsWaiting   = desc("serai_auth_passwords_waiting", "Requests that wait until their password is computed.")
+	passwordsMost      = desc("serai_auth_passwords_waiting_limit", "Limit of serai_auth_passwords_waiting: --password-waiting.")
+	questions          = desc("serai_auth_questions_total", "Requests to routes with a forward auth, by result: passed, denied, unreachable, late, unusable (no valid HTTP response), too-long (--max-auth-answer-bytes), busy and client-busy (max_inflight), loop, client-gone.", "auth", "result")
+	authWaiting        = desc("serai_auth_waiting", "Requests that wait for what an auth asks: the auth service, the OpenID provider or the signing keys.", "auth")
+	authMost           = desc("serai_auth_waiting_limit", "Limit of serai_auth_waiting: max_inflight, or --key-waiting; a single client may use a quarter of it.", "auth")
+	oidcTooLong        = desc("serai_oidc_answers_too_long_total", "Responses of OpenID providers refused because they were longer than --max-oidc-answer-bytes.")
+	fieldsOmitted      = desc("serai_made_fields_omitted_total", "Headers of request-set and response-set left out because their values were longer than --max-made-bytes.")
 )
 
 func collectAuths(out chan<- prometheus.Metric, s AuthStatus) {

@@ -98,20 +98,20 @@ func (a *Admin) certificates() Certificates {
 }
 
 var (
-	certExpiry   = desc("serai_certificate_expiry_timestamp_seconds", "When a certificate expires; for obtained certificates only on the serai that orders.", "name", "source")
-	certFirst    = desc("serai_certificate_first_expiry_timestamp_seconds", "When the certificate that expires first does.")
-	certOrders   = desc("serai_certificate_orders_total", "Orders of certificates by this serai, by result.", "result")
-	certLeader   = desc("serai_certificate_leader", "1 if this serai orders the certificates.")
-	certMissing  = desc("serai_certificates_missing", "Hosts that want a certificate and have none.")
-	certFailing  = desc("serai_certificates_failing", "Hosts whose last order failed.")
-	certStale    = desc("serai_certificate_store_unreadable", "1 while the store of certificates cannot be read.")
-	certWaiting  = desc("serai_certificate_peers_awaited", "Serai that do not answer a CA's validations yet, for which orders wait; 0 if none.")
-	certLeft     = desc("serai_certificate_orders_left", "Orders that the CA accepts now, by its published limit; only on the serai that orders, and with a limit.")
-	certRoom     = desc("serai_certificate_store_left", "Certificates that may be added to the store; only on the serai that orders, and with a limit.")
-	certHeld     = desc("serai_certificates_held", "Hosts whose orders wait for a limit, by cause; only on the serai that orders.", "cause")
-	certAsked    = desc("serai_certificate_validations_total", "Validation requests, from a CA or anybody else, for hosts that want a certificate, by result: answered, or unknown when there was no such token.", "result")
+	certExpiry   = desc("serai_certificate_expiry_timestamp_seconds", "Unix time at which a certificate expires; certificates from ACME are listed only by the serai that orders them (the leader).", "name", "source")
+	certFirst    = desc("serai_certificate_first_expiry_timestamp_seconds", "Unix time at which the first of all certificates expires; absent without a certificate.")
+	certOrders   = desc("serai_certificate_orders_total", "Certificate orders of this serai, by result.", "result")
+	certLeader   = desc("serai_certificate_leader", "1 if this serai is the leader, which orders certificates, else 0; the sum over all nodes should be 1.")
+	certMissing  = desc("serai_certificates_missing", "Hosts that want a certificate and do not have one yet.")
+	certFailing  = desc("serai_certificates_failing", "Hosts whose last certificate order failed; serai certs list says why.")
+	certStale    = desc("serai_certificate_store_unreadable", "1 while the certificate store cannot be read, so that new certificates are not seen, else 0.")
+	certWaiting  = desc("serai_certificate_peers_awaited", "Other serai that do not answer ACME validations yet, so that certificate orders wait; 0 if orders do not wait.")
+	certLeft     = desc("serai_certificate_orders_left", "Certificate orders left until the CA's rate limit (--acme-max-orders); only on the leader, absent without a limit.")
+	certRoom     = desc("serai_certificate_store_left", "Certificates left until --acme-max-certificates; only on the leader, absent without a limit.")
+	certHeld     = desc("serai_certificates_held", "Hosts whose certificate order waits for a limit of the CA, of the store or of a namespace, by cause; only on the leader.", "cause")
+	certAsked    = desc("serai_certificate_validations_total", "ACME validation requests, from the CA or anybody else, for hosts that want a certificate, by result: answered, or unknown if the token was not known.", "result")
 	handshakes   = desc("serai_tls_handshakes_total", "TLS handshakes, by version and result.", "version", "result")
-	unknownNames = desc("serai_tls_unknown_names_total", "TLS handshakes for names without a certificate.")
+	unknownNames = desc("serai_tls_unknown_names_total", "TLS handshakes for a server name (SNI) without a certificate.")
 )
 
 // collectCertificates collects metrics of certificates and handshakes.

@@ -7,10 +7,10 @@ import (
 )
 
 var (
-	contests       = desc("serai_claims_contests", "Hosts and paths that several services claim, by whether all nodes know the holder.", "recorded")
-	contestsWrites = desc("serai_claims_writes_total", "Attempts of this node to write the record of contested claims.")
-	contestsLost   = desc("serai_claims_conflicts_total", "Attempts to write in which another node was first.")
-	contestsTold   = desc("serai_claims_trouble", "1 while contested claims cannot be recorded; absent while they can.", "why")
+	contests       = desc("serai_claims_contests", "Hosts and paths claimed by more than one service, by whether the holder is recorded for all nodes (yes) or not (no).", "recorded")
+	contestsWrites = desc("serai_claims_writes_total", "Writes of the record of contested claims that this node tried.")
+	contestsLost   = desc("serai_claims_conflicts_total", "Writes of the record of contested claims that did not take effect because another node wrote first; they are repeated.")
+	contestsTold   = desc("serai_claims_trouble", "1 while contested claims cannot be recorded, with the cause in the label why; absent otherwise.", "why")
 )
 
 func collectClaims(out chan<- prometheus.Metric, s claims.Status) {

@@ -64,11 +64,11 @@ func (s *ConfigStatus) warnings() (why []string) {
 }
 
 var (
-	configReads = desc("serai_config_reloads_total", "Changes of the config file, or of files that it refers to, that were applied, or refused because of an error.", "result")
-	configWrong = desc("serai_config_wrong_seconds", "How long the config file has had an error, so that what it said before is in force; 0 while it has none.")
-	configHangs = desc("serai_config_hangs_seconds", "How long a read of the config file, or of a file that it refers to, has not come back, so that no change is seen; 0 while all do.")
-	secretWrong = desc("serai_secret_wrong_seconds", "How long a secret that a Nomad variable has could not be read or used, so that what it said before is in force, or nobody gets in; 0 while it is known.", "variable", "item")
-	configWaits = desc("serai_config_restart_settings", "Settings of the config file that have changed and take effect at a restart.")
+	configReads = desc("serai_config_reloads_total", "Changes of the config file or of files it refers to, by result: applied, or refused because of an error.", "result")
+	configWrong = desc("serai_config_wrong_seconds", "Time since the config file has had an error, during which the last good version stays in force; 0 if it has none.")
+	configHangs = desc("serai_config_hangs_seconds", "Time that a read of the config file, or of a file it refers to, has been hanging, so that changes are not seen; 0 if none hangs.")
+	secretWrong = desc("serai_secret_wrong_seconds", "Time that a secret in a Nomad variable could not be read or used: its last good value stays in force, or nobody gets in if there is none; 0 if it is fine.", "variable", "item")
+	configWaits = desc("serai_config_restart_settings", "Settings changed in the config file that take effect only after a restart.")
 )
 
 func collectConfig(out chan<- prometheus.Metric, s ConfigStatus) {

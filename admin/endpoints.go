@@ -13,7 +13,7 @@ import (
 	"serai/upstream"
 )
 
-var endpoints = desc("serai_endpoints", "Instances by state, of each service that has been called here or has an instance that is not ready; the instances of all other services, and of none, have empty labels.", "namespace", "service", "state")
+var endpoints = desc("serai_endpoints", "Instances by state (ready, probing, ejected), per service; services that were not called on this node and have only ready instances are summed with empty labels.", "namespace", "service", "state")
 
 // maxQuiet bounds the services that have not been called but have series of their own,
 // because instances of them are not ready: when a node is cut off, that can be all of

@@ -163,18 +163,18 @@ func waitFor(ctx context.Context, w http.ResponseWriter, what <-chan struct{}) b
 }
 
 var (
-	decisions       = desc("serai_decisions_total", "What serai has decided, by kind: see /api/v1/events.", "event")
-	decisionsLost   = desc("serai_decisions_forgotten_total", "Decisions that are not remembered any more, because others needed the room.")
-	decisionsLimit  = desc("serai_decisions_limit", "Decisions that are remembered: --max-events.")
-	followersNow    = desc("serai_admin_followers", "Pages and commands that follow the admin's answers.")
-	requestsRefused = desc("serai_admin_refused_total", "Requests to the admin that had not the token or the certificate which it asks for.", "reason")
-	madeRoom        = desc("serai_admin_connections_recalled_total", "Connections to the admin and to --metrics, without a request or with an answer that was not read, that were ended to make room for others.")
-	answersHold     = desc("serai_admin_answers_bytes", "Memory that answers of the admin and of --metrics hold until they are sent.")
-	answersMay      = desc("serai_admin_answers_bytes_limit", "Memory that they may: --admin-memory, or a sixteenth of the memory.")
-	answersRefused  = desc("serai_admin_answers_refused_total", "Answers that were not given, because others left no room for them.")
-	answersEnded    = desc("serai_admin_answers_ended_total", "Answers that were ended because their clients did not read them, while others needed room.")
-	profilesRefused = desc("serai_admin_profiles_refused_total", "Profiles that were not taken, because too many others were.")
-	followersTurned = desc("serai_admin_followers_refused_total", "Those that were refused because of --max-followers.")
+	decisions       = desc("serai_decisions_total", "Events (what serai has decided), by kind; /api/v1/events lists the latest.", "event")
+	decisionsLost   = desc("serai_decisions_forgotten_total", "Events dropped from the list at /api/v1/events because it was full (--max-events).")
+	decisionsLimit  = desc("serai_decisions_limit", "Events that are kept for /api/v1/events: --max-events.")
+	followersNow    = desc("serai_admin_followers", "Open requests that follow changes: dashboard pages, serai events -f, ?follow=1.")
+	requestsRefused = desc("serai_admin_refused_total", "Requests to the admin listener refused because the token or the client certificate was missing or wrong, by reason.", "reason")
+	madeRoom        = desc("serai_admin_connections_recalled_total", "Connections to --admin and --metrics closed to make room for others: without a request, or with a response that the client did not read.")
+	answersHold     = desc("serai_admin_answers_bytes", "Memory in bytes used by responses of --admin and --metrics that are not sent yet.")
+	answersMay      = desc("serai_admin_answers_bytes_limit", "Limit of serai_admin_answers_bytes: --admin-memory, at most a sixteenth of the memory.")
+	answersRefused  = desc("serai_admin_answers_refused_total", "Requests to --admin and --metrics answered 503 because the memory for responses (--admin-memory) was used up.")
+	answersEnded    = desc("serai_admin_answers_ended_total", "Responses of --admin and --metrics cut off because the client did not read them while others needed the memory.")
+	profilesRefused = desc("serai_admin_profiles_refused_total", "Requests for profiles (/debug/pprof/) refused because too many others were running.")
+	followersTurned = desc("serai_admin_followers_refused_total", "Requests to follow changes that were refused because of --max-followers.")
 )
 
 // ownMetrics collects what the admin itself has.

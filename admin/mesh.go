@@ -7,9 +7,9 @@ import (
 )
 
 var (
-	meshEnd      = desc("serai_connect_expiry_timestamp_seconds", "When serai's certificate in Consul's mesh ends, and the last root; absent before they are known.", "what")
-	meshRead     = desc("serai_connect_renewals_total", "New certificates of serai in Consul's mesh, and new lists of roots, that were read.", "what")
-	meshTroubles = desc("serai_connect_problems", "Number of things that are wrong with serai's place in Consul's mesh: /ready names them; absent before a service there is to be reached.")
+	meshEnd      = desc("serai_connect_expiry_timestamp_seconds", "Unix time at which serai's certificate in Consul's service mesh expires, and the last CA root; absent before they are known.", "what")
+	meshRead     = desc("serai_connect_renewals_total", "New leaf certificates and new lists of CA roots received from Consul's service mesh.", "what")
+	meshTroubles = desc("serai_connect_problems", "Problems of serai in Consul's service mesh, which /ready lists; 0 is good; absent as long as no service in the mesh is routed to.")
 )
 
 // The values of the label.

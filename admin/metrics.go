@@ -38,24 +38,24 @@ func newMetrics(o *Options, draining *atomic.Bool) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(), started: time.Now(), openMetrics: o.Exemplars != nil,
 		lag: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "serai_discovery_lag_seconds", Help: "Time from when a change became known until the table contains it.",
+			Name: "serai_discovery_lag_seconds", Help: "Time from when serai learned of a change until it was in the routing table.",
 			Buckets:                     []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5},
 			NativeHistogramBucketFactor: nativeFactor, NativeHistogramMaxBucketNumber: nativeBuckets,
 		}),
 		build: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "serai_table_build_seconds", Help: "Time to make and publish a table.",
+			Name: "serai_table_build_seconds", Help: "Time to build and publish a routing table.",
 			Buckets:                     []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .25, 1},
 			NativeHistogramBucketFactor: nativeFactor, NativeHistogramMaxBucketNumber: nativeBuckets,
 		}),
 		nomad: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "serai_nomad_requests_total", Help: "Requests made to Nomad, by kind and outcome.",
+			Name: "serai_nomad_requests_total", Help: "Requests to Nomad's API, by kind and outcome.",
 		}, []string{"kind", "outcome"}),
 		consul: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "serai_consul_requests_total", Help: "Requests made to Consul, by kind and outcome.",
+			Name: "serai_consul_requests_total", Help: "Requests to Consul's API, by kind and outcome.",
 		}, []string{"kind", "outcome"}),
 	}
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "serai_build_info", Help: "Always 1; the version is a label.",
+		Name: "serai_build_info", Help: "Always 1; the label version is serai's version.",
 		ConstLabels: prometheus.Labels{"version": label(o.Version)},
 	})
 	info.Set(1)

@@ -47,17 +47,17 @@ func (s *TokenStatus) warnings() (why []string) {
 }
 
 var (
-	tokenResults   = desc("serai_auth_tokens_total", "Requests to routes with a jwt auth, by what became of their token.", "auth", "result")
-	tokensKnown    = desc("serai_auth_tokens_known", "Tokens that were verified and are not verified again until they expire.")
-	tokenBytes     = desc("serai_auth_token_bytes", "Memory that they take.")
-	tokenLimit     = desc("serai_auth_token_bytes_limit", "Memory that they may take: --token-cache, or a 64th of the memory.")
-	tokenDisplaced = desc("serai_auth_tokens_displaced_total", "Tokens that made room for others before they expired, and are verified again.")
-	keysKnown      = desc("serai_auth_keys", "Keys that a jwt auth has fetched and knows.", "auth")
-	keysIgnored    = desc("serai_auth_keys_ignored", "Keys that it has fetched that are of no use.", "auth")
-	keyFetches     = desc("serai_auth_key_fetches_total", "Fetches of a jwt auth's keys, by result.", "auth", "result")
-	keyChanges     = desc("serai_auth_key_changes_total", "Fetches that brought other keys than before.", "auth")
-	keyAge         = desc("serai_auth_keys_age_seconds", "Time since the keys of a jwt auth were last fetched; absent before they are known.", "auth")
-	keyFailing     = desc("serai_auth_keys_failing", "1 while the last fetch of a jwt auth's keys has failed, so that those of before stay.", "auth")
+	tokenResults   = desc("serai_auth_tokens_total", "Requests to routes with a jwt auth, by result of checking their token: verified, known (cached), or why they were refused.", "auth", "result")
+	tokensKnown    = desc("serai_auth_tokens_known", "Verified tokens in the cache: not verified again until they expire.")
+	tokenBytes     = desc("serai_auth_token_bytes", "Memory in bytes used by cached tokens.")
+	tokenLimit     = desc("serai_auth_token_bytes_limit", "Limit of serai_auth_token_bytes: --token-cache, at most a 64th of the memory.")
+	tokenDisplaced = desc("serai_auth_tokens_displaced_total", "Tokens removed from the cache before they expired to make room: their next use is verified again.")
+	keysKnown      = desc("serai_auth_keys", "Signing keys that a jwt auth has fetched and can use.", "auth")
+	keysIgnored    = desc("serai_auth_keys_ignored", "Fetched keys that a jwt auth cannot use, such as keys of an unknown type.", "auth")
+	keyFetches     = desc("serai_auth_key_fetches_total", "Fetches of a jwt auth's signing keys, by result.", "auth", "result")
+	keyChanges     = desc("serai_auth_key_changes_total", "Fetches of a jwt auth's keys that brought other keys than the fetch before.", "auth")
+	keyAge         = desc("serai_auth_keys_age_seconds", "Time since the last successful fetch of a jwt auth's keys; absent before the first one.", "auth")
+	keyFailing     = desc("serai_auth_keys_failing", "1 if the last fetch of a jwt auth's keys failed and the earlier keys stay in use, else 0.", "auth")
 )
 
 func collectTokens(out chan<- prometheus.Metric, s TokenStatus) {

@@ -17,30 +17,30 @@ import (
 var (
 	ofRoute = []string{"namespace", "service", "route"}
 
-	requests  = desc("serai_requests_total", "Ended requests by class of status; none: the client left or was cut off before it had an answer.", "namespace", "service", "route", "class")
-	durations = desc("serai_request_duration_seconds", "Time from a request's head to the end of its answer.", ofRoute...)
+	requests  = desc("serai_requests_total", "Ended requests by status class; none means that the client left or was cut off before the response began.", "namespace", "service", "route", "class")
+	durations = desc("serai_request_duration_seconds", "Time from the request head to the end of the response.", ofRoute...)
 	inflight  = desc("serai_requests_in_flight", "Requests in flight.", ofRoute...)
 	bytesIn   = desc("serai_request_body_bytes_total", "Bytes of request bodies.", ofRoute...)
-	bytesOut  = desc("serai_response_body_bytes_total", "Bytes of answer bodies.", ofRoute...)
-	retries   = desc("serai_retries_total", "Retries of requests.", ofRoute...)
-	upgrades  = desc("serai_upgrades_total", "Requests that became tunnels.", ofRoute...)
+	bytesOut  = desc("serai_response_body_bytes_total", "Bytes of response bodies.", ofRoute...)
+	retries   = desc("serai_retries_total", "Requests sent again to an instance after a failed attempt.", ofRoute...)
+	upgrades  = desc("serai_upgrades_total", "Requests that were upgraded to a tunnel, such as WebSockets.", ofRoute...)
 
-	answered = desc("serai_grpc_answers_total", "Ended requests of gRPC by its status; those without one are left out.", "namespace", "service", "route", "grpc_status")
+	answered = desc("serai_grpc_answers_total", "Ended gRPC requests by grpc-status; those without a status are left out.", "namespace", "service", "route", "grpc_status")
 
 	routes     = desc("serai_routes", "Routes that can take a request.")
-	lingering  = desc("serai_routes_lingering", "Routes that wait for their next instance.")
-	hosts      = desc("serai_hosts", "Host patterns.")
-	rejections = desc("serai_rejections", "Claims, tags and instances that are refused.")
-	quotaUsed  = desc("serai_quota_used", "How much of a quota all namespaces together use; of table-memory in bytes.", "quota")
-	quotaLimit = desc("serai_quota_limit", "The quotas per service, per namespace and in total (--max-QUOTA-SCOPE).", "quota", "scope")
-	quotaShare = desc("serai_quota_fullest_ratio", "Largest share of its quota that a namespace uses.", "quota")
-	quotaOver  = desc("serai_quota_refusals", "Rejections because a quota is used up.", "quota", "scope")
-	quotaEnded = desc("serai_quota_unlingered_total", "Claims that did not wait for their next instance because a quota was used up.")
-	tableIndex = desc("serai_table_index", "Nomad index of the current table.")
+	lingering  = desc("serai_routes_lingering", "Routes without an instance that are kept for --linger until a new one starts.")
+	hosts      = desc("serai_hosts", "Hosts in the routing table, including patterns such as *.example.org.")
+	rejections = desc("serai_rejections", "Current rejections: claims, tags and instances that are refused; serai rejections lists them.")
+	quotaUsed  = desc("serai_quota_used", "How much of a quota all namespaces together use; table-memory and registration-bytes in bytes.", "quota")
+	quotaLimit = desc("serai_quota_limit", "Quotas per service, per namespace and in total (--max-QUOTA-SCOPE).", "quota", "scope")
+	quotaShare = desc("serai_quota_fullest_ratio", "Largest part of its quota that any namespace uses, from 0 to 1.", "quota")
+	quotaOver  = desc("serai_quota_refusals", "Current rejections because a quota is used up.", "quota", "scope")
+	quotaEnded = desc("serai_quota_unlingered_total", "Routes removed at once when their last instance ended, instead of kept for --linger, because a quota was used up.")
+	tableIndex = desc("serai_table_index", "Nomad index of the current routing table.")
 
-	ownSeries      = desc("serai_metrics_routes", "Routes that were called and have series of their own here.")
-	ownSeriesLimit = desc("serai_metrics_routes_limit", "Routes that may have: --metrics-routes.")
-	summedRoutes   = desc("serai_metrics_routes_summed", "Routes that were called and share the series of their namespace, whose service is empty, because of --metrics-routes.")
+	ownSeries      = desc("serai_metrics_routes", "Called routes that have time series of their own on this node.")
+	ownSeriesLimit = desc("serai_metrics_routes_limit", "Limit of serai_metrics_routes: --metrics-routes.")
+	summedRoutes   = desc("serai_metrics_routes_summed", "Called routes beyond --metrics-routes: they share one time series per namespace, with an empty service label.")
 )
 
 // classes are the values of label class, by status/100.
