@@ -84,7 +84,7 @@ func (r *consulRun) gone(f *followed, missing, lost []*Instance, l *consulListin
 	case l.joint().Filtered:
 		if !r.hidden[f.name] {
 			r.hidden[f.name] = true
-			r.options.Logger.Warn("the token may not read all of a service any more; what is known of it stays", "service", f.name)
+			r.options.Logger.Warn("consul no longer lets the token read all of a service; its last known instances stay in use", "service", f.name)
 			r.tell()
 		}
 		return false
@@ -107,7 +107,7 @@ func (r *consulRun) holding() bool { return !r.held.IsZero() }
 func (r *consulRun) hold(index, was uint64) {
 	if !r.holding() {
 		r.relisted = false
-		r.options.Logger.Warn("consul's index went back: it was restored or began with nothing; for a while nothing is removed", "index", index, "was", was, "for", r.options.Hold)
+		r.options.Logger.Warn("consul's index went back: it was restored from a snapshot or lost its data; for a while no instance is removed", "index", index, "was", was, "for", r.options.Hold)
 		r.do(r.ctx, r.options.Hold, func(context.Context) func() { return r.endHold })
 	}
 	r.held = time.Now().Add(r.options.Hold)
@@ -128,7 +128,7 @@ func (r *consulRun) endHold() {
 		return
 	}
 	r.held, r.wentBack = time.Time{}, ""
-	r.options.Logger.Info("what consul does not list is removed again")
+	r.options.Logger.Info("instances that consul no longer lists are removed again")
 	for _, f := range r.followed {
 		f.surely, f.held = true, true
 	}

@@ -61,7 +61,7 @@ func (r *consulRun) fetchRefused() {
 func (r *consulRun) trouble(of string, err error) {
 	if old := r.troubles[of]; old == nil || old.Error() != err.Error() {
 		if len(r.troubles) == 0 {
-			history.Tell(r.options.Logger, slog.LevelWarn, history.SourceLost, "consul cannot be followed; the known services stay", "source", "consul", "asked", of, "error", err)
+			history.Tell(r.options.Logger, slog.LevelWarn, history.SourceLost, "services cannot be read from consul; the last known ones stay in use", "source", "consul", "asked", of, "error", err)
 		}
 		r.troubles[of] = err
 		r.set(func(s *Status) { s.Breaks++ })
@@ -100,7 +100,7 @@ func (r *consulRun) tell() {
 			s.Since = s.Heard
 		}
 		if s.Phase == Live {
-			history.Tell(r.options.Logger, slog.LevelInfo, history.SourceBack, "consul is followed", "source", "consul", "was", string(was), "services", len(r.services))
+			history.Tell(r.options.Logger, slog.LevelInfo, history.SourceBack, "services from consul are up to date", "source", "consul", "was", string(was), "services", len(r.services))
 		}
 	})
 	r.set(func(s *Status) {

@@ -243,7 +243,7 @@ func (s *session) proved(ctx context.Context) {
 
 // disproved reads everything.
 func (s *session) disproved(ctx context.Context, why string) {
-	s.options.Logger.Info("cannot prove that no event was missed; everything is read again", "source", "nomad "+s.scope, "reason", why)
+	s.options.Logger.Info("events may have been missed; all services are read again", "source", "nomad "+s.scope, "reason", why)
 	s.mark, s.course = mark{}, unread
 	s.scan(ctx)
 }

@@ -115,7 +115,7 @@ func (f *File) Run(ctx context.Context, out chan<- *Snapshot) error {
 			complaint = ""
 		case err.Error() != complaint:
 			complaint = err.Error()
-			history.Tell(f.options.Logger, slog.LevelError, history.SourceLost, "static services cannot be read; the last ones stay", "source", "file "+f.options.Path, "error", err)
+			history.Tell(f.options.Logger, slog.LevelError, history.SourceLost, "the file of static services cannot be read; the last good services stay in use", "source", "file "+f.options.Path, "error", err)
 			f.note(services, err)
 		}
 		select {
@@ -141,7 +141,7 @@ func (f *File) note(services map[Key]*Service, err error) {
 	s.Read = time.Now()
 	if s.Phase != Live {
 		if s.Phase == Stale {
-			history.Tell(f.options.Logger, slog.LevelInfo, history.SourceBack, "static services are read again", "source", s.Source)
+			history.Tell(f.options.Logger, slog.LevelInfo, history.SourceBack, "the file of static services can be read again", "source", s.Source)
 		}
 		s.Phase, s.Since = Live, s.Read
 	}
@@ -173,7 +173,7 @@ func (f *File) look(ctx context.Context, last reading) (r reading, hung, ok bool
 	r, ok = mayhang.Read(ctx, func() reading { return f.read(&last) }, func() {
 		hung = true
 		f.note(nil, fmt.Errorf("read static services: %s hangs: it is a FIFO, or on a mount whose server does not answer", f.options.Path))
-		history.Tell(f.options.Logger, slog.LevelError, history.SourceLost, "reading the file of static services hangs", "source", "file "+f.options.Path, "path", f.options.Path)
+		history.Tell(f.options.Logger, slog.LevelError, history.SourceLost, "reading the file of static services hangs; the last good services stay in use", "source", "file "+f.options.Path, "path", f.options.Path)
 	})
 	return r, hung, ok
 }

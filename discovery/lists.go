@@ -39,7 +39,7 @@ func (s *session) poll(ctx, outer context.Context, refusal error, names map[stri
 		return nil
 	}
 	if s.Status()[0].Phase != Polling {
-		s.options.Logger.Warn("the event stream is refused: using blocking lists instead, which is slower and costs the servers more", "scopes", s.scopes, "error", s.problem)
+		s.options.Logger.Warn("nomad refuses the event stream: using blocking queries instead, which are slower and cost the servers more", "scopes", s.scopes, "error", s.problem)
 	}
 	for _, scope := range scopes[:min(blocked, len(scopes))] {
 		s.run.Go(func() { s.watchList(ctx, scope) })

@@ -94,7 +94,7 @@ func (s *session) begin(ctx context.Context, next *scan) {
 func (s *session) step(ctx context.Context, next step) error {
 	switch {
 	case next.restored:
-		s.options.Logger.Warn("nomad has gone back to an older state; everything is read again")
+		s.options.Logger.Warn("nomad has gone back to an older state, as after a restored snapshot; all services are read again")
 		s.floor, s.mark, s.polled = 0, mark{}, nil
 		s.heardAt.Store(0)
 		clear(s.known)
@@ -136,7 +136,7 @@ func (s *session) ended(ctx context.Context, next step) error {
 	s.failed.reset()
 	s.pause.reset()
 	for namespace, n := range next.left {
-		s.options.Logger.Warn("a namespace has more services than are kept; some are not read", "namespace", namespace, "services", n)
+		s.options.Logger.Warn("a namespace has more services than are kept (--max-registrations-namespace); some are not read", "namespace", namespace, "services", n)
 	}
 	// A trusting scan does not wait for events that the stream will still send.
 	full := scanned.streaming && !scanned.partial && !scanned.trusting

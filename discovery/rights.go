@@ -18,7 +18,7 @@ func (s *session) forbid(namespace string, err error) {
 	if slices.ContainsFunc(s.forbidden, func(f Forbidden) bool { return f.Namespace == namespace }) {
 		return
 	}
-	history.Tell(s.options.Logger, slog.LevelWarn, history.SourceLost, "no permission any more to read a namespace; what is known of it stays", "source", "nomad "+s.scope, "namespace", namespace, "error", err)
+	history.Tell(s.options.Logger, slog.LevelWarn, history.SourceLost, "the token no longer has permission to read a namespace; its last known services stay in use", "source", "nomad "+s.scope, "namespace", namespace, "error", err)
 	s.forbidden = append(slices.Clone(s.forbidden), Forbidden{namespace, time.Now(), err.Error()})
 	s.set(func(status *Status) { status.Forbidden = s.forbidden })
 }

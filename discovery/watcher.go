@@ -191,7 +191,7 @@ func (w *Watcher) lost(err error) {
 		}
 	})
 	if !known {
-		history.Tell(w.options.Logger, slog.LevelWarn, history.SourceLost, "nomad cannot be followed; the known services stay", "source", "nomad "+w.scope, "error", err)
+		history.Tell(w.options.Logger, slog.LevelWarn, history.SourceLost, "services cannot be read from nomad; the last known ones stay in use", "source", "nomad "+w.scope, "error", err)
 	}
 }
 
@@ -236,7 +236,7 @@ func (w *Watcher) up(phase Phase, services map[Key]*Service, problem error) {
 		s.count(services)
 	})
 	if was != phase {
-		history.Tell(w.options.Logger, slog.LevelInfo, history.SourceBack, "nomad is followed", "source", "nomad "+w.scope, "phase", string(phase), "was", string(was), "for", time.Since(since).Round(time.Millisecond), "services", len(services))
+		history.Tell(w.options.Logger, slog.LevelInfo, history.SourceBack, "services from nomad are up to date", "source", "nomad "+w.scope, "phase", string(phase), "was", string(was), "for", time.Since(since).Round(time.Millisecond), "services", len(services))
 	}
 }
 

@@ -163,5 +163,5 @@ func (m *Mesh) learn(f *followed, content string, change func(*identity), told f
 	change(&next)
 	m.known.Store(&next)
 	f.changes.Add(1)
-	m.options.Logger.Info("the "+f.what+" of consul's mesh is new", told(&next)...)
+	m.options.Logger.Info("new "+f.what+" from consul's mesh in use", told(&next)...)
 }

@@ -85,7 +85,7 @@ func (l *AccessLog) Run(ctx context.Context) error {
 		case <-tick.C:
 			// The writer itself may block forever, so it is reported here.
 			if n := l.noRoom.Load(); n > reported && l.Logger != nil {
-				l.Logger.Error("the access log takes lines too slowly: some are lost", "lines", n-reported)
+				l.Logger.Error("the access log is written too slowly: lines were lost", "lines", n-reported)
 				reported = n
 			}
 			continue

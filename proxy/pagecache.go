@@ -204,7 +204,7 @@ func (s *pages) warn(args ...any) {
 		s.notLogged++
 		return
 	}
-	s.logger.Warn("an error page cannot be had: the answer has its plain body", append(args, "not_logged", s.notLogged)...)
+	s.logger.Warn("an error page cannot be fetched: the response keeps its own body", append(args, "not_logged", s.notLogged)...)
 	s.loggedAt, s.notLogged = now, 0
 }
 

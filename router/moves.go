@@ -109,5 +109,5 @@ func (b *Builder) reportStart() {
 			hosts[r.Host] = true
 		}
 	}
-	history.Tell(b.options.Logger, slog.LevelInfo, history.RouteClaimed, "the routes are known", "routes", routes, "hosts", len(hosts), "services", services)
+	history.Tell(b.options.Logger, slog.LevelInfo, history.RouteClaimed, "the first complete routing table", "routes", routes, "hosts", len(hosts), "services", services)
 }

@@ -262,9 +262,9 @@ func (s *Store) give(v *variable, one *Secret) {
 	case problem == one.problem:
 		return
 	case problem == "":
-		s.logger.Info("a secret is known as it is now", "path", one.Path, "item", one.Item, "for", one.Owner)
+		s.logger.Info("a secret was read and is in use", "path", one.Path, "item", one.Item, "for", one.Owner)
 	case v.state != unread || v.trouble != "":
-		s.logger.Warn("a secret is not known as it is now", "path", one.Path, "item", one.Item, "for", one.Owner, "used", one.given != nil, "problem", problem)
+		s.logger.Warn("a secret cannot be read or used", "path", one.Path, "item", one.Item, "for", one.Owner, "used", one.given != nil, "problem", problem)
 	}
 	if one.problem == "" {
 		one.since = time.Now()

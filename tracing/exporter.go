@@ -161,7 +161,7 @@ func (e *Exporter) export(ctx context.Context, batch []*proxy.Trace) {
 		e.options.Logger.Info("the collector takes traces again")
 	}
 	if (rejected > 0 || message != "") && due(&e.warned) {
-		e.options.Logger.Warn("the collector says that something was wrong with traces", "spans", spans, "rejected", rejected, "message", shorten(message))
+		e.options.Logger.Warn("the collector reports a problem with traces", "spans", spans, "rejected", rejected, "message", shorten(message))
 	}
 	if rejected > 0 {
 		return // nobody knows which

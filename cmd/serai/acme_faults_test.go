@@ -284,7 +284,7 @@ func TestDamagedRecords(t *testing.T) {
 		}
 		return s != before
 	})
-	if !strings.Contains(n.output.String(), "a record of the certificate store is not used") {
+	if !strings.Contains(n.output.String(), "a record in the certificate store cannot be used") {
 		t.Error("the log does not tell of the damaged record")
 	}
 

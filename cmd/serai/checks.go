@@ -59,7 +59,7 @@ func (s *system) tellAccess(ctx context.Context, access nomad.Access, err error)
 	case err == nil:
 		s.logger.Info("nomad lets serai do all that it should", append(about, "rights", rights)...)
 	case !errors.As(err, &missing):
-		s.logger.Warn("what nomad lets serai do is not known", append(about, "wanted", rights, "error", err)...)
+		s.logger.Warn("cannot check what nomad lets serai do", append(about, "wanted", rights, "error", err)...)
 	default:
 		s.tellPolicy("nomad does not let serai do all that it should", missing.For(s.access(true)), append(about, "wanted", rights)...)
 	}

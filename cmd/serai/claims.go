@@ -151,7 +151,7 @@ func (f *follower) awaitClaims() {
 	case <-f.claims.Known():
 	case <-f.ctx.Done():
 	case <-time.After(claimsTimeout):
-		f.logger.Warn("who holds contested hosts is not known yet: it is decided by the age of what is registered now")
+		f.logger.Warn("the record of contested claims has not been read yet: until then the oldest registration wins")
 	}
 	select {
 	case a := <-f.agreed:
@@ -214,7 +214,7 @@ func (f *follower) ask() {
 // withdraw ends what a job does not claim any more.
 func (f *follower) withdraw(a answer) {
 	for _, r := range f.builder.Withdraw(a.Absence, a.offers) {
-		history.Tell(f.logger, slog.LevelInfo, history.RouteWithdrawn, "a route does not wait for its next instance: its job does not want one",
+		history.Tell(f.logger, slog.LevelInfo, history.RouteWithdrawn, "a route has ended: its job was stopped, or does not register it any more",
 			"namespace", r.Namespace, "service", r.Service, "route", r.Name, "job", a.Job, "host", r.Host)
 	}
 }

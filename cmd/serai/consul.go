@@ -108,7 +108,7 @@ func (s *system) checkConsul(ctx context.Context) error {
 				continue
 			}
 		default:
-			s.logger.Warn("what consul lets serai read is not known", "consul", s.consul.Address(), "error", err)
+			s.logger.Warn("cannot check what consul lets serai read", "consul", s.consul.Address(), "error", err)
 		}
 		return nil
 	}

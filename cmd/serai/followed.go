@@ -107,9 +107,9 @@ func (f *followedFiles) tell(changed bool, err error, logger *slog.Logger) {
 	}
 	switch {
 	case problem != "" && problem != f.problem:
-		logger.Error("a file cannot be used: what it said before stays", "setting", "--"+f.what, "error", err)
+		logger.Error("a file cannot be used: its last good content stays in use", "setting", "--"+f.what, "error", err)
 	case problem == "" && (changed || f.problem != ""):
-		logger.Info("a file is used as it is now", "setting", "--"+f.what)
+		logger.Info("a changed file is in use", "setting", "--"+f.what)
 	}
 	f.problem = problem
 }

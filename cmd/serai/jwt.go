@@ -192,7 +192,7 @@ func (c *configFile) tellIgnored(logger *slog.Logger) {
 	for _, a := range c.named.auths {
 		if j, ok := a.Check.(*auth.JWT); ok {
 			if set, ok := j.Keys().(*keys.Set); ok && len(set.Ignored) > 0 {
-				logger.Warn("a file of keys has some that are of no use", "auth", a.Name, "keys", set.Ignored)
+				logger.Warn("a key file has keys that cannot be used", "auth", a.Name, "keys", set.Ignored)
 			}
 		}
 	}

@@ -60,7 +60,7 @@ func (f *logFile) Run(ctx context.Context, logger *slog.Logger) error {
 		select {
 		case <-f.asked:
 			if err := f.reopen(); err != nil {
-				logger.Warn("the access log cannot be opened anew: lines still go to the old file", "error", err)
+				logger.Warn("the access log cannot be reopened: lines still go to the old file", "error", err)
 			}
 		case <-ctx.Done():
 			return ctx.Err()

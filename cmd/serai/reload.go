@@ -170,7 +170,7 @@ func (r *configReloader) hangsNoMore() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if s := &r.status; s.Hangs != "" {
-		r.logger.Info("the read for the config file has come back", "path", s.File, "hung", s.Hangs)
+		r.logger.Info("the read for the config file no longer hangs", "path", s.File, "hung", s.Hangs)
 		s.Hangs, s.HangsSince = "", time.Time{}
 	}
 }
@@ -244,7 +244,7 @@ func (r *configReloader) note(next *configFile, err error) {
 	if err != nil {
 		s.Refused++
 		s.Problem, s.ProblemSince = err.Error(), time.Now()
-		history.Tell(r.logger, slog.LevelError, history.ConfigRefused, "the config file has an error: what it said before stays", "path", r.current.path, "error", err)
+		history.Tell(r.logger, slog.LevelError, history.ConfigRefused, "the config file has an error: its last good version stays in force", "path", r.current.path, "error", err)
 		return
 	}
 	r.current.closeAuths(next)

@@ -28,7 +28,7 @@ func (s *system) run(ctx context.Context) error {
 	defer func() {
 		end(nil)
 		if left := running.wait(partsEnd); left != "" {
-			s.logger.Warn("serai ends although parts of it have not: a file or directory of theirs hangs", "parts", left)
+			s.logger.Warn("serai exits although parts of it have not stopped: a file or directory hangs", "parts", left)
 		}
 	}()
 

@@ -148,7 +148,7 @@ func (c *serveCommand) Run(ctx context.Context, env *environment) error {
 	boundMemory(limit)
 	stderr := env.stderr
 	log := newLogWriter(stderr, func(lost uint64) {
-		c.logger(stderr).Error("standard error took lines too slowly: some of this log are lost", "lines", lost)
+		c.logger(stderr).Error("standard error was read too slowly: lines of this log were lost", "lines", lost)
 	})
 	defer log.close()
 	env = &environment{getenv: env.getenv, stdout: env.stdout, stderr: log}

@@ -100,7 +100,7 @@ func (s *system) lastKnown(cache *discovery.Cache, namespaces *discovery.Namespa
 	s.caches = append(s.caches, cache)
 	initial, err := cache.Load(namespaces, s.TagPrefix)
 	if err != nil {
-		s.logger.Warn("starting without the last known services", "error", err)
+		s.logger.Warn("the last known services cannot be read from the state directory: starting without them", "error", err)
 	}
 	return initial
 }

@@ -47,6 +47,6 @@ func (c *serveCommand) tellStart(env *environment, logger *slog.Logger) {
 // warnUnknown tells of variables that nobody reads.
 func (c *serveCommand) warnUnknown(environ []string, logger *slog.Logger) {
 	if unknown := unknownSettings(environ, slices.Concat(c.flags, c.asking)); len(unknown) > 0 {
-		logger.Warn("variables of the environment look like settings of serai, and are none: they do nothing", "variables", strings.Join(unknown, ", "))
+		logger.Warn("environment variables look like settings of serai but are not: they have no effect", "variables", strings.Join(unknown, ", "))
 	}
 }

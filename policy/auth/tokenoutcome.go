@@ -59,7 +59,7 @@ var outcomes = [numOutcomes]struct {
 	tokenEarly:      {"early", 401, "invalid_token", "the token is not valid yet"},
 	tokenUnsendable: {"unsendable", 401, "invalid_token", "a claim of the token is too long to be passed on"},
 	tokenClaims:     {"claims", 403, "insufficient_scope", "the token does not claim what is needed here"},
-	tokenUndecided:  {label: "undecided", status: 503, detail: "the keys that tokens are signed with are not known"},
+	tokenUndecided:  {label: "undecided", status: 503, detail: "the signing keys for tokens are not known"},
 	tokenBusy:       {label: "busy"},
 }
 

@@ -258,7 +258,7 @@ func (i *Issuer) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		history.Tell(i.options.Logger, slog.LevelError, history.LeaderLost, "no leader can be chosen: no certificate is ordered here", "error", err)
+		history.Tell(i.options.Logger, slog.LevelError, history.LeaderLost, "no leader can be chosen: this serai orders no certificates", "error", err)
 		sleep.For(ctx, 10*time.Second)
 	}
 }

@@ -135,7 +135,7 @@ func (m *mirror) loadLocal(ctx context.Context) {
 	for _, e := range entries {
 		r, err := m.local.Get(ctx, e.Path)
 		if err != nil {
-			m.logger.Warn("a certificate of this node's copy is not used", "error", err)
+			m.logger.Warn("a certificate in this node's copy (--state-dir) cannot be used", "error", err)
 			continue
 		}
 		if !m.take(r) {
@@ -143,7 +143,7 @@ func (m *mirror) loadLocal(ctx context.Context) {
 		}
 	}
 	if err != nil {
-		m.logger.Warn("this node's copy of the certificates is not used", "error", err)
+		m.logger.Warn("this node's copy of the certificates (--state-dir) cannot be used", "error", err)
 	}
 	if len(entries) > 0 {
 		m.publish()
@@ -246,7 +246,7 @@ func (m *mirror) read(ctx context.Context, path string, least uint64) error {
 	}
 	if good := m.take(r); good && m.local != nil && !strings.HasPrefix(path, failsPath) {
 		if err := m.local.Copy(r); err != nil {
-			m.logger.Error("cannot save a certificate on this node: it will be missing in a start while the store is unreachable", "error", err)
+			m.logger.Error("cannot save a certificate on this node: it will be missing if serai starts while the store is unreachable", "error", err)
 		}
 	}
 	return nil
@@ -284,7 +284,7 @@ func (m *mirror) take(r *certstore.Record) bool {
 			e.host, e.namespace, e.cert, e.tickets = old.host, old.namespace, old.cert, old.tickets
 		}
 		e.problem, e.sealed = err.Error(), errors.Is(err, certstore.ErrSealed)
-		m.logger.Error("a record of the certificate store is not used", "error", err)
+		m.logger.Error("a record in the certificate store cannot be used", "error", err)
 	}
 	m.entries[r.Path] = e
 	return err == nil

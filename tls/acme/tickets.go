@@ -62,7 +62,7 @@ func (i *Issuer) turnTickets(ctx context.Context) {
 	for ctx.Err() == nil {
 		wait, err := i.turnTicketsOnce(ctx)
 		if err != nil && ctx.Err() == nil {
-			i.options.Logger.Warn("the keys of session tickets stay as they are", "error", err)
+			i.options.Logger.Warn("TLS session ticket keys cannot be rotated: the old ones stay in use", "error", err)
 			wait = 10 * time.Minute
 		}
 		// Not all at once: after the first write the others need none.

@@ -176,13 +176,13 @@ func (r *Remote) follow(ctx context.Context, logger *slog.Logger) {
 func (r *Remote) tell(logger *slog.Logger, was RemoteStatus) {
 	switch is := r.Status(); {
 	case is.Problem != "" && is.Problem != was.Problem && is.Keys == 0:
-		logger.Error("the keys that tokens are signed with cannot be fetched: nobody is let in", "error", is.Problem)
+		logger.Error("signing keys for tokens cannot be fetched: nobody is let in", "error", is.Problem)
 	case is.Problem != "" && is.Problem != was.Problem:
-		logger.Warn("the keys that tokens are signed with cannot be fetched: those of before stay", "error", is.Problem)
+		logger.Warn("signing keys for tokens cannot be fetched: the last ones stay in use", "error", is.Problem)
 	case is.Changed != was.Changed:
-		logger.Info("there are new keys that tokens are signed with", "keys", is.Keys, "ignored", r.set.Load().Ignored)
+		logger.Info("new signing keys for tokens are in use", "keys", is.Keys, "ignored", r.set.Load().Ignored)
 	case is.Problem == "" && was.Problem != "":
-		logger.Info("the keys that tokens are signed with can be fetched again", "keys", is.Keys)
+		logger.Info("signing keys for tokens can be fetched again", "keys", is.Keys)
 	}
 }
 

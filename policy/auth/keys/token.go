@@ -16,7 +16,7 @@ var (
 	ErrAlgorithm   = errors.New("the token is signed with an algorithm that is not accepted")
 	ErrUnknownKey  = errors.New("the token is signed with a key that is not known")
 	ErrSignature   = errors.New("the signature of the token is wrong")
-	ErrUnavailable = errors.New("the keys that tokens are signed with are not known")
+	ErrUnavailable = errors.New("the signing keys for tokens are not known")
 )
 
 // Token is a token whose signature is right.
