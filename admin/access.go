@@ -155,7 +155,7 @@ func local(r *http.Request) bool {
 func (a *Admin) profiled(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if !a.options.Access.Profiles && !local(r) {
-			http.Error(w, "profiles are for who is on this machine, unless --admin-pprof is set", http.StatusForbidden)
+			http.Error(w, "profiles are served to this machine only, unless --admin-pprof is set", http.StatusForbidden)
 			return
 		}
 		if !a.profiles.Take(1, maxProfiles) {

@@ -50,7 +50,7 @@ func TestPages(t *testing.T) {
 	if n.read("/api/v1/routes?q=H3.EXAMPLE", &found); found.Total != 1 || found.Items[0].Host != "h3.example.org" {
 		t.Errorf("a search finds %+v", found)
 	}
-	if status, body := n.get("/api/v1/routes?sort=x"); status != 400 || !strings.Contains(body, "sort is") {
+	if status, body := n.get("/api/v1/routes?sort=x"); status != 400 || !strings.Contains(body, "sort must be") {
 		t.Errorf("sort=x answered %d %s", status, body)
 	}
 }

@@ -71,7 +71,7 @@ func (a *Admin) routesOf(q values) (List[RouteTraffic], error) {
 	case "latency":
 		by(func(r Rate) float64 { return r.P99 })
 	default:
-		return List[RouteTraffic]{}, errors.New("sort is host, rate, errors or latency")
+		return List[RouteTraffic]{}, errors.New("sort must be host, rate, errors or latency")
 	}
 	words := router.NewWords()
 	return pageOf(selected, w, func(r *router.Route) RouteTraffic {
@@ -108,7 +108,7 @@ func (a *Admin) instancesOf(q values) (List[*Instance], error) {
 	w, err := windowOf(q)
 	text, state := strings.ToLower(q.Get("q")), q.Get("state")
 	if err == nil && state != "" && !slices.Contains(stateNames, state) {
-		err = errors.New("state is " + strings.Join(stateNames, ", "))
+		err = errors.New("state must be one of: " + strings.Join(stateNames, ", "))
 	}
 	if err != nil {
 		return List[*Instance]{}, err

@@ -42,7 +42,7 @@ type SecretStatus struct {
 // warnings say what is wrong although requests are served.
 func (s *ConfigStatus) warnings() (why []string) {
 	if s.Problem != "" {
-		why = append(why, "config file: what it said before is in force, since "+s.ProblemSince.UTC().Format(time.RFC3339)+": "+s.Problem)
+		why = append(why, "config file: the last good version is in force, since "+s.ProblemSince.UTC().Format(time.RFC3339)+": "+s.Problem)
 	}
 	if s.Hangs != "" {
 		why = append(why, "config file: no change is seen since "+s.HangsSince.UTC().Format(time.RFC3339)+": a read of "+s.Hangs+" hangs: it is a FIFO, or on a mount whose server does not answer")
@@ -56,7 +56,7 @@ func (s *ConfigStatus) warnings() (why []string) {
 		}
 		now := "nobody gets in"
 		if one.Used {
-			now = "what it said before is in force"
+			now = "the last good version is in force"
 		}
 		why = append(why, "config file: "+one.For+": "+now+", since "+one.ProblemSince.UTC().Format(time.RFC3339)+": "+one.Problem)
 	}

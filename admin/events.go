@@ -35,7 +35,7 @@ type eventQuery struct {
 func eventQueryOf(r *http.Request, q values) (e eventQuery, err error) {
 	e.selection, e.kind, e.text = selected(q.Values), history.Kind(q.Get("event")), strings.ToLower(q.Get("q"))
 	if e.kind != "" && !slices.Contains(history.Kinds(), e.kind) {
-		return e, fmt.Errorf("event=%q is none; they are: %s", e.kind, join(history.Kinds()))
+		return e, fmt.Errorf("event=%q is not a kind of event; kinds: %s", e.kind, join(history.Kinds()))
 	}
 	if e.limit, err = q.number("limit", 0, 1, history.MaxSize); err != nil {
 		return e, err

@@ -198,7 +198,7 @@ func admit[T any](g *gate, w http.ResponseWriter, r *http.Request, made func() (
 		if !s.await(r.Context(), needs, late) {
 			g.refused.Add(1)
 			w.Header().Set("Retry-After", "5")
-			answer(w, http.StatusServiceUnavailable, map[string]string{"error": fmt.Sprintf("answers that others read take all of the %d bytes that there are for it: try again, or raise --admin-memory", g.limit)})
+			answer(w, http.StatusServiceUnavailable, map[string]string{"error": fmt.Sprintf("other responses use all of the %d bytes of --admin-memory: try again, or raise it", g.limit)})
 			return v, false
 		}
 		reserved = needs

@@ -32,7 +32,7 @@ func (a *Admin) pages() []page {
 		{"/certificates", "certificates: names, issuer, expiry, next renewal, failures, and which serai orders them", a.serveCertificates},
 		{"/explain", "which route wins, and why others lose: ?host=&path=&method=&query=&header=NAME:VALUE", a.serveExplain},
 		{"/ui/overview", "the dashboard, which a browser gets at / too", nil},
-		{"/debug/pprof/", "profiles, for who is on this machine", a.profiled(boundProfile(pprof.Index))},
+		{"/debug/pprof/", "profiles, for clients on this machine", a.profiled(boundProfile(pprof.Index))},
 	}
 	if a.options.LogLevel != nil {
 		all = append(all, page{logLevelPath, "the level of the log; PUT sets it: serai log-level", a.serveLogLevel})

@@ -25,7 +25,7 @@ func (a *Admin) serveLogLevel(w http.ResponseWriter, _ *http.Request) {
 func (a *Admin) putLogLevel(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case a.options.LogLevel == nil || r.Header.Get("X-Serai-Hops") != "" || r.Header.Get("Origin") != "" || !a.ownHost(r):
-		http.Error(w, "the level of the log is not changed so: use serai log-level", http.StatusForbidden)
+		http.Error(w, "the log level cannot be changed by such a request: use serai log-level", http.StatusForbidden)
 		return
 	case !a.options.Access.asks() && !local(r):
 		http.Error(w, "the level of the log can be changed from the machine itself alone, unless the admin asks for a token or a certificate: use serai log-level there, or SIGUSR1", http.StatusForbidden)

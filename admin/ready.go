@@ -74,13 +74,13 @@ func (a *Admin) readiness() Readiness {
 	r := Readiness{Ready: known, Draining: a.draining.Load(), Sources: []Source{}}
 	if r.Draining {
 		r.Ready = false
-		r.Why = append(r.Why, "stopping: requests are still served, and should go elsewhere")
+		r.Why = append(r.Why, "draining: requests are still served, but new ones should go to another node")
 	}
 	switch {
 	case known && len(without) > 0:
 		r.Why = append(r.Why, fmt.Sprintf("ready without %s: requests for hosts that are not known are answered 503", strings.Join(without, ", ")))
 	case !a.published.Load():
-		r.Why = append(r.Why, "no complete table has been made yet")
+		r.Why = append(r.Why, "serai is starting: there is no complete routing table yet")
 	}
 	for _, source := range a.options.Sources {
 		for _, s := range source.Status() {

@@ -42,7 +42,7 @@ func TestReady(t *testing.T) {
 			source := &sources{}
 			source.set(c.list...)
 			n := newNode(t, admin.Options{Sources: []admin.Reporter{source}}, router.Options{})
-			if status, body := n.get("/ready"); n.admin.Ready() || status != 503 || !strings.Contains(body, "no complete table has been made yet") {
+			if status, body := n.get("/ready"); n.admin.Ready() || status != 503 || !strings.Contains(body, "serai is starting: there is no complete routing table yet") {
 				t.Errorf("ready before the first table: %d %s", status, body)
 			}
 			n.publish()

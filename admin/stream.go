@@ -34,7 +34,7 @@ func (a *Admin) begin(w http.ResponseWriter) (flush func() error, end func(), ok
 	if !a.followers.Take(1, int64(a.options.MaxFollowers)) {
 		a.followersRefused.Add(1)
 		w.Header().Set("Retry-After", "10")
-		answer(w, http.StatusServiceUnavailable, map[string]string{"error": fmt.Sprintf("%d others follow already: close a page or a command, or raise --max-followers", a.options.MaxFollowers)})
+		answer(w, http.StatusServiceUnavailable, map[string]string{"error": fmt.Sprintf("%d dashboard pages or commands follow already: close one, or raise --max-followers", a.options.MaxFollowers)})
 		return nil, nil, false
 	}
 	w.Header().Set("Content-Type", "text/event-stream")

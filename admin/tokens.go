@@ -38,9 +38,9 @@ func (s *TokenStatus) warnings() (why []string) {
 		switch {
 		case k.Problem == "":
 		case k.Keys == 0:
-			why = append(why, fmt.Sprintf("auth %s: its keys are not known, so it lets nobody in: %s", k.Auth, k.Problem))
+			why = append(why, fmt.Sprintf("auth %s: its signing keys are not known, so it lets nobody in: %s", k.Auth, k.Problem))
 		default:
-			why = append(why, fmt.Sprintf("auth %s: its keys are those of %s: %s", k.Auth, k.Checked.UTC().Format(time.RFC3339), k.Problem))
+			why = append(why, fmt.Sprintf("auth %s: its signing keys are those of %s, and cannot be fetched now: %s", k.Auth, k.Checked.UTC().Format(time.RFC3339), k.Problem))
 		}
 	}
 	return why

@@ -111,7 +111,7 @@ func (r *consulRun) hold(index, was uint64) {
 		r.do(r.ctx, r.options.Hold, func(context.Context) func() { return r.endHold })
 	}
 	r.held = time.Now().Add(r.options.Hold)
-	r.wentBack = fmt.Sprintf("the index went back from %d to %d: Consul was restored or began with nothing; what was registered before stays at least until %s",
+	r.wentBack = fmt.Sprintf("the index went back from %d to %d: Consul was restored or lost its data; what was registered before stays at least until %s",
 		was, index, r.held.UTC().Format(time.RFC3339))
 	r.tell()
 }

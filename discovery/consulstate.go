@@ -122,7 +122,7 @@ const shownServices = 3
 
 func (r *consulRun) hiddenInWords() string {
 	names := slices.Sorted(maps.Keys(r.hidden))
-	return fmt.Sprintf("the token may not read all of %s: what is known of it stays; it takes service_prefix \"\" { policy = \"read\" } and node_prefix \"\" { policy = \"read\" }",
+	return fmt.Sprintf("the token may not read all of %s: its last known instances stay in use; the token needs service_prefix \"\" { policy = \"read\" } and node_prefix \"\" { policy = \"read\" }",
 		some(names))
 }
 
@@ -145,7 +145,7 @@ func (r *consulRun) problem() string {
 	}
 	if len(r.troubles) > 0 {
 		names := slices.Sorted(maps.Keys(r.troubles))
-		return fmt.Sprintf("%d of %d services cannot be followed, what is known of them stays: %s: %v", len(names), len(r.followed), some(names), r.troubles[names[0]])
+		return fmt.Sprintf("%d of %d services cannot be read, their last known instances stay in use: %s: %v", len(names), len(r.followed), some(names), r.troubles[names[0]])
 	}
 	return r.wentBack
 }

@@ -348,7 +348,7 @@ func TestTheEndIsTold(t *testing.T) {
 	if _, err := m.Config(web); !errors.Is(err, upstream.ErrNoIdentity) {
 		t.Error(err)
 	}
-	told(t, m, "services in Consul's mesh are not reached: serai's certificate ended at", "the end")
+	told(t, m, "services in Consul's mesh are not reached: serai's certificate expired at", "the end")
 	if _, err := m.Config(web); !errors.Is(err, upstream.ErrNoIdentity) {
 		t.Errorf("with a certificate that has ended: %v", err)
 	}
@@ -357,5 +357,5 @@ func TestTheEndIsTold(t *testing.T) {
 			c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(2*time.Minute)
 		}, id("serai")))
 	})
-	told(t, m, "the certificate of Consul's mesh ends at", "the near end")
+	told(t, m, "the certificate of Consul's mesh expires at", "the near end")
 }

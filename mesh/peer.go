@@ -46,11 +46,11 @@ func (m *Mesh) lacks(known *identity, now time.Time) string {
 	case known.certificate == nil:
 		return "serai has no certificate yet" + because(m.leaf)
 	case now.After(known.until):
-		return "serai's certificate ended at " + known.until.UTC().Format(time.RFC3339) + because(m.leaf)
+		return "serai's certificate expired at " + known.until.UTC().Format(time.RFC3339) + because(m.leaf)
 	case known.pool == nil:
 		return "the roots are not known yet" + because(m.roots)
 	case now.After(known.rootsUntil):
-		return "the last root ended at " + known.rootsUntil.UTC().Format(time.RFC3339) + because(m.roots)
+		return "the last root expired at " + known.rootsUntil.UTC().Format(time.RFC3339) + because(m.roots)
 	}
 	return ""
 }

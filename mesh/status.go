@@ -46,10 +46,10 @@ func (m *Mesh) Status() Status {
 		since, err := f.trouble()
 		switch {
 		case err != nil:
-			s.Problems = append(s.Problems, fmt.Sprintf("the %s of Consul's mesh cannot be renewed since %s, and ends at %s: %v",
+			s.Problems = append(s.Problems, fmt.Sprintf("the %s of Consul's mesh cannot be renewed since %s, and expires at %s: %v",
 				f.what, since.UTC().Format(time.RFC3339), f.until.UTC().Format(time.RFC3339), err))
 		case nearEnd(f.from, f.until, now):
-			s.Problems = append(s.Problems, fmt.Sprintf("the %s of Consul's mesh ends at %s, and the agent does not renew it: its log says why", f.what, f.until.UTC().Format(time.RFC3339)))
+			s.Problems = append(s.Problems, fmt.Sprintf("the %s of Consul's mesh expires at %s, and the agent does not renew it: its log says why", f.what, f.until.UTC().Format(time.RFC3339)))
 		}
 	}
 	return s

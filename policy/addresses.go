@@ -12,7 +12,7 @@ import (
 )
 
 // ErrIPDenied is the answer to a client whose address a route's allow or deny refuses.
-var ErrIPDenied = &wire.Error{Status: 403, Code: "ip-denied", Detail: "this address may not use this route"}
+var ErrIPDenied = &wire.Error{Status: 403, Code: "ip-denied", Detail: "the client's address is not allowed on this route"}
 
 // Addresses is a set of networks and single addresses. Never modified, and shared by all
 // routes of a definition.

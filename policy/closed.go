@@ -4,7 +4,7 @@ import "serai/wire"
 
 // ErrGuardRefused is the answer of a route whose tags ask for a guard, such as allow, and
 // are refused.
-var ErrGuardRefused = &wire.Error{Status: 503, Code: "guard-refused", Detail: "a guard of this route, or of one beside it, has tags that are refused, so it is closed"}
+var ErrGuardRefused = &wire.Error{Status: 503, Code: "guard-refused", Detail: "an access rule (guard) of this route, or of one beside it, has tags that are refused, so the route is closed"}
 
 // closed answers every request of a route whose guard is not known. Without it, a route
 // with a shorter path would take them, perhaps to the same instance, and without a guard.

@@ -203,7 +203,7 @@ func (p *Proxy) misdirected(x *Exchange) bool {
 	}
 	e := reasons[ReasonMisdirected]
 	if !x.Secure {
-		e.Detail = "this host demands a certificate of the client: use https"
+		e.Detail = "this host requires a client certificate: use https"
 	}
 	p.answerWith(x, e.Status, e.Code, e.Detail)
 	return true

@@ -32,7 +32,7 @@ type web struct {
 var _ Body = (*web)(nil)
 
 // errWebText means that a body is not valid base64.
-var errWebText = &wire.Error{Status: 400, Code: "bad-base64", Detail: "the body is to be in base64"}
+var errWebText = &wire.Error{Status: 400, Code: "bad-base64", Detail: "the body is not valid base64"}
 
 // webType returns the field that makes the request one of gRPC-Web, nil for any other
 // request, what follows its media type, and whether the body is in base64. Only POST is

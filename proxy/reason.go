@@ -97,7 +97,7 @@ var reasons = [...]ReasonEntry{
 	ReasonQueueFull:       {"queue-full", 503, "too many requests wait for an instance of this service", "too many requests wait already, or hold too many bytes: of one route more than its share. With Retry-After and a line in the log, too"},
 	ReasonNoDescriptor:    {"no-descriptor", 503, "no more connections to instances can be made", "connections to instances use up their share of the file descriptors"},
 	ReasonOverloaded:      {wire.ErrOverloaded.Code, wire.ErrOverloaded.Status, wire.ErrOverloaded.Detail, "clients take what `--memory` leaves them: what is newest or largest is refused"},
-	ReasonStarting:        {"starting", 503, "the services are not known yet", "the services are not known yet"},
+	ReasonStarting:        {"starting", 503, "serai is starting: the services are not known yet", "serai is starting, and the services are not known yet"},
 	ReasonNotReady:        {"not-ready", 503, "", "the ready path fails, as in a drain"},
 	ReasonUpstreamTimeout: {"upstream-timeout", 504, "the instance did not answer in time", "no answer within `timeout`"},
 	ReasonLoop:            {policy.ErrAuthLoop.Code, policy.ErrAuthLoop.Status, "", "the request has passed serai `--max-hops` times: an instance leads back to it"},

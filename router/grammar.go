@@ -73,7 +73,7 @@ func (g *Grammar) near(tag string) (Problem, bool) {
 		begins, should = tag[:len(tag)-len(rest)], g.prefix+"."
 	}
 	return Problem{
-		None: true, Tag: printable(tag), Why: fmt.Sprintf("the tag begins with %s, not %s: it says nothing to serai", quote(begins), quote(should)),
+		None: true, Tag: printable(tag), Why: fmt.Sprintf("the tag begins with %s, not %s, so serai does not read it", quote(begins), quote(should)),
 		Instead: printable(g.prefix + "." + left + "=" + strings.Trim(strings.TrimSpace(value), "\"'`")),
 	}, true
 }

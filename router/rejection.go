@@ -84,14 +84,14 @@ func notKept(source *discovery.Service) *Rejection {
 		Instead: fmt.Sprintf("fewer instances with fewer and shorter tags; the operator can raise --max-%s", x.Quota),
 	}
 	if strings.HasSuffix(x.Quota, "-service") {
-		r.Why = "what Nomad says of all its instances is longer than is read at once; what was known of it stays"
+		r.Why = "Nomad's answer about its instances is longer than serai reads at once; its last known instances stay in use"
 		r.Instead = "fewer instances with fewer and shorter tags; with more memory (--memory), more is read"
 	}
 	if x.Cause != "" {
-		r.Why = "Nomad lists the service, and it cannot be read, so what was known of it stays: " + printableUpTo(x.Cause, maxCause)
+		r.Why = "Nomad lists the service, but it cannot be read, so its last known instances stay in use: " + printableUpTo(x.Cause, maxCause)
 		r.Instead = fmt.Sprintf("nothing, if that passes: serai reads it again and again. Else see what nomad service info -namespace %s %s says, and the log of Nomad's servers", quote(source.Namespace), quote(source.Name))
 		if x.Unaskable {
-			r.Why = "no request can ask Nomad for a service of this name, so it is served only where its registration was seen to come"
+			r.Why = "Nomad's API cannot be asked for a service of this name, so it is served only if its registration was seen as an event"
 			r.Instead = "a name of letters, digits and dashes; look at what the variables of name = \"${...}\" contain"
 		}
 	}

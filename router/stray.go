@@ -34,7 +34,7 @@ func (g *Grammar) strayGuard(tags []string, routes map[string]*reading) *Problem
 		}
 		if guard := g.guardIn(left); guard != "" {
 			return &Problem{Whole: true, Tag: printable(tag),
-				Why:     fmt.Sprintf("%s stands at no route, since no tag says of which host, so it may be meant for any of them", guard),
+				Why:     fmt.Sprintf("%s is a guard of no route, as no tag names its host, so it may be meant for any route of the service", guard),
 				Instead: fmt.Sprintf("%s, where %s.ROUTE.host=NAME is the route that it is meant for", g.tag("ROUTE", guard)+"VALUE", g.prefix)}
 		}
 	}

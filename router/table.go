@@ -145,7 +145,7 @@ func (t *Table) contested(e *entry, r *Route) Rejection {
 }
 
 func unrecorded(trouble string) string {
-	return "; that is not recorded (" + trouble + "), so that after a restart another node may see it in another way"
+	return "; that is not recorded (" + trouble + "), so after a restart another node may choose another holder"
 }
 
 // rejections returns the rejections of claims that others hold.
@@ -195,7 +195,7 @@ func (s shadow) rejection() Rejection {
 		Instead: "another host, path or condition; or remove it there",
 	}
 	if h.Lingers() {
-		rejection.Why += "; it has no instance and goes soon"
+		rejection.Why += "; it has no instance and will be removed soon"
 	}
 	if h.Namespace == r.Namespace && h.Service == r.Service {
 		rejection.Why = what + " is claimed by " + printable(h.String()) + " of the same service, too"

@@ -37,7 +37,7 @@ func closeUnclear(all []Definition, unclear []*reading) (rest []Definition, prob
 		if slices.ContainsFunc(all, func(d Definition) bool { return d.Name != r.Name && r.mayBeOf(d.Class) }) {
 			problems = append(problems, Problem{
 				Route: printable(r.Name), Hosts: r.Hosts, DefaultHost: r.DefaultHost,
-				Why:     "it has a guard, and it is not known which requests it takes, so what other routes of the instance would serve of its hosts is closed",
+				Why:     "the route has a guard, and it is not clear which requests it takes, so other routes of the instance are closed on its hosts",
 				Instead: "what its other refusals say",
 			})
 		}

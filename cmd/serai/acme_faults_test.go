@@ -687,7 +687,7 @@ func TestExternalAccountAndSeal(t *testing.T) {
 	n.kill(syscall.SIGTERM)
 	args[len(args)-3] = "--cert-key-file=" + filepath.Join(dir, "other")
 	n.run([]string{"NOMAD_ADDR=" + url}, args...)
-	until(t, "a word about the wrong key", func() bool { return strings.Contains(n.output.String(), "sealed with another key") })
+	until(t, "a word about the wrong key", func() bool { return strings.Contains(n.output.String(), "encrypted with another key") })
 }
 
 func page(address, path string) string {

@@ -36,13 +36,13 @@ func (c *serveCommand) validateAdmin() error {
 		errs = append(errs, fmt.Errorf("--admin-memory=%d is not at least 1", f.Memory))
 	}
 	if (f.Cert == "") != (f.Key == "") {
-		errs = append(errs, errors.New("--admin-cert-file and --admin-key-file go together"))
+		errs = append(errs, errors.New("--admin-cert-file and --admin-key-file must be set together"))
 	}
 	if f.ClientCA != "" && f.Cert == "" {
 		errs = append(errs, errors.New("--admin-client-ca-file without --admin-cert-file: clients show certificates over TLS alone"))
 	}
 	if f.TokenFile != "" && f.TokenPath != "" {
-		errs = append(errs, errors.New("--admin-token-file stands beside --admin-token-variable: set one of them"))
+		errs = append(errs, errors.New("--admin-token-file and --admin-token-variable are both set: set only one"))
 	}
 	if f.TokenPath != "" {
 		if err := nomad.CheckVariablePath(f.TokenPath); err != nil {
@@ -61,7 +61,7 @@ func (c *serveCommand) validateAdmin() error {
 			{"admin-token-variable", f.TokenPath != ""}, {"admin-pprof", f.Pprof},
 		} {
 			if one.given {
-				errs = append(errs, fmt.Errorf("--%s says nothing where --admin is empty", one.name))
+				errs = append(errs, fmt.Errorf("--%s has no effect where --admin is empty", one.name))
 			}
 		}
 	}

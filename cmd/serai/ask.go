@@ -62,7 +62,7 @@ func (a *asking) ask(ctx context.Context, env *environment, path string, q url.V
 		err = json.Unmarshal(text, v)
 	}
 	if err != nil {
-		return fmt.Errorf("serai at %s answers what is not its API: %w", a.Admin, &shownError{err})
+		return fmt.Errorf("serai at %s sent something that is not an answer of its API: %w", a.Admin, &shownError{err})
 	}
 	if a.JSON {
 		_, err := env.stdout.Write(text)

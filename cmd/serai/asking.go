@@ -85,7 +85,7 @@ func (a *reaching) token(getenv func(string) string) (string, error) {
 // transport is how the admin is reached.
 func (a *reaching) transport() (*http.Transport, error) {
 	if (a.Cert == "") != (a.Key == "") {
-		return nil, &usageError{errors.New("--admin-client-cert-file and --admin-client-key-file go together")}
+		return nil, &usageError{errors.New("--admin-client-cert-file and --admin-client-key-file must be set together")}
 	}
 	c, err := clientTLS(fileFlag{"admin-ca-file", a.CA}, fileFlag{"admin-client-cert-file", a.Cert}, fileFlag{"admin-client-key-file", a.Key})
 	if err != nil {

@@ -173,7 +173,7 @@ func (n *namedBlocks) readForward(name string, block *hclsyntax.Block) (policy.R
 	case service == "" && s.text("path") != "":
 		s.wrong("path", "is for a service: a url has its own")
 	case service != "" && s.text("url") != "":
-		s.wrong("service", "stands beside url: a block has one of them")
+		s.wrong("service", "and url are both set: set only one")
 	}
 	o := auth.ForwardOptions{
 		URL: s.text("url"), Service: service, Path: s.text("path"), Ask: n.table.asking(service, n.limits.AuthAnswer), Copy: s.values["copy"], TrustForwarded: s.flag("trust_forwarded"),

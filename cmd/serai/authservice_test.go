@@ -170,7 +170,7 @@ func TestServiceBlocks(t *testing.T) {
 		"service = \"a\"\n path = \"verify\"":         "path is not the path of a URL",
 		"service = \"a\"\n path = \"http://b.test/\"": "path is not the path of a URL",
 		"service = \"a\"\n path = \"/a#b\"":           "path is not the path of a URL",
-		"service = \"a\"\n url = \"http://b.test/\"":  "service stands beside url",
+		"service = \"a\"\n url = \"http://b.test/\"":  "service and url are both set",
 		"path = \"/a\"\n url = \"http://b.test/\"":    "path is for a service",
 		"path = \"/a\"":                               "url or service is missing",
 	} {

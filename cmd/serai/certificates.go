@@ -76,7 +76,7 @@ func (c *serveCommand) validateCertificates() (errs []error) {
 	case c.CertStore == "nomad":
 		errs = append(errs, errors.New("--acme-engine=autocert is for one node and keeps its certificates in --state-dir: each node of a cluster would order them all; use certmagic, or --cert-store=file"))
 	case c.CertKeyFile != "":
-		errs = append(errs, errors.New("--acme-engine=autocert seals no keys: leave --cert-key-file out"))
+		errs = append(errs, errors.New("--acme-engine=autocert does not encrypt keys: remove --cert-key-file"))
 	}
 	if c.CertKeyFile != "" && c.ACMEEmail == "" && c.CertStore == "" {
 		errs = append(errs, errors.New("--cert-key-file is set, but no store is in use: set --acme-email or --cert-store"))

@@ -84,7 +84,7 @@ func printCertificates(out io.Writer, known *admin.Certificates, whyNone string)
 		fmt.Fprintf(out, "Orders wait since %s, and until %s at most, for %d serai that do not answer validations yet:\n",
 			o.Waiting.Since.UTC().Format(time.RFC3339), o.Waiting.Until.UTC().Format(time.RFC3339), o.Waiting.Count)
 		if o.Waiting.Problem != "" {
-			fmt.Fprintf(out, "  which serai there are is not known: %s\n", shown(o.Waiting.Problem))
+			fmt.Fprintf(out, "  the list of all serai is not known: %s\n", shown(o.Waiting.Problem))
 		}
 		for _, p := range o.Waiting.Peers {
 			fmt.Fprintf(out, "  %s: %s\n", shown(p.Address), shown(p.Error))

@@ -30,7 +30,7 @@ type checkCommand struct {
 func (checkCommand) Help() string {
 	return "It takes the flags, variables and config file of serai serve, and says what a start with them would find wrong: one line for each finding, with whose it is and what to do. " +
 		"It serves nothing, opens no port, and leaves no file. Run it as the user that serai has: what another user may read and write is not what serai may. " +
-		"Exit code: 0 nothing is wrong, or warnings alone; 1 something would not work; 2 flags, variables or the config file make no sense."
+		"Exit code: 0 nothing is wrong, or warnings alone; 1 something would not work; 2 flags, variables or the config file are not valid."
 }
 
 // checkTime bounds what Nomad and Consul are asked, each.
@@ -48,9 +48,9 @@ func (c *checkCommand) Run(ctx context.Context, env *environment) error {
 	}
 	switch n := f.count(isWrong); {
 	case usage != nil:
-		return &usageError{errors.New("check: the flags, the variables or the config file make no sense")}
+		return &usageError{errors.New("check: the flags, the variables or the config file are not valid")}
 	case n > 0:
-		return fmt.Errorf("check: findings that are wrong: %d", n)
+		return fmt.Errorf("check: errors found: %d", n)
 	}
 	return nil
 }
@@ -161,7 +161,7 @@ func (c *checkCommand) certificates(s *system, f *findings) {
 		f.add(about)
 	}
 	if valid > 0 {
-		f.ok("certificates", fmt.Sprintf("of files that are valid: %d", valid))
+		f.ok("certificates", fmt.Sprintf("valid certificates in --cert-dir: %d", valid))
 	}
 }
 

@@ -50,7 +50,7 @@ func (s *system) tellAccess(ctx context.Context, access nomad.Access, err error)
 	if len(access.Read) > 0 {
 		rights += fmt.Sprintf("; to read the variables %s", strings.Join(access.Read, ", "))
 	}
-	about := []any{"nomad", s.client.Address(), "nomad_version", "not told: it takes agent { policy = \"read\" }"}
+	about := []any{"nomad", s.client.Address(), "nomad_version", "unknown: needs agent { policy = \"read\" }"}
 	if agent, err := s.client.Agent(ctx); err == nil {
 		about = []any{"nomad", s.client.Address(), "nomad_version", agent.Version, "region", agent.Region}
 	}

@@ -77,7 +77,7 @@ func TestCookieKeyVariable(t *testing.T) {
 	for _, c := range []*configured{first, second} {
 		until(t, "a warning", func() bool {
 			_, body := get(c.admin, "localhost", "/ready")
-			return strings.Contains(body, "line 1 is not 32 bytes") && strings.Contains(body, "what it said before is in force")
+			return strings.Contains(body, "line 1 is not 32 bytes") && strings.Contains(body, "the last good version is in force")
 		})
 	}
 	if !know(h1) || !know(h2) {

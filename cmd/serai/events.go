@@ -48,7 +48,7 @@ func (c *eventsCommand) Run(ctx context.Context, env *environment) error {
 				}
 			}
 			if len(all.Items) == 0 {
-				fmt.Fprintln(out, "nothing has happened that these flags select")
+				fmt.Fprintln(out, "no event matches these flags")
 			}
 			return nil
 		})

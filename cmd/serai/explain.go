@@ -20,7 +20,7 @@ type explainCommand struct {
 
 // Help is what the help says below the flags.
 func (explainCommand) Help() string {
-	return "Exit code: 0 a route takes the request, also where none of its instances is ready; 3 none does; 1 serai could not be asked; 2 the arguments make no sense."
+	return "Exit code: 0 a route takes the request, also where none of its instances is ready; 3 none does; 1 serai could not be asked; 2 the arguments are not valid."
 }
 
 // query is what is asked for.

@@ -43,7 +43,7 @@ func TestUnclearGuardsAreNotPassedBy(t *testing.T) {
 		t.Errorf("another host of the instance is answered %d", g.status)
 	}
 	for path, want := range map[string]string{
-		"/rejections":                      "it is not known which requests it takes",
+		"/rejections":                      "it is not clear which requests it takes",
 		"/explain?path=/&host=" + authHost: "or of one beside it, is refused",
 		"/routes":                          `"closed": true`,
 	} {

@@ -232,7 +232,7 @@ func (s *blockSettings) table(block *hclsyntax.Block, name string) (all []entry)
 		case len(e.values) == 0:
 			s.diagnostics = append(s.diagnostics, problem(e.at, "Wrong "+block.Type, fmt.Sprintf("%s in %s has no value", e.name, name)))
 		case slices.ContainsFunc(all, func(o entry) bool { return o.name == e.name }):
-			s.diagnostics = append(s.diagnostics, problem(e.at, "Wrong "+block.Type, fmt.Sprintf("%s stands in %s twice", e.name, name)))
+			s.diagnostics = append(s.diagnostics, problem(e.at, "Wrong "+block.Type, fmt.Sprintf("%s is given twice in %s", e.name, name)))
 		default:
 			all = append(all, e)
 		}

@@ -393,7 +393,7 @@ func TestServerOfKeysFails(t *testing.T) {
 	}
 	until(t, "the warning", func() bool {
 		status, body := get(admin, "localhost", "/ready")
-		return status == 200 && strings.Contains(body, "auth api: its keys are not known, so it lets nobody in")
+		return status == 200 && strings.Contains(body, "auth api: its signing keys are not known, so it lets nobody in")
 	})
 	issuer.hangs.Store(false)
 	until(t, "keys", func() bool { return request(t, clients["HTTP/1"], "GET", "/", bearer(good)).status == 200 })
@@ -403,7 +403,7 @@ func TestServerOfKeysFails(t *testing.T) {
 	if m := metric(admin, "serai_auth_keys_age_seconds"); m == "" {
 		t.Error("the age of the keys is not told")
 	}
-	if !strings.Contains(p.stderr.String(), "nobody is let in") || !strings.Contains(p.stderr.String(), "there are new keys") {
+	if !strings.Contains(p.stderr.String(), "nobody is let in") || !strings.Contains(p.stderr.String(), "new signing keys") {
 		t.Error("the log says nothing")
 	}
 }
@@ -613,7 +613,7 @@ func TestWrongJWTBlocks(t *testing.T) {
 		who + keys + "issuer = [\"a\"]":                                "",
 		who + keys + "realm = [\"a\", \"b\"]":                          ":6,9-19: Wrong jwt; realm wants one value",
 		who + "jwks_file = \"/nowhere/keys\"":                          ":5,13-28: Wrong jwt; jwks_file cannot be used",
-		who + fmt.Sprintf("jwks_file = %q", empty):                     "no key that is of use",
+		who + fmt.Sprintf("jwks_file = %q", empty):                     "no usable key",
 		who + fmt.Sprintf("jwks_file = %q", secret):                    "is a secret, and no algorithm",
 		who + fmt.Sprintf("jwks_file = %q", private):                   "private key",
 		who + fmt.Sprintf("jwks_file = %q", long):                      "more than",
@@ -647,8 +647,8 @@ func TestWrongJWTBlocks(t *testing.T) {
 		who + keys + "claims {\n groups {}\n}":                         ":7,2-8: Unknown block",
 		who + keys + "claims = [\"a\"]":                                ":6,10-11: Invalid expression",
 		who + keys + "claims = { \"a..b\" = \"x\" }":                   "is not a path of claims",
-		who + keys + "claims {\n a = 1\n}\nclaims {\n a = 2\n}":        "a stands in claims twice",
-		who + keys + "forward = { X-User = \"sub\", X-User = \"x\" }":  "X-User stands in forward twice",
+		who + keys + "claims {\n a = 1\n}\nclaims {\n a = 2\n}":        "a is given twice in claims",
+		who + keys + "forward = { X-User = \"sub\", X-User = \"x\" }":  "X-User is given twice in forward",
 		who + keys + "forward = { X-User = \"sub\", x-user = \"x\" }":  "is given twice",
 		who + keys + "forward = { X-User = [\"a\", \"b\"] }":           ":6,22-32: Wrong jwt; X-User wants the name of one claim",
 		who + keys + "forward = { X_User = \"sub\" }":                  `:6,11-29: Wrong jwt; forward: "X_User" is not the name of a field`,

@@ -254,7 +254,7 @@ func TestLoginBlocks(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"", "issuer is missing"},
 		{good, "client_secret_file or client_secret_variable is missing"},
-		{good + files + "client_secret_variable = \"serai/auth/corp\"\n", "stands beside client_secret_file"},
+		{good + files + "client_secret_variable = \"serai/auth/corp\"\n", "and client_secret_file are both set"},
 		{good + fmt.Sprintf("client_secret_variable = \"serai/auth/x y\"\ncookie_key_file = %q\n", keys), "is not the path of a variable"},
 		{good + fmt.Sprintf("client_secret_file = %q\n", secret), "cookie_key_file or cookie_key_variable is missing"},
 		{good + fmt.Sprintf("client_secret_file = %q\ncookie_key_file = %q\n", secret, short), "serai.hcl:6,19-"},

@@ -519,7 +519,7 @@ func TestBadInput(t *testing.T) {
 		{"no listener", nil, []string{"serve", "--http="}, "no listener"},
 		{"nothing to route", nil, []string{"serve", "--no-nomad"}, "leaves nothing to route to"},
 		{"an address of Consul that is none", nil, []string{"serve", "--consul=ftp://consul"}, "its scheme is neither http, https nor unix"},
-		{"Consul's addresses without Consul", nil, []string{"serve", "--consul-address=wan"}, "--consul-address without --consul says nothing"},
+		{"Consul's addresses without Consul", nil, []string{"serve", "--consul-address=wan"}, "--consul-address without --consul has no effect"},
 		{"no query for Consul", nil, []string{"serve", "--consul", "--consul-watches=0"}, "--consul-watches=0 is not at least 1"},
 		{"certificates without a place", nil, []string{"serve", "--acme-email=a@example.org"}, "--cert-store=file keeps certificates in --state-dir: set it, or --cert-store=nomad"},
 		{"an email that is none", nil, []string{"serve", "--acme-email=me", "--cert-store=nomad"}, `email "me" is no address`},

@@ -32,7 +32,7 @@ func (manCommand) Run(k *kong.Context, env *environment) error {
 	m.line(".SH EXIT STATUS")
 	for _, s := range [][2]string{
 		{"0", "All is well."}, {"1", "It failed: nothing answered, a serai is not ready (status), or something would not work (check)."},
-		{"2", "The command line, the environment or the config file makes no sense."}, {"3", "No route takes the request (explain)."},
+		{"2", "The command line, the environment or the config file is not valid."}, {"3", "No route takes the request (explain)."},
 	} {
 		m.line(".TP\n.B %s", s[0])
 		m.text(s[1])

@@ -241,7 +241,7 @@ func (n *namedBlocks) parseAuth(to *policy.Auth, block *hclsyntax.Block) (files 
 	}
 	check, files, wrong := read(b)
 	if diagnostics = append(diagnostics, wrong...); check == nil && !diagnostics.HasErrors() {
-		diagnostics = append(diagnostics, problem(b.DefRange(), "Wrong auth", "the block says nothing of who may pass"))
+		diagnostics = append(diagnostics, problem(b.DefRange(), "Wrong auth", "the block does not say who may pass"))
 	}
 	if asks, ok := check.(interface{ Service() string }); ok && check != nil {
 		to.Service = asks.Service()

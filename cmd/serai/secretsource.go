@@ -35,7 +35,7 @@ func (n *namedBlocks) readSecret(auth string, s *blockSettings, name string, use
 	file, path := s.text(of[0]), s.text(of[1])
 	switch {
 	case file != "" && path != "":
-		s.wrong(of[1], "stands beside "+of[0]+": a block has one of them")
+		s.wrong(of[1], "and "+of[0]+" are both set: set only one")
 	case file != "":
 		text, err := n.files.whole(file, n.files.most)
 		if err == nil {

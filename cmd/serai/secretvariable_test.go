@@ -123,7 +123,7 @@ func testUsersVariable(t *testing.T, url string, stop func()) {
 	}
 	putVariable(t, url, path, map[string]string{"users": "ann:plain-s3cret"})
 	warns("line 1 has plain text")
-	warns("what it said before is in force")
+	warns("the last good version is in force")
 	if g := asks("ann", "two"); g.status != 200 {
 		t.Errorf("after a bad content ann is answered %d", g.status)
 	}
@@ -182,8 +182,8 @@ func TestVariableBlocks(t *testing.T) {
 		"users_variable = \"\"":                                              "users_file or users_variable is missing",
 		"users_variable = [\"a\", \"b\"]":                                    "wants one value",
 		"users_variabel = \"a\"":                                             `did you mean "users_variable"?`,
-		"users_variable = \"a\"\n users_file = " + fmt.Sprintf("%q", users):  "users_variable stands beside users_file",
-		"users_variable = \"a\"\n users_file = " + fmt.Sprintf("%q", "/x/y"): "users_variable stands beside users_file",
+		"users_variable = \"a\"\n users_file = " + fmt.Sprintf("%q", users):  "users_variable and users_file are both set",
+		"users_variable = \"a\"\n users_file = " + fmt.Sprintf("%q", "/x/y"): "users_variable and users_file are both set",
 	} {
 		_, err := readText(t, "auth \"corp\" {\n basic {\n "+text+"\n }\n}\n")
 		if err == nil || !strings.Contains(err.Error(), want) {

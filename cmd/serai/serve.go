@@ -179,7 +179,7 @@ func (c *serveCommand) validate() error {
 			given bool
 		}{{"consul-address", c.ConsulAddress != ""}, {"consul-datacenter", c.ConsulDatacenter != ""}, {"consul-warning", c.ConsulWarning}} {
 			if f.given {
-				errs = append(errs, fmt.Errorf("--%s without --consul says nothing", f.name))
+				errs = append(errs, fmt.Errorf("--%s without --consul has no effect", f.name))
 			}
 		}
 	}

@@ -44,13 +44,13 @@ func (f *traceFlags) validate() error {
 		errs = append(errs, fmt.Errorf("--trace-memory=%d is not at least 1", f.TraceMemory))
 	}
 	if (f.Cert == "") != (f.Key == "") {
-		errs = append(errs, errors.New("--otlp-cert-file and --otlp-key-file go together"))
+		errs = append(errs, errors.New("--otlp-cert-file and --otlp-key-file must be set together"))
 	}
 	for _, file := range []struct{ name, path string }{
 		{"otlp-headers-file", f.Headers}, {"otlp-ca-file", f.CA}, {"otlp-cert-file", f.Cert},
 	} {
 		if file.path != "" && f.OTLP == "" {
-			errs = append(errs, fmt.Errorf("--%s without --otlp says nothing", file.name))
+			errs = append(errs, fmt.Errorf("--%s has no effect without --otlp", file.name))
 		}
 	}
 	return errors.Join(errs...)

@@ -19,7 +19,7 @@ const DefaultAnswer = 64 << 10
 
 // errAnswer is an answer that is of no use, and how; errAnswerLong one that is too long.
 var (
-	errAnswer     = errors.New("answers with something else than an answer")
+	errAnswer     = errors.New("does not send a valid HTTP response")
 	errAnswerLong = fmt.Errorf("%w: it is too long", errAnswer)
 )
 

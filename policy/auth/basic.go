@@ -80,7 +80,7 @@ func (b *Basic) Weak() int {
 func (b *Basic) Request(r policy.Request, reply *policy.Reply) (answered bool) {
 	users := b.users.Load()
 	if users == nil {
-		reply.Status, reply.Reason, reply.Detail = 503, "auth-unavailable", "it is not known who may pass"
+		reply.Status, reply.Reason, reply.Detail = 503, "auth-unavailable", "the users of this route are not known yet"
 		return true
 	}
 	sent := authorization(r.Received().Fields)

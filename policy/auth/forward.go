@@ -127,8 +127,8 @@ func (f *Forward) Close() {
 
 // Why no question is asked.
 var (
-	errClientAsks = errors.New("too many requests of this client wait for the service that lets them in")
-	errAsks       = errors.New("too many requests wait for the service that lets them in")
+	errClientAsks = errors.New("too many requests of this client wait for the auth service")
+	errAsks       = errors.New("too many requests wait for the auth service")
 )
 
 // Request implements policy.RequestPolicy.
@@ -163,7 +163,7 @@ func (f *Forward) Request(r policy.Request, reply *policy.Reply) (answered bool)
 	case err != nil:
 		f.counts[resultOf(err)].Add(1)
 		refuse(reply, policy.ErrAuthUnavailable)
-		reply.Detail = "the service that lets requests in " + err.Error()
+		reply.Detail = "the auth service " + err.Error()
 		return true
 	case !a.passes():
 		f.counts[questionDenied].Add(1)

@@ -91,7 +91,7 @@ func (u *Users) add(line string) error {
 	case name == "" || len(name) > longestName || !printableValue(name):
 		return fmt.Errorf("has a name that is empty, longer than %d bytes, or contains control characters", longestName)
 	case u.byName[name] != nil:
-		return errors.New("has a name that stands in another line, too")
+		return errors.New("has a name that another line has already")
 	}
 	hash, _, _ = strings.Cut(hash, ":") // some programs add more
 	password, err := u.parse(hash)

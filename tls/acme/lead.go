@@ -157,7 +157,7 @@ func (l *leader) due(h Host) *task {
 	case e == nil:
 	case e.sealed:
 		// Other serai have the key, and this one would overwrite their certificate.
-		t.at, t.reason = time.Now().Add(time.Hour), "the one in the store is sealed"
+		t.at, t.reason = time.Now().Add(time.Hour), "the one in the store is encrypted with another key"
 		return t
 	case e.cert != nil:
 		t.class, t.replaces = classRenewal, true

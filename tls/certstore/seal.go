@@ -18,8 +18,8 @@ type Sealer struct{ aead cipher.AEAD }
 // sealedPrefix marks a sealed value.
 const sealedPrefix = "sealed:1:"
 
-// ErrSealed says that the value is sealed with another key, or that no key was given.
-var ErrSealed = errors.New("the value is sealed with another key")
+// ErrSealed says that the value is encrypted with another key, or that no key was given.
+var ErrSealed = errors.New("the value is encrypted with another key")
 
 // NewSealer makes a Sealer from a secret of at least 16 bytes, which all that share the
 // store must have.

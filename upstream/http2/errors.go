@@ -34,7 +34,7 @@ var (
 // Why an answer is refused, besides wire's errors.
 var (
 	errPseudo      = &wire.Error{Status: 502, Code: "bad-pseudo-field", Detail: "an answer has :status once, before all other fields, and no other field that begins with a colon"}
-	errConnField   = &wire.Error{Status: 502, Code: "connection-field", Detail: "HTTP/2 has no fields of the connection"}
+	errConnField   = &wire.Error{Status: 502, Code: "connection-field", Detail: "a connection-specific header field is not allowed in HTTP/2"}
 	errOrder       = &wire.Error{Status: 502, Code: "bad-order", Detail: "the frames of an answer are not in the order head, body, trailers"}
 	errLength      = &wire.Error{Status: 502, Code: "bad-length", Detail: "the body is not as long as Content-Length says"}
 	errUnasked     = &wire.Error{Status: 502, Code: "unexpected-body", Detail: "an answer without a body has one"}

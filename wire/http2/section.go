@@ -8,8 +8,8 @@ import (
 
 // Why a head is refused, besides the errors of HTTP/1 (RFC 9113 section 8).
 var (
-	ErrPseudo     = &wire.Error{Status: 400, Code: "bad-pseudo-field", Detail: "a pseudo-field is unknown, repeated, missing, empty or behind other fields"}
-	ErrConnection = &wire.Error{Status: 400, Code: "connection-field", Detail: "a field of the connection has no place in HTTP/2"}
+	ErrPseudo     = &wire.Error{Status: 400, Code: "bad-pseudo-field", Detail: "a pseudo-header field is unknown, repeated, missing, empty or behind other fields"}
+	ErrConnection = &wire.Error{Status: 400, Code: "connection-field", Detail: "a connection-specific header field is not allowed in HTTP/2"}
 	ErrTE         = &wire.Error{Status: 400, Code: "bad-te", Detail: "TE says something other than trailers"}
 	ErrScheme     = &wire.Error{Status: 400, Code: "bad-scheme", Detail: "the scheme is neither http nor https"}
 	ErrAuthority  = &wire.Error{Status: 400, Code: "two-hosts", Detail: ":authority and Host differ"}

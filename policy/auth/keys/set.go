@@ -90,7 +90,7 @@ func ParseSet(document []byte, secret bool) (*Set, error) {
 		lines = append(lines, k.line())
 	}
 	if len(s.keys) == 0 {
-		return nil, errors.New(strings.Join(append([]string{"the document has no key that is of use"}, s.Ignored...), "; "))
+		return nil, errors.New(strings.Join(append([]string{"the document has no usable key"}, s.Ignored...), "; "))
 	}
 	slices.Sort(lines)
 	s.sum = sha256.Sum256([]byte(strings.Join(lines, "\n")))
