@@ -74,7 +74,7 @@ func (a *Admin) readiness() Readiness {
 	r := Readiness{Ready: known, Draining: a.draining.Load(), Sources: []Source{}}
 	if r.Draining {
 		r.Ready = false
-		r.Why = append(r.Why, "draining: requests are still served, but new ones should go to another node")
+		r.Why = append(r.Why, "stopping: requests are still served, but new ones should go to another node")
 	}
 	switch {
 	case known && len(without) > 0:

@@ -10,16 +10,16 @@ import (
 
 // adminFlags are about what the admin address serves, and to whom.
 type adminFlags struct {
-	Cert      string `name:"admin-cert-file" help:"PEM file of the certificate with which the admin address speaks TLS; plain HTTP when empty. Like the next four it is read again when it changes: docs/security.md#the-admin-address." placeholder:"FILE" group:"Admin"`
-	Key       string `name:"admin-key-file" help:"And that of its private key." placeholder:"FILE" group:"Admin"`
-	ClientCA  string `name:"admin-client-ca-file" help:"PEM file of the CAs of which one must have signed the certificate of who asks the admin address for more than /health and /ready; empty asks for none." placeholder:"FILE" group:"Admin"`
-	TokenFile string `name:"admin-token-file" help:"File of tokens, one a line, of which who asks the admin address for more than /health and /ready must have one; with --admin-client-ca-file both. Empty asks for none." placeholder:"FILE" group:"Admin"`
-	TokenPath string `name:"admin-token-variable" help:"Nomad variable whose item admin_token has them instead, in serai's namespace." placeholder:"PATH" group:"Admin"`
-	Pprof     bool   `name:"admin-pprof" help:"Let other machines take profiles at the admin address, too." group:"Admin"`
+	Cert      string `name:"admin-cert-file" help:"PEM file of the certificate with which the admin listener speaks TLS; plain HTTP when empty. The files of this group are read again when they change: docs/security.md#the-admin-address." placeholder:"FILE" group:"Admin"`
+	Key       string `name:"admin-key-file" help:"PEM file of the private key for --admin-cert-file." placeholder:"FILE" group:"Admin"`
+	ClientCA  string `name:"admin-client-ca-file" help:"PEM file of CAs: clients of the admin listener need a certificate of one of them, except for /health and /ready; empty asks for none." placeholder:"FILE" group:"Admin"`
+	TokenFile string `name:"admin-token-file" help:"File of tokens, one per line: clients of the admin listener need one of them, except for /health and /ready; with --admin-client-ca-file they need both. Empty asks for none." placeholder:"FILE" group:"Admin"`
+	TokenPath string `name:"admin-token-variable" help:"Nomad variable in serai's namespace whose item admin_token has the tokens, instead of --admin-token-file." placeholder:"PATH" group:"Admin"`
+	Pprof     bool   `name:"admin-pprof" help:"Let other machines take profiles (/debug/pprof/) from the admin listener, too." group:"Admin"`
 
-	MaxEvents    int   `name:"max-events" default:"1000" help:"Decisions (routes that come and go, ejections, refusals, certificates and the like) that are remembered for /api/v1/events. The namespace that has most of them forgets first." group:"Limits"`
-	MaxFollowers int   `default:"16" help:"Pages of the dashboard and commands that follow what changes (server-sent events) at once, at most half of the admin's connections; 503 beyond." group:"Limits"`
-	Memory       int64 `name:"admin-memory" default:"33554432" help:"Bytes of memory that answers of the admin address take until they are sent, a sixteenth of the memory at most. Beyond, one that its client has not read from for a second ends, and new ones wait for up to five seconds; then 503." group:"Limits"`
+	MaxEvents    int   `name:"max-events" default:"1000" help:"Events (routes that come and go, ejections, rejections, certificates and the like) kept for /api/v1/events. The namespace with the most loses its oldest first." group:"Limits"`
+	MaxFollowers int   `default:"16" help:"Dashboard pages and commands that follow changes (server-sent events) at the same time, at most half of the admin's connections; 503 beyond." group:"Limits"`
+	Memory       int64 `name:"admin-memory" default:"33554432" help:"Bytes of memory for responses of the admin listener that are not sent yet; at most a sixteenth of the memory. Beyond, a response that its client has not read from for a second is cut off, and new ones wait up to five seconds; then 503." group:"Limits"`
 }
 
 // validate reports all that is wrong with the flags.

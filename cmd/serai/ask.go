@@ -17,7 +17,7 @@ import (
 // asking are the flags of commands that ask a running serai.
 type asking struct {
 	reaching
-	JSON bool `name:"json" help:"Print what the API answers, for programs: docs/api.md. Also -json."`
+	JSON bool `name:"json" help:"Print the API's JSON, for programs: docs/api.md. Also -json."`
 }
 
 // askTime bounds an answer that is not followed, and maxAnswer its bytes.
@@ -147,7 +147,7 @@ func (a *asking) read(ctx context.Context, body io.ReadCloser, q url.Values, eac
 type selecting struct {
 	Namespace string `help:"Only of this namespace." placeholder:"NAME"`
 	Service   string `help:"Only of this service." placeholder:"NAME"`
-	Find      string `arg:"" optional:"" help:"Only what has this text in a name, host or address."`
+	Find      string `arg:"" optional:"" help:"Only items with this text in a name, host or address."`
 }
 
 func (s *selecting) query() url.Values {

@@ -19,11 +19,11 @@ import (
 // reaching are the flags that say where a serai's admin is, and how it is reached.
 type reaching struct {
 	Admin      string `default:"127.0.0.1:8081" help:"Admin address of the serai to ask: ADDR, or https://ADDR where it speaks TLS." placeholder:"ADDR|URL"`
-	TokenFile  string `name:"admin-token-file" help:"File whose first line is the token that it wants; without one, SERAI_ADMIN_TOKEN in the environment." placeholder:"FILE"`
-	CA         string `name:"admin-ca-file" help:"PEM file of the roots that verify its certificate; the system's when empty." placeholder:"FILE"`
-	ServerName string `name:"admin-server-name" help:"Name that its certificate has, where that is not the one in --admin." placeholder:"NAME"`
-	Cert       string `name:"admin-client-cert-file" help:"PEM file of the certificate that it wants of its clients." placeholder:"FILE"`
-	Key        string `name:"admin-client-key-file" help:"And that of its private key." placeholder:"FILE"`
+	TokenFile  string `name:"admin-token-file" help:"File whose first line is the token for the admin listener; SERAI_ADMIN_TOKEN in the environment when empty." placeholder:"FILE"`
+	CA         string `name:"admin-ca-file" help:"PEM file of the roots that verify the admin listener's certificate; the system's when empty." placeholder:"FILE"`
+	ServerName string `name:"admin-server-name" help:"Name in the admin listener's certificate, if it differs from --admin." placeholder:"NAME"`
+	Cert       string `name:"admin-client-cert-file" help:"PEM file of the client certificate for the admin listener." placeholder:"FILE"`
+	Key        string `name:"admin-client-key-file" help:"PEM file of the private key for --admin-client-cert-file." placeholder:"FILE"`
 }
 
 // defaultAdmin is where the admin is when no flag says, as the tag of reaching.Admin has it.

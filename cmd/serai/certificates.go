@@ -35,10 +35,10 @@ type obtainer interface {
 
 // limitFlags are those of what a CA takes of one account.
 type limitFlags struct {
-	MaxOrders       int     `name:"acme-max-orders" default:"300" help:"Orders that the CA takes of an account in 3 hours, of which a fifth is kept for renewals; 0 for no limit. Like the next two as Let's Encrypt publishes it." group:"HTTPS"`
-	MaxDomain       int     `name:"acme-max-domain" default:"50" help:"New certificates that the CA gives for a registered domain in 7 days; 0 for no limit." group:"HTTPS"`
-	MaxFailures     int     `name:"acme-max-failures" default:"5" help:"Failed validations of a host that the CA takes in an hour; 0 for no limit." group:"HTTPS"`
-	MaxCertificates int     `name:"acme-max-certificates" default:"10000" help:"Certificates that the store holds at most: new hosts get none beyond; 0 for no limit." group:"HTTPS"`
+	MaxOrders       int     `name:"acme-max-orders" default:"300" help:"Rate limit of the CA: orders of an account in 3 hours, a fifth of them reserved for renewals; 0 for no limit. The default is Let's Encrypt's." group:"HTTPS"`
+	MaxDomain       int     `name:"acme-max-domain" default:"50" help:"Rate limit of the CA: new certificates for a registered domain in 7 days; 0 for no limit. The default is Let's Encrypt's." group:"HTTPS"`
+	MaxFailures     int     `name:"acme-max-failures" default:"5" help:"Rate limit of the CA: failed validations of a host in an hour; 0 for no limit. The default is Let's Encrypt's." group:"HTTPS"`
+	MaxCertificates int     `name:"acme-max-certificates" default:"10000" help:"Certificates in the store at most; new hosts get none beyond; 0 for no limit." group:"HTTPS"`
 	NamespaceShare  float64 `name:"acme-namespace-share" default:"0.5" help:"Share of --acme-max-orders, --acme-max-domain and --acme-max-certificates that hosts of one namespace without a certificate may take, unless no other namespace wants certificates." group:"HTTPS"`
 }
 

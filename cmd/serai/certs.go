@@ -19,8 +19,8 @@ import (
 
 // certsCommand is `serai certs`.
 type certsCommand struct {
-	List  certsListCommand  `cmd:"" default:"withargs" help:"List the certificates that a serai serves, or those of a directory."`
-	Renew certsRenewCommand `cmd:"" help:"Renew the certificate of a host now, whatever its age, and wait until that is done."`
+	List  certsListCommand  `cmd:"" default:"withargs" help:"List the certificates of a running serai and the state of ACME orders, or those of a directory."`
+	Renew certsRenewCommand `cmd:"" help:"Renew the certificate of a host now, whatever its age, and wait for the result."`
 }
 
 type certsListCommand struct {
@@ -128,7 +128,7 @@ type certsRenewCommand struct {
 	Host      string   `arg:"" help:"Host whose certificate is renewed."`
 	CertStore string   `enum:"nomad,file" default:"nomad" help:"Where the certificates are: nomad (NOMAD_ADDR, NOMAD_NAMESPACE and NOMAD_TOKEN say where and as whom) or file (--state-dir)." placeholder:"nomad|file"`
 	StateDir  string   `help:"serai's --state-dir, with --cert-store=file." placeholder:"DIR"`
-	Timeout   duration `default:"3m" help:"How long to wait for it; 0 for not at all."`
+	Timeout   duration `default:"3m" help:"How long to wait for the renewal; 0 to return at once."`
 }
 
 // Run asks the serai that orders certificates, by a record in the store, and

@@ -22,7 +22,7 @@ import (
 // for serving.
 type checkCommand struct {
 	Serve serveCommand `embed:""`
-	Skip  []string     `enum:"ports,nomad,consul" help:"What is not checked: ports, where a serai runs already on this machine without --reuse-port; nomad and consul, which are not asked then." placeholder:"PART,..."`
+	Skip  []string     `enum:"ports,nomad,consul" help:"What is not checked: ports (if serai already runs on this machine without --reuse-port), nomad, consul." placeholder:"PART,..."`
 	JSON  bool         `name:"json" help:"Print the findings as JSON. Also -json."`
 }
 

@@ -89,7 +89,7 @@ func TestCheck(t *testing.T) {
 		says   []string // of lines, each "LEVEL PART: what it has"
 	}{
 		"all is well":               {known, nil, 0, []string{"ok flags", "ok ports: can be listened on: --http, --admin", "ok nomad: lets serai do all"}},
-		"with certificates":         {known, []string{"--https=" + free(), "--cert-dir=" + certs("good", time.Now().Add(30*24*time.Hour))}, 0, []string{"ok ports: --https", "ok certificates: valid: 1"}},
+		"with certificates":         {known, []string{"--https=" + free(), "--cert-dir=" + certs("good", time.Now().Add(30*24*time.Hour))}, 0, []string{"ok ports: --https", "ok certificates: valid certificates in --cert-dir: 1"}},
 		"one expires soon":          {known, []string{"--https=" + free(), "--cert-dir=" + certs("soon", time.Now().Add(time.Hour))}, 0, []string{"warning certificates: (shop.example.org) expires at"}},
 		"one has expired":           {known, []string{"--https=" + free(), "--cert-dir=" + certs("old", time.Now().Add(-time.Hour))}, 1, []string{"error certificates: has expired at"}},
 		"one without its key":       {known, []string{"--https=" + free(), "--cert-dir=" + half}, 1, []string{"error certificates: shop.key: there is no such file"}},

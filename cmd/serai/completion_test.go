@@ -139,7 +139,7 @@ func TestFishCompletes(t *testing.T) {
 	fish, dir := program(t, "fish"), shellPath(t)
 	home := t.TempDir()
 	for line, want := range map[string]string{
-		"serai stat":                      "status\tPrint the state of a running serai in brief\n",
+		"serai stat":                      "status\tPrint a summary of a running serai's state\n",
 		"serai serve --http2=":            "--http2=on\n--http2=off\n",
 		"serai certs ":                    "list\tList the certificates",
 		"serai status --admin-ca-file on": "one.pem\n",

@@ -19,7 +19,7 @@ import (
 // devCommand is `serai dev`.
 type devCommand struct {
 	HTTP     string   `name:"http" default:"127.0.0.1:8080" help:"Address of the ingress." placeholder:"ADDR"`
-	Admin    string   `default:"127.0.0.1:8081" help:"Address of health, metrics and the rest." placeholder:"ADDR"`
+	Admin    string   `default:"127.0.0.1:8081" help:"Address of the admin listener: health, metrics, API and dashboard." placeholder:"ADDR"`
 	Nomad    string   `default:"127.0.0.1:0" help:"Address of the Nomad simulator." placeholder:"ADDR"`
 	Every    duration `default:"5s" help:"How often an instance of whoami is replaced; 0s for never."`
 	LogLevel logLevel `default:"WARN" help:"DEBUG, INFO, WARN or ERROR." placeholder:"LEVEL"`

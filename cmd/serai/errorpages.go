@@ -10,11 +10,11 @@ import (
 
 // errorPageFlags bound what the pages cost that answers with errors show.
 type errorPageFlags struct {
-	Bytes   int64    `name:"error-page-bytes" default:"262144" help:"Bytes of one page that answers with errors show; one that is larger is not shown." group:"Limits"`
-	Timeout duration `name:"error-page-timeout" default:"2s" help:"Time that such a page takes, and that an answer waits for one; then it keeps its own body." group:"Limits"`
-	Keep    duration `name:"error-page-keep" default:"10s" help:"How long such a page is shown before it is asked for again; 0 asks for it with each error." group:"Limits"`
-	Memory  int64    `name:"error-pages-memory" default:"4194304" help:"Bytes of all such pages that are kept or sent, a 32nd of the memory at most. A namespace has half of it; whose pages have the most make room." group:"Limits"`
-	Fetches int      `name:"error-page-fetches" default:"64" help:"Such pages that are asked for at once; those of one namespace are a quarter. Answers beyond keep their own body." group:"Limits"`
+	Bytes   int64    `name:"error-page-bytes" default:"262144" help:"Bytes of one error page (errors); a larger page is not used." group:"Limits"`
+	Timeout duration `name:"error-page-timeout" default:"2s" help:"Timeout for fetching an error page; the response then keeps its own body." group:"Limits"`
+	Keep    duration `name:"error-page-keep" default:"10s" help:"How long an error page is cached; 0 fetches it for each error." group:"Limits"`
+	Memory  int64    `name:"error-pages-memory" default:"4194304" help:"Bytes of all error pages that are cached or being sent; at most a 32nd of the memory. A namespace has half of it; when it is full, the namespace with the most loses pages first." group:"Limits"`
+	Fetches int      `name:"error-page-fetches" default:"64" help:"Concurrent fetches of error pages, a quarter of them for one namespace; responses beyond keep their own body." group:"Limits"`
 }
 
 // validate reports all that is wrong with the flags.

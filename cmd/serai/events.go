@@ -18,7 +18,7 @@ import (
 type eventsCommand struct {
 	asking
 	selecting
-	Follow bool   `short:"f" help:"Go on, and print each event when it happens."`
+	Follow bool   `short:"f" help:"Keep printing events as they happen."`
 	Since  string `help:"Only events after this one: an ID, a time such as 2026-01-31T03:12:00Z, or how long ago, such as 30m." placeholder:"WHEN"`
 	Event  string `help:"Only of this kind, such as instance-ejected." placeholder:"KIND"`
 	Limit  int    `short:"n" default:"0" help:"Only the newest ones; 0 for all." placeholder:"NUMBER"`

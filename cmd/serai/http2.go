@@ -13,9 +13,9 @@ import (
 
 // http2Flags are the limits of HTTP/2 that HTTP/1 has no need of.
 type http2Flags struct {
-	Streams    int `name:"http2-streams" default:"128" help:"Requests under way at once on one HTTP/2 connection; REFUSED_STREAM beyond." group:"Limits"`
-	Window     int `name:"http2-window" default:"65536" help:"Bytes of a request's body over HTTP/2 that are taken before an instance has; at most 65536. Below that, bodies that are larger are not waited for as a whole." group:"Limits"`
-	ConnWindow int `name:"http2-connection-window" default:"1048576" help:"Bytes of the bodies of all requests of one HTTP/2 connection that are taken before instances have; at least 65535." group:"Limits"`
+	Streams    int `name:"http2-streams" default:"128" help:"Concurrent requests on one HTTP/2 client connection; REFUSED_STREAM beyond." group:"Limits"`
+	Window     int `name:"http2-window" default:"65536" help:"HTTP/2 window of one request: bytes of its body that serai takes before an instance has; at most 65536. With less, larger bodies are streamed and not read completely first." group:"Limits"`
+	ConnWindow int `name:"http2-connection-window" default:"1048576" help:"HTTP/2 window of one connection: bytes of the bodies of all its requests that serai takes before instances have; at least 65535." group:"Limits"`
 	Resets     int `name:"http2-resets" default:"50" help:"Requests a second that a client may reset before they are a second old, or send malformed, over one HTTP/2 connection, on average over ten seconds; the connection ends beyond." group:"Limits"`
 	Controls   int `name:"http2-control-frames" default:"100" help:"Frames a second that carry nothing (PING, SETTINGS, empty DATA and the like) over one HTTP/2 connection, on average over ten seconds; the connection ends beyond." group:"Limits"`
 }

@@ -16,7 +16,7 @@ import (
 // paging are the flags of lists that come in pages.
 type paging struct {
 	Limit  int `short:"n" default:"100" help:"How many, at most 1000." placeholder:"NUMBER"`
-	Offset int `help:"How many are left out before them." placeholder:"NUMBER"`
+	Offset int `help:"How many to skip first." placeholder:"NUMBER"`
 }
 
 // more says that there are others.

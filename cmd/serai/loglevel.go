@@ -15,7 +15,7 @@ import (
 
 // logLevelCommand is `serai log-level`.
 type logLevelCommand struct {
-	Level string `arg:"" optional:"" help:"DEBUG, INFO, WARN or ERROR; without it the level is printed. An admin that asks for no token or certificate lets only its own machine set it."`
+	Level string `arg:"" optional:"" help:"DEBUG, INFO, WARN or ERROR; without it the level is printed. Without --admin-token-file or --admin-client-ca-file at serai serve, it can be set only from the same machine."`
 	reaching
 }
 

@@ -48,17 +48,17 @@ func holdSignals() {
 // commands is the command line.
 type commands struct {
 	Serve      serveCommand      `cmd:"" help:"Run the ingress."`
-	Dev        devCommand        `cmd:"" help:"Run the main job on this machine with nothing installed: a Nomad simulator, sample services and the ingress."`
+	Dev        devCommand        `cmd:"" help:"Try serai on this machine with nothing installed: a Nomad simulator, sample services and the ingress."`
 	Hello      helloCommand      `cmd:"" help:"Run the sample service: it answers with its allocation and what it received."`
-	Check      checkCommand      `cmd:"" help:"Say what is wrong with the flags, files, rights and ports of serai serve, without serving."`
+	Check      checkCommand      `cmd:"" help:"Check the flags, config file, files, permissions and ports of serai serve, without serving."`
 	Certs      certsCommand      `cmd:"" help:"List and renew certificates."`
-	Status     statusCommand     `cmd:"" help:"Print the state of a running serai in brief."`
+	Status     statusCommand     `cmd:"" help:"Print a summary of a running serai's state."`
 	Routes     routesCommand     `cmd:"" help:"List routes with their traffic."`
 	Instances  instancesCommand  `cmd:"" help:"List instances and their state."`
-	Rejections rejectionsCommand `cmd:"" help:"List what was refused, why, and what to write instead."`
-	Events     eventsCommand     `cmd:"" help:"List what serai has decided: what happened at 03:12."`
-	Explain    explainCommand    `cmd:"" help:"Say which route takes a request, and why others do not."`
-	Top        topCommand        `cmd:"" help:"Print the busiest routes again and again."`
+	Rejections rejectionsCommand `cmd:"" help:"List refused tags and services: why, and what to write instead."`
+	Events     eventsCommand     `cmd:"" help:"List events: instances ready or ejected, routes, rejections, certificates; -f follows."`
+	Explain    explainCommand    `cmd:"" help:"Show which route takes a request, and why the others do not."`
+	Top        topCommand        `cmd:"" help:"Show the busiest routes, refreshed every few seconds."`
 	LogLevel   logLevelCommand   `cmd:"" help:"Print or set the level of a running serai's log."`
 
 	Completion completionCommand `cmd:"" help:"Print the script that completes serai's command line in a shell."`

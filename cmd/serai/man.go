@@ -24,7 +24,7 @@ func (manCommand) Run(k *kong.Context, env *environment) error {
 	m.line(".SH SYNOPSIS")
 	m.line(".B serai\n.I command\n.RI [ flags ]")
 	m.line(".SH DESCRIPTION")
-	m.text("serai routes requests to the services of a Nomad cluster by Host header, path and other conditions, which it learns from the tags of the services. Each flag of serve can also be given as a variable of the environment, or as an attribute of the config file; the command line wins, then the environment.")
+	m.text("serai routes requests to the services of a Nomad cluster by Host header, path and other conditions, which it learns from the tags of the services. Each flag of serve can also be given as an environment variable, or as an attribute of the config file; the command line wins, then the environment.")
 	m.line(".SH COMMANDS")
 	for _, child := range k.Model.Children {
 		m.command(child)

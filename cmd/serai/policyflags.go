@@ -12,36 +12,36 @@ import (
 // policyFlags bound what the config file and its policies take. What is 0, as it is without
 // the command line, is the default of the package that it is for.
 type policyFlags struct {
-	MaxConfig      int64 `name:"max-config-bytes" default:"16777216" help:"Bytes of the config file. Not to be set in it." group:"Limits"`
+	MaxConfig      int64 `name:"max-config-bytes" default:"16777216" help:"Bytes of the config file. Cannot be set in that file." group:"Limits"`
 	MaxConfigFiles int64 `name:"max-config-file-bytes" default:"67108864" help:"Bytes of each file that the config file refers to, such as users_file." group:"Limits"`
-	Networks       int   `name:"max-networks" default:"16384" help:"Addresses of one allow or deny in the config file, which may be those of a country: a lookup takes longer with their logarithm." group:"Limits"`
-	Variables      int   `name:"max-secret-variables" default:"32" help:"Nomad variables that the config file names: watching each keeps one of the connections of which an agent grants a client a hundred." group:"Limits"`
+	Networks       int   `name:"max-networks" default:"16384" help:"Networks of one allow or deny in the config file, enough for those of a country; the time of a lookup grows with their logarithm." group:"Limits"`
+	Variables      int   `name:"max-secret-variables" default:"32" help:"Nomad variables that the config file may name; watching each needs one of the 100 connections that an agent allows a client." group:"Limits"`
 
 	Rewrite int `name:"max-rewrite-bytes" default:"4096" help:"Bytes of a path that rewrite changes, before and after; 400 beyond. Less for a large expression." group:"Limits"`
-	Made    int `name:"max-made-bytes" default:"8192" help:"Bytes that all placeholders of one message's request-set, or response-set, are replaced by; a field beyond is left out." group:"Limits"`
+	Made    int `name:"max-made-bytes" default:"8192" help:"Bytes that all placeholders in the request-set of one request, or the response-set of one response, expand to; a header beyond is left out." group:"Limits"`
 
-	PasswordCache         int      `name:"password-cache" default:"8192" help:"Passwords that were right and are remembered, a hundred bytes each; 0 for none." group:"Limits"`
-	PasswordCacheTime     duration `name:"password-cache-time" default:"1m" help:"How long a password that was right is not computed again; 0 for not at all." group:"Limits"`
-	PasswordChecks        int      `name:"password-checks" default:"0" help:"Passwords that are computed at once; 0 means half of the cores." group:"Limits"`
-	PasswordWaiting       int      `name:"password-waiting" default:"256" help:"Passwords that wait to be computed; 503 beyond." group:"Limits"`
-	PasswordClientWaiting int      `name:"password-client-waiting" default:"8" help:"Those of one client (IPv6: /64); 429 beyond." group:"Limits"`
-	PasswordWait          duration `name:"password-wait" default:"5s" help:"How long one waits; 503 beyond." group:"Limits"`
-	PasswordBytes         int      `name:"max-password-bytes" default:"512" help:"Bytes of a name and its password; 401 beyond. The time that some hashes take grows with the square." group:"Limits"`
+	PasswordCache         int      `name:"password-cache" default:"8192" help:"Correct passwords that are cached, a hundred bytes each; 0 for none." group:"Limits"`
+	PasswordCacheTime     duration `name:"password-cache-time" default:"1m" help:"How long a correct password is cached and its hash not computed again; 0 for not at all." group:"Limits"`
+	PasswordChecks        int      `name:"password-checks" default:"0" help:"Password hashes that are computed at the same time; 0 means half of the cores." group:"Limits"`
+	PasswordWaiting       int      `name:"password-waiting" default:"256" help:"Requests that may wait for their password hash to be computed; 503 beyond." group:"Limits"`
+	PasswordClientWaiting int      `name:"password-client-waiting" default:"8" help:"Requests of one client (IPv6: /64) that may wait for their password hash to be computed; 429 beyond." group:"Limits"`
+	PasswordWait          duration `name:"password-wait" default:"5s" help:"How long a request waits for its password hash to be computed; 503 beyond." group:"Limits"`
+	PasswordBytes         int      `name:"max-password-bytes" default:"512" help:"Bytes of a user name and password; 401 beyond. The time for some hashes grows with the square of this." group:"Limits"`
 
-	AuthAnswer int `name:"max-auth-answer-bytes" default:"65536" help:"Bytes of the head, and of the body, of an answer of the service that a forward auth asks; 503 beyond." group:"Limits"`
+	AuthAnswer int `name:"max-auth-answer-bytes" default:"65536" help:"Bytes of the head, and of the body, of a response of the service that a forward auth asks; 503 beyond." group:"Limits"`
 
-	KeySet       int64    `name:"max-key-set-bytes" default:"262144" help:"Bytes of a document with the keys of an issuer of tokens; the keys of before stay beyond." group:"Limits"`
-	UnknownKey   duration `name:"unknown-key-time" default:"1m" help:"How often tokens with an unknown key may have the keys of their issuer fetched." group:"Limits"`
-	KeyWaiting   int      `name:"key-waiting" default:"256" help:"Requests of one jwt auth that wait for keys, a quarter of them from one client; 503 or 429 beyond." group:"Limits"`
-	ForwardBytes int      `name:"max-forwarded-claims-bytes" default:"8192" help:"Bytes of all claims of a token that an instance is told, one claim half of them; 401 beyond." group:"Limits"`
+	KeySet       int64    `name:"max-key-set-bytes" default:"262144" help:"Bytes of a document with signing keys (JWKS); a larger one is refused, and the last keys stay in use." group:"Limits"`
+	UnknownKey   duration `name:"unknown-key-time" default:"1m" help:"Shortest time between two fetches of signing keys because of tokens with an unknown key." group:"Limits"`
+	KeyWaiting   int      `name:"key-waiting" default:"256" help:"Requests of one jwt auth that may wait for signing keys, a quarter of them from one client; 503 or 429 beyond." group:"Limits"`
+	ForwardBytes int      `name:"max-forwarded-claims-bytes" default:"8192" help:"Bytes of all claims of a token that are forwarded to an instance, half of them for one claim; 401 beyond." group:"Limits"`
 
-	OIDCAnswer     int64    `name:"max-oidc-answer-bytes" default:"262144" help:"Bytes of an answer of an OpenID provider; it counts as away beyond." group:"Limits"`
-	OIDCLogouts    int      `name:"oidc-logouts" default:"65536" help:"Sessions that were logged out of on this node and are remembered, a hundred bytes each; the oldest make room." group:"Limits"`
-	OIDCLogins     int      `name:"oidc-logins" default:"8192" help:"Logins that have come back to this node and are remembered, so that none comes back twice; the oldest make room." group:"Limits"`
-	OIDCRenewals   int      `name:"oidc-renewals" default:"2048" help:"Sessions that are being renewed on this node, or were a moment ago, up to 16 KiB each; others are renewed later." group:"Limits"`
-	OIDCClients    int      `name:"oidc-clients" default:"4096" help:"Clients whose --oidc-client-rate is counted; those beyond are counted together." group:"Limits"`
-	OIDCClientRate int      `name:"oidc-client-rate" default:"10" help:"Logins a second that one client may bring back, and ten times as many at once; 429 beyond." group:"Limits"`
-	OIDCRate       int      `name:"oidc-rate" default:"100" help:"Those of all clients, and five times as many at once." group:"Limits"`
+	OIDCAnswer     int64    `name:"max-oidc-answer-bytes" default:"262144" help:"Bytes of a response of an OpenID provider; beyond, the provider counts as unavailable." group:"Limits"`
+	OIDCLogouts    int      `name:"oidc-logouts" default:"65536" help:"Logged-out sessions that this node remembers, a hundred bytes each; the oldest make room." group:"Limits"`
+	OIDCLogins     int      `name:"oidc-logins" default:"8192" help:"Completed logins that this node remembers, so that none is used twice; the oldest make room." group:"Limits"`
+	OIDCRenewals   int      `name:"oidc-renewals" default:"2048" help:"Session renewals on this node that are in progress or have just ended, up to 16 KiB each; others are renewed later." group:"Limits"`
+	OIDCClients    int      `name:"oidc-clients" default:"4096" help:"Clients that have an --oidc-client-rate of their own; those beyond share one." group:"Limits"`
+	OIDCClientRate int      `name:"oidc-client-rate" default:"10" help:"Logins per second that one client may complete, and ten times as many in a burst; 429 beyond." group:"Limits"`
+	OIDCRate       int      `name:"oidc-rate" default:"100" help:"Logins per second that all clients together may complete, and five times as many in a burst; 429 beyond." group:"Limits"`
 	OIDCLoginTime  duration `name:"oidc-login-time" default:"15m" help:"How long a user may take to log in at a provider." group:"Limits"`
 }
 

@@ -12,22 +12,22 @@ import (
 // quotaFlags bound what a table holds.
 type quotaFlags struct {
 	MaxClaimsService        int `default:"1000" help:"Claims (pairs of host and path) of one service; what came later is refused." group:"Quotas"`
-	MaxClaimsNamespace      int `default:"10000" help:"Claims of one namespace." group:"Quotas"`
-	MaxClaimsTotal          int `default:"100000" help:"Claims of all namespaces together; what they take is bounded by --max-table-memory-total." group:"Quotas"`
+	MaxClaimsNamespace      int `default:"10000" help:"Claims (pairs of host and path) of one namespace." group:"Quotas"`
+	MaxClaimsTotal          int `default:"100000" help:"Claims (pairs of host and path) of all namespaces together; their memory is bounded by --max-table-memory-total." group:"Quotas"`
 	MaxConditionsService    int `default:"500" help:"Conditions (method, header, query) on the claims of one service." group:"Quotas"`
-	MaxConditionsNamespace  int `default:"5000" help:"Conditions of one namespace, which is how many a request for one of its hosts may be compared with." group:"Quotas"`
-	MaxConditionsTotal      int `default:"50000" help:"Conditions of all namespaces together." group:"Quotas"`
-	MaxTableMemoryService   int `default:"0" placeholder:"BYTES" help:"Bytes of the table that the claims, instances and refusals of one service take, as far as they are estimated; 0 means a quarter of the total." group:"Quotas"`
-	MaxTableMemoryNamespace int `default:"0" placeholder:"BYTES" help:"Such bytes of one namespace; 0 means half of the total." group:"Quotas"`
-	MaxTableMemoryTotal     int `default:"0" placeholder:"BYTES" help:"Such bytes of all namespaces together; 0 means a fifth of the memory (--memory), and no limit where that has none." group:"Quotas"`
-	MaxLingeringService     int `default:"1000" help:"Claims of one service that wait for its next instance (--linger); what is beyond ends at once." group:"Quotas"`
-	MaxLingeringNamespace   int `default:"5000" help:"Such claims of one namespace." group:"Quotas"`
-	MaxLingeringTotal       int `default:"25000" help:"Such claims of all namespaces together." group:"Quotas"`
+	MaxConditionsNamespace  int `default:"5000" help:"Conditions (method, header, query) of one namespace: as many may be compared with each request for one of its hosts." group:"Quotas"`
+	MaxConditionsTotal      int `default:"50000" help:"Conditions (method, header, query) of all namespaces together." group:"Quotas"`
+	MaxTableMemoryService   int `default:"0" placeholder:"BYTES" help:"Estimated bytes that the claims, instances and rejections of one service take in the routing table; 0 means a quarter of the total." group:"Quotas"`
+	MaxTableMemoryNamespace int `default:"0" placeholder:"BYTES" help:"The same for one namespace; 0 means half of --max-table-memory-total." group:"Quotas"`
+	MaxTableMemoryTotal     int `default:"0" placeholder:"BYTES" help:"The same for all namespaces together; 0 means a fifth of the memory (--memory), and no limit where that has none." group:"Quotas"`
+	MaxLingeringService     int `default:"1000" help:"Claims of one service that are kept for its next instance (--linger); those beyond end at once." group:"Quotas"`
+	MaxLingeringNamespace   int `default:"5000" help:"Claims of one namespace that are kept for the next instance (--linger)." group:"Quotas"`
+	MaxLingeringTotal       int `default:"25000" help:"Claims of all namespaces together that are kept for the next instance (--linger)." group:"Quotas"`
 
-	MaxRegistrationsNamespace     int `default:"50000" help:"Registrations of one namespace that are kept, whatever their tags make; of what is beyond, the newest is refused, and what is too large." group:"Quotas"`
-	MaxRegistrationsTotal         int `default:"200000" help:"Those of all namespaces together." group:"Quotas"`
-	MaxRegistrationBytesNamespace int `default:"0" placeholder:"BYTES" help:"Bytes that the registrations of one namespace take, with all their tags; 0 means half of the total." group:"Quotas"`
-	MaxRegistrationBytesTotal     int `default:"0" placeholder:"BYTES" help:"Such bytes of all namespaces together; 0 means an eighth of the memory (--memory), and no limit where that has none." group:"Quotas"`
+	MaxRegistrationsNamespace     int `default:"50000" help:"Service registrations of one namespace that are kept, whatever their tags say; beyond, the newest and the largest are refused." group:"Quotas"`
+	MaxRegistrationsTotal         int `default:"200000" help:"Service registrations of all namespaces together that are kept." group:"Quotas"`
+	MaxRegistrationBytesNamespace int `default:"0" placeholder:"BYTES" help:"Bytes of the service registrations of one namespace, with all their tags; 0 means half of the total." group:"Quotas"`
+	MaxRegistrationBytesTotal     int `default:"0" placeholder:"BYTES" help:"Bytes of the service registrations of all namespaces together; 0 means an eighth of the memory (--memory), and no limit where that has none." group:"Quotas"`
 }
 
 // tableShare is the part of all memory that the table may take by default.

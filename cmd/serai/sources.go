@@ -9,17 +9,17 @@ import (
 
 // sourceFlags say where instances are registered.
 type sourceFlags struct {
-	Services   string   `help:"Static instances besides Nomad's: a JSON array of Nomad ServiceRegistration objects, re-read when it changes." placeholder:"FILE" group:"Discovery"`
-	NoNomad    bool     `name:"no-nomad" help:"Without Nomad: static instances, or what is in Consul, only." group:"Discovery"`
-	Namespaces []string `default:"*" help:"Namespaces that are watched: names, globs, and !name for those that are not." placeholder:"NAME,..." group:"Discovery"`
+	Services   string   `help:"File of static services, besides those of Nomad: a JSON array of Nomad ServiceRegistration objects, read again when it changes." placeholder:"FILE" group:"Discovery"`
+	NoNomad    bool     `name:"no-nomad" help:"Do not use Nomad: only --services and --consul." group:"Discovery"`
+	Namespaces []string `default:"*" help:"Nomad namespaces whose services are routed: names, globs, and !name to leave one out." placeholder:"NAME,..." group:"Discovery"`
 
-	Consul           consulFlag `help:"Services in Consul, besides Nomad's: the address of an agent; without a value, what CONSUL_HTTP_ADDR says, or 127.0.0.1:8500. Token, TLS and the rest are read from Consul's own variables: docs/consul.md." placeholder:"ADDR" group:"Discovery"`
+	Consul           consulFlag `help:"Route services in Consul, too: the address of a Consul agent; without a value, what CONSUL_HTTP_ADDR says, or 127.0.0.1:8500. Token, TLS and the rest are read from Consul's own variables: docs/consul.md." placeholder:"ADDR" group:"Discovery"`
 	ConsulAddress    string     `help:"Name of the tagged address at which instances in Consul are reached, such as wan; where one has none of that name, and when empty, the service's own address, or else its node's." placeholder:"NAME" group:"Discovery"`
 	ConsulDatacenter string     `help:"Consul datacenter whose services are read; the agent's own when empty." placeholder:"NAME" group:"Discovery"`
 	ConsulNode       string     `help:"Name that the node of this serai has in Consul, for prefer=node and for instances at its loopback: $${attr.unique.consul.name} in a job." placeholder:"NAME" group:"Discovery"`
 	ConsulWarning    bool       `help:"Let instances with a warning in Consul take requests, with the weight that Consul gives them for it." group:"Discovery"`
 	ConsulService    string     `default:"serai" help:"Name of serai in Consul's mesh, for which the agent issues its certificate (the token needs service:write of it), and which intentions allow or deny: docs/consul.md#connect." placeholder:"NAME" group:"Discovery"`
-	ConsulWatches    int        `default:"128" help:"Services in Consul that are waited for with a query each, of the 200 connections that an agent takes from one client (limits.http_max_conns_per_client); those beyond are read again whenever anything in the catalog changes." group:"Discovery"`
+	ConsulWatches    int        `default:"128" help:"Services in Consul that have a blocking query of their own; each needs one of the 200 connections that an agent allows a client (limits.http_max_conns_per_client). Services beyond are read again whenever anything in the catalog changes." group:"Discovery"`
 }
 
 // newSource makes what learns the services, of all places that the flags name.

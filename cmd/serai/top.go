@@ -16,8 +16,8 @@ type topCommand struct {
 	asking
 	Sort  string   `enum:"rate,errors,latency" default:"rate" help:"rate, errors or latency, the highest first." placeholder:"BY"`
 	Limit int      `short:"n" default:"20" help:"How many routes." placeholder:"NUMBER"`
-	Every duration `default:"2s" help:"How often it is printed."`
-	Once  bool     `help:"Print it once."`
+	Every duration `default:"2s" help:"Time between two prints."`
+	Once  bool     `help:"Print once and exit."`
 }
 
 // Run prints the busiest routes again and again. A serai that has answered once may be away for

@@ -17,15 +17,15 @@ import (
 
 // traceFlags are the flags of tracing.
 type traceFlags struct {
-	OTLP         string  `name:"otlp" help:"Collector that gets traces of requests, by OTLP over HTTP (http/protobuf), such as http://127.0.0.1:4318; env takes it from OTEL_EXPORTER_OTLP_ENDPOINT. Empty traces nothing: docs/observability." placeholder:"URL|env" group:"Tracing"`
-	Headers      string  `name:"otlp-headers-file" help:"File of fields that the collector wants, such as a key: NAME: VALUE, one a line; OTEL_EXPORTER_OTLP_HEADERS when empty." placeholder:"FILE" group:"Tracing"`
+	OTLP         string  `name:"otlp" help:"Collector that traces of requests are sent to, with OTLP over HTTP (http/protobuf), such as http://127.0.0.1:4318; env takes it from OTEL_EXPORTER_OTLP_ENDPOINT. Empty turns tracing off: docs/observability." placeholder:"URL|env" group:"Tracing"`
+	Headers      string  `name:"otlp-headers-file" help:"File of headers for the collector, such as an API key, one NAME: VALUE per line; OTEL_EXPORTER_OTLP_HEADERS when empty." placeholder:"FILE" group:"Tracing"`
 	CA           string  `name:"otlp-ca-file" help:"PEM file of the roots that verify the collector; OTEL_EXPORTER_OTLP_CERTIFICATE, or the system's, when empty." placeholder:"FILE" group:"Tracing"`
 	Cert         string  `name:"otlp-cert-file" help:"PEM file of serai's own certificate for the collector; OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and _KEY, or none, when empty." placeholder:"FILE" group:"Tracing"`
-	Key          string  `name:"otlp-key-file" help:"And that of its private key." placeholder:"FILE" group:"Tracing"`
-	TraceShare   float64 `default:"0.01" help:"Share of the requests that are traced, where no traceparent that is believed says whether. With --otlp=env, OTEL_TRACES_SAMPLER takes precedence." group:"Tracing"`
-	TraceParents string  `default:"trusted" enum:"trusted,all,none" help:"Whose traceparent says whether a request is traced: that of --trusted-proxies, everybody's, or nobody's. Any valid one is continued." placeholder:"trusted|all|none" group:"Tracing"`
-	TraceErrors  int     `default:"100" help:"Requests a second that are traced because they failed (5xx, or cut off), beyond the share; 0 for none." group:"Tracing"`
-	TraceMemory  int64   `default:"4194304" help:"Bytes of traces that wait for the collector, a 64th of the memory at most; those beyond are lost, and no request waits." group:"Tracing"`
+	Key          string  `name:"otlp-key-file" help:"PEM file of the private key for --otlp-cert-file." placeholder:"FILE" group:"Tracing"`
+	TraceShare   float64 `default:"0.01" help:"Share of the requests that are traced, from 0 to 1, unless a traceparent header decides (--trace-parents). With --otlp=env, OTEL_TRACES_SAMPLER takes precedence." group:"Tracing"`
+	TraceParents string  `default:"trusted" enum:"trusted,all,none" help:"Whose traceparent header decides whether a request is traced: that of --trusted-proxies, of all clients, or of none. Any valid one is continued." placeholder:"trusted|all|none" group:"Tracing"`
+	TraceErrors  int     `default:"100" help:"Failed requests (5xx, or cut off) per second that are traced in addition to --trace-share; 0 for none." group:"Tracing"`
+	TraceMemory  int64   `default:"4194304" help:"Bytes of traces that wait to be sent to the collector; at most a 64th of the memory. Traces beyond are lost; no request waits." group:"Tracing"`
 }
 
 // parents are the words of --trace-parents.
