@@ -40,7 +40,7 @@
 			tell("on", "live");
 		};
 		source.onerror = () => {
-			tell("off", "not connected: trying again");
+			tell("off", "connection lost: retrying");
 			if (source.readyState === EventSource.CLOSED) timer = setTimeout(follow, 5000);
 		};
 	}
