@@ -69,8 +69,8 @@ func (b *Builder) allot(crowded map[string]bool, all bool) map[discovery.Key]all
 	short := make(map[discovery.Key]allowances)
 	var taken amount
 	of := make(map[string]*amount)
-	users := make(map[pot]string) // cached: thousands of services may lack the same quota
-	largest := func(p pot) string {
+	users := make(map[sharedQuota]string) // cached: thousands of services may lack the same quota
+	largest := func(p sharedQuota) string {
 		name, known := users[p]
 		if !known {
 			name = b.largest(p)
@@ -99,7 +99,7 @@ func (b *Builder) allot(crowded map[string]bool, all bool) map[discovery.Key]all
 		if gets != asks {
 			for r := range resources {
 				if gets[r] < asks[r] {
-					a[r].user = largest(newPot(key.Namespace, a[r].of, r))
+					a[r].user = largest(newSharedQuota(key.Namespace, a[r].of, r))
 				}
 			}
 			short[key] = a
@@ -123,22 +123,22 @@ func (b *Builder) byArrival(of map[string]bool) (keys []discovery.Key) {
 	return keys
 }
 
-// pot is a quota that several services share: of a namespace, or of all together.
-type pot struct {
+// sharedQuota is a quota that several services share: of a namespace, or of all together.
+type sharedQuota struct {
 	namespace string
 	of        scope
 	what      resource
 }
 
-func newPot(namespace string, of scope, what resource) pot {
+func newSharedQuota(namespace string, of scope, what resource) sharedQuota {
 	if of == ofAll {
 		namespace = ""
 	}
-	return pot{namespace, of, what}
+	return sharedQuota{namespace, of, what}
 }
 
 // largest names the service or namespace that uses most of a quota.
-func (b *Builder) largest(p pot) (name string) {
+func (b *Builder) largest(p sharedQuota) (name string) {
 	most := 0
 	switch p.of {
 	case ofNamespace:

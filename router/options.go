@@ -140,7 +140,8 @@ type Overruled struct {
 	Namespace, Pattern string
 }
 
-// Overruled returns all of them. What is not valid is not among them.
+// Overruled returns the patterns of Share that Owners leave without effect. Invalid ones are
+// left out: ValidateHosts reports them.
 func (o *Options) Overruled() (all []Overruled) {
 	owners, err := newOwners(o.Owners)
 	if err != nil || owners == nil {

@@ -11,8 +11,8 @@ import (
 )
 
 // Peer is the identity of an instance in Consul's mesh: the service and the datacenter in
-// its certificate. With it a connection is TLS in which both sides prove who they are, and
-// nothing is ever sent without. The zero Peer is outside of the mesh.
+// its certificate. Connections to it are mutual TLS, and nothing is ever sent over any other.
+// The zero Peer is outside of the mesh.
 type Peer struct{ Service, Datacenter string }
 
 // Mesh is serai's own place in Consul's mesh. Its methods may be called concurrently and do
@@ -166,10 +166,13 @@ func lacking(err error) lack {
 	return lacksNothing
 }
 
-// NoIdentity reports whether an instance of the current pool waits for serai's certificate in
-// Consul's mesh, Refused whether one does not let serai in.
+// NoIdentity reports whether an instance of the current pool gets no requests because serai
+// has no certificate of Consul's mesh yet.
 func (r *Room) NoIdentity() bool { return r.anyLacks(lacksIdentity) }
-func (r *Room) Refused() bool    { return r.anyLacks(lacksPermission) }
+
+// Refused reports whether an instance of the current pool gets no requests because its
+// sidecar does not accept serai.
+func (r *Room) Refused() bool { return r.anyLacks(lacksPermission) }
 
 func (r *Room) anyLacks(l lack) bool {
 	p := r.pool.Load()

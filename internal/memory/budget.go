@@ -12,12 +12,12 @@ import (
 	"serai/internal/quota"
 )
 
-// Part is what memory is taken for. The parts have one pot, so that none lies
+// Part is what memory is taken for. The parts share one limit, so that no memory lies
 // idle; but each stops at a level of its own, below those that matter more. A Client
 // within its share goes beyond them.
 type Part uint8
 
-// The parts, with the level of the pot up to which each may take.
+// The parts, with the share of the limit up to which each may take.
 const (
 	// Requests is for requests under way: stacks and small buffers. Fourteen
 	// sixteenths: the rest is for clients who have little, or have not come yet.
@@ -185,7 +185,7 @@ func (c *Client) RunsLow(p Part) bool {
 
 // Recall reports whether n bytes that c holds for nothing much are to be given back, since
 // another has been refused within its share, or what was left for such is taken for the
-// most part: more than fourteen sixteenths of the pot. What has been recalled already
+// most part: more than fourteen sixteenths of the limit. What has been recalled already
 // counts as given back, and only who holds more than its share is asked.
 func (c *Client) Recall(n int64) bool {
 	if !c.bounded() {
@@ -214,7 +214,7 @@ func (c *Client) recall(n, over int64) bool {
 	return true
 }
 
-// RunsOut reports whether more than so many sixteenths of the pot are taken, and c holds
+// RunsOut reports whether more than so many sixteenths of the limit are taken, and c holds
 // more than its share.
 func (c *Client) RunsOut(sixteenths int64) bool {
 	return c.bounded() && c.budget.all.Taken() > c.budget.all.Size()/16*sixteenths && c.holder.Beyond(16)
