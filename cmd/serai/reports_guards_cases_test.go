@@ -243,7 +243,7 @@ func listReports() []guardReport {
 	for _, target := range []string{
 		"//admin", "///admin", "/./admin", "/x/../admin", "/%61dmin", "/%61%64%6d%69%6e", "/admin;", "/admin;a=b", "/admin;/x", "/;/admin", "/x/..;/admin", "/x/..;a/admin", "/%2e/admin", "/x/%2e%2e/admin", "/x/%2e./admin",
 		"/x/..%2fadmin", "/x/..%5cadmin", "/x\\..\\admin", "/\\admin", "/%5cadmin", "/%2fadmin", "/admin%2f", "/admin%2fx", "/admin%5cx", "/admin\\x", "/admin%3b", "/admin%3bx=y", "/.//admin", "/x//..//admin", "/x/y/../../admin", "/../admin", "/..;/admin", "/.;/admin",
-		"/x/.%2e/admin", "/x/%2E%2E%2Fadmin", "/%2e%2e%2fadmin", "//x/../admin", "/%2f%2fadmin", "/admin/../admin", "/x;a/../admin", "/x/..%00/admin", "/x/..%20/admin", "http://app.example.org//admin", "/%09/../admin",
+		"/x/.%2e/admin", "/x/%2E%2E%2Fadmin", "/%2e%2e%2fadmin", "//x/../admin", "/%2f%2fadmin", "/admin/../admin", "/x;a/../admin", "/x/..%00/admin", "/x/..%20/admin", "/x/..%00%2fadmin", "/x/..%20%5Cadmin", "http://app.example.org//admin", "/%09/../admin",
 		// Read as an authority, or cut off, by some.
 		"//x/admin", "//app.example.org/admin", "/\\x/admin", "/admin/../x", "/admin/..%2fx", "/admin/..;/x", "/admin/%2e%2e/x", "//x:80/admin", "//u@x/admin/", "/admin%00", "/admin%00.css", "/admin%3f", "/admin%3fx.css", "/admin%23", "/admin%23/x", "/x/../admin%3f",
 	} {

@@ -83,22 +83,27 @@ func cutSegment(path []byte, s separators) ([]byte, int) {
 	return path, 0
 }
 
-// endsSegment reports whether a server may ignore the rest of a segment: parameters
-// begin, or a C string ends, or only blanks are left, which Windows drops.
+// endsSegment reports whether a server may ignore the rest of a segment, which may be
+// decoded: parameters begin, or a C string ends, or only blanks are left, which Windows
+// drops.
 func endsSegment(rest []byte) bool {
 	if rest[0] == ';' {
 		return true
 	}
-	for len(rest) >= 3 && rest[0] == '%' {
-		switch hex := string(rest[1:3]); {
-		case hex == "3b", hex == "3B", hex == "00":
+	for len(rest) > 0 {
+		b, width := rest[0], 1
+		if b == '%' && len(rest) >= 3 && Hex(rest[1]) < 16 && Hex(rest[2]) < 16 {
+			b, width = Hex(rest[1])<<4|Hex(rest[2]), 3
+		}
+		switch {
+		case b == 0, b == ';' && width == 3:
 			return true
-		case hex != "20":
+		case b != ' ':
 			return false
 		}
-		rest = rest[3:]
+		rest = rest[width:]
 	}
-	return len(rest) == 0
+	return true
 }
 
 // dots returns 1 for a segment that means ".", 2 for one that means "..", and

@@ -38,6 +38,10 @@ func TestReadings(t *testing.T) {
 		"/admin%3bx":            "/admin",
 		"/;x/admin":             "/admin",
 		"/x/..;y/admin":         "/admin",
+		"/x/..%00%2fadmin":      "/admin", // as "/x/..%00/admin"
+		"/x/..%20%2Fadmin":      "/admin",
+		"/x/..%20%20%5cadmin":   "/admin",
+		"/x/.%00%2f../admin":    "/admin",
 		"/%2fadmin":             "/admin",
 		"/x/a//../../admin":     "/x/admin",
 		"/a/./b/../../admin//x": "/admin/x",
