@@ -86,7 +86,22 @@ func (x *Exchange) endRetries() {
 // method of an upgrade does not count, since it says nothing about the protocol that
 // follows: "kubectl exec" runs a command with a GET.
 func (x *Exchange) repeatable() bool {
-	return idempotent(x.Head.Method) && !x.Upgrading() || x.Route.Options.RetryPost || len(wire.Get(x.Head.Fields, "idempotency-key")) > 0
+	return idempotent(x.Head.Method) && !x.Upgrading() || x.Route.Options.RetryPost || x.keyed()
+}
+
+// keyed reports whether the instance got the client's Idempotency-Key. Without it, because
+// Connection names it or request-remove does, the instance cannot know the second time.
+func (x *Exchange) keyed() bool {
+	const key = "idempotency-key"
+	if len(wire.Get(x.Head.Fields, key)) == 0 {
+		return false
+	}
+	for i := range x.request.Fields {
+		if f := &x.request.Fields[i]; f.Kind != wire.Dropped && len(f.Value) > 0 && wire.EqualFold(f.Name, key) {
+			return true
+		}
+	}
+	return false
 }
 
 // idempotent reports whether a method is idempotent (RFC 9110 section 9.2.2).

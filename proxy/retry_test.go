@@ -71,7 +71,7 @@ func TestRetryTable(t *testing.T) {
 				if c.key == "-" {
 					f.Value = nil
 				}
-				x.Head.Fields = []wire.Field{f}
+				x.Head.Fields, x.request.Fields = []wire.Field{f}, []wire.Field{f}
 			}
 			x.Start = time.Now()
 			x.Now = x.Start.Add(time.Second)

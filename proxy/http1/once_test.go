@@ -97,14 +97,17 @@ func TestRepeatedWhereAllowed(t *testing.T) {
 		tags         []string
 		times        int32
 	}{
-		"GET":                  {"GET", "", nil, 2},
-		"DELETE":               {"DELETE", "", nil, 2},
-		"GET, no retries":      {"GET", "", []string{"ingress.retries=0"}, 1},
-		"DELETE, no retries":   {"DELETE", "", []string{"ingress.retries=0"}, 1},
-		"PUT, three":           {"PUT", "", []string{"ingress.retries=3"}, 4},
-		"POST with a key":      {"POST", `Idempotency-Key: "8e03978e-40d5"`, nil, 2},
-		"POST with retry-post": {"POST", "", []string{"ingress.retry-post=on"}, 2},
-		"PATCH":                {"PATCH", "", []string{"ingress.retries=3"}, 1},
+		"GET":                {"GET", "", nil, 2},
+		"DELETE":             {"DELETE", "", nil, 2},
+		"GET, no retries":    {"GET", "", []string{"ingress.retries=0"}, 1},
+		"DELETE, no retries": {"DELETE", "", []string{"ingress.retries=0"}, 1},
+		"PUT, three":         {"PUT", "", []string{"ingress.retries=3"}, 4},
+		"POST with a key":    {"POST", `Idempotency-Key: "8e03978e-40d5"`, nil, 2},
+		// The instance does not get these keys.
+		"POST with a key of the connection": {"POST", "Connection: Idempotency-Key\r\nIdempotency-Key: \"8e03978e-40d5\"", nil, 1},
+		"POST with a key that is removed":   {"POST", `Idempotency-Key: "8e03978e-40d5"`, []string{"ingress.request-remove=Idempotency-Key"}, 1},
+		"POST with retry-post":              {"POST", "", []string{"ingress.retry-post=on"}, 2},
+		"PATCH":                             {"PATCH", "", []string{"ingress.retries=3"}, 1},
 	} {
 		for how, fail := range failures {
 			for _, warm := range []int{0, 1} {
