@@ -181,7 +181,7 @@ func (f *File) look(ctx context.Context, last reading) (r reading, hung, ok bool
 // read reads the file, or returns the last reading if the file is unchanged.
 func (f *File) read(last *reading) (r reading) {
 	r = reading{at: time.Now(), sum: last.sum}
-	file, err := os.Open(f.options.Path)
+	file, err := mayhang.Open(f.options.Path)
 	if err != nil {
 		r.err = fmt.Errorf("read static services: %w", err)
 		return r

@@ -74,3 +74,54 @@ func TestHangingFileIsTold(t *testing.T) {
 		})
 	}
 }
+
+// TestHangingFileIsReplaced: a FIFO whose writer says nothing, where a file has been, is read no
+// more once a file is there again.
+func TestHangingFileIsReplaced(t *testing.T) {
+	t.Parallel()
+	const host = "a.example.org"
+	closed := denies("a") + "namespace \"*\" {\n  policies = [\"a\"]\n}\n"
+	for _, name := range []string{"services", "config", "users_file"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			services, config, users := servicesFile(t, host), filepath.Join(dir, "serai.hcl"), filepath.Join(dir, "users")
+			replaceFile(t, users, "ann:$apr1$Vq6pu2T9$zrmGFPqiPkYHOA53MKX/p0\n")
+			auth := fmt.Sprintf("auth \"corp\" {\n  basic {\n    users_file = %q\n  }\n}\n", users)
+			replaceFile(t, config, auth)
+			n := bare(t)
+			n.run(nil, "--no-nomad", "--services="+services, "--config="+config)
+			defer n.kill(syscall.SIGTERM)
+			answers := func(want int) {
+				t.Helper()
+				until(t, fmt.Sprintf("the answer %d", want), func() bool { status, _ := get(n.http, host, "/"); return status == want })
+			}
+			answers(200)
+			path := map[string]string{"services": services, "config": config, "users_file": users}[name]
+			before, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fifo, read := fifo(t, dir, "fifo")
+			if err := os.Link(fifo, path+".next"); err != nil { // so that who writes finds it where it was
+				t.Fatal(err)
+			}
+			if err := os.Rename(path+".next", path); err != nil {
+				t.Fatal(err)
+			}
+			read() // and nothing is written
+			switch name {
+			case "services":
+				writeServices(t, path, instance(t, "web", "ingress.host="+host, "ingress.access-log=off"), instance(t, "other", "ingress.host=b.example.org"))
+				until(t, "the second service", func() bool { status, _ := get(n.http, "b.example.org", "/"); return status == 200 })
+			case "config":
+				replaceFile(t, path, closed)
+				answers(403)
+			case "users_file":
+				replaceFile(t, path, string(before))
+				replaceFile(t, config, auth+closed)
+				answers(403)
+			}
+		})
+	}
+}

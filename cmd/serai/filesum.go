@@ -8,6 +8,8 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
+
+	"serai/internal/mayhang"
 )
 
 // fileSum identifies what a file contained, or that it could not be read. The content
@@ -42,7 +44,7 @@ func (f *fileReader) reading() string {
 func (f *fileReader) whole(path string, most int64) ([]byte, error) {
 	f.at.Store(&path)
 	defer f.at.Store(nil)
-	file, err := os.Open(path)
+	file, err := mayhang.Open(path)
 	if err != nil {
 		return nil, err
 	}

@@ -1,5 +1,6 @@
 // Package mayhang answers: what becomes of a read that may never come back? One of a FIFO
-// without a writer, or from a mount whose server is gone, cannot be stopped.
+// without a writer, or from a mount whose server is gone, cannot be stopped: Open knows when
+// a FIFO's is of no use any more.
 package mayhang
 
 import (
