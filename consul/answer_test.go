@@ -141,7 +141,7 @@ func TestRequests(t *testing.T) {
 	if _, _, err := c.Service(t.Context(), "a/b c", Query{}); err != nil || got != "/v1/health/service/a%2Fb%20c?dc=dc2 t" {
 		t.Errorf("asked %s, %v", got, err)
 	}
-	if _, err := c.EachCheck(t.Context(), Critical, Query{}, func(string, string) {}); err != nil || got != "/v1/health/state/critical?dc=dc2 t" {
+	if _, err := c.EachCheck(t.Context(), Critical, Query{}, func(string, string, string) {}); err != nil || got != "/v1/health/state/critical?dc=dc2 t" {
 		t.Errorf("asked %s, %v", got, err)
 	}
 	if err := c.Leader(t.Context()); err != nil {
@@ -195,7 +195,7 @@ func FuzzAnswers(f *testing.F) {
 		if wrong := json.Unmarshal(body, &want); err == nil && (wrong != nil || len(names) != len(want)) {
 			t.Errorf("%q gave %q; want %q, %v", body, names, want, wrong)
 		}
-		_, err = c.EachCheck(t.Context(), Warning, Query{}, func(string, string) {})
+		_, err = c.EachCheck(t.Context(), Warning, Query{}, func(string, string, string) {})
 		bearable(err)
 		bearable(c.Leader(t.Context()))
 	})

@@ -202,20 +202,22 @@ func (c *Client) entries(ctx context.Context, r *request, name string, q Query, 
 }
 
 // EachCheck calls each with one check after the other that is in a state, as they arrive: with
-// its node and the ID of its service, which is empty for a check of the node. After an error
-// what each was called with means nothing.
+// its node, and with the ID and the name of its service, which are empty for a check of the node.
+// After an error what each was called with means nothing.
 // Source: https://developer.hashicorp.com/consul/api-docs/health#list-checks-in-state.
-func (c *Client) EachCheck(ctx context.Context, state string, q Query, each func(node, service string)) (Meta, error) {
+func (c *Client) EachCheck(ctx context.Context, state string, q Query, each func(node, id, service string)) (Meta, error) {
 	r := &request{kind: KindChecks, op: "list the checks that are " + state, path: "/v1/health/state/" + url.PathEscape(state), params: url.Values{}}
 	c.query(r, q)
 	return c.list(ctx, r, func(a *agentapi.Reader) (bool, error) {
 		return a.Array(func() error {
-			var node, service string
+			var node, id, service string
 			_, err := a.Object(func(field string) (err error) {
 				switch {
 				case strings.EqualFold(field, "Node"):
 					node, err = a.Text()
 				case strings.EqualFold(field, "ServiceID"):
+					id, err = a.Text()
+				case strings.EqualFold(field, "ServiceName"):
 					service, err = a.Text()
 				default:
 					err = a.Skip()
@@ -223,7 +225,7 @@ func (c *Client) EachCheck(ctx context.Context, state string, q Query, each func
 				return err
 			})
 			if err == nil {
-				each(node, service)
+				each(node, id, service)
 			}
 			return err
 		})

@@ -26,9 +26,9 @@ func TestListsOfAnyLength(t *testing.T) {
 		}
 		fmt.Fprint(b, "[")
 		for i := range 1000 {
-			fmt.Fprintf(b, `{"Node":"n","CheckID":"c%d","Output":"%s","ServiceID":"s%d","Definition":{}},`, i, strings.Repeat("x", 4096), i)
+			fmt.Fprintf(b, `{"Node":"n","CheckID":"c%d","Output":"%s","ServiceID":"s%d","ServiceName":"s","Definition":{}},`, i, strings.Repeat("x", 4096), i)
 		}
-		fmt.Fprint(b, `{"Node":"last","ServiceID":""}]`)
+		fmt.Fprint(b, `{"Node":"last","ServiceID":"1","ServiceName":"web"}]`)
 	}))
 	defer s.Close()
 	c := newTestClient(t, Options{Address: s.URL, Limits: Limits{Answer: 64 << 10}})
@@ -40,7 +40,7 @@ func TestListsOfAnyLength(t *testing.T) {
 		t.Errorf("%s, %+v, %v", got, meta, err)
 	}
 	n, last := 0, ""
-	if _, err := c.EachCheck(t.Context(), Critical, Query{}, func(node, service string) { n, last = n+1, node+"/"+service }); err != nil || n != 1001 || last != "last/" {
+	if _, err := c.EachCheck(t.Context(), Critical, Query{}, func(node, id, service string) { n, last = n+1, node+"/"+id+"/"+service }); err != nil || n != 1001 || last != "last/1/web" {
 		t.Errorf("%d checks, the last %s, %v", n, last, err)
 	}
 }

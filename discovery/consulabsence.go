@@ -27,7 +27,11 @@ func (r *consulRun) apply(f *followed, l *consulListing, surely bool, received t
 			r.tell()
 		}
 	}
+	before := r.instances(f.key)
 	r.update(f.key, listed)
+	if f.known && !sameIDs(before, r.instances(f.key)) {
+		f.moved = received
+	}
 	if r.dirty && !was && r.complete {
 		r.changed = received
 		r.set(func(s *Status) { s.Events++ })
@@ -46,13 +50,17 @@ func staying(listed, stay []*Instance) []*Instance {
 	return listed
 }
 
+// instances are what is known of a service, none when nothing is.
+func (r *consulRun) instances(key Key) []*Instance {
+	if s := r.services[key]; s != nil {
+		return s.Instances
+	}
+	return nil
+}
+
 // missing are the known instances that are not among the listed ones.
 func (r *consulRun) missing(key Key, listed []*Instance) (missing []*Instance) {
-	known := r.services[key]
-	if known == nil {
-		return nil
-	}
-	for _, i := range known.Instances {
+	for _, i := range r.instances(key) {
 		if _, found := slices.BinarySearchFunc(listed, i, byID); !found {
 			missing = append(missing, i)
 		}

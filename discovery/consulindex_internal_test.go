@@ -121,6 +121,7 @@ func TestConsulSamples(t *testing.T) {
 		state         string
 		unfit, side   bool // critical, as it is known
 		before, now   map[spot]bool
+		fresh         string
 		warning, read bool
 	}{
 		"nothing new":                        {state: consul.Critical},
@@ -136,7 +137,11 @@ func TestConsulSamples(t *testing.T) {
 		"the sidecar passes since between two lists":      {state: consul.Critical, side: true, read: true},
 		"the sidecar is critical, as before, not known":   {state: consul.Critical, before: bad("1-sidecar-proxy"), now: bad("1-sidecar-proxy"), read: true},
 		"the sidecar warns, as before, and may":           {state: consul.Warning, warning: true, before: bad("1-sidecar-proxy"), now: bad("1-sidecar-proxy")},
-		"somebody else's":                                 {state: consul.Critical, now: bad("2", "2-sidecar-proxy")},
+		"somebody else's":                                 {state: consul.Critical, now: bad("2", "2-sidecar-proxy"), fresh: "webs"},
+		"a new one":                                       {state: consul.Critical, now: bad("2"), fresh: "web", read: true},
+		"a new one, which warns":                          {state: consul.Warning, now: bad("2"), fresh: "web", read: true},
+		"a new one, still":                                {state: consul.Critical, before: bad("2"), now: bad("2")},
+		"a new sidecar":                                   {state: consul.Critical, now: bad("2-sidecar-proxy"), fresh: "web-sidecar-proxy", read: true},
 		"critical, of what is critical: not the warnings": {state: consul.Warning, unfit: true, side: true},
 	} {
 		r := runOf(t, ConsulOptions{Warning: c.warning})
@@ -151,7 +156,7 @@ func TestConsulSamples(t *testing.T) {
 		}
 		r.know(f, &consulListing{entries: []consul.Entry{entry}, sidecars: []consul.Entry{side}, meta: consul.Meta{Index: 12}, ofSidecars: consul.Meta{Index: 12}, meshed: true})
 		r.samples[c.state] = c.before
-		r.sampled(c.state, c.now)
+		r.sampled(c.state, c.now, map[string]bool{c.fresh: true})
 		if f.queued != c.read {
 			t.Errorf("%s: is read %v, want %v", name, f.queued, c.read)
 		}

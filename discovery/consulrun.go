@@ -26,23 +26,25 @@ type consulRun struct {
 	asks context.Context
 	end  context.CancelFunc
 
-	followed map[string]*followed
-	sidecars map[*followed]bool // those that stand for another service
-	queue    []*followed        // to be read
-	all      []*followed        // to be read besides, at a rate, since something has changed somewhere
-	turn     int                // counts what is read of both
-	pace     *rate.Limiter      // of that
-	paused   bool               // until the rate permits another one
-	reading  int                // being read
-	large    chan struct{}      // holds one, while a service is read with more than usualAnswer
-	watching int                // services that have a query of their own
-	spent    int                // queries of these
-	listed   int                // services in the catalog, by its size, also those of others
-	catalog  uint64             // the index of the list of services, 0 before it has been read
-	relisted bool               // that list was read since a hold began
-	doubted  bool               // that index went back, which may be a leader that has not read its log
-	denies   bool               // as that list said: see consul.Meta
-	pause    backoff            // of that list
+	followed     map[string]*followed
+	sidecars     map[*followed]bool // those that stand for another service
+	queue        []*followed        // to be read
+	all          []*followed        // to be read besides, at a rate, since something has changed somewhere
+	deploys      []*followed        // those of them that come before their turn
+	turn         int                // counts what is read of queue and all
+	turnOfDeploy bool               // the next one of all is one of deploys
+	pace         *rate.Limiter      // of that
+	paused       bool               // until the rate permits another one
+	reading      int                // being read
+	large        chan struct{}      // holds one, while a service is read with more than usualAnswer
+	watching     int                // services that have a query of their own
+	spent        int                // queries of these
+	listed       int                // services in the catalog, by its size, also those of others
+	catalog      uint64             // the index of the list of services, 0 before it has been read
+	relisted     bool               // that list was read since a hold began
+	doubted      bool               // that index went back, which may be a leader that has not read its log
+	denies       bool               // as that list said: see consul.Meta
+	pause        backoff            // of that list
 
 	// troubles are what cannot be followed, by what is asked: the name of a service, or one
 	// of those below, which are no names.
@@ -105,9 +107,11 @@ type followed struct {
 	watched, asking, reading, again bool
 	queries                         int
 	stop                            context.CancelFunc
-	// queued says that it is in the queue, later that it is among all that are read after it,
-	// and surely that only the leader is to be believed.
-	queued, later, surely bool
+	// queued says that it is in the queue, later that it is to be read after that, inAll that it has
+	// a place among all these, and surely that only the leader is to be believed.
+	queued, later, inAll, surely bool
+	// moved is when its instances came or went last, zero for never since it is known.
+	moved time.Time
 	// held says that its instances may have been registered before the index went back, and
 	// that the time for which they stay is over.
 	held  bool
@@ -157,10 +161,10 @@ func (r *consulRun) begin() {
 func (r *consulRun) again() {
 	r.end()
 	r.asks, r.end = context.WithCancel(r.ctx)
-	r.queue, r.all, r.reading, r.paused = nil, nil, 0, false
+	r.queue, r.all, r.deploys, r.reading, r.paused = nil, nil, nil, 0, false
 	clear(r.sampling)
 	for _, f := range r.followed {
-		f.asking, f.reading, f.again, f.queued, f.later = false, false, false, false, false
+		f.asking, f.reading, f.again, f.queued, f.later, f.inAll = false, false, false, false, false, false
 		r.enqueue(f, f.surely)
 	}
 	r.askCatalog(0, 0)
@@ -258,6 +262,7 @@ func (r *consulRun) list(ours map[string]bool, meta consul.Meta) {
 		}
 		r.leave(f)
 	}
+	r.lookAgainAtDeploys()
 	r.settleAlone()
 	r.set(func(s *Status) { s.Index, s.Heard, s.Scans = meta.Index, time.Now(), s.Scans+1 })
 	r.settle()

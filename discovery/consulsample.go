@@ -24,13 +24,18 @@ func (r *consulRun) sample() {
 }
 
 func (r *consulRun) askChecks(state string, index uint64, after time.Duration) {
-	q := consul.Query{Index: index, Wait: r.wait(r.listed, forEachListed)}
+	q, before := consul.Query{Index: index, Wait: r.wait(r.listed, forEachListed)}, r.samples[state]
 	r.do(r.asks, after, func(ctx context.Context) func() {
 		began := time.Now()
-		spots, full := make(map[spot]bool), r.options.Store.rows()
-		meta, err := r.options.Client.EachCheck(ctx, state, q, func(node, service string) {
-			if _, room := full.take(ConsulNamespace, size{1, rowBytes + len(node) + len(service)}); room {
-				spots[spot{node, service}] = true
+		spots, fresh, full := make(map[spot]bool), make(map[string]bool), r.options.Store.rows()
+		meta, err := r.options.Client.EachCheck(ctx, state, q, func(node, id, service string) {
+			if _, room := full.take(ConsulNamespace, size{1, rowBytes + len(node) + len(id) + len(service)}); !room {
+				return
+			}
+			at := spot{node, id}
+			spots[at] = true
+			if before != nil && !before[at] && service != "" {
+				fresh[service] = true
 			}
 		})
 		return func() {
@@ -45,41 +50,40 @@ func (r *consulRun) askChecks(state string, index uint64, after time.Duration) {
 				delete(r.sampling, state)
 				return
 			}
-			r.sampled(state, spots)
+			r.sampled(state, spots, fresh)
 			r.askChecks(state, meta.Index, pace(index, &meta, began))
 		}
 	})
 }
 
 // sampled has those services read of which the list of checks says something else than what
-// is known, or than it said before.
-func (r *consulRun) sampled(state string, now map[spot]bool) {
+// is known, or than it said before. Fresh are the names of services that have a check in the list
+// which it did not have before: a check of a new instance is critical until it has run, unless its
+// registration says otherwise, and so this is how most of them are known at once.
+func (r *consulRun) sampled(state string, now map[spot]bool, fresh map[string]bool) {
 	before := r.samples[state]
 	r.samples[state] = now
 	counts := state == consul.Critical || !r.options.Warning
+	differs := func(at, on spot, unfit string) bool {
+		bad := now[at] || now[on]
+		return bad != (before[at] || before[on]) || counts && bad && unfit == "" || unfit == inConsul(state) && !bad
+	}
 	for _, f := range r.followed {
 		s := r.services[f.key]
-		if f.watched || s == nil {
+		if f.watched || !f.known {
 			continue
 		}
-		for _, i := range s.Instances {
-			at, on := spot{i.Node, strings.TrimPrefix(i.ID, i.Node+"/")}, spot{i.Node, ""}
+		read := fresh[f.name]
+		for n := 0; s != nil && !read && n < len(s.Instances); n++ {
+			i := s.Instances[n]
+			on := spot{i.Node, ""}
+			read = differs(spot{i.Node, strings.TrimPrefix(i.ID, i.Node+"/")}, on, i.Unfit)
 			if side := (spot{i.Node, sidecarID(i)}); side.id != "" && !i.Sidecar.Only {
-				bad := now[side] || now[on]
-				if bad != (before[side] || before[on]) || counts && bad && i.Sidecar.Unfit == "" || i.Sidecar.Unfit == inConsul(state) && !bad {
-					r.enqueue(f, true)
-					break
-				}
+				read = read || fresh[i.Sidecar.Name] || differs(side, on, i.Sidecar.Unfit)
 			}
-			bad := now[at] || now[on]
-			if bad != (before[at] || before[on]) || counts && bad && i.Unfit == "" {
-				r.enqueue(f, true)
-				break
-			}
-			if i.Unfit == inConsul(state) && !bad {
-				r.enqueue(f, true)
-				break
-			}
+		}
+		if read {
+			r.enqueue(f, true)
 		}
 	}
 }
@@ -90,47 +94,4 @@ func sidecarID(i *Instance) string {
 		return ""
 	}
 	return i.Sidecar.ID
-}
-
-// How many services without a query of their own are read a second, and at once, when the list
-// of services shows that something has changed somewhere: each is a request to the leader, of
-// every serai.
-const (
-	allRate   = 100
-	allAtOnce = 1000
-)
-
-// lookAgain has a service read in its turn, since it may have changed.
-func (r *consulRun) lookAgain(f *followed) {
-	f.surely = true
-	switch {
-	case f.asking:
-		f.again = true
-	case !f.queued && !f.later:
-		f.later = true
-		r.all = append(r.all, f)
-	}
-}
-
-// nextOfAll is the next service whose turn it is, nil when there is none, or none yet.
-func (r *consulRun) nextOfAll() *followed {
-	for len(r.all) > 0 {
-		f := r.all[0]
-		if !f.later || f.queued || r.followed[f.name] != f {
-			f.later = false
-			r.all = r.all[1:] // it has been read, will be, or is gone
-			continue
-		}
-		if r.paused {
-			return nil
-		}
-		if !r.pace.Allow() {
-			r.paused = true
-			r.do(r.asks, time.Second/allRate, func(context.Context) func() { return func() { r.paused = false } })
-			return nil
-		}
-		r.all = r.all[1:]
-		return f
-	}
-	return nil
 }

@@ -72,7 +72,10 @@ func (c *scaleCommand) runInConsul(ctx context.Context) error {
 		{"cold start", func() error { return f.begin(&running) }},
 		{"steady state", f.rest},
 		{"checks change", f.checks},
-		{"instances come", f.come},
+		{"a deploy: critical", f.start},
+		{"they pass", f.ready},
+		{"they go", f.stop},
+		{"instances come, passing", f.come},
 		{"instances go", f.leave},
 		{"new services", f.routes},
 		{"all connections lost", f.disconnect},
@@ -199,14 +202,34 @@ func (f *consulFlock) checks() error {
 	})
 }
 
-func (f *consulFlock) come() error {
-	return f.follow(f.Times, func(n int) error { return f.register(n%f.Ours, f.Instances+n, consul.Passing) },
+// start registers instances as agents do: critical, until the check has run. Ready has them pass.
+func (f *consulFlock) start() error {
+	return f.follow(f.Times, func(n int) error { return f.register(n%f.Ours, f.Instances+n, consul.Critical) },
 		func(s *discovery.Snapshot, n int) bool { return f.find(s, n%f.Ours, f.Instances+n) != nil })
 }
 
-func (f *consulFlock) leave() error {
-	return f.follow(f.Times, func(n int) error { return f.deregister(n%f.Ours, f.Instances+n) },
-		func(s *discovery.Snapshot, n int) bool { return f.find(s, n%f.Ours, f.Instances+n) == nil })
+func (f *consulFlock) ready() error {
+	return f.follow(f.Times, func(n int) error { return f.register(n%f.Ours, f.Instances+n, consul.Passing) },
+		func(s *discovery.Snapshot, n int) bool {
+			i := f.find(s, n%f.Ours, f.Instances+n)
+			return i != nil && i.Unfit == ""
+		})
+}
+
+func (f *consulFlock) stop() error { return f.goFrom(0) }
+
+// come registers instances of which no check tells, of services after those of the deploy.
+func (f *consulFlock) come() error {
+	return f.follow(f.Times, func(n int) error { return f.register((f.Times+n)%f.Ours, f.Instances+n, consul.Passing) },
+		func(s *discovery.Snapshot, n int) bool { return f.find(s, (f.Times+n)%f.Ours, f.Instances+n) != nil })
+}
+
+func (f *consulFlock) leave() error { return f.goFrom(f.Times) }
+
+// goFrom deregisters the instances that came, of the services from one on.
+func (f *consulFlock) goFrom(first int) error {
+	return f.follow(f.Times, func(n int) error { return f.deregister((first+n)%f.Ours, f.Instances+n) },
+		func(s *discovery.Snapshot, n int) bool { return f.find(s, (first+n)%f.Ours, f.Instances+n) == nil })
 }
 
 // routes registers services, and asks the whole serai for each until it has its answer.
