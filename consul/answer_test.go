@@ -214,3 +214,34 @@ func TestNamesInAnotherCase(t *testing.T) {
 		t.Errorf("web has %d instances: %v", len(entries), err)
 	}
 }
+
+// TestIndexesOfInstances: Consul numbers its changes one by one. What has a number that no Consul
+// reaches comes from elsewhere, and would be taken for older or newer than everything.
+func TestIndexesOfInstances(t *testing.T) {
+	for _, field := range []string{"CreateIndex", "ModifyIndex"} {
+		for index, good := range map[string]bool{"0": true, "4503599627370495": true, "4503599627370496": false, "18446744073709551615": false, "-1": false, "1.5": false} {
+			c := newTestClient(t, Options{})
+			c.http.Transport = answering{"7", fmt.Appendf(nil, `[{"Node":{"Node":"n"},"Service":{"ID":"1","Service":"web",%q:%s}}]`, field, index)}
+			if _, _, err := c.Service(t.Context(), "web", Query{}); (err == nil) != good || !good && !errors.Is(err, ErrBadAnswer) {
+				t.Errorf("%s %s: %v", field, index, err)
+			}
+		}
+	}
+}
+
+// TestShortAnswersAreBounded: of what is a few thousand bytes no more than a megabyte is read, also
+// where lists may have more.
+func TestShortAnswersAreBounded(t *testing.T) {
+	c := newTestClient(t, Options{})
+	c.http.Transport = answering{"7", fmt.Appendf(nil, `{"Allowed":true,"TrustDomain":"a","Roots":[{}],"CertPEM":"a","PrivateKeyPEM":%q}`, strings.Repeat("x", mostOfMesh))}
+	for name, ask := range map[string]func() error{
+		"certificate": func() error { _, _, err := c.Leaf(t.Context(), "serai", Query{}); return err },
+		"roots":       func() error { _, _, err := c.Roots(t.Context(), Query{}); return err },
+		"intention":   func() error { _, err := c.Intended(t.Context(), "serai", "web"); return err },
+		"leader":      func() error { return c.Leader(t.Context()) },
+	} {
+		if err := ask(); !errors.Is(err, ErrTooLong) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -189,8 +189,12 @@ func (c *Client) entries(ctx context.Context, r *request, name string, q Query, 
 			return found != name && strings.EqualFold(found, name)
 		})
 		for i := range entries {
-			if e := &entries[i]; of(&e.Service) != name || e.Service.ID == "" || e.Node.Node == "" {
+			e := &entries[i]
+			if of(&e.Service) != name || e.Service.ID == "" || e.Node.Node == "" {
 				return insane(r, "it has an instance of service %q with ID %q and node %q", of(&e.Service), e.Service.ID, e.Node.Node)
+			}
+			if index := max(e.Service.CreateIndex, e.Service.ModifyIndex); index >= noIndex {
+				return insane(r, "it has an instance with index %d, which none has", index)
 			}
 		}
 		return nil
@@ -235,7 +239,7 @@ func (c *Client) EachCheck(ctx context.Context, state string, q Query, each func
 // Leader returns nil when the agent answers and its servers have a leader.
 // Source: https://developer.hashicorp.com/consul/api-docs/status#get-raft-leader.
 func (c *Client) Leader(ctx context.Context) error {
-	r := &request{kind: KindLeader, op: "ask who leads", path: "/v1/status/leader", params: url.Values{}}
+	r := &request{kind: KindLeader, op: "ask who leads", path: "/v1/status/leader", params: url.Values{}, most: 64 << 10}
 	c.datacenter(r)
 	return c.do(ctx, r, func(_ http.Header, body []byte) error {
 		var leader string

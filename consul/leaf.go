@@ -37,11 +37,14 @@ type Root struct {
 	Active   bool
 }
 
+// mostOfMesh is how many bytes are read of a certificate, or of all roots: both have a few thousand.
+const mostOfMesh = 1 << 20
+
 // Leaf reads the certificate of a service, which the agent issues when it has none. The
 // token needs service:write of that service. A blocking query returns when the agent has
 // renewed it.
 func (c *Client) Leaf(ctx context.Context, service string, q Query) (Leaf, Meta, error) {
-	r := &request{kind: KindLeaf, op: fmt.Sprintf("get a certificate for service %q", service), path: "/v1/agent/connect/ca/leaf/" + url.PathEscape(service), params: url.Values{}}
+	r := &request{kind: KindLeaf, op: fmt.Sprintf("get a certificate for service %q", service), path: "/v1/agent/connect/ca/leaf/" + url.PathEscape(service), params: url.Values{}, most: mostOfMesh}
 	wait(r, q)
 	var leaf Leaf
 	var meta Meta
@@ -66,7 +69,7 @@ func (c *Client) Leaf(ctx context.Context, service string, q Query) (Leaf, Meta,
 
 // Roots reads the authorities of the mesh.
 func (c *Client) Roots(ctx context.Context, q Query) (Roots, Meta, error) {
-	r := &request{kind: KindRoots, op: "read the roots of the mesh", path: "/v1/agent/connect/ca/roots", params: url.Values{}}
+	r := &request{kind: KindRoots, op: "read the roots of the mesh", path: "/v1/agent/connect/ca/roots", params: url.Values{}, most: mostOfMesh}
 	wait(r, q)
 	var roots Roots
 	var meta Meta
@@ -91,7 +94,7 @@ func (c *Client) Roots(ctx context.Context, q Query) (Roots, Meta, error) {
 // Source: https://developer.hashicorp.com/consul/api-docs/connect/intentions#check-intention-result.
 func (c *Client) Intended(ctx context.Context, source, destination string) (bool, error) {
 	r := &request{kind: KindIntention, op: fmt.Sprintf("ask whether %q may connect to %q", source, destination), path: "/v1/connect/intentions/check",
-		params: url.Values{"source": {source}, "destination": {destination}}}
+		params: url.Values{"source": {source}, "destination": {destination}}, most: mostOfMesh}
 	c.datacenter(r)
 	var answer struct{ Allowed *bool }
 	err := c.do(ctx, r, func(_ http.Header, body []byte) error {

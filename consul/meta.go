@@ -74,10 +74,14 @@ type Meta struct {
 	Size int
 }
 
+// noIndex is beyond all indexes: a Consul that made a million changes a second would get there in a
+// century.
+const noIndex = 1 << 52
+
 // readMeta reads the X-Consul headers. A list without an index did not come from an agent.
 func readMeta(r *request, h http.Header, size int) (Meta, error) {
 	index, err := strconv.ParseUint(h.Get("X-Consul-Index"), 10, 64)
-	if err != nil || index >= 1<<52 {
+	if err != nil || index >= noIndex {
 		e := insane(r, "its X-Consul-Index is %q, which is none", excerpt([]byte(h.Get("X-Consul-Index")), r.token))
 		e.Advice = "an agent sends one: does CONSUL_HTTP_ADDR lead to something else, or to a proxy that drops headers?"
 		return Meta{}, e

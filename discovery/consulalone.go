@@ -61,9 +61,20 @@ func (r *consulRun) settleAlone() {
 			r.giveUp(f)
 			r.enqueue(f, false)
 		} else {
-			r.update(f.key, nil)
+			r.update(f.key, withoutSidecars(r.instances(f.key)))
 		}
 	}
+}
+
+// withoutSidecars are those of a service's instances that are no sidecars: where somebody has
+// registered these under its name.
+func withoutSidecars(all []*Instance) (rest []*Instance) {
+	for _, i := range all {
+		if i.Sidecar == nil || !i.Sidecar.Only || i.Sidecar.ID == "" {
+			rest = append(rest, i)
+		}
+	}
+	return rest
 }
 
 // yield reports whether a service stays as it is known for now: it is about to lose its tags, and

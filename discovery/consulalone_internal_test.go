@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -164,4 +165,48 @@ func sidecarOfAnother() consul.Entry {
 	e := taggedSidecar("1", 11)
 	e.Service.Proxy.DestinationServiceName = "other"
 	return e
+}
+
+// TestConsulSidecarAmongInstances: where somebody registers a sidecar of another service under the
+// name of one, it comes and goes with its own service, and the instances stay.
+func TestConsulSidecarAmongInstances(t *testing.T) {
+	p := pairOf(t)
+	p.answer(true, p.web, taggedEntry("1", 10), func() consul.Entry {
+		e := sidecarOfAnother()
+		e.Service.Service = "web"
+		return e
+	}())
+	p.has(t, "with a stranger's sidecar", "n1/1", "n1/1-sidecar-proxy")
+	other := &followed{name: "other", key: Key{ConsulNamespace, "other"}, listed: true, known: true}
+	p.followed["other"] = other
+	e := taggedEntry("3", 12)
+	e.Service.Service = "other"
+	p.answer(true, other, e)
+	p.has(t, "when its service has come", "n1/1", "n1/3")
+}
+
+// TestConsulSidecarsOfEachOther: sidecars that stand for each other, or for themselves, are no way
+// to anything, in whatever order they are read.
+func TestConsulSidecarsOfEachOther(t *testing.T) {
+	for range 20 {
+		p := &pair{consulRun: runOf(t, ConsulOptions{}), index: 100}
+		names := []string{"a", "b", "self"}
+		for _, name := range names {
+			p.followed[name] = &followed{name: name, key: Key{ConsulNamespace, name}, listed: true, known: true}
+		}
+		for range 5 {
+			for n, of := range []string{"b", "a", "self"} {
+				e := taggedSidecar(fmt.Sprint(n), 11)
+				e.Service.Service, e.Service.Proxy.DestinationServiceName = names[n], of
+				p.answer(true, p.followed[names[n]], e)
+				p.dirty = true
+			}
+		}
+		p.queue = nil
+		p.settleAlone()
+		if len(p.queue) > 0 {
+			t.Errorf("%d are read again and again", len(p.queue))
+		}
+		p.has(t, "of each other")
+	}
 }

@@ -228,6 +228,33 @@ func TestConsulNoCircle(t *testing.T) {
 	w.neverWithout(inConsul("web", "n1", "1"))
 }
 
+// TestConsulIndexRises: an agent that answers each query that waits at once, at a higher index, has
+// each asked ten times a second only; and what changes meanwhile is known.
+func TestConsulIndexRises(t *testing.T) {
+	t.Parallel()
+	a, w := faultyConsul(t, discovery.ConsulOptions{Watches: 1})
+	c := consulCatalog{t: t, url: a.url}
+	for n := range 4 {
+		c.register("n1", consulService{ID: fmt.Sprint("more", n), Service: fmt.Sprint("more", n), Tags: []string{ours}, Port: 80}, consul.Critical)
+	}
+	w.until("all services", func(s discovery.Status) bool { return s.Services == 5 })
+	defer a.Inject("", consulsim.Rising())()
+	a.Disconnect() // all ask again
+	before, most := a.Counts().Requests, 0
+	time.Sleep(5 * time.Second)
+	for kind, n := range a.Counts().Requests {
+		if n -= before[kind]; n > 650 {
+			t.Errorf("%s: %d requests in five seconds", kind, n)
+		}
+		most = max(most, n)
+	}
+	if most < 20 {
+		t.Errorf("at most %d requests: the index does not rise", most)
+	}
+	c.register("n1", web("2"), consul.Passing)
+	w.until("the second instance", func(s discovery.Status) bool { return s.Instances == 6 })
+}
+
 // TestConsulHiddenFromTheList: an agent goes on to answer queries for a service from what it
 // follows already, after requests without a token have lost their rights. That the service is not
 // listed any more shows it, and goes on to.

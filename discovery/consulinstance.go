@@ -65,7 +65,7 @@ func (o *ConsulOptions) instance(e *consul.Entry) (i *Instance, share int) {
 	default:
 		i.Unfit = inConsul(state)
 	}
-	return i, max(share, 1)
+	return i, min(max(share, 1), mostShare)
 }
 
 // instanceID is the ID of an Instance: one of Consul is unique on its node only.
@@ -151,18 +151,23 @@ func allocOf(id string) string {
 	return rest[:allocLen]
 }
 
-// mostWeight is the largest weight that is given to an instance.
-const mostWeight = 1000
+// mostWeight is the largest weight that is given to an instance, mostShare the largest that Consul
+// lets one have (https://developer.hashicorp.com/consul/docs/services/configuration/services-configuration-reference#weights).
+const (
+	mostWeight = 1000
+	mostShare  = 65535
+)
 
 // weigh gives instances the weights that Consul gives them, none where they are all equal.
 func weigh(all []*Instance, shares []int) {
-	most := 1
-	for _, share := range shares {
-		most = max(most, share)
+	if len(shares) == 0 {
+		return
+	}
+	most := slices.Max(shares)
+	if slices.Min(shares) == most {
+		return
 	}
 	for n, i := range all {
-		if slices.Min(shares) < most {
-			i.Weight = max(1, int(int64(shares[n])*mostWeight/int64(most)))
-		}
+		i.Weight = max(1, shares[n]*mostWeight/most)
 	}
 }

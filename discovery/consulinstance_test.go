@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"testing"
+	"time"
 
 	"serai/consul"
 )
@@ -99,6 +100,7 @@ func TestConsulWeights(t *testing.T) {
 		{passing: []int{1, 65535}, want: []int{1, 1000}},
 		{passing: []int{0, 1}, want: []int{0, 0}}, // as it is where nobody gave one
 		{passing: []int{-5, 2}, want: []int{500, 1000}},
+		{passing: []int{1 << 62, 1 << 62, 1}, want: []int{1000, 1000, 1}},
 		{passing: []int{10, 10}, warning: []int{1, 10}, state: "warning", want: []int{100, 1000}},
 	} {
 		var entries []consul.Entry
@@ -132,5 +134,23 @@ func TestPositions(t *testing.T) {
 		if got, ofConsul := Position(consulOrder + index); got != index || !ofConsul {
 			t.Errorf("%d of Consul is %d, %v", index, got, ofConsul)
 		}
+	}
+}
+
+// TestConsulWeighsMany: a service with very many instances is weighed in a moment.
+func TestConsulWeighsMany(t *testing.T) {
+	all, shares := make([]*Instance, 300_000), make([]int, 300_000)
+	for n := range all {
+		all[n], shares[n] = &Instance{}, 1+n%2
+	}
+	ended := make(chan struct{})
+	go func() { weigh(all, shares); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(30 * time.Second):
+		t.Fatal("it takes more than half a minute")
+	}
+	if all[0].Weight != 500 || all[1].Weight != 1000 {
+		t.Errorf("weights %d and %d", all[0].Weight, all[1].Weight)
 	}
 }

@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -87,12 +88,15 @@ func (r *consulRun) ask(f *followed, last *consulListing, q consul.Query, after 
 			f.pause.reset()
 			r.well(f.name)
 			f.surely = false
+			pause := now.pause(last, began)
+			if last != nil {
+				f.turns = cmp.Or(f.turns, newTurns())
+				pause = max(pause, f.turns.Reserve().Delay())
+				f.slow = pause
+			}
 			if !surely && f.behind(&now) {
 				// A server that has not read its log yet lists what has gone. Or Consul
 				// was restored: then the leader says so.
-				if last != nil {
-					f.slow = now.pause(last, began)
-				}
 				r.enqueue(f, true)
 				return
 			}
@@ -100,10 +104,7 @@ func (r *consulRun) ask(f *followed, last *consulListing, q consul.Query, after 
 			if again {
 				r.enqueue(f, true)
 			}
-			pause := now.pause(last, began)
-			if last != nil {
-				f.slow = pause
-			} else {
+			if last == nil {
 				pause, f.slow = max(pause, f.slow), 0
 			}
 			now.entries, now.sidecars = nil, nil
@@ -182,25 +183,6 @@ func (r *consulRun) leave(f *followed) {
 	r.queue = slices.DeleteFunc(r.queue, func(o *followed) bool { return o == f })
 	r.unwatch(f)
 	r.giveUp(f)
-}
-
-// What a wait costs, when it ends with nothing new: a query for a service costs the agent a
-// millisecond or less, a list costs the servers a hundred bytes for each service in it.
-const (
-	forEachQuery  = time.Second / 2
-	forEachListed = 30 * time.Millisecond
-	bytesListed   = 100
-)
-
-// wait is how long a query waits of which there are n, or whose list has n services. An agent,
-// or a proxy before it, may have lost one that waits, and the connection does not show it; so
-// the wait is short where that costs little.
-func (r *consulRun) wait(n int, each time.Duration) time.Duration {
-	const shortest, longest = time.Minute, 5 * time.Minute
-	if r.options.Wait > 0 {
-		return around(r.options.Wait)
-	}
-	return around(min(max(shortest, time.Duration(n)*each), longest))
 }
 
 // triesAtStart is how often a service is asked for in vain until the start of all others does

@@ -133,7 +133,7 @@ func (r *consulReading) next(last *consulListing, q consul.Query) (next consulLi
 func (r *consulReading) lookUp(ctx context.Context, list consulList, name string, q consul.Query) ([]consul.Entry, consul.Meta, error) {
 	client, hidden := r.options.Client, false
 	check := func() error {
-		servers, _, err := client.Service(ctx, consul.OwnService, consul.Query{})
+		servers, _, err := client.Service(ctx, consul.OwnService, consul.Query{Most: usualAnswer})
 		hidden = hidden || len(servers) == 0
 		return err
 	}

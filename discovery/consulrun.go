@@ -46,6 +46,9 @@ type consulRun struct {
 	denies       bool               // as that list said: see consul.Meta
 	pause        backoff            // of that list
 
+	// turns are how often that list, and those of checks, may be asked for, by their names.
+	turns map[string]*rate.Limiter
+
 	// troubles are what cannot be followed, by what is asked: the name of a service, or one
 	// of those below, which are no names.
 	troubles map[string]error
@@ -71,6 +74,7 @@ func (c *Consul) newRun(ctx context.Context, running *sync.WaitGroup) *consulRun
 		Consul: c, view: newView(c.options.Prefix, c.options.Initial, c.options.Store), box: newMailbox(),
 		ctx: ctx, running: running, results: make(chan result), large: make(chan struct{}, 1), pace: rate.NewLimiter(allRate, allAtOnce),
 		followed: make(map[string]*followed), sidecars: make(map[*followed]bool), troubles: make(map[string]error),
+		turns:    map[string]*rate.Limiter{theCatalog: newTurns(), consul.Critical: newTurns(), consul.Warning: newTurns()},
 		sampling: make(map[string]bool), samples: make(map[string]map[spot]bool), hidden: make(map[string]bool),
 	}
 }
@@ -119,6 +123,8 @@ type followed struct {
 	// slow is the pause after a wait that has told nothing newer, also where the leader has been
 	// asked since.
 	slow time.Duration
+	// turns are how often it is waited for, nil before it is.
+	turns *rate.Limiter
 	// index and indexOfSidecars are those of the last answers that were believed.
 	index, indexOfSidecars uint64
 }
@@ -217,23 +223,9 @@ func (r *consulRun) askCatalog(index uint64, after time.Duration) {
 				return
 			}
 			r.list(ours, meta)
-			r.askCatalog(meta.Index, pace(index, &meta, began))
+			r.askCatalog(meta.Index, max(pace(index, &meta, began), r.turns[theCatalog].Reserve().Delay()))
 		}
 	})
-}
-
-// The most that is read of one list, in bytes a second, on average.
-const bytesPerSecond = 1 << 20
-
-// pace is the pause after an answer: a list that changes all the time costs no more than a
-// share of the network and of the agent, and an agent that does not wait, or answers as of an
-// older index, does not make us ask in a circle.
-func pace(index uint64, meta *consul.Meta, began time.Time) time.Duration {
-	pause := time.Duration(meta.Size) * time.Second / bytesPerSecond
-	if meta.Index <= index && time.Since(began) < time.Second {
-		pause = max(pause, time.Second)
-	}
-	return pause
 }
 
 // list applies the list of services, of which those are ours that carry our tags, as many as

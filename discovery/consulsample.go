@@ -51,7 +51,7 @@ func (r *consulRun) askChecks(state string, index uint64, after time.Duration) {
 				return
 			}
 			r.sampled(state, spots, fresh)
-			r.askChecks(state, meta.Index, pace(index, &meta, began))
+			r.askChecks(state, meta.Index, max(pace(index, &meta, began), r.turns[state].Reserve().Delay()))
 		}
 	})
 }

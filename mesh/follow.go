@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"serai/consul"
 	"serai/internal/sleep"
 )
@@ -56,7 +58,8 @@ var errRefreshed = errors.New("read again at once")
 // somebody asks, it reads what is valid now.
 func (m *Mesh) follow(ctx context.Context, f *followed, read func(context.Context, consul.Query) (consul.Meta, error)) {
 	index, pause := uint64(0), shortestPause
-	for ctx.Err() == nil {
+	turns := rate.NewLimiter(rate.Every(mostRefreshed/2), 20) // also where each answer has a higher index than the last
+	for turns.Wait(ctx) == nil {
 		began := time.Now()
 		meta, err := m.once(ctx, f, read, index)
 		switch {

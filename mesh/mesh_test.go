@@ -157,7 +157,7 @@ const domain = "11111111-2222-3333-4444-555555555555.consul"
 func id(service string) string { return "spiffe://" + domain + "/ns/default/dc/dc1/svc/" + service }
 
 // newMesh runs a Mesh with an agent until the test ends.
-func newMesh(t *testing.T, a *agent) *mesh.Mesh {
+func newMesh(t *testing.T, a http.Handler) *mesh.Mesh {
 	t.Helper()
 	server := httptest.NewServer(a)
 	client, err := consul.NewClient(consul.Options{Address: server.URL})

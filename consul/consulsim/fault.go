@@ -133,6 +133,22 @@ func (w *indexWriter) Write(b []byte) (int, error) {
 	return w.ResponseWriter.Write(b)
 }
 
+// Rising answers the truth at once, at an index that is always beyond what is waited for.
+func Rising() Fault {
+	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		p := r.URL.Query()
+		index, _ := strconv.ParseUint(p.Get("index"), 10, 64)
+		if index == 0 {
+			next.ServeHTTP(w, r)
+			return
+		}
+		p.Del("index")
+		at := r.Clone(r.Context())
+		at.URL.RawQuery = p.Encode()
+		next.ServeHTTP(&indexWriter{w, index + 1}, at)
+	}
+}
+
 // Lost answers the truth as a server does that has lost its leader: stale, and since
 // when.
 func Lost(contact time.Duration) Fault {
