@@ -59,7 +59,9 @@ func (c *scaleCommand) runInConsul(ctx context.Context) error {
 			}
 		}
 	}
-	f.serai, err = startSerai(ctx, c.Binary, "", "--no-nomad", "--consul="+f.socket, "--consul-watches="+strconv.Itoa(c.Watches))
+	f.serai, err = startSerai(ctx, c.Binary, "", "--no-nomad", "--consul="+f.socket, "--consul-watches="+strconv.Itoa(c.Watches),
+		// All of Consul is one namespace.
+		"--max-claims-namespace="+strconv.Itoa(c.Ours+100), "--max-claims-total="+strconv.Itoa(c.Ours+100))
 	if err != nil {
 		return err
 	}
