@@ -9,7 +9,6 @@ import (
 
 	"serai/router"
 	"serai/upstream"
-	"serai/wire"
 )
 
 // Tracing is how requests are traced. A Tracing is used by one Proxy.
@@ -185,34 +184,6 @@ func (x *Exchange) TraceID() (id TraceID, ok bool) {
 	return x.trace.ID, true
 }
 
-// appendTraceFields appends the fields for whoever is asked next. A route that is not traced
-// passes the client's on.
-func (x *Exchange) appendTraceFields(dst []wire.Field) []wire.Field {
-	r := x.trace
-	p := traceParent{id: r.ID}
-	if r.random {
-		p.flags |= flagRandom
-	}
-	if r.Sampled {
-		p.flags |= flagSampled
-	}
-	if !x.traced() {
-		if r.Parent == (SpanID{}) {
-			return dst
-		}
-		p.span, p.flags = r.Parent, r.asked
-	} else if n := len(r.Attempts); n > 0 {
-		p.span = r.Attempts[n-1].Span
-	} else {
-		p.span = r.spanID()
-	}
-	dst = append(dst, wire.Field{Name: nameTraceParent, Value: x.values.Keep(p.append(x.values.Start()))})
-	if len(r.State) > 0 {
-		dst = append(dst, wire.Field{Name: nameTraceState, Value: r.State})
-	}
-	return dst
-}
-
 // beginAttempt records that the request is sent to m.
 func (r *Trace) beginAttempt(x *Exchange, m *upstream.Member) {
 	x.answer.Connected, x.answer.FirstByte = 0, 0 // also where nothing is sent
@@ -301,22 +272,4 @@ func (x *Exchange) failed() bool {
 		}
 	}
 	return x.Status >= 500 || x.Reason != "" && (x.Reason == ReasonUpstreamCut.Code() || x.Reason == ReasonPanic.Code())
-}
-
-func (r *Trace) newID() {
-	binary.NativeEndian.PutUint64(r.ID[:8], r.notZero())
-	binary.NativeEndian.PutUint64(r.ID[8:], r.ids.Uint64())
-}
-
-func (r *Trace) newSpanID() (id SpanID) {
-	binary.NativeEndian.PutUint64(id[:], r.notZero())
-	return id
-}
-
-// notZero returns a random number, since an ID of zeros is not valid.
-func (r *Trace) notZero() (n uint64) {
-	for n == 0 {
-		n = r.ids.Uint64()
-	}
-	return n
 }

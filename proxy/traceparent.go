@@ -199,3 +199,49 @@ func (x *Exchange) takeTraceFields(list []byte) (p traceParent, _ []byte, ok boo
 	}
 	return p, state.list, ok
 }
+
+// appendTraceFields appends the fields for whoever is asked next. A route that is not traced
+// passes the client's on.
+func (x *Exchange) appendTraceFields(dst []wire.Field) []wire.Field {
+	r := x.trace
+	p := traceParent{id: r.ID}
+	if r.random {
+		p.flags |= flagRandom
+	}
+	if r.Sampled {
+		p.flags |= flagSampled
+	}
+	if !x.traced() {
+		if r.Parent == (SpanID{}) {
+			return dst
+		}
+		p.span, p.flags = r.Parent, r.asked
+	} else if n := len(r.Attempts); n > 0 {
+		p.span = r.Attempts[n-1].Span
+	} else {
+		p.span = r.spanID()
+	}
+	dst = append(dst, wire.Field{Name: nameTraceParent, Value: x.values.Keep(p.append(x.values.Start()))})
+	if len(r.State) > 0 {
+		dst = append(dst, wire.Field{Name: nameTraceState, Value: r.State})
+	}
+	return dst
+}
+
+func (r *Trace) newID() {
+	binary.NativeEndian.PutUint64(r.ID[:8], r.notZero())
+	binary.NativeEndian.PutUint64(r.ID[8:], r.ids.Uint64())
+}
+
+func (r *Trace) newSpanID() (id SpanID) {
+	binary.NativeEndian.PutUint64(id[:], r.notZero())
+	return id
+}
+
+// notZero returns a random number, since an ID of zeros is not valid.
+func (r *Trace) notZero() (n uint64) {
+	for n == 0 {
+		n = r.ids.Uint64()
+	}
+	return n
+}
