@@ -83,6 +83,7 @@ func (e *Exporter) Record(t *proxy.Trace) {
 		}
 		e.bytes.Give(n)
 	}
+	e.queue.rush()
 	e.full.Add(uint64(spans))
 	t.Release()
 }

@@ -2,6 +2,7 @@ package tracing
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,6 +14,8 @@ import (
 type queue struct {
 	mu     sync.Mutex
 	traces []*proxy.Trace
+	spans  int  // of all these
+	rushed bool // somebody waits for the room that they take
 	// changed has something when there is a first trace, and when there are enough for a
 	// message: the exporter need not wake up for each of them.
 	changed chan struct{}
@@ -23,20 +26,37 @@ func newQueue() *queue { return &queue{changed: make(chan struct{}, 1)} }
 // put adds a trace, and reports whether there was room for it.
 func (q *queue) put(t *proxy.Trace) bool {
 	q.mu.Lock()
-	n := len(q.traces) + 1
-	if n > queueTraces {
-		q.mu.Unlock()
+	defer q.mu.Unlock()
+	if len(q.traces) == queueTraces {
 		return false
 	}
-	q.traces = append(q.traces, t)
-	q.mu.Unlock()
-	if n == 1 || n == batchTraces {
-		select {
-		case q.changed <- struct{}{}:
-		default:
-		}
+	q.traces, q.spans = append(q.traces, t), q.spans+t.Spans()
+	if len(q.traces) == 1 || q.enough() {
+		q.signal()
 	}
 	return true
+}
+
+// rush has what waits sent without waiting for more: there is no memory for more.
+func (q *queue) rush() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.traces) > 0 {
+		q.rushed = true
+		q.signal()
+	}
+}
+
+func (q *queue) signal() {
+	select {
+	case q.changed <- struct{}{}:
+	default:
+	}
+}
+
+// enough reports, with the lock held, whether a message need not wait for more.
+func (q *queue) enough() bool {
+	return q.rushed || len(q.traces) >= batchTraces || q.spans >= batchSpans
 }
 
 // len returns how many wait.
@@ -46,17 +66,24 @@ func (q *queue) len() int {
 	return len(q.traces)
 }
 
+// ready reports whether there are enough for a message.
+func (q *queue) ready() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.enough()
+}
+
 // take adds traces to batch, which is empty, until there are enough for a message.
 func (q *queue) take(batch []*proxy.Trace) []*proxy.Trace {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for spans := 0; len(batch) < min(batchTraces, len(q.traces)) && spans < batchSpans; {
+	spans := 0
+	for len(batch) < min(batchTraces, len(q.traces)) && spans < batchSpans {
 		t := q.traces[len(batch)]
 		batch, spans = append(batch, t), spans+t.Spans()
 	}
-	left := copy(q.traces, q.traces[len(batch):])
-	clear(q.traces[left:])
-	q.traces = q.traces[:left]
+	q.traces = slices.Delete(q.traces, 0, len(batch))
+	q.spans, q.rushed = q.spans-spans, false
 	return batch
 }
 
@@ -72,7 +99,7 @@ func (q *queue) await(ctx context.Context) {
 	}
 	timer := time.NewTimer(batchTime)
 	defer timer.Stop()
-	for q.len() < batchTraces {
+	for !q.ready() {
 		select {
 		case <-q.changed: // perhaps of the first one
 		case <-timer.C:

@@ -79,6 +79,26 @@ func TestQueueWaits(t *testing.T) {
 		for q.len() > 0 {
 			q.take(nil)
 		}
+		// Few traces with many spans are enough, too, and one that takes the room of others.
+		many := &proxy.Trace{Attempts: make([]proxy.TraceAttempt, batchSpans/4)}
+		time.AfterFunc(batchTime/2, func() {
+			for range 4 {
+				q.put(many)
+			}
+		})
+		if took := await(t.Context()); took != batchTime/2 {
+			t.Errorf("enough spans for a message wait %v", took)
+		}
+		q.take(nil)
+		q.put(&proxy.Trace{})
+		time.AfterFunc(batchTime/4, q.rush)
+		if took := await(t.Context()); took != batchTime/4 {
+			t.Errorf("what takes the room of others waits %v", took)
+		}
+		for q.len() > 0 {
+			q.take(nil)
+		}
+		q.rush() // nothing waits: that is for nobody
 		ctx, end := context.WithTimeout(t.Context(), time.Minute)
 		defer end()
 		if took := await(ctx); took != time.Minute {
