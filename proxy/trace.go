@@ -44,33 +44,33 @@ const (
 // is filled in while the request is served, and handed to Tracing.Record at its end, or used
 // for the next request of the Exchange.
 type Trace struct {
+	// What a request writes that is not recorded comes first, and so does it in TraceAttempt:
+	// with many connections it is not in the processor's cache, and as few lines of it as can
+	// be are to be fetched.
+
 	ID   TraceID
 	Span SpanID
 	// Parent is the span that the client has named, zero for none. State is its tracestate.
 	Parent SpanID
-	State  []byte
+	// ids makes IDs: they are no secret, and a request that is not recorded pays for them, too.
+	ids rand.PCG
 	// Sampled says that the request was to be recorded from its beginning, and that the
 	// instance was told so.
 	Sampled bool
+	asked   byte // the client's flags
+	random  bool
 
-	asked  byte // the client's flags
-	random bool
-
-	Begun, Ended time.Time
-	Waits        []TraceWait
-	Attempts     []TraceAttempt
-
-	// first is the place of the first attempt: with many connections what each request writes
-	// is not in the processor's cache, and as few lines of it as can be are to be fetched.
-	first [1]TraceAttempt
-
-	// ids makes IDs: they are no secret, and a request that is not recorded pays for them, too.
-	ids rand.PCG
-
-	// Request is filled in when the trace is recorded.
-	Request TraceRequest
+	Attempts []TraceAttempt
+	Waits    []TraceWait
+	State    []byte
+	first    [1]TraceAttempt // the place of the first attempt
 
 	home *Tracing
+
+	// These are filled in when the trace is recorded.
+
+	Begun, Ended time.Time
+	Request      TraceRequest
 }
 
 func (t *Tracing) newTrace() *Trace {
@@ -89,9 +89,8 @@ func (r *Trace) Release() {
 	if r.home == nil {
 		return
 	}
-	clear(r.Attempts)
-	clear(r.Waits)
-	r.Attempts, r.Waits, r.Request = r.Attempts[:0], r.Waits[:0], TraceRequest{}
+	r.forget()
+	r.Request = TraceRequest{}
 	r.home.released.Put(r)
 }
 
@@ -112,15 +111,15 @@ const (
 // none; FirstByte is the time from sending the request to the first byte of the answer, 0 if
 // none came. Reason is why it failed, empty when it did not.
 type TraceAttempt struct {
-	Span                   SpanID
-	Address, Alloc, Scheme string
-	HTTP2                  bool
-	Begun, Ended           time.Time
+	Span         SpanID
+	member       *upstream.Member
+	Begun, Ended time.Time
+
 	Connected, FirstByte   time.Duration
 	Resend, Status         int
 	Reason                 string
-
-	member *upstream.Member
+	Address, Alloc, Scheme string
+	HTTP2                  bool
 }
 
 // Bounds of what one trace holds. Of further attempts the last one is kept, of further waits
@@ -140,8 +139,9 @@ func (t *Tracing) begin(x *Exchange, valid bool) {
 		r = t.newTrace()
 	}
 	x.trace, x.keptTrace = r, nil
-	r.Span, r.Parent, r.State, r.Begun = SpanID{}, SpanID{}, r.State[:0], x.Start
-	r.asked, r.random = 0, false
+	if r.Span, r.asked, r.random = (SpanID{}), 0, false; r.Parent != (SpanID{}) {
+		r.Parent, r.State = SpanID{}, r.State[:0]
+	}
 	believed := false
 	if valid = valid && x.namesTrace(); valid {
 		var p traceParent
@@ -188,26 +188,32 @@ func (x *Exchange) TraceID() (id TraceID, ok bool) {
 func (r *Trace) beginAttempt(x *Exchange, m *upstream.Member) {
 	x.answer.Connected, x.answer.FirstByte = 0, 0 // also where nothing is sent
 	n := len(r.Attempts)
-	if n == maxTraceAttempts {
+	switch {
+	case n == maxTraceAttempts:
 		n--
-	}
-	if n < cap(r.Attempts) {
-		r.Attempts = r.Attempts[:n+1] // what describe fills in is empty
-	} else {
+		r.Attempts[n] = TraceAttempt{}
+	case n < cap(r.Attempts):
+		r.Attempts = r.Attempts[:n+1] // it is empty
+	default:
 		r.Attempts = append(r.Attempts, TraceAttempt{})
 	}
 	a := &r.Attempts[n]
 	if a.Span = SpanID(r.ID[:8]); n > 0 || r.Parent != (SpanID{}) {
 		a.Span = r.newSpanID()
 	} // otherwise the trace is serai's own and has no other span yet: half of its ID will do
-	a.Resend, a.member, a.Begun, a.Ended = x.Retries, m, x.Now, time.Time{}
-	a.Status, a.Reason, a.Connected, a.FirstByte = 0, "", 0, 0
+	if a.member, a.Begun = m, x.Now; x.Retries > 0 {
+		a.Resend = x.Retries
+	}
 }
 
-// endAttempt records what became of it.
+// endAttempt records what became of it. An attempt that brought an answer is the last one:
+// unless the trace is recorded for certain, that is done when it is known to be.
 func (r *Trace) endAttempt(x *Exchange, f *failure) {
+	if f == nil && !r.Sampled {
+		return
+	}
 	a := &r.Attempts[len(r.Attempts)-1]
-	a.Ended, a.Connected, a.FirstByte = x.Now, x.answer.Connected, x.answer.FirstByte
+	a.ended(x)
 	switch {
 	case f == nil:
 		a.Status, a.Reason = x.Status, x.Reason
@@ -217,6 +223,10 @@ func (r *Trace) endAttempt(x *Exchange, f *failure) {
 	default:
 		a.Reason = f.reason
 	}
+}
+
+func (a *TraceAttempt) ended(x *Exchange) {
+	a.Ended, a.Connected, a.FirstByte = x.Now, x.answer.Connected, x.answer.FirstByte
 }
 
 // waited records a wait.
@@ -235,11 +245,22 @@ func (t *Tracing) end(x *Exchange) {
 		t.Record(r)
 		return
 	}
-	for i := range r.Attempts {
-		r.Attempts[i].member = nil // it keeps no instance of an old table
-	}
-	r.Attempts, r.Waits = r.Attempts[:0], r.Waits[:0]
+	r.forget()
 	x.keptTrace = r
+}
+
+// forget empties a trace for the next request.
+func (r *Trace) forget() {
+	if len(r.Attempts) == 1 && r.Attempts[0].Ended.IsZero() { // nearly always: the rest of it is empty
+		r.Attempts[0].member = nil
+	} else {
+		clear(r.Attempts)
+	}
+	r.Attempts = r.Attempts[:0]
+	if len(r.Waits) > 0 {
+		clear(r.Waits)
+		r.Waits = r.Waits[:0]
+	}
 }
 
 // recorded decides whether a trace that has ended is recorded.

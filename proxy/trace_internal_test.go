@@ -3,6 +3,8 @@ package proxy
 import (
 	"encoding/hex"
 	"math"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -199,5 +201,70 @@ func TestTraceIDs(t *testing.T) {
 		if n%5 > 0 { // the others are still with the exporter
 			recorded[n].Release()
 		}
+	}
+}
+
+// TestTraceMemoryIsEmpty: a trace that is used again says nothing of earlier requests, whatever
+// these were: each is compared with what was done to it.
+func TestTraceMemoryIsEmpty(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	var recorded *Trace
+	tracing := &Tracing{Errors: 1 << 30, Record: func(r *Trace) { recorded = r }}
+	x, now := &Exchange{}, time.Now()
+	for n := range 3000 {
+		x.Reset()
+		x.Start, x.Now, x.Status, x.Reason = now, now, 0, ""
+		x.Head.Fields = nil
+		parent := random.IntN(3) == 0
+		if parent {
+			x.Head.Fields = []wire.Field{{Name: []byte("Traceparent"), Value: []byte("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00")}, {Name: []byte("Tracestate"), Value: []byte("a=1")}}
+		}
+		tracing.Share = float64(random.IntN(2)) / 2
+		recorded = nil
+		tracing.begin(x, true)
+		var want []TraceAttempt
+		for tries := random.IntN(4); len(want) < tries; {
+			m := &upstream.Member{Endpoint: &upstream.Endpoint{}}
+			x.Retries = len(want)
+			x.trace.beginAttempt(x, m)
+			a := TraceAttempt{Begun: x.Now, Resend: x.Retries, Scheme: "http"}
+			now = now.Add(time.Millisecond)
+			x.Now = now
+			x.answer.Connected, x.answer.FirstByte = time.Duration(random.IntN(2)), time.Duration(random.IntN(2))
+			a.Ended, a.Connected, a.FirstByte = x.Now, x.answer.Connected, x.answer.FirstByte
+			switch last := len(want)+1 == tries; {
+			case !last || random.IntN(4) == 0:
+				f := &failure{reason: "connect"}
+				x.trace.endAttempt(x, f)
+				a.Reason = f.reason
+				x.Status = 502 // if it is the last
+			case random.IntN(8) == 0: // nothing ends it
+				x.Status, x.Reason = 500, ReasonPanic.Code()
+				a.Reason = x.Reason
+			default:
+				x.Status = 200 + 300*random.IntN(2)
+				a.Status = x.Status
+				x.trace.endAttempt(x, nil)
+			}
+			want = append(want, a)
+		}
+		if random.IntN(5) == 0 {
+			x.trace.waited(WaitBody, x.Now, x.Now)
+		}
+		waits, sampled, failed := len(x.trace.Waits), x.trace.Sampled, x.failed()
+		tracing.end(x)
+		if (recorded != nil) != (sampled || failed) {
+			t.Fatalf("%d: sampled %v, failed %v, recorded %v", n, sampled, failed, recorded != nil)
+		}
+		if recorded == nil {
+			continue
+		}
+		for i := range recorded.Attempts {
+			recorded.Attempts[i].Span = SpanID{}
+		}
+		if !slices.Equal(recorded.Attempts, want) || len(recorded.Waits) != waits || (recorded.Parent != SpanID{}) != parent || (len(recorded.State) > 0) != parent {
+			t.Fatalf("%d: recorded %+v, want the attempts %+v", n, recorded, want)
+		}
+		recorded.Release()
 	}
 }

@@ -127,6 +127,8 @@ func TestTraceOfErrors(t *testing.T) {
 			got := r.recorded()[0]
 			if q := got.Request; got.Sampled || !q.Failed || q.Status != 503 || len(got.Attempts) != 1 || got.Attempts[0].Alloc != i.address {
 				t.Errorf("recorded %+v", got)
+			} else if a := got.Attempts[0]; a.Status != 503 || a.FirstByte <= 0 || a.Begun.Before(got.Begun) || a.Ended.Before(a.Begun) {
+				t.Errorf("its attempt is %+v", a)
 			}
 		})
 	}

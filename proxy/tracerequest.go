@@ -37,7 +37,7 @@ const maxTraceValue = 512
 
 // describe fills in what is known at the end of the request.
 func (x *Exchange) describe(r *Trace) {
-	r.Ended, r.Span = x.Now, r.spanID()
+	r.Begun, r.Ended, r.Span = x.Start, x.Now, r.spanID()
 	for i := range r.Attempts {
 		a := &r.Attempts[i]
 		target := a.member.Endpoint.Target()
@@ -45,9 +45,13 @@ func (x *Exchange) describe(r *Trace) {
 		if target.Scheme.Secure() {
 			a.Scheme = "https"
 		}
-		if a.member = nil; a.Ended.IsZero() { // a panic
-			a.Ended, a.Reason = x.Now, x.Reason
+		if a.member = nil; !a.Ended.IsZero() {
+			continue
 		}
+		if a.ended(x); x.Reason != ReasonPanic.Code() { // see endAttempt
+			a.Status = x.Status
+		}
+		a.Reason = x.Reason
 	}
 	q := &r.Request
 	*q = TraceRequest{
