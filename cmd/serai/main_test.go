@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 		main()
 		os.Exit(0)
 	}
-	flag.Set("test.parallel", "4") // unless the command line has -parallel: these mostly wait
+	flag.Set("test.parallel", "8") // unless the command line has -parallel: these mostly wait
 	goleak.VerifyTestMain(m,
 		// fasthttp keeps these for a while, or for good.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
