@@ -50,6 +50,8 @@ func checkListen(address, flag string) error {
 	ip, ipErr := netip.ParseAddr(strings.Trim(address, "[]"))
 	_, number := strconv.ParseUint(address, 10, 16)
 	switch at := strings.LastIndexByte(address, ':'); {
+	case strings.ContainsRune(address, ','):
+		return refuse("one address; only a port, such as :80, is that port of all addresses of this machine")
 	case err != nil && number == nil:
 		return refuse(":" + address)
 	case err != nil && ipErr == nil && ip.Is4(), err != nil && strings.HasPrefix(address, "["):
@@ -61,7 +63,7 @@ func checkListen(address, flag string) error {
 	case err != nil, strings.ContainsAny(host, "/"):
 		return refuse("HOST:PORT or :PORT")
 	}
-	if n, err := strconv.ParseUint(port, 10, 64); err == nil && n > 65535 || port == "" {
+	if n, err := strconv.ParseInt(port, 10, 64); err == nil && (n < 0 || n > 65535) || port == "" {
 		return refuse("a port from 1 to 65535")
 	}
 	return nil

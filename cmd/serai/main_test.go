@@ -514,6 +514,8 @@ func TestBadInput(t *testing.T) {
 		{"a name without a port", nil, []string{"serve", "--http=localhost"}, "want HOST:PORT or :PORT"},
 		{"a URL to listen on", nil, []string{"serve", "--http=http://127.0.0.1:80"}, "want HOST:PORT or :PORT"},
 		{"a port beyond all", nil, []string{"serve", "--http=:99999"}, "want a port from 1 to 65535"},
+		{"a port below all", nil, []string{"serve", "--http=:-1"}, "want a port from 1 to 65535"},
+		{"two addresses", nil, []string{"serve", "--http=[::1]:80,127.0.0.1:80"}, "want one address; only a port, such as :80"},
 		{"a colon alone", nil, []string{"serve", "--http=:"}, "want a port from 1 to 65535"},
 		{"an admin port without its colon", nil, []string{"serve", "--http=127.0.0.1:0", "--admin=8081"}, "--admin=8081 is no address to listen on: want :8081"},
 		{"no listener", nil, []string{"serve", "--http="}, "no listener"},
