@@ -57,7 +57,7 @@ type episode struct {
 	// settle is how long the proxy may take to release what it holds.
 	settle time.Duration
 	mu     sync.Mutex // one restart at a time
-	// One change of the config file at a time.
+	// One change of the config file at a time, and no restart meanwhile.
 	reloading sync.Mutex
 }
 
@@ -268,6 +268,8 @@ func firstLines(s string) string {
 
 // restart ends serai and starts it again.
 func (e *episode) restart(ctx context.Context, signal syscall.Signal) error {
+	e.reloading.Lock() // it does not start with a config file that is wrong
+	defer e.reloading.Unlock()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.restarted = true

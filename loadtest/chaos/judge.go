@@ -175,8 +175,18 @@ func (e *episode) lax() bool {
 	return false
 }
 
-// allowed lists the reasons and ends that a request may meet.
+// allowed lists the reasons and ends that a request may meet. On a machine that keeps the trial
+// waiting each of them may come too late with its head.
 func (e *episode) allowed(o *outcome) []string {
+	list := e.answers(o)
+	if e.ledger.kept() > 250*time.Millisecond {
+		list = append(list, "head-timeout", "body-timeout", endClosed)
+	}
+	return list
+}
+
+// answers lists what allowed does on a machine that runs in time.
+func (e *episode) answers(o *outcome) []string {
 	q, s := o.request, o.request.Service
 	r := e.cluster.rules[s.Name]
 	if miss := r.miss(q, o.client); miss != "" {
@@ -193,13 +203,9 @@ func (e *episode) allowed(o *outcome) []string {
 	asked := []string{"upstream-closed", "upstream-cut", "upstream-lost", "connect-failed", "tls-failed"}
 	// Who may not be repeated may fail where connections end.
 	fragile := !q.idempotent() && !r.retryPost || r.retries == 0 || q.Size > 4<<10 || q.Upgrade
-	// On a machine that keeps the trial waiting an instance closes a connection that is new,
-	// and a client comes too late with what it has begun.
+	// On a machine that keeps the trial waiting an instance closes a connection that is new.
 	if s.IdleClose > 0 && (fragile || e.ledger.kept() > s.IdleClose) {
 		list = append(list, asked...)
-	}
-	if e.ledger.kept() > 250*time.Millisecond {
-		list = append(list, "head-timeout", "body-timeout", endClosed)
 	}
 	if e.tooSlow(o) {
 		list = append(list, "body-slow")
