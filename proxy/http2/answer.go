@@ -130,6 +130,10 @@ func (s *stream) appendBlock(f http2.Flags) {
 		c.room.Wait()
 		c.waiting--
 	}
+	if s.gone || c.broken { // possibly meanwhile: nothing may follow a reset
+		s.block = s.block[:0]
+		return
+	}
 	if c.out == nil {
 		c.takeOut()
 	}

@@ -71,8 +71,9 @@ func (b *body) keep(p []byte) []byte {
 	return b.kept[start:len(b.kept):len(b.kept)]
 }
 
-// store keeps bytes that have come, and reports whether there was memory for them.
-func (s *stream) store(b []byte) bool {
+// store keeps bytes that have come. It returns those for which there was no memory; the body
+// has failed then.
+func (s *stream) store(b []byte) (rest []byte) {
 	if s.message == 0 {
 		s.message = s.firstMessage(b)
 	}
@@ -80,8 +81,7 @@ func (s *stream) store(b []byte) bool {
 		if n := len(s.chunks); n == 0 || s.chunks[n-1].w == len(s.chunks[n-1].b) {
 			if !s.addChunk() {
 				s.bodyErr = errOverloaded
-				s.readable.Broadcast()
-				return false
+				return b
 			}
 		}
 		last := &s.chunks[len(s.chunks)-1]
@@ -90,7 +90,7 @@ func (s *stream) store(b []byte) bool {
 		s.unread += n
 		b = b[n:]
 	}
-	return true
+	return nil
 }
 
 // firstMessage returns the size of the gRPC message that begins with b; -1 if the proxy

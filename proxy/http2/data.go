@@ -78,11 +78,13 @@ func (c *conn) data(f *http2.Frame, b []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.streams[f.Stream]
-	if s != c.into || s.gone || s.localEnd && !s.tunnel || !s.store(b) {
-		c.giveBack(int64(len(b)))
-		return
+	if s == c.into && !s.gone && (!s.localEnd || s.tunnel) {
+		b = s.store(b)
+		s.readable.Broadcast()
 	}
-	s.readable.Broadcast()
+	if len(b) > 0 {
+		c.giveBack(int64(len(b)))
+	}
 }
 
 // endData handles the end of a DATA frame.
@@ -93,6 +95,9 @@ func (c *conn) endData(f *http2.Frame) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.streams[f.Stream]
+	if s == nil { // it was answered within this frame
+		c.discard(f.Stream, 0, true)
+	}
 	if s != c.into || s.gone {
 		return nil
 	}

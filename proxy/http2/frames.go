@@ -100,7 +100,9 @@ func (r *frames) Reset(id uint32, _ http2.Code) error {
 	if id > c.lastID {
 		return errProtocol("RST_STREAM for a stream that is not open")
 	}
-	delete(c.discarding, id)
+	if c.discard(id, 0, true) {
+		return nil // it has its answer, and need not send the rest of the body
+	}
 	if s := c.streams[id]; s != nil {
 		old := c.now.Sub(s.Start) >= oldStream
 		s.byPeer = true

@@ -163,8 +163,18 @@ func (s *stream) finish(c *conn) {
 	}
 	s.localEnd = true
 	s.body.release(s)
-	delete(c.streams, s.id)
-	s.engine.open.Add(-1)
+	c.remove(s.id)
+	c.mu.Unlock()
+	s.engine.put(s)
+	c.mu.Lock()
+	c.flush(c.state < ending)
+	c.mu.Unlock()
+}
+
+// remove removes a stream, which may have been the last one. c.mu is held.
+func (c *conn) remove(id uint32) {
+	delete(c.streams, id)
+	c.engine.open.Add(-1)
 	if len(c.streams) == 0 {
 		c.active = time.Now()
 	}
@@ -172,11 +182,6 @@ func (s *stream) finish(c *conn) {
 		c.drain(time.Now())
 	}
 	c.mayEnd()
-	c.mu.Unlock()
-	s.engine.put(s)
-	c.mu.Lock()
-	c.flush(c.state < ending)
-	c.mu.Unlock()
 }
 
 // contain ends a stream in which serai has panicked. The proxy contains panics while it
@@ -193,9 +198,8 @@ func (s *stream) contain(c *conn, id uint32) {
 	if c.streams[id] == s {
 		s.body.release(s)
 		s.returnMemory() // the stream is not reused
-		delete(c.streams, id)
-		s.engine.open.Add(-1)
 		c.reset(id, http2.InternalError)
+		c.remove(id)
 	}
 	c.flushSoon()
 }

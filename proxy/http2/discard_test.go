@@ -1,0 +1,66 @@
+package http2_test
+
+import (
+	"bytes"
+	"net/http"
+	"strconv"
+	"testing"
+
+	"golang.org/x/net/http2"
+
+	engine "serai/proxy/http2"
+)
+
+// TestAnsweredWithinItsLastFrame: a request is answered while the frame that ends its body
+// is still coming. The stream is over once the rest of that frame has come: however often
+// this happens, the client may open as many streams as before.
+func TestAnsweredWithinItsLastFrame(t *testing.T) {
+	const most, size, early = 4, 10_000, 100
+	k := newStack(t, engine.Options{MaxStreams: most}, func(http.ResponseWriter, *http.Request) { t.Error("it reaches the instance") })
+	p := k.dial()
+	var begun bytes.Buffer // what comes together: a head, and the start of the only frame of the body
+	f := http2.NewFramer(&begun, nil)
+	for i := range uint32(8 * most) {
+		id := 1 + 2*i
+		begun.Reset()
+		f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, EndHeaders: true, BlockFragment: p.Block(
+			":method", "POST", ":scheme", "http", ":authority", "nobody.test", ":path", "/", "content-length", strconv.Itoa(size))})
+		head := begun.Len()
+		f.WriteData(id, true, make([]byte, size))
+		frames := bytes.Clone(begun.Bytes())
+		cut := head + 9 + early
+		if _, err := p.c.Write(frames[:cut]); err != nil {
+			t.Fatal(err)
+		}
+		if status, _, code, whole := p.answer(id); status != "404" || !whole {
+			t.Fatalf("request %d is answered %q, %v", i, status, code)
+		}
+		if _, err := p.c.Write(frames[cut:]); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestResetOfTheRest: a client that has its answer need not send the rest of the body, and
+// says so with a reset. It has cost no more than any other request, and may do so at any rate.
+func TestResetOfTheRest(t *testing.T) {
+	const uploads = 100
+	k := newStack(t, engine.Options{Resets: 1}, func(http.ResponseWriter, *http.Request) { t.Error("it reaches the instance") })
+	p := k.dial()
+	for i := range uint32(uploads) {
+		id := 1 + 2*i
+		p.f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, EndHeaders: true, BlockFragment: p.Block(
+			":method", "POST", ":scheme", "http", ":authority", "nobody.test", ":path", "/", "content-length", "1000")})
+		if status, _, code, whole := p.answer(id); status != "404" || !whole {
+			t.Fatalf("request %d is answered %q, %v", i, status, code)
+		}
+		p.f.WriteRSTStream(id, http2.ErrCodeNo)
+	}
+	// Resets of what is over already count.
+	for range 20 {
+		p.f.WriteRSTStream(1, http2.ErrCodeNo)
+	}
+	if code, _ := p.goAway(); code != http2.ErrCodeEnhanceYourCalm {
+		t.Errorf("the connection ends with %v", code)
+	}
+}
