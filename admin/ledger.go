@@ -35,10 +35,18 @@ type account struct {
 	lines   []*line
 }
 
-// line is one route name of a service, with all Stats that it has had.
+// line is one route name of a service, with the Stats that it has, and the sum of those that
+// it has had: the Builder makes new ones when the route comes back.
 type line struct {
 	route string
-	stats []*router.Stats
+	stats []counted
+	ended *router.StatsSnapshot // never modified; nil for none
+}
+
+// counted are Stats with the last reading that had their route.
+type counted struct {
+	*router.Stats
+	last uint64
 }
 
 // remainder is the line of a namespace, of the routes that have none of their own.
@@ -111,7 +119,8 @@ func (l *ledger) collect() ([]series, ledgerStatus) {
 		}
 		l.namespaces[o.namespace].used = true
 		for _, line := range a.lines {
-			all = append(all, series{owner: o, route: line.route, stats: line.stats})
+			line.forget()
+			all = append(all, line.series(o))
 		}
 	}
 	s := ledgerStatus{lines: int(l.lines.Taken()), limit: int(l.lines.Size())}
@@ -150,17 +159,56 @@ func (l *ledger) add(namespace string, a *account, r *router.Route) {
 	}
 	for _, line := range a.lines {
 		if line.route == r.Name {
-			if !slices.Contains(line.stats, r.Stats) {
-				line.stats = append(line.stats, r.Stats)
-			}
+			line.count(r.Stats, l.reading)
 			return
 		}
 	}
 	if len(a.lines) < maxLines && n.Take(1, l.lines.Size()*3/4) {
-		a.lines = append(a.lines, &line{r.Name, []*router.Stats{r.Stats}})
+		a.lines = append(a.lines, &line{route: r.Name, stats: []counted{{r.Stats, l.reading}}})
 		return
 	}
 	n.stats[r.Stats] = l.reading
+}
+
+// count notes that a reading has the route with these Stats.
+func (l *line) count(stats *router.Stats, reading uint64) {
+	for i := range l.stats {
+		if l.stats[i].Stats == stats {
+			l.stats[i].last = reading
+			return
+		}
+	}
+	l.stats = append(l.stats, counted{stats, reading})
+}
+
+// forget keeps of Stats that others have replaced only what they have counted: else a route
+// that comes and goes all night would keep all that it has had. The last ones stay: a route
+// that another service holds meanwhile comes back with them.
+func (l *line) forget() {
+	newest := uint64(0)
+	for _, s := range l.stats {
+		newest = max(newest, s.last)
+	}
+	l.stats = slices.DeleteFunc(l.stats, func(s counted) bool {
+		if s.last == newest || s.Inflight() != 0 {
+			return false
+		}
+		sum := s.Snapshot()
+		if l.ended != nil {
+			sum.Add(l.ended)
+		}
+		l.ended = &sum
+		return true
+	})
+}
+
+// series is what is read of the line now.
+func (l *line) series(o owner) series {
+	s := series{owner: o, route: l.route, ended: l.ended}
+	for i := range l.stats {
+		s.stats = append(s.stats, l.stats[i].Stats)
+	}
+	return s
 }
 
 // forget keeps of routes that have gone only what they have counted.

@@ -179,8 +179,8 @@ func (l *leader) due(h Host) *task {
 		t.class, t.at, t.reason = classAsked, time.Time{}, "serai certs renew requested it"
 		return t
 	}
-	if f != nil && (later.IsZero() || f.Next.After(later)) {
-		later = f.Next
+	if f != nil {
+		later = latest(later, f.again(time.Now()))
 	}
 	if later.After(t.at) {
 		t.class = classRetry

@@ -130,7 +130,7 @@ func (l *leader) failed(ctx context.Context, t *task, s *site, err error) {
 	l.count(result)
 	f := newFailure(s.host, err, l.mirror.failureOf(s.host))
 	failures := l.options.Limits.failures()
-	f.Spent = time.Time(failures.take(spent(f.Spent), s.validations, f.Last))
+	f.Spent = time.Time(failures.take(failures.believed(spent(f.Spent), f.Last), s.validations, f.Last))
 	// Another try may fail as many times as there are kinds of validation.
 	f.Next = latest(f.Last.Add(l.retryIn(t, f.Attempts, result)), failures.at(spent(f.Spent), t.cost, 0, f.Last))
 	history.Tell(l.options.Logger, slog.LevelError, history.CertificateFailed, "no certificate was obtained", "host", s.host, "namespace", t.Namespace, "attempts", f.Attempts, "next", f.Next.UTC().Format(time.RFC3339), "error", f.Error)

@@ -48,6 +48,23 @@ type Failure struct {
 	Spent time.Time
 }
 
+// wrongClock is by how much a time in the store may be later than now: clocks differ a little.
+const wrongClock = 15 * time.Minute
+
+// ahead reports whether a clock that was ahead has written the failure. Nobody knows then how
+// long ago it was.
+func (f *Failure) ahead(now time.Time) bool { return f.Last.Sub(now) > wrongClock }
+
+// again is when the order is tried again. After a failure that a clock ahead has written it is
+// at once, else a host would get no certificate until that time has come: the next failure has
+// another time.
+func (f *Failure) again(now time.Time) time.Time {
+	if f.ahead(now) {
+		return time.Time{}
+	}
+	return f.Next
+}
+
 // unnamed reports whether the next order must not name what it replaces: every second
 // attempt does not.
 func (f *Failure) unnamed() bool { return f != nil && f.Attempts%2 == 1 }

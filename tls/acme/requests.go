@@ -127,7 +127,7 @@ func Renew(ctx context.Context, store certstore.Store, host string, timeout time
 		return nil
 	}
 	after, err := failureIn(ctx, store, host)
-	if err == nil && after != nil && (before == nil || after.Last.After(before.Last)) {
+	if err == nil && after != nil && (before == nil || !after.Last.Equal(before.Last)) {
 		err = fmt.Errorf("the certificate of %s was not renewed: %s", host, after.Error)
 	}
 	return err

@@ -99,8 +99,8 @@ func (i *Issuer) hostStatus(wanted Host) HostStatus {
 	}
 	if f := i.mirror.failureOf(host); f != nil {
 		h.Error, h.Attempts = f.Error, f.Attempts
-		if h.Next == nil || f.Next.After(*h.Next) {
-			h.Next = &f.Next
+		if next := f.again(time.Now()); !next.IsZero() && (h.Next == nil || next.After(*h.Next)) {
+			h.Next = &next
 		}
 	}
 	return h

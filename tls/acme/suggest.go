@@ -15,8 +15,13 @@ type suggestion struct {
 	again  time.Time // when to ask again
 }
 
-// askAgain is when the CA is asked again, unless it says when.
-const askAgain = 6 * time.Hour
+const (
+	// askAgain is when the CA is asked again, unless it says when.
+	askAgain = 6 * time.Hour
+	// askAgainLatest bounds what it says (RFC 9773 section 4.3.2): a suggestion to renew soon,
+	// as when certificates are to be revoked, must be seen.
+	askAgainLatest = 24 * time.Hour
+)
 
 // askCA asks the CA when each certificate should be renewed, a few a second.
 // Certificates with a lifetime too short for that are renewed by their age.
@@ -57,7 +62,7 @@ func (l *leader) askCA(ctx context.Context) {
 func (l *leader) ask(ctx context.Context, old *suggestion, c *tls.Certificate) *suggestion {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	fresh := &suggestion{serial: old.serial, renew: old.renew, again: time.Now().Add(askAgain)}
+	fresh := &suggestion{serial: old.serial, renew: old.renew, again: nextAsk(nil, time.Now())}
 	ari, err := l.engine.suggestion(ctx, c.Leaf)
 	if err != nil {
 		return fresh
@@ -65,10 +70,16 @@ func (l *leader) ask(ctx context.Context, old *suggestion, c *tls.Certificate) *
 	if window := ari.SuggestedWindow; old.renew.Before(window.Start) || old.renew.After(window.End) {
 		fresh.renew = ari.SelectedTime
 	}
-	if ari.RetryAfter != nil && ari.RetryAfter.After(time.Now().Add(time.Hour)) {
-		fresh.again = *ari.RetryAfter
-	}
+	fresh.again = nextAsk(ari.RetryAfter, time.Now())
 	return fresh
+}
+
+// nextAsk is when the CA is asked again, which may have said when; nil if it has not.
+func nextAsk(told *time.Time, now time.Time) time.Time {
+	if told == nil || !told.After(now.Add(time.Hour)) {
+		return now.Add(askAgain)
+	}
+	return earliest(*told, now.Add(askAgainLatest))
 }
 
 // noteRenewal publishes when the CA suggests to renew, while this is the leader.

@@ -52,6 +52,17 @@ func readTickets(r *certstore.Record, sealer *certstore.Sealer) (*tickets, error
 	return t, nil
 }
 
+// wait is how long the newest key is still the one that encrypts, of a life of most; 0 when
+// another one is due. A key that is more than a life younger than now was made by a clock that
+// was ahead: it is not to stay until that time has come.
+func (t *tickets) wait(most time.Duration) time.Duration {
+	age := time.Since(t.since)
+	if age < -most {
+		return 0
+	}
+	return max(min(most-age, most), 0)
+}
+
 // ticketKeys is how many keys are kept: a session can be resumed for at least that many
 // ticket lives, less one.
 const ticketKeys = 3
@@ -73,8 +84,10 @@ func (i *Issuer) turnTickets(ctx context.Context) {
 // turnTicketsOnce makes a new key if it is time, and returns when to call it again.
 func (i *Issuer) turnTicketsOnce(ctx context.Context) (time.Duration, error) {
 	most := i.options.TicketLife
-	if e := i.mirror.at(ticketPath); e != nil && e.tickets != nil && time.Since(e.tickets.since) < most {
-		return min(most-time.Since(e.tickets.since), most), nil
+	if e := i.mirror.at(ticketPath); e != nil && e.tickets != nil {
+		if wait := e.tickets.wait(most); wait > 0 {
+			return wait, nil
+		}
 	}
 	fresh := &tickets{keys: make([]tls.TicketKey, 1), since: time.Now()}
 	rand.Read(fresh.keys[0][:])
@@ -91,8 +104,8 @@ func (i *Issuer) turnTicketsOnce(ctx context.Context) (time.Duration, error) {
 			return 0, fmt.Errorf("%w; all serai need the same --cert-key-file", err)
 		}
 		if err == nil {
-			if age := time.Since(old.since); age < most {
-				return min(most-age, most), nil
+			if wait := old.wait(most); wait > 0 {
+				return wait, nil
 			}
 			fresh.keys = append(fresh.keys, old.keys[:min(len(old.keys), ticketKeys-1)]...)
 		}

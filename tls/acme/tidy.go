@@ -31,7 +31,7 @@ func (l *leader) tidy(ctx context.Context) {
 		for _, f := range l.mirror.failures() {
 			e := l.certOf(f.Host)
 			void := !l.Wants(f.Host) || e != nil && e.cert != nil && e.problem == "" && time.Now().Before(usualRenewal(e.cert))
-			if void && time.Since(f.Last) > 24*time.Hour && ctx.Err() == nil {
+			if void && (time.Since(f.Last) > 24*time.Hour || f.ahead(time.Now())) && ctx.Err() == nil {
 				l.options.Store.Delete(ctx, failurePath(f.Host))
 			}
 		}
