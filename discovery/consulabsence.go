@@ -140,7 +140,7 @@ func (r *consulRun) endHold() {
 	for _, f := range r.followed {
 		f.surely, f.held = true, true
 	}
-	r.again()
+	r.again(true)
 	r.tell()
 }
 

@@ -116,7 +116,7 @@ func TestConsulAnewAllOver(t *testing.T) {
 	_, ours := manyUnwatched(t, r, 20)
 	r.list(ours, consul.Meta{Index: 30})
 	r.drain()
-	r.again()
+	r.again(true)
 	if len(r.all) != 0 || len(r.queue) != 20 {
 		t.Errorf("%d wait for their turn, %d are to be read", len(r.all), len(r.queue))
 	}

@@ -52,6 +52,8 @@ type consulRun struct {
 	// troubles are what cannot be followed, by what is asked: the name of a service, or one
 	// of those below, which are no names.
 	troubles map[string]error
+	// missed says that the agent has been away, and may have begun anew.
+	missed bool
 	// complete says that everything has been read; unread is how many services have not.
 	complete bool
 	unread   int
@@ -161,41 +163,6 @@ func (r *consulRun) begin() {
 	}
 	r.askCatalog(0, 0)
 	r.ping(r.options.Ping)
-}
-
-// again gives up all requests, which nobody may answer any more, and asks for everything.
-func (r *consulRun) again() {
-	r.end()
-	r.asks, r.end = context.WithCancel(r.ctx)
-	r.queue, r.all, r.deploys, r.reading, r.paused = nil, nil, nil, 0, false
-	clear(r.sampling)
-	for _, f := range r.followed {
-		f.asking, f.reading, f.again, f.queued, f.later, f.inAll = false, false, false, false, false, false
-		r.enqueue(f, f.surely)
-	}
-	r.askCatalog(0, 0)
-}
-
-// ping asks the agent now and then whether it still answers: a query that waits would not
-// show it.
-func (r *consulRun) ping(after time.Duration) {
-	r.do(r.ctx, after, func(ctx context.Context) func() {
-		err := r.options.Client.Leader(ctx)
-		return func() {
-			was := r.troubles[theAgent]
-			if err != nil {
-				r.trouble(theAgent, err)
-				r.ping(around(min(r.options.Ping, time.Second)))
-				return
-			}
-			r.well(theAgent)
-			r.set(func(s *Status) { s.Heard = time.Now() })
-			if was != nil {
-				r.again()
-			}
-			r.ping(around(r.options.Ping))
-		}
-	})
 }
 
 // askCatalog asks for the list of services once it is beyond an index.

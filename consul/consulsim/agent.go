@@ -25,7 +25,7 @@ type agentService struct {
 	Kind              string `json:",omitempty"`
 	ID                string
 	Service           string
-	Tags              []string
+	Tags              Tags
 	Meta              map[string]string
 	Port              int
 	Address           string

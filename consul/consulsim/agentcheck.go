@@ -204,7 +204,7 @@ func (s *Sim) maintenance(enable bool, c Check) {
 	there := s.local.checks[id] != nil
 	switch {
 	case enable && !there:
-		c.Node, c.Status, c.Type, c.ServiceTags = s.options.Node, Critical, "maintenance", []string{}
+		c.Node, c.Status, c.Type = s.options.Node, Critical, "maintenance"
 		c.Definition = json.RawMessage("{}")
 		s.addCheck(&localCheck{check: c})
 	case !enable && there:

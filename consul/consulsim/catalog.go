@@ -84,7 +84,7 @@ func (c *catalog) putService(e *nodeEntry, sv Service, index uint64) {
 	sv.CreateIndex = index
 	if old != nil {
 		sv.CreateIndex, sv.ModifyIndex = old.CreateIndex, old.ModifyIndex
-		if reflect.DeepEqual(sv, *old) {
+		if sv.same(*old) {
 			return
 		}
 		// Under another name it is another service. Consul does not raise the index of
@@ -101,6 +101,12 @@ func (c *catalog) putService(e *nodeEntry, sv Service, index uint64) {
 	c.touch(name, index)
 	c.servicesTable.change(index)
 	c.nodesTable.index = index
+}
+
+// same reports whether nothing has changed that counts.
+func (sv Service) same(as Service) bool {
+	sv.SocketPath = as.SocketPath
+	return reflect.DeepEqual(sv, as)
 }
 
 // addVirtual adds the address that a service in the mesh, or the service of a sidecar,
@@ -148,7 +154,7 @@ func (c *catalog) putCheck(e *nodeEntry, ch Check, index uint64) bool {
 	ch.CreateIndex = index
 	if old := e.checks[key(ch.CheckID)]; old != nil {
 		ch.CreateIndex, ch.ModifyIndex = old.CreateIndex, old.ModifyIndex
-		if reflect.DeepEqual(ch, *old) {
+		if ch.same(*old) {
 			return true
 		}
 		if key(old.ServiceID) != key(ch.ServiceID) {
@@ -164,6 +170,12 @@ func (c *catalog) putCheck(e *nodeEntry, ch Check, index uint64) bool {
 		c.touchNode(e, index)
 	}
 	return true
+}
+
+// same reports whether nothing has changed that counts: how a check is made does not.
+func (c Check) same(as Check) bool {
+	c.Type, c.Interval, c.Timeout, c.ExposedPort = as.Type, as.Interval, as.Timeout, as.ExposedPort
+	return reflect.DeepEqual(c, as)
 }
 
 // move notes that a check is no more one of what it was of, whose index stays.

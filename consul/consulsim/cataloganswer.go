@@ -18,7 +18,7 @@ type serviceNode struct {
 	ServiceKind              string
 	ServiceID                string
 	ServiceName              string
-	ServiceTags              []string
+	ServiceTags              Tags
 	ServiceAddress           string
 	ServiceTaggedAddresses   map[string]ServiceAddress `json:",omitempty"`
 	ServiceWeights           Weights

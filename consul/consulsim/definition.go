@@ -14,7 +14,7 @@ type ServiceDefinition struct {
 	Kind              string
 	ID                string
 	Name              string
-	Tags              []string
+	Tags              Tags
 	TaggedAddresses   map[string]ServiceAddress
 	Meta              map[string]string
 	Port              int
@@ -141,6 +141,8 @@ func validWeights(w *Weights) error {
 		return refusal("Passing must be greater than 0")
 	case w.Warning < 0:
 		return refusal("Warning must be greater or equal than 0")
+	case w.Passing > 65535 || w.Warning > 65535:
+		return refusal("DNS Weight must be between 0 and 65535")
 	}
 	return nil
 }
@@ -182,10 +184,7 @@ func (d *ServiceDefinition) service() Service {
 
 // complete gives a service what every one has.
 func complete(sv *Service) {
-	if sv.Tags == nil {
-		sv.Tags = []string{}
-	}
-	if sv.Weights == nil {
+	if sv.Weights == nil || validWeights(sv.Weights) != nil {
 		sv.Weights = &Weights{1, 1}
 	}
 	if sv.Proxy.MeshGateway == nil {
@@ -211,7 +210,7 @@ func (d *ServiceDefinition) checks() []*CheckDefinition {
 // check is the definition as the agent keeps it.
 func (c *CheckDefinition) check(node string) Check {
 	ch := Check{
-		Node: node, CheckID: c.CheckID, Name: c.Name, Status: Critical, Notes: c.Notes, ServiceID: c.ServiceID, ServiceTags: []string{},
+		Node: node, CheckID: c.CheckID, Name: c.Name, Status: Critical, Notes: c.Notes, ServiceID: c.ServiceID,
 		Type: c.kind(), Interval: c.Interval.String(), Timeout: c.Timeout.String(), Definition: json.RawMessage("{}"),
 	}
 	if c.Status != "" {

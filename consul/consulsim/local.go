@@ -85,7 +85,7 @@ func (s *Sim) ownNode() Node {
 func serfHealth() Check {
 	return Check{
 		CheckID: "serfHealth", Name: "Serf Health Status", Status: Passing, Output: "Agent alive and reachable",
-		ServiceTags: []string{}, Definition: json.RawMessage("{}"),
+		Definition: json.RawMessage("{}"),
 	}
 }
 

@@ -69,23 +69,25 @@ func change(random *rand.Rand) (method, path, body string) {
 	pick := func(of ...string) string { return of[random.IntN(len(of))] }
 	node := pick("n2", "n3")
 	address := pick("10.0.0.2", "10.0.0.3")
-	meta := pick("", `, "NodeMeta": {"rack": "r1"}`)
+	meta := pick("", `, "NodeMeta": {}`, `, "NodeMeta": {"rack": "r1"}`)
 	service := pick("web-1 web", "web-2 web", "db-1 db")
 	id, name, _ := strings.Cut(service, " ")
 	check := pick("c1", "c2")
 	status := pick("passing", "warning", "critical")
+	about := pick("", "", `, "Type": "http"`, `, "Interval": "5s", "Timeout": "1s"`, `, "Output": "fine"`, `, "Notes": "a note"`, `, "ServiceTags": []`, `, "ServiceTags": ["z"]`, `, "Definition": {}`)
 	switch random.IntN(9) {
 	case 0:
 		return "PUT", "/v1/catalog/register", fmt.Sprintf(`{"Node": %q, "Address": %q%s}`, node, address, meta)
 	case 1, 2, 3:
-		tags := pick(`[]`, `["a"]`, `["a", "b"]`)
+		tags := pick(`null`, `[]`, `["a"]`, `["a", "b"]`)
+		also := pick("", "", `, "Meta": {}`, `, "Meta": {"k": "v"}`, `, "Weights": {"Passing": 3, "Warning": 1}`, `, "Weights": {}`, `, "Address": "10.1.0.1"`, `, "EnableTagOverride": true`, `, "SocketPath": "/s"`)
 		kind := pick("", "", `, "Kind": "connect-proxy", "Proxy": {"DestinationServiceName": "web"}`, `, "Connect": {"Native": true}`)
-		return "PUT", "/v1/catalog/register", fmt.Sprintf(`{"Node": %q, "Address": %q%s, "SkipNodeUpdate": %s, "Service": {"ID": %q, "Service": %q, "Port": %s, "Tags": %s%s}}`,
-			node, address, meta, pick("true", "false"), id, name, pick("1", "2"), tags, kind)
+		return "PUT", "/v1/catalog/register", fmt.Sprintf(`{"Node": %q, "Address": %q%s, "SkipNodeUpdate": %s, "Service": {"ID": %q, "Service": %q, "Port": %s, "Tags": %s%s%s}}`,
+			node, address, meta, pick("true", "false"), id, name, pick("1", "2"), tags, kind, also)
 	case 4, 5:
 		of := pick("", fmt.Sprintf(`, "ServiceID": %q`, id))
-		return "PUT", "/v1/catalog/register", fmt.Sprintf(`{"Node": %q, "Address": %q, "SkipNodeUpdate": true, "Check": {"CheckID": %q, "Name": "n", "Status": %q%s}}`,
-			node, address, check, status, of)
+		return "PUT", "/v1/catalog/register", fmt.Sprintf(`{"Node": %q, "Address": %q, "SkipNodeUpdate": true, "Check": {"CheckID": %q, "Name": "n", "Status": %q%s%s}}`,
+			node, address, check, status, of, about)
 	case 6:
 		return "PUT", "/v1/catalog/deregister", fmt.Sprintf(`{"Node": %q, "ServiceID": %q}`, node, id)
 	case 7:

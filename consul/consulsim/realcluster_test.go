@@ -57,23 +57,29 @@ func (c *realCluster) deleteToken(t *testing.T, token consulsim.Token) {
 	callerOf(t, c, c.root).must(t, "DELETE", "/v1/acl/token/"+token.Accessor, "")
 }
 
-// restart begins anew. Usually the leader registers the agent's node before the agent adds
-// to it; where it was the other way round, which the indexes show, it is tried again.
+// restart begins anew. Usually the leader registers the agent's node, its service and its
+// check in one write before the agent adds to the node; where it was another way, which the
+// indexes show, it is tried again.
 func (c *realCluster) restart(t *testing.T) {
 	t.Helper()
+	type indexes struct{ CreateIndex, ModifyIndex uint64 }
 	for {
 		c.agent.Kill()
 		c.agent.Start(t)
 		c.agent.AwaitLeader(t)
 		var all []struct {
-			Node   struct{ ModifyIndex uint64 }
-			Checks []struct{ ModifyIndex uint64 }
+			Node, Service indexes
+			Checks        []indexes
 		}
 		a := callerOf(t, c, c.root).get(t, "/v1/health/service/consul")
 		if err := json.Unmarshal([]byte(a.body), &all); err != nil {
 			t.Fatal(err)
 		}
-		if len(all) == 1 && len(all[0].Checks) == 1 && all[0].Node.ModifyIndex > all[0].Checks[0].ModifyIndex {
+		if len(all) != 1 || len(all[0].Checks) != 1 {
+			continue
+		}
+		node, first := all[0].Node, indexes{all[0].Node.CreateIndex, all[0].Node.CreateIndex}
+		if node.ModifyIndex > first.ModifyIndex && all[0].Service == first && all[0].Checks[0] == first {
 			return
 		}
 	}

@@ -107,9 +107,6 @@ func (s *Sim) registerCheck(e *nodeEntry, c Check, index uint64) {
 	if c.Status == "" {
 		c.Status = Critical
 	}
-	if c.ServiceTags == nil {
-		c.ServiceTags = []string{}
-	}
 	if c.Definition == nil {
 		c.Definition = json.RawMessage("{}")
 	}

@@ -21,10 +21,10 @@ func (s *Sim) sidecar(d *ServiceDefinition) *ServiceDefinition {
 	if side.Name == "" {
 		side.Name = own.Service + "-sidecar-proxy"
 	}
-	if side.Tags == nil {
+	if len(side.Tags) == 0 && len(own.Tags) > 0 {
 		side.Tags = own.Tags
 	}
-	if side.Meta == nil {
+	if len(side.Meta) == 0 && len(own.Meta) > 0 {
 		side.Meta = own.Meta
 	}
 	proxy := Proxy{}

@@ -20,7 +20,7 @@ type Service struct {
 	Kind              string `json:",omitempty"`
 	ID                string
 	Service           string
-	Tags              []string
+	Tags              Tags
 	Address           string
 	TaggedAddresses   map[string]ServiceAddress `json:",omitempty"`
 	Meta              map[string]string
@@ -33,6 +33,19 @@ type Service struct {
 	PeerName          string
 	CreateIndex       uint64
 	ModifyIndex       uint64
+}
+
+// Tags are those of a service. Answers have a list even where there is none, but the
+// catalog keeps the two apart: a registration with an empty list changes a service that
+// was registered without one.
+type Tags []string
+
+// MarshalJSON writes nil as an empty list.
+func (t Tags) MarshalJSON() ([]byte, error) {
+	if t == nil {
+		t = Tags{}
+	}
+	return json.Marshal([]string(t))
 }
 
 // ServiceAddress is a tagged address of a service.
@@ -75,7 +88,7 @@ type Check struct {
 	Output      string
 	ServiceID   string
 	ServiceName string
-	ServiceTags []string
+	ServiceTags Tags
 	Type        string
 	Interval    string
 	Timeout     string
