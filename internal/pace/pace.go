@@ -1,10 +1,7 @@
 // Package pace answers: how does work that takes long leave the processor to requests?
 package pace
 
-import (
-	"runtime"
-	"time"
-)
+import "time"
 
 const (
 	// steps is how many of them are taken until it is looked how long they took.
@@ -27,7 +24,7 @@ func (p *Pace) Step() {
 	}
 	if now := time.Now(); now.Sub(p.since) > most {
 		if !p.since.IsZero() {
-			runtime.Gosched()
+			Yield()
 			now = time.Now()
 		}
 		p.since = now
