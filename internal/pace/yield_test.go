@@ -81,6 +81,28 @@ func TestYieldWithoutFiles(t *testing.T) {
 	}
 }
 
+// TestWaited: what others have the processor for is not counted as work.
+func TestWaited(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	var p pace.Pace
+	if p.Waited() != 0 {
+		t.Error("it has waited before it began")
+	}
+	began := time.Now()
+	for i := 0; i < 1_000_000 && p.Waited() < 5*time.Millisecond; i++ {
+		go func() {
+			for began := time.Now(); time.Since(began) < time.Millisecond; {
+			}
+		}()
+		for began := time.Now(); time.Since(began) < 20*time.Microsecond; {
+		}
+		p.Step()
+	}
+	if waited, all := p.Waited(), time.Since(began); waited < 5*time.Millisecond || waited > all {
+		t.Errorf("it has waited for %v of %v", waited, all)
+	}
+}
+
 // TestYieldTogether: many may yield at once.
 func TestYieldTogether(t *testing.T) {
 	var all sync.WaitGroup
