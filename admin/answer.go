@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"serai/internal/pace"
 )
 
 // answer writes v as JSON.
@@ -66,7 +68,9 @@ func serveList[T any](a *Admin, w http.ResponseWriter, r *http.Request, of func(
 	w.Header().Set("Content-Type", "application/json")
 	buf := make([]byte, 0, 2*pieceBytes)
 	separator := "[\n  "
+	var p pace.Pace
 	for v := range list {
+		p.Step()
 		buf = append(append(buf, separator...), marshal(v, "  ")...)
 		separator = ",\n  "
 		if len(buf) < pieceBytes {

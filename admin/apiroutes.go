@@ -48,9 +48,15 @@ func (a *Admin) apiRoutes() query {
 
 // routesOf returns the routes that a query selects.
 func (a *Admin) routesOf(q values) (List[RouteTraffic], error) {
+	words := router.NewWords()
+	return routesAs(a, q, func(r *router.Route, t Traffic) RouteTraffic { return RouteTraffic{describe(r, words), t} })
+}
+
+// routesAs returns the routes that a query selects, each as described.
+func routesAs[T any](a *Admin, q values, describe func(*router.Route, Traffic) T) (List[T], error) {
 	w, err := windowOf(q)
 	if err != nil {
-		return List[RouteTraffic]{}, err
+		return List[T]{}, err
 	}
 	rates := a.pulse.all()
 	selected := a.selectRoutes(q)
@@ -71,12 +77,9 @@ func (a *Admin) routesOf(q values) (List[RouteTraffic], error) {
 	case "latency":
 		by(func(r Rate) float64 { return r.P99 })
 	default:
-		return List[RouteTraffic]{}, errors.New("sort must be host, rate, errors or latency")
+		return List[T]{}, errors.New("sort must be host, rate, errors or latency")
 	}
-	words := router.NewWords()
-	return pageOf(selected, w, func(r *router.Route) RouteTraffic {
-		return RouteTraffic{describe(r, words), trafficOf(r.Stats, rates)}
-	}), nil
+	return pageOf(selected, w, func(r *router.Route) T { return describe(r, trafficOf(r.Stats, rates)) }), nil
 }
 
 // selectRoutes returns the routes that a query selects, sorted by host.

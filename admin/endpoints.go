@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
+	"serai/internal/pace"
 	"serai/router"
 	"serai/upstream"
 )
@@ -43,7 +44,9 @@ func collectEndpoints(out chan<- prometheus.Metric, table *router.Table, registr
 	byService := make(map[owner]*tally)
 	all := registry.All()
 	used := make(map[*upstream.Endpoint]bool, len(all))
+	var p pace.Pace
 	for _, r := range table.Routes() {
+		p.Step()
 		o := owner{label(r.Namespace), label(r.Service)}
 		t := byService[o]
 		if t == nil {
@@ -65,12 +68,13 @@ func collectEndpoints(out chan<- prometheus.Metric, table *router.Table, registr
 	}
 	var rest states
 	for _, e := range all {
-		if !used[e] {
+		if p.Step(); !used[e] {
 			rest[e.State()]++
 		}
 	}
 	quiet, busy := 0, 0
 	for _, o := range slices.SortedFunc(maps.Keys(byService), func(a, b owner) int {
+		p.Step()
 		return cmp.Or(strings.Compare(a.namespace, b.namespace), strings.Compare(a.service, b.service))
 	}) {
 		t := byService[o]

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"serai/internal/memory"
+	"serai/internal/pace"
 )
 
 const (
@@ -62,6 +63,7 @@ type sending struct {
 	holding
 	// since when a write waits for the client, zero while none does: guarded by gate.mu.
 	since time.Time
+	pace  pace.Pace
 }
 
 // through has a handler pass the gate.
@@ -84,8 +86,9 @@ func (g *gate) through(next http.Handler) http.Handler {
 // Unwrap is for http.ResponseController.
 func (s *sending) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
-// Write notes how long the client takes.
+// Write notes how long the client takes. Who writes much gives the processor up now and then.
 func (s *sending) Write(p []byte) (int, error) {
+	s.pace.Step()
 	defer s.waits()()
 	return s.ResponseWriter.Write(p)
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 
+	"serai/internal/pace"
 	"serai/internal/quota"
 	"serai/router"
 )
@@ -86,7 +87,9 @@ func (l *ledger) read(routes []*router.Route, refused map[owner]bool) ([]series,
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.reading++
+	var p pace.Pace
 	for _, r := range routes {
+		p.Step()
 		o := owner{label(r.Namespace), label(r.Service)}
 		a := l.services[o]
 		if a == nil {

@@ -9,6 +9,7 @@ import (
 	"serai/admin/ui"
 	"serai/internal/history"
 	"serai/router"
+	"serai/upstream"
 )
 
 // dashboard serves the pages. What they show is what the API answers.
@@ -133,29 +134,38 @@ func newListed[T any](l List[T], q values, sort string, sorts ...string) *listed
 	return &listed[T]{l, sort, sorts, p}
 }
 
-// shownRoute is a route with how many of its instances are ready.
+// shownRoute is a route in the list of them. Nothing is embedded: templates find a field of an embedded struct by a
+// search that takes most of the time of a page, and makes most of its garbage.
 type shownRoute struct {
-	RouteTraffic
-	Ready int
+	Host, Path, Namespace, Service, Route string
+
+	Exact, Closed, Lingers bool
+	Conditions             []string
+	Ready, Members         int // instances
+	Requests, Errors, P99  float64
+	Inflight               int64
+}
+
+func showRoute(r *router.Route, t Traffic) shownRoute {
+	s := shownRoute{
+		Host: r.Host, Path: r.Path, Namespace: r.Namespace, Service: r.Service, Route: r.Name, Exact: r.Exact, Closed: r.Options.Closed, Lingers: r.Lingers(),
+		Conditions: conditionsOf(r), Requests: t.Rate.Requests, Errors: t.Rate.Errors, P99: t.P99, Inflight: t.Inflight,
+	}
+	for _, m := range r.Pool.Members() {
+		if s.Members++; m.Endpoint.State() == upstream.Ready {
+			s.Ready++
+		}
+	}
+	return s
 }
 
 func (d *dashboard) routes(_ *http.Request, q values) (any, error) {
-	l, err := d.routesOf(q)
-	shown := List[shownRoute]{Total: l.Total, Offset: l.Offset, Next: l.Next}
-	for _, r := range l.Items {
-		s := shownRoute{RouteTraffic: r}
-		for _, m := range r.Members {
-			if m.State == "ready" {
-				s.Ready++
-			}
-		}
-		shown.Items = append(shown.Items, s)
-	}
+	l, err := routesAs(d.Admin, q, showRoute)
 	sort := q.Get("sort")
 	if sort == "" {
 		sort = "host"
 	}
-	return newListed(shown, q, sort, "host", "rate", "errors", "latency"), err
+	return newListed(l, q, sort, "host", "rate", "errors", "latency"), err
 }
 
 // pooled is an instance of a route.

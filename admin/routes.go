@@ -79,19 +79,23 @@ func describe(r *router.Route, words *router.Words) Route {
 		Host: r.Host, Path: r.Path, Exact: r.Exact, Priority: r.Priority,
 		Namespace: r.Namespace, Service: r.Service, Route: r.Name, Job: r.Job,
 		Options: words.Route(r.Options), Policies: r.Named(), Closed: r.Options.Closed, Members: []Member{},
-		Lingers: r.Lingers(), Expires: r.Expires, CreateIndex: r.CreateIndex, DefaultHost: r.DefaultHost,
+		Conditions: conditionsOf(r), Lingers: r.Lingers(), Expires: r.Expires, CreateIndex: r.CreateIndex, DefaultHost: r.DefaultHost,
 	}
 	if d.Policies != nil {
 		d.Does = r.ExplainPolicies()
-	}
-	for _, c := range r.Conditions {
-		d.Conditions = append(d.Conditions, c.String())
 	}
 	members := r.Pool.Members()
 	for i := range members {
 		d.Members = append(d.Members, describeMember(members[i], words))
 	}
 	return d
+}
+
+func conditionsOf(r *router.Route) (all []string) {
+	for _, c := range r.Conditions {
+		all = append(all, c.String())
+	}
+	return all
 }
 
 func describeMember(m *upstream.Member, words *router.Words) Member {

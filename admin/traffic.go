@@ -10,6 +10,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"serai/discovery"
+	"serai/internal/pace"
 	"serai/router"
 	"serai/tracing"
 )
@@ -76,8 +77,9 @@ func (t *traffic) Collect(out chan<- prometheus.Metric) {
 	table := t.router.Current()
 	all, refusals := table.Routes(), countRefusals(table)
 	names, waiting := 0, 0
+	var p pace.Pace
 	for i, r := range all { // sorted by host
-		if i == 0 || r.Host != all[i-1].Host {
+		if p.Step(); i == 0 || r.Host != all[i-1].Host {
 			names++
 		}
 		if r.Lingers() {
@@ -110,7 +112,9 @@ type refusals struct {
 
 func countRefusals(table *router.Table) refusals {
 	n := refusals{byQuota: make(map[string]int), owners: make(map[owner]bool)}
+	var p pace.Pace
 	for r := range table.EachRejection {
+		p.Step()
 		n.all++
 		n.owners[owner{r.Namespace, r.Service}] = true
 		if r.Quota != "" {
@@ -167,11 +171,14 @@ type called struct {
 // All are sent in the order in which the library sorts them, which saves it half of the
 // work with ten thousand routes.
 func collectSeries(out chan<- prometheus.Metric, all []series, exemplars map[seriesKey]*ofBuckets) {
+	var p pace.Pace
 	slices.SortFunc(all, func(a, b series) int {
+		p.Step()
 		return cmp.Or(strings.Compare(a.namespace, b.namespace), strings.Compare(a.route, b.route), strings.Compare(a.service, b.service))
 	})
 	var list []called
 	for i := range all {
+		p.Step()
 		s := &all[i]
 		if n := s.snapshot(); n.Requests() > 0 || n.Inflight > 0 {
 			list = append(list, called{n, []*dto.LabelPair{pair("namespace", s.namespace), pair("route", s.route), pair("service", s.service)}, exemplars[seriesKey{s.namespace, s.service, s.route}]})
@@ -179,6 +186,7 @@ func collectSeries(out chan<- prometheus.Metric, all []series, exemplars map[ser
 	}
 	for class, label := range classes {
 		for i := range list {
+			p.Step()
 			// The usual classes begin at 0, so that the first error of a route is an
 			// increase.
 			if c := &list[i]; class >= 2 || c.Classes[class] > 0 {
@@ -189,6 +197,7 @@ func collectSeries(out chan<- prometheus.Metric, all []series, exemplars map[ser
 	}
 	each := func(d *prometheus.Desc, fill func(*called, *sample)) {
 		for i := range list {
+			p.Step()
 			m := &sample{desc: d, labels: list[i].labels}
 			fill(&list[i], m)
 			out <- m
