@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -99,52 +98,6 @@ func sendBody(traffic, host string, size int) (int, string) {
 		return 0, err.Error()
 	}
 	return res.StatusCode, string(body)
-}
-
-// TestConnectRotation: no request fails while roots and certificates are renewed, though each
-// one opens a connection of its own.
-func TestConnectRotation(t *testing.T) {
-	t.Parallel()
-	onMeshes(t, func(t *testing.T, a meshAgent) {
-		if _, real := a.(*realMesh); real && testing.Short() {
-			t.Skip("a real agent takes up to half a minute to renew a certificate: not with -short")
-		}
-		web := instance(t, "web")
-		meshed(t, a, "web1", "web", net.JoinHostPort(web.Address, fmt.Sprint(web.Port)), "ingress.host=web.example.org", "ingress.connect=on", "ingress.retries=0")
-		_, traffic, admin := meshServe(t, a.url(), "", "--upstream-max-idle=0")
-		until(t, "the service", func() bool { status, _ := get(traffic, "web.example.org", "/"); return status == 200 })
-		ctx, stop := context.WithCancel(t.Context())
-		var clients sync.WaitGroup
-		var requests, failed atomic.Int64
-		for range 4 {
-			clients.Go(func() {
-				for ctx.Err() == nil {
-					if status, body := get(traffic, "web.example.org", "/"); status != 200 {
-						failed.Add(1)
-						t.Errorf("%d %s", status, body)
-					}
-					requests.Add(1)
-					time.Sleep(10 * time.Millisecond)
-				}
-			})
-		}
-		renewed := func(what string) string { return metric(admin, `serai_connect_renewals_total{what="`+what+`"}`) }
-		for n := range 10 {
-			certificate, roots := renewed("certificate"), renewed("roots")
-			a.rotate(t)
-			for end := time.Now().Add(3 * time.Minute); renewed("roots") == roots || renewed("certificate") == certificate; time.Sleep(100 * time.Millisecond) {
-				if time.Now().After(end) {
-					t.Fatalf("rotation %d is not known", n)
-				}
-			}
-		}
-		stop()
-		clients.Wait()
-		t.Logf("%d of %d requests failed in ten rotations; %s", failed.Load(), requests.Load(), renewed("certificate"))
-		if requests.Load() == 0 {
-			t.Error("no request was made")
-		}
-	})
 }
 
 // fakeSidecar records how each connection begins, and says nothing.
