@@ -236,7 +236,7 @@ func (n *meshNode) end() {
 
 func (n *meshNode) until(what string, holds func() bool) {
 	n.t.Helper()
-	for end := time.Now().Add(3 * testTimeout); !holds(); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(10 * testTimeout); !holds(); time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
 			n.t.Fatalf("waited in vain for %s", what)
 		}
