@@ -121,11 +121,9 @@ func (p *Proxy) attempt(x *Exchange, m *upstream.Member) *failure {
 	}
 	failed := m.Endpoint.Transport().RoundTrip(request, a)
 	x.Now = a.Now
+	x.FirstByte = a.FirstByte // not the one of an attempt before
 	if a.Connected > 0 {
 		x.Connected = a.Connected
-	}
-	if a.FirstByte > 0 {
-		x.FirstByte = a.FirstByte
 	}
 	switch {
 	case failed != nil:
@@ -169,7 +167,7 @@ func (x *Exchange) upstreamRequest(p *Proxy, m *upstream.Member) *upstream.Reque
 		Host: x.Head.Host, Client: netip.AddrPortFrom(x.Client, x.Peer.Port()), Memory: x.Memory, Fresh: x.Retries > 0,
 		Now: x.Now, Connect: x.timeToConnect(), Answer: x.answerTimeout(), Bounds: &p.bounds, Scratch: r.Scratch,
 	}
-	x.upload.policies = x.Route.Policies
+	x.upload.policies, x.upload.limit = x.Route.Policies, x.Route.Options.MaxBody // perhaps of another route than before: see moved
 	x.calling = caller{proxy: p, x: x}
 	r.Caller = &x.calling
 	return r

@@ -61,7 +61,7 @@ func (x *Exchange) startUpload() {
 	if u.begun {
 		return
 	}
-	u.begun, u.body, u.limit = true, x.requestBody(), x.Route.Options.MaxBody
+	u.begun, u.body = true, x.requestBody()
 	u.traced = x.trace != nil
 	if u.body.Ready() {
 		u.first, _ = u.body.Next()

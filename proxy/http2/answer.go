@@ -121,7 +121,7 @@ const dateIndex = 33
 // no room.
 func (s *stream) appendBlock(f http2.Flags) {
 	c := s.conn
-	for !c.fits(len(s.block)) && !c.broken {
+	for !c.fits(len(s.block)) && !c.broken && !s.gone {
 		if !c.flushing {
 			c.flush(false)
 			continue

@@ -95,10 +95,8 @@ func (c *conn) endData(f *http2.Frame) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.streams[f.Stream]
-	if s == nil { // it was answered within this frame
-		c.discard(f.Stream, 0, true)
-	}
 	if s != c.into || s.gone {
+		c.discard(f.Stream, 0, true) // possibly answered within this frame
 		return nil
 	}
 	if s.declared >= 0 && s.received != s.declared {

@@ -28,7 +28,8 @@ func (s *stream) discards() bool {
 }
 
 // discard counts n bytes of an unwanted body, and reports whether the client may send
-// them. Last says that the body ends with them. c.mu is held.
+// them. Last says that the body ends with them, or that no more of it comes: whatever ends a
+// stream of the client must say so, or it counts as open for good. c.mu is held.
 func (c *conn) discard(id uint32, n int64, last bool) bool {
 	rest, ok := c.discarding[id]
 	switch {

@@ -11,14 +11,24 @@ import (
 	engine "serai/proxy/http2"
 )
 
-// TestAnsweredWithinItsLastFrame: a request is answered while the frame that ends its body
-// is still coming. The stream is over once the rest of that frame has come: however often
-// this happens, the client may open as many streams as before.
+// TestAnsweredWithinItsLastFrame: a request is answered while the frame that ends it, with
+// the body or with trailers, is still coming. The stream is over once the rest of that frame
+// has come: however often this happens, the client may open as many streams as before.
 func TestAnsweredWithinItsLastFrame(t *testing.T) {
-	const most, size, early = 4, 10_000, 100
+	for name, trailers := range map[string]bool{"DATA": false, "trailers": true} {
+		t.Run(name, func(t *testing.T) { answeredWithin(t, trailers) })
+	}
+}
+
+func answeredWithin(t *testing.T, trailers bool) {
+	const most, early = 4, 1
+	size := 10_000
+	if trailers {
+		size = 100 // so that all that comes together is read at once
+	}
 	k := newStack(t, engine.Options{MaxStreams: most}, func(http.ResponseWriter, *http.Request) { t.Error("it reaches the instance") })
 	p := k.dial()
-	var begun bytes.Buffer // what comes together: a head, and the start of the only frame of the body
+	var begun bytes.Buffer // what comes together: a head, and the start of the last frame
 	f := http2.NewFramer(&begun, nil)
 	for i := range uint32(8 * most) {
 		id := 1 + 2*i
@@ -26,7 +36,11 @@ func TestAnsweredWithinItsLastFrame(t *testing.T) {
 		f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, EndHeaders: true, BlockFragment: p.Block(
 			":method", "POST", ":scheme", "http", ":authority", "nobody.test", ":path", "/", "content-length", strconv.Itoa(size))})
 		head := begun.Len()
-		f.WriteData(id, true, make([]byte, size))
+		f.WriteData(id, !trailers, make([]byte, size))
+		if trailers {
+			head = begun.Len()
+			f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, EndHeaders: true, EndStream: true, BlockFragment: p.Block("x-checksum", strconv.Itoa(int(id)))})
+		}
 		frames := bytes.Clone(begun.Bytes())
 		cut := head + 9 + early
 		if _, err := p.c.Write(frames[:cut]); err != nil {

@@ -121,6 +121,7 @@ func (c *conn) endBlock(id uint32) error {
 	defer c.mu.Unlock()
 	s := c.streams[id]
 	if s == nil || s.gone || s.remoteEnd { // nobody needs it any more
+		c.discard(id, 0, true) // possibly answered within this block
 		return nil
 	}
 	if !c.ends {

@@ -149,16 +149,16 @@ func (s *stream) finish(c *conn) {
 	s.alive.Unlock()
 	c.mu.Lock()
 	switch {
-	case s.gone, c.broken:
-	case !s.localEnd && s.tunnel && s.answer.code == http2.NoError:
+	case s.gone, c.broken: // nothing may be sent any more
+	case !s.localEnd && s.tunnel && s.answer.code == http2.NoError: // a tunnel that was not cut
 		s.endLocal()
 		if !s.remoteEnd {
 			c.reset(s.id, http2.NoError)
 		}
-	case !s.localEnd:
+	case !s.localEnd: // no answer, or one that was cut
 		c.reset(s.id, s.answer.abort())
-	case s.answer.code == http2.NoError && (s.remoteEnd || s.discards()):
-	default:
+	case s.answer.code == http2.NoError && (s.remoteEnd || s.discards()): // the client ends it, or has done so
+	default: // it has its answer, and must not send the rest of its request
 		c.reset(s.id, s.answer.code)
 	}
 	s.localEnd = true
