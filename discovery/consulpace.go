@@ -22,8 +22,8 @@ func pace(index uint64, meta *consul.Meta, began time.Time) time.Duration {
 	return pause
 }
 
-// newTurns are those of one query: what changes all the time, or an agent that answers each query
-// at once, has it asked ten times a second, after fifty times in which it is asked at once.
+// newTurns are those of one query: what changes all the time, or an agent, of Consul or of Nomad,
+// that answers each query at once, has it asked ten times a second, after fifty times in which it is asked at once.
 func newTurns() *rate.Limiter { return rate.NewLimiter(10, 50) }
 
 // What a wait costs, when it ends with nothing new: a query for a service costs the agent a

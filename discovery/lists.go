@@ -216,8 +216,8 @@ func (s *session) goRound(ctx context.Context, scopes []string) {
 // watchList reports when a list has changed.
 func (s *session) watchList(ctx context.Context, scope string) {
 	var pause backoff
-	q := nomad.Query{Namespace: scope, Stale: true, Index: 1}
-	for ctx.Err() == nil {
+	q, turns := nomad.Query{Namespace: scope, Stale: true, Index: 1}, newTurns()
+	for turns.Wait(ctx) == nil {
 		meta, err := s.options.Client.EachService(ctx, q, uncared)
 		if err != nil {
 			if sleep.For(ctx, pause.next(err)) != nil {

@@ -251,7 +251,8 @@ func (s *session) publish() {
 // to list them, only the resync finds new ones.
 func (s *session) watchNamespaces(ctx context.Context, index uint64) {
 	var pause backoff
-	for ctx.Err() == nil {
+	turns := newTurns()
+	for turns.Wait(ctx) == nil {
 		names, meta, err := s.options.Client.Namespaces(ctx, nomad.Query{Stale: true, Index: index})
 		if err != nil {
 			if sleep.For(ctx, max(time.Second, pause.next(err))) != nil {

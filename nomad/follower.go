@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"serai/internal/sleep"
 )
 
@@ -38,7 +40,8 @@ type Follower struct {
 func (f *Follower) Run(ctx context.Context, seen func(v *Variable, err error)) {
 	var index, version uint64
 	retry := firstRetry
-	for {
+	turns := rate.NewLimiter(rate.Every(time.Second), 20) // also where each answer has a higher index than the last
+	for turns.Wait(ctx) == nil {
 		v, next, err := f.read(ctx, index, version)
 		if ctx.Err() != nil {
 			return

@@ -7,7 +7,9 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"serai/nomad"
 )
@@ -122,5 +124,27 @@ func TestFollowerWithoutALeader(t *testing.T) {
 			}
 		})
 		cancel()
+	}
+}
+
+// TestFollowerOfARisingIndex: a server that answers each query at once, at a higher index, is not
+// asked as fast as it answers.
+func TestFollowerOfARisingIndex(t *testing.T) {
+	var asked atomic.Int64
+	address := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		n := asked.Add(1)
+		w.Header().Set("X-Nomad-Index", fmt.Sprint(n))
+		fmt.Fprintf(w, `{"Namespace":"default","Path":"a","ModifyIndex":%d,"Items":{"x":"y"}}`, n)
+	}))
+	f := nomad.Follower{
+		Client: connect(t, nomad.Options{Address: address}), Path: "a",
+		Older: func(*nomad.Variable, uint64, uint64) bool { return false },
+	}
+	ctx, cancel := context.WithCancel(testContext(t))
+	began := time.Now()
+	time.AfterFunc(3*time.Second, cancel)
+	f.Run(ctx, func(*nomad.Variable, error) {})
+	if n, most := asked.Load(), 22+int64(time.Since(began)/time.Second); n > most {
+		t.Errorf("%d requests in %v, want at most %d", n, time.Since(began), most)
 	}
 }

@@ -74,7 +74,8 @@ const (
 func (m *mirror) run(ctx context.Context) {
 	m.loadLocal(ctx)
 	index, wait := uint64(0), time.Duration(0)
-	for ctx.Err() == nil {
+	turns := newTurns()
+	for turns.Wait(ctx) == nil {
 		asked := time.Now()
 		entries, next, err := m.store.List(ctx, watched, index)
 		if err == nil {

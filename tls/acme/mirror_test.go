@@ -168,6 +168,7 @@ func mirror(t testing.TB, o acme.Options) *tls.Store {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() { defer close(ended); i.Run(ctx) }()
+	i.Changed()
 	t.Cleanup(func() { cancel(); <-ended })
 	return o.Certificates
 }

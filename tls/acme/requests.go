@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"serai/internal/history"
 	"serai/internal/sleep"
 	"serai/tls/certstore"
@@ -18,10 +20,14 @@ type request struct {
 	version uint64
 }
 
+// newTurns bounds how often the store is listed, also where it answers at once each time: Nomad
+// does when a variable changes that is near by, whoever writes it.
+func newTurns() *rate.Limiter { return rate.NewLimiter(5, 20) }
+
 // followRequests watches for requested renewals.
 func (l *leader) followRequests(ctx context.Context) {
-	index := uint64(0)
-	for ctx.Err() == nil {
+	index, turns := uint64(0), newTurns()
+	for turns.Wait(ctx) == nil {
 		entries, next, err := l.options.Store.List(ctx, requests, index)
 		if err != nil {
 			sleep.For(ctx, 5*time.Second)

@@ -233,6 +233,8 @@ func (l *lease) seen(ctx context.Context, index uint64) (newIndex uint64, term s
 		return 0, "", nil
 	case err != nil:
 		return 0, "", err
+	case found.ModifyIndex == index:
+		sleep.For(ctx, l.TTL/10) // nor here: the answer may have come at once
 	}
 	return found.ModifyIndex, found.Items["term"], nil
 }

@@ -138,7 +138,7 @@ func (l *Login) fill(s *session, said claims, token *oauth2.Token, now time.Time
 	if token.RefreshToken != "" {
 		s.Refresh = token.RefreshToken
 	}
-	s.Due = min(now.Add(l.o.Renew).Unix(), s.Ends)
+	s.Due, s.Unsaid = min(now.Add(l.o.Renew).Unix(), s.Ends), 0
 	return nil
 }
 

@@ -160,12 +160,19 @@ func (l *Login) refresh(m *metadata, s *session) (*session, error) {
 
 // unconfirmed returns what becomes of a session when the provider has taken its refresh
 // token, and then does not say of whom, or with which keys. The old token may be used up by
-// now: the new one must not be lost.
+// now: the new one must not be lost. As with a provider that is away, that is so for Stale: a
+// group that the user has left would count until the session ends.
 func (l *Login) unconfirmed(s *session, token *oauth2.Token, now time.Time, err error) (*session, error) {
 	if err != errUnavailable || token.RefreshToken == "" {
 		return nil, err
 	}
 	next := *s
+	if next.Unsaid == 0 {
+		next.Unsaid = min(s.Due, now.Unix())
+	}
+	if now.Sub(time.Unix(next.Unsaid, 0)) >= l.o.Stale {
+		return nil, errRefused
+	}
 	next.Refresh = token.RefreshToken
 	next.Due = min(now.Add(min(time.Minute, l.o.Renew)).Unix(), next.Ends)
 	return &next, nil

@@ -24,6 +24,9 @@ type session struct {
 	// Both are in Unix seconds.
 	Ends int64 `json:"x"`
 	Due  int64 `json:"d"`
+	// Unsaid is since when the provider has renewed it without saying of whom, 0 when it has
+	// said: see unconfirmed. In Unix seconds.
+	Unsaid int64 `json:"n,omitempty"`
 }
 
 // longestGrace bounds the time for which a session goes on that the provider does not
