@@ -104,8 +104,8 @@ var answerReports = []report{
 	{name: "line end before an answer", send: web + "\n", answer: "\n" + plainAnswer + closes, want: "502 bad-answer, on"},
 	{name: "nothing", send: "POST / HTTP/1.1\nHost: web.example.org\nContent-Length: 0\n\n", answer: closes, want: "502 upstream-closed, on"},
 	{name: "garbage", send: web + "\n", answer: "SSH-2.0-OpenSSH_9\n" + closes, want: "502 bad-answer, on"},
-	{name: "HTTP/2 frames", send: web + "\n", answer: "\x00\x00\x12\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x80" + closes, want: "502 upstream-closed, on"},
-	{name: "TLS alert", send: web + "\n", answer: "\x15\x03\x01\x00\x02\x02\x28" + closes, want: "502 upstream-closed, on"},
+	{name: "HTTP/2 frames", send: web + "\n", answer: "\x00\x00\x12\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x80" + closes, want: "502 bad-answer, on", got: "speaks HTTP/2|scheme=h2c"},
+	{name: "TLS alert", send: web + "\n", answer: "\x15\x03\x01\x00\x02\x02\x28" + closes, want: "502 bad-answer, on", got: "speaks TLS|scheme=https"},
 	{name: "field name with a blank", send: web + "\n", answer: "HTTP/1.1 200 OK\nX Bad: 1\nContent-Length: 0\n\n" + closes, want: "502 bad-answer, on"},
 	{name: "a body in a 1xx", send: web + "\n", answer: "HTTP/1.1 103 Early Hints\nContent-Length: 3\n\nabc" + plainAnswer + closes, want: "103, 502 bad-answer, on"},
 }
