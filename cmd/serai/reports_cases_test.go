@@ -370,7 +370,7 @@ var connectionReports = []report{
 	{name: "TLS on the plain port", send: "\x16\x03\x01\x00\x05hello", want: "400 bad-method, end", seen: "-"},
 	{name: "SSH on the plain port", send: "SSH-2.0-x\n", want: "400 bad-method, end", seen: "-"},
 	{name: "SOCKS on the plain port", send: "\x05\x01\x00", want: "400 bad-method, end", seen: "-"},
-	{name: "PROXY v1 from a stranger", send: "PROXY TCP4 6.6.6.6 1.2.3.4 1 80\n" + web + "\n", want: "400 bad-request-line, end", seen: "-"},
+	{name: "PROXY v1 from a stranger", send: "PROXY TCP4 6.6.6.6 1.2.3.4 1 80\n" + web + "\n", want: "400 proxy-header, end", seen: "-", got: "--proxy-protocol-from"},
 	{name: "PROXY v2 from a stranger", send: "\n\n\x00\nQUIT\n" + web + "\n", want: "400 bad-method, end", seen: "-"},
 	{name: "RTSP", send: "OPTIONS * RTSP/1.0\nCSeq: 1\n\n", want: "400 bad-request-line, end", seen: "-"},
 	{name: "ICAP", send: "REQMOD icap://web.example.org/ ICAP/1.0\nHost: web.example.org\n\n", want: "400 bad-request-line, end", seen: "-"},
