@@ -30,7 +30,11 @@ func (c *Conn) handshakeTLS(t *tls.Conn) (how Ending, ok bool) {
 			}
 		}
 		o.OnHandshake(nil, err)
-		o.Count(proxy.ReasonTLSHandshake)
+		if BeginsProxyHeader(plain.RecordHeader[:]) {
+			o.Count(proxy.ReasonProxyHeader)
+		} else {
+			o.Count(proxy.ReasonTLSHandshake)
+		}
 		return how, false
 	}
 	state := t.ConnectionState()

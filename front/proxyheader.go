@@ -43,6 +43,17 @@ const (
 
 var errChecksum = errors.New("the checksum of the PROXY header is wrong")
 
+// BeginsProxyHeader reports whether b begins with as much of a PROXY header as it has room
+// for, at least its first five bytes.
+func BeginsProxyHeader(b []byte) bool {
+	for _, begins := range [...]string{v2Begins, v1Begins + "TCP4 ", v1Begins + "TCP6 ", v1Begins + "UNKNOWN"} {
+		if n := min(len(b), len(begins)); n >= 5 && string(b[:n]) == begins[:n] {
+			return true
+		}
+	}
+	return false
+}
+
 // Read returns the bytes that were read ahead, and then what comes.
 func (c *headerConn) Read(p []byte) (int, error) {
 	if !c.begun {

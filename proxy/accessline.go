@@ -75,7 +75,7 @@ func (x *Exchange) protocol() string {
 	switch h := &x.Head; {
 	case h.Major == 2:
 		return "HTTP/2.0"
-	case len(h.Method) == 0:
+	case len(h.Method) == 0 || h.Unversioned:
 		return ""
 	case h.Minor == 0:
 		return "HTTP/1.0"

@@ -72,6 +72,11 @@ func (x *Exchange) plainBody(status int, reason, detail string) (contentType str
 // frames the body. Where tells people which line has the error. A client of gRPC or
 // gRPC-Web, as far as the head could be read, gets an answer that it understands.
 func (x *Exchange) Refusal(e *wire.Error, where string) (h *wire.ResponseHead, body []byte) {
+	defer func() {
+		if string(x.Head.Method) != "HEAD" {
+			x.BytesOut = int64(len(body))
+		}
+	}()
 	switch {
 	case x.speaksGRPC():
 		return x.grpcRefusal(e.Status, e.Code, e.Detail), nil

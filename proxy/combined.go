@@ -31,10 +31,14 @@ func (x *Exchange) appendCombined(b []byte, q Query) []byte {
 	b = append(b, `] "`...)
 	if len(x.Head.Method) > 0 {
 		b = appendEscapedBytes(b, x.Head.Method)
-		b = append(b, ' ')
-		b = appendShown(b, x.Head.Target, q)
-		b = append(b, ' ')
-		b = append(b, x.protocol()...)
+		if len(x.Head.Target) > 0 {
+			b = append(b, ' ')
+			b = appendShown(b, x.Head.Target, q)
+		}
+		if protocol := x.protocol(); protocol != "" {
+			b = append(b, ' ')
+			b = append(b, protocol...)
+		}
 	} else {
 		b = append(b, '-') // nothing of the head could be read
 	}

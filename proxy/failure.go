@@ -72,6 +72,10 @@ func (x *Exchange) explain(failed *upstream.Failure) *failure {
 		explainBody(f, failed.Err)
 	case upstream.FailedCaller:
 		f.detail = errClientGone.Error()
+	case upstream.FailedClosed:
+		if errors.Is(failed.Err, upstream.ErrReset) { // not the connection
+			f.detail = failed.Err.Error()
+		}
 	case upstream.FailedHandshake:
 		// Within a wildcard the client chose the name: the instance is not to blame.
 		var tls *upstream.HandshakeError
@@ -88,7 +92,10 @@ func cause(err error) string {
 	var field *wire.FieldError
 	var refused *wire.Error
 	var denied *upstream.DeniedError
+	var other *upstream.OtherProtocolError
 	switch {
+	case errors.As(err, &other):
+		return cause(other.Err) + "; " + other.Advice()
 	case errors.As(err, &denied):
 		return denied.Why
 	case errors.As(err, &tls):

@@ -196,6 +196,19 @@ func TestNotBegun(t *testing.T) {
 	}
 }
 
+// TestResetIsTold: the answer says that the instance has reset the stream, and how: it may
+// want HTTP/1 (HTTP_1_1_REQUIRED).
+func TestResetIsTold(t *testing.T) {
+	bad := newInstancePlayed(t, func(f *x.Framer, s uint32) bool { return f.WriteRSTStream(s, x.ErrCodeHTTP11Required) == nil })
+	n := newNode(t, proxy.Options{}, speaksHTTP2(), []string{bad}, "ingress.scheme=h2c")
+	k := listen1(t, n).open(t, post(4, "body"))
+	h := k.head()
+	body, _, _ := k.rest()
+	if h.status != 502 || !strings.Contains(body, "the instance reset the stream: HTTP_1_1_REQUIRED (upstream-closed)") {
+		t.Errorf("%d: %s", h.status, body)
+	}
+}
+
 // TestNotBegunBehindAWindow: so does a request of which a part still waits for the instance's
 // window: all of it is here.
 func TestNotBegunBehindAWindow(t *testing.T) {

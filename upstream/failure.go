@@ -19,6 +19,10 @@ var ErrConnect = errors.New("connect to instance")
 // instances use up their share of the process's file descriptors.
 var ErrNoDescriptor = errors.New("no file descriptor is left for a connection to an instance")
 
+// ErrReset says that an instance reset the stream of a request, and left the connection as
+// it is.
+var ErrReset = errors.New("the instance reset the stream")
+
 // ErrHandshake matches every HandshakeError.
 var ErrHandshake = errors.New("TLS handshake with instance")
 
@@ -48,6 +52,8 @@ func (e *HandshakeError) Error() string {
 		instead = "is it the sidecar of service " + e.Peer.Service + " that listens there, and does the mesh's authority trust it?"
 	case e.NoProtocol():
 		instead = "give another scheme"
+	case remoteAlert(e.Err) == certificateRequired:
+		instead = "let the instance take requests without one, or reach it through Consul's mesh with connect=on"
 	}
 	return fmt.Sprintf("%v %s as %q: %s: %v; %s", ErrHandshake, e.Address, e.Name, e.Cause, e.Err, instead)
 }
@@ -56,6 +62,9 @@ func (e *HandshakeError) Error() string {
 func (e *HandshakeError) NoProtocol() bool {
 	return remoteAlert(e.Err) == "tls: no application protocol"
 }
+
+// certificateRequired is the text of the alert of a server that demands a certificate.
+const certificateRequired = "tls: certificate required"
 
 // remoteAlert returns the text of crypto/tls for the alert that the instance has sent,
 // empty when there is none: its type is not exported.
@@ -73,6 +82,16 @@ func (e *HandshakeError) Unwrap() []error { return []error{ErrHandshake, e.Err} 
 func handshakeError(t *Target, name string, err error) error {
 	cause, ofName := handshakeCause(name, err)
 	return &HandshakeError{Address: t.Address, Name: name, Cause: cause, OfName: ofName && t.TLSName == "", Err: err}
+}
+
+// LateAlert returns the HandshakeError for an alert in place of the first answer, and nil
+// if err is none. With TLS 1.3 a server checks a client's certificate, and that there is
+// one, when the client takes the handshake for complete (RFC 8446 section 4.4.2.4).
+func (e *Endpoint) LateAlert(name string, err error) error {
+	if remoteAlert(err) == "" {
+		return nil
+	}
+	return handshakeError(&e.target, name, err)
 }
 
 // handshakeCause describes the failure in words, and reports whether it depends on the
@@ -94,6 +113,8 @@ func handshakeCause(name string, err error) (cause string, ofName bool) {
 		return "its certificate is not valid", true
 	case remoteAlert(err) == "tls: no application protocol":
 		return "it does not offer the protocol that the scheme asks for (ALPN)", false
+	case remoteAlert(err) == certificateRequired:
+		return "it demands a client certificate, and serai has none for it", false
 	case remoteAlert(err) != "":
 		return "it refused the handshake", true
 	case errors.As(err, &record):

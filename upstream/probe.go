@@ -219,6 +219,8 @@ func (r *Registry) ask(ctx context.Context, e *Endpoint, host string, within tim
 	status, err = e.target.Check.exchange(c, host)
 	if err != nil && ctx.Err() != nil {
 		err = fmt.Errorf("no answer within %v: %w", min(e.target.Check.Timeout, r.options.MaxCheckTime), ctx.Err())
+	} else if err != nil {
+		err = OtherProtocol(c.Buffered(), e.target.Scheme, err)
 	}
 	return status, err
 }
@@ -236,7 +238,7 @@ func (k *Check) exchange(c *socket.Conn, host string) (status int, err error) {
 	for interims := 0; interims <= maxInterim; interims++ {
 		n, err := h.ParseResponse(c.Buffered(), []byte("GET"), wire.DefaultLimits())
 		for err == wire.ErrIncomplete {
-			if err = c.FillLine(); err == nil {
+			if err = c.FillHead(); err == nil {
 				n, err = h.ParseResponse(c.Buffered(), []byte("GET"), wire.DefaultLimits())
 			}
 		}

@@ -26,7 +26,11 @@ type RequestHead struct {
 	// Major is 2 for HTTP/2, and 0 for HTTP/1. Minor is the HTTP/1 minor version, 0 or
 	// 1. For HTTP/2 it is 1, because that has all features of HTTP/1.1.
 	Major, Minor uint8
-	Fields       []Field
+	// Unversioned says that the request line was refused, or is incomplete, so that the
+	// version is not known. Target is then what could be read of it, up to the byte that
+	// is refused.
+	Unversioned bool
+	Fields      []Field
 
 	Framing Framing
 	// Size is the body's length in bytes when Framing is Length.
@@ -56,6 +60,7 @@ func (h *RequestHead) ParseRequest(buf []byte, l Limits) (int, error) {
 	}
 	n, err := h.parseLine(buf[start:], l)
 	if err != nil {
+		h.Unversioned = true
 		return 0, tooLarge(buf, l, err)
 	}
 	pos := start + n
@@ -96,6 +101,7 @@ func (h *RequestHead) parseLine(buf []byte, l Limits) (int, error) {
 	for i < len(buf) && class[buf[i]]&classTarget != 0 {
 		i++
 	}
+	h.Target = buf[start:i]
 	if i-start > l.Target {
 		return 0, ErrTargetLong
 	}
@@ -110,7 +116,6 @@ func (h *RequestHead) parseLine(buf []byte, l Limits) (int, error) {
 	case i == start:
 		return 0, ErrRequestLine
 	}
-	h.Target = buf[start:i]
 	rest := buf[i+1:]
 	const version = "HTTP/1.1\r\n"
 	if len(rest) < len(version) {

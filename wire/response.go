@@ -44,7 +44,11 @@ func (h *ResponseHead) ParseResponse(buf, method []byte, l Limits) (int, error) 
 // parseLine parses the status line and returns its length with its CRLF.
 func (h *ResponseHead) parseLine(buf []byte) (int, error) {
 	end := bytes.IndexByte(buf, '\n')
+	const begins = "HTTP/1."
 	if end < 0 {
+		if n := min(len(buf), len(begins)); string(buf[:n]) != begins[:n] {
+			return 0, ErrStatusLine // whatever comes: its line end may never come
+		}
 		return 0, ErrIncomplete
 	}
 	if end == 0 || buf[end-1] != '\r' {
@@ -52,7 +56,7 @@ func (h *ResponseHead) parseLine(buf []byte) (int, error) {
 	}
 	line := buf[:end-1]
 	const least = "HTTP/1.1 200"
-	if len(line) < len(least) || string(line[:7]) != "HTTP/1." || line[7]-'0' > 1 || line[8] != ' ' {
+	if len(line) < len(least) || string(line[:7]) != begins || line[7]-'0' > 1 || line[8] != ' ' {
 		return 0, ErrStatusLine
 	}
 	h.Minor = line[7] - '0'

@@ -58,6 +58,9 @@ func (c *conn) refuse(s *session, err error) {
 	var e *wire.Error
 	switch {
 	case errors.As(err, &e):
+		if !c.answered && front.BeginsProxyHeader(c.wire.Buffered()) {
+			err, e = nil, proxy.ReasonProxyHeader.Refusal()
+		}
 	case errors.Is(err, os.ErrDeadlineExceeded) && bytes.HasPrefix([]byte("\r\n"), c.wire.Buffered()):
 		// Old clients send a line end after a body (RFC 9112 section 2.2). It is not the
 		// start of a request: the client would take an answer for that to its next one.

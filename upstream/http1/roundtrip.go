@@ -86,7 +86,7 @@ func (c *conn) awaitHead(r *upstream.Request, a *upstream.Answer, sent time.Time
 			}
 		}
 		c.ReadWithin(now, r.Answer)
-		err := c.FillLine()
+		err := c.FillHead()
 		if errors.Is(err, os.ErrDeadlineExceeded) && !c.Interrupted() {
 			// The instance need not answer before it has the whole request.
 			now = time.Now()
@@ -187,6 +187,9 @@ func (c *conn) explain(a *upstream.Answer, err error) *upstream.Failure {
 	if bodyErr := c.upload.BodyError(); bodyErr != nil {
 		return failed(upstream.FailedBody, bodyErr)
 	}
+	if alert := c.transport.endpoint.LateAlert(c.serverName, err); alert != nil && !c.reused && !c.transport.meshed && processed == upstream.Unknown {
+		return failed(upstream.FailedHandshake, alert)
+	}
 	var refused *wire.Error
 	switch {
 	case err == errUnwanted:
@@ -196,7 +199,7 @@ func (c *conn) explain(a *upstream.Answer, err error) *upstream.Failure {
 	case err == wire.ErrOverloaded:
 		return failed(upstream.FailedMemory, err)
 	case errors.As(err, &refused):
-		return failed(upstream.FailedAnswer, err)
+		return failed(upstream.FailedAnswer, upstream.OtherProtocol(c.Buffered(), c.transport.endpoint.Target().Scheme, err))
 	case err == errInterim:
 		return failed(upstream.FailedInterim, err)
 	case err == errSwitched:

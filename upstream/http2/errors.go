@@ -3,6 +3,7 @@ package http2
 import (
 	"errors"
 
+	"serai/upstream"
 	"serai/wire"
 	"serai/wire/http2"
 )
@@ -10,7 +11,10 @@ import (
 // resetError means that the instance has reset a stream.
 type resetError struct{ code http2.Code }
 
-func (e *resetError) Error() string { return "the instance reset the stream: " + e.code.String() }
+func (e *resetError) Error() string { return upstream.ErrReset.Error() + ": " + e.code.String() }
+
+// Unwrap returns what upstream calls it.
+func (e *resetError) Unwrap() error { return upstream.ErrReset }
 
 // Why a stream or a connection has ended.
 var (

@@ -63,6 +63,15 @@ func (c *Conn) FillLine() error {
 	}
 }
 
+// FillHead is FillLine, but returns with the first bytes of a head, which show whether it
+// can be one.
+func (c *Conn) FillHead() error {
+	if len(c.Buffered()) == 0 {
+		return c.Fill()
+	}
+	return c.FillLine()
+}
+
 // Enlarge makes the buffer a large one, if there is memory for it. It is meant for
 // bodies.
 func (c *Conn) Enlarge() {
