@@ -16,7 +16,7 @@ import (
 )
 
 // Access says who may read more of the admin than whether serai is healthy and ready. The
-// zero value asks nobody who they are. What it is made of is checked with each request, and
+// zero value lets everybody read. What it is made of is checked with each request, and
 // may change at any time.
 type Access struct {
 	// Tokens are those of which a request must have one; nil asks for none.

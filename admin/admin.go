@@ -29,6 +29,7 @@ import (
 	"serai/tls"
 	"serai/tracing"
 	"serai/upstream"
+	"serai/wire"
 )
 
 // Reporter is a source that reports its state, like each discovery.Source. Status may
@@ -47,6 +48,8 @@ type Options struct {
 	Router   *router.Router     // required
 	Registry *upstream.Registry // required
 	Proxy    *proxy.Proxy       // required
+	// Limits are those of the heads of requests, which an explanation applies, too; zero for the defaults.
+	Limits wire.Limits
 	// Sources are the sources of services.
 	Sources []Reporter
 	// Listeners are the traffic listeners.
@@ -182,6 +185,9 @@ func New(o Options) (*Admin, error) {
 	pages, err := ui.New()
 	if err != nil {
 		return nil, fmt.Errorf("admin: %w", err)
+	}
+	if o.Limits == (wire.Limits{}) {
+		o.Limits = wire.DefaultLimits()
 	}
 	a := &Admin{options: o, ui: pages, gate: newGate(o.MaxMemory, o.Memory)}
 	if o.MaxFollowers == 0 {

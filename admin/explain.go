@@ -10,6 +10,7 @@ import (
 
 	"serai/router"
 	"serai/upstream"
+	"serai/wire"
 )
 
 // serveExplain says which route would take a request.
@@ -45,9 +46,33 @@ func (a *Admin) explanation(q url.Values) (x router.Explanation, err error) {
 	if err != nil {
 		return x, err
 	}
+	method := cmp.Or(q.Get("method"), "GET")
+	if refused := a.refusal(method, host, path, query); refused != nil {
+		return router.Explanation{Host: label(host), Path: label(path), Result: refused.Code, Why: fmt.Sprintf("%d: %s", refused.Status, refused.Detail), Candidates: []router.Candidate{}}, nil
+	}
 	return a.options.Router.Current().Explain(&router.Query{
-		Host: []byte(host), Method: []byte(cmp.Or(q.Get("method"), "GET")), Path: []byte(path), RawQuery: []byte(query), Attributes: headers,
+		Host: []byte(host), Method: []byte(method), Path: []byte(path), RawQuery: []byte(query), Attributes: headers,
 	}), nil
+}
+
+// refusal says why a request with this method, host and target is refused before any route is looked for, nil if
+// it is not.
+func (a *Admin) refusal(method, host, path, query string) *wire.Error {
+	target := path
+	if query != "" {
+		target += "?" + query
+	}
+	var h wire.RequestHead
+	var refused *wire.Error
+	switch _, err := h.ParseRequest([]byte(method+" "+target+" HTTP/1.1\r\nHost: "+host+"\r\n\r\n"), a.options.Limits); {
+	case errors.As(err, &refused):
+		return refused
+	case err != nil || string(h.Method) != method || string(h.Target) != target:
+		return wire.ErrRequestLine // a line feed, for example
+	case string(h.Host) != host:
+		return wire.ErrHost
+	}
+	return nil
 }
 
 // headers are the header fields of the request in question.

@@ -14,9 +14,12 @@ type Explanation struct {
 	// Host is the request's host in the form in which it is looked up.
 	Host string `json:"host"`
 	Path string `json:"path"`
-	// Result is "found", or why no route takes the request: "no-host",
-	// "no-path" or "no-condition".
+	// Result is "found", or why no route takes the request: "no-host", "no-path", "no-condition", "disguised-path" or
+	// "disguised-method". Of a request that is refused before any route is looked for, it is the reason for that, such
+	// as "bad-host".
 	Result string `json:"result"`
+	// Why says the same in words, with the status of the answer; empty for "found".
+	Why string `json:"why,omitempty"`
 	// Winner is the route's ID, empty when there is none.
 	Winner string `json:"winner,omitempty"`
 	// Ready says how many instances of the winner take requests, and why the others do
@@ -57,7 +60,7 @@ func (t *Table) Explain(q *Query) Explanation {
 	winner, miss := t.Lookup(q)
 	var buf normalBuffer
 	host := normalHost(q.Host, &buf)
-	x := Explanation{Host: printable(string(host)), Path: printable(string(q.Path)), Result: miss.String(), Candidates: []Candidate{}}
+	x := Explanation{Host: printable(string(host)), Path: printable(string(q.Path)), Result: miss.String(), Why: miss.Why(), Candidates: []Candidate{}}
 	if winner != nil {
 		x.Winner = winner.ID()
 		x.Ready = printable(winner.Pool.Room().Readiness())

@@ -31,3 +31,11 @@ const (
 func (m Miss) String() string {
 	return [...]string{"found", "no-host", "no-path", "no-condition", "disguised-path", "disguised-method"}[m]
 }
+
+// Why says what such a request is answered, and why; empty for Found.
+func (m Miss) Why() string {
+	return [...]string{"", "404: no route takes this host", "404: routes take this host, none this path",
+		"404: routes take this host and path, but want another method, header or query",
+		"400: an instance may read the path as one that a guarded route of this host takes",
+		"400: an instance may read the method as one that a guarded route of this host takes"}[m]
+}

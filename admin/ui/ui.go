@@ -193,7 +193,7 @@ func span(d time.Duration) string {
 
 func rate(v float64) string {
 	switch {
-	case v == 0:
+	case v < .005:
 		return "0"
 	case v < 10:
 		return fmt.Sprintf("%.2f", v)

@@ -161,7 +161,7 @@ func (a *adminAccess) open(address string) (message, do string) {
 	switch {
 	case err != nil || strings.EqualFold(host, "localhost") || wrong == nil && ip.Unmap().IsLoopback():
 	case a.tokens == nil && a.flags.ClientCA == "":
-		return "the admin address can be reached from other machines, and asks nobody who they are: whoever reaches it reads routes, addresses and decisions",
+		return "the admin address can be reached from other machines without a token or client certificate: anyone who reaches it can read routes, addresses and events",
 			"set --admin-token-file with --admin-cert-file, or --admin-client-ca-file, or --admin=127.0.0.1:8081; a Prometheus elsewhere needs --metrics alone"
 	case a.flags.Cert == "":
 		return "the admin's tokens cross the network in plain text: whoever listens there can use them", "set --admin-cert-file and --admin-key-file"

@@ -106,7 +106,7 @@ func TestCheck(t *testing.T) {
 		"consul forbids":            {known, []string{"--consul=" + strings.TrimPrefix(forbidding.URL, "http://")}, 1, []string{"error consul: attach the policy that follows"}},
 		"static services":           {nil, []string{"--no-nomad", "--services=" + write("good.json", `[{"ServiceName": "a", "Tags": ["ingress.host=a.example.org"]}, {"ServiceName": "b"}]`)}, 0, []string{"ok services: our tags: 1"}},
 		"bad static services":       {nil, []string{"--no-nomad", "--services=" + write("bad.json", `[{]`)}, 1, []string{"error services: bad.json"}},
-		"an open admin":             {known, []string{"--admin=:" + strings.Split(free(), ":")[1]}, 0, []string{"warning admin: asks nobody who they are; set --admin-token-file"}},
+		"an open admin":             {known, []string{"--admin=:" + strings.Split(free(), ":")[1]}, 0, []string{"warning admin: without a token or client certificate; set --admin-token-file"}},
 		"no token file":             {known, []string{"--admin-token-file=" + filepath.Join(dir, "none")}, 2, []string{"error flags: --admin-token-file: open"}},
 		"an unknown variable":       {append([]string{"SERAI_MAX_HAED=1"}, known...), nil, 0, []string{`warning start: "SERAI_MAX_HAED": did you mean "SERAI_MAX_HEAD"?`}},
 		"a wrong variable":          {append([]string{"SERAI_MAX_HOPS=0"}, known...), nil, 2, []string{"error flags: SERAI_MAX_HOPS=0 is not at least 1"}},

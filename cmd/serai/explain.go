@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -58,10 +59,7 @@ func (c *explainCommand) Run(ctx context.Context, env *environment) error {
 		line := func(name, text string) { fmt.Fprintf(out, "%-9s %s\n", name, shown(text)) }
 		line("request", c.Method+" "+x.Host+x.Path)
 		if x.Winner == "" {
-			line("result", map[string]string{
-				"no-host": "404: no route takes this host", "no-path": "404: routes take this host, none this path",
-				"no-condition": "404: routes take this host and path, but want another method, header or query",
-			}[x.Result])
+			line("result", cmp.Or(x.Why, x.Result)) // an older serai does not say why
 		} else {
 			line("route", x.Winner)
 			line("ready", x.Ready)

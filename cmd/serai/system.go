@@ -212,7 +212,7 @@ func (s *system) makeAdminAccess() (err error) {
 func (s *system) makeAdmin() (err error) {
 	o := admin.Options{
 		Router: s.router, Registry: s.registry, Proxy: s.proxy, Sources: []admin.Reporter{s.source}, Version: version(), Logger: s.logger, MetricsRoutes: s.MetricsRoutes, LogLevel: s.level,
-		Access: s.adminAccess.options(), MadeRoom: s.madeRoom.Load,
+		Access: s.adminAccess.options(), MadeRoom: s.madeRoom.Load, Limits: s.limits(),
 		Memory: s.memory, HTTP2: s.engine2.Status, Certificates: s.certs, History: history.RingOf(s.logger),
 		Clients: func() (open, limit int) { return s.open.Open(), s.share.clients },
 	}
