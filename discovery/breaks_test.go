@@ -255,22 +255,32 @@ func TestNamespaceOfTheTimeBetween(t *testing.T) {
 	w.has("default/web/1", "default/web/3", "late/web/2", "late/web/4")
 }
 
-// TestStreamThatAnAgentCannotGive: if only the stream is answered 500, lists replace
-// it, and the stream is used as soon as it works.
+// TestStreamThatAnAgentCannotGive: if only the stream is answered 500, or by a proxy before
+// the agent with something else, lists replace it, and the stream is used as soon as it
+// works.
 func TestStreamThatAnAgentCannotGive(t *testing.T) {
 	t.Parallel()
-	a := newAgent(t, nomadsim.Options{})
-	a.Register(reg("web", "1"))
-	w := nomadWatch(t, a, discovery.WatcherOptions{Retry: 100 * time.Millisecond})
-	w.has("default/web/1")
-	w.until("life", live)
-	remove := a.Inject(nomad.KindStream, nomadsim.Status(500, "event broker is disabled"))
-	a.EndStreams()
-	w.until("lists", func(s discovery.Status) bool { return s.Phase == discovery.Polling })
-	a.Register(reg("web", "2"))
-	w.has("default/web/1", "default/web/2")
-	remove()
-	w.until("life", live)
-	a.Register(reg("web", "3"))
-	w.has("default/web/1", "default/web/2", "default/web/3")
+	for name, fault := range map[string]nomadsim.Fault{
+		"500":  nomadsim.Status(500, "event broker is disabled"),
+		"404":  nomadsim.Status(404, "404 page not found"),
+		"page": nomadsim.Status(200, "<html>not here</html>"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newAgent(t, nomadsim.Options{})
+			a.Register(reg("web", "1"))
+			w := nomadWatch(t, a, discovery.WatcherOptions{Retry: 100 * time.Millisecond})
+			w.has("default/web/1")
+			w.until("life", live)
+			remove := a.Inject(nomad.KindStream, fault)
+			a.EndStreams()
+			w.until("lists", func(s discovery.Status) bool { return s.Phase == discovery.Polling })
+			a.Register(reg("web", "2"))
+			w.has("default/web/1", "default/web/2")
+			remove()
+			w.until("life", live)
+			a.Register(reg("web", "3"))
+			w.has("default/web/1", "default/web/2", "default/web/3")
+		})
+	}
 }

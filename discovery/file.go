@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"serai/internal/filestamp"
 	"serai/internal/history"
 	"serai/internal/mayhang"
 	"serai/nomad"
@@ -164,7 +165,7 @@ const settled = 2 * time.Second
 // holds reports whether the file is unchanged.
 func (r *reading) holds(info os.FileInfo) bool {
 	return r.info != nil && os.SameFile(r.info, info) && r.info.Size() == info.Size() &&
-		r.info.ModTime().Equal(info.ModTime()) && r.at.Sub(info.ModTime()) > settled
+		r.info.ModTime().Equal(info.ModTime()) && r.at.Sub(info.ModTime()) > settled && filestamp.Inode(r.info) == filestamp.Inode(info)
 }
 
 // look reads the file, and returns false when ctx ends first. Hung says that the status has

@@ -135,7 +135,9 @@ const tolerated = 16
 
 // hopeless reports whether a failed stream should be replaced by lists for a while.
 func (s *session) hopeless(err error) bool {
-	if errors.Is(err, nomad.ErrUnavailable) {
+	// A proxy between serai and the agent may answer 404, or with a page, where it does not
+	// let the stream through. What is no agent at all fails with the lists, too.
+	if errors.Is(err, nomad.ErrUnavailable) || errors.Is(err, nomad.ErrBadAnswer) {
 		s.unavailable++
 		return s.unavailable >= tolerated
 	}

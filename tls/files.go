@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"serai/internal/filestamp"
 	"serai/internal/history"
 )
 
@@ -187,9 +188,7 @@ func stampOf(paths ...string) (string, error) {
 			return "", fmt.Errorf("read %s: %w", path, err)
 		}
 		fmt.Fprintf(&b, "%d/%d ", info.ModTime().UnixNano(), info.Size())
-		// What brings its time along, a volume, an image or rsync, may also have the
-		// same size: but it is another file, or its inode was changed now.
-		b.WriteString(inodeStamp(info))
+		b.WriteString(filestamp.Inode(info))
 	}
 	return b.String(), nil
 }

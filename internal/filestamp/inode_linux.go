@@ -1,4 +1,4 @@
-package tls
+package filestamp
 
 import (
 	"fmt"
@@ -6,9 +6,9 @@ import (
 	"syscall"
 )
 
-// inodeStamp returns a stamp that changes when a file is replaced, or changed without a
-// change of its time and size.
-func inodeStamp(info fs.FileInfo) string {
+// Inode returns a stamp that changes when a file is replaced, or changed without a change
+// of its time and size.
+func Inode(info fs.FileInfo) string {
 	s, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
 		return ""
