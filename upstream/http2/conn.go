@@ -130,9 +130,6 @@ func (c *conn) giveBack(now time.Time) {
 		return
 	}
 	c.idleSince = now
-	if len(c.out) == 0 && max(cap(c.out), cap(c.spare)) > http2.FrameSize { // large buffers are for many requests, which are gone
-		c.out, c.spare = nil, nil
-	}
 	if c.alone || c.state == retired || c.transport.keeping.Most < 0 || c.transport.endpoint.State() == upstream.Leaving {
 		c.fail(errOver)
 	}
