@@ -25,6 +25,7 @@ type conn struct {
 
 	mu       sync.Mutex
 	streams  map[uint32]*stream
+	recent   *stream   // the one of streams that was last looked for; may be nil
 	idle     int       // number of goroutines that wait for jobs
 	tasks    int       // number of goroutines of this connection
 	ended    sync.Cond // tasks has become 0
@@ -239,6 +240,16 @@ func (c *conn) cancelAll(gone bool) {
 		s.readable.Broadcast()
 	}
 	c.room.Broadcast()
+}
+
+// stream returns an open stream, nil for none. Frames of the same stream often come
+// together. c.mu is held.
+func (c *conn) stream(id uint32) *stream {
+	if s := c.recent; s != nil && s.id == id {
+		return s
+	}
+	c.recent = c.streams[id]
+	return c.recent
 }
 
 // streamRef refers to a stream that may meanwhile have been reused for another one.

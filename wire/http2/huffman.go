@@ -26,7 +26,6 @@ type huffmanCode struct {
 const (
 	shortCode   = 8
 	longestCode = 30
-	endOfString = 100 // more bits than there ever are
 )
 
 // huffman never changes.
@@ -63,32 +62,46 @@ var huffman = func() (t huffmanCode) {
 func appendHuffman(dst, coded []byte) ([]byte, bool) {
 	var bits uint64 // the next ones, from the highest on, followed by zeros
 	left := 0       // number of these bits
-	for {
-		for left < longestCode && len(coded) > 0 {
-			bits |= uint64(coded[0]) << (56 - left)
-			left, coded = left+8, coded[1:]
+	for _, b := range coded {
+		bits |= uint64(b) << ((64 - 8 - left) & 63)
+		for left += 8; left >= shortCode; {
+			e := &huffman.short[bits>>(64-shortCode)]
+			symbol, length := e.symbol, int(e.length)
+			if length == 0 {
+				if left < longestCode {
+					break // first the next byte
+				}
+				if symbol, length = huffman.long(bits); length == 0 {
+					return dst, false
+				}
+			}
+			dst = append(dst, symbol)
+			bits, left = bits<<(length&63), left-length
 		}
+	}
+	for left > 0 {
 		e := &huffman.short[bits>>(64-shortCode)]
 		symbol, length := e.symbol, int(e.length)
 		if length == 0 {
-			symbol, length = huffman.long(uint32(bits >> 32))
+			symbol, length = huffman.long(bits)
 		}
-		if length > left {
+		if length == 0 || length > left {
 			break
 		}
 		dst = append(dst, symbol)
-		bits, left = bits<<(length&63), left-length
+		bits, left = bits<<length, left-length
 	}
 	return dst, left < 8 && bits == ^uint64(0)<<(64-left)
 }
 
 // long returns the symbol whose code of more than shortCode bits the bits begin with, and
-// the length of that code. The end of a string is longer than any.
-func (t *huffmanCode) long(bits uint32) (symbol byte, length int) {
+// the length of that code, 0 for the end of a string.
+func (t *huffmanCode) long(bits uint64) (symbol byte, length int) {
+	word := uint32(bits >> 32)
 	for l := shortCode + 1; l <= longestCode; l++ {
-		if bits < t.beyond[l] {
-			return t.symbols[t.offset[l]+int(bits>>(32-l))], l
+		if word < t.beyond[l] {
+			return t.symbols[t.offset[l]+int(word>>(32-l))], l
 		}
 	}
-	return 0, endOfString
+	return 0, 0
 }
