@@ -31,14 +31,14 @@ type conn struct {
 	ended    sync.Cond // tasks has become 0
 	active   time.Time // when the last stream ended, or the connection began
 	state    state
+	toldLast bool      // GOAWAY has named it
+	looked   bool      // PeerGone was called since heard
+	large    bool      // the incomplete head uses memory for a large one
 	drainAt  time.Time // when the first GOAWAY of a drain was sent
 	lastID   uint32    // highest ID of the client's streams
-	last     uint32    // last stream that GOAWAY streamRef
-	toldLast bool
+	last     uint32    // last stream that GOAWAY names
 	heard    time.Time // when something was last read
-	looked   bool      // PeerGone was called since then
 	partial  time.Time // since when an incomplete frame or head is here, zero for none
-	large    bool      // that head uses memory for a large one
 
 	writer
 	settings // the client's

@@ -124,22 +124,24 @@ func (s *stream) nextHead(a *upstream.Answer) error {
 // announces trailers, to a client that accepts them, has no length: in HTTP/1 it cannot
 // have both.
 func finishHead(r *upstream.Request, a *upstream.Answer) {
-	if a.Head.Framing == wire.Length && r.Head.Trailers && wire.Get(a.Head.Fields, "trailer") != nil {
-		a.Head.Framing, a.Head.Size = wire.Chunked, 0
-		for i := range a.Head.Fields {
-			if a.Head.Fields[i].Kind == wire.ContentLength {
-				a.Head.Fields[i].Kind = wire.Dropped
-			}
-		}
-	}
-	for i := range a.Head.Fields {
-		switch f := &a.Head.Fields[i]; f.Kind {
+	h, announced := &a.Head, false
+	for i := range h.Fields {
+		switch f := &h.Fields[i]; f.Kind {
 		case wire.TE:
 			f.Kind = wire.Dropped
 		case wire.Trailer:
-			if !wire.OnlyTrailers(f.Value) {
+			if announced = true; !wire.OnlyTrailers(f.Value) {
 				f.Kind = wire.Dropped
 			}
+		}
+	}
+	if !announced || h.Framing != wire.Length || !r.Head.Trailers {
+		return
+	}
+	h.Framing, h.Size = wire.Chunked, 0
+	for i := range h.Fields {
+		if h.Fields[i].Kind == wire.ContentLength {
+			h.Fields[i].Kind = wire.Dropped
 		}
 	}
 }

@@ -62,6 +62,17 @@ func (d *Decoder) Next(b []byte, e *Entry) (n int, found bool, err error) {
 	}
 }
 
+// short returns the field of a table that this one byte stands for, nil for any other
+// part of a block. It is valid until the next part is decoded.
+func (d *Decoder) short(b byte) *Entry {
+	if b <= 0x80 || b == 0xff {
+		return nil
+	}
+	known := d.lookup(uint64(b & 0x7f))
+	d.begun = d.begun || known != nil
+	return known
+}
+
 // resized changes the size of the table (RFC 7541 section 6.3).
 func (d *Decoder) resized(b []byte) (n int, err error) {
 	size, n, err := integer(b, 5)
