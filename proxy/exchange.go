@@ -77,9 +77,10 @@ type Body interface {
 	// Next returns the next bytes, which are valid until the next call, and io.EOF after
 	// the proper end.
 	Next() ([]byte, error)
-	// Gather waits until a small body has arrived completely. For any other body it
-	// returns at once. It fails like Next, and is called before Next.
-	Gather() error
+	// Gather waits until a small body has arrived completely, and reports whether it had
+	// to wait. For any other body it returns at once. It fails like Next, and is called
+	// before Next.
+	Gather() (waited bool, err error)
 	// Holds returns how many bytes of memory the request uses.
 	Holds() int64
 	// Ready reports whether Next would return bytes without waiting.

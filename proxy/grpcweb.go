@@ -147,7 +147,7 @@ func (w *web) Next() ([]byte, error) {
 	}
 }
 
-func (w *web) Gather() error          { return w.from.Gather() }
+func (w *web) Gather() (bool, error)  { return w.from.Gather() }
 func (w *web) Holds() int64           { return w.from.Holds() + int64(cap(w.got)+cap(w.rest)) }
 func (w *web) Ready() bool            { return w.from.Ready() }
 func (w *web) Done() bool             { return w.from.Done() && len(w.rest) == 0 }

@@ -25,7 +25,7 @@ func (p *pieces) Next() ([]byte, error) {
 	return data, nil
 }
 
-func (p *pieces) Gather() error          { return nil }
+func (p *pieces) Gather() (bool, error)  { return false, nil }
 func (p *pieces) Holds() int64           { return 0 }
 func (p *pieces) Ready() bool            { return len(p.rest) > 0 }
 func (p *pieces) Done() bool             { return len(p.rest) == 0 }

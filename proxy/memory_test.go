@@ -141,7 +141,7 @@ func (m *memory) open(t *testing.T, r request) client {
 type empty struct{}
 
 func (empty) Next() ([]byte, error)  { return nil, io.EOF }
-func (empty) Gather() error          { return nil }
+func (empty) Gather() (bool, error)  { return false, nil }
 func (empty) Holds() int64           { return 1 }
 func (empty) Ready() bool            { return false }
 func (empty) Done() bool             { return true }
@@ -153,9 +153,9 @@ func (empty) Interrupt()             {}
 const whatever = 1 << 16
 
 // Gather waits for a small body, unless its client waits to be asked for it.
-func (c *call) Gather() (err error) {
+func (c *call) Gather() (waited bool, err error) {
 	if c.x.Head.Framing != wire.Length || c.x.Head.Size > whatever || c.x.Head.Continue {
-		return nil
+		return false, nil
 	}
 	c.up.do(func() {
 		for c.up.end == nil {
@@ -165,7 +165,7 @@ func (c *call) Gather() (err error) {
 			err = nil
 		}
 	})
-	return err
+	return true, err
 }
 
 func (c *call) Holds() int64 { return 1 }

@@ -64,7 +64,7 @@ type noBody struct{}
 var _ Body = noBody{}
 
 func (noBody) Next() ([]byte, error)  { return nil, io.EOF }
-func (noBody) Gather() error          { return nil }
+func (noBody) Gather() (bool, error)  { return false, nil }
 func (noBody) Holds() int64           { return 1 }
 func (noBody) Ready() bool            { return false }
 func (noBody) Done() bool             { return true }

@@ -39,7 +39,7 @@ func (f *fragile) Next() ([]byte, error) { // the rest of a body, which never co
 	return nil, io.ErrUnexpectedEOF
 }
 func (f *fragile) Ready() bool                      { f.at("Ready"); return false }
-func (f *fragile) Gather() error                    { return nil }
+func (f *fragile) Gather() (bool, error)            { return false, nil }
 func (f *fragile) Holds() int64                     { return 1 }
 func (f *fragile) Done() bool                       { return f.rest == nil }
 func (f *fragile) Trailers() []wire.Field           { return nil }

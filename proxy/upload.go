@@ -41,9 +41,11 @@ func (p *Proxy) gather(x *Exchange) bool {
 		return true
 	}
 	began := x.Now
-	err := x.Body.Gather()
-	x.Now = time.Now()
-	x.Gathered = x.Now.Sub(began)
+	waited, err := x.Body.Gather()
+	if waited {
+		x.Now = time.Now()
+		x.Gathered = x.Now.Sub(began)
+	}
 	if x.trace != nil {
 		x.trace.waited(WaitBody, began, x.Now)
 	}

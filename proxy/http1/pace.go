@@ -115,31 +115,30 @@ func (b *requestBody) await() (began time.Time, err error) {
 // holds no place on an instance before. It does not wait when the client asks whether
 // to send the body, nor for more than a small buffer if there is no memory for a large
 // one. What has not come then is streamed, if there is memory for that.
-func (b *requestBody) Gather() error {
-	err := b.gather()
+func (b *requestBody) Gather() (waited bool, err error) {
+	waited, err = b.gather()
 	s := b.conn.session
 	switch {
 	case err == wire.ErrOverloaded && !s.memoryUse.Ending():
 	case err != nil:
 		b.note(0, err)
-		return err
+		return waited, err
 	case s.Head.Framing == wire.Length && int64(len(b.conn.wire.Buffered())) >= s.Head.Size:
-		return nil
+		return waited, nil
 	}
 	small := s.Head.Framing == wire.Length && s.Head.Size <= socket.LargeBuffer
 	if !s.memoryUse.Stream(b.conn.front.Memory, small) {
-		return wire.ErrOverloaded
+		return waited, wire.ErrOverloaded
 	}
-	return nil
+	return waited, nil
 }
 
 // gather reads the body for Gather.
-func (b *requestBody) gather() error {
+func (b *requestBody) gather() (waited bool, err error) {
 	w := b.conn.wire
 	for len(w.Buffered()) < b.gathers && w.FillReady() {
 	}
-	for len(w.Buffered()) < b.gathers {
-		var err error
+	for ; len(w.Buffered()) < b.gathers; waited = true {
 		if b.pace.late > 0 {
 			_, err = b.readLate()
 		} else {
@@ -149,8 +148,8 @@ func (b *requestBody) gather() error {
 			err = b.endWait(began, len(w.Buffered())-had, err)
 		}
 		if err != nil {
-			return err
+			return true, err
 		}
 	}
-	return nil
+	return waited, nil
 }

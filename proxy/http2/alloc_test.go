@@ -3,6 +3,7 @@
 package http2_test
 
 import (
+	"bufio"
 	"bytes"
 	"io"
 	"net"
@@ -34,30 +35,84 @@ func TestAllocNothingPerRequest(t *testing.T) {
 		{"gRPC", playHTTP2, append([]byte{0, 0, 0, 0, 100}, make([]byte, 100)...), []string{"ingress.scheme=grpc"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			k := newStack(t, engine.Options{}, func(w http.ResponseWriter, r *http.Request) {})
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer l.Close()
-			go func() {
-				for {
-					conn, err := l.Accept()
-					if err != nil {
-						return
-					}
-					go func() {
-						defer conn.Close()
-						c.play(conn)
-					}()
-				}
-			}()
-			k.point(l.Addr().String(), c.tags...)
-			p := k.dial()
-			p.f.WriteWindowUpdate(0, 1<<30)
-			block := bytes.Clone(p.fields("/a?b=c", "user-agent", "test", "accept", "*/*", "cookie", "a=b", "content-type", "application/grpc", "te", "trailers"))
+			p, block := dialPlayed(t, c.play, c.tags...)
 			countAllocs(t, p.c, block, c.body)
 		})
+	}
+}
+
+// dialPlayed connects to a serai whose instance is played, and returns a block for requests.
+func dialPlayed(t *testing.T, play func(net.Conn), tags ...string) (p *peer, block []byte) {
+	k := newStack(t, engine.Options{}, func(w http.ResponseWriter, r *http.Request) {})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				play(conn)
+			}()
+		}
+	}()
+	k.point(l.Addr().String(), tags...)
+	p = k.dial()
+	p.f.WriteWindowUpdate(0, 1<<30)
+	block = bytes.Clone(p.fields("/a?b=c", "user-agent", "test", "accept", "*/*", "cookie", "a=b", "content-type", "application/grpc", "te", "trailers"))
+	return p, block
+}
+
+// TestAllocLittlePerBatch counts the bytes that are allocated for calls that come together,
+// while nothing else is in flight before and after them: the buffers that they need stay.
+func TestAllocLittlePerBatch(t *testing.T) {
+	p, block := dialPlayed(t, playHTTP2, "ingress.scheme=grpc")
+	const batch, n = 64, 50
+	id, message := uint32(1), append([]byte{0, 0, 0, 0, 100}, make([]byte, 100)...)
+	in := bufio.NewReader(p.c)
+	var frames []byte
+	once := func() {
+		frames = frames[:0]
+		for range batch {
+			frames = appendFrame(frames, http2.FrameHeaders, http2.FlagHeadersEndHeaders, id, block)
+			frames = appendFrame(frames, http2.FrameData, http2.FlagDataEndStream, id, message)
+			id += 2
+		}
+		if _, err := p.c.Write(frames); err != nil {
+			t.Fatal(err)
+		}
+		for ended := 0; ended < batch; {
+			var head [9]byte
+			if _, err := io.ReadFull(in, head[:]); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := in.Discard(int(head[0])<<16 | int(head[1])<<8 | int(head[2])); err != nil {
+				t.Fatal(err)
+			}
+			if http2.FrameType(head[3]) <= http2.FrameHeaders && http2.Flags(head[4]).Has(http2.FlagDataEndStream) {
+				ended++
+			}
+		}
+	}
+	for range n {
+		once()
+	}
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for range n {
+		once()
+	}
+	runtime.ReadMemStats(&after)
+	each := float64(after.TotalAlloc-before.TotalAlloc) / batch / n
+	t.Logf("%.0f bytes for each call", each)
+	if each > 200 {
+		t.Errorf("%.0f bytes for each call", each)
 	}
 }
 

@@ -25,19 +25,20 @@ type conn struct {
 
 	mu       sync.Mutex
 	streams  map[uint32]*stream
+	recent   *stream   // the one of streams that was last looked for; may be nil
 	idle     int       // number of goroutines that wait for jobs
 	tasks    int       // number of goroutines of this connection
 	ended    sync.Cond // tasks has become 0
 	active   time.Time // when the last stream ended, or the connection began
 	state    state
+	toldLast bool      // GOAWAY has named it
+	looked   bool      // PeerGone was called since heard
+	large    bool      // the incomplete head uses memory for a large one
 	drainAt  time.Time // when the first GOAWAY of a drain was sent
 	lastID   uint32    // highest ID of the client's streams
-	last     uint32    // last stream that GOAWAY streamRef
-	toldLast bool
+	last     uint32    // last stream that GOAWAY names
 	heard    time.Time // when something was last read
-	looked   bool      // PeerGone was called since then
 	partial  time.Time // since when an incomplete frame or head is here, zero for none
-	large    bool      // that head uses memory for a large one
 
 	writer
 	settings // the client's
@@ -239,6 +240,16 @@ func (c *conn) cancelAll(gone bool) {
 		s.readable.Broadcast()
 	}
 	c.room.Broadcast()
+}
+
+// stream returns an open stream, nil for none. Frames of the same stream often come
+// together. c.mu is held.
+func (c *conn) stream(id uint32) *stream {
+	if s := c.recent; s != nil && s.id == id {
+		return s
+	}
+	c.recent = c.streams[id]
+	return c.recent
 }
 
 // streamRef refers to a stream that may meanwhile have been reused for another one.

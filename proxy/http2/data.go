@@ -29,7 +29,7 @@ func (c *conn) beginData(f *http2.Frame) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s, size := c.streams[f.Stream], int64(f.Length)
+	s, size := c.stream(f.Stream), int64(f.Length)
 	if f.Stream > c.lastID {
 		return errProtocol("DATA for a stream that is not open")
 	}
@@ -77,7 +77,7 @@ func (c *conn) data(f *http2.Frame, b []byte) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := c.streams[f.Stream]
+	s := c.stream(f.Stream)
 	if s == c.into && !s.gone && (!s.localEnd || s.tunnel) {
 		b = s.store(b)
 		s.readable.Broadcast()
@@ -94,7 +94,7 @@ func (c *conn) endData(f *http2.Frame) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := c.streams[f.Stream]
+	s := c.stream(f.Stream)
 	if s != c.into || s.gone {
 		c.discard(f.Stream, 0, true) // possibly answered within this frame
 		return nil

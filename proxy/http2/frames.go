@@ -103,7 +103,7 @@ func (r *frames) Reset(id uint32, _ http2.Code) error {
 	if c.discard(id, 0, true) {
 		return nil // it has its answer, and need not send the rest of the body
 	}
-	if s := c.streams[id]; s != nil {
+	if s := c.stream(id); s != nil {
 		old := c.now.Sub(s.Start) >= oldStream
 		s.byPeer = true
 		if c.endStream(s, id); old {

@@ -13,7 +13,11 @@ func (c *conn) beginBlock(f *http2.Frame) error {
 	c.ends = f.Has(http2.FlagEndStream)
 	c.target, c.opening = nobodys{}, nil
 	c.mu.Lock()
-	s, last, state, full := c.streams[f.Stream], c.lastID, c.state, c.full()
+	var s *stream
+	last, state, full := c.lastID, c.state, c.full()
+	if f.Stream <= last {
+		s = c.stream(f.Stream)
+	}
 	ended := s != nil && s.remoteEnd && (!s.gone || s.byPeer)
 	if s == nil {
 		ended = !c.discard(f.Stream, 0, true) && f.Stream <= last && !c.isIgnored(f.Stream)
@@ -119,7 +123,7 @@ func (c *conn) endBlock(id uint32) error {
 	defer c.endTrailers()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := c.streams[id]
+	s := c.stream(id)
 	if s == nil || s.gone || s.remoteEnd { // nobody needs it any more
 		c.discard(id, 0, true) // possibly answered within this block
 		return nil
@@ -171,7 +175,7 @@ func (c *conn) open(s *stream, id uint32) error {
 	s.window = c.peerWindow
 	s.first, s.inWindow = c.first.size, c.first.size
 	s.prioritize()
-	c.streams[id] = s
+	c.streams[id], c.recent = s, s
 	if !c.ends {
 		c.adaptWindow() // also the window of this stream
 	}

@@ -85,7 +85,7 @@ func (c *conn) reprioritize(id uint32, value []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.prioritized = true
-	if s := c.streams[id]; s != nil {
+	if s := c.stream(id); s != nil {
 		s.priority.set(value)
 		c.room.Broadcast()
 		return

@@ -174,6 +174,7 @@ func (s *stream) finish(c *conn) {
 // remove removes a stream, which may have been the last one. c.mu is held.
 func (c *conn) remove(id uint32) {
 	delete(c.streams, id)
+	c.recent = nil
 	c.engine.open.Add(-1)
 	if len(c.streams) == 0 {
 		c.active = time.Now()
@@ -195,7 +196,7 @@ func (s *stream) contain(c *conn, id uint32) {
 	s.engine.proxy.Count(proxy.ReasonPanic)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.streams[id] == s {
+	if c.stream(id) == s {
 		s.body.release(s)
 		s.returnMemory() // the stream is not reused
 		c.reset(id, http2.InternalError)

@@ -21,7 +21,7 @@ func (c *conn) beginTrailers(id uint32) {
 func (c *conn) trailersRoom() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := c.streams[c.trailersOf]
+	s := c.stream(c.trailersOf)
 	return s != nil && !s.gone && s.largeHead()
 }
 

@@ -58,35 +58,38 @@ func (b *requestBody) Next() ([]byte, error) {
 // Gather waits until a small body is complete: see proxy/http1. For gRPC it waits for
 // the first message, if that has begun: an instance can do nothing with a part of it,
 // and a call that the instance has not begun can be sent to another one.
-func (b *requestBody) Gather() error {
+func (b *requestBody) Gather() (waited bool, err error) {
 	s := b.stream()
 	c := s.conn
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if s.declared >= 0 && s.declared <= s.mostGathered() && !s.Exchange.Head.Continue {
-		s.gather(func() bool { return true })
+		waited = s.gather(func() bool { return true })
 	} else {
-		s.gather(func() bool { return int64(s.unread) < s.message })
+		waited = s.gather(func() bool { return int64(s.unread) < s.message })
 	}
 	if s.message = -1; s.bodyErr != nil {
-		return s.bodyErr
+		return waited, s.bodyErr
 	}
 	if s.remoteEnd {
 		s.memoryUse.WaitEnds()
-		return nil
+		return waited, nil
 	}
 	small := s.declared >= 0 && s.declared <= socket.LargeBuffer
 	if !s.memoryUse.Stream(s.conn.front.Memory, small) {
-		return errOverloaded
+		return waited, errOverloaded
 	}
-	return nil
+	return waited, nil
 }
 
-// gather waits while more bytes can come and more reports that they are needed. c.mu is
-// held.
-func (s *stream) gather(more func() bool) {
-	began := time.Now()
-	for more() && s.gathers() {
+// gather waits while more bytes can come and more reports that they are needed. It reports
+// whether it had to. c.mu is held.
+func (s *stream) gather(more func() bool) (waited bool) {
+	var began time.Time
+	for ; more() && s.gathers(); waited = true {
+		if !waited {
+			began = time.Now()
+		}
 		had := s.received
 		if err := s.wait(&began); err != nil {
 			s.bodyErr = err
@@ -95,6 +98,7 @@ func (s *stream) gather(more func() bool) {
 			began = time.Now()
 		}
 	}
+	return waited
 }
 
 // gathers reports whether to wait for more. If the connection's window is used up,

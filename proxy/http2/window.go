@@ -9,7 +9,7 @@ func (c *conn) windowUpdate(id, n uint32) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w := &c.window
-	s := c.streams[id]
+	s := c.stream(id)
 	switch {
 	case id == 0:
 	case id > c.lastID:

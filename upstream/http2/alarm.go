@@ -27,18 +27,19 @@ func newAlarm(news chan<- struct{}) *alarm {
 	return a
 }
 
-// begin makes the alarm wake the goroutine at by, and reports false if that time has
+// begin makes the alarm wake the goroutine at by. It may report false if that time has
 // passed.
 func (a *alarm) begin(by time.Time) bool {
-	left := time.Until(by)
-	if left <= 0 {
-		return false
-	}
 	at := int64(by.Sub(epoch))
 	// Store by before reading fires: fire reads by after it has cleared fires.
 	a.by.Store(at)
-	if a.setBefore(at) {
+	if a.setBefore(at) { // if that is in the past, it fires now
 		return true
+	}
+	left := time.Until(by)
+	if left <= 0 {
+		a.end()
+		return false
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

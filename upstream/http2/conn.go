@@ -43,9 +43,10 @@ type conn struct {
 	err          error // why it is dead
 	peer         settings
 	streams      map[uint32]*stream
-	taken        int    // streams that are reserved for requests, or in use
-	next         uint32 // ID of the next stream
-	lostReported bool   // the endpoint was told that the path is lost
+	recent       *stream // the one of streams that was last looked for; may be nil
+	taken        int     // streams that are reserved for requests, or in use
+	next         uint32  // ID of the next stream
+	lostReported bool    // the endpoint was told that the path is lost
 
 	// Output.
 	out, spare []byte
@@ -130,9 +131,6 @@ func (c *conn) giveBack(now time.Time) {
 		return
 	}
 	c.idleSince = now
-	if len(c.out) == 0 && max(cap(c.out), cap(c.spare)) > http2.FrameSize { // large buffers are for many requests, which are gone
-		c.out, c.spare = nil, nil
-	}
 	if c.alone || c.state == retired || c.transport.keeping.Most < 0 || c.transport.endpoint.State() == upstream.Leaving {
 		c.fail(errOver)
 	}
@@ -146,6 +144,16 @@ func (c *conn) retire() {
 			c.fail(errOver)
 		}
 	}
+}
+
+// stream returns an open stream, nil for none. Frames of the same stream often come
+// together. c.mu is held.
+func (c *conn) stream(id uint32) *stream {
+	if s := c.recent; s != nil && s.id == id {
+		return s
+	}
+	c.recent = c.streams[id]
+	return c.recent
 }
 
 // fail ends the connection and all its streams. Its reader closes it. c.mu is held.

@@ -21,7 +21,7 @@ func (r *reader) beginData(f *http2.Frame) error {
 		c.answer(http2.AppendWindowUpdate(c.out, 0, uint32(c.credit)))
 		c.window, c.credit = c.window+c.credit, 0
 	}
-	s := c.streams[f.Stream]
+	s := c.stream(f.Stream)
 	if s == nil || f.Content == 0 && !f.Has(http2.FlagEndStream) {
 		if err := c.noisy(); s == nil || err != nil {
 			return err
@@ -42,7 +42,7 @@ func (r *reader) beginData(f *http2.Frame) error {
 // data handles bytes of a stream's body.
 func (r *reader) data(id uint32, p []byte) error {
 	c := r.conn
-	s := c.streams[id]
+	s := c.stream(id)
 	switch {
 	case s == nil:
 		return nil // nobody needs them
@@ -106,7 +106,7 @@ func (s *stream) consume(n int) {
 
 // ended handles the end of a stream, sent by the instance. c.mu is held.
 func (c *conn) ended(id uint32) {
-	s := c.streams[id]
+	s := c.stream(id)
 	if s == nil || s.gotEnd {
 		return
 	}
@@ -131,7 +131,7 @@ func (c *conn) refuse(s *stream, err error, code http2.Code) {
 
 // wasReset ends a stream that the instance has reset. c.mu is held.
 func (c *conn) wasReset(id uint32, code http2.Code) error {
-	s := c.streams[id]
+	s := c.stream(id)
 	if s == nil {
 		return nil // already counted by noisy
 	}
@@ -156,7 +156,7 @@ func (c *conn) windowUpdate(id uint32, n int64) error {
 		c.wakeUploads()
 		return nil
 	}
-	s := c.streams[id]
+	s := c.stream(id)
 	if s == nil {
 		return nil
 	}

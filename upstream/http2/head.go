@@ -114,7 +114,7 @@ func (r *reader) endBlock() error {
 		return err
 	}
 	b, c := &r.block, r.conn
-	s := c.streams[b.id]
+	s := c.stream(b.id)
 	if s == nil {
 		return c.noisy()
 	}

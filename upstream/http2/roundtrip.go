@@ -61,8 +61,7 @@ func (s *stream) awaitHead(r *upstream.Request, a *upstream.Answer, sent time.Ti
 		if err != nil {
 			return err
 		}
-		now = time.Now()
-		if a.Now = now; a.FirstByte == 0 {
+		if now = a.Now; a.FirstByte == 0 {
 			a.FirstByte = max(a.Now.Sub(sent), 1)
 		}
 		if a.Head.Status >= 200 {
@@ -80,7 +79,8 @@ func (s *stream) wasInterrupted() bool {
 	return s.interrupted
 }
 
-// nextHead waits for the next head, and puts it in a.Head.
+// nextHead waits for the next head, and puts it in a.Head, and in a.Now when it came, or
+// something else after it.
 func (s *stream) nextHead(a *upstream.Answer) error {
 	c := s.conn
 	c.mu.Lock()
@@ -96,6 +96,7 @@ func (s *stream) nextHead(a *upstream.Answer) error {
 	if s.interrupted {
 		return os.ErrDeadlineExceeded
 	}
+	a.Now = c.heard
 	h := s.heads[0]
 	s.heads = append(s.heads[:0], s.heads[1:]...)
 	a.Head = wire.ResponseHead{Status: h.status, Minor: 1, KeepAlive: true, Fields: append(a.Head.Fields[:0], s.fields[h.from:h.to]...)}
@@ -123,22 +124,24 @@ func (s *stream) nextHead(a *upstream.Answer) error {
 // announces trailers, to a client that accepts them, has no length: in HTTP/1 it cannot
 // have both.
 func finishHead(r *upstream.Request, a *upstream.Answer) {
-	if a.Head.Framing == wire.Length && r.Head.Trailers && wire.Get(a.Head.Fields, "trailer") != nil {
-		a.Head.Framing, a.Head.Size = wire.Chunked, 0
-		for i := range a.Head.Fields {
-			if a.Head.Fields[i].Kind == wire.ContentLength {
-				a.Head.Fields[i].Kind = wire.Dropped
-			}
-		}
-	}
-	for i := range a.Head.Fields {
-		switch f := &a.Head.Fields[i]; f.Kind {
+	h, announced := &a.Head, false
+	for i := range h.Fields {
+		switch f := &h.Fields[i]; f.Kind {
 		case wire.TE:
 			f.Kind = wire.Dropped
 		case wire.Trailer:
-			if !wire.OnlyTrailers(f.Value) {
+			if announced = true; !wire.OnlyTrailers(f.Value) {
 				f.Kind = wire.Dropped
 			}
+		}
+	}
+	if !announced || h.Framing != wire.Length || !r.Head.Trailers {
+		return
+	}
+	h.Framing, h.Size = wire.Chunked, 0
+	for i := range h.Fields {
+		if h.Fields[i].Kind == wire.ContentLength {
+			h.Fields[i].Kind = wire.Dropped
 		}
 	}
 }

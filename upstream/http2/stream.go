@@ -121,6 +121,7 @@ func (s *stream) close() {
 	if !s.over && s.id != 0 {
 		s.over = true
 		delete(s.conn.streams, s.id)
+		s.conn.recent = nil
 	}
 }
 

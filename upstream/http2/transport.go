@@ -227,6 +227,7 @@ func (c *conn) sweep(now time.Time) {
 	switch {
 	case c.state == opening || c.state == dead:
 	case c.taken == 0:
+		c.rest(now)
 		if now.Sub(c.idleSince) >= c.transport.keeping.Timeout {
 			c.fail(errOver)
 		}

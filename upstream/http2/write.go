@@ -2,6 +2,7 @@ package http2
 
 import (
 	"runtime"
+	"time"
 
 	"serai/wire/http2"
 )
@@ -118,13 +119,22 @@ func (c *conn) wrote(b []byte, left int, err error) {
 	if err != nil {
 		c.written -= uint64(left)
 	}
-	if cap(b) <= http2.FrameSize || c.taken > 0 && cap(b) <= 2*mostOut {
+	if cap(b) <= 2*mostOut {
 		c.spare = b[:0]
 	}
 	if err != nil {
 		c.fail(err)
 	}
 	c.wakeUploads()
+}
+
+// rest drops the buffers of the output when they have not been used for a while, unless
+// they are small: large ones are for many requests at once, which come again and again on
+// a busy connection. c.mu is held.
+func (c *conn) rest(now time.Time) {
+	if len(c.out) == 0 && max(cap(c.out), cap(c.spare)) > http2.FrameSize && now.Sub(c.idleSince) >= restAfter {
+		c.out, c.spare = nil, nil
+	}
 }
 
 // flushEnds records that this goroutine has finished to flush.

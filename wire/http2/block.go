@@ -22,7 +22,8 @@ type Block struct {
 	entry   Entry  // the entry that is being decoded
 }
 
-// Collector gets the fields of a block, in order. It must copy what it keeps.
+// Collector gets the fields of a block, in order. It must copy what it keeps, and change
+// nothing of them.
 type Collector interface{ Add(*Entry) }
 
 // NewBlock makes a Block for heads of at most head bytes, in blocks of at most most
@@ -65,12 +66,20 @@ func (k *Block) Take(fragment []byte, last bool, c Collector) error {
 		k.rest = k.rest[:copy(k.rest, b)]
 		return nil
 	}
+	if len(b) == 0 {
+		return nil
+	}
 	return k.keep(b)
 }
 
 // decode decodes complete fields, and returns the bytes after them.
 func (k *Block) decode(b []byte, c Collector) ([]byte, error) {
 	for len(b) > 0 {
+		if e := k.decoder.short(b[0]); e != nil {
+			c.Add(e)
+			b = b[1:]
+			continue
+		}
 		n, found, err := k.decoder.Next(b, &k.entry)
 		if err != nil {
 			return nil, err

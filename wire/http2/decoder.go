@@ -1,9 +1,5 @@
 package http2
 
-import (
-	"golang.org/x/net/http2/hpack"
-)
-
 // TableSize is the default size of a peer's dynamic table, in bytes (RFC 9113 section
 // 6.5.2).
 const TableSize = 4096
@@ -64,6 +60,17 @@ func (d *Decoder) Next(b []byte, e *Entry) (n int, found bool, err error) {
 		n, err := d.literal(b, 4, e)
 		return n, n > 0, err
 	}
+}
+
+// short returns the field of a table that this one byte stands for, nil for any other
+// part of a block. It is valid until the next part is decoded.
+func (d *Decoder) short(b byte) *Entry {
+	if b <= 0x80 || b == 0xff {
+		return nil
+	}
+	known := d.lookup(uint64(b & 0x7f))
+	d.begun = d.begun || known != nil
+	return known
 }
 
 // resized changes the size of the table (RFC 7541 section 6.3).
@@ -161,7 +168,8 @@ func (d *Decoder) text(b []byte) (s []byte, n int, err error) {
 	if most := start + len(raw)*8/5 + 1; most > cap(d.plain) {
 		d.plain = append(make([]byte, 0, 2*most), d.plain...)
 	}
-	if _, err := hpack.HuffmanDecode((*plainText)(d), raw); err != nil {
+	var ok bool
+	if d.plain, ok = appendHuffman(d.plain, raw); !ok {
 		return nil, 0, compressionError("a string is not coded as it should be")
 	}
 	if s = d.plain[start:]; len(s) > d.longest {
@@ -175,14 +183,6 @@ func (d *Decoder) Free() {
 	if cap(d.plain) > 1024 {
 		d.plain = nil
 	}
-}
-
-// plainText is a Decoder as an io.Writer that appends to plain.
-type plainText Decoder
-
-func (p *plainText) Write(b []byte) (int, error) {
-	p.plain = append(p.plain, b...)
-	return len(b), nil
 }
 
 // integer decodes an integer with a prefix of that many bits (RFC 7541 section 5.1). n

@@ -54,19 +54,31 @@ const statusIndex = 8
 // AppendField appends a field with its name in lower case. A field with a secret is
 // marked as never to be indexed.
 func AppendField(dst []byte, f *wire.Field) []byte {
+	if int(f.Kind) < len(kindNames) && kindNames[f.Kind] != "" {
+		dst = append(dst, kindNames[f.Kind]...)
+	} else {
+		dst = appendName(dst, f.Name)
+	}
+	if n := len(f.Value); n < 0x7f {
+		dst = append(dst, byte(n))
+	} else {
+		dst = AppendInteger(dst, 0, 7, uint64(n))
+	}
+	return append(dst, f.Value...)
+}
+
+// appendName appends the start of a field: its name, or the name's index.
+func appendName(dst, name []byte) []byte {
 	first := byte(0)
-	if f.Kind == wire.Cookie || len(f.Name) == len("set-cookie") && wire.EqualFold(f.Name, "set-cookie") ||
-		len(f.Name) == len("authorization") && wire.EqualFold(f.Name, "authorization") {
+	if len(name) == len("cookie") && wire.EqualFold(name, "cookie") || len(name) == len("set-cookie") && wire.EqualFold(name, "set-cookie") ||
+		len(name) == len("authorization") && wire.EqualFold(name, "authorization") {
 		first = 0x10
 	}
-	if i := staticIndex(f); i > 0 {
-		dst = AppendInteger(dst, first, 4, uint64(i))
-	} else {
-		dst = AppendInteger(append(dst, first), 0, 7, uint64(len(f.Name)))
-		dst = appendLower(dst, f.Name)
+	if i := staticName(name); i > 0 {
+		return AppendInteger(dst, first, 4, uint64(i))
 	}
-	dst = AppendInteger(dst, 0, 7, uint64(len(f.Value)))
-	return append(dst, f.Value...)
+	dst = AppendInteger(append(dst, first), 0, 7, uint64(len(name)))
+	return appendLower(dst, name)
 }
 
 // AppendFields appends all fields that are not Dropped.
@@ -124,23 +136,17 @@ func appendLower(dst, name []byte) []byte {
 	return dst
 }
 
-// kindIndex has the index in the static table of kinds whose name need not be read again;
-// none for those that are not in it.
-var kindIndex = [...]int8{
-	wire.ContentLength: 28, wire.Cookie: 32, wire.Date: 33, wire.TE: none,
-	wire.Forwarded: none, wire.XForwardedFor: none, wire.XForwardedHost: none, wire.XForwardedPort: none, wire.XForwardedPrefix: none,
-	wire.XForwardedProto: none, wire.XRealIP: none, wire.XRequestID: none, wire.XSeraiHops: none,
-}
-
-const none = -1
-
-// staticIndex returns the index of the field's name in the static table, 0 for none.
-func staticIndex(f *wire.Field) int {
-	if int(f.Kind) < len(kindIndex) && kindIndex[f.Kind] != 0 {
-		return max(int(kindIndex[f.Kind]), 0)
+// kindNames has what appendName appends, for kinds that are one name, so that it need not
+// be read again.
+var kindNames = func() (t [wire.Date + 1]string) {
+	for _, name := range []string{
+		"content-length", "cookie", "date", "te", "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port",
+		"x-forwarded-prefix", "x-forwarded-proto", "x-real-ip", "x-request-id", "x-serai-hops",
+	} {
+		t[wire.KindOf([]byte(name))] = string(appendName(nil, []byte(name)))
 	}
-	return staticName(f.Name)
-}
+	return t
+}()
 
 // staticNames are the names of the static table by length, with their first index.
 var staticNames = func() (t [32][]indexed) {

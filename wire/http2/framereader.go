@@ -91,17 +91,21 @@ func (r *FrameReader) Seen() []byte { return r.first[:r.have] }
 
 // header parses bytes of a frame's header, and returns how many.
 func (r *FrameReader) header(b []byte, to Events) (n int, err error) {
-	n = copy(r.first[r.have:HeaderSize], b)
-	r.have += n
-	if !r.begun && !maySettle(r.first[:r.have]) {
-		return n, ErrFirstFrame
-	}
-	if r.have < HeaderSize {
-		return n, nil
+	whole := b
+	if n = HeaderSize; r.have > 0 || len(b) < HeaderSize || !r.begun {
+		n = copy(r.first[r.have:HeaderSize], b)
+		r.have += n
+		if !r.begun && !maySettle(r.first[:r.have]) {
+			return n, ErrFirstFrame
+		}
+		if r.have < HeaderSize {
+			return n, nil
+		}
+		whole = r.first[:]
 	}
 	r.begun, r.within, r.have = true, true, 0
 	f := &r.frame
-	*f = Frame{Header: ParseHeader(r.first[:])}
+	*f = Frame{Header: ParseHeader(whole)}
 	f.Content, r.left, r.pad = f.Length, f.Length, 0
 	if err := r.check(); err != nil {
 		return n, err

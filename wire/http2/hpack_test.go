@@ -89,15 +89,27 @@ func TestEncoder(t *testing.T) {
 			t.Errorf("the fields are %v", got)
 		}
 	}
-	for kind, i := range kindIndex {
-		if i > 0 && static[i].Kind != wire.Kind(kind) {
-			t.Errorf("kind %d is said to be %s", kind, static[i].Name)
+	named := 0
+	for _, name := range []string{
+		"Content-Length", "Cookie", "Date", "TE", "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Prefix",
+		"X-Forwarded-Proto", "X-Real-IP", "X-Request-ID", "X-Serai-Hops", "Host", "Expect", "Trailer", "Keep-Alive", "Authorization", "Client-IP", "X-Other",
+	} {
+		f := wire.Field{Name: []byte(name), Value: []byte("1"), Kind: wire.KindOf([]byte(name))}
+		if int(f.Kind) < len(kindNames) && kindNames[f.Kind] != "" {
+			named++
 		}
-		for k := range static {
-			if i == none && static[k].Kind == wire.Kind(kind) {
-				t.Errorf("kind %d is said to have no index", kind)
-			}
+		got, err := d.DecodeFull(AppendField(nil, &f))
+		if err != nil || len(got) != 1 || got[0].Name != strings.ToLower(name) || got[0].Value != "1" || got[0].Sensitive != (name == "Cookie" || name == "Authorization") {
+			t.Errorf("%s is %v, %v", name, got, err)
 		}
+	}
+	for _, name := range kindNames {
+		if name != "" {
+			named--
+		}
+	}
+	if named != 0 {
+		t.Errorf("of the kinds that are one name %d are not tried", -named)
 	}
 	for n := range 20 {
 		for b := range byte(0x80) {

@@ -26,12 +26,12 @@ type Section struct {
 
 	data    []byte // names and values
 	fields  []span
-	cookie  []byte // the values of all cookies, joined: a crumb is no field of its own
-	pseudo  [UnknownPseudo]span
-	seen    uint16 // a bit for each Pseudo
-	regular bool   // a regular field has come
-	cookies int    // crumbs
-	size    int    // as RFC 9113 section 6.5.2 counts it
+	cookie  []byte              // the values of all cookies, joined: a crumb is no field of its own
+	pseudo  [UnknownPseudo]span // of those that were seen
+	seen    uint16              // a bit for each Pseudo
+	regular bool                // a regular field has come
+	cookies int                 // crumbs
+	size    int                 // as RFC 9113 section 6.5.2 counts it
 	large   bool
 	flaw    *wire.Error // the first flaw
 	tooMuch *wire.Error
@@ -51,7 +51,8 @@ func (s *Section) Reset() {
 	if s.Size() > InlineSize {
 		s.data, s.cookie = nil, nil
 	}
-	*s = Section{Limits: s.Limits, Room: s.Room, data: s.data[:0], fields: s.fields[:0], cookie: s.cookie[:0]}
+	s.data, s.fields, s.cookie = s.data[:0], s.fields[:0], s.cookie[:0]
+	s.seen, s.regular, s.cookies, s.size, s.large, s.flaw, s.tooMuch = 0, false, 0, 0, false, nil, nil
 }
 
 // Size returns how many bytes of memory the fields use.
