@@ -188,6 +188,8 @@ client {
   servers           = [%q]
   cni_path          = %q
   network_interface = %q
+  # What a task has said stays when it has ended, however full the disk is.
+  gc_disk_usage_threshold = 99
   options {
     "fingerprint.denylist" = "env_aws,env_gce,env_azure,env_digitalocean"
   }

@@ -137,6 +137,7 @@ client {
   enabled           = true
   cni_path          = %q
   network_interface = %q
+  gc_disk_usage_threshold = 99
   options {
     "fingerprint.denylist" = "env_aws,env_gce,env_azure,env_digitalocean"
   }
