@@ -70,6 +70,7 @@ type conn struct {
 	silent   bool      // the PING was not answered in time
 
 	idleSince time.Time
+	keeps     bool // see rested
 }
 
 func (t *Transport) newConn(nc net.Conn, serverName string, r *upstream.Request) *conn {
@@ -118,6 +119,7 @@ func (c *conn) reserve(now time.Time, fresh bool) bool {
 	if c.taken == 0 && (fresh || now.Sub(c.idleSince) >= c.transport.keeping.Timeout) {
 		return false
 	}
+	c.endRest()
 	c.taken++
 	return true
 }
@@ -131,6 +133,7 @@ func (c *conn) giveBack(now time.Time) {
 		return
 	}
 	c.idleSince = now
+	c.beginRest()
 	if c.alone || c.state == retired || c.transport.keeping.Most < 0 || c.transport.endpoint.State() == upstream.Leaving {
 		c.fail(errOver)
 	}
@@ -163,6 +166,7 @@ func (c *conn) fail(err error) {
 	}
 	was := c.state
 	c.state, c.err = dead, err
+	c.endRest()
 	if n := len(c.streams); n > 0 {
 		c.transport.endpoint.Ended(err, n)
 	}

@@ -27,6 +27,7 @@ type Transport struct {
 	endpoint    *upstream.Endpoint
 	keeping     upstream.Keeping
 	options     Options
+	rested      *rested
 	scheme      upstream.Scheme
 	named       bool // all requests use one TLS name
 	tellsClient bool // each connection is for one client, because of the PROXY protocol
@@ -44,10 +45,11 @@ func New(o Options) func(*upstream.Endpoint, upstream.Keeping) upstream.Transpor
 	if o.Streams == 0 {
 		o.Streams = 100
 	}
+	all := new(rested)
 	return func(e *upstream.Endpoint, k upstream.Keeping) upstream.Transport {
 		target := e.Target()
 		return &Transport{
-			endpoint: e, keeping: k, options: o, scheme: target.Scheme,
+			endpoint: e, keeping: k, options: o, rested: all, scheme: target.Scheme,
 			named: target.TLSName != "", tellsClient: target.ProxyProtocol != 0, allowed: o.Streams,
 		}
 	}

@@ -2,6 +2,7 @@ package http2
 
 import (
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"serai/wire/http2"
@@ -119,7 +120,7 @@ func (c *conn) wrote(b []byte, left int, err error) {
 	if err != nil {
 		c.written -= uint64(left)
 	}
-	if cap(b) <= 2*mostOut {
+	if cap(b) <= http2.FrameSize || (c.taken > 0 || c.keeps) && cap(b) <= 2*mostOut {
 		c.spare = b[:0]
 	}
 	if err != nil {
@@ -128,12 +129,46 @@ func (c *conn) wrote(b []byte, left int, err error) {
 	c.wakeUploads()
 }
 
-// rest drops the buffers of the output when they have not been used for a while, unless
-// they are small: large ones are for many requests at once, which come again and again on
-// a busy connection. c.mu is held.
+// rested is how many connections without a request keep large buffers of their output. It is
+// shared by the transports of all endpoints: nobody else bounds the sum of these buffers.
+type rested struct{ conns atomic.Int32 }
+
+// mostRested bounds it: 8 MiB, as each has two buffers of at most twice mostOut.
+const mostRested = 32
+
+// beginRest is called when the last request has ended. Large buffers are for many requests at
+// once, which come again and again on a busy connection: they stay until rest drops them, or go
+// at once where enough others keep theirs. c.mu is held.
+func (c *conn) beginRest() {
+	if c.state == dead || max(cap(c.out), cap(c.spare)) <= http2.FrameSize {
+		return
+	}
+	if c.keeps = c.transport.rested.conns.Add(1) <= mostRested; !c.keeps {
+		c.transport.rested.conns.Add(-1)
+		c.dropBuffers()
+	}
+}
+
+// endRest is called when a request comes, or the connection ends. c.mu is held.
+func (c *conn) endRest() {
+	if c.keeps {
+		c.keeps = false
+		c.transport.rested.conns.Add(-1)
+	}
+}
+
+// rest drops large buffers that have not been used for a while. c.mu is held.
 func (c *conn) rest(now time.Time) {
-	if len(c.out) == 0 && max(cap(c.out), cap(c.spare)) > http2.FrameSize && now.Sub(c.idleSince) >= restAfter {
-		c.out, c.spare = nil, nil
+	if c.keeps && now.Sub(c.idleSince) >= restAfter {
+		c.endRest()
+		c.dropBuffers()
+	}
+}
+
+// dropBuffers drops the buffers of the output but what waits to be written. c.mu is held.
+func (c *conn) dropBuffers() {
+	if c.spare = nil; len(c.out) == 0 {
+		c.out = nil
 	}
 }
 
