@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"encoding/binary"
+	"math/bits"
 	"strings"
 )
 
@@ -72,35 +73,48 @@ const (
 )
 
 // cleanValue reports whether s has no control character except HTAB (RFC 9110 section
-// 5.5: VCHAR, obs-text, SP and HTAB). It checks eight bytes at a time.
+// 5.5: VCHAR, obs-text, SP and HTAB).
 func cleanValue(s []byte) bool {
-	if len(s) < 8 {
-		return cleanBytes(s)
-	}
-	suspect := controls(s[len(s)-8:]) // overlaps bytes that follow, unless there are just eight
-	for rest := s; len(rest) > 8; rest = rest[8:] {
-		suspect |= controls(rest)
-	}
-	return suspect == 0 || cleanBytes(s)
-}
-
-// controls is not 0 if one of the first eight bytes of s is a control character, HTAB
-// among them.
-func controls(s []byte) uint64 {
-	w := binary.LittleEndian.Uint64(s)
-	low := (w - ones*0x20) &^ w // a byte below 0x20
-	del := w ^ ones*0x7f
-	del = (del - ones) &^ del // a byte equal to 0x7f
-	return (low | del) & highs
-}
-
-func cleanBytes(s []byte) bool {
-	for _, b := range s {
-		if (b < 0x20 && b != '\t') || b == 0x7f {
+	for {
+		n := firstControl(s)
+		if n == len(s) {
+			return true
+		}
+		if s[n] != '\t' {
 			return false
 		}
+		s = s[n+1:]
 	}
-	return true
+}
+
+// firstControl returns the index of the first control character, HTAB among them, or
+// len(s) for none. It looks at eight bytes at a time.
+func firstControl(s []byte) int {
+	for i := 0; i <= len(s)-8; i += 8 {
+		if found := controls(word(s[i:])); found != 0 {
+			return i + bits.TrailingZeros64(found)/8
+		}
+	}
+	for i := len(s) &^ 7; i < len(s); i++ {
+		if s[i] < 0x20 || s[i] == 0x7f {
+			return i
+		}
+	}
+	return len(s)
+}
+
+// controls has the highest bit of each byte of w that is a control character. Plus one,
+// and without that bit, these are below 0x21, and DEL is zero.
+func controls(w uint64) uint64 {
+	const rest = ^uint64(highs)
+	return highs &^ (((w&rest+ones)&rest + ones*(0x80-0x21)) | w)
+}
+
+// colons has the highest bit of each byte of w that is a colon, and perhaps of some that
+// follow one.
+func colons(w uint64) uint64 {
+	w ^= ones * ':'
+	return (w - ones) &^ w & highs
 }
 
 // EqualFold reports whether s equals lower, without regard to case. Lower must be ASCII
@@ -113,7 +127,7 @@ func EqualFold(s []byte, lower string) bool {
 	case len(s) >= 8:
 	case len(s) >= 4:
 		last := len(s) - 4 // overlaps the first four, unless there are eight
-		return equalWord(halfWord(s)|halfWord(s[last:])<<32, halfWord(lower)|halfWord(lower[last:])<<32)
+		return equalWord(halfWord(s)|halfWord(s[last:])<<32, halfWordOf(lower)|halfWordOf(lower[last:])<<32)
 	default:
 		for i, b := range s {
 			if !equalWord(uint64(b), uint64(lower[i])) {
@@ -124,11 +138,11 @@ func EqualFold(s []byte, lower string) bool {
 	}
 	last := len(s) - 8 // overlaps bytes that were compared, unless there are just eight
 	for i := 0; i < last; i += 8 {
-		if !equalWord(binary.LittleEndian.Uint64(s[i:]), word(lower[i:])) {
+		if !equalWord(word(s[i:]), wordOf(lower[i:])) {
 			return false
 		}
 	}
-	return equalWord(binary.LittleEndian.Uint64(s[last:]), word(lower[last:]))
+	return equalWord(word(s[last:]), wordOf(lower[last:]))
 }
 
 // equalWord is EqualFold for eight bytes at once. Only the bit 0x20 may differ, and
@@ -137,17 +151,20 @@ func equalWord(s, lower uint64) bool {
 	return (s^lower)&^(lower&(ones*0x40)>>1&lower) == 0
 }
 
-// halfWord returns the first four bytes of s as a number.
-func halfWord[T []byte | string](s T) uint64 {
-	_ = s[3]
-	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24
-}
+// word and halfWord return the first eight and four bytes of s as a number.
+func word(s []byte) uint64     { return binary.LittleEndian.Uint64(s) }
+func halfWord(s []byte) uint64 { return uint64(binary.LittleEndian.Uint32(s)) }
 
-// word returns the first eight bytes of s as a number.
-func word(s string) uint64 {
+// wordOf and halfWordOf are the same for a string.
+func wordOf(s string) uint64 {
 	_ = s[7]
 	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
 		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+}
+
+func halfWordOf(s string) uint64 {
+	_ = s[3]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24
 }
 
 // HasToken reports whether a comma-separated list has the element lower, without regard

@@ -110,11 +110,29 @@ var commonNames = []string{
 const longestName = 32
 
 // namedKind is a name in lower case and its kind. Next is the index of the next name
-// with the same length and last letter; 0 for none.
+// with the same length and last letter; 0 for none. First and last are its ends.
 type namedKind struct {
-	name string
-	kind Kind
-	next uint8
+	first, last uint64
+	name        string
+	kind        Kind
+	next        uint8
+}
+
+// ends returns the first and the last eight bytes of a name, which may overlap, and are all
+// of it up to 16. In both there are all bytes of a shorter one than eight.
+func ends(name []byte) (first, last uint64) {
+	n := len(name)
+	switch {
+	case n >= 8:
+		return word(name), word(name[n-8:])
+	case n >= 4:
+		first = halfWord(name) | halfWord(name[n-4:])<<32
+	default:
+		for i := range n {
+			first = first<<8 | uint64(name[i])
+		}
+	}
+	return first, first
 }
 
 // kindTable finds a kind by its name.
@@ -128,10 +146,21 @@ type kindTable struct {
 var kinds = func() (t kindTable) {
 	t.names = make([]namedKind, 1)
 	add := func(name string, kind Kind) {
+		head, tail := ends([]byte(name))
 		first := &t.first[len(name)][name[len(name)-1]%32]
-		t.names = append(t.names, namedKind{name, kind, *first})
+		t.names = append(t.names, namedKind{head, tail, name, kind, *first})
 		*first = uint8(len(t.names) - 1)
 	}
+	for _, name := range proxyOnlyNames {
+		add(name, ProxyOnly)
+	}
+	for _, name := range headOnlyNames {
+		add(name, HeadOnly)
+	}
+	for _, name := range commonNames {
+		add(name, Other)
+	}
+	// The last ones are found first.
 	for name, kind := range map[string]Kind{
 		"host": Host, "connection": Connection, "content-length": ContentLength,
 		"transfer-encoding": TransferEncoding, "te": TE, "trailer": Trailer,
@@ -144,15 +173,6 @@ var kinds = func() (t kindTable) {
 		"x-serai-reason": XSeraiReason,
 	} {
 		add(name, kind)
-	}
-	for _, name := range proxyOnlyNames {
-		add(name, ProxyOnly)
-	}
-	for _, name := range headOnlyNames {
-		add(name, HeadOnly)
-	}
-	for _, name := range commonNames {
-		add(name, Other)
 	}
 	return t
 }()
@@ -168,9 +188,10 @@ func find(name []byte) (kind Kind, known bool) {
 	if len(name) == 0 || len(name) > longestName {
 		return Other, false
 	}
+	first, last := ends(name)
 	for i := kinds.first[len(name)][name[len(name)-1]%32]; i != 0; {
 		n := &kinds.names[i]
-		if EqualFold(name, n.name) {
+		if equalWord(first, n.first) && equalWord(last, n.last) && (len(name) <= 16 || EqualFold(name, n.name)) {
 			return n.kind, true
 		}
 		i = n.next
