@@ -48,6 +48,7 @@ func trials() []trial {
 		{name: "256 descriptors", files: 256, run: fewDescriptors},
 		{name: "256 descriptors, without a limit of connections", files: 256, flags: []string{"--max-connections=100000"}, run: fewDescriptors},
 		{name: "many streams of gRPC at once", tags: []string{"ingress.scheme=grpc"}, run: manyStreams},
+		{name: "pages of the admin", run: pages},
 		{name: "every flood at once", memory: floodLimit, run: floods},
 		{name: "mixed load", run: mixedLoad},
 	}

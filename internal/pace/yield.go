@@ -12,6 +12,7 @@ import (
 // only the runtime's monitor looks, every ten milliseconds. So Yield waits for a byte, which comes at once. The
 // poller brings whatever else has come with it.
 func Yield() {
+	yieldProcessor()
 	p, _ := pipes.Get().(*pipe)
 	if p == nil || !p.pass() {
 		runtime.Gosched() // file descriptors have run out
