@@ -72,7 +72,7 @@ type Exchange struct {
 }
 
 // Body is the body of a request. A Body whose bytes may come over a plain socket is
-// also an upstream.Spliced.
+// also an upstream.Spliced. It may be a Rewinder.
 type Body interface {
 	// Next returns the next bytes, which are valid until the next call, and io.EOF after
 	// the proper end.
@@ -91,6 +91,13 @@ type Body interface {
 	Trailers() []wire.Field
 	// Interrupt makes a Next that waits in another goroutine fail, and all later ones.
 	Interrupt()
+}
+
+// Rewinder is a Body whose bytes may be read again, so that they can be sent again.
+type Rewinder interface {
+	// Rewind makes Next begin with the first byte again, and undoes Interrupt. It reports
+	// whether that is possible. Nobody calls Next meanwhile.
+	Rewind() bool
 }
 
 // Responder is how an engine sends an answer. An error means that the client cannot be

@@ -21,9 +21,9 @@ const maxNotSent = 8
 // route's timeout.
 func (p *Proxy) mayRetry(x *Exchange, known upstream.Processing) bool {
 	switch {
-	case x.upload.consumed.Load(): // part of the body was used up
-		return false
 	case x.timeLeft() <= 0:
+		return false
+	case known == upstream.Answered || !x.upload.rewind(): // part of the body was used up
 		return false
 	}
 	switch known {

@@ -12,8 +12,8 @@ import (
 )
 
 // upload is a request's body on its way to an instance. The part that came with the
-// head is sent with the head, and can be sent again. The transport pulls the rest once,
-// while it waits for the answer.
+// head is sent with the head, and can be sent again. The transport pulls the rest while it
+// waits for the answer: once, unless the body can be rewound.
 type upload struct {
 	body     Body
 	policies *policy.List // the route's, for the trailers
@@ -23,7 +23,7 @@ type upload struct {
 	first    []byte      // the part that came with the head
 	complete bool        // first is the whole body
 	streams  bool        // the rest may be pulled by another goroutine
-	consumed atomic.Bool // some of the rest was pulled, or cannot be pulled any more
+	consumed atomic.Bool // some of the rest was pulled, or cannot be pulled any more: see rewind
 
 	bytes int64 // bytes that have come; counted by the transport until the attempt is over
 }
@@ -65,12 +65,33 @@ func (x *Exchange) startUpload() {
 	}
 	u.begun, u.body = true, x.requestBody()
 	u.traced = x.trace != nil
+	u.takeFirst()
+	x.BytesIn = u.bytes
+}
+
+// takeFirst takes the part that has come.
+func (u *upload) takeFirst() {
+	u.first = nil
 	if u.body.Ready() {
 		u.first, _ = u.body.Next()
-		x.BytesIn = int64(len(u.first))
 	}
-	u.bytes = x.BytesIn
+	u.bytes = int64(len(u.first))
 	u.complete = u.body.Done()
+}
+
+// rewind makes the body begin again if the transport has pulled some of it, and reports
+// whether all of it can be sent again. The transport pulls no more.
+func (u *upload) rewind() bool {
+	if !u.consumed.Load() {
+		return true
+	}
+	from, can := u.body.(Rewinder)
+	if !can || !from.Rewind() {
+		return false
+	}
+	u.consumed.Store(false)
+	u.takeFirst()
+	return true
 }
 
 // Next returns the next bytes after the first part, which becomes invalid if there are

@@ -23,7 +23,9 @@ type body struct {
 type bodyState struct {
 	chunks  []chunk
 	unread  int
-	reading int // bytes of the first chunk that the caller of Next uses
+	reading int  // bytes of the first chunk that the caller of Next uses
+	again   int  // bytes that are read again: the client has their window back
+	passed  bool // bytes that were read are not here any more
 
 	first    int64 // the window at the start of the stream
 	inWindow int64 // bytes that the client may still send
@@ -161,8 +163,15 @@ func (s *stream) endRead() (told bool) {
 	case first.r < first.w:
 	case len(s.chunks) > 1, first.w == len(first.b), first.spill:
 		s.dropChunk()
-	default:
+		s.passed = true
+	case s.passed, s.answered, s.connects: // nobody reads it again: see Rewind
 		first.r, first.w = 0, 0
+		s.passed = true
+	}
+	back := min(n, s.again)
+	s.again -= back
+	if n -= back; n == 0 {
+		return false
 	}
 	c := s.conn
 	had := len(c.out)
@@ -191,10 +200,10 @@ func (s *stream) beginRead() []byte {
 
 // release releases all buffers.
 func (b *body) release(s *stream) {
-	if n := s.unread + s.reading; n > 0 {
+	if n := s.unread + s.reading - s.again; n > 0 {
 		s.conn.giveBack(int64(n))
 	}
-	s.unread, s.reading = 0, 0
+	s.unread, s.reading, s.again = 0, 0, 0
 	for len(s.chunks) > 0 {
 		s.dropChunk()
 	}

@@ -104,11 +104,14 @@ func (r *frames) Reset(id uint32, _ http2.Code) error {
 		return nil // it has its answer, and need not send the rest of the body
 	}
 	if s := c.stream(id); s != nil {
-		old := c.now.Sub(s.Start) >= oldStream
+		free := c.now.Sub(s.Start) >= oldStream || s.localEnd && !s.gone
 		s.byPeer = true
-		if c.endStream(s, id); old {
+		if c.endStream(s, id); free {
 			return nil
 		}
+	} else if c.crossing > 0 {
+		c.crossing--
+		return nil
 	}
 	return c.countReset()
 }

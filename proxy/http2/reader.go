@@ -31,8 +31,8 @@ type reader struct {
 	credit   int64       // bytes to be given back to the connection's window; guarded by conn.mu, as the next field
 	inWindow int64       // bytes that the client may still send
 	first    firstWindow // window of new streams
-	ignored  *[64]uint32 // streams whose frames are ignored, the last ones; nil until there are any
-	nIgnored int
+	ignored  *ignored    // nil until there are any streams to be ignored
+	crossing int         // resets of answered streams that may still come: see resetAnswered; guarded by conn.mu
 
 	// discarding has the answered streams whose body the client still sends, and how
 	// many bytes may still come; guarded by conn.mu.

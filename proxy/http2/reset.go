@@ -30,16 +30,36 @@ func (c *conn) endStream(s *stream, id uint32) {
 	streamRef{s, id}.cancel(c)
 }
 
+// mostCrossing bounds how many resets of answered streams may still come.
+const mostCrossing = 1024
+
+// resetAnswered resets a stream that is answered, and whose request has not ended. A client that
+// has its answer may say so itself: its reset comes later. c.mu is held.
+func (c *conn) resetAnswered(id uint32) {
+	c.reset(id, http2.NoError)
+	c.crossing = min(mostCrossing, c.crossing+1)
+}
+
+// The frames of so many streams that were reset are ignored: of as many as a client may have at
+// once, since those of which it does not know yet count for it.
+const leastIgnored, mostIgnored = 64, 1024
+
+// ignored are the streams whose frames are ignored, the last ones.
+type ignored struct {
+	last []uint32
+	n    int // of all that there ever were
+}
+
 // ignore records that frames of a stream are ignored: it was reset, and the client may
 // not know yet. c.mu is held.
 func (c *conn) ignore(id uint32) {
 	if c.ignored == nil {
-		c.ignored = new([64]uint32)
+		c.ignored = &ignored{last: make([]uint32, min(max(leastIgnored, c.engine.options.MaxStreams), mostIgnored))}
 	}
-	c.ignored[c.nIgnored%len(c.ignored)] = id
-	c.nIgnored++
+	c.ignored.last[c.ignored.n%len(c.ignored.last)] = id
+	c.ignored.n++
 }
 
 func (c *conn) isIgnored(id uint32) bool {
-	return c.ignored != nil && slices.Contains(c.ignored[:], id)
+	return c.ignored != nil && slices.Contains(c.ignored.last, id)
 }

@@ -153,12 +153,14 @@ func (s *stream) finish(c *conn) {
 	case !s.localEnd && s.tunnel && s.answer.code == http2.NoError: // a tunnel that was not cut
 		s.endLocal()
 		if !s.remoteEnd {
-			c.reset(s.id, http2.NoError)
+			c.resetAnswered(s.id)
 		}
 	case !s.localEnd: // no answer, or one that was cut
 		c.reset(s.id, s.answer.abort())
 	case s.answer.code == http2.NoError && (s.remoteEnd || s.discards()): // the client ends it, or has done so
-	default: // it has its answer, and must not send the rest of its request
+	case s.answer.code == http2.NoError: // it has its answer, and must not send the rest of its request
+		c.resetAnswered(s.id)
+	default:
 		c.reset(s.id, s.answer.code)
 	}
 	s.localEnd = true

@@ -13,7 +13,10 @@ import (
 // requestBody is a stream as the proxy's Body.
 type requestBody stream
 
-var _ proxy.Body = (*requestBody)(nil)
+var (
+	_ proxy.Body     = (*requestBody)(nil)
+	_ proxy.Rewinder = (*requestBody)(nil)
+)
 
 func (b *requestBody) stream() *stream { return (*stream)(b) }
 
@@ -120,6 +123,30 @@ func (b *requestBody) Holds() int64 {
 		n += int64(len(s.chunks[i].b))
 	}
 	return n
+}
+
+// Rewind makes the body begin again, and undoes Interrupt. It reports whether that is possible:
+// the bytes that were read are still here as long as the first buffer is not used up, and the
+// answer has not begun.
+func (b *requestBody) Rewind() bool {
+	s := b.stream()
+	c := s.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.endRead() {
+		c.flushSoon()
+	}
+	if s.passed || s.answered || s.connects || s.bodyErr != nil {
+		return false
+	}
+	s.interrupted = false
+	if len(s.chunks) > 0 {
+		first := &s.chunks[0]
+		s.unread += first.r
+		s.again += first.r
+		first.r = 0
+	}
+	return true
 }
 
 // Ready reports whether Next would return bytes without waiting.

@@ -14,19 +14,22 @@ func (c *conn) windowUpdate(id, n uint32) error {
 	case id == 0:
 	case id > c.lastID:
 		return errProtocol("WINDOW_UPDATE for a stream that is not open")
-	case s == nil:
-		return c.control(1)
+	case s == nil: // it has ended, perhaps before the client has read what came
+		w = nil
 	default:
 		w = &s.window
 	}
 	// A client that accepts a few bytes at a time would get many small frames, and a client
 	// needs no more updates than it gets data: both are counted.
-	if *w < smallWindow && n < smallWindow || c.updates == 0 {
+	if w != nil && *w < smallWindow && n < smallWindow || c.updates == 0 {
 		if err := c.control(1); err != nil {
 			return err
 		}
 	}
 	c.updates = max(0, c.updates-1)
+	if w == nil {
+		return nil
+	}
 	*w += int64(n)
 	switch {
 	case n > 0 && *w <= http2.MaxWindow:
@@ -47,8 +50,10 @@ func (c *conn) windowUpdate(id, n uint32) error {
 // smallWindow is the size below which a window counts as used up.
 const smallWindow = 1024
 
-// maxUpdates bounds how many WINDOW_UPDATEs a client may save up.
-const maxUpdates = 4096
+// maxUpdates bounds how many WINDOW_UPDATEs a client may save up. Go's client has two for every
+// 4 KiB, and windows of 4 MiB: this is enough for 128 streams of which it has all and has read
+// nothing.
+const maxUpdates = 1 << 18
 
 // updatesOf returns how many WINDOW_UPDATEs a client may send for n bytes of DATA: for
 // the stream and for the connection, and some for every kilobyte.

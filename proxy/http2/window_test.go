@@ -322,3 +322,38 @@ func TestManyRefusedBodies(t *testing.T) {
 		t.Errorf("what is too long is answered by %v, %v", f, err)
 	}
 }
+
+// TestWindowsBehindTheEnd: a client with large windows gets whole answers before its program reads
+// them. Go's opens the windows of the stream and of the connection for every 4 KiB that are read
+// then, although the stream has ended for serai. That is not too often.
+func TestWindowsBehindTheEnd(t *testing.T) {
+	const size, answers, step = 1 << 20, 32, 4096
+	k := newStack(t, engine.Options{}, func(w http.ResponseWriter, r *http.Request) { w.Write(make([]byte, size)) })
+	p := k.dial(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 4 << 20})
+	p.f.WriteWindowUpdate(0, 1<<30)
+	for i := range answers {
+		p.get(uint32(2*i+1), "/")
+	}
+	for came, ended := 0, 0; ended < answers; {
+		f, err := p.f.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d, ok := f.(*http2.DataFrame); ok {
+			if came += len(d.Data()); d.StreamEnded() {
+				ended++
+			}
+		}
+	}
+	for range size / step {
+		for i := range answers {
+			p.f.WriteWindowUpdate(uint32(2*i+1), step)
+			p.f.WriteWindowUpdate(0, step)
+		}
+	}
+	const last = 2*answers + 1
+	p.get(last, "/")
+	if status, body, _, whole := p.answer(last); status != "200" || len(body) != size || !whole {
+		t.Errorf("then it is answered %s with %d bytes, whole %v", status, len(body), whole)
+	}
+}

@@ -16,7 +16,7 @@ import (
 type connState uint8
 
 const (
-	opening connState = iota // the SETTINGS of the instance have not come
+	opening connState = iota // the SETTINGS of the instance have not come, or allow no streams
 	open
 	retired // it takes no new stream, and ends after the last one
 	dead    // its streams have failed

@@ -180,10 +180,12 @@ func (c *conn) goneAway(last uint32) {
 	}
 }
 
-// settingsCame acknowledges the instance's settings. c.mu is held.
+// settingsCame acknowledges the instance's settings. A connection remains opening as long as
+// they allow no streams, which they should only for a while (RFC 9113 section 6.5.2). c.mu is
+// held.
 func (c *conn) settingsCame() {
 	c.answer(http2.AppendHeader(c.out, 0, http2.SettingsFrame, http2.FlagAck, 0))
-	if c.state == opening {
+	if c.state == opening && c.peer.maxStreams > 0 {
 		c.state = open
 		close(c.ready)
 	}

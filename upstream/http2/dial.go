@@ -138,7 +138,10 @@ func (t *Transport) dial(r *upstream.Request, client netip.AddrPort, left time.D
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state == opening {
+	switch {
+	case c.state == opening && c.peer.maxStreams == 0:
+		c.fail(errNoStream)
+	case c.state == opening:
 		c.fail(errSettings)
 	}
 	if c.state == open || c.state == retired {
@@ -158,7 +161,7 @@ func (t *Transport) unusable(r *upstream.Request, err error) *upstream.Failure {
 		t.endpoint.Unusable(err)
 	}
 	var broken *http2.ConnError
-	if spoke := errors.Is(err, errNotHTTP2) || errors.As(err, &broken) || err == errALPN || err == errSettings; !spoke {
+	if spoke := errors.Is(err, errNotHTTP2) || errors.As(err, &broken) || err == errALPN || err == errSettings || err == errNoStream; !spoke {
 		if denied, _ := t.endpoint.Denied(err); denied != nil {
 			return &upstream.Failure{Kind: upstream.FailedDenied, Processing: upstream.Refused, Err: denied}
 		}
@@ -166,7 +169,7 @@ func (t *Transport) unusable(r *upstream.Request, err error) *upstream.Failure {
 	if errors.Is(err, errNotHTTP2) || errors.As(err, &broken) || err == errALPN {
 		return &upstream.Failure{Kind: upstream.FailedProtocol, Processing: upstream.Refused, Err: err}
 	}
-	if err != errSettings {
+	if err != errSettings && err != errNoStream {
 		err = fmt.Errorf("the instance closed the connection before its SETTINGS: %w", err)
 	}
 	return &upstream.Failure{Kind: upstream.FailedProtocol, Processing: upstream.NotSent, Err: err}

@@ -20,6 +20,7 @@ func (e *resetError) Unwrap() error { return upstream.ErrReset }
 var (
 	errNotHTTP2 = errors.New("the instance does not speak HTTP/2")
 	errSettings = errors.New("the instance sent no SETTINGS in time")
+	errNoStream = errors.New("the instance allows no requests over a new connection (SETTINGS_MAX_CONCURRENT_STREAMS is 0)")
 	errALPN     = errors.New("the instance does not choose HTTP/2 (ALPN h2) in the TLS handshake")
 	errGoAway   = errors.New("the instance is closing the connection and did not begin the request (GOAWAY)")
 	errRetired  = errors.New("the connection takes no more requests") // nothing was sent
