@@ -99,7 +99,7 @@ func (a *Admin) certificates() Certificates {
 
 var (
 	certExpiry   = desc("serai_certificate_expiry_timestamp_seconds", "Unix time at which a certificate expires; certificates from ACME are listed only by the serai that orders them (the leader).", "name", "source")
-	certFirst    = desc("serai_certificate_first_expiry_timestamp_seconds", "Unix time at which the first of all certificates expires; absent without a certificate.")
+	certFirst    = desc("serai_certificate_first_expiry_timestamp_seconds", "Unix time at which the first of all certificates that answer a name expires; absent without a certificate.")
 	certOrders   = desc("serai_certificate_orders_total", "Certificate orders of this serai, by result.", "result")
 	certLeader   = desc("serai_certificate_leader", "1 if this serai is the leader, which orders certificates, else 0; the sum over all nodes should be 1.")
 	certMissing  = desc("serai_certificates_missing", "Hosts that want a certificate and do not have one yet.")
@@ -192,7 +192,7 @@ func collectExpiry(out chan<- prometheus.Metric, all []tls.Status, each bool) {
 	var first time.Time
 	told := make(map[[2]string]bool)
 	for _, s := range all {
-		if first.IsZero() || s.NotAfter.Before(first) {
+		if !s.Unused && (first.IsZero() || s.NotAfter.Before(first)) {
 			first = s.NotAfter
 		}
 		name := [2]string{label(s.Names[0]), label(s.Source)}

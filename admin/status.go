@@ -45,7 +45,7 @@ type ListenerStatus struct {
 // CertificateSummary is what matters of all certificates.
 type CertificateSummary struct {
 	Count int `json:"count"`
-	// First is when the first of them expires.
+	// First is when the first of those that answer a name expires.
 	First time.Time `json:"first_expiry,omitzero"`
 	// Leading says that this serai orders certificates; Missing are hosts that want one
 	// and have none, Failing those whose last order failed. All are absent when none are
@@ -116,7 +116,7 @@ func (a *Admin) certificateSummary() *CertificateSummary {
 	c := a.certificates()
 	s := &CertificateSummary{Count: len(c.Certificates)}
 	for _, one := range c.Certificates {
-		if s.First.IsZero() || one.NotAfter.Before(s.First) {
+		if !one.Unused && (s.First.IsZero() || one.NotAfter.Before(s.First)) {
 			s.First = one.NotAfter
 		}
 	}
