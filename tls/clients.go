@@ -46,7 +46,7 @@ func NewClients(rules []ClientRule) (*Clients, error) {
 			g.Auth = tls.VerifyClientCertIfGiven
 		}
 		content, err := readBounded(r.CAFile)
-		if err == nil && !g.CAs.AppendCertsFromPEM(content) {
+		if err == nil && !appendCAs(g.CAs, content) {
 			err = fmt.Errorf("read %s: it has no certificate in PEM", r.CAFile)
 		}
 		if err != nil {

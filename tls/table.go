@@ -29,7 +29,7 @@ type Certificate struct {
 // NewCertificate checks a key pair in PEM and returns the certificate. An expired one
 // is accepted: the table decides whether to serve it.
 func NewCertificate(source string, certPEM, keyPEM []byte) (*Certificate, error) {
-	pair, err := tls.X509KeyPair(certPEM, keyPEM)
+	pair, err := keyPair(certPEM, keyPEM)
 	if err != nil {
 		return nil, fmt.Errorf("read certificate %s: %w", source, err)
 	}
