@@ -167,7 +167,7 @@ func (l *leader) due(h Host) *task {
 			break
 		}
 		t.at, t.reason = l.renewal(h.Name, e.cert)
-		rest = min(longRest, life(e.cert)/10)
+		rest = restAfter(e.cert, obtained)
 	case e.problem != "":
 		t.reason = "the one in the store cannot be used"
 	}
@@ -199,6 +199,14 @@ const (
 	shortRest = 10 * time.Second // when the last one is gone
 	longRest  = time.Hour
 )
+
+// restAfter is how long a certificate that was obtained at a time is left alone.
+func restAfter(c *tls.Certificate, obtained time.Time) time.Duration {
+	if life(c) <= 0 || !c.Leaf.NotAfter.After(obtained) {
+		return longRest // it came expired, and so may the next one
+	}
+	return min(longRest, life(c)/10)
+}
 
 func earliest(a, b time.Time) time.Time {
 	if a.Before(b) {

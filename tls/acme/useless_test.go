@@ -1,0 +1,98 @@
+package acme_test
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/base64"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"serai/tls"
+	"serai/tls/acme"
+	"serai/tls/acme/acmetest"
+	"serai/tls/certstore"
+)
+
+// TestUselessCertificateOfTheCA: a CA that issues what cannot be served, here another's
+// certificate, is asked again after a wait like any other failure, and nothing is stored.
+func TestUselessCertificateOfTheCA(t *testing.T) {
+	const host = "a.example.org"
+	store := newMemory()
+	ca := acmetest.New(t, acmetest.Options{Offer: "http-01"})
+	other := items(t, "other.example.org", time.Now(), time.Now().Add(time.Hour))["crt"]
+	ca.Fail(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "/certZ/") {
+			w.Header().Set("Content-Type", "application/pem-certificate-chain")
+			io.WriteString(w, other)
+		}
+	})
+	o := orderAt(t, ca, store, acme.Limits{}, acme.Host{Name: host, Namespace: "default"})
+	until(t, "a failure", func() bool { return o.told(host).Attempts > 0 })
+	if told := o.told(host); !strings.Contains(told.Error, "the CA has issued a certificate that cannot be used") || told.Next == nil {
+		t.Errorf("the host is told as %+v", told)
+	}
+	o.stop()
+	entries, err := store.ListNewest(context.Background(), "tls")
+	for _, e := range entries {
+		if strings.HasPrefix(e.Path, "tls/certs/") {
+			t.Errorf("%s is stored", e.Path)
+		}
+	}
+	if err != nil || ca.Orders(host) != 1 {
+		t.Errorf("%d orders, want 1; %v", ca.Orders(host), err)
+	}
+}
+
+// TestExternalAccountKey: the MAC key works in each form in which CAs show it, and one that
+// is in none is refused at the start.
+func TestExternalAccountKey(t *testing.T) {
+	const host, id = "a.example.org", "kid-1"
+	mac := []byte("\xfb\xff\xbf a key of 32 bytes for the MAC")
+	plain := base64.RawURLEncoding.EncodeToString(mac)
+	for _, form := range []string{plain, base64.URLEncoding.EncodeToString(mac), base64.StdEncoding.EncodeToString(mac), base64.RawStdEncoding.EncodeToString(mac)} {
+		t.Run(form, func(t *testing.T) {
+			ca := acmetest.New(t, acmetest.Options{Offer: "http-01", KeyID: id, MACKey: plain})
+			root, err := os.ReadFile(ca.RootFile)
+			pool := x509.NewCertPool()
+			if err != nil || !pool.AppendCertsFromPEM(root) {
+				t.Fatal("the CA has no root", err)
+			}
+			certs := tls.NewStore()
+			i, err := acme.New(acme.Options{
+				Store: newMemory(), Certificates: certs, Name: "test", Email: "a@example.org", Directory: ca.Directory, CARoots: pool, KeyID: id, MACKey: form,
+				HTTPAddress: ca.HTTP, TicketLife: -1, Hosts: func() []acme.Host { return []acme.Host{{Name: host}} }, Wants: func(string) bool { return true },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			l, err := net.Listen("tcp", ca.HTTP)
+			if err != nil {
+				t.Fatal(err)
+			}
+			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				answer, _ := i.AnswerHTTP(r.Host, r.URL.Path)
+				io.WriteString(w, answer)
+			}))
+			server.Listener.Close()
+			server.Listener = l
+			server.Start()
+			defer server.Close()
+			ctx, cancel := context.WithCancel(context.Background())
+			ended := make(chan struct{})
+			go func() { defer close(ended); i.Run(ctx) }()
+			defer func() { cancel(); <-ended }()
+			i.Changed()
+			until(t, "a certificate", func() bool { return certs.Current().Lookup(host) != nil })
+		})
+	}
+	o := acme.Options{Store: (*certstore.Directory)(nil), Certificates: tls.NewStore(), KeyID: id, MACKey: "no*key"}
+	if err := o.Validate(); err == nil || !strings.Contains(err.Error(), "MAC key is not base64url") {
+		t.Errorf("a key that is not base64 is answered with %v", err)
+	}
+}
