@@ -111,10 +111,9 @@ func (l *leader) failed(ctx context.Context, t *task, s *site, err error) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	result := "failed"
-	var problem acme.Problem
+	result, refused := "failed", refusalOf(err)
 	switch {
-	case errors.As(err, &problem) && problem.Type == acme.ProblemTypeRateLimited:
+	case refused.limited:
 		result = "rate-limited"
 	case errors.Is(err, certstore.ErrConflict):
 		result = "conflict"
@@ -132,7 +131,7 @@ func (l *leader) failed(ctx context.Context, t *task, s *site, err error) {
 	failures := l.options.Limits.failures()
 	f.Spent = time.Time(failures.take(failures.believed(spent(f.Spent), f.Last), s.validations, f.Last))
 	// Another try may fail as many times as there are kinds of validation.
-	f.Next = latest(f.Last.Add(l.retryIn(t, f.Attempts, result)), failures.at(spent(f.Spent), t.cost, 0, f.Last))
+	f.Next = latest(f.Last.Add(l.retryIn(t, f.Attempts, refused)), failures.at(spent(f.Spent), t.cost, 0, f.Last))
 	history.Tell(l.options.Logger, slog.LevelError, history.CertificateFailed, "no certificate was obtained", "host", s.host, "namespace", t.Namespace, "attempts", f.Attempts, "next", f.Next.UTC().Format(time.RFC3339), "error", f.Error)
 	l.keep(ctx, f)
 	l.answer(ctx, s.host)
@@ -140,11 +139,15 @@ func (l *leader) failed(ctx context.Context, t *task, s *site, err error) {
 
 // retryIn returns how long a host waits after a failure. After a CA has refused an
 // order for its limits, nothing of that namespace is ordered for a while; other
-// namespaces go on, because most limits are per domain or host.
-func (l *leader) retryIn(t *task, attempts int, result string) time.Duration {
+// namespaces go on, because most limits are per domain or host. A CA that is busy says for
+// how long.
+func (l *leader) retryIn(t *task, attempts int, refused refusal) time.Duration {
 	wait := l.options.retryAfter(attempts)
-	if result == "rate-limited" {
-		told := l.engine.toldToWait()
+	told := time.Duration(0)
+	if refused.limited || refused.status != 0 {
+		told = l.engine.toldToWait(refused.status)
+	}
+	if refused.limited {
 		wait = max(wait, afterLimit, min(told, longestLimit))
 		l.mu.Lock()
 		l.paused[t.Namespace] = time.Now().Add(min(max(whenLimited, told), afterLimit))
@@ -154,6 +157,9 @@ func (l *leader) retryIn(t *task, attempts int, result string) time.Duration {
 		if left := time.Until(e.cert.Leaf.NotAfter); left > 0 {
 			wait = min(wait, max(left/5, time.Second))
 		}
+	}
+	if !refused.limited {
+		wait = max(wait, min(told, maxRetry))
 	}
 	return wait + rand.N(wait/5+1)
 }
