@@ -105,7 +105,10 @@ func certificatesInWords(k *admin.CertificateSummary) (lines []string) {
 	if k == nil {
 		return nil
 	}
-	if k.Count > 0 {
+	switch {
+	case k.Count > 0 && k.First.IsZero():
+		lines = append(lines, fmt.Sprintf("%d, all of hosts without a route", k.Count))
+	case k.Count > 0:
 		lines = append(lines, fmt.Sprintf("%d, the first expires at %s (%s)", k.Count, k.First.UTC().Format("2006-01-02 15:04Z"), left(k.First)))
 	}
 	if k.Failing != nil && *k.Missing+*k.Failing > 0 {
