@@ -199,6 +199,7 @@ type Issuer struct {
 
 	mu       sync.Mutex
 	renewals map[string]time.Time // by host, suggested by the CA
+	unstored map[string]*Failure  // by host, failures that could not be stored
 	orders   map[string]uint64    // by result
 }
 
@@ -210,7 +211,7 @@ func New(o Options) (*Issuer, error) {
 	o.setDefaults()
 	i := &Issuer{
 		options: o, wake: make(chan struct{}, 1), known: make(chan struct{}),
-		renewals: make(map[string]time.Time), orders: make(map[string]uint64),
+		renewals: make(map[string]time.Time), unstored: make(map[string]*Failure), orders: make(map[string]uint64),
 	}
 	i.know = sync.OnceFunc(func() { close(i.known) })
 	ca := ""

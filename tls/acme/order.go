@@ -42,7 +42,7 @@ func (l *leader) order(ctx context.Context, t *task) (orders int, issued bool) {
 	}
 	history.Tell(l.options.Logger, slog.LevelInfo, history.CertificateOrdered, "ordering a certificate", "host", t.Name, "namespace", t.Namespace, "reason", reason, "ca", l.options.Directory)
 	began := time.Now()
-	if err := l.engine.order(ctx, s, l.mirror.failureOf(t.Name).unnamed()); err != nil {
+	if err := l.engine.order(ctx, s, l.failureOf(t.Name).unnamed()); err != nil {
 		l.failed(ctx, t, s, err)
 		return ordersMade(s, err), false
 	}
@@ -77,8 +77,8 @@ func (l *leader) done(ctx context.Context, s *site) {
 	}
 	l.mu.Lock()
 	l.obtained[s.host] = time.Now()
-	delete(l.later, s.host)
 	l.mu.Unlock()
+	l.noteUnstored(s.host, nil)
 	if l.mirror.failureOf(s.host) != nil {
 		if err := l.options.Store.Delete(ctx, failurePath(s.host)); err == nil {
 			l.mirror.refresh(ctx, failurePath(s.host))
@@ -127,7 +127,7 @@ func (l *leader) failed(ctx context.Context, t *task, s *site, err error) {
 		}
 	}
 	l.count(result)
-	f := newFailure(s.host, err, l.mirror.failureOf(s.host))
+	f := newFailure(s.host, err, l.failureOf(s.host))
 	failures := l.options.Limits.failures()
 	f.Spent = time.Time(failures.take(failures.believed(spent(f.Spent), f.Last), s.validations, f.Last))
 	// Another try may fail as many times as there are kinds of validation.
@@ -165,7 +165,8 @@ func (l *leader) retryIn(t *task, attempts int, refused refusal) time.Duration {
 }
 
 // keep writes a failure to the store, so that every serai shows it and the next leader
-// respects it. If that fails, only this leader does.
+// respects it. If that fails, only this leader knows it: as long as nothing can be stored,
+// each order fails, and without the number of failures they would come without a pause.
 func (l *leader) keep(ctx context.Context, f *Failure) {
 	path, version := failurePath(f.Host), uint64(0)
 	if r, err := l.options.Store.Get(ctx, path); err == nil {
@@ -174,10 +175,9 @@ func (l *leader) keep(ctx context.Context, f *Failure) {
 	version, err := l.options.Store.Put(ctx, path, f.items(), version)
 	if err != nil {
 		l.options.Logger.Warn("cannot store a failed order for others to see", "host", f.Host, "error", err)
-		l.mu.Lock()
-		l.later[f.Host] = f.Next
-		l.mu.Unlock()
+		l.noteUnstored(f.Host, f)
 		return
 	}
+	l.noteUnstored(f.Host, nil)
 	l.mirror.take(&certstore.Record{Path: path, Items: f.items(), Version: version})
 }

@@ -2,13 +2,9 @@ package acme_test
 
 import (
 	"context"
-	"crypto/x509"
 	"encoding/base64"
 	"io"
-	"net"
 	"net/http"
-	"net/http/httptest"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -58,37 +54,8 @@ func TestExternalAccountKey(t *testing.T) {
 	for _, form := range []string{plain, base64.URLEncoding.EncodeToString(mac), base64.StdEncoding.EncodeToString(mac), base64.RawStdEncoding.EncodeToString(mac)} {
 		t.Run(form, func(t *testing.T) {
 			ca := acmetest.New(t, acmetest.Options{Offer: "http-01", KeyID: id, MACKey: plain})
-			root, err := os.ReadFile(ca.RootFile)
-			pool := x509.NewCertPool()
-			if err != nil || !pool.AppendCertsFromPEM(root) {
-				t.Fatal("the CA has no root", err)
-			}
-			certs := tls.NewStore()
-			i, err := acme.New(acme.Options{
-				Store: newMemory(), Certificates: certs, Name: "test", Email: "a@example.org", Directory: ca.Directory, CARoots: pool, KeyID: id, MACKey: form,
-				HTTPAddress: ca.HTTP, TicketLife: -1, Hosts: func() []acme.Host { return []acme.Host{{Name: host}} }, Wants: func(string) bool { return true },
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			l, err := net.Listen("tcp", ca.HTTP)
-			if err != nil {
-				t.Fatal(err)
-			}
-			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				answer, _ := i.AnswerHTTP(r.Host, r.URL.Path)
-				io.WriteString(w, answer)
-			}))
-			server.Listener.Close()
-			server.Listener = l
-			server.Start()
-			defer server.Close()
-			ctx, cancel := context.WithCancel(context.Background())
-			ended := make(chan struct{})
-			go func() { defer close(ended); i.Run(ctx) }()
-			defer func() { cancel(); <-ended }()
-			i.Changed()
-			until(t, "a certificate", func() bool { return certs.Current().Lookup(host) != nil })
+			o := orderWith(t, ca, newMemory(), func(o *acme.Options) { o.KeyID, o.MACKey = id, form }, acme.Host{Name: host})
+			until(t, "a certificate", func() bool { return o.has(host) })
 		})
 	}
 	o := acme.Options{Store: (*certstore.Directory)(nil), Certificates: tls.NewStore(), KeyID: id, MACKey: "no*key"}
