@@ -5,11 +5,13 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"serai/router"
 	"serai/tls"
 	"serai/tls/acme"
 )
@@ -99,7 +101,7 @@ func (a *Admin) certificates() Certificates {
 
 var (
 	certExpiry   = desc("serai_certificate_expiry_timestamp_seconds", "Unix time at which a certificate expires; certificates from ACME are listed only by the serai that orders them (the leader).", "name", "source")
-	certFirst    = desc("serai_certificate_first_expiry_timestamp_seconds", "Unix time at which the first of all certificates expires; absent without a certificate.")
+	certFirst    = desc("serai_certificate_first_expiry_timestamp_seconds", "Unix time at which the first certificate expires, of those that answer a name, without those that were obtained for hosts of which no route is left; absent without a certificate.")
 	certOrders   = desc("serai_certificate_orders_total", "Certificate orders of this serai, by result.", "result")
 	certLeader   = desc("serai_certificate_leader", "1 if this serai is the leader, which orders certificates, else 0; the sum over all nodes should be 1.")
 	certMissing  = desc("serai_certificates_missing", "Hosts that want a certificate and do not have one yet.")
@@ -127,7 +129,7 @@ func collectCertificates(o *Options, out chan<- prometheus.Metric) {
 		status := o.Obtain.Status(ended)
 		obtained = &status
 	}
-	collectExpiry(out, all, obtained == nil || obtained.Leading)
+	collectExpiry(out, all, o.Router.Current(), obtained == nil || obtained.Leading)
 	counter(out, unknownNames, o.Certificates.UnknownNames())
 	for _, h := range o.Certificates.Handshakes() {
 		counter(out, handshakes, h.Count, h.Version, h.Result)
@@ -188,11 +190,11 @@ func collectBudget(out chan<- prometheus.Metric, b *acme.Budget) {
 // collectExpiry collects when certificates expire: the first one on every serai, each
 // of them only on the serai that orders it, or has it from the operator. A thousand
 // nodes with the same ten thousand certificates would make ten million series.
-func collectExpiry(out chan<- prometheus.Metric, all []tls.Status, each bool) {
+func collectExpiry(out chan<- prometheus.Metric, all []tls.Status, routes *router.Table, each bool) {
 	var first time.Time
 	told := make(map[[2]string]bool)
 	for _, s := range all {
-		if first.IsZero() || s.NotAfter.Before(first) {
+		if matters(s, routes) && (first.IsZero() || s.NotAfter.Before(first)) {
 			first = s.NotAfter
 		}
 		name := [2]string{label(s.Names[0]), label(s.Source)}
@@ -204,6 +206,18 @@ func collectExpiry(out chan<- prometheus.Metric, all []tls.Status, each bool) {
 	if !first.IsZero() {
 		gauge(out, certFirst, float64(first.Unix()))
 	}
+}
+
+// matters reports whether anybody misses a certificate that expires. Obtained ones stay for
+// weeks after the last route of their host has gone, and are not renewed.
+func matters(s tls.Status, routes *router.Table) bool {
+	if s.Unused || !strings.HasPrefix(s.Source, "acme:") {
+		return !s.Unused
+	}
+	return slices.ContainsFunc(s.Names, func(name string) bool {
+		_, miss := routes.Lookup(&router.Query{Host: []byte(name), Method: []byte("GET"), Path: []byte("/")})
+		return miss != router.NoHost
+	})
 }
 
 func oneIf(b bool) float64 {

@@ -45,7 +45,8 @@ type ListenerStatus struct {
 // CertificateSummary is what matters of all certificates.
 type CertificateSummary struct {
 	Count int `json:"count"`
-	// First is when the first of them expires.
+	// First is when the first of those that matter expires: they answer a name, and if
+	// serai obtained them, a route has their host.
 	First time.Time `json:"first_expiry,omitzero"`
 	// Leading says that this serai orders certificates; Missing are hosts that want one
 	// and have none, Failing those whose last order failed. All are absent when none are
@@ -115,8 +116,9 @@ func (a *Admin) certificateSummary() *CertificateSummary {
 	}
 	c := a.certificates()
 	s := &CertificateSummary{Count: len(c.Certificates)}
+	routes := a.options.Router.Current()
 	for _, one := range c.Certificates {
-		if s.First.IsZero() || one.NotAfter.Before(s.First) {
+		if matters(one, routes) && (s.First.IsZero() || one.NotAfter.Before(s.First)) {
 			s.First = one.NotAfter
 		}
 	}

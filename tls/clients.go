@@ -46,7 +46,7 @@ func NewClients(rules []ClientRule) (*Clients, error) {
 			g.Auth = tls.VerifyClientCertIfGiven
 		}
 		content, err := readBounded(r.CAFile)
-		if err == nil && !g.CAs.AppendCertsFromPEM(content) {
+		if err == nil && !appendCAs(g.CAs, content) {
 			err = fmt.Errorf("read %s: it has no certificate in PEM", r.CAFile)
 		}
 		if err != nil {
@@ -57,8 +57,8 @@ func NewClients(rules []ClientRule) (*Clients, error) {
 			if suffix, wild := strings.CutPrefix(name, "*."); wild {
 				into, name = c.below, suffix
 			}
-			if name == "" || strings.ContainsAny(name, "*:/ ") {
-				errs = append(errs, fmt.Errorf("client certificates: %q is not a host name", host))
+			if !demandable(host, name) {
+				errs = append(errs, fmt.Errorf("client certificates: %q is not a host name in ASCII; an international name is written as DNS has it (xn--...)", host))
 			}
 			if into[name] != nil {
 				errs = append(errs, fmt.Errorf("client certificates: %q is named twice", host))
@@ -71,6 +71,14 @@ func NewClients(rules []ClientRule) (*Clients, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// demandable reports whether a host of a rule, in its normal form, can be the name of a
+// connection. A rule for any other would demand nothing of anybody, without a word. Lower
+// case makes ASCII of some letters that are not: so both forms count.
+func demandable(host, normal string) bool {
+	return normal != "" && isName(strings.TrimPrefix(host, "*.")) && isName(normal) &&
+		normal[0] != '.' && !strings.HasSuffix(normal, ".") && !strings.Contains(normal, "..")
 }
 
 func (c *Clients) groups() []*ClientGroup {

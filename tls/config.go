@@ -25,20 +25,23 @@ type ConfigOptions struct {
 	Challenge func(name string) *tls.Certificate
 }
 
+// cipherSuites are those of TLS 1.2 in Mozilla's intermediate profile: forward secrecy and
+// AEAD only. Never changed.
+var cipherSuites = []uint16{
+	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+	tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+	tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+}
+
 // Config returns the TLS settings of a listener: TLS 1.2 and 1.3 with the cipher suites
 // and curves that Go considers secure, which Mozilla's intermediate profile contains,
 // and certificates from the current table. A name without a certificate is refused with
 // the alert unrecognized_name (RFC 6066 section 3).
 func (s *Store) Config(o ConfigOptions) *tls.Config {
 	base := &tls.Config{
-		MinVersion: max(o.MinVersion, tls.VersionTLS12),
-		// Mozilla intermediate: forward secrecy and AEAD only.
-		CipherSuites: []uint16{
-			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-			tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
-		},
-		NextProtos: o.Protocols,
+		MinVersion:   max(o.MinVersion, tls.VersionTLS12),
+		CipherSuites: cipherSuites,
+		NextProtos:   o.Protocols,
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			if c := s.Current().Lookup(hello.ServerName); c != nil {
 				return &c.Certificate, nil

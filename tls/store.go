@@ -43,7 +43,13 @@ func (s *Store) Set(name string, all []*Certificate, fallback *Certificate) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sources[name] = source{all, fallback}
+	s.publish()
+}
+
+// publish makes a new table. The caller holds s.mu.
+func (s *Store) publish() *Table {
 	var together []*Certificate
+	var fallback *Certificate
 	for _, name := range slices.Sorted(maps.Keys(s.sources)) {
 		from := s.sources[name]
 		together = append(together, from.all...)
@@ -51,11 +57,24 @@ func (s *Store) Set(name string, all []*Certificate, fallback *Certificate) {
 			fallback = from.fallback
 		}
 	}
-	s.current.Store(NewTable(together, fallback))
+	t := NewTable(together, fallback)
+	s.current.Store(t)
+	return t
 }
 
-// Current returns the current table.
-func (s *Store) Current() *Table { return s.current.Load() }
+// Current returns the current table. Where a certificate has expired, or begun to be
+// valid, since it was made, the first caller makes a new one; others do not wait for it.
+func (s *Store) Current() *Table {
+	t := s.current.Load()
+	if t.until.IsZero() || !time.Now().After(t.until) || !s.mu.TryLock() {
+		return t
+	}
+	defer s.mu.Unlock()
+	if fresh := s.current.Load(); fresh != t {
+		return fresh
+	}
+	return s.publish()
+}
 
 // UnknownNames returns how many handshakes asked for a name without a
 // certificate.

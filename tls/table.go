@@ -29,7 +29,7 @@ type Certificate struct {
 // NewCertificate checks a key pair in PEM and returns the certificate. An expired one
 // is accepted: the table decides whether to serve it.
 func NewCertificate(source string, certPEM, keyPEM []byte) (*Certificate, error) {
-	pair, err := tls.X509KeyPair(certPEM, keyPEM)
+	pair, err := keyPair(certPEM, keyPEM)
 	if err != nil {
 		return nil, fmt.Errorf("read certificate %s: %w", source, err)
 	}
@@ -53,11 +53,16 @@ type Table struct {
 	byName   map[string]*Certificate // exact names, and "*.example.org"
 	fallback *Certificate
 	all      []*Certificate
+	// until is the last moment at which this table is right: then a certificate begins to
+	// be valid, or expires, and another may have to answer. Zero for no end.
+	until time.Time
 }
 
-// NewTable makes a table. Of two certificates for one name, a given one takes
-// precedence over an obtained one, otherwise the one that is valid longer. Fallback
-// answers names that none covers; nil refuses them.
+// NewTable makes a table. Of the certificates for a name, those that are valid now take
+// precedence over those that are not yet, and these over expired ones; of the valid ones,
+// given ones take precedence over obtained ones. Otherwise the exact name takes precedence
+// over a wildcard, and then the certificate that is valid longer. Fallback answers names
+// that none covers; nil refuses them.
 func NewTable(all []*Certificate, fallback *Certificate) *Table {
 	t := &Table{byName: make(map[string]*Certificate, len(all)), fallback: fallback, all: all}
 	now := time.Now()
@@ -67,19 +72,45 @@ func NewTable(all []*Certificate, fallback *Certificate) *Table {
 				t.byName[name] = c
 			}
 		}
+		for _, at := range []time.Time{c.Leaf.NotBefore, c.Leaf.NotAfter} {
+			if !at.Before(now) && (t.until.IsZero() || at.Before(t.until)) {
+				t.until = at
+			}
+		}
+	}
+	for name, c := range t.byName {
+		if wild := t.byName[wildcard(name)]; wild != nil && wild.rank(now) < c.rank(now) {
+			t.byName[name] = wild
+		}
 	}
 	return t
 }
 
+// rank is how well a certificate serves a name that it covers; a lower one serves better.
+// One that is not yet valid is better than none: the clock may be wrong.
+func (c *Certificate) rank(now time.Time) int {
+	switch valid := !now.Before(c.Leaf.NotBefore); {
+	case now.After(c.Leaf.NotAfter):
+		return 4
+	case valid && c.Given:
+		return 0
+	case valid:
+		return 1
+	case c.Given:
+		return 2
+	}
+	return 3
+}
+
 func (c *Certificate) before(other *Certificate, now time.Time) bool {
-	if mine, others := c.Given && now.Before(c.Leaf.NotAfter), other.Given && now.Before(other.Leaf.NotAfter); mine != others {
-		return mine
+	if mine, others := c.rank(now), other.rank(now); mine != others {
+		return mine < others
 	}
 	return c.Leaf.NotAfter.After(other.Leaf.NotAfter)
 }
 
-// Lookup returns the certificate for a server name: exact, then the wildcard
-// of its parent, then the fallback; nil when there is none.
+// Lookup returns the certificate for a server name: the one of the exact name, unless the
+// wildcard of its parent has a better one, then the fallback; nil when there is none.
 func (t *Table) Lookup(name string) *Certificate {
 	if c := t.covering(normal(name)); c != nil {
 		return c
@@ -94,10 +125,18 @@ func (t *Table) covering(name string) *Certificate {
 	if c := t.byName[name]; c != nil {
 		return c
 	}
-	if i := strings.IndexByte(name, '.'); i > 0 {
-		return t.byName["*"+name[i:]]
+	if wild := wildcard(name); wild != "" {
+		return t.byName[wild]
 	}
 	return nil
+}
+
+// wildcard returns the wildcard that covers a name, empty for none.
+func wildcard(name string) string {
+	if i := strings.IndexByte(name, '.'); i > 0 {
+		return "*" + name[i:]
+	}
+	return ""
 }
 
 // Covers reports whether c is valid for a name.
@@ -110,13 +149,20 @@ type Status struct {
 	NotBefore time.Time `json:"not_before"`
 	NotAfter  time.Time `json:"not_after"`
 	Source    string    `json:"source"`
+	// Unused says that it answers no name, because others take precedence for all of its
+	// names: that it expires does no harm.
+	Unused bool `json:"unused,omitempty"`
 }
 
 // Status describes all certificates, sorted by name.
 func (t *Table) Status() []Status {
+	used := map[*Certificate]bool{t.fallback: true}
+	for _, c := range t.byName {
+		used[c] = true
+	}
 	all := make([]Status, 0, len(t.all))
 	for _, c := range t.all {
-		all = append(all, Status{c.Names, issuer(c.Leaf), c.Leaf.NotBefore, c.Leaf.NotAfter, c.Source})
+		all = append(all, Status{c.Names, issuer(c.Leaf), c.Leaf.NotBefore, c.Leaf.NotAfter, c.Source, !used[c]})
 	}
 	slices.SortFunc(all, func(a, b Status) int { return slices.Compare(a.Names, b.Names) })
 	return all

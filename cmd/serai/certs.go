@@ -55,7 +55,11 @@ func printCertificates(out io.Writer, known *admin.Certificates, whyNone string)
 	t := newTable(out, "NAMES", "LEFT", "EXPIRES", "ISSUER", "SOURCE")
 	all := slices.SortedStableFunc(slices.Values(known.Certificates), func(a, b tls.Status) int { return a.NotAfter.Compare(b.NotAfter) })
 	for _, s := range all {
-		t.add(strings.Join(s.Names, ","), left(s.NotAfter), s.NotAfter.UTC().Format("2006-01-02 15:04Z"), s.Issuer, s.Source)
+		from := s.Source
+		if s.Unused {
+			from += " (unused: others answer its names)"
+		}
+		t.add(strings.Join(s.Names, ","), left(s.NotAfter), s.NotAfter.UTC().Format("2006-01-02 15:04Z"), s.Issuer, from)
 	}
 	if err := t.print(out, shown(whyNone)); err != nil {
 		return err
@@ -101,7 +105,10 @@ func certificatesInWords(k *admin.CertificateSummary) (lines []string) {
 	if k == nil {
 		return nil
 	}
-	if k.Count > 0 {
+	switch {
+	case k.Count > 0 && k.First.IsZero():
+		lines = append(lines, fmt.Sprintf("%d, all of hosts without a route", k.Count))
+	case k.Count > 0:
 		lines = append(lines, fmt.Sprintf("%d, the first expires at %s (%s)", k.Count, k.First.UTC().Format("2006-01-02 15:04Z"), left(k.First)))
 	}
 	if k.Failing != nil && *k.Missing+*k.Failing > 0 {

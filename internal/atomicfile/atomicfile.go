@@ -5,8 +5,10 @@ package atomicfile
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -24,8 +26,22 @@ func Replace(name string, content []byte, press bool) error {
 }
 
 // Write is Replace for content that need not be in memory at once. The old file stays
-// if write fails.
+// if write fails. The error names the file, and not the one that was written in its place,
+// which has another name each time: what is logged once for each new problem stays quiet.
 func Write(name string, press bool, write func(io.Writer) error) error {
+	err := replace(name, press, write)
+	var path *fs.PathError
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &path) && strings.HasPrefix(filepath.Base(path.Path), temporary):
+		return &fs.PathError{Op: path.Op, Path: name, Err: path.Err}
+	case errors.As(err, &link):
+		return &fs.PathError{Op: link.Op, Path: name, Err: link.Err}
+	}
+	return err
+}
+
+func replace(name string, press bool, write func(io.Writer) error) error {
 	file, err := create(filepath.Dir(name))
 	if err != nil {
 		return err

@@ -169,3 +169,28 @@ func TestOthersMayNotWrite(t *testing.T) {
 		os.Chown(dir, 0, 0)
 	}
 }
+
+// TestErrorsNameTheFile: the same problem has the same text each time.
+func TestErrorsNameTheFile(t *testing.T) {
+	dir := t.TempDir()
+	taken := filepath.Join(dir, "taken")
+	if err := os.MkdirAll(filepath.Join(taken, "x"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]error{filepath.Join(dir, "missing", "file"): os.ErrNotExist, taken: os.ErrExist} {
+		first, second := atomicfile.Replace(name, nil, false), atomicfile.Replace(name, nil, false)
+		if first == nil || second == nil || first.Error() != second.Error() || !strings.Contains(first.Error(), name+": ") {
+			t.Errorf("%s: %v, then %v", name, first, second)
+		}
+		if !errors.Is(first, want) {
+			t.Errorf("%s: %v is not %v", name, first, want)
+		}
+	}
+	full := errors.New("full")
+	if err := atomicfile.Write(filepath.Join(dir, "file"), false, func(io.Writer) error { return full }); err != full {
+		t.Errorf("the writer's own error became %v", err)
+	}
+	if got := files(t, dir); got != "taken" {
+		t.Errorf("there is left %q", got)
+	}
+}

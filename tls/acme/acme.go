@@ -10,6 +10,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -52,7 +53,8 @@ type Options struct {
 	// CARoots verify the certificate of the CA's server; nil means the system's roots.
 	CARoots *x509.CertPool
 	// KeyID and MACKey bind the account to an external account of the CA (RFC 8555
-	// section 7.3.4); empty for none. MACKey is base64url.
+	// section 7.3.4); empty for none. MACKey is base64url or base64, with or without
+	// padding, as CAs show it.
 	KeyID, MACKey string
 	// HTTPAddress and TLSAddress are the listeners where the CA's validations arrive;
 	// when one is empty, its kind of validation is not offered.
@@ -118,12 +120,26 @@ func (o *Options) Validate() error {
 	if (o.KeyID == "") != (o.MACKey == "") {
 		errs = append(errs, errors.New("an external account wants both its key ID and its MAC key"))
 	}
+	if _, err := decodeMAC(o.MACKey); err != nil {
+		errs = append(errs, err)
+	}
 	for _, p := range o.Allowed {
 		if name := strings.TrimPrefix(p, "*."); p != "*" && (name == "" || strings.ContainsAny(name, "*:/ ")) {
 			errs = append(errs, fmt.Errorf("pattern %q is neither a name, nor *.NAME, nor *", p))
 		}
 	}
 	return errors.Join(append(errs, o.Limits.validate())...)
+}
+
+// decodeMAC decodes the MAC key of an external account. CAs show it in base64url, as the
+// protocol wants it, or in base64, and some pad it.
+func decodeMAC(text string) ([]byte, error) {
+	text = strings.NewReplacer("+", "-", "/", "_").Replace(strings.TrimRight(text, "="))
+	key, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		return nil, fmt.Errorf("the external account's MAC key is not base64url: %w", err)
+	}
+	return key, nil
 }
 
 // Host is a name for which a route wants a certificate.
@@ -183,6 +199,7 @@ type Issuer struct {
 
 	mu       sync.Mutex
 	renewals map[string]time.Time // by host, suggested by the CA
+	unstored map[string]*Failure  // by host, failures that could not be stored
 	orders   map[string]uint64    // by result
 }
 
@@ -194,7 +211,7 @@ func New(o Options) (*Issuer, error) {
 	o.setDefaults()
 	i := &Issuer{
 		options: o, wake: make(chan struct{}, 1), known: make(chan struct{}),
-		renewals: make(map[string]time.Time), orders: make(map[string]uint64),
+		renewals: make(map[string]time.Time), unstored: make(map[string]*Failure), orders: make(map[string]uint64),
 	}
 	i.know = sync.OnceFunc(func() { close(i.known) })
 	ca := ""

@@ -4,11 +4,12 @@ import (
 	"context"
 	stdtls "crypto/tls"
 	"crypto/x509"
-	"encoding/base64"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/crypto/acme"
 	"golang.org/x/crypto/acme/autocert"
 
+	"serai/internal/boundedhttp"
 	"serai/internal/history"
 	"serai/internal/sleep"
 	"serai/tls"
@@ -56,17 +58,12 @@ func NewAutocert(o Options, dir string) (*Autocert, error) {
 			}
 			return nil
 		},
-		Client: &acme.Client{DirectoryURL: o.Directory, UserAgent: "serai"},
-	}
-	if o.CARoots != nil {
-		transport := http.DefaultTransport.(*http.Transport).Clone()
-		transport.TLSClientConfig = &stdtls.Config{RootCAs: o.CARoots}
-		a.manager.Client.HTTPClient = &http.Client{Transport: transport, Timeout: time.Minute}
+		Client: &acme.Client{DirectoryURL: o.Directory, UserAgent: "serai", HTTPClient: newCAClient(o.CARoots)},
 	}
 	if o.KeyID != "" {
-		key, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(o.MACKey, "="))
+		key, err := decodeMAC(o.MACKey)
 		if err != nil {
-			return nil, fmt.Errorf("acme: the external account's MAC key is not base64url: %w", err)
+			return nil, fmt.Errorf("acme: %w", err)
 		}
 		a.manager.ExternalAccountBinding = &acme.ExternalAccountBinding{KID: o.KeyID, Key: key}
 	}
@@ -74,6 +71,24 @@ func NewAutocert(o Options, dir string) (*Autocert, error) {
 		a.http = a.manager.HTTPHandler(http.NotFoundHandler())
 	}
 	return a, nil
+}
+
+const (
+	// maxAnswer bounds an answer of the CA, in bytes: the library reads chains of up to
+	// 5 MiB, and everything else without a limit.
+	maxAnswer = 6 << 20
+	// answerTime bounds the time that one takes.
+	answerTime = time.Minute
+)
+
+// newCAClient makes a client for a CA, which is verified by roots; nil means the system's.
+// Redirects are followed, as without it: some CAs move their directory.
+func newCAClient(roots *x509.CertPool) *http.Client {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = &stdtls.Config{RootCAs: roots}
+	client := boundedhttp.NewClient(transport, boundedhttp.Bounds{Body: maxAnswer})
+	client.CheckRedirect, client.Timeout = nil, answerTime
+	return client
 }
 
 // Changed makes it examine again which hosts want certificates.
@@ -90,6 +105,7 @@ func (a *Autocert) Run(ctx context.Context) error {
 	a.options.Read()
 	turns := &turns{of: make(map[string]uint64)}
 	for ctx.Err() == nil {
+		a.forget(time.Now())
 		asked := make(map[string]bool)
 		for t := a.next(turns, asked); t != nil && ctx.Err() == nil; t = a.next(turns, asked) {
 			asked[t.Name] = true
@@ -110,6 +126,29 @@ func (a *Autocert) Run(ctx context.Context) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// forget drops what is known of hosts that want no certificate any more: certificates once
+// they have expired, and failures once their wait is over, so that a route that comes and
+// goes causes no more orders than one that stays.
+func (a *Autocert) forget(now time.Time) {
+	wanted := make(map[string]bool)
+	for _, h := range a.options.wanted() {
+		wanted[h.Name] = true
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	maps.DeleteFunc(a.failed, func(host string, f *Failure) bool { return !wanted[host] && now.After(f.Next) })
+	before := len(a.certs)
+	maps.DeleteFunc(a.certs, func(host string, c *tls.Certificate) bool { return !wanted[host] && now.After(c.Leaf.NotAfter) })
+	if len(a.certs) < before {
+		a.publish()
+	}
+}
+
+// publish puts the certificates into the SNI table. The caller holds a.mu.
+func (a *Autocert) publish() {
+	a.options.Certificates.Set(source, slices.Collect(maps.Values(a.certs)), nil)
 }
 
 // next returns the host whose turn it is, nil when all were requested: first hosts with
@@ -168,11 +207,7 @@ func (a *Autocert) fetch(host string) {
 	a.orders["ok"]++
 	a.certs[host] = &tls.Certificate{Certificate: *got, Names: []string{host}, Source: "autocert"}
 	history.Tell(a.options.Logger, slog.LevelInfo, kind, "certificate obtained", "host", host, "expires", got.Leaf.NotAfter.UTC().Format(time.RFC3339))
-	var all []*tls.Certificate
-	for _, c := range a.certs {
-		all = append(all, c)
-	}
-	a.options.Certificates.Set(source, all, nil)
+	a.publish()
 }
 
 // AnswerHTTP answers an HTTP-01 validation.

@@ -39,6 +39,12 @@ func order(t *testing.T, store *memory, limits acme.Limits, hosts ...acme.Host) 
 
 func orderAt(t *testing.T, ca *acmetest.CA, store *memory, limits acme.Limits, hosts ...acme.Host) *orderer {
 	t.Helper()
+	return orderWith(t, ca, store, func(o *acme.Options) { o.Limits = limits }, hosts...)
+}
+
+// orderWith starts one with other options.
+func orderWith(t *testing.T, ca *acmetest.CA, store *memory, set func(*acme.Options), hosts ...acme.Host) *orderer {
+	t.Helper()
 	o := &orderer{ca: ca, certs: tls.NewStore()}
 	o.want(hosts...)
 	pool := x509.NewCertPool()
@@ -46,15 +52,16 @@ func orderAt(t *testing.T, ca *acmetest.CA, store *memory, limits acme.Limits, h
 	if err != nil || !pool.AppendCertsFromPEM(root) {
 		t.Fatal("the CA has no root", err)
 	}
-	o.Issuer, err = acme.New(acme.Options{
+	options := acme.Options{
 		Store: store, Certificates: o.certs, Name: "test", Email: "a@example.org", Directory: o.ca.Directory, CARoots: pool,
-		HTTPAddress: o.ca.HTTP, Limits: limits, TicketLife: -1,
+		HTTPAddress: o.ca.HTTP, TicketLife: -1,
 		Hosts: func() []acme.Host { return *o.hosts.Load() },
 		Wants: func(name string) bool {
 			return slices.ContainsFunc(*o.hosts.Load(), func(h acme.Host) bool { return h.Name == name })
 		},
-	})
-	if err != nil {
+	}
+	set(&options)
+	if o.Issuer, err = acme.New(options); err != nil {
 		t.Fatal(err)
 	}
 	l, err := net.Listen("tcp", o.ca.HTTP)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -51,7 +52,11 @@ func newEngine(o *Options) (*engine, error) {
 		CertObtainTimeout: o.OrderTimeout, DisableHTTPChallenge: o.HTTPAddress == "", DisableTLSALPNChallenge: o.TLSAddress == "",
 	}
 	if o.KeyID != "" {
-		template.ExternalAccount = &acme.EAB{KeyID: o.KeyID, MACKey: o.MACKey}
+		mac, err := decodeMAC(o.MACKey)
+		if err != nil {
+			return nil, fmt.Errorf("acme: %w", err)
+		}
+		template.ExternalAccount = &acme.EAB{KeyID: o.KeyID, MACKey: base64.RawURLEncoding.EncodeToString(mac)}
 	}
 	// certmagic tests whether something listens where validations arrive: serai does.
 	var err error

@@ -1,5 +1,7 @@
 package acme
 
+import "time"
+
 // at returns the entry of a path; nil for none.
 func (m *mirror) at(path string) *entry {
 	m.mu.Lock()
@@ -13,6 +15,29 @@ func (m *mirror) failureOf(host string) *Failure {
 		return e.failure
 	}
 	return nil
+}
+
+// failureOf returns the last failure of a host, whether or not it could be stored; nil for
+// none.
+func (i *Issuer) failureOf(host string) *Failure {
+	stored := i.mirror.failureOf(host)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if own := i.unstored[host]; own != nil && (stored == nil || stored.ahead(time.Now()) || own.Last.After(stored.Last)) {
+		return own
+	}
+	return stored
+}
+
+// noteUnstored remembers a failure that could not be stored; nil forgets it.
+func (i *Issuer) noteUnstored(host string, f *Failure) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if f == nil {
+		delete(i.unstored, host)
+		return
+	}
+	i.unstored[host] = f
 }
 
 // hosts returns the hosts that have a certificate in the store.

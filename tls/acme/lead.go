@@ -21,7 +21,6 @@ type leader struct {
 	asked    map[string]request     // requested renewals, by host
 	answered map[string]uint64      // versions of answered requests, by path
 	obtained map[string]time.Time   // when hosts got their certificates
-	later    map[string]time.Time   // times of failures that could not be stored
 	advice   map[string]*suggestion // of the CA, by host
 	paused   map[string]time.Time   // until when the CA accepts no order of a namespace
 	peers    peers
@@ -33,10 +32,10 @@ func (i *Issuer) lead(ctx context.Context) {
 	l := &leader{
 		Issuer: i, budget: newBudget(i.options.Limits), room: newRoom(i.options.Workers), turns: turns{of: make(map[string]uint64)},
 		busy: make(map[string]*task), asked: make(map[string]request), answered: make(map[string]uint64), obtained: make(map[string]time.Time),
-		later: make(map[string]time.Time), advice: make(map[string]*suggestion), paused: make(map[string]time.Time),
+		advice: make(map[string]*suggestion), paused: make(map[string]time.Time),
 	}
 	defer i.plan.Store(nil)
-	defer i.forgetRenewals()
+	defer i.forget()
 	defer l.running.Wait()
 	l.loadBudget(ctx)
 	l.running.Go(func() { l.keepBudget(ctx) })
@@ -149,7 +148,7 @@ func (i *Issuer) certOf(host string) *entry { return i.mirror.at(certPath(i.engi
 func (l *leader) due(h Host) *task {
 	l.mu.Lock()
 	_, asked := l.asked[h.Name]
-	obtained, later, advice := l.obtained[h.Name], l.later[h.Name], l.advice[h.Name]
+	obtained, advice := l.obtained[h.Name], l.advice[h.Name]
 	l.mu.Unlock()
 	t := &task{Host: h, class: classFirst, reason: "the host has none", cost: l.engine.kinds}
 	rest := shortRest
@@ -167,11 +166,11 @@ func (l *leader) due(h Host) *task {
 			break
 		}
 		t.at, t.reason = l.renewal(h.Name, e.cert)
-		rest = min(longRest, life(e.cert)/10)
+		rest = restAfter(e.cert, obtained)
 	case e.problem != "":
 		t.reason = "the one in the store cannot be used"
 	}
-	f := l.mirror.failureOf(h.Name)
+	f := l.failureOf(h.Name)
 	if f != nil {
 		t.named = t.named && !f.unnamed()
 	}
@@ -179,8 +178,9 @@ func (l *leader) due(h Host) *task {
 		t.class, t.at, t.reason = classAsked, time.Time{}, "serai certs renew requested it"
 		return t
 	}
+	later := time.Time{}
 	if f != nil {
-		later = latest(later, f.again(time.Now()))
+		later = f.again(time.Now())
 	}
 	if later.After(t.at) {
 		t.class = classRetry
@@ -199,6 +199,14 @@ const (
 	shortRest = 10 * time.Second // when the last one is gone
 	longRest  = time.Hour
 )
+
+// restAfter is how long a certificate that was obtained at a time is left alone.
+func restAfter(c *tls.Certificate, obtained time.Time) time.Duration {
+	if life(c) <= 0 || !c.Leaf.NotAfter.After(obtained) {
+		return longRest // it came expired, and so may the next one
+	}
+	return min(longRest, life(c)/10)
+}
 
 func earliest(a, b time.Time) time.Time {
 	if a.Before(b) {

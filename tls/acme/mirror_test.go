@@ -37,7 +37,8 @@ type memory struct {
 	gets    int
 	lists   int // newest ones
 	changed chan struct{}
-	fail    error
+	fail    error // of reads
+	full    error // of writes
 }
 
 func newMemory() *memory {
@@ -70,6 +71,9 @@ func (m *memory) Read(ctx context.Context, path string, _ uint64) (*certstore.Re
 func (m *memory) Put(_ context.Context, path string, items map[string]string, version uint64) (uint64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.full != nil {
+		return 0, m.full
+	}
 	have := uint64(0)
 	if r := m.records[path]; r != nil {
 		have = r.Version

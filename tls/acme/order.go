@@ -42,7 +42,7 @@ func (l *leader) order(ctx context.Context, t *task) (orders int, issued bool) {
 	}
 	history.Tell(l.options.Logger, slog.LevelInfo, history.CertificateOrdered, "ordering a certificate", "host", t.Name, "namespace", t.Namespace, "reason", reason, "ca", l.options.Directory)
 	began := time.Now()
-	if err := l.engine.order(ctx, s, l.mirror.failureOf(t.Name).unnamed()); err != nil {
+	if err := l.engine.order(ctx, s, l.failureOf(t.Name).unnamed()); err != nil {
 		l.failed(ctx, t, s, err)
 		return ordersMade(s, err), false
 	}
@@ -77,8 +77,8 @@ func (l *leader) done(ctx context.Context, s *site) {
 	}
 	l.mu.Lock()
 	l.obtained[s.host] = time.Now()
-	delete(l.later, s.host)
 	l.mu.Unlock()
+	l.noteUnstored(s.host, nil)
 	if l.mirror.failureOf(s.host) != nil {
 		if err := l.options.Store.Delete(ctx, failurePath(s.host)); err == nil {
 			l.mirror.refresh(ctx, failurePath(s.host))
@@ -111,10 +111,9 @@ func (l *leader) failed(ctx context.Context, t *task, s *site, err error) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	result := "failed"
-	var problem acme.Problem
+	result, refused := "failed", refusalOf(err)
 	switch {
-	case errors.As(err, &problem) && problem.Type == acme.ProblemTypeRateLimited:
+	case refused.limited:
 		result = "rate-limited"
 	case errors.Is(err, certstore.ErrConflict):
 		result = "conflict"
@@ -128,11 +127,11 @@ func (l *leader) failed(ctx context.Context, t *task, s *site, err error) {
 		}
 	}
 	l.count(result)
-	f := newFailure(s.host, err, l.mirror.failureOf(s.host))
+	f := newFailure(s.host, err, l.failureOf(s.host))
 	failures := l.options.Limits.failures()
 	f.Spent = time.Time(failures.take(failures.believed(spent(f.Spent), f.Last), s.validations, f.Last))
 	// Another try may fail as many times as there are kinds of validation.
-	f.Next = latest(f.Last.Add(l.retryIn(t, f.Attempts, result)), failures.at(spent(f.Spent), t.cost, 0, f.Last))
+	f.Next = latest(f.Last.Add(l.retryIn(t, f.Attempts, refused)), failures.at(spent(f.Spent), t.cost, 0, f.Last))
 	history.Tell(l.options.Logger, slog.LevelError, history.CertificateFailed, "no certificate was obtained", "host", s.host, "namespace", t.Namespace, "attempts", f.Attempts, "next", f.Next.UTC().Format(time.RFC3339), "error", f.Error)
 	l.keep(ctx, f)
 	l.answer(ctx, s.host)
@@ -140,11 +139,15 @@ func (l *leader) failed(ctx context.Context, t *task, s *site, err error) {
 
 // retryIn returns how long a host waits after a failure. After a CA has refused an
 // order for its limits, nothing of that namespace is ordered for a while; other
-// namespaces go on, because most limits are per domain or host.
-func (l *leader) retryIn(t *task, attempts int, result string) time.Duration {
+// namespaces go on, because most limits are per domain or host. A CA that is busy says for
+// how long.
+func (l *leader) retryIn(t *task, attempts int, refused refusal) time.Duration {
 	wait := l.options.retryAfter(attempts)
-	if result == "rate-limited" {
-		told := l.engine.toldToWait()
+	told := time.Duration(0)
+	if refused.limited || refused.status != 0 {
+		told = l.engine.toldToWait(refused.status)
+	}
+	if refused.limited {
 		wait = max(wait, afterLimit, min(told, longestLimit))
 		l.mu.Lock()
 		l.paused[t.Namespace] = time.Now().Add(min(max(whenLimited, told), afterLimit))
@@ -155,11 +158,15 @@ func (l *leader) retryIn(t *task, attempts int, result string) time.Duration {
 			wait = min(wait, max(left/5, time.Second))
 		}
 	}
+	if !refused.limited {
+		wait = max(wait, min(told, maxRetry))
+	}
 	return wait + rand.N(wait/5+1)
 }
 
 // keep writes a failure to the store, so that every serai shows it and the next leader
-// respects it. If that fails, only this leader does.
+// respects it. If that fails, only this leader knows it: as long as nothing can be stored,
+// each order fails, and without the number of failures they would come without a pause.
 func (l *leader) keep(ctx context.Context, f *Failure) {
 	path, version := failurePath(f.Host), uint64(0)
 	if r, err := l.options.Store.Get(ctx, path); err == nil {
@@ -168,10 +175,9 @@ func (l *leader) keep(ctx context.Context, f *Failure) {
 	version, err := l.options.Store.Put(ctx, path, f.items(), version)
 	if err != nil {
 		l.options.Logger.Warn("cannot store a failed order for others to see", "host", f.Host, "error", err)
-		l.mu.Lock()
-		l.later[f.Host] = f.Next
-		l.mu.Unlock()
+		l.noteUnstored(f.Host, f)
 		return
 	}
+	l.noteUnstored(f.Host, nil)
 	l.mirror.take(&certstore.Record{Path: path, Items: f.items(), Version: version})
 }

@@ -97,7 +97,7 @@ func (i *Issuer) hostStatus(wanted Host) HostStatus {
 	if e != nil {
 		h.Error = e.problem
 	}
-	if f := i.mirror.failureOf(host); f != nil {
+	if f := i.failureOf(host); f != nil {
 		h.Error, h.Attempts = f.Error, f.Attempts
 		if next := f.again(time.Now()); !next.IsZero() && (h.Next == nil || next.After(*h.Next)) {
 			h.Next = &next

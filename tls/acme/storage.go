@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/certmagic"
 
 	"serai/internal/sleep"
+	"serai/tls"
 	"serai/tls/certstore"
 )
 
@@ -43,6 +44,18 @@ type site struct {
 	validations    int // begun; the CA may fail each of them
 	written        bool
 	err            error // why it could not be written
+}
+
+// check returns an error if the certificate of the CA is not one for the host and the key.
+func (s *site) check() error {
+	c, err := tls.NewCertificate("of the CA", []byte(s.staged["crt"]), []byte(s.staged["key"]))
+	if err == nil && !c.Covers(s.host) {
+		err = fmt.Errorf("it covers %s", strings.Join(c.Names, ", "))
+	}
+	if err != nil {
+		return fmt.Errorf("the CA has issued a certificate that cannot be used: %w", err)
+	}
+	return nil
 }
 
 type siteKey struct{}
@@ -95,6 +108,11 @@ func (s *storage) Store(ctx context.Context, key string, value []byte) error {
 	}
 	if site.staged["crt"] == "" || site.staged["key"] == "" {
 		return fmt.Errorf("store %s: the certificate or its key is missing", key)
+	}
+	// One that nobody can serve would be ordered again at once, and again: as a failure, the
+	// next order waits.
+	if site.err = site.check(); site.err != nil {
+		return site.err
 	}
 	items := map[string]string{
 		"name": site.host, "namespace": site.namespace, "ca": site.ca, "crt": site.staged["crt"], "json": site.staged["json"],

@@ -89,8 +89,10 @@ func (i *Issuer) noteRenewal(host string, at time.Time) {
 	i.renewals[host] = at
 }
 
-func (i *Issuer) forgetRenewals() {
+// forget drops what only the leader knows.
+func (i *Issuer) forget() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	clear(i.renewals)
+	clear(i.unstored)
 }
