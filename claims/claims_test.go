@@ -83,6 +83,9 @@ func newWork(t *testing.T, change func(*Options)) *work {
 	return &work{Keeper: k, gone: make(map[string]absence), lost: make(router.Agreement), ended: make(map[string]uint64)}
 }
 
+// tooLong is a name that no record has.
+var tooLong = strings.Repeat("x", maxClaimant)
+
 // TestPlan goes through the possible changes of a contest in the record.
 func TestPlan(t *testing.T) {
 	for name, steps := range map[string][]step{
@@ -137,7 +140,13 @@ func TestPlan(t *testing.T) {
 		"nine claim it": {{see: []string{"a/1/j", "a/2/j", "a/3/j", "a/4/j", "a/5/j", "a/6/j", "a/7/j", "a/8/j"}, want: "a/1/j a/2/j a/3/j a/4/j a/5/j a/6/j a/7/j a/8/j"},
 			{recorded: "a/1/j a/2/j a/3/j a/4/j a/5/j a/6/j a/7/j a/8/j", see: []string{"a/1/j", "a/2/j", "a/3/j", "a/4/j", "a/5/j", "a/6/j", "a/7/j", "a/8/j", "a/9/j"},
 				want: "a/1/j a/2/j a/3/j a/4/j a/5/j a/6/j a/7/j a/8/j"}},
-		"what a file names oddly": {{see: []string{"a/s?x y/j", "b/s/j"}, want: ""}},
+		"a name of Consul":         {{see: []string{"a/team%2Fweb%3Fx%20y", "b/s/j"}, want: "a/team%2Fweb%3Fx%20y b/s/j"}},
+		"such a name joins":        {{recorded: "a/s/j b/s/j", see: []string{"a/s/j", "b/s/j", "a/team%2Fweb%0A"}, want: "a/s/j b/s/j a/team%2Fweb%0A"}},
+		"a job with a blank":       {{see: []string{"a/s/j\u00a0c/s", "b/s/j"}, want: "a/s b/s/j"}},
+		"too long a name":          {{see: []string{"a/s/j", "b/s/j", "c/" + tooLong}, want: "a/s/j b/s/j"}},
+		"too long a name joins":    {{recorded: "a/s/j b/s/j", see: []string{"a/s/j", "b/s/j", "c/" + tooLong, "d/s/j"}, want: "a/s/j b/s/j"}},
+		"too long a name holds it": {{see: []string{"a/" + tooLong, "b/s/j", "c/s/j"}, want: ""}},
+		"what a file names oddly":  {{see: []string{"a/s?x y/j", "b/s/j"}, want: ""}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWork(t, func(o *Options) { o.Watched = func(ns string) bool { return ns != "elsewhere" } })
@@ -187,6 +196,18 @@ func TestGreedyTenant(t *testing.T) {
 	again, changed, _ := w.plan(next, v, time.Now())
 	if changed || !again.equal(next) {
 		t.Error("the plan is another one once it is written")
+	}
+}
+
+// TestEndlessContest: of a contest in which somebody has written many thousand claimants, only
+// the first are read.
+func TestEndlessContest(t *testing.T) {
+	var text strings.Builder
+	for i := range 10000 {
+		fmt.Fprintf(&text, "a/%d ", i)
+	}
+	if got := order(map[string]string{"h /": text.String()}).order["h /"]; len(got) != maxRead || got[maxRead-1].Name != fmt.Sprint(maxRead-1) {
+		t.Errorf("%d claimants are read, want %d", len(got), maxRead)
 	}
 }
 

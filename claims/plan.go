@@ -58,6 +58,10 @@ func (w *work) plan(r Record, v View, now time.Time) (next Record, changed bool,
 		if next.order[c.Name] != nil || r.order[c.Name] != nil || v.Agreed < w.ended[c.Name] || !worthIt(c) {
 			continue
 		}
+		if c.Claimants = recordable(c.Claimants); len(c.Claimants) < 2 {
+			next.leftOut++
+			continue
+		}
 		if !room.fits(c.Name, c.Claimants) {
 			next.leftOut++
 			continue
@@ -134,11 +138,11 @@ func (w *work) forget(r Record) {
 // maxClaimants bounds the claimants of one contest.
 const maxClaimants = 8
 
-// join appends new claimants, but puts a service that a job registers under a new name
-// right after the old name.
+// join appends new claimants that can be recorded, but puts a service that a job registers under
+// a new name right after the old name.
 func join(claimants, present []router.Claimant) []router.Claimant {
 	joined := slices.Clone(claimants)
-	for _, c := range present {
+	for _, c := range recordable(present) {
 		if !c.Instances || len(joined) >= maxClaimants || slices.ContainsFunc(joined, c.Same) {
 			continue
 		}

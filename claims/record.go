@@ -3,8 +3,10 @@ package claims
 import (
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
+	"unicode"
 
 	"serai/router"
 )
@@ -24,7 +26,8 @@ type Record struct {
 // An item of the variable is a contest: its name, and the claimants in order,
 // separated by blanks, each NAMESPACE/SERVICE/JOB or
 // NAMESPACE/SERVICE?CONDITIONS/JOB. It is text so that an operator can read it,
-// and decide a contest by writing another order.
+// and decide a contest by writing another order. Consul takes any name for a service: what
+// has a meaning here is escaped in SERVICE as in a URL (team%2Fweb).
 //
 // One item is not a contest: it has the names of recently ended contests, one per line.
 // A contest that is missing and not listed there is lost.
@@ -48,6 +51,10 @@ const maxShare = maxItems / 4
 // out.
 const maxClaimant = 256
 
+// maxRead bounds the claimants of one contest that are read: somebody may have written any
+// number.
+const maxRead = 8 * maxClaimants
+
 // decode reads the items of a variable. Invalid ones are left out.
 func decode(items map[string]string, version uint64) Record {
 	r := Record{order: make(router.Agreement), version: version}
@@ -58,6 +65,9 @@ func decode(items map[string]string, version uint64) Record {
 		}
 		var claimants []router.Claimant
 		for word := range strings.FieldsSeq(text) {
+			if len(claimants) == maxRead {
+				break
+			}
 			c, ok := decodeClaimant(word)
 			if ok && !slices.ContainsFunc(claimants, c.Same) {
 				claimants = append(claimants, c)
@@ -98,23 +108,50 @@ func decodeClaimant(word string) (c router.Claimant, ok bool) {
 	namespace, rest, ok := strings.Cut(word, "/")
 	service, job, _ := strings.Cut(rest, "/")
 	service, conditions, _ := strings.Cut(service, "?")
+	if plain, err := url.PathUnescape(service); err == nil {
+		service = plain
+	}
 	c.Namespace, c.Name, c.Conditions, c.Job = namespace, service, conditions, job
 	return c, ok && namespace != "" && service != ""
 }
 
-// encodeClaimant fails on names that Nomad would not accept.
+// encodeClaimant fails on a name that is too long, and on a namespace that neither Nomad nor
+// Consul has.
 func encodeClaimant(c router.Claimant) (word string, ok bool) {
-	if c.Namespace == "" || c.Name == "" || strings.ContainsAny(c.Namespace+c.Name, "/? \t\r\n") {
+	if c.Namespace == "" || c.Name == "" || strings.ContainsAny(c.Namespace, "/?") || blanks(c.Namespace+c.Conditions) {
 		return "", false
 	}
-	word = c.Namespace + "/" + c.Name
+	word = c.Namespace + "/" + escaped(c.Name)
 	if c.Conditions != "" {
 		word += "?" + c.Conditions
 	}
-	if c.Job != "" && len(word)+1+len(c.Job) <= maxClaimant && !strings.ContainsAny(c.Job, " \t\r\n") {
+	if c.Job != "" && len(word)+1+len(c.Job) <= maxClaimant && !blanks(c.Job) {
 		word += "/" + c.Job
 	}
 	return word, len(word) <= maxClaimant
+}
+
+// escaped is a service's name as a record has it. Names of Nomad, and "*" for all of a
+// namespace, stay as they are.
+func escaped(name string) string {
+	if name == "*" {
+		return name
+	}
+	return url.PathEscape(name)
+}
+
+// blanks reports whether a text has what separates claimants.
+func blanks(text string) bool { return strings.ContainsFunc(text, unicode.IsSpace) }
+
+// recordable returns the first claimants, up to one that cannot be recorded: what comes after it
+// must not be recorded as if it came first.
+func recordable(claimants []router.Claimant) []router.Claimant {
+	for i, c := range claimants {
+		if _, ok := encodeClaimant(c); !ok {
+			return claimants[:i]
+		}
+	}
+	return claimants
 }
 
 func encodeClaimants(claimants []router.Claimant) (text string, ok bool) {

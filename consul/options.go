@@ -127,25 +127,22 @@ func newTransport(a agentapi.Address, t TLS, connections int) (*http.Transport, 
 	if a.Base.Scheme != "https" {
 		return tr, nil
 	}
-	roots, err := t.roots()
-	if err != nil {
-		return nil, fmt.Errorf("set up TLS for consul at %s: %w", a.Base.Host, err)
+	tr.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName, InsecureSkipVerify: t.SkipVerify}
+	if t.CACert != "" || t.CAPath != "" {
+		if err := agentapi.FreshRoots(tr, t.roots); err != nil {
+			return nil, fmt.Errorf("set up TLS for consul at %s: %w", a.Base.Host, err)
+		}
 	}
-	tr.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, ServerName: t.ServerName, InsecureSkipVerify: t.SkipVerify}
 	if t.ClientCert != "" {
 		agentapi.ClientCertificate(tr.TLSClientConfig, "consul", t.ClientCert, t.ClientKey)
 	}
 	return tr, nil
 }
 
-// roots are the authorities in CACert, or in all files of CAPath; nil, which means those of
-// the system, when neither is set.
+// roots are the authorities in CACert, or else in all files of CAPath, as they are now.
 func (t TLS) roots() (*x509.CertPool, error) {
 	files := []string{t.CACert}
-	switch {
-	case t.CACert == "" && t.CAPath == "":
-		return nil, nil
-	case t.CACert == "":
+	if t.CACert == "" {
 		entries, err := os.ReadDir(t.CAPath)
 		if err != nil {
 			return nil, err

@@ -53,6 +53,9 @@ const (
 	following
 )
 
+// follow notes that the stream reports all changes from now on.
+func (s *session) follow() { s.course, s.short = following, 0 }
+
 // prompt is how long a stream may take to send its first event before the proof is
 // tried in another way.
 const prompt = 100 * time.Millisecond
@@ -213,7 +216,7 @@ func (s *session) agrees(a *answer) bool {
 // proved goes on where the last stream ended. It reads only namespaces that the last
 // stream did not cover.
 func (s *session) proved(ctx context.Context) {
-	s.course = following
+	s.follow()
 	s.pause.reset()
 	s.set(func(status *Status) { status.Continued++ })
 	s.heardAt.Store(s.mark.at())

@@ -18,8 +18,8 @@ import (
 // name. The others are listed one after the other, one a second.
 const blocked = 16
 
-// poll follows lists with blocking queries, because the stream is refused, and requests
-// the stream again and again. It is no failure when nothing may be listed: what is
+// poll follows lists with blocking queries, because the stream is refused or does not last, and
+// requests the stream again and again. It is no failure when nothing may be listed: what is
 // known stays.
 func (s *session) poll(ctx, outer context.Context, refusal error, names map[string]bool) error {
 	s.problem = s.lacking(refusal)
@@ -32,14 +32,19 @@ func (s *session) poll(ctx, outer context.Context, refusal error, names map[stri
 	}
 	s.scopes = scopes
 	from := s.mark.from()
-	s.run.Go(func() { s.askForStream(ctx, outer, from, names) })
+	retry := s.options.Retry
+	if errors.Is(refusal, errShort) {
+		// To try it costs a reading of everything.
+		retry *= 20 << min(s.short-tolerated, 4)
+	}
+	s.run.Go(func() { s.askForStream(ctx, outer, from, names, retry) })
 	if len(scopes) == 0 {
 		s.lost(s.problem)
 		s.resync.Stop() // with a new permission to list, the resync starts again
 		return nil
 	}
 	if s.Status()[0].Phase != Polling {
-		s.options.Logger.Warn("nomad refuses the event stream: using blocking queries instead, which are slower and cost the servers more", "scopes", s.scopes, "error", s.problem)
+		s.options.Logger.Warn("nomad refuses the event stream, or it does not last: using blocking queries instead, which are slower and cost the servers more", "scopes", s.scopes, "error", s.problem)
 	}
 	for _, scope := range scopes[:min(blocked, len(scopes))] {
 		s.run.Go(func() { s.watchList(ctx, scope) })
@@ -62,8 +67,11 @@ func (s *session) polledAt() func(string) uint64 {
 	return func(scope string) uint64 { return max(heard, polled[scope]) }
 }
 
-// lacking says which permission is missing.
+// lacking says which permission is missing, if one is.
 func (s *session) lacking(cause error) error {
+	if !refused(cause) {
+		return cause
+	}
 	return fmt.Errorf(`%w; add to the policy of serai's job: namespace %q { capabilities = ["read-job"] }, and the same capability to each namespace that has a block of its own`, cause, s.scope)
 }
 
@@ -139,8 +147,8 @@ func (s *session) holds(namespace string) bool {
 // change. While nothing may be read this costs the servers a list of namespaces and a
 // refused subscription every few seconds, and a list of one namespace while some are
 // forbidden.
-func (s *session) askForStream(ctx, outer context.Context, from uint64, names map[string]bool) {
-	for turn := 0; sleep.For(ctx, around(s.options.Retry)) == nil; turn++ {
+func (s *session) askForStream(ctx, outer context.Context, from uint64, names map[string]bool, retry time.Duration) {
+	for turn := 0; sleep.For(ctx, around(retry)) == nil; turn++ {
 		o := s.openSoon(ctx, outer, from)
 		changed := o.err == nil
 		if o.err != nil && o.names != nil {

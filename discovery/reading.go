@@ -235,7 +235,7 @@ func (s *session) covered(scanned *scan, next step) {
 	case scanned.check:
 		s.mark.table = max(s.mark.table, next.index)
 	case !s.wanted.all:
-		s.course = following
+		s.follow()
 		s.mark.whole, s.mark.table, s.mark.names = true, next.index, s.names
 		if s.mark.names == nil {
 			s.mark.names = make(map[string]bool)

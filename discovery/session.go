@@ -98,6 +98,7 @@ func (s *session) watch(outer context.Context, given *opening) (*opening, error)
 	defer s.resync.Stop()
 	s.checkIn(around(s.options.Resync))
 	s.readLostSoon()
+	tried := given != nil // while lists were followed
 	if given == nil {
 		open := func() opening { return s.open(ctx, s.mark.from()) }
 		if s.any {
@@ -113,6 +114,11 @@ func (s *session) watch(outer context.Context, given *opening) (*opening, error)
 		}
 	}()
 	switch err := given.err; {
+	case err == nil && !tried && s.short >= tolerated:
+		given.stream.Close()
+		if err := s.poll(ctx, outer, errShort, given.names); err != nil {
+			return nil, err
+		}
 	case err == nil:
 		s.unavailable = 0
 		s.adopt(ctx, *given)
@@ -130,8 +136,12 @@ func (s *session) watch(outer context.Context, given *opening) (*opening, error)
 }
 
 // tolerated is how many streams in a row an agent may fail to open, while it answers
-// otherwise, until lists are followed instead.
+// otherwise, or end before everything has been read, until lists are followed instead.
 const tolerated = 16
+
+// errShort is why lists are followed where a proxy before the agent cuts streams, or the agent
+// sends what cannot be read.
+var errShort = errors.New("the event stream ends again and again before everything could be read")
 
 // hopeless reports whether a failed stream should be replaced by lists for a while.
 func (s *session) hopeless(err error) bool {
@@ -190,6 +200,9 @@ func (s *session) heard(ctx context.Context, l line) error {
 		return nil // from the last stream
 	}
 	if l.err != nil {
+		if s.course != following {
+			s.short++
+		}
 		return l.err
 	}
 	if l.batch.Lost {

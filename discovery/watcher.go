@@ -163,8 +163,9 @@ type knowledge struct {
 	// which have not been read since; losses is how many scans in a row left some out.
 	missed map[string]bool
 	losses int
-	// unavailable counts streams in a row that an agent failed to open.
-	unavailable int
+	// unavailable counts streams in a row that an agent failed to open, short those that ended
+	// before everything was read.
+	unavailable, short int
 }
 
 func (w *Watcher) set(change func(*Status)) {

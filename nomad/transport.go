@@ -1,6 +1,8 @@
 package nomad
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net/http"
 
@@ -31,8 +33,22 @@ func newTransport(a agentapi.Address, t TLS) (*http.Transport, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up TLS for nomad at %s: %w", a.Base.Host, err)
 	}
+	if t.CACert != "" || t.CAPath != "" {
+		if err := agentapi.FreshRoots(tr, t.roots); err != nil {
+			return nil, fmt.Errorf("set up TLS for nomad at %s: %w", a.Base.Host, err)
+		}
+	}
 	if t.ClientCert != "" {
 		agentapi.ClientCertificate(tr.TLSClientConfig, "nomad", t.ClientCert, t.ClientKey)
 	}
 	return tr, nil
+}
+
+// roots are the authorities in CACert or CAPath as they are now.
+func (t TLS) roots() (*x509.CertPool, error) {
+	tr := &http.Transport{TLSClientConfig: &tls.Config{}}
+	if err := api.ConfigureTLS(&http.Client{Transport: tr}, &api.TLSConfig{CACert: t.CACert, CAPath: t.CAPath}); err != nil {
+		return nil, err
+	}
+	return tr.TLSClientConfig.RootCAs, nil
 }

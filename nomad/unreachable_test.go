@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -235,6 +236,41 @@ func TestClientCertificate(t *testing.T) {
 	c.CloseIdleConnections()
 	_, _, err = c.Services(testContext(t), nomad.Query{})
 	check(t, err, nomad.ErrUnreachable, "load the client certificate", mine.cert)
+}
+
+// TestRotatedAuthority trusts the authority that its file names now, and the last one while the
+// file cannot be read.
+func TestRotatedAuthority(t *testing.T) {
+	const name = "server.global.nomad"
+	old, next := newAuthority(t), newAuthority(t)
+	var now atomic.Pointer[tls.Certificate]
+	present := func(i issued) { now.Store(&i.pair) }
+	address := serveTLS(t, &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return now.Load(), nil }})
+	for _, named := range []nomad.TLS{{CACert: old.file, ServerName: name}, {CAPath: filepath.Dir(old.file), ServerName: name}} {
+		write(t, old.file, "CERTIFICATE", old.cert.Raw)
+		present(old.issue(t, name, time.Hour))
+		c := connect(t, nomad.Options{Address: address, TLS: named})
+		ask := func() error {
+			c.CloseIdleConnections()
+			_, _, err := c.Services(testContext(t), nomad.Query{})
+			return err
+		}
+		if err := ask(); err != nil {
+			t.Fatal(err)
+		}
+		present(next.issue(t, name, time.Hour))
+		check(t, ask(), nomad.ErrUnreachable, "NOMAD_CACERT")
+		write(t, old.file, "CERTIFICATE", next.cert.Raw)
+		if err := ask(); err != nil {
+			t.Errorf("%+v: after the authority was replaced: %v", named, err)
+		}
+		if err := os.Remove(old.file); err != nil {
+			t.Fatal(err)
+		}
+		if err := ask(); err != nil {
+			t.Errorf("%+v: while its file is missing: %v", named, err)
+		}
+	}
 }
 
 // TestNewClientRefuses reports everything that is wrong with Options at once.
