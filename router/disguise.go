@@ -48,7 +48,7 @@ func (f *finding) disguised(exact *entry, r *Route) Miss {
 		return Disguised
 	}
 	f.literal = true // the readings say what dot segments are
-	defer func() { f.q.Path, f.q.Method, f.literal = path, method, false }()
+	defer func() { f.q.Path, f.q.Method, f.literal, f.decoded = path, method, false, false }()
 	if f.readGuarded(exact, r, path) {
 		return Disguised
 	}
@@ -65,8 +65,8 @@ func (f *finding) disguised(exact *entry, r *Route) Miss {
 // readGuarded reports whether another route, with a guard, takes the request in some reading
 // of its path.
 func (f *finding) readGuarded(exact *entry, r *Route, path []byte) bool {
-	for reading := range urlpath.Readings(path) {
-		f.q.Path = reading
+	for reading, decoded := range urlpath.Readings(path) {
+		f.q.Path, f.decoded = reading, decoded
 		if f.anotherGuards(exact, r) {
 			return true
 		}

@@ -252,6 +252,16 @@ func listReports() []guardReport {
 	for _, target := range []string{"/", "/x", "/administration", "/admi", "/x/admin", "/x;y", "/a%20b", "/%41", "/x%3fy", "/x%00", "//x", "/x//y", "/.well-known/x", "/a%2fb", "//x/y", "/%2561dmin", "/x%23admin", "/adminx%00"} {
 		add("open", target, "200, on")
 	}
+	for target, want := range map[string]string{
+		"/caf%C3%A9": "403 ip-denied, on", "/my%20files/x": "403 ip-denied, on", "/caf%c3%a9": "400 disguised-path, on", "/c%61f%C3%A9/x": "400 disguised-path, on", "/m%79%20files": "400 disguised-path, on",
+		"/~bob": "400 disguised-path, on", "/%7ebob/x": "400 disguised-path, on", "/caf%C3": "200, on", "/my+files": "200, on",
+	} {
+		c := guardReport{report: report{name: "encoded in the tag: " + target, send: "GET " + target + " HTTP/1.1\nHost: encoded.example.org\n\n", want: want}}
+		if want != "200, on" {
+			c.seen = "-"
+		}
+		cases = append(cases, c)
+	}
 	login := func(name, method, target, want string) {
 		c := guardReport{report: report{name: "by method: " + name, send: method + " " + target + " HTTP/1.1\nHost: app.example.org\nContent-Length: 0\n\n", want: want}}
 		if want != "200, on" {

@@ -36,6 +36,7 @@ func (s *stage) guardedServices() []nomad.Registration {
 		{"ingress.host=both.example.org", "ingress.auth=sso", "ingress.policies=inside"},
 		{"ingress.host=app.example.org", "ingress.admin.host=app.example.org", "ingress.admin.path=/admin", "ingress.admin.allow=192.0.2.0/24",
 			"ingress.login.host=app.example.org", "ingress.login.path-exact=/login", "ingress.login.method=POST", "ingress.login.allow=192.0.2.0/24"},
+		{"ingress.host=encoded.example.org", "ingress.cafe.host=encoded.example.org", "ingress.cafe.path=/caf%C3%A9,/my%20files,/%7Ebob", "ingress.cafe.allow=192.0.2.0/24"},
 		{"ingress.host=list.example.org", "ingress.allow=127.0.0.1,2001:db8::/32", "ingress.deny=127.0.0.9"},
 		{"ingress.host=cors.example.org", "ingress.cors=https://app.example.org,https://*.dev.example.org,null", "ingress.cors-methods=GET,PUT", "ingress.cors-headers=Content-Type,X-A", "ingress.cors-credentials=true", "ingress.cors-expose=X-B"},
 		{"ingress.host=corsauth.example.org", "ingress.cors=https://app.example.org", "ingress.auth=staff"},
