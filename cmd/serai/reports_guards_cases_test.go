@@ -346,6 +346,8 @@ func corsReports() []guardReport {
 		guardReport{report: report{name: "an instance's fields in odd case", send: with("cors.example.org", "Origin: https://evil.test"), answer: "HTTP/1.1 200 OK\nACCESS-CONTROL-ALLOW-ORIGIN: *\naccess-control-allow-credentials: true\nContent-Length: 0\n\n", want: "200, on", got: "!ACCESS|!access-control"}},
 		guardReport{report: report{name: "a preflight before auth", send: "OPTIONS / HTTP/1.1\nHost: corsauth.example.org\nOrigin: https://app.example.org\nAccess-Control-Request-Method: GET\n\n", want: ok, seen: "-"}},
 		guardReport{report: report{name: "a 401 that scripts may read", send: with("corsauth.example.org", "Origin: https://app.example.org"), want: refusedLogin, got: "Access-Control-Allow-Origin: https://app.example.org\n", seen: "-"}},
+		guardReport{report: report{name: "a login that scripts may read", send: with("corssso.example.org", "Origin: https://app.example.org"), want: "302 auth-denied, on", got: "Access-Control-Allow-Origin: https://app.example.org\n|!Access-Control-Allow-Origin: *|!Credentials", seen: "-"},
+			verdict: "HTTP/1.1 302 X\nAccess-Control-Allow-Origin: *\nAccess-Control-Allow-Credentials: true\nLocation: /login\nContent-Length: 0\n\n"},
 		guardReport{report: report{name: "OPTIONS without a method's name is no preflight", send: "OPTIONS / HTTP/1.1\nHost: corsauth.example.org\nOrigin: https://app.example.org\n\n", want: refusedLogin, seen: "-"}},
 		guardReport{report: report{name: "a preflight with a body", send: "OPTIONS / HTTP/1.1\nHost: cors.example.org\nOrigin: https://app.example.org\nAccess-Control-Request-Method: GET\nContent-Length: 3\n\nabc", want: ok, seen: "-"}},
 	)

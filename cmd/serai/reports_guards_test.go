@@ -40,6 +40,7 @@ func (s *stage) guardedServices() []nomad.Registration {
 		{"ingress.host=list.example.org", "ingress.allow=127.0.0.1,2001:db8::/32", "ingress.deny=127.0.0.9"},
 		{"ingress.host=cors.example.org", "ingress.cors=https://app.example.org,https://*.dev.example.org,null", "ingress.cors-methods=GET,PUT", "ingress.cors-headers=Content-Type,X-A", "ingress.cors-credentials=true", "ingress.cors-expose=X-B"},
 		{"ingress.host=corsauth.example.org", "ingress.cors=https://app.example.org", "ingress.auth=staff"},
+		{"ingress.host=corssso.example.org", "ingress.cors=https://app.example.org", "ingress.auth=sso"},
 		{"ingress.host=rate.example.org", "ingress.rate=1/h"},
 		{"ingress.host=strip.example.org", "ingress.path=/api,/%61", "ingress.strip=/api"},
 		{"ingress.host=rewrite.example.org", "ingress.rewrite=^/v1/(.*)$ /api/$1"},
