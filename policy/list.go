@@ -275,8 +275,8 @@ func (l *List) Answer(a *Answer) {
 	if l == nil {
 		return
 	}
-	l.answerLearned(a)
 	for _, p := range l.answer {
 		p.Answer(a)
 	}
+	l.answerLearned(a) // last: no field that a tag sets or removes ends or publishes a session
 }

@@ -141,13 +141,14 @@ func (l *List) answerLearned(a *Answer) {
 	a.Head.Fields = append(a.Head.Fields, learned...)
 }
 
-// keepPrivate has no cache store the answer that could give it to somebody else. RFC 9213
-// fields would overrule Cache-Control.
+// keepPrivate has no cache store the answer that could give it to somebody else. Fields for
+// single caches, which RFC 9213 has end in -Cache-Control, would overrule Cache-Control.
 func (a *Answer) keepPrivate() {
 	private := false
 	for i := range a.Head.Fields {
 		switch f := &a.Head.Fields[i]; {
-		case wire.EqualFold(f.Name, "cdn-cache-control"), wire.EqualFold(f.Name, "surrogate-control"):
+		case f.Kind == wire.Dropped:
+		case hasSuffixFold(f.Name, "-cache-control"), wire.EqualFold(f.Name, "surrogate-control"), wire.EqualFold(f.Name, "x-accel-expires"):
 			f.Kind = wire.Dropped
 		case wire.EqualFold(f.Name, "cache-control"):
 			private = private || wire.HasToken(f.Value, "no-store") || wire.HasToken(f.Value, "private")
@@ -156,4 +157,8 @@ func (a *Answer) keepPrivate() {
 	if !private {
 		a.Set(field("Cache-Control", "private, no-store"))
 	}
+}
+
+func hasSuffixFold(b []byte, suffix string) bool {
+	return len(b) >= len(suffix) && wire.EqualFold(b[len(b)-len(suffix):], suffix)
 }

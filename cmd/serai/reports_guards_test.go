@@ -32,6 +32,7 @@ func (s *stage) guardedServices() []nomad.Registration {
 		{"ingress.host=basic.example.org", "ingress.auth=staff"},
 		{"ingress.host=keep.example.org", "ingress.auth=keeping"},
 		{"ingress.host=sso.example.org", "ingress.auth=sso"},
+		{"ingress.host=cached.example.org", "ingress.auth=sso", "ingress.response-set=Cache-Control: public, max-age=3600", "ingress.response-remove=Set-Cookie"},
 		{"ingress.host=trusting.example.org", "ingress.auth=trusting"},
 		{"ingress.host=both.example.org", "ingress.auth=sso", "ingress.policies=inside"},
 		{"ingress.host=app.example.org", "ingress.admin.host=app.example.org", "ingress.admin.path=/admin", "ingress.admin.allow=192.0.2.0/24",
