@@ -73,8 +73,8 @@ func (n Names) Has(name []byte) bool {
 // Learned is what policies have learned about one request, for the phases that follow.
 // It is used again for the next request.
 type Learned struct {
-	rate rateNote
-	cors corsNote
+	rates []rateNote // by the place of each in the list
+	cors  corsNote
 
 	// What Owners have learned:
 	// Forward are fields for the instance, Answer fields for the client, whoever answers.
@@ -97,7 +97,7 @@ func (l *Learned) Forget(names Names) {
 
 // Reset forgets everything.
 func (l *Learned) Reset() {
-	l.rate, l.cors = rateNote{}, corsNote{}
+	l.rates, l.cors = l.rates[:0], corsNote{}
 	l.Forward, l.Answer = l.Forward[:0], l.Answer[:0]
 	l.Values.Reset()
 }
