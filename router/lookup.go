@@ -17,9 +17,9 @@ type finding struct {
 	// reserved is set when the path is reserved for the operator and no route claims
 	// the host by name: then only routes of the operator's file count.
 	reserved bool
-	// literal has a dot segment be a segment like any other, and decoded says that the path is
-	// one in which nothing is encoded any more: see disguised.
-	literal, decoded bool
+	// literal has a dot segment be a segment like any other, and spelled says that it is
+	// compared with the normal spelling of routes, too: see disguised.
+	literal, spelled bool
 	// miss is the most specific reason so far.
 	miss Miss
 }
@@ -198,7 +198,7 @@ func (f *finding) in(e *entry) *Route {
 		return nil
 	}
 	best := f.asWritten(e)
-	if f.decoded && e.spelled != nil {
+	if f.spelled && e.spelled != nil {
 		best = nearerSpelled(best, f.inSpelled(e.spelled))
 	}
 	return best

@@ -3,8 +3,6 @@ package router
 import (
 	"maps"
 	"slices"
-
-	"serai/internal/urlpath"
 )
 
 // paths has the routes of one host by path.
@@ -18,7 +16,7 @@ type paths struct {
 	priorities map[int]int
 	len        int
 	guards     int  // routes with a guard
-	decoded    bool // the paths are those that the routes' stand for: see spelledRoutes
+	normal     bool // paths are in normal spelling: see spelledRoutes
 }
 
 // pathShards is the number of shards of a host with many paths.
@@ -26,7 +24,7 @@ const pathShards = 128
 
 // apply returns the paths after a change.
 func (p *paths) apply(c *change) *paths {
-	next := &paths{lengths: maps.Clone(p.lengths), priorities: maps.Clone(p.priorities), len: p.len + len(c.add) - len(c.remove), guards: p.guards, decoded: p.decoded}
+	next := &paths{lengths: maps.Clone(p.lengths), priorities: maps.Clone(p.priorities), len: p.len + len(c.add) - len(c.remove), guards: p.guards, normal: p.normal}
 	if next.lengths == nil {
 		next.lengths, next.priorities = make(map[int]int), make(map[int]int)
 	}
@@ -94,8 +92,8 @@ func (r *Route) unconditional() bool {
 
 // keyOf is the path by which a route is found.
 func (p *paths) keyOf(r *Route) string {
-	if p.decoded {
-		return urlpath.Decoded(r.Path)
+	if p.normal {
+		return r.normalPath()
 	}
 	return r.pathKey()
 }

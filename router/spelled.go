@@ -9,16 +9,15 @@ import (
 	"serai/internal/urlpath"
 )
 
-// spelledRoutes are the routes of a host whose path has encoded bytes, by what these stand for:
-// /caf%C3%A9, /caf%c3%a9 and /%63af%C3%A9 are one path to servers that decode, as nearly all do
-// (RFC 3986 section 6.2.2). No request is routed by them; they show which spelling of a path
-// leads past a guard. Immutable; nil has none.
+// spelledRoutes are the routes of a host whose path has encoded bytes, by its normal spelling:
+// /caf%C3%A9, /caf%c3%a9 and /%63af%C3%A9 are one path to nearly all servers. No request is routed
+// by them; they show which spelling of a path leads past a guard. Immutable; nil has none.
 type spelledRoutes struct {
 	few  []spelling
 	many *paths // nil while there are few
 }
 
-// spelling is a route and the path that its own stands for.
+// spelling is a route and its path in normal spelling.
 type spelling struct {
 	path  string
 	route *Route
@@ -51,13 +50,13 @@ func (s *spelledRoutes) apply(c *change) *spelledRoutes {
 	case len(routes) == 0:
 		return nil
 	case len(routes) > maxFew:
-		empty := &paths{exact: newIndex[*bucket](spelledShards), prefix: newIndex[*bucket](spelledShards), decoded: true}
+		empty := &paths{exact: newIndex[*bucket](spelledShards), prefix: newIndex[*bucket](spelledShards), normal: true}
 		return &spelledRoutes{many: empty.apply(&change{add: routes})}
 	}
-	slices.SortFunc(routes, (*Route).nearerDecoded)
+	slices.SortFunc(routes, (*Route).nearerNormal)
 	next := &spelledRoutes{few: make([]spelling, len(routes))}
 	for i, r := range routes {
-		next.few[i] = spelling{urlpath.Decoded(r.Path), r}
+		next.few[i] = spelling{r.normalPath(), r}
 	}
 	return next
 }
@@ -99,21 +98,24 @@ func (f *finding) inSpelled(s *spelledRoutes) *Route {
 	return nil
 }
 
-// nearerSpelled returns the route that would take the request if all paths were written as
-// they are decoded. Either may be nil.
+// nearerSpelled returns the route that would take the request if all paths were spelled normally.
+// Either may be nil.
 func nearerSpelled(a, b *Route) *Route {
-	if a == nil || b != nil && b.nearerDecoded(a) < 0 {
+	if a == nil || b != nil && b.nearerNormal(a) < 0 {
 		return b
 	}
 	return a
 }
 
-// nearerDecoded is nearer, by the length of decoded paths.
-func (r *Route) nearerDecoded(o *Route) int {
+// normalPath is the path in normal spelling.
+func (r *Route) normalPath() string { return string(urlpath.AppendNormal(nil, []byte(r.Path))) }
+
+// nearerNormal is nearer, by the length of paths in normal spelling.
+func (r *Route) nearerNormal(o *Route) int {
 	return cmp.Or(
 		cmp.Compare(o.Priority, r.Priority),
 		cmp.Compare(boolInt(o.Exact), boolInt(r.Exact)),
-		cmp.Compare(urlpath.DecodedLen(o.Path), urlpath.DecodedLen(r.Path)),
+		cmp.Compare(urlpath.NormalLen(o.Path), urlpath.NormalLen(r.Path)),
 		r.nearer(o),
 	)
 }

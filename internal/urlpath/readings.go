@@ -39,7 +39,7 @@ const (
 
 // Readings returns the paths as which servers may take a path: with or without each of the
 // readings that make a difference. What is encoded twice is decoded once. Each is valid
-// until the next one. Plain says that what was encoded is decoded, or that nothing was.
+// until the next one. Plain says that nothing in it is encoded any more.
 func Readings(path []byte) func(yield func(read []byte, plain bool) bool) {
 	return func(yield func([]byte, bool) bool) {
 		var first, second [256]byte

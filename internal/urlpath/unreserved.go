@@ -1,9 +1,6 @@
 package urlpath
 
-import (
-	"bytes"
-	"strings"
-)
+import "bytes"
 
 // Unreserved returns path with those octets decoded that need not be encoded: letters,
 // digits and -._~ (RFC 3986 section 2.3). It is equivalent to path for everybody (section
@@ -29,10 +26,3 @@ func Unreserved(path []byte) []byte {
 func isUnreserved(b byte) bool {
 	return 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9' || b == '-' || b == '.' || b == '_' || b == '~'
 }
-
-// Decoded returns what a valid path stands for: each %XX is the byte. What is encoded twice
-// is decoded once.
-func Decoded(path string) string { return string(appendDecoded(nil, []byte(path), decoded)) }
-
-// DecodedLen returns the length of Decoded.
-func DecodedLen(path string) int { return len(path) - 2*strings.Count(path, "%") }
