@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"strings"
 	"testing"
 
 	"serai/wire"
@@ -46,7 +47,33 @@ func TestAnsweredPathsMeetNoOtherPolicy(t *testing.T) {
 
 // TestCookiesAreNotCached: an answer with a session is for one client.
 func TestCookiesAreNotCached(t *testing.T) {
-	l := RouteLayers([]Layer{{Route: &OfRoute{Auth: "a"}, Auth: &Auth{Name: "a", Check: door{"/a"}}}}, &State{})
+	guarded := func(o OfRoute) *List {
+		o.Auth = "a"
+		return RouteLayers([]Layer{{Route: &o, Auth: &Auth{Name: "a", Check: door{"/a"}}}}, &State{})
+	}
+	set := func(line string) (all []FieldSetting) {
+		s, err := ParseFieldSetting(AnswerMessage, line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return append(all, s)
+	}
+	// What tags say of the answer ends no session, and publishes none.
+	for name, o := range map[string]OfRoute{
+		"cached": {ResponseSet: set("Cache-Control: public, max-age=3600")}, "cached by one": {ResponseSet: set("Example-CDN-Cache-Control: max-age=3600")}, "cached by nginx": {ResponseSet: set("X-Accel-Expires: 3600")},
+		"removed": {ResponseRemove: []string{"Set-Cookie", "Cache-Control"}}, "replaced": {ResponseSet: set("Set-Cookie: own=1")},
+	} {
+		r := asker()
+		r.Learned().Answer = []wire.Field{field("Set-Cookie", "a=b")}
+		a := &Answer{Request: r, Head: &wire.ResponseHead{Fields: []wire.Field{field("Cache-Control", "private"), field("Set-Cookie", "app=1")}}, Values: &wire.Values{}}
+		list := guarded(o)
+		list.Answer(a)
+		got := lines(a.Head.Fields)
+		if !strings.Contains(got, "Set-Cookie: a=b\r\n") || strings.Count(got, "Cache-Control: private") != 1 || strings.Contains(got, "3600") {
+			t.Errorf("%s:\n%s", name, got)
+		}
+	}
+	l := guarded(OfRoute{})
 	for of, want := range map[string]string{"public, max-age=60": "private, no-store", "": "private, no-store", "private": "private", "no-store, max-age=1": "no-store, max-age=1"} {
 		r := asker()
 		r.Learned().Answer = []wire.Field{field("Set-Cookie", "a=b")}

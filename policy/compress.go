@@ -105,20 +105,30 @@ func weaken(a *Answer, f *wire.Field) {
 // notModified makes a 304 one about what the client has: an ETag that it knows as a weak
 // one alone, since serai has made it that, stays weak, or caches would not find what it is
 // about (RFC 9111 section 4.3.4). Which type the body has that is not sent is often not told:
-// then it is taken for one that is compressed.
+// then it is taken for one that is compressed. A length would be that of a body which the
+// client might get compressed (RFC 9110 section 8.6), and ranges would be of that body.
 func (p *compress) notModified(a *Answer, asked *wire.RequestHead) {
-	var etag *wire.Field
+	var etag, length, ranges *wire.Field
 	for i := range a.Head.Fields {
 		switch f := &a.Head.Fields[i]; {
 		case f.Kind == wire.Dropped:
+		case f.Kind == wire.ContentLength:
+			length = f
+		case wire.EqualFold(f.Name, "accept-ranges"):
+			ranges = f
 		case wire.EqualFold(f.Name, "etag"):
 			etag = f
 		case wire.EqualFold(f.Name, "content-type") && !compressedType(f.Value), forbidsCompression(f):
 			return
 		}
 	}
+	if length != nil {
+		length.Kind = wire.Dropped
+	}
 	if etag != nil && knownAsWeak(asked.Fields, etag.Value) {
-		weaken(a, etag)
+		if weaken(a, etag); ranges != nil {
+			ranges.Kind = wire.Dropped
+		}
 	}
 	a.varyBy(nameAcceptEncoding, varyEncoding)
 }

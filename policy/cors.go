@@ -182,8 +182,11 @@ func (p *cors) Answer(a *Answer) {
 	if a.Head.Status == 101 {
 		return // the protocol does not know tunnels
 	}
+	// The answer to a preflight has the policy's own; those of all others come from an instance,
+	// or from a service that an auth has asked.
+	preflight := a.Request.Learned().cors.preflight
 	for i := range a.Head.Fields {
-		if f := &a.Head.Fields[i]; !a.Own && isAccessControl(f.Name) {
+		if f := &a.Head.Fields[i]; !preflight && isAccessControl(f.Name) {
 			f.Kind = wire.Dropped
 		}
 	}
@@ -200,7 +203,7 @@ func (p *cors) Answer(a *Answer) {
 			a.Add(allowCredentials)
 		}
 	}
-	if p.expose.Name != nil && !a.Request.Learned().cors.preflight {
+	if p.expose.Name != nil && !preflight {
 		a.Add(p.expose)
 	}
 }

@@ -88,6 +88,8 @@ func TestCORSAnswers(t *testing.T) {
 		"exposed":                 {list: corsOf("https://a.example.org", expose), origin: "https://a.example.org", want: "Vary: Origin\n" + allowed + "Access-Control-Expose-Headers: x-one, x-two\n"},
 		"exposed, but not to":     {list: corsOf("https://a.example.org", expose), origin: "https://b.example.org", want: "Vary: Origin\n"},
 		"serai's own":             {list: corsOf("https://a.example.org"), origin: "https://a.example.org", own: true, status: 502, want: "Vary: Origin\n" + allowed},
+		"an auth service's":       {list: corsOf("https://a.example.org", withCredentials), origin: "https://a.example.org", own: true, status: 401, answer: theirs, want: "Vary: Origin\n" + allowed + "Access-Control-Allow-Credentials: true\n"},
+		"an auth service's, to":   {list: corsOf("https://a.example.org"), origin: "https://b.example.org", own: true, status: 302, answer: theirs, want: "Vary: Origin\n"},
 		"all":                     {list: corsOf("*", expose), origin: "https://b.example.org", answer: theirs, want: "Access-Control-Allow-Origin: *\nAccess-Control-Expose-Headers: x-one, x-two\n"},
 		"all, without one":        {list: corsOf("*"), want: "Access-Control-Allow-Origin: *\n"},
 		"all keeps Vary":          {list: corsOf("*"), answer: "Vary: Cookie\n", want: "Vary: Cookie\nAccess-Control-Allow-Origin: *\n"},

@@ -146,6 +146,7 @@ type List struct {
 	// is against traces.
 	unlogged, untraced bool
 	guards             []any   // what keeps requests away, to compare
+	rates              int     // how many of them are rates
 	errors             *Errors // nil for none
 }
 
@@ -160,6 +161,8 @@ func (l *List) add(p Policy, from string) {
 		switch p := p.(type) {
 		case *redirect, *cors:
 		case *rate:
+			p.setPlace(l.rates)
+			l.rates++
 			l.guards = append(l.guards, p.Rate)
 		default:
 			l.guards = append(l.guards, p)
@@ -275,8 +278,8 @@ func (l *List) Answer(a *Answer) {
 	if l == nil {
 		return
 	}
-	l.answerLearned(a)
 	for _, p := range l.answer {
 		p.Answer(a)
 	}
+	l.answerLearned(a) // last: no field that a tag sets or removes ends or publishes a session
 }

@@ -73,8 +73,8 @@ func (n Names) Has(name []byte) bool {
 // Learned is what policies have learned about one request, for the phases that follow.
 // It is used again for the next request.
 type Learned struct {
-	rate rateNote
-	cors corsNote
+	rates []rateNote // by the place of each in the list
+	cors  corsNote
 
 	// What Owners have learned:
 	// Forward are fields for the instance, Answer fields for the client, whoever answers.
@@ -97,7 +97,7 @@ func (l *Learned) Forget(names Names) {
 
 // Reset forgets everything.
 func (l *Learned) Reset() {
-	l.rate, l.cors = rateNote{}, corsNote{}
+	l.rates, l.cors = l.rates[:0], corsNote{}
 	l.Forward, l.Answer = l.Forward[:0], l.Answer[:0]
 	l.Values.Reset()
 }
@@ -141,13 +141,14 @@ func (l *List) answerLearned(a *Answer) {
 	a.Head.Fields = append(a.Head.Fields, learned...)
 }
 
-// keepPrivate has no cache store the answer that could give it to somebody else. RFC 9213
-// fields would overrule Cache-Control.
+// keepPrivate has no cache store the answer that could give it to somebody else. Fields for
+// single caches, which RFC 9213 has end in -Cache-Control, would overrule Cache-Control.
 func (a *Answer) keepPrivate() {
 	private := false
 	for i := range a.Head.Fields {
 		switch f := &a.Head.Fields[i]; {
-		case wire.EqualFold(f.Name, "cdn-cache-control"), wire.EqualFold(f.Name, "surrogate-control"):
+		case f.Kind == wire.Dropped:
+		case hasSuffixFold(f.Name, "-cache-control"), wire.EqualFold(f.Name, "surrogate-control"), wire.EqualFold(f.Name, "x-accel-expires"):
 			f.Kind = wire.Dropped
 		case wire.EqualFold(f.Name, "cache-control"):
 			private = private || wire.HasToken(f.Value, "no-store") || wire.HasToken(f.Value, "private")
@@ -156,4 +157,8 @@ func (a *Answer) keepPrivate() {
 	if !private {
 		a.Set(field("Cache-Control", "private, no-store"))
 	}
+}
+
+func hasSuffixFold(b []byte, suffix string) bool {
+	return len(b) >= len(suffix) && wire.EqualFold(b[len(b)-len(suffix):], suffix)
 }

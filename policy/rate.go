@@ -51,6 +51,8 @@ func (r *Rate) every() time.Duration {
 type rate struct {
 	Rate
 	table  *rateTable
+	place  int        // among the rates of the list
+	name   string     // in the fields, quoted
 	policy wire.Field // RateLimit-Policy
 }
 
@@ -64,11 +66,22 @@ func compileRate(o *OfRoute, s *State) Policy {
 		return nil
 	}
 	table := Keep(s, "rate", func() *rateTable { return newRateTable(s.rates()) })
-	policy := fmt.Sprintf("%q;q=%d;w=%d", rateName, o.Rate.Number, o.Rate.Per/time.Second)
-	return &rate{*o.Rate, table, field("RateLimit-Policy", policy)}
+	p := &rate{Rate: *o.Rate, table: table}
+	p.setPlace(0)
+	return p
 }
 
-// rateNote is what a request has been told about its rate.
+// setPlace says how many rates precede this one in its list, before the list is used. Their
+// names in the fields differ: each has a window and a count of its own.
+func (p *rate) setPlace(n int) {
+	p.place, p.name = n, strconv.Quote(rateName)
+	if n > 0 {
+		p.name = strconv.Quote(rateName + "-" + strconv.Itoa(n+1))
+	}
+	p.policy = field("RateLimit-Policy", fmt.Sprintf("%s;q=%d;w=%d", p.name, p.Number, p.Per/time.Second))
+}
+
+// rateNote is what a request has been told about a rate.
 type rateNote struct {
 	counted bool
 	verdict rateVerdict
@@ -77,7 +90,7 @@ type rateNote struct {
 // Request implements RequestPolicy.
 func (p *rate) Request(r Request, reply *Reply) (answered bool) {
 	v := p.table.take(p.key(r, reply.Values.Start()), p.every(), p.Burst)
-	r.Learned().rate = rateNote{true, v}
+	r.Learned().noteRate(p.place, v)
 	if v.ok {
 		return false
 	}
@@ -87,8 +100,16 @@ func (p *rate) Request(r Request, reply *Reply) (answered bool) {
 	return true
 }
 
-// rateName is the name of the policy in the fields. An instance may have limits of its
-// own, with other names.
+// noteRate notes what a rate of the list has said.
+func (l *Learned) noteRate(place int, v rateVerdict) {
+	for len(l.rates) <= place {
+		l.rates = append(l.rates, rateNote{})
+	}
+	l.rates[place] = rateNote{true, v}
+}
+
+// rateName is the name of the policy in the fields, of several with a number behind it. An
+// instance may have limits of its own, with other names.
 const rateName = "serai"
 
 var nameRetryAfter, nameRateLimit = []byte("Retry-After"), []byte("RateLimit")
@@ -97,17 +118,18 @@ var nameRetryAfter, nameRateLimit = []byte("Retry-After"), []byte("RateLimit")
 // beside those of the instance. Both are lists. Of a request that another policy has
 // refused before it was counted, nothing is told.
 func (p *rate) Answer(a *Answer) {
-	note := a.Request.Learned().rate
-	if !note.counted {
+	notes := a.Request.Learned().rates
+	if p.place >= len(notes) || !notes[p.place].counted {
 		return
 	}
+	note := notes[p.place]
 	left := max(0, p.every()*time.Duration(p.Burst)-note.verdict.full) / p.every()
 	left = min(left, time.Duration(p.Number)) // the field has no word for a larger burst
 	until := note.verdict.full
 	if left == 0 {
 		until = note.verdict.wait // as Retry-After
 	}
-	value := append(a.Values.Start(), `"`+rateName+`";r=`...)
+	value := append(append(a.Values.Start(), p.name...), ";r="...)
 	value = strconv.AppendInt(value, int64(left), 10)
 	value = append(value, ";t="...)
 	value = strconv.AppendInt(value, seconds(until), 10)

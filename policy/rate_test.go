@@ -165,6 +165,31 @@ func TestRateFields(t *testing.T) {
 	})
 }
 
+// TestRateFieldsOfSeveral: each of several rates tells its own count, also where one refuses.
+func TestRateFieldsOfSeveral(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := RouteLayers([]Layer{
+			{Route: &OfRoute{Rate: perSecond(10, 10)}},
+			{Policy: "day", Route: &OfRoute{Rate: &Rate{Number: 2, Per: time.Hour, Burst: 2}}},
+			{Policy: "one", Route: &OfRoute{Rate: &Rate{Number: 60, Per: time.Minute, Burst: 60}}},
+		}, &State{})
+		const policies = `"serai";q=10;w=1"serai-2";q=2;w=3600"serai-3";q=60;w=60`
+		for i, want := range []struct{ limit, policies string }{
+			{`"serai";r=9;t=1"serai-2";r=1;t=1800"serai-3";r=59;t=1`, policies},
+			{`"serai";r=8;t=1"serai-2";r=0;t=1800"serai-3";r=58;t=2`, policies},
+			{`"serai";r=7;t=1"serai-2";r=0;t=1800`, `"serai";q=10;w=1"serai-2";q=2;w=3600`},
+		} {
+			status, fields := asked(l, from("192.0.2.1"))
+			if (status == 429) != (i == 2) || fields["RateLimit"] != want.limit || fields["RateLimit-Policy"] != want.policies {
+				t.Errorf("request %d: %d, %v, want %+v", i, status, fields, want)
+			}
+			if status == 429 && fields["Retry-After"] != "1800" {
+				t.Errorf("come back after %s", fields["Retry-After"])
+			}
+		}
+	})
+}
+
 // TestRateOfNobodyCounted: an answer that another policy gave before says nothing.
 func TestRateOfNobodyCounted(t *testing.T) {
 	l := ForRoute(&OfRoute{Deny: addressesOf(t, "192.0.2.0/24"), Rate: perSecond(1, 1)}, &State{})

@@ -29,6 +29,8 @@ type Builder struct {
 	expiries map[discovery.Key]time.Time
 	// broad counts the routes of wildcards and "*" by namespace and priority.
 	broad map[broadKey]int
+	// broadSpelled counts those of them whose path has encoded bytes.
+	broadSpelled int
 	// shares are the hosts that several namespaces may claim together, holdings those
 	// of one namespace.
 	shares   *owners

@@ -48,36 +48,57 @@ func (f *finding) disguised(exact *entry, r *Route) Miss {
 		return Disguised
 	}
 	f.literal = true // the readings say what dot segments are
-	defer func() { f.q.Path, f.q.Method, f.literal = path, method, false }()
-	if f.readGuarded(exact, r, path) {
+	defer func() { f.q.Path, f.q.Method, f.literal, f.spelled = path, method, false, false }()
+	var buf [256]byte
+	var normal []byte // nil where no route needs it
+	if f.hasSpelled(exact) {
+		normal = urlpath.AppendNormal(buf[:0], path)
+	}
+	if f.readGuarded(exact, r, path, normal) {
 		return Disguised
 	}
 	if isUpper(method) {
 		return Found
 	}
 	// Django, Symfony and Werkzeug read methods in upper case.
-	if f.q.Method = bytes.ToUpper(method); f.readGuarded(exact, r, path) {
+	if f.q.Method = bytes.ToUpper(method); f.readGuarded(exact, r, path, normal) {
 		return DisguisedMethod
 	}
 	return Found
 }
 
 // readGuarded reports whether another route, with a guard, takes the request in some reading
-// of its path.
-func (f *finding) readGuarded(exact *entry, r *Route, path []byte) bool {
-	for reading := range urlpath.Readings(path) {
-		f.q.Path = reading
-		if f.anotherGuards(exact, r) {
+// of its path, or of its path in normal spelling.
+func (f *finding) readGuarded(exact *entry, r *Route, path, normal []byte) bool {
+	// To many frameworks "/login/" is /login. Where a route claims it as it is written, they are
+	// meant to be two.
+	slash := !(r.Exact && r.Path == string(path))
+	for reading, plain := range urlpath.Readings(path) {
+		f.spelled = plain && normal != nil
+		if f.guardedAs(exact, r, reading, slash) {
 			return true
 		}
-		// To many frameworks "/login/" is /login. Where a route claims it as it is written,
-		// they are meant to be two.
-		if n := len(reading); n > 1 && reading[n-1] == '/' && !(r.Exact && r.Path == string(path)) {
-			f.q.Path = bytes.TrimRight(reading, "/")
-			if len(f.q.Path) > 0 && f.anotherGuards(exact, r) {
-				return true
-			}
+	}
+	if normal == nil {
+		return false
+	}
+	f.spelled = true
+	for reading := range urlpath.Readings(normal) {
+		if f.guardedAs(exact, r, reading, slash) {
+			return true
 		}
+	}
+	return false
+}
+
+// guardedAs is readGuarded for one reading, also without slashes at its end where slash says so.
+func (f *finding) guardedAs(exact *entry, r *Route, reading []byte, slash bool) bool {
+	if f.q.Path = reading; f.anotherGuards(exact, r) {
+		return true
+	}
+	if n := len(reading); slash && n > 1 && reading[n-1] == '/' {
+		f.q.Path = bytes.TrimRight(reading, "/")
+		return len(f.q.Path) > 0 && f.anotherGuards(exact, r)
 	}
 	return false
 }

@@ -119,3 +119,85 @@ func TestDisguisedMethods(t *testing.T) {
 		}
 	}
 }
+
+// TestDisguisedEncodedPaths: where the path of a guarded route has encoded bytes, no other way
+// to encode it leads past the guard, and what has nothing to hide goes its way.
+func TestDisguisedEncodedPaths(t *testing.T) {
+	tags := func(host string) []string {
+		return []string{
+			"ingress.host=" + host,
+			"ingress.cafe.host=" + host, "ingress.cafe.path=/caf%C3%A9", "ingress.cafe.allow=192.0.2.1",
+			"ingress.menu.host=" + host, "ingress.menu.path=/caf%C3%A9/menu",
+			"ingress.my.host=" + host, "ingress.my.path=/my%20files", "ingress.my.allow=192.0.2.1",
+			"ingress.bob.host=" + host, "ingress.bob.path=/%7ebob", "ingress.bob.allow=192.0.2.1",
+			"ingress.sum.host=" + host, "ingress.sum.path-exact=/a%2Bb", "ingress.sum.allow=192.0.2.1",
+			"ingress.twice.host=" + host, "ingress.twice.path=/x%2520y", "ingress.twice.allow=192.0.2.1",
+			"ingress.free.host=" + host, "ingress.free.path=/fr%C3%BCh",
+			"ingress.scope.host=" + host, "ingress.scope.path=/npm/@s%2Fp,/v%3b1", "ingress.scope.allow=192.0.2.1",
+			"ingress.posted.host=" + host, "ingress.posted.path=/p%20p", "ingress.posted.method=POST", "ingress.posted.allow=192.0.2.1",
+		}
+	}
+	many := tags("many.example")
+	for i := range 40 {
+		many = append(many, fmt.Sprintf("ingress.r%d.host=many.example", i), fmt.Sprintf("ingress.r%d.path=/r%%20%d", i, i))
+	}
+	w := newWorldWith(t, router.Options{})
+	w.setTags("few", tags("few.example"))
+	w.setTags("many", many)
+	w.setTags("wild", tags("*.w.example"))
+	w.setTags("below", []string{"ingress.host=x.w.example", "ingress.a.host=x.w.example", "ingress.a.path=/a"})
+	w.setTags("shut", []string{"ingress.host=shut.example", "ingress.allow=192.0.2.1", "ingress.open.host=shut.example", "ingress.open.path=/caf%C3%A9"})
+	w.setTags("plain", []string{"ingress.host=p.example", "ingress.a.host=p.example", "ingress.a.path=/a%20b"})
+	lookup := func(host, path string) (string, router.Miss) {
+		r, miss := w.router.Current().Lookup(&router.Query{Host: []byte(host), Method: []byte("GET"), Path: []byte(path), Attributes: attributes{}})
+		if r == nil {
+			return "", miss
+		}
+		return r.Name, miss
+	}
+	for _, host := range []string{"few.example", "many.example", "y.w.example"} {
+		for _, path := range []string{
+			"/caf%c3%a9", "/caf%C3%a9/x", "/%63af%C3%A9", "/caf%c3%a9/menus", "//caf%c3%a9", "/x/../caf%c3%a9", "/caf%c3%a9;x", "/caf%c3%a9%00", "/caf%c3%a9/../caf%C3%A9/menu/x",
+			"/%6dy%20files", "/my%20files%2fx", "/my%20%66iles/a", "/~bob", "/%7Ebob", "/~bob/x", "/~bob/", "/%7e%62ob", "/a+b", "/a%2bb", "/a+b/", "/%61+b", "/x%2520%79", "/%78%2520y/z",
+			"/npm/@s%2fp", "/npm/%40s%2Fp/x", "/npm//@s%2fp", "/v%3B1", "/%76%3b1/x",
+		} {
+			if name, miss := lookup(host, path); miss != router.Disguised {
+				t.Errorf("%s%s goes to route %q: %v", host, path, name, miss)
+			}
+		}
+		for path, want := range map[string]string{
+			"/": "", "/x": "", "/caf%C3%A9": "cafe", "/caf%C3%A9/x": "cafe", "/caf%C3%A9/x%20y": "cafe", "/caf%C3%A9/menu": "menu", "/caf%C3%A9/menu/x%c3": "menu", "/my%20files/%41": "my", "/%7ebob/x": "bob", "/a%2Bb": "sum",
+			"/x%2520y": "twice", "/x%2520y/z": "twice", "/fr%C3%BCh/x": "free", "/fr%c3%bch": "", "/caf%C3%A9s": "", "/cafe": "", "/my+files": "", "/~bobby": "", "/a+b/c": "", "/p%20p": "", "/%70%20p": "", "/my%2520files2": "",
+			"/npm/@s%2Fp": "scope", "/npm/@s/p": "", "/npm/@s/p/a%20b": "", "/npm/@s": "", "/v%3b1": "scope", "/v;1": "", "/x%20y": "",
+		} {
+			if name, miss := lookup(host, path); miss != router.Found || name != want {
+				t.Errorf("%s%s goes to route %q, want %q: %v", host, path, name, want, miss)
+			}
+		}
+	}
+	// An open path of a guarded host stays open, as it is written.
+	for path, want := range map[string]router.Miss{"/caf%C3%A9": router.Found, "/caf%C3%A9/x%20y": router.Found, "/caf%C3%A9/%6d": router.Found, "/caf%c3%a9": router.Found, "/x": router.Found} {
+		name, miss := lookup("shut.example", path)
+		if open := strings.HasPrefix(path, "/caf%C3"); miss != want || (name == "open") != open {
+			t.Errorf("shut.example%s goes to route %q: %v", path, name, miss)
+		}
+	}
+	if name, _ := lookup("shut.example", "/caf%C3%A9/../x"); name == "open" {
+		t.Error("a path out of an open one is open")
+	}
+	if name, miss := lookup("many.example", "/r%20%39"); miss != router.Found || name != "" {
+		t.Errorf("another spelling of a route without a guard goes to %q: %v", name, miss)
+	}
+	if name, miss := lookup("p.example", "/%61%20b"); miss != router.Found || name != "" {
+		t.Errorf("another spelling on a host without guards goes to %q: %v", name, miss)
+	}
+	w.setTags("many", many[:1])
+	w.setTags("wild", nil)
+	for _, path := range []string{"/~bob", "/caf%c3%a9"} {
+		for _, host := range []string{"many.example", "x.w.example"} {
+			if _, miss := lookup(host, path); miss != router.Found {
+				t.Errorf("%s%s when the guard has gone: %v", host, path, miss)
+			}
+		}
+	}
+}

@@ -24,6 +24,8 @@ type entry struct {
 	// most hosts.
 	answered *[]answered
 	many     *paths // nil while there are few
+	// spelled are the routes whose path has encoded bytes, nil for most hosts.
+	spelled *spelledRoutes
 
 	// holding says which namespace holds the host. disputed is nil when there is only
 	// one that claims it, and the host is not a wildcard: as for most hosts.
@@ -109,7 +111,7 @@ type change struct{ remove, add []*Route }
 // receiver may be nil.
 func (e *entry) apply(c *change, w *warden) *entry {
 	if e != nil && e.many != nil && w.simple(e, c) && e.many.len+len(c.add)-len(c.remove) > maxFew/2 {
-		next := &entry{many: e.many.apply(c), holding: e.holding}
+		next := &entry{many: e.many.apply(c), holding: e.holding, spelled: e.spelled.apply(c)}
 		if next.many.guards > 0 {
 			next.findAnswered()
 		}
@@ -130,6 +132,7 @@ func (e *entry) apply(c *change, w *warden) *entry {
 
 // fill puts the routes into an empty entry, which owns the slice from then on.
 func (e *entry) fill(routes []*Route) {
+	e.spelled = (*spelledRoutes)(nil).apply(&change{add: routes})
 	if len(routes) > maxFew {
 		empty := &paths{exact: newIndex[*bucket](pathShards), prefix: newIndex[*bucket](pathShards)}
 		e.many = empty.apply(&change{add: routes})

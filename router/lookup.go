@@ -17,8 +17,9 @@ type finding struct {
 	// reserved is set when the path is reserved for the operator and no route claims
 	// the host by name: then only routes of the operator's file count.
 	reserved bool
-	// literal has a dot segment be a segment like any other: see disguised.
-	literal bool
+	// literal has a dot segment be a segment like any other, and spelled says that it is
+	// compared with the normal spelling of routes, too: see disguised.
+	literal, spelled bool
 	// miss is the most specific reason so far.
 	miss Miss
 }
@@ -51,7 +52,7 @@ func (t *Table) Lookup(q *Query) (*Route, Miss) {
 	switch {
 	case r == nil:
 		return nil, f.miss
-	case q.isPlain() || !f.hasGuard(exact):
+	case q.isPlain() && !f.hasSpelled(exact), !f.hasGuard(exact):
 		return r, Found
 	}
 	if miss := f.disguised(exact, r); miss != Found {
@@ -110,6 +111,12 @@ func (f *finding) hasGuard(exact *entry) bool {
 	}
 	rest := parent(f.host)
 	return rest != nil && f.t.wildcards.get(rest).hasGuard()
+}
+
+// hasSpelled reports whether the path of a route that the host may lead to has encoded bytes;
+// exact is the entry of the host. Then a plain path may be another spelling of it.
+func (f *finding) hasSpelled(exact *entry) bool {
+	return exact != nil && exact.spelled != nil || f.t.broadSpelled
 }
 
 // begin finds the holder of the host.
@@ -187,9 +194,19 @@ func (f *finding) better(a, b *Route) *Route {
 
 // in returns the first route of an entry that takes the request.
 func (f *finding) in(e *entry) *Route {
-	switch {
-	case e == nil:
+	if e == nil {
 		return nil
+	}
+	best := f.asWritten(e)
+	if f.spelled && e.spelled != nil {
+		best = nearerSpelled(best, f.inSpelled(e.spelled))
+	}
+	return best
+}
+
+// asWritten is in, for paths as the routes write them.
+func (f *finding) asWritten(e *entry) *Route {
+	switch {
 	case e.many != nil:
 		return f.inPaths(e.many)
 	}

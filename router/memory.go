@@ -10,6 +10,8 @@ import (
 const (
 	// claimBytes is for a route with its place in the index, its pool and its room.
 	claimBytes = 376
+	// spelledBytes is for its place among those whose path has encoded bytes, without that path.
+	spelledBytes = 200
 	// lingeringBytes is what a route takes besides while it lingers.
 	lingeringBytes = 24
 	// definitionBytes is for what the routes of one definition have in common, with the
@@ -58,6 +60,9 @@ func lingering(routes []*Route) (n, memory int) {
 // unless that was seen.
 func (r *Route) lingeringBytes(seen map[*Common]bool) int {
 	n := claimBytes + lingeringBytes + len(r.Host) + len(r.Path)
+	if r.isSpelled() {
+		n += spelledBytes + len(r.Path)
+	}
 	if !seen[r.Common] {
 		seen[r.Common] = true
 		n += poolBytes + r.Common.bytes

@@ -93,6 +93,18 @@ func inputs(services int) []input {
 	return []input{
 		one("40000 hosts", hosts(0)),
 		one("20000 paths", several(20, 1, 0, ofMany, paths)),
+		one("20000 hosts with an encoded path", several(40, 1, 0, ofMany, func(i, _ int) (tags []string) {
+			for r := range 5 {
+				tags = append(tags, fmt.Sprintf("ingress.r%d.host=%s", r, hostList(fmt.Sprintf("r%d.n%d", r, i), 100)), fmt.Sprintf("ingress.r%d.path=/%%C3%%A9", r))
+			}
+			return tags
+		})),
+		one("hosts with 512 encoded paths", several(30, 1, 0, ofMany, func(i, _ int) (tags []string) {
+			for r := range 64 {
+				tags = append(tags, fmt.Sprintf("ingress.r%d.host=h%d", r, i), fmt.Sprintf("ingress.r%[1]d.path=/%[1]d%%200,/%[1]d%%201,/%[1]d%%202,/%[1]d%%203,/%[1]d%%204,/%[1]d%%205,/%[1]d%%206,/%[1]d%%207", r))
+			}
+			return tags
+		})),
 		{"half of them linger", [][]*discovery.Service{hosts(0)[:20], hosts(1)[:20]}},
 		one("services", several(services, 1, 0, ofOne, func(i, _ int) []string { return []string{fmt.Sprintf("ingress.host=h%d", i)} })),
 		one("5000 instances", several(50, 100, 0, ofOne, func(i, _ int) []string { return []string{fmt.Sprintf("ingress.host=h%d", i)} })),

@@ -106,7 +106,11 @@ func (c *compilation) want(d *Definition, s routeID, p *petition, g *grant) {
 
 // amount is what a claim needs for itself.
 func (s *routeID) amount(n int) amount {
-	return amount{claims: 1, conditions: n, memory: claimBytes}
+	a := amount{claims: 1, conditions: n, memory: claimBytes}
+	if isSpelled(s.path) {
+		a[memory] += spelledBytes + len(s.path)
+	}
+	return a
 }
 
 func unless(counted bool, n int) int {

@@ -15,7 +15,8 @@ type paths struct {
 	// priorities counts the routes of each priority.
 	priorities map[int]int
 	len        int
-	guards     int // routes with a guard
+	guards     int  // routes with a guard
+	normal     bool // paths are in normal spelling: see spelledRoutes
 }
 
 // pathShards is the number of shards of a host with many paths.
@@ -23,7 +24,7 @@ const pathShards = 128
 
 // apply returns the paths after a change.
 func (p *paths) apply(c *change) *paths {
-	next := &paths{lengths: maps.Clone(p.lengths), priorities: maps.Clone(p.priorities), len: p.len + len(c.add) - len(c.remove), guards: p.guards}
+	next := &paths{lengths: maps.Clone(p.lengths), priorities: maps.Clone(p.priorities), len: p.len + len(c.add) - len(c.remove), guards: p.guards, normal: p.normal}
 	if next.lengths == nil {
 		next.lengths, next.priorities = make(map[int]int), make(map[int]int)
 	}
@@ -33,7 +34,7 @@ func (p *paths) apply(c *change) *paths {
 	}
 	changes := make(map[place]*change)
 	at := func(r *Route) *change {
-		key := place{r.Exact, r.pathKey()}
+		key := place{r.Exact, p.keyOf(r)}
 		if changes[key] == nil {
 			changes[key] = &change{}
 		}
@@ -80,13 +81,21 @@ func (p *paths) count(r *Route, n int) {
 		p.guards += n
 	}
 	if !r.Exact {
-		add(p.lengths, len(r.pathKey()))
+		add(p.lengths, len(p.keyOf(r)))
 	}
 }
 
 // unconditional reports whether a route takes every path of its host.
 func (r *Route) unconditional() bool {
 	return r.Path == "/" && !r.Exact && len(r.Conditions) == 0 && !r.guarded && !r.Lingers()
+}
+
+// keyOf is the path by which a route is found.
+func (p *paths) keyOf(r *Route) string {
+	if p.normal {
+		return r.normalPath()
+	}
+	return r.pathKey()
 }
 
 // pathKey is the path, without the slash for the root.

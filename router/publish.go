@@ -70,6 +70,7 @@ func (b *Builder) settleHosts(u *update, last, next *Table) {
 	next.hosts, next.wildcards = hosts.done(), wildcards.done()
 	if broad {
 		next.broadTop, next.broadTops = b.broadTops()
+		next.broadSpelled = b.broadSpelled > 0
 	}
 }
 
@@ -122,9 +123,15 @@ func (b *Builder) countBroad(c *change) {
 		if b.broad[key]--; b.broad[key] == 0 {
 			delete(b.broad, key)
 		}
+		if r.isSpelled() {
+			b.broadSpelled--
+		}
 	}
 	for _, r := range c.add {
 		b.broad[r.broadKey()]++
+		if r.isSpelled() {
+			b.broadSpelled++
+		}
 	}
 }
 

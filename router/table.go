@@ -27,6 +27,8 @@ type Table struct {
 	broadTop int
 	// broadTops are the same by namespace; "" for the operator's file.
 	broadTops map[string]int
+	// broadSpelled says that a wildcard or "*" route has encoded bytes in its path.
+	broadSpelled bool
 
 	owners *owners
 	// reserved are the operator's paths.

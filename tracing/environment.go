@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/net/http/httpguts"
+
 	"serai/internal/boundedhttp"
 	"serai/proxy"
 )
@@ -106,8 +108,9 @@ func readEnvironment(o *Options) (read environment, _ error) {
 func checkHeaders(list string) error {
 	for i, element := range strings.Split(list, ",") {
 		name, value, found := strings.Cut(element, "=")
-		if _, err := url.PathUnescape(value); !found || strings.TrimSpace(name) == "" || err != nil {
-			return fmt.Errorf("element %d is not NAME=VALUE, with %%XX for special characters", i+1)
+		value, err := url.PathUnescape(value)
+		if !found || err != nil || !httpguts.ValidHeaderFieldName(strings.TrimSpace(name)) || !httpguts.ValidHeaderFieldValue(strings.TrimSpace(value)) {
+			return fmt.Errorf("element %d is not NAME=VALUE, without quotes, and with %%XX for special characters", i+1)
 		}
 	}
 	return nil

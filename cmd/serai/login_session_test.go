@@ -521,3 +521,25 @@ func TestReloadKeepsLogouts(t *testing.T) {
 		t.Errorf("after the reload a copy of the cookie is answered %d", a.status)
 	}
 }
+
+// TestTagsEndNoLogin: no tag about the fields of answers keeps anybody from logging in, or has
+// caches give a session to others.
+func TestTagsEndNoLogin(t *testing.T) {
+	t.Parallel()
+	i, p := newGuardedInstance(t), oidctest.New(t, callbackURL)
+	tags := i.registration("ingress.auth=corp", "ingress.response-remove=Set-Cookie", "ingress.response-set=Cache-Control: public, max-age=3600")
+	_, address := serveStatic(t, []nomad.Registration{tags}, loginConfig(t, p, ""), behindProxy)
+	b := newBrowser(t, p, webClients(t, address)["HTTP/1"])
+	for range 2 {
+		if a := b.visit("/", "ann"); a.status != 200 || a.body != "for id-ann" {
+			t.Fatalf("answered %d %q; visited %q", a.status, a.body, b.visited)
+		}
+	}
+	if n := p.Asked("/oauth/token"); n != 1 {
+		t.Errorf("the provider has been asked for %d tokens", n)
+	}
+	a := newBrowser(t, p, b.to).send(b.navigation("GET", "https://"+authHost+"/", nil))
+	if got := a.fields.Get("Cache-Control"); a.status != 302 || a.fields.Get("Set-Cookie") == "" || got != "private, no-store" {
+		t.Errorf("a login begins with %d, %v", a.status, a.fields)
+	}
+}

@@ -219,6 +219,8 @@ func serviceReports() []guardReport {
 		guardReport{report: report{name: "a large cookie", send: with("sso.example.org", "Cookie: "+strings.Repeat("a", 30000)), want: "200, on"}, asked: strings.Repeat("a", 30000)},
 		guardReport{report: report{name: "two questions, two answers", send: with("both.example.org"), want: "200, on", seen: "Remote-User: ann\n"}},
 		guardReport{report: report{name: "an instance's cookie and the service's", send: with("sso.example.org"), answer: "HTTP/1.1 200 OK\nSet-Cookie: own=1\nContent-Length: 0\n\n", want: "200, on", got: "Set-Cookie: own=1\n|Set-Cookie: session=new\n"}},
+		guardReport{report: report{name: "a session is not published", send: with("cached.example.org"), answer: "HTTP/1.1 200 OK\nSet-Cookie: own=1\nContent-Length: 0\n\n", want: "200, on", got: "Set-Cookie: session=new\n|Cache-Control: private, no-store\n|!public|!own=1"}},
+		guardReport{report: report{name: "nor is a login", send: with("cached.example.org"), want: "302 auth-denied, on", got: "Set-Cookie: csrf=1\n|Cache-Control: private, no-store\n|!public", seen: "-"}, verdict: "HTTP/1.1 302 X\nLocation: /login\nSet-Cookie: csrf=1\nContent-Length: 0\n\n"},
 		guardReport{report: report{name: "nobody is cached", send: with("sso.example.org", "Cookie: a=1") + with("sso.example.org", "Cookie: a=2"), want: "200, 200, on"}, asked: "a=1|a=2"},
 		guardReport{report: report{name: "a value of the service with blanks", send: with("sso.example.org"), want: "200, on", seen: "Remote-User: a b\n"}, verdict: "HTTP/1.1 200 OK\nRemote-User:   a b  \nContent-Length: 0\n\n"},
 		guardReport{report: report{name: "an empty value of the service", send: with("sso.example.org", "Remote-User: root"), want: "200, on", seen: "!root"}, verdict: "HTTP/1.1 200 OK\nRemote-User:\nContent-Length: 0\n\n"},
@@ -251,6 +253,16 @@ func listReports() []guardReport {
 	}
 	for _, target := range []string{"/", "/x", "/administration", "/admi", "/x/admin", "/x;y", "/a%20b", "/%41", "/x%3fy", "/x%00", "//x", "/x//y", "/.well-known/x", "/a%2fb", "//x/y", "/%2561dmin", "/x%23admin", "/adminx%00"} {
 		add("open", target, "200, on")
+	}
+	for target, want := range map[string]string{
+		"/caf%C3%A9": "403 ip-denied, on", "/my%20files/x": "403 ip-denied, on", "/caf%c3%a9": "400 disguised-path, on", "/c%61f%C3%A9/x": "400 disguised-path, on", "/m%79%20files": "400 disguised-path, on",
+		"/~bob": "400 disguised-path, on", "/%7ebob/x": "400 disguised-path, on", "/caf%C3": "200, on", "/my+files": "200, on",
+	} {
+		c := guardReport{report: report{name: "encoded in the tag: " + target, send: "GET " + target + " HTTP/1.1\nHost: encoded.example.org\n\n", want: want}}
+		if want != "200, on" {
+			c.seen = "-"
+		}
+		cases = append(cases, c)
 	}
 	login := func(name, method, target, want string) {
 		c := guardReport{report: report{name: "by method: " + name, send: method + " " + target + " HTTP/1.1\nHost: app.example.org\nContent-Length: 0\n\n", want: want}}
@@ -336,6 +348,8 @@ func corsReports() []guardReport {
 		guardReport{report: report{name: "an instance's fields in odd case", send: with("cors.example.org", "Origin: https://evil.test"), answer: "HTTP/1.1 200 OK\nACCESS-CONTROL-ALLOW-ORIGIN: *\naccess-control-allow-credentials: true\nContent-Length: 0\n\n", want: "200, on", got: "!ACCESS|!access-control"}},
 		guardReport{report: report{name: "a preflight before auth", send: "OPTIONS / HTTP/1.1\nHost: corsauth.example.org\nOrigin: https://app.example.org\nAccess-Control-Request-Method: GET\n\n", want: ok, seen: "-"}},
 		guardReport{report: report{name: "a 401 that scripts may read", send: with("corsauth.example.org", "Origin: https://app.example.org"), want: refusedLogin, got: "Access-Control-Allow-Origin: https://app.example.org\n", seen: "-"}},
+		guardReport{report: report{name: "a login that scripts may read", send: with("corssso.example.org", "Origin: https://app.example.org"), want: "302 auth-denied, on", got: "Access-Control-Allow-Origin: https://app.example.org\n|!Access-Control-Allow-Origin: *|!Credentials", seen: "-"},
+			verdict: "HTTP/1.1 302 X\nAccess-Control-Allow-Origin: *\nAccess-Control-Allow-Credentials: true\nLocation: /login\nContent-Length: 0\n\n"},
 		guardReport{report: report{name: "OPTIONS without a method's name is no preflight", send: "OPTIONS / HTTP/1.1\nHost: corsauth.example.org\nOrigin: https://app.example.org\n\n", want: refusedLogin, seen: "-"}},
 		guardReport{report: report{name: "a preflight with a body", send: "OPTIONS / HTTP/1.1\nHost: cors.example.org\nOrigin: https://app.example.org\nAccess-Control-Request-Method: GET\nContent-Length: 3\n\nabc", want: ok, seen: "-"}},
 	)

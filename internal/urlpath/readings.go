@@ -39,9 +39,9 @@ const (
 
 // Readings returns the paths as which servers may take a path: with or without each of the
 // readings that make a difference. What is encoded twice is decoded once. Each is valid
-// until the next one.
-func Readings(path []byte) func(yield func([]byte) bool) {
-	return func(yield func([]byte) bool) {
+// until the next one. Plain says that nothing in it is encoded any more.
+func Readings(path []byte) func(yield func(read []byte, plain bool) bool) {
+	return func(yield func([]byte, bool) bool) {
 		var first, second [256]byte
 		plain, resolved := first[:0], second[:0]
 		possible := possibleReadings(path)
@@ -55,7 +55,7 @@ func Readings(path []byte) func(yield func([]byte) bool) {
 				last, plain = r&bytewise, appendDecoded(plain[:0], path, r)
 			}
 			resolved = appendResolved(resolved[:0], plain, r)
-			if !yield(resolved) {
+			if !yield(resolved, r&decoded == possible&decoded) {
 				return
 			}
 		}

@@ -63,8 +63,10 @@ func refuse(reply *policy.Reply, e *wire.Error) {
 // passes reports whether the request may go on.
 func (a *answer) passes() bool { return a.status < 300 }
 
-// deny makes the answer the client's.
-func (a *answer) deny(reply *policy.Reply) {
+// deny makes the answer the client's. Cookies are learned, as where the request passes: such
+// a one may bind a login under way to the browser.
+func (a *answer) deny(reply *policy.Reply, learned *policy.Learned) {
+	a.learnCookies(learned)
 	refuse(reply, policy.ErrAuthDenied)
 	reply.Status, reply.Body = a.status, a.body
 	if reply.Body == nil {
@@ -73,7 +75,7 @@ func (a *answer) deny(reply *policy.Reply) {
 	connection := strings.Join(a.fields["Connection"], ",")
 	names := make([]string, 0, len(a.fields))
 	for name := range a.fields {
-		if goesToClient(name) && !wire.HasToken([]byte(connection), strings.ToLower(name)) {
+		if goesToClient(name) && name != "Set-Cookie" && !wire.HasToken([]byte(connection), strings.ToLower(name)) {
 			names = append(names, name)
 		}
 	}
@@ -96,7 +98,12 @@ func (a *answer) letIn(learned *policy.Learned, copied policy.Names) {
 			learned.Forward = append(learned.Forward, learn(learned, name, value))
 		}
 	}
-	// A service that renews a session says so here.
+	a.learnCookies(learned)
+}
+
+// learnCookies notes the cookies that the service sets, such as that of a session that it has
+// renewed.
+func (a *answer) learnCookies(learned *policy.Learned) {
 	for _, cookie := range a.fields.Values("Set-Cookie") {
 		learned.Answer = append(learned.Answer, learn(learned, "Set-Cookie", cookie))
 	}

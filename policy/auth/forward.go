@@ -167,7 +167,7 @@ func (f *Forward) Request(r policy.Request, reply *policy.Reply) (answered bool)
 		return true
 	case !a.passes():
 		f.counts[questionDenied].Add(1)
-		a.deny(reply)
+		a.deny(reply, r.Learned())
 		return true
 	}
 	f.counts[questionPassed].Add(1)

@@ -184,11 +184,14 @@ func TestDenied(t *testing.T) {
 	url := raw(t, "HTTP/1.1 302 Found\r\nDate: today\r\nLocation: https://login.test/?rd=x\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nWWW-Authenticate: Bearer\r\n"+
 		"Content-Type: text/html\r\nX-Serai-Reason: no-host\r\nX_Serai_Reason: no-host\r\nX-Forwarded-Host: evil.test\r\nConnection: X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\n"+
 		"Content-Length: 12\r\n\r\n<a>login</a>")
-	reply := &policy.Reply{Values: &wire.Values{}}
-	if !newForward(t, ForwardOptions{URL: url}).Request(ask(), reply) {
+	reply, asked := &policy.Reply{Values: &wire.Values{}}, ask()
+	if !newForward(t, ForwardOptions{URL: url}).Request(asked, reply) {
 		t.Fatal("the request passes")
 	}
-	want := "Content-Type: text/html\r\nLocation: https://login.test/?rd=x\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nWww-Authenticate: Bearer\r\nCache-Control: no-store\r\n"
+	if got := lines(asked.Learned().Answer); got != "Set-Cookie: a=1\r\nSet-Cookie: b=2\r\n" {
+		t.Errorf("the cookies are\n%s", got)
+	}
+	want := "Content-Type: text/html\r\nLocation: https://login.test/?rd=x\r\nWww-Authenticate: Bearer\r\nCache-Control: no-store\r\n"
 	if got := lines(reply.Fields); reply.Status != 302 || reply.Reason != "auth-denied" || string(reply.Body) != "<a>login</a>" || got != want {
 		t.Errorf("%d %s %q with\n%s, want\n%s", reply.Status, reply.Reason, reply.Body, got, want)
 	}

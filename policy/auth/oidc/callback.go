@@ -34,7 +34,7 @@ func (a *asking) callback() (answered bool) {
 		l.shared.forged.Add(1)
 		return a.lost("this login was begun in another browser, or took too long")
 	}
-	a.reply.Fields = append(a.reply.Fields, setCookie(l.attemptName(a.secure, t.key()), "", a.secure, 0))
+	a.keep(setCookie(l.attemptName(a.secure, t.key()), "", a.secure, 0))
 	if !l.shared.use(state, a.now) {
 		return a.lost("this login has come back before")
 	}
@@ -113,7 +113,7 @@ func (a *asking) finish(t *attempt, query url.Values) (answered bool) {
 		return fail("what the provider says of you is too much for a cookie", nil)
 	}
 	l.shared.logins.Add(1)
-	a.reply.Fields = append(a.reply.Fields, l.sessionFields(sealed, &a.cookies, a.secure, a.left(s))...)
+	a.keep(l.sessionFields(sealed, &a.cookies, a.secure, a.left(s))...)
 	// The whole URL, so that no browser finds another host in it.
 	return a.redirect(a.origin + t.Target)
 }

@@ -178,8 +178,7 @@ func (a *asking) session() (*session, error) {
 			return nil, nil
 		}
 		if sealed, ok := l.sealSession(next, a.host); ok {
-			learned := a.Learned()
-			learned.Answer = append(learned.Answer, l.sessionFields(sealed, &a.cookies, a.secure, a.left(next))...)
+			a.keep(l.sessionFields(sealed, &a.cookies, a.secure, a.left(next))...)
 		} else {
 			l.shared.tooLarge.Add(1)
 		}
@@ -265,9 +264,9 @@ func (a *asking) begin() (answered bool) {
 		options = append(options, oauth2.SetAuthURLParam(name, value))
 	}
 	for _, key := range a.cookies.oldest() {
-		a.reply.Fields = append(a.reply.Fields, setCookie(l.attemptName(a.secure, key), "", a.secure, 0))
+		a.keep(setCookie(l.attemptName(a.secure, key), "", a.secure, 0))
 	}
-	a.reply.Fields = append(a.reply.Fields, setCookie(l.attemptName(a.secure, t.key()), l.sealAttempt(t, a.host), a.secure, l.shared.limits.LoginTime))
+	a.keep(setCookie(l.attemptName(a.secure, t.key()), l.sealAttempt(t, a.host), a.secure, l.shared.limits.LoginTime))
 	return a.redirect(l.provider.config(m, t.Redirect).AuthCodeURL(t.State, options...))
 }
 
@@ -281,6 +280,12 @@ func (a *asking) redirect(to string) (answered bool) {
 	a.add("Cache-Control", "no-store")
 	a.add("Referrer-Policy", "no-referrer")
 	return true
+}
+
+// keep has the browser keep cookies, whatever the answer is.
+func (a *asking) keep(cookies ...wire.Field) {
+	learned := a.Learned()
+	learned.Answer = append(learned.Answer, cookies...)
 }
 
 func (a *asking) add(name, value string) {

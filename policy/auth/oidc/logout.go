@@ -46,9 +46,9 @@ func (a *asking) logout() (answered bool) {
 	} else {
 		s = nil
 	}
-	a.reply.Fields = append(a.reply.Fields, l.sessionFields("", &a.cookies, a.secure, 0)...)
+	a.keep(l.sessionFields("", &a.cookies, a.secure, 0)...)
 	for key := range a.cookies.attempts {
-		a.reply.Fields = append(a.reply.Fields, setCookie(l.attemptName(a.secure, key), "", a.secure, 0))
+		a.keep(setCookie(l.attemptName(a.secure, key), "", a.secure, 0))
 	}
 	m, hint := a.tellProvider(s)
 	if m != nil && m.EndSession != "" {
