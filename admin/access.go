@@ -43,6 +43,7 @@ const (
 	wrongCertificate
 	noToken
 	wrongToken
+	unknownTokens
 	denialCount
 )
 
@@ -55,6 +56,7 @@ var denials = [denialCount]struct {
 	wrongCertificate: {http.StatusForbidden, "wrong-certificate", "serai's admin does not know the client's certificate, or it has expired: it wants one that --admin-client-ca-file has signed"},
 	noToken:          {http.StatusUnauthorized, "no-token", "serai's admin wants a token: Authorization: Bearer TOKEN, or in a browser any name with the token as its password; serai's commands send that of --admin-token-file"},
 	wrongToken:       {http.StatusUnauthorized, "wrong-token", "serai's admin does not know this token: it wants one of its --admin-token-file, or of --admin-token-variable"},
+	unknownTokens:    {http.StatusServiceUnavailable, "unknown-tokens", "serai's admin knows no token yet: the Nomad variable of --admin-token-variable has not been read, or it does not exist; serai's log says which"},
 }
 
 // denies returns why a request may not read all, or admits.
@@ -72,6 +74,9 @@ func (c *Access) denies(r *http.Request) denial {
 		token := tokenOf(r)
 		if token == "" {
 			return noToken
+		}
+		if !c.Tokens.known() {
+			return unknownTokens // the client's may be right
 		}
 		if !c.Tokens.has(token) {
 			return wrongToken
@@ -116,8 +121,11 @@ func (a *Admin) admitted(next http.Handler) http.Handler {
 			return
 		default:
 			a.denied[why].Add(1)
-			if denials[why].status == http.StatusUnauthorized {
+			switch denials[why].status {
+			case http.StatusUnauthorized:
 				w.Header()["Www-Authenticate"] = []string{`Bearer realm="serai"`, `Basic realm="serai", charset="UTF-8"`}
+			case http.StatusServiceUnavailable:
+				w.Header().Set("Retry-After", "5")
 			}
 			http.Error(w, denials[why].says, denials[why].status)
 			return
@@ -228,6 +236,9 @@ func ParseTokens(text []byte) (all []string, err error) {
 	}
 	return all, nil
 }
+
+// known reports whether there is any token to compare with.
+func (t *Tokens) known() bool { return t.sums.Load() != nil }
 
 // has reports whether a token is one of them. How long that takes does not tell how much of it
 // is right, nor of which.

@@ -165,7 +165,7 @@ func (a *Admin) followable(of query) http.HandlerFunc {
 			refuse(w, wrong.Error())
 			return
 		}
-		a.stream(w, r, r.URL.Path+"?"+q.Encode(), func() func() []byte {
+		a.stream(w, r, r.URL.Path+"?"+q.Encode(), apiBeat, func() func() []byte {
 			make := of.of(r, values{q})
 			return func() []byte {
 				v, _ := make() // it had no error before

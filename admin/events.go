@@ -113,7 +113,7 @@ func (a *Admin) events(q eventQuery) Events {
 
 // followEvents sends the events that a query selects, and then each new one.
 func (a *Admin) followEvents(w http.ResponseWriter, r *http.Request, q eventQuery) {
-	flush, end, ok := a.begin(w)
+	flush, end, ok := a.begin(w, r)
 	if !ok {
 		return
 	}

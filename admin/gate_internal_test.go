@@ -158,7 +158,7 @@ func TestFollowersShareAnAnswer(t *testing.T) {
 			clients[i] = httptest.NewRecorder()
 			all.Go(func() {
 				a.gate.through(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					a.stream(w, r, "key", func() func() []byte { return makes })
+					a.stream(w, r, "key", apiBeat, func() func() []byte { return makes })
 				})).ServeHTTP(clients[i], httptest.NewRequest("GET", "/", nil).WithContext(ctx))
 			})
 		}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"serai/admin"
+	"serai/internal/history"
 	"serai/router"
 )
 
@@ -132,6 +133,24 @@ func TestSafeHeaders(t *testing.T) {
 		res, _ := n.send(c.method, c.path, c.host)
 		if h := res.Header; h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Cache-Control") != "no-store" || !strings.HasPrefix(h.Get("Content-Type"), c.kind) {
 			t.Errorf("%s %s of %s: headers %v, want %s", c.method, c.path, c.host, h, c.kind)
+		}
+	}
+}
+
+// TestHeadFollowsNothing: HEAD has no body to follow. Its connection is free for the next request, and so is
+// its place among those that follow.
+func TestHeadFollowsNothing(t *testing.T) {
+	n := newNode(t, admin.Options{MaxFollowers: 1, History: history.NewRing(0)}, router.Options{})
+	for _, path := range []string{"/api/v1/events?follow=1", "/api/v1/status?follow=1", "/ui/overview?follow=1"} {
+		res, body := n.send("HEAD", path, "localhost")
+		if res.StatusCode != 200 || res.Header.Get("Content-Type") != "text/event-stream" || body != "" {
+			t.Errorf("HEAD %s answered %d %q", path, res.StatusCode, body)
+		}
+		if status, _ := n.get("/health"); status != 200 {
+			t.Errorf("after HEAD %s: %d", path, status)
+		}
+		if got := strings.TrimSpace(n.metric("serai_admin_followers ")); !strings.HasSuffix(got, " 0") {
+			t.Errorf("after HEAD %s: %s", path, got)
 		}
 	}
 }

@@ -64,7 +64,7 @@ func (d *dashboard) page(name, title string, data query) http.HandlerFunc {
 			}
 		}
 		if follows(r) {
-			d.stream(w, r, r.URL.Path+"?"+q.Encode(), func() func() []byte {
+			d.stream(w, r, r.URL.Path+"?"+q.Encode(), pageBeat, func() func() []byte {
 				part := prepare(d.pages.Part)
 				return func() []byte { return compact(string(part())) }
 			})

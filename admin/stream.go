@@ -28,9 +28,16 @@ const (
 	maxFollowers = 16
 )
 
-// begin begins a stream of server-sent events, and reports whether there was room for it.
-// Then end is to be called.
-func (a *Admin) begin(w http.ResponseWriter) (flush func() error, end func(), ok bool) {
+// What a stream says when nothing has changed: to programs a comment, to our pages an event, since a browser tells
+// a script of no comment, and the page has to notice that nothing comes any more.
+const (
+	apiBeat  = ":\n\n"
+	pageBeat = "event: beat\ndata: -\n\n"
+)
+
+// begin begins a stream of server-sent events, and reports whether there is one: there was room for it, and
+// the client wants more than its head (HEAD, RFC 9110, section 9.3.2). Then end is to be called.
+func (a *Admin) begin(w http.ResponseWriter, r *http.Request) (flush func() error, end func(), ok bool) {
 	if !a.followers.Take(1, int64(a.options.MaxFollowers)) {
 		a.followersRefused.Add(1)
 		w.Header().Set("Retry-After", "10")
@@ -39,13 +46,18 @@ func (a *Admin) begin(w http.ResponseWriter) (flush func() error, end func(), ok
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.WriteHeader(http.StatusOK)
+	if r.Method == http.MethodHead {
+		a.followers.Give(1)
+		return nil, nil, false
+	}
 	return http.NewResponseController(w).Flush, func() { a.followers.Give(1) }, true
 }
 
 // stream sends an answer whenever it has changed, until the client leaves. All who follow the one
-// with this key are sent the same. Prepare returns what makes it when its turn has come.
-func (a *Admin) stream(w http.ResponseWriter, r *http.Request, key string, prepare func() func() []byte) {
-	flush, end, ok := a.begin(w)
+// with this key are sent the same. Prepare returns what makes it when its turn has come, and beat is what is said
+// while nothing changes.
+func (a *Admin) stream(w http.ResponseWriter, r *http.Request, key, beat string, prepare func() func() []byte) {
+	flush, end, ok := a.begin(w, r)
 	if !ok {
 		return
 	}
@@ -61,7 +73,7 @@ func (a *Admin) stream(w http.ResponseWriter, r *http.Request, key string, prepa
 			fmt.Fprintf(w, "data: %s\n\n", text)
 			last, sent = sum, time.Now()
 		case time.Since(sent) > heartbeat:
-			fmt.Fprint(w, ":\n\n")
+			fmt.Fprint(w, beat)
 			sent = time.Now()
 		}
 		err := flush()

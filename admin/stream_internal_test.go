@@ -40,7 +40,7 @@ func TestFollowersAreNotLeftInSilence(t *testing.T) {
 				return []byte{'0' + byte(len(began))}
 			}
 			a.gate.through(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				a.stream(w, r, "key", func() func() []byte { return make })
+				a.stream(w, r, "key", apiBeat, func() func() []byte { return make })
 			})).ServeHTTP(slowClient{httptest.NewRecorder(), c.takes}, httptest.NewRequest("GET", "/", nil).WithContext(ctx))
 			want := c.makes + c.takes + c.pause
 			if got := began[2].Sub(began[1]); got != want {
@@ -48,6 +48,25 @@ func TestFollowersAreNotLeftInSilence(t *testing.T) {
 			}
 			if a.followers.Taken() != 0 {
 				t.Errorf("%s: it still has its place", name)
+			}
+		})
+	}
+}
+
+// TestBeats: a stream of an answer that does not change says so, to a script of a page as an event, since it
+// hears of no comment.
+func TestBeats(t *testing.T) {
+	for _, beat := range []string{apiBeat, pageBeat} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 4*heartbeat)
+			defer cancel()
+			a := &Admin{options: Options{MaxFollowers: 1}, gate: newGate(0, nil)}
+			w := httptest.NewRecorder()
+			a.gate.through(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				a.stream(w, r, "key", beat, func() func() []byte { return func() []byte { return []byte("same") } })
+			})).ServeHTTP(w, httptest.NewRequest("GET", "/", nil).WithContext(ctx))
+			if want := "data: same\n\n" + beat + beat + beat; w.Body.String() != want {
+				t.Errorf("it says %q, want %q", w.Body.String(), want)
 			}
 		})
 	}

@@ -163,7 +163,7 @@ func link(path string, pairs ...string) string {
 	return path + "?" + q.Encode()
 }
 
-func short(s string) string { return s[:min(len(s), 8)] }
+func short(s string) string { return fmt.Sprintf("%.8s", s) }
 
 func when(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") + " UTC" }
 

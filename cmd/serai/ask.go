@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,10 +21,11 @@ type asking struct {
 	JSON bool `name:"json" help:"Print the API's JSON, for programs: docs/api.md. Also -json."`
 }
 
-// askTime bounds an answer that is not followed, and maxAnswer its bytes.
+// askTime bounds an answer that is not followed, and maxAnswer its bytes. maxLine are those of one event.
 const (
 	askTime   = 10 * time.Second
 	maxAnswer = 256 << 20
+	maxLine   = 16 << 20
 )
 
 // get asks for a path of the API. The body is to be closed.
@@ -41,10 +43,61 @@ func (a *asking) get(ctx context.Context, env *environment, path string, q url.V
 	}
 	text, _ := io.ReadAll(io.LimitReader(res.Body, 64<<10))
 	if json.Unmarshal(text, &told) == nil && told.Error != "" {
-		return nil, fmt.Errorf("ask serai at %s: %s", a.Admin, shown(told.Error))
+		if res.StatusCode == http.StatusBadRequest {
+			return nil, a.badQuery(q, told.Error)
+		}
+		return nil, a.forNow(res.StatusCode, fmt.Errorf("ask serai at %s: %s", a.Admin, shown(told.Error)))
 	}
 	res.Body = io.NopCloser(bytes.NewReader(text))
-	return nil, a.refused(res)
+	return nil, a.forNow(res.StatusCode, a.refused(res))
+}
+
+// forNow makes an error one of a serai that is away, where its status says that it is so for now: of its admin,
+// or of a proxy on the way there.
+func (a *asking) forNow(status int, err error) error {
+	switch status {
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return &awayError{err}
+	}
+	return err
+}
+
+// badQuery is a refused query, in the words of the command line: --limit=0, where the API says limit=0.
+func (a *asking) badQuery(q url.Values, says string) error {
+	name := says[:max(0, strings.IndexAny(says, "= "))]
+	if q.Has(name) {
+		return &usageError{&argumentError{errors.New("--" + shown(says))}}
+	}
+	return &usageError{&argumentError{fmt.Errorf("ask serai at %s: %s", a.Admin, shown(says))}}
+}
+
+// isNotAPI says that what has answered is not a serai.
+func (a *asking) isNotAPI(err error) error {
+	return fmt.Errorf("serai at %s sent something that is not an answer of its API: %w; --admin names its admin address", a.Admin, &shownError{err})
+}
+
+// checkAnswer reports what an answer of the API for a path lacks: other programs send JSON, too, of which an
+// empty list would be read.
+func checkAnswer(path string, text []byte) error {
+	want := "items"
+	switch path {
+	case "status":
+		want = "version"
+	case "explain":
+		want = "result"
+	case "certificates":
+		want = "certificates"
+	}
+	var has map[string]json.RawMessage
+	if err := json.Unmarshal(text, &has); errors.As(err, new(*json.UnmarshalTypeError)) {
+		return errors.New("it is not a JSON object")
+	} else if err != nil {
+		return err
+	}
+	if _, ok := has[want]; !ok {
+		return fmt.Errorf("it has no %q", want)
+	}
+	return nil
 }
 
 // ask asks, and prints the answer as it is with --json; else it reads it into v and prints
@@ -58,11 +111,14 @@ func (a *asking) ask(ctx context.Context, env *environment, path string, q url.V
 	}
 	defer body.Close()
 	text, err := io.ReadAll(io.LimitReader(body, maxAnswer))
-	if err == nil {
+	if err != nil {
+		return a.fails(err) // it was cut off, or took too long
+	}
+	if err = checkAnswer(path, text); err == nil {
 		err = json.Unmarshal(text, v)
 	}
 	if err != nil {
-		return fmt.Errorf("serai at %s sent something that is not an answer of its API: %w", a.Admin, &shownError{err})
+		return a.isNotAPI(err)
 	}
 	if a.JSON {
 		_, err := env.stdout.Write(text)
@@ -125,15 +181,21 @@ func (a *asking) read(ctx context.Context, body io.ReadCloser, q url.Values, eac
 	defer context.AfterFunc(ctx, func() { body.Close() })()
 	silent := time.AfterFunc(silence, func() { body.Close() })
 	defer silent.Stop()
-	lines := bufio.NewReaderSize(body, 64<<10)
+	lines := bufio.NewScanner(body)
+	lines.Buffer(make([]byte, 0, 64<<10), maxLine)
+	lines.Split(wholeLines)
 	for {
-		line, err := lines.ReadString('\n')
-		if err != nil {
+		if !lines.Scan() {
+			err := cmp.Or(lines.Err(), io.EOF)
+			if errors.Is(err, bufio.ErrTooLong) {
+				return a.isNotAPI(err)
+			}
 			return &endedError{fmt.Errorf("serai at %s has ended the answer: %w", a.Admin, err)}
 		}
+		line := lines.Text()
 		silent.Reset(silence)
 		if data, ok := strings.CutPrefix(line, "data: "); ok {
-			id, err := each([]byte(strings.TrimSuffix(data, "\n")))
+			id, err := each([]byte(data))
 			if err != nil {
 				return err
 			}
@@ -141,6 +203,14 @@ func (a *asking) read(ctx context.Context, body io.ReadCloser, q url.Values, eac
 			q.Del("limit")
 		}
 	}
+}
+
+// wholeLines splits a stream into lines as bufio.ScanLines does, but leaves out one that was cut off.
+func wholeLines(data []byte, atEOF bool) (int, []byte, error) {
+	if atEOF && bytes.IndexByte(data, '\n') < 0 {
+		return len(data), nil, nil
+	}
+	return bufio.ScanLines(data, atEOF)
 }
 
 // selecting are the flags that select from a list.

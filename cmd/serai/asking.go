@@ -164,7 +164,7 @@ type shownError struct{ error }
 func (e *shownError) Error() string { return shown(e.error.Error()) }
 func (e *shownError) Unwrap() error { return e.error }
 
-// awayError says that nobody has answered.
+// awayError says that nobody has answered, or a serai that can not for now.
 type awayError struct{ error }
 
 func (e *awayError) Unwrap() error { return e.error }

@@ -32,10 +32,13 @@ type certsListCommand struct {
 func (c certsListCommand) Run(ctx context.Context, env *environment) error {
 	var known admin.Certificates
 	print := func(out io.Writer) error { return printCertificates(out, &known, known.WhyNone()) }
-	if c.CertDir == "" {
+	// What the command line says wins against what the environment does.
+	_, dirElsewhere := env.from["cert-dir"]
+	_, adminElsewhere := env.from["admin"]
+	switch {
+	case c.CertDir == "", c.Admin != defaultAdmin && dirElsewhere && !adminElsewhere:
 		return c.ask(ctx, env, "certificates", nil, &known, print)
-	}
-	if c.Admin != defaultAdmin {
+	case c.Admin != defaultAdmin && dirElsewhere == adminElsewhere:
 		return &usageError{errors.New("--cert-dir and --admin can't be used together: list files, or ask a serai")}
 	}
 	store := tls.NewStore()

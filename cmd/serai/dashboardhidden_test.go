@@ -36,3 +36,17 @@ func TestHiddenDashboard(t *testing.T) {
 	browse(t, tab, "the dashboard again", chromedp.WaitVisible("#live.on"))
 	followers("1")
 }
+
+// TestSilentDashboard: a page whose connection is open, and brings nothing any more, as after a machine has
+// slept or behind a network that forgot it, is not live: it says so, and connects again.
+func TestSilentDashboard(t *testing.T) {
+	tab := chromium(t, "127.0.0.1:1")
+	admin := testnet.Address(t)
+	_, address := serveStatic(t, []nomad.Registration{instance(t, "web", "ingress.host=shop.example.org")}, "--admin="+admin)
+	until(t, "an answer of the instance", func() bool { status, _ := get(address, "shop.example.org", "/"); return status == 200 })
+	browse(t, tab, "the routes", chromedp.Navigate("http://"+admin+"/ui/routes"), chromedp.WaitVisible("#live.on"))
+	// The clock of the page goes on by a minute in which it has heard nothing.
+	evaluate(t, tab, `const now = Date.now; let said = []; new MutationObserver(() => said.push(document.getElementById("live").textContent)).observe(document.getElementById("live"), {childList: true, characterData: true, subtree: true}); Date.now = () => now() + 60000; ""`)
+	until(t, "that it is lost, and live again", func() bool { return evaluate(t, tab, `said.join()`) == "connection lost: retrying,live" })
+	until(t, "the one follower", func() bool { return metric(admin, "serai_admin_followers ") == "serai_admin_followers 1\n" })
+}

@@ -28,7 +28,7 @@ type eventsCommand struct {
 func (c *eventsCommand) Run(ctx context.Context, env *environment) error {
 	q := c.query()
 	if since := c.Since; since != "" {
-		if ago, err := time.ParseDuration(since); err == nil {
+		if ago, err := time.ParseDuration(since); err == nil && since != "0" { // which is an ID
 			since = time.Now().Add(-ago).UTC().Format(time.RFC3339)
 		}
 		q.Set("since", since)
@@ -42,6 +42,9 @@ func (c *eventsCommand) Run(ctx context.Context, env *environment) error {
 	if !c.Follow {
 		var all admin.Events
 		return c.ask(ctx, env, "events", q, &all, func(out io.Writer) error {
+			if slices.Contains(all.Items, nil) {
+				return c.isNotAPI(errNull)
+			}
 			for _, e := range all.Items {
 				if _, err := fmt.Fprintln(out, fit(eventLine(e), widthOf(out))); err != nil {
 					return err
@@ -56,7 +59,10 @@ func (c *eventsCommand) Run(ctx context.Context, env *environment) error {
 	return c.follow(ctx, env, "events", q, func(data []byte) (int64, error) {
 		var e history.Event
 		if err := json.Unmarshal(data, &e); err != nil {
-			return 0, fmt.Errorf("serai at %s sends what is not an event: %w", c.Admin, err)
+			return 0, c.isNotAPI(err)
+		}
+		if e.ID == 0 {
+			return 0, c.isNotAPI(errNull)
 		}
 		if c.JSON {
 			_, err := fmt.Fprintf(env.stdout, "%s\n", data)

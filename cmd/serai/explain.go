@@ -32,7 +32,7 @@ func (c *explainCommand) query() (url.Values, error) {
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" {
-		return nil, &usageError{fmt.Errorf("%q is not HOST, HOST/PATH or a URL", c.Request)}
+		return nil, &usageError{&argumentError{fmt.Errorf("%q is not HOST, HOST/PATH or a URL", c.Request)}}
 	}
 	path := u.EscapedPath()
 	if path == "" {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -125,8 +126,15 @@ func (c *instancesCommand) Run(ctx context.Context, env *environment) error {
 	var l admin.List[*admin.Instance]
 	return c.ask(ctx, env, "instances", q, &l, func(out io.Writer) error {
 		t := newTable(out, "SERVICE", "ADDRESS", "ALLOC", "STATE", "SINCE", "IN FLIGHT", "REQUESTS", "WHY")
+		if slices.Contains(l.Items, nil) {
+			return c.isNotAPI(errNull)
+		}
 		for _, i := range l.Items {
-			t.add(i.Namespace+"/"+i.Service, i.Address, short(i.Alloc), i.State, ago(i.Since), fmt.Sprint(i.Inflight), fmt.Sprint(i.Requests), i.Cause)
+			service := "-" // no route uses it
+			if i.Service != "" {
+				service = i.Namespace + "/" + i.Service
+			}
+			t.add(service, i.Address, short(i.Alloc), i.State, ago(i.Since), fmt.Sprint(i.Inflight), fmt.Sprint(i.Requests), i.Cause)
 		}
 		err := t.print(out, c.none(l.Total, "no instance"))
 		more(out, l.Total, l.Next)
@@ -134,8 +142,11 @@ func (c *instancesCommand) Run(ctx context.Context, env *environment) error {
 	})
 }
 
+// errNull is an item of a list that the API never sends.
+var errNull = errors.New("an item of its list is null")
+
 // short is the beginning of an allocation's ID, as Nomad shows it.
-func short(id string) string { return id[:min(8, len(id))] }
+func short(id string) string { return fmt.Sprintf("%.8s", id) }
 
 // ago says how long something has been so.
 func ago(since time.Time) string {

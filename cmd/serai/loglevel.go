@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -35,7 +36,7 @@ func (c logLevelCommand) Run(ctx context.Context, env *environment) error {
 	switch {
 	case res.StatusCode == http.StatusBadRequest && c.Level != "":
 		answer, _ := io.ReadAll(io.LimitReader(res.Body, 4096))
-		return &usageError{errors.New(shown(strings.TrimSpace(string(answer))))}
+		return &usageError{&argumentError{errors.New(shown(strings.TrimSpace(string(answer))))}}
 	case res.StatusCode != http.StatusOK:
 		return c.refused(res)
 	}
@@ -43,7 +44,11 @@ func (c logLevelCommand) Run(ctx context.Context, env *environment) error {
 	if err != nil {
 		return c.fails(err)
 	}
-	_, err = fmt.Fprintln(env.stdout, shown(strings.TrimSpace(string(answer))))
+	var level slog.Level
+	if err := level.UnmarshalText(bytes.TrimSpace(answer)); err != nil {
+		return fmt.Errorf("serai at %s sent something that is not a level: %.40q; --admin names its admin address", c.Admin, answer)
+	}
+	_, err = fmt.Fprintln(env.stdout, level)
 	return err
 }
 

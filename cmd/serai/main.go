@@ -73,6 +73,8 @@ type commands struct {
 type environment struct {
 	getenv         func(string) string
 	stdout, stderr io.Writer
+	// from are the flags that something else than the command line gives.
+	from origins
 }
 
 // usageError is a command line, environment or config file that makes no
@@ -80,6 +82,12 @@ type environment struct {
 type usageError struct{ error }
 
 func (e *usageError) Unwrap() error { return e.error }
+
+// argumentError is about an argument of the command line, which it quotes: no flag or variable that is set
+// elsewhere has to do with it.
+type argumentError struct{ error }
+
+func (e *argumentError) Unwrap() error { return e.error }
 
 // errNone ends a command that was answered, by nothing. What there is to say it has printed; a
 // script sees it by the exit code.
@@ -121,7 +129,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return &usageError{err}
 	}
 	parsed.BindTo(ctx, (*context.Context)(nil))
-	return c.from.name(parsed.Run(&environment{getenv: getenv, stdout: stdout, stderr: stderr}))
+	return c.from.name(parsed.Run(&environment{getenv: getenv, stdout: stdout, stderr: stderr, from: c.from}))
 }
 
 // complain tells why the program ends, as the log is written, also when the

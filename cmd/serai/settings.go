@@ -37,7 +37,7 @@ func (o origins) name(err error) error {
 	text := o.words(err.Error())
 	named := text != err.Error()
 	var usage *usageError
-	if !named && errors.As(err, &usage) {
+	if !named && errors.As(err, &usage) && !errors.As(err, new(*argumentError)) {
 		text += " (set elsewhere than on the command line: " + strings.Join(slices.Sorted(maps.Values(o)), ", ") + ")"
 	}
 	return &namedError{err, text}

@@ -23,7 +23,7 @@ type topCommand struct {
 // Run prints the busiest routes again and again. A serai that has answered once may be away for
 // a while: it is asked again.
 func (c *topCommand) Run(ctx context.Context, env *environment) error {
-	clears := widthOf(env.stdout) > 0 && !c.Once && !c.JSON
+	clears := widthOf(env.stdout) > 0 && env.getenv("TERM") != "dumb" && !c.Once && !c.JSON
 	for begun := false; ; {
 		limit := c.Limit
 		if rows := heightOf(env.stdout); clears && rows > 0 {

@@ -3,7 +3,10 @@
 "use strict";
 (() => {
 	const content = document.getElementById("content"), live = document.getElementById("live");
-	let source, timer;
+	let source, timer, heard;
+	// serai says something every 15 seconds. A connection that a network or a sleeping machine has lost stays open
+	// without it, and nothing tells a browser.
+	const silence = 45000;
 
 	function tell(kind, text) {
 		live.className = "live " + kind;
@@ -33,7 +36,10 @@
 		const q = new URLSearchParams(location.search);
 		q.set("follow", "1");
 		source = new EventSource(location.pathname + "?" + q);
+		heard = Date.now();
+		source.addEventListener("beat", () => { heard = Date.now(); });
 		source.onmessage = m => {
+			heard = Date.now();
 			const t = document.createElement("template");
 			t.innerHTML = JSON.parse(m.data);
 			children(content, t.content);
@@ -44,6 +50,12 @@
 			if (source.readyState === EventSource.CLOSED) timer = setTimeout(follow, 5000);
 		};
 	}
+
+	setInterval(() => {
+		if (!source || source.readyState === EventSource.CLOSED || Date.now() - heard < silence) return;
+		tell("off", "connection lost: retrying");
+		follow();
+	}, 5000);
 
 	// A search is applied while it is typed; without this script the button does it.
 	for (const form of document.querySelectorAll("form[role=search]")) {
