@@ -76,7 +76,7 @@ func (x *Exchange) outcome(f *failure) upstream.Outcome {
 	o := upstream.Outcome{FirstByte: x.serviceTime, Status: x.Status}
 	switch {
 	case f == nil:
-		if x.Reason == ReasonUpstreamCut.Code() {
+		if x.Reason == ReasonUpstreamCut.Code() && !x.excused {
 			o.Failure = x.Reason
 		}
 	case f.blame:
