@@ -70,7 +70,9 @@ func (x *Exchange) plainBody(status int, reason, detail string) (contentType str
 
 // Refusal is the answer to bytes that are not a valid request. The engine sends it and
 // frames the body. Where tells people which line has the error. A client of gRPC or
-// gRPC-Web, as far as the head could be read, gets an answer that it understands.
+// gRPC-Web, as far as the head could be read, gets an answer that it understands. A cache
+// must keep none, like all others of serai: whoever sends a malformed field through it would
+// replace the page of others.
 func (x *Exchange) Refusal(e *wire.Error, where string) (h *wire.ResponseHead, body []byte) {
 	defer func() {
 		if string(x.Head.Method) != "HEAD" {
@@ -89,7 +91,7 @@ func (x *Exchange) Refusal(e *wire.Error, where string) (h *wire.ResponseHead, b
 	body = []byte(strconv.Itoa(e.Status) + " " + e.Detail + where + " (" + e.Code + ")\n")
 	return &wire.ResponseHead{
 		Status: e.Status, Minor: 1, Framing: wire.Length, Size: int64(len(body)),
-		Fields: []wire.Field{field("Content-Type", "text/plain; charset=utf-8"), field("X-Serai-Reason", e.Code)},
+		Fields: []wire.Field{field("Content-Type", "text/plain; charset=utf-8"), field("X-Serai-Reason", e.Code), field("Cache-Control", "no-store")},
 	}, body
 }
 

@@ -18,7 +18,7 @@ type failing struct {
 }
 
 func (f *failing) RoundTrip(_ *upstream.Request, a *upstream.Answer) *upstream.Failure {
-	a.FirstByte, f.firstByte = f.firstByte, 0
+	a.FirstByte, a.ServiceTime, f.firstByte = f.firstByte, f.firstByte, 0
 	return &upstream.Failure{Kind: upstream.FailedConnect, Processing: upstream.NotSent, Err: io.EOF}
 }
 

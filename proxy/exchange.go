@@ -63,7 +63,9 @@ type Exchange struct {
 	Queued, Connected, FirstByte time.Duration
 	// Gathered is the time spent waiting for a small request body.
 	Gathered time.Duration
-	Upgraded bool
+	// serviceTime is the part of FirstByte that the instance took.
+	serviceTime time.Duration
+	Upgraded    bool
 	// grpc is the gRPC status of the answer plus one; 0 when there is none.
 	grpc uint8
 
@@ -230,7 +232,7 @@ func (x *Exchange) Reset() {
 	x.Client, x.Route, x.Member = netip.Addr{}, nil, nil
 	x.Status, x.Reason, x.Check, x.Retries = 0, "", false, 0
 	x.BytesIn, x.BytesOut = 0, 0
-	x.Queued, x.Connected, x.FirstByte, x.Gathered, x.Upgraded = 0, 0, 0, 0, false
+	x.Queued, x.Connected, x.FirstByte, x.Gathered, x.serviceTime, x.Upgraded = 0, 0, 0, 0, 0, false
 	x.grpc = 0
 	x.waiting.Clear()
 	if x.sized.Load() {

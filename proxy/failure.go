@@ -73,6 +73,7 @@ func (x *Exchange) explain(failed *upstream.Failure) *failure {
 	case upstream.FailedCaller:
 		f.detail = errClientGone.Error()
 	case upstream.FailedClosed:
+		f.blame = !x.upload.keptWaiting()
 		if errors.Is(failed.Err, upstream.ErrReset) { // not the connection
 			f.detail = failed.Err.Error()
 		}

@@ -73,10 +73,10 @@ func (x *Exchange) endPick(o upstream.Outcome) {
 
 // outcome is what an attempt shows about its instance.
 func (x *Exchange) outcome(f *failure) upstream.Outcome {
-	o := upstream.Outcome{FirstByte: x.FirstByte, Status: x.Status}
+	o := upstream.Outcome{FirstByte: x.serviceTime, Status: x.Status}
 	switch {
 	case f == nil:
-		if x.Reason == ReasonUpstreamCut.Code() {
+		if x.Reason == ReasonUpstreamCut.Code() && !x.excused {
 			o.Failure = x.Reason
 		}
 	case f.blame:
@@ -121,7 +121,7 @@ func (p *Proxy) attempt(x *Exchange, m *upstream.Member) *failure {
 	}
 	failed := m.Endpoint.Transport().RoundTrip(request, a)
 	x.Now = a.Now
-	x.FirstByte = a.FirstByte // not the one of an attempt before
+	x.FirstByte, x.serviceTime = a.FirstByte, a.ServiceTime // not those of an attempt before
 	if a.Connected > 0 {
 		x.Connected = a.Connected
 	}

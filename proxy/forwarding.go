@@ -22,6 +22,7 @@ type forwarding struct {
 	logged        bool     // Options.Log was called
 	observed      bool     // the route's statistics count the request as in flight
 	picked        bool     // the request has a place at Member
+	excused       bool     // the instance has cut its answer off after the client kept it waiting
 	repeats       int      // attempts that the retries tag and the budget limit
 	hops          int      // how often the request has passed a serai before
 	via           string   // the name that serai gives itself in Via, empty for none
@@ -51,7 +52,7 @@ type forwarding struct {
 func (f *forwarding) reset() {
 	f.trusted, f.proto, f.takesTrailers = nil, 0, false
 	f.clientHidden = false
-	f.logged, f.observed, f.picked = false, false, false
+	f.logged, f.observed, f.picked, f.excused = false, false, false, false
 	f.tried, f.repeats, f.hops = upstream.Tried{}, 0, 0
 	f.identified, f.requestID, f.unsendable = false, [16]byte{}, ""
 	f.upload, f.calling, f.answer.Stream = upload{}, caller{}, nil

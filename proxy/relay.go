@@ -32,6 +32,7 @@ func (p *Proxy) relay(x *Exchange) (whole bool) {
 	pipe := p.pipe(x, framing, size)
 	defer pipe.Close()
 	idle := p.answerIdle(x)
+	taken := takings{began: x.Now}
 	for {
 		if !body.Ready() && !body.Done() {
 			if err := x.relayFlush(); err != nil {
@@ -40,14 +41,17 @@ func (p *Proxy) relay(x *Exchange) (whole bool) {
 			}
 			now := time.Now()
 			x.waiting.Set(now)
+			taken.asks(now)
 			body.ReadWithin(now, idle)
 		}
 		data, n, err := pull(body, pipe)
+		taken.got()
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
 			if x.holdStream(body) {
+				x.excused = taken.keptWaiting()
 				x.cut(ReasonUpstreamCut)
 			} else {
 				x.cut(ReasonClientGone)

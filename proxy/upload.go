@@ -25,7 +25,10 @@ type upload struct {
 	streams  bool        // the rest may be pulled by another goroutine
 	consumed atomic.Bool // some of the rest was pulled, or cannot be pulled any more: see rewind
 
-	bytes int64 // bytes that have come; counted by the transport until the attempt is over
+	// Counted by the transport until the attempt is over: the bytes that have come, and how
+	// long it has waited for more.
+	bytes  int64
+	waited time.Duration
 }
 
 var (
@@ -101,7 +104,9 @@ func (u *upload) Next() ([]byte, error) {
 		return nil, io.EOF
 	}
 	u.consumed.Store(true)
+	began := time.Now()
 	data, err := u.body.Next()
+	u.waited += time.Since(began)
 	return data, u.count(len(data), err)
 }
 
@@ -154,7 +159,9 @@ func (u *upload) Plain() bool {
 // Pull moves the next bytes into a pipe.
 func (u *upload) Pull(p *socket.Pipe) (int, error) {
 	u.consumed.Store(true)
+	began := time.Now()
 	n, err := u.body.(upstream.Spliced).Pull(p)
+	u.waited += time.Since(began)
 	return n, u.count(n, err)
 }
 

@@ -117,6 +117,9 @@ func TestStatusDecides(t *testing.T) {
 			if ready := e.State() == upstream.Ready; ready != c.good {
 				t.Errorf("ready: %v, because %q", ready, e.Status().Cause)
 			}
+			if name == "a head without end" && !strings.Contains(e.Status().Cause, "head-too-large") {
+				t.Errorf("the cause is %q", e.Status().Cause)
+			}
 		})
 	}
 }

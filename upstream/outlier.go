@@ -14,8 +14,8 @@ import (
 // Outcome is how a request ended on an instance, as far as it says something about the
 // instance.
 type Outcome struct {
-	// FirstByte is the time from sending the request to the first byte of the
-	// answer; 0 when there was none.
+	// FirstByte is the time that the instance took for the first byte of its answer, once
+	// it had the request; 0 when there was none.
 	FirstByte time.Duration
 	// Status is the answer's status, 0 when there was none.
 	Status int

@@ -242,7 +242,11 @@ func (k *Check) exchange(c *socket.Conn, host string) (status int, err error) {
 				n, err = h.ParseResponse(c.Buffered(), []byte("GET"), wire.DefaultLimits())
 			}
 		}
-		if err != nil {
+		switch err {
+		case nil:
+		case wire.ErrBufferFull:
+			return 0, wire.ErrHeadLarge
+		default:
 			return 0, err
 		}
 		if h.Status >= 200 {

@@ -137,9 +137,10 @@ type Answer struct {
 	Stream Stream
 	// Now is when the transport last returned from a wait. Connected is the time of the
 	// connect, 0 for none; FirstByte the time from sending the request to the first
-	// byte of an answer, 0 for none.
-	Now                  time.Time
-	Connected, FirstByte time.Duration
+	// byte of an answer, 0 for none. ServiceTime is the part of it that the instance took,
+	// without the time in which more of the request's body came.
+	Now                               time.Time
+	Connected, FirstByte, ServiceTime time.Duration
 }
 
 // Stream carries one request and its answer. Other goroutines may call Interrupt and

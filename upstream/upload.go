@@ -99,6 +99,18 @@ func (u *Upload) LastProgress() time.Time {
 	return u.last.Time()
 }
 
+// ServiceTime returns how long the instance took for an answer whose first byte came at
+// now. That counts from the last part of the body that came for it, or from sent, when the
+// head was sent: the time before is the client's. It is never 0.
+func (u *Upload) ServiceTime(sent, now time.Time) time.Duration {
+	if u != nil {
+		if last := u.last.Time(); last.After(sent) {
+			sent = last
+		}
+	}
+	return max(now.Sub(sent), 1)
+}
+
 // Err returns why the body was not sent completely: its own error, or ErrNoMore. It is
 // nil as long as that is still possible.
 func (u *Upload) Err() error {

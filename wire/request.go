@@ -155,6 +155,7 @@ func (h *RequestHead) interpret(l Limits) error {
 		named     options
 		upgrade   []byte
 		upgrading bool
+		closing   bool
 	)
 	h.KeepAlive = h.Minor == 1
 	for i := range h.Fields {
@@ -172,12 +173,9 @@ func (h *RequestHead) interpret(l Limits) error {
 			if err := named.add(field.Value, l.Fields); err != nil {
 				return err
 			}
-			switch {
-			case HasToken(field.Value, "close"):
-				h.KeepAlive = false
-			case h.Minor == 0 && HasToken(field.Value, "keep-alive"):
-				h.KeepAlive = true
-			}
+			// RFC 9112 section 9.3: close comes before keep-alive, also in another field.
+			closing = closing || HasToken(field.Value, "close")
+			h.KeepAlive = !closing && (h.KeepAlive || HasToken(field.Value, "keep-alive"))
 			upgrading = upgrading || HasToken(field.Value, "upgrade")
 		case Upgrade:
 			upgrade = field.Value

@@ -85,6 +85,7 @@ func (h *ResponseHead) parseLine(buf []byte) (int, error) {
 func (h *ResponseHead) interpret(method []byte, l Limits) (err error) {
 	var f framing
 	var named options
+	closing := false
 	h.KeepAlive = h.Minor == 1
 	for i := range h.Fields {
 		field := &h.Fields[i]
@@ -97,12 +98,8 @@ func (h *ResponseHead) interpret(method []byte, l Limits) (err error) {
 			if err := named.add(field.Value, l.Fields); err != nil {
 				return err
 			}
-			switch {
-			case HasToken(field.Value, "close"):
-				h.KeepAlive = false
-			case h.Minor == 0 && HasToken(field.Value, "keep-alive"):
-				h.KeepAlive = true
-			}
+			closing = closing || HasToken(field.Value, "close")
+			h.KeepAlive = !closing && (h.KeepAlive || HasToken(field.Value, "keep-alive"))
 		}
 	}
 	if err == nil {

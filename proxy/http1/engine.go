@@ -105,7 +105,7 @@ func (e *Engine) Plaintext(first [5]byte) []byte {
 	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "PATCH", "DELET":
 		e := proxy.ReasonPlainHTTP.Refusal()
 		body := fmt.Sprintf("%d %s (%s)\n", e.Status, e.Detail, e.Code)
-		return fmt.Appendf(nil, "HTTP/1.1 %d Bad Request\r\nX-Serai-Reason: %s\r\nContent-Type: text/plain\r\n"+
+		return fmt.Appendf(nil, "HTTP/1.1 %d Bad Request\r\nX-Serai-Reason: %s\r\nContent-Type: text/plain\r\nCache-Control: no-store\r\n"+
 			"Connection: close\r\nContent-Length: %d\r\n\r\n%s", e.Status, e.Code, len(body), body)
 	}
 	return nil

@@ -340,6 +340,9 @@ func TestRefusedRequests(t *testing.T) {
 			if res.StatusCode != c.status || reason == "" || !res.Close {
 				t.Errorf("answer %s, reason %q, close %v, body %q; want %d and a close", res.Status, reason, res.Close, body, c.status)
 			}
+			if kept := res.Header.Get("Cache-Control"); kept != "no-store" {
+				t.Errorf("a cache may keep it: %q", kept)
+			}
 			p.ended()
 		})
 	}

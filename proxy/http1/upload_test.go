@@ -115,3 +115,25 @@ func TestWaitForABodyIsNotTheInstances(t *testing.T) {
 		return fmt.Errorf("the body was waited for in vain, for %v", waited)
 	})
 }
+
+// TestWaitForAStreamIsNotTheInstances: neither is the time in which more of a body comes that
+// is sent on as it comes. Otherwise one slow upload would keep requests away from its instance
+// for a minute.
+func TestWaitForAStreamIsNotTheInstances(t *testing.T) {
+	latency := make(chan time.Duration, 1)
+	k, o := web(t, settings{proxy: proxy.Options{Log: func(x *proxy.Exchange) { latency <- x.Member.Endpoint.Status().Latency }}})
+	c := k.dial()
+	c.send("POST / HTTP/1.1", "Host: web.example.org", "Transfer-Encoding: chunked", "", "4", "some")
+	p := o.next()
+	p.head()
+	p.read("4\r\nsome\r\n")
+	time.Sleep(200 * time.Millisecond)
+	rest := time.Now()
+	c.send("0", "")
+	p.read("0\r\n\r\n")
+	p.send("HTTP/1.1 200 OK", "Content-Length: 1", "Connection: close", "", "x")
+	c.status("POST", 200, "")
+	if of, whole := <-latency, time.Since(rest); of == 0 || of > whole {
+		t.Errorf("the instance is said to have taken %v, and had only %v", of, whole)
+	}
+}

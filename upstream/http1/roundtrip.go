@@ -38,6 +38,7 @@ func (c *conn) roundTrip(r *upstream.Request, a *upstream.Answer) *upstream.Fail
 		if err = c.Request(r.Scratch, body, c.reused); err == nil {
 			a.Now = time.Now()
 			a.FirstByte = a.Now.Sub(sent)
+			a.ServiceTime = a.FirstByte
 		}
 	} else if err = c.WriteBoth(r.Scratch, body); err == nil {
 		c.stream(r)
@@ -103,7 +104,7 @@ func (c *conn) awaitHead(r *upstream.Request, a *upstream.Answer, sent time.Time
 			return err
 		}
 		if a.Now = time.Now(); a.FirstByte == 0 {
-			a.FirstByte = a.Now.Sub(sent)
+			a.FirstByte, a.ServiceTime = a.Now.Sub(sent), c.upload.ServiceTime(sent, a.Now)
 		}
 	}
 }

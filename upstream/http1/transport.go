@@ -35,7 +35,7 @@ func New(e *upstream.Endpoint, k upstream.Keeping) upstream.Transport {
 // RoundTrip sends a request and waits for the head of its final answer. If idle
 // connections turn out to be closed, it tries others.
 func (t *Transport) RoundTrip(r *upstream.Request, a *upstream.Answer) *upstream.Failure {
-	a.Stream, a.Now, a.Connected, a.FirstByte = nil, r.Now, 0, 0
+	a.Stream, a.Now, a.Connected, a.FirstByte, a.ServiceTime = nil, r.Now, 0, 0, 0
 	for {
 		c, f := t.connect(r, a)
 		if f != nil {

@@ -333,6 +333,51 @@ func TestEarlyAnswer(t *testing.T) {
 	})
 }
 
+// TestServiceTime: the time in which a body comes is the client's, all other time is the
+// instance's.
+func TestServiceTime(t *testing.T) {
+	const pause = 50 * time.Millisecond
+	for name, early := range map[string]bool{"after the body": false, "within it": true} {
+		t.Run(name, func(t *testing.T) {
+			begun := make(chan struct{}, 1)
+			h := func(w http.ResponseWriter, r *http.Request) {
+				io.ReadFull(r.Body, make([]byte, len("some")))
+				begun <- struct{}{}
+				if early {
+					http.NewResponseController(w).EnableFullDuplex()
+				} else {
+					io.ReadAll(r.Body)
+				}
+				time.Sleep(pause)
+				w.WriteHeader(204)
+			}
+			over(t, h, func(t *testing.T, e *upstream.Endpoint) {
+				b := newRest("some")
+				if !early {
+					go func() {
+						<-begun
+						time.Sleep(pause)
+						close(b.pieces)
+					}()
+				}
+				var a upstream.Answer
+				if f := e.Transport().RoundTrip(streamed(request(&asking{}, "POST", "/"), b), &a); f != nil {
+					t.Fatal(f)
+				}
+				a.Stream.End(true)
+				if early {
+					<-begun
+				} else if client := a.FirstByte - a.ServiceTime; client < pause {
+					t.Errorf("of %v to the first byte %v are the client's, which paused for %v", a.FirstByte, client, pause)
+				}
+				if a.ServiceTime < pause {
+					t.Errorf("of %v to the first byte %v are the instance's, which paused for %v", a.FirstByte, a.ServiceTime, pause)
+				}
+			})
+		})
+	}
+}
+
 // TestPanic: the panic of a body is the caller's to tell.
 func TestPanic(t *testing.T) {
 	h := func(w http.ResponseWriter, r *http.Request) { io.ReadAll(r.Body) }

@@ -62,7 +62,7 @@ func (s *stream) awaitHead(r *upstream.Request, a *upstream.Answer, sent time.Ti
 			return err
 		}
 		if now = a.Now; a.FirstByte == 0 {
-			a.FirstByte = max(a.Now.Sub(sent), 1)
+			a.FirstByte, a.ServiceTime = max(a.Now.Sub(sent), 1), s.sent().ServiceTime(sent, a.Now)
 		}
 		if a.Head.Status >= 200 {
 			return nil

@@ -62,7 +62,7 @@ const mostMoves = 3
 // RoundTrip sends a request and waits for the head of its final answer. If the instance
 // ends a connection without beginning the request, RoundTrip sends it over another one.
 func (t *Transport) RoundTrip(r *upstream.Request, a *upstream.Answer) *upstream.Failure {
-	a.Stream, a.Now, a.Connected, a.FirstByte = nil, r.Now, 0, 0
+	a.Stream, a.Now, a.Connected, a.FirstByte, a.ServiceTime = nil, r.Now, 0, 0, 0
 	tunnel := wantsTunnel(r.Head)
 	r.Scratch = appendHead(append(r.Scratch[:0], http2.NoTable), r.Head, t.scheme, tunnel)
 	for moves := 0; ; moves++ {

@@ -1,0 +1,92 @@
+package http1_test
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"testing"
+	"time"
+
+	"serai/upstream"
+)
+
+// TestSlowClientsAreNotTheInstancesFault: an instance that gives a client up, which sends or
+// takes too slowly, is not to blame as one is that fails by itself.
+func TestSlowClientsAreNotTheInstancesFault(t *testing.T) {
+	const pause = 1200 * time.Millisecond
+	upload := func(t *testing.T, k *stack, o *origin, pause time.Duration) {
+		c := k.dial()
+		c.send("POST / HTTP/1.1", "Host: web.example.org", "Transfer-Encoding: chunked", "", "4", "some")
+		p := o.next()
+		p.head()
+		p.read("4\r\nsome\r\n")
+		time.Sleep(pause)
+		p.Close()
+		c.status("POST", 502, "upstream-closed")
+	}
+	for name, c := range map[string]struct {
+		play   func(t *testing.T, k *stack, o *origin)
+		blamed bool
+	}{
+		"closes at once":   {func(t *testing.T, k *stack, o *origin) { upload(t, k, o, 0) }, true},
+		"waits for a body": {func(t *testing.T, k *stack, o *origin) { upload(t, k, o, pause) }, false},
+		"has the whole body": {func(t *testing.T, k *stack, o *origin) {
+			c := k.dial()
+			c.send("POST / HTTP/1.1", "Host: web.example.org", "Transfer-Encoding: chunked", "", "4", "some")
+			p := o.next()
+			p.head()
+			p.read("4\r\nsome\r\n")
+			time.Sleep(pause)
+			c.send("0", "")
+			p.read("0\r\n\r\n")
+			p.Close()
+			c.status("POST", 502, "upstream-closed")
+		}, true},
+		"cuts its answer off": {func(t *testing.T, k *stack, o *origin) {
+			c := k.dial()
+			c.send("GET / HTTP/1.1", "Host: web.example.org", "")
+			p := o.next()
+			p.head()
+			p.send("HTTP/1.1 200 OK", "Content-Length: 10", "", "some")
+			p.Close()
+			io.Copy(io.Discard, c.r)
+		}, true},
+		"is silent, and cuts its answer off": {func(t *testing.T, k *stack, o *origin) {
+			c := k.dial()
+			c.send("GET / HTTP/1.1", "Host: web.example.org", "")
+			p := o.next()
+			p.head()
+			p.send("HTTP/1.1 200 OK", "Content-Length: 10", "", "some")
+			time.Sleep(pause)
+			p.Close()
+			io.Copy(io.Discard, c.r)
+		}, true},
+		"waits for a reader": {func(t *testing.T, k *stack, o *origin) {
+			const size = 256 << 20 // more than sockets hold
+			c := k.dial()
+			c.send("GET / HTTP/1.1", "Host: web.example.org", "")
+			p := o.next()
+			p.head()
+			var answering sync.WaitGroup
+			answering.Go(func() {
+				fmt.Fprintf(p.Conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", size)
+				p.SetWriteDeadline(time.Now().Add(pause))
+				io.CopyN(p.Conn, zeros{}, size)
+				p.Close()
+			})
+			answering.Wait()
+			io.Copy(io.Discard, c.r)
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k, o := web(t, settings{registry: upstream.RegistryOptions{EjectAfter: 1}})
+			c.play(t, k, o)
+			until(t, "the end of the request", func() bool { return k.proxy.Inflight() == 0 })
+			// The only instance is never ejected, but it is counted that it would have been.
+			if blamed := k.registry.Ejections().Suppressed > 0; blamed != c.blamed {
+				t.Errorf("the instance was blamed: %v, want %v", blamed, c.blamed)
+			}
+		})
+	}
+}
