@@ -27,12 +27,14 @@ type Instance struct {
 	Routes []string `json:"routes"`
 	State  string   `json:"state"`
 	// Since is when the state began, Cause why the instance is not ready.
-	Since    time.Time `json:"since"`
-	Cause    string    `json:"cause,omitempty"`
-	Inflight int       `json:"inflight"`
-	Idle     int       `json:"idle_connections"`
-	Requests uint64    `json:"requests"`
-	Failures uint64    `json:"failed_connects"`
+	Since time.Time `json:"since"`
+	Cause string    `json:"cause,omitempty"`
+	// Unfit says why it takes no requests whatever its state, as its source knows.
+	Unfit    string `json:"unfit,omitempty"`
+	Inflight int    `json:"inflight"`
+	Idle     int    `json:"idle_connections"`
+	Requests uint64 `json:"requests"`
+	Failures uint64 `json:"failed_connects"`
 	// LatencyMS is the moving average of the time to the first byte.
 	LatencyMS float64 `json:"latency_ms"`
 	// Problem is why the last connect failed, until one succeeds.
@@ -62,7 +64,7 @@ func (a *Admin) serveInstances(w http.ResponseWriter, r *http.Request) {
 type instance struct {
 	endpoint                            *upstream.Endpoint
 	namespace, service, id, alloc, node string
-	address                             string
+	address, unfit                      string
 	routes                              []string
 }
 
@@ -124,7 +126,7 @@ func newListing(table *router.Table) *listing {
 			key := identity{m.Endpoint, r.Namespace, r.Service, m.ID}
 			i := byIdentity[key]
 			if i == nil {
-				i = &instance{m.Endpoint, r.Namespace, r.Service, m.ID, m.Alloc, m.Node, m.Endpoint.Target().Address, nil}
+				i = &instance{m.Endpoint, r.Namespace, r.Service, m.ID, m.Alloc, m.Node, m.Endpoint.Target().Address, m.Unfit, nil}
 				byIdentity[key], l.used[m.Endpoint] = i, struct{}{}
 				l.list = append(l.list, i)
 			}
@@ -160,7 +162,7 @@ func sortInstances(list []*instance) {
 // describe looks at the instance's state.
 func (i *instance) describe() *Instance {
 	d := newInstance(i.endpoint.Status())
-	d.Namespace, d.Service, d.ID, d.Alloc, d.Node, d.Routes = i.namespace, i.service, i.id, i.alloc, i.node, i.routes
+	d.Namespace, d.Service, d.ID, d.Alloc, d.Node, d.Routes, d.Unfit = i.namespace, i.service, i.id, i.alloc, i.node, i.routes, i.unfit
 	return d
 }
 

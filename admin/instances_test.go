@@ -3,6 +3,7 @@ package admin_test
 import (
 	"fmt"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -62,6 +63,31 @@ func TestInstances(t *testing.T) {
 	if n.read("/instances?service=third", &all); all[0].Requests != 1 || all[0].LatencyMS <= 0 || all[0].LatencyMS > 3 {
 		t.Errorf("a request that took 3 ms: %+v", all[0])
 	}
+}
+
+// TestUnfitInstance: an instance whose source says that it takes no requests is told as such,
+// although it accepts connections.
+func TestUnfitInstance(t *testing.T) {
+	n := newNode(t, admin.Options{}, router.Options{})
+	instance := &discovery.Instance{Address: "10.0.0.1", Port: 80, Tags: []string{"ingress.host=web.example.org"}}
+	told := func(want string) {
+		t.Helper()
+		var all []admin.Instance
+		if n.read("/instances", &all); len(all) != 1 || all[0].Unfit != want {
+			t.Errorf("/instances has %+v, want unfit %q", all, want)
+		}
+		for _, page := range []string{"/ui/instances", "/ui/route?host=web.example.org"} {
+			if _, text := n.get(page); strings.Contains(text, "takes no requests: maintenance") != (want != "") {
+				t.Errorf("%s, unfit %q: %s", page, want, text)
+			}
+		}
+	}
+	n.set("web", instance)
+	told("")
+	out := *instance
+	out.Unfit = "maintenance in Consul"
+	n.set("web", &out)
+	told(out.Unfit)
 }
 
 // port makes instances of an address on which something listens, or nothing.

@@ -189,7 +189,7 @@ func (d *dashboard) route(_ *http.Request, q values) (any, error) {
 		one := routed{RouteTraffic: RouteTraffic{describe(r, words), trafficOf(r.Stats, rates)}}
 		for i, m := range r.Pool.Members() {
 			instance := newInstance(m.Endpoint.Status())
-			instance.Alloc = m.Alloc
+			instance.Alloc, instance.Unfit = m.Alloc, m.Unfit
 			one.Pool = append(one.Pool, pooled{instance, m.Weight, one.Members[i].Canary})
 		}
 		v.Routes = append(v.Routes, one)
