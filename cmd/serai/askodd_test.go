@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -170,6 +173,32 @@ func TestCertsOfTheCommandLine(t *testing.T) {
 	} {
 		if r := seraiProgram(t, c.env, append([]string{"certs", "list"}, c.args...)...); !strings.Contains(r.out+r.err, c.want) {
 			t.Errorf("%v %v: %d %q %q, want %q", c.env, c.args, r.status, r.out, r.err, c.want)
+		}
+	}
+}
+
+// TestFullDisk: a command whose output was not taken fails. An empty file would say that nothing
+// is refused.
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	admin := testnet.Address(t)
+	serveStatic(t, []nomad.Registration{instance(t, "web", "ingress.host=shop.example.org")}, "--admin="+admin)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range append(askingArgs, []string{"status", "-json"}, []string{"version"}, []string{"man"}, []string{"completion", "bash"}) {
+		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+		if err != nil {
+			t.Skip(err)
+		}
+		var said bytes.Buffer
+		c := exec.Command(self, args...)
+		c.Env, c.Stdout, c.Stderr = []string{asMain + "=1", "SERAI_ADMIN=" + admin}, full, &said
+		c.Run()
+		full.Close()
+		if c.ProcessState.ExitCode() != 1 || !strings.Contains(said.String(), "no space left on device") {
+			t.Errorf("%v ends with %d and says %q", args, c.ProcessState.ExitCode(), said.String())
 		}
 	}
 }

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 )
@@ -30,6 +33,30 @@ func TestHelpTellsDefaults(t *testing.T) {
 	for _, want := range []string{"--max-head is SERAI_MAX_HEAD and max_head", "--namespaces=NAME,... "} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the help has no %q", want)
+		}
+	}
+}
+
+// TestHelpInAPager: who has read enough of the help leaves the pager, which is no error to be told of.
+func TestHelpInAPager(t *testing.T) {
+	t.Parallel()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"serve", "--help"}, {"serve", "-h"}, {"help", "serve"}, {"check", "--help"}, {"man"}} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		var said bytes.Buffer
+		c := exec.Command(self, args...)
+		c.Env, c.Stdout, c.Stderr = []string{asMain + "=1"}, w, &said
+		c.Run() // ends by the signal, as other commands do
+		w.Close()
+		if said.Len() > 0 {
+			t.Errorf("%v says %q", args, said.String())
 		}
 	}
 }

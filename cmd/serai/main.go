@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,7 +18,8 @@ import (
 )
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "serve" {
+	// Whoever reads the help in a pager, and leaves it, is told of no broken pipe.
+	if len(os.Args) > 1 && os.Args[1] == "serve" && !slices.Contains(os.Args, "--help") && !slices.Contains(os.Args, "-h") {
 		holdSignals()
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -129,7 +131,17 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return &usageError{err}
 	}
 	parsed.BindTo(ctx, (*context.Context)(nil))
-	return c.from.name(parsed.Run(&environment{getenv: getenv, stdout: stdout, stderr: stderr, from: c.from}))
+	env := &environment{getenv: getenv, stdout: stdout, stderr: stderr, from: c.from}
+	switch parsed.Selected().Name {
+	case "serve", "dev", "hello": // which go on whoever reads
+		return c.from.name(parsed.Run(env))
+	}
+	print := &printed{Writer: stdout}
+	env.stdout = print
+	if err = parsed.Run(env); err == nil || errors.Is(err, errNone) {
+		err = cmp.Or(print.wrong, err)
+	}
+	return c.from.name(err)
 }
 
 // complain tells why the program ends, as the log is written, also when the

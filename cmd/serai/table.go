@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +12,19 @@ import (
 
 	"golang.org/x/sys/unix"
 )
+
+// printed is the output of a command, which ends with an error where not all of it was taken: on a full
+// disk a list that is empty would say that there is nothing.
+type printed struct {
+	io.Writer
+	wrong error // the first one; nil for none
+}
+
+func (p *printed) Write(b []byte) (int, error) {
+	n, err := p.Writer.Write(b)
+	p.wrong = cmp.Or(p.wrong, err)
+	return n, err
+}
 
 // table prints lines with aligned columns, cut to the width of the terminal. What it prints is
 // foreign, so nothing in it moves the cursor: see shown.
@@ -86,6 +100,9 @@ func widthOf(out io.Writer) int  { return int(sizeOf(out).Col) }
 func heightOf(out io.Writer) int { return int(sizeOf(out).Row) }
 
 func sizeOf(out io.Writer) unix.Winsize {
+	if p, ok := out.(*printed); ok {
+		out = p.Writer
+	}
 	f, ok := out.(*os.File)
 	if !ok {
 		return unix.Winsize{}
