@@ -104,6 +104,10 @@ func (u *upload) Next() ([]byte, error) {
 		return nil, io.EOF
 	}
 	u.consumed.Store(true)
+	if u.body.Ready() {
+		data, err := u.body.Next()
+		return data, u.count(len(data), err)
+	}
 	began := time.Now()
 	data, err := u.body.Next()
 	u.waited += time.Since(began)
