@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"serai/nomad"
 	"serai/policy/auth/oidc/oidctest"
@@ -52,7 +53,13 @@ func loginBlock(t *testing.T, name string, p *oidctest.Provider, keys string, mo
 
 func loginConfig(t *testing.T, p *oidctest.Provider, more string) string {
 	t.Helper()
-	return configOf(t, loginBlock(t, "corp", p, secretFile(t, "keys", newCookieKey()), more))
+	keys := secretFile(t, "keys", newCookieKey())
+	// What was written just before the start is read anew, and the login made anew with it.
+	old := time.Now().Add(-time.Minute)
+	if err := os.Chtimes(keys, old, old); err != nil {
+		t.Fatal(err)
+	}
+	return configOf(t, loginBlock(t, "corp", p, keys, more))
 }
 
 // serveLogins runs serai with a guarded instance, its provider, and a client for it.
