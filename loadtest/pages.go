@@ -1,18 +1,15 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"serai/hello"
 	"serai/nomad"
 )
 
@@ -145,25 +142,24 @@ func (a *arena) fetch(ctx context.Context, path string) bool {
 		return false
 	}
 	defer res.Body.Close()
-	_, err = io.Copy(io.Discard, bufio.NewReader(res.Body))
+	_, err = io.Copy(io.Discard, res.Body)
 	return err == nil && res.StatusCode == http.StatusOK
 }
 
 // registerMany registers services of so many instances each, which are ready but get no
 // requests, and waits until serai has probed all of them.
 func (a *arena) registerMany(services, instances int) error {
-	ready, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := serveReady(a.ctx)
 	if err != nil {
 		return err
 	}
-	go hello.Serve(a.ctx, ready, hello.Options{Name: "ready"})
 	var regs []nomad.Registration
 	for i := range services {
 		// A namespace may have 10,000 claims, and there is one service more.
-		name, namespace := fmt.Sprintf("service-%d", i), fmt.Sprintf("tenant-%d", i%2)
+		namespace := fmt.Sprintf("tenant-%d", i%2)
 		a.sim.CreateNamespace(namespace)
 		for j := range instances {
-			r := registration(name, fmt.Sprintf("%08x-%04x-4000-8000-000000000000", i, j), ready.Addr().String(), tags(name))
+			r := numbered(i, j, address)
 			r.Namespace = namespace
 			regs = append(regs, r)
 		}

@@ -135,20 +135,31 @@ func (c *scaleCommand) Run(ctx context.Context) error {
 }
 
 // serveInstances starts what all instances are.
-func (f *flock) serveInstances() error {
-	ready, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	f.instances = ready.Addr().String()
-	go hello.Serve(f.ctx, ready, hello.Options{Name: "ready"})
-	return nil
+func (f *flock) serveInstances() (err error) {
+	f.instances, err = serveReady(f.ctx)
+	return err
 }
 
 func (f *flock) registration(service, instance int) nomad.Registration {
+	return numbered(service, instance, f.instances)
+}
+
+// serveReady starts one process of all instances that are there without getting requests, and
+// returns its address.
+func serveReady(ctx context.Context) (address string, err error) {
+	ready, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	go hello.Serve(ctx, ready, hello.Options{Name: "ready"})
+	return ready.Addr().String(), nil
+}
+
+// numbered is an instance of service-N at an address.
+func numbered(service, instance int, address string) nomad.Registration {
 	name := fmt.Sprintf("service-%d", service)
 	alloc := fmt.Sprintf("%08x-%04x-4000-8000-000000000000", service, instance)
-	return registration(name, alloc, f.instances, []string{"ingress.host=" + name + ".loadtest"})
+	return registration(name, alloc, address, tags(name))
 }
 
 // follow starts one watcher with a client of its own.
