@@ -18,7 +18,7 @@ import (
 func answer(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	w.Write(append(marshal(v, ""), '\n'))
+	w.Write(append(marshal(v), '\n'))
 }
 
 // serve answers with what of returns, when its turn has come and there is room for it. An error is
@@ -28,7 +28,7 @@ func (a *Admin) serve(w http.ResponseWriter, r *http.Request, of func() (any, er
 	text, ok := admit(a.gate, w, r, func() (text []byte, _ int64) {
 		var v any
 		if v, wrong = of(); wrong == nil {
-			text = append(marshal(v, ""), '\n')
+			text = append(marshal(v), '\n')
 		}
 		return text, int64(cap(text))
 	})
@@ -66,44 +66,80 @@ func serveList[T any](a *Admin, w http.ResponseWriter, r *http.Request, of func(
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	buf := make([]byte, 0, 2*pieceBytes)
+	piece := newIndented("  ")
+	piece.Grow(2 * pieceBytes)
 	separator := "[\n  "
-	var p pace.Pace
-	for v := range list {
-		p.Step()
-		buf = append(append(buf, separator...), marshal(v, "  ")...)
+	for v := range paced(list) {
+		piece.WriteString(separator)
+		piece.add(v)
 		separator = ",\n  "
-		if len(buf) < pieceBytes {
+		if piece.Len() < pieceBytes {
 			continue
 		}
 		t.leave() // nobody else waits for this client
-		if _, err := w.Write(buf); err != nil || !t.enter(r.Context()) {
+		if _, err := w.Write(piece.Bytes()); err != nil || !t.enter(r.Context()) {
 			return
 		}
-		buf = buf[:0]
+		piece.Reset()
 	}
 	t.leave()
 	if separator[0] == '[' {
-		buf = append(buf, "[]\n"...)
+		piece.WriteString("[]\n")
 	} else {
-		buf = append(buf, "\n]\n"...)
+		piece.WriteString("\n]\n")
 	}
-	w.Write(buf)
+	w.Write(piece.Bytes())
+}
+
+// paced gives the processor up now and then while a list is gone through.
+func paced[T any](list iter.Seq[T]) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		var p pace.Pace
+		for v := range list {
+			if p.Step(); !yield(v) {
+				return
+			}
+		}
+	}
+}
+
+// jsonText is JSON that is written piece by piece into one buffer.
+type jsonText struct {
+	bytes.Buffer
+	encoder *json.Encoder
+}
+
+// newText begins one whose values are written in one line each.
+func newText() *jsonText {
+	t := new(jsonText)
+	t.encoder = json.NewEncoder(&t.Buffer)
+	return t
+}
+
+// newIndented begins one whose values are readable: each of their lines but the first begins with prefix.
+func newIndented(prefix string) *jsonText {
+	t := newText()
+	t.encoder.SetEscapeHTML(false)
+	t.encoder.SetIndent(prefix, "  ")
+	return t
+}
+
+// add writes a value.
+func (t *jsonText) add(v any) {
+	if err := t.encoder.Encode(v); err != nil { // our types cannot fail
+		fmt.Fprintf(t, "%q\n", err.Error())
+	}
+	t.Truncate(t.Len() - 1) // the end of the line
 }
 
 // marshal returns v as readable, indented JSON.
-func marshal(v any, prefix string) []byte {
-	if list, ok := v.(itemized); ok && prefix == "" {
+func marshal(v any) []byte {
+	if list, ok := v.(itemized); ok {
 		return list.marshal()
 	}
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	e.SetIndent(prefix, "  ")
-	if err := e.Encode(v); err != nil { // our types cannot fail
-		return fmt.Appendf(nil, "%q", err.Error())
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+	t := newIndented("")
+	t.add(v)
+	return t.Bytes()
 }
 
 // compact returns v as JSON in one line.
@@ -111,11 +147,9 @@ func compact(v any) []byte {
 	if list, ok := v.(itemized); ok {
 		return list.compact()
 	}
-	text, err := json.Marshal(v)
-	if err != nil { // our types cannot fail
-		return fmt.Appendf(nil, "%q", err.Error())
-	}
-	return text
+	t := newText()
+	t.add(v)
+	return t.Bytes()
 }
 
 // refuse answers 400 and says what is wrong.

@@ -3,6 +3,7 @@ package admin
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"net/http"
 	"strconv"
 
@@ -42,33 +43,40 @@ type itemized interface {
 
 // marshal returns the same as package json would, but gives the processor up now and then.
 func (l List[T]) marshal() []byte {
-	text := []byte("{\n  \"items\": [")
+	t := newIndented("    ")
+	t.WriteString("{\n  \"items\": [")
 	var p pace.Pace
 	for i := range l.Items {
 		if i > 0 {
-			text = append(text, ',')
+			t.WriteByte(',')
 		}
-		text = append(append(text, "\n    "...), marshal(l.Items[i], "    ")...)
+		t.WriteString("\n    ")
+		t.add(l.Items[i])
 		p.Step()
 	}
 	if len(l.Items) > 0 {
-		text = append(text, "\n  "...)
+		t.WriteString("\n  ")
 	}
-	return append(append(text, "],"...), marshal(l.rest(), "")[1:]...)
+	t.WriteString("],")
+	t.Write(marshal(l.rest())[1:])
+	return t.Bytes()
 }
 
 // compact returns it in one line.
 func (l List[T]) compact() []byte {
-	text := []byte(`{"items":[`)
+	t := newText()
+	t.WriteString(`{"items":[`)
 	var p pace.Pace
 	for i := range l.Items {
 		if i > 0 {
-			text = append(text, ',')
+			t.WriteByte(',')
 		}
-		text = append(text, compact(l.Items[i])...)
+		t.add(l.Items[i])
 		p.Step()
 	}
-	return append(append(text, "],"...), compact(l.rest())[1:]...)
+	t.WriteString("],")
+	t.Write(compact(l.rest())[1:])
+	return t.Bytes()
 }
 
 // rest is a List without its items.
@@ -111,16 +119,20 @@ func (q values) number(name string, absent, least, most int) (int, error) {
 }
 
 // pageOf returns the part of all that w asks for, each made by describe.
-func pageOf[T, U any](all []T, w window, describe func(T) U) List[U] {
-	from := min(w.offset, len(all))
-	to := min(from+cmp.Or(w.limit, defaultItems), len(all))
-	l := List[U]{Items: make([]U, 0, to-from), Total: len(all), Offset: from}
-	var p pace.Pace
-	for _, v := range all[from:to] {
-		l.Items = append(l.Items, describe(v))
-		p.Step()
+func pageOf[T, U any](all iter.Seq[T], w window, describe func(T) U) List[U] {
+	limit := cmp.Or(w.limit, defaultItems)
+	l := List[U]{Items: []U{}}
+	for v := range all {
+		if l.Total >= w.offset && l.Total-w.offset < limit {
+			if cap(l.Items) == 0 {
+				l.Items = make([]U, 0, limit)
+			}
+			l.Items = append(l.Items, describe(v))
+		}
+		l.Total++
 	}
-	if to < len(all) {
+	l.Offset = min(w.offset, l.Total)
+	if to := l.Offset + limit; to < l.Total {
 		l.Next = to
 	}
 	return l

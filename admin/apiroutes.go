@@ -34,9 +34,6 @@ func trafficOf(s *router.Stats, rates map[*router.Stats]Rate) Traffic {
 
 // matching reports whether one of the texts contains what ?q= says, in any case.
 func matching(q string, texts ...string) bool {
-	if q == "" {
-		return true
-	}
 	return slices.ContainsFunc(texts, func(s string) bool { return strings.Contains(strings.ToLower(s), q) })
 }
 
@@ -79,7 +76,7 @@ func routesAs[T any](a *Admin, q values, describe func(*router.Route, Traffic) T
 	default:
 		return List[T]{}, errors.New("sort must be host, rate, errors or latency")
 	}
-	return pageOf(selected, w, func(r *router.Route) T { return describe(r, trafficOf(r.Stats, rates)) }), nil
+	return pageOf(paced(slices.Values(selected)), w, func(r *router.Route) T { return describe(r, trafficOf(r.Stats, rates)) }), nil
 }
 
 // selectRoutes returns the routes that a query selects, sorted by host.
@@ -93,7 +90,7 @@ func (a *Admin) selectRoutes(q values) []*router.Route {
 	var p pace.Pace
 	for _, r := range all {
 		if p.Step(); s.takes(r.Namespace, r.Service) && (host == "" || host == r.Host) && (!q.Has("route") || q.Get("route") == r.Name) &&
-			(!q.Has("path") || q.Get("path") == r.Path) && matching(text, r.Host+r.Path, r.Service, r.Namespace) {
+			(!q.Has("path") || q.Get("path") == r.Path) && (text == "" || matching(text, r.Host+r.Path, r.Service, r.Namespace)) {
 			chosen = append(chosen, r)
 		}
 	}
@@ -116,14 +113,13 @@ func (a *Admin) instancesOf(q values) (List[*Instance], error) {
 	if err != nil {
 		return List[*Instance]{}, err
 	}
-	var p pace.Pace
-	var all []*instance
-	for i := range a.instances(selected(q.Values)) {
-		if p.Step(); (state == "" || state == i.endpoint.State().String()) && matching(text, i.service, i.namespace, i.address, i.alloc, i.node) {
-			all = append(all, i)
+	page := pageOf(func(yield func(*instance) bool) {
+		for i := range paced(a.instances(selected(q.Values))) {
+			if (state == "" || state == i.endpoint.State().String()) && (text == "" || matching(text, i.service, i.namespace, i.address, i.alloc, i.node)) && !yield(i) {
+				return
+			}
 		}
-	}
-	page := pageOf(all, w, (*instance).describe)
+	}, w, (*instance).describe)
 	if state != "" { // one that has changed since it was selected is not listed with another state
 		page.Items = slices.DeleteFunc(page.Items, func(i *Instance) bool { return i.State != state })
 	}
@@ -149,9 +145,9 @@ func (a *Admin) rejectionsOf(q values) (List[router.Rejection], error) {
 	var p pace.Pace
 	all := slices.DeleteFunc(a.options.Router.Current().Rejections(), func(r router.Rejection) bool {
 		p.Step()
-		return !s.takes(r.Namespace, r.Service) || !matching(text, r.Namespace+"/"+r.Service, r.Job, r.Tag, r.Why, strings.Join(r.Hosts, " "))
+		return !s.takes(r.Namespace, r.Service) || text != "" && !matching(text, r.Namespace+"/"+r.Service, r.Job, r.Tag, r.Why, strings.Join(r.Hosts, " "))
 	})
-	return pageOf(all, w, func(r router.Rejection) router.Rejection { return r }), nil
+	return pageOf(paced(slices.Values(all)), w, func(r router.Rejection) router.Rejection { return r }), nil
 }
 
 func (a *Admin) apiCertificates() query {

@@ -41,29 +41,14 @@ type tally struct {
 // collectEndpoints collects the instances of the current table. A service that is no
 // longer in it has no series. Of the services that have been called, most have their own.
 func collectEndpoints(out chan<- prometheus.Metric, table *router.Table, registry *upstream.Registry, most int) {
-	byService := make(map[owner]*tally)
+	byService := tallies(table)
 	all := registry.All()
-	used := make(map[*upstream.Endpoint]bool, len(all))
+	used := make(map[*upstream.Endpoint]bool)
 	var p pace.Pace
-	for _, r := range table.Routes() {
-		p.Step()
-		o := owner{label(r.Namespace), label(r.Service)}
-		t := byService[o]
-		if t == nil {
-			t = &tally{}
-			byService[o] = t
-		}
-		t.called = t.called || r.Stats.Called()
-		if r.Pool.SharesMembers(t.last) {
-			continue // as the routes of a service usually do
-		}
-		t.last = r.Pool
-		for _, m := range r.Pool.Members() {
-			if !slices.Contains(t.seen, m.Endpoint) {
-				t.seen = append(t.seen, m.Endpoint)
-				t.states[m.Endpoint.State()]++
-				used[m.Endpoint] = true
-			}
+	for _, t := range byService {
+		for _, e := range t.seen {
+			p.Step()
+			used[e] = true
 		}
 	}
 	var rest states
@@ -79,7 +64,7 @@ func collectEndpoints(out chan<- prometheus.Metric, table *router.Table, registr
 	}) {
 		t := byService[o]
 		if !t.called {
-			if t.states[upstream.Probing]+t.states[upstream.Ejected] == 0 || quiet == maxQuiet {
+			if quiet == maxQuiet {
 				rest.add(&t.states)
 				continue
 			}
@@ -91,6 +76,49 @@ func collectEndpoints(out chan<- prometheus.Metric, table *router.Table, registr
 		tellStates(out, o, &t.states)
 	}
 	tellStates(out, owner{}, &rest)
+}
+
+// tallies counts the instances of each service that has been called, or has an instance that is not ready. Of a large
+// cluster these are few, and the others cost no memory.
+func tallies(table *router.Table) map[owner]*tally {
+	byService := make(map[owner]*tally)
+	var p pace.Pace
+	for _, r := range table.Routes() {
+		if p.Step(); r.Stats.Called() || slices.ContainsFunc(r.Pool.Members(), notReady) {
+			o := ownerOf(r)
+			t := byService[o]
+			if t == nil {
+				t = &tally{}
+				byService[o] = t
+			}
+			t.called = t.called || r.Stats.Called()
+		}
+	}
+	if len(byService) == 0 {
+		return byService
+	}
+	for _, r := range table.Routes() {
+		p.Step()
+		t := byService[ownerOf(r)]
+		if t == nil || r.Pool.SharesMembers(t.last) {
+			continue // the routes of a service usually share them
+		}
+		t.last = r.Pool
+		for _, m := range r.Pool.Members() {
+			if !slices.Contains(t.seen, m.Endpoint) {
+				t.seen = append(t.seen, m.Endpoint)
+				t.states[m.Endpoint.State()]++
+			}
+		}
+	}
+	return byService
+}
+
+func ownerOf(r *router.Route) owner { return owner{label(r.Namespace), label(r.Service)} }
+
+func notReady(m *upstream.Member) bool {
+	s := m.Endpoint.State()
+	return s == upstream.Probing || s == upstream.Ejected
 }
 
 // stateLabels are in the order in which the library sorts them.

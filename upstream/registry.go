@@ -4,6 +4,8 @@ import (
 	"context"
 	"hash/fnv"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +24,7 @@ type Registry struct {
 
 	mu        sync.Mutex
 	endpoints map[Target]*Endpoint
+	all       []*Endpoint        // these, once asked for; nil when one has come or gone since, never modified
 	probed    map[Target]*probed // by their key
 	rates     map[job]*jobRate
 	checked   map[site]*checked
@@ -78,15 +81,15 @@ func (r *Registry) closeIdle(before time.Time) {
 	}
 }
 
-// All returns every endpoint that a table names, in no order.
+// All returns every endpoint that a table names, in no order. Nobody modifies the list: all who ask get the same
+// until an endpoint comes or goes.
 func (r *Registry) All() []*Endpoint {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	all := make([]*Endpoint, 0, len(r.endpoints))
-	for _, e := range r.endpoints {
-		all = append(all, e)
+	if r.all == nil {
+		r.all = slices.AppendSeq(make([]*Endpoint, 0, len(r.endpoints)), maps.Values(r.endpoints))
 	}
-	return all
+	return r.all
 }
 
 // Acquire returns the Endpoint of t, making it when it is new. Each Acquire
@@ -103,7 +106,7 @@ func (r *Registry) AcquireFor(t Target, service string) *Endpoint {
 		e.transport = r.options.Transport(e, Keeping{Timeout: r.options.IdleTimeout, Most: r.options.MaxIdle})
 		e.since.Set(time.Now())
 		r.link(e)
-		r.endpoints[t] = e
+		r.endpoints[t], r.all = e, nil
 		r.prober.ask(e, false)
 	}
 	e.refs++
@@ -118,6 +121,7 @@ func (r *Registry) Release(e *Endpoint) {
 	last := e.refs == 0
 	if last {
 		delete(r.endpoints, e.target)
+		r.all = nil
 		r.unlink(e)
 	}
 	r.mu.Unlock()
