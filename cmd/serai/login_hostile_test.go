@@ -387,6 +387,24 @@ func TestManyTabs(t *testing.T) {
 	}
 }
 
+// TestCookiesOfLoginsAreKept: whatever page is asked for, the cookie of its login is one that
+// browsers keep (RFC 6265bis section 5.6), and leads back to it.
+func TestCookiesOfLoginsAreKept(t *testing.T) {
+	t.Parallel()
+	_, p, h := serveLogins(t)
+	for _, target := range []string{"/?" + strings.Repeat("a&", 511), "/?" + strings.Repeat("&", 1022), "/" + strings.Repeat("&", 1023), "/" + strings.Repeat("x", 1023)} {
+		b := newBrowser(t, p, h)
+		a := request(t, h, "GET", target, "X-Forwarded-Proto: https", "Sec-Fetch-Mode: navigate")
+		cookie, _, _ := strings.Cut(a.fields.Get("Set-Cookie"), ";")
+		if a.status != 302 || cookie == "" || len(cookie)-len("=") > 4096 {
+			t.Errorf("%.10s...: answered %d with a cookie of %d bytes", target, a.status, len(cookie))
+		}
+		if a := b.visit(target, "ann"); a.body != "for id-ann" || b.at() != "https://"+authHost+target {
+			t.Errorf("%.10s...: %d, led back to %s", target, a.status, b.at())
+		}
+	}
+}
+
 // TestFloodOfCallbacks: callbacks that were not begun here cost the provider nothing; those
 // that were, no more than the limits say, and others are served meanwhile.
 func TestFloodOfCallbacks(t *testing.T) {

@@ -342,6 +342,35 @@ func TestStaleSessionsEnd(t *testing.T) {
 	})
 }
 
+// TestStaleSessionBeginsAnew: where the provider answers, but not to the refresh token, a
+// browser that opens a page may log in again when its session has been stale for too long.
+func TestStaleSessionBeginsAnew(t *testing.T) {
+	t.Parallel()
+	i := newGuardedInstance(t)
+	p := oidctest.New(t, callbackURL)
+	_, address := serveStatic(t, []nomad.Registration{i.registration("ingress.auth=corp")},
+		loginConfig(t, p, "    scopes = [\"offline_access\"]\n    renew = \"1s\"\n    stale = \"1s\"\n"), behindProxy)
+	b := newBrowser(t, p, webClients(t, address)["HTTP/1"])
+	b.visit("/", "ann")
+	p.Fail("/oauth/token", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(500) })
+	until(t, "the end of the session", func() bool { return b.xhr("/").status == 503 })
+	a := b.send(b.navigation("GET", "https://"+authHost+"/page", nil))
+	login := a.fields.Get("Location")
+	if a.status != 302 || !strings.HasPrefix(login, p.URL+"/") {
+		t.Fatalf("a page is answered %d %s, to %q", a.status, a.fields.Get("X-Serai-Reason"), login)
+	}
+	p.Fail("/oauth/token", nil)
+	page := b.follow("GET", login, nil)
+	id := formID.FindStringSubmatch(page.body)
+	if id == nil {
+		t.Fatalf("the provider shows no login: %d %s", page.status, page.body)
+	}
+	a = b.follow("POST", p.URL+"/login/username", url.Values{"id": {id[1]}, "username": {"ann"}, "password": {oidctest.Password}})
+	if a.body != "for id-ann" || b.at() != "https://"+authHost+"/page" {
+		t.Errorf("after the login: %d %s at %s", a.status, a.body, b.at())
+	}
+}
+
 // TestSessionsEnd: without a refresh token they end when they would be renewed, and at their
 // lifetime in any case.
 func TestSessionsEnd(t *testing.T) {

@@ -5,7 +5,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
+	"encoding/json/v2"
 	"fmt"
 	"strings"
 	"time"
@@ -61,8 +61,11 @@ func validState(s string) bool {
 	return len(s) == stateLength && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") == ""
 }
 
+// sealAttempt seals an attempt for a host. Version 2 of the package writes &, < and > as one
+// byte: with the six of version 1, a query of many parameters made a cookie that browsers do
+// not keep.
 func (l *Login) sealAttempt(a *attempt, host string) string {
-	text, _ := json.Marshal(a) // strings and a number: it never fails
+	text, _ := json.Marshal(a) // strings of ASCII and a number: it never fails
 	return l.o.Keys().seal(text, l.bound(forAttempt, host))
 }
 

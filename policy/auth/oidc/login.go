@@ -124,9 +124,11 @@ func (l *Login) Request(r policy.Request, reply *policy.Reply) (answered bool) {
 	case err == errGone:
 		reply.Status = 0
 		return true
-	case err != nil:
+	case err != nil && !a.navigates():
 		return a.unable(err)
 	case s == nil:
+		// Also where the provider only cannot renew the session: some answer 500 to a refresh
+		// token that they cannot use any more, each time, and a new login mends that.
 		return a.begin()
 	case !s.in(l.o.Groups):
 		return a.refuse(403, policy.ErrAuthDenied.Code, "you are logged in, and in none of the groups that may come in here; to log out: "+l.o.LogoutPath)
