@@ -40,7 +40,7 @@ func TestAskingCommands(t *testing.T) {
 		{"status", []string{"state         ready", "routes        1 for 1 hosts", "listener      http:"}},
 		{"routes", []string{"HOST AND PATH", "shop.example.org/  default/web", "1/1"}},
 		{"routes shop", []string{"shop.example.org/"}},
-		{"routes nothing", []string{"no route: see serai rejections"}},
+		{"routes nothing", []string{"no route: serai rejections says what is refused, serai events what has gone"}},
 		{"instances --service=web", []string{"ADDRESS", "ready"}},
 		{"rejections", []string{"why      ", "instead  ", "ingress.striip=/x"}},
 		{"events", []string{"route-claimed", "started", "rejected"}},

@@ -51,7 +51,7 @@ func (c *routesCommand) Run(ctx context.Context, env *environment) error {
 	q.Set("sort", c.Sort)
 	var l admin.List[admin.RouteTraffic]
 	return c.ask(ctx, env, "routes", q, &l, func(out io.Writer) error {
-		err := routeTable(out, l.Items).print(out, c.none(l.Total, "no route: see serai rejections"))
+		err := routeTable(out, l.Items).print(out, c.none(l.Total, "no route: serai rejections says what is refused, serai events what has gone"))
 		more(out, l.Total, l.Next)
 		return err
 	})

@@ -36,7 +36,7 @@ func (c *topCommand) Run(ctx context.Context, env *environment) error {
 				fmt.Fprint(out, "\x1b[H\x1b[2J")
 			}
 			fmt.Fprintf(out, "%s  %d routes, by %s\n", time.Now().Format(time.TimeOnly), l.Total, c.Sort)
-			return routeTable(out, l.Items).print(out, "no route: see serai rejections")
+			return routeTable(out, l.Items).print(out, "no route: serai rejections says what is refused, serai events what has gone")
 		})
 		switch {
 		case ctx.Err() != nil:
