@@ -34,6 +34,9 @@ func trafficOf(s *router.Stats, rates map[*router.Stats]Rate) Traffic {
 
 // matching reports whether one of the texts contains what ?q= says, in any case.
 func matching(q string, texts ...string) bool {
+	if q == "" {
+		return true
+	}
 	return slices.ContainsFunc(texts, func(s string) bool { return strings.Contains(strings.ToLower(s), q) })
 }
 
@@ -90,7 +93,7 @@ func (a *Admin) selectRoutes(q values) []*router.Route {
 	var p pace.Pace
 	for _, r := range all {
 		if p.Step(); s.takes(r.Namespace, r.Service) && (host == "" || host == r.Host) && (!q.Has("route") || q.Get("route") == r.Name) &&
-			(!q.Has("path") || q.Get("path") == r.Path) && (text == "" || matching(text, r.Host+r.Path, r.Service, r.Namespace)) {
+			(!q.Has("path") || q.Get("path") == r.Path) && matching(text, r.Host+r.Path, r.Service, r.Namespace) {
 			chosen = append(chosen, r)
 		}
 	}
@@ -115,7 +118,7 @@ func (a *Admin) instancesOf(q values) (List[*Instance], error) {
 	}
 	page := pageOf(func(yield func(*instance) bool) {
 		for i := range paced(a.instances(selected(q.Values))) {
-			if (state == "" || state == i.endpoint.State().String()) && (text == "" || matching(text, i.service, i.namespace, i.address, i.alloc, i.node)) && !yield(i) {
+			if (state == "" || state == i.endpoint.State().String()) && matching(text, i.service, i.namespace, i.address, i.alloc, i.node) && !yield(i) {
 				return
 			}
 		}
@@ -145,7 +148,7 @@ func (a *Admin) rejectionsOf(q values) (List[router.Rejection], error) {
 	var p pace.Pace
 	all := slices.DeleteFunc(a.options.Router.Current().Rejections(), func(r router.Rejection) bool {
 		p.Step()
-		return !s.takes(r.Namespace, r.Service) || text != "" && !matching(text, r.Namespace+"/"+r.Service, r.Job, r.Tag, r.Why, strings.Join(r.Hosts, " "))
+		return !s.takes(r.Namespace, r.Service) || !matching(text, r.Namespace+"/"+r.Service, r.Job, r.Tag, r.Why, strings.Join(r.Hosts, " "))
 	})
 	return pageOf(paced(slices.Values(all)), w, func(r router.Rejection) router.Rejection { return r }), nil
 }

@@ -326,15 +326,21 @@ func TestProviderAway(t *testing.T) {
 	all.Wait()
 }
 
-// TestStaleSessionsEnd: a session that the provider could not renew for too long ends.
-func TestStaleSessionsEnd(t *testing.T) {
-	t.Parallel()
+// soonStale logs ann in, whose session is renewed each second, and stale a second later.
+func soonStale(t *testing.T) (*oidctest.Provider, *browser) {
 	i := newGuardedInstance(t)
 	p := oidctest.New(t, callbackURL)
 	_, address := serveStatic(t, []nomad.Registration{i.registration("ingress.auth=corp")},
 		loginConfig(t, p, "    scopes = [\"offline_access\"]\n    renew = \"1s\"\n    stale = \"1s\"\n"), behindProxy)
 	b := newBrowser(t, p, webClients(t, address)["HTTP/1"])
 	b.visit("/", "ann")
+	return p, b
+}
+
+// TestStaleSessionsEnd: a session that the provider could not renew for too long ends.
+func TestStaleSessionsEnd(t *testing.T) {
+	t.Parallel()
+	p, b := soonStale(t)
 	p.Fail("*", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(500) })
 	until(t, "the end of the session", func() bool {
 		a := b.xhr("/")
@@ -346,12 +352,7 @@ func TestStaleSessionsEnd(t *testing.T) {
 // browser that opens a page may log in again when its session has been stale for too long.
 func TestStaleSessionBeginsAnew(t *testing.T) {
 	t.Parallel()
-	i := newGuardedInstance(t)
-	p := oidctest.New(t, callbackURL)
-	_, address := serveStatic(t, []nomad.Registration{i.registration("ingress.auth=corp")},
-		loginConfig(t, p, "    scopes = [\"offline_access\"]\n    renew = \"1s\"\n    stale = \"1s\"\n"), behindProxy)
-	b := newBrowser(t, p, webClients(t, address)["HTTP/1"])
-	b.visit("/", "ann")
+	p, b := soonStale(t)
 	p.Fail("/oauth/token", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(500) })
 	until(t, "the end of the session", func() bool { return b.xhr("/").status == 503 })
 	a := b.send(b.navigation("GET", "https://"+authHost+"/page", nil))
