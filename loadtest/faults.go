@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -42,7 +43,7 @@ func (c *faultsCommand) Run(ctx context.Context) error {
 	}
 	defer end()
 	var results []result
-	broken := 0
+	var broken []string
 	for _, s := range list {
 		if !wanted(c.Only, s.name) || ctx.Err() != nil {
 			continue
@@ -65,7 +66,7 @@ func (c *faultsCommand) Run(ctx context.Context) error {
 			verdict = "shown"
 		case !r.kept():
 			verdict = "BROKEN"
-			broken++
+			broken = slices.Concat(broken, []string{r.String()}, r.details())
 		}
 		fmt.Printf("%-7s %s\n", verdict, r.String())
 		for _, line := range r.details() {
@@ -81,8 +82,8 @@ func (c *faultsCommand) Run(ctx context.Context) error {
 	if err := writeJSON(c.JSON, results); err != nil {
 		return err
 	}
-	if broken > 0 {
-		return fmt.Errorf("%d promises were broken", broken)
+	if len(broken) > 0 {
+		return fmt.Errorf("promises were broken:\n%s", strings.Join(broken, "\n"))
 	}
 	return ctx.Err()
 }
