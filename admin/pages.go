@@ -185,7 +185,11 @@ func (d *dashboard) route(_ *http.Request, q values) (any, error) {
 		Events []*history.Event
 	}
 	words, rates := router.NewWords(), d.pulse.all()
-	for _, r := range d.selectRoutes(q) {
+	takes := routesTaken(q)
+	for r := range paced(slices.Values(d.options.Router.Current().Routes())) {
+		if takes != nil && !takes(r) {
+			continue
+		}
 		one := routed{RouteTraffic: RouteTraffic{describe(r, words), trafficOf(r.Stats, rates)}}
 		for i, m := range r.Pool.Members() {
 			instance := newInstance(m.Endpoint.Status())
