@@ -94,7 +94,8 @@ func routesTaken(q values) func(*router.Route) bool {
 	}
 	return func(r *router.Route) bool {
 		return s.takes(r.Namespace, r.Service) && (host == "" || host == r.Host) && (!q.Has("route") || q.Get("route") == r.Name) &&
-			(!q.Has("path") || q.Get("path") == r.Path) && matching(text, r.Host+r.Path, r.Service, r.Namespace)
+			(!q.Has("path") || q.Get("path") == r.Path) &&
+			(matching(text, r.Host, r.Path, r.Service, r.Namespace) || strings.Contains(text, "/") && matching(text, r.Host+r.Path))
 	}
 }
 
