@@ -171,6 +171,7 @@ type Admin struct {
 	profilesRefused  atomic.Uint64
 	gate             *gate
 	listed           atomic.Pointer[listing] // the last one that was asked for; nil for none
+	counts           atomic.Pointer[tableCounts]
 	denied           [denialCount]atomic.Uint64
 }
 

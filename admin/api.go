@@ -3,8 +3,8 @@ package admin
 import (
 	"cmp"
 	"fmt"
-	"iter"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"serai/internal/pace"
@@ -118,18 +118,33 @@ func (q values) number(name string, absent, least, most int) (int, error) {
 	return n, nil
 }
 
-// pageOf returns the part of all that w asks for, each made by describe.
-func pageOf[T, U any](all iter.Seq[T], w window, describe func(T) U) List[U] {
+// pageOf returns the part that w asks for of those that are taken, each made by describe. Without takes that is all of
+// them, which are not gone through.
+func pageOf[T, U any](all []T, takes func(T) bool, w window, describe func(T) U) List[U] {
 	limit := cmp.Or(w.limit, defaultItems)
 	l := List[U]{Items: []U{}}
-	for v := range all {
-		if l.Total >= w.offset && l.Total-w.offset < limit {
-			if cap(l.Items) == 0 {
-				l.Items = make([]U, 0, limit)
-			}
-			l.Items = append(l.Items, describe(v))
+	add := func(v T) {
+		if cap(l.Items) == 0 {
+			l.Items = make([]U, 0, limit)
 		}
-		l.Total++
+		l.Items = append(l.Items, describe(v))
+	}
+	if takes == nil {
+		l.Total = len(all)
+		from := min(w.offset, l.Total)
+		for v := range paced(slices.Values(all[from:min(from+limit, l.Total)])) {
+			add(v)
+		}
+	} else {
+		for v := range paced(slices.Values(all)) {
+			if !takes(v) {
+				continue
+			}
+			if l.Total >= w.offset && len(l.Items) < limit {
+				add(v)
+			}
+			l.Total++
+		}
 	}
 	l.Offset = min(w.offset, l.Total)
 	if to := l.Offset + limit; to < l.Total {

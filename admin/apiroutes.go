@@ -59,11 +59,12 @@ func routesAs[T any](a *Admin, q values, describe func(*router.Route, Traffic) T
 		return List[T]{}, err
 	}
 	rates := a.pulse.all()
-	selected := a.selectRoutes(q)
+	all, takes := a.options.Router.Current().Routes(), routesTaken(q)
 	var p pace.Pace
 	// A route that is not called has no place among the busiest: the order stays that of hosts.
 	by := func(value func(Rate) float64) {
-		slices.SortStableFunc(selected, func(a, b *router.Route) int {
+		all = slices.Clone(all)
+		slices.SortStableFunc(all, func(a, b *router.Route) int {
 			p.Step()
 			return cmp.Compare(value(rates[b.Stats]), value(rates[a.Stats]))
 		})
@@ -79,25 +80,23 @@ func routesAs[T any](a *Admin, q values, describe func(*router.Route, Traffic) T
 	default:
 		return List[T]{}, errors.New("sort must be host, rate, errors or latency")
 	}
-	return pageOf(paced(slices.Values(selected)), w, func(r *router.Route) T { return describe(r, trafficOf(r.Stats, rates)) }), nil
+	return pageOf(all, takes, w, func(r *router.Route) T { return describe(r, trafficOf(r.Stats, rates)) }), nil
 }
 
-// selectRoutes returns the routes that a query selects, sorted by host.
-func (a *Admin) selectRoutes(q values) []*router.Route {
+// routesTaken returns what tells whether a query selects a route; nil when it selects all.
+func routesTaken(q values) func(*router.Route) bool {
 	s, host, text := selected(q.Values), q.Get("host"), strings.ToLower(q.Get("q"))
+	if s == (selection{}) && host == "" && text == "" && !q.Has("route") && !q.Has("path") {
+		return nil
+	}
 	if normal := router.AppendHost(nil, []byte(host)); len(normal) > 0 {
 		host = string(normal)
 	}
-	all := a.options.Router.Current().Routes()
-	chosen := make([]*router.Route, 0, len(all))
-	var p pace.Pace
-	for _, r := range all {
-		if p.Step(); s.takes(r.Namespace, r.Service) && (host == "" || host == r.Host) && (!q.Has("route") || q.Get("route") == r.Name) &&
-			(!q.Has("path") || q.Get("path") == r.Path) && matching(text, r.Host+r.Path, r.Service, r.Namespace) {
-			chosen = append(chosen, r)
-		}
+	return func(r *router.Route) bool {
+		return s.takes(r.Namespace, r.Service) && (host == "" || host == r.Host) && (!q.Has("route") || q.Get("route") == r.Name) &&
+			(!q.Has("path") || q.Get("path") == r.Path) &&
+			(matching(text, r.Host, r.Path, r.Service, r.Namespace) || strings.Contains(text, "/") && matching(text, r.Host+r.Path))
 	}
-	return chosen
 }
 
 func (a *Admin) apiInstances() query {
@@ -116,13 +115,13 @@ func (a *Admin) instancesOf(q values) (List[*Instance], error) {
 	if err != nil {
 		return List[*Instance]{}, err
 	}
-	page := pageOf(func(yield func(*instance) bool) {
-		for i := range paced(a.instances(selected(q.Values))) {
-			if (state == "" || state == i.endpoint.State().String()) && matching(text, i.service, i.namespace, i.address, i.alloc, i.node) && !yield(i) {
-				return
-			}
+	var takes func(*instance) bool // nil for all
+	if s := selected(q.Values); s != (selection{}) || state != "" || text != "" {
+		takes = func(i *instance) bool {
+			return s.takes(i.namespace, i.service) && (state == "" || state == i.endpoint.State().String()) && matching(text, i.service, i.namespace, i.address, i.alloc, i.node)
 		}
-	}, w, (*instance).describe)
+	}
+	page := pageOf(a.instances(), takes, w, (*instance).describe)
 	if state != "" { // one that has changed since it was selected is not listed with another state
 		page.Items = slices.DeleteFunc(page.Items, func(i *Instance) bool { return i.State != state })
 	}
@@ -145,12 +144,13 @@ func (a *Admin) rejectionsOf(q values) (List[router.Rejection], error) {
 		return List[router.Rejection]{}, err
 	}
 	s, text := selected(q.Values), strings.ToLower(q.Get("q"))
-	var p pace.Pace
-	all := slices.DeleteFunc(a.options.Router.Current().Rejections(), func(r router.Rejection) bool {
-		p.Step()
-		return !s.takes(r.Namespace, r.Service) || !matching(text, r.Namespace+"/"+r.Service, r.Job, r.Tag, r.Why, strings.Join(r.Hosts, " "))
-	})
-	return pageOf(paced(slices.Values(all)), w, func(r router.Rejection) router.Rejection { return r }), nil
+	var takes func(router.Rejection) bool // nil for all
+	if s != (selection{}) || text != "" {
+		takes = func(r router.Rejection) bool {
+			return s.takes(r.Namespace, r.Service) && matching(text, r.Namespace+"/"+r.Service, r.Job, r.Tag, r.Why, strings.Join(r.Hosts, " "))
+		}
+	}
+	return pageOf(a.options.Router.Current().Rejections(), takes, w, func(r router.Rejection) router.Rejection { return r }), nil
 }
 
 func (a *Admin) apiCertificates() query {

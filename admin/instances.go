@@ -49,7 +49,16 @@ func (a *Admin) serveInstances(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	serveList(a, w, r, func() (int, iter.Seq[*Instance]) {
-		all := slices.Collect(a.instances(selected(q)))
+		all := a.instances()
+		if s := selected(q); s != (selection{}) {
+			all = slices.Collect(func(yield func(*instance) bool) {
+				for i := range paced(slices.Values(all)) {
+					if s.takes(i.namespace, i.service) && !yield(i) {
+						return
+					}
+				}
+			})
+		}
 		return entryBytes * len(all), func(yield func(*Instance) bool) {
 			for _, i := range all {
 				if !yield(i.describe()) {
@@ -68,11 +77,12 @@ type instance struct {
 	routes                              []string
 }
 
-// listing is the instances of a table's routes, which are looked at again and again while a page is followed.
+// listing is the instances of a table's routes, and the endpoints that no route uses, which are looked at again and
+// again while a page is followed.
 type listing struct {
 	table *router.Table
-	list  []*instance // sorted by service and address
-	used  map[*upstream.Endpoint]struct{}
+	known []*upstream.Endpoint // all that there were
+	list  []*instance          // those of no service first, then sorted by service and address; never modified
 	asked time.Time
 }
 
@@ -80,29 +90,16 @@ type listing struct {
 // large cluster.
 const listingKept = 30 * time.Second
 
-// instances iterates over the members of all routes, and the endpoints that no route
-// uses, sorted by service and address. It is called by whoever has the gate's turn.
-func (a *Admin) instances(s selection) iter.Seq[*instance] {
-	table := a.options.Router.Current()
+// instances returns the members of all routes, and the endpoints that no route uses, sorted by service and address.
+// Nobody modifies the list. It is called by whoever has the gate's turn.
+func (a *Admin) instances() []*instance {
+	table, all := a.options.Router.Current(), a.options.Registry.All()
 	l := a.listed.Load()
-	if l == nil || l.table != table {
-		l = newListing(table)
+	if l == nil || l.table != table || len(l.known) != len(all) || len(all) > 0 && &l.known[0] != &all[0] {
+		l = newListing(table, all)
 	}
-	l = &listing{l.table, l.list, l.used, time.Now()}
-	a.listed.Store(l)
-	var unused []*instance
-	if s == (selection{}) {
-		unused = l.unused(a.options.Registry.All())
-	}
-	return func(yield func(*instance) bool) {
-		for _, list := range [][]*instance{unused, l.list} { // those of no service are the first
-			for _, i := range list {
-				if s.takes(i.namespace, i.service) && !yield(i) {
-					return
-				}
-			}
-		}
-	}
+	a.listed.Store(&listing{l.table, l.known, l.list, time.Now()})
+	return l.list
 }
 
 // forgetListing gives the memory back that a listing takes, when nobody has asked for it lately.
@@ -112,13 +109,14 @@ func (a *Admin) forgetListing() {
 	}
 }
 
-func newListing(table *router.Table) *listing {
+func newListing(table *router.Table, all []*upstream.Endpoint) *listing {
 	type identity struct {
 		endpoint               *upstream.Endpoint
 		namespace, service, id string
 	}
-	l := &listing{table: table, used: make(map[*upstream.Endpoint]struct{})}
+	used := make(map[*upstream.Endpoint]struct{})
 	byIdentity := make(map[identity]*instance)
+	var list []*instance
 	var p pace.Pace
 	for _, r := range table.Routes() {
 		for _, m := range r.Pool.Members() {
@@ -127,36 +125,24 @@ func newListing(table *router.Table) *listing {
 			i := byIdentity[key]
 			if i == nil {
 				i = &instance{m.Endpoint, r.Namespace, r.Service, m.ID, m.Alloc, m.Node, m.Endpoint.Target().Address, m.Unfit, nil}
-				byIdentity[key], l.used[m.Endpoint] = i, struct{}{}
-				l.list = append(l.list, i)
+				byIdentity[key], used[m.Endpoint] = i, struct{}{}
+				list = append(list, i)
 			}
 			i.routes = append(i.routes, r.Host+r.Path)
 		}
 	}
-	sortInstances(l.list)
-	return l
-}
-
-// unused returns those of all endpoints that no route uses.
-func (l *listing) unused(all []*upstream.Endpoint) (list []*instance) {
-	var p pace.Pace
 	for _, e := range all {
 		p.Step()
-		if _, used := l.used[e]; !used {
+		if _, isUsed := used[e]; !isUsed {
 			list = append(list, &instance{endpoint: e, id: e.Target().Instance, address: e.Target().Address, routes: []string{}})
 		}
 	}
-	sortInstances(list)
-	return list
-}
-
-func sortInstances(list []*instance) {
-	var p pace.Pace
 	slices.SortFunc(list, func(a, b *instance) int {
 		p.Step()
 		return cmp.Or(strings.Compare(a.namespace, b.namespace), strings.Compare(a.service, b.service),
 			strings.Compare(a.address, b.address), strings.Compare(a.id, b.id))
 	})
+	return &listing{table: table, known: all, list: list}
 }
 
 // describe looks at the instance's state.

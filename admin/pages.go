@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -134,28 +135,33 @@ func newListed[T any](l List[T], q values, sort string, sorts ...string) *listed
 	return &listed[T]{l, sort, sorts, p}
 }
 
-// shownRoute is a route in the list of them. Nothing is embedded: templates find a field of an embedded struct by a
-// search that takes most of the time of a page, and makes most of its garbage.
+// shownRoute is a route in the list of them, as it is shown. Whatever a template calls, finds in an embedded struct or
+// escapes takes most of the time of a page, and makes most of its garbage: the texts are made here.
 type shownRoute struct {
-	Host, Path, Namespace, Service, Route string
+	Link, Name, Owner, Route string // Name is the host and the path, Owner the namespace and the service
 
 	Exact, Closed, Lingers bool
 	Conditions             []string
-	Ready, Members         int // instances
-	Requests, Errors, P99  float64
+	Ready                  string // "2 of 3"
+	Share                  int    // of the ready instances, in fortieths
+	Requests, Errors, P99  string
+	Bad                    bool // there are errors
 	Inflight               int64
 }
 
 func showRoute(r *router.Route, t Traffic) shownRoute {
 	s := shownRoute{
-		Host: r.Host, Path: r.Path, Namespace: r.Namespace, Service: r.Service, Route: r.Name, Exact: r.Exact, Closed: r.Options.Closed, Lingers: r.Lingers(),
-		Conditions: conditionsOf(r), Requests: t.Rate.Requests, Errors: t.Rate.Errors, P99: t.P99, Inflight: t.Inflight,
+		Link: ui.URL("/ui/route", "host", r.Host, "path", r.Path, "namespace", r.Namespace, "service", r.Service, "route", r.Name), Name: r.Host + r.Path,
+		Owner: r.Namespace + "/" + r.Service, Route: r.Name, Exact: r.Exact, Closed: r.Options.Closed, Lingers: r.Lingers(), Conditions: conditionsOf(r),
+		Requests: ui.Rate(t.Rate.Requests), Errors: ui.Rate(t.Rate.Errors), P99: ui.Millis(t.P99), Bad: t.Rate.Errors > 0, Inflight: t.Inflight,
 	}
-	for _, m := range r.Pool.Members() {
-		if s.Members++; m.Endpoint.State() == upstream.Ready {
-			s.Ready++
+	ready, all := 0, r.Pool.Members()
+	for _, m := range all {
+		if m.Endpoint.State() == upstream.Ready {
+			ready++
 		}
 	}
+	s.Ready, s.Share = fmt.Sprintf("%d of %d", ready, len(all)), 40*ready/max(1, len(all))
 	return s
 }
 
@@ -185,7 +191,11 @@ func (d *dashboard) route(_ *http.Request, q values) (any, error) {
 		Events []*history.Event
 	}
 	words, rates := router.NewWords(), d.pulse.all()
-	for _, r := range d.selectRoutes(q) {
+	takes := routesTaken(q)
+	for r := range paced(slices.Values(d.options.Router.Current().Routes())) {
+		if takes != nil && !takes(r) {
+			continue
+		}
 		one := routed{RouteTraffic: RouteTraffic{describe(r, words), trafficOf(r.Stats, rates)}}
 		for i, m := range r.Pool.Members() {
 			instance := newInstance(m.Endpoint.Status())

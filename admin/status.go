@@ -3,8 +3,11 @@ package admin
 import (
 	"net/http"
 	"time"
+	"weak"
 
 	"serai/internal/pace"
+	"serai/router"
+	"serai/upstream"
 )
 
 // Status is the answer of /api/v1/status.
@@ -73,30 +76,9 @@ func (a *Admin) status() Status {
 		Version: a.options.Version, Name: a.options.Name, Started: a.metrics.started.UTC().Truncate(time.Second), Readiness: a.readiness(), Traffic: a.pulse.now(),
 		Instances: make(map[string]int), Listeners: make(map[string]ListenerStatus), Certificates: a.certificateSummary(),
 	}
-	table := a.options.Router.Current()
-	last := ""
-	var p pace.Pace
-	for _, r := range table.Routes() { // sorted by host
-		p.Step()
-		s.Counts.Routes++
-		if r.Lingers() {
-			s.Counts.Lingering++
-		}
-		if r.Host != last {
-			s.Counts.Hosts++
-			last = r.Host
-		}
-	}
-	for range table.EachRejection {
-		p.Step()
-		s.Counts.Rejections++
-	}
-	for _, state := range stateNames {
-		s.Instances[state] = 0
-	}
-	for _, e := range a.options.Registry.All() {
-		p.Step()
-		s.Instances[e.State().String()]++
+	s.Counts = a.counted()
+	for state, n := range a.options.Registry.States() {
+		s.Instances[upstream.State(state).String()] = n
 	}
 	for _, l := range a.options.Listeners {
 		of := l.Status()
@@ -107,6 +89,40 @@ func (a *Admin) status() Status {
 		s.Events = EventCounts{of.Kept, of.Size, of.Forgotten}
 	}
 	return s
+}
+
+// tableCounts are the Counts of a table, which do not change.
+type tableCounts struct {
+	table weak.Pointer[router.Table] // one that nobody else has any more is not to be kept for this
+	Counts
+}
+
+// counted returns the Counts of the current table. While a page is followed they are asked for again and again.
+func (a *Admin) counted() Counts {
+	table := a.options.Router.Current()
+	if known := a.counts.Load(); known != nil && known.table.Value() == table {
+		return known.Counts
+	}
+	c := &tableCounts{table: weak.Make(table)}
+	last := ""
+	var p pace.Pace
+	for _, r := range table.Routes() { // sorted by host
+		p.Step()
+		c.Routes++
+		if r.Lingers() {
+			c.Lingering++
+		}
+		if r.Host != last {
+			c.Hosts++
+			last = r.Host
+		}
+	}
+	for range table.EachRejection {
+		p.Step()
+		c.Rejections++
+	}
+	a.counts.Store(c)
+	return c.Counts
 }
 
 // certificateSummary is nil when there are no certificates.

@@ -14,6 +14,7 @@ func SetState(e *Endpoint, s State) {
 		e.storeCause("a test said so")
 		e.entered.Store(e.registry.probes.begun.Load())
 		e.current.Store(uint64(from.next(s)))
+		e.registry.states.moved(from.state(), s)
 		e.registry.line.changed(e)
 	}
 }

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"serai/internal/history"
@@ -20,6 +21,28 @@ const (
 	Ejected
 	Leaving
 )
+
+// States counts endpoints by their state.
+type States [Leaving + 1]int
+
+// states are States that change at any moment. Those that are leaving are not counted.
+type states [Leaving]atomic.Int64
+
+func (s *states) moved(from, to State) {
+	s[from].Add(-1)
+	if to != Leaving {
+		s[to].Add(1)
+	}
+}
+
+// States returns how many endpoints are in each state. None is looked at: of tens of thousands that takes
+// milliseconds.
+func (r *Registry) States() (now States) {
+	for s := range r.states {
+		now[s] = int(r.states[s].Load())
+	}
+	return now
+}
 
 func (s State) String() string {
 	return [...]string{"probing", "ready", "ejected", "leaving"}[s]
@@ -70,6 +93,7 @@ func (e *Endpoint) moveLocked(from phase, to State, cause string) bool {
 			e.storeCause(cause)
 			e.entered.Store(e.registry.probes.begun.Load())
 			e.current.Store(uint64(from.next(to)))
+			e.registry.states.moved(from.state(), to)
 			e.registry.line.changed(e)
 			return true
 		}

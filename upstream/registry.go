@@ -30,6 +30,7 @@ type Registry struct {
 	checked   map[site]*checked
 
 	probes probes
+	states states
 
 	noRoom socket.Moment // when makeRoom found nothing
 
@@ -107,6 +108,7 @@ func (r *Registry) AcquireFor(t Target, service string) *Endpoint {
 		e.since.Set(time.Now())
 		r.link(e)
 		r.endpoints[t], r.all = e, nil
+		r.states[Probing].Add(1)
 		r.prober.ask(e, false)
 	}
 	e.refs++

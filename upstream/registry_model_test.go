@@ -236,6 +236,13 @@ func (m *model) settle(mu *sync.Mutex) {
 			m.Fatalf("instance %d, up: %v, is %v: %q; %+v", i, p.up, s, h.Status().Cause, h.schedule)
 		}
 	}
+	var walked States
+	for _, e := range m.registry.All() {
+		walked[e.State()]++
+	}
+	if counted := m.registry.States(); counted != walked {
+		m.Fatalf("counted %v, and there are %v", counted, walked)
+	}
 	if stats := m.registry.Probes(); stats.Now != 0 {
 		m.Fatalf("%d probes under way in the end", stats.Now)
 	}

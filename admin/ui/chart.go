@@ -42,11 +42,3 @@ func area(values []float64, most float64, room int) string {
 	first := float64(chartWidth) * float64(room-len(values)) / float64(max(1, room-1))
 	return fmt.Sprintf("%.1f,%d %s %d,%d", first, chartHeight, line(values, most, room), chartWidth, chartHeight)
 }
-
-// share is the part of a width that some of all take.
-func share(some, all, width int) int {
-	if all <= 0 {
-		return 0
-	}
-	return width * some / all
-}

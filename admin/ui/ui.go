@@ -136,8 +136,8 @@ func Static(prefix string) http.Handler {
 }
 
 var functions = template.FuncMap{
-	"ago": ago, "until": until, "when": when, "rate": rate, "millis": millis, "line": line, "area": area, "clock": clock, "join": strings.Join, "short": short, "largest": largest, "number": number,
-	"link": link, "share": share, "pasted": pasted,
+	"ago": ago, "until": until, "when": when, "rate": Rate, "millis": Millis, "line": line, "area": area, "clock": clock, "join": strings.Join, "short": short, "largest": largest, "number": number,
+	"link": URL, "pasted": pasted,
 }
 
 // pasted returns what of an advice can be pasted into a job file, a tag or a value; empty
@@ -154,13 +154,18 @@ func pasted(advice string) string {
 	return advice
 }
 
-// link makes a URL of a path and pairs of names and values.
-func link(path string, pairs ...string) string {
-	q := make(url.Values)
+// URL makes a URL of a path and pairs of names, which need no escape, and values.
+func URL(path string, pairs ...string) string {
+	b := []byte(path)
+	separator := byte('?')
 	for i := 0; i+1 < len(pairs); i += 2 {
-		q.Set(pairs[i], pairs[i+1])
+		b = append(b, separator)
+		b = append(b, pairs[i]...)
+		b = append(b, '=')
+		b = append(b, url.QueryEscape(pairs[i+1])...)
+		separator = '&'
 	}
-	return path + "?" + q.Encode()
+	return string(b)
 }
 
 func short(s string) string { return fmt.Sprintf("%.8s", s) }
@@ -191,7 +196,8 @@ func span(d time.Duration) string {
 	return fmt.Sprintf("%d days", int(d.Hours()/24))
 }
 
-func rate(v float64) string {
+// Rate shows so many in a second.
+func Rate(v float64) string {
 	switch {
 	case v < .005:
 		return "0"
@@ -203,7 +209,8 @@ func rate(v float64) string {
 	return number(int(v))
 }
 
-func millis(v float64) string {
+// Millis shows so many milliseconds.
+func Millis(v float64) string {
 	switch {
 	case v == 0:
 		return "–"
