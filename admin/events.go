@@ -111,6 +111,16 @@ func (a *Admin) events(q eventQuery) Events {
 	return e
 }
 
+// newest returns events, the newest first; none when they are not kept.
+func (a *Admin) newest(q eventQuery) []*history.Event {
+	if a.options.History == nil {
+		return nil
+	}
+	all := a.events(q).Items
+	slices.Reverse(all)
+	return all
+}
+
 // followEvents sends the events that a query selects, and then each new one.
 func (a *Admin) followEvents(w http.ResponseWriter, r *http.Request, q eventQuery) {
 	flush, end, ok := a.begin(w, r)

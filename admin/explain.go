@@ -8,10 +8,19 @@ import (
 	"net/url"
 	"strings"
 
+	"serai/internal/history"
 	"serai/router"
 	"serai/upstream"
 	"serai/wire"
 )
+
+// Explanation says which route takes a request.
+type Explanation struct {
+	router.Explanation
+	// Gone is the last decision that ended a route of the host or of a wildcard for it, where no route takes the
+	// request now; nil when none is remembered.
+	Gone *history.Event `json:"gone,omitempty"`
+}
 
 // serveExplain says which route would take a request.
 func (a *Admin) serveExplain(w http.ResponseWriter, r *http.Request) {
@@ -23,7 +32,7 @@ func (a *Admin) serveExplain(w http.ResponseWriter, r *http.Request) {
 }
 
 // explanation explains the request that a query describes. An error is about the query.
-func (a *Admin) explanation(q url.Values) (x router.Explanation, err error) {
+func (a *Admin) explanation(q url.Values) (x Explanation, err error) {
 	host, path, query := q.Get("host"), cmp.Or(q.Get("path"), "/"), q.Get("query")
 	if host == "" {
 		return x, errors.New("host is missing; want ?host=NAME, and &path=/PATH, &method=GET, &query=a=1, &header=NAME:VALUE where they matter")
@@ -48,11 +57,26 @@ func (a *Admin) explanation(q url.Values) (x router.Explanation, err error) {
 	}
 	method := cmp.Or(q.Get("method"), "GET")
 	if refused := a.refusal(method, host, path, query); refused != nil {
-		return router.Explanation{Host: label(host), Path: label(path), Result: refused.Code, Why: fmt.Sprintf("%d: %s", refused.Status, refused.Detail), Candidates: []router.Candidate{}}, nil
+		x.Explanation = router.Explanation{Host: label(host), Path: label(path), Result: refused.Code, Why: fmt.Sprintf("%d: %s", refused.Status, refused.Detail), Candidates: []router.Candidate{}}
+		return x, nil
 	}
-	return a.options.Router.Current().Explain(&router.Query{
+	x.Explanation = a.options.Router.Current().Explain(&router.Query{
 		Host: []byte(host), Method: []byte(method), Path: []byte(path), RawQuery: []byte(query), Attributes: headers,
-	}), nil
+	})
+	if x.Result == router.NoHost.String() || x.Result == router.NoPath.String() {
+		x.Gone = a.gone(x.Host)
+	}
+	return x, nil
+}
+
+// gone returns the last event that ended a route of a host, nil when none is remembered.
+func (a *Admin) gone(host string) *history.Event {
+	for _, e := range a.newest(eventQuery{kind: history.RouteWithdrawn}) {
+		if e.Host == host || strings.HasPrefix(e.Host, "*.") && strings.HasSuffix(host, e.Host[1:]) {
+			return e
+		}
+	}
+	return nil
 }
 
 // refusal says why a request with this method, host and target is refused before any route is looked for, nil if

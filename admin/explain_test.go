@@ -1,11 +1,14 @@
 package admin_test
 
 import (
+	"log/slog"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"serai/admin"
+	"serai/internal/history"
 	"serai/router"
 )
 
@@ -54,6 +57,41 @@ func TestExplainsDisguises(t *testing.T) {
 	} {
 		if _, page := n.get("/ui/explain?" + query); !strings.Contains(page, "<h2>"+want) {
 			t.Errorf("%s: the page does not say %q:\n%s", query, want, page)
+		}
+	}
+}
+
+// TestExplainsWhatIsGone: the service that had a host until lately is named, but not to a request that a route takes.
+func TestExplainsWhatIsGone(t *testing.T) {
+	ring := history.NewRing(0)
+	n := newNode(t, admin.Options{History: ring}, router.Options{Logger: history.Logger(slog.New(slog.DiscardHandler), ring)})
+	n.set("web", instance("ingress.host=web.example.org"))
+	n.set("shop", instance("ingress.host=shop.example.org", "ingress.path=/cart"))
+	n.set("wild", instance("ingress.host=*.example.net"))
+	for _, name := range []string{"shop", "wild"} {
+		n.set(name)
+	}
+	n.now = n.now.Add(time.Hour)
+	n.set("web", instance("ingress.host=web.example.org"), instance("ingress.host=web.example.org"))
+	for query, want := range map[string]string{
+		"host=SHOP.example.org:80&path=/cart": "shop shop.example.org/cart",
+		"host=shop.example.org":               "shop shop.example.org/cart",
+		"host=a.example.net":                  "wild *.example.net",
+		"host=web.example.org":                "",
+		"host=example.net":                    "",
+		"host=nothing.example.org":            "",
+	} {
+		var x admin.Explanation
+		n.read("/api/v1/explain?"+query, &x)
+		got := ""
+		if x.Gone != nil {
+			got = x.Gone.Service + " " + x.Gone.Host + x.Gone.Details["path"]
+		}
+		if got != want {
+			t.Errorf("%s: %q is gone, want %q", query, got, want)
+		}
+		if _, page := n.get("/ui/explain?" + query); (want != "") != strings.Contains(page, "a route of default/") {
+			t.Errorf("%s: want %q\n%s", query, want, page)
 		}
 	}
 }

@@ -104,16 +104,6 @@ func (d *dashboard) overview(*http.Request, values) (any, error) {
 	return v, nil
 }
 
-// newest returns events, the newest first.
-func (d *dashboard) newest(q eventQuery) []*history.Event {
-	if d.options.History == nil {
-		return nil
-	}
-	all := d.events(q).Items
-	slices.Reverse(all)
-	return all
-}
-
 // listed is one page of a list, with what leads to the others.
 type listed[T any] struct {
 	List   List[T]

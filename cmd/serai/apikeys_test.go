@@ -40,7 +40,7 @@ func apiKeys() []string {
 	}
 	for _, v := range []any{
 		admin.Status{}, admin.RecentTraffic{}, admin.List[admin.RouteTraffic]{}, admin.List[*admin.Instance]{}, admin.List[router.Rejection]{},
-		admin.Certificates{}, admin.Events{}, router.Explanation{},
+		admin.Certificates{}, admin.Events{}, admin.Explanation{},
 	} {
 		walk(reflect.TypeOf(v))
 	}

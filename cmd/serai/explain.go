@@ -8,7 +8,7 @@ import (
 	"net/url"
 	"strings"
 
-	"serai/router"
+	"serai/admin"
 )
 
 // explainCommand is `serai explain`.
@@ -54,12 +54,15 @@ func (c *explainCommand) Run(ctx context.Context, env *environment) error {
 	if err != nil {
 		return err
 	}
-	var x router.Explanation
+	var x admin.Explanation
 	err = c.ask(ctx, env, "explain", q, &x, func(out io.Writer) error {
 		line := func(name, text string) { fmt.Fprintf(out, "%-9s %s\n", name, shown(text)) }
 		line("request", c.Method+" "+x.Host+x.Path)
 		if x.Winner == "" {
 			line("result", cmp.Or(x.Why, x.Result)) // an older serai does not say why
+			if e := x.Gone; e != nil {
+				line("gone", fmt.Sprintf("until %s %s/%s had %s%s: %s", e.Time.Local().Format("2006-01-02 15:04:05"), e.Namespace, e.Service, e.Host, e.Details["path"], e.Message))
+			}
 		} else {
 			line("route", x.Winner)
 			line("ready", x.Ready)
