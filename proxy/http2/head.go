@@ -9,55 +9,62 @@ import (
 
 // beginBlock handles the header of HEADERS: a new stream, or the trailers of one.
 func (c *conn) beginBlock(f *http2.Frame) error {
-	itself := f.Has(http2.FlagPriority) && f.Parent == f.Stream
 	c.ends = f.Has(http2.FlagEndStream)
 	c.target, c.opening = nobodys{}, nil
+	if f.Stream%2 == 0 {
+		return errProtocol("a client's streams have odd numbers")
+	}
 	c.mu.Lock()
-	var s *stream
-	last, state, full := c.lastID, c.state, c.full()
-	if f.Stream <= last {
-		s = c.stream(f.Stream)
-	}
-	ended := s != nil && s.remoteEnd && (!s.gone || s.byPeer)
-	if s == nil {
-		ended = !c.discard(f.Stream, 0, true) && f.Stream <= last && !c.isIgnored(f.Stream)
-	}
+	known, state, full := f.Stream <= c.lastID, c.state, c.full()
 	c.mu.Unlock()
 	switch {
-	case f.Stream%2 == 0:
-		return errProtocol("a client's streams have odd numbers")
-	case ended:
-		return &http2.ConnError{Code: http2.StreamClosed, Detail: "HEADERS for a stream that has ended"}
-	case f.Stream <= last:
-		if s != nil && !s.gone {
-			c.beginTrailers(f.Stream)
-		}
+	case known:
+		return c.beginAgain(f.Stream)
 	case state >= closing:
 		// It follows the last stream: the client opens it on another connection.
 		c.ignoreStream(f.Stream)
-	case itself || full:
-		code := http2.RefusedStream
-		if itself {
-			code = http2.ProtocolError
-		} else {
-			c.engine.ended[CauseStreams].Add(1)
-		}
+	case f.Has(http2.FlagPriority) && f.Parent == f.Stream:
+		return c.refuseStream(f.Stream, http2.ProtocolError)
+	case full:
+		c.engine.ended[CauseStreams].Add(1)
+		return c.refuseStream(f.Stream, http2.RefusedStream)
+	case !c.opens(f.Stream):
 		c.ignoreStream(f.Stream)
-		c.mu.Lock()
-		c.reset(f.Stream, code)
-		c.mu.Unlock()
-		if err := c.countReset(); err != nil {
-			return err
-		}
 	default:
-		if !c.opens(f.Stream) {
-			c.ignoreStream(f.Stream)
-			break
-		}
 		c.opening = c.engine.get(c, f.Stream)
 		c.target = &c.opening.section
 	}
 	return nil
+}
+
+// beginAgain handles the header of HEADERS of a stream that was opened before: its trailers, or fields that nobody
+// reads because serai has ended the stream.
+func (c *conn) beginAgain(id uint32) error {
+	c.mu.Lock()
+	s := c.stream(id)
+	isOpen, ended := s != nil && !s.gone, false
+	if s != nil {
+		ended = s.remoteEnd && (isOpen || s.byPeer)
+	} else {
+		ended = !c.discard(id, 0, true) && !c.isIgnored(id)
+	}
+	c.mu.Unlock()
+	switch {
+	case ended:
+		return &http2.ConnError{Code: http2.StreamClosed, Detail: "HEADERS for a stream that has ended"}
+	case isOpen:
+		c.beginTrailers(id)
+	}
+	return nil
+}
+
+// refuseStream resets a stream that is not opened.
+func (c *conn) refuseStream(id uint32, code http2.Code) error {
+	c.ignoreStream(id)
+	c.mu.Lock()
+	c.reset(id, code)
+	c.mu.Unlock()
+	return c.countReset()
 }
 
 // opens records that a stream is opened, unless the client was told meanwhile that an
