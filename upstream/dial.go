@@ -39,12 +39,15 @@ type Dialer struct {
 	MakeRoom func() bool
 
 	conns   quota.Quota
+	shares  *connShares   // of MaxConns; nil without
 	refused atomic.Uint64 // for lack of a descriptor
 }
 
-// purpose is what a connection is for; the zero purpose is a request.
+// purpose is what a connection is for; the zero purpose is a request of nobody.
 type purpose struct {
 	probe bool
+	// job is whose share a connection for a request counts for; nil for none.
+	job *connJob
 	// connect bounds the TCP connect, if it is less than the Timeout.
 	connect time.Duration
 }
@@ -61,7 +64,7 @@ type purpose struct {
 func (e *Endpoint) Dial(ctx context.Context, client netip.AddrPort, host string, protocols []string) (c net.Conn, name string, err error) {
 	began, from := time.Now(), e.phase()
 	name = e.target.serverName(host)
-	c, err = e.dialer.dial(ctx, &e.target, client, name, protocols, purpose{})
+	c, err = e.dialer.dial(ctx, &e.target, client, name, protocols, purpose{job: e.conns})
 	if err != nil {
 		e.dialFailed(from, err, time.Since(began))
 		return nil, name, err
@@ -183,14 +186,14 @@ func (d *Dialer) connect(ctx context.Context, t *Target, why purpose) (net.Conn,
 		c, err = nd.DialContext(ctx, "tcp", t.Address)
 	}
 	if err != nil {
-		d.conns.Give(1)
+		d.give(why.job)
 		if noDescriptor(err) {
 			d.refused.Add(1)
 			return nil, fmt.Errorf("%w: %w", ErrNoDescriptor, err)
 		}
 		return nil, fmt.Errorf("%w: %w", ErrConnect, err)
 	}
-	return &countedConn{TCPConn: c.(*net.TCPConn), conns: &d.conns}, nil
+	return &countedConn{TCPConn: c.(*net.TCPConn), dialer: d, job: why.job}, nil
 }
 
 // take counts a new connection, and makes room for it if necessary.
@@ -199,12 +202,33 @@ func (d *Dialer) take(why purpose) bool {
 		d.conns.Add(1)
 		return true
 	}
+	return d.tryTake(why) || d.makeRoom() && d.tryTake(why)
+}
+
+func (d *Dialer) tryTake(why purpose) bool {
 	limit := int64(d.MaxConns)
 	if !why.probe {
-		limit -= limit / 8
+		limit = forRequests(d.MaxConns)
 	}
-	return d.conns.Take(1, limit) || d.makeRoom() && d.conns.Take(1, limit)
+	if !d.conns.Take(1, limit) {
+		return false
+	}
+	if !d.shares.take(why.job) {
+		d.conns.Give(1)
+		return false
+	}
+	return true
 }
+
+// give counts a connection out.
+func (d *Dialer) give(j *connJob) {
+	d.shares.give(j)
+	d.conns.Give(1)
+}
+
+// forRequests is the part of all connections that requests may use. The rest is only for
+// probes.
+func forRequests(all int) int64 { return int64(all - all/8) }
 
 // lightlyLoaded reports whether less than half of the permitted connections are open.
 func (d *Dialer) lightlyLoaded() bool {
@@ -216,15 +240,16 @@ func (d *Dialer) makeRoom() bool { return d.MakeRoom != nil && d.MakeRoom() }
 // countedConn is a connection that counts until it is closed.
 type countedConn struct {
 	*net.TCPConn
-	conns *quota.Quota
-	given atomic.Bool
+	dialer *Dialer
+	job    *connJob
+	given  atomic.Bool
 }
 
 // Close closes the connection. It may be called several times.
 func (c *countedConn) Close() error {
 	err := c.TCPConn.Close()
 	if c.given.CompareAndSwap(false, true) {
-		c.conns.Give(1)
+		c.dialer.give(c.job)
 	}
 	return err
 }

@@ -34,3 +34,33 @@ func LeftOver(r *Registry, endpoints []*Endpoint) (held int64, wishes int) {
 	}
 	return r.line.bytes.held, wishes
 }
+
+// ConnJob is what the instances of one job have of a ConnShares.
+type ConnJob = *connJob
+
+// ConnShares divides connections without making them.
+type ConnShares struct{ shares *connShares }
+
+// NewConnShares divides so many.
+func NewConnShares(size int64) ConnShares { return ConnShares{newConnShares(size)} }
+
+// Join is that of a new endpoint, which Leave undoes.
+func (s ConnShares) Join(namespace, name string) ConnJob { return s.shares.join(job{namespace, name}) }
+func (s ConnShares) Leave(j ConnJob)                     { s.shares.leave(j) }
+
+// Take takes a connection of a job, Probe one of a probe; Give and GiveProbe give it back.
+func (s ConnShares) Take(j ConnJob) bool { return s.shares.take(j) }
+func (s ConnShares) Give(j ConnJob)      { s.shares.give(j) }
+func (s ConnShares) Probe()              { s.shares.take(nil) }
+func (s ConnShares) GiveProbe()          { s.shares.give(nil) }
+
+// Settle is what the registry does now and then.
+func (s ConnShares) Settle() { s.shares.settle() }
+
+// Taken returns how much jobs have, and namespaces; Holders how many of them there are.
+func (s ConnShares) Taken() [2]int64 {
+	return [2]int64{s.shares.jobs.Taken(), s.shares.namespaces.Taken()}
+}
+func (s ConnShares) Holders() [2]int {
+	return [2]int{s.shares.jobs.Holders(), s.shares.namespaces.Holders()}
+}

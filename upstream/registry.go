@@ -48,6 +48,9 @@ func NewRegistry(o RegistryOptions) *Registry {
 		probed: make(map[Target]*probed), rates: make(map[job]*jobRate), checked: make(map[site]*checked),
 	}
 	r.dialer.MakeRoom, r.probe = r.makeRoom, r.probeOnce
+	if o.MaxConns > 0 {
+		r.dialer.shares = newConnShares(forRequests(o.MaxConns))
+	}
 	if o.Probe != nil {
 		r.probe = func(ctx context.Context, e *Endpoint, _ time.Duration) error { return o.Probe(ctx, e) }
 	}
@@ -71,6 +74,7 @@ func (r *Registry) Run(ctx context.Context) error {
 			for _, e := range r.All() {
 				e.transport.Sweep(now)
 			}
+			r.dialer.shares.settle()
 		}
 	}
 }

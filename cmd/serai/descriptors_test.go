@@ -80,6 +80,50 @@ func TestDescriptorsAreShared(t *testing.T) {
 	}
 }
 
+// TestSlowServiceLeavesDescriptors: one client has more requests of a slow service in flight, over a
+// few connections, than there are connections to instances. Another service is served as before.
+func TestSlowServiceLeavesDescriptors(t *testing.T) {
+	slow, release := newSlow(t)
+	n := &node{t: t, http: testnet.Address(t), https: testnet.Address(t), admin: testnet.Address(t), output: &buffer{}}
+	n.runLimited(256, "--no-nomad", "--services="+slow.services(t, t.TempDir()))
+	defer n.kill(syscall.SIGTERM)
+	until(t, "ready instances", func() bool { status, _ := get(n.admin, "", "/ready"); return status == 200 && len(n.notReady(t)) == 0 })
+	var answers answerCount
+	var clients sync.WaitGroup
+	defer clients.Wait()
+	defer release()
+	h2c := new(http.Protocols)
+	h2c.SetUnencryptedHTTP2(true)
+	for range 2 {
+		client := &http.Client{Transport: &http.Transport{Protocols: h2c}}
+		defer client.CloseIdleConnections()
+		for range 100 {
+			clients.Go(func() {
+				r, _ := http.NewRequest("GET", "http://"+n.http+"/slow", nil)
+				r.Host = "slow.example.org"
+				what := "failed"
+				if res, err := client.Do(r); err == nil {
+					res.Body.Close()
+					what = fmt.Sprint(res.StatusCode, " ", res.Header.Get("X-Serai-Reason"))
+				}
+				answers.add(what)
+			})
+		}
+	}
+	// All but those that wait for the slow service have been refused.
+	until(t, "refusals", func() bool { return answers.of("503 no-descriptor") >= 200-64 })
+	for range 20 {
+		if status, body := get(n.http, "web.example.org", "/"); status != 200 {
+			t.Fatalf("in the flood another service answers %d %s", status, body)
+		}
+	}
+	release()
+	clients.Wait()
+	if answers.of("200 ") < 32 {
+		t.Errorf("answers: %v", answers.n)
+	}
+}
+
 // slowInstances are two services, one of which answers /slow when it is told to.
 type slowInstances struct{ web, slow net.Listener }
 
@@ -177,6 +221,10 @@ func (a *answerCount) ask(dial func() (net.Conn, error)) {
 			what = fmt.Sprint(res.StatusCode, " ", res.Header.Get("X-Serai-Reason"))
 		}
 	}
+	a.add(what)
+}
+
+func (a *answerCount) add(what string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.n == nil {
