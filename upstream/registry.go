@@ -31,7 +31,7 @@ type Registry struct {
 
 	probes probes
 
-	noRoom socket.Moment // when makeRoom found nothing
+	noRoom, noRoomBeyond socket.Moment // when makeRoom, or makeRoomBeyond, found nothing
 
 	ejections struct{ ejected, notEjected atomic.Uint64 }
 
@@ -47,7 +47,7 @@ func NewRegistry(o RegistryOptions) *Registry {
 		prober: newProber(o.probesAtOnce(), o.ProbeRate), endpoints: make(map[Target]*Endpoint),
 		probed: make(map[Target]*probed), rates: make(map[job]*jobRate), checked: make(map[site]*checked),
 	}
-	r.dialer.MakeRoom, r.probe = r.makeRoom, r.probeOnce
+	r.dialer.MakeRoom, r.dialer.MakeRoomBeyond, r.probe = r.makeRoom, r.makeRoomBeyond, r.probeOnce
 	if o.MaxConns > 0 {
 		r.dialer.shares = newConnShares(forRequests(o.MaxConns))
 	}
