@@ -3,6 +3,8 @@ package upstream
 import (
 	"math"
 	"time"
+
+	"serai/wire/socket"
 )
 
 // lookForRoom is the time between two searches of makeRoom after one that found nothing:
@@ -12,9 +14,15 @@ const lookForRoom = 100 * time.Millisecond
 
 // makeRoom closes the oldest idle connections of some endpoint, and reports whether
 // there were any.
-func (r *Registry) makeRoom() bool {
+func (r *Registry) makeRoom() bool { return r.closeSome(&r.noRoom) }
+
+// makeRoomBeyond is makeRoom for one that is beyond its share. That it has searched in vain
+// keeps nobody else from searching.
+func (r *Registry) makeRoomBeyond() bool { return r.closeSome(&r.noRoomBeyond) }
+
+func (r *Registry) closeSome(inVain *socket.Moment) bool {
 	now := time.Now()
-	if now.Sub(r.noRoom.Time()) < lookForRoom {
+	if now.Sub(inVain.Time()) < lookForRoom {
 		return false
 	}
 	const some = 8
@@ -30,7 +38,7 @@ func (r *Registry) makeRoom() bool {
 	if idle != nil && idle.transport.CloseIdle(now.Add(time.Hour), some) > 0 {
 		return true
 	}
-	r.noRoom.Set(now)
+	inVain.Set(now)
 	return false
 }
 

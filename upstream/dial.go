@@ -37,20 +37,27 @@ type Dialer struct {
 	// MakeRoom closes idle connections, and reports whether there were any; nil when
 	// there are none.
 	MakeRoom func() bool
+	// MakeRoomBeyond is the same for those beyond their share.
+	MakeRoomBeyond func() bool
 
 	conns   quota.Quota
+	shares  *connShares   // of MaxConns; nil without
 	refused atomic.Uint64 // for lack of a descriptor
 }
 
-// purpose is what a connection is for; the zero purpose is a request.
+// purpose is what a connection is for; the zero purpose is a request of nobody.
 type purpose struct {
 	probe bool
+	// job and client are for whose shares a connection for a request counts.
+	job    *connJob
+	client netip.Addr
 	// connect bounds the TCP connect, if it is less than the Timeout.
 	connect time.Duration
 }
 
 // Dial connects to the endpoint for a request for host, on behalf of a client, whose
-// address is sent with the PROXY protocol if the target wants it. With TLS, host is the
+// address is sent with the PROXY protocol if the target wants it, and for whom the
+// connection counts. Without an address it counts for no client. With TLS, host is the
 // name that is sent and verified if the target has none. Protocols are those that TLS
 // may select (RFC 7301). The context's deadline and the registry's ConnectTimeout bound
 // the whole. It returns the TLS name that the connection was opened for, empty without
@@ -61,7 +68,7 @@ type purpose struct {
 func (e *Endpoint) Dial(ctx context.Context, client netip.AddrPort, host string, protocols []string) (c net.Conn, name string, err error) {
 	began, from := time.Now(), e.phase()
 	name = e.target.serverName(host)
-	c, err = e.dialer.dial(ctx, &e.target, client, name, protocols, purpose{})
+	c, err = e.dialer.dial(ctx, &e.target, client, name, protocols, purpose{job: e.conns, client: client.Addr()})
 	if err != nil {
 		e.dialFailed(from, err, time.Since(began))
 		return nil, name, err
@@ -170,7 +177,8 @@ func (d *Dialer) dial(ctx context.Context, t *Target, client netip.AddrPort, ser
 
 // connect makes only the TCP connection.
 func (d *Dialer) connect(ctx context.Context, t *Target, why purpose) (net.Conn, error) {
-	if !d.take(why) {
+	holder, ok := d.take(why)
+	if !ok {
 		d.refused.Add(1)
 		return nil, ErrNoDescriptor
 	}
@@ -183,28 +191,62 @@ func (d *Dialer) connect(ctx context.Context, t *Target, why purpose) (net.Conn,
 		c, err = nd.DialContext(ctx, "tcp", t.Address)
 	}
 	if err != nil {
-		d.conns.Give(1)
+		d.give(holder)
 		if noDescriptor(err) {
 			d.refused.Add(1)
 			return nil, fmt.Errorf("%w: %w", ErrNoDescriptor, err)
 		}
 		return nil, fmt.Errorf("%w: %w", ErrConnect, err)
 	}
-	return &countedConn{TCPConn: c.(*net.TCPConn), conns: &d.conns}, nil
+	return &countedConn{TCPConn: c.(*net.TCPConn), dialer: d, holder: holder}, nil
 }
 
 // take counts a new connection, and makes room for it if necessary.
-func (d *Dialer) take(why purpose) bool {
+func (d *Dialer) take(why purpose) (h connHolder, ok bool) {
 	if d.MaxConns == 0 {
 		d.conns.Add(1)
-		return true
+		return h, true
 	}
+	h, ok, beyond := d.tryTake(why)
+	if ok {
+		return h, true
+	}
+	room := d.MakeRoom
+	if beyond {
+		room = d.MakeRoomBeyond
+	}
+	if room != nil && room() {
+		h, ok, _ = d.tryTake(why)
+	}
+	return h, ok
+}
+
+// tryTake counts a new connection if there is room for it. Beyond says that it is for one
+// that is beyond its share.
+func (d *Dialer) tryTake(why purpose) (h connHolder, ok, beyond bool) {
+	h = d.shares.count(why.job, why.client)
 	limit := int64(d.MaxConns)
 	if !why.probe {
-		limit -= limit / 8
+		limit = forRequests(d.MaxConns)
 	}
-	return d.conns.Take(1, limit) || d.makeRoom() && d.conns.Take(1, limit)
+	if why.job != nil {
+		limit, beyond = d.shares.limit(h)
+	}
+	if ok = d.conns.Take(1, limit); !ok {
+		d.shares.give(h)
+	}
+	return h, ok, beyond
 }
+
+// give counts a connection out.
+func (d *Dialer) give(h connHolder) {
+	d.shares.give(h)
+	d.conns.Give(1)
+}
+
+// forRequests is the part of all connections that requests may use. The rest is only for
+// probes.
+func forRequests(all int) int64 { return int64(all - all/8) }
 
 // lightlyLoaded reports whether less than half of the permitted connections are open.
 func (d *Dialer) lightlyLoaded() bool {
@@ -216,15 +258,16 @@ func (d *Dialer) makeRoom() bool { return d.MakeRoom != nil && d.MakeRoom() }
 // countedConn is a connection that counts until it is closed.
 type countedConn struct {
 	*net.TCPConn
-	conns *quota.Quota
-	given atomic.Bool
+	dialer *Dialer
+	holder connHolder
+	given  atomic.Bool
 }
 
 // Close closes the connection. It may be called several times.
 func (c *countedConn) Close() error {
 	err := c.TCPConn.Close()
 	if c.given.CompareAndSwap(false, true) {
-		c.conns.Give(1)
+		c.dialer.give(c.holder)
 	}
 	return err
 }

@@ -23,6 +23,7 @@ type Endpoint struct {
 	probed   *probed
 	rate     *jobRate
 	checked  *checked
+	conns    *connJob
 
 	// Only look writes these.
 	failed   int    // failed checks in a row

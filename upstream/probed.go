@@ -87,6 +87,7 @@ func (r *Registry) link(e *Endpoint) {
 		r.rates[e.job()] = e.rate
 	}
 	e.rate.refs++
+	e.conns = r.dialer.shares.join(e.job())
 	e.entered.Store(r.probes.begun.Load())
 }
 
@@ -105,6 +106,7 @@ func (r *Registry) unlink(e *Endpoint) {
 	if e.rate.refs--; e.rate.refs == 0 {
 		delete(r.rates, e.job())
 	}
+	r.dialer.shares.leave(e.conns)
 }
 
 // examine returns what a probe of e shows: of a probe of its own, with the connect

@@ -32,7 +32,7 @@ type Registry struct {
 	probes probes
 	states states
 
-	noRoom socket.Moment // when makeRoom found nothing
+	noRoom, noRoomBeyond socket.Moment // when makeRoom, or makeRoomBeyond, found nothing
 
 	ejections struct{ ejected, notEjected atomic.Uint64 }
 
@@ -48,7 +48,10 @@ func NewRegistry(o RegistryOptions) *Registry {
 		prober: newProber(o.probesAtOnce(), o.ProbeRate), endpoints: make(map[Target]*Endpoint),
 		probed: make(map[Target]*probed), rates: make(map[job]*jobRate), checked: make(map[site]*checked),
 	}
-	r.dialer.MakeRoom, r.probe = r.makeRoom, r.probeOnce
+	r.dialer.MakeRoom, r.dialer.MakeRoomBeyond, r.probe = r.makeRoom, r.makeRoomBeyond, r.probeOnce
+	if o.MaxConns > 0 {
+		r.dialer.shares = newConnShares(forRequests(o.MaxConns))
+	}
 	if o.Probe != nil {
 		r.probe = func(ctx context.Context, e *Endpoint, _ time.Duration) error { return o.Probe(ctx, e) }
 	}
@@ -72,6 +75,7 @@ func (r *Registry) Run(ctx context.Context) error {
 			for _, e := range r.All() {
 				e.transport.Sweep(now)
 			}
+			r.dialer.shares.settle()
 		}
 	}
 }

@@ -80,6 +80,108 @@ func TestDescriptorsAreShared(t *testing.T) {
 	}
 }
 
+// TestSlowServiceLeavesDescriptors: one client has more requests of a slow service in flight, over a
+// few connections, than there are connections to instances. Another service is served as before.
+func TestSlowServiceLeavesDescriptors(t *testing.T) {
+	slow, release := newSlow(t)
+	n := &node{t: t, http: testnet.Address(t), https: testnet.Address(t), admin: testnet.Address(t), output: &buffer{}}
+	n.runLimited(256, "--no-nomad", "--services="+slow.services(t, t.TempDir()))
+	defer n.kill(syscall.SIGTERM)
+	until(t, "ready instances", func() bool { status, _ := get(n.admin, "", "/ready"); return status == 200 && len(n.notReady(t)) == 0 })
+	var answers answerCount
+	var clients sync.WaitGroup
+	defer clients.Wait()
+	defer release()
+	h2c := new(http.Protocols)
+	h2c.SetUnencryptedHTTP2(true)
+	for range 2 {
+		client := &http.Client{Transport: &http.Transport{Protocols: h2c}}
+		defer client.CloseIdleConnections()
+		for range 100 {
+			clients.Go(func() {
+				r, _ := http.NewRequest("GET", "http://"+n.http+"/slow", nil)
+				r.Host = "slow.example.org"
+				what := "failed"
+				if res, err := client.Do(r); err == nil {
+					res.Body.Close()
+					what = fmt.Sprint(res.StatusCode, " ", res.Header.Get("X-Serai-Reason"))
+				}
+				answers.add(what)
+			})
+		}
+	}
+	// All but those that wait for the slow service have been refused.
+	until(t, "refusals", func() bool { return answers.of("503 no-descriptor") >= 200-64 })
+	for range 20 {
+		if status, body := get(n.http, "web.example.org", "/"); status != 200 {
+			t.Fatalf("in the flood another service answers %d %s", status, body)
+		}
+	}
+	release()
+	clients.Wait()
+	if answers.of("200 ") < 32 {
+		t.Errorf("answers: %v", answers.n)
+	}
+}
+
+// TestSlowBodiesLeaveDescriptors: one client sends bodies to all services, as slowly as it may and more
+// than there are connections to instances. Another one is served as before.
+func TestSlowBodiesLeaveDescriptors(t *testing.T) {
+	instances, _ := newSlow(t)
+	n := &node{t: t, http: testnet.Address(t), https: testnet.Address(t), admin: testnet.Address(t), output: &buffer{}}
+	n.runLimited(256, "--no-nomad", "--services="+instances.services(t, t.TempDir()))
+	defer n.kill(syscall.SIGTERM)
+	until(t, "ready instances", func() bool { status, _ := get(n.admin, "", "/ready"); return status == 200 && len(n.notReady(t)) == 0 })
+	hosts := []string{"web.example.org", "slow.example.org"}
+	other := func(host string) (what string) {
+		c, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 9)}}).Dial("tcp", n.http)
+		if err != nil {
+			return err.Error()
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(long))
+		fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: %s\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", host)
+		time.Sleep(10 * time.Millisecond) // so that it needs a connection of its own
+		io.WriteString(c, "0\r\n\r\n")
+		res, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			return err.Error()
+		}
+		return fmt.Sprint(res.StatusCode, " ", res.Header.Get("X-Serai-Reason"))
+	}
+	var answers answerCount
+	var clients sync.WaitGroup
+	var open []net.Conn
+	for i := range 80 {
+		c, err := net.Dial("tcp", n.http)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		c.SetDeadline(time.Now().Add(long))
+		fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: %s\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", hosts[i%2])
+		open = append(open, c)
+		clients.Go(func() { answers.read(c) })
+	}
+	defer func() {
+		for _, c := range open {
+			io.WriteString(c, "0\r\n\r\n")
+		}
+		clients.Wait()
+		if answers.of("200 ") < 32 || answers.of("200 ")+answers.of("503 no-descriptor") != len(open) {
+			t.Errorf("answers to the flood: %v", answers.n)
+		}
+	}()
+	until(t, "refusals", func() bool { return answers.of("503 no-descriptor") >= len(open)-64 })
+	for range 10 {
+		for _, host := range hosts {
+			if what := other(host); what != "200 " {
+				t.Fatalf("in the flood another client gets %s of %s", what, host)
+			}
+		}
+	}
+}
+
 // slowInstances are two services, one of which answers /slow when it is told to.
 type slowInstances struct{ web, slow net.Listener }
 
@@ -92,6 +194,7 @@ func newSlow(t *testing.T) (s *slowInstances, release func()) {
 			t.Fatal(err)
 		}
 		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			io.Copy(io.Discard, r.Body)
 			if r.URL.Path == "/slow" {
 				<-told
 			}
@@ -168,15 +271,28 @@ func (a *answerCount) of(what string) int {
 
 // ask asks the slow service over a connection of its own.
 func (a *answerCount) ask(dial func() (net.Conn, error)) {
-	what := "refused"
-	if c, err := dial(); err == nil {
-		defer c.Close()
-		c.SetDeadline(time.Now().Add(long))
-		io.WriteString(c, "GET /slow HTTP/1.1\r\nHost: slow.example.org\r\nConnection: close\r\n\r\n")
-		if res, err := http.ReadResponse(bufio.NewReader(c), nil); err == nil {
-			what = fmt.Sprint(res.StatusCode, " ", res.Header.Get("X-Serai-Reason"))
-		}
+	c, err := dial()
+	if err != nil {
+		a.add("refused")
+		return
 	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(long))
+	io.WriteString(c, "GET /slow HTTP/1.1\r\nHost: slow.example.org\r\nConnection: close\r\n\r\n")
+	a.read(c)
+}
+
+// read counts the answer that comes over a connection.
+func (a *answerCount) read(c net.Conn) {
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		a.add("refused")
+		return
+	}
+	a.add(fmt.Sprint(res.StatusCode, " ", res.Header.Get("X-Serai-Reason")))
+}
+
+func (a *answerCount) add(what string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.n == nil {

@@ -139,6 +139,9 @@ func (h *Holder) Give(n int64) {
 // Taken returns how much h holds.
 func (h *Holder) Taken() int64 { return h.taken.Load() }
 
+// Within reports whether h holds no more than its share.
+func (h *Holder) Within() bool { return h.taken.Load() <= h.fair.share.Load() }
+
 // Beyond reports whether h holds more than so many sixteenths of its share: it is to
 // make room when there is little left.
 func (h *Holder) Beyond(sixteenths int64) bool {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -68,14 +67,10 @@ func (t *Transport) connect(r *upstream.Request, a *upstream.Answer) (*conn, *up
 			return c, nil
 		}
 	}
-	client := netip.AddrPort{}
-	if t.tellsClient {
-		client = r.Client
-	}
 	began := a.Now
 	ctx, cancel := context.WithTimeout(context.Background(), r.Connect)
 	defer cancel()
-	nc, name, err := t.endpoint.Dial(ctx, client, string(r.Host), []string{"http/1.1"})
+	nc, name, err := t.endpoint.Dial(ctx, r.Client, string(r.Host), []string{"http/1.1"})
 	a.Now = time.Now()
 	a.Connected = a.Now.Sub(began)
 	if err != nil {
