@@ -148,7 +148,7 @@ func field(name, value string) wire.Field {
 // cut ends the exchange without a complete answer.
 func (x *Exchange) cut(r Reason) {
 	x.Reason = r.Code()
-	if r == ReasonUpstreamCut && x.endCutWeb() {
+	if x.cutShort() && x.endCutWeb() {
 		return
 	}
 	x.Responder.Abort()

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -147,7 +148,8 @@ type cancellation struct {
 	mu     sync.Mutex
 	stream upstream.Stream // carries the request, nil for none
 	tunnel *tunnel         // that the exchange has become, nil for none
-	left   bool            // the client has left
+	left   bool            // the client has left, or serai has cut it off
+	cutFor string          // the code of the reason for which serai has, empty if it has not
 	// sized says that an answer of known length has begun whose rest is still to come.
 	sized atomic.Bool
 	gone  chan struct{} // closed when the client leaves; made for whoever waits
@@ -174,10 +176,18 @@ func (x *Exchange) Sized() bool { return x.sized.Load() }
 
 // Cancel ends the exchange's wait because the client has left. Other goroutines may
 // call it.
-func (x *Exchange) Cancel() {
+func (x *Exchange) Cancel() { x.end("") }
+
+// CutOff ends the exchange's wait because serai ends its connection, for that reason. Other
+// goroutines may call it.
+func (x *Exchange) CutOff(r Reason) { x.end(r.Code()) }
+
+func (x *Exchange) end(cutFor string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.left = true
+	if !x.left {
+		x.left, x.cutFor = true, cutFor
+	}
 	if x.stream != nil {
 		x.stream.Interrupt()
 	}
@@ -185,6 +195,17 @@ func (x *Exchange) Cancel() {
 		close(x.gone)
 		x.gone = nil
 	}
+}
+
+// blameSelf corrects the reason of an exchange that serai has cut off. For what was waiting or
+// writing then, it looked as if the client had left.
+func (x *Exchange) blameSelf() {
+	if x.Reason != ReasonClientGone.Code() {
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.Reason = cmp.Or(x.cutFor, x.Reason)
 }
 
 // CheckPath ends the current attempt if the network path to its instance is lost. Other
@@ -238,6 +259,6 @@ func (x *Exchange) Reset() {
 	if x.sized.Load() {
 		x.sized.Store(false)
 	}
-	x.stream, x.tunnel, x.left, x.gone = nil, nil, false, nil
+	x.stream, x.tunnel, x.left, x.cutFor, x.gone = nil, nil, false, "", nil
 	x.forwarding.reset()
 }

@@ -76,7 +76,7 @@ func (x *Exchange) outcome(f *failure) upstream.Outcome {
 	o := upstream.Outcome{FirstByte: x.serviceTime, Status: x.Status}
 	switch {
 	case f == nil:
-		if x.Reason == ReasonUpstreamCut.Code() && !x.excused {
+		if x.cutShort() && !x.excused {
 			o.Failure = x.Reason
 		}
 	case f.blame:
@@ -89,6 +89,11 @@ func (x *Exchange) outcome(f *failure) upstream.Outcome {
 		}
 	}
 	return o
+}
+
+// cutShort reports whether the instance did not end the answer that it had begun.
+func (x *Exchange) cutShort() bool {
+	return x.Reason == ReasonUpstreamCut.Code() || x.Reason == ReasonUpstreamIdle.Code()
 }
 
 // fail answers a request for which no attempt succeeded.

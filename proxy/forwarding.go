@@ -22,7 +22,7 @@ type forwarding struct {
 	logged        bool     // Options.Log was called
 	observed      bool     // the route's statistics count the request as in flight
 	picked        bool     // the request has a place at Member
-	excused       bool     // the instance has cut its answer off after the client kept it waiting
+	excused       bool     // that the answer was cut short is not the instance's fault: see patience.go
 	repeats       int      // attempts that the retries tag and the budget limit
 	hops          int      // how often the request has passed a serai before
 	via           string   // the name that serai gives itself in Via, empty for none

@@ -105,6 +105,7 @@ func (x *Exchange) observe() {
 
 func (p *Proxy) log(x *Exchange) {
 	x.logged = true
+	x.blameSelf()
 	if x.Reason != "" {
 		p.count(x.Reason)
 	}

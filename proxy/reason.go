@@ -41,7 +41,9 @@ const (
 	ReasonBodyTimeout
 	ReasonBodySlow
 	ReasonUpstreamCut
+	ReasonUpstreamIdle
 	ReasonClientGone
+	ReasonDrainTimeout
 	ReasonTunnelCut
 	ReasonPanic
 	ReasonTLSHandshake
@@ -108,7 +110,9 @@ var reasons = [...]ReasonEntry{
 	ReasonBodyTimeout:     {"body-timeout", 408, "the request's body did not come in time", "the body of the request came too slowly"},
 	ReasonBodySlow:        {"body-slow", 408, "the request's body came more slowly than --min-rate allows", "the body of the request came more slowly than `--min-rate`"},
 	ReasonUpstreamCut:     {"upstream-cut", 0, "", "the instance ended the connection in the middle of an answer"},
+	ReasonUpstreamIdle:    {"upstream-idle", 0, "", "the instance brought nothing more of its answer for `body-idle` (gRPC: `--tunnel-idle`), so serai cut it off. A stream of events that is silent for longer needs a longer `body-idle`, or comments now and then"},
 	ReasonClientGone:      {"client-gone", 0, "", "the client left before its answer was whole"},
+	ReasonDrainTimeout:    {"drain-timeout", 0, "", "serai stops, and cut the request off because it had not ended within `--drain-timeout`"},
 	ReasonTunnelCut:       {"tunnel-cut", 0, "", "an upgraded connection failed"},
 	ReasonPanic:           {"panic", 0, "", "serai itself failed, and cut the request off"},
 	ReasonTLSHandshake:    {"tls-handshake", 0, "", "a client's TLS handshake failed; counted only"},

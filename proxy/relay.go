@@ -50,11 +50,15 @@ func (p *Proxy) relay(x *Exchange) (whole bool) {
 			break
 		}
 		if err != nil {
-			if x.holdStream(body) {
+			switch {
+			case !x.holdStream(body):
+				x.cut(ReasonClientGone)
+			case taken.silent(err, idle):
+				x.excused = framing != wire.Length
+				x.cut(ReasonUpstreamIdle)
+			default:
 				x.excused = taken.keptWaiting()
 				x.cut(ReasonUpstreamCut)
-			} else {
-				x.cut(ReasonClientGone)
 			}
 			return false
 		}

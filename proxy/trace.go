@@ -292,5 +292,5 @@ func (x *Exchange) failed() bool {
 			return true
 		}
 	}
-	return x.Status >= 500 || x.Reason != "" && (x.Reason == ReasonUpstreamCut.Code() || x.Reason == ReasonPanic.Code())
+	return x.Status >= 500 || x.Reason != "" && (x.cutShort() || x.Reason == ReasonDrainTimeout.Code() || x.Reason == ReasonPanic.Code())
 }

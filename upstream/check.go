@@ -170,16 +170,18 @@ func serving(m []byte) error {
 	status := uint64(0)
 	for len(m) > 0 {
 		number, kind, n := protowire.ConsumeTag(m)
-		if n < 0 || kind != protowire.VarintType {
+		if n < 0 || number == 1 && kind != protowire.VarintType {
 			return errNotHealth
 		}
-		value, more := protowire.ConsumeVarint(m[n:])
-		if more < 0 {
+		// A later version may have fields that are not known here.
+		size := protowire.ConsumeFieldValue(number, kind, m[n:])
+		if size < 0 {
 			return errNotHealth
 		}
-		if m = m[n+more:]; number == 1 {
-			status = value
+		if number == 1 {
+			status, _ = protowire.ConsumeVarint(m[n:])
 		}
+		m = m[n+size:]
 	}
 	if status == 1 {
 		return nil

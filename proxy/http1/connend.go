@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"serai/front"
+	"serai/proxy"
 )
 
 // Reusable reports whether no other goroutine closes the connection.
@@ -38,11 +39,11 @@ func (c *conn) drain() {
 func (c *conn) Cut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.cutOff()
+	c.cutOff(proxy.ReasonDrainTimeout)
 }
 
-// cutOff is Cut. c.mu is held.
-func (c *conn) cutOff() {
+// cutOff is Cut, for any reason. c.mu is held.
+func (c *conn) cutOff(why proxy.Reason) {
 	if c.session != nil && c.session.EndTunnel() {
 		return
 	}
@@ -50,7 +51,7 @@ func (c *conn) cutOff() {
 	// Close waits while a request is being answered, but not for long: the request gets
 	// nothing more from its instance.
 	if c.session != nil {
-		c.session.Cancel()
+		c.session.CutOff(why)
 		go c.wire.Abort()
 	} else {
 		go c.wire.Close()
@@ -98,6 +99,6 @@ func (c *conn) makeRoom(now time.Time) {
 		c.wire.InterruptReads()
 	}
 	if !c.cut && s.memoryUse.Recall(by, c.front.Cost()+c.wire.Reserved()+c.engine.proxy.RequestCost(), now) {
-		c.cutOff()
+		c.cutOff(proxy.ReasonOverloaded)
 	}
 }

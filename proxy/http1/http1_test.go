@@ -859,6 +859,7 @@ func TestDrainCutsWhatGoesOn(t *testing.T) {
 	in := o.next()
 	in.head()
 	uploads.send("POST / HTTP/1.1", "Host: web.example.org", "Content-Length: 1000000", "", "begins")
+	o.next().head()
 	until(t, "all connections", func() bool { return k.server.Status().Conns == 3 })
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -869,6 +870,10 @@ func TestDrainCutsWhatGoesOn(t *testing.T) {
 		c.ended()
 	}
 	in.ended()
+	// The clients have not left.
+	if got := k.proxy.Reasons(); got["drain-timeout"] != 2 || got["client-gone"] != 0 {
+		t.Errorf("the reasons are %v, want two drain-timeout", got)
+	}
 }
 
 // flaky fails every other accept as if no descriptor were left.

@@ -90,3 +90,35 @@ func TestSlowClientsAreNotTheInstancesFault(t *testing.T) {
 		})
 	}
 }
+
+// TestSilentStreams: an answer that brings nothing for body-idle is told as silent, not as
+// one that the instance has ended. If it has no length, it may be a stream of events that
+// have not happened, and the instance is not to blame.
+func TestSilentStreams(t *testing.T) {
+	for name, c := range map[string]struct {
+		head   []string
+		blamed bool
+	}{
+		"events":            {[]string{"HTTP/1.1 200 OK", "Content-Type: text/event-stream", "Transfer-Encoding: chunked", "", "4", "some"}, false},
+		"until the end":     {[]string{"HTTP/1.1 200 OK", "", "some"}, false},
+		"of a known length": {[]string{"HTTP/1.1 200 OK", "Content-Length: 10", "", "some"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k, o := web(t, settings{registry: upstream.RegistryOptions{EjectAfter: 1}}, "ingress.body-idle=200ms")
+			client := k.dial()
+			client.send("GET / HTTP/1.1", "Host: web.example.org", "")
+			p := o.next()
+			p.head()
+			p.send(c.head...)
+			io.Copy(io.Discard, client.r)
+			until(t, "the end of the request", func() bool { return k.proxy.Inflight() == 0 })
+			if got := k.proxy.Reasons(); got["upstream-idle"] != 1 || got["upstream-cut"] != 0 {
+				t.Errorf("the reasons are %v, want one upstream-idle", got)
+			}
+			if blamed := k.registry.Ejections().Suppressed > 0; blamed != c.blamed {
+				t.Errorf("the instance was blamed: %v, want %v", blamed, c.blamed)
+			}
+		})
+	}
+}

@@ -203,6 +203,9 @@ func (c *conn) fail(why Cause, code http2.Code, detail string) {
 		}
 	}
 	c.mu.Unlock()
+	if why == CauseMemory {
+		c.cutOffAll(proxy.ReasonOverloaded)
+	}
 	c.cancelAll(true)
 }
 
@@ -240,6 +243,13 @@ func (c *conn) cancelAll(gone bool) {
 		s.readable.Broadcast()
 	}
 	c.room.Broadcast()
+}
+
+// cutOffAll says of all streams, which are about to be cancelled, why serai ends them.
+func (c *conn) cutOffAll(why proxy.Reason) {
+	for _, s := range c.all() {
+		s.do(c, func(x *proxy.Exchange) { x.CutOff(why) })
+	}
 }
 
 // stream returns an open stream, nil for none. Frames of the same stream often come

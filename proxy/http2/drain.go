@@ -72,6 +72,7 @@ func (c *conn) Cut() {
 	for _, s := range c.all() {
 		s.do(c, func(x *proxy.Exchange) { x.EndTunnel() })
 	}
+	c.cutOffAll(proxy.ReasonDrainTimeout)
 	c.cancelAll(false)
 	c.wire.InterruptReads()
 }

@@ -84,3 +84,29 @@ func drainedBeforeThePreface(t *testing.T) bool {
 	}
 	return true
 }
+
+// TestDrainCutsWhatGoesOn: a stream that a drain cuts off is not told as one whose client has
+// left.
+func TestDrainCutsWhatGoesOn(t *testing.T) {
+	begun := make(chan struct{}, 2)
+	k := newStack(t, engine.Options{}, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/begun" {
+			w.(http.Flusher).Flush()
+		}
+		begun <- struct{}{}
+		<-r.Context().Done()
+	})
+	p := k.dial()
+	p.get(1, "/")
+	p.get(3, "/begun")
+	<-begun
+	<-begun
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := k.server.Shutdown(ctx); err == nil {
+		t.Error("nothing was cut")
+	}
+	if got := k.proxy.Reasons(); got["drain-timeout"] != 2 || got["client-gone"] != 0 {
+		t.Errorf("the reasons are %v, want two drain-timeout", got)
+	}
+}

@@ -114,6 +114,28 @@ func TestPathCheck(t *testing.T) {
 	until(t, "not ready", func() bool { return e.State() == upstream.Probing })
 }
 
+// TestFieldsOfALaterVersion: fields that are not known do not keep an answer of gRPC's health
+// service from passing, of whatever type they are.
+func TestFieldsOfALaterVersion(t *testing.T) {
+	for name, m := range map[string][]byte{
+		"text, behind": {8, 1, 18, 3, 'a', 'b', 'c'},
+		"64 bits":      {8, 1, 25, 1, 2, 3, 4, 5, 6, 7, 8},
+		"before":       {18, 1, 'a', 24, 7, 8, 1},
+		"a group":      {8, 1, 19, 24, 7, 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := checked(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Grpc-Status", "0")
+				w.Write(append([]byte{0, 0, 0, 0, byte(len(m))}, m...))
+			}), upstream.Check{Path: upstream.HealthMethod, GRPC: true})
+			until(t, "an answer", func() bool { return e.State() == upstream.Ready || e.Status().Cause != "" })
+			if e.State() != upstream.Ready {
+				t.Errorf("it is not ready: %s", e.Status().Cause)
+			}
+		})
+	}
+}
+
 // TestNotGRPC: what is no answer of gRPC's health service passes no check.
 func TestNotGRPC(t *testing.T) {
 	for name, h := range map[string]http.HandlerFunc{
@@ -133,6 +155,14 @@ func TestNotGRPC(t *testing.T) {
 		"cut varint": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Grpc-Status", "0")
 			w.Write([]byte{0, 0, 0, 0, 2, 8, 0x81})
+		},
+		"a status that is text": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Grpc-Status", "0")
+			w.Write([]byte{0, 0, 0, 0, 3, 10, 1, 1})
+		},
+		"a cut field": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Grpc-Status", "0")
+			w.Write([]byte{0, 0, 0, 0, 5, 8, 1, 18, 3, 'a'})
 		},
 		"another field": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Grpc-Status", "0")
