@@ -7,8 +7,8 @@ import (
 	"strconv"
 )
 
-// accept passes nc to a goroutine, unless a limit is reached.
-func (s *Server) accept(nc net.Conn, shard int, end <-chan struct{}) {
+// accept passes nc to a worker, unless a limit is reached.
+func (s *Server) accept(nc net.Conn, shard int, w *workers) {
 	c := s.newConn(nc)
 	c.Shard = shard
 	_, c.Secure = nc.(*tls.Conn)
@@ -23,34 +23,8 @@ func (s *Server) accept(nc net.Conn, shard int, end <-chan struct{}) {
 		return
 	}
 	s.accepted.Add(1)
-	select {
-	case s.workers <- c:
-	default:
-		s.running.Go(func() { s.work(c, end) })
-	}
-}
-
-// maxIdleWorkers bounds the goroutines that wait for a connection.
-const maxIdleWorkers = 64
-
-// work starts one new connection after another, until end is closed or endWorkers ends
-// it. The stack of such a goroutine has grown already; a new goroutine would have to
-// grow its stack again.
-func (s *Server) work(c *Conn, end <-chan struct{}) {
-	for {
-		c.start(c.Socket.Conn)
-		if s.idleWorkers.Add(1) > maxIdleWorkers {
-			s.idleWorkers.Add(-1)
-			return
-		}
-		c = nil // do not keep it until the next one comes
-		select {
-		case c = <-s.workers:
-		case <-end:
-		}
-		if s.idleWorkers.Add(-1); c == nil {
-			return
-		}
+	if !w.give(c) {
+		s.running.Go(func() { w.run(c) })
 	}
 }
 

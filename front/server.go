@@ -94,16 +94,15 @@ type Server struct {
 	handshakes handshakes
 	own        *Clients // for MaxConns
 
-	workers     chan *Conn // connections for idle goroutines
-	idleWorkers atomic.Int64
-	ended       sync.Pool // of *Conn, to be reused
+	ended sync.Pool // of *Conn, to be reused
 
 	mu        sync.Mutex
 	conns     map[*Conn]struct{}
 	listeners map[net.Listener]struct{}
 	serving   sync.WaitGroup // calls of Serve
-	running   sync.WaitGroup // calls of watch and work
+	running   sync.WaitGroup // calls of watch and workers.run
 	unwatched chan struct{}  // closed when no listener and no connection is left; nil while watch does not run
+	workers   *workers       // while watch runs
 	stopped   bool           // Shutdown was called
 	draining  bool           // no listener accepts any more
 	empty     chan struct{}  // closed when draining and no connection is left
@@ -115,7 +114,7 @@ func NewServer(o Options) (*Server, error) {
 		return nil, fmt.Errorf("front options: %w", err)
 	}
 	o.setDefaults()
-	return &Server{options: o, handshakes: handshakes{limit: o.MaxHandshakes}, workers: make(chan *Conn), conns: make(map[*Conn]struct{}),
+	return &Server{options: o, handshakes: handshakes{limit: o.MaxHandshakes}, conns: make(map[*Conn]struct{}),
 		own: NewClients(nil, o.MaxConns), listeners: make(map[net.Listener]struct{}), empty: make(chan struct{})}, nil
 }
 
@@ -123,8 +122,8 @@ func NewServer(o Options) (*Server, error) {
 // closes l. It returns nil in both cases. Connections go on: see Shutdown. After a
 // failed accept it waits and tries again.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	end := s.track(l)
-	if end == nil {
+	w := s.track(l)
+	if w == nil {
 		l.Close()
 		return nil
 	}
@@ -139,7 +138,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		switch {
 		case err == nil:
 			pause = first
-			s.accept(c, shard, end)
+			s.accept(c, shard, w)
 		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
 			return nil
 		default:
@@ -213,9 +212,8 @@ func (s *Server) signalEmpty() {
 	}
 }
 
-// track adds l. It returns a channel that is closed when no listener and no connection
-// is left, nil when nothing is accepted any more.
-func (s *Server) track(l net.Listener) (end <-chan struct{}) {
+// track adds l. It returns the workers for its connections, nil when nothing is accepted any more.
+func (s *Server) track(l net.Listener) *workers {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopped {
@@ -224,11 +222,11 @@ func (s *Server) track(l net.Listener) (end <-chan struct{}) {
 	s.serving.Add(1)
 	s.listeners[l] = struct{}{}
 	if s.unwatched == nil {
-		end := make(chan struct{})
-		s.unwatched = end
-		s.running.Go(func() { s.watch(end) })
+		end, w := make(chan struct{}), &workers{next: make(chan *Conn)}
+		s.unwatched, s.workers = end, w
+		s.running.Go(func() { s.watch(end, w) })
 	}
-	return s.unwatched
+	return s.workers
 }
 
 func (s *Server) untrack(l net.Listener) {

@@ -14,8 +14,9 @@ const (
 const watchScarce = 20 * time.Millisecond
 
 // watch checks the connections until end is closed, when no listener and no connection
-// is left.
-func (s *Server) watch(end <-chan struct{}) {
+// is left. Then it ends the workers: nobody gives them a connection any more.
+func (s *Server) watch(end <-chan struct{}, w *workers) {
+	defer close(w.next)
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	memory := s.options.Clients.memory.Scarce()
@@ -29,7 +30,7 @@ func (s *Server) watch(end <-chan struct{}) {
 		case now = <-tick.C:
 			turn++
 			if n := s.accepted.Load(); n == accepted {
-				s.endWorkers()
+				w.trim()
 			} else {
 				accepted = n
 			}
@@ -48,18 +49,6 @@ func (s *Server) watch(end <-chan struct{}) {
 		s.own.settle()
 		s.options.Clients.settle()
 		clear(some)
-	}
-}
-
-// endWorkers ends some of the idle goroutines, because no connection has come for a
-// while: their stacks are useful only for bursts.
-func (s *Server) endWorkers() {
-	for range maxIdleWorkers / 8 {
-		select {
-		case s.workers <- nil:
-		default:
-			return
-		}
 	}
 }
 

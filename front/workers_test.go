@@ -51,5 +51,5 @@ func TestIdleWorkersEnd(t *testing.T) {
 // this process has come and go.
 func workers() int {
 	stacks := make([]byte, 4<<20)
-	return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "front.(*Server).work(")
+	return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "front.(*workers).run(")
 }

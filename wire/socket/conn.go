@@ -25,6 +25,8 @@ type Conn struct {
 	r, w int    // buf[r:w] is unread
 
 	readBy, writeBy  deadline // the current deadlines
+	readDue          bool     // readBy must be set before a read waits
+	readTimer        bool     // a deadline of reads is set, perhaps an earlier one
 	writeDue         bool     // writeBy must be set before a write waits
 	interrupted      atomic.Bool
 	readsInterrupted atomic.Bool    // only reads are interrupted

@@ -74,6 +74,15 @@ func (s *sysConn) wait(by step) error {
 // readStep reports whether the call is done; otherwise it continues when the socket is
 // readable.
 func (s *sysConn) readStep(fd uintptr) bool {
+	done := s.readNow(fd)
+	if !done && s.conn != nil && s.conn.readDue {
+		s.conn.setReadDeadline()
+	}
+	return done
+}
+
+// readNow is readStep without the deadline of a wait that follows.
+func (s *sysConn) readNow(fd uintptr) bool {
 	switch s.inStep {
 	case stepRead:
 		return s.readOnce(fd)

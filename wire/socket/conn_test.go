@@ -2,9 +2,14 @@ package socket
 
 import (
 	"bytes"
+	"errors"
 	"net"
+	"os"
+	"strings"
 	"testing"
 	"time"
+
+	"serai/wire"
 )
 
 // deadlines records the deadlines that are set.
@@ -82,5 +87,49 @@ func TestDeadlinesAreAsLateAsTheyAreLong(t *testing.T) {
 		if len(to.set) != 1 {
 			t.Errorf("within %v: set %d times", d, len(to.set))
 		}
+	}
+}
+
+// TestTheFirstWaitHasADeadline: the deadline of a new connection, for which no timer is set while something is here to
+// read, ends every kind of wait for more.
+func TestTheFirstWaitHasADeadline(t *testing.T) {
+	for name, wait := range map[string]func(*Conn) error{
+		"Read":  func(c *Conn) error { _, err := c.Read(make([]byte, 1)); return err },
+		"Fill":  func(c *Conn) error { return c.Fill() },
+		"Serve": func(c *Conn) error { return c.Serve(handlerFunc(func() bool { return true }), time.Hour) },
+		"Serve, after a request": func(c *Conn) error {
+			return c.Serve(handlerFunc(func() bool { c.ReadWithin(time.Now(), 20*time.Millisecond); c.Discard(1); return true }), time.Hour)
+		},
+		"Request": func(c *Conn) error { return c.Request([]byte("x"), nil, false) },
+		"Pull": func(c *Conn) error {
+			p := NewPipe(pipeFrom)
+			if p == nil {
+				return os.ErrDeadlineExceeded // this system has no splice
+			}
+			defer p.Close()
+			var body wire.Body
+			body.Reset(c, wire.Length, pipeFrom, wire.DefaultLimits())
+			_, err := p.Pull(&body, c)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			near, far := pair(t)
+			near.ReadWithin(time.Now(), 20*time.Millisecond)
+			if strings.HasSuffix(name, "request") {
+				far.Write([]byte("x"))
+			}
+			late := time.AfterFunc(10*time.Second, func() { far.Close() })
+			defer late.Stop()
+			if err := wait(near); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("the wait ends with %v", err)
+			}
+			// A longer deadline replaces it before it is late.
+			near.ReadWithin(time.Now(), time.Hour)
+			far.Write([]byte("y"))
+			if n, err := near.Read(make([]byte, 1)); n != 1 || err != nil {
+				t.Errorf("then %d bytes are read: %v", n, err)
+			}
+		})
 	}
 }

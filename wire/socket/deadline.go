@@ -19,6 +19,19 @@ func (c *Conn) ReadAbout(now time.Time, d time.Duration) { c.readWithin(now, d, 
 
 func (c *Conn) readWithin(now time.Time, d, slack time.Duration) {
 	if c.readBy.move(now, d, slack) {
+		c.readDue = true
+	}
+	// A client that connects has usually sent its request, too: the first read needs no timer. One that is set
+	// already would go off too early.
+	if c.readTimer || !c.sys.ok() {
+		c.setReadDeadline()
+	}
+}
+
+// setReadDeadline sets the deadline of reads, which wait from now on.
+func (c *Conn) setReadDeadline() {
+	if c.readDue {
+		c.readDue, c.readTimer = false, c.readBy != 0
 		c.SetReadDeadline(c.readBy.time())
 		c.stayInterrupted()
 	}
@@ -27,9 +40,8 @@ func (c *Conn) readWithin(now time.Time, d, slack time.Duration) {
 // readBefore makes reads fail at a time, unless they do so earlier.
 func (c *Conn) readBefore(t time.Time) {
 	if by := since(t); c.readBy == 0 || by < c.readBy {
-		c.readBy = by
-		c.SetReadDeadline(t)
-		c.stayInterrupted()
+		c.readBy, c.readDue = by, true
+		c.setReadDeadline()
 	}
 }
 
@@ -115,6 +127,7 @@ func (c *Conn) stayInterrupted() {
 func (c *Conn) Resume() {
 	c.interrupted.Store(false)
 	c.readsInterrupted.Store(false)
-	c.readBy, c.writeBy, c.writeDue = 0, 0, false
+	c.readBy, c.readDue, c.readTimer = 0, false, false
+	c.writeBy, c.writeDue = 0, false
 	c.SetDeadline(time.Time{})
 }

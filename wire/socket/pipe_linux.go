@@ -74,6 +74,7 @@ func (p *Pipe) Pull(b *wire.Body, c *Conn) (int, error) {
 // fill moves up to most bytes from c into the pipe, and returns how many.
 func (p *Pipe) fill(c *Conn, most int64) (int, error) {
 	p.most, p.n, p.err = int(min(most, HugeBuffer)), 0, nil
+	c.setReadDeadline()
 	if err := c.sys.raw.Read(p.onFill); err != nil {
 		return 0, err
 	}
