@@ -27,7 +27,7 @@ const (
 )
 
 // watchSilence reports changes on which the stream is silent. After a restored snapshot a
-// server leaves its streams open for a while, 20 s and more (seen, 2.0.5), and sends no
+// server leaves its streams open for a while, 20 s were seen (2.0.5), and sends no
 // event on them. Until they end serai would not know what is deployed. So while the stream
 // is silent, a query waits for the next change: if one comes, and the stream stays silent,
 // everything is checked.
