@@ -33,6 +33,7 @@ type session struct {
 	opened  chan opening
 	proof   <-chan time.Time // ends the wait for the first event
 	answers chan answer
+	silent  chan uint64 // see watchSilence
 	// heardAt is mark.at, for scans.
 	heardAt atomic.Uint64
 
@@ -90,7 +91,7 @@ func (s *session) watch(outer context.Context, given *opening) (*opening, error)
 	ctx, cancel := context.WithCancel(outer)
 	defer cancel()
 	s.lines, s.lists, s.answers = make(chan line), make(chan string), make(chan answer)
-	s.spaces, s.opened = make(chan []string), make(chan opening)
+	s.spaces, s.opened, s.silent = make(chan []string), make(chan opening), make(chan uint64)
 	s.recent = newRecent(s.options.Store)
 	s.scopes = []string{s.scope}
 	s.heardAt.Store(s.mark.at())
@@ -124,6 +125,7 @@ func (s *session) watch(outer context.Context, given *opening) (*opening, error)
 		s.adopt(ctx, *given)
 		if s.scope == nomad.AllNamespaces {
 			s.run.Go(func() { s.watchNamespaces(ctx, given.index) })
+			s.run.Go(func() { s.watchSilence(ctx) })
 		}
 	case s.hopeless(err):
 		if err := s.poll(ctx, outer, err, given.names); err != nil {
@@ -188,6 +190,8 @@ func (s *session) loop(ctx context.Context) (*opening, error) {
 			s.reopened(ctx, o)
 		case <-s.resync.C:
 			s.check(ctx)
+		case at := <-s.silent:
+			s.checkSilence(ctx, at)
 		case <-s.again:
 			s.readLost(ctx)
 		}

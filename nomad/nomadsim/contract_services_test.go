@@ -1,6 +1,7 @@
 package nomadsim_test
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -78,6 +79,31 @@ func contractServices(t *testing.T, c cluster) {
 		}
 		return !slices.ContainsFunc(stubs, func(s nomad.ServiceStub) bool { return s.ServiceName == a.name }), stubs
 	})
+}
+
+// contractBlockingForAny waits in a namespace that cannot exist: its list is empty, and the
+// change of a service in any other ends the wait.
+func contractBlockingForAny(t *testing.T, c cluster) {
+	cl := client(t, c, c.management())
+	ctx := testContext(t)
+	q := nomad.Query{Namespace: "_nobody", Stale: true}
+	stubs, meta, err := cl.Services(ctx, q)
+	if err != nil || len(stubs) > 0 || meta.Index == 0 {
+		t.Fatalf("the list has %+v, %+v, %v; want nothing, with the index of all services", stubs, meta, err)
+	}
+	q.Index = meta.Index
+	ended := make(chan error, 1)
+	go func() {
+		stubs, after, err := cl.Services(ctx, q)
+		if err == nil && (len(stubs) > 0 || after.Index <= meta.Index) {
+			err = fmt.Errorf("the wait ended with %+v, %+v; want nothing, newer than %d", stubs, after, meta.Index)
+		}
+		ended <- err
+	}()
+	c.deploy(t, app{namespace: "default", name: "block-any", tags: []string{"v1"}, count: 1})
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
 }
 
 func contractBlocking(t *testing.T, c cluster) {

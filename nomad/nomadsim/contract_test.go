@@ -137,6 +137,7 @@ func instances(t *testing.T, cl *nomad.Client, a app, n int, tag string) []nomad
 func contract(t *testing.T, c cluster) {
 	t.Run("services", func(t *testing.T) { t.Parallel(); contractServices(t, c) })
 	t.Run("blocking", func(t *testing.T) { t.Parallel(); contractBlocking(t, c) })
+	t.Run("blocking for any change", func(t *testing.T) { t.Parallel(); contractBlockingForAny(t, c) })
 	t.Run("canary", func(t *testing.T) { t.Parallel(); contractCanary(t, c) })
 	t.Run("stream", func(t *testing.T) { t.Parallel(); contractStream(t, c) })
 	t.Run("stream history", func(t *testing.T) { t.Parallel(); contractHistory(t, c) })

@@ -34,7 +34,8 @@ func (s *Sim) Save() *State {
 // Restore goes back to a state, like `nomad operator snapshot restore`: restored
 // objects have their old indexes, no event is remembered, streams end and blocked
 // queries answer. A running cluster counts on from its own index; one that was built
-// anew counts on from the state's.
+// anew counts on from the state's. A real server may leave streams open for a while, without
+// events, and lets blocked queries wait on for a newer index (seen, 2.0.5).
 func (s *Sim) Restore(state *State, anew bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

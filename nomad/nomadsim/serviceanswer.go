@@ -26,7 +26,13 @@ func (s *Sim) listServices(w http.ResponseWriter, r *http.Request) {
 	}
 	s.answerList(w, r, q, func() view {
 		if q.namespace != nomad.AllNamespaces {
-			return view{body: s.services.list([]string{q.namespace}), index: s.services.index, scope: s.services.scopes[q.namespace]}
+			scope := s.services.scopes[q.namespace]
+			if strings.HasPrefix(q.namespace, "_") {
+				// No namespace begins like that, so Nomad's tree has no branch for
+				// it to watch, and any change wakes the query (seen, 2.0.5).
+				scope = s.services.index
+			}
+			return view{body: s.services.list([]string{q.namespace}), index: s.services.index, scope: scope}
 		}
 		readable := s.access.readable(token, slices.Sorted(maps.Keys(s.namespaces.names)))
 		if len(readable) == 0 {
