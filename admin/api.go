@@ -136,10 +136,7 @@ func pageOf[T, U any](all []T, takes func(T) bool, w window, describe func(T) U)
 			add(v)
 		}
 	} else {
-		for v := range paced(slices.Values(all)) {
-			if !takes(v) {
-				continue
-			}
+		for v := range taken(all, takes) {
 			if l.Total >= w.offset && len(l.Items) < limit {
 				add(v)
 			}

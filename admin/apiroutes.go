@@ -3,6 +3,7 @@ package admin
 import (
 	"cmp"
 	"errors"
+	"iter"
 	"net/http"
 	"slices"
 	"strings"
@@ -63,7 +64,12 @@ func routesAs[T any](a *Admin, q values, describe func(*router.Route, Traffic) T
 	var p pace.Pace
 	// A route that is not called has no place among the busiest: the order stays that of hosts.
 	by := func(value func(Rate) float64) {
-		all = slices.Clone(all)
+		if takes == nil {
+			all = slices.Clone(all)
+		} else {
+			all = slices.Collect(taken(all, takes))
+			takes = nil
+		}
 		slices.SortStableFunc(all, func(a, b *router.Route) int {
 			p.Step()
 			return cmp.Compare(value(rates[b.Stats]), value(rates[a.Stats]))
@@ -81,6 +87,17 @@ func routesAs[T any](a *Admin, q values, describe func(*router.Route, Traffic) T
 		return List[T]{}, errors.New("sort must be host, rate, errors or latency")
 	}
 	return pageOf(all, takes, w, func(r *router.Route) T { return describe(r, trafficOf(r.Stats, rates)) }), nil
+}
+
+// taken goes through those that are taken, all without takes.
+func taken[T any](all []T, takes func(T) bool) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		for v := range paced(slices.Values(all)) {
+			if (takes == nil || takes(v)) && !yield(v) {
+				return
+			}
+		}
+	}
 }
 
 // routesTaken returns what tells whether a query selects a route; nil when it selects all.

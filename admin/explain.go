@@ -17,8 +17,8 @@ import (
 // Explanation says which route takes a request.
 type Explanation struct {
 	router.Explanation
-	// Gone is the last decision that ended a route of the host or of a wildcard for it, where no route takes the
-	// request now; nil when none is remembered.
+	// Gone is the last decision that ended a route of the host, where no route takes it now, or of the host and path;
+	// nil when none is remembered.
 	Gone *history.Event `json:"gone,omitempty"`
 }
 
@@ -63,16 +63,29 @@ func (a *Admin) explanation(q url.Values) (x Explanation, err error) {
 	x.Explanation = a.options.Router.Current().Explain(&router.Query{
 		Host: []byte(host), Method: []byte(method), Path: []byte(path), RawQuery: []byte(query), Attributes: headers,
 	})
-	if x.Result == router.NoHost.String() || x.Result == router.NoPath.String() {
-		x.Gone = a.gone(x.Host)
+	switch x.Result {
+	case router.NoHost.String():
+		x.Gone = a.gone(x.Host, func(string) bool { return true })
+	case router.NoPath.String():
+		x.Gone = a.gone(x.Host, func(claimed string) bool {
+			exact, isExact := strings.CutPrefix(claimed, "exactly ")
+			return claimed == "" || x.Path == exact || !isExact && strings.HasPrefix(x.Path, claimed+"/")
+		})
 	}
 	return x, nil
 }
 
-// gone returns the last event that ended a route of a host, nil when none is remembered.
-func (a *Admin) gone(host string) *history.Event {
-	for _, e := range a.newest(eventQuery{kind: history.RouteWithdrawn}) {
-		if e.Host == host || strings.HasPrefix(e.Host, "*.") && strings.HasSuffix(host, e.Host[1:]) {
+// gone returns the last event that ended a route of a host whose path is covered, nil when none is remembered.
+func (a *Admin) gone(host string, covered func(path string) bool) *history.Event {
+	type claim struct{ namespace, service, route, host, path string }
+	there := make(map[claim]bool) // claimed again later
+	for _, e := range a.newest(eventQuery{}) {
+		c := claim{e.Namespace, e.Service, e.Route, e.Host, e.Details["path"]}
+		switch {
+		case e.Kind == history.RouteClaimed:
+			there[c] = true
+		case e.Kind == history.RouteWithdrawn && !there[c] && covered(c.path) && (c.host == host || c.host == "*" ||
+			strings.HasPrefix(c.host, "*.") && strings.HasSuffix(host, c.host[1:])):
 			return e
 		}
 	}

@@ -61,6 +61,15 @@ func TestExplainsDisguises(t *testing.T) {
 	}
 }
 
+// explain returns what is gone.
+func (n *node) explain(query string) string {
+	var x admin.Explanation
+	if n.read("/api/v1/explain?"+query, &x); x.Gone == nil {
+		return ""
+	}
+	return x.Gone.Service + " " + x.Gone.Host + x.Gone.Details["path"]
+}
+
 // TestExplainsWhatIsGone: the service that had a host until lately is named, but not to a request that a route takes.
 func TestExplainsWhatIsGone(t *testing.T) {
 	ring := history.NewRing(0)
@@ -71,8 +80,17 @@ func TestExplainsWhatIsGone(t *testing.T) {
 	for _, name := range []string{"shop", "wild"} {
 		n.set(name)
 	}
+	n.set("again", instance("ingress.host=again.example.org", "ingress.path=/a"))
+	n.set("other", instance("ingress.host=again.example.org", "ingress.path=/b"), instance("ingress.host=again.example.org", "ingress.path=/b"))
+	n.set("again")
 	n.now = n.now.Add(time.Hour)
+	n.set("other", instance("ingress.host=again.example.org", "ingress.path=/b"))
+	before := n.explain("host=again.example.org&path=/a/x")
+	n.set("again", instance("ingress.host=again.example.org", "ingress.path=/a"))
 	n.set("web", instance("ingress.host=web.example.org"), instance("ingress.host=web.example.org"))
+	if want := "again again.example.org/a"; before != want {
+		t.Errorf("%q is gone, want %q", before, want)
+	}
 	for query, want := range map[string]string{
 		"host=SHOP.example.org:80&path=/cart": "shop shop.example.org/cart",
 		"host=shop.example.org":               "shop shop.example.org/cart",
@@ -80,14 +98,10 @@ func TestExplainsWhatIsGone(t *testing.T) {
 		"host=web.example.org":                "",
 		"host=example.net":                    "",
 		"host=nothing.example.org":            "",
+		"host=again.example.org&path=/c":      "", // /a is back
+		"host=again.example.org&path=/ab":     "",
 	} {
-		var x admin.Explanation
-		n.read("/api/v1/explain?"+query, &x)
-		got := ""
-		if x.Gone != nil {
-			got = x.Gone.Service + " " + x.Gone.Host + x.Gone.Details["path"]
-		}
-		if got != want {
+		if got := n.explain(query); got != want {
 			t.Errorf("%s: %q is gone, want %q", query, got, want)
 		}
 		if _, page := n.get("/ui/explain?" + query); (want != "") != strings.Contains(page, "a route of default/") {

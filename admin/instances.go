@@ -51,13 +51,7 @@ func (a *Admin) serveInstances(w http.ResponseWriter, r *http.Request) {
 	serveList(a, w, r, func() (int, iter.Seq[*Instance]) {
 		all := a.instances()
 		if s := selected(q); s != (selection{}) {
-			all = slices.Collect(func(yield func(*instance) bool) {
-				for i := range paced(slices.Values(all)) {
-					if s.takes(i.namespace, i.service) && !yield(i) {
-						return
-					}
-				}
-			})
+			all = slices.Collect(taken(all, func(i *instance) bool { return s.takes(i.namespace, i.service) }))
 		}
 		return entryBytes * len(all), func(yield func(*Instance) bool) {
 			for _, i := range all {

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"slices"
 
 	"serai/admin/ui"
 	"serai/internal/history"
@@ -181,11 +180,7 @@ func (d *dashboard) route(_ *http.Request, q values) (any, error) {
 		Events []*history.Event
 	}
 	words, rates := router.NewWords(), d.pulse.all()
-	takes := routesTaken(q)
-	for r := range paced(slices.Values(d.options.Router.Current().Routes())) {
-		if takes != nil && !takes(r) {
-			continue
-		}
+	for r := range taken(d.options.Router.Current().Routes(), routesTaken(q)) {
 		one := routed{RouteTraffic: RouteTraffic{describe(r, words), trafficOf(r.Stats, rates)}}
 		for i, m := range r.Pool.Members() {
 			instance := newInstance(m.Endpoint.Status())

@@ -88,7 +88,7 @@ func (s *session) awaitSilence(ctx context.Context) (at uint64, err error) {
 
 // checkSilence checks everything, unless something was heard after all, or is read anyway.
 func (s *session) checkSilence(ctx context.Context, at uint64) {
-	if s.course == following && s.scanning == nil && s.heardAt.Load() == at {
+	if s.course == following && s.mark.whole && s.scanning == nil && s.heardAt.Load() == at {
 		s.check(ctx)
 	}
 }

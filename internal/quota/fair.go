@@ -31,7 +31,7 @@ type Fair struct {
 // NewFair makes a Fair of so many.
 func NewFair(size int64) *Fair {
 	f := &Fair{size: size, holders: make(map[*Holder]struct{})}
-	f.share.Store(size / 2)
+	f.share.Store(max(1, size/2))
 	f.again.Store(size / 2)
 	return f
 }
@@ -72,7 +72,7 @@ func (f *Fair) settle() {
 		f.heights = append(f.heights, h.taken.Load())
 	}
 	slices.Sort(f.heights)
-	f.share.Store(height(f.heights, f.size/2))
+	f.share.Store(max(1, height(f.heights, f.size/2))) // one may always be had, however many share
 }
 
 // height returns where heights, which are sorted, have to be cut off so that they

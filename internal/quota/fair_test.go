@@ -26,6 +26,7 @@ func TestShare(t *testing.T) {
 			most = max(most, holders[i].Taken())
 		}
 		switch {
+		case share == 1 && cut > size/2: // nobody has less
 		case cut > size/2:
 			t.Fatalf("cut off at %d they have %d of %d", share, cut, size)
 		case share == size/2 && most <= share:
@@ -33,6 +34,22 @@ func TestShare(t *testing.T) {
 			t.Fatalf("cut off at %d they have only %d of %d", share, cut, size)
 		}
 	})
+}
+
+// TestMoreThanThereIs: where more hold one than there is, one who holds nothing may still have one.
+func TestMoreThanThereIs(t *testing.T) {
+	f := quota.NewFair(16)
+	for range 12 {
+		h := new(quota.Holder)
+		h.Join(f)
+		h.Take(1, 16)
+	}
+	f.Settle()
+	var next quota.Holder
+	next.Join(f)
+	if !next.Take(1, 0) || !next.Within() || next.Take(1, 0) {
+		t.Errorf("the share is %d", f.Share())
+	}
 }
 
 // TestManyWithNextToNothing: they make no share smaller for those who need one.

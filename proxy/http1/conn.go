@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"serai/front"
+	"serai/proxy"
 	"serai/wire"
 	"serai/wire/socket"
 )
@@ -49,7 +50,8 @@ type conn struct {
 	served  bool     // it has had a request
 	drained bool     // it must not wait for another request
 	ended   bool     // nothing is read any more
-	cut     bool     // Cut was called
+	cut     bool     // it was cut off
+	cutFor  proxy.Reason
 }
 
 var (

@@ -47,7 +47,7 @@ func (c *conn) cutOff(why proxy.Reason) {
 	if c.session != nil && c.session.EndTunnel() {
 		return
 	}
-	c.cut = true
+	c.cut, c.cutFor = true, why
 	// Close waits while a request is being answered, but not for long: the request gets
 	// nothing more from its instance.
 	if c.session != nil {

@@ -36,7 +36,7 @@ func (c *conn) begin() *session {
 	c.session, c.served = s, true
 	switch {
 	case c.cut:
-		s.CutOff(proxy.ReasonDrainTimeout)
+		s.CutOff(c.cutFor)
 	case c.drained && c.wire.Interrupted():
 		c.wire.Resume() // it arrived before the drain: it is answered completely
 	}

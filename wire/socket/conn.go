@@ -24,10 +24,10 @@ type Conn struct {
 	buf  []byte // from the pool; nil while nothing is buffered
 	r, w int    // buf[r:w] is unread
 
-	readBy, writeBy  deadline // the current deadlines
-	readDue          bool     // readBy must be set before a read waits
-	readTimer        bool     // a deadline of reads is set, perhaps an earlier one
-	writeDue         bool     // writeBy must be set before a write waits
+	readBy, writeBy  deadline    // the current deadlines
+	readDue          bool        // readBy must be set before a read waits
+	readTimer        atomic.Bool // a deadline of reads is set, perhaps an earlier one
+	writeDue         bool        // writeBy must be set before a write waits
 	interrupted      atomic.Bool
 	readsInterrupted atomic.Bool    // only reads are interrupted
 	huge             atomic.Bool    // buf is one of the counted huge buffers

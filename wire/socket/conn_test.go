@@ -115,6 +115,7 @@ func TestTheFirstWaitHasADeadline(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			near, far := pair(t)
+			near.Resume() // no timer is set
 			near.ReadWithin(time.Now(), 20*time.Millisecond)
 			if strings.HasSuffix(name, "request") {
 				far.Write([]byte("x"))
@@ -131,5 +132,21 @@ func TestTheFirstWaitHasADeadline(t *testing.T) {
 				t.Errorf("then %d bytes are read: %v", n, err)
 			}
 		})
+	}
+}
+
+// TestAnEarlierDeadlineIsReplaced: the deadline that a drain sets on a connection whose request is here already is over
+// when more is read, and the one that holds then replaces it.
+func TestAnEarlierDeadlineIsReplaced(t *testing.T) {
+	for name, set := range map[string]func(*Conn, time.Time) error{"SetReadDeadline": (*Conn).SetReadDeadline, "SetDeadline": (*Conn).SetDeadline} {
+		near, far := pair(t)
+		near.Resume()
+		near.ReadWithin(time.Now(), time.Hour) // no timer is set yet
+		set(near, time.Now().Add(-time.Second))
+		far.Write([]byte("x"))
+		near.ReadWithin(time.Now(), time.Hour)
+		if n, err := near.Read(make([]byte, 1)); n != 1 || err != nil {
+			t.Errorf("%s: %d bytes, %v", name, n, err)
+		}
 	}
 }

@@ -23,16 +23,31 @@ func (c *Conn) readWithin(now time.Time, d, slack time.Duration) {
 	}
 	// A client that connects has usually sent its request, too: the first read needs no timer. One that is set
 	// already would go off too early.
-	if c.readTimer || !c.sys.ok() {
+	if c.readTimer.Load() || !c.sys.ok() {
 		c.setReadDeadline()
 	}
+}
+
+// SetReadDeadline sets a deadline at once. Another goroutine may do so, until the next one is set.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	err := c.Conn.SetReadDeadline(t)
+	c.readTimer.Store(true)
+	return err
+}
+
+// SetDeadline is SetReadDeadline for reads and writes.
+func (c *Conn) SetDeadline(t time.Time) error {
+	err := c.Conn.SetDeadline(t)
+	c.readTimer.Store(true)
+	return err
 }
 
 // setReadDeadline sets the deadline of reads, which wait from now on.
 func (c *Conn) setReadDeadline() {
 	if c.readDue {
-		c.readDue, c.readTimer = false, c.readBy != 0
-		c.SetReadDeadline(c.readBy.time())
+		c.readDue = false
+		c.readTimer.Store(c.readBy != 0) // first: one that is set meanwhile is noted after it
+		c.Conn.SetReadDeadline(c.readBy.time())
 		c.stayInterrupted()
 	}
 }
@@ -127,7 +142,7 @@ func (c *Conn) stayInterrupted() {
 func (c *Conn) Resume() {
 	c.interrupted.Store(false)
 	c.readsInterrupted.Store(false)
-	c.readBy, c.readDue, c.readTimer = 0, false, false
-	c.writeBy, c.writeDue = 0, false
-	c.SetDeadline(time.Time{})
+	c.readBy, c.readDue, c.writeBy, c.writeDue = 0, false, 0, false
+	c.readTimer.Store(false)
+	c.Conn.SetDeadline(time.Time{})
 }
