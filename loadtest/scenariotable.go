@@ -43,7 +43,9 @@ func scenarios() []scenario {
 		{name: "blue/green and promotion", count: 3, steps: blueGreen},
 		{name: "kill -9 of one of 3", count: 3, onlyPOST: true, steps: killOne},
 		{name: "Nomad's stream ends, again and again", count: 3, steps: streamEnds},
-		{name: "Nomad is cut off for 10 s during a deploy", count: 3, steps: cutOff},
+		// An instance that stops meanwhile closes connections that serai still uses: a POST that crosses the end of
+		// its connection may have been read.
+		{name: "Nomad is cut off for 10 s during a deploy", count: 3, onlyPOST: true, steps: cutOff},
 		{name: "Nomad answers 500 for 5 s", count: 3, steps: errors500},
 		{name: "serai's token is revoked for 5 s, and restored", count: 3, token: "secret", steps: revoke},
 		{name: "no leader for 5 s", count: 3, steps: noLeader},
