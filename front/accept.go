@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+
+	"serai/internal/quota"
 )
 
 // accept passes nc to a worker, unless a limit is reached.
@@ -79,7 +81,7 @@ func (s *Server) add(c *Conn) bool {
 // clients allow it. A peer that has not named its client yet may be a load balancer,
 // and has no limit of its own.
 func (s *Server) admit(c *Conn, of netip.Addr) bool {
-	key, most := keyOf(of), s.options.MaxConnsPerClient
+	key, most := quota.ClientOf(of), s.options.MaxConnsPerClient
 	if !c.clientKnown {
 		most = 0
 	}

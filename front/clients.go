@@ -9,19 +9,6 @@ import (
 	"serai/internal/quota"
 )
 
-// clientKey identifies a client: an IPv4 address, or the /64 of an IPv6 address, which
-// one client usually has for itself.
-type clientKey netip.Prefix
-
-func keyOf(a netip.Addr) clientKey {
-	bits := 32
-	if a.Is6() {
-		bits = 64
-	}
-	p, _ := a.Prefix(bits)
-	return clientKey(p)
-}
-
 // Clients counts what each client uses of the shared connections and memory. Several
 // Servers may share it.
 type Clients struct {
@@ -31,8 +18,8 @@ type Clients struct {
 	scarce chan struct{}  // has an element when more than level are taken
 
 	mu       sync.Mutex
-	known    map[clientKey]*client // clients with a connection
-	recalled int64                 // connections that were told to end, to make room
+	known    map[netip.Prefix]*client // clients with a connection
+	recalled int64                    // connections that were told to end, to make room
 }
 
 // counted is what a connection counts for in one Clients, whose mu guards it.
@@ -43,7 +30,7 @@ type counted struct {
 
 // client is what one client uses.
 type client struct {
-	key    clientKey
+	key    netip.Prefix
 	open   int          // number of connections
 	conns  quota.Holder // share of the connections
 	memory memory.Client
@@ -52,7 +39,7 @@ type client struct {
 // NewClients makes a Clients. Its connections and requests use the memory of m, and it
 // allows conns connections at once. A nil m and zero conns mean no limit.
 func NewClients(m *memory.Budget, conns int) *Clients {
-	cs := &Clients{memory: m, known: make(map[clientKey]*client), scarce: make(chan struct{}, 1)}
+	cs := &Clients{memory: m, known: make(map[netip.Prefix]*client), scarce: make(chan struct{}, 1)}
 	if conns > 0 {
 		cs.conns = quota.NewFair(int64(conns))
 		cs.level = int64(conns - conns/16)
@@ -82,7 +69,7 @@ func (cs *Clients) tight() bool { return cs.conns != nil && cs.conns.Taken() > c
 // admit counts a connection that uses that many bytes as k, and returns its client. It
 // returns nil when there is no room for it, or when the client already has most
 // connections, if most is not zero.
-func (cs *Clients) admit(k *counted, key clientKey, bytes int64, most int) *client {
+func (cs *Clients) admit(k *counted, key netip.Prefix, bytes int64, most int) *client {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	c := cs.known[key]

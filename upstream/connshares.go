@@ -227,7 +227,7 @@ func (s *connShares) countClient(a netip.Addr) *connClient {
 		s.clients.Take(1, math.MaxInt64)
 		return nil
 	}
-	key := clientOf(a)
+	key := quota.ClientOf(a)
 	s.mu.Lock()
 	c := s.byClient[key]
 	if c == nil {
@@ -254,14 +254,4 @@ func (s *connShares) giveClient(c *connClient) {
 		delete(s.byClient, c.key)
 		c.Leave()
 	}
-}
-
-// clientOf is what counts as one client: an IPv4 address or an IPv6 /64.
-func clientOf(a netip.Addr) netip.Prefix {
-	bits := 32
-	if a = a.Unmap(); a.Is6() {
-		bits = 64
-	}
-	p, _ := a.Prefix(bits)
-	return p
 }

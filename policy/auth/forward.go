@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"serai/internal/quota"
 	"serai/policy"
 )
 
@@ -137,7 +138,7 @@ func (f *Forward) Request(r policy.Request, reply *policy.Reply) (answered bool)
 		refuse(reply, policy.ErrAuthPath)
 		return true
 	}
-	leave, err := f.places.Enter(ClientOf(r.ClientAddr()))
+	leave, err := f.places.Enter(quota.ClientOf(r.ClientAddr()))
 	if err != nil {
 		if err == errClientAsks {
 			f.counts[questionClientBusy].Add(1)

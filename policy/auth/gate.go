@@ -46,16 +46,6 @@ func newGate(l *PasswordLimits) *gate {
 	return &gate{limits: l, free: l.Checks, lines: make(map[netip.Prefix]*line)}
 }
 
-// ClientOf is what counts as one client: an IPv4 address or an IPv6 /64.
-func ClientOf(a netip.Addr) netip.Prefix {
-	bits := 32
-	if a = a.Unmap(); a.Is6() {
-		bits = 64
-	}
-	p, _ := a.Prefix(bits)
-	return p
-}
-
 // enter waits until a check may begin. When it returns nil, leave must be called.
 func (g *gate) enter(client netip.Prefix, gone <-chan struct{}) error {
 	err := g.wait(client, gone)

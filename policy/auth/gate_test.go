@@ -10,12 +10,14 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"serai/internal/quota"
 )
 
 var testTime = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func address(n int) netip.Prefix {
-	return ClientOf(netip.AddrFrom4([4]byte{192, 0, byte(n >> 8), byte(n)}))
+	return quota.ClientOf(netip.AddrFrom4([4]byte{192, 0, byte(n >> 8), byte(n)}))
 }
 
 func gateOf(slots int) *gate {

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"serai/internal/quota"
 	"serai/policy"
 	"serai/policy/auth/keys"
 	"serai/wire"
@@ -175,7 +176,7 @@ func (j *JWT) verify(text string, r policy.Request, now time.Time) (*verified, e
 
 // await waits for keys, where not too many do so already.
 func (j *JWT) await(r policy.Request, f func(gone <-chan struct{})) error {
-	leave, err := j.awaiting.Enter(ClientOf(r.ClientAddr()))
+	leave, err := j.awaiting.Enter(quota.ClientOf(r.ClientAddr()))
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"serai/internal/quota"
 	"serai/policy"
 )
 
@@ -147,7 +148,7 @@ func (p *Passwords) run(c *check, q *question, gone <-chan struct{}) {
 		p.mu.Unlock()
 		close(c.done)
 	}()
-	if c.err = p.gate.enter(ClientOf(q.client), gone); c.err != nil {
+	if c.err = p.gate.enter(quota.ClientOf(q.client), gone); c.err != nil {
 		return
 	}
 	defer p.gate.leave()

@@ -11,6 +11,7 @@ import (
 
 	oidclib "github.com/coreos/go-oidc/v3/oidc"
 
+	"serai/internal/quota"
 	"serai/policy"
 	"serai/policy/auth"
 	"serai/wire"
@@ -95,7 +96,7 @@ type asking struct {
 }
 
 // client is who counts as one.
-func (a *asking) client() netip.Prefix { return auth.ClientOf(a.ClientAddr()) }
+func (a *asking) client() netip.Prefix { return quota.ClientOf(a.ClientAddr()) }
 
 // Request implements policy.RequestPolicy.
 func (l *Login) Request(r policy.Request, reply *policy.Reply) (answered bool) {
