@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"encoding/binary"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -54,6 +53,7 @@ type Trace struct {
 	Parent SpanID
 	// ids makes IDs: they are no secret, and a request that is not recorded pays for them, too.
 	ids rand.PCG
+	own ownParent
 	// Sampled says that the request was to be recorded from its beginning, and that the
 	// instance was told so.
 	Sampled bool
@@ -146,7 +146,7 @@ func (t *Tracing) begin(x *Exchange, valid bool) {
 	if valid = valid && x.namesTrace(); valid {
 		var p traceParent
 		if p, r.State, valid = x.takeTraceFields(r.State); valid {
-			r.ID, r.Parent, r.asked, r.random = p.id, p.span, p.flags, p.flags&flagRandom != 0
+			r.ID, r.Parent, r.asked, r.random, r.own.written = p.id, p.span, p.flags, p.flags&flagRandom != 0, false
 			believed = t.Parents == AllParents || t.Parents == TrustedParents && x.trusted != nil
 		}
 	}
@@ -156,8 +156,9 @@ func (t *Tracing) begin(x *Exchange, valid bool) {
 	case valid: // whoever chose its ID must not choose this
 		r.Sampled = t.takes(r.ids.Uint64())
 	default:
-		r.newID()
-		r.Sampled = t.takes(binary.NativeEndian.Uint64(r.ID[8:]))
+		random := r.ids.Uint64()
+		r.Sampled = t.takes(random)
+		r.newID(random)
 	}
 }
 

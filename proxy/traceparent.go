@@ -57,29 +57,20 @@ func lowerHex(dst, src []byte) bool {
 	return err == nil && n == len(dst)
 }
 
-// append appends the field in version 00. It does without loops and checks of bounds: it is
-// made for each request, recorded or not.
+// append appends the field in version 00.
 func (p *traceParent) append(b []byte) []byte {
 	n := len(b)
 	b = slices.Grow(b, traceParentSize)[:n+traceParentSize]
 	f := (*[traceParentSize]byte)(b[n:])
 	f[0], f[1], f[2], f[35], f[52], f[53], f[54] = '0', '0', '-', '-', '-', '0', '0'+p.flags
-	putHex((*[8]byte)(f[3:]), (*[4]byte)(p.id[0:]))
-	putHex((*[8]byte)(f[11:]), (*[4]byte)(p.id[4:]))
-	putHex((*[8]byte)(f[19:]), (*[4]byte)(p.id[8:]))
-	putHex((*[8]byte)(f[27:]), (*[4]byte)(p.id[12:]))
-	if p.span == SpanID(p.id[:8]) { // see Trace.beginAttempt
-		*(*[16]byte)(f[36:]) = [16]byte(f[3:])
-		return b
-	}
-	putHex((*[8]byte)(f[36:]), (*[4]byte)(p.span[0:]))
-	putHex((*[8]byte)(f[44:]), (*[4]byte)(p.span[4:]))
+	hex.Encode(f[3:], p.id[:])
+	hex.Encode(f[36:], p.span[:])
 	return b
 }
 
-// putHex writes the digits of four bytes, all at once.
-func putHex(dst *[8]byte, src *[4]byte) {
-	n := uint64(binary.BigEndian.Uint32(src[:]))
+// putHex writes the digits of a number, all at once.
+func putHex(dst *[8]byte, number uint32) {
+	n := uint64(number)
 	n = (n | n<<16) & 0x0000ffff0000ffff
 	n = (n | n<<8) & 0x00ff00ff00ff00ff
 	n = (n | n<<4) & nibbles
@@ -204,6 +195,9 @@ func (x *Exchange) takeTraceFields(list []byte) (p traceParent, _ []byte, ok boo
 // passes the client's on.
 func (x *Exchange) appendTraceFields(dst []wire.Field) []wire.Field {
 	r := x.trace
+	if r.own.written && len(r.Attempts) == 1 && x.traced() { // nearly all
+		return append(dst, wire.Field{Name: nameTraceParent, Value: r.own.text[:]})
+	}
 	p := traceParent{id: r.ID}
 	if r.random {
 		p.flags |= flagRandom
@@ -228,9 +222,33 @@ func (x *Exchange) appendTraceFields(dst []wire.Field) []wire.Field {
 	return dst
 }
 
-func (r *Trace) newID() {
-	binary.NativeEndian.PutUint64(r.ID[:8], r.notZero())
-	binary.NativeEndian.PutUint64(r.ID[8:], r.ids.Uint64())
+// ownParent is the traceparent of a trace that begins here, as its first attempt sends it. It is
+// made for each request, recorded or not, and so with little work: of a request that is not
+// recorded only the second half of the ID is new, which is as random as samplers and the
+// specification want (https://www.w3.org/TR/trace-context-2/#random-trace-id-flag).
+type ownParent struct {
+	written bool // for the first half of Trace.ID
+	text    [traceParentSize]byte
+}
+
+// newID makes the ID of a trace that begins here, half of it of a random number. Its first attempt
+// has the other half for its span's ID: the trace has no other span yet.
+func (r *Trace) newID(random uint64) {
+	o := &r.own
+	if r.Sampled || !o.written {
+		p := traceParent{span: r.newSpanID()}
+		copy(p.id[:], p.span[:])
+		o.written = true
+		p.append(o.text[:0])
+		copy(r.ID[:], p.id[:])
+	}
+	binary.BigEndian.PutUint64(r.ID[8:], random)
+	putHex((*[8]byte)(o.text[19:]), uint32(random>>32))
+	putHex((*[8]byte)(o.text[27:]), uint32(random))
+	o.text[54] = '0'
+	if r.Sampled {
+		o.text[54] = '0' + flagSampled
+	}
 }
 
 func (r *Trace) newSpanID() (id SpanID) {

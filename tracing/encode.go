@@ -36,7 +36,7 @@ const (
 	scopeSpans = 2
 )
 
-// tagSize is the size of the tag of a field below 16, in bytes.
+// tagSize is the size of the tag of a field below 16, in bytes: of all but flags.
 const tagSize = 1
 
 // fields are fields of a message. What is empty or zero is left out.
@@ -65,12 +65,12 @@ func (f *fields) fixed64(field protowire.Number, value uint64) {
 }
 
 func (f *fields) fixed32(field protowire.Number, value uint32) {
-	f.tag(field, protowire.Fixed32Type)
+	*f = protowire.AppendTag(*f, field, protowire.Fixed32Type) // of flags, whose tag takes two bytes
 	*f = protowire.AppendFixed32(*f, value)
 }
 
 func (f *fields) tag(field protowire.Number, t protowire.Type) {
-	f.number(protowire.EncodeTag(field, t))
+	*f = append(*f, byte(field)<<3|byte(t))
 }
 
 // number appends a number, most of which take one byte.
@@ -95,6 +95,10 @@ func (f *fields) failed(reason string) {
 
 // begin begins a message of that many bytes.
 func (f *fields) begin(field protowire.Number, size int) {
+	if size < 0x80 { // nearly all
+		*f = append(*f, byte(field)<<3|byte(protowire.BytesType), byte(size))
+		return
+	}
 	f.tag(field, protowire.BytesType)
 	f.number(uint64(size))
 }
