@@ -121,17 +121,15 @@ func (x *Exchange) addForwarded(fields []wire.Field, stripped []byte) []wire.Fie
 	if said := x.trustedValue(wire.XRealIP); said != nil {
 		client = said
 	}
-	fields = append(fields,
-		wire.Field{Name: nameForwardedFor, Value: chain, Kind: wire.XForwardedFor},
-		wire.Field{Name: nameForwardedProto, Value: x.proto.bytes(), Kind: wire.XForwardedProto},
-		wire.Field{Name: nameForwardedHost, Value: x.requestedHost(), Kind: wire.XForwardedHost},
-		wire.Field{Name: nameForwardedPort, Value: port, Kind: wire.XForwardedPort},
-		wire.Field{Name: nameRealIP, Value: client, Kind: wire.XRealIP},
-		wire.Field{Name: nameForwarded, Value: v.Keep(x.appendForwardedValue(v.Start(), peer)), Kind: wire.Forwarded},
-	)
+	fields = wire.Add(fields, nameForwardedFor, chain, wire.XForwardedFor)
+	fields = wire.Add(fields, nameForwardedProto, x.proto.bytes(), wire.XForwardedProto)
+	fields = wire.Add(fields, nameForwardedHost, x.requestedHost(), wire.XForwardedHost)
+	fields = wire.Add(fields, nameForwardedPort, port, wire.XForwardedPort)
+	fields = wire.Add(fields, nameRealIP, client, wire.XRealIP)
+	fields = wire.Add(fields, nameForwarded, v.Keep(x.appendForwardedValue(v.Start(), peer)), wire.Forwarded)
 	if prefix := x.trustedValue(wire.XForwardedPrefix); stripped != nil || prefix != nil {
 		value := v.Keep(append(append(v.Start(), prefix...), stripped...))
-		fields = append(fields, wire.Field{Name: nameForwardedPrefix, Value: value, Kind: wire.XForwardedPrefix})
+		fields = wire.Add(fields, nameForwardedPrefix, value, wire.XForwardedPrefix)
 	}
 	return fields
 }

@@ -161,12 +161,12 @@ func (x *Exchange) appendSent(dst []wire.Field) []wire.Field {
 // the instance does not see, empty for none.
 func (x *Exchange) appendMade(dst []wire.Field, stripped []byte) []wire.Field {
 	dst = x.addForwarded(dst, stripped)
-	dst = append(dst, x.hopsField())
+	dst = wire.Add(dst, nameHops, x.hopsValue(), wire.XSeraiHops)
 	if x.via != "" {
 		dst = append(dst, x.viaField(x.Head.Major, x.Head.Minor))
 	}
 	if !x.identified {
-		dst = append(dst, wire.Field{Name: nameRequestID, Value: x.requestID[:], Kind: wire.XRequestID})
+		dst = wire.Add(dst, nameRequestID, x.requestID[:], wire.XRequestID)
 	}
 	return dst
 }

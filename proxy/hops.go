@@ -31,13 +31,12 @@ func parseHops(value []byte) int {
 // firstHop is the value for a request that has passed no serai before. Never modified.
 var firstHop = []byte("1")
 
-// hopsField is the field that is sent on.
-func (x *Exchange) hopsField() wire.Field {
+// hopsValue is the value of the field that is sent on.
+func (x *Exchange) hopsValue() []byte {
 	if x.hops == 0 {
-		return wire.Field{Name: nameHops, Value: firstHop, Kind: wire.XSeraiHops}
+		return firstHop
 	}
-	value := x.values.Keep(strconv.AppendInt(x.values.Start(), int64(x.hops+1), 10))
-	return wire.Field{Name: nameHops, Value: value, Kind: wire.XSeraiHops}
+	return x.values.Keep(strconv.AppendInt(x.values.Start(), int64(x.hops+1), 10))
 }
 
 // looped answers a request that has passed serai too often, and reports whether it did.

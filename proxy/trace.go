@@ -43,27 +43,28 @@ const (
 // is filled in while the request is served, and handed to Tracing.Record at its end, or used
 // for the next request of the Exchange.
 type Trace struct {
-	// What a request writes that is not recorded comes first, and so does it in TraceAttempt:
-	// with many connections it is not in the processor's cache, and as few lines of it as can
-	// be are to be fetched.
+	// What a request reads and writes that is not recorded comes first, and so does it in
+	// TraceAttempt: with many connections it is not in the processor's cache, and as few lines
+	// of it as can be are to be fetched. Here it is three of 64 bytes, up to first.Ended.
 
-	ID   TraceID
-	Span SpanID
-	// Parent is the span that the client has named, zero for none. State is its tracestate.
-	Parent SpanID
 	// ids makes IDs: they are no secret, and a request that is not recorded pays for them, too.
 	ids rand.PCG
-	own ownParent
+	// Parent is the span that the client has named, zero for none. State is its tracestate.
+	Parent SpanID
+	Span   SpanID
 	// Sampled says that the request was to be recorded from its beginning, and that the
 	// instance was told so.
-	Sampled bool
-	asked   byte // the client's flags
-	random  bool
+	Sampled  bool
+	asked    byte // the client's flags
+	random   bool
+	hasWaits bool // there are Waits
+	own      ownParent
+	ID       TraceID
 
 	Attempts []TraceAttempt
+	first    [1]TraceAttempt // the place of the first attempt
 	Waits    []TraceWait
 	State    []byte
-	first    [1]TraceAttempt // the place of the first attempt
 
 	home *Tracing
 
@@ -233,7 +234,7 @@ func (a *TraceAttempt) ended(x *Exchange) {
 // waited records a wait.
 func (r *Trace) waited(what string, begun, ended time.Time) {
 	if len(r.Waits) < maxTraceWaits {
-		r.Waits = append(r.Waits, TraceWait{what, begun, ended})
+		r.Waits, r.hasWaits = append(r.Waits, TraceWait{what, begun, ended}), true
 	}
 }
 
@@ -258,9 +259,9 @@ func (r *Trace) forget() {
 		clear(r.Attempts)
 	}
 	r.Attempts = r.Attempts[:0]
-	if len(r.Waits) > 0 {
+	if r.hasWaits {
 		clear(r.Waits)
-		r.Waits = r.Waits[:0]
+		r.Waits, r.hasWaits = r.Waits[:0], false
 	}
 }
 

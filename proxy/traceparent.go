@@ -196,7 +196,7 @@ func (x *Exchange) takeTraceFields(list []byte) (p traceParent, _ []byte, ok boo
 func (x *Exchange) appendTraceFields(dst []wire.Field) []wire.Field {
 	r := x.trace
 	if r.own.written && len(r.Attempts) == 1 && x.traced() { // nearly all
-		return append(dst, wire.Field{Name: nameTraceParent, Value: r.own.text[:]})
+		return wire.Add(dst, nameTraceParent, r.own.text[:], wire.Other)
 	}
 	p := traceParent{id: r.ID}
 	if r.random {
@@ -215,9 +215,9 @@ func (x *Exchange) appendTraceFields(dst []wire.Field) []wire.Field {
 	} else {
 		p.span = r.spanID()
 	}
-	dst = append(dst, wire.Field{Name: nameTraceParent, Value: x.values.Keep(p.append(x.values.Start()))})
+	dst = wire.Add(dst, nameTraceParent, x.values.Keep(p.append(x.values.Start())), wire.Other)
 	if len(r.State) > 0 {
-		dst = append(dst, wire.Field{Name: nameTraceState, Value: r.State})
+		dst = wire.Add(dst, nameTraceState, r.State, wire.Other)
 	}
 	return dst
 }
