@@ -172,6 +172,10 @@ func (c *conn) windowUpdate(id uint32, n int64) error {
 // goneAway handles GOAWAY: streams above last were not processed, and no new ones are
 // accepted (RFC 9113 section 6.8). c.mu is held.
 func (c *conn) goneAway(last uint32) {
+	c.gone = true
+	if c.state == opening { // it will allow no streams any more
+		c.fail(errGoAway)
+	}
 	c.retire()
 	for id, s := range c.streams {
 		if id > last {
@@ -186,7 +190,7 @@ func (c *conn) goneAway(last uint32) {
 func (c *conn) settingsCame() {
 	c.answer(http2.AppendHeader(c.out, 0, http2.SettingsFrame, http2.FlagAck, 0))
 	if c.state == opening && c.peer.maxStreams > 0 {
-		c.state = open
+		c.state, c.greeted = open, true
 		close(c.ready)
 	}
 }

@@ -56,7 +56,8 @@ func New(o Options) func(*upstream.Endpoint, upstream.Keeping) upstream.Transpor
 }
 
 // mostMoves bounds how often a request moves to another connection because the instance
-// has not begun it on the previous one.
+// has not begun it on the previous one. Further attempts do not move, since each is a
+// move itself: a request must not cost as many connections as both bounds multiplied.
 const mostMoves = 3
 
 // RoundTrip sends a request and waits for the head of its final answer. If the instance
@@ -83,7 +84,7 @@ func (t *Transport) RoundTrip(r *upstream.Request, a *upstream.Answer) *upstream
 		s.failed = true
 		pulled := s.upload != nil && !r.Complete
 		a.Now = s.End(false)
-		if pulled || moves == mostMoves || !s.moves(f) {
+		if pulled || moves == mostMoves || r.Fresh || !s.moves(f) {
 			return f
 		}
 	}
