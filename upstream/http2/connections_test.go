@@ -451,7 +451,7 @@ func TestSilence(t *testing.T) {
 func TestWebSocket(t *testing.T) {
 	upgrade := func() *upstream.Request {
 		r := request(&asking{}, "GET", "/chat?room=1")
-		r.Head.Upgrade = []byte("websocket")
+		r.Head.Upgrade = []byte("foo/2, WebSocket")
 		r.Head.Fields = append(r.Head.Fields, field("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="), field("Sec-WebSocket-Version", "13"))
 		return r
 	}
