@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"fmt"
 	"time"
 
 	"serai/internal/memory"
@@ -171,15 +172,17 @@ func (c *conn) windowUpdate(id uint32, n int64) error {
 
 // goneAway handles GOAWAY: streams above last were not processed, and no new ones are
 // accepted (RFC 9113 section 6.8). c.mu is held.
-func (c *conn) goneAway(last uint32) {
-	c.gone = true
+func (c *conn) goneAway(last uint32, code http2.Code) {
+	if c.gone = errGoAway; code != http2.NoError {
+		c.gone = fmt.Errorf("%w: %s", errGoAway, code)
+	}
 	if c.state == opening { // it will allow no streams any more
-		c.fail(errGoAway)
+		c.fail(c.gone)
 	}
 	c.retire()
 	for id, s := range c.streams {
 		if id > last {
-			s.fail(errGoAway)
+			s.fail(c.gone)
 		}
 	}
 }

@@ -144,7 +144,7 @@ func (t *Transport) dial(r *upstream.Request, client netip.AddrPort, left time.D
 	case c.state == opening:
 		c.fail(errSettings)
 	}
-	if c.greeted || c.gone { // perhaps dead already: begin says why
+	if c.greeted || c.gone != nil { // perhaps dead already: begin says why
 		return c, nil
 	}
 	return nil, t.unusable(r, c.err)

@@ -20,8 +20,8 @@ func (s *stream) begin(r *upstream.Request, tunnel bool) (rest []byte, err error
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.gone:
-		return nil, errGoAway
+	case c.gone != nil:
+		return nil, c.gone
 	case c.state != open:
 		return nil, errRetired
 	}

@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"serai/wire/http2"
@@ -96,7 +97,7 @@ func (s *stream) moves(f *upstream.Failure) bool {
 	switch {
 	case f.Processing == upstream.Answered:
 		return false
-	case f.Err == errRetired, f.Err == errGoAway:
+	case f.Err == errRetired, errors.Is(f.Err, errGoAway):
 		return true
 	}
 	return f.Kind == upstream.FailedClosed && f.Processing == upstream.NotSent && s.id > 1
