@@ -57,8 +57,9 @@ func New(o Options) func(*upstream.Endpoint, upstream.Keeping) upstream.Transpor
 }
 
 // mostMoves bounds how often a request moves to another connection because the instance
-// has not begun it on the previous one. Further attempts do not move, since each is a
-// move itself: a request must not cost as many connections as both bounds multiplied.
+// has not begun it on the previous one. Further attempts do not move away from connections
+// that were made for them: a request must not cost as many as both bounds multiplied. But
+// many requests may share each connection of an instance that begins one on each.
 const mostMoves = 3
 
 // RoundTrip sends a request and waits for the head of its final answer. If the instance
@@ -85,7 +86,7 @@ func (t *Transport) RoundTrip(r *upstream.Request, a *upstream.Answer) *upstream
 		s.failed = true
 		pulled := s.upload != nil && !r.Complete
 		a.Now = s.End(false)
-		if pulled || moves == mostMoves || r.Fresh || !s.moves(f) {
+		if pulled || moves == mostMoves || r.Fresh && s.made || !s.moves(f) {
 			return f
 		}
 	}
@@ -120,14 +121,16 @@ func (t *Transport) open(r *upstream.Request, a *upstream.Answer) (*stream, *ups
 				return s, nil
 			}
 		}
-		c, f := t.connect(r, client, began)
+		c, made, f := t.connect(r, client, began)
 		a.Now = time.Now()
 		a.Connected = a.Now.Sub(began)
 		switch {
 		case f != nil:
 			return nil, f
 		case c != nil:
-			return c.newStream(), nil
+			s := c.newStream()
+			s.made = made
+			return s, nil
 		}
 	}
 }
