@@ -174,12 +174,14 @@ func TestGoAwayAlways(t *testing.T) {
 // connection each, so that one request costs few.
 func TestGoAwayWithSettings(t *testing.T) {
 	first := x.Setting{ID: x.SettingMaxConcurrentStreams, Val: 0}
+	// A close with something unread would be a reset, which may overtake what was sent.
+	ends := func(p *peer) { p.Conn.(*net.TCPConn).CloseWrite(); p.drain() }
 	for name, play := range map[string]func(p *peer){
 		"refuses all":             func(p *peer) { p.WriteSettings(); p.WriteGoAway(0, x.ErrCodeNo, nil); p.drain() },
 		"refuses nothing yet":     func(p *peer) { p.WriteSettings(); p.WriteGoAway(1<<31-1, x.ErrCodeNo, nil); p.drain() },
-		"closes":                  func(p *peer) { p.WriteSettings(); p.WriteGoAway(0, x.ErrCodeNo, nil) },
+		"closes":                  func(p *peer) { p.WriteSettings(); p.WriteGoAway(0, x.ErrCodeNo, nil); ends(p) },
 		"allows no streams":       func(p *peer) { p.WriteSettings(first); p.WriteGoAway(0, x.ErrCodeNo, nil); p.drain() },
-		"allows none, and closes": func(p *peer) { p.WriteSettings(first); p.WriteGoAway(0, x.ErrCodeNo, nil) },
+		"allows none, and closes": func(p *peer) { p.WriteSettings(first); p.WriteGoAway(0, x.ErrCodeNo, nil); ends(p) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			var conns atomic.Int32
