@@ -61,7 +61,7 @@ func TestRedirect(t *testing.T) {
 		"that is https":       {to: &Redirect{Status: 308, HTTPS: true}, https: true, path: "/a"},
 		"to a URL":            {to: whole, path: "/a", query: "b", want: "https://new.test/a?b", explain: "redirect: every request is answered 301, with https://new.test{path}?{query}"},
 		"to a URL, no query":  {to: whole, path: "/a", want: "https://new.test/a"},
-		"to a URL, empty":     {to: whole, path: "/a", query: "?", want: "https://new.test/a?"},
+		"to a URL, empty":     {to: whole, path: "/a", query: "?", want: "https://new.test/a"},
 		"among others":        {to: more, path: "/a", query: "b", want: "https://new.test/?from=x&b"},
 		"among others, none":  {to: more, path: "/a", want: "https://new.test/?from=x"},
 		"among others, empty": {to: more, path: "/a", query: "?", want: "https://new.test/?from=x"},

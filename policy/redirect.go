@@ -65,7 +65,7 @@ func (r *Redirect) AppendLocation(dst []byte, q Request) []byte {
 		case Path:
 			dst = appendPath(dst, h.Path)
 		case Query:
-			if n := len(dst); len(h.Query) == 0 && n > 0 && (dst[n-1] == '?' && !h.HasQuery || dst[n-1] == '&') {
+			if n := len(dst); len(h.Query) == 0 && n > 0 && (dst[n-1] == '?' || dst[n-1] == '&') {
 				dst = dst[:n-1] // without a query there is no question mark
 			}
 			dst = appendEscaped(dst, h.Query)

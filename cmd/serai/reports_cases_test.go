@@ -396,7 +396,7 @@ var routeReports = []report{
 	{name: "redirect of an upgrade", send: to("secure.example.org") + websocket + "\n", want: "308 redirect, end", seen: "-"},
 	{name: "redirect elsewhere", send: "GET /x?a=b HTTP/1.1\nHost: moved.example.org\n\n", want: "302 redirect, on", got: "Location: https://new.example.org/x?a=b\n"},
 	{name: "redirect to https of an empty query", send: "GET /x? HTTP/1.1\nHost: secure.example.org\n\n", want: "308 redirect, on", got: "Location: https://secure.example.org/x?\n"},
-	{name: "redirect elsewhere of an empty query", send: "GET /x? HTTP/1.1\nHost: moved.example.org\n\n", want: "302 redirect, on", got: "Location: https://new.example.org/x?\n"},
+	{name: "redirect elsewhere of an empty query", send: "GET /x? HTTP/1.1\nHost: moved.example.org\n\n", want: "302 redirect, on", got: "Location: https://new.example.org/x\n"},
 	{name: "redirect elsewhere without a query", send: "GET /x HTTP/1.1\nHost: moved.example.org\n\n", want: "302 redirect, on", got: "Location: https://new.example.org/x\n"},
 	{name: "redirect of quotes", send: "GET /\"><script> HTTP/1.1\nHost: moved.example.org\n\n", want: "302 redirect, on", got: "Location: https://new.example.org/%22%3E%3Cscript%3E\n"},
 	{name: "redirect of a backslash", send: "GET /\\evil.test HTTP/1.1\nHost: moved.example.org\n\n", want: "302 redirect, on", got: "Location: https://new.example.org/%5Cevil.test\n"},

@@ -178,7 +178,6 @@ func TestGoAwayWithSettings(t *testing.T) {
 	ends := func(p *peer) { p.Conn.(*net.TCPConn).CloseWrite(); p.drain() }
 	for name, play := range map[string]func(p *peer){
 		"refuses all":             func(p *peer) { p.WriteSettings(); p.WriteGoAway(0, x.ErrCodeNo, nil); p.drain() },
-		"refuses nothing yet":     func(p *peer) { p.WriteSettings(); p.WriteGoAway(1<<31-1, x.ErrCodeNo, nil); p.drain() },
 		"closes":                  func(p *peer) { p.WriteSettings(); p.WriteGoAway(0, x.ErrCodeNo, nil); ends(p) },
 		"allows no streams":       func(p *peer) { p.WriteSettings(first); p.WriteGoAway(0, x.ErrCodeNo, nil); p.drain() },
 		"allows none, and closes": func(p *peer) { p.WriteSettings(first); p.WriteGoAway(0, x.ErrCodeNo, nil); ends(p) },
