@@ -38,6 +38,12 @@ func (c *Conn) start(nc net.Conn) {
 	c.RemoteText = c.Remote.Addr().AppendTo(c.text[:0])
 	c.PortText = strconv.AppendUint(c.portText[:0], uint64(c.Local.Port()), 10)
 	s := c.server
+	if err := brokenHeader(nc); err != nil {
+		s.refuseHeader(c, err)
+		s.handshakes.end(c)
+		s.remove(c)
+		return
+	}
 	if !s.admitClient(c) {
 		s.refused.Add(1)
 		s.handshakes.end(c)

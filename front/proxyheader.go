@@ -19,9 +19,11 @@ import (
 // the checksum of a header of version 2 that has one (section 2.2.3).
 type headerConn struct {
 	net.Conn
-	begun bool
-	ahead []byte // bytes that were read but not returned yet
-	err   error  // the error after them
+	begun    bool
+	claim    bool   // it begins as only a header does
+	wrongSum bool   // the checksum of the header is wrong
+	ahead    []byte // bytes that were read but not returned yet
+	err      error  // the error after them
 }
 
 // The first bytes of headers, and the longest line of version 1.
@@ -82,9 +84,10 @@ func (c *headerConn) gather() {
 		n, c.err = c.Conn.Read(b[len(b):cap(b)])
 		b = b[:len(b)+n]
 	}
+	c.claim = bytes.HasPrefix(b, []byte(v1Begins)) || bytes.HasPrefix(b, []byte(v2Begins))
 	if bytes.HasPrefix(b, []byte(v2Begins)) && len(b) >= v2Fixed {
 		if !validChecksum(b) {
-			c.err = errChecksum
+			c.err, c.wrongSum = errChecksum, true
 			return
 		}
 		if b[v2Command] == 0x21 && b[v2Family] == 0 {

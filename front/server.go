@@ -93,6 +93,7 @@ type Server struct {
 
 	handshakes handshakes
 	own        *Clients // for MaxConns
+	broken     brokenHeaders
 
 	ended sync.Pool // of *Conn, to be reused
 

@@ -47,25 +47,31 @@ func lines(fields []wire.Field) string { return string(wire.AppendFields(nil, fi
 
 func TestRedirect(t *testing.T) {
 	whole := &Redirect{Status: 301, Parts: []Part{{Literal: "https://new.test"}, {Is: Path}, {Literal: "?"}, {Is: Query}}}
+	more := &Redirect{Status: 301, Parts: []Part{{Literal: "https://new.test/?from=x&"}, {Is: Query}}}
 	for name, c := range map[string]struct {
 		to      *Redirect
 		https   bool
 		path    string
-		query   string
+		query   string // "?" is an empty one
 		want    string // Location; empty where the request goes on
 		explain string
 	}{
 		"to https":            {to: &Redirect{Status: 308, HTTPS: true}, path: "/a", query: "b=c", want: "https://a.test/a?b=c", explain: "redirect: plain HTTP is answered 308, with the same URL over https"},
+		"to https, empty":     {to: &Redirect{Status: 308, HTTPS: true}, path: "/a", query: "?", want: "https://a.test/a?"},
 		"that is https":       {to: &Redirect{Status: 308, HTTPS: true}, https: true, path: "/a"},
 		"to a URL":            {to: whole, path: "/a", query: "b", want: "https://new.test/a?b", explain: "redirect: every request is answered 301, with https://new.test{path}?{query}"},
 		"to a URL, no query":  {to: whole, path: "/a", want: "https://new.test/a"},
+		"to a URL, empty":     {to: whole, path: "/a", query: "?", want: "https://new.test/a"},
+		"among others":        {to: more, path: "/a", query: "b", want: "https://new.test/?from=x&b"},
+		"among others, none":  {to: more, path: "/a", want: "https://new.test/?from=x"},
+		"among others, empty": {to: more, path: "/a", query: "?", want: "https://new.test/?from=x"},
 		"to a URL from https": {to: whole, https: true, path: "/a", want: "https://new.test/a"},
 		"bytes no URL has":    {to: whole, path: "/\"<", query: "\\", want: "https://new.test/%22%3C?%5C"},
 		"OPTIONS *":           {to: whole, path: "*", want: "https://new.test/"},
 	} {
 		l := ForRoute(&OfRoute{Redirect: c.to}, &State{})
 		r := &request{host: "a.test", https: c.https}
-		r.head.Path, r.head.Query = []byte(c.path), []byte(c.query)
+		r.head.Path, r.head.Query, r.head.HasQuery = []byte(c.path), []byte(strings.TrimPrefix(c.query, "?")), c.query != ""
 		reply := &Reply{Values: &wire.Values{}}
 		want := ""
 		if c.want != "" {

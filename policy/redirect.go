@@ -50,7 +50,7 @@ func (r *Redirect) AppendLocation(dst []byte, q Request) []byte {
 		dst = append(dst, "https://"...)
 		dst = appendHost(dst, q)
 		dst = appendPath(dst, h.Path)
-		if len(h.Query) > 0 {
+		if h.HasQuery { // "/a?" is another URL than "/a" (RFC 3986 section 6.2.3)
 			dst = append(dst, '?')
 			dst = appendEscaped(dst, h.Query)
 		}

@@ -77,6 +77,10 @@ func (x *Exchange) explain(failed *upstream.Failure) *failure {
 		if errors.Is(failed.Err, upstream.ErrReset) { // not the connection
 			f.detail = failed.Err.Error()
 		}
+	case upstream.FailedSwitch:
+		// What is asked for is the client's to choose: some servers look at its key alone, and
+		// a client could have their instances ejected.
+		f.blame = len(x.request.Upgrade) == 0
 	case upstream.FailedHandshake:
 		// Within a wildcard the client chose the name: the instance is not to blame.
 		var tls *upstream.HandshakeError

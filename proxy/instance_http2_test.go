@@ -322,6 +322,49 @@ func TestGoneAway(t *testing.T) {
 	}
 }
 
+// TestNothingIsBegun: a request to an instance that begins nothing makes so many connections
+// and no more.
+func TestNothingIsBegun(t *testing.T) {
+	var asked atomic.Int32
+	leaving := newInstancePlayed(t, func(f *x.Framer, s uint32) bool {
+		asked.Add(1)
+		f.WriteGoAway(0, x.ErrCodeNo, nil)
+		return true
+	})
+	n := newNode(t, proxy.Options{}, speaksHTTP2(), []string{leaving}, "ingress.scheme=grpc")
+	refused(t, listen1(t, n).open(t, post(4, "body")), 503, "upstream-refused")
+	if got := asked.Load(); got != 12 {
+		t.Errorf("it was sent over %d connections, want 12", got)
+	}
+}
+
+// TestOneForEachConnection: of many requests at once to an instance that begins one on each
+// connection, as nginx with keepalive_requests 1, all are answered.
+func TestOneForEachConnection(t *testing.T) {
+	one := newInstancePlayed(t, func(f *x.Framer, s uint32) bool {
+		f.WriteGoAway(s, x.ErrCodeNo, nil)
+		says(f, s, "204")
+		for { // others may have been sent before they could know
+			if _, err := f.ReadFrame(); err != nil {
+				return false
+			}
+		}
+	})
+	n := newNode(t, proxy.Options{}, speaksHTTP2(), []string{one}, "ingress.scheme=grpc")
+	e := listen1(t, n)
+	var all sync.WaitGroup
+	for range 24 {
+		all.Go(func() {
+			k := e.open(t, post(4, "body"))
+			if h := k.head(); h == nil || h.status != 204 {
+				t.Errorf("answered %+v", h)
+			}
+			k.rest()
+		})
+	}
+	all.Wait()
+}
+
 // TestWebSocketOverHTTP2 is refused in so many words where the instance takes none, and
 // joined where it does.
 func TestWebSocketOverHTTP2(t *testing.T) {

@@ -105,7 +105,7 @@ var reasons = [...]ReasonEntry{
 	ReasonUpstreamTimeout: {"upstream-timeout", 504, "the instance did not answer in time", "no answer within `timeout`"},
 	ReasonLoop:            {policy.ErrAuthLoop.Code, policy.ErrAuthLoop.Status, "", "the request has passed serai `--max-hops` times: an instance leads back to it"},
 	ReasonPlainHTTP:       {"plain-http", 400, "this port speaks TLS: use https://", "plain HTTP came to the HTTPS listener"},
-	ReasonProxyHeader:     {"proxy-header", 400, "the connection begins with a PROXY header, but --proxy-protocol-from does not name its sender, or it is the second one", "the connection begins with a PROXY header, but `--proxy-protocol-from` does not name its sender (a load balancer), or it is the second one; at the HTTPS listener it is only counted"},
+	ReasonProxyHeader:     {"proxy-header", 400, "the connection begins with a PROXY header, but --proxy-protocol-from does not name its sender, or it is the second one", "the connection begins with a PROXY header, but `--proxy-protocol-from` does not name its sender (a load balancer), or it is the second one; at the HTTPS listener it is only counted. So is one of a sender that is named, if it is malformed or cut off, with a line in the log, at most one of a listener in ten seconds"},
 	ReasonHeadTimeout:     {"head-timeout", 408, "the request head did not come in time", "the head of the request came too slowly"},
 	ReasonBodyTimeout:     {"body-timeout", 408, "the request's body did not come in time", "the body of the request came too slowly"},
 	ReasonBodySlow:        {"body-slow", 408, "the request's body came more slowly than --min-rate allows", "the body of the request came more slowly than `--min-rate`"},

@@ -90,18 +90,23 @@ func (x *Exchange) repeatable() bool {
 }
 
 // keyed reports whether the instance got the client's Idempotency-Key. Without it, because
-// Connection names it or request-remove does, the instance cannot know the second time.
+// Connection names it or request-remove does, the instance cannot know the second time. Nor
+// does it with several, which are no value of this field (an Item of RFC 9651): it may take
+// another one the next time, or none.
 func (x *Exchange) keyed() bool {
 	const key = "idempotency-key"
 	if len(wire.Get(x.Head.Fields, key)) == 0 {
 		return false
 	}
+	keys := 0
 	for i := range x.request.Fields {
-		if f := &x.request.Fields[i]; f.Kind != wire.Dropped && len(f.Value) > 0 && wire.EqualFold(f.Name, key) {
-			return true
+		if f := &x.request.Fields[i]; f.Kind != wire.Dropped && wire.EqualFold(f.Name, key) {
+			if keys++; len(f.Value) == 0 {
+				return false
+			}
 		}
 	}
-	return false
+	return keys == 1
 }
 
 // idempotent reports whether a method is idempotent (RFC 9110 section 9.2.2).

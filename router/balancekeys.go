@@ -48,7 +48,7 @@ func balanceKeys() []key {
 		route: func(o *RouteOptions) string { return nearness().word(o.Prefer) },
 	}, {
 		Key: Key{Name: "canary", Value: "N%, header:NAME: VALUE, cookie:NAME=VALUE", Default: "-",
-			Meaning: "on instances registered with `canary_tags`, the requests that they get: a percentage (`10%`, drawn once for each request; all when no other instance is up), or those with a header (`header:X-Canary: 1`) or cookie (`cookie:canary=1`); without this key they get none"},
+			Meaning: "on instances registered with `canary_tags`, the requests that they get: a percentage (`10%`, drawn once for each request; all when no other instance is up; with `0%` none, even then), or those with a header (`header:X-Canary: 1`) or cookie (`cookie:canary=1`); without this key they get none"},
 		parse: parseCanary,
 	}}
 }

@@ -119,6 +119,9 @@ func parseCheckStatus(d *draft, value string) *flaw {
 	if err != nil || err2 != nil || least < 100 || most > 599 || least > most {
 		return &flaw{fmt.Sprintf("%s is not a status or a range of them", quote(value)), "200, or 200-399, within 100-599"}
 	}
+	if most < 200 {
+		return &flaw{fmt.Sprintf("no answer ends with %s: a status below 200 is followed by another one", quote(value)), "200, or 200-399, within 100-599"}
+	}
 	d.Instance.Check.StatusMin, d.Instance.Check.StatusMax = int(least), int(most)
 	return nil
 }

@@ -19,7 +19,7 @@ func forwardKeys() []key {
 	}, {
 		named: once,
 		Key: Key{Name: "redirect", Value: "https or URL", Default: "-", Example: "https://b.example.org{path}?{query}",
-			Meaning: "answers with a redirect to: `https`, or a URL with `{host}`, `{path}`, `{query}`"},
+			Meaning: "answers with a redirect to: `https`, or a URL with `{host}`, `{path}`, `{query}` (without its `?`: `https://new.example.org{path}?{query}`; where a request has no query, a `?` or `&` before it is left out)"},
 		parse: parseRedirect,
 		also:  []string{"redirect-to", "redirect-url"},
 		route: func(o *RouteOptions) string {

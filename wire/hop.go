@@ -47,3 +47,40 @@ func hasName(list, name []byte) bool {
 	}
 	return false
 }
+
+// offered returns the protocols that a request's Upgrade fields offer, in their order,
+// without h2c: the instance would switch to it, and serai would not understand what
+// follows. The others are still the client's to ask for (RFC 9110 section 7.8).
+func offered(fields []Field) (list []byte) {
+	own := false // list is not a field's
+	for i := range fields {
+		f := &fields[i]
+		switch {
+		case f.Kind != Upgrade || bytes.EqualFold(f.Value, list):
+		case list == nil && !HasToken(f.Value, "h2c"):
+			list = f.Value
+		default:
+			if !own {
+				list, own = bytes.Clone(list), true
+			}
+			list = appendProtocols(list, f.Value)
+		}
+	}
+	return list
+}
+
+// appendProtocols appends the elements of an Upgrade field, without h2c.
+func appendProtocols(list, field []byte) []byte {
+	for len(field) > 0 {
+		var element []byte
+		element, field = nextElement(field)
+		if len(element) == 0 || EqualFold(element, "h2c") {
+			continue
+		}
+		if len(list) > 0 {
+			list = append(list, ", "...)
+		}
+		list = append(list, element...)
+	}
+	return list
+}

@@ -39,7 +39,8 @@ type RequestHead struct {
 	KeepAlive bool
 	// Continue says that the client waits for a 100 before it sends the body.
 	Continue bool
-	// Upgrade is the requested protocol, if Connection names Upgrade.
+	// Upgrade are the requested protocols, a list, if Connection names Upgrade. Those of
+	// an HTTP/1 client are without h2c.
 	Upgrade []byte
 }
 
@@ -153,7 +154,6 @@ func (h *RequestHead) interpret(l Limits) error {
 		f         framing
 		hosts     int
 		named     options
-		upgrade   []byte
 		upgrading bool
 		closing   bool
 	)
@@ -177,8 +177,6 @@ func (h *RequestHead) interpret(l Limits) error {
 			closing = closing || HasToken(field.Value, "close")
 			h.KeepAlive = !closing && (h.KeepAlive || HasToken(field.Value, "keep-alive"))
 			upgrading = upgrading || HasToken(field.Value, "upgrade")
-		case Upgrade:
-			upgrade = field.Value
 		case Expect:
 			if len(field.Value) == 0 {
 				continue // it expects nothing (RFC 9110 section 5.6.1.2)
@@ -206,7 +204,7 @@ func (h *RequestHead) interpret(l Limits) error {
 		h.Host = authority
 	}
 	if upgrading && h.Minor == 1 {
-		h.Upgrade = upgrade
+		h.Upgrade = offered(h.Fields)
 	}
 	return nil
 }

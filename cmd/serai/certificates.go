@@ -211,9 +211,12 @@ func openStore(kind, stateDir string, client *nomad.Client, getenv func(string) 
 	return newDirectory(stateDir)
 }
 
+// certificatesDir is where certificates are in the state directory.
+const certificatesDir = "certificates"
+
 // newDirectory opens the files of certificates in the state directory.
 func newDirectory(stateDir string) (*certstore.Directory, error) {
-	dir, err := stateDirectory(stateDir, "certificates")
+	dir, err := stateDirectory(stateDir, certificatesDir)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -153,6 +155,12 @@ func (c certsRenewCommand) Run(ctx context.Context, env *environment) error {
 			return &usageError{fmt.Errorf("nomad client: %w", err)}
 		}
 		defer client.CloseIdleConnections()
+	}
+	if c.CertStore == "file" && c.StateDir != "" {
+		// A serai makes it at its start. To make it here would hide a wrong name.
+		if _, err := os.Stat(filepath.Join(c.StateDir, certificatesDir)); err != nil {
+			return &usageError{fmt.Errorf("--state-dir: no serai keeps certificates there: %w", err)}
+		}
 	}
 	store, err := openStore(c.CertStore, c.StateDir, client, env.getenv)
 	if err != nil {

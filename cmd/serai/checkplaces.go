@@ -20,7 +20,7 @@ func (c *checkCommand) places(f *findings) (clear func(), err error) {
 	var absent []string
 	if dir := c.Serve.StateDir; dir != "" {
 		c.othersPlace(f, "--state-dir", dir)
-		for _, name := range []string{"", "certificates", "autocert"} {
+		for _, name := range []string{"", certificatesDir, "autocert"} {
 			absent = append(absent, absentParts(filepath.Join(dir, name))...)
 		}
 	}

@@ -541,6 +541,8 @@ func TestBadInput(t *testing.T) {
 		{"client certificates of a CA that is not there", nil, []string{"serve", "--cert-dir=" + dir, "--config=" + file("client_certificates {\n hosts = [\"a.test\"]\n ca_file = \"none\"\n}\n")}, "client certificates of a.test"},
 		{"client certificates of no host", nil, []string{"serve", "--cert-dir=" + dir, "--config=" + file("client_certificates {\n ca_file = \"none\"\n}\n")}, "hosts"},
 		{"a renewal without a store", nil, []string{"certs", "renew", "a.test", "--cert-store=file"}, "--state-dir"},
+		{"a renewal in a directory that is not there", nil, []string{"certs", "renew", "a.test", "--cert-store=file", "--state-dir=" + filepath.Join(dir, "typo")}, "no serai keeps certificates there"},
+		{"a renewal in a directory of something else", nil, []string{"certs", "renew", "a.test", "--cert-store=file", "--state-dir=" + dir}, "no serai keeps certificates there"},
 		{"certificates that are not there", nil, []string{"serve", "--cert-dir=" + filepath.Join(dir, "none")}, "--cert-dir=" + filepath.Join(dir, "none") + ": open"},
 		{"access log that cannot be written", nil, []string{"serve", "--access-log=" + filepath.Join(dir, "none", "log")}, "access log"},
 		{"state directory that cannot be made", nil, []string{"serve", "--state-dir=/dev/null/x"}, "state directory"},

@@ -44,6 +44,44 @@ func TestPasswordLimits(t *testing.T) {
 	})
 }
 
+// TestRefusalIsOnesOwn: a client that waits for a check which another one has begun is not
+// refused because that one has too many under way.
+func TestRefusalIsOnesOwn(t *testing.T) {
+	b := newBasic(t, BasicOptions{}, "ann:"+bcrypted(t, "a"), "bob:"+bcrypted(t, "b"))
+	ann := b.users.Load().byName["ann"]
+	synctest.Test(t, func(t *testing.T) {
+		p := NewPasswords()
+		p.SetLimits(PasswordLimits{Checks: 1, Waiting: 3, ClientWaiting: 3, Wait: time.Minute})
+		if err := p.gate.enter(address(9), nil); err != nil {
+			t.Fatal(err)
+		}
+		var all sync.WaitGroup
+		verify := func(client int, digest byte, ok *bool, err *error) {
+			all.Go(func() {
+				q := &question{user: ann, password: "a", client: address(client).Addr()}
+				q.digest[0] = digest
+				*ok, *err = p.verify(q, nil)
+			})
+			synctest.Wait()
+		}
+		var oks [6]bool
+		var errs [6]error
+		for i, asks := range []struct {
+			client int
+			digest byte
+		}{{1, 1}, {1, 2}, {1, 3}, {2, 3}, {1, 3}, {3, 4}} { // the last one takes the place of the third
+			verify(asks.client, asks.digest, &oks[i], &errs[i])
+		}
+		p.gate.leave()
+		all.Wait()
+		for i, want := range []error{nil, errClientBusy, errClientBusy, nil, errClientBusy, nil} {
+			if errs[i] != want || oks[i] != (want == nil) {
+				t.Errorf("%d: %t, %v; want %v", i, oks[i], errs[i], want)
+			}
+		}
+	})
+}
+
 // TestPasswordsAreCounted: those that are right, wrong, known, too long and displaced.
 func TestPasswordsAreCounted(t *testing.T) {
 	b := newBasic(t, BasicOptions{}, "ann:"+bcrypted(t, "a"), "bob:"+bcrypted(t, "b"))

@@ -39,11 +39,13 @@ type mac struct {
 	decoded []byte // what a client has sent
 }
 
-// check is a check under way, which all who ask for the same wait for.
+// check is a check under way, which all who ask for the same wait for. It is done for a
+// client, whose limits it counts for.
 type check struct {
-	done chan struct{}
-	ok   bool
-	err  error
+	client netip.Prefix
+	done   chan struct{}
+	ok     bool
+	err    error
 }
 
 // NewPasswords makes a Passwords that remembers none, with the default limits.
@@ -106,8 +108,11 @@ func (p *Passwords) waitFor(r policy.Request, q *question) (ok bool, err error) 
 	return ok, err
 }
 
-// verify computes the hash of the password, or waits for somebody who does so already.
+// verify computes the hash of the password, or waits for somebody who does so already. If
+// that one is refused, it is for its own client: another one then asks by itself, unless it
+// has waited as long as anybody may.
 func (p *Passwords) verify(q *question, gone <-chan struct{}) (bool, error) {
+	client, began := quota.ClientOf(q.client), time.Now()
 	for {
 		p.mu.Lock()
 		if time.Now().Before(p.verified[q.digest]) { // by a check that has ended just now
@@ -116,7 +121,7 @@ func (p *Passwords) verify(q *question, gone <-chan struct{}) (bool, error) {
 		}
 		c := p.checks[q.digest]
 		if c == nil {
-			c = &check{done: make(chan struct{})}
+			c = &check{client: client, done: make(chan struct{})}
 			p.checks[q.digest] = c
 			p.mu.Unlock()
 			p.run(c, q, gone)
@@ -128,10 +133,11 @@ func (p *Passwords) verify(q *question, gone <-chan struct{}) (bool, error) {
 		case <-gone:
 			return false, errGone
 		}
-		if c.err == nil {
+		switch {
+		case c.err == nil:
 			return c.ok, nil
-		}
-		if c.err != errGone { // who left had nothing to say to the others
+		case c.err == errGone: // who left had nothing to say to the others
+		case c.client == client, time.Since(began) >= p.limits.Wait:
 			return false, c.err
 		}
 	}
@@ -148,7 +154,7 @@ func (p *Passwords) run(c *check, q *question, gone <-chan struct{}) {
 		p.mu.Unlock()
 		close(c.done)
 	}()
-	if c.err = p.gate.enter(quota.ClientOf(q.client), gone); c.err != nil {
+	if c.err = p.gate.enter(c.client, gone); c.err != nil {
 		return
 	}
 	defer p.gate.leave()

@@ -104,6 +104,8 @@ func TestRepeatedWhereAllowed(t *testing.T) {
 		"PUT, three":         {"PUT", "", []string{"ingress.retries=3"}, 4},
 		"POST with a key":    {"POST", `Idempotency-Key: "8e03978e-40d5"`, nil, 2},
 		// The instance does not get these keys.
+		"POST with two keys":                {"POST", "Idempotency-Key: \"8e03978e-40d5\"\r\nIdempotency-Key: \"another\"", nil, 1},
+		"POST with a key and an empty one":  {"POST", "Idempotency-Key: \"8e03978e-40d5\"\r\nIdempotency-Key:", nil, 1},
 		"POST with a key of the connection": {"POST", "Connection: Idempotency-Key\r\nIdempotency-Key: \"8e03978e-40d5\"", nil, 1},
 		"POST with a key that is removed":   {"POST", `Idempotency-Key: "8e03978e-40d5"`, []string{"ingress.request-remove=Idempotency-Key"}, 1},
 		"POST with retry-post":              {"POST", "", []string{"ingress.retry-post=on"}, 2},

@@ -122,3 +122,32 @@ func TestSilentStreams(t *testing.T) {
 		})
 	}
 }
+
+// TestSwitchToAnotherProtocol: an instance that switches to a protocol that was not asked for
+// is told as such (RFC 9110 section 7.8). It is to blame for that only where nothing was
+// asked for: otherwise any client could have instances ejected that look at its key alone.
+func TestSwitchToAnotherProtocol(t *testing.T) {
+	for name, c := range map[string]struct {
+		asks   []string
+		blamed bool
+	}{
+		"nothing is asked for": {nil, true},
+		"another":              {[]string{"Connection: Upgrade", "Upgrade: foo/2"}, false},
+		"h2c alone":            {[]string{"Connection: Upgrade", "Upgrade: h2c"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k, o := web(t, settings{registry: upstream.RegistryOptions{EjectAfter: 1}})
+			client := k.dial()
+			client.send(append(append([]string{"GET / HTTP/1.1", "Host: web.example.org"}, c.asks...), "")...)
+			p := o.next()
+			p.head()
+			p.send("HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", "Upgrade: websocket", "")
+			client.status("GET", 502, "bad-answer")
+			until(t, "the end of the request", func() bool { return k.proxy.Inflight() == 0 })
+			if blamed := k.registry.Ejections().Suppressed > 0; blamed != c.blamed {
+				t.Errorf("the instance was blamed: %v, want %v", blamed, c.blamed)
+			}
+		})
+	}
+}

@@ -40,6 +40,8 @@ type conn struct {
 
 	mu           sync.Mutex
 	state        connState
+	greeted      bool  // it was open once: what ended it then is no sign of another protocol
+	gone         error // the last GOAWAY that has come
 	err          error // why it is dead
 	peer         settings
 	streams      map[uint32]*stream

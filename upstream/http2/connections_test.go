@@ -169,6 +169,38 @@ func TestGoAwayAlways(t *testing.T) {
 	}
 }
 
+// TestGoAwayWithSettings: a connection that an instance ends as soon as it has begun was
+// HTTP/2 all the same, and nothing of the request was processed. Further attempts make one
+// connection each, so that one request costs few.
+func TestGoAwayWithSettings(t *testing.T) {
+	first := x.Setting{ID: x.SettingMaxConcurrentStreams, Val: 0}
+	// A close with something unread would be a reset, which may overtake what was sent.
+	ends := func(p *peer) { p.Conn.(*net.TCPConn).CloseWrite(); p.drain() }
+	for name, play := range map[string]func(p *peer){
+		"refuses all":             func(p *peer) { p.WriteSettings(); p.WriteGoAway(0, x.ErrCodeNo, nil); p.drain() },
+		"closes":                  func(p *peer) { p.WriteSettings(); p.WriteGoAway(0, x.ErrCodeNo, nil); ends(p) },
+		"allows no streams":       func(p *peer) { p.WriteSettings(first); p.WriteGoAway(0, x.ErrCodeNo, nil); p.drain() },
+		"allows none, and closes": func(p *peer) { p.WriteSettings(first); p.WriteGoAway(0, x.ErrCodeNo, nil); ends(p) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var conns atomic.Int32
+			e := playing(t, func(p *peer) { conns.Add(1); play(p) })
+			for _, c := range []struct {
+				fresh bool
+				conns int32
+			}{{false, 4}, {true, 1}} {
+				conns.Store(0)
+				r := request(&asking{}, "POST", "/")
+				r.Fresh = c.fresh
+				f := e.Transport().RoundTrip(r, &upstream.Answer{})
+				if f == nil || f.Kind != upstream.FailedRefused || f.Processing != upstream.NotSent || conns.Load() != c.conns {
+					t.Errorf("fresh %t: failed with %+v after %d connections, want %d", c.fresh, f, conns.Load(), c.conns)
+				}
+			}
+		})
+	}
+}
+
 // TestLeaving: an endpoint that leaves closes what is idle, and what is under way when
 // it has ended.
 func TestLeaving(t *testing.T) {
@@ -420,7 +452,7 @@ func TestSilence(t *testing.T) {
 func TestWebSocket(t *testing.T) {
 	upgrade := func() *upstream.Request {
 		r := request(&asking{}, "GET", "/chat?room=1")
-		r.Head.Upgrade = []byte("websocket")
+		r.Head.Upgrade = []byte("foo/2, WebSocket")
 		r.Head.Fields = append(r.Head.Fields, field("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="), field("Sec-WebSocket-Version", "13"))
 		return r
 	}

@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"fmt"
 	"time"
 
 	"serai/internal/memory"
@@ -171,11 +172,17 @@ func (c *conn) windowUpdate(id uint32, n int64) error {
 
 // goneAway handles GOAWAY: streams above last were not processed, and no new ones are
 // accepted (RFC 9113 section 6.8). c.mu is held.
-func (c *conn) goneAway(last uint32) {
+func (c *conn) goneAway(last uint32, code http2.Code) {
+	if c.gone = errGoAway; code != http2.NoError {
+		c.gone = fmt.Errorf("%w: %s", errGoAway, code)
+	}
+	if c.state == opening { // it will allow no streams any more
+		c.fail(c.gone)
+	}
 	c.retire()
 	for id, s := range c.streams {
 		if id > last {
-			s.fail(errGoAway)
+			s.fail(c.gone)
 		}
 	}
 }
@@ -186,7 +193,7 @@ func (c *conn) goneAway(last uint32) {
 func (c *conn) settingsCame() {
 	c.answer(http2.AppendHeader(c.out, 0, http2.SettingsFrame, http2.FlagAck, 0))
 	if c.state == opening && c.peer.maxStreams > 0 {
-		c.state = open
+		c.state, c.greeted = open, true
 		close(c.ready)
 	}
 }

@@ -26,27 +26,28 @@ type dialing struct {
 	failure *upstream.Failure
 }
 
-// connect makes a connection, with a stream reserved. Or it waits for one that is being
-// made and returns nothing; then the caller looks for it.
-func (t *Transport) connect(r *upstream.Request, client netip.AddrPort, began time.Time) (*conn, *upstream.Failure) {
+// connect makes a connection, with a stream reserved, and says so. Or it finds one, or it
+// waits for one that is being made and returns nothing; then the caller looks for it.
+func (t *Transport) connect(r *upstream.Request, client netip.AddrPort, began time.Time) (c *conn, made bool, failed *upstream.Failure) {
 	left := r.Connect - time.Since(began)
 	if left <= 0 {
-		return nil, &upstream.Failure{Kind: upstream.FailedConnect, Processing: upstream.NotSent, Err: fmt.Errorf("%w: %w", upstream.ErrConnect, context.DeadlineExceeded)}
+		return nil, false, &upstream.Failure{Kind: upstream.FailedConnect, Processing: upstream.NotSent, Err: fmt.Errorf("%w: %w", upstream.ErrConnect, context.DeadlineExceeded)}
 	}
 	if r.Check {
-		return t.dial(r, client, left)
+		c, failed = t.dial(r, client, left)
+		return c, true, failed
 	}
 	t.mu.Lock()
 	// A connection may have been made since the caller looked for one.
 	if c := t.find(time.Now(), r, client); c != nil {
 		t.mu.Unlock()
-		return c, nil
+		return c, false, nil
 	}
 	for _, d := range t.dialing {
 		if d.waiting < t.allowed && d.client == client && t.same(d.host, r.Host) {
 			d.waiting++
 			t.mu.Unlock()
-			return nil, d.wait(left)
+			return nil, false, d.wait(left)
 		}
 	}
 	d := &dialing{client: client, waiting: 1, done: make(chan struct{})}
@@ -55,10 +56,9 @@ func (t *Transport) connect(r *upstream.Request, client netip.AddrPort, began ti
 	}
 	t.dialing = append(t.dialing, d)
 	t.mu.Unlock()
-	var c *conn
 	defer func() { t.dialed(d, c) }() // also after a panic: then waiting requests look for another one
 	c, d.failure = t.dial(r, client, left)
-	return c, d.failure
+	return c, true, d.failure
 }
 
 // dialed records the end of d, with the connection c, nil if it failed.
@@ -144,7 +144,7 @@ func (t *Transport) dial(r *upstream.Request, client netip.AddrPort, left time.D
 	case c.state == opening:
 		c.fail(errSettings)
 	}
-	if c.state == open || c.state == retired {
+	if c.greeted || c.gone != nil { // perhaps dead already: begin says why
 		return c, nil
 	}
 	return nil, t.unusable(r, c.err)

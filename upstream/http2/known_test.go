@@ -25,6 +25,7 @@ func TestWhatIsKnown(t *testing.T) {
 		"reset":                {func(p *peer, s uint32) { p.WriteRSTStream(s, x.ErrCodeCancel); p.drain() }, upstream.FailedClosed, upstream.Unknown, "CANCEL"},
 		"reset without a code": {func(p *peer, s uint32) { p.WriteRSTStream(s, x.ErrCodeNo); p.drain() }, upstream.FailedClosed, upstream.Unknown, "NO_ERROR"},
 		"gone away below":      {func(p *peer, s uint32) { p.WriteGoAway(0, x.ErrCodeNo, nil); p.drain() }, upstream.FailedRefused, upstream.NotSent, "GOAWAY"},
+		"gone away with why":   {func(p *peer, s uint32) { p.WriteGoAway(0, x.ErrCodeHTTP11Required, nil); p.drain() }, upstream.FailedRefused, upstream.NotSent, "(GOAWAY): HTTP_1_1_REQUIRED"},
 		"gone away with it":    {func(p *peer, s uint32) { p.WriteGoAway(s, x.ErrCodeNo, nil) }, upstream.FailedClosed, upstream.Unknown, ""},
 		"reset after a 1xx": {func(p *peer, s uint32) {
 			p.answer(s, false, ":status", "103")

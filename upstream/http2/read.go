@@ -164,8 +164,8 @@ func (r *reader) Reset(stream uint32, code http2.Code) error { return r.conn.was
 func (r *reader) Window(stream, more uint32) error { return r.conn.windowUpdate(stream, int64(more)) }
 
 // GoAway handles GOAWAY.
-func (r *reader) GoAway(last uint32, _ http2.Code) error {
-	r.conn.goneAway(last)
+func (r *reader) GoAway(last uint32, code http2.Code) error {
+	r.conn.goneAway(last, code)
 	return nil
 }
 

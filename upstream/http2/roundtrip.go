@@ -170,7 +170,7 @@ func (s *stream) explain(a *upstream.Answer, err error) *upstream.Failure {
 		return failed(upstream.FailedAnswer, err)
 	case errors.As(err, &broken):
 		return failed(upstream.FailedAnswer, err)
-	case err == errGoAway, errors.As(err, &reset) && reset.code == http2.RefusedStream:
+	case errors.Is(err, errGoAway), errors.As(err, &reset) && reset.code == http2.RefusedStream:
 		return failed(upstream.FailedRefused, err)
 	case errors.Is(err, os.ErrDeadlineExceeded) && !s.conn.isDead():
 		return failed(upstream.FailedTimeout, os.ErrDeadlineExceeded)
@@ -196,7 +196,7 @@ func (s *stream) known(a *upstream.Answer, err error) upstream.Processing {
 		return upstream.NotSent // otherwise queued bytes may still be sent
 	case a.FirstByte > 0 || s.final || s.interims > 0, errors.As(err, &refused):
 		return upstream.Answered // also with a head that is refused
-	case err == errGoAway:
+	case errors.Is(err, errGoAway):
 		return upstream.NotSent // an instance that is about to stop had no work with it
 	case errors.As(err, &reset) && reset.code == http2.RefusedStream:
 		return upstream.Refused

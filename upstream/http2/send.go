@@ -19,7 +19,10 @@ func (s *stream) begin(r *upstream.Request, tunnel bool) (rest []byte, err error
 	c := s.conn
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state != open {
+	switch {
+	case c.gone != nil:
+		return nil, c.gone
+	case c.state != open:
 		return nil, errRetired
 	}
 	if c.next > http2.MaxStream {

@@ -24,6 +24,7 @@ type stream struct {
 	alarm  *alarm
 	readBy time.Time
 	upload *upload
+	made   bool // its connection was made for it
 	failed bool // it carries no request any more, but may still be interrupted
 
 	id    uint32        // 0 until it begins

@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"serai/wire/http2"
@@ -56,7 +57,9 @@ func New(o Options) func(*upstream.Endpoint, upstream.Keeping) upstream.Transpor
 }
 
 // mostMoves bounds how often a request moves to another connection because the instance
-// has not begun it on the previous one.
+// has not begun it on the previous one. Further attempts do not move away from connections
+// that were made for them: a request must not cost as many as both bounds multiplied. But
+// many requests may share each connection of an instance that begins one on each.
 const mostMoves = 3
 
 // RoundTrip sends a request and waits for the head of its final answer. If the instance
@@ -83,7 +86,7 @@ func (t *Transport) RoundTrip(r *upstream.Request, a *upstream.Answer) *upstream
 		s.failed = true
 		pulled := s.upload != nil && !r.Complete
 		a.Now = s.End(false)
-		if pulled || moves == mostMoves || !s.moves(f) {
+		if pulled || moves == mostMoves || r.Fresh && s.made || !s.moves(f) {
 			return f
 		}
 	}
@@ -95,7 +98,7 @@ func (s *stream) moves(f *upstream.Failure) bool {
 	switch {
 	case f.Processing == upstream.Answered:
 		return false
-	case f.Err == errRetired, f.Err == errGoAway:
+	case f.Err == errRetired, errors.Is(f.Err, errGoAway):
 		return true
 	}
 	return f.Kind == upstream.FailedClosed && f.Processing == upstream.NotSent && s.id > 1
@@ -118,14 +121,16 @@ func (t *Transport) open(r *upstream.Request, a *upstream.Answer) (*stream, *ups
 				return s, nil
 			}
 		}
-		c, f := t.connect(r, client, began)
+		c, made, f := t.connect(r, client, began)
 		a.Now = time.Now()
 		a.Connected = a.Now.Sub(began)
 		switch {
 		case f != nil:
 			return nil, f
 		case c != nil:
-			return c.newStream(), nil
+			s := c.newStream()
+			s.made = made
+			return s, nil
 		}
 	}
 }

@@ -18,11 +18,11 @@ const (
 	webSocketID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 )
 
-// wantsTunnel reports whether the request is for a WebSocket. Other upgrades are not
+// wantsTunnel reports whether the request is for a WebSocket, perhaps among others. Other upgrades are not
 // passed on over HTTP/2, and the instance answers as if they were not requested (RFC
 // 9110 section 7.8).
 func wantsTunnel(h *wire.OutgoingRequest) bool {
-	return string(h.Method) == "GET" && wire.EqualFold(h.Upgrade, "websocket") && h.Framing == wire.NoBody
+	return string(h.Method) == "GET" && wire.HasToken(h.Upgrade, "websocket") && h.Framing == wire.NoBody
 }
 
 // accept turns the answer to an extended CONNECT into the 101 that a client of HTTP/1

@@ -23,6 +23,18 @@ var (
 	withSecrets = Algorithms{jose.HS256, jose.HS384, jose.HS512}
 )
 
+// fullySpecified is what RFC 9864 calls EdDSA with the only curve that is supported here,
+// since EdDSA does not say which.
+const fullySpecified = "Ed25519"
+
+// algorithmOf returns the algorithm of a name.
+func algorithmOf(name string) jose.SignatureAlgorithm {
+	if name == fullySpecified {
+		return jose.EdDSA
+	}
+	return jose.SignatureAlgorithm(name)
+}
+
 // ParseAlgorithms reads names, as they stand in tokens. Without one, all that work with
 // pairs of keys are allowed.
 func ParseAlgorithms(names []string) (all Algorithms, err error) {
@@ -30,7 +42,7 @@ func ParseAlgorithms(names []string) (all Algorithms, err error) {
 		return withPairs, nil
 	}
 	for _, name := range names {
-		a := jose.SignatureAlgorithm(name)
+		a := algorithmOf(name)
 		if !slices.Contains(withPairs, a) && !slices.Contains(withSecrets, a) {
 			return nil, fmt.Errorf("%q is not one of %s, %s", name, withPairs, withSecrets)
 		}

@@ -136,9 +136,7 @@ func parseKey(text []byte, secret bool) (*key, error) {
 			return nil, fmt.Errorf("is weak: a secret wants at least %d bytes", minSecret)
 		}
 	}
-	if k.Algorithm == "Ed25519" { // its name in RFC 9864
-		k.Algorithm = string(jose.EdDSA)
-	}
+	k.Algorithm = string(algorithmOf(k.Algorithm))
 	if k.Algorithm != "" && !works(jose.SignatureAlgorithm(k.Algorithm), parsed.Key) {
 		return nil, errors.New("is for an algorithm that is not for signatures, or not for its type")
 	}
