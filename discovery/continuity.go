@@ -79,6 +79,7 @@ func (s *session) adopt(ctx context.Context, o opening) {
 			}
 		}
 	})
+	s.run.Go(func() { s.watchToken(ctx, o.stream) })
 	if !s.mark.whole || s.scanning != nil && !s.scanning.partial {
 		s.mark.whole, s.course = false, unread
 		s.scan(ctx)

@@ -31,9 +31,13 @@ type session struct {
 	doubted map[string]time.Time
 	spaces  chan []string
 	opened  chan opening
-	proof   <-chan time.Time // ends the wait for the first event
-	answers chan answer
-	silent  chan uint64 // see watchSilence
+	// outdated are streams whose token has been replaced; renewing counts the attempts to
+	// subscribe once more.
+	outdated chan *nomad.Stream
+	renewing int
+	proof    <-chan time.Time // ends the wait for the first event
+	answers  chan answer
+	silent   chan uint64 // see watchSilence
 	// heardAt is mark.at, for scans.
 	heardAt atomic.Uint64
 
@@ -92,6 +96,7 @@ func (s *session) watch(outer context.Context, given *opening) (*opening, error)
 	defer cancel()
 	s.lines, s.lists, s.answers = make(chan line), make(chan string), make(chan answer)
 	s.spaces, s.opened, s.silent = make(chan []string), make(chan opening), make(chan uint64)
+	s.outdated = make(chan *nomad.Stream)
 	s.recent = newRecent(s.options.Store)
 	s.scopes = []string{s.scope}
 	s.heardAt.Store(s.mark.at())
@@ -188,6 +193,8 @@ func (s *session) loop(ctx context.Context) (*opening, error) {
 				return s.allowed(o), nil
 			}
 			s.reopened(ctx, o)
+		case old := <-s.outdated:
+			s.replaceOutdated(ctx, old)
 		case <-s.resync.C:
 			s.check(ctx)
 		case at := <-s.silent:
@@ -309,8 +316,33 @@ func (s *session) named(ctx context.Context, names []string) {
 	}
 }
 
+// tokenLook is how often a stream's token is compared with the one that would be sent now.
+// Nomad renews an identity after half of its life, so serai has a new stream long before the
+// end, unless the life is that short.
+const tokenLook = 5 * time.Second
+
+// watchToken reports a stream whose token has been replaced, until it ends.
+func (s *session) watchToken(ctx context.Context, stream *nomad.Stream) {
+	for stream.Outdated(tokenLook) {
+		select {
+		case s.outdated <- stream:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// replaceOutdated opens a second stream with the new token. While everything is read, that
+// would begin again with another stream: it has to wait.
+func (s *session) replaceOutdated(ctx context.Context, old *nomad.Stream) {
+	if old == s.stream && s.course == following && s.scanning == nil && s.renewing == 0 {
+		s.renew(ctx, s.exist, 0)
+	}
+}
+
 // renew subscribes once more, after a pause.
 func (s *session) renew(ctx context.Context, names map[string]bool, after time.Duration) {
+	s.renewing++
 	from := s.mark.from()
 	s.run.Go(func() {
 		if sleep.For(ctx, after) != nil {
@@ -330,10 +362,11 @@ func (s *session) renew(ctx context.Context, names map[string]bool, after time.D
 // reopened switches to a new stream. It begins with events that the old one has sent,
 // which change nothing.
 func (s *session) reopened(ctx context.Context, o opening) {
+	s.renewing--
 	if o.err == nil {
 		s.adopt(ctx, o)
 		return
 	}
-	s.trouble("cannot subscribe to a new namespace yet", o.err)
+	s.trouble("cannot subscribe once more yet", o.err)
 	s.renew(ctx, o.names, around(5*time.Second))
 }

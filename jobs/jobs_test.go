@@ -193,6 +193,12 @@ func registrations(t *testing.T) *discovery.Snapshot {
 // table is what serai makes of all files together.
 func table(t *testing.T) *router.Table {
 	t.Helper()
+	return tableOf(t, registrations(t))
+}
+
+// tableOf is what serai makes of instances.
+func tableOf(t *testing.T, s *discovery.Snapshot) *router.Table {
+	t.Helper()
 	r := router.NewRouter()
 	b, err := router.NewBuilder(r, router.Options{
 		Registry: upstream.NewRegistry(upstream.RegistryOptions{}), DefaultHost: "{service}.example.org",
@@ -201,7 +207,7 @@ func table(t *testing.T) *router.Table {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.Update(registrations(t))
+	b.Update(s)
 	t.Cleanup(b.Close)
 	return r.Current()
 }
@@ -333,23 +339,29 @@ func TestRequests(t *testing.T) {
 // TestNomadTakesTheFiles lets Nomad's own parser and checks read every file.
 // They need no agent.
 func TestNomadTakesTheFiles(t *testing.T) {
+	for _, f := range files(t) {
+		var args []string
+		if _, ok := f.vars["args"]; ok {
+			args = append(args, "-var-file="+varFile)
+		}
+		validate(t, f.name, append(args, f.name)...)
+	}
+	if out, err := exec.Command(findNomad(), "fmt", "-check", ".").CombinedOutput(); err != nil {
+		t.Errorf("nomad fmt would change files: %v\n%s", err, out)
+	}
+}
+
+// validate has Nomad read a job file, without an agent; where there is no Nomad, it skips.
+func validate(t *testing.T, name string, args ...string) {
+	t.Helper()
 	bin := findNomad()
 	if bin == "" {
 		t.Skip("no nomad to ask: put it on PATH, or its path into NOMAD_BIN")
 	}
-	for _, f := range files(t) {
-		args := []string{"job", "validate"}
-		if _, ok := f.vars["args"]; ok {
-			args = append(args, "-var-file="+varFile)
-		}
-		cmd := exec.Command(bin, append(args, f.name)...)
-		cmd.Env = append(os.Environ(), "NOMAD_ADDR=http://127.0.0.1:1", "NOMAD_CLI_NO_COLOR=1") // where no agent is
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("nomad job validate %s: %v\n%s", f.name, err, out)
-		}
-	}
-	if out, err := exec.Command(bin, "fmt", "-check", ".").CombinedOutput(); err != nil {
-		t.Errorf("nomad fmt would change files: %v\n%s", err, out)
+	cmd := exec.Command(bin, append([]string{"job", "validate"}, args...)...)
+	cmd.Env = append(os.Environ(), "NOMAD_ADDR=http://127.0.0.1:1", "NOMAD_CLI_NO_COLOR=1") // where no agent is
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("nomad job validate, %s: %v\n%s", name, err, out)
 	}
 }
 

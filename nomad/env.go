@@ -13,9 +13,12 @@ import (
 //
 //   - Address is NOMAD_ADDR; else NOMAD_UNIX_ADDR; else
 //     ${NOMAD_SECRETS_DIR}/api.sock if that exists; else empty.
-//   - TokenFile is ${NOMAD_SECRETS_DIR}/nomad_token if it exists, because
-//     that file is renewed and NOMAD_TOKEN is not. An ACL token in NOMAD_TOKEN
-//     (anything but a workload identity) was set on purpose and takes precedence.
+//   - TokenFile is NOMAD_TOKEN_FILE, our own variable, which the nomad command does not
+//     have; else ${NOMAD_SECRETS_DIR}/nomad_token if it exists, because that file is
+//     renewed and NOMAD_TOKEN is not. An ACL token in NOMAD_TOKEN (anything but a workload
+//     identity) was set on purpose and takes precedence over the second. Only an identity
+//     with a name may have a TTL, and its file, nomad_NAME.jwt, must be named: the
+//     directory may have others, which are meant for Consul, Vault or another program.
 //
 // The caller must still Validate the Options.
 func OptionsFromEnv(getenv func(string) string) Options {
@@ -23,6 +26,8 @@ func OptionsFromEnv(getenv func(string) string) Options {
 		Address: getenv("NOMAD_ADDR"),
 		Region:  getenv("NOMAD_REGION"),
 		Token:   strings.TrimSpace(getenv("NOMAD_TOKEN")),
+
+		TokenFile: getenv("NOMAD_TOKEN_FILE"),
 		TLS: TLS{
 			CACert:     getenv("NOMAD_CACERT"),
 			CAPath:     getenv("NOMAD_CAPATH"),
@@ -48,7 +53,7 @@ func OptionsFromEnv(getenv func(string) string) Options {
 	if socket := filepath.Join(secrets, "api.sock"); o.Address == "" && exists(socket) {
 		o.Address = "unix://" + socket
 	}
-	if file := filepath.Join(secrets, "nomad_token"); exists(file) && (o.Token == "" || isIdentity(o.Token)) {
+	if file := filepath.Join(secrets, "nomad_token"); o.TokenFile == "" && exists(file) && (o.Token == "" || isIdentity(o.Token)) {
 		o.TokenFile = file
 	}
 	return o

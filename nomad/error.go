@@ -52,7 +52,7 @@ type Error = agentapi.Error
 func kindOf(status int, body string) (advice string, kind error) {
 	switch {
 	case status == 401:
-		return "no token was sent or it was not understood: give the task an identity with env = true or file = true, or set NOMAD_TOKEN", ErrTokenRefused
+		return "no token was sent or it was not understood: give the task an identity without a name and filepath, with env = true or file = true, or set NOMAD_TOKEN_FILE or NOMAD_TOKEN", ErrTokenRefused
 	case status == 403 && mentionsToken(body):
 		return "the token is unknown or expired: renew NOMAD_TOKEN, or use a workload identity, which renews itself", ErrTokenRefused
 	case status == 403:

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"serai/internal/sleep"
 )
 
 // Stream is a subscription to the service events of a namespace, or of all that existed
@@ -130,6 +132,22 @@ func (s *Stream) Close() {
 		s.cancel(errClosed)
 		s.body.Close()
 	})
+}
+
+// Outdated waits until a new stream would be sent another token than this one was, and
+// reports false if this one ends before, or its token never changes. It looks once in each
+// pause. An agent sends no event on a stream whose token has expired, and ends the stream up
+// to 15 s later (seen, 2.0.5): a reader should have a new one before.
+func (s *Stream) Outdated(pause time.Duration) bool {
+	if s.client.options.TokenFile == "" {
+		return false
+	}
+	for sleep.For(s.ctx, pause) == nil {
+		if s.client.token.Now() != s.request.token {
+			return true
+		}
+	}
+	return false
 }
 
 // read reads and decodes one line. It skips empty lines.

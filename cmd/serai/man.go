@@ -42,8 +42,8 @@ func (manCommand) Run(k *kong.Context, env *environment) error {
 	m.text("The flag --name, in upper case and with _ for -, of any command; one that is empty counts as not set.")
 	m.line(".TP\n.B %s", escaped(tokenVariable))
 	m.text("The token that the admin of a serai asks for, where no --admin-token-file is given.")
-	m.line(".TP\n.B NOMAD_ADDR, NOMAD_TOKEN, NOMAD_CACERT, CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN ...")
-	m.text("Where Nomad and Consul are, and as whom they are asked: as for their own commands.")
+	m.line(".TP\n.B NOMAD_ADDR, NOMAD_TOKEN, NOMAD_TOKEN_FILE, NOMAD_CACERT, CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN ...")
+	m.text("Where Nomad and Consul are, and as whom they are asked: as for their own commands; NOMAD_TOKEN_FILE, a file that has the token and is read for each request, is of serai alone.")
 	return m.err
 }
 

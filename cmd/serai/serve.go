@@ -135,7 +135,7 @@ type serveCommand struct {
 // Help is what the help says below the summary.
 func (serveCommand) Help() string {
 	return "What most operators set first: --acme-email for certificates and HTTPS; --trusted-proxies behind a load balancer; --access-log; --namespaces; --state-dir, so that serai can start while Nomad is unreachable. " +
-		"Where Nomad is, and the token, are read from NOMAD_ADDR and NOMAD_TOKEN; a Nomad task with an identity needs neither. serai check tries settings without serving.\n\n" +
+		"Where Nomad is, and the token, are read from NOMAD_ADDR and NOMAD_TOKEN or NOMAD_TOKEN_FILE; a Nomad task with an identity needs neither. serai check tries settings without serving.\n\n" +
 		"Each flag can also be set by an environment variable, SERAI_ and its name in upper case with _ for -, and in the config file by its name with _ for -: " +
 		"--max-head is SERAI_MAX_HEAD and max_head. The command line overrides the environment, which overrides the config file. " +
 		"SIGTERM stops serai after a drain; SIGHUP reopens the access log and reads the config file again; SIGUSR1 switches the log level to DEBUG and back."
