@@ -97,14 +97,16 @@ func (c *Conn) cut() {
 	go c.Socket.Close() // Close may have to wait
 }
 
-// check calls the session's Check.
+// check calls the session's Check, or ends a slow handshake if others need its place.
 func (c *Conn) check(now time.Time) {
 	c.mu.Lock()
-	s := c.session
-	serves := c.state == serving
+	s, state := c.session, c.state
 	c.mu.Unlock()
-	if serves {
+	switch state {
+	case serving:
 		s.Check(now)
+	case opening:
+		c.server.handshakes.makeRoom(c, now)
 	}
 }
 

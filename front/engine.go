@@ -73,10 +73,13 @@ type Conn struct {
 // MakesRoom reports whether the connection, which is idle and uses that many bytes,
 // must end because others need its memory or its place. It reports so once.
 func (c *Conn) MakesRoom(bytes int64) bool {
+	return c.Memory.Recall(bytes) || c.MakesPlace()
+}
+
+// MakesPlace reports whether the connection, which is idle or whose client takes long to
+// say what it wants, must end because others need its place. It reports so once.
+func (c *Conn) MakesPlace() bool {
 	s := c.server
-	if c.Memory.Recall(bytes) {
-		return true
-	}
 	if s.own.recall(&c.own) || s.options.Clients.recall(&c.shared) {
 		s.recalled.Add(1)
 		return true

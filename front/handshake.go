@@ -90,6 +90,23 @@ type handshake struct {
 // around the world, and for one lost packet.
 const slowHandshake = 2 * time.Second
 
+// makeRoom ends the handshake of c if it is slow, and others need the place of its
+// connection.
+func (h *handshakes) makeRoom(c *Conn, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c.handshake != nil && now.Sub(c.handshake.Value.(handshake).began) >= slowHandshake && c.MakesPlace() {
+		h.interrupt(c)
+	}
+}
+
+// interrupt makes a handshake fail. h.mu is held.
+func (h *handshakes) interrupt(c *Conn) {
+	h.running.Remove(c.handshake)
+	c.handshake = nil
+	c.Socket.Interrupt()
+}
+
 // begin counts the handshake of c, and reports whether it may be made.
 func (h *handshakes) begin(c *Conn) bool {
 	now := time.Now()
@@ -101,9 +118,7 @@ func (h *handshakes) begin(c *Conn) bool {
 		if now.Sub(oldest.began) < slowHandshake {
 			return false
 		}
-		h.running.Remove(oldest.conn.handshake)
-		oldest.conn.handshake = nil
-		oldest.conn.Socket.Interrupt()
+		h.interrupt(oldest.conn)
 	}
 	c.handshake = h.running.PushBack(handshake{c, now})
 	return true

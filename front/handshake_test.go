@@ -187,3 +187,23 @@ func TestDrainDuringHandshakes(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestSlowHandshakesMakeRoom: clients of many addresses that open connections and say nothing
+// take all places of connections. After two seconds they make room for who comes later.
+func TestSlowHandshakesMakeRoom(t *testing.T) {
+	const limit = 32
+	s, address := serve(t, front.Options{MaxConns: limit, HandshakeTimeout: time.Hour, Engines: map[string]front.Engine{"": &echoes{}}})
+	for open := 0; s.Status().Refused == 0; open++ {
+		from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 2, byte(open+1))}}
+		c, err := from.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		until(t, "its count", func() bool { st := s.Status(); return st.Conns > open || st.Refused > 0 })
+	}
+	until(t, "a client that is served", func() bool { return ask(t, address) == nil })
+	if st := s.Status(); st.Recalled == 0 || st.HandshakesRefused != 0 {
+		t.Errorf("%+v", st)
+	}
+}

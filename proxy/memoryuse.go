@@ -146,8 +146,9 @@ const (
 	lowMemoryRate = 16 << 10
 )
 
-// tooSlow reports whether the client is too slow for times of low memory.
-func (m *MemoryUse) tooSlow(now time.Time) bool {
+// TooSlow reports whether the client is too slow for times in which memory or connections
+// are scarce.
+func (m *MemoryUse) TooSlow(now time.Time) bool {
 	since := m.since.Time()
 	if since.IsZero() {
 		return false
@@ -183,7 +184,7 @@ func (m *MemoryUse) MakeRoom(by *memory.Client, large bool, now time.Time) bool 
 	case m.streams.Load():
 		held = memory.Streams
 	}
-	return by.RunsLow(held) && m.tooSlow(now) && m.toEnd.CompareAndSwap(false, true)
+	return by.RunsLow(held) && m.TooSlow(now) && m.toEnd.CompareAndSwap(false, true)
 }
 
 // Ending reports whether the request must end, to make room for others.

@@ -7,6 +7,9 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
+
+	"serai/internal/mayhang"
 )
 
 // logFile is a file that is opened anew on SIGHUP, once whoever rotates logs
@@ -23,11 +26,19 @@ func openLogFile(path string) (*logFile, error) {
 	return f, f.reopen()
 }
 
-// reopen opens the path anew. On an error the old file goes on.
+// reopenWithin is how long a write to the old file may still take once the new one is open.
+const reopenWithin = time.Second
+
+// reopen opens the path anew. On an error the old file goes on. A write that hangs, since
+// nobody reads the FIFO any more that the old file is, fails: the next one goes to the new
+// file. Only one call at a time may change the file.
 func (f *logFile) reopen() error {
 	file, err := os.OpenFile(f.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
 	if err != nil {
 		return err
+	}
+	if old := f.file; old != nil {
+		defer time.AfterFunc(reopenWithin, func() { old.Close() }).Stop()
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -54,12 +65,18 @@ func (f *logFile) Close() error {
 	return f.file.Close()
 }
 
-// Run opens the file anew whenever that is asked for, until ctx ends. It may hang.
+// Run opens the file anew whenever that is asked for, until ctx ends. What hangs then, such
+// as the opening of a FIFO that nobody reads, is left behind.
 func (f *logFile) Run(ctx context.Context, logger *slog.Logger) error {
+	hangs := func() { logger.Warn("the access log's file cannot be reopened yet: it hangs", "file", f.path) }
 	for {
 		select {
 		case <-f.asked:
-			if err := f.reopen(); err != nil {
+			err, ok := mayhang.Read(ctx, f.reopen, hangs)
+			if !ok {
+				return ctx.Err()
+			}
+			if err != nil {
 				logger.Warn("the access log cannot be reopened: lines still go to the old file", "error", err)
 			}
 		case <-ctx.Done():

@@ -103,6 +103,49 @@ func TestAccessLogThatHangs(t *testing.T) {
 	n.kill(syscall.SIGTERM)
 }
 
+// TestAccessLogAfterOneThatHangs: once another file is where a FIFO that is read no more has been, SIGHUP frees the
+// access log, and a FIFO there that nobody opens does not keep serai from ending long after its drain.
+func TestAccessLogAfterOneThatHangs(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "access.log")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	n := bare(t)
+	n.run(nil, "--no-nomad", "--services="+servicesFile(t, "a.example.org"), "--access-log="+path)
+	until(t, "serai to be ready", func() bool { status, _ := get(n.admin, "", "/ready"); return status == 200 })
+	for range 300 { // more than a pipe takes
+		get(n.http, "nobody.example.org", "/"+strings.Repeat("x", 1000))
+	}
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	n.cmd.Process.Signal(syscall.SIGHUP)
+	until(t, "a line in the new file", func() bool {
+		get(n.http, "nobody.example.org", "/after")
+		text, _ := os.ReadFile(path)
+		return strings.Contains(string(text), "/after")
+	})
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.cmd.Process.Signal(syscall.SIGHUP)
+	until(t, "it to hang", func() bool { return strings.Contains(n.output.String(), "cannot be reopened yet") })
+	n.kill(syscall.SIGTERM)
+	if strings.Contains(n.output.String(), "parts of it have not stopped") {
+		t.Error("the FIFO held up the end")
+	}
+}
+
 // TestStopWhileAMountHangs: a mount whose server is stopped keeps neither requests from being answered, nor SIGHUP
 // from being survived, nor serai from ending, whatever of it lies there.
 func TestStopWhileAMountHangs(t *testing.T) {

@@ -86,7 +86,8 @@ func (c *conn) Check(now time.Time) {
 	}
 }
 
-// makeRoom makes the connection give memory back if others need it more. c.mu is held.
+// makeRoom makes the connection give memory, or its place, back if others need it more.
+// c.mu is held.
 func (c *conn) makeRoom(now time.Time) {
 	by, s := c.front.Memory, c.session
 	if s == nil {
@@ -94,6 +95,10 @@ func (c *conn) makeRoom(now time.Time) {
 			c.drain()
 		}
 		return
+	}
+	if s.heading && !c.drained && s.memoryUse.TooSlow(now) && c.front.MakesPlace() {
+		c.drained, s.hurried = true, true
+		c.wire.InterruptReads() // it is answered as a head that did not come in time
 	}
 	if s.memoryUse.MakeRoom(by, c.wire.Reserved() > 0, now) {
 		c.wire.InterruptReads()

@@ -223,3 +223,53 @@ func TestIdleConnectionsGoForOthers(t *testing.T) {
 	p.ok("x")
 	busy.status("GET", 200, "")
 }
+
+// TestSlowHeadsMakeRoom: each of many addresses holds one connection with the beginning of a
+// head. Others are served, and the places of those are needed: they get 408.
+func TestSlowHeadsMakeRoom(t *testing.T) {
+	const most, others = 64, 8
+	for name, s := range map[string]settings{
+		"of the listener": {front: front.Options{MaxConns: most}},
+		"of all":          {front: front.Options{Clients: front.NewClients(nil, most)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s.server.HeadTimeout, s.server.KeepAlive = long, long
+			instance := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+			t.Cleanup(instance.Close)
+			k := newStack(t, s)
+			k.service("web", []string{instance.Listener.Addr().String()}, "ingress.host=web.example.org")
+			k.awaitReady()
+			var slow []*peer
+			for open := 0; k.server.Status().Refused == 0; open++ {
+				c := k.dialFrom(fmt.Sprintf("127.0.2.%d", open+1))
+				c.write("GET / HTTP/1.1\r\nHo")
+				slow = append(slow, c)
+				until(t, "its count", func() bool { st := k.server.Status(); return st.Conns > open || st.Refused > 0 })
+			}
+			before := k.server.Status().Recalled
+			for i := range others {
+				until(t, "room", func() bool { return k.server.Status().Conns < most })
+				c := k.dialFrom(fmt.Sprintf("127.0.3.%d", i+1))
+				c.send("GET / HTTP/1.1", "Host: web.example.org", "")
+				c.status("GET", 200, "")
+			}
+			if st := k.server.Status(); before > most/16 || int(st.Recalled) > most/16+others {
+				t.Errorf("%d connections were ended for %d others", st.Recalled, others)
+			}
+			answered := make(chan string, len(slow))
+			for _, c := range slow {
+				go func() {
+					line, _ := c.r.ReadString('\n')
+					answered <- line
+				}()
+			}
+			line := <-answered
+			for line == "" { // the one that was refused
+				line = <-answered
+			}
+			if line != "HTTP/1.1 408 Request Timeout\r\n" {
+				t.Errorf("a slow client gets %q", line)
+			}
+		})
+	}
+}

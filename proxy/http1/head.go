@@ -14,7 +14,7 @@ import (
 )
 
 // readHead reads until the head is complete, and returns its length.
-func (c *conn) readHead(s *session) (int, error) {
+func (c *conn) readHead(s *session) (n int, err error) {
 	o := &c.engine.options
 	timed, short := false, false
 	if !s.memoryUse.Begun() {
@@ -22,12 +22,14 @@ func (c *conn) readHead(s *session) (int, error) {
 	}
 	defer s.memoryUse.WaitEnds()
 	for {
-		n, err := s.Head.ParseRequest(c.wire.Buffered(), o.Limits)
+		n, err = s.Head.ParseRequest(c.wire.Buffered(), o.Limits)
 		if err != wire.ErrIncomplete {
 			return n, err
 		}
 		if !timed {
 			timed = true
+			c.headAwaited(s)
+			defer func() { c.headCame(s, err == nil) }()
 			now := time.Now()
 			atMost := s.memoryUse.WaitBegins(now, c.front.Memory)
 			short = atMost < o.HeadTimeout
@@ -44,6 +46,22 @@ func (c *conn) readHead(s *session) (int, error) {
 			c.wire.ReadWithin(time.Now(), o.HeadTimeout)
 		}
 	}
+}
+
+// headAwaited and headCame enclose the wait for the rest of a head, which makeRoom may end.
+func (c *conn) headAwaited(s *session) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.heading = true
+}
+
+func (c *conn) headCame(s *session, whole bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if whole && s.hurried && !s.memoryUse.Ending() {
+		c.wire.Resume() // it came at that moment: the request is the last one
+	}
+	s.heading, s.hurried = false, false
 }
 
 // beginsHTTP2 reports whether the client has sent the HTTP/2 preface, and may use
