@@ -49,9 +49,12 @@ type conn struct {
 	session *session // nil while idle
 	served  bool     // it has had a request
 	drained bool     // it must not wait for another request
-	ended   bool     // nothing is read any more
-	cut     bool     // it was cut off
-	cutFor  proxy.Reason
+	// recalled says that it was drained to make room: a head that had begun by then gets
+	// little time.
+	recalled bool
+	ended    bool // nothing is read any more
+	cut      bool // it was cut off
+	cutFor   proxy.Reason
 }
 
 var (
