@@ -44,6 +44,7 @@ type conn struct {
 	pending  *session     // of a request that Handle leaves to serve
 	ending   front.Ending // how to close it
 	answered bool         // a request was answered
+	last     bool         // no request is read after this one, since it was drained before
 
 	mu      sync.Mutex
 	session *session // nil while idle
