@@ -58,7 +58,7 @@ func offered(fields []Field) (list []byte) {
 		switch {
 		case f.Kind != Upgrade || bytes.EqualFold(f.Value, list):
 		case list == nil && !HasToken(f.Value, "h2c"):
-			list = f.Value
+			list, own = f.Value, false
 		default:
 			if !own {
 				list, own = bytes.Clone(list), true

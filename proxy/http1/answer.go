@@ -57,7 +57,7 @@ func (a *answer) Head(h *wire.ResponseHead) error {
 	// they are not read as a request. If the body will not be read to its end, no other
 	// request can follow on this connection, and the client is told so now (RFC 9110
 	// section 10.1.1).
-	a.close = !a.keepAlive || a.upgrading || a.conn.front.Retiring() || !a.conn.session.body.endsSoon(a.continued)
+	a.close = !a.keepAlive || a.upgrading || a.conn.front.Retiring() || a.conn.last || !a.conn.session.body.endsSoon(a.continued)
 	if s := a.conn.session; s.Exchange.Head.Framing != wire.NoBody {
 		s.body.pace.answered.Store(true)
 		if s.body.converses() {

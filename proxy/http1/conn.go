@@ -44,14 +44,18 @@ type conn struct {
 	pending  *session     // of a request that Handle leaves to serve
 	ending   front.Ending // how to close it
 	answered bool         // a request was answered
+	last     bool         // no request is read after this one, since it was drained before
 
 	mu      sync.Mutex
 	session *session // nil while idle
 	served  bool     // it has had a request
 	drained bool     // it must not wait for another request
-	ended   bool     // nothing is read any more
-	cut     bool     // it was cut off
-	cutFor  proxy.Reason
+	// recalled says that it was drained to make room: a head that had begun by then gets
+	// little time.
+	recalled bool
+	ended    bool // nothing is read any more
+	cut      bool // it was cut off
+	cutFor   proxy.Reason
 }
 
 var (

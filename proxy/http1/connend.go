@@ -92,11 +92,12 @@ func (c *conn) makeRoom(now time.Time) {
 	by, s := c.front.Memory, c.session
 	if s == nil {
 		if !c.drained && !c.ended && c.front.MakesRoom(c.front.Cost()) {
+			c.recalled = true
 			c.drain()
 		}
 		return
 	}
-	if s.heading && !c.drained && s.memoryUse.TooSlow(now) && c.front.MakesPlace() {
+	if s.heading && !s.hurried && s.memoryUse.TooSlow(now) && (c.recalled || !c.drained && c.front.MakesPlace()) {
 		c.drained, s.hurried = true, true
 		c.wire.InterruptReads() // it is answered as a head that did not come in time
 	}

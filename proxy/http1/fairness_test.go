@@ -273,3 +273,60 @@ func TestSlowHeadsMakeRoom(t *testing.T) {
 		})
 	}
 }
+
+// TestLateHeadsMakeRoom: clients that begin a head only when their silent connections were told
+// to end hold their places no longer than others.
+func TestLateHeadsMakeRoom(t *testing.T) {
+	const most = 64
+	k, o := web(t, settings{front: front.Options{MaxConns: most}, server: http1.Options{HeadTimeout: long, KeepAlive: long}})
+	var silent []*peer
+	for open := 0; k.server.Status().Refused == 0; open++ {
+		silent = append(silent, k.dialFrom(fmt.Sprintf("127.0.2.%d", open+1)))
+		until(t, "its count", func() bool { st := k.server.Status(); return st.Conns > open || st.Refused > 0 })
+	}
+	until(t, "them to be told", func() bool { return k.server.Status().Recalled >= most/16 })
+	for _, c := range silent {
+		c.Write([]byte("GET / HTTP/1.1\r\nHo")) // one was refused
+	}
+	until(t, "room", func() bool { return k.server.Status().Conns < most })
+	c := k.dialFrom("127.0.3.1")
+	c.send("GET / HTTP/1.1", "Host: web.example.org", "")
+	o.next().ok("x")
+	c.status("GET", 200, "")
+}
+
+// TestLastRequestIsTold: a client whose silent connection was told to make room, and that sends
+// a request just then, is told that it is the last one.
+func TestLastRequestIsTold(t *testing.T) {
+	const most = 64
+	instance := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(instance.Close)
+	inTime(t, func() error {
+		k := newStack(t, settings{front: front.Options{MaxConns: most}, server: http1.Options{HeadTimeout: long, KeepAlive: long}})
+		k.service("web", []string{instance.Listener.Addr().String()}, "ingress.host=web.example.org")
+		k.awaitReady()
+		var silent []*peer
+		for open := 0; k.server.Status().Refused == 0; open++ {
+			silent = append(silent, k.dialFrom(fmt.Sprintf("127.0.2.%d", open+1)))
+			until(t, "its count", func() bool { st := k.server.Status(); return st.Conns > open || st.Refused > 0 })
+		}
+		until(t, "them to be told", func() bool { return k.server.Status().Recalled >= most/16 })
+		for _, c := range silent {
+			io.WriteString(c.Conn, "GET / HTTP/1.1\r\nHost: web.example.org\r\n\r\n") // one was refused
+		}
+		told := 0
+		for _, c := range silent[:most] {
+			answer, err := http.ReadResponse(c.r, nil)
+			if err != nil {
+				return err
+			}
+			if answer.Close {
+				told++
+			}
+		}
+		if told != most/16 {
+			return fmt.Errorf("%d clients were told, want %d", told, most/16)
+		}
+		return nil
+	})
+}

@@ -60,6 +60,7 @@ func (c *conn) headCame(s *session, whole bool) {
 	defer c.mu.Unlock()
 	if whole && s.hurried && !s.memoryUse.Ending() {
 		c.wire.Resume() // it came at that moment: the request is the last one
+		c.last = true
 	}
 	s.heading, s.hurried = false, false
 }

@@ -36,7 +36,7 @@ func (c *conn) begin() *session {
 	s.Memory = p.Memory
 	s.memoryUse.Begin(p.Memory, c.engine.proxy.RequestCost())
 	c.mu.Lock()
-	c.session, c.served = s, true
+	c.session, c.served, c.last = s, true, c.drained
 	switch {
 	case c.cut:
 		s.CutOff(c.cutFor)
