@@ -130,7 +130,7 @@ func (s *session) ended(ctx context.Context, next step) error {
 		// know of a namespace yet.
 		s.options.Logger.Warn("services have changed without an event; they are read again", "source", "nomad "+s.scope)
 		s.mark = mark{}
-		s.renew(ctx, s.names, 0)
+		s.renew(ctx, s.names)
 		return nil
 	}
 	s.failed.reset()

@@ -32,12 +32,13 @@ type session struct {
 	spaces  chan []string
 	opened  chan opening
 	// outdated are streams whose token has been replaced; renewing counts the attempts to
-	// subscribe once more.
-	outdated chan *nomad.Stream
-	renewing int
-	proof    <-chan time.Time // ends the wait for the first event
-	answers  chan answer
-	silent   chan uint64 // see watchSilence
+	// subscribe once more, of which begun were begun and adopted is the last one that succeeded.
+	outdated       chan *nomad.Stream
+	renewing       int
+	begun, adopted int
+	proof          <-chan time.Time // ends the wait for the first event
+	answers        chan answer
+	silent         chan uint64 // see watchSilence
 	// heardAt is mark.at, for scans.
 	heardAt atomic.Uint64
 
@@ -72,6 +73,7 @@ type opening struct {
 	// nil when unknown.
 	names map[string]bool
 	index uint64 // of the list of names
+	turn  int    // among the attempts to subscribe once more
 	err   error
 }
 
@@ -312,7 +314,7 @@ func setOf(names []string) map[string]bool {
 func (s *session) named(ctx context.Context, names []string) {
 	s.exist = setOf(names)
 	if slices.ContainsFunc(names, func(name string) bool { return !s.names[name] && s.matches(name) }) {
-		s.renew(ctx, setOf(names), 0)
+		s.renew(ctx, setOf(names))
 	}
 }
 
@@ -336,12 +338,18 @@ func (s *session) watchToken(ctx context.Context, stream *nomad.Stream) {
 // would begin again with another stream: it has to wait.
 func (s *session) replaceOutdated(ctx context.Context, old *nomad.Stream) {
 	if old == s.stream && s.course == following && s.scanning == nil && s.renewing == 0 {
-		s.renew(ctx, s.exist, 0)
+		s.renew(ctx, s.exist)
 	}
 }
 
-// renew subscribes once more, after a pause.
-func (s *session) renew(ctx context.Context, names map[string]bool, after time.Duration) {
+// renew subscribes once more.
+func (s *session) renew(ctx context.Context, names map[string]bool) {
+	s.begun++
+	s.subscribe(ctx, names, s.begun, 0)
+}
+
+// subscribe does so after a pause.
+func (s *session) subscribe(ctx context.Context, names map[string]bool, turn int, after time.Duration) {
 	s.renewing++
 	from := s.mark.from()
 	s.run.Go(func() {
@@ -350,7 +358,7 @@ func (s *session) renew(ctx context.Context, names map[string]bool, after time.D
 		}
 		stream, err := s.options.Client.Stream(ctx, s.scope, from)
 		select {
-		case s.opened <- opening{stream: stream, names: names, err: err}:
+		case s.opened <- opening{stream: stream, names: names, turn: turn, err: err}:
 		case <-ctx.Done():
 			if err == nil {
 				stream.Close()
@@ -360,13 +368,20 @@ func (s *session) renew(ctx context.Context, names map[string]bool, after time.D
 }
 
 // reopened switches to a new stream. It begins with events that the old one has sent,
-// which change nothing.
+// which change nothing. One that was begun before the current one, and took longer, knows
+// less of namespaces and tokens: it is not used.
 func (s *session) reopened(ctx context.Context, o opening) {
 	s.renewing--
-	if o.err == nil {
+	switch {
+	case o.turn < s.adopted:
+		if o.err == nil {
+			o.stream.Close()
+		}
+	case o.err == nil:
+		s.adopted = o.turn
 		s.adopt(ctx, o)
-		return
+	default:
+		s.trouble("cannot subscribe once more yet", o.err)
+		s.subscribe(ctx, o.names, o.turn, around(5*time.Second))
 	}
-	s.trouble("cannot subscribe once more yet", o.err)
-	s.renew(ctx, o.names, around(5*time.Second))
 }

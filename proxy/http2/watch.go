@@ -21,7 +21,7 @@ func (c *conn) Check(now time.Time) {
 	c.looked = c.looked || look
 	switch {
 	case c.state >= ending:
-	case !c.partial.IsZero() && (now.Sub(c.partial) > c.headTime() || c.makesPlace(now)):
+	case !c.partial.IsZero() && now.Sub(c.partial) > c.headTime():
 		c.mu.Unlock()
 		c.engine.proxy.Count(proxy.ReasonHeadTimeout)
 		c.fail(CauseHead, http2.EnhanceYourCalm, "a frame or head did not come in time")
@@ -67,12 +67,6 @@ func (c *conn) headTime() time.Duration {
 		return min(o.HeadTimeout, proxy.LowMemoryTime)
 	}
 	return o.HeadTimeout
-}
-
-// makesPlace reports whether a connection without a request, of which a head or a frame
-// takes long to come, must end because others need its place. c.mu is held.
-func (c *conn) makesPlace(now time.Time) bool {
-	return len(c.streams) == 0 && now.Sub(c.partial) > proxy.LowMemoryTime && c.front.MakesPlace()
 }
 
 // makeRoom makes the connection give memory back if others need it more, and reports
