@@ -95,8 +95,8 @@ func TestSlowServiceLeavesDescriptors(t *testing.T) {
 	defer release()
 	h2c := new(http.Protocols)
 	h2c.SetUnencryptedHTTP2(true)
-	request := func(host string) *http.Request {
-		r, _ := http.NewRequest("GET", "http://"+n.http+"/slow", nil)
+	request := func(host, path string) *http.Request {
+		r, _ := http.NewRequest("GET", "http://"+n.http+path, nil)
 		r.Host = host
 		return r
 	}
@@ -104,7 +104,7 @@ func TestSlowServiceLeavesDescriptors(t *testing.T) {
 		client := &http.Client{Transport: &http.Transport{Protocols: h2c}}
 		defer client.CloseIdleConnections()
 		// The first request makes the connection: at once, they would make a hundred.
-		first, err := client.Do(request("web.example.org"))
+		first, err := client.Do(request("web.example.org", "/"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -112,7 +112,7 @@ func TestSlowServiceLeavesDescriptors(t *testing.T) {
 		first.Body.Close()
 		for range 100 {
 			clients.Go(func() {
-				r := request("slow.example.org")
+				r := request("slow.example.org", "/slow")
 				res, err := client.Do(r)
 				if err != nil {
 					answers.add(err.Error())
