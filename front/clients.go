@@ -1,6 +1,7 @@
 package front
 
 import (
+	"iter"
 	"net"
 	"net/netip"
 	"sync"
@@ -171,14 +172,24 @@ func (cs *Clients) leave(c *client) {
 // PROXY header will name another address for the client.
 func peerOf(nc net.Conn) (peer net.Addr, known bool) {
 	known = true
-	for {
-		if _, ok := nc.(proxiedConn); ok {
+	for c := range layers(nc) {
+		if _, ok := c.(proxiedConn); ok {
 			known = false
 		}
-		outer, ok := nc.(interface{ NetConn() net.Conn })
-		if !ok {
-			return nc.RemoteAddr(), known
+		nc = c
+	}
+	return nc.RemoteAddr(), known
+}
+
+// layers yields a connection and what is below it, down to the socket.
+func layers(c net.Conn) iter.Seq[net.Conn] {
+	return func(yield func(net.Conn) bool) {
+		for yield(c) {
+			outer, ok := c.(interface{ NetConn() net.Conn })
+			if !ok {
+				return
+			}
+			c = outer.NetConn()
 		}
-		nc = outer.NetConn()
 	}
 }

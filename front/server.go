@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"serai/internal/quota"
 	"serai/proxy"
 )
 
@@ -92,8 +93,8 @@ type Server struct {
 	errors   atomic.Uint64 // failed accepts
 
 	handshakes handshakes
-	own        *Clients // for MaxConns
-	broken     brokenHeaders
+	own        *Clients     // for MaxConns
+	broken     quota.Seldom // lines about wrong PROXY headers
 
 	ended sync.Pool // of *Conn, to be reused
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"serai/internal/memory"
+	"serai/internal/quota"
 	"serai/policy"
 	"serai/router"
 )
@@ -31,15 +32,14 @@ type pages struct {
 
 	running sync.WaitGroup // fetches that run
 
-	mu        sync.Mutex
-	known     map[pageKey]*pageEntry
-	used      map[string]int64 // bytes by namespace
-	bytes     int64
-	fetching  map[string]int // by namespace
-	underWay  int            // sum of fetching
-	loggedAt  time.Time      // when a failed fetch was last logged
-	notLogged uint64         // since then
-	counts    PageStatus
+	mu       sync.Mutex
+	known    map[pageKey]*pageEntry
+	used     map[string]int64 // bytes by namespace
+	bytes    int64
+	fetching map[string]int // by namespace
+	underWay int            // sum of fetching
+	logged   quota.Seldom   // lines about failed fetches
+	counts   PageStatus
 }
 
 // pageKey identifies a page.
@@ -197,15 +197,11 @@ func (s *pages) miss(x *Exchange, e *policy.Errors, why string) {
 	s.warn("namespace", x.Route.Namespace, "service", x.Route.Service, "route", x.Route.Name, "pages", e.Service, "error", why)
 }
 
-// warn logs, at most once in pageLogInterval. s.mu is held.
+// warn logs, at most once in pageLogInterval.
 func (s *pages) warn(args ...any) {
-	now := time.Now()
-	if !s.loggedAt.IsZero() && now.Sub(s.loggedAt) < pageLogInterval {
-		s.notLogged++
-		return
+	if notLogged, now := s.logged.Take(time.Now(), pageLogInterval); now {
+		s.logger.Warn("an error page cannot be fetched: the response keeps its own body", append(args, "not_logged", notLogged)...)
 	}
-	s.logger.Warn("an error page cannot be fetched: the response keeps its own body", append(args, "not_logged", s.notLogged)...)
-	s.loggedAt, s.notLogged = now, 0
 }
 
 // errNoRoom means that there was no memory for the rest of a page.

@@ -95,7 +95,7 @@ const unservedLogInterval = 10 * time.Second
 // route.
 func (p *Proxy) logUnserved(x *Exchange, reason Reason) {
 	r := x.Route
-	notLogged, now := r.Stats.Tell(x.Now, unservedLogInterval)
+	notLogged, now := r.Stats.Unserved.Take(x.Now, unservedLogInterval)
 	if !now {
 		return
 	}

@@ -21,15 +21,14 @@ type Stats struct {
 	Retrying quota.Quota
 	// Refused bounds the lines about requests that the route's policies refuse.
 	Refused Lines
+	// Unserved bounds those about requests that could not be served.
+	Unserved quota.Seldom
 	// Policies is the state of the route's policies.
 	Policies policy.State
 
 	inflight atomic.Int64
 	shards   atomic.Pointer[[]*statsShard] // one, or one for each core; the first one stays
 	wide     *quota.Quota                  // of the Stats that have more than one
-
-	told   atomic.Int64 // Unix nanoseconds of the last Tell
-	untold atomic.Uint64
 }
 
 // statsShard has what nearly every request writes at its beginning, so that the processor
@@ -178,17 +177,6 @@ func add(c *atomic.Uint64, n int64) {
 
 // Called reports whether a request has ended, or is in flight.
 func (s *Stats) Called() bool { return s.shards.Load() != nil || s.inflight.Load() > 0 }
-
-// Tell reports whether to log a line about a request that could not be served: once in
-// every; untold is the number of lines left out since the last one.
-func (s *Stats) Tell(now time.Time, every time.Duration) (untold uint64, tell bool) {
-	last := s.told.Load()
-	if age := now.UnixNano() - last; last != 0 && age >= 0 && age < int64(every) || !s.told.CompareAndSwap(last, now.UnixNano()) {
-		s.untold.Add(1)
-		return 0, false
-	}
-	return s.untold.Swap(0), true
-}
 
 // StatsSnapshot is the sum of all shards at one moment.
 type StatsSnapshot struct {

@@ -63,12 +63,9 @@ func TestStopWhileAFileHangs(t *testing.T) {
 	}
 }
 
-// TestAccessLogThatHangs: a FIFO that is read no more, to which lines are being written, keeps no SIGHUP from having the config file read, nor
-// serai from ending.
-func TestAccessLogThatHangs(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	path, config := filepath.Join(dir, "access.log"), filepath.Join(dir, "serai.hcl")
+// unread makes a FIFO that is open for reading, and that nobody reads.
+func unread(t *testing.T, path string) {
+	t.Helper()
 	if err := unix.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -76,16 +73,30 @@ func TestAccessLogThatHangs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer reader.Close()
+	t.Cleanup(func() { reader.Close() })
+}
+
+// fillLog has the access log be written more than a pipe takes.
+func (n *node) fillLog() {
+	for range 300 {
+		get(n.http, "nobody.example.org", "/"+strings.Repeat("x", 1000))
+	}
+}
+
+// TestAccessLogThatHangs: a FIFO that is read no more, to which lines are being written, keeps no SIGHUP from having the config file read, nor
+// serai from ending.
+func TestAccessLogThatHangs(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path, config := filepath.Join(dir, "access.log"), filepath.Join(dir, "serai.hcl")
+	unread(t, path)
 	if err := os.WriteFile(config, []byte("# nothing yet\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	n := bare(t)
 	n.run(nil, "--no-nomad", "--services="+servicesFile(t, "a.example.org"), "--access-log="+path, "--config="+config)
 	until(t, "serai to be ready", func() bool { status, _ := get(n.admin, "", "/ready"); return status == 200 })
-	for range 300 { // more than a pipe takes
-		get(n.http, "nobody.example.org", "/"+strings.Repeat("x", 1000))
-	}
+	n.fillLog()
 	if err := os.WriteFile(config, []byte("wrong {"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -109,20 +120,11 @@ func TestAccessLogAfterOneThatHangs(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "access.log")
-	if err := unix.Mkfifo(path, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	reader, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer reader.Close()
+	unread(t, path)
 	n := bare(t)
 	n.run(nil, "--no-nomad", "--services="+servicesFile(t, "a.example.org"), "--access-log="+path)
 	until(t, "serai to be ready", func() bool { status, _ := get(n.admin, "", "/ready"); return status == 200 })
-	for range 300 { // more than a pipe takes
-		get(n.http, "nobody.example.org", "/"+strings.Repeat("x", 1000))
-	}
+	n.fillLog()
 	if err := os.Rename(path, path+".1"); err != nil {
 		t.Fatal(err)
 	}

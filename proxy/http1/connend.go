@@ -97,8 +97,8 @@ func (c *conn) makeRoom(now time.Time) {
 		}
 		return
 	}
-	if s.heading && !s.hurried && s.memoryUse.TooSlow(now) && (c.recalled || !c.drained && c.front.MakesPlace()) {
-		c.drained, s.hurried = true, true
+	if s.heading && !s.waitEnded && s.memoryUse.TooSlow(now) && (c.recalled || !c.drained && c.front.MakesPlace()) {
+		c.drained, s.waitEnded = true, true
 		c.wire.InterruptReads() // it is answered as a head that did not come in time
 	}
 	if s.memoryUse.MakeRoom(by, c.wire.Reserved() > 0, now) {

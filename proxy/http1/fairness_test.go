@@ -82,6 +82,20 @@ func TestOneAddressKeepsWhatItHas(t *testing.T) {
 	}
 }
 
+// fill has dial make connections until one is refused, and returns them with that one. Of those that
+// are open already, it is told the number.
+func (k *stack) fill(open int, dial func(i int) *peer) (all []*peer) {
+	k.t.Helper()
+	for ; k.server.Status().Refused == 0; open++ {
+		if open > 1000 {
+			k.t.Fatalf("%d connections, and none refused", open)
+		}
+		all = append(all, dial(open))
+		until(k.t, "its count", func() bool { st := k.server.Status(); return st.Conns > open || st.Refused > 0 })
+	}
+	return all
+}
+
 // TestOneAddressLeavesConnections: the last connections of a listener, and of all
 // together, are for those who have few. A balancer that names its clients is not
 // taken for them.
@@ -108,12 +122,8 @@ func TestOneAddressLeavesConnections(t *testing.T) {
 				c.write(fmt.Sprintf("PROXY TCP4 192.0.2.%d 192.0.2.9 1 80\r\n", client))
 				return c
 			}
-			for open := 0; k.server.Status().Refused == 0; open++ {
-				if open > most {
-					t.Fatalf("%d connections, and none refused", open)
-				}
-				dial(1)
-				until(t, "its count", func() bool { st := k.server.Status(); return st.Conns > open || st.Refused > 0 })
+			if open := len(k.fill(0, func(int) *peer { return dial(1) })); open > most+1 {
+				t.Fatalf("%d connections, before one was refused", open)
 			}
 			if n := k.server.Status().Conns; n < most/16*12 {
 				t.Errorf("one client may have only %d of %d connections", n, most)
@@ -153,11 +163,11 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 			busy := k.dialFrom("127.0.2.1")
 			busy.send("GET /wait HTTP/1.1", "Host: web.example.org", "")
 			<-begun
-			for open := 1; k.server.Status().Refused == 0; open++ {
+			k.fill(1, func(int) *peer {
 				c := k.dialFrom("127.0.2.1")
 				c.write("GET / HTTP/1.1\r\nHost: web.example.org\r\n\r\n")
-				until(t, "its count", func() bool { st := k.server.Status(); return st.Conns > open || st.Refused > 0 })
-			}
+				return c
+			})
 			alone := k.server.Status()
 			if alone.Recalled > 0 {
 				t.Errorf("%d connections were ended while nobody else came", alone.Recalled)
@@ -189,10 +199,7 @@ func TestIdleConnectionsGoForOthers(t *testing.T) {
 	busy.send("GET / HTTP/1.1", "Host: web.example.org", "")
 	p := o.next()
 	p.head()
-	for open := 1; k.server.Status().Refused == 0; open++ {
-		k.dialFrom("127.0.2.1")
-		until(t, "its count", func() bool { st := k.server.Status(); return st.Conns > open || st.Refused > 0 })
-	}
+	k.fill(1, func(int) *peer { return k.dialFrom("127.0.2.1") })
 	var open atomic.Int64
 	for range wanted {
 		go func() {
@@ -239,13 +246,11 @@ func TestSlowHeadsMakeRoom(t *testing.T) {
 			k := newStack(t, s)
 			k.service("web", []string{instance.Listener.Addr().String()}, "ingress.host=web.example.org")
 			k.awaitReady()
-			var slow []*peer
-			for open := 0; k.server.Status().Refused == 0; open++ {
-				c := k.dialFrom(fmt.Sprintf("127.0.2.%d", open+1))
+			slow := k.fill(0, func(i int) *peer {
+				c := k.dialFrom(fmt.Sprintf("127.0.2.%d", i+1))
 				c.write("GET / HTTP/1.1\r\nHo")
-				slow = append(slow, c)
-				until(t, "its count", func() bool { st := k.server.Status(); return st.Conns > open || st.Refused > 0 })
-			}
+				return c
+			})
 			before := k.server.Status().Recalled
 			for i := range others {
 				until(t, "room", func() bool { return k.server.Status().Conns < most })
@@ -279,11 +284,7 @@ func TestSlowHeadsMakeRoom(t *testing.T) {
 func TestLateHeadsMakeRoom(t *testing.T) {
 	const most = 64
 	k, o := web(t, settings{front: front.Options{MaxConns: most}, server: http1.Options{HeadTimeout: long, KeepAlive: long}})
-	var silent []*peer
-	for open := 0; k.server.Status().Refused == 0; open++ {
-		silent = append(silent, k.dialFrom(fmt.Sprintf("127.0.2.%d", open+1)))
-		until(t, "its count", func() bool { st := k.server.Status(); return st.Conns > open || st.Refused > 0 })
-	}
+	silent := k.fill(0, func(i int) *peer { return k.dialFrom(fmt.Sprintf("127.0.2.%d", i+1)) })
 	until(t, "them to be told", func() bool { return k.server.Status().Recalled >= most/16 })
 	for _, c := range silent {
 		c.Write([]byte("GET / HTTP/1.1\r\nHo")) // one was refused
@@ -305,11 +306,7 @@ func TestLastRequestIsTold(t *testing.T) {
 		k := newStack(t, settings{front: front.Options{MaxConns: most}, server: http1.Options{HeadTimeout: long, KeepAlive: long}})
 		k.service("web", []string{instance.Listener.Addr().String()}, "ingress.host=web.example.org")
 		k.awaitReady()
-		var silent []*peer
-		for open := 0; k.server.Status().Refused == 0; open++ {
-			silent = append(silent, k.dialFrom(fmt.Sprintf("127.0.2.%d", open+1)))
-			until(t, "its count", func() bool { st := k.server.Status(); return st.Conns > open || st.Refused > 0 })
-		}
+		silent := k.fill(0, func(i int) *peer { return k.dialFrom(fmt.Sprintf("127.0.2.%d", i+1)) })
 		until(t, "them to be told", func() bool { return k.server.Status().Recalled >= most/16 })
 		for _, c := range silent {
 			io.WriteString(c.Conn, "GET / HTTP/1.1\r\nHost: web.example.org\r\n\r\n") // one was refused

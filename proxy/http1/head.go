@@ -58,11 +58,11 @@ func (c *conn) headAwaited(s *session) {
 func (c *conn) headCame(s *session, whole bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if whole && s.hurried && !s.memoryUse.Ending() {
+	if whole && s.waitEnded && !s.memoryUse.Ending() {
 		c.wire.Resume() // it came at that moment: the request is the last one
 		c.last = true
 	}
-	s.heading, s.hurried = false, false
+	s.heading, s.waitEnded = false, false
 }
 
 // beginsHTTP2 reports whether the client has sent the HTTP/2 preface, and may use

@@ -14,8 +14,8 @@ type session struct {
 	memoryUse proxy.MemoryUse
 	received  bool // Handle has left to serve a request whose head is parsed
 
-	heading bool // the rest of the head is awaited; guarded by conn.mu, as the next field
-	hurried bool // that wait was ended, to make room
+	heading   bool // the rest of the head is awaited; guarded by conn.mu, as the next field
+	waitEnded bool // that wait was ended, to make room
 }
 
 func newSession() *session {

@@ -1,17 +1,16 @@
-package router_test
+package quota_test
 
 import (
 	"testing"
 	"time"
 
 	"serai/internal/quota"
-	"serai/router"
 )
 
-// TestTell: Tell reports only once in a while, and how many reports were left out.
-func TestTell(t *testing.T) {
-	s, now := router.NewStats(new(quota.Quota)), time.Unix(1000, 0)
-	tell := func(after time.Duration) (uint64, bool) { return s.Tell(now.Add(after), 10*time.Second) }
+// TestSeldom: it is told only once in a while, and how often it was left out.
+func TestSeldom(t *testing.T) {
+	s, now := new(quota.Seldom), time.Unix(1000, 0)
+	tell := func(after time.Duration) (uint64, bool) { return s.Take(now.Add(after), 10*time.Second) }
 	if n, ok := tell(0); !ok || n != 0 {
 		t.Errorf("the first one: %d, %v", n, ok)
 	}
