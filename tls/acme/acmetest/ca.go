@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/letsencrypt/pebble/v2/ca"
+	"github.com/letsencrypt/pebble/v2/core"
 	"github.com/letsencrypt/pebble/v2/db"
 	"github.com/letsencrypt/pebble/v2/va"
 	"github.com/letsencrypt/pebble/v2/wfe"
@@ -202,6 +203,8 @@ func (c *CA) serve(w http.ResponseWriter, r *http.Request) {
 		c.countOrder(body)
 	case c.options.Offer != "" && strings.Contains(r.URL.Path, "/authZ/"):
 		content = only(c.options.Offer, content)
+	case strings.HasPrefix(r.URL.Path, "/certZ/"):
+		c.alsoByASN1(strings.TrimPrefix(r.URL.Path, "/certZ/"))
 	}
 	for k, v := range answer.Header() {
 		w.Header()[k] = v
@@ -209,6 +212,24 @@ func (c *CA) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Del("Content-Length")
 	w.WriteHeader(answer.Code)
 	w.Write(content)
+}
+
+// alsoByASN1 lets the order of a certificate be found by its serial number as a new order
+// names it (RFC 9773 section 4.1): in ASN.1 a first byte of 80 (hex) or more follows a zero,
+// which Pebble leaves out of its index. One serial number in 256 begins so.
+func (c *CA) alsoByASN1(serial string) {
+	if serial < "8" {
+		return
+	}
+	o, err := c.db.GetOrderByIssuedSerial(serial)
+	if err != nil {
+		return
+	}
+	o.RLock()
+	defer o.RUnlock()
+	issued := *o.CertificateObject
+	issued.ID = "00" + serial
+	c.db.AddOrderByIssuedSerial(&core.Order{Order: o.Order, ID: o.ID, AccountID: o.AccountID, Names: o.Names, CertificateObject: &issued})
 }
 
 // only leaves one kind of validation in an authorization.
