@@ -32,9 +32,7 @@ func (x *Exchange) Wait(f func(gone <-chan struct{})) {
 	x.waiting.Clear()
 	x.Now = time.Now()
 	x.asked += x.Now.Sub(began)
-	if x.trace != nil {
-		x.trace.waited(WaitPolicy, began, x.Now)
-	}
+	x.waited(WaitPolicy, began)
 }
 
 // AppendForwarded implements policy.Asking.

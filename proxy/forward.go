@@ -34,13 +34,9 @@ func (p *Proxy) forward(x *Exchange) {
 			return
 		}
 		x.Member, x.picked = m, true
-		if x.trace != nil {
-			x.trace.beginAttempt(x, m)
-		}
+		x.beginAttempt(m)
 		f := p.attempt(x, m)
-		if x.trace != nil {
-			x.trace.endAttempt(x, f)
-		}
+		x.endAttempt(f)
 		x.endPick(x.outcome(f))
 		if f == nil {
 			return
@@ -120,6 +116,7 @@ func (p *Proxy) attempt(x *Exchange, m *upstream.Member) *failure {
 	a := &x.answer
 	request := x.upstreamRequest(p, m)
 	if x.unsendable != "" {
+		a.Connected, a.FirstByte = 0, 0
 		f := ReasonBadRewrite.failure(x.unsendable)
 		f.final = true
 		return f

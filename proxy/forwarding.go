@@ -42,8 +42,7 @@ type forwarding struct {
 	own           bool // it is a request of serai itself: see ownrequest.go
 	verbatim      bool // the fields are sent unchanged
 	asking
-	trace      *Trace // nil for a request that is not traced
-	keptTrace  *Trace // memory for the next one; nil for none
+	tracing
 	unsendable string // why a policy refused to forward the request, empty for not
 }
 
@@ -151,7 +150,7 @@ func (x *Exchange) appendSent(dst []wire.Field) []wire.Field {
 			dst = append(dst, *f)
 		}
 	}
-	if x.trace != nil {
+	if x.tracer != nil {
 		dst = x.appendTraceFields(dst)
 	}
 	return dst

@@ -27,9 +27,7 @@ func (p *Proxy) pick(x *Exchange) *upstream.Member {
 		x.Now = time.Now()
 		waited := x.Now.Sub(began)
 		x.Queued += waited
-		if x.trace != nil {
-			x.trace.waited(WaitInstance, began, x.Now)
-		}
+		x.waited(WaitInstance, began)
 		wait -= waited
 		switch {
 		case err == nil:

@@ -40,6 +40,7 @@ func New(o Options) (*Proxy, error) {
 	p := &Proxy{options: o, trusted: b, bounds: bounds, requestCost: requestCost}
 	if o.Tracing != nil {
 		p.requestCost += traceCost
+		o.Tracing.own = newOwnParent()
 	}
 	p.pages = newPages(p, o.Pages)
 	return p, nil
@@ -112,7 +113,7 @@ func (p *Proxy) log(x *Exchange) {
 	if p.options.Log != nil {
 		p.options.Log(x)
 	}
-	if x.trace != nil {
+	if x.tracer != nil {
 		p.options.Tracing.end(x)
 	}
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"encoding/binary"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,7 @@ type Tracing struct {
 	// wait.
 	Record func(*Trace)
 
+	own      ownParent
 	errors   router.Lines
 	left     atomic.Uint64
 	released sync.Pool // of traces that were recorded, for further requests
@@ -39,49 +41,63 @@ const (
 	NoParents
 )
 
+// tracing is what an exchange keeps of its trace. Nearly all requests begin a trace here, are not
+// recorded, wait for nothing and are answered by the first instance: of these the random number
+// is all, and no Trace is written.
+type tracing struct {
+	tracer    *Tracing // nil for a request that is not traced
+	random    uint64   // of the ID, while there is no trace
+	trace     *Trace   // nil while there is nothing to write: see written
+	keptTrace *Trace   // memory for the next one; nil for none
+}
+
 // Trace is what is known of one request: the span of serai itself, and of what it did. It
 // is filled in while the request is served, and handed to Tracing.Record at its end, or used
 // for the next request of the Exchange.
 type Trace struct {
-	// What a request reads and writes that is not recorded comes first, and so does it in
-	// TraceAttempt: with many connections it is not in the processor's cache, and as few lines
-	// of it as can be are to be fetched. Here it is three of 64 bytes, up to first.Ended.
-
-	// ids makes IDs: they are no secret, and a request that is not recorded pays for them, too.
-	ids rand.PCG
+	ID TraceID
 	// Parent is the span that the client has named, zero for none. State is its tracestate.
 	Parent SpanID
+	State  []byte
 	Span   SpanID
 	// Sampled says that the request was to be recorded from its beginning, and that the
 	// instance was told so.
 	Sampled  bool
 	asked    byte // the client's flags
-	random   bool
-	hasWaits bool // there are Waits
-	own      ownParent
-	ID       TraceID
-
 	Attempts []TraceAttempt
-	first    [1]TraceAttempt // the place of the first attempt
 	Waits    []TraceWait
-	State    []byte
-
-	home *Tracing
 
 	// These are filled in when the trace is recorded.
 
 	Begun, Ended time.Time
 	Request      TraceRequest
+
+	home *Tracing
 }
 
-func (t *Tracing) newTrace() *Trace {
-	if r, ok := t.released.Get().(*Trace); ok {
+// written returns the request's trace, to which is to be written.
+func (x *Exchange) written() *Trace {
+	if x.trace == nil {
+		r := x.emptyTrace()
+		r.ID = x.tracer.own.id(x.random)
+		if x.Member != nil { // it was asked first, and at once: whatever waits writes that down
+			r.Attempts = append(r.Attempts, TraceAttempt{Span: x.tracer.own.span, member: x.Member, Begun: x.Start})
+		}
+		x.trace = r
+	}
+	return x.trace
+}
+
+// emptyTrace returns a trace of which nothing is known.
+func (x *Exchange) emptyTrace() *Trace {
+	if r := x.keptTrace; r != nil {
+		x.keptTrace = nil
 		return r
 	}
-	r := &Trace{home: t}
-	r.ids.Seed(rand.Uint64(), rand.Uint64())
-	r.Attempts = r.first[:0]
-	return r
+	if r, ok := x.tracer.released.Get().(*Trace); ok {
+		return r
+	}
+	return &Trace{home: x.tracer}
 }
 
 // Release says that a trace that was recorded is not used any more: its memory is for another
@@ -91,7 +107,6 @@ func (r *Trace) Release() {
 		return
 	}
 	r.forget()
-	r.Request = TraceRequest{}
 	r.home.released.Put(r)
 }
 
@@ -135,42 +150,45 @@ const (
 // begin begins the trace of a request. Where its head is not valid, its fields count for
 // nothing.
 func (t *Tracing) begin(x *Exchange, valid bool) {
-	r := x.keptTrace
-	if r == nil {
-		r = t.newTrace()
+	x.tracer, x.trace = t, nil
+	if valid && x.namesTrace() && x.continueTrace() {
+		return
 	}
-	x.trace, x.keptTrace = r, nil
-	if r.Span, r.asked, r.random = (SpanID{}), 0, false; r.Parent != (SpanID{}) {
-		r.Parent, r.State = SpanID{}, r.State[:0]
+	if x.random = rand.Uint64(); t.takes(x.random) {
+		r := x.emptyTrace()
+		r.Sampled = true
+		*(*SpanID)(r.ID[:8]) = newSpanID()
+		binary.NativeEndian.PutUint64(r.ID[8:], x.random)
+		x.trace = r
 	}
-	believed := false
-	if valid = valid && x.namesTrace(); valid {
-		var p traceParent
-		if p, r.State, valid = x.takeTraceFields(r.State); valid {
-			r.ID, r.Parent, r.asked, r.random, r.own.written = p.id, p.span, p.flags, p.flags&flagRandom != 0, false
-			believed = t.Parents == AllParents || t.Parents == TrustedParents && x.trusted != nil
-		}
+}
+
+// continueTrace takes the client's fields, and reports whether they name a trace, which is
+// continued.
+func (x *Exchange) continueTrace() bool {
+	r, t := x.emptyTrace(), x.tracer
+	p, state, valid := x.takeTraceFields(r.State)
+	if r.State = state; !valid {
+		x.keptTrace = r
+		return false
 	}
-	switch {
-	case believed:
+	r.ID, r.Parent, r.asked = p.id, p.span, p.flags
+	if t.Parents == AllParents || t.Parents == TrustedParents && x.trusted != nil {
 		r.Sampled = r.asked&flagSampled != 0
-	case valid: // whoever chose its ID must not choose this
-		r.Sampled = t.takes(r.ids.Uint64())
-	default:
-		random := r.ids.Uint64()
-		r.Sampled = t.takes(random)
-		r.newID(random)
+	} else { // whoever chose its ID must not choose this
+		r.Sampled = t.takes(rand.Uint64())
 	}
+	x.trace = r
+	return true
 }
 
 // takes decides by a random number whether a request belongs to the share.
 func (t *Tracing) takes(random uint64) bool { return float64(random>>11)/(1<<53) < t.Share }
 
-// spanID returns the ID of serai's own span, which is made when somebody is told: most
-// requests never need it.
+// spanID returns the ID of serai's own span, which is made when somebody is told.
 func (r *Trace) spanID() SpanID {
 	if r.Span == (SpanID{}) {
-		r.Span = r.newSpanID()
+		r.Span = newSpanID()
 	}
 	return r.Span
 }
@@ -180,40 +198,36 @@ func (x *Exchange) traced() bool { return x.Route == nil || !x.Route.Policies.Un
 
 // TraceID returns the ID of the request's trace, and whether it has one.
 func (x *Exchange) TraceID() (id TraceID, ok bool) {
-	if x.trace == nil || !x.traced() {
+	switch {
+	case x.tracer == nil || !x.traced():
 		return id, false
+	case x.trace == nil:
+		return x.tracer.own.id(x.random), true
 	}
 	return x.trace.ID, true
 }
 
-// beginAttempt records that the request is sent to m.
-func (r *Trace) beginAttempt(x *Exchange, m *upstream.Member) {
-	x.answer.Connected, x.answer.FirstByte = 0, 0 // also where nothing is sent
-	n := len(r.Attempts)
-	switch {
-	case n == maxTraceAttempts:
-		n--
-		r.Attempts[n] = TraceAttempt{}
-	case n < cap(r.Attempts):
-		r.Attempts = r.Attempts[:n+1] // it is empty
-	default:
-		r.Attempts = append(r.Attempts, TraceAttempt{})
+// beginAttempt records that the request is sent to m, its Member from now on.
+func (x *Exchange) beginAttempt(m *upstream.Member) {
+	r := x.trace
+	if r == nil {
+		return // see written
 	}
-	a := &r.Attempts[n]
-	if a.Span = SpanID(r.ID[:8]); n > 0 || r.Parent != (SpanID{}) {
-		a.Span = r.newSpanID()
-	} // otherwise the trace is serai's own and has no other span yet: half of its ID will do
-	if a.member, a.Begun = m, x.Now; x.Retries > 0 {
-		a.Resend = x.Retries
+	a := TraceAttempt{Span: newSpanID(), member: m, Begun: x.Now, Resend: x.Retries}
+	if n := len(r.Attempts); n == maxTraceAttempts {
+		r.Attempts[n-1] = a
+	} else {
+		r.Attempts = append(r.Attempts, a)
 	}
 }
 
 // endAttempt records what became of it. An attempt that brought an answer is the last one:
 // unless the trace is recorded for certain, that is done when it is known to be.
-func (r *Trace) endAttempt(x *Exchange, f *failure) {
-	if f == nil && !r.Sampled {
+func (x *Exchange) endAttempt(f *failure) {
+	if x.tracer == nil || f == nil && (x.trace == nil || !x.trace.Sampled) {
 		return
 	}
+	r := x.written()
 	a := &r.Attempts[len(r.Attempts)-1]
 	a.ended(x)
 	switch {
@@ -231,48 +245,45 @@ func (a *TraceAttempt) ended(x *Exchange) {
 	a.Ended, a.Connected, a.FirstByte = x.Now, x.answer.Connected, x.answer.FirstByte
 }
 
-// waited records a wait.
-func (r *Trace) waited(what string, begun, ended time.Time) {
-	if len(r.Waits) < maxTraceWaits {
-		r.Waits, r.hasWaits = append(r.Waits, TraceWait{what, begun, ended}), true
+// waited records a wait that has ended now.
+func (x *Exchange) waited(what string, began time.Time) {
+	if x.tracer == nil {
+		return
+	}
+	if r := x.written(); len(r.Waits) < maxTraceWaits {
+		r.Waits = append(r.Waits, TraceWait{what, began, x.Now})
 	}
 }
 
 // end records the trace if it was sampled or the request has failed, and otherwise forgets it.
 func (t *Tracing) end(x *Exchange) {
-	r := x.trace
-	x.trace = nil
-	if x.recorded(t, r) {
+	if x.recorded() {
+		r := x.written()
 		x.describe(r)
 		t.Record(r)
-		return
+	} else if r := x.trace; r != nil {
+		r.forget()
+		x.keptTrace = r
 	}
-	r.forget()
-	x.keptTrace = r
+	x.tracer, x.trace = nil, nil
 }
 
-// forget empties a trace for the next request.
+// forget empties a trace for another request.
 func (r *Trace) forget() {
-	if len(r.Attempts) == 1 && r.Attempts[0].Ended.IsZero() { // nearly always: the rest of it is empty
-		r.Attempts[0].member = nil
-	} else {
-		clear(r.Attempts)
-	}
-	r.Attempts = r.Attempts[:0]
-	if r.hasWaits {
-		clear(r.Waits)
-		r.Waits, r.hasWaits = r.Waits[:0], false
-	}
+	clear(r.Attempts)
+	clear(r.Waits)
+	*r = Trace{home: r.home, Attempts: r.Attempts[:0], Waits: r.Waits[:0], State: r.State[:0]}
 }
 
-// recorded decides whether a trace that has ended is recorded.
-func (x *Exchange) recorded(t *Tracing, r *Trace) bool {
+// recorded decides whether the trace of a request that has ended is recorded.
+func (x *Exchange) recorded() bool {
+	t, sampled := x.tracer, x.trace != nil && x.trace.Sampled
 	switch {
-	case !r.Sampled && (t.Errors == 0 || !x.failed()): // nearly all
+	case !sampled && (t.Errors == 0 || !x.failed()): // nearly all
 		return false
 	case x.Check || !x.traced():
 		return false
-	case r.Sampled:
+	case sampled:
 		return true
 	}
 	_, ok := t.errors.Take(x.Now, t.Errors)

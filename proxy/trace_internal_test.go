@@ -24,7 +24,7 @@ func TestTraceAllocatesNothing(t *testing.T) {
 		"none":     {{Name: []byte("Accept"), Value: []byte("*/*")}},
 		"a parent": {{Name: []byte("Traceparent"), Value: []byte("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")}, {Name: []byte("Tracestate"), Value: []byte("a=1,b=2")}},
 	} {
-		tracing := &Tracing{Errors: 1, Record: func(*Trace) { t.Error("recorded") }}
+		tracing := &Tracing{own: newOwnParent(), Errors: 1, Record: func(*Trace) { t.Error("recorded") }}
 		x, m, now := &Exchange{}, &upstream.Member{}, time.Now()
 		x.Head.Fields = fields
 		out := make([]wire.Field, 0, 8)
@@ -32,9 +32,10 @@ func TestTraceAllocatesNothing(t *testing.T) {
 			x.Reset()
 			x.Start, x.Now, x.Status = now, now, 200
 			tracing.begin(x, true)
-			x.trace.beginAttempt(x, m)
+			x.Member = m
+			x.beginAttempt(m)
 			out = x.appendTraceFields(out[:0])
-			x.trace.endAttempt(x, nil)
+			x.endAttempt(nil)
 			tracing.end(x)
 		}
 		once()
@@ -46,7 +47,7 @@ func TestTraceAllocatesNothing(t *testing.T) {
 
 // TestManyAttempts: a trace is bounded, whatever happens to its request.
 func TestManyAttempts(t *testing.T) {
-	tracing := &Tracing{Share: 1, Record: func(*Trace) {}}
+	tracing := &Tracing{own: newOwnParent(), Share: 1, Record: func(*Trace) {}}
 	x := &Exchange{}
 	x.Head.Fields = []wire.Field{
 		{Name: []byte("Traceparent"), Value: []byte("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")},
@@ -55,9 +56,9 @@ func TestManyAttempts(t *testing.T) {
 	tracing.begin(x, true)
 	r := x.trace
 	for range 100 {
-		r.waited(WaitInstance, x.Now, x.Now)
-		r.beginAttempt(x, &upstream.Member{})
-		r.endAttempt(x, &failure{reason: "x"})
+		x.waited(WaitInstance, x.Now)
+		x.beginAttempt(&upstream.Member{})
+		x.endAttempt(&failure{reason: "x"})
 		x.Retries++
 	}
 	if len(r.Attempts) != maxTraceAttempts || len(r.Waits) != maxTraceWaits {
@@ -81,7 +82,7 @@ func FuzzTraceFields(f *testing.F) {
 	f.Fuzz(func(t *testing.T, parent, state string) {
 		x := &Exchange{}
 		x.Head.Fields = []wire.Field{{Name: []byte("Traceparent"), Value: []byte(parent)}, {Name: []byte("Tracestate"), Value: []byte(state)}}
-		(&Tracing{}).begin(x, true)
+		(&Tracing{own: newOwnParent()}).begin(x, true)
 		for _, sent := range x.appendTraceFields(nil) {
 			if string(sent.Name) == "traceparent" {
 				if p, ok := parseTraceParent(sent.Value); !ok || p.flags&flagSampled != 0 || len(sent.Value) != traceParentSize {
@@ -168,7 +169,7 @@ func TestTakes(t *testing.T) {
 // and the first span of a continued trace is not taken from its ID, which others know.
 func TestTraceIDs(t *testing.T) {
 	var recorded []*Trace
-	tracing := &Tracing{Share: 1, Record: func(r *Trace) { recorded = append(recorded, r) }}
+	tracing := &Tracing{own: newOwnParent(), Share: 1, Record: func(r *Trace) { recorded = append(recorded, r) }}
 	seen := make(map[SpanID]bool)
 	note := func(id SpanID) {
 		t.Helper()
@@ -190,7 +191,7 @@ func TestTraceIDs(t *testing.T) {
 			note(SpanID(r.ID[:8]))
 		}
 		for range 1 + n%2 {
-			r.beginAttempt(x, &upstream.Member{Endpoint: &upstream.Endpoint{}})
+			x.beginAttempt(&upstream.Member{Endpoint: &upstream.Endpoint{}})
 			note(r.Attempts[len(r.Attempts)-1].Span)
 		}
 		tracing.end(x)
@@ -209,7 +210,7 @@ func TestTraceIDs(t *testing.T) {
 func TestTraceMemoryIsEmpty(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	var recorded *Trace
-	tracing := &Tracing{Errors: 1 << 30, Record: func(r *Trace) { recorded = r }}
+	tracing := &Tracing{own: newOwnParent(), Errors: 1 << 30, Record: func(r *Trace) { recorded = r }}
 	x, now := &Exchange{}, time.Now()
 	for n := range 3000 {
 		x.Reset()
@@ -226,7 +227,8 @@ func TestTraceMemoryIsEmpty(t *testing.T) {
 		for tries := random.IntN(4); len(want) < tries; {
 			m := &upstream.Member{Endpoint: &upstream.Endpoint{}}
 			x.Retries = len(want)
-			x.trace.beginAttempt(x, m)
+			x.Member = m
+			x.beginAttempt(m)
 			a := TraceAttempt{Begun: x.Now, Resend: x.Retries, Scheme: "http"}
 			now = now.Add(time.Millisecond)
 			x.Now = now
@@ -235,7 +237,7 @@ func TestTraceMemoryIsEmpty(t *testing.T) {
 			switch last := len(want)+1 == tries; {
 			case !last || random.IntN(4) == 0:
 				f := &failure{reason: "connect"}
-				x.trace.endAttempt(x, f)
+				x.endAttempt(f)
 				a.Reason = f.reason
 				x.Status = 502 // if it is the last
 			case random.IntN(8) == 0: // nothing ends it
@@ -244,14 +246,16 @@ func TestTraceMemoryIsEmpty(t *testing.T) {
 			default:
 				x.Status = 200 + 300*random.IntN(2)
 				a.Status = x.Status
-				x.trace.endAttempt(x, nil)
+				x.endAttempt(nil)
 			}
 			want = append(want, a)
 		}
+		waits := 0
 		if random.IntN(5) == 0 {
-			x.trace.waited(WaitBody, x.Now, x.Now)
+			x.waited(WaitBody, x.Now)
+			waits++
 		}
-		waits, sampled, failed := len(x.trace.Waits), x.trace.Sampled, x.failed()
+		sampled, failed := x.trace != nil && x.trace.Sampled, x.failed()
 		tracing.end(x)
 		if (recorded != nil) != (sampled || failed) {
 			t.Fatalf("%d: sampled %v, failed %v, recorded %v", n, sampled, failed, recorded != nil)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
+	"math/rand/v2"
 	"slices"
 
 	"serai/wire"
@@ -194,18 +195,16 @@ func (x *Exchange) takeTraceFields(list []byte) (p traceParent, _ []byte, ok boo
 // appendTraceFields appends the fields for whoever is asked next. A route that is not traced
 // passes the client's on.
 func (x *Exchange) appendTraceFields(dst []wire.Field) []wire.Field {
-	r := x.trace
-	if r.own.written && len(r.Attempts) == 1 && x.traced() { // nearly all
-		return wire.Add(dst, nameTraceParent, r.own.text[:], wire.Other)
+	traced := x.traced()
+	if x.trace == nil && x.Member != nil && traced { // nearly all
+		return wire.Add(dst, nameTraceParent, x.values.Keep(x.tracer.own.append(x.values.Start(), x.random)), wire.Other)
 	}
-	p := traceParent{id: r.ID}
-	if r.random {
-		p.flags |= flagRandom
-	}
+	r := x.written()
+	p := traceParent{id: r.ID, flags: r.asked & flagRandom}
 	if r.Sampled {
 		p.flags |= flagSampled
 	}
-	if !x.traced() {
+	if !traced {
 		if r.Parent == (SpanID{}) {
 			return dst
 		}
@@ -222,44 +221,45 @@ func (x *Exchange) appendTraceFields(dst []wire.Field) []wire.Field {
 	return dst
 }
 
-// ownParent is the traceparent of a trace that begins here, as its first attempt sends it. It is
-// made for each request, recorded or not, and so with little work: of a request that is not
-// recorded only the second half of the ID is new, which is as random as samplers and the
-// specification want (https://www.w3.org/TR/trace-context-2/#random-trace-id-flag).
+// ownParent is the traceparent of the requests that begin a trace here and are not recorded. As
+// nearly all are such, it is made with little work, and nothing is kept for it: the first half
+// of the ID is the same for all requests, and the second a random number, which is what samplers and the
+// specification go by (https://www.w3.org/TR/trace-context-2/#random-trace-id-flag). The first half is the
+// ID of the span, too, of which a trace has no other.
 type ownParent struct {
-	written bool // for the first half of Trace.ID
-	text    [traceParentSize]byte
+	text [traceParentSize]byte
+	span SpanID
 }
 
-// newID makes the ID of a trace that begins here, half of it of a random number. Its first attempt
-// has the other half for its span's ID: the trace has no other span yet.
-func (r *Trace) newID(random uint64) {
-	o := &r.own
-	if r.Sampled || !o.written {
-		p := traceParent{span: r.newSpanID()}
-		copy(p.id[:], p.span[:])
-		o.written = true
-		p.append(o.text[:0])
-		copy(r.ID[:], p.id[:])
-	}
-	binary.BigEndian.PutUint64(r.ID[8:], random)
-	putHex((*[8]byte)(o.text[19:]), uint32(random>>32))
-	putHex((*[8]byte)(o.text[27:]), uint32(random))
-	o.text[54] = '0'
-	if r.Sampled {
-		o.text[54] = '0' + flagSampled
-	}
+func newOwnParent() (o ownParent) {
+	p := traceParent{span: newSpanID()}
+	copy(p.id[:], p.span[:])
+	o.span = p.span
+	p.append(o.text[:0])
+	return o
 }
 
-func (r *Trace) newSpanID() (id SpanID) {
-	binary.NativeEndian.PutUint64(id[:], r.notZero())
+// id is the ID of the trace with a random number.
+func (o *ownParent) id(random uint64) (id TraceID) {
+	copy(id[:], o.span[:])
+	binary.BigEndian.PutUint64(id[8:], random)
 	return id
 }
 
-// notZero returns a random number, since an ID of zeros is not valid.
-func (r *Trace) notZero() (n uint64) {
-	for n == 0 {
-		n = r.ids.Uint64()
+// append appends the field.
+func (o *ownParent) append(b []byte, random uint64) []byte {
+	n := len(b)
+	b = append(b, o.text[:]...)
+	half := (*[16]byte)(b[n+19:])
+	putHex((*[8]byte)(half[:]), uint32(random>>32))
+	putHex((*[8]byte)(half[8:]), uint32(random))
+	return b
+}
+
+// newSpanID makes an ID, which is no secret. One of zeros is not valid.
+func newSpanID() (id SpanID) {
+	for id == (SpanID{}) {
+		binary.NativeEndian.PutUint64(id[:], rand.Uint64())
 	}
-	return n
+	return id
 }

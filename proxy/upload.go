@@ -48,9 +48,7 @@ func (p *Proxy) gather(x *Exchange) bool {
 	if waited {
 		x.Now = time.Now()
 		x.Gathered = x.Now.Sub(began)
-	}
-	if x.trace != nil {
-		x.trace.waited(WaitBody, began, x.Now)
+		x.waited(WaitBody, began)
 	}
 	if err == nil {
 		return true
@@ -67,7 +65,7 @@ func (x *Exchange) startUpload() {
 		return
 	}
 	u.begun, u.body = true, x.requestBody()
-	u.traced = x.trace != nil
+	u.traced = x.tracer != nil
 	u.takeFirst()
 	x.BytesIn = u.bytes
 }
