@@ -47,8 +47,9 @@ const (
 type tracing struct {
 	tracer    *Tracing // nil for a request that is not traced
 	random    uint64   // of the ID, while there is no trace
-	trace     *Trace   // nil while there is nothing to write: see written
-	keptTrace *Trace   // memory for the next one; nil for none
+	ownParent [traceParentSize]byte
+	trace     *Trace // nil while there is nothing to write: see written
+	keptTrace *Trace // memory for the next one; nil for none
 }
 
 // Trace is what is known of one request: the span of serai itself, and of what it did. It
@@ -257,6 +258,10 @@ func (x *Exchange) waited(what string, began time.Time) {
 
 // end records the trace if it was sampled or the request has failed, and otherwise forgets it.
 func (t *Tracing) end(x *Exchange) {
+	if x.trace == nil && !x.failed() { // nearly all
+		x.tracer = nil
+		return
+	}
 	if x.recorded() {
 		r := x.written()
 		x.describe(r)
@@ -279,7 +284,7 @@ func (r *Trace) forget() {
 func (x *Exchange) recorded() bool {
 	t, sampled := x.tracer, x.trace != nil && x.trace.Sampled
 	switch {
-	case !sampled && (t.Errors == 0 || !x.failed()): // nearly all
+	case !sampled && (t.Errors == 0 || !x.failed()):
 		return false
 	case x.Check || !x.traced():
 		return false
@@ -296,14 +301,19 @@ func (x *Exchange) recorded() bool {
 // ErrorsLeft returns how many requests that failed were not recorded because of Errors.
 func (t *Tracing) ErrorsLeft() uint64 { return t.left.Load() }
 
-// failed reports whether serai or an instance failed the request. Of the statuses of gRPC,
-// those count that OpenTelemetry takes for errors of a server.
+// failed reports whether serai or an instance failed the request.
 func (x *Exchange) failed() bool {
+	return x.Status >= 500 || (x.Reason != "" || x.grpc != 0) && x.failedInside()
+}
+
+// failedInside reports it of a request whose status does not tell. Of the statuses of gRPC, those
+// count that OpenTelemetry takes for errors of a server.
+func (x *Exchange) failedInside() bool {
 	if status, ok := x.GRPCStatus(); ok {
 		switch status {
 		case 2, 4, 12, 13, 14, 15: // unknown, too late, not implemented, internal, unavailable, data lost
 			return true
 		}
 	}
-	return x.Status >= 500 || x.Reason != "" && (x.cutShort() || x.Reason == ReasonDrainTimeout.Code() || x.Reason == ReasonPanic.Code())
+	return x.Reason != "" && (x.cutShort() || x.Reason == ReasonDrainTimeout.Code() || x.Reason == ReasonPanic.Code())
 }

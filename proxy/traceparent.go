@@ -197,7 +197,8 @@ func (x *Exchange) takeTraceFields(list []byte) (p traceParent, _ []byte, ok boo
 func (x *Exchange) appendTraceFields(dst []wire.Field) []wire.Field {
 	traced := x.traced()
 	if x.trace == nil && x.Member != nil && traced { // nearly all
-		return wire.Add(dst, nameTraceParent, x.values.Keep(x.tracer.own.append(x.values.Start(), x.random)), wire.Other)
+		x.tracer.own.put(&x.ownParent, x.random)
+		return wire.Add(dst, nameTraceParent, x.ownParent[:], wire.Other)
 	}
 	r := x.written()
 	p := traceParent{id: r.ID, flags: r.asked & flagRandom}
@@ -246,14 +247,11 @@ func (o *ownParent) id(random uint64) (id TraceID) {
 	return id
 }
 
-// append appends the field.
-func (o *ownParent) append(b []byte, random uint64) []byte {
-	n := len(b)
-	b = append(b, o.text[:]...)
-	half := (*[16]byte)(b[n+19:])
-	putHex((*[8]byte)(half[:]), uint32(random>>32))
-	putHex((*[8]byte)(half[8:]), uint32(random))
-	return b
+// put writes the field with a random number.
+func (o *ownParent) put(dst *[traceParentSize]byte, random uint64) {
+	*dst = o.text
+	putHex((*[8]byte)(dst[19:]), uint32(random>>32))
+	putHex((*[8]byte)(dst[27:]), uint32(random))
 }
 
 // newSpanID makes an ID, which is no secret. One of zeros is not valid.
