@@ -42,14 +42,10 @@ func memoryLimit(megabytes int64, getenv func(string) string) int64 {
 	return int64(group / 10 * 9)
 }
 
-// boundMemory makes the garbage collector keep less, since requests make next to
-// no garbage, and work harder before the limit ends the process. The program's own
-// pages, which the collector does not know of, are resident as well. GOGC and GOMEMLIMIT
-// win.
+// boundMemory makes the garbage collector work harder before the limit ends the process. The
+// program's own pages, which the collector does not know of, are resident as well. GOMEMLIMIT
+// wins.
 func boundMemory(limit int64) {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50)
-	}
 	if limit > 0 && os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(limit / 16 * 15)
 	}
