@@ -91,10 +91,10 @@ func (s *Server) admit(c *Conn, of netip.Addr) bool {
 	if !c.clientKnown {
 		most = 0
 	}
-	if s.own.admit(&c.own, key, c.Cost(), most) == nil {
+	if s.own.admit(&c.own, key, c.clientKnown, c.Cost(), most) == nil {
 		return false
 	}
-	shared := s.options.Clients.admit(&c.shared, key, c.Cost(), 0)
+	shared := s.options.Clients.admit(&c.shared, key, c.clientKnown, c.Cost(), 0)
 	if shared == nil {
 		s.own.dismiss(&c.own, c.Cost())
 		return false

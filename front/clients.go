@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 
 	"serai/internal/memory"
 	"serai/internal/quota"
@@ -16,16 +17,19 @@ type Clients struct {
 	memory *memory.Budget // nil for no limit
 	conns  *quota.Fair    // nil for no limit
 	level  int64          // connections that clients beyond their share may take
+	again  int64          // connections that those who were turned away may take
 	scarce chan struct{}  // has an element when more than level are taken
 
 	mu       sync.Mutex
 	known    map[netip.Prefix]*client // clients with a connection
 	recalled int64                    // connections that were told to end, to make room
+	away     turnedAway
 }
 
 // counted is what a connection counts for in one Clients, whose mu guards it.
 type counted struct {
 	client   *client // nil while it is not counted
+	unnamed  bool    // a PROXY header is to name another client
 	recalled bool
 }
 
@@ -44,6 +48,7 @@ func NewClients(m *memory.Budget, conns int) *Clients {
 	if conns > 0 {
 		cs.conns = quota.NewFair(int64(conns))
 		cs.level = int64(conns - conns/16)
+		cs.again = int64(conns - conns/32)
 	}
 	return cs
 }
@@ -69,8 +74,9 @@ func (cs *Clients) tight() bool { return cs.conns != nil && cs.conns.Taken() > c
 
 // admit counts a connection that uses that many bytes as k, and returns its client. It
 // returns nil when there is no room for it, or when the client already has most
-// connections, if most is not zero.
-func (cs *Clients) admit(k *counted, key netip.Prefix, bytes int64, most int) *client {
+// connections, if most is not zero. Named says that k is the client; otherwise it is a load
+// balancer that has not named its client yet.
+func (cs *Clients) admit(k *counted, key netip.Prefix, named bool, bytes int64, most int) *client {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	c := cs.known[key]
@@ -84,9 +90,9 @@ func (cs *Clients) admit(k *counted, key netip.Prefix, bytes int64, most int) *c
 	}
 	c.open++
 	if most == 0 || c.open <= most {
-		if cs.takeConn(c) {
+		if cs.takeConn(c, named) {
 			if c.memory.Take(memory.Connections, bytes) {
-				*k = counted{client: c}
+				*k = counted{client: c, unnamed: !named}
 				return c
 			}
 			cs.give(c)
@@ -98,16 +104,18 @@ func (cs *Clients) admit(k *counted, key netip.Prefix, bytes int64, most int) *c
 
 // takeConn takes a connection for c. A client without a connection may take one of the
 // last ones, however many clients share them. When those are being taken, idle
-// connections of others make room.
-func (cs *Clients) takeConn(c *client) bool {
-	if cs.conns == nil {
+// connections of others make room. A load balancer may take any, until it has named the client.
+func (cs *Clients) takeConn(c *client, named bool) (ok bool) {
+	switch {
+	case cs.conns == nil:
 		return true
+	case !named:
+		ok = c.conns.Take(1, cs.conns.Size())
+	case c.open > 1:
+		ok = c.conns.Take(1, cs.level)
+	default:
+		ok = cs.takeFirst(c)
 	}
-	limit := cs.level
-	if c.open == 1 {
-		limit = cs.conns.Size()
-	}
-	ok := c.conns.Take(1, limit)
 	if cs.tight() {
 		select {
 		case cs.scarce <- struct{}{}:
@@ -115,6 +123,21 @@ func (cs *Clients) takeConn(c *client) bool {
 		}
 	}
 	return ok
+}
+
+// takeFirst takes a connection for c, which has none. Half of the last ones are for those
+// who were not turned away lately: attackers who come again at once would take them all.
+func (cs *Clients) takeFirst(c *client) bool {
+	taken := cs.conns.Taken()
+	if taken < cs.level {
+		return c.conns.Take(1, cs.conns.Size())
+	}
+	now := time.Now()
+	if (taken < cs.again || !cs.away.has(c.key, now)) && c.conns.Take(1, cs.conns.Size()) {
+		return true
+	}
+	cs.away.add(c.key, now)
+	return false
 }
 
 // recall reports whether k, which is idle, must end now so that others get their share.
@@ -130,6 +153,9 @@ func (cs *Clients) recall(k *counted) bool {
 	}
 	k.recalled = true
 	cs.recalled++
+	if !k.unnamed {
+		cs.away.add(k.client.key, time.Now())
+	}
 	return true
 }
 

@@ -59,7 +59,7 @@ func TestBudget(t *testing.T) {
 			share, _ = b.Share()
 			for p, level := range levels {
 				for i := range clients {
-					if want := sum > level/4*3 && held[i] > share/16*12; clients[i].RunsLow(p) != want {
+					if want := sum > level/4*3 && held[i]*16 > share*12; clients[i].RunsLow(p) != want {
 						t.Fatalf("low for %v at %d of %d, for one with %d of %d: %v", p, sum, level, held[i], share, !want)
 					}
 				}

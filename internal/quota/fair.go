@@ -20,7 +20,7 @@ import (
 type Fair struct {
 	size  int64
 	taken Quota
-	share atomic.Int64
+	share atomic.Int64 // 0 where more hold one than half of all
 	again atomic.Int64 // how much is taken when the share is to be found anew
 
 	mu      sync.Mutex
@@ -31,16 +31,16 @@ type Fair struct {
 // NewFair makes a Fair of so many.
 func NewFair(size int64) *Fair {
 	f := &Fair{size: size, holders: make(map[*Holder]struct{})}
-	f.share.Store(max(1, size/2))
+	f.share.Store(size / 2)
 	f.again.Store(size / 2)
 	return f
 }
 
 // Size returns how many there are, Taken how many of them are taken, Share how many
-// a holder has without question.
+// a holder has without question, which is at least one, however many share.
 func (f *Fair) Size() int64  { return f.size }
 func (f *Fair) Taken() int64 { return f.taken.Taken() }
-func (f *Fair) Share() int64 { return f.share.Load() }
+func (f *Fair) Share() int64 { return max(1, f.share.Load()) }
 
 // Holders returns how many have joined.
 func (f *Fair) Holders() int {
@@ -72,7 +72,7 @@ func (f *Fair) settle() {
 		f.heights = append(f.heights, h.taken.Load())
 	}
 	slices.Sort(f.heights)
-	f.share.Store(max(1, height(f.heights, f.size/2))) // one may always be had, however many share
+	f.share.Store(height(f.heights, f.size/2))
 }
 
 // height returns where heights, which are sorted, have to be cut off so that they
@@ -116,7 +116,7 @@ func (h *Holder) Leave() {
 func (h *Holder) Take(n, limit int64) bool {
 	f := h.fair
 	// It counts from here on: two that take at once do not both fit.
-	if has := h.taken.Add(n); has <= f.share.Load() {
+	if has := h.taken.Add(n); has <= f.Share() {
 		limit = max(limit, f.size-has)
 	}
 	if !f.taken.Take(n, limit) {
@@ -140,10 +140,10 @@ func (h *Holder) Give(n int64) {
 func (h *Holder) Taken() int64 { return h.taken.Load() }
 
 // Within reports whether h holds no more than its share.
-func (h *Holder) Within() bool { return h.taken.Load() <= h.fair.share.Load() }
+func (h *Holder) Within() bool { return h.taken.Load() <= h.fair.Share() }
 
 // Beyond reports whether h holds more than so many sixteenths of its share: it is to
-// make room when there is little left.
+// make room when there is little left. Where more hold one than half of all, everybody is.
 func (h *Holder) Beyond(sixteenths int64) bool {
-	return h.taken.Load() > h.fair.share.Load()/16*sixteenths
+	return h.taken.Load()*16 > h.fair.share.Load()*sixteenths
 }

@@ -52,6 +52,36 @@ func TestMoreThanThereIs(t *testing.T) {
 	}
 }
 
+// TestSmallShare: a share of less than sixteen is not rounded to nothing: who holds less is not to make
+// room. Where nobody has a share, everybody is.
+func TestSmallShare(t *testing.T) {
+	for _, c := range []struct {
+		many        int
+		each, share int64
+		little      bool // whether who holds one is to make room
+	}{{100, 9, 4, false}, {400, 2, 1, false}, {700, 1, 1, true}} {
+		f := quota.NewFair(1000)
+		holders := make([]quota.Holder, c.many+1)
+		for i := range holders {
+			holders[i].Join(f)
+			n := c.each
+			if i == c.many {
+				n = 1
+			}
+			if !holders[i].Take(n, 1000) {
+				t.Fatalf("%d of %d: no room", i, c.many)
+			}
+		}
+		f.Settle()
+		if f.Share() != c.share {
+			t.Errorf("%d with %d each: the share is %d", c.many, c.each, f.Share())
+		}
+		if much, little := holders[0].Beyond(16), holders[c.many].Beyond(16); !much || little != c.little {
+			t.Errorf("%d with %d each are beyond %d: %v; one with 1: %v", c.many, c.each, f.Share(), much, little)
+		}
+	}
+}
+
 // TestManyWithNextToNothing: they make no share smaller for those who need one.
 func TestManyWithNextToNothing(t *testing.T) {
 	f := quota.NewFair(1_000_000)
