@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"crypto/tls"
 	"errors"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -72,18 +73,22 @@ func (o *Options) plaintext(first [5]byte) []byte {
 // handshakes bounds the TLS handshakes in progress. A client that opens connections and
 // sends nothing could use up the limit for all others, with as many connections as the
 // limit in each handshake timeout. So once the limit is reached, a handshake that takes
-// longer than an honest client needs makes room for the next one.
+// longer than an honest client needs makes room for the next one, and the oldest of a
+// client with more than its share makes room for one of a client with less.
 type handshakes struct {
 	limit int // 0 for no limit
 
-	mu      sync.Mutex
-	running list.List // of handshake, the oldest first
-	refused uint64    // refused because of the limit, or ended to make room
+	mu       sync.Mutex
+	running  list.List            // of handshake, the oldest first
+	byClient map[netip.Prefix]int // how many of them, of clients that are known
+	known    int                  // the sum of these
+	refused  uint64               // refused because of the limit, or ended to make room
 }
 
 type handshake struct {
-	conn  *Conn
-	began time.Time
+	conn   *Conn
+	client netip.Prefix // the zero Prefix until a PROXY header has named it
+	began  time.Time
 }
 
 // slowHandshake is the time that every handshake gets: enough for a few round trips
@@ -102,9 +107,57 @@ func (h *handshakes) makeRoom(c *Conn, now time.Time) {
 
 // interrupt makes a handshake fail. h.mu is held.
 func (h *handshakes) interrupt(c *Conn) {
-	h.running.Remove(c.handshake)
-	c.handshake = nil
+	h.remove(c)
 	c.Socket.Interrupt()
+}
+
+// remove uncounts the handshake of c. h.mu is held.
+func (h *handshakes) remove(c *Conn) {
+	client := h.running.Remove(c.handshake).(handshake).client
+	c.handshake = nil
+	if !client.IsValid() {
+		return
+	}
+	h.known--
+	if h.byClient[client]--; h.byClient[client] == 0 {
+		delete(h.byClient, client)
+	}
+}
+
+// add counts a handshake. h.mu is held.
+func (h *handshakes) add(n handshake) {
+	n.conn.handshake = h.running.PushBack(n)
+	if !n.client.IsValid() {
+		return
+	}
+	if h.byClient == nil {
+		h.byClient = make(map[netip.Prefix]int)
+	}
+	h.known++
+	h.byClient[n.client]++
+}
+
+// yielding returns the connection whose handshake makes room for one more of a client, nil
+// if none does: the oldest if it is slow, else the oldest of a client with more than its
+// share. h.mu is held.
+func (h *handshakes) yielding(client netip.Prefix, now time.Time) *Conn {
+	if oldest := h.running.Front().Value.(handshake); now.Sub(oldest.began) >= slowHandshake {
+		return oldest.conn
+	}
+	has, clients := h.byClient[client], len(h.byClient)
+	if has == 0 {
+		clients++
+	}
+	share := h.known / clients
+	if !client.IsValid() || has >= share {
+		return nil
+	}
+	for e := h.running.Front(); e != nil; e = e.Next() {
+		if n := e.Value.(handshake); h.byClient[n.client] > share {
+			return n.conn
+		}
+	}
+	return nil
 }
 
 // begin counts the handshake of c, and reports whether it may be made.
@@ -112,15 +165,19 @@ func (h *handshakes) begin(c *Conn) bool {
 	now := time.Now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	n := handshake{conn: c, began: now}
+	if c.clientKnown {
+		n.client = c.own.client.key
+	}
 	if h.limit > 0 && h.running.Len() >= h.limit {
 		h.refused++
-		oldest := h.running.Front().Value.(handshake)
-		if now.Sub(oldest.began) < slowHandshake {
+		yields := h.yielding(n.client, now)
+		if yields == nil {
 			return false
 		}
-		h.interrupt(oldest.conn)
+		h.interrupt(yields)
 	}
-	c.handshake = h.running.PushBack(handshake{c, now})
+	h.add(n)
 	return true
 }
 
@@ -132,8 +189,7 @@ func (h *handshakes) end(c *Conn) bool {
 	if c.handshake == nil {
 		return false
 	}
-	h.running.Remove(c.handshake)
-	c.handshake = nil
+	h.remove(c)
 	return true
 }
 

@@ -175,6 +175,34 @@ func TestHandshakesAreBounded(t *testing.T) {
 	}
 }
 
+// TestHandshakesAreShared: one client that opens connections and says nothing takes no more
+// than its share of the places from who comes later, however often it comes again.
+func TestHandshakesAreShared(t *testing.T) {
+	const limit = 8
+	s, address := serve(t, front.Options{MaxHandshakes: limit, HandshakeTimeout: time.Hour, Engines: map[string]front.Engine{"": &echoes{}}})
+	from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 2, 1)}}
+	silent := func() {
+		c, err := from.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+	}
+	for range 20 {
+		for s.Status().Handshakes < limit {
+			before := s.Status()
+			silent()
+			until(t, "its count", func() bool { now := s.Status(); return now.Accepted > before.Accepted || now.Refused > before.Refused })
+		}
+		refused := s.Status().HandshakesRefused
+		silent() // beyond its share
+		until(t, "its refusal", func() bool { return s.Status().HandshakesRefused > refused })
+		if err := ask(t, address); err != nil {
+			t.Fatalf("another client: %v, with %+v", err, s.Status())
+		}
+	}
+}
+
 // TestDrainDuringHandshakes: a drain does not wait for a handshake that nobody
 // goes on with.
 func TestDrainDuringHandshakes(t *testing.T) {

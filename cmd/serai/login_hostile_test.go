@@ -480,3 +480,49 @@ func TestFloodOfCallbacks(t *testing.T) {
 		t.Error("a request reached the instance")
 	}
 }
+
+// TestLoginBeyondALimit: a login that comes back while others take all places at the provider
+// is not used up: the same page, loaded again when there is room, leads in, and once only.
+func TestLoginBeyondALimit(t *testing.T) {
+	t.Parallel()
+	i, p := newGuardedInstance(t), oidctest.New(t, callbackURL)
+	_, address := serveStatic(t, []nomad.Registration{i.registration("ingress.auth=corp")}, loginConfig(t, p, "    max_inflight = 1\n"), behindProxy)
+	h := webClients(t, address)["HTTP/1"]
+	ann, bob := newBrowser(t, p, h), newBrowser(t, p, h)
+	anns, bobs := ann.toCallback("/", "ann"), bob.toCallback("/", "bob")
+	hold, asked := make(chan struct{}), make(chan struct{}, 1)
+	p.Fail("/oauth/token", func(w http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		<-hold
+		w.WriteHeader(500)
+	})
+	var all sync.WaitGroup
+	all.Go(func() {
+		if a := ann.send(ann.navigation("GET", anns, nil)); a.status != 503 {
+			t.Errorf("while the provider fails: %d %s", a.status, a.body)
+		}
+	})
+	<-asked
+	for range 3 {
+		a := bob.send(bob.navigation("GET", bobs, nil))
+		if reason := a.fields.Get("X-Serai-Reason"); reason != "auth-busy" || a.fields.Get("Retry-After") == "" {
+			t.Errorf("without a place: %d %q %s", a.status, reason, a.body)
+		}
+	}
+	close(hold)
+	all.Wait()
+	p.Fail("/oauth/token", nil)
+	keeps := bob.cookies()
+	if a := bob.follow("GET", bobs, nil); a.body != "for id-bob" {
+		t.Errorf("the same login, once there is a place: %d %s", a.status, a.body)
+	}
+	again := newBrowser(t, p, h)
+	again.jar.SetCookies(&url.URL{Scheme: "https", Host: authHost, Path: "/"}, asSet(keeps))
+	if a := again.send(again.navigation("GET", bobs, nil)); a.status != 403 {
+		t.Errorf("a replay: %d %s", a.status, a.body)
+	}
+	// The code of this one was sent to the provider, and may be used up.
+	if a := ann.send(ann.navigation("GET", anns, nil)); a.status != 403 {
+		t.Errorf("a login that the provider was asked about: %d %s", a.status, a.body)
+	}
+}

@@ -24,6 +24,7 @@ const (
 	causeCertificates          cause = "certificates"
 	causeNamespaceCertificates cause = "namespace-certificates"
 	causePaused                cause = "rate-limited"
+	causeBusy                  cause = "ca-busy"
 )
 
 // forAll reports whether all similar orders of the namespace wait as well.

@@ -23,6 +23,7 @@ type leader struct {
 	obtained map[string]time.Time   // when hosts got their certificates
 	advice   map[string]*suggestion // of the CA, by host
 	paused   map[string]time.Time   // until when the CA accepts no order of a namespace
+	ca       busyCA
 	peers    peers
 	running  sync.WaitGroup
 }
@@ -104,10 +105,14 @@ func (l *leader) walk(ctx context.Context) (next time.Time) {
 // hold takes what an order needs of the limits, or says why it has to wait.
 func (l *leader) hold(t *task, now time.Time) *held {
 	l.mu.Lock()
-	until := l.paused[t.Namespace]
+	until, rests := l.paused[t.Namespace], l.ca.until
 	l.mu.Unlock()
-	if until.After(now) && t.class != classAsked {
+	switch {
+	case t.class == classAsked:
+	case until.After(now):
 		return &held{causePaused, "the CA accepts no more orders of namespace " + t.Namespace + " for now", until}
+	case rests.After(now):
+		return &held{causeBusy, "the CA is busy, or does not answer as one", rests}
 	}
 	return l.budget.take(t, now)
 }

@@ -54,6 +54,7 @@ func (l *leader) order(ctx context.Context, t *task) (orders int, issued bool) {
 	history.Tell(l.options.Logger, slog.LevelInfo, kind, "certificate obtained", "host", t.Name, "namespace", t.Namespace, "reason", reason, "took", time.Since(began).Round(time.Millisecond))
 	l.mu.Lock()
 	delete(l.paused, t.Namespace)
+	l.ca = busyCA{}
 	l.mu.Unlock()
 	l.done(ctx, s)
 	return max(s.validations, 1), true
@@ -131,7 +132,7 @@ func (l *leader) failed(ctx context.Context, t *task, s *site, err error) {
 	failures := l.options.Limits.failures()
 	f.Spent = time.Time(failures.take(failures.believed(spent(f.Spent), f.Last), s.validations, f.Last))
 	// Another try may fail as many times as there are kinds of validation.
-	f.Next = latest(f.Last.Add(l.retryIn(t, f.Attempts, refused)), failures.at(spent(f.Spent), t.cost, 0, f.Last))
+	f.Next = latest(f.Last.Add(l.retryIn(t, f.Attempts, refused, ofCA(err, refused))), failures.at(spent(f.Spent), t.cost, 0, f.Last))
 	history.Tell(l.options.Logger, slog.LevelError, history.CertificateFailed, "no certificate was obtained", "host", s.host, "namespace", t.Namespace, "attempts", f.Attempts, "next", f.Next.UTC().Format(time.RFC3339), "error", f.Error)
 	l.keep(ctx, f)
 	l.answer(ctx, s.host)
@@ -140,12 +141,17 @@ func (l *leader) failed(ctx context.Context, t *task, s *site, err error) {
 // retryIn returns how long a host waits after a failure. After a CA has refused an
 // order for its limits, nothing of that namespace is ordered for a while; other
 // namespaces go on, because most limits are per domain or host. A CA that is busy says for
-// how long.
-func (l *leader) retryIn(t *task, attempts int, refused refusal) time.Duration {
+// how long. After a failure of the CA alone, nothing at all is ordered for a while.
+func (l *leader) retryIn(t *task, attempts int, refused refusal, ofCA bool) time.Duration {
 	wait := l.options.retryAfter(attempts)
 	told := time.Duration(0)
 	if refused.limited || refused.status != 0 {
 		told = l.engine.toldToWait(refused.status)
+	}
+	if ofCA {
+		l.mu.Lock()
+		l.ca.failed(told, time.Now())
+		l.mu.Unlock()
 	}
 	if refused.limited {
 		wait = max(wait, afterLimit, min(told, longestLimit))

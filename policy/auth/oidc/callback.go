@@ -34,12 +34,25 @@ func (a *asking) callback() (answered bool) {
 		l.shared.forged.Add(1)
 		return a.lost("this login was begun in another browser, or took too long")
 	}
-	a.keep(setCookie(l.attemptName(a.secure, t.key()), "", a.secure, 0))
-	if !l.shared.use(state, a.now) {
-		return a.lost("this login has come back before")
+	if l.shared.isUsed(state, a.now) {
+		a.drop(t)
+		return a.replayed()
 	}
 	return a.finish(t, query)
 }
+
+// end ends an attempt, and reports whether it has not ended before: it counts once.
+func (a *asking) end(t *attempt) (first bool) {
+	a.drop(t)
+	return a.l.shared.use(t.State, a.now)
+}
+
+// drop has the browser forget an attempt.
+func (a *asking) drop(t *attempt) {
+	a.keep(setCookie(a.l.attemptName(a.secure, t.key()), "", a.secure, 0))
+}
+
+func (a *asking) replayed() (answered bool) { return a.lost("this login has come back before") }
 
 // only returns a parameter that is there once.
 func only(query url.Values, name string) (value string, ok bool) {
@@ -58,6 +71,25 @@ func (a *asking) lost(why string) (answered bool) {
 	return a.refuse(403, policy.ErrAuthDenied.Code, why+": go back to the page that you wanted, and log in again")
 }
 
+// codeOf returns the code that the provider has sent a browser back with; empty if it has
+// sent none, with why, or with the error where that is the provider's.
+func (l *Login) codeOf(query url.Values) (code, why string, err error) {
+	// RFC 9207: another provider's answer is not for this one's token endpoint.
+	issuer, says := only(query, "iss")
+	if query.Has("iss") && (!says || issuer != l.o.Issuer) {
+		return "", "the answer is another provider's", nil
+	}
+	if query.Has("error") {
+		why, err = providerError(query.Get("error"))
+		return "", why, err
+	}
+	code, ok := only(query, "code")
+	if !ok || code == "" || len(code) > longestCode {
+		return "", "the provider's answer has no code", nil
+	}
+	return code, "", nil
+}
+
 // finish has the provider say who has logged in. The attempt is this browser's, and has
 // not come back before.
 func (a *asking) finish(t *attempt, query url.Values) (answered bool) {
@@ -69,36 +101,37 @@ func (a *asking) finish(t *attempt, query url.Values) (answered bool) {
 		}
 		return a.refuse(403, policy.ErrAuthDenied.Code, why)
 	}
-	// RFC 9207: another provider's answer is not for this one's token endpoint.
-	issuer, says := only(query, "iss")
-	if query.Has("iss") && (!says || issuer != l.o.Issuer) {
-		return fail("the answer is another provider's", nil)
+	code, why, err := l.codeOf(query)
+	if code == "" {
+		if !a.end(t) {
+			return a.replayed()
+		}
+		return fail(why, err)
 	}
-	if query.Has("error") {
-		return fail(providerError(query.Get("error")))
-	}
-	code, ok := only(query, "code")
-	if !ok || code == "" || len(code) > longestCode {
-		return fail("the provider's answer has no code", nil)
-	}
+	// As long as the code was sent nowhere, the login is not over: a browser that was
+	// refused because of a limit may load the page again.
 	if !l.shared.admit(a.client(), a.now) {
-		return fail("", errTooOften)
+		return a.unable(errTooOften)
 	}
 	leave, err := l.places.Enter(a.client())
 	if err != nil {
-		return fail("", err)
+		return a.unable(err)
 	}
 	defer leave()
+	var m *metadata
+	a.Wait(func(gone <-chan struct{}) { m, err = l.provider.metadata(gone) })
+	if err != nil {
+		return a.unable(err)
+	}
+	if !a.end(t) { // another request has brought it meanwhile
+		return a.replayed()
+	}
 	var s *session
-	a.Wait(func(gone <-chan struct{}) {
-		var m *metadata
-		if m, err = l.provider.metadata(gone); err == nil && m.SaysIssuer && !says {
-			err = errRefused
-		}
-		if err == nil {
-			s, err = l.login(m, t, code)
-		}
-	})
+	if m.SaysIssuer && !query.Has("iss") {
+		err = errRefused
+	} else {
+		a.Wait(func(<-chan struct{}) { s, err = l.login(m, t, code) })
+	}
 	switch {
 	case errors.Is(err, errRefused):
 		return fail("the provider does not confirm this login: go back to the page that you wanted, and log in again", nil)

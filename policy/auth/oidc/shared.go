@@ -137,6 +137,13 @@ func (s *Shared) isRevoked(id string, now time.Time) bool {
 	return s.revoked.has(id, now)
 }
 
+// isUsed reports whether an attempt has come back before.
+func (s *Shared) isUsed(state string, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.used.has(state, now)
+}
+
 // use notes that an attempt has come back, and reports whether it is the first time.
 func (s *Shared) use(state string, now time.Time) (first bool) {
 	s.mu.Lock()
