@@ -73,6 +73,10 @@ func NewClient(o Options) (*Client, error) {
 // Address is the client's address of the agent, for logs: a URL or unix:///PATH.
 func (c *Client) Address() string { return c.address.String() }
 
+// TokenUnread is why the token file has never been read, nil where it has, or there is none. A
+// cluster without ACLs takes requests without a token.
+func (c *Client) TokenUnread() error { return c.token.Unread() }
+
 // Anonymous reports whether requests carry no token now.
 func (c *Client) Anonymous() bool { return c.token.Now() == "" }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"serai/internal/agentapi"
+	"serai/internal/boundedhttp"
 )
 
 // DefaultAddress is the default address of an agent.
@@ -129,12 +130,12 @@ func newTransport(a agentapi.Address, t TLS, connections int) (*http.Transport, 
 	}
 	tr.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName, InsecureSkipVerify: t.SkipVerify}
 	if t.CACert != "" || t.CAPath != "" {
-		if err := agentapi.FreshRoots(tr, t.roots); err != nil {
+		if err := boundedhttp.FreshRoots(tr, t.roots); err != nil {
 			return nil, fmt.Errorf("set up TLS for consul at %s: %w", a.Base.Host, err)
 		}
 	}
 	if t.ClientCert != "" {
-		agentapi.ClientCertificate(tr.TLSClientConfig, "consul", t.ClientCert, t.ClientKey)
+		boundedhttp.FreshCertificate(tr.TLSClientConfig, "consul", t.ClientCert, t.ClientKey)
 	}
 	return tr, nil
 }

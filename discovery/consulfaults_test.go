@@ -255,6 +255,29 @@ func TestConsulIndexRises(t *testing.T) {
 	w.until("the second instance", func(s discovery.Status) bool { return s.Instances == 6 })
 }
 
+// TestConsulIndexRisesForMany: an agent that answers very many queries at once, at a higher index, is
+// not asked ten times a second for each; and what changes meanwhile is known.
+func TestConsulIndexRisesForMany(t *testing.T) {
+	t.Parallel()
+	a, w := faultyConsul(t, discovery.ConsulOptions{})
+	c := consulCatalog{t: t, url: a.url}
+	const many = 100
+	for n := range many {
+		c.register("n1", consulService{ID: fmt.Sprint("more", n), Service: fmt.Sprint("more", n), Tags: []string{ours}, Port: 80}, consul.Critical)
+	}
+	w.until("all services", func(s discovery.Status) bool { return s.Services == many+1 })
+	defer a.Inject("health/service", consulsim.Rising())()
+	a.Disconnect() // all ask again
+	before := a.Counts().Requests["health/service"]
+	time.Sleep(5 * time.Second)
+	// Each on its own: fifty at once and ten a second, which is 10,000.
+	if n := a.Counts().Requests["health/service"] - before; n < many || n > 3500 {
+		t.Errorf("%d requests in five seconds", n)
+	}
+	c.register("n1", web("2"), consul.Passing)
+	w.until("the second instance", func(s discovery.Status) bool { return s.Instances == many+2 })
+}
+
 // TestConsulHiddenFromTheList: an agent goes on to answer queries for a service from what it
 // follows already, after requests without a token have lost their rights. That the service is not
 // listed any more shows it, and goes on to.

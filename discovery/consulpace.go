@@ -26,6 +26,13 @@ func pace(index uint64, meta *consul.Meta, began time.Time) time.Duration {
 // that answers each query at once, has it asked ten times a second, after fifty times in which it is asked at once.
 func newTurns() *rate.Limiter { return rate.NewLimiter(10, 50) }
 
+// newSharedTurns are those of all queries for services together, of which there are at most that
+// many: when all of them are answered at once again and again, the agent is not asked ten times a
+// second for each. Each has two turns a second even then.
+func newSharedTurns(watches int) *rate.Limiter {
+	return rate.NewLimiter(rate.Limit(max(allRate, 2*watches)), max(allAtOnce, 4*watches))
+}
+
 // What a wait costs, when it ends with nothing new: a query for a service costs the agent a
 // millisecond or less, a list costs the servers a hundred bytes for each service in it.
 const (

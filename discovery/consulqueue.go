@@ -91,7 +91,7 @@ func (r *consulRun) ask(f *followed, last *consulListing, q consul.Query, after 
 			pause := now.pause(last, began)
 			if last != nil {
 				f.turns = cmp.Or(f.turns, newTurns())
-				pause = max(pause, f.turns.Reserve().Delay())
+				pause = max(pause, f.turns.Reserve().Delay(), r.sharedTurns.Reserve().Delay())
 				f.slow = pause
 			}
 			if !surely && f.behind(&now) {

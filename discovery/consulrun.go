@@ -48,6 +48,8 @@ type consulRun struct {
 
 	// turns are how often that list, and those of checks, may be asked for, by their names.
 	turns map[string]*rate.Limiter
+	// sharedTurns are how often services are waited for, all together.
+	sharedTurns *rate.Limiter
 
 	// troubles are what cannot be followed, by what is asked: the name of a service, or one
 	// of those below, which are no names.
@@ -76,8 +78,9 @@ func (c *Consul) newRun(ctx context.Context, running *sync.WaitGroup) *consulRun
 		Consul: c, view: newView(c.options.Prefix, c.options.Initial, c.options.Store), box: newMailbox(),
 		ctx: ctx, running: running, results: make(chan result), large: make(chan struct{}, 1), pace: rate.NewLimiter(allRate, allAtOnce),
 		followed: make(map[string]*followed), sidecars: make(map[*followed]bool), troubles: make(map[string]error),
-		turns:    map[string]*rate.Limiter{theCatalog: newTurns(), consul.Critical: newTurns(), consul.Warning: newTurns()},
-		sampling: make(map[string]bool), samples: make(map[string]map[spot]bool), hidden: make(map[string]bool),
+		turns:       map[string]*rate.Limiter{theCatalog: newTurns(), consul.Critical: newTurns(), consul.Warning: newTurns()},
+		sharedTurns: newSharedTurns(c.options.Watches),
+		sampling:    make(map[string]bool), samples: make(map[string]map[spot]bool), hidden: make(map[string]bool),
 	}
 }
 

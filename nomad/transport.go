@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/nomad/api"
 
 	"serai/internal/agentapi"
+	"serai/internal/boundedhttp"
 )
 
 // connections are kept for a cold start, which reads 32 services at a time.
@@ -34,12 +35,12 @@ func newTransport(a agentapi.Address, t TLS) (*http.Transport, error) {
 		return nil, fmt.Errorf("set up TLS for nomad at %s: %w", a.Base.Host, err)
 	}
 	if t.CACert != "" || t.CAPath != "" {
-		if err := agentapi.FreshRoots(tr, t.roots); err != nil {
+		if err := boundedhttp.FreshRoots(tr, t.roots); err != nil {
 			return nil, fmt.Errorf("set up TLS for nomad at %s: %w", a.Base.Host, err)
 		}
 	}
 	if t.ClientCert != "" {
-		agentapi.ClientCertificate(tr.TLSClientConfig, "nomad", t.ClientCert, t.ClientKey)
+		boundedhttp.FreshCertificate(tr.TLSClientConfig, "nomad", t.ClientCert, t.ClientKey)
 	}
 	return tr, nil
 }

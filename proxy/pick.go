@@ -74,6 +74,8 @@ func (p *Proxy) noInstance(x *Exchange, err error) {
 		return
 	case upstream.ErrRoomFull:
 		reason = ReasonQueueFull
+	case upstream.ErrStopping:
+		reason = ReasonStopping
 	default:
 		switch room := x.Route.Pool.Room(); {
 		case room.NoIdentity():

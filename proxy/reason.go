@@ -66,6 +66,7 @@ const (
 	ReasonBadRewrite
 	ReasonNoIdentity
 	ReasonConnectDenied
+	ReasonStopping
 )
 
 // ReasonEntry is the entry of a Reason in the table.
@@ -135,6 +136,7 @@ var reasons = [...]ReasonEntry{
 	ReasonBadRewrite:      {"bad-rewrite", 400, "", "the route's `rewrite` or `prepend` makes no valid path of this one: it has dot segments, is too long, or does not begin with a slash"},
 	ReasonNoIdentity:      {"connect-no-identity", 503, "serai has no valid certificate of Consul's mesh: its /ready says why", "the instance is in Consul's mesh, where serai has no valid certificate, or does not know whom to trust: nothing is sent. /ready and the log say why, and what to do: [docs/consul.md](docs/consul.md#connect)"},
 	ReasonConnectDenied:   {"connect-denied", 503, "the instance's sidecar does not let serai in", "the instance's sidecar in Consul's mesh does not let serai in: mostly an intention denies it"},
+	ReasonStopping:        {"stopping", 503, "serai stops, and no instance of this service became ready in time", "the request waited for an instance when serai stops and `--drain-timeout` is nearly over. With Retry-After and a line in the log, too"},
 }
 
 // ofPolicy is the entry for a policy's answer.

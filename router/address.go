@@ -70,14 +70,8 @@ var errNotBare = errors.New("brackets that are not around an IPv6 address")
 
 // address returns the address to connect to, or why there is none.
 func (c *compilation) address(instance *discovery.Instance) (string, *flaw) {
-	if instance.Port < 1 || instance.Port > 65535 {
-		return "", &flaw{fmt.Sprintf("the instance has port %d", instance.Port), `port = "http" in the service block, and port "http" {} in the network block of its group`}
-	}
-	if instance.Address == "" {
-		// Nomad does not know the address of a port that it has not allocated.
-		return "", &flaw{fmt.Sprintf("the instance has no address: Nomad registers none for a port that is written as a number, as in port = \"%d\"", instance.Port),
-			fmt.Sprintf(`port = "http" in the service block, and port "http" { static = %d } in the network block of its group (to = %[1]d in place of static, if that is the port within a container); `+
-				`or, where no network block is wanted, address = "${attr.unique.network.ip-address}" beside the number`, instance.Port)}
+	if f := incomplete(instance); f != nil {
+		return "", f
 	}
 	ip, err := netip.ParseAddr(instance.Address)
 	if inner, ok := strings.CutPrefix(instance.Address, "["); ok {
@@ -95,6 +89,35 @@ func (c *compilation) address(instance *discovery.Instance) (string, *flaw) {
 		return "", f
 	}
 	return address.String(), nil
+}
+
+// incomplete says what an instance lacks of an address, nil for nothing, and what is to be
+// written where it is registered.
+func incomplete(instance *discovery.Instance) *flaw {
+	noPort := instance.Port < 1 || instance.Port > 65535
+	if !noPort && instance.Address != "" {
+		return nil
+	}
+	why := "the instance has no address"
+	if noPort {
+		why = fmt.Sprintf("the instance has port %d", instance.Port)
+	}
+	switch byJob := instance.Namespace != discovery.ConsulNamespace || instance.Alloc != ""; {
+	case instance.ByHand() && noPort:
+		return &flaw{why, `"Port": 8080, or whichever it listens on, in the file of --services`}
+	case instance.ByHand():
+		return &flaw{why, `"Address": with the instance's IP address in the file of --services`}
+	case byJob && noPort:
+		return &flaw{why, `port = "http" in the service block, and port "http" {} in the network block of its group`}
+	case byJob:
+		// Nomad does not know the address of a port that it has not allocated.
+		return &flaw{fmt.Sprintf("%s: Nomad registers none for a port that is written as a number, as in port = \"%d\"", why, instance.Port),
+			fmt.Sprintf(`port = "http" in the service block, and port "http" { static = %d } in the network block of its group (to = %[1]d in place of static, if that is the port within a container); `+
+				`or, where no network block is wanted, address = "${attr.unique.network.ip-address}" beside the number`, instance.Port)}
+	case noPort:
+		return &flaw{why, "port = 8080, or whichever it listens on, in the service's registration in Consul"}
+	}
+	return &flaw{why + ": neither its registration in Consul has one, nor its node there", "address = \"...\" with the instance's IP address in the service's registration in Consul"}
 }
 
 // elsewhere reports whether an instance is known to run on another node.

@@ -177,7 +177,7 @@ func (t *Table) lost(s shadow, winner *Route, q *Query, host []byte) string {
 	case s.holder != nil:
 		return "the same host, path and conditions are held by " + printable(s.holder.String()) + ", which is older"
 	case !takesPath(r.Path, r.Exact, q.Path):
-		return "the path does not match " + r.match()
+		return "the path does not match " + r.match() + nearMiss(r, q.Path)
 	case strings.HasPrefix(r.Host, "*") && !r.local() && t.isReserved(q.Path):
 		return "the path is the operator's on hosts that are not claimed by name"
 	case !t.holding(host).admits(r):

@@ -84,7 +84,11 @@ func notKept(source *discovery.Service) *Rejection {
 		Instead: fmt.Sprintf("fewer instances with fewer and shorter tags; the operator can raise --max-%s", x.Quota),
 	}
 	if strings.HasSuffix(x.Quota, "-service") {
-		r.Why = "Nomad's answer about its instances is longer than serai reads at once; its last known instances stay in use"
+		who = "Nomad"
+		if source.Namespace == discovery.ConsulNamespace {
+			who = "Consul"
+		}
+		r.Why = who + "'s answer about its instances is longer than serai reads at once; its last known instances stay in use"
 		r.Instead = "fewer instances with fewer and shorter tags; with more memory (--memory), more is read"
 	}
 	if x.Cause != "" {

@@ -3,6 +3,7 @@ package tracing
 import (
 	"bytes"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -38,11 +39,17 @@ type collector struct {
 }
 
 // newCollector makes one that connects to nothing yet. Nil is the TLS of the system's roots.
-func newCollector(c *tls.Config, timeout time.Duration, logger *slog.Logger) *collector {
-	return &collector{timeout: timeout, logger: logger, bounded: boundedhttp.NewClient(&http.Transport{
-		Proxy: http.ProxyFromEnvironment, TLSClientConfig: c, ForceAttemptHTTP2: true,
+func newCollector(c *tls.Config, roots func() (*x509.CertPool, error), timeout time.Duration, logger *slog.Logger) (*collector, error) {
+	tr := &http.Transport{
+		Proxy: http.ProxyFromEnvironment, TLSClientConfig: c, ForceAttemptHTTP2: true, DialContext: new(net.Dialer).DialContext,
 		TLSHandshakeTimeout: timeout, IdleConnTimeout: 90 * time.Second,
-	}, boundedhttp.Bounds{Body: maxAnswer})}
+	}
+	if roots != nil {
+		if err := boundedhttp.FreshRoots(tr, roots); err != nil {
+			return nil, err
+		}
+	}
+	return &collector{timeout: timeout, logger: logger, bounded: boundedhttp.NewClient(tr, boundedhttp.Bounds{Body: maxAnswer})}, nil
 }
 
 // client is what the library sends with.

@@ -3,6 +3,7 @@ package tracing
 import (
 	"cmp"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/url"
@@ -36,7 +37,8 @@ func value(getenv func(string) string, name string) (v, from string) {
 
 // environment is what serai itself takes of the variables.
 type environment struct {
-	tls     *tls.Config // nil for the system's roots
+	tls     *tls.Config                    // nil for the system's roots
+	roots   func() (*x509.CertPool, error) // nil for those of tls
 	timeout time.Duration
 }
 
@@ -88,15 +90,17 @@ func readEnvironment(o *Options) (read environment, _ error) {
 	})
 	if o.TLS == nil {
 		c := &tls.Config{}
-		check("CERTIFICATE", func(file string) (err error) {
-			c.RootCAs, err = boundedhttp.ReadRoots(file)
+		check("CERTIFICATE", func(file string) error {
+			read.roots = func() (*x509.CertPool, error) { return boundedhttp.ReadRoots(file) }
+			_, err := read.roots()
 			read.tls = c
 			return err
 		})
 		check("CLIENT_CERTIFICATE", func(certificate string) error {
 			key, _ := value(o.Getenv, "CLIENT_KEY")
-			pair, err := tls.LoadX509KeyPair(certificate, key)
-			c.Certificates, read.tls = []tls.Certificate{pair}, c
+			_, err := tls.LoadX509KeyPair(certificate, key)
+			boundedhttp.FreshCertificate(c, "the collector", certificate, key)
+			read.tls = c
 			return err
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -28,6 +29,9 @@ type Options struct {
 	Headers map[string]string
 	// TLS is how a collector with https is reached; nil leaves it to the environment.
 	TLS *tls.Config
+	// Roots reads the roots that verify the collector, for each connection; nil takes those of
+	// TLS. It is used with TLS only.
+	Roots func() (*x509.CertPool, error)
 	// Memory bounds the bytes of what waits for the collector, 4 MiB if zero.
 	Memory int64
 	// Version of serai. Node and Instance are the node and the allocation that it runs on and
@@ -52,7 +56,13 @@ func (o *Options) client() (otlptrace.Client, *collector, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	to := newCollector(cmp.Or(o.TLS, read.tls), read.timeout, o.Logger)
+	if o.TLS != nil {
+		read.tls, read.roots = o.TLS, o.Roots
+	}
+	to, err := newCollector(read.tls, read.roots, read.timeout, o.Logger)
+	if err != nil {
+		return nil, nil, err
+	}
 	options := []otlptracehttp.Option{
 		otlptracehttp.WithHTTPClient(to.client()),
 		// Retries are few: what waits for them takes the place of newer traces.

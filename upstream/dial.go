@@ -152,7 +152,7 @@ func (d *Dialer) dial(ctx context.Context, t *Target, client netip.AddrPort, ser
 	deadline, _ := ctx.Deadline()
 	c.SetDeadline(deadline)
 	if mesh != nil {
-		tc := tls.Client(c, mesh)
+		tc := socket.TLSClient(c, mesh)
 		if err := tc.HandshakeContext(ctx); err != nil {
 			return nil, d.meshError(t, mesh.ServerName, err)
 		}
@@ -164,7 +164,7 @@ func (d *Dialer) dial(ctx context.Context, t *Target, client netip.AddrPort, ser
 		}
 	}
 	if t.Scheme.Secure() {
-		tc := tls.Client(c, &tls.Config{ServerName: serverName, InsecureSkipVerify: t.TLSInsecure, RootCAs: d.Roots, NextProtos: protocols})
+		tc := socket.TLSClient(c, &tls.Config{ServerName: serverName, InsecureSkipVerify: t.TLSInsecure, RootCAs: d.Roots, NextProtos: protocols})
 		if err := tc.HandshakeContext(ctx); err != nil {
 			return nil, handshakeError(t, serverName, err)
 		}

@@ -22,6 +22,8 @@ type line struct {
 	mu     sync.Mutex
 	ticket uint64 // ticket of the last arrival
 	bytes  waitingBytes
+	// stopping says that nobody waits any more.
+	stopping bool
 }
 
 // waiter is a request in a Room. Guarded by line.mu; its Attributes may be read until

@@ -44,6 +44,7 @@ var (
 	ErrWaitTimeout = errors.New("no instance became ready in time")
 	ErrClientGone  = errors.New("the client left while waiting for an instance")
 	ErrRoomEnded   = errors.New("no instance will come for this route any more")
+	ErrStopping    = errors.New("serai stops before an instance became ready")
 )
 
 // WaitingRequest is what a Room needs to know of a request that waits. The first three
@@ -70,7 +71,7 @@ func (r *Room) Waiting() int {
 // Wait blocks until a member of the room's current pool has a place for the request and
 // no earlier request can use it. It returns that member, on which the request is in
 // flight then until End. It fails with ErrRoomFull, ErrWaitTimeout after d,
-// ErrClientGone, or ErrRoomEnded.
+// ErrClientGone, ErrRoomEnded, or ErrStopping.
 func (r *Room) Wait(d time.Duration, q WaitingRequest) (*Member, error) {
 	w, m, err := r.enter(d, q)
 	if w == nil {
@@ -117,6 +118,9 @@ func (r *Room) enter(d time.Duration, q WaitingRequest) (*waiter, *Member, error
 	case r.ended:
 		r.exit()
 		return nil, nil, ErrRoomEnded
+	case l.stopping:
+		r.exit()
+		return nil, nil, ErrStopping
 	case d <= 0:
 		r.exit()
 		return nil, nil, ErrWaitTimeout
@@ -155,12 +159,17 @@ func (r *Room) End() {
 	l := &r.registry.line
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	r.refuse(ErrRoomEnded)
+	r.ended = true
+}
+
+// refuse ends all waits for that reason. line.mu is held.
+func (r *Room) refuse(why error) {
 	for _, w := range slices.Clone(r.waiters) {
 		r.drop(w)
-		w.refused = ErrRoomEnded
+		w.refused = why
 		close(w.got)
 	}
-	r.ended = true
 }
 
 // probeWanted has the members that requests wait for probed before all others.

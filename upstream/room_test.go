@@ -157,3 +157,39 @@ func TestRoomsDisplaceWhoHasMore(t *testing.T) {
 		}
 	}
 }
+
+// TestWaitsEndWithTheProcess: all waits end, in all rooms, and none begins any more; who finds a
+// place gets it.
+func TestWaitsEndWithTheProcess(t *testing.T) {
+	r := run(t, upstream.RegistryOptions{})
+	one, other := r.NewRoom("a"), r.NewRoom("b")
+	ends := make(chan error, 4)
+	for _, room := range []*upstream.Room{one, one, other} {
+		r.Publish(upstream.NewPool(nil, upstream.PoolOptions{}, room))
+		go func() {
+			_, err := room.Wait(long, request(1, nil))
+			ends <- err
+		}()
+	}
+	await(t, "waiters", func() bool { return r.Waiting().Requests == 3 })
+	r.EndWaits()
+	for range 3 {
+		if err := <-ends; err != upstream.ErrStopping {
+			t.Errorf("a wait ended with %v, want %v", err, upstream.ErrStopping)
+		}
+	}
+	if _, err := one.Wait(long, request(1, nil)); err != upstream.ErrStopping {
+		t.Errorf("a later wait: %v, want %v", err, upstream.ErrStopping)
+	}
+	if n := r.Waiting(); n.Requests != 0 || n.Bytes != 0 {
+		t.Errorf("there are still %+v", n)
+	}
+	e := r.Acquire(upstream.Target{Address: listen(t, "127.0.0.1:0").Addr().String(), Instance: "a"})
+	defer r.Release(e)
+	p := upstream.NewPool([]*upstream.Member{{Endpoint: e, Weight: 100}}, upstream.PoolOptions{}, other)
+	r.Publish(p)
+	await(t, "the instance", func() bool {
+		m, err := other.Wait(long, request(1, nil))
+		return err == nil && m.Endpoint == e
+	})
+}

@@ -1,6 +1,9 @@
 package upstream
 
-import "slices"
+import (
+	"maps"
+	"slices"
+)
 
 // waitingBytes is what all waiting requests hold, of which each namespace and each of
 // its rooms has its share. It is guarded by line.mu.
@@ -68,4 +71,20 @@ func (r *Registry) Waiting() WaitingStats {
 		}
 	}
 	return s
+}
+
+// EndWaits makes all waits in all rooms fail with ErrStopping, now and later. Requests that find
+// a free place at once still get it.
+func (r *Registry) EndWaits() {
+	l := &r.line
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stopping = true
+	var rooms []*Room
+	for _, p := range l.bytes.namespaces {
+		rooms = slices.AppendSeq(rooms, maps.Keys(p.parties))
+	}
+	for _, room := range rooms { // which go from the shares with their last request
+		room.refuse(ErrStopping)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	cryptotls "crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"math"
@@ -123,7 +124,8 @@ func (s *system) newObtainer() (obtainer, error) {
 	}
 	var err error
 	if s.ACMECARoot != "" {
-		if o.CARoots, err = boundedhttp.ReadRoots(s.ACMECARoot); err != nil {
+		o.CARoots = func() (*x509.CertPool, error) { return boundedhttp.ReadRoots(s.ACMECARoot) }
+		if _, err = o.CARoots(); err != nil {
 			return nil, fmt.Errorf("--acme-ca-root: %w", err)
 		}
 	}

@@ -34,6 +34,9 @@ func (s *system) checkNomad(ctx context.Context) error {
 			}
 		}
 		s.tellAccess(ctx, access, err)
+		if err == nil {
+			s.tellUnread("nomad", s.client.TokenUnread())
+		}
 		break
 	}
 	s.checkKillTimeout(ctx)
@@ -62,6 +65,15 @@ func (s *system) tellAccess(ctx context.Context, access nomad.Access, err error)
 		s.logger.Warn("cannot check what nomad lets serai do", append(about, "wanted", rights, "error", err)...)
 	default:
 		s.tellPolicy("nomad does not let serai do all that it should", missing.For(s.access(true)), append(about, "wanted", rights)...)
+	}
+}
+
+// tellUnread logs that a token file could not be read, where nothing is refused for it: the
+// cluster has no ACLs, or lets anybody in, and might not always.
+func (s *system) tellUnread(who string, err error) {
+	if err != nil {
+		s.logger.Warn("the token file for "+who+" cannot be read, and serai asks without it; so far "+who+" refuses nothing",
+			"error", err, "do", "make it readable by the user that serai runs as, or do not name it")
 	}
 }
 

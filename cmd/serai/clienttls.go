@@ -21,11 +21,10 @@ func clientTLS(roots, cert, key fileFlag) (*tls.Config, error) {
 		}
 	}
 	if cert.path != "" {
-		pair, err := tls.LoadX509KeyPair(cert.path, key.path)
-		if err != nil {
+		if _, err := tls.LoadX509KeyPair(cert.path, key.path); err != nil {
 			return nil, fmt.Errorf("--%s=%s with --%s=%s: %w", cert.name, cert.path, key.name, key.path, err)
 		}
-		c.Certificates = []tls.Certificate{pair}
+		boundedhttp.FreshCertificate(c, "the server", cert.path, key.path)
 	}
 	return c, nil
 }

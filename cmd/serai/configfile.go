@@ -124,7 +124,7 @@ func (r configReader) read(last *configFile) (*configFile, error) {
 			diagnostics = append(diagnostics, c.readClients(block.AsHCLBlock())...)
 		default:
 			diagnostics = append(diagnostics, problem(block.DefRange(), "Unknown block",
-				fmt.Sprintf("%q is no block of a config file, which has namespace \"NAME\" { hosts = [...], policies = [...] }, share \"HOST\" { namespaces = [...] }, policy \"NAME\" { ... }, auth \"NAME\" { ... } and client_certificates { hosts = [...], ca_file = \"...\" }", block.Type)))
+				fmt.Sprintf("%q is no block of a config file, which has namespace \"NAME\" (with hosts and policies), share \"HOST\" (with namespaces), policy \"NAME\", auth \"NAME\" and client_certificates (with hosts and ca_file)", block.Type)))
 		}
 	}
 	catalog, wrong := c.named.catalog()

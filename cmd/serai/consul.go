@@ -98,6 +98,7 @@ func (s *system) checkConsul(ctx context.Context) error {
 		switch {
 		case err == nil:
 			s.logger.Info("consul lets serai read all services", "consul", s.consul.Address())
+			s.tellUnread("consul", s.consul.TokenUnread())
 		case errors.As(err, &missing):
 			s.tellPolicy("consul does not let serai read all services", missing, "consul", s.consul.Address())
 		case errors.Is(err, consul.ErrUnreachable), errors.Is(err, consul.ErrUnavailable):

@@ -387,6 +387,67 @@ func TestManyTabs(t *testing.T) {
 	}
 }
 
+// begunAtOnce has the browser begin logins in tabs of which none tells of the others yet, and
+// returns where the provider is to send the last of them back from.
+func (b *browser) begunAtOnce(paths []string) (logins []string) {
+	b.t.Helper()
+	for _, path := range paths {
+		a := do(b.t, b.to, b.overHTTPS(b.navigation("GET", "http://"+authHost+path, nil)))
+		if a.status != 302 {
+			b.t.Fatalf("%.20s is answered %d", path, a.status)
+		}
+		b.jar.SetCookies(&url.URL{Scheme: "https", Host: authHost, Path: "/"}, (&http.Response{Header: a.fields}).Cookies())
+		logins = append(logins, a.fields.Get("Location"))
+	}
+	return logins
+}
+
+func (b *browser) overHTTPS(r *http.Request) *http.Request {
+	r.Header.Set("X-Forwarded-Proto", "https")
+	return r
+}
+
+// TestManyTabsAtOnce: a browser that opens many pages at once, before it has a cookie, comes back
+// to each of 32. However many there are and however long, their cookies are no more than a head
+// may have: it would be refused with them until they end.
+func TestManyTabsAtOnce(t *testing.T) {
+	t.Parallel()
+	_, p, h := serveLogins(t)
+	b := newBrowser(t, p, h)
+	var paths []string
+	for n := range 32 {
+		paths = append(paths, fmt.Sprint("/tab", n))
+	}
+	for n, login := range b.begunAtOnce(paths) {
+		a := b.follow("GET", login, nil)
+		if id := formID.FindStringSubmatch(a.body); id != nil {
+			a = b.follow("POST", b.p.URL+"/login/username", url.Values{"id": {id[1]}, "username": {"ann"}, "password": {oidctest.Password}})
+		}
+		if a.body != "for id-ann" || b.at() != "https://"+authHost+paths[n] {
+			t.Errorf("tab %d: %d at %s", n, a.status, b.at())
+		}
+	}
+
+	c := newBrowser(t, p, h)
+	for n := range 200 {
+		paths = append(paths, fmt.Sprintf("/?%d=%s", n, strings.Repeat("x", 1000)), fmt.Sprintf("/?%d=%s", n, strings.Repeat("x", 190)))
+	}
+	c.begunAtOnce(paths)
+	sum := 0
+	for _, cookie := range c.cookies() {
+		sum += len(cookie.Name) + len(cookie.Value) + len("=; ")
+	}
+	if sum > 48<<10 {
+		t.Errorf("the browser has %d bytes of %d logins", sum, len(c.cookies()))
+	}
+	if a := c.visit("/last", "ann"); a.body != "for id-ann" || c.at() != "https://"+authHost+"/last" {
+		t.Errorf("after too many tabs: %d %s at %s", a.status, a.body, c.at())
+	}
+	if n := len(c.cookies()); n > 8 { // the session among them
+		t.Errorf("%d cookies are left", n)
+	}
+}
+
 // TestCookiesOfLoginsAreKept: whatever page is asked for, the cookie of its login is one that
 // browsers keep (RFC 6265bis section 5.6), and leads back to it.
 func TestCookiesOfLoginsAreKept(t *testing.T) {

@@ -411,6 +411,25 @@ func TestMissingPolicy(t *testing.T) {
 	})
 }
 
+// TestTokenFileIsMissing warns, once, although a cluster without ACLs refuses nothing.
+func TestTokenFileIsMissing(t *testing.T) {
+	t.Parallel()
+	_, url, _ := nomadtest.Simulator(t)
+	missing := filepath.Join(t.TempDir(), "none")
+	for file, want := range map[string]int{missing: 1, secretFile(t, "token", "t"): 0} {
+		p := start(t, map[string]string{"NOMAD_ADDR": url, "NOMAD_TOKEN_FILE": file}, "serve", "--http="+testnet.Address(t), "--admin=", "--drain-delay=0s")
+		until(t, "the rights", func() bool { return strings.Contains(p.stderr.String(), "nomad lets serai do all") })
+		p.stop()
+		if err := p.wait(t); err != nil {
+			t.Error(err)
+		}
+		log := p.stderr.String()
+		if n := strings.Count(log, "the token file for nomad cannot be read"); n != want || want > 0 && !strings.Contains(log, missing) {
+			t.Errorf("with the token file %s: %d warnings, want %d: %s", file, n, want, log)
+		}
+	}
+}
+
 // TestKillTimeout warns when Nomad would kill serai before it has drained.
 func TestKillTimeout(t *testing.T) {
 	t.Parallel()

@@ -167,6 +167,8 @@ func (s *system) drain(parts context.Context) (cutOff int) {
 		cut.Store(int64(s.proxy.Inflight()))
 		cancel(context.DeadlineExceeded)
 	}).Stop()
+	// What still waits for an instance is answered in time, so that its client may ask elsewhere.
+	defer time.AfterFunc(s.DrainTimeout.value()-min(s.DrainTimeout.value()/10, time.Second), s.registry.EndWaits).Stop()
 	var servers sync.WaitGroup
 	for _, l := range s.traffic {
 		servers.Go(func() {

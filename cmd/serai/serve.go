@@ -14,7 +14,7 @@ import (
 
 // serveCommand is `serai serve`: its flags.
 type serveCommand struct {
-	Config string `help:"HCL file: an attribute for each flag, and blocks such as namespace \"NAME\" { hosts = [...], policies = [...] }, share \"HOST\" { namespaces = [...] } and policy \"NAME\" { ... }, which are re-read when they change: docs/policies.md." placeholder:"FILE"`
+	Config string `help:"HCL file: an attribute for each flag, and blocks such as namespace \"team-a\" { hosts = [\"*.a.example.org\"] }, share \"www.example.org\" { namespaces = [\"team-b\", \"team-c\"] } and policy \"lan\" { allow = [\"10.0.0.0/8\"] }, each attribute of a block with several on a line of its own, which are re-read when they change: docs/policies.md." placeholder:"FILE"`
 
 	HTTP  string `name:"http" default:":80" help:"Address of the plain HTTP listener; empty for none." placeholder:"ADDR" group:"Listeners"`
 	HTTPS string `name:"https" default:":443" help:"Address of the HTTPS listener, used when a certificate source is set; empty for none." placeholder:"ADDR" group:"Listeners"`

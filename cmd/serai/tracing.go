@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/textproto"
@@ -11,6 +12,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"serai/internal/boundedhttp"
 	"serai/proxy"
 	"serai/tracing"
 )
@@ -79,6 +81,9 @@ func (s *system) makeTracing() error {
 	}
 	if o.TLS, err = f.tls(); err != nil {
 		return err
+	}
+	if f.CA != "" {
+		o.Roots = func() (*x509.CertPool, error) { return boundedhttp.ReadRoots(f.CA) }
 	}
 	if s.traces, err = tracing.NewExporter(o); err != nil {
 		return fmt.Errorf("--otlp: %w", err)

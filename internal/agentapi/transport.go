@@ -3,7 +3,6 @@ package agentapi
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"net"
 	"net/http"
 	"time"
@@ -32,17 +31,4 @@ func NewTransport(a Address, connections int) *http.Transport {
 		}
 	}
 	return tr
-}
-
-// ClientCertificate has the certificate of a file read for each handshake: client
-// certificates are short-lived and rewritten in place.
-func ClientCertificate(c *tls.Config, program, cert, key string) {
-	c.Certificates = nil
-	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		pair, err := tls.LoadX509KeyPair(cert, key)
-		if err != nil {
-			return nil, fmt.Errorf("load the client certificate for %s: %w", program, err)
-		}
-		return &pair, nil
-	}
 }

@@ -1,5 +1,5 @@
 // Package boundedhttp answers: how does serai ask a server on the network that may answer
-// with anything, of any size?
+// with anything, of any size, and whose authorities may be replaced?
 package boundedhttp
 
 import (

@@ -50,8 +50,9 @@ type Options struct {
 	Email string
 	// Directory is the URL of the CA's directory, LetsEncrypt when empty.
 	Directory string
-	// CARoots verify the certificate of the CA's server; nil means the system's roots.
-	CARoots *x509.CertPool
+	// CARoots reads the roots that verify the certificate of the CA's server, for each
+	// connection; nil means the system's roots.
+	CARoots func() (*x509.CertPool, error)
 	// KeyID and MACKey bind the account to an external account of the CA (RFC 8555
 	// section 7.3.4); empty for none. MACKey is base64url or base64, with or without
 	// padding, as CAs show it.

@@ -17,7 +17,6 @@ import (
 	"golang.org/x/crypto/acme"
 	"golang.org/x/crypto/acme/autocert"
 
-	"serai/internal/boundedhttp"
 	"serai/internal/history"
 	"serai/internal/sleep"
 	"serai/tls"
@@ -50,6 +49,10 @@ func NewAutocert(o Options, dir string) (*Autocert, error) {
 	o.setDefaults()
 	a := &Autocert{options: o, wake: make(chan struct{}, 1), certs: make(map[string]*tls.Certificate),
 		failed: make(map[string]*Failure), orders: make(map[string]uint64), since: time.Now()}
+	client, err := newCAClient(o.CARoots)
+	if err != nil {
+		return nil, fmt.Errorf("acme: %w", err)
+	}
 	a.manager = &autocert.Manager{
 		Prompt: autocert.AcceptTOS, Cache: autocert.DirCache(dir), Email: o.Email,
 		HostPolicy: func(_ context.Context, host string) error {
@@ -58,7 +61,7 @@ func NewAutocert(o Options, dir string) (*Autocert, error) {
 			}
 			return nil
 		},
-		Client: &acme.Client{DirectoryURL: o.Directory, UserAgent: "serai", HTTPClient: newCAClient(o.CARoots)},
+		Client: &acme.Client{DirectoryURL: o.Directory, UserAgent: "serai", HTTPClient: client},
 	}
 	if o.KeyID != "" {
 		key, err := decodeMAC(o.MACKey)
@@ -71,24 +74,6 @@ func NewAutocert(o Options, dir string) (*Autocert, error) {
 		a.http = a.manager.HTTPHandler(http.NotFoundHandler())
 	}
 	return a, nil
-}
-
-const (
-	// maxAnswer bounds an answer of the CA, in bytes: the library reads chains of up to
-	// 5 MiB, and everything else without a limit.
-	maxAnswer = 6 << 20
-	// answerTime bounds the time that one takes.
-	answerTime = time.Minute
-)
-
-// newCAClient makes a client for a CA, which is verified by roots; nil means the system's.
-// Redirects are followed, as without it: some CAs move their directory.
-func newCAClient(roots *x509.CertPool) *http.Client {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.TLSClientConfig = &stdtls.Config{RootCAs: roots}
-	client := boundedhttp.NewClient(transport, boundedhttp.Bounds{Body: maxAnswer})
-	client.CheckRedirect, client.Timeout = nil, answerTime
-	return client
 }
 
 // Changed makes it examine again which hosts want certificates.

@@ -60,7 +60,10 @@ func TestCAClientIsBounded(t *testing.T) {
 	defer moved.Close()
 	roots := x509.NewCertPool()
 	roots.AddCert(endless.Certificate())
-	client := newCAClient(roots)
+	client, err := newCAClient(func() (*x509.CertPool, error) { return roots, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer client.CloseIdleConnections()
 	for url, whole := range map[string]bool{endless.URL + "/long": false, moved.URL: true} {
 		res, err := client.Get(url)

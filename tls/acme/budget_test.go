@@ -53,7 +53,7 @@ func orderWith(t *testing.T, ca *acmetest.CA, store *memory, set func(*acme.Opti
 		t.Fatal("the CA has no root", err)
 	}
 	options := acme.Options{
-		Store: store, Certificates: o.certs, Name: "test", Email: "a@example.org", Directory: o.ca.Directory, CARoots: pool,
+		Store: store, Certificates: o.certs, Name: "test", Email: "a@example.org", Directory: o.ca.Directory, CARoots: func() (*x509.CertPool, error) { return pool, nil },
 		HTTPAddress: o.ca.HTTP, TicketLife: -1,
 		Hosts: func() []acme.Host { return *o.hosts.Load() },
 		Wants: func(name string) bool {

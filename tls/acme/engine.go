@@ -48,7 +48,7 @@ func newEngine(o *Options) (*engine, error) {
 		KeySource: certmagic.StandardKeyGenerator{KeyType: certmagic.P256},
 	})
 	template := certmagic.ACMEIssuer{
-		CA: o.Directory, Email: o.Email, Agreed: true, TrustedRoots: o.CARoots, Logger: logger,
+		CA: o.Directory, Email: o.Email, Agreed: true, Logger: logger,
 		CertObtainTimeout: o.OrderTimeout, DisableHTTPChallenge: o.HTTPAddress == "", DisableTLSALPNChallenge: o.TLSAddress == "",
 	}
 	if o.KeyID != "" {
@@ -76,6 +76,9 @@ func newEngine(o *Options) (*engine, error) {
 	}
 	e.issuer = certmagic.NewACMEIssuer(e.config, template)
 	e.issuer.TestCA = "" // otherwise a second try would go to another CA
+	if err := boundIssuer(e.issuer, o.CARoots); err != nil {
+		return nil, fmt.Errorf("acme: %w", err)
+	}
 	e.config.Issuers = []certmagic.Issuer{e.issuer}
 	e.ca = certmagic.StorageKeys.Safe(e.issuer.IssuerKey())
 	return e, nil

@@ -267,7 +267,7 @@ func TestOwnCAComesFirst(t *testing.T) {
 		}
 	}
 	certs := mirror(t, acme.Options{
-		Store: store, Email: "a@example.org", Directory: "https://own.test/dir", HTTPAddress: "127.0.0.1:1", CARoots: x509.NewCertPool(),
+		Store: store, Email: "a@example.org", Directory: "https://own.test/dir", HTTPAddress: "127.0.0.1:1", CARoots: func() (*x509.CertPool, error) { return x509.NewCertPool(), nil },
 		Hosts: func() []acme.Host { return nil }, Wants: func(string) bool { return false },
 	})
 	put("staging", now.AddDate(1, 0, 0))

@@ -55,3 +55,21 @@ func TestNoStreamsAtFirst(t *testing.T) {
 		}
 	})
 }
+
+// TestNoStreamsForAWebSocket: an instance that allows no streams and goes away has said nothing
+// of WebSockets: it is told as one that refuses requests.
+func TestNoStreamsForAWebSocket(t *testing.T) {
+	for _, upgrade := range []string{"", "websocket"} {
+		e := playing(t, func(p *peer) {
+			p.WriteSettings(x.Setting{ID: x.SettingMaxConcurrentStreams, Val: 0})
+			p.WriteGoAway(0, x.ErrCodeNo, nil)
+			p.drain()
+		})
+		r := request(&asking{}, "GET", "/")
+		r.Head.Upgrade = []byte(upgrade)
+		f := e.Transport().RoundTrip(r, &upstream.Answer{})
+		if f == nil || f.Kind != upstream.FailedRefused || f.Processing != upstream.NotSent && f.Processing != upstream.Refused {
+			t.Errorf("with Upgrade: %q it fails with %+v", upgrade, f)
+		}
+	}
+}

@@ -16,7 +16,7 @@ import (
 func (s *stream) roundTrip(r *upstream.Request, a *upstream.Answer, tunnel bool) *upstream.Failure {
 	s.head, s.memory = string(r.Head.Method) == "HEAD", r.Memory
 	sent := a.Now
-	if tunnel && !s.conn.tunnels() {
+	if tunnel && s.conn.takesNoTunnel() {
 		return &upstream.Failure{Kind: upstream.FailedUpgrade, Processing: upstream.NotSent, Err: errNoTunnel}
 	}
 	rest, err := s.begin(r, tunnel)
@@ -37,11 +37,12 @@ func (s *stream) roundTrip(r *upstream.Request, a *upstream.Answer, tunnel bool)
 	return nil
 }
 
-// tunnels reports whether the instance supports extended CONNECT.
-func (c *conn) tunnels() bool {
+// takesNoTunnel reports whether the instance has said what it supports, and that is not
+// extended CONNECT. A connection that ended before that is told as for any other request.
+func (c *conn) takesNoTunnel() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.peer.tunnels
+	return c.greeted && !c.peer.tunnels
 }
 
 // awaitHead waits for the final answer's head, and passes 1xx answers on.

@@ -33,7 +33,7 @@ type Conn struct {
 	huge             atomic.Bool    // buf is one of the counted huge buffers
 	memory           *memory.Client // the client that large buffers count for, nil for no limit
 	held             atomic.Int64   // bytes held of its memory
-	first            [1]byte        // used by fillFromByte
+	first            [1]byte        // used by fillFromByte and tlsQuiet
 	shared           bool           // several goroutines write, one after the other
 	whole            bool           // set by ExpectWhole
 	bounded          bool           // BoundUnsent holds; see FreeWhenFast
@@ -112,9 +112,10 @@ func (c *Conn) WriteNow(p []byte) (int, error) {
 func (c *Conn) Plain() bool { return c.sys.ok() }
 
 // Reusable reports whether an idle connection is still open with nothing to read: an
-// unsolicited byte would become the next request's answer.
+// unsolicited byte would become the next request's answer. With TLS the connection is one of
+// TLSClient, or never reusable. Bytes that it finds there are lost.
 func (c *Conn) Reusable() bool {
-	return len(c.Buffered()) == 0 && c.quiet()
+	return len(c.Buffered()) == 0 && c.quiet() && c.tlsQuiet()
 }
 
 // ErrStale says that an idle connection was closed by its peer, or has received

@@ -37,10 +37,8 @@ func (l *tlsListener) Accept() (net.Conn, error) {
 // it does without TLS.
 type recordConn struct {
 	net.Conn
-	sys    sysConn // of the socket, if it is one
-	header [recordHeader]byte
-	got    int // bytes of the header so far
-	left   int // bytes of the record's content that have not come
+	sys sysConn // of the socket, if it is one
+	records
 
 	began time.Time // when the current incomplete record began
 	conn  *Conn     // whose wait ends when the rest is late, nil for none
@@ -90,7 +88,9 @@ func (r *recordConn) NetConn() net.Conn { return r.Conn }
 func (r *recordConn) Read(p []byte) (int, error) {
 	n, err := r.read(p)
 	inside := r.inside()
-	r.follow(p[:n])
+	if r.follow(p[:n]) {
+		r.began = time.Time{}
+	}
 	if r.inside() && (!inside || r.began.IsZero()) {
 		r.began = time.Now()
 		r.limit()
@@ -158,25 +158,33 @@ func (r *recordConn) fillReady(c *Conn, p []byte) int {
 	return n
 }
 
-// inside reports whether a part of a record has come.
-func (r *recordConn) inside() bool { return r.got > 0 }
+// records tracks where records begin and end.
+type records struct {
+	header [recordHeader]byte
+	got    int // bytes of the header so far
+	left   int // bytes of the record's content that have not come
+}
 
-// follow advances through the records in b.
-func (r *recordConn) follow(b []byte) {
+// inside reports whether a part of a record has come.
+func (r *records) inside() bool { return r.got > 0 }
+
+// follow advances through the records in b, and reports whether one has ended.
+func (r *records) follow(b []byte) (ended bool) {
 	for len(b) > 0 {
 		if r.got < recordHeader {
 			n := copy(r.header[r.got:], b)
 			r.got, b = r.got+n, b[n:]
 			if r.got < recordHeader {
-				return
+				return ended
 			}
 			r.left = int(binary.BigEndian.Uint16(r.header[3:]))
 		}
 		n := min(r.left, len(b))
 		if r.left, b = r.left-n, b[n:]; r.left == 0 {
-			r.got, r.began = 0, time.Time{}
+			r.got, ended = 0, true
 		}
 	}
+	return ended
 }
 
 // await makes a wait of c for a record end when one that has begun is not complete

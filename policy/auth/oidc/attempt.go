@@ -4,9 +4,9 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json/v2"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,25 +27,45 @@ type attempt struct {
 }
 
 const (
-	// mostAttempts bounds those of one browser: the oldest make room.
+	// mostAttempts bounds those that a browser begins one after the other: the oldest make room.
 	mostAttempts = 8
+	// manySlots and fewSlots are how many names the cookies of attempts may have: of those
+	// that are small, and of the others. A browser that opens many tabs at once has told of
+	// none of them yet when each of them begins. Its cookies replace one another then: all of
+	// them together are to stay well below what a request's head may have, because a browser
+	// that sends more is refused before anybody can have it forget them.
+	manySlots = 32
+	fewSlots  = mostAttempts
+	// small bounds the target and the redirect of an attempt with a small cookie, in bytes
+	// together.
+	small = 256
 	// longestTarget bounds what a browser is led back to: it lies in a cookie.
 	longestTarget = 1024
-	// keyLength is the length of an attempt's key, which its state begins with: eight
-	// digits of the time, and eight of chance.
+	// keyLength is the length of an attempt's key, which its state begins with: its slot.
 	keyLength   = 16
 	stateLength = keyLength + 22
 )
 
-// newAttempt begins a login.
-func newAttempt(now time.Time, target, redirect string) *attempt {
-	var key [4]byte
-	rand.Read(key[:]) // it never fails
+// newAttempt begins a login, which is the nth here. Its slot is none of those whose keys are
+// taken, fewer than mostAttempts.
+func newAttempt(n uint64, taken []string, now time.Time, target, redirect string) *attempt {
+	first, slots := uint64(0), uint64(manySlots)
+	if len(target)+len(redirect) > small {
+		first, slots = manySlots, fewSlots
+	}
+	key := slotKey(first + n%slots)
+	for slices.Contains(taken, key) {
+		n++
+		key = slotKey(first + n%slots)
+	}
 	return &attempt{
-		State: fmt.Sprintf("%08x", uint32(now.Unix())) + hex.EncodeToString(key[:]) + random(16), Nonce: random(16),
+		State: key + random(16), Nonce: random(16),
 		Verifier: oauth2.GenerateVerifier(), Target: target, Redirect: redirect, Began: now.Unix(),
 	}
 }
+
+// slotKey is the key of an attempt in a slot.
+func slotKey(slot uint64) string { return fmt.Sprintf("%0*x", keyLength, slot) }
 
 // random returns so many random bytes as text.
 func random(n int) string {
@@ -69,15 +89,24 @@ func (l *Login) sealAttempt(a *attempt, host string) string {
 	return l.o.Keys().seal(text, l.bound(forAttempt, host))
 }
 
-// openAttempt opens the attempt with that state, nil if the cookie is another one's, or
-// too old.
-func (l *Login) openAttempt(sealed, host, state string, now time.Time) *attempt {
+// unsealAttempt opens what sealAttempt has made for the host, nil for all else.
+func (l *Login) unsealAttempt(sealed, host string) *attempt {
 	text, ok := l.o.Keys().open(sealed, l.bound(forAttempt, host))
 	if !ok {
 		return nil
 	}
 	a := &attempt{}
-	if json.Unmarshal(text, a) != nil || subtle.ConstantTimeCompare([]byte(a.State), []byte(state)) != 1 {
+	if json.Unmarshal(text, a) != nil || !validState(a.State) {
+		return nil
+	}
+	return a
+}
+
+// openAttempt opens the attempt with that state, nil if the cookie is another one's, or
+// too old.
+func (l *Login) openAttempt(sealed, host, state string, now time.Time) *attempt {
+	a := l.unsealAttempt(sealed, host)
+	if a == nil || subtle.ConstantTimeCompare([]byte(a.State), []byte(state)) != 1 {
 		return nil
 	}
 	if age := now.Sub(time.Unix(a.Began, 0)); age > l.shared.limits.LoginTime || age < -longestSkew {

@@ -31,8 +31,10 @@ func (a *asking) callback() (answered bool) {
 	}
 	t := l.openAttempt(sealed, a.host, state, a.now)
 	if t == nil {
-		l.shared.forged.Add(1)
-		return a.lost("this login was begun in another browser, or took too long")
+		if l.unsealAttempt(sealed, a.host) == nil { // else it is a later login's, or has taken too long
+			l.shared.forged.Add(1)
+		}
+		return a.lost("this login was begun in another browser, took too long, or has made room for others")
 	}
 	if l.shared.isUsed(state, a.now) {
 		a.drop(t)

@@ -2,6 +2,8 @@ package oidc
 
 import (
 	"bytes"
+	"cmp"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,6 +20,9 @@ const (
 	mostChunks = 3
 	// mostSealed bounds a sealed session.
 	mostSealed = chunkSize * mostChunks
+	// mostRead bounds the attempts that are read of a request: all slots, and some that
+	// nobody's are.
+	mostRead = manySlots + fewSlots + mostAttempts
 )
 
 // cookies are what a browser has sent of this auth.
@@ -52,7 +57,7 @@ func (l *Login) readCookies(fields []wire.Field, secure bool) (c cookies) {
 // and so on are its further parts, .s. and a key are an attempt.
 func (c *cookies) add(name, value string) {
 	if key, ok := strings.CutPrefix(name, ".s."); ok {
-		if _, twice := c.attempts[key]; !twice && len(c.attempts) < 4*mostAttempts && len(key) == keyLength {
+		if _, twice := c.attempts[key]; !twice && len(c.attempts) < mostRead && len(key) == keyLength {
 			if c.attempts == nil {
 				c.attempts = make(map[string]string)
 			}
@@ -86,15 +91,20 @@ func (c *cookies) session() string {
 	return first[2:] + strings.Join(c.chunks[1:n], "")
 }
 
-// oldest returns the keys of the attempts that make room for one more. Keys begin with the
-// time.
-func (c *cookies) oldest() []string {
-	keys := make([]string, 0, len(c.attempts))
-	for key := range c.attempts {
-		keys = append(keys, key)
+// room divides the keys of the attempts into those that make room for one more, which are the
+// oldest, and those that stay. What does not open goes first.
+func (l *Login) room(c *cookies, host string) (oldest, stay []string) {
+	began := make(map[string]int64, len(c.attempts))
+	for key, sealed := range c.attempts {
+		if began[key] = 0; len(c.attempts) >= mostAttempts {
+			if t := l.unsealAttempt(sealed, host); t != nil {
+				began[key] = t.Began
+			}
+		}
 	}
-	slices.Sort(keys)
-	return keys[:max(0, len(keys)-(mostAttempts-1))]
+	keys := slices.SortedFunc(maps.Keys(began), func(a, b string) int { return cmp.Or(cmp.Compare(began[a], began[b]), cmp.Compare(a, b)) })
+	n := max(0, len(keys)-(mostAttempts-1))
+	return keys[:n], keys[n:]
 }
 
 // chunkName is the name of a part of the session.

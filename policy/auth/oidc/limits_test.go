@@ -15,7 +15,7 @@ func TestLimits(t *testing.T) {
 		s.revoke(fmt.Sprint(n), now, now.Add(time.Hour))
 		s.use(fmt.Sprint(n), now)
 		if r, begin := s.renewal(fmt.Sprint(n), now); begin {
-			s.end(fmt.Sprint(n), r, &session{}, &session{Refresh: "another"}, nil)
+			s.end(fmt.Sprint(n), r, &session{}, &session{Refresh: "another"}, nil, 0)
 		}
 	}
 	if got := s.Status(); got.Revoked != 3 || got.Displaced != 7 || got.Used != 4 || got.DisplacedLogins != 6 || got.Renewals != 5 {
@@ -48,7 +48,7 @@ func TestLoginTime(t *testing.T) {
 	l := newLogin(t, "corp", keysOf(t, 1))
 	l.shared.SetLimits(Limits{LoginTime: time.Minute})
 	now := time.Now()
-	a := newAttempt(now, "/", "https://a.test/")
+	a := newAttempt(0, nil, now, "/", "https://a.test/")
 	sealed := l.sealAttempt(a, "a.test")
 	if l.openAttempt(sealed, "a.test", a.State, now.Add(59*time.Second)) == nil || l.openAttempt(sealed, "a.test", a.State, now.Add(62*time.Second)) != nil {
 		t.Error("a login does not open for a minute")

@@ -260,14 +260,17 @@ func (a *asking) begin() (answered bool) {
 	if err != nil {
 		return a.unable(err)
 	}
-	t := newAttempt(a.now, targetOf(a.Received().Target), a.origin+l.o.CallbackPath)
+	oldest, stay := l.room(&a.cookies, a.host)
+	t := newAttempt(l.shared.begun.Add(1), stay, a.now, targetOf(a.Received().Target), a.origin+l.o.CallbackPath)
 	options := []oauth2.AuthCodeOption{oidclib.Nonce(t.Nonce), oauth2.S256ChallengeOption(t.Verifier)}
 	for _, p := range l.o.Parameters {
 		name, value, _ := strings.Cut(p, "=")
 		options = append(options, oauth2.SetAuthURLParam(name, value))
 	}
-	for _, key := range a.cookies.oldest() {
-		a.keep(setCookie(l.attemptName(a.secure, key), "", a.secure, 0))
+	for _, key := range oldest {
+		if key != t.key() { // a field sets each cookie once (RFC 6265 section 4.1.1)
+			a.keep(setCookie(l.attemptName(a.secure, key), "", a.secure, 0))
+		}
 	}
 	a.keep(setCookie(l.attemptName(a.secure, t.key()), l.sealAttempt(t, a.host), a.secure, l.shared.limits.LoginTime))
 	return a.redirect(l.provider.config(m, t.Redirect).AuthCodeURL(t.State, options...))

@@ -29,8 +29,11 @@ type provider struct {
 
 	mu    sync.Mutex
 	known *metadata // made of what was discovered last; nil for nothing
-	// resting is until when no session is renewed, after a failure.
+	// resting is until when no session is renewed, after failures.
 	resting time.Time
+	// failing is the key of the last renewal that has failed since one was answered, empty
+	// for none.
+	failing string
 
 	problems problems // has its own lock
 }
@@ -90,12 +93,21 @@ func (p *provider) failed(err error) error {
 // user: the operator must mend something, or the provider.
 var oursToMend = []string{"invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope", "server_error", "temporarily_unavailable", "slow_down"}
 
-// rest has no session renewed for a moment, after the provider has failed: requests would
-// all wait for it.
-func (p *provider) rest() {
+// renewed notes what came of a renewal. When the provider has failed two sessions in a row, none
+// is renewed for a moment: requests would all wait for it. One alone may have a refresh token
+// that the provider answers with an error of its own, each time: that is not to hold up others.
+func (p *provider) renewed(key string, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.resting = time.Now().Add(p.o.Timeout)
+	switch {
+	case err == errUnavailable:
+		if p.failing != "" && p.failing != key {
+			p.resting = time.Now().Add(p.o.Timeout)
+		}
+		p.failing = key
+	case err == nil || err == errRefused:
+		p.failing = ""
+	}
 }
 
 func (p *provider) rests() bool {

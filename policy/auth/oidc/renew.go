@@ -23,7 +23,7 @@ type renewal struct {
 func (s *Shared) renewal(key string, now time.Time) (r *renewal, begin bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r := s.renewals[key]; r != nil && !(r.ended && now.After(r.until)) {
+	if r := s.renewals[key]; r != nil && !(r.ended && !now.Before(r.until)) {
 		return r, false
 	}
 	for len(s.order) > 0 {
@@ -46,13 +46,18 @@ func (s *Shared) renewal(key string, now time.Time) (r *renewal, begin bool) {
 }
 
 // end ends a renewal of a session for all who wait. One that failed because the provider
-// is away is forgotten at once. Where the refresh token stays good, the next renewal has
-// the same key: it is not to get the outcome of this one.
-func (s *Shared) end(key string, r *renewal, was, next *session, err error) {
+// is away is tried again after rest, and any other failure that is not the provider's word at
+// once. Where the refresh token stays good, the next renewal has the same key: it is not to get
+// the outcome of this one.
+func (s *Shared) end(key string, r *renewal, was, next *session, err error, rest time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r.next, r.err, r.ended = next, err, true
-	if r.until = time.Now().Add(renewedFor); err != nil && err != errRefused {
+	switch r.until = time.Now().Add(renewedFor); err {
+	case nil, errRefused:
+	case errUnavailable:
+		r.until = time.Now().Add(rest)
+	default:
 		r.until = time.Time{}
 	}
 	if next != nil && next.Refresh == was.Refresh && r.until.After(next.due()) {
@@ -84,8 +89,13 @@ func (l *Login) renew(a *asking, s *session) (next *session, err error) {
 			err = errBusy
 		case begin:
 			err = errUnavailable // unless begin returns
-			defer func() { l.shared.end(key, r, s, next, err) }()
-			next, err = l.begin(a, s, gone)
+			rest := time.Duration(0)
+			defer func() { l.shared.end(key, r, s, next, err, rest) }()
+			if !l.provider.rests() {
+				rest = l.o.Timeout
+				next, err = l.begin(a, s, gone)
+				l.provider.renewed(key, err)
+			}
 		default:
 			select {
 			case <-r.done:
@@ -100,9 +110,6 @@ func (l *Login) renew(a *asking, s *session) (next *session, err error) {
 
 // begin asks the provider to renew a session.
 func (l *Login) begin(a *asking, s *session, gone <-chan struct{}) (*session, error) {
-	if l.provider.rests() {
-		return nil, errUnavailable
-	}
 	leave, err := l.places.Enter(a.client())
 	if err != nil {
 		return nil, err
@@ -111,9 +118,6 @@ func (l *Login) begin(a *asking, s *session, gone <-chan struct{}) (*session, er
 	m, err := l.provider.metadata(gone)
 	if err == nil {
 		s, err = l.refresh(m, s)
-	}
-	if err == errUnavailable {
-		l.provider.rest()
 	}
 	if err != nil {
 		return nil, err

@@ -79,7 +79,7 @@ func TestSealedIsBound(t *testing.T) {
 			t.Error("it opens for another provider or client")
 		}
 	}
-	a := newAttempt(time.Now(), "/x", "https://a.test/cb")
+	a := newAttempt(0, nil, time.Now(), "/x", "https://a.test/cb")
 	attempt := l.sealAttempt(a, "a.test")
 	if l.openAttempt(attempt, "a.test", a.State, time.Now()) == nil || !validState(a.State) {
 		t.Fatal("an attempt does not open")
@@ -87,7 +87,7 @@ func TestSealedIsBound(t *testing.T) {
 	if l.openSession(attempt, "a.test") != nil || l.openAttempt(sealed, "a.test", a.State, time.Now()) != nil {
 		t.Error("an attempt opens as a session, or the other way round")
 	}
-	if l.openAttempt(attempt, "a.test", newAttempt(time.Now(), "/", "").State, time.Now()) != nil {
+	if l.openAttempt(attempt, "a.test", newAttempt(0, nil, time.Now(), "/", "").State, time.Now()) != nil {
 		t.Error("it opens for another state")
 	}
 	for _, late := range []time.Duration{15*time.Minute + 2*time.Second, -2 * time.Hour} {
@@ -114,7 +114,7 @@ func FuzzCookies(f *testing.F) {
 		if got := c.session(); got != sealed && got != "" && l.openSession(got, "a.test") != nil {
 			t.Errorf("%q opens", got)
 		}
-		c.oldest()
+		l.room(&c, "a.test")
 	})
 }
 
@@ -211,7 +211,7 @@ func TestNoKeys(t *testing.T) {
 	if _, ok := l.sealSession(&session{ID: "i", User: "ann", Ends: 1}, "a.test"); ok || l.openSession(sealed, "a.test") != nil {
 		t.Error("without keys a session is sealed or opens")
 	}
-	if s := l.sealAttempt(newAttempt(time.Now(), "/", "https://a.test/"), "a.test"); s != "" {
+	if s := l.sealAttempt(newAttempt(0, nil, time.Now(), "/", "https://a.test/"), "a.test"); s != "" {
 		t.Error("without keys an attempt is sealed")
 	}
 }

@@ -72,6 +72,8 @@ type Shared struct {
 	all      time.Time
 	tidy     time.Time // clients are not looked through before
 
+	begun atomic.Uint64 // logins: those that begin one after the other have different slots
+
 	logins, failures, renewed, notRenewed, logouts, limited, forged, displaced atomic.Uint64
 	// displacedLogins could come back twice, and sessions that were too large fit into no
 	// cookies.

@@ -41,7 +41,7 @@ func TestSharedIsBounded(t *testing.T) {
 		if r == nil || !begin {
 			t.Fatalf("renewal %d does not begin", n)
 		}
-		s.end(key, r, &session{}, &session{Refresh: "another"}, nil)
+		s.end(key, r, &session{}, &session{Refresh: "another"}, nil, 0)
 	}
 	for n := range 2 * s.limits.Clients {
 		s.admit(client(n), now)
@@ -77,7 +77,7 @@ func TestRenewalsUnderWayStay(t *testing.T) {
 	if begin {
 		t.Fatal("a session is renewed twice at once")
 	}
-	s.end("0", r, &session{}, nil, errUnavailable)
+	s.end("0", r, &session{}, nil, errUnavailable, 0)
 	if _, begin := s.renewal("0", now.Add(time.Second)); !begin {
 		t.Error("a renewal that failed because the provider was away is not tried again")
 	}

@@ -1,7 +1,8 @@
-package agentapi
+package boundedhttp
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"net"
@@ -29,16 +30,11 @@ func TestSlowHandshake(t *testing.T) {
 		}
 		closed <- err
 	}()
-	address, err := ParseAddress("nomad", "https://"+l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	tr := NewTransport(address, 1)
-	tr.TLSHandshakeTimeout = 50 * time.Millisecond
+	tr := &http.Transport{DialContext: new(net.Dialer).DialContext, TLSClientConfig: &tls.Config{}, TLSHandshakeTimeout: 50 * time.Millisecond}
 	if err := FreshRoots(tr, func() (*x509.CertPool, error) { return x509.NewCertPool(), nil }); err != nil {
 		t.Fatal(err)
 	}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address.String(), nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+l.Addr().String(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

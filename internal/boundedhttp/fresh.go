@@ -1,10 +1,11 @@
-package agentapi
+package boundedhttp
 
 import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"sync"
@@ -15,14 +16,16 @@ var errSlowHandshake = errors.New("TLS handshake timeout")
 
 // FreshRoots has the authorities read for each new connection of a transport, whose dialler,
 // TLS settings and limit of a handshake stay: a CA is replaced in place like the certificates
-// that it signs, and whoever read it once is cut off from its agent then. While they cannot be
-// read, the last ones count. They must be readable now.
+// that it signs, and whoever read it once is cut off from its server then. While they cannot be
+// read, the last ones count. They must be readable now. Connections through an HTTP proxy are
+// net/http's own: for these the authorities of this moment count.
 func FreshRoots(tr *http.Transport, read func() (*x509.CertPool, error)) error {
 	first, err := read()
 	if err != nil {
 		return err
 	}
 	r := &roots{read: read, last: first}
+	tr.TLSClientConfig.RootCAs = first
 	tr.DialTLSContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		c, err := tr.DialContext(ctx, network, addr)
 		if err != nil {
@@ -49,6 +52,19 @@ func FreshRoots(tr *http.Transport, read func() (*x509.CertPool, error)) error {
 		return secure, nil
 	}
 	return nil
+}
+
+// FreshCertificate has the certificate of a file read for each handshake with to: client
+// certificates are short-lived and rewritten in place.
+func FreshCertificate(c *tls.Config, to, cert, key string) {
+	c.Certificates = nil
+	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		pair, err := tls.LoadX509KeyPair(cert, key)
+		if err != nil {
+			return nil, fmt.Errorf("load the client certificate for %s: %w", to, err)
+		}
+		return &pair, nil
+	}
 }
 
 // roots are the authorities as they could be read last.
