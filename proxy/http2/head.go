@@ -180,7 +180,7 @@ func (c *conn) open(s *stream, id uint32) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.window = c.peerWindow
-	s.first, s.inWindow = c.first.size, c.first.size
+	s.initial, s.inWindow = c.initial.size, c.initial.size
 	s.prioritize()
 	c.streams[id], c.recent = s, s
 	if !c.ends {
