@@ -182,9 +182,9 @@ func (b *Builder) replace(u *update, key discovery.Key, source *discovery.Servic
 	if b.complete {
 		u.noteMoves(key, was, is)
 	}
-	for routeID, r := range is {
+	for id, r := range is {
 		rooms[r.Pool.Room()] = true
-		if was[routeID] != r {
+		if was[id] != r {
 			u.at(r.Host).add = append(u.at(r.Host).add, r)
 			u.pools = append(u.pools, r.Pool)
 			if len(b.kept) > 0 && key.Name != everyTenant && !(u.anew && r.Lingers()) {
@@ -192,8 +192,8 @@ func (b *Builder) replace(u *update, key discovery.Key, source *discovery.Servic
 			}
 		}
 	}
-	for routeID, r := range was {
-		if is[routeID] != r {
+	for id, r := range was {
+		if is[id] != r {
 			u.at(r.Host).drop(r)
 		}
 		if room := r.Pool.Room(); !rooms[room] {
