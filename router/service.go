@@ -64,12 +64,12 @@ type compilation struct {
 	endpoints []*upstream.Endpoint
 	targets   []upstream.Target // of the instance that is read
 	meter     meter
-	asked     int // claims, of all lists of different tags
+	claimed   int // the claims of all petitions
 	// instances and memberships are how many there are so far.
 	instances, memberships int
 	stats                  map[string]*Stats // by route name
 	commons                map[likeness]*Common
-	anew                   map[*Common]*Common // of lingering routes, see guardAnew
+	guardedAnew            map[*Common]*Common // see guardAnew
 	pools                  map[poolKey]*upstream.Pool
 	// unlingered counts routes that do not linger because of a quota.
 	unlingered uint64
@@ -81,7 +81,7 @@ type compilation struct {
 func (b *Builder) compile(u *update, key discovery.Key, last map[routeID]*Route, source *discovery.Service) *service {
 	c := &compilation{
 		Builder: b, key: key, demands: make(map[routeID]*demand), refusals: make(map[string]*Rejection),
-		stats: make(map[string]*Stats), commons: make(map[likeness]*Common), pools: make(map[poolKey]*upstream.Pool), anew: make(map[*Common]*Common),
+		stats: make(map[string]*Stats), commons: make(map[likeness]*Common), pools: make(map[poolKey]*upstream.Pool), guardedAnew: make(map[*Common]*Common),
 	}
 	c.meter = meter{quotas: &b.options.Quotas, allowed: b.allowed(key), refused: make(map[excess]*Rejection)}
 	next := &service{source: source}
