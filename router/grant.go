@@ -112,7 +112,7 @@ func (c *compilation) ask(instance *discovery.Instance, d *Definition, p *petiti
 			continue
 		}
 		for i, path := range slices.Concat(d.Prefixes, d.Exact) {
-			if f := c.reserved(path, instance); f != nil {
+			if f := c.reservedPath(path, instance); f != nil {
 				refuse(Rejection{Route: d.Name, Hosts: []string{host}, Why: f.why, Instead: f.instead})
 				if d.guards() {
 					p.lack(d, &Rejection{Route: d.Name, Instead: f.instead})

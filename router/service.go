@@ -154,8 +154,8 @@ func (c *compilation) lingering(u *update, source *discovery.Service, last map[r
 	return c.bounded(left)
 }
 
-// reserved says why a path may not be claimed, nil when it may.
-func (c *compilation) reserved(path string, instance *discovery.Instance) *flaw {
+// reservedPath says why a path may not be claimed, nil when it may.
+func (c *compilation) reservedPath(path string, instance *discovery.Instance) *flaw {
 	for _, r := range c.options.Reserved {
 		if takesPath(r, false, []byte(path)) && !instance.ByHand() {
 			return &flaw{fmt.Sprintf("path %s is the operator's", printable(path)), "another path; the operator can claim it in the file of --services"}
