@@ -16,15 +16,15 @@ type leader struct {
 	turns  turns
 	room   room
 
-	mu       sync.Mutex
-	busy     map[string]*task       // orders in progress, by host
-	asked    map[string]request     // requested renewals, by host
-	answered map[string]uint64      // versions of answered requests, by path
-	obtained map[string]time.Time   // when hosts got their certificates
-	advice   map[string]*suggestion // of the CA, by host
-	paused   map[string]time.Time   // until when the CA accepts no order of a namespace
-	peers    peers
-	running  sync.WaitGroup
+	mu          sync.Mutex
+	busy        map[string]*task       // orders in progress, by host
+	asked       map[string]request     // requested renewals, by host
+	answered    map[string]uint64      // versions of answered requests, by path
+	obtained    map[string]time.Time   // when hosts got their certificates
+	suggestions map[string]*suggestion // of the CA, by host
+	paused      map[string]time.Time   // until when the CA accepts no order of a namespace
+	peers       peers
+	running     sync.WaitGroup
 }
 
 // lead orders what is missing or due, until ctx ends.
@@ -32,7 +32,7 @@ func (i *Issuer) lead(ctx context.Context) {
 	l := &leader{
 		Issuer: i, budget: newBudget(i.options.Limits), room: newRoom(i.options.Workers), turns: turns{of: make(map[string]uint64)},
 		busy: make(map[string]*task), asked: make(map[string]request), answered: make(map[string]uint64), obtained: make(map[string]time.Time),
-		advice: make(map[string]*suggestion), paused: make(map[string]time.Time),
+		suggestions: make(map[string]*suggestion), paused: make(map[string]time.Time),
 	}
 	defer i.plan.Store(nil)
 	defer i.forget()
@@ -234,7 +234,7 @@ func (l *leader) renewal(host string, c *tls.Certificate) (time.Time, string) {
 func (l *leader) suggested(host string, c *tls.Certificate) time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if s := l.advice[host]; s != nil && s.serial == c.Leaf.SerialNumber.String() {
+	if s := l.suggestions[host]; s != nil && s.serial == c.Leaf.SerialNumber.String() {
 		return s.renew
 	}
 	return time.Time{}
