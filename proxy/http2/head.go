@@ -37,8 +37,8 @@ func (c *conn) beginBlock(f *http2.Frame) error {
 	return nil
 }
 
-// beginAgain handles the header of HEADERS of a stream that was opened before: its trailers, or fields that nobody
-// reads because serai has ended the stream.
+// beginAgain handles the header of HEADERS of a stream that was opened before: its
+// trailers, or fields that nobody reads because serai has ended the stream.
 func (c *conn) beginAgain(id uint32) error {
 	c.mu.Lock()
 	s := c.stream(id)
