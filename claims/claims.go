@@ -148,7 +148,7 @@ func newest[T any](c chan T, v T) {
 // Run reads the record, watches it, and writes it when necessary, until ctx ends, whose
 // error it returns.
 func (k *Keeper) Run(ctx context.Context) error {
-	w := &work{Keeper: k, began: time.Now(), tokens: burst, filled: time.Now(), gone: make(map[string]absence), lost: make(router.Agreement), ended: make(map[string]uint64)}
+	w := &work{Keeper: k, began: time.Now(), tokens: burst, filled: time.Now(), sightings: make(map[claimantIn]sighting), lost: make(router.Agreement), ended: make(map[string]uint64)}
 	w.record = w.cached()
 	records := make(chan reading)
 	var running sync.WaitGroup
@@ -181,8 +181,8 @@ type work struct {
 	began  time.Time
 	record Record
 	view   View
-	// gone are the claimants in the record that are not seen here.
-	gone map[string]absence
+	// sightings are of the claimants in the record.
+	sightings map[claimantIn]sighting
 	// lost are contests that are missing in the record although no node has ended them.
 	// This node knows their order.
 	lost router.Agreement

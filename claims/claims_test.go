@@ -80,7 +80,7 @@ func newWork(t *testing.T, change func(*Options)) *work {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &work{Keeper: k, gone: make(map[string]absence), lost: make(router.Agreement), ended: make(map[string]uint64)}
+	return &work{Keeper: k, sightings: make(map[claimantIn]sighting), lost: make(router.Agreement), ended: make(map[string]uint64)}
 }
 
 // tooLong is a name that no record has.

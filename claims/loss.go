@@ -46,7 +46,7 @@ func (w *work) known(r Record) router.Agreement {
 // contain any more.
 func (w *work) settle() {
 	for _, c := range w.view.Contests {
-		if w.lost[c.Name] != nil && w.view.Complete && !worthIt(c) && !slices.ContainsFunc(w.lost[c.Name], w.unwatched) {
+		if w.lost[c.Name] != nil && w.view.Complete && !worthRecording(c) && !slices.ContainsFunc(w.lost[c.Name], w.unwatched) {
 			delete(w.lost, c.Name)
 		}
 	}

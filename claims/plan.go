@@ -1,17 +1,29 @@
 package claims
 
 import (
+	"maps"
 	"slices"
 	"time"
 
 	"serai/router"
 )
 
-// absence is a claimant in the record that is not seen here.
-type absence struct {
-	since time.Time
-	// seen says that it was seen before, so this node has seen its end.
+// claimantIn names a claimant in a contest.
+type claimantIn struct {
+	contest  string
+	claimant router.Claimant // without what may change: its job, its instances
+}
+
+func identify(contest string, c router.Claimant) claimantIn {
+	return claimantIn{contest, router.Claimant{Key: c.Key, Conditions: c.Conditions}}
+}
+
+// sighting is what this node has seen of a claimant in the record.
+type sighting struct {
+	// seen says that the claimant was here, so this node has seen its end if it is gone.
 	seen bool
+	// goneSince is zero while it is here, and while nobody can tell.
+	goneSince time.Time
 }
 
 // settled is how long a claimant whose end was seen must be gone: a moment, so that the
@@ -28,111 +40,110 @@ func (w *work) plan(r Record, v View, now time.Time) (next Record, changed bool,
 	for _, c := range v.Contests {
 		seen[c.Name] = c
 	}
-	var over []string
+	// A known contest goes on while it has two claimants. What this node does not see of
+	// it stays as it is.
 	for name, claimants := range w.known(r) {
-		kept := claimants
-		c, ok := seen[name]
-		if r.order[name] == nil && !worthIt(c) {
-			continue // it was lost, and does not go on here
-		}
-		if ok {
-			var wait time.Duration
-			kept, wait = w.remaining(name, join(claimants, c.Claimants), c, v.Complete, now)
-			if wait > 0 && (again == 0 || wait < again) {
-				again = wait
-			}
-		}
-		if len(kept) < 2 {
-			if r.order[name] != nil {
-				over = append(over, name)
-				changed = true
-			}
+		c, here := seen[name]
+		if lost := r.order[name] == nil; lost && !worthRecording(c) {
 			continue
 		}
-		room.take(name, kept)
-		next.order[name] = kept
-		changed = changed || !slices.EqualFunc(kept, r.order[name], router.Claimant.Same)
+		if here {
+			var wait time.Duration
+			claimants, wait = w.remaining(c, join(claimants, c.Claimants), v.Complete, now)
+			again = sooner(again, wait)
+		}
+		if len(claimants) > 1 {
+			room.take(name, claimants)
+			next.order[name] = claimants
+		}
 	}
 	w.forget(r)
 	for _, c := range v.Contests { // sorted: all nodes leave out the same ones
-		if next.order[c.Name] != nil || r.order[c.Name] != nil || v.Agreed < w.ended[c.Name] || !worthIt(c) {
+		known := next.order[c.Name] != nil || r.order[c.Name] != nil
+		if known || v.Agreed < w.ended[c.Name] || !worthRecording(c) {
 			continue
 		}
-		if c.Claimants = recordable(c.Claimants); len(c.Claimants) < 2 {
+		claimants := recordable(c.Claimants)
+		if len(claimants) < 2 || !room.fits(c.Name, claimants) {
 			next.leftOut++
 			continue
 		}
-		if !room.fits(c.Name, c.Claimants) {
-			next.leftOut++
-			continue
+		room.take(c.Name, claimants)
+		next.order[c.Name] = claimants
+	}
+	var over []string
+	for name := range r.order {
+		if next.order[name] == nil {
+			over = append(over, name)
 		}
-		room.take(c.Name, c.Claimants)
-		next.order[c.Name] = c.Claimants
-		changed = true
 	}
 	slices.Sort(over)
-	next.ended = lately(r.ended, over, next.order, maxEnded-max(0, room.total+maxEnded-maxVariable))
-	return next, changed, again
+	next.ended = lately(r.ended, over, next.order, min(maxEnded, maxVariable-room.total))
+	return next, !sameOrder(next.order, r.order), again
 }
 
-// worthIt reports whether a contest is one: one claimant exists, and another may come
-// back.
-func worthIt(c router.Contest) bool {
+// worthRecording reports whether the order of a contest matters: one claimant exists, and
+// another may come back.
+func worthRecording(c router.Contest) bool {
 	return len(c.Claimants) > 1 && slices.ContainsFunc(c.Claimants, func(c router.Claimant) bool { return c.Instances })
 }
 
-// remaining returns the claimants that exist, or that may not be over. Wait is when
-// that changes without an event.
-func (w *work) remaining(name string, claimants []router.Claimant, c router.Contest, complete bool, now time.Time) (kept []router.Claimant, wait time.Duration) {
+// sameOrder compares the claimants of all contests.
+func sameOrder(a, b router.Agreement) bool {
+	return maps.EqualFunc(a, b, func(a, b []router.Claimant) bool { return slices.EqualFunc(a, b, router.Claimant.Same) })
+}
+
+// sooner returns the shorter of two waits, of which 0 means for ever.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}
+
+// remaining returns those of the claimants that the contest has here, or that may come
+// back. Wait is when one of them will be gone without any event, 0 for never.
+func (w *work) remaining(c router.Contest, claimants []router.Claimant, complete bool, now time.Time) (kept []router.Claimant, wait time.Duration) {
 	for _, one := range claimants {
-		word, _ := encodeClaimant(router.Claimant{Key: one.Key, Conditions: one.Conditions})
-		id := name + "\n" + word
-		a := w.gone[id]
+		id := identify(c.Name, one)
+		s := w.sightings[id]
 		switch {
 		case slices.ContainsFunc(c.Claimants, one.Same):
-			w.gone[id] = absence{seen: true}
-		case !complete || !w.options.Watched(one.Namespace):
-			a.since = time.Time{}
-			w.gone[id] = a
-		default:
-			if a.since.IsZero() {
-				a.since = now
-				w.gone[id] = a
+			s = sighting{seen: true}
+		case !complete || w.unwatched(one): // it may exist, unseen
+			s.goneSince = time.Time{}
+		case s.goneSince.IsZero():
+			s.goneSince = now
+		}
+		w.sightings[id] = s
+		if !s.goneSince.IsZero() {
+			allowed := w.options.Linger
+			if s.seen {
+				allowed = settled
 			}
-			over := w.options.Linger
-			if a.seen {
-				over = settled
-			}
-			left := over - now.Sub(a.since)
+			left := allowed - now.Sub(s.goneSince)
 			if left <= 0 {
 				continue
 			}
-			if wait == 0 || left < wait {
-				wait = left
-			}
+			wait = sooner(wait, left)
 		}
 		kept = append(kept, one)
 	}
 	return kept, wait
 }
 
-// forget drops the state of claimants that are not in the record.
+// forget drops the sightings of claimants that are not in the record.
 func (w *work) forget(r Record) {
-	if len(w.gone) == 0 {
+	if len(w.sightings) == 0 {
 		return
 	}
-	known := make(map[string]bool)
+	known := make(map[claimantIn]bool)
 	for name, claimants := range w.known(r) {
 		for _, one := range claimants {
-			word, _ := encodeClaimant(router.Claimant{Key: one.Key, Conditions: one.Conditions})
-			known[name+"\n"+word] = true
+			known[identify(name, one)] = true
 		}
 	}
-	for id := range w.gone {
-		if !known[id] {
-			delete(w.gone, id)
-		}
-	}
+	maps.DeleteFunc(w.sightings, func(id claimantIn, _ sighting) bool { return !known[id] })
 }
 
 // maxClaimants bounds the claimants of one contest.
@@ -148,7 +159,7 @@ func join(claimants, present []router.Claimant) []router.Claimant {
 		}
 		at := len(joined)
 		for i, o := range joined {
-			if o.Namespace == c.Namespace && o.Job == c.Job && o.Job != "" && o.Conditions == c.Conditions {
+			if c.SameJob(o) {
 				at = i + 1
 			}
 		}

@@ -38,8 +38,8 @@ func (w *work) schedule() {
 		w.writeAt = time.Now().Add(max(w.turn(w.restores(next)), w.untilToken()))
 	}
 	w.tell()
-	if !w.writeAt.IsZero() && (again == 0 || time.Until(w.writeAt) < again) {
-		again = max(time.Until(w.writeAt), time.Microsecond)
+	if !w.writeAt.IsZero() {
+		again = sooner(again, max(time.Until(w.writeAt), time.Microsecond))
 	}
 	if again > 0 {
 		w.due.Reset(again)

@@ -56,9 +56,9 @@ const (
 // follow notes that the stream reports all changes from now on.
 func (s *session) follow() { s.course, s.short = following, 0 }
 
-// prompt is how long a stream may take to send its first event before the proof is
-// tried in another way.
-const prompt = 100 * time.Millisecond
+// proofWait is how long a stream may take to prove itself by its first events, before the
+// leader is asked.
+const proofWait = 100 * time.Millisecond
 
 // adopt makes a stream the current one.
 func (s *session) adopt(ctx context.Context, o opening) {
@@ -86,25 +86,27 @@ func (s *session) adopt(ctx context.Context, o opening) {
 		return
 	}
 	s.course = proving
-	s.proof = time.After(prompt)
+	s.proof = time.After(proofWait)
 }
 
-// weigh examines the first events of a stream that must be proved. While the agent's
-// server remembers the last event that was received, it sends it again, and then
-// everything that came after it. The index alone is no proof, because a rebuilt cluster
-// counts from the start again. An older index comes from a server that lags, or that
-// was restored: it decides nothing yet. Neither does an event that is older than the
-// lists, except when one namespace is watched: its list has the index of all.
-func (s *session) weigh(ctx context.Context, b *nomad.Batch) {
+// prove examines an event of a stream of which it is not known whether something was
+// missed before it. While the agent's server remembers the last event that was received,
+// it sends it again, and then everything that came after it.
+func (s *session) prove(ctx context.Context, b *nomad.Batch) {
 	last := &s.mark.batch
 	switch {
-	case b.Index < s.mark.from(), b.Index == s.mark.table && last.Index == 0:
-	case b.Index == last.Index && sameBatch(b, last):
-		if s.mark.table <= last.Index || s.scope != nomad.AllNamespaces {
-			s.proved(ctx)
-		}
-	default:
+	case b.Index < s.mark.from():
+		// The server lags, or was restored: this decides nothing yet.
+	case last.Index == 0 && b.Index == s.mark.table:
+		// Only lists were read so far: there is no event to compare it with.
+	case !sameBatch(b, last):
+		// The index alone would be no proof: a rebuilt cluster counts from the start again.
 		s.disproved(ctx, "the event stream begins after the last event that was received")
+	case s.mark.table > last.Index && s.scope == nomad.AllNamespaces:
+		// The lists are newer, so this decides no more than an older event. The list of one
+		// namespace has the index of all, and may be newer than any event that it gets.
+	default:
+		s.proved(ctx)
 	}
 }
 

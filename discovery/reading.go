@@ -149,14 +149,7 @@ func (s *session) ended(ctx context.Context, next step) error {
 	if scanned.streaming {
 		s.covered(scanned, next)
 	} else {
-		s.polled = maps.Clone(s.polled)
-		if s.polled == nil {
-			s.polled = make(map[string]uint64)
-		}
-		maps.Copy(s.polled, next.indexes)
-		if !s.mark.whole {
-			s.forget(next.index) // no stream will begin before this index
-		}
+		s.notePolled(next)
 	}
 	if !s.any || s.origin != OriginLive {
 		s.any, s.origin, s.dirty = true, OriginLive, true
@@ -171,6 +164,28 @@ func (s *session) ended(ctx context.Context, next step) error {
 	} else if s.course == following {
 		s.up(Live, s.services, nil)
 	}
+	s.planCheck(scanned, &next, again)
+	if full {
+		s.wanted.namespaces = s.unlisted(next)
+	}
+	s.goOn(ctx)
+	return nil
+}
+
+// notePolled notes up to which index lists have been read, where there is no stream.
+func (s *session) notePolled(next step) {
+	if s.polled == nil {
+		s.polled = make(map[string]uint64)
+	}
+	maps.Copy(s.polled, next.indexes)
+	if !s.mark.whole {
+		s.forget(next.index) // no stream will begin before this index
+	}
+}
+
+// planCheck sets when everything is checked again: soon if what was read may be wrong, or
+// lacks something. Again says that a namespace may have been deleted.
+func (s *session) planCheck(scanned *scan, next *step, again bool) {
 	if !scanned.partial {
 		s.checkIn(around(s.options.Resync))
 	}
@@ -178,16 +193,12 @@ func (s *session) ended(ctx context.Context, next step) error {
 		// The server that streams may not have known the namespace.
 		s.checkWithin(around(min(s.options.Resync, 10*time.Second)))
 	}
-	if s.unwell++; len(next.unread) == 0 {
+	if len(next.unread) == 0 {
 		s.unwell = 0
-	} else {
-		s.checkWithin(s.unreadAgain())
+		return
 	}
-	if full {
-		s.wanted.namespaces = s.unlisted(next)
-	}
-	s.goOn(ctx)
-	return nil
+	s.unwell++
+	s.checkWithin(s.unreadAgain())
 }
 
 // unlisted are the namespaces of services that are in no list, although nothing newer

@@ -109,14 +109,8 @@ func (s *scan) read(ctx context.Context) step {
 	var order []Key
 	var index uint64
 	unsure := s.streaming && !s.askLeader(ctx)
-	for end := time.Now().Add(commit); s.least > 0 && (s.least < s.heard() || s.older(nomad.AllNamespaces, s.least)); {
-		if time.Now().After(end) {
-			s.restored(ctx)
-			break
-		} else if err := sleep.For(ctx, 50*time.Millisecond); err != nil {
-			return step{err: err}
-		}
-		s.askLeader(ctx)
+	if err := s.awaitLeader(ctx); err != nil {
+		return step{err: err}
 	}
 	for i, scope := range s.scopes {
 		rows, at, err := s.list(ctx, scope, &l)
@@ -186,6 +180,23 @@ func (s *scan) askLeader(ctx context.Context) bool {
 // commit is how long an event may arrive before the leader's lists contain it. If a
 // list is still older after that, Nomad was restored.
 const commit = time.Second
+
+// awaitLeader waits until the leader, if it could be asked, knows what is known here.
+func (s *scan) awaitLeader(ctx context.Context) error {
+	behind := func() bool {
+		return s.least > 0 && (s.least < s.heard() || s.older(nomad.AllNamespaces, s.least))
+	}
+	for end := time.Now().Add(commit); behind(); s.askLeader(ctx) {
+		if time.Now().After(end) {
+			s.restored(ctx)
+			return nil
+		}
+		if err := sleep.For(ctx, 50*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // catchUp is how long a stream may take to report what a list contains already.
 const catchUp = 2 * time.Second

@@ -36,7 +36,7 @@ type session struct {
 	outdated       chan *nomad.Stream
 	renewing       int
 	begun, adopted int
-	proof          <-chan time.Time // ends the wait for the first event
+	proof          <-chan time.Time // ends the wait for the events that prove
 	answers        chan answer
 	silent         chan uint64 // see watchSilence
 	// heardAt is mark.at, for scans.
@@ -223,7 +223,7 @@ func (s *session) heard(ctx context.Context, l line) error {
 	}
 	if l.batch.Index > 0 {
 		if s.course == proving {
-			s.weigh(ctx, &l.batch)
+			s.prove(ctx, &l.batch)
 		}
 		if s.course != proving {
 			s.note(&l.batch)

@@ -21,8 +21,8 @@ type fieldRemoval struct {
 	names []string
 }
 
-// inRequests and inAnswers have a policy take part for the message that it is of, and
-// in the trailers of that.
+// A removal takes part only for the message that it is of, and in the trailers of that:
+// so does a setting, below.
 type (
 	removedInRequests struct{ fieldRemoval }
 	removedInAnswers  struct{ fieldRemoval }

@@ -13,22 +13,35 @@ import (
 // relay passes the answer to the client as it arrives, and reports whether all of it
 // has arrived.
 func (p *Proxy) relay(x *Exchange) (whole bool) {
-	h, body, r := &x.answer.Head, x.answer.Stream, x.Responder
+	h := &x.answer.Head
 	dropOwn(h)
 	x.Status = h.Status
-	headTrailers := x.webHead(h)
+	webTrailers := x.webHead(h)
 	if h.Size == 0 && h.Framing != wire.Chunked { // a gRPC answer without a body has its status here
 		x.noteGRPC(h.Fields)
 	}
-	framing, size := h.Framing, h.Size
+	framing, size := h.Framing, h.Size // before policies change them
 	defer x.endTransform()
 	if err := x.relayHead(h); err != nil {
 		x.cut(ReasonClientGone)
 		return false
 	}
-	if framing == wire.Length && !body.Done() { // what is here is sent in any case
+	if framing == wire.Length && !x.answer.Stream.Done() { // what is here is sent in any case
 		x.sized.Store(true)
 	}
+	if !p.relayBody(x, framing, size) {
+		return false
+	}
+	if err := x.relayTrailers(webTrailers); err != nil {
+		x.Reason = ReasonClientGone.Code()
+	}
+	return true
+}
+
+// relayBody passes the body to the client, flushing whenever the instance pauses, and
+// reports whether all of it has arrived. Otherwise it cuts the answer off.
+func (p *Proxy) relayBody(x *Exchange, framing wire.Framing, size int64) (whole bool) {
+	body := x.answer.Stream
 	pipe := p.pipe(x, framing, size)
 	defer pipe.Close()
 	idle := p.answerIdle(x)
@@ -44,50 +57,50 @@ func (p *Proxy) relay(x *Exchange) (whole bool) {
 			taken.asks(now)
 			body.ReadWithin(now, idle)
 		}
-		data, n, err := pull(body, pipe)
+		data, piped, err := pull(body, pipe)
 		taken.got()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			switch {
-			case !x.holdStream(body):
-				x.cut(ReasonClientGone)
-			case taken.silent(err, idle):
-				x.excused = framing != wire.Length
-				x.cut(ReasonUpstreamIdle)
-			default:
-				x.excused = taken.keptWaiting()
-				x.cut(ReasonUpstreamCut)
-			}
+		switch {
+		case err == io.EOF:
+			return true
+		case err == nil:
+		case !x.holdStream(body):
+			x.cut(ReasonClientGone)
+			return false
+		case taken.silent(err, idle):
+			x.excused = framing != wire.Length
+			x.cut(ReasonUpstreamIdle)
+			return false
+		default:
+			x.excused = taken.keptWaiting()
+			x.cut(ReasonUpstreamCut)
 			return false
 		}
-		if n > 0 {
-			client := r.(PlainResponder).Plain()
+		sent := piped
+		if piped > 0 {
+			client := x.Responder.(PlainResponder).Plain()
 			client.WriteWithin(time.Now(), p.options.WriteIdle)
 			err = pipe.Drain(client)
 		} else {
-			n, err = x.relayBody(x.web.encode(data))
+			sent, err = x.relayBytes(x.web.encode(data))
 		}
-		x.BytesOut += int64(n)
+		x.BytesOut += int64(sent)
 		if err != nil {
 			x.cut(ReasonClientGone)
 			return false
 		}
 	}
-	trailers := filterTrailers(body.Trailers())
+}
+
+// relayTrailers ends the answer with the instance's trailers. In gRPC-Web, those that
+// came in its head follow them.
+func (x *Exchange) relayTrailers(webTrailers []wire.Field) error {
+	trailers := filterTrailers(x.answer.Stream.Trailers())
 	x.noteGRPC(trailers)
 	x.Route.Policies.Trailers(policy.AnswerMessage, trailers)
-	err := error(nil)
 	if x.web.answers {
-		err = x.finishWeb(append(trailers, headTrailers...))
-	} else {
-		err = x.relayEnd(trailers)
+		return x.finishWeb(append(trailers, webTrailers...))
 	}
-	if err != nil {
-		x.Reason = ReasonClientGone.Code()
-	}
-	return true
+	return x.relayEnd(trailers)
 }
 
 // dropOwn drops the fields that only serai may send.
@@ -99,16 +112,16 @@ func dropOwn(h *wire.ResponseHead) {
 	}
 }
 
-// pull takes the next bytes of an answer's body. If there is a pipe and the bytes can
-// go into it, n of them do.
-func pull(body upstream.Stream, pipe *socket.Pipe) (data []byte, n int, err error) {
+// pull takes the next bytes of an answer's body: into the pipe, if there is one and they
+// can go there, and otherwise as data.
+func pull(body upstream.Stream, pipe *socket.Pipe) (data []byte, piped int, err error) {
 	if pipe != nil {
-		n, err = body.(upstream.Spliced).Pull(pipe)
+		piped, err = body.(upstream.Spliced).Pull(pipe)
 	}
-	if n == 0 && err == nil {
+	if piped == 0 && err == nil {
 		data, err = body.Next()
 	}
-	return data, n, err
+	return data, piped, err
 }
 
 // pipe makes the pipe for an answer's body, nil if the body is copied.

@@ -25,8 +25,8 @@ func (x *Exchange) relayHead(h *wire.ResponseHead) error {
 	return x.Responder.Head(h)
 }
 
-// relayBody sends bytes of the body, and returns how many to add to BytesOut.
-func (x *Exchange) relayBody(p []byte) (n int, err error) {
+// relayBytes sends bytes of the body, and returns how many to add to BytesOut.
+func (x *Exchange) relayBytes(p []byte) (n int, err error) {
 	if t := x.transforms.by; t != nil {
 		return 0, t.Write(p)
 	}

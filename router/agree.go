@@ -25,7 +25,7 @@ func (b *Builder) Agree(a Agreement, trouble string) {
 		b.arrange(u, host, names, last)
 	}
 	b.admit(u)
-	b.reserve(u)
+	b.keepPlaces(u)
 	b.publish(u, b.router.Current().Index)
 }
 
@@ -126,14 +126,14 @@ func (b *Builder) noteExpiry(key discovery.Key) {
 	}
 }
 
-// reserve keeps, after a start, the agreed positions of services that have no instance
+// keepPlaces keeps, after a start, the agreed positions of services that have no instance
 // at this moment. They may be in the gap of a redeploy, in which a service that was
 // known before would linger. It does so once.
-func (b *Builder) reserve(u *update) {
-	if b.reserved || !b.informed || !b.started {
+func (b *Builder) keepPlaces(u *update) {
+	if b.placesKept || !b.informed || !b.started {
 		return
 	}
-	b.reserved = true
+	b.placesKept = true
 	if len(b.agreed) == 0 || b.options.Linger < 0 {
 		return
 	}

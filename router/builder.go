@@ -51,10 +51,10 @@ type Builder struct {
 	unlingered uint64 // routes that do not linger because of a quota
 	trouble    string // why an order that is not agreed will not be recorded
 	// started is set with the first snapshot, complete with the first one of all
-	// sources, informed with the first agreement, reserved once snapshot and agreement
-	// have been combined.
-	started, complete, informed, reserved bool
-	partial                               bool // of the last snapshot, as long as none was complete
+	// sources, informed with the first agreement, placesKept once snapshot and
+	// agreement have been combined: see keepPlaces.
+	started, complete, informed, placesKept bool
+	partial                                 bool // of the last snapshot, as long as none was complete
 	// asked is when Nomad was asked about an absence; renamed are absences whose jobs
 	// go on under another service name.
 	asked   map[Absence]time.Time
@@ -124,7 +124,7 @@ func (b *Builder) Step(s *discovery.Snapshot) (more bool) {
 	b.expire(u)
 	b.admit(u)
 	b.started = true
-	b.reserve(u)
+	b.keepPlaces(u)
 	index := b.router.Current().Index
 	if !more {
 		index = max(s.Index, index)
@@ -182,9 +182,9 @@ func (b *Builder) replace(u *update, key discovery.Key, source *discovery.Servic
 	if b.complete {
 		u.noteMoves(key, was, is)
 	}
-	for routeID, r := range is {
+	for id, r := range is {
 		rooms[r.Pool.Room()] = true
-		if was[routeID] != r {
+		if was[id] != r {
 			u.at(r.Host).add = append(u.at(r.Host).add, r)
 			u.pools = append(u.pools, r.Pool)
 			if len(b.kept) > 0 && key.Name != everyTenant && !(u.anew && r.Lingers()) {
@@ -192,8 +192,8 @@ func (b *Builder) replace(u *update, key discovery.Key, source *discovery.Servic
 			}
 		}
 	}
-	for routeID, r := range was {
-		if is[routeID] != r {
+	for id, r := range was {
+		if is[id] != r {
 			u.at(r.Host).drop(r)
 		}
 		if room := r.Pool.Room(); !rooms[room] {

@@ -45,10 +45,10 @@ func (b *Builder) Configure(c Config) error {
 // guardAnew returns a lingering route with the policies that the configuration has for
 // it now, closed when its guard is gone.
 func (c *compilation) guardAnew(r *Route) *Route {
-	common := c.anew[r.Common]
+	common := c.guardedAnew[r.Common]
 	if common == nil {
 		common = c.commonAnew(r)
-		c.anew[r.Common] = common
+		c.guardedAnew[r.Common] = common
 	}
 	next := *r
 	next.Common = common

@@ -37,8 +37,8 @@ type Claimant struct {
 // Same reports whether two claimants are the same claim of the same service.
 func (c Claimant) Same(o Claimant) bool { return c.Key == o.Key && c.Conditions == o.Conditions }
 
-// sameJob reports whether one job makes the claim under two service names.
-func (c Claimant) sameJob(o Claimant) bool {
+// SameJob reports whether one job makes the claim under two service names.
+func (c Claimant) SameJob(o Claimant) bool {
 	return c.Job != "" && c.Job == o.Job && c.Namespace == o.Namespace && c.Conditions == o.Conditions
 }
 
@@ -56,7 +56,7 @@ func (a Agreement) place(r *Route) int {
 	c, claimants := r.claimant(), a[r.contest()]
 	at := slices.IndexFunc(claimants, c.Same)
 	if at < 0 {
-		at = slices.IndexFunc(claimants, c.sameJob)
+		at = slices.IndexFunc(claimants, c.SameJob)
 	}
 	return at + 1
 }

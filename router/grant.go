@@ -112,15 +112,15 @@ func (c *compilation) ask(instance *discovery.Instance, d *Definition, p *petiti
 			continue
 		}
 		for i, path := range slices.Concat(d.Prefixes, d.Exact) {
-			if f := c.reserved(path, instance); f != nil {
+			if f := c.reservedPath(path, instance); f != nil {
 				refuse(Rejection{Route: d.Name, Hosts: []string{host}, Why: f.why, Instead: f.instead})
 				if d.guards() {
 					p.lack(d, &Rejection{Route: d.Name, Instead: f.instead})
 				}
 				continue
 			}
-			s := routeID{d.Name, host, claim{path, i >= len(d.Prefixes), d.Priority, conditions}}
-			if denied := c.fits(instance, d, s, p, g); denied != nil {
+			id := routeID{d.Name, host, claim{path, i >= len(d.Prefixes), d.Priority, conditions}}
+			if denied := c.fits(instance, d, id, p, g); denied != nil {
 				if !slices.Contains(g.denied, denied) {
 					g.denied = append(g.denied, denied)
 				}
@@ -128,7 +128,7 @@ func (c *compilation) ask(instance *discovery.Instance, d *Definition, p *petiti
 			}
 			g.granted, g.membership.granted = true, true
 			g.routes++
-			x := c.demands[s]
+			x := c.demands[id]
 			x.asks = append(x.asks, ask{p, d, g.membership, g})
 		}
 	}
@@ -266,8 +266,8 @@ func (p *petition) leftOpen() Rejection {
 // and reports whether there were any.
 func (c *compilation) dropUnguarded() (dropped bool) {
 	known := make(map[*grant]bool) // of each, which may have a thousand claims
-	for _, s := range c.order {
-		c.withdraw(s, func(a *ask) bool {
+	for _, id := range c.order {
+		c.withdraw(id, func(a *ask) bool {
 			yields, ok := known[a.grant]
 			if !ok && a.petition.unguarded != nil {
 				yields = a.petition.yields(a.definition)

@@ -153,14 +153,8 @@ func (f *finding) search(exact *entry) (best *Route) {
 	if best != nil && best.Priority >= f.top {
 		return best
 	}
-	if f.t.isReserved(f.q.Path) {
-		f.reserved = true
-		defer func(miss Miss) {
-			if f.reserved = false; best == nil {
-				f.miss = miss
-			}
-		}(f.miss)
-	}
+	before := f.miss
+	f.reserved = f.t.isReserved(f.q.Path)
 	if f.t.wildcards.len > 0 {
 		if rest := parent(f.host); rest != nil {
 			wildcard := f.t.wildcards.get(rest)
@@ -171,6 +165,10 @@ func (f *finding) search(exact *entry) (best *Route) {
 		}
 	}
 	best = f.better(best, f.in(f.t.any))
+	if f.reserved && best == nil {
+		f.miss = before // the routes that did not count are no reason either
+	}
+	f.reserved = false
 	return best
 }
 
@@ -206,8 +204,7 @@ func (f *finding) in(e *entry) *Route {
 
 // asWritten is in, for paths as the routes write them.
 func (f *finding) asWritten(e *entry) *Route {
-	switch {
-	case e.many != nil:
+	if e.many != nil {
 		return f.inPaths(e.many)
 	}
 	for _, r := range e.few.live {

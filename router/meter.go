@@ -52,21 +52,21 @@ func (m *meter) charge(asked, needed amount, member bool) (over excess, ok bool)
 
 // fits counts a claim of an instance for the service, or refuses it. With the first
 // claim of a definition, and of its members, these are counted as well.
-func (c *compilation) fits(instance *discovery.Instance, d *Definition, s routeID, p *petition, g *grant) (denied *Rejection) {
+func (c *compilation) fits(instance *discovery.Instance, d *Definition, id routeID, p *petition, g *grant) (denied *Rejection) {
 	if instance.ByHand() {
-		if c.want(d, s, p, g); g.yields {
+		if c.want(d, id, p, g); g.yields {
 			return c.refuse(instance, p.leftOpen())
 		}
 		return nil
 	}
 	m, of := &c.meter, g.membership
 	var asked, needed amount
-	x := c.demands[s]
+	x := c.demands[id]
 	if !x.granted() {
-		needed = s.amount(len(d.Conditions))
+		needed = id.amount(len(d.Conditions))
 	}
 	if x == nil {
-		asked = s.amount(len(d.Conditions))
+		asked = id.amount(len(d.Conditions))
 	}
 	first := bytesOfMember(&of.target, c.targets)
 	asked[memory] += unless(g.asked, d.bytes()) + unless(of.asked, first)
@@ -76,12 +76,12 @@ func (c *compilation) fits(instance *discovery.Instance, d *Definition, s routeI
 	}
 	over, ok := m.charge(asked, needed, false)
 	if !ok && over.of == ofService {
-		return m.refuse(c, instance, d.Name, s.host, over)
+		return m.refuse(c, instance, d.Name, id.host, over)
 	}
 	if !of.asked {
 		c.targets = append(c.targets, of.target)
 	}
-	c.want(d, s, p, g)
+	c.want(d, id, p, g)
 	switch {
 	case g.yields:
 		return c.refuse(instance, p.leftOpen())
@@ -89,26 +89,26 @@ func (c *compilation) fits(instance *discovery.Instance, d *Definition, s routeI
 		g.bytes += unless(g.granted, d.bytes())
 		return nil
 	}
-	return m.refuse(c, instance, d.Name, s.host, over)
+	return m.refuse(c, instance, d.Name, id.host, over)
 }
 
 // want records that a petition asks for a route, within the quotas of the service.
-func (c *compilation) want(d *Definition, s routeID, p *petition, g *grant) {
-	x := c.demands[s]
+func (c *compilation) want(d *Definition, id routeID, p *petition, g *grant) {
+	x := c.demands[id]
 	if x == nil {
 		x = &demand{conditions: d.Conditions}
-		c.demands[s] = x
-		c.order = append(c.order, s)
+		c.demands[id] = x
+		c.order = append(c.order, id)
 	}
 	x.wanted = append(x.wanted, ask{p, d, g.membership, g})
 	g.asked, g.membership.asked = true, true
 }
 
 // amount is what a claim needs for itself.
-func (s *routeID) amount(n int) amount {
+func (id *routeID) amount(n int) amount {
 	a := amount{claims: 1, conditions: n, memory: claimBytes}
-	if isSpelled(s.path) {
-		a[memory] += spelledBytes + len(s.path)
+	if isSpelled(id.path) {
+		a[memory] += spelledBytes + len(id.path)
 	}
 	return a
 }
@@ -164,8 +164,8 @@ func (c *compilation) countPools(asked map[poolKey]bool) (bytes int) {
 		}
 		return need, key
 	}
-	for _, s := range c.order {
-		d := c.demands[s]
+	for _, id := range c.order {
+		d := c.demands[id]
 		if d == nil || d.byHand() {
 			continue
 		}
@@ -180,17 +180,17 @@ func (c *compilation) countPools(asked map[poolKey]bool) (bytes int) {
 		}
 		if d.granted() {
 			newest, _ := newestOf(d.asks)
-			denied := c.meter.refuse(c, newest, s.name, s.host, over)
+			denied := c.meter.refuse(c, newest, id.name, id.host, over)
 			for _, a := range d.asks {
 				if a.definition.guards() {
 					a.petition.lack(a.definition, denied)
 				}
 			}
-			c.withdraw(s, func(*ask) bool { return true })
+			c.withdraw(id, func(*ask) bool { return true })
 		}
 		if over.of == ofService {
-			c.meter.usage.asked.add(s.amount(len(d.conditions)), -1)
-			delete(c.demands, s)
+			c.meter.usage.asked.add(id.amount(len(d.conditions)), -1)
+			delete(c.demands, id)
 		}
 	}
 	return bytes
@@ -198,8 +198,8 @@ func (c *compilation) countPools(asked map[poolKey]bool) (bytes int) {
 
 // withdraw takes some petitions from a route, and counts out what was counted for them but for
 // their instances, which are kept.
-func (c *compilation) withdraw(s routeID, from func(*ask) bool) {
-	d := c.demands[s]
+func (c *compilation) withdraw(id routeID, from func(*ask) bool) {
+	d := c.demands[id]
 	if !d.granted() {
 		return
 	}
@@ -214,7 +214,7 @@ func (c *compilation) withdraw(s routeID, from func(*ask) bool) {
 		return true
 	})
 	if !d.granted() && !byHand {
-		c.meter.usage.got.add(s.amount(len(d.conditions)), -1)
+		c.meter.usage.got.add(id.amount(len(d.conditions)), -1)
 	}
 }
 

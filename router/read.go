@@ -36,25 +36,28 @@ type parsed struct {
 func (c *compilation) readAll(source *discovery.Service) {
 	instances := slices.Clone(source.Instances)
 	slices.SortStableFunc(instances, func(a, b *discovery.Instance) int { return cmp.Compare(a.Created, b.Created) })
-	known, seed, read := make(map[uint64][]*parsed), maphash.MakeSeed(), 0
+	known, seed := make(map[uint64][]*parsed), maphash.MakeSeed() // by the hash of the tags
+	counted := 0                                                  // tags of different lists
 	for _, instance := range instances {
 		hash, of := hashTags(seed, instance.Tags), c.defaultHost.of(instance)
 		at := slices.IndexFunc(known[hash], func(p *parsed) bool { return p.fallback == of && slices.Equal(p.tags, instance.Tags) })
-		if at < 0 {
-			if n := c.grammar.count(instance.Tags); read > 0 && read+n > maxServiceTags {
-				c.refuse(instance, Rejection{Instance: true, Why: fmt.Sprintf("the instances of the service carry more than %d different tags of %s", maxServiceTags, c.grammar.prefix),
-					Instead: "the same tags on all instances"})
-				continue
-			} else {
-				read += n
-			}
-			p := &parsed{tags: instance.Tags, fallback: of}
-			p.definitions, p.problems = c.grammar.parse(instance.Tags, of)
-			c.lookUpPolicies(p)
-			p.count()
-			at, known[hash] = len(known[hash]), append(known[hash], p)
+		if at >= 0 {
+			c.read(instance, known[hash][at])
+			continue
 		}
-		c.read(instance, known[hash][at])
+		n := c.grammar.count(instance.Tags)
+		if counted > 0 && counted+n > maxServiceTags {
+			c.refuse(instance, Rejection{Instance: true, Why: fmt.Sprintf("the instances of the service carry more than %d different tags of %s", maxServiceTags, c.grammar.prefix),
+				Instead: "the same tags on all instances"})
+			continue
+		}
+		counted += n
+		p := &parsed{tags: instance.Tags, fallback: of}
+		p.definitions, p.problems = c.grammar.parse(instance.Tags, of)
+		c.lookUpPolicies(p)
+		p.count()
+		known[hash] = append(known[hash], p)
+		c.read(instance, p)
 	}
 }
 
@@ -75,43 +78,44 @@ func hashTags(seed maphash.Seed, tags []string) uint64 {
 	return h.Sum64()
 }
 
-// read applies the definitions of an instance.
+// read applies the definitions of an instance: as part of the petition that others with
+// the same tags have made, or with a new one.
 func (c *compilation) read(instance *discovery.Instance, p *parsed) {
-	for _, p := range p.problems {
-		c.refuse(instance, Rejection{Route: p.Route, Instance: p.Whole, Hosts: p.Hosts, Tag: p.Tag, Why: p.Why, Instead: p.Instead, DefaultHost: p.DefaultHost})
+	for _, problem := range p.problems {
+		c.refuse(instance, Rejection{Route: problem.Route, Instance: problem.Whole, Hosts: problem.Hosts, Tag: problem.Tag, Why: problem.Why, Instead: problem.Instead, DefaultHost: problem.DefaultHost})
 	}
 	if len(p.definitions) == 0 {
 		return
 	}
 	at := c.reach(instance, p.definitions)
-	if p = c.reached(instance, p, &at); len(p.definitions) == 0 {
+	p = c.reached(instance, p, &at)
+	if len(p.definitions) == 0 {
 		return
 	}
 	who := petitioner{instance.Job, instance.ByHand()}
-	asked := p.petitions[who]
-	first := asked == nil
 	c.instances++
 	c.targets = c.targets[:0]
-	if !first {
-		c.joinRefused(instance, asked)
-	} else {
-		if most := maxAskedClaims * c.options.Quotas.Claims.Service; !who.byHand && c.asked > 0 && c.asked+p.claims > most {
-			c.refuse(instance, Rejection{Instance: true, Why: fmt.Sprintf("the instances of the service claim more than %d times a host and path, each list of different tags counted", most),
-				Instead: "the same tags on all instances; the operator can raise --max-claims-service"})
-			return
-		}
-		c.asked += p.claims
-		if p.petitions == nil {
-			p.petitions = make(map[petitioner]*petition)
-		}
-		asked = c.petition(p)
-		p.petitions[who] = asked
-		for i := range p.definitions {
-			asked.grants[i].membership.target = c.target(instance, at, &p.definitions[i], p.definitions)
-		}
-		c.askAll(instance, p, asked)
+	if known := p.petitions[who]; known != nil {
+		c.joinRefused(instance, known)
+		c.join(instance, at, p.definitions, known, false)
+		return
 	}
-	c.join(instance, at, p.definitions, asked, first)
+	if most := maxAskedClaims * c.options.Quotas.Claims.Service; !who.byHand && c.claimed > 0 && c.claimed+p.claims > most {
+		c.refuse(instance, Rejection{Instance: true, Why: fmt.Sprintf("the instances of the service claim more than %d times a host and path, each list of different tags counted", most),
+			Instead: "the same tags on all instances; the operator can raise --max-claims-service"})
+		return
+	}
+	c.claimed += p.claims
+	made := c.petition(p)
+	if p.petitions == nil {
+		p.petitions = make(map[petitioner]*petition)
+	}
+	p.petitions[who] = made
+	for i := range p.definitions {
+		made.grants[i].membership.target = c.target(instance, at, &p.definitions[i], p.definitions)
+	}
+	c.askAll(instance, p, made)
+	c.join(instance, at, p.definitions, made, true)
 }
 
 // askAll asks for the definitions of a petition, first for those with a guard: where a quota, or

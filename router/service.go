@@ -64,12 +64,12 @@ type compilation struct {
 	endpoints []*upstream.Endpoint
 	targets   []upstream.Target // of the instance that is read
 	meter     meter
-	asked     int // claims, of all lists of different tags
+	claimed   int // the claims of all petitions
 	// instances and memberships are how many there are so far.
 	instances, memberships int
 	stats                  map[string]*Stats // by route name
 	commons                map[likeness]*Common
-	anew                   map[*Common]*Common // of lingering routes, see guardAnew
+	guardedAnew            map[*Common]*Common // see guardAnew
 	pools                  map[poolKey]*upstream.Pool
 	// unlingered counts routes that do not linger because of a quota.
 	unlingered uint64
@@ -81,7 +81,7 @@ type compilation struct {
 func (b *Builder) compile(u *update, key discovery.Key, last map[routeID]*Route, source *discovery.Service) *service {
 	c := &compilation{
 		Builder: b, key: key, demands: make(map[routeID]*demand), refusals: make(map[string]*Rejection),
-		stats: make(map[string]*Stats), commons: make(map[likeness]*Common), pools: make(map[poolKey]*upstream.Pool), anew: make(map[*Common]*Common),
+		stats: make(map[string]*Stats), commons: make(map[likeness]*Common), pools: make(map[poolKey]*upstream.Pool), guardedAnew: make(map[*Common]*Common),
 	}
 	c.meter = meter{quotas: &b.options.Quotas, allowed: b.allowed(key), refused: make(map[excess]*Rejection)}
 	next := &service{source: source}
@@ -102,15 +102,15 @@ func (b *Builder) compile(u *update, key discovery.Key, last map[routeID]*Route,
 		c.stats[r.Name] = r.Stats
 	}
 	passed := c.renamed(last)
-	for _, routeID := range c.order {
-		d, before := c.demands[routeID], last[routeID]
+	for _, id := range c.order {
+		d, before := c.demands[id], last[id]
 		if !d.granted() {
 			continue // refused
 		}
 		if before == nil {
-			before = passed[place{routeID.host, routeID.claim}]
+			before = passed[place{id.host, id.claim}]
 		}
-		next.routes = append(next.routes, c.route(routeID, d, before))
+		next.routes = append(next.routes, c.route(id, d, before))
 	}
 	next.routes = append(next.routes, c.lingering(u, source, last, passed)...)
 	if r := notKept(source); r != nil {
@@ -139,21 +139,23 @@ func (c *compilation) lingering(u *update, source *discovery.Service, last map[r
 		}
 	}
 	var left []*Route
-	for routeID, r := range last {
-		if c.demands[routeID] == nil && passed[place{routeID.host, routeID.claim}] != r {
-			if r = c.linger(u.now, r, present); r != nil && u.anew {
-				r = c.guardAnew(r)
-			}
-			if r != nil {
-				left = append(left, r)
-			}
+	for id, r := range last {
+		if c.demands[id] != nil || passed[place{id.host, id.claim}] == r {
+			continue
+		}
+		r = c.linger(u.now, r, present)
+		if r != nil && u.anew {
+			r = c.guardAnew(r)
+		}
+		if r != nil {
+			left = append(left, r)
 		}
 	}
 	return c.bounded(left)
 }
 
-// reserved says why a path may not be claimed, nil when it may.
-func (c *compilation) reserved(path string, instance *discovery.Instance) *flaw {
+// reservedPath says why a path may not be claimed, nil when it may.
+func (c *compilation) reservedPath(path string, instance *discovery.Instance) *flaw {
 	for _, r := range c.options.Reserved {
 		if takesPath(r, false, []byte(path)) && !instance.ByHand() {
 			return &flaw{fmt.Sprintf("path %s is the operator's", printable(path)), "another path; the operator can claim it in the file of --services"}
@@ -194,12 +196,12 @@ func (c *compilation) mayTell() bool {
 }
 
 // route makes the route of an ID, keeping the state of its last version.
-func (c *compilation) route(s routeID, d *demand, last *Route) *Route {
+func (c *compilation) route(id routeID, d *demand, last *Route) *Route {
 	age := d.age()
 	_, newest := newestOf(d.asks)
 	r := &Route{
-		Common: c.common(s, d), Host: s.host, Path: s.path, Exact: s.exact, DefaultHost: newest.DefaultHost, CreateIndex: age, present: age,
-		guarded: c.owners != nil && strings.HasPrefix(s.host, "*"),
+		Common: c.common(id, d), Host: id.host, Path: id.path, Exact: id.exact, DefaultHost: newest.DefaultHost, CreateIndex: age, present: age,
+		guarded: c.owners != nil && strings.HasPrefix(id.host, "*"),
 	}
 	if last != nil {
 		r.CreateIndex = min(r.CreateIndex, last.CreateIndex)
@@ -218,19 +220,19 @@ type likeness struct {
 }
 
 // common returns what the route has in common with others.
-func (c *compilation) common(s routeID, d *demand) *Common {
+func (c *compilation) common(id routeID, d *demand) *Common {
 	newest, of := newestOf(d.asks)
-	key := likeness{s.name, s.conditions, s.priority, newest.Job, of.Options}
+	key := likeness{id.name, id.conditions, id.priority, newest.Job, of.Options}
 	if known := c.commons[key]; known != nil {
 		return known
 	}
-	if c.stats[s.name] == nil {
-		c.stats[s.name] = c.newStats()
+	if c.stats[id.name] == nil {
+		c.stats[id.name] = c.newStats()
 	}
 	common := &Common{
-		Namespace: c.key.Namespace, Service: c.key.Name, Job: newest.Job, Name: s.name,
-		Conditions: d.conditions, Priority: s.priority, Options: of.Options, Stats: c.stats[s.name],
-		conditions: s.conditions, once: of.once, bytes: definitionBytes + 2*len(s.conditions) + of.Options.OfRoute.Size(),
+		Namespace: c.key.Namespace, Service: c.key.Name, Job: newest.Job, Name: id.name,
+		Conditions: d.conditions, Priority: id.priority, Options: of.Options, Stats: c.stats[id.name],
+		conditions: id.conditions, once: of.once, bytes: definitionBytes + 2*len(id.conditions) + of.Options.OfRoute.Size(),
 	}
 	common.setPolicies(of.layers)
 	c.commons[key] = common

@@ -122,11 +122,8 @@ func (g *Grammar) readRoutes(tags []string) (routes map[string]*reading, problem
 			break
 		}
 		if ours > maxTags && tooMany == nil {
-			tooMany = &Problem{
-				Whole: true, Tag: printable(tag),
-				Why:     fmt.Sprintf("the instance has more than %d tags of %s", maxTags, g.prefix),
-				Instead: "use fewer routes, or lists such as host=a.example.org,b.example.org",
-			}
+			tooMany = wholeProblem(tag, fmt.Sprintf("the instance has more than %d tags of %s", maxTags, g.prefix),
+				"use fewer routes, or lists such as host=a.example.org,b.example.org")
 		}
 		if rest == "" {
 			problems = append(problems, Problem{
@@ -139,11 +136,7 @@ func (g *Grammar) readRoutes(tags []string) (routes map[string]*reading, problem
 		r := routes[name]
 		if r == nil {
 			if len(routes) >= maxRoutes && tooMany == nil {
-				tooMany = &Problem{
-					Whole: true, Tag: printable(tag),
-					Why:     fmt.Sprintf("the instance has more than %d routes", maxRoutes),
-					Instead: "join routes with lists, or split the service",
-				}
+				tooMany = wholeProblem(tag, fmt.Sprintf("the instance has more than %d routes", maxRoutes), "join routes with lists, or split the service")
 			}
 			r = &reading{draft: draft{Definition: newDefinition(name), redirectStatus: 308}, seen: make(map[string]bool), first: tag}
 			routes[name] = r
@@ -155,20 +148,26 @@ func (g *Grammar) readRoutes(tags []string) (routes map[string]*reading, problem
 		} else {
 			g.noteGuard(r, word, value, g.readClaim(r, tag, word, value, valued))
 		}
-		if f != nil {
-			f = f.orUnknownVariable(tag)
-			if name == "" && word == enableKey {
-				// It may have been meant to switch the instance off.
-				unclear = &Problem{Whole: true, Tag: printable(tag), Why: f.why, Instead: f.instead}
-				continue
-			}
-			r.problems = append(r.problems, Problem{Route: printable(name), Tag: printable(tag), Why: f.why, Instead: f.instead})
+		if f == nil {
+			continue
 		}
+		f = f.orUnknownVariable(tag)
+		if name == "" && word == enableKey {
+			// It may have been meant to switch the instance off.
+			unclear = wholeProblem(tag, f.why, f.instead)
+			continue
+		}
+		r.problems = append(r.problems, Problem{Route: printable(name), Tag: printable(tag), Why: f.why, Instead: f.instead})
 	}
 	if unclear == nil && switchedOff(routes) {
 		return routes, problems, nil // however many tags it has
 	}
 	return routes, problems, cmp.Or(unclear, tooMany)
+}
+
+// wholeProblem refuses all tags of an instance because of one.
+func wholeProblem(tag, why, instead string) *Problem {
+	return &Problem{Whole: true, Tag: printable(tag), Why: why, Instead: instead}
 }
 
 // read reads one tag into r.

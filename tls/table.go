@@ -68,7 +68,7 @@ func NewTable(all []*Certificate, fallback *Certificate) *Table {
 	now := time.Now()
 	for _, c := range all {
 		for _, name := range c.Names {
-			if old := t.byName[name]; old == nil || c.before(old, now) {
+			if old := t.byName[name]; old == nil || c.precedes(old, now) {
 				t.byName[name] = c
 			}
 		}
@@ -102,7 +102,8 @@ func (c *Certificate) rank(now time.Time) int {
 	return 3
 }
 
-func (c *Certificate) before(other *Certificate, now time.Time) bool {
+// precedes reports whether c answers a name that other covers as well.
+func (c *Certificate) precedes(other *Certificate, now time.Time) bool {
 	if mine, others := c.rank(now), other.rank(now); mine != others {
 		return mine < others
 	}

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"math"
 	"slices"
 	"sort"
 	"sync"
@@ -41,9 +42,10 @@ type waiter struct {
 type wish struct {
 	room   *Room
 	member *Member
-	// The waiters up to this ticket were checked and cannot use the member: that
-	// changes only with the pool, or when other instances come or go.
-	passed uint64
+	// ruledOut is a ticket: the member takes no waiter up to it, so a free place is not
+	// offered to them again. This stays true until the room has another pool, or other
+	// instances come or go; Room.want then makes a new wish, which rules nobody out.
+	ruledOut uint64
 }
 
 // wishes are the wishes for one endpoint.
@@ -62,12 +64,12 @@ func (l *line) offer(e *Endpoint) {
 // give is offer with l.mu held.
 func (l *line) give(e *Endpoint) {
 	for {
-		room, w, m := e.wishes.first(0)
+		wish, w := e.wishes.first(0)
 		if w == nil {
 			return
 		}
-		if m.begin() { // otherwise a request that came before any waited took it
-			room.hand(w, m)
+		if wish.member.begin() { // otherwise a request that came before any waited took it
+			wish.room.hand(w, wish.member)
 		}
 	}
 }
@@ -81,34 +83,44 @@ func (l *line) place(p *Pool, now time.Time, q *WaitingRequest, ticket uint64) *
 		if m == nil {
 			return nil
 		}
-		room, w, same := m.Endpoint.wishes.first(1)
+		wish, w := m.Endpoint.wishes.first(1) // not counting the place just taken
 		if w == nil || w.ticket >= ticket {
 			return m
 		}
-		room.hand(w, same)
+		wish.room.hand(w, wish.member)
 	}
 }
 
-// first returns the earliest waiter that can use e now, nil when there is none.
-// Uncounted requests on e are not counted.
-func (s *wishes) first(uncounted int) (room *Room, first *waiter, m *Member) {
+// first returns the earliest waiter that can use the endpoint now, and the wish that it
+// is for; nil when there is none. Uncounted requests on the endpoint are not counted.
+func (s *wishes) first(uncounted int) (first *wish, w *waiter) {
+	latest := uint64(math.MaxUint64)
 	for i := range s.all {
 		wish := &s.all[i]
 		if !wish.member.free(uncounted) {
 			continue
 		}
-		for _, w := range wish.room.after(wish.passed) {
-			if first != nil && first.ticket < w.ticket {
-				break
-			}
-			if wish.room.pool.Load().admits(wish.member, &w.WaitingRequest) {
-				room, first, m = wish.room, w, wish.member
-				break
-			}
-			wish.passed = w.ticket
+		if earlier := wish.first(latest); earlier != nil {
+			first, w, latest = wish, earlier, earlier.ticket
 		}
 	}
-	return room, first, m
+	return first, w
+}
+
+// first returns the earliest waiter of the room that the member takes, nil when there
+// is none up to the latest ticket.
+func (w *wish) first(latest uint64) *waiter {
+	pool := w.room.pool.Load()
+	for _, next := range w.room.after(w.ruledOut) {
+		switch {
+		case next.ticket > latest:
+			return nil
+		case pool.admits(w.member, &next.WaitingRequest):
+			return next
+		}
+		w.ruledOut = next.ticket
+	}
+	return nil
 }
 
 // changed hands out places after e has changed its state. When a canary replaces stable
@@ -120,10 +132,10 @@ func (l *line) changed(e *Endpoint) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.give(e)
-	for _, w := range slices.Clone(e.wishes.all) {
-		if p := w.room.pool.Load(); p.drawn {
-			w.room.wish(p)
-			w.room.serve(p)
+	for _, wish := range slices.Clone(e.wishes.all) { // want changes the list
+		if p := wish.room.pool.Load(); p.drawn {
+			wish.room.want(p)
+			wish.room.serve(p)
 		}
 	}
 }
@@ -158,17 +170,18 @@ func (r *Room) after(ticket uint64) []*waiter {
 	return r.waiters[sort.Search(len(r.waiters), func(i int) bool { return r.waiters[i].ticket > ticket }):]
 }
 
-// wish makes the members of p wanted by the room, and those of its last pool no longer;
+// want makes the members of p wanted by the room, and those of its last pool no longer;
 // with nil, none are wanted. line.mu is held.
-func (r *Room) wish(p *Pool) {
-	if r.wished != nil {
-		for _, m := range r.wished.members {
+func (r *Room) want(p *Pool) {
+	if r.wanted != nil {
+		for _, m := range r.wanted.members {
 			s := &m.Endpoint.wishes
 			s.all = slices.DeleteFunc(s.all, func(w wish) bool { return w.room == r })
 			s.wanted.Store(len(s.all) > 0)
 		}
 	}
-	if r.wished = p; p == nil {
+	r.wanted = p
+	if p == nil {
 		return
 	}
 	for _, m := range p.members {

@@ -20,7 +20,7 @@ type Room struct {
 
 	// Guarded by the registry's line.mu:
 	waiters []*waiter // first in, first out
-	wished  *Pool     // the pool whose members are wanted
+	wanted  *Pool     // the pool whose members are wanted
 	inside  int32     // requests within Wait; while there are any, the members are wanted
 	ended   bool      // its route is gone
 }
@@ -106,7 +106,7 @@ func (r *Room) enter(d time.Duration, q WaitingRequest) (*waiter, *Member, error
 	defer l.mu.Unlock()
 	p := r.pool.Load()
 	if r.inside++; r.inside == 1 && d > 0 {
-		r.wish(p)
+		r.want(p)
 	}
 	if p != nil {
 		if m := l.place(p, time.Now(), &q, math.MaxUint64); m != nil {
@@ -139,7 +139,7 @@ func (r *Room) enter(d time.Duration, q WaitingRequest) (*waiter, *Member, error
 // exit undoes enter. line.mu is held.
 func (r *Room) exit() {
 	if r.inside--; r.inside == 0 {
-		r.wish(nil)
+		r.want(nil)
 	}
 }
 
@@ -196,7 +196,7 @@ func (r *Room) publish(p *Pool) bool {
 	if r.inside == 0 {
 		return false
 	}
-	r.wish(p)
+	r.want(p)
 	r.serve(p)
 	return true
 }

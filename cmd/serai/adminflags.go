@@ -22,7 +22,7 @@ type adminFlags struct {
 	Memory       int64 `name:"admin-memory" default:"33554432" help:"Bytes of memory for responses of the admin listener that are not sent yet; at most a sixteenth of the memory. Beyond, a response that its client has not read from for a second is cut off, and new ones wait up to five seconds; then 503." group:"Limits"`
 }
 
-// validate reports all that is wrong with the flags.
+// validateAdmin reports all that is wrong with the flags.
 func (c *serveCommand) validateAdmin() error {
 	f := &c.AdminFlags
 	var errs []error

@@ -115,7 +115,7 @@ func (c *conn) serve() (parked bool) {
 	return false
 }
 
-// serveWire takes requests for as long as they consist of a head only.
+// serveWire has Handle answer requests within one wait, for as long as each comes whole.
 func (c *conn) serveWire() error {
 	if c.quiet {
 		if err := c.wire.Await(); err != nil {

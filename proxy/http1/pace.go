@@ -70,12 +70,13 @@ func (b *requestBody) readLate() (n int, err error) {
 			left = lookAgain
 		}
 		w.ReadWithin(now, min(o.BodyIdle-now.Sub(began), left))
-		n = len(w.Buffered())
+		before := len(w.Buffered())
 		err = w.Fill()
-		n = len(w.Buffered()) - n
-		err = b.endWait(now, n, err)
-		if n = len(w.Buffered()) - had; !errors.Is(err, os.ErrDeadlineExceeded) || b.interrupted.Load() || w.Interrupted() || time.Since(began) >= o.BodyIdle {
-			return n, err
+		came := len(w.Buffered()) - before
+		err = b.endWait(now, came, err)
+		timedOut := errors.Is(err, os.ErrDeadlineExceeded) && !b.interrupted.Load() && !w.Interrupted()
+		if !timedOut || time.Since(began) >= o.BodyIdle {
+			return len(w.Buffered()) - had, err
 		}
 	}
 }

@@ -27,7 +27,7 @@ type bodyState struct {
 	again   int  // bytes that are read again: the client has their window back
 	passed  bool // bytes that were read are not here any more
 
-	first    int64 // the window at the start of the stream
+	initial  int64 // the window that it began with, or that all streams have got since
 	inWindow int64 // bytes that the client may still send
 	consumed int64 // bytes that were read but not given back to the window
 	declared int64 // Content-Length, -1 for none
@@ -110,13 +110,13 @@ func (s *stream) firstMessage(b []byte) int64 {
 }
 
 // mostGathered is the size up to which a body or message is waited for completely.
-func (s *stream) mostGathered() int64 { return min(s.first, int64(s.engine.options.StreamWindow)) }
+func (s *stream) mostGathered() int64 { return min(s.initial, int64(s.engine.options.StreamWindow)) }
 
 // addChunk adds a buffer. A body that is waited for completely gets one buffer for all
 // of it.
 func (s *stream) addChunk() bool {
 	whole := max(s.declared, s.message)
-	small := s.first <= socket.SmallBuffer // two small buffers are enough for all
+	small := s.initial <= socket.SmallBuffer // two small buffers are enough for all
 	if small || len(s.chunks) == 0 && (whole < 0 || whole <= socket.SmallBuffer || whole > socket.LargeBuffer) {
 		s.chunks = append(s.chunks, chunk{b: socket.GetSmall()})
 		return true
@@ -176,7 +176,7 @@ func (s *stream) endRead() (told bool) {
 	c := s.conn
 	had := len(c.out)
 	c.giveBack(int64(n))
-	if s.consumed += int64(n); !s.remoteEnd && !s.gone && s.consumed >= s.first/2 {
+	if s.consumed += int64(n); !s.remoteEnd && !s.gone && s.consumed >= s.initial/2 {
 		s.reopen()
 	}
 	return len(c.out) > had

@@ -28,7 +28,7 @@ type conn struct {
 	recent   *stream   // the one of streams that was last looked for; may be nil
 	idle     int       // number of goroutines that wait for jobs
 	tasks    int       // number of goroutines of this connection
-	ended    sync.Cond // tasks has become 0
+	noTasks  sync.Cond // tasks has become 0
 	active   time.Time // when the last stream ended, or the connection began
 	state    state
 	toldLast bool      // GOAWAY has named it
@@ -61,7 +61,7 @@ const connCost = socket.SmallBuffer + 2*http2.TableSize
 
 func newConn(e *Engine, f *front.Conn) *conn {
 	c := &conn{engine: e, front: f, wire: &f.Socket, jobs: make(chan *stream), streams: make(map[uint32]*stream)}
-	c.ended.L = &c.mu
+	c.noTasks.L = &c.mu
 	c.room.L = &c.mu
 	c.active = time.Now()
 	c.heard = c.active
@@ -218,7 +218,7 @@ func (c *conn) finish() {
 	c.state = max(c.state, ending)
 	close(c.jobs)
 	for c.tasks > 0 {
-		c.ended.Wait()
+		c.noTasks.Wait()
 	}
 	for len(c.out) > 0 && !c.broken {
 		c.writeOut()

@@ -20,7 +20,7 @@ func TestWindowWithoutMemory(t *testing.T) {
 	c := &conn{engine: &Engine{options: Options{ConnWindow: window}}, front: f}
 	c.inWindow, c.lastID = window, 1
 	s := newStream(c.engine)
-	s.conn, s.id, s.declared, s.first, s.inWindow = c, 1, -1, http2.InitialWindow, http2.InitialWindow
+	s.conn, s.id, s.declared, s.initial, s.inWindow = c, 1, -1, http2.InitialWindow, http2.InitialWindow
 	c.streams = map[uint32]*stream{1: s}
 	for _, n := range []int{socket.SmallBuffer - 100, 1000} {
 		frame := http2.Frame{Header: http2.Header{Type: http2.Data, Stream: 1, Length: n}, Content: n}

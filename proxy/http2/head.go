@@ -37,8 +37,8 @@ func (c *conn) beginBlock(f *http2.Frame) error {
 	return nil
 }
 
-// beginAgain handles the header of HEADERS of a stream that was opened before: its trailers, or fields that nobody
-// reads because serai has ended the stream.
+// beginAgain handles the header of HEADERS of a stream that was opened before: its
+// trailers, or fields that nobody reads because serai has ended the stream.
 func (c *conn) beginAgain(id uint32) error {
 	c.mu.Lock()
 	s := c.stream(id)
@@ -180,7 +180,7 @@ func (c *conn) open(s *stream, id uint32) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.window = c.peerWindow
-	s.first, s.inWindow = c.first.size, c.first.size
+	s.initial, s.inWindow = c.initial.size, c.initial.size
 	s.prioritize()
 	c.streams[id], c.recent = s, s
 	if !c.ends {

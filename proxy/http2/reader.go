@@ -27,12 +27,12 @@ type reader struct {
 	opening    *stream         // the stream whose head is coming; nil for trailers or an ignored head
 	trailers   *http2.Section  // the last trailers, nil until there are any
 
-	into     *stream     // the stream whose DATA is coming; nil if it is ignored
-	credit   int64       // bytes to be given back to the connection's window; guarded by conn.mu, as the next field
-	inWindow int64       // bytes that the client may still send
-	first    firstWindow // window of new streams
-	ignored  *ignored    // nil until there are any streams to be ignored
-	crossing int         // resets of answered streams that may still come: see resetAnswered; guarded by conn.mu
+	into     *stream       // the stream whose DATA is coming; nil if it is ignored
+	credit   int64         // bytes to be given back to the connection's window; guarded by conn.mu, as the next field
+	inWindow int64         // bytes that the client may still send
+	initial  initialWindow // window of new streams
+	ignored  *ignored      // nil until there are any streams to be ignored
+	crossing int           // resets of answered streams that may still come: see resetAnswered; guarded by conn.mu
 
 	// discarding has the answered streams whose body the client still sends, and how
 	// many bytes may still come; guarded by conn.mu.
@@ -111,7 +111,7 @@ func (c *conn) greet() {
 	c.beginWindow()
 	c.out = http2.AppendSettings(c.out,
 		http2.Setting{ID: http2.MaxConcurrentStreams, Value: uint32(o.MaxStreams)},
-		http2.Setting{ID: http2.InitialWindowSize, Value: uint32(c.first.announced)},
+		http2.Setting{ID: http2.InitialWindowSize, Value: uint32(c.initial.announced)},
 		http2.Setting{ID: http2.MaxHeaderListSize, Value: uint32(o.Limits.Head)},
 		http2.Setting{ID: http2.EnableConnect, Value: 1},
 		http2.Setting{ID: http2.NoRFC7540Priorities, Value: 1})

@@ -51,6 +51,6 @@ func (c *conn) endTask() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.tasks--; c.tasks == 0 {
-		c.ended.Broadcast()
+		c.noTasks.Broadcast()
 	}
 }

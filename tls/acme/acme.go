@@ -199,7 +199,7 @@ type Issuer struct {
 	validations validations
 
 	mu       sync.Mutex
-	renewals map[string]time.Time // by host, suggested by the CA
+	renewals map[string]time.Time // by host, when the leader renews; empty elsewhere
 	unstored map[string]*Failure  // by host, failures that could not be stored
 	orders   map[string]uint64    // by result
 }

@@ -16,16 +16,16 @@ type leader struct {
 	turns  turns
 	room   room
 
-	mu       sync.Mutex
-	busy     map[string]*task       // orders in progress, by host
-	asked    map[string]request     // requested renewals, by host
-	answered map[string]uint64      // versions of answered requests, by path
-	obtained map[string]time.Time   // when hosts got their certificates
-	advice   map[string]*suggestion // of the CA, by host
-	paused   map[string]time.Time   // until when the CA accepts no order of a namespace
-	ca       busyCA
-	peers    peers
-	running  sync.WaitGroup
+	mu          sync.Mutex
+	busy        map[string]*task       // orders in progress, by host
+	asked       map[string]request     // requested renewals, by host
+	answered    map[string]uint64      // versions of answered requests, by path
+	obtained    map[string]time.Time   // when hosts got their certificates
+	suggestions map[string]*suggestion // of the CA, by host
+	paused      map[string]time.Time   // until when the CA accepts no order of a namespace
+	ca          busyCA
+	peers       peers
+	running     sync.WaitGroup
 }
 
 // lead orders what is missing or due, until ctx ends.
@@ -33,7 +33,7 @@ func (i *Issuer) lead(ctx context.Context) {
 	l := &leader{
 		Issuer: i, budget: newBudget(i.options.Limits), room: newRoom(i.options.Workers), turns: turns{of: make(map[string]uint64)},
 		busy: make(map[string]*task), asked: make(map[string]request), answered: make(map[string]uint64), obtained: make(map[string]time.Time),
-		advice: make(map[string]*suggestion), paused: make(map[string]time.Time),
+		suggestions: make(map[string]*suggestion), paused: make(map[string]time.Time),
 	}
 	defer i.plan.Store(nil)
 	defer i.forget()
@@ -149,51 +149,43 @@ func (l *leader) begin(ctx context.Context, t *task) {
 // certOf returns the entry of a host's certificate from our CA, nil for none.
 func (i *Issuer) certOf(host string) *entry { return i.mirror.at(certPath(i.engine.ca, host)) }
 
-// due returns the order that a host needs next, and when it is due.
+// due returns the order that a host needs next, and when it is due: when its certificate
+// says so, but after a failure not before the next try, and not right after the last
+// certificate. What an operator requests waits for none of this.
 func (l *leader) due(h Host) *task {
 	l.mu.Lock()
 	_, asked := l.asked[h.Name]
-	obtained, advice := l.obtained[h.Name], l.advice[h.Name]
+	obtained := l.obtained[h.Name]
 	l.mu.Unlock()
+	e, failure := l.certOf(h.Name), l.failureOf(h.Name)
 	t := &task{Host: h, class: classFirst, reason: "the host has none", cost: l.engine.kinds}
 	rest := shortRest
-	switch e := l.certOf(h.Name); {
+	switch {
 	case e == nil:
 	case e.sealed:
 		// Other serai have the key, and this one would overwrite their certificate.
 		t.at, t.reason = time.Now().Add(time.Hour), "the one in the store is encrypted with another key"
 		return t
-	case e.cert != nil:
-		t.class, t.replaces = classRenewal, true
-		t.named = advice != nil && !advice.renew.IsZero() && advice.serial == e.cert.Leaf.SerialNumber.String()
-		if e.problem != "" {
-			t.reason = "the one in the store cannot be used"
-			break
-		}
-		t.at, t.reason = l.renewal(h.Name, e.cert)
-		rest = restAfter(e.cert, obtained)
 	case e.problem != "":
 		t.reason = "the one in the store cannot be used"
+	case e.cert != nil:
+		t.at, t.reason = l.renewal(h.Name, e.cert)
+		rest = restAfter(e.cert, obtained)
 	}
-	f := l.failureOf(h.Name)
-	if f != nil {
-		t.named = t.named && !f.unnamed()
+	if e != nil && e.cert != nil { // with a problem, the one from before is served
+		t.class, t.replaces = classRenewal, true
+		t.named = !l.suggested(h.Name, e.cert).IsZero() && !failure.unnamed()
 	}
 	if asked {
 		t.class, t.at, t.reason = classAsked, time.Time{}, "serai certs renew requested it"
 		return t
 	}
-	later := time.Time{}
-	if f != nil {
-		later = f.again(time.Now())
-	}
-	if later.After(t.at) {
-		t.class = classRetry
+	if retry := failure.again(time.Now()); retry.After(t.at) {
+		t.class, t.at = classRetry, retry
 	}
 	if !obtained.IsZero() {
-		later = latest(later, obtained.Add(rest))
+		t.at = latest(t.at, obtained.Add(rest))
 	}
-	t.at = latest(t.at, later)
 	return t
 }
 
@@ -232,16 +224,25 @@ func latest(times ...time.Time) (t time.Time) {
 // renewal returns when a certificate should be renewed: when the CA suggests, otherwise
 // when a third of its lifetime is left; and never with less than a twentieth.
 func (l *leader) renewal(host string, c *tls.Certificate) (time.Time, string) {
-	l.mu.Lock()
-	s := l.advice[host]
-	l.mu.Unlock()
-	if s == nil || s.serial != c.Leaf.SerialNumber.String() || s.renew.IsZero() {
+	at := l.suggested(host, c)
+	if at.IsZero() {
 		return usualRenewal(c), "less than a third of its life is left"
 	}
-	if last := c.Leaf.NotAfter.Add(-life(c) / 20); s.renew.After(last) {
+	if last := c.Leaf.NotAfter.Add(-life(c) / 20); at.After(last) {
 		return last, "it expires soon"
 	}
-	return s.renew, "the CA suggests it (RFC 9773)"
+	return at, "the CA suggests it (RFC 9773)"
+}
+
+// suggested returns when the CA suggests to renew a certificate; zero when it does not
+// say.
+func (l *leader) suggested(host string, c *tls.Certificate) time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s := l.suggestions[host]; s != nil && s.serial == c.Leaf.SerialNumber.String() {
+		return s.renew
+	}
+	return time.Time{}
 }
 
 func life(c *tls.Certificate) time.Duration { return c.Leaf.NotAfter.Sub(c.Leaf.NotBefore) }

@@ -55,11 +55,11 @@ const wrongClock = 15 * time.Minute
 // long ago it was.
 func (f *Failure) ahead(now time.Time) bool { return f.Last.Sub(now) > wrongClock }
 
-// again is when the order is tried again. After a failure that a clock ahead has written it is
-// at once, else a host would get no certificate until that time has come: the next failure has
-// another time.
+// again is when the order is tried again; zero, at once, without a failure. After a failure
+// that a clock ahead has written it is at once as well, else a host would get no certificate
+// until that time has come: the next failure has another time.
 func (f *Failure) again(now time.Time) time.Time {
-	if f.ahead(now) {
+	if f == nil || f.ahead(now) {
 		return time.Time{}
 	}
 	return f.Next

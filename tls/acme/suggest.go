@@ -33,7 +33,7 @@ func (l *leader) askCA(ctx context.Context) {
 				continue
 			}
 			l.mu.Lock()
-			s := l.advice[host]
+			s := l.suggestions[host]
 			l.mu.Unlock()
 			serial := e.cert.Leaf.SerialNumber.String()
 			if s != nil && s.serial == serial && time.Now().Before(s.again) {
@@ -44,7 +44,7 @@ func (l *leader) askCA(ctx context.Context) {
 			}
 			fresh := l.ask(ctx, s, e.cert)
 			l.mu.Lock()
-			l.advice[host] = fresh
+			l.suggestions[host] = fresh
 			l.mu.Unlock()
 			at, _ := l.renewal(host, e.cert)
 			l.noteRenewal(host, at)
@@ -82,7 +82,7 @@ func nextAsk(told *time.Time, now time.Time) time.Time {
 	return earliest(*told, now.Add(askAgainLatest))
 }
 
-// noteRenewal publishes when the CA suggests to renew, while this is the leader.
+// noteRenewal publishes when a certificate will be renewed, as the leader sees it.
 func (i *Issuer) noteRenewal(host string, at time.Time) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -16,7 +16,7 @@ type renewal struct {
 	until time.Time // when it is forgotten
 }
 
-// renewed returns the renewal of a session, and whether the caller must do it: one request
+// renewal returns the renewal of a session, and whether the caller must do it: one request
 // of a session does, the others wait. Later ones, which were sent with the old cookie, get
 // the same outcome: a refresh token that is used twice looks stolen (RFC 9700 section
 // 4.14.2). It returns nil where nothing can be remembered.
