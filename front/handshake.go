@@ -87,7 +87,7 @@ type handshakes struct {
 
 type handshake struct {
 	conn   *Conn
-	client netip.Prefix // the zero Prefix until a PROXY header has named it
+	client netip.Prefix // the zero Prefix where a PROXY header is to name it
 	began  time.Time
 }
 

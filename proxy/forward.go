@@ -114,9 +114,9 @@ func (p *Proxy) answerFailure(x *Exchange, f *failure) {
 // exchange is over, whether it succeeded or not.
 func (p *Proxy) attempt(x *Exchange, m *upstream.Member) *failure {
 	a := &x.answer
+	a.Connected, a.FirstByte = 0, 0 // also where nothing is sent
 	request := x.upstreamRequest(p, m)
 	if x.unsendable != "" {
-		a.Connected, a.FirstByte = 0, 0
 		f := ReasonBadRewrite.failure(x.unsendable)
 		f.final = true
 		return f

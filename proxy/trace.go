@@ -159,7 +159,7 @@ func (t *Tracing) begin(x *Exchange, valid bool) {
 		r := x.emptyTrace()
 		r.Sampled = true
 		*(*SpanID)(r.ID[:8]) = newSpanID()
-		binary.NativeEndian.PutUint64(r.ID[8:], x.random)
+		binary.BigEndian.PutUint64(r.ID[8:], x.random) // as samplers by ID read it
 		x.trace = r
 	}
 }

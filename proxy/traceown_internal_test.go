@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"encoding/binary"
 	"testing"
 
 	"serai/upstream"
@@ -34,6 +35,9 @@ func TestOwnTraceParent(t *testing.T) {
 			fields := x.appendTraceFields(nil)
 			id, _ := x.TraceID()
 			sampled := x.trace != nil && x.trace.Sampled
+			if takes := tracing.takes(binary.BigEndian.Uint64(id[8:])); !continued && takes != sampled { // an instance that samples by the ID, too
+				t.Fatalf("share %v, request %d: recorded %v, but the ID %x belongs to the share: %v", share, i, sampled, id, takes)
+			}
 			p, ok := parseTraceParent(fields[0].Value)
 			if len(fields) != 1 || !ok || p.id != id || (p.flags&flagSampled != 0) != sampled {
 				t.Fatalf("share %v, request %d: %q for %x, recorded %v", share, i, fields[0].Value, id, sampled)

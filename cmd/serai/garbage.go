@@ -14,6 +14,7 @@ import (
 const (
 	garbageShare = 50 // percent
 	leastGarbage = 16 << 20
+	leastHeap    = 4 << 20 // at which the runtime starts to count
 )
 
 // collectLess sets that until ctx ends, anew after each run of the collector. GOGC wins.
@@ -49,7 +50,7 @@ type gcRun struct{ _ [32]byte }
 // gcPercent is the percentage of what the collector has to keep or to search, in bytes, that is
 // the garbage at which it runs next (https://go.dev/doc/gc-guide#GOGC).
 func gcPercent(scanned uint64) int {
-	return max(garbageShare, int(leastGarbage*100/max(scanned, 1<<20)))
+	return max(garbageShare, int(leastGarbage*100/max(scanned, leastHeap)))
 }
 
 // scanned returns how many bytes the last run of the collector has found in use: the heap, the

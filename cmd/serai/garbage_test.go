@@ -10,7 +10,7 @@ import (
 
 // TestGCPercent: a small process may have 16 MiB of garbage, a large one half of what it uses.
 func TestGCPercent(t *testing.T) {
-	for scanned, want := range map[uint64]int{0: 1600, 1 << 20: 1600, 4 << 20: 400, 16 << 20: 100, 32 << 20: 50, 1 << 40: 50} {
+	for scanned, want := range map[uint64]int{0: 400, 1 << 20: 400, 4 << 20: 400, 8 << 20: 200, 16 << 20: 100, 32 << 20: 50, 1 << 40: 50} {
 		if got := gcPercent(scanned); got != want {
 			t.Errorf("%d bytes in use: %d %%, want %d", scanned, got, want)
 		}

@@ -1,8 +1,11 @@
 package acme
 
 import (
+	"errors"
 	"strings"
 	"time"
+
+	"github.com/mholt/acmez/v3/acme"
 )
 
 // busyCA is until when the CA is left alone, because it is busy, or says nothing of use.
@@ -29,8 +32,17 @@ func (c *busyCA) failed(told time.Duration, now time.Time) {
 }
 
 // ofCA reports whether an order failed because of the CA alone, so that no host, and nobody
-// who chooses the hosts, can cause it: it is busy, or its directory cannot be had, of which
-// acmez tells in its text only.
+// who chooses the hosts, can cause it: it is busy, or its directory, or a nonce, with which each
+// request begins, cannot be had. acmez tells of these in its text only, and only what stands before
+// the CA's own text counts, since a CA quotes what hosts answer.
 func ofCA(err error, refused refusal) bool {
-	return refused.status != 0 && !refused.limited || strings.Contains(err.Error(), "provisioning client: ")
+	if refused.status != 0 && !refused.limited {
+		return true
+	}
+	text := err.Error()
+	var problem acme.Problem
+	if errors.As(err, &problem) {
+		text, _, _ = strings.Cut(text, problem.Error())
+	}
+	return strings.Contains(text, "provisioning client: ") || strings.Contains(text, "fetching new nonce from server: ")
 }

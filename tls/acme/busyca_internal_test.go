@@ -2,8 +2,11 @@ package acme
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
+
+	"github.com/mholt/acmez/v3/acme"
 )
 
 // TestRestsOfTheCA: each failure of a CA lengthens its rest, and the CA may say more; what
@@ -37,14 +40,21 @@ func TestRestsOfTheCA(t *testing.T) {
 // TestFailureOfTheCA: what a host could cause is no failure of the CA.
 func TestFailureOfTheCA(t *testing.T) {
 	for text, want := range map[string]bool{
-		"[a.test] Obtain: registering account [mailto:a@b.test] with server: provisioning client: HTTP 500: broken": true,
-		"[a.test] Obtain: [a.test] creating new order: HTTP 503: busy":                                              true,
-		"[a.test] Obtain: [a.test] creating new order: HTTP 500: broken":                                            false,
-		"[a.test] Obtain: [a.test] creating new order: HTTP 429: slow down":                                         false,
-		"[a.test] Obtain: subject does not qualify for a public certificate: a.test":                                false,
+		"[a.test] Obtain: registering account [mailto:a@b.test] with server: provisioning client: HTTP 500: broken":                             true,
+		"[a.test] Obtain: [a.test] creating new order: HTTP 503: busy":                                                                          true,
+		"[a.test] Obtain: [a.test] creating new order: HTTP 500: broken":                                                                        false,
+		"[a.test] Obtain: [a.test] creating new order: HTTP 429: slow down":                                                                     false,
+		"[a.test] Obtain: subject does not qualify for a public certificate: a.test":                                                            false,
+		"[a.test] Obtain: [a.test] creating new order: fetching new nonce from server: performing request: Head \"https://ca.test/nonce\": EOF": true,
 	} {
 		if err := errors.New(text); ofCA(err, refusalOf(err)) != want {
 			t.Errorf("%q: %v", text, !want)
+		}
+	}
+	for before, want := range map[string]bool{"[a.test] Obtain: provisioning client: ": true, "[a.test] Obtain: ": false} {
+		err := fmt.Errorf("%s%w", before, acme.Problem{Status: 403, Type: acme.ProblemTypeUnauthorized, Detail: `the file was "x", not "provisioning client: fetching new nonce from server: HTTP 503: y"`})
+		if ofCA(err, refusalOf(err)) != want {
+			t.Errorf("%q: %v", err, !want)
 		}
 	}
 }

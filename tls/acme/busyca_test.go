@@ -65,3 +65,22 @@ func TestBrokenCAIsAskedAgain(t *testing.T) {
 	ca.Fail(nil)
 	until(t, "a certificate", func() bool { return o.has("a39.test") || o.Orders()["ok"] > 0 })
 }
+
+// TestCAThatIsLostLater: a CA whose directory is known already is left alone as well when it
+// cannot be reached, or answers nothing of use, any more.
+func TestCAThatIsLostLater(t *testing.T) {
+	for name, fault := range map[string]http.HandlerFunc{
+		"unreachable": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"broken":      acmetest.Broken,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ca := acmetest.New(t, acmetest.Options{Offer: "http-01"})
+			o := orderAt(t, ca, newMemory(), acme.Limits{}, hostsOf("a", "first%02d.test", 1)...)
+			until(t, "the first certificate", func() bool { return o.has("first00.test") })
+			ca.Fail(fault)
+			o.want(append(hostsOf("a", "first%02d.test", 1), hostsOf("a", "a%02d.test", 40)...)...)
+			until(t, "the others to wait", func() bool { return o.waitForCA() >= 30 })
+		})
+	}
+}

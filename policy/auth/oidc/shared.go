@@ -98,7 +98,8 @@ type Status struct {
 func NewShared() *Shared {
 	s := &Shared{renewals: make(map[string]*renewal), clients: make(map[netip.Prefix]time.Time)}
 	s.SetLimits(Limits{})
-	rand.Read(s.node[:]) // it never fails
+	rand.Read(s.node[:])             // it never fails
+	s.begun.Store(uint64(s.node[0])) // or nodes that start together would use the same slots together
 	return s
 }
 
