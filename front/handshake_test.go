@@ -60,6 +60,16 @@ func (e *echo) Check(time.Time) {}
 // serve runs a server over TLS, and returns its address.
 func serve(t *testing.T, o front.Options, protocols ...string) (*front.Server, string) {
 	t.Helper()
+	certs := httptest.NewUnstartedServer(nil)
+	certs.StartTLS()
+	certs.Close()
+	config := &tls.Config{Certificates: certs.TLS.Certificates, NextProtos: protocols}
+	return serveOver(t, o, func(l net.Listener) net.Listener { return socket.NewTLSListener(l, config) })
+}
+
+// serveOver runs a server over what is made of a listener, and returns its address.
+func serveOver(t *testing.T, o front.Options, over func(net.Listener) net.Listener) (*front.Server, string) {
+	t.Helper()
 	s, err := front.NewServer(o)
 	if err != nil {
 		t.Fatal(err)
@@ -68,12 +78,8 @@ func serve(t *testing.T, o front.Options, protocols ...string) (*front.Server, s
 	if err != nil {
 		t.Fatal(err)
 	}
-	certs := httptest.NewUnstartedServer(nil)
-	certs.StartTLS()
-	certs.Close()
-	config := &tls.Config{Certificates: certs.TLS.Certificates, NextProtos: protocols}
 	ended := make(chan error, 1)
-	go func() { ended <- s.Serve(context.Background(), socket.NewTLSListener(l, config)) }()
+	go func() { ended <- s.Serve(context.Background(), over(l)) }()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()

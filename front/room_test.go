@@ -1,7 +1,6 @@
 package front_test
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -20,25 +19,8 @@ const places = 64
 // balancer that names them.
 func serveCrowd(t *testing.T, o front.Options) *crowd {
 	t.Helper()
-	s, err := front.NewServer(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := front.Listen("127.0.0.1:0", false, long)
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	l = front.AcceptProxyProtocol(l, []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, long)
-	ended := make(chan error, 1)
-	go func() { ended <- s.Serve(context.Background(), l) }()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
-		s.Shutdown(ctx)
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
+	s, address := serveOver(t, o, func(l net.Listener) net.Listener {
+		return front.AcceptProxyProtocol(l, []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, long)
 	})
 	return &crowd{t, s, address}
 }

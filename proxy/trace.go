@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"encoding/binary"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -45,11 +44,11 @@ const (
 // recorded, wait for nothing and are answered by the first instance: of these the random number
 // is all, and no Trace is written.
 type tracing struct {
-	tracer    *Tracing // nil for a request that is not traced
-	random    uint64   // of the ID, while there is no trace
-	ownParent [traceParentSize]byte
-	trace     *Trace // nil while there is nothing to write: see written
-	keptTrace *Trace // memory for the next one; nil for none
+	tracer    *Tracing              // nil for a request that is not traced
+	random    uint64                // of the ID, while there is no trace
+	trace     *Trace                // nil while there is nothing to write: see written
+	keptTrace *Trace                // memory for the next one; nil for none
+	sent      [traceParentSize]byte // memory of the traceparent that is sent then
 }
 
 // Trace is what is known of one request: the span of serai itself, and of what it did. It
@@ -80,7 +79,7 @@ type Trace struct {
 func (x *Exchange) written() *Trace {
 	if x.trace == nil {
 		r := x.emptyTrace()
-		r.ID = x.tracer.own.id(x.random)
+		r.ID = newTraceID(x.tracer.own.span, x.random)
 		if x.Member != nil { // it was asked first, and at once: whatever waits writes that down
 			r.Attempts = append(r.Attempts, TraceAttempt{Span: x.tracer.own.span, member: x.Member, Begun: x.Start})
 		}
@@ -158,8 +157,7 @@ func (t *Tracing) begin(x *Exchange, valid bool) {
 	if x.random = rand.Uint64(); t.takes(x.random) {
 		r := x.emptyTrace()
 		r.Sampled = true
-		*(*SpanID)(r.ID[:8]) = newSpanID()
-		binary.BigEndian.PutUint64(r.ID[8:], x.random) // as samplers by ID read it
+		r.ID = newTraceID(newSpanID(), x.random)
 		x.trace = r
 	}
 }
@@ -203,7 +201,7 @@ func (x *Exchange) TraceID() (id TraceID, ok bool) {
 	case x.tracer == nil || !x.traced():
 		return id, false
 	case x.trace == nil:
-		return x.tracer.own.id(x.random), true
+		return newTraceID(x.tracer.own.span, x.random), true
 	}
 	return x.trace.ID, true
 }
@@ -258,10 +256,6 @@ func (x *Exchange) waited(what string, began time.Time) {
 
 // end records the trace if it was sampled or the request has failed, and otherwise forgets it.
 func (t *Tracing) end(x *Exchange) {
-	if x.trace == nil && !x.failed() { // nearly all
-		x.tracer = nil
-		return
-	}
 	if x.recorded() {
 		r := x.written()
 		x.describe(r)
@@ -284,7 +278,7 @@ func (r *Trace) forget() {
 func (x *Exchange) recorded() bool {
 	t, sampled := x.tracer, x.trace != nil && x.trace.Sampled
 	switch {
-	case !sampled && (t.Errors == 0 || !x.failed()):
+	case !sampled && (t.Errors == 0 || !x.failed()): // nearly all
 		return false
 	case x.Check || !x.traced():
 		return false
@@ -301,19 +295,14 @@ func (x *Exchange) recorded() bool {
 // ErrorsLeft returns how many requests that failed were not recorded because of Errors.
 func (t *Tracing) ErrorsLeft() uint64 { return t.left.Load() }
 
-// failed reports whether serai or an instance failed the request.
+// failed reports whether serai or an instance failed the request. Of the statuses of gRPC,
+// those count that OpenTelemetry takes for errors of a server.
 func (x *Exchange) failed() bool {
-	return x.Status >= 500 || (x.Reason != "" || x.grpc != 0) && x.failedInside()
-}
-
-// failedInside reports it of a request whose status does not tell. Of the statuses of gRPC, those
-// count that OpenTelemetry takes for errors of a server.
-func (x *Exchange) failedInside() bool {
 	if status, ok := x.GRPCStatus(); ok {
 		switch status {
 		case 2, 4, 12, 13, 14, 15: // unknown, too late, not implemented, internal, unavailable, data lost
 			return true
 		}
 	}
-	return x.Reason != "" && (x.cutShort() || x.Reason == ReasonDrainTimeout.Code() || x.Reason == ReasonPanic.Code())
+	return x.Status >= 500 || x.Reason != "" && (x.cutShort() || x.Reason == ReasonDrainTimeout.Code() || x.Reason == ReasonPanic.Code())
 }

@@ -197,8 +197,8 @@ func (x *Exchange) takeTraceFields(list []byte) (p traceParent, _ []byte, ok boo
 func (x *Exchange) appendTraceFields(dst []wire.Field) []wire.Field {
 	traced := x.traced()
 	if x.trace == nil && x.Member != nil && traced { // nearly all
-		x.tracer.own.put(&x.ownParent, x.random)
-		return wire.Add(dst, nameTraceParent, x.ownParent[:], wire.Other)
+		x.tracer.own.put(&x.sent, x.random)
+		return wire.Add(dst, nameTraceParent, x.sent[:], wire.Other)
 	}
 	r := x.written()
 	p := traceParent{id: r.ID, flags: r.asked & flagRandom}
@@ -240,9 +240,10 @@ func newOwnParent() (o ownParent) {
 	return o
 }
 
-// id is the ID of the trace with a random number.
-func (o *ownParent) id(random uint64) (id TraceID) {
-	copy(id[:], o.span[:])
+// newTraceID makes the ID of a trace that begins here. Its second half is the random number by
+// which takes decides, as samplers by ID read it: an instance with the same share takes the same.
+func newTraceID(half SpanID, random uint64) (id TraceID) {
+	copy(id[:], half[:])
 	binary.BigEndian.PutUint64(id[8:], random)
 	return id
 }

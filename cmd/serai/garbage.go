@@ -36,7 +36,7 @@ func (c *collection) adjust() {
 		return
 	}
 	percent := gcPercent(scanned())
-	if d := percent - c.percent; d > percent/8 || d < 0 && -d > percent/8 { // setting it stops all for a moment
+	if d := percent - c.percent; max(d, -d) > percent/8 { // setting it stops all for a moment
 		debug.SetGCPercent(percent)
 		c.percent = percent
 	}
