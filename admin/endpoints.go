@@ -24,12 +24,6 @@ const maxQuiet = 1000
 // states counts instances.
 type states [upstream.Leaving + 1]int
 
-func (s *states) add(o *states) {
-	for i, n := range o {
-		s[i] += n
-	}
-}
-
 // tally is the count for one service.
 type tally struct {
 	states
@@ -41,23 +35,14 @@ type tally struct {
 // collectEndpoints collects the instances of the current table. A service that is no
 // longer in it has no series. Of the services that have been called, most have their own.
 func collectEndpoints(out chan<- prometheus.Metric, table *router.Table, registry *upstream.Registry, most int) {
-	byService := tallies(table)
-	all := registry.All()
-	used := make(map[*upstream.Endpoint]bool)
-	var p pace.Pace
-	for _, t := range byService {
-		for _, e := range t.seen {
-			p.Step()
-			used[e] = true
-		}
-	}
 	var rest states
-	for _, e := range all {
-		if p.Step(); !used[e] {
-			rest[e.State()]++
-		}
+	for state, n := range registry.States() {
+		rest[state] = n
 	}
+	byService := tallies(table, rest[upstream.Probing]+rest[upstream.Ejected] == 0)
+	told := make(map[*upstream.Endpoint]bool)
 	quiet, busy := 0, 0
+	var p pace.Pace
 	for _, o := range slices.SortedFunc(maps.Keys(byService), func(a, b owner) int {
 		p.Step()
 		return cmp.Or(strings.Compare(a.namespace, b.namespace), strings.Compare(a.service, b.service))
@@ -65,26 +50,33 @@ func collectEndpoints(out chan<- prometheus.Metric, table *router.Table, registr
 		t := byService[o]
 		if !t.called {
 			if quiet == maxQuiet {
-				rest.add(&t.states)
 				continue
 			}
 			quiet++
 		} else if busy++; busy > most {
-			rest.add(&t.states)
 			continue
 		}
 		tellStates(out, o, &t.states)
+		for _, e := range t.seen {
+			if p.Step(); !told[e] {
+				told[e] = true
+				rest[e.State()]--
+			}
+		}
+	}
+	for i := range rest { // an instance may have changed its state meanwhile
+		rest[i] = max(0, rest[i])
 	}
 	tellStates(out, owner{}, &rest)
 }
 
 // tallies counts the instances of each service that has been called, or has an instance that is not ready. Of a large
-// cluster these are few, and the others cost no memory.
-func tallies(table *router.Table) map[owner]*tally {
+// cluster these are few, and the others cost no memory. AllReady says that no instance is not ready.
+func tallies(table *router.Table, allReady bool) map[owner]*tally {
 	byService := make(map[owner]*tally)
 	var p pace.Pace
 	for _, r := range table.Routes() {
-		if p.Step(); r.Stats.Called() || slices.ContainsFunc(r.Pool.Members(), notReady) {
+		if p.Step(); r.Stats.Called() || !allReady && slices.ContainsFunc(r.Pool.Members(), notReady) {
 			o := ownerOf(r)
 			t := byService[o]
 			if t == nil {

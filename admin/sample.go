@@ -15,12 +15,25 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 // label makes a label value of foreign bytes: valid UTF-8, and nothing that moves the
 // cursor of a terminal.
 func label(s string) string {
+	if plain(s) { // as nearly all are, of tens of thousands in a scrape
+		return s
+	}
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
 			return r
 		}
 		return unicode.ReplacementChar
 	}, s)
+}
+
+// plain reports whether s has only characters of ASCII that can be printed.
+func plain(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 func counter(out chan<- prometheus.Metric, d *prometheus.Desc, n uint64, labels ...string) {

@@ -166,7 +166,7 @@ func (x *Exchange) upstreamRequest(p *Proxy, m *upstream.Member) *upstream.Reque
 	}
 	*r = upstream.Request{
 		Head: x.outgoing(m), Body: &x.upload, First: x.upload.first, Complete: x.upload.complete,
-		Host: x.Head.Host, Client: netip.AddrPortFrom(x.Client, x.Peer.Port()), Memory: x.Memory, Fresh: x.Retries > 0,
+		Host: x.Head.Host, Client: netip.AddrPortFrom(x.Client, x.Peer.Port()), Memory: x.Memory, Fresh: x.Retries > 0, Repeatable: x.repeatsLeft() && x.repeatable(),
 		Now: x.Now, Connect: x.timeToConnect(), Answer: x.answerTimeout(), Bounds: &p.bounds, Scratch: r.Scratch,
 	}
 	x.upload.policies, x.upload.limit = x.Route.Policies, x.Route.Options.MaxBody // perhaps of another route than before: see moved

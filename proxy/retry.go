@@ -40,7 +40,7 @@ func (p *Proxy) mayRetry(x *Exchange, known upstream.Processing) bool {
 // repeat takes one of the request's retries, and with the first one a place in the
 // route's budget.
 func (p *Proxy) repeat(x *Exchange, share float64) bool {
-	if x.repeats >= x.Route.Options.Retries {
+	if !x.repeatsLeft() {
 		return false
 	}
 	if x.repeats == 0 && !p.takeRetry(x, share) {
@@ -50,6 +50,9 @@ func (p *Proxy) repeat(x *Exchange, share float64) bool {
 	x.repeats++
 	return true
 }
+
+// repeatsLeft reports whether the route's retries are not used up.
+func (x *Exchange) repeatsLeft() bool { return x.repeats < x.Route.Options.Retries }
 
 // takeRetry takes a place in the route's budget: the requests that are retried are at
 // most a share of those in flight.

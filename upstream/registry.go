@@ -108,7 +108,7 @@ func (r *Registry) AcquireFor(t Target, service string) *Endpoint {
 	e := r.endpoints[t]
 	if e == nil {
 		e = &Endpoint{target: t, service: service, registry: r, dialer: &r.dialer, hash: hashOf(t.Instance, t.Address)}
-		e.transport = r.options.Transport(e, Keeping{Timeout: r.options.IdleTimeout, Most: r.options.MaxIdle})
+		e.transport = r.options.Transport(e, Keeping{Timeout: r.options.IdleTimeout, Repeatable: r.options.RepeatableIdle, Most: r.options.MaxIdle})
 		e.since.Set(time.Now())
 		r.link(e)
 		r.endpoints[t], r.all = e, nil

@@ -20,6 +20,9 @@ type RegistryOptions struct {
 	// IdleTimeout is how long a connection is kept for reuse, 4s: below the
 	// five seconds after which common servers close theirs.
 	IdleTimeout time.Duration
+	// RepeatableIdle is the same for requests that may be repeated (Keeping); no less than
+	// IdleTimeout.
+	RepeatableIdle time.Duration
 	// MaxIdle bounds the idle connections to one endpoint, 2048. Negative keeps none.
 	MaxIdle int
 	// Transport makes the transport of an endpoint; nil makes none, for tables that
@@ -73,6 +76,7 @@ func (o *RegistryOptions) setDefaults() {
 	if o.IdleTimeout == 0 {
 		o.IdleTimeout = 4 * time.Second
 	}
+	o.RepeatableIdle = max(o.RepeatableIdle, o.IdleTimeout)
 	if o.MaxWaiting == 0 {
 		o.MaxWaiting = 1000
 	}

@@ -43,10 +43,13 @@ type TransportStatus struct {
 
 // Keeping limits what a Transport keeps.
 type Keeping struct {
-	// Timeout is how long an idle connection is kept, Most how many are; negative for
-	// none.
-	Timeout time.Duration
-	Most    int
+	// Timeout is how long an idle connection may wait for any request. Repeatable is how
+	// long it may wait for one that may be repeated, no less than Timeout: if the instance
+	// closes the connection just then, nothing is lost. Only HTTP/1 needs it: with HTTP/2
+	// an instance says which requests it has not read (GOAWAY).
+	Timeout, Repeatable time.Duration
+	// Most is how many idle connections are kept; negative for none.
+	Most int
 }
 
 // Request is what one attempt sends. The caller makes it; except for Scratch it does
@@ -70,6 +73,9 @@ type Request struct {
 	Check bool
 	// Fresh asks for a new connection, because the last attempt has failed.
 	Fresh bool
+	// Repeatable says that the request will be sent again if its connection ends without
+	// an answer, though the instance may have processed it.
+	Repeatable bool
 	// Now is the time. Connect bounds the connect; Answer bounds each wait for the
 	// answer's head once the whole request has left.
 	Now             time.Time

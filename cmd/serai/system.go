@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync/atomic"
+	"time"
 
 	"serai/admin"
 	"serai/claims"
@@ -145,7 +146,7 @@ func (s *system) makeRegistry() error {
 	}
 	key, err := readSecret("sticky-key-file", c.StickyKeyFile)
 	o := upstream.RegistryOptions{
-		ConnectTimeout: c.ConnectTimeout.value(), WriteIdle: c.WriteIdle.value(), IdleTimeout: c.UpstreamIdle.value(), MaxIdle: orNever(c.UpstreamMaxIdle),
+		ConnectTimeout: c.ConnectTimeout.value(), WriteIdle: c.WriteIdle.value(), IdleTimeout: c.UpstreamIdle.value(), RepeatableIdle: c.repeatableIdle(), MaxIdle: orNever(c.UpstreamMaxIdle),
 		MaxWaiting: c.MaxWaiting, MaxWaitingBytes: waiting, EjectAfter: orNever(c.EjectAfter), EjectShare: c.EjectShare,
 		EjectTime: c.EjectTime.value(), SlowStart: orNever(c.SlowStart.value()), Probes: c.Probes, ProbeRate: c.ProbeRate, JobProbeRate: c.JobProbeRate,
 		MinCheckInterval: orNever(c.MinCheckInterval.value()), MaxCheckTime: c.MaxCheckTime.value(), MaxConns: s.share.instances,
@@ -157,6 +158,19 @@ func (s *system) makeRegistry() error {
 	}
 	s.registry = upstream.NewRegistry(o)
 	return errors.Join(err, o.Validate())
+}
+
+// repeatableIdle is how long an idle connection waits for a request that may be repeated. Who
+// has set --upstream-idle alone wants no connection to be kept for longer.
+func (c *serveCommand) repeatableIdle() time.Duration {
+	const usual, repeatable = 4 * time.Second, time.Minute
+	switch idle := c.UpstreamIdle.value(); {
+	case c.UpstreamIdleRepeatable != 0:
+		return c.UpstreamIdleRepeatable.value()
+	case idle != usual:
+		return idle
+	}
+	return repeatable
 }
 
 // makeBuilder makes what makes the tables.

@@ -177,6 +177,45 @@ func TestKeepAliveTimeoutIsHeeded(t *testing.T) {
 	}
 }
 
+// TestOlderConnections: a connection that has been idle for so long that the instance may be about to close it is only for
+// requests that are sent again if it does.
+func TestOlderConnections(t *testing.T) {
+	for name, c := range map[string]struct {
+		tags    string
+		request []string
+		again   bool
+	}{
+		"GET":                  {"", []string{"GET / HTTP/1.1"}, true},
+		"PUT":                  {"", []string{"PUT / HTTP/1.1", "Content-Length: 0"}, true},
+		"POST":                 {"", []string{"POST / HTTP/1.1", "Content-Length: 0"}, false},
+		"POST with a key":      {"", []string{"POST / HTTP/1.1", "Content-Length: 0", "Idempotency-Key: 1"}, true},
+		"POST by retry-post":   {"ingress.retry-post=on", []string{"POST / HTTP/1.1", "Content-Length: 0"}, true},
+		"GET without retries":  {"ingress.retries=0", []string{"GET / HTTP/1.1"}, false},
+		"an unknown method":    {"", []string{"REPORT / HTTP/1.1"}, false},
+		"key that is not sent": {"", []string{"POST / HTTP/1.1", "Content-Length: 0", "Idempotency-Key: 1", "Connection: Idempotency-Key"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			i := newClosing(t, 0, "")
+			k := newStack(t, settings{registry: upstream.RegistryOptions{IdleTimeout: time.Nanosecond, RepeatableIdle: time.Hour}})
+			tags := []string{"ingress.host=web.example.org"}
+			if c.tags != "" {
+				tags = append(tags, c.tags)
+			}
+			k.service("web", []string{i.address}, tags...)
+			k.awaitReady()
+			together(k, 1)
+			until(t, "an idle connection", func() bool { return k.registry.All()[0].Status().Idle >= 1 }) // besides the probe's, perhaps
+			client := k.dial()
+			client.send(append(c.request, "Host: web.example.org", "")...)
+			client.status(strings.Fields(c.request[0])[0], 200, "")
+			if again := i.conns.Load() == 1; again != c.again {
+				t.Errorf("the connection was used again: %v, want %v", again, c.again)
+			}
+		})
+	}
+}
+
 // TestAReloadTeachesNothing: an instance closes connections of every age at
 // once, twice.
 func TestAReloadTeachesNothing(t *testing.T) {

@@ -27,12 +27,16 @@ const (
 // socket.Conn.Request does: the instance may have closed it.
 //
 // The connection was idle for less than the time after which the instance closes idle
-// connections, if known, and less than the Keeping's Timeout. If the instance closed it
-// while a request is on its way, that would cost a retry, or fail a request that must
-// not be retried.
-func (t *Transport) get(now time.Time, host []byte) *conn {
+// connections, if known, and less than the Keeping's limit for such a request. If the
+// instance closed it while a request is on its way, that would cost a retry, or fail a
+// request that must not be repeated.
+func (t *Transport) get(now time.Time, host []byte, repeatable bool) *conn {
 	t.mu.Lock()
-	limit := t.usable(now)
+	longest := t.keeping.Timeout
+	if repeatable {
+		longest = t.keeping.Repeatable
+	}
+	limit := t.usable(now, longest)
 	resting := 0
 	for i := len(t.idle) - 1; i >= 0 && i >= len(t.idle)-searched; i-- {
 		c := t.idle[i]
@@ -142,14 +146,13 @@ func (t *Transport) closedIdle(now time.Time) (closed []closing) {
 	return closed
 }
 
-// usable is the longest idle time after which a connection may be used again. t.mu is
-// held.
-func (t *Transport) usable(now time.Time) time.Duration {
-	limit := t.keeping.Timeout
+// usable is the longest idle time after which a connection may be used again: at most
+// that long, and less if the instance closes it sooner. t.mu is held.
+func (t *Transport) usable(now time.Time, longest time.Duration) time.Duration {
 	if t.observed.holds(now) {
-		limit = min(limit, nineTenths(t.observed.after))
+		return min(longest, nineTenths(t.observed.after))
 	}
-	return limit
+	return longest
 }
 
 // Sweep closes the idle connections that will not be used any more, and learns from
@@ -163,7 +166,8 @@ func (t *Transport) Sweep(now time.Time) {
 	}
 	closed := t.closedIdle(now)
 	t.observed.learn(now, closed)
-	limit, longest := t.usable(now), t.keeping.Timeout
+	longest := t.keeping.Repeatable
+	limit := t.usable(now, longest)
 	if len(closed) == 0 && t.observed.refuted(now.Sub(t.idle[0].idleSince)) {
 		t.observed = observedTimeout{}
 	}

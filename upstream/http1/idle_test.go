@@ -60,27 +60,27 @@ func TestIdleConnections(t *testing.T) {
 	second, server := dial()
 	tr.put(first, time.Now())
 	tr.put(second, time.Now())
-	if got := tr.get(time.Now(), nil); got != second {
+	if got := tr.get(time.Now(), nil, true); got != second {
 		t.Error("connections are not reused last in, first out")
 	}
 	tr.put(second, time.Now())
 	server.Write([]byte("HTTP/1.1 200 OK\r\n\r\n"))
 	await(t, "unsolicited bytes", func() bool { return !second.Reusable() })
-	if err := tr.get(time.Now(), nil).Request([]byte("x"), nil, true); err != socket.ErrStale {
+	if err := tr.get(time.Now(), nil, true).Request([]byte("x"), nil, true); err != socket.ErrStale {
 		t.Errorf("a request over a connection with bytes that nobody asked for: %v, want %v", err, socket.ErrStale)
 	}
-	if got := tr.get(time.Now(), nil); got != first {
+	if got := tr.get(time.Now(), nil, true); got != first {
 		t.Error("another connection was expected")
 	}
 	third, server := dial()
 	server.Close()
 	await(t, "close", func() bool { return !third.Reusable() })
 	tr.put(third, time.Now())
-	if err := tr.get(time.Now(), nil).Request([]byte("x"), nil, true); err != socket.ErrStale {
+	if err := tr.get(time.Now(), nil, true).Request([]byte("x"), nil, true); err != socket.ErrStale {
 		t.Errorf("a request over a closed connection: %v, want %v", err, socket.ErrStale)
 	}
 	tr.put(first, time.Now().Add(-2*time.Hour))
-	if got := tr.get(time.Now(), nil); got != nil {
+	if got := tr.get(time.Now(), nil, true); got != nil {
 		t.Error("a connection was reused after its idle time")
 	}
 }
@@ -104,7 +104,7 @@ func TestLateBody(t *testing.T) {
 	first := ask("HEAD")
 	now := first.idleSince
 	for age, want := range map[time.Duration]bool{0: false, lateBody / 2: false, lateBody: true} {
-		got := tr.get(now.Add(age), nil)
+		got := tr.get(now.Add(age), nil, true)
 		if (got == first) != want {
 			t.Errorf("after %v it is used: %v", age, !want)
 		}
@@ -115,7 +115,7 @@ func TestLateBody(t *testing.T) {
 	for range mostResting {
 		tr.idle = append(tr.idle, &conn{transport: tr, idleSince: now, rests: lateBody})
 	}
-	if tr.get(now, nil) != first {
+	if tr.get(now, nil, true) != first {
 		t.Error("too many rest")
 	}
 	tr.idle = nil
@@ -123,8 +123,59 @@ func TestLateBody(t *testing.T) {
 	// Requests that came together have one time, and what became idle since then is the first choice.
 	old, fresh := &conn{transport: tr, idleSince: now}, &conn{transport: tr, idleSince: now.Add(time.Millisecond)}
 	tr.idle = append(tr.idle, old, fresh)
-	if tr.get(now, nil) != fresh {
+	if tr.get(now, nil, true) != fresh {
 		t.Error("what became idle behind the request's arrival is not used")
 	}
 	tr.idle = nil
+}
+
+// TestOlderConnectionsForRepeatableRequests: a connection that the instance may be about to close is only for requests
+// that may be repeated, and it stays for them. What is known of the instance holds for all.
+func TestOlderConnectionsForRepeatableRequests(t *testing.T) {
+	const usual, repeatable = 4 * time.Second, time.Minute
+	r := upstream.NewRegistry(upstream.RegistryOptions{Transport: New, IdleTimeout: usual, RepeatableIdle: repeatable})
+	e := r.Acquire(upstream.Target{Address: "127.0.0.1:1", Instance: "a"})
+	defer r.Release(e)
+	tr := e.Transport().(*Transport)
+	now := time.Now()
+	for _, k := range []struct {
+		name               string
+		age, closes        time.Duration // by the instance, as was seen or, negative, as it has announced
+		once, again, stays bool
+	}{
+		{"young", usual - 1, 0, true, true, true},
+		{"older", usual, 0, false, true, true},
+		{"oldest", repeatable - 1, 0, false, true, true},
+		{"too old", repeatable, 0, false, false, false},
+		{"closed after five seconds", 4499 * time.Millisecond, 5 * time.Second, false, true, true},
+		{"about to be closed", 4500 * time.Millisecond, 5 * time.Second, false, false, true}, // tests what was seen
+		{"announced", 8999 * time.Millisecond, -10 * time.Second, false, true, true},
+		{"over, as announced", 9 * time.Second, -10 * time.Second, false, false, false},
+	} {
+		t.Run(k.name, func(t *testing.T) {
+			tr.observed = observedTimeout{}
+			nc, other := net.Pipe()
+			defer other.Close()
+			c := &conn{transport: tr, idleSince: now.Add(-k.age)}
+			c.Init(nc)
+			defer c.Close()
+			switch {
+			case k.closes > 0:
+				tr.observed = observedTimeout{after: k.closes, seen: now}
+			case k.closes < 0:
+				c.announced = nineTenths(-k.closes)
+			}
+			tr.idle = []*conn{c}
+			for request, want := range map[bool]bool{false: k.once, true: k.again} {
+				if got := tr.get(now, nil, request); (got != nil) != want {
+					t.Errorf("a request (repeatable: %v) uses it: %v", request, !want)
+				}
+				tr.idle = []*conn{c}
+			}
+			if tr.Sweep(now); (len(tr.idle) == 1) != k.stays {
+				t.Errorf("it stays: %v", !k.stays)
+			}
+			tr.idle = nil
+		})
+	}
 }

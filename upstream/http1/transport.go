@@ -63,7 +63,7 @@ func (t *Transport) RoundTrip(r *upstream.Request, a *upstream.Answer) *upstream
 // one just now.
 func (t *Transport) connect(r *upstream.Request, a *upstream.Answer) (*conn, *upstream.Failure) {
 	if !r.Fresh && r.Complete && !t.tellsClient && len(r.Head.Upgrade) == 0 {
-		if c := t.get(a.Now, r.Host); c != nil {
+		if c := t.get(a.Now, r.Host, r.Repeatable); c != nil {
 			return c, nil
 		}
 	}
