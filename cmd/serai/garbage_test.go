@@ -8,11 +8,19 @@ import (
 	"time"
 )
 
-// TestGCPercent: a small process may have 16 MiB of garbage, a large one half of what it uses.
+// TestGCPercent: a small process may have 16 MiB of garbage, or an eighth of its limit, a large one half of what it uses.
 func TestGCPercent(t *testing.T) {
-	for scanned, want := range map[uint64]int{0: 400, 1 << 20: 400, 4 << 20: 400, 8 << 20: 200, 16 << 20: 100, 32 << 20: 50, 1 << 40: 50} {
-		if got := gcPercent(scanned); got != want {
-			t.Errorf("%d bytes in use: %d %%, want %d", scanned, got, want)
+	for _, c := range []struct {
+		limit   int64
+		scanned uint64
+		want    int
+	}{
+		{0, 0, 400}, {0, 1 << 20, 400}, {0, 4 << 20, 400}, {0, 8 << 20, 200}, {0, 16 << 20, 100}, {0, 32 << 20, 50}, {0, 1 << 40, 50},
+		{1 << 30, 4 << 20, 400}, {128 << 20, 4 << 20, 400}, // limits that are large enough
+		{64 << 20, 4 << 20, 200}, {64 << 20, 8 << 20, 100}, {64 << 20, 16 << 20, 50}, {1, 4 << 20, 50},
+	} {
+		if got := gcPercent(c.scanned, leastGarbageOf(c.limit)); got != c.want {
+			t.Errorf("%d bytes in use, limit %d: %d %%, want %d", c.scanned, c.limit, got, c.want)
 		}
 	}
 }
@@ -24,7 +32,7 @@ func TestCollectLess(t *testing.T) {
 	defer debug.SetGCPercent(before)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	collectLess(ctx)
+	collectLess(ctx, 0)
 	percent := func() int {
 		runtime.GC()
 		time.Sleep(time.Millisecond)

@@ -149,7 +149,7 @@ func (c *serveCommand) Run(ctx context.Context, env *environment) error {
 	}
 	limit := memoryLimit(c.Memory, env.getenv)
 	boundMemory(limit)
-	collectLess(ctx)
+	collectLess(ctx, limit)
 	stderr := env.stderr
 	log := newLogWriter(stderr, func(lost uint64) {
 		c.logger(stderr).Error("standard error was read too slowly: lines of this log were lost", "lines", lost)
