@@ -248,6 +248,10 @@ func (d *Dialer) give(h connHolder) {
 // probes.
 func forRequests(all int) int64 { return int64(all - all/8) }
 
+// ConnectionsToSpare reports whether less than half of the permitted connections to all
+// instances are open.
+func (e *Endpoint) ConnectionsToSpare() bool { return e.dialer.lightlyLoaded() }
+
 // lightlyLoaded reports whether less than half of the permitted connections are open.
 func (d *Dialer) lightlyLoaded() bool {
 	return d.MaxConns == 0 || d.conns.Taken() < int64(d.MaxConns)/2

@@ -15,6 +15,7 @@ import (
 type conn struct {
 	socket.Conn
 	transport *Transport
+	unused    bool          // a probe made it, and no request has come yet
 	reused    bool          // it was idle before this request
 	idled     time.Duration // how long it was idle, 0 for a new connection
 

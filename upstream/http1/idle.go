@@ -57,7 +57,7 @@ func (t *Transport) get(now time.Time, host []byte, repeatable bool) *conn {
 		t.idle[last] = nil
 		t.idle = t.idle[:last]
 		t.mu.Unlock()
-		c.reused, c.idled = true, age
+		c.unused, c.reused, c.idled = false, true, age
 		return c
 	}
 	t.mu.Unlock()
@@ -166,7 +166,12 @@ func (t *Transport) Sweep(now time.Time) {
 	}
 	closed := t.closedIdle(now)
 	t.observed.learn(now, closed)
-	longest := t.keeping.Repeatable
+	// Who keeps connections for long shall not use up what others need, and those of probes
+	// can be as many as there are instances.
+	usual, longest := t.keeping.Timeout, t.keeping.Repeatable
+	if !t.endpoint.ConnectionsToSpare() {
+		longest = usual
+	}
 	limit := t.usable(now, longest)
 	if len(closed) == 0 && t.observed.refuted(now.Sub(t.idle[0].idleSince)) {
 		t.observed = observedTimeout{}
@@ -177,7 +182,7 @@ func (t *Transport) Sweep(now time.Time) {
 		age := now.Sub(c.idleSince)
 		stillTested := i == 0 && len(closed) == 0 && limit < longest && age < longest
 		switch {
-		case i < len(closed), age >= limit && !stillTested, c.announced != 0 && age >= c.announced:
+		case i < len(closed), age >= limit && !stillTested, c.announced != 0 && age >= c.announced, c.unused && age >= usual:
 			old = append(old, c)
 		default:
 			kept = append(kept, c)

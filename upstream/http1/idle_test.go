@@ -179,3 +179,52 @@ func TestOlderConnectionsForRepeatableRequests(t *testing.T) {
 		})
 	}
 }
+
+// TestOlderConnectionsLeaveRoom: what is idle for longer than usual is closed where half of the permitted connections are
+// open, and what a probe made and no request has used is closed in any case.
+func TestOlderConnectionsLeaveRoom(t *testing.T) {
+	const most = 16
+	const usual = 4 * time.Second
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	r := upstream.NewRegistry(upstream.RegistryOptions{Transport: New, IdleTimeout: usual, RepeatableIdle: time.Minute, MaxConns: most})
+	e := r.Acquire(upstream.Target{Address: l.Addr().String(), Instance: "a"})
+	defer r.Release(e)
+	tr := e.Transport().(*Transport)
+	dial := func() net.Conn {
+		t.Helper()
+		c, _, err := e.Dial(t.Context(), netip.AddrPort{}, "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	idle := func() int { return tr.Status().Idle }
+	later := time.Now().Add(usual + time.Second)
+	for range most/2 - 1 {
+		tr.put(tr.newConn(dial(), ""), time.Now())
+	}
+	if tr.Sweep(later); idle() != most/2-1 {
+		t.Errorf("%d of %d connections are left though there is room", idle(), most/2-1)
+	}
+	tr.put(tr.newConn(dial(), ""), time.Now())
+	if tr.Sweep(later); idle() != 0 {
+		t.Errorf("%d connections are left where half of all are open", idle())
+	}
+	tr.Keep(dial())
+	if tr.Sweep(later); idle() != 0 {
+		t.Error("what a probe made is kept as if it had been used")
+	}
+	tr.Keep(dial())
+	used := tr.get(time.Now(), nil, true)
+	if used == nil {
+		t.Fatal("what a probe made is not used")
+	}
+	tr.put(used, time.Now())
+	if tr.Sweep(later); idle() != 1 {
+		t.Error("what a probe made is closed though it was used")
+	}
+}

@@ -96,7 +96,11 @@ func dialFailure(err error) *upstream.Failure {
 }
 
 // Keep keeps a connection that a probe has made.
-func (t *Transport) Keep(c net.Conn) { t.put(t.newConn(c, ""), time.Now()) }
+func (t *Transport) Keep(nc net.Conn) {
+	c := t.newConn(nc, "")
+	c.unused = true
+	t.put(c, time.Now())
+}
 
 // Status describes the connections.
 func (t *Transport) Status() upstream.TransportStatus {
