@@ -121,11 +121,15 @@ func (x *Exchange) addForwarded(fields []wire.Field, stripped []byte) []wire.Fie
 	if said := x.trustedValue(wire.XRealIP); said != nil {
 		client = said
 	}
-	fields = wire.Add(fields, nameForwardedFor, chain, wire.XForwardedFor)
+	if len(chain) > 0 { // serai asks for an error page itself, for nobody
+		fields = wire.Add(fields, nameForwardedFor, chain, wire.XForwardedFor)
+	}
 	fields = wire.Add(fields, nameForwardedProto, x.proto.bytes(), wire.XForwardedProto)
 	fields = wire.Add(fields, nameForwardedHost, x.requestedHost(), wire.XForwardedHost)
 	fields = wire.Add(fields, nameForwardedPort, port, wire.XForwardedPort)
-	fields = wire.Add(fields, nameRealIP, client, wire.XRealIP)
+	if len(client) > 0 {
+		fields = wire.Add(fields, nameRealIP, client, wire.XRealIP)
+	}
 	fields = wire.Add(fields, nameForwarded, v.Keep(x.appendForwardedValue(v.Start(), peer)), wire.Forwarded)
 	if prefix := x.trustedValue(wire.XForwardedPrefix); stripped != nil || prefix != nil {
 		value := v.Keep(append(append(v.Start(), prefix...), stripped...))

@@ -95,6 +95,7 @@ func (g *Grammar) refusedWhole(tags []string, routes map[string]*reading, why Pr
 	left := maxRoutes * maxClaims
 	for _, name := range slices.Sorted(maps.Keys(routes)) {
 		r := routes[name]
+		problems[0].Hosts = appendHosts(problems[0].Hosts, r.Hosts)
 		r.guard.there = r.guard.there || stray != nil
 		if !r.closes() {
 			continue

@@ -175,7 +175,7 @@ func (t *Table) lost(s shadow, winner *Route, q *Query, host []byte) string {
 	r := s.route
 	switch {
 	case s.holder != nil:
-		return "the same host, path and conditions are held by " + printable(s.holder.String()) + ", which is older"
+		return "the same host, path and conditions are held by " + printable(s.holder.String()) + ", which " + s.holder.precedence(r)
 	case !takesPath(r.Path, r.Exact, q.Path):
 		return "the path does not match " + r.match() + nearMiss(r, q.Path)
 	case strings.HasPrefix(r.Host, "*") && !r.local() && t.isReserved(q.Path):
@@ -210,6 +210,9 @@ func (t *Table) lost(s shadow, winner *Route, q *Query, host []byte) string {
 	first, winnersToo := discovery.Position(winner.CreateIndex)
 	if ofConsul != winnersToo && first > 0 {
 		return "it is registered in Consul, and the other in Nomad, whose claims come first where nobody has recorded another order"
+	}
+	if index <= first || winner.local() { // the age does not decide, or not this one
+		return "the claim of " + printable(winner.ID()) + " " + winner.precedence(r)
 	}
 	return fmt.Sprintf("its claim is newer: index %d, after %d", index, first)
 }

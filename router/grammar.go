@@ -68,13 +68,18 @@ func (g *Grammar) near(tag string) (Problem, bool) {
 	if !near || word != g.prefix && g.keys[left[strings.LastIndexByte(left, '.')+1:]] == nil {
 		return Problem{}, false
 	}
+	value = strings.Trim(strings.TrimSpace(value), "\"'`")
+	meant := draft{Definition: &Definition{}}
+	if left[strings.LastIndexByte(left, '.')+1:] == "host" && len(tag) <= maxTag {
+		_ = parseHosts(&meant, value) // who explains a request for one of these hosts is told of the tag
+	}
 	begins, should := word, g.prefix
 	if word == g.prefix { // what is wrong is around it
 		begins, should = tag[:len(tag)-len(rest)], g.prefix+"."
 	}
 	return Problem{
-		None: true, Tag: printable(tag), Why: fmt.Sprintf("the tag begins with %s, not %s, so serai does not read it", quote(begins), quote(should)),
-		Instead: printable(g.prefix + "." + left + "=" + strings.Trim(strings.TrimSpace(value), "\"'`")),
+		None: true, Tag: printable(tag), Hosts: meant.Hosts, Why: fmt.Sprintf("the tag begins with %s, not %s, so serai does not read it", quote(begins), quote(should)),
+		Instead: printable(g.prefix + "." + left + "=" + value),
 	}, true
 }
 

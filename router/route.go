@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"serai/discovery"
 	"serai/policy"
 	"serai/upstream"
 )
@@ -128,6 +129,31 @@ func (r *Route) older(o *Route) int {
 	return cmp.Or(cmp.Compare(rank(r), rank(o)), cmp.Compare(r.CreateIndex, o.CreateIndex),
 		cmpStrings(r.Namespace, o.Namespace, r.Service, o.Service),
 		cmp.Compare(boolInt(o.Policies.Guards()), boolInt(r.Policies.Guards())), strings.Compare(r.Name, o.Name))
+}
+
+// precedence says why a claim comes before another one that only older puts behind it.
+func (r *Route) precedence(o *Route) string {
+	index, ofConsul := discovery.Position(r.CreateIndex)
+	of, behindOfConsul := discovery.Position(o.CreateIndex)
+	switch {
+	case r.local() && o.local() && r.sameService(o), r.place == o.place && index == of && r.sameService(o):
+		return "comes first among the routes of its service"
+	case r.local() && o.local():
+		return "comes first by its name, since claims in files have no age"
+	case r.local():
+		return "is in the operator's file"
+	case r.place != o.place:
+		return "is older"
+	case ofConsul != behindOfConsul:
+		return "is registered in Nomad, whose claims come first where nobody has recorded another order"
+	case index == of:
+		return "comes first by its name, since both are equally old"
+	}
+	return "is older"
+}
+
+func (r *Route) sameService(o *Route) bool {
+	return r.Namespace == o.Namespace && r.Service == o.Service
 }
 
 func boolInt(b bool) int {

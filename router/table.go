@@ -193,7 +193,7 @@ func (s shadow) rejection() Rejection {
 	rejection := Rejection{
 		Namespace: printable(r.Namespace), Service: printable(r.Service), Job: printable(r.Job), Route: r.Name,
 		Hosts: []string{r.Host}, Holder: printable(h.Namespace + "/" + h.Service),
-		Why:     what + " is held by " + printable(h.String()) + ", which is older",
+		Why:     what + " is held by " + printable(h.String()) + ", which " + h.precedence(r),
 		Instead: "another host, path or condition; or remove it there",
 	}
 	if h.Lingers() {

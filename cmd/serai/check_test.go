@@ -257,3 +257,35 @@ func TestCheckLeavesNothing(t *testing.T) {
 		t.Errorf("it ends with %d: %s", r.status, r.out)
 	}
 }
+
+// TestCheckOfStateDirectory: a state directory in which nothing can be kept is told of, also
+// where serai would start all the same.
+func TestCheckOfStateDirectory(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	services, open := filepath.Join(dir, "services.json"), filepath.Join(dir, "open")
+	if err := os.WriteFile(services, []byte("[]"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(open, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(open, 0o777); err != nil { // whatever the umask
+		t.Fatal(err)
+	}
+	for state, want := range map[string]string{
+		services:                     "not a directory",
+		filepath.Join(services, "x"): "not a directory",
+		open:                         "can be written by others",
+		"/proc/serai":                "no such file",
+		filepath.Join(dir, "new"):    "",
+	} {
+		r := checkProgram(t, nil, "--no-nomad", "--services="+services, "--http="+testnet.Address(t), "--admin="+testnet.Address(t), "--state-dir="+state)
+		if told := strings.Contains(r.out, "nothing can be kept in --state-dir="+state+": "); r.status != 0 || told != (want != "") || !strings.Contains(r.out, want) {
+			t.Errorf("--state-dir=%s: it ends with %d: %s%s", state, r.status, r.out, r.err)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "new")); err == nil {
+			t.Error("it leaves a directory")
+		}
+	}
+}

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"syscall"
+
+	"serai/internal/atomicfile"
 )
 
 // places finds what is wrong with the places that a start writes to, and has the check leave
@@ -44,6 +46,21 @@ func (c *checkCommand) places(f *findings) (clear func(), err error) {
 			os.Remove(dir)
 		}
 	}, err
+}
+
+// stateDirectory warns where serai could keep nothing in --state-dir, and starts all the same.
+func (c *checkCommand) stateDirectory(f *findings) {
+	dir := c.Serve.StateDir
+	if dir == "" {
+		return
+	}
+	err := atomicfile.Directory(dir)
+	if err == nil {
+		err = mayMake(lastStopFile(dir))
+	}
+	if err != nil {
+		f.add(finding{Level: warned, Part: "start", What: fmt.Sprintf("nothing can be kept in --state-dir=%s: %v", dir, err), Do: "give --state-dir a directory that serai's user alone may write to"})
+	}
 }
 
 // absentParts returns a path and the directories above it, as far as they do not exist.

@@ -1,0 +1,66 @@
+package router_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"serai/discovery"
+	"serai/router"
+	"serai/upstream"
+)
+
+// TestHostsOfWhatIsRefused: an explanation for a host tells also of an instance that is refused
+// as a whole although its tags name the host, and of a tag that only looks like one of ours.
+func TestHostsOfWhatIsRefused(t *testing.T) {
+	many := []string{"ingress.host=a.example.org"}
+	for i := range 600 {
+		many = append(many, fmt.Sprintf("ingress.r%d.path=/", i%8))
+	}
+	host := []string{"ingress.host=a.example.org", "ingress.api.host=*.example.org,c.example.org"}
+	for name, c := range map[string]struct {
+		address string
+		port    int
+		tags    []string
+		tells   bool
+	}{
+		"a name for an address":              {"app.internal", 80, host, true},
+		"a metadata service":                 {"169.254.169.254", 80, host, true},
+		"no port":                            {"127.0.0.1", 0, host, true},
+		"enable cannot be read":              {"127.0.0.1", 80, append([]string{"ingress.enable=perhaps"}, host...), true},
+		"too many tags":                      {"127.0.0.1", 80, many, true},
+		"a misspelled prefix":                {"127.0.0.1", 80, []string{"ingres.host=a.example.org"}, true},
+		"the prefix in upper case":           {"127.0.0.1", 80, []string{"Ingress.Host=b.example.org, A.example.org"}, true},
+		"a wildcard":                         {"127.0.0.1", 0, []string{"ingress.host=*.example.org"}, true},
+		"another host":                       {"127.0.0.1", 0, []string{"ingress.host=b.example.org"}, false},
+		"another class":                      {"127.0.0.1", 0, []string{"ingress.host=a.example.org", "ingress.class=internal"}, false},
+		"a misspelled prefix of another key": {"127.0.0.1", 80, []string{"ingres.path=/a.example.org"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			key := discovery.Key{Namespace: "shop", Name: "app"}
+			routes := router.NewRouter()
+			b, err := router.NewBuilder(routes, router.Options{Registry: upstream.NewRegistry(upstream.RegistryOptions{})})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer b.Close()
+			b.Update(&discovery.Snapshot{Index: 1, Services: map[discovery.Key]*discovery.Service{key: {Key: key, Instances: []*discovery.Instance{
+				{ID: "1", Namespace: "shop", Service: "app", Job: "app", Alloc: "a1", Address: c.address, Port: c.port, Tags: c.tags, Created: 1, Modified: 1},
+				{ID: "2", Namespace: "shop", Service: "app", Job: "app", Alloc: "a2", Address: c.address, Port: c.port, Tags: slices.Clone(c.tags), Created: 2, Modified: 2},
+			}}}})
+			table := routes.Current()
+			if len(table.Rejections()) == 0 && c.tells {
+				t.Fatal("nothing is refused")
+			}
+			x := table.Explain(&router.Query{Host: []byte("a.example.org"), Path: []byte("/"), Method: []byte("GET")})
+			if told := len(x.Refused) > 0; told != c.tells {
+				t.Errorf("the explanation has the rejections %v; all are %v", x.Refused, table.Rejections())
+			}
+			for _, r := range x.Refused {
+				if r.Instances != 2 {
+					t.Errorf("%v is of %d instances, want 2", r, r.Instances)
+				}
+			}
+		})
+	}
+}
