@@ -102,12 +102,13 @@ func (x *Exchange) sendGRPC(status int, reason, detail string, more ...wire.Fiel
 	}
 }
 
-// grpcRefusal is a refusal with trailers alone.
+// grpcRefusal is a refusal with trailers alone. Its status is 200, and a cache that does not
+// know gRPC could keep it for a page of that path.
 func (x *Exchange) grpcRefusal(status int, reason, detail string) *wire.ResponseHead {
 	code := x.grpcStatus(status)
 	x.grpc = uint8(code) + 1
 	return &wire.ResponseHead{Status: 200, Minor: 1, Framing: wire.NoBody, KeepAlive: true, Fields: []wire.Field{
-		grpcType, field("grpc-status", strconv.Itoa(code)), field("grpc-message", grpcMessage(detail+" ("+reason+")")), field("X-Serai-Reason", reason),
+		grpcType, field("grpc-status", strconv.Itoa(code)), field("grpc-message", grpcMessage(detail+" ("+reason+")")), field("X-Serai-Reason", reason), field("Cache-Control", "no-store"),
 	}}
 }
 

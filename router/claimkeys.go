@@ -29,12 +29,12 @@ func claimKeys() []key {
 		also:  []string{"methods"},
 	}, {
 		Key: Key{Name: "header", Value: "NAME: VALUE", Default: "-",
-			Meaning: "condition: the header has this value (`X-Env: beta`), or is there when only NAME is given; may be repeated"},
+			Meaning: "condition: the header has this value (`X-Env: beta`), or is there when only NAME is given; if a request has it several times, the first counts; may be repeated"},
 		parse: parseHeader, repeated: true,
 		also: []string{"headers"},
 	}, {
 		Key: Key{Name: "query", Value: "NAME=VALUE", Default: "-",
-			Meaning: "condition: the query parameter has this value (`v=2`), or is there when only NAME is given; may be repeated"},
+			Meaning: "condition: the query parameter has this value (`v=2`), or is there when only NAME is given; if a request has it several times, the first counts; may be repeated"},
 		parse: parseQuery, repeated: true,
 		also: []string{"queries", "param"},
 	}, {

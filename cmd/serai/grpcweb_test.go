@@ -281,6 +281,9 @@ func TestGRPCWebIsAnsweredEverywhere(t *testing.T) {
 					if is := res.StatusCode == 200 && strings.HasPrefix(got, "\x80\x00\x00") && strings.Contains(got, fmt.Sprintf("grpc-status: %d\r\n", c.code)); is != as.web || res.Header.Get("X-Serai-Reason") != c.reason {
 						t.Errorf("%+v is answered %d %v %q", as, res.StatusCode, res.Header, got)
 					}
+					if kept := res.Header.Get("Cache-Control"); kept != "no-store" {
+						t.Errorf("%+v: a cache may keep the answer: %q", as, kept)
+					}
 				}
 			})
 		}

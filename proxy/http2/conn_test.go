@@ -169,6 +169,41 @@ func TestGRPCHeads(t *testing.T) {
 	}
 }
 
+// TestGRPCRefusalsAreNotKept: they are 200 to a cache, also those to a GET, which it could
+// take for the page of others.
+func TestGRPCRefusalsAreNotKept(t *testing.T) {
+	k := newStack(t, engine.Options{}, func(http.ResponseWriter, *http.Request) { t.Error("an instance was asked") })
+	for name, fields := range map[string][]string{
+		"a loop": {"x-serai-hops", "1000"},
+		"a head": {"connection", "close"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := k.dial()
+			p.open(1, p.fields("/", append([]string{"content-type", "application/grpc"}, fields...)...))
+			for {
+				f, err := p.ReadFrame()
+				if err != nil {
+					t.Fatal(err)
+				}
+				head, ok := f.(*http2.MetaHeadersFrame)
+				if !ok {
+					continue
+				}
+				kept := ""
+				for _, f := range head.RegularFields() {
+					if f.Name == "cache-control" {
+						kept += f.Value
+					}
+				}
+				if kept != "no-store" || head.PseudoValue("status") != "200" {
+					t.Errorf("a cache may keep %v", head.Fields)
+				}
+				return
+			}
+		})
+	}
+}
+
 // TestGRPCCut: a client of gRPC whose answer is cut is told that it may try again, but
 // not when that is since its time is over.
 func TestGRPCCut(t *testing.T) {

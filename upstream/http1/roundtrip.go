@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 	"time"
 
 	"serai/upstream"
@@ -43,20 +44,31 @@ func (c *conn) roundTrip(r *upstream.Request, a *upstream.Answer) *upstream.Fail
 	} else if err = c.WriteBoth(r.Scratch, body); err == nil {
 		c.stream(r)
 	}
-	if err == nil {
+	unsent := unreadBy(err)
+	if err == nil || unsent {
 		err = c.awaitHead(r, a, sent)
 	}
 	if err == nil && a.Head.Status == 101 {
-		err = c.finishUpload()
+		if err = c.finishUpload(); unsent { // the other protocol would begin after what is missing
+			err = io.EOF
+		}
 	}
 	switch {
 	case err == nil:
 		c.begin(r, a)
+		c.keepAlive = c.keepAlive && !unsent
 		return nil
 	case err == socket.ErrStale:
 		return staleFailure
 	}
 	return c.explain(a, err)
+}
+
+// unreadBy reports whether a request could not be sent completely because the instance had
+// closed the connection. It may have answered before, without reading all of it, as with a
+// 413: what has come is still there to be read, and then the end.
+func unreadBy(err error) bool {
+	return errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
 }
 
 // awaitHead reads up to the final answer's head and passes 1xx answers on.
