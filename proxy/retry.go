@@ -65,14 +65,18 @@ func (p *Proxy) takeRetry(x *Exchange, share float64) bool {
 // their connection has ended. It allows all requests of one of several instances: an
 // instance that dies fails them at once, and that is no overload. It may have three times
 // its part, because one that hangs for a moment before it dies collects requests while the
-// others answer theirs. It does not apply if all instances fail, or to refused requests:
-// then there is too much load already.
+// others answer theirs; and an only instance may have been replaced meanwhile. It does not
+// apply if all instances fail, or to refused requests: then there is too much load already.
 func (p *Proxy) shareOfOne(x *Exchange) float64 {
 	pool := x.Route.Pool
-	if pool == nil || x.Member == nil || !pool.OthersAnswer(x.Member.Endpoint) {
+	if pool == nil || x.Member == nil {
 		return p.options.RetryShare
 	}
-	return max(p.options.RetryShare, min(1, 3/float64(len(pool.Members()))))
+	members, others := pool.OthersAnswer(x.Member.Endpoint)
+	if !others {
+		return p.options.RetryShare
+	}
+	return max(p.options.RetryShare, min(1, 3/float64(members)))
 }
 
 // endRetries gives the place in the budget back.

@@ -157,9 +157,13 @@ func (p *Pool) mayEject(e *Endpoint) bool {
 }
 
 // OthersAnswer reports whether a member other than e has not failed since its last
-// answer.
-func (p *Pool) OthersAnswer(e *Endpoint) bool {
-	return slices.ContainsFunc(p.members, func(m *Member) bool {
+// answer, and how many members there are now: a pool that has been published meanwhile
+// has taken the place of p.
+func (p *Pool) OthersAnswer(e *Endpoint) (of int, ok bool) {
+	if now := p.room.pool.Load(); now != nil {
+		p = now
+	}
+	return len(p.members), slices.ContainsFunc(p.members, func(m *Member) bool {
 		return m.Endpoint != e && m.Weight > 0 && m.Endpoint.outlier.failures.Load() == 0
 	})
 }
