@@ -5,6 +5,7 @@ import (
 	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/pem"
 	"fmt"
 	"strings"
@@ -31,7 +32,24 @@ func keyPair(certPEM, keyPEM []byte) (tls.Certificate, error) {
 		}
 		return pair, err
 	}
+	for i, der := range pair.Certificate[1:] {
+		if !isCertificate(der) {
+			return pair, fmt.Errorf("certificate %d of the chain is none, or is damaged: clients refuse all of it", i+2)
+		}
+	}
 	return pair, usable(&pair)
+}
+
+// isCertificate reports whether der has the outer form of a certificate (RFC 5280 section
+// 4.1). The library reads only the first of a chain; the others are not read further here
+// either, since some that clients know how to read are too odd for the library.
+func isCertificate(der []byte) bool {
+	var form struct {
+		Signed, Algorithm asn1.RawValue
+		Signature         asn1.BitString
+	}
+	rest, err := asn1.Unmarshal(der, &form)
+	return err == nil && len(rest) == 0
 }
 
 // advice says what to do about a pair that cannot be read; empty when it does not know.

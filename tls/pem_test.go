@@ -93,6 +93,10 @@ func TestUselessCertificates(t *testing.T) {
 	rsa768, rsa768Key := pairOf(t, tiny, "a.test")
 	good, goodKey := pair(t, nextYear, "a.test")
 	signer, _ := pair(t, nextYear, "signer.test")
+	junk := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("junk")})
+	block, _ := pem.Decode(signer)
+	cut := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: block.Bytes[:len(block.Bytes)/2]})
+	longer := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: append(bytes.Clone(block.Bytes), 0)})
 	encrypted := []byte("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n")
 	for _, c := range []struct {
 		what      string
@@ -102,6 +106,9 @@ func TestUselessCertificates(t *testing.T) {
 		{"P-224", p224, p224Key, "no client can use it"},
 		{"RSA of 768 bits", rsa768, rsa768Key, "want at least 2048"},
 		{"the signer first", append(bytes.Clone(signer), good...), goodKey, "the key belongs to block 2 of the file"},
+		{"a second block that is no certificate", append(bytes.Clone(good), junk...), goodKey, "certificate 2 of the chain"},
+		{"a third block that is cut off", bytes.Join([][]byte{good, signer, cut}, nil), goodKey, "certificate 3 of the chain"},
+		{"a second block with a byte too many", append(bytes.Clone(good), longer...), goodKey, "certificate 2 of the chain"},
 		{"a key with a passphrase", good, encrypted, "write it without a passphrase"},
 	} {
 		if _, err := tls.NewCertificate("test", c.cert, c.key); err == nil || !strings.Contains(err.Error(), c.want) {

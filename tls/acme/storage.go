@@ -46,16 +46,50 @@ type site struct {
 	err            error // why it could not be written
 }
 
-// check returns an error if the certificate of the CA is not one for the host and the key.
-func (s *site) check() error {
+// check returns an error if the certificate of the CA is not one for the host and the key, or
+// if it would replace one that is valid and is not valid itself. One that is valid before ctx
+// ends is waited for.
+func (s *site) check(ctx context.Context) error {
 	c, err := tls.NewCertificate("of the CA", []byte(s.staged["crt"]), []byte(s.staged["key"]))
 	if err == nil && !c.Covers(s.host) {
 		err = fmt.Errorf("it covers %s", strings.Join(c.Names, ", "))
+	}
+	if err == nil && s.hasValid() {
+		err = awaitValid(ctx, c)
 	}
 	if err != nil {
 		return fmt.Errorf("the CA has issued a certificate that cannot be used: %w", err)
 	}
 	return nil
+}
+
+// hasValid reports whether the certificate that the order replaces is valid now.
+func (s *site) hasValid() bool {
+	if s.items == nil {
+		return false
+	}
+	old, err := tls.NewCertificate("in the store", []byte(s.items["crt"]), []byte(s.items["key"]))
+	return err == nil && validAt(old, time.Now())
+}
+
+// awaitValid waits until a certificate is valid; if that is not before ctx ends, it returns an
+// error.
+func awaitValid(ctx context.Context, c *tls.Certificate) error {
+	wait := time.Until(c.Leaf.NotBefore)
+	if end, bounded := ctx.Deadline(); wait > 0 && (!bounded || time.Now().Add(wait).Before(end)) {
+		if err := sleep.For(ctx, wait); err != nil {
+			return err
+		}
+	}
+	if validAt(c, time.Now()) {
+		return nil
+	}
+	return fmt.Errorf("it is valid from %s to %s, and the present one is valid now: the clock of the CA, or of this node, may be wrong",
+		c.Leaf.NotBefore.UTC().Format(time.RFC3339), c.Leaf.NotAfter.UTC().Format(time.RFC3339))
+}
+
+func validAt(c *tls.Certificate, t time.Time) bool {
+	return !t.Before(c.Leaf.NotBefore) && !t.After(c.Leaf.NotAfter)
 }
 
 type siteKey struct{}
@@ -111,7 +145,7 @@ func (s *storage) Store(ctx context.Context, key string, value []byte) error {
 	}
 	// One that nobody can serve would be ordered again at once, and again: as a failure, the
 	// next order waits.
-	if site.err = site.check(); site.err != nil {
+	if site.err = site.check(ctx); site.err != nil {
 		return site.err
 	}
 	items := map[string]string{

@@ -62,12 +62,14 @@ func (l *Login) verify(ctx context.Context, m *metadata, token *oauth2.Token) (*
 		l.provider.problems.note(partIDToken, errors.New("there is none in the answer of its token endpoint: it may not know the scope openid"))
 		return nil, nil, errUnavailable
 	}
-	away := false // its keys
-	id, err := m.verifier.Verify(context.WithValue(ctx, keysAway{}, &away), raw)
+	why := &unproved{}
+	id, err := m.verifier.Verify(context.WithValue(ctx, unprovedKey{}, why), raw)
 	l.provider.problems.note(partIDToken, err)
 	switch {
-	case err != nil && (away || ctx.Err() != nil):
+	case err != nil && (why.away || ctx.Err() != nil):
 		return nil, nil, errUnavailable
+	case err != nil && why.unsigned:
+		return nil, nil, errUnsigned
 	case err != nil:
 		return nil, nil, errRefused
 	}

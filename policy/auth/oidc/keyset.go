@@ -19,17 +19,20 @@ import (
 // is not known; those that are known need no fetch.
 type keySet struct{ *oidclib.RemoteKeySet }
 
-// keysAway is the key of a bool in a context, which VerifySignature sets where the keys
-// could not be fetched.
-type keysAway struct{}
+// unproved is why VerifySignature refused a token: its keys could not be fetched (away), or
+// none of them has signed it (unsigned).
+type unproved struct{ away, unsigned bool }
+
+// unprovedKey is the key of an *unproved in a context, which VerifySignature sets.
+type unprovedKey struct{}
 
 // VerifySignature implements oidclib.KeySet. Whoever calls it through the library learns
 // nothing of its error but its text.
 func (k keySet) VerifySignature(ctx context.Context, token string) ([]byte, error) {
 	payload, err := k.RemoteKeySet.VerifySignature(ctx, token)
-	// The library wraps the error of a fetch, and no other.
-	if away, ok := ctx.Value(keysAway{}).(*bool); ok && errors.Unwrap(err) != nil {
-		*away = true
+	if why, ok := ctx.Value(unprovedKey{}).(*unproved); ok && err != nil {
+		why.away = errors.Unwrap(err) != nil // the library wraps the error of a fetch, and no other
+		why.unsigned = !why.away
 	}
 	if err == nil && weaklySigned(token) {
 		return nil, fmt.Errorf("the key that the token is signed with is weak: RSA wants at least %d bits", keys.MinRSA)

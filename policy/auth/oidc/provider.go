@@ -3,6 +3,7 @@ package oidc
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -20,6 +21,8 @@ var (
 	errUnavailable = errors.New("the provider does not answer, or not as an OpenID provider does")
 	// errRefused is that it does not accept what a browser, or a session, has brought.
 	errRefused = errors.New("the provider refuses it")
+	// errUnsigned is that an ID token was signed with none of the provider's keys.
+	errUnsigned = fmt.Errorf("%w: none of its keys has signed the ID token", errRefused)
 )
 
 // provider is a Provider as one Login uses it.

@@ -138,6 +138,10 @@ func (l *Login) refresh(m *metadata, s *session) (*session, error) {
 	said := claims{}
 	if token.Extra("id_token") != nil {
 		id, claimed, err := l.verify(ctx, m, token)
+		if err == errUnsigned {
+			// It comes from the provider itself, which may show a new key a moment later.
+			err = errUnavailable
+		}
 		if err != nil {
 			return l.unconfirmed(s, token, now, err)
 		}
