@@ -155,7 +155,10 @@ func TestTraceOfARetry(t *testing.T) {
 	n := bare(t)
 	n.run(nil, "--no-nomad", "--services="+services, "--otlp="+c.URL, "--otlp-headers-file="+headers, "--trace-share=0",
 		"--trusted-proxies=127.0.0.1", "--access-log="+log, "--eject-after=0", "--retry-share=1")
-	until(t, "serai to be ready", func() bool { status, _ := get(n.admin, "", "/ready"); return status == 200 })
+	until(t, "two ready instances", func() bool { // a retry does not wait for one that is still probed
+		_, page := get(n.admin, "", "/api/v1/instances?state=ready")
+		return strings.Contains(page, `"total": 2`)
+	})
 
 	const parent = "00f067aa0ba902b7"
 	id, tries := "", 0
