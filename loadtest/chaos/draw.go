@@ -64,6 +64,7 @@ func (p *Program) drawFlags(d dice) {
 	also(5, fmt.Sprintf("--max-connections=%d", d.within(4, 20)))
 	also(10, fmt.Sprintf("--max-waiting=%d", d.within(1, 5)))
 	also(10, "--upstream-max-idle=1")
+	also(50, "--upstream-idle-repeatable="+d.milliseconds(600, 3000).String())
 	also(20, "--eject-share=0.5")
 	also(20, "--slow-start=0")
 	also(15, "--splice")
