@@ -31,7 +31,7 @@ type connShares struct {
 
 // connClient is what a client has of the connections, counted for who made them. They are
 // not counted anew when others use them later: that would cost each request something, and
-// in HTTP/1 a connection soon ends when it is not used.
+// in HTTP/1 a connection ends within a minute when it is not used.
 type connClient struct {
 	quota.Holder
 	key  netip.Prefix

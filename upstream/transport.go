@@ -45,8 +45,8 @@ type TransportStatus struct {
 type Keeping struct {
 	// Timeout is how long an idle connection may wait for any request. Repeatable is how
 	// long it may wait for one that may be repeated, no less than Timeout: if the instance
-	// closes the connection just then, nothing is lost. Only HTTP/1 needs it: with HTTP/2
-	// an instance says which requests it has not read (GOAWAY).
+	// closes the connection just then, the request is sent again. Only HTTP/1 needs it: with
+	// HTTP/2 an instance says which requests it has not read (GOAWAY).
 	Timeout, Repeatable time.Duration
 	// Most is how many idle connections are kept; negative for none.
 	Most int
@@ -73,7 +73,7 @@ type Request struct {
 	Check bool
 	// Fresh asks for a new connection, because the last attempt has failed.
 	Fresh bool
-	// Repeatable says that the request will be sent again if its connection ends without
+	// Repeatable says that the request may be sent again if its connection ends without
 	// an answer, though the instance may have processed it.
 	Repeatable bool
 	// Now is the time. Connect bounds the connect; Answer bounds each wait for the

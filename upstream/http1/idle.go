@@ -64,19 +64,29 @@ func (t *Transport) get(now time.Time, host []byte, repeatable bool) *conn {
 	return nil
 }
 
-// put keeps c for another request. It must have no unread byte.
+// put keeps c for another request. It must have no unread byte. Where there are enough
+// already, it takes the place of the oldest one: more requests may use it.
 func (t *Transport) put(c *conn, now time.Time) {
 	c.Release()
 	c.idleSince = now
 	t.mu.Lock()
 	// The PROXY header on the connection is valid for only one client.
-	if t.endpoint.State() == upstream.Leaving || len(t.idle) >= t.keeping.Most || c.announced < 0 || t.tellsClient {
+	if t.endpoint.State() == upstream.Leaving || t.keeping.Most <= 0 || c.announced < 0 || t.tellsClient {
 		t.mu.Unlock()
 		c.Close()
 		return
 	}
+	var oldest *conn
+	if len(t.idle) >= t.keeping.Most {
+		oldest = t.idle[0]
+		copy(t.idle, t.idle[1:])
+		t.idle = t.idle[:len(t.idle)-1]
+	}
 	t.idle = append(t.idle, c)
 	t.mu.Unlock()
+	if oldest != nil {
+		oldest.Close()
+	}
 }
 
 // announce parses an answer's Keep-Alive field, such as "timeout=5, max=100": the

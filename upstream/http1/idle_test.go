@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"io"
 	"net"
 	"net/netip"
 	"testing"
@@ -177,6 +178,40 @@ func TestOlderConnectionsForRepeatableRequests(t *testing.T) {
 			}
 			tr.idle = nil
 		})
+	}
+}
+
+// TestFullOfOldConnections: when there are enough idle connections, a new one takes the place of the oldest, which not all
+// requests may use.
+func TestFullOfOldConnections(t *testing.T) {
+	r := upstream.NewRegistry(upstream.RegistryOptions{Transport: New, IdleTimeout: 4 * time.Second, RepeatableIdle: time.Minute, MaxIdle: 2})
+	e := r.Acquire(upstream.Target{Address: "127.0.0.1:1", Instance: "a"})
+	defer r.Release(e)
+	tr := e.Transport().(*Transport)
+	began := time.Now()
+	var ends []net.Conn
+	for i := range 4 {
+		nc, other := net.Pipe()
+		defer other.Close()
+		ends = append(ends, other)
+		c := &conn{transport: tr}
+		c.Init(nc)
+		defer c.Close()
+		tr.put(c, began.Add(time.Duration(i)*10*time.Second))
+	}
+	now := began.Add(31 * time.Second)
+	newest := tr.get(now, nil, false)
+	if newest == nil || now.Sub(newest.idleSince) != time.Second {
+		t.Fatalf("a request that must not be repeated gets %v, not the newest connection", newest)
+	}
+	if before := tr.get(now, nil, true); before == nil || now.Sub(before.idleSince) != 11*time.Second || tr.get(now, nil, true) != nil {
+		t.Error("not the two newest connections were kept")
+	}
+	for _, other := range ends[:2] {
+		other.SetReadDeadline(time.Now().Add(long))
+		if _, err := other.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("an old connection that was replaced: %v, want %v", err, io.EOF)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"syscall"
 	"time"
@@ -64,11 +65,16 @@ func (c *conn) roundTrip(r *upstream.Request, a *upstream.Answer) *upstream.Fail
 	return c.explain(a, err)
 }
 
-// unreadBy reports whether a request could not be sent completely because the instance had
-// closed the connection. It may have answered before, without reading all of it, as with a
-// 413: what has come is still there to be read, and then the end.
+// unreadBy reports whether a write failed because the instance had closed the connection, so
+// that the request was not sent completely. It may have answered before, without reading all
+// of it, as with a 413: what has come is still there to be read, and then the end.
 func unreadBy(err error) bool {
-	return errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
+	if !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
+		return false
+	}
+	var plain *os.SyscallError
+	var secure *net.OpError
+	return errors.As(err, &plain) && plain.Syscall == "write" || errors.As(err, &secure) && secure.Op == "write"
 }
 
 // awaitHead reads up to the final answer's head and passes 1xx answers on.

@@ -92,20 +92,16 @@ func (c *conn) flushRest(rest []byte) {
 // closedByNow reports whether the instance has closed the connection before the
 // requests in the output are sent. The reader may learn of that later, because it must
 // first read what came before. These requests use another connection, and nothing is
-// written any more: flushing does not end. Where no other request is under way, nothing
-// holds the reader up, and it is left to say why the connection ends: a GOAWAY may have
-// come. c.mu is held, as for the next three.
+// written any more: flushing does not end. The first request of a connection is left to
+// the reader, which nothing holds up: whether it uses another one depends on why this one
+// ends, and a GOAWAY may have come. c.mu is held, as for the next three.
 func (c *conn) closedByNow() bool {
 	if !c.begun || !c.HungUp() {
 		return false
 	}
 	c.retire()
-	underWay := false
 	for _, s := range c.streams {
-		underWay = underWay || s.start < c.written
-	}
-	for _, s := range c.streams {
-		if underWay && s.start >= c.written {
+		if s.id > 1 && s.start >= c.written {
 			s.fail(errClosedBefore)
 		}
 	}
