@@ -19,6 +19,8 @@ type failure struct {
 	// final says that no other instance can help, because the client or serai itself
 	// failed.
 	final bool
+	// idle says that the request's connection had been idle, and ended.
+	idle bool
 	// blame says that the instance took the request and failed.
 	blame bool
 	// again says that there will be another attempt although the instance has answered.
@@ -72,6 +74,8 @@ func (x *Exchange) explain(failed *upstream.Failure) *failure {
 		explainBody(f, failed.Err)
 	case upstream.FailedCaller:
 		f.detail = errClientGone.Error()
+	case upstream.FailedIdle:
+		f.idle = true
 	case upstream.FailedClosed:
 		f.blame = !x.upload.keptWaiting()
 		if errors.Is(failed.Err, upstream.ErrReset) { // not the connection

@@ -42,7 +42,7 @@ func (p *Proxy) forward(x *Exchange) {
 			return
 		}
 		x.tried.Add(m.Endpoint)
-		if f.final || !f.again && !p.mayRetry(x, f.processed) {
+		if f.final || !f.again && !p.mayRetry(x, f.processed, f.idle) {
 			p.fail(x, f)
 			return
 		}

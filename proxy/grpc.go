@@ -189,7 +189,7 @@ func (x *Exchange) noteGRPC(fields []wire.Field) {
 func (p *Proxy) retriesUnavailable(x *Exchange) bool {
 	h := &x.answer.Head
 	return x.Route.Options.RetryPost && h.Status == 200 && h.Size == 0 && h.Framing != wire.Chunked && x.ofGRPC() && x.upload.complete &&
-		string(wire.Get(h.Fields, "grpc-status")) == "14" && p.mayRetry(x, upstream.Unknown)
+		string(wire.Get(h.Fields, "grpc-status")) == "14" && p.mayRetry(x, upstream.Unknown, false)
 }
 
 // GRPCStatus returns the status of a gRPC answer, if it has one.

@@ -13,13 +13,15 @@ const maxNotSent = 8
 //
 // A request of which nothing was sent, or that an instance has not begun because it is
 // about to stop, adds no load: neither the retries tag nor the budget limits it.
-// Otherwise the loss of a node would fail the requests beyond the budget. A request
+// Otherwise the loss of a node would fail the requests beyond the budget. Nor does one
+// whose connection had been idle: that it ends then says nothing of the load, all of a burst
+// may meet it, and the next attempt gets a new connection. A request
 // that was refused unprocessed is sent again whatever its method, but within both
 // limits, since the instance had some work with it. A request that an instance may have
 // processed is sent again only if processing it twice does no harm, or if the client or
 // the route says so (RFC 9110 section 9.2.2). No request is sent again after the
 // route's timeout.
-func (p *Proxy) mayRetry(x *Exchange, known upstream.Processing) bool {
+func (p *Proxy) mayRetry(x *Exchange, known upstream.Processing, idle bool) bool {
 	switch {
 	case x.timeLeft() <= 0:
 		return false
@@ -32,7 +34,13 @@ func (p *Proxy) mayRetry(x *Exchange, known upstream.Processing) bool {
 	case upstream.Refused:
 		return p.repeat(x, p.options.RetryShare)
 	case upstream.Unknown:
-		return x.repeatable() && p.repeat(x, p.shareOfOne(x))
+		switch {
+		case !x.repeatable():
+			return false
+		case idle && x.repeatsLeft() && x.Retries < maxNotSent:
+			return true
+		}
+		return p.repeat(x, p.shareOfOne(x))
 	}
 	return false
 }

@@ -88,7 +88,7 @@ func TestRetryTable(t *testing.T) {
 			if c.streaming {
 				x.upload.consumed.Store(true)
 			}
-			if again := p.mayRetry(x, c.known); again != c.again {
+			if again := p.mayRetry(x, c.known, false); again != c.again {
 				t.Errorf("sent again: %v, want %v", again, c.again)
 			}
 		})
@@ -107,7 +107,7 @@ func TestRetryBudget(t *testing.T) {
 	repeat := func(r *router.Route) (*Exchange, bool) {
 		x := &Exchange{Route: r}
 		x.Head.Method = []byte("GET")
-		return x, p.mayRetry(x, upstream.Unknown)
+		return x, p.mayRetry(x, upstream.Unknown, false)
 	}
 	for range 50 {
 		a.Stats.Begin()

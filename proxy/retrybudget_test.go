@@ -46,7 +46,7 @@ func TestRetryBudgetModel(t *testing.T) {
 				}
 				x := rapid.SampledFrom(all).Draw(t, "request")
 				limit, repeats := max(3, len(all)/5), x.repeats
-				got := p.mayRetry(x, upstream.Unknown)
+				got := p.mayRetry(x, upstream.Unknown, false)
 				if want := repeats == 1 || repeats == 0 && len(repeated) < limit; got != want {
 					t.Fatalf("after %d repetitions, with %d of %d being repeated: %v, want %v", repeats, len(repeated), limit, got, want)
 				}
@@ -91,7 +91,7 @@ func TestRetryBudgetAtOnce(t *testing.T) {
 				for start.Add(1); start.Load() < 6; {
 					runtime.Gosched()
 				}
-				if p.mayRetry(repeating(route), upstream.Unknown) {
+				if p.mayRetry(repeating(route), upstream.Unknown, false) {
 					got.Add(1)
 				}
 			})
@@ -137,7 +137,7 @@ func TestShareOfOne(t *testing.T) {
 		for range 100 {
 			x := repeating(route)
 			x.Member = members[0]
-			if p.mayRetry(x, c.known) {
+			if p.mayRetry(x, c.known, false) {
 				got++
 			}
 		}

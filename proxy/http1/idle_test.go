@@ -216,6 +216,61 @@ func TestOlderConnections(t *testing.T) {
 	}
 }
 
+// TestABurstOverOldConnections: all connections to the only instance have been idle for a while, and each ends when it is
+// used, as when a firewall has forgotten them. No request that may be repeated fails, whatever the budget of retries.
+func TestABurstOverOldConnections(t *testing.T) {
+	const clients = 50
+	k, o := web(t, settings{})
+	var asked atomic.Int32
+	together := make(chan struct{}) // all of the first burst have come, each over a connection of its own
+	go func() {
+		for p := range o.conns {
+			go func() {
+				for old := false; ; {
+					if line, err := p.r.ReadString('\n'); err != nil {
+						return
+					} else if line != "\r\n" {
+						continue
+					}
+					if old {
+						p.reset()
+						return
+					}
+					n := asked.Add(1)
+					if old = n <= clients; n == clients {
+						close(together)
+					}
+					<-together
+					p.ok("ok")
+				}
+			}()
+		}
+	}()
+	k.awaitReady()
+	var all []*peer
+	for range clients {
+		all = append(all, k.dial())
+	}
+	burst := func() (failed int) {
+		for _, c := range all {
+			c.send("GET / HTTP/1.1", "Host: web.example.org", "")
+		}
+		for _, c := range all {
+			if res, body := c.answer("GET"); res.StatusCode != 200 || body != "ok" {
+				failed++
+			}
+		}
+		return failed
+	}
+	if failed := burst(); failed > 0 {
+		t.Fatalf("%d of %d failed over new connections", failed, clients)
+	}
+	time.Sleep(300 * time.Millisecond) // until they count as idle
+	if failed := burst(); failed > 0 {
+		t.Errorf("%d of %d requests failed over connections that had been idle", failed, clients)
+	}
+}
+
 // TestAReloadTeachesNothing: an instance closes connections of every age at
 // once, twice.
 func TestAReloadTeachesNothing(t *testing.T) {
