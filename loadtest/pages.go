@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
@@ -56,8 +57,8 @@ func pages(a *arena) error {
 				kinds = append(kinds, o)
 			}
 		}
-		for i := range kinds { // each kind comes at each place
-			o := kinds[(i+round)%len(kinds)]
+		rand.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] }) // a turn leaves something to the next
+		for _, o := range kinds {
 			s, times, err := a.beside(o, usual)
 			if err != nil {
 				return err

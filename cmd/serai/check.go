@@ -81,7 +81,7 @@ func (c *checkCommand) all(ctx context.Context, env *environment, f *findings) e
 		return err
 	}
 	defer s.close()
-	c.stateDirectory(f)
+	c.keepsState(f)
 	if unusable == nil {
 		f.ok("flags", "flags, variables and the files that they name are understood")
 	}

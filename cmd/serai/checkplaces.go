@@ -48,10 +48,11 @@ func (c *checkCommand) places(f *findings) (clear func(), err error) {
 	}, err
 }
 
-// stateDirectory warns where serai could keep nothing in --state-dir, and starts all the same.
-func (c *checkCommand) stateDirectory(f *findings) {
+// keepsState warns where serai could keep nothing in --state-dir, and starts all the same. Of a
+// directory of another user it says nothing: othersPlace has, and this user's view is not serai's.
+func (c *checkCommand) keepsState(f *findings) {
 	dir := c.Serve.StateDir
-	if dir == "" {
+	if info, err := os.Stat(dir); dir == "" || err == nil && !ownPlace(info) {
 		return
 	}
 	err := atomicfile.Directory(dir)
@@ -83,6 +84,12 @@ func mayMake(path string) error {
 	return os.Remove(file.Name())
 }
 
+// ownPlace reports whether a place is this user's.
+func ownPlace(info os.FileInfo) bool {
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	return !ok || int(owner.Uid) == os.Geteuid()
+}
+
 // othersPlace reports whether a place exists, and warns where it is not this user's: what the
 // check finds there may not be what serai does.
 func (c *checkCommand) othersPlace(f *findings, flag, path string) (exists bool) {
@@ -90,8 +97,8 @@ func (c *checkCommand) othersPlace(f *findings, flag, path string) (exists bool)
 	if err != nil {
 		return false
 	}
-	if owner, ok := info.Sys().(*syscall.Stat_t); ok && int(owner.Uid) != os.Geteuid() {
-		who := userName(int(owner.Uid))
+	if !ownPlace(info) {
+		who := userName(int(info.Sys().(*syscall.Stat_t).Uid))
 		f.add(finding{Level: warned, Part: "start", What: fmt.Sprintf("%s=%s belongs to user %s, and this check runs as user %s, for whom its findings hold", flag, path, who, userName(os.Geteuid())),
 			Do: "run it as the user that serai has, such as: runuser -u " + who + " -- serai check"})
 	}

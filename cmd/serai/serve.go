@@ -105,7 +105,7 @@ type serveCommand struct {
 	MaxWaitingBytes         int64    `default:"67108864" help:"Bytes that all requests that wait for an instance hold together, at most an eighth of the memory; 503 beyond. Each namespace, and each route of it, has an equal share: who has more makes room." group:"Limits"`
 	ConnectTimeout          duration `default:"2s" help:"Timeout for connecting to an instance." group:"Limits"`
 	UpstreamIdle            duration `default:"4s" help:"How long an idle connection to an instance is kept. HTTP/1: for requests that must not be repeated, such as POST." group:"Limits"`
-	UpstreamIdleRepeatable  duration `default:"0s" help:"How long an idle HTTP/1 connection to an instance is kept for requests that may be repeated, such as GET; at least --upstream-idle. 0s for 60s, or for --upstream-idle where that is not 4s." group:"Limits"`
+	UpstreamIdleRepeatable  duration `default:"0s" help:"How long an idle HTTP/1 connection to an instance is kept for requests that may be repeated, such as GET; a shorter time than --upstream-idle counts as that. 0s: 60s, or the value of --upstream-idle if that is not 4s." group:"Limits"`
 	UpstreamMaxIdle         int      `default:"2048" help:"Idle connections kept to one instance." group:"Limits"`
 	UpstreamMaxStreams      int      `default:"100" help:"Concurrent requests on one HTTP/2 connection to an instance, or fewer where the instance allows less; those beyond use another connection." group:"Limits"`
 	RetryShare              float64  `default:"0.2" help:"Retry budget: retries in flight as a share of a route's requests in flight; 3 are always allowed, and those that an instance had when it died." group:"Limits"`

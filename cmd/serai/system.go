@@ -161,7 +161,7 @@ func (s *system) makeRegistry() error {
 }
 
 // repeatableIdle is how long an idle connection waits for a request that may be repeated. Who
-// has set --upstream-idle alone wants no connection to be kept for longer.
+// has set --upstream-idle alone, to another value than its default, wants no connection to be kept for longer.
 func (c *serveCommand) repeatableIdle() time.Duration {
 	const usual, repeatable = 4 * time.Second, time.Minute
 	switch idle := c.UpstreamIdle.value(); {
