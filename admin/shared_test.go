@@ -41,7 +41,7 @@ func TestEndpointsOfServicesThatShare(t *testing.T) {
 					continue
 				}
 				x := instance(fmt.Sprintf("ingress.host=%s.example.org", name))
-				x.Address, x.Port, x.Alloc = "127.0.0.1", open, fmt.Sprint("alloc-", i)
+				x.Address, x.Port, x.Alloc, x.Job = "127.0.0.1", open, fmt.Sprint("alloc-", i), "job"
 				if i == dead {
 					x.Port = closed
 				}
@@ -54,7 +54,9 @@ func TestEndpointsOfServicesThatShare(t *testing.T) {
 				call(n.stats(name), 200)
 			}
 		}
-		ready := func(e *upstream.Endpoint) bool { return e.Target().Address != l.Addr().String() || e.State() == upstream.Ready }
+		ready := func(e *upstream.Endpoint) bool {
+			return e.Target().Address != l.Addr().String() || e.State() == upstream.Ready
+		}
 		for end := time.Now().Add(time.Minute); !all(n.registry.All(), ready); time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatal("not all instances became ready")
