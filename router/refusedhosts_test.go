@@ -3,6 +3,7 @@ package router_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"serai/discovery"
@@ -60,6 +61,62 @@ func TestHostsOfWhatIsRefused(t *testing.T) {
 				if r.Instances != 2 {
 					t.Errorf("%v is of %d instances, want 2", r, r.Instances)
 				}
+			}
+		})
+	}
+}
+
+// refusedWhole is the only rejection of whole instances of a table.
+func refusedWhole(t *testing.T, table *router.Table) router.Rejection {
+	t.Helper()
+	all := slices.DeleteFunc(table.Rejections(), func(r router.Rejection) bool { return !r.Instance })
+	if len(all) != 1 {
+		t.Fatalf("%d rejections of whole instances, want 1: %v", len(all), all)
+	}
+	return all[0]
+}
+
+// TestHostsOfOneRefusedInstance: a rejection names the same hosts of an instance, of the class
+// that is served, whether its address or its tags are refused.
+func TestHostsOfOneRefusedInstance(t *testing.T) {
+	unclear := []string{"ingress.enable=perhaps"}
+	var paths []string
+	for i := range 128 {
+		paths = append(paths, fmt.Sprint("/", i))
+	}
+	all := strings.Join(paths, ",")
+	var full []string // claims as much as closed routes may
+	for r := range 70 {
+		name := fmt.Sprintf("ingress.r%d.", r)
+		full = append(full, name+"host=a.example.org,b.example.org,c.example.org,d.example.org", name+"path="+all, name+"path-exact="+all, name+"allow=10.0.0.1")
+	}
+	for name, c := range map[string]struct {
+		port      int
+		class     string
+		tags      []string
+		hosts     string
+		byDefault bool
+	}{
+		"default host, no port":         {0, "", []string{"ingress.path=/x"}, "app.example.org", true},
+		"default host, unclear":         {80, "", append(unclear, "ingress.path=/x"), "app.example.org", true},
+		"default host beside, no port":  {0, "", []string{"ingress.r.enable=true", "ingress.s.host=s.example.org"}, "app.example.org,s.example.org", false},
+		"default host beside, unclear":  {80, "", append(unclear, "ingress.r.enable=true", "ingress.s.host=s.example.org"), "app.example.org,s.example.org", false},
+		"another class, no port":        {0, "", []string{"ingress.host=a.example.org", "ingress.class=internal", "ingress.s.host=s.example.org"}, "s.example.org", false},
+		"another class, unclear":        {80, "", append(unclear, "ingress.host=a.example.org", "ingress.class=internal", "ingress.s.host=s.example.org"), "s.example.org", false},
+		"only another class, unclear":   {80, "", append(unclear, "ingress.host=a.example.org", "ingress.class=internal"), "", false},
+		"the same class, no port":       {0, "internal", []string{"ingress.host=a.example.org", "ingress.class=internal"}, "a.example.org", false},
+		"the same class, unclear":       {80, "internal", append(unclear, "ingress.host=a.example.org", "ingress.class=internal"), "a.example.org", false},
+		"behind all that may be closed": {80, "", append(full, "ingress.z.host=z.example.org"), "a.example.org,b.example.org,c.example.org,d.example.org,z.example.org", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			table, b := build(t, router.Options{DefaultHost: "{service}.example.org", Class: c.class})
+			defer b.Close()
+			s := crowd("shop", "app", 1, 1, func(int) []string { return c.tags })
+			s.Instances[0].Port = c.port
+			b.Update(snapshotOf(s))
+			r := refusedWhole(t, table.Current())
+			if got := strings.Join(r.Hosts, ","); got != c.hosts || r.DefaultHost != c.byDefault {
+				t.Errorf("it names %q, by default %v; want %q, %v: %v", got, r.DefaultHost, c.hosts, c.byDefault, r)
 			}
 		})
 	}
