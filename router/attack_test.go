@@ -24,6 +24,25 @@ func crowd(namespace, name string, n int, index uint64, tags func(i int) []strin
 	return s
 }
 
+// hostList writes n hosts as a tag does.
+func hostList(name string, n int) string {
+	var all []string
+	for i := range n {
+		all = append(all, fmt.Sprintf("h%d.%s.example.org", i, name))
+	}
+	return strings.Join(all, ",")
+}
+
+// tableMemory is how much of the quota of memory is used.
+func tableMemory(t *router.Table) router.Usage {
+	for _, u := range t.Usage() {
+		if u.Quota == "table-memory" {
+			return u
+		}
+	}
+	return router.Usage{}
+}
+
 // everything is the largest claim that one registration can make: 64 routes of
 // 128 hosts and 8 paths.
 func everything(generation int, more ...string) []string {

@@ -76,7 +76,7 @@ func NewBuilder(router *Router, o Options) (*Builder, error) {
 		counted: make(map[discovery.Key]usage), used: make(map[string]usage),
 		contests: make(map[string][]Contest), asked: make(map[Absence]time.Time), renamed: make(map[Absence]bool),
 	}
-	b.grammar.httpsOnly = o.HTTPSOnly
+	b.grammar.httpsOnly, b.grammar.class = o.HTTPSOnly, o.Class
 	if o.DefaultHost != "" {
 		b.defaultHost, _ = newHostTemplate(o.DefaultHost) // Validate has tried
 	}

@@ -92,10 +92,17 @@ func (g *Grammar) refusedWhole(tags []string, routes map[string]*reading, why Pr
 	if stray != nil {
 		problems = append(problems, *stray)
 	}
+	var named namedHosts
+	names := slices.Sorted(maps.Keys(routes))
+	for _, name := range names {
+		if r := routes[name]; r.Class == g.class {
+			named.add(r.Hosts, r.DefaultHost)
+		}
+	}
+	problems[0].Hosts, problems[0].DefaultHost = named.list, named.byDefault
 	left := maxRoutes * maxClaims
-	for _, name := range slices.Sorted(maps.Keys(routes)) {
+	for _, name := range names {
 		r := routes[name]
-		problems[0].Hosts = appendHosts(problems[0].Hosts, r.Hosts)
 		r.guard.there = r.guard.there || stray != nil
 		if !r.closes() {
 			continue

@@ -208,13 +208,14 @@ func (t *Table) lost(s shadow, winner *Route, q *Query, host []byte) string {
 	}
 	index, ofConsul := discovery.Position(r.CreateIndex)
 	first, winnersToo := discovery.Position(winner.CreateIndex)
-	if ofConsul != winnersToo && first > 0 {
+	switch {
+	case winner.local() || r.place != winner.place: // the age does not decide
+	case ofConsul && !winnersToo:
 		return "it is registered in Consul, and the other in Nomad, whose claims come first where nobody has recorded another order"
+	case index > first:
+		return fmt.Sprintf("its claim is newer: index %d, after %d", index, first)
 	}
-	if index <= first || winner.local() { // the age does not decide, or not this one
-		return "the claim of " + printable(winner.ID()) + " " + winner.precedence(r)
-	}
-	return fmt.Sprintf("its claim is newer: index %d, after %d", index, first)
+	return "the claim of " + printable(winner.ID()) + " " + winner.precedence(r)
 }
 
 // refusedFor returns the rejections for a host, or for a pattern that covers it.

@@ -14,6 +14,7 @@ type Grammar struct {
 	keys      map[string]*key
 	claims    map[string]bool // keys that decide which requests a route takes
 	httpsOnly bool            // see Options
+	class     string          // see Options
 	networks  int             // see SetNetworks
 }
 
@@ -65,12 +66,13 @@ func (g *Grammar) near(tag string) (Problem, bool) {
 	word, rest, near := discovery.SplitNear(tag, g.prefix)
 	left, value, _ := strings.Cut(rest, "=")
 	left = strings.TrimSpace(strings.ToLower(left))
-	if !near || word != g.prefix && g.keys[left[strings.LastIndexByte(left, '.')+1:]] == nil {
+	key := left[strings.LastIndexByte(left, '.')+1:]
+	if !near || word != g.prefix && g.keys[key] == nil {
 		return Problem{}, false
 	}
 	value = strings.Trim(strings.TrimSpace(value), "\"'`")
 	meant := draft{Definition: &Definition{}}
-	if left[strings.LastIndexByte(left, '.')+1:] == "host" && len(tag) <= maxTag {
+	if key == "host" && len(tag) <= maxTag {
 		_ = parseHosts(&meant, value) // who explains a request for one of these hosts is told of the tag
 	}
 	begins, should := word, g.prefix

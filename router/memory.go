@@ -26,7 +26,7 @@ const (
 	poolBytes   = 350
 	pairBytes   = 16
 	stickyBytes = 200
-	// rejectionBytes is for a rejection, serviceBytes for a service, whatever it gets, with
+	// rejectionBytes is for a rejection without its hosts, serviceBytes for a service, whatever it gets, with
 	// the rejection that names the quota.
 	rejectionBytes = 1300
 	serviceBytes   = 1000
@@ -37,6 +37,14 @@ const lingeringShare = 4
 
 // maxRefusals bounds the rejections of one service that are kept.
 const maxRefusals = 500
+
+// bytesOfHosts is what the hosts of a rejection take.
+func bytesOfHosts(hosts []string) (n int) {
+	for _, host := range hosts {
+		n += 16 + len(host)
+	}
+	return n
+}
 
 // bytes is what a definition takes without its claims. Names are copied to lower case,
 // conditions for comparison.

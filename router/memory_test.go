@@ -37,15 +37,6 @@ func apart(services []*discovery.Service) []*discovery.Service {
 	return services
 }
 
-// hostList writes n hosts as a tag does.
-func hostList(name string, n int) string {
-	var all []string
-	for i := range n {
-		all = append(all, fmt.Sprintf("h%d.%s.example.org", i, name))
-	}
-	return strings.Join(all, ",")
-}
-
 // several makes services, each in the namespace that it names.
 func several(n, instances, generation int, name func(i int) (namespace, service string), tags func(i, instance int) []string) (all []*discovery.Service) {
 	for i := range n {
@@ -64,6 +55,33 @@ func routesWith(i int, tag string) (tags []string) {
 		tags = append(tags, fmt.Sprintf("ingress.r%d.host=h%d.s%d", r, r, i), fmt.Sprintf("ingress.r%d.%s%d", r, tag, r+1))
 	}
 	return tags
+}
+
+// routesOfHosts are 8 routes of an instance, each with 16 long hosts that are written in upper case
+// and with other tags.
+func routesOfHosts(prefix string, i, instance int, tags ...string) (all []string) {
+	label := strings.Repeat("X", 60)
+	for r := range 8 {
+		var hosts []string
+		for h := range 16 {
+			hosts = append(hosts, fmt.Sprintf("%s.%s.%s.s%d-i%d-r%d-h%d.example", label, label, label, i, instance, r, h))
+		}
+		all = append(all, fmt.Sprintf("%s.r%d.host=%s", prefix, r, strings.Join(hosts, ",")))
+		for _, tag := range tags {
+			all = append(all, fmt.Sprintf("%s.r%d.%s", prefix, r, tag))
+		}
+	}
+	return all
+}
+
+// unreachable makes instances be refused as a whole.
+func unreachable(services []*discovery.Service) []*discovery.Service {
+	for _, s := range services {
+		for _, i := range s.Instances {
+			i.Address = "app.internal"
+		}
+	}
+	return services
 }
 
 // routesOfRate gives routesWith a rate each.
@@ -148,6 +166,15 @@ func inputs(services int) []input {
 			}
 			return tags
 		})),
+		one("hosts of refused instances", unreachable(several(2, 500, 0, ofOne, func(i, instance int) []string { return routesOfHosts("ingress", i, instance) }))),
+		one("hosts of instances with other refused tags", several(2, 500, 0, ofOne, func(i, instance int) []string {
+			return append(routesOfHosts("ingress", i, instance), fmt.Sprintf("ingress.enable=perhaps%d", instance))
+		})),
+		one("hosts of refused routes", several(4, 60, 0, ofOne, func(i, instance int) []string { return routesOfHosts("ingress", i, instance, "wrong=1") })),
+		one("hosts of routes with many refused tags", several(4, 10, 0, ofOne, func(i, instance int) []string {
+			return routesOfHosts("ingress", i, instance, "wrong=1", "bad=2", "worse=3", "worst=4", "weight=much", "strip=no")
+		})),
+		one("hosts of tags with a misspelt prefix", several(4, 60, 0, ofOne, func(i, instance int) []string { return routesOfHosts("ingres", i, instance) })),
 	}
 }
 
@@ -185,15 +212,6 @@ func callAll(t *router.Table) {
 			r.Stats.Observe(0, &router.Observation{Status: 200, IsGRPC: true})
 		}
 	}
-}
-
-func tableMemory(t *router.Table) router.Usage {
-	for _, u := range t.Usage() {
-		if u.Quota == "table-memory" {
-			return u
-		}
-	}
-	return router.Usage{}
 }
 
 // allInputs has all of them at once, each in namespaces of its own, and one honest service,

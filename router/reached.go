@@ -49,7 +49,7 @@ func (c *compilation) refuseUnreached(instance *discovery.Instance, p *parsed, a
 		case d.Options.Closed || f == nil:
 		case whole:
 			named := p.hosts(c.options.Class)
-			c.refuse(instance, Rejection{Instance: true, Hosts: named.hosts, DefaultHost: named.byDefault, Why: f.why, Instead: f.instead})
+			c.refuse(instance, Rejection{Instance: true, Hosts: named.list, DefaultHost: named.byDefault, Why: f.why, Instead: f.instead})
 			return
 		case d.Class == c.options.Class:
 			c.refuse(instance, Rejection{Route: printable(d.Name), Hosts: d.Hosts, DefaultHost: d.DefaultHost, Why: f.why, Instead: f.instead})

@@ -26,7 +26,7 @@ type parsed struct {
 	claims      int // that it asks for
 	// named are the hosts of the definitions, once a rejection of an instance wants them:
 	// see hosts.
-	named *hostsNamed
+	named *namedHosts
 	// petitions are those of the instances that differ in nothing which decides about
 	// what they get.
 	petitions map[petitioner]*petition
@@ -62,42 +62,6 @@ func (c *compilation) readAll(source *discovery.Service) {
 		known[hash] = append(known[hash], p)
 		c.read(instance, p)
 	}
-}
-
-// hostsNamed are hosts that an instance which is refused as a whole would have.
-type hostsNamed struct {
-	hosts     []string
-	byDefault bool // no tag names them
-}
-
-// hosts returns what the definitions of a class name, up to as many as one route may: who
-// explains a request for one of them is told of the instance.
-func (p *parsed) hosts(class string) *hostsNamed {
-	if p.named != nil {
-		return p.named
-	}
-	p.named = &hostsNamed{byDefault: true}
-	for i := range p.definitions {
-		d := &p.definitions[i]
-		if d.Class != class {
-			continue
-		}
-		p.named.byDefault = p.named.byDefault && d.DefaultHost
-		p.named.hosts = appendHosts(p.named.hosts, d.Hosts)
-	}
-	p.named.byDefault = p.named.byDefault && len(p.named.hosts) > 0
-	return p.named
-}
-
-// appendHosts appends the hosts that are new, up to as many as one route may name.
-func appendHosts(to, hosts []string) []string {
-	for _, host := range hosts {
-		if len(to) == maxList {
-			break
-		}
-		to = appendNew(to, host)
-	}
-	return to
 }
 
 // count counts the claims.
@@ -141,7 +105,7 @@ func (c *compilation) read(instance *discovery.Instance, p *parsed) {
 	}
 	if most := maxAskedClaims * c.options.Quotas.Claims.Service; !who.byHand && c.claimed > 0 && c.claimed+p.claims > most {
 		named := p.hosts(c.options.Class)
-		c.refuse(instance, Rejection{Instance: true, Hosts: named.hosts, DefaultHost: named.byDefault, Why: fmt.Sprintf("the instances of the service claim more than %d times a host and path, each list of different tags counted", most),
+		c.refuse(instance, Rejection{Instance: true, Hosts: named.list, DefaultHost: named.byDefault, Why: fmt.Sprintf("the instances of the service claim more than %d times a host and path, each list of different tags counted", most),
 			Instead: "the same tags on all instances; the operator can raise --max-claims-service"})
 		return
 	}

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,7 +23,8 @@ type Rejection struct {
 	// are.
 	Allocs    []string `json:"allocs,omitempty"`
 	Instances int      `json:"instances"`
-	// Hosts are the hosts that are not served for this reason.
+	// Hosts are the hosts that are not served for this reason, of instances and quotas the
+	// first of them. Other instances, or a tag beside one with a misspelt prefix, may serve them.
 	Hosts []string `json:"hosts,omitempty"`
 	// DefaultHost says that no tag names them: the operator gives them to services without
 	// a host.
@@ -58,9 +60,8 @@ func (r Rejection) String() string {
 }
 
 func (r Rejection) compare(o Rejection) int {
-	return cmpStrings(r.Namespace, o.Namespace, r.Service, o.Service, r.Route, o.Route,
-		r.Tag, o.Tag, r.Why, o.Why, strings.Join(r.Hosts, ","), strings.Join(o.Hosts, ","),
-		strings.Join(r.Allocs, ","), strings.Join(o.Allocs, ","))
+	return cmp.Or(cmpStrings(r.Namespace, o.Namespace, r.Service, o.Service, r.Route, o.Route, r.Tag, o.Tag, r.Why, o.Why),
+		slices.Compare(r.Hosts, o.Hosts), slices.Compare(r.Allocs, o.Allocs))
 }
 
 // notKept is the rejection of the registrations of a service that discovery had no room

@@ -52,13 +52,18 @@ func subtract(all, others []Rejection) (rest []Rejection) {
 }
 
 // identity distinguishes a rejection from others. A claim that is held is identified by
-// its holder, because the text changes with the holder's instances.
+// its holder, because the text changes with the holder's instances; one of whole instances
+// has other hosts whenever other instances are refused.
 func (r *Rejection) identity() string {
 	why := r.Why
 	if r.Holder != "" {
 		why = ""
 	}
-	return strings.Join([]string{r.Namespace, r.Service, r.Route, r.Tag, strings.Join(r.Hosts, ","), r.Holder, why}, "\x00")
+	hosts := ""
+	if !r.Instance {
+		hosts = strings.Join(r.Hosts, ",")
+	}
+	return strings.Join([]string{r.Namespace, r.Service, r.Route, r.Tag, hosts, r.Holder, why}, "\x00")
 }
 
 // report logs new rejections and ended ones. At the start that is one line, because

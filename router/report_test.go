@@ -108,6 +108,20 @@ func TestRefusalsAreLoggedOnce(t *testing.T) {
 	r.want("the end of many", r.publish(false), 21, "more ends of refusals are not logged; see /rejections", "refusals=10")
 }
 
+// TestRefusedInstancesAreLoggedOnce: whatever hosts more of them have.
+func TestRefusedInstancesAreLoggedOnce(t *testing.T) {
+	r := newReporter(t, slog.LevelInfo)
+	r.publish(false)
+	for n := 1; n <= 3; n++ {
+		s := crowd("shop", "app", n, 1, func(i int) []string { return []string{fmt.Sprintf("ingress.host=h%d.example.org", i)} })
+		for _, i := range s.Instances {
+			i.Port = 0
+		}
+		r.known[s.Key] = s
+		r.want(fmt.Sprint(n, " instances"), r.publish(false), 1/n)
+	}
+}
+
 // TestRefusalsAtTheStartAreDetails: with DEBUG each has a line, up to a limit.
 func TestRefusalsAtTheStartAreDetails(t *testing.T) {
 	r := newReporter(t, slog.LevelDebug)

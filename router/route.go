@@ -143,7 +143,7 @@ func (r *Route) precedence(o *Route) string {
 	case r.local():
 		return "is in the operator's file"
 	case r.place != o.place:
-		return "is older"
+		return "comes first in the recorded order of claims"
 	case ofConsul != behindOfConsul:
 		return "is registered in Nomad, whose claims come first where nobody has recorded another order"
 	case index == of:

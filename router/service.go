@@ -65,6 +65,10 @@ type compilation struct {
 	targets   []upstream.Target // of the instance that is read
 	meter     meter
 	claimed   int // the claims of all petitions
+	// told are the hosts of the last rejection, which all of one route share; unnamed says that
+	// those of a refused instance had no room.
+	told    *string
+	unnamed bool
 	// instances and memberships are how many there are so far.
 	instances, memberships int
 	stats                  map[string]*Stats // by route name
@@ -169,30 +173,63 @@ func newer(a, b *discovery.Instance) bool {
 	return cmp.Or(cmp.Compare(a.Modified, b.Modified), cmp.Compare(a.Created, b.Created), strings.Compare(a.ID, b.ID)) > 0
 }
 
-// refuse records a rejection, joined with the same one of other instances.
+// refuse records a rejection, joined with the same one of other instances. One of whole
+// instances is the same whatever hosts these would have, and gathers them.
 func (c *compilation) refuse(instance *discovery.Instance, r Rejection) *Rejection {
 	r.Namespace, r.Service, r.Job = printable(c.key.Namespace), printable(c.key.Name), printable(instance.Job)
+	var named namedHosts
+	if r.Instance {
+		named, r.Hosts, r.DefaultHost = namedHosts{r.Hosts, r.DefaultHost}, nil, false
+	}
 	id := strings.Join([]string{r.Job, r.Route, r.Tag, r.Why, r.Instead, strings.Join(r.Hosts, ",")}, "\x00")
 	if c.refusals[id] == nil {
-		if !instance.ByHand() && !c.mayTell() {
+		if !instance.ByHand() && !c.mayTell(&r) {
 			id, r = "", Rejection{Namespace: r.Namespace, Service: r.Service, Why: "more of the service is refused than can be told", Instead: "what the other refusals say"}
 		}
 		if c.refusals[id] == nil {
 			c.refusals[id] = &r
 		}
 	}
-	c.refusals[id].join(cmp.Or(instance.Alloc, instance.ID))
-	return c.refusals[id]
+	known := c.refusals[id]
+	if known.Instance {
+		c.nameHosts(instance, known, &named)
+	}
+	known.join(cmp.Or(instance.Alloc, instance.ID))
+	return known
 }
 
 // mayTell reports whether one more rejection may be kept, and counts it.
-func (c *compilation) mayTell() bool {
+func (c *compilation) mayTell(r *Rejection) bool {
 	if len(c.refusals) >= maxRefusals {
 		return false
 	}
 	need := amount{memory: rejectionBytes}
+	anew := len(r.Hosts) > 0 && c.told != &r.Hosts[0]
+	if anew {
+		need[memory] += bytesOfHosts(r.Hosts)
+	}
 	_, ok := c.meter.charge(need, need, false)
+	if ok && anew {
+		c.told = &r.Hosts[0]
+	}
 	return ok
+}
+
+// nameHosts adds the hosts of one more instance to a rejection of whole instances, if there
+// is memory for them.
+func (c *compilation) nameHosts(instance *discovery.Instance, r *Rejection, more *namedHosts) {
+	if c.unnamed {
+		return
+	}
+	all := namedHosts{r.Hosts, r.DefaultHost}
+	all.add(more.list, more.byDefault)
+	if need := (amount{memory: bytesOfHosts(all.list[len(r.Hosts):])}); !instance.ByHand() && need[memory] > 0 {
+		if _, ok := c.meter.charge(need, need, false); !ok {
+			c.unnamed = true
+			return
+		}
+	}
+	r.Hosts, r.DefaultHost = all.list, all.byDefault
 }
 
 // route makes the route of an ID, keeping the state of its last version.
