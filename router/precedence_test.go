@@ -74,7 +74,7 @@ func TestWhyAClaimComesFirst(t *testing.T) {
 // contested is a table in which services a and b, registered at these indexes, claim one host,
 // with different conditions or without any, and an order of services is recorded for it.
 func contested(t *testing.T, a, b uint64, recorded []string, conditions bool) *router.Table {
-	routes, builder := build(t, router.Options{})
+	_, builder := build(t, router.Options{})
 	t.Cleanup(builder.Close)
 	services := make(map[discovery.Key]*discovery.Service)
 	claim := func(service string, at uint64) {
@@ -114,7 +114,7 @@ func contested(t *testing.T, a, b uint64, recorded []string, conditions bool) *r
 		claim("b", b)
 	}
 	// A Builder that has not seen the services before keeps no claim of theirs.
-	routes, builder = build(t, router.Options{Linger: -1})
+	routes, builder := build(t, router.Options{Linger: -1})
 	t.Cleanup(builder.Close)
 	builder.Agree(agreed, "")
 	builder.Update(&discovery.Snapshot{Services: services, Index: 9})
