@@ -23,7 +23,8 @@ type forwarding struct {
 	observed      bool     // the route's statistics count the request as in flight
 	picked        bool     // the request has a place at Member
 	excused       bool     // that the answer was cut short is not the instance's fault: see patience.go
-	repeats       int      // attempts that the retries tag and the budget limit
+	repeats       int      // attempts that the retries tag limits
+	budgeted      bool     // the request has a place in the route's budget of retries
 	hops          int      // how often the request has passed a serai before
 	via           string   // the name that serai gives itself in Via, empty for none
 	identified    bool     // the client sent an ID
@@ -52,7 +53,7 @@ func (f *forwarding) reset() {
 	f.trusted, f.proto, f.takesTrailers = nil, 0, false
 	f.clientHidden = false
 	f.logged, f.observed, f.picked, f.excused = false, false, false, false
-	f.tried, f.repeats, f.hops = upstream.Tried{}, 0, 0
+	f.tried, f.repeats, f.budgeted, f.hops = upstream.Tried{}, 0, false, 0
 	f.identified, f.requestID, f.unsendable = false, [16]byte{}, ""
 	f.upload, f.calling, f.answer.Stream = upload{}, caller{}, nil
 	f.web, f.transforms, f.prepared, f.admitted = web{}, transforms{}, false, false

@@ -60,7 +60,7 @@ func (p *Proxy) moved(x *Exchange) bool {
 	if limit := route.Options.MaxBody; limit > 0 && max(x.Head.Size, x.BytesIn) > limit {
 		return false
 	}
-	x.Route.Stats.Move(route.Stats, x.repeats > 0)
+	x.Route.Stats.Move(route.Stats, x.budgeted)
 	x.Route = route
 	return true
 }

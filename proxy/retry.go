@@ -13,10 +13,10 @@ const maxNotSent = 8
 //
 // A request of which nothing was sent, or that an instance has not begun because it is
 // about to stop, adds no load: neither the retries tag nor the budget limits it.
-// Otherwise the loss of a node would fail the requests beyond the budget. Nor does one
-// whose connection had been idle: that it ends then says nothing of the load, all of a burst
-// may meet it, and the next attempt gets a new connection. A request
-// that was refused unprocessed is sent again whatever its method, but within both
+// Otherwise the loss of a node would fail the requests beyond the budget. One whose
+// connection had been idle uses up one of the retries, and nothing of the budget: that it
+// ends then says nothing of the load, all of a burst may meet it, and the next attempt gets
+// a new connection. A request that was refused unprocessed is sent again whatever its method, but within both
 // limits, since the instance had some work with it. A request that an instance may have
 // processed is sent again only if processing it twice does no harm, or if the client or
 // the route says so (RFC 9110 section 9.2.2). No request is sent again after the
@@ -37,7 +37,8 @@ func (p *Proxy) mayRetry(x *Exchange, known upstream.Processing, idle bool) bool
 		switch {
 		case !x.repeatable():
 			return false
-		case idle && x.repeatsLeft() && x.Retries < maxNotSent:
+		case idle && x.repeatsLeft():
+			x.repeats++
 			return true
 		}
 		return p.repeat(x, p.shareOfOne(x))
@@ -45,16 +46,17 @@ func (p *Proxy) mayRetry(x *Exchange, known upstream.Processing, idle bool) bool
 	return false
 }
 
-// repeat takes one of the request's retries, and with the first one a place in the
-// route's budget.
+// repeat takes one of the request's retries, and a place in the route's budget if it has
+// none.
 func (p *Proxy) repeat(x *Exchange, share float64) bool {
 	if !x.repeatsLeft() {
 		return false
 	}
-	if x.repeats == 0 && !p.takeRetry(x, share) {
+	if !x.budgeted && !p.takeRetry(x, share) {
 		p.Count(ReasonRetryBudget)
 		return false
 	}
+	x.budgeted = true
 	x.repeats++
 	return true
 }
@@ -89,10 +91,10 @@ func (p *Proxy) shareOfOne(x *Exchange) float64 {
 
 // endRetries gives the place in the budget back.
 func (x *Exchange) endRetries() {
-	if x.repeats > 0 {
+	if x.budgeted {
 		x.Route.Stats.Retrying.Give(1)
-		x.repeats = 0
 	}
+	x.repeats, x.budgeted = 0, false
 }
 
 // repeatable reports whether the request may be processed twice: its method is

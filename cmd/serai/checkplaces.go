@@ -52,7 +52,10 @@ func (c *checkCommand) places(f *findings) (clear func(), err error) {
 // directory of another user it says nothing: othersPlace has, and this user's view is not serai's.
 func (c *checkCommand) keepsState(f *findings) {
 	dir := c.Serve.StateDir
-	if info, err := os.Stat(dir); dir == "" || err == nil && !ownPlace(info) {
+	if dir == "" {
+		return
+	}
+	if info, err := os.Stat(dir); err == nil && ownerOf(info) != os.Geteuid() {
 		return
 	}
 	err := atomicfile.Directory(dir)
@@ -84,10 +87,12 @@ func mayMake(path string) error {
 	return os.Remove(file.Name())
 }
 
-// ownPlace reports whether a place is this user's.
-func ownPlace(info os.FileInfo) bool {
-	owner, ok := info.Sys().(*syscall.Stat_t)
-	return !ok || int(owner.Uid) == os.Geteuid()
+// ownerOf is the user whose a place is; this one where the system does not say.
+func ownerOf(info os.FileInfo) int {
+	if of, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int(of.Uid)
+	}
+	return os.Geteuid()
 }
 
 // othersPlace reports whether a place exists, and warns where it is not this user's: what the
@@ -97,8 +102,8 @@ func (c *checkCommand) othersPlace(f *findings, flag, path string) (exists bool)
 	if err != nil {
 		return false
 	}
-	if !ownPlace(info) {
-		who := userName(int(info.Sys().(*syscall.Stat_t).Uid))
+	if owner := ownerOf(info); owner != os.Geteuid() {
+		who := userName(owner)
 		f.add(finding{Level: warned, Part: "start", What: fmt.Sprintf("%s=%s belongs to user %s, and this check runs as user %s, for whom its findings hold", flag, path, who, userName(os.Geteuid())),
 			Do: "run it as the user that serai has, such as: runuser -u " + who + " -- serai check"})
 	}

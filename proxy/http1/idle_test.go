@@ -271,6 +271,46 @@ func TestABurstOverOldConnections(t *testing.T) {
 	}
 }
 
+// TestIdleConnectionsUseUpRetries: a request whose connection had been idle, and ended, may have been processed. It is
+// sent again as often as retries says, and no more.
+func TestIdleConnectionsUseUpRetries(t *testing.T) {
+	for _, retries := range []int32{0, 1, 2} {
+		k, o := web(t, settings{}, fmt.Sprintf("ingress.retries=%d", retries))
+		var asked atomic.Int32
+		go func() {
+			for p := range o.conns {
+				go func() {
+					for {
+						if line, err := p.r.ReadString('\n'); err != nil {
+							return
+						} else if line != "\r\n" {
+							continue
+						}
+						if asked.Add(1) > 1 {
+							p.reset()
+							return
+						}
+						p.ok("ok")
+					}
+				}()
+			}
+		}()
+		k.awaitReady()
+		c := k.dial()
+		for i, want := range []int{200, 502} {
+			c.send("GET / HTTP/1.1", "Host: web.example.org", "")
+			if res, _ := c.answer("GET"); res.StatusCode != want {
+				t.Fatalf("retries=%d: request %d was answered %d", retries, i, res.StatusCode)
+			}
+			until(t, "what is idle", func() bool { return k.registry.All()[0].Status().Idle == 1-i })
+			time.Sleep(300 * time.Millisecond) // until it counts as idle
+		}
+		if failed := asked.Load() - 1; failed != retries+1 {
+			t.Errorf("retries=%d: the instance failed it %d times", retries, failed)
+		}
+	}
+}
+
 // TestAReloadTeachesNothing: an instance closes connections of every age at
 // once, twice.
 func TestAReloadTeachesNothing(t *testing.T) {
